@@ -1,0 +1,48 @@
+"""What can go wrong with credits.
+
+BillingError
+├── InsufficientCredits     nothing left to hold
+├── AccountClosed           the account was closed
+├── AccountExists           the e-mail address is taken
+├── UnknownAccount          no such account
+├── InvalidGrant            an amount that is no sensible number of credits
+├── DuplicateReference      an entry or hold of that reference exists: the same thing was done before
+├── HoldSettled             the hold was captured, released or expired before
+└── LeaseLost               the hold's lease lapsed before its owner settled it
+"""
+
+
+class BillingError(Exception):
+    """Base of every error this package raises on purpose."""
+
+
+class InsufficientCredits(BillingError):
+    """No grant has a credit left to hold."""
+
+
+class AccountClosed(BillingError):
+    """The account was closed; its history stays, it can do nothing more."""
+
+
+class AccountExists(BillingError):
+    """Another account uses this e-mail address."""
+
+
+class UnknownAccount(BillingError):
+    """No account has this id or e-mail address."""
+
+
+class InvalidGrant(BillingError):
+    """A grant must be a whole number of credits within reason."""
+
+
+class DuplicateReference(BillingError):
+    """This reference was used before, so what it stands for was done before."""
+
+
+class HoldSettled(BillingError):
+    """A hold settles once, and this one did."""
+
+
+class LeaseLost(BillingError):
+    """The hold's lease lapsed: another process may have taken the call over, so settling is refused."""

@@ -1,0 +1,104 @@
+"""What can go wrong with a picture or an engine.
+
+MlError
+├── PictureError                the picture or the request is at fault; the answer is kept for retries
+│   ├── UnreadablePicture       truncated, damaged, not what its first bytes say
+│   ├── PictureTooLarge         more pixels than allowed, in or out
+│   ├── NothingFound            no object under the click, no foreground
+│   └── EmptyMask               the mask marks nothing
+├── UnsupportedFormat           not one of the formats we open
+├── BadParameter                a parameter that only makes sense beside the opened picture, e.g. a box outside it
+├── ModelUnavailable            a checkpoint or library is not installed
+├── Overloaded                  the queue is full or too long
+├── TooSlow                     the call's expected time is beyond the limit; refused before any work
+├── TimedOut                    the call ran into its time limit and was stopped
+├── WorkerLost                  the worker crashed, or was killed for its memory
+├── OutOfMemory                 the machine has no memory left for this call
+└── Cancelled                   the caller asked to stop
+
+Every error crosses the process boundary by pickle, so each keeps its arguments in `args`.
+"""
+
+
+class MlError(Exception):
+    """Base of every error this package raises on purpose."""
+
+
+class PictureError(MlError):
+    """The work itself found the request impossible; repeating it gives the same answer."""
+
+
+class UnreadablePicture(PictureError):
+    """The bytes cannot be decoded as the picture they claim to be."""
+
+
+class PictureTooLarge(PictureError):
+    """More pixels than allowed. The message gives the size and the limit."""
+
+
+class NothingFound(PictureError):
+    """The tool found nothing to act on."""
+
+
+class EmptyMask(PictureError):
+    """The mask marks no pixel."""
+
+
+class UnsupportedFormat(MlError):
+    """The first bytes are of no format we open."""
+
+
+class BadParameter(MlError):
+    """A parameter is impossible for this picture. `name` is the form field."""
+
+    def __init__(self, name: str, message: str) -> None:
+        super().__init__(name, message)
+        self.name = name
+        self.message = message
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class ModelUnavailable(MlError):
+    """`checkpoint` (or library) is not installed; `command` installs it."""
+
+    def __init__(self, checkpoint: str, command: str) -> None:
+        super().__init__(checkpoint, command)
+        self.checkpoint = checkpoint
+        self.command = command
+
+    def __str__(self) -> str:
+        return f"{self.checkpoint} is not installed. Install it with: {self.command}"
+
+
+class Overloaded(MlError):
+    """No room in the queue; `retry_after_seconds` (≥ 1) says when to try again."""
+
+    def __init__(self, message: str, retry_after_seconds: int) -> None:
+        super().__init__(message, retry_after_seconds)
+        self.message = message
+        self.retry_after_seconds = retry_after_seconds
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class TooSlow(MlError):
+    """Refused beforehand: the expected time, given in the message, is beyond the call's limit."""
+
+
+class TimedOut(MlError):
+    """Stopped at the call's time limit."""
+
+
+class WorkerLost(MlError):
+    """The worker died while it ran this call; it has been replaced."""
+
+
+class OutOfMemory(MlError):
+    """The call needed more memory than there is."""
+
+
+class Cancelled(MlError):
+    """Stopped at the caller's wish."""

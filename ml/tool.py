@@ -1,0 +1,55 @@
+"""What a tool is: a name, its parameters and a function from a picture to an outcome."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from ml.params import Params
+from ml.pixels import Picture, Pixels
+
+
+class Context(Protocol):
+    """What a running tool is given besides its picture and parameters."""
+
+    @property
+    def files(self) -> Mapping[str, bytes]:
+        """Uploaded bytes by form name (`mask`, `bg_image`, …)."""
+
+    @property
+    def engines(self) -> Any:
+        """The worker's loaded engines, an `ml.engines.cache.EngineCache`."""
+
+    def step(self, stage: str, fraction: float) -> None:
+        """Report progress, 0..1, and stop here with `Cancelled` if the caller asked to."""
+
+
+@dataclass
+class Outcome:
+    """What a tool made: `pixels` (H x W x 3|4, or H x W for a mask) before encoding."""
+
+    pixels: Pixels
+    model: str | None = None
+    device: str = "cpu"
+    fields: dict[str, Any] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class FileField:
+    """A file that a tool takes besides the picture."""
+
+    name: str
+    description: str
+
+
+@dataclass(frozen=True)
+class Tool:
+    name: str
+    title: str
+    summary: str
+    params: type[Params]
+    run: Callable[[Picture, Any, Context], Outcome]
+    files: tuple[FileField, ...] = ()
+    checkpoints: tuple[str, ...] = ()  # any of them makes the tool work, best first; () = needs none
+    is_random: Callable[[Any], bool] = field(default=lambda params: False)  # same call, another picture
+

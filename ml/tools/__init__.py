@@ -1,0 +1,1 @@
+"""One module per tool: its `Params` and its `run`. `ml.catalogue` lists them."""
