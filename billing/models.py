@@ -117,9 +117,7 @@ class Entry(SQLModel, table=True):
     __tablename__ = "entry"
     __table_args__ = (
         CheckConstraint("amount <> 0", name="entry_amount_not_zero"),
-        CheckConstraint(
-            "(kind in ('grant', 'refund')) = (amount > 0)", name="entry_sign_fits_kind"
-        ),
+        CheckConstraint("(kind in ('grant', 'refund')) = (amount > 0)", name="entry_sign_fits_kind"),
         Index("entry_by_account", "account_id", "id"),
     )
 

@@ -7,7 +7,7 @@ MlError
 │   ├── NothingFound            no object under the click, no foreground
 │   └── EmptyMask               the mask marks nothing
 ├── UnsupportedFormat           not one of the formats we open
-├── BadParameter                a parameter that only makes sense beside the opened picture, e.g. a box outside it
+├── BadParameter                impossible only for this picture, e.g. a box outside it
 ├── ModelUnavailable            a checkpoint or library is not installed
 ├── Overloaded                  the queue is full or too long
 ├── TooSlow                     the call's expected time is beyond the limit; refused before any work

@@ -30,7 +30,7 @@ class Params(BaseModel):
 
 
 def parameter_error(name: str, message: str) -> PydanticCustomError:
-    """A validation error of a rule over several fields, for `raise` in a model validator; `name` is reported."""
+    """A validation error over several fields, to raise in a model validator; `name` is reported."""
     return PydanticCustomError("parameter", "{message}", {"param": name, "message": message})
 
 
