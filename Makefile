@@ -1,0 +1,50 @@
+# One way to run each thing. Everything below sets up what it needs on a fresh machine with Python 3.11+.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export BGERASER_DATA_DIR ?= data
+
+.PHONY: run test test-long check bench docs clean
+
+run: $(VENV)/.base                ## install, fetch the checkpoints, serve on 127.0.0.1:8000
+	@$(BIN)/bgeraser models pull --profile embedded --quiet-if-installed
+	@$(BIN)/bgeraser serve
+
+test: $(VENV)/.dev                ## the test suite (minutes)
+	@$(BIN)/bgeraser models pull --profile embedded --quiet-if-installed
+	$(BIN)/pytest
+
+test-long: $(VENV)/.dev           ## every test, with the full figures (an hour)
+	@$(BIN)/bgeraser models pull --profile embedded --quiet-if-installed
+	$(BIN)/pytest -m "long or not long" --timeout 3600
+
+check: $(VENV)/.dev               ## lint, format, types, the one-way rule
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.dev               ## ratios against the peer on the same weights and photos
+	@$(BIN)/bgeraser models pull --profile embedded --quiet-if-installed
+	$(BIN)/python -m tests.benchmarks
+
+docs: $(VENV)/.dev                ## write the README's generated tables again
+	$(BIN)/python -m tests.documented
+
+clean:                            ## forget the environment and caches; data stays
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache *.egg-info
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "bgeraser needs Python 3.11 or newer; set PYTHON=/path/to/python3.11"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.base: pyproject.toml | $(VENV)/bin/python
+	@echo "Installing bgeraser into $(VENV) (once, about a minute) …"
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable ".[dev]"
+	@touch $@ $(VENV)/.base
