@@ -1,0 +1,129 @@
+"""`bgeraser admin …`: what an operator does to accounts and books, straight on the database.
+
+Imports stay inside the commands, so that `bgeraser --help` answers at once.
+"""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from api.settings import Settings
+from billing.plans import PlanName
+
+if TYPE_CHECKING:
+    from api.database import Database
+
+app = typer.Typer(help="Accounts and books.", no_args_is_help=True)
+
+_EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
+MAX_GOODWILL_CREDITS = 1_000_000
+
+
+@app.command("create-account")
+def create_account(
+    email: Annotated[str, typer.Argument(help="The account's e-mail address.")],
+    plan: Annotated[PlanName, typer.Option(help="Its plan.")] = PlanName.FREE,
+    credits_: Annotated[
+        int,
+        typer.Option("--credits", min=0, max=MAX_GOODWILL_CREDITS, help="Goodwill credits beside the plan's."),
+    ] = 0,
+) -> None:
+    """Create an account and print an API key for it, once. The key is all that goes to stdout."""
+    from api import ids, keys
+    from billing import accounts, ledger
+    from billing.errors import AccountExists
+    from billing.models import GrantKind
+    from billing.timestamps import utc_now
+
+    address = _checked_email(email)
+    now = utc_now()
+    with _database() as database:
+        try:
+            with database.transaction() as session:
+                account = accounts.create(session, email=address, plan=plan, now=now)
+                ledger.refresh(session, account, now)
+                if credits_:
+                    ledger.grant(
+                        session,
+                        account,
+                        kind=GrantKind.GOODWILL,
+                        amount=credits_,
+                        reference=f"goodwill:{ids.new('gift')}",
+                        expires_at=None,
+                        now=now,
+                    )
+                _, key = keys.create(session, account.id, "command line", now)
+                available = account.available
+        except AccountExists:
+            _fail(f"{address} has an account already. Another key for it: bgeraser admin create-key {address}")
+    typer.echo(
+        f"Created {address} on the {plan.value} plan with {available} credits."
+        " This API key is shown once; keep it safe:",
+        err=True,
+    )
+    typer.echo(key)
+
+
+@app.command("create-key")
+def create_key(
+    email: Annotated[str, typer.Argument(help="The account's e-mail address.")],
+    name: Annotated[str, typer.Option(help="A name to recognise the key by.")] = "command line",
+) -> None:
+    """Print another API key for an account, once."""
+    from api import keys
+    from billing import accounts
+    from billing.timestamps import utc_now
+
+    address = _checked_email(email)
+    with _database() as database, database.transaction() as session:
+        account = accounts.find_by_email(session, address)
+        if account is None:
+            _fail(f"No account has the address {address}")
+        _, key = keys.create(session, account.id, name, utc_now())
+    typer.echo("This API key is shown once; keep it safe:", err=True)
+    typer.echo(key)
+
+
+@app.command("audit")
+def audit() -> None:
+    """Recompute every balance from its entries; exit with 1 if any differs."""
+    from billing import audit as books
+
+    with _database() as database, database.transaction() as session:
+        drifts = books.audit(session)
+    for drift in drifts:
+        typer.echo(str(drift), err=True)
+    if drifts:
+        _fail(f"{len(drifts)} differences between the books and their entries")
+    typer.echo("Every balance equals its entries.")
+
+
+@contextmanager
+def _database() -> "Iterator[Database]":
+    """The operator's database, brought up to date first."""
+    from api import migrating
+    from api.database import Database
+
+    settings = Settings()
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    migrating.migrate(settings.database_address)
+    database = Database(settings.database_address)
+    try:
+        yield database
+    finally:
+        database.close()
+
+
+def _checked_email(email: str) -> str:
+    address = email.strip().lower()
+    if not _EMAIL.fullmatch(address) or len(address) > 254:
+        _fail(f"{email!r} is no e-mail address")
+    return address
+
+
+def _fail(message: str) -> NoReturn:
+    typer.echo(message, err=True)
+    raise typer.Exit(1)

@@ -1,0 +1,92 @@
+"""`bgeraser serve`: one server process, its first words to the operator, and its orderly end."""
+
+import shlex
+import socket
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from api.settings import MissingSecret, Settings
+
+SAMPLE = Path(__file__).parent / "static" / "samples" / "coffee.jpg"
+
+
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 = any free one.")] = 8000,
+) -> None:
+    """Serve the REST API. Brings the database up to date first."""
+    # Imported here: the web server is not needed for any other command.
+    import uvicorn
+
+    settings = Settings()
+    try:
+        _ = settings.signing_secret  # a missing secret must stop the start, not the first call
+    except MissingSecret as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from None
+
+    from web.app import create_app
+
+    class Server(uvicorn.Server):
+        """Greets the operator once the socket listens, with the port that was really taken."""
+
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets=sockets)
+            if self.started and self.servers:
+                _greet(host, self.servers[0].sockets[0].getsockname()[1], settings)
+
+    config = uvicorn.Config(
+        create_app(settings),
+        host=host,
+        port=port,
+        log_config=None,  # structlog writes every line
+        access_log=False,
+        server_header=False,
+        forwarded_allow_ips=settings.trusted_proxies,
+        timeout_keep_alive=30,
+        timeout_graceful_shutdown=30,
+    )
+    server = Server(config)
+    server.run()
+    if not server.started:
+        raise typer.Exit(1)
+
+
+def _greet(host: str, port: int, settings: Settings) -> None:
+    """Say where the server is and, while nobody has a key, the commands of a first call."""
+    shown_host = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104  # compared, not bound
+    address = settings.public_url or f"http://{shown_host}:{port}"
+    lines = [f"bgeraser serves at {address}"]
+    if not _has_keys(settings):
+        command = shlex.quote(_short(Path(sys.argv[0])))
+        lines += [
+            "Your first call, in another terminal:",
+            "",
+            f"  export KEY=$({command} admin create-account you@example.com)",
+            f'  curl -X POST {address}/api/tools/bg-removal -H "Authorization: Bearer $KEY"'
+            f" -F image=@{shlex.quote(_short(SAMPLE))}",
+            "",
+        ]
+    typer.echo("\n".join(lines), err=True)
+
+
+def _short(path: Path) -> str:
+    """`path` from here if it lies below here, else in full; either can be pasted."""
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+def _has_keys(settings: Settings) -> bool:
+    from sqlmodel import select
+
+    from api.database import Database
+    from api.models import ApiKey
+
+    database = Database(settings.database_address)
+    try:
+        with database.transaction() as session:
+            return session.exec(select(ApiKey.id).limit(1)).first() is not None
+    finally:
+        database.close()
