@@ -28,7 +28,9 @@ def create_account(
     plan: Annotated[PlanName, typer.Option(help="Its plan.")] = PlanName.FREE,
     credits_: Annotated[
         int,
-        typer.Option("--credits", min=0, max=MAX_GOODWILL_CREDITS, help="Goodwill credits beside the plan's."),
+        typer.Option(
+            "--credits", min=0, max=MAX_GOODWILL_CREDITS, help="Goodwill credits beside the plan's."
+        ),
     ] = 0,
 ) -> None:
     """Create an account and print an API key for it, once. The key is all that goes to stdout."""
@@ -58,7 +60,9 @@ def create_account(
                 _, key = keys.create(session, account.id, "command line", now)
                 available = account.available
         except AccountExists:
-            _fail(f"{address} has an account already. Another key for it: bgeraser admin create-key {address}")
+            _fail(
+                f"{address} has an account already. Another key for it: bgeraser admin create-key {address}"
+            )
     typer.echo(
         f"Created {address} on the {plan.value} plan with {available} credits."
         " This API key is shown once; keep it safe:",

@@ -1,0 +1,73 @@
+"""The README's commands and snippets, run as printed against a live server."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.server import RunningServer
+
+ROOT = Path(__file__).parent.parent.parent
+README = (ROOT / "README.md").read_text()
+PRINTED_ADDRESS = "http://127.0.0.1:8000"
+
+
+def _snippets(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+
+
+def _run(command: list[str], server: RunningServer) -> str:
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        env=os.environ | {"KEY": server.key},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_curl_line_answers_a_cut_out(server: RunningServer) -> None:
+    (block,) = _snippets("sh")
+    curl = block[block.index("curl") :].replace(PRINTED_ADDRESS, server.address)
+    body = json.loads(_run(["sh", "-c", curl], server))
+    assert body["success"] is True
+    assert (body["data"]["width"], body["data"]["height"]) == (600, 400)
+
+
+def test_the_python_snippet_prints_the_result_url(server: RunningServer) -> None:
+    (snippet,) = _snippets("python")
+    printed = _run([sys.executable, "-c", snippet.replace(PRINTED_ADDRESS, server.address)], server)
+    assert re.fullmatch(rf"{re.escape(server.address)}/api/images/img_\w+\?\S+\n", printed)
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed, so its snippet cannot run")
+def test_the_node_snippet_prints_the_result_url(server: RunningServer, tmp_path: Path) -> None:
+    (snippet,) = _snippets("js")
+    script = tmp_path / "snippet.mjs"
+    script.write_text(snippet.replace(PRINTED_ADDRESS, server.address))
+    printed = _run(["node", "--no-warnings", str(script)], server)
+    assert printed.startswith(f"{server.address}/api/images/img_")
+
+
+def test_the_key_command_prints_a_key_and_nothing_else(tmp_path: Path) -> None:
+    (block,) = _snippets("sh")
+    command = re.search(r"\$\((?:\S*/)?bgeraser (.*?)\)", block)
+    assert command is not None
+    done = subprocess.run(
+        [sys.executable, "-m", "web.cli", *command[1].split()],
+        cwd=ROOT,
+        env=os.environ | {"BGERASER_DATA_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    assert re.fullmatch(r"bge_live_[0-9A-Za-z]{38}\n", done.stdout)
