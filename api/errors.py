@@ -148,6 +148,8 @@ ERROR_TABLE: dict[type[Exception], tuple[int, str]] = {
     # Programming errors of the ledger: never a caller's fault, never shown in detail.
     billing_errors.DuplicateReference: (500, "INTERNAL_ERROR"),
     billing_errors.HoldSettled: (500, "INTERNAL_ERROR"),
+    billing_errors.HoldNotCaptured: (500, "INTERNAL_ERROR"),
+    billing_errors.LeaseAlive: (500, "INTERNAL_ERROR"),
     billing_errors.AccountExists: (422, "INVALID_PARAMETER"),
     billing_errors.UnknownAccount: (404, "NOT_FOUND"),
     billing_errors.InvalidGrant: (422, "INVALID_PARAMETER"),

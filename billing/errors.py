@@ -8,7 +8,9 @@ BillingError
 ├── InvalidGrant            an amount that is no sensible number of credits
 ├── DuplicateReference      an entry or hold of that reference exists: the same thing was done before
 ├── HoldSettled             the hold was captured, released or expired before
-└── LeaseLost               the hold's lease lapsed before its owner settled it
+├── HoldNotCaptured         nothing was charged for this hold, so nothing can be refunded
+├── LeaseLost               the hold's lease lapsed before its owner settled it
+└── LeaseAlive              the hold's owner renewed its lease, so nobody else may expire it
 """
 
 
@@ -46,3 +48,11 @@ class HoldSettled(BillingError):
 
 class LeaseLost(BillingError):
     """The hold's lease lapsed: another process may have taken the call over, so settling is refused."""
+
+
+class HoldNotCaptured(BillingError):
+    """Only a captured credit can be refunded."""
+
+
+class LeaseAlive(BillingError):
+    """The hold's owner still renews its lease, so the hold cannot be expired over its head."""

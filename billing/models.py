@@ -9,7 +9,16 @@ entries immutable and settled holds settled, whatever code runs.
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import BigInteger, CheckConstraint, Column, ForeignKey, Index, Integer, String
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    String,
+    UniqueConstraint,
+)
 from sqlmodel import Field, SQLModel
 
 from billing.plans import PlanName
@@ -118,6 +127,14 @@ class Entry(SQLModel, table=True):
     __table_args__ = (
         CheckConstraint("amount <> 0", name="entry_amount_not_zero"),
         CheckConstraint("(kind in ('grant', 'refund')) = (amount > 0)", name="entry_sign_fits_kind"),
+        CheckConstraint(
+            "kind in ('grant', 'capture', 'refund', 'expiry', 'revocation')", name="entry_kind_known"
+        ),
+        # A hold is captured at most once and refunded at most once; other entries belong to no hold.
+        CheckConstraint(
+            "(kind in ('capture', 'refund')) = (hold_id is not null)", name="entry_hold_fits_kind"
+        ),
+        UniqueConstraint("hold_id", "kind", name="entry_once_per_hold"),
         Index("entry_by_account", "account_id", "id"),
     )
 
