@@ -61,15 +61,16 @@ class BadParameter(MlError):
 
 
 class ModelUnavailable(MlError):
-    """`checkpoint` (or library) is not installed; `command` installs it."""
+    """`checkpoint` (or library) cannot be used because of `problem`; `command` installs it."""
 
-    def __init__(self, checkpoint: str, command: str) -> None:
-        super().__init__(checkpoint, command)
+    def __init__(self, checkpoint: str, command: str, problem: str = "is not installed") -> None:
+        super().__init__(checkpoint, command, problem)
         self.checkpoint = checkpoint
         self.command = command
+        self.problem = problem
 
     def __str__(self) -> str:
-        return f"{self.checkpoint} is not installed. Install it with: {self.command}"
+        return f"{self.checkpoint} {self.problem}. Install it with: {self.command}"
 
 
 class Overloaded(MlError):

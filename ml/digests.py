@@ -1,0 +1,75 @@
+"""SHA-256 of files, and the memory of which file has been checked already.
+
+Hashing a large checkpoint takes a good part of a second, too much for each start of each process. A check
+that succeeded is therefore remembered in a stamp beside the file, with the file's size and time of change: a
+file that changed since is checked again. Where the directory cannot be written, each process remembers for
+itself.
+"""
+
+import hashlib
+import os
+from contextlib import suppress
+from pathlib import Path
+
+_checked_here: dict[Path, str] = {}  # this process's own memory: path -> stamp
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file as 64 hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def is_intact(path: Path, sha256: str) -> bool:
+    """Whether `path` is a file with this SHA-256; hashed only if it changed since the last time."""
+    try:
+        stamp = _stamp(path, sha256)
+    except FileNotFoundError:
+        return False
+    if _checked_here.get(path) == stamp or _read(_stamp_path(path)) == stamp:
+        return True
+    if not check(path, sha256):
+        return False
+    # Of the state before hashing: had the file changed meanwhile, this stamp would not fit it.
+    _remember(path, stamp)
+    return True
+
+
+def check(path: Path, sha256: str) -> bool:
+    """Hash the file in any case. One that is not intact is forgotten, so that the next look sees it too."""
+    if sha256_of(path) == sha256:
+        return True
+    forget(path)
+    return False
+
+
+def forget(path: Path) -> None:
+    """Drop what is remembered of a file, before it is replaced or because it is damaged."""
+    _checked_here.pop(path, None)
+    with suppress(OSError):
+        _stamp_path(path).unlink()
+
+
+def _stamp(path: Path, sha256: str) -> str:
+    status = path.stat()
+    return f"{sha256} {status.st_size} {status.st_mtime_ns}"
+
+
+def _stamp_path(path: Path) -> Path:
+    return path.with_name(f".{path.name}.checked")
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text()
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def _remember(path: Path, stamp: str) -> None:
+    _checked_here[path] = stamp
+    temporary = path.with_name(f".{path.name}.checked.{os.getpid()}")
+    # A read-only models directory is fine: then only this process knows.
+    with suppress(OSError):
+        temporary.write_text(stamp)
+        temporary.replace(_stamp_path(path))
