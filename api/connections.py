@@ -1,0 +1,112 @@
+"""How connections to SQLite and PostgreSQL are opened, and which of their errors mean "try again later"."""
+
+import sqlite3
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from sqlalchemy import Engine, create_engine, event
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.pool import QueuePool
+
+BUSY_TIMEOUT_SECONDS = 10.0
+_POSTGRES_OPTIONS = "-c lock_timeout=10s -c statement_timeout=30s -c idle_in_transaction_session_timeout=60s"
+# Primary result codes: BUSY, LOCKED, NOMEM, READONLY, IOERR, CORRUPT, FULL, CANTOPEN, PROTOCOL, NOTADB.
+_SQLITE_OUTAGES = {5, 6, 7, 8, 10, 11, 13, 14, 15, 26}
+# Classes: connection, insufficient resources (disk full, too many connections), lock not available,
+# operator intervention (shutting down, cannot connect now), system error.
+_POSTGRES_OUTAGE_CLASSES = {"08", "53", "57", "58"}
+_POSTGRES_OUTAGES = {"55P03", "25006"}
+_POSTGRES_CONFLICTS = {"40001", "40P01"}  # serialization failure, deadlock: rolled back for certain
+
+
+def parse(url: str) -> URL:
+    """The address with the driver this project uses; raises ValueError for another database's."""
+    address = make_url(url)
+    backend = address.get_backend_name()
+    if backend == "postgresql":
+        return address.set(drivername="postgresql+psycopg")
+    if backend != "sqlite":
+        raise ValueError(f"{backend} is not supported: use sqlite:///path or postgresql://…")
+    if address.database in (None, "", ":memory:"):
+        raise ValueError("SQLite needs a file: every thread and process shares it")
+    return address
+
+
+def sqlite_path(address: URL) -> Path | None:
+    return Path(address.database or "") if address.get_backend_name() == "sqlite" else None
+
+
+def open_engine(address: URL, *, connections: int, read_only: bool = False) -> Engine:
+    """An engine whose transactions are exact: on SQLite a writer's begins with BEGIN IMMEDIATE.
+
+    SQLAlchemy's default SQLite transaction begins only at the first write, after the balance was read: it
+    sold more credits than there were without one error.
+    """
+    path = sqlite_path(address)
+    if path is not None:
+        return _open_sqlite(path, connections=connections, read_only=read_only)
+    engine = create_engine(
+        address,
+        pool_size=connections,
+        max_overflow=connections,
+        pool_timeout=10,
+        pool_pre_ping=True,  # connections that died while idle are replaced before they are used
+        isolation_level="READ COMMITTED",  # rows are locked by name: the account's first
+        connect_args={"options": _POSTGRES_OPTIONS, "connect_timeout": 5},
+    )
+    return engine.execution_options(postgresql_readonly=True) if read_only else engine
+
+
+def _open_sqlite(path: Path, *, connections: int, read_only: bool) -> Engine:
+    def connect() -> sqlite3.Connection:
+        # mode=rw: a file that has gone is an error, not a new empty database. Migrations create it.
+        address = f"file:{quote(str(path.absolute()))}?mode=rw"
+        return sqlite3.connect(
+            address, uri=True, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None, check_same_thread=False
+        )
+
+    engine = create_engine(
+        "sqlite://",
+        creator=connect,
+        poolclass=QueuePool,
+        pool_size=connections,
+        max_overflow=connections,
+        pool_timeout=BUSY_TIMEOUT_SECONDS,
+    )
+    begin_statement = "BEGIN" if read_only else "BEGIN IMMEDIATE"
+
+    @event.listens_for(engine, "connect")
+    def configure(connection: Any, record: Any) -> None:  # noqa: ARG001 - SQLAlchemy's signature
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA foreign_keys=ON")
+        if read_only:
+            cursor.execute("PRAGMA query_only=ON")
+        else:
+            cursor.execute("PRAGMA journal_mode=WAL")
+            cursor.execute("PRAGMA synchronous=FULL")  # a committed charge survives a power cut
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Any) -> None:
+        connection.exec_driver_sql(begin_statement)
+
+    return engine
+
+
+def is_conflict(error: DBAPIError) -> bool:
+    """Whether the same work is in order a moment later: a serialization failure or a deadlock."""
+    return getattr(error.orig, "sqlstate", None) in _POSTGRES_CONFLICTS
+
+
+def is_outage(error: DBAPIError) -> bool:
+    """Whether the database is locked, full or gone, as against the work being at fault."""
+    if isinstance(error.orig, sqlite3.Error):
+        return getattr(error.orig, "sqlite_errorcode", 0) & 0xFF in _SQLITE_OUTAGES
+    sqlstate = getattr(error.orig, "sqlstate", None)
+    if error.connection_invalidated:
+        return True
+    if sqlstate is None:
+        return isinstance(error, OperationalError | InterfaceError)
+    return sqlstate[:2] in _POSTGRES_OUTAGE_CLASSES or sqlstate in _POSTGRES_OUTAGES
