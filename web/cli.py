@@ -1,4 +1,4 @@
-"""The `bgeraser` command: serve, models, admin. Answers for machines go to stdout, words for people to stderr."""
+"""The `bgeraser` command: serve, models, admin. Keys go to stdout, words for people to stderr."""
 
 import typer
 

@@ -1,6 +1,6 @@
 """Background removal beside `rembg s`: the same checkpoint, photos and machine, in one run.
 
-Both servers get JPEGs over HTTP and answer PNG bytes. Each of our calls carries a fresh `Idempotency-Key`, since
+Both servers get JPEGs over HTTP and answer PNG bytes. Each of our calls has a fresh `Idempotency-Key`, since
 identical calls without one are replayed.
 """
 
