@@ -1,0 +1,1 @@
+"""The schema's history. `upgrade.migrate(url)` brings a database to its present form."""
