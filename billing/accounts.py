@@ -8,7 +8,7 @@ from billing.errors import AccountClosed, AccountExists, UnknownAccount
 from billing.identifiers import new_id
 from billing.models import Account
 from billing.plans import PlanName
-from billing.rows import insert_unless_taken
+from billing.postings import insert_unless_taken
 
 
 def create(session: Session, *, email: str, plan: PlanName = PlanName.FREE, now: datetime) -> Account:

@@ -1,0 +1,111 @@
+"""Credits coming in and ending with time: grants, each period's among them, and their expiry.
+
+Called as `ledger.refresh`, `ledger.grant` and `ledger.expire_due`; each needs the account's row from
+`accounts.lock`.
+"""
+
+from contextlib import suppress
+from datetime import datetime
+
+from sqlmodel import Session, col, select
+
+from billing.errors import DuplicateReference, InvalidGrant
+from billing.identifiers import new_id
+from billing.models import Account, EntryKind, Grant, GrantKind
+from billing.periods import period_containing
+from billing.plans import PLANS, PlanName
+from billing.postings import expire_if_ended, insert_unless_taken, move, write_entry
+
+LARGEST_GRANT_CREDITS = 1_000_000
+
+
+def refresh(session: Session, account: Account, now: datetime) -> None:
+    """Expire what has ended and grant the present period's credits, once however often it is asked.
+
+    Lazy: done whenever credits are about to be read or spent, so no scheduler is needed. Periods in which
+    nobody asked are not made up for.
+    """
+    expire_due(session, account, now)
+    starts_at, ends_at = period_containing(account.period_anchor_at, now)
+    if account.period_ends_at == ends_at:
+        return
+    plan = PLANS[PlanName(account.plan)]
+    # The reference decides, not the cached end: after a clock was set back, this period may have had its
+    # credits, and a clock that had run ahead for a while must not keep later periods from theirs.
+    with suppress(DuplicateReference):
+        grant(
+            session,
+            account,
+            kind=GrantKind.PLAN if plan.paid else GrantKind.MONTHLY,
+            amount=plan.monthly_credits,
+            reference=f"grant:{account.id}:{starts_at:%Y-%m-%d}",
+            starts_at=starts_at,
+            expires_at=ends_at,
+            now=now,
+        )
+    account.period_ends_at = ends_at
+    session.flush()
+
+
+def grant(
+    session: Session,
+    account: Account,
+    *,
+    kind: GrantKind,
+    amount: int,
+    reference: str,
+    expires_at: datetime | None,
+    now: datetime,
+    starts_at: datetime | None = None,
+) -> Grant:
+    """Credits that end at `expires_at`, or never; what has ended already expires at once.
+
+    `starts_at` is only told, not waited for. Raises InvalidGrant unless 1 <= amount <= 1,000,000, and
+    DuplicateReference.
+    """
+    if not 1 <= amount <= LARGEST_GRANT_CREDITS:
+        raise InvalidGrant(f"a grant is 1 to {LARGEST_GRANT_CREDITS:,} credits, not {amount:,}")
+    granted = insert_unless_taken(
+        session,
+        Grant(
+            id=new_id("grant"),
+            account_id=account.id,
+            kind=kind.value,
+            reference=reference,
+            amount=amount,
+            available=0,
+            starts_at=starts_at or now,
+            expires_at=expires_at,
+            created_at=now,
+        ),
+    )
+    if granted is None:
+        raise DuplicateReference(f"there is a grant {reference}")
+    write_entry(
+        session,
+        account_id=account.id,
+        grant_id=granted.id,
+        kind=EntryKind.GRANT,
+        amount=amount,
+        reference=reference,
+        now=now,
+    )
+    granted = move(session, account_id=account.id, grant_id=granted.id, available=amount)
+    expire_if_ended(session, granted, now)
+    return granted
+
+
+def expire_due(session: Session, account: Account, now: datetime) -> None:
+    """Take away what is unspent of grants that have ended; credits in open holds stay until they settle."""
+    ended = session.exec(
+        select(Grant)
+        .where(
+            col(Grant.account_id) == account.id,
+            col(Grant.expires_at) <= now,
+            col(Grant.available) > 0,
+        )
+        .order_by(col(Grant.expires_at), col(Grant.id))
+        .execution_options(populate_existing=True)
+    ).all()
+    for each in ended:
+        expire_if_ended(session, each, now)

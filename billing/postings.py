@@ -1,0 +1,106 @@
+"""How this package writes: a row goes in once, credits move by sums, and every sum has its entry.
+
+Nothing else in the package changes a balance or inserts an entry.
+"""
+
+from datetime import datetime
+from typing import Any, TypeVar
+
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlmodel import Session, SQLModel, col, func, select, update
+
+from billing.errors import DuplicateReference
+from billing.models import Account, Entry, EntryKind, Grant
+
+Row = TypeVar("Row", bound=SQLModel)
+
+
+def insert_unless_taken(session: Session, row: Row, *, unique_column: str = "reference") -> Row | None:
+    """The stored row, or None if another one has its value in `unique_column`.
+
+    One statement, decided by the unique constraint: a transaction that is inserting the same value is waited
+    for, and a second use leaves the transaction usable, which a caught IntegrityError does not.
+    """
+    insert: Any = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
+    statement = (
+        insert(type(row))
+        .values(**row.model_dump(exclude_none=True))
+        .on_conflict_do_nothing(index_elements=[unique_column])
+        .returning(type(row))
+    )
+    stored: Row | None = session.scalars(statement).one_or_none()
+    return stored
+
+
+def write_entry(
+    session: Session,
+    *,
+    account_id: str,
+    grant_id: str,
+    kind: EntryKind,
+    amount: int,
+    reference: str,
+    now: datetime,
+    hold_id: str | None = None,
+) -> Entry:
+    """One signed change, for ever. The caller moves the credits it stands for. Raises DuplicateReference."""
+    entry = insert_unless_taken(
+        session,
+        Entry(
+            account_id=account_id,
+            grant_id=grant_id,
+            hold_id=hold_id,
+            kind=kind.value,
+            amount=amount,
+            reference=reference,
+            created_at=now,
+        ),
+    )
+    if entry is None:
+        raise DuplicateReference(f"there is an entry {reference}")
+    return entry
+
+
+def move(session: Session, *, account_id: str, grant_id: str, available: int = 0, held: int = 0) -> Grant:
+    """Add to both counts of the account and of the grant; the grant's fresh row.
+
+    The sums are made by the database, so that no stale copy can be written back; its constraints refuse a
+    count below zero. Both rows become fresh in the session too.
+    """
+    _add(session, Account, account_id, available, held)
+    return _add(session, Grant, grant_id, available, held)
+
+
+Counted = TypeVar("Counted", Account, Grant)
+
+
+def _add(session: Session, table: type[Counted], row_id: str, available: int, held: int) -> Counted:
+    statement = (
+        update(table)
+        .where(col(table.id) == row_id)
+        .values(available=col(table.available) + available, held=col(table.held) + held)
+        .returning(table)
+        .execution_options(synchronize_session=False, populate_existing=True)
+    )
+    return session.scalars(statement).one()
+
+
+def expire_if_ended(session: Session, grant: Grant, now: datetime) -> None:
+    """Take away what is unspent of a grant that has ended; credits in open holds stay until they settle."""
+    unspent = grant.available
+    if grant.expires_at is None or grant.expires_at > now or unspent == 0:
+        return
+    # A grant expires again when a credit comes back after its end: a hold released, a capture refunded.
+    earlier = session.exec(
+        select(func.count()).where(col(Entry.grant_id) == grant.id, col(Entry.kind) == EntryKind.EXPIRY)
+    ).one()
+    write_entry(
+        session,
+        account_id=grant.account_id,
+        grant_id=grant.id,
+        kind=EntryKind.EXPIRY,
+        amount=-unspent,
+        reference=f"expiry:{grant.id}:{earlier + 1}",
+        now=now,
+    )
+    move(session, account_id=grant.account_id, grant_id=grant.id, available=-unspent)
