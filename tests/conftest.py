@@ -1,0 +1,3 @@
+"""Fixtures that every test may use."""
+
+from tests.databases import *  # noqa: F403 - fixtures are found by their names here
