@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.pool import QueuePool
@@ -93,6 +93,13 @@ def _open_sqlite(path: Path, *, connections: int, read_only: bool) -> Engine:
         connection.exec_driver_sql(begin_statement)
 
     return engine
+
+
+def in_transaction(connection: Connection) -> bool:
+    """Whether SQLite still has the transaction open; some errors end it as a whole."""
+    driver_connection = connection.connection.driver_connection
+    assert isinstance(driver_connection, sqlite3.Connection)
+    return driver_connection.in_transaction
 
 
 def is_conflict(error: DBAPIError) -> bool:

@@ -1,0 +1,109 @@
+"""The queue in which writes wait: first in, first out, served by threads, off the event loop."""
+
+import queue
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from sqlmodel import Session
+
+from api.errors import ServiceUnavailable
+
+T = TypeVar("T")
+Work = Callable[[Session], T]
+
+
+@dataclass(frozen=True)
+class Returned:
+    value: Any
+
+
+@dataclass(frozen=True)
+class Raised:
+    error: Exception
+
+
+Outcome = Returned | Raised
+
+
+@dataclass(frozen=True)
+class _Job:
+    work: Work[Any]
+    future: Future[Any] = field(default_factory=Future)
+
+
+class WriteQueue:
+    """Hands what waits to `perform(works) -> outcomes`, up to `group_size` works at a time.
+
+    `perform` runs in `threads` threads. A future is resolved when `perform` has returned, so after COMMIT.
+    """
+
+    def __init__(
+        self,
+        perform: Callable[[list[Work[Any]]], list[Outcome]],
+        *,
+        threads: int,
+        group_size: int,
+        waiting_max: int,
+    ) -> None:
+        self._perform = perform
+        self._group_size = group_size
+        self._jobs: queue.Queue[_Job | None] = queue.Queue(waiting_max)
+        # Taken to put a job in and to close, so that no job comes after the end and waits for ever.
+        self._entrance = threading.Lock()
+        self._closed = False
+        self._threads = [
+            threading.Thread(target=self._serve, name=f"database-write-{number}", daemon=True)
+            for number in range(threads)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def submit(self, work: Work[T]) -> Future[T]:
+        """The future of what `work` returns. Raises ServiceUnavailable when too many wait, or at the end."""
+        job = _Job(work)
+        with self._entrance:
+            if self._closed:
+                raise ServiceUnavailable("The server is shutting down.")
+            try:
+                self._jobs.put_nowait(job)
+            except queue.Full:
+                raise ServiceUnavailable("Too many calls wait for the database.", 1) from None
+        return job.future
+
+    def close(self) -> None:
+        """Waits until everything in the queue is done."""
+        with self._entrance:
+            self._closed = True
+        for _ in self._threads:
+            self._jobs.put(None)
+        for thread in self._threads:
+            thread.join()
+
+    def _serve(self) -> None:
+        ended = False
+        while not ended:
+            group = [self._jobs.get()]
+            while group[-1] is not None and len(group) < self._group_size and not self._jobs.empty():
+                try:
+                    group.append(self._jobs.get_nowait())
+                except queue.Empty:  # Another thread was quicker.
+                    break
+            ended = group[-1] is None
+            # A job whose caller has gone is dropped, unless it has begun.
+            jobs = [job for job in group if job is not None and job.future.set_running_or_notify_cancel()]
+            if jobs:
+                self._serve_group(jobs)
+
+    def _serve_group(self, jobs: list[_Job]) -> None:
+        try:
+            outcomes = self._perform([job.work for job in jobs])
+        except Exception as error:
+            outcomes = [Raised(error)] * len(jobs)
+        for job, outcome in zip(jobs, outcomes, strict=True):
+            if isinstance(outcome, Raised):
+                job.future.set_exception(outcome.error)
+            else:
+                job.future.set_result(outcome.value)
