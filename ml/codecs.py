@@ -1,81 +1,187 @@
-"""Bytes to pixels and back. Decoding happens only in worker processes; `sniff` may run anywhere."""
+"""Bytes to pixels and back.
+
+`sniff` may run anywhere: it looks at magic bytes only and imports no imaging library. Everything else runs in
+worker processes, because decoders are native code that a hostile file may crash or exhaust.
+"""
+
+import io
+import warnings
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ml.errors import (
+    BadParameter,
+    MlError,
+    OutOfMemory,
+    PictureTooLarge,
+    UnreadablePicture,
+    UnsupportedFormat,
+)
+from ml.pixels import Mask, Picture, Pixels
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 MAX_INPUT_PIXELS = 50_000_000
 MAX_OUTPUT_PIXELS = 64_000_000
+#: How many of a file's first bytes `sniff` wants.
+SNIFF_BYTES = 64
 
-import io
-
-from ml.errors import BadParameter, PictureTooLarge, UnreadablePicture, UnsupportedFormat
-from ml.pixels import Picture, Pixels
+_AVIF_BRANDS = {b"avif", b"avis"}
+_HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis"}
+_LONGEST_SIDE = {"jpg": 65_535, "webp": 16_383, "avif": 65_535}
+# Above these sizes the slow settings of the encoders cost seconds and save little.
+_BIG_PNG_PIXELS = 1_000_000
+_BIG_WEBP_PIXELS = 4_000_000
+_ROWS_AT_ONCE = 256
 
 
 def sniff(first_bytes: bytes) -> str:
-    """The format by magic bytes: jpg, png, webp, avif or heic. 32 bytes are enough."""
-    head = first_bytes
-    if head[:3] == b"\xff\xd8\xff":
+    """The format by its magic bytes: jpg, png, webp, avif or heic. Raises `UnsupportedFormat`.
+
+    `first_bytes` are the first `SNIFF_BYTES` of the file, or all of it if it is shorter.
+    """
+    if first_bytes.startswith(b"\xff\xd8\xff"):
         return "jpg"
-    if head[:8] == b"\x89PNG\r\n\x1a\n":
+    if first_bytes.startswith(b"\x89PNG\r\n\x1a\n"):
         return "png"
-    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+    if first_bytes[:4] == b"RIFF" and first_bytes[8:12] == b"WEBP":
         return "webp"
-    if head[4:8] == b"ftyp":
-        brands = head[8:12] + head[16:64]
-        if b"avif" in brands or b"avis" in brands:
+    if first_bytes[4:8] == b"ftyp":
+        end = min(int.from_bytes(first_bytes[:4], "big"), SNIFF_BYTES)
+        brands = {first_bytes[8:12], *(first_bytes[at : at + 4] for at in range(16, end, 4))}
+        if brands & _AVIF_BRANDS:
             return "avif"
-        if any(brand in brands for brand in (b"heic", b"heix", b"mif1", b"heim", b"heis")):
+        if brands & _HEIC_BRANDS:
             return "heic"
     raise UnsupportedFormat("The file is no JPEG, PNG, WebP, AVIF or HEIC picture.")
 
 
 def decode(data: bytes, max_pixels: int = MAX_INPUT_PIXELS) -> Picture:
-    """The upright sRGB picture in `data`, first frame of an animation."""
-    import numpy as np
-    from PIL import Image, ImageOps
+    """The picture in `data`: upright, sRGB, RGBA only if some pixel is not opaque.
 
-    format = sniff(data[:64])
-    try:
-        if format == "heic":
-            import pillow_heif
-
-            pillow_heif.register_heif_opener()
-        names = {"jpg": ["JPEG", "MPO"], "png": ["PNG"], "webp": ["WEBP"], "avif": ["AVIF"], "heic": ["HEIF"]}
-        with Image.open(io.BytesIO(data), formats=names[format]) as opened:
-            if opened.width * opened.height > max_pixels:
-                raise PictureTooLarge(f"{opened.width} x {opened.height} pixels; at most {max_pixels}.")
-            picture = ImageOps.exif_transpose(opened)
-            picture = picture.convert("RGBA" if picture.has_transparency_data else "RGB")
-        return Picture(np.array(picture), format)
-    except PictureTooLarge:
-        raise
-    except Exception as error:
-        raise UnreadablePicture(f"The picture is damaged: {error}") from None
+    Of animations and sequences the first frame. Raises `UnsupportedFormat`, `PictureTooLarge` (from the
+    header alone, before pixels are decoded), `UnreadablePicture` (damaged or cut short) or `OutOfMemory`.
+    """
+    source_format = sniff(data[:SNIFF_BYTES])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # decoders warn of oddities that the answer settles
+        try:
+            return Picture(_decode(data, source_format, max_pixels), source_format)
+        except MlError:
+            raise
+        except MemoryError:
+            raise OutOfMemory("There is not enough memory to decode the picture.") from None
+        except Exception as error:
+            # Decoders answer damaged files with whatever exception they trip over.
+            raise _refusal(error, max_pixels) from error
 
 
-def encode(pixels: Pixels, format: str, quality: int = 90) -> bytes:
-    """`pixels` (H x W x 3|4, or H x W for a mask) as png, jpg, webp or avif; no metadata."""
-    import numpy as np
+def _decode(data: bytes, source_format: str, max_pixels: int) -> Pixels:
     from PIL import Image
 
-    height, width = pixels.shape[:2]
-    if height * width > MAX_OUTPUT_PIXELS:
-        raise PictureTooLarge(f"{width} x {height} pixels; at most {MAX_OUTPUT_PIXELS}.")
-    if max(height, width) > {"jpg": 65535, "webp": 16383}.get(format, 1 << 30):
-        raise BadParameter("format", f"{format} cannot hold {width} x {height} pixels")
-    picture = Image.fromarray(np.ascontiguousarray(pixels))
-    out = io.BytesIO()
-    if format == "jpg":
-        picture.convert("RGB").save(out, "JPEG", quality=quality)
-    elif format == "png":
-        picture.save(out, "PNG", compress_level=1)
-    else:
-        picture.save(out, format.upper(), quality=quality)
-    return out.getvalue()
+    from ml import srgb
+    from ml.formats import avif, heic, jpeg, png, webp
+
+    readers = {"jpg": jpeg.read, "png": png.read, "webp": webp.read, "avif": avif.read, "heic": heic.read}
+    opened = readers[source_format](data, max_pixels)
+    orientation = opened.orientation
+    image = srgb.to_srgb(opened.image, opened.icc_profile)
+    del opened  # a decoder keeps its own copies of the picture alive
+    turn = {
+        2: Image.Transpose.FLIP_LEFT_RIGHT,
+        3: Image.Transpose.ROTATE_180,
+        4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE,
+        6: Image.Transpose.ROTATE_270,
+        7: Image.Transpose.TRANSVERSE,
+        8: Image.Transpose.ROTATE_90,
+    }.get(orientation)
+    return _as_array(image if turn is None else image.transpose(turn))
+
+
+def _refusal(error: Exception, max_pixels: int) -> MlError:
+    from PIL import Image
+
+    if isinstance(error, Image.DecompressionBombError):
+        return PictureTooLarge(f"The picture has more than {max_pixels / 1e6:g} megapixels.")
+    return UnreadablePicture("The picture cannot be read: it is damaged or cut short.")
+
+
+def _as_array(image: "Image.Image") -> Pixels:
+    """Copied some rows at a time: Pillow's own conversion holds the picture three times over."""
+    pixels = np.empty((image.height, image.width, len(image.getbands())), np.uint8)
+    for top in range(0, image.height, _ROWS_AT_ONCE):
+        bottom = min(image.height, top + _ROWS_AT_ONCE)
+        pixels[top:bottom] = np.asarray(image.crop((0, top, image.width, bottom)))
+    return pixels
+
+
+def check_output_size(width: int, height: int) -> None:
+    """Raises `PictureTooLarge`. Tools that enlarge call it before they take memory for the answer."""
+    if width * height > MAX_OUTPUT_PIXELS:
+        raise PictureTooLarge(
+            f"The answer would have {width} x {height} pixels ({width * height / 1e6:.1f} megapixels);"
+            f" at most {MAX_OUTPUT_PIXELS / 1e6:g} megapixels are allowed."
+        )
 
 
 def resolve_format(wanted: str, source_format: str, has_alpha: bool, is_mask: bool) -> str:
-    """The answer's format: `wanted`, or for auto png for transparency and masks, else the source's own."""
+    """The answer's format. auto: png for transparency and masks, else the source's own; HEIC becomes jpg."""
     if wanted != "auto":
         return wanted
     if has_alpha or is_mask:
         return "png"
     return "jpg" if source_format == "heic" else source_format
+
+
+def encode(pixels: Pixels | Mask, format: str, quality: int = 90) -> bytes:
+    """`pixels` (H x W x 3|4, or H x W for a mask) as png, jpg, webp or avif, with no metadata at all.
+
+    Colour under fully transparent pixels is zeroed, so that nothing cut away can be brought back. JPEG has no
+    transparency: the picture is laid on white. Raises `PictureTooLarge`, `BadParameter` for a side that the
+    format cannot hold.
+    """
+    from PIL import Image
+
+    height, width = pixels.shape[:2]
+    check_output_size(width, height)
+    longest = _LONGEST_SIDE.get(format)
+    if longest is not None and max(height, width) > longest:
+        raise BadParameter(
+            "format", f"{format} holds at most {longest} pixels a side, not {width} x {height}"
+        )
+    if pixels.ndim == 3 and pixels.shape[2] == 4:
+        pixels = _on_white(pixels) if format == "jpg" else _without_hidden_color(pixels)
+    image = Image.fromarray(np.ascontiguousarray(pixels))
+    out = io.BytesIO()
+    # At high quality the colour channels keep their full size: halving them blurs red edges visibly.
+    subsampling = "4:4:4" if quality >= 90 else "4:2:0"
+    if format == "png":
+        image.save(out, "PNG", compress_level=1 if height * width > _BIG_PNG_PIXELS else 6)
+    elif format == "jpg":
+        image.save(out, "JPEG", quality=quality, subsampling=subsampling)
+    elif format == "webp":
+        image.save(out, "WEBP", quality=quality, method=1 if height * width > _BIG_WEBP_PIXELS else 4)
+    elif format == "avif":
+        image.save(out, "AVIF", quality=quality, speed=8, subsampling=subsampling)
+    else:
+        raise ValueError(f"no encoder for {format!r}")
+    return out.getvalue()
+
+
+def _without_hidden_color(pixels: Pixels) -> Pixels:
+    import cv2
+
+    answer: Pixels = cv2.bitwise_and(pixels, pixels, mask=np.ascontiguousarray(pixels[..., 3]))
+    return answer
+
+
+def _on_white(pixels: Pixels) -> Pixels:
+    from PIL import Image
+
+    picture = Image.fromarray(np.ascontiguousarray(pixels))
+    white = Image.new("RGB", picture.size, (255, 255, 255))
+    white.paste(picture, mask=picture.getchannel("A"))
+    return np.asarray(white)

@@ -2,38 +2,50 @@
 
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pillow_heif
 import skimage
 from PIL import Image
 
-from ml.pixels import Pixels
+from ml.pixels import Mask, Pixels
 
 _FOLDER = Path(skimage.__file__).parent / "data"
 
 
 def photo(name: str) -> Pixels:
-    """H x W x 3. Names: astronaut, chelsea, coffee, rocket, motorcycle_left, ..."""
-    path = next(_FOLDER / f"{name}{suffix}" for suffix in (".png", ".jpg") if (_FOLDER / f"{name}{suffix}").exists())
-    with Image.open(path) as opened:
+    """H x W x 3. Names: astronaut, chelsea, coffee, rocket, motorcycle_left, retina, ..."""
+    paths = [_FOLDER / f"{name}.png", _FOLDER / f"{name}.jpg"]
+    with Image.open(next(path for path in paths if path.exists())) as opened:
         return np.array(opened.convert("RGB"))
 
 
-def jpeg_bytes(pixels: Pixels, quality: int = 92, **options: object) -> bytes:
-    """`options` go to Pillow's JPEG writer: exif, icc_profile, progressive, ..."""
+def file_bytes(pixels: Pixels | Mask, format: str, **options: Any) -> bytes:
+    """A file of Pillow's `format` name (JPEG, PNG, WEBP, AVIF); `options` go to its writer."""
     out = io.BytesIO()
-    Image.fromarray(pixels).save(out, "JPEG", quality=quality, **options)  # type: ignore[arg-type]
+    Image.fromarray(pixels).save(out, format, **options)
     return out.getvalue()
 
 
-def png_bytes(pixels: Pixels, **options: object) -> bytes:
-    """`options` go to Pillow's PNG writer."""
+def jpeg_bytes(pixels: Pixels | Mask, quality: int = 92, **options: Any) -> bytes:
+    """`options` go to Pillow's JPEG writer: exif, icc_profile, progressive, ..."""
+    return file_bytes(pixels, "JPEG", quality=quality, **options)
+
+
+def png_bytes(pixels: Pixels | Mask, **options: Any) -> bytes:
+    """`options` go to Pillow's PNG writer: exif, icc_profile, pnginfo, ..."""
+    return file_bytes(pixels, "PNG", compress_level=1, **options)
+
+
+def heic_bytes(pixels: Pixels, quality: int = 92, **options: Any) -> bytes:
+    """`options` go to pillow_heif's writer: exif, icc_profile, chroma, ..."""
     out = io.BytesIO()
-    Image.fromarray(pixels).save(out, "PNG", compress_level=1, **options)  # type: ignore[arg-type]
+    pillow_heif.from_pillow(Image.fromarray(pixels)).save(out, quality=quality, **options)
     return out.getvalue()
 
 
 def open_bytes(content: bytes) -> Pixels:
-    """Pixels of an encoded picture as Pillow reads them, without conversion."""
+    """Pixels of an encoded picture as Pillow reads them, without any conversion."""
     with Image.open(io.BytesIO(content)) as opened:
         return np.array(opened)

@@ -1,0 +1,25 @@
+"""AVIF, still or the first frame of a sequence."""
+
+import io
+import re
+
+from PIL import Image
+
+from ml.formats import exif
+from ml.formats.opened import MAX_PROFILE_BYTES, Opened, check_size
+
+# An item of type Exif in the file's directory. The container's own rotation wins over it by the standard, and
+# Pillow would parse the whole block at open, which a hostile file turns into gigabytes.
+_EXIF_ITEM = re.compile(rb"(infe[\x02\x03]\0.{6,8}?)Exif", re.DOTALL)
+
+
+def read(data: bytes, max_pixels: int) -> Opened:
+    """RGB or RGBA. 10 and 12 bits are rounded to 8 by libavif; libavif parses the container at open."""
+    image = Image.open(io.BytesIO(_EXIF_ITEM.sub(rb"\1skip", data)), formats=["AVIF"])
+    check_size(*image.size, max_pixels)
+    image.load()
+    profile = image.info.get("icc_profile")
+    if profile is not None and len(profile) > MAX_PROFILE_BYTES:
+        profile = None
+    # Pillow reports the container's rotation and mirroring in EXIF's numbers.
+    return Opened(image, profile, exif.orientation(image.info.get("exif")))

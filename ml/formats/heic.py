@@ -1,0 +1,31 @@
+"""HEIC, the primary picture."""
+
+from PIL import Image
+
+from ml.formats.opened import MAX_PROFILE_BYTES, Opened, check_size
+
+
+def read(data: bytes, max_pixels: int) -> Opened:
+    """L, LA, RGB or RGBA, upright: libheif applies the container's rotation, which by the standard wins
+    over EXIF's.
+
+    10 and 12 bits are reduced to 8 by libheif. The container is parsed in native code at open.
+    """
+    import pillow_heif
+
+    # Nothing but the primary picture is looked at.
+    pillow_heif.options.THUMBNAILS = False
+    pillow_heif.options.DEPTH_IMAGES = False
+    pillow_heif.options.AUX_IMAGES = False
+    opened = pillow_heif.open_heif(data)
+    primary = opened[opened.primary_index]
+    width, height = primary.size
+    check_size(width, height, max_pixels)
+    pixels = primary.data
+    width, height = primary.size
+    check_size(width, height, max_pixels)  # the coded size may differ from the declared one
+    image = Image.frombytes(primary.mode, (width, height), pixels, "raw", primary.mode, primary.stride)
+    if image.mode in ("RGBa", "La"):  # colour stored multiplied by alpha
+        image = image.convert("RGBA" if image.mode == "RGBa" else "LA")
+    profile = primary.info.get("icc_profile")
+    return Opened(image, profile if profile and len(profile) <= MAX_PROFILE_BYTES else None)
