@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from sqlalchemy import Table, bindparam
 from sqlmodel import Session, col, func, select, update
 
 from api import rate, replays
@@ -22,6 +23,12 @@ from billing.plans import PLANS, Plan, PlanName
 
 LEASE_SECONDS = 30
 RENEW_EVERY_SECONDS = 10
+
+# Built once: building a statement takes longer than running it, and these run under the account's lock.
+_ACCOUNT: Table = Account.__table__  # type: ignore[attr-defined]
+_TAKE_RATE = (
+    update(_ACCOUNT).where(_ACCOUNT.c.id == bindparam("account_id")).values(rate_full_at=bindparam("full_at"))
+)
 
 
 @dataclass(frozen=True)
@@ -210,7 +217,7 @@ def _take(
     if result is None:
         return rate.state(account.rate_full_at, limit=limit, now=now), False
     full_at, state = result
-    session.execute(update(Account).where(col(Account.id) == account.id).values(rate_full_at=full_at))
+    session.execute(_TAKE_RATE, {"account_id": account.id, "full_at": full_at})
     return state, True
 
 

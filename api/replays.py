@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import CursorResult
+from sqlalchemy import CursorResult, Table, bindparam
 from sqlmodel import Session, col, delete, insert, or_, select, update
 
 from api.errors import status_and_code
@@ -23,6 +23,20 @@ KEYLESS_LIFE = timedelta(minutes=10)
 ANSWER_BYTES_MAX = 64 * 1024
 #: Errors that the work itself found: the only ones stored, so that a retry learns them again for nothing.
 KEPT_ERROR_CODES = frozenset({"UNREADABLE_IMAGE", "IMAGE_TOO_LARGE", "NOTHING_FOUND", "MASK_EMPTY"})
+
+
+# Built once: admission runs them under the account's lock, and building took longer than running.
+_TABLE: Table = Replay.__table__  # type: ignore[attr-defined]
+_FIND = (
+    select(Replay, Hold)
+    .join(Hold, col(Hold.id) == col(Replay.hold_id), isouter=True)
+    .where(
+        col(Replay.account_id) == bindparam("account_id"),
+        col(Replay.retry_key) == bindparam("retry_key"),
+    )
+    .execution_options(populate_existing=True)
+)
+_BEGIN = insert(_TABLE)
 
 
 class RetryKind(StrEnum):
@@ -55,13 +69,7 @@ def retry_key(idempotency_key: str | None, fingerprint: str, *, random: bool) ->
 
 def find(session: Session, account_id: str, key: str) -> tuple[Replay, Hold | None] | None:
     """The row of this retry key, and its call's hold."""
-    statement = (
-        select(Replay, Hold)
-        .join(Hold, col(Hold.id) == col(Replay.hold_id), isouter=True)
-        .where(Replay.account_id == account_id, Replay.retry_key == key)
-        .execution_options(populate_existing=True)
-    )
-    found = session.exec(statement).one_or_none()
+    found = session.execute(_FIND, {"account_id": account_id, "retry_key": key}).one_or_none()
     return None if found is None else (found[0], found[1])
 
 
@@ -86,18 +94,17 @@ def begin(
 ) -> str:
     """Records a running call; the row's id. The unique constraint refuses a second row of the same key."""
     row_id = new_id("rpl")
-    session.execute(
-        insert(Replay).values(
-            id=row_id,
-            account_id=account_id,
-            retry_key=key,
-            fingerprint=fingerprint,
-            status=ReplayStatus.RUNNING.value,
-            hold_id=hold_id,
-            created_at=now,
-            expires_at=now + _life(key),
-        )
-    )
+    values = {
+        "id": row_id,
+        "account_id": account_id,
+        "retry_key": key,
+        "fingerprint": fingerprint,
+        "status": ReplayStatus.RUNNING.value,
+        "hold_id": hold_id,
+        "created_at": now,
+        "expires_at": now + _life(key),
+    }
+    session.execute(_BEGIN, values)
     return row_id
 
 
