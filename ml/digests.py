@@ -30,8 +30,8 @@ def is_intact(path: Path, sha256: str) -> bool:
         return True
     if not check(path, sha256):
         return False
-    # Of the state before hashing: had the file changed meanwhile, this stamp would not fit it.
-    _remember(path, stamp)
+    # The stamp from before hashing: had the file changed meanwhile, it would not fit.
+    _write_stamp(path, stamp)
     return True
 
 
@@ -41,6 +41,11 @@ def check(path: Path, sha256: str) -> bool:
         return True
     forget(path)
     return False
+
+
+def remember(path: Path, sha256: str) -> None:
+    """Record that the file, as it lies there now, is known to have this SHA-256."""
+    _write_stamp(path, _stamp(path, sha256))
 
 
 def forget(path: Path) -> None:
@@ -66,7 +71,7 @@ def _read(path: Path) -> str | None:
         return None
 
 
-def _remember(path: Path, stamp: str) -> None:
+def _write_stamp(path: Path, stamp: str) -> None:
     _checked_here[path] = stamp
     temporary = path.with_name(f".{path.name}.checked.{os.getpid()}")
     # A read-only models directory is fine: then only this process knows.

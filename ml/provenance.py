@@ -4,6 +4,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
+class SourceFailed(Exception):
+    """A source could not give a file. The message says why, and names no index: it may be private."""
+
+
 class Profile(StrEnum):
     EMBEDDED = "embedded"  # what every installation gets, 173 MB; needs no model hub
     GENERATIVE = "generative"  # larger ones by choice, from their publishers' own addresses

@@ -1,0 +1,1 @@
+"""Brings checkpoints into the models directory, from package indexes and from their publishers."""

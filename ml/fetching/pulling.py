@@ -1,0 +1,150 @@
+"""Pulling checkpoints: one pull at a time in a models directory, each file verified before it gets its name.
+
+Files are written under a temporary name in the same directory and renamed when their SHA-256 is right: what
+has its proper name is whole. Whatever stops a pull, running it again goes on: finished checkpoints are kept,
+and a broken download is continued.
+"""
+
+import os
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from filelock import FileLock, Timeout
+
+from ml import checkpoints, digests
+from ml.checkpoints import State
+from ml.fetching import downloads, licences
+from ml.fetching.carriers import Carriers
+from ml.provenance import Checkpoint, CheckpointFile, Source, SourceFailed, UrlSource
+
+_LOCK_NAME = ".pulling.lock"
+_FOLDER_NAME = ".pulling"
+
+
+@dataclass(frozen=True)
+class Pulled:
+    """What became of one checkpoint."""
+
+    checkpoint: Checkpoint
+    state: State
+    source: Source | None  # where it came from; None if it was there already, or failed
+    problems: tuple[str, ...]  # one for each source that failed
+    seconds: float
+
+
+class Progress(Protocol):
+    """Told what goes on, to show it to people."""
+
+    def stage(self, text: str) -> None:
+        """A step begins whose length is not known."""
+
+    def received(self, file_name: str, done_bytes: int, total_bytes: int) -> None:
+        """So much of a download has arrived, earlier tries included."""
+
+    def finished(self, pulled: Pulled) -> None:
+        """One checkpoint is done with, well or not."""
+
+
+def pull(models_dir: Path, wanted: Sequence[Checkpoint], progress: Progress) -> list[Pulled]:
+    """Install the `wanted` checkpoints, the smallest first; one that fails does not stop the others.
+
+    Waits for another pull in the same directory. Raises OSError if the directory cannot be used.
+    """
+    # The smallest first, so that a pull which is stopped leaves something that works.
+    ordered = sorted(wanted, key=lambda checkpoint: checkpoint.size_bytes)
+    models_dir.mkdir(parents=True, exist_ok=True)
+    if all(checkpoints.state(models_dir, checkpoint) is State.INSTALLED for checkpoint in ordered):
+        # Neither lock nor folder, so that this works in a read-only directory and beside another pull.
+        with suppress(OSError):
+            licences.write(models_dir, ordered)
+        return [Pulled(checkpoint, State.INSTALLED, None, (), 0.0) for checkpoint in ordered]
+    with _alone(models_dir, progress), _emptied(models_dir / _FOLDER_NAME) as folder:
+        carriers = Carriers(folder, progress.stage)
+        done = []
+        for checkpoint in ordered:
+            pulled = _pull_one(models_dir, checkpoint, carriers, progress)
+            progress.finished(pulled)
+            done.append(pulled)
+        licences.write(models_dir, ordered)
+    return done
+
+
+def _pull_one(models_dir: Path, checkpoint: Checkpoint, carriers: Carriers, progress: Progress) -> Pulled:
+    started = time.monotonic()
+    problems: list[str] = []
+    # Looked at again: whoever held the lock before may have brought it.
+    state = checkpoints.state(models_dir, checkpoint)
+    if state is State.INSTALLED:
+        return Pulled(checkpoint, state, None, (), 0.0)
+    for source in checkpoint.sources:
+        try:
+            for file in checkpoint.files:
+                if checkpoints.file_state(models_dir, file) is not State.INSTALLED:
+                    _bring(models_dir, file, source, carriers, progress)
+        except (SourceFailed, OSError) as error:
+            problems.append(f"{source}: {error}")
+        else:
+            seconds = time.monotonic() - started
+            return Pulled(checkpoint, State.INSTALLED, source, tuple(problems), seconds)
+    return Pulled(checkpoint, state, None, tuple(problems), time.monotonic() - started)
+
+
+def _bring(
+    models_dir: Path, file: CheckpointFile, source: Source, carriers: Carriers, progress: Progress
+) -> None:
+    """One file from one source into its place. Raises SourceFailed or OSError."""
+    part = models_dir / f".{file.file_name}.part"
+    [member] = [member for member in source.members if member.file_name == file.file_name]
+    if isinstance(source, UrlSource):
+        progress.stage(f"{file.file_name}: {source}, {file.size_bytes / 1e6:.0f} MB")
+        downloads.download(
+            member.path,
+            part,
+            file.size_bytes,
+            lambda done_bytes: progress.received(file.file_name, done_bytes, file.size_bytes),
+        )
+    else:
+        carriers.bring(source, member, file, part)
+    if part.stat().st_size != file.size_bytes or digests.sha256_of(part) != file.sha256:
+        part.unlink()  # or the next try would go on from it
+        raise SourceFailed(f"{file.file_name} is not the file that was pinned (its SHA-256 differs)")
+    _put_in_place(part, models_dir / file.file_name, file.sha256)
+
+
+def _put_in_place(part: Path, target: Path, sha256: str) -> None:
+    with part.open("rb+") as file:
+        os.fsync(file.fileno())  # or a power cut could leave the name without the bytes
+    digests.forget(target)
+    part.replace(target)
+    digests.remember(target, sha256)
+
+
+@contextmanager
+def _alone(models_dir: Path, progress: Progress) -> Iterator[None]:
+    """Hold the directory's lock. The system drops it with the process, however that ends."""
+    lock = FileLock(models_dir / _LOCK_NAME)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        progress.stage("waiting for another pull to finish")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def _emptied(folder: Path) -> Iterator[Path]:
+    """A folder of this pull's own; one that a killed pull has left is cleared first."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
