@@ -11,7 +11,9 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-_checked_here: dict[Path, str] = {}  # this process's own memory: path -> stamp
+# This process's own memory: the stamp a file had when it was last hashed, and whether it was intact. Damage
+# is remembered here only, so that repeated looks are cheap and a new process looks again.
+_seen: dict[Path, tuple[str, bool]] = {}
 
 
 def sha256_of(path: Path) -> str:
@@ -26,31 +28,37 @@ def is_intact(path: Path, sha256: str) -> bool:
         stamp = _stamp(path, sha256)
     except FileNotFoundError:
         return False
-    if _checked_here.get(path) == stamp or _read(_stamp_path(path)) == stamp:
+    seen_stamp, was_intact = _seen.get(path, ("", False))
+    if seen_stamp == stamp:
+        return was_intact
+    if _read(_stamp_path(path)) == stamp:
+        _seen[path] = (stamp, True)
         return True
-    if not check(path, sha256):
-        return False
-    # The stamp from before hashing: had the file changed meanwhile, it would not fit.
-    _write_stamp(path, stamp)
-    return True
+    return check(path, sha256)
 
 
 def check(path: Path, sha256: str) -> bool:
-    """Hash the file in any case. One that is not intact is forgotten, so that the next look sees it too."""
-    if sha256_of(path) == sha256:
-        return True
+    """Hash the file in any case, and remember the outcome."""
+    # Taken before hashing: if the file changes meanwhile, this stamp does not fit it.
+    stamp = _stamp(path, sha256)
+    intact = sha256_of(path) == sha256
     forget(path)
-    return False
+    _seen[path] = (stamp, intact)
+    if intact:
+        _write_stamp(path, stamp)
+    return intact
 
 
 def remember(path: Path, sha256: str) -> None:
     """Record that the file, as it lies there now, is known to have this SHA-256."""
-    _write_stamp(path, _stamp(path, sha256))
+    stamp = _stamp(path, sha256)
+    _seen[path] = (stamp, True)
+    _write_stamp(path, stamp)
 
 
 def forget(path: Path) -> None:
     """Drop what is remembered of a file, before it is replaced or because it is damaged."""
-    _checked_here.pop(path, None)
+    _seen.pop(path, None)
     with suppress(OSError):
         _stamp_path(path).unlink()
 
@@ -72,7 +80,6 @@ def _read(path: Path) -> str | None:
 
 
 def _write_stamp(path: Path, stamp: str) -> None:
-    _checked_here[path] = stamp
     temporary = path.with_name(f".{path.name}.checked.{os.getpid()}")
     # A read-only models directory is fine: then only this process knows.
     with suppress(OSError):

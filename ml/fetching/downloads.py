@@ -35,10 +35,18 @@ def download(url: str, target: Path, size_bytes: int, received: Callable[[int], 
                         raise SourceFailed(f"the server sends more than the {size_bytes} bytes expected")
                     received(have)
     except httpx.HTTPError as error:
-        stays = f"; {have / 1e6:.1f} MB are kept, run it again to continue" if have else ""
-        raise SourceFailed(f"the download broke off ({type(error).__name__}){stays}") from None
+        kept = f"; {have / 1e6:.1f} MB are kept, run it again to continue" if have else ""
+        raise SourceFailed(f"{_said(error)}{kept}") from None
     if have < size_bytes:
         raise SourceFailed(f"the server sent only {have} of {size_bytes} bytes; run it again to continue")
+
+
+def _said(error: httpx.HTTPError) -> str:
+    if isinstance(error, httpx.ConnectError):
+        return "no connection"
+    if isinstance(error, httpx.TimeoutException):
+        return "no answer in time"
+    return f"the download broke off ({type(error).__name__})"
 
 
 def _start(answer: httpx.Response, have: int) -> int:
