@@ -32,8 +32,8 @@ def perform(call: ToolCall, engines: Any, on_step: OnStep) -> ToolAnswer:
     """Run `call` on its `files["image"]`.
 
     `on_step(stage, fraction 0..1)` hears `decoding`, the tool's own stages and `encoding`; it may raise
-    `Cancelled`. Raises `MlError`s for whatever the picture, the parameters or the machine are to blame for; any
-    other exception is a defect of ours.
+    `Cancelled`. Raises `MlError`s for whatever the picture, the parameters or the machine are to blame for;
+    any other exception is a defect of ours.
     """
     began = time.perf_counter()
     tool = catalogue.TOOLS[call.tool]
