@@ -1,0 +1,171 @@
+"""One place for one worker process, and the thread that watches over it.
+
+The thread owns its process: it alone talks to it, measures it and kills it, so nothing here needs a lock.
+It sleeps on the worker's socket and on a bell that others ring when there is something to take or to stop.
+"""
+
+import logging
+import select
+import socket
+import threading
+import time
+from collections.abc import Callable
+
+from ml.child import Child
+from ml.desk import Desk
+from ml.messages import WorkerConfig
+from ml.watch import SlotLimits, Watch
+from ml.wire import WireBroken
+
+log = logging.getLogger(__name__)
+
+
+class Slot:
+    """`may_replace()` says whether it may be without its worker for a moment, on purpose."""
+
+    def __init__(
+        self,
+        name: str,
+        config: WorkerConfig,
+        limits: SlotLimits,
+        desk: Desk,
+        may_replace: Callable[[], bool],
+        on_failing: Callable[[], None],
+    ) -> None:
+        self._config = config
+        self._limits = limits
+        self._desk = desk
+        self._may_replace = may_replace
+        self._on_failing = on_failing
+        self._bell, self._button = socket.socketpair()
+        self._bell.setblocking(False)
+        self._button.setblocking(False)
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._failures = 0  # starts in a row that led to nothing
+        self._calls = 0  # of the present worker
+        self._child: Child | None = None  # the present worker, once it is warm
+
+    @property
+    def is_ready(self) -> bool:
+        """Its worker is up and warm, as far as is known."""
+        child = self._child
+        return child is not None and child.is_up
+
+    @property
+    def is_failing(self) -> bool:
+        """Worker after worker ended before it did anything, and none is up now."""
+        return self._failures >= 3 and not self.is_ready
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def ring(self) -> None:
+        """Look around: there is a call, or one to stop, or everything ends. From any thread; never waits."""
+        try:
+            self._button.send(b"\0")
+        except BlockingIOError:
+            pass  # it has been rung often enough
+        except OSError:
+            pass  # the slot has closed
+
+    def join(self, timeout_seconds: float) -> bool:
+        """Wait for the thread, and so for its worker, to end."""
+        if self._thread.ident is None:
+            self._close_bell()
+            return True
+        self._thread.join(timeout_seconds)
+        return not self._thread.is_alive()
+
+    # The rest runs in the slot's own thread.
+
+    def _run(self) -> None:
+        while self._desk.stop_at is None:
+            try:
+                self._use_one_worker()
+            except Exception:  # a defect of ours must not cost the slot
+                log.exception("A worker's supervisor failed")
+                self._failures += 1
+            if self._failures and self._desk.stop_at is None:
+                self._pause()
+        self._close_bell()
+
+    def _close_bell(self) -> None:
+        self._bell.close()
+        self._button.close()
+
+    def _pause(self) -> None:
+        """Wait before the next start, longer each time."""
+        if self.is_failing:
+            self._on_failing()
+        ends_at = time.monotonic() + min(0.1 * 2**self._failures, self._limits.longest_pause_seconds)
+        while self._desk.stop_at is None and (left := ends_at - time.monotonic()) > 0:
+            self._sleep(left)
+
+    def _use_one_worker(self) -> None:
+        child = Child(self._config)
+        self._calls = 0
+        try:
+            if self._await_warm(child):
+                self._child = child
+                while self._serve(child):
+                    pass
+        finally:
+            child.kill()
+            self._child = None
+
+    def _await_warm(self, child: Child) -> bool:
+        ends_at = time.monotonic() + self._limits.start_seconds
+        while self._desk.stop_at is None:
+            left = ends_at - time.monotonic()
+            if left <= 0:
+                log.error("Worker %d was not ready after %.0f s", child.pid, self._limits.start_seconds)
+                break
+            if not self._sleep(left, child):
+                continue
+            try:
+                child.receive()  # it says nothing before it is ready
+            except WireBroken:
+                log.exception("Worker %d died while starting (%s)", child.pid, child.kill())
+                break
+            return True
+        self._failures += 1
+        return False
+
+    def _serve(self, child: Child) -> bool:
+        """Run the next call, or wait for one. False if this worker serves no more."""
+        if self._desk.stop_at is not None:
+            return False
+        submission = None
+        if not (has_gone := self._sleep(0.0, child)):  # an idle worker says nothing unless it goes
+            submission = self._desk.take()
+            has_gone = submission is None and self._sleep(60.0, child)
+        if has_gone:
+            log.error("Worker %d ended while idle (%s)", child.pid, child.kill())
+            self._failures += 1
+            return False
+        if submission is None:
+            return True
+        self._calls += 1
+        survives = Watch(child, submission, self._desk, self._limits, self._sleep).run()
+        self._failures = 0
+        return survives and not self._is_worn(child)
+
+    def _is_worn(self, child: Child) -> bool:
+        limits = self._limits
+        # A few calls at least, or a limit below what the engines need would replace workers all the time.
+        is_large = (
+            self._calls >= min(10, limits.calls_per_worker)
+            and child.rss_bytes() > limits.idle_memory_share * limits.memory_bytes
+        )
+        return (is_large or self._calls >= limits.calls_per_worker) and self._may_replace()
+
+    def _sleep(self, seconds: float, child: Child | None = None) -> bool:
+        """Until the bell rings, the worker says something (then True) or `seconds` have passed."""
+        poll = select.poll()
+        poll.register(self._bell, select.POLLIN)
+        if child is not None:
+            poll.register(child, select.POLLIN)
+        found = {descriptor for descriptor, _ in poll.poll(max(0.0, seconds) * 1000)}
+        if self._bell.fileno() in found:
+            self._bell.recv(4096)
+        return child is not None and child.fileno() in found
