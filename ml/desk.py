@@ -67,8 +67,7 @@ class Desk:
     def _refuse_if_overloaded(self, submission: Submission, now: float) -> None:
         if self._stop_at is not None:
             raise Overloaded("The server is shutting down.", 5)
-        waits = dict(self._queue.forecast(now, submission))
-        seconds = waits[submission]
+        seconds = self._queue.expected_wait_seconds(now, submission)
         retry_after = min(max(math.ceil(seconds - self._max_wait_seconds), 1), MAX_RETRY_AFTER_SECONDS)
         if seconds > self._max_wait_seconds:
             raise Overloaded(f"The expected wait is {seconds:.0f} seconds.", retry_after)

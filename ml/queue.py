@@ -24,6 +24,10 @@ RANKS = {Priority.PAID: 0, Priority.FREE: 1}  # who goes first among equals
 AGED_SECONDS = 50.0
 AGED_FACTOR = 4.0
 
+#: Weight of the newest wait in the average by which forecasts are corrected, and the bounds of that average.
+STRETCH_RATE = 0.1
+MIN_STRETCH, MAX_STRETCH = 0.5, 5.0
+
 #: What a call costs its flow at least and at most, so that no estimate can pin or freeze a flow.
 MIN_COST_SECONDS = 0.05
 MAX_COST_SECONDS = 60.0
@@ -42,6 +46,7 @@ class Entry:
     is_long: bool
     submitted_at: float
     sequence: int = 0  # set by the queue, in order of arrival
+    foreseen_seconds: float = 0.0  # until its turn, without later arrivals; set by `expected_wait_seconds`
     began_at: float = 0.0  # set by `take`
 
 
@@ -130,6 +135,7 @@ class WeightedQueue(Generic[E]):
         self._waiting: set[E] = set()
         self._running: set[E] = set()
         self._arrivals = 0
+        self._stretch = dict.fromkeys(Priority, 1.0)
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -166,7 +172,15 @@ class WeightedQueue(Generic[E]):
             self._waiting.discard(entry)
             self._running.add(entry)
             entry.began_at = now
+            self._compare_with_forecast(entry)
         return entry
+
+    def _compare_with_forecast(self, entry: E) -> None:
+        if entry.foreseen_seconds < 1.0:
+            return  # of short waits the quotient says nothing
+        stretch = self._stretch[entry.priority]
+        stretch += STRETCH_RATE * ((entry.began_at - entry.submitted_at) / entry.foreseen_seconds - stretch)
+        self._stretch[entry.priority] = min(max(stretch, MIN_STRETCH), MAX_STRETCH)
 
     def finish(self, entry: E) -> None:
         """A call that ran is over; its slot is free."""
@@ -192,6 +206,15 @@ class WeightedQueue(Generic[E]):
         for entry in entries:
             self.remove(entry)
         return entries
+
+    def expected_wait_seconds(self, now: float, newcomer: E) -> float:
+        """How long `newcomer` would wait if it were put now.
+
+        The forecast of those already here, times what waits of its priority lately were against theirs: paid
+        calls that come later go before free ones that wait, and estimates may be wrong in one direction.
+        """
+        newcomer.foreseen_seconds = dict(self.forecast(now, newcomer))[newcomer]
+        return newcomer.foreseen_seconds * self._stretch[newcomer.priority]
 
     def forecast(self, now: float, newcomer: E | None = None) -> list[tuple[E, float]]:
         """Every waiting call in the order it will be served, with the seconds until then.
