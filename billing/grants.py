@@ -7,6 +7,7 @@ Called as `ledger.refresh`, `ledger.grant` and `ledger.expire_due`; each needs t
 from contextlib import suppress
 from datetime import datetime
 
+from sqlalchemy import bindparam
 from sqlmodel import Session, col, select
 
 from billing.errors import DuplicateReference, InvalidGrant
@@ -17,6 +18,17 @@ from billing.plans import PLANS, PlanName
 from billing.postings import expire_if_ended, insert_unless_taken, move, write_entry
 
 LARGEST_GRANT_CREDITS = 1_000_000
+
+_ENDED = (
+    select(Grant)
+    .where(
+        col(Grant.account_id) == bindparam("account_id"),
+        col(Grant.expires_at) <= bindparam("now"),
+        col(Grant.available) > 0,
+    )
+    .order_by(col(Grant.expires_at), col(Grant.id))
+    .execution_options(populate_existing=True)
+)
 
 
 def refresh(session: Session, account: Account, now: datetime) -> None:
@@ -97,15 +109,5 @@ def grant(
 
 def expire_due(session: Session, account: Account, now: datetime) -> None:
     """Take away what is unspent of grants that have ended; credits in open holds stay until they settle."""
-    ended = session.exec(
-        select(Grant)
-        .where(
-            col(Grant.account_id) == account.id,
-            col(Grant.expires_at) <= now,
-            col(Grant.available) > 0,
-        )
-        .order_by(col(Grant.expires_at), col(Grant.id))
-        .execution_options(populate_existing=True)
-    ).all()
-    for each in ended:
+    for each in session.exec(_ENDED, params={"account_id": account.id, "now": now}).all():
         expire_if_ended(session, each, now)
