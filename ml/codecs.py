@@ -34,7 +34,8 @@ SNIFF_BYTES = 64
 
 _AVIF_BRANDS = {b"avif", b"avis"}
 _HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis"}
-_LONGEST_SIDE = {"jpg": 65_535, "webp": 16_383, "avif": 65_535}
+# What libjpeg and libwebp write, and what libavif's readers (browsers among them) open.
+_LONGEST_SIDE = {"jpg": 65_500, "webp": 16_383, "avif": 32_768}
 # Above these sizes the slow settings of the encoders cost seconds and save little.
 _BIG_PNG_PIXELS = 1_000_000
 _BIG_WEBP_PIXELS = 4_000_000
@@ -195,6 +196,7 @@ def encode(pixels: Pixels | Mask, format: str, quality: int = 90) -> bytes:
     elif format == "webp":
         image.save(out, "WEBP", quality=quality, method=1 if height * width > _BIG_WEBP_PIXELS else 4)
     elif format == "avif":
+        subsampling = "4:0:0" if pixels.ndim == 2 else subsampling  # a mask has no colour channels
         image.save(out, "AVIF", quality=quality, speed=8, subsampling=subsampling)
     else:
         raise ValueError(f"no encoder for {format!r}")
