@@ -3,11 +3,11 @@
 Why not a library's pool: pebble's, the best kept one, ends a process at a time limit, but knows no progress,
 no stop between steps, no memory limit and no priorities, and those are most of what is needed here.
 
-    LocalBackend     the queue, the speeds and the tickets, under one lock
-    ml.slot          one thread for each worker: starts, replaces and ends it
-    ml.watch         one call in it: time, memory, cancel, progress, outcome
-    ml.child         the worker process seen from the server; ml.worker is its inside
-    ml.wire          frames between the two
+    ml.local         the front: configuration, tickets, state
+    ml.supervision   desk (what waits and what is expected), slot (a thread for each worker), watch (one call
+                     in it: time, memory, cancel, progress, outcome), child (its process), wire (frames)
+    ml.queue         the order of calls; ml.speed: how long they take
+    ml.worker        the inside of a worker process
 """
 
 import logging
@@ -22,13 +22,13 @@ from ml import checkpoints
 from ml import device as devices
 from ml.backend import BackendState, EngineState, Progress, ToolAnswer, ToolCall
 from ml.catalogue import TOOLS
-from ml.desk import Desk
 from ml.errors import ModelUnavailable, Overloaded
-from ml.messages import WorkerConfig
-from ml.slot import Slot
-from ml.submission import Submission
+from ml.supervision.desk import Desk
+from ml.supervision.messages import WorkerConfig
+from ml.supervision.slot import Slot
+from ml.supervision.submission import Submission
+from ml.supervision.watch import SlotLimits
 from ml.tool import Tool
-from ml.watch import SlotLimits
 
 log = logging.getLogger(__name__)
 

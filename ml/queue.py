@@ -19,10 +19,12 @@ from typing import Generic, NamedTuple, TypeVar
 
 from ml.backend import Priority
 
-WEIGHTS = {Priority.PAID: 4.0, Priority.FREE: 1.0}
+WEIGHTS = {Priority.PAID: 4, Priority.FREE: 1}
 RANKS = {Priority.PAID: 0, Priority.FREE: 1}  # who goes first among equals
 AGED_SECONDS = 50.0
-AGED_FACTOR = 4.0
+AGED_FACTOR = 4
+
+_MOST_WEIGHT = max(WEIGHTS.values()) * AGED_FACTOR
 
 #: Weight of the newest wait in the average by which forecasts are corrected, and the bounds of that average.
 STRETCH_RATE = 0.1
@@ -63,17 +65,18 @@ class _Key(NamedTuple):
 @dataclass
 class _Flow(Generic[E]):
     entries: deque[E] = field(default_factory=deque)
-    served_until: float = 0.0  # virtual time at which its last call finished
+    served_until: int = 0  # virtual time at which its last call finished
 
-    def finish(self, now: float) -> float:
+    def finish(self, now: float) -> int:
         """Virtual time at which its first waiting call would finish."""
         head = self.entries[0]
         weight = WEIGHTS[head.priority]
         if now - head.submitted_at >= AGED_SECONDS:
             weight *= AGED_FACTOR
-        cost = min(max(head.expected_seconds, MIN_COST_SECONDS), MAX_COST_SECONDS)
-        # Rounded, so that what is equal on paper is equal here, and the order among equals holds.
-        return round(self.served_until + cost / weight, 9)
+        cost_seconds = min(max(head.expected_seconds, MIN_COST_SECONDS), MAX_COST_SECONDS)
+        # Milliseconds times the largest weight: every quotient is whole, so what is equal on paper is equal
+        # here, and the order among equals holds.
+        return self.served_until + round(cost_seconds * 1000) * _MOST_WEIGHT // weight
 
 
 class _Order(Generic[E]):
@@ -83,7 +86,7 @@ class _Order(Generic[E]):
         self.flows: dict[_Key, _Flow[E]] = {
             _Key(rank, is_long): _Flow() for rank in RANKS.values() for is_long in (False, True)
         }
-        self.virtual_time = 0.0
+        self.virtual_time = 0
 
     def copy(self) -> "_Order[E]":
         """The same state with lists of its own, to try a future on."""

@@ -28,8 +28,8 @@ from typing import Any
 from ml import speed
 from ml.backend import ToolAnswer, ToolCall
 from ml.errors import Cancelled, MlError, OutOfMemory, TooSlow
-from ml.messages import Cancel, Work, WorkerConfig
-from ml.wire import Wire, WireBroken, dump_for_server, load_in_worker
+from ml.supervision.messages import Cancel, Work, WorkerConfig
+from ml.supervision.wire import Wire, WireBroken, dump_for_server, load_in_worker
 
 log = logging.getLogger(__name__)
 

@@ -8,11 +8,11 @@ from typing import Any
 
 from ml import errors
 from ml.backend import Progress, ToolAnswer
-from ml.child import Child
-from ml.desk import Desk
-from ml.messages import Work
-from ml.submission import Submission
-from ml.wire import WireBroken
+from ml.supervision.child import Child
+from ml.supervision.desk import Desk
+from ml.supervision.messages import Work
+from ml.supervision.submission import Submission
+from ml.supervision.wire import WireBroken
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from ml import speed
 from ml.backend import Progress, ToolAnswer, ToolCall
 from ml.errors import Cancelled, Overloaded
 from ml.queue import QueueFull, WeightedQueue
-from ml.submission import ProgressThread, Submission
+from ml.supervision.submission import ProgressThread, Submission
 
 #: What a call is taken to need before the first of its kind was measured. Low, since a refusal for a long
 #: wait should rest on a measurement.

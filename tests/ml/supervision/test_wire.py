@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from ml import wire
-from ml.wire import Wire, WireBroken
+from ml.supervision import wire
+from ml.supervision.wire import Wire, WireBroken
 
 
 @pytest.fixture

@@ -11,11 +11,11 @@ import threading
 import time
 from collections.abc import Callable
 
-from ml.child import Child
-from ml.desk import Desk
-from ml.messages import WorkerConfig
-from ml.watch import SlotLimits, Watch
-from ml.wire import WireBroken
+from ml.supervision.child import Child
+from ml.supervision.desk import Desk
+from ml.supervision.messages import WorkerConfig
+from ml.supervision.watch import SlotLimits, Watch
+from ml.supervision.wire import WireBroken
 
 log = logging.getLogger(__name__)
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import psutil
 
-from ml.messages import Cancel, Work, WorkerConfig
-from ml.wire import Wire, WireBroken, dump_for_worker, load_in_server
+from ml.supervision.messages import Cancel, Work, WorkerConfig
+from ml.supervision.wire import Wire, WireBroken, dump_for_worker, load_in_server
 
 
 class Child:
@@ -55,7 +55,7 @@ class Child:
         self._wire.send(dump_for_worker(Cancel(number)))
 
     def receive(self) -> dict[str, Any]:
-        """The next message, see `ml.messages`. Raises WireBroken."""
+        """The next message, see `ml.supervision.messages`. Raises WireBroken."""
         body, payloads = self._wire.receive()
         return load_in_server(body, payloads)
 

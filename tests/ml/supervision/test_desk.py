@@ -3,8 +3,8 @@
 import pytest
 
 from ml.backend import Priority
-from ml.desk import Desk
 from ml.errors import Cancelled, Overloaded
+from ml.supervision.desk import Desk
 from tests.ml.backends import call
 
 

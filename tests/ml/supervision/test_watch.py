@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from ml.backend import ToolCall
-from ml.child import Child
-from ml.desk import Desk
 from ml.errors import TooSlow, WorkerLost
-from ml.messages import WorkerConfig
-from ml.submission import Submission
-from ml.watch import SlotLimits, Watch
+from ml.supervision.child import Child
+from ml.supervision.desk import Desk
+from ml.supervision.messages import WorkerConfig
+from ml.supervision.submission import Submission
+from ml.supervision.watch import SlotLimits, Watch
 from tests.ml.backends import PATIENCE_SECONDS, call
 from tests.ml.photos import png_bytes
 

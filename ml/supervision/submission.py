@@ -22,7 +22,7 @@ def _unanswered() -> Future[ToolAnswer]:
 
 @dataclass(eq=False)
 class Submission(Entry):
-    """A call on its way: waiting, running or over, as `ml.desk` has it."""
+    """A call on its way: waiting, running or over, as `ml.supervision.desk` has it."""
 
     call: ToolCall = field(kw_only=True)
     on_progress: Callable[[Progress], None] | None = field(kw_only=True, default=None)
