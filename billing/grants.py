@@ -77,33 +77,36 @@ def grant(
     """
     if not 1 <= amount <= LARGEST_GRANT_CREDITS:
         raise InvalidGrant(f"a grant is 1 to {LARGEST_GRANT_CREDITS:,} credits, not {amount:,}")
-    granted = insert_unless_taken(
-        session,
-        Grant(
-            id=new_id("grant"),
+    # All or nothing, for a caller may take a DuplicateReference as "done before" and commit: also where the
+    # reference is another kind of entry's, which is met only after the grant's row was written.
+    with session.begin_nested():
+        granted = insert_unless_taken(
+            session,
+            Grant(
+                id=new_id("grant"),
+                account_id=account.id,
+                kind=kind.value,
+                reference=reference,
+                amount=amount,
+                available=0,
+                starts_at=starts_at or now,
+                expires_at=expires_at,
+                created_at=now,
+            ),
+        )
+        if granted is None:
+            raise DuplicateReference(f"there is a grant {reference}")
+        write_entry(
+            session,
             account_id=account.id,
-            kind=kind.value,
-            reference=reference,
+            grant_id=granted.id,
+            kind=EntryKind.GRANT,
             amount=amount,
-            available=0,
-            starts_at=starts_at or now,
-            expires_at=expires_at,
-            created_at=now,
-        ),
-    )
-    if granted is None:
-        raise DuplicateReference(f"there is a grant {reference}")
-    write_entry(
-        session,
-        account_id=account.id,
-        grant_id=granted.id,
-        kind=EntryKind.GRANT,
-        amount=amount,
-        reference=reference,
-        now=now,
-    )
-    granted = move(session, account_id=account.id, grant_id=granted.id, available=amount)
-    expire_if_ended(session, granted, now)
+            reference=reference,
+            now=now,
+        )
+        granted = move(session, account_id=account.id, grant_id=granted.id, available=amount)
+        expire_if_ended(session, granted, now)
     return granted
 
 
