@@ -15,7 +15,7 @@ from ml.formats.opened import MAX_PROFILE_BYTES, Opened, check_size, damaged
 _MAX_SEGMENTS = 10_000
 # Progressive files have about ten scans. Each costs a pass over all coefficients, so a small file with
 # thousands of empty scans would keep a worker busy for minutes.
-_MAX_SCANS = 200
+_MAX_SCANS = 100
 
 _SOI, _EOI, _SOS = 0xD8, 0xD9, 0xDA
 _APP0, _APP1, _APP2, _APP14, _APP15, _COM = 0xE0, 0xE1, 0xE2, 0xEE, 0xEF, 0xFE

@@ -15,6 +15,9 @@ from typing import IO, Self
 from ml import codecs
 from ml.errors import MlError
 
+#: A bomb that goes off fails its test and leaves the machine alone.
+_MOST_BYTES = 6 << 30
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -49,6 +52,9 @@ class DecoderProcess:
             self._start()
             return Verdict("crash", False, message, 0.0, 0)
 
+    def kill(self) -> None:
+        self._process.kill()
+
     def _start(self) -> None:
         command = [sys.executable, "-m", "tests.ml.decoder_process"]
         root = Path(__file__).parents[2]
@@ -70,6 +76,7 @@ def _receive(stream: IO[bytes] | None) -> bytes:
 
 
 def _serve() -> None:
+    resource.setrlimit(resource.RLIMIT_AS, (_MOST_BYTES, _MOST_BYTES))
     idle_bytes = _memory("VmRSS")
     while True:
         try:

@@ -1,14 +1,10 @@
 """Files made to crash, exhaust or deceive a decoder. Small or big, each is at most 25 MiB, as uploads are."""
 
-import io
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
-import numpy as np
-from PIL import Image
-
-from tests.ml import photos
+from tests.ml import profiles
 
 UPLOAD_BYTES = 25 * 1024 * 1024
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
@@ -41,7 +37,9 @@ def zeros_deflated(size_bytes: int) -> bytes:
     parts = [packer.compress(b"\0" * block_bytes), packer.flush(zlib.Z_FULL_FLUSH)]
     repeated = packer.compress(b"\0" * block_bytes) + packer.flush(zlib.Z_FULL_FLUSH)
     parts.append(repeated * (size_bytes // block_bytes - 1))
-    parts.append(b"\x03\x00")  # an empty last block; the checksum behind it does not match and is never reached
+    parts.append(
+        b"\x03\x00"
+    )  # an empty last block; the checksum behind it does not match and is never reached
     return b"".join(parts) + b"\0\0\0\1"
 
 
@@ -76,7 +74,8 @@ def box(name: bytes, payload: bytes) -> bytes:
 
 def riff(*chunks: tuple[bytes, bytes]) -> bytes:
     parts = [
-        name + struct.pack("<I", len(payload)) + payload + b"\0" * (len(payload) & 1) for name, payload in chunks
+        name + struct.pack("<I", len(payload)) + payload + b"\0" * (len(payload) & 1)
+        for name, payload in chunks
     ]
     body = b"WEBP" + b"".join(parts)
     return b"RIFF" + struct.pack("<I", len(body)) + body
@@ -88,33 +87,45 @@ def webp_canvas(width: int, height: int, flags: int = 0) -> tuple[bytes, bytes]:
 
 
 def claim_size(content: bytes, width: int, height: int) -> bytes:
-    """An AVIF or HEIC file whose container claims another size than its pixels have (every `ispe` property)."""
+    """An AVIF or HEIC file whose container claims (in each `ispe`) another size than its pixels have."""
     parts = content.split(b"ispe\0\0\0\0")
     size = struct.pack(">II", width, height)
     return parts[0] + b"".join(b"ispe\0\0\0\0" + size + part[8:] for part in parts[1:])
 
 
-def _still_webp_frame() -> bytes:
-    return photos.file_bytes(np.zeros((2, 2, 3), np.uint8), "WEBP", lossless=True)[12:]
+def boxes(content: bytes, start: int = 0) -> Iterator[tuple[bytes, bytes]]:
+    """The boxes of an AVIF or HEIC file, or of the box whose payload this is."""
+    while start + 8 <= len(content):
+        size, name = struct.unpack_from(">I4s", content, start)
+        yield name, content[start + 8 : start + size]
+        start += size
 
 
-def _flat(side: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    return np.full((side, side, 3), 90, np.uint8)
+def with_many_extents(content: bytes, extents: int, filler: bytes) -> bytes:
+    """An AVIF or HEIC file each of whose items is that many times the same 20 MB."""
+    top = dict(boxes(content))
+    inner = list(boxes(top[b"meta"], 4))
+    item_count = int.from_bytes(dict(inner)[b"iinf"][4:6], "big")
+
+    def head(filler_at: int) -> bytes:
+        places = struct.pack(">II", filler_at, len(filler)) * extents
+        items = b"".join(
+            struct.pack(">HHH", number, 0, extents) + places for number in range(1, item_count + 1)
+        )
+        locations = b"\0\0\0\0\x44\0" + struct.pack(">H", item_count) + items
+        body = b"".join(box(name, locations if name == b"iloc" else payload) for name, payload in inner)
+        return box(b"ftyp", top[b"ftyp"]) + box(b"meta", b"\0\0\0\0" + body)
+
+    return head(len(head(0)) + 8) + box(b"mdat", filler)
 
 
-def _profile_with_long_chain() -> bytes:
-    """An RGB profile whose table is a chain of 30,000 floating-point steps (`mpet`), each a matrix."""
-    matrix = b"matf\0\0\0\0" + struct.pack(">HH", 3, 3) + struct.pack(">12f", 1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0)
+def profile_with_long_chain() -> bytes:
+    """An RGB profile whose table is a chain of 30,000 floating-point steps (`mpet`), each a matrix.
+
+    Little CMS takes two minutes to prepare it.
+    """
+    matrix = b"matf\0\0\0\0" + struct.pack(">HH12f", 3, 3, 1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0)
     count = 30_000
-    table_bytes = 16 + 8 * count
-    places = struct.pack(">II", table_bytes, len(matrix)) * count
+    places = struct.pack(">II", 16 + 8 * count, len(matrix)) * count
     chain = b"mpet\0\0\0\0" + struct.pack(">HHI", 3, 3, count) + places + matrix
-    tags = struct.pack(">I4sII", 1, b"D2B0", 144, len(chain))
-    header = struct.pack(
-        ">I4sI4s4s4s12s4s", 144 + len(chain), b"\0\0\0\0", 0x04300000, b"mntr", b"RGB ", b"XYZ ", b"", b"acsp"
-    )
-    header += b"\0" * 28 + struct.pack(">III", 0xF6D6, 0x10000, 0xD32D)
-    return (header + b"\0" * (128 - len(header)) + tags + chain).ljust(144 + len(chain), b"\0")
-
-
-HostileFile = tuple[str, Callable[[], bytes]]
+    return profiles.profile(b"mntr", b"RGB ", b"XYZ ", {b"D2B0": chain})

@@ -29,11 +29,11 @@ def rgb_profile(primaries: Matrix, gamma: float | None) -> bytes:
         curve = b"para\0\0\0\0" + struct.pack(">HH", 0, 0) + _fixed(gamma)
     tags = {name: _xyz(*primaries[:, i]) for i, name in enumerate((b"rXYZ", b"gXYZ", b"bXYZ"))}
     tags |= {b"rTRC": curve, b"gTRC": curve, b"bTRC": curve}
-    return _profile(b"mntr", b"RGB ", b"XYZ ", tags)
+    return profile(b"mntr", b"RGB ", b"XYZ ", tags)
 
 
 def grey_profile(gamma: float) -> bytes:
-    return _profile(b"mntr", b"GRAY", b"XYZ ", {b"kTRC": _curve(0, gamma)})
+    return profile(b"mntr", b"GRAY", b"XYZ ", {b"kTRC": _curve(0, gamma)})
 
 
 def cmyk_profile_where_cyan_prints_red() -> bytes:
@@ -46,7 +46,7 @@ def cmyk_profile_where_cyan_prints_red() -> bytes:
     identity = bytes(range(256))
     table = b"mft1\0\0\0\0" + bytes([4, 3, 2, 0]) + _fixed(1, 0, 0, 0, 1, 0, 0, 0, 1)
     table += identity * 4 + grid + identity * 3
-    return _profile(b"prtr", b"CMYK", b"Lab ", {b"A2B0": table})
+    return profile(b"prtr", b"CMYK", b"Lab ", {b"A2B0": table})
 
 
 def to_srgb(pixels: NDArray[np.uint8], primaries: Matrix, gamma: float) -> NDArray[np.float64]:
@@ -74,7 +74,8 @@ def _text(text: str) -> bytes:
     return b"mluc\0\0\0\0" + struct.pack(">II2s2sII", 1, 12, b"en", b"US", len(content), 28) + content
 
 
-def _profile(kind: bytes, colors: bytes, space: bytes, tags: dict[bytes, bytes]) -> bytes:
+def profile(kind: bytes, colors: bytes, space: bytes, tags: dict[bytes, bytes]) -> bytes:
+    """A profile of this device class, colour space and connection space: `tags` and the usual ones."""
     tags = {b"desc": _text("made by hand"), b"cprt": _text("none"), b"wtpt": _xyz(*_D50), **tags}
     table, body, start = b"", b"", 132 + 12 * len(tags)
     for name, content in tags.items():
