@@ -200,7 +200,8 @@ class Desk:
     def fail(self, submission: Submission, error: Exception) -> None:
         with self._lock:
             self._queue.finish(submission)
-        submission.answer.set_exception(error)
+        if not submission.answer.done():
+            submission.answer.set_exception(error)
         # Its end may be what a waiting long call needed.
         self._ring()
 

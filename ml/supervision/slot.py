@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 
+from ml.errors import WorkerLost
 from ml.supervision.child import Child
 from ml.supervision.desk import Desk
 from ml.supervision.messages import WorkerConfig
@@ -18,6 +19,9 @@ from ml.supervision.watch import SlotLimits, Watch
 from ml.supervision.wire import WireBroken
 
 log = logging.getLogger(__name__)
+
+#: A worker that is large after so many calls in a row is replaced.
+LARGE_IN_A_ROW = 5
 
 
 class Slot:
@@ -43,6 +47,7 @@ class Slot:
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._failures = 0  # starts in a row that led to nothing
         self._calls = 0  # of the present worker
+        self._large_in_a_row = 0  # its last calls after which it held much memory
         self._child: Child | None = None  # the present worker, once it is warm
 
     @property
@@ -103,7 +108,7 @@ class Slot:
 
     def _use_one_worker(self) -> None:
         child = Child(self._config)
-        self._calls = 0
+        self._calls = self._large_in_a_row = 0
         try:
             if self._await_warm(child):
                 self._child = child
@@ -146,18 +151,22 @@ class Slot:
         if submission is None:
             return True
         self._calls += 1
-        survives = Watch(child, submission, self._desk, self._limits, self._sleep).run()
+        try:
+            survives = Watch(child, submission, self._desk, self._limits, self._sleep).run()
+        except Exception:  # a defect of ours must not leave a caller waiting for ever
+            child.kill()
+            self._desk.fail(submission, WorkerLost("The worker's supervisor failed."))
+            raise
         self._failures = 0
         return survives and not self._is_worn(child)
 
     def _is_worn(self, child: Child) -> bool:
         limits = self._limits
-        # A few calls at least, or a limit below what the engines need would replace workers all the time.
-        is_large = (
-            self._calls >= min(10, limits.calls_per_worker)
-            and child.rss_bytes() > limits.idle_memory_share * limits.memory_bytes
-        )
-        return (is_large or self._calls >= limits.calls_per_worker) and self._may_replace()
+        is_large = child.rss_bytes() > limits.idle_memory_share * limits.memory_bytes
+        # One large picture, not yet given back, is no reason; engines that need so much would be one always.
+        self._large_in_a_row = self._large_in_a_row + 1 if is_large else 0
+        is_worn = self._calls >= limits.calls_per_worker or self._large_in_a_row >= LARGE_IN_A_ROW
+        return is_worn and self._may_replace()
 
     def _sleep(self, seconds: float, child: Child | None = None) -> bool:
         """Until the bell rings, the worker says something (then True) or `seconds` have passed."""

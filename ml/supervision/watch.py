@@ -16,6 +16,8 @@ from ml.supervision.wire import WireBroken
 
 log = logging.getLogger(__name__)
 
+FORMATS = ("png", "jpg", "webp", "avif")
+
 
 @dataclass(frozen=True)
 class SlotLimits:
@@ -148,7 +150,7 @@ class Watch:
                 )
             case "step":
                 self._fraction = max(self._fraction, min(max(float(message["fraction"]), 0.0), 1.0))
-                self._desk.tell(submission, Progress(str(message["stage"]), self._fraction))
+                self._desk.tell(submission, Progress(str(message["stage"])[:100], self._fraction))
             case "long":
                 self._desk.put_back(submission, is_long=True)
                 return True
@@ -169,8 +171,11 @@ class Watch:
 def _answer(message: dict[str, Any], submission: Submission) -> ToolAnswer:
     found = message["answer"]
     answer = ToolAnswer(**{**found, "warnings": tuple(map(str, found["warnings"]))})
-    if not (isinstance(answer.content, bytes) and isinstance(answer.fields, dict)):
-        raise TypeError("no picture or no fields")
+    # The rest is text and numbers for the caller; these three decide what is done with the answer here.
+    if not (
+        isinstance(answer.content, bytes) and isinstance(answer.fields, dict) and answer.format in FORMATS
+    ):
+        raise TypeError("no picture")
     return replace(
         answer,
         width=int(answer.width),

@@ -153,12 +153,12 @@ def test_a_worker_is_renewed_after_its_number_of_calls(tmp_path: Path) -> None:
 
 
 def test_a_worker_that_stays_large_is_renewed_between_calls(tmp_path: Path) -> None:
-    limit_bytes = 512 << 20
+    limit_bytes = 400 << 20
     with running(workload_config(tmp_path, workers=1, memory_limit_bytes=limit_bytes)) as backend:
         pids = []
         for _ in range(25):
-            # Twenty MiB more each time: beyond three quarters of the limit before long, never beyond it.
-            leak = call("leak", amount=20 << 20)
+            # Sixteen MiB more each time: beyond three quarters of the limit before long, never beyond it.
+            leak = call("leak", amount=16 << 20)
             pids.append(backend.submit(leak).answer.result(PATIENCE_SECONDS).fields["pid"])
     assert len(set(pids)) == 2
 
