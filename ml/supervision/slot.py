@@ -6,12 +6,12 @@ It sleeps on the worker's socket and on a bell that others ring when there is so
 
 import logging
 import select
-import socket
 import threading
 import time
 from collections.abc import Callable
 
 from ml.errors import WorkerLost
+from ml.supervision.bell import Bell
 from ml.supervision.child import Child
 from ml.supervision.desk import Desk
 from ml.supervision.messages import WorkerConfig
@@ -41,9 +41,7 @@ class Slot:
         self._desk = desk
         self._may_replace = may_replace
         self._on_failing = on_failing
-        self._bell, self._button = socket.socketpair()
-        self._bell.setblocking(False)
-        self._button.setblocking(False)
+        self._bell = Bell()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._failures = 0  # starts in a row that led to nothing
         self._calls = 0  # of the present worker
@@ -62,23 +60,17 @@ class Slot:
         return self._failures >= 3 and not self.is_ready
 
     def start(self) -> None:
+        self._bell.hang()
         self._thread.start()
 
     def ring(self) -> None:
         """Look around: there is a call, or one to stop, or everything ends. From any thread; never waits."""
-        try:
-            self._button.send(b"\0")
-        except BlockingIOError:
-            pass  # it has been rung often enough
-        except OSError:
-            pass  # the slot has closed
+        self._bell.ring()
 
     def join(self, timeout_seconds: float) -> bool:
-        """Wait for the thread, and so for its worker, to end."""
-        if self._thread.ident is None:
-            self._close_bell()
-            return True
-        self._thread.join(timeout_seconds)
+        """Wait for the thread, and so for its worker, to end. True if it has ended or was never started."""
+        if self._thread.ident is not None:
+            self._thread.join(timeout_seconds)
         return not self._thread.is_alive()
 
     # The rest runs in the slot's own thread.
@@ -92,11 +84,7 @@ class Slot:
                 self._failures += 1
             if self._failures and self._desk.stop_at is None:
                 self._pause()
-        self._close_bell()
-
-    def _close_bell(self) -> None:
-        self._bell.close()
-        self._button.close()
+        self._bell.take_down()
 
     def _pause(self) -> None:
         """Wait before the next start, longer each time."""
@@ -176,5 +164,5 @@ class Slot:
             poll.register(child, select.POLLIN)
         found = {descriptor for descriptor, _ in poll.poll(max(0.0, seconds) * 1000)}
         if self._bell.fileno() in found:
-            self._bell.recv(4096)
+            self._bell.hush()
         return child is not None and child.fileno() in found
