@@ -63,14 +63,18 @@ def sniff(first_bytes: bytes) -> str:
     raise UnsupportedFormat("The file is no JPEG, PNG, WebP, AVIF or HEIC picture.")
 
 
-def probe(data: bytes) -> tuple[int, int]:
+def probe(data: bytes, max_pixels: int = MAX_INPUT_PIXELS) -> tuple[int, int]:
     """Width and height in pixels as stored, before EXIF's rotation, from the header alone.
 
     Raises `UnsupportedFormat`, `UnreadablePicture`, `PictureTooLarge` or `OutOfMemory`.
     """
     source_format = sniff(data[:SNIFF_BYTES])
     with _clean_errors():
-        return _format_module(source_format).size(data)
+        from ml.formats.opened import check_size
+
+        width, height = _format_module(source_format).size(data)
+        check_size(width, height, max_pixels)
+        return width, height
 
 
 def decode(data: bytes, max_pixels: int = MAX_INPUT_PIXELS) -> Picture:

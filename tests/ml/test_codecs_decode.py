@@ -204,6 +204,12 @@ class TestSize:
     def test_the_size_is_known_without_decoding(self, content: bytes) -> None:
         assert codecs.probe(content) == (160, 120)
 
+    def test_a_size_beyond_the_limit_is_refused_when_probed_too(self) -> None:
+        with pytest.raises(PictureTooLarge):
+            codecs.probe(hostile.png(60_000, 60_000, idat=b"x"))
+        with pytest.raises(PictureTooLarge):
+            codecs.probe(photos.png_bytes(PHOTO), max_pixels=160 * 120 - 1)
+
     def test_probing_a_damaged_file_gives_a_clean_error(self) -> None:
         for content in (
             photos.png_bytes(PHOTO)[:20],
