@@ -51,5 +51,4 @@ class Tool:
     run: Callable[[Picture, Any, Context], Outcome]
     files: tuple[FileField, ...] = ()
     checkpoints: tuple[str, ...] = ()  # any of them makes the tool work, best first; () = needs none
-    is_random: Callable[[Any], bool] = field(default=lambda params: False)  # same call, another picture
-
+    is_random: Callable[[Any], bool] = lambda _params: False  # whether the same call makes another picture
