@@ -29,7 +29,7 @@ def parse(url: str) -> URL:
     """The address with the driver this project uses; raises ValueError for another database's."""
     address = make_url(url)
     backend = address.get_backend_name()
-    if backend == "postgresql":
+    if backend in ("postgresql", "postgres"):  # Hosting companies still hand out the old name.
         return address.set(drivername="postgresql+psycopg")
     if backend != "sqlite":
         raise ValueError(f"{backend} is not supported: use sqlite:///path or postgresql://…")
@@ -60,6 +60,7 @@ def open_engine(
         max_overflow=connections,
         pool_timeout=lock_wait_seconds,
         pool_pre_ping=True,  # connections that died while idle are replaced before they are used
+        hide_parameters=True,  # errors and logs name no addresses, hashes or answers
         isolation_level="READ COMMITTED",  # rows are locked by name: the account's first
         connect_args={"options": options, "connect_timeout": 5},
     )
@@ -81,6 +82,7 @@ def _open_sqlite(path: Path, connections: int, read_only: bool, lock_wait_second
         pool_size=connections,
         max_overflow=connections,
         pool_timeout=lock_wait_seconds,
+        hide_parameters=True,
     )
 
     @event.listens_for(engine, "connect")
