@@ -1,5 +1,6 @@
 """Bodies that are too large, lie about their length, or drip: bounded, answered, never stored."""
 
+import json
 import shutil
 import subprocess
 import threading
@@ -121,6 +122,23 @@ def test_a_body_in_chunks_over_the_limit_sees_the_413(client: RawClient, custome
 def test_a_length_that_is_no_length_is_refused(client: RawClient, customer: Customer, length: str) -> None:
     client.head(customer, f"Content-Length: {length}")
     assert 400 <= client.answer()[0] < 500
+
+
+def test_what_is_no_http_is_answered_in_the_shape_of_all_errors(client: RawClient) -> None:
+    client.write(b"\x16\x03\x01 this is not HTTP\r\n\r\n")
+    status, body = client.answer()
+    assert status == 400
+    assert json.loads(body)["error"]["code"] == "INVALID_REQUEST"
+
+
+def test_endless_headers_are_refused_without_growing(server: RunningServer, client: RawClient) -> None:
+    before = server.memory_bytes()
+    client.write(b"GET /healthz HTTP/1.1\r\nHost: test\r\n")
+    sent = 0
+    while sent < 200 * MIB and client.write(b"X-Long: " + b"x" * 65536 + b"\r\n"):
+        sent += 65536
+    assert sent < 200 * MIB
+    assert server.memory_bytes() - before < 50 * MIB
 
 
 def test_a_body_shorter_than_its_word_is_no_call(
