@@ -1,6 +1,6 @@
 """From a prompt to masks of the object that is meant, without specks and small holes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import cv2
@@ -14,7 +14,7 @@ from ml.engines.segmenting import Candidate, Embedding, Segmenter
 from ml.engines.segmenting_facts import CHECKPOINT
 from ml.errors import NothingFound
 from ml.pixels import Mask, Matte, Picture
-from ml.prompts import Click, Prompt
+from ml.prompts import Click, Corners, Prompt, prompt_in
 from ml.tool import ARTEFACT_PREFIX, Context
 
 # Specks and holes below this share of the object are the network's noise.
@@ -57,6 +57,13 @@ class Picked:
         """One after the other, because full-size masks of a large picture are large."""
         for candidate in self.candidates:
             yield segmenting.mask_of(candidate.logits, self.size)
+
+
+def object_at(
+    source: Picture, clicks: Sequence[Click] | None, box: Corners | None, context: Context, count: int = 1
+) -> Picked:
+    """As `pick`, for clicks and a box as they were sent. Raises `BadParameter` for `points` and `box` too."""
+    return pick(source, prompt_in(clicks, box, (source.width, source.height)), context, count)
 
 
 def pick(source: Picture, prompt: Prompt, context: Context, count: int = 1) -> Picked:

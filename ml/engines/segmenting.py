@@ -38,8 +38,8 @@ _LOGIT_STEPS = 16
 class Candidate:
     """One object that may be meant.
 
-    `logits` (h x w) are above 0 on it. They have the picture's own size, or its shape at the network's size if
-    that is smaller. `score` is the network's own guess, about 0..1, of the overlap with the true object.
+    `logits` (h x w) are above 0 on it. They have the picture's own size, or its shape at the network's size
+    if that is smaller. `score` is the network's own guess, about 0..1, of the overlap with the true object.
     """
 
     logits: Floats

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, model_validator
 
-from ml import prompts
 from ml.engines.segmenting_facts import ARTEFACTS, CHECKPOINT
 from ml.errors import BadParameter, EmptyMask
 from ml.params import Params, parameter_error
@@ -95,8 +94,7 @@ def _picked(source: Picture, params: MagicSelectParams, context: Context) -> tup
     if params.auto:
         engine, warnings = bg_removal.best_engine(context)
         return selecting.pick_salient(source, engine, context), warnings
-    prompt = prompts.prompt_in(params.points, params.box, (source.width, source.height))
-    return selecting.pick(source, prompt, context, params.multimask), []
+    return selecting.object_at(source, params.points, params.box, context, params.multimask), []
 
 
 def _finished(mask: Mask, params: MagicSelectParams) -> Mask:
