@@ -43,8 +43,10 @@ async def perform(
         # Only a shutdown that ran out of patience cancels this task.
         stopping = ServiceUnavailable("The server is shutting down. Nothing was charged.")
         error = raised if isinstance(raised, Exception) else stopping
-        standing.credits_remaining = await _release(services, request, admitted, error)
-        call.failed(error)
+        try:
+            standing.credits_remaining = await _release(services, request, admitted, error)
+        finally:
+            call.failed(error)
         raise
     finally:
         services.running.remove(call)
@@ -64,7 +66,8 @@ async def _work_and_charge(
     await images.require_room(services, request.account_id)
     picture = await _work(services, request, call, on_progress)
     await _keep_artefacts(services, request, picture)
-    image = images.describe(
+    image = await asyncio.to_thread(
+        images.describe,
         services,
         request.account_id,
         ImageKind.RESULT,

@@ -49,6 +49,19 @@ def test_a_good_call_answers_the_published_body(server: RunningServer, customer:
     assert server.balance(customer) == (4999, 0)
 
 
+def test_a_photo_comes_back_without_its_background(server: RunningServer, customer: Customer) -> None:
+    with server.client(customer) as client:
+        files = {"image": ("coffee.jpg", jpeg_bytes(photo("coffee")))}
+        data = client.post("/api/tools/bg-removal", files=files).json()["data"]
+    assert (data["format"], data["model"], data["creditsCharged"]) == ("png", "isnet-general-use", 1)
+    cutout = open_bytes(httpx.get(data["imageUrl"]).content)
+    assert cutout.shape == (400, 600, 4)
+    alpha = cutout[:, :, 3]
+    assert alpha[200, 300] == 255  # the cup
+    assert alpha[:20, :20].max() == 0  # the table's corner
+    assert server.balance(customer) == (4999, 0)
+
+
 def test_the_result_can_be_fetched_without_a_key_for_24_hours(
     server: RunningServer, customer: Customer
 ) -> None:
