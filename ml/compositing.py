@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import cv2
 import numpy as np
 
-from ml.pixels import Mask, Pixels
+from ml.pixels import Mask, Picture, Pixels
 
 Color = tuple[int, int, int, int]
 
@@ -16,6 +16,37 @@ _WIDEST_SIGMA_PIXELS = 8.0
 _REDUCED_SIGMA_PIXELS = 4.0
 # Full-size floats are held for this many rows at a time only.
 _ROWS_AT_ONCE = 128
+
+
+def visible(picture: Picture) -> Pixels:
+    """What one sees of `picture` on white, H x W x 3: colours hidden under transparency tell nothing."""
+    if not picture.has_alpha:
+        return picture.rgb
+    return on_color(picture.rgb, picture.pixels[..., 3], (255, 255, 255, 255))
+
+
+def grown(mask: Mask, width_pixels: int) -> Mask:
+    """`mask` (H x W, 0 or 255) with its edge moved outwards by `width_pixels`, inwards if that is negative.
+
+    The picture's own edge is no edge of the mask.
+    """
+    left, top, width, height = cv2.boundingRect(mask)
+    if width_pixels == 0 or not width or not height:
+        return mask
+    margin = abs(width_pixels) + 1
+    rows = slice(max(0, top - margin), top + height + margin)
+    columns = slice(max(0, left - margin), left + width + margin)
+    part = mask[rows, columns]
+    answer = np.zeros_like(mask)
+    if width_pixels > 0:
+        away = cv2.distanceTransform(255 - part, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+        answer[rows, columns] = np.where(away <= width_pixels, 255, 0)
+    elif part.all():
+        answer[rows, columns] = part
+    else:
+        depth = cv2.distanceTransform(part, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+        answer[rows, columns] = np.where(depth > -width_pixels, 255, 0)
+    return answer
 
 
 def feathered(alpha: Mask, width_pixels: float) -> Mask:

@@ -73,10 +73,9 @@ async def _read_call(request: Request, services: Services, access: Access, tool:
     idempotency_key = forms.idempotency_key(request)
     forms.refuse_query(request)
     form = await forms.read_tool_form(request, tool)
-    files = form.files
-    if form.image_id is not None:
-        stored = await images.read_for_call(services, access.account_id, form.image_id)
-        files = {**files, forms.IMAGE: stored}
+    files = dict(form.files)
+    for name, image_id in form.stored_ids.items():
+        files[name] = await images.read_for_call(services, access.account_id, image_id)
     return CallRequest(
         request_id=answers.request_id_of(request),
         account_id=access.account_id,
@@ -86,6 +85,7 @@ async def _read_call(request: Request, services: Services, access: Access, tool:
         files=files,
         base_url=dependencies.base_url_of(request),
         idempotency_key=idempotency_key,
+        source_id=form.stored_ids.get(forms.IMAGE),
     )
 
 

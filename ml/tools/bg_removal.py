@@ -85,12 +85,13 @@ class BgRemovalParams(Params):
 
 def run(source: Picture, params: BgRemovalParams, context: Context) -> Outcome:
     """Raises NothingFound where there is no foreground, ModelUnavailable, BadParameter for `model`."""
+    from ml import compositing
     from ml.matting import refinement
 
     context.step("loading", 0.0)
     engine, warnings = _choose_engine(params.model, context)
     context.step("finding the foreground", 0.1)
-    seen = _visible(source)
+    seen = compositing.visible(source)
     matte = engine.matte(seen)
     _check_found(matte)
     context.step("refining edges", 0.5)
@@ -115,7 +116,7 @@ def run(source: Picture, params: BgRemovalParams, context: Context) -> Outcome:
 
 def _choose_engine(wanted: str, context: Context) -> tuple["MattingEngine", list[str]]:
     if wanted == "auto":
-        return _best_engine(context)
+        return best_engine(context)
     name = {"fast": FAST, "quality": QUALITY}.get(wanted, wanted)
     try:
         engine: MattingEngine = context.engines.matting(name)
@@ -128,7 +129,8 @@ def _choose_engine(wanted: str, context: Context) -> tuple["MattingEngine", list
     return engine, []
 
 
-def _best_engine(context: Context) -> tuple["MattingEngine", list[str]]:
+def best_engine(context: Context) -> tuple["MattingEngine", list[str]]:
+    """The best installed matting engine, and what to warn of. Raises `ModelUnavailable`."""
     try:
         return context.engines.matting(QUALITY), []
     except ModelUnavailable as missing:
@@ -144,15 +146,6 @@ def _check_found(matte: Matte) -> None:
 
     if float((matte > SURE).mean()) < _LEAST_SHARE:
         raise NothingFound("No foreground was found in this picture.")
-
-
-def _visible(source: Picture) -> Pixels:
-    """What one sees of the source on white: colours hidden under transparency tell nothing."""
-    if not source.has_alpha:
-        return source.rgb
-    from ml import compositing
-
-    return compositing.on_color(source.rgb, source.pixels[..., 3], (255, 255, 255, 255))
 
 
 def _finish(source: Picture, alpha: Mask, params: BgRemovalParams) -> Pixels | Mask:
