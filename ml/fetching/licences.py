@@ -20,6 +20,8 @@ def write(models_dir: Path, others: Iterable[Checkpoint] = ()) -> None:
     """Write it anew for all that is installed: everything of the table, and `others`."""
     known = {**checkpoints.CHECKPOINTS, **{checkpoint.name: checkpoint for checkpoint in others}}
     here = [one for one in known.values() if checkpoints.state(models_dir, one) is State.INSTALLED]
+    if not here:
+        return
     text = "\n".join([_HEAD, *map(_entry, here)])
     target = models_dir / FILE_NAME
     if target.exists() and target.read_text(encoding="utf-8") == text:

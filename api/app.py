@@ -1,0 +1,82 @@
+"""The REST API as one FastAPI application, and what lives as long as it does."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from starlette.routing import Match, Route
+
+from api import answers, openapi, upkeep
+from api.body_limits import UPLOAD_LIMIT_BYTES, BodyLimits
+from api.envelope import Envelope
+from api.errors import ApiError
+from api.metrics import Metrics
+from api.routes import account, health, images, tools
+from api.services import Services
+from api.settings import Settings
+from billing.errors import BillingError
+from ml.catalogue import TOOLS
+from ml.errors import MlError
+
+VERSION = "0.1.0"
+#: How long a shutdown lets running calls finish before it stops them.
+_PATIENCE_SECONDS = 25.0
+_UPLOAD_PLACES = {"/api/tools/": UPLOAD_LIMIT_BYTES, "/api/images": UPLOAD_LIMIT_BYTES}
+
+
+def create_api(
+    services: Services, settings: Settings, upload_places: Mapping[str, int] | None = None
+) -> FastAPI:
+    """The API over open `services`. `upload_places`: further paths that take large bodies, and their bytes.
+
+    Starting it starts the workers; stopping it lets running calls settle, then closes `services`.
+    """
+    app = FastAPI(
+        title="bgeraser",
+        version=VERSION,
+        docs_url=None,
+        redoc_url=None,
+        lifespan=_lifespan,
+        redirect_slashes=False,
+    )
+    app.state.services = services
+    app.state.settings = settings
+    app.state.metrics = Metrics()
+    for routes in (tools, images, account, health):
+        routes.add_to(app)
+    openapi.install(app, list(TOOLS.values()))
+    for kind in (ApiError, BillingError, MlError, RequestValidationError, HTTPException):
+        app.add_exception_handler(kind, _answer_error)
+    app.add_middleware(BodyLimits, limits={**_UPLOAD_PLACES, **(upload_places or {})})
+    has_tls = services.public_url is not None and services.public_url.startswith("https://")
+    app.add_middleware(Envelope, metrics=app.state.metrics, has_tls=has_tls)
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    services: Services = app.state.services
+    services.backend.start()
+    try:
+        async with upkeep.running(services):
+            yield
+            await services.running.settle_all(_PATIENCE_SECONDS)
+    finally:
+        await upkeep.close(services)
+
+
+async def _answer_error(request: Request, error: Exception) -> Response:
+    response = answers.error(request, error)
+    if response.status_code == 405:
+        response.headers["Allow"] = ", ".join(sorted(_allowed_methods(request)))
+    return response
+
+
+def _allowed_methods(request: Request) -> set[str]:
+    """Every method of this path: Starlette itself names only those of the first route it meets."""
+    routes = [route for route in request.app.routes if isinstance(route, Route)]
+    fitting = [route for route in routes if route.matches(request.scope)[0] is not Match.NONE]
+    return {method for route in fitting for method in route.methods or ()}

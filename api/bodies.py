@@ -1,0 +1,78 @@
+"""The JSON bodies of answers, as bytes. They are made once and kept for retries, so they are not HTTP's."""
+
+import json
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from api.errors import status_and_code
+from ml.backend import ToolAnswer
+
+_UNFORESEEN = "Something went wrong on our side. Nothing was charged."
+
+
+def success(data: Any, request_id: str) -> bytes:
+    return encode({"success": True, "data": data, "requestId": request_id})
+
+
+def tool_data(
+    answer: ToolAnswer,
+    *,
+    image_id: str,
+    image_url: str,
+    url_expires_at: datetime,
+    credits_charged: int,
+    credits_remaining: int,
+) -> dict[str, Any]:
+    """What a finished call tells about its picture; the tool's own fields come last."""
+    return {
+        "imageUrl": image_url,
+        "width": answer.width,
+        "height": answer.height,
+        "format": answer.format,
+        "processingTimeMs": round(answer.processing_seconds * 1000),
+        "queueTimeMs": round(answer.queue_seconds * 1000),
+        "imageId": image_id,
+        "bytes": len(answer.content),
+        "expiresAt": timestamp(url_expires_at),
+        "model": answer.model,
+        "device": answer.device,
+        "creditsCharged": credits_charged,
+        "creditsRemaining": credits_remaining,
+        "warnings": list(answer.warnings),
+        **_camel_case(answer.fields),
+    }
+
+
+def failure(error: Exception, request_id: str, data: Any = None) -> tuple[int, bytes]:
+    """Status and body for `error`. What nobody foresaw is told in general words, never in its own."""
+    status, code = status_and_code(error)
+    message = _UNFORESEEN if code == "INTERNAL_ERROR" else str(error) or code
+    body = {
+        "success": False,
+        "error": {"code": code, "message": message, "param": parameter_at_fault(error)},
+        **({} if data is None else {"data": data}),
+        "requestId": request_id,
+    }
+    return status, encode(body)
+
+
+def parameter_at_fault(error: Exception) -> str | None:
+    """The form field that `error` names: `param` of our own errors, `name` of a tool's."""
+    named = getattr(error, "param", None) or getattr(error, "name", None)
+    return named if isinstance(named, str) and named else None
+
+
+def timestamp(moment: datetime) -> str:
+    """`2026-11-23T15:00:00Z`."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def encode(body: Any) -> bytes:
+    # ASCII with escapes: no text that a caller sent can make the encoding fail.
+    return json.dumps(body, ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode("ascii")
+
+
+def _camel_case(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {re.sub(r"_([a-z0-9])", lambda m: m[1].upper(), name): value for name, value in fields.items()}

@@ -1,0 +1,78 @@
+"""Around every exchange: a request id, a line of log, protective headers, a last net for errors."""
+
+import time
+
+import structlog
+from fastapi import Request
+from starlette.datastructures import MutableHeaders
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api import answers
+from api.ids import new_id
+from api.metrics import Metrics
+
+log = structlog.get_logger("api.requests")
+
+_PROTECTION = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    # Pages set their own; answers of the API load nothing.
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+}
+
+
+class Envelope:
+    """The outermost ASGI middleware. What an inner part has set of these headers stays."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics, has_tls: bool) -> None:
+        self._app = app
+        self._metrics = metrics
+        self._headers = dict(_PROTECTION)
+        if has_tls:
+            self._headers["Strict-Transport-Security"] = "max-age=31536000"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = new_id("req")
+        scope.setdefault("state", {})["request_id"] = request_id
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(request_id=request_id)
+        began = time.perf_counter()
+        status = 0
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = MutableHeaders(raw=list(message.get("headers", [])))
+                headers["X-Request-Id"] = request_id
+                for name, value in self._headers.items():
+                    headers.setdefault(name, value)
+                message = {**message, "headers": headers.raw}
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_with_headers)
+        except ClientDisconnect:
+            pass  # Nobody is left to answer.
+        except Exception as error:
+            log.exception("unforeseen error")
+            if status:
+                raise  # The answer had begun; only breaking the connection tells that it is not whole.
+            await answers.error(Request(scope), error)(scope, receive, send_with_headers)
+        finally:
+            seconds = time.perf_counter() - began
+            route = getattr(scope.get("route"), "path", "none")
+            self._metrics.count_request(scope["method"], route, status, seconds)
+            log.info(
+                "request",
+                method=scope["method"],
+                path=scope["path"],  # without the query, which may carry a signature
+                status=status or "client gone",
+                ms=round(seconds * 1000),
+                client=scope["client"][0] if scope.get("client") else None,
+            )

@@ -1,0 +1,197 @@
+"""Stored pictures: uploads and results of an account, their quota, their life and their addresses."""
+
+import asyncio
+import hashlib
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+
+from sqlmodel import Session, col, func, select, update
+
+from api import admission
+from api.errors import FileTooLarge, NotFound, StorageFull
+from api.ids import new_id
+from api.models import Image, ImageKind
+from api.rate import RateState
+from api.services import Services
+from api.signing import unix_seconds
+from api.storage import is_image_id
+from ml import codecs
+
+FILE_LIMIT_BYTES = 25 * 1024 * 1024
+MEDIA_TYPES = {
+    "jpg": "image/jpeg",
+    "png": "image/png",
+    "webp": "image/webp",
+    "avif": "image/avif",
+    "heic": "image/heic",
+}
+#: A use moves a picture's end on only when it is due by less than this, so that not every use writes.
+_SLACK = timedelta(hours=1)
+_NO_SUCH_PICTURE = "No such picture: it may have expired or been deleted."
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a picture can be fetched without a key, until `expires_at`."""
+
+    url: str
+    expires_at: datetime
+
+
+def check_size(size_bytes: int, limit_bytes: int = FILE_LIMIT_BYTES) -> None:
+    """Raises `FileTooLarge` for an uploaded file over the limit."""
+    if size_bytes > limit_bytes:
+        raise FileTooLarge(f"The file is too large: at most {limit_bytes // 1024**2} MiB.")
+
+
+def sniff(content: bytes) -> str:
+    """The format of an uploaded file by its first bytes. Raises `UnsupportedFormat`."""
+    return codecs.sniff(content[: codecs.SNIFF_BYTES])
+
+
+@dataclass(frozen=True)
+class NewImage:
+    """A picture that is about to be stored."""
+
+    id: str
+    account_id: str
+    kind: ImageKind
+    format: str
+    size_bytes: int
+    sha256: str
+    width: int | None  # pixels, where known
+    height: int | None
+    created_at: datetime
+    expires_at: datetime
+
+    def row(self) -> Image:
+        """A new row each time: a transaction may be tried again, and a row belongs to one session."""
+        return Image(**{**asdict(self), "kind": self.kind.value})
+
+
+def describe(
+    services: Services,
+    account_id: str,
+    kind: ImageKind,
+    format: str,
+    content: bytes,
+    width: int | None = None,
+    height: int | None = None,
+) -> NewImage:
+    """The facts about `content`, under a new id. `width` and `height` in pixels, where known."""
+    now = services.clock()
+    return NewImage(
+        id=new_id("img"),
+        account_id=account_id,
+        kind=kind,
+        format=format,
+        size_bytes=len(content),
+        sha256=hashlib.sha256(content).hexdigest(),
+        width=width,
+        height=height,
+        created_at=now,
+        expires_at=now + services.retention + _SLACK,
+    )
+
+
+async def store_upload(services: Services, account_id: str, content: bytes) -> tuple[NewImage, RateState]:
+    """Keep an uploaded picture; takes one call of the rate, no credit.
+
+    Raises `FileTooLarge`, `UnsupportedFormat`, `StorageFull`, `RateLimited`.
+    """
+    check_size(len(content))
+    image = describe(services, account_id, ImageKind.UPLOAD, sniff(content), content)
+
+    def record(session: Session) -> RateState:
+        # Taking from the rate locks the account, so that two uploads cannot both fit in the last megabyte.
+        rate = admission.take_rate(session, account_id, services.clock())
+        _require_room(session, services, account_id, image.size_bytes)
+        session.add(image.row())
+        return rate
+
+    await asyncio.to_thread(services.storage.write, image.id, content)
+    try:
+        rate = await services.database.run(record)
+    except Exception:
+        await asyncio.to_thread(services.storage.delete, image.id)
+        raise
+    return image, rate
+
+
+async def read_for_call(services: Services, account_id: str, image_id: str) -> bytes:
+    """The bytes of the account's picture, to work on; its life starts anew. Raises `NotFound`."""
+    image = await services.database.read(lambda session: find(session, services, account_id, image_id))
+    content = await asyncio.to_thread(services.storage.read, image.id)
+    await keep_longer(services, image)
+    return content
+
+
+async def keep_longer(services: Services, image: Image) -> None:
+    """Count a use: the picture lives for the whole retention from now, unless its end came meanwhile."""
+    now = services.clock()
+    if image.expires_at >= now + services.retention:
+        return
+    still_lives = (col(Image.id) == image.id, col(Image.expires_at) > now)
+    longer = update(Image).where(*still_lives).values(expires_at=now + services.retention + _SLACK)
+    await services.database.run(lambda session: session.execute(longer))
+
+
+async def delete(services: Services, account_id: str, image_id: str) -> None:
+    """Remove the account's picture at once. Raises `NotFound`."""
+
+    def forget(session: Session) -> None:
+        session.delete(find(session, services, account_id, image_id))
+
+    # The row goes first: bytes without a row are swept up later, a row without bytes would promise a picture.
+    await services.database.run(forget)
+    await asyncio.to_thread(services.storage.delete, image_id)
+
+
+def find(session: Session, services: Services, account_id: str | None, image_id: str) -> Image:
+    """The picture if it lives and is this account's (None: anybody's, for a signed address).
+
+    Raises `NotFound` alike for none, another account's and one past its time.
+    """
+    image = session.get(Image, image_id) if is_image_id(image_id) else None
+    if image is None or image.expires_at <= services.clock():
+        raise NotFound(_NO_SUCH_PICTURE)
+    if account_id is not None and image.account_id != account_id:
+        raise NotFound(_NO_SUCH_PICTURE)
+    return image
+
+
+async def require_room(services: Services, account_id: str) -> None:
+    """Refuse work whose result would have no place, before any of it is done. Raises `StorageFull`."""
+    await services.database.read(lambda session: _require_room(session, services, account_id, 1))
+
+
+def _require_room(session: Session, services: Services, account_id: str, size_bytes: int) -> None:
+    total = func.coalesce(func.sum(col(Image.size_bytes)), 0)
+    used = session.exec(select(total).where(col(Image.account_id) == account_id)).one()
+    if used + size_bytes > services.account_storage_bytes:
+        limit_mb = services.account_storage_bytes // 1024**2
+        raise StorageFull(
+            f"Your stored pictures fill their {limit_mb} MiB. Delete some, or wait for their end."
+        )
+
+
+def address(services: Services, base_url: str, image_id: str) -> Address:
+    """A signed address of the picture, good for the retention from now.
+
+    `base_url` is the request's own address; the operator's public address comes first.
+    """
+    expires_at = services.clock() + services.retention
+    query = services.signer.sign(image_id, expires_at)
+    whole_second = datetime.fromtimestamp(unix_seconds(expires_at), UTC)
+    return Address(f"{services.public_url or base_url}/api/images/{image_id}?{query}", whole_second)
+
+
+async def delete_strays(services: Services, age_seconds: float = 3600.0) -> None:
+    """Delete files that no row points at: a process died between writing one and recording it."""
+    await asyncio.to_thread(services.storage.delete_unfinished, age_seconds)
+    stored = await asyncio.to_thread(lambda: list(services.storage.ids_older_than(age_seconds)))
+    for batch in (stored[start : start + 500] for start in range(0, len(stored), 500)):
+        known = select(Image.id).where(col(Image.id).in_(batch))
+        recorded = await services.database.read(lambda session, known=known: set(session.exec(known)))  # type: ignore[misc]
+        for image_id in set(batch) - recorded:
+            await asyncio.to_thread(services.storage.delete, image_id)

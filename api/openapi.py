@@ -1,0 +1,170 @@
+"""The OpenAPI page: forms made from each tool's `Params`, errors from the one table, headers said once."""
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from api.errors import ERROR_TABLE
+from api.schemas import Failure, ToolSuccess
+from ml.tool import Tool
+
+_COMPONENTS = "#/components/schemas/{model}"
+_FILE = {"type": "string", "format": "binary"}
+_DESCRIPTION = (
+    "Send a picture, get a picture. Every successful call costs 1 credit, any other answer costs nothing."
+    " Authenticate with `Authorization: Bearer bge_live_…` or `X-Api-Key`."
+)
+_EXAMPLE_REQUEST_ID = "req_5pT0sVn2Qb8mXw4cYk1LrZ"
+_EXAMPLE_DATA = {
+    "imageUrl": "https://example.com/api/images/img_4KdX0aJv8sQ2mTn6RzB1yP?exp=1795446000&kid=9f2c41aa&sig=…",
+    "width": 1920,
+    "height": 1080,
+    "format": "png",
+    "processingTimeMs": 1450,
+    "queueTimeMs": 12,
+    "imageId": "img_4KdX0aJv8sQ2mTn6RzB1yP",
+    "bytes": 812345,
+    "expiresAt": "2026-11-23T15:00:00Z",
+    "model": None,
+    "device": "cpu",
+    "creditsCharged": 1,
+    "creditsRemaining": 14,
+    "warnings": [],
+}
+_EXAMPLE_CODE_MESSAGES = {
+    "INVALID_PARAMETER": "quality: Input should be less than or equal to 100",
+    "RATE_LIMITED": "The plan allows 20 calls a minute; try again in 3 s.",
+}
+_HEADERS = {
+    "X-Request-Id": "This exchange's own id; name it when you report a problem.",
+    "X-Credits-Charged": "Credits this answer cost: 1 for a new success, 0 for a replay or an error.",
+    "X-Credits-Remaining": "Credits left.",
+    "X-RateLimit-Limit": "Calls a minute, and the burst.",
+    "X-RateLimit-Remaining": "Calls that would be accepted now.",
+    "X-RateLimit-Reset": "Unix seconds when the whole burst is available again.",
+    "RateLimit": "The same as IETF draft: r calls left, full again in t seconds.",
+    "RateLimit-Policy": "The same as IETF draft: q calls in w seconds.",
+}
+_RETRY_AFTER = "Whole seconds to wait, at least 1."
+_REPLAYED = "true where the answer of an earlier identical call is given again."
+
+SECURITY: list[dict[str, list[str]]] = [{"ApiKeyBearer": []}, {"ApiKeyHeader": []}]
+IDEMPOTENCY_PARAMETER = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+    "description": "Makes a retry safe for 24 hours: the same key and request give the first answer again.",
+}
+
+
+def tool_operation(tool: Tool) -> dict[str, Any]:
+    """What FastAPI cannot see of a tool's route: its form and its header."""
+    content = {"multipart/form-data": {"schema": form_schema(tool), "example": {"image": "@photo.jpg"}}}
+    return {
+        "security": SECURITY,
+        "parameters": [IDEMPOTENCY_PARAMETER],
+        "requestBody": {"required": True, "content": content},
+    }
+
+
+def form_schema(tool: Tool) -> dict[str, Any]:
+    """A tool's form as JSON Schema: its parameters, the picture or its id, and its other files."""
+    parameters = tool.params.model_json_schema(ref_template=_COMPONENTS)
+    parameters.pop("$defs", None)
+    files = {field.name: {**_FILE, "description": field.description} for field in tool.files}
+    source = {
+        "image": {**_FILE, "description": "The picture; `image_file` and `file` are other names of it."},
+        "image_id": {"type": "string", "description": "Instead of `image`: an earlier upload or result."},
+    }
+    return {**parameters, "properties": {**source, **files, **parameters["properties"]}}
+
+
+def signature_parameters() -> list[dict[str, Any]]:
+    described = {
+        "exp": "Unix seconds until which the address works.",
+        "kid": "Which key signed.",
+        "sig": "The signature.",
+    }
+    return [
+        {"name": name, "in": "query", "required": True, "schema": {"type": "string"}, "description": text}
+        for name, text in described.items()
+    ]
+
+
+def upload_operation() -> dict[str, Any]:
+    schema = {"type": "object", "properties": {"image": _FILE}, "required": ["image"]}
+    body = {"required": True, "content": {"multipart/form-data": {"schema": schema}}}
+    return {"security": SECURITY, "requestBody": body}
+
+
+def tool_responses(tool: Tool) -> dict[int | str, dict[str, Any]]:
+    """A tool's success, as JSON or as the picture, and every error a call may meet."""
+    model = tool.checkpoints[0] if tool.checkpoints else None
+    example = {"success": True, "data": {**_EXAMPLE_DATA, "model": model}, "requestId": _EXAMPLE_REQUEST_ID}
+    picture = {f"image/{kind}": {"schema": _FILE} for kind in ("png", "jpeg", "webp", "avif")}
+    success = {
+        "description": "The result. With `Accept: image/*` its bytes, and the metadata in `X-*` headers.",
+        "model": ToolSuccess,
+        "content": {"application/json": {"example": example}, **picture},
+        "headers": _described({**_HEADERS, "Idempotent-Replayed": _REPLAYED}),
+    }
+    return {200: success, **error_responses(*sorted({status for status, _ in ERROR_TABLE.values()}))}
+
+
+def error_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The errors of `statuses`, each with its codes and an example of every code."""
+    codes: dict[int, list[str]] = {}
+    for status, code in ERROR_TABLE.values():
+        if code not in codes.setdefault(status, []):
+            codes[status].append(code)
+    return {status: _error_response(status, codes[status]) for status in statuses}
+
+
+def install(app: FastAPI, tools: list[Tool]) -> None:
+    """Give `app` its OpenAPI page, made once when first asked for."""
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            page = get_openapi(
+                title="bgeraser", version=app.version, description=_DESCRIPTION, routes=app.routes
+            )
+            components = page.setdefault("components", {})
+            components["securitySchemes"] = {
+                "ApiKeyBearer": {"type": "http", "scheme": "bearer"},
+                "ApiKeyHeader": {"type": "apiKey", "in": "header", "name": "X-Api-Key"},
+            }
+            for tool in tools:
+                definitions = tool.params.model_json_schema(ref_template=_COMPONENTS).get("$defs", {})
+                components.setdefault("schemas", {}).update(definitions)
+            app.openapi_schema = page
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to extend the page
+
+
+def _error_response(status: int, codes: list[str]) -> dict[str, Any]:
+    headers = dict(_HEADERS)
+    if status in (409, 429, 503):
+        headers["Retry-After"] = _RETRY_AFTER
+    examples = {
+        code: {
+            "value": {
+                "success": False,
+                "error": {"code": code, "message": _EXAMPLE_CODE_MESSAGES.get(code, "…"), "param": None},
+                "requestId": _EXAMPLE_REQUEST_ID,
+            }
+        }
+        for code in codes
+    }
+    return {
+        "description": ", ".join(f"`{code}`" for code in codes),
+        "model": Failure,
+        "content": {"application/json": {"examples": examples}},
+        "headers": _described(headers),
+    }
+
+
+def _described(headers: dict[str, str]) -> dict[str, Any]:
+    return {name: {"description": text, "schema": {"type": "string"}} for name, text in headers.items()}

@@ -1,0 +1,147 @@
+"""An admitted call: its work, then its settlement, whichever way the work ends."""
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+from sqlmodel import Session
+
+from api import admission, bodies, images, replays
+from api.admission import Admitted
+from api.call_request import CallAnswer, CallRequest
+from api.errors import ServiceUnavailable
+from api.models import ImageKind
+from api.running import Finished, Presence, RunningCall
+from api.services import Services
+from api.standing import Standing
+from billing.models import Account
+from ml.backend import Progress, ToolAnswer, ToolCall
+from ml.errors import Cancelled
+
+CREDITS_A_CALL = 1
+
+log = structlog.get_logger()
+OnProgress = Callable[[Progress], None]
+
+
+async def perform(
+    services: Services,
+    request: CallRequest,
+    admitted: Admitted,
+    standing: Standing,
+    presence: Presence,
+    on_progress: OnProgress | None,
+) -> CallAnswer:
+    """Run the admitted call; its hold is captured when this returns and released when it raises."""
+    call = RunningCall(admitted.replay_id, admitted.hold_id)
+    services.running.add(call)
+    presence.wait_for(call)
+    try:
+        finished = await _work_and_charge(services, request, admitted, call, on_progress)
+    except BaseException as raised:
+        # Only a shutdown that ran out of patience cancels this task.
+        stopping = ServiceUnavailable("The server is shutting down. Nothing was charged.")
+        error = raised if isinstance(raised, Exception) else stopping
+        standing.credits_remaining = await _release(services, request, admitted, error)
+        call.failed(error)
+        raise
+    finally:
+        services.running.remove(call)
+    call.succeeded(finished)
+    standing.credits_charged = CREDITS_A_CALL
+    standing.credits_remaining = finished.credits_remaining
+    return CallAnswer(200, finished.body, finished.image_id, admitted.replay_id, False, finished.picture)
+
+
+async def _work_and_charge(
+    services: Services,
+    request: CallRequest,
+    admitted: Admitted,
+    call: RunningCall,
+    on_progress: OnProgress | None,
+) -> Finished:
+    await images.require_room(services, request.account_id)
+    picture = await _work(services, request, call, on_progress)
+    image = images.describe(
+        services,
+        request.account_id,
+        ImageKind.RESULT,
+        picture.format,
+        picture.content,
+        picture.width,
+        picture.height,
+    )
+    await asyncio.to_thread(services.storage.write, image.id, picture.content)
+    address = images.address(services, request.base_url, image.id)
+
+    def settle(session: Session) -> tuple[bytes, int]:
+        remaining = -1
+
+        def build_body(credits_remaining: int) -> bytes:
+            nonlocal remaining
+            remaining = credits_remaining
+            data = bodies.tool_data(
+                picture,
+                image_id=image.id,
+                image_url=address.url,
+                url_expires_at=address.expires_at,
+                credits_charged=CREDITS_A_CALL,
+                credits_remaining=credits_remaining,
+            )
+            return bodies.success(data, request.request_id)
+
+        body = admission.settle_success(
+            session,
+            admitted,
+            lease_owner=services.lease_owner,
+            now=services.clock(),
+            image=image.row(),
+            build_body=build_body,
+        )
+        return body, remaining
+
+    body, credits_remaining = await services.database.run(settle)
+    return Finished(body, image.id, picture, credits_remaining)
+
+
+async def _work(
+    services: Services, request: CallRequest, call: RunningCall, on_progress: OnProgress | None
+) -> ToolAnswer:
+    if call.waiting == 0:
+        raise Cancelled("The caller went away.")
+    tool_call = ToolCall(
+        request.tool.name,
+        request.params,
+        request.files,
+        request.priority,
+        services.call_timeout_seconds,
+    )
+    call.ticket = services.backend.submit(tool_call, on_progress)
+    answer = asyncio.wrap_future(call.ticket.answer)
+    try:
+        # Shielded, because cancelling the wrapper would cancel the backend's own future.
+        return await asyncio.shield(answer)
+    except asyncio.CancelledError:
+        answer.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+        call.ticket.cancel()
+        raise
+
+
+async def _release(
+    services: Services, request: CallRequest, admitted: Admitted, error: Exception
+) -> int | None:
+    """Give the credit back, and keep the answer of an error that the work itself found; the credits left.
+
+    If the database is gone too, the lease lapses and the sweeper of any process releases the hold.
+    """
+    stored = bodies.failure(error, request.request_id) if replays.is_kept(error) else None
+
+    def settle(session: Session) -> int:
+        admission.settle_failure(session, admitted, now=services.clock(), stored_answer=stored)
+        return session.get_one(Account, admitted.account_id, populate_existing=True).available
+
+    try:
+        return await services.database.run(settle)
+    except Exception:
+        log.exception("a hold could not be released, so its lease will lapse", hold_id=admitted.hold_id)
+        return None

@@ -1,0 +1,46 @@
+"""`/api/account`: who the caller is, what is left and what the plan allows."""
+
+from fastapi import FastAPI, Request
+from sqlmodel import Session
+from starlette.responses import Response
+
+from api import answers, bodies, openapi
+from api.dependencies import KeyHolder, ServicesOf
+from api.routes.reading import add_get
+from api.schemas import AccountData, Credits, Limits
+from billing import accounts, ledger
+from billing.plans import PLANS, PlanName
+
+
+def add_to(app: FastAPI) -> None:
+    add_get(
+        app,
+        "/api/account",
+        show,
+        summary="Credits, plan and limits",
+        tags=["Account"],
+        responses=openapi.error_responses(401, 503),
+        openapi_extra={"security": openapi.SECURITY},
+    )
+
+
+async def show(request: Request, access: KeyHolder, services: ServicesOf) -> Response:
+    def look(session: Session) -> AccountData:
+        account = accounts.lock(session, access.account_id)
+        # Credits of a period come when somebody asks for them.
+        ledger.refresh(session, account, services.clock())
+        plan = PLANS[PlanName(account.plan)]
+        renews_at = account.period_ends_at
+        return AccountData(
+            email=account.email,
+            plan=account.plan,
+            credits=Credits(
+                available=account.available,
+                held=account.held,
+                renews_at=None if renews_at is None else bodies.timestamp(renews_at),
+            ),
+            limits=Limits(concurrent_calls=plan.concurrent_calls, calls_per_minute=plan.calls_per_minute),
+        )
+
+    data = await services.database.run(look)
+    return answers.success(request, data.as_data())

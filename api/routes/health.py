@@ -1,0 +1,67 @@
+"""`/healthz`: the process answers. `/readyz`: it can do work. `/metrics`: figures, for who has the token."""
+
+import asyncio
+import hmac
+
+import structlog
+from fastapi import FastAPI, Request
+from sqlalchemy import text
+from starlette.responses import Response
+
+from api import answers
+from api.dependencies import ServicesOf
+from api.errors import InvalidApiKey, NotFound, ServiceUnavailable
+from api.routes.reading import add_get
+from api.schemas import Engines
+from api.services import Services
+from api.settings import Settings
+
+log = structlog.get_logger()
+
+
+def add_to(app: FastAPI) -> None:
+    add_get(app, "/healthz", alive, summary="The process answers", tags=["Health"])
+    add_get(app, "/readyz", ready, summary="Engines, device, database and queue", tags=["Health"])
+    add_get(app, "/metrics", metrics, include_in_schema=False)
+
+
+async def alive(request: Request) -> Response:
+    return answers.success(request, {"status": "ok"})
+
+
+async def ready(request: Request, services: ServicesOf) -> Response:
+    backend = await asyncio.to_thread(services.backend.state)
+    has_database = await _database_answers(services)
+    data = {
+        "ready": backend.ready and has_database,
+        "database": "ok" if has_database else "unavailable",
+        "device": backend.device,
+        "workers": backend.workers,
+        "queue": {"waiting": backend.queued, "running": backend.running},
+        "engines": [{"tool": state.tool, **Engines.of(state).as_data()} for state in backend.engines],
+    }
+    if data["ready"]:
+        return answers.success(request, data)
+    missing = "the database" if not has_database else "its workers"
+    return answers.error(request, ServiceUnavailable(f"The server still waits for {missing}."), data=data)
+
+
+async def metrics(request: Request, services: ServicesOf) -> Response:
+    settings: Settings = request.app.state.settings
+    if settings.metrics_token is None:
+        raise NotFound("There is nothing at this address.")
+    expected = f"Bearer {settings.metrics_token.get_secret_value()}"
+    given = request.headers.get("authorization", "")
+    if not hmac.compare_digest(given.encode(), expected.encode()):
+        raise InvalidApiKey("This needs the metrics token: Authorization: Bearer …")
+    state = await asyncio.to_thread(services.backend.state)
+    figures = request.app.state.metrics.render(state)
+    return Response(figures, media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+async def _database_answers(services: Services) -> bool:
+    try:
+        await services.database.read(lambda session: session.execute(text("select 1")))
+    except ServiceUnavailable:
+        return False
+    return True

@@ -1,0 +1,113 @@
+"""`/api/images`: store a picture once, fetch it by its signed address, remove it."""
+
+import asyncio
+import re
+from datetime import datetime
+
+from fastapi import FastAPI, Request
+from starlette.responses import FileResponse, Response
+
+from api import admission, answers, bodies, dependencies, forms, images, openapi
+from api.body_limits import refuse_declared_length
+from api.dependencies import KeyHolder, ServicesOf, ToolCaller
+from api.errors import NotFound
+from api.models import Image
+from api.routes.reading import add_get
+from api.schemas import UploadData
+
+_CACHE_SECONDS_MAX = 3600
+
+
+def add_to(app: FastAPI) -> None:
+    described = {"tags": ["Pictures"], "response_class": Response}
+    app.add_api_route(
+        "/api/images",
+        store,
+        methods=["POST"],
+        summary="Store a picture (free)",
+        responses=openapi.error_responses(400, 401, 413, 415, 422, 429, 503),
+        openapi_extra=openapi.upload_operation(),
+        **described,  # type: ignore[arg-type]
+    )
+    app.add_api_route(
+        "/api/images/{image_id}",
+        remove,
+        methods=["DELETE"],
+        summary="Remove a picture at once",
+        responses=openapi.error_responses(401, 404, 503),
+        openapi_extra={"security": openapi.SECURITY},
+        **described,  # type: ignore[arg-type]
+    )
+    add_get(
+        app,
+        "/api/images/{image_id}",
+        fetch,
+        summary="Fetch a picture by its signed address",
+        tags=["Pictures"],
+        responses=openapi.error_responses(403, 404, 410),
+        openapi_extra={"parameters": openapi.signature_parameters()},
+    )
+
+
+async def store(request: Request, access: ToolCaller, services: ServicesOf) -> Response:
+    refuse_declared_length(request.scope)
+    if access.standing.rate is not None:
+        admission.check_rate(access.standing.rate)
+    forms.refuse_query(request)
+    content = await forms.read_image_form(request)
+    # In a task of its own, so that a broken connection cannot leave a file without its row.
+    storing = services.running.start(images.store_upload(services, access.account_id, content))
+    image, access.standing.rate = await asyncio.shield(storing)
+    address = images.address(services, dependencies.base_url_of(request), image.id)
+    data = UploadData(
+        image_id=image.id,
+        image_url=address.url,
+        format=image.format,
+        bytes=image.size_bytes,
+        expires_at=bodies.timestamp(address.expires_at),
+    )
+    return answers.success(request, data.as_data())
+
+
+async def remove(image_id: str, request: Request, access: KeyHolder, services: ServicesOf) -> Response:
+    await images.delete(services, access.account_id, image_id)
+    return answers.success(request, {"imageId": image_id, "deleted": True})
+
+
+async def fetch(image_id: str, request: Request, services: ServicesOf) -> Response:
+    """The picture of a signed address. Who has the address needs no key."""
+    now = services.clock()
+    services.signer.verify(image_id, request.query_params.multi_items(), now)
+    image = await services.database.read(lambda session: images.find(session, services, None, image_id))
+    path = services.storage.path(image.id)
+    if not await asyncio.to_thread(path.is_file):
+        raise NotFound("No such picture.")
+    await images.keep_longer(services, image)
+    headers = _file_headers(image, now)
+    if request.headers.get("if-none-match") == headers["ETag"]:
+        return Response(status_code=304, headers=headers)
+    _ignore_unusable_range(request, image.size_bytes)
+    return FileResponse(path, headers=headers)
+
+
+def _file_headers(image: Image, now: datetime) -> dict[str, str]:
+    remaining_seconds = int((image.expires_at - now).total_seconds())
+    max_age = max(0, min(_CACHE_SECONDS_MAX, remaining_seconds))
+    return {
+        **answers.file_headers(image.id, image.format),
+        "Cache-Control": f"private, max-age={max_age}",
+        "ETag": f'"{image.sha256}"',
+    }
+
+
+def _ignore_unusable_range(request: Request, size_bytes: int) -> None:
+    """Drop a Range that is not one plain satisfiable piece, as HTTP allows: all is sent then."""
+    asked = request.headers.get("range")
+    if asked is None:
+        return
+    unit, _, piece = asked.partition("=")
+    first, _, last = piece.partition("-")
+    is_plain = unit.strip().lower() == "bytes" and re.fullmatch(r"[0-9]{1,12}-([0-9]{1,12})?", piece)
+    if is_plain and int(first) < size_bytes and (last == "" or int(last) >= int(first)):
+        return
+    request.scope["headers"] = [pair for pair in request.scope["headers"] if pair[0] != b"range"]

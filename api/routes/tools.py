@@ -1,0 +1,99 @@
+"""`/api/tools`: the catalogue, and one route a tool, made from it."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from fastapi import Depends, FastAPI, Request
+from starlette.background import BackgroundTask
+from starlette.responses import Response
+
+from api import admission, answers, calls, dependencies, forms, images, openapi
+from api.body_limits import refuse_declared_length
+from api.call_request import CallAnswer, CallRequest
+from api.dependencies import Access, ServicesOf, ToolCaller
+from api.errors import NotFound
+from api.routes.reading import add_get
+from api.schemas import ToolEntry
+from api.services import Services
+from ml.catalogue import TOOLS
+from ml.tool import Tool
+
+
+def add_to(app: FastAPI) -> None:
+    for tool in TOOLS.values():
+        app.add_api_route(
+            f"/api/tools/{tool.name}",
+            _endpoint(tool),
+            methods=["POST"],
+            name=tool.name,
+            operation_id=tool.name,
+            summary=tool.title,
+            description=tool.summary,
+            tags=["Tools"],
+            response_class=Response,
+            responses=openapi.tool_responses(tool),
+            openapi_extra=openapi.tool_operation(tool),
+        )
+    add_get(app, "/api/tools", catalogue, summary="The tools, their parameters and engines", tags=["Tools"])
+    app.add_api_route(
+        "/api/tools/{tool}",
+        unknown_tool,
+        methods=["POST"],
+        include_in_schema=False,
+        dependencies=[Depends(dependencies.tool_caller)],  # who has no key learns that first
+    )
+
+
+async def catalogue(request: Request, services: ServicesOf) -> Response:
+    state = await asyncio.to_thread(services.backend.state)
+    return answers.success(request, [ToolEntry.of(tool, state).as_data() for tool in TOOLS.values()])
+
+
+async def unknown_tool() -> Response:
+    raise NotFound(f"There is no such tool. There are: {', '.join(TOOLS)}.")
+
+
+def _endpoint(tool: Tool) -> Callable[..., Awaitable[Response]]:
+    async def run_tool(request: Request, access: ToolCaller, services: ServicesOf) -> Response:
+        refuse_declared_length(request.scope)
+        if access.standing.rate is not None:
+            admission.check_rate(access.standing.rate)
+        call = await _read_call(request, services, access, tool)
+        answer = await dependencies.while_connected(request, calls.run(services, call, access.standing))
+        response = await _response(request, services, answer)
+        if call.is_random:
+            # Runs after the answer was sent; a caller who was gone by then gets it again on a retry.
+            response.background = BackgroundTask(calls.mark_delivered, services, answer)
+        return response
+
+    return run_tool
+
+
+async def _read_call(request: Request, services: Services, access: Access, tool: Tool) -> CallRequest:
+    idempotency_key = forms.idempotency_key(request)
+    forms.refuse_query(request)
+    form = await forms.read_tool_form(request, tool)
+    files = form.files
+    if form.image_id is not None:
+        stored = await images.read_for_call(services, access.account_id, form.image_id)
+        files = {**files, forms.IMAGE: stored}
+    return CallRequest(
+        request_id=answers.request_id_of(request),
+        account_id=access.account_id,
+        priority=access.priority,
+        tool=tool,
+        params=form.params,
+        files=files,
+        base_url=dependencies.base_url_of(request),
+        idempotency_key=idempotency_key,
+    )
+
+
+async def _response(request: Request, services: Services, answer: CallAnswer) -> Response:
+    if answer.image_id is None or not answers.wants_picture(request):
+        return answers.call_answer(request, answer)
+    if answer.picture is not None:
+        content = answer.picture.content
+    else:
+        content = await asyncio.to_thread(services.storage.read, answer.image_id)
+    return answers.picture_answer(request, answer, content)

@@ -1,0 +1,128 @@
+"""The shapes of answers, for the OpenAPI page and for building them where that is more than a few words."""
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from ml.backend import BackendState, EngineState
+from ml.tool import Tool
+
+
+class _Shape(BaseModel):
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid")
+
+    def as_data(self) -> dict[str, Any]:
+        """What goes into an answer's `data`."""
+        return self.model_dump(mode="json", by_alias=True)
+
+
+class ErrorBody(_Shape):
+    code: str = Field(description="One of the codes in capital letters; stable, meant for programs.")
+    message: str = Field(description="What happened, in words; may change.")
+    param: str | None = Field(description="The form field or header at fault, if it is one.")
+
+
+class Failure(_Shape):
+    success: bool = Field(False, description="false")
+    error: ErrorBody
+    request_id: str
+
+
+class ToolData(BaseModel):
+    model_config = ConfigDict(alias_generator=to_camel, extra="allow")
+
+    image_url: str = Field(description="The result; needs no key, works until `expiresAt`.")
+    width: int = Field(description="Pixels.")
+    height: int = Field(description="Pixels.")
+    format: str = Field(description="png, jpg, webp or avif.")
+    processing_time_ms: int = Field(description="The worker's time.")
+    queue_time_ms: int = Field(description="Waiting before it.")
+    image_id: str = Field(description="May be sent as `image_id` with another call.")
+    bytes: int
+    expires_at: datetime
+    model: str | None = Field(description="The checkpoint used; null where none is needed.")
+    device: str = Field(description="cpu or cuda.")
+    credits_charged: int
+    credits_remaining: int
+    warnings: list[str]
+
+
+class ToolSuccess(_Shape):
+    success: bool = Field(True, description="true")
+    data: ToolData
+    request_id: str
+
+
+class UploadData(_Shape):
+    image_id: str
+    image_url: str
+    format: str
+    bytes: int
+    expires_at: str = Field(description="When the address ends.")
+
+
+class Credits(_Shape):
+    available: int
+    held: int = Field(description="Set aside for calls that run.")
+    renews_at: str | None = Field(description="When this period's credits end and the next come.")
+
+
+class Limits(_Shape):
+    concurrent_calls: int
+    calls_per_minute: int
+
+
+class AccountData(_Shape):
+    email: str
+    plan: str
+    credits: Credits
+    limits: Limits
+
+
+class Engines(_Shape):
+    installed: list[str] = Field(description="Checkpoints that can be asked for.")
+    missing: list[str] = Field(description="What is not installed, and the command that installs it.")
+    device: str
+    seconds_per_megapixel: float | None = Field(description="Measured here; null before the first call.")
+
+    @classmethod
+    def of(cls, state: EngineState) -> "Engines":
+        return cls(
+            installed=list(state.installed),
+            missing=list(state.missing),
+            device=state.device,
+            seconds_per_megapixel=state.seconds_per_megapixel,
+        )
+
+
+class FileFieldData(_Shape):
+    name: str
+    description: str
+
+
+class ToolEntry(_Shape):
+    """One tool of the catalogue. `parameters` is a JSON Schema of its form fields other than files."""
+
+    name: str
+    title: str
+    summary: str
+    path: str
+    parameters: dict[str, Any]
+    files: list[FileFieldData]
+    engines: Engines
+
+    @classmethod
+    def of(cls, tool: Tool, backend: BackendState) -> "ToolEntry":
+        states = {state.tool: state for state in backend.engines}
+        state = states.get(tool.name) or EngineState(tool.name, (), (), backend.device, None)
+        return cls(
+            name=tool.name,
+            title=tool.title,
+            summary=tool.summary,
+            path=f"/api/tools/{tool.name}",
+            parameters=tool.params.model_json_schema(),
+            files=[FileFieldData(name=field.name, description=field.description) for field in tool.files],
+            engines=Engines.of(state),
+        )

@@ -1,0 +1,50 @@
+"""What routes and the web editor work with: the open parts of one server process and settings' values."""
+
+import os
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from api.database import Database
+from api.identity import Authenticator
+from api.running import RunningCalls
+from api.settings import Settings
+from api.signing import Signer
+from api.storage import Storage
+from billing.timestamps import utc_now
+from ml.backend import Backend
+
+
+@dataclass(frozen=True)
+class Services:
+    database: Database
+    storage: Storage
+    signer: Signer
+    backend: Backend
+    authenticator: Authenticator
+    public_url: str | None = None  # without a slash at its end; None: each request's own address
+    call_timeout_seconds: float = 300.0
+    retention: timedelta = timedelta(hours=24)
+    account_storage_bytes: int = 2 * 1024**3
+    clock: Callable[[], datetime] = utc_now
+    #: Names this process in the leases of its holds; no other process ever has the same.
+    lease_owner: str = field(default_factory=lambda: f"process_{os.getpid()}_{secrets.token_hex(8)}")
+    running: RunningCalls = field(default_factory=RunningCalls)
+
+    @classmethod
+    def of(cls, settings: Settings, database: Database, storage: Storage, backend: Backend) -> "Services":
+        previous = settings.secret_key_previous
+        return cls(
+            database=database,
+            storage=storage,
+            signer=Signer.of(
+                settings.signing_secret, previous.get_secret_value() if previous is not None else None
+            ),
+            backend=backend,
+            authenticator=Authenticator(database),
+            public_url=settings.public_url.rstrip("/") if settings.public_url else None,
+            call_timeout_seconds=settings.call_timeout_seconds,
+            retention=timedelta(hours=settings.retention_hours),
+            account_storage_bytes=settings.account_storage_mb * 1024**2,
+        )

@@ -1,0 +1,104 @@
+"""Stored pictures as files of one directory. Knows ids and bytes; who owns a picture stands in the database.
+
+images/<last two characters of the id>/img_…      mode 0600, one file a picture
+images/unfinished/…                               being written; renamed into place when whole
+"""
+
+import os
+import re
+import secrets
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from api.errors import NotFound, ServiceUnavailable
+
+_IMAGE_ID = re.compile(r"img_[0-9A-Za-z]{8,40}")
+_UNFINISHED = "unfinished"
+
+
+def is_image_id(text: str) -> bool:
+    """Whether `text` is spelled like an id of ours. Nothing else ever becomes part of a path."""
+    return _IMAGE_ID.fullmatch(text) is not None
+
+
+class Storage:
+    """Files under `directory`. Every call blocks: await it in a thread."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        (directory / _UNFINISHED).mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    def path(self, image_id: str) -> Path:
+        """Where picture `image_id` lies or would lie. `NotFound` for anything not spelled like an id."""
+        if not is_image_id(image_id):
+            raise NotFound("No such picture.")
+        return self._directory / image_id[-2:] / image_id
+
+    def write(self, image_id: str, content: bytes) -> None:
+        """Store `content`, whole and on the disk when this returns, or not at all."""
+        target = self.path(image_id)
+        unfinished = self._directory / _UNFINISHED / f"{image_id}.{secrets.token_hex(4)}"
+        try:
+            descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            try:
+                with os.fdopen(descriptor, "wb") as file:
+                    file.write(content)
+                    file.flush()
+                    os.fsync(file.fileno())
+                target.parent.mkdir(exist_ok=True, mode=0o700)
+                unfinished.rename(target)
+            except BaseException:
+                unfinished.unlink(missing_ok=True)
+                raise
+            _sync_directory(target.parent)
+        except OSError as error:
+            # A full or broken disk is no fault of the caller's, and passes.
+            raise ServiceUnavailable("Pictures cannot be stored at the moment.") from error
+
+    def read(self, image_id: str) -> bytes:
+        """The bytes of `image_id`. `NotFound` if it was deleted or never was."""
+        try:
+            return self.path(image_id).read_bytes()
+        except FileNotFoundError:
+            raise NotFound("No such picture.") from None
+        except OSError as error:
+            raise ServiceUnavailable("Stored pictures cannot be read at the moment.") from error
+
+    def delete(self, image_id: str) -> None:
+        """Remove `image_id`; nothing happens if it is not there."""
+        self.path(image_id).unlink(missing_ok=True)
+
+    def ids_older_than(self, age_seconds: float) -> Iterator[str]:
+        """Ids of files that were written at least `age_seconds` ago, to compare with the database."""
+        oldest_kept = time.time() - age_seconds
+        for file in self._directory.glob("??/img_*"):
+            if is_image_id(file.name) and _modified_at(file) < oldest_kept:
+                yield file.name
+
+    def delete_unfinished(self, age_seconds: float) -> int:
+        """Remove what a killed process left half-written at least `age_seconds` ago; how many files."""
+        oldest_kept = time.time() - age_seconds
+        lost = [
+            file for file in (self._directory / _UNFINISHED).iterdir() if _modified_at(file) < oldest_kept
+        ]
+        for file in lost:
+            file.unlink(missing_ok=True)
+        return len(lost)
+
+
+def _modified_at(file: Path) -> float:
+    """Unix seconds; infinity if the file went away meanwhile, which makes it younger than any age."""
+    try:
+        return file.stat().st_mtime
+    except FileNotFoundError:
+        return float("inf")
+
+
+def _sync_directory(directory: Path) -> None:
+    """Make a rename last through a power cut."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,88 @@
+"""What a server process does beside its requests, as long as it lives."""
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any
+
+import structlog
+
+from api import admission, images, sweeper
+from api.errors import ServiceUnavailable
+from api.services import Services
+
+_STRAYS_EVERY_SECONDS = 3600.0
+
+log = structlog.get_logger()
+
+
+@asynccontextmanager
+async def running(services: Services) -> AsyncIterator[None]:
+    """Keep leases alive and sweep up, until the block ends."""
+    tasks = [
+        _start(renew_leases(services), "leases"),
+        _start(_sweep(services), "sweeper"),
+        _start(_delete_strays(services), "strays"),
+    ]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def close(services: Services) -> None:
+    """End the workers and close the database, after the last call was settled."""
+    await asyncio.to_thread(services.backend.close)
+    await services.authenticator.close()
+    await asyncio.to_thread(services.database.close)
+
+
+async def renew_leases(services: Services) -> None:
+    """Keep the holds of running calls open; work whose hold was lost is stopped."""
+    while True:
+        await asyncio.sleep(admission.RENEW_EVERY_SECONDS)
+        try:
+            await renew_leases_once(services)
+        except ServiceUnavailable:
+            log.warning("leases could not be renewed", calls=len(services.running.hold_ids()))
+
+
+async def renew_leases_once(services: Services) -> None:
+    held = services.running.hold_ids()
+    if not held:
+        return
+    alive = await services.database.run(
+        lambda session: admission.renew(session, services.lease_owner, held, services.clock())
+    )
+    # A call may have been settled while this ran; `cancel_work` looks only at those still running.
+    services.running.cancel_work(set(held) - alive)
+
+
+async def _sweep(services: Services) -> None:
+    async def delete_bytes(image_ids: list[str]) -> None:
+        for image_id in image_ids:
+            await asyncio.to_thread(services.storage.delete, image_id)
+
+    await sweeper.sweep_forever(services.database, delete_bytes, clock=services.clock)
+
+
+async def _delete_strays(services: Services) -> None:
+    while True:
+        try:
+            await images.delete_strays(services)
+        except (ServiceUnavailable, OSError):
+            log.warning("stray files are left for the next time", exc_info=True)
+        await asyncio.sleep(_STRAYS_EVERY_SECONDS)
+
+
+def _start(work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+    task = asyncio.create_task(work, name=name)
+    task.add_done_callback(_tell_of_death)
+    return task
+
+
+def _tell_of_death(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("upkeep ended with an error", task=task.get_name(), exc_info=error)
