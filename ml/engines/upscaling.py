@@ -5,6 +5,7 @@ with one thread each where there are enough: networks this narrow gain little fr
 """
 
 import contextlib
+import importlib.util
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -14,13 +15,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ml import tiling, transparency
+from ml import checkpoints, tiling, transparency
 from ml.engines import ncnn_graph
+from ml.errors import ModelUnavailable
 from ml.pixels import Mask, Pixels
 from ml.tiling import TilingFacts
 
+Tile = NDArray[np.float32]  # RGB, H x W x 3, 0..1
+
 #: Tiles computed at the same time at most, since each needs memory of its own (RealESRGAN: 0.2 GB).
 MOST_STREAMS = 4
+#: A plane (an alpha channel) is shown to the network as `PLANE_DARKEST` + `PLANE_RANGE` x its 0..1. From the
+#: full contrast of a cutout's edge, which no photo has, SPAN makes jags, ghost lines and at times noise.
+PLANE_DARKEST, PLANE_RANGE = 0.25, 0.2
 #: How often the caller is asked whether to go on while a tile is computed, which may take seconds.
 PATIENCE_MS = 250
 
@@ -32,7 +39,7 @@ class UpscalerFacts:
     checkpoint: str
     tiling: TilingFacts
     seconds_per_megapixel: float  # of its input, overlaps included; measured on 2 cores with AMX
-    size_bytes: int  # of memory while it works with 2 streams
+    memory_bytes: int  # about what it adds to the process, at work with 2 streams
 
 
 # SPAN's result depends on 14 source pixels around, of which its context covers 12 (the rest is 0.2 of 255
@@ -45,6 +52,14 @@ FACTS: dict[str, UpscalerFacts] = {
         UpscalerFacts("realesrgan-x4plus", TilingFacts(4, side=192, overlap=32, blend=16), 45, 600_000_000),
     )
 }
+
+
+def load(models_dir: Path, checkpoint: str, threads: int) -> "Upscaler":
+    """The upscaler of an installed checkpoint. Raises ModelUnavailable."""
+    if importlib.util.find_spec("openvino") is None:
+        raise ModelUnavailable("openvino", "pip install openvino")
+    param, weights = (checkpoints.path(models_dir, f"{checkpoint}.{kind}") for kind in ("param", "bin"))
+    return Upscaler(FACTS[checkpoint], param, weights, threads)
 
 
 class Upscaler:
@@ -68,9 +83,9 @@ class Upscaler:
     def enlarge(self, source: Pixels | Mask, result: Pixels | Mask, on_tile: Callable[[float], None]) -> None:
         """Fill `result` with `source`, made at most `factor` times larger on each side.
 
-        Both are H x W x 3, or H x W for a grey plane; of a source with 4 channels the colours are taken,
-        continued under its transparency. `on_tile` hears the share done, several times a second; what it
-        raises ends the work at once.
+        Both are H x W x 3, or H x W for a plane of alpha, whose result stays within what `source` has around
+        each place. Of a source with 4 channels the colours are taken, continued under its transparency.
+        `on_tile` hears the share done, several times a second; what it raises ends the work at once.
         """
         grid = self.grid(source.shape, result.shape)
         mosaic = tiling.Mosaic(grid, result)
@@ -79,13 +94,14 @@ class Upscaler:
         def tell() -> None:
             on_tile(done / grid.count)
 
-        tiles = (_as_colours(tiling.cut(source, grid, index)) for index in range(grid.count))
+        tiles = (_shown(tiling.cut(source, grid, index)) for index in range(grid.count))
         for tile, enlarged in self._network(grid, self._precision).enlarge(tiles, tell):
             sound = enlarged if is_sound(tile, enlarged) else self._redo(grid, tile, tell)
-            pixels = _as_bytes(sound)
-            mosaic.place(done, pixels if result.ndim == 3 else pixels[:, :, 1])
+            mosaic.place(done, _as_bytes(sound if result.ndim == 3 else _plane(sound)))
             done += 1
             tell()
+        if result.ndim == 2:
+            transparency.hold_alpha(source, result)
 
     def _network(self, grid: tiling.Grid, precision: str | None) -> "_Network":
         if any(network.tile_shape != grid.tile_shape for network in self._networks.values()):
@@ -95,7 +111,7 @@ class Upscaler:
             self._networks[precision] = _Network(self._files, grid, self._threads, streams, precision)
         return self._networks[precision]
 
-    def _redo(self, grid: tiling.Grid, tile: Pixels, tell: Callable[[], None]) -> NDArray[np.float32]:
+    def _redo(self, grid: tiling.Grid, tile: Tile, tell: Callable[[], None]) -> Tile:
         """The tile once more in f32: low precision overflowed, or lost everything."""
         ((_, enlarged),) = self._network(grid, "f32").enlarge([tile], tell)
         if not np.isfinite(enlarged).all():
@@ -103,15 +119,15 @@ class Upscaler:
         return enlarged
 
 
-def is_sound(tile: Pixels, enlarged: NDArray[np.float32]) -> bool:
-    """Whether `enlarged` (0..1) can be `tile` (0..255): finite, and of about its average, so not black."""
-    average = float(tile.mean()) / 255
+def is_sound(tile: Tile, enlarged: Tile) -> bool:
+    """Whether `enlarged` can have been made of `tile`: finite, and of about its average, so not black."""
+    average = float(tile.mean(dtype=np.float64))
     found = float(enlarged.mean(dtype=np.float64))  # NaN and infinity anywhere show up here
     return abs(found - average) <= max(0.02, average / 2)
 
 
 class _Network:
-    """A checkpoint compiled for one tile shape and precision. Tiles are uint8 RGB, H x W x 3."""
+    """A checkpoint compiled for one tile shape and precision."""
 
     def __init__(
         self, files: tuple[Path, Path], grid: tiling.Grid, threads: int, streams: int, precision: str | None
@@ -122,8 +138,7 @@ class _Network:
         self.tile_shape = grid.tile_shape
         self._factor = grid.factor
         steps = PrePostProcessor(ncnn_graph.read_network(*files, *grid.tile_shape))
-        steps.input().tensor().set_element_type(openvino.Type.u8).set_layout(openvino.Layout("NHWC"))
-        steps.input().preprocess().convert_element_type(openvino.Type.f32).scale(255.0)
+        steps.input().tensor().set_layout(openvino.Layout("NHWC"))
         steps.input().model().set_layout(openvino.Layout("NCHW"))
         steps.output().model().set_layout(openvino.Layout("NCHW"))
         steps.output().tensor().set_layout(openvino.Layout("NHWC"))
@@ -138,21 +153,19 @@ class _Network:
         compiled = openvino.Core().compile_model(steps.build(), "CPU", settings)
         self._requests = [compiled.create_infer_request() for _ in range(streams)]
 
-    def enlarge(
-        self, tiles: Iterable[Pixels], on_wait: Callable[[], None]
-    ) -> Iterator[tuple[Pixels, NDArray[np.float32]]]:
-        """Each tile with its enlargement (0..1, not clipped), in order; as many at once as there are streams.
+    def enlarge(self, tiles: Iterable[Tile], on_wait: Callable[[], None]) -> Iterator[tuple[Tile, Tile]]:
+        """Each tile with its enlargement (not clipped), in order; as many at once as there are streams.
 
         A tile of one colour stays that colour and costs nothing. `on_wait` is called while waiting.
         """
         idle = list(self._requests)
-        under_way: deque[tuple[Pixels, Any]] = deque()
+        under_way: deque[tuple[Tile, Any]] = deque()
 
-        def finish() -> tuple[Pixels, NDArray[np.float32]]:
+        def finish() -> tuple[Tile, Tile]:
             tile, request = under_way[0]
             if request is None:
                 height, width = (side * self._factor for side in self.tile_shape)
-                enlarged = np.broadcast_to((tile[0, 0] / 255).astype(np.float32), (height, width, 3))
+                enlarged = np.broadcast_to(tile[0, 0], (height, width, 3))
             else:
                 while not request.wait_for(PATIENCE_MS):
                     on_wait()
@@ -187,10 +200,19 @@ def _stop(requests: list[Any]) -> None:
             request.wait()
 
 
-def _as_colours(tile: Pixels | Mask) -> Pixels:
-    if tile.ndim == 2:
-        return np.repeat(tile[:, :, None], 3, axis=2)
-    return transparency.spread_colours(tile) if tile.shape[2] == 4 else tile
+def _shown(tile: Pixels | Mask) -> Tile:
+    """What the network is given for a tile of a picture or a plane."""
+    if tile.ndim == 3:
+        colours = transparency.spread_colours(tile) if tile.shape[2] == 4 else tile
+        return np.divide(colours, 255, dtype=np.float32)
+    plane = tile * np.float32(PLANE_RANGE / 255) + np.float32(PLANE_DARKEST)
+    return np.repeat(plane[:, :, None], 3, axis=2)
+
+
+def _plane(enlarged: Tile) -> NDArray[np.float32]:
+    """The plane, 0..1, from what the network made of it."""
+    shades: NDArray[np.float32] = enlarged.mean(axis=2)
+    return (shades - np.float32(PLANE_DARKEST)) / np.float32(PLANE_RANGE)
 
 
 def _as_bytes(enlarged: NDArray[np.float32]) -> NDArray[np.uint8]:

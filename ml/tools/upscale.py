@@ -1,8 +1,8 @@
 """Upscale: make a picture larger, twice to eight times, with detail where a resampler would blur.
 
 A call is one or two steps through a network, each at most by that network's factor; the last step's tiles are
-resampled to the very size that was asked for. Transparency is upscaled too, as a grey picture and always by
-the faithful network: the other one would invent texture in it.
+resampled to the very size that was asked for. Transparency is upscaled too, always by the faithful network:
+the other one would invent texture in it.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Self
 import numpy as np
 from pydantic import BeforeValidator, Field, model_validator
 
-from ml import codecs, transparency
+from ml import codecs
 from ml.engines.upscaling import FACTS, Upscaler
 from ml.errors import BadParameter
 from ml.params import Params, parameter_error
@@ -146,7 +146,6 @@ def run(source: Picture, params: UpscaleParams, context: Context) -> Outcome:
     if source.has_alpha:
         alpha = np.ascontiguousarray(source.pixels[:, :, 3])
         enlarge(alpha_steps, alpha, result[:, :, 3])
-        transparency.hold_alpha(alpha, result[:, :, 3])
     return Outcome(result, model=colour_steps[0].checkpoint, warnings=_warnings(params, size))
 
 

@@ -77,9 +77,7 @@ NETWORKS = {
     "prelu, a slope a channel": Network(
         ("BinaryOp b 1 1 data x 0=1 1=1 2=0.5", "PReLU r 1 1 x output 0=3"), _raw(3)
     ),
-    "prelu, one slope": Network(
-        ("BinaryOp b 1 1 data x 0=1 1=1 2=0.5", "PReLU r 1 1 x output 0=1"), _raw(1)
-    ),
+    "prelu, one slope": Network(("BinaryOp b 1 1 data x 0=1 1=1 2=0.5", "PReLU r 1 1 x output 0=1"), _raw(1)),
     "swish": Network(("Swish s 1 1 data output",)),
     "sigmoid": Network(("Sigmoid s 1 1 data output",)),
     "concat": _two_branches("Concat k 2 1 a c output"),
@@ -129,7 +127,9 @@ def test_each_layer_computes_what_ncnn_computes(name: str, tmp_path: Path) -> No
 def test_the_checkpoints_compute_what_ncnn_computes(name: str, side: int) -> None:
     folder = checkpoints.models_dir()
     param, weights = folder / f"{name}.param", folder / f"{name}.bin"
-    picture = photo("astronaut")[100 : 100 + side, 150 : 150 + side].transpose(2, 0, 1).astype(np.float32) / 255
+    picture = (
+        photo("astronaut")[100 : 100 + side, 150 : 150 + side].transpose(2, 0, 1).astype(np.float32) / 255
+    )
     ours, theirs = _run(param, weights, picture), Reference(param, weights, exact=True).run(picture)
     assert ours.shape == theirs.shape
     assert np.abs(ours - theirs).max() < 1e-5
