@@ -10,14 +10,16 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.pool import QueuePool
 
-BUSY_TIMEOUT_SECONDS = 10.0
-_POSTGRES_OPTIONS = "-c lock_timeout=10s -c statement_timeout=30s -c idle_in_transaction_session_timeout=60s"
-# Primary result codes: BUSY, LOCKED, NOMEM, READONLY, IOERR, CORRUPT, FULL, CANTOPEN, PROTOCOL, NOTADB.
-_SQLITE_OUTAGES = {5, 6, 7, 8, 10, 11, 13, 14, 15, 26}
+LOCK_WAIT_SECONDS = 10.0
+_POSTGRES_OPTIONS = "-c statement_timeout=30s -c idle_in_transaction_session_timeout=60s"
+# Primary result codes: BUSY, LOCKED, NOMEM, IOERR, CORRUPT, FULL, CANTOPEN, PROTOCOL, NOTADB; READONLY.
+_SQLITE_OUTAGES = {5, 6, 7, 10, 11, 13, 14, 15, 26}
+_SQLITE_READ_ONLY = 8
 # Classes: connection, insufficient resources (disk full, too many connections), lock not available,
 # operator intervention (shutting down, cannot connect now), system error.
 _POSTGRES_OUTAGE_CLASSES = {"08", "53", "57", "58"}
-_POSTGRES_OUTAGES = {"55P03", "25006"}
+_POSTGRES_LOCKED = "55P03"
+_POSTGRES_READ_ONLY = "25006"  # a standby server, say
 _POSTGRES_CONFLICTS = {"40001", "40P01"}  # serialization failure, deadlock: rolled back for certain
 
 
@@ -38,7 +40,9 @@ def sqlite_path(address: URL) -> Path | None:
     return Path(address.database or "") if address.get_backend_name() == "sqlite" else None
 
 
-def open_engine(address: URL, *, connections: int, read_only: bool = False) -> Engine:
+def open_engine(
+    address: URL, *, connections: int, read_only: bool = False, lock_wait_seconds: float = LOCK_WAIT_SECONDS
+) -> Engine:
     """An engine whose transactions are exact: on SQLite a writer's begins with BEGIN IMMEDIATE.
 
     SQLAlchemy's default SQLite transaction begins only at the first write, after the balance was read: it
@@ -46,25 +50,26 @@ def open_engine(address: URL, *, connections: int, read_only: bool = False) -> E
     """
     path = sqlite_path(address)
     if path is not None:
-        return _open_sqlite(path, connections=connections, read_only=read_only)
+        return _open_sqlite(path, connections, read_only, lock_wait_seconds)
+    options = f"{_POSTGRES_OPTIONS} -c lock_timeout={round(lock_wait_seconds * 1000)}ms"
     engine = create_engine(
         address,
         pool_size=connections,
         max_overflow=connections,
-        pool_timeout=10,
+        pool_timeout=lock_wait_seconds,
         pool_pre_ping=True,  # connections that died while idle are replaced before they are used
         isolation_level="READ COMMITTED",  # rows are locked by name: the account's first
-        connect_args={"options": _POSTGRES_OPTIONS, "connect_timeout": 5},
+        connect_args={"options": options, "connect_timeout": 5},
     )
     return engine.execution_options(postgresql_readonly=True) if read_only else engine
 
 
-def _open_sqlite(path: Path, *, connections: int, read_only: bool) -> Engine:
+def _open_sqlite(path: Path, connections: int, read_only: bool, lock_wait_seconds: float) -> Engine:
     def connect() -> sqlite3.Connection:
         # mode=rw: a file that has gone is an error, not a new empty database. Migrations create it.
         address = f"file:{quote(str(path.absolute()))}?mode=rw"
         return sqlite3.connect(
-            address, uri=True, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None, check_same_thread=False
+            address, uri=True, timeout=lock_wait_seconds, isolation_level=None, check_same_thread=False
         )
 
     engine = create_engine(
@@ -73,7 +78,7 @@ def _open_sqlite(path: Path, *, connections: int, read_only: bool) -> Engine:
         poolclass=QueuePool,
         pool_size=connections,
         max_overflow=connections,
-        pool_timeout=BUSY_TIMEOUT_SECONDS,
+        pool_timeout=lock_wait_seconds,
     )
     begin_statement = "BEGIN" if read_only else "BEGIN IMMEDIATE"
 
@@ -107,13 +112,19 @@ def is_conflict(error: DBAPIError) -> bool:
     return getattr(error.orig, "sqlstate", None) in _POSTGRES_CONFLICTS
 
 
-def is_outage(error: DBAPIError) -> bool:
-    """Whether the database is locked, full or gone, as against the work being at fault."""
+def is_outage(error: DBAPIError, *, writing: bool) -> bool:
+    """Whether the database is locked, full or gone, as against the work being at fault.
+
+    A refusal to write is an outage for one who may write, and a mistake of one who may only read.
+    """
     if isinstance(error.orig, sqlite3.Error):
-        return getattr(error.orig, "sqlite_errorcode", 0) & 0xFF in _SQLITE_OUTAGES
+        code = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF
+        return code in _SQLITE_OUTAGES or (writing and code == _SQLITE_READ_ONLY)
     sqlstate = getattr(error.orig, "sqlstate", None)
     if error.connection_invalidated:
         return True
     if sqlstate is None:
         return isinstance(error, OperationalError | InterfaceError)
-    return sqlstate[:2] in _POSTGRES_OUTAGE_CLASSES or sqlstate in _POSTGRES_OUTAGES
+    if sqlstate == _POSTGRES_READ_ONLY:
+        return writing
+    return sqlstate[:2] in _POSTGRES_OUTAGE_CLASSES or sqlstate == _POSTGRES_LOCKED

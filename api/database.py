@@ -40,14 +40,24 @@ class Database:
     as the database does.
     """
 
-    def __init__(self, url: str, *, postgres_threads: int = 8) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        postgres_threads: int = 8,
+        lock_wait_seconds: float = connections.LOCK_WAIT_SECONDS,
+    ) -> None:
         address = connections.parse(url)
         self._path = connections.sqlite_path(address)
         self._file_identity: tuple[int, int] | None = None
         self.is_sqlite = self._path is not None
         threads = 1 if self.is_sqlite else postgres_threads
-        self.engine = connections.open_engine(address, connections=threads + _CALLING_THREADS)
-        self._read_engine = connections.open_engine(address, connections=_READ_THREADS, read_only=True)
+        self.engine = connections.open_engine(
+            address, connections=threads + _CALLING_THREADS, lock_wait_seconds=lock_wait_seconds
+        )
+        self._read_engine = connections.open_engine(
+            address, connections=_READ_THREADS, read_only=True, lock_wait_seconds=lock_wait_seconds
+        )
         self._readers = ThreadPoolExecutor(_READ_THREADS, thread_name_prefix="database-read")
         self._queue = WriteQueue(
             self._perform_group,
@@ -89,7 +99,7 @@ class Database:
         self._read_engine.dispose()
 
     def _read(self, work: Work[T]) -> T:
-        with self._outages(), Session(self._read_engine, expire_on_commit=False) as session:
+        with self._outages(writing=False), Session(self._read_engine, expire_on_commit=False) as session:
             return work(session)
 
     def _perform_group(self, works: list[Work[Any]]) -> list[Outcome]:
@@ -117,12 +127,12 @@ class Database:
         return Raised(ServiceUnavailable(_UNAVAILABLE, retry_after_seconds=1))
 
     @contextmanager
-    def _outages(self) -> Iterator[None]:
+    def _outages(self, *, writing: bool = True) -> Iterator[None]:
         self._notice_a_replaced_file()
         try:
             yield
         except DBAPIError as error:
-            if connections.is_outage(error):
+            if connections.is_outage(error, writing=writing):
                 raise ServiceUnavailable(_UNAVAILABLE) from error
             raise
         except PoolExhausted as error:
@@ -154,7 +164,7 @@ def _in_savepoint(connection: Connection, work: Work[Any]) -> Outcome:
             session.commit()
         return Returned(value)
     except Exception as error:
-        is_outage = isinstance(error, DBAPIError) and connections.is_outage(error)
+        is_outage = isinstance(error, DBAPIError) and connections.is_outage(error, writing=True)
         if is_outage or not connections.in_transaction(connection):
             raise _GroupLost from error
         return Raised(error)

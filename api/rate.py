@@ -31,9 +31,8 @@ class RateState:
 
 def take(full_at: datetime | None, *, limit: int, now: datetime) -> tuple[datetime, RateState] | None:
     """One call at `now`: the new timestamp and the state after it, or None when the rate is used up."""
-    before = _microseconds(full_at, now)
-    after = before + _interval(limit)
-    if after > _microseconds(now, now) + _burst(limit):
+    after = _full(full_at, limit, now) + _interval(limit)
+    if after > _since_epoch(now) + _burst(limit):
         return None
     taken = _EPOCH + after * _MICROSECOND
     return taken, state(taken, limit=limit, now=now)
@@ -41,10 +40,9 @@ def take(full_at: datetime | None, *, limit: int, now: datetime) -> tuple[dateti
 
 def state(full_at: datetime | None, *, limit: int, now: datetime) -> RateState:
     """The state at `now` without taking a call."""
-    present = (now - _EPOCH) // _MICROSECOND
-    full = _microseconds(full_at, now)
-    room = present + _burst(limit) - full
-    remaining = room // _interval(limit)
+    full = _full(full_at, limit, now)
+    room = _since_epoch(now) + _burst(limit) - full
+    remaining = max(0, room // _interval(limit))
     wait = 0 if remaining else _interval(limit) - room
     return RateState(
         limit=limit,
@@ -52,6 +50,20 @@ def state(full_at: datetime | None, *, limit: int, now: datetime) -> RateState:
         reset_at=_EPOCH + full * _MICROSECOND,
         retry_after_seconds=-(-wait // 1_000_000),
     )
+
+
+def _full(full_at: datetime | None, limit: int, now: datetime) -> int:
+    """`full_at` in microseconds since the epoch, made plausible: not before `now`, not far ahead.
+
+    No call leaves it more than a window ahead of its own clock. Up to another window is put down to clocks
+    that differ, and waited for. What is beyond was written before the clock was set back: it counts as a rate
+    with one call left, so that the next call writes a plausible time and nobody waits for the old clock.
+    """
+    present = _since_epoch(now)
+    full = present if full_at is None else max(present, _since_epoch(full_at))
+    if full > present + 2 * _WINDOW_MICROSECONDS:
+        return present + _burst(limit) - _interval(limit)
+    return full
 
 
 def _interval(limit: int) -> int:
@@ -63,11 +75,5 @@ def _burst(limit: int) -> int:
     return limit * _interval(limit)
 
 
-def _microseconds(full_at: datetime | None, now: datetime) -> int:
-    """`full_at` since the epoch, not before now, and at most one window ahead.
-
-    The upper clamp makes a clock that was set back harmless: the worst it can do is an empty burst.
-    """
-    if full_at is None or full_at < now:
-        full_at = now
-    return (min(full_at, now + WINDOW) - _EPOCH) // _MICROSECOND
+def _since_epoch(moment: datetime) -> int:
+    return (moment - _EPOCH) // _MICROSECOND

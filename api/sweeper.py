@@ -43,7 +43,7 @@ async def sweep(database: Database, now: datetime) -> Swept:
     lapsed = await database.read(lambda s: [hold.id for hold in ledger.lapsed_holds(s, now, _BATCH)])
     released = 0
     for hold_id in lapsed:
-        released += await database.run(lambda session, one=hold_id: _expire_hold(session, one, now))  # type: ignore[misc]
+        released += await database.run(lambda session, one=hold_id: expire_hold(session, one, now))  # type: ignore[misc]
     forgotten = await database.run(lambda session: replays.forget_expired(session, now, limit=_BATCH))
     images = await database.read(lambda session: _expired_images(session, now))
     return Swept(released, forgotten, images)
@@ -79,7 +79,8 @@ async def sweep_forever(
         await asyncio.sleep(every_seconds)
 
 
-def _expire_hold(session: Session, hold_id: str, now: datetime) -> int:
+def expire_hold(session: Session, hold_id: str, now: datetime) -> int:
+    """Gives a dead process's credit back and frees its key; how many holds that were, 0 or 1."""
     with suppress(HoldSettled, LeaseAlive):  # Somebody was quicker: its owner, a retry, another sweeper.
         ledger.release(session, hold_id, now=now, status=HoldStatus.EXPIRED)
         replays.forget_running(session, hold_id)

@@ -7,6 +7,7 @@ Called as `ledger.refresh`, `ledger.grant` and `ledger.expire_due`; each needs t
 from contextlib import suppress
 from datetime import datetime
 
+from sqlalchemy import bindparam
 from sqlmodel import Session, col, select
 
 from billing.errors import DuplicateReference, InvalidGrant
@@ -17,6 +18,17 @@ from billing.plans import PLANS, PlanName
 from billing.postings import expire_if_ended, insert_unless_taken, move, write_entry
 
 LARGEST_GRANT_CREDITS = 1_000_000
+
+_ENDED = (
+    select(Grant)
+    .where(
+        col(Grant.account_id) == bindparam("account_id"),
+        col(Grant.expires_at) <= bindparam("now"),
+        col(Grant.available) > 0,
+    )
+    .order_by(col(Grant.expires_at), col(Grant.id))
+    .execution_options(populate_existing=True)
+)
 
 
 def refresh(session: Session, account: Account, now: datetime) -> None:
@@ -65,47 +77,40 @@ def grant(
     """
     if not 1 <= amount <= LARGEST_GRANT_CREDITS:
         raise InvalidGrant(f"a grant is 1 to {LARGEST_GRANT_CREDITS:,} credits, not {amount:,}")
-    granted = insert_unless_taken(
-        session,
-        Grant(
-            id=new_id("grant"),
+    # All or nothing, for a caller may take a DuplicateReference as "done before" and commit: also where the
+    # reference is another kind of entry's, which is met only after the grant's row was written.
+    with session.begin_nested():
+        granted = insert_unless_taken(
+            session,
+            Grant(
+                id=new_id("grant"),
+                account_id=account.id,
+                kind=kind.value,
+                reference=reference,
+                amount=amount,
+                available=0,
+                starts_at=starts_at or now,
+                expires_at=expires_at,
+                created_at=now,
+            ),
+        )
+        if granted is None:
+            raise DuplicateReference(f"there is a grant {reference}")
+        write_entry(
+            session,
             account_id=account.id,
-            kind=kind.value,
-            reference=reference,
+            grant_id=granted.id,
+            kind=EntryKind.GRANT,
             amount=amount,
-            available=0,
-            starts_at=starts_at or now,
-            expires_at=expires_at,
-            created_at=now,
-        ),
-    )
-    if granted is None:
-        raise DuplicateReference(f"there is a grant {reference}")
-    write_entry(
-        session,
-        account_id=account.id,
-        grant_id=granted.id,
-        kind=EntryKind.GRANT,
-        amount=amount,
-        reference=reference,
-        now=now,
-    )
-    granted = move(session, account_id=account.id, grant_id=granted.id, available=amount)
-    expire_if_ended(session, granted, now)
+            reference=reference,
+            now=now,
+        )
+        granted = move(session, account_id=account.id, grant_id=granted.id, available=amount)
+        expire_if_ended(session, granted, now)
     return granted
 
 
 def expire_due(session: Session, account: Account, now: datetime) -> None:
     """Take away what is unspent of grants that have ended; credits in open holds stay until they settle."""
-    ended = session.exec(
-        select(Grant)
-        .where(
-            col(Grant.account_id) == account.id,
-            col(Grant.expires_at) <= now,
-            col(Grant.available) > 0,
-        )
-        .order_by(col(Grant.expires_at), col(Grant.id))
-        .execution_options(populate_existing=True)
-    ).all()
-    for each in ended:
+    for each in session.exec(_ENDED, params={"account_id": account.id, "now": now}).all():
         expire_if_ended(session, each, now)

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Literal
 
-from sqlalchemy import ColumnElement
+from sqlalchemy import ColumnElement, bindparam
 from sqlmodel import Session, col, or_, select, update
 
 from billing import accounts
@@ -39,6 +39,18 @@ __all__ = [
     "renew_leases",
 ]
 
+_NEXT_GRANT = (
+    select(Grant)
+    .where(
+        col(Grant.account_id) == bindparam("account_id"),
+        col(Grant.available) > 0,
+        or_(col(Grant.expires_at).is_(None), col(Grant.expires_at) > bindparam("now")),
+    )
+    .order_by(col(Grant.expires_at).nulls_last(), col(Grant.created_at), col(Grant.id))
+    .limit(1)
+    .execution_options(populate_existing=True)
+)
+
 
 def hold(
     session: Session,
@@ -53,17 +65,7 @@ def hold(
 
     Raises InsufficientCredits, DuplicateReference.
     """
-    source = session.exec(
-        select(Grant)
-        .where(
-            col(Grant.account_id) == account.id,
-            col(Grant.available) > 0,
-            or_(col(Grant.expires_at).is_(None), col(Grant.expires_at) > now),
-        )
-        .order_by(col(Grant.expires_at).nulls_last(), col(Grant.created_at), col(Grant.id))
-        .limit(1)
-        .execution_options(populate_existing=True)
-    ).first()
+    source = session.exec(_NEXT_GRANT, params={"account_id": account.id, "now": now}).first()
     if source is None:
         used = session.exec(select(Hold.id).where(col(Hold.reference) == reference)).first()
         if used is not None:

@@ -4,8 +4,10 @@ Nothing else in the package changes a balance or inserts an entry.
 """
 
 from datetime import datetime
+from functools import cache
 from typing import Any, TypeVar
 
+from sqlalchemy import bindparam
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import Session, SQLModel, col, func, select, update
 
@@ -21,15 +23,15 @@ def insert_unless_taken(session: Session, row: Row, *, unique_column: str = "ref
     One statement, decided by the unique constraint: a transaction that is inserting the same value is waited
     for, and a second use leaves the transaction usable, which a caught IntegrityError does not.
     """
-    insert: Any = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
-    statement = (
-        insert(type(row))
-        .values(**row.model_dump(exclude_none=True))
-        .on_conflict_do_nothing(index_elements=[unique_column])
-        .returning(type(row))
-    )
-    stored: Row | None = session.scalars(statement).one_or_none()
+    statement = _insert(session.get_bind().dialect.name, type(row), unique_column)
+    stored: Row | None = session.scalars(statement, [row.model_dump(exclude_none=True)]).one_or_none()
     return stored
+
+
+@cache
+def _insert(dialect_name: str, table: type[SQLModel], unique_column: str) -> Any:
+    insert: Any = postgresql.insert if dialect_name == "postgresql" else sqlite.insert
+    return insert(table).on_conflict_do_nothing(index_elements=[unique_column]).returning(table)
 
 
 def write_entry(
@@ -75,14 +77,23 @@ Counted = TypeVar("Counted", Account, Grant)
 
 
 def _add(session: Session, table: type[Counted], row_id: str, available: int, held: int) -> Counted:
-    statement = (
+    changes = {"row_id": row_id, "more_available": available, "more_held": held}
+    row: Counted = session.scalars(_add_statement(table), changes).one()
+    return row
+
+
+@cache
+def _add_statement(table: type[Account] | type[Grant]) -> Any:
+    return (
         update(table)
-        .where(col(table.id) == row_id)
-        .values(available=col(table.available) + available, held=col(table.held) + held)
+        .where(col(table.id) == bindparam("row_id"))
+        .values(
+            available=col(table.available) + bindparam("more_available"),
+            held=col(table.held) + bindparam("more_held"),
+        )
         .returning(table)
         .execution_options(synchronize_session=False, populate_existing=True)
     )
-    return session.scalars(statement).one()
 
 
 def expire_if_ended(session: Session, grant: Grant, now: datetime) -> None:

@@ -4,9 +4,11 @@
 worker processes, because decoders are native code that a hostile file may crash or exhaust.
 """
 
+import contextlib
 import io
 import warnings
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -23,6 +25,8 @@ from ml.pixels import Mask, Picture, Pixels
 if TYPE_CHECKING:
     from PIL import Image
 
+    from ml.formats.opened import Opened
+
 MAX_INPUT_PIXELS = 50_000_000
 MAX_OUTPUT_PIXELS = 64_000_000
 #: How many of a file's first bytes `sniff` wants.
@@ -30,7 +34,8 @@ SNIFF_BYTES = 64
 
 _AVIF_BRANDS = {b"avif", b"avis"}
 _HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis"}
-_LONGEST_SIDE = {"jpg": 65_535, "webp": 16_383, "avif": 65_535}
+# What libjpeg and libwebp write, and what libavif's readers (browsers among them) open.
+_LONGEST_SIDE = {"jpg": 65_500, "webp": 16_383, "avif": 32_768}
 # Above these sizes the slow settings of the encoders cost seconds and save little.
 _BIG_PNG_PIXELS = 1_000_000
 _BIG_WEBP_PIXELS = 4_000_000
@@ -58,6 +63,20 @@ def sniff(first_bytes: bytes) -> str:
     raise UnsupportedFormat("The file is no JPEG, PNG, WebP, AVIF or HEIC picture.")
 
 
+def probe(data: bytes, max_pixels: int = MAX_INPUT_PIXELS) -> tuple[int, int]:
+    """Width and height in pixels as stored, before EXIF's rotation, from the header alone.
+
+    Raises `UnsupportedFormat`, `UnreadablePicture`, `PictureTooLarge` or `OutOfMemory`.
+    """
+    source_format = sniff(data[:SNIFF_BYTES])
+    with _clean_errors():
+        from ml.formats.opened import check_size
+
+        width, height = _format_module(source_format).size(data)
+        check_size(width, height, max_pixels)
+        return width, height
+
+
 def decode(data: bytes, max_pixels: int = MAX_INPUT_PIXELS) -> Picture:
     """The picture in `data`: upright, sRGB, RGBA only if some pixel is not opaque.
 
@@ -65,30 +84,54 @@ def decode(data: bytes, max_pixels: int = MAX_INPUT_PIXELS) -> Picture:
     header alone, before pixels are decoded), `UnreadablePicture` (damaged or cut short) or `OutOfMemory`.
     """
     source_format = sniff(data[:SNIFF_BYTES])
+    with _clean_errors():
+        return Picture(_decode(data, source_format, max_pixels), source_format)
+
+
+class _Format(Protocol):
+    """What a module of `ml.formats` offers."""
+
+    def size(self, data: bytes) -> tuple[int, int]: ...
+
+    def read(self, data: bytes, max_pixels: int) -> "Opened": ...
+
+
+def _format_module(source_format: str) -> _Format:
+    from ml.formats import avif, heic, jpeg, png, webp
+
+    modules: dict[str, _Format] = {"jpg": jpeg, "png": png, "webp": webp, "avif": avif, "heic": heic}
+    return modules[source_format]
+
+
+@contextlib.contextmanager
+def _clean_errors() -> Iterator[None]:
+    """Decoders answer damaged files with whatever exception they trip over, and warn of oddities."""
+    from PIL import Image
+
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # decoders warn of oddities that the answer settles
+        warnings.simplefilter("ignore")
         try:
-            return Picture(_decode(data, source_format, max_pixels), source_format)
+            yield
         except MlError:
             raise
         except MemoryError:
             raise OutOfMemory("There is not enough memory to decode the picture.") from None
+        except Image.DecompressionBombError as error:
+            limit = f"{MAX_INPUT_PIXELS / 1e6:g} megapixels"
+            raise PictureTooLarge(f"The picture has more pixels than the {limit} allowed.") from error
         except Exception as error:
-            # Decoders answer damaged files with whatever exception they trip over.
-            raise _refusal(error, max_pixels) from error
+            raise UnreadablePicture("The picture cannot be read: it is damaged or cut short.") from error
 
 
 def _decode(data: bytes, source_format: str, max_pixels: int) -> Pixels:
     from PIL import Image
 
     from ml import srgb
-    from ml.formats import avif, heic, jpeg, png, webp
 
-    readers = {"jpg": jpeg.read, "png": png.read, "webp": webp.read, "avif": avif.read, "heic": heic.read}
-    opened = readers[source_format](data, max_pixels)
+    opened = _format_module(source_format).read(data, max_pixels)
     orientation = opened.orientation
     image = srgb.to_srgb(opened.image, opened.icc_profile)
-    del opened  # a decoder keeps its own copies of the picture alive
+    del opened  # its picture may not be needed any more
     turn = {
         2: Image.Transpose.FLIP_LEFT_RIGHT,
         3: Image.Transpose.ROTATE_180,
@@ -99,14 +142,6 @@ def _decode(data: bytes, source_format: str, max_pixels: int) -> Pixels:
         8: Image.Transpose.ROTATE_90,
     }.get(orientation)
     return _as_array(image if turn is None else image.transpose(turn))
-
-
-def _refusal(error: Exception, max_pixels: int) -> MlError:
-    from PIL import Image
-
-    if isinstance(error, Image.DecompressionBombError):
-        return PictureTooLarge(f"The picture has more than {max_pixels / 1e6:g} megapixels.")
-    return UnreadablePicture("The picture cannot be read: it is damaged or cut short.")
 
 
 def _as_array(image: "Image.Image") -> Pixels:
@@ -165,6 +200,7 @@ def encode(pixels: Pixels | Mask, format: str, quality: int = 90) -> bytes:
     elif format == "webp":
         image.save(out, "WEBP", quality=quality, method=1 if height * width > _BIG_WEBP_PIXELS else 4)
     elif format == "avif":
+        subsampling = "4:0:0" if pixels.ndim == 2 else subsampling  # a mask has no colour channels
         image.save(out, "AVIF", quality=quality, speed=8, subsampling=subsampling)
     else:
         raise ValueError(f"no encoder for {format!r}")

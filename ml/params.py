@@ -47,7 +47,8 @@ class Length(BaseModel):
         return round(self.value * side_pixels / 100) if self.percent else round(self.value)
 
 
-def _read_length(value: Any) -> Any:
+def read_length(value: Any) -> Any:
+    """A `Length` from text; for validators of fields that hold several."""
     if isinstance(value, Length | dict):
         return value
     match = _LENGTH.fullmatch(str(value).strip())
@@ -58,7 +59,7 @@ def _read_length(value: Any) -> Any:
 
 LengthField = Annotated[
     Length,
-    BeforeValidator(_read_length, json_schema_input_type=str),
+    BeforeValidator(read_length, json_schema_input_type=str),
 ]
 
 

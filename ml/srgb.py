@@ -41,7 +41,7 @@ def _apply_profile(image: Image.Image, icc_profile: bytes) -> Image.Image:
         if space == "RGB" and image.mode != "CMYK":
             return _from_rgb(image, profile)
         if space == "GRAY" and image.mode in ("L", "LA"):
-            return _transformed(image.getchannel("L"), profile)
+            return _from_grey(image.getchannel("L"), profile)
         if space == "CMYK" and image.mode == "CMYK":
             return _transformed(image, profile)
     except (ImageCms.PyCMSError, OSError, TypeError, ValueError):
@@ -58,8 +58,18 @@ def _from_rgb(image: Image.Image, profile: ImageCms.ImageCmsProfile) -> Image.Im
     return image
 
 
-def _transformed(image: Image.Image, profile: ImageCms.ImageCmsProfile) -> Image.Image:
-    transform = ImageCms.buildTransform(profile, ImageCms.createProfile("sRGB"), image.mode, "RGB")
+def _from_grey(image: Image.Image, profile: ImageCms.ImageCmsProfile) -> Image.Image:
+    # All 256 greys are converted exactly and looked up; Little CMS would interpolate between a few of them.
+    greys = Image.fromarray(np.arange(256, dtype=np.uint8)[None])
+    table = np.asarray(_transformed(greys, profile, ImageCms.Flags.NOOPTIMIZE))[0]
+    return Image.fromarray(table[np.asarray(image)])
+
+
+def _transformed(
+    image: Image.Image, profile: ImageCms.ImageCmsProfile, flags: ImageCms.Flags = ImageCms.Flags.NONE
+) -> Image.Image:
+    srgb = ImageCms.createProfile("sRGB")
+    transform = ImageCms.buildTransform(profile, srgb, image.mode, "RGB", flags=flags)
     answer = ImageCms.applyTransform(image, transform)
     return image if answer is None else answer
 

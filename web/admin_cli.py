@@ -53,7 +53,7 @@ def create_account(
                         account,
                         kind=GrantKind.GOODWILL,
                         amount=credits_,
-                        reference=f"goodwill:{ids.new('gift')}",
+                        reference=ids.new_id("goodwill"),
                         expires_at=None,
                         now=now,
                     )
@@ -79,12 +79,14 @@ def create_key(
     """Print another API key for an account, once."""
     from api import keys
     from billing import accounts
+    from billing.errors import UnknownAccount
     from billing.timestamps import utc_now
 
     address = _checked_email(email)
     with _database() as database, database.transaction() as session:
-        account = accounts.find_by_email(session, address)
-        if account is None:
+        try:
+            account = accounts.find_by_email(session, address)
+        except UnknownAccount:
             _fail(f"No account has the address {address}")
         _, key = keys.create(session, account.id, name, utc_now())
     typer.echo("This API key is shown once; keep it safe:", err=True)
@@ -108,12 +110,12 @@ def audit() -> None:
 @contextmanager
 def _database() -> "Iterator[Database]":
     """The operator's database, brought up to date first."""
-    from api import migrating
     from api.database import Database
+    from api.migrations import upgrade
 
     settings = Settings()
     settings.data_dir.mkdir(parents=True, exist_ok=True)
-    migrating.migrate(settings.database_address)
+    upgrade.migrate(settings.database_address)
     database = Database(settings.database_address)
     try:
         yield database

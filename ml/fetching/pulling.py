@@ -7,6 +7,7 @@ and a broken download is continued.
 
 import os
 import shutil
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -23,7 +24,7 @@ from ml.fetching.carriers import Carriers
 from ml.provenance import Checkpoint, CheckpointFile, Source, SourceFailed, UrlSource
 
 _LOCK_NAME = ".pulling.lock"
-_FOLDER_NAME = ".pulling"
+_FOLDER_PREFIX = ".pulling-"
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def pull(models_dir: Path, wanted: Sequence[Checkpoint], progress: Progress) -> 
         with suppress(OSError):
             licences.write(models_dir, ordered)
         return [Pulled(checkpoint, State.INSTALLED, None, (), 0.0) for checkpoint in ordered]
-    with _alone(models_dir, progress), _emptied(models_dir / _FOLDER_NAME) as folder:
+    with _alone(models_dir, progress), _own_folder(models_dir) as folder:
         carriers = Carriers(folder, progress.stage)
         done = []
         for checkpoint in ordered:
@@ -140,10 +141,14 @@ def _alone(models_dir: Path, progress: Progress) -> Iterator[None]:
 
 
 @contextmanager
-def _emptied(folder: Path) -> Iterator[Path]:
-    """A folder of this pull's own; one that a killed pull has left is cleared first."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
+def _own_folder(models_dir: Path) -> Iterator[Path]:
+    """A new folder for this pull's archives. Those that killed pulls left are removed.
+
+    It has a new name each time, because a killed pull's npm may go on writing into its own.
+    """
+    for left in models_dir.glob(f"{_FOLDER_PREFIX}*"):
+        shutil.rmtree(left, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix=_FOLDER_PREFIX, dir=models_dir))
     try:
         yield folder
     finally:

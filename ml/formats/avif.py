@@ -13,13 +13,24 @@ from ml.formats.opened import MAX_PROFILE_BYTES, Opened, check_size
 _EXIF_ITEM = re.compile(rb"(infe[\x02\x03]\0.{6,8}?)Exif", re.DOTALL)
 
 
+def size(data: bytes) -> tuple[int, int]:
+    """Width and height in pixels as stored."""
+    with _open(data) as image:
+        return image.size
+
+
 def read(data: bytes, max_pixels: int) -> Opened:
-    """RGB or RGBA. 10 and 12 bits are rounded to 8 by libavif; libavif parses the container at open."""
-    image = Image.open(io.BytesIO(_EXIF_ITEM.sub(rb"\1skip", data)), formats=["AVIF"])
+    """RGB or RGBA. 10 and 12 bits are rounded to 8 by libavif."""
+    image = _open(data)
     check_size(*image.size, max_pixels)
-    image.load()
+    picture = image.copy()  # without the decoder and its frame
     profile = image.info.get("icc_profile")
     if profile is not None and len(profile) > MAX_PROFILE_BYTES:
         profile = None
     # Pillow reports the container's rotation and mirroring in EXIF's numbers.
-    return Opened(image, profile, exif.orientation(image.info.get("exif")))
+    return Opened(picture, profile, exif.orientation(image.info.get("exif")))
+
+
+def _open(data: bytes) -> Image.Image:
+    """Parses the container in native code; decodes nothing yet."""
+    return Image.open(io.BytesIO(_EXIF_ITEM.sub(rb"\1skip", data)), formats=["AVIF"])

@@ -1,24 +1,25 @@
 """HEIC, the primary picture."""
 
+from typing import Any
+
 from PIL import Image
 
 from ml.formats.opened import MAX_PROFILE_BYTES, Opened, check_size
+
+
+def size(data: bytes) -> tuple[int, int]:
+    """Width and height in pixels."""
+    width, height = _primary(data).size
+    return width, height
 
 
 def read(data: bytes, max_pixels: int) -> Opened:
     """L, LA, RGB or RGBA, upright: libheif applies the container's rotation, which by the standard wins
     over EXIF's.
 
-    10 and 12 bits are reduced to 8 by libheif. The container is parsed in native code at open.
+    10 and 12 bits are reduced to 8 by libheif.
     """
-    import pillow_heif
-
-    # Nothing but the primary picture is looked at.
-    pillow_heif.options.THUMBNAILS = False
-    pillow_heif.options.DEPTH_IMAGES = False
-    pillow_heif.options.AUX_IMAGES = False
-    opened = pillow_heif.open_heif(data)
-    primary = opened[opened.primary_index]
+    primary = _primary(data)
     width, height = primary.size
     check_size(width, height, max_pixels)
     pixels = primary.data
@@ -29,3 +30,15 @@ def read(data: bytes, max_pixels: int) -> Opened:
         image = image.convert("RGBA" if image.mode == "RGBa" else "LA")
     profile = primary.info.get("icc_profile")
     return Opened(image, profile if profile and len(profile) <= MAX_PROFILE_BYTES else None)
+
+
+def _primary(data: bytes) -> Any:
+    """The primary picture of the container, which is parsed in native code here; decodes nothing yet."""
+    import pillow_heif
+
+    # Nothing else in the file is looked at.
+    pillow_heif.options.THUMBNAILS = False
+    pillow_heif.options.DEPTH_IMAGES = False
+    pillow_heif.options.AUX_IMAGES = False
+    opened = pillow_heif.open_heif(data)
+    return opened[opened.primary_index]

@@ -3,6 +3,7 @@
 import io
 import re
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from PIL import Image
@@ -14,7 +15,7 @@ from ml.formats.opened import MAX_PROFILE_BYTES, Opened, check_size, damaged
 _MAX_SEGMENTS = 10_000
 # Progressive files have about ten scans. Each costs a pass over all coefficients, so a small file with
 # thousands of empty scans would keep a worker busy for minutes.
-_MAX_SCANS = 200
+_MAX_SCANS = 100
 
 _SOI, _EOI, _SOS = 0xD8, 0xD9, 0xDA
 _APP0, _APP1, _APP2, _APP14, _APP15, _COM = 0xE0, 0xE1, 0xE2, 0xEE, 0xEF, 0xFE
@@ -27,6 +28,14 @@ _NEXT_MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 
 
 @dataclass
+class _Segment:
+    marker: int
+    payload: bytes
+    start: int
+    end: int  # of a scan: after its compressed data
+
+
+@dataclass
 class _Parts:
     size: tuple[int, int] | None = None
     kept: list[bytes] = field(default_factory=lambda: [b"\xff\xd8"])
@@ -34,6 +43,14 @@ class _Parts:
     profile_parts: dict[int, bytes] = field(default_factory=dict)
     profile_count: int = 0
     scans: int = 0
+
+
+def size(data: bytes) -> tuple[int, int]:
+    """Stored width and height in pixels, from the frame header."""
+    for segment in _segments(data):
+        if segment.marker in _FRAMES:
+            return _frame_size(segment.payload)
+    raise damaged("it is cut short before the first row")
 
 
 def read(data: bytes, max_pixels: int) -> Opened:
@@ -49,36 +66,44 @@ def read(data: bytes, max_pixels: int) -> Opened:
 
 def _take_apart(data: bytes, max_pixels: int) -> _Parts:
     parts = _Parts()
+    for segment in _segments(data):
+        if segment.marker in _FRAMES:
+            if parts.size is not None:
+                raise damaged("it has two frame headers")
+            parts.size = _frame_size(segment.payload)
+            check_size(*parts.size, max_pixels)
+        elif segment.marker == _SOS:
+            parts.scans += 1
+            if parts.scans > _MAX_SCANS:
+                raise damaged(f"it has more than {_MAX_SCANS} scans")
+        if _is_needed(parts, segment):
+            parts.kept.append(data[segment.start : segment.end])
+    if parts.size is None or not parts.scans:
+        raise damaged("it is cut short before the first row")
+    return parts
+
+
+def _segments(data: bytes) -> Iterator[_Segment]:
+    """Up to and including the end of the first picture; a missing end is left to the decoder to judge."""
     position = 2
     for _ in range(_MAX_SEGMENTS):
         found = _ANY_MARKER.search(data, position)
         if found is None:
-            break
-        position = found.start()
-        marker = data[position + 1]
-        if marker == _EOI:
-            parts.kept.append(b"\xff\xd9")
-            break
+            return
+        start, marker = found.start(), data[found.start() + 1]
         if marker in _BARE:
-            position += 2
+            position = start + 2
             continue
-        payload = _payload(data, position)
-        end = position + 4 + len(payload)
+        if marker == _EOI:
+            yield _Segment(marker, b"", start, start + 2)
+            return
+        payload = _payload(data, start)
+        position = start + 4 + len(payload)
         if marker == _SOS:
-            end = _end_of_scan(data, end)
-            parts.scans += 1
-            if parts.scans > _MAX_SCANS:
-                raise damaged(f"it has more than {_MAX_SCANS} scans")
-        if marker in _FRAMES:
-            _note_size(parts, payload, max_pixels)
-        if _is_needed(parts, marker, payload):
-            parts.kept.append(data[position:end])
-        position = end
-    else:
-        raise damaged(f"it has more than {_MAX_SEGMENTS} segments")
-    if parts.size is None or not parts.scans:
-        raise damaged("it is cut short before the first row")
-    return parts
+            following = _NEXT_MARKER.search(data, position)
+            position = following.start() if following else len(data)
+        yield _Segment(marker, payload, start, position)
+    raise damaged(f"it has more than {_MAX_SEGMENTS} segments")
 
 
 def _payload(data: bytes, position: int) -> bytes:
@@ -91,21 +116,16 @@ def _payload(data: bytes, position: int) -> bytes:
     return data[position + 4 : end]
 
 
-def _end_of_scan(data: bytes, start: int) -> int:
-    following = _NEXT_MARKER.search(data, start)
-    return following.start() if following else len(data)
-
-
-def _note_size(parts: _Parts, payload: bytes, max_pixels: int) -> None:
-    if parts.size is not None or len(payload) < 6:
+def _frame_size(payload: bytes) -> tuple[int, int]:
+    if len(payload) < 6:
         raise damaged("its frame header is damaged")
     height, width = struct.unpack_from(">HH", payload, 1)
-    check_size(width, height, max_pixels)
-    parts.size = (width, height)
+    return width, height
 
 
-def _is_needed(parts: _Parts, marker: int, payload: bytes) -> bool:
+def _is_needed(parts: _Parts, segment: _Segment) -> bool:
     """Whether the decoder needs this segment. EXIF and ICC are noted here and not passed on."""
+    marker, payload = segment.marker, segment.payload
     if marker == _APP1 and payload.startswith(b"Exif\0\0") and parts.exif is None:
         parts.exif = payload
     if marker == _APP2 and payload.startswith(b"ICC_PROFILE\0") and len(payload) > 14:

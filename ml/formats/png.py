@@ -30,6 +30,14 @@ class _Parts:
     exif: bytes | None = None
 
 
+def size(data: bytes) -> tuple[int, int]:
+    """Width and height in pixels as stored, from the header."""
+    if data[12:16] != b"IHDR" or len(data) < 24:
+        raise damaged("it does not begin with its header")
+    width, height = struct.unpack_from(">II", data, 16)
+    return width, height
+
+
 def read(data: bytes, max_pixels: int) -> Opened:
     """L, LA, RGB or RGBA. 16 bits are rounded to 8 exactly; sRGB is assumed where there is no ICC profile."""
     parts = _take_apart(data, max_pixels)
@@ -111,7 +119,9 @@ def _load(parts: _Parts) -> Image.Image:
         image = image.convert("L")
     if key is not None:
         # Pillow widens grey of 1, 2 and 4 bits to 8; the colour is given at the file's own depth.
-        key = key * (255 // ((1 << parts.depth) - 1))
+        # Bits above that depth are to be ignored.
+        largest = (1 << parts.depth) - 1
+        key = (key & largest) * (255 // largest)
         pixels = np.atleast_3d(np.asarray(image))
         image.putalpha(Image.fromarray(png16.alpha_of_color(pixels, key)))
     return image

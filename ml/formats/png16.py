@@ -1,8 +1,8 @@
 """PNGs of 16 bits a channel, rounded to 8.
 
 Pillow keeps 16 bits for grey. For colour it keeps the high byte of each sample, which darkens a picture by
-half a step on average. So colour is decoded twice, the second time with the bytes of each sample named the other
-way round, which yields the low bytes; grey with alpha is read once, as if its four bytes were four channels.
+half a step on average. So colour is decoded twice, the second time with the bytes of each sample named the
+other way round, which yields the low bytes; grey with alpha is read once, as if its bytes were four channels.
 """
 
 import io

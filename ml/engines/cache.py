@@ -1,0 +1,139 @@
+"""A process's loaded engines."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from ml import checkpoints
+from ml import device as devices
+from ml.engines.matting import FACTS, MattingEngine, NetworkMatting
+from ml.engines.network import Runtime
+from ml.errors import ModelUnavailable
+
+Engine = TypeVar("Engine")
+RuntimeName = Literal["auto", "openvino", "onnxruntime"]
+
+# What an optional checkpoint takes loaded, in multiples of its file: its weights, and what it computes with.
+_LOADED_TO_FILE = 3
+_RUNTIME_BYTES = 300_000_000
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    engine: Any
+    memory_bytes: int
+
+
+class EngineCache:
+    """Loads engines when they are first asked for and keeps as many as `memory_budget_bytes` holds.
+
+    `threads` is how many threads an engine computes with; by default as many as OpenCV was told to use in
+    this process. `runtime` is for where one library is wanted although another is there. Raises
+    `NoCudaDevice` for a device that is not there.
+    """
+
+    def __init__(
+        self,
+        models_dir: Path,
+        cache_dir: Path,
+        device: str,
+        memory_budget_bytes: int,
+        threads: int | None = None,
+        runtime: RuntimeName = "auto",
+    ) -> None:
+        self.device = devices.resolve(device)
+        self._models_dir = models_dir
+        self._cache_dir = cache_dir
+        self._budget_bytes = memory_budget_bytes
+        self._threads = threads or _opencv_threads()
+        self._runtime_name = runtime
+        self._runtime: Runtime | None = None
+        self._loaded: OrderedDict[str, _Loaded] = OrderedDict()  # the least recently used first
+        self._lock = threading.RLock()
+
+    def matting(self, checkpoint: str) -> MattingEngine:
+        """The engine of a background-removal checkpoint.
+
+        Raises KeyError for a name that is no such checkpoint, ModelUnavailable if it is not installed.
+        """
+        if checkpoints.CHECKPOINTS[checkpoint].tool != "bg-removal":
+            raise KeyError(checkpoint)
+        facts = FACTS.get(checkpoint)
+        if facts is not None:
+            return self.get(checkpoint, facts.memory_bytes, lambda: self._network_matting(checkpoint))
+        file_bytes = checkpoints.CHECKPOINTS[checkpoint].size_bytes
+        memory_bytes = _LOADED_TO_FILE * file_bytes + _RUNTIME_BYTES
+        return self.get(checkpoint, memory_bytes, lambda: self._rembg_matting(checkpoint))
+
+    def is_installed(self, checkpoint: str) -> bool:
+        """Whether a checkpoint of the table can be used."""
+        return checkpoints.installed(self._models_dir, checkpoint)
+
+    def get(self, name: str, memory_bytes: int, load: Callable[[], Engine]) -> Engine:
+        """The engine kept under `name`, loaded by `load` if need be, which then takes about `memory_bytes`.
+
+        Others are let go for it, the least recently used first; one that is too large alone is loaded
+        nevertheless. An engine that a caller still holds keeps its memory until it is dropped.
+        """
+        with self._lock:
+            if name not in self._loaded:
+                self._make_room(memory_bytes)
+                self._loaded[name] = _Loaded(load(), memory_bytes)
+            self._loaded.move_to_end(name)
+            engine: Engine = self._loaded[name].engine
+            return engine
+
+    @property
+    def loaded(self) -> tuple[str, ...]:
+        """Names of what is loaded, the least recently used first."""
+        return tuple(self._loaded)
+
+    def _make_room(self, memory_bytes: int) -> None:
+        while self._loaded:
+            used = sum(loaded.memory_bytes for loaded in self._loaded.values())
+            if used + memory_bytes <= self._budget_bytes:
+                return
+            self._loaded.popitem(last=False)
+
+    def _network_matting(self, checkpoint: str) -> NetworkMatting:
+        facts = FACTS[checkpoint]
+        file = checkpoints.path(self._models_dir, checkpoint)
+        shape = (1, 3, facts.side_pixels, facts.side_pixels)
+        return NetworkMatting(facts, self._get_runtime().load(file, shape, precise=facts.precise))
+
+    def _rembg_matting(self, checkpoint: str) -> MattingEngine:
+        from ml.engines.rembg_engine import RembgMatting
+
+        file = checkpoints.path(self._models_dir, checkpoint)
+        return RembgMatting(file, self._cache_dir, self.device, self._threads)
+
+    def _get_runtime(self) -> Runtime:
+        if self._runtime is None:
+            self._runtime = self._choose_runtime()
+        return self._runtime
+
+    def _choose_runtime(self) -> Runtime:
+        from ml.engines import onnx_runtime, openvino_runtime
+
+        prefers_onnx = self.device == "cuda" and onnx_runtime.has_cuda()
+        if self._runtime_name != "onnxruntime" and not (self._runtime_name == "auto" and prefers_onnx):
+            try:
+                return openvino_runtime.OpenVinoRuntime(self._cache_dir, self._threads)
+            except ImportError:
+                if self._runtime_name == "openvino":
+                    raise ModelUnavailable("openvino", "pip install openvino") from None
+        try:
+            return onnx_runtime.OnnxRuntime(self.device, self._threads)
+        except ImportError:
+            raise ModelUnavailable(
+                "An inference library (openvino or onnxruntime)", "pip install openvino"
+            ) from None
+
+
+def _opencv_threads() -> int:
+    import cv2
+
+    return max(1, int(cv2.getNumThreads()))

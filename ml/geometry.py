@@ -1,0 +1,128 @@
+"""Boxes, shapes and places in a picture: pure arithmetic and the form fields that describe them.
+
+Coordinates are whole pixels of the upright picture, x to the right, y down, from its top left corner.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator
+from pydantic_core import PydanticCustomError
+
+from ml.errors import BadParameter
+from ml.params import Length
+
+_SIZE = re.compile(r"(\d{1,5})\s*x\s*(\d{1,5})", re.IGNORECASE)
+_RATIO = re.compile(r"(\d{1,5}(?:\.\d{1,4})?)\s*:\s*(\d{1,5}(?:\.\d{1,4})?)")
+
+
+@dataclass(frozen=True)
+class Box:
+    """The pixels from `left`, `top` up to but not including `right`, `bottom`."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+    @property
+    def width(self) -> int:
+        return self.right - self.left
+
+    @property
+    def height(self) -> int:
+        return self.bottom - self.top
+
+
+def _read_size(value: Any) -> Any:
+    if isinstance(value, tuple | list):
+        return tuple(value)
+    match = _SIZE.fullmatch(str(value).strip())
+    if match is None or not int(match[1]) or not int(match[2]):
+        raise PydanticCustomError("size", 'must be width x height in pixels like "800x600"')
+    return int(match[1]), int(match[2])
+
+
+def _read_ratio(value: Any) -> Any:
+    if isinstance(value, tuple | list):
+        return tuple(value)
+    match = _RATIO.fullmatch(str(value).strip())
+    if match is None or not float(match[1]) or not float(match[2]):
+        raise PydanticCustomError("aspect_ratio", 'must be width to height like "16:9"')
+    return float(match[1]), float(match[2])
+
+
+#: (width, height) in pixels, each 1..99999.
+SizeField = Annotated[tuple[int, int], BeforeValidator(_read_size, json_schema_input_type=str)]
+
+#: (width, height) of a shape, each above 0.
+AspectRatioField = Annotated[tuple[float, float], BeforeValidator(_read_ratio, json_schema_input_type=str)]
+
+Gravity = Literal[
+    "center", "north", "northeast", "east", "southeast", "south", "southwest", "west", "northwest"
+]
+
+
+def box_of_lengths(
+    x: Length | None, y: Length | None, width: Length | None, height: Length | None, picture: tuple[int, int]
+) -> Box:
+    """The box of these lengths in a picture of (width, height); without one it begins or ends at the edge.
+
+    Both edges are rounded from exact positions, so that neighbouring boxes in percent share their edge.
+    Raises `BadParameter` naming the length that leaves the picture or spans no pixel.
+    """
+    left, right = _span(("x", x), ("width", width), picture[0])
+    top, bottom = _span(("y", y), ("height", height), picture[1])
+    return Box(left, top, right, bottom)
+
+
+def _span(start: tuple[str, Length | None], extent: tuple[str, Length | None], side: int) -> tuple[int, int]:
+    (start_name, start_length), (extent_name, extent_length) = start, extent
+    exact_start = 0.0 if start_length is None else _exact_pixels(start_length, side)
+    exact_end = side if extent_length is None else exact_start + _exact_pixels(extent_length, side)
+    first, end = round(exact_start), round(exact_end)
+    if not 0 <= first < side:
+        raise BadParameter(
+            start_name, f"{start_name} is outside the picture, whose {extent_name} is {side} pixels"
+        )
+    if end > side:
+        raise BadParameter(
+            extent_name,
+            f"{start_name} + {extent_name} is {end}, but the picture's {extent_name} is {side} pixels",
+        )
+    if end <= first:
+        raise BadParameter(extent_name, f"{extent_name} is less than one pixel of this picture")
+    return first, end
+
+
+def _exact_pixels(length: Length, side: int) -> float:
+    return length.value * side / 100 if length.percent else length.value
+
+
+def box_of_ratio(ratio: tuple[float, float], gravity: Gravity, picture: tuple[int, int]) -> Box:
+    """The largest box of this shape in a picture of (width, height), at the side that `gravity` names.
+
+    Raises `BadParameter` if the shape is so narrow that less than a pixel of the picture is left.
+    """
+    width, height = picture
+    wanted = ratio[0] / ratio[1]
+    size = (width, round(width / wanted)) if width < height * wanted else (round(height * wanted), height)
+    size = min(size[0], width), min(size[1], height)
+    if min(size) < 1:
+        raise BadParameter("aspect_ratio", "leaves less than one pixel of this picture")
+    left, top = place(size, gravity, picture)
+    return Box(left, top, left + size[0], top + size[1])
+
+
+def place(inner: tuple[int, int], gravity: Gravity, outer: tuple[int, int]) -> tuple[int, int]:
+    """Left and top of something of size `inner` in `outer`."""
+    across, down = fractions(gravity)
+    return int((outer[0] - inner[0]) * across), int((outer[1] - inner[1]) * down)
+
+
+def fractions(gravity: Gravity) -> tuple[float, float]:
+    """Which share of the free space lies to the left and above: 0, 0.5 or 1 each."""
+    across = 0.0 if "west" in gravity else 1.0 if "east" in gravity else 0.5
+    down = 0.0 if "north" in gravity else 1.0 if "south" in gravity else 0.5
+    return across, down

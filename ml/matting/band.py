@@ -1,0 +1,71 @@
+"""The uncertain part of a matte, and how its full-size pixels are visited.
+
+Only some pixels of a photo need full-size work, usually one in ten. They are visited in tiles, and tiles
+without any are left out, so that neither time nor memory grows with the whole picture.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ml.pixels import Mask, Matte
+
+Floats = NDArray[np.float32]
+
+# A tile's floats stay within the processor's cache.
+_TILE_PIXELS = 256
+_CERTAIN_WITHIN = 0.02
+
+
+def uncertain(matte: Matte, grow_pixels: int) -> Mask:
+    """255 where `matte` is neither foreground nor background for sure, and around it."""
+    band: Mask = cv2.inRange(matte, _CERTAIN_WITHIN, 1 - _CERTAIN_WITHIN)
+    grown: Mask = cv2.dilate(band, np.ones((2 * grow_pixels + 1, 2 * grow_pixels + 1), np.uint8))
+    return grown
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A part of a picture of `height` x `width`; `window` cuts it from any array of that size."""
+
+    window: tuple[slice, slice]
+    height: int
+    width: int
+
+    def enlarged(self, small: Floats) -> Floats:
+        """This tile of `small` (h x w, or h x w x channels up to 4, showing the whole picture) at full size.
+
+        Bilinear, aligned by pixel centres as cv2.resize does.
+        """
+        rows, columns = self.window
+        scale_x, scale_y = small.shape[1] / self.width, small.shape[0] / self.height
+        to_small = np.array(
+            [
+                [scale_x, 0, (columns.start + 0.5) * scale_x - 0.5],
+                [0, scale_y, (rows.start + 0.5) * scale_y - 0.5],
+            ]
+        )
+        answer: Floats = cv2.warpAffine(
+            small,
+            to_small,
+            (columns.stop - columns.start, rows.stop - rows.start),
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_REPLICATE,
+        )
+        return answer
+
+
+def tiles(mask: Mask) -> Iterator[Tile]:
+    """The tiles of a full-size picture in which `mask` (H x W) has a pixel that is not 0."""
+    height, width = mask.shape
+    for top in range(0, height, _TILE_PIXELS):
+        for left in range(0, width, _TILE_PIXELS):
+            window = (
+                slice(top, min(top + _TILE_PIXELS, height)),
+                slice(left, min(left + _TILE_PIXELS, width)),
+            )
+            if mask[window].any():
+                yield Tile(window, height, width)

@@ -1,0 +1,51 @@
+"""What the server and a worker say to each other.
+
+The server says `WorkerConfig` once, then `Work` and `Cancel`, pickled. The worker answers with JSON objects;
+`kind` is one of
+
+    ready    it is warm
+    taken    the call has begun and is never run again, whatever happens
+    weighed  the header is read: `work` in units of `ml.speed`, `seconds` expected or null
+    long     the call was not begun after all: it must wait among the long ones
+    step     `stage`, `fraction`
+    done     `answer`, `seconds`
+    failed   `error` (a class of `ml.errors`, or ""), `args`, `traceback`
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ml.backend import ToolCall
+from ml.speed import Estimate
+
+
+@dataclass(frozen=True)
+class WorkerConfig:
+    """`perform` and `engines` are dotted names, `package.module:attribute`."""
+
+    models_dir: Path
+    cache_dir: Path
+    device: str  # cpu, cuda
+    engine_memory_bytes: int  # what loaded engines may take together
+    threads: int  # of OpenCV and of every engine
+    perform: str = "ml.work:perform"
+    engines: str = "ml.engines.cache:EngineCache"  # "" = none
+    warm_up: bool = True
+
+
+@dataclass(frozen=True)
+class Work:
+    """One call, its files apart: they are the frame's payloads, in the order of `file_names`."""
+
+    number: int
+    call: ToolCall
+    file_names: tuple[str, ...]
+    estimate: Estimate | None
+    long_seconds: float | None  # a call expected to take longer goes back to wait among the long ones
+
+
+@dataclass(frozen=True)
+class Cancel:
+    """Stop call `number` at its next step."""
+
+    number: int

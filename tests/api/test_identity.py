@@ -1,0 +1,141 @@
+"""Who calls: headers, keys, and the brake on bad keys."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from api import identity, keys
+from api.database import Database
+from api.errors import InvalidApiKey, RateLimited
+from api.identity import Authenticator, Caller
+from api.models import ApiKey
+from billing.plans import PlanName
+from tests.billing.builders import NOON, make_account
+
+UNKNOWN = "bge_live_" + "0" * 32 + "1BSNci"  # of good form
+SECOND = timedelta(seconds=1)
+
+
+@asynccontextmanager
+async def authenticator(database: Database) -> AsyncIterator[Authenticator]:
+    opened = Authenticator(database)
+    yield opened
+    await opened.close()
+
+
+def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    asyncio.run(test())
+
+
+def make_key(database: Database) -> tuple[str, str]:
+    with database.transaction() as session:
+        key, plain = keys.create(session, make_account(session, plan=PlanName.STANDARD).id, "n", NOON)
+        return key.id, plain
+
+
+async def ask(
+    door: Authenticator, plain: str, address: str = "192.0.2.1", now: datetime = NOON
+) -> Caller | type[Exception]:
+    try:
+        return await door.authenticate(
+            authorization=f"Bearer {plain}", x_api_key=None, address=address, now=now
+        )
+    except (InvalidApiKey, RateLimited) as error:
+        return type(error)
+
+
+@pytest.mark.parametrize(
+    ("authorization", "x_api_key", "key"),
+    [
+        ("Bearer one", None, "one"),
+        ("bearer  one ", None, "one"),
+        (None, " two ", "two"),
+        ("Bearer one", "two", "one"),
+        ("Basic dXNlcg==", "two", "two"),
+        ("Bearer", "two", "two"),
+    ],
+)
+def test_the_key_is_the_bearers_or_else_the_x_api_keys(
+    authorization: str | None, x_api_key: str | None, key: str
+) -> None:
+    assert identity.key_in(authorization, x_api_key) == key
+
+
+@pytest.mark.parametrize(
+    ("authorization", "x_api_key"),
+    [(None, None), ("", ""), ("Bearer ", " "), ("Basic x", None), ("one", None)],
+)
+def test_without_a_key_there_is_no_caller(authorization: str | None, x_api_key: str | None) -> None:
+    with pytest.raises(InvalidApiKey):
+        identity.key_in(authorization, x_api_key)
+
+
+def test_a_good_key_tells_account_and_plan_and_its_use_is_noted_once_a_minute(database: Database) -> None:
+    key_id, plain = make_key(database)
+
+    async def test() -> None:
+        async with authenticator(database) as door:
+            callers = await asyncio.gather(*(ask(door, plain) for _ in range(20)))
+            for caller in callers:
+                assert isinstance(caller, Caller)
+                assert (caller.key_id, caller.plan) == (key_id, PlanName.STANDARD)
+
+    run(test)
+    with database.transaction() as session:
+        assert session.get_one(ApiKey, key_id).last_used_at == NOON
+
+
+def test_an_address_that_tries_bad_keys_is_braked_and_others_are_not(database: Database) -> None:
+    _, plain = make_key(database)
+
+    async def test() -> None:
+        async with authenticator(database) as door:
+            answers = [await ask(door, UNKNOWN) for _ in range(40)]
+            assert answers == [InvalidApiKey] * 30 + [RateLimited] * 10
+            assert await ask(door, "nonsense") is RateLimited
+            # A newcomer behind the same address waits too; other addresses do not notice.
+            assert await ask(door, plain) is RateLimited
+            assert isinstance(await ask(door, plain, address="192.0.2.2"), Caller)
+            assert isinstance(await ask(door, plain, now=NOON + 2 * SECOND), Caller)
+
+    run(test)
+
+
+def test_a_key_that_was_good_lately_passes_the_brake_until_it_is_revoked(database: Database) -> None:
+    key_id, plain = make_key(database)
+
+    async def test() -> None:
+        async with authenticator(database) as door:
+            assert isinstance(await ask(door, plain), Caller)
+            for _ in range(40):
+                await ask(door, UNKNOWN)
+            assert isinstance(await ask(door, plain), Caller)
+
+            def revoke() -> None:
+                with database.transaction() as session:
+                    account_id = session.get_one(ApiKey, key_id).account_id
+                    keys.revoke(session, account_id, key_id, NOON)
+
+            await asyncio.to_thread(revoke)
+            assert await ask(door, plain) is InvalidApiKey
+            assert await ask(door, plain) is RateLimited
+
+    run(test)
+
+
+def test_the_brake_remembers_a_bounded_number_of_addresses(database: Database) -> None:
+    async def test() -> None:
+        async with authenticator(database) as door:
+            for _ in range(30):
+                await ask(door, "nonsense", address="first")
+            assert await ask(door, "nonsense", address="first") is RateLimited
+            for number in range(identity._REMEMBERED):
+                door._count_bad(f"address-{number}", NOON)
+            assert len(door._bad_by_address) == identity._REMEMBERED
+            assert await ask(door, "nonsense", address="first") is InvalidApiKey
+
+    run(test)

@@ -1,0 +1,182 @@
+"""The ledger's rules once more, as plain as can be: one account, lists in memory, no database.
+
+Written from the rules and not from the code, so that a mistake would have to be made twice.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from billing.errors import (
+    DuplicateReference,
+    HoldNotCaptured,
+    HoldSettled,
+    InsufficientCredits,
+    InvalidGrant,
+    LeaseAlive,
+    LeaseLost,
+)
+
+CREDITS_A_MONTH = {"free": 15, "standard": 500, "business": 5_000}
+
+
+@dataclass
+class PlainGrant:
+    reference: str
+    expires_at: datetime | None
+    created_at: datetime
+    available: int
+    held: int = 0
+
+    def has_ended(self, now: datetime) -> bool:
+        return self.expires_at is not None and self.expires_at <= now
+
+
+@dataclass
+class PlainHold:
+    grant: PlainGrant
+    owner: str
+    lease_until: datetime
+    status: str = "open"
+    refunded: bool = False
+
+
+@dataclass
+class PlainLedger:
+    anchor: datetime
+    plan: str
+    grants: dict[str, PlainGrant] = field(default_factory=dict)
+    holds: dict[str, PlainHold] = field(default_factory=dict)  # by reference
+    revocations: set[str] = field(default_factory=set)
+    entries: list[tuple[str, int, str]] = field(default_factory=list)  # kind, amount, the grant's reference
+
+    @property
+    def available(self) -> int:
+        return sum(grant.available for grant in self.grants.values())
+
+    @property
+    def held(self) -> int:
+        return sum(hold.status == "open" for hold in self.holds.values())
+
+    def refresh(self, now: datetime) -> None:
+        for grant in self.grants.values():
+            self._end(grant, now)
+        start, end = plain_period(self.anchor, now)
+        reference = f"period {start:%Y-%m-%d}"
+        if reference not in self.grants:
+            self.grant(reference, CREDITS_A_MONTH[self.plan], end, now)
+
+    def grant(self, reference: str, amount: int, expires_at: datetime | None, now: datetime) -> int:
+        if amount < 1 or amount > 1_000_000:
+            raise InvalidGrant
+        if reference in self.grants:
+            raise DuplicateReference
+        self.grants[reference] = PlainGrant(reference, expires_at, now, amount)
+        self.entries.append(("grant", amount, reference))
+        self._end(self.grants[reference], now)
+        return self.grants[reference].available
+
+    def spendable(self, now: datetime) -> list[PlainGrant]:
+        """The grants of which one is to be held next: several only if nothing tells them apart."""
+
+        def key(grant: PlainGrant) -> tuple[bool, datetime, datetime]:
+            return grant.expires_at is None, grant.expires_at or now, grant.created_at
+
+        live = [grant for grant in self.grants.values() if grant.available and not grant.has_ended(now)]
+        return [grant for grant in live if key(grant) == min(map(key, live))]
+
+    def hold(self, reference: str, chosen: str, owner: str, lease_until: datetime, now: datetime) -> str:
+        if reference in self.holds:
+            raise DuplicateReference
+        candidates = self.spendable(now)
+        if not candidates:
+            raise InsufficientCredits
+        assert chosen in [grant.reference for grant in candidates]
+        grant = self.grants[chosen]
+        grant.available -= 1
+        grant.held += 1
+        self.holds[reference] = PlainHold(grant, owner, lease_until)
+        return chosen
+
+    def change_plan(self, plan: str) -> None:
+        self.plan = plan
+
+    def renew(self, reference: str, owner: str, lease_until: datetime) -> bool:
+        hold = self.holds[reference]
+        if hold.status != "open" or hold.owner != owner:
+            return False
+        hold.lease_until = lease_until
+        return True
+
+    def capture(self, reference: str, owner: str, now: datetime) -> int:
+        hold = self.holds[reference]
+        if hold.status in ("captured", "released"):
+            raise HoldSettled
+        if hold.status == "expired" or hold.owner != owner or hold.lease_until <= now:
+            raise LeaseLost
+        hold.status = "captured"
+        hold.grant.held -= 1
+        self.entries.append(("capture", -1, hold.grant.reference))
+        return -1
+
+    def release(self, reference: str, now: datetime, status: str) -> str:
+        hold = self.holds[reference]
+        if hold.status != "open":
+            raise HoldSettled
+        if status == "expired" and hold.lease_until > now:
+            raise LeaseAlive
+        hold.status = status
+        hold.grant.held -= 1
+        hold.grant.available += 1
+        self._end(hold.grant, now)
+        return status
+
+    def refund(self, reference: str, now: datetime) -> int:
+        hold = self.holds[reference]
+        if hold.status != "captured":
+            raise HoldNotCaptured
+        if hold.refunded:
+            raise DuplicateReference
+        hold.refunded = True
+        hold.grant.available += 1
+        self.entries.append(("refund", 1, hold.grant.reference))
+        self._end(hold.grant, now)
+        return 1
+
+    def revoke(self, grant_reference: str, amount: int, reference: str) -> int:
+        if amount < 1:
+            raise InvalidGrant
+        if reference in self.revocations:
+            raise DuplicateReference
+        grant = self.grants[grant_reference]
+        taken = min(amount, grant.available)
+        if taken:
+            grant.available -= taken
+            self.revocations.add(reference)
+            self.entries.append(("revocation", -taken, grant_reference))
+        return amount - taken
+
+    def _end(self, grant: PlainGrant, now: datetime) -> None:
+        if grant.has_ended(now) and grant.available:
+            self.entries.append(("expiry", -grant.available, grant.reference))
+            grant.available = 0
+
+
+def plain_period(anchor: datetime, now: datetime) -> tuple[datetime, datetime]:
+    """Tries month after month; only for anchors of 2024 and moments within some decades of it."""
+    start = month_later(anchor, -600)
+    for months in range(-599, 600):
+        end = month_later(anchor, months)
+        if start <= now < end:
+            return start, end
+        start = end
+    raise AssertionError("the moment is too far away")
+
+
+def month_later(anchor: datetime, months: int) -> datetime:
+    total = anchor.year * 12 + (anchor.month - 1) + months
+    for day in range(anchor.day, 0, -1):
+        try:
+            return anchor.replace(year=total // 12, month=total % 12 + 1, day=day)
+        except ValueError:
+            continue
+    raise AssertionError("every month has a first day")
