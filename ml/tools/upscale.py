@@ -150,8 +150,8 @@ def run(source: Picture, params: UpscaleParams, context: Context) -> Outcome:
 
 
 def _upscaler(context: Context, checkpoint: str) -> Upscaler:
-    upscaler: Upscaler = context.engines.upscaler(checkpoint)
-    return upscaler
+    engine: Upscaler = context.engines.upscaler(checkpoint)
+    return engine
 
 
 def _warnings(params: UpscaleParams, size: Size) -> list[str]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 class Reference:
     """A network in ncnn. `exact` switches off every form of reduced precision."""
 
-    def __init__(self, param: Path, weights: Path, *, exact: bool, threads: int = 2) -> None:
+    def __init__(self, param: Path, weights: Path, *, exact: bool, threads: int = 1) -> None:
         self._network = ncnn.Net()
         self._network.opt.num_threads = threads
         if exact:

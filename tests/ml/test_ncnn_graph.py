@@ -127,9 +127,8 @@ def test_each_layer_computes_what_ncnn_computes(name: str, tmp_path: Path) -> No
 def test_the_checkpoints_compute_what_ncnn_computes(name: str, side: int) -> None:
     folder = checkpoints.models_dir()
     param, weights = folder / f"{name}.param", folder / f"{name}.bin"
-    picture = (
-        photo("astronaut")[100 : 100 + side, 150 : 150 + side].transpose(2, 0, 1).astype(np.float32) / 255
-    )
+    crop = photo("astronaut")[100 : 100 + side, 150 : 150 + side].transpose(2, 0, 1)
+    picture = np.asarray(crop / 255, np.float32)
     ours, theirs = _run(param, weights, picture), Reference(param, weights, exact=True).run(picture)
     assert ours.shape == theirs.shape
     assert np.abs(ours - theirs).max() < 1e-5

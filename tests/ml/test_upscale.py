@@ -1,6 +1,7 @@
 """The upscale tool on real checkpoints and photos."""
 
 import dataclasses
+import functools
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from pydantic import ValidationError
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from ml.engines import upscaling
+from ml.engines.cache import EngineCache
 from ml.engines.upscaling import FACTS, Upscaler
 from ml.errors import BadParameter, Cancelled, PictureTooLarge
 from ml.pixels import Picture, Pixels
@@ -27,17 +29,10 @@ from tests.ml.ncnn_reference import Reference
 from tests.ml.photos import photo
 
 
-class Engines:
-    def __init__(self) -> None:
-        self._loaded: dict[str, Upscaler] = {}
-
-    def upscaler(self, checkpoint: str) -> Upscaler:
-        if checkpoint not in self._loaded:
-            self._loaded[checkpoint] = upscaling.load(checkpoints.models_dir(), checkpoint, threads=2)
-        return self._loaded[checkpoint]
-
-
-ENGINES = Engines()
+@functools.cache
+def engines() -> EngineCache:
+    nowhere = Path("unused")  # nothing of this tool is kept on the disk
+    return EngineCache(checkpoints.models_dir(), nowhere, "cpu", 2_000_000_000, threads=2)
 
 
 @dataclass
@@ -47,7 +42,7 @@ class Run:
     stop_at: int | None = None
     steps: list[float] = field(default_factory=list)
     files: Mapping[str, bytes] = field(default_factory=dict)
-    engines: Engines = ENGINES
+    engines: EngineCache = field(default_factory=engines)
 
     def step(self, stage: str, fraction: float) -> None:
         assert stage == "upscaling"
@@ -380,7 +375,7 @@ def test_alpha_edges_are_sharper_than_a_resampler_and_free_of_artefacts(factor: 
     shape = cv2.resize(shape, (512, 512), interpolation=cv2.INTER_AREA)
     small = cv2.resize(shape, (512 // factor, 512 // factor), interpolation=cv2.INTER_AREA)
     result = np.empty_like(shape)
-    ENGINES.upscaler(f"span-x{factor}").enlarge(small, result, lambda share: None)
+    engines().upscaler(f"span-x{factor}").enlarge(small, result, lambda share: None)
     cubic = cv2.resize(small, (512, 512), interpolation=cv2.INTER_CUBIC)
     ours, theirs = (np.abs(plane.astype(int) - shape).mean() for plane in (result, cubic))
     assert ours < 0.7 * theirs
