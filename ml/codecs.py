@@ -23,8 +23,6 @@ from ml.errors import (
 from ml.pixels import Mask, Picture, Pixels
 
 if TYPE_CHECKING:
-    from PIL import Image
-
     from ml.formats.opened import Opened
 
 MAX_INPUT_PIXELS = 50_000_000
@@ -39,7 +37,6 @@ _LONGEST_SIDE = {"jpg": 65_500, "webp": 16_383, "avif": 32_768}
 # Above these sizes the slow settings of the encoders cost seconds and save little.
 _BIG_PNG_PIXELS = 1_000_000
 _BIG_WEBP_PIXELS = 4_000_000
-_ROWS_AT_ONCE = 256
 
 
 def sniff(first_bytes: bytes) -> str:
@@ -124,33 +121,15 @@ def _clean_errors() -> Iterator[None]:
 
 
 def _decode(data: bytes, source_format: str, max_pixels: int) -> Pixels:
-    from PIL import Image
-
     from ml import srgb
+    from ml.formats import exif
+    from ml.formats.opened import as_array
 
     opened = _format_module(source_format).read(data, max_pixels)
     orientation = opened.orientation
     image = srgb.to_srgb(opened.image, opened.icc_profile)
     del opened  # its picture may not be needed any more
-    turn = {
-        2: Image.Transpose.FLIP_LEFT_RIGHT,
-        3: Image.Transpose.ROTATE_180,
-        4: Image.Transpose.FLIP_TOP_BOTTOM,
-        5: Image.Transpose.TRANSPOSE,
-        6: Image.Transpose.ROTATE_270,
-        7: Image.Transpose.TRANSVERSE,
-        8: Image.Transpose.ROTATE_90,
-    }.get(orientation)
-    return _as_array(image if turn is None else image.transpose(turn))
-
-
-def _as_array(image: "Image.Image") -> Pixels:
-    """Copied some rows at a time: Pillow's own conversion holds the picture three times over."""
-    pixels = np.empty((image.height, image.width, len(image.getbands())), np.uint8)
-    for top in range(0, image.height, _ROWS_AT_ONCE):
-        bottom = min(image.height, top + _ROWS_AT_ONCE)
-        pixels[top:bottom] = np.asarray(image.crop((0, top, image.width, bottom)))
-    return pixels
+    return as_array(exif.upright(image, orientation))
 
 
 def check_output_size(width: int, height: int) -> None:

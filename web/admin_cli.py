@@ -107,6 +107,24 @@ def audit() -> None:
     typer.echo("Every balance equals its entries.")
 
 
+@app.command("migrate-database")
+def migrate_database(
+    source: Annotated[str, typer.Argument(help="The database to read, e.g. sqlite:///data/bgeraser.db")],
+    target: Annotated[str, typer.Argument(help="The empty one to fill, e.g. postgresql://user@host/name")],
+) -> None:
+    """Copy everything to another database, keeping every balance. Stop the servers on the source first."""
+    from api import transfer
+    from api.errors import ServiceUnavailable
+
+    try:
+        copied = transfer.copy_database(source, target)
+    except (transfer.TransferRefused, ServiceUnavailable, ValueError) as error:
+        _fail(f"Nothing was copied: {error}")
+    for table, rows in copied.items():
+        typer.echo(f"{rows:>10,}  {table}")
+    typer.echo("Every balance is as it was. Start again with BGERASER_DATABASE_URL set to the new address.")
+
+
 @contextmanager
 def _database() -> "Iterator[Database]":
     """The operator's database, brought up to date first."""

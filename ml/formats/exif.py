@@ -2,8 +2,19 @@
 
 import struct
 
+from PIL import Image
+
 _ORIENTATION = 0x0112
 _SHORT = 3
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 def orientation(exif: bytes | None) -> int:
@@ -28,3 +39,9 @@ def orientation(exif: bytes | None) -> int:
     except struct.error:
         return 1
     return 1
+
+
+def upright(image: Image.Image, orientation: int) -> Image.Image:
+    """The stored picture with its upper side up."""
+    turn = _TURNS.get(orientation)
+    return image if turn is None else image.transpose(turn)

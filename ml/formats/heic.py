@@ -4,6 +4,7 @@ from typing import Any
 
 from PIL import Image
 
+from ml.formats import cicp
 from ml.formats.opened import MAX_PROFILE_BYTES, Opened, check_size
 
 
@@ -28,8 +29,17 @@ def read(data: bytes, max_pixels: int) -> Opened:
     image = Image.frombytes(primary.mode, (width, height), pixels, "raw", primary.mode, primary.stride)
     if image.mode in ("RGBa", "La"):  # colour stored multiplied by alpha
         image = image.convert("RGBA" if image.mode == "RGBa" else "LA")
-    profile = primary.info.get("icc_profile")
-    return Opened(image, profile if profile and len(profile) <= MAX_PROFILE_BYTES else None)
+    return Opened(image, _profile(primary))
+
+
+def _profile(primary: Any) -> bytes | None:
+    profile: bytes | None = primary.info.get("icc_profile")
+    if profile:
+        return profile if len(profile) <= MAX_PROFILE_BYTES else None
+    points = primary.info.get("nclx_profile")
+    if points is None:
+        return None
+    return cicp.icc_profile(points["color_primaries"], points["transfer_characteristics"])
 
 
 def _primary(data: bytes) -> Any:

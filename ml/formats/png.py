@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ml.formats import exif, png16
+from ml.formats import cicp, exif, png16
 from ml.formats.opened import MAX_PROFILE_BYTES, Opened, check_size, damaged
 
 # Writers flush 8 KiB and more at a time; files of nothing but tiny chunks would keep a worker busy.
@@ -91,8 +91,10 @@ def _note(parts: _Parts, name: bytes, payload: bytes) -> None:
         parts.transparency = payload
     elif name == b"eXIf":
         parts.exif = payload
-    elif name == b"iCCP":
+    elif name == b"iCCP" and b"cICP" not in parts.names:
         parts.icc_profile = _inflate_profile(payload)
+    elif name == b"cICP" and len(payload) == 4:  # by the standard it wins over iCCP
+        parts.icc_profile = cicp.icc_profile(payload[0], payload[1])
 
 
 def _inflate_profile(payload: bytes) -> bytes | None:

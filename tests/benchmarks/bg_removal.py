@@ -5,6 +5,7 @@ identical calls without one are replayed.
 """
 
 import io
+import tempfile
 import uuid
 from pathlib import Path
 
@@ -38,7 +39,8 @@ def main() -> None:
     checkpoint = checkpoints.models_dir() / "isnet-general-use.onnx"
     with (
         peer.serving(bench_directory, checkpoint) as peer_address,
-        running_server(plan="business") as ours,
+        tempfile.TemporaryDirectory() as data_dir,
+        running_server(Path(data_dir), {}) as ours,
         httpx.Client(timeout=300, limits=httpx.Limits(max_connections=8)) as client,
     ):
 

@@ -37,7 +37,7 @@ def serving(directory: Path, checkpoint: Path) -> Iterator[str]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     environment = os.environ | {"U2NET_HOME": str(models), "MODEL_CHECKSUM_DISABLED": "1"}
-    command = [home / "bin/rembg", "s", "--host", "127.0.0.1", "--port", str(port), "--no-ui"]
+    command = [str(home / "bin/rembg"), "s", "--host", "127.0.0.1", "--port", str(port), "--no-ui"]
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         address = f"http://127.0.0.1:{port}"

@@ -14,6 +14,13 @@ SRGB: Matrix = np.array(
 ADOBE_RGB: Matrix = np.array(
     [[0.60974, 0.20528, 0.14919], [0.31111, 0.62567, 0.06322], [0.01947, 0.06087, 0.74457]]
 )
+# By the definition of their primaries, adapted from D65 to D50 by Bradford's method.
+DISPLAY_P3: Matrix = np.array(
+    [[0.51510, 0.29196, 0.15715], [0.24118, 0.69224, 0.06658], [-0.00105, 0.04188, 0.78438]]
+)
+BT_2020: Matrix = np.array(
+    [[0.67346, 0.16566, 0.12510], [0.27903, 0.67534, 0.04563], [-0.00193, 0.02998, 0.79716]]
+)
 _D50 = (0.9642, 1.0, 0.8249)
 
 
@@ -49,9 +56,14 @@ def cmyk_profile_where_cyan_prints_red() -> bytes:
     return profile(b"prtr", b"CMYK", b"Lab ", {b"A2B0": table})
 
 
-def to_srgb(pixels: NDArray[np.uint8], primaries: Matrix, gamma: float) -> NDArray[np.float64]:
+def to_srgb(pixels: NDArray[np.uint8], primaries: Matrix, gamma: float | None) -> NDArray[np.float64]:
     """What pixels of such a profile are in sRGB, 0..255, by the definition of both."""
-    xyz = (pixels / 255.0) ** gamma @ primaries.T
+    curved = pixels / 255.0
+    if gamma is None:
+        light = np.where(curved <= 0.04045, curved / 12.92, ((curved + 0.055) / 1.055) ** 2.4)
+    else:
+        light = curved**gamma
+    xyz = light @ primaries.T
     linear = np.clip(xyz @ np.linalg.inv(SRGB).T, 0, 1)
     curved = np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055)
     return np.asarray(curved * 255)

@@ -91,6 +91,46 @@ class TestProfiles:
         assert np.array_equal(incomplete, codecs.decode(plain).pixels)
 
 
+class TestCodePoints:
+    """Wide colour without an ICC profile: primaries 12 are Display P3's, 9 are BT.2020's, 1 are sRGB's."""
+
+    @pytest.mark.parametrize(("number", "primaries"), [(12, profiles.DISPLAY_P3), (9, profiles.BT_2020)])
+    def test_png_colours_are_converted(self, number: int, primaries: profiles.Matrix) -> None:
+        content = self.png(number)
+        expected = profiles.to_srgb(PHOTO, primaries, gamma=None)
+        assert largest_difference(codecs.decode(content).pixels, expected) <= 2
+        assert largest_difference(PHOTO, expected) > 20
+
+    def test_srgb_and_unknown_ones_leave_every_value_as_stored(self) -> None:
+        for number in (0, 1, 2, 99):
+            assert np.array_equal(codecs.decode(self.png(number)).pixels, PHOTO)
+
+    def test_in_png_they_win_over_a_profile(self) -> None:
+        exchanged = photos.png_bytes(
+            PHOTO, icc_profile=profiles.rgb_profile(profiles.SRGB[:, ::-1], gamma=None)
+        )
+        points = hostile.png_chunk(b"cICP", bytes([1, 13, 0, 1]))
+        behind_the_profile = exchanged.index(b"IDAT") - 4
+        for at in (33, behind_the_profile):
+            content = exchanged[:at] + points + exchanged[at:]
+            assert np.array_equal(codecs.decode(content).pixels, PHOTO)
+
+    def test_avif_and_heic_colours_are_converted(self) -> None:
+        stored = np.full((64, 64, 3), (70, 190, 60), np.uint8)
+        plain = photos.file_bytes(stored, "AVIF", quality=95)
+        assert plain.count(b"colrnclx\0\1\0\x0d") == 1
+        wide = plain.replace(b"colrnclx\0\1\0\x0d", b"colrnclx\0\x0c\0\x0d")
+        heic = photos.heic_bytes(stored, quality=95, color_primaries=12, transfer_characteristic=13)
+        expected = profiles.to_srgb(stored, profiles.DISPLAY_P3, gamma=None)
+        assert largest_difference(stored, expected) > 60
+        for content in (wide, heic):
+            assert largest_difference(codecs.decode(content).pixels, expected) <= 8
+
+    def png(self, number: int) -> bytes:
+        content = photos.png_bytes(PHOTO)
+        return content[:33] + hostile.png_chunk(b"cICP", bytes([number, 13, 0, 1])) + content[33:]
+
+
 class TestCmyk:
     INKS = np.array(
         [[0, 0, 0, 0], [255, 0, 0, 0], [0, 255, 255, 0], [0, 0, 0, 255], [128, 0, 0, 128]], np.uint8
