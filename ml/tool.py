@@ -52,6 +52,6 @@ class Tool:
     files: tuple[FileField, ...] = ()
     checkpoints: tuple[str, ...] = ()  # any of them makes the tool work, best first; () = needs none
     is_random: Callable[[Any], bool] = lambda _params: False  # whether the same call makes another picture
-    #: Seconds of a call from its params and the source's megapixels, as measured once and somewhere; `ml.speed`
-    #: corrects them by what it sees. None = the megapixels alone say how much work a call is.
+    #: Seconds of a call from its params and the source's megapixels, as measured once and elsewhere;
+    #: `ml.speed` corrects them by what it sees. None = megapixels alone say how much work a call is.
     cost: Callable[[Any, float], float] | None = None

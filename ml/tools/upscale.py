@@ -134,8 +134,7 @@ def run(source: Picture, params: UpscaleParams, context: Context) -> Outcome:
             before = cost_done
 
             def tell(share: float, before: float = before, cost: float = step.cost) -> None:
-                # Decoding comes before and encoding after, at 0 and 0.9 of the call.
-                context.step("upscaling", 0.05 + 0.85 * (before + share * cost) / all_costs)
+                context.step("upscaling", (before + share * cost) / all_costs)
 
             tell(0.0)
             upscaler.enlarge(pixels, enlarged, tell)

@@ -62,7 +62,7 @@ def test_a_running_call_is_cancelled_without_losing_its_worker(backend: LocalBac
     listener = Listener()
     ticket = backend.submit(_call(jpeg_bytes(photo("astronaut")), mode="quality", scale="4"), listener)
     # Compiling is over and a tile done; the next ones, seconds long, are under way.
-    listener.wait_for(lambda progress: progress.fraction > 0.06)
+    listener.wait_for(lambda progress: progress.fraction > 0.11)
     ticket.cancel()
     with pytest.raises(Cancelled):
         ticket.answer.result(PATIENCE_SECONDS)
