@@ -119,6 +119,8 @@ def steps(mode: Mode, source: tuple[int, int], size: Size) -> list[Step]:
 
 def run(source: Picture, params: UpscaleParams, context: Context) -> Outcome:
     size = result_size(source.width, source.height, params)
+    format = codecs.resolve_format(params.format, source.format, source.has_alpha, is_mask=False)
+    codecs.check_format_holds(format, size.width, size.height)
     shape = (source.height, source.width)
     colour_steps = steps(params.mode, shape, size)
     alpha_steps = steps("fast", shape, size) if source.has_alpha else []

@@ -213,6 +213,14 @@ def test_more_than_64_megapixels_are_refused_before_any_work() -> None:
     assert run.steps == []
 
 
+def test_a_side_that_the_format_cannot_hold_is_refused_before_any_work() -> None:
+    run = Run()
+    with pytest.raises(BadParameter, match="16383") as refused:
+        _upscale(np.zeros((8, 8192, 3), np.uint8), run, format="webp")
+    assert refused.value.name == "format"
+    assert run.steps == []
+
+
 @pytest.mark.parametrize(
     "params",
     [
