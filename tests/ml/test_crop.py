@@ -416,6 +416,15 @@ class TestOrder:
         assert answer.pixels.shape == (29, 29, 4)
 
 
+def test_parameters_read_what_they_write() -> None:
+    form = {"aspect_ratio": "1.91:1", "resize": "80x60", "fit": "pad", "pad_color": "red", "rotate": "-3.5"}
+    params = CropParams.model_validate(form)
+    assert CropParams.model_validate(params.model_dump()) == params
+    assert CropParams.model_validate_json(params.model_dump_json()) == params
+    with pytest.raises(ValidationError):
+        CropParams.model_validate({"resize": [0, -5]})
+
+
 def test_the_parameters_describe_themselves() -> None:
     fields = CropParams.model_json_schema()["properties"]
     assert set(fields) == {
