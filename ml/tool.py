@@ -60,3 +60,6 @@ class Tool:
     #: What the tool computes once for a picture and finds again with a later call on the same stored picture.
     artefacts: tuple[str, ...] = ()
     is_random: Callable[[Any], bool] = lambda _params: False  # whether the same call makes another picture
+    #: Seconds of a call from its params and the source's megapixels, as measured once and elsewhere;
+    #: `ml.speed` corrects them by what it sees. None = megapixels alone say how much work a call is.
+    cost: Callable[[Any, float], float] | None = None

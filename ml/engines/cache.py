@@ -9,10 +9,12 @@ from typing import Any, Literal, TypeVar
 
 from ml import checkpoints
 from ml import device as devices
+from ml.engines import upscaling
 from ml.engines.matting import FACTS, MattingEngine, NetworkMatting
 from ml.engines.network import Runtime
 from ml.engines.segmenting import Segmenter
 from ml.engines.segmenting_facts import SEGMENTING_FACTS, SegmentingFacts
+from ml.engines.upscaling import Upscaler
 from ml.errors import ModelUnavailable
 
 Engine = TypeVar("Engine")
@@ -77,6 +79,18 @@ class EngineCache:
         """
         facts = SEGMENTING_FACTS[checkpoint]
         return self.get(checkpoint, facts.memory_bytes, lambda: self._segmenter(facts))
+
+    def upscaler(self, checkpoint: str) -> Upscaler:
+        """The engine of an upscaling checkpoint.
+
+        Raises KeyError for a name that is no such checkpoint, ModelUnavailable if it is not installed.
+        """
+        facts = upscaling.FACTS[checkpoint]
+        return self.get(
+            checkpoint,
+            facts.memory_bytes,
+            lambda: upscaling.load(self._models_dir, checkpoint, self._threads),
+        )
 
     def is_installed(self, checkpoint: str) -> bool:
         """Whether a checkpoint of the table can be used."""
