@@ -8,8 +8,8 @@ import pytest
 from fastapi import Request
 from starlette.responses import JSONResponse
 
-from api import forms, openapi
 from api.errors import InvalidParameter, MissingImage, MultipleSources
+from api.http import forms, openapi
 from ml.params import Params
 from ml.pixels import Picture
 from ml.tool import Context, FileField, Outcome, Tool

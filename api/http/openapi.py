@@ -6,7 +6,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from api.errors import ERROR_TABLE
-from api.schemas import Failure, ToolSuccess
+from api.http.schemas import Failure, ToolSuccess
 from ml.tool import Tool
 
 _COMPONENTS = "#/components/schemas/{model}"

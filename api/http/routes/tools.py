@@ -7,13 +7,14 @@ from fastapi import Depends, FastAPI, Request
 from starlette.background import BackgroundTask
 from starlette.responses import Response
 
-from api import admission, answers, calls, dependencies, forms, images, openapi
-from api.body_limits import refuse_declared_length
+from api import admission, calls, images
 from api.call_request import CallAnswer, CallRequest
-from api.dependencies import Access, ServicesOf, ToolCaller
 from api.errors import NotFound
-from api.routes.reading import add_get
-from api.schemas import ToolEntry
+from api.http import answers, dependencies, forms, openapi
+from api.http.body_limits import refuse_declared_length
+from api.http.dependencies import Access, ServicesOf, ToolCaller
+from api.http.routes.reading import add_get
+from api.http.schemas import ToolEntry
 from api.services import Services
 from ml.catalogue import TOOLS
 from ml.tool import Tool
