@@ -57,8 +57,8 @@ def hash_of(plain: str) -> str:
 def find(session: Session, plain: str, now: datetime) -> ApiKey:
     """The row of a key that is good at `now`. Writes nothing; see `touch`.
 
-    Raises InvalidApiKey for a malformed, unknown, revoked or expired key alike, AccountClosed for a good key of
-    an account that was closed.
+    Raises InvalidApiKey for a malformed, unknown, revoked or expired key alike, AccountClosed for a good key
+    of an account that was closed.
     """
     return find_with_account(session, plain, now)[0]
 
