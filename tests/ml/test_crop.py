@@ -239,6 +239,8 @@ class TestOneWayToCut:
             ({"mode": "trim", "tolerance": "256"}, "tolerance"),
             ({"gravity": "north"}, "gravity"),
             ({"x": "5", "gravity": "north"}, "gravity"),
+            ({"gravity": "subject"}, "gravity"),
+            ({"resize": "20x20", "fit": "cover", "gravity": "subject"}, "gravity"),
             ({"resize": "20x20", "gravity": "north"}, "gravity"),
             ({"fit": "cover"}, "fit"),
             ({"pad_color": "red"}, "pad_color"),
@@ -432,4 +434,4 @@ def test_the_parameters_describe_themselves() -> None:
         *("rotate", "flip", "resize", "fit", "pad_color", "format", "quality"),
     }
     assert all(field["description"] for field in fields.values())
-    assert "subject" not in str(fields["gravity"])
+    assert "subject" in str(fields["gravity"])
