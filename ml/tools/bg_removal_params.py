@@ -48,8 +48,8 @@ class BgRemovalParams(Params):
     )
     scale: ScaleField = Field(
         "original",
-        description='The object\'s share of the answer, "10%" to "100%", in the tighter direction. With crop the'
-        " answer gets as much room. original: as large as in the photo, or as the photo fits output_size.",
+        description='The object\'s share of the answer, "10%" to "100%", in the tighter direction. With crop'
+        " the answer gets as much room. original: as in the photo, or as the photo fits output_size.",
     )
     position: PositionField | None = Field(
         None,

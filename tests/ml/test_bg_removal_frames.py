@@ -10,9 +10,9 @@ import pytest
 from ml import work
 from ml.backend import ToolAnswer, ToolCall
 from ml.errors import BadParameter
-from ml.framing import object_box
+from ml.framing import FAINT_ALPHA, object_box
 from ml.geometry import Box
-from ml.tools.bg_removal import BgRemovalParams
+from ml.tools.bg_removal_params import BgRemovalParams
 from tests.ml.cutouts import engines
 from tests.ml.photos import jpeg_bytes, open_bytes, photo, png_bytes
 
@@ -45,12 +45,14 @@ class TestFrame:
         answer = coffee(preset="marketplace")
         assert answer.shape == (2000, 2000, 3)
         box = box_of(coffee(preset="marketplace", channels="alpha"))
-        assert max(box.width, box.height) == pytest.approx(1700, abs=2)
-        assert box.left + box.right == pytest.approx(2000, abs=2)
-        assert box.top + box.bottom == pytest.approx(2000, abs=2)
+        # To the pixel of the photo, which is 4 here: where a soft edge ends is no sharper.
+        assert max(box.width, box.height) == pytest.approx(1700, abs=6)
+        assert box.left + box.right == pytest.approx(2000, abs=8)
+        assert box.top + box.bottom == pytest.approx(2000, abs=8)
         outside = np.ones((2000, 2000), bool)
-        outside[box.top - 5 : box.bottom + 5, box.left - 5 : box.right + 5] = False
-        assert (answer[outside] == 255).all()
+        outside[box.top : box.bottom, box.left : box.right] = False
+        assert answer[outside].min() >= 255 - FAINT_ALPHA
+        assert (answer[:100] == 255).all()
 
     def test_what_is_said_overrides_the_preset(self) -> None:
         answer = coffee(preset="marketplace", bg_color="red", output_size="300x200", position="0% 0%")
@@ -84,8 +86,9 @@ class TestFrame:
     def test_a_blurred_background_fills_all_of_a_sized_answer(self) -> None:
         answer = coffee(bg_blur="40", output_size="300x600")
         assert answer.shape == (600, 300, 3)
-        table = photo("coffee")[:40, 150:450].mean((0, 1))
-        assert np.abs(answer[:40].mean((0, 1)) - table).max() < 25
+        middle = coffee(bg_blur="40")[:, 200:400]  # what covers 300 x 600
+        expected = cv2.resize(middle, (300, 600), interpolation=cv2.INTER_CUBIC)
+        assert np.abs(answer[:10].astype(int) - expected[:10]).mean() < 2
 
 
 class TestUploadedBackground:
@@ -108,7 +111,7 @@ class TestUploadedBackground:
         [
             (b"no picture at all", "JPEG"),
             (jpeg_bytes(np.zeros((90, 90, 3), np.uint8))[:200], "damaged"),
-            (png_bytes(np.zeros((90, 90, 3), np.uint8))[:-40], "damaged"),
+            (png_bytes(np.zeros((90, 90, 3), np.uint8))[:-40], "cut short"),
         ],
     )
     def test_an_unreadable_one_is_named(self, content: bytes, message: str) -> None:
@@ -142,9 +145,7 @@ class TestRegion:
         assert (box["left"], box["top"]) == (seen.left, seen.top)
         assert (box["width"], box["height"]) == (seen.width, seen.height)
 
-    @pytest.mark.parametrize(
-        "roi", ["0 0 601 400", "0 0 600 401", "50% 0 50% 100%", "300 0 200 50", "0 9 9 9"]
-    )
+    @pytest.mark.parametrize("roi", ["0 0 601 400", "0 0 600 401", "50% 0 50% 100%", "9 0 2 5", "0 9 9 9"])
     def test_a_region_that_this_photo_does_not_have_is_named(self, roi: str) -> None:
         assert refused(roi=roi).name == "roi"
 

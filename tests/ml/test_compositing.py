@@ -117,10 +117,10 @@ def test_an_edge_moves_by_whole_and_broken_pixels() -> None:
         expected = np.zeros_like(alpha)
         expected[:, 30 - shift :] = 255
         np.testing.assert_array_equal(moved, expected)
-    for shift in (-2.25, -0.5, 0.5, 2.25):
-        moved = compositing.shifted_edge(alpha, shift)
+    for part in (-2.25, -0.5, 0.5, 2.25):
+        moved = compositing.shifted_edge(alpha, part)
         covered = moved.astype(float).sum(axis=1) / 255
-        assert np.abs(covered - (50 + shift)).max() < 0.01
+        assert np.abs(covered - (50 + part)).max() < 0.01
 
 
 def test_a_disc_grows_and_shrinks_alike_to_all_sides() -> None:

@@ -383,6 +383,18 @@ class TestResizing:
             255,
         ]
 
+    @pytest.mark.parametrize("size", ["1200x1200", "333x700", "90x90", "900x900"])
+    def test_a_cutouts_edge_keeps_its_colour_and_gets_no_second_edge(self, size: str) -> None:
+        square = np.zeros((300, 300, 4), np.uint8)
+        square[100:200, 100:200] = (10, 200, 30, 255)
+        square[..., :3][square[..., 3] == 0] = (255, 0, 255)
+        answer = cropped(square, resize=size, fit="pad")
+        colored = answer[answer[..., 3] > 30]
+        assert np.abs(colored[:, :3].astype(int) - (10, 200, 30)).max() <= 1
+        if size == "1200x1200":
+            assert not answer[:392, :, 3].any()  # two pixels of the source away
+            assert (answer[408:792, 408:792] == (10, 200, 30, 255)).all()
+
     @pytest.mark.parametrize("fit", ["contain", "cover", "pad"])
     def test_the_pictures_own_size_changes_nothing(self, fit: str) -> None:
         assert np.array_equal(cropped(PHOTO, resize="480x300", fit=fit), PHOTO)
