@@ -96,8 +96,9 @@ def _resize_weighted(pixels: Pixels, size: tuple[int, int], part: Part, filter: 
     reach = math.ceil(3 * max(down, 1.0)) + 1  # rows of the source that a row of the answer looks at
     answer = np.empty((height, width, pixels.shape[2]), np.uint8)
     # Full-size floats are held for some rows at a time only.
-    for first in range(0, height, _ROWS_AT_ONCE):
-        end = min(first + _ROWS_AT_ONCE, height)
+    at_once = max(8, round(_ROWS_AT_ONCE / max(down, 1.0)))
+    for first in range(0, height, at_once):
+        end = min(first + at_once, height)
         start, stop = top + first * down, min(top + end * down, bottom)
         row = max(0, math.floor(start) - reach)
         rows = pixels[row : math.ceil(stop) + reach]

@@ -447,3 +447,14 @@ def test_the_parameters_describe_themselves() -> None:
     }
     assert all(field["description"] for field in fields.values())
     assert "subject" in str(fields["gravity"])
+
+
+def test_a_large_cutout_is_resized_in_strips_without_seams() -> None:
+    tall = np.dstack([np.tile(photos.photo("coffee"), (4, 1, 1)), np.full((1600, 600), 255, np.uint8)])
+    tall[0, 0, 3] = 254
+    for size in ("300x800", "60x160", "1200x3200"):
+        answer = cropped(tall, resize=size)
+        opaque = cropped(tall[..., :3], resize=size)
+        assert np.abs(answer[..., :3].astype(int) - opaque).mean() < 1
+        rows = np.abs(answer[..., :3].astype(int) - opaque).mean(axis=(1, 2))
+        assert rows.max() < 6  # a seam would be one row unlike the others
