@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import cv2
 import numpy as np
 
-from ml.pixels import Mask, Picture, Pixels
+from ml.pixels import Mask, Pixels
 
 Color = tuple[int, int, int, int]
 
@@ -16,13 +16,6 @@ _WIDEST_SIGMA_PIXELS = 8.0
 _REDUCED_SIGMA_PIXELS = 4.0
 # Full-size floats are held for this many rows at a time only.
 _ROWS_AT_ONCE = 128
-
-
-def visible(picture: Picture) -> Pixels:
-    """What one sees of `picture` on white, H x W x 3: colours hidden under transparency tell nothing."""
-    if not picture.has_alpha:
-        return picture.rgb
-    return on_color(picture.rgb, picture.pixels[..., 3], (255, 255, 255, 255))
 
 
 def grown(mask: Mask, width_pixels: int) -> Mask:
@@ -64,6 +57,26 @@ def feathered(alpha: Mask, width_pixels: float) -> Mask:
     return large
 
 
+def shifted_edge(alpha: Mask, shift_pixels: float) -> Mask:
+    """`alpha` (H x W) with its edge moved by `shift_pixels`: outwards above 0, inwards below.
+
+    A disc's grey dilation or erosion moves an edge by whole pixels and keeps its softness; parts of a pixel
+    are a mix of the two nearest. The picture's own border does not move.
+    """
+    move = cv2.dilate if shift_pixels > 0 else cv2.erode
+    whole, rest = divmod(abs(shift_pixels), 1)
+    near = move(alpha, _disc(int(whole))) if whole else alpha
+    if not rest:
+        return near
+    answer: Mask = cv2.addWeighted(near, 1 - rest, move(near, _disc(1)), rest, 0)
+    return answer
+
+
+def _disc(radius: int) -> Mask:
+    across = np.arange(-radius, radius + 1) ** 2
+    return (across[:, None] + across[None] <= (radius + 0.3) ** 2).astype(np.uint8)
+
+
 def over(colors: Pixels, alpha: Mask, behind: Pixels) -> Pixels:
     """`colors` (H x W x 3) laid by `alpha` (H x W) over `behind` (H x W x 3)."""
     answer = np.empty_like(colors)
@@ -79,12 +92,26 @@ def on_color(colors: Pixels, alpha: Mask, color: Color) -> Pixels:
     red, green, blue, opacity = color
     if opacity == 255:
         return over(colors, alpha, np.broadcast_to(np.array((red, green, blue), np.uint8), colors.shape))
+    return _on_translucent(colors, alpha, np.broadcast_to(np.array(color, np.uint8), (*alpha.shape, 4)))
+
+
+def laid_on(colors: Pixels, alpha: Mask, behind: Pixels | None) -> Pixels:
+    """`colors` (H x W x 3) laid by `alpha` (H x W) on `behind` (H x W x 3|4), or on nothing.
+
+    H x W x 3 if what is behind is opaque, else H x W x 4 with straight alpha.
+    """
+    if behind is None:
+        return with_alpha(colors, alpha)
+    return over(colors, alpha, behind) if behind.shape[2] == 3 else _on_translucent(colors, alpha, behind)
+
+
+def _on_translucent(colors: Pixels, alpha: Mask, behind: Pixels) -> Pixels:
     answer = np.empty((*alpha.shape, 4), np.uint8)
     for rows in _strips(alpha):
         front = alpha[rows].astype(np.float32)[..., None] / 255
-        back = (1 - front) * np.float32(opacity / 255)
+        back = (1 - front) * (behind[rows][..., 3:].astype(np.float32) / 255)
         total = front + back
-        mixed = colors[rows] * front + np.array((red, green, blue), np.float32) * back
+        mixed = colors[rows] * front + behind[rows][..., :3] * back
         answer[rows, :, :3] = np.rint(mixed / np.maximum(total, 1e-6))
         answer[rows, :, 3:] = np.rint(total * 255)
     return answer

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ml import compositing
+from ml import foreground
 from ml.engines import segmenting
 from ml.engines.matting import MattingEngine
 from ml.engines.segmenting import Candidate, Embedding, Segmenter
@@ -92,7 +92,7 @@ def pick_salient(source: Picture, engine: MattingEngine, context: Context) -> Pi
     """
     embedded = _embedded(source, context)
     context.step("finding the foreground", 0.4)
-    matte = _largest_object(engine.matte(compositing.visible(source)))
+    matte = _largest_object(engine.matte(foreground.visible(source)))
     context.step("finding the object", 0.7)
     size = (source.width, source.height)
     left, top, width, height = cv2.boundingRect((matte > _INSIDE).astype(np.uint8))
@@ -140,7 +140,7 @@ def _embedded(source: Picture, context: Context) -> _Embedded:
     if stored is not None:
         return _Embedded(engine, stored, {})
     context.step("looking at the picture", 0.1)
-    embedding = engine.embed(compositing.visible(source))
+    embedding = engine.embed(foreground.visible(source))
     return _Embedded(engine, embedding, {engine.artefact: embedding.tobytes()})
 
 

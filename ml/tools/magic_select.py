@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, model_validator
 
+from ml import foreground
 from ml.engines.segmenting_facts import ARTEFACTS, CHECKPOINT
 from ml.errors import BadParameter, EmptyMask
 from ml.params import Params, parameter_error
 from ml.pixels import Mask, Picture, Pixels
 from ml.prompts import ClicksField, CornersField
 from ml.tool import Context, Outcome, Tool
-from ml.tools import bg_removal
 
 if TYPE_CHECKING:
     from ml.selecting import Picked
@@ -92,7 +92,7 @@ def _picked(source: Picture, params: MagicSelectParams, context: Context) -> tup
     from ml import selecting
 
     if params.auto:
-        engine, warnings = bg_removal.best_engine(context)
+        engine, warnings = foreground.best_engine(context)
         return selecting.pick_salient(source, engine, context), warnings
     return selecting.object_at(source, params.points, params.box, context, params.multimask), []
 
