@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Table, bindparam
 from sqlalchemy.orm.attributes import set_committed_value
-from sqlmodel import Session, col, func, select, update
+from sqlmodel import Session, col, func, insert, select, update
 
 from api import rate, replays
 from api.errors import IdempotencyInProgress, IdempotencyMismatch, RateLimited
@@ -30,6 +30,7 @@ _ACCOUNT: Table = Account.__table__  # type: ignore[attr-defined]
 _TAKE_RATE = (
     update(_ACCOUNT).where(_ACCOUNT.c.id == bindparam("account_id")).values(rate_full_at=bindparam("full_at"))
 )
+_ADD_IMAGE = insert(Image.__table__)  # type: ignore[attr-defined]
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class Admitted:
     account_id: str
     hold_id: str
     replay_id: str
+    keyed: bool  # by an idempotency key
     rate: RateState
     available: int
 
@@ -127,7 +129,7 @@ def admit(
     replay_id = replays.begin(
         session, account_id=account_id, key=key, fingerprint=fingerprint, hold_id=held.id, now=now
     )
-    return Admitted(account_id, held.id, replay_id, state, account.available)
+    return Admitted(account_id, held.id, replay_id, idempotency_key is not None, state, account.available)
 
 
 def peek_rate(session: Session, account_id: str, now: datetime) -> RateState:
@@ -178,15 +180,12 @@ def settle_success(
     """
     ledger.capture(session, admitted.hold_id, lease_owner=lease_owner, now=now)
     body = build_body(session.get_one(Account, admitted.account_id).available)
-    until = replays.store(
-        session, admitted.replay_id, hold_id=admitted.hold_id, answer=Answer(200, body, image.id), now=now
-    )
+    until = _store(session, admitted, Answer(200, body, image.id), now)
     if until is None:
         raise LeaseLost("another process took this call over")
     # The result lives at least as long as the answer that points at it.
     image.expires_at = max(image.expires_at, until)
-    session.add(image)
-    session.flush()
+    session.execute(_ADD_IMAGE, image.model_dump())
     return body
 
 
@@ -204,8 +203,18 @@ def settle_failure(
     if stored_answer is None:
         replays.forget_running(session, admitted.hold_id)
     else:
-        answer = Answer(*stored_answer, image_id=None)
-        replays.store(session, admitted.replay_id, hold_id=admitted.hold_id, answer=answer, now=now)
+        _store(session, admitted, Answer(*stored_answer, image_id=None), now)
+
+
+def _store(session: Session, admitted: Admitted, answer: Answer, now: datetime) -> datetime | None:
+    return replays.store(
+        session,
+        admitted.replay_id,
+        hold_id=admitted.hold_id,
+        keyed=admitted.keyed,
+        answer=answer,
+        now=now,
+    )
 
 
 def _take(

@@ -59,8 +59,8 @@ def create_api(
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     services: Services = app.state.services
-    services.backend.start()
     try:
+        services.backend.start()
         async with upkeep.running(services):
             yield
             await services.running.settle_all(_PATIENCE_SECONDS)

@@ -7,8 +7,18 @@ from datetime import UTC, datetime
 from typing import Any
 
 from api.errors import status_and_code
+from billing import errors as billing_errors
+from ml import errors as ml_errors
 from ml.backend import ToolAnswer
 
+#: What callers are told instead of the ledger's own words, which are for the log.
+_WORDS: dict[type[Exception], str] = {
+    billing_errors.InsufficientCredits: "No credits are left.",
+    billing_errors.AccountClosed: "This account was closed.",
+    billing_errors.UnknownAccount: "There is no such account.",
+    billing_errors.LeaseLost: "The call was interrupted. Nothing was charged; please try again.",
+    ml_errors.Cancelled: "The call was stopped. Nothing was charged; please try again.",
+}
 _UNFORESEEN = "Something went wrong on our side. Nothing was charged."
 
 
@@ -48,7 +58,7 @@ def tool_data(
 def failure(error: Exception, request_id: str, data: Any = None) -> tuple[int, bytes]:
     """Status and body for `error`. What nobody foresaw is told in general words, never in its own."""
     status, code = status_and_code(error)
-    message = _UNFORESEEN if code == "INTERNAL_ERROR" else str(error) or code
+    message = _UNFORESEEN if code == "INTERNAL_ERROR" else _message(error) or code
     body = {
         "success": False,
         "error": {"code": code, "message": message, "param": parameter_at_fault(error)},
@@ -62,6 +72,13 @@ def parameter_at_fault(error: Exception) -> str | None:
     """The form field that `error` names: `param` of our own errors, `name` of a tool's."""
     named = getattr(error, "param", None) or getattr(error, "name", None)
     return named if isinstance(named, str) and named else None
+
+
+def _message(error: Exception) -> str:
+    for kind, words in _WORDS.items():
+        if isinstance(error, kind):
+            return words
+    return str(getattr(error, "message", None) or error)
 
 
 def timestamp(moment: datetime) -> str:

@@ -79,7 +79,11 @@ class Database:
 
     async def read(self, work: Work[T]) -> T:
         """`work` on what is committed, waiting for no writer; writing is refused."""
-        return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, work)
+        try:
+            reading = asyncio.get_running_loop().run_in_executor(self._readers, self._read, work)
+        except RuntimeError as error:  # What an executor says that was shut down.
+            raise ServiceUnavailable("The server is shutting down.") from error
+        return await reading
 
     @contextmanager
     def transaction(self) -> Iterator[Session]:

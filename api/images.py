@@ -78,7 +78,10 @@ def describe(
     width: int | None = None,
     height: int | None = None,
 ) -> NewImage:
-    """The facts about `content`, under a new id. `width` and `height` in pixels, where known."""
+    """The facts about `content`, under a new id; hashes it, so await it in a thread.
+
+    `width` and `height` in pixels, where known.
+    """
     now = services.clock()
     return NewImage(
         id=new_id("img"),
@@ -100,7 +103,8 @@ async def store_upload(services: Services, account_id: str, content: bytes) -> t
     Raises `FileTooLarge`, `UnsupportedFormat`, `StorageFull`, `RateLimited`.
     """
     check_size(len(content))
-    image = describe(services, account_id, ImageKind.UPLOAD, sniff(content), content)
+    format = sniff(content)
+    image = await asyncio.to_thread(describe, services, account_id, ImageKind.UPLOAD, format, content)
 
     def record(session: Session) -> RateState:
         # Taking from the rate locks the account, so that two uploads cannot both fit in the last megabyte.

@@ -52,8 +52,11 @@ def set_up(format: Literal["auto", "json", "console"], level: int = logging.INFO
         library = logging.getLogger(name)
         library.handlers[:] = []
         library.propagate = True
-    # Each request has a line of ours already.
-    logging.getLogger("uvicorn.access").disabled = True
+    # A migration tells of its every look at the schema.
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    # Each request has a line of ours already; what we ask of others is nobody's concern, and names secrets.
+    for name in ("uvicorn.access", "httpx", "httpcore"):
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def _hide_keys(_logger: Any, _method: str, event: EventDict) -> EventDict:

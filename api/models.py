@@ -61,7 +61,8 @@ class Replay(SQLModel, table=True):
         UniqueConstraint("account_id", "retry_key", name="replay_once"),
         CheckConstraint("status in ('running', 'done')", name="replay_status_known"),
         CheckConstraint(
-            "(status = 'done') = (status_code is not null and body is not null)", name="replay_done_has_answer"
+            "(status = 'done') = (status_code is not null and body is not null)",
+            name="replay_done_has_answer",
         ),
         Index("replay_expiry", "expires_at"),
     )

@@ -42,8 +42,10 @@ async def perform(
         # Only a shutdown that ran out of patience cancels this task.
         stopping = ServiceUnavailable("The server is shutting down. Nothing was charged.")
         error = raised if isinstance(raised, Exception) else stopping
-        standing.credits_remaining = await _release(services, request, admitted, error)
-        call.failed(error)
+        try:
+            standing.credits_remaining = await _release(services, request, admitted, error)
+        finally:
+            call.failed(error)
         raise
     finally:
         services.running.remove(call)
@@ -62,7 +64,8 @@ async def _work_and_charge(
 ) -> Finished:
     await images.require_room(services, request.account_id)
     picture = await _work(services, request, call, on_progress)
-    image = images.describe(
+    image = await asyncio.to_thread(
+        images.describe,
         services,
         request.account_id,
         ImageKind.RESULT,

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import CursorResult, Table, bindparam
+from sqlalchemy import ColumnElement, CursorResult, Table, bindparam
 from sqlmodel import Session, col, delete, insert, or_, select, update
 
 from api.errors import status_and_code
@@ -37,6 +37,21 @@ _FIND = (
     .execution_options(populate_existing=True)
 )
 _BEGIN = insert(_TABLE)
+_STORE = (
+    update(_TABLE)
+    .where(
+        _TABLE.c.id == bindparam("row_id"),
+        _TABLE.c.hold_id == bindparam("call"),
+        _TABLE.c.status == ReplayStatus.RUNNING.value,
+    )
+    .values(
+        status=ReplayStatus.DONE.value,
+        status_code=bindparam("code"),
+        body=bindparam("content"),
+        image_id=bindparam("image"),
+        expires_at=bindparam("until"),
+    )
+)
 
 
 class RetryKind(StrEnum):
@@ -119,32 +134,29 @@ def forget_running(session: Session, hold_id: str) -> None:
     session.execute(delete(Replay).where(col(Replay.hold_id) == hold_id, running))
 
 
-def store(session: Session, row_id: str, *, hold_id: str, answer: Answer, now: datetime) -> datetime | None:
+def store(
+    session: Session, row_id: str, *, hold_id: str, keyed: bool, answer: Answer, now: datetime
+) -> datetime | None:
     """Keeps the answer of a running call; until when, or None if the row is not this call's any more.
 
-    Without an idempotency key only a success is replayed, an error goes to those alone who joined.
-    Raises ValueError if the body is longer than 64 KiB.
+    `keyed`: the call has an idempotency key. Without one only a success is replayed, an error goes to those
+    alone who joined. Raises ValueError if the body is longer than 64 KiB.
     """
     if len(answer.body) > ANSWER_BYTES_MAX:
         raise ValueError(f"an answer of {len(answer.body)} bytes is not kept; the most is {ANSWER_BYTES_MAX}")
-    mine = (col(Replay.id) == row_id, col(Replay.hold_id) == hold_id)
-    key = session.exec(select(Replay.retry_key).where(*mine)).one_or_none()
-    if key is None:
-        return None
-    until = now + _life(key)
-    if answer.status_code >= 300 and not key.startswith(RetryKind.KEYED):
-        key = RetryKind.PAST + row_id
+    until = now + (KEYED_LIFE if keyed else KEYLESS_LIFE)
     values: dict[str, Any] = {
-        "status": ReplayStatus.DONE.value,
-        "retry_key": key,
-        "status_code": answer.status_code,
-        "body": answer.body,
-        "image_id": answer.image_id,
-        "expires_at": until,
+        "row_id": row_id,
+        "call": hold_id,
+        "code": answer.status_code,
+        "content": answer.body,
+        "image": answer.image_id,
+        "until": until,
     }
-    running = col(Replay.status) == ReplayStatus.RUNNING
-    changed = session.execute(update(Replay).where(*mine, running).values(**values))
-    return until if _count(changed) == 1 else None
+    changed = _count(session.execute(_STORE, values))
+    if changed and answer.status_code >= 300 and not keyed:
+        _put_past(session, row_id)
+    return until if changed else None
 
 
 def is_kept(error: Exception) -> bool:
@@ -169,16 +181,13 @@ def joined_state(session: Session, replay_id: str, now: datetime) -> Answer | No
 
 def mark_delivered(session: Session, replay_id: str) -> None:
     """The answer was sent in full: a random call's is not replayed any more. Others' stay as they are."""
-    session.execute(
-        update(Replay)
-        .where(
-            col(Replay.id) == replay_id,
-            col(Replay.status) == ReplayStatus.DONE,
-            col(Replay.retry_key).startswith(RetryKind.RANDOM),
-        )
-        # The row keeps its answer for those who joined, but no new call finds it.
-        .values(retry_key=RetryKind.PAST + replay_id)
-    )
+    _put_past(session, replay_id, col(Replay.retry_key).startswith(RetryKind.RANDOM))
+
+
+def _put_past(session: Session, row_id: str, *only_if: ColumnElement[bool]) -> None:
+    """The row keeps its answer for those who joined its call, but no new call finds it."""
+    done = (col(Replay.id) == row_id, col(Replay.status) == ReplayStatus.DONE)
+    session.execute(update(Replay).where(*done, *only_if).values(retry_key=RetryKind.PAST + row_id))
 
 
 def forget_expired(session: Session, now: datetime, *, limit: int) -> int:

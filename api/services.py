@@ -33,7 +33,14 @@ class Services:
     running: RunningCalls = field(default_factory=RunningCalls)
 
     @classmethod
-    def of(cls, settings: Settings, database: Database, storage: Storage, backend: Backend) -> "Services":
+    def of(
+        cls,
+        settings: Settings,
+        database: Database,
+        storage: Storage,
+        backend: Backend,
+        clock: Callable[[], datetime] = utc_now,
+    ) -> "Services":
         previous = settings.secret_key_previous
         return cls(
             database=database,
@@ -47,4 +54,5 @@ class Services:
             call_timeout_seconds=settings.call_timeout_seconds,
             retention=timedelta(hours=settings.retention_hours),
             account_storage_bytes=settings.account_storage_mb * 1024**2,
+            clock=clock,
         )

@@ -30,11 +30,15 @@ class Settings(BaseSettings):
     secret_key: SecretStr | None = Field(None, description="Signs result URLs; 32 characters or more.")
     secret_key_previous: SecretStr | None = Field(None, description="A retired key that is still accepted.")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="cuda fails loudly if there is none.")
-    workers: int | None = Field(None, ge=1, le=64, description="Worker processes; default: one a core, at least 2.")
+    workers: int | None = Field(
+        None, ge=1, le=64, description="Worker processes; default: one a core, at least 2."
+    )
     worker_memory_mb: int = Field(4096, ge=512, description="MiB a worker may use before it is replaced.")
     queue_size: int = Field(256, ge=1, description="Calls that may wait for a worker.")
     call_timeout_seconds: float = Field(300.0, gt=0, description="A call is stopped after this many seconds.")
-    retention_hours: int = Field(24, ge=1, description="Uploads and results live this long after their last use.")
+    retention_hours: int = Field(
+        24, ge=1, description="Uploads and results live this long after their last use."
+    )
     account_storage_mb: int = Field(2048, ge=1, description="MiB of stored pictures an account may have.")
     trusted_proxies: str = Field("127.0.0.1", description="Addresses whose X-Forwarded-For is believed.")
     metrics_token: SecretStr | None = Field(None, description="Bearer token of /metrics; unset: 404.")

@@ -62,7 +62,7 @@ class Signer:
         Raises `Forbidden` for anything that is not a signature of ours, then `Expired` past its time.
         """
         parts = dict(query)
-        if len(parts) != len(query) or not _NAMES.issuperset(parts):
+        if len(parts) != len(query) or not _NAMES.issuperset(parts) or parts.get("w") == "":
             raise Forbidden("This address was altered.")
         expiry, width = parts.get("exp", ""), parts.get("w", "")
         # A key of no one stands in for an unknown `kid`, so that every refusal takes the same path.

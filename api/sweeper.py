@@ -76,6 +76,9 @@ async def sweep_forever(
                 _log.warning("released %d holds of calls whose process died", swept.released_holds)
         except (ServiceUnavailable, OSError) as error:
             _log.warning("the sweep is put off: %s", error)
+        except Exception:
+            # A loop that ends is noticed by nobody, until credits do not come back.
+            _log.exception("the sweep failed; it is tried again")
         await asyncio.sleep(every_seconds)
 
 

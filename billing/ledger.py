@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from sqlalchemy import ColumnElement, bindparam
+from sqlalchemy.sql.dml import ReturningUpdate
 from sqlmodel import Session, col, or_, select, update
 
 from billing import accounts
@@ -50,6 +51,31 @@ _NEXT_GRANT = (
     .limit(1)
     .execution_options(populate_existing=True)
 )
+
+# A plain read finds the account, for a hold never changes it.
+_ACCOUNT_OF_HOLD = select(Hold.account_id).where(col(Hold.id) == bindparam("hold_id"))
+
+
+def _settle_statement(status: HoldStatus, *only_if: ColumnElement[bool]) -> ReturningUpdate[Hold]:
+    # Conditional, so that of two that settle one hold the second finds nothing to change, locked or not.
+    return (
+        update(Hold)
+        .where(col(Hold.id) == bindparam("hold_id"), col(Hold.status) == HoldStatus.OPEN, *only_if)
+        .values(status=status.value, settled_at=bindparam("now"))
+        .returning(Hold)
+        .execution_options(synchronize_session=False, populate_existing=True)
+    )
+
+
+_SETTLE = {
+    HoldStatus.CAPTURED: _settle_statement(
+        HoldStatus.CAPTURED,
+        col(Hold.lease_owner) == bindparam("owner"),
+        col(Hold.lease_until) > bindparam("now"),
+    ),
+    HoldStatus.RELEASED: _settle_statement(HoldStatus.RELEASED),
+    HoldStatus.EXPIRED: _settle_statement(HoldStatus.EXPIRED, col(Hold.lease_until) <= bindparam("now")),
+}
 
 
 def hold(
@@ -97,8 +123,7 @@ def capture(session: Session, hold_id: str, *, lease_owner: str, now: datetime) 
     Raises LeaseLost when the lease lapsed or is another owner's, HoldSettled when it was settled before.
     """
     _lock_account_of(session, hold_id)
-    alive_and_ours = (col(Hold.lease_owner) == lease_owner, col(Hold.lease_until) > now)
-    settled = _settle(session, hold_id, HoldStatus.CAPTURED, *alive_and_ours, now=now)
+    settled = _settle(session, hold_id, HoldStatus.CAPTURED, now=now, lease_owner=lease_owner)
     if settled is None:
         found = session.get_one(Hold, hold_id, populate_existing=True)
         if found.status in (HoldStatus.OPEN, HoldStatus.EXPIRED):
@@ -131,8 +156,7 @@ def release(
     owner still renews the lease.
     """
     _lock_account_of(session, hold_id)
-    only_if = (col(Hold.lease_until) <= now,) if status is HoldStatus.EXPIRED else ()
-    settled = _settle(session, hold_id, status, *only_if, now=now)
+    settled = _settle(session, hold_id, status, now=now)
     if settled is None:
         found = session.get_one(Hold, hold_id, populate_existing=True)
         if found.status == HoldStatus.OPEN:
@@ -200,20 +224,16 @@ def lapsed_holds(session: Session, now: datetime, limit: int) -> list[Hold]:
 
 
 def _lock_account_of(session: Session, hold_id: str) -> None:
-    # A plain read finds the account, for a hold never changes it.
-    account_id = session.exec(select(Hold.account_id).where(col(Hold.id) == hold_id)).one()
+    account_id = session.scalars(_ACCOUNT_OF_HOLD, {"hold_id": hold_id}).one()
     accounts.lock_even_closed(session, account_id)
 
 
 def _settle(
-    session: Session, hold_id: str, status: HoldStatus, *only_if: ColumnElement[bool], now: datetime
+    session: Session, hold_id: str, status: HoldStatus, *, now: datetime, lease_owner: str | None = None
 ) -> Hold | None:
-    # Conditional, so that of two that settle one hold the second finds nothing to change, locked or not.
-    statement = (
-        update(Hold)
-        .where(col(Hold.id) == hold_id, col(Hold.status) == HoldStatus.OPEN, *only_if)
-        .values(status=status.value, settled_at=now)
-        .returning(Hold)
-        .execution_options(synchronize_session=False, populate_existing=True)
-    )
-    return session.scalars(statement).one_or_none()
+    """The settled hold, or None if it was not open or did not meet its status's condition."""
+    values: dict[str, object] = {"hold_id": hold_id, "now": now}
+    if lease_owner is not None:
+        values["owner"] = lease_owner
+    settled: Hold | None = session.scalars(_SETTLE[status], values).one_or_none()
+    return settled

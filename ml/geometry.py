@@ -36,18 +36,16 @@ class Box:
 
 
 def _read_size(value: Any) -> Any:
-    if isinstance(value, tuple | list):
-        return tuple(value)
-    match = _SIZE.fullmatch(str(value).strip())
+    text = "x".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
+    match = _SIZE.fullmatch(text.strip())
     if match is None or not int(match[1]) or not int(match[2]):
         raise PydanticCustomError("size", 'must be width x height in pixels like "800x600"')
     return int(match[1]), int(match[2])
 
 
 def _read_ratio(value: Any) -> Any:
-    if isinstance(value, tuple | list):
-        return tuple(value)
-    match = _RATIO.fullmatch(str(value).strip())
+    text = ":".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
+    match = _RATIO.fullmatch(text.strip())
     if match is None or not float(match[1]) or not float(match[2]):
         raise PydanticCustomError("aspect_ratio", 'must be width to height like "16:9"')
     return float(match[1]), float(match[2])

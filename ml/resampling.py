@@ -39,7 +39,7 @@ def rotate(pixels: Pixels, degrees: float) -> Pixels:
     else:
         weighted = cv2.cvtColor(pixels, cv2.COLOR_RGBA2mRGBA)
     turned = cv2.warpAffine(weighted, matrix, (new_width, new_height), flags=cv2.INTER_CUBIC)
-    # Bicubic overshoots at edges; weighted colour above alpha would be brighter than white.
+    # Bicubic overshoots at edges. Weighted colour above alpha is no colour; not every library clips it.
     np.minimum(turned[..., :3], turned[..., 3:], out=turned[..., :3])
     answer: Pixels = cv2.cvtColor(turned, cv2.COLOR_mRGBA2RGBA)
     return answer

@@ -16,7 +16,17 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 _COPIED = ("api", "billing", "ml", "tests", "pyproject.toml")
-_SETTLED_IF = ".where(col(Hold.id) == hold_id, col(Hold.status) == HoldStatus.OPEN, *only_if)"
+_READ_FIRST = """\
+    seen = session.get_one(Hold, hold_id, populate_existing=True)
+    lives = seen.lease_until > now
+    fits = {
+        HoldStatus.CAPTURED: lives and seen.lease_owner == lease_owner,
+        HoldStatus.RELEASED: True,
+        HoldStatus.EXPIRED: not lives,
+    }
+    if seen.status != HoldStatus.OPEN or not fits[status]:
+        return None
+"""
 
 
 @dataclass(frozen=True)
@@ -40,7 +50,7 @@ MUTANTS = (
     Mutant(
         "no lock: transactions begin at the first write, the account's row is read like any other",
         (
-            Edit("api/connections.py", '"BEGIN" if read_only else "BEGIN IMMEDIATE"', '"BEGIN"'),
+            Edit("api/connections.py", '.execute("BEGIN IMMEDIATE")', '.execute("BEGIN")'),
             Edit("billing/accounts.py", "    .with_for_update(key_share=True)\n", ""),
         ),
         "tests/api/test_admission_load.py::"
@@ -52,13 +62,13 @@ MUTANTS = (
             Edit("billing/ledger.py", "    accounts.lock_even_closed(session, account_id)\n", ""),
             Edit(
                 "billing/ledger.py",
-                "    # Conditional, so that of two",
-                f"    if session.exec(select(Hold.id){_SETTLED_IF}).one_or_none() is None:\n"
-                "        return None\n"
-                "    # Conditional, so that of two",
+                "    settled: Hold | None = session",
+                _READ_FIRST + "    settled: Hold | None = session",
             ),
             Edit(
-                "billing/ledger.py", f"        {_SETTLED_IF}\n", "        .where(col(Hold.id) == hold_id)\n"
+                "billing/ledger.py",
+                '.where(col(Hold.id) == bindparam("hold_id"), col(Hold.status) == HoldStatus.OPEN, *only_if)',
+                '.where(col(Hold.id) == bindparam("hold_id"))',
             ),
         ),
         "tests/billing/test_settling_races.py",

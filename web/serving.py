@@ -28,6 +28,7 @@ def serve(
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from None
 
+    from api.http_protocol import HttpProtocol
     from web.app import create_app
 
     class Server(uvicorn.Server):
@@ -45,6 +46,7 @@ def serve(
         log_config=None,  # structlog writes every line
         access_log=False,
         server_header=False,
+        http=HttpProtocol,
         forwarded_allow_ips=settings.trusted_proxies,
         timeout_keep_alive=30,
         timeout_graceful_shutdown=30,

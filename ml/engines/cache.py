@@ -108,7 +108,7 @@ class EngineCache:
         from ml.engines.rembg_engine import RembgMatting
 
         file = checkpoints.path(self._models_dir, checkpoint)
-        return RembgMatting(file, self._cache_dir, self.device, self._threads)
+        return RembgMatting(file, self.device, self._threads)
 
     def _get_runtime(self) -> Runtime:
         if self._runtime is None:

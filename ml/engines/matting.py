@@ -10,8 +10,8 @@ from ml.engines.network import Floats, Network
 from ml.engines.resizing import resized
 from ml.pixels import Matte, Pixels
 
-# Below this peak a network saw no foreground; stretching its doubts to full range would invent one.
-_LEAST_PEAK = 0.5
+#: A network that says no more than this anywhere is sure of nothing: it sees texture, not an object.
+SURE = 0.8
 
 
 @dataclass(frozen=True)
@@ -87,8 +87,8 @@ class NetworkMatting:
     def matte(self, picture: Pixels) -> Matte:
         matte = self._network(self._prepare(picture))[0, 0]
         peak = float(matte.max())
-        # U-2-Net's and ISNet's own code stretch their output too.
-        scale = 1 / peak if peak >= _LEAST_PEAK else 1.0
+        # U-2-Net's and ISNet's own code stretch any output; stretching mere doubt would invent an object.
+        scale = 1 / peak if peak > SURE else 1.0
         answer: Matte = np.clip(matte * np.float32(scale), 0, 1)
         return answer
 

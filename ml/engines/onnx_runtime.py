@@ -13,7 +13,7 @@ class OnnxNetwork:
         self._input = session.get_inputs()[0].name
         self._output = session.get_outputs()[0].name
         self._shape = input_shape
-        self.device: Device = "cuda" if "CUDAExecutionProvider" in session.get_providers() else "cpu"
+        self.device = device_of(session)
 
     def __call__(self, batch: Floats) -> Floats:
         if batch.shape != self._shape:
@@ -26,17 +26,8 @@ class OnnxRuntime:
     """Raises ImportError where onnxruntime is not installed."""
 
     def __init__(self, device: Device, threads: int) -> None:
-        import onnxruntime
-
-        self._options = onnxruntime.SessionOptions()
-        self._options.intra_op_num_threads = threads
-        self._options.inter_op_num_threads = 1
-        self._options.log_severity_level = 3  # errors only
-        # Threads that wait busily would take the other workers' processor time.
-        self._options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        self._providers = ["CPUExecutionProvider"]
-        if device == "cuda" and has_cuda():
-            self._providers.insert(0, "CUDAExecutionProvider")
+        self._options = session_options(threads)
+        self._providers = providers(device)
 
     def load(self, checkpoint: Path, input_shape: Shape, *, precise: bool = False) -> OnnxNetwork:
         del precise  # it never computes with fewer bits than the checkpoint asks for
@@ -44,6 +35,29 @@ class OnnxRuntime:
 
         session = onnxruntime.InferenceSession(checkpoint, self._options, providers=self._providers)
         return OnnxNetwork(session, input_shape)
+
+
+def session_options(threads: int) -> Any:
+    """onnxruntime's options for a worker process, which runs one call at a time."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3  # errors only
+    # Threads that wait busily would take the other workers' processor time.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return options
+
+
+def providers(device: Device) -> list[str]:
+    """What onnxruntime shall run on, best first."""
+    return ["CUDAExecutionProvider"] * (device == "cuda" and has_cuda()) + ["CPUExecutionProvider"]
+
+
+def device_of(session: Any) -> Device:
+    """Where a session really runs: onnxruntime falls back to the processor in silence."""
+    return "cuda" if "CUDAExecutionProvider" in session.get_providers() else "cpu"
 
 
 def has_cuda() -> bool:

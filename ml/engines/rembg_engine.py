@@ -1,11 +1,10 @@
-"""Mattes by rembg, for the checkpoints that only it knows how to run.
+"""Mattes by rembg, for the checkpoints that only it knows how to run; imported when first used."""
 
-rembg is imported when first used: its first import on a machine compiles numba code for more than a minute.
-"""
-
+import importlib
 import importlib.util
 import os
 import sys
+import types
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 from ml.device import Device
+from ml.engines import onnx_runtime
 from ml.engines.resizing import resized
 from ml.errors import ModelUnavailable
 from ml.pixels import Matte, Pixels
@@ -32,24 +32,19 @@ class RembgMatting:
     does not find, so it is called only for a file that is there.
     """
 
-    def __init__(self, checkpoint_file: Path, cache_dir: Path, device: Device, threads: int) -> None:
+    def __init__(self, checkpoint_file: Path, device: Device, threads: int) -> None:
         self.checkpoint = checkpoint_file.stem
         if not checkpoint_file.is_file():
             raise FileNotFoundError(checkpoint_file)
-        sessions = import_rembg(cache_dir)
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        providers = ["CPUExecutionProvider"]
-        if device == "cuda" and "CUDAExecutionProvider" in onnxruntime.get_available_providers():
-            providers.insert(0, "CUDAExecutionProvider")
+        sessions = import_sessions()
         with _home(checkpoint_file.parent):
-            self._session = sessions.new_session(self.checkpoint, sess_opts=options, providers=providers)
+            self._session = sessions.new_session(
+                self.checkpoint,
+                sess_opts=onnx_runtime.session_options(threads),
+                providers=onnx_runtime.providers(device),
+            )
         network = self._session.inner_session
-        self.device: Device = "cuda" if "CUDAExecutionProvider" in network.get_providers() else "cpu"
+        self.device = onnx_runtime.device_of(network)
         height, width = network.get_inputs()[0].shape[2:]
         fixed = isinstance(height, int) and isinstance(width, int)
         self._size = (width, height) if fixed else (_USUAL_SIDE_PIXELS, _USUAL_SIDE_PIXELS)
@@ -61,21 +56,29 @@ class RembgMatting:
         return np.asarray(mask.convert("L"), np.float32) / np.float32(255)
 
 
-def import_rembg(cache_dir: Path) -> Any:
-    """rembg's sessions, with numba's compiled code kept in `cache_dir`. Raises ModelUnavailable.
+def import_sessions() -> Any:
+    """The module `rembg.session_factory`. Raises ModelUnavailable if rembg is not installed.
 
-    Called once where a checkpoint is installed, it spares the first call the compiling.
+    Importing rembg itself also imports what its alpha matting needs, which compiles numba code for more than
+    a minute the first time, so the sessions are imported without the package's own `__init__`.
     """
-    # Without onnxruntime, importing rembg ends the whole process.
-    if any(importlib.util.find_spec(name) is None for name in ("rembg", "onnxruntime")):
+    found = importlib.util.find_spec("rembg")
+    if found is None or importlib.util.find_spec("onnxruntime") is None:
         raise ModelUnavailable("rembg", _INSTALL)
-    if "numba" not in sys.modules:
-        # numba reads it once, and its own default is beside the sources, where nothing may be writable.
-        os.environ.setdefault("NUMBA_CACHE_DIR", str(cache_dir / "numba"))
+    name = "rembg.session_factory"
+    if name in sys.modules:
+        return sys.modules[name]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of its many dependencies
-        from rembg import session_factory
-    return session_factory
+        if "rembg" in sys.modules:
+            return importlib.import_module(name)
+        package = types.ModuleType("rembg")
+        package.__path__ = list(found.submodule_search_locations or ())
+        sys.modules["rembg"] = package
+        try:
+            return importlib.import_module(name)
+        finally:
+            del sys.modules["rembg"]  # whoever imports it later gets the whole of it
 
 
 @contextmanager

@@ -148,7 +148,8 @@ def _own_folder(models_dir: Path) -> Iterator[Path]:
     """
     for left in models_dir.glob(f"{_FOLDER_PREFIX}*"):
         shutil.rmtree(left, ignore_errors=True)
-    folder = Path(tempfile.mkdtemp(prefix=_FOLDER_PREFIX, dir=models_dir))
+    # In full: clients run inside it, where a relative path would mean another place.
+    folder = Path(tempfile.mkdtemp(prefix=_FOLDER_PREFIX, dir=models_dir.absolute()))
     try:
         yield folder
     finally:

@@ -18,6 +18,7 @@ _SURE_WITHIN = 0.1
 _UNSURE_WEIGHT = 1e-4
 # Standard deviation of sensor noise and compression in a colour channel of 0..1.
 _NOISE = 0.03
+_OTHER_SIDE = 0.3
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,11 @@ class ColorModels:
         place = np.clip(np.einsum("nc,nc->n", offset, line) / length, 0, 1)
         offset -= place[:, None] * line
         distance = np.einsum("nc,nc->n", offset, offset)
-        variance = place**2 * self.foreground_variance + (1 - place) ** 2 * self.background_variance
+        # At either end of the line the other side's variety still counts: a dark spot in a bright, spotted
+        # fur may well look like the dark background.
+        front, back = place**2, (1 - place) ** 2
+        variance = (front + _OTHER_SIDE * back) * self.foreground_variance
+        variance += (back + _OTHER_SIDE * front) * self.background_variance
         precision = length / (_NOISE**2 + variance + distance)
         prior_precision = 1 / prior_variance
         answer: Floats = (precision * place + prior_precision * prior) / (precision + prior_precision)

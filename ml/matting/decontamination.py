@@ -1,9 +1,9 @@
 """The foreground's own colours at soft edges, where a photo shows a mix of foreground and background.
 
-Blur fusion of Forte ("Approximate Fast Foreground Colour Estimation", ICIP 2021): the foreground's colour is
-taken from the surely-foreground colours around, weighted by alpha, and corrected by what the mixed pixel
-shows. The first, wide pass fetches colours from afar, the next ones bring them closer. All passes need only
-a small picture; the correction of the last one, which carries the detail, is made at full size.
+Blur fusion after Forte ("Approximate Fast Foreground Colour Estimation", ICIP 2021): a soft pixel's
+foreground colour is gathered from those around, the surer the more, and corrected by what the pixel shows.
+Wide windows fetch colours from afar, narrow ones bring them closer. Gathering needs only a small picture; the
+last correction, which carries the detail, is made at full size.
 """
 
 import cv2
@@ -15,12 +15,18 @@ from ml.pixels import Mask, Pixels
 
 Floats = NDArray[np.float32]
 
-# The small picture's longer side, and the passes' windows as fractions of it.
+# The small picture's longer side, and windows as fractions of it.
 _LONGEST = 768
 _WIDE_REDUCTION = 4
-_WIDE = 1 / 16
+_WIDE = (1 / 4, 1 / 16)
 _NARROW = 1 / 96
 _NARROWEST = 1 / 340
+# A pixel counts by this power of its share. The published method weighs by the share itself, which lets half
+# mixed pixels colour the result: on known composites the error is a tenth larger.
+_WIDE_POWER = 8
+_NARROW_POWER = 4
+# How much the colours gathered before count where nothing is within a window.
+_BEFORE = 3e-3
 
 
 def decontaminate(picture: Pixels, alpha: Mask, shown: Mask | None = None) -> Pixels:
@@ -56,36 +62,53 @@ def _surroundings(picture: Pixels, alpha: Mask) -> tuple[Floats, Floats]:
     longer = max(size)
     small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA).astype(np.float32)
     opacity = cv2.resize(alpha, size, interpolation=cv2.INTER_AREA).astype(np.float32)[..., None] / 255
-    foreground, background = _wide_pass(small, opacity, round(longer * _WIDE))
-    foreground, background = _fuse(small, foreground, background, opacity, round(longer * _NARROW))
-    return _blurred(foreground, background, opacity, round(longer * _NARROWEST))
+    foreground, background = _from_afar(small, opacity)
+    foreground, background = _gathered(
+        foreground, background, opacity, round(longer * _NARROW), _NARROW_POWER, (foreground, background)
+    )
+    foreground = _corrected(small, foreground, background, opacity)
+    return _gathered(
+        foreground, background, opacity, round(longer * _NARROWEST), _NARROW_POWER, (foreground, background)
+    )
 
 
-def _wide_pass(small: Floats, opacity: Floats, window_pixels: int) -> tuple[Floats, Floats]:
+def _from_afar(small: Floats, opacity: Floats) -> tuple[Floats, Floats]:
     height, width = small.shape[:2]
     size = (max(1, width // _WIDE_REDUCTION), max(1, height // _WIDE_REDUCTION))
     smaller = cv2.resize(small, size, interpolation=cv2.INTER_AREA)
-    smaller_opacity = cv2.resize(opacity, size, interpolation=cv2.INTER_AREA)[..., None]
-    window_pixels = max(3, window_pixels // _WIDE_REDUCTION)
-    foreground, background = _fuse(smaller, smaller, smaller, smaller_opacity, window_pixels)
-    return cv2.resize(foreground, (width, height)), cv2.resize(background, (width, height))
+    share = cv2.resize(opacity, size, interpolation=cv2.INTER_AREA)[..., None]
+    # Where even the widest window finds nothing, the mean of the whole picture has to do.
+    colors = (
+        (smaller * share).sum((0, 1)) / (share.sum() + 1e-6),
+        (smaller * (1 - share)).sum((0, 1)) / ((1 - share).sum() + 1e-6),
+    )
+    for window in _WIDE:
+        window_pixels = max(3, round(max(size) * window))
+        colors = _gathered(smaller, smaller, share, window_pixels, _WIDE_POWER, colors)
+    foreground = _corrected(smaller, *colors, share)
+    return cv2.resize(foreground, (width, height)), cv2.resize(colors[1], (width, height))
 
 
-def _fuse(
-    small: Floats, foreground: Floats, background: Floats, opacity: Floats, window_pixels: int
+def _gathered(
+    foreground: Floats,
+    background: Floats,
+    opacity: Floats,
+    window_pixels: int,
+    power: int,
+    before: tuple[Floats, Floats],
 ) -> tuple[Floats, Floats]:
-    """One pass: the colours around, and the foreground's corrected by what is seen."""
-    near, behind = _blurred(foreground, background, opacity, window_pixels)
-    seen = near + opacity * (small - opacity * near - (1 - opacity) * behind)
-    return np.clip(seen, 0, 255), behind
-
-
-def _blurred(
-    foreground: Floats, background: Floats, opacity: Floats, window_pixels: int
-) -> tuple[Floats, Floats]:
-    """Both colours averaged over a window, each weighted by its own share of the pixels."""
+    """Both colours averaged over a window, weighted by a power of their share of each pixel."""
     window = (max(1, window_pixels), max(1, window_pixels))
-    share = cv2.blur(opacity, window)[..., None]
-    near = cv2.blur(foreground * opacity, window) / (share + 1e-5)
-    behind = cv2.blur(background * (1 - opacity), window) / (1 - share + 1e-5)
-    return near, behind
+    answers = []
+    for colors, share, earlier in zip((foreground, background), (opacity, 1 - opacity), before, strict=True):
+        weight = cv2.pow(share, power)[..., None]
+        total = cv2.blur(weight, window)[..., None] + _BEFORE
+        answers.append((cv2.blur(colors * weight, window) + _BEFORE * earlier) / total)
+    return answers[0], answers[1]
+
+
+def _corrected(small: Floats, foreground: Floats, background: Floats, opacity: Floats) -> Floats:
+    """The foreground's colours, so that mixed with the background's they give what is seen."""
+    seen = foreground + opacity * (small - opacity * foreground - (1 - opacity) * background)
+    answer: Floats = np.clip(seen, 0, 255)
+    return answer

@@ -29,7 +29,7 @@ _CHECKPOINTS = (
         if checkpoint.tool == "bg-removal" and checkpoint.name not in (QUALITY, FAST)
     ),
 )
-# A network that is sure of less than this share of its picture saw no object, only texture.
+# An object covers at least this share of the picture, a hundredth of its width and height.
 _LEAST_SHARE = 1e-4
 
 
@@ -140,7 +140,9 @@ def _best_engine(context: Context) -> tuple["MattingEngine", list[str]]:
 
 
 def _check_found(matte: Matte) -> None:
-    if float((matte > 0.5).mean()) < _LEAST_SHARE:
+    from ml.engines.matting import SURE
+
+    if float((matte > SURE).mean()) < _LEAST_SHARE:
         raise NothingFound("No foreground was found in this picture.")
 
 

@@ -129,6 +129,7 @@ def test_processes_that_are_killed_20_times_charge_every_key_once(
 
 
 @pytest.mark.long
+@pytest.mark.timeout(3_600)
 def test_processes_that_are_killed_200_times_charge_every_key_once(
     migrated_database_url: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -52,6 +52,7 @@ def test_600_charges_by_8_threads_in_4_processes_sell_every_credit_once(migrated
 
 
 @pytest.mark.long
+@pytest.mark.timeout(3_600)
 def test_10_000_charges_by_52_threads_in_4_processes_sell_every_credit_once(
     migrated_database_url: str,
 ) -> None:

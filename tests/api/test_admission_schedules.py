@@ -118,6 +118,7 @@ def test_40_random_schedules_of_a_calls_life_charge_it_once_or_not_at_all(databa
 
 
 @pytest.mark.long
+@pytest.mark.timeout(3_600)
 def test_1000_random_schedules_of_a_calls_life_charge_it_once_or_not_at_all(database: Database) -> None:
     assert 300 < play(database, range(100, 1_100)) < 1_000
 
@@ -203,5 +204,6 @@ def test_40_requests_through_broken_connections_are_charged_once_each(database: 
 
 
 @pytest.mark.long
+@pytest.mark.timeout(3_600)
 def test_1000_requests_through_broken_connections_are_charged_once_each(database: Database) -> None:
     retry_everything(database, 1_000)

@@ -138,10 +138,12 @@ def test_three_backups_of_postgresql_under_100_writes_a_second(tmp_path: Path, p
 
 
 @pytest.mark.long
+@pytest.mark.timeout(3_600)
 def test_20_backups_of_sqlite_under_100_writes_a_second(tmp_path: Path, migrated_sqlite_file: Path) -> None:
     back_up_sqlite(tmp_path, migrated_sqlite_file, 20)
 
 
 @pytest.mark.long
+@pytest.mark.timeout(3_600)
 def test_20_backups_of_postgresql_under_100_writes_a_second(tmp_path: Path, postgres: Postgres) -> None:
     back_up_postgres(postgres, tmp_path, 20)

@@ -172,6 +172,8 @@ def test_closing_finishes_what_waits_and_refuses_what_comes_later(migrated_datab
     assert len({work.result() for work in works}) == 30
     with pytest.raises(ServiceUnavailable):
         database.submit(add)
+    with pytest.raises(ServiceUnavailable):
+        asyncio.run(database.read(add))
 
 
 def test_a_deadlock_is_resolved_by_trying_again(postgres: Postgres) -> None:
@@ -347,6 +349,24 @@ def test_only_databases_that_are_known_to_be_exact_are_accepted() -> None:
     for url in ("mysql://localhost/x", "sqlite://", "sqlite:///:memory:"):
         with pytest.raises(ValueError, match=r"SQLite|not supported"):
             Database(url)
+
+
+def test_the_old_name_of_postgresql_in_an_address_is_understood(postgres: Postgres) -> None:
+    name = postgres.create_database(template=postgres.migrated_template())
+    database = Database(postgres.url(name).replace("postgresql+psycopg", "postgres"))
+    assert count(database) == 0
+    database.close()
+    postgres.drop_database(name)
+
+
+def test_database_errors_tell_no_values(database: Database) -> None:
+    def work(session: Session) -> None:
+        account = make_account(session)
+        session.execute(update(Account).where(col(Account.id) == account.id).values(available=-12345))
+
+    error = database.submit(work).exception()
+    assert isinstance(error, IntegrityError)
+    assert "-12345" not in str(error).replace(str(error.orig), "")
 
 
 def test_time_comes_back_as_it_was_stored(database: Database) -> None:

@@ -5,7 +5,7 @@ import pytest
 from tests import mutants
 from tests.mutants import MUTANTS, Mutant
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(3_600)
 each_mutant = pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name.split(":")[0])
 
 

@@ -168,3 +168,50 @@ def test_a_period_asked_for_by_many_at_once_is_granted_once(database: Database) 
     with database.transaction() as session:
         assert session.get_one(Account, account.id).available == 15
         assert audit(session) == []
+
+
+def test_whoever_locks_an_account_waits_for_the_one_who_did_before(database: Database) -> None:
+    with database.transaction() as session:
+        account_id = make_account(session, credits=1).id
+    seen: list[int] = []
+
+    def look() -> None:
+        with database.transaction() as session:
+            seen.append(accounts.lock(session, account_id).available)
+
+    thread = threading.Thread(target=look)
+    with database.transaction() as session:
+        account = accounts.lock(session, account_id)
+        thread.start()
+        thread.join(timeout=0.2)
+        assert seen == []
+        make_hold(session, account)
+    thread.join()
+    assert seen == [0]
+
+
+def test_many_at_once_hold_the_last_credits_once_each(database: Database) -> None:
+    with database.transaction() as session:
+        account_id = make_account(session, credits=5).id
+    outcomes: list[str] = []
+
+    def hold() -> None:
+        for _ in range(3):
+            outcomes.append(
+                outcome_of(
+                    database,
+                    lambda session, account_id: make_hold(session, accounts.lock(session, account_id)),
+                    account_id,
+                )
+            )
+
+    threads = [threading.Thread(target=hold) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert Counter(outcomes) == {"done": 5, "InsufficientCredits": 13}
+    with database.transaction() as session:
+        after = session.get_one(Account, account_id)
+        assert (after.available, after.held) == (0, 5)
+        assert audit(session) == []

@@ -321,6 +321,19 @@ class TestFirstFrame:
         assert mean_difference(picture.pixels, PHOTO) < 4
 
 
+def test_too_little_memory_is_told_apart_from_damage() -> None:
+    program = (
+        "import resource, sys; from ml import codecs; from ml.errors import OutOfMemory\n"
+        "content = sys.stdin.buffer.read(); codecs.decode(content)\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (1 << 28, 1 << 28))\n"
+        "try: codecs.decode(content)\n"
+        "except OutOfMemory as error: print(error)"
+    )
+    content = photos.png_bytes(np.zeros((6000, 6000, 3), np.uint8))
+    answer = subprocess.run([sys.executable, "-c", program], input=content, capture_output=True)
+    assert b"not enough memory" in answer.stdout, answer.stderr
+
+
 class TestDamage:
     FILES: ClassVar = {
         "jpg": photos.jpeg_bytes(PHOTO),

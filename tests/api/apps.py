@@ -1,0 +1,86 @@
+"""The API inside the test's own process, for rules that depend on the clock. Its workers are not started."""
+
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+from fastapi import FastAPI
+from pydantic import SecretStr
+
+from api import keys
+from api.app import create_api
+from api.database import Database
+from api.migrations.upgrade import migrate
+from api.services import Services
+from api.settings import Settings
+from api.storage import Storage
+from billing import accounts
+from billing.plans import PlanName
+from ml.local import LocalBackend, LocalConfig
+
+T = TypeVar("T")
+
+SECRET = "a secret of thirty-two characters or more"
+
+
+class Clock:
+    """Stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.now = datetime(2026, 11, 22, 12, 0, 0, 250_000, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def move(self, **amount: float) -> None:
+        self.now += timedelta(**amount)
+
+
+@dataclass
+class LocalApi:
+    """An application without a network; `request` behaves like httpx's."""
+
+    app: FastAPI
+    services: Services
+    clock: Clock
+    _portal: BlockingPortal
+
+    def request(self, method: str, path: str, **options: Any) -> httpx.Response:
+        response: httpx.Response = self._portal.call(self._request, method, path, options)
+        return response
+
+    def call(self, work: Callable[..., Awaitable[T]], *arguments: Any) -> T:
+        """What `work` returns, run where the application runs."""
+        return self._portal.call(work, *arguments)
+
+    def new_key(self, email: str, plan: PlanName = PlanName.FREE) -> str:
+        """The API key of a new account."""
+        with self.services.database.transaction() as session:
+            account = accounts.create(session, email=email, plan=plan, now=self.clock())
+            return keys.create(session, account.id, "test", self.clock())[1]
+
+    async def _request(self, method: str, path: str, options: dict[str, Any]) -> httpx.Response:
+        transport = httpx.ASGITransport(self.app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            return await client.request(method, path, **options)
+
+
+@contextmanager
+def local_api(directory: Path, clock: Clock | None = None, **settings: Any) -> Iterator[LocalApi]:
+    """An API whose data lie in `directory`; opening it again there is a restart with other `settings`."""
+    clock = clock or Clock()
+    values: dict[str, Any] = {"secret_key": SecretStr(SECRET), "data_dir": directory, **settings}
+    configured = Settings(_env_file=None, **values)
+    migrate(configured.database_address)
+    database = Database(configured.database_address)
+    backend = LocalBackend(LocalConfig(directory / "models", directory / "cache", workers=1))
+    services = Services.of(configured, database, Storage(directory / "images"), backend, clock=clock)
+    with start_blocking_portal() as portal:
+        yield LocalApi(create_api(services, configured), services, clock, portal)
+        portal.call(services.authenticator.close)
+    database.close()

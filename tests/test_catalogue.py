@@ -1,0 +1,62 @@
+"""`Params` is the one source: the catalogue, the OpenAPI page and the README repeat it and nothing else."""
+
+from typing import Any
+
+import pytest
+
+from api import reference
+from ml.catalogue import TOOLS
+from tests import documented
+from tests.api.apps import local_api
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    with local_api(tmp_path_factory.mktemp("catalogue")) as api:
+        return {path: api.request("GET", path).json() for path in ("/api/tools", "/openapi.json")}
+
+
+def test_the_catalogue_lists_the_tools_in_their_order(served: dict[str, Any]) -> None:
+    assert [tool["name"] for tool in served["/api/tools"]["data"]] == list(TOOLS)
+
+
+@pytest.mark.parametrize("name", TOOLS)
+def test_the_catalogue_repeats_the_parameters(served: dict[str, Any], name: str) -> None:
+    entry = next(tool for tool in served["/api/tools"]["data"] if tool["name"] == name)
+    assert entry["parameters"] == TOOLS[name].params.model_json_schema()
+    assert entry["title"] == TOOLS[name].title
+    assert entry["path"] in served["/openapi.json"]["paths"]
+
+
+@pytest.mark.parametrize("name", TOOLS)
+def test_catalogue_and_openapi_page_describe_each_parameter_alike(served: dict[str, Any], name: str) -> None:
+    entry = next(tool for tool in served["/api/tools"]["data"] if tool["name"] == name)
+    operation = served["/openapi.json"]["paths"][entry["path"]]["post"]
+    form = operation["requestBody"]["content"]["multipart/form-data"]["schema"]
+    for parameter, described in entry["parameters"]["properties"].items():
+        # FastAPI leaves out what is null.
+        assert form["properties"][parameter] == {
+            part: one for part, one in described.items() if one is not None
+        }
+
+
+@pytest.mark.parametrize("name", TOOLS)
+def test_every_parameter_is_described_and_reads_text(name: str) -> None:
+    params = TOOLS[name].params
+    for parameter, field in params.model_fields.items():
+        assert field.description, parameter
+        assert not field.is_required(), f"{parameter}: a form without it is a good form"
+
+
+def test_the_readme_has_the_table_of_today() -> None:
+    present = documented.README.read_text()
+    assert documented.with_tools(present) == present, "make docs writes it again"
+
+
+def test_the_table_names_every_parameter() -> None:
+    table = reference.tools_markdown()
+    for tool in TOOLS.values():
+        for parameter in tool.params.model_fields:
+            assert f"| `{parameter}` |" in table
+        for file in tool.files:
+            assert f"| `{file.name}` |" in table
