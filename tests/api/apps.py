@@ -1,4 +1,4 @@
-"""The API inside the test's own process, for rules that depend on the clock. Its workers are not started."""
+"""The API inside the test's own process, for rules that depend on the clock."""
 
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -71,16 +71,26 @@ class LocalApi:
 
 
 @contextmanager
-def local_api(directory: Path, clock: Clock | None = None, **settings: Any) -> Iterator[LocalApi]:
-    """An API whose data lie in `directory`; opening it again there is a restart with other `settings`."""
+def local_api(
+    directory: Path, clock: Clock | None = None, has_workers: bool = False, **settings: Any
+) -> Iterator[LocalApi]:
+    """An API whose data lie in `directory`; opening it again there is a restart with other `settings`.
+
+    Without workers a call waits for ever, so only refusals can be tried.
+    """
     clock = clock or Clock()
     values: dict[str, Any] = {"secret_key": SecretStr(SECRET), "data_dir": directory, **settings}
     configured = Settings(_env_file=None, **values)
     migrate(configured.database_address)
     database = Database(configured.database_address)
-    backend = LocalBackend(LocalConfig(directory / "models", directory / "cache", workers=1))
+    workers = LocalConfig(directory / "models", directory / "cache", workers=1, warm_up=False)
+    backend = LocalBackend(workers)
+    if has_workers:
+        backend.start()
     services = Services.of(configured, database, Storage(directory / "images"), backend, clock=clock)
     with start_blocking_portal() as portal:
         yield LocalApi(create_api(services, configured), services, clock, portal)
         portal.call(services.authenticator.close)
+    if has_workers:
+        backend.close()
     database.close()

@@ -5,6 +5,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import datetime
 from typing import Any
 
 import httpx
@@ -12,6 +13,7 @@ import numpy as np
 import psutil
 import pytest
 
+from billing.models import Account
 from billing.plans import PlanName
 from tests.api.calling import code_of, crop, small_picture
 from tests.api.raw_client import RawClient
@@ -134,10 +136,8 @@ def test_who_joins_a_waiting_call_keeps_it_alive_when_the_first_caller_leaves(
     fields = {"width": "10", "height": "10"}
     client = leaving_client(one_worker, customer, picture, fields)
     until(lambda: queue(one_worker) == (1, 1))
-    joined = threads.submit(crop, one_worker, customer, picture)
-    # It has joined when its call of the rate is taken: the third of this account.
-    until(lambda: rate_remaining(one_worker, customer) <= 120 - 3)
-    time.sleep(0.3)
+    joined = join(threads, one_worker, customer, lambda: crop(one_worker, customer, picture))
+    time.sleep(0.3)  # from its admission to its waiting
     client.close()
     answer = joined.result()
     assert (answer.status_code, answer.headers["x-credits-charged"]) == (200, "0")
@@ -145,10 +145,19 @@ def test_who_joins_a_waiting_call_keeps_it_alive_when_the_first_caller_leaves(
     assert one_worker.balance(customer) == (498, 0)
 
 
-def rate_remaining(server: RunningServer, customer: Customer) -> int:
-    """From a refusal before the body is read, which takes nothing from the rate."""
-    with server.client(customer) as client:
-        return int(client.post("/api/tools/crop").headers["x-ratelimit-remaining"])
+def join(
+    threads: ThreadPoolExecutor, server: RunningServer, customer: Customer, call: Callable[[], httpx.Response]
+) -> "Future[httpx.Response]":
+    """An identical call of one that is under way, admitted when this returns."""
+
+    def full_at() -> datetime | None:
+        with server.database.transaction() as session:
+            return session.get_one(Account, customer.account_id).rate_full_at
+
+    before = full_at()
+    joined = threads.submit(call)
+    until(lambda: full_at() != before)  # it has taken its call of the rate
+    return joined
 
 
 def test_more_calls_at_once_than_the_plan_allows_are_429(
@@ -178,6 +187,20 @@ def test_the_call_of_a_killed_worker_is_500_costs_nothing_and_the_next_one_works
     assert one_worker.balance(customer) == (500, 0)
     until(lambda: httpx.get(f"{one_worker.address}/readyz").status_code == 200)
     assert crop(one_worker, customer).status_code == 200
+
+
+def test_who_joined_a_call_that_fails_gets_its_failure_and_pays_nothing(
+    one_worker: RunningServer, customer: Customer, threads: ThreadPoolExecutor
+) -> None:
+    first = slow_call(threads, one_worker, customer)
+    joined = join(threads, one_worker, customer, lambda: crop_slowly(one_worker, customer))
+    time.sleep(0.3)  # from its admission to its waiting
+    for worker in psutil.Process(one_worker.process.pid).children(recursive=True):
+        worker.send_signal(signal.SIGKILL)
+    answers = [first.result(), joined.result()]
+    assert {code_of(answer) for answer in answers} == {"PROCESSING_FAILED"}
+    assert one_worker.balance(customer) == (500, 0)
+    until(lambda: httpx.get(f"{one_worker.address}/readyz").status_code == 200)
 
 
 def test_a_server_that_is_told_to_stop_finishes_its_calls_first(

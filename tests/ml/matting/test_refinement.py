@@ -105,4 +105,4 @@ def test_memory_for_12_megapixels_is_bounded() -> None:
     growth_bytes, picture_bytes = map(int, ran.stdout.split())
     assert picture_bytes == 36_000_000
     # The answers take 48 MB; the floats of a whole picture would take 144 MB each.
-    assert growth_bytes < 260_000_000
+    assert growth_bytes < 180_000_000
