@@ -31,7 +31,7 @@ class Settings(BaseSettings):
     secret_key_previous: SecretStr | None = Field(None, description="A retired key that is still accepted.")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="cuda fails loudly if there is none.")
     workers: int | None = Field(
-        None, ge=1, le=64, description="Worker processes; default: one a core, at least 2."
+        None, ge=1, le=64, description="Worker processes; default: one a core and 2 GiB, at least 2."
     )
     worker_memory_mb: int = Field(4096, ge=512, description="MiB a worker may use before it is replaced.")
     queue_size: int = Field(256, ge=1, description="Calls that may wait for a worker.")

@@ -24,6 +24,7 @@ from ml import checkpoints
 from ml import device as devices
 from ml.backend import BackendState, EngineState, Progress, ToolAnswer, ToolCall
 from ml.catalogue import TOOLS
+from ml.checkpoints import Profile
 from ml.errors import ModelUnavailable, Overloaded
 from ml.supervision.desk import Desk
 from ml.supervision.messages import WorkerConfig
@@ -181,7 +182,8 @@ class LocalBackend:
         for name in tool.checkpoints:
             if checkpoints.installed(self._config.models_dir, name):
                 installed.append(name)
-            else:
+            elif checkpoints.CHECKPOINTS[name].profile is Profile.EMBEDDED:
+                # The optional ones are choices: that they are not here is nothing to mend.
                 missing.append(str(ModelUnavailable(name, checkpoints.CHECKPOINTS[name].command)))
         return EngineState(
             tool=tool.name,

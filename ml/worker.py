@@ -206,12 +206,15 @@ def _make_engines(config: WorkerConfig) -> Any:
 
 def _warm_up(perform: Perform, engines: Any) -> None:
     """Run the most used tool once on a small picture: imports, checkpoint and codecs are then loaded."""
-    from PIL import Image
+    from PIL import Image, ImageDraw
 
     from ml.catalogue import TOOLS
 
     picture = io.BytesIO()
-    Image.radial_gradient("L").convert("RGB").save(picture, "PNG")
+    # A plain ball: something that is found, so that the refining and the encoding are warm too.
+    scene = Image.new("RGB", (256, 256), "white")
+    ImageDraw.Draw(scene).ellipse((64, 64, 192, 192), fill="crimson")
+    scene.save(picture, "PNG")
     call = ToolCall("bg-removal", TOOLS["bg-removal"].params(), {"image": picture.getvalue()})
     try:
         perform(call, engines, lambda _stage, _fraction: None)

@@ -162,7 +162,8 @@ def running_server(directory: Path, settings: dict[str, str]) -> Iterator[Runnin
 
 def _start(data_dir: Path, settings: dict[str, str]) -> RunningServer:
     data_dir.mkdir(parents=True, exist_ok=True)
-    log = data_dir / "server.log"
+    # One file a process, because several may share a data directory.
+    log = data_dir / f"server-{len(list(data_dir.glob('server-*.log')))}.log"
     environment = {name: value for name, value in os.environ.items() if not name.startswith("BGERASER_")}
     environment |= {
         "BGERASER_DATA_DIR": str(data_dir),

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from api.errors import ServiceUnavailable
 from api.settings import MissingSecret, Settings
 
 SAMPLE = Path(__file__).parent / "static" / "samples" / "coffee.jpg"
@@ -18,18 +19,19 @@ def serve(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 = any free one.")] = 8000,
 ) -> None:
     """Serve the REST API. Brings the database up to date first."""
-    # Imported here: the web server is not needed for any other command.
+    # Imported here: no other command needs the web server.
     import uvicorn
 
-    settings = Settings()
-    try:
-        _ = settings.signing_secret  # a missing secret must stop the start, not the first call
-    except MissingSecret as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(1) from None
-
     from api.http_protocol import HttpProtocol
+    from ml.device import NoCudaDevice
     from web.app import create_app
+
+    try:
+        settings = Settings()
+        application = create_app(settings)
+    except (MissingSecret, NoCudaDevice, ServiceUnavailable, ValueError) as error:
+        typer.echo(f"bgeraser cannot start: {error}", err=True)
+        raise typer.Exit(1) from None
 
     class Server(uvicorn.Server):
         """Greets the operator once the socket listens, with the port that was really taken."""
@@ -40,7 +42,7 @@ def serve(
                 _greet(host, self.servers[0].sockets[0].getsockname()[1], settings)
 
     config = uvicorn.Config(
-        create_app(settings),
+        application,
         host=host,
         port=port,
         log_config=None,  # structlog writes every line

@@ -12,15 +12,20 @@ from alembic import command
 from alembic.config import Config
 from filelock import FileLock
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
 
 from api import connections
+from api.errors import ServiceUnavailable
 
 # Any number that no other program takes in the same PostgreSQL database: "bgeraser" in ASCII.
 _LOCK_NUMBER = int.from_bytes(b"bgeraser", "big", signed=True)
 
 
 def migrate(url: str, revision: str = "head") -> None:
-    """Upgrades the database at `url`, which it creates if it is an SQLite file; a second caller waits."""
+    """Upgrades the database at `url`, which it creates if it is an SQLite file; a second caller waits.
+
+    Raises ServiceUnavailable if the database is gone, locked or full.
+    """
     _alembic(url, lambda config: command.upgrade(config, revision))
 
 
@@ -37,9 +42,14 @@ def write_revision(url: str, message: str) -> None:
 def _alembic(url: str, run: Callable[[Config], object]) -> None:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
-    with locked_connection(url) as connection:
-        config.attributes["connection"] = connection
-        run(config)
+    try:
+        with locked_connection(url) as connection:
+            config.attributes["connection"] = connection
+            run(config)
+    except DBAPIError as error:
+        if not connections.is_outage(error, writing=True):
+            raise
+        raise ServiceUnavailable("The database cannot be used: it is gone, locked or full.") from error
 
 
 @contextmanager

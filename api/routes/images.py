@@ -77,7 +77,9 @@ async def remove(image_id: str, request: Request, access: KeyHolder, services: S
 async def fetch(image_id: str, request: Request, services: ServicesOf) -> Response:
     """The picture of a signed address. Who has the address needs no key."""
     now = services.clock()
-    services.signer.verify(image_id, request.query_params.multi_items(), now)
+    width = services.signer.verify(image_id, request.query_params.multi_items(), now)
+    if width is not None:
+        raise NotFound("There is no preview of this picture.")
     image = await services.database.read(lambda session: images.find(session, services, None, image_id))
     path = services.storage.path(image.id)
     if not await asyncio.to_thread(path.is_file):

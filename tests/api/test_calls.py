@@ -238,6 +238,7 @@ def test_identical_calls_on_two_server_processes_are_one_call(
 ) -> None:
     first = start_server(BGERASER_WORKERS="1")
     second = start_server(data_dir=first.data_dir, BGERASER_WORKERS="1")
+    assert first.address != second.address
     customer = first.new_customer(PlanName.BUSINESS)
     running = slow_call(threads, first, customer)
     joined = threads.submit(crop_slowly, second, customer)

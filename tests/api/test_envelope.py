@@ -4,9 +4,11 @@ import json
 import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
+from fastapi import HTTPException
+from pydantic import BaseModel
 from starlette.responses import StreamingResponse
 
 from api import logs
@@ -70,6 +72,27 @@ def test_a_signature_never_reaches_the_log(api: LocalApi, logged: Logged) -> Non
     written = read()
     assert '"path": "/api/images/img_aaaaaaaaaaaa"' in written
     assert "not-to-be-logged" not in written
+
+
+def test_frameworks_errors_have_our_shape_too(api: LocalApi) -> None:
+    class Order(BaseModel):
+        number: int
+
+    async def order(wanted: Order, page: int) -> None:
+        raise HTTPException(status_code=503, detail=f"{wanted.number} on {page}")
+
+    api.app.add_api_route("/api/order", order, methods=["POST"])
+
+    def post(page: str = "1", **body: Any) -> tuple[int, str, str | None]:
+        answer = api.request("POST", "/api/order", params={"page": page}, **body)
+        return answer.status_code, code_of(answer), answer.json()["error"]["param"]
+
+    assert post(json={"number": 1}) == (503, "SERVICE_UNAVAILABLE", None)
+    assert post(json={"number": "one"}) == (422, "INVALID_PARAMETER", "number")
+    assert post("first", json={"number": 1}) == (422, "INVALID_PARAMETER", "page")
+    assert post(content=b"{", headers={"Content-Type": "application/json"})[:2] == (422, "INVALID_PARAMETER")
+    # FastAPI's own reader of bodies meets our limit.
+    assert post(json={"number": "1" * 2_000_000}) == (413, "FILE_TOO_LARGE", None)
 
 
 def test_a_page_keeps_the_headers_it_sets_itself(api: LocalApi) -> None:
