@@ -4,8 +4,6 @@ Coordinates are pixels of the upright picture, x to the right, y down, from its 
 allowed.
 """
 
-import json
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -13,6 +11,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator
 from pydantic_core import PydanticCustomError
 
+from ml import json_fields
 from ml.errors import BadParameter
 
 MOST_POINTS = 64
@@ -34,20 +33,16 @@ def _read_json(text: str) -> Any:
     if len(text) > _MOST_TEXT:
         raise PydanticCustomError("json", "is too long")
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
+        return json_fields.read_json(text)
+    except ValueError:
         raise PydanticCustomError("json", "must be JSON") from None
 
 
 def _numbers(value: Any) -> tuple[float, ...] | None:
     """The finite numbers of a list; None if it is anything else. True and false are no numbers here."""
-    if not isinstance(value, list | tuple):
+    if not isinstance(value, list | tuple) or not all(map(json_fields.is_finite_number, value)):
         return None
-    try:
-        numbers = tuple(float(one) for one in value if isinstance(one, int | float) and type(one) is not bool)
-    except OverflowError:
-        return None
-    return numbers if len(numbers) == len(value) and all(map(math.isfinite, numbers)) else None
+    return tuple(map(float, value))
 
 
 def _read_clicks(value: Any) -> Any:

@@ -42,7 +42,11 @@ def refused(response: httpx.Response, *allowed: tuple[int, str]) -> None:
 
 
 #: What a tool cannot do without, by its address: its parameters are looked at before any picture is.
-NEEDED = {"/api/tools/magic-select": {"auto": "true"}}
+NEEDED = {
+    "/api/tools/magic-select": {"auto": "true"},
+    "/api/tools/generative-expand": {"left": "10"},
+    "/api/tools/brush": {"op": "erase"},
+}
 
 
 def tool_with_a_strangers_picture(house: House, method: str, path: str) -> None:

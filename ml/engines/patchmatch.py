@@ -1,0 +1,305 @@
+"""PatchMatch: for each small patch of a hole, the patch elsewhere in the picture that fits best.
+
+After Barnes et al., "PatchMatch: A Randomized Correspondence Algorithm" (2009), with the texture channel of
+Newson et al., "Non-Local Patch-Based Image Inpainting" (IPOL, 2017). Written for whole arrays at a time:
+every step compares all patches with one candidate each, so that it can be stopped between any two of them.
+
+Places are (row, column). An offset leads from a patch of the hole to the one it is copied from; neighbours
+of the same offset copy a connected piece of the picture, which is what keeps textures and edges whole.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+from ml import pyramid
+from ml.engines import textures
+from ml.pixels import Pixels
+from ml.pyramid import Level, Region
+
+Offsets = NDArray[np.int32]  # one entry a patch
+Costs = NDArray[np.float32]
+
+_IMPOSSIBLE = np.float32(1e9)
+# So many patches are compared at a time: their pixels fit the processor's cache.
+_PATCHES_AT_ONCE = 16_384
+# The votes of so many rows are held as floats at a time.
+_ROWS_AT_ONCE = 512
+_NEIGHBOURS = ((0, 1), (0, -1), (1, 0), (-1, 0))
+
+
+@dataclass(frozen=True)
+class Charges:
+    """What a copy costs besides its patch's mean difference (0..255)."""
+
+    row: float  # for each pixel between the rows of copy and original: floors stay low, skies high
+    seam: float  # for each of four neighbours that is copied from somewhere else
+    crowding: float  # for each time that the same place is copied again: no wallpaper
+    most_crowding: float  # however often it is
+
+
+class PatchField:
+    """The patches that touch `painted`, one at every `stride` pixels, and where each is copied from."""
+
+    def __init__(
+        self,
+        level: Level,
+        painted: Region,
+        radius: int,
+        stride: int,
+        charges: Charges,
+        place_charges: NDArray[np.float32] | None = None,
+    ) -> None:
+        """`place_charges` (H x W): what it costs to copy from there. Without, texture does not count."""
+        self.radius = radius
+        self.stride = stride
+        self.painted = painted
+        self._charges = charges
+        self._size = 2 * radius + 1
+        self._height, self._width = painted.shape
+        self._valid = level.sources(radius)
+        blank = np.zeros(painted.shape, np.uint8)
+        texture = blank if place_charges is None else textures.texture(level)
+        self._canvas = self._padded(np.dstack([level.colors, texture]))
+        self._sources = self._windows(self._canvas)
+        touched = cv2.dilate(painted.astype(np.uint8), np.ones((self._size, self._size), np.uint8))
+        grid = touched[::stride, ::stride] > 0
+        self._grid_rows, self._grid_columns = np.nonzero(grid)
+        self.rows = (self._grid_rows * stride).astype(np.int32)
+        self.columns = (self._grid_columns * stride).astype(np.int32)
+        self.count = len(self.rows)
+        self._index = np.full(grid.shape, -1, np.int32)
+        self._index[grid] = np.arange(self.count, dtype=np.int32)
+        self._beside = [self._neighbour(step) for step in _NEIGHBOURS]
+        self.down: Offsets = np.zeros(self.count, np.int32)
+        self.right: Offsets = np.zeros(self.count, np.int32)
+        self.costs: Costs = np.full(self.count, _IMPOSSIBLE, np.float32)
+        self._patches: Pixels = np.empty((0, 0), np.uint8)
+        self._known: Pixels | None = None  # compares only these pixels of each patch, if given
+        self._known_counts: Costs = np.empty(0, np.float32)
+        self._place_charges = place_charges
+        self._crowding: NDArray[np.float32] | None = None
+        self._crowding_shares: Costs = np.empty(0, np.float32)
+
+    # Where copies come from -------------------------------------------------------------------------------
+
+    def start_anywhere(self, random: np.random.Generator) -> None:
+        """Each patch from a place of its own, drawn at random."""
+        rows, columns = np.nonzero(self._valid)
+        drawn = random.integers(0, len(rows), self.count)
+        self.down = (rows[drawn] - self.rows).astype(np.int32)
+        self.right = (columns[drawn] - self.columns).astype(np.int32)
+
+    def start_from(self, coarse: "PatchField", factor: int) -> None:
+        """What was found at 1/`factor` of the size, enlarged. Patches beyond it continue its nearest ones."""
+        grid_rows = np.minimum(self.rows // factor // coarse.stride, coarse._index.shape[0] - 1)
+        grid_columns = np.minimum(self.columns // factor // coarse.stride, coarse._index.shape[1] - 1)
+        nearest = coarse._nearest_index()[grid_rows, grid_columns]
+        self.down = coarse.down[nearest] * factor
+        self.right = coarse.right[nearest] * factor
+        self._move_into_sources()
+
+    def compare_with(self, current: Pixels, known: Region | None = None) -> None:
+        """Take `current` (H x W x 4) as what the patches look like now; `known`: only these pixels count."""
+        windows = self._windows(self._padded(current))
+        self._patches = windows[self.rows, self.columns].reshape(self.count, -1).view(np.uint8)
+        self._known = None
+        if known is not None:
+            plane = np.where(known, np.uint8(255), np.uint8(0))
+            flags = self._windows(self._padded(np.dstack([plane] * 4)))
+            self._known = flags[self.rows, self.columns].reshape(self.count, -1).view(np.uint8)
+            self._known_counts = np.maximum((self._known > 0).sum(axis=1), 1).astype(np.float32)
+        self.costs = self._costs(np.arange(self.count), self.down, self.right)
+
+    def charge_crowding(self, random: np.random.Generator | None) -> None:
+        """From the next comparison on, charge for places that are copied several times; None: do not."""
+        self._crowding = None
+        if random is None:
+            return
+        uses = np.zeros((self._height, self._width), np.float32)
+        np.add.at(uses, (self.rows + self.down, self.columns + self.right), np.float32(self.stride**2))
+        uses = cv2.blur(uses, (self._size, self._size), borderType=cv2.BORDER_CONSTANT)
+        self._crowding = np.clip(self._charges.crowding * (uses - 1), 0, self._charges.most_crowding)
+        # Not all alike, or all would leave a crowded place for the same next one.
+        self._crowding_shares = random.uniform(0, 2, self.count).astype(np.float32)
+
+    # Searching --------------------------------------------------------------------------------------------
+
+    def propagate(self, jump: int) -> None:
+        """Try what the patches `jump` places away found: good pieces grow."""
+        for down, right in _NEIGHBOURS:
+            neighbours = self._neighbour((down * jump, right * jump))
+            chosen = self._differing(neighbours)
+            self._try(chosen, self.down[neighbours[chosen]], self.right[neighbours[chosen]])
+
+    def search(self, random: np.random.Generator, reach: int) -> None:
+        """Try places at random around what was found, first up to `reach` pixels away, then ever nearer."""
+        everything = np.arange(self.count)
+        while reach >= 1:
+            jitter = random.integers(-reach, reach + 1, (2, self.count), dtype=np.int32)
+            self._try(everything, self.down + jitter[0], self.right + jitter[1])
+            reach //= 2
+
+    def join(self) -> None:
+        """Let patches take a neighbour's offset where the seam saved is worth a worse fit."""
+        for neighbours in self._beside:
+            for parity in (0, 1):  # no two neighbours at once, or they would swap for ever
+                chosen = self._differing(neighbours)
+                chosen = chosen[(self._grid_rows[chosen] + self._grid_columns[chosen]) % 2 == parity]
+                down, right = self.down[neighbours[chosen]], self.right[neighbours[chosen]]
+                costs = self._costs(chosen, down, right)
+                before = self.costs[chosen] + self._seams(chosen, self.down[chosen], self.right[chosen])
+                better = costs + self._seams(chosen, down, right) < before
+                self._take(chosen[better], down[better], right[better], costs[better])
+
+    # The answer -------------------------------------------------------------------------------------------
+
+    def painted_over(self, sharpness: float, trust: Costs | None = None) -> Pixels:
+        """The picture (H x W x 4, colours and texture) with `painted` made of the copies.
+
+        Every pixel is the mean of the patches over it, the better ones counting more; `sharpness` times the
+        usual cost is where they cease to. `trust` weighs each patch besides.
+        """
+        limit = max(float(np.percentile(self.costs, 75)) * sharpness, 0.5) if self.count else 1.0
+        weights = np.exp(-((self.costs / limit) ** 2) / 2) + np.float32(1e-6)
+        weights = (weights if trust is None else weights * trust).astype(np.float32)
+        border = self.radius
+        answer = self._canvas[border : border + self._height, border : border + self._width].copy()
+        for top in range(0, self._height, _ROWS_AT_ONCE):
+            bottom = min(self._height, top + _ROWS_AT_ONCE)
+            if self.painted[top:bottom].any():
+                columns, votes = self._votes(top, bottom, weights)
+                painted = self.painted[top:bottom, columns]
+                answer[top:bottom, columns][painted] = votes[painted]
+        return answer
+
+    def offsets(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """For each pixel (H x W) where it is copied from, by its nearest patch."""
+        rows = np.minimum((np.arange(self._height) + self.stride // 2) // self.stride, len(self._index) - 1)
+        columns = (np.arange(self._width) + self.stride // 2) // self.stride
+        columns = np.minimum(columns, self._index.shape[1] - 1)
+        nearest = self._nearest_index()[np.ix_(rows, columns)]
+        return self.down[nearest], self.right[nearest]
+
+    @property
+    def known_shares(self) -> Costs:
+        """How much of each patch was known in the last comparison, 0..1."""
+        return self._known_counts / np.float32(self._size**2 * 4)
+
+    # Inside -----------------------------------------------------------------------------------------------
+
+    def _padded(self, four_channels: Pixels) -> Pixels:
+        border = (self.radius,) * 4
+        return np.ascontiguousarray(cv2.copyMakeBorder(four_channels, *border, cv2.BORDER_REFLECT_101))
+
+    def _windows(self, padded: Pixels) -> NDArray[np.uint32]:
+        """All patches by their centre's place, a pixel's four channels as one number; a view."""
+        whole: NDArray[np.uint32] = padded.view(np.uint32)[..., 0]
+        return sliding_window_view(whole, (self._size, self._size))
+
+    def _neighbour(self, step: tuple[int, int]) -> NDArray[np.int32]:
+        """The number of the patch `step` grid places away, for each patch; -1 where there is none."""
+        rows, columns = self._grid_rows + step[0], self._grid_columns + step[1]
+        height, width = self._index.shape
+        inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
+        found = self._index[np.clip(rows, 0, height - 1), np.clip(columns, 0, width - 1)]
+        return np.where(inside, found, np.int32(-1))
+
+    def _differing(self, neighbours: NDArray[np.int32]) -> NDArray[np.int64]:
+        """The patches whose neighbour is copied from somewhere else."""
+        other = (self.down[neighbours] != self.down) | (self.right[neighbours] != self.right)
+        return np.flatnonzero((neighbours >= 0) & other)
+
+    def _seams(self, chosen: NDArray[np.int64], down: Offsets, right: Offsets) -> Costs:
+        """The charge if the chosen patches had these offsets."""
+        seams = np.zeros(len(chosen), np.float32)
+        for neighbours in self._beside:
+            beside = neighbours[chosen]
+            seams += (beside >= 0) & ((self.down[beside] != down) | (self.right[beside] != right))
+        return seams * np.float32(self._charges.seam)
+
+    def _try(self, chosen: NDArray[np.int64], down: Offsets, right: Offsets) -> None:
+        costs = self._costs(chosen, down, right)
+        better = costs < self.costs[chosen]
+        self._take(chosen[better], down[better], right[better], costs[better])
+
+    def _take(self, chosen: NDArray[np.int64], down: Offsets, right: Offsets, costs: Costs) -> None:
+        self.down[chosen] = down
+        self.right[chosen] = right
+        self.costs[chosen] = costs
+
+    def _costs(self, chosen: NDArray[np.int64], down: Offsets, right: Offsets) -> Costs:
+        """What copying the chosen patches from there would cost."""
+        rows, columns = self.rows[chosen] + down, self.columns[chosen] + right
+        inside = (rows >= 0) & (rows < self._height) & (columns >= 0) & (columns < self._width)
+        np.clip(rows, 0, self._height - 1, out=rows)
+        np.clip(columns, 0, self._width - 1, out=columns)
+        possible = np.flatnonzero(inside & self._valid[rows, columns])
+        answer = np.full(len(chosen), _IMPOSSIBLE, np.float32)
+        for start in range(0, len(possible), _PATCHES_AT_ONCE):
+            some = possible[start : start + _PATCHES_AT_ONCE]
+            copies = self._sources[rows[some], columns[some]].reshape(len(some), -1).view(np.uint8)
+            answer[some] = self._differences(chosen[some], copies)
+        answer += np.float32(self._charges.row) * np.abs(down)
+        if self._place_charges is not None:
+            answer += self._place_charges[rows, columns]
+        if self._crowding is not None:
+            answer += self._crowding[rows, columns] * self._crowding_shares[chosen]
+        return answer
+
+    def _differences(self, chosen: NDArray[np.int64], copies: Pixels) -> Costs:
+        """The mean difference of each chosen patch to its copy, 0..255."""
+        difference = cv2.absdiff(copies, self._patches[chosen])
+        counts: Costs | int = difference.shape[1]
+        if self._known is not None:
+            difference = cv2.bitwise_and(difference, self._known[chosen])
+            counts = self._known_counts[chosen]
+        sums: Costs = cv2.reduce(difference, 1, cv2.REDUCE_SUM, dtype=cv2.CV_32S)[:, 0]
+        return (sums / counts).astype(np.float32)
+
+    def _votes(self, top: int, bottom: int, weights: Costs) -> tuple[slice, Pixels]:
+        """Rows `top` to `bottom` as the weighted mean of all patches over them, and of which columns."""
+        first, last = np.searchsorted(self.rows, (top - self.radius, bottom + self.radius))
+        some = slice(first, last)
+        copies = self._sources[self.rows[some] + self.down[some], self.columns[some] + self.right[some]]
+        left, right = int(self.columns[some].min()), int(self.columns[some].max())
+        width = right - left + self._size
+        height = bottom - top + 4 * self.radius
+        sums = np.zeros((height * width, 4), np.float32)
+        totals = np.zeros((height * width, 1), np.float32)
+        corners = (self.rows[some] - (top - self.radius)) * width + (self.columns[some] - left)
+        weight = weights[some, None]
+        for row in range(self._size):
+            for column in range(self._size):
+                places = corners + (row * width + column)
+                sums[places] += _channels(copies[:, row, column]) * weight
+                totals[places] += weight
+        sums /= np.maximum(totals, np.float32(1e-12))
+        columns = slice(max(0, left - self.radius), min(self._width, right + self.radius + 1))
+        begin = columns.start - left + self.radius
+        inner = np.s_[2 * self.radius :, begin : begin + columns.stop - columns.start]
+        mean = sums.reshape(height, width, 4)[inner][: bottom - top]
+        return columns, np.clip(np.rint(mean), 0, 255).astype(np.uint8)
+
+    def _nearest_index(self) -> NDArray[np.int32]:
+        """For each place of the grid the number of the patch there, or of the nearest one."""
+        rows, columns = np.ogrid[: self._index.shape[0], : self._index.shape[1]]
+        return self._index[pyramid.nearest(self._index >= 0, rows, columns)]
+
+    def _move_into_sources(self) -> None:
+        """Enlarged offsets may miss by a pixel or two: then the nearest valid place is taken."""
+        rows = np.clip(self.rows + self.down, 0, self._height - 1)
+        columns = np.clip(self.columns + self.right, 0, self._width - 1)
+        wrong = ~self._valid[rows, columns]
+        if wrong.any():
+            rows[wrong], columns[wrong] = pyramid.nearest(self._valid, rows[wrong], columns[wrong])
+        self.down = (rows - self.rows).astype(np.int32)
+        self.right = (columns - self.columns).astype(np.int32)
+
+
+def _channels(pixels: NDArray[np.uint32]) -> Pixels:
+    """One number a pixel (N) as its four channels (N x 4)."""
+    return np.ascontiguousarray(pixels)[:, None].view(np.uint8)

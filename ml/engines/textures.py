@@ -1,0 +1,55 @@
+"""What a place looks like from afar: its colour and how busy it is."""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ml.pixels import Mask
+from ml.pyramid import Level
+
+# Steps between neighbours count so many times as much as colours do.
+_TEXTURE_WEIGHT = 2.0
+_TEXTURE_WINDOW = 5
+# Means of surroundings that differ by less (of 255) are alike.
+_SAME_LOOK = 6.0
+_MOST_RIM_PLACES = 400
+
+
+def texture(level: Level) -> Mask:
+    """How much neighbouring pixels differ around each pixel (H x W); what the hole's rim adds is left out.
+
+    Grass and a blurred lawn have the same colours; this tells them apart.
+    """
+    grey = cv2.cvtColor(np.ascontiguousarray(level.colors), cv2.COLOR_RGB2GRAY)
+    steps = np.zeros(grey.shape, np.float32)
+    steps[:, :-1] += cv2.absdiff(grey[:, 1:], grey[:, :-1])
+    steps[:-1] += cv2.absdiff(grey[1:], grey[:-1])
+    rim = cv2.dilate(level.hole.astype(np.uint8), np.ones((3, 3), np.uint8))
+    apart = (rim == 0).astype(np.float32)
+    window = (_TEXTURE_WINDOW, _TEXTURE_WINDOW)
+    share = np.maximum(cv2.blur(apart, window), np.float32(1e-3))
+    busy = cv2.blur(steps * apart, window) / share
+    answer: Mask = np.clip(busy * _TEXTURE_WEIGHT, 0, 255).astype(np.uint8)
+    return answer
+
+
+def strangeness(level: Level, radius: int) -> NDArray[np.float32]:
+    """How unlike anything at the hole's rim each place is (H x W, 0..255): what continues it looks like it.
+
+    The smallest difference between the mean colour and texture around the place, `radius` pixels far, and
+    around any place at the rim.
+    """
+    window = (2 * radius + 1, 2 * radius + 1)
+    picture = np.dstack([level.colors, texture(level)])
+    means = cv2.blur(picture, window, borderType=cv2.BORDER_REFLECT_101).astype(np.float32)
+    inner, outer = (
+        cv2.dilate(level.hole.astype(np.uint8), np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)) > 0
+        for reach in (radius, 2 * radius)
+    )
+    at_rim = means[outer & ~inner & level.usable]
+    if not len(at_rim):
+        return np.zeros(level.hole.shape, np.float32)
+    answer = np.full(level.hole.shape, 255, np.float32)
+    for look in at_rim[:: 1 + len(at_rim) // _MOST_RIM_PLACES]:
+        np.minimum(answer, np.abs(means - look).mean(axis=2), out=answer)
+    return np.asarray(np.maximum(answer - _SAME_LOOK, 0), np.float32)

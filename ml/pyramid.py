@@ -1,0 +1,98 @@
+"""A picture with a hole, at full size and at halves of it: what filling works on, coarse to fine."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ml.pixels import Pixels
+
+Region = NDArray[np.bool_]  # H x W
+
+# The hole is reduced until no place in it is farther than this from its rim: then patches bridge it.
+_COARSEST_DEPTH_PIXELS = 8
+# A level needs this many places to copy from, and this many for each pixel of the hole.
+_FEWEST_SOURCES = 100
+_FEWEST_SOURCES_PER_HOLE_PIXEL = 0.3
+_SHORTEST_SIDE_PIXELS = 24
+
+
+@dataclass(frozen=True)
+class Level:
+    """One size of the picture. Colours inside the hole mean nothing and are never looked at."""
+
+    colors: Pixels  # H x W x 3
+    hole: Region  # to be invented
+    usable: Region  # may be copied from: known and visible
+
+    @property
+    def depth_pixels(self) -> float:
+        """How far the innermost pixel of the hole is from known ones, of which there must be some."""
+        padded = np.pad(self.hole, 1, mode="edge").astype(np.uint8)
+        return float(cv2.distanceTransform(padded, cv2.DIST_L2, 3).max())
+
+    def sources(self, radius: int) -> Region:
+        """Centres of patches of (2 radius + 1)² pixels that lie whole in the usable part."""
+        unusable = np.pad(~self.usable, 1, constant_values=True).astype(np.uint8)
+        window = np.ones((2 * radius + 1, 2 * radius + 1), np.uint8)
+        grown = cv2.dilate(unusable, window, borderType=cv2.BORDER_CONSTANT, borderValue=1)
+        answer: Region = grown[1:-1, 1:-1] == 0
+        return answer
+
+
+def build(full: Level, radius: int) -> list[Level]:
+    """The full size first, then halves, as far down as patches of `radius` still find sources."""
+    levels = [full]
+    while levels[-1].depth_pixels > _COARSEST_DEPTH_PIXELS:
+        smaller = _halved(levels[-1])
+        if min(smaller.hole.shape) < _SHORTEST_SIDE_PIXELS or not has_sources(smaller, radius):
+            break
+        levels.append(smaller)
+    return levels
+
+
+def has_sources(level: Level, radius: int) -> bool:
+    """Whether there is enough to copy from for more than a blur."""
+    fewest = max(_FEWEST_SOURCES, int(level.hole.sum()) * _FEWEST_SOURCES_PER_HOLE_PIXEL)
+    return int(level.sources(radius).sum()) >= fewest
+
+
+def _halved(level: Level) -> Level:
+    """Each pixel is the mean of the known ones among its four: nothing of the hole's content leaks."""
+    height, width = level.hole.shape
+    half = ((width + 1) // 2, (height + 1) // 2)
+    margins = (0, 2 * half[1] - height, 0, 2 * half[0] - width)
+    known = np.where(level.hole, np.uint8(0), np.uint8(255))
+    visible = cv2.bitwise_and(level.colors, level.colors, mask=known)
+    share = _reduced(known, half, margins)
+    colors = _reduced(visible, half, margins)
+    partly = (share > 0) & (share < 255)
+    raised = colors[partly].astype(np.float32) * (255 / share[partly].astype(np.float32))[:, None]
+    colors[partly] = np.minimum(np.rint(raised), 255)
+    usable = _reduced(level.usable.astype(np.uint8) * np.uint8(255), half, margins) == 255
+    return Level(colors, share < 128, usable)
+
+
+def _reduced(plane: Pixels, half: tuple[int, int], margins: tuple[int, int, int, int]) -> Pixels:
+    if any(margins):
+        plane = cv2.copyMakeBorder(plane, *margins, cv2.BORDER_REPLICATE)
+    answer: Pixels = cv2.resize(plane, half, interpolation=cv2.INTER_AREA)
+    return answer
+
+
+def nearest(
+    places: Region, rows: NDArray[Any], columns: NDArray[Any]
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Row and column of the pixel of `places` (not empty) that is nearest to each one asked for."""
+    elsewhere = np.where(places, np.uint8(0), np.uint8(1))
+    _, labels = cv2.distanceTransformWithLabels(elsewhere, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
+    place_rows, place_columns = np.nonzero(places)
+    row_of = np.zeros(int(labels.max()) + 1, np.int32)
+    column_of = np.zeros_like(row_of)
+    own = labels[place_rows, place_columns]
+    row_of[own] = place_rows
+    column_of[own] = place_columns
+    wanted = labels[rows, columns]
+    return row_of[wanted], column_of[wanted]

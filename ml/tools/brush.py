@@ -1,0 +1,144 @@
+"""Brush: erase, restore, paint, blur or heal where strokes or a mask say."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from ml import codecs
+from ml.errors import BadParameter, MlError
+from ml.params import ColorField, Params, parameter_error
+from ml.pixels import Mask, Picture, Pixels
+from ml.strokes import StrokesField
+from ml.tool import Context, FileField, Outcome, Tool
+
+_MASK = "mask"
+_ORIGINAL = "original"
+_ROWS_AT_ONCE = 256
+
+
+class BrushParams(Params):
+    op: Literal["erase", "restore", "paint", "blur", "heal"] = Field(
+        description="erase makes transparent, restore brings back the original's pixels, paint lays on a"
+        " colour, blur softens by 1% of the longer side, heal continues the surroundings over a blemish."
+    )
+    strokes: StrokesField | None = Field(
+        None,
+        description='Brush strokes as JSON: [{"points":[[x,y],…],"size":24,"hardness":0.8,"opacity":1}]; size'
+        " is the diameter in pixels. At most 1,000 strokes and 100,000 points.",
+    )
+    color: ColorField | None = Field(
+        None, description="What to paint with: #rgb, #rrggbb, #rrggbbaa or a CSS name (paint)."
+    )
+
+    @model_validator(mode="after")
+    def _nothing_without_effect(self) -> "BrushParams":
+        """A setting that does nothing is a mistake somewhere; better said than ignored."""
+        if self.op == "paint" and self.color is None:
+            raise parameter_error("color", "is needed to paint")
+        if self.op != "paint" and self.color is not None:
+            raise parameter_error("color", "has an effect only with op=paint")
+        return self
+
+
+def run(source: Picture, params: BrushParams, context: Context) -> Outcome:
+    """Raises `BadParameter` and `EmptyMask` for strokes, mask or original."""
+    context.step("reading the strokes", 0.0)
+    mask = _marked(source, params, context)
+    original = _original(source, params, context)
+    context.step("brushing", 0.2)
+    if params.op == "heal":
+        return Outcome(_healed(source, mask, context))
+    return Outcome(_brushed(source, mask, original, params, context))
+
+
+def _healed(source: Picture, mask: Mask, context: Context) -> Pixels:
+    from ml import replacing
+
+    return replacing.replaced(
+        source.pixels, mask > 0, mask, step=lambda fraction: context.step("healing", 0.2 + 0.7 * fraction)
+    )
+
+
+def _brushed(
+    source: Picture, mask: Mask, original: Pixels | None, params: BrushParams, context: Context
+) -> Pixels:
+    """Some rows at a time, so that full-size floats are never held."""
+    import cv2
+
+    from ml import brushing
+
+    brings_alpha = params.op == "erase" or (original is not None and original.shape[2] == 4)
+    answer = brushing.with_alpha(source.pixels) if brings_alpha else source.pixels.copy()
+    if original is not None and answer.shape[2] == 4:
+        original = brushing.with_alpha(original)
+    blur = brushing.Blur(source.pixels)
+    left, top, across, along = cv2.boundingRect(mask)
+    for begin in range(top, top + along, _ROWS_AT_ONCE):
+        context.step("brushing", 0.2 + 0.7 * (begin - top) / along)
+        part = slice(begin, min(top + along, begin + _ROWS_AT_ONCE)), slice(left, left + across)
+        if params.op == "erase":
+            answer[part] = brushing.erased(answer[part], mask[part])
+        elif params.op == "restore":
+            assert original is not None
+            answer[part] = brushing.mixed(answer[part], original[part], mask[part])
+        elif params.op == "paint":
+            assert params.color is not None
+            answer[part] = brushing.painted(answer[part], params.color, mask[part])
+        else:
+            answer[part] = brushing.mixed(answer[part], blur.part(part), mask[part])
+    is_opaque = params.op == "restore" and answer.shape[2] == 4 and (answer[..., 3] == 255).all()
+    return answer[..., :3] if is_opaque else answer
+
+
+def _marked(source: Picture, params: BrushParams, context: Context) -> Mask:
+    from ml import masks
+
+    content = context.files.get(_MASK)
+    if content is not None and params.strokes is not None:
+        raise BadParameter(_MASK, "send either strokes or a mask")
+    if content is not None:
+        return masks.from_file(content, source.width, source.height)
+    if params.strokes is None:
+        raise BadParameter("strokes", "say where: send strokes or a mask")
+    return masks.from_strokes(params.strokes, source.width, source.height)
+
+
+def _original(source: Picture, params: BrushParams, context: Context) -> Pixels | None:
+    content = context.files.get(_ORIGINAL)
+    if params.op != "restore":
+        if content is not None:
+            raise BadParameter(_ORIGINAL, "original has an effect only with op=restore")
+        return None
+    if content is None:
+        raise BadParameter(_ORIGINAL, "restore needs the original: send original or original_id")
+    try:
+        original = codecs.decode(content)
+    except MlError as error:
+        raise BadParameter(_ORIGINAL, f"is no usable picture: {error}") from None
+    if (original.width, original.height) != (source.width, source.height):
+        raise BadParameter(
+            _ORIGINAL,
+            f"original is {original.width} x {original.height} pixels, the picture {source.width} x"
+            f" {source.height}; both must have the same size",
+        )
+    return original.pixels
+
+
+TOOL = Tool(
+    name="brush",
+    title="Brush",
+    summary="Erase, restore, paint, blur or heal by hand.",
+    params=BrushParams,
+    run=run,
+    files=(
+        FileField(
+            _MASK,
+            "Instead of strokes: where to act, white = fully, greys = in part. A mask of another size is"
+            " resized if it has the picture's shape.",
+            id_field="mask_id",
+        ),
+        FileField(
+            _ORIGINAL, "The picture to restore from, of the same size (restore).", id_field="original_id"
+        ),
+    ),
+)

@@ -1,0 +1,175 @@
+"""Generative expand: a larger canvas, filled beyond the picture's edges.
+
+Without words the surroundings are continued. Things in the foreground are recognised, where a checkpoint for
+that is installed, so that they are not seen twice. The new area has the transparency of the edge it borders.
+"""
+
+from typing import TYPE_CHECKING
+
+from pydantic import Field, model_validator
+
+from ml import codecs, geometry, prompting
+from ml.errors import BadParameter, ModelUnavailable
+from ml.geometry import AspectRatioField, Gravity
+from ml.params import Length, LengthField, parameter_error
+from ml.pixels import Picture
+from ml.prompting import PromptParams
+from ml.tool import Context, Outcome, Tool
+
+if TYPE_CHECKING:
+    from ml.engines.matting import MattingEngine
+
+_SIDES = ("left", "right", "top", "bottom")
+_SIZE = ("width", "height")
+_FOREGROUND_CHECKPOINTS = ("isnet-general-use", "u2netp")
+# (left, top, right, bottom): pixels added on each side.
+Margins = tuple[int, int, int, int]
+
+
+class GenerativeExpandParams(PromptParams):
+    left: LengthField | None = Field(None, description="Add this much on the left: pixels or % of the width.")
+    right: LengthField | None = Field(
+        None, description="Add this much on the right: pixels or % of the width."
+    )
+    top: LengthField | None = Field(None, description="Add this much on top: pixels or % of the height.")
+    bottom: LengthField | None = Field(None, description="Add this much below: pixels or % of the height.")
+    aspect_ratio: AspectRatioField | None = Field(
+        None,
+        description='Instead of lengths: the smallest canvas of this shape around the picture, like "16:9".',
+    )
+    width: LengthField | None = Field(
+        None, description="Instead: the width of the answer, pixels or % of the picture's. Default: as it is."
+    )
+    height: LengthField | None = Field(
+        None, description="The height of the answer, pixels or % of the picture's. Default: as it is."
+    )
+    anchor: Gravity = Field(
+        "center", description="Where the picture lies on its new canvas (aspect_ratio, width, height)."
+    )
+    overlap: int = Field(
+        16,
+        ge=0,
+        le=128,
+        description="Blend over this many pixels of the picture's own edge; at most a quarter of its shorter"
+        " side. What is farther inside does not change.",
+    )
+
+    @model_validator(mode="after")
+    def _one_way_to_grow(self) -> "GenerativeExpandParams":
+        sides, size = self._given(_SIDES), self._given(_SIZE)
+        if sides and size:
+            raise parameter_error(size[0], f"cannot be combined with {sides[0]}")
+        if self.aspect_ratio is not None and (sides or size):
+            raise parameter_error("aspect_ratio", f"cannot be combined with {(sides or size)[0]}")
+        if not sides and not size and self.aspect_ratio is None:
+            raise parameter_error(
+                "left", "say where to: left, right, top, bottom, aspect_ratio, width or height"
+            )
+        if sides and self.anchor != "center":
+            raise parameter_error("anchor", "has an effect only with aspect_ratio, width or height")
+        for name in sides:
+            if getattr(self, name).value < 0:
+                raise parameter_error(name, "must not be negative; crop cuts")
+        return self
+
+    def _given(self, names: tuple[str, ...]) -> list[str]:
+        return [name for name in names if getattr(self, name) is not None]
+
+
+def run(source: Picture, params: GenerativeExpandParams, context: Context) -> Outcome:
+    """Raises `ModelUnavailable` for a prompt, `BadParameter`, `PictureTooLarge`."""
+    prompting.check_available(params)
+    left, top, right, bottom = _margins(source, params)
+    codecs.check_output_size(source.width + left + right, source.height + top + bottom)
+    from ml import expanding
+
+    context.step("looking at the picture", 0.0)
+    engine = _foreground_engine(context)
+    foreground = None if engine is None else engine.matte(source.rgb)
+    seed = params.seed or 0
+    context.step("filling", 0.1)
+    pixels = expanding.expanded(
+        source.pixels,
+        (left, top, right, bottom),
+        params.overlap,
+        foreground,
+        seed=seed,
+        step=lambda fraction: context.step("filling", 0.1 + 0.8 * fraction),
+    )
+    return Outcome(
+        pixels,
+        model=None if engine is None else engine.checkpoint,
+        device="cpu" if engine is None else engine.device,
+        fields={"seed": seed, "bbox": [left, top, left + source.width, top + source.height]},
+    )
+
+
+def _margins(source: Picture, params: GenerativeExpandParams) -> Margins:
+    """Raises `BadParameter` if the canvas would be smaller than the picture, or no larger."""
+    size = (source.width, source.height)
+    given = [name for name in (*_SIDES, *_SIZE, "aspect_ratio") if getattr(params, name) is not None]
+    if params.aspect_ratio is not None:
+        margins = _around(size, _of_ratio(size, params.aspect_ratio), params.anchor)
+    elif params.width is not None or params.height is not None:
+        canvas = _side("width", params.width, size[0]), _side("height", params.height, size[1])
+        margins = _around(size, canvas, params.anchor)
+    else:
+        margins = (
+            _pixels(params.left, size[0]),
+            _pixels(params.top, size[1]),
+            _pixels(params.right, size[0]),
+            _pixels(params.bottom, size[1]),
+        )
+    if not any(margins):
+        raise BadParameter(given[0], f"{given[0]} adds no pixel to this picture of {size[0]} x {size[1]}")
+    return margins
+
+
+def _pixels(length: Length | None, side: int) -> int:
+    return 0 if length is None else length.pixels(side)
+
+
+def _side(name: str, length: Length | None, own: int) -> int:
+    wanted = own if length is None else length.pixels(own)
+    if wanted < own:
+        raise BadParameter(name, f"{name} is {wanted}, less than the picture's {own}; crop cuts")
+    return wanted
+
+
+def _of_ratio(size: tuple[int, int], ratio: tuple[float, float]) -> tuple[int, int]:
+    """The smallest canvas of this shape around a picture of this size."""
+    width, height = size
+    wanted = ratio[0] / ratio[1]
+    return (
+        (width, max(height, round(width / wanted)))
+        if width > height * wanted
+        else (
+            max(width, round(height * wanted)),
+            height,
+        )
+    )
+
+
+def _around(size: tuple[int, int], canvas: tuple[int, int], anchor: Gravity) -> Margins:
+    left, top = geometry.place(size, anchor, canvas)
+    return left, top, canvas[0] - size[0] - left, canvas[1] - size[1] - top
+
+
+def _foreground_engine(context: Context) -> "MattingEngine | None":
+    for checkpoint in _FOREGROUND_CHECKPOINTS:
+        try:
+            engine: MattingEngine = context.engines.matting(checkpoint)
+        except ModelUnavailable:
+            continue
+        return engine
+    return None
+
+
+TOOL = Tool(
+    name="generative-expand",
+    title="Generative expand",
+    summary="Extend a picture beyond its edges: to a shape, a size, or by lengths on any side.",
+    params=GenerativeExpandParams,
+    run=run,
+    is_random=prompting.is_random,
+)

@@ -1,0 +1,113 @@
+"""Generative fill: replace what a mask marks.
+
+Without words an object is removed: what surrounds it is continued over it. A picture's transparency stays as
+it is; transparent pixels are not copied from. (Erasing to transparency is the brush's work.)
+"""
+
+from pydantic import Field, model_validator
+
+from ml import prompting
+from ml.engines.segmenting_facts import ARTEFACTS
+from ml.errors import BadParameter
+from ml.params import parameter_error
+from ml.pixels import Mask, Picture
+from ml.prompting import PromptParams
+from ml.prompts import ClicksField, CornersField
+from ml.strokes import StrokesField
+from ml.tool import Context, FileField, Outcome, Tool
+
+_MASK = "mask"
+
+
+class GenerativeFillParams(PromptParams):
+    strokes: StrokesField | None = Field(
+        None,
+        description='Instead of a mask, brush strokes as JSON: [{"points":[[x,y],…],"size":24,"hardness":0.8,'
+        '"opacity":1}]; at most 1,000 strokes and 100,000 points.',
+    )
+    points: ClicksField | None = Field(
+        None,
+        description="Instead of a mask, clicks on the object as JSON: [[x,y,1],…]; 0 instead of 1 marks what"
+        " does not belong to it.",
+    )
+    box: CornersField | None = Field(
+        None, description="Instead of a mask, or with points: a box around the object, [x1,y1,x2,y2]."
+    )
+    strength: float | None = Field(
+        None, gt=0, le=1, description="How far the prompt may change what was there. Only with a prompt."
+    )
+    grow_mask: int = Field(
+        5, ge=0, le=100, description="Move the mask's edge outwards by this many pixels first."
+    )
+    feather: int = Field(
+        8, ge=0, le=64, description="Blend over this many pixels more. What is farther away does not change."
+    )
+
+    @model_validator(mode="after")
+    def _one_place(self) -> "GenerativeFillParams":
+        for name in ("points", "box"):
+            if getattr(self, name) is not None and self.strokes is not None:
+                raise parameter_error(name, "cannot be combined with strokes")
+        return self
+
+
+def run(source: Picture, params: GenerativeFillParams, context: Context) -> Outcome:
+    """Raises `ModelUnavailable` for a prompt, `BadParameter` and `EmptyMask` for what marks the place."""
+    prompting.check_available(params)
+    from ml import masks, replacing
+
+    context.step("reading the mask", 0.0)
+    mask, artefacts = _marked(source, params, context)
+    hole = masks.softened(mask, params.grow_mask, 0) > 0
+    if hole.all():
+        name = _MASK if mask.all() else "grow_mask"
+        raise BadParameter(name, f"with this {name} the whole picture is marked; something must be left")
+    seed = params.seed or 0
+    context.step("filling", 0.1)
+    pixels = replacing.replaced(
+        source.pixels,
+        hole,
+        masks.softened(mask, params.grow_mask, params.feather),
+        seed=seed,
+        step=lambda fraction: context.step("filling", 0.1 + 0.8 * fraction),
+    )
+    return Outcome(pixels, fields={"seed": seed}, artefacts=artefacts)
+
+
+def _marked(source: Picture, params: GenerativeFillParams, context: Context) -> tuple[Mask, dict[str, bytes]]:
+    """The mask, wherever it comes from (exactly one source must be given), and what to keep of finding it."""
+    from ml import masks
+
+    content = context.files.get(_MASK)
+    is_picked = params.points is not None or params.box is not None
+    if content is not None and (params.strokes is not None or is_picked):
+        raise BadParameter(_MASK, "send one of mask, mask_id, strokes, or points and box")
+    if content is not None:
+        return masks.from_file(content, source.width, source.height), {}
+    if params.strokes is not None:
+        return masks.from_strokes(params.strokes, source.width, source.height), {}
+    if is_picked:
+        from ml import selecting
+
+        picked = selecting.object_at(source, params.points, params.box, context)
+        return masks.checked(picked.mask, "points" if params.points else "box"), picked.artefacts
+    raise BadParameter(_MASK, "say what to replace: send mask, mask_id, strokes, or points and box")
+
+
+TOOL = Tool(
+    name="generative-fill",
+    title="Generative fill",
+    summary="Remove an object and continue its surroundings, or put there what a prompt says.",
+    params=GenerativeFillParams,
+    run=run,
+    files=(
+        FileField(
+            _MASK,
+            "What to replace: white = replace, black = keep, greys = in part. A mask of another size is"
+            " resized if it has the picture's shape. mask_id: one that magic-select answered.",
+            id_field="mask_id",
+        ),
+    ),
+    artefacts=ARTEFACTS,
+    is_random=prompting.is_random,
+)

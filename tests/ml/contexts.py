@@ -1,0 +1,40 @@
+"""What a running tool is given, without a worker around it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ml.errors import Cancelled, ModelUnavailable
+
+
+class NoEngines:
+    """A worker on a machine where no checkpoint is installed."""
+
+    def matting(self, checkpoint: str) -> Any:
+        raise ModelUnavailable(checkpoint, f"bgeraser models pull {checkpoint}")
+
+
+@dataclass
+class Calm:
+    """A context that nobody cancels, and which remembers the steps."""
+
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    engines: Any = field(default_factory=NoEngines)
+    fractions: list[float] = field(default_factory=list)
+
+    def step(self, stage: str, fraction: float) -> None:
+        assert stage
+        assert 0 <= fraction <= 1
+        self.fractions.append(fraction)
+
+
+@dataclass
+class Impatient(Calm):
+    """Cancels at the step that passes `limit`."""
+
+    limit: float = 0.5
+
+    def step(self, stage: str, fraction: float) -> None:
+        super().step(stage, fraction)
+        if fraction >= self.limit:
+            raise Cancelled
