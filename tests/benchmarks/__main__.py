@@ -3,7 +3,7 @@
 import importlib
 import sys
 
-BENCHMARKS = ("bg_removal", "admissions")
+BENCHMARKS = ("bg_removal", "admissions", "filling")
 
 
 def main() -> None:
