@@ -3,6 +3,8 @@
 import random
 import sqlite3
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -128,6 +130,24 @@ def _begin_immediate(connection: Connection, wait_seconds: float) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")  # Raises what SQLAlchemy's callers expect.
     finally:
         driver_connection.execute(f"PRAGMA busy_timeout={round(wait_seconds * 1000)}")
+
+
+@contextmanager
+def savepoint(connection: Connection) -> Iterator[None]:
+    """One work of several in an SQLite transaction: undone by itself if the block raises.
+
+    Said to the driver directly: SQLAlchemy's bookkeeping of savepoints took a sixth of an admission's time.
+    """
+    driver_connection = _driver_connection(connection)
+    driver_connection.execute("SAVEPOINT work")
+    try:
+        yield
+    except Exception:
+        if driver_connection.in_transaction:
+            driver_connection.execute("ROLLBACK TO work")
+            driver_connection.execute("RELEASE work")
+        raise
+    driver_connection.execute("RELEASE work")
 
 
 def in_transaction(connection: Connection) -> bool:

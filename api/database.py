@@ -163,9 +163,12 @@ class _GroupLost(Exception):
 
 def _in_savepoint(connection: Connection, work: Work[Any]) -> Outcome:
     try:
-        with Session(connection, join_transaction_mode="create_savepoint", expire_on_commit=False) as session:
+        with (
+            connections.savepoint(connection),
+            Session(connection, join_transaction_mode="rollback_only", expire_on_commit=False) as session,
+        ):
             value = work(session)
-            session.commit()
+            session.flush()
         return Returned(value)
     except Exception as error:
         is_outage = isinstance(error, DBAPIError) and connections.is_outage(error, writing=True)

@@ -105,7 +105,7 @@ def grant(
             reference=reference,
             now=now,
         )
-        granted = move(session, account_id=account.id, grant_id=granted.id, available=amount)
+        move(session, account_id=account.id, grant_id=granted.id, available=amount)
         expire_if_ended(session, granted, now)
     return granted
 

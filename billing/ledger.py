@@ -163,10 +163,8 @@ def release(
             raise LeaseAlive(f"the lease of {hold_id} has not lapsed")
         raise HoldSettled(f"{hold_id} was {found.status} before")
     amount = settled.amount
-    source = move(
-        session, account_id=settled.account_id, grant_id=settled.grant_id, available=amount, held=-amount
-    )
-    expire_if_ended(session, source, now)
+    move(session, account_id=settled.account_id, grant_id=settled.grant_id, available=amount, held=-amount)
+    expire_if_ended(session, session.get_one(Grant, settled.grant_id), now)
     return settled
 
 
@@ -189,8 +187,8 @@ def refund(session: Session, hold_id: str, *, now: datetime) -> Entry:
         now=now,
         hold_id=hold_id,
     )
-    source = move(session, account_id=spent.account_id, grant_id=spent.grant_id, available=spent.amount)
-    expire_if_ended(session, source, now)
+    move(session, account_id=spent.account_id, grant_id=spent.grant_id, available=spent.amount)
+    expire_if_ended(session, session.get_one(Grant, spent.grant_id), now)
     return entry
 
 

@@ -7,8 +7,11 @@ from datetime import datetime
 from functools import cache
 from typing import Any, TypeVar
 
-from sqlalchemy import bindparam
+from sqlalchemy import Table, bindparam
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import make_transient_to_detached
+from sqlalchemy.orm.attributes import set_committed_value
+from sqlalchemy.orm.util import identity_key
 from sqlmodel import Session, SQLModel, col, func, select, update
 
 from billing.errors import DuplicateReference
@@ -18,20 +21,31 @@ Row = TypeVar("Row", bound=SQLModel)
 
 
 def insert_unless_taken(session: Session, row: Row, *, unique_column: str = "reference") -> Row | None:
-    """The stored row, or None if another one has its value in `unique_column`.
+    """`row`, stored and part of the session, or None if another one has its value in `unique_column`.
 
     One statement, decided by the unique constraint: a transaction that is inserting the same value is waited
     for, and a second use leaves the transaction usable, which a caught IntegrityError does not.
     """
     statement = _insert(session.get_bind().dialect.name, type(row), unique_column)
-    stored: Row | None = session.scalars(statement, [row.model_dump(exclude_none=True)]).one_or_none()
-    return stored
+    stored_id = session.execute(statement, row.model_dump(exclude_none=True)).scalar_one_or_none()
+    if stored_id is None:
+        return None
+    set_committed_value(row, "id", stored_id)
+    make_transient_to_detached(row)
+    session.add(row)
+    return row
 
 
 @cache
-def _insert(dialect_name: str, table: type[SQLModel], unique_column: str) -> Any:
+def _insert(dialect_name: str, model: type[SQLModel], unique_column: str) -> Any:
     insert: Any = postgresql.insert if dialect_name == "postgresql" else sqlite.insert
-    return insert(table).on_conflict_do_nothing(index_elements=[unique_column]).returning(table)
+    table = _table(model)
+    return insert(table).on_conflict_do_nothing(index_elements=[unique_column]).returning(table.c.id)
+
+
+def _table(model: type[SQLModel]) -> Table:
+    table: Table = model.__table__  # type: ignore[attr-defined]
+    return table
 
 
 def write_entry(
@@ -63,36 +77,32 @@ def write_entry(
     return entry
 
 
-def move(session: Session, *, account_id: str, grant_id: str, available: int = 0, held: int = 0) -> Grant:
-    """Add to both counts of the account and of the grant; the grant's fresh row.
+def move(session: Session, *, account_id: str, grant_id: str, available: int = 0, held: int = 0) -> None:
+    """Add to both counts of the account and of the grant.
 
     The sums are made by the database, so that no stale copy can be written back; its constraints refuse a
-    count below zero. Both rows become fresh in the session too.
+    count below zero. Where the session has the rows, their counts become what the database says.
     """
-    _add(session, Account, account_id, available, held)
-    return _add(session, Grant, grant_id, available, held)
-
-
-Counted = TypeVar("Counted", Account, Grant)
-
-
-def _add(session: Session, table: type[Counted], row_id: str, available: int, held: int) -> Counted:
-    changes = {"row_id": row_id, "more_available": available, "more_held": held}
-    row: Counted = session.scalars(_add_statement(table), changes).one()
-    return row
+    for model, row_id in ((Account, account_id), (Grant, grant_id)):
+        changes = {"row_id": row_id, "more_available": available, "more_held": held}
+        counts = session.execute(_add_statement(model), changes).one()
+        known = session.identity_map.get(identity_key(model, row_id))
+        if known is not None:
+            set_committed_value(known, "available", counts.available)
+            set_committed_value(known, "held", counts.held)
 
 
 @cache
-def _add_statement(table: type[Account] | type[Grant]) -> Any:
+def _add_statement(model: type[SQLModel]) -> Any:
+    table = _table(model)
     return (
         update(table)
-        .where(col(table.id) == bindparam("row_id"))
+        .where(table.c.id == bindparam("row_id"))
         .values(
-            available=col(table.available) + bindparam("more_available"),
-            held=col(table.held) + bindparam("more_held"),
+            available=table.c.available + bindparam("more_available"),
+            held=table.c.held + bindparam("more_held"),
         )
-        .returning(table)
-        .execution_options(synchronize_session=False, populate_existing=True)
+        .returning(table.c.available, table.c.held)
     )
 
 

@@ -120,7 +120,8 @@ class LocalBackend:
             for number in range(count)
         ]
         self._started = False
-        self._engines: tuple[float, tuple[EngineState, ...]] | None = None
+        self._looked_at: float | None = None
+        self._checkpoints: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {}
 
     def start(self) -> None:
         """Start the workers; returns at once, they warm up behind it. Once only."""
@@ -173,11 +174,23 @@ class LocalBackend:
 
     def _engine_states(self) -> tuple[EngineState, ...]:
         now = time.monotonic()
-        if self._engines is None or now - self._engines[0] > ENGINES_SECONDS:
-            self._engines = now, tuple(map(self._engine_state, TOOLS.values()))
-        return self._engines[1]
+        if self._looked_at is None or now - self._looked_at > ENGINES_SECONDS:
+            self._checkpoints = {name: self._look(tool) for name, tool in TOOLS.items()}
+            self._looked_at = now
+        return tuple(self._engine_state(name, *found) for name, found in self._checkpoints.items())
 
-    def _engine_state(self, tool: Tool) -> EngineState:
+    def _engine_state(self, tool: str, installed: tuple[str, ...], missing: tuple[str, ...]) -> EngineState:
+        return EngineState(
+            tool=tool,
+            installed=installed,
+            missing=missing,
+            # Not every engine has a path to every device; what the last answer says is so.
+            device=self._desk.device(tool) or self._device,
+            seconds_per_megapixel=self._desk.seconds_per_megapixel(tool),
+        )
+
+    def _look(self, tool: Tool) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Installed checkpoints of a tool, and what to say of those that should be there and are not."""
         installed, missing = [], []
         for name in tool.checkpoints:
             if checkpoints.installed(self._config.models_dir, name):
@@ -185,14 +198,7 @@ class LocalBackend:
             elif checkpoints.CHECKPOINTS[name].profile is Profile.EMBEDDED:
                 # The optional ones are choices: that they are not here is nothing to mend.
                 missing.append(str(ModelUnavailable(name, checkpoints.CHECKPOINTS[name].command)))
-        return EngineState(
-            tool=tool.name,
-            installed=tuple(installed),
-            missing=tuple(missing),
-            # Not every engine has a path to every device; what the last answer says is so.
-            device=self._desk.device(tool.name) or self._device,
-            seconds_per_megapixel=self._desk.seconds_per_megapixel(tool.name),
-        )
+        return tuple(installed), tuple(missing)
 
 
 def _cores() -> int:

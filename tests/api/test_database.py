@@ -129,6 +129,25 @@ def test_of_works_that_are_committed_together_only_the_failed_ones_are_undone(sq
         assert len(kept) == 3
 
 
+def test_a_flush_that_fails_is_undone_alone_too(sqlite: Database) -> None:
+    """SQLAlchemy answers a failed flush by rolling the whole transaction back."""
+
+    def takes_a_taken_id(session: Session) -> None:
+        add(session)
+        account = make_account(session)
+        copy = Account(**{**account.model_dump(), "email": "another@example.org"})
+        session.expunge(account)
+        session.add(copy)
+
+    gate = Gate(sqlite)
+    works = [sqlite.submit(work) for work in (add, takes_a_taken_id, add)]
+    gate.open()
+    errors = [type(work.exception()) for work in works]
+    assert errors == [type(None), IntegrityError, type(None)]
+    with sqlite.transaction() as session:
+        assert set(session.exec(select(Account.id))) == {works[0].result(), works[2].result()}
+
+
 def test_if_the_common_commit_fails_nobody_was_successful(sqlite: Database) -> None:
     """A deferred reference is checked at COMMIT only: one work spoils it for all."""
 

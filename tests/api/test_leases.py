@@ -96,6 +96,7 @@ def test_work_whose_hold_was_swept_away_is_stopped(
     api.call(upkeep.renew_leases_once, api.services)
     answer = begun.result()
     assert (answer.status_code, code_of(answer)) == (503, "SERVICE_UNAVAILABLE")
+    assert "stopped" in answer.json()["error"]["message"]  # by us, not found too late when it was done
     assert balance(api, key) == (15, 0)
 
 

@@ -1,7 +1,12 @@
 """Admissions a second at 50 callers, beside the bare database doing the same statements one after the other.
 
 Every admission is durable when it is counted: SQLite with synchronous=FULL, PostgreSQL with fsync. Callers
-are tasks of an event loop, as in the server. Aim on SQLite in one process: 600 a second, p99 under 200 ms.
+are tasks of an event loop, as in the server.
+
+Bars, on a machine that does nothing else: SQLite in one process 600 a second with p99 under 200 ms, and more
+than the bare statements, since waiting works share one commit; PostgreSQL in one process as many as the bare
+statements. First measured on 2 busy cores: SQLite 928/s, p99 90 ms (bare 559/s), in 4 processes 729/s, p99
+240 ms; PostgreSQL 319/s, p99 218 ms (bare 271/s), in 4 processes 400/s.
 """
 
 import asyncio
