@@ -33,7 +33,9 @@ class Manner:
 
 
 #: Behind an object: the same texture over and over would show.
-BEHIND = Manner(strangeness=0.5, crowding=6.0, most_crowding=20.0)
+BEHIND = Manner(strangeness=2.0, crowding=6.0, most_crowding=20.0)
+#: Over a blemish: nothing that catches the eye.
+OVER = Manner(strangeness=2.0, crowding=0.0, most_crowding=0.0, row=20.0)
 #: Beyond the picture's edge: things seen in it should not be seen twice.
 BEYOND = Manner(strangeness=2.0, crowding=1.0, most_crowding=4.0)
 
@@ -41,12 +43,15 @@ _RADIUS_PIXELS = 3
 # Only votes about as good as the best ones count: a mean of many would be a blur.
 _SHARPNESS = 0.3
 _SHARPNESS_OF_GUESS = 0.5
+# A patch of which little is known yet fits anything.
+_TRUST_IN_KNOWN = 3
+_SEARCHES_A_LAYER = 3
 # Rounds of search and vote, from the coarsest size on; what follows has the last figure.
 _ROUNDS = (8, 6, 5, 4, 3, 2)
 # The last rounds of each size only improve the fit.
 _ROUNDS_WITHOUT_CROWDING = 2
-# Patches lie this far apart in holes of up to so many pixels.
-_STRIDES = ((40_000, 1), (250_000, 2), (600_000, 3))
+# Patches lie this far apart where up to so many pixels are near the hole.
+_STRIDES = ((50_000, 1), (280_000, 2), (650_000, 3))
 # What was found at a smaller size is copied in larger pieces.
 _STRIDE_OF_LARGE = 8
 # Each layer is one pixel of the coarsest size; with a narrow rim that may still be large.
@@ -86,6 +91,7 @@ def fill(
             reluctance=None if reluctance is None else reluctance[part],
             manner=manner,
             random=np.random.default_rng(seed),
+            rows=colors.shape[0],
             step=_share_of(step, number, len(groups)),
         )
         answer[part][own] = filling.filled()[own]
@@ -123,6 +129,7 @@ class _Filling:
     reluctance: Matte | None
     manner: Manner
     random: np.random.Generator
+    rows: int  # of the picture that `whole` is a part of
     step: Step
 
     def filled(self) -> Pixels:
@@ -138,7 +145,7 @@ class _Filling:
         field: PatchField | None = None
         for turn, number in enumerate(range(len(levels) - 1, finest - 1, -1)):
             painted = self.painted if number == 0 else levels[number].hole
-            step = _share_of(self.step, turn, len(levels))
+            step = _share_of(self.step, turn, len(levels) + 1)
             rounds = _ROUNDS[min(turn, len(_ROUNDS) - 1)]
             field = self._searched(levels[number], painted, places, field, rounds, step)
         assert field is not None
@@ -166,10 +173,11 @@ class _Filling:
     ) -> PatchField:
         """The best copies at one size, beginning with those of the coarser one."""
         height, width = level.hole.shape
-        pixels = int(level.hole.sum())
+        pixels = int(pyramid.touched(painted, _RADIUS_PIXELS).sum())
         stride = next((stride for most, stride in _STRIDES if pixels <= most), _STRIDES[-1][1])
+        rows = self.rows * height / self.whole.hole.shape[0]
         charges = Charges(
-            self.manner.row / height, self.manner.seam, self.manner.crowding, self.manner.most_crowding
+            self.manner.row / rows, self.manner.seam, self.manner.crowding, self.manner.most_crowding
         )
         enlarged = cv2.resize(place_charges, (width, height))
         field = PatchField(level, painted, _RADIUS_PIXELS, stride, charges, enlarged)
@@ -202,12 +210,13 @@ class _Filling:
         while not known.all():
             self.step(0)
             field.compare_with(current, known)
-            for _ in range(4):
+            for _ in range(_SEARCHES_A_LAYER):
                 for jump in (4, 2, 1):
                     field.propagate(jump)
                 field.search(self.random, max(level.hole.shape))
             layer = (cv2.dilate(known.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0) & ~known
-            current[layer] = field.painted_over(_SHARPNESS_OF_GUESS, field.known_shares)[layer]
+            trust = field.known_shares**_TRUST_IN_KNOWN
+            current[layer] = field.painted_over(_SHARPNESS_OF_GUESS, trust)[layer]
             known |= layer
         return current
 

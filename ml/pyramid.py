@@ -11,8 +11,11 @@ from ml.pixels import Pixels
 
 Region = NDArray[np.bool_]  # H x W
 
-# The hole is reduced until no place in it is farther than this from its rim: then patches bridge it.
+# The hole is reduced until no place in it is farther than this from its rim: then patches bridge it. A hole
+# that is not deep at all is reduced less, since what it lies in, bricks or planks, is often as fine as it.
 _COARSEST_DEPTH_PIXELS = 8
+_SHALLOW_PIXELS = 64
+_SHALLOW_COARSEST_DEPTH_PIXELS = 16
 # A level needs this many places to copy from, and this many for each pixel of the hole.
 _FEWEST_SOURCES = 100
 _FEWEST_SOURCES_PER_HOLE_PIXEL = 0.3
@@ -45,7 +48,9 @@ class Level:
 def build(full: Level, radius: int) -> list[Level]:
     """The full size first, then halves, as far down as patches of `radius` still find sources."""
     levels = [full]
-    while levels[-1].depth_pixels > _COARSEST_DEPTH_PIXELS:
+    is_shallow = full.depth_pixels <= _SHALLOW_PIXELS
+    depth = _SHALLOW_COARSEST_DEPTH_PIXELS if is_shallow else _COARSEST_DEPTH_PIXELS
+    while levels[-1].depth_pixels > depth:
         smaller = _halved(levels[-1])
         if min(smaller.hole.shape) < _SHORTEST_SIDE_PIXELS or not has_sources(smaller, radius):
             break
@@ -80,6 +85,12 @@ def _reduced(plane: Pixels, half: tuple[int, int], margins: tuple[int, int, int,
         plane = cv2.copyMakeBorder(plane, *margins, cv2.BORDER_REPLICATE)
     answer: Pixels = cv2.resize(plane, half, interpolation=cv2.INTER_AREA)
     return answer
+
+
+def touched(region: Region, radius: int) -> Region:
+    """The centres of all patches of (2 radius + 1)² pixels that reach into `region`."""
+    window = np.ones((2 * radius + 1, 2 * radius + 1), np.uint8)
+    return np.asarray(cv2.dilate(region.astype(np.uint8), window) > 0)
 
 
 def nearest(

@@ -65,13 +65,12 @@ class PatchField:
         texture = blank if place_charges is None else textures.texture(level)
         self._canvas = self._padded(np.dstack([level.colors, texture]))
         self._sources = self._windows(self._canvas)
-        touched = cv2.dilate(painted.astype(np.uint8), np.ones((self._size, self._size), np.uint8))
-        grid = touched[::stride, ::stride] > 0
+        grid: Region = pyramid.touched(painted, radius)[::stride, ::stride]
         self._grid_rows, self._grid_columns = np.nonzero(grid)
         self.rows = (self._grid_rows * stride).astype(np.int32)
         self.columns = (self._grid_columns * stride).astype(np.int32)
         self.count = len(self.rows)
-        self._index = np.full(grid.shape, -1, np.int32)
+        self._index: NDArray[np.int32] = np.full(grid.shape, -1, np.int32)
         self._index[grid] = np.arange(self.count, dtype=np.int32)
         self._beside = [self._neighbour(step) for step in _NEIGHBOURS]
         self.down: Offsets = np.zeros(self.count, np.int32)

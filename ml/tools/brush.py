@@ -52,10 +52,14 @@ def run(source: Picture, params: BrushParams, context: Context) -> Outcome:
 
 
 def _healed(source: Picture, mask: Mask, context: Context) -> Pixels:
-    from ml import replacing
+    from ml import filling, replacing
 
     return replacing.replaced(
-        source.pixels, mask > 0, mask, step=lambda fraction: context.step("healing", 0.2 + 0.7 * fraction)
+        source.pixels,
+        mask > 0,
+        mask,
+        manner=filling.OVER,
+        step=lambda fraction: context.step("healing", 0.2 + 0.7 * fraction),
     )
 
 
