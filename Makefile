@@ -19,11 +19,12 @@ test-long: $(VENV)/.dev           ## every test, with the full figures (an hour)
 	@$(BIN)/bgeraser models pull --profile embedded --quiet-if-installed
 	$(BIN)/pytest -m "long or not long" --timeout 3600
 
-check: $(VENV)/.dev               ## lint, format, types, the one-way rule
+check: $(VENV)/.dev               ## lint, format, types, the one-way rule, the Dockerfile
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/hadolint Dockerfile
 
 bench: $(VENV)/.dev               ## ratios against the peer on the same weights and photos
 	@$(BIN)/bgeraser models pull --profile embedded --quiet-if-installed
