@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export BGERASER_DATA_DIR ?= data
 
-.PHONY: run test test-long check bench docs clean
+.PHONY: run test test-long check bench gallery docs clean
 
 run: $(VENV)/.base                ## install, fetch the checkpoints, serve on 127.0.0.1:8000
 	@$(BIN)/bgeraser models pull --profile embedded --quiet-if-installed
@@ -28,6 +28,10 @@ check: $(VENV)/.dev               ## lint, format, types, the one-way rule
 bench: $(VENV)/.dev               ## ratios against the peer on the same weights and photos
 	@$(BIN)/bgeraser models pull --profile embedded --quiet-if-installed
 	$(BIN)/python -m tests.benchmarks
+
+gallery: $(VENV)/.dev             ## before and after of every tool on one page: data/gallery/index.html
+	@$(BIN)/bgeraser models pull --profile embedded --quiet-if-installed
+	$(BIN)/python -m tests.gallery
 
 docs: $(VENV)/.dev                ## write the README's generated tables again
 	$(BIN)/python -m tests.documented

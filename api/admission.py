@@ -176,7 +176,7 @@ def settle_success(
     """Charges the credit, records the result, stores the answer made by `build_body(credits_remaining)`.
 
     Raises LeaseLost, with nothing charged, if another process may have taken the call over; ValueError if the
-    answer is longer than 64 KiB, because a charged call whose answer is not kept would be charged again.
+    answer is longer than 1 MiB, because a charged call whose answer is not kept would be charged again.
     """
     ledger.capture(session, admitted.hold_id, lease_owner=lease_owner, now=now)
     body = build_body(session.get_one(Account, admitted.account_id).available)

@@ -51,6 +51,7 @@ def tool_data(
         "creditsCharged": credits_charged,
         "creditsRemaining": credits_remaining,
         "warnings": list(answer.warnings),
+        **({"maskId": image_id} if answer.is_mask else {}),
         **_camel_case(answer.fields),
     }
 

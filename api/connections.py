@@ -91,6 +91,8 @@ def _open_sqlite(path: Path, connections: int, read_only: bool, lock_wait_second
     def configure(connection: Any, record: Any) -> None:  # noqa: ARG001 - SQLAlchemy's signature
         cursor = connection.cursor()
         cursor.execute("PRAGMA foreign_keys=ON")
+        # Without it INSERT OR REPLACE would delete a row past the triggers that protect it.
+        cursor.execute("PRAGMA recursive_triggers=ON")
         if read_only:
             cursor.execute("PRAGMA query_only=ON")
         else:

@@ -2,13 +2,15 @@
 
 import asyncio
 import hashlib
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 
+import structlog
 from sqlmodel import Session, col, func, select, update
 
 from api import admission
-from api.errors import FileTooLarge, NotFound, StorageFull
+from api.errors import ApiError, FileTooLarge, NotFound, StorageFull
 from api.ids import new_id
 from api.models import Image, ImageKind
 from api.rate import RateState
@@ -18,6 +20,7 @@ from api.storage import is_image_id
 from ml import codecs
 
 FILE_LIMIT_BYTES = 25 * 1024 * 1024
+ARTEFACT_BYTES_MAX = 16 * 1024 * 1024
 MEDIA_TYPES = {
     "jpg": "image/jpeg",
     "png": "image/png",
@@ -28,6 +31,9 @@ MEDIA_TYPES = {
 #: A use moves a picture's end on only when it is due by less than this, so that not every use writes.
 _SLACK = timedelta(hours=1)
 _NO_SUCH_PICTURE = "No such picture: it may have expired or been deleted."
+
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
@@ -130,6 +136,47 @@ async def read_for_call(services: Services, account_id: str, image_id: str) -> b
     return content
 
 
+async def read_artefacts(services: Services, image_id: str, names: Iterable[str]) -> dict[str, bytes]:
+    """What earlier calls kept beside a picture that was just read for a call, of these names."""
+    found = {name: await asyncio.to_thread(services.storage.read_artefact, image_id, name) for name in names}
+    return {name: content for name, content in found.items() if content is not None}
+
+
+async def keep_artefacts(services: Services, image_id: str, artefacts: Mapping[str, bytes]) -> None:
+    """Keep what a tool computed for a picture, for the next call on it.
+
+    It can be computed again, so nothing is raised: without room, or if the picture was deleted meanwhile,
+    nothing is kept.
+    """
+    try:
+        await _keep_artefacts(services, image_id, artefacts)
+    except ApiError as error:
+        log.info("an artefact is not kept", image_id=image_id, reason=str(error))
+
+
+async def _keep_artefacts(services: Services, image_id: str, artefacts: Mapping[str, bytes]) -> None:
+    size_bytes = sum(map(len, artefacts.values()))
+    if size_bytes > ARTEFACT_BYTES_MAX:
+        raise FileTooLarge(f"Artefacts of {size_bytes} bytes")
+
+    def check(session: Session) -> None:
+        _require_room(session, services, find(session, services, None, image_id).account_id, size_bytes)
+
+    await services.database.read(check)
+    for name, content in artefacts.items():
+        await asyncio.to_thread(services.storage.write_artefact, image_id, name, content)
+    # The whole is counted anew, so that two calls that keep the same at once count it once.
+    total_bytes = await asyncio.to_thread(services.storage.artefact_bytes, image_id)
+    count = update(Image).where(col(Image.id) == image_id).values(artefact_bytes=total_bytes)
+
+    def record(session: Session) -> bool:
+        session.execute(count)
+        return session.get(Image, image_id) is not None
+
+    if not await services.database.run(record):
+        await asyncio.to_thread(services.storage.delete_artefacts, image_id)
+
+
 async def keep_longer(services: Services, image: Image) -> None:
     """Count a use: the picture lives for the whole retention from now, unless its end came meanwhile."""
     now = services.clock()
@@ -170,7 +217,7 @@ async def require_room(services: Services, account_id: str) -> None:
 
 
 def _require_room(session: Session, services: Services, account_id: str, size_bytes: int) -> None:
-    total = func.coalesce(func.sum(col(Image.size_bytes)), 0)
+    total = func.coalesce(func.sum(col(Image.size_bytes) + col(Image.artefact_bytes)), 0)
     used = session.exec(select(total).where(col(Image.account_id) == account_id)).one()
     if used + size_bytes > services.account_storage_bytes:
         limit_mb = services.account_storage_bytes // 1024**2
@@ -194,6 +241,7 @@ async def delete_strays(services: Services, age_seconds: float = 3600.0) -> None
     """Delete files that no row points at: a process died between writing one and recording it."""
     await asyncio.to_thread(services.storage.delete_unfinished, age_seconds)
     stored = await asyncio.to_thread(lambda: list(services.storage.ids_older_than(age_seconds)))
+    stored = list(dict.fromkeys(stored))
     for batch in (stored[start : start + 500] for start in range(0, len(stored), 500)):
         known = select(Image.id).where(col(Image.id).in_(batch))
         recorded = await services.database.read(lambda session, known=known: set(session.exec(known)))  # type: ignore[misc]

@@ -13,6 +13,7 @@ from sqlmodel import Session, col, or_, select, update
 from api.errors import InvalidApiKey, NotFound
 from api.ids import new_id, random_base62, to_base62
 from api.models import ApiKey
+from billing.errors import AccountClosed
 from billing.models import Account
 
 PREFIX = "bge_live_"
@@ -56,7 +57,8 @@ def hash_of(plain: str) -> str:
 def find(session: Session, plain: str, now: datetime) -> ApiKey:
     """The row of a key that is good at `now`. Writes nothing; see `touch`.
 
-    Raises InvalidApiKey for a malformed, unknown, revoked or expired key and for a closed account alike.
+    Raises InvalidApiKey for a malformed, unknown, revoked or expired key alike, AccountClosed for a good key
+    of an account that was closed.
     """
     return find_with_account(session, plain, now)[0]
 
@@ -72,8 +74,10 @@ def find_with_account(session: Session, plain: str, now: datetime) -> tuple[ApiK
         raise InvalidApiKey(_REFUSAL)
     key, account = row
     expired = key.expires_at is not None and key.expires_at <= now
-    if expired or key.revoked_at is not None or account.closed_at is not None:
+    if expired or key.revoked_at is not None:
         raise InvalidApiKey(_REFUSAL)
+    if account.closed_at is not None:
+        raise AccountClosed("This account was closed.")
     return key, account
 
 

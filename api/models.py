@@ -41,6 +41,8 @@ class Image(SQLModel, table=True):
     kind: str
     format: str  # jpg, png, webp, avif, heic
     size_bytes: int
+    #: Of what tools keep beside the picture (`api.storage`); counts towards the account's storage too.
+    artefact_bytes: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
     sha256: str
     width: int | None = Field(default=None)  # null: an upload that no worker has opened yet
     height: int | None = Field(default=None)
@@ -74,7 +76,7 @@ class Replay(SQLModel, table=True):
     status: str = Field(default=ReplayStatus.RUNNING)
     hold_id: str | None = Field(default=None, foreign_key="hold.id")
     status_code: int | None = Field(default=None)
-    body: bytes | None = Field(default=None, sa_column=Column(LargeBinary, nullable=True))  # JSON, ≤ 64 KiB
+    body: bytes | None = Field(default=None, sa_column=Column(LargeBinary, nullable=True))  # JSON, ≤ 1 MiB
     image_id: str | None = Field(default=None)
     created_at: datetime = Field(sa_type=UtcDateTime)
     expires_at: datetime = Field(sa_type=UtcDateTime)

@@ -17,6 +17,7 @@ from api.standing import Standing
 from billing.models import Account
 from ml.backend import Progress, ToolAnswer, ToolCall
 from ml.errors import Cancelled
+from ml.tool import ARTEFACT_PREFIX
 
 CREDITS_A_CALL = 1
 
@@ -64,6 +65,7 @@ async def _work_and_charge(
 ) -> Finished:
     await images.require_room(services, request.account_id)
     picture = await _work(services, request, call, on_progress)
+    await _keep_artefacts(services, request, picture)
     image = await asyncio.to_thread(
         images.describe,
         services,
@@ -115,7 +117,7 @@ async def _work(
     tool_call = ToolCall(
         request.tool.name,
         request.params,
-        request.files,
+        {**request.files, **await _artefacts(services, request)},
         request.priority,
         services.call_timeout_seconds,
     )
@@ -128,6 +130,26 @@ async def _work(
         answer.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
         call.ticket.cancel()
         raise
+
+
+async def _artefacts(services: Services, request: CallRequest) -> dict[str, bytes]:
+    """What earlier calls kept beside the picture, named as a worker expects it.
+
+    Not part of the request: whether something is kept makes no other call of it.
+    """
+    if request.source_id is None or not request.tool.artefacts:
+        return {}
+    found = await images.read_artefacts(services, request.source_id, request.tool.artefacts)
+    return {f"{ARTEFACT_PREFIX}{name}": content for name, content in found.items()}
+
+
+async def _keep_artefacts(services: Services, request: CallRequest, answer: ToolAnswer) -> None:
+    # A worker opens strangers' pictures: it keeps nothing under a name that its tool did not announce.
+    announced = {
+        name: content for name, content in answer.artefacts.items() if name in request.tool.artefacts
+    }
+    if request.source_id is not None and announced:
+        await images.keep_artefacts(services, request.source_id, announced)
 
 
 async def _release(

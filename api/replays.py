@@ -20,7 +20,7 @@ from billing.models import Hold, HoldStatus
 
 KEYED_LIFE = timedelta(hours=24)
 KEYLESS_LIFE = timedelta(minutes=10)
-ANSWER_BYTES_MAX = 64 * 1024
+ANSWER_BYTES_MAX = 1024 * 1024  # run lengths of large masks are long
 #: Errors that the work itself found: the only ones stored, so that a retry learns them again for nothing.
 KEPT_ERROR_CODES = frozenset({"UNREADABLE_IMAGE", "IMAGE_TOO_LARGE", "NOTHING_FOUND", "MASK_EMPTY"})
 
@@ -65,7 +65,7 @@ class RetryKind(StrEnum):
 
 @dataclass(frozen=True)
 class Answer:
-    """A stored answer; `body` is the JSON body, byte for byte, at most 64 KiB."""
+    """A stored answer; `body` is the JSON body, byte for byte, at most 1 MiB."""
 
     status_code: int
     body: bytes
@@ -140,7 +140,7 @@ def store(
     """Keeps the answer of a running call; until when, or None if the row is not this call's any more.
 
     `keyed`: the call has an idempotency key. Without one only a success is replayed, an error goes to those
-    alone who joined. Raises ValueError if the body is longer than 64 KiB.
+    alone who joined. Raises ValueError if the body is longer than 1 MiB.
     """
     if len(answer.body) > ANSWER_BYTES_MAX:
         raise ValueError(f"an answer of {len(answer.body)} bytes is not kept; the most is {ANSWER_BYTES_MAX}")

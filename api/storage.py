@@ -1,7 +1,8 @@
 """Stored pictures as files of one directory. Knows ids and bytes; who owns a picture stands in the database.
 
-images/<last two characters of the id>/img_…      mode 0600, one file a picture
-images/unfinished/…                               being written; renamed into place when whole
+images/<last two characters of the id>/img_…          mode 0600, one file a picture
+images/<last two characters of the id>/img_….<name>   an artefact: what a tool computed once for the picture
+images/unfinished/…                                   being written; renamed into place when whole
 """
 
 import os
@@ -14,6 +15,7 @@ from pathlib import Path
 from api.errors import NotFound, ServiceUnavailable
 
 _IMAGE_ID = re.compile(r"img_[0-9A-Za-z]{8,40}")
+_ARTEFACT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 _UNFINISHED = "unfinished"
 
 
@@ -37,8 +39,38 @@ class Storage:
 
     def write(self, image_id: str, content: bytes) -> None:
         """Store `content`, whole and on the disk when this returns, or not at all."""
-        target = self.path(image_id)
-        unfinished = self._directory / _UNFINISHED / f"{image_id}.{secrets.token_hex(4)}"
+        self._write(self.path(image_id), content)
+
+    def write_artefact(self, image_id: str, name: str, content: bytes) -> None:
+        """Store `content` beside picture `image_id`; it goes with the picture."""
+        self._write(self._artefact_path(image_id, name), content)
+
+    def read_artefact(self, image_id: str, name: str) -> bytes | None:
+        """The artefact; None if there is none that can be read: it can be computed again."""
+        try:
+            return self._artefact_path(image_id, name).read_bytes()
+        except OSError:
+            return None
+
+    def artefact_bytes(self, image_id: str) -> int:
+        """What lies beside the picture, in bytes."""
+        return sum(file.stat().st_size for file in self._artefacts(image_id))
+
+    def delete_artefacts(self, image_id: str) -> None:
+        for file in self._artefacts(image_id):
+            file.unlink(missing_ok=True)
+
+    def _artefacts(self, image_id: str) -> list[Path]:
+        picture = self.path(image_id)
+        return list(picture.parent.glob(f"{picture.name}.*"))
+
+    def _artefact_path(self, image_id: str, name: str) -> Path:
+        if _ARTEFACT_NAME.fullmatch(name) is None:
+            raise ValueError(f"{name!r} is no name of an artefact")
+        return self.path(image_id).with_suffix(f".{name}")
+
+    def _write(self, target: Path, content: bytes) -> None:
+        unfinished = self._directory / _UNFINISHED / f"{target.name}.{secrets.token_hex(4)}"
         try:
             descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             try:
@@ -66,15 +98,20 @@ class Storage:
             raise ServiceUnavailable("Stored pictures cannot be read at the moment.") from error
 
     def delete(self, image_id: str) -> None:
-        """Remove `image_id`; nothing happens if it is not there."""
+        """Remove `image_id` and what lies beside it; nothing happens if it is not there."""
         self.path(image_id).unlink(missing_ok=True)
+        self.delete_artefacts(image_id)
 
     def ids_older_than(self, age_seconds: float) -> Iterator[str]:
-        """Ids of files that were written at least `age_seconds` ago, to compare with the database."""
+        """Ids of files that were written at least `age_seconds` ago, to compare with the database.
+
+        An artefact counts by its picture's id, which may therefore come more than once.
+        """
         oldest_kept = time.time() - age_seconds
         for file in self._directory.glob("??/img_*"):
-            if is_image_id(file.name) and _modified_at(file) < oldest_kept:
-                yield file.name
+            image_id = file.name.partition(".")[0]
+            if is_image_id(image_id) and _modified_at(file) < oldest_kept:
+                yield image_id
 
     def delete_unfinished(self, age_seconds: float) -> int:
         """Remove what a killed process left half-written at least `age_seconds` ago; how many files."""

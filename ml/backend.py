@@ -24,7 +24,8 @@ class Priority(StrEnum):
 class ToolCall:
     """One tool on one picture. Pickled to a worker.
 
-    `files` maps form names to uploaded bytes; `"image"` is always there.
+    `files` maps form names to uploaded bytes; `"image"` is always there. What was kept beside the picture by
+    an earlier answer's `artefacts` is among them, named as `ml.tool.ARTEFACT_PREFIX` says.
     """
 
     tool: str
@@ -50,6 +51,8 @@ class ToolAnswer:
     warnings: tuple[str, ...] = ()
     processing_seconds: float = 0.0  # the worker's time
     queue_seconds: float = 0.0  # waiting before it
+    is_mask: bool = False  # whether later calls may name the picture as their mask
+    artefacts: Mapping[str, bytes] = field(default_factory=dict)  # to keep beside the source picture
 
 
 @dataclass(frozen=True)

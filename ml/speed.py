@@ -4,20 +4,22 @@ For every tool and kind of call a straight line, seconds = a + b x work, is fitt
 weighing a tenth less than the next. A plain average of seconds a megapixel would be wrong by a factor of ten
 for engines that see every picture at one size: their time hardly depends on the picture.
 
-`work` is the source's megapixels, or what the tool's own `cost(params, megapixels)` says where it has one, in
-any unit, as long as the time is about proportional to it.
+`work` is the source's megapixels, or what the tool's own `cost(params, megapixels)` says where it has one:
+the seconds that it took elsewhere. Until a call has been measured here, those are the estimate.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 from ml.backend import ToolCall
 from ml.params import Params
+from ml.tool import Tool
 
 #: Weight of the past at each new call: about the last ten calls count.
 DECAY = 0.9
 #: Calls after which an estimate is good enough to refuse a call for it.
 ENOUGH_CALLS = 3
+#: How far beyond the limit a call must be for being refused by a figure from another machine.
+FIRST_FIGURE_SLACK = 2.0
 
 
 @dataclass(frozen=True)
@@ -41,12 +43,23 @@ class Estimate:
     def is_reliable(self) -> bool:
         return self.calls >= ENOUGH_CALLS
 
+    def exceeds(self, work: float, limit_seconds: float) -> bool:
+        """Whether a call of `work` is surely longer than `limit_seconds`."""
+        if self.calls == 0:
+            return self.seconds(work) > FIRST_FIGURE_SLACK * limit_seconds
+        return self.is_reliable and self.seconds(work) > limit_seconds
+
+
+#: For a tool that states its cost in seconds, before anything was measured.
+FIRST_FIGURE = Estimate(calls=0, mean_work=1.0, mean_seconds=1.0, seconds_per_work=1.0)
+
 
 class _Line:
     """Exponentially weighted least squares over (work, seconds)."""
 
     def __init__(self) -> None:
         self.calls = 0
+        self.latest: Params | None = None
         self._weight = self._x = self._y = self._xx = self._xy = 0.0
 
     def learn(self, work: float, seconds: float) -> None:
@@ -76,7 +89,9 @@ class Speeds:
 
     def learn(self, call: ToolCall, work: float, seconds: float) -> None:
         """Count in a finished call that took `seconds`."""
-        self._lines.setdefault(kind(call), _Line()).learn(work, seconds)
+        line = self._lines.setdefault(kind(call), _Line())
+        line.learn(work, seconds)
+        line.latest = call.params
 
     def estimate(self, call: ToolCall) -> Estimate | None:
         """What is known of calls like this one; None before the first."""
@@ -84,11 +99,17 @@ class Speeds:
         return None if line is None else line.estimate()
 
     def seconds_per_megapixel(self, tool: str) -> float | None:
-        """Seconds of a picture of one megapixel, by the tool's most used kind; None before the first call."""
+        """Seconds of a picture of one megapixel, by the tool's most used kind; None before the first call.
+
+        Of that kind, the latest call's parameters count.
+        """
+        from ml.catalogue import TOOLS
+
         lines = [line for (name, _), line in self._lines.items() if name == tool]
         if not lines:
             return None
-        return max(lines, key=lambda line: line.calls).estimate().seconds(1.0)
+        line = max(lines, key=lambda line: line.calls)
+        return line.estimate().seconds(work(TOOLS.get(tool), line.latest, 1.0))
 
 
 def kind(call: ToolCall) -> tuple[str, str]:
@@ -96,7 +117,11 @@ def kind(call: ToolCall) -> tuple[str, str]:
     return call.tool, str(getattr(call.params, "model", getattr(call.params, "mode", "")))
 
 
-def work(tool: Any, params: Params, megapixels: float) -> float:
+def work(tool: Tool | None, params: Params | None, megapixels: float) -> float:
     """The work of a call: the tool's own `cost`, else the source's megapixels."""
-    cost = getattr(tool, "cost", None)
-    return megapixels if cost is None else float(cost(params, megapixels))
+    return megapixels if tool is None or tool.cost is None else tool.cost(params, megapixels)
+
+
+def first_figure(tool: Tool | None) -> Estimate | None:
+    """What is known of a tool's calls before the first; None where the tool says nothing."""
+    return None if tool is None or tool.cost is None else FIRST_FIGURE

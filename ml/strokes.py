@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import BeforeValidator
 from pydantic_core import PydanticCustomError
 
-from ml import pointing
+from ml import json_fields
 from ml.errors import BadParameter
 from ml.pixels import Mask, Matte
 
@@ -47,7 +47,7 @@ class Stroke:
 def _read_strokes(value: Any) -> Any:
     if isinstance(value, str):
         try:
-            value = pointing.read_json(value)
+            value = json_fields.read_json(value)
         except ValueError:
             raise _error('must be JSON like [{"points":[[10,20],[30,40]],"size":24}]') from None
     if not isinstance(value, list | tuple) or not value:
@@ -82,7 +82,7 @@ def _read_stroke(number: int, entry: Any) -> Stroke:
 
 def _read_number(number: int, name: str, value: Any) -> float:
     least, most = _RANGES[name]
-    if not pointing.is_finite_number(value) or not least <= value <= most:
+    if not json_fields.is_finite_number(value) or not least <= value <= most:
         raise _error(f"stroke {number}: {name} must be a number from {least:g} to {most:g}")
     return float(value)
 
@@ -91,7 +91,7 @@ def _read_point(number: int, point: Any) -> tuple[float, float]:
     if (
         not isinstance(point, list | tuple)
         or len(point) != 2
-        or not all(pointing.is_finite_number(part) for part in point)
+        or not all(json_fields.is_finite_number(part) for part in point)
     ):
         raise _error(f"stroke {number}: each point must be two finite numbers [x, y]")
     if any(abs(part) > _FARTHEST for part in point):

@@ -7,13 +7,16 @@ from typing import Any, Protocol
 from ml.params import Params
 from ml.pixels import Picture, Pixels
 
+#: Before the name of what an earlier call kept beside the picture. No form field begins so.
+ARTEFACT_PREFIX = "artefact:"
+
 
 class Context(Protocol):
     """What a running tool is given besides its picture and parameters."""
 
     @property
     def files(self) -> Mapping[str, bytes]:
-        """Uploaded bytes by form name (`mask`, `bg_image`, …)."""
+        """Uploaded bytes by form name (`mask`, `bg_image`, …), and artefacts by `ARTEFACT_PREFIX` + name."""
 
     @property
     def engines(self) -> Any:
@@ -32,14 +35,17 @@ class Outcome:
     device: str = "cpu"
     fields: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    is_mask: bool = False  # whether later calls may name the answered picture as their mask
+    artefacts: dict[str, bytes] = field(default_factory=dict)  # to keep beside the source, `Tool.artefacts`
 
 
 @dataclass(frozen=True)
 class FileField:
-    """A file that a tool takes besides the picture."""
+    """A file that a tool takes besides the picture, or instead of it the id of a stored one in `id_field`."""
 
     name: str
     description: str
+    id_field: str | None = None
 
 
 @dataclass(frozen=True)
@@ -51,4 +57,9 @@ class Tool:
     run: Callable[[Picture, Any, Context], Outcome]
     files: tuple[FileField, ...] = ()
     checkpoints: tuple[str, ...] = ()  # any of them makes the tool work, best first; () = needs none
+    #: What the tool computes once for a picture and finds again with a later call on the same stored picture.
+    artefacts: tuple[str, ...] = ()
     is_random: Callable[[Any], bool] = lambda _params: False  # whether the same call makes another picture
+    #: Seconds of a call from its params and the source's megapixels, as measured once and elsewhere;
+    #: `ml.speed` corrects them by what it sees. None = megapixels alone say how much work a call is.
+    cost: Callable[[Any, float], float] | None = None

@@ -61,6 +61,8 @@ def perform(call: ToolCall, engines: Any, on_step: OnStep) -> ToolAnswer:
         fields=outcome.fields,
         warnings=tuple(warnings),
         processing_seconds=time.perf_counter() - began,
+        is_mask=outcome.is_mask and (has_alpha or pixels.ndim == 2) and not (has_alpha and format == "jpg"),
+        artefacts=outcome.artefacts,
     )
 
 

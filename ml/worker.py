@@ -128,16 +128,17 @@ class _Run:
             return
         from ml.catalogue import TOOLS
 
-        amount = speed.work(TOOLS.get(call.tool), call.params, megapixels)
-        estimate = self._work.estimate
+        tool = TOOLS.get(call.tool)
+        amount = speed.work(tool, call.params, megapixels)
+        estimate = self._work.estimate or speed.first_figure(tool)
         seconds = None if estimate is None else estimate.seconds(amount)
-        if seconds is not None and estimate is not None and estimate.is_reliable:
-            if seconds > call.timeout_seconds:
+        if seconds is not None and estimate is not None:
+            if estimate.exceeds(amount, call.timeout_seconds):
                 raise TooSlow(
                     f"The call is expected to take about {seconds:.0f} seconds on this server;"
                     f" it would be stopped after {call.timeout_seconds:.0f}."
                 )
-            if self._work.long_seconds is not None and seconds > self._work.long_seconds:
+            if self._work.long_seconds is not None and estimate.exceeds(amount, self._work.long_seconds):
                 self.tell("weighed", work=amount, seconds=seconds)
                 raise _GoBack
         self.tell("weighed", work=amount, seconds=seconds)

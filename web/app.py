@@ -7,8 +7,8 @@ from fastapi import FastAPI
 from fastapi.responses import RedirectResponse
 
 from api import logs
-from api.app import create_api
 from api.database import Database
+from api.http.app import create_api
 from api.migrations import upgrade
 from api.services import Services
 from api.settings import Settings

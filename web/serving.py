@@ -22,7 +22,7 @@ def serve(
     # Imported here: no other command needs the web server.
     import uvicorn
 
-    from api.http_protocol import HttpProtocol
+    from api.http.protocol import HttpProtocol
     from ml.device import NoCudaDevice
     from web.app import create_app
 

@@ -9,8 +9,12 @@ from typing import Any, Literal, TypeVar
 
 from ml import checkpoints
 from ml import device as devices
+from ml.engines import upscaling
 from ml.engines.matting import FACTS, MattingEngine, NetworkMatting
 from ml.engines.network import Runtime
+from ml.engines.segmenting import Segmenter
+from ml.engines.segmenting_facts import SEGMENTING_FACTS, SegmentingFacts
+from ml.engines.upscaling import Upscaler
 from ml.errors import ModelUnavailable
 
 Engine = TypeVar("Engine")
@@ -68,6 +72,26 @@ class EngineCache:
         memory_bytes = _LOADED_TO_FILE * file_bytes + _RUNTIME_BYTES
         return self.get(checkpoint, memory_bytes, lambda: self._rembg_matting(checkpoint))
 
+    def segmenting(self, checkpoint: str) -> Segmenter:
+        """The engine of a checkpoint that finds the object under a click.
+
+        Raises KeyError for a name that is no such checkpoint, ModelUnavailable if it is not installed.
+        """
+        facts = SEGMENTING_FACTS[checkpoint]
+        return self.get(checkpoint, facts.memory_bytes, lambda: self._segmenter(facts))
+
+    def upscaler(self, checkpoint: str) -> Upscaler:
+        """The engine of an upscaling checkpoint.
+
+        Raises KeyError for a name that is no such checkpoint, ModelUnavailable if it is not installed.
+        """
+        facts = upscaling.FACTS[checkpoint]
+        return self.get(
+            checkpoint,
+            facts.memory_bytes,
+            lambda: upscaling.load(self._models_dir, checkpoint, self._threads),
+        )
+
     def is_installed(self, checkpoint: str) -> bool:
         """Whether a checkpoint of the table can be used."""
         return checkpoints.installed(self._models_dir, checkpoint)
@@ -103,6 +127,18 @@ class EngineCache:
         file = checkpoints.path(self._models_dir, checkpoint)
         shape = (1, 3, facts.side_pixels, facts.side_pixels)
         return NetworkMatting(facts, self._get_runtime().load(file, shape, precise=facts.precise))
+
+    def _segmenter(self, facts: SegmentingFacts) -> Segmenter:
+        encoder = checkpoints.path(self._models_dir, facts.encoder_file)
+        decoder = checkpoints.path(self._models_dir, facts.decoder_file)
+        runtime = self._get_runtime()
+        shape = (1, 3, facts.side_pixels, facts.side_pixels)
+        # The encoder is loaded when first needed: where an embedding is stored, it is not.
+        return Segmenter(
+            facts,
+            lambda: runtime.load(encoder, shape),
+            runtime.load_graph(decoder, facts.decoder_outputs),
+        )
 
     def _rembg_matting(self, checkpoint: str) -> MattingEngine:
         from ml.engines.rembg_engine import RembgMatting

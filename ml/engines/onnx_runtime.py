@@ -1,7 +1,10 @@
 """The same networks on onnxruntime, where OpenVINO cannot be had or an NVIDIA device is there."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from ml.device import Device
 from ml.engines.network import Floats, Shape
@@ -22,6 +25,20 @@ class OnnxNetwork:
         return answer
 
 
+class OnnxGraph:
+    def __init__(self, session: Any, outputs: Sequence[str]) -> None:
+        self._session = session
+        self._outputs = list(outputs)
+        self.device: Device = "cuda" if "CUDAExecutionProvider" in session.get_providers() else "cpu"
+
+    def __call__(self, inputs: Mapping[str, Floats]) -> list[Floats]:
+        # It wants every input, even one that no asked output depends on.
+        left_out = (port for port in self._session.get_inputs() if port.name not in inputs)
+        unused = {port.name: np.ones([_side(side) for side in port.shape], np.float32) for port in left_out}
+        answer: list[Floats] = self._session.run(self._outputs, {**inputs, **unused})
+        return answer
+
+
 class OnnxRuntime:
     """Raises ImportError where onnxruntime is not installed."""
 
@@ -35,6 +52,35 @@ class OnnxRuntime:
 
         session = onnxruntime.InferenceSession(checkpoint, self._options, providers=self._providers)
         return OnnxNetwork(session, input_shape)
+
+    def load_graph(self, checkpoint: Path, outputs: Sequence[str]) -> OnnxGraph:
+        import onnxruntime
+
+        # onnxruntime answers declared outputs only. A file in protobuf's format may be continued: what is
+        # appended is merged, and lists grow. So the inner tensors are declared without the onnx library.
+        declared = b"".join(_message(_GRAPH_OUTPUT, _message(_VALUE_NAME, name.encode())) for name in outputs)
+        content = checkpoint.read_bytes() + _message(_MODEL_GRAPH, declared)
+        session = onnxruntime.InferenceSession(content, self._options, providers=self._providers)
+        return OnnxGraph(session, outputs)
+
+
+# Numbers of fields in onnx.proto: ModelProto.graph, GraphProto.output, ValueInfoProto.name.
+_MODEL_GRAPH, _GRAPH_OUTPUT, _VALUE_NAME = 7, 12, 1
+
+
+def _message(field: int, content: bytes) -> bytes:
+    """A field of bytes as protobuf writes it: number and kind, length in sevens of bits, content."""
+    kind_of_bytes = 2
+    length, sevens = len(content), bytearray([field << 3 | kind_of_bytes])
+    while length > 127:
+        sevens.append(length & 127 | 128)
+        length >>= 7
+    sevens.append(length)
+    return bytes(sevens) + content
+
+
+def _side(side: int | str | None) -> int:
+    return side if isinstance(side, int) else 1
 
 
 def session_options(threads: int) -> Any:

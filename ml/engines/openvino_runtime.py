@@ -1,6 +1,7 @@
 """Networks on OpenVINO: the fastest on processors, in bf16 where the processor has it and nothing is lost."""
 
 import shutil
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,19 @@ class OpenVinoNetwork:
         return answer
 
 
+class OpenVinoGraph:
+    device: Device = "cpu"
+
+    def __init__(self, request: Any) -> None:
+        self._request = request
+        self._names = {name for port in request.get_compiled_model().inputs for name in port.get_names()}
+
+    def __call__(self, inputs: Mapping[str, Floats]) -> list[Floats]:
+        wanted = {name: np.ascontiguousarray(value) for name, value in inputs.items() if name in self._names}
+        outputs = self._request.infer(wanted, share_inputs=True)
+        return [outputs[number] for number in range(len(outputs))]
+
+
 class OpenVinoRuntime:
     """Raises ImportError where OpenVINO is not installed.
 
@@ -39,25 +53,43 @@ class OpenVinoRuntime:
         self._threads = threads
 
     def load(self, checkpoint: Path, input_shape: Shape, *, precise: bool = False) -> OpenVinoNetwork:
+        def read() -> Any:
+            import openvino
+
+            graph = self._core.read_model(checkpoint)
+            # ISNet's other ten outputs are for training and take a third of the time.
+            graph = openvino.Model([graph.outputs[0]], graph.get_parameters(), checkpoint.stem)
+            graph.reshape(list(input_shape))
+            return graph
+
+        return OpenVinoNetwork(self._compiled(read, precise).create_infer_request())
+
+    def load_graph(self, checkpoint: Path, outputs: Sequence[str]) -> OpenVinoGraph:
+        def read() -> Any:
+            import openvino
+
+            whole = self._core.read_model(checkpoint)
+            ports = whole.add_outputs(list(outputs))
+            # Inputs that only the other outputs need would have to be given for nothing.
+            used = _inputs_of(ports)
+            parameters = [one for one in whole.get_parameters() if one.get_friendly_name() in used]
+            return openvino.Model(ports, parameters, checkpoint.stem)
+
+        return OpenVinoGraph(self._compiled(read, precise=True).create_infer_request())
+
+    def _compiled(self, read: Callable[[], Any], precise: bool) -> Any:
         self._cache_dir.mkdir(parents=True, exist_ok=True)
         # The lock lies beside the directory, which may be removed.
         with FileLock(f"{self._cache_dir}.lock"):
             try:
-                compiled = self._compile(checkpoint, input_shape, precise)
+                return self._compile(read(), precise)
             except RuntimeError:
                 # A damaged result of an earlier run, or a defect that the second try repeats.
                 shutil.rmtree(self._cache_dir, ignore_errors=True)
                 self._cache_dir.mkdir(parents=True, exist_ok=True)
-                compiled = self._compile(checkpoint, input_shape, precise)
-        return OpenVinoNetwork(compiled.create_infer_request())
+                return self._compile(read(), precise)
 
-    def _compile(self, checkpoint: Path, input_shape: Shape, precise: bool) -> Any:
-        import openvino
-
-        graph = self._core.read_model(checkpoint)
-        # ISNet's other ten outputs are for training and take a third of the time.
-        graph = openvino.Model([graph.outputs[0]], graph.get_parameters(), checkpoint.stem)
-        graph.reshape(list(input_shape))
+    def _compile(self, graph: Any, precise: bool) -> Any:
         properties: dict[str, Any] = {
             "CACHE_DIR": str(self._cache_dir),
             "PERFORMANCE_HINT": "LATENCY",  # a worker runs one call at a time
@@ -66,3 +98,20 @@ class OpenVinoRuntime:
         if precise:
             properties["INFERENCE_PRECISION_HINT"] = "f32"
         return self._core.compile_model(graph, "CPU", properties)
+
+
+def _inputs_of(ports: Sequence[Any]) -> set[str]:
+    """Names of the graph's inputs on which `ports` depend."""
+    waiting = [port.get_node() for port in ports]
+    seen: set[str] = set()
+    inputs = set()
+    while waiting:
+        node = waiting.pop()
+        name = node.get_friendly_name()
+        if name in seen:
+            continue
+        seen.add(name)
+        if node.get_type_name() == "Parameter":
+            inputs.add(name)
+        waiting.extend(source.get_source_output().get_node() for source in node.inputs())
+    return inputs

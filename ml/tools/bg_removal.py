@@ -1,188 +1,152 @@
 """Background removal: the foreground of a photo, alone or on another background."""
 
-from typing import TYPE_CHECKING, Literal
-
 import numpy as np
-from pydantic import Field, model_validator
 
-from ml.checkpoints import CHECKPOINTS
-from ml.errors import BadParameter, ModelUnavailable, NothingFound
-from ml.framing import MarginsField, framed, object_box, with_margins
-from ml.geometry import Box
-from ml.params import ColorField, Params, parameter_error
+from ml import codecs, fitting, foreground
+from ml.errors import BadParameter, NothingFound, PictureTooLarge, UnreadablePicture, UnsupportedFormat
+from ml.framing import framed, object_box
+from ml.geometry import Box, box_of_corners
 from ml.pixels import Mask, Matte, Picture, Pixels
-from ml.tool import Context, Outcome, Tool
+from ml.placement import Placement, Position, place_object
+from ml.tool import Context, FileField, Outcome, Tool
+from ml.tools.bg_removal_params import BgRemovalParams
 
-if TYPE_CHECKING:
-    from ml.engines.matting import MattingEngine
-
-QUALITY = "isnet-general-use"
-FAST = "u2netp"
-
-#: Best first; the rest by name only.
-_CHECKPOINTS = (
-    QUALITY,
-    FAST,
-    *(
-        checkpoint.name
-        for checkpoint in CHECKPOINTS.values()
-        if checkpoint.tool == "bg-removal" and checkpoint.name not in (QUALITY, FAST)
-    ),
-)
-# An object covers at least this share of the picture, a hundredth of its width and height.
-_LEAST_SHARE = 1e-4
-
-
-class BgRemovalParams(Params):
-    model: str = Field(
-        "auto",
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
-        description="auto, fast, quality, or the name of an installed checkpoint. auto is quality if that is"
-        " installed, else fast.",
-    )
-    channels: Literal["rgba", "alpha"] = Field(
-        "rgba",
-        description="rgba answers the cut-out, alpha its matte as a grey picture (white = foreground).",
-    )
-    bg_color: ColorField | None = Field(
-        None,
-        description="Colour behind the foreground: #rgb, #rrggbb, #rrggbbaa or a CSS name. Default: none.",
-    )
-    bg_blur: int = Field(
-        0,
-        ge=0,
-        le=100,
-        description="Keep the photo's own background and blur it this much. 0: do not keep it.",
-    )
-    crop: bool = Field(False, description="Cut the answer to the foreground.")
-    crop_margin: MarginsField | None = Field(
-        None,
-        description='Room around the foreground (crop): pixels or % of its size, "10%", "20 40" (vertical,'
-        ' horizontal) or "1 2 3 4" (top, right, bottom, left). May reach beyond the photo.',
-    )
-    decontaminate: bool = Field(
-        True, description="Take the old background's colour out of soft edges such as hair."
-    )
-    feather: float = Field(0, ge=0, le=50, description="Soften the edge by this many pixels.")
-
-    @model_validator(mode="after")
-    def _one_background(self) -> "BgRemovalParams":
-        if self.bg_blur and self.bg_color is not None:
-            raise parameter_error("bg_blur", "cannot be combined with bg_color")
-        return self
-
-    @model_validator(mode="after")
-    def _nothing_without_effect(self) -> "BgRemovalParams":
-        """A setting that does nothing is a mistake somewhere; better said than ignored."""
-        if self.crop_margin is not None and not self.crop:
-            raise parameter_error("crop_margin", "has an effect only with crop=true")
-        if self.channels == "alpha" and self.bg_color is not None:
-            raise parameter_error("bg_color", "has no effect with channels=alpha")
-        if self.channels == "alpha" and self.bg_blur:
-            raise parameter_error("bg_blur", "has no effect with channels=alpha")
-        return self
+_WHITE = (255, 255, 255, 255)
 
 
 def run(source: Picture, params: BgRemovalParams, context: Context) -> Outcome:
-    """Raises NothingFound where there is no foreground, ModelUnavailable, BadParameter for `model`."""
-    from ml.matting import refinement
-
+    """Raises NothingFound where there is no foreground, ModelUnavailable, BadParameter."""
     context.step("loading", 0.0)
-    engine, warnings = _choose_engine(params.model, context)
+    image_behind = _image_behind(params, context)
+    region = _region(source, params)
+    engine, warnings = foreground.choose_engine(params.model, context)
     context.step("finding the foreground", 0.1)
-    seen = _visible(source)
-    matte = engine.matte(seen)
-    _check_found(matte)
+    inside = Picture(source.pixels[region.top : region.bottom, region.left : region.right], source.format)
+    seen = foreground.visible(inside)
+    matte = foreground.find(engine, seen)
     context.step("refining edges", 0.5)
-    alpha = refinement.refine(seen, matte)
-    if source.has_alpha:
-        # What was transparent before stays so. Not the product: it would thin the edges of a cut-out.
-        alpha = np.minimum(alpha, source.pixels[..., 3])
+    alpha = _refined(inside, seen, matte)
     box = object_box(alpha)
     if box is None:
         raise NothingFound("No foreground was found in this picture.")
     context.step("finishing", 0.7)
+    # The edge is finished within the region, so that nothing outside of it becomes visible.
+    edge = _finished_edge(alpha, params)
+    whole = Box(-region.left, -region.top, source.width - region.left, source.height - region.top)
     return Outcome(
-        _finish(source, alpha, params),
+        _finish(source, framed(alpha, whole), framed(edge, whole), params, image_behind),
         model=engine.checkpoint,
         device=engine.device,
         fields={
-            "foreground": {"top": box.top, "left": box.left, "width": box.width, "height": box.height},
+            "foreground": {
+                "top": box.top + region.top,
+                "left": box.left + region.left,
+                "width": box.width,
+                "height": box.height,
+            },
         },
         warnings=warnings,
     )
 
 
-def _choose_engine(wanted: str, context: Context) -> tuple["MattingEngine", list[str]]:
-    if wanted == "auto":
-        return _best_engine(context)
-    name = {"fast": FAST, "quality": QUALITY}.get(wanted, wanted)
+def _image_behind(params: BgRemovalParams, context: Context) -> Pixels | None:
+    """The uploaded background. Raises `BadParameter` for `bg_image`."""
+    content = context.files.get("bg_image")
+    if content is None:
+        return None
+    if params.channels == "alpha":
+        raise BadParameter("bg_image", "bg_image has no effect with channels=alpha")
+    if params.bg_color is not None or params.bg_blur:
+        other = "bg_blur" if params.bg_blur else "bg_color"
+        raise BadParameter("bg_image", f"bg_image cannot be combined with {other}")
     try:
-        engine: MattingEngine = context.engines.matting(name)
-    except KeyError:
-        raise BadParameter(
-            "model", f"must be auto, fast, quality or one of {', '.join(_CHECKPOINTS)}, not {wanted}"
-        ) from None
-    if not CHECKPOINTS[name].commercial:
-        return engine, [f"The licence of {name} does not clearly allow commercial use."]
-    return engine, []
+        return codecs.decode(content).pixels
+    except (UnreadablePicture, PictureTooLarge, UnsupportedFormat) as error:
+        raise BadParameter("bg_image", f"bg_image cannot be used. {error}") from error
 
 
-def _best_engine(context: Context) -> tuple["MattingEngine", list[str]]:
-    try:
-        return context.engines.matting(QUALITY), []
-    except ModelUnavailable as missing:
-        try:
-            return context.engines.matting(FAST), [f"Made with {FAST}, which is less exact: {missing}"]
-        except ModelUnavailable:
-            # One command brings both.
-            raise ModelUnavailable(QUALITY, "bgeraser models pull --profile embedded") from None
+def _region(source: Picture, params: BgRemovalParams) -> Box:
+    size = (source.width, source.height)
+    return Box(0, 0, *size) if params.roi is None else box_of_corners("roi", params.roi, size)
 
 
-def _check_found(matte: Matte) -> None:
-    from ml.engines.matting import SURE
+def _refined(inside: Picture, seen: Pixels, matte: Matte) -> Mask:
+    from ml.matting import refinement
 
-    if float((matte > SURE).mean()) < _LEAST_SHARE:
-        raise NothingFound("No foreground was found in this picture.")
+    alpha = refinement.refine(seen, matte)
+    # What was transparent before stays so. Not the product: it would thin the edges of a cut-out.
+    return np.minimum(alpha, inside.pixels[..., 3]) if inside.has_alpha else alpha
 
 
-def _visible(source: Picture) -> Pixels:
-    """What one sees of the source on white: colours hidden under transparency tell nothing."""
-    if not source.has_alpha:
-        return source.rgb
+def _finished_edge(alpha: Mask, params: BgRemovalParams) -> Mask:
     from ml import compositing
 
-    return compositing.on_color(source.rgb, source.pixels[..., 3], (255, 255, 255, 255))
+    edge = alpha
+    if params.shift_edge:
+        edge = compositing.shifted_edge(alpha, params.shift_edge)
+        if object_box(edge) is None:
+            raise BadParameter("shift_edge", "shift_edge leaves nothing of the object in this picture")
+    return compositing.feathered(edge, params.feather)
 
 
-def _finish(source: Picture, alpha: Mask, params: BgRemovalParams) -> Pixels | Mask:
-    from ml import compositing
+def _finish(
+    source: Picture, alpha: Mask, edge: Mask, params: BgRemovalParams, image_behind: Pixels | None
+) -> Pixels | Mask:
+    """The answer: what is seen through `edge` of the source, whose own mix is told by `alpha`."""
+    from ml import compositing, shadows
     from ml.matting import decontamination
 
-    edge = compositing.feathered(alpha, params.feather)
-    frame = _frame(edge, params)
+    placement = _placement(edge, params)
     if params.channels == "alpha":
-        return framed(edge, frame)
+        return placement.mask(edge)
     colors = source.rgb
     if params.decontaminate:
         colors = decontamination.decontaminate(colors, alpha, shown=edge)
+    colors, edge = placement.cutout(colors, edge)
+    behind = _behind(source, alpha, placement, params, image_behind)
+    if params.shadow == "drop":
+        behind = shadows.shaded(behind, shadows.drop_shadow(edge, params.shadow_opacity))
+    return compositing.laid_on(colors, edge, behind)
+
+
+def _placement(edge: Mask, params: BgRemovalParams) -> Placement:
+    height, width = edge.shape
+    box = object_box(edge)
+    if box is None:  # feathered away to almost nothing
+        box = Box(0, 0, width, height)
+    default_position: Position = "original" if params.scale == "original" else (50.0, 50.0)
+    return place_object(
+        box,
+        (width, height),
+        crop=params.crop,
+        margins=params.crop_margin,
+        scale=params.scale,
+        position=params.position or default_position,
+        output_size=params.output_size,
+    )
+
+
+def _behind(
+    source: Picture, alpha: Mask, placement: Placement, params: BgRemovalParams, image_behind: Pixels | None
+) -> Pixels | None:
+    """What lies behind the object on the canvas, H x W x 3|4; None for nothing."""
+    from ml import compositing
+
+    width, height = placement.canvas
+    if image_behind is not None:
+        return fitting.cover(image_behind, placement.canvas, "center")
     if params.bg_blur:
-        behind = compositing.blurred_background(source.rgb, alpha, params.bg_blur)
-        return compositing.over(
-            framed(colors, frame), framed(edge, frame), framed(behind, frame, repeat_edge=True)
-        )
-    if params.bg_color is not None:
-        return compositing.on_color(framed(colors, frame), framed(edge, frame), params.bg_color)
-    return compositing.with_alpha(framed(colors, frame), framed(edge, frame))
-
-
-def _frame(alpha: Mask, params: BgRemovalParams) -> Box:
-    """The part of the picture that is answered."""
-    height, width = alpha.shape
-    box = object_box(alpha) if params.crop else None
-    if box is None:
-        return Box(0, 0, width, height)
-    return box if params.crop_margin is None else with_margins(box, params.crop_margin)
+        blurred = compositing.blurred_background(source.rgb, alpha, params.bg_blur)
+        if placement.keeps_pixels:
+            return framed(blurred, placement.frame(), repeat_edge=True)
+        return fitting.cover(blurred, placement.canvas, "center")
+    color = params.bg_color
+    if color is None and params.preset == "marketplace":
+        color = _WHITE
+    if color is None:
+        return None
+    channels = 3 if color[3] == 255 else 4
+    return np.broadcast_to(np.array(color[:channels], np.uint8), (height, width, channels))
 
 
 TOOL = Tool(
@@ -191,5 +155,12 @@ TOOL = Tool(
     summary="Cut out the foreground of a photo, hair included, alone or on another background.",
     params=BgRemovalParams,
     run=run,
-    checkpoints=_CHECKPOINTS,
+    files=(
+        FileField(
+            "bg_image",
+            "A picture behind the foreground, cut to fill the answer. At most one of bg_image, bg_color and"
+            " bg_blur.",
+        ),
+    ),
+    checkpoints=foreground.MATTING_CHECKPOINTS,
 )

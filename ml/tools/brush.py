@@ -31,11 +31,6 @@ class BrushParams(Params):
     color: ColorField | None = Field(
         None, description="What to paint with: #rgb, #rrggbb, #rrggbbaa or a CSS name (paint)."
     )
-    original_id: str | None = Field(
-        None,
-        pattern=r"^[A-Za-z0-9_-]{1,64}$",
-        description="A stored picture of the same size to restore from, instead of the file original.",
-    )
 
     @model_validator(mode="after")
     def _nothing_without_effect(self) -> "BrushParams":
@@ -46,8 +41,6 @@ class BrushParams(Params):
             raise parameter_error("color", "is needed to paint")
         if self.op != "paint" and self.color is not None:
             raise parameter_error("color", "has an effect only with op=paint")
-        if self.op != "restore" and self.original_id is not None:
-            raise parameter_error("original_id", "has an effect only with op=restore")
         return self
 
 
@@ -150,7 +143,10 @@ TOOL = Tool(
             _MASK,
             "Instead of strokes: where to act, white = fully, greys = in part. A mask of another size is"
             " resized if it has the picture's shape.",
+            id_field="mask_id",
         ),
-        FileField(_ORIGINAL, "The picture to restore from, of the same size (restore)."),
+        FileField(
+            _ORIGINAL, "The picture to restore from, of the same size (restore).", id_field="original_id"
+        ),
     ),
 )

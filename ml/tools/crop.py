@@ -5,12 +5,14 @@ picture, and `resize` is the size of the answer. Pixels are exact unless they ar
 angles than multiples of 90 degrees.
 """
 
+from dataclasses import dataclass, field
 from typing import Literal
 
 from pydantic import Field, model_validator
 
-from ml import fitting, geometry, resampling, trimming
+from ml import fitting, foreground, geometry, resampling, trimming
 from ml.codecs import MAX_OUTPUT_PIXELS
+from ml.errors import NothingFound
 from ml.geometry import AspectRatioField, Box, Gravity, SizeField
 from ml.params import ColorField, Length, LengthField, Params, parameter_error
 from ml.pixels import Picture, Pixels
@@ -27,9 +29,10 @@ class CropParams(Params):
     aspect_ratio: AspectRatioField | None = Field(
         None, description='Instead of a box: the largest part of this shape, like "16:9".'
     )
-    gravity: Gravity = Field(
+    gravity: Literal[Gravity, "subject"] = Field(
         "center",
-        description="Where the kept part lies (aspect_ratio, fit=cover), or the picture on its canvas (pad).",
+        description="Where the kept part lies (aspect_ratio, fit=cover), or the picture on its canvas (pad)."
+        " subject, with aspect_ratio: over the most salient object.",
     )
     mode: Literal["trim"] | None = Field(
         None, description="trim, instead of a box: cut away a border of one colour, or of transparency."
@@ -82,6 +85,8 @@ class CropParams(Params):
             raise parameter_error("pad_color", "has an effect only with resize and fit=pad")
         if self.gravity != _default("gravity") and not is_placed:
             raise parameter_error("gravity", "has an effect only with aspect_ratio, fit=cover or fit=pad")
+        if self.gravity == "subject" and self.aspect_ratio is None:
+            raise parameter_error("gravity", "subject has an effect only with aspect_ratio")
         if self.resize is not None and self.resize[0] * self.resize[1] > MAX_OUTPUT_PIXELS:
             raise parameter_error("resize", f"must be at most {MAX_OUTPUT_PIXELS / 1e6:g} megapixels")
         return self
@@ -101,9 +106,21 @@ def _check_length(name: str, length: Length) -> None:
         raise parameter_error(name, "must be at most 100%")
 
 
+@dataclass
+class _Cut:
+    """The box that is kept, and what told it."""
+
+    box: Box
+    model: str | None = None
+    device: str = "cpu"
+    warnings: list[str] = field(default_factory=list)
+
+
 def run(source: Picture, params: CropParams, context: Context) -> Outcome:
+    """Raises BadParameter and NothingFound (trim); for gravity=subject ModelUnavailable."""
+    cut = _cut(source, params, context)
     context.step("cropping", 0.3)
-    box = _box(source, params)
+    box = cut.box
     pixels = source.pixels[box.top : box.bottom, box.left : box.right]
     pixels = resampling.rotate(pixels, params.rotate)
     if params.flip is not None:
@@ -111,23 +128,49 @@ def run(source: Picture, params: CropParams, context: Context) -> Outcome:
     if params.resize is not None:
         context.step("resizing", 0.5)
         pixels = _fitted(pixels, params.resize, params)
-    return Outcome(pixels, fields={"bbox": [box.left, box.top, box.right, box.bottom]})
+    return Outcome(
+        pixels,
+        model=cut.model,
+        device=cut.device,
+        fields={"bbox": [box.left, box.top, box.right, box.bottom]},
+        warnings=cut.warnings,
+    )
 
 
-def _box(source: Picture, params: CropParams) -> Box:
+def _cut(source: Picture, params: CropParams, context: Context) -> _Cut:
     size = (source.width, source.height)
     if params.mode == "trim":
-        return trimming.content_box(source.pixels, params.tolerance)
-    if params.aspect_ratio is not None:
-        return geometry.box_of_ratio(params.aspect_ratio, params.gravity, size)
-    return geometry.box_of_lengths(params.x, params.y, params.width, params.height, size)
+        return _Cut(trimming.content_box(source.pixels, params.tolerance))
+    if params.aspect_ratio is None:
+        return _Cut(geometry.box_of_lengths(params.x, params.y, params.width, params.height, size))
+    box = geometry.box_of_ratio(params.aspect_ratio, _compass(params), size)
+    return _over_subject(box, source, context) if params.gravity == "subject" else _Cut(box)
+
+
+def _over_subject(box: Box, source: Picture, context: Context) -> _Cut:
+    """`box` over the subject; where it is when there is none."""
+    context.step("finding the subject", 0.0)
+    engine, warnings = foreground.best_engine(context)
+    cut = _Cut(box, engine.checkpoint, engine.device, warnings)
+    try:
+        matte = foreground.find(engine, foreground.visible(source))
+    except NothingFound:
+        cut.warnings.append("No subject was found in this picture: it was cropped at its center.")
+        return cut
+    size = (source.width, source.height)
+    cut.box = geometry.over_subject(box, foreground.matte_box(matte, size), size)
+    return cut
+
+
+def _compass(params: CropParams) -> Gravity:
+    return "center" if params.gravity == "subject" else params.gravity
 
 
 def _fitted(pixels: Pixels, size: tuple[int, int], params: CropParams) -> Pixels:
     if params.fit == "cover":
-        return fitting.cover(pixels, size, params.gravity)
+        return fitting.cover(pixels, size, _compass(params))
     if params.fit == "pad":
-        return fitting.pad(pixels, size, params.gravity, params.pad_color)
+        return fitting.pad(pixels, size, _compass(params), params.pad_color)
     return fitting.contain(pixels, size)
 
 

@@ -7,11 +7,12 @@ it is; transparent pixels are not copied from. (Erasing to transparency is the b
 from pydantic import Field, model_validator
 
 from ml import prompting
+from ml.engines.segmenting_facts import ARTEFACTS
 from ml.errors import BadParameter
 from ml.params import parameter_error
 from ml.pixels import Mask, Picture
-from ml.pointing import BoxField, PointsField
 from ml.prompting import PromptParams
+from ml.prompts import ClicksField, CornersField
 from ml.strokes import StrokesField
 from ml.tool import Context, FileField, Outcome, Tool
 
@@ -19,22 +20,17 @@ _MASK = "mask"
 
 
 class GenerativeFillParams(PromptParams):
-    mask_id: str | None = Field(
-        None,
-        pattern=r"^[A-Za-z0-9_-]{1,64}$",
-        description="A mask that magic-select answered (maskId), instead of a mask file.",
-    )
     strokes: StrokesField | None = Field(
         None,
         description='Instead of a mask, brush strokes as JSON: [{"points":[[x,y],…],"size":24,"hardness":0.8,'
         '"opacity":1}]; at most 1,000 strokes and 100,000 points.',
     )
-    points: PointsField | None = Field(
+    points: ClicksField | None = Field(
         None,
         description="Instead of a mask, clicks on the object as JSON: [[x,y,1],…]; 0 instead of 1 marks what"
         " does not belong to it.",
     )
-    box: BoxField | None = Field(
+    box: CornersField | None = Field(
         None, description="Instead of a mask, or with points: a box around the object, [x1,y1,x2,y2]."
     )
     strength: float | None = Field(
@@ -49,12 +45,9 @@ class GenerativeFillParams(PromptParams):
 
     @model_validator(mode="after")
     def _one_place(self) -> "GenerativeFillParams":
-        if self.mask_id is not None and self.strokes is not None:
-            raise parameter_error("strokes", "cannot be combined with mask_id")
         for name in ("points", "box"):
-            if getattr(self, name) is not None and (self.mask_id or self.strokes):
-                other = "mask_id" if self.mask_id else "strokes"
-                raise parameter_error(name, f"cannot be combined with {other}")
+            if getattr(self, name) is not None and self.strokes is not None:
+                raise parameter_error(name, "cannot be combined with strokes")
         return self
 
 
@@ -64,7 +57,7 @@ def run(source: Picture, params: GenerativeFillParams, context: Context) -> Outc
     from ml import masks, replacing
 
     context.step("reading the mask", 0.0)
-    mask = _marked(source, params, context)
+    mask, artefacts = _marked(source, params, context)
     hole = masks.softened(mask, params.grow_mask, 0) > 0
     if hole.all():
         name = _MASK if mask.all() else "grow_mask"
@@ -78,11 +71,11 @@ def run(source: Picture, params: GenerativeFillParams, context: Context) -> Outc
         seed=seed,
         step=lambda fraction: context.step("filling", 0.1 + 0.8 * fraction),
     )
-    return Outcome(pixels, fields={"seed": seed})
+    return Outcome(pixels, fields={"seed": seed}, artefacts=artefacts)
 
 
-def _marked(source: Picture, params: GenerativeFillParams, context: Context) -> Mask:
-    """The mask, wherever it comes from: exactly one source must be given."""
+def _marked(source: Picture, params: GenerativeFillParams, context: Context) -> tuple[Mask, dict[str, bytes]]:
+    """The mask, wherever it comes from (exactly one source must be given), and what to keep of finding it."""
     from ml import masks
 
     content = context.files.get(_MASK)
@@ -90,11 +83,14 @@ def _marked(source: Picture, params: GenerativeFillParams, context: Context) -> 
     if content is not None and (params.strokes is not None or is_picked):
         raise BadParameter(_MASK, "send one of mask, mask_id, strokes, or points and box")
     if content is not None:
-        return masks.from_file(content, source.width, source.height)
+        return masks.from_file(content, source.width, source.height), {}
     if params.strokes is not None:
-        return masks.from_strokes(params.strokes, source.width, source.height)
+        return masks.from_strokes(params.strokes, source.width, source.height), {}
     if is_picked:
-        return masks.pick(source, params.points or (), params.box, context)
+        from ml import selecting
+
+        picked = selecting.object_at(source, params.points, params.box, context)
+        return masks.checked(picked.mask, "points" if params.points else "box"), picked.artefacts
     raise BadParameter(_MASK, "say what to replace: send mask, mask_id, strokes, or points and box")
 
 
@@ -108,8 +104,10 @@ TOOL = Tool(
         FileField(
             _MASK,
             "What to replace: white = replace, black = keep, greys = in part. A mask of another size is"
-            " resized if it has the picture's shape.",
+            " resized if it has the picture's shape. mask_id: one that magic-select answered.",
+            id_field="mask_id",
         ),
     ),
+    artefacts=ARTEFACTS,
     is_random=prompting.is_random,
 )

@@ -13,8 +13,8 @@ from fastapi import FastAPI
 from pydantic import SecretStr
 
 from api import keys
-from api.app import create_api
 from api.database import Database
+from api.http.app import create_api
 from api.migrations.upgrade import migrate
 from api.services import Services
 from api.settings import Settings

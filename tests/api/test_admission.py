@@ -292,15 +292,16 @@ def test_only_errors_that_the_work_found_are_kept(error: Exception, kept: bool) 
     assert replays.is_kept(error) is kept
 
 
-def test_an_answer_over_64_kib_is_refused_before_it_is_charged(database: Database) -> None:
+def test_an_answer_too_long_to_keep_is_refused_before_it_is_charged(database: Database) -> None:
     with database.transaction() as session:
         account = account_with(session, credits=1)
         call = admitted(session, account.id, key="k")
-    with pytest.raises(ValueError, match="65537"), database.transaction() as session:
-        succeed(session, call, body=b"x" * (64 * 1024 + 1))
+    most = replays.ANSWER_BYTES_MAX
+    with pytest.raises(ValueError, match=str(most + 1)), database.transaction() as session:
+        succeed(session, call, body=b"x" * (most + 1))
     with database.transaction() as session:
         assert balance(session, account.id) == (0, 1)
-        succeed(session, call, body=b"x" * 64 * 1024)
+        succeed(session, call, body=b"x" * most)
 
 
 def test_a_result_lives_at_least_as_long_as_the_answer_that_points_at_it(session: Session) -> None:

@@ -6,7 +6,7 @@ import sys
 
 def test_importing_the_api_loads_no_library_that_does_the_work() -> None:
     script = (
-        "import sys, api.app\n"
+        "import sys, api.http.app\n"
         "heavy = {'openvino', 'onnxruntime', 'cv2', 'torch', 'rembg', 'pymatting', 'gradio', 'pillow_heif'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )

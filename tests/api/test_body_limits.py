@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from api import body_limits
+from api.http import body_limits
 from billing.plans import PlanName
 from tests.api.calling import code_of, crop, small_picture
 from tests.api.raw_client import HEAD_OF_PART, RawClient

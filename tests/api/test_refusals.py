@@ -4,6 +4,7 @@ import httpx
 import pytest
 
 from api import keys
+from billing import accounts
 from billing.plans import PlanName
 from billing.timestamps import utc_now
 from tests.api.calling import code_of, crop, small_picture
@@ -133,3 +134,11 @@ def test_a_wrong_method_is_405_and_names_every_right_one(
     response = httpx.request(method, f"{server.address}{path}")
     assert (response.status_code, code_of(response)) == (405, "METHOD_NOT_ALLOWED")
     assert response.headers["allow"] == allowed
+
+
+def test_a_closed_account_is_403(server: RunningServer) -> None:
+    customer = server.new_customer()
+    with server.database.transaction() as session:
+        accounts.close(session, customer.account_id, now=utc_now())
+    response = httpx.get(f"{server.address}/api/account", headers=customer.headers)
+    assert (response.status_code, code_of(response)) == (403, "FORBIDDEN")

@@ -3,7 +3,7 @@
 import importlib
 import sys
 
-BENCHMARKS = ("bg_removal", "admissions", "filling")
+BENCHMARKS = ("bg_removal", "selecting", "upscale", "filling", "admissions")
 
 
 def main() -> None:

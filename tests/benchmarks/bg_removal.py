@@ -23,7 +23,7 @@ CALLS = {"1 MP": 12, "9 MP": 8}
 NAMES = ("coffee", "chelsea", "astronaut", "motorcycle_left")
 
 
-def _jpegs(size: tuple[int, int]) -> list[bytes]:
+def jpegs_of(size: tuple[int, int]) -> list[bytes]:
     answer = []
     for name in NAMES:
         picture = Image.fromarray(np.asarray(photos.photo(name)))
@@ -65,13 +65,13 @@ def main() -> None:
             )
             return answer.status_code == 200 and answer.content.startswith(b"\x89PNG")
 
-        warm = _jpegs((600, 400))
+        warm = jpegs_of((600, 400))
         for photo in warm:
             assert call_peer(photo)
             assert call_ours(photo)
         print(f"{'size':6}{'callers':>8}{'ours /s':>10}{'p95 s':>8}{'rembg /s':>11}{'p95 s':>8}{'ratio':>8}")
         for size, pixels in SIZES.items():
-            jpegs = _jpegs(pixels)
+            jpegs = jpegs_of(pixels)
             for callers in (1, 4):
                 mine = load.run(lambda i: call_ours(jpegs[i % 4]), callers=callers, calls=CALLS[size])  # noqa: B023
                 theirs = load.run(lambda i: call_peer(jpegs[i % 4]), callers=callers, calls=CALLS[size])  # noqa: B023

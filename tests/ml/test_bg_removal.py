@@ -15,7 +15,8 @@ from ml import work
 from ml.backend import ToolAnswer, ToolCall
 from ml.engines.cache import EngineCache
 from ml.errors import BadParameter, Cancelled, ModelUnavailable, NothingFound
-from ml.tools.bg_removal import TOOL, BgRemovalParams
+from ml.tools.bg_removal import TOOL
+from ml.tools.bg_removal_params import BgRemovalParams
 from tests.checkpoints import models_dir
 from tests.ml.cutouts import engines
 from tests.ml.photos import jpeg_bytes, open_bytes, photo, png_bytes
@@ -262,7 +263,34 @@ def test_a_call_reports_its_stages_and_stops_when_asked() -> None:
         ({"decontaminate": "perhaps"}, "decontaminate"),
         ({"model": "../../etc/passwd"}, "model"),
         ({"model": ""}, "model"),
-        ({"shadow": "drop"}, "shadow"),
+        ({"shadow": "round"}, "shadow"),
+        ({"shadow": "drop", "shadow_opacity": "101"}, "shadow_opacity"),
+        ({"shadow_opacity": "30"}, "shadow_opacity"),
+        ({"shadow": "drop", "channels": "alpha"}, "shadow"),
+        ({"shift_edge": "20.5"}, "shift_edge"),
+        ({"shift_edge": "nan"}, "shift_edge"),
+        ({"roi": "1 2 3"}, "roi"),
+        ({"roi": "-1 0 10 10"}, "roi"),
+        ({"roi": "0 0 101% 10"}, "roi"),
+        ({"roi": "a b c d"}, "roi"),
+        ({"scale": "9%"}, "scale"),
+        ({"scale": "101%"}, "scale"),
+        ({"scale": "50"}, "scale"),
+        ({"scale": "big"}, "scale"),
+        ({"position": "left"}, "position"),
+        ({"position": "101%"}, "position"),
+        ({"position": "10 20"}, "position"),
+        ({"position": "1% 2% 3%"}, "position"),
+        ({"position": ""}, "position"),
+        ({"crop": "true", "position": "center"}, "position"),
+        ({"output_size": "100"}, "output_size"),
+        ({"output_size": "0x100"}, "output_size"),
+        ({"output_size": "9000x9000"}, "output_size"),
+        ({"crop": "true", "crop_margin": "5", "scale": "50%"}, "crop_margin"),
+        ({"crop": "true", "scale": "50%", "output_size": "100x100"}, "crop"),
+        ({"preset": "marketplace", "crop": "true"}, "crop"),
+        ({"preset": "amazon"}, "preset"),
+        ({"bg_image": "text"}, "bg_image"),
     ],
 )
 def test_impossible_parameters_are_named(values: dict[str, str], named: str) -> None:

@@ -1,5 +1,7 @@
 """Edges and backgrounds of cut-outs, checked to the pixel."""
 
+import math
+
 import cv2
 import numpy as np
 import pytest
@@ -105,3 +107,41 @@ def test_a_picture_that_is_all_object_has_some_background() -> None:
     picture = photo("coffee")
     everything = np.full(picture.shape[:2], 255, np.uint8)
     assert compositing.blurred_background(picture, everything, 50).shape == picture.shape
+
+
+def test_an_edge_moves_by_whole_and_broken_pixels() -> None:
+    alpha = np.zeros((60, 80), np.uint8)
+    alpha[:, 30:] = 255  # reaches the picture's border, which stays
+    for shift in (-20, -7, -1, 1, 6, 20):
+        moved = compositing.shifted_edge(alpha, shift)
+        expected = np.zeros_like(alpha)
+        expected[:, 30 - shift :] = 255
+        np.testing.assert_array_equal(moved, expected)
+    for part in (-2.25, -0.5, 0.5, 2.25):
+        moved = compositing.shifted_edge(alpha, part)
+        covered = moved.astype(float).sum(axis=1) / 255
+        assert np.abs(covered - (50 + part)).max() < 0.01
+
+
+def test_a_disc_grows_and_shrinks_alike_to_all_sides() -> None:
+    alpha = np.zeros((200, 200), np.uint8)
+    cv2.circle(alpha, (100, 100), 50, 255, -1, cv2.LINE_AA)
+    for shift in (-12.5, -3, 4.5, 20):
+        radius = math.sqrt(compositing.shifted_edge(alpha, shift).astype(float).sum() / 255 / math.pi)
+        before = math.sqrt(alpha.astype(float).sum() / 255 / math.pi)
+        assert abs(radius - before - shift) < 0.5
+
+
+def test_layers_are_laid_on_nothing_on_pictures_and_on_translucent_ones() -> None:
+    colors = np.full((1, 3, 3), (200, 100, 0), np.uint8)
+    alpha = np.array([[0, 128, 255]], np.uint8)
+    assert compositing.laid_on(colors, alpha, None)[0, 1].tolist() == [200, 100, 0, 128]
+    opaque = compositing.laid_on(colors, alpha, np.full((1, 3, 3), 50, np.uint8))
+    assert opaque[0].tolist() == [[50, 50, 50], [125, 75, 25], [200, 100, 0]]
+    behind = np.broadcast_to(np.array((0, 0, 100, 102), np.uint8), (1, 3, 4))
+    half = 128 / 255
+    total = half + (1 - half) * 0.4
+    expected = [200 * half / total, 100 * half / total, 100 * (1 - half) * 0.4 / total, total * 255]
+    answer = compositing.laid_on(colors, alpha, behind)
+    assert answer[0, 0].tolist() == [0, 0, 100, 102]
+    np.testing.assert_allclose(answer[0, 1], expected, atol=0.51)

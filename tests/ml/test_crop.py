@@ -239,6 +239,8 @@ class TestOneWayToCut:
             ({"mode": "trim", "tolerance": "256"}, "tolerance"),
             ({"gravity": "north"}, "gravity"),
             ({"x": "5", "gravity": "north"}, "gravity"),
+            ({"gravity": "subject"}, "gravity"),
+            ({"resize": "20x20", "fit": "cover", "gravity": "subject"}, "gravity"),
             ({"resize": "20x20", "gravity": "north"}, "gravity"),
             ({"fit": "cover"}, "fit"),
             ({"pad_color": "red"}, "pad_color"),
@@ -381,6 +383,18 @@ class TestResizing:
             255,
         ]
 
+    @pytest.mark.parametrize("size", ["1200x1200", "333x700", "90x90", "900x900"])
+    def test_a_cutouts_edge_keeps_its_colour_and_gets_no_second_edge(self, size: str) -> None:
+        square = np.zeros((300, 300, 4), np.uint8)
+        square[100:200, 100:200] = (10, 200, 30, 255)
+        square[..., :3][square[..., 3] == 0] = (255, 0, 255)
+        answer = cropped(square, resize=size, fit="pad")
+        colored = answer[answer[..., 3] > 30]
+        assert np.abs(colored[:, :3].astype(int) - (10, 200, 30)).max() <= 1
+        if size == "1200x1200":
+            assert not answer[:392, :, 3].any()  # two pixels of the source away
+            assert (answer[408:792, 408:792] == (10, 200, 30, 255)).all()
+
     @pytest.mark.parametrize("fit", ["contain", "cover", "pad"])
     def test_the_pictures_own_size_changes_nothing(self, fit: str) -> None:
         assert np.array_equal(cropped(PHOTO, resize="480x300", fit=fit), PHOTO)
@@ -432,4 +446,15 @@ def test_the_parameters_describe_themselves() -> None:
         *("rotate", "flip", "resize", "fit", "pad_color", "format", "quality"),
     }
     assert all(field["description"] for field in fields.values())
-    assert "subject" not in str(fields["gravity"])
+    assert "subject" in str(fields["gravity"])
+
+
+def test_a_large_cutout_is_resized_in_strips_without_seams() -> None:
+    tall = np.dstack([np.tile(photos.photo("coffee"), (4, 1, 1)), np.full((1600, 600), 255, np.uint8)])
+    tall[0, 0, 3] = 254
+    for size in ("300x800", "60x160", "1200x3200"):
+        answer = cropped(tall, resize=size)
+        opaque = cropped(tall[..., :3], resize=size)
+        assert np.abs(answer[..., :3].astype(int) - opaque).mean() < 1
+        rows = np.abs(answer[..., :3].astype(int) - opaque).mean(axis=(1, 2))
+        assert rows.max() < 6  # a seam would be one row unlike the others

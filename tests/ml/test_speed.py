@@ -4,7 +4,10 @@ import random
 
 import pytest
 
-from ml.speed import Speeds
+from ml import speed
+from ml.backend import ToolCall
+from ml.catalogue import TOOLS
+from ml.speed import Speeds, first_figure
 from tests.ml.backends import call
 
 CALL = call("tool")
@@ -77,3 +80,33 @@ def test_a_few_calls_are_needed_before_an_estimate_may_refuse_any() -> None:
 def test_tools_and_engines_are_measured_apart() -> None:
     speeds = learnt((1, 9.0))
     assert speeds.estimate(call("another")) is None
+
+
+def test_before_anything_is_measured_a_stated_cost_refuses_only_what_is_far_too_long() -> None:
+    estimate = first_figure(TOOLS["upscale"])
+    assert estimate is not None
+    assert estimate.seconds(240) == 240
+    assert not estimate.exceeds(500, limit_seconds=300)  # this machine may be quicker than that one
+    assert estimate.exceeds(700, limit_seconds=300)
+    assert first_figure(TOOLS["crop"]) is None
+
+
+def test_measured_calls_replace_a_stated_cost_once_there_are_enough() -> None:
+    speeds = learnt((10, 5.0), (20, 10.0))
+    estimate = speeds.estimate(CALL)
+    assert estimate is not None
+    assert not estimate.exceeds(10_000, limit_seconds=300)
+    speeds.learn(CALL, 30, 15.0)
+    estimate = speeds.estimate(CALL)
+    assert estimate is not None
+    assert estimate.exceeds(650, limit_seconds=300)
+    assert not estimate.exceeds(550, limit_seconds=300)
+
+
+def test_seconds_a_megapixel_are_those_of_a_picture_whatever_the_unit_of_work() -> None:
+    params = TOOLS["upscale"].params.model_validate({"mode": "quality", "scale": "4"})
+    upscale = ToolCall("upscale", params, {})
+    speeds = Speeds()
+    for megapixels in (0.5, 1.0, 2.0):
+        speeds.learn(upscale, speed.work(TOOLS["upscale"], params, megapixels), 30 * megapixels)
+    assert speeds.seconds_per_megapixel("upscale") == pytest.approx(30, rel=0.01)

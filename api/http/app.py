@@ -9,12 +9,13 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Match, Route
 
-from api import answers, openapi, upkeep
-from api.body_limits import UPLOAD_LIMIT_BYTES, BodyLimits
-from api.envelope import Envelope
+from api import upkeep
 from api.errors import ApiError
-from api.metrics import Metrics
-from api.routes import account, health, images, tools
+from api.http import answers, openapi
+from api.http.body_limits import UPLOAD_LIMIT_BYTES, BodyLimits
+from api.http.envelope import Envelope
+from api.http.metrics import Metrics
+from api.http.routes import account, health, images, tools
 from api.services import Services
 from api.settings import Settings
 from billing.errors import BillingError

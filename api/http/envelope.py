@@ -8,9 +8,9 @@ from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api import answers
+from api.http import answers
+from api.http.metrics import Metrics
 from api.ids import new_id
-from api.metrics import Metrics
 
 log = structlog.get_logger("api.requests")
 

@@ -6,7 +6,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from api.errors import ERROR_TABLE
-from api.schemas import Failure, ToolSuccess
+from api.http.schemas import Failure, ToolSuccess
 from ml.tool import Tool
 
 _COMPONENTS = "#/components/schemas/{model}"
@@ -74,11 +74,19 @@ def form_schema(tool: Tool) -> dict[str, Any]:
     parameters = tool.params.model_json_schema(ref_template=_COMPONENTS)
     parameters.pop("$defs", None)
     files = {field.name: {**_FILE, "description": field.description} for field in tool.files}
+    ids = {
+        field.id_field: {
+            "type": "string",
+            "description": f"Instead of `{field.name}`: the id of a stored picture.",
+        }
+        for field in tool.files
+        if field.id_field
+    }
     source = {
         "image": {**_FILE, "description": "The picture; `image_file` and `file` are other names of it."},
         "image_id": {"type": "string", "description": "Instead of `image`: an earlier upload or result."},
     }
-    return {**parameters, "properties": {**source, **files, **parameters["properties"]}}
+    return {**parameters, "properties": {**source, **files, **ids, **parameters["properties"]}}
 
 
 def signature_parameters() -> list[dict[str, Any]]:

@@ -8,11 +8,11 @@ from fastapi import FastAPI, Request
 from sqlalchemy import text
 from starlette.responses import Response
 
-from api import answers
-from api.dependencies import ServicesOf
 from api.errors import InvalidApiKey, NotFound, ServiceUnavailable
-from api.routes.reading import add_get
-from api.schemas import Engines
+from api.http import answers
+from api.http.dependencies import ServicesOf
+from api.http.routes.reading import add_get
+from api.http.schemas import Engines
 from api.services import Services
 from api.settings import Settings
 

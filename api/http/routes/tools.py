@@ -7,13 +7,14 @@ from fastapi import Depends, FastAPI, Request
 from starlette.background import BackgroundTask
 from starlette.responses import Response
 
-from api import admission, answers, calls, dependencies, forms, images, openapi
-from api.body_limits import refuse_declared_length
+from api import admission, calls, images
 from api.call_request import CallAnswer, CallRequest
-from api.dependencies import Access, ServicesOf, ToolCaller
 from api.errors import NotFound
-from api.routes.reading import add_get
-from api.schemas import ToolEntry
+from api.http import answers, dependencies, forms, openapi
+from api.http.body_limits import refuse_declared_length
+from api.http.dependencies import Access, ServicesOf, ToolCaller
+from api.http.routes.reading import add_get
+from api.http.schemas import ToolEntry
 from api.services import Services
 from ml.catalogue import TOOLS
 from ml.tool import Tool
@@ -73,10 +74,9 @@ async def _read_call(request: Request, services: Services, access: Access, tool:
     idempotency_key = forms.idempotency_key(request)
     forms.refuse_query(request)
     form = await forms.read_tool_form(request, tool)
-    files = form.files
-    if form.image_id is not None:
-        stored = await images.read_for_call(services, access.account_id, form.image_id)
-        files = {**files, forms.IMAGE: stored}
+    files = dict(form.files)
+    for name, image_id in form.stored_ids.items():
+        files[name] = await images.read_for_call(services, access.account_id, image_id)
     return CallRequest(
         request_id=answers.request_id_of(request),
         account_id=access.account_id,
@@ -86,6 +86,7 @@ async def _read_call(request: Request, services: Services, access: Access, tool:
         files=files,
         base_url=dependencies.base_url_of(request),
         idempotency_key=idempotency_key,
+        source_id=form.stored_ids.get(forms.IMAGE),
     )
 
 

@@ -7,13 +7,14 @@ from datetime import datetime
 from fastapi import FastAPI, Request
 from starlette.responses import FileResponse, Response
 
-from api import admission, answers, bodies, dependencies, forms, images, openapi
-from api.body_limits import refuse_declared_length
-from api.dependencies import KeyHolder, ServicesOf, ToolCaller
+from api import admission, bodies, images
 from api.errors import NotFound
+from api.http import answers, dependencies, forms, openapi
+from api.http.body_limits import refuse_declared_length
+from api.http.dependencies import KeyHolder, ServicesOf, ToolCaller
+from api.http.routes.reading import add_get
+from api.http.schemas import UploadData
 from api.models import Image
-from api.routes.reading import add_get
-from api.schemas import UploadData
 
 _CACHE_SECONDS_MAX = 3600
 

@@ -4,10 +4,11 @@ from fastapi import FastAPI, Request
 from sqlmodel import Session
 from starlette.responses import Response
 
-from api import answers, bodies, openapi
-from api.dependencies import KeyHolder, ServicesOf
-from api.routes.reading import add_get
-from api.schemas import AccountData, Credits, Limits
+from api import bodies
+from api.http import answers, openapi
+from api.http.dependencies import KeyHolder, ServicesOf
+from api.http.routes.reading import add_get
+from api.http.schemas import AccountData, Credits, Limits
 from billing import accounts, ledger
 from billing.plans import PLANS, PlanName
 

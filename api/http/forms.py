@@ -35,11 +35,14 @@ IMAGE_ALIASES = ("image_file", "file")
 
 @dataclass(frozen=True)
 class ToolForm:
-    """What a caller sent for a tool. `files` has "image" unless the picture is named by `image_id`."""
+    """What a caller sent for a tool. `image` is in `files` or in `stored_ids`.
+
+    `stored_ids` are the ids of stored pictures, by the form name of the file that each stands for.
+    """
 
     params: Params
     files: dict[str, bytes]
-    image_id: str | None
+    stored_ids: dict[str, str]
 
 
 @dataclass
@@ -53,12 +56,17 @@ class _Fields:
 async def read_tool_form(request: Request, tool: Tool) -> ToolForm:
     """The body of a tool's call. Raises `RequestError`s, `UnsupportedFormat`."""
     extra_files = {field.name for field in tool.files}
+    id_fields = {IMAGE_ID: IMAGE} | {field.id_field: field.name for field in tool.files if field.id_field}
     async with _form(request) as form:
-        fields = _sorted_out(form, parameter_names(tool.params) | {IMAGE_ID}, extra_files)
-        image_id = fields.texts.pop(IMAGE_ID, "") or None
-        _require_one_source(fields, image_id)
+        fields = _sorted_out(form, parameter_names(tool.params) | set(id_fields), extra_files)
+        sent_ids = {file: fields.texts.pop(name, "") for name, file in id_fields.items()}
+        stored_ids = {file: image_id for file, image_id in sent_ids.items() if image_id}
+        _require_one_source(fields, stored_ids.get(IMAGE))
+        for name, file in id_fields.items():
+            if file in stored_ids and file in fields.files:
+                raise InvalidParameter(name, f"{name}: send either {file} or the id of a stored picture.")
         files = {name: await _read_file(name, file) for name, file in fields.files.items()}
-    return ToolForm(_validated(tool.params, fields.texts), files, image_id)
+    return ToolForm(_validated(tool.params, fields.texts), files, stored_ids)
 
 
 async def read_image_form(request: Request) -> bytes:

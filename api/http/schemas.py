@@ -100,6 +100,7 @@ class Engines(_Shape):
 class FileFieldData(_Shape):
     name: str
     description: str
+    id_field: str | None = Field(description="The field that takes a stored picture's id instead.")
 
 
 class ToolEntry(_Shape):
@@ -123,6 +124,9 @@ class ToolEntry(_Shape):
             summary=tool.summary,
             path=f"/api/tools/{tool.name}",
             parameters=tool.params.model_json_schema(),
-            files=[FileFieldData(name=field.name, description=field.description) for field in tool.files],
+            files=[
+                FileFieldData(name=field.name, description=field.description, id_field=field.id_field)
+                for field in tool.files
+            ],
             engines=Engines.of(state),
         )

