@@ -17,11 +17,9 @@ _ROWS_AT_ONCE = 256
 
 
 class BrushParams(Params):
-    op: Literal["erase", "restore", "paint", "blur", "heal"] | None = Field(
-        None,
+    op: Literal["erase", "restore", "paint", "blur", "heal"] = Field(
         description="erase makes transparent, restore brings back the original's pixels, paint lays on a"
         " colour, blur softens by 1% of the longer side, heal continues the surroundings over a blemish."
-        " Must be given.",
     )
     strokes: StrokesField | None = Field(
         None,
@@ -35,8 +33,6 @@ class BrushParams(Params):
     @model_validator(mode="after")
     def _nothing_without_effect(self) -> "BrushParams":
         """A setting that does nothing is a mistake somewhere; better said than ignored."""
-        if self.op is None:
-            raise parameter_error("op", "say what to do: erase, restore, paint, blur or heal")
         if self.op == "paint" and self.color is None:
             raise parameter_error("color", "is needed to paint")
         if self.op != "paint" and self.color is not None:
