@@ -56,6 +56,7 @@ _STRIDES = ((50_000, 1), (280_000, 2), (650_000, 3))
 _STRIDE_OF_LARGE = 8
 # Each layer is one pixel of the coarsest size; with a narrow rim that may still be large.
 _DEEPEST_IN_LAYERS_PIXELS = 32
+_MOST_SMOOTHED_PIXELS = 1_000_000
 _LEAST_CONTEXT_PIXELS = 64
 _ROWS_AT_ONCE = 64
 _MOST_GROUPS = 16
@@ -135,12 +136,12 @@ class _Filling:
     def filled(self) -> Pixels:
         """The colours (H x W x 3) with `painted` made of copies."""
         if not pyramid.has_sources(self.whole, _RADIUS_PIXELS):
-            return seams.membrane(self.whole.colors, self.painted)
+            return self._smooth()
         levels = pyramid.build(self.whole, _RADIUS_PIXELS)
         most = _STRIDES[-1][0]
         finest = next((number for number, level in enumerate(levels) if level.hole.sum() <= most), None)
         if finest is None:  # a vast hole with a rim too narrow to be made smaller
-            return seams.membrane(self.whole.colors, self.painted)
+            return self._smooth()
         places = self._place_charges(levels[-1])
         field: PatchField | None = None
         for turn, number in enumerate(range(len(levels) - 1, finest - 1, -1)):
@@ -153,6 +154,17 @@ class _Filling:
         if finest == 0:
             return _joined(self.whole.colors, self.painted, field)
         return self._enlarged(levels[finest], field, 2**finest)
+
+    def _smooth(self) -> Pixels:
+        """The rim's colours run into each other, for want of anything to copy."""
+        small = self.whole
+        while small.hole.sum() > _MOST_SMOOTHED_PIXELS:
+            small = pyramid.halved(small)
+        height, width = self.painted.shape
+        answer = self.whole.colors.copy()
+        smooth = cv2.resize(seams.membrane(small.colors, small.hole), (width, height))
+        answer[self.whole.hole] = smooth[self.whole.hole]
+        return answer
 
     def _place_charges(self, coarsest: Level) -> NDArray[np.float32]:
         """What it costs to copy from each place, whatever for (H x W of the coarsest size)."""

@@ -18,7 +18,7 @@ _SHALLOW_PIXELS = 64
 _SHALLOW_COARSEST_DEPTH_PIXELS = 16
 # A level needs this many places to copy from, and this many for each pixel of the hole.
 _FEWEST_SOURCES = 100
-_FEWEST_SOURCES_PER_HOLE_PIXEL = 0.3
+_FEWEST_SOURCES_PER_HOLE_PIXEL = 0.03
 _SHORTEST_SIDE_PIXELS = 24
 
 
@@ -51,7 +51,7 @@ def build(full: Level, radius: int) -> list[Level]:
     is_shallow = full.depth_pixels <= _SHALLOW_PIXELS
     depth = _SHALLOW_COARSEST_DEPTH_PIXELS if is_shallow else _COARSEST_DEPTH_PIXELS
     while levels[-1].depth_pixels > depth:
-        smaller = _halved(levels[-1])
+        smaller = halved(levels[-1])
         if min(smaller.hole.shape) < _SHORTEST_SIDE_PIXELS or not has_sources(smaller, radius):
             break
         levels.append(smaller)
@@ -64,7 +64,7 @@ def has_sources(level: Level, radius: int) -> bool:
     return int(level.sources(radius).sum()) >= fewest
 
 
-def _halved(level: Level) -> Level:
+def halved(level: Level) -> Level:
     """Each pixel is the mean of the known ones among its four: nothing of the hole's content leaks."""
     height, width = level.hole.shape
     half = ((width + 1) // 2, (height + 1) // 2)
