@@ -38,7 +38,7 @@ def operation(page: dict[str, Any], tool: str) -> dict[str, Any]:
 @pytest.mark.parametrize("tool", TOOLS)
 def test_a_tools_form_has_each_parameter_the_picture_and_its_files(page: dict[str, Any], tool: str) -> None:
     form = operation(page, tool)["requestBody"]["content"]["multipart/form-data"]["schema"]
-    files = {field.name for field in TOOLS[tool].files}
+    files = {name for field in TOOLS[tool].files for name in (field.name, field.id_field) if name}
     assert set(form["properties"]) == {*TOOLS[tool].params.model_fields, "image", "image_id", *files}
     assert form["additionalProperties"] is False
     assert form["properties"]["quality"]["maximum"] == 100
