@@ -48,9 +48,9 @@ class LocalConfig:
     models_dir: Path
     cache_dir: Path
     device: str = "auto"  # auto, cpu, cuda
-    # None: one for each core and 2 GiB of memory, at least 2, and the cores shared out. Measured with
-    # ISNet on 2 cores: 2 workers of 1 thread answered as many calls as 2 of 2 with less work, a tenth to a
-    # fifth more than 1 of 2 threads, and a single caller waited no longer; 3 only made the slowest slower.
+    # None: one for each core and 2 GiB of memory, at least 2, and the cores shared out twice. Measured with
+    # ISNet on 2 quiet cores: 2 workers of 2 threads served a lone caller a quarter faster than 2 of 1, and
+    # four callers a little faster; a third worker only made the slowest slower.
     workers: int | None = None
     threads_per_worker: int | None = None
     memory_limit_bytes: int = 4 << 30  # resident, of one worker
@@ -202,7 +202,7 @@ class LocalBackend:
 
 
 def _shared_threads(cores: int, workers: int) -> int:
-    """Twice as many threads as cores: a lone caller was served a quarter faster, four at once no slower."""
+    """Twice as many threads as cores over all workers; why is said at `LocalConfig.workers`."""
     return max(1, min(cores, 2 * cores // workers))
 
 
