@@ -35,7 +35,7 @@ _HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis"}
 # What libjpeg and libwebp write, and what libavif's readers (browsers among them) open.
 _LONGEST_SIDE = {"jpg": 65_500, "webp": 16_383, "avif": 32_768}
 # Above these sizes the slow settings of the encoders cost seconds and save little.
-_BIG_PNG_PIXELS = 1_000_000
+_BIG_PNG_PIXELS = 250_000
 _BIG_WEBP_PIXELS = 4_000_000
 
 
@@ -173,12 +173,14 @@ def encode(pixels: Pixels | Mask, format: str, quality: int = 90) -> bytes:
     check_format_holds(format, width, height)
     if pixels.ndim == 3 and pixels.shape[2] == 4:
         pixels = _on_white(pixels) if format == "jpg" else _without_hidden_color(pixels)
+    if format == "png" and height * width > _BIG_PNG_PIXELS:
+        return _big_png(pixels)
     image = Image.fromarray(np.ascontiguousarray(pixels))
     out = io.BytesIO()
     # At high quality the colour channels keep their full size: halving them blurs red edges visibly.
     subsampling = "4:4:4" if quality >= 90 else "4:2:0"
     if format == "png":
-        image.save(out, "PNG", compress_level=1 if height * width > _BIG_PNG_PIXELS else 6)
+        image.save(out, "PNG", compress_level=6)
     elif format == "jpg":
         image.save(out, "JPEG", quality=quality, subsampling=subsampling)
     elif format == "webp":
@@ -189,6 +191,22 @@ def encode(pixels: Pixels | Mask, format: str, quality: int = 90) -> bytes:
     else:
         raise ValueError(f"no encoder for {format!r}")
     return out.getvalue()
+
+
+def _big_png(pixels: Pixels | Mask) -> bytes:
+    """One row filter (Paeth) and little compression: 9 megapixels of cut-out took 0.24 s for 4.9 MB, where
+    trying every filter on every row took 0.35 s for the same size, and Pillow's default 1.1 s for 3.7 MB."""
+    import cv2
+
+    settings = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_PAETH]
+    settings += [cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_DEFAULT]
+    if pixels.ndim == 3:  # OpenCV's order is blue, green, red
+        order = cv2.COLOR_RGBA2BGRA if pixels.shape[2] == 4 else cv2.COLOR_RGB2BGR
+        pixels = cv2.cvtColor(pixels, order)
+    written, content = cv2.imencode(".png", np.ascontiguousarray(pixels), settings)
+    if not written:
+        raise ValueError("the PNG encoder failed")
+    return bytes(content)
 
 
 def _without_hidden_color(pixels: Pixels) -> Pixels:
