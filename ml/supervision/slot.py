@@ -126,10 +126,12 @@ class Slot:
 
     def _serve(self, child: Child) -> bool:
         """Run the next call, or wait for one. False if this worker serves no more."""
+        has_gone = self._sleep(0.0, child)  # an idle worker says nothing unless it goes
+        # Only now, for this sleep may have hushed the bell: what rings from here on ends the next one.
         if self._desk.stop_at is not None:
             return False
         submission = None
-        if not (has_gone := self._sleep(0.0, child)):  # an idle worker says nothing unless it goes
+        if not has_gone:
             submission = self._desk.take()
             has_gone = submission is None and self._sleep(60.0, child)
         if has_gone:

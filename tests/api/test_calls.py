@@ -65,6 +65,7 @@ def slow_call(
     threads: ThreadPoolExecutor, server: RunningServer, customer: Customer, **headers: str
 ) -> "Future[httpx.Response]":
     """A slow call, begun by a worker when this returns."""
+    until(lambda: queue(server) == (0, 0))  # an answered call counts as running for a moment longer
     future = threads.submit(crop_slowly, server, customer, **headers)
     until(lambda: queue(server)[1] == 1)
     return future

@@ -12,6 +12,7 @@ import pytest
 
 from ml.errors import Cancelled, Overloaded
 from ml.local import LocalBackend
+from ml.supervision.child import Child
 from tests.ml.backends import (
     PATIENCE_SECONDS,
     begin,
@@ -191,3 +192,20 @@ def test_a_second_backend_does_not_disturb_the_first(tmp_path: Path) -> None:
         with running(workload_config(tmp_path, workers=1)) as second:
             second.submit(call("echo")).answer.result(PATIENCE_SECONDS)
         first.submit(call("echo")).answer.result(PATIENCE_SECONDS)
+
+
+def test_a_close_that_rings_while_a_worker_looks_around_is_heard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with running(workload_config(tmp_path, workers=1)) as backend:
+        (slot,) = backend._slots
+        look_around = slot._sleep
+
+        def closed_meanwhile(seconds: float, child: Child | None = None) -> bool:
+            if seconds == 0.0:
+                backend._desk.stop(0.0)  # rings; the look that follows hushes the bell
+            return look_around(seconds, child)
+
+        monkeypatch.setattr(slot, "_sleep", closed_meanwhile)
+        slot.ring()
+        assert slot.join(PATIENCE_SECONDS / 2)
