@@ -7,7 +7,7 @@ from typing import Any
 
 import structlog
 
-from api import admission, images, sweeper
+from api import admission, images, payment_sync, sweeper
 from api.errors import ServiceUnavailable
 from api.services import Services
 
@@ -24,6 +24,8 @@ async def running(services: Services) -> AsyncIterator[None]:
         _start(_sweep(services), "sweeper"),
         _start(_delete_strays(services), "strays"),
     ]
+    if services.stripe is not None:
+        tasks.append(_start(payment_sync.run_forever(services, services.stripe), "payments"))
     try:
         yield
     finally:

@@ -1,5 +1,7 @@
 """Composes the application: settings in, one ASGI app out. The only place that knows every package."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -25,15 +27,32 @@ def create_app(settings: Settings) -> FastAPI:
     logs.set_up(settings.log_format)
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     upgrade.migrate(settings.database_address)
-    services = Services.of(
+    services = _services(settings)
+    app = create_api(services, settings)
+    app.add_api_route("/", _front_door, methods=["GET", "HEAD"], include_in_schema=False)
+    return app
+
+
+@contextmanager
+def open_services(settings: Settings) -> Iterator[Services]:
+    """What routes work with, for a command: the database is brought up to date, no worker is started."""
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    upgrade.migrate(settings.database_address)
+    services = _services(settings)
+    try:
+        yield services
+    finally:
+        services.backend.close()
+        services.database.close()
+
+
+def _services(settings: Settings) -> Services:
+    return Services.of(
         settings,
         Database(settings.database_address),
         Storage(_storage_directory(settings)),
         LocalBackend(_backend_config(settings)),
     )
-    app = create_api(services, settings)
-    app.add_api_route("/", _front_door, methods=["GET", "HEAD"], include_in_schema=False)
-    return app
 
 
 async def _front_door() -> RedirectResponse:

@@ -9,12 +9,14 @@ from sqlmodel.sql.sqltypes import AutoString
 
 from api import models as api_models
 from billing import models as billing_models
+from billing import subscription_models
 from billing.timestamps import UtcDateTime
 
 # Importing the modules is what registers their tables.
 assert {
     api_models.Replay.__tablename__,
     billing_models.Entry.__tablename__,
+    subscription_models.Subscription.__tablename__,
 } <= SQLModel.metadata.tables.keys()
 
 

@@ -16,7 +16,7 @@ from billing import constraints
 from billing.audit import audit
 from tests.api.load import NOON, PROCESSES, account_with, admitted, succeed
 
-REVISIONS = ["0001", "0002"]
+REVISIONS = ["0001", "0002", "0003", "0004", "0005"]
 
 
 def fill(url: str) -> None:
