@@ -1,4 +1,4 @@
-"""Mounts the Gradio pages at /app (the editor) and /app/dashboard, and closes what of Gradio is not ours to offer.
+"""Mounts the Gradio pages, the editor at /app and /app/dashboard, and closes what else Gradio would offer.
 
 Gradio serves any cached upload to whoever asks, fetches addresses for callers and lists its events as an API.
 None of that is needed: pictures come and go by our own routes. So a guard stands before the mounted

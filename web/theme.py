@@ -1,4 +1,4 @@
-"""How the Gradio pages look: the same colours and shapes as the plain pages, from the same custom properties."""
+"""How the Gradio pages look: like the plain ones, from the same custom properties."""
 
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,7 @@ gradio-app, body { background: var(--paper) !important; }
 
 
 def of_the_site() -> "gr.themes.Base":
-    """A theme that takes every colour from `static/tokens.css`, so light and dark follow the reader's system."""
+    """Every colour comes from `static/tokens.css`, so light and dark follow the reader's system."""
     import gradio as gr
 
     colors = {

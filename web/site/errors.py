@@ -14,7 +14,13 @@ from web.site import pages
 ExceptionHandler = Callable[[Request, Any], Any]
 
 _API_PLACES = ("/api", "/v1.0", "/stripe", "/static", "/healthz", "/readyz", "/metrics")
-_TITLES = {401: "Please log in", 403: "Not allowed", 404: "Nothing here", 410: "This has expired", 429: "Too often"}
+_TITLES = {
+    401: "Please log in",
+    403: "Not allowed",
+    404: "Nothing here",
+    410: "This has expired",
+    429: "Too often",
+}
 
 
 def wants_page(request: Request) -> bool:

@@ -28,12 +28,16 @@ def render(
     """
     visitor = getattr(request.state, "visitor", None)
     nonce = security.new_nonce()
-    content = _environment().get_template(template).render(
-        request=request,
-        visitor=visitor,
-        csrf_token=visitor.csrf_token if visitor is not None else "",
-        nonce=nonce,
-        **values,
+    content = (
+        _environment()
+        .get_template(template)
+        .render(
+            request=request,
+            visitor=visitor,
+            csrf_token=visitor.csrf_token if visitor is not None else "",
+            nonce=nonce,
+            **values,
+        )
     )
     headers = {
         "Content-Security-Policy": security.page_policy(nonce, form_targets),

@@ -83,4 +83,3 @@ def swagger_files() -> StaticFiles:
     import fastapi_offline
 
     return StaticFiles(directory=Path(fastapi_offline.__file__).parent / "static")
-

@@ -73,5 +73,3 @@ def address_of(request: Request) -> str:
     """Where callers reach this server, without a slash at its end."""
     public_url: str | None = request.app.state.services.public_url
     return public_url or str(request.base_url).rstrip("/")
-
-
