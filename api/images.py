@@ -177,6 +177,12 @@ async def _keep_artefacts(services: Services, image_id: str, artefacts: Mapping[
         await asyncio.to_thread(services.storage.delete_artefacts, image_id)
 
 
+async def record_size(services: Services, image_id: str, width: int, height: int) -> None:
+    """Note what a worker found when it opened an upload: its upright size in pixels."""
+    sized = update(Image).where(col(Image.id) == image_id).values(width=width, height=height)
+    await services.database.run(lambda session: session.execute(sized))
+
+
 async def keep_longer(services: Services, image: Image) -> None:
     """Count a use: the picture lives for the whole retention from now, unless its end came meanwhile."""
     now = services.clock()
@@ -226,13 +232,13 @@ def _require_room(session: Session, services: Services, account_id: str, size_by
         )
 
 
-def address(services: Services, base_url: str, image_id: str) -> Address:
-    """A signed address of the picture, good for the retention from now.
+def address(services: Services, base_url: str, image_id: str, width: int | None = None) -> Address:
+    """A signed address of the picture, or of its preview of `width` pixels, good for the retention from now.
 
     `base_url` is the request's own address; the operator's public address comes first.
     """
     expires_at = services.clock() + services.retention
-    query = services.signer.sign(image_id, expires_at)
+    query = services.signer.sign(image_id, expires_at, width)
     whole_second = datetime.fromtimestamp(unix_seconds(expires_at), UTC)
     return Address(f"{services.public_url or base_url}/api/images/{image_id}?{query}", whole_second)
 

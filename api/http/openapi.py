@@ -95,10 +95,11 @@ def signature_parameters() -> list[dict[str, Any]]:
         "kid": "Which key signed.",
         "sig": "The signature.",
     }
+    width = "With a preview's address: answer it as WebP, this many pixels wide or as wide as the picture."
     return [
         {"name": name, "in": "query", "required": True, "schema": {"type": "string"}, "description": text}
         for name, text in described.items()
-    ]
+    ] + [{"name": "w", "in": "query", "required": False, "schema": {"type": "integer"}, "description": width}]
 
 
 def upload_operation() -> dict[str, Any]:

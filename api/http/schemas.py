@@ -58,6 +58,7 @@ class ToolSuccess(_Shape):
 class UploadData(_Shape):
     image_id: str
     image_url: str
+    preview_url: str = Field(description="A WebP of it, at most 1600 pixels wide.")
     format: str
     bytes: int
     expires_at: str = Field(description="When the address ends.")

@@ -42,8 +42,8 @@ def test_answered_calls_are_counted_by_tool_and_key_and_refused_ones_are_only_lo
     assert crop(server, customer, picture).headers["idempotent-replayed"] == "true"
     assert crop(server, customer, width="banana").status_code == 422
     records = until_logged(server, customer.account_id, 3)
-    told = sorted((record.status_code, record.code, record.credits) for record in records if record.code is None)
-    assert told == [(200, None, 0), (200, None, 1)]
+    answered = [record for record in records if record.code is None]
+    assert sorted((record.status_code, record.credits) for record in answered) == [(200, 0), (200, 1)]
     assert [record.code for record in records if record.code] == ["INVALID_PARAMETER"]
     (entry,) = usage_of(server, customer.headers).json()["data"]
     assert entry["tool"] == "crop"
@@ -95,7 +95,8 @@ def test_usage_counts_whole_days_of_one_account(database: Database) -> None:
     noon = datetime(2026, 11, 22, 12, tzinfo=UTC)
     with database.transaction() as session:
         mine, other = make_account(session), make_account(session)
-        for number, (account_id, day) in enumerate([(mine, 20), (mine, 21), (mine, 21), (mine, 22), (other, 21)]):
+        calls = [(mine, 20), (mine, 21), (mine, 21), (mine, 22), (other, 21)]
+        for number, (account_id, day) in enumerate(calls):
             started_at = noon.replace(day=day)
             call_log.add(session, record(account_id, f"req_{number}", started_at, status_code=200, credits=1))
     with database.transaction() as session:
@@ -123,5 +124,3 @@ def test_rows_past_their_time_are_forgotten(database: Database) -> None:
     with database.transaction() as session:
         assert call_log.forget_old(session, now, limit=10) == 1
         assert len(call_log.latest(session, account_id, 10)) == 2
-
-
