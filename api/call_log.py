@@ -8,7 +8,6 @@ so that a flood of refused calls is no flood of transactions. A crash loses the 
 from collections import deque
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-
 from functools import cache
 from typing import Any
 
@@ -69,8 +68,8 @@ def add(session: Session, record: CallRecord) -> None:
 
 def usage(session: Session, account_id: str, first: date, last: date) -> list[Usage]:
     """Answered calls (2xx) from `first` to `last`, days in UTC, both included; by day, tool and key."""
-    columns = (CallRecord.day, CallRecord.tool, CallRecord.key_id)
-    counts = (func.count(), func.coalesce(func.sum(CallRecord.credits), 0))
+    columns: tuple[Any, ...] = (CallRecord.day, CallRecord.tool, CallRecord.key_id)
+    counts: tuple[Any, ...] = (func.count(), func.coalesce(func.sum(CallRecord.credits), 0))
     statement = (
         sqlalchemy.select(*columns, *counts)
         .where(

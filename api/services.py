@@ -33,12 +33,9 @@ class Services:
     #: Names this process in the leases of its holds; no other process ever has the same.
     lease_owner: str = field(default_factory=lambda: f"process_{os.getpid()}_{secrets.token_hex(8)}")
     running: RunningCalls = field(default_factory=RunningCalls)
-<<<<<<< HEAD
     call_log: CallLog = field(default_factory=CallLog)
-=======
     #: Previews that are being made at the moment.
     previews: SharedWork[bytes] = field(default_factory=SharedWork)
->>>>>>> main
 
     @classmethod
     def of(

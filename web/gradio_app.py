@@ -6,6 +6,9 @@ application that passes an allow-list of paths, refuses events from other sites,
 """
 
 import re
+import warnings
+from types import ModuleType
+from typing import Any
 
 from fastapi import FastAPI, Request
 from starlette.datastructures import MutableHeaders
@@ -41,6 +44,15 @@ def mount(app: FastAPI) -> None:
         editor.build()
     with blocks.route("Dashboard", "/dashboard"):
         dashboard.build(app.state.services, app.state.settings)
+    with warnings.catch_warnings():
+        # It warns that pages are rendered in the browser, which is what is asked for here.
+        warnings.filterwarnings("ignore", message="SSR mode is not supported", category=UserWarning)
+        _mount(gr, app, blocks)
+    (mounted,) = (route for route in app.routes if isinstance(route, Mount) and route.path == PLACE)
+    mounted.app = Guard(mounted.app)
+
+
+def _mount(gr: ModuleType, app: FastAPI, blocks: Any) -> None:
     gr.mount_gradio_app(
         app,
         blocks,
@@ -58,8 +70,6 @@ def mount(app: FastAPI) -> None:
         mcp_server=False,
         pwa=False,
     )
-    (mounted,) = (route for route in app.routes if isinstance(route, Mount) and route.path == PLACE)
-    mounted.app = Guard(mounted.app)
 
 
 class Guard:
