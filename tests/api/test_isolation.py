@@ -97,6 +97,17 @@ def tells_nothing_of_accounts(house: House, method: str, path: str) -> None:
     assert house.image_id.encode() not in answer.content
 
 
+def usage_is_the_keys_own(house: House, method: str, path: str) -> None:
+    answer = house.request(method, path, house.stranger_key)
+    assert answer.status_code == 200
+    if method == "GET":
+        assert answer.json()["data"] == []
+    assert house.request(method, path, None).status_code == 401
+
+
+#: Pages without an account, which are tried with the whole application in tests/web.
+PUBLIC_PAGES = ("/", "/docs", "/openapi", "/openapi/{name}")
+
 TRIALS: dict[tuple[str, str], Callable[[House, str, str], None]] = {
     **{("POST", f"/api/tools/{name}"): tool_with_a_strangers_picture for name in TOOLS},
     ("POST", "/api/tools/{tool}"): unknown_tool,
@@ -106,10 +117,12 @@ TRIALS: dict[tuple[str, str], Callable[[House, str, str], None]] = {
     ("DELETE", "/api/images/{image_id}"): deleting_a_strangers_picture,
     ("GET", "/api/account"): account_is_the_keys_own,
     ("HEAD", "/api/account"): account_is_the_keys_own,
+    ("GET", "/api/usage"): usage_is_the_keys_own,
+    ("HEAD", "/api/usage"): usage_is_the_keys_own,
     **{
         (method, path): tells_nothing_of_accounts
         for method in ("GET", "HEAD")
-        for path in ("/", "/api/tools", "/healthz", "/readyz", "/metrics", "/openapi.json")
+        for path in (*PUBLIC_PAGES, "/api/tools", "/healthz", "/readyz", "/metrics", "/openapi.json")
     },
 }
 
@@ -126,7 +139,8 @@ import json, pathlib, sys
 from api.settings import Settings
 from web.app import create_app
 app = create_app(Settings(_env_file=None, data_dir=pathlib.Path(sys.argv[1])))
-print(json.dumps([(method, route.path) for route in app.routes for method in route.methods]))
+routes = [route for route in app.routes if hasattr(route, "methods")]
+print(json.dumps([(method, route.path) for route in routes for method in route.methods]))
 """
 
 

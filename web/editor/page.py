@@ -1,0 +1,5 @@
+"""The editor's page."""
+
+
+def build() -> None:
+    """Adds the editor to the Blocks being built."""
