@@ -14,6 +14,7 @@ from api.settings import Settings
 from api.storage import Storage
 from ml.local import LocalBackend, LocalConfig
 from web import gradio_app, visitor
+from web.people import routes as people
 from web.site import routes as site
 
 
@@ -34,6 +35,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app = create_api(services, settings)
     visitor.install(app, services)
+    people.add_to(app, settings)
     site.add_to(app)
     gradio_app.mount(app)
     return app

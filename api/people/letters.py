@@ -9,7 +9,8 @@ def verify(email: str, link: str) -> Letter:
     return Letter(
         email,
         "Confirm your address",
-        f"Welcome to bgeraser.\n\nConfirm your address with this link, which works for 24 hours:\n\n{link}\n\n"
+        "Welcome to bgeraser.\n\n"
+        f"Confirm your address with this link, which works for 24 hours:\n\n{link}\n\n"
         f"Your free credits are there as soon as you have. {_IGNORE}\n",
     )
 

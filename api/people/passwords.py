@@ -1,8 +1,8 @@
 """Passwords: which are taken, and their argon2id hashes.
 
-Length is all that is asked, besides that a password is not among the most common ones: rules about digits and
-signs make people choose worse. Hashing is slow and takes 46 MiB on purpose, so it runs in a few threads of its
-own with a bounded queue: however many people sign in, the event loop goes on.
+Length is all that is asked, besides that a password is not among the most common ones: rules about digits
+and signs make people choose worse. Hashing is slow and takes 46 MiB on purpose, so it runs in a few threads
+of its own with a bounded queue: however many people sign in, the event loop goes on.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ LENGTH_MIN, LENGTH_MAX = 8, 128
 _THREADS = 2
 _WAITING_MAX = 64  # about four seconds' work
 _COMMON = Path(__file__).with_name("common_passwords.txt")
-#: Above OWASP's minimum (46 MiB with one pass, or 19 MiB with two). A hash made with less is made anew at login.
+#: Above OWASP's minimum (46 MiB with one pass, or 19 MiB with two). Weaker hashes are made anew at login.
 _HASHER = Argon2Hasher(memory_cost=47_104, time_cost=2, parallelism=1)
 
 

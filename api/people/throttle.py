@@ -105,7 +105,7 @@ def _locked(session: Session, bucket: str, now: datetime) -> Throttle:
 
 
 def _plausible(full_at: datetime, limit: Limit, now: datetime) -> datetime:
-    """Not before now; and after the clock was set back, not so far ahead that anybody waits for the old one."""
+    """Not before now, nor so far ahead that somebody waits for a clock that was set back."""
     return min(max(full_at, now), now + limit.per)
 
 
