@@ -13,6 +13,7 @@ from ml.backend import ToolAnswer
 
 #: What callers are told instead of the ledger's own words, which are for the log.
 _WORDS: dict[type[Exception], str] = {
+    billing_errors.AddressUnverified: "Confirm your e-mail address first; the link was mailed to you.",
     billing_errors.InsufficientCredits: "No credits are left.",
     billing_errors.AccountClosed: "This account was closed.",
     billing_errors.UnknownAccount: "There is no such account.",

@@ -33,9 +33,9 @@ async def run(
     """Do the call, or answer it from an identical one. `standing` is kept up to date for the headers.
 
     Cancel it when the caller has gone away: the call is withdrawn if it is still queued, else it is finished
-    and charged, and a retry gets its answer. `presence.stop()` stops it half-way too: nothing is charged then,
-    and `Cancelled` raised. Raises what `admission.admit` refuses with, `StorageFull`, `ServiceUnavailable` and
-    any `MlError` of the work. `on_progress` is called from a thread.
+    and charged, and a retry gets its answer. `presence.stop()` stops it half-way too; then it raises
+    `Cancelled` and costs nothing. Raises what `admission.admit` refuses with, `StorageFull`,
+    `ServiceUnavailable` and any `MlError` of the work. `on_progress` is called from a thread.
     """
     presence = presence or Presence()
     task = services.running.start(_serve(services, request, standing, presence, on_progress))

@@ -17,6 +17,7 @@ from api import replays
 from api.database import Database
 from api.errors import ServiceUnavailable
 from api.models import Image
+from api.people import sessions
 from billing import ledger
 from billing.errors import HoldSettled, LeaseAlive
 from billing.models import HoldStatus
@@ -45,6 +46,7 @@ async def sweep(database: Database, now: datetime) -> Swept:
     for hold_id in lapsed:
         released += await database.run(lambda session, one=hold_id: expire_hold(session, one, now))  # type: ignore[misc]
     forgotten = await database.run(lambda session: replays.forget_expired(session, now, limit=_BATCH))
+    await database.run(lambda session: sessions.forget_expired(session, now, limit=_BATCH))
     images = await database.read(lambda session: _expired_images(session, now))
     return Swept(released, forgotten, images)
 

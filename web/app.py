@@ -14,6 +14,7 @@ from api.services import Services
 from api.settings import Settings
 from api.storage import Storage
 from ml.local import LocalBackend, LocalConfig
+from web import visitor
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -32,6 +33,7 @@ def create_app(settings: Settings) -> FastAPI:
         LocalBackend(_backend_config(settings)),
     )
     app = create_api(services, settings)
+    visitor.install(app, services)
     app.add_api_route("/", _front_door, methods=["GET", "HEAD"], include_in_schema=False)
     return app
 
