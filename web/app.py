@@ -15,6 +15,7 @@ from api.settings import Settings
 from api.storage import Storage
 from ml.local import LocalBackend, LocalConfig
 from web import visitor
+from web.editor import routes as editor
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -32,8 +33,9 @@ def create_app(settings: Settings) -> FastAPI:
         Storage(_storage_directory(settings)),
         LocalBackend(_backend_config(settings)),
     )
-    app = create_api(services, settings)
+    app = create_api(services, settings, editor.UPLOAD_PLACES)
     visitor.install(app, services)
+    editor.add_to(app, services)
     app.add_api_route("/", _front_door, methods=["GET", "HEAD"], include_in_schema=False)
     return app
 
