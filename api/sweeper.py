@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 
 from sqlmodel import Session, col, delete, select
 
-from api import replays
+from api import call_log, replays
 from api.database import Database
 from api.errors import ServiceUnavailable
 from api.models import Image
@@ -46,6 +46,7 @@ async def sweep(database: Database, now: datetime) -> Swept:
     for hold_id in lapsed:
         released += await database.run(lambda session, one=hold_id: expire_hold(session, one, now))  # type: ignore[misc]
     forgotten = await database.run(lambda session: replays.forget_expired(session, now, limit=_BATCH))
+    await database.run(lambda session: call_log.forget_old(session, now, limit=_BATCH))
     await database.run(lambda session: sessions.forget_expired(session, now, limit=_BATCH))
     images = await database.read(lambda session: _expired_images(session, now))
     return Swept(released, forgotten, images)

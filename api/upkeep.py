@@ -7,7 +7,7 @@ from typing import Any
 
 import structlog
 
-from api import admission, images, sweeper
+from api import admission, call_log, images, sweeper
 from api.editor import projects
 from api.errors import ServiceUnavailable
 from api.services import Services
@@ -27,6 +27,7 @@ async def running(services: Services) -> AsyncIterator[None]:
         _start(_sweep(services), "sweeper"),
         _start(_delete_strays(services), "strays"),
         _start(_forget_projects(services), "projects"),
+        _start(_write_log(services), "call log"),
     ]
     try:
         yield
@@ -34,6 +35,7 @@ async def running(services: Services) -> AsyncIterator[None]:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await _write_log_once(services)
 
 
 async def close(services: Services) -> None:
@@ -90,6 +92,19 @@ async def _forget_projects(services: Services) -> None:
         except ServiceUnavailable:
             log.warning("past projects are left for the next time")
         await asyncio.sleep(_PROJECTS_EVERY_SECONDS)
+
+
+async def _write_log(services: Services) -> None:
+    while True:
+        await asyncio.sleep(call_log.WRITE_EVERY_SECONDS)
+        await _write_log_once(services)
+
+
+async def _write_log_once(services: Services) -> None:
+    try:
+        await services.call_log.write(services.database)
+    except ServiceUnavailable:
+        log.warning("the log of calls is written later")
 
 
 def _start(work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:

@@ -4,7 +4,6 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from fastapi import FastAPI
-from fastapi.responses import RedirectResponse
 
 from api import logs
 from api.database import Database
@@ -14,8 +13,9 @@ from api.services import Services
 from api.settings import Settings
 from api.storage import Storage
 from ml.local import LocalBackend, LocalConfig
-from web import visitor
+from web import gradio_app, visitor
 from web.editor import routes as editor
+from web.site import routes as site
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -36,13 +36,9 @@ def create_app(settings: Settings) -> FastAPI:
     app = create_api(services, settings, editor.UPLOAD_PLACES)
     visitor.install(app, services)
     editor.add_to(app, services)
-    app.add_api_route("/", _front_door, methods=["GET", "HEAD"], include_in_schema=False)
+    site.add_to(app)
+    gradio_app.mount(app)
     return app
-
-
-async def _front_door() -> RedirectResponse:
-    """Strangers are sent to the catalogue, which needs no key."""
-    return RedirectResponse("/api/tools")
 
 
 def _backend_config(settings: Settings) -> LocalConfig:

@@ -36,7 +36,7 @@ _EXAMPLE_CODE_MESSAGES = {
     "INVALID_PARAMETER": "quality: Input should be less than or equal to 100",
     "RATE_LIMITED": "The plan allows 20 calls a minute; try again in 3 s.",
 }
-_HEADERS = {
+HEADERS = {
     "X-Request-Id": "This exchange's own id; name it when you report a problem.",
     "X-Credits-Charged": "Credits this answer cost: 1 for a new success, 0 for a replay or an error.",
     "X-Credits-Remaining": "Credits left.",
@@ -117,7 +117,7 @@ def tool_responses(tool: Tool) -> dict[int | str, dict[str, Any]]:
         "description": "The result. With `Accept: image/*` its bytes, and the metadata in `X-*` headers.",
         "model": ToolSuccess,
         "content": {"application/json": {"example": example}, **picture},
-        "headers": _described({**_HEADERS, "Idempotent-Replayed": _REPLAYED}),
+        "headers": _described({**HEADERS, "Idempotent-Replayed": _REPLAYED}),
     }
     return {200: success, **error_responses(*sorted({status for status, _ in ERROR_TABLE.values()}))}
 
@@ -154,7 +154,7 @@ def install(app: FastAPI, tools: list[Tool]) -> None:
 
 
 def _error_response(status: int, codes: list[str]) -> dict[str, Any]:
-    headers = dict(_HEADERS)
+    headers = dict(HEADERS)
     if status in (409, 429, 503):
         headers["Retry-After"] = _RETRY_AFTER
     examples = {

@@ -70,6 +70,14 @@ class Credits(_Shape):
     renews_at: str | None = Field(description="When this period's credits end and the next come.")
 
 
+class UsageEntry(_Shape):
+    day: str = Field(description="2026-11-22, in UTC.")
+    tool: str
+    key_id: str | None = Field(description="null: the web editor.")
+    calls: int = Field(description="Calls that were answered (2xx), replays among them.")
+    credits: int
+
+
 class Limits(_Shape):
     concurrent_calls: int
     calls_per_minute: int
