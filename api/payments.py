@@ -13,7 +13,7 @@ from api.errors import InvalidParameter, NotFound
 from api.services import Services
 from api.stripe_access import StripeAccess
 from billing import accounts, subscriptions
-from billing.errors import UnknownAccount
+from billing.errors import AddressUnverified, UnknownAccount
 from billing.models import Account
 from billing.plans import PLANS, PlanName
 from billing.postings import insert_unless_taken
@@ -129,8 +129,8 @@ def customer_id_of(session: Session, account_id: str) -> str | None:
 async def checkout_url(services: Services, account_id: str, plan: PlanName, base_url: str) -> str:
     """Where the owner buys `plan`: a checkout, or for one who has subscribed already the portal.
 
-    Raises NotFound without Stripe, InvalidParameter for a plan without a price, AccountClosed,
-    StripeUnavailable, StripeRefused.
+    Raises NotFound without Stripe, InvalidParameter for a plan without a price, AddressUnverified,
+    AccountClosed, StripeUnavailable, StripeRefused.
     """
     stripe = _stripe(services)
     price = (await stripe.prices(services.clock())).get(plan)
@@ -146,6 +146,8 @@ async def checkout_url(services: Services, account_id: str, plan: PlanName, base
             is not None,
         )
     )
+    if account.verified_at is None:
+        raise AddressUnverified("credits could not be spent before the address is verified")
     customer_id = await _customer(services, stripe, account)
     if running is not None:
         can_change = running.status in ("active", "trialing") and running.next_plan is None

@@ -93,6 +93,27 @@ def create_key(
     typer.echo(key)
 
 
+@app.command("login-link")
+def login_link(
+    email: Annotated[str, typer.Argument(help="The account's e-mail address.")],
+    address: Annotated[
+        str | None, typer.Option(help="Where the server is; default: BGERASER_PUBLIC_URL or this machine.")
+    ] = None,
+) -> None:
+    """Print an address that logs a browser in to an account, once, within 24 hours."""
+    from api.people import joining, tokens
+    from api.people.models import Purpose
+    from billing.timestamps import utc_now
+
+    with _database() as database, database.transaction() as session:
+        account = joining.open_account(session, email)
+        if account is None:
+            _fail(f"No open account has the address {email}")
+        token = tokens.create(session, account.id, Purpose.LOGIN, now=utc_now())
+    site = (address or Settings().public_url or "http://127.0.0.1:8000").rstrip("/")
+    typer.echo(f"{site}/login/once?token={token}")
+
+
 @app.command("audit")
 def audit() -> None:
     """Recompute every balance from its entries; exit with 1 if any differs."""
@@ -117,7 +138,7 @@ def reconcile() -> None:
 
     from api import payment_sync
     from api.services import Services
-    from web.app import open_services
+    from web.opening import services_for_a_command
 
     settings = Settings()
 
@@ -126,7 +147,7 @@ def reconcile() -> None:
             _fail("Set BGERASER_STRIPE_SECRET_KEY first: without it there is nothing to compare with.")
         return await payment_sync.reconcile(services, services.stripe)
 
-    with open_services(settings) as services:
+    with services_for_a_command(settings) as services:
         done = asyncio.run(look(services))
     for customer_id, changes in done.changes.items():
         for change in changes:

@@ -1,21 +1,15 @@
 """Composes the application: settings in, one ASGI app out. The only place that knows every package."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from urllib.parse import unquote, urlsplit
-
 from fastapi import FastAPI
-from fastapi.responses import RedirectResponse
 
 from api import logs
-from api.database import Database
 from api.http.app import create_api
-from api.migrations import upgrade
-from api.services import Services
 from api.settings import Settings
-from api.storage import Storage
-from ml.local import LocalBackend, LocalConfig
+from web import gradio_app, visitor
+from web.editor import routes as editor
+from web.opening import open_services
+from web.people import routes as people
+from web.site import routes as site
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -25,56 +19,11 @@ def create_app(settings: Settings) -> FastAPI:
     address that cannot be used.
     """
     logs.set_up(settings.log_format)
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
-    upgrade.migrate(settings.database_address)
-    services = _services(settings)
-    app = create_api(services, settings)
-    app.add_api_route("/", _front_door, methods=["GET", "HEAD"], include_in_schema=False)
+    services = open_services(settings)
+    app = create_api(services, settings, editor.UPLOAD_PLACES)
+    visitor.install(app, services)
+    people.add_to(app, settings)
+    editor.add_to(app, services)
+    site.add_to(app)
+    gradio_app.mount(app)
     return app
-
-
-@contextmanager
-def open_services(settings: Settings) -> Iterator[Services]:
-    """What routes work with, for a command: the database is brought up to date, no worker is started."""
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
-    upgrade.migrate(settings.database_address)
-    services = _services(settings)
-    try:
-        yield services
-    finally:
-        services.backend.close()
-        services.database.close()
-
-
-def _services(settings: Settings) -> Services:
-    return Services.of(
-        settings,
-        Database(settings.database_address),
-        Storage(_storage_directory(settings)),
-        LocalBackend(_backend_config(settings)),
-    )
-
-
-async def _front_door() -> RedirectResponse:
-    """Strangers are sent to the catalogue, which needs no key."""
-    return RedirectResponse("/api/tools")
-
-
-def _backend_config(settings: Settings) -> LocalConfig:
-    return LocalConfig(
-        models_dir=settings.models_path,
-        cache_dir=settings.data_dir / "cache",
-        device=settings.device,
-        workers=settings.workers,
-        memory_limit_bytes=settings.worker_memory_mb * 1024**2,
-        queue_size=settings.queue_size,
-    )
-
-
-def _storage_directory(settings: Settings) -> Path:
-    if settings.storage_url is None:
-        return settings.data_dir / "images"
-    address = urlsplit(settings.storage_url)
-    if address.scheme != "file" or address.netloc or not address.path:
-        raise ValueError(f"BGERASER_STORAGE_URL must be file:///folder, not {settings.storage_url!r}")
-    return Path(unquote(address.path))
