@@ -15,7 +15,7 @@ import os
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
@@ -26,6 +26,7 @@ from ml.backend import BackendState, EngineState, Progress, ToolAnswer, ToolCall
 from ml.catalogue import TOOLS
 from ml.checkpoints import Profile
 from ml.errors import ModelUnavailable, Overloaded
+from ml.generative import GenerativeConfig
 from ml.supervision.desk import Desk
 from ml.supervision.messages import WorkerConfig
 from ml.supervision.slot import Slot
@@ -65,6 +66,7 @@ class LocalConfig:
     perform: str = "ml.work:perform"
     engines: str = "ml.engines.cache:EngineCache"
     warm_up: bool = True
+    generative: GenerativeConfig = field(default_factory=GenerativeConfig)
 
 
 class LocalTicket:
@@ -106,6 +108,7 @@ class LocalBackend:
             perform=config.perform,
             engines=config.engines,
             warm_up=config.warm_up,
+            generative=config.generative,
         )
         limits = SlotLimits(
             memory_bytes=config.memory_limit_bytes,
