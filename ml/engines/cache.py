@@ -99,10 +99,11 @@ class EngineCache:
 
     def check_inpainting(self) -> None:
         """Raises ModelUnavailable if `inpainter` would. Loads nothing."""
-        from ml.engines import diffusion, pipeline_folder, torch_runtime
+        from ml.engines import pipeline_folder, torch_runtime
+        from ml.prompting import LIBRARIES
 
         pipeline_folder.find(self._generative, self._models_dir, self._cache_dir)
-        torch_runtime.check_installed(*diffusion.LIBRARIES)
+        torch_runtime.check_installed(*LIBRARIES)
 
     def inpainter(self) -> "Inpainter":
         """The engine that follows words, as the operator chose it.

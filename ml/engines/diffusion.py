@@ -24,13 +24,12 @@ from ml.engines.torch_runtime import memory_errors_named, quiet
 from ml.errors import BadParameter, ModelUnavailable
 from ml.generative import GenerativeConfig
 from ml.pixels import Mask, Pixels
+from ml.prompting import FULL_STRENGTH, LIBRARIES
 
 log = logging.getLogger(__name__)
 
-LIBRARIES = ("diffusers", "transformers", "accelerate")
 # Guidance for a few-step checkpoint that is told what to keep out: without any it would not listen.
 _LEAST_GUIDANCE_AGAINST = 1.5
-_FULL_STRENGTH = 1.0
 # The pipelines that have a safety checker among their parts, and load one unless told not to.
 _MAY_CHECK = ("StableDiffusionInpaintPipeline", "StableDiffusionPipeline")
 
@@ -84,9 +83,10 @@ class Inpainter:
     def default_guidance(self) -> float:
         if self._guidance is not None:
             return self._guidance
-        if self._parts.is_few_step or "guidance_scale" not in self._accepted:
-            return 1.0
-        return float(self._accepted["guidance_scale"].default)
+        if self._parts.guidance is not None:
+            return self._parts.guidance
+        own = self._accepted.get("guidance_scale")
+        return 1.0 if own is None else float(own.default)
 
     def repaint(self, picture: Pixels, mask: Mask, words: Words, step: Step) -> Pixels:
         """`picture` (H x W x 3) with what `words` say where `mask` (H x W) is 255; all of it painted anew.
@@ -137,7 +137,7 @@ class Inpainter:
 
     def _options(self, words: Words) -> dict[str, Any]:
         """The pipeline's arguments for `words`."""
-        strength = _FULL_STRENGTH if words.strength is None else words.strength
+        strength = FULL_STRENGTH if words.strength is None else words.strength
         # Of so many steps the pipeline takes only the share `strength`, and it needs at least one.
         steps = max(words.steps or self._steps, math.ceil(1 / strength))
         guidance = self.default_guidance if words.guidance_scale is None else words.guidance_scale

@@ -19,6 +19,7 @@ LORA, TINY_VAE = "lcm-lora-sd15", "taesd"
 
 # Of an SD 1.x UNet: its text's width and its first layer's.
 _SD1_WIDTHS = (768, 320)
+_GUIDANCE = {f"StableDiffusion{kind}Pipeline": 7.5 for kind in ("", "Inpaint", "XL", "XLInpaint")}
 _FEW_STEP_SCHEDULERS = ("LCMScheduler", "TCDScheduler")
 # torch and the libraries around it, and what computing at 512 x 512 takes besides the weights.
 _LIBRARY_BYTES = 500_000_000
@@ -34,6 +35,7 @@ class Parts:
     tiny_vae: Path | None
     scheduler: str  # own, lcm or turbo
     is_few_step: bool
+    guidance: float | None  # None: as the pipeline's own family has it
     side_pixels: int  # at which it was trained
     with_checker: bool
 
@@ -54,11 +56,13 @@ def choose(folder: PipelineFolder, config: GenerativeConfig, models_dir: Path, d
         scheduler = "lcm" if lora is not None else "own"
     if config.inpaint_safety_checker and "safety_checker" not in folder.components:
         raise ModelUnavailable(folder.name, COMMAND, "has no safety checker, which is set to be used")
+    is_few_step = scheduler in ("lcm", "turbo") or own_scheduler in _FEW_STEP_SCHEDULERS
     return Parts(
         lora=lora,
         tiny_vae=_file(config.inpaint_tiny_vae, TINY_VAE, suits, models_dir),
         scheduler=scheduler,
-        is_few_step=scheduler in ("lcm", "turbo") or own_scheduler in _FEW_STEP_SCHEDULERS,
+        is_few_step=is_few_step,
+        guidance=1.0 if is_few_step else _GUIDANCE.get(folder.pipeline),
         side_pixels=_side_pixels(folder),
         with_checker=config.inpaint_safety_checker,
     )

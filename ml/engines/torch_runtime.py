@@ -43,11 +43,11 @@ def usable(torch: Any, device: Device) -> Device:
 
 @contextmanager
 def memory_errors_named() -> Iterator[None]:
-    """Raises `OutOfMemory` for what torch raises when there is no memory left."""
+    """Raises `OutOfMemory` for what torch, and numpy around it, raise when there is no memory left."""
     try:
         yield
-    except RuntimeError as error:
-        if any(words in str(error) for words in _NO_MEMORY):
+    except (RuntimeError, MemoryError) as error:
+        if isinstance(error, MemoryError) or any(words in str(error) for words in _NO_MEMORY):
             raise OutOfMemory("There is not enough memory for this call now.") from error
         raise
 

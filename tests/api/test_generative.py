@@ -105,10 +105,14 @@ class TestWords:
     def test_the_catalogue_tells_the_checkpoint_and_its_defaults(self, served: RunningServer) -> None:
         with served.client() as client:
             tools = {tool["name"]: tool for tool in client.get("/api/tools").json()["data"]}
-        for name in ("generative-fill", "generative-expand"):
+        usual = {"steps": 4, "guidance_scale": 1.0}
+        for name, defaults in (
+            ("generative-fill", usual | {"strength": 1.0}),
+            ("generative-expand", usual),
+        ):
             engines = tools[name]["engines"]
             assert engines["installed"] == ["tiny-sd"]
-            assert engines["defaults"] == {"steps": 4, "guidance_scale": 1.0}
+            assert engines["defaults"] == defaults
         assert "sam" in tools["magic-select"]["engines"]["installed"]
         assert tools["crop"]["engines"]["defaults"] == {}
 
@@ -141,8 +145,7 @@ class TestWords:
             assert error_of(fill(client, mask=None)) == (422, "INVALID_PARAMETER", "mask")
         assert served.balance(customer) == (1, 0)
 
-    def test_a_caller_who_stops_frees_the_worker_between_two_steps(self, served: RunningServer) -> None:
-        """As `Ticket.cancel` does it for the editor: see tests.ml.test_generative_calls for the backend's."""
+    def test_a_caller_who_goes_away_does_not_hold_up_the_next(self, served: RunningServer) -> None:
         customer = served.new_customer(credits=2)
         with served.client(customer) as client:
             began = threading.Thread(target=lambda: _given_up(served, customer.headers))
@@ -157,7 +160,11 @@ def _given_up(server: RunningServer, headers: dict[str, str]) -> None:
     files = {"image": photos.png_bytes(PHOTO), "mask": photos.png_bytes(MASK)}
     try:
         httpx.post(
-            f"{server.address}/api/tools/generative-fill", headers=headers, files=files, data=form, timeout=0.3
+            f"{server.address}/api/tools/generative-fill",
+            headers=headers,
+            files=files,
+            data=form,
+            timeout=0.3,
         )
     except httpx.TimeoutException:
         time.sleep(0.1)
@@ -222,7 +229,9 @@ class TestOperatorsMistakes:
             pixels_of(client, fill(client))
         server.stop()
         small = start_server(
-            BGERASER_INPAINT_CHECKPOINT=str(folders["sdxl"]), BGERASER_WORKER_MEMORY_MB="512", BGERASER_WORKERS="1"
+            BGERASER_INPAINT_CHECKPOINT=str(folders["sdxl"]),
+            BGERASER_WORKER_MEMORY_MB="512",
+            BGERASER_WORKERS="1",
         )
         customer = small.new_customer(credits=1)
         with small.client(customer) as client:

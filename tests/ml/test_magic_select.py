@@ -302,7 +302,7 @@ MANY = "[" + ",".join(["[1,1,1]"] * 65) + "]"
         ({"auto": "true", "multimask": "4"}, "multimask"),
         ({"auto": "true", "grow": "51"}, "grow"),
         ({"auto": "true", "feather": "nan"}, "feather"),
-        ({"auto": "true", "model": "sam"}, "model"),
+        ({"auto": "true", "model": "sam2"}, "model"),
         ({"auto": "true", "output": "svg"}, "output"),
     ],
 )

@@ -21,7 +21,7 @@ def noisy(pixels: Pixels, deviation: float) -> Pixels:
 
 def rim(painted: Region) -> Region:
     inner = cv2.erode(painted.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
-    return painted & ~inner
+    return np.asarray(painted & ~inner, np.bool_)
 
 
 class TestTint:

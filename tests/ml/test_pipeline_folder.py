@@ -1,7 +1,6 @@
 """Which folder follows words, and which is never opened: code, pickles, a licence that forbids it."""
 
 import json
-import os
 import pickle
 from dataclasses import replace
 from pathlib import Path
@@ -104,7 +103,9 @@ class TestNeverOpened:
 
 
 class TestLicences:
-    @pytest.mark.parametrize("licence", ["cc-by-nc-4.0", "cc-by-nc-sa-4.0", "flux-1-dev-non-commercial-license"])
+    @pytest.mark.parametrize(
+        "licence", ["cc-by-nc-4.0", "cc-by-nc-sa-4.0", "flux-1-dev-non-commercial-license"]
+    )
     def test_one_that_forbids_commercial_use_needs_the_operator_s_word(
         self, tmp_path: Path, licence: str
     ) -> None:
@@ -181,4 +182,5 @@ class TestTheDefaultsOwnShape:
         assert folder.components == {"unet", "vae", "text_encoder", "tokenizer", "scheduler"}
         (models / "sd-inpainting-unet.safetensors").write_bytes(b"damaged")
         assert refusal(DEFAULT_INPAINTING, tmp_path).checkpoint == DEFAULT_INPAINTING
-        assert os.readlink(folder.path / "tokenizer" / "vocab.json") == str(models / "sd-inpainting-vocab.json")
+        link = folder.path / "tokenizer" / "vocab.json"
+        assert link.readlink() == models / "sd-inpainting-vocab.json"

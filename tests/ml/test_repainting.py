@@ -173,9 +173,16 @@ class TestExpand:
 
     @pytest.mark.parametrize(
         ("size", "wanted"),
-        [((512, 512), (512, 512)), ((900, 900), (512, 512)), ((60, 60), (512, 512)), ((800, 400), (704, 384))],
+        [
+            ((512, 512), (512, 512)),
+            ((900, 900), (512, 512)),
+            ((60, 60), (512, 512)),
+            ((800, 400), (704, 384)),
+        ],
     )
-    def test_the_network_sees_about_its_own_area(self, size: tuple[int, int], wanted: tuple[int, int]) -> None:
+    def test_the_network_sees_about_its_own_area(
+        self, size: tuple[int, int], wanted: tuple[int, int]
+    ) -> None:
         assert repainting.network_size(size, 512, 64) == wanted
 
     def test_long_shapes_are_not_longer_than_networks_know(self) -> None:
