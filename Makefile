@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export BGERASER_DATA_DIR ?= data
 
-.PHONY: run test test-long check bench gallery docs clean
+.PHONY: run test test-long check bench gallery showcase docs clean
 
 run: $(VENV)/.base                ## install, fetch the checkpoints, serve on 127.0.0.1:8000
 	@$(BIN)/bgeraser models pull --profile embedded --quiet-if-installed
@@ -33,6 +33,10 @@ bench: $(VENV)/.dev               ## ratios against the peer on the same weights
 gallery: $(VENV)/.dev             ## before and after of every tool on one page: data/gallery/index.html
 	@$(BIN)/bgeraser models pull --profile embedded --quiet-if-installed
 	$(BIN)/python -m tests.gallery
+
+showcase: $(VENV)/.dev            ## the front page's pictures, made by the product itself
+	@$(BIN)/bgeraser models pull --profile embedded --quiet-if-installed
+	$(BIN)/python -m tests.showcase
 
 docs: $(VENV)/.dev                ## write the README's generated tables again
 	$(BIN)/python -m tests.documented

@@ -13,6 +13,7 @@ from ml.backend import ToolAnswer
 
 #: What callers are told instead of the ledger's own words, which are for the log.
 _WORDS: dict[type[Exception], str] = {
+    billing_errors.AddressUnverified: "Confirm your e-mail address first; the link was mailed to you.",
     billing_errors.InsufficientCredits: "No credits are left.",
     billing_errors.AccountClosed: "This account was closed.",
     billing_errors.UnknownAccount: "There is no such account.",
@@ -51,9 +52,23 @@ def tool_data(
         "creditsCharged": credits_charged,
         "creditsRemaining": credits_remaining,
         "warnings": list(answer.warnings),
-        **({"maskId": image_id} if answer.is_mask else {}),
-        **_camel_case(answer.fields),
+        **_own_fields(answer, image_id),
     }
+
+
+def picture_data(answer: ToolAnswer, image_id: str) -> dict[str, Any]:
+    """What a picture that cost nothing tells besides itself: the same names, without address and credits."""
+    return {
+        "processingTimeMs": round(answer.processing_seconds * 1000),
+        "model": answer.model,
+        "device": answer.device,
+        "warnings": list(answer.warnings),
+        **_own_fields(answer, image_id),
+    }
+
+
+def _own_fields(answer: ToolAnswer, image_id: str) -> dict[str, Any]:
+    return {**({"maskId": image_id} if answer.is_mask else {}), **_camel_case(answer.fields)}
 
 
 def failure(error: Exception, request_id: str, data: Any = None) -> tuple[int, bytes]:

@@ -22,6 +22,8 @@ class CallRequest:
     files: Mapping[str, bytes]
     base_url: str  # the address at which this server was reached, without a slash at its end
     idempotency_key: str | None = None
+    #: The API key that sent it; None for the web editor.
+    key_id: str | None = None
     #: The stored picture that `files["image"]` is; None for one that came with the call.
     source_id: str | None = None
 

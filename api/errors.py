@@ -8,6 +8,7 @@ ApiError
 │   ├── FileTooLarge · StorageFull
 │   ├── NotFound · MethodNotAllowed · Expired · Forbidden
 ├── InvalidApiKey                   none, unknown or revoked
+│   └── NotSignedIn                 a browser's route without a session
 ├── RateLimited                     rate or concurrency; says when
 ├── IdempotencyInProgress · IdempotencyMismatch
 └── ServiceUnavailable              database gone or shutting down; says when
@@ -83,6 +84,10 @@ class InvalidApiKey(ApiError):
     """No key, an unknown one or a revoked one; which of them is not told."""
 
 
+class NotSignedIn(InvalidApiKey):
+    """A browser's route, and no session: none was begun, or it ended."""
+
+
 class RateLimited(ApiError):
     """Too many calls in a minute or at once; a call after `retry_after_seconds` is in order again."""
 
@@ -119,7 +124,9 @@ ERROR_TABLE: dict[type[Exception], tuple[int, str]] = {
     MissingImage: (400, "MISSING_IMAGE"),
     MultipleSources: (400, "MULTIPLE_SOURCES"),
     InvalidApiKey: (401, "INVALID_API_KEY"),
+    NotSignedIn: (401, "INVALID_API_KEY"),
     billing_errors.InsufficientCredits: (402, "INSUFFICIENT_CREDITS"),
+    billing_errors.AddressUnverified: (402, "INSUFFICIENT_CREDITS"),
     Forbidden: (403, "FORBIDDEN"),
     billing_errors.AccountClosed: (403, "FORBIDDEN"),
     NotFound: (404, "NOT_FOUND"),

@@ -80,3 +80,26 @@ class Replay(SQLModel, table=True):
     image_id: str | None = Field(default=None)
     created_at: datetime = Field(sa_type=UtcDateTime)
     expires_at: datetime = Field(sa_type=UtcDateTime)
+
+
+class CallRecord(SQLModel, table=True):
+    """One call of a tool as its caller sees it in the log. No picture and no parameter is kept."""
+
+    __tablename__ = "call_record"
+    __table_args__ = (
+        CheckConstraint("credits >= 0", name="call_record_credits_not_negative"),
+        Index("call_record_by_account", "account_id", "started_at"),
+        Index("call_record_by_day", "account_id", "day"),
+        Index("call_record_age", "day"),
+    )
+
+    request_id: str = Field(primary_key=True)  # req_…
+    account_id: str = Field(foreign_key="account.id")
+    key_id: str | None = Field(default=None)  # null: the web editor
+    tool: str
+    day: str  # 2026-11-22, in UTC: usage is counted by it
+    started_at: datetime = Field(sa_type=UtcDateTime)
+    duration_ms: int
+    status_code: int
+    code: str | None = Field(default=None)  # of an error
+    credits: int = Field(default=0)

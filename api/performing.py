@@ -2,11 +2,12 @@
 
 import asyncio
 from collections.abc import Callable
+from datetime import datetime
 
 import structlog
 from sqlmodel import Session
 
-from api import admission, bodies, images, replays
+from api import admission, bodies, call_log, images, replays
 from api.admission import Admitted
 from api.call_request import CallAnswer, CallRequest
 from api.errors import ServiceUnavailable
@@ -34,11 +35,12 @@ async def perform(
     on_progress: OnProgress | None,
 ) -> CallAnswer:
     """Run the admitted call; its hold is captured when this returns and released when it raises."""
+    started_at = services.clock()
     call = RunningCall(admitted.replay_id, admitted.hold_id)
     services.running.add(call)
     presence.wait_for(call)
     try:
-        finished = await _work_and_charge(services, request, admitted, call, on_progress)
+        finished = await _work_and_charge(services, request, admitted, call, on_progress, started_at)
     except BaseException as raised:
         # Only a shutdown that ran out of patience cancels this task.
         stopping = ServiceUnavailable("The server is shutting down. Nothing was charged.")
@@ -62,6 +64,7 @@ async def _work_and_charge(
     admitted: Admitted,
     call: RunningCall,
     on_progress: OnProgress | None,
+    started_at: datetime,
 ) -> Finished:
     await images.require_room(services, request.account_id)
     picture = await _work(services, request, call, on_progress)
@@ -103,6 +106,7 @@ async def _work_and_charge(
             image=image.row(),
             build_body=build_body,
         )
+        call_log.add(session, call_log.succeeded(request, CREDITS_A_CALL, started_at, services.clock()))
         return body, remaining
 
     body, credits_remaining = await services.database.run(settle)
@@ -121,14 +125,15 @@ async def _work(
         request.priority,
         services.call_timeout_seconds,
     )
-    call.ticket = services.backend.submit(tool_call, on_progress)
-    answer = asyncio.wrap_future(call.ticket.answer)
+    ticket = services.backend.submit(tool_call, on_progress)
+    call.submitted(ticket)
+    answer = asyncio.wrap_future(ticket.answer)
     try:
         # Shielded, because cancelling the wrapper would cancel the backend's own future.
         return await asyncio.shield(answer)
     except asyncio.CancelledError:
         answer.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
-        call.ticket.cancel()
+        ticket.cancel()
         raise
 
 

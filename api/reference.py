@@ -1,6 +1,7 @@
-"""The README's table of tools, written from their `Params`: the same source as the OpenAPI page."""
+"""The tables of tools in the README and on the reference page, written from each tool's `Params`."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from ml.catalogue import TOOLS
@@ -10,14 +11,34 @@ from ml.tool import Tool
 _HEAD = ["| Parameter | Values (default) | What it does |", "|---|---|---|"]
 
 
+@dataclass(frozen=True)
+class Row:
+    """One form field: what may be sent, with the default in brackets, and what it does."""
+
+    name: str
+    values: str
+    description: str
+
+
+def common_rows() -> list[Row]:
+    """What every tool takes."""
+    return list(_rows(_properties(Params)))
+
+
+def rows_of(tool: Tool) -> list[Row]:
+    """What this tool takes besides; its files come last."""
+    common = _properties(Params)
+    own = {name: each for name, each in _properties(tool.params).items() if name not in common}
+    files = [Row(field.name, "file", field.description) for field in tool.files]
+    return [*_rows(own), *files]
+
+
 def tools_markdown() -> str:
     """One table for what all tools take, then one a tool."""
-    common = _properties(Params)
-    parts = ["Every tool takes:", "", *_HEAD, *_rows(common, common)]
+    parts = ["Every tool takes:", "", *_HEAD, *map(_markdown, common_rows())]
     for tool in TOOLS.values():
-        properties = {name: each for name, each in _properties(tool.params).items() if name not in common}
         parts += ["", f"**`POST /api/tools/{tool.name}`** {tool.summary}", "", *_HEAD]
-        parts += [*_rows(properties, properties), *_file_rows(tool)]
+        parts += map(_markdown, rows_of(tool))
     return "\n".join(parts)
 
 
@@ -26,15 +47,13 @@ def _properties(params: type[Params]) -> dict[str, dict[str, Any]]:
     return properties
 
 
-def _rows(properties: Mapping[str, Mapping[str, Any]], names: Iterable[str]) -> list[str]:
-    return [
-        f"| `{name}` | {_values(properties[name])} | {_cell(properties[name].get('description', ''))} |"
-        for name in names
-    ]
+def _rows(properties: Mapping[str, Mapping[str, Any]]) -> Iterator[Row]:
+    for name, schema in properties.items():
+        yield Row(name, _values(schema), schema.get("description", ""))
 
 
-def _file_rows(tool: Tool) -> list[str]:
-    return [f"| `{field.name}` | file | {_cell(field.description)} |" for field in tool.files]
+def _markdown(row: Row) -> str:
+    return f"| `{row.name}` | {_cell(row.values)} | {_cell(row.description)} |"
 
 
 def _values(schema: Mapping[str, Any]) -> str:
@@ -49,13 +68,13 @@ def _kind(schema: Mapping[str, Any]) -> str:
     if options:
         return " or ".join(dict.fromkeys(_kind(option) for option in options))
     if "enum" in schema:
-        return " \\| ".join(_spelled(value) for value in schema["enum"])
+        return " | ".join(_spelled(value) for value in schema["enum"])
     if "const" in schema:
         return _spelled(schema["const"])
     least, most = schema.get("minimum"), schema.get("maximum")
     if least is not None and most is not None:
         return f"{least:g} to {most:g}"
-    names = {"boolean": "true \\| false", "string": "text", "integer": "whole number"}
+    names = {"boolean": "true | false", "string": "text", "integer": "whole number"}
     return names.get(schema.get("type", ""), str(schema.get("type", "text")))
 
 

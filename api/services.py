@@ -6,10 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from api.call_log import CallLog
 from api.database import Database
 from api.identity import Authenticator
 from api.running import RunningCalls
 from api.settings import Settings
+from api.sharing import SharedWork
 from api.signing import Signer
 from api.storage import Storage
 from billing.timestamps import utc_now
@@ -31,6 +33,9 @@ class Services:
     #: Names this process in the leases of its holds; no other process ever has the same.
     lease_owner: str = field(default_factory=lambda: f"process_{os.getpid()}_{secrets.token_hex(8)}")
     running: RunningCalls = field(default_factory=RunningCalls)
+    call_log: CallLog = field(default_factory=CallLog)
+    #: Previews that are being made at the moment.
+    previews: SharedWork[bytes] = field(default_factory=SharedWork)
 
     @classmethod
     def of(

@@ -7,11 +7,14 @@ from typing import Any
 
 import structlog
 
-from api import admission, images, sweeper
+from api import admission, call_log, images, sweeper
+from api.editor import projects
 from api.errors import ServiceUnavailable
 from api.services import Services
 
 _STRAYS_EVERY_SECONDS = 3600.0
+_PROJECTS_EVERY_SECONDS = 60.0
+_PROJECTS_AT_ONCE = 200
 
 log = structlog.get_logger()
 
@@ -23,6 +26,8 @@ async def running(services: Services) -> AsyncIterator[None]:
         _start(renew_leases(services), "leases"),
         _start(_sweep(services), "sweeper"),
         _start(_delete_strays(services), "strays"),
+        _start(_forget_projects(services), "projects"),
+        _start(_write_log(services), "call log"),
     ]
     try:
         yield
@@ -30,6 +35,7 @@ async def running(services: Services) -> AsyncIterator[None]:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await _write_log_once(services)
 
 
 async def close(services: Services) -> None:
@@ -75,6 +81,30 @@ async def _delete_strays(services: Services) -> None:
         except (ServiceUnavailable, OSError):
             log.warning("stray files are left for the next time", exc_info=True)
         await asyncio.sleep(_STRAYS_EVERY_SECONDS)
+
+
+async def _forget_projects(services: Services) -> None:
+    while True:
+        try:
+            await services.database.run(
+                lambda session: projects.forget_expired(session, services.clock(), limit=_PROJECTS_AT_ONCE)
+            )
+        except ServiceUnavailable:
+            log.warning("past projects are left for the next time")
+        await asyncio.sleep(_PROJECTS_EVERY_SECONDS)
+
+
+async def _write_log(services: Services) -> None:
+    while True:
+        await asyncio.sleep(call_log.WRITE_EVERY_SECONDS)
+        await _write_log_once(services)
+
+
+async def _write_log_once(services: Services) -> None:
+    try:
+        await services.call_log.write(services.database)
+    except ServiceUnavailable:
+        log.warning("the log of calls is written later")
 
 
 def _start(work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:

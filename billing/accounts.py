@@ -22,10 +22,18 @@ _LOCK = (
 )
 
 
-def create(session: Session, *, email: str, plan: PlanName = PlanName.FREE, now: datetime) -> Account:
+def create(
+    session: Session,
+    *,
+    email: str,
+    plan: PlanName = PlanName.FREE,
+    now: datetime,
+    is_verified: bool = True,
+) -> Account:
     """A new account whose periods count from `now`; its first credits come with `ledger.refresh`.
 
-    Raises AccountExists; addresses are compared in lower case.
+    `is_verified`: whoever makes it knows that the address is its owner's; otherwise it neither gets nor
+    spends credits until `verify`. Raises AccountExists; addresses are compared in lower case.
     """
     account = insert_unless_taken(
         session,
@@ -35,12 +43,20 @@ def create(session: Session, *, email: str, plan: PlanName = PlanName.FREE, now:
             plan=plan.value,
             created_at=now,
             period_anchor_at=now,
+            verified_at=now if is_verified else None,
         ),
         unique_column="email",
     )
     if account is None:
         raise AccountExists(f"{normalise_email(email)} has an account already")
     return account
+
+
+def verify(session: Session, account: Account, *, now: datetime) -> None:
+    """The address is proved to be its owner's; once more changes nothing. `account` comes from `lock`."""
+    if account.verified_at is None:
+        account.verified_at = now
+        session.flush()
 
 
 def find_by_email(session: Session, email: str) -> Account:

@@ -2,6 +2,7 @@
 
 BillingError
 ├── InsufficientCredits     nothing left to hold
+│   └── AddressUnverified   the e-mail address was not confirmed, so no credit can be spent
 ├── AccountClosed           the account was closed
 ├── AccountExists           the e-mail address is taken
 ├── UnknownAccount          no such account
@@ -20,6 +21,10 @@ class BillingError(Exception):
 
 class InsufficientCredits(BillingError):
     """No grant has a credit left to hold."""
+
+
+class AddressUnverified(InsufficientCredits):
+    """Credits come, and can be spent, once the account's e-mail address is confirmed."""
 
 
 class AccountClosed(BillingError):

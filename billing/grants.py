@@ -35,9 +35,11 @@ def refresh(session: Session, account: Account, now: datetime) -> None:
     """Expire what has ended and grant the present period's credits, once however often it is asked.
 
     Lazy: done whenever credits are about to be read or spent, so no scheduler is needed. Periods in which
-    nobody asked are not made up for.
+    nobody asked are not made up for. An account whose address is not verified gets none.
     """
     expire_due(session, account, now)
+    if account.verified_at is None:
+        return  # A period's credits wait until the address is verified; the period stays due.
     starts_at, ends_at = period_containing(account.period_anchor_at, now)
     if account.period_ends_at == ends_at:
         return

@@ -16,6 +16,7 @@ from sqlmodel import Session, col, or_, select, update
 
 from billing import accounts
 from billing.errors import (
+    AddressUnverified,
     DuplicateReference,
     HoldNotCaptured,
     HoldSettled,
@@ -89,8 +90,10 @@ def hold(
 ) -> Hold:
     """Set 1 credit aside, from the grant that ends first; those that never end come last.
 
-    Raises InsufficientCredits, DuplicateReference.
+    Raises InsufficientCredits, AddressUnverified, DuplicateReference.
     """
+    if account.verified_at is None:
+        raise AddressUnverified("the account's address is not verified")
     source = session.exec(_NEXT_GRANT, params={"account_id": account.id, "now": now}).first()
     if source is None:
         used = session.exec(select(Hold.id).where(col(Hold.reference) == reference)).first()

@@ -65,6 +65,8 @@ class Account(SQLModel, table=True):
     # The present period's end as last granted; a cheap test that nothing is due. Null before the first grant.
     period_ends_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     closed_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    # When the address was proved to be its owner's. Before that the account neither gets nor spends credits.
+    verified_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     available: int = Field(default=0)  # credits that can be held now
     held: int = Field(default=0)  # credits in open holds
     # The theoretical arrival time of the generic cell rate algorithm; null = full burst.

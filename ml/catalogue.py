@@ -1,7 +1,17 @@
 """The tools, in the order in which people meet them. One source for routes, documentation and editor."""
 
 from ml.tool import Tool
-from ml.tools import bg_removal, brush, crop, generative_expand, generative_fill, magic_select, upscale
+from ml.tools import (
+    bg_removal,
+    brush,
+    crop,
+    generative_expand,
+    generative_fill,
+    magic_select,
+    rendition,
+    selection_overlay,
+    upscale,
+)
 
 TOOLS: dict[str, Tool] = {
     tool.name: tool
@@ -15,3 +25,11 @@ TOOLS: dict[str, Tool] = {
         brush.TOOL,
     )
 }
+
+#: What workers do besides, for nothing: no routes of their own, no parameters that anybody reads about.
+UNLISTED_TOOLS: dict[str, Tool] = {tool.name: tool for tool in (rendition.TOOL, selection_overlay.TOOL)}
+
+
+def find(name: str) -> Tool:
+    """The tool of this name, listed or not. Raises KeyError."""
+    return TOOLS.get(name) or UNLISTED_TOOLS[name]

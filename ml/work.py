@@ -36,7 +36,7 @@ def perform(call: ToolCall, engines: Any, on_step: OnStep) -> ToolAnswer:
     any other exception is a defect of ours.
     """
     began = time.perf_counter()
-    tool = catalogue.TOOLS[call.tool]
+    tool = catalogue.find(call.tool)
     with _memory_errors_named():
         on_step("decoding", 0.0)
         source = codecs.decode(call.files["image"])

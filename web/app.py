@@ -4,7 +4,6 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from fastapi import FastAPI
-from fastapi.responses import RedirectResponse
 
 from api import logs
 from api.database import Database
@@ -14,6 +13,10 @@ from api.services import Services
 from api.settings import Settings
 from api.storage import Storage
 from ml.local import LocalBackend, LocalConfig
+from web import gradio_app, visitor
+from web.editor import routes as editor
+from web.people import routes as people
+from web.site import routes as site
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -31,14 +34,13 @@ def create_app(settings: Settings) -> FastAPI:
         Storage(_storage_directory(settings)),
         LocalBackend(_backend_config(settings)),
     )
-    app = create_api(services, settings)
-    app.add_api_route("/", _front_door, methods=["GET", "HEAD"], include_in_schema=False)
+    app = create_api(services, settings, editor.UPLOAD_PLACES)
+    visitor.install(app, services)
+    people.add_to(app, settings)
+    editor.add_to(app, services)
+    site.add_to(app)
+    gradio_app.mount(app)
     return app
-
-
-async def _front_door() -> RedirectResponse:
-    """Strangers are sent to the catalogue, which needs no key."""
-    return RedirectResponse("/api/tools")
 
 
 def _backend_config(settings: Settings) -> LocalConfig:

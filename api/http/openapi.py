@@ -36,7 +36,7 @@ _EXAMPLE_CODE_MESSAGES = {
     "INVALID_PARAMETER": "quality: Input should be less than or equal to 100",
     "RATE_LIMITED": "The plan allows 20 calls a minute; try again in 3 s.",
 }
-_HEADERS = {
+HEADERS = {
     "X-Request-Id": "This exchange's own id; name it when you report a problem.",
     "X-Credits-Charged": "Credits this answer cost: 1 for a new success, 0 for a replay or an error.",
     "X-Credits-Remaining": "Credits left.",
@@ -95,10 +95,11 @@ def signature_parameters() -> list[dict[str, Any]]:
         "kid": "Which key signed.",
         "sig": "The signature.",
     }
+    width = "With a preview's address: answer it as WebP, this many pixels wide or as wide as the picture."
     return [
         {"name": name, "in": "query", "required": True, "schema": {"type": "string"}, "description": text}
         for name, text in described.items()
-    ]
+    ] + [{"name": "w", "in": "query", "required": False, "schema": {"type": "integer"}, "description": width}]
 
 
 def upload_operation() -> dict[str, Any]:
@@ -116,7 +117,7 @@ def tool_responses(tool: Tool) -> dict[int | str, dict[str, Any]]:
         "description": "The result. With `Accept: image/*` its bytes, and the metadata in `X-*` headers.",
         "model": ToolSuccess,
         "content": {"application/json": {"example": example}, **picture},
-        "headers": _described({**_HEADERS, "Idempotent-Replayed": _REPLAYED}),
+        "headers": _described({**HEADERS, "Idempotent-Replayed": _REPLAYED}),
     }
     return {200: success, **error_responses(*sorted({status for status, _ in ERROR_TABLE.values()}))}
 
@@ -153,7 +154,7 @@ def install(app: FastAPI, tools: list[Tool]) -> None:
 
 
 def _error_response(status: int, codes: list[str]) -> dict[str, Any]:
-    headers = dict(_HEADERS)
+    headers = dict(HEADERS)
     if status in (409, 429, 503):
         headers["Retry-After"] = _RETRY_AFTER
     examples = {

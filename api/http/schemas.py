@@ -58,6 +58,7 @@ class ToolSuccess(_Shape):
 class UploadData(_Shape):
     image_id: str
     image_url: str
+    preview_url: str = Field(description="A WebP of it, at most 1600 pixels wide.")
     format: str
     bytes: int
     expires_at: str = Field(description="When the address ends.")
@@ -67,6 +68,14 @@ class Credits(_Shape):
     available: int
     held: int = Field(description="Set aside for calls that run.")
     renews_at: str | None = Field(description="When this period's credits end and the next come.")
+
+
+class UsageEntry(_Shape):
+    day: str = Field(description="2026-11-22, in UTC.")
+    tool: str
+    key_id: str | None = Field(description="null: the web editor.")
+    calls: int = Field(description="Calls that were answered (2xx), replays among them.")
+    credits: int
 
 
 class Limits(_Shape):

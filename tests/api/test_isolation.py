@@ -97,6 +97,66 @@ def tells_nothing_of_accounts(house: House, method: str, path: str) -> None:
     assert house.image_id.encode() not in answer.content
 
 
+def usage_is_the_keys_own(house: House, method: str, path: str) -> None:
+    answer = house.request(method, path, house.stranger_key)
+    assert answer.status_code == 200
+    if method == "GET":
+        assert answer.json()["data"] == []
+    assert house.request(method, path, None).status_code == 401
+
+
+#: Pages without an account, which are tried with the whole application in tests/web.
+PUBLIC_PAGES = ("/", "/docs", "/openapi", "/openapi/{name}")
+
+#: The editor's, which know sessions only; two visitors are kept apart in tests/web/editor.
+_PROJECT = "/editor/projects/{project_id}"
+EDITOR_READS = (
+    "/editor/session",
+    "/editor/projects",
+    _PROJECT,
+    f"{_PROJECT}/runs/{{run_id}}",
+    f"{_PROJECT}/steps/{{step_id}}/file",
+)
+EDITOR_CHANGES = (
+    ("POST", "/editor/keys"),
+    ("POST", "/editor/backgrounds"),
+    ("POST", "/editor/projects"),
+    ("DELETE", _PROJECT),
+    ("PUT", f"{_PROJECT}/current"),
+    ("POST", f"{_PROJECT}/runs"),
+    ("DELETE", f"{_PROJECT}/runs/{{run_id}}"),
+    ("POST", f"{_PROJECT}/overlay"),
+)
+
+#: Those of signing in, likewise; tests/web/people keeps two visitors apart, route by route.
+PEOPLE_READS = (
+    "/login",
+    "/login/once",
+    "/signup",
+    "/verify",
+    "/reset",
+    "/reset/new",
+    "/oauth/{provider}",
+    "/oauth/{provider}/callback",
+    "/settings",
+    "/settings/delete",
+    "/settings/statement.csv",
+)
+PEOPLE_CHANGES = (
+    "/login",
+    "/logout",
+    "/signup",
+    "/verify",
+    "/verify/resend",
+    "/reset",
+    "/reset/new",
+    "/settings/password",
+    "/settings/sessions/end",
+    "/settings/sessions/end-others",
+    "/settings/identities/remove",
+    "/settings/delete",
+)
+
 TRIALS: dict[tuple[str, str], Callable[[House, str, str], None]] = {
     **{("POST", f"/api/tools/{name}"): tool_with_a_strangers_picture for name in TOOLS},
     ("POST", "/api/tools/{tool}"): unknown_tool,
@@ -106,11 +166,24 @@ TRIALS: dict[tuple[str, str], Callable[[House, str, str], None]] = {
     ("DELETE", "/api/images/{image_id}"): deleting_a_strangers_picture,
     ("GET", "/api/account"): account_is_the_keys_own,
     ("HEAD", "/api/account"): account_is_the_keys_own,
+    ("GET", "/api/usage"): usage_is_the_keys_own,
+    ("HEAD", "/api/usage"): usage_is_the_keys_own,
     **{
         (method, path): tells_nothing_of_accounts
         for method in ("GET", "HEAD")
-        for path in ("/", "/api/tools", "/healthz", "/readyz", "/metrics", "/openapi.json")
+        for path in (
+            *PUBLIC_PAGES,
+            *EDITOR_READS,
+            *PEOPLE_READS,
+            "/api/tools",
+            "/healthz",
+            "/readyz",
+            "/metrics",
+            "/openapi.json",
+        )
     },
+    **dict.fromkeys(EDITOR_CHANGES, tells_nothing_of_accounts),
+    **{("POST", path): tells_nothing_of_accounts for path in PEOPLE_CHANGES},
 }
 
 
@@ -126,7 +199,8 @@ import json, pathlib, sys
 from api.settings import Settings
 from web.app import create_app
 app = create_app(Settings(_env_file=None, data_dir=pathlib.Path(sys.argv[1])))
-print(json.dumps([(method, route.path) for route in app.routes for method in route.methods]))
+routes = [route for route in app.routes if hasattr(route, "methods")]
+print(json.dumps([(method, route.path) for route in routes for method in route.methods]))
 """
 
 

@@ -11,14 +11,17 @@ import pytest
 from sqlalchemy import select, text
 from sqlmodel import SQLModel
 
-from api import admission, keys
+from api import admission, call_log, keys
 from api.admission import Replayed
 from api.database import Database
 from api.migrations import upgrade
+from api.models import CallRecord
 from api.transfer import TransferRefused, copy_database
 from billing import ledger
 from billing.audit import audit
+from tests.api.editor.rows import edit
 from tests.api.load import NOON, account_with, admit, admitted, succeed
+from tests.api.people.rows import sign_up
 from tests.databases import Postgres
 
 
@@ -44,6 +47,9 @@ def live_a_little(url: str, accounts: int = 12) -> str:
         for number in range(accounts):
             account = account_with(session, credits=50)
             keys.create(session, account.id, "n", NOON)
+            sign_up(session, account.id, NOON)
+            edit(session, account.id, NOON)
+            call_log.add(session, CallRecord(**logged(f"req_{number}", account.id)))
             for call_number in range(chance.randrange(20)):
                 call = admitted(session, account.id, key=f"{call_number}")
                 match chance.randrange(4):
@@ -60,6 +66,11 @@ def live_a_little(url: str, accounts: int = 12) -> str:
         succeed(session, admitted(session, account.id, key="last"), body=bytes(range(256)))
     database.close()
     return account.id
+
+
+def logged(request_id: str, account_id: str) -> dict[str, Any]:
+    when = {"day": "2026-11-22", "started_at": NOON, "duration_ms": 7}
+    return {"request_id": request_id, "account_id": account_id, "tool": "crop", "status_code": 200, **when}
 
 
 def contents(url: str) -> dict[str, list[tuple[Any, ...]]]:

@@ -17,7 +17,7 @@ from ml.errors import BadParameter, EmptyMask, NothingFound
 from ml.pixels import Mask, Picture, Pixels
 from ml.prompts import Prompt
 from ml.tool import ARTEFACT_PREFIX, Outcome
-from ml.tools import magic_select
+from ml.tools import magic_select, selection_overlay
 from ml.tools.magic_select import MagicSelectParams
 from tests import checkpoints
 from tests.ml.hand_masks import HAND_MASKS
@@ -312,3 +312,18 @@ def test_impossible_parameters_are_refused_by_name(form: dict[str, str], name: s
     first = refused.value.errors()[0]
     assert first.get("ctx", {}).get("param", first["loc"][0] if first["loc"] else None) == name
     assert re.search(r"\w{3}", first["msg"])
+
+
+def test_the_free_overlay_shows_the_same_selection_at_most_1024_pixels_large(engines: EngineCache) -> None:
+    large = cv2.resize(photo("astronaut"), (1500, 1500), interpolation=cv2.INTER_CUBIC)
+    params = MagicSelectParams.model_validate({"points": "[[504, 1128, 1]]"})
+    whole = magic_select.run(Picture(large, "png"), params, Selecting(engines))
+    small = selection_overlay.run(Picture(large, "png"), params, Selecting(engines))
+    assert small.pixels.shape == (1024, 1024)
+    assert overlap((cv2.resize(small.pixels, (1500, 1500)) > 127) * np.uint8(255), whole.pixels) > 0.98
+    tiny = selection_overlay.run(Picture(photo("astronaut"), "png"), params_of(BADGE), Selecting(engines))
+    assert tiny.pixels.shape == (512, 512)
+
+
+def params_of(form: Mapping[str, str]) -> MagicSelectParams:
+    return MagicSelectParams.model_validate(form)

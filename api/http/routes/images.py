@@ -7,7 +7,7 @@ from datetime import datetime
 from fastapi import FastAPI, Request
 from starlette.responses import FileResponse, Response
 
-from api import admission, bodies, images
+from api import admission, bodies, images, previews
 from api.errors import NotFound
 from api.http import answers, dependencies, forms, openapi
 from api.http.body_limits import refuse_declared_length
@@ -59,10 +59,12 @@ async def store(request: Request, access: ToolCaller, services: ServicesOf) -> R
     # In a task of its own, so that a broken connection cannot leave a file without its row.
     storing = services.running.start(images.store_upload(services, access.account_id, content))
     image, access.standing.rate = await asyncio.shield(storing)
-    address = images.address(services, dependencies.base_url_of(request), image.id)
+    base_url = dependencies.base_url_of(request)
+    address = images.address(services, base_url, image.id)
     data = UploadData(
         image_id=image.id,
         image_url=address.url,
+        preview_url=images.address(services, base_url, image.id, previews.OFFERED_WIDTH).url,
         format=image.format,
         bytes=image.size_bytes,
         expires_at=bodies.timestamp(address.expires_at),
@@ -76,30 +78,30 @@ async def remove(image_id: str, request: Request, access: KeyHolder, services: S
 
 
 async def fetch(image_id: str, request: Request, services: ServicesOf) -> Response:
-    """The picture of a signed address. Who has the address needs no key."""
+    """The picture of a signed address, or its preview. Who has the address needs no key."""
     now = services.clock()
     width = services.signer.verify(image_id, request.query_params.multi_items(), now)
-    if width is not None:
-        raise NotFound("There is no preview of this picture.")
     image = await services.database.read(lambda session: images.find(session, services, None, image_id))
     path = services.storage.path(image.id)
     if not await asyncio.to_thread(path.is_file):
         raise NotFound("No such picture.")
     await images.keep_longer(services, image)
-    headers = _file_headers(image, now)
+    headers = _file_headers(image, now, width)
     if request.headers.get("if-none-match") == headers["ETag"]:
         return Response(status_code=304, headers=headers)
+    if width is not None:
+        return Response(await previews.read(services, image, width), headers=headers)
     _ignore_unusable_range(request, image.size_bytes)
     return FileResponse(path, headers=headers)
 
 
-def _file_headers(image: Image, now: datetime) -> dict[str, str]:
+def _file_headers(image: Image, now: datetime, preview_width: int | None) -> dict[str, str]:
     remaining_seconds = int((image.expires_at - now).total_seconds())
     max_age = max(0, min(_CACHE_SECONDS_MAX, remaining_seconds))
     return {
-        **answers.file_headers(image.id, image.format),
+        **answers.file_headers(image.id, image.format if preview_width is None else "webp"),
         "Cache-Control": f"private, max-age={max_age}",
-        "ETag": f'"{image.sha256}"',
+        "ETag": f'"{image.sha256}"' if preview_width is None else f'"{image.sha256}-w{preview_width}"',
     }
 
 

@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 
 from fastapi import Depends, FastAPI, Request
 from starlette.background import BackgroundTask
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
-from api import admission, calls, images
+from api import admission, call_log, calls, images
 from api.call_request import CallAnswer, CallRequest
 from api.errors import NotFound
 from api.http import answers, dependencies, forms, openapi
@@ -56,11 +58,33 @@ async def unknown_tool() -> Response:
 
 def _endpoint(tool: Tool) -> Callable[..., Awaitable[Response]]:
     async def run_tool(request: Request, access: ToolCaller, services: ServicesOf) -> Response:
+        started_at = services.clock()
+        try:
+            return await serve(request, access, services, started_at)
+        except ClientDisconnect:
+            raise  # Nobody was answered; if the work was done, its own row says so.
+        except Exception as error:
+            services.call_log.note(
+                call_log.refused(
+                    answers.as_known_error(error),
+                    request_id=answers.request_id_of(request),
+                    account_id=access.account_id,
+                    key_id=access.caller.key_id,
+                    tool=tool.name,
+                    started_at=started_at,
+                    now=services.clock(),
+                )
+            )
+            raise
+
+    async def serve(request: Request, access: Access, services: Services, started_at: datetime) -> Response:
         refuse_declared_length(request.scope)
         if access.standing.rate is not None:
             admission.check_rate(access.standing.rate)
         call = await _read_call(request, services, access, tool)
         answer = await dependencies.while_connected(request, calls.run(services, call, access.standing))
+        if answer.is_replay:
+            services.call_log.note(call_log.replayed(call, answer.status_code, started_at, services.clock()))
         response = await _response(request, services, answer)
         if call.is_random:
             # Runs after the answer was sent; a caller who was gone by then gets it again on a retry.
@@ -86,6 +110,7 @@ async def _read_call(request: Request, services: Services, access: Access, tool:
         files=files,
         base_url=dependencies.base_url_of(request),
         idempotency_key=idempotency_key,
+        key_id=access.caller.key_id,
         source_id=form.stored_ids.get(forms.IMAGE),
     )
 

@@ -1,0 +1,51 @@
+"""Renditions: the same picture in another size or file type, for screens and downloads.
+
+No tool of the catalogue, because nothing about the picture is edited and nothing is paid for it. It runs in a
+worker all the same: only workers decode pictures.
+"""
+
+from pydantic import Field
+
+from ml.params import Params
+from ml.pixels import Picture
+from ml.tool import Context, Outcome, Tool
+
+#: What libwebp writes, and so the longest side of a preview.
+MOST_PIXELS_A_SIDE = 16_383
+
+
+class RenditionParams(Params):
+    width: int | None = Field(
+        None,
+        ge=1,
+        le=MOST_PIXELS_A_SIDE,
+        description="Width in pixels; the height follows. A picture that is narrower stays as it is.",
+    )
+
+
+def run(source: Picture, params: RenditionParams, context: Context) -> Outcome:
+    """Raises `PictureTooLarge`."""
+    context.step("resizing", 0.2)
+    size = fitting_size(source.width, source.height, params.width)
+    if size == (source.width, source.height):
+        return Outcome(source.pixels)
+    from ml import resampling
+
+    return Outcome(resampling.resize(source.pixels, size))
+
+
+def fitting_size(width: int, height: int, wanted_width: int | None) -> tuple[int, int]:
+    """The rendition's size for a picture of `width` x `height`: its shape, and never larger."""
+    if wanted_width is None:
+        return width, height
+    scale = min(1.0, wanted_width / width, MOST_PIXELS_A_SIDE / height)
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+TOOL = Tool(
+    name="rendition",
+    title="Rendition",
+    summary="The same picture in another size or file type.",
+    params=RenditionParams,
+    run=run,
+)

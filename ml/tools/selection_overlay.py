@@ -1,0 +1,42 @@
+"""The selection as the editor shows it while somebody clicks: small, quick, and nothing to take away.
+
+The same choice as magic-select's at the size of a screen. It is free, so it never answers the full mask.
+"""
+
+from ml.engines.segmenting_facts import ARTEFACTS, CHECKPOINT
+from ml.pixels import Mask, Picture
+from ml.tool import Context, Outcome, Tool
+from ml.tools import magic_select
+from ml.tools.magic_select import MagicSelectParams
+
+#: Longest side of an overlay.
+OVERLAY_PIXELS = 1024
+
+
+def run(source: Picture, params: MagicSelectParams, context: Context) -> Outcome:
+    """A mask of at most `OVERLAY_PIXELS` a side. Raises as magic-select does."""
+    selected = magic_select.run(source, params, context)
+    selected.pixels = _small(selected.pixels)
+    return selected
+
+
+def _small(mask: Mask) -> Mask:
+    import cv2
+
+    scale = OVERLAY_PIXELS / max(mask.shape)
+    if scale >= 1:
+        return mask
+    height, width = (max(1, round(side * scale)) for side in mask.shape)
+    answer: Mask = cv2.resize(mask, (width, height), interpolation=cv2.INTER_AREA)
+    return answer
+
+
+TOOL = Tool(
+    name="selection-overlay",
+    title="Selection overlay",
+    summary="What magic-select would select, at the size of a screen.",
+    params=MagicSelectParams,
+    run=run,
+    checkpoints=(CHECKPOINT,),
+    artefacts=ARTEFACTS,
+)

@@ -1,0 +1,37 @@
+"""A row in every table of signing in, for tests that copy or migrate whole databases."""
+
+from datetime import datetime
+
+from sqlmodel import Session
+
+from api.ids import new_id
+from api.people import sessions
+from api.people.models import Identity, OneTimeToken, Password, Purpose, Throttle
+
+
+def sign_up(session: Session, account_id: str, now: datetime) -> None:
+    """What an account has that uses every way of signing in."""
+    sessions.create(session, account_id, now=now)
+    session.add(Password(account_id=account_id, hash="$argon2id$…", changed_at=now))
+    session.add(Throttle(bucket=new_id("bucket"), full_at=now))
+    session.add(
+        OneTimeToken(
+            id=new_id("tok"),
+            account_id=account_id,
+            purpose=Purpose.VERIFY,
+            token_sha256=new_id("hash"),
+            created_at=now,
+            expires_at=now,
+        )
+    )
+    session.add(
+        Identity(
+            id=new_id("idt"),
+            account_id=account_id,
+            issuer="github",
+            subject=account_id,
+            email="someone@example.com",
+            created_at=now,
+        )
+    )
+    session.flush()
