@@ -11,6 +11,8 @@ from ml.tool import Context
 if TYPE_CHECKING:
     from ml.engines.diffusion import Inpainter, Words
 
+#: What installs a checkpoint that follows words.
+COMMAND = "bgeraser models pull --profile generative"
 #: What must be installed to follow words, besides torch and a checkpoint.
 LIBRARIES = ("diffusers", "transformers", "accelerate")
 #: How far words may change what was there, where a call does not say.

@@ -19,12 +19,12 @@ from PIL import Image
 from ml.device import Device
 from ml.engines import diffusion_parts, torch_runtime
 from ml.engines.diffusion_parts import Parts
-from ml.engines.pipeline_folder import COMMAND, PipelineFolder
+from ml.engines.pipeline_folder import PipelineFolder
 from ml.engines.torch_runtime import memory_errors_named, quiet
 from ml.errors import BadParameter, ModelUnavailable
 from ml.generative import GenerativeConfig
 from ml.pixels import Mask, Pixels
-from ml.prompting import FULL_STRENGTH, LIBRARIES
+from ml.prompting import COMMAND, FULL_STRENGTH, LIBRARIES
 
 log = logging.getLogger(__name__)
 

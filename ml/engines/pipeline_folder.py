@@ -15,8 +15,8 @@ from ml.checkpoints import CHECKPOINTS
 from ml.engines import sd_inpainting_config
 from ml.errors import ModelUnavailable
 from ml.generative import DEFAULT_INPAINTING, GenerativeConfig
+from ml.prompting import COMMAND
 
-COMMAND = "bgeraser models pull --profile generative"
 #: Where `models pull owner/name` puts repositories, in the models directory.
 HUB_FOLDER = "hub"
 
@@ -100,12 +100,11 @@ def checked(folder: Path, name: str) -> PipelineFolder:
 def _from_table(name: str, models_dir: Path, cache_dir: Path) -> PipelineFolder:
     if name != DEFAULT_INPAINTING:
         raise ModelUnavailable(name, COMMAND, "is no inpainting checkpoint")
-    missing = [file for file in CHECKPOINTS[name].files if not checkpoints.installed(models_dir, name)]
-    if missing:
+    if not checkpoints.installed(models_dir, name):  # all of its files, verified
         raise ModelUnavailable(name, COMMAND)
     folder = cache_dir / "pipelines" / name
     for place, file_name in sd_inpainting_config.FILES.items():
-        _link(folder / place, checkpoints.path(models_dir, file_name))
+        _link(folder / place, models_dir / file_name)
     for place, content in sd_inpainting_config.CONFIGURATION.items():
         _write(folder / place, json.dumps(content, indent=1))
     return checked(folder, name)
