@@ -52,9 +52,23 @@ def tool_data(
         "creditsCharged": credits_charged,
         "creditsRemaining": credits_remaining,
         "warnings": list(answer.warnings),
-        **({"maskId": image_id} if answer.is_mask else {}),
-        **_camel_case(answer.fields),
+        **_own_fields(answer, image_id),
     }
+
+
+def picture_data(answer: ToolAnswer, image_id: str) -> dict[str, Any]:
+    """What a picture that cost nothing tells besides itself: the same names, without address and credits."""
+    return {
+        "processingTimeMs": round(answer.processing_seconds * 1000),
+        "model": answer.model,
+        "device": answer.device,
+        "warnings": list(answer.warnings),
+        **_own_fields(answer, image_id),
+    }
+
+
+def _own_fields(answer: ToolAnswer, image_id: str) -> dict[str, Any]:
+    return {**({"maskId": image_id} if answer.is_mask else {}), **_camel_case(answer.fields)}
 
 
 def failure(error: Exception, request_id: str, data: Any = None) -> tuple[int, bytes]:

@@ -28,14 +28,16 @@ async def run(
     request: CallRequest,
     standing: Standing,
     on_progress: Callable[[Progress], None] | None = None,
+    presence: Presence | None = None,
 ) -> CallAnswer:
     """Do the call, or answer it from an identical one. `standing` is kept up to date for the headers.
 
     Cancel it when the caller has gone away: the call is withdrawn if it is still queued, else it is finished
-    and charged, and a retry gets its answer. Raises what `admission.admit` refuses with, `StorageFull`,
+    and charged, and a retry gets its answer. `presence.stop()` stops it half-way too; then it raises
+    `Cancelled` and costs nothing. Raises what `admission.admit` refuses with, `StorageFull`,
     `ServiceUnavailable` and any `MlError` of the work. `on_progress` is called from a thread.
     """
-    presence = Presence()
+    presence = presence or Presence()
     task = services.running.start(_serve(services, request, standing, presence, on_progress))
     try:
         return await asyncio.shield(task)

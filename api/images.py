@@ -2,9 +2,10 @@
 
 import asyncio
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
+from typing import TypeVar
 
 import structlog
 from sqlmodel import Session, col, func, select, update
@@ -17,7 +18,10 @@ from api.rate import RateState
 from api.services import Services
 from api.signing import unix_seconds
 from api.storage import is_image_id
+from billing import accounts
 from ml import codecs
+
+T = TypeVar("T")
 
 FILE_LIMIT_BYTES = 25 * 1024 * 1024
 ARTEFACT_BYTES_MAX = 16 * 1024 * 1024
@@ -119,13 +123,34 @@ async def store_upload(services: Services, account_id: str, content: bytes) -> t
         session.add(image.row())
         return rate
 
-    await asyncio.to_thread(services.storage.write, image.id, content)
+    return image, await _store(services, image.id, content, record)
+
+
+async def store_free_of_rate(
+    services: Services, image: NewImage, content: bytes, *, room_bytes: int | None = None
+) -> None:
+    """Keep a picture that neither a credit nor the rate answers for; what limits it is the caller's to know.
+
+    `room_bytes`: how much the account may have stored, where that is not what accounts usually may. Raises
+    `StorageFull`.
+    """
+
+    def record(session: Session) -> None:
+        accounts.lock_even_closed(session, image.account_id)  # two cannot both fit in the last megabyte
+        _require_room(session, services, image.account_id, image.size_bytes, room_bytes)
+        session.add(image.row())
+
+    await _store(services, image.id, content, record)
+
+
+async def _store(services: Services, image_id: str, content: bytes, record: Callable[[Session], T]) -> T:
+    """The bytes first, then their row: bytes without a row are swept up, a row would promise a picture."""
+    await asyncio.to_thread(services.storage.write, image_id, content)
     try:
-        rate = await services.database.run(record)
+        return await services.database.run(record)
     except Exception:
-        await asyncio.to_thread(services.storage.delete, image.id)
+        await asyncio.to_thread(services.storage.delete, image_id)
         raise
-    return image, rate
 
 
 async def read_for_call(services: Services, account_id: str, image_id: str) -> bytes:
@@ -222,11 +247,14 @@ async def require_room(services: Services, account_id: str) -> None:
     await services.database.read(lambda session: _require_room(session, services, account_id, 1))
 
 
-def _require_room(session: Session, services: Services, account_id: str, size_bytes: int) -> None:
+def _require_room(
+    session: Session, services: Services, account_id: str, size_bytes: int, room_bytes: int | None = None
+) -> None:
+    room_bytes = room_bytes or services.account_storage_bytes
     total = func.coalesce(func.sum(col(Image.size_bytes) + col(Image.artefact_bytes)), 0)
     used = session.exec(select(total).where(col(Image.account_id) == account_id)).one()
-    if used + size_bytes > services.account_storage_bytes:
-        limit_mb = services.account_storage_bytes // 1024**2
+    if used + size_bytes > room_bytes:
+        limit_mb = room_bytes // 1024**2
         raise StorageFull(
             f"Your stored pictures fill their {limit_mb} MiB. Delete some, or wait for their end."
         )

@@ -125,14 +125,15 @@ async def _work(
         request.priority,
         services.call_timeout_seconds,
     )
-    call.ticket = services.backend.submit(tool_call, on_progress)
-    answer = asyncio.wrap_future(call.ticket.answer)
+    ticket = services.backend.submit(tool_call, on_progress)
+    call.submitted(ticket)
+    answer = asyncio.wrap_future(ticket.answer)
     try:
         # Shielded, because cancelling the wrapper would cancel the backend's own future.
         return await asyncio.shield(answer)
     except asyncio.CancelledError:
         answer.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
-        call.ticket.cancel()
+        ticket.cancel()
         raise
 
 

@@ -2,7 +2,7 @@
 
 A call runs in a task of its own: a connection that breaks can neither stop it half-way nor leave its hold
 open. When nobody waits for a call any more it is withdrawn if no worker has begun it; work that has begun is
-finished, charged and kept for the retry.
+finished, charged and kept for the retry, unless the one who waited asked to stop it.
 """
 
 import asyncio
@@ -36,8 +36,9 @@ class RunningCall:
         self.replay_id = replay_id
         self.hold_id = hold_id
         self.result: asyncio.Future[Finished] = asyncio.get_running_loop().create_future()
-        self.ticket: Ticket | None = None
         self.waiting = 0
+        self._ticket: Ticket | None = None
+        self._is_stopped = False
 
     def succeeded(self, finished: Finished) -> None:
         self.result.set_result(finished)
@@ -46,10 +47,31 @@ class RunningCall:
         self.result.set_exception(error)
         self.result.exception()  # Looked at here, because often nobody joined.
 
-    def one_left(self) -> None:
+    def submitted(self, ticket: Ticket) -> None:
+        """The backend has it; who left in the meantime is heard now."""
+        self._ticket = ticket
+        if self.waiting == 0:
+            self._give_up()
+
+    def one_left(self, *, stop: bool = False) -> None:
+        """`stop`: and wants it stopped half-way too, which happens if nobody else waits for it."""
         self.waiting -= 1
-        if self.waiting == 0 and self.ticket is not None:
-            self.ticket.drop_if_queued()
+        if self.waiting == 0:
+            self._is_stopped = stop
+            self._give_up()
+
+    def cancel(self) -> None:
+        """Stop the work, whoever waits."""
+        if self._ticket is not None:
+            self._ticket.cancel()
+
+    def _give_up(self) -> None:
+        if self._ticket is None:
+            return
+        if self._is_stopped:
+            self._ticket.cancel()
+        else:
+            self._ticket.drop_if_queued()
 
 
 class Presence:
@@ -66,9 +88,19 @@ class Presence:
             call.one_left()
 
     def leave(self) -> None:
+        """Gone: work that has begun is finished and charged all the same."""
+        self._end(stop=False)
+
+    def stop(self) -> None:
+        """Does not want it any more: work that has begun is stopped, and its hold released."""
+        self._end(stop=True)
+
+    def _end(self, *, stop: bool) -> None:
+        if self.has_left:
+            return
         self.has_left = True
         if self._call is not None:
-            self._call.one_left()
+            self._call.one_left(stop=stop)
 
 
 class RunningCalls:
@@ -101,8 +133,8 @@ class RunningCalls:
     def cancel_work(self, lost_hold_ids: set[str]) -> None:
         """Stop work that can no longer be charged, because its hold was lost."""
         for call in self._calls.values():
-            if call.hold_id in lost_hold_ids and call.ticket is not None:
-                call.ticket.cancel()
+            if call.hold_id in lost_hold_ids:
+                call.cancel()
 
     async def settle_all(self, patience_seconds: float) -> None:
         """Let every call finish for `patience_seconds`, then stop the rest; their holds are released."""
@@ -111,8 +143,7 @@ class RunningCalls:
         log.info("waiting for running calls", calls=len(self._tasks))
         _, late = await asyncio.wait(self._tasks, timeout=patience_seconds)
         for call in self._calls.values():
-            if call.ticket is not None:
-                call.ticket.cancel()
+            call.cancel()
         if late:
             # Cancelling makes a worker's call fail within 5 s; settling that failure is one transaction.
             _, stuck = await asyncio.wait(late, timeout=10)

@@ -8,10 +8,13 @@ from typing import Any
 import structlog
 
 from api import admission, call_log, images, sweeper
+from api.editor import projects
 from api.errors import ServiceUnavailable
 from api.services import Services
 
 _STRAYS_EVERY_SECONDS = 3600.0
+_PROJECTS_EVERY_SECONDS = 60.0
+_PROJECTS_AT_ONCE = 200
 
 log = structlog.get_logger()
 
@@ -23,6 +26,7 @@ async def running(services: Services) -> AsyncIterator[None]:
         _start(renew_leases(services), "leases"),
         _start(_sweep(services), "sweeper"),
         _start(_delete_strays(services), "strays"),
+        _start(_forget_projects(services), "projects"),
         _start(_write_log(services), "call log"),
     ]
     try:
@@ -77,6 +81,17 @@ async def _delete_strays(services: Services) -> None:
         except (ServiceUnavailable, OSError):
             log.warning("stray files are left for the next time", exc_info=True)
         await asyncio.sleep(_STRAYS_EVERY_SECONDS)
+
+
+async def _forget_projects(services: Services) -> None:
+    while True:
+        try:
+            await services.database.run(
+                lambda session: projects.forget_expired(session, services.clock(), limit=_PROJECTS_AT_ONCE)
+            )
+        except ServiceUnavailable:
+            log.warning("past projects are left for the next time")
+        await asyncio.sleep(_PROJECTS_EVERY_SECONDS)
 
 
 async def _write_log(services: Services) -> None:

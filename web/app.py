@@ -14,6 +14,7 @@ from api.settings import Settings
 from api.storage import Storage
 from ml.local import LocalBackend, LocalConfig
 from web import gradio_app, visitor
+from web.editor import routes as editor
 from web.site import routes as site
 
 
@@ -32,8 +33,9 @@ def create_app(settings: Settings) -> FastAPI:
         Storage(_storage_directory(settings)),
         LocalBackend(_backend_config(settings)),
     )
-    app = create_api(services, settings)
+    app = create_api(services, settings, editor.UPLOAD_PLACES)
     visitor.install(app, services)
+    editor.add_to(app, services)
     site.add_to(app)
     gradio_app.mount(app)
     return app

@@ -66,7 +66,7 @@ async def read_tool_form(request: Request, tool: Tool) -> ToolForm:
             if file in stored_ids and file in fields.files:
                 raise InvalidParameter(name, f"{name}: send either {file} or the id of a stored picture.")
         files = {name: await _read_file(name, file) for name, file in fields.files.items()}
-    return ToolForm(_validated(tool.params, fields.texts), files, stored_ids)
+    return ToolForm(validated(tool.params, fields.texts), files, stored_ids)
 
 
 async def read_image_form(request: Request) -> bytes:
@@ -171,7 +171,8 @@ async def _read_file(name: str, file: UploadFile) -> bytes:
     return content
 
 
-def _validated(params: type[Params], texts: dict[str, str]) -> Params:
+def validated(params: type[Params], texts: dict[str, str]) -> Params:
+    """A tool's parameters from texts by name. Raises `InvalidParameter`, naming the first at fault."""
     try:
         return params.model_validate(texts)
     except ValidationError as error:

@@ -8,6 +8,7 @@ from sqlmodel import SQLModel
 from sqlmodel.sql.sqltypes import AutoString
 
 from api import models as api_models
+from api.editor import models as editor_models
 from api.people import models as people_models
 from billing import models as billing_models
 from billing.timestamps import UtcDateTime
@@ -16,6 +17,7 @@ from billing.timestamps import UtcDateTime
 assert {
     api_models.Replay.__tablename__,
     billing_models.Entry.__tablename__,
+    editor_models.Step.__tablename__,
     people_models.BrowserSession.__tablename__,
 } <= SQLModel.metadata.tables.keys()
 

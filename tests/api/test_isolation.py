@@ -108,6 +108,26 @@ def usage_is_the_keys_own(house: House, method: str, path: str) -> None:
 #: Pages without an account, which are tried with the whole application in tests/web.
 PUBLIC_PAGES = ("/", "/docs", "/openapi", "/openapi/{name}")
 
+#: The editor's, which know sessions only; two visitors are kept apart in tests/web/editor.
+_PROJECT = "/editor/projects/{project_id}"
+EDITOR_READS = (
+    "/editor/session",
+    "/editor/projects",
+    _PROJECT,
+    f"{_PROJECT}/runs/{{run_id}}",
+    f"{_PROJECT}/steps/{{step_id}}/file",
+)
+EDITOR_CHANGES = (
+    ("POST", "/editor/keys"),
+    ("POST", "/editor/backgrounds"),
+    ("POST", "/editor/projects"),
+    ("DELETE", _PROJECT),
+    ("PUT", f"{_PROJECT}/current"),
+    ("POST", f"{_PROJECT}/runs"),
+    ("DELETE", f"{_PROJECT}/runs/{{run_id}}"),
+    ("POST", f"{_PROJECT}/overlay"),
+)
+
 TRIALS: dict[tuple[str, str], Callable[[House, str, str], None]] = {
     **{("POST", f"/api/tools/{name}"): tool_with_a_strangers_picture for name in TOOLS},
     ("POST", "/api/tools/{tool}"): unknown_tool,
@@ -122,8 +142,17 @@ TRIALS: dict[tuple[str, str], Callable[[House, str, str], None]] = {
     **{
         (method, path): tells_nothing_of_accounts
         for method in ("GET", "HEAD")
-        for path in (*PUBLIC_PAGES, "/api/tools", "/healthz", "/readyz", "/metrics", "/openapi.json")
+        for path in (
+            *PUBLIC_PAGES,
+            *EDITOR_READS,
+            "/api/tools",
+            "/healthz",
+            "/readyz",
+            "/metrics",
+            "/openapi.json",
+        )
     },
+    **dict.fromkeys(EDITOR_CHANGES, tells_nothing_of_accounts),
 }
 
 

@@ -14,10 +14,11 @@ from api.database import Database
 from api.migrations import upgrade
 from billing import constraints
 from billing.audit import audit
+from tests.api.editor.rows import edit
 from tests.api.load import NOON, PROCESSES, account_with, admitted, succeed
 from tests.api.people.rows import sign_up
 
-REVISIONS = ["0001", "0002", "0003"]
+REVISIONS = ["0001", "0002", "0003", "0004", "0005", "0006"]
 
 
 def fill(url: str) -> None:
@@ -27,6 +28,7 @@ def fill(url: str) -> None:
         account = account_with(session, credits=3)
         keys.create(session, account.id, "n", NOON)
         sign_up(session, account.id, NOON)
+        edit(session, account.id, NOON)
         succeed(session, admitted(session, account.id, key="k"))
         admitted(session, account.id, key="runs")
     database.close()

@@ -19,6 +19,7 @@ from api.models import CallRecord
 from api.transfer import TransferRefused, copy_database
 from billing import ledger
 from billing.audit import audit
+from tests.api.editor.rows import edit
 from tests.api.load import NOON, account_with, admit, admitted, succeed
 from tests.api.people.rows import sign_up
 from tests.databases import Postgres
@@ -47,6 +48,7 @@ def live_a_little(url: str, accounts: int = 12) -> str:
             account = account_with(session, credits=50)
             keys.create(session, account.id, "n", NOON)
             sign_up(session, account.id, NOON)
+            edit(session, account.id, NOON)
             call_log.add(session, CallRecord(**logged(f"req_{number}", account.id)))
             for call_number in range(chance.randrange(20)):
                 call = admitted(session, account.id, key=f"{call_number}")

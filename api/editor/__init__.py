@@ -1,0 +1,1 @@
+"""The web editor without HTTP: projects, their steps, and the runs that make new ones."""

@@ -1,0 +1,53 @@
+"""Tables of the web editor: a project is one opened picture, its steps the tree of what was made of it."""
+
+from datetime import datetime
+
+from sqlalchemy import Text, UniqueConstraint
+from sqlmodel import Field, SQLModel
+
+from billing.timestamps import UtcDateTime
+
+
+class Project(SQLModel, table=True):
+    """One picture and all that was made of it, for as long as its pictures live."""
+
+    __tablename__ = "editor_project"
+
+    id: str = Field(primary_key=True)  # prj_…
+    #: Owns the pictures. Of a guest's project it is the guests' common account, and the session owns it.
+    account_id: str = Field(foreign_key="account.id", index=True)
+    session_id: str | None = Field(default=None, index=True)
+    name: str = Field(max_length=200)  # as the file was called; shown, and proposed for downloads
+    sample: str | None = Field(
+        default=None
+    )  # which of our own pictures it is; guests work on them for nothing
+    current_step_id: str  # no foreign key: the first step is written after its project
+    created_at: datetime = Field(sa_type=UtcDateTime)
+    used_at: datetime = Field(sa_type=UtcDateTime)
+    expires_at: datetime = Field(sa_type=UtcDateTime, index=True)  # moves on with every use
+
+
+class Step(SQLModel, table=True):
+    """One picture of a project: the opened one (no tool), or what a tool made of its parent's."""
+
+    __tablename__ = "editor_step"
+    __table_args__ = (
+        UniqueConstraint("project_id", "number", name="editor_step_number_once"),
+        UniqueConstraint("project_id", "run_key", name="editor_step_run_once"),
+    )
+
+    id: str = Field(primary_key=True)  # stp_…
+    project_id: str = Field(foreign_key="editor_project.id")
+    parent_id: str | None = Field(default=None)  # a step of the same project
+    number: int  # 0, 1, … in the order of making
+    tool: str | None = Field(default=None)
+    params: str = Field(default="{}", sa_type=Text)  # JSON: form fields as they were sent, files by id
+    answer: str = Field(default="{}", sa_type=Text)  # JSON: what the call told besides its picture
+    image_id: str  # no foreign key: pictures end before their steps, when somebody deletes them
+    width: int
+    height: int
+    format: str
+    is_mask: bool = Field(default=False)  # a selection to act within, not a picture to go on with
+    is_paid: bool = Field(default=False)  # its look may be changed for nothing
+    run_key: str | None = Field(default=None)  # the idempotency key of the run that made it
+    created_at: datetime = Field(sa_type=UtcDateTime)

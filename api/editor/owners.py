@@ -1,0 +1,100 @@
+"""Whose projects: an account's, or those of a guest, who is known by nothing but a session.
+
+Pictures need an account. Guests' pictures belong to one common account that nobody can sign in to and that
+never gets a credit; which guest a picture belongs to is told by its project. Signing up hands the guest's
+projects and pictures over to the new account.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import ColumnElement
+from sqlmodel import Session, col, select, update
+
+from api.editor.models import Project, Step
+from api.models import Image
+from api.services import Services
+from billing import accounts
+from billing.errors import AccountExists, UnknownAccount
+from billing.models import Account
+from billing.plans import PLANS, PlanName
+from ml.backend import Priority
+
+#: No mail reaches this domain (RFC 2606), so nobody can prove the address to be theirs.
+GUESTS_EMAIL = "guests@bgeraser.invalid"
+
+
+@dataclass(frozen=True)
+class Owner:
+    """`account_id` owns the pictures; `session_id` is a guest's, None for an account's own."""
+
+    account_id: str
+    session_id: str | None = None
+    plan: PlanName = PlanName.FREE
+
+    @property
+    def is_guest(self) -> bool:
+        return self.session_id is not None
+
+    @property
+    def priority(self) -> Priority:
+        return Priority.PAID if PLANS[self.plan].paid else Priority.FREE
+
+    @property
+    def name(self) -> str:
+        """Tells owners apart where they are counted."""
+        return self.session_id or self.account_id
+
+    def owns(self) -> ColumnElement[bool]:
+        """The condition on `Project` rows."""
+        mine = col(Project.account_id) == self.account_id
+        return mine & (
+            col(Project.session_id).is_(None)
+            if self.session_id is None
+            else col(Project.session_id) == self.session_id
+        )
+
+
+async def owner_of(services: Services, account_id: str | None, session_id: str) -> Owner:
+    """The owner behind a visitor's session. Raises `UnknownAccount`."""
+    if account_id is None:
+        return Owner(await _guests_account(services), session_id)
+    account = await services.database.read(lambda session: session.get(Account, account_id))
+    if account is None:
+        raise UnknownAccount(f"no account {account_id}")
+    return Owner(account_id, None, PlanName(account.plan))
+
+
+def adopt(session: Session, session_id: str, account_id: str, now: datetime) -> int:
+    """Hand a guest's projects and their pictures over to `account_id`; how many projects.
+
+    For the transaction in which the guest's session becomes the account's. The pictures then count towards
+    the account's storage.
+    """
+    of_guest = select(Project.id).where(Project.session_id == session_id, col(Project.expires_at) > now)
+    project_ids = list(session.exec(of_guest))
+    if not project_ids:
+        return 0
+    steps = select(Step.image_id).where(col(Step.project_id).in_(project_ids))
+    image_ids = list(session.exec(steps))
+    owned = {"account_id": account_id}
+    session.execute(update(Image).where(col(Image.id).in_(image_ids)).values(owned))
+    session.execute(
+        update(Project).where(col(Project.id).in_(project_ids)).values({**owned, "session_id": None})
+    )
+    return len(project_ids)
+
+
+async def _guests_account(services: Services) -> str:
+    def find(session: Session) -> str | None:
+        account = session.exec(select(Account).where(Account.email == GUESTS_EMAIL)).one_or_none()
+        return None if account is None else account.id
+
+    def make(session: Session) -> str:
+        try:
+            return accounts.create(session, email=GUESTS_EMAIL, now=services.clock()).id
+        except AccountExists:  # another process was quicker
+            return accounts.find_by_email(session, GUESTS_EMAIL).id
+
+    known = await services.database.read(find)
+    return known if known is not None else await services.database.run(make)

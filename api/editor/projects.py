@@ -1,0 +1,221 @@
+"""Projects and their steps: opened, found, gone through, forgotten.
+
+Functions take a session and `now`, and never commit. A project that is another owner's is not found.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlmodel import Session, col, delete, func, select
+
+from api.editor.models import Project, Step
+from api.editor.owners import Owner
+from api.errors import InvalidParameter, NotFound
+from api.ids import new_id
+from api.models import Image
+
+#: Steps of one project. Beyond it somebody's program is at work, and not a person.
+STEPS_MAX = 500
+_LISTED = 24
+_NAME_LENGTH_MAX = 200
+_NO_SUCH_PROJECT = "No such project: it may have expired or been deleted."
+_GRACE = timedelta(hours=1)
+
+
+@dataclass(frozen=True)
+class NewStep:
+    """What a run made. `image_id` is stored already."""
+
+    image_id: str
+    width: int
+    height: int
+    format: str
+    tool: str | None = None
+    params: Mapping[str, Any] = field(default_factory=dict)
+    answer: Mapping[str, Any] = field(default_factory=dict)
+    parent_id: str | None = None
+    is_mask: bool = False
+    is_paid: bool = False
+    run_key: str | None = None
+
+
+def open_project(
+    session: Session,
+    owner: Owner,
+    first: NewStep,
+    *,
+    name: str,
+    sample: str | None,
+    now: datetime,
+    life: timedelta,
+) -> tuple[Project, Step]:
+    """A new project whose first step is the picture as it was opened."""
+    project = Project(
+        id=new_id("prj"),
+        account_id=owner.account_id,
+        session_id=owner.session_id,
+        name=_shown_name(name),
+        sample=sample,
+        current_step_id=new_id("stp"),
+        created_at=now,
+        used_at=now,
+        expires_at=now + life + _GRACE,
+    )
+    session.add(project)
+    session.flush()
+    step = _row(project.id, project.current_step_id, 0, first, now)
+    session.add(step)
+    session.flush()
+    return project, step
+
+
+def find(session: Session, owner: Owner, project_id: str, now: datetime) -> Project:
+    """Raises `NotFound`, alike for none, another owner's and one past its time."""
+    living = (Project.id == project_id, col(Project.expires_at) > now)
+    project = session.exec(select(Project).where(*living, owner.owns())).one_or_none()
+    if project is None:
+        raise NotFound(_NO_SUCH_PROJECT)
+    return project
+
+
+def listed(session: Session, owner: Owner, now: datetime) -> list[tuple[Project, Step]]:
+    """The owner's projects with the step each stands at, the one used last first."""
+    statement = (
+        select(Project, Step)
+        .join(Step, col(Step.id) == col(Project.current_step_id))
+        .join(Image, col(Image.id) == col(Step.image_id))
+        .where(owner.owns(), col(Project.expires_at) > now, col(Image.expires_at) > now)
+        .order_by(col(Project.used_at).desc(), col(Project.id))
+        .limit(_LISTED)
+    )
+    return list(session.exec(statement))
+
+
+def steps_of(session: Session, project: Project) -> list[Step]:
+    """In the order of making."""
+    return list(session.exec(select(Step).where(Step.project_id == project.id).order_by(col(Step.number))))
+
+
+def step_of(session: Session, project: Project, step_id: str) -> Step:
+    """Raises `NotFound` for a step of another project too."""
+    step = session.get(Step, step_id)
+    if step is None or step.project_id != project.id:
+        raise NotFound("No such step in this project.")
+    return step
+
+
+def step_of_run(session: Session, project: Project, run_key: str) -> Step | None:
+    """What an earlier run under this key made, so that a repeated request makes nothing twice."""
+    return session.exec(
+        select(Step).where(Step.project_id == project.id, Step.run_key == run_key)
+    ).one_or_none()
+
+
+def living_images(session: Session, steps: list[Step], now: datetime) -> set[str]:
+    """Which of the steps' pictures are still stored."""
+    ids = [step.image_id for step in steps]
+    return set(session.exec(select(Image.id).where(col(Image.id).in_(ids), col(Image.expires_at) > now)))
+
+
+def add_step(session: Session, project: Project, made: NewStep, now: datetime, life: timedelta) -> Step:
+    """The next step, at which the project then stands unless it is a mask. Raises `InvalidParameter`."""
+    used = session.exec(select(func.max(Step.number)).where(Step.project_id == project.id)).one()
+    number = 0 if used is None else used + 1
+    if number >= STEPS_MAX:
+        raise InvalidParameter("project", f"A project has at most {STEPS_MAX} steps; start a new one.")
+    step = _row(project.id, new_id("stp"), number, made, now)
+    session.add(step)
+    touch(project, now, life)
+    if not made.is_mask:
+        project.current_step_id = step.id
+    session.add(project)
+    session.flush()
+    return step
+
+
+def change_look(
+    session: Session, project: Project, step: Step, made: NewStep, now: datetime, life: timedelta
+) -> Step:
+    """Puts another look of a cut-out in its step's place. Its former picture is the caller's to delete."""
+    step.image_id, step.width, step.height = made.image_id, made.width, made.height
+    step.format, step.params = made.format, json.dumps(dict(made.params))
+    step.answer = json.dumps(dict(made.answer))
+    touch(project, now, life)
+    project.current_step_id = step.id
+    session.add_all([step, project])
+    session.flush()
+    return step
+
+
+def has_children(session: Session, step: Step) -> bool:
+    statement = select(Step.id).where(Step.project_id == step.project_id, Step.parent_id == step.id).limit(1)
+    return session.exec(statement).first() is not None
+
+
+def stand_at(session: Session, project: Project, step_id: str, now: datetime, life: timedelta) -> None:
+    """Undo, redo, or go on from any step. Raises `NotFound`; `InvalidParameter` for a mask."""
+    step = step_of(session, project, step_id)
+    if step.is_mask:
+        raise InvalidParameter("stepId", "A selection is no picture to go on with.")
+    project.current_step_id = step.id
+    touch(project, now, life)
+    session.add(project)
+
+
+def touch(project: Project, now: datetime, life: timedelta) -> None:
+    project.used_at = now
+    project.expires_at = max(project.expires_at, now + life + _GRACE)
+
+
+def forget(session: Session, project: Project) -> list[str]:
+    """Removes the project and its steps; the ids of their pictures, which are the caller's to delete."""
+    image_ids = list(session.exec(select(Step.image_id).where(Step.project_id == project.id)))
+    _delete(session, [project.id])
+    return image_ids
+
+
+def forget_account(session: Session, account_id: str) -> None:
+    """All of an account's projects, when it is closed. Its pictures are deleted elsewhere."""
+    _delete(session, list(session.exec(select(Project.id).where(Project.account_id == account_id))))
+
+
+def forget_expired(session: Session, now: datetime, *, limit: int) -> int:
+    """Up to `limit` projects past their time; how many. Their pictures ended on their own."""
+    expired = select(Project.id).where(col(Project.expires_at) <= now).limit(limit)
+    project_ids = list(session.exec(expired))
+    _delete(session, project_ids)
+    return len(project_ids)
+
+
+def _delete(session: Session, project_ids: list[str]) -> None:
+    session.execute(delete(Step).where(col(Step.project_id).in_(project_ids)))
+    session.execute(delete(Project).where(col(Project.id).in_(project_ids)))
+
+
+def _row(project_id: str, step_id: str, number: int, made: NewStep, now: datetime) -> Step:
+    return Step(
+        id=step_id,
+        project_id=project_id,
+        parent_id=made.parent_id,
+        number=number,
+        tool=made.tool,
+        params=json.dumps(dict(made.params)),
+        answer=json.dumps(dict(made.answer)),
+        image_id=made.image_id,
+        width=made.width,
+        height=made.height,
+        format=made.format,
+        is_mask=made.is_mask,
+        is_paid=made.is_paid,
+        run_key=made.run_key,
+        created_at=now,
+    )
+
+
+def _shown_name(name: str) -> str:
+    """A file's name without folders and unprintable characters; never part of a path here."""
+    last = name.replace("\\", "/").rpartition("/")[2]
+    return "".join(letter for letter in last if letter.isprintable())[:_NAME_LENGTH_MAX] or "picture"

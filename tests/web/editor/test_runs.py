@@ -1,0 +1,268 @@
+"""Applying tools in the editor, against a live server with the real checkpoints."""
+
+import base64
+import json
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from tests.ml.photos import jpeg_bytes, open_bytes, photo
+from tests.server import RunningServer
+from tests.web.editor.browsing import Browser
+
+STROKES = json.dumps([{"points": [[100, 100], [200, 160]], "size": 40, "hardness": 0.7, "opacity": 0.9}])
+
+
+@pytest.fixture(scope="module")
+def coffee() -> bytes:
+    return jpeg_bytes(photo("coffee"))
+
+
+def test_a_tool_makes_a_step_costs_one_credit_and_is_found_again(
+    server: RunningServer, coffee: bytes
+) -> None:
+    customer = server.new_customer()
+    with Browser(server, customer) as browser:
+        project = browser.open(coffee, "My cup.jpg")
+        assert (project["name"], project["steps"][0]["width"]) == ("My cup.jpg", 600)
+        step = browser.run(project, "crop", {"x": "10", "width": "300", "height": "200", "format": "png"})
+        assert (step["width"], step["height"], step["tool"]) == (300, 200, "crop")
+        again = browser.project(project["id"])
+        assert again["currentStepId"] == step["id"]
+        assert [one["parentId"] for one in again["steps"]] == [None, project["currentStepId"]]
+        seen = open_bytes(browser.client.get(step["previewUrl"]).content)
+        assert seen.shape == (200, 300, 3)
+    assert server.balance(customer) == (14, 0)
+
+
+def test_strokes_give_the_same_bytes_as_through_the_api(server: RunningServer, coffee: bytes) -> None:
+    customer = server.new_customer()
+    form = {"op": "paint", "color": "#ff0000", "strokes": STROKES, "format": "png"}
+    with Browser(server, customer) as browser:
+        project = browser.open(coffee)
+        step = browser.run(project, "brush", form)
+        edited = browser.download(project, step).content
+        source_id = project["steps"][0]["imageId"]
+    with server.client(customer) as client:
+        called = client.post(
+            "/api/tools/brush", data={**form, "image_id": source_id}, headers={"Accept": "image/png"}
+        )
+    assert called.content == edited
+
+
+def test_asked_twice_under_one_key_it_runs_and_costs_once(server: RunningServer, coffee: bytes) -> None:
+    customer = server.new_customer()
+    with Browser(server, customer) as browser:
+        project = browser.open(coffee)
+        with ThreadPoolExecutor(4) as threads:
+            answers = list(
+                threads.map(lambda _: browser.start(project, "crop", {"width": "50"}, key="once"), range(4))
+            )
+        runs = {answer.json()["data"]["id"] for answer in answers}
+        for answer in answers:
+            browser.watch(project, answer.json()["data"])
+        browser.start(project, "crop", {"width": "50"}, key="once")
+        assert len(runs) == 1
+        assert len(browser.project(project["id"])["steps"]) == 2
+    assert server.balance(customer) == (14, 0)
+
+
+def test_cancel_stops_a_running_call_and_gives_the_credit_back(server: RunningServer, coffee: bytes) -> None:
+    customer = server.new_customer()
+    with Browser(server, customer) as browser:
+        project = browser.open(coffee)
+        run = browser.start(project, "upscale", {"mode": "quality", "scale": "4"}).json()["data"]
+        place = f"/editor/projects/{project['id']}/runs/{run['id']}"
+        while run["status"] != "running" or run["fraction"] <= 0:
+            run = browser.client.get(place, params={"seen": run["version"]}).json()["data"]
+        assert server.balance(customer) == (14, 1)
+        browser.client.delete(place)
+        assert browser.watch(project, run)["status"] == "cancelled"
+        assert len(browser.project(project["id"])["steps"]) == 1
+    assert server.balance(customer) == (15, 0)
+
+
+def test_another_look_of_a_paid_cut_out_is_free_and_takes_its_place(
+    server: RunningServer, coffee: bytes
+) -> None:
+    customer = server.new_customer()
+    with Browser(server, customer) as browser:
+        project = browser.open(coffee)
+        source = project["currentStepId"]
+        cut = browser.run(project, "bg-removal", {"format": "png"})
+        look = {"format": "png", "bg_color": "#00ff00", "shadow": "drop"}
+        red = browser.run(project, "bg-removal", look, step_id=source, lookOf=cut["id"])
+        assert red["id"] == cut["id"]
+        assert red["imageId"] != cut["imageId"]
+        corner = open_bytes(browser.download(project, red).content)[5, 5]
+        assert corner.tolist()[:3] == [0, 255, 0]
+        # Once something was made of it, the new look becomes a step beside it.
+        browser.run(project, "crop", {"width": "50"}, step_id=red["id"])
+        beside = browser.run(project, "bg-removal", {"format": "png"}, step_id=source, lookOf=cut["id"])
+        assert beside["id"] != cut["id"]
+        refused = browser.start(project, "bg-removal", {"model": "fast"}, step_id=source, lookOf=cut["id"])
+        assert refused.json()["error"]["param"] == "lookOf"
+        other = browser.start(project, "bg-removal", {}, step_id=beside["id"], lookOf=cut["id"])
+        assert other.status_code == 422
+    assert server.balance(customer) == (13, 0)
+
+
+def test_the_overlay_is_free_small_and_the_selection_then_acts(server: RunningServer, coffee: bytes) -> None:
+    customer = server.new_customer()
+    with Browser(server, customer) as browser:
+        project = browser.open(coffee)
+        points = "[[300, 150, 1]]"
+        body = {"stepId": project["currentStepId"], "params": {"points": points}}
+        answer = browser.client.post(f"/editor/projects/{project['id']}/overlay", json=body)
+        data = answer.json()["data"]
+        mask = open_bytes(base64.b64decode(data["mask"].partition(",")[2]))
+        assert mask.shape == (400, 600)
+        assert 0 < np.count_nonzero(mask) < mask.size
+        assert set(data) == {"mask", "score", "bbox", "areaRatio"}
+        assert server.balance(customer) == (15, 0)
+        kept = browser.run(project, "magic-select", {"points": points, "output": "mask"})
+        assert kept["isMask"]
+        assert browser.project(project["id"])["currentStepId"] == project["currentStepId"]
+        filled = browser.run(project, "generative-fill", {"mask_id": kept["imageId"]})
+        assert (filled["width"], filled["height"]) == (600, 400)
+    assert server.balance(customer) == (13, 0)
+
+
+def test_without_credits_a_run_fails_with_the_code(server: RunningServer, coffee: bytes) -> None:
+    customer = server.new_customer(credits=0)
+    with Browser(server, customer) as browser:
+        project = browser.open(coffee)
+        run = browser.start(project, "crop", {"width": "50"}).json()["data"]
+        ended = browser.watch(project, run)
+        assert (ended["status"], ended["error"]["code"]) == ("failed", "INSUFFICIENT_CREDITS")
+
+
+def test_a_step_is_downloaded_in_any_format_for_nothing(server: RunningServer, coffee: bytes) -> None:
+    customer = server.new_customer()
+    with Browser(server, customer) as browser:
+        project = browser.open(coffee, "été.jpg")
+        first = project["steps"][0]
+        whole = browser.download(project, first)
+        assert whole.content == coffee
+        assert "filename*=UTF-8''%C3%A9t%C3%A9.jpg" in whole.headers["content-disposition"]
+        for format, signature in (("png", b"\x89PNG"), ("webp", b"RIFF"), ("jpg", b"\xff\xd8")):
+            answer = browser.download(project, first, format=format)
+            assert answer.content.startswith(signature)
+            assert open_bytes(answer.content).shape == (400, 600, 3)
+        assert browser.download(project, first, format="gif").status_code == 422
+    assert server.balance(customer) == (15, 0)
+
+
+def test_undo_and_branching_move_where_the_project_stands(server: RunningServer, coffee: bytes) -> None:
+    with Browser(server, server.new_customer()) as browser:
+        project = browser.open(coffee)
+        first = project["currentStepId"]
+        one = browser.run(project, "crop", {"width": "300"})
+        place = f"/editor/projects/{project['id']}/current"
+        assert browser.client.put(place, json={"stepId": first}).status_code == 200
+        two = browser.run(project, "crop", {"width": "200"}, step_id=first)
+        steps = browser.project(project["id"])["steps"]
+        assert [(step["id"], step["parentId"]) for step in steps] == [
+            (first, None),
+            (one["id"], first),
+            (two["id"], first),
+        ]
+        assert browser.client.put(place, json={"stepId": "stp_none"}).status_code == 404
+
+
+def test_guests_try_every_tool_on_samples_for_nothing(server: RunningServer) -> None:
+    with Browser(server) as guest:
+        project = guest.open_sample("coffee")
+        first = project["currentStepId"]
+        trials: list[tuple[str, dict[str, str]]] = [
+            ("bg-removal", {}),
+            ("upscale", {}),
+            ("generative-fill", {"strokes": STROKES}),
+            ("generative-expand", {"left": "20"}),
+            ("magic-select", {"points": "[[300,150,1]]", "output": "cutout"}),
+            ("crop", {"width": "50"}),
+            ("brush", {"op": "erase", "strokes": STROKES}),
+        ]
+        for tool, params in trials:
+            step = guest.run(project, tool, params, step_id=first)
+            assert guest.client.get(step["previewUrl"]).status_code == 200
+        wait = [guest.start(project, "crop", {"width": "9"}, step_id=first) for _ in range(6)]
+        ended = [guest.watch(project, answer.json()["data"]) for answer in wait]
+        assert "RATE_LIMITED" in {run["error"]["code"] for run in ended if run["error"]}
+
+
+def test_a_guests_own_picture_asks_for_signing_up(server: RunningServer, coffee: bytes) -> None:
+    with Browser(server) as guest:
+        project = guest.open(coffee)
+        refused = guest.start(project, "crop", {"width": "50"})
+        assert (refused.status_code, refused.json()["error"]["code"]) == (403, "FORBIDDEN")
+        body = {"stepId": project["currentStepId"], "params": {"points": "[[300,150,1]]"}}
+        overlay = guest.client.post(f"/editor/projects/{project['id']}/overlay", json=body)
+        assert overlay.status_code == 403
+
+
+def test_two_visitors_never_see_each_others_projects(server: RunningServer, coffee: bytes) -> None:
+    customer = server.new_customer()
+    with (
+        Browser(server, customer) as owner,
+        Browser(server) as guest,
+        Browser(server) as other_guest,
+        Browser(server, server.new_customer()) as stranger,
+    ):
+        for mine, theirs in ((owner, stranger), (guest, other_guest), (owner, guest), (guest, owner)):
+            project = mine.open(coffee) if mine is owner else mine.open_sample()
+            step = project["steps"][0]
+            place = f"/editor/projects/{project['id']}"
+            trials: list[httpx.Response] = [
+                theirs.client.get(place),
+                theirs.client.delete(place),
+                theirs.client.put(f"{place}/current", json={"stepId": step["id"]}),
+                theirs.download(project, step),
+                theirs.start(project, "crop", {"width": "9"}),
+                theirs.client.post(f"{place}/overlay", json={"stepId": step["id"], "params": {}}),
+                theirs.client.get(f"{place}/runs/run_none"),
+            ]
+            assert [answer.status_code for answer in trials] == [404] * len(trials)
+            own = theirs.client.get("/editor/projects").json()["data"]
+            assert project["id"] not in [one["id"] for one in own]
+
+
+def test_without_the_token_or_from_another_site_nothing_changes(server: RunningServer, coffee: bytes) -> None:
+    with Browser(server, server.new_customer()) as browser:
+        project = browser.open(coffee)
+        token = browser.client.headers.pop("X-CSRF-Token")
+        changes: list[tuple[str, str, dict[str, Any]]] = [
+            ("POST", "/editor/projects", {"json": {"sample": "cat"}}),
+            ("DELETE", f"/editor/projects/{project['id']}", {}),
+            ("PUT", f"/editor/projects/{project['id']}/current", {"json": {}}),
+            ("POST", f"/editor/projects/{project['id']}/runs", {"json": {}}),
+            ("POST", f"/editor/projects/{project['id']}/overlay", {"json": {}}),
+            ("POST", "/editor/keys", {"json": {"name": "a"}}),
+            ("POST", "/editor/backgrounds", {"files": {"image": coffee}}),
+        ]
+        for method, path, options in changes:
+            assert browser.client.request(method, path, **options).status_code == 403
+            elsewhere = {"X-CSRF-Token": token, "Sec-Fetch-Site": "cross-site"}
+            assert browser.client.request(method, path, headers=elsewhere, **options).status_code == 403
+        assert browser.project(project["id"])["id"] == project["id"]
+
+
+def test_a_key_made_on_the_spot_opens_the_api(server: RunningServer) -> None:
+    with Browser(server, server.new_customer()) as browser:
+        made = browser.client.post("/editor/keys", json={"name": "Editor"}).json()["data"]["key"]
+        account = httpx.get(f"{server.address}/api/account", headers={"X-Api-Key": made})
+        assert account.status_code == 200
+    with Browser(server) as guest:
+        assert guest.client.post("/editor/keys", json={"name": "Editor"}).status_code == 403
+
+
+def test_an_unreadable_picture_is_told_at_once_and_leaves_nothing(
+    server: RunningServer, coffee: bytes
+) -> None:
+    with Browser(server, server.new_customer()) as browser:
+        answer = browser.client.post("/editor/projects", files={"image": coffee[:3000]})
+        assert answer.json()["error"]["code"] == "UNREADABLE_IMAGE"
+        assert browser.client.get("/editor/projects").json()["data"] == []

@@ -1,0 +1,170 @@
+"""`/editor/projects`: open a picture, see what was made of it, go back and forth, take it away."""
+
+import asyncio
+from typing import Any
+from urllib.parse import quote
+
+from fastapi import FastAPI, Request
+from sqlmodel import Session
+from starlette.responses import FileResponse, Response
+
+from api import images, previews
+from api.editor import pictures, projects
+from api.editor.limits import GUEST_UPLOADS_A_MINUTE
+from api.editor.models import Project, Step
+from api.editor.owners import Owner
+from api.editor.projects import NewStep
+from api.errors import InvalidParameter
+from api.http import answers, forms
+from api.http.routes.reading import add_get
+from api.images import NewImage
+from ml.tools.rendition import RenditionParams
+from web import visitor
+from web.editor import asking, shapes
+from web.editor.asking import Desk, DeskOf, Reader, Writer
+from web.editor.session_routes import SAMPLES, SAMPLES_FOLDER
+
+_FORMATS = ("png", "jpg", "webp", "avif")
+_CONVERSIONS_A_MINUTE = 30
+
+
+def add_to(app: FastAPI) -> None:
+    place = "/editor/projects"
+    hidden: dict[str, Any] = {"include_in_schema": False, "response_class": Response}
+    add_get(app, place, listed, include_in_schema=False)
+    app.add_api_route(place, open_picture, methods=["POST"], **hidden)
+    add_get(app, f"{place}/{{project_id}}", show, include_in_schema=False)
+    app.add_api_route(f"{place}/{{project_id}}", remove, methods=["DELETE"], **hidden)
+    app.add_api_route(f"{place}/{{project_id}}/current", stand_at, methods=["PUT"], **hidden)
+    add_get(app, f"{place}/{{project_id}}/steps/{{step_id}}/file", download, include_in_schema=False)
+
+
+async def listed(request: Request, owner: Reader, desk: DeskOf) -> Response:
+    """The owner's projects of the last day, to go on with."""
+    now = desk.services.clock()
+    found = await desk.services.database.read(lambda session: projects.listed(session, owner, now))
+    data = [shapes.listed_project(desk.services, project, current) for project, current in found]
+    return answers.success(request, data)
+
+
+async def open_picture(request: Request, owner: Writer, desk: DeskOf, name: str = "") -> Response:
+    """A new project: of the picture in the form, or of the sample that a JSON body names."""
+    if owner.is_guest:
+        address = visitor.address_of(request)
+        desk.limits.take("guest upload", address, GUEST_UPLOADS_A_MINUTE, desk.services.clock())
+    sample = None
+    if request.headers.get("content-type", "").startswith("application/json"):
+        sample = asking.text_of(await asking.read_json(request), "sample")
+        if sample not in SAMPLES:
+            raise InvalidParameter("sample", f"There are these samples: {', '.join(SAMPLES)}.")
+        content = await asyncio.to_thread((SAMPLES_FOLDER / f"{sample}.jpg").read_bytes)
+        name = f"{sample}.jpg"
+    else:
+        content = await forms.read_image_form(request)
+    # In a task of its own, so that a broken connection cannot leave a picture without its project.
+    opening = desk.services.running.start(_open(desk, owner, content, name, sample))
+    return answers.success(request, await asyncio.shield(opening))
+
+
+async def show(project_id: str, request: Request, owner: Reader, desk: DeskOf) -> Response:
+    """A project with its steps; looking at it keeps it."""
+    services = desk.services
+    now = services.clock()
+
+    def look(session: Session) -> dict[str, Any]:
+        project = projects.find(session, owner, project_id, now)
+        steps = projects.steps_of(session, project)
+        return shapes.project(services, project, steps, projects.living_images(session, steps, now))
+
+    return answers.success(request, await services.database.read(look))
+
+
+async def remove(project_id: str, request: Request, owner: Writer, desk: DeskOf) -> Response:
+    """Forget a project and delete its pictures."""
+    now = desk.services.clock()
+    image_ids = await desk.services.database.run(
+        lambda session: projects.forget(session, projects.find(session, owner, project_id, now))
+    )
+    await pictures.delete(desk.services, image_ids)
+    return answers.success(request, {"id": project_id, "deleted": True})
+
+
+async def stand_at(project_id: str, request: Request, owner: Writer, desk: DeskOf) -> Response:
+    """Undo, redo or branch: the step that the next tool is applied to."""
+    step_id = asking.text_of(await asking.read_json(request), "stepId")
+    services = desk.services
+    now = services.clock()
+
+    def move(session: Session) -> None:
+        project = projects.find(session, owner, project_id, now)
+        projects.stand_at(session, project, step_id, now, services.retention)
+
+    await services.database.run(move)
+    return answers.success(request, {"currentStepId": step_id})
+
+
+async def download(
+    project_id: str,
+    step_id: str,
+    owner: Reader,
+    desk: DeskOf,
+    format: str = "",
+    quality: int = 90,
+) -> Response:
+    """The step's picture at full resolution, in any format, for nothing."""
+    services = desk.services
+    if format not in ("", *_FORMATS):
+        raise InvalidParameter("format", f"format must be one of {', '.join(_FORMATS)}.")
+    if not 1 <= quality <= 100:
+        raise InvalidParameter("quality", "quality must be from 1 to 100.")
+    project, step = await found_step(desk, owner, project_id, step_id)
+    image = await pictures.find(services, step.image_id)
+    await images.keep_longer(services, image)
+    is_lossless = image.format == "png"
+    if format in ("", image.format) and (is_lossless or quality == 90):
+        headers = _file_headers(project, image.format)
+        return FileResponse(services.storage.path(image.id), headers=headers)
+    desk.limits.take("conversion", owner.name, _CONVERSIONS_A_MINUTE, services.clock())
+    params = RenditionParams.model_validate({"format": format or image.format, "quality": quality})
+    answer = await previews.render(services, image, params)
+    return Response(answer.content, headers=_file_headers(project, answer.format))
+
+
+async def found_step(desk: Desk, owner: Owner, project_id: str, step_id: str) -> tuple[Project, Step]:
+    """The owner's project and a step of it. Raises `NotFound`."""
+    now = desk.services.clock()
+
+    def look(session: Session) -> tuple[Project, Step]:
+        project = projects.find(session, owner, project_id, now)
+        return project, projects.step_of(session, project, step_id)
+
+    return await desk.services.database.read(look)
+
+
+async def _open(desk: Desk, owner: Owner, content: bytes, name: str, sample: str | None) -> dict[str, Any]:
+    services = desk.services
+    stored: NewImage = await pictures.store_opened(services, owner, content)
+    now = services.clock()
+    image = await pictures.find(services, stored.id)
+    first = NewStep(stored.id, image.width or 0, image.height or 0, stored.format)
+
+    def record(session: Session) -> tuple[Project, Step]:
+        return projects.open_project(
+            session, owner, first, name=name, sample=sample, now=now, life=services.retention
+        )
+
+    project, step = await services.database.run(record)
+    return shapes.project(services, project, [step], {step.image_id})
+
+
+def _file_headers(project: Project, format: str) -> dict[str, str]:
+    """As a signed address answers, but named after what was opened."""
+    stem = project.name.rpartition(".")[0] or project.name
+    plain = "".join(letter for letter in stem if letter.isascii() and letter not in '"\\%;') or "picture"
+    named = f"filename=\"{plain}.{format}\"; filename*=UTF-8''{quote(stem)}.{format}"
+    headers = answers.file_headers("picture", format)
+    return {
+        **headers,
+        "Content-Disposition": f"attachment; {named}",
+        "Cache-Control": "private, no-store",
+    }

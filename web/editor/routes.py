@@ -1,0 +1,23 @@
+"""The editor's routes: JSON over the session's cookie, changes with its token. None is part of the API."""
+
+from fastapi import FastAPI
+
+from api.editor.limits import Limits
+from api.editor.runs import Runs
+from api.http.body_limits import MEBIBYTE, UPLOAD_LIMIT_BYTES
+from api.services import Services
+from web.editor import project_routes, run_routes, session_routes
+from web.editor.asking import Desk
+
+#: Bodies larger than others: pictures, and many strokes.
+UPLOAD_PLACES = {
+    "/editor/projects": UPLOAD_LIMIT_BYTES,
+    "/editor/backgrounds": UPLOAD_LIMIT_BYTES,
+    "/editor/projects/": 5 * MEBIBYTE,
+}
+
+
+def add_to(app: FastAPI, services: Services) -> None:
+    app.state.editor = Desk(services, Runs(services), Limits())
+    for routes in (session_routes, project_routes, run_routes):
+        routes.add_to(app)

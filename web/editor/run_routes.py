@@ -1,0 +1,149 @@
+"""`/editor/projects/{id}/runs` and `/overlay`: apply a tool, watch it, stop it; see what clicks select."""
+
+import base64
+from typing import Any
+
+from fastapi import FastAPI, Request
+from sqlmodel import Session
+from starlette.responses import Response
+
+from api.editor import applying, overlays, pricing, projects
+from api.editor.applying import Application
+from api.editor.models import Project, Step
+from api.editor.owners import Owner
+from api.editor.runs import Done, Run
+from api.errors import Forbidden, InvalidParameter
+from api.http import answers, dependencies, forms
+from api.http.routes.reading import add_get
+from ml.catalogue import TOOLS
+from ml.tool import Tool
+from web import visitor
+from web.editor import asking, shapes
+from web.editor.asking import Desk, DeskOf, Reader, Writer
+from web.editor.project_routes import found_step
+
+_LONGEST_WAIT_SECONDS = 15.0
+
+
+def add_to(app: FastAPI) -> None:
+    place = "/editor/projects/{project_id}"
+    hidden: dict[str, Any] = {"include_in_schema": False, "response_class": Response}
+    app.add_api_route(f"{place}/runs", start, methods=["POST"], **hidden)
+    add_get(app, f"{place}/runs/{{run_id}}", watch, include_in_schema=False)
+    app.add_api_route(f"{place}/runs/{{run_id}}", cancel, methods=["DELETE"], **hidden)
+    app.add_api_route(f"{place}/overlay", overlay, methods=["POST"], **hidden)
+
+
+async def start(project_id: str, request: Request, owner: Writer, desk: DeskOf) -> Response:
+    """Apply a tool to a step. The header `Idempotency-Key` names the run: asked twice, it runs once."""
+    key = forms.idempotency_key(request)
+    if key is None or len(key) > 64:
+        raise InvalidParameter("Idempotency-Key", "A run needs a key of 1 to 64 characters.")
+    application = await _application(request, desk, owner, project_id, key)
+    project = application.project
+    made = await desk.services.database.read(lambda session: projects.step_of_run(session, project, key))
+    known = desk.runs.of_key(project, key)  # nothing is awaited from here on: of two, one starts
+    if known is None and made is not None:
+        known = desk.runs.ended(owner, project, made)
+    if known is None:
+        applying.check(owner, application)
+
+        async def work(run: Run) -> Done:
+            return await applying.apply(desk.services, desk.limits, owner, application, run)
+
+        known = desk.runs.start(owner, project, key, work)
+    return answers.success(request, shapes.run(known))
+
+
+async def watch(
+    project_id: str, run_id: str, request: Request, owner: Reader, desk: DeskOf, seen: int = -1
+) -> Response:
+    """How far the run is; waits until there is news since version `seen`. With its step once it is done."""
+    run = await _find(desk, owner, project_id, run_id)
+    await dependencies.while_connected(request, run.changed_since(seen, _LONGEST_WAIT_SECONDS))
+    data = shapes.run(run)
+    if run.step_id is not None:
+        _, step = await found_step(desk, owner, project_id, run.step_id)
+        data["step"] = shapes.step(desk.services, step)
+    return answers.success(request, data)
+
+
+async def cancel(project_id: str, run_id: str, request: Request, owner: Writer, desk: DeskOf) -> Response:
+    """Stop it: queued at once, running at its next step. Its credit comes back; watch it to see it end."""
+    run = await _find(desk, owner, project_id, run_id)
+    run.cancel()
+    return answers.success(request, shapes.run(run))
+
+
+async def overlay(project_id: str, request: Request, owner: Writer, desk: DeskOf) -> Response:
+    """What clicks and a box select, as a small mask to draw over the picture."""
+    body = await asking.read_json(request)
+    project, step = await found_step(desk, owner, project_id, asking.text_of(body, "stepId"))
+    if owner.is_guest and not pricing.is_free_for_guests(project, owner):
+        raise Forbidden(applying.SIGN_UP)
+    params = forms.validated(TOOLS["magic-select"].params, _texts(body))
+    answer = await dependencies.while_connected(
+        request,
+        overlays.select(desk.services, desk.limits, owner, step, params),  # type: ignore[arg-type]
+    )
+    mask = base64.b64encode(answer.content).decode()
+    data = {**overlays.told(answer), "mask": f"data:image/png;base64,{mask}"}
+    return answers.success(request, data)
+
+
+async def _find(desk: Desk, owner: Owner, project_id: str, run_id: str) -> Run:
+    now = desk.services.clock()
+    project = await desk.services.database.read(
+        lambda session: projects.find(session, owner, project_id, now)
+    )
+    return desk.runs.find(owner, project, run_id)
+
+
+async def _application(request: Request, desk: Desk, owner: Owner, project_id: str, key: str) -> Application:
+    body = await asking.read_json(request)
+    tool = TOOLS.get(asking.text_of(body, "tool"))
+    if tool is None:
+        raise InvalidParameter("tool", f"There is no such tool. There are: {', '.join(TOOLS)}.")
+    form = _texts(body)
+    texts, file_ids = _sorted_out(tool, form)
+    params = forms.validated(tool.params, texts)
+    step_id = asking.text_of(body, "stepId")
+    look_id = asking.text_of(body, "lookOf", optional=True)
+    now = desk.services.clock()
+
+    def look(session: Session) -> tuple[Project, Step, Step | None]:
+        project = projects.find(session, owner, project_id, now)
+        looked = projects.step_of(session, project, look_id) if look_id else None
+        return project, projects.step_of(session, project, step_id), looked
+
+    project, source, looked = await desk.services.database.read(look)
+    return Application(
+        project=project,
+        source=source,
+        tool=tool,
+        params=params,
+        form=form,
+        file_ids=file_ids,
+        run_key=key,
+        base_url=dependencies.base_url_of(request),
+        address=visitor.address_of(request),
+        look_of=looked,
+    )
+
+
+def _texts(body: dict[str, Any]) -> dict[str, str]:
+    """The tool's parameters, each as the text that a form would carry."""
+    params = body.get("params")
+    if not isinstance(params, dict) or not all(isinstance(value, str) for value in params.values()):
+        raise InvalidParameter("params", "params must be an object of texts, as form fields are.")
+    return params
+
+
+def _sorted_out(tool: Tool, form: dict[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+    """Parameters, and ids of stored pictures by the file that each stands for.
+
+    A file without an id field of its own is named as `<file>_id` here, because the editor sends no files.
+    """
+    id_fields = {field.id_field or f"{field.name}_id": field.name for field in tool.files}
+    file_ids = {id_fields[name]: value for name, value in form.items() if name in id_fields}
+    return {name: value for name, value in form.items() if name not in id_fields}, file_ids

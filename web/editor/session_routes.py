@@ -1,0 +1,106 @@
+"""`/editor/session`, `/editor/keys`, `/editor/backgrounds`: who edits, with what, and what goes with it."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI, Request
+from sqlmodel import Session
+from starlette.responses import Response
+
+from api import bodies, images, keys
+from api.editor import pictures
+from api.http import answers, forms
+from api.http.routes.reading import add_get
+from api.services import Services
+from billing import accounts, ledger
+from ml import prompting
+from ml.catalogue import TOOLS
+from ml.engines.segmenting_facts import SEGMENTING_FACTS
+from web.editor import asking, shapes
+from web.editor.asking import DeskOf, Member
+from web.visitor import Guest
+
+SAMPLES_FOLDER = Path(__file__).parents[1] / "static" / "samples"
+SAMPLES = {
+    "coffee": "A cup of espresso",
+    "cat": "Chelsea the cat",
+    "astronaut": "Eileen Collins",
+    "rocket": "A launch at dusk",
+}
+
+
+def add_to(app: FastAPI) -> None:
+    add_get(app, "/editor/session", show, include_in_schema=False)
+    hidden: dict[str, Any] = {"methods": ["POST"], "include_in_schema": False, "response_class": Response}
+    app.add_api_route("/editor/keys", make_key, **hidden)
+    app.add_api_route("/editor/backgrounds", store_background, **hidden)
+
+
+async def show(request: Request, visitor: Guest, desk: DeskOf) -> Response:
+    """Who this is, with the token that every change needs, and what the editor's page is made from."""
+    account = None
+    if visitor.account_id is not None:
+        account = await desk.services.database.run(
+            lambda session: _account(session, str(visitor.account_id), desk.services)
+        )
+    data = {
+        "csrfToken": visitor.csrf_token,
+        "account": account and {**account, "email": visitor.email, "isVerified": visitor.is_verified},
+        "samples": [
+            {"name": name, "title": title, "url": f"/static/samples/{name}.jpg"}
+            for name, title in SAMPLES.items()
+        ],
+        "tools": [
+            {
+                "name": tool.name,
+                "title": tool.title,
+                "summary": tool.summary,
+                "parameters": tool.params.model_json_schema(),
+            }
+            for tool in TOOLS.values()
+        ],
+        "prompts": {
+            "isInstalled": await asyncio.to_thread(_follows_words, desk.services),
+            "command": prompting.COMMAND,
+        },
+    }
+    return answers.success(request, data)
+
+
+async def make_key(request: Request, owner: Member, desk: DeskOf) -> Response:
+    """An API key for the commands that the editor shows. It is told once."""
+    body = await asking.read_json(request)
+    name = asking.text_of(body, "name", most=100)
+    now = desk.services.clock()
+    _, plain = await desk.services.database.run(
+        lambda session: keys.create(session, owner.account_id, name, now)
+    )
+    return answers.success(request, {"key": plain})
+
+
+async def store_background(request: Request, owner: Member, desk: DeskOf) -> Response:
+    """A picture to lay behind a cut-out."""
+    content = await forms.read_image_form(request)
+    stored = await pictures.store_opened(desk.services, owner, content)
+    address = images.address(desk.services, "", stored.id, shapes.STRIP_WIDTH).url
+    data = {"imageId": stored.id, "thumbnailUrl": address[address.index("/api/images/") :]}
+    return answers.success(request, data)
+
+
+def _follows_words(services: Services) -> bool:
+    """Whether a checkpoint is installed by which filling follows a prompt."""
+    states = {state.tool: state for state in services.backend.state().engines}
+    filling = states.get("generative-fill")
+    return filling is not None and bool(set(filling.installed) - set(SEGMENTING_FACTS))
+
+
+def _account(session: Session, account_id: str, services: Services) -> dict[str, Any]:
+    account = accounts.lock(session, account_id)
+    ledger.refresh(session, account, services.clock())  # a period's credits come when somebody asks
+    renews_at = account.period_ends_at
+    return {
+        "plan": account.plan,
+        "creditsAvailable": account.available,
+        "renewsAt": None if renews_at is None else bodies.timestamp(renews_at),
+    }

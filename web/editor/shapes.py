@@ -1,0 +1,77 @@
+"""What the editor's routes answer, as JSON. Addresses of pictures are paths: the page has their origin."""
+
+import json
+from typing import Any
+
+from api import bodies, images
+from api.editor.models import Project, Step
+from api.editor.runs import Run
+from api.services import Services
+from ml.catalogue import TOOLS
+
+SCREEN_WIDTH = 1600  # as `api.previews.OFFERED_WIDTH`, which exists once a picture was opened
+CLOSE_WIDTH = 3200  # for looking closely
+STRIP_WIDTH = 240
+
+
+def project(services: Services, found: Project, steps: list[Step], living_images: set[str]) -> dict[str, Any]:
+    return {
+        "id": found.id,
+        "name": found.name,
+        "sample": found.sample,
+        "currentStepId": found.current_step_id,
+        "expiresAt": bodies.timestamp(found.expires_at),
+        "steps": [step(services, one, lives=one.image_id in living_images) for one in steps],
+    }
+
+
+def listed_project(services: Services, found: Project, current: Step) -> dict[str, Any]:
+    return {
+        "id": found.id,
+        "name": found.name,
+        "usedAt": bodies.timestamp(found.used_at),
+        "thumbnailUrl": _address(services, current.image_id, STRIP_WIDTH),
+    }
+
+
+def step(services: Services, found: Step, *, lives: bool = True) -> dict[str, Any]:
+    addresses = {
+        "previewUrl": SCREEN_WIDTH,
+        "closeUrl": CLOSE_WIDTH,
+        "thumbnailUrl": STRIP_WIDTH,
+    }
+    return {
+        "id": found.id,
+        "parentId": found.parent_id,
+        "number": found.number,
+        "tool": found.tool,
+        "title": TOOLS[found.tool].title if found.tool in TOOLS else "Original",
+        "params": json.loads(found.params),
+        "answer": json.loads(found.answer),
+        "imageId": found.image_id,
+        "width": found.width,
+        "height": found.height,
+        "format": found.format,
+        "isMask": found.is_mask,
+        "lives": lives,
+        **{name: _address(services, found.image_id, width) for name, width in addresses.items()},
+    }
+
+
+def run(found: Run) -> dict[str, Any]:
+    return {
+        "id": found.id,
+        "status": found.status.value,
+        "stage": found.stage,
+        "fraction": round(found.fraction, 3),
+        "queuePosition": found.queue_position,
+        "version": found.version,
+        "stepId": found.step_id,
+        "error": found.error,
+        "creditsCharged": found.credits_charged,
+    }
+
+
+def _address(services: Services, image_id: str, width: int) -> str:
+    url = images.address(services, "", image_id, width).url
+    return url[url.index("/api/images/") :]
