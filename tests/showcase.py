@@ -36,7 +36,6 @@ def main() -> None:
         show.pair("brush", "astronaut", "brush", {"op": "heal", "strokes": json.dumps([stroke])})
 
 
-
 class Showcase:
     """Runs tools on samples and keeps what the page shows."""
 

@@ -124,7 +124,7 @@ def _examples(gr: Any, services: Services, page: Any) -> None:
         for language in examples.LANGUAGES:
             with gr.Tab(language):
                 # Plain text: the highlighter's colours are too faint to read on a light page.
-                snippets.append(gr.Code(language=None, interactive=False, show_label=False, lines=4))
+                snippets.append(gr.Code(interactive=False, show_label=False, lines=4, wrap_lines=True))
 
     def fill(request: gr.Request) -> list[str]:
         owner = owner_of(services, request)
