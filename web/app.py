@@ -9,6 +9,7 @@ from web import gradio_app, visitor
 from web.editor import routes as editor
 from web.opening import open_services
 from web.people import routes as people
+from web.plans import routes as plans
 from web.site import routes as site
 
 
@@ -23,6 +24,7 @@ def create_app(settings: Settings) -> FastAPI:
     app = create_api(services, settings, editor.UPLOAD_PLACES)
     visitor.install(app, services)
     people.add_to(app, settings)
+    plans.add_to(app)
     editor.add_to(app, services)
     site.add_to(app)
     gradio_app.mount(app)
