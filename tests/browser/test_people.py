@@ -145,13 +145,30 @@ def test_signing_in_elsewhere_and_out(
     expect(refused.get_by_role("alert")).to_contain_text("has not confirmed your e-mail address")
 
 
-def test_a_guest_of_the_editor_gets_another_session_at_the_login(page: Page, server: RunningServer) -> None:
-    page.goto(f"{server.address}/app/")
-    page.wait_for_function("fetch('/editor/session').then(answer => answer.ok)")
+OPEN_A_SAMPLE = """async () => {
+    const session = (await (await fetch("/editor/session")).json()).data;
+    const headers = {"Content-Type": "application/json", "X-CSRF-Token": session.csrfToken};
+    const body = JSON.stringify({sample: "coffee"});
+    return (await fetch("/editor/projects", {method: "POST", headers, body})).status;
+}"""
+COUNT_PROJECTS = "async () => (await (await fetch('/editor/projects')).json()).data.length"
+
+
+def test_a_guests_work_is_the_new_accounts_under_another_session(
+    new_page: NewPage, server: RunningServer
+) -> None:
+    page, stranger = new_page(), new_page()
+    page.goto(f"{server.address}/login")
+    assert page.evaluate(OPEN_A_SAMPLE) == 200
     before = session_of(page)
     assert before is not None
     join(page, server, new_email())
     assert session_of(page) not in (None, before)
+    page.goto(f"{server.address}/settings")
+    assert page.evaluate(COUNT_PROJECTS) == 1
+    join(stranger, server, new_email())
+    stranger.goto(f"{server.address}/settings")
+    assert stranger.evaluate(COUNT_PROJECTS) == 0
 
 
 def session_of(page: Page) -> str | None:
