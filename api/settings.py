@@ -40,6 +40,19 @@ class Settings(BaseSettings):
         24, ge=1, description="Uploads and results live this long after their last use."
     )
     account_storage_mb: int = Field(2048, ge=1, description="MiB of stored pictures an account may have.")
+    smtp_url: SecretStr | None = Field(None, description="smtp://user:password@host:587 or smtps://…:465.")
+    mail_from: str | None = Field(
+        None, description="Sender of our mails; default: bgeraser@ the address's host."
+    )
+    oauth_google_client_id: str | None = Field(None, description="Signing in with Google.")
+    oauth_google_client_secret: SecretStr | None = Field(None, description="Its secret.")
+    oauth_github_client_id: str | None = Field(None, description="Signing in with GitHub.")
+    oauth_github_client_secret: SecretStr | None = Field(None, description="Its secret.")
+    oauth_github_url: str = Field("https://github.com", description="Another address: GitHub Enterprise.")
+    oauth_oidc_issuer: str | None = Field(None, description="Address of any other OpenID provider.")
+    oauth_oidc_client_id: str | None = Field(None, description="Our client id there.")
+    oauth_oidc_client_secret: SecretStr | None = Field(None, description="Its secret.")
+    oauth_oidc_name: str = Field("single sign-on", description="What its button says: Continue with …")
     trusted_proxies: str = Field("127.0.0.1", description="Addresses whose X-Forwarded-For is believed.")
     metrics_token: SecretStr | None = Field(None, description="Bearer token of /metrics; unset: 404.")
     log_format: Literal["auto", "json", "console"] = Field("auto", description="auto: console on a terminal.")

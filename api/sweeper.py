@@ -17,7 +17,7 @@ from api import call_log, replays
 from api.database import Database
 from api.errors import ServiceUnavailable
 from api.models import Image
-from api.people import sessions
+from api.people import sessions, throttle, tokens
 from billing import ledger
 from billing.errors import HoldSettled, LeaseAlive
 from billing.models import HoldStatus
@@ -47,7 +47,7 @@ async def sweep(database: Database, now: datetime) -> Swept:
         released += await database.run(lambda session, one=hold_id: expire_hold(session, one, now))  # type: ignore[misc]
     forgotten = await database.run(lambda session: replays.forget_expired(session, now, limit=_BATCH))
     await database.run(lambda session: call_log.forget_old(session, now, limit=_BATCH))
-    await database.run(lambda session: sessions.forget_expired(session, now, limit=_BATCH))
+    await database.run(lambda session: _forget_visitors(session, now))
     images = await database.read(lambda session: _expired_images(session, now))
     return Swept(released, forgotten, images)
 
@@ -92,6 +92,13 @@ def expire_hold(session: Session, hold_id: str, now: datetime) -> int:
         replays.forget_running(session, hold_id)
         return 1
     return 0
+
+
+def _forget_visitors(session: Session, now: datetime) -> None:
+    """What signing in leaves behind: sessions and links past their time, buckets that are full again."""
+    sessions.forget_expired(session, now, limit=_BATCH)
+    tokens.forget_expired(session, now, limit=_BATCH)
+    throttle.forget_full(session, now, limit=_BATCH)
 
 
 def _expired_images(session: Session, now: datetime) -> list[str]:

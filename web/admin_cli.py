@@ -93,6 +93,27 @@ def create_key(
     typer.echo(key)
 
 
+@app.command("login-link")
+def login_link(
+    email: Annotated[str, typer.Argument(help="The account's e-mail address.")],
+    address: Annotated[
+        str | None, typer.Option(help="Where the server is; default: BGERASER_PUBLIC_URL or this machine.")
+    ] = None,
+) -> None:
+    """Print an address that logs a browser in to an account, once, within 24 hours."""
+    from api.people import joining, tokens
+    from api.people.models import Purpose
+    from billing.timestamps import utc_now
+
+    with _database() as database, database.transaction() as session:
+        account = joining.open_account(session, email)
+        if account is None:
+            _fail(f"No open account has the address {email}")
+        token = tokens.create(session, account.id, Purpose.LOGIN, now=utc_now())
+    site = (address or Settings().public_url or "http://127.0.0.1:8000").rstrip("/")
+    typer.echo(f"{site}/login/once?token={token}")
+
+
 @app.command("audit")
 def audit() -> None:
     """Recompute every balance from its entries; exit with 1 if any differs."""

@@ -15,6 +15,7 @@ from api.storage import Storage
 from ml.local import LocalBackend, LocalConfig
 from web import gradio_app, visitor
 from web.editor import routes as editor
+from web.people import routes as people
 from web.site import routes as site
 
 
@@ -35,6 +36,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app = create_api(services, settings, editor.UPLOAD_PLACES)
     visitor.install(app, services)
+    people.add_to(app, settings)
     editor.add_to(app, services)
     site.add_to(app)
     gradio_app.mount(app)

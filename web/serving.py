@@ -64,6 +64,8 @@ def _greet(host: str, port: int, settings: Settings) -> None:
     shown_host = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104  # compared, not bound
     address = settings.public_url or f"http://{shown_host}:{port}"
     lines = [f"bgeraser serves at {address}"]
+    if settings.is_development and (token := _first_login(settings)) is not None:
+        lines += ["Log in as its operator, once, with:", "", f"  {address}/login/once?token={token}", ""]
     if not _has_keys(settings):
         command = shlex.quote(_short(Path(sys.argv[0])))
         lines += [
@@ -80,6 +82,27 @@ def _greet(host: str, port: int, settings: Settings) -> None:
 def _short(path: Path) -> str:
     """`path` from here if it lies below here, else in full; either can be pasted."""
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+def _first_login(settings: Settings) -> str | None:
+    """A one-time login to the operator's account, as long as nobody has ever had a way to log in."""
+    from sqlmodel import col, select
+
+    from api.database import Database
+    from api.people import joining
+    from api.people.models import BrowserSession, Identity, Password
+    from billing.timestamps import utc_now
+
+    database = Database(settings.database_address)
+    try:
+        with database.transaction() as session:
+            signed_in = select(BrowserSession.id).where(col(BrowserSession.account_id).is_not(None))
+            for ways in (signed_in, select(Identity.id), select(Password.account_id)):
+                if session.exec(ways.limit(1)).first() is not None:
+                    return None
+            return joining.operators_token(session, now=utc_now())
+    finally:
+        database.close()
 
 
 def _has_keys(settings: Settings) -> bool:

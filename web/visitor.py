@@ -128,25 +128,25 @@ def strangers_token(request: Request) -> str:
         return expected
     token = secrets.token_urlsafe(32)
     request.state.new_strangers_token = token
-    set_cookie(request, _cookie_name(request, "bgeraser_visit"), token, None)
+    set_cookie(request, cookie_name(request, "bgeraser_visit"), token, None)
     return sessions.csrf_token(token)
 
 
 def browser_token(request: Request) -> str:
     """The stranger's cookie itself, "" without one: names this browser between a form and a mailed link."""
     made: str | None = getattr(request.state, "new_strangers_token", None)
-    return made or request.cookies.get(_cookie_name(request, "bgeraser_visit"), "")[:_TOKEN_LENGTH_MAX]
+    return made or request.cookies.get(cookie_name(request, "bgeraser_visit"), "")[:_TOKEN_LENGTH_MAX]
 
 
 def remember(request: Request, made: sessions.Made) -> None:
     """The answer to `request` gives the browser its new session."""
     age_seconds = int(sessions.LONGEST.total_seconds())
-    set_cookie(request, _cookie_name(request, _COOKIE), made.token, age_seconds)
+    set_cookie(request, cookie_name(request, _COOKIE), made.token, age_seconds)
 
 
 def forget(request: Request) -> None:
     """The answer to `request` takes the cookie away."""
-    set_cookie(request, _cookie_name(request, _COOKIE), "", 0)
+    set_cookie(request, cookie_name(request, _COOKIE), "", 0)
 
 
 def set_cookie(request: Request, name: str, value: str, age_seconds: int | None) -> None:
@@ -179,7 +179,7 @@ def address_of(request: Request) -> str:
 
 
 async def _look_up(request: Request) -> Visitor | None:
-    token = request.cookies.get(_cookie_name(request, _COOKIE), "")
+    token = request.cookies.get(cookie_name(request, _COOKIE), "")
     if not token or len(token) > _TOKEN_LENGTH_MAX:
         return None
     services = services_of(request)
@@ -210,7 +210,7 @@ async def _touch(services: Services, session_id: str, now: datetime) -> None:
         log.warning("the last use of a session was not noted", session_id=session_id)
 
 
-def _cookie_name(request: Request, name: str) -> str:
+def cookie_name(request: Request, name: str) -> str:
     return f"__Host-{name}" if is_https(request) else name
 
 
@@ -225,7 +225,9 @@ def _public_host(request: Request) -> str | None:
 
 
 async def _ask_to_sign_in(request: Request, error: Exception) -> Response:
-    if request.method in _SAFE_METHODS and "text/html" in request.headers.get("accept", ""):
+    if "text/html" in request.headers.get("accept", ""):
+        if request.method not in _SAFE_METHODS:
+            return RedirectResponse("/login", 303)
         here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
         return RedirectResponse(f"/login?next={quote(here, safe='')}", 303)
     return answers.error(request, error)

@@ -128,6 +128,35 @@ EDITOR_CHANGES = (
     ("POST", f"{_PROJECT}/overlay"),
 )
 
+#: Those of signing in, likewise; tests/web/people keeps two visitors apart, route by route.
+PEOPLE_READS = (
+    "/login",
+    "/login/once",
+    "/signup",
+    "/verify",
+    "/reset",
+    "/reset/new",
+    "/oauth/{provider}",
+    "/oauth/{provider}/callback",
+    "/settings",
+    "/settings/delete",
+    "/settings/statement.csv",
+)
+PEOPLE_CHANGES = (
+    "/login",
+    "/logout",
+    "/signup",
+    "/verify",
+    "/verify/resend",
+    "/reset",
+    "/reset/new",
+    "/settings/password",
+    "/settings/sessions/end",
+    "/settings/sessions/end-others",
+    "/settings/identities/remove",
+    "/settings/delete",
+)
+
 TRIALS: dict[tuple[str, str], Callable[[House, str, str], None]] = {
     **{("POST", f"/api/tools/{name}"): tool_with_a_strangers_picture for name in TOOLS},
     ("POST", "/api/tools/{tool}"): unknown_tool,
@@ -145,6 +174,7 @@ TRIALS: dict[tuple[str, str], Callable[[House, str, str], None]] = {
         for path in (
             *PUBLIC_PAGES,
             *EDITOR_READS,
+            *PEOPLE_READS,
             "/api/tools",
             "/healthz",
             "/readyz",
@@ -153,6 +183,7 @@ TRIALS: dict[tuple[str, str], Callable[[House, str, str], None]] = {
         )
     },
     **dict.fromkeys(EDITOR_CHANGES, tells_nothing_of_accounts),
+    **{("POST", path): tells_nothing_of_accounts for path in PEOPLE_CHANGES},
 }
 
 

@@ -8,6 +8,7 @@ from fastapi import FastAPI, Request
 from starlette.responses import Response
 
 from api import bodies
+from api.errors import NotSignedIn
 from api.http import answers
 from web.site import pages
 
@@ -34,7 +35,8 @@ def wants_page(request: Request) -> bool:
 def install(app: FastAPI) -> None:
     """Answers with a page where a page was asked for; everything else stays as the API has it."""
     for kind, answer in list(app.exception_handlers.items()):
-        if isinstance(kind, type) and issubclass(kind, Exception):
+        # Who has to sign in is led there, not told about it.
+        if isinstance(kind, type) and issubclass(kind, Exception) and kind is not NotSignedIn:
             app.add_exception_handler(kind, _with_page(answer))
 
 

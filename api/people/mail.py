@@ -1,0 +1,124 @@
+"""Mail over SMTP: `smtp://user:password@host:587` or `smtps://…:465`.
+
+`smtp://` turns to TLS as soon as the server offers it (STARTTLS), and never sends a password without.
+"""
+
+import logging
+import smtplib
+import ssl
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from email.message import EmailMessage
+from email.utils import formatdate, make_msgid
+from time import sleep
+from urllib.parse import unquote, urlsplit
+
+_ATTEMPTS = 3
+_PAUSE_SECONDS = 2.0
+_TIMEOUT_SECONDS = 20.0
+_THREADS = 2
+_WAITING_MAX = 1_000
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Letter:
+    """One mail in plain text."""
+
+    to: str
+    subject: str
+    text: str
+
+
+class Post:
+    """Sends letters in threads of its own, so that no answer waits for a mail server or tells by its time.
+
+    Raises ValueError for an address that is not smtp:// or smtps://. A letter that cannot be sent after three
+    attempts is given up and logged without its text; whoever waits for it asks again.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        sender: str,
+        *,
+        tls: ssl.SSLContext | None = None,
+        pause_seconds: float = _PAUSE_SECONDS,
+    ) -> None:
+        address = urlsplit(url)
+        if address.scheme not in ("smtp", "smtps") or not address.hostname:
+            raise ValueError("BGERASER_SMTP_URL must be smtp://host:port or smtps://host:port")
+        self._is_tls = address.scheme == "smtps"
+        self._host = address.hostname
+        self._port = address.port or (465 if self._is_tls else 587)
+        self._user = unquote(address.username or "")
+        self._password = unquote(address.password or "")
+        self._sender = sender
+        self._tls = tls or ssl.create_default_context()
+        self._pause_seconds = pause_seconds
+        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="mail")
+        self._waiting: set[Future[bool]] = set()
+
+    def send(self, letter: Letter) -> Future[bool]:
+        """Puts the letter into the queue; the answer tells whether it was handed over in the end."""
+        if len(self._waiting) >= _WAITING_MAX:
+            _log.error("a letter was dropped: %d wait already", len(self._waiting))
+            dropped: Future[bool] = Future()
+            dropped.set_result(False)
+            return dropped
+        sending = self._pool.submit(self._try_to_send, letter)
+        self._waiting.add(sending)
+        sending.add_done_callback(self._waiting.discard)
+        return sending
+
+    def close(self) -> None:
+        """Waits for the letters on their way; those that have not begun are dropped."""
+        self._pool.shutdown(cancel_futures=True)
+
+    def _try_to_send(self, letter: Letter) -> bool:
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                self._hand_over(letter)
+            except (OSError, smtplib.SMTPException) as error:
+                _log.warning("attempt %d to send a letter failed: %s", attempt, type(error).__name__)
+                if isinstance(error, smtplib.SMTPRecipientsRefused) or attempt == _ATTEMPTS:
+                    break
+                sleep(self._pause_seconds * attempt)
+            else:
+                return True
+        _log.error("a letter could not be sent", extra={"subject": letter.subject})
+        return False
+
+    def _hand_over(self, letter: Letter) -> None:
+        with self._connection() as server:
+            if self._user:
+                server.login(self._user, self._password)
+            server.send_message(self._message(letter))
+
+    def _connection(self) -> smtplib.SMTP:
+        if self._is_tls:
+            return smtplib.SMTP_SSL(self._host, self._port, timeout=_TIMEOUT_SECONDS, context=self._tls)
+        server = smtplib.SMTP(self._host, self._port, timeout=_TIMEOUT_SECONDS)
+        try:
+            server.ehlo()
+            if server.has_extn("starttls"):
+                server.starttls(context=self._tls)
+                server.ehlo()
+            elif self._user:
+                raise smtplib.SMTPNotSupportedError("no STARTTLS, so the password is not sent")
+        except BaseException:
+            server.close()
+            raise
+        return server
+
+    def _message(self, letter: Letter) -> EmailMessage:
+        message = EmailMessage()
+        message["From"] = self._sender
+        message["To"] = letter.to
+        message["Subject"] = letter.subject
+        message["Date"] = formatdate()
+        message["Message-ID"] = make_msgid(domain=self._sender.rpartition("@")[2].strip("<> "))
+        # Holiday notices are not sent in reply to these.
+        message["Auto-Submitted"] = "auto-generated"
+        message.set_content(letter.text)
+        return message
