@@ -271,10 +271,10 @@ export class Editor {
   }
 
   signUpAddress() {
-    return `/signup?next=${encodeURIComponent("/app")}`;
+    return `/signup?next=${encodeURIComponent("/app/")}`;
   }
 
   logInAddress() {
-    return `/login?next=${encodeURIComponent("/app")}`;
+    return `/login?next=${encodeURIComponent("/app/")}`;
   }
 }

@@ -52,6 +52,6 @@ export class Messages {
 
 function wayOut(code, status) {
   if (code === "INSUFFICIENT_CREDITS") return el("a", { class: "primary", href: "/plans" }, "See the plans");
-  if (status === 401) return el("a", { class: "primary", href: "/login?next=/app" }, "Sign in");
+  if (status === 401) return el("a", { class: "primary", href: "/login?next=/app/" }, "Sign in");
   return null;
 }

@@ -16,6 +16,7 @@ export class TopBar {
     this.restartButton = iconButton("Start over", "restart", () => model.startOver());
     this.compareButton = iconButton("Compare with before", "compare", () => editor.compare(!editor.isComparing), { "aria-pressed": "false" });
     this.scale = el("button", { type: "button", class: "scale", title: "Actual pixels", onclick: () => editor.actualPixels() }, "100 %");
+    this.opener = iconButton("Open another picture", "open", () => editor.startAgain(), { class: "icon opener" });
     this.name = el("span", { class: "project-name" });
     this.account = el("span", { class: "account" });
     const zoom = el(
@@ -44,7 +45,7 @@ export class TopBar {
       "header",
       { class: "topbar" },
       el("a", { class: "brand", href: "/", title: "bgeraser" }, el("img", { src: "/static/icon.svg", alt: "bgeraser", width: 24, height: 24 })),
-      iconButton("Open another picture", "open", () => editor.startAgain(), { class: "icon opener" }),
+      this.opener,
       this.name,
       this.work,
       this.ends,
@@ -60,7 +61,7 @@ export class TopBar {
   refresh() {
     const { model } = this;
     const hasPicture = Boolean(model.step);
-    for (const part of [this.work, this.ends]) part.hidden = !hasPicture;
+    for (const part of [this.opener, this.work, this.ends]) part.hidden = !hasPicture;
     this.name.textContent = model.project?.name ?? "";
     if (!hasPicture) return;
     const isBusy = model.run !== null;
