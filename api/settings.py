@@ -14,6 +14,8 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from ml.generative import AUTO, DEFAULT_INPAINTING, GenerativeConfig, Scheduler
+
 
 class MissingSecret(Exception):
     """`BGERASER_SECRET_KEY` is needed as soon as the server has a public address."""
@@ -29,7 +31,9 @@ class Settings(BaseSettings):
     public_url: str | None = Field(None, description="Address callers use; signed URLs begin with it.")
     secret_key: SecretStr | None = Field(None, description="Signs result URLs; 32 characters or more.")
     secret_key_previous: SecretStr | None = Field(None, description="A retired key that is still accepted.")
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="cuda fails loudly if there is none.")
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field(
+        "auto", description="cuda and mps fail loudly if there is none."
+    )
     workers: int | None = Field(
         None, ge=1, le=64, description="Worker processes; default: one a core and 2 GiB, at least 2."
     )
@@ -40,6 +44,33 @@ class Settings(BaseSettings):
         24, ge=1, description="Uploads and results live this long after their last use."
     )
     account_storage_mb: int = Field(2048, ge=1, description="MiB of stored pictures an account may have.")
+    inpaint_checkpoint: str = Field(
+        DEFAULT_INPAINTING, description="What follows prompts: a checkpoint's name, a directory, or a hub id."
+    )
+    inpaint_lora: str = Field(
+        AUTO, description="LoRA for few steps: auto (the table's, on a processor), none, or a .safetensors."
+    )
+    inpaint_tiny_vae: str = Field(
+        AUTO,
+        description="Quick autoencoder: auto (the table's, on a processor), none, a file or a directory.",
+    )
+    inpaint_scheduler: Scheduler = Field("auto", description="own: the checkpoint's; auto: lcm with a LoRA.")
+    inpaint_steps: int | None = Field(
+        None, ge=1, le=150, description="Steps where a call names none; default: 4 with few-step, else 25."
+    )
+    inpaint_guidance: float | None = Field(
+        None, ge=0, le=30, description="Guidance where a call names none; default: 1 (none) or 7.5."
+    )
+    inpaint_safety_checker: bool = Field(
+        False, description="Refuse what the checkpoint's own safety checker objects to."
+    )
+    sam_checkpoint: Path | None = Field(None, description="A Segment Anything .pth, asked for as model=sam.")
+    allow_noncommercial: bool = Field(
+        False, description="Serve checkpoints whose licence forbids commercial use."
+    )
+    models_mirror: Path | None = Field(
+        None, description="A folder of files that models pull takes instead of downloading."
+    )
     smtp_url: SecretStr | None = Field(None, description="smtp://user:password@host:587 or smtps://…:465.")
     mail_from: str | None = Field(
         None, description="Sender of our mails; default: bgeraser@ the address's host."
@@ -73,6 +104,20 @@ class Settings(BaseSettings):
     @property
     def models_path(self) -> Path:
         return self.models_dir or self.data_dir / "models"
+
+    @property
+    def generative(self) -> GenerativeConfig:
+        return GenerativeConfig(
+            inpaint_checkpoint=self.inpaint_checkpoint,
+            inpaint_lora=self.inpaint_lora,
+            inpaint_scheduler=self.inpaint_scheduler,
+            inpaint_steps=self.inpaint_steps,
+            inpaint_guidance=self.inpaint_guidance,
+            inpaint_tiny_vae=self.inpaint_tiny_vae,
+            inpaint_safety_checker=self.inpaint_safety_checker,
+            allow_noncommercial=self.allow_noncommercial,
+            sam_checkpoint=self.sam_checkpoint,
+        )
 
     @property
     def database_address(self) -> str:

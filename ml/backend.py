@@ -87,6 +87,7 @@ class EngineState:
     missing: tuple[str, ...]  # messages: what is not installed, and the command
     device: str
     seconds_per_megapixel: float | None  # measured here; None until the first call
+    defaults: Mapping[str, Any] = field(default_factory=dict)  # of parameters that the checkpoint decides
 
 
 @dataclass(frozen=True)

@@ -194,12 +194,15 @@ def encode(pixels: Pixels | Mask, format: str, quality: int = 90) -> bytes:
 
 
 def _big_png(pixels: Pixels | Mask) -> bytes:
-    """One row filter (Paeth) and little compression: 9 megapixels of cut-out took 0.24 s for 4.9 MB, where
-    trying every filter on every row took 0.35 s for the same size, and Pillow's default 1.1 s for 3.7 MB."""
+    """One row filter (up) and run lengths only, no search for earlier matches.
+
+    For photos and cut-outs of 9 megapixels this took 0.13 s where Pillow's lightest level, which tries every
+    filter on every row, took 0.35 s for a file as large, and its default 1.1 s for one a quarter smaller.
+    """
     import cv2
 
-    settings = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_PAETH]
-    settings += [cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_DEFAULT]
+    settings = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP]
+    settings += [cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]
     if pixels.ndim == 3:  # OpenCV's order is blue, green, red
         order = cv2.COLOR_RGBA2BGRA if pixels.shape[2] == 4 else cv2.COLOR_RGB2BGR
         pixels = cv2.cvtColor(pixels, order)

@@ -31,20 +31,18 @@ def expanded(
     shorter side; what is farther inside is the source's. `foreground` (any size, 0..1) is what had better not
     be copied. Transparency goes on as it is at the edge.
     """
-    left, top, right, bottom = margins
+    left, top, _, _ = margins
     height, width = pixels.shape[:2]
-    canvas = cv2.copyMakeBorder(pixels, top, bottom, left, right, cv2.BORDER_REPLICATE)
+    canvas, hole = framed(pixels, margins)
     inside = np.s_[top : top + height, left : left + width]
-    hole = np.ones(canvas.shape[:2], np.bool_)
-    hole[inside] = False
-    distance = np.asarray(cv2.distanceTransform((~hole).astype(np.uint8), cv2.DIST_L2, 5), np.float32)
+    distance = _distance(hole)
     reluctance = distance * np.float32(_FARNESS_CHARGE / max(1.0, float(distance.max())))
     if foreground is not None:
         reluctance[inside] += cv2.resize(foreground, (width, height)) * np.float32(_FOREGROUND_CHARGE)
     return replacing.replaced(
         canvas,
         hole,
-        _blend(hole, distance, min(overlap, int(min(width, height) * _MOST_OVERLAP_SHARE))),
+        blend(pixels, hole, overlap),
         reluctance=reluctance,
         manner=BEYOND,
         seed=seed,
@@ -52,9 +50,27 @@ def expanded(
     )
 
 
-def _blend(hole: Region, distance: Matte, overlap: int) -> Mask:
-    """255 in the new area, falling to 0 over `overlap` pixels of the picture."""
+def framed(pixels: Pixels, margins: tuple[int, int, int, int]) -> tuple[Pixels, Region]:
+    """`pixels` on a canvas with (left, top, right, bottom) pixels more, and where these are.
+
+    They have the nearest colour and transparency of the picture's edge.
+    """
+    left, top, right, bottom = margins
+    canvas = cv2.copyMakeBorder(pixels, top, bottom, left, right, cv2.BORDER_REPLICATE)
+    hole = np.ones(canvas.shape[:2], np.bool_)
+    hole[top : top + pixels.shape[0], left : left + pixels.shape[1]] = False
+    return canvas, hole
+
+
+def blend(pixels: Pixels, hole: Region, overlap: int) -> Mask:
+    """255 in the new area `hole` around `pixels`, falling to 0 over `overlap` pixels of their edge."""
+    overlap = min(overlap, int(min(pixels.shape[:2]) * _MOST_OVERLAP_SHARE))
     if overlap == 0:
         return np.asarray(hole * np.uint8(255), np.uint8)
-    share = np.clip((overlap - distance) / np.float32(overlap), 0, 1)
+    share = np.clip((overlap - _distance(hole)) / np.float32(overlap), 0, 1)
     return np.asarray(np.rint(share * 255), np.uint8)
+
+
+def _distance(hole: Region) -> Matte:
+    """Of each pixel to the nearest one of the new area."""
+    return np.asarray(cv2.distanceTransform((~hole).astype(np.uint8), cv2.DIST_L2, 5), np.float32)

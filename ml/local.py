@@ -15,17 +15,19 @@ import os
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
 
-from ml import checkpoints
+from ml import checkpoints, chosen
 from ml import device as devices
 from ml.backend import BackendState, EngineState, Progress, ToolAnswer, ToolCall
 from ml.catalogue import TOOLS
 from ml.checkpoints import Profile
+from ml.chosen import Chosen
 from ml.errors import ModelUnavailable, Overloaded
+from ml.generative import GenerativeConfig
 from ml.supervision.desk import Desk
 from ml.supervision.messages import WorkerConfig
 from ml.supervision.slot import Slot
@@ -65,6 +67,7 @@ class LocalConfig:
     perform: str = "ml.work:perform"
     engines: str = "ml.engines.cache:EngineCache"
     warm_up: bool = True
+    generative: GenerativeConfig = field(default_factory=GenerativeConfig)
 
 
 class LocalTicket:
@@ -106,6 +109,7 @@ class LocalBackend:
             perform=config.perform,
             engines=config.engines,
             warm_up=config.warm_up,
+            generative=config.generative,
         )
         limits = SlotLimits(
             memory_bytes=config.memory_limit_bytes,
@@ -121,7 +125,7 @@ class LocalBackend:
         ]
         self._started = False
         self._looked_at: float | None = None
-        self._checkpoints: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {}
+        self._checkpoints: dict[str, Chosen] = {}
 
     def start(self) -> None:
         """Start the workers; returns at once, they warm up behind it. Once only."""
@@ -177,19 +181,20 @@ class LocalBackend:
         if self._looked_at is None or now - self._looked_at > ENGINES_SECONDS:
             self._checkpoints = {name: self._look(tool) for name, tool in TOOLS.items()}
             self._looked_at = now
-        return tuple(self._engine_state(name, *found) for name, found in self._checkpoints.items())
+        return tuple(self._engine_state(name, found) for name, found in self._checkpoints.items())
 
-    def _engine_state(self, tool: str, installed: tuple[str, ...], missing: tuple[str, ...]) -> EngineState:
+    def _engine_state(self, tool: str, found: Chosen) -> EngineState:
         return EngineState(
             tool=tool,
-            installed=installed,
-            missing=missing,
+            installed=found.installed,
+            missing=found.missing,
             # Not every engine has a path to every device; what the last answer says is so.
             device=self._desk.device(tool) or self._device,
             seconds_per_megapixel=self._desk.seconds_per_megapixel(tool),
+            defaults=found.defaults,
         )
 
-    def _look(self, tool: Tool) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    def _look(self, tool: Tool) -> Chosen:
         """Installed checkpoints of a tool, and what to say of those that should be there and are not."""
         installed, missing = [], []
         for name in tool.checkpoints:
@@ -198,7 +203,9 @@ class LocalBackend:
             elif checkpoints.CHECKPOINTS[name].profile is Profile.EMBEDDED:
                 # The optional ones are choices: that they are not here is nothing to mend.
                 missing.append(str(ModelUnavailable(name, checkpoints.CHECKPOINTS[name].command)))
-        return tuple(installed), tuple(missing)
+        config = self._config
+        own = chosen.of(tool, config.generative, config.models_dir, config.cache_dir, self._device)
+        return Chosen((*installed, *own.installed), (*missing, *own.missing), own.defaults)
 
 
 def _shared_threads(cores: int, workers: int) -> int:

@@ -1,17 +1,30 @@
-"""What tools that can follow words have in common, until an engine for words is there."""
+"""What tools that can follow words have in common."""
+
+import secrets
+from typing import TYPE_CHECKING
 
 from pydantic import Field, model_validator
 
-from ml.errors import ModelUnavailable
 from ml.params import Params, parameter_error
+from ml.tool import Context
 
-#: The checkpoint that would follow a prompt, and what installs it.
-CHECKPOINT = "stable-diffusion-inpainting"
+if TYPE_CHECKING:
+    from ml.engines.diffusion import Inpainter, Words
+
+#: What installs a checkpoint that follows words.
 COMMAND = "bgeraser models pull --profile generative"
+#: What must be installed to follow words, besides torch and a checkpoint.
+LIBRARIES = ("diffusers", "transformers", "accelerate")
+#: How far words may change what was there, where a call does not say.
+FULL_STRENGTH = 1.0
 
 _MOST_CHARACTERS = 2_000
 _ONLY_WITH_PROMPT = "Only with a prompt."
 _NEEDS_PROMPT = ("negative_prompt", "steps", "guidance_scale", "strength")
+# Of one step at 512 x 512 on 2 cores, and of all that is done once; `ml.speed` corrects them.
+_STEP_SECONDS = 1.7
+_ONCE_SECONDS = 2.0
+_USUAL_STEPS = 4
 
 
 class PromptParams(Params):
@@ -60,12 +73,42 @@ class PromptParams(Params):
         return self
 
 
-def check_available(params: PromptParams) -> None:
-    """Raises `ModelUnavailable` if there are words to follow: no engine here can."""
+def check_available(params: PromptParams, context: Context) -> None:
+    """Raises `ModelUnavailable` if there are words and nothing here can follow them. Loads nothing."""
     if params.has_prompt:
-        raise ModelUnavailable(CHECKPOINT, COMMAND)
+        context.engines.check_inpainting()
+
+
+def load(params: PromptParams, context: Context, fraction: float) -> "tuple[Inpainter, Words, list[str]]":
+    """What follows the words, the words, and warnings. Raises `ModelUnavailable`, `OutOfMemory`.
+
+    `fraction` is how much of the call is done by now.
+    """
+    from ml.engines.diffusion import Words
+
+    context.step("loading", fraction)
+    engine: Inpainter = context.engines.inpainter()
+    words = Words(
+        prompt=params.prompt,
+        negative_prompt=params.negative_prompt,
+        seed=secrets.randbelow(2**32) if params.seed is None else params.seed,
+        steps=params.steps,
+        guidance_scale=params.guidance_scale,
+        strength=getattr(params, "strength", None),
+    )
+    is_long = engine.truncated(params.prompt)
+    return engine, words, ["The prompt is longer than the checkpoint reads: its end is ignored."] * is_long
 
 
 def is_random(params: PromptParams) -> bool:
     """Whether the same call makes another picture each time."""
     return params.has_prompt and params.seed is None
+
+
+def cost(params: PromptParams, megapixels: float) -> float:
+    """Work of a call, see `ml.tool.Tool.cost`: of words by their steps, else by the picture's size."""
+    if not params.has_prompt:
+        return megapixels
+    is_guided = params.guidance_scale is not None and params.guidance_scale > 1
+    passes = (params.steps or _USUAL_STEPS) * (2 if is_guided else 1)
+    return _ONCE_SECONDS + _STEP_SECONDS * passes

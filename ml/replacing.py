@@ -40,11 +40,19 @@ def replaced(
         seed=seed,
         step=step,
     )
+    return laid_on(pixels, filled, blend)
+
+
+def laid_on(pixels: Pixels, filled: Pixels, blend: Mask) -> Pixels:
+    """`pixels` (H x W x 3|4) with the colours of `filled` (H x W x 3) laid on by `blend` (H x W).
+
+    Where `blend` is 0, every pixel stays as it is, to the bit; so does transparency.
+    """
     answer = pixels.copy()
-    left, top, across, along = cv2.boundingRect(painted.astype(np.uint8))
+    left, top, across, along = cv2.boundingRect((blend > 0).astype(np.uint8))
     for row in range(top, top + along):
-        columns = np.flatnonzero(painted[row, left : left + across]) + left
+        columns = np.flatnonzero(blend[row, left : left + across]) + left
         share = blend[row, columns, None].astype(np.float32) / 255
-        mixed = filled[row, columns] * share + colors[row, columns] * (1 - share)
+        mixed = filled[row, columns] * share + pixels[row, columns, :3] * (1 - share)
         answer[row, columns, :3] = np.rint(mixed)
     return answer

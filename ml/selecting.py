@@ -8,9 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml import foreground
-from ml.engines import segmenting
 from ml.engines.matting import MattingEngine
-from ml.engines.segmenting import Candidate, Embedding, Segmenter
+from ml.engines.segmenting import Candidate, Embedding, SegmentingEngine
 from ml.engines.segmenting_facts import CHECKPOINT
 from ml.errors import NothingFound
 from ml.pixels import Mask, Matte, Picture
@@ -47,6 +46,7 @@ class Picked:
     checkpoint: str
     device: str
     artefacts: dict[str, bytes]
+    engine: SegmentingEngine  # that enlarges the candidates
 
     @property
     def mask(self) -> Mask:
@@ -56,22 +56,29 @@ class Picked:
     def masks(self) -> Iterator[Mask]:
         """One after the other, because full-size masks of a large picture are large."""
         for candidate in self.candidates:
-            yield segmenting.mask_of(candidate.logits, self.size)
+            yield self.engine.enlarged(candidate.logits, self.size)
 
 
 def object_at(
-    source: Picture, clicks: Sequence[Click] | None, box: Corners | None, context: Context, count: int = 1
+    source: Picture,
+    clicks: Sequence[Click] | None,
+    box: Corners | None,
+    context: Context,
+    count: int = 1,
+    checkpoint: str = CHECKPOINT,
 ) -> Picked:
     """As `pick`, for clicks and a box as they were sent. Raises `BadParameter` for `points` and `box` too."""
-    return pick(source, prompt_in(clicks, box, (source.width, source.height)), context, count)
+    return pick(source, prompt_in(clicks, box, (source.width, source.height)), context, count, checkpoint)
 
 
-def pick(source: Picture, prompt: Prompt, context: Context, count: int = 1) -> Picked:
+def pick(
+    source: Picture, prompt: Prompt, context: Context, count: int = 1, checkpoint: str = CHECKPOINT
+) -> Picked:
     """The object at `prompt` (of `prompts.prompt_in`), or up to `count` (1..3) that may be meant.
 
     Raises `NothingFound`, `ModelUnavailable`.
     """
-    embedded = _embedded(source, context)
+    embedded = _embedded(source, context, checkpoint)
     context.step("finding the object", 0.5)
     size = (source.width, source.height)
     found = embedded.engine.candidates(embedded.embedding, prompt, size, count)
@@ -84,29 +91,39 @@ def pick(source: Picture, prompt: Prompt, context: Context, count: int = 1) -> P
     return embedded.picked(kept, size)
 
 
-def pick_salient(source: Picture, engine: MattingEngine, context: Context) -> Picked:
+def pick_salient(
+    source: Picture, engine: MattingEngine, context: Context, checkpoint: str = CHECKPOINT
+) -> Picked:
     """The object that stands out most: the largest of the matte by `engine`, with the segmenter's outline.
 
     Where the segmenter means something else than the matte, the matte's own outline is taken. Raises
     `NothingFound`, `ModelUnavailable`.
     """
-    embedded = _embedded(source, context)
+    embedded = _embedded(source, context, checkpoint)
     context.step("finding the foreground", 0.4)
-    matte = _largest_object(engine.matte(foreground.visible(source)))
+    seen = foreground.visible(source)
+    matte = _largest_object(engine.matte(seen))
     context.step("finding the object", 0.7)
     size = (source.width, source.height)
     left, top, width, height = cv2.boundingRect((matte > _INSIDE).astype(np.uint8))
     across, down = source.width / matte.shape[1], source.height / matte.shape[0]
     prompt = Prompt(box=(left * across, top * down, (left + width) * across, (top + height) * down))
-    found = [_cleaned(one, []) for one in embedded.engine.candidates(embedded.embedding, prompt, size, 3)]
-    inner_height, inner_width = found[0].logits.shape
+    found = [
+        _cleaned(one, [])
+        for one in embedded.engine.objects(
+            seen,
+            embedded.embedding,
+            prompt,
+            lambda done: context.step("finding the object", 0.7 + 0.1 * done),
+        )
+    ]
+    inner_height, inner_width = found[0].logits.shape if found else matte.shape
     logits = cv2.resize(matte, (inner_width, inner_height), interpolation=cv2.INTER_LINEAR) - _INSIDE
     overlaps = [_overlap(one.logits > 0, logits > 0) for one in found]
-    best = int(np.argmax(overlaps))
-    if overlaps[best] >= _LEAST_AGREEMENT:
-        return embedded.picked([found[best]], size)
+    if max(overlaps, default=0.0) >= _LEAST_AGREEMENT:
+        return embedded.picked([found[int(np.argmax(overlaps))]], size)
     own = Candidate(logits * _MATTE_TO_LOGITS, float(matte[matte > _INSIDE].mean()))
-    return Picked([own], size, engine.checkpoint, engine.device, embedded.artefacts)
+    return Picked([own], size, engine.checkpoint, engine.device, embedded.artefacts, embedded.engine)
 
 
 def _largest_object(matte: Matte) -> Matte:
@@ -124,24 +141,25 @@ def _largest_object(matte: Matte) -> Matte:
 
 @dataclass(frozen=True)
 class _Embedded:
-    engine: Segmenter
+    engine: SegmentingEngine
     embedding: Embedding
     artefacts: dict[str, bytes]
 
     def picked(self, candidates: list[Candidate], size: tuple[int, int]) -> Picked:
-        return Picked(candidates, size, self.engine.checkpoint, self.engine.device, self.artefacts)
+        checkpoint, device = self.engine.checkpoint, self.engine.device
+        return Picked(candidates, size, checkpoint, device, self.artefacts, self.engine)
 
 
-def _embedded(source: Picture, context: Context) -> _Embedded:
+def _embedded(source: Picture, context: Context, checkpoint: str) -> _Embedded:
     """The picture's embedding: the one stored beside it, else a new one."""
     context.step("loading", 0.0)
-    engine: Segmenter = context.engines.segmenting(CHECKPOINT)
-    stored = segmenting.stored_embedding(context.files.get(ARTEFACT_PREFIX + engine.artefact))
+    engine: SegmentingEngine = context.engines.segmenting(checkpoint)
+    stored = engine.stored(context.files.get(ARTEFACT_PREFIX + engine.artefact))
     if stored is not None:
         return _Embedded(engine, stored, {})
     context.step("looking at the picture", 0.1)
     embedding = engine.embed(foreground.visible(source))
-    return _Embedded(engine, embedding, {engine.artefact: embedding.tobytes()})
+    return _Embedded(engine, embedding, {engine.artefact: engine.kept(embedding)})
 
 
 def _is_object(candidate: Candidate, clicks: list[Click]) -> bool:

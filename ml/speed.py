@@ -114,6 +114,8 @@ class Speeds:
 
 def kind(call: ToolCall) -> tuple[str, str]:
     """What besides the size decides how long a call takes: the tool and the engine chosen."""
+    if getattr(call.params, "has_prompt", False):  # another engine than without words
+        return call.tool, "prompt"
     return call.tool, str(getattr(call.params, "model", getattr(call.params, "mode", "")))
 
 

@@ -202,7 +202,13 @@ def _make_engines(config: WorkerConfig) -> Any:
 
     cv2.setNumThreads(config.threads)
     make = _load(config.engines)
-    return make(config.models_dir, config.cache_dir, config.device, config.engine_memory_bytes)
+    return make(
+        config.models_dir,
+        config.cache_dir,
+        config.device,
+        config.engine_memory_bytes,
+        generative=config.generative,
+    )
 
 
 def _warm_up(perform: Perform, engines: Any) -> None:

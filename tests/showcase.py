@@ -26,14 +26,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as cache:
         show = Showcase(EngineCache(models_dir(), Path(cache), "cpu", memory_budget_bytes=4 << 30))
         show.pair("hero", "coffee", "bg-removal", {}, width=_HERO_WIDTH)
-        show.pair("bg-removal", "cat", "bg-removal", {"bg_color": "#f2b84b"})
+        show.pair("bg-removal", "astronaut", "bg-removal", {"bg_color": "#f2b84b"})
         show.enlargement("cat", (150, 60, 280, 147))
         show.pair("generative-fill", "rocket", "generative-fill", {"box": "[308,120,350,415]"})
         show.pair("generative-expand", "coffee", "generative-expand", {"aspect_ratio": "16:9"})
         show.selection("coffee", (300, 180))
         show.pair("crop", "astronaut", "crop", {"aspect_ratio": "3:2", "gravity": "subject"})
-        stroke = {"points": [[60, 250], [130, 60], [320, 30], [400, 250]], "size": 90, "hardness": 0.2}
-        show.pair("brush", "cat", "brush", {"op": "erase", "strokes": json.dumps([stroke])})
+        stroke = {"points": [[150, 389], [190, 389]], "size": 110}
+        show.pair("brush", "astronaut", "brush", {"op": "heal", "strokes": json.dumps([stroke])})
 
 
 class Showcase:

@@ -23,6 +23,9 @@ def test_env_example_lists_every_setting_and_nothing_else() -> None:
 def test_env_example_shows_the_default(name: str) -> None:
     shown = _example()[name.upper()]
     default = Settings.model_fields[name].default
+    if isinstance(default, bool):
+        assert shown == str(default).lower()
+        return
     assert shown == (
         "" if default is None else f"{default:g}" if isinstance(default, float) else str(default)
     )

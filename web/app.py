@@ -51,6 +51,7 @@ def _backend_config(settings: Settings) -> LocalConfig:
         workers=settings.workers,
         memory_limit_bytes=settings.worker_memory_mb * 1024**2,
         queue_size=settings.queue_size,
+        generative=settings.generative,
     )
 
 

@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass
 
+LANGUAGES = ("curl", "Node", "Python")
 #: Stands where the caller's own key goes; the shell reads it from the environment.
 KEY_VARIABLE = "$KEY"
 
@@ -16,11 +17,8 @@ class Example:
 def of(address: str, tool: str = "bg-removal", picture: str = "photo.jpg") -> list[Example]:
     """The same call in three languages. `address`: without a slash at its end."""
     place = f"{address}/api/tools/{tool}"
-    return [
-        Example("curl", _curl(place, picture)),
-        Example("Node", _node(place, picture)),
-        Example("Python", _python(place, picture)),
-    ]
+    codes = (_curl(place, picture), _node(place, picture), _python(place, picture))
+    return [Example(language, code) for language, code in zip(LANGUAGES, codes, strict=True)]
 
 
 def _curl(place: str, picture: str) -> str:

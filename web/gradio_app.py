@@ -42,8 +42,8 @@ def mount(app: FastAPI) -> None:
 
     with gr.Blocks(title="bgeraser", analytics_enabled=False, fill_width=True) as blocks:
         editor.build()
-    with blocks.route("Dashboard", "/dashboard"):
-        dashboard.build(app.state.services, app.state.settings)
+    with blocks.route("Dashboard", "/dashboard") as page:
+        dashboard.build(app.state.services, page)
     with warnings.catch_warnings():
         # It warns that pages are rendered in the browser, which is what is asked for here.
         warnings.filterwarnings("ignore", message="SSR mode is not supported", category=UserWarning)

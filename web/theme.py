@@ -14,7 +14,7 @@ _MONOSPACE_FONTS = ("ui-monospace", "Cascadia Mono", "Liberation Mono", "Menlo",
 CSS = """
 footer, .gradio-container > .nav-holder, nav.nav-holder { display: none !important; }
 gradio-app, body { background: var(--paper) !important; }
-.gradio-container { max-width: none !important; padding: 0 !important; }
+.gradio-container, .gradio-container > .fillable { max-width: none !important; padding: 0 !important; }
 """
 
 
@@ -72,12 +72,19 @@ def of_the_site() -> "gr.themes.Base":
     # A dark value of its own would win over the light one where the site's tokens know better.
     known = set(vars(theme))
     both = {**colors, **{f"{name}_dark": value for name, value in colors.items() if f"{name}_dark" in known}}
-    return theme.set(**both, block_border_width="1px", block_radius="10px", button_large_radius="6px")
+    return theme.set(
+        **both,
+        block_border_width="1px",
+        button_border_width="1px",
+        block_radius="10px",
+        button_large_radius="6px",
+    )
 
 
 def head() -> str:
     """What stands in the head of every Gradio page."""
     return (
         f'<link rel="stylesheet" href="{static_files.address_of("tokens.css")}">'
+        f'<link rel="stylesheet" href="{static_files.address_of("app.css")}">'
         f'<link rel="icon" href="{static_files.address_of("icon.svg")}" type="image/svg+xml">'
     )

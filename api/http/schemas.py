@@ -95,6 +95,7 @@ class Engines(_Shape):
     missing: list[str] = Field(description="What is not installed, and the command that installs it.")
     device: str
     seconds_per_megapixel: float | None = Field(description="Measured here; null before the first call.")
+    defaults: dict[str, Any] = Field(description="Defaults that the installed checkpoint decides.")
 
     @classmethod
     def of(cls, state: EngineState) -> "Engines":
@@ -103,6 +104,7 @@ class Engines(_Shape):
             missing=list(state.missing),
             device=state.device,
             seconds_per_megapixel=state.seconds_per_megapixel,
+            defaults=dict(state.defaults),
         )
 
 

@@ -79,9 +79,10 @@ class Post:
         for attempt in range(1, _ATTEMPTS + 1):
             try:
                 self._hand_over(letter)
-            except (OSError, smtplib.SMTPException) as error:
+            except (OSError, smtplib.SMTPException, ValueError) as error:
                 _log.warning("attempt %d to send a letter failed: %s", attempt, type(error).__name__)
-                if isinstance(error, smtplib.SMTPRecipientsRefused) or attempt == _ATTEMPTS:
+                # What is wrong with the letter or its address does not mend itself.
+                if isinstance(error, smtplib.SMTPRecipientsRefused | ValueError) or attempt == _ATTEMPTS:
                     break
                 sleep(self._pause_seconds * attempt)
             else:

@@ -5,17 +5,27 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from ml import checkpoints
+from ml import checkpoints, digests
 from ml import device as devices
 from ml.engines import upscaling
 from ml.engines.matting import FACTS, MattingEngine, NetworkMatting
 from ml.engines.network import Runtime
-from ml.engines.segmenting import Segmenter
-from ml.engines.segmenting_facts import SEGMENTING_FACTS, SegmentingFacts
+from ml.engines.segmenting import Segmenter, SegmentingEngine
+from ml.engines.segmenting_facts import (
+    OWN_SAM,
+    SAM_CHECKPOINTS,
+    SEGMENTING_FACTS,
+    SegmentingFacts,
+    sam_artefact,
+)
 from ml.engines.upscaling import Upscaler
-from ml.errors import ModelUnavailable
+from ml.errors import ModelUnavailable, OutOfMemory
+from ml.generative import GenerativeConfig
+
+if TYPE_CHECKING:
+    from ml.engines.diffusion import Inpainter
 
 Engine = TypeVar("Engine")
 RuntimeName = Literal["auto", "openvino", "onnxruntime"]
@@ -23,6 +33,8 @@ RuntimeName = Literal["auto", "openvino", "onnxruntime"]
 # What an optional checkpoint takes loaded, in multiples of its file: its weights, and what it computes with.
 _LOADED_TO_FILE = 3
 _RUNTIME_BYTES = 300_000_000
+# What Segment Anything computes with at 1024 x 1024, besides its weights: the attention of one block.
+_SAM_WORK_BYTES = 1_500_000_000
 
 
 @dataclass(frozen=True)
@@ -47,6 +59,7 @@ class EngineCache:
         memory_budget_bytes: int,
         threads: int | None = None,
         runtime: RuntimeName = "auto",
+        generative: GenerativeConfig | None = None,
     ) -> None:
         self.device = devices.resolve(device)
         self._models_dir = models_dir
@@ -54,6 +67,7 @@ class EngineCache:
         self._budget_bytes = memory_budget_bytes
         self._threads = threads or _opencv_threads()
         self._runtime_name = runtime
+        self._generative = generative or GenerativeConfig()
         self._runtime: Runtime | None = None
         self._loaded: OrderedDict[str, _Loaded] = OrderedDict()  # the least recently used first
         self._lock = threading.RLock()
@@ -72,13 +86,42 @@ class EngineCache:
         memory_bytes = _LOADED_TO_FILE * file_bytes + _RUNTIME_BYTES
         return self.get(checkpoint, memory_bytes, lambda: self._rembg_matting(checkpoint))
 
-    def segmenting(self, checkpoint: str) -> Segmenter:
+    def segmenting(self, checkpoint: str) -> SegmentingEngine:
         """The engine of a checkpoint that finds the object under a click.
 
-        Raises KeyError for a name that is no such checkpoint, ModelUnavailable if it is not installed.
+        Raises KeyError for a name that is no such checkpoint, ModelUnavailable if it is not installed,
+        OutOfMemory for one that is too large for a worker.
         """
+        if checkpoint in SAM_CHECKPOINTS or checkpoint == OWN_SAM:
+            return self._sam(checkpoint)
         facts = SEGMENTING_FACTS[checkpoint]
         return self.get(checkpoint, facts.memory_bytes, lambda: self._segmenter(facts))
+
+    def check_inpainting(self) -> None:
+        """Raises ModelUnavailable if `inpainter` would. Loads nothing."""
+        from ml.engines import pipeline_folder, torch_runtime
+        from ml.prompting import LIBRARIES
+
+        pipeline_folder.find(self._generative, self._models_dir, self._cache_dir)
+        torch_runtime.check_installed(*LIBRARIES)
+
+    def inpainter(self) -> "Inpainter":
+        """The engine that follows words, as the operator chose it.
+
+        Raises ModelUnavailable if it is not installed, OutOfMemory if it is too large for a worker.
+        """
+        from ml.engines import diffusion_parts, pipeline_folder
+        from ml.engines.diffusion import Inpainter
+
+        config = self._generative
+        folder = pipeline_folder.find(config, self._models_dir, self._cache_dir)
+        parts = diffusion_parts.choose(folder, config, self._models_dir, self.device)
+        memory_bytes = diffusion_parts.memory_bytes(folder, parts, self.device)
+        return self.get_large(
+            f"inpainting {folder.name}",
+            memory_bytes,
+            lambda: Inpainter(folder, parts, config, self.device, self._threads),
+        )
 
     def upscaler(self, checkpoint: str) -> Upscaler:
         """The engine of an upscaling checkpoint.
@@ -115,6 +158,16 @@ class EngineCache:
         """Names of what is loaded, the least recently used first."""
         return tuple(self._loaded)
 
+    def get_large(self, name: str, memory_bytes: int, load: Callable[[], Engine]) -> Engine:
+        """As `get`, for engines that may be too large for a worker altogether. Raises OutOfMemory then."""
+        most_bytes = 2 * self._budget_bytes  # the other half is meant for pictures
+        if memory_bytes > most_bytes:
+            raise OutOfMemory(
+                f"{name} needs about {memory_bytes >> 20} MiB of memory, a worker here may use"
+                f" {most_bytes >> 20}. The operator can raise BGERASER_WORKER_MEMORY_MB."
+            )
+        return self.get(name, memory_bytes, load)
+
     def _make_room(self, memory_bytes: int) -> None:
         while self._loaded:
             used = sum(loaded.memory_bytes for loaded in self._loaded.values())
@@ -139,6 +192,28 @@ class EngineCache:
             lambda: runtime.load(encoder, shape),
             runtime.load_graph(decoder, facts.decoder_outputs),
         )
+
+    def _sam(self, checkpoint: str) -> SegmentingEngine:
+        from ml.engines.sam_engine import SamSegmenter
+
+        if checkpoint == OWN_SAM:
+            own = self._generative.sam_checkpoint
+            if own is None or not own.is_file():
+                problem = "is not here: the operator chooses it with BGERASER_SAM_CHECKPOINT"
+                raise ModelUnavailable(OWN_SAM, "bgeraser models pull sam-vit-b", problem)
+            file = own
+        else:
+            file = checkpoints.path(self._models_dir, checkpoint)
+
+        def load() -> SamSegmenter:
+            if checkpoint == OWN_SAM:
+                sha256 = digests.sha256_of(file)
+            else:
+                sha256 = checkpoints.CHECKPOINTS[checkpoint].files[0].sha256
+            artefact = sam_artefact(checkpoint)
+            return SamSegmenter(checkpoint, artefact, file, sha256, self.device, self._threads)
+
+        return self.get_large(checkpoint, file.stat().st_size + _SAM_WORK_BYTES, load)
 
     def _rembg_matting(self, checkpoint: str) -> MattingEngine:
         from ml.engines.rembg_engine import RembgMatting

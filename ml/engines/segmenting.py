@@ -8,6 +8,7 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -20,7 +21,7 @@ from ml.engines.segmenting_facts import SegmentingFacts
 from ml.pixels import Mask, Pixels
 from ml.prompts import Prompt
 
-Embedding = NDArray[np.float16]
+Embedding = NDArray[Any]  # C x h x w, of the engine's own number type
 
 EMBEDDING_SHAPE = (256, 64, 64)
 _EMBEDDING_BYTES = 2 * 256 * 64 * 64
@@ -29,7 +30,7 @@ _EMBEDDINGS_KEPT = 8
 # Labels of the prompts that the decoder knows besides clicks off (0) and on (1) the object.
 _NO_POINT, _BOX_START, _BOX_END = -1.0, 2.0, 3.0
 # Of the four masks the first is meant for prompts of several points, the others for few: part, object, whole.
-_FEW_POINTS = 2.5
+FEW_POINTS = 2.5
 # Logits as bytes, for pictures whose full-size logits would take four times the picture's own memory.
 _LOGIT_STEPS = 16
 
@@ -46,8 +47,48 @@ class Candidate:
     score: float
 
 
+class SegmentingEngine(Protocol):
+    """What finds the object that a prompt points at."""
+
+    @property
+    def checkpoint(self) -> str:
+        """Name in `ml.checkpoints`, or the operator's own."""
+
+    @property
+    def artefact(self) -> str:
+        """The name under which its embeddings are kept beside pictures."""
+
+    @property
+    def device(self) -> Device: ...
+
+    def embed(self, picture: Pixels) -> Embedding:
+        """What the decoder needs of `picture` (H x W x 3)."""
+
+    def stored(self, content: bytes | None) -> Embedding | None:
+        """An embedding from the bytes that `kept` made; None if they are missing or of no use."""
+
+    def kept(self, embedding: Embedding) -> bytes:
+        """An embedding as bytes to be kept beside its picture."""
+
+    def candidates(
+        self, embedding: Embedding, prompt: Prompt, size: tuple[int, int], count: int
+    ) -> list[Candidate]:
+        """`count` (1..3) objects for `prompt` in the picture of `size` (width, height), the best first."""
+
+    def objects(
+        self, picture: Pixels, embedding: Embedding, prompt: Prompt, step: Callable[[float], None]
+    ) -> list[Candidate]:
+        """Objects among which the one that stands out is chosen; `prompt` is a box around it.
+
+        `step` is told the fraction done, 0..1, and may raise.
+        """
+
+    def enlarged(self, logits: Floats, size: tuple[int, int]) -> Mask:
+        """Where `logits` are above 0, at `size` (width, height): H x W, 0 or 255."""
+
+
 class Segmenter:
-    """The engine of one checkpoint in `SEGMENTING_FACTS`."""
+    """`SegmentingEngine` of one checkpoint in `SEGMENTING_FACTS`."""
 
     def __init__(self, facts: SegmentingFacts, load_encoder: Callable[[], Network], decoder: Graph) -> None:
         self._facts = facts
@@ -109,6 +150,22 @@ class Segmenter:
         chosen = _chosen(scores[0], len(labels), count)
         return [Candidate(self._inner_logits(masks[0, n], size), float(scores[0, n])) for n in chosen]
 
+    def objects(
+        self, picture: Pixels, embedding: Embedding, prompt: Prompt, step: Callable[[float], None]
+    ) -> list[Candidate]:
+        """The three that may be meant by `prompt`."""
+        step(0.0)
+        return self.candidates(embedding, prompt, (picture.shape[1], picture.shape[0]), 3)
+
+    def enlarged(self, logits: Floats, size: tuple[int, int]) -> Mask:
+        return mask_of(logits, size)
+
+    def stored(self, content: bytes | None) -> Embedding | None:
+        return stored_embedding(content)
+
+    def kept(self, embedding: Embedding) -> bytes:
+        return embedding.tobytes()
+
     def _encode(self, small: Pixels) -> Embedding:
         facts = self._facts
         if self._encoder is None:
@@ -140,7 +197,7 @@ class Segmenter:
 def _chosen(scores: Floats, points: int, count: int) -> list[int]:
     if count == 1:
         # Few points: the best of part, object and whole. More: the first.
-        return [0] if points > _FEW_POINTS else [int(scores[1:].argmax()) + 1]
+        return [0] if points > FEW_POINTS else [int(scores[1:].argmax()) + 1]
     return [int(number) + 1 for number in np.argsort(-scores[1:], kind="stable")[:count]]
 
 

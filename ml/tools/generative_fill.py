@@ -1,7 +1,8 @@
 """Generative fill: replace what a mask marks.
 
-Without words an object is removed: what surrounds it is continued over it. A picture's transparency stays as
-it is; transparent pixels are not copied from. (Erasing to transparency is the brush's work.)
+Without words an object is removed: what surrounds it is continued over it. With words a diffusion checkpoint
+paints what they say. A picture's transparency stays as it is; transparent pixels are not copied from.
+(Erasing to transparency is the brush's work.)
 """
 
 from pydantic import Field, model_validator
@@ -53,7 +54,7 @@ class GenerativeFillParams(PromptParams):
 
 def run(source: Picture, params: GenerativeFillParams, context: Context) -> Outcome:
     """Raises `ModelUnavailable` for a prompt, `BadParameter` and `EmptyMask` for what marks the place."""
-    prompting.check_available(params)
+    prompting.check_available(params, context)
     from ml import masks, replacing
 
     context.step("reading the mask", 0.0)
@@ -62,16 +63,46 @@ def run(source: Picture, params: GenerativeFillParams, context: Context) -> Outc
     if hole.all():
         name = _MASK if mask.all() else "grow_mask"
         raise BadParameter(name, f"with this {name} the whole picture is marked; something must be left")
+    blend = masks.softened(mask, params.grow_mask, params.feather)
+    if params.has_prompt:
+        return _painted(source, blend, params, context, artefacts)
     seed = params.seed or 0
     context.step("filling", 0.1)
     pixels = replacing.replaced(
         source.pixels,
         hole,
-        masks.softened(mask, params.grow_mask, params.feather),
+        blend,
         seed=seed,
         step=lambda fraction: context.step("filling", 0.1 + 0.8 * fraction),
     )
     return Outcome(pixels, fields={"seed": seed}, artefacts=artefacts)
+
+
+def _painted(
+    source: Picture,
+    blend: Mask,
+    params: GenerativeFillParams,
+    context: Context,
+    artefacts: dict[str, bytes],
+) -> Outcome:
+    from ml import repainting
+
+    engine, words, warnings = prompting.load(params, context, 0.05)
+    pixels = repainting.repainted(
+        source.pixels,
+        blend,
+        engine,
+        words,
+        lambda fraction: context.step("painting", 0.1 + 0.8 * fraction),
+    )
+    return Outcome(
+        pixels,
+        model=engine.checkpoint,
+        device=engine.device,
+        fields={"seed": words.seed},
+        warnings=warnings,
+        artefacts=artefacts,
+    )
 
 
 def _marked(source: Picture, params: GenerativeFillParams, context: Context) -> tuple[Mask, dict[str, bytes]]:
@@ -110,4 +141,5 @@ TOOL = Tool(
     ),
     artefacts=ARTEFACTS,
     is_random=prompting.is_random,
+    cost=prompting.cost,
 )

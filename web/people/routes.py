@@ -11,7 +11,7 @@ from api.settings import Settings
 from web.people import deletion, login, oauth, reset, settings_page, signup
 from web.people.parts import People
 
-_PAGES = {
+PAGES = {
     "/login": login.login_page,
     "/login/once": login.login_once,
     "/signup": signup.signup_page,
@@ -24,7 +24,7 @@ _PAGES = {
     "/settings/delete": deletion.delete_page,
     "/settings/statement.csv": deletion.export,
 }
-_FORMS = {
+FORMS = {
     "/login": login.login,
     "/logout": login.logout,
     "/signup": signup.signup,
@@ -44,9 +44,9 @@ def add_to(app: FastAPI, settings: Settings) -> None:
     """Raises ValueError for a mail server's address that cannot be used."""
     people = People.of(settings)
     app.state.people = people
-    for path, page in _PAGES.items():
+    for path, page in PAGES.items():
         add_get(app, path, page, include_in_schema=False)
-    for path, form in _FORMS.items():
+    for path, form in FORMS.items():
         app.add_api_route(path, form, methods=["POST"], include_in_schema=False, response_model=None)
     inner = app.router.lifespan_context
 

@@ -47,6 +47,11 @@ def render(
     return HTMLResponse(content, status_code, headers)
 
 
+def fragment(template: str, **values: Any) -> str:
+    """A part of a page from `templates/`, for pages that another library makes."""
+    return _environment().get_template(template).render(**values)
+
+
 @lru_cache(maxsize=1)
 def _environment() -> Environment:
     environment = Environment(

@@ -1,7 +1,7 @@
 """Pages that need no account: the front page, the API reference, and FastAPI's own page of it."""
 
 from fastapi import FastAPI, Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
 from api.http.routes.reading import add_get
 from billing.plans import PLANS
@@ -26,6 +26,7 @@ def add_to(app: FastAPI) -> None:
     add_get(app, "/docs", reference_page, include_in_schema=False)
     add_get(app, "/openapi", openapi_page, include_in_schema=False)
     add_get(app, "/openapi/{name}", openapi_asset, include_in_schema=False)
+    add_get(app, "/favicon.ico", icon, include_in_schema=False)
     errors.install(app)
 
 
@@ -67,6 +68,11 @@ async def openapi_page(request: Request) -> Response:
 
 async def openapi_asset(request: Request, name: str) -> Response:
     return await reference.swagger_files().get_response(name, request.scope)
+
+
+async def icon() -> Response:
+    """For browsers that ask at the old place, whatever the page says."""
+    return RedirectResponse(static_files.address_of("icon.svg"), 308)
 
 
 def address_of(request: Request) -> str:

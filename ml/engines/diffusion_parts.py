@@ -1,0 +1,145 @@
+"""What an inpainting pipeline is made of here: number type, memory, LoRA, autoencoder, scheduler."""
+
+import json
+import math
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ml import checkpoints
+from ml import device as devices
+from ml.device import Device
+from ml.engines.pipeline_folder import PipelineFolder
+from ml.errors import ModelUnavailable
+from ml.generative import AUTO, NONE, GenerativeConfig
+from ml.prompting import COMMAND
+
+#: In the table, for Stable Diffusion 1.x.
+LORA, TINY_VAE = "lcm-lora-sd15", "taesd"
+
+# Of an SD 1.x UNet: its text's width and its first layer's.
+_SD1_WIDTHS = (768, 320)
+_GUIDANCE = {f"StableDiffusion{kind}Pipeline": 7.5 for kind in ("", "Inpaint", "XL", "XLInpaint")}
+_FEW_STEP_SCHEDULERS = ("LCMScheduler", "TCDScheduler")
+# torch and the libraries around it, and what computing at 512 x 512 takes besides the weights.
+_LIBRARY_BYTES = 500_000_000
+_WORK_BYTES_AT_512 = 700_000_000
+_HEADER_BYTES_MAX = 50_000_000
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What is added to the folder's own components, and how the whole is used."""
+
+    lora: Path | None
+    tiny_vae: Path | None
+    scheduler: str  # own, lcm or turbo
+    is_few_step: bool
+    guidance: float | None  # None: as the pipeline's own family has it
+    side_pixels: int  # at which it was trained
+    with_checker: bool
+
+    @property
+    def steps(self) -> int:
+        return 4 if self.is_few_step else 25
+
+
+def choose(folder: PipelineFolder, config: GenerativeConfig, models_dir: Path, device: Device) -> Parts:
+    """Raises `ModelUnavailable` for a part that was chosen and is not here."""
+    is_sd1 = _is_sd1(folder)
+    suits = is_sd1 and device == "cpu"  # where 25 guided steps would take minutes
+    own_scheduler = _scheduler_class(folder)
+    wants_own = config.inpaint_scheduler in ("own", "turbo") or own_scheduler in _FEW_STEP_SCHEDULERS
+    lora = _file(config.inpaint_lora, LORA, suits and not wants_own, models_dir)
+    scheduler = config.inpaint_scheduler
+    if scheduler == AUTO:
+        scheduler = "lcm" if lora is not None else "own"
+    if config.inpaint_safety_checker and "safety_checker" not in folder.components:
+        raise ModelUnavailable(folder.name, COMMAND, "has no safety checker, which is set to be used")
+    is_few_step = scheduler in ("lcm", "turbo") or own_scheduler in _FEW_STEP_SCHEDULERS
+    return Parts(
+        lora=lora,
+        tiny_vae=_file(config.inpaint_tiny_vae, TINY_VAE, suits, models_dir),
+        scheduler=scheduler,
+        is_few_step=is_few_step,
+        guidance=1.0 if is_few_step else _GUIDANCE.get(folder.pipeline),
+        side_pixels=_side_pixels(folder),
+        with_checker=config.inpaint_safety_checker,
+    )
+
+
+def number_type(device: Device) -> str:
+    """The name in torch of the numbers to compute with."""
+    if device != "cpu":
+        return "float16"
+    return "bfloat16" if devices.has_fast_bf16() else "float32"
+
+
+def memory_bytes(folder: PipelineFolder, parts: Parts, device: Device) -> int:
+    """About what the pipeline adds to the process, at work on its own size."""
+    skipped = set() if parts.with_checker else {"safety_checker"}
+    if parts.tiny_vae is not None:
+        skipped.add("vae")
+    numbers = sum(_count(path) for path in folder.weights() if path.parent.name not in skipped)
+    width_bytes = 4 if number_type(device) == "float32" else 2
+    work_bytes = _WORK_BYTES_AT_512 * width_bytes / 2 * (parts.side_pixels / 512) ** 2
+    return _LIBRARY_BYTES + numbers * width_bytes + int(work_bytes)
+
+
+def _count(weights: Path) -> int:
+    """How many numbers are in a safetensors file, by its header."""
+    with weights.open("rb") as file:
+        (header_bytes,) = struct.unpack("<Q", file.read(8))
+        if header_bytes > _HEADER_BYTES_MAX:
+            raise ModelUnavailable(weights.parent.name, COMMAND, f"is damaged ({weights.name})")
+        header: dict[str, Any] = json.loads(file.read(header_bytes))
+    return sum(math.prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__")
+
+
+def _file(wanted: str, from_table: str, suits: bool, models_dir: Path) -> Path | None:
+    if wanted == NONE or (wanted == AUTO and not suits):
+        return None
+    if wanted == AUTO:
+        is_here = checkpoints.installed(models_dir, from_table)
+        return checkpoints.path(models_dir, from_table) if is_here else None
+    if wanted == from_table:
+        return checkpoints.path(models_dir, from_table)
+    path = Path(wanted)
+    if path.is_file() and path.suffix != ".safetensors":
+        raise ModelUnavailable(path.name, COMMAND, "is no .safetensors: nothing else is read")
+    if not path.exists():
+        raise ModelUnavailable(path.name, COMMAND, "is not here")
+    return path
+
+
+def _is_sd1(folder: PipelineFolder) -> bool:
+    unet = _config(folder, "unet")
+    widths = (unet.get("cross_attention_dim"), (unet.get("block_out_channels") or [None])[0])
+    return widths == _SD1_WIDTHS
+
+
+def _scheduler_class(folder: PipelineFolder) -> str:
+    try:
+        text = (folder.path / "scheduler" / "scheduler_config.json").read_text(encoding="utf-8")
+        return str(json.loads(text)["_class_name"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
+def _side_pixels(folder: PipelineFolder) -> int:
+    """The side of the pictures it was trained on: 512 for SD 1.x, 1024 for SDXL and newer ones."""
+    for key in ("unet", "transformer"):
+        sample = _config(folder, key).get("sample_size")
+        blocks = _config(folder, "vae").get("block_out_channels")
+        if isinstance(sample, int) and isinstance(blocks, list):
+            return int(sample * 2 ** (len(blocks) - 1))
+    return 1024
+
+
+def _config(folder: PipelineFolder, component: str) -> dict[str, Any]:
+    try:
+        found = json.loads((folder.path / component / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,218 @@
+"""Meta's own Segment Anything checkpoints, by the `segment_anything` package; imported when first used.
+
+Everything is computed in full 32 bits and with the package's own steps, so that masks are the package's own
+to the pixel. Embeddings are kept in 32 bits for the same reason: twice the bytes of the embedded engine's.
+"""
+
+import hashlib
+import pickle
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ml.device import Device
+from ml.engines import sam_architecture, segmenting, torch_runtime
+from ml.engines.network import Floats
+from ml.engines.segmenting import Candidate, Embedding
+from ml.engines.torch_runtime import memory_errors_named
+from ml.errors import ModelUnavailable
+from ml.pixels import Mask, Pixels
+from ml.prompts import Prompt
+
+_EMBEDDINGS_KEPT = 4
+_DIGEST_BYTES = 32
+# Points along each side that everything is looked for at; on a processor a quarter of the package's own.
+_GRID_POINTS = {"cpu": 16}
+_GRID_POINTS_ELSEWHERE = 32
+_POINTS_AT_ONCE = 64
+# What a mask without logits is given: far from 0, as the network's own.
+_SURE = 10.0
+
+Step = Callable[[float], None]
+
+
+class SamSegmenter:
+    """`ml.engines.segmenting.SegmentingEngine` of one state dict in `file`, whose SHA-256 is `sha256`."""
+
+    def __init__(
+        self, checkpoint: str, artefact: str, file: Path, sha256: str, device: Device, threads: int
+    ) -> None:
+        """Raises `ModelUnavailable` without the libraries, or if the file is no such state dict."""
+        torch_runtime.check_installed("segment_anything", "torchvision")
+        self._torch = torch_runtime.import_torch(threads)
+        from segment_anything import SamPredictor
+
+        self.checkpoint = checkpoint
+        self.artefact = artefact
+        self.device = torch_runtime.usable(self._torch, device)
+        self.encoded = 0  # pictures, since it was loaded
+        self._identity = bytes.fromhex(sha256)
+        with memory_errors_named():
+            self._network = _loaded(self._torch, checkpoint, file).to(self.device)
+        self._predictor = SamPredictor(self._network)
+        self._recent: OrderedDict[bytes, Embedding] = OrderedDict()
+
+    def embed(self, picture: Pixels) -> Embedding:
+        """What the decoder needs of `picture` (H x W x 3): C x h x w. The last few pictures' are kept."""
+        shown = np.ascontiguousarray(picture)
+        small = self._predictor.transform.apply_image(shown)
+        size = b"%dx%d" % (picture.shape[1], picture.shape[0])
+        key = hashlib.sha256(small.tobytes() + size).digest()
+        if key not in self._recent:
+            with memory_errors_named(), self._torch.inference_mode():
+                batch = self._torch.as_tensor(small, device=self.device).permute(2, 0, 1).contiguous()[None]
+                features = self._network.image_encoder(self._network.preprocess(batch))
+            self.encoded += 1
+            self._recent[key] = features[0].float().cpu().numpy()
+            if len(self._recent) > _EMBEDDINGS_KEPT:
+                self._recent.popitem(last=False)
+        self._recent.move_to_end(key)
+        return self._recent[key]
+
+    def stored(self, content: bytes | None) -> Embedding | None:
+        """An embedding from what `kept` made; None if it is missing, damaged or another checkpoint's."""
+        side = self._network.image_encoder.img_size // self._network.image_encoder.patch_embed.proj.stride[0]
+        shape = (self._network.prompt_encoder.embed_dim, side, side)
+        if content is None or len(content) != _DIGEST_BYTES + 4 * int(np.prod(shape)):
+            return None
+        if content[:_DIGEST_BYTES] != self._identity:
+            return None
+        embedding = np.frombuffer(content, np.float32, offset=_DIGEST_BYTES).reshape(shape)
+        return embedding if bool(np.isfinite(embedding).all()) else None
+
+    def kept(self, embedding: Embedding) -> bytes:
+        """The checkpoint's SHA-256, so that another one never takes them for its own, and the values."""
+        return self._identity + embedding.astype(np.float32).tobytes()
+
+    def candidates(
+        self, embedding: Embedding, prompt: Prompt, size: tuple[int, int], count: int
+    ) -> list[Candidate]:
+        """As `Segmenter.candidates`; the choice among few and several masks is the same."""
+        self._show(embedding, size)
+        points = len(prompt.clicks) + (1 if prompt.box is None else 2)
+        is_ambiguous = count > 1 or points <= segmenting.FEW_POINTS
+        scale = self._predictor.transform
+        true_size = (size[1], size[0])
+        places = np.array([(x, y) for x, y, _ in prompt.clicks], np.float64).reshape(-1, 2)
+        clicks: dict[str, Any] = {}
+        if len(places):
+            clicks["point_coords"] = scale.apply_coords(places, true_size)
+            clicks["point_labels"] = np.array([label for *_, label in prompt.clicks])
+        if prompt.box is not None:
+            clicks["box"] = scale.apply_boxes(np.array(prompt.box, np.float64), true_size)
+        if self._predictor.original_size == true_size:  # it scales them itself then
+            clicks |= {"point_coords": places} if len(places) else {}
+            clicks |= {"box": np.array(prompt.box, np.float64)} if prompt.box is not None else {}
+        with memory_errors_named():
+            logits, scores, _ = self._predictor.predict(
+                **clicks, multimask_output=is_ambiguous, return_logits=True
+            )
+        chosen = np.argsort(-scores, kind="stable")[:count]
+        return [Candidate(logits[number], float(scores[number])) for number in chosen]
+
+    def objects(
+        self,
+        picture: Pixels,
+        embedding: Embedding,
+        prompt: Prompt,  # noqa: ARG002  # everything is looked for, wherever it points
+        step: Step,
+    ) -> list[Candidate]:
+        """Everything there is in the picture, by `SamAutomaticMaskGenerator`.
+
+        `step` is told the fraction done, 0..1, and may raise.
+        """
+        from segment_anything import SamAutomaticMaskGenerator
+
+        per_side = _GRID_POINTS.get(self.device, _GRID_POINTS_ELSEWHERE)
+        height, width = self._inner_shape((picture.shape[1], picture.shape[0]))
+        small = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
+        self._show(embedding, (picture.shape[1], picture.shape[0]))
+        generator = SamAutomaticMaskGenerator(
+            self._network, points_per_side=per_side, points_per_batch=_POINTS_AT_ONCE
+        )
+        batches = -(-(per_side**2) // _POINTS_AT_ONCE)
+        generator.predictor = _Prepared(self._predictor, lambda done: step(min(1.0, done / batches)))
+        with memory_errors_named():
+            found = generator.generate(small)
+        return [
+            Candidate(np.where(one["segmentation"], _SURE, -_SURE).astype(np.float32), one["predicted_iou"])
+            for one in found
+        ]
+
+    def enlarged(self, logits: Floats, size: tuple[int, int]) -> Mask:
+        """Where `logits` are above 0, at `size` (width, height): H x W, 0 or 255."""
+        if size != (logits.shape[1], logits.shape[0]):
+            values = self._torch.from_numpy(np.ascontiguousarray(logits))[None, None]
+            resize = self._torch.nn.functional.interpolate
+            logits = resize(values, (size[1], size[0]), mode="bilinear", align_corners=False)[0, 0].numpy()
+        return np.where(logits > 0, np.uint8(255), np.uint8(0))
+
+    def _inner_shape(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Height and width at which a picture of (width, height) is seen, or its own if it is smaller."""
+        side = self._network.image_encoder.img_size
+        if max(size) <= side:
+            return size[1], size[0]
+        shape: tuple[int, int] = self._predictor.transform.get_preprocess_shape(size[1], size[0], side)
+        return shape
+
+    def _show(self, embedding: Embedding, size: tuple[int, int]) -> None:
+        """Have the predictor answer for a picture of (width, height), as its own `set_image` does.
+
+        Answers for a large picture have the size at which it is seen: `enlarged` brings one at a time to
+        the picture's own.
+        """
+        predictor, side = self._predictor, self._network.image_encoder.img_size
+        predictor.features = self._torch.tensor(embedding, device=self.device)[None]
+        predictor.input_size = predictor.transform.get_preprocess_shape(size[1], size[0], side)
+        predictor.original_size = self._inner_shape(size)
+        predictor.is_image_set = True
+
+
+class _Prepared:
+    """A predictor that has its picture already, for a generator that would encode it again."""
+
+    def __init__(self, predictor: Any, step: Step) -> None:
+        self._predictor = predictor
+        self._step = step
+        self._batches = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._predictor, name)
+
+    def set_image(self, _picture: NDArray[np.uint8]) -> None:
+        """The embedding that is there already belongs to it."""
+
+    def reset_image(self) -> None:
+        """Nothing: the embedding may be used again."""
+
+    def predict_torch(self, *arguments: Any, **options: Any) -> Any:
+        self._step(self._batches)
+        self._batches += 1
+        return self._predictor.predict_torch(*arguments, **options)
+
+
+def _loaded(torch: Any, checkpoint: str, file: Path) -> Any:
+    """The network of a state dict, ready. Nothing in the file is ever run: `weights_only`."""
+    command = "bgeraser models pull sam-vit-b"
+    try:
+        state = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+        shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
+        network = sam_architecture.build(shapes)
+        network.load_state_dict(state)
+    except FileNotFoundError:
+        raise ModelUnavailable(f"{checkpoint} ({file.name})", command) from None
+    except pickle.UnpicklingError:
+        problem = f"({file.name}) holds more than a state dict, or is damaged, and is not read"
+        raise ModelUnavailable(checkpoint, command, problem) from None
+    except (RuntimeError, KeyError, IndexError, ValueError, AttributeError, TypeError, EOFError) as error:
+        with memory_errors_named():
+            if isinstance(error, RuntimeError) and "memory" in str(error):
+                raise
+        problem = f"({file.name}) is no Segment Anything state dict"
+        raise ModelUnavailable(checkpoint, command, problem) from None
+    return network.eval().requires_grad_(False)

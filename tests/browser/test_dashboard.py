@@ -1,0 +1,122 @@
+"""The dashboard in a real browser: from a new key to a call, its trace, and the key's end."""
+
+import re
+
+import httpx
+from playwright.sync_api import Page, expect
+
+from tests.api.calling import small_picture
+from tests.browser.accessibility import assert_accessible, assert_fits
+from tests.browser.conftest import PHONE, NewPage
+from tests.browser.visitors import sign_in
+from tests.server import Customer, RunningServer
+
+# Gradio draws its parts after the page has loaded; a first visit also fetches its scripts.
+PATIENCE_MS = 30_000
+
+
+def open_dashboard(page: Page, server: RunningServer, customer: Customer) -> None:
+    sign_in(page, server, customer)
+    page.goto(f"{server.address}/app/dashboard")
+    expect(page.locator("#cards .figure")).to_be_visible(timeout=PATIENCE_MS)
+
+
+def open_tab(page: Page, name: str) -> None:
+    page.get_by_role("tab", name=name, exact=True).click()
+
+
+def make_key(page: Page, name: str) -> str:
+    open_tab(page, "API")
+    page.get_by_label("Name of the key").fill(name)
+    page.get_by_role("button", name="Generate API Key").click()
+    shown = page.locator("#new-key textarea, #new-key input")
+    expect(shown).to_have_value(re.compile("^bge_live_"), timeout=PATIENCE_MS)
+    expect(page.locator(".key", has_text=name)).to_be_visible(timeout=PATIENCE_MS)
+    return shown.input_value()
+
+
+def crop(server: RunningServer, key: str, width: str = "10") -> httpx.Response:
+    return httpx.post(
+        f"{server.address}/api/tools/crop",
+        headers={"Authorization": f"Bearer {key}"},
+        files={"image": small_picture()},
+        data={"width": width, "height": "10"},
+        timeout=60,
+    )
+
+
+def test_a_new_key_works_its_call_is_seen_and_revoked_it_is_refused(
+    page: Page, server: RunningServer
+) -> None:
+    customer = server.new_customer()
+    open_dashboard(page, server, customer)
+    key = make_key(page, "shop *window*")
+    assert crop(server, key).status_code == 200
+    assert crop(server, key, width="none").status_code == 422
+
+    page.get_by_role("button", name="Refresh").click()
+    expect(page.locator("#cards .figure")).to_contain_text("14 left of 15", timeout=PATIENCE_MS)
+    open_tab(page, "Requests")
+    expect(page.locator("#calls")).to_contain_text("422 INVALID_PARAMETER", timeout=PATIENCE_MS)
+    expect(page.locator("#calls")).to_contain_text("shop *window*")
+    open_tab(page, "Statement")
+    expect(page.locator("#statement")).to_contain_text("capture")
+
+    open_tab(page, "API")
+    row = page.locator(".key", has_text="shop *window*")
+    row.get_by_role("button", name="Revoke", exact=True).click()
+    row.get_by_role("button", name="Yes, revoke it").click()
+    expect(row).to_have_count(0, timeout=PATIENCE_MS)
+    refused = crop(server, key)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (401, "INVALID_API_KEY")
+
+
+def test_a_rotated_key_has_a_successor_and_a_grace(page: Page, server: RunningServer) -> None:
+    open_dashboard(page, server, server.new_customer())
+    old = make_key(page, "phone")
+    row = page.locator(".key", has_text="phone")
+    row.get_by_role("button", name="Rotate").click()
+    expect(page.locator(".key", has_text="phone")).to_have_count(2, timeout=PATIENCE_MS)
+    new = page.locator("#new-key textarea, #new-key input").input_value()
+    assert new != old
+    assert [crop(server, key).status_code for key in (old, new)] == [200, 200]
+    expect(page.locator(".key", has_text=", ends ")).to_have_count(1)
+
+
+def test_reloading_shows_no_key_again(page: Page, server: RunningServer) -> None:
+    open_dashboard(page, server, server.new_customer())
+    key = make_key(page, "once")
+    page.reload()
+    open_tab(page, "API")
+    expect(page.locator(".key", has_text="once")).to_be_visible(timeout=PATIENCE_MS)
+    assert key not in page.content()
+    expect(page.locator("#new-key")).to_be_hidden()
+
+
+def test_two_accounts_see_nothing_of_each_other(new_page: NewPage, server: RunningServer) -> None:
+    mine, other = new_page(), new_page()
+    owner, stranger = server.new_customer(), server.new_customer()
+    open_dashboard(mine, server, owner)
+    make_key(mine, "a name to find")
+    open_dashboard(other, server, stranger)
+    open_tab(other, "API")
+    expect(other.locator(".key")).to_have_count(1, timeout=PATIENCE_MS)
+    assert "a name to find" not in other.content()
+    assert owner.email not in other.content()
+
+
+def test_without_a_login_the_dashboard_leads_to_it_and_back(page: Page, server: RunningServer) -> None:
+    page.goto(f"{server.address}/app/dashboard")
+    assert page.url == f"{server.address}/login?next=/app/dashboard"
+
+
+def test_the_dashboard_is_accessible_and_fits_a_phone(new_page: NewPage, server: RunningServer) -> None:
+    customer = server.new_customer()
+    for options in ({}, {"viewport": PHONE, "color_scheme": "dark"}):
+        page = new_page(**options)
+        open_dashboard(page, server, customer)
+        expect(page.locator("#usage canvas, #usage svg").first).to_be_visible(timeout=PATIENCE_MS)
+        assert_accessible(page)
+        assert_fits(page)
+        make_key(page, "seen")
+        assert_accessible(page)

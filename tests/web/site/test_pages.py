@@ -1,0 +1,76 @@
+"""The plain pages over HTTP: what they say, what browsers may do on them, and errors as pages."""
+
+import re
+
+import httpx
+import pytest
+
+from api.errors import ERROR_TABLE
+from ml.catalogue import TOOLS
+from tests.server import RunningServer
+from web.site import reference
+
+HTML = {"Accept": "text/html,application/xhtml+xml"}
+
+
+def get(server: RunningServer, path: str, **headers: str) -> httpx.Response:
+    return httpx.get(f"{server.address}{path}", headers=HTML | headers)
+
+
+@pytest.mark.parametrize("path", ["/", "/docs", "/openapi"])
+def test_a_page_is_ours_alone_and_its_scripts_are_named(server: RunningServer, path: str) -> None:
+    first, second = get(server, path), get(server, path)
+    assert first.status_code == 200
+    policy = first.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    (nonce,) = re.findall(r"script-src 'self' 'nonce-([\w-]{20,})'", policy)
+    assert nonce not in second.headers["content-security-policy"]
+    assert first.headers["cache-control"] == "no-store"
+    foreign = re.findall(r'(?:src|href)="(https?://[^"]+)"', first.text)
+    assert foreign == ["https://github.com/bgeraser/bgeraser"]  # a link to follow, nothing to load
+    assert httpx.head(f"{server.address}{path}").status_code == 200
+
+
+def test_the_front_page_has_every_tool_and_this_server_s_address(server: RunningServer) -> None:
+    text = get(server, "/").text
+    for tool in TOOLS.values():
+        assert f"POST /api/tools/{tool.name}" in text
+    assert f"curl -X POST {server.address}/api/tools/bg-removal" in text
+
+
+def test_everything_a_page_loads_is_there_and_may_be_kept(server: RunningServer) -> None:
+    for path in ("/", "/docs"):
+        for place in re.findall(r'(?:src|href)="(/static/[^"]+)"', get(server, path).text):
+            answer = httpx.get(f"{server.address}{place}")
+            assert answer.status_code == 200
+            assert "immutable" in answer.headers["cache-control"]
+    assert get(server, "/openapi/swagger-ui-bundle.js").status_code == 200
+    assert get(server, "/favicon.ico").status_code == 308
+
+
+def test_the_reference_explains_every_code_and_parameter(server: RunningServer) -> None:
+    assert reference.meanings() == {code for _, code in ERROR_TABLE.values()}
+    text = get(server, "/docs").text
+    for tool in TOOLS.values():
+        for name in tool.params.model_fields:
+            assert f"<code>{name}</code>" in text
+    assert "<code>GET /api/usage</code>" in text
+
+
+def test_an_unknown_page_is_a_page_and_an_unknown_route_is_not(server: RunningServer) -> None:
+    page = get(server, "/nothing/here")
+    assert (page.status_code, page.headers["content-type"]) == (404, "text/html; charset=utf-8")
+    assert page.headers["x-request-id"] in page.text
+    for path in ("/api/nothing", "/v1.0/nothing", "/static/nothing.css"):
+        assert get(server, path).headers["content-type"] == "application/json"
+    assert httpx.get(f"{server.address}/nothing").json()["error"]["code"] == "NOT_FOUND"
+
+
+@pytest.mark.parametrize("path", ["/static/../settings.py", "/static/%2e%2e/app.py", "/static//etc/passwd"])
+def test_static_files_are_those_of_the_folder_only(server: RunningServer, path: str) -> None:
+    assert get(server, path).status_code == 404
+
+
+def test_a_page_never_shows_markup_from_an_address(server: RunningServer) -> None:
+    text = get(server, "/<script>alert(1)</script>").text
+    assert "<script>alert" not in text

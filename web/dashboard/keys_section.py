@@ -1,0 +1,133 @@
+"""The dashboard's API section: making, listing, rotating and revoking keys."""
+
+from typing import Any
+
+from sqlmodel import Session
+
+from api import keys
+from api.errors import InvalidParameter
+from api.models import ApiKey
+from api.services import Services
+from web import examples
+from web.dashboard import reading
+from web.dashboard.visiting import owner_of, shown_time
+
+_DEFAULT_NAME = "my key"
+_GRACE_HOURS = 24
+_KEYS_MAX = 100
+
+
+def build(gr: Any, services: Services, page: Any) -> None:
+    """Adds the section. `gr` is the gradio module; `page`: the Blocks whose load event fills it."""
+    shown: Any = gr.State([])  # the keys as listed; every change of it draws the list again
+    gr.Markdown("A key is shown once, when it is made. Only a hash of it is stored.")
+    with gr.Row(equal_height=False):
+        name = gr.Textbox(label="Name of the key", placeholder=_DEFAULT_NAME, max_lines=1, max_length=100)
+        make = gr.Button("Generate API Key", variant="primary", elem_id="make-key")
+    fresh = gr.Textbox(
+        label="Your new key: copy it now, it is never shown again",
+        buttons=["copy"],
+        interactive=False,
+        visible=False,
+        elem_id="new-key",
+    )
+
+    async def generate(typed: str, request: gr.Request) -> tuple[Any, str, list[ApiKey]]:
+        account_id = owner_of(services, request).account_id
+        plain = await _create(services, account_id, typed)
+        return gr.update(value=plain, visible=True), "", await _listed(services, account_id)
+
+    async def listed(request: gr.Request) -> list[ApiKey]:
+        return await _listed(services, owner_of(services, request).account_id)
+
+    make.click(generate, [name], [fresh, name, shown], api_visibility="private")
+    page.load(listed, None, [shown], api_visibility="private")
+
+    def draw(found: list[ApiKey]) -> None:
+        if not found:
+            gr.Markdown("No keys yet.")
+        for key in found:
+            _row(gr, services, key, shown, fresh)
+
+    gr.render(inputs=[shown], triggers=[shown.change])(draw)
+    _examples(gr, services, page)
+
+
+async def _create(services: Services, account_id: str, typed: str) -> str:
+    now = services.clock()
+
+    def work(session: Session) -> str:
+        if len(reading.usable_keys(session, account_id, now)) >= _KEYS_MAX:
+            raise InvalidParameter("name", f"An account has at most {_KEYS_MAX} keys.")
+        return keys.create(session, account_id, typed.strip() or _DEFAULT_NAME, now)[1]
+
+    return await services.database.run(work)
+
+
+async def _listed(services: Services, account_id: str) -> list[ApiKey]:
+    def look(session: Session) -> list[ApiKey]:
+        found = reading.usable_keys(session, account_id, services.clock())
+        session.expunge_all()
+        return found
+
+    return await services.database.read(look)
+
+
+def _row(gr: Any, services: Services, key: ApiKey, shown: Any, fresh: Any) -> None:
+    key_id = key.id
+    with gr.Column(elem_classes="key"):
+        gr.Markdown(_words(key))
+        with gr.Row():
+            rotate = gr.Button("Rotate", size="sm", elem_classes="rotate-key")
+            revoke = gr.Button("Revoke", size="sm", variant="stop", elem_classes="revoke-key")
+        with gr.Row(visible=False) as question:
+            gr.Markdown("Revoked at once and for good; programs that use it stop working.")
+            sure = gr.Button("Yes, revoke it", size="sm", variant="stop", elem_classes="confirm-revoke")
+            keep = gr.Button("Keep it", size="sm")
+
+    async def do_revoke(request: gr.Request) -> list[ApiKey]:
+        account_id = owner_of(services, request).account_id
+        await services.database.run(
+            lambda session: keys.revoke(session, account_id, key_id, services.clock()) and None
+        )
+        return await _listed(services, account_id)
+
+    async def do_rotate(request: gr.Request) -> tuple[Any, list[ApiKey]]:
+        account_id = owner_of(services, request).account_id
+        grace_seconds = _GRACE_HOURS * 3600
+        plain = await services.database.run(
+            lambda session: keys.rotate(
+                session, account_id, key_id, grace_seconds=grace_seconds, now=services.clock()
+            )[1]
+        )
+        return gr.update(value=plain, visible=True), await _listed(services, account_id)
+
+    revoke.click(lambda: gr.update(visible=True), None, question, api_visibility="private")
+    keep.click(lambda: gr.update(visible=False), None, question, api_visibility="private")
+    sure.click(do_revoke, None, [shown], api_visibility="private")
+    rotate.click(do_rotate, None, [fresh, shown], api_visibility="private")
+
+
+def _words(key: ApiKey) -> str:
+    """One line about the key. Its name is the owner's own, yet no markup of it is followed."""
+    name = "".join(f"\\{sign}" if sign in "\\`*_{}[]()<>#+-.!|&" else sign for sign in key.name)
+    used = "never used" if key.last_used_at is None else f"last used {shown_time(key.last_used_at)} UTC"
+    ends = f", ends {shown_time(key.expires_at)} UTC" if key.expires_at else ""
+    made = f"made {shown_time(key.created_at)} UTC"
+    return f"**{name}** `{key.first_characters}…` {made}, {used}{ends}"
+
+
+def _examples(gr: Any, services: Services, page: Any) -> None:
+    gr.Markdown("### Use the API")
+    snippets = []
+    with gr.Tabs():
+        for language in examples.LANGUAGES:
+            with gr.Tab(language):
+                # Plain text: the highlighter's colours are too faint to read on a light page.
+                snippets.append(gr.Code(interactive=False, show_label=False, lines=4, wrap_lines=True))
+
+    def fill(request: gr.Request) -> list[str]:
+        owner = owner_of(services, request)
+        return [example.code for example in examples.of(owner.address)]
+
+    page.load(fill, None, snippets, api_visibility="private")
