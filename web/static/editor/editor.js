@@ -127,6 +127,7 @@ export class Editor {
       if (this.model.step?.previewUrl !== step.previewUrl) return;
       this.isClose = false;
       this.stage.show(image, { width: step.width, height: step.height });
+      this.tool?.onShown?.(image);
       if (this.isComparing) await this.#showBefore();
       this.#viewed();
     } catch {

@@ -82,12 +82,12 @@ export function paintFrame(context, box, { thirds = false } = {}) {
   context.restore();
 }
 
-/** Darkens everything but a box. */
-export function paintOutside(context, viewport, box, color = "rgb(0 0 0 / 55%)") {
+/** Darkens a picture but for a box in it. */
+export function paintOutside(context, picture, box) {
   context.save();
-  context.fillStyle = color;
+  context.fillStyle = "rgb(0 0 0 / 55%)";
   context.beginPath();
-  context.rect(0, 0, viewport.width, viewport.height);
+  context.rect(picture.x, picture.y, picture.width, picture.height);
   context.rect(box.x, box.y, box.width, box.height);
   context.fill("evenodd");
   context.restore();

@@ -147,7 +147,8 @@ export class Stage {
       context.rect(left, box.y, right - left, box.height);
       context.clip();
       this.#drawChecks(context, box);
-      context.drawImage(image, box.x, box.y, box.width, box.height);
+      const isDrawn = image === this.image && this.tool?.drawPicture?.(context, this, box);
+      if (!isDrawn) context.drawImage(image, box.x, box.y, box.width, box.height);
       context.restore();
     }
     if (!this.showsBefore) this.#drawDivider(context, edge, box);

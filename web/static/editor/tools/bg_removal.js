@@ -18,6 +18,7 @@ export class BgRemoval extends Tool {
     this.backgroundImage = null; // {imageId, thumbnailUrl}
     this.timer = null;
     this.cutId = null;
+    this.plain = null; // the cut-out's last transparent preview
   }
 
   /** The cut-out that is looked at, if it is one whose look can change. */
@@ -62,7 +63,34 @@ export class BgRemoval extends Tool {
     if (!this.cutout) return;
     clearTimeout(this.timer);
     const cut = this.cutout;
-    this.timer = setTimeout(() => this.model.changeLook(cut, this.request(this.params()).params), LOOK_DELAY_MS);
+    this.timer = setTimeout(() => {
+      this.timer = null;
+      this.model.changeLook(cut, this.request(this.params()).params);
+    }, LOOK_DELAY_MS);
+  }
+
+  /** The cut-out's last transparent preview, on the color just chosen: seen until the server has laid it. */
+  drawPicture(context, stage, box) {
+    const cut = this.cutout;
+    if (!cut || !this.isWaiting || this.plain?.id !== cut.id || !["none", "color"].includes(this.background)) return false;
+    if (this.plain.width !== cut.width || this.plain.height !== cut.height || this.controls.get("shadow") === "drop") return false;
+    if (this.background === "color") {
+      context.fillStyle = this.controls.get("bg_color");
+      context.fillRect(box.x, box.y, box.width, box.height);
+    }
+    context.drawImage(this.plain.image, box.x, box.y, box.width, box.height);
+    return true;
+  }
+
+  get isWaiting() {
+    return this.timer !== null || this.model.lookRun !== null;
+  }
+
+  onShown(image) {
+    const cut = this.cutout;
+    if (cut && this.stage.hasTransparency && cut.params.shadow !== "drop") {
+      this.plain = { id: cut.id, width: cut.width, height: cut.height, image };
+    }
   }
 
   onStep(made) {
@@ -74,6 +102,7 @@ export class BgRemoval extends Tool {
 
   leave() {
     clearTimeout(this.timer);
+    this.timer = null;
     this.cutId = null;
   }
 

@@ -200,7 +200,7 @@ export class Crop extends Tool {
   draw(context, stage) {
     if (!this.#hasFrame) return;
     const box = stage.boxOf(this.frame);
-    paintOutside(context, stage.viewport, box);
+    paintOutside(context, stage.boxOf({ x: 0, y: 0, width: this.size.width, height: this.size.height }), box);
     paintFrame(context, box, { thirds: this.drag !== null });
   }
 }
