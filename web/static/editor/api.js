@@ -68,7 +68,10 @@ async function send(method, path, body = undefined, headers = {}, signal = undef
   });
   const told = await answer.json().catch(() => null);
   if (told?.success) return told.data;
-  throw new Refusal(answer.status, told?.error ?? { code: "UNREACHABLE", message: "The server did not answer." });
+  throw new Refusal(
+    answer.status,
+    told?.error ?? { code: "UNREACHABLE", message: "The server did not answer." },
+  );
 }
 
 async function reach(path, options) {
@@ -76,6 +79,9 @@ async function reach(path, options) {
     return await fetch(path, { credentials: "same-origin", ...options });
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new Refusal(0, { code: "UNREACHABLE", message: "The server cannot be reached. Is the network there?" });
+    throw new Refusal(0, {
+      code: "UNREACHABLE",
+      message: "The server cannot be reached. Is the network there?",
+    });
   }
 }

@@ -74,9 +74,19 @@ export class Controls {
     }
     if (control.kind === "choice" && control.options.length <= 4 && !control.isOptional) {
       const options = Object.fromEntries(control.options.map((option) => [option, worded(option)]));
-      return el("div", { class: "field" }, el("span", { class: "label" }, control.label), segments(control.label, options, value, set));
+      return el(
+        "div",
+        { class: "field" },
+        el("span", { class: "label" }, control.label),
+        segments(control.label, options, value, set),
+      );
     }
-    return el("div", { class: "field" }, el("label", { for: id }, control.label), this.#entry(control, described, value, set));
+    return el(
+      "div",
+      { class: "field" },
+      el("label", { for: id }, control.label),
+      this.#entry(control, described, value, set),
+    );
   }
 
   #entry(control, described, value, set) {
@@ -105,9 +115,13 @@ export class Controls {
   }
 }
 
-const COMPASS = { "north": "Top", "south": "Bottom", "east": "Right", "west": "Left" };
+const COMPASS = { north: "Top", south: "Bottom", east: "Right", west: "Left" };
 
 function worded(option) {
   if (option in COMPASS) return COMPASS[option];
-  return option === "h" ? "Sideways" : option === "v" ? "Upside down" : option[0].toUpperCase() + option.slice(1);
+  return option === "h"
+    ? "Sideways"
+    : option === "v"
+      ? "Upside down"
+      : option[0].toUpperCase() + option.slice(1);
 }

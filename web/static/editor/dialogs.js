@@ -22,7 +22,12 @@ const KEYS = [
 function dialog(title, ...content) {
   const element = el("dialog", { "aria-label": title });
   element.append(
-    el("header", {}, el("h2", {}, title), iconButton("Close", "close", () => element.close())),
+    el(
+      "header",
+      {},
+      el("h2", {}, title),
+      iconButton("Close", "close", () => element.close()),
+    ),
     ...content,
   );
   element.addEventListener("click", (event) => event.target === element && element.close());
@@ -31,11 +36,17 @@ function dialog(title, ...content) {
 }
 
 export function showHelp(root) {
-  const rows = KEYS.map(([keys, what]) => el("tr", {}, el("th", { scope: "row" }, el("kbd", {}, keys)), el("td", {}, what)));
+  const rows = KEYS.map(([keys, what]) =>
+    el("tr", {}, el("th", { scope: "row" }, el("kbd", {}, keys)), el("td", {}, what)),
+  );
   const help = dialog(
     "Keys",
     el("table", { class: "keys" }, el("tbody", {}, rows)),
-    el("p", { class: "note" }, "Mouse wheel or two fingers zoom. Pictures stay 24 hours after their last use, then they are deleted."),
+    el(
+      "p",
+      { class: "note" },
+      "Mouse wheel or two fingers zoom. Pictures stay 24 hours after their last use, then they are deleted.",
+    ),
   );
   root.append(help);
   help.showModal();
@@ -49,7 +60,13 @@ export function showApi(root, model, example, source) {
   const block = el("pre", { tabindex: "0", "aria-label": "Command" }, code);
   const show = () => {
     const { tool, params } = example;
-    code.textContent = snippet(language, { origin: location.origin, tool, params, imageId: source.imageId, key });
+    code.textContent = snippet(language, {
+      origin: location.origin,
+      tool,
+      params,
+      imageId: source.imageId,
+      key,
+    });
   };
   const copy = el("button", { type: "button", class: "primary" }, "Copy");
   copy.addEventListener("click", async () => {
@@ -68,19 +85,34 @@ export function showApi(root, model, example, source) {
     try {
       key = (await api.makeKey("Editor")).key;
       show();
-      make.replaceWith(el("p", { class: "note" }, "A new key is in the text above. It is shown this once; the dashboard can revoke it."));
+      make.replaceWith(
+        el(
+          "p",
+          { class: "note" },
+          "A new key is in the text above. It is shown this once; the dashboard can revoke it.",
+        ),
+      );
     } catch (refusal) {
       make.disabled = false;
       model.problem(refusal);
     }
   });
-  const intro = el("p", { class: "note" }, "The tool with its present settings. Running this costs 1 credit and gives the same bytes as the button.");
+  const intro = el(
+    "p",
+    { class: "note" },
+    "The tool with its present settings. Running this costs 1 credit and gives the same bytes as the button.",
+  );
   const opened = dialog(
     "The same with the API",
     intro,
     segments("Language", languages, language, choose),
     block,
-    el("div", { class: "row" }, copy, model.isGuest ? el("a", { class: "quiet", href: "/signup" }, "Sign up for a key") : make),
+    el(
+      "div",
+      { class: "row" },
+      copy,
+      model.isGuest ? el("a", { class: "quiet", href: "/signup" }, "Sign up for a key") : make,
+    ),
     el("p", { class: "note" }, el("a", { href: "/docs" }, "API reference")),
   );
   show();

@@ -50,7 +50,14 @@ export class Editor {
     this.filmstrip = new Filmstrip(this.model);
     this.opening = new Opening(this);
     this.rail = this.#buildRail();
-    this.workplace = el("div", { class: "workplace", hidden: true }, this.rail, this.stage.element, this.panel.element, this.filmstrip.element);
+    this.workplace = el(
+      "div",
+      { class: "workplace", hidden: true },
+      this.rail,
+      this.stage.element,
+      this.panel.element,
+      this.filmstrip.element,
+    );
     root.replaceChildren(this.topbar.element, this.opening.element, this.workplace, this.messages.element);
     this.keyboard = new Keyboard(this);
     new Pointers(this.stage, { isPanning: () => this.keyboard.isSpaceHeld });
@@ -90,7 +97,8 @@ export class Editor {
         this.tools.set(name, new Made(this));
       }
       this.tool = this.stage.tool = this.tools.get(name);
-      for (const button of this.rail.children) button.setAttribute("aria-pressed", `${button.dataset.tool === name}`);
+      for (const button of this.rail.children)
+        button.setAttribute("aria-pressed", `${button.dataset.tool === name}`);
     }
     this.panel.fold(false);
     this.panel.rebuild();
@@ -154,7 +162,8 @@ export class Editor {
   #comparable() {
     const { step, steps } = this.model;
     if (!step?.parentId) return null;
-    const hasShape = (one) => one?.lives && Math.abs(one.width / one.height - step.width / step.height) < 0.01;
+    const hasShape = (one) =>
+      one?.lives && Math.abs(one.width / one.height - step.width / step.height) < 0.01;
     return [history.before(steps, step.id), history.original(steps)].find(hasShape) ?? null;
   }
 

@@ -9,7 +9,9 @@ export function el(tag, attributes = {}, ...children) {
     else if (name in PROPERTIES) element[PROPERTIES[name]] = value;
     else element.setAttribute(name, value === true ? "" : value);
   }
-  element.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
+  element.append(
+    ...children.flat().filter((child) => child !== null && child !== undefined && child !== false),
+  );
   return element;
 }
 
@@ -25,7 +27,11 @@ export function newId(prefix) {
 /** A button with an icon; its name is told and shown when pointed at. */
 export function iconButton(name, icon, onclick, { shortcut = "", ...more } = {}) {
   const title = shortcut ? `${name} (${shortcut})` : name;
-  return el("button", { type: "button", class: "icon", "aria-label": name, title, onclick, ...more }, drawn(icon));
+  return el(
+    "button",
+    { type: "button", class: "icon", "aria-label": name, title, onclick, ...more },
+    drawn(icon),
+  );
 }
 
 /** A row of buttons of which one is chosen: {value: label}; `choose` hears the value. */
@@ -37,7 +43,8 @@ export function segments(label, options, chosen, choose) {
         type: "button",
         "aria-pressed": `${value === chosen}`,
         onclick: () => {
-          for (const button of buttons) button.setAttribute("aria-pressed", `${button.dataset.value === value}`);
+          for (const button of buttons)
+            button.setAttribute("aria-pressed", `${button.dataset.value === value}`);
           choose(value);
         },
         "data-value": value,
@@ -64,7 +71,13 @@ export function slider({ label, least, most, step = 1, value, unit = "", change,
       change(Number(input.value));
     },
   });
-  const row = el("div", { class: "field slider" }, el("label", { for: id, title: help || null }, label), shown, input);
+  const row = el(
+    "div",
+    { class: "field slider" },
+    el("label", { for: id, title: help || null }, label),
+    shown,
+    input,
+  );
   row.set = (next) => {
     input.value = next;
     shown.textContent = `${input.value}${unit}`;
@@ -73,9 +86,11 @@ export function slider({ label, least, most, step = 1, value, unit = "", change,
 }
 
 const ICONS = {
-  "bg-removal": "M12 3a4 4 0 1 1 0 8 4 4 0 0 1 0-8zM4 21c.6-4.400 3.800-7 8-7s7.400 2.600 8 7M3 7V4a1 1 0 0 1 1-1h3M21 7V4a1 1 0 0 0-1-1h-3",
+  "bg-removal":
+    "M12 3a4 4 0 1 1 0 8 4 4 0 0 1 0-8zM4 21c.6-4.400 3.800-7 8-7s7.400 2.600 8 7M3 7V4a1 1 0 0 1 1-1h3M21 7V4a1 1 0 0 0-1-1h-3",
   upscale: "M4 20V13h7v7zM13 4h7v7M20 4l-8 8M4 9V5a1 1 0 0 1 1-1h4M20 15v4a1 1 0 0 1-1 1h-4",
-  "generative-fill": "M12 3l1.800 5.200L19 10l-5.200 1.800L12 17l-1.800-5.200L5 10l5.200-1.800zM19 16l.8 2.200L22 19l-2.200.8L19 22l-.8-2.200L16 19l2.200-.8z",
+  "generative-fill":
+    "M12 3l1.800 5.200L19 10l-5.200 1.800L12 17l-1.800-5.200L5 10l5.200-1.800zM19 16l.8 2.200L22 19l-2.200.8L19 22l-.8-2.200L16 19l2.200-.8z",
   "generative-expand": "M9 9h6v6H9zM3 8V3h5M16 3h5v5M21 16v5h-5M8 21H3v-5",
   "magic-select": "M4 4l7 17 2.500-7.500L21 11zM4 9V6M9 4H6",
   crop: "M6 2v16h16M2 6h16v16",

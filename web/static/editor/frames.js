@@ -67,7 +67,11 @@ function shaped(frame, handle, ratio, picture) {
   const anchor = handlePoint(frame, opposite(handle));
   const room = {
     width: handle.includes("w") ? anchor.x : handle.includes("e") ? picture.width - anchor.x : picture.width,
-    height: handle.includes("n") ? anchor.y : handle.includes("s") ? picture.height - anchor.y : picture.height,
+    height: handle.includes("n")
+      ? anchor.y
+      : handle.includes("s")
+        ? picture.height - anchor.y
+        : picture.height,
   };
   let width = handle === "n" || handle === "s" ? frame.height * ratio : frame.width;
   if (handle.length === 2) width = Math.max(frame.width, frame.height * ratio);
@@ -99,7 +103,10 @@ export function cropParams(frame, picture) {
 export function smallestAround(picture, ratio) {
   const width = Math.max(picture.width, Math.round(picture.height * ratio));
   const height = Math.max(picture.height, Math.round(picture.width / ratio));
-  const size = picture.width > picture.height * ratio ? { width: picture.width, height } : { width, height: picture.height };
+  const size =
+    picture.width > picture.height * ratio
+      ? { width: picture.width, height }
+      : { width, height: picture.height };
   return around(picture, size);
 }
 
@@ -113,8 +120,8 @@ export function timesLarger(picture, factor) {
 
 function around(picture, size) {
   return {
-    x: -Math.floor((size.width - picture.width) / 2),
-    y: -Math.floor((size.height - picture.height) / 2),
+    x: 0 - Math.floor((size.width - picture.width) / 2),
+    y: 0 - Math.floor((size.height - picture.height) / 2),
     ...size,
   };
 }

@@ -47,6 +47,7 @@ export function maskFor(steps, step) {
 
 /** The oldest picture on the way to a step that has its size: what a brush restores from. */
 export function restorable(steps, step) {
-  const fits = (one) => one.id !== step.id && one.lives && one.width === step.width && one.height === step.height;
+  const fits = (one) =>
+    one.id !== step.id && one.lives && one.width === step.width && one.height === step.height;
   return path(steps, step.id).find(fits) ?? null;
 }

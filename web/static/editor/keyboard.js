@@ -73,5 +73,7 @@ function run(action) {
 
 /** Whether the key is meant for a field with text or a value of its own. */
 function isTyping(event) {
-  return Boolean(event.target.closest?.("input:not([type=checkbox], [type=range], [type=color]), textarea, select"));
+  return Boolean(
+    event.target.closest?.("input:not([type=checkbox], [type=range], [type=color]), textarea, select"),
+  );
 }

@@ -11,7 +11,13 @@ export class Opening {
     this.editor = editor;
     this.model = editor.model;
     this.chooser = el("input", { type: "file", accept: ACCEPTED, hidden: true, "aria-label": "Picture" });
-    this.camera = el("input", { type: "file", accept: "image/*", capture: "environment", hidden: true, "aria-label": "Camera" });
+    this.camera = el("input", {
+      type: "file",
+      accept: "image/*",
+      capture: "environment",
+      hidden: true,
+      "aria-label": "Camera",
+    });
     for (const input of [this.chooser, this.camera]) {
       input.addEventListener("change", () => {
         if (input.files[0]) this.open(input.files[0]);
@@ -50,7 +56,12 @@ export class Opening {
     const samples = this.model.session.samples.map((sample) =>
       el(
         "button",
-        { type: "button", class: "sample", title: sample.title, onclick: () => this.model.openSample(sample.name) },
+        {
+          type: "button",
+          class: "sample",
+          title: sample.title,
+          onclick: () => this.model.openSample(sample.name),
+        },
         el("img", { src: sample.url, alt: sample.title, loading: "lazy" }),
       ),
     );
@@ -66,15 +77,35 @@ export class Opening {
         el(
           "div",
           { class: "ways" },
-          el("button", { type: "button", class: "primary", onclick: () => this.chooser.click() }, drawn("open"), "Choose a file"),
-          el("button", { type: "button", class: "quiet", onclick: () => this.paste() }, drawn("paste"), "Paste"),
-          el("button", { type: "button", class: "quiet camera", onclick: () => this.camera.click() }, drawn("camera"), "Camera"),
+          el(
+            "button",
+            { type: "button", class: "primary", onclick: () => this.chooser.click() },
+            drawn("open"),
+            "Choose a file",
+          ),
+          el(
+            "button",
+            { type: "button", class: "quiet", onclick: () => this.paste() },
+            drawn("paste"),
+            "Paste",
+          ),
+          el(
+            "button",
+            { type: "button", class: "quiet camera", onclick: () => this.camera.click() },
+            drawn("camera"),
+            "Camera",
+          ),
         ),
         this.busy,
         this.chooser,
         this.camera,
       ),
-      el("section", {}, el("h2", {}, this.model.isGuest ? "Try it on a sample, for nothing" : "Or try a sample"), el("div", { class: "samples" }, samples)),
+      el(
+        "section",
+        {},
+        el("h2", {}, this.model.isGuest ? "Try it on a sample, for nothing" : "Or try a sample"),
+        el("div", { class: "samples" }, samples),
+      ),
       this.recent,
     );
   }
@@ -95,12 +126,19 @@ export class Opening {
     const frames = projects.map((project) =>
       el(
         "button",
-        { type: "button", class: "sample", title: project.name, onclick: () => this.model.openProject(project.id) },
+        {
+          type: "button",
+          class: "sample",
+          title: project.name,
+          onclick: () => this.model.openProject(project.id),
+        },
         el("img", { src: project.thumbnailUrl, alt: project.name, loading: "lazy" }),
       ),
     );
     this.recent.replaceChildren(
-      ...(frames.length ? [el("section", {}, el("h2", {}, "Go on where you were"), el("div", { class: "samples" }, frames))] : []),
+      ...(frames.length
+        ? [el("section", {}, el("h2", {}, "Go on where you were"), el("div", { class: "samples" }, frames))]
+        : []),
     );
   }
 

@@ -11,11 +11,23 @@ export class Panel {
     this.footer = el("div", { class: "panel-foot" });
     const fold = el(
       "button",
-      { type: "button", class: "icon fold", "aria-expanded": "true", "aria-label": "Settings", onclick: () => this.fold() },
+      {
+        type: "button",
+        class: "icon fold",
+        "aria-expanded": "true",
+        "aria-label": "Settings",
+        onclick: () => this.fold(),
+      },
       drawn("chevron"),
     );
     this.foldButton = fold;
-    this.element = el("section", { class: "panel", "aria-label": "Settings" }, el("header", {}, this.title, fold), this.body, this.footer);
+    this.element = el(
+      "section",
+      { class: "panel", "aria-label": "Settings" },
+      el("header", {}, this.title, fold),
+      this.body,
+      this.footer,
+    );
     for (const name of ["run", "account", "look"]) this.model.on(name, () => this.refresh());
   }
 
@@ -28,10 +40,13 @@ export class Panel {
   rebuild() {
     const { tool } = this.editor;
     if (!tool || !this.model.step) return;
-    const open = [...this.body.querySelectorAll("details")].filter((one) => one.open).map((one) => one.textContent.slice(0, 12));
+    const open = [...this.body.querySelectorAll("details")]
+      .filter((one) => one.open)
+      .map((one) => one.textContent.slice(0, 12));
     this.title.textContent = tool.about.title;
     this.body.replaceChildren(...tool.build().filter(Boolean));
-    for (const one of this.body.querySelectorAll("details")) one.open = open.includes(one.textContent.slice(0, 12));
+    for (const one of this.body.querySelectorAll("details"))
+      one.open = open.includes(one.textContent.slice(0, 12));
     this.refresh();
   }
 
@@ -53,7 +68,10 @@ export class Panel {
     const problem = actions[0]?.problem;
     if (problem) content.push(el("p", { class: "note", id: "apply-problem" }, problem));
     else if (actions.length) content.push(this.#cost());
-    else content.push(el("p", { class: "note", role: "status" }, this.model.lookRun ? "Changing …" : "Changes are free."));
+    else
+      content.push(
+        el("p", { class: "note", role: "status" }, this.model.lookRun ? "Changing …" : "Changes are free."),
+      );
     this.footer.replaceChildren(...content);
   }
 
@@ -82,7 +100,11 @@ export class Panel {
   #signUp() {
     this.progress = null;
     return [
-      el("p", { class: "note" }, "Sign up to work on your own pictures. It is free, and this picture will be there."),
+      el(
+        "p",
+        { class: "note" },
+        "Sign up to work on your own pictures. It is free, and this picture will be there.",
+      ),
       el("a", { class: "primary", href: this.editor.signUpAddress() }, "Sign up"),
       el("a", { class: "quiet", href: this.editor.logInAddress() }, "I have an account"),
     ];
@@ -94,7 +116,11 @@ export class Panel {
       this.progress = {
         stage: el("p", { class: "stage-name" }),
         bar: el("progress", { max: 1, "aria-label": "Progress" }),
-        cancel: el("button", { type: "button", class: "quiet", onclick: () => this.model.cancel() }, "Cancel"),
+        cancel: el(
+          "button",
+          { type: "button", class: "quiet", onclick: () => this.model.cancel() },
+          "Cancel",
+        ),
       };
       this.footer.replaceChildren(...Object.values(this.progress));
     }

@@ -53,7 +53,8 @@ export class Stage {
 
   fit() {
     this.isFitted = true;
-    if (this.size) this.setView(views.fitted(this.tool?.room?.() ?? this.size, this.viewport, this.#margin()), true);
+    if (this.size)
+      this.setView(views.fitted(this.tool?.room?.() ?? this.size, this.viewport, this.#margin()), true);
   }
 
   #margin() {
@@ -63,7 +64,8 @@ export class Stage {
   setView(view, isFitted = false) {
     const room = this.tool?.room?.();
     // A tool that needs room around the picture says how much; the view is the picture's own all the same.
-    this.view = isFitted && room ? { ...view, x: view.x - room.x * view.scale, y: view.y - room.y * view.scale } : view;
+    this.view =
+      isFitted && room ? { ...view, x: view.x - room.x * view.scale, y: view.y - room.y * view.scale } : view;
     this.isFitted = isFitted;
     this.invalidate();
     this.onview?.();

@@ -14,9 +14,20 @@ export class TopBar {
     this.undoButton = iconButton("Undo", "undo", () => editor.undo(), { shortcut: "Ctrl+Z" });
     this.redoButton = iconButton("Redo", "redo", () => model.redo(), { shortcut: "Ctrl+Shift+Z" });
     this.restartButton = iconButton("Start over", "restart", () => model.startOver());
-    this.compareButton = iconButton("Compare with before", "compare", () => editor.compare(!editor.isComparing), { "aria-pressed": "false" });
-    this.scale = el("button", { type: "button", class: "scale", title: "Actual pixels", onclick: () => editor.actualPixels() }, "100 %");
-    this.opener = iconButton("Open another picture", "open", () => editor.startAgain(), { class: "icon opener" });
+    this.compareButton = iconButton(
+      "Compare with before",
+      "compare",
+      () => editor.compare(!editor.isComparing),
+      { "aria-pressed": "false" },
+    );
+    this.scale = el(
+      "button",
+      { type: "button", class: "scale", title: "Actual pixels", onclick: () => editor.actualPixels() },
+      "100 %",
+    );
+    this.opener = iconButton("Open another picture", "open", () => editor.startAgain(), {
+      class: "icon opener",
+    });
     this.name = el("span", { class: "project-name" });
     this.account = el("span", { class: "account" });
     const zoom = el(
@@ -44,7 +55,11 @@ export class TopBar {
     this.element = el(
       "header",
       { class: "topbar" },
-      el("a", { class: "brand", href: "/", title: "bgeraser" }, el("img", { src: "/static/icon.svg", alt: "bgeraser", width: 24, height: 24 })),
+      el(
+        "a",
+        { class: "brand", href: "/", title: "bgeraser" },
+        el("img", { src: "/static/icon.svg", alt: "bgeraser", width: 24, height: 24 }),
+      ),
       this.opener,
       this.name,
       this.work,
@@ -82,8 +97,18 @@ export class TopBar {
   #showAccount() {
     const { account } = this.model;
     const content = account
-      ? [el("a", { href: "/app/dashboard", title: account.email }, el("strong", {}, `${account.creditsAvailable}`), " credits")]
-      : [el("a", { href: this.editor.logInAddress() }, "Sign in"), el("a", { class: "primary", href: this.editor.signUpAddress() }, "Sign up")];
+      ? [
+          el(
+            "a",
+            { href: "/app/dashboard", title: account.email },
+            el("strong", {}, `${account.creditsAvailable}`),
+            " credits",
+          ),
+        ]
+      : [
+          el("a", { href: this.editor.logInAddress() }, "Sign in"),
+          el("a", { class: "primary", href: this.editor.signUpAddress() }, "Sign up"),
+        ];
     this.account.replaceChildren(...content);
   }
 
@@ -92,7 +117,13 @@ export class TopBar {
     const format = () => this.format ?? this.editor.ownFormat();
     const menu = el("div", { class: "menu", id, popover: "auto", "aria-label": "Download" });
     const build = () => {
-      const quality = slider({ label: "Quality", least: 40, most: 100, value: this.quality ?? 90, change: (value) => (this.quality = value) });
+      const quality = slider({
+        label: "Quality",
+        least: 40,
+        most: 100,
+        value: this.quality ?? 90,
+        change: (value) => (this.quality = value),
+      });
       quality.hidden = format() === "png";
       const choose = (value) => {
         this.format = value;
@@ -103,11 +134,19 @@ export class TopBar {
         el("p", { class: "sizes" }, `${step.width} × ${step.height}, full resolution`),
         segments("Type of file", FORMATS, format(), choose),
         quality,
-        el("button", { type: "button", class: "primary", onclick: () => (menu.hidePopover(), this.save()) }, "Download"),
+        el(
+          "button",
+          { type: "button", class: "primary", onclick: () => (menu.hidePopover(), this.save()) },
+          "Download",
+        ),
       );
     };
     menu.addEventListener("beforetoggle", (event) => event.newState === "open" && build());
-    const button = el("button", { type: "button", class: "primary downloader", title: "Download (Ctrl+S)", popovertarget: id }, "Download");
+    const button = el(
+      "button",
+      { type: "button", class: "primary downloader", title: "Download (Ctrl+S)", popovertarget: id },
+      "Download",
+    );
     return el("div", { class: "group" }, button, menu);
   }
 

@@ -8,7 +8,17 @@ import { note, Tool } from "./tool.js";
 const CORE = ["model", "channels", "roi"];
 const LOOK_DELAY_MS = 300;
 const COLORS = ["#ffffff", "#000000", "#f4f1ea", "#dbe7f3", "#f6d8d0", "#cfe8d5", "#ffd84d", "#1f3a5f"];
-const SHOWN = ["model", "bg_color", "bg_blur", "preset", "shadow", "shadow_opacity", "feather", "shift_edge", "decontaminate"];
+const SHOWN = [
+  "model",
+  "bg_color",
+  "bg_blur",
+  "preset",
+  "shadow",
+  "shadow_opacity",
+  "feather",
+  "shift_edge",
+  "decontaminate",
+];
 const HIDDEN = [...SHOWN, "format", "quality", "channels"];
 
 export class BgRemoval extends Tool {
@@ -48,7 +58,8 @@ export class BgRemoval extends Tool {
 
   params() {
     const fields = this.controls.fields();
-    if (this.background === "picture" && this.backgroundImage) fields.bg_image_id = this.backgroundImage.imageId;
+    if (this.background === "picture" && this.backgroundImage)
+      fields.bg_image_id = this.backgroundImage.imageId;
     if (fields.shadow !== "drop") delete fields.shadow_opacity;
     return fields;
   }
@@ -72,8 +83,14 @@ export class BgRemoval extends Tool {
   /** The cut-out's last transparent preview, on the color just chosen: seen until the server has laid it. */
   drawPicture(context, stage, box) {
     const cut = this.cutout;
-    if (!cut || !this.isWaiting || this.plain?.id !== cut.id || !["none", "color"].includes(this.background)) return false;
-    if (this.plain.width !== cut.width || this.plain.height !== cut.height || this.controls.get("shadow") === "drop") return false;
+    if (!cut || !this.isWaiting || this.plain?.id !== cut.id || !["none", "color"].includes(this.background))
+      return false;
+    if (
+      this.plain.width !== cut.width ||
+      this.plain.height !== cut.height ||
+      this.controls.get("shadow") === "drop"
+    )
+      return false;
     if (this.background === "color") {
       context.fillStyle = this.controls.get("bg_color");
       context.fillRect(box.x, box.y, box.width, box.height);
@@ -171,7 +188,9 @@ export class BgRemoval extends Tool {
       id,
       type: "color",
       "aria-label": "Another color",
-      value: /^#[0-9a-f]{6}$/i.test(this.controls.get("bg_color")) ? this.controls.get("bg_color") : "#ffffff",
+      value: /^#[0-9a-f]{6}$/i.test(this.controls.get("bg_color"))
+        ? this.controls.get("bg_color")
+        : "#ffffff",
       oninput: () => this.controls.set("bg_color", own.value),
     });
     const swatches = COLORS.map((color) =>
@@ -191,7 +210,8 @@ export class BgRemoval extends Tool {
   }
 
   #pictureChooser() {
-    if (this.model.isGuest) return note(el("a", { href: this.editor.signUpAddress() }, "Sign up"), " to use a picture of yours.");
+    if (this.model.isGuest)
+      return note(el("a", { href: this.editor.signUpAddress() }, "Sign up"), " to use a picture of yours.");
     const input = el("input", { type: "file", accept: this.editor.ACCEPTED, hidden: true });
     input.addEventListener("change", async () => {
       try {
@@ -234,7 +254,12 @@ export class BgRemoval extends Tool {
         this.controls.set("shadow", input.checked ? "drop" : "none");
       },
     });
-    return el("div", {}, el("div", { class: "field switch" }, input, el("label", { for: id }, "Shadow")), opacity);
+    return el(
+      "div",
+      {},
+      el("div", { class: "field switch" }, input, el("label", { for: id }, "Shadow")),
+      opacity,
+    );
   }
 
   #edge() {
@@ -255,6 +280,11 @@ export class BgRemoval extends Tool {
       onchange: () => this.controls.set("preset", input.checked ? "marketplace" : ""),
     });
     const help = "On white, 2000 × 2000, the object fills 85 % in the middle.";
-    return el("div", { class: "field switch", title: help }, input, el("label", { for: id }, "Marketplace picture"));
+    return el(
+      "div",
+      { class: "field switch", title: help },
+      input,
+      el("label", { for: id }, "Marketplace picture"),
+    );
   }
 }

@@ -35,7 +35,11 @@ export class Brush extends Tool {
         : el(
             "div",
             { class: "row" },
-            el("button", { type: "button", class: "quiet", onclick: () => this.drawing.undo() }, "Undo stroke"),
+            el(
+              "button",
+              { type: "button", class: "quiet", onclick: () => this.drawing.undo() },
+              "Undo stroke",
+            ),
             el("button", { type: "button", class: "quiet", onclick: () => this.drawing.clear() }, "Clear"),
           ),
     ];

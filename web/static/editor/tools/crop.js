@@ -7,7 +7,20 @@ import { cursorOf } from "./generative_expand.js";
 import { note, Tool } from "./tool.js";
 
 const RATIOS = ["1:1", "4:3", "3:4", "3:2", "16:9", "9:16"];
-const HIDDEN = ["x", "y", "width", "height", "aspect_ratio", "gravity", "mode", "tolerance", "rotate", "flip", "format", "quality"];
+const HIDDEN = [
+  "x",
+  "y",
+  "width",
+  "height",
+  "aspect_ratio",
+  "gravity",
+  "mode",
+  "tolerance",
+  "rotate",
+  "flip",
+  "format",
+  "quality",
+];
 const HANDLE_REACH = 18; // screen pixels
 
 export class Crop extends Tool {
@@ -51,12 +64,35 @@ export class Crop extends Tool {
   #shapes() {
     const pressed = (ratio, way) => `${this.ratio === ratio && this.way === way}`;
     const choice = (label, ratio, way) =>
-      el("button", { type: "button", class: "chip", "aria-pressed": pressed(ratio, way), onclick: () => this.#shaped(ratio, way) }, label);
+      el(
+        "button",
+        {
+          type: "button",
+          class: "chip",
+          "aria-pressed": pressed(ratio, way),
+          onclick: () => this.#shaped(ratio, way),
+        },
+        label,
+      );
     return el(
       "div",
       {},
-      el("div", { class: "chips", role: "group", "aria-label": "Shape" }, choice("Free", "", "frame"), RATIOS.map((ratio) => choice(ratio, ratio, "frame"))),
-      el("details", { class: "advanced" }, el("summary", {}, "Around the subject"), el("div", { class: "chips", role: "group", "aria-label": "Shape around the subject" }, RATIOS.map((ratio) => choice(ratio, ratio, "subject")))),
+      el(
+        "div",
+        { class: "chips", role: "group", "aria-label": "Shape" },
+        choice("Free", "", "frame"),
+        RATIOS.map((ratio) => choice(ratio, ratio, "frame")),
+      ),
+      el(
+        "details",
+        { class: "advanced" },
+        el("summary", {}, "Around the subject"),
+        el(
+          "div",
+          { class: "chips", role: "group", "aria-label": "Shape around the subject" },
+          RATIOS.map((ratio) => choice(ratio, ratio, "subject")),
+        ),
+      ),
     );
   }
 
@@ -81,8 +117,21 @@ export class Crop extends Tool {
       checked: this.way === "trim",
       onchange: () => this.#shaped("", input.checked ? "trim" : "frame"),
     });
-    const field = el("div", { class: "field switch" }, input, el("label", { for: id }, "Trim an even border"));
-    return this.way === "trim" ? el("div", {}, field, this.controls.build(["tolerance"]), note("What to cut away is found when it is applied.")) : field;
+    const field = el(
+      "div",
+      { class: "field switch" },
+      input,
+      el("label", { for: id }, "Trim an even border"),
+    );
+    return this.way === "trim"
+      ? el(
+          "div",
+          {},
+          field,
+          this.controls.build(["tolerance"]),
+          note("What to cut away is found when it is applied."),
+        )
+      : field;
   }
 
   params() {
@@ -183,7 +232,9 @@ export class Crop extends Tool {
   /** What is kept, turned and mirrored, where the picture was; false while nothing is turned. */
   drawPicture(context, stage, box) {
     if (!this.#isTurned) return false;
-    const frame = stage.boxOf(this.way === "frame" ? this.frame : { x: 0, y: 0, width: this.size.width, height: this.size.height });
+    const frame = stage.boxOf(
+      this.way === "frame" ? this.frame : { x: 0, y: 0, width: this.size.width, height: this.size.height },
+    );
     context.save();
     context.translate(frame.x + frame.width / 2, frame.y + frame.height / 2);
     context.scale(this.flip === "h" ? -1 : 1, this.flip === "v" ? -1 : 1);

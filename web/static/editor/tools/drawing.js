@@ -21,7 +21,10 @@ export class Drawing {
   }
 
   get most() {
-    return Math.min(4000, Math.max(40, Math.round(Math.max(this.tool.size.width, this.tool.size.height) / 2)));
+    return Math.min(
+      4000,
+      Math.max(40, Math.round(Math.max(this.tool.size.width, this.tool.size.height) / 2)),
+    );
   }
 
   /** Sliders for the brush; `names` says which. */
@@ -41,7 +44,15 @@ export class Drawing {
         change: (value) => (brush[name] = value / 100),
       });
     const made = {
-      size: () => slider({ label: "Size", least: 1, most: this.most, unit: " px", value: brush.size, change: (value) => this.#resized(value) }),
+      size: () =>
+        slider({
+          label: "Size",
+          least: 1,
+          most: this.most,
+          unit: " px",
+          value: brush.size,
+          change: (value) => this.#resized(value),
+        }),
       hardness: () => percent("hardness", "Hardness"),
       opacity: () => percent("opacity", "Opacity"),
     };

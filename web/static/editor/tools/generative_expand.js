@@ -9,7 +9,18 @@ import { note, Tool } from "./tool.js";
 const RATIOS = ["1:1", "4:3", "3:4", "3:2", "16:9", "9:16"];
 const FACTORS = [1.25, 1.5, 2];
 const HIDDEN = [
-  "prompt", "negative_prompt", "left", "right", "top", "bottom", "aspect_ratio", "width", "height", "anchor", "format", "quality",
+  "prompt",
+  "negative_prompt",
+  "left",
+  "right",
+  "top",
+  "bottom",
+  "aspect_ratio",
+  "width",
+  "height",
+  "anchor",
+  "format",
+  "quality",
 ];
 const HANDLE_REACH = 16; // screen pixels
 
@@ -28,8 +39,16 @@ export class GenerativeExpand extends Tool {
       el("button", { type: "button", class: "chip", onclick: () => this.#set(frame(), true) }, label);
     return [
       note("Drag the frame outwards, or choose one."),
-      el("div", { class: "chips", role: "group", "aria-label": "Shape" }, RATIOS.map((ratio) => choice(ratio, () => frames.smallestAround(this.size, frames.ratioOf(ratio))))),
-      el("div", { class: "chips", role: "group", "aria-label": "Times larger" }, FACTORS.map((factor) => choice(`${factor}×`, () => frames.timesLarger(this.size, factor)))),
+      el(
+        "div",
+        { class: "chips", role: "group", "aria-label": "Shape" },
+        RATIOS.map((ratio) => choice(ratio, () => frames.smallestAround(this.size, frames.ratioOf(ratio)))),
+      ),
+      el(
+        "div",
+        { class: "chips", role: "group", "aria-label": "Times larger" },
+        FACTORS.map((factor) => choice(`${factor}×`, () => frames.timesLarger(this.size, factor))),
+      ),
       this.shown,
       promptField(this),
       this.controls.advanced([...HIDDEN, ...withoutWords(this)]),
@@ -80,7 +99,10 @@ export class GenerativeExpand extends Tool {
   #tell() {
     if (!this.shown) return;
     const { width, height } = this.frame;
-    this.shown.replaceChildren(`${this.size.width} × ${this.size.height} → `, el("strong", {}, `${width} × ${height}`));
+    this.shown.replaceChildren(
+      `${this.size.width} × ${this.size.height} → `,
+      el("strong", {}, `${width} × ${height}`),
+    );
   }
 
   takes(point) {

@@ -54,7 +54,11 @@ export class GenerativeFill extends Tool {
       ...(this.way === "brush" ? this.drawing.build(["size"]) : []),
       this.way === "mask"
         ? null
-        : el("div", { class: "row" }, el("button", { type: "button", class: "quiet", onclick: () => this.#clear() }, "Clear")),
+        : el(
+            "div",
+            { class: "row" },
+            el("button", { type: "button", class: "quiet", onclick: () => this.#clear() }, "Clear"),
+          ),
       (this.message = el("p", { class: "note", role: "status" })),
       promptField(this),
       this.controls.advanced([...HIDDEN, ...withoutWords(this)]),
@@ -108,7 +112,8 @@ export class GenerativeFill extends Tool {
   move = (point) => this.#hand?.move(point);
   up = (point) => this.#hand?.up(point);
   abandon = () => (this.way === "brush" ? this.drawing.abandon() : (this.selecting.drag = null));
-  hover = (point, event, onScreen) => this.drawing.hover(this.way === "brush" ? point : null, event, onScreen);
+  hover = (point, event, onScreen) =>
+    this.drawing.hover(this.way === "brush" ? point : null, event, onScreen);
 
   draw(context, stage) {
     if (this.way === "click") this.selecting.draw(context, stage);
@@ -140,7 +145,8 @@ export class GenerativeFill extends Tool {
   }
 
   #refreshed() {
-    if (this.message) this.message.textContent = this.selecting.isAsking ? "Looking …" : this.selecting.message;
+    if (this.message)
+      this.message.textContent = this.selecting.isAsking ? "Looking …" : this.selecting.message;
     this.editor.panel.refresh();
     this.stage.invalidate();
   }

@@ -108,7 +108,10 @@ export class MagicSelect extends Tool {
   #tell() {
     if (!this.message) return;
     const { selecting } = this;
-    const sure = selecting.overlay && selecting.score !== null ? `Selected, ${Math.round(selecting.score * 100)} % sure.` : "";
+    const sure =
+      selecting.overlay && selecting.score !== null
+        ? `Selected, ${Math.round(selecting.score * 100)} % sure.`
+        : "";
     this.message.textContent = selecting.isAsking ? "Looking …" : selecting.message || sure;
   }
 }

@@ -101,7 +101,8 @@ export class Selecting {
     } catch (refusal) {
       if (refusal.name === "AbortError" || asking.signal.aborted) return;
       this.overlay = null;
-      if (refusal.code === "NOTHING_FOUND") this.message = "There is nothing to select here. Try another place.";
+      if (refusal.code === "NOTHING_FOUND")
+        this.message = "There is nothing to select here. Try another place.";
       else model.problem(refusal);
     }
     this.isAsking = false;

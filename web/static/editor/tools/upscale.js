@@ -24,7 +24,9 @@ export class Upscale extends Tool {
       el("div", { class: "field" }, el("span", { class: "label" }, "Times larger"), group),
       this.shown,
       ...controls.build(["mode"]),
-      note("Fast keeps to what the picture shows. Quality invents fine detail and takes about 25 times as long."),
+      note(
+        "Fast keeps to what the picture shows. Quality invents fine detail and takes about 25 times as long.",
+      ),
       controls.advanced(["scale", "mode", "format", "quality"]),
     ];
   }
