@@ -78,7 +78,9 @@ export class Brush extends Tool {
 
   actions() {
     const problem = this.problem();
-    return [{ label: OPERATIONS[this.operation], problem, request: () => this.request(this.params()) }];
+    const label = this.usesMask ? "Apply to selection" : "Apply strokes";
+    const title = OPERATIONS[this.operation];
+    return [{ label, problem, request: () => this.request(this.params(), this.name, title) }];
   }
 
   problem() {
