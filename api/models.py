@@ -25,6 +25,15 @@ class ApiKey(SQLModel, table=True):
     revoked_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
 
 
+class PeriodicWork(SQLModel, table=True):
+    """When work that one process does for all is due next; whoever moves the time on does it."""
+
+    __tablename__ = "periodic_work"
+
+    id: str = Field(primary_key=True)  # the work's name
+    due_at: datetime = Field(sa_type=UtcDateTime)
+
+
 class ImageKind(StrEnum):
     UPLOAD = "upload"
     RESULT = "result"

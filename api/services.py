@@ -14,6 +14,7 @@ from api.settings import Settings
 from api.sharing import SharedWork
 from api.signing import Signer
 from api.storage import Storage
+from api.stripe_access import StripeAccess
 from billing.timestamps import utc_now
 from ml.backend import Backend
 
@@ -30,6 +31,7 @@ class Services:
     retention: timedelta = timedelta(hours=24)
     account_storage_bytes: int = 2 * 1024**3
     clock: Callable[[], datetime] = utc_now
+    stripe: StripeAccess | None = None  # None: nothing can be bought here
     #: Names this process in the leases of its holds; no other process ever has the same.
     lease_owner: str = field(default_factory=lambda: f"process_{os.getpid()}_{secrets.token_hex(8)}")
     running: RunningCalls = field(default_factory=RunningCalls)
@@ -60,4 +62,5 @@ class Services:
             retention=timedelta(hours=settings.retention_hours),
             account_storage_bytes=settings.account_storage_mb * 1024**2,
             clock=clock,
+            stripe=StripeAccess.of(settings),
         )

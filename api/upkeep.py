@@ -7,7 +7,7 @@ from typing import Any
 
 import structlog
 
-from api import admission, call_log, images, sweeper
+from api import admission, call_log, images, payment_sync, sweeper
 from api.editor import projects
 from api.errors import ServiceUnavailable
 from api.services import Services
@@ -29,6 +29,8 @@ async def running(services: Services) -> AsyncIterator[None]:
         _start(_forget_projects(services), "projects"),
         _start(_write_log(services), "call log"),
     ]
+    if services.stripe is not None:
+        tasks.append(_start(payment_sync.run_forever(services, services.stripe), "payments"))
     try:
         yield
     finally:

@@ -11,7 +11,11 @@ BillingError
 ├── HoldSettled             the hold was captured, released or expired before
 ├── HoldNotCaptured         nothing was charged for this hold, so nothing can be refunded
 ├── LeaseLost               the hold's lease lapsed before its owner settled it
-└── LeaseAlive              the hold's owner renewed its lease, so nobody else may expire it
+├── LeaseAlive              the hold's owner renewed its lease, so nobody else may expire it
+└── PaymentError            Stripe
+    ├── BadSignature        a webhook that Stripe did not sign, or not lately
+    ├── StripeUnavailable   no answer, or "not now": the same request is in order later
+    └── StripeRefused       Stripe will not do this: a wrong key, a price that is missing, …
 """
 
 
@@ -61,3 +65,21 @@ class HoldNotCaptured(BillingError):
 
 class LeaseAlive(BillingError):
     """The hold's owner still renews its lease, so the hold cannot be expired over its head."""
+
+
+class PaymentError(BillingError):
+    """Base of what can go wrong between Stripe and us."""
+
+
+class BadSignature(PaymentError):
+    """Not signed with a secret of ours, altered, too old, from the future, or no Stripe event at all."""
+
+
+class StripeUnavailable(PaymentError):
+    """Stripe did not answer or asked to come back later. Nothing was changed here."""
+
+    retry_after_seconds = 30
+
+
+class StripeRefused(PaymentError):
+    """Stripe understood the request and refused it; its own words are for the operator's log."""

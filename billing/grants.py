@@ -4,11 +4,10 @@ Called as `ledger.refresh`, `ledger.grant` and `ledger.expire_due`; each needs t
 `accounts.lock`.
 """
 
-from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import bindparam
-from sqlmodel import Session, col, select
+from sqlmodel import Session, col, func, select
 
 from billing.errors import DuplicateReference, InvalidGrant
 from billing.identifiers import new_id
@@ -16,8 +15,13 @@ from billing.models import Account, EntryKind, Grant, GrantKind
 from billing.periods import period_containing
 from billing.plans import PLANS, PlanName
 from billing.postings import expire_if_ended, insert_unless_taken, move, write_entry
+from billing.subscription_models import PaidInvoice
 
 LARGEST_GRANT_CREDITS = 1_000_000
+#: An invoice's credits live this much longer than its period: Stripe charges the next one about an hour after
+#: the period's end, and a paying customer shall not stand without credits until then.
+RENEWAL_SLACK = timedelta(hours=2)
+_PERIOD_REFERENCE = "grant:"
 
 _ENDED = (
     select(Grant)
@@ -35,24 +39,32 @@ def refresh(session: Session, account: Account, now: datetime) -> None:
     """Expire what has ended and grant the present period's credits, once however often it is asked.
 
     Lazy: done whenever credits are about to be read or spent, so no scheduler is needed. Periods in which
-    nobody asked are not made up for. An account whose address is not verified gets none.
+    nobody asked are not made up for. An account whose address is not verified gets none, nor does one whose
+    plan comes from a Stripe subscription: there a paid invoice brings the credits.
     """
     expire_due(session, account, now)
+    if account.subscription_id is not None:
+        return
     if account.verified_at is None:
         return  # A period's credits wait until the address is verified; the period stays due.
     starts_at, ends_at = period_containing(account.period_anchor_at, now)
     if account.period_ends_at == ends_at:
         return
     plan = PLANS[PlanName(account.plan)]
+    reference = f"{_PERIOD_REFERENCE}{account.id}:{starts_at:%Y-%m-%d}"
     # The reference decides, not the cached end: after a clock was set back, this period may have had its
     # credits, and a clock that had run ahead for a while must not keep later periods from theirs.
-    with suppress(DuplicateReference):
+    if session.exec(select(Grant.id).where(col(Grant.reference) == reference)).first() is None:
+        # A subscription that ended in the middle of its period has brought this period's credits already.
+        due = plan.monthly_credits - granted_in_period(session, account.id, ends_at)
+        if due <= 0:
+            return
         grant(
             session,
             account,
             kind=GrantKind.PLAN if plan.paid else GrantKind.MONTHLY,
-            amount=plan.monthly_credits,
-            reference=f"grant:{account.id}:{starts_at:%Y-%m-%d}",
+            amount=due,
+            reference=reference,
             starts_at=starts_at,
             expires_at=ends_at,
             now=now,
@@ -110,6 +122,23 @@ def grant(
         move(session, account_id=account.id, grant_id=granted.id, available=amount)
         expire_if_ended(session, granted, now)
     return granted
+
+
+def granted_in_period(session: Session, account_id: str, ends_at: datetime) -> int:
+    """Credits that came in for the period ending at `ends_at`, by invoices or by its own beginning."""
+    by_invoices = session.exec(
+        select(func.coalesce(func.sum(PaidInvoice.credits), 0)).where(
+            col(PaidInvoice.account_id) == account_id, col(PaidInvoice.period_ends_at) == ends_at
+        )
+    ).one()
+    by_itself = session.exec(
+        select(func.coalesce(func.sum(Grant.amount), 0)).where(
+            col(Grant.account_id) == account_id,
+            col(Grant.expires_at) == ends_at,
+            col(Grant.reference).startswith(_PERIOD_REFERENCE),
+        )
+    ).one()
+    return int(by_invoices) + int(by_itself)
 
 
 def expire_due(session: Session, account: Account, now: datetime) -> None:

@@ -29,6 +29,7 @@ class GrantKind(StrEnum):
     MONTHLY = "monthly"  # the free plan's credits of one period
     PLAN = "plan"  # a paid plan's credits of one period
     GOODWILL = "goodwill"  # given by the operator
+    RETURNED = "returned"  # taken back for a dispute that was won, or a refund that failed
 
 
 class EntryKind(StrEnum):
@@ -65,6 +66,9 @@ class Account(SQLModel, table=True):
     # The present period's end as last granted; a cheap test that nothing is due. Null before the first grant.
     period_ends_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     closed_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    # The Stripe subscription that the plan comes from: its paid invoices bring the credits, nothing else.
+    # Null: the free plan, or one given by the operator; their credits come with each period.
+    subscription_id: str | None = Field(default=None)
     # When the address was proved to be its owner's. Before that the account neither gets nor spends credits.
     verified_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     available: int = Field(default=0)  # credits that can be held now

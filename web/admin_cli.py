@@ -131,6 +131,72 @@ def audit() -> None:
     typer.echo("Every balance equals its entries.")
 
 
+@app.command("reconcile")
+def reconcile() -> None:
+    """Compare every plan and its credits with Stripe, repair what differs; exit with 1 if Stripe failed."""
+    import asyncio
+
+    from api import payment_sync
+    from api.services import Services
+    from web.opening import services_for_a_command
+
+    settings = Settings()
+
+    async def look(services: Services) -> payment_sync.Reconciled:
+        if services.stripe is None:
+            _fail("Set BGERASER_STRIPE_SECRET_KEY first: without it there is nothing to compare with.")
+        return await payment_sync.reconcile(services, services.stripe)
+
+    with services_for_a_command(settings) as services:
+        done = asyncio.run(look(services))
+    for customer_id, changes in done.changes.items():
+        for change in changes:
+            typer.echo(f"{customer_id}: repaired: {change}", err=True)
+    for customer_id, reason in done.failures.items():
+        typer.echo(f"{customer_id}: {reason}", err=True)
+    typer.echo(f"{done.customers} customers, {len(done.changes)} differed and were repaired.")
+    if done.failures:
+        _fail(f"{len(done.failures)} could not be compared.")
+
+
+@app.command("stripe-setup")
+def stripe_setup(
+    standard: Annotated[str, typer.Option(help="The Standard plan's price a month, e.g. 9.00.")],
+    business: Annotated[str, typer.Option(help="The Business plan's price a month, e.g. 49.00.")],
+    currency: Annotated[str, typer.Option(help="Its currency, three letters.")] = "usd",
+) -> None:
+    """Create product, prices, portal and webhook in your Stripe account. Running it again changes nothing."""
+    from api.payments import smallest_units
+    from api.stripe_access import StripeAccess
+    from billing.errors import PaymentError
+    from billing.stripe_setup import set_up
+
+    settings = Settings()
+    stripe = StripeAccess.of(settings)
+    if stripe is None:
+        _fail("Set BGERASER_STRIPE_SECRET_KEY to the secret key of your Stripe account first.")
+    try:
+        amounts = {
+            PlanName.STANDARD: smallest_units(standard, currency),
+            PlanName.BUSINESS: smallest_units(business, currency),
+        }
+    except ValueError as error:
+        _fail(str(error))
+    webhook_url = f"{settings.public_url.rstrip('/')}/stripe/webhook" if settings.public_url else None
+    try:
+        done = set_up(stripe.gateway, amounts=amounts, currency=currency.lower(), webhook_url=webhook_url)
+    except PaymentError as error:
+        _fail(f"Stripe: {error}")
+    for line in done.lines:
+        typer.echo(line, err=True)
+    if webhook_url is None:
+        typer.echo("No webhook endpoint, for BGERASER_PUBLIC_URL is not set. It would be", err=True)
+        typer.echo("  <your address>/stripe/webhook", err=True)
+    if done.webhook_secret is not None:
+        typer.echo("Stripe tells the endpoint's secret only now; put it where the server reads it:", err=True)
+        typer.echo(f"BGERASER_STRIPE_WEBHOOK_SECRET={done.webhook_secret}")
+
+
 @app.command("migrate-database")
 def migrate_database(
     source: Annotated[str, typer.Argument(help="The database to read, e.g. sqlite:///data/bgeraser.db")],

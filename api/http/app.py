@@ -15,7 +15,7 @@ from api.http import answers, openapi
 from api.http.body_limits import UPLOAD_LIMIT_BYTES, BodyLimits
 from api.http.envelope import Envelope
 from api.http.metrics import Metrics
-from api.http.routes import account, health, images, tools, usage
+from api.http.routes import account, health, images, stripe, tools, usage
 from api.services import Services
 from api.settings import Settings
 from billing.errors import BillingError
@@ -46,7 +46,7 @@ def create_api(
     app.state.services = services
     app.state.settings = settings
     app.state.metrics = Metrics()
-    for routes in (tools, images, account, usage, health):
+    for routes in (tools, images, account, usage, stripe, health):
         routes.add_to(app)
     openapi.install(app, list(TOOLS.values()))
     for kind in (ApiError, BillingError, MlError, RequestValidationError, HTTPException):

@@ -11,6 +11,7 @@ from api import models as api_models
 from api.editor import models as editor_models
 from api.people import models as people_models
 from billing import models as billing_models
+from billing import subscription_models
 from billing.timestamps import UtcDateTime
 
 # Importing the modules is what registers their tables.
@@ -19,6 +20,7 @@ assert {
     billing_models.Entry.__tablename__,
     editor_models.Step.__tablename__,
     people_models.BrowserSession.__tablename__,
+    subscription_models.Subscription.__tablename__,
 } <= SQLModel.metadata.tables.keys()
 
 

@@ -97,6 +97,11 @@ def tells_nothing_of_accounts(house: House, method: str, path: str) -> None:
     assert house.image_id.encode() not in answer.content
 
 
+def takes_no_orders_from_strangers(house: House, method: str, path: str) -> None:
+    """Closed without a secret, which this house has not; tests of the webhook try what is signed."""
+    refused(house.request(method, path, house.stranger_key, content=b"{}"), (404, "NOT_FOUND"))
+
+
 def usage_is_the_keys_own(house: House, method: str, path: str) -> None:
     answer = house.request(method, path, house.stranger_key)
     assert answer.status_code == 200
@@ -164,6 +169,7 @@ TRIALS: dict[tuple[str, str], Callable[[House, str, str], None]] = {
     ("GET", "/api/images/{image_id}"): fetching_needs_the_signature_of_this_picture,
     ("HEAD", "/api/images/{image_id}"): fetching_needs_the_signature_of_this_picture,
     ("DELETE", "/api/images/{image_id}"): deleting_a_strangers_picture,
+    ("POST", "/stripe/webhook"): takes_no_orders_from_strangers,
     ("GET", "/api/account"): account_is_the_keys_own,
     ("HEAD", "/api/account"): account_is_the_keys_own,
     ("GET", "/api/usage"): usage_is_the_keys_own,
@@ -217,7 +223,11 @@ def test_a_route_keeps_accounts_apart(house: House, method: str, path: str) -> N
     TRIALS[method, path](house, method, path)
 
 
-KEYLESS = (tells_nothing_of_accounts, fetching_needs_the_signature_of_this_picture)
+KEYLESS = (
+    takes_no_orders_from_strangers,
+    tells_nothing_of_accounts,
+    fetching_needs_the_signature_of_this_picture,
+)
 
 
 @pytest.mark.parametrize(("method", "path"), [place for place in TRIALS if TRIALS[place] not in KEYLESS])

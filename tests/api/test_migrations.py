@@ -17,6 +17,7 @@ from billing.audit import audit
 from tests.api.editor.rows import edit
 from tests.api.load import NOON, PROCESSES, account_with, admitted, succeed
 from tests.api.people.rows import sign_up
+from tests.api.stripe_rows import pay
 
 REVISIONS = ["0001", "0002", "0003", "0004", "0005", "0006"]
 
@@ -29,6 +30,7 @@ def fill(url: str) -> None:
         keys.create(session, account.id, "n", NOON)
         sign_up(session, account.id, NOON)
         edit(session, account.id, NOON)
+        pay(session, account.id, NOON)
         succeed(session, admitted(session, account.id, key="k"))
         admitted(session, account.id, key="runs")
     database.close()

@@ -22,6 +22,7 @@ from billing.audit import audit
 from tests.api.editor.rows import edit
 from tests.api.load import NOON, account_with, admit, admitted, succeed
 from tests.api.people.rows import sign_up
+from tests.api.stripe_rows import pay
 from tests.databases import Postgres
 
 
@@ -49,6 +50,7 @@ def live_a_little(url: str, accounts: int = 12) -> str:
             keys.create(session, account.id, "n", NOON)
             sign_up(session, account.id, NOON)
             edit(session, account.id, NOON)
+            pay(session, account.id, NOON)
             call_log.add(session, CallRecord(**logged(f"req_{number}", account.id)))
             for call_number in range(chance.randrange(20)):
                 call = admitted(session, account.id, key=f"{call_number}")

@@ -3,8 +3,8 @@
 Written from the rules and not from the code, so that a mistake would have to be made twice.
 """
 
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 
 from billing.errors import (
     DuplicateReference,
@@ -16,6 +16,7 @@ from billing.errors import (
     LeaseLost,
 )
 
+TWO_HOURS = timedelta(hours=2)
 CREDITS_A_MONTH = {"free": 15, "standard": 500, "business": 5_000}
 
 
@@ -26,6 +27,9 @@ class PlainGrant:
     created_at: datetime
     available: int
     held: int = 0
+    #: The end of the period it was granted for, and how much; goodwill belongs to none.
+    period_ends_at: datetime | None = None
+    amount: int = 0
 
     def has_ended(self, now: datetime) -> bool:
         return self.expires_at is not None and self.expires_at <= now
@@ -41,6 +45,28 @@ class PlainHold:
 
 
 @dataclass
+class PlainInvoice:
+    """Paid, for a plan, until the end of a period."""
+
+    name: str
+    subscription: str
+    plan: str
+    paid: int
+    starts_at: datetime
+    ends_at: datetime
+    credits: int | None = None  # None: not heard of yet
+    #: Money that went back, by the name of what took it: how much.
+    reversals: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass
+class PlainReversal:
+    credits: int
+    taken: int
+    returned: bool = False
+
+
+@dataclass
 class PlainLedger:
     anchor: datetime
     plan: str
@@ -48,6 +74,9 @@ class PlainLedger:
     holds: dict[str, PlainHold] = field(default_factory=dict)  # by reference
     revocations: set[str] = field(default_factory=set)
     entries: list[tuple[str, int, str]] = field(default_factory=list)  # kind, amount, the grant's reference
+    follows_stripe: bool = False
+    invoices: dict[str, PlainInvoice] = field(default_factory=dict)
+    reversals: dict[str, PlainReversal] = field(default_factory=dict)
 
     @property
     def available(self) -> int:
@@ -60,10 +89,15 @@ class PlainLedger:
     def refresh(self, now: datetime) -> None:
         for grant in self.grants.values():
             self._end(grant, now)
+        if self.follows_stripe:
+            return
         start, end = plain_period(self.anchor, now)
         reference = f"period {start:%Y-%m-%d}"
-        if reference not in self.grants:
-            self.grant(reference, CREDITS_A_MONTH[self.plan], end, now)
+        due = CREDITS_A_MONTH[self.plan] - self._granted_for(end)
+        if reference not in self.grants and due > 0:
+            self.grant(reference, due, end, now)
+            self.grants[reference].period_ends_at = end
+            self.grants[reference].amount = due
 
     def grant(self, reference: str, amount: int, expires_at: datetime | None, now: datetime) -> int:
         if amount < 1 or amount > 1_000_000:
@@ -154,6 +188,64 @@ class PlainLedger:
             self.revocations.add(reference)
             self.entries.append(("revocation", -taken, grant_reference))
         return amount - taken
+
+    def hear_of(self, invoice: PlainInvoice, now: datetime) -> None:
+        """A paid invoice and what became of its money."""
+        if invoice.name not in self.invoices:
+            for grant in self.grants.values():
+                earlier = self.invoices.get(grant.reference)
+                if (
+                    earlier is not None
+                    and earlier.subscription == invoice.subscription
+                    and earlier.ends_at <= invoice.starts_at
+                    and grant.expires_at is not None
+                    and grant.expires_at > now
+                ):
+                    grant.expires_at = max(now, invoice.starts_at)
+            for grant in self.grants.values():
+                self._end(grant, now)
+            invoice = replace(invoice)
+            invoice.credits = max(0, CREDITS_A_MONTH[invoice.plan] - self._granted_for(invoice.ends_at))
+            self.invoices[invoice.name] = invoice
+            if invoice.credits:
+                self.grant(invoice.name, invoice.credits, invoice.ends_at + TWO_HOURS, now)
+                self.grants[invoice.name].period_ends_at = invoice.ends_at
+                self.grants[invoice.name].amount = invoice.credits
+        known = self.invoices[invoice.name]
+        known.reversals = dict(invoice.reversals)
+        if known.credits:
+            self._reverse(known, now)
+
+    def obey(self, plan: str, anchor: datetime) -> None:
+        """The plan a subscription gives now; free if none does."""
+        if plan != "free":
+            self.plan, self.anchor, self.follows_stripe = plan, anchor, True
+        elif self.follows_stripe:
+            self.plan, self.follows_stripe = "free", False
+
+    def _reverse(self, invoice: PlainInvoice, now: datetime) -> None:
+        assert invoice.credits
+        for name, reversal in self.reversals.items():
+            if (
+                name.startswith(f"{invoice.name},")
+                and name not in invoice.reversals
+                and not reversal.returned
+            ):
+                reversal.returned = True
+                if reversal.taken:
+                    self.grant(f"{name}:returned", reversal.taken, invoice.ends_at + TWO_HOURS, now)
+        money, credits_ = 0, 0
+        for name, amount in invoice.reversals.items():
+            money += amount
+            if name not in self.reversals:
+                whole = invoice.credits if money >= invoice.paid else invoice.credits * money // invoice.paid
+                due = max(0, whole - credits_)
+                short = self.revoke(invoice.name, due, name) if due else 0
+                self.reversals[name] = PlainReversal(due, due - short)
+            credits_ += self.reversals[name].credits
+
+    def _granted_for(self, end: datetime) -> int:
+        return sum(grant.amount for grant in self.grants.values() if grant.period_ends_at == end)
 
     def _end(self, grant: PlainGrant, now: datetime) -> None:
         if grant.has_ended(now) and grant.available:

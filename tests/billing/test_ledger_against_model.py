@@ -344,8 +344,8 @@ class LedgerMachine(RuleBasedStateMachine):
         assert running == 0
 
 
-def check(database: Database, stories: settings) -> None:
-    machine = type("LedgerMachineHere", (LedgerMachine,), {"database": database})
+def check(database: Database, stories: settings, machine_class: type[LedgerMachine] = LedgerMachine) -> None:
+    machine = type("LedgerMachineHere", (machine_class,), {"database": database})
     run_state_machine_as_test(machine, settings=stories)
     with database.transaction() as session:
         assert session.exec(select(Entry)).first() is not None

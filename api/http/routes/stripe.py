@@ -1,0 +1,28 @@
+"""`POST /stripe/webhook`: events from Stripe. Stored under their id, answered at once, handled after."""
+
+from fastapi import FastAPI, Request
+from starlette.responses import Response
+
+from api.errors import NotFound
+from api.http import answers
+from api.http.dependencies import ServicesOf
+from billing import stripe_events
+from billing.stripe_gateway import verify_signature
+
+
+def add_to(app: FastAPI) -> None:
+    app.add_api_route("/stripe/webhook", receive, methods=["POST"], include_in_schema=False)
+
+
+async def receive(request: Request, services: ServicesOf) -> Response:
+    """404 without a secret: a missing one closes the door. 2xx means stored, so that Stripe may forget it."""
+    stripe = services.stripe
+    if stripe is None or not stripe.webhook_secrets:
+        raise NotFound("There is nothing at this address.")
+    payload = await request.body()
+    now = services.clock()
+    verify_signature(payload, request.headers.get("stripe-signature"), stripe.webhook_secrets, now)
+    event = stripe_events.read(payload)
+    is_new = await services.database.run(lambda session: stripe_events.store(session, event, now))
+    stripe.bell.set()
+    return answers.success(request, {"received": event.id, "new": is_new})

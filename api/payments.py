@@ -1,0 +1,212 @@
+"""Plans as an account's owner sees them: what is offered, what is running, and the way to Stripe's pages."""
+
+import asyncio
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Literal
+
+from sqlmodel import Session, col, select
+
+from api.errors import InvalidParameter, NotFound
+from api.services import Services
+from api.stripe_access import StripeAccess
+from billing import accounts, subscriptions
+from billing.errors import AddressUnverified, UnknownAccount
+from billing.models import Account
+from billing.plans import PLANS, PlanName
+from billing.postings import insert_unless_taken
+from billing.stripe_facts import PriceFacts
+from billing.stripe_gateway import PriceChange
+from billing.subscription_models import StripeCustomer, Subscription
+
+Status = Literal["free", "given", "trialing", "active", "ending", "past_due", "lapsed"]
+
+#: Currencies whose smallest unit is the whole one.
+_WHOLE_CURRENCIES = frozenset(
+    "bif clp djf gnf jpy kmf krw mga pyg rwf ugx vnd vuv xaf xof xpf".split()  # noqa: SIM905 - reads better
+)
+_SYMBOLS = {"usd": "$", "eur": "€", "gbp": "£"}
+
+
+@dataclass(frozen=True)
+class PlanOffer:
+    name: PlanName
+    title: str
+    monthly_credits: int
+    concurrent_calls: int
+    calls_per_minute: int
+    price_text: str | None  # "$9.00 a month"; None: it cannot be bought here
+
+
+@dataclass(frozen=True)
+class BillingState:
+    """How an account's plan stands. At most one of the last three moments is set."""
+
+    plan: PlanName
+    #: free · given (by the operator) · trialing · active · ending (cancelled as of `ends_at`) ·
+    #: past_due (a payment failed, the plan stays until `grace_ends_at`) · lapsed (unpaid, back to free)
+    status: Status
+    next_plan: PlanName | None  # what it changes to at `renews_at`
+    renews_at: datetime | None
+    ends_at: datetime | None
+    grace_ends_at: datetime | None
+    has_portal: bool  # there is something to see on Stripe's own page
+
+
+def is_on(services: Services) -> bool:
+    """Whether plans can be bought here at all."""
+    return services.stripe is not None
+
+
+async def plan_offers(services: Services) -> list[PlanOffer]:
+    """Every plan, with its present price where Stripe has one."""
+    prices = await services.stripe.prices(services.clock()) if services.stripe is not None else {}
+    return [
+        PlanOffer(
+            name=plan.name,
+            title=plan.title,
+            monthly_credits=plan.monthly_credits,
+            concurrent_calls=plan.concurrent_calls,
+            calls_per_minute=plan.calls_per_minute,
+            price_text=price_text(prices[plan.name]) if plan.name in prices else None,
+        )
+        for plan in PLANS.values()
+    ]
+
+
+def price_text(price: PriceFacts) -> str:
+    digits = 0 if price.currency in _WHOLE_CURRENCIES else 2
+    amount = f"{price.unit_amount / 10**digits:,.{digits}f}"
+    symbol = _SYMBOLS.get(price.currency)
+    return f"{symbol}{amount} a month" if symbol else f"{amount} {price.currency.upper()} a month"
+
+
+def smallest_units(amount: str, currency: str) -> int:
+    """`"9.00"` as cents, or as whole units where the currency has no smaller ones. Raises ValueError."""
+    digits = 0 if currency.lower() in _WHOLE_CURRENCIES else 2
+    if not re.fullmatch(r"[0-9]{1,7}(\.[0-9]{1,2})?", amount) or not re.fullmatch(r"[A-Za-z]{3}", currency):
+        raise ValueError(f"{amount} {currency} is no price: write it as 9.00 and usd")
+    units = Decimal(amount) * 10**digits
+    if units != int(units) or units <= 0:
+        raise ValueError(f"{amount} {currency} is no price: write it as 9.00 and usd")
+    return int(units)
+
+
+def billing_state(session: Session, account_id: str, now: datetime) -> BillingState:
+    """Raises UnknownAccount."""
+    account = session.get(Account, account_id)
+    if account is None:
+        raise UnknownAccount(f"no account {account_id}")
+    plan = PlanName(account.plan)
+    running = subscriptions.live_subscription(session, account_id)
+    has_portal = customer_id_of(session, account_id) is not None
+    if account.subscription_id is not None:
+        running = session.get(Subscription, account.subscription_id) or running
+    if running is None or (account.subscription_id is None and PLANS[plan].paid):
+        status: Status = "given" if PLANS[plan].paid else "free"
+        return BillingState(plan, status, None, None, None, None, has_portal)
+    next_plan = PlanName(running.next_plan) if running.next_plan is not None else None
+    if account.subscription_id is None:
+        return BillingState(plan, "lapsed", None, None, None, None, has_portal)
+    if running.grace_ends_at is not None and running.grace_ends_at <= now:
+        return BillingState(plan, "lapsed", None, None, None, None, has_portal)
+    if running.grace_ends_at is not None:
+        return BillingState(plan, "past_due", None, None, None, running.grace_ends_at, has_portal)
+    if running.ends_at is not None:
+        return BillingState(plan, "ending", None, None, running.ends_at, None, has_portal)
+    status = "trialing" if running.status == "trialing" else "active"
+    return BillingState(plan, status, next_plan, running.period_ends_at, None, None, has_portal)
+
+
+def customer_id_of(session: Session, account_id: str) -> str | None:
+    return session.exec(
+        select(StripeCustomer.id).where(col(StripeCustomer.account_id) == account_id)
+    ).one_or_none()
+
+
+async def checkout_url(services: Services, account_id: str, plan: PlanName, base_url: str) -> str:
+    """Where the owner buys `plan`: a checkout, or for one who has subscribed already the portal.
+
+    Raises NotFound without Stripe, InvalidParameter for a plan without a price, AddressUnverified,
+    AccountClosed, StripeUnavailable, StripeRefused.
+    """
+    stripe = _stripe(services)
+    price = (await stripe.prices(services.clock())).get(plan)
+    if price is None:
+        raise InvalidParameter("plan", f"The {PLANS[plan].title} plan cannot be bought here.")
+    account, running, had_any = await services.database.run(
+        lambda session: (
+            accounts.lock(session, account_id),
+            subscriptions.live_subscription(session, account_id),
+            session.exec(
+                select(Subscription.id).where(col(Subscription.account_id) == account_id).limit(1)
+            ).first()
+            is not None,
+        )
+    )
+    if account.verified_at is None:
+        raise AddressUnverified("credits could not be spent before the address is verified")
+    customer_id = await _customer(services, stripe, account)
+    if running is not None:
+        can_change = running.status in ("active", "trialing") and running.next_plan is None
+        change = PriceChange(running.id, running.item_id, price.id) if can_change else None
+        return await asyncio.to_thread(
+            stripe.gateway.portal_url,
+            customer_id=customer_id,
+            return_url=f"{base_url}/plans/return",
+            configuration_id=await stripe.portal_configuration(services.clock()),
+            change=change if running.plan != plan else None,
+        )
+    return await asyncio.to_thread(
+        stripe.gateway.checkout_url,
+        customer_id=customer_id,
+        account_id=account_id,
+        price_id=price.id,
+        success_url=f"{base_url}/plans/success?plan={plan.value}",
+        cancel_url=f"{base_url}/plans/cancelled",
+        automatic_tax=stripe.automatic_tax,
+        promotion_codes=stripe.promotion_codes,
+        trial_days=0 if had_any else stripe.trial_days,
+    )
+
+
+async def portal_url(services: Services, account_id: str, base_url: str) -> str:
+    """Stripe's page for card, invoices, plan change and cancellation.
+
+    Raises NotFound without Stripe or for an account that never went to a checkout, StripeUnavailable,
+    StripeRefused.
+    """
+    stripe = _stripe(services)
+    customer_id = await services.database.read(lambda session: customer_id_of(session, account_id))
+    if customer_id is None:
+        raise NotFound("This account has bought nothing yet.")
+    return await asyncio.to_thread(
+        stripe.gateway.portal_url,
+        customer_id=customer_id,
+        return_url=f"{base_url}/plans/return",
+        configuration_id=await stripe.portal_configuration(services.clock()),
+    )
+
+
+async def _customer(services: Services, stripe: StripeAccess, account: Account) -> str:
+    known = await services.database.read(lambda session: customer_id_of(session, account.id))
+    if known is not None:
+        return known
+    created = await asyncio.to_thread(stripe.gateway.create_customer, account.id, account.email)
+
+    def remember(session: Session) -> str:
+        # Of two that asked at once the first stays the account's customer; the idempotency key makes both
+        # the same one anyway.
+        row = StripeCustomer(id=created, account_id=account.id, created_at=services.clock())
+        insert_unless_taken(session, row, unique_column="account_id")
+        return customer_id_of(session, account.id) or created
+
+    return await services.database.run(remember)
+
+
+def _stripe(services: Services) -> StripeAccess:
+    if services.stripe is None:
+        raise NotFound("Plans cannot be bought here.")
+    return services.stripe

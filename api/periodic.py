@@ -1,0 +1,35 @@
+"""Work that one process does for all, every so often: whoever moves its due time on does it."""
+
+from datetime import datetime, timedelta
+
+from sqlmodel import Session, col, or_, update
+
+from api.database import Database
+from api.models import PeriodicWork
+from billing.postings import insert_unless_taken
+
+
+async def take_turn(database: Database, name: str, every: timedelta, now: datetime) -> bool:
+    """Whether the work is due and this process is to do it; then nobody else does before `now + every`.
+
+    Work whose process dies is done again only then. A clock that ran far ahead delays nothing: a due time
+    more than `every` away counts as passed.
+    """
+
+    def take(session: Session) -> bool:
+        first = PeriodicWork(id=name, due_at=now + every)
+        if insert_unless_taken(session, first, unique_column="id") is not None:
+            return True
+        taken = session.scalars(
+            update(PeriodicWork)
+            .where(
+                col(PeriodicWork.id) == name,
+                or_(col(PeriodicWork.due_at) <= now, col(PeriodicWork.due_at) > now + every),
+            )
+            .values(due_at=now + every)
+            .returning(col(PeriodicWork.id))
+            .execution_options(synchronize_session=False)
+        ).one_or_none()
+        return taken is not None
+
+    return await database.run(take)

@@ -1,0 +1,112 @@
+"""Tables of what Stripe told us: customers, subscriptions, paid invoices, money that went back, events.
+
+Stripe holds the truth of all of them. They are kept for showing, for deciding without asking Stripe again,
+and so that nothing is granted, taken back or handled twice.
+"""
+
+from datetime import datetime
+from enum import StrEnum
+
+from sqlalchemy import CheckConstraint, Index
+from sqlmodel import Field, SQLModel
+
+from billing.timestamps import UtcDateTime
+
+
+class StripeCustomer(SQLModel, table=True):
+    """Who an account is at Stripe, and which process is just bringing the two into agreement."""
+
+    __tablename__ = "stripe_customer"
+
+    id: str = Field(primary_key=True)  # cus_…
+    account_id: str = Field(foreign_key="account.id", unique=True)
+    created_at: datetime = Field(sa_type=UtcDateTime)
+    # Whoever fetches Stripe's present state takes a fresh token first and stores what was fetched only while
+    # the token is still its own: a slow process can never overwrite what a later one found.
+    sync_token: str | None = Field(default=None)
+    sync_until: datetime | None = Field(default=None, sa_type=UtcDateTime)
+
+
+class Subscription(SQLModel, table=True):
+    """A subscription as Stripe showed it last."""
+
+    __tablename__ = "subscription"
+
+    id: str = Field(primary_key=True)  # sub_…
+    account_id: str = Field(foreign_key="account.id", index=True)
+    item_id: str  # si_…
+    plan: str
+    status: str  # Stripe's word: active, trialing, past_due, canceled, …
+    created_at: datetime = Field(sa_type=UtcDateTime)
+    period_starts_at: datetime = Field(sa_type=UtcDateTime)
+    period_ends_at: datetime = Field(sa_type=UtcDateTime)
+    ends_at: datetime | None = Field(default=None, sa_type=UtcDateTime)  # cancelled as of then
+    grace_ends_at: datetime | None = Field(default=None, sa_type=UtcDateTime)  # a payment failed
+    next_plan: str | None = Field(default=None)  # a change that waits for the period's end
+
+
+class PaidInvoice(SQLModel, table=True):
+    """A paid invoice and the credits it brought, which may be none; it is never looked at twice."""
+
+    __tablename__ = "paid_invoice"
+    __table_args__ = (
+        CheckConstraint("amount_paid >= 0", name="paid_invoice_amount_not_negative"),
+        CheckConstraint("credits >= 0", name="paid_invoice_credits_not_negative"),
+    )
+
+    id: str = Field(primary_key=True)  # in_…
+    account_id: str = Field(foreign_key="account.id", index=True)
+    subscription_id: str
+    plan: str
+    amount_paid: int  # in the currency's smallest unit
+    currency: str
+    credits: int
+    period_ends_at: datetime = Field(sa_type=UtcDateTime)
+    created_at: datetime = Field(sa_type=UtcDateTime)
+
+
+class ReversalKind(StrEnum):
+    REFUND = "refund"
+    DISPUTE = "dispute"
+
+
+class Reversal(SQLModel, table=True):
+    """Money of an invoice that went back, and the credits taken back for it: `credits - taken` were spent."""
+
+    __tablename__ = "payment_reversal"
+    __table_args__ = (
+        CheckConstraint("taken >= 0 and taken <= credits", name="payment_reversal_takes_no_more"),
+        CheckConstraint("kind in ('refund', 'dispute')", name="payment_reversal_kind_known"),
+    )
+
+    id: str = Field(primary_key=True)  # re_…, du_…
+    account_id: str = Field(foreign_key="account.id", index=True)
+    invoice_id: str = Field(foreign_key="paid_invoice.id", index=True)
+    kind: str
+    amount: int  # in the currency's smallest unit
+    credits: int  # what the money stands for
+    taken: int  # what was still there to take; the difference is the shortfall
+    created_at: datetime = Field(sa_type=UtcDateTime)
+    returned_at: datetime | None = Field(default=None, sa_type=UtcDateTime)  # won, or the refund failed
+
+    @property
+    def shortfall(self) -> int:
+        return self.credits - self.taken
+
+
+class StripeEvent(SQLModel, table=True):
+    """An event that came in: a reason to look at a customer again. Its content is not believed, nor kept."""
+
+    __tablename__ = "stripe_event"
+    __table_args__ = (Index("stripe_event_waiting", "handled_at", "next_try_at"),)
+
+    id: str = Field(primary_key=True)  # evt_…
+    type: str  # e.g. invoice.paid
+    customer_id: str | None = Field(default=None, index=True)  # null: not told; found by the object
+    object_id: str
+    created_at: datetime = Field(sa_type=UtcDateTime)
+    received_at: datetime = Field(sa_type=UtcDateTime, index=True)
+    handled_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    attempts: int = Field(default=0)
+    next_try_at: datetime = Field(sa_type=UtcDateTime)
+    error: str | None = Field(default=None)  # of the last attempt that failed

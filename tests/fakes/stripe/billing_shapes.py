@@ -1,0 +1,448 @@
+"""Objects of subscriptions and money as JSON; the simpler ones stand in `shapes.py`."""
+
+from typing import Any
+
+from tests.fakes.stripe.shapes import Json, collection
+
+
+def subscription(object_id: str, now: int, customer: str, item: Json, metadata: Json) -> Json:
+    return {
+        "id": object_id,
+        "object": "subscription",
+        "application": None,
+        "application_fee_percent": None,
+        "automatic_tax": {"disabled_reason": None, "enabled": False, "liability": None},
+        "billing_cycle_anchor": item["current_period_start"],
+        "billing_cycle_anchor_config": None,
+        "billing_mode": {"flexible": None, "type": "classic", "updated_at": None},
+        "billing_schedules": [],
+        "billing_thresholds": None,
+        "cancel_at": None,
+        "cancel_at_period_end": False,
+        "canceled_at": None,
+        "cancellation_details": {"comment": None, "feedback": None, "reason": None},
+        "collection_method": "charge_automatically",
+        "created": now,
+        "currency": item["price"]["currency"],
+        "customer": customer,
+        "customer_account": None,
+        "days_until_due": None,
+        "default_payment_method": None,
+        "default_source": None,
+        "default_tax_rates": [],
+        "description": None,
+        "discounts": [],
+        "ended_at": None,
+        "invoice_settings": {"account_tax_ids": None, "issuer": {"type": "self"}},
+        "items": collection([item], f"/v1/subscription_items?subscription={object_id}"),
+        "latest_invoice": None,
+        "livemode": False,
+        "metadata": metadata,
+        "next_pending_invoice_item_invoice": None,
+        "on_behalf_of": None,
+        "pause_collection": None,
+        "payment_settings": None,
+        "pending_invoice_item_interval": None,
+        "pending_setup_intent": None,
+        "pending_update": None,
+        "schedule": None,
+        "start_date": now,
+        "status": "incomplete",
+        "test_clock": None,
+        "transfer_data": None,
+        "trial_end": None,
+        "trial_settings": {"end_behavior": {"missing_payment_method": "create_invoice"}},
+        "trial_start": None,
+    }
+
+
+def subscription_item(
+    object_id: str, now: int, subscription_id: str, price: Json, start: int, end: int
+) -> Json:
+    return {
+        "id": object_id,
+        "object": "subscription_item",
+        "billing_thresholds": None,
+        "created": now,
+        "current_period_end": end,
+        "current_period_start": start,
+        "discounts": [],
+        "metadata": {},
+        "plan": plan(price),
+        "price": price,
+        "quantity": 1,
+        "subscription": subscription_id,
+        "tax_rates": [],
+    }
+
+
+def plan(price: Json) -> Json:
+    """The older twin of a price, which items still carry."""
+    return {
+        "id": price["id"],
+        "object": "plan",
+        "active": True,
+        "amount": price["unit_amount"],
+        "amount_decimal": price["unit_amount_decimal"],
+        "billing_scheme": "per_unit",
+        "created": price["created"],
+        "currency": price["currency"],
+        "interval": "month",
+        "interval_count": 1,
+        "livemode": False,
+        "metadata": {},
+        "meter": None,
+        "nickname": None,
+        "product": price["product"],
+        "tiers_mode": None,
+        "transform_usage": None,
+        "trial_period_days": None,
+        "usage_type": "licensed",
+    }
+
+
+def schedule(object_id: str, now: int, subscription_json: Json, next_price: Json) -> Json:
+    item = subscription_json["items"]["data"][0]
+    start, end = item["current_period_start"], item["current_period_end"]
+    return {
+        "id": object_id,
+        "object": "subscription_schedule",
+        "application": None,
+        "billing_mode": {"flexible": None, "type": "classic", "updated_at": None},
+        "canceled_at": None,
+        "completed_at": None,
+        "created": now,
+        "current_phase": {"end_date": end, "start_date": start},
+        "customer": subscription_json["customer"],
+        "customer_account": None,
+        "default_settings": {
+            "application_fee_percent": None,
+            "billing_cycle_anchor": "automatic",
+            "billing_thresholds": None,
+            "collection_method": None,
+            "default_payment_method": None,
+            "description": None,
+            "invoice_settings": {
+                "account_tax_ids": None,
+                "days_until_due": None,
+                "issuer": {"type": "self"},
+            },
+            "on_behalf_of": None,
+            "transfer_data": None,
+        },
+        "end_behavior": "release",
+        "livemode": False,
+        "metadata": {},
+        "pause_schedules": [],
+        "phases": [
+            _phase(item["price"]["id"], start, end, item["price"]["currency"]),
+            _phase(next_price["id"], end, end + 31 * 86_400, next_price["currency"]),
+        ],
+        "released_at": None,
+        "released_subscription": None,
+        "status": "active",
+        "subscription": subscription_json["id"],
+        "test_clock": None,
+    }
+
+
+def _phase(price_id: str, start: int, end: int, currency: str) -> Json:
+    return {
+        "add_invoice_items": [],
+        "application_fee_percent": None,
+        "billing_cycle_anchor": None,
+        "billing_thresholds": None,
+        "collection_method": None,
+        "currency": currency,
+        "default_payment_method": None,
+        "default_tax_rates": [],
+        "description": None,
+        "discounts": [],
+        "end_date": end,
+        "invoice_settings": None,
+        "items": [
+            {
+                "billing_thresholds": None,
+                "discounts": [],
+                "metadata": {},
+                "plan": price_id,
+                "price": price_id,
+                "quantity": 1,
+                "tax_rates": [],
+            }
+        ],
+        "metadata": {},
+        "on_behalf_of": None,
+        "proration_behavior": "none",
+        "start_date": start,
+        "transfer_data": None,
+        "trial_end": None,
+    }
+
+
+def invoice(
+    object_id: str, now: int, subscription_json: Json, lines: list[Json], billing_reason: str
+) -> Json:
+    total = sum(line["amount"] for line in lines)
+    due = max(0, total)
+    item = subscription_json["items"]["data"][0]
+    return {
+        "id": object_id,
+        "object": "invoice",
+        "account_country": "US",
+        "account_name": "Simulation",
+        "account_tax_ids": None,
+        "amount_due": due,
+        "amount_overpaid": 0,
+        "amount_paid": 0,
+        "amount_remaining": due,
+        "amount_shipping": 0,
+        "application": None,
+        "attempt_count": 0,
+        "attempted": False,
+        "auto_advance": True,
+        "automatic_tax": {
+            "disabled_reason": None,
+            "enabled": False,
+            "liability": None,
+            "provider": None,
+            "status": None,
+        },
+        "automatically_finalizes_at": None,
+        "billing_reason": billing_reason,
+        "collection_method": "charge_automatically",
+        "created": now,
+        "currency": subscription_json["currency"],
+        "custom_fields": None,
+        "customer": subscription_json["customer"],
+        "customer_address": None,
+        "customer_email": None,
+        "customer_name": None,
+        "customer_phone": None,
+        "customer_shipping": None,
+        "customer_tax_exempt": "none",
+        "customer_tax_ids": [],
+        "default_payment_method": None,
+        "default_source": None,
+        "default_tax_rates": [],
+        "description": None,
+        "discounts": [],
+        "due_date": None,
+        "effective_at": None,
+        "ending_balance": None,
+        "footer": None,
+        "from_invoice": None,
+        "hosted_invoice_url": None,
+        "invoice_pdf": None,
+        "issuer": {"type": "self"},
+        "last_finalization_error": None,
+        "latest_revision": None,
+        "lines": collection(lines, f"/v1/invoices/{object_id}/lines"),
+        "livemode": False,
+        "metadata": {},
+        "next_payment_attempt": None,
+        "number": None,
+        "on_behalf_of": None,
+        "parent": {
+            "quote_details": None,
+            "subscription_details": {
+                "metadata": subscription_json["metadata"],
+                "subscription": subscription_json["id"],
+            },
+            "type": "subscription_details",
+        },
+        "payment_settings": {
+            "default_mandate": None,
+            "payment_method_options": None,
+            "payment_method_types": None,
+        },
+        # Stripe names the period before for renewals: the lines tell what is really paid for.
+        "period_end": now,
+        "period_start": item["current_period_start"],
+        "post_payment_credit_notes_amount": 0,
+        "pre_payment_credit_notes_amount": 0,
+        "receipt_number": None,
+        "rendering": None,
+        "shipping_cost": None,
+        "shipping_details": None,
+        "starting_balance": 0,
+        "statement_descriptor": None,
+        "status": "draft",
+        "status_transitions": {
+            "finalized_at": None,
+            "marked_uncollectible_at": None,
+            "paid_at": None,
+            "voided_at": None,
+        },
+        "subtotal": total,
+        "subtotal_excluding_tax": total,
+        "test_clock": None,
+        "total": total,
+        "total_discount_amounts": [],
+        "total_excluding_tax": total,
+        "total_pretax_credit_amounts": [],
+        "total_taxes": [],
+        "webhooks_delivered_at": None,
+    }
+
+
+def invoice_line(
+    object_id: str, subscription_json: Json, price: Json, amount: int, start: int, end: int, proration: bool
+) -> Json:
+    return {
+        "id": object_id,
+        "object": "line_item",
+        "amount": amount,
+        "currency": price["currency"],
+        "description": price["nickname"],
+        "discount_amounts": [],
+        "discountable": not proration,
+        "discounts": [],
+        "invoice": None,
+        "livemode": False,
+        "metadata": {},
+        "parent": {
+            "invoice_item_details": None,
+            "subscription_item_details": {
+                "invoice_item": None,
+                "proration": proration,
+                "proration_details": {"credited_items": None},
+                "subscription": subscription_json["id"],
+                "subscription_item": subscription_json["items"]["data"][0]["id"],
+            },
+            "type": "subscription_item_details",
+        },
+        "period": {"end": end, "start": start},
+        "pretax_credit_amounts": [],
+        "pricing": {
+            "price_details": {"price": price["id"], "product": price["product"]},
+            "type": "price_details",
+            "unit_amount_decimal": price["unit_amount_decimal"],
+        },
+        "quantity": 1,
+        "subscription": subscription_json["id"],
+        "subtotal": amount,
+        "taxes": [],
+    }
+
+
+def invoice_payment(object_id: str, now: int, invoice_json: Json, intent_id: str) -> Json:
+    return {
+        "id": object_id,
+        "object": "invoice_payment",
+        "amount_paid": invoice_json["amount_due"],
+        "amount_requested": invoice_json["amount_due"],
+        "created": now,
+        "currency": invoice_json["currency"],
+        "invoice": invoice_json["id"],
+        "is_default": True,
+        "livemode": False,
+        "payment": {"payment_intent": intent_id, "type": "payment_intent"},
+        "status": "paid",
+        "status_transitions": {"canceled_at": None, "paid_at": now},
+    }
+
+
+def charge(object_id: str, now: int, invoice_json: Json, intent_id: str) -> Json:
+    address: dict[str, Any] = {
+        "city": None,
+        "country": None,
+        "line1": None,
+        "line2": None,
+        "postal_code": None,
+        "state": None,
+    }
+    return {
+        "id": object_id,
+        "object": "charge",
+        "amount": invoice_json["amount_due"],
+        "amount_captured": invoice_json["amount_due"],
+        "amount_refunded": 0,
+        "application": None,
+        "application_fee": None,
+        "application_fee_amount": None,
+        "balance_transaction": None,
+        "billing_details": {"address": address, "email": None, "name": None, "phone": None, "tax_id": None},
+        "calculated_statement_descriptor": None,
+        "captured": True,
+        "created": now,
+        "currency": invoice_json["currency"],
+        "customer": invoice_json["customer"],
+        "description": None,
+        "disputed": False,
+        "failure_balance_transaction": None,
+        "failure_code": None,
+        "failure_message": None,
+        "fraud_details": {},
+        "livemode": False,
+        "metadata": {},
+        "on_behalf_of": None,
+        "outcome": None,
+        "paid": True,
+        "payment_intent": intent_id,
+        "payment_method": "pm_simulated",
+        "payment_method_details": None,
+        "receipt_email": None,
+        "receipt_number": None,
+        "receipt_url": None,
+        "refunded": False,
+        "review": None,
+        "shipping": None,
+        "source": None,
+        "source_transfer": None,
+        "statement_descriptor": None,
+        "statement_descriptor_suffix": None,
+        "status": "succeeded",
+        "transfer_data": None,
+        "transfer_group": None,
+    }
+
+
+def refund(object_id: str, now: int, charge_json: Json, amount: int) -> Json:
+    return {
+        "id": object_id,
+        "object": "refund",
+        "amount": amount,
+        "balance_transaction": None,
+        "charge": charge_json["id"],
+        "created": now,
+        "currency": charge_json["currency"],
+        "metadata": {},
+        "payment_intent": charge_json["payment_intent"],
+        "reason": None,
+        "receipt_number": None,
+        "source_transfer_reversal": None,
+        "status": "succeeded",
+        "transfer_reversal": None,
+    }
+
+
+def dispute(object_id: str, now: int, charge_json: Json) -> Json:
+    return {
+        "id": object_id,
+        "object": "dispute",
+        "amount": charge_json["amount"],
+        "balance_transactions": [],
+        "charge": charge_json["id"],
+        "created": now,
+        "currency": charge_json["currency"],
+        "enhanced_eligibility_types": [],
+        "evidence": _EVIDENCE,
+        "evidence_details": {
+            "due_by": None,
+            "enhanced_eligibility": {},
+            "has_evidence": False,
+            "past_due": False,
+            "submission_count": 0,
+            "submission_method": "not_submitted",
+        },
+        "is_charge_refundable": False,
+        "livemode": False,
+        "metadata": {},
+        "payment_intent": charge_json["payment_intent"],
+        "reason": "fraudulent",
+        "status": "needs_response",
+    }
+
+
+_EVIDENCE: Json = {"enhanced_evidence": {}}

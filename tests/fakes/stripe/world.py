@@ -1,0 +1,67 @@
+"""The simulated Stripe account: its objects, its clock, its events, and the cards of its customers."""
+
+import copy
+import itertools
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+from tests.fakes.stripe import shapes
+from tests.fakes.stripe.shapes import Json
+
+API_VERSION = "2026-10-28.endive"
+SECRET_KEY = "sk_test_simulation"
+WEBHOOK_SECRET = "whsec_simulation"
+
+
+class NotThere(Exception):
+    """No object has this id."""
+
+
+class World:
+    """`now` is Unix seconds and only moves when it is told to; `lock` guards everything against threads."""
+
+    def __init__(self, now: int, address: str = "http://stripe.test") -> None:
+        self.now = now
+        self.address = address
+        self.objects: dict[str, Json] = {}
+        self.events: list[Json] = []
+        #: Events nobody has taken for delivery yet.
+        self.outbox: list[Json] = []
+        self.declined_customers: set[str] = set()
+        self.cardless_customers: set[str] = set()
+        #: What a checkout was opened with, by its id: not part of the object.
+        self.orders: dict[str, Json] = {}
+        self.calls: list[str] = []  # "GET /v1/prices", for tests that count them
+        self.is_down = False
+        self.lock = threading.RLock()
+        self._numbers = itertools.count(1)
+
+    def new_id(self, prefix: str) -> str:
+        return f"{prefix}_sim{next(self._numbers):08d}"
+
+    def add(self, thing: Json) -> Json:
+        self.objects[thing["id"]] = thing
+        return thing
+
+    def get(self, object_id: Any) -> Json:
+        if not isinstance(object_id, str) or object_id not in self.objects:
+            raise NotThere(str(object_id))
+        return self.objects[object_id]
+
+    def all(self, kind: str, **equal: Any) -> Iterator[Json]:
+        """Every object of a kind, the oldest first, whose fields equal those given."""
+        for thing in list(self.objects.values()):
+            if thing["object"] == kind and all(thing.get(name) == value for name, value in equal.items()):
+                yield thing
+
+    def tell(self, kind: str, thing: Json) -> None:
+        """An event with the object as it is now."""
+        event = shapes.event(self.new_id("evt"), self.now, kind, copy.deepcopy(thing), API_VERSION)
+        self.events.append(event)
+        self.outbox.append(event)
+
+    def take_outbox(self) -> list[Json]:
+        with self.lock:
+            taken, self.outbox = self.outbox, []
+        return taken

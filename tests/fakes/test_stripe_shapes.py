@@ -1,0 +1,72 @@
+"""The simulator's objects have the shape that the installed SDK declares."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from billing.plans import PlanName
+from tests.api.shop import open_shop
+from tests.fakes.sdk_shapes import CLASSES, differences
+from tests.fakes.stripe import lifecycle
+
+
+@pytest.fixture(scope="module")
+def objects(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """Everything a full life leaves behind, the objects within events among it."""
+    directory: Path = tmp_path_factory.mktemp("shop")
+    with open_shop(directory, stripe_trial_days=3) as shop:
+        ada = shop.owner()
+        shop.buy(ada, PlanName.STANDARD)
+        shop.pass_days(4)
+        shop.settle()
+        subscription = shop.subscription(ada)
+        shop.buy(ada, PlanName.BUSINESS)
+        lifecycle.refund(shop.world, shop.charges(ada)[0], 100)
+        lifecycle.close_dispute(
+            shop.world, lifecycle.open_dispute(shop.world, shop.charges(ada)[0]), won=True
+        )
+        shop.settle()
+        shop.portal(ada, "price", PlanName.STANDARD)
+        shop.pass_days(40)
+        shop.world.declined_customers.add(shop.customer_id(ada))
+        lifecycle.pause_collection(shop.world, subscription)
+        lifecycle.pause_collection(shop.world, subscription, paused=False)
+        shop.pass_days(40)
+        shop.settle()
+        things = list(shop.world.objects.values())
+        return things + shop.world.events + [each["data"]["object"] for each in shop.world.events]
+
+
+def test_every_kind_of_object_occurs(objects: list[dict[str, Any]]) -> None:
+    kinds = Counter(each["object"] for each in objects)
+    inner = {"plan", "subscription_item", "line_item"}  # within subscriptions and invoices
+    assert set(CLASSES) - inner <= set(kinds)
+
+
+def test_every_object_has_the_shape_that_the_sdk_declares(objects: list[dict[str, Any]]) -> None:
+    found = Counter(line for each in objects for line in differences(each))
+    assert found == Counter()
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"amount": None}, "Charge.amount is null"),
+        ({"amount": "9"}, "Charge.amount is '9'"),
+        ({"paid": 1}, "Charge.paid is 1"),
+        ({"invoice": "in_1"}, "Charge.invoice is no field"),
+        ({"billing_details": {"address": None}}, "is missing"),
+    ],
+    ids=str,
+)
+def test_the_comparison_notices_what_is_wrong(
+    objects: list[dict[str, Any]], change: dict[str, Any], told: str
+) -> None:
+    charge = next(each for each in objects if each["object"] == "charge")
+    assert differences(charge) in ([], None)
+    wrong = differences({**charge, **change})
+    if told == "is missing":
+        wrong = differences({name: value for name, value in charge.items() if name != "amount"})
+    assert any(told in line for line in wrong), wrong
