@@ -18,7 +18,7 @@ from urllib.parse import urlencode
 
 import uvicorn
 from fastapi import FastAPI, Form, Header, HTTPException, Request
-from fastapi.responses import HTMLResponse, RedirectResponse
+from fastapi.responses import HTMLResponse, Response
 from joserfc import jwt
 from joserfc.jwk import RSAKey
 
@@ -188,9 +188,9 @@ def _application(provider: Provider) -> FastAPI:
             {"email": person.email, "primary": True, "verified": person.is_verified},
         ]
 
-    @app.get("/{path:path}")
-    async def nothing(path: str) -> RedirectResponse:
-        raise HTTPException(404, path)
+    @app.get("/favicon.ico")
+    async def icon() -> Response:
+        return Response(status_code=204)
 
     return app
 

@@ -5,6 +5,7 @@ None of that is needed: pictures come and go by our own routes. So a guard stand
 application that passes an allow-list of paths, refuses events from other sites, and finds the visitor.
 """
 
+import os
 import re
 import warnings
 from types import ModuleType
@@ -34,6 +35,7 @@ _LARGEST_UPLOAD_BYTES = 1024  # none passes the guard; this holds where Gradio i
 
 def mount(app: FastAPI) -> None:
     """Adds both pages to `app`."""
+    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when it is imported: nothing is reported
     # Imported here: it takes seconds, and only a server needs it.
     import gradio as gr
 

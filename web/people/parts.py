@@ -16,9 +16,9 @@ from web.people.providers import Provider, providers_of
 
 #: Carries what a guest made over to the account that has just signed in, in the transaction of the login:
 #: called with the guest's session id, the account's id and the moment.
-CarryOver = Callable[[Session, str, str, datetime], None]
+CarryOver = Callable[[Session, str, str, datetime], object]
 #: What an account's end means elsewhere; called in the transaction that deletes it, before it is closed.
-BeforeDeletion = Callable[[Session, str, datetime], None]
+BeforeDeletion = Callable[[Session, str, datetime], object]
 
 
 @dataclass(frozen=True)
