@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 
 
 class SourceFailed(Exception):
@@ -69,7 +70,18 @@ class UrlSource:
         return self.publisher
 
 
-Source = WheelSource | NpmSource | UrlSource
+@dataclass(frozen=True)
+class FolderSource:
+    """The operator's own folder, in which files have the names that they have here."""
+
+    folder: Path
+
+    def __str__(self) -> str:
+        return "the mirror folder"
+
+
+Published = WheelSource | NpmSource | UrlSource
+Source = Published | FolderSource
 
 
 @dataclass(frozen=True)
@@ -79,7 +91,7 @@ class Checkpoint:
     use: str  # which part it plays there, for people
     profile: Profile
     files: tuple[CheckpointFile, ...]
-    sources: tuple[Source, ...]  # tried in this order
+    sources: tuple[Published, ...]  # tried in this order
     carrier_licence: str  # of the package the weights travel in
     weights_licence: str
     origin: str  # who published the weights

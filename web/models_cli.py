@@ -51,21 +51,31 @@ def pull(
         bool, typer.Option("--quiet-if-installed", help="Say nothing when there is nothing to do.")
     ] = False,
 ) -> None:
-    """Install checkpoints, the embedded profile by default. Run it again to go on after a break."""
-    from ml.fetching import pulling
+    """Install checkpoints, the embedded profile by default. Run it again to go on after a break.
+
+    A name like owner/name is a pipeline on the Hugging Face hub.
+    """
+    from ml.fetching import hub, pulling
     from web import pull_progress
 
     models_dir = _models_dir()
+    mirror = Settings().models_mirror
+    from_hub = [name for name in names or () if hub.is_name(name)]
+    if from_hub:
+        names = [name for name in names or () if name not in from_hub]
+        if not _pull_from_hub(models_dir, from_hub, mirror, yes=yes):
+            raise typer.Exit(1)
+        if not names and profile is None:
+            return
     wanted = _selected(names, profile, Selection.EMBEDDED)
     missing = [one for one in wanted if checkpoints.state(models_dir, one) is not State.INSTALLED]
     if profile in (Selection.GENERATIVE, Selection.ALL) and not yes:
         _confirm(models_dir, [one for one in missing if one.profile is Profile.GENERATIVE])
     try:
         with pull_progress.shown(verbose=not quiet_if_installed) as progress:
-            pulled = pulling.pull(models_dir, wanted, progress)
+            pulled = pulling.pull(models_dir, wanted, progress, mirror)
     except OSError as error:
-        typer.echo(f"Cannot use the models directory {models_dir}: {error.strerror or error}", err=True)
-        raise typer.Exit(1) from None
+        raise _unusable(models_dir, error) from None
     if not missing and not quiet_if_installed:
         typer.echo(f"Everything is installed in {models_dir}", err=True)
     for one in missing:
@@ -78,6 +88,20 @@ def pull(
     by_name_or_choice = bool(names) or any(one.checkpoint.profile is Profile.GENERATIVE for one in failed)
     if failed and (by_name_or_choice or not _working(models_dir, ESSENTIAL_TOOL)):
         raise typer.Exit(1)
+
+
+def _pull_from_hub(models_dir: Path, names: list[str], mirror: Path | None, *, yes: bool) -> bool:
+    from web import pull_repositories
+
+    try:
+        return pull_repositories.pull(models_dir, names, mirror, yes=yes)
+    except OSError as error:
+        raise _unusable(models_dir, error) from None
+
+
+def _unusable(models_dir: Path, error: OSError) -> typer.Exit:
+    typer.echo(f"Cannot use the models directory {models_dir}: {error.strerror or error}", err=True)
+    return typer.Exit(1)
 
 
 @app.command()

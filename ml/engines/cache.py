@@ -116,7 +116,7 @@ class EngineCache:
         config = self._generative
         folder = pipeline_folder.find(config, self._models_dir, self._cache_dir)
         parts = diffusion_parts.choose(folder, config, self._models_dir, self.device)
-        memory_bytes = diffusion_parts.memory_bytes(folder, parts, self.device)
+        memory_bytes = diffusion_parts.memory_bytes(folder, parts)
         return self.get_large(
             f"inpainting {folder.name}",
             memory_bytes,

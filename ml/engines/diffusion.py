@@ -164,7 +164,7 @@ def _loaded(torch: Any, folder: PipelineFolder, parts: Parts, device: Device) ->
 
     diffusers.utils.logging.disable_progress_bar()
     transformers.utils.logging.disable_progress_bar()
-    dtype = getattr(torch, diffusion_parts.number_type(device))
+    dtype = getattr(torch, parts.numbers)
     without: dict[str, Any] = {}
     if not parts.with_checker and folder.pipeline in _MAY_CHECK:
         without = {"safety_checker": None, "requires_safety_checker": False}
@@ -230,7 +230,7 @@ def _place(torch: Any, pipeline: Any, folder: PipelineFolder, parts: Parts, devi
     """Onto the device; part by part as it is needed where a graphics card cannot hold all of it."""
     if device == "cuda":
         free_bytes, _total = torch.cuda.mem_get_info()
-        needed_bytes = diffusion_parts.memory_bytes(folder, parts, device)
+        needed_bytes = diffusion_parts.memory_bytes(folder, parts)
         if needed_bytes > free_bytes:
             pipeline.enable_attention_slicing()
             pipeline.enable_model_cpu_offload()

@@ -37,6 +37,7 @@ class Parts:
     scheduler: str  # own, lcm or turbo
     is_few_step: bool
     guidance: float | None  # None: as the pipeline's own family has it
+    numbers: str  # bfloat16, float16, float32: what it computes with
     side_pixels: int  # at which it was trained
     with_checker: bool
 
@@ -64,6 +65,7 @@ def choose(folder: PipelineFolder, config: GenerativeConfig, models_dir: Path, d
         scheduler=scheduler,
         is_few_step=is_few_step,
         guidance=1.0 if is_few_step else _GUIDANCE.get(folder.pipeline),
+        numbers=number_type(device),
         side_pixels=_side_pixels(folder),
         with_checker=config.inpaint_safety_checker,
     )
@@ -76,13 +78,13 @@ def number_type(device: Device) -> str:
     return "bfloat16" if devices.has_fast_bf16() else "float32"
 
 
-def memory_bytes(folder: PipelineFolder, parts: Parts, device: Device) -> int:
+def memory_bytes(folder: PipelineFolder, parts: Parts) -> int:
     """About what the pipeline adds to the process, at work on its own size."""
     skipped = set() if parts.with_checker else {"safety_checker"}
     if parts.tiny_vae is not None:
         skipped.add("vae")
     numbers = sum(_count(path) for path in folder.weights() if path.parent.name not in skipped)
-    width_bytes = 4 if number_type(device) == "float32" else 2
+    width_bytes = 4 if parts.numbers == "float32" else 2
     work_bytes = _WORK_BYTES_AT_512 * width_bytes / 2 * (parts.side_pixels / 512) ** 2
     return _LIBRARY_BYTES + numbers * width_bytes + int(work_bytes)
 

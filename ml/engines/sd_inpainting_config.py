@@ -89,6 +89,7 @@ _SCHEDULER: dict[str, Any] = {
 
 _INDEX: dict[str, Any] = {
     "_class_name": "StableDiffusionInpaintPipeline",
+    "_diffusers_version": "0.42.0",  # whose names these are
     "feature_extractor": [None, None],
     "image_encoder": [None, None],
     "requires_safety_checker": False,

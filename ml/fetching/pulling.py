@@ -19,9 +19,9 @@ from filelock import FileLock, Timeout
 
 from ml import checkpoints, digests
 from ml.checkpoints import State
-from ml.fetching import downloads, licences
+from ml.fetching import downloads, hub, licences
 from ml.fetching.carriers import Carriers
-from ml.provenance import Checkpoint, CheckpointFile, Source, SourceFailed, UrlSource
+from ml.provenance import Checkpoint, CheckpointFile, FolderSource, Source, SourceFailed, UrlSource
 
 _LOCK_NAME = ".pulling.lock"
 _FOLDER_PREFIX = ".pulling-"
@@ -51,9 +51,12 @@ class Progress(Protocol):
         """One checkpoint is done with, well or not."""
 
 
-def pull(models_dir: Path, wanted: Sequence[Checkpoint], progress: Progress) -> list[Pulled]:
+def pull(
+    models_dir: Path, wanted: Sequence[Checkpoint], progress: Progress, mirror: Path | None = None
+) -> list[Pulled]:
     """Install the `wanted` checkpoints, the smallest first; one that fails does not stop the others.
 
+    Files that lie in `mirror`, the operator's own folder, are taken from there.
     Waits for another pull in the same directory. Raises OSError if the directory cannot be used.
     """
     # The smallest first, so that a pull which is stopped leaves something that works.
@@ -68,21 +71,26 @@ def pull(models_dir: Path, wanted: Sequence[Checkpoint], progress: Progress) -> 
         carriers = Carriers(folder, progress.stage)
         done = []
         for checkpoint in ordered:
-            pulled = _pull_one(models_dir, checkpoint, carriers, progress)
+            pulled = _pull_one(models_dir, checkpoint, carriers, progress, mirror)
             progress.finished(pulled)
             done.append(pulled)
         licences.write(models_dir, ordered)
     return done
 
 
-def _pull_one(models_dir: Path, checkpoint: Checkpoint, carriers: Carriers, progress: Progress) -> Pulled:
+def _pull_one(
+    models_dir: Path, checkpoint: Checkpoint, carriers: Carriers, progress: Progress, mirror: Path | None
+) -> Pulled:
     started = time.monotonic()
     problems: list[str] = []
     # Looked at again: whoever held the lock before may have brought it.
     state = checkpoints.state(models_dir, checkpoint)
     if state is State.INSTALLED:
         return Pulled(checkpoint, state, None, (), 0.0)
-    for source in checkpoint.sources:
+    sources: tuple[Source, ...] = checkpoint.sources
+    if mirror is not None and all((mirror / file.file_name).is_file() for file in checkpoint.files):
+        sources = (FolderSource(mirror), *sources)
+    for source in sources:
         try:
             for file in checkpoint.files:
                 if checkpoints.file_state(models_dir, file) is not State.INSTALLED:
@@ -100,21 +108,31 @@ def _bring(
 ) -> None:
     """One file from one source into its place. Raises SourceFailed or OSError."""
     part = models_dir / f".{file.file_name}.part"
+    if isinstance(source, FolderSource):
+        progress.stage(f"{file.file_name}: {source}")
+        shutil.copyfile(source.folder / file.file_name, part)
+        _verify(part, file)
+        _put_in_place(part, models_dir / file.file_name, file.sha256)
+        return
     [member] = [member for member in source.members if member.file_name == file.file_name]
     if isinstance(source, UrlSource):
         progress.stage(f"{file.file_name}: {source}, {file.size_bytes / 1e6:.0f} MB")
         downloads.download(
-            member.path,
+            hub.reachable(member.path),
             part,
             file.size_bytes,
             lambda done_bytes: progress.received(file.file_name, done_bytes, file.size_bytes),
         )
     else:
         carriers.bring(source, member, file, part)
+    _verify(part, file)
+    _put_in_place(part, models_dir / file.file_name, file.sha256)
+
+
+def _verify(part: Path, file: CheckpointFile) -> None:
     if part.stat().st_size != file.size_bytes or digests.sha256_of(part) != file.sha256:
         part.unlink()  # or the next try would go on from it
         raise SourceFailed(f"{file.file_name} is not the file that was pinned (its SHA-256 differs)")
-    _put_in_place(part, models_dir / file.file_name, file.sha256)
 
 
 def _put_in_place(part: Path, target: Path, sha256: str) -> None:

@@ -3,7 +3,7 @@
 import importlib
 import sys
 
-BENCHMARKS = ("bg_removal", "selecting", "upscale", "filling", "admissions")
+BENCHMARKS = ("bg_removal", "selecting", "upscale", "filling", "diffusion", "admissions")
 
 
 def main() -> None:

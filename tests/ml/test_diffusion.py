@@ -172,8 +172,8 @@ class TestMemory:
     ) -> None:
         folder = pipeline_folder.checked(folders["sd"], "tiny-sd")
         parts = diffusion_parts.choose(folder, GenerativeConfig(), tmp_path, "cpu")
-        width = 4 if diffusion_parts.number_type("cpu") == "float32" else 2
+        width = 4 if parts.numbers == "float32" else 2
         # Saved in 32 bits; what stands before the numbers is small.
         stored = sum(path.stat().st_size for path in folder.weights()) // 4 * width
-        taken = diffusion_parts.memory_bytes(folder, parts, "cpu") - 500_000_000
+        taken = diffusion_parts.memory_bytes(folder, parts) - 500_000_000
         assert abs(taken - stored) < 100_000 + 700_000_000 * width / 2 / 64

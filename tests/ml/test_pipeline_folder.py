@@ -6,12 +6,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from ml import weight_licences
 from ml.checkpoints import CHECKPOINTS
 from ml.engines import pipeline_folder, sd_inpainting_config
+from ml.engines.cache import EngineCache
+from ml.engines.diffusion import Words
 from ml.engines.pipeline_folder import PipelineFolder
 from ml.errors import ModelUnavailable
 from ml.generative import DEFAULT_INPAINTING, GenerativeConfig
@@ -169,17 +172,27 @@ class TestTheDefaultsOwnShape:
         """With small files, and their pins, in place of the real ones."""
         models = tmp_path / "models"
         tiny = tiny_pipelines.save_sd(tmp_path / "tiny")
+        vocabulary = tiny_pipelines.make_tokenizer().get_vocab()
+        (tiny / "tokenizer" / "vocab.json").write_text(json.dumps(vocabulary))
+        (tiny / "tokenizer" / "merges.txt").write_text("#version: 0.2\n")
         models.mkdir()
         contents = {}
         for place, name in sd_inpainting_config.FILES.items():
-            source = tiny / place
-            contents[name] = source.read_bytes() if source.exists() else place.encode()
+            contents[name] = (tiny / place).read_bytes()
             (models / name).write_bytes(contents[name])
         monkeypatch.setitem(CHECKPOINTS, DEFAULT_INPAINTING, make_checkpoint(DEFAULT_INPAINTING, contents))
+        for part in ("unet", "vae", "text_encoder"):
+            shape = json.loads((tiny / part / "config.json").read_text())
+            monkeypatch.setitem(sd_inpainting_config.CONFIGURATION, f"{part}/config.json", shape)
         for _ in range(2):  # the second time everything is there already
             folder = found(DEFAULT_INPAINTING, tmp_path)
         assert folder.pipeline == "StableDiffusionInpaintPipeline"
         assert folder.components == {"unet", "vae", "text_encoder", "tokenizer", "scheduler"}
+        engine = EngineCache(models, tmp_path / "cache", "cpu", 4 << 30, threads=2).inpainter()
+        assert (engine.checkpoint, engine.device, engine.default_guidance) == (DEFAULT_INPAINTING, "cpu", 7.5)
+        picture, mask = np.zeros((64, 64, 3), np.uint8), np.full((64, 64), 255, np.uint8)
+        made = engine.repaint(picture, mask, Words("a cat", steps=2), lambda _: None)
+        assert made.std() > 1
         (models / "sd-inpainting-unet.safetensors").write_bytes(b"damaged")
         assert refusal(DEFAULT_INPAINTING, tmp_path).checkpoint == DEFAULT_INPAINTING
         link = folder.path / "tokenizer" / "vocab.json"

@@ -35,7 +35,7 @@ _BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_lin
 def save_sd(folder: Path, *, seed: int = 0, licence: str | None = None, checker: bool = False) -> Path:
     """A pipeline of Stable Diffusion 1.5's inpainting kind."""
     torch.manual_seed(seed)
-    tokenizer = _tokenizer()
+    tokenizer = make_tokenizer()
     parts: dict[str, Any] = {
         "vae": _vae(),
         "text_encoder": CLIPTextModel(_text_config(tokenizer)),
@@ -54,7 +54,7 @@ def save_sd(folder: Path, *, seed: int = 0, licence: str | None = None, checker:
 def save_sdxl(folder: Path) -> Path:
     """A pipeline of Stable Diffusion XL's inpainting kind: two text encoders, sizes as conditions."""
     torch.manual_seed(0)
-    tokenizer = _tokenizer()
+    tokenizer = make_tokenizer()
     second = CLIPTextModelWithProjection(_text_config(tokenizer, projection_dim=32))
     unet = _unet(
         cross_attention_dim=64,
@@ -126,7 +126,7 @@ def _vae() -> AutoencoderKL:
     )
 
 
-def _tokenizer() -> CLIPTokenizer:
+def make_tokenizer() -> CLIPTokenizer:
     """One that reads letter by letter, from a vocabulary made here."""
     words = [*_LETTERS, *(f"{letter}</w>" for letter in _LETTERS), "<|startoftext|>", "<|endoftext|>"]
     vocabulary = {word: number for number, word in enumerate(words)}

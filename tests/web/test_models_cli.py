@@ -10,6 +10,7 @@ from typer.testing import CliRunner, Result
 from ml import checkpoints
 from ml.checkpoints import CHECKPOINTS, Profile
 from tests.checkpoints import models_dir
+from tests.ml import tiny_pipelines
 from tests.ml.fetching.sources import make_wheel, use_only_wheels_of
 from web import models_cli
 
@@ -171,3 +172,27 @@ def test_verify_fails_for_a_named_checkpoint_that_is_not_here(models: Path) -> N
 
 def test_verify_fails_where_there_is_nothing_to_verify(models: Path) -> None:
     assert bgeraser_models("verify").exit_code == 1
+
+
+class TestHubRepositories:
+    def test_one_is_taken_from_the_mirror_folder_and_its_terms_are_told(
+        self, models: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        mirror = models.parent / "mirror"
+        tiny_pipelines.save_sd(mirror / "owner" / "tiny", licence="cc-by-nc-4.0")
+        monkeypatch.setenv("BGERASER_MODELS_MIRROR", str(mirror))
+        result = bgeraser_models("pull", "owner/tiny")
+        assert result.exit_code == 0, result.output
+        assert "installed from the mirror folder" in result.stderr
+        assert "cc-by-nc-4.0" in result.stderr
+        assert "BGERASER_ALLOW_NONCOMMERCIAL=true" in result.stderr
+        assert (models / "hub" / "owner--tiny" / "model_index.json").is_file()
+        assert "there already" in bgeraser_models("pull", "owner/tiny").stderr
+
+    def test_one_that_cannot_be_had_fails_and_says_why(
+        self, models: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+        result = bgeraser_models("pull", "owner/tiny")
+        assert result.exit_code == 1
+        assert "owner/tiny cannot be had: HF_HUB_OFFLINE is set" in result.stderr

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from ml.fetching.pulling import Pulled
-from ml.provenance import Checkpoint, CheckpointFile, Member, Profile, Source
+from ml.provenance import Checkpoint, CheckpointFile, Member, Profile, Published
 
 
-def make_checkpoint(name: str, contents: Mapping[str, bytes], *sources: Source) -> Checkpoint:
+def make_checkpoint(name: str, contents: Mapping[str, bytes], *sources: Published) -> Checkpoint:
     """A checkpoint like those of the table, with files of these contents."""
     files = tuple(
         CheckpointFile(file_name, len(content), hashlib.sha256(content).hexdigest())
