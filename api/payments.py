@@ -9,11 +9,12 @@ from typing import Literal
 
 from sqlmodel import Session, col, select
 
+from api import payment_sync
 from api.errors import InvalidParameter, NotFound
 from api.services import Services
 from api.stripe_access import StripeAccess
 from billing import accounts, subscriptions
-from billing.errors import AddressUnverified, UnknownAccount
+from billing.errors import AddressUnverified, StripeUnavailable, UnknownAccount
 from billing.models import Account
 from billing.plans import PLANS, PlanName
 from billing.postings import insert_unless_taken
@@ -136,6 +137,7 @@ async def checkout_url(services: Services, account_id: str, plan: PlanName, base
     price = (await stripe.prices(services.clock())).get(plan)
     if price is None:
         raise InvalidParameter("plan", f"The {PLANS[plan].title} plan cannot be bought here.")
+    await _catch_up(services, stripe, account_id)
     account, running, had_any = await services.database.run(
         lambda session: (
             accounts.lock(session, account_id),
@@ -188,6 +190,17 @@ async def portal_url(services: Services, account_id: str, base_url: str) -> str:
         return_url=f"{base_url}/plans/return",
         configuration_id=await stripe.portal_configuration(services.clock()),
     )
+
+
+async def _catch_up(services: Services, stripe: StripeAccess, account_id: str) -> None:
+    """Whoever has just paid and comes again before the webhook did shall not pay twice."""
+    customer_id = await services.database.read(lambda session: customer_id_of(session, account_id))
+    if customer_id is None:
+        return
+    try:
+        await payment_sync.sync_customer(services, stripe, customer_id)
+    except payment_sync.CustomerBusy as error:
+        raise StripeUnavailable("Stripe just tells us of this customer; try again in a moment") from error
 
 
 async def _customer(services: Services, stripe: StripeAccess, account: Account) -> str:
