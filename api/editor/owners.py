@@ -65,16 +65,14 @@ async def owner_of(services: Services, account_id: str | None, session_id: str) 
     return Owner(account_id, None, PlanName(account.plan))
 
 
-def adopt(session: Session, session_id: str, account_id: str, now: datetime) -> int:
-    """Hand a guest's projects and their pictures over to `account_id`; how many projects.
+def adopt(session: Session, session_id: str, account_id: str, now: datetime) -> None:
+    """Hand a guest's projects and their pictures over to `account_id`.
 
     For the transaction in which the guest's session becomes the account's. The pictures then count towards
     the account's storage.
     """
     of_guest = select(Project.id).where(Project.session_id == session_id, col(Project.expires_at) > now)
     project_ids = list(session.exec(of_guest))
-    if not project_ids:
-        return 0
     steps = select(Step.image_id).where(col(Step.project_id).in_(project_ids))
     image_ids = list(session.exec(steps))
     owned = {"account_id": account_id}
@@ -82,7 +80,6 @@ def adopt(session: Session, session_id: str, account_id: str, now: datetime) -> 
     session.execute(
         update(Project).where(col(Project.id).in_(project_ids)).values({**owned, "session_id": None})
     )
-    return len(project_ids)
 
 
 async def _guests_account(services: Services) -> str:

@@ -177,8 +177,8 @@ def forget(session: Session, project: Project) -> list[str]:
     return image_ids
 
 
-def forget_account(session: Session, account_id: str) -> None:
-    """All of an account's projects, when it is closed. Its pictures are deleted elsewhere."""
+def forget_account(session: Session, account_id: str, _now: datetime) -> None:
+    """All of an account's projects, when it is deleted. Its pictures are deleted elsewhere."""
     _delete(session, list(session.exec(select(Project.id).where(Project.account_id == account_id))))
 
 

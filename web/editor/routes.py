@@ -2,12 +2,14 @@
 
 from fastapi import FastAPI
 
+from api.editor import owners, projects
 from api.editor.limits import Limits
 from api.editor.runs import Runs
 from api.http.body_limits import MEBIBYTE, UPLOAD_LIMIT_BYTES
 from api.services import Services
 from web.editor import project_routes, run_routes, session_routes
 from web.editor.asking import Desk
+from web.people.parts import People
 
 #: Bodies larger than others: pictures, and many strokes.
 UPLOAD_PLACES = {
@@ -18,6 +20,10 @@ UPLOAD_PLACES = {
 
 
 def add_to(app: FastAPI, services: Services) -> None:
+    """After `web.people`, whose sign-in hands a guest's work over to the account."""
     app.state.editor = Desk(services, Runs(services), Limits())
+    people: People = app.state.people
+    people.carry_over.append(owners.adopt)
+    people.before_deletion.append(projects.forget_account)
     for routes in (session_routes, project_routes, run_routes):
         routes.add_to(app)

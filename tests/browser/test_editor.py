@@ -1,0 +1,272 @@
+"""Whole stories in the editor, with the real models and a real browser."""
+
+import shlex
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from playwright.sync_api import Page, expect
+
+from ml.pixels import Pixels
+from tests.browser.accessibility import assert_accessible, assert_fits
+from tests.browser.conftest import PHONE, NewPage
+from tests.browser.editing import WORK_MS, Editor
+from tests.browser.visitors import sign_in
+from tests.ml.photos import jpeg_bytes, open_bytes, photo
+from tests.server import Customer, RunningServer
+
+
+@pytest.fixture
+def customer(server: RunningServer) -> Customer:
+    return server.new_customer()
+
+
+@pytest.fixture
+def editor(page: Page, server: RunningServer, customer: Customer) -> Editor:
+    sign_in(page, server, customer)
+    return Editor(page, server)
+
+
+def file_pixels(path: Path) -> Pixels:
+    return open_bytes(path.read_bytes())
+
+
+def test_a_background_is_removed_colored_and_saved_for_one_credit(
+    editor: Editor, server: RunningServer, customer: Customer, tmp_path: Path
+) -> None:
+    editor.open("Morning cup.jpg", jpeg_bytes(photo("coffee")))
+    expect(editor.page.locator(".cost")).to_contain_text("1 credit, 15 left")
+    editor.apply("Remove background")
+    saved = editor.save(tmp_path)
+    assert saved.name == "Morning cup.png"
+    assert file_pixels(saved).shape == (400, 600, 4)
+    editor.press("Color")
+    editor.page.get_by_role("button", name="Background #1f3a5f").click()
+    expect(editor.page.get_by_text("Changing …")).to_be_visible()
+    expect(editor.page.get_by_text("Changes are free.")).to_be_visible(timeout=WORK_MS)
+    colored = file_pixels(editor.save(tmp_path, "PNG"))
+    assert colored[2, 2].tolist()[:3] == [0x1F, 0x3A, 0x5F]
+    assert editor.steps() == 2
+    assert server.balance(customer) == (14, 0)
+
+
+def test_an_object_is_clicked_and_vanishes(
+    editor: Editor, server: RunningServer, customer: Customer, tmp_path: Path
+) -> None:
+    scene = np.full((480, 640, 3), (90, 140, 90), np.uint8)
+    scene += np.random.default_rng(3).integers(0, 24, scene.shape, np.uint8)
+    rows, columns = np.ogrid[:480, :640]
+    scene[(rows - 240) ** 2 + (columns - 320) ** 2 < 70**2] = (200, 30, 30)
+    editor.open("ball.jpg", jpeg_bytes(scene))
+    editor.choose("magic-select")
+    editor.click(320, 240)
+    expect(editor.page.get_by_text("% sure")).to_be_visible(timeout=WORK_MS)
+    assert server.balance(customer) == (15, 0)
+    editor.apply("Remove object")
+    pixels = file_pixels(editor.save(tmp_path, "PNG")).astype(int)
+    assert (pixels[..., 0] - pixels[..., 1] > 60).mean() < 0.001
+    assert server.balance(customer) == (14, 0)
+
+
+def test_a_picture_is_expanded_to_16_by_9(editor: Editor, tmp_path: Path) -> None:
+    editor.open("cup.jpg", jpeg_bytes(photo("coffee")))
+    editor.choose("generative-expand")
+    editor.press("16:9")
+    expect(editor.page.locator(".sizes")).to_have_text("600 × 400 → 711 × 400")
+    editor.apply("Expand")
+    saved = editor.save(tmp_path)
+    assert saved.name == "cup.jpg"  # no transparency: the type it came in
+    assert file_pixels(saved).shape == (400, 711, 3)
+
+
+def test_crop_upscale_and_download_at_full_resolution(
+    editor: Editor, server: RunningServer, customer: Customer, tmp_path: Path
+) -> None:
+    large = np.kron(photo("coffee"), np.ones((6, 6, 1), np.uint8))  # 2400 x 3600: more than any preview
+    editor.open("large.jpg", jpeg_bytes(large))
+    editor.choose("crop")
+    editor.press("1:1")
+    editor.apply("Crop")
+    editor.page.get_by_label("Open another picture").click()
+    editor.open("small.jpg", jpeg_bytes(photo("coffee")[:200, :300]))
+    editor.choose("upscale")
+    expect(editor.page.locator(".sizes")).to_contain_text("600 × 400")
+    editor.apply("Upscale")
+    assert file_pixels(editor.save(tmp_path, "WebP")).shape == (400, 600, 3)
+    editor.page.get_by_label("Open another picture").click()
+    editor.page.get_by_role("button", name="large.jpg").click()
+    editor.shown()
+    expect(editor.page.locator(".filmstrip li")).to_have_count(2)
+    assert file_pixels(editor.save(tmp_path, "AVIF")).shape == (2400, 2400, 3)
+    assert server.balance(customer) == (13, 0)
+
+
+def test_cancel_gives_the_credit_back(editor: Editor, server: RunningServer, customer: Customer) -> None:
+    editor.open("cup.jpg", jpeg_bytes(photo("coffee")))
+    editor.choose("upscale")
+    editor.press("4×")
+    editor.press("Quality")
+    editor.press("Upscale")
+    expect(editor.page.get_by_text("Upscaling,")).to_be_visible(timeout=WORK_MS)
+    assert server.balance(customer) == (14, 1)
+    editor.press("Cancel")
+    expect(editor.page.get_by_text("Nothing was charged").last).to_be_visible(timeout=WORK_MS)
+    assert editor.steps() == 1
+    assert server.balance(customer) == (15, 0)
+
+
+def test_the_history_survives_reloading_and_branches(editor: Editor) -> None:
+    page = editor.page
+    editor.open("cup.jpg", jpeg_bytes(photo("coffee")))
+    editor.choose("crop")
+    editor.press("1:1")
+    editor.apply("Crop")
+    page.keyboard.press("Control+z")
+    expect(page.locator(".filmstrip li").nth(0).locator("[aria-current]")).to_be_visible()
+    page.keyboard.press("Control+Shift+z")
+    expect(page.locator(".filmstrip li").nth(1).locator("[aria-current]")).to_be_visible()
+    page.get_by_label("Start over").click()
+    editor.press("4:3")
+    editor.apply("Crop")
+    page.reload()
+    editor.shown()
+    expect(page.locator(".filmstrip li")).to_have_count(3)
+    expect(page.get_by_role("button", name="3. Crop, from step 1")).to_have_attribute("aria-current", "step")
+
+
+def test_drawn_strokes_and_the_shown_command_give_the_same_bytes(
+    editor: Editor, server: RunningServer, customer: Customer, tmp_path: Path
+) -> None:
+    page = editor.page
+    editor.open("cup.jpg", jpeg_bytes(photo("coffee")))
+    editor.choose("brush")
+    editor.drag((100, 100), (250, 180), (260, 300))
+    editor.drag((400, 90), (450, 120))
+    page.keyboard.press("Control+z")  # the second stroke
+    page.get_by_label("The same with the API").click()
+    page.get_by_role("button", name="Make a key").click()
+    expect(page.get_by_text("A new key is in the text above")).to_be_visible()
+    command = page.locator("dialog pre").inner_text()
+    page.keyboard.press("Escape")
+    editor.apply("Apply strokes")
+    saved = editor.save(tmp_path, "PNG")
+    subprocess.run(["/bin/sh", "-c", f"cd {shlex.quote(str(tmp_path))} && {command} --silent"], check=True)
+    assert (tmp_path / "result.png").read_bytes() == saved.read_bytes()
+    alpha = file_pixels(saved)[..., 3]
+    assert alpha[140, 175] == 0
+    assert alpha[105, 425] == 255
+    assert server.balance(customer) == (13, 0)
+
+
+def test_two_people_at_once_never_see_each_others_pictures(new_page: NewPage, server: RunningServer) -> None:
+    editors = []
+    for level in (60, 190):
+        page = new_page(expect_errors=True)
+        sign_in(page, server, server.new_customer())
+        editor = Editor(page, server)
+        editor.open(f"{level}.jpg", jpeg_bytes(np.full((120, 160, 3), level, np.uint8)))
+        editors.append(editor)
+    for editor in editors:
+        editor.choose("crop")
+        editor.press("1:1")
+        editor.press("Crop")
+    for editor, level in zip(editors, (60, 190), strict=True):
+        expect(editor.page.locator(".filmstrip li")).to_have_count(2, timeout=WORK_MS)
+        for image in editor.page.locator(".filmstrip img").all():
+            source = editor.page.evaluate("image => image.src", image.element_handle())
+            content = editor.page.request.get(source).body()
+            assert abs(int(open_bytes(content).mean()) - level) < 4
+    first, second = editors
+    second.page.goto(first.page.url)
+    second.page.reload()
+    expect(second.page.get_by_role("heading", name="Open a picture")).to_be_visible()
+    expect(second.page.locator(".workplace")).to_be_hidden()
+
+
+def test_a_guest_tries_a_sample_and_keeps_an_own_picture_by_signing_up(
+    page: Page, server: RunningServer
+) -> None:
+    guest = Editor(page, server)
+    guest.open_sample("Chelsea the cat")
+    guest.apply("Remove background")
+    page.get_by_label("Open another picture").click()
+    guest.open("mine.jpg", jpeg_bytes(photo("coffee")))
+    page.locator(".panel").get_by_role("link", name="Sign up").click()
+    page.locator("input[name=email]").fill("guest@example.com")
+    page.locator("input[type=password]").fill("correct horse battery staple")
+    page.keyboard.press("Enter")
+    page.locator("a[href*='/verify?token']").click()
+    page.locator("main form button").click()
+    expect(page.locator(".cost")).to_contain_text("15 left", timeout=20_000)
+    guest.apply("Remove background")
+    expect(page.locator(".account")).to_contain_text("14")
+    page.get_by_label("Open another picture").click()
+    expect(page.locator(".recent .sample")).to_have_count(2)
+
+
+def test_without_credits_the_plans_are_shown(new_page: NewPage, server: RunningServer) -> None:
+    page = new_page()
+    sign_in(page, server, server.new_customer(credits=0))
+    editor = Editor(page, server)
+    editor.open_sample("A cup of espresso")
+    editor.press("Remove background")
+    problem = page.get_by_role("alert")
+    expect(problem).to_contain_text("INSUFFICIENT_CREDITS", timeout=WORK_MS)
+    expect(problem.get_by_role("link", name="See the plans")).to_have_attribute("href", "/plans")
+
+
+def test_what_cannot_be_opened_is_told_in_words(new_page: NewPage, server: RunningServer) -> None:
+    page = new_page(expect_errors=True)
+    sign_in(page, server, server.new_customer())
+    editor = Editor(page, server)
+    file = {"name": "a.jpg", "mimeType": "image/jpeg", "buffer": jpeg_bytes(photo("coffee"))[:4000]}
+    page.get_by_label("Picture", exact=True).set_input_files(file)  # type: ignore[arg-type]
+    expect(page.get_by_role("alert")).to_contain_text("damaged")
+    expect(editor.page.get_by_role("heading", name="Open a picture")).to_be_visible()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_tool_is_accessible_and_fits_a_phone(
+    new_page: NewPage, server: RunningServer, scheme: str
+) -> None:
+    page = new_page(viewport=PHONE, color_scheme=scheme, has_touch=True)
+    editor = Editor(page, server)
+    assert_accessible(page)
+    assert_fits(page)
+    editor.open_sample("A cup of espresso")
+    for button in page.locator(".rail button").all():
+        button.click()
+        assert_accessible(page)
+        assert_fits(page)
+
+
+def test_keys_choose_size_and_show_the_original(editor: Editor) -> None:
+    page = editor.page
+    editor.open("cup.jpg", jpeg_bytes(photo("coffee")))
+    page.keyboard.press("7")
+    size = page.locator(".slider output").first
+    before = size.inner_text()
+    page.keyboard.press("]")
+    expect(size).not_to_have_text(before)
+    page.keyboard.press("[")
+    page.keyboard.press("Shift+?")
+    expect(page.get_by_role("dialog", name="Keys")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+
+
+def test_an_open_editor_that_nobody_touches_rests(editor: Editor) -> None:
+    editor.open("cup.jpg", jpeg_bytes(photo("coffee")))
+    editor.page.wait_for_timeout(1500)  # what opening set off comes to its end
+    session = editor.page.context.new_cdp_session(editor.page)
+    session.send("Performance.enable")
+
+    def busy_and_now() -> tuple[float, float]:
+        metrics = {one["name"]: one["value"] for one in session.send("Performance.getMetrics")["metrics"]}
+        return metrics["TaskDuration"], metrics["Timestamp"]
+
+    busy, now = busy_and_now()
+    editor.page.wait_for_timeout(4000)
+    later_busy, later = busy_and_now()
+    assert (later_busy - busy) / (later - now) < 0.05  # of one core

@@ -1,0 +1,131 @@
+// Building the page's elements.
+
+/** An element: el("button", {class: "quiet", onclick: …, "aria-label": "…"}, "text", child, …). */
+export function el(tag, attributes = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value === null || value === undefined || value === false) continue;
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else if (name in PROPERTIES) element[PROPERTIES[name]] = value;
+    else element.setAttribute(name, value === true ? "" : value);
+  }
+  element.append(
+    ...children.flat().filter((child) => child !== null && child !== undefined && child !== false),
+  );
+  return element;
+}
+
+const PROPERTIES = { value: "value", checked: "checked", disabled: "disabled", hidden: "hidden" };
+
+let names = 0;
+/** A name that no other element of the page has. */
+export function newId(prefix) {
+  names += 1;
+  return `${prefix}-${names}`;
+}
+
+/** A button with an icon; its name is told and shown when pointed at. */
+export function iconButton(name, icon, onclick, { shortcut = "", ...more } = {}) {
+  const title = shortcut ? `${name} (${shortcut})` : name;
+  return el(
+    "button",
+    { type: "button", class: "icon", "aria-label": name, title, onclick, ...more },
+    drawn(icon),
+  );
+}
+
+/** A row of buttons of which one is chosen: {value: label}; `choose` hears the value. */
+export function segments(label, options, chosen, choose) {
+  const buttons = Object.entries(options).map(([value, text]) =>
+    el(
+      "button",
+      {
+        type: "button",
+        "aria-pressed": `${value === chosen}`,
+        onclick: () => {
+          for (const button of buttons)
+            button.setAttribute("aria-pressed", `${button.dataset.value === value}`);
+          choose(value);
+        },
+        "data-value": value,
+      },
+      text,
+    ),
+  );
+  return el("div", { class: "segments", role: "group", "aria-label": label }, buttons);
+}
+
+/** A slider with its number: `change` hears every value. */
+export function slider({ label, least, most, step = 1, value, unit = "", change, help = "" }) {
+  const id = newId("slider");
+  const shown = el("output", { for: id }, `${value}${unit}`);
+  const input = el("input", {
+    id,
+    type: "range",
+    min: least,
+    max: most,
+    step,
+    value,
+    oninput: () => {
+      shown.textContent = `${input.value}${unit}`;
+      change(Number(input.value));
+    },
+  });
+  const row = el(
+    "div",
+    { class: "field slider" },
+    el("label", { for: id, title: help || null }, label),
+    shown,
+    input,
+  );
+  row.set = (next) => {
+    input.value = next;
+    shown.textContent = `${input.value}${unit}`;
+  };
+  return row;
+}
+
+const ICONS = {
+  "bg-removal":
+    "M12 3a4 4 0 1 1 0 8 4 4 0 0 1 0-8zM4 21c.6-4.400 3.800-7 8-7s7.400 2.600 8 7M3 7V4a1 1 0 0 1 1-1h3M21 7V4a1 1 0 0 0-1-1h-3",
+  upscale: "M4 20V13h7v7zM13 4h7v7M20 4l-8 8M4 9V5a1 1 0 0 1 1-1h4M20 15v4a1 1 0 0 1-1 1h-4",
+  "generative-fill":
+    "M12 3l1.800 5.200L19 10l-5.200 1.800L12 17l-1.800-5.200L5 10l5.200-1.800zM19 16l.8 2.200L22 19l-2.200.8L19 22l-.8-2.200L16 19l2.200-.8z",
+  "generative-expand": "M9 9h6v6H9zM3 8V3h5M16 3h5v5M21 16v5h-5M8 21H3v-5",
+  "magic-select": "M4 4l7 17 2.500-7.500L21 11zM4 9V6M9 4H6",
+  crop: "M6 2v16h16M2 6h16v16",
+  brush: "M14 4l6 6-8.500 8.500a3 3 0 0 1-2 .9L5 20l.6-4.500a3 3 0 0 1 .9-2zM12 6l6 6",
+  open: "M12 16V4M7 9l5-5 5 5M4 16v3a1 1 0 0 0 1 1h14a1 1 0 0 0 1-1v-3",
+  undo: "M9 14L4 9l5-5M4 9h10a6 6 0 0 1 0 12h-3",
+  redo: "M15 14l5-5-5-5M20 9H10a6 6 0 0 0 0 12h3",
+  restart: "M4 4v6h6M4.500 14a8 8 0 1 0 1.500-7.500L4 10",
+  compare: "M12 3v18M5 5h5v14H5zM14 5h5v14h-5",
+  fit: "M4 9V4h5M15 4h5v5M20 15v5h-5M9 20H4v-5",
+  zoomIn: "M11 4a7 7 0 1 1 0 14 7 7 0 0 1 0-14zM16 16l5 5M11 8v6M8 11h6",
+  zoomOut: "M11 4a7 7 0 1 1 0 14 7 7 0 0 1 0-14zM16 16l5 5M8 11h6",
+  download: "M12 4v12M7 11l5 5 5-5M4 20h16",
+  code: "M8 7l-5 5 5 5M16 7l5 5-5 5",
+  help: "M12 3a9 9 0 1 1 0 18 9 9 0 0 1 0-18zM9.500 9.500a2.500 2.500 0 1 1 3.600 2.200c-.8.5-1.100.9-1.100 1.800M12 17v.1",
+  close: "M6 6l12 12M18 6L6 18",
+  camera: "M4 8h3l2-3h6l2 3h3v11H4zM12 10a3.500 3.500 0 1 1 0 7 3.500 3.500 0 0 1 0-7z",
+  paste: "M9 4h6v3H9zM9 5H6v15h12V5h-3",
+  chevron: "M6 9l6 6 6-6",
+  turnLeft: "M4 4v5h5M5 9a8 8 0 1 1-1 6",
+  turnRight: "M20 4v5h-5M19 9a8 8 0 1 0 1 6",
+  flipH: "M12 3v18M9 7L3 17h6zM15 7l6 10h-6z",
+  flipV: "M3 12h18M7 9L17 3v6zM7 15l10 6v-6z",
+  plus: "M12 5v14M5 12h14",
+  minus: "M5 12h14",
+};
+
+/** An icon, drawn with the colour of its text. */
+export function drawn(name) {
+  const space = "http://www.w3.org/2000/svg";
+  const picture = document.createElementNS(space, "svg");
+  picture.setAttribute("viewBox", "0 0 24 24");
+  picture.setAttribute("aria-hidden", "true");
+  const line = document.createElementNS(space, "path");
+  line.setAttribute("d", ICONS[name] ?? "");
+  picture.append(line);
+  return picture;
+}

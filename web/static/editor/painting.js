@@ -1,0 +1,94 @@
+// Strokes drawn on a canvas as the server will paint them, near enough for the eye.
+
+/** Paints strokes in one colour; `view` brings picture coordinates to the canvas. */
+export function paintStrokes(context, strokes, view, color) {
+  for (const stroke of strokes) {
+    const size = stroke.size * view.scale;
+    const soft = (1 - stroke.hardness) * size;
+    context.save();
+    context.globalAlpha *= stroke.opacity;
+    if (soft > 1) context.filter = `blur(${soft / 6}px)`;
+    context.strokeStyle = color;
+    context.fillStyle = color;
+    context.lineWidth = Math.max(1, size - soft / 2);
+    context.lineCap = "round";
+    context.lineJoin = "round";
+    context.beginPath();
+    const [first, ...others] = stroke.points;
+    const x = first[0] * view.scale + view.x;
+    const y = first[1] * view.scale + view.y;
+    if (!others.length) {
+      context.arc(x, y, context.lineWidth / 2, 0, 2 * Math.PI);
+      context.fill();
+    } else {
+      context.moveTo(x, y);
+      for (const [px, py] of others) context.lineTo(px * view.scale + view.x, py * view.scale + view.y);
+      context.stroke();
+    }
+    context.restore();
+  }
+}
+
+/** A circle as large as the brush, light and dark so that it is seen on anything. */
+export function paintBrush(context, point, diameter) {
+  context.save();
+  for (const [color, width] of [
+    ["rgb(0 0 0 / 60%)", 3],
+    ["white", 1.25],
+  ]) {
+    context.strokeStyle = color;
+    context.lineWidth = width;
+    context.beginPath();
+    context.arc(point.x, point.y, Math.max(1, diameter / 2), 0, 2 * Math.PI);
+    context.stroke();
+  }
+  context.restore();
+}
+
+/** A frame with handles; `box` in screen pixels. */
+export function paintFrame(context, box, { thirds = false } = {}) {
+  context.save();
+  context.strokeStyle = "rgb(0 0 0 / 55%)";
+  context.lineWidth = 3;
+  context.strokeRect(box.x, box.y, box.width, box.height);
+  context.strokeStyle = "white";
+  context.lineWidth = 1.5;
+  context.strokeRect(box.x, box.y, box.width, box.height);
+  if (thirds) {
+    context.globalAlpha = 0.5;
+    context.lineWidth = 1;
+    context.beginPath();
+    for (const share of [1 / 3, 2 / 3]) {
+      context.moveTo(box.x + box.width * share, box.y);
+      context.lineTo(box.x + box.width * share, box.y + box.height);
+      context.moveTo(box.x, box.y + box.height * share);
+      context.lineTo(box.x + box.width, box.y + box.height * share);
+    }
+    context.stroke();
+    context.globalAlpha = 1;
+  }
+  for (const across of [0, 0.5, 1]) {
+    for (const down of [0, 0.5, 1]) {
+      if (across === 0.5 && down === 0.5) continue;
+      context.beginPath();
+      context.arc(box.x + box.width * across, box.y + box.height * down, 6, 0, 2 * Math.PI);
+      context.fillStyle = "white";
+      context.fill();
+      context.strokeStyle = "rgb(0 0 0 / 55%)";
+      context.lineWidth = 1.5;
+      context.stroke();
+    }
+  }
+  context.restore();
+}
+
+/** Darkens a picture but for a box in it. */
+export function paintOutside(context, picture, box) {
+  context.save();
+  context.fillStyle = "rgb(0 0 0 / 55%)";
+  context.beginPath();
+  context.rect(picture.x, picture.y, picture.width, picture.height);
+  context.rect(box.x, box.y, box.width, box.height);
+  context.fill("evenodd");
+  context.restore();
+}
