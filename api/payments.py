@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -63,7 +64,11 @@ def is_on(services: Services) -> bool:
 
 async def plan_offers(services: Services) -> list[PlanOffer]:
     """Every plan, with its present price where Stripe has one."""
-    prices = await services.stripe.prices(services.clock()) if services.stripe is not None else {}
+    return offers(await services.stripe.prices(services.clock()) if services.stripe is not None else {})
+
+
+def offers(prices: Mapping[PlanName, PriceFacts]) -> list[PlanOffer]:
+    """Every plan, with its price where `prices` has one."""
     return [
         PlanOffer(
             name=plan.name,
