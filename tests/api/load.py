@@ -15,6 +15,7 @@ from api import admission
 from api.admission import Admitted, Outcome, Refused
 from api.database import Database
 from api.models import Image
+from billing import identifiers
 from billing.models import Account
 from billing.periods import period_containing
 from billing.plans import PlanName
