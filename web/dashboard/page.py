@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     pass
 
 _PERIODS = [("7 days", 7), ("30 days", 30), ("90 days", 90)]
+_LEAST_AXIS_CREDITS = 5
 #: Of the plot's groups; keys, which may be many, take the library's own.
 _COLORS = {
     tool.title: color
@@ -94,7 +95,10 @@ def _usage(gr: Any, services: Services, page: Any) -> None:
         found = await services.database.read(
             lambda session: reading.bars(session, owner.account_id, shown_days, grouped, services.clock())
         )
-        return pandas.DataFrame([vars(bar) for bar in found])
+        # The axis always has whole credits on it, also on a day without any.
+        frame = pandas.DataFrame([vars(bar) for bar in found])
+        most = int(frame.groupby("day")["credits"].sum().max())
+        return gr.BarPlot(value=frame, y_lim=[0, max(_LEAST_AXIS_CREDITS, most)])
 
     for event in (page.load, days.change, group_by.change):
         event(draw, [days, group_by], plot, api_visibility="private", show_progress="hidden")
