@@ -130,6 +130,7 @@ export class Editor {
     if (!made || made.id !== step.id || made.tool !== "bg-removal") this.compare(false);
     this.tool?.onStep(made);
     this.#loadMask();
+    this.stage.element.classList.add("loading");
     try {
       const image = await pictures.load(step.previewUrl);
       if (this.model.step?.previewUrl !== step.previewUrl) return;
@@ -141,6 +142,7 @@ export class Editor {
     } catch {
       this.model.tell("notice", "This step's picture cannot be shown.");
     }
+    this.stage.element.classList.remove("loading");
     this.topbar.refresh();
   }
 

@@ -2,7 +2,7 @@
 
 import { el, newId, segments } from "../elements.js";
 import * as history from "../history.js";
-import { paintStrokes } from "../painting.js";
+import { layerOf, paintStrokes } from "../painting.js";
 import * as pictures from "../pictures.js";
 import * as strokes from "../strokes.js";
 import { Drawing } from "./drawing.js";
@@ -201,13 +201,4 @@ export class Brush extends Tool {
     this.editor.panel.refresh();
     this.stage.invalidate();
   }
-}
-
-/** A canvas as large as the stage, in the same coordinates. */
-function layerOf(stage) {
-  const ratio = window.devicePixelRatio;
-  const canvas = new OffscreenCanvas(stage.picture.width, stage.picture.height);
-  const context = canvas.getContext("2d");
-  context.setTransform(ratio, 0, 0, ratio, 0, 0);
-  return { canvas, context };
 }

@@ -2,7 +2,7 @@
 
 import { el, newId, segments } from "../elements.js";
 import * as history from "../history.js";
-import { paintStrokes } from "../painting.js";
+import { layerOf, paintStrokes } from "../painting.js";
 import * as strokes from "../strokes.js";
 import { Drawing } from "./drawing.js";
 import { Selecting } from "./selecting.js";
@@ -120,12 +120,10 @@ export class GenerativeFill extends Tool {
     if (this.way === "mask") this.editor.drawMask(context);
     if (this.way !== "brush") return;
     const color = getComputedStyle(stage.element).getPropertyValue("--selection");
-    const canvas = new OffscreenCanvas(stage.overlay.width, stage.overlay.height);
-    const layer = canvas.getContext("2d");
-    layer.scale(window.devicePixelRatio, window.devicePixelRatio);
-    paintStrokes(layer, this.drawing.all, stage.view, color);
+    const layer = layerOf(stage);
+    paintStrokes(layer.context, this.drawing.all, stage.view, color);
     context.globalAlpha = 0.5;
-    context.drawImage(canvas, 0, 0, stage.viewport.width, stage.viewport.height);
+    context.drawImage(layer.canvas, 0, 0, stage.viewport.width, stage.viewport.height);
     context.globalAlpha = 1;
     this.drawing.drawBrush(context, stage);
   }

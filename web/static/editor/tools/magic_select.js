@@ -34,7 +34,8 @@ export class MagicSelect extends Tool {
   }
 
   actions() {
-    const problem = this.selecting.isUsable ? "" : "Select something first.";
+    const missing = this.selecting.isAsking ? "Looking …" : "Select something first.";
+    const problem = this.selecting.isUsable ? "" : missing;
     const selected = () => this.params();
     return [
       { label: "Cut out", problem, request: () => this.#asked("cutout", "Cut out") },
