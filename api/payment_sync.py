@@ -52,7 +52,7 @@ async def run_forever(services: Services, stripe: StripeAccess) -> None:
     while True:
         try:
             await handle_due(services, stripe)
-            await services.database.run(lambda s: subscriptions.end_lapsed_graces(s, services.clock()))
+            await end_lapsed_graces(services)
             if await periodic.take_turn(
                 services.database, "stripe-reconciliation", RECONCILE_EVERY, services.clock()
             ):
@@ -65,6 +65,13 @@ async def run_forever(services: Services, stripe: StripeAccess) -> None:
         stripe.bell.clear()
         with suppress(TimeoutError):
             await asyncio.wait_for(stripe.bell.wait(), LOOK_EVERY_SECONDS)
+
+
+async def end_lapsed_graces(services: Services) -> None:
+    """Plans whose payment failed a week ago end on time, whether Stripe can be asked or not."""
+    now = services.clock()
+    for account_id in await services.database.read(lambda s: subscriptions.lapsed_graces(s, now)):
+        await services.database.run(lambda s, one=account_id: subscriptions.end_grace(s, one, now))  # type: ignore[misc]
 
 
 async def handle_due(services: Services, stripe: StripeAccess) -> int:

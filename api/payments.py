@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -9,11 +10,12 @@ from typing import Literal
 
 from sqlmodel import Session, col, select
 
+from api import payment_sync
 from api.errors import InvalidParameter, NotFound
 from api.services import Services
 from api.stripe_access import StripeAccess
 from billing import accounts, subscriptions
-from billing.errors import AddressUnverified, UnknownAccount
+from billing.errors import AddressUnverified, StripeUnavailable, UnknownAccount
 from billing.models import Account
 from billing.plans import PLANS, PlanName
 from billing.postings import insert_unless_taken
@@ -62,7 +64,11 @@ def is_on(services: Services) -> bool:
 
 async def plan_offers(services: Services) -> list[PlanOffer]:
     """Every plan, with its present price where Stripe has one."""
-    prices = await services.stripe.prices(services.clock()) if services.stripe is not None else {}
+    return offers(await services.stripe.prices(services.clock()) if services.stripe is not None else {})
+
+
+def offers(prices: Mapping[PlanName, PriceFacts]) -> list[PlanOffer]:
+    """Every plan, with its price where `prices` has one."""
     return [
         PlanOffer(
             name=plan.name,
@@ -136,6 +142,7 @@ async def checkout_url(services: Services, account_id: str, plan: PlanName, base
     price = (await stripe.prices(services.clock())).get(plan)
     if price is None:
         raise InvalidParameter("plan", f"The {PLANS[plan].title} plan cannot be bought here.")
+    await _catch_up(services, stripe, account_id)
     account, running, had_any = await services.database.run(
         lambda session: (
             accounts.lock(session, account_id),
@@ -188,6 +195,17 @@ async def portal_url(services: Services, account_id: str, base_url: str) -> str:
         return_url=f"{base_url}/plans/return",
         configuration_id=await stripe.portal_configuration(services.clock()),
     )
+
+
+async def _catch_up(services: Services, stripe: StripeAccess, account_id: str) -> None:
+    """Whoever has just paid and comes again before the webhook did shall not pay twice."""
+    customer_id = await services.database.read(lambda session: customer_id_of(session, account_id))
+    if customer_id is None:
+        return
+    try:
+        await payment_sync.sync_customer(services, stripe, customer_id)
+    except payment_sync.CustomerBusy as error:
+        raise StripeUnavailable("Stripe just tells us of this customer; try again in a moment") from error
 
 
 async def _customer(services: Services, stripe: StripeAccess, account: Account) -> str:

@@ -16,6 +16,10 @@ async def take_turn(database: Database, name: str, every: timedelta, now: dateti
     more than `every` away counts as passed.
     """
 
+    def is_due(session: Session) -> bool:
+        known = session.get(PeriodicWork, name)
+        return known is None or not now < known.due_at <= now + every
+
     def take(session: Session) -> bool:
         first = PeriodicWork(id=name, due_at=now + every)
         if insert_unless_taken(session, first, unique_column="id") is not None:
@@ -32,4 +36,5 @@ async def take_turn(database: Database, name: str, every: timedelta, now: dateti
         ).one_or_none()
         return taken is not None
 
-    return await database.run(take)
+    # Asked every few seconds by every process, so writing waits until there is reason to.
+    return await database.read(is_due) and await database.run(take)

@@ -13,6 +13,7 @@ from typing import Any
 from sqlmodel import Session, col, delete, select, update
 
 from billing.errors import BadSignature
+from billing.identifiers import new_id
 from billing.postings import insert_unless_taken
 from billing.subscription_models import StripeEvent
 
@@ -98,6 +99,22 @@ def store(session: Session, event: ReceivedEvent, now: datetime) -> bool:
     return insert_unless_taken(session, row, unique_column="id") is not None
 
 
+def ask_for_a_look(session: Session, customer_id: str, reason: str, now: datetime) -> None:
+    """An event of our own: something happened here that the customer's subscription must follow."""
+    session.add(
+        StripeEvent(
+            id=new_id("own"),
+            type=reason,
+            customer_id=customer_id,
+            object_id=customer_id,
+            created_at=now,
+            received_at=now,
+            next_try_at=now,
+        )
+    )
+    session.flush()
+
+
 def due(session: Session, now: datetime, limit: int) -> list[StripeEvent]:
     """Events that wait, the longest waiting first."""
     return list(
@@ -140,6 +157,7 @@ def put_off(session: Session, event_id: str, error: str, now: datetime) -> None:
     event = session.get_one(StripeEvent, event_id)
     wait = min(_LONGEST_WAIT, _FIRST_RETRY * 2 ** min(event.attempts, 12))
     event.attempts += 1
+    event.handled_at = None
     event.error = error[:_ERROR_LENGTH]
     event.next_try_at = now + wait
     session.flush()

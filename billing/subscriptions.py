@@ -68,19 +68,22 @@ def grace_end(subscription: SubscriptionFacts) -> datetime | None:
     return (subscription.unpaid_since or subscription.period_starts_at) + GRACE
 
 
-def end_lapsed_graces(session: Session, now: datetime) -> list[str]:
-    """Accounts whose grace is over fall back to free, without asking Stripe; their ids."""
-    lapsed = session.exec(
+def lapsed_graces(session: Session, now: datetime) -> list[str]:
+    """Ids of the accounts that still have a plan although their grace is over."""
+    statement = (
         select(Account.id)
         .join(Subscription, col(Subscription.id) == col(Account.subscription_id))
         .where(col(Subscription.grace_ends_at) <= now)
         .order_by(Account.id)
-    ).all()
-    for account_id in lapsed:
-        account = accounts.lock_even_closed(session, account_id)
-        if account.subscription_id is not None:
-            _leave(session, account)
-    return list(lapsed)
+    )
+    return list(session.exec(statement).all())
+
+
+def end_grace(session: Session, account_id: str, now: datetime) -> None:
+    """Back to free, without asking Stripe, if the grace is over and nothing was paid meanwhile."""
+    account = accounts.lock_even_closed(session, account_id)
+    if account_id in lapsed_graces(session, now):
+        _leave(session, account)
 
 
 def live_subscription(session: Session, account_id: str) -> Subscription | None:

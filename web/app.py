@@ -10,6 +10,7 @@ from web import gradio_app, visitor
 from web.editor import routes as editor
 from web.opening import open_services
 from web.people import routes as people
+from web.plans import routes as plans
 from web.site import routes as site
 
 
@@ -26,6 +27,7 @@ def create_app(settings: Settings) -> FastAPI:
     people.add_to(app, settings)
     # What a guest made in the editor is the account's as soon as the guest has one.
     app.state.people.carry_over.append(owners.adopt)
+    plans.add_to(app)
     editor.add_to(app, services)
     site.add_to(app)
     gradio_app.mount(app)

@@ -35,7 +35,9 @@ _LARGEST_UPLOAD_BYTES = 1024  # none passes the guard; this holds where Gradio i
 
 def mount(app: FastAPI) -> None:
     """Adds both pages to `app`."""
-    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when it is imported: nothing is reported
+    os.environ.setdefault(
+        "GRADIO_ANALYTICS_ENABLED", "False"
+    )  # read when it is imported: nothing is reported
     # Imported here: it takes seconds, and only a server needs it.
     import gradio as gr
 

@@ -69,7 +69,7 @@ class Identity(SQLModel, table=True):
 
     id: str = Field(primary_key=True)  # idt_…
     account_id: str = Field(foreign_key="account.id", index=True)
-    issuer: str  # google, github, or the address of another OpenID provider
+    issuer: str  # the provider's address, such as https://accounts.google.com
     subject: str  # the provider's own, unchanging name of the person
     email: str  # as the provider told it last; only shown
     created_at: datetime = Field(sa_type=UtcDateTime)

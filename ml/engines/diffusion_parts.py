@@ -24,7 +24,7 @@ _GUIDANCE = {f"StableDiffusion{kind}Pipeline": 7.5 for kind in ("", "Inpaint", "
 _FEW_STEP_SCHEDULERS = ("LCMScheduler", "TCDScheduler")
 # torch and the libraries around it, and what computing at 512 x 512 takes besides the weights.
 _LIBRARY_BYTES = 500_000_000
-_WORK_BYTES_AT_512 = 700_000_000
+_WORK_BYTES_AT_512 = 1_000_000_000
 _HEADER_BYTES_MAX = 50_000_000
 
 

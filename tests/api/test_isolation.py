@@ -162,6 +162,10 @@ PEOPLE_CHANGES = (
     "/settings/delete",
 )
 
+#: Those of plans; tests/web/plans keeps two visitors apart.
+PLAN_READS = ("/plans", "/plans/success", "/plans/cancelled", "/plans/return")
+PLAN_CHANGES = ("/plans/portal", "/plans/{plan}/checkout")
+
 TRIALS: dict[tuple[str, str], Callable[[House, str, str], None]] = {
     **{("POST", f"/api/tools/{name}"): tool_with_a_strangers_picture for name in TOOLS},
     ("POST", "/api/tools/{tool}"): unknown_tool,
@@ -181,6 +185,7 @@ TRIALS: dict[tuple[str, str], Callable[[House, str, str], None]] = {
             *PUBLIC_PAGES,
             *EDITOR_READS,
             *PEOPLE_READS,
+            *PLAN_READS,
             "/api/tools",
             "/healthz",
             "/readyz",
@@ -189,7 +194,7 @@ TRIALS: dict[tuple[str, str], Callable[[House, str, str], None]] = {
         )
     },
     **dict.fromkeys(EDITOR_CHANGES, tells_nothing_of_accounts),
-    **{("POST", path): tells_nothing_of_accounts for path in PEOPLE_CHANGES},
+    **{("POST", path): tells_nothing_of_accounts for path in (*PEOPLE_CHANGES, *PLAN_CHANGES)},
 }
 
 

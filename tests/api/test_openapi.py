@@ -91,7 +91,12 @@ def test_only_what_needs_a_key_says_so(page: dict[str, Any]) -> None:
         if described.get("security")
     }
     expected = {("post", f"/api/tools/{tool}") for tool in TOOLS}
-    expected |= {("post", "/api/images"), ("delete", "/api/images/{image_id}"), ("get", "/api/account")}
+    expected |= {
+        ("post", "/api/images"),
+        ("delete", "/api/images/{image_id}"),
+        ("get", "/api/account"),
+        ("get", "/api/usage"),
+    }
     assert secured == expected
     assert set(page["components"]["securitySchemes"]) == {"ApiKeyBearer", "ApiKeyHeader"}
 

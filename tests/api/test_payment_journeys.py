@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from api import payment_sync
 from billing import accounts
 from billing.plans import PlanName
 from tests.api.shop import DAY, Owner, Shop, open_shop
@@ -260,6 +261,27 @@ def test_two_checkouts_at_once_make_one_subscription(shop: Shop, ada: Owner) -> 
     shop.settle()
     assert shop.plan_and_credits(ada) == ("business", 5_015)
     assert "/portal/" in shop.checkout(ada, STANDARD)
+
+
+def test_one_who_comes_again_before_the_webhook_is_not_sold_a_second_subscription(
+    shop: Shop, ada: Owner
+) -> None:
+    shop.buy(ada, STANDARD)
+    assert "/portal/" in shop.checkout(ada, STANDARD)
+    assert shop.plan_and_credits(ada) == ("standard", 515)
+
+
+def test_a_grace_ends_on_time_while_stripe_is_away(shop: Shop, ada: Owner) -> None:
+    shop.buy(ada, STANDARD)
+    shop.settle()
+    shop.portal(ada, "declined-card")
+    shop.pass_days(28.1)
+    shop.settle()
+    shop.world.is_down = True
+    shop.world.now += 8 * DAY
+    shop.api.call(payment_sync.end_lapsed_graces, shop.api.services)
+    assert shop.plan_and_credits(ada) == ("free", 15)
+    shop.world.is_down = False
 
 
 def test_the_subscription_of_a_closed_account_is_cancelled(shop: Shop, ada: Owner) -> None:

@@ -278,6 +278,17 @@ def test_with_every_event_lost_reconciliation_alone_restores_plan_and_credits(
         shop.check()
 
 
+def test_a_life_ends_in_the_same_books_on_either_database(
+    tmp_path: Path, database_url: str, undisturbed: Json
+) -> None:
+    switches = Switches(duplicated=0.5, is_shuffled=True, seed=5)
+    with open_shop(tmp_path, switches, database_url=database_url) as shop:
+        ada = shop.owner()
+        lead_a_life(shop, ada, shop.settle)
+        assert ends_with(shop, ada) == undisturbed
+        shop.check()
+
+
 def test_a_customer_whom_a_restored_database_does_not_know_is_found_again(tmp_path: Path) -> None:
     with open_shop(tmp_path) as shop:
         ada = shop.owner()

@@ -1,8 +1,6 @@
 """The dashboard's head: who is signed in, credits, the plan; as HTML from templates, escaped by default."""
 
-from collections.abc import Sequence
-from typing import Any
-
+from web.dashboard.plan_card import PlanCard
 from web.dashboard.reading import Standing
 from web.dashboard.visiting import Owner, shown_time
 from web.site import pages
@@ -13,13 +11,12 @@ def head(owner: Owner | None) -> str:
     return pages.fragment("dashboard/head.html", owner=owner)
 
 
-def cards(owner: Owner, standing: Standing, plan: dict[str, Any], offers: Sequence[Any]) -> str:
-    """Credits and plan. `plan` and `offers` are the words of `web.dashboard.plan_card`."""
+def cards(owner: Owner, standing: Standing, plan: PlanCard) -> str:
+    """Credits and plan."""
     return pages.fragment(
         "dashboard/cards.html",
         owner=owner,
         standing=standing,
         renews_at=shown_time(standing.renews_at),
         plan=plan,
-        offers=offers,
     )

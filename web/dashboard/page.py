@@ -56,8 +56,8 @@ def build(services: Services, page: Any) -> None:
                 reading.statement_rows(session, owner.account_id),
             )
         )
-        words, offers = await plan_card.words(services, owner.account_id)
-        return overview.head(owner), overview.cards(owner, standing, words, offers), *rows
+        plan = await plan_card.read(services, owner.account_id)
+        return overview.head(owner), overview.cards(owner, standing, plan), *rows
 
     filled = [head, cards, calls, entries]
     page.load(fill, None, filled, api_visibility="private", show_progress="hidden")

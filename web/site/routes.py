@@ -4,9 +4,9 @@ from fastapi import FastAPI, Request
 from starlette.responses import RedirectResponse, Response
 
 from api.http.routes.reading import add_get
-from billing.plans import PLANS
 from ml.catalogue import TOOLS
 from web import examples, visitor
+from web.plans import offers
 from web.site import errors, pages, reference, static_files
 
 SHOWCASE = (
@@ -36,8 +36,7 @@ async def front_page(request: Request) -> Response:
         request,
         "landing.html",
         examples=examples.of(address_of(request)),
-        prices={},
-        plans=list(PLANS.values()),
+        plans=await offers.shown(request.app.state.services),
         showcase=[(TOOLS[name], words) for name, words in SHOWCASE],
     )
 

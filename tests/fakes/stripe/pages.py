@@ -206,7 +206,8 @@ def _amount(units: int, currency: str) -> str:
 def _page(title: str, body: str, status: int = 200) -> Response:
     return HTMLResponse(
         f"""<!doctype html><html lang="en"><title>{title} (simulation)</title>
-        <meta name="viewport" content="width=device-width"><style>{_STYLE}</style>
+        <meta name="viewport" content="width=device-width"><link rel="icon" href="data:,">
+        <style>{_STYLE}</style>
         <header>Simulation of Stripe: no real card, no real money</header><main>{body}</main></html>""",
         status,
     )

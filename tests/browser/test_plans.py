@@ -1,0 +1,142 @@
+"""An upgrade in a real browser: our pages, the simulator's pay page, the webhook, the new plan, and out."""
+
+import re
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
+import pytest
+from playwright.sync_api import Page, expect
+
+from billing.plans import PlanName
+from tests.browser.accessibility import assert_accessible, assert_fits
+from tests.browser.conftest import PHONE, NewPage
+from tests.browser.visitors import sign_in
+from tests.fakes.stripe.delivery import Courier
+from tests.fakes.stripe.server import serving
+from tests.fakes.stripe.world import SECRET_KEY, WEBHOOK_SECRET, World
+from tests.server import RunningServer, StartServer
+
+PATIENCE_MS = 30_000
+
+
+class Stripe:
+    """The simulator and the address its events go to, once they may."""
+
+    def __init__(self, world: World, address: str) -> None:
+        self.world = world
+        self.address = address
+        self.events_may_go = threading.Event()
+        self.target = ""
+
+    def post(self, payload: bytes, headers: dict[str, str]) -> bool:
+        return httpx.post(f"{self.target}/stripe/webhook", content=payload, headers=headers).is_success
+
+
+@contextmanager
+def running_stripe() -> Iterator[Stripe]:
+    world = World(int(time.time()))
+    stopping = threading.Event()
+
+    def carry() -> None:
+        while not stopping.wait(0.1):
+            if stripe.events_may_go.is_set():
+                world.now = int(time.time())
+                courier.deliver()
+
+    with serving(world) as address:
+        stripe = Stripe(world, address)
+        courier = Courier(world, stripe.post)
+        carrier = threading.Thread(target=carry)
+        carrier.start()
+        try:
+            yield stripe
+        finally:
+            stopping.set()
+            carrier.join()
+
+
+@pytest.fixture
+def stripe() -> Iterator[Stripe]:
+    with running_stripe() as running:
+        yield running
+
+
+@pytest.fixture
+def shop(start_server: StartServer, stripe: Stripe) -> RunningServer:
+    from billing.stripe_gateway import StripeGateway
+    from billing.stripe_setup import set_up
+
+    amounts = {PlanName.STANDARD: 900, PlanName.BUSINESS: 4_900}
+    set_up(StripeGateway(SECRET_KEY, stripe.address), amounts=amounts, currency="usd", webhook_url=None)
+    server = start_server(
+        BGERASER_STRIPE_API_BASE=stripe.address,
+        BGERASER_STRIPE_SECRET_KEY=SECRET_KEY,
+        BGERASER_STRIPE_WEBHOOK_SECRET=WEBHOOK_SECRET,
+        BGERASER_WORKERS="1",
+    )
+    stripe.target = server.address
+    return server
+
+
+def account(server: RunningServer, key: str) -> tuple[str, int]:
+    answer = httpx.get(f"{server.address}/api/account", headers={"X-Api-Key": key}).json()["data"]
+    return answer["plan"], answer["credits"]["available"]
+
+
+def test_an_upgrade_from_the_button_to_the_credits_and_out_again(
+    page: Page, shop: RunningServer, stripe: Stripe
+) -> None:
+    customer = shop.new_customer()
+    sign_in(page, shop, customer)
+    page.goto(f"{shop.address}/plans")
+    assert_accessible(page)
+    page.get_by_role("button", name="Choose Standard").click()
+    page.wait_for_url(re.compile("/pay/"), timeout=PATIENCE_MS)
+    expect(page.get_by_text("Simulation of Stripe")).to_be_visible()
+    page.get_by_role("button", name="Subscribe").click()
+
+    expect(page.get_by_text("We wait for Stripe")).to_be_visible(timeout=PATIENCE_MS)
+    assert account(shop, customer.key) == ("free", 15)
+    assert_accessible(page)
+    stripe.events_may_go.set()
+    expect(page.get_by_text("You are on the Standard plan")).to_be_visible(timeout=PATIENCE_MS)
+    assert account(shop, customer.key) == ("standard", 515)
+
+    page.goto(f"{shop.address}/plans")
+    page.get_by_role("button", name="Choose Business").click()
+    page.get_by_role("button", name=re.compile("Change to Business")).click()
+    page.goto(f"{shop.address}/plans/return")
+    for _ in range(60):
+        if account(shop, customer.key) == ("business", 5_015):
+            break
+        time.sleep(0.5)
+    assert account(shop, customer.key) == ("business", 5_015)
+
+    page.reload()
+    page.get_by_role("button", name="Card, invoices, cancel").click()
+    page.get_by_role("button", name="Cancel at the end of the period").click()
+    expect(page.get_by_role("button", name="Keep it")).to_be_visible(timeout=PATIENCE_MS)
+    page.get_by_role("link", name="Return to the shop").click()
+    expect(page.get_by_text("Your plan")).to_be_visible(timeout=PATIENCE_MS)
+    for _ in range(60):
+        page.reload()
+        if page.get_by_text("Cancelled; it stays yours until").count():
+            break
+        time.sleep(0.5)
+    expect(page.get_by_text("Cancelled; it stays yours until")).to_be_visible()
+    assert shop.drifts() == []
+
+
+@pytest.mark.parametrize("color_scheme", ["light", "dark"])
+def test_the_plans_page_fits_a_phone_in_light_and_dark(
+    new_page: NewPage, server: RunningServer, color_scheme: str
+) -> None:
+    page = new_page(viewport=PHONE, color_scheme=color_scheme)
+    sign_in(page, server, server.new_customer())
+    page.goto(f"{server.address}/plans")
+    expect(page.get_by_text("Billing is off on this server")).to_be_visible()
+    assert_fits(page)
+    assert_accessible(page)

@@ -1,0 +1,1 @@
+"""Buying, changing and leaving a plan: our pages around Stripe's."""

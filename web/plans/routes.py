@@ -1,0 +1,146 @@
+"""`/plans`: what can be bought, the way to Stripe's pages, and what is shown to those who come back.
+
+Coming back proves nothing, so the page after a payment waits until the webhook has brought the plan.
+"""
+
+from datetime import datetime
+
+from fastapi import FastAPI, Request
+from sqlmodel import Session
+from starlette.responses import Response
+
+from api import payments
+from api.errors import NotFound
+from api.http.routes.reading import add_get
+from api.payments import BillingState
+from api.services import Services
+from billing import stripe_events
+from billing.errors import AddressUnverified, StripeUnavailable
+from billing.plans import PLANS, PlanName
+from web import visitor
+from web.people import forms
+from web.plans import words
+from web.site import pages
+
+#: The page after a payment loads itself again so often, each time after two seconds; then it stops.
+_LOOKS_MAX = 30
+_BUYABLE = frozenset(name for name, plan in PLANS.items() if plan.paid)
+
+
+def add_to(app: FastAPI) -> None:
+    add_get(app, "/plans", plans_page, include_in_schema=False)
+    add_get(app, "/plans/success", success_page, include_in_schema=False)
+    add_get(app, "/plans/cancelled", cancelled_page, include_in_schema=False)
+    add_get(app, "/plans/return", return_page, include_in_schema=False)
+    for path, form in (("/plans/portal", portal), ("/plans/{plan}/checkout", checkout)):
+        app.add_api_route(path, form, methods=["POST"], include_in_schema=False, response_model=None)
+    app.state.people.before_deletion.append(stop_paying)
+
+
+async def plans_page(request: Request) -> Response:
+    await visitor.signed_in(request)
+    return await _show(request)
+
+
+async def checkout(request: Request, plan: str) -> Response:
+    """To Stripe's checkout, or to its portal for one who has subscribed already."""
+    who, _ = await forms.read_signed_in(request)
+    assert who.account_id is not None
+    if plan not in _BUYABLE:
+        raise NotFound("There is no such plan.")
+    services = visitor.services_of(request)
+    try:
+        url = await payments.checkout_url(services, who.account_id, PlanName(plan), _address(request))
+    except AddressUnverified:
+        return await _show(request, 422, problem="Confirm your e-mail address first: see your account page.")
+    except StripeUnavailable:
+        return await _show(request, 503, problem="Stripe cannot be reached now. Nothing was charged.")
+    return _leave(request, url)
+
+
+async def portal(request: Request) -> Response:
+    who, _ = await forms.read_signed_in(request)
+    assert who.account_id is not None
+    services = visitor.services_of(request)
+    try:
+        url = await payments.portal_url(services, who.account_id, _address(request))
+    except StripeUnavailable:
+        return await _show(request, 503, problem="Stripe cannot be reached now. Nothing was changed.")
+    return _leave(request, url)
+
+
+async def success_page(request: Request) -> Response:
+    """Waits for the webhook: what the address says is believed by nobody."""
+    who = await visitor.signed_in(request)
+    assert who.account_id is not None
+    state = await _state(visitor.services_of(request), who.account_id)
+    wanted = request.query_params.get("plan", "")
+    has_arrived = state.status in ("active", "trialing", "ending") and state.plan == wanted
+    looks = request.query_params.get("looks", "0")
+    number = int(looks) if looks.isascii() and looks.isdigit() and len(looks) < 4 else 0
+    again = None
+    if not has_arrived and wanted in _BUYABLE and number < _LOOKS_MAX:
+        again = f"/plans/success?plan={wanted}&looks={number + 1}"
+    return pages.render(
+        request,
+        "plans/success.html",
+        plan=PLANS[state.plan],
+        has_arrived=has_arrived,
+        again=again,
+    )
+
+
+async def cancelled_page(request: Request) -> Response:
+    await visitor.signed_in(request)
+    return await _show(request, notice="Nothing was bought and nothing was charged.")
+
+
+async def return_page(request: Request) -> Response:
+    await visitor.signed_in(request)
+    return await _show(request, notice="What you changed at Stripe shows here within a few seconds.")
+
+
+def stop_paying(session: Session, account_id: str, now: datetime) -> None:
+    """An account that is deleted shall not go on being charged: its subscription is looked at at once."""
+    customer_id = payments.customer_id_of(session, account_id)
+    if customer_id is not None:
+        stripe_events.ask_for_a_look(session, customer_id, "account.closed", now)
+
+
+async def _show(request: Request, status_code: int = 200, *, problem: str = "", notice: str = "") -> Response:
+    who = await visitor.signed_in(request)
+    assert who.account_id is not None
+    services = visitor.services_of(request)
+    state = await _state(services, who.account_id)
+    return pages.render(
+        request,
+        "plans/plans.html",
+        status_code,
+        problem=problem,
+        notice=notice,
+        is_on=payments.is_on(services),
+        offers=await payments.plan_offers(services),
+        state=state,
+        sentence=words.sentence(state),
+    )
+
+
+def _leave(request: Request, url: str) -> Response:
+    """On to Stripe, by a page that goes there itself.
+
+    A plain redirect would have to be named in the policy (`form-action`) of every page with such a form, the
+    dashboard's among them, and a Stripe account may have its pages at an address of its own.
+    """
+    return pages.render(request, "plans/leaving.html", url=url)
+
+
+async def _state(services: Services, account_id: str) -> BillingState:
+    return await services.database.read(
+        lambda session: payments.billing_state(session, account_id, services.clock())
+    )
+
+
+def _address(request: Request) -> str:
+    """Where Stripe sends people back to, without a slash at its end."""
+    public_url = visitor.services_of(request).public_url
+    return public_url or str(request.base_url).rstrip("/")
