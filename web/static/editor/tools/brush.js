@@ -103,6 +103,14 @@ export class Brush extends Tool {
     return this.drawing.undo();
   }
 
+  clear() {
+    this.drawing.clear();
+  }
+
+  get hasDrawn() {
+    return this.drawing.strokes.length > 0;
+  }
+
   resize = (direction) => this.drawing.step(direction);
   takes = () => !this.usesMask;
   down = (point) => this.drawing.down(point);

@@ -57,7 +57,7 @@ export class GenerativeFill extends Tool {
         : el(
             "div",
             { class: "row" },
-            el("button", { type: "button", class: "quiet", onclick: () => this.#clear() }, "Clear"),
+            el("button", { type: "button", class: "quiet", onclick: () => this.clear() }, "Clear"),
           ),
       (this.message = el("p", { class: "note", role: "status" })),
       promptField(this),
@@ -84,18 +84,23 @@ export class GenerativeFill extends Tool {
     return { ...fields, mask_id: mask.imageId };
   }
 
-  onStep() {
-    this.#clear();
+  onStep(made) {
+    if (made) this.way = this.way === "mask" ? "brush" : this.way; // what it marked is gone
+    this.clear();
     this.drawing.isSized = this.drawing.isSized && this.drawing.brush.size <= this.drawing.most;
     this.editor.panel.rebuild();
   }
 
   leave() {
-    this.#clear();
+    this.clear();
   }
 
   undo() {
     return this.#hand?.undo() ?? false;
+  }
+
+  get hasDrawn() {
+    return this.drawing.strokes.length > 0 || !this.selecting.isEmpty;
   }
 
   get #hand() {
@@ -129,14 +134,14 @@ export class GenerativeFill extends Tool {
   }
 
   #chosen(way) {
-    this.#clear();
+    this.clear();
     this.way = way;
     this.editor.panel.rebuild();
     this.editor.setCursor();
     this.stage.invalidate();
   }
 
-  #clear() {
+  clear() {
     this.drawing.clear();
     this.selecting.clear();
     this.#refreshed();

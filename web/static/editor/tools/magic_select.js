@@ -26,7 +26,7 @@ export class MagicSelect extends Tool {
         "div",
         { class: "row" },
         el("button", { type: "button", class: "quiet", onclick: () => selecting.auto() }, "Find the subject"),
-        el("button", { type: "button", class: "quiet", onclick: () => this.#clear() }, "Clear"),
+        el("button", { type: "button", class: "quiet", onclick: () => this.clear() }, "Clear"),
       ),
       this.message,
       this.controls.advanced(HIDDEN),
@@ -77,11 +77,15 @@ export class MagicSelect extends Tool {
       this.editor.tellMaskKept();
       return;
     }
-    this.#clear();
+    this.clear();
   }
 
   leave() {
-    this.#clear();
+    this.clear();
+  }
+
+  get hasDrawn() {
+    return !this.selecting.isEmpty;
   }
 
   undo() {
@@ -95,7 +99,7 @@ export class MagicSelect extends Tool {
   draw = (context, stage) => this.selecting.draw(context, stage);
   cursor = "crosshair";
 
-  #clear() {
+  clear() {
     this.selecting.clear();
     this.#refreshed();
   }
