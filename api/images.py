@@ -19,7 +19,7 @@ from api.services import Services
 from api.signing import unix_seconds
 from api.storage import is_image_id
 from billing import accounts
-from ml import codecs
+from ml.imaging import codecs
 
 T = TypeVar("T")
 

@@ -55,7 +55,7 @@ def set_up(format: Literal["auto", "json", "console"], level: int = logging.INFO
     # A migration tells of its every look at the schema.
     logging.getLogger("alembic").setLevel(logging.WARNING)
     # Each request has a line of ours already; what we ask of others is nobody's concern, and names secrets.
-    for name in ("uvicorn.access", "httpx", "httpcore"):
+    for name in ("uvicorn.access", "httpx", "httpcore", "stripe"):
         logging.getLogger(name).setLevel(logging.WARNING)
 
 

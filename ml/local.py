@@ -20,12 +20,13 @@ from pathlib import Path
 
 import psutil
 
-from ml import checkpoints, chosen
+from ml import checkpoints
 from ml import device as devices
 from ml.backend import BackendState, EngineState, Progress, ToolAnswer, ToolCall
 from ml.catalogue import TOOLS
 from ml.checkpoints import Profile
-from ml.chosen import Chosen
+from ml.editing import chosen
+from ml.editing.chosen import Chosen
 from ml.errors import ModelUnavailable, Overloaded
 from ml.generative import GenerativeConfig
 from ml.supervision.desk import Desk

@@ -6,9 +6,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from ml import catalogue, codecs
+from ml import catalogue
 from ml.backend import ToolAnswer, ToolCall
 from ml.errors import OutOfMemory
+from ml.imaging import codecs
 
 OnStep = Callable[[str, float], None]
 

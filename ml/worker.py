@@ -242,7 +242,7 @@ def _as_message(answer: ToolAnswer) -> dict[str, Any]:
 
 def _megapixels(picture: bytes) -> float | None:
     """Millions of pixels by the header alone; None if it cannot be read or is refused anyway."""
-    from ml import codecs
+    from ml.imaging import codecs
 
     try:
         width, height = codecs.probe(picture)

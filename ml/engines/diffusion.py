@@ -1,7 +1,7 @@
 """Inpainting by words: any checkpoint that diffusers' auto pipeline knows; imported when first used.
 
 One `Inpainter` holds one pipeline. It sees pictures of about its own native size only: what is cut out of a
-larger one and how it goes back is `ml.repainting`'s work.
+larger one and how it goes back is `ml.editing.repainting`'s work.
 """
 
 import inspect
@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image
 
 from ml.device import Device
+from ml.editing.prompting import COMMAND, FULL_STRENGTH, LIBRARIES
 from ml.engines import diffusion_parts, torch_runtime
 from ml.engines.diffusion_parts import Parts
 from ml.engines.pipeline_folder import PipelineFolder
@@ -24,7 +25,6 @@ from ml.engines.torch_runtime import memory_errors_named, quiet
 from ml.errors import BadParameter, ModelUnavailable
 from ml.generative import GenerativeConfig
 from ml.pixels import Mask, Pixels
-from ml.prompting import COMMAND, FULL_STRENGTH, LIBRARIES
 
 log = logging.getLogger(__name__)
 

@@ -15,10 +15,10 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from ml import pyramid
 from ml.engines import textures
+from ml.imaging import pyramid
+from ml.imaging.pyramid import Level, Region
 from ml.pixels import Pixels
-from ml.pyramid import Level, Region
 
 Offsets = NDArray[np.int32]  # one entry a patch
 Costs = NDArray[np.float32]

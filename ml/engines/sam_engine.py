@@ -16,13 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml.device import Device
+from ml.editing.prompts import Prompt
 from ml.engines import sam_architecture, segmenting, torch_runtime
 from ml.engines.network import Floats
 from ml.engines.segmenting import Candidate, Embedding
 from ml.engines.torch_runtime import memory_errors_named
 from ml.errors import ModelUnavailable
 from ml.pixels import Mask, Pixels
-from ml.prompts import Prompt
 
 _EMBEDDINGS_KEPT = 4
 _DIGEST_BYTES = 32

@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml.device import Device
+from ml.editing.prompts import Prompt
 from ml.engines.network import Floats, Graph, Network
 from ml.engines.resizing import resized
 from ml.engines.segmenting_facts import SegmentingFacts
 from ml.pixels import Mask, Pixels
-from ml.prompts import Prompt
 
 Embedding = NDArray[Any]  # C x h x w, of the engine's own number type
 

@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ml.imaging.pyramid import Level
 from ml.pixels import Mask
-from ml.pyramid import Level
 
 # Steps between neighbours count so many times as much as colours do.
 _TEXTURE_WEIGHT = 2.0

@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ml import checkpoints, tiling, transparency
+from ml import checkpoints
 from ml.engines import ncnn_graph
 from ml.errors import ModelUnavailable
+from ml.imaging import tiling, transparency
+from ml.imaging.tiling import TilingFacts
 from ml.pixels import Mask, Pixels
-from ml.tiling import TilingFacts
 
 Tile = NDArray[np.float32]  # RGB, H x W x 3, 0..1
 

@@ -2,12 +2,13 @@
 
 import numpy as np
 
-from ml import codecs, fitting, foreground
+from ml.editing import foreground
 from ml.errors import BadParameter, NothingFound, PictureTooLarge, UnreadablePicture, UnsupportedFormat
-from ml.framing import framed, object_box
-from ml.geometry import Box, box_of_corners
+from ml.imaging import codecs, fitting
+from ml.imaging.framing import framed, object_box
+from ml.imaging.geometry import Box, box_of_corners
+from ml.imaging.placement import Placement, Position, place_object
 from ml.pixels import Mask, Matte, Picture, Pixels
-from ml.placement import Placement, Position, place_object
 from ml.tool import Context, FileField, Outcome, Tool
 from ml.tools.bg_removal_params import BgRemovalParams
 
@@ -71,7 +72,7 @@ def _region(source: Picture, params: BgRemovalParams) -> Box:
 
 
 def _refined(inside: Picture, seen: Pixels, matte: Matte) -> Mask:
-    from ml.matting import refinement
+    from ml.imaging.matting import refinement
 
     alpha = refinement.refine(seen, matte)
     # What was transparent before stays so. Not the product: it would thin the edges of a cut-out.
@@ -79,7 +80,7 @@ def _refined(inside: Picture, seen: Pixels, matte: Matte) -> Mask:
 
 
 def _finished_edge(alpha: Mask, params: BgRemovalParams) -> Mask:
-    from ml import compositing
+    from ml.imaging import compositing
 
     edge = alpha
     if params.shift_edge:
@@ -93,8 +94,8 @@ def _finish(
     source: Picture, alpha: Mask, edge: Mask, params: BgRemovalParams, image_behind: Pixels | None
 ) -> Pixels | Mask:
     """The answer: what is seen through `edge` of the source, whose own mix is told by `alpha`."""
-    from ml import compositing, shadows
-    from ml.matting import decontamination
+    from ml.imaging import compositing, shadows
+    from ml.imaging.matting import decontamination
 
     placement = _placement(edge, params)
     if params.channels == "alpha":
@@ -130,7 +131,7 @@ def _behind(
     source: Picture, alpha: Mask, placement: Placement, params: BgRemovalParams, image_behind: Pixels | None
 ) -> Pixels | None:
     """What lies behind the object on the canvas, H x W x 3|4; None for nothing."""
-    from ml import compositing
+    from ml.imaging import compositing
 
     width, height = placement.canvas
     if image_behind is not None:

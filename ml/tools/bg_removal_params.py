@@ -4,11 +4,11 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from ml.codecs import MAX_OUTPUT_PIXELS
-from ml.framing import MarginsField
-from ml.geometry import CornersField, SizeField
+from ml.imaging.codecs import MAX_OUTPUT_PIXELS
+from ml.imaging.framing import MarginsField
+from ml.imaging.geometry import CornersField, SizeField
+from ml.imaging.placement import PositionField, ScaleField
 from ml.params import ColorField, Params, parameter_error
-from ml.placement import PositionField, ScaleField
 
 # Apart from its white, which any other background replaces.
 _MARKETPLACE = {"output_size": "2000x2000", "scale": "85%", "position": "center"}

@@ -4,11 +4,11 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from ml import codecs
 from ml.errors import BadParameter, MlError
+from ml.imaging import codecs
+from ml.imaging.strokes import StrokesField
 from ml.params import ColorField, Params, parameter_error
 from ml.pixels import Mask, Picture, Pixels
-from ml.strokes import StrokesField
 from ml.tool import Context, FileField, Outcome, Tool
 
 _MASK = "mask"
@@ -52,7 +52,7 @@ def run(source: Picture, params: BrushParams, context: Context) -> Outcome:
 
 
 def _healed(source: Picture, mask: Mask, context: Context) -> Pixels:
-    from ml import filling, replacing
+    from ml.editing import filling, replacing
 
     return replacing.replaced(
         source.pixels,
@@ -69,7 +69,7 @@ def _brushed(
     """Some rows at a time, so that full-size floats are never held."""
     import cv2
 
-    from ml import brushing
+    from ml.editing import brushing
 
     brings_alpha = params.op == "erase" or (original is not None and original.shape[2] == 4)
     answer = brushing.with_alpha(source.pixels) if brings_alpha else source.pixels.copy()
@@ -95,7 +95,7 @@ def _brushed(
 
 
 def _marked(source: Picture, params: BrushParams, context: Context) -> Mask:
-    from ml import masks
+    from ml.imaging import masks
 
     content = context.files.get(_MASK)
     if content is not None and params.strokes is not None:

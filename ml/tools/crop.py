@@ -10,10 +10,11 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from ml import fitting, foreground, geometry, resampling, trimming
-from ml.codecs import MAX_OUTPUT_PIXELS
+from ml.editing import foreground
 from ml.errors import NothingFound
-from ml.geometry import AspectRatioField, Box, Gravity, SizeField
+from ml.imaging import fitting, geometry, resampling, trimming
+from ml.imaging.codecs import MAX_OUTPUT_PIXELS
+from ml.imaging.geometry import AspectRatioField, Box, Gravity, SizeField
 from ml.params import ColorField, Length, LengthField, Params, parameter_error
 from ml.pixels import Picture, Pixels
 from ml.tool import Context, Outcome, Tool

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field, model_validator
 
-from ml import codecs, geometry, prompting
+from ml.editing import prompting
+from ml.editing.prompting import PromptParams
 from ml.errors import BadParameter, ModelUnavailable
-from ml.geometry import AspectRatioField, Gravity
+from ml.imaging import codecs, geometry
+from ml.imaging.geometry import AspectRatioField, Gravity
 from ml.params import Length, LengthField, parameter_error
 from ml.pixels import Picture
-from ml.prompting import PromptParams
 from ml.tool import Context, Outcome, Tool
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def run(source: Picture, params: GenerativeExpandParams, context: Context) -> Ou
     prompting.check_available(params, context)
     left, top, right, bottom = _margins(source, params)
     codecs.check_output_size(source.width + left + right, source.height + top + bottom)
-    from ml import expanding
+    from ml.editing import expanding
 
     context.step("looking at the picture", 0.0)
     engine = _foreground_engine(context)
@@ -119,7 +120,7 @@ def _paint(
     context: Context,
 ) -> None:
     """Have the words followed where `outcome` has a first guess of the new area."""
-    from ml import expanding, repainting
+    from ml.editing import expanding, repainting
 
     engine, words, outcome.warnings = prompting.load(params, context, _GUESSED)
     canvas, hole = expanding.framed(source.pixels, margins)

@@ -7,14 +7,14 @@ paints what they say. A picture's transparency stays as it is; transparent pixel
 
 from pydantic import Field, model_validator
 
-from ml import prompting
+from ml.editing import prompting
+from ml.editing.prompting import PromptParams
+from ml.editing.prompts import ClicksField, CornersField
 from ml.engines.segmenting_facts import ARTEFACTS
 from ml.errors import BadParameter
+from ml.imaging.strokes import StrokesField
 from ml.params import parameter_error
 from ml.pixels import Mask, Picture
-from ml.prompting import PromptParams
-from ml.prompts import ClicksField, CornersField
-from ml.strokes import StrokesField
 from ml.tool import Context, FileField, Outcome, Tool
 
 _MASK = "mask"
@@ -55,7 +55,8 @@ class GenerativeFillParams(PromptParams):
 def run(source: Picture, params: GenerativeFillParams, context: Context) -> Outcome:
     """Raises `ModelUnavailable` for a prompt, `BadParameter` and `EmptyMask` for what marks the place."""
     prompting.check_available(params, context)
-    from ml import masks, replacing
+    from ml.editing import replacing
+    from ml.imaging import masks
 
     context.step("reading the mask", 0.0)
     mask, artefacts = _marked(source, params, context)
@@ -85,7 +86,7 @@ def _painted(
     context: Context,
     artefacts: dict[str, bytes],
 ) -> Outcome:
-    from ml import repainting
+    from ml.editing import repainting
 
     engine, words, warnings = prompting.load(params, context, 0.05)
     pixels = repainting.repainted(
@@ -107,7 +108,7 @@ def _painted(
 
 def _marked(source: Picture, params: GenerativeFillParams, context: Context) -> tuple[Mask, dict[str, bytes]]:
     """The mask, wherever it comes from (exactly one source must be given), and what to keep of finding it."""
-    from ml import masks
+    from ml.imaging import masks
 
     content = context.files.get(_MASK)
     is_picked = params.points is not None or params.box is not None
@@ -118,7 +119,7 @@ def _marked(source: Picture, params: GenerativeFillParams, context: Context) -> 
     if params.strokes is not None:
         return masks.from_strokes(params.strokes, source.width, source.height), {}
     if is_picked:
-        from ml import selecting
+        from ml.editing import selecting
 
         picked = selecting.object_at(source, params.points, params.box, context)
         return masks.checked(picked.mask, "points" if params.points else "box"), picked.artefacts

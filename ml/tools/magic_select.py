@@ -5,16 +5,16 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, model_validator
 
-from ml import foreground
+from ml.editing import foreground
+from ml.editing.prompts import ClicksField, CornersField
 from ml.engines.segmenting_facts import ARTEFACTS, CHECKPOINT, SAM_CHECKPOINTS
 from ml.errors import BadParameter, EmptyMask
 from ml.params import Params, parameter_error
 from ml.pixels import Mask, Picture, Pixels
-from ml.prompts import ClicksField, CornersField
 from ml.tool import Context, Outcome, Tool
 
 if TYPE_CHECKING:
-    from ml.selecting import Picked
+    from ml.editing.selecting import Picked
 
 _INSIDE = 127
 # Answers are kept for retries, and what is kept has a limit (`api.replays`).
@@ -93,7 +93,7 @@ def run(source: Picture, params: MagicSelectParams, context: Context) -> Outcome
 
 
 def _picked(source: Picture, params: MagicSelectParams, context: Context) -> tuple["Picked", list[str]]:
-    from ml import selecting
+    from ml.editing import selecting
 
     checkpoint = CHECKPOINT if params.model == "auto" else params.model
     if params.auto:
@@ -106,7 +106,7 @@ def _picked(source: Picture, params: MagicSelectParams, context: Context) -> tup
 
 
 def _finished(mask: Mask, params: MagicSelectParams) -> Mask:
-    from ml import compositing
+    from ml.imaging import compositing
 
     grown = compositing.grown(mask, params.grow)
     chosen = 255 - grown if params.invert else grown
@@ -117,7 +117,7 @@ def _described(mask: Mask, score: float, params: MagicSelectParams) -> dict[str,
     """What the answer tells of one selection; where there are several, each is told in numbers."""
     import cv2
 
-    from ml import outlines
+    from ml.imaging import outlines
 
     inside = cv2.threshold(mask, _INSIDE, 255, cv2.THRESH_BINARY)[1]
     left, top, width, height = cv2.boundingRect(inside)
@@ -143,7 +143,7 @@ def _check_length(fields: dict[str, Any]) -> None:
 def _cutout(source: Picture, mask: Mask) -> Pixels:
     import numpy as np
 
-    from ml import compositing
+    from ml.imaging import compositing
 
     # What was transparent before stays so.
     alpha = np.minimum(mask, source.pixels[..., 3]) if source.has_alpha else mask

@@ -29,7 +29,7 @@ def run(source: Picture, params: RenditionParams, context: Context) -> Outcome:
     size = fitting_size(source.width, source.height, params.width)
     if size == (source.width, source.height):
         return Outcome(source.pixels)
-    from ml import resampling
+    from ml.imaging import resampling
 
     return Outcome(resampling.resize(source.pixels, size))
 

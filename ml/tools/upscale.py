@@ -11,9 +11,9 @@ from typing import Annotated, Any, Literal, Self
 import numpy as np
 from pydantic import BeforeValidator, Field, model_validator
 
-from ml import codecs
 from ml.engines.upscaling import FACTS, Upscaler
 from ml.errors import BadParameter
+from ml.imaging import codecs
 from ml.params import Params, parameter_error
 from ml.pixels import Picture
 from ml.tool import Context, Outcome, Tool

@@ -225,7 +225,13 @@ def test_the_catalogue_needs_no_key_and_lists_every_tool(server: RunningServer) 
     for tool in data:
         assert tool["path"] == f"/api/tools/{tool['name']}"
         assert tool["parameters"]["properties"]["quality"]["maximum"] == 100
-        assert set(tool["engines"]) == {"installed", "missing", "device", "secondsPerMegapixel"}
+        assert set(tool["engines"]) == {
+            "installed",
+            "missing",
+            "defaults",
+            "device",
+            "secondsPerMegapixel",
+        }
 
 
 def test_health_and_readiness_are_told_without_a_key(server: RunningServer) -> None:

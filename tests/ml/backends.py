@@ -62,11 +62,12 @@ def wait_until_all_ready(backend: LocalBackend, workers: int) -> None:
 
 def children_pids() -> set[int]:
     """Worker processes of this process, zombies included; not those of a server that the tests started."""
-    return {
-        child.pid
-        for child in psutil.Process().children()
-        if child.status() == psutil.STATUS_ZOMBIE or "ml.worker" in child.cmdline()
-    }
+    found = set()
+    for child in psutil.Process().children():
+        with contextlib.suppress(psutil.NoSuchProcess):  # it ended, and was waited for, meanwhile
+            if child.status() == psutil.STATUS_ZOMBIE or "ml.worker" in child.cmdline():
+                found.add(child.pid)
+    return found
 
 
 def call(

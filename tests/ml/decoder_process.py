@@ -12,8 +12,8 @@ from subprocess import PIPE
 from types import TracebackType
 from typing import IO, Self
 
-from ml import codecs
 from ml.errors import MlError
+from ml.imaging import codecs
 
 #: A bomb that goes off fails its test and leaves the machine alone.
 _MOST_BYTES = 6 << 30

@@ -10,8 +10,8 @@ import pytest
 from ml import work
 from ml.backend import ToolAnswer, ToolCall
 from ml.errors import BadParameter
-from ml.framing import FAINT_ALPHA, object_box
-from ml.geometry import Box
+from ml.imaging.framing import FAINT_ALPHA, object_box
+from ml.imaging.geometry import Box
 from ml.tools.bg_removal_params import BgRemovalParams
 from tests.ml.cutouts import engines
 from tests.ml.photos import jpeg_bytes, open_bytes, photo, png_bytes

@@ -9,7 +9,7 @@ from ml import work
 from ml.backend import ToolAnswer, ToolCall
 from ml.engines.cache import EngineCache
 from ml.errors import ModelUnavailable
-from ml.geometry import Box, over_subject
+from ml.imaging.geometry import Box, over_subject
 from ml.pixels import Pixels
 from ml.tools.crop import CropParams
 from tests.ml.cutouts import engines

@@ -146,7 +146,8 @@ import numpy as np
 from ml.backend import ToolCall
 from ml.engines import rembg_engine
 from ml.engines.cache import EngineCache
-from ml import catalogue, codecs, work
+from ml import catalogue, work
+from ml.imaging import codecs
 
 params = catalogue.TOOLS["bg-removal"].params(model="fast")
 picture = Path(sys.argv[3]).read_bytes()

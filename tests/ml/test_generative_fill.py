@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from ml import masks, seams
 from ml.errors import BadParameter, Cancelled, EmptyMask, ModelUnavailable
+from ml.imaging import masks, seams
 from ml.pixels import Mask, Picture, Pixels
 from ml.tool import Outcome
 from ml.tools import generative_fill

@@ -13,7 +13,7 @@ import numpy as np
 import PIL
 import pytest
 
-from ml import codecs
+from ml.imaging import codecs
 from tests.ml import hostile, photos
 from tests.ml.bombs import BOMBS
 from tests.ml.damage import damaged_file, good_files

@@ -10,19 +10,19 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from ml import outlines
+from ml.editing.prompts import Prompt
 from ml.engines import segmenting
 from ml.engines.cache import EngineCache
 from ml.errors import BadParameter, EmptyMask, NothingFound
+from ml.imaging import outlines
 from ml.pixels import Mask, Picture, Pixels
-from ml.prompts import Prompt
 from ml.tool import ARTEFACT_PREFIX, Outcome
 from ml.tools import magic_select, selection_overlay
 from ml.tools.magic_select import MagicSelectParams
 from tests import checkpoints
 from tests.ml.hand_masks import HAND_MASKS
+from tests.ml.imaging.test_outlines import overlap
 from tests.ml.photos import photo
-from tests.ml.test_outlines import overlap
 
 BADGE = {"points": "[[172, 385, 1]]"}
 

@@ -11,13 +11,13 @@ import torch
 from segment_anything import SamAutomaticMaskGenerator, sam_model_registry
 
 from ml import digests
+from ml.editing.prompts import Prompt
 from ml.engines import sam_architecture
 from ml.engines.cache import EngineCache
 from ml.engines.sam_engine import SamSegmenter
 from ml.errors import Cancelled, ModelUnavailable, OutOfMemory
 from ml.generative import GenerativeConfig
 from ml.pixels import Picture
-from ml.prompts import Prompt
 from ml.tool import ARTEFACT_PREFIX
 from ml.tools import magic_select
 from ml.tools.magic_select import MagicSelectParams

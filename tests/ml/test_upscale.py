@@ -19,8 +19,8 @@ from ml.engines import upscaling
 from ml.engines.cache import EngineCache
 from ml.engines.upscaling import FACTS, Upscaler
 from ml.errors import BadParameter, Cancelled, PictureTooLarge
+from ml.imaging.tiling import TilingFacts
 from ml.pixels import Picture, Pixels
-from ml.tiling import TilingFacts
 from ml.tool import Outcome
 from ml.tools import upscale
 from ml.tools.upscale import UpscaleParams

@@ -14,8 +14,8 @@ from api.http import answers, forms
 from api.http.routes.reading import add_get
 from api.services import Services
 from billing import accounts, ledger
-from ml import prompting
 from ml.catalogue import TOOLS
+from ml.editing import prompting
 from ml.engines.segmenting_facts import SEGMENTING_FACTS
 from web.editor import asking, shapes
 from web.editor.asking import DeskOf, Member

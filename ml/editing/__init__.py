@@ -1,0 +1,1 @@
+"""What tools share between parameters and engines: choosing, finding, filling, repainting, brushing."""

@@ -1,0 +1,276 @@
+"""Filling a hole in a picture with what surrounds it: coarse to fine, then without seams.
+
+The hole is first filled in a small copy of its surroundings, layer by layer from its rim, where patches span
+it whole; each finer size starts from what the coarser one found and refines it. Only places are carried from
+size to size: the pixels are always copied from the picture itself, so that the answer is as sharp as it is.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ml.engines import textures
+from ml.engines.patchmatch import Charges, PatchField
+from ml.imaging import pyramid, seams
+from ml.imaging.pyramid import Level, Region
+from ml.pixels import Matte, Pixels
+
+Step = Callable[[float], None]
+
+
+@dataclass(frozen=True)
+class Manner:
+    """What copying costs besides a bad fit, in steps of 255."""
+
+    strangeness: float  # for each step by which a place differs from all that lies at the hole's rim
+    crowding: float  # for each time that a place is copied again
+    most_crowding: float
+    row: float = 60.0  # from as far above or below as the picture is high: floors stay low, skies high
+    seam: float = 3.0  # for each neighbour that is copied from somewhere else
+
+
+#: Behind an object: the same texture over and over would show.
+BEHIND = Manner(strangeness=2.0, crowding=6.0, most_crowding=20.0)
+#: Over a blemish: nothing that catches the eye.
+OVER = Manner(strangeness=2.0, crowding=0.0, most_crowding=0.0, row=20.0)
+#: Beyond the picture's edge: things seen in it should not be seen twice.
+BEYOND = Manner(strangeness=2.0, crowding=1.0, most_crowding=4.0)
+
+_RADIUS_PIXELS = 3
+# Only votes about as good as the best ones count: a mean of many would be a blur.
+_SHARPNESS = 0.3
+_SHARPNESS_OF_GUESS = 0.5
+# A patch of which little is known yet fits anything.
+_TRUST_IN_KNOWN = 3
+_SEARCHES_A_LAYER = 3
+# Rounds of search and vote, from the coarsest size on; what follows has the last figure.
+_ROUNDS = (8, 6, 5, 4, 3, 2)
+# The last rounds of each size only improve the fit.
+_ROUNDS_WITHOUT_CROWDING = 2
+# Patches lie this far apart where up to so many pixels are near the hole.
+_STRIDES = ((50_000, 1), (280_000, 2), (650_000, 3))
+# What was found at a smaller size is copied in larger pieces.
+_STRIDE_OF_LARGE = 8
+# Each layer is one pixel of the coarsest size; with a narrow rim that may still be large.
+_DEEPEST_IN_LAYERS_PIXELS = 32
+_MOST_SMOOTHED_PIXELS = 1_000_000
+_LEAST_CONTEXT_PIXELS = 64
+_ROWS_AT_ONCE = 64
+_MOST_GROUPS = 16
+
+
+def fill(
+    colors: Pixels,
+    hole: Region,
+    *,
+    painted: Region | None = None,
+    usable: Region | None = None,
+    reluctance: Matte | None = None,
+    manner: Manner = BEHIND,
+    seed: int = 0,
+    step: Step = lambda _: None,
+) -> Pixels:
+    """`colors` (H x W x 3) with `hole` filled from its surroundings; every other pixel is the source's.
+
+    `painted` (default: the hole) may reach beyond the hole: there the copies go on over what is known, to be
+    blended. `usable` (default: all) is what may be copied from, `reluctance` (H x W, in steps of 255) what
+    it costs to. Where there is too little to copy from, the rim's colours run into each other. The same seed
+    gives the same answer. `step` is told the fraction done, 0..1, and may raise.
+    """
+    painted = hole if painted is None else painted | hole
+    usable = ~hole if usable is None else usable & ~hole
+    answer = colors.copy()
+    groups = list(_groups(painted))
+    for number, (part, group) in enumerate(groups):
+        own = group[part]
+        filling = _Filling(
+            whole=Level(np.ascontiguousarray(answer[part]), hole[part] & own, usable[part]),
+            painted=own,
+            reluctance=None if reluctance is None else reluctance[part],
+            manner=manner,
+            random=np.random.default_rng(seed),
+            rows=colors.shape[0],
+            step=_share_of(step, number, len(groups)),
+        )
+        answer[part][own] = filling.filled()[own]
+    return answer
+
+
+def _share_of(step: Step, number: int, count: int) -> Step:
+    return lambda fraction: step((number + fraction) / count)
+
+
+def _groups(painted: Region) -> Iterator[tuple[tuple[slice, slice], Region]]:
+    """Holes that lie near each other, and as much around them as is worth looking at.
+
+    Sideways that is more: what continues a thing is more often beside than above or below it.
+    """
+    reach = 2 * _LEAST_CONTEXT_PIXELS + 1
+    near = cv2.dilate(painted.astype(np.uint8), np.ones((reach, reach), np.uint8))
+    count, labels = cv2.connectedComponents(near)
+    groups = (painted & (labels == number) for number in range(1, count))
+    height, width = painted.shape
+    for group in groups if count - 1 <= _MOST_GROUPS else (painted,):
+        left, top, across, along = cv2.boundingRect(group.astype(np.uint8))
+        context = max(_LEAST_CONTEXT_PIXELS, round((across * along) ** 0.5))
+        rows = slice(max(0, top - context), min(height, top + along + context))
+        columns = slice(max(0, left - 2 * context), min(width, left + across + 2 * context))
+        yield (rows, columns), group
+
+
+@dataclass(frozen=True)
+class _Filling:
+    """One group of holes."""
+
+    whole: Level
+    painted: Region
+    reluctance: Matte | None
+    manner: Manner
+    random: np.random.Generator
+    rows: int  # of the picture that `whole` is a part of
+    step: Step
+
+    def filled(self) -> Pixels:
+        """The colours (H x W x 3) with `painted` made of copies."""
+        if not pyramid.has_sources(self.whole, _RADIUS_PIXELS):
+            return self._smooth()
+        levels = pyramid.build(self.whole, _RADIUS_PIXELS)
+        most = _STRIDES[-1][0]
+        finest = next((number for number, level in enumerate(levels) if level.hole.sum() <= most), None)
+        if finest is None:  # a vast hole with a rim too narrow to be made smaller
+            return self._smooth()
+        places = self._place_charges(levels[-1])
+        field: PatchField | None = None
+        for turn, number in enumerate(range(len(levels) - 1, finest - 1, -1)):
+            painted = self.painted if number == 0 else levels[number].hole
+            step = _share_of(self.step, turn, len(levels) + 1)
+            rounds = _ROUNDS[min(turn, len(_ROUNDS) - 1)]
+            field = self._searched(levels[number], painted, places, field, rounds, step)
+        assert field is not None
+        self.step((len(levels) - finest) / (len(levels) + 1))
+        if finest == 0:
+            return _joined(self.whole.colors, self.painted, field)
+        return self._enlarged(levels[finest], field, 2**finest)
+
+    def _smooth(self) -> Pixels:
+        """The rim's colours run into each other, for want of anything to copy."""
+        small = self.whole
+        while small.hole.sum() > _MOST_SMOOTHED_PIXELS:
+            small = pyramid.halved(small)
+        height, width = self.painted.shape
+        answer = self.whole.colors.copy()
+        smooth = cv2.resize(seams.membrane(small.colors, small.hole), (width, height))
+        answer[self.whole.hole] = smooth[self.whole.hole]
+        return answer
+
+    def _place_charges(self, coarsest: Level) -> NDArray[np.float32]:
+        """What it costs to copy from each place, whatever for (H x W of the coarsest size)."""
+        charges = textures.strangeness(coarsest, _RADIUS_PIXELS) * np.float32(self.manner.strangeness)
+        if self.reluctance is not None:
+            size = charges.shape[1], charges.shape[0]
+            charges += cv2.resize(self.reluctance, size, interpolation=cv2.INTER_AREA)
+        return charges
+
+    def _searched(
+        self,
+        level: Level,
+        painted: Region,
+        place_charges: NDArray[np.float32],
+        coarse: PatchField | None,
+        rounds: int,
+        step: Step,
+    ) -> PatchField:
+        """The best copies at one size, beginning with those of the coarser one."""
+        height, width = level.hole.shape
+        pixels = int(pyramid.touched(painted, _RADIUS_PIXELS).sum())
+        stride = next((stride for most, stride in _STRIDES if pixels <= most), _STRIDES[-1][1])
+        rows = self.rows * height / self.whole.hole.shape[0]
+        charges = Charges(
+            self.manner.row / rows, self.manner.seam, self.manner.crowding, self.manner.most_crowding
+        )
+        enlarged = cv2.resize(place_charges, (width, height))
+        field = PatchField(level, painted, _RADIUS_PIXELS, stride, charges, enlarged)
+        if coarse is None:
+            current = self._guessed(level, field)
+        else:
+            field.start_from(coarse, 2)
+            current = field.painted_over(1.0)
+        is_thorough = stride == 1
+        for number in range(rounds):
+            step(number / rounds)
+            field.charge_crowding(self.random if number < rounds - _ROUNDS_WITHOUT_CROWDING else None)
+            field.compare_with(current)
+            for _ in range(2 if is_thorough else 1):
+                for jump in (4, 2, 1) if is_thorough else (2, 1):
+                    field.propagate(jump)
+                field.search(self.random, max(height, width) // 2 if is_thorough else 4)
+            field.join()
+            current = field.painted_over(_SHARPNESS)
+        return field
+
+    def _guessed(self, level: Level, field: PatchField) -> Pixels:
+        """Layer after layer from the rim inwards, each from patches of what is known by then."""
+        known = ~level.hole
+        field.start_anywhere(self.random)
+        current = field.painted_over(1.0)
+        if level.depth_pixels > _DEEPEST_IN_LAYERS_PIXELS:
+            current[..., :3] = seams.membrane(level.colors, level.hole)
+            return current
+        while not known.all():
+            self.step(0)
+            field.compare_with(current, known)
+            for _ in range(_SEARCHES_A_LAYER):
+                for jump in (4, 2, 1):
+                    field.propagate(jump)
+                field.search(self.random, max(level.hole.shape))
+            layer = (cv2.dilate(known.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0) & ~known
+            trust = field.known_shares**_TRUST_IN_KNOWN
+            current[layer] = field.painted_over(_SHARPNESS_OF_GUESS, trust)[layer]
+            known |= layer
+        return current
+
+    def _enlarged(self, small: Level, field: PatchField, factor: int) -> Pixels:
+        """What was found at 1/`factor` of the size, copied at full size.
+
+        Only the smooth part of the seams' correction comes from the smaller size.
+        """
+        large = PatchField(self.whole, self.painted, _STRIDE_OF_LARGE, _STRIDE_OF_LARGE, Charges(0, 0, 0, 0))
+        large.start_from(field, factor)
+        answer = large.painted_over(1.0)[..., :3]
+        down, right = field.offsets()
+        correction, _ = seams.smoothed(small.colors, small.hole, down, right)
+        for top in range(0, small.hole.shape[0], _ROWS_AT_ONCE):
+            # A row more on both sides, so that the strips meet.
+            strip = correction[max(0, top - 1) : top + _ROWS_AT_ONCE + 1]
+            before = factor if top else 0
+            strip = cv2.resize(strip, None, fx=factor, fy=factor, interpolation=cv2.INTER_LINEAR)[before:]
+            rows = slice(top * factor, (top + _ROWS_AT_ONCE) * factor)
+            painted = self.painted[rows]
+            height, width = painted.shape
+            answer[rows] = _corrected(answer[rows], painted, strip[:height, :width])
+        return answer
+
+
+def _joined(colors: Pixels, painted: Region, field: PatchField) -> Pixels:
+    """Each pixel from where its nearest patch is copied, and no step between neighbours."""
+    down, right = field.offsets()
+    rows, columns = np.nonzero(painted)
+    from_rows = np.clip(rows + down[painted], 0, colors.shape[0] - 1)
+    from_columns = np.clip(columns + right[painted], 0, colors.shape[1] - 1)
+    answer = colors.copy()
+    answer[painted] = colors[from_rows, from_columns]
+    correction, edges = seams.smoothed(colors, painted, down, right)
+    # Copies cut edges of things pixel by pixel; the patches' votes draw them as fine as the picture's own.
+    near = cv2.blur(cv2.dilate(edges.astype(np.float32), np.ones((3, 3), np.uint8)), (3, 3))[painted, None]
+    votes = field.painted_over(_SHARPNESS)[painted, :3]
+    answer[painted] = np.rint(answer[painted] * (1 - near) + votes * near)
+    return _corrected(answer, painted, correction)
+
+
+def _corrected(colors: Pixels, painted: Region, correction: seams.Colors) -> Pixels:
+    corrected = colors[painted] + correction[painted]
+    colors[painted] = np.clip(np.rint(corrected), 0, 255)
+    return colors

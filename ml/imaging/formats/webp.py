@@ -1,0 +1,76 @@
+"""WebP, still or the first frame of an animation."""
+
+import io
+import struct
+from collections.abc import Iterator
+
+from PIL import Image
+
+from ml.imaging.formats import exif
+from ml.imaging.formats.opened import MAX_PROFILE_BYTES, Opened, check_size, damaged
+
+# A long animation has a few thousand frames; EXIF may stand behind them.
+_MAX_CHUNKS = 20_000
+_HAS_PROFILE, _HAS_EXIF, _HAS_XMP = 0x20, 0x08, 0x04
+_PIXELS = {b"VP8 ", b"VP8L", b"ALPH", b"ANIM"}
+
+
+def size(data: bytes) -> tuple[int, int]:
+    """Width and height in pixels as stored, from the first chunk."""
+    name, payload = next(_chunks(data), (b"", b""))
+    return _canvas_size(payload) if name == b"VP8X" else _still_size(name, payload)
+
+
+def read(data: bytes, max_pixels: int) -> Opened:
+    """RGB or RGBA; an animation's first frame on its whole, transparent canvas."""
+    if int.from_bytes(data[4:8], "little") + 8 > len(data) + 1:  # the last padding byte may be missing
+        raise damaged("it is cut short")
+    check_size(*size(data), max_pixels)
+    kept: list[bytes] = []
+    extra: dict[bytes, bytes] = {}
+    has_frame = False
+    for name, payload in _chunks(data):
+        if name == b"VP8X" and not kept:
+            flags = payload[0] & ~(_HAS_PROFILE | _HAS_EXIF | _HAS_XMP)
+            kept.append(_chunk(name, bytes([flags]) + payload[1:]))
+        elif name in _PIXELS or (name == b"ANMF" and not has_frame):
+            has_frame = has_frame or name == b"ANMF"
+            kept.append(_chunk(name, payload))
+        elif name in (b"ICCP", b"EXIF") and len(payload) <= MAX_PROFILE_BYTES:
+            extra.setdefault(name, payload)
+    body = b"WEBP" + b"".join(kept)
+    image = Image.open(io.BytesIO(b"RIFF" + struct.pack("<I", len(body)) + body), formats=["WEBP"])
+    check_size(*image.size, max_pixels)
+    # The copy leaves the decoder behind, which holds two canvases of its own.
+    return Opened(image.copy(), extra.get(b"ICCP"), exif.orientation(extra.get(b"EXIF")))
+
+
+def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    position = 12
+    for _ in range(_MAX_CHUNKS):
+        if position + 8 > len(data):
+            return
+        name, length = struct.unpack_from("<4sI", data, position)
+        yield name, data[position + 8 : position + 8 + length]
+        position += 8 + length + (length & 1)
+
+
+def _chunk(name: bytes, payload: bytes) -> bytes:
+    return name + struct.pack("<I", len(payload)) + payload + b"\0" * (len(payload) & 1)
+
+
+def _canvas_size(payload: bytes) -> tuple[int, int]:
+    if len(payload) < 10:
+        raise damaged("its header is damaged")
+    return 1 + int.from_bytes(payload[4:7], "little"), 1 + int.from_bytes(payload[7:10], "little")
+
+
+def _still_size(name: bytes, payload: bytes) -> tuple[int, int]:
+    """Size of a simple file, from the first bytes of its only chunk (RFC 9649, sections 2.5 and 3.4)."""
+    if name == b"VP8 " and len(payload) >= 10:
+        width, height = struct.unpack_from("<HH", payload, 6)
+        return width & 0x3FFF, height & 0x3FFF
+    if name == b"VP8L" and len(payload) >= 5:
+        bits = int.from_bytes(payload[1:5], "little")
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    raise damaged("its header is damaged")

@@ -1,0 +1,189 @@
+"""What an encoded answer is: its pixels, its format, and nothing besides."""
+
+import io
+import struct
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ml.errors import BadParameter, PictureTooLarge
+from ml.imaging import codecs
+from ml.pixels import Pixels
+from tests.ml import photos
+
+PHOTO = photos.photo("chelsea")[:200, :300]
+MATTE = np.tile(np.linspace(-100, 355, 300).clip(0, 255).astype(np.uint8), (200, 1))
+CUTOUT = np.dstack([PHOTO, MATTE])
+FORMATS = ("png", "jpg", "webp", "avif")
+PILLOW_NAMES = {"png": "PNG", "jpg": "JPEG", "webp": "WEBP", "avif": "AVIF"}
+
+
+def mean_difference(one: Pixels, other: Pixels) -> float:
+    return float(np.abs(one.astype(np.int16) - other).mean())
+
+
+def mean_difference_seen(one: Pixels, other: Pixels) -> float:
+    """Of two RGBA pictures as they look on white."""
+    seen = [pixels[..., :3] * (pixels[..., 3:] / 255) + 255 - pixels[..., 3:] for pixels in (one, other)]
+    return float(np.abs(seen[0] - seen[1]).mean())
+
+
+class TestPixels:
+    @pytest.mark.parametrize("pixels", [PHOTO, MATTE], ids=["colour", "mask"])
+    def test_png_keeps_every_value(self, pixels: Pixels) -> None:
+        assert np.array_equal(photos.open_bytes(codecs.encode(pixels, "png")), pixels)
+
+    @pytest.mark.parametrize("format", ["jpg", "webp", "avif"])
+    def test_lossy_formats_come_close_at_the_usual_quality(self, format: str) -> None:
+        content = codecs.encode(PHOTO, format, 90)
+        with Image.open(io.BytesIO(content)) as opened:
+            assert opened.format == PILLOW_NAMES[format]
+        assert mean_difference(photos.open_bytes(content), PHOTO) < 3
+
+    @pytest.mark.parametrize("format", ["jpg", "webp", "avif"])
+    def test_quality_trades_size_for_likeness(self, format: str) -> None:
+        low, high = codecs.encode(PHOTO, format, 20), codecs.encode(PHOTO, format, 95)
+        assert len(high) > 2 * len(low)
+        assert mean_difference(photos.open_bytes(high), PHOTO) < mean_difference(
+            photos.open_bytes(low), PHOTO
+        )
+
+    @pytest.mark.parametrize("format", ["png", "webp", "avif"])
+    def test_transparency_is_kept(self, format: str) -> None:
+        answer = photos.open_bytes(codecs.encode(CUTOUT, format, 90))
+        assert mean_difference(answer[..., 3], MATTE) < 1
+        assert mean_difference_seen(answer, CUTOUT) < 3
+
+    def test_a_jpeg_of_a_cutout_is_laid_on_white(self) -> None:
+        answer = photos.open_bytes(codecs.encode(CUTOUT, "jpg", 95))
+        alpha = MATTE[..., None] / 255
+        assert np.abs(answer - (PHOTO * alpha + 255 * (1 - alpha))).mean() < 2
+        assert answer[:, :40].min() >= 250
+
+    @pytest.mark.parametrize("format", FORMATS)
+    def test_a_mask_is_a_grey_picture_in_every_format(self, format: str) -> None:
+        content = codecs.encode(MATTE, format, 90)
+        answer = photos.open_bytes(content)
+        grey = answer if answer.ndim == 2 else answer[..., 0]
+        assert mean_difference(grey, MATTE) < 2
+        if format in ("png", "jpg"):
+            assert answer.ndim == 2
+        if format == "avif":  # Pillow reads it as colour; the file itself says one channel of 8 bits
+            assert b"pixi\0\0\0\0\x01\x08" in content
+
+    def test_fine_red_lines_stay_sharp_at_high_quality(self) -> None:
+        lines = np.full((64, 64, 3), 255, np.uint8)
+        lines[:, ::4] = (255, 0, 0)
+        for format in ("jpg", "avif"):
+            sharp = mean_difference(photos.open_bytes(codecs.encode(lines, format, 90)), lines)
+            assert sharp < 4
+            assert mean_difference(photos.open_bytes(codecs.encode(lines, format, 80)), lines) > 2 * sharp
+
+    @pytest.mark.parametrize("format", FORMATS)
+    def test_parts_and_mirrored_views_of_a_picture_are_encoded_as_seen(self, format: str) -> None:
+        view = PHOTO[10:110:1, 200:50:-1]
+        assert mean_difference(photos.open_bytes(codecs.encode(view, format, 90)), view) < 3
+
+    def test_a_big_png_is_as_exact_as_a_small_one(self) -> None:
+        big = np.tile(PHOTO, (5, 6, 1))
+        assert big.shape[0] * big.shape[1] > 1_000_000
+        assert np.array_equal(photos.open_bytes(codecs.encode(big, "png")), big)
+
+
+class TestHiddenColor:
+    @pytest.mark.parametrize("format", FORMATS)
+    def test_nothing_of_the_colour_under_full_transparency_reaches_the_file(self, format: str) -> None:
+        other = CUTOUT.copy()
+        other[MATTE == 0] = (255, 0, 255, 0)
+        assert (MATTE == 0).sum() > 1000
+        assert codecs.encode(other, format) == codecs.encode(CUTOUT, format)
+
+    def test_png_shows_black_there(self) -> None:
+        assert photos.open_bytes(codecs.encode(CUTOUT, "png"))[MATTE == 0].max() == 0
+
+    def test_visible_colour_stays_even_under_the_faintest_alpha(self) -> None:
+        answer = photos.open_bytes(codecs.encode(CUTOUT, "png"))
+        visible = MATTE > 0
+        assert np.array_equal(answer[visible], CUTOUT[visible])
+
+    def test_the_callers_own_pixels_are_not_changed(self) -> None:
+        pixels = CUTOUT.copy()
+        for format in FORMATS:
+            codecs.encode(pixels, format)
+        assert np.array_equal(pixels, CUTOUT)
+
+
+def end_of_file(format: str, content: bytes) -> int:
+    """Where the format itself says that the file ends."""
+    if format == "webp":
+        return 8 + int(struct.unpack_from("<I", content, 4)[0])
+    if format == "jpg":
+        return content.rindex(b"\xff\xd9") + 2
+    position = 0
+    if format == "avif":
+        while position < len(content):
+            position += int(struct.unpack_from(">I", content, position)[0])
+        return position
+    position, name = 8, b""
+    while name != b"IEND":
+        length, name = struct.unpack_from(">I4s", content, position)
+        position += 12 + length
+    return position
+
+
+class TestNothingBesides:
+    @pytest.mark.parametrize("format", FORMATS)
+    def test_the_file_ends_where_its_format_says(self, format: str) -> None:
+        for pixels in (PHOTO, CUTOUT, MATTE):
+            content = codecs.encode(pixels, format)
+            assert end_of_file(format, content) == len(content)
+
+    @pytest.mark.parametrize("format", FORMATS)
+    def test_the_file_carries_no_metadata(self, format: str) -> None:
+        with Image.open(io.BytesIO(codecs.encode(PHOTO, format))) as opened:
+            opened.load()
+            for name in ("exif", "xmp", "icc_profile", "photoshop", "comment", "XML:com.adobe.xmp"):
+                assert not opened.info.get(name)
+            assert not opened.getexif()
+
+
+class TestLimits:
+    def test_an_answer_beyond_64_megapixels_is_refused(self) -> None:
+        pixels = np.broadcast_to(np.uint8(0), (8000, 8001))
+        with pytest.raises(PictureTooLarge, match="8001 x 8000"):
+            codecs.encode(pixels, "png")
+
+    @pytest.mark.parametrize(("format", "side"), [("webp", 16_383), ("jpg", 65_500), ("avif", 32_768)])
+    def test_a_side_that_a_format_cannot_hold_names_the_format_parameter(
+        self, format: str, side: int
+    ) -> None:
+        assert codecs.encode(np.zeros((1, side), np.uint8), format)
+        with pytest.raises(BadParameter, match=format) as refusal:
+            codecs.encode(np.zeros((1, side + 1), np.uint8), format)
+        assert refusal.value.name == "format"
+        assert codecs.encode(np.zeros((1, side + 1), np.uint8), "png")
+
+
+class TestFormatChoice:
+    @pytest.mark.parametrize(
+        ("wanted", "source", "has_alpha", "is_mask", "answer"),
+        [
+            ("auto", "jpg", False, False, "jpg"),
+            ("auto", "png", False, False, "png"),
+            ("auto", "webp", False, False, "webp"),
+            ("auto", "avif", False, False, "avif"),
+            ("auto", "heic", False, False, "jpg"),
+            ("auto", "jpg", True, False, "png"),
+            ("auto", "webp", True, False, "png"),
+            ("auto", "heic", True, False, "png"),
+            ("auto", "jpg", False, True, "png"),
+            ("jpg", "png", True, False, "jpg"),
+            ("webp", "jpg", True, False, "webp"),
+            ("avif", "heic", False, True, "avif"),
+        ],
+    )
+    def test_auto_follows_the_source_unless_only_png_will_do(
+        self, wanted: str, source: str, has_alpha: bool, is_mask: bool, answer: str
+    ) -> None:
+        assert codecs.resolve_format(wanted, source, has_alpha, is_mask) == answer

@@ -1,0 +1,109 @@
+"""Masks: files of any size and kind, growing, softening, cleaning."""
+
+import numpy as np
+import pytest
+
+from ml.errors import BadParameter, EmptyMask
+from ml.imaging import masks
+from ml.pixels import Mask
+from tests.ml import photos
+
+
+def dot(width: int = 41, height: int = 31, x: int = 20, y: int = 15) -> Mask:
+    mask = np.zeros((height, width), np.uint8)
+    mask[y, x] = 255
+    return mask
+
+
+def from_file(mask: Mask, width: int, height: int) -> Mask:
+    return masks.from_file(photos.png_bytes(mask), width, height)
+
+
+class TestFiles:
+    def test_greys_of_a_file_are_strengths_as_they_are(self) -> None:
+        ramp = np.tile(np.arange(200, dtype=np.uint8), (50, 1))
+        assert np.array_equal(from_file(ramp, 200, 50), ramp)
+
+    def test_transparency_weakens_what_is_white(self) -> None:
+        pixels = np.full((20, 30, 4), 255, np.uint8)
+        pixels[..., 3] = 0
+        pixels[5:10, 5:10, 3] = 100
+        mask = masks.from_file(photos.png_bytes(pixels), 30, 20)
+        assert mask[7, 7] == 100
+        assert mask[0, 0] == 0
+
+    @pytest.mark.parametrize("factor", [2, 4])
+    def test_a_smaller_mask_of_the_same_shape_is_enlarged(self, factor: int) -> None:
+        small = np.zeros((40, 60), np.uint8)
+        small[10:20, 30:50] = 255
+        mask = from_file(small, 60 * factor, 40 * factor)
+        assert mask[15 * factor, 40 * factor] == 255
+        assert mask[30 * factor, 10 * factor] == 0
+        assert abs(float(mask.mean()) - float(small.mean())) < 2
+
+    def test_a_size_that_was_rounded_still_fits(self) -> None:
+        assert from_file(dot(100, 67), 1000, 667).shape == (667, 1000)
+
+    @pytest.mark.parametrize(("width", "height"), [(60, 61), (61, 30), (40, 60), (1, 1)])
+    def test_another_shape_is_refused_by_name(self, width: int, height: int) -> None:
+        with pytest.raises(BadParameter) as refused:
+            from_file(np.full((height, width), 255, np.uint8), 600, 400)
+        assert refused.value.name == "mask"
+
+    def test_a_file_that_is_no_picture_is_refused_by_name(self) -> None:
+        for content in (b"", b"no picture", photos.png_bytes(dot())[:60]):
+            with pytest.raises(BadParameter) as refused:
+                masks.from_file(content, 41, 31)
+            assert refused.value.name == "mask"
+
+    def test_an_empty_mask_is_refused(self) -> None:
+        with pytest.raises(EmptyMask):
+            from_file(np.zeros((31, 41), np.uint8), 41, 31)
+
+    def test_a_full_mask_is_refused_by_name(self) -> None:
+        with pytest.raises(BadParameter) as refused:
+            from_file(np.full((31, 41), 255, np.uint8), 41, 31)
+        assert refused.value.name == "mask"
+
+
+class TestShaping:
+    def test_a_grown_dot_is_a_disc(self) -> None:
+        rows, columns = np.ogrid[:31, :41]
+        disc = (rows - 15) ** 2 + (columns - 20) ** 2 <= 7**2
+        assert np.array_equal(masks.grown(dot(), 7) == 255, disc)
+
+    def test_shrinking_undoes_growing(self) -> None:
+        square = np.zeros((60, 80), np.uint8)
+        square[20:40, 20:60] = 255
+        assert np.array_equal(masks.grown(masks.grown(square, 6), -6)[22:38, 22:58], square[22:38, 22:58])
+        assert masks.grown(square, -6).sum() == 255 * (20 - 12) * (40 - 12)
+
+    def test_feather_falls_to_nothing_at_exactly_its_width(self) -> None:
+        mask = masks.softened(dot(), 2, 4)
+        assert mask[15, 20:29].tolist() == [255, 255, 255, 191, 128, 64, 0, 0, 0]
+        rows, columns = np.ogrid[:31, :41]
+        far = np.hypot(rows - 15, columns - 20) > 6
+        assert mask[far].max() == 0
+
+    def test_weak_parts_stay_weak_when_grown(self) -> None:
+        mask = dot()
+        mask[15, 20] = 90
+        grown = masks.softened(mask, 3, 2)
+        assert grown.max() == 90
+        assert grown[15, 23] == 90
+
+    def test_nothing_to_do_is_nothing_done(self) -> None:
+        noise = np.random.default_rng(1).integers(0, 256, (30, 40), dtype=np.uint8)
+        assert np.array_equal(masks.softened(noise, 0, 0), noise)
+
+    def test_specks_go_and_pinholes_close(self) -> None:
+        mask = np.zeros((100, 100), np.uint8)
+        mask[20:80, 20:80] = 255
+        clean = mask.copy()
+        mask[5, 5] = 255
+        mask[50, 50] = 0
+        assert np.array_equal(masks.despeckled(mask), clean)
+
+    def test_inverting_twice_is_the_mask(self) -> None:
+        assert np.array_equal(masks.inverted(masks.inverted(dot())), dot())
+        assert masks.inverted(dot())[15, 20] == 0
