@@ -12,13 +12,13 @@ from sqlmodel import Session, col, func, select, update
 
 from api import admission
 from api.errors import ApiError, FileTooLarge, NotFound, StorageFull
-from api.ids import new_id
 from api.models import Image, ImageKind
 from api.rate import RateState
 from api.services import Services
 from api.signing import unix_seconds
 from api.storage import is_image_id
 from billing import accounts
+from billing.identifiers import new_id
 from ml.imaging import codecs
 
 T = TypeVar("T")

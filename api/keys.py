@@ -11,9 +11,9 @@ from datetime import datetime, timedelta
 from sqlmodel import Session, col, or_, select, update
 
 from api.errors import InvalidApiKey, NotFound
-from api.ids import new_id, random_base62, to_base62
 from api.models import ApiKey
 from billing.errors import AccountClosed
+from billing.identifiers import new_id, random_base62, to_base62
 from billing.models import Account
 
 PREFIX = "bge_live_"

@@ -14,8 +14,8 @@ from sqlalchemy import ColumnElement, CursorResult, Table, bindparam
 from sqlmodel import Session, col, delete, insert, or_, select, update
 
 from api.errors import status_and_code
-from api.ids import new_id
 from api.models import Replay, ReplayStatus
+from billing.identifiers import new_id
 from billing.models import Hold, HoldStatus
 
 KEYED_LIFE = timedelta(hours=24)

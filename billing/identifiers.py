@@ -1,8 +1,26 @@
-"""Names of rows: a prefix that says what a row is, then 96 random bits, never guessed and never reused."""
+"""Random identifiers: a prefix that says what it names, then 22 base62 characters (131 bits)."""
 
 import secrets
+import string
+
+BASE62 = string.digits + string.ascii_uppercase + string.ascii_lowercase
+_RANDOM_CHARACTERS = 22
 
 
 def new_id(prefix: str) -> str:
-    """For example `acc_9f0c…`; 24 hexadecimal digits after the prefix."""
-    return f"{prefix}_{secrets.token_hex(12)}"
+    """A new identifier such as `img_0Uk3…`; `prefix` comes without its underscore."""
+    return f"{prefix}_{random_base62(_RANDOM_CHARACTERS)}"
+
+
+def random_base62(length: int) -> str:
+    """`length` characters, each of the 62 equally likely, from the system's secure source."""
+    return to_base62(secrets.randbelow(62**length), length)
+
+
+def to_base62(number: int, length: int) -> str:
+    """`number` >= 0 in base 62, most significant digit first, padded with zeros to `length` characters."""
+    digits = []
+    for _ in range(length):
+        number, digit = divmod(number, 62)
+        digits.append(BASE62[digit])
+    return "".join(reversed(digits))

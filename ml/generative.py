@@ -11,6 +11,12 @@ Scheduler = Literal["auto", "own", "lcm", "turbo"]
 
 #: The inpainting checkpoint that is used where none is chosen, a name in `ml.checkpoints`.
 DEFAULT_INPAINTING = "stable-diffusion-inpainting"
+#: What installs a checkpoint that follows words.
+COMMAND = "bgeraser models pull --profile generative"
+#: What must be installed to follow words, besides torch and a checkpoint.
+LIBRARIES = ("diffusers", "transformers", "accelerate")
+#: How far words may change what was there, where a call does not say.
+FULL_STRENGTH = 1.0
 #: In place of a checkpoint: whatever suits, or nothing.
 AUTO, NONE = "auto", "none"
 

@@ -34,8 +34,8 @@ def create_account(
     ] = 0,
 ) -> None:
     """Create an account and print an API key for it, once. The key is all that goes to stdout."""
-    from api import ids, keys
-    from billing import accounts, ledger
+    from api import keys
+    from billing import accounts, identifiers, ledger
     from billing.errors import AccountExists
     from billing.models import GrantKind
     from billing.timestamps import utc_now
@@ -53,7 +53,7 @@ def create_account(
                         account,
                         kind=GrantKind.GOODWILL,
                         amount=credits_,
-                        reference=ids.new_id("goodwill"),
+                        reference=identifiers.new_id("goodwill"),
                         expires_at=None,
                         now=now,
                     )

@@ -17,10 +17,10 @@ from api.editor.owners import Owner
 from api.editor.projects import NewStep
 from api.editor.runs import Done, Run, RunFailed
 from api.errors import Forbidden, InvalidParameter, NotFound
-from api.ids import new_id
 from api.running import Presence
 from api.services import Services
 from api.standing import Standing
+from billing.identifiers import new_id
 from ml.backend import Progress
 from ml.errors import Cancelled
 from ml.params import Params

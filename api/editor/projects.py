@@ -14,8 +14,8 @@ from sqlmodel import Session, col, delete, func, select
 from api.editor.models import Project, Step
 from api.editor.owners import Owner
 from api.errors import InvalidParameter, NotFound
-from api.ids import new_id
 from api.models import Image
+from billing.identifiers import new_id
 
 #: Steps of one project. Beyond it somebody's program is at work, and not a person.
 STEPS_MAX = 500

@@ -18,8 +18,8 @@ from api import bodies
 from api.editor.models import Project, Step
 from api.editor.owners import Owner
 from api.errors import NotFound, RateLimited, status_and_code
-from api.ids import new_id
 from api.services import Services
+from billing.identifiers import new_id
 from ml.backend import Progress
 from ml.errors import Cancelled
 

@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.http import answers
 from api.http.metrics import Metrics
-from api.ids import new_id
+from billing.identifiers import new_id
 
 log = structlog.get_logger("api.requests")
 

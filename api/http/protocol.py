@@ -11,7 +11,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from api import bodies
 from api.errors import InvalidRequest
-from api.ids import new_id
+from billing.identifiers import new_id
 
 HEAD_LIMIT_SECONDS = 15.0
 HEAD_LIMIT_BYTES = 64 * 1024

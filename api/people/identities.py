@@ -6,10 +6,10 @@ from datetime import datetime
 from sqlmodel import Session, col, select
 
 from api.errors import Forbidden, NotFound
-from api.ids import new_id
 from api.people import joining
 from api.people.models import Identity, Password
 from billing import accounts
+from billing.identifiers import new_id
 from billing.models import Account
 
 

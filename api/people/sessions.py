@@ -12,8 +12,8 @@ from datetime import datetime, timedelta
 
 from sqlmodel import Session, col, delete, select, update
 
-from api.ids import new_id
 from api.people.models import BrowserSession
+from billing.identifiers import new_id
 from billing.models import Account
 
 #: A session ends this long after it was last used,

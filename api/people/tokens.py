@@ -5,9 +5,9 @@ from datetime import datetime, timedelta
 
 from sqlmodel import Session, col, delete, select
 
-from api.ids import new_id
 from api.people.models import OneTimeToken, Purpose
 from api.people.sessions import hash_of
+from billing.identifiers import new_id
 
 LIFETIME = {
     Purpose.VERIFY: timedelta(hours=24),

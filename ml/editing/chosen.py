@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from ml.device import Device
-from ml.editing.prompting import FULL_STRENGTH, LIBRARIES, PromptParams
+from ml.editing.prompting import PromptParams
 from ml.engines import diffusion_parts, pipeline_folder, torch_runtime
 from ml.engines.segmenting_facts import OWN_SAM
 from ml.errors import ModelUnavailable
-from ml.generative import DEFAULT_INPAINTING, GenerativeConfig
+from ml.generative import DEFAULT_INPAINTING, FULL_STRENGTH, LIBRARIES, GenerativeConfig
 from ml.tool import Tool
 
 _PICKS_BY_NAME = "magic-select"

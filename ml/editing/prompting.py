@@ -11,13 +11,6 @@ from ml.tool import Context
 if TYPE_CHECKING:
     from ml.engines.diffusion import Inpainter, Words
 
-#: What installs a checkpoint that follows words.
-COMMAND = "bgeraser models pull --profile generative"
-#: What must be installed to follow words, besides torch and a checkpoint.
-LIBRARIES = ("diffusers", "transformers", "accelerate")
-#: How far words may change what was there, where a call does not say.
-FULL_STRENGTH = 1.0
-
 _MOST_CHARACTERS = 2_000
 _ONLY_WITH_PROMPT = "Only with a prompt."
 _NEEDS_PROMPT = ("negative_prompt", "steps", "guidance_scale", "strength")

@@ -99,8 +99,8 @@ class EngineCache:
 
     def check_inpainting(self) -> None:
         """Raises ModelUnavailable if `inpainter` would. Loads nothing."""
-        from ml.editing.prompting import LIBRARIES
         from ml.engines import pipeline_folder, torch_runtime
+        from ml.generative import LIBRARIES
 
         pipeline_folder.find(self._generative, self._models_dir, self._cache_dir)
         torch_runtime.check_installed(*LIBRARIES)

@@ -17,13 +17,12 @@ import numpy as np
 from PIL import Image
 
 from ml.device import Device
-from ml.editing.prompting import COMMAND, FULL_STRENGTH, LIBRARIES
 from ml.engines import diffusion_parts, torch_runtime
 from ml.engines.diffusion_parts import Parts
 from ml.engines.pipeline_folder import PipelineFolder
 from ml.engines.torch_runtime import memory_errors_named, quiet
 from ml.errors import BadParameter, ModelUnavailable
-from ml.generative import GenerativeConfig
+from ml.generative import COMMAND, FULL_STRENGTH, LIBRARIES, GenerativeConfig
 from ml.pixels import Mask, Pixels
 
 log = logging.getLogger(__name__)

@@ -10,10 +10,9 @@ from typing import Any
 from ml import checkpoints
 from ml import device as devices
 from ml.device import Device
-from ml.editing.prompting import COMMAND
 from ml.engines.pipeline_folder import PipelineFolder
 from ml.errors import ModelUnavailable
-from ml.generative import AUTO, NONE, GenerativeConfig
+from ml.generative import AUTO, COMMAND, NONE, GenerativeConfig
 
 #: In the table, for Stable Diffusion 1.x.
 LORA, TINY_VAE = "lcm-lora-sd15", "taesd"

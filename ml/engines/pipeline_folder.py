@@ -12,10 +12,9 @@ from typing import Any
 
 from ml import checkpoints, weight_licences
 from ml.checkpoints import CHECKPOINTS
-from ml.editing.prompting import COMMAND
 from ml.engines import sd_inpainting_config
 from ml.errors import ModelUnavailable
-from ml.generative import DEFAULT_INPAINTING, GenerativeConfig
+from ml.generative import COMMAND, DEFAULT_INPAINTING, GenerativeConfig
 
 #: Where `models pull owner/name` puts repositories, in the models directory.
 HUB_FOLDER = "hub"

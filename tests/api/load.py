@@ -11,10 +11,11 @@ from typing import Any
 
 from sqlmodel import Session
 
-from api import admission, ids
+from api import admission
 from api.admission import Admitted, Outcome, Refused
 from api.database import Database
 from api.models import Image
+from billing import identifiers
 from billing.models import Account
 from billing.periods import period_containing
 from billing.plans import PlanName
@@ -50,7 +51,7 @@ def admit(
     return admission.admit(
         session,
         account_id=account_id,
-        request_id=ids.new_id("req"),
+        request_id=identifiers.new_id("req"),
         idempotency_key=key,
         fingerprint=fingerprint,
         lease_owner=owner,
@@ -74,7 +75,7 @@ def refused(session: Session, account_id: str, **options: Any) -> Exception:
 
 def result_image(account_id: str, now: datetime = NOON) -> Image:
     return Image(
-        id=ids.new_id("img"),
+        id=identifiers.new_id("img"),
         account_id=account_id,
         kind="result",
         format="png",

@@ -23,11 +23,10 @@ from typing import Any
 
 import psycopg
 
-from api import ids
 from api.admission import Admitted
 from api.database import Database
 from api.migrations.upgrade import migrate
-from billing import ledger
+from billing import identifiers, ledger
 from billing.plans import PlanName
 from billing.timestamps import utc_now
 from tests.api.load import PROCESSES, admit, succeed
@@ -114,7 +113,7 @@ def run_share(share: Share) -> Measured:
 
 
 async def _call(database: Database, account_id: str, *, settle: bool) -> None:
-    key, now = ids.new_id("key"), utc_now()
+    key, now = identifiers.new_id("key"), utc_now()
     call = await database.run(lambda session: admit(session, account_id, key=key, now=now))
     assert isinstance(call, Admitted), call
     if settle:

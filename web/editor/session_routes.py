@@ -14,8 +14,8 @@ from api.http import answers, forms
 from api.http.routes.reading import add_get
 from api.services import Services
 from billing import accounts, ledger
+from ml import generative
 from ml.catalogue import TOOLS
-from ml.editing import prompting
 from ml.engines.segmenting_facts import SEGMENTING_FACTS
 from web.editor import asking, shapes
 from web.editor.asking import DeskOf, Member
@@ -62,7 +62,7 @@ async def show(request: Request, visitor: Guest, desk: DeskOf) -> Response:
         ],
         "prompts": {
             "isInstalled": await asyncio.to_thread(_follows_words, desk.services),
-            "command": prompting.COMMAND,
+            "command": generative.COMMAND,
         },
     }
     return answers.success(request, data)

@@ -7,7 +7,7 @@ from sqlmodel import Session
 from api.editor import projects
 from api.editor.owners import Owner
 from api.editor.projects import NewStep
-from api.ids import new_id
+from billing.identifiers import new_id
 
 
 def edit(session: Session, account_id: str, now: datetime) -> None:

@@ -4,9 +4,9 @@ from datetime import datetime
 
 from sqlmodel import Session
 
-from api.ids import new_id
 from api.people import sessions
 from api.people.models import Identity, OneTimeToken, Password, Purpose, Throttle
+from billing.identifiers import new_id
 
 
 def sign_up(session: Session, account_id: str, now: datetime) -> None:
