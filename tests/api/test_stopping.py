@@ -7,10 +7,10 @@ import pytest
 
 from api import calls
 from api.call_request import CallRequest
-from api.ids import new_id
 from api.running import Presence
 from api.standing import Standing
 from billing import accounts
+from billing.identifiers import new_id
 from billing.models import Account
 from ml.backend import Priority
 from ml.catalogue import TOOLS

@@ -11,9 +11,9 @@ from api.editor.models import Project, Step
 from api.editor.owners import Owner
 from api.editor.projects import NewStep
 from api.errors import InvalidParameter, NotFound
-from api.ids import new_id
 from api.models import Image
 from billing import accounts
+from billing.identifiers import new_id
 from tests.billing.builders import NOON, make_account
 
 DAY = timedelta(hours=24)
