@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api.errors import Forbidden, NotFound
 from api.http import answers
 from web import theme, visitor
+from web.calming import calmed
 from web.site import security
 
 PLACE = "/app"
@@ -100,7 +101,9 @@ class Guard:
         if path in _FOR_ACCOUNTS and (found is None or found.account_id is None):
             await RedirectResponse(f"/login?next={PLACE}/dashboard", 303)(scope, receive, send)
             return
-        await self._app(scope, receive, _with_policy(send))
+        is_page = path in _PAGES and scope["method"] == "GET"
+        sent = _with_policy(send)
+        await self._app(scope, receive, calmed(sent) if is_page else sent)
 
 
 def _with_policy(send: Send) -> Send:

@@ -258,7 +258,7 @@ def test_keys_choose_size_and_show_the_original(editor: Editor) -> None:
 
 def test_an_open_editor_that_nobody_touches_rests(editor: Editor) -> None:
     editor.open("cup.jpg", jpeg_bytes(photo("coffee")))
-    editor.page.wait_for_timeout(1500)  # what opening set off comes to its end
+    editor.page.wait_for_timeout(3000)  # what opening set off comes to its end
     session = editor.page.context.new_cdp_session(editor.page)
     session.send("Performance.enable")
 

@@ -266,3 +266,25 @@ def test_an_unreadable_picture_is_told_at_once_and_leaves_nothing(
         answer = browser.client.post("/editor/projects", files={"image": coffee[:3000]})
         assert answer.json()["error"]["code"] == "UNREADABLE_IMAGE"
         assert browser.client.get("/editor/projects").json()["data"] == []
+
+
+def test_stored_pictures_serve_as_original_and_as_background(server: RunningServer, coffee: bytes) -> None:
+    with Browser(server, server.new_customer()) as browser, Browser(server) as guest:
+        project = browser.open(coffee)
+        first = project["steps"][0]
+        erased = browser.run(project, "brush", {"op": "erase", "strokes": STROKES, "format": "png"})
+        restore = {"op": "restore", "strokes": STROKES, "original_id": first["imageId"], "format": "png"}
+        restored = browser.run(project, "brush", restore, step_id=erased["id"])
+        pixels = open_bytes(browser.download(project, restored).content)
+        original = open_bytes(coffee)
+        assert np.abs(pixels[130, 150, :3].astype(int) - original[130, 150]).max() < 40
+        green = jpeg_bytes(np.full((60, 90, 3), (0, 200, 0), np.uint8))
+        behind = browser.client.post("/editor/backgrounds", files={"image": green}).json()["data"]
+        look = {"bg_image_id": behind["imageId"], "format": "png"}
+        cut = browser.run(project, "bg-removal", look, step_id=first["id"])
+        corner = open_bytes(browser.download(project, cut).content)[3, 3, :3].astype(int)
+        assert np.abs(corner - (0, 200, 0)).max() < 6
+        # A guest names only pictures of the same project.
+        sample = guest.open_sample()
+        refused = guest.start(sample, "bg-removal", look).json()["data"]
+        assert guest.watch(sample, refused)["error"]["code"] == "NOT_FOUND"

@@ -63,7 +63,8 @@ export class Editor {
     new Pointers(this.stage, { isPanning: () => this.keyboard.isSpaceHeld });
     this.stage.onview = () => this.#viewed();
     this.model.on("project", () => this.#showProject());
-    this.model.on("step", (detail) => this.#showStep(detail?.made));
+    this.shown = Promise.resolve(); // once the present step's picture is
+    this.model.on("step", (detail) => (this.shown = this.#showStep(detail?.made)));
     this.model.on("run", () => root.classList.toggle("busy", this.model.run !== null));
     root.setAttribute("aria-busy", "false");
   }
@@ -130,17 +131,19 @@ export class Editor {
     if (!made || made.id !== step.id || made.tool !== "bg-removal") this.compare(false);
     this.tool?.onStep(made);
     this.#loadMask();
+    this.stage.element.classList.add("loading");
     try {
       const image = await pictures.load(step.previewUrl);
       if (this.model.step?.previewUrl !== step.previewUrl) return;
       this.isClose = false;
       this.stage.show(image, { width: step.width, height: step.height });
       this.tool?.onShown?.(image);
-      if (this.isComparing) await this.#showBefore();
+      if (this.isComparing) await this.compare(true);
       this.#viewed();
     } catch {
       this.model.tell("notice", "This step's picture cannot be shown.");
     }
+    this.stage.element.classList.remove("loading");
     this.topbar.refresh();
   }
 
@@ -162,8 +165,9 @@ export class Editor {
   #comparable() {
     const { step, steps } = this.model;
     if (!step?.parentId) return null;
+    // A cut-out that was framed anew has other places for the same things; only upscaling keeps them.
     const hasShape = (one) =>
-      one?.lives && Math.abs(one.width / one.height - step.width / step.height) < 0.01;
+      one?.lives && (isAsLarge(one, step) || (step.tool === "upscale" && isOfShape(one, step)));
     return [history.before(steps, step.id), history.original(steps)].find(hasShape) ?? null;
   }
 
@@ -172,10 +176,11 @@ export class Editor {
   }
 
   async compare(isOn) {
+    const wasComparing = this.isComparing;
     this.isComparing = isOn && this.canCompare();
     this.topbar.showCompare(this.isComparing);
     if (this.isComparing) {
-      this.stage.divider = 0.5;
+      if (!wasComparing) this.stage.divider = 0.5;
       await this.#showBefore();
     } else if (!this.stage.showsBefore) {
       this.stage.before = null;
@@ -257,7 +262,10 @@ export class Editor {
 
   escape() {
     if (this.model.run) this.model.cancel();
-    else this.tool?.abandon?.();
+    else {
+      this.tool?.abandon?.();
+      this.tool?.clear();
+    }
   }
 
   startAgain() {
@@ -288,3 +296,6 @@ export class Editor {
     return `/login?next=${encodeURIComponent("/app/")}`;
   }
 }
+
+const isAsLarge = (one, other) => one.width === other.width && one.height === other.height;
+const isOfShape = (one, other) => Math.abs(one.width / one.height - other.width / other.height) < 0.01;

@@ -1,5 +1,18 @@
 // Strokes drawn on a canvas as the server will paint them, near enough for the eye.
 
+let layer = null;
+
+/** An empty canvas as large as the stage, in the same coordinates; the same one each time. */
+export function layerOf(stage) {
+  const { width, height } = stage.picture;
+  if (layer?.width !== width || layer?.height !== height) layer = new OffscreenCanvas(width, height);
+  const context = layer.getContext("2d");
+  const ratio = window.devicePixelRatio;
+  context.reset();
+  context.setTransform(ratio, 0, 0, ratio, 0, 0);
+  return { canvas: layer, context };
+}
+
 /** Paints strokes in one colour; `view` brings picture coordinates to the canvas. */
 export function paintStrokes(context, strokes, view, color) {
   for (const stroke of strokes) {

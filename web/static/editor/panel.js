@@ -60,6 +60,7 @@ export class Panel {
     if (isRunning) this.#showRun();
     else if (!this.model.mayApply) this.footer.replaceChildren(...this.#signUp());
     else this.#showActions(tool.actions().filter((action) => !action.hidden));
+    this.editor.topbar.refresh();
   }
 
   #showActions(actions) {

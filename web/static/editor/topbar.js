@@ -80,7 +80,7 @@ export class TopBar {
     this.name.textContent = model.project?.name ?? "";
     if (!hasPicture) return;
     const isBusy = model.run !== null;
-    this.undoButton.disabled = isBusy || !(model.undoTarget || this.editor.tool?.drawing?.strokes.length);
+    this.undoButton.disabled = isBusy || !(model.undoTarget || this.editor.tool?.hasDrawn);
     this.redoButton.disabled = isBusy || !model.redoTarget;
     this.restartButton.disabled = isBusy || !model.step.parentId;
     this.compareButton.disabled = !this.editor.canCompare();
@@ -156,7 +156,8 @@ export class TopBar {
   }
 
   /** Saves the picture at full resolution. */
-  save() {
+  async save() {
+    await this.editor.shown; // only then is known whether it has transparency
     const { project, step } = this.model;
     if (!step) return;
     const format = this.format ?? this.editor.ownFormat();

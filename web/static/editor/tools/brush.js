@@ -2,7 +2,7 @@
 
 import { el, newId, segments } from "../elements.js";
 import * as history from "../history.js";
-import { paintStrokes } from "../painting.js";
+import { layerOf, paintStrokes } from "../painting.js";
 import * as pictures from "../pictures.js";
 import * as strokes from "../strokes.js";
 import { Drawing } from "./drawing.js";
@@ -103,6 +103,14 @@ export class Brush extends Tool {
     return this.drawing.undo();
   }
 
+  clear() {
+    this.drawing.clear();
+  }
+
+  get hasDrawn() {
+    return this.drawing.strokes.length > 0;
+  }
+
   resize = (direction) => this.drawing.step(direction);
   takes = () => !this.usesMask;
   down = (point) => this.drawing.down(point);
@@ -201,13 +209,4 @@ export class Brush extends Tool {
     this.editor.panel.refresh();
     this.stage.invalidate();
   }
-}
-
-/** A canvas as large as the stage, in the same coordinates. */
-function layerOf(stage) {
-  const ratio = window.devicePixelRatio;
-  const canvas = new OffscreenCanvas(stage.picture.width, stage.picture.height);
-  const context = canvas.getContext("2d");
-  context.setTransform(ratio, 0, 0, ratio, 0, 0);
-  return { canvas, context };
 }

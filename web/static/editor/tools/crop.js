@@ -182,7 +182,7 @@ export class Crop extends Tool {
   #tell() {
     if (!this.shown) return;
     const { width, height } = this.frame;
-    this.shown.textContent = this.way === "frame" ? `${width} × ${height}` : "";
+    this.shown.textContent = this.way === "frame" && !this.#isTurned ? `${width} × ${height}` : "";
   }
 
   get #hasFrame() {

@@ -2,7 +2,7 @@
 
 import { el, newId, segments } from "../elements.js";
 import * as history from "../history.js";
-import { paintStrokes } from "../painting.js";
+import { layerOf, paintStrokes } from "../painting.js";
 import * as strokes from "../strokes.js";
 import { Drawing } from "./drawing.js";
 import { Selecting } from "./selecting.js";
@@ -57,7 +57,7 @@ export class GenerativeFill extends Tool {
         : el(
             "div",
             { class: "row" },
-            el("button", { type: "button", class: "quiet", onclick: () => this.#clear() }, "Clear"),
+            el("button", { type: "button", class: "quiet", onclick: () => this.clear() }, "Clear"),
           ),
       (this.message = el("p", { class: "note", role: "status" })),
       promptField(this),
@@ -84,18 +84,23 @@ export class GenerativeFill extends Tool {
     return { ...fields, mask_id: mask.imageId };
   }
 
-  onStep() {
-    this.#clear();
+  onStep(made) {
+    if (made) this.way = this.way === "mask" ? "brush" : this.way; // what it marked is gone
+    this.clear();
     this.drawing.isSized = this.drawing.isSized && this.drawing.brush.size <= this.drawing.most;
     this.editor.panel.rebuild();
   }
 
   leave() {
-    this.#clear();
+    this.clear();
   }
 
   undo() {
     return this.#hand?.undo() ?? false;
+  }
+
+  get hasDrawn() {
+    return this.drawing.strokes.length > 0 || !this.selecting.isEmpty;
   }
 
   get #hand() {
@@ -120,25 +125,23 @@ export class GenerativeFill extends Tool {
     if (this.way === "mask") this.editor.drawMask(context);
     if (this.way !== "brush") return;
     const color = getComputedStyle(stage.element).getPropertyValue("--selection");
-    const canvas = new OffscreenCanvas(stage.overlay.width, stage.overlay.height);
-    const layer = canvas.getContext("2d");
-    layer.scale(window.devicePixelRatio, window.devicePixelRatio);
-    paintStrokes(layer, this.drawing.all, stage.view, color);
+    const layer = layerOf(stage);
+    paintStrokes(layer.context, this.drawing.all, stage.view, color);
     context.globalAlpha = 0.5;
-    context.drawImage(canvas, 0, 0, stage.viewport.width, stage.viewport.height);
+    context.drawImage(layer.canvas, 0, 0, stage.viewport.width, stage.viewport.height);
     context.globalAlpha = 1;
     this.drawing.drawBrush(context, stage);
   }
 
   #chosen(way) {
-    this.#clear();
+    this.clear();
     this.way = way;
     this.editor.panel.rebuild();
     this.editor.setCursor();
     this.stage.invalidate();
   }
 
-  #clear() {
+  clear() {
     this.drawing.clear();
     this.selecting.clear();
     this.#refreshed();

@@ -26,7 +26,7 @@ export class MagicSelect extends Tool {
         "div",
         { class: "row" },
         el("button", { type: "button", class: "quiet", onclick: () => selecting.auto() }, "Find the subject"),
-        el("button", { type: "button", class: "quiet", onclick: () => this.#clear() }, "Clear"),
+        el("button", { type: "button", class: "quiet", onclick: () => this.clear() }, "Clear"),
       ),
       this.message,
       this.controls.advanced(HIDDEN),
@@ -34,7 +34,8 @@ export class MagicSelect extends Tool {
   }
 
   actions() {
-    const problem = this.selecting.isUsable ? "" : "Select something first.";
+    const missing = this.selecting.isAsking ? "Looking …" : "Select something first.";
+    const problem = this.selecting.isUsable ? "" : missing;
     const selected = () => this.params();
     return [
       { label: "Cut out", problem, request: () => this.#asked("cutout", "Cut out") },
@@ -76,11 +77,15 @@ export class MagicSelect extends Tool {
       this.editor.tellMaskKept();
       return;
     }
-    this.#clear();
+    this.clear();
   }
 
   leave() {
-    this.#clear();
+    this.clear();
+  }
+
+  get hasDrawn() {
+    return !this.selecting.isEmpty;
   }
 
   undo() {
@@ -94,7 +99,7 @@ export class MagicSelect extends Tool {
   draw = (context, stage) => this.selecting.draw(context, stage);
   cursor = "crosshair";
 
-  #clear() {
+  clear() {
     this.selecting.clear();
     this.#refreshed();
   }

@@ -60,6 +60,14 @@ export class Tool {
     return false;
   }
 
+  /** Whether there is something that undo would take back. */
+  get hasDrawn() {
+    return false;
+  }
+
+  /** Takes all of it back. */
+  clear() {}
+
   /** Another tool was chosen. */
   leave() {}
 }

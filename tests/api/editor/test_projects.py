@@ -1,0 +1,164 @@
+"""Projects, their steps and their owners, on both databases. The clock is ours."""
+
+from datetime import timedelta
+
+import pytest
+from sqlmodel import Session, select
+
+from api.database import Database
+from api.editor import owners, projects
+from api.editor.models import Project, Step
+from api.editor.owners import Owner
+from api.editor.projects import NewStep
+from api.errors import InvalidParameter, NotFound
+from api.models import Image
+from billing import accounts
+from billing.identifiers import new_id
+from tests.billing.builders import NOON, make_account
+
+DAY = timedelta(hours=24)
+SECOND = timedelta(seconds=1)
+
+
+@pytest.fixture
+def owner(database: Database) -> Owner:
+    with database.transaction() as session:
+        return Owner(make_account(session).id)
+
+
+def picture(session: Session, account_id: str, kind: str = "upload") -> NewStep:
+    """A stored picture as the step that shows it."""
+    image_id = new_id("img")
+    session.add(
+        Image(
+            id=image_id,
+            account_id=account_id,
+            kind=kind,
+            format="png",
+            size_bytes=1,
+            sha256="",
+            created_at=NOON,
+            expires_at=NOON + DAY,
+        )
+    )
+    session.flush()
+    return NewStep(image_id, 60, 40, "png")
+
+
+def opened(session: Session, owner: Owner, name: str = "a.jpg") -> tuple[Project, Step]:
+    first = picture(session, owner.account_id)
+    return projects.open_project(session, owner, first, name=name, sample=None, now=NOON, life=DAY)
+
+
+def made(session: Session, owner: Owner, project: Project, parent: Step, **facts: object) -> Step:
+    found = picture(session, owner.account_id, "result")
+    new = NewStep(found.image_id, 60, 40, "png", tool="crop", parent_id=parent.id, **facts)  # type: ignore[arg-type]
+    return projects.add_step(session, project, new, NOON, DAY)
+
+
+def test_steps_are_numbered_and_the_newest_picture_is_where_the_project_stands(
+    database: Database, owner: Owner
+) -> None:
+    with database.transaction() as session:
+        project, first = opened(session, owner)
+        one = made(session, owner, project, first)
+        mask = made(session, owner, project, one, is_mask=True)
+        assert [step.number for step in projects.steps_of(session, project)] == [0, 1, 2]
+        assert project.current_step_id == one.id
+        with pytest.raises(InvalidParameter):
+            projects.stand_at(session, project, mask.id, NOON, DAY)
+        projects.stand_at(session, project, first.id, NOON, DAY)
+        assert project.current_step_id == first.id
+
+
+def test_a_project_lives_as_long_as_it_is_used(database: Database, owner: Owner) -> None:
+    with database.transaction() as session:
+        project, first = opened(session, owner)
+        later = NOON + DAY
+        projects.stand_at(session, project, first.id, later, DAY)
+        assert projects.find(session, owner, project.id, later + DAY)
+        past = later + DAY + timedelta(hours=2)
+        with pytest.raises(NotFound):
+            projects.find(session, owner, project.id, past)
+        assert projects.forget_expired(session, past, limit=10) == 1
+        assert list(session.exec(select(Step))) == []
+
+
+def test_a_project_is_its_owners_alone(database: Database, owner: Owner) -> None:
+    with database.transaction() as session:
+        guests = accounts.create(session, email=owners.GUESTS_EMAIL, now=NOON).id
+        one, other = Owner(guests, "ses_one"), Owner(guests, "ses_other")
+        strangers = (owner, other, Owner(guests))
+        project, _ = opened(session, one)
+        assert projects.find(session, one, project.id, NOON).id == project.id
+        for stranger in strangers:
+            with pytest.raises(NotFound):
+                projects.find(session, stranger, project.id, NOON)
+            assert projects.listed(session, stranger, NOON) == []
+
+
+def test_a_step_of_another_project_is_not_found(database: Database, owner: Owner) -> None:
+    with database.transaction() as session:
+        project, _ = opened(session, owner)
+        _, elsewhere = opened(session, owner)
+        with pytest.raises(NotFound):
+            projects.step_of(session, project, elsewhere.id)
+
+
+def test_signing_up_takes_the_guests_projects_and_pictures_along(database: Database, owner: Owner) -> None:
+    with database.transaction() as session:
+        guests = accounts.create(session, email=owners.GUESTS_EMAIL, now=NOON).id
+        guest, other = Owner(guests, "ses_guest"), Owner(guests, "ses_other")
+        project, first = opened(session, guest)
+        step = made(session, guest, project, first)
+        left, left_first = opened(session, other)
+        owners.adopt(session, "ses_guest", owner.account_id, NOON)
+        session.expire_all()
+        assert projects.find(session, owner, project.id, NOON)
+        for image_id in (first.image_id, step.image_id):
+            assert session.get_one(Image, image_id).account_id == owner.account_id
+        assert projects.find(session, other, left.id, NOON)
+        assert session.get_one(Image, left_first.image_id).account_id == guests
+        owners.adopt(session, "ses_nobody", owner.account_id, NOON)
+
+
+def test_a_look_takes_its_steps_place_and_children_are_seen(database: Database, owner: Owner) -> None:
+    with database.transaction() as session:
+        project, first = opened(session, owner)
+        cut = made(session, owner, project, first, is_paid=True)
+        assert not projects.has_children(session, cut)
+        look = NewStep("img_new", 50, 30, "png", tool="bg-removal", params={"bg_color": "red"})
+        changed = projects.change_look(session, project, cut, look, NOON, DAY)
+        assert (changed.id, changed.image_id, changed.number) == (cut.id, "img_new", 1)
+        made(session, owner, project, cut)
+        assert projects.has_children(session, cut)
+
+
+def test_deleting_an_account_forgets_its_projects(database: Database, owner: Owner) -> None:
+    with database.transaction() as session:
+        opened(session, owner)
+        projects.forget_account(session, owner.account_id, NOON)
+        assert list(session.exec(select(Project))) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("../../etc/passwd", "passwd"),
+        ("C:\\p\\a.jpg", "a.jpg"),
+        ("a\x00\nb.png", "ab.png"),
+        ("", "picture"),
+    ],
+)
+def test_names_are_shown_without_folders(database: Database, owner: Owner, name: str, shown: str) -> None:
+    with database.transaction() as session:
+        assert opened(session, owner, name)[0].name == shown
+
+
+def test_a_project_has_an_end(database: Database, owner: Owner, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(projects, "STEPS_MAX", 2)
+    with database.transaction() as session:
+        project, first = opened(session, owner)
+        made(session, owner, project, first)
+        with pytest.raises(InvalidParameter):
+            made(session, owner, project, first)
