@@ -36,9 +36,8 @@ _LARGEST_UPLOAD_BYTES = 1024  # none passes the guard; this holds where Gradio i
 
 def mount(app: FastAPI) -> None:
     """Adds both pages to `app`."""
-    os.environ.setdefault(
-        "GRADIO_ANALYTICS_ENABLED", "False"
-    )  # read when it is imported: nothing is reported
+    # Read when it is imported: nothing is reported to anybody.
+    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     # Imported here: it takes seconds, and only a server needs it.
     import gradio as gr
 

@@ -111,7 +111,7 @@ def usage_is_the_keys_own(house: House, method: str, path: str) -> None:
 
 
 #: Pages without an account, which are tried with the whole application in tests/web.
-PUBLIC_PAGES = ("/", "/docs", "/openapi", "/openapi/{name}", "/favicon.ico")
+PUBLIC_PAGES = ("/", "/docs", "/openapi", "/openapi/{name}", "/favicon.ico", "/app")
 
 #: The editor's, which know sessions only; two visitors are kept apart in tests/web/editor.
 _PROJECT = "/editor/projects/{project_id}"

@@ -64,6 +64,11 @@ def test_its_pages_load_nothing_from_elsewhere(server: RunningServer) -> None:
         assert not place.startswith(("http:", "https:", "//")) or place.startswith(server.address)
 
 
+def test_the_editor_s_address_may_lack_its_slash(server: RunningServer) -> None:
+    answer = httpx.get(f"{server.address}/app")
+    assert (answer.status_code, answer.headers["location"]) == (308, "/app/")
+
+
 def _event(server: RunningServer, customer: Customer | None, name: str, **headers: str) -> httpx.Response:
     cookies = {} if customer is None else cookies_of(server, customer)
     with httpx.Client(cookies=cookies, headers=headers, timeout=30) as client:

@@ -26,6 +26,7 @@ def add_to(app: FastAPI) -> None:
     add_get(app, "/docs", reference_page, include_in_schema=False)
     add_get(app, "/openapi", openapi_page, include_in_schema=False)
     add_get(app, "/openapi/{name}", openapi_asset, include_in_schema=False)
+    add_get(app, "/app", editor, include_in_schema=False)
     add_get(app, "/favicon.ico", icon, include_in_schema=False)
     errors.install(app)
 
@@ -67,6 +68,11 @@ async def openapi_page(request: Request) -> Response:
 
 async def openapi_asset(request: Request, name: str) -> Response:
     return await reference.swagger_files().get_response(name, request.scope)
+
+
+async def editor() -> Response:
+    """The mounted page's address ends in a slash; people leave it out."""
+    return RedirectResponse("/app/", 308)
 
 
 async def icon() -> Response:
