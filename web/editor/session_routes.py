@@ -16,7 +16,6 @@ from api.services import Services
 from billing import accounts, ledger
 from ml import generative
 from ml.catalogue import TOOLS
-from ml.engines.segmenting_facts import SEGMENTING_FACTS
 from web.editor import asking, shapes
 from web.editor.asking import DeskOf, Member
 from web.visitor import Guest
@@ -92,7 +91,8 @@ def _follows_words(services: Services) -> bool:
     """Whether a checkpoint is installed by which filling follows a prompt."""
     states = {state.tool: state for state in services.backend.state().engines}
     filling = states.get("generative-fill")
-    return filling is not None and bool(set(filling.installed) - set(SEGMENTING_FACTS))
+    # Its parameters of words have defaults exactly then: those of the checkpoint.
+    return filling is not None and bool(filling.defaults)
 
 
 def _account(session: Session, account_id: str, services: Services) -> dict[str, Any]:

@@ -1,0 +1,57 @@
+"""Words in the editor, where a real, tiny inpainting checkpoint is installed."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.editing import Editor
+from tests.browser.visitors import sign_in
+from tests.ml import tiny_pipelines
+from tests.ml.photos import jpeg_bytes, open_bytes, photo
+from tests.server import RunningServer, running_server
+
+
+@pytest.fixture(scope="module")
+def following(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    folder = tiny_pipelines.save_sd(tmp_path_factory.mktemp("tiny") / "tiny-sd")
+    settings = {
+        "BGERASER_INPAINT_CHECKPOINT": str(folder),
+        "BGERASER_INPAINT_SCHEDULER": "lcm",
+        "BGERASER_WORKERS": "1",
+    }
+    with running_server(tmp_path_factory.mktemp("words"), settings) as server:
+        yield server
+        assert server.drifts() == []
+
+
+def test_words_fill_what_was_brushed_over(page: Page, following: RunningServer, tmp_path: Path) -> None:
+    customer = following.new_customer()
+    sign_in(page, following, customer)
+    editor = Editor(page, following)
+    before = photo("coffee")[100:220, 200:360]
+    editor.open("cup.jpg", jpeg_bytes(before))
+    editor.choose("generative-fill")
+    editor.drag((70, 50), (90, 60))
+    expect(editor.page.locator(".panel").get_by_role("button", name="Remove object")).to_be_visible()
+    editor.page.get_by_label("What should be there").fill("a red cup")
+    editor.apply("Fill")
+    after = open_bytes(editor.save(tmp_path, "PNG").read_bytes())
+    assert after.shape[:2] == (120, 160)
+    changed = np.abs(after[..., :3].astype(int) - before).max(axis=2) > 40  # more than JPEG changes
+    assert changed[40:75, 60:105].mean() > 0.1
+    assert not changed[:10].any()
+    assert following.balance(customer) == (14, 0)
+
+
+def test_words_fill_the_new_border(page: Page, following: RunningServer, tmp_path: Path) -> None:
+    sign_in(page, following, following.new_customer())
+    editor = Editor(page, following)
+    editor.open("cup.jpg", jpeg_bytes(photo("coffee")[100:220, 200:360]))
+    editor.choose("generative-expand")
+    editor.press("1.25×")
+    editor.page.get_by_label("What should be there").fill("a wooden table")
+    editor.apply("Expand")
+    assert open_bytes(editor.save(tmp_path, "PNG").read_bytes()).shape[:2] == (150, 200)
