@@ -326,7 +326,7 @@ class TestFirstFrame:
 
 def test_too_little_memory_is_told_apart_from_damage() -> None:
     program = (
-        "import resource, sys; from ml import codecs; from ml.errors import OutOfMemory\n"
+        "import resource, sys; from ml.imaging import codecs; from ml.errors import OutOfMemory\n"
         "content = sys.stdin.buffer.read(); codecs.decode(content)\n"
         "resource.setrlimit(resource.RLIMIT_AS, (1 << 28, 1 << 28))\n"
         "try: codecs.decode(content)\n"
