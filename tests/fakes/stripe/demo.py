@@ -41,12 +41,16 @@ def main() -> None:
         }
         command = [sys.executable, "-m", "web.cli"]
         prices = ["--standard", "9.00", "--business", "49.00", "--currency", "usd"]
-        subprocess.run(
+        # What it says, the secret among it, is for an operator; here it is all in the environment.
+        setup = subprocess.run(
             [*command, "admin", "stripe-setup", *prices],
             env=environment,
-            check=True,
-            stdout=subprocess.DEVNULL,
+            check=False,
+            capture_output=True,
+            text=True,
         )
+        if setup.returncode != 0:
+            sys.exit(setup.stderr)
         sys.stderr.write(
             f"\nA simulated Stripe runs at {simulator}. Sign up at {address}, open the plans and upgrade:\n"
             "the pay page is the simulator's, any account and card there is made up.\n\n"
