@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections import OrderedDict
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
@@ -32,14 +33,17 @@ class Authenticator:
     """Tells callers by their keys. Validity is asked of the database every time, so revoking acts at once.
 
     The brake counts in this process only: with N processes an address has N times the attempts. It protects
-    the database from floods; keys themselves cannot be guessed. A key that was good lately passes the brake,
-    so that one broken client behind a shared address stops only itself and newcomers.
+    the database from floods; keys themselves cannot be guessed. It never refuses a key that is good, because
+    one address may be a proxy or a network of many callers: a key of the wrong form costs a checksum and is
+    refused without the database, and keys of a braked address are looked up one at a time, so that a flood
+    of well-formed guesses occupies one reading thread and no more.
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._bad_by_address: OrderedDict[str, datetime] = OrderedDict()
         self._good_lately: OrderedDict[str, None] = OrderedDict()
+        self._braked_lookups = asyncio.Semaphore(1)
         self._touches: dict[str, asyncio.Task[None]] = {}
 
     async def authenticate(
@@ -47,15 +51,20 @@ class Authenticator:
     ) -> Caller:
         """The caller behind both headers. Raises InvalidApiKey, RateLimited, ServiceUnavailable."""
         plain = key_in(authorization, x_api_key)
+        if not keys.looks_valid(plain):
+            refusal = self._refusal(address, now)
+            self._count_bad(address, now)
+            raise refusal
         fingerprint = keys.hash_of(plain)
-        if fingerprint not in self._good_lately:
-            self._check_brake(address, now)
+        refusal = self._refusal(address, now)
+        is_braked = isinstance(refusal, RateLimited) and fingerprint not in self._good_lately
         try:
-            key, account = await self._database.read(lambda s: keys.find_with_account(s, plain, now))
-        except InvalidApiKey:
+            async with self._braked_lookups if is_braked else nullcontext():
+                key, account = await self._database.read(lambda s: keys.find_with_account(s, plain, now))
+        except InvalidApiKey as error:
             self._good_lately.pop(fingerprint, None)
             self._count_bad(address, now)
-            raise
+            raise (refusal if is_braked else error) from None
         _remember(self._good_lately, fingerprint, None)
         if keys.touch_is_due(key, now) and key.id not in self._touches:
             self._touches[key.id] = asyncio.create_task(self._touch(key.id, now))
@@ -74,10 +83,12 @@ class Authenticator:
         finally:
             del self._touches[key_id]
 
-    def _check_brake(self, address: str, now: datetime) -> None:
+    def _refusal(self, address: str, now: datetime) -> InvalidApiKey | RateLimited:
+        """What a bad key from this address is answered with."""
         state = rate.state(self._bad_by_address.get(address), limit=_BAD_KEYS_A_MINUTE, now=now)
         if state.remaining == 0:
-            raise RateLimited("Too many calls with keys that are not valid.", state.retry_after_seconds)
+            return RateLimited("Too many calls with keys that are not valid.", state.retry_after_seconds)
+        return InvalidApiKey(keys.REFUSAL)
 
     def _count_bad(self, address: str, now: datetime) -> None:
         taken = rate.take(self._bad_by_address.get(address), limit=_BAD_KEYS_A_MINUTE, now=now)

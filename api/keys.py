@@ -10,11 +10,13 @@ from datetime import datetime, timedelta
 
 from sqlmodel import Session, col, or_, select, update
 
-from api.errors import InvalidApiKey, NotFound
+from api.errors import InvalidApiKey, InvalidParameter, NotFound
 from api.models import ApiKey
+from billing import accounts
 from billing.errors import AccountClosed
 from billing.identifiers import new_id, random_base62, to_base62
 from billing.models import Account
+from billing.texts import is_plain_text
 
 PREFIX = "bge_live_"
 RANDOM_CHARACTERS = 32
@@ -23,11 +25,27 @@ LENGTH = len(PREFIX) + RANDOM_CHARACTERS + CHECKSUM_CHARACTERS
 _SHOWN_CHARACTERS = len(PREFIX) + 4
 _TOUCH_EVERY = timedelta(minutes=1)
 _NAME_LENGTH_MAX = 100
-_REFUSAL = "This API key is not valid."
+#: Keys of one account that work and have no end set. Each is a row that lists and lookups go through.
+LIMIT = 100
+#: With those that a rotation lets live for a while.
+_LIMIT_WITH_ENDING = 2 * LIMIT
+REFUSAL = "This API key is not valid."
 
 
 def create(session: Session, account_id: str, name: str, now: datetime) -> tuple[ApiKey, str]:
-    """A new key of the account: its row, and the key itself, which is never available again."""
+    """A new key of the account: its row, and the key itself, which is never available again.
+
+    Raises InvalidParameter for a name that cannot be stored and for an account that has `LIMIT` keys, and
+    what `accounts.lock` raises.
+    """
+    if not name.strip() or not is_plain_text(name):
+        raise InvalidParameter("name", "The name of a key must be text without control characters.")
+    # Under the account's lock, or two requests at once would each see one key less than the limit.
+    accounts.lock(session, account_id)
+    found = usable(session, account_id, now)
+    lasting = sum(key.expires_at is None for key in found)
+    if lasting >= LIMIT or len(found) >= _LIMIT_WITH_ENDING:
+        raise InvalidParameter("name", f"An account has at most {LIMIT} keys. Revoke one first.")
     body = PREFIX + random_base62(RANDOM_CHARACTERS)
     plain = body + _checksum(body)
     key = ApiKey(
@@ -66,16 +84,16 @@ def find(session: Session, plain: str, now: datetime) -> ApiKey:
 def find_with_account(session: Session, plain: str, now: datetime) -> tuple[ApiKey, Account]:
     """As `find`, with the account the key belongs to."""
     if not looks_valid(plain):
-        raise InvalidApiKey(_REFUSAL)
+        raise InvalidApiKey(REFUSAL)
     row = session.exec(
         select(ApiKey, Account).join(Account).where(ApiKey.sha256 == hash_of(plain))
     ).one_or_none()
     if row is None:
-        raise InvalidApiKey(_REFUSAL)
+        raise InvalidApiKey(REFUSAL)
     key, account = row
     expired = key.expires_at is not None and key.expires_at <= now
     if expired or key.revoked_at is not None:
-        raise InvalidApiKey(_REFUSAL)
+        raise InvalidApiKey(REFUSAL)
     if account.closed_at is not None:
         raise AccountClosed("This account was closed.")
     return key, account
@@ -97,6 +115,16 @@ def listed(session: Session, account_id: str) -> list[ApiKey]:
     return list(session.exec(select(ApiKey).where(ApiKey.account_id == account_id).order_by(newest_first)))
 
 
+def usable(session: Session, account_id: str, now: datetime) -> list[ApiKey]:
+    """The account's keys that still work, newest first."""
+    works = [
+        ApiKey.account_id == account_id,
+        col(ApiKey.revoked_at).is_(None),
+        or_(col(ApiKey.expires_at).is_(None), col(ApiKey.expires_at) > now),
+    ]
+    return list(session.exec(select(ApiKey).where(*works).order_by(col(ApiKey.created_at).desc())))
+
+
 def revoke(session: Session, account_id: str, key_id: str, now: datetime) -> ApiKey:
     """Ends the key at once, in every process: nothing caches a key's validity. Raises NotFound."""
     key = _owned(session, account_id, key_id)
@@ -110,7 +138,11 @@ def revoke(session: Session, account_id: str, key_id: str, now: datetime) -> Api
 def rotate(
     session: Session, account_id: str, key_id: str, *, grace_seconds: int, now: datetime
 ) -> tuple[ApiKey, str]:
-    """A new key of the same name; the old one works for `grace_seconds`. Raises NotFound, InvalidApiKey."""
+    """A new key of the same name; the old one works for `grace_seconds`.
+
+    Raises NotFound, InvalidApiKey, and what `create` raises.
+    """
+    accounts.lock(session, account_id)  # before the key's row: the order in which all locks are taken
     old = _owned(session, account_id, key_id)
     end = now + timedelta(seconds=max(0, grace_seconds))
     if old.revoked_at is not None or (old.expires_at is not None and old.expires_at <= now):
@@ -118,6 +150,7 @@ def rotate(
     # Rotating twice must not prolong the first grace.
     old.expires_at = end if old.expires_at is None else min(end, old.expires_at)
     session.add(old)
+    session.flush()
     return create(session, account_id, old.name, now)
 
 

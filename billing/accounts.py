@@ -10,6 +10,9 @@ from billing.identifiers import new_id
 from billing.models import Account
 from billing.plans import PlanName
 from billing.postings import insert_unless_taken
+from billing.texts import is_plain_text
+
+EMAIL_LENGTH_MAX = 254
 
 # Built once, as are the other statements of every call's path: building takes longer than running.
 _LOCK = (
@@ -96,6 +99,11 @@ def close(session: Session, account_id: str, *, now: datetime) -> None:
     """Nothing new can start; running calls settle and the history stays. Raises as `lock`."""
     lock(session, account_id).closed_at = now
     session.flush()
+
+
+def is_storable(email: str) -> bool:
+    """Whether `email` fits its column and every database stores it; whether mail reaches it is not asked."""
+    return len(email) <= EMAIL_LENGTH_MAX and is_plain_text(email)
 
 
 def normalise_email(email: str) -> str:

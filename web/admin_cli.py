@@ -78,8 +78,9 @@ def create_key(
 ) -> None:
     """Print another API key for an account, once."""
     from api import keys
+    from api.errors import InvalidParameter
     from billing import accounts
-    from billing.errors import UnknownAccount
+    from billing.errors import AccountClosed, UnknownAccount
     from billing.timestamps import utc_now
 
     address = _checked_email(email)
@@ -88,7 +89,10 @@ def create_key(
             account = accounts.find_by_email(session, address)
         except UnknownAccount:
             _fail(f"No account has the address {address}")
-        _, key = keys.create(session, account.id, name, utc_now())
+        try:
+            _, key = keys.create(session, account.id, name, utc_now())
+        except (InvalidParameter, AccountClosed) as error:
+            _fail(str(error))
     typer.echo("This API key is shown once; keep it safe:", err=True)
     typer.echo(key)
 

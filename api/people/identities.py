@@ -6,11 +6,16 @@ from datetime import datetime
 from sqlmodel import Session, col, select
 
 from api.errors import Forbidden, NotFound
-from api.people import joining
+from api.people import joining, tokens
 from api.people.models import Identity, Password
 from billing import accounts
 from billing.identifiers import new_id
 from billing.models import Account
+from billing.texts import is_plain_text
+
+
+#: OpenID Connect allows 255 characters.
+_SUBJECT_LENGTH_MAX = 255
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,7 @@ def account_for(session: Session, claim: Claim, *, now: datetime) -> str:
     Raises Forbidden if the provider has not proved the address, or if the account of that address has not:
     somebody who signed up with a stranger's address must not share the stranger's account later.
     """
+    _require_subject(claim)
     linked = _find(session, claim)
     if linked is not None:
         if session.get_one(Account, linked.account_id).closed_at is not None:
@@ -52,6 +58,7 @@ def account_for(session: Session, claim: Claim, *, now: datetime) -> str:
 
 def link(session: Session, account_id: str, claim: Claim, *, now: datetime) -> None:
     """The person who is signed in adds a way of signing in. Raises Forbidden."""
+    _require_subject(claim)
     linked = _find(session, claim)
     if linked is not None:
         if linked.account_id != account_id:
@@ -79,6 +86,7 @@ def unlink(session: Session, account_id: str, identity_id: str) -> None:
         raise Forbidden("This is the only way to sign in to your account. Set a password first.")
     session.delete(found)
     session.flush()
+    tokens.withdraw(session, account_id)
 
 
 def _find(session: Session, claim: Claim) -> Identity | None:
@@ -87,9 +95,17 @@ def _find(session: Session, claim: Claim) -> Identity | None:
     ).one_or_none()
 
 
+def _require_subject(claim: Claim) -> None:
+    """Raises Forbidden for a subject that no database can store: it comes from a JSON document."""
+    if not claim.subject or len(claim.subject) > _SUBJECT_LENGTH_MAX or not is_plain_text(claim.subject):
+        raise Forbidden("The other service did not say who signed in.")
+
+
 def _require_proof(claim: Claim) -> None:
     if not claim.email or not claim.is_verified:
         raise Forbidden("The other service has not confirmed your e-mail address. Confirm it there first.")
+    if not accounts.is_storable(claim.email):
+        raise Forbidden("The other service sent an e-mail address that cannot be used here.")
 
 
 def _is_taken(session: Session, email: str) -> bool:
@@ -98,6 +114,8 @@ def _is_taken(session: Session, email: str) -> bool:
 
 
 def _add(session: Session, account_id: str, claim: Claim, now: datetime) -> None:
+    """Stores the sign-in. As with every change of the ways in, mailed links that are still unused end."""
+    tokens.withdraw(session, account_id)
     session.add(
         Identity(
             id=new_id("idt"),

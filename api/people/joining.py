@@ -77,14 +77,23 @@ def reset(session: Session, token: str, password_hash: str, *, now: datetime) ->
         for key in keys.listed(session, account.id):
             keys.revoke(session, account.id, key.id, now)
         accounts.verify(session, account, now=now)
-    set_password(session, account.id, password_hash, now=now)
-    sessions.end_all(session, account.id)
-    tokens.withdraw(session, account.id)
+    change_password(session, account.id, password_hash, now=now)
     return account.id
 
 
+def change_password(session: Session, account_id: str, password_hash: str, *, now: datetime) -> None:
+    """Another password. Every session ends, and so does every mailed link that has not been used.
+
+    Somebody who changes a password because a mailbox was read by others must not leave links in it that set
+    the password once more.
+    """
+    set_password(session, account_id, password_hash, now=now)
+    sessions.end_all(session, account_id)
+    tokens.withdraw(session, account_id)
+
+
 def set_password(session: Session, account_id: str, password_hash: str, *, now: datetime) -> None:
-    """The account's password from now on."""
+    """Store a hash: of a new account's first password, or a stronger hash of the same password."""
     row = session.get(Password, account_id)
     if row is None:
         session.add(Password(account_id=account_id, hash=password_hash, changed_at=now))

@@ -2,6 +2,7 @@
 
 import re
 import string
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from sqlmodel import Session, select
 
 from api import keys
 from api.database import Database
-from api.errors import InvalidApiKey, NotFound
+from api.errors import InvalidApiKey, InvalidParameter, NotFound
 from api.models import ApiKey
 from billing import accounts
 from billing.errors import AccountClosed
@@ -37,8 +38,9 @@ def test_a_key_has_its_prefix_32_random_characters_and_a_checksum(
     database: Database, account_id: str
 ) -> None:
     with database.transaction() as session:
-        made = {keys.create(session, account_id, "n", NOON)[1] for _ in range(200)}
-    assert len(made) == 200
+        owners = [account_id, make_account(session).id]
+        made = {keys.create(session, owner, "n", NOON)[1] for owner in owners for _ in range(keys.LIMIT)}
+    assert len(made) == 2 * keys.LIMIT
     for plain in made:
         assert re.fullmatch(r"bge_live_[0-9A-Za-z]{38}", plain)
         assert keys.looks_valid(plain)
@@ -149,6 +151,50 @@ def test_rotating_twice_does_not_prolong_the_first_grace(database: Database, acc
         assert not is_good(session, plain, NOON + 60 * SECOND)
         with pytest.raises(InvalidApiKey):
             keys.rotate(session, account_id, old.id, grace_seconds=60, now=NOON + 60 * SECOND)
+
+
+def test_an_account_has_a_limited_number_of_keys_also_for_requests_at_once(
+    migrated_database_url: str,
+) -> None:
+    database = Database(migrated_database_url)
+    with database.transaction() as session:
+        account_id = make_account(session).id
+        for _ in range(keys.LIMIT - 4):
+            keys.create(session, account_id, "n", NOON)
+
+    def create(_: int) -> bool:
+        try:
+            database.submit(lambda session: keys.create(session, account_id, "n", NOON) and None).result()
+        except InvalidParameter as error:
+            assert error.param == "name"
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(create, range(16))) == 4
+    with database.transaction() as session:
+        assert len(keys.usable(session, account_id, NOON)) == keys.LIMIT
+        keys.revoke(session, account_id, keys.listed(session, account_id)[0].id, NOON)
+        keys.create(session, account_id, "n", NOON)
+    database.close()
+
+
+def test_rotating_does_not_evade_the_limit(database: Database, account_id: str) -> None:
+    with database.transaction() as session:
+        newest = [keys.create(session, account_id, "n", NOON)[0].id for _ in range(keys.LIMIT)][-1]
+        for _ in range(keys.LIMIT):
+            newest = keys.rotate(session, account_id, newest, grace_seconds=3_600, now=NOON)[0].id
+        with pytest.raises(InvalidParameter, match="at most 100 keys"):
+            keys.rotate(session, account_id, newest, grace_seconds=3_600, now=NOON)
+
+
+@pytest.mark.parametrize("name", ["a\0b", "\ud800", "a\nb", "", "  "], ids=ascii)
+def test_a_name_that_cannot_be_stored_is_refused(database: Database, account_id: str, name: str) -> None:
+    with database.transaction() as session:
+        with pytest.raises(InvalidParameter) as refused:
+            keys.create(session, account_id, name, NOON)
+        assert refused.value.param == "name"
+        assert keys.create(session, account_id, "Schlüssel 漢 🔑", NOON)[0].name == "Schlüssel 漢 🔑"
 
 
 def test_another_accounts_key_is_not_found(database: Database, account_id: str) -> None:

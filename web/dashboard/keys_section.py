@@ -5,16 +5,14 @@ from typing import Any
 from sqlmodel import Session
 
 from api import keys
-from api.errors import InvalidParameter
+from api.errors import InvalidApiKey, InvalidParameter, NotFound
 from api.models import ApiKey
 from api.services import Services
 from web import examples
-from web.dashboard import reading
 from web.dashboard.visiting import owner_of, shown_time
 
 _DEFAULT_NAME = "my key"
 _GRACE_HOURS = 24
-_KEYS_MAX = 100
 
 
 def build(gr: Any, services: Services, page: Any) -> None:
@@ -34,7 +32,10 @@ def build(gr: Any, services: Services, page: Any) -> None:
 
     async def generate(typed: str, request: gr.Request) -> tuple[Any, str, list[ApiKey]]:
         account_id = owner_of(services, request).account_id
-        plain = await _create(services, account_id, typed)
+        try:
+            plain = await _create(services, account_id, typed)
+        except InvalidParameter as error:
+            raise gr.Error(error.message) from error
         return gr.update(value=plain, visible=True), "", await _listed(services, account_id)
 
     async def listed(request: gr.Request) -> list[ApiKey]:
@@ -57,8 +58,6 @@ async def _create(services: Services, account_id: str, typed: str) -> str:
     now = services.clock()
 
     def work(session: Session) -> str:
-        if len(reading.usable_keys(session, account_id, now)) >= _KEYS_MAX:
-            raise InvalidParameter("name", f"An account has at most {_KEYS_MAX} keys.")
         return keys.create(session, account_id, typed.strip() or _DEFAULT_NAME, now)[1]
 
     return await services.database.run(work)
@@ -66,7 +65,7 @@ async def _create(services: Services, account_id: str, typed: str) -> str:
 
 async def _listed(services: Services, account_id: str) -> list[ApiKey]:
     def look(session: Session) -> list[ApiKey]:
-        found = reading.usable_keys(session, account_id, services.clock())
+        found = keys.usable(session, account_id, services.clock())
         session.expunge_all()
         return found
 
@@ -95,11 +94,14 @@ def _row(gr: Any, services: Services, key: ApiKey, shown: Any, fresh: Any) -> No
     async def do_rotate(request: gr.Request) -> tuple[Any, list[ApiKey]]:
         account_id = owner_of(services, request).account_id
         grace_seconds = _GRACE_HOURS * 3600
-        plain = await services.database.run(
-            lambda session: keys.rotate(
-                session, account_id, key_id, grace_seconds=grace_seconds, now=services.clock()
-            )[1]
-        )
+        try:
+            plain = await services.database.run(
+                lambda session: keys.rotate(
+                    session, account_id, key_id, grace_seconds=grace_seconds, now=services.clock()
+                )[1]
+            )
+        except (InvalidApiKey, InvalidParameter, NotFound) as error:
+            raise gr.Error(error.message) from error
         return gr.update(value=plain, visible=True), await _listed(services, account_id)
 
     revoke.click(lambda: gr.update(visible=True), None, question, api_visibility="private")

@@ -7,7 +7,6 @@ from typing import Literal
 from sqlmodel import Session
 
 from api import call_log, keys
-from api.models import ApiKey
 from billing import accounts, ledger, statement
 from billing.plans import PLANS, Plan, PlanName
 from ml.catalogue import TOOLS
@@ -81,13 +80,4 @@ def statement_rows(session: Session, account_id: str) -> list[list[str | int]]:
     return [
         [shown_time(line.at), line.kind, f"{line.amount:+,}", line.balance, line.reference]
         for line in statement.statement(session, account_id, _ROWS)
-    ]
-
-
-def usable_keys(session: Session, account_id: str, now: datetime) -> list[ApiKey]:
-    """Keys that still work, newest first."""
-    return [
-        key
-        for key in keys.listed(session, account_id)
-        if key.revoked_at is None and (key.expires_at is None or key.expires_at > now)
     ]

@@ -59,8 +59,7 @@ async def change_password(request: Request) -> Response:
     def work(session: Session) -> Made:
         if joining.password_of(session, account_id) != stored:
             raise Forbidden("The password was changed meanwhile. Load the page again.")
-        joining.set_password(session, account_id, hashed, now=now)
-        sessions.end_all(session, account_id)
+        joining.change_password(session, account_id, hashed, now=now)
         return signing_in.begin_session(session, request, account_id, now)
 
     made = await services.database.run(work)

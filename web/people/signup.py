@@ -23,7 +23,6 @@ from web.people.parts import address_of_site, people_of
 _EMAIL = re.compile(
     r"[^@\s\x00-\x20\"(),:;<>\[\\\]\x7f-\x9f]{1,64}@[a-z0-9-]+(\.[a-z0-9-]+)*\.[a-z][a-z0-9-]+"
 )
-_EMAIL_LENGTH_MAX = 254
 
 
 async def signup_page(request: Request) -> Response:
@@ -171,7 +170,7 @@ async def _verified_elsewhere(request: Request, email: str) -> Response:
 
 def _problems(email: str, password: str) -> dict[str, str]:
     problems = {}
-    if len(email) > _EMAIL_LENGTH_MAX or not _EMAIL.fullmatch(email):
+    if not accounts.is_storable(email) or not _EMAIL.fullmatch(email):
         problems["email"] = "This is no e-mail address."
     weakness = passwords.problem_with(password, email)
     if weakness is not None:

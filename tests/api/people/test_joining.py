@@ -140,3 +140,17 @@ def test_a_browsers_note_is_good_for_one_account_and_cannot_be_made_up() -> None
     assert devices.known("t" * 40, ADA, note) is None
     for forged in ("", ".", "x", note[:-1], f"x{note}", "é.é", "\ud800"):
         assert devices.known(secret, ADA, forged) is None
+
+
+@pytest.mark.parametrize("text", ["a\0b", "\ud800", "a\rb"], ids=ascii)
+def test_a_providers_text_that_cannot_be_stored_is_refused(migrated_database_url: str, text: str) -> None:
+    database = Database(migrated_database_url)
+    with database.transaction() as session:
+        with pytest.raises(Forbidden):
+            identities.account_for(session, Claim("github", text, ADA, True), now=NOON)
+        with pytest.raises(Forbidden):
+            identities.account_for(session, Claim("github", "1", f"{text}@example.com", True), now=NOON)
+        account_id = join(session)
+        with pytest.raises(Forbidden):
+            identities.link(session, account_id, Claim("github", text, ADA, True), now=NOON)
+    database.close()

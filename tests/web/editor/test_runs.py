@@ -9,6 +9,7 @@ import httpx
 import numpy as np
 import pytest
 
+from api import keys
 from tests.ml.photos import jpeg_bytes, open_bytes, photo
 from tests.server import RunningServer
 from tests.web.editor.browsing import Browser
@@ -257,6 +258,24 @@ def test_a_key_made_on_the_spot_opens_the_api(server: RunningServer) -> None:
         assert account.status_code == 200
     with Browser(server) as guest:
         assert guest.client.post("/editor/keys", json={"name": "Editor"}).status_code == 403
+
+
+def test_the_editor_makes_keys_up_to_the_limit_and_with_names_that_can_be_stored(
+    server: RunningServer,
+) -> None:
+    with Browser(server, server.new_customer()) as browser:
+
+        def make(name: str) -> httpx.Response:
+            content = json.dumps({"name": name})  # spells lone surrogates and NUL, as browsers can
+            return browser.client.post("/editor/keys", content=content)
+
+        for name in ("\ud800", "a\0b"):
+            error = make(name).json()["error"]
+            assert (error["code"], error["param"]) == ("INVALID_PARAMETER", "name")
+        answers = [make("Editor") for _ in range(keys.LIMIT + 1)]
+        assert {each.status_code for each in answers[:-2]} == {200}  # the customer has one already
+        assert answers[-1].status_code == 422
+        assert "at most 100 keys" in answers[-1].json()["error"]["message"]
 
 
 def test_an_unreadable_picture_is_told_at_once_and_leaves_nothing(

@@ -7,13 +7,13 @@ import pytest
 from sqlmodel import select
 
 from api import keys, sweeper
-from api.people import identities, sessions
+from api.people import identities, sessions, tokens
 from api.people.identities import Claim
-from api.people.models import BrowserSession, Identity, OneTimeToken, Password
+from api.people.models import BrowserSession, Identity, OneTimeToken, Password, Purpose
 from billing import accounts, audit, ledger
 from billing.models import Account
 from tests.api.calling import small_picture
-from tests.web.people.browsing import GOOD_PASSWORD, Browser, Site
+from tests.web.people.browsing import GOOD_PASSWORD, Browser, Site, path_of
 from tests.web.people.test_signup import ADA, account_of
 
 NEW_PASSWORD = "nine patient herons"
@@ -35,6 +35,36 @@ def test_changing_the_password_ends_other_sessions_and_changes_this_one(site: Si
     assert not other.is_signed_in()
     assert site.browser().log_in(ADA).status_code == 401
     assert site.browser().log_in(ADA, NEW_PASSWORD).status_code == 303
+
+
+def test_changing_the_password_ends_links_that_were_mailed_before(site: Site, browser: Browser) -> None:
+    """Somebody who reads the mailbox asks for a link, and its owner changes the password."""
+    browser.join(ADA)
+    stranger = site.browser()
+    stranger.get("/reset")
+    stranger.post("/reset", email=ADA)
+    link = path_of(stranger.link("reset/new"))
+    assert stranger.get(link).status_code == 200
+    assert change(browser) == 303
+    assert stranger.get(link).status_code == 410
+    token = link.partition("token=")[2]
+    stranger.get("/reset")
+    assert stranger.post("/reset/new", token=token, password="another quiet otter").status_code == 410
+    assert site.browser().log_in(ADA, NEW_PASSWORD).status_code == 303
+
+
+def test_adding_and_removing_a_way_of_signing_in_ends_mailed_links(site: Site, browser: Browser) -> None:
+    browser.join(ADA)
+    now = site.clock()
+    with site.api.services.database.transaction() as session:
+        account_id = account_of(site).id
+        tokens.create(session, account_id, Purpose.RESET, now=now)
+        identities.link(session, account_id, Claim("github", "1", ADA, True), now=now)
+        assert session.exec(select(OneTimeToken)).all() == []
+        tokens.create(session, account_id, Purpose.LOGIN, now=now)
+        (linked,) = identities.listed(session, account_id)
+        identities.unlink(session, account_id, linked.id)
+        assert session.exec(select(OneTimeToken)).all() == []
 
 
 def test_the_present_password_must_be_right_and_cannot_be_guessed(site: Site, browser: Browser) -> None:
