@@ -117,12 +117,12 @@ def listed(session: Session, account_id: str) -> list[ApiKey]:
 
 def usable(session: Session, account_id: str, now: datetime) -> list[ApiKey]:
     """The account's keys that still work, newest first."""
-    works = [
-        ApiKey.account_id == account_id,
+    works = select(ApiKey).where(
+        col(ApiKey.account_id) == account_id,
         col(ApiKey.revoked_at).is_(None),
         or_(col(ApiKey.expires_at).is_(None), col(ApiKey.expires_at) > now),
-    ]
-    return list(session.exec(select(ApiKey).where(*works).order_by(col(ApiKey.created_at).desc())))
+    )
+    return list(session.exec(works.order_by(col(ApiKey.created_at).desc())))
 
 
 def revoke(session: Session, account_id: str, key_id: str, now: datetime) -> ApiKey:

@@ -5,37 +5,28 @@ their order, repetition or loss changes nothing but the moment of the look.
 """
 
 import asyncio
-import secrets
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import structlog
-from sqlalchemy import or_
-from sqlmodel import Session, col, select, update
+from sqlmodel import select
 
 from api import periodic
+from api.customer_sync import CustomerBusy, adopt, sync_customer
 from api.errors import ServiceUnavailable
 from api.services import Services
 from api.stripe_access import StripeAccess
-from billing import accounts, stripe_events, subscriptions
-from billing.errors import PaymentError, StripeRefused, UnknownAccount
-from billing.models import Account
-from billing.postings import insert_unless_taken
+from billing import stripe_events, subscriptions
+from billing.errors import PaymentError
 from billing.subscription_models import StripeCustomer, StripeEvent
 
 RECONCILE_EVERY = timedelta(hours=1)
 LOOK_EVERY_SECONDS = 5.0
-#: Longer than the slowest fetch; a process that died frees its customer after so long.
-_SYNC_LEASE = timedelta(minutes=2)
 _BATCH = 100
 
 log = structlog.get_logger()
-
-
-class CustomerBusy(Exception):
-    """Another process looks at this customer just now; the event waits for its turn."""
 
 
 @dataclass
@@ -48,23 +39,45 @@ class Reconciled:
 
 
 async def run_forever(services: Services, stripe: StripeAccess) -> None:
-    """Handle events as they come and reconcile every hour, until cancelled."""
+    """Handle events as they come and reconcile every hour, until cancelled.
+
+    Each in a task of its own: a look at every customer takes long, and events do not wait for it.
+    """
+    await asyncio.gather(
+        _forever(lambda: _handle_and_end_graces(services, stripe), stripe.bell),
+        _forever(lambda: _reconcile_if_due(services, stripe), None),
+    )
+
+
+async def _forever(work: Callable[[], Awaitable[object]], bell: asyncio.Event | None) -> None:
     while True:
         try:
-            await handle_due(services, stripe)
-            await end_lapsed_graces(services)
-            if await periodic.take_turn(
-                services.database, "stripe-reconciliation", RECONCILE_EVERY, services.clock()
-            ):
-                await reconcile(services, stripe)
+            await work()
         except ServiceUnavailable as error:
             log.warning("Stripe's events wait for the database", reason=str(error))
         except Exception:
             # A loop that ends is noticed by nobody, until a customer has paid for nothing.
             log.exception("looking after payments failed; it is tried again")
-        stripe.bell.clear()
+        if bell is None:
+            await asyncio.sleep(LOOK_EVERY_SECONDS)
+            continue
+        bell.clear()
         with suppress(TimeoutError):
-            await asyncio.wait_for(stripe.bell.wait(), LOOK_EVERY_SECONDS)
+            await asyncio.wait_for(bell.wait(), LOOK_EVERY_SECONDS)
+
+
+async def _handle_and_end_graces(services: Services, stripe: StripeAccess) -> None:
+    # Separately, for a plan must end on time whether Stripe can be asked or not.
+    await end_lapsed_graces(services)
+    await handle_due(services, stripe)
+
+
+async def _reconcile_if_due(services: Services, stripe: StripeAccess) -> None:
+    await stripe.refresh(services.clock())
+    if await periodic.take_turn(
+        services.database, "stripe-reconciliation", RECONCILE_EVERY, services.clock()
+    ):
+        await reconcile(services, stripe)
 
 
 async def end_lapsed_graces(services: Services) -> None:
@@ -126,62 +139,6 @@ async def _customer_of(services: Services, stripe: StripeAccess, event: StripeEv
     return customer_id
 
 
-async def adopt(services: Services, stripe: StripeAccess, customer_id: str) -> bool:
-    """Whether the customer is ours: known here, or made for one of our accounts as its own data say."""
-    known = await services.database.read(lambda s: s.get(StripeCustomer, customer_id) is not None)
-    if known:
-        return True
-    try:
-        account_id = await asyncio.to_thread(stripe.gateway.account_of_customer, customer_id)
-    except StripeRefused:
-        return False  # deleted at Stripe
-    if account_id is None:
-        return False
-
-    def remember(session: Session) -> bool:
-        if session.get(Account, account_id) is None:
-            return False
-        row = StripeCustomer(id=customer_id, account_id=account_id, created_at=services.clock())
-        return insert_unless_taken(session, row, unique_column="account_id") is not None
-
-    return await services.database.run(remember)
-
-
-async def sync_customer(services: Services, stripe: StripeAccess, customer_id: str) -> list[str]:
-    """Fetch a customer's present state and make the account agree with it; what changed, in words.
-
-    Raises StripeUnavailable, StripeRefused, CustomerBusy, ServiceUnavailable; nothing has changed then.
-    """
-    database = services.database
-    token = secrets.token_hex(8)
-    event_ids = await database.run(lambda s: _claim(s, customer_id, token, services.clock()))
-    facts = None
-    try:
-        facts = await asyncio.to_thread(stripe.gateway.customer_facts, customer_id, services.clock())
-    finally:
-        if facts is None:
-            await database.run(lambda s: _let_go(s, customer_id, token))
-
-    def apply(session: Session) -> tuple[list[str], list[str]]:
-        customer = session.get_one(StripeCustomer, customer_id)
-        account = accounts.lock_even_closed(session, customer.account_id)
-        # Read again under the lock: whoever took the customer over meanwhile has seen a later state.
-        session.refresh(customer)
-        if customer.sync_token != token:
-            raise CustomerBusy(customer_id)
-        now = services.clock()
-        changes = subscriptions.apply(session, account, facts, now)
-        stripe_events.mark_handled(session, event_ids, now)
-        _let_go(session, customer_id, token)
-        return changes, _of_a_closed_account(session, account)
-
-    changes, ended = await database.run(apply)
-    for subscription_id in ended:
-        await asyncio.to_thread(stripe.gateway.cancel_now, subscription_id)
-        changes.append(f"{subscription_id}: cancelled, for its account was closed")
-    return changes
-
-
 async def reconcile(
     services: Services, stripe: StripeAccess, tell: Callable[[str, list[str]], None] | None = None
 ) -> Reconciled:
@@ -198,8 +155,15 @@ async def reconcile(
         done.customers += 1
         try:
             changes = await sync_customer(services, stripe, customer_id)
-        except (PaymentError, CustomerBusy, UnknownAccount) as error:
+        except ServiceUnavailable:
+            raise
+        except (PaymentError, CustomerBusy) as error:
             done.failures[customer_id] = str(error) or type(error).__name__
+            continue
+        except Exception as error:
+            # One customer whose data nobody foresaw must not keep all others from being looked at.
+            log.exception("a customer could not be compared with Stripe", customer=customer_id)
+            done.failures[customer_id] = type(error).__name__
             continue
         if changes:
             done.changes[customer_id] = changes
@@ -214,41 +178,11 @@ async def _adopt_unknown(services: Services, stripe: StripeAccess, done: Reconci
     """Customers of ours that this database does not know, for it was restored from a backup."""
     try:
         subscribed = await asyncio.to_thread(stripe.gateway.subscribed_customers)
-        for customer_id in sorted(subscribed):
-            await adopt(services, stripe, customer_id)
     except PaymentError as error:
         done.failures["every customer"] = str(error)
-
-
-def _claim(session: Session, customer_id: str, token: str, now: datetime) -> list[str]:
-    """Take the customer for one look; its events that wait now, which the look will have seen."""
-    claimed = session.scalars(
-        update(StripeCustomer)
-        .where(
-            col(StripeCustomer.id) == customer_id,
-            or_(col(StripeCustomer.sync_until).is_(None), col(StripeCustomer.sync_until) <= now),
-        )
-        .values(sync_token=token, sync_until=now + _SYNC_LEASE)
-        .returning(col(StripeCustomer.id))
-        .execution_options(synchronize_session=False)
-    ).one_or_none()
-    if claimed is None:
-        raise CustomerBusy(customer_id)
-    return stripe_events.waiting_ids(session, customer_id)
-
-
-def _let_go(session: Session, customer_id: str, token: str) -> None:
-    session.execute(
-        update(StripeCustomer)
-        .where(col(StripeCustomer.id) == customer_id, col(StripeCustomer.sync_token) == token)
-        .values(sync_token=None, sync_until=None)
-        .execution_options(synchronize_session=False)
-    )
-
-
-def _of_a_closed_account(session: Session, account: Account) -> list[str]:
-    """Subscriptions that would go on being charged although their account was closed."""
-    if account.closed_at is None:
-        return []
-    running = subscriptions.live_subscription(session, account.id)
-    return [running.id] if running is not None else []
+        return
+    for customer_id in sorted(subscribed):
+        try:
+            await adopt(services, stripe, customer_id)
+        except PaymentError as error:
+            done.failures[customer_id] = str(error)

@@ -1,21 +1,26 @@
 """Plans as an account's owner sees them: what is offered, what is running, and the way to Stripe's pages."""
 
 import asyncio
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
 from typing import Literal
 
+import structlog
 from sqlmodel import Session, col, select
 
-from api import payment_sync
+from api import customer_sync
 from api.errors import InvalidParameter, NotFound
 from api.services import Services
 from api.stripe_access import StripeAccess
-from billing import accounts, subscriptions
-from billing.errors import AddressUnverified, StripeUnavailable, UnknownAccount
+from billing import accounts, currencies, subscriptions
+from billing.errors import (
+    AddressUnverified,
+    CustomerGone,
+    StripeRefused,
+    StripeUnavailable,
+    UnknownAccount,
+)
 from billing.models import Account
 from billing.plans import PLANS, PlanName
 from billing.postings import insert_unless_taken
@@ -23,13 +28,14 @@ from billing.stripe_facts import PriceFacts
 from billing.stripe_gateway import PriceChange
 from billing.subscription_models import StripeCustomer, Subscription
 
-Status = Literal["free", "given", "trialing", "active", "ending", "past_due", "lapsed"]
+#: A customer deleted at Stripe, or a price archived there, is met once; the next attempt has a new one.
+_ATTEMPTS = 3
+#: How long a second click waits for the first one's page.
+_WAIT_SECONDS = 20.0
 
-#: Currencies whose smallest unit is the whole one.
-_WHOLE_CURRENCIES = frozenset(
-    "bif clp djf gnf jpy kmf krw mga pyg rwf ugx vnd vuv xaf xof xpf".split()  # noqa: SIM905 - reads better
-)
-_SYMBOLS = {"usd": "$", "eur": "€", "gbp": "£"}
+log = structlog.get_logger()
+
+Status = Literal["free", "given", "trialing", "active", "ending", "past_due", "lapsed"]
 
 
 @dataclass(frozen=True)
@@ -63,8 +69,15 @@ def is_on(services: Services) -> bool:
 
 
 async def plan_offers(services: Services) -> list[PlanOffer]:
-    """Every plan, with its present price where Stripe has one."""
-    return offers(await services.stripe.prices(services.clock()) if services.stripe is not None else {})
+    """As `known_offers`, but waits for the first answer that Stripe has ever given."""
+    if services.stripe is not None and not services.stripe.has_asked:
+        await services.stripe.refresh(services.clock())
+    return known_offers(services)
+
+
+def known_offers(services: Services) -> list[PlanOffer]:
+    """Every plan, with its price as Stripe told it last; Stripe is not waited for."""
+    return offers(services.stripe.known_prices(services.clock()) if services.stripe is not None else {})
 
 
 def offers(prices: Mapping[PlanName, PriceFacts]) -> list[PlanOffer]:
@@ -83,21 +96,7 @@ def offers(prices: Mapping[PlanName, PriceFacts]) -> list[PlanOffer]:
 
 
 def price_text(price: PriceFacts) -> str:
-    digits = 0 if price.currency in _WHOLE_CURRENCIES else 2
-    amount = f"{price.unit_amount / 10**digits:,.{digits}f}"
-    symbol = _SYMBOLS.get(price.currency)
-    return f"{symbol}{amount} a month" if symbol else f"{amount} {price.currency.upper()} a month"
-
-
-def smallest_units(amount: str, currency: str) -> int:
-    """`"9.00"` as cents, or as whole units where the currency has no smaller ones. Raises ValueError."""
-    digits = 0 if currency.lower() in _WHOLE_CURRENCIES else 2
-    if not re.fullmatch(r"[0-9]{1,7}(\.[0-9]{1,2})?", amount) or not re.fullmatch(r"[A-Za-z]{3}", currency):
-        raise ValueError(f"{amount} {currency} is no price: write it as 9.00 and usd")
-    units = Decimal(amount) * 10**digits
-    if units != int(units) or units <= 0:
-        raise ValueError(f"{amount} {currency} is no price: write it as 9.00 and usd")
-    return int(units)
+    return f"{currencies.text(price.unit_amount, price.currency)} a month"
 
 
 def billing_state(session: Session, account_id: str, now: datetime) -> BillingState:
@@ -135,27 +134,52 @@ def customer_id_of(session: Session, account_id: str) -> str | None:
 async def checkout_url(services: Services, account_id: str, plan: PlanName, base_url: str) -> str:
     """Where the owner buys `plan`: a checkout, or for one who has subscribed already the portal.
 
-    Raises NotFound without Stripe, InvalidParameter for a plan without a price, AddressUnverified,
+    Raises NotFound without Stripe, InvalidParameter for a plan that cannot be bought, AddressUnverified,
     AccountClosed, StripeUnavailable, StripeRefused.
     """
     stripe = _stripe(services)
-    price = (await stripe.prices(services.clock())).get(plan)
-    if price is None:
-        raise InvalidParameter("plan", f"The {PLANS[plan].title} plan cannot be bought here.")
-    await _catch_up(services, stripe, account_id)
-    account, running, had_any = await services.database.run(
-        lambda session: (
-            accounts.lock(session, account_id),
-            subscriptions.live_subscription(session, account_id),
-            session.exec(
-                select(Subscription.id).where(col(Subscription.account_id) == account_id).limit(1)
-            ).first()
-            is not None,
-        )
-    )
+    price = await _price(services, stripe, plan)
+    account = await services.database.run(lambda session: accounts.lock(session, account_id))
     if account.verified_at is None:
         raise AddressUnverified("credits could not be spent before the address is verified")
-    customer_id = await _customer(services, stripe, account)
+    for _ in range(_ATTEMPTS):
+        customer_id = await _customer(services, stripe, account)
+        try:
+            # Two clicks, even in two processes, are served one after the other: the second one closes the
+            # first one's page, or finds that it was paid.
+            async with customer_sync.lease(services, customer_id, wait_seconds=_WAIT_SECONDS) as held:
+                try:
+                    await customer_sync.look(services, stripe, held)
+                    return await _page(services, stripe, account, customer_id, price, base_url)
+                except CustomerGone:
+                    await customer_sync.lose(services, held)
+                except StripeRefused as error:
+                    # Archived since it was read, or Stripe knows better what is wrong with it.
+                    log.warning("Stripe refused a checkout", plan=plan.value, reason=str(error))
+                    stripe.forget_prices()
+                    former, price = price, await _price(services, stripe, plan)
+                    if price.id == former.id:
+                        raise
+        except customer_sync.CustomerBusy as error:
+            raise StripeUnavailable("this customer is being looked at; try again in a moment") from error
+    raise StripeUnavailable("the customer or the price changes at this moment; try again")
+
+
+async def _page(
+    services: Services,
+    stripe: StripeAccess,
+    account: Account,
+    customer_id: str,
+    price: PriceFacts,
+    base_url: str,
+) -> str:
+    running, may_try = await services.database.read(
+        lambda session: (
+            subscriptions.live_subscription(session, account.id),
+            not subscriptions.had_any(session, account.id)
+            and not services.former.had_subscription(session, account.email, services.clock()),
+        )
+    )
     if running is not None:
         can_change = running.status in ("active", "trialing") and running.next_plan is None
         change = PriceChange(running.id, running.item_id, price.id) if can_change else None
@@ -164,19 +188,26 @@ async def checkout_url(services: Services, account_id: str, plan: PlanName, base
             customer_id=customer_id,
             return_url=f"{base_url}/plans/return",
             configuration_id=await stripe.portal_configuration(services.clock()),
-            change=change if running.plan != plan else None,
+            change=change if running.plan != price.plan else None,
         )
     return await asyncio.to_thread(
         stripe.gateway.checkout_url,
         customer_id=customer_id,
-        account_id=account_id,
+        account_id=account.id,
         price_id=price.id,
-        success_url=f"{base_url}/plans/success?plan={plan.value}",
+        success_url=f"{base_url}/plans/success?plan={price.plan.value}",
         cancel_url=f"{base_url}/plans/cancelled",
         automatic_tax=stripe.automatic_tax,
         promotion_codes=stripe.promotion_codes,
-        trial_days=0 if had_any else stripe.trial_days,
+        trial_days=stripe.trial_days if may_try else 0,
     )
+
+
+async def _price(services: Services, stripe: StripeAccess, plan: PlanName) -> PriceFacts:
+    price = (await stripe.prices(services.clock())).get(plan)
+    if price is None:
+        raise InvalidParameter("plan", f"The {PLANS[plan].title} plan cannot be bought here.")
+    return price
 
 
 async def portal_url(services: Services, account_id: str, base_url: str) -> str:
@@ -189,23 +220,18 @@ async def portal_url(services: Services, account_id: str, base_url: str) -> str:
     customer_id = await services.database.read(lambda session: customer_id_of(session, account_id))
     if customer_id is None:
         raise NotFound("This account has bought nothing yet.")
-    return await asyncio.to_thread(
-        stripe.gateway.portal_url,
-        customer_id=customer_id,
-        return_url=f"{base_url}/plans/return",
-        configuration_id=await stripe.portal_configuration(services.clock()),
-    )
-
-
-async def _catch_up(services: Services, stripe: StripeAccess, account_id: str) -> None:
-    """Whoever has just paid and comes again before the webhook did shall not pay twice."""
-    customer_id = await services.database.read(lambda session: customer_id_of(session, account_id))
-    if customer_id is None:
-        return
     try:
-        await payment_sync.sync_customer(services, stripe, customer_id)
-    except payment_sync.CustomerBusy as error:
-        raise StripeUnavailable("Stripe just tells us of this customer; try again in a moment") from error
+        return await asyncio.to_thread(
+            stripe.gateway.portal_url,
+            customer_id=customer_id,
+            return_url=f"{base_url}/plans/return",
+            configuration_id=await stripe.portal_configuration(services.clock()),
+        )
+    except StripeRefused as error:
+        if error.code != "resource_missing" or error.param != "customer":
+            raise
+        await customer_sync.sync_customer(services, stripe, customer_id)
+        raise NotFound("This account has nothing at Stripe any more.") from error
 
 
 async def _customer(services: Services, stripe: StripeAccess, account: Account) -> str:

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from api.call_log import CallLog
 from api.database import Database
 from api.identity import Authenticator
+from api.people.former import FormerAddresses
 from api.running import RunningCalls
 from api.settings import Settings
 from api.sharing import SharedWork
@@ -26,6 +27,7 @@ class Services:
     signer: Signer
     backend: Backend
     authenticator: Authenticator
+    former: FormerAddresses
     public_url: str | None = None  # without a slash at its end; None: each request's own address
     call_timeout_seconds: float = 300.0
     retention: timedelta = timedelta(hours=24)
@@ -49,6 +51,7 @@ class Services:
         clock: Callable[[], datetime] = utc_now,
     ) -> "Services":
         previous = settings.secret_key_previous
+        secrets_ = (settings.signing_secret, previous.get_secret_value() if previous is not None else None)
         return cls(
             database=database,
             storage=storage,
@@ -57,6 +60,7 @@ class Services:
             ),
             backend=backend,
             authenticator=Authenticator(database),
+            former=FormerAddresses(tuple(each for each in secrets_ if each)),
             public_url=settings.public_url.rstrip("/") if settings.public_url else None,
             call_timeout_seconds=settings.call_timeout_seconds,
             retention=timedelta(hours=settings.retention_hours),

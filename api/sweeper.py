@@ -17,7 +17,7 @@ from api import call_log, replays
 from api.database import Database
 from api.errors import ServiceUnavailable
 from api.models import Image
-from api.people import sessions, throttle, tokens
+from api.people import former, sessions, throttle, tokens
 from billing import ledger
 from billing.errors import HoldSettled, LeaseAlive
 from billing.models import HoldStatus
@@ -99,6 +99,7 @@ def _forget_visitors(session: Session, now: datetime) -> None:
     sessions.forget_expired(session, now, limit=_BATCH)
     tokens.forget_expired(session, now, limit=_BATCH)
     throttle.forget_full(session, now, limit=_BATCH)
+    former.forget_old(session, now)
 
 
 def _expired_images(session: Session, now: datetime) -> list[str]:

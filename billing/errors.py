@@ -16,6 +16,7 @@ BillingError
     ├── BadSignature        a webhook that Stripe did not sign, or not lately
     ├── StripeUnavailable   no answer, or "not now": the same request is in order later
     └── StripeRefused       Stripe will not do this: a wrong key, a price that is missing, …
+        └── CustomerGone    the customer was deleted at Stripe
 """
 
 
@@ -82,4 +83,16 @@ class StripeUnavailable(PaymentError):
 
 
 class StripeRefused(PaymentError):
-    """Stripe understood the request and refused it; its own words are for the operator's log."""
+    """Stripe understood the request and refused it; its own words are for the operator's log.
+
+    `code` and `param` are Stripe's, "" where it gave none.
+    """
+
+    def __init__(self, message: str, code: str = "", param: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+        self.param = param
+
+
+class CustomerGone(StripeRefused):
+    """The customer was deleted at Stripe, with its subscriptions."""

@@ -141,6 +141,17 @@ def granted_in_period(session: Session, account_id: str, ends_at: datetime) -> i
     return int(by_invoices) + int(by_itself)
 
 
+def entitled_in_period(session: Session, account_id: str, ends_at: datetime) -> int:
+    """Credits that the paid invoices of the period ending at `ends_at` stand for, with those given back."""
+    return int(
+        session.exec(
+            select(func.coalesce(func.sum(PaidInvoice.entitled), 0)).where(
+                col(PaidInvoice.account_id) == account_id, col(PaidInvoice.period_ends_at) == ends_at
+            )
+        ).one()
+    )
+
+
 def expire_due(session: Session, account: Account, now: datetime) -> None:
     """Take away what is unspent of grants that have ended; credits in open holds stay until they settle."""
     for each in session.exec(_ENDED, params={"account_id": account.id, "now": now}).all():

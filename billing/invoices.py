@@ -9,9 +9,8 @@ from datetime import datetime
 from sqlmodel import Session, col, select
 
 from billing import grants
-from billing.grants import RENEWAL_SLACK, granted_in_period
+from billing.grants import RENEWAL_SLACK, entitled_in_period, granted_in_period
 from billing.models import Account, Grant, GrantKind
-from billing.plans import PLANS
 from billing.revocation import revoke
 from billing.stripe_facts import InvoiceFacts, ReversalFacts
 from billing.subscription_models import PaidInvoice, Reversal
@@ -28,12 +27,16 @@ def settle(session: Session, account: Account, invoice: InvoiceFacts, now: datet
 
 
 def _grant(session: Session, account: Account, invoice: InvoiceFacts, now: datetime) -> PaidInvoice:
-    """max(0, the plan's credits - what this period has had): changing plans to and fro brings nothing."""
+    """max(0, what this period's invoices stand for - what it has had).
+
+    Counted over all of them, so that changing plans to and fro brings nothing.
+    """
     reference = _grant_reference(invoice.id)
     _end_former_periods(session, invoice, now)
     grants.expire_due(session, account, now)
     had = granted_in_period(session, account.id, invoice.period_ends_at)
-    credits_ = max(0, PLANS[invoice.plan].monthly_credits - had)
+    entitled = entitled_in_period(session, account.id, invoice.period_ends_at) + invoice.entitled
+    credits_ = max(0, entitled - had)
     if credits_ > 0:
         grants.grant(
             session,
@@ -53,6 +56,7 @@ def _grant(session: Session, account: Account, invoice: InvoiceFacts, now: datet
         amount_paid=invoice.amount_paid,
         currency=invoice.currency,
         credits=credits_,
+        entitled=invoice.entitled,
         period_ends_at=invoice.period_ends_at,
         created_at=invoice.created_at,
     )
@@ -93,7 +97,8 @@ def _reverse(
         if known[gone].returned_at is None:
             changes.append(_give_back(session, account, known[gone], stored, now))
     amount, credits_ = 0, 0
-    for each in sorted(invoice.reversals, key=lambda reversal: (reversal.created_at, reversal.id)):
+    # Those that were counted before come first: one that is heard of late must find what they have left.
+    for each in sorted(invoice.reversals, key=lambda one: (one.id not in known, one.created_at, one.id)):
         amount = min(stored.amount_paid, amount + each.amount)
         if each.id not in known:
             # Counted together and rounded down once, so that a payment refunded in parts is refunded whole.

@@ -69,6 +69,8 @@ class Account(SQLModel, table=True):
     # The Stripe subscription that the plan comes from: its paid invoices bring the credits, nothing else.
     # Null: the free plan, or one given by the operator; their credits come with each period.
     subscription_id: str | None = Field(default=None)
+    # The plan that the operator gave, while a subscription's plan is in its place; it comes back afterwards.
+    given_plan: str | None = Field(default=None)
     # When the address was proved to be its owner's. Before that the account neither gets nor spends credits.
     verified_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     available: int = Field(default=0)  # credits that can be held now

@@ -22,6 +22,7 @@ WANTED_TYPES = (
     "checkout.session.completed",
     "checkout.session.async_payment_succeeded",
     "checkout.session.async_payment_failed",
+    "customer.deleted",
     "customer.subscription.created",
     "customer.subscription.updated",
     "customer.subscription.deleted",
@@ -75,7 +76,7 @@ def read(payload: bytes) -> ReceivedEvent:
             created_at=datetime.fromtimestamp(int(event["created"]), UTC),
             # A refund or dispute is found by its charge.
             object_id=str(thing.get("charge") or thing.get("id"))[:255],
-            customer_id=_id_or_none(thing.get("customer")),
+            customer_id=_id_or_none(thing if thing.get("object") == "customer" else thing.get("customer")),
             charge_id=_id_or_none(thing.get("charge")),
         )
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:

@@ -50,12 +50,16 @@ class InvoiceFacts:
     id: str
     subscription_id: str
     plan: PlanName
+    #: Credits that its lines stand for, in the period below: prorated like their prices, negative if more was
+    #: given back than charged.
+    entitled: int
     amount_paid: int
     currency: str
     created_at: datetime
     period_starts_at: datetime
     period_ends_at: datetime
     reversals: tuple[ReversalFacts, ...] = ()
+    payment_intents: tuple[str, ...] = ()  # that paid it
 
 
 @dataclass(frozen=True)

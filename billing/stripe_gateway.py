@@ -12,11 +12,12 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from billing import stripe_reading as reading
-from billing.errors import BadSignature, StripeRefused, StripeUnavailable
+from billing.errors import BadSignature, CustomerGone, StripeRefused, StripeUnavailable
 from billing.plans import PLANS, PlanName
 from billing.stripe_facts import CustomerFacts, PriceFacts, ReversalFacts
 
 if TYPE_CHECKING:
+    import stripe
     from stripe import StripeClient
 
 #: How far a signature's time may lie from ours, to either side.
@@ -26,6 +27,7 @@ SIGNATURE_TOLERANCE = timedelta(minutes=5)
 HORIZON = timedelta(days=130)
 _TIMEOUT_SECONDS = 20
 _RETRIES = 2
+_CUSTOMERS_A_DAY_MAX = 10
 
 
 @dataclass(frozen=True)
@@ -89,9 +91,10 @@ class StripeGateway:
     # What a customer has and did.
 
     def customer_facts(self, customer_id: str, now: datetime) -> CustomerFacts:
-        """Everything about a customer that plan and credits depend on, as it is now."""
+        """Everything about a customer that plan and credits depend on, as it is now. Raises CustomerGone."""
         since = int((now - HORIZON).timestamp())
         with _errors():
+            self._require_customer(customer_id)
             invoices = _all(
                 self._client.v1.invoices.list(
                     {
@@ -107,7 +110,10 @@ class StripeGateway:
                     {"customer": customer_id, "status": "all", "limit": 100, "expand": ["data.schedule"]}
                 )
             )
+            for each in invoices:
+                self._complete(each["lines"], self._client.v1.invoices.line_items, each["id"])
             reversals = self._reversals(customer_id, since)
+            anchors = {each["id"]: reading.moment(each["billing_cycle_anchor"]) for each in subscriptions}
             read_subscriptions = [
                 reading.subscription(each, invoices, self._plan_of_price) for each in subscriptions
             ]
@@ -120,6 +126,7 @@ class StripeGateway:
                         for payment in sorted(reading.payments_of(each))
                         for one in reversals.get(payment, [])
                     ],
+                    anchors,
                 )
                 for each in invoices
             ]
@@ -133,19 +140,40 @@ class StripeGateway:
         """Refunds and disputes that stand, by payment intent, or by charge where there is none."""
         found: dict[str, list[ReversalFacts]] = {}
         charges = self._client.v1.charges.list(
-            {"customer": customer_id, "created": {"gte": since}, "limit": 100}
+            {
+                "customer": customer_id,
+                "created": {"gte": since},
+                "limit": 100,
+                # The charge's own sum may leave out what is pending.
+                "expand": ["data.refunds"],
+            }
         )
         for charge in _all(charges):
-            reversals: list[ReversalFacts | None] = []
-            if charge["amount_refunded"]:
-                refunds = _all(self._client.v1.refunds.list({"charge": charge["id"], "limit": 100}))
-                reversals += [reading.refund(each) for each in refunds]
+            refunds = charge.get("refunds") or {"data": [], "has_more": False}
+            if refunds["has_more"]:
+                refunds["data"] = _all(self._client.v1.refunds.list({"charge": charge["id"], "limit": 100}))
+            reversals: list[ReversalFacts | None] = [reading.refund(each) for each in refunds["data"]]
             if charge["disputed"]:
                 disputes = _all(self._client.v1.disputes.list({"charge": charge["id"], "limit": 100}))
                 reversals += [reading.dispute(each) for each in disputes]
             payment = reading.id_of(charge.get("payment_intent") or charge["id"])
             found.setdefault(payment, []).extend(each for each in reversals if each is not None)
         return found
+
+    def _complete(self, lines: dict[str, Any], service: Any, invoice_id: str) -> None:
+        """An invoice shows ten of its lines, and prorations come first."""
+        if lines["has_more"]:
+            lines["data"] = _all(service.list(invoice_id, {"limit": 100}))
+
+    def _require_customer(self, customer_id: str) -> None:
+        try:
+            found = self._client.v1.customers.retrieve(customer_id).to_dict()
+        except _invalid_request() as error:
+            if error.code == "resource_missing":
+                raise CustomerGone(f"Stripe has no customer {customer_id}", error.code) from error
+            raise
+        if found.get("deleted"):
+            raise CustomerGone(f"{customer_id} was deleted at Stripe")
 
     def customer_of_charge(self, charge_id: str) -> str | None:
         with _errors():
@@ -155,6 +183,7 @@ class StripeGateway:
     def account_of_customer(self, customer_id: str) -> str | None:
         """The account that a customer of ours was created for; None for any other customer."""
         with _errors():
+            # Stripe tells nothing of a deleted customer but that it is.
             metadata = self._client.v1.customers.retrieve(customer_id).to_dict().get("metadata") or {}
             account_id: str | None = metadata.get(reading.ACCOUNT_METADATA)
             return account_id
@@ -189,11 +218,21 @@ class StripeGateway:
         """The customer of an account; asked again within a day, the same one."""
         # The address is part of the key, for a key may not be used again with another request.
         digest = hashlib.sha256(email.encode()).hexdigest()[:16]
+        key = f"bgeraser-customer-{account_id}-{digest}"
         with _errors():
-            return self._client.v1.customers.create(
-                {"email": email, "metadata": {reading.ACCOUNT_METADATA: account_id}},
-                {"idempotency_key": f"bgeraser-customer-{account_id}-{digest}"},
-            ).id
+            for _ in range(_CUSTOMERS_A_DAY_MAX):
+                made = self._client.v1.customers.create(
+                    {"email": email, "metadata": {reading.ACCOUNT_METADATA: account_id}},
+                    {"idempotency_key": key},
+                ).id
+                try:
+                    self._require_customer(made)
+                except CustomerGone:
+                    # The key's answer is a replay: that customer was deleted since.
+                    key = f"{key[:200]}-{hashlib.sha256(made.encode()).hexdigest()[:16]}"
+                else:
+                    return made
+        raise StripeRefused("the account's customer is deleted at Stripe again and again")
 
     def checkout_url(
         self,
@@ -224,15 +263,26 @@ class StripeGateway:
             wanted |= {"automatic_tax": {"enabled": True}, "customer_update": {"address": "auto"}}
         if promotion_codes:
             wanted["allow_promotion_codes"] = True
-        sessions = self._client.v1.checkout.sessions
+        # Two pages open at once could both be paid.
+        self.close_checkouts(customer_id)
         with _errors():
-            # Two pages open at once could both be paid.
-            for earlier in _all(sessions.list({"customer": customer_id, "status": "open"})):
-                sessions.expire(earlier["id"])
-            url = sessions.create(wanted).url  # type: ignore[arg-type]  # a TypedDict's plain twin
+            created = self._client.v1.checkout.sessions.create(wanted)  # type: ignore[arg-type]  # a plain twin
+            url = created.url
         if url is None:
             raise StripeRefused("Stripe gave no address for the checkout")
         return url
+
+    def close_checkouts(self, customer_id: str) -> None:
+        """End the customer's open checkout pages. Raises StripeUnavailable if one is being paid just now."""
+        sessions = self._client.v1.checkout.sessions
+        with _errors():
+            for earlier in _all(sessions.list({"customer": customer_id, "status": "open", "limit": 100})):
+                try:
+                    sessions.expire(earlier["id"])
+                except _invalid_request() as error:
+                    if sessions.retrieve(earlier["id"]).status == "open":
+                        raise StripeUnavailable("a payment is being made on an earlier page") from error
+                    # It was paid or ran out between the list and this; the customer's state tells which.
 
     def portal_url(
         self,
@@ -260,9 +310,27 @@ class StripeGateway:
             return self._client.v1.billing_portal.sessions.create(wanted).url  # type: ignore[arg-type]
 
     def cancel_now(self, subscription_id: str) -> None:
-        """For an account that was closed: nothing more is charged."""
+        """Nothing more is charged; one that has ended already stays so."""
         with _errors():
-            self._client.v1.subscriptions.cancel(subscription_id)
+            try:
+                self._client.v1.subscriptions.cancel(subscription_id)
+            except _invalid_request() as error:
+                if error.code != "resource_missing":
+                    raise
+
+    def refund(self, payment_intent_id: str) -> bool:
+        """Give back what is left of a payment; False if nothing is or the bank has taken it back."""
+        with _errors():
+            try:
+                self._client.v1.refunds.create(
+                    {"payment_intent": payment_intent_id, "metadata": {reading.REFUND_METADATA: "surplus"}},
+                    {"idempotency_key": f"bgeraser-refund-{payment_intent_id}"},
+                )
+            except _invalid_request() as error:
+                if error.code not in ("charge_already_refunded", "charge_disputed"):
+                    raise
+                return False
+        return True
 
     # What the operator sets up; used by `billing.stripe_setup`.
 
@@ -310,4 +378,14 @@ def _errors() -> Iterator[None]:
     except stripe.StripeError as error:
         if (error.http_status or 500) >= 500 or error.http_status in (409, 429):
             raise StripeUnavailable("Stripe asks to come back later") from error
-        raise StripeRefused(str(error.user_message or type(error).__name__)) from error
+        raise StripeRefused(
+            str(error.user_message or type(error).__name__),
+            str(error.code or ""),
+            str(getattr(error, "param", None) or ""),
+        ) from error
+
+
+def _invalid_request() -> "type[stripe.InvalidRequestError]":
+    import stripe
+
+    return stripe.InvalidRequestError

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from billing.plans import PLANS, PlanName
+from billing.prorations import Line, entitlement
 from billing.stripe_facts import InvoiceFacts, PriceFacts, ReversalFacts, SubscriptionFacts
 from billing.subscription_models import ReversalKind
 
@@ -20,6 +21,7 @@ PlanOfPrice = Callable[[str], PlanName | None]
 #: Set on what we create, so that a price is recognised after its lookup key went to a newer one.
 PLAN_METADATA = "bgeraser_plan"
 ACCOUNT_METADATA = "bgeraser_account"
+REFUND_METADATA = "bgeraser_refund"
 
 _LOOKUP_KEYS = {plan.price_lookup_key: plan.name for plan in PLANS.values() if plan.price_lookup_key}
 _STANDING_REFUNDS = frozenset({"succeeded", "pending", "requires_action"})
@@ -84,31 +86,41 @@ def subscription(
 
 
 def paid_invoice(
-    stripe_invoice: Json, plan_of_price: PlanOfPrice, reversals: Iterable[ReversalFacts]
+    stripe_invoice: Json,
+    plan_of_price: PlanOfPrice,
+    reversals: Iterable[ReversalFacts],
+    anchors: Mapping[str, datetime],
 ) -> InvoiceFacts | None:
-    """None unless it is paid and for a subscription to one of our plans."""
+    """None unless it is paid and for a subscription to one of our plans. `anchors`: of each subscription."""
     subscription_id = subscription_id_of(stripe_invoice)
     if stripe_invoice["status"] != "paid" or subscription_id is None:
         return None
-    # Negative lines give back what was paid for an earlier plan; a trial's line is zero.
-    ours = [
-        (line, plan)
+    lines = [
+        Line(
+            plan=plan,
+            amount=line["amount"],
+            starts_at=moment(line["period"]["start"]),
+            ends_at=moment(line["period"]["end"]),
+            is_proration=_is_proration(line),
+        )
         for line in stripe_invoice["lines"]["data"]
-        if line["amount"] >= 0 and (plan := _plan_of_line(line, plan_of_price)) is not None
+        if (plan := _plan_of_line(line, plan_of_price)) is not None
     ]
-    if not ours:
+    if not lines:
         return None
-    line, plan = max(ours, key=lambda pair: PLANS[pair[1]].monthly_credits)
+    brought = entitlement(lines, anchors.get(subscription_id))
     return InvoiceFacts(
         id=stripe_invoice["id"],
         subscription_id=subscription_id,
-        plan=plan,
+        plan=brought.plan,
+        entitled=brought.credits,
         amount_paid=stripe_invoice["amount_paid"],
         currency=stripe_invoice["currency"],
         created_at=moment(stripe_invoice["created"]),
-        period_starts_at=moment(line["period"]["start"]),
-        period_ends_at=moment(line["period"]["end"]),
+        period_starts_at=brought.starts_at,
+        period_ends_at=brought.ends_at,
         reversals=tuple(reversals),
+        payment_intents=tuple(sorted(each for each in payments_of(stripe_invoice) if each.startswith("pi_"))),
     )
 
 
@@ -180,6 +192,13 @@ def _next_plan(schedule: Any, present: PlanName, plan_of_price: PlanOfPrice) -> 
             ours = [plan for plan in plans if plan is not None and plan is not present]
             return ours[0] if ours else None
     return None
+
+
+def _is_proration(line: Json) -> bool:
+    """Stripe tells it of the subscription's own lines and of the invoice items that changes leave."""
+    parent = line.get("parent") or {}
+    details = parent.get("invoice_item_details") or parent.get("subscription_item_details") or {}
+    return bool(details.get("proration"))
 
 
 def _plan_of_line(line: Json, plan_of_price: PlanOfPrice) -> PlanName | None:

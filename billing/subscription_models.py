@@ -7,7 +7,7 @@ and so that nothing is granted, taken back or handled twice.
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import CheckConstraint, Index
+from sqlalchemy import CheckConstraint, Column, Index, Integer
 from sqlmodel import Field, SQLModel
 
 from billing.timestamps import UtcDateTime
@@ -61,6 +61,8 @@ class PaidInvoice(SQLModel, table=True):
     amount_paid: int  # in the currency's smallest unit
     currency: str
     credits: int
+    # What its lines stood for; `credits` is what was then still missing in the period.
+    entitled: int = Field(sa_column=Column(Integer, nullable=False, server_default="0"))
     period_ends_at: datetime = Field(sa_type=UtcDateTime)
     created_at: datetime = Field(sa_type=UtcDateTime)
 

@@ -29,15 +29,42 @@ def apply(session: Session, account: Account, facts: CustomerFacts, now: datetim
     for each in facts.subscriptions:
         changes += _store(session, account, each)
     given = {each.id: plan_given(each, facts.invoices, now) for each in facts.subscriptions}
-    governing = [each for each in facts.subscriptions if given[each.id] is not PlanName.FREE]
-    if governing:
-        # Two at once are an accident of two checkouts; the larger plan is what was paid for.
-        best = max(
-            governing, key=lambda each: (PLANS[given[each.id]].monthly_credits, each.created_at, each.id)
-        )
+    best = governing(facts, now)
+    if best is not None:
         changes += _follow(session, account, best, given[best.id])
     elif account.subscription_id is not None:
         changes += _leave(session, account)
+    return changes
+
+
+def governing(facts: CustomerFacts, now: datetime) -> SubscriptionFacts | None:
+    """The subscription that the plan comes from: the largest plan, of two that are equal the first one."""
+    given = {each.id: plan_given(each, facts.invoices, now) for each in facts.subscriptions}
+    oldest_first = sorted(facts.subscriptions, key=lambda each: (each.created_at, each.id))
+    giving = [each for each in oldest_first if given[each.id] is not PlanName.FREE]
+    return max(giving, key=lambda each: PLANS[given[each.id]].monthly_credits, default=None)
+
+
+def surplus(facts: CustomerFacts, now: datetime) -> list[SubscriptionFacts]:
+    """Live subscriptions beside the governing one, sold by two checkout pages that were open at once."""
+    best = governing(facts, now)
+    if best is None:
+        return []
+    return [each for each in facts.subscriptions if each.status in LIVE_STATUSES and each.id != best.id]
+
+
+def lose_customer(session: Session, account: Account) -> list[str]:
+    """The customer was deleted at Stripe, which ends its subscriptions; what was paid for stays."""
+    live = select(Subscription).where(
+        col(Subscription.account_id) == account.id, col(Subscription.status).in_(LIVE_STATUSES)
+    )
+    changes = []
+    for each in session.exec(live).all():
+        each.status = "canceled"
+        changes.append(f"{each.id}: ended, for its customer was deleted at Stripe")
+    if account.subscription_id is not None:
+        changes += _leave(session, account)
+    session.flush()
     return changes
 
 
@@ -96,6 +123,12 @@ def live_subscription(session: Session, account_id: str) -> Subscription | None:
     ).first()
 
 
+def had_any(session: Session, account_id: str) -> bool:
+    """Whether the account has ever had a subscription; a trial is for those who have not."""
+    found = select(Subscription.id).where(col(Subscription.account_id) == account_id).limit(1)
+    return session.exec(found).first() is not None
+
+
 def _store(session: Session, account: Account, facts: SubscriptionFacts) -> list[str]:
     values: dict[str, Any] = {
         "item_id": facts.item_id,
@@ -129,6 +162,8 @@ def _follow(session: Session, account: Account, subscription: SubscriptionFacts,
         changes.append(f"{account.id}: plan was {account.plan}, is {plan.value}")
     if account.subscription_id != subscription.id:
         changes.append(f"{account.id}: subscription was {account.subscription_id}, is {subscription.id}")
+    if account.subscription_id is None and PLANS[PlanName(account.plan)].paid:
+        account.given_plan = account.plan
     account.subscription_id = subscription.id
     account.period_anchor_at = subscription.anchor_at
     account.period_ends_at = subscription.period_ends_at
@@ -137,9 +172,14 @@ def _follow(session: Session, account: Account, subscription: SubscriptionFacts,
 
 
 def _leave(session: Session, account: Account) -> list[str]:
-    """Back to free: what was paid for stays until it expires, free periods go on from the same anchor."""
-    changes = [f"{account.id}: plan was {account.plan}, is {PlanName.FREE.value}"]
+    """Back to free, or to the plan that the operator gave before.
+
+    What was paid for stays until it expires, periods go on from the same anchor.
+    """
+    plan = PlanName(account.given_plan or PlanName.FREE)
+    changes = [f"{account.id}: plan was {account.plan}, is {plan.value}"]
     account.subscription_id = None
+    account.given_plan = None
     account.period_ends_at = None
-    accounts.change_plan(session, account, PlanName.FREE)
+    accounts.change_plan(session, account, plan)
     return changes

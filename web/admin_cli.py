@@ -170,8 +170,8 @@ def stripe_setup(
     currency: Annotated[str, typer.Option(help="Its currency, three letters.")] = "usd",
 ) -> None:
     """Create product, prices, portal and webhook in your Stripe account. Running it again changes nothing."""
-    from api.payments import smallest_units
     from api.stripe_access import StripeAccess
+    from billing.currencies import smallest_units
     from billing.errors import PaymentError
     from billing.stripe_setup import set_up
 

@@ -7,11 +7,12 @@ from sqlmodel import Session, col, delete, update
 from api import keys
 from api.models import Image
 from api.people import sessions, tokens
+from api.people.former import FormerAddresses
 from api.people.models import Identity, Password
 from billing import accounts
 
 
-def delete_account(session: Session, account_id: str, *, now: datetime) -> None:
+def delete_account(session: Session, former: FormerAddresses, account_id: str, *, now: datetime) -> None:
     """Ends keys, sessions and sign-ins at once, and pictures with the next sweep; frees the address.
 
     The account's row stays under a name that says nothing, with its entries: a ledger keeps its history.
@@ -25,5 +26,6 @@ def delete_account(session: Session, account_id: str, *, now: datetime) -> None:
     for table in (Password, Identity):
         session.execute(delete(table).where(col(table.account_id) == account_id))
     session.execute(update(Image).where(col(Image.account_id) == account_id).values(expires_at=now))
+    former.remember(session, account, now)
     account.email = f"deleted:{account_id}"
     accounts.close(session, account_id, now=now)

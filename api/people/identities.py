@@ -7,12 +7,12 @@ from sqlmodel import Session, col, select
 
 from api.errors import Forbidden, NotFound
 from api.people import joining, tokens
+from api.people.former import FormerAddresses
 from api.people.models import Identity, Password
 from billing import accounts
 from billing.identifiers import new_id
 from billing.models import Account
 from billing.texts import is_plain_text
-
 
 #: OpenID Connect allows 255 characters.
 _SUBJECT_LENGTH_MAX = 255
@@ -28,7 +28,7 @@ class Claim:
     is_verified: bool  # the provider itself proved that the address is the person's
 
 
-def account_for(session: Session, claim: Claim, *, now: datetime) -> str:
+def account_for(session: Session, former: FormerAddresses, claim: Claim, *, now: datetime) -> str:
     """The id of the account that `claim` opens: the linked one, else the one of its address, else a new one.
 
     Raises Forbidden if the provider has not proved the address, or if the account of that address has not:
@@ -47,6 +47,7 @@ def account_for(session: Session, claim: Claim, *, now: datetime) -> str:
         if _is_taken(session, claim.email):
             raise Forbidden("This account was closed.")
         account = accounts.create(session, email=claim.email, now=now)
+        former.carry_on(session, account, now)
     elif account.verified_at is None:
         raise Forbidden(
             "There is an account with this address, but the address was never confirmed."

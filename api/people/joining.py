@@ -7,6 +7,7 @@ from sqlmodel import Session
 
 from api import keys
 from api.people import sessions, tokens
+from api.people.former import FormerAddresses
 from api.people.models import OneTimeToken, Password, Purpose
 from billing import accounts
 from billing.errors import AccountExists, UnknownAccount
@@ -26,6 +27,7 @@ class SignUp:
 
 def sign_up(
     session: Session,
+    former: FormerAddresses,
     email: str,
     password_hash: str,
     *,
@@ -38,6 +40,7 @@ def sign_up(
         account = accounts.create(session, email=email, now=now, is_verified=is_verified)
     except AccountExists:
         return SignUp(False, ask_for_reset(session, email, now=now))
+    former.carry_on(session, account, now)
     set_password(session, account.id, password_hash, now=now)
     return SignUp(True, ask_to_verify(session, account.id, now=now, browser_token=browser_token))
 

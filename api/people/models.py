@@ -75,6 +75,21 @@ class Identity(SQLModel, table=True):
     created_at: datetime = Field(sa_type=UtcDateTime)
 
 
+class FormerAddress(SQLModel, table=True):
+    """What a deleted account of an address had, so that signing up again brings none of it twice.
+
+    The address itself is not kept, only its HMAC with the server's secret.
+    """
+
+    __tablename__ = "former_address"
+
+    id: str = Field(primary_key=True)  # the HMAC, hex
+    period_anchor_at: datetime = Field(sa_type=UtcDateTime)
+    period_ends_at: datetime = Field(sa_type=UtcDateTime)  # until then this period's credits were given
+    had_subscription: bool
+    kept_until: datetime = Field(sa_type=UtcDateTime, index=True)
+
+
 class Throttle(SQLModel, table=True):
     """How far one bucket of attempts is used up: the timestamp of the generic cell rate algorithm."""
 

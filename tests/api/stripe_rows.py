@@ -33,6 +33,7 @@ def pay(session: Session, account_id: str, now: datetime) -> None:
             amount_paid=900,
             currency="usd",
             credits=0,
+            entitled=0,
             period_ends_at=now,
             created_at=now,
         )

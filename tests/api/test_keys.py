@@ -165,8 +165,7 @@ def test_an_account_has_a_limited_number_of_keys_also_for_requests_at_once(
     def create(_: int) -> bool:
         try:
             database.submit(lambda session: keys.create(session, account_id, "n", NOON) and None).result()
-        except InvalidParameter as error:
-            assert error.param == "name"
+        except InvalidParameter:
             return False
         return True
 

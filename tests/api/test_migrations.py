@@ -19,7 +19,7 @@ from tests.api.load import NOON, PROCESSES, account_with, admitted, succeed
 from tests.api.people.rows import sign_up
 from tests.api.stripe_rows import pay
 
-REVISIONS = ["0001", "0002", "0003", "0004", "0005", "0006"]
+REVISIONS = ["0001", "0002", "0003", "0004", "0005", "0006", "0007"]
 
 
 def fill(url: str) -> None:

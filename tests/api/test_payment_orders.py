@@ -16,7 +16,7 @@ import pytest
 from sqlalchemy import event as sqlalchemy_event
 from structlog.testing import capture_logs
 
-from api import payment_sync
+from api import customer_sync, payment_sync
 from billing.plans import PlanName
 from billing.stripe_events import WANTED_TYPES
 from billing.stripe_facts import CustomerFacts
@@ -179,8 +179,8 @@ def test_a_slow_look_never_overwrites_what_a_later_one_found(tmp_path: Path) -> 
                 return facts
 
         shop.stripe.gateway = SlowGateway(SECRET_KEY, shop.world.address)
-        look = payment_sync.sync_customer
-        with pytest.raises(payment_sync.CustomerBusy):
+        look = customer_sync.sync_customer
+        with pytest.raises(customer_sync.CustomerBusy):
             shop.api.call(look, shop.api.services, shop.stripe, shop.customer_id(ada))
         assert shop.plan_and_credits(ada)[0] == "free"
         shop.check()

@@ -13,7 +13,7 @@ import pytest
 from api import payments, periodic
 from api.database import Database
 from api.errors import InvalidParameter, NotFound
-from billing import stripe_setup
+from billing import currencies, stripe_setup
 from billing.errors import StripeUnavailable, UnknownAccount
 from billing.plans import PlanName
 from billing.stripe_facts import PriceFacts
@@ -69,6 +69,7 @@ def test_prices_are_read_once_an_hour(shop: Shop) -> None:
     assert offers(shop)["standard"] == "$9.00 a month"
     assert len(shop.world.calls) == asked
     shop.world.now += 1
+    shop.api.call(shop.stripe.refresh, shop.api.clock())
     assert offers(shop)["standard"] == "$11.00 a month"
 
 
@@ -160,6 +161,8 @@ def test_an_idempotency_key_is_good_for_one_request(shop: Shop) -> None:
         (123_456, "eur", "€1,234.56 a month"),
         (900, "jpy", "900 JPY a month"),
         (950, "chf", "9.50 CHF a month"),
+        (2_500, "kwd", "2.500 KWD a month"),
+        (90_000, "isk", "900.00 ISK a month"),
     ],
 )
 def test_a_price_is_written_in_its_currency(units: int, currency: str, text: str) -> None:
@@ -168,19 +171,36 @@ def test_a_price_is_written_in_its_currency(units: int, currency: str, text: str
 
 @pytest.mark.parametrize(
     ("amount", "currency", "units"),
-    [("9.00", "usd", 900), ("9", "USD", 900), ("9.5", "eur", 950), ("900", "jpy", 900)],
+    [
+        ("9.00", "usd", 900),
+        ("9", "USD", 900),
+        ("9.5", "eur", 950),
+        ("900", "jpy", 900),
+        ("2.500", "kwd", 2_500),
+        ("2.5", "BHD", 2_500),
+        ("900", "isk", 90_000),
+    ],
 )
 def test_an_amount_is_read_in_its_currency(amount: str, currency: str, units: int) -> None:
-    assert payments.smallest_units(amount, currency) == units
+    assert currencies.smallest_units(amount, currency) == units
 
 
 @pytest.mark.parametrize(
     ("amount", "currency"),
-    [("-9", "usd"), ("0", "usd"), ("9,00", "usd"), ("9.001", "usd"), ("9.50", "jpy"), ("9", "$")],
+    [
+        ("-9", "usd"),
+        ("0", "usd"),
+        ("9,00", "usd"),
+        ("9.001", "usd"),
+        ("9.50", "jpy"),
+        ("9", "$"),
+        ("2.505", "kwd"),
+        ("9.50", "isk"),
+    ],
 )
 def test_nonsense_is_no_price(amount: str, currency: str) -> None:
     with pytest.raises(ValueError, match="no price"):
-        payments.smallest_units(amount, currency)
+        currencies.smallest_units(amount, currency)
 
 
 async def turns(database: Database, *seconds: float) -> list[bool]:

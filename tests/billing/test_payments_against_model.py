@@ -17,7 +17,7 @@ from billing import subscriptions
 from billing.plans import PlanName
 from billing.stripe_facts import CustomerFacts, InvoiceFacts, ReversalFacts, SubscriptionFacts
 from billing.subscription_models import ReversalKind
-from tests.billing.plain_ledger import PlainInvoice, month_later
+from tests.billing.plain_ledger import CREDITS_A_MONTH, PlainInvoice, month_later
 from tests.billing.test_ledger_against_model import CRASHES, UNHURRIED, LedgerMachine, check
 
 PAID_PLANS = st.sampled_from([PlanName.STANDARD, PlanName.BUSINESS])
@@ -158,11 +158,20 @@ class PaidLedgerMachine(LedgerMachine):
             period_ends_at=self.ends_at,
             unpaid_since=self.unpaid_since,
         )
+        entitled: dict[datetime, int] = {}
+
+        def rest(bill: PlainInvoice) -> int:
+            """What is missing to the plan's month, or too much: prorations add up to the present plan."""
+            whole, before = CREDITS_A_MONTH[bill.plan], entitled.get(bill.ends_at, 0)
+            entitled[bill.ends_at] = whole
+            return whole - before
+
         invoices = [
             InvoiceFacts(
                 id=f"in_{self.stored(bill.name)}",
                 subscription_id=f"sub_{self.stored(bill.subscription)}",
                 plan=PlanName(bill.plan),
+                entitled=rest(bill),
                 amount_paid=bill.paid,
                 currency="usd",
                 created_at=LONG_AGO + timedelta(seconds=number),

@@ -59,7 +59,7 @@ async def delete(request: Request) -> Response:
     def work(session: Session) -> None:
         for prepare in people.before_deletion:
             prepare(session, account_id, now)
-        closing.delete_account(session, account_id, now=now)
+        closing.delete_account(session, services.former, account_id, now=now)
 
     await services.database.run(work)
     people.send(letters.account_deleted(who.email))

@@ -93,7 +93,7 @@ async def _sign_in(request: Request, claim: Claim) -> tuple[Made, str]:
     now = services.clock()
 
     def work(session: Session) -> tuple[Made, str]:
-        account_id = identities.account_for(session, claim, now=now)
+        account_id = identities.account_for(session, services.former, claim, now=now)
         email = session.get_one(Account, account_id).email
         return signing_in.begin_session(session, request, account_id, now), email
 

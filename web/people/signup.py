@@ -127,7 +127,13 @@ async def _sign_up(request: Request, email: str, password_hash: str) -> Letter |
 
     def work(session: Session) -> Letter | None:
         joined = joining.sign_up(
-            session, email, password_hash, now=now, browser_token=browser, is_verified=people.shows_links
+            session,
+            services.former,
+            email,
+            password_hash,
+            now=now,
+            browser_token=browser,
+            is_verified=people.shows_links,
         )
         # A bucket for each address, so that nobody fills somebody's mailbox through us.
         wait = throttle.take(session, throttle.by_email("mail", email), throttle.MAILS, now)

@@ -1,19 +1,10 @@
 """The plans as pages show them, also while Stripe is away."""
 
-import structlog
-
 from api import payments
 from api.payments import PlanOffer
 from api.services import Services
-from billing.errors import StripeUnavailable
-
-log = structlog.get_logger()
 
 
 async def shown(services: Services) -> list[PlanOffer]:
-    """Every plan; without a price where there is none to be had at this moment."""
-    try:
-        return await payments.plan_offers(services)
-    except StripeUnavailable:
-        log.warning("the plans' prices could not be read")
-        return payments.offers({})
+    """Every plan, with the price known last: anybody may load these pages, so Stripe is not waited for."""
+    return payments.known_offers(services)

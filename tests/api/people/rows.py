@@ -5,8 +5,11 @@ from datetime import datetime
 from sqlmodel import Session
 
 from api.people import sessions
-from api.people.models import Identity, OneTimeToken, Password, Purpose, Throttle
+from api.people.former import FormerAddresses
+from api.people.models import FormerAddress, Identity, OneTimeToken, Password, Purpose, Throttle
 from billing.identifiers import new_id
+
+FORMER = FormerAddresses(("a secret of thirty-two characters or more",))
 
 
 def sign_up(session: Session, account_id: str, now: datetime) -> None:
@@ -14,6 +17,11 @@ def sign_up(session: Session, account_id: str, now: datetime) -> None:
     sessions.create(session, account_id, now=now)
     session.add(Password(account_id=account_id, hash="$argon2id$…", changed_at=now))
     session.add(Throttle(bucket=new_id("bucket"), full_at=now))
+    session.add(
+        FormerAddress(
+            id=new_id("hash"), period_anchor_at=now, period_ends_at=now, had_subscription=True, kept_until=now
+        )
+    )
     session.add(
         OneTimeToken(
             id=new_id("tok"),

@@ -13,6 +13,7 @@ from api.people.models import OneTimeToken, Purpose
 from billing import accounts, ledger
 from billing.errors import AccountClosed
 from billing.models import Account
+from tests.api.people.rows import FORMER
 from tests.billing.builders import NOON, SECOND, make_account
 
 ADA = "ada@example.com"
@@ -20,14 +21,14 @@ HASH = "$argon2id$…"
 
 
 def join(session: Session, email: str = ADA, *, is_verified: bool = True) -> str:
-    joining.sign_up(session, email, HASH, now=NOON, is_verified=is_verified)
+    joining.sign_up(session, FORMER, email, HASH, now=NOON, is_verified=is_verified)
     return accounts.find_by_email(session, email).id
 
 
 def test_a_link_is_used_once_even_by_many_at_once(migrated_database_url: str) -> None:
     database = Database(migrated_database_url)
     with database.transaction() as session:
-        joined = joining.sign_up(session, ADA, HASH, now=NOON)
+        joined = joining.sign_up(session, FORMER, ADA, HASH, now=NOON)
     token = joined.token
     assert token is not None
 
@@ -67,8 +68,8 @@ def test_a_link_names_the_browser_that_asked_for_it(database: Database) -> None:
 
 def test_signing_up_twice_leaves_the_first_account_as_it_was(database: Database) -> None:
     with database.transaction() as session:
-        first = joining.sign_up(session, ADA, HASH, now=NOON)
-        second = joining.sign_up(session, "ADA@example.com ", "another hash", now=NOON)
+        first = joining.sign_up(session, FORMER, ADA, HASH, now=NOON)
+        second = joining.sign_up(session, FORMER, "ADA@example.com ", "another hash", now=NOON)
         assert (first.is_new, second.is_new) == (True, False)
         account_id = accounts.find_by_email(session, ADA).id
         assert joining.password_of(session, account_id) == HASH
@@ -83,25 +84,25 @@ def test_a_closed_account_can_neither_be_reset_nor_signed_up_again(database: Dat
         assert token is not None
         accounts.close(session, account_id, now=NOON)
         assert joining.ask_for_reset(session, ADA, now=NOON) is None
-        assert joining.sign_up(session, ADA, HASH, now=NOON).token is None
+        assert joining.sign_up(session, FORMER, ADA, HASH, now=NOON).token is None
         with pytest.raises(AccountClosed):
             joining.reset(session, token, HASH, now=NOON)
         with pytest.raises(Forbidden):
-            identities.account_for(session, Claim("github", "1", ADA, True), now=NOON)
+            identities.account_for(session, FORMER, Claim("github", "1", ADA, True), now=NOON)
 
 
 def test_a_sign_in_elsewhere_opens_an_account_of_its_own(database: Database) -> None:
     claim = Claim("github", "1", "Ada@Example.com", True)
     with database.transaction() as session:
-        account_id = identities.account_for(session, claim, now=NOON)
-        assert identities.account_for(session, claim, now=NOON) == account_id
+        account_id = identities.account_for(session, FORMER, claim, now=NOON)
+        assert identities.account_for(session, FORMER, claim, now=NOON) == account_id
         account = accounts.lock(session, account_id)
         ledger.refresh(session, account, NOON)
         assert (account.email, account.available) == (ADA, 15)
         unproved = Claim("oidc", "2", "bob@example.com", False)
         for refused in (unproved, Claim("oidc", "2", "", True)):
             with pytest.raises(Forbidden):
-                identities.account_for(session, refused, now=NOON)
+                identities.account_for(session, FORMER, refused, now=NOON)
         with pytest.raises(NotFound):
             identities.unlink(session, account_id, "idt_of_nobody")
 
@@ -109,15 +110,15 @@ def test_a_sign_in_elsewhere_opens_an_account_of_its_own(database: Database) -> 
 def test_a_deleted_account_frees_its_address_and_its_sign_ins(database: Database) -> None:
     claim = Claim("github", "1", ADA, True)
     with database.transaction() as session:
-        first = identities.account_for(session, claim, now=NOON)
+        first = identities.account_for(session, FORMER, claim, now=NOON)
         made = sessions.create(session, first, now=NOON)
-        closing.delete_account(session, first, now=NOON)
+        closing.delete_account(session, FORMER, first, now=NOON)
         assert sessions.find(session, made.token, NOON) is None
         assert session.get_one(Account, first).email == f"deleted:{first}"
-        second = identities.account_for(session, claim, now=NOON)
+        second = identities.account_for(session, FORMER, claim, now=NOON)
         assert second != first
         with pytest.raises(AccountClosed):
-            closing.delete_account(session, first, now=NOON)
+            closing.delete_account(session, FORMER, first, now=NOON)
 
 
 def test_the_operators_account_is_made_once(database: Database) -> None:
@@ -147,9 +148,11 @@ def test_a_providers_text_that_cannot_be_stored_is_refused(migrated_database_url
     database = Database(migrated_database_url)
     with database.transaction() as session:
         with pytest.raises(Forbidden):
-            identities.account_for(session, Claim("github", text, ADA, True), now=NOON)
+            identities.account_for(session, FORMER, Claim("github", text, ADA, True), now=NOON)
         with pytest.raises(Forbidden):
-            identities.account_for(session, Claim("github", "1", f"{text}@example.com", True), now=NOON)
+            identities.account_for(
+                session, FORMER, Claim("github", "1", f"{text}@example.com", True), now=NOON
+            )
         account_id = join(session)
         with pytest.raises(Forbidden):
             identities.link(session, account_id, Claim("github", text, ADA, True), now=NOON)

@@ -35,16 +35,20 @@ _COLLECTIONS = {
     "checkout/sessions": "checkout.session",
     "billing_portal/configurations": "billing_portal.configuration",
 }
+#: An invoice shows so many of its lines; the rest is a list of its own.
+_LINES_SHOWN = 10
 _ENDED = ("canceled", "incomplete_expired")
 
 
 class Refusal(Exception):
     """An error answer: HTTP status, Stripe's type and words."""
 
-    def __init__(self, status: int, kind: str, message: str, param: str | None = None) -> None:
+    def __init__(
+        self, status: int, kind: str, message: str, param: str | None = None, code: str | None = None
+    ) -> None:
         super().__init__(message)
         self.status = status
-        self.body = {"error": {"type": kind, "message": message, "param": param}}
+        self.body = {"error": {"type": kind, "message": message, "param": param, "code": code}}
 
 
 def create_app(world: World) -> Starlette:
@@ -71,8 +75,13 @@ def create_app(world: World) -> Starlette:
                     answers[key] = (digest, 200, copy.deepcopy(result))
                 return JSONResponse(result)
             except NotThere as missing:
-                refusal = Refusal(404, "invalid_request_error", f"No such object: {missing}", "id")
-                return JSONResponse(refusal.body, 404)
+                refusal = Refusal(
+                    missing.status, "invalid_request_error", str(missing), missing.param, "resource_missing"
+                )
+                return JSONResponse(refusal.body, refusal.status)
+            except lifecycle.NotPossible as error:
+                refusal = Refusal(400, "invalid_request_error", str(error), None, error.code)
+                return JSONResponse(refusal.body, 400)
             except Refusal as refusal:
                 return JSONResponse(refusal.body, refusal.status)
 
@@ -111,31 +120,54 @@ def _act(world: World, method: str, path: str, form: Json) -> Json:
         return _list(world, path, form) if method == "GET" else _create(world, path, form)
     if path == "billing_portal/sessions" and method == "POST":
         return _portal_session(world, form)
+    if (lines := re.fullmatch(r"invoices/(\w+)/lines", path)) is not None:
+        return _page_of(world.get(lines[1])["lines"]["data"], path, form)
     collection, _, object_id = path.rpartition("/")
     if collection in _COLLECTIONS:
         thing = world.get(object_id)
         if method == "DELETE" and thing["object"] == "subscription":
+            if thing["status"] in _ENDED:
+                raise NotThere("subscription", object_id, "id")
             lifecycle.cancel_now(world, thing)
+        elif method == "DELETE" and thing["object"] == "customer":
+            lifecycle.delete_customer(world, thing)
+            return {"id": object_id, "object": "customer", "deleted": True}
+        elif thing.get("deleted"):
+            return {"id": object_id, "object": thing["object"], "deleted": True}
         elif method == "POST":
             _update(thing, form)
         return _expanded(world, thing, form.get("expand", []))
     if (expire := re.fullmatch(r"checkout/sessions/(\w+)/expire", path)) is not None:
         session = world.get(expire[1])
+        if session["status"] != "open" or session["id"] in world.sessions_being_paid:
+            raise Refusal(
+                400,
+                "invalid_request_error",
+                'Only Checkout Sessions with a status in ["open"] can be expired.'
+                f" This Checkout Session has a status of {session['status']}.",
+                "session",
+            )
         session |= {"status": "expired", "url": None}
         return session
     raise Refusal(404, "invalid_request_error", f"Unrecognized request URL ({method}: /v1/{path}).")
 
 
 def _list(world: World, path: str, form: Json) -> Json:
+    if "customer" in form:
+        world.customer(form["customer"])
     found = [each for each in reversed(list(world.all(_COLLECTIONS[path]))) if _fits(each, form)]
     if path == "events":
         found = list(reversed(world.events))
+    inner = [each.removeprefix("data.") for each in form.get("expand", [])]
+    page = _page_of(found, path, form)
+    return {**page, "data": [_expanded(world, each, inner) for each in page["data"]]}
+
+
+def _page_of(found: list[Json], path: str, form: Json) -> Json:
     if (after := form.get("starting_after")) is not None:
         found = found[[each["id"] for each in found].index(after) + 1 :]
     limit = int(form.get("limit", 10))
-    inner = [each.removeprefix("data.") for each in form.get("expand", [])]
-    page = [_expanded(world, each, inner) for each in found[:limit]]
-    return shapes.collection(page, f"/v1/{path}", len(found) > limit)
+    return shapes.collection(found[:limit], f"/v1/{path}", len(found) > limit)
 
 
 def _fits(thing: Json, form: Json) -> bool:
@@ -162,6 +194,15 @@ def _expanded(world: World, thing: Json, wanted: list[str]) -> Json:
         answer["payments"] = shapes.collection(
             copy.deepcopy(payments), f"/v1/invoice_payments?invoice={thing['id']}"
         )
+    if thing["object"] == "invoice":
+        lines = thing["lines"]["data"]
+        answer["lines"]["data"] = copy.deepcopy(lines[:_LINES_SHOWN])
+        answer["lines"]["has_more"] = len(lines) > _LINES_SHOWN
+    if thing["object"] == "charge" and "refunds" in wanted:
+        refunds = list(reversed(list(world.all("refund", charge=thing["id"]))))
+        answer["refunds"] = shapes.collection(
+            copy.deepcopy(refunds[:10]), f"/v1/charges/{thing['id']}/refunds", len(refunds) > 10
+        )
     for name in wanted:
         if isinstance(thing.get(name), str):
             answer[name] = copy.deepcopy(world.get(thing[name]))
@@ -178,13 +219,20 @@ def _create(world: World, path: str, form: Json) -> Json:
         "billing_portal/configurations": lambda w, f: w.add(
             shapes.portal_configuration(w.new_id("bpc"), w.now, f)
         ),
-        "refunds": lambda w, f: lifecycle.refund(
-            w, w.get(f["charge"]), int(f["amount"]) if "amount" in f else None
-        ),
+        "refunds": _refund,
     }
     if path not in makers:
         raise Refusal(404, "invalid_request_error", f"The simulator does not create {path}.")
     return makers[path](world, form)
+
+
+def _refund(world: World, form: Json) -> Json:
+    charge = next(
+        each
+        for each in world.all("charge")
+        if form.get("charge") == each["id"] or form.get("payment_intent") == each["payment_intent"]
+    )
+    return lifecycle.refund(world, charge, int(form["amount"]) if "amount" in form else None)
 
 
 def _customer(world: World, form: Json) -> Json:
@@ -209,8 +257,15 @@ def _webhook_endpoint(world: World, form: Json) -> Json:
 
 
 def _checkout_session(world: World, form: Json) -> Json:
-    world.get(form["customer"])
+    world.customer(form["customer"])
     price = world.get(form["line_items"][0]["price"])
+    if not price["active"]:
+        raise Refusal(
+            400,
+            "invalid_request_error",
+            "The price specified is inactive. This field only accepts active prices.",
+            "line_items[0][price]",
+        )
     session_id = world.new_id("cs_test")
     url = f"{world.address}/pay/{session_id}"
     amount, currency = price["unit_amount"], price["currency"]
@@ -219,7 +274,7 @@ def _checkout_session(world: World, form: Json) -> Json:
 
 
 def _portal_session(world: World, form: Json) -> Json:
-    world.get(form["customer"])
+    world.customer(form["customer"])
     session_id = world.new_id("bps")
     made = shapes.portal_session(session_id, world.now, form, f"{world.address}/portal/{session_id}")
     world.orders[session_id] = form
@@ -233,6 +288,8 @@ def _update(thing: Json, form: Json) -> None:
     elif kind == "billing_portal.configuration":
         made = shapes.portal_configuration(thing["id"], thing["created"], {**thing, **form})
         thing["features"] = made["features"]
+    elif kind == "price":
+        thing["active"] = form["active"] in ("true", "True")
     elif kind == "customer":
         thing |= {name: value for name, value in form.items() if name in ("email", "metadata", "name")}
     else:

@@ -301,17 +301,7 @@ def invoice_line(
         "invoice": None,
         "livemode": False,
         "metadata": {},
-        "parent": {
-            "invoice_item_details": None,
-            "subscription_item_details": {
-                "invoice_item": None,
-                "proration": proration,
-                "proration_details": {"credited_items": None},
-                "subscription": subscription_json["id"],
-                "subscription_item": subscription_json["items"]["data"][0]["id"],
-            },
-            "type": "subscription_item_details",
-        },
+        "parent": _parent(object_id, subscription_json, proration),
         "period": {"end": end, "start": start},
         "pretax_credit_amounts": [],
         "pricing": {
@@ -323,6 +313,35 @@ def invoice_line(
         "subscription": subscription_json["id"],
         "subtotal": amount,
         "taxes": [],
+    }
+
+
+def _parent(line_id: str, subscription_json: Json, proration: bool) -> Json:
+    """A change of price leaves invoice items; a period is a line of the subscription's own item."""
+    subscription_id = subscription_json["id"]
+    if proration:
+        details = {
+            "invoice_item": line_id.replace("il_", "ii_"),
+            "proration": True,
+            "proration_details": {"credited_items": None},
+            "subscription": subscription_id,
+        }
+        return {
+            "invoice_item_details": details,
+            "subscription_item_details": None,
+            "type": "invoice_item_details",
+        }
+    item_details = {
+        "invoice_item": None,
+        "proration": False,
+        "proration_details": {"credited_items": None},
+        "subscription": subscription_id,
+        "subscription_item": subscription_json["items"]["data"][0]["id"],
+    }
+    return {
+        "invoice_item_details": None,
+        "subscription_item_details": item_details,
+        "type": "subscription_item_details",
     }
 
 

@@ -15,6 +15,14 @@ DRAFT_SECONDS = 3_600
 RETRY_DAYS = (3, 5, 7)
 
 
+class NotPossible(Exception):
+    """What Stripe refuses, with its code."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
 def item_of(subscription: Json) -> Json:
     item: Json = subscription["items"]["data"][0]
     return item
@@ -41,8 +49,13 @@ def subscribe(world: World, customer_id: str, price_id: str, metadata: Json, tri
     return subscription
 
 
-def change_price(world: World, subscription: Json, price_id: str) -> None:
-    """At once, in mid-period: what is left of the old price is credited, the new one invoiced and charged."""
+def change_price(
+    world: World, subscription: Json, price_id: str, proration_behavior: str = "always_invoice"
+) -> None:
+    """At once, in mid-period: what is left of the old price is credited, the new one charged.
+
+    With "always_invoice" now; with "create_prorations" both wait for the next invoice.
+    """
     item = item_of(subscription)
     old, new = item["price"], world.get(price_id)
     start, end = item["current_period_start"], item["current_period_end"]
@@ -54,7 +67,10 @@ def change_price(world: World, subscription: Json, price_id: str) -> None:
     item |= {"price": new, "plan": shapes.plan(new)}
     _release_schedule(world, subscription)
     world.tell("customer.subscription.updated", subscription)
-    _finalize(world, _invoice(world, subscription, lines, "subscription_update"))
+    if proration_behavior == "create_prorations":
+        world.pending_lines.setdefault(subscription["id"], []).extend(lines)
+    elif proration_behavior == "always_invoice":
+        _finalize(world, _invoice(world, subscription, lines, "subscription_update"))
 
 
 def schedule_price(world: World, subscription: Json, price_id: str) -> None:
@@ -81,6 +97,15 @@ def cancel_now(world: World, subscription: Json, reason: str = "cancellation_req
     subscription["cancellation_details"] |= {"reason": reason}
     _release_schedule(world, subscription)
     world.tell("customer.subscription.deleted", subscription)
+
+
+def delete_customer(world: World, customer: Json) -> None:
+    """Ends the subscriptions at once. Stripe tells nothing more of the customer than that it is deleted."""
+    for subscription in world.all("subscription", customer=customer["id"]):
+        if subscription["status"] not in ("canceled", "incomplete_expired"):
+            cancel_now(world, subscription)
+    world.tell("customer.deleted", customer)
+    customer["deleted"] = True
 
 
 def pause_collection(world: World, subscription: Json, paused: bool = True) -> None:
@@ -154,12 +179,15 @@ def _renewal(world: World, subscription: Json) -> Json:
     item = item_of(subscription)
     start, end = item["current_period_start"], item["current_period_end"]
     line = _line(world, subscription, item["price"], item["price"]["unit_amount"], start, end)
-    return _invoice(world, subscription, [line], "subscription_cycle")
+    # What waited stands before the subscription's own line.
+    lines = [*world.pending_lines.pop(subscription["id"], []), line]
+    return _invoice(world, subscription, lines, "subscription_cycle")
 
 
 def _finalize(world: World, invoice: Json) -> None:
     invoice |= {"status": "open", "effective_at": world.now, "automatically_finalizes_at": None}
     invoice["number"] = invoice["id"].upper()
+    _apply_balance(world, invoice)
     invoice["status_transitions"]["finalized_at"] = world.now
     world.tell("invoice.finalized", invoice)
     if _subscription_of(world, invoice)["pause_collection"] is not None:
@@ -168,6 +196,20 @@ def _finalize(world: World, invoice: Json) -> None:
         world.tell("invoice.voided", invoice)
         return
     pay(world, invoice)
+
+
+def _apply_balance(world: World, invoice: Json) -> None:
+    """A customer's balance pays first (it is negative where Stripe owes); a negative total adds to it."""
+    customer = world.get(invoice["customer"])
+    before = customer["balance"]
+    due = invoice["total"] + before
+    invoice |= {
+        "starting_balance": before,
+        "ending_balance": min(0, due),
+        "amount_due": max(0, due),
+        "amount_remaining": max(0, due),
+    }
+    customer["balance"] = min(0, due)
 
 
 def pay(world: World, invoice: Json) -> bool:
@@ -215,12 +257,21 @@ def _payment_failed(world: World, invoice: Json, subscription: Json) -> None:
         world.tell("customer.subscription.updated", subscription)
 
 
-def refund(world: World, charge: Json, amount: int | None = None) -> Json:
-    made = world.add(
-        shapes.refund(
-            world.new_id("re"), world.now, charge, amount or charge["amount"] - charge["amount_refunded"]
-        )
-    )
+def refund(world: World, charge: Json, amount: int | None = None, *, is_pending: bool = False) -> Json:
+    """All that is left, or `amount` of it. One that is pending does not yet show in the charge's own sum."""
+    standing = [each for each in world.all("refund", charge=charge["id"]) if each["status"] != "failed"]
+    left = charge["amount"] - sum(each["amount"] for each in standing)
+    if left == 0:
+        raise NotPossible("charge_already_refunded", f"Charge {charge['id']} has already been refunded.")
+    if charge["disputed"]:
+        raise NotPossible("charge_disputed", f"Charge {charge['id']} has been charged back; cannot refund.")
+    if (amount or left) > left:
+        raise NotPossible("amount_too_large", f"Refund amount is greater than unrefunded amount ({left}).")
+    made = world.add(shapes.refund(world.new_id("re"), world.now, charge, amount or left))
+    if is_pending:
+        made["status"] = "pending"
+        world.tell("refund.created", made)
+        return made
     charge["amount_refunded"] += made["amount"]
     charge["refunded"] = charge["amount_refunded"] == charge["amount"]
     world.tell("refund.created", made)
@@ -230,7 +281,8 @@ def refund(world: World, charge: Json, amount: int | None = None) -> Json:
 
 def fail_refund(world: World, made: Json) -> None:
     charge = world.get(made["charge"])
-    charge["amount_refunded"] -= made["amount"]
+    if made["status"] == "succeeded":
+        charge["amount_refunded"] -= made["amount"]
     charge["refunded"] = False
     made["status"] = "failed"
     world.tell("refund.failed", made)
@@ -238,6 +290,7 @@ def fail_refund(world: World, made: Json) -> None:
 
 def open_dispute(world: World, charge: Json) -> Json:
     made = world.add(shapes.dispute(world.new_id("du"), world.now, charge))
+    made["amount"] -= charge["amount_refunded"]  # nobody disputes what came back
     charge["disputed"] = True
     world.tell("charge.dispute.created", made)
     world.tell("charge.dispute.funds_withdrawn", made)

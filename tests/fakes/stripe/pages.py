@@ -165,10 +165,10 @@ def act(world: World, customer_id: str, form: dict[str, str]) -> None:
         return
     if do == "price":
         new, old = world.get(form["price"]), lifecycle.item_of(subscription)["price"]
-        change = lifecycle.change_price
         if new["unit_amount"] < old["unit_amount"]:
-            change = lifecycle.schedule_price
-        change(world, subscription, new["id"])
+            lifecycle.schedule_price(world, subscription, new["id"])
+        else:
+            lifecycle.change_price(world, subscription, new["id"])
     elif do in ("cancel", "keep"):
         lifecycle.cancel_at_period_end(world, subscription, do == "cancel")
 

@@ -17,6 +17,12 @@ WEBHOOK_SECRET = "whsec_simulation"
 class NotThere(Exception):
     """No object has this id."""
 
+    def __init__(self, kind: str, object_id: str, param: str = "id") -> None:
+        super().__init__(f"No such {kind}: '{object_id}'")
+        self.param = param
+        # What is in the address is not found, what is in the form is wrong.
+        self.status = 404 if param == "id" else 400
+
 
 class World:
     """`now` is Unix seconds and only moves when it is told to; `lock` guards everything against threads."""
@@ -29,7 +35,11 @@ class World:
         #: Events nobody has taken for delivery yet.
         self.outbox: list[Json] = []
         self.declined_customers: set[str] = set()
+        #: Checkouts whose payment is on its way: they are open and cannot be expired.
+        self.sessions_being_paid: set[str] = set()
         self.cardless_customers: set[str] = set()
+        #: Lines of prorations that wait for the next invoice, by subscription.
+        self.pending_lines: dict[str, list[Json]] = {}
         #: What a checkout was opened with, by its id: not part of the object.
         self.orders: dict[str, Json] = {}
         self.calls: list[str] = []  # "GET /v1/prices", for tests that count them
@@ -46,8 +56,15 @@ class World:
 
     def get(self, object_id: Any) -> Json:
         if not isinstance(object_id, str) or object_id not in self.objects:
-            raise NotThere(str(object_id))
+            raise NotThere("object", str(object_id))
         return self.objects[object_id]
+
+    def customer(self, object_id: Any) -> Json:
+        """One that a request's form names: a deleted one is not there for it."""
+        found = self.objects.get(object_id)
+        if found is None or found.get("deleted"):
+            raise NotThere("customer", str(object_id), "customer")
+        return found
 
     def all(self, kind: str, **equal: Any) -> Iterator[Json]:
         """Every object of a kind, the oldest first, whose fields equal those given."""

@@ -4,6 +4,7 @@ from api import keys
 from api.people import identities
 from api.people.identities import Claim
 from billing import accounts
+from tests.api.people.rows import FORMER
 from tests.mailbox import Mailbox
 from tests.web.people.browsing import GOOD_PASSWORD, Browser, Site, path_of
 from tests.web.people.test_signup import ADA, account_of, visible
@@ -105,7 +106,7 @@ def test_a_reset_proves_the_address_and_ends_what_a_stranger_began(
         account = accounts.lock(session, account_id)
         assert account.verified_at == mailing_site.clock()
         claim = Claim("github", "1", ADA, True)
-        assert identities.account_for(session, claim, now=mailing_site.clock()) == account_id
+        assert identities.account_for(session, FORMER, claim, now=mailing_site.clock()) == account_id
     assert mailbox.next()["Subject"] == "Your password was changed"
 
 

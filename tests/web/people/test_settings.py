@@ -13,6 +13,7 @@ from api.people.models import BrowserSession, Identity, OneTimeToken, Password, 
 from billing import accounts, audit, ledger
 from billing.models import Account
 from tests.api.calling import small_picture
+from tests.api.people.rows import FORMER
 from tests.web.people.browsing import GOOD_PASSWORD, Browser, Site, path_of
 from tests.web.people.test_signup import ADA, account_of
 
@@ -147,7 +148,9 @@ def test_another_accounts_session_and_sign_in_are_not_found(site: Site, browser:
 
 def test_the_last_way_in_cannot_be_removed(site: Site, browser: Browser) -> None:
     with site.api.services.database.transaction() as session:
-        account_id = identities.account_for(session, Claim("github", "1", ADA, True), now=site.clock())
+        account_id = identities.account_for(
+            session, FORMER, Claim("github", "1", ADA, True), now=site.clock()
+        )
         made = sessions.create(session, account_id, now=site.clock())
         (linked,) = identities.listed(session, account_id)
     browser.cookies.set("bgeraser_session", made.token, domain="test.local", path="/")
@@ -164,7 +167,9 @@ def test_the_last_way_in_cannot_be_removed(site: Site, browser: Browser) -> None
 
 def test_without_a_password_a_change_needs_a_fresh_login(site: Site, browser: Browser) -> None:
     with site.api.services.database.transaction() as session:
-        account_id = identities.account_for(session, Claim("github", "1", ADA, True), now=site.clock())
+        account_id = identities.account_for(
+            session, FORMER, Claim("github", "1", ADA, True), now=site.clock()
+        )
         made = sessions.create(session, account_id, now=site.clock())
     browser.cookies.set("bgeraser_session", made.token, domain="test.local", path="/")
     site.clock.move(minutes=11)
