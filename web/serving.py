@@ -1,5 +1,6 @@
 """`bgeraser serve`: one server process, its first words to the operator, and its orderly end."""
 
+import os
 import shlex
 import socket
 import sys
@@ -67,7 +68,7 @@ def _greet(host: str, port: int, settings: Settings) -> None:
     if settings.is_development and (token := _first_login(settings)) is not None:
         lines += ["Log in as its operator, once, with:", "", f"  {address}/login/once?token={token}", ""]
     if not _has_keys(settings):
-        command = shlex.quote(_short(Path(sys.argv[0])))
+        command = _command()
         lines += [
             "Your first call, in another terminal:",
             "",
@@ -77,6 +78,16 @@ def _greet(host: str, port: int, settings: Settings) -> None:
             "",
         ]
     typer.echo("\n".join(lines), err=True)
+
+
+def _command() -> str:
+    """This command as another terminal can call it, on the same data."""
+    script = Path(sys.argv[0])
+    if script.suffix == ".py":  # run as a module
+        script = Path(sys.executable).with_name("bgeraser")
+    data_dir = os.environ.get("BGERASER_DATA_DIR")
+    prefix = f"BGERASER_DATA_DIR={shlex.quote(data_dir)} " if data_dir else ""
+    return prefix + shlex.quote(_short(script))
 
 
 def _short(path: Path) -> str:

@@ -217,11 +217,13 @@ class PlainLedger:
             self._reverse(known, now)
 
     def obey(self, plan: str, anchor: datetime) -> None:
-        """The plan a subscription gives now; free if none does."""
+        """The plan a subscription gives now; without one the plan that the operator gave before, or free."""
         if plan != "free":
+            if not self.follows_stripe:
+                self.given_plan = self.plan
             self.plan, self.anchor, self.follows_stripe = plan, anchor, True
         elif self.follows_stripe:
-            self.plan, self.follows_stripe = "free", False
+            self.plan, self.follows_stripe = self.given_plan, False
 
     def _reverse(self, invoice: PlainInvoice, now: datetime) -> None:
         assert invoice.credits

@@ -5,17 +5,18 @@ Coming back proves nothing, so the page after a payment waits until the webhook 
 
 from datetime import datetime
 
+import structlog
 from fastapi import FastAPI, Request
 from sqlmodel import Session
 from starlette.responses import Response
 
 from api import payments
-from api.errors import NotFound
+from api.errors import InvalidParameter, NotFound
 from api.http.routes.reading import add_get
 from api.payments import BillingState
 from api.services import Services
 from billing import stripe_events
-from billing.errors import AddressUnverified, StripeUnavailable
+from billing.errors import AddressUnverified, StripeRefused, StripeUnavailable
 from billing.plans import PLANS, PlanName
 from web import visitor
 from web.people import forms
@@ -24,6 +25,8 @@ from web.site import pages
 
 #: The page after a payment loads itself again so often, each time after two seconds; then it stops.
 _LOOKS_MAX = 30
+log = structlog.get_logger()
+
 _BUYABLE = frozenset(name for name, plan in PLANS.items() if plan.paid)
 
 
@@ -44,17 +47,23 @@ async def plans_page(request: Request) -> Response:
 
 async def checkout(request: Request, plan: str) -> Response:
     """To Stripe's checkout, or to its portal for one who has subscribed already."""
-    who, _ = await forms.read_signed_in(request)
+    who, fields = await forms.read_signed_in(request)
     assert who.account_id is not None
     if plan not in _BUYABLE:
         raise NotFound("There is no such plan.")
     services = visitor.services_of(request)
+    state = await _state(services, who.account_id)
+    if payments.is_on(services) and _gains_nothing(state, PlanName(plan)) and fields.get("sure") != "yes":
+        return await _show(request, asked=PlanName(plan))
     try:
         url = await payments.checkout_url(services, who.account_id, PlanName(plan), _address(request))
     except AddressUnverified:
         return await _show(request, 422, problem="Confirm your e-mail address first: see your account page.")
     except StripeUnavailable:
         return await _show(request, 503, problem="Stripe cannot be reached now. Nothing was charged.")
+    except (InvalidParameter, StripeRefused) as error:
+        log.warning("a plan could not be bought", plan=plan, reason=str(error))
+        return await _show(request, 422, problem="This plan cannot be bought now. Nothing was charged.")
     return _leave(request, url)
 
 
@@ -66,6 +75,9 @@ async def portal(request: Request) -> Response:
         url = await payments.portal_url(services, who.account_id, _address(request))
     except StripeUnavailable:
         return await _show(request, 503, problem="Stripe cannot be reached now. Nothing was changed.")
+    except StripeRefused as error:
+        log.warning("the portal could not be opened", reason=str(error))
+        return await _show(request, 422, problem="Stripe's page cannot be opened now. Nothing was changed.")
     return _leave(request, url)
 
 
@@ -107,7 +119,20 @@ def stop_paying(session: Session, account_id: str, now: datetime) -> None:
         stripe_events.ask_for_a_look(session, customer_id, "account.closed", now)
 
 
-async def _show(request: Request, status_code: int = 200, *, problem: str = "", notice: str = "") -> Response:
+def _gains_nothing(state: BillingState, plan: PlanName) -> bool:
+    """Whether the operator gave a plan that is no smaller: buying this one is rarely meant."""
+    return state.status == "given" and PLANS[state.plan].monthly_credits >= PLANS[plan].monthly_credits
+
+
+async def _show(
+    request: Request,
+    status_code: int = 200,
+    *,
+    problem: str = "",
+    notice: str = "",
+    asked: PlanName | None = None,
+) -> Response:
+    """`asked`: a plan whose purchase is to be confirmed first."""
     who = await visitor.signed_in(request)
     assert who.account_id is not None
     services = visitor.services_of(request)
@@ -118,9 +143,11 @@ async def _show(request: Request, status_code: int = 200, *, problem: str = "", 
         status_code,
         problem=problem,
         notice=notice,
+        asked=PLANS[asked] if asked is not None else None,
         is_on=payments.is_on(services),
         offers=await payments.plan_offers(services),
         state=state,
+        given=PLANS[state.plan],
         sentence=words.sentence(state),
     )
 

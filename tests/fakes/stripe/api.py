@@ -13,6 +13,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from tests.fakes.stripe import lifecycle, shapes
+from tests.fakes.stripe.backstage import backstage_routes
 from tests.fakes.stripe.pages import page_routes
 from tests.fakes.stripe.shapes import Json
 from tests.fakes.stripe.world import SECRET_KEY, WEBHOOK_SECRET, NotThere, World
@@ -86,7 +87,8 @@ def create_app(world: World) -> Starlette:
                 return JSONResponse(refusal.body, refusal.status)
 
     methods = ["GET", "POST", "DELETE"]
-    return Starlette(routes=[Route("/v1/{path:path}", answer, methods=methods), *page_routes(world)])
+    pages = [*page_routes(world), *backstage_routes(world)]
+    return Starlette(routes=[Route("/v1/{path:path}", answer, methods=methods), *pages])
 
 
 def nested(pairs: list[tuple[str, str]]) -> Json:

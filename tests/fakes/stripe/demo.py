@@ -12,8 +12,9 @@ from pathlib import Path
 
 import httpx
 
-from tests.fakes.stripe import lifecycle
+from tests.fakes.stripe import backstage, lifecycle
 from tests.fakes.stripe.delivery import Courier
+from tests.fakes.stripe.demo_server import CLOCK_FILE
 from tests.fakes.stripe.server import serving
 from tests.fakes.stripe.world import SECRET_KEY, WEBHOOK_SECRET, World
 
@@ -25,21 +26,27 @@ _TICK_SECONDS = 0.5
 def main() -> None:
     address = f"http://127.0.0.1:{SERVER_PORT}"
     data_dir = Path(os.environ.get("BGERASER_DATA_DIR", "data"))
+    # The simulator forgets everything at its end, so the books of a demonstration begin anew.
+    demo_dir = data_dir / f"billing-demo-{int(time.time())}"
+    demo_dir.mkdir(parents=True)
+    clock_file = demo_dir / "clock"
     world = World(int(time.time()))
     stopping = threading.Event()
     courier = Courier(world, lambda payload, headers: _post(f"{address}/stripe/webhook", payload, headers))
-    carrier = threading.Thread(target=_carry, args=(world, courier, stopping), name="stripe-courier")
+    carrier = threading.Thread(
+        target=_carry, args=(world, courier, clock_file, stopping), name="stripe-courier"
+    )
     with serving(world, SIMULATOR_PORT) as simulator:
         environment = os.environ | {
-            # The simulator forgets everything at its end, so the books of a demonstration begin anew.
-            "BGERASER_DATA_DIR": str(data_dir / f"billing-demo-{int(time.time())}"),
+            CLOCK_FILE: str(clock_file),
+            "BGERASER_DATA_DIR": str(demo_dir),
             "BGERASER_MODELS_DIR": os.environ.get("BGERASER_MODELS_DIR", str(data_dir / "models")),
             "BGERASER_PUBLIC_URL": address,
             "BGERASER_STRIPE_API_BASE": simulator,
             "BGERASER_STRIPE_SECRET_KEY": SECRET_KEY,
             "BGERASER_STRIPE_WEBHOOK_SECRET": WEBHOOK_SECRET,
         }
-        command = [sys.executable, "-m", "web.cli"]
+        command = [sys.executable, "-m", "tests.fakes.stripe.demo_server"]
         prices = ["--standard", "9.00", "--business", "49.00", "--currency", "usd"]
         # What it says, the secret among it, is for an operator; here it is all in the environment.
         setup = subprocess.run(
@@ -53,7 +60,8 @@ def main() -> None:
             sys.exit(setup.stderr)
         sys.stderr.write(
             f"\nA simulated Stripe runs at {simulator}. Sign up at {address}, open the plans and upgrade:\n"
-            "the pay page is the simulator's, any account and card there is made up.\n\n"
+            "the pay page is the simulator's, any account and card there is made up.\n"
+            f"Time passes, payments are refunded and disputed at {simulator}{backstage.PATH}.\n\n"
         )
         carrier.start()
         try:
@@ -65,11 +73,12 @@ def main() -> None:
             carrier.join()
 
 
-def _carry(world: World, courier: Courier, stopping: threading.Event) -> None:
+def _carry(world: World, courier: Courier, clock_file: Path, stopping: threading.Event) -> None:
     """Real time passes at the simulator too, and its events are brought over."""
     while not stopping.wait(_TICK_SECONDS):
         with world.lock:
-            lifecycle.advance(world, max(0, int(time.time()) - world.now))
+            lifecycle.advance(world, max(0, int(time.time()) + world.ahead_seconds - world.now))
+            clock_file.write_text(str(world.ahead_seconds), encoding="ascii")
         courier.deliver()
 
 

@@ -41,12 +41,12 @@ class _Pages:
             return self._pay_page(request.path_params["session_id"])
 
     async def pay(self, request: Request) -> Response:
-        form = await _form(request)
+        form = await form_of(request)
         world = self._world
         with world.lock:
             session = self._session(request.path_params["session_id"])
             if session is None or session["status"] != "open":
-                return _page("Closed", "<p>This checkout is closed.</p>", 410)
+                return page("Closed", "<p>This checkout is closed.</p>", 410)
             if form.get("do") == "cancel":
                 return RedirectResponse(session["cancel_url"], 303)
             if form.get("card") == "declined":
@@ -59,11 +59,11 @@ class _Pages:
             return self._portal_page(request.path_params["session_id"])
 
     async def portal(self, request: Request) -> Response:
-        form = await _form(request)
+        form = await form_of(request)
         with self._world.lock:
             session = self._session(request.path_params["session_id"])
             if session is None:
-                return _page("Closed", "<p>This portal is closed.</p>", 410)
+                return page("Closed", "<p>This portal is closed.</p>", 410)
             act(self._world, session["customer"], form)
             return RedirectResponse(f"/portal/{session['id']}", 303)
 
@@ -76,13 +76,13 @@ class _Pages:
     def _pay_page(self, session_id: str, error: str = "") -> Response:
         session = self._session(session_id)
         if session is None or session["status"] != "open":
-            return _page("Closed", "<p>This checkout is closed.</p>", 410)
+            return page("Closed", "<p>This checkout is closed.</p>", 410)
         order = self._world.orders[session_id]
         price = self._world.get(order["line_items"][0]["price"])
         trial = order.get("subscription_data", {}).get("trial_period_days")
         trial_text = f"<p>The first {escape(trial)} days cost nothing.</p>" if trial else ""
         error_text = f'<p class="error" role="alert">{escape(error)}</p>' if error else ""
-        return _page(
+        return page(
             "Pay",
             f"""<h1>{escape(price["nickname"] or "Subscription")}</h1>
             <p>{_money(price)} a month</p>{trial_text}{error_text}
@@ -98,7 +98,7 @@ class _Pages:
     def _portal_page(self, session_id: str) -> Response:
         session = self._session(session_id)
         if session is None:
-            return _page("Closed", "<p>This portal is closed.</p>", 410)
+            return page("Closed", "<p>This portal is closed.</p>", 410)
         world, customer_id = self._world, session["customer"]
         order = world.orders[session_id]
         wanted = order.get("flow_data", {}).get("subscription_update_confirm", {}).get("items")
@@ -108,11 +108,11 @@ class _Pages:
                 parts.append(_subscription_form(world, subscription, wanted[0]["price"] if wanted else None))
         card = "is declined" if customer_id in world.declined_customers else "works"
         rows = "".join(
-            f"<li>{escape(each['number'] or 'draft')}: {_amount(each['amount_due'], each['currency'])},"
+            f"<li>{escape(each['number'] or 'draft')}: {amount_text(each['amount_due'], each['currency'])},"
             f" {escape(each['status'])}</li>"
             for each in world.all("invoice", customer=customer_id)
         )
-        return _page(
+        return page(
             "Portal",
             f"""<h1>Your subscription</h1>{"".join(parts) or "<p>None.</p>"}
             <form method="post"><p>Your card {card}.</p>
@@ -196,14 +196,14 @@ def _subscription_form(world: World, subscription: Json, wanted_price: str | Non
 
 
 def _money(price: Json) -> str:
-    return _amount(price["unit_amount"], price["currency"])
+    return amount_text(price["unit_amount"], price["currency"])
 
 
-def _amount(units: int, currency: str) -> str:
+def amount_text(units: int, currency: str) -> str:
     return f"{units / 100:.2f} {escape(currency.upper())}"
 
 
-def _page(title: str, body: str, status: int = 200) -> Response:
+def page(title: str, body: str, status: int = 200) -> Response:
     return HTMLResponse(
         f"""<!doctype html><html lang="en"><title>{title} (simulation)</title>
         <meta name="viewport" content="width=device-width"><link rel="icon" href="data:,">
@@ -213,7 +213,7 @@ def _page(title: str, body: str, status: int = 200) -> Response:
     )
 
 
-async def _form(request: Request) -> dict[str, str]:
+async def form_of(request: Request) -> dict[str, str]:
     fields: dict[str, Any] = parse_qs((await request.body()).decode())
     fields |= {name: [value] for name, value in request.query_params.items()}
     return {name: values[-1] for name, values in fields.items()}

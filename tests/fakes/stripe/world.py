@@ -44,6 +44,8 @@ class World:
         self.orders: dict[str, Json] = {}
         self.calls: list[str] = []  # "GET /v1/prices", for tests that count them
         self.is_down = False
+        #: How far somebody has moved the clock on, beyond the time that passes by itself.
+        self.ahead_seconds = 0
         self.lock = threading.RLock()
         self._numbers = itertools.count(1)
 

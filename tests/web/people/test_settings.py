@@ -7,9 +7,10 @@ import pytest
 from sqlmodel import select
 
 from api import keys, sweeper
-from api.people import identities, sessions, tokens
+from api.people import closing, former, identities, sessions, tokens
+from api.people.former import FormerAddresses
 from api.people.identities import Claim
-from api.people.models import BrowserSession, Identity, OneTimeToken, Password, Purpose
+from api.people.models import BrowserSession, FormerAddress, Identity, OneTimeToken, Password, Purpose
 from billing import accounts, audit, ledger
 from billing.models import Account
 from tests.api.calling import small_picture
@@ -284,3 +285,55 @@ def test_pages_are_never_kept_by_a_cache(site: Site, browser: Browser) -> None:
         answer = (browser if path.startswith("/settings") else site.browser()).get(path)
         assert answer.headers["cache-control"] == "no-store"
         assert answer.headers["x-frame-options"] == "DENY"
+
+
+def credits_of(site: Site, email: str = ADA) -> int:
+    with site.api.services.database.transaction() as session:
+        account = accounts.lock(session, accounts.find_by_email(session, email).id)
+        ledger.refresh(session, account, site.clock())
+        return account.available
+
+
+def test_deleting_the_account_and_signing_up_again_brings_no_second_month_of_credits(site: Site) -> None:
+    started_at = site.clock()
+    for _ in range(3):
+        browser = site.browser().join(ADA)
+        found = credits_of(site)
+        assert found == (15 if site.clock() == started_at else 0)
+        browser.get("/settings/delete")
+        assert browser.post("/settings/delete", sure="yes", current=GOOD_PASSWORD).status_code == 200
+        site.clock.move(days=2)
+    with site.api.services.database.transaction() as session:
+        (kept,) = session.exec(select(FormerAddress))
+        assert ADA not in str(kept)
+    site.browser().join(ADA)
+    assert credits_of(site) == 0
+    # The period of the first account goes on, and its successor comes at the same day of the month.
+    site.clock.move(days=24)
+    assert credits_of(site) == 15
+    with site.api.services.database.transaction() as session:
+        former.forget_old(session, site.clock())
+        assert session.exec(select(FormerAddress)).all() == []
+
+
+@pytest.mark.parametrize(
+    ("secrets", "is_known"), [(("old",), True), (("new", "old"), True), (("new",), False)]
+)
+def test_the_address_is_known_again_by_a_secret_that_was_replaced(
+    site: Site, secrets: tuple[str, ...], is_known: bool
+) -> None:
+    now = site.clock()
+    with site.api.services.database.transaction() as session:
+        account = accounts.create(session, email=ADA, now=now)
+        ledger.refresh(session, account, now)
+        closing.delete_account(session, FormerAddresses(("old",)), account.id, now=now)
+        again = accounts.create(session, email=ADA, now=now)
+        FormerAddresses(secrets).carry_on(session, again, now)
+        assert (again.period_ends_at is not None) == is_known
+
+
+def test_an_account_whose_address_was_never_proved_leaves_no_trace(site: Site) -> None:
+    with site.api.services.database.transaction() as session:
+        account = accounts.create(session, email=ADA, now=site.clock(), is_verified=False)
+        site.api.services.former.remember(session, account, site.clock())
+        assert session.exec(select(FormerAddress)).all() == []

@@ -214,6 +214,48 @@ def token_of(browser: Browser) -> str:
     return found[1] if found else ""
 
 
+def test_buying_a_plan_below_the_given_one_asks_first(shop: Shop, ada: Browser) -> None:
+    with shop.api.services.database.transaction() as session:
+        accounts.change_plan(session, accounts.find_by_email(session, "ada@example.com"), PlanName.BUSINESS)
+    ada.get("/plans")
+    assert ada.post("/plans/standard/checkout").status_code == 200
+    assert "The given plan is back when the subscription ends" in ada.text
+    assert list(shop.world.all("checkout.session")) == []
+    ada.post("/plans/standard/checkout", sure="yes")
+    pay(led_to(ada))
+    shop.settle()
+    assert shop.state(owner_of(shop)).plan is PlanName.STANDARD
+
+
+def test_a_price_that_stripe_refuses_is_told_on_the_page(shop: Shop, ada: Browser) -> None:
+    ada.get("/plans")
+    for price in shop.world.all("price", lookup_key="bgeraser_standard_monthly"):
+        price["active"] = False
+    answer = ada.post("/plans/standard/checkout")
+    assert (answer.status_code, "cannot be bought now" in ada.text) == (422, True)
+
+
+def test_signing_up_again_brings_neither_a_second_trial_nor_more_credits(
+    tmp_path: Path,
+) -> None:
+    with open_shop(tmp_path, stripe_trial_days=7) as shop:
+        site = Site(shop.api)
+        plans.add_to(shop.api.app)
+        browser = site.browser().join("ada@example.com")
+        pay(choose(browser, "business"))
+        shop.settle()
+        assert shop.state(owner_of(shop)).status == "trialing"
+        browser.get("/settings/delete")
+        assert browser.post("/settings/delete", sure="yes", current=GOOD_PASSWORD).status_code == 200
+        shop.settle()
+        again = site.browser().join("Ada@Example.com")
+        pay(choose(again, "business"))
+        shop.settle()
+        assert shop.subscription(owner_of(shop))["trial_end"] is None
+        shop.check()
+        site.people.close()
+
+
 def test_a_dispute_lost_or_won_leaves_the_plan_page_in_order(shop: Shop, ada: Browser) -> None:
     pay(choose(ada, "standard"))
     shop.settle()

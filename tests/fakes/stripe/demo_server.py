@@ -1,0 +1,32 @@
+"""The `bgeraser` command for the demonstration: its clock is the simulator's.
+
+The simulator writes how far its clock is ahead into the file that SIMULATOR_CLOCK_FILE names.
+"""
+
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from billing import timestamps
+
+CLOCK_FILE = "SIMULATOR_CLOCK_FILE"
+
+
+def shifted_now() -> datetime:
+    try:
+        ahead = int(Path(os.environ[CLOCK_FILE]).read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        ahead = 0  # nobody has moved it yet
+    return datetime.now(UTC) + timedelta(seconds=ahead)
+
+
+def main() -> None:
+    # Before anything imports it by its name.
+    timestamps.utc_now = shifted_now
+    from web.cli import app
+
+    app()
+
+
+if __name__ == "__main__":
+    main()
