@@ -75,6 +75,7 @@ class PlainLedger:
     revocations: set[str] = field(default_factory=set)
     entries: list[tuple[str, int, str]] = field(default_factory=list)  # kind, amount, the grant's reference
     follows_stripe: bool = False
+    given_plan: str = "free"  # the operator's, while a subscription's plan is in its place
     invoices: dict[str, PlainInvoice] = field(default_factory=dict)
     reversals: dict[str, PlainReversal] = field(default_factory=dict)
 
