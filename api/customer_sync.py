@@ -9,13 +9,14 @@ import secrets
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import structlog
 from sqlalchemy import or_
 from sqlmodel import Session, col, select, update
 
+from api import trials
 from api.services import Services
 from api.stripe_access import StripeAccess
 from billing import accounts, stripe_events, subscriptions
@@ -51,6 +52,10 @@ class Tidying:
 
     cancelled: dict[str, str]
     refunded: dict[str, str]  # by payment intent
+    trials_ended: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.cancelled or self.refunded or self.trials_ended)
 
 
 @asynccontextmanager
@@ -114,14 +119,18 @@ async def look(services: Services, stripe: StripeAccess, held: Lease) -> list[st
     def apply(session: Session) -> tuple[list[str], Tidying]:
         account = _locked_account(session, held)
         now = services.clock()
-        changes = subscriptions.apply(session, account, facts, now)
+        repeated = services.trials.repeated(session, account.id, facts, now)
+        counted = trials.without(facts, repeated)
+        changes = subscriptions.apply(session, account, counted, now)
         tidying = tidying_for(facts, account.closed_at, now)
-        if not tidying.cancelled and not tidying.refunded:
+        going_on = {each.id for each in facts.subscriptions} - {each.id for each in counted.subscriptions}
+        tidying = replace(tidying, trials_ended=tuple(sorted(going_on - set(tidying.cancelled))))
+        if not tidying:
             stripe_events.mark_handled(session, held.event_ids, now)
         return changes, tidying
 
     changes, tidying = await database.run(apply)
-    if tidying.cancelled or tidying.refunded:
+    if tidying:
         changes += await _tidy(stripe, customer_id, tidying)
         await database.run(lambda s: stripe_events.mark_handled(s, held.event_ids, services.clock()))
     return changes
@@ -163,7 +172,10 @@ async def _tidy(stripe: StripeAccess, customer_id: str, tidying: Tidying) -> lis
     for subscription_id, reason in tidying.cancelled.items():
         await asyncio.to_thread(stripe.gateway.cancel_now, subscription_id)
         changes.append(f"{subscription_id}: cancelled, for {reason}")
-    log.error("a customer had paid too much; it was put right", customer=customer_id, changes=changes)
+    for subscription_id in tidying.trials_ended:
+        await asyncio.to_thread(stripe.gateway.end_trial, subscription_id)
+        changes.append(f"{subscription_id}: its trial ended, for its card had one in another account")
+    log.error("something was too much at Stripe; it was put right", customer=customer_id, changes=changes)
     return changes
 
 

@@ -112,3 +112,13 @@ class CallRecord(SQLModel, table=True):
     status_code: int
     code: str | None = Field(default=None)  # of an error
     credits: int = Field(default=0)
+
+
+class TrialCard(SQLModel, table=True):
+    """A card that had a trial, so that it has no other one in another account."""
+
+    __tablename__ = "trial_card"
+
+    id: str = Field(primary_key=True)  # HMAC of Stripe's fingerprint, hex
+    account_id: str
+    kept_until: datetime = Field(sa_type=UtcDateTime, index=True)

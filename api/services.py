@@ -16,6 +16,7 @@ from api.sharing import SharedWork
 from api.signing import Signer
 from api.storage import Storage
 from api.stripe_access import StripeAccess
+from api.trials import Trials
 from billing.timestamps import utc_now
 from ml.backend import Backend
 
@@ -28,6 +29,7 @@ class Services:
     backend: Backend
     authenticator: Authenticator
     former: FormerAddresses
+    trials: Trials
     public_url: str | None = None  # without a slash at its end; None: each request's own address
     call_timeout_seconds: float = 300.0
     retention: timedelta = timedelta(hours=24)
@@ -60,6 +62,7 @@ class Services:
             ),
             backend=backend,
             authenticator=Authenticator(database),
+            trials=Trials(settings.signing_secret),
             former=FormerAddresses(tuple(each for each in secrets_ if each)),
             public_url=settings.public_url.rstrip("/") if settings.public_url else None,
             call_timeout_seconds=settings.call_timeout_seconds,

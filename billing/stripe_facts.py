@@ -31,6 +31,8 @@ class SubscriptionFacts:
     is_collection_paused: bool = False
     unpaid_since: datetime | None = None  # its oldest invoice that waits for money
     next_plan: PlanName | None = None  # scheduled for the period's end
+    trial_ends_at: datetime | None = None  # past, too, once it is over
+    card_fingerprint: str = ""  # Stripe's own name of the card that pays; the same for every customer
 
 
 @dataclass(frozen=True)

@@ -107,7 +107,12 @@ class StripeGateway:
             )
             subscriptions = _all(
                 self._client.v1.subscriptions.list(
-                    {"customer": customer_id, "status": "all", "limit": 100, "expand": ["data.schedule"]}
+                    {
+                        "customer": customer_id,
+                        "status": "all",
+                        "limit": 100,
+                        "expand": ["data.schedule", "data.default_payment_method"],
+                    }
                 )
             )
             for each in invoices:
@@ -183,7 +188,6 @@ class StripeGateway:
     def account_of_customer(self, customer_id: str) -> str | None:
         """The account that a customer of ours was created for; None for any other customer."""
         with _errors():
-            # Stripe tells nothing of a deleted customer but that it is.
             metadata = self._client.v1.customers.retrieve(customer_id).to_dict().get("metadata") or {}
             account_id: str | None = metadata.get(reading.ACCOUNT_METADATA)
             return account_id
@@ -317,6 +321,11 @@ class StripeGateway:
             except _invalid_request() as error:
                 if error.code != "resource_missing":
                     raise
+
+    def end_trial(self, subscription_id: str) -> None:
+        """The first period begins now, and is charged."""
+        with _errors():
+            self._client.v1.subscriptions.update(subscription_id, {"trial_end": "now"})
 
     def refund(self, payment_intent_id: str) -> bool:
         """Give back what is left of a payment; False if nothing is or the bank has taken it back."""

@@ -82,6 +82,8 @@ def subscription(
         is_collection_paused=stripe_subscription.get("pause_collection") is not None,
         unpaid_since=min(unpaid, default=None),
         next_plan=_next_plan(stripe_subscription.get("schedule"), plan, plan_of_price),
+        trial_ends_at=moment(end) if (end := stripe_subscription.get("trial_end")) else None,
+        card_fingerprint=_fingerprint(stripe_subscription.get("default_payment_method")),
     )
 
 
@@ -171,6 +173,12 @@ def _reversal(stripe_object: Json, kind: ReversalKind) -> ReversalFacts:
         amount=stripe_object["amount"],
         created_at=moment(stripe_object["created"]),
     )
+
+
+def _fingerprint(payment_method: Any) -> str:
+    """Of an expanded payment method, if it is a card."""
+    card = payment_method.get("card") if isinstance(payment_method, Mapping) else None
+    return (card or {}).get("fingerprint") or ""
 
 
 def _end(stripe_subscription: Json, period_ends_at: datetime) -> datetime | None:

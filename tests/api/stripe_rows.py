@@ -4,7 +4,7 @@ from datetime import datetime
 
 from sqlmodel import Session
 
-from api.models import PeriodicWork
+from api.models import PeriodicWork, TrialCard
 from billing.subscription_models import PaidInvoice, Reversal, StripeCustomer, StripeEvent, Subscription
 
 
@@ -62,5 +62,6 @@ def pay(session: Session, account_id: str, now: datetime) -> None:
             next_try_at=now,
         )
     )
+    session.add(TrialCard(id=f"hash of {account_id}", account_id=account_id, kept_until=now))
     session.add(PeriodicWork(id=f"work of {account_id}", due_at=now))
     session.flush()

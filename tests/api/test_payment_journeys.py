@@ -10,7 +10,7 @@ from api import payment_sync
 from billing import accounts
 from billing.plans import PlanName
 from tests.api.shop import DAY, Owner, Shop, open_shop
-from tests.fakes.stripe import lifecycle
+from tests.fakes.stripe import lifecycle, pages
 
 FREE, STANDARD, BUSINESS = PlanName.FREE, PlanName.STANDARD, PlanName.BUSINESS
 
@@ -345,3 +345,18 @@ class TestTrial:
         assert shop.subscription(ada)["trial_end"] is None
         assert shop.state(ada).renews_at is not None
         assert shop.api.clock() + timedelta(days=27) < shop.state(ada).renews_at  # type: ignore[operator]
+
+    def test_there_is_one_trial_a_card(self, shop: Shop, ada: Owner) -> None:
+        bob = shop.owner("bob@example.com")
+        for owner in (ada, bob):
+            url = shop.checkout(owner, STANDARD)
+            shop.world.cards[shop.customer_id(owner)] = "the same card"
+            pages.complete(shop.world, shop.world.get(url.rsplit("/", 1)[1]))
+            shop.settle()
+        shop.settle()
+        assert shop.state(ada).status == "trialing"
+        assert shop.charges(ada) == []
+        # Bob's month began at once: he paid, and has its credits once.
+        assert shop.state(bob).status == "active"
+        assert [each["amount"] for each in shop.charges(bob)] == [900]
+        assert shop.plan_and_credits(bob) == ("standard", 515)

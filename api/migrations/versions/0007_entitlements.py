@@ -23,9 +23,18 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index("ix_former_address_kept_until", "former_address", ["kept_until"])
+    op.create_table(
+        "trial_card",
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("account_id", sa.String(), nullable=False),
+        sa.Column("kept_until", UtcDateTime(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index("ix_trial_card_kept_until", "trial_card", ["kept_until"])
 
 
 def downgrade() -> None:
+    op.drop_table("trial_card")
     op.drop_table("former_address")
     op.drop_column("paid_invoice", "entitled")
     op.drop_column("account", "given_plan")

@@ -137,7 +137,7 @@ def _act(world: World, method: str, path: str, form: Json) -> Json:
         elif thing.get("deleted"):
             return {"id": object_id, "object": thing["object"], "deleted": True}
         elif method == "POST":
-            _update(thing, form)
+            _update(world, thing, form)
         return _expanded(world, thing, form.get("expand", []))
     if (expire := re.fullmatch(r"checkout/sessions/(\w+)/expire", path)) is not None:
         session = world.get(expire[1])
@@ -283,13 +283,15 @@ def _portal_session(world: World, form: Json) -> Json:
     return world.add(made)
 
 
-def _update(thing: Json, form: Json) -> None:
+def _update(world: World, thing: Json, form: Json) -> None:
     kind = thing["object"]
     if kind == "webhook_endpoint":
         thing |= {"enabled_events": form["enabled_events"], "status": "enabled"}
     elif kind == "billing_portal.configuration":
         made = shapes.portal_configuration(thing["id"], thing["created"], {**thing, **form})
         thing["features"] = made["features"]
+    elif kind == "subscription" and form == {"trial_end": "now"}:
+        lifecycle.end_trial(world, thing)
     elif kind == "price":
         thing["active"] = form["active"] in ("true", "True")
     elif kind == "customer":

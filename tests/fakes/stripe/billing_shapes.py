@@ -345,6 +345,18 @@ def _parent(line_id: str, subscription_json: Json, proration: bool) -> Json:
     }
 
 
+def payment_method(object_id: str, now: int, customer: str, fingerprint: str) -> Json:
+    return {
+        "id": object_id,
+        "object": "payment_method",
+        "card": {"brand": "visa", "fingerprint": fingerprint, "last4": "4242"},
+        "created": now,
+        "customer": customer,
+        "livemode": False,
+        "type": "card",
+    }
+
+
 def invoice_payment(object_id: str, now: int, invoice_json: Json, intent_id: str) -> Json:
     return {
         "id": object_id,

@@ -42,11 +42,22 @@ def subscribe(world: World, customer_id: str, price_id: str, metadata: Json, tri
             "trial_end": end,
             "billing_cycle_anchor": end,
         }
+    if (fingerprint := world.cards.get(customer_id)) is not None:
+        method = world.add(shapes.payment_method(world.new_id("pm"), world.now, customer_id, fingerprint))
+        subscription["default_payment_method"] = method["id"]
     world.tell("customer.subscription.created", subscription)
     amount = 0 if trial_days else price["unit_amount"]
     line = _line(world, subscription, price, amount, world.now, end)
     _finalize(world, _invoice(world, subscription, [line], "subscription_create"))
     return subscription
+
+
+def end_trial(world: World, subscription: Json) -> None:
+    """Before its time: the first period begins now and is charged."""
+    subscription |= {"status": "active", "trial_end": world.now, "billing_cycle_anchor": world.now}
+    _begin_period(world, subscription, world.now)
+    world.tell("customer.subscription.updated", subscription)
+    _finalize(world, _renewal(world, subscription))
 
 
 def change_price(

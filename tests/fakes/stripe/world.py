@@ -37,6 +37,8 @@ class World:
         self.declined_customers: set[str] = set()
         #: Checkouts whose payment is on its way: they are open and cannot be expired.
         self.sessions_being_paid: set[str] = set()
+        #: The fingerprint of a customer's card, where it matters.
+        self.cards: dict[str, str] = {}
         self.cardless_customers: set[str] = set()
         #: Lines of prorations that wait for the next invoice, by subscription.
         self.pending_lines: dict[str, list[Json]] = {}
