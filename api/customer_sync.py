@@ -20,7 +20,7 @@ from api import trials
 from api.services import Services
 from api.stripe_access import StripeAccess
 from billing import accounts, stripe_events, subscriptions
-from billing.errors import CustomerGone
+from billing.errors import CustomerGone, StripeRefused
 from billing.models import Account
 from billing.postings import insert_unless_taken
 from billing.stripe_facts import CustomerFacts, InvoiceFacts
@@ -83,7 +83,12 @@ async def adopt(services: Services, stripe: StripeAccess, customer_id: str) -> b
     known = await services.database.read(lambda s: s.get(StripeCustomer, customer_id) is not None)
     if known:
         return True
-    account_id = await asyncio.to_thread(stripe.gateway.account_of_customer, customer_id)
+    try:
+        account_id = await asyncio.to_thread(stripe.gateway.account_of_customer, customer_id)
+    except StripeRefused as error:
+        if error.code != "resource_missing":
+            raise
+        account_id = None  # of another Stripe account, or long gone
     if account_id is None:
         return False
 

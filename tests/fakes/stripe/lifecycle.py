@@ -5,6 +5,7 @@ from typing import Any
 
 from billing.periods import period_start
 from tests.fakes.stripe import billing_shapes as shapes
+from tests.fakes.stripe import money_shapes
 from tests.fakes.stripe.shapes import Json
 from tests.fakes.stripe.world import World
 
@@ -43,7 +44,9 @@ def subscribe(world: World, customer_id: str, price_id: str, metadata: Json, tri
             "billing_cycle_anchor": end,
         }
     if (fingerprint := world.cards.get(customer_id)) is not None:
-        method = world.add(shapes.payment_method(world.new_id("pm"), world.now, customer_id, fingerprint))
+        method = world.add(
+            money_shapes.payment_method(world.new_id("pm"), world.now, customer_id, fingerprint)
+        )
         subscription["default_payment_method"] = method["id"]
     world.tell("customer.subscription.created", subscription)
     amount = 0 if trial_days else price["unit_amount"]
@@ -233,8 +236,8 @@ def pay(world: World, invoice: Json) -> bool:
         return False
     if invoice["amount_due"] > 0:
         intent_id = world.new_id("pi")
-        charge = world.add(shapes.charge(world.new_id("ch"), world.now, invoice, intent_id))
-        world.add(shapes.invoice_payment(world.new_id("inpay"), world.now, invoice, intent_id))
+        charge = world.add(money_shapes.charge(world.new_id("ch"), world.now, invoice, intent_id))
+        world.add(money_shapes.invoice_payment(world.new_id("inpay"), world.now, invoice, intent_id))
         world.tell("charge.succeeded", charge)
     invoice |= {
         "status": "paid",
@@ -278,7 +281,7 @@ def refund(world: World, charge: Json, amount: int | None = None, *, is_pending:
         raise NotPossible("charge_disputed", f"Charge {charge['id']} has been charged back; cannot refund.")
     if (amount or left) > left:
         raise NotPossible("amount_too_large", f"Refund amount is greater than unrefunded amount ({left}).")
-    made = world.add(shapes.refund(world.new_id("re"), world.now, charge, amount or left))
+    made = world.add(money_shapes.refund(world.new_id("re"), world.now, charge, amount or left))
     if is_pending:
         made["status"] = "pending"
         world.tell("refund.created", made)
@@ -300,7 +303,7 @@ def fail_refund(world: World, made: Json) -> None:
 
 
 def open_dispute(world: World, charge: Json) -> Json:
-    made = world.add(shapes.dispute(world.new_id("du"), world.now, charge))
+    made = world.add(money_shapes.dispute(world.new_id("du"), world.now, charge))
     made["amount"] -= charge["amount_refunded"]  # nobody disputes what came back
     charge["disputed"] = True
     world.tell("charge.dispute.created", made)
