@@ -86,7 +86,7 @@ def _command() -> str:
     if script.suffix == ".py":  # run as a module
         script = Path(sys.executable).with_name("bgeraser")
     data_dir = os.environ.get("BGERASER_DATA_DIR")
-    prefix = f"BGERASER_DATA_DIR={shlex.quote(data_dir)} " if data_dir else ""
+    prefix = f"BGERASER_DATA_DIR={shlex.quote(str(Path(data_dir).resolve()))} " if data_dir else ""
     return prefix + shlex.quote(_short(script))
 
 
