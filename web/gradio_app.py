@@ -37,7 +37,7 @@ def mount(app: FastAPI) -> None:
         # It warns that pages are rendered in the browser, which is what is asked for here.
         warnings.filterwarnings("ignore", message="SSR mode is not supported", category=UserWarning)
         _mount(gr, app, blocks)
-    # Guests on the editor's page have no session to keep; the dashboard asks for heartbeats when it draws its keys.
+    # The editor's page has no Gradio session to keep alive; the dashboard's asks for it with its keys.
     blocks.config["connect_heartbeat"] = False
     # It asks for work a thousand times a second, which took 6 % of a core of a server that nobody used.
     blocks._queue.sleep_when_free = _QUEUE_PAUSE_SECONDS

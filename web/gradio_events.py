@@ -1,8 +1,8 @@
 """The schema of what a browser may send to Gradio's queue, derived from the events that our pages define.
 
-Gradio itself copies and downloads files that an event's arguments name, so nothing of a caller's body reaches it:
-the body is validated here and written anew from the validated values. Arguments are null, whole numbers or short
-strings; an object, and with it every file, path or address, has no place in them.
+Gradio itself copies and downloads files that an event's arguments name, so nothing of a caller's body
+reaches it: the body is validated here and written anew from the validated values. Arguments are null, whole
+numbers or short strings; an object, and with it every file, path or address, has no place in them.
 """
 
 import json
@@ -26,14 +26,14 @@ _Id = Annotated[int, Field(ge=0, le=_ID_MAX)]
 
 
 class Event(BaseModel):
-    """One event: `data` are the arguments of the function `fn_index`, `trigger_id` is the part that caused it."""
+    """One event: `data` are the arguments of the function `fn_index`, `trigger_id` what caused it."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
     session_hash: Annotated[str, Field(pattern=f"^{SESSION_HASH}$")]
     fn_index: _Id
     trigger_id: _Id
-    data: Annotated[list[None | int | _Text], Field(max_length=_ARGUMENTS_MAX)]
+    data: Annotated[list[int | _Text | None], Field(max_length=_ARGUMENTS_MAX)]
     # Gradio's pages send it, always empty: none of our events has data of its own.
     event_data: None = None
 
@@ -55,7 +55,7 @@ def parse(body: bytes) -> Event:
 
 
 def check_arguments(event: Event, functions: Mapping[int, Any]) -> None:
-    """Raises InvalidParameter unless `event` fits its function. `functions`: Gradio's, by number, of this page."""
+    """Raises InvalidParameter unless `event` fits its function among `functions`, Gradio's by number."""
     function = functions.get(event.fn_index)
     if function is None or not function.queue:
         raise InvalidParameter("fn_index", "fn_index: There is no such event. Load the page again.")

@@ -1,9 +1,9 @@
 """Stands before Gradio's application and decides what of a request reaches it.
 
 Gradio serves cached uploads to everyone, fetches addresses and copies files for callers, believes
-`X-Forwarded-Host` from anyone and lists its events as an API. None of that is needed: pictures and texts come and
-go by our own routes. What passes is listed here: the pages, the files of Gradio's own build, and for visitors who
-are signed in the queue of events. Headers, query and body are written anew from what was validated.
+`X-Forwarded-Host` from anyone and lists its events as an API. None of that is needed: pictures and texts come
+and go by our own routes. What passes is listed here: the pages, the files of Gradio's own build, and for
+visitors who are signed in the queue of events. Headers, query and body are made from validated values.
 """
 
 import re
@@ -55,8 +55,8 @@ log = structlog.get_logger()
 class Guard:
     """ASGI application in front of Gradio's.
 
-    `files` are the paths, such as `/assets/index.js`, of the files that Gradio may serve; `public_url` is where the
-    server is reached, None while that is not set.
+    `files` are the paths, such as `/assets/index.js`, of the files that Gradio may serve; `public_url` is
+    where the server is reached, None while that is not set.
     """
 
     def __init__(self, app: ASGIApp, pages: Pages, files: frozenset[str], public_url: str | None) -> None:
@@ -154,7 +154,7 @@ def files_of(folders: Mapping[str, str]) -> frozenset[str]:
 
 
 async def _relay(app: ASGIApp, scope: Scope, receive: Receive, send: Send, is_stream: bool = False) -> None:
-    """Gradio's answer with our policy. A refusal of its own is raised, so that it gets the shape of all errors."""
+    """Gradio's answer with our policy. Its refusals are raised, so that they get the shape of all errors."""
     refused = 0
     has_begun = False
 
@@ -243,5 +243,3 @@ def _uncached(send: Send) -> Send:
         await send(message)
 
     return send_uncached
-
-

@@ -1,8 +1,8 @@
 """Which open page of which visitor a Gradio session belongs to, and how many there may be.
 
-Gradio keeps what it knows of a page for as long as the process lives: the state of its components, events that
-wait, and messages that nobody has fetched. Here each page gets an owner and a place in a bounded table; a page
-that gives up its place takes all of that with it. A browser that comes back to such a page is asked to reload it.
+Gradio keeps what it knows of a page for as long as the process lives: the state of its components, events
+that wait, and messages that nobody has fetched. Here each page gets an owner and a place in a bounded table;
+a page that gives up its place takes all of that with it. A browser that comes back to it is asked to reload.
 """
 
 import time
@@ -137,7 +137,7 @@ class Pages:
             await self._forget(next(iter(self._pages.values())))
 
     async def _limit_pending(self, newest: Page) -> None:
-        """Results that nobody fetches must not keep others from theirs: the pages used longest ago lose them."""
+        """Drop results that nobody fetches, those of the page used longest ago first."""
         total = sum(map(len, self._queue.pending_event_ids_session.values()))
         for page in list(self._pages.values()):
             if total < PENDING_MAX:

@@ -1,0 +1,160 @@
+"""What Gradio keeps for open pages is bounded, for each account and in total, and belongs to one visitor."""
+
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from starlette.routing import Mount
+
+from api.people import sessions
+from billing import accounts
+from tests.api.apps import LocalApi, local_api
+from web import gradio_app, gradio_sessions, visitor
+
+JOIN = "/app/gradio_api/queue/join"
+
+
+class Site:
+    """The real pages in this process. Gradio's queue is not started, so that events wait in it."""
+
+    def __init__(self, api: LocalApi) -> None:
+        self._api = api
+        visitor.install(api.app, api.services)
+        api.call(self._mount)
+        (guard,) = (
+            route.app for route in api.app.routes if isinstance(route, Mount) and route.path == "/app"
+        )
+        self.gradio: Any = guard._app
+        self.queue = self.gradio.get_blocks()._queue
+        self.fill = next(one for one in self.gradio.get_blocks().fns.values() if one.name == "fill")
+
+    async def _mount(self) -> None:
+        # Inside the event loop, because Gradio would make one for its locks and leave it open.
+        gradio_app.mount(self._api.app)
+
+    def new_visitor(self, account_id: str | None = None) -> "Visitor":
+        """A browser that is signed in, to a new account unless one is named."""
+        now = self._api.clock()
+        with self._api.services.database.transaction() as session:
+            if account_id is None:
+                account_id = accounts.create(session, email=f"{secrets.token_hex(8)}@a.example", now=now).id
+            return Visitor(self, account_id, sessions.create(session, account_id, now=now).token)
+
+    def request(self, method: str, path: str, token: str, **options: Any) -> httpx.Response:
+        return self._api.request(method, path, headers={"Cookie": f"bgeraser_session={token}"}, **options)
+
+
+class Visitor:
+    def __init__(self, site: Site, account_id: str, token: str) -> None:
+        self._site, self.account_id, self._token = site, account_id, token
+
+    def join(self, session_hash: str) -> int:
+        """The status of the answer to one event of the page `session_hash`."""
+        fill = self._site.fill
+        event = {
+            "data": [],
+            "fn_index": fill._id,
+            "trigger_id": fill.targets[0][0],
+            "session_hash": session_hash,
+        }
+        return self._site.request("POST", JOIN, self._token, json=event).status_code
+
+    def get(self, path: str) -> httpx.Response:
+        return self._site.request("GET", f"/app/gradio_api/{path}", self._token)
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    with local_api(tmp_path) as api:
+        yield Site(api)
+
+
+def kept(site: Site) -> list[set[str]]:
+    """The pages of which Gradio keeps state, messages, and unfinished events."""
+    return [
+        set(site.gradio.state_holder.session_data),
+        set(site.queue.pending_messages_per_session),
+        set(site.queue.pending_event_ids_session),
+    ]
+
+
+def test_an_account_keeps_its_last_pages(site: Site) -> None:
+    visitor, other = site.new_visitor(), site.new_visitor()
+    assert other.join("other") == 200
+    pages = [f"page{number}" for number in range(gradio_sessions.PAGES_OF_AN_ACCOUNT_MAX + 3)]
+    for page in pages:
+        assert visitor.join(page) == 200
+    last = {*pages[3:], "other"}
+    assert kept(site) == [last, last, last]
+    assert {event.session_hash for event in site.queue.event_ids_to_events.values()} == last
+    assert visitor.get(f"queue/data?session_hash={pages[0]}").status_code == 404
+    assert visitor.get(f"heartbeat/{pages[0]}").status_code == 404
+
+
+def test_a_second_browser_of_an_account_has_no_room_of_its_own(site: Site) -> None:
+    first = site.new_visitor()
+    for number in range(2 * gradio_sessions.PAGES_OF_AN_ACCOUNT_MAX):
+        assert site.new_visitor(first.account_id).join(f"page{number}") == 200
+    assert [len(pages) for pages in kept(site)] == [gradio_sessions.PAGES_OF_AN_ACCOUNT_MAX] * 3
+
+
+def test_all_accounts_together_keep_a_bounded_number_of_pages(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gradio_sessions, "PAGES_MAX", 20)
+    for number in range(60):
+        assert site.new_visitor().join(f"page{number}") == 200
+    last = {f"page{number}" for number in range(40, 60)}
+    assert kept(site) == [last, last, last]
+
+
+def test_results_that_nobody_fetches_are_bounded(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    visitor = site.new_visitor()
+    for _ in range(gradio_sessions.PENDING_OF_A_PAGE_MAX):
+        assert visitor.join("page") == 200
+    assert visitor.join("page") == 429
+    monkeypatch.setattr(gradio_sessions, "PENDING_MAX", gradio_sessions.PENDING_OF_A_PAGE_MAX + 2)
+    other = site.new_visitor()
+    assert [other.join("other") for _ in range(4)] == [200] * 4
+    # Only the visitor who fetched nothing has lost something.
+    assert kept(site)[2] == {"other"}
+    assert len(site.queue) == 4
+
+
+def test_an_account_s_events_have_a_rate(site: Site) -> None:
+    visitor, other = site.new_visitor(), site.new_visitor()
+    statuses = [visitor.join(f"page{number}") for number in range(2 * gradio_sessions.EVENTS_BURST)]
+    assert statuses[: gradio_sessions.EVENTS_BURST] == [200] * gradio_sessions.EVENTS_BURST
+    assert 429 in statuses
+    assert other.join("other") == 200
+
+
+def test_a_page_belongs_to_the_browser_that_opened_it(site: Site) -> None:
+    visitor = site.new_visitor()
+    assert visitor.join("page") == 200
+    for stranger in (site.new_visitor(), site.new_visitor(visitor.account_id)):
+        assert stranger.join("page") == 404
+        assert stranger.get("queue/data?session_hash=page").status_code == 404
+        assert stranger.get("heartbeat/page").status_code == 404
+    assert len(site.queue) == 1
+
+
+def test_a_refused_event_leaves_nothing(site: Site) -> None:
+    visitor = site.new_visitor()
+    for fields in ({"fn_index": 999}, {"data": [{"path": "/dev/zero"}]}, {"trigger_id": 999}):
+        event = {"data": [], "fn_index": site.fill._id, "trigger_id": 0, "session_hash": "page"} | fields
+        answer = site.request("POST", JOIN, visitor._token, json=event)
+        assert answer.status_code == 422
+    assert kept(site) == [set(), set(), set()]
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["", "session_hash=", "session_hash=..%2f", "session_hash=a&session_hash=b", "session_hash=" + "a" * 900],
+)
+def test_a_stream_names_one_page(site: Site, query: str) -> None:
+    answer = site.new_visitor().get(f"queue/data?{query}")
+    assert (answer.status_code, answer.json()["error"]["param"]) == (422, "session_hash")
