@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from tests.api.raw_client import RawClient
-from tests.server import Customer, RunningServer, StartServer
+from tests.server import Customer, RunningServer
 from tests.web.gradio_client import DATA, JOIN, Dashboard, browser
 
 CLOSED = (
@@ -131,19 +131,19 @@ def test_another_method_is_refused(server: RunningServer, method: str, path: str
 
 
 def test_its_refusals_have_the_shape_of_all_errors(server: RunningServer, customer: Customer) -> None:
-    """Its queue holds no messages for this page, which it would answer with a `detail` or inside the stream."""
+    """Its queue holds no messages for this page, which it would say in a `detail` or inside the stream."""
     with browser(server, customer) as client:
         answer = client.get(DATA, params={"session_hash": "nobody"})
         assert in_our_shape(answer) == (404, "NOT_FOUND")
 
 
+#: Of a proxy's headers only X-Forwarded-For and -Proto are read, by the server, and from trusted proxies.
 FORWARDED = {
     "x-forwarded-host": "evil.example",
-    "x-forwarded-proto": "https",
     "x-forwarded-port": "444",
     "x-forwarded-prefix": "/evil.example",
     "x-gradio-server": "http://evil.example/",
-    "forwarded": "host=evil.example;proto=https",
+    "forwarded": "host=evil.example",
 }
 
 
@@ -155,19 +155,8 @@ def test_its_pages_believe_no_header_about_their_address(
         plain, forged = client.get(path), client.get(path, headers=FORWARDED)
     assert forged.status_code == 200
     assert "evil.example" not in forged.text
-    assert "https://127.0.0.1" not in forged.text.replace("x-forwarded-proto", "")
     assert plain.headers["cache-control"] == "no-store"
     assert f'"root":"{server.address}/app"' in forged.text
-
-
-def test_its_pages_carry_the_public_address_whatever_host_was_asked(start_server: StartServer) -> None:
-    server = start_server(
-        BGERASER_PUBLIC_URL="https://pictures.example.com", BGERASER_SECRET_KEY="s" * 40, BGERASER_WORKERS="1"
-    )
-    for headers in ({}, {"host": "evil.example"}, {"host": "[::1"}, FORWARDED):
-        text = httpx.get(f"{server.address}/app/", headers=headers).text
-        assert '"root":"https://pictures.example.com/app"' in text
-        assert "evil.example" not in text
 
 
 @pytest.mark.parametrize("host", ["[::1", "a b", "a/b", "a@b", "a:99999999", "", "a\\b"])
@@ -216,7 +205,7 @@ def test_no_attack_of_these_tests_left_a_traceback(server: RunningServer, custom
     before = server.log_text().count("Traceback")
     with browser(server, customer) as client:
         event = Dashboard(client).event("generate", "a name")
-        for headers in ({"origin": "http://[::1"}, {"host": "[::1"}, {"content-type": "\xff"}):
+        for headers in ({"origin": "http://[::1"}, {"host": "[::1"}):
             client.post(JOIN, json=event, headers=headers)
         for path in CLOSED:
             client.get(f"/app/{path}")

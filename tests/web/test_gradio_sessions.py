@@ -1,69 +1,13 @@
 """What Gradio keeps for open pages is bounded, for each account and in total, and belongs to one visitor."""
 
-import secrets
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import httpx
 import pytest
-from starlette.routing import Mount
 
-from api.people import sessions
-from billing import accounts
-from tests.api.apps import LocalApi, local_api
-from web import gradio_app, gradio_sessions, visitor
-
-JOIN = "/app/gradio_api/queue/join"
-
-
-class Site:
-    """The real pages in this process. Gradio's queue is not started, so that events wait in it."""
-
-    def __init__(self, api: LocalApi) -> None:
-        self._api = api
-        visitor.install(api.app, api.services)
-        api.call(self._mount)
-        (guard,) = (
-            route.app for route in api.app.routes if isinstance(route, Mount) and route.path == "/app"
-        )
-        self.gradio: Any = guard._app
-        self.queue = self.gradio.get_blocks()._queue
-        self.fill = next(one for one in self.gradio.get_blocks().fns.values() if one.name == "fill")
-
-    async def _mount(self) -> None:
-        # Inside the event loop, because Gradio would make one for its locks and leave it open.
-        gradio_app.mount(self._api.app)
-
-    def new_visitor(self, account_id: str | None = None) -> "Visitor":
-        """A browser that is signed in, to a new account unless one is named."""
-        now = self._api.clock()
-        with self._api.services.database.transaction() as session:
-            if account_id is None:
-                account_id = accounts.create(session, email=f"{secrets.token_hex(8)}@a.example", now=now).id
-            return Visitor(self, account_id, sessions.create(session, account_id, now=now).token)
-
-    def request(self, method: str, path: str, token: str, **options: Any) -> httpx.Response:
-        return self._api.request(method, path, headers={"Cookie": f"bgeraser_session={token}"}, **options)
-
-
-class Visitor:
-    def __init__(self, site: Site, account_id: str, token: str) -> None:
-        self._site, self.account_id, self._token = site, account_id, token
-
-    def join(self, session_hash: str) -> int:
-        """The status of the answer to one event of the page `session_hash`."""
-        fill = self._site.fill
-        event = {
-            "data": [],
-            "fn_index": fill._id,
-            "trigger_id": fill.targets[0][0],
-            "session_hash": session_hash,
-        }
-        return self._site.request("POST", JOIN, self._token, json=event).status_code
-
-    def get(self, path: str) -> httpx.Response:
-        return self._site.request("GET", f"/app/gradio_api/{path}", self._token)
+from tests.api.apps import local_api
+from tests.web.gradio_site import JOIN, Site
+from web import gradio_sessions
 
 
 @pytest.fixture
@@ -146,7 +90,7 @@ def test_a_refused_event_leaves_nothing(site: Site) -> None:
     visitor = site.new_visitor()
     for fields in ({"fn_index": 999}, {"data": [{"path": "/dev/zero"}]}, {"trigger_id": 999}):
         event = {"data": [], "fn_index": site.fill._id, "trigger_id": 0, "session_hash": "page"} | fields
-        answer = site.request("POST", JOIN, visitor._token, json=event)
+        answer = site.request("POST", JOIN, visitor.token, json=event)
         assert answer.status_code == 422
     assert kept(site) == [set(), set(), set()]
 
@@ -158,3 +102,13 @@ def test_a_refused_event_leaves_nothing(site: Site) -> None:
 def test_a_stream_names_one_page(site: Site, query: str) -> None:
     answer = site.new_visitor().get(f"queue/data?{query}")
     assert (answer.status_code, answer.json()["error"]["param"]) == (422, "session_hash")
+
+
+def test_pages_carry_the_public_address_whatever_host_was_asked(tmp_path: Path) -> None:
+    with local_api(tmp_path, public_url="https://pictures.example.com") as api:
+        Site(api)
+        for headers in ({}, {"Host": "evil.example"}, {"Host": "[::1"}, {"X-Forwarded-Host": "evil.example"}):
+            answer = api.request("GET", "/app/", headers=headers)
+            assert answer.status_code == 200
+            assert '"root":"https://pictures.example.com/app"' in answer.text
+            assert "evil.example" not in answer.text
