@@ -14,13 +14,15 @@ from web.gradio_sessions import Pages
 
 _QUEUE_PAUSE_SECONDS = 0.03
 _LARGEST_UPLOAD_BYTES = 1024  # none passes the guard; this holds where Gradio is asked anyway
-_ANALYTICS_EVENTS_MAX = 16
+#: Gradio would keep the last 10,000 events, and make a table of them after each one.
+_NO_STATISTICS = {"GRADIO_ANALYTICS_MAX_EVENTS": "1", "GRADIO_ANALYTICS_CACHE_FREQUENCY": str(2**62)}
 
 
 def mount(app: FastAPI) -> None:
     """Adds both pages to `app`."""
     # Read when it is imported: nothing is reported to anybody.
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+    os.environ.update(_NO_STATISTICS)
     # Imported here: it takes seconds, and only a server needs it.
     import gradio as gr
     from gradio.route_utils import BUILD_PATH_LIB, STATIC_PATH_LIB
@@ -41,8 +43,6 @@ def mount(app: FastAPI) -> None:
     blocks.config["connect_heartbeat"] = False
     # It asks for work a thousand times a second, which took 6 % of a core of a server that nobody used.
     blocks._queue.sleep_when_free = _QUEUE_PAUSE_SECONDS
-    # It makes a table of the last 10,000 events after each one.
-    blocks._queue.ANALYTICS_MAX_EVENTS = _ANALYTICS_EVENTS_MAX
     (mounted,) = (route for route in app.routes if isinstance(route, Mount) and route.path == PLACE)
     files = files_of({"/assets": BUILD_PATH_LIB, "/static": STATIC_PATH_LIB})
     mounted.app = Guard(mounted.app, Pages(mounted.app), files, app.state.services.public_url)

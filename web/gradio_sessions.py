@@ -21,8 +21,8 @@ PAGES_OF_AN_ACCOUNT_MAX = 6
 PENDING_OF_A_PAGE_MAX = 16
 PENDING_MAX = 512
 STREAMS_OF_AN_ACCOUNT_MAX = 16
-#: A page whose memory grows with each redrawing is loaded anew after this many events.
-EVENTS_OF_A_PAGE_MAX = 1000
+#: Parts of one page; the list of an account's keys has about seven for each key.
+PARTS_OF_A_PAGE_MAX = 3000
 EVENTS_BURST = 120
 EVENTS_A_SECOND = 2.0
 
@@ -37,7 +37,6 @@ class Page:
     session_hash: str
     session_id: str  # of the visitor
     account_id: str
-    events: int = 0
     streams: int = 0
 
 
@@ -90,7 +89,7 @@ class Pages:
         now = self._clock()
         self._allowance_of(visitor.account_id, now).take(now)
         page = self._pages.get(session_hash)
-        if page is not None and page.events >= EVENTS_OF_A_PAGE_MAX:
+        if page is not None and self._parts_left(session_hash) > PARTS_OF_A_PAGE_MAX:
             await self._forget(page)
             raise NotFound(_OUTDATED)
         if self._pending(session_hash) >= PENDING_OF_A_PAGE_MAX:
@@ -103,7 +102,6 @@ class Pages:
                 session_hash, Page(session_hash, visitor.session_id, visitor.account_id)
             )
         await self._limit_pending(page)
-        page.events += 1
         self._pages.move_to_end(session_hash)
         self._trim_statistics()
 
@@ -128,6 +126,21 @@ class Pages:
 
     def _pending(self, session_hash: str) -> int:
         return len(self._queue.pending_event_ids_session.get(session_hash, ()))
+
+    def _parts_left(self, session_hash: str) -> int:
+        """How many parts Gradio keeps of this page, once those of earlier drawings are dropped."""
+        state = self._holder.session_data.get(session_hash)
+        if state is None:
+            return 0
+        parts: dict[int, Any] = state.blocks_config.blocks
+        if self._pending(session_hash) == 0:  # else a drawing may be under way
+            shown: set[int] = set()
+            for renderable in state.blocks_config.renderables:
+                _add_ids(parts.get(renderable.container_id), shown)
+            for number in [one for one, part in parts.items() if part.rendered_in and one not in shown]:
+                del parts[number]
+                state.config_values.pop(number, None)
+        return len(parts)
 
     async def _make_room(self, account_id: str) -> None:
         own = [page for page in self._pages.values() if page.account_id == account_id]
@@ -169,3 +182,11 @@ class Pages:
         # Gradio averages the time of each function for ever, also of those that a page had once drawn.
         if len(self._queue.process_time_per_fn) > PAGES_MAX:
             self._queue.process_time_per_fn.clear()
+
+
+def _add_ids(part: Any, ids: set[int]) -> None:
+    """Add the ids of `part` and of all parts inside it."""
+    if part is not None:
+        ids.add(part._id)
+        for child in getattr(part, "children", ()):
+            _add_ids(child, ids)

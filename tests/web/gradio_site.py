@@ -26,11 +26,31 @@ class Site:
         )
         self.gradio: Any = guard._app
         self.queue = self.gradio.get_blocks()._queue
-        self.fill = next(one for one in self.gradio.get_blocks().fns.values() if one.name == "fill")
+        self.services = api.services
+        self.fill = self.function("fill")
 
     async def _mount(self) -> None:
         # Inside the event loop, because Gradio would make one for its locks and leave it open.
         gradio_app.mount(self._api.app)
+
+    def function(self, name: str) -> Any:
+        """The first of Gradio's functions with this name."""
+        return next(one for one in self.gradio.get_blocks().fns.values() if one.name == name)
+
+    def work_through(self) -> None:
+        """Do what waits in the queue, as its task would, and fetch the results."""
+        self._api.call(self._work_through)
+
+    async def _work_through(self) -> None:
+        blocks = self.gradio.get_blocks()
+        blocks.create_limiter()
+        self.queue.active_jobs = [None]
+        while (batch := self.queue.get_events()) is not None:
+            events, is_batch, concurrency_id = batch
+            self.queue.event_queue_per_concurrency_id[concurrency_id].current_concurrency += 1
+            await self.queue.process_events(events, is_batch, 0.0, events[0].fn)
+        self.queue.pending_messages_per_session.clear()
+        self.queue.pending_event_ids_session.clear()
 
     def new_visitor(self, account_id: str | None = None) -> "Visitor":
         """A browser that is signed in, to a new account unless one is named."""
@@ -48,13 +68,13 @@ class Visitor:
     def __init__(self, site: Site, account_id: str, token: str) -> None:
         self._site, self.account_id, self.token = site, account_id, token
 
-    def join(self, session_hash: str) -> int:
-        """The status of the answer to one event of the page `session_hash`."""
-        fill = self._site.fill
+    def join(self, session_hash: str, name: str = "fill") -> int:
+        """The status of the answer to one event, of the function `name`, of the page `session_hash`."""
+        function = self._site.function(name)
         event = {
-            "data": [],
-            "fn_index": fill._id,
-            "trigger_id": fill.targets[0][0],
+            "data": [None for _ in function.inputs],
+            "fn_index": function._id,
+            "trigger_id": function.targets[0][0],
             "session_hash": session_hash,
         }
         return self._site.request("POST", JOIN, self.token, json=event).status_code

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from api import keys
 from tests.api.apps import local_api
 from tests.web.gradio_site import JOIN, Site
 from web import gradio_sessions
@@ -112,3 +113,20 @@ def test_pages_carry_the_public_address_whatever_host_was_asked(tmp_path: Path) 
             assert answer.status_code == 200
             assert '"root":"https://pictures.example.com/app"' in answer.text
             assert "evil.example" not in answer.text
+
+
+def test_a_page_keeps_only_the_parts_of_its_last_drawing(site: Site) -> None:
+    visitor = site.new_visitor()
+    with site.services.database.transaction() as session:
+        for number in range(20):
+            keys.create(session, visitor.account_id, f"key {number}", site.services.clock())
+    sizes = []
+    for _ in range(4):
+        for name in ("listed", "apply"):
+            assert visitor.join("page", name) == 200
+            site.work_through()
+        assert visitor.join("page") == 200  # any event drops what was drawn before
+        sizes.append(len(site.gradio.state_holder.session_data["page"].blocks_config.blocks))
+        site.work_through()
+    assert sizes[0] > 100
+    assert sizes[1:] == sizes[:-1]
