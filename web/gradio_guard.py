@@ -60,7 +60,7 @@ class Guard:
     """
 
     def __init__(self, app: ASGIApp, pages: Pages, files: frozenset[str], public_url: str | None) -> None:
-        self._app = app
+        self.app = app
         self._pages = pages
         self._files = files
         self._public = urlsplit(public_url) if public_url else None
@@ -93,7 +93,7 @@ class Guard:
         # Gradio has no answer to HEAD; the server leaves the body out.
         scope = self._scope(request, method="GET")
         is_page = path in _PAGES
-        await _relay(self._app, scope, request.receive, calmed(_uncached(send)) if is_page else send)
+        await _relay(self.app, scope, request.receive, calmed(_uncached(send)) if is_page else send)
 
     async def _join(self, request: Request, send: Send) -> None:
         if await _refused_method(request, send, "POST"):
@@ -107,7 +107,7 @@ class Guard:
         body = event.body()
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
         scope = self._scope(request, headers=headers)
-        await _relay(self._app, scope, _received(body, request.receive), send)
+        await _relay(self.app, scope, _received(body, request.receive), send)
 
     async def _stream(self, request: Request, path: str, send: Send) -> None:
         if await _refused_method(request, send, "GET"):
@@ -120,7 +120,7 @@ class Guard:
                 raise NotFound("Nothing is waiting for this page.")
             query = b"" if heartbeat else urlencode({"session_hash": session_hash}).encode()
             scope = self._scope(request, query=query)
-            await _relay(self._app, scope, request.receive, send, is_stream=True)
+            await _relay(self.app, scope, request.receive, send, is_stream=True)
 
     def _scope(
         self,

@@ -10,6 +10,7 @@ from api.people import sessions
 from billing import accounts
 from tests.api.apps import LocalApi
 from web import gradio_app, visitor
+from web.gradio_guard import Guard
 
 JOIN = "/app/gradio_api/queue/join"
 
@@ -24,7 +25,7 @@ class Site:
         (guard,) = (
             route.app for route in api.app.routes if isinstance(route, Mount) and route.path == "/app"
         )
-        self.gradio: Any = guard._app
+        self.gradio: Any = guard.app
         self.queue = self.gradio.get_blocks()._queue
         self.services = api.services
         self.fill = self.function("fill")
