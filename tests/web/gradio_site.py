@@ -22,9 +22,9 @@ class Site:
         self._api = api
         visitor.install(api.app, api.services)
         api.call(self._mount)
-        (guard,) = (
-            route.app for route in api.app.routes if isinstance(route, Mount) and route.path == "/app"
-        )
+        mounts = [route for route in api.app.routes if isinstance(route, Mount) and route.path == "/app"]
+        guard = mounts[0].app
+        assert isinstance(guard, Guard)
         self.gradio: Any = guard.app
         self.queue = self.gradio.get_blocks()._queue
         self.services = api.services
