@@ -1,7 +1,7 @@
 """The real Gradio pages in the test's own process, for what has to be seen inside Gradio."""
 
 import secrets
-from typing import Any
+from typing import Any, cast
 
 import httpx
 from starlette.routing import Mount
@@ -25,7 +25,8 @@ class Site:
         mounts = [route for route in api.app.routes if isinstance(route, Mount) and route.path == "/app"]
         guard = mounts[0].app
         assert isinstance(guard, Guard)
-        self.gradio: Any = guard.app
+        # Gradio has no complete types.
+        self.gradio = cast(Any, guard.app)
         self.queue = self.gradio.get_blocks()._queue
         self.services = api.services
         self.fill = self.function("fill")
