@@ -62,6 +62,14 @@ class HttpProtocol(HttpToolsProtocol):
         self.transport.write("\r\n".join([*head, "", ""]).encode() + body)
         self.transport.close()
 
+    def _should_upgrade_to_ws(self) -> bool:
+        # Whether or not a WebSocket library is installed: a handshake is refused below, not passed on.
+        return True
+
+    def handle_websocket_upgrade(self) -> None:
+        """Refuse a WebSocket's handshake in the shape of all errors; nothing here speaks the protocol."""
+        self.send_400_response("There are no WebSockets at this server.")
+
     def _begin_head(self) -> None:
         if self._head_deadline is None:
             self._head_bytes = 0

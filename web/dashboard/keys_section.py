@@ -9,7 +9,7 @@ from api.errors import InvalidApiKey, InvalidParameter, NotFound
 from api.models import ApiKey
 from api.services import Services
 from web import examples
-from web.dashboard.visiting import owner_of, shown_time
+from web.dashboard.visiting import CONCURRENCY, EVENT, owner_of, shown_time
 
 _DEFAULT_NAME = "my key"
 _GRACE_HOURS = 24
@@ -41,8 +41,8 @@ def build(gr: Any, services: Services, page: Any) -> None:
     async def listed(request: gr.Request) -> list[ApiKey]:
         return await _listed(services, owner_of(services, request).account_id)
 
-    make.click(generate, [name], [fresh, name, shown], api_visibility="private")
-    page.load(listed, None, [shown], api_visibility="private")
+    make.click(generate, [name], [fresh, name, shown], **EVENT)
+    page.load(listed, None, [shown], **EVENT)
 
     def draw(found: list[ApiKey]) -> None:
         if not found:
@@ -50,7 +50,7 @@ def build(gr: Any, services: Services, page: Any) -> None:
         for key in found:
             _row(gr, services, key, shown, fresh)
 
-    gr.render(inputs=[shown], triggers=[shown.change])(draw)
+    gr.render(inputs=[shown], triggers=[shown.change], **CONCURRENCY)(draw)
     _examples(gr, services, page)
 
 
@@ -104,10 +104,10 @@ def _row(gr: Any, services: Services, key: ApiKey, shown: Any, fresh: Any) -> No
             raise gr.Error(error.message) from error
         return gr.update(value=plain, visible=True), await _listed(services, account_id)
 
-    revoke.click(lambda: gr.update(visible=True), None, question, api_visibility="private")
-    keep.click(lambda: gr.update(visible=False), None, question, api_visibility="private")
-    sure.click(do_revoke, None, [shown], api_visibility="private")
-    rotate.click(do_rotate, None, [fresh, shown], api_visibility="private")
+    revoke.click(lambda: gr.update(visible=True), None, question, **EVENT)
+    keep.click(lambda: gr.update(visible=False), None, question, **EVENT)
+    sure.click(do_revoke, None, [shown], **EVENT)
+    rotate.click(do_rotate, None, [fresh, shown], **EVENT)
 
 
 def _words(key: ApiKey) -> str:
@@ -132,4 +132,4 @@ def _examples(gr: Any, services: Services, page: Any) -> None:
         owner = owner_of(services, request)
         return [example.code for example in examples.of(owner.address)]
 
-    page.load(fill, None, snippets, api_visibility="private")
+    page.load(fill, None, snippets, **EVENT)

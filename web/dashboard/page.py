@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from api.services import Services
 from ml.catalogue import TOOLS
 from web.dashboard import keys_section, overview, plan_card, reading
-from web.dashboard.visiting import owner_of
+from web.dashboard.visiting import EVENT, owner_of
 
 if TYPE_CHECKING:
     pass
@@ -61,8 +61,8 @@ def build(services: Services, page: Any) -> None:
         return overview.head(owner), overview.cards(owner, standing, plan), *rows
 
     filled = [head, cards, calls, entries]
-    page.load(fill, None, filled, api_visibility="private", show_progress="hidden")
-    again.click(fill, None, filled, api_visibility="private", show_progress="hidden")
+    page.load(fill, None, filled, **EVENT, show_progress="hidden")
+    again.click(fill, None, filled, **EVENT, show_progress="hidden")
 
 
 def _usage(gr: Any, services: Services, page: Any) -> None:
@@ -101,4 +101,4 @@ def _usage(gr: Any, services: Services, page: Any) -> None:
         return gr.BarPlot(value=frame, y_lim=[0, max(_LEAST_AXIS_CREDITS, most)])
 
     for event in (page.load, days.change, group_by.change):
-        event(draw, [days, group_by], plot, api_visibility="private", show_progress="hidden")
+        event(draw, [days, group_by], plot, **EVENT, show_progress="hidden")

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from api.errors import NotSignedIn
 from api.services import Services
@@ -10,6 +10,13 @@ from web.visitor import Visitor
 
 if TYPE_CHECKING:
     import gradio as gr
+
+_TOGETHER_MAX = 4
+#: Gradio keeps one queue for each concurrency id for ever, and by default every event of every page that was
+#: ever drawn has an id of its own.
+CONCURRENCY: dict[str, Any] = {"concurrency_id": "dashboard", "concurrency_limit": _TOGETHER_MAX}
+#: Options of every event of the page: it is not part of a documented API.
+EVENT: dict[str, Any] = {"api_visibility": "private", **CONCURRENCY}
 
 
 @dataclass(frozen=True)
