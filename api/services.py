@@ -28,6 +28,7 @@ class Services:
     authenticator: Authenticator
     public_url: str | None = None  # without a slash at its end; None: each request's own address
     call_timeout_seconds: float = 300.0
+    shutdown_seconds: float = 25.0  # how long running calls may go on after a request to stop
     retention: timedelta = timedelta(hours=24)
     account_storage_bytes: int = 2 * 1024**3
     clock: Callable[[], datetime] = utc_now
@@ -59,6 +60,7 @@ class Services:
             authenticator=Authenticator(database),
             public_url=settings.public_url.rstrip("/") if settings.public_url else None,
             call_timeout_seconds=settings.call_timeout_seconds,
+            shutdown_seconds=settings.shutdown_seconds,
             retention=timedelta(hours=settings.retention_hours),
             account_storage_bytes=settings.account_storage_mb * 1024**2,
             clock=clock,

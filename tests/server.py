@@ -6,6 +6,7 @@ their settings or look at their memory.
 
 import os
 import re
+import resource
 import secrets
 import signal
 import ssl
@@ -142,9 +143,12 @@ class _Servers:
             running.database.close()
             running.stop()
 
-    def start(self, data_dir: Path | None = None, **settings: str) -> RunningServer:
+    def start(
+        self, data_dir: Path | None = None, descriptors: tuple[int, int] | None = None, **settings: str
+    ) -> RunningServer:
+        """`descriptors`: how many files it may open, and how many it may raise that to."""
         place = data_dir or self._directory / f"server{len(self._open)}"
-        running = _start(place, settings)
+        running = _start(place, settings, descriptors)
         self._open.append(running)
         return running
 
@@ -160,7 +164,9 @@ def running_server(directory: Path, settings: dict[str, str]) -> Iterator[Runnin
         running.stop()
 
 
-def _start(data_dir: Path, settings: dict[str, str]) -> RunningServer:
+def _start(
+    data_dir: Path, settings: dict[str, str], descriptors: tuple[int, int] | None = None
+) -> RunningServer:
     data_dir.mkdir(parents=True, exist_ok=True)
     # One file a process, because several may share a data directory.
     log = data_dir / f"server-{len(list(data_dir.glob('server-*.log')))}.log"
@@ -178,6 +184,7 @@ def _start(data_dir: Path, settings: dict[str, str]) -> RunningServer:
             env=environment,
             stdout=output,
             stderr=subprocess.STDOUT,
+            preexec_fn=None if descriptors is None else lambda: _limit_descriptors(descriptors),
         )
     try:
         address = _await_ready(process, log)
@@ -186,6 +193,10 @@ def _start(data_dir: Path, settings: dict[str, str]) -> RunningServer:
         process.wait()
         raise
     return RunningServer(process, address, data_dir, log)
+
+
+def _limit_descriptors(limits: tuple[int, int]) -> None:
+    resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
 def _await_ready(process: subprocess.Popen[bytes], log: Path) -> str:
