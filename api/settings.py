@@ -192,7 +192,7 @@ class Settings(BaseSettings):
             raise WrongSettings(
                 "BGERASER_SMTP_URL needs BGERASER_PUBLIC_URL, with which the links in mails begin."
             )
-        if not self.is_development:
+        if self.secret_key is not None or not self.is_development:
             _ = self.signing_secret
 
     def warnings(self, host: str) -> list[str]:

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -177,6 +178,7 @@ def _start(
         "BGERASER_LOG_FORMAT": "json",
         **settings,
     }
+    limiting = None if descriptors is None else partial(_limit_descriptors, descriptors)
     with log.open("ab") as output:
         process = subprocess.Popen(
             _COMMAND,
@@ -184,7 +186,7 @@ def _start(
             env=environment,
             stdout=output,
             stderr=subprocess.STDOUT,
-            preexec_fn=None if descriptors is None else lambda: _limit_descriptors(descriptors),
+            preexec_fn=limiting,  # noqa: PLW1509 - it sets a limit and takes no lock
         )
     try:
         address = _await_ready(process, log)

@@ -22,17 +22,18 @@ def long_call(server: RunningServer, customer: Customer) -> httpx.Response:
     with server.client(customer) as client:
         return client.post(
             "/api/tools/upscale",
-            files={"image": png_bytes(photo("chelsea"))},
-            data={"scale": "4", "model": "realesrgan-x4plus"},
+            files={"image": png_bytes(photo("chelsea")[:160, :160])},
+            data={"scale": "2", "mode": "quality"},
         )
 
 
 def await_queue(server: RunningServer, running: int, waiting: int) -> None:
-    while httpx.get(f"{server.address}/readyz").json()["data"]["queue"] != {
-        "waiting": waiting,
-        "running": running,
-    }:
-        time.sleep(0.05)
+    wanted = {"waiting": waiting, "running": running}
+    deadline = time.monotonic() + 120
+    with server.client() as client:
+        while (found := client.get("/readyz").json()["data"]["queue"]) != wanted:
+            assert time.monotonic() < deadline, found
+            time.sleep(0.05)
 
 
 def assert_refused_for_now(answer: httpx.Response) -> None:
@@ -60,7 +61,7 @@ def listen(server: RunningServer, path: str, begun: threading.Event) -> None:
 
 
 def test_waiting_calls_are_refused_at_once_and_running_ones_finish(start_server: StartServer) -> None:
-    server = start_server(BGERASER_WORKERS="1")
+    server = start_server(BGERASER_WORKERS="1", BGERASER_SHUTDOWN_SECONDS="200")
     customer = server.new_customer(PlanName.BUSINESS)
     ended: list[int] = []
 
@@ -109,7 +110,7 @@ def test_what_does_not_finish_in_time_is_stopped_and_costs_nothing(start_server:
 
 
 def test_an_editor_that_watches_its_run_holds_nothing_up(start_server: StartServer) -> None:
-    server = start_server(BGERASER_WORKERS="1")
+    server = start_server(BGERASER_WORKERS="1", BGERASER_SHUTDOWN_SECONDS="200")
     customer = server.new_customer(PlanName.BUSINESS)
     with ThreadPoolExecutor(2) as threads, Browser(server, customer) as browser:
         running = threads.submit(long_call, server, customer)

@@ -1,4 +1,4 @@
-"""Clients that hold connections without using them: descriptors come back, and others are served meanwhile."""
+"""Clients that hold connections without using them: descriptors come back, and others are served."""
 
 import socket
 import time
