@@ -9,6 +9,7 @@ import re
 import resource
 import secrets
 import signal
+import socket
 import ssl
 import subprocess
 import sys
@@ -35,7 +36,7 @@ from tests.checkpoints import models_dir
 __all__ = ["Customer", "RunningServer", "server", "start_server"]
 
 _ROOT = Path(__file__).resolve().parents[1]
-_COMMAND = [sys.executable, "-m", "web.cli", "serve", "--port", "0"]
+_COMMAND = [sys.executable, "-m", "web.cli", "serve", "--port"]
 _TLS = ssl.create_default_context()  # made once: making it takes longer than a call
 _START_SECONDS = 240.0  # the first start on a machine compiles the engines
 _STOP_SECONDS = 60.0
@@ -155,9 +156,9 @@ class _Servers:
 
 
 @contextmanager
-def running_server(directory: Path, settings: dict[str, str]) -> Iterator[RunningServer]:
+def running_server(directory: Path, settings: dict[str, str], port: int = 0) -> Iterator[RunningServer]:
     """A server with its data in `directory`, for fixtures of a wider scope than one test."""
-    running = _start(directory, settings)
+    running = _start(directory, settings, port=port)
     try:
         yield running
     finally:
@@ -166,7 +167,7 @@ def running_server(directory: Path, settings: dict[str, str]) -> Iterator[Runnin
 
 
 def _start(
-    data_dir: Path, settings: dict[str, str], descriptors: tuple[int, int] | None = None
+    data_dir: Path, settings: dict[str, str], descriptors: tuple[int, int] | None = None, port: int = 0
 ) -> RunningServer:
     data_dir.mkdir(parents=True, exist_ok=True)
     # One file a process, because several may share a data directory.
@@ -181,7 +182,7 @@ def _start(
     limiting = None if descriptors is None else partial(_limit_descriptors, descriptors)
     with log.open("ab") as output:
         process = subprocess.Popen(
-            _COMMAND,
+            [*_COMMAND, str(port)],
             cwd=_ROOT,
             env=environment,
             stdout=output,
@@ -195,6 +196,13 @@ def _start(
         process.wait()
         raise
     return RunningServer(process, address, data_dir, log)
+
+
+def free_port() -> int:
+    """One that nothing listens on at the moment, for a server whose settings must name it."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def _limit_descriptors(limits: tuple[int, int]) -> None:
