@@ -75,9 +75,11 @@ def test_downloads_that_nobody_reads_are_closed(start_server: StartServer, socke
     idle = [sockets.enter_context(connect(server, window_bytes=4096)) for _ in range(READERS)]
     for each in (steady, *idle):
         ask(each, path)
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while connections(server) <= READERS and time.monotonic() < deadline:
+        time.sleep(0.05)  # until it has accepted them
     assert connections(server) > READERS
     received = b""
-    deadline = time.monotonic() + PATIENCE_SECONDS
     # One that reads steadily, if slowly, gets everything; it takes longer than the others are waited for.
     while connections(server) > 2 and time.monotonic() < deadline:
         if len(received) < len(content) - 1024**2:
