@@ -18,6 +18,7 @@ from api.http.connection_limits import ConnectionLimits
 SIZE_BYTES = 24 * 1024**2
 PATIENCE_SECONDS = 60.0
 WINDOW_SECONDS = 1.0
+WINDOW_BYTES = int(protocol.OUTPUT_WINDOW_BYTES * WINDOW_SECONDS / protocol.OUTPUT_WINDOW_SECONDS)
 
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
@@ -62,10 +63,17 @@ def serving(limits: ConnectionLimits, loop: str) -> Iterator[tuple[str, int]]:
         thread.join()
 
 
-def ask(address: tuple[str, int], path: str, *lines: str) -> socket.socket:
+@pytest.fixture(autouse=True)
+def short_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same pace, measured over a shorter time."""
+    monkeypatch.setattr(protocol, "OUTPUT_WINDOW_SECONDS", WINDOW_SECONDS)
+    monkeypatch.setattr(protocol, "OUTPUT_WINDOW_BYTES", WINDOW_BYTES)
+
+
+def ask(address: tuple[str, int], path: str, *lines: str, buffer_bytes: int = 4096) -> socket.socket:
     """A client that has asked, and lets the system take in little."""
     client = socket.socket()
-    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer_bytes)
     client.settimeout(PATIENCE_SECONDS)
     client.connect(address)
     client.sendall("\r\n".join([f"GET {path} HTTP/1.1", "Host: localhost", *lines, "", ""]).encode())
@@ -82,10 +90,7 @@ def await_count(limits: ConnectionLimits, count: int) -> None:
 @pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
 @pytest.mark.parametrize("path", ["/whole", "/pieces"])
 @pytest.mark.parametrize("line", ["Connection: close", "Connection: keep-alive"])
-def test_an_answer_that_nobody_reads_is_given_up(
-    monkeypatch: pytest.MonkeyPatch, loop: str, path: str, line: str
-) -> None:
-    monkeypatch.setattr(protocol, "OUTPUT_WINDOW_SECONDS", WINDOW_SECONDS)
+def test_an_answer_that_nobody_reads_is_given_up(loop: str, path: str, line: str) -> None:
     limits = ConnectionLimits(100, 100, lambda _: False)
     with serving(limits, loop) as address, ExitStack() as clients:
         for _ in range(20):
@@ -95,10 +100,12 @@ def test_an_answer_that_nobody_reads_is_given_up(
 
 
 @pytest.mark.parametrize("path", ["/whole", "/pieces"])
-def test_a_client_that_reads_steadily_gets_everything(monkeypatch: pytest.MonkeyPatch, path: str) -> None:
-    monkeypatch.setattr(protocol, "OUTPUT_WINDOW_SECONDS", WINDOW_SECONDS)
+def test_a_client_that_reads_steadily_gets_everything(path: str) -> None:
     limits = ConnectionLimits(100, 100, lambda _: False)
-    with serving(limits, "uvloop") as address, ask(address, path, "Connection: close") as client:
+    with (
+        serving(limits, "uvloop") as address,
+        ask(address, path, "Connection: close", buffer_bytes=65536) as client,
+    ):
         ends_at = time.monotonic() + 4 * WINDOW_SECONDS
         received = 0
         while piece := client.recv(65536):

@@ -40,7 +40,7 @@ def ask(connection: socket.socket, path: str) -> None:
 
 
 def descriptors(server: RunningServer) -> int:
-    return psutil.Process(server.process.pid).num_fds()
+    return int(psutil.Process(server.process.pid).num_fds())
 
 
 def connections(server: RunningServer) -> int:

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
@@ -115,7 +116,9 @@ def test_other_commands_name_a_wrong_setting_too(tmp_path: Path) -> None:
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "", "192.0.2.7", "build.example.com"])
 @pytest.mark.parametrize("settings", [{}, SECRET, {"BGERASER_PUBLIC_URL": "http://localhost:8000"}])
 def test_other_machines_cannot_connect_before_it_was_thought_of(host: str, settings: dict[str, str]) -> None:
-    values = {name.removeprefix("BGERASER_").lower(): value for name, value in settings.items()}
+    values: dict[str, Any] = {
+        name.removeprefix("BGERASER_").lower(): value for name, value in settings.items()
+    }
     with pytest.raises(WrongSettings, match=r"BGERASER_PUBLIC_URL .* and BGERASER_SECRET_KEY") as refused:
         Settings(_env_file=None, **values).refuse_unsafe_address(host)
     assert "BGERASER_DEVELOPMENT=true" in str(refused.value)
