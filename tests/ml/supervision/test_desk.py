@@ -3,7 +3,7 @@
 import pytest
 
 from ml.backend import Priority
-from ml.errors import Cancelled, Overloaded
+from ml.errors import Overloaded
 from ml.supervision.desk import Desk
 from tests.ml.backends import call
 
@@ -53,7 +53,7 @@ def test_a_call_that_was_to_stop_and_comes_back_unbegun_is_over(desk: Desk) -> N
     desk.cancel(submission)
     assert not submission.answer.done()
     desk.put_back(submission, is_long=False)
-    assert isinstance(submission.answer.exception(0), Cancelled)
+    assert isinstance(submission.answer.exception(0), Overloaded)
     assert desk.counts() == (0, 0)
 
 
@@ -61,6 +61,6 @@ def test_a_stopping_desk_gives_no_calls_and_takes_none(desk: Desk) -> None:
     waiting = desk.submit(call("echo"), None)
     desk.stop(grace_seconds=1.0)
     assert desk.take() is None
-    assert isinstance(waiting.answer.exception(0), Cancelled)
+    assert isinstance(waiting.answer.exception(0), Overloaded)
     with pytest.raises(Overloaded, match="shutting down"):
         desk.submit(call("echo"), None)
