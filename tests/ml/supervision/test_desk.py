@@ -53,7 +53,7 @@ def test_a_call_that_was_to_stop_and_comes_back_unbegun_is_over(desk: Desk) -> N
     desk.cancel(submission)
     assert not submission.answer.done()
     desk.put_back(submission, is_long=False)
-    assert isinstance(submission.answer.exception(0), Overloaded)
+    assert isinstance(submission.answer.exception(0), Cancelled)
     assert desk.counts() == (0, 0)
 
 
