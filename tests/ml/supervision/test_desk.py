@@ -3,7 +3,7 @@
 import pytest
 
 from ml.backend import Priority
-from ml.errors import Overloaded
+from ml.errors import Cancelled, Overloaded
 from ml.supervision.desk import Desk
 from tests.ml.backends import call
 
