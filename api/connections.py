@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.pool import QueuePool
 
 LOCK_WAIT_SECONDS = 10.0
@@ -29,7 +29,13 @@ _POSTGRES_CONFLICTS = {"40001", "40P01"}  # serialization failure, deadlock: rol
 
 def parse(url: str) -> URL:
     """The address with the driver this project uses; raises ValueError for another database's."""
-    address = make_url(url)
+    try:
+        address = make_url(url)
+    except ArgumentError:
+        # Not repeated, since it may hold a password.
+        raise ValueError(
+            "BGERASER_DATABASE_URL must be sqlite:///path or postgresql://user:password@host/name"
+        ) from None
     backend = address.get_backend_name()
     if backend in ("postgresql", "postgres"):  # Hosting companies still hand out the old name.
         return address.set(drivername="postgresql+psycopg")

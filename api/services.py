@@ -32,6 +32,7 @@ class Services:
     trials: Trials
     public_url: str | None = None  # without a slash at its end; None: each request's own address
     call_timeout_seconds: float = 300.0
+    shutdown_seconds: float = 25.0  # how long running calls may go on after a request to stop
     retention: timedelta = timedelta(hours=24)
     account_storage_bytes: int = 2 * 1024**3
     clock: Callable[[], datetime] = utc_now
@@ -66,6 +67,7 @@ class Services:
             former=FormerAddresses(tuple(each for each in secrets_ if each)),
             public_url=settings.public_url.rstrip("/") if settings.public_url else None,
             call_timeout_seconds=settings.call_timeout_seconds,
+            shutdown_seconds=settings.shutdown_seconds,
             retention=timedelta(hours=settings.retention_hours),
             account_storage_bytes=settings.account_storage_mb * 1024**2,
             clock=clock,

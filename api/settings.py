@@ -3,15 +3,16 @@
 Every field stands in `.env.example` with its unit and default; a test compares the two.
 """
 
+import difflib
 import os
 import secrets
 from functools import cached_property
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from ml.generative import AUTO, DEFAULT_INPAINTING, GenerativeConfig, Scheduler
@@ -21,14 +22,24 @@ class MissingSecret(Exception):
     """`BGERASER_SECRET_KEY` is needed as soon as the server has a public address."""
 
 
+class WrongSettings(Exception):
+    """Settings that a server cannot, or must not, start with. One sentence, which repeats no secret."""
+
+
+_PREFIX = "BGERASER_"
+
+
 class Settings(BaseSettings):
-    model_config = SettingsConfigDict(env_prefix="BGERASER_", env_file=".env", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(env_prefix=_PREFIX, env_file=".env", extra="ignore", frozen=True)
 
     data_dir: Path = Field(Path("data"), description="Database, pictures, checkpoints and secret lie here.")
     models_dir: Path | None = Field(None, description="Checkpoints; default: models in the data directory.")
     database_url: str | None = Field(None, description="Default: SQLite in the data directory.")
     storage_url: str | None = Field(None, description="file:///…; default: images in the data directory.")
     public_url: str | None = Field(None, description="Address callers use; signed URLs begin with it.")
+    development: bool = Field(
+        False, description="Allow other machines to connect although no public address is set."
+    )
     secret_key: SecretStr | None = Field(None, description="Signs result URLs; 32 characters or more.")
     secret_key_previous: SecretStr | None = Field(None, description="A retired key that is still accepted.")
     device: Literal["auto", "cpu", "cuda", "mps"] = Field(
@@ -40,6 +51,13 @@ class Settings(BaseSettings):
     worker_memory_mb: int = Field(4096, ge=512, description="MiB a worker may use before it is replaced.")
     queue_size: int = Field(256, ge=1, description="Calls that may wait for a worker.")
     call_timeout_seconds: float = Field(300.0, gt=0, description="A call is stopped after this many seconds.")
+    shutdown_seconds: float = Field(
+        25.0, ge=0, le=3600, description="How long running calls may go on after a request to stop."
+    )
+    connections: int = Field(2000, ge=1, description="Connections that are open at the same time.")
+    connections_per_address: int = Field(
+        256, ge=1, description="As many of them from one address; a trusted proxy's are not counted."
+    )
     retention_hours: int = Field(
         24, ge=1, description="Uploads and results live this long after their last use."
     )
@@ -99,18 +117,112 @@ class Settings(BaseSettings):
     metrics_token: SecretStr | None = Field(None, description="Bearer token of /metrics; unset: 404.")
     log_format: Literal["auto", "json", "console"] = Field("auto", description="auto: console on a terminal.")
 
+    @field_validator("public_url")
+    @classmethod
+    def _is_an_address(cls, value: str | None) -> str | None:
+        if not value:
+            return None
+        parts = urlsplit(value)  # raises ValueError itself for brackets or ports that are none
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
+            raise ValueError("must be a whole address such as https://pictures.example.com")
+        if parts.username is not None or parts.query or parts.fragment:
+            raise ValueError("must be scheme, host and port only, such as https://pictures.example.com")
+        if not value.isascii() or any(map(str.isspace, value)):
+            raise ValueError("must be ASCII without spaces: write other letters of a host as xn--…")
+        return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_addresses(cls, value: str) -> str:
+        for part in _listed(value):
+            if part != "*":
+                try:
+                    ip_network(part)
+                except ValueError:
+                    raise ValueError(
+                        "must be addresses such as 10.0.0.7 or 10.0.0.0/24, with commas between them"
+                    ) from None
+        return value
+
+    @field_validator("stripe_secret_key")
+    @classmethod
+    def _is_a_stripe_key(cls, value: SecretStr | None) -> SecretStr | None:
+        if not _begins_with(value, "sk_", "rk_"):
+            raise ValueError("must be a secret key of Stripe's, which begins with sk_ or rk_")
+        return value
+
+    @field_validator("stripe_webhook_secret", "stripe_webhook_secret_previous")
+    @classmethod
+    def _is_a_webhook_secret(cls, value: SecretStr | None) -> SecretStr | None:
+        if not _begins_with(value, "whsec_"):
+            raise ValueError("must be a webhook endpoint's signing secret, which begins with whsec_")
+        return value
+
+    @classmethod
+    def load(cls) -> Self:
+        """The settings of the environment and `.env`. Raises WrongSettings, which names the variable."""
+        try:
+            return cls()
+        except ValidationError as error:
+            # Pydantic's own text repeats what was set, secrets included.
+            problems = [
+                f"{_PREFIX}{str(problem['loc'][0]).upper()} {_sentence(problem['msg'])}"
+                for problem in error.errors(include_input=False, include_url=False)
+            ]
+            raise WrongSettings("; ".join(problems) + ".") from None
+
+    def refuse_unsafe_address(self, host: str) -> None:
+        """Raises WrongSettings or MissingSecret if the server must not listen on `host`, or mail its links.
+
+        Other machines may connect only to a server that knows its public address and has a secret: what
+        development shows, such as links to choose a new password, is for the operator's own eyes.
+        """
+        if self.development and not self.is_development:
+            raise WrongSettings(
+                "BGERASER_DEVELOPMENT=true contradicts the public address in BGERASER_PUBLIC_URL:"
+                " unset one of them."
+            )
+        if self.is_development and not is_loopback(host) and not self.development:
+            raise WrongSettings(
+                f"it would listen on {host or 'every address'}, where other machines can connect, so set"
+                " BGERASER_PUBLIC_URL (the address callers use) and BGERASER_SECRET_KEY, or, to try it"
+                " where nobody else can connect, BGERASER_DEVELOPMENT=true."
+            )
+        if self.smtp_url is not None and self.public_url is None:
+            raise WrongSettings(
+                "BGERASER_SMTP_URL needs BGERASER_PUBLIC_URL, with which the links in mails begin."
+            )
+        if self.secret_key is not None or not self.is_development:
+            _ = self.signing_secret
+
+    def warnings(self, host: str) -> list[str]:
+        """What the operator should hear at each start on `host`, one sentence each."""
+        found = []
+        if self.is_development and not is_loopback(host):
+            found.append(
+                f"BGERASER_DEVELOPMENT=true: the server listens on {host or 'every address'} with the"
+                " conveniences of development. Do not use it where others can connect."
+            )
+        known = [_PREFIX + name.upper() for name in type(self).model_fields]
+        for name in sorted(os.environ):
+            if name.startswith(_PREFIX) and name not in known:
+                similar = difflib.get_close_matches(name, known, n=1, cutoff=0.9)
+                if similar:
+                    found.append(f"{name} is not a setting; did you mean {similar[0]}?")
+        return found
+
     @cached_property
     def is_development(self) -> bool:
         """No public address, or one of this machine: conveniences are allowed that a server must not have."""
-        if self.public_url is None:
-            return True
-        host = urlsplit(self.public_url).hostname or ""
-        if host == "localhost":
-            return True
+        return self.public_url is None or is_loopback(urlsplit(self.public_url).hostname or "")
+
+    def is_trusted_proxy(self, address: str) -> bool:
+        """Whether connections from `address` are those of a proxy, so of many callers."""
         try:
-            return ip_address(host).is_loopback
+            found = ip_address(address)
         except ValueError:
             return False
+        return any(part == "*" or found in ip_network(part) for part in _listed(self.trusted_proxies))
 
     @property
     def models_path(self) -> Path:
@@ -148,6 +260,32 @@ class Settings(BaseSettings):
                 " python3 -c 'import secrets; print(secrets.token_urlsafe(48))'"
             )
         return _secret_file(self.data_dir / "secret.key")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches `host`, a name or an address without brackets."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _begins_with(secret: SecretStr | None, *beginnings: str) -> bool:
+    """Whether the secret looks like one of its kind; a blank one is none, which is in order."""
+    text = secret.get_secret_value().strip() if secret is not None else ""
+    return not text or text.startswith(beginnings)
+
+
+def _listed(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _sentence(message: str) -> str:
+    """Pydantic's message as the rest of a sentence that begins with the variable's name."""
+    own = message.removeprefix("Value error, ")
+    return own.replace("Input should be", "must be", 1)
 
 
 def _secret_file(path: Path) -> str:

@@ -40,6 +40,11 @@ async def running(services: Services) -> AsyncIterator[None]:
         await _write_log_once(services)
 
 
+def begin_shutdown(services: Services) -> None:
+    """Refuse new and waiting calls, which are answered at once; running ones get `shutdown_seconds`."""
+    services.backend.stop(services.shutdown_seconds)
+
+
 async def close(services: Services) -> None:
     """End the workers and close the database, after the last call was settled."""
     await asyncio.to_thread(services.backend.close)

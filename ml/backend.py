@@ -104,8 +104,14 @@ class Backend(Protocol):
     def start(self) -> None:
         """Start the workers; returns at once, they warm up behind it."""
 
+    def stop(self, grace_seconds: float) -> None:
+        """Refuse new calls and withdraw waiting ones with `Overloaded`; running ones end within the grace.
+
+        Never waits. The grace of the first call counts.
+        """
+
     def close(self) -> None:
-        """Let running calls finish for a moment, then end every worker."""
+        """`stop`, then wait for the running calls and end every worker."""
 
     def submit(self, call: ToolCall, on_progress: Callable[[Progress], None] | None = None) -> Ticket:
         """Queue a call. Raises `Overloaded` when the queue is full or its expected wait is too long.

@@ -137,6 +137,10 @@ class LocalBackend:
         for slot in self._slots:
             slot.start()
 
+    def stop(self, grace_seconds: float) -> None:
+        """Refuse new calls, withdraw waiting ones; what still runs after `grace_seconds` is stopped."""
+        self._desk.stop(grace_seconds)
+
     def close(self) -> None:
         """Refuse new calls, withdraw waiting ones, give running ones `close_seconds`, end every worker."""
         stop_at = self._desk.stop(self._config.close_seconds)

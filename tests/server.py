@@ -6,8 +6,10 @@ their settings or look at their memory.
 
 import os
 import re
+import resource
 import secrets
 import signal
+import socket
 import ssl
 import subprocess
 import sys
@@ -15,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -33,7 +36,7 @@ from tests.checkpoints import models_dir
 __all__ = ["Customer", "RunningServer", "server", "start_server"]
 
 _ROOT = Path(__file__).resolve().parents[1]
-_COMMAND = [sys.executable, "-m", "web.cli", "serve", "--port", "0"]
+_COMMAND = [sys.executable, "-m", "web.cli", "serve", "--port"]
 _TLS = ssl.create_default_context()  # made once: making it takes longer than a call
 _START_SECONDS = 240.0  # the first start on a machine compiles the engines
 _STOP_SECONDS = 60.0
@@ -142,17 +145,20 @@ class _Servers:
             running.database.close()
             running.stop()
 
-    def start(self, data_dir: Path | None = None, **settings: str) -> RunningServer:
+    def start(
+        self, data_dir: Path | None = None, descriptors: tuple[int, int] | None = None, **settings: str
+    ) -> RunningServer:
+        """`descriptors`: how many files it may open, and how many it may raise that to."""
         place = data_dir or self._directory / f"server{len(self._open)}"
-        running = _start(place, settings)
+        running = _start(place, settings, descriptors)
         self._open.append(running)
         return running
 
 
 @contextmanager
-def running_server(directory: Path, settings: dict[str, str]) -> Iterator[RunningServer]:
+def running_server(directory: Path, settings: dict[str, str], port: int = 0) -> Iterator[RunningServer]:
     """A server with its data in `directory`, for fixtures of a wider scope than one test."""
-    running = _start(directory, settings)
+    running = _start(directory, settings, port=port)
     try:
         yield running
     finally:
@@ -160,7 +166,9 @@ def running_server(directory: Path, settings: dict[str, str]) -> Iterator[Runnin
         running.stop()
 
 
-def _start(data_dir: Path, settings: dict[str, str]) -> RunningServer:
+def _start(
+    data_dir: Path, settings: dict[str, str], descriptors: tuple[int, int] | None = None, port: int = 0
+) -> RunningServer:
     data_dir.mkdir(parents=True, exist_ok=True)
     # One file a process, because several may share a data directory.
     log = data_dir / f"server-{len(list(data_dir.glob('server-*.log')))}.log"
@@ -171,13 +179,15 @@ def _start(data_dir: Path, settings: dict[str, str]) -> RunningServer:
         "BGERASER_LOG_FORMAT": "json",
         **settings,
     }
+    limiting = None if descriptors is None else partial(_limit_descriptors, descriptors)
     with log.open("ab") as output:
         process = subprocess.Popen(
-            _COMMAND,
+            [*_COMMAND, str(port)],
             cwd=_ROOT,
             env=environment,
             stdout=output,
             stderr=subprocess.STDOUT,
+            preexec_fn=limiting,  # noqa: PLW1509 - it sets a limit and takes no lock
         )
     try:
         address = _await_ready(process, log)
@@ -186,6 +196,17 @@ def _start(data_dir: Path, settings: dict[str, str]) -> RunningServer:
         process.wait()
         raise
     return RunningServer(process, address, data_dir, log)
+
+
+def free_port() -> int:
+    """One that nothing listens on at the moment, for a server whose settings must name it."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _limit_descriptors(limits: tuple[int, int]) -> None:
+    resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
 def _await_ready(process: subprocess.Popen[bytes], log: Path) -> str:

@@ -114,7 +114,7 @@ def login_link(
         if account is None:
             _fail(f"No open account has the address {email}")
         token = tokens.create(session, account.id, Purpose.LOGIN, now=utc_now())
-    site = (address or Settings().public_url or "http://127.0.0.1:8000").rstrip("/")
+    site = (address or Settings.load().public_url or "http://127.0.0.1:8000").rstrip("/")
     typer.echo(f"{site}/login/once?token={token}")
 
 
@@ -144,7 +144,7 @@ def reconcile() -> None:
     from api.services import Services
     from web.opening import services_for_a_command
 
-    settings = Settings()
+    settings = Settings.load()
 
     async def look(services: Services) -> payment_sync.Reconciled:
         if services.stripe is None:
@@ -175,7 +175,7 @@ def stripe_setup(
     from billing.errors import PaymentError
     from billing.stripe_setup import set_up
 
-    settings = Settings()
+    settings = Settings.load()
     stripe = StripeAccess.of(settings)
     if stripe is None:
         _fail("Set BGERASER_STRIPE_SECRET_KEY to the secret key of your Stripe account first.")
@@ -225,7 +225,7 @@ def _database() -> "Iterator[Database]":
     from api.database import Database
     from api.migrations import upgrade
 
-    settings = Settings()
+    settings = Settings.load()
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     upgrade.migrate(settings.database_address)
     database = Database(settings.database_address)

@@ -14,15 +14,14 @@ from web.plans import routes as plans
 from web.site import routes as site
 
 
-def create_app(settings: Settings) -> FastAPI:
+def create_app(settings: Settings, bound_host: str = "127.0.0.1") -> FastAPI:
     """The whole application. Brings the database up to date; workers start with the app, not here.
 
-    Raises `MissingSecret` without a secret where one is needed, and `ValueError` for a database or storage
-    address that cannot be used.
+    `bound_host` is what the server listens on. Raises what `open_services` raises.
     """
     logs.set_up(settings.log_format)
     services = open_services(settings)
-    app = create_api(services, settings, editor.UPLOAD_PLACES)
+    app = create_api(services, settings, editor.UPLOAD_PLACES, bound_host)
     visitor.install(app, services)
     people.add_to(app, settings)
     # What a guest made in the editor is the account's as soon as the guest has one.

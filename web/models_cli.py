@@ -59,7 +59,7 @@ def pull(
     from web import pull_progress
 
     models_dir = _models_dir()
-    mirror = Settings().models_mirror
+    mirror = Settings.load().models_mirror
     from_hub = [name for name in names or () if hub.is_name(name)]
     if from_hub:
         names = [name for name in names or () if name not in from_hub]
@@ -132,7 +132,7 @@ def verify(names: Names = None, profile: ProfileOption = None) -> None:
 
 
 def _models_dir() -> Path:
-    return Settings().models_path
+    return Settings.load().models_path
 
 
 def _selected(names: list[str] | None, profile: Selection | None, default: Selection) -> list[Checkpoint]:

@@ -1,5 +1,6 @@
 """Opens what the application works with, by the operator's settings; for the server and for commands."""
 
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 from api.database import Database
 from api.migrations import upgrade
 from api.services import Services
-from api.settings import Settings
+from api.settings import Settings, WrongSettings
 from api.storage import Storage
 from ml.local import LocalBackend, LocalConfig
 
@@ -16,15 +17,21 @@ from ml.local import LocalBackend, LocalConfig
 def open_services(settings: Settings) -> Services:
     """The database is brought up to date; workers start with the application, not here.
 
-    Raises `MissingSecret` without a secret where one is needed, and `ValueError` for a database or storage
-    address that cannot be used.
+    Raises `MissingSecret` without a secret where one is needed, `WrongSettings` and `ValueError` for a
+    directory, database or storage address that cannot be used, and `ServiceUnavailable` for a database that
+    does not answer.
     """
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
-    upgrade.migrate(settings.database_address)
+    _require_writable("BGERASER_DATA_DIR", settings.data_dir)
+    images = _storage_directory(settings)
+    _require_writable("BGERASER_STORAGE_URL", images)
+    try:
+        upgrade.migrate(settings.database_address)
+    except OSError as error:
+        raise WrongSettings(f"The database's file cannot be opened: {_reason(error)}.") from None
     return Services.of(
         settings,
         Database(settings.database_address),
-        Storage(_storage_directory(settings)),
+        Storage(images),
         LocalBackend(_backend_config(settings)),
     )
 
@@ -59,3 +66,17 @@ def _storage_directory(settings: Settings) -> Path:
     if address.scheme != "file" or address.netloc or not address.path:
         raise ValueError(f"BGERASER_STORAGE_URL must be file:///folder, not {settings.storage_url!r}")
     return Path(unquote(address.path))
+
+
+def _require_writable(name: str, directory: Path) -> None:
+    """Raises WrongSettings, which names the setting, unless files can be made in `directory`."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=directory):
+            pass
+    except OSError as error:
+        raise WrongSettings(f"{name} is {directory}, which cannot be written: {_reason(error)}.") from None
+
+
+def _reason(error: OSError) -> str:
+    return error.strerror or str(error)

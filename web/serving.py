@@ -1,38 +1,65 @@
 """`bgeraser serve`: one server process, its first words to the operator, and its orderly end."""
 
+import math
 import os
 import shlex
 import socket
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from api import upkeep
 from api.errors import ServiceUnavailable
-from api.settings import MissingSecret, Settings
+from api.settings import MissingSecret, Settings, WrongSettings
+from ml.device import NoCudaDevice
 
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+_CANNOT_START = (WrongSettings, MissingSecret, NoCudaDevice, ServiceUnavailable, ValueError)
 SAMPLE = Path(__file__).parent / "static" / "samples" / "coffee.jpg"
+
+
+#: How long, after the running calls were stopped, their answers and releases may take.
+_ANSWERS_SECONDS = 10.0
 
 
 def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 = any free one.")] = 8000,
+    check: Annotated[bool, typer.Option("--check", help="Only say whether the settings allow it.")] = False,
 ) -> None:
-    """Serve the REST API. Brings the database up to date first."""
-    # Imported here: no other command needs the web server.
-    import uvicorn
-
-    from api.http.protocol import HttpProtocol
-    from ml.device import NoCudaDevice
-    from web.app import create_app
-
+    """Serve the REST API and the pages. Brings the database up to date first."""
     try:
-        settings = Settings()
-        application = create_app(settings)
-    except (MissingSecret, NoCudaDevice, ServiceUnavailable, ValueError) as error:
+        settings = Settings.load()
+        settings.refuse_unsafe_address(host)
+        if check:
+            return
+        for warning in settings.warnings(host):
+            typer.echo(f"bgeraser warns: {warning}", err=True)
+        # Imported here: no other command needs the web server.
+        from web.app import create_app
+
+        application = create_app(settings, host)
+    except _CANNOT_START as error:
         typer.echo(f"bgeraser cannot start: {error}", err=True)
         raise typer.Exit(1) from None
+    if not _run(application, settings, host, port):
+        raise typer.Exit(1)
+
+
+def _run(application: "FastAPI", settings: Settings, host: str, port: int) -> bool:
+    """Serve until the process is asked to stop. False if it could not listen."""
+    import uvicorn
+
+    from api.http import connection_limits, protocol
+
+    connections = _affordable_connections(settings)
+    limits = connection_limits.ConnectionLimits(
+        connections, settings.connections_per_address, settings.is_trusted_proxy
+    )
 
     class Server(uvicorn.Server):
         """Greets the operator once the socket listens, with the port that was really taken."""
@@ -42,6 +69,11 @@ def serve(
             if self.started and self.servers:
                 _greet(host, self.servers[0].sockets[0].getsockname()[1], settings)
 
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            # Before anything is waited for, so that calls which would wait for a worker are answered now.
+            upkeep.begin_shutdown(application.state.services)
+            await super().shutdown(sockets=sockets)
+
     config = uvicorn.Config(
         application,
         host=host,
@@ -49,15 +81,30 @@ def serve(
         log_config=None,  # structlog writes every line
         access_log=False,
         server_header=False,
-        http=HttpProtocol,
+        http=protocol.limited(limits),
+        ws="none",
         forwarded_allow_ips=settings.trusted_proxies,
+        backlog=connection_limits.backlog(connections),
         timeout_keep_alive=30,
-        timeout_graceful_shutdown=30,
+        timeout_graceful_shutdown=math.ceil(settings.shutdown_seconds + _ANSWERS_SECONDS),
     )
     server = Server(config)
     server.run()
-    if not server.started:
-        raise typer.Exit(1)
+    return server.started
+
+
+def _affordable_connections(settings: Settings) -> int:
+    from api.http import connection_limits
+
+    descriptors = connection_limits.raise_descriptor_limit()
+    affordable = connection_limits.affordable(descriptors)
+    if affordable < settings.connections:
+        typer.echo(
+            f"bgeraser warns: {descriptors} open files are allowed here (ulimit -n), so at most {affordable}"
+            f" connections are open at the same time instead of {settings.connections}.",
+            err=True,
+        )
+    return min(affordable, settings.connections)
 
 
 def _greet(host: str, port: int, settings: Settings) -> None:

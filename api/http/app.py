@@ -14,6 +14,7 @@ from api.errors import ApiError
 from api.http import answers, openapi
 from api.http.body_limits import UPLOAD_LIMIT_BYTES, BodyLimits
 from api.http.envelope import Envelope
+from api.http.hosts import Hosts
 from api.http.metrics import Metrics
 from api.http.routes import account, health, images, stripe, tools, usage
 from api.services import Services
@@ -23,15 +24,18 @@ from ml.catalogue import TOOLS
 from ml.errors import MlError
 
 VERSION = "0.1.0"
-#: How long a shutdown lets running calls finish before it stops them.
-_PATIENCE_SECONDS = 25.0
 _UPLOAD_PLACES = {"/api/tools/": UPLOAD_LIMIT_BYTES, "/api/images": UPLOAD_LIMIT_BYTES}
 
 
 def create_api(
-    services: Services, settings: Settings, upload_places: Mapping[str, int] | None = None
+    services: Services,
+    settings: Settings,
+    upload_places: Mapping[str, int] | None = None,
+    bound_host: str | None = None,
 ) -> FastAPI:
     """The API over open `services`. `upload_places`: further paths that take large bodies, and their bytes.
+
+    `bound_host`: where the server listens. None: nothing listens, so that any `Host` is answered.
 
     Starting it starts the workers; stopping it lets running calls settle, then closes `services`.
     """
@@ -52,6 +56,8 @@ def create_api(
     for kind in (ApiError, BillingError, MlError, RequestValidationError, HTTPException):
         app.add_exception_handler(kind, _answer_error)
     app.add_middleware(BodyLimits, limits={**_UPLOAD_PLACES, **(upload_places or {})})
+    if bound_host is not None:
+        app.add_middleware(Hosts, settings=settings, bound_host=bound_host)
     has_tls = services.public_url is not None and services.public_url.startswith("https://")
     app.add_middleware(Envelope, metrics=app.state.metrics, has_tls=has_tls)
     return app
@@ -64,7 +70,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         services.backend.start()
         async with upkeep.running(services):
             yield
-            await services.running.settle_all(_PATIENCE_SECONDS)
+            await services.running.settle_all(services.shutdown_seconds)
     finally:
         await upkeep.close(services)
 

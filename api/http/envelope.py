@@ -1,5 +1,6 @@
 """Around every exchange: a request id, a line of log, protective headers, a last net for errors."""
 
+import asyncio
 import time
 
 import structlog
@@ -8,7 +9,8 @@ from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.http import answers
+from api.errors import ServiceUnavailable
+from api.http import answers, streams
 from api.http.metrics import Metrics
 from billing.identifiers import new_id
 
@@ -49,6 +51,7 @@ class Envelope:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+                streams.note(scope, message)
                 headers = MutableHeaders(raw=list(message.get("headers", [])))
                 headers["X-Request-Id"] = request_id
                 for name, value in self._headers.items():
@@ -60,6 +63,13 @@ class Envelope:
             await self._app(scope, receive, send_with_headers)
         except ClientDisconnect:
             pass  # Nobody is left to answer.
+        except asyncio.CancelledError:
+            # Only a shutdown that waited long enough cancels a request. If its answer has begun, breaking the
+            # connection tells that it is not whole; raising would make the server log it as a defect.
+            log.warning("a request was ended by the shutdown")
+            if not status:
+                stopping = ServiceUnavailable("The server is shutting down. Please try again.")
+                await answers.error(Request(scope), stopping)(scope, receive, send_with_headers)
         except Exception as error:
             log.exception("unforeseen error")
             if status:

@@ -1,39 +1,73 @@
-"""uvicorn's HTTP protocol with what it lacks: limits for a request's head, and our error shape.
+"""uvicorn's HTTP protocol with what it lacks: limits for clients that hold a connection, and our error shape.
 
-A connection that never finishes its headers would otherwise stay open for ever, and one that never stops
-sending them would fill the memory. Pass it to uvicorn as `http=`.
+A connection that never finishes its headers would otherwise stay open for ever, as would one that never reads
+its answer, and one that never stops sending headers would fill the memory. Pass `limited(…)` to uvicorn as
+`http=`, and turn its WebSockets off: those take a connection out of the hands of this protocol.
 """
 
 import asyncio
-from typing import Any
+from typing import Any, ClassVar
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from api import bodies
-from api.errors import InvalidRequest
+from api.errors import ApiError, InvalidRequest, RateLimited
+from api.http.connection_limits import ConnectionLimits
+from api.http.streams import is_endless
 from billing.identifiers import new_id
 
 HEAD_LIMIT_SECONDS = 15.0
 HEAD_LIMIT_BYTES = 64 * 1024
 
+# Of what waits to be sent, a client must take this much in each window, or the rest if that is less. A client
+# that stops reading loses its connection after two windows at most: the first one may see the system's
+# buffers fill. A line of 35 kbit/s is fast enough.
+OUTPUT_WINDOW_SECONDS = 10.0
+OUTPUT_WINDOW_BYTES = 40 * 1024
+
+_REFUSED_RETRY_SECONDS = 5
+
+
+def limited(limits: ConnectionLimits) -> type["HttpProtocol"]:
+    """The protocol for a server whose connections `limits` counts."""
+    return type("LimitedHttpProtocol", (HttpProtocol,), {"limits": limits})
+
 
 class HttpProtocol(HttpToolsProtocol):
-    """Closes a connection whose request's head is too long, or does not arrive in time."""
+    """Closes a connection whose request's head is too long or too slow, or whose answer is not read."""
+
+    limits: ClassVar[ConnectionLimits]
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._head_deadline: asyncio.TimerHandle | None = None
         self._head_bytes = 0
+        self._output_check: asyncio.TimerHandle | None = None
+        self._output_bytes = 0  # that waited to be sent when the window began
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        address = self.client[0] if self.client else ""
+        if not self.limits.has_room(address):
+            refusal = RateLimited("Too many connections are open. Please try again.", _REFUSED_RETRY_SECONDS)
+            self._answer_and_close("429 Too Many Requests", refusal)
+            return
+        self.limits.add(self, address)
         self._begin_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self.limits.remove(self)
         self._end_head()
+        self._end_output_window()
         super().connection_lost(exc)
 
+    def evict(self) -> None:
+        """Close at once: another connection needs the place."""
+        self.transport.abort()
+
     def data_received(self, data: bytes) -> None:
+        if self.transport.is_closing():
+            return
         super().data_received(data)
         if self._head_deadline is not None and not self.transport.is_closing():
             self._head_bytes += len(data)
@@ -47,20 +81,64 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._end_head()
+        self.limits.busy(self)
         super().on_headers_complete()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.transport.get_write_buffer_size():
+            self._begin_output_window()
+        else:
+            self._note_idle()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._begin_output_window()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        # The client took tens of kilobytes; what is left has a window of its own.
+        self._begin_output_window()
+
+    def shutdown(self) -> None:
+        """Let the request in work finish; end what would never finish by itself."""
+        super().shutdown()
+        cycle = self.cycle
+        if cycle is not None and not cycle.response_complete and is_endless(cycle.scope):
+            # The application hears that the client left, which is how such an answer ends at any time.
+            cycle.disconnected = True
+            cycle.message_event.set()
+            self.transport.close()
+            self._begin_output_window()
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP in the shape of all errors, then close."""
-        _, body = bodies.failure(InvalidRequest(msg), new_id("req"))
+        self._answer_and_close("400 Bad Request", InvalidRequest(msg))
+
+    def _unsupported_upgrade_warning(self) -> None:
+        # Requests to change the protocol are answered as if they had not asked, and end the connection, since
+        # the parser has stopped at them. Anybody can send them, so they are not worth a line in the log.
+        if self.cycle is not None:
+            self.cycle.keep_alive = False
+
+    def _answer_and_close(self, status: str, error: ApiError) -> None:
+        _, body = bodies.failure(error, new_id("req"))
+        retry = () if error.retry_after_seconds is None else (f"retry-after: {error.retry_after_seconds}",)
         head = (
-            "HTTP/1.1 400 Bad Request",
+            f"HTTP/1.1 {status}",
             "content-type: application/json",
             f"content-length: {len(body)}",
             "x-content-type-options: nosniff",
+            *retry,
             "connection: close",
         )
         self.transport.write("\r\n".join([*head, "", ""]).encode() + body)
         self.transport.close()
+        self._begin_output_window()
+
+    def _note_idle(self) -> None:
+        if not self.pipeline and (self.cycle is None or self.cycle.response_complete):
+            self.limits.idle(self)
 
     def _should_upgrade_to_ws(self) -> bool:
         # Whether or not a WebSocket library is installed: a handshake is refused below, not passed on.
@@ -84,3 +162,26 @@ class HttpProtocol(HttpToolsProtocol):
         self._head_deadline = None
         if not self.transport.is_closing():
             self.transport.close()
+            self._begin_output_window()
+
+    def _begin_output_window(self) -> None:
+        self._end_output_window()
+        self._output_bytes = self.transport.get_write_buffer_size()
+        if self._output_bytes:
+            self._output_check = self.loop.call_later(OUTPUT_WINDOW_SECONDS, self._check_output)
+
+    def _end_output_window(self) -> None:
+        if self._output_check is not None:
+            self._output_check.cancel()
+            self._output_check = None
+
+    def _check_output(self) -> None:
+        # `close` waits until everything is sent: only `abort` ends a connection whose client reads nothing.
+        self._output_check = None
+        left = self.transport.get_write_buffer_size()
+        if left and self._output_bytes - left < OUTPUT_WINDOW_BYTES:
+            self.transport.abort()
+        elif left:
+            self._begin_output_window()
+        else:
+            self._note_idle()

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from filelock import FileLock
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
@@ -21,10 +23,14 @@ from api.errors import ServiceUnavailable
 _LOCK_NUMBER = int.from_bytes(b"bgeraser", "big", signed=True)
 
 
+class NewerSchema(ValueError):
+    """The database belongs to a newer version of this program, which alone knows how to read it."""
+
+
 def migrate(url: str, revision: str = "head") -> None:
     """Upgrades the database at `url`, which it creates if it is an SQLite file; a second caller waits.
 
-    Raises ServiceUnavailable if the database is gone, locked or full.
+    Raises ServiceUnavailable if the database is gone, locked or full, and NewerSchema.
     """
     _alembic(url, lambda config: command.upgrade(config, revision))
 
@@ -44,12 +50,23 @@ def _alembic(url: str, run: Callable[[Config], object]) -> None:
     config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
     try:
         with locked_connection(url) as connection:
+            _refuse_newer(config, connection)
             config.attributes["connection"] = connection
             run(config)
     except DBAPIError as error:
         if not connections.is_outage(error, writing=True):
             raise
         raise ServiceUnavailable("The database cannot be used: it is gone, locked or full.") from error
+
+
+def _refuse_newer(config: Config, connection: Connection) -> None:
+    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+    unknown = set(MigrationContext.configure(connection).get_current_heads()) - known
+    if unknown:
+        raise NewerSchema(
+            "The database was made by a newer version of bgeraser (its schema is"
+            f" {', '.join(sorted(unknown))}): install that version, or restore a backup from before it."
+        )
 
 
 @contextmanager

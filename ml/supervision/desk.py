@@ -17,6 +17,11 @@ UNKNOWN_SECONDS = 0.5
 MAX_RETRY_AFTER_SECONDS = 60
 
 
+def shutting_down() -> Overloaded:
+    """What calls fail with that this process will not run: another one may, or the next."""
+    return Overloaded("The server is shutting down. Please try again.", 5)
+
+
 class Desk:
     """`ring()` wakes the workers' threads; they then ask `take`. Futures are resolved outside the lock."""
 
@@ -66,7 +71,7 @@ class Desk:
 
     def _refuse_if_overloaded(self, submission: Submission, now: float) -> None:
         if self._stop_at is not None:
-            raise Overloaded("The server is shutting down.", 5)
+            raise shutting_down()
         seconds = self._queue.expected_wait_seconds(now, submission)
         retry_after = min(max(math.ceil(seconds - self._max_wait_seconds), 1), MAX_RETRY_AFTER_SECONDS)
         if seconds > self._max_wait_seconds:
@@ -104,7 +109,7 @@ class Desk:
             if self._stop_at is None:
                 self._stop_at = time.monotonic() + grace_seconds
             stop_at = self._stop_at
-        self.fail_waiting(Cancelled("The server is shutting down."))
+        self.fail_waiting(shutting_down())
         self._ring()
         return stop_at
 
@@ -160,7 +165,8 @@ class Desk:
     def put_back(self, submission: Submission, is_long: bool) -> None:
         """The call did not begin: it waits again, where it stood, unless it is no longer wanted."""
         with self._lock:
-            is_wanted = not submission.cancel_requested and self._stop_at is None
+            is_stopping = self._stop_at is not None
+            is_wanted = not submission.cancel_requested and not is_stopping
             if is_wanted:
                 submission.is_long = is_long
                 self._queue.put_back(submission)
@@ -168,7 +174,8 @@ class Desk:
         if is_wanted:
             self._ring()
         else:
-            self.fail(submission, Cancelled("The call was stopped before it began."))
+            stopped = Cancelled("The call was stopped before it began.")
+            self.fail(submission, shutting_down() if is_stopping else stopped)
 
     def learn(self, call: ToolCall, work: float, seconds: float) -> None:
         """A call of `work` (see `ml.speed`) took `seconds`."""

@@ -9,7 +9,7 @@ from typing import Any
 from ml import errors
 from ml.backend import Progress, ToolAnswer
 from ml.supervision.child import Child
-from ml.supervision.desk import Desk
+from ml.supervision.desk import Desk, shutting_down
 from ml.supervision.messages import Work
 from ml.supervision.submission import Submission
 from ml.supervision.wire import WireBroken
@@ -95,7 +95,7 @@ class Watch:
         if self._stop_at is not None and now >= self._stop_at:
             return errors.Cancelled("The call was stopped.")
         if (stop_at := self._desk.stop_at) is not None and now >= stop_at:
-            return errors.Cancelled("The server is shutting down.")
+            return shutting_down()
         if now >= ends_at:
             seconds = self._submission.call.timeout_seconds
             return errors.TimedOut(f"The call was stopped at its limit of {seconds:g} seconds.")

@@ -72,7 +72,11 @@ class LocalApi:
 
 @contextmanager
 def local_api(
-    directory: Path, clock: Clock | None = None, has_workers: bool = False, **settings: Any
+    directory: Path,
+    clock: Clock | None = None,
+    has_workers: bool = False,
+    bound_host: str | None = None,
+    **settings: Any,
 ) -> Iterator[LocalApi]:
     """An API whose data lie in `directory`; opening it again there is a restart with other `settings`.
 
@@ -89,7 +93,8 @@ def local_api(
         backend.start()
     services = Services.of(configured, database, Storage(directory / "images"), backend, clock=clock)
     with start_blocking_portal() as portal:
-        yield LocalApi(create_api(services, configured), services, clock, portal)
+        app = create_api(services, configured, bound_host=bound_host)
+        yield LocalApi(app, services, clock, portal)
         portal.call(services.authenticator.close)
     if has_workers:
         backend.close()

@@ -20,7 +20,7 @@ class RawClient:
     def head(self, customer: Customer | None, *lines: str, path: str = "/api/tools/crop") -> None:
         key = [] if customer is None else [f"X-Api-Key: {customer.key}"]
         form = f"Content-Type: multipart/form-data; boundary={BOUNDARY}"
-        head = [f"POST {path} HTTP/1.1", "Host: test", form, *key, *lines]
+        head = [f"POST {path} HTTP/1.1", "Host: localhost", form, *key, *lines]
         self.write("\r\n".join([*head, "", ""]).encode())
 
     def write(self, content: bytes) -> bool:

@@ -133,7 +133,7 @@ def test_what_is_no_http_is_answered_in_the_shape_of_all_errors(client: RawClien
 
 def test_endless_headers_are_refused_without_growing(server: RunningServer, client: RawClient) -> None:
     before = server.memory_bytes()
-    client.write(b"GET /healthz HTTP/1.1\r\nHost: test\r\n")
+    client.write(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n")
     sent = 0
     while sent < 200 * MIB and client.write(b"X-Long: " + b"x" * 65536 + b"\r\n"):
         sent += 65536
@@ -218,7 +218,7 @@ def test_slow_clients_are_let_go_within_30_seconds(server: RunningServer, custom
         drip = threads.submit(drip_a_body, server, customer)
         heads = [
             threads.submit(never_end_a_head, server, sent)
-            for sent in (b"", b"P", b"POST /api/tools/crop HTTP/1.1\r\nHost: test\r\nX-Drip: ")
+            for sent in (b"", b"P", b"POST /api/tools/crop HTTP/1.1\r\nHost: localhost\r\nX-Drip: ")
         ]
         idle = threads.submit(answered_and_idle, server)
         assert drip.result() < 30

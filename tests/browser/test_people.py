@@ -10,7 +10,7 @@ from tests.browser.accessibility import assert_accessible, assert_fits
 from tests.browser.conftest import PHONE, NewPage
 from tests.mailbox import Mailbox, running_mailbox
 from tests.oidc_provider import Person, Provider, running_provider
-from tests.server import RunningServer, running_server
+from tests.server import RunningServer, free_port, running_server
 
 PASSWORD = "seven quiet otters"
 NEW_PASSWORD = "nine patient herons"
@@ -34,8 +34,13 @@ def mailing_server(
 ) -> Iterator[RunningServer]:
     """A server that sends mail and knows other places to sign in."""
     settings = {f"BGERASER_{name.upper()}": value for name, value in provider.settings().items()}
-    settings |= {"BGERASER_SMTP_URL": mailbox.url, "BGERASER_WORKERS": "1"}
-    with running_server(tmp_path_factory.mktemp("mailing"), settings) as running:
+    port = free_port()
+    settings |= {
+        "BGERASER_SMTP_URL": mailbox.url,
+        "BGERASER_PUBLIC_URL": f"http://127.0.0.1:{port}",
+        "BGERASER_WORKERS": "1",
+    }
+    with running_server(tmp_path_factory.mktemp("mailing"), settings, port) as running:
         yield running
         assert running.drifts() == []
         logged = [line for line in running.log_text().splitlines() if line.startswith("{")]

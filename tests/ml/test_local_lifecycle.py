@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from ml.errors import Cancelled, Overloaded
+from ml.errors import Overloaded
 from ml.local import LocalBackend
 from ml.supervision.child import Child
 from tests.ml.backends import (
@@ -48,7 +48,7 @@ def test_close_without_start_and_twice_does_no_harm(tmp_path: Path) -> None:
     waiting = backend.submit(call("echo"))
     backend.close()
     backend.close()
-    with pytest.raises(Cancelled):
+    with pytest.raises(Overloaded, match="shutting down"):
         waiting.answer.result(0)
 
 
@@ -60,7 +60,7 @@ def test_close_lets_running_calls_finish_and_withdraws_the_others(tmp_path: Path
         # The withdrawn call tells that closing has begun; only then may the running one go on.
         waits.answer.add_done_callback(lambda _: gate.touch())
         backend.close()
-        with pytest.raises(Cancelled):
+        with pytest.raises(Overloaded, match="shutting down"):
             waits.answer.result(0)
         assert runs.answer.result(0).width == 3
         with pytest.raises(Overloaded):
@@ -71,7 +71,7 @@ def test_close_stops_calls_that_do_not_finish(tmp_path: Path) -> None:
     with running(workload_config(tmp_path)) as backend:
         ticket = begin(backend, call("stubborn"))
         backend.close()
-        with pytest.raises(Cancelled):
+        with pytest.raises(Overloaded, match="shutting down"):
             ticket.answer.result(0)
         assert children_pids() == set()
 

@@ -61,6 +61,6 @@ def test_a_stopping_desk_gives_no_calls_and_takes_none(desk: Desk) -> None:
     waiting = desk.submit(call("echo"), None)
     desk.stop(grace_seconds=1.0)
     assert desk.take() is None
-    assert isinstance(waiting.answer.exception(0), Cancelled)
+    assert isinstance(waiting.answer.exception(0), Overloaded)
     with pytest.raises(Overloaded, match="shutting down"):
         desk.submit(call("echo"), None)
