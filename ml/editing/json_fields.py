@@ -9,9 +9,9 @@ from pydantic_core import from_json
 def read_json(text: str) -> Any:
     """The value of JSON text.
 
-    Raises ValueError for text that is not JSON, and for what JSON allows but a program should not meet: half of
-    a surrogate pair, nesting beyond 200 levels, whole numbers of thousands of digits. NaN and Infinity are not
-    JSON.
+    Raises ValueError for text that is not JSON (NaN and Infinity are not), and for what JSON allows but a
+    program should not meet: half of a surrogate pair, nesting beyond 200 levels, and whole numbers of
+    thousands of digits.
     """
     return from_json(text, allow_inf_nan=False, cache_strings="none")
 

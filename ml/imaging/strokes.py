@@ -46,7 +46,7 @@ class Stroke:
     opacity: float = _DEFAULTS["opacity"]  # 0..1
 
 
-#: Text up to this length is read by the validator too, which takes milliseconds; longer text by the worker only.
+#: The validator reads text up to this length, which takes milliseconds; longer text is left to the worker.
 _CHECKED_EARLY_CHARACTERS = 16 * 1024
 _BEGINNING = re.compile(r"\s*\[\s*\{")
 
@@ -54,8 +54,8 @@ _BEGINNING = re.compile(r"\s*\[\s*\{")
 def _check_text(value: Any) -> str:
     """`value` if it can be the JSON of strokes.
 
-    A hundred thousand points take a second to read, too long for a server's event loop. Long text is therefore
-    only counted here, at the speed of memory, and read where the picture is decoded.
+    A hundred thousand points take a second to read, too long for a server's event loop. Long text is
+    therefore only counted here, at the speed of memory, and read where the picture is decoded.
     """
     if not isinstance(value, str):
         raise _not_strokes()
