@@ -93,7 +93,7 @@ class Envelope:
 
 
 async def _refuse_websocket(scope: Scope, send: Send) -> None:
-    """404 in the shape of all errors where the server can send one before the handshake, else a closed one."""
+    """404 in the shape of all errors where the server can answer the handshake, else a closed socket."""
     if "websocket.http.response" not in scope.get("extensions", {}):
         await send({"type": "websocket.close", "code": 1008, "reason": "There is nothing at this address."})
         return

@@ -177,10 +177,10 @@ class _Preamble:
             self.is_over = True
             return bytes(self._held)
         at = self._held.find(b"\n" + self._delimiter, searched_from)
-        if at >= 0:
+        if 0 <= at <= PREAMBLE_BYTES_MAX:
             self.is_over = True
             return bytes(self._held[at + 1 :])
-        if len(self._held) > PREAMBLE_BYTES_MAX + len(chunk):
+        if len(self._held) > PREAMBLE_BYTES_MAX + len(self._delimiter):
             raise InvalidRequest(
                 "The form cannot be read: the boundary that Content-Type names is not in its first 64 KiB."
             )

@@ -19,9 +19,8 @@ def refusal(scope: Scope) -> ApiError | None:
     """
     query: bytes = scope.get("query_string", b"")
     if len(query) > QUERY_BYTES_MAX or query.count(b"&") >= QUERY_PARAMETERS_MAX:
-        return InvalidRequest(
-            f"The address has too many parameters: at most {QUERY_PARAMETERS_MAX}, and {QUERY_BYTES_MAX} bytes."
-        )
+        limits = f"{QUERY_PARAMETERS_MAX} parameters and {QUERY_BYTES_MAX} bytes"
+        return InvalidRequest(f"The address is too long: its query may have {limits}.")
     # PostgreSQL stores no NUL, and no file has one in its name.
     if "\0" in scope["path"] or b"%00" in query or b"\0" in query:
         return InvalidRequest("The address contains a NUL character.")
