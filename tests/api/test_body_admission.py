@@ -1,4 +1,4 @@
-"""Uploads before admission: bounded by account, address and process, answered, and without a trace on the disk."""
+"""Uploads before admission: bounded by account, address and process, answered, and never on the disk."""
 
 import errno
 import os
@@ -26,7 +26,7 @@ def temporary_files(server: RunningServer) -> list[str]:
     names = []
     for link in Path(f"/proc/{server.process.pid}/fd").iterdir():
         try:
-            names.append(os.readlink(link))
+            names.append(str(link.readlink()))
         except FileNotFoundError:
             continue  # closed meanwhile
     return [name for name in names if name.startswith("/tmp/") and str(server.data_dir) not in name]

@@ -1,4 +1,4 @@
-"""Room for bodies: by sender, by address and by process; who waits, who is refused, and that nothing is lost."""
+"""Room for bodies by sender, address and process: who waits, who is refused, and that nothing is lost."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

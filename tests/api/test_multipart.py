@@ -120,7 +120,7 @@ def test_text_that_is_not_utf8_is_refused_by_name(api: LocalApi, key: str) -> No
         assert (response.status_code, param_of(response)) == (422, "width")
 
 
-@pytest.mark.parametrize("name", ["\udc80", "a\udfff", "\ud83d"])
+@pytest.mark.parametrize("name", ["\udc80", "a\udfff"])
 def test_half_a_surrogate_pair_in_a_name_is_no_failure_of_ours(api: LocalApi, key: str, name: str) -> None:
     spelled = name.encode("utf-8", "surrogatepass")
     response = post(api, key, a_form(b'Content-Disposition: form-data; name="' + spelled + b'"'))

@@ -1,4 +1,4 @@
-"""Addresses and headers that nobody means: a 4xx in the one error shape, on every route, and no failure of ours."""
+"""Addresses and headers that nobody means: a 4xx in the one error shape on every route, never a failure."""
 
 import base64
 import json
