@@ -5,11 +5,12 @@ files only the size and the first bytes are looked at.
 """
 
 import asyncio
+import binascii
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
-from urllib.parse import parse_qsl
 
 from pydantic import ValidationError
 from python_multipart.multipart import parse_options_header
@@ -32,6 +33,7 @@ _MULTIPART_LIMITS = multipart.Limits(
 _IDEMPOTENCY_KEY = "Idempotency-Key"
 _IDEMPOTENCY_KEY_LENGTH_MAX = 255
 _SHOWN_NAME_LENGTH = 100
+_BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _GZIP = b"\x1f\x8b"
 _HOW_TO_SEND = "Send the picture and its parameters as multipart/form-data, as in: curl -F image=@photo.jpg"
 
@@ -151,16 +153,25 @@ def _instead_of(media_type: bytes) -> str:
 def _read_urlencoded(content: bytes) -> list[Part]:
     """Raises `InvalidRequest`. Runs in a thread, because its time grows with the body."""
     _refuse_bare_files(content)
-    try:
-        # Counts the separators before it splits anything.
-        pairs = parse_qsl(
-            content.decode("ascii"), keep_blank_values=True, max_num_fields=_FIELDS_MAX, errors="strict"
-        )
-    except UnicodeDecodeError:
-        raise InvalidRequest(f"The request's body is no form that can be read. {_HOW_TO_SEND}") from None
-    except ValueError:
-        raise InvalidRequest(f"The form has too many fields: at most {_FIELDS_MAX}.") from None
-    return [Part(name, is_file=False, has_file_name=False, content=value.encode()) for name, value in pairs]
+    if content.count(b"&") >= _FIELDS_MAX:
+        raise InvalidRequest(f"The form has too many fields: at most {_FIELDS_MAX}.")
+    if not content.isascii() or _BAD_ESCAPE.search(content) is not None:
+        raise InvalidRequest(f"The request's body is no form that can be read. {_HOW_TO_SEND}")
+    parts = []
+    for pair in content.split(b"&"):
+        name, _, value = pair.partition(b"=")
+        if name or value:
+            parts.append(multipart.part_of(_unescaped(name), content=_unescaped(value)))
+    return parts
+
+
+def _unescaped(text: bytes) -> bytes:
+    """What percent escapes and plus signs stand for.
+
+    The standard library decodes them piece by piece in Python, and quoted-printable, which differs in nothing
+    but the sign before the two digits, in C: a mebibyte of escapes takes milliseconds instead of a second.
+    """
+    return binascii.a2b_qp(text.replace(b"+", b" ").replace(b"=", b"=3D").replace(b"%", b"="))
 
 
 def _refuse_bare_files(content: bytes) -> None:

@@ -48,6 +48,7 @@ class Stroke:
 
 #: The validator reads text up to this length, which takes milliseconds; longer text is left to the worker.
 _CHECKED_EARLY_CHARACTERS = 16 * 1024
+_BEGINNING_CHARACTERS = 1_000
 _BEGINNING = re.compile(r"\s*\[\s*\{")
 
 
@@ -64,7 +65,7 @@ def _check_text(value: Any) -> str:
         return value
     if len(value) > MAX_TEXT_CHARACTERS:
         raise _error(f"are too long: at most {MAX_TEXT_CHARACTERS:,} characters are allowed")
-    if _BEGINNING.match(value) is None:
+    if _BEGINNING.match(value[:_BEGINNING_CHARACTERS]) is None:
         raise _not_strokes()
     # Every stroke opens one brace and one list of points, every point one bracket.
     strokes = value.count("{")

@@ -1,6 +1,8 @@
 """Nothing whose time grows with a body runs on the event loop: it is refused before, or done elsewhere."""
 
 import json
+import random
+import re
 import threading
 import urllib.parse
 from collections.abc import Iterator
@@ -9,7 +11,7 @@ from typing import Any
 import pytest
 
 from api.errors import InvalidRequest
-from api.http import body_limits, forms, json_bodies
+from api.http import body_limits, forms, json_bodies, multipart
 from tests.api.apps import LocalApi, local_api
 from tests.api.calling import code_of, small_picture
 
@@ -43,10 +45,10 @@ def test_only_a_multipart_body_may_be_larger_than_a_mebibyte(
 def test_a_form_of_many_fields_is_refused_before_it_is_split(
     api: LocalApi, key: str, content: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def unquote(*_: Any) -> str:
-        raise AssertionError("a field was decoded")
+    def unescape(text: bytes) -> bytes:
+        raise AssertionError(f"a field was decoded: {text[:20]!r}")
 
-    monkeypatch.setattr(urllib.parse, "unquote", unquote)
+    monkeypatch.setattr(forms, "_unescaped", unescape)
     api.clock.move(minutes=1)
     headers = {"X-Api-Key": key, "Content-Type": URLENCODED}
     response = api.request("POST", "/api/tools/crop", content=content, headers=headers)
@@ -62,17 +64,58 @@ def test_a_urlencoded_form_is_decoded_in_another_thread(
 
     decoded_in: list[int] = []
 
-    def parse(*arguments: Any, **options: Any) -> list[tuple[str, str]]:
-        decoded_in.append(threading.get_ident())
-        return urllib.parse.parse_qsl(*arguments, **options)
+    unescaped = forms._unescaped
 
-    monkeypatch.setattr(forms, "parse_qsl", parse)
+    def note(text: bytes) -> bytes:
+        decoded_in.append(threading.get_ident())
+        return unescaped(text)
+
+    monkeypatch.setattr(forms, "_unescaped", note)
     api.clock.move(minutes=1)
     headers = {"X-Api-Key": key, "Content-Type": URLENCODED}
     response = api.request("POST", "/api/tools/crop", content=b"width=%31", headers=headers)
     assert code_of(response) == "MISSING_IMAGE"
-    assert len(decoded_in) == 1
-    assert decoded_in[0] != api.call(loop_thread)
+    assert decoded_in
+    assert api.call(loop_thread) not in decoded_in
+
+
+def test_a_multipart_body_is_copied_in_another_thread(
+    api: LocalApi, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def loop_thread() -> int:
+        return threading.get_ident()
+
+    joined_in: list[int] = []
+    joined = multipart._Content.joined
+
+    def note(content: multipart._Content) -> bytes:
+        joined_in.append(threading.get_ident())
+        return joined(content)
+
+    monkeypatch.setattr(multipart._Content, "joined", note)
+    api.clock.move(minutes=1)
+    files = {"image": ("a.png", small_picture())}
+    assert api.request("POST", "/api/images", files=files, headers={"X-Api-Key": key}).status_code == 200
+    assert joined_in
+    assert api.call(loop_thread) not in joined_in
+
+
+def test_a_urlencoded_form_is_decoded_as_the_standard_library_does() -> None:
+    source = random.Random(1)
+    alphabet = ["%", "%41", "%c3%a9", "%3D", "%26", "+", "=", "z", "_", ".", "%0D%0A", "%25"] + [
+        " ",
+        "\r\n",
+        "\t",
+    ]
+    for _ in range(3_000):
+        text = "z" + "".join(source.choices(alphabet, k=source.randrange(8)))
+        try:
+            parts = forms._read_urlencoded(text.encode())
+        except InvalidRequest:
+            assert re.search("%(?![0-9A-Fa-f]{2})", text), text
+            continue
+        expected = urllib.parse.parse_qsl(text, keep_blank_values=True, errors="strict")
+        assert [(part.name, part.text()) for part in parts] == expected, text
 
 
 @pytest.mark.parametrize(
