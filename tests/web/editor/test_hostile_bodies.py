@@ -1,0 +1,70 @@
+"""The editor's bodies when nobody meant them: refused in our shape, never stored, never repeated at length."""
+
+import json
+from typing import Any
+
+import pytest
+
+from api.editor.models import Project
+from tests.ml.photos import jpeg_bytes, photo
+from tests.server import RunningServer
+from tests.web.editor.browsing import Browser
+
+MIB = 1024 * 1024
+
+
+def refused(browser: Browser, path: str, content: bytes, *statuses: int) -> dict[str, Any]:
+    headers = {"Content-Type": "application/json", "Idempotency-Key": "k"}
+    answer = browser.client.post(path, content=content, headers=headers)
+    assert answer.status_code in statuses, answer.text[:300]
+    error: dict[str, Any] = answer.json()["error"]
+    return error
+
+
+@pytest.mark.parametrize(
+    ("content", "status"),
+    [
+        (b'{"a":[' + b"[]," * 300_000 + b"0]}", 400),
+        (b"[" * MIB, 400),
+        (b'{"sample":"' + b"x" * (2 * MIB) + b'"}', 413),
+        (b'{"sample":"\\ud800"}', 400),
+        (b'{"sample":"cof\\u0000fee"}', 422),
+        (b'{"sample":["coffee"]}', 422),
+        (b'{"sample":1e999}', 422),
+        (b"\xff\xfe", 400),
+        (b"", 400),
+    ],
+)
+def test_json_that_nobody_meant_is_a_4xx_on_every_route_that_takes_it(
+    server: RunningServer, content: bytes, status: int
+) -> None:
+    with Browser(server) as browser:
+        project = browser.open_sample()
+        place = f"/editor/projects/{project['id']}"
+        refused(browser, "/editor/projects", content, status)
+        for path in (f"{place}/runs", f"{place}/overlay"):
+            refused(browser, path, content, 400, 413, 422)
+        member = server.new_customer()
+    with Browser(server, member) as browser:
+        refused(browser, "/editor/keys", content.replace(b"sample", b"name"), 400, 413, 422)
+
+
+def test_a_nul_in_a_name_is_refused(server: RunningServer) -> None:
+    member = server.new_customer()
+    with Browser(server, member) as browser:
+        error = refused(browser, "/editor/keys", b'{"name":"a\\u0000b"}', 422)
+        assert error["param"] == "name"
+        picture = {"image": jpeg_bytes(photo("coffee"))}
+        answer = browser.client.post("/editor/projects?name=a%00b", files=picture)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (400, "INVALID_REQUEST")
+    with server.database.transaction() as session:
+        assert session.query(Project).filter(Project.name.contains("\0")).count() == 0  # type: ignore[attr-defined]
+
+
+def test_a_project_does_not_repeat_its_strokes(server: RunningServer) -> None:
+    strokes = json.dumps([{"points": [[index % 500, 100] for index in range(3_000)], "size": 8}])
+    with Browser(server, server.new_customer()) as browser:
+        project = browser.open_sample()
+        step = browser.run(project, "brush", {"op": "erase", "strokes": strokes})
+        assert step["params"] == {"op": "erase"}
+        assert len(json.dumps(browser.project(project["id"]))) < len(strokes)
