@@ -1,4 +1,4 @@
-"""The editor's bodies when nobody meant them: refused in our shape, never stored, never repeated at length."""
+"""Bodies that the editor's page never sends: refused in our shape, never stored or repeated at length."""
 
 import json
 from typing import Any
