@@ -106,7 +106,7 @@ def check_same_site(request: Request) -> None:
     if site is not None:
         is_own = site in _OWN_SITES
     elif origin is not None:
-        is_own = _host_of(origin) in {request.url.netloc, _public_host(request)}
+        is_own = urlsplit(origin).netloc in {request.url.netloc, _public_host(request)}
     else:
         is_own = True  # No browser, so nobody's cookie is used behind their back.
     if not is_own:
@@ -217,14 +217,6 @@ def cookie_name(request: Request, name: str) -> str:
 def _strangers_csrf(request: Request) -> str:
     token = browser_token(request)
     return sessions.csrf_token(token) if token else ""
-
-
-def _host_of(origin: str) -> str:
-    """ "" for what is no origin, which is nobody's host."""
-    try:
-        return urlsplit(origin).netloc
-    except ValueError:
-        return ""
 
 
 def _public_host(request: Request) -> str | None:

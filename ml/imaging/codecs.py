@@ -136,7 +136,7 @@ def check_output_size(width: int, height: int) -> None:
     """Raises `PictureTooLarge`. Tools that enlarge call it before they take memory for the answer."""
     if width * height > MAX_OUTPUT_PIXELS:
         raise PictureTooLarge(
-            f"The answer would have {width} x {height} pixels ({width * height / 1e6:.8g} megapixels);"
+            f"The answer would have {width} x {height} pixels ({width * height / 1e6:.1f} megapixels);"
             f" at most {MAX_OUTPUT_PIXELS / 1e6:g} megapixels are allowed."
         )
 

@@ -2,8 +2,8 @@
 
 Bodies are built to be as much work as their size allows: forms of nothing but separators, JSON of nothing
 but brackets, strokes of 100,000 points, pictures of 24 MiB. Nothing of it may stop the loop that all requests
-share. Senders are processes of their own, so that building bodies does not slow the measuring down; where they
-fill the machine's cores, compare with the line "nothing but processes".
+share. Senders are processes of their own, so that building bodies does not slow the measuring down; where
+they fill the machine's cores, compare with the line "nothing but processes".
 """
 
 import json

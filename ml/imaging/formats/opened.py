@@ -29,7 +29,7 @@ def check_size(width: int, height: int, max_pixels: int) -> None:
         raise UnreadablePicture("The picture has no pixels.")
     if width * height > max_pixels:
         raise PictureTooLarge(
-            f"The picture has {width} x {height} pixels ({width * height / 1e6:.8g} megapixels);"
+            f"The picture has {width} x {height} pixels ({width * height / 1e6:.1f} megapixels);"
             f" at most {max_pixels / 1e6:g} megapixels are allowed."
         )
 
