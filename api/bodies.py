@@ -77,9 +77,11 @@ def failure(error: Exception, request_id: str, data: Any = None) -> tuple[int, b
     """Status and body for `error`. What nobody foresaw is told in general words, never in its own."""
     status, code = status_and_code(error)
     message = _UNFORESEEN if code == "INTERNAL_ERROR" else _message(error) or code
+    # Python's own errors have names too, which are nobody's parameters.
+    param = None if code == "INTERNAL_ERROR" else parameter_at_fault(error)
     body = {
         "success": False,
-        "error": {"code": code, "message": message, "param": parameter_at_fault(error)},
+        "error": {"code": code, "message": message, "param": param},
         **({} if data is None else {"data": data}),
         "requestId": request_id,
     }

@@ -11,6 +11,7 @@ ApiError
 │   └── NotSignedIn                 a browser's route without a session
 ├── RateLimited                     rate or concurrency; says when
 ├── IdempotencyInProgress · IdempotencyMismatch
+├── ServerBusy                      too many uploads at once; says when
 └── ServiceUnavailable              database gone or shutting down; says when
 
 `ERROR_TABLE` is the one place that gives an exception class its status and code; a test fails for a class
@@ -118,6 +119,14 @@ class ServiceUnavailable(ApiError):
         self.retry_after_seconds = max(1, retry_after_seconds)
 
 
+class ServerBusy(ApiError):
+    """This process takes in as many uploads as it has memory for. Nothing was charged."""
+
+    def __init__(self, message: str, retry_after_seconds: int = 5) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = max(1, retry_after_seconds)
+
+
 #: Exception class -> (HTTP status, code of the error shape).
 ERROR_TABLE: dict[type[Exception], tuple[int, str]] = {
     InvalidRequest: (400, "INVALID_REQUEST"),
@@ -147,6 +156,7 @@ ERROR_TABLE: dict[type[Exception], tuple[int, str]] = {
     ml_errors.WorkerLost: (500, "PROCESSING_FAILED"),
     ml_errors.ModelUnavailable: (503, "MODEL_UNAVAILABLE"),
     ml_errors.Overloaded: (503, "OVERLOADED"),
+    ServerBusy: (503, "OVERLOADED"),
     ml_errors.OutOfMemory: (503, "SERVICE_UNAVAILABLE"),
     ml_errors.Cancelled: (503, "SERVICE_UNAVAILABLE"),
     ServiceUnavailable: (503, "SERVICE_UNAVAILABLE"),

@@ -50,6 +50,9 @@ class Settings(BaseSettings):
     )
     worker_memory_mb: int = Field(4096, ge=512, description="MiB a worker may use before it is replaced.")
     queue_size: int = Field(256, ge=1, description="Calls that may wait for a worker.")
+    body_memory_mb: int = Field(
+        1024, ge=128, description="MiB of memory for uploads that arrive or are being worked on."
+    )
     call_timeout_seconds: float = Field(300.0, gt=0, description="A call is stopped after this many seconds.")
     shutdown_seconds: float = Field(
         25.0, ge=0, le=3600, description="How long running calls may go on after a request to stop."

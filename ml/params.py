@@ -8,12 +8,28 @@ import re
 from typing import Annotated, Any, Literal
 
 from PIL import ImageColor
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 OutputFormat = Literal["auto", "png", "jpg", "webp", "avif"]
 
+#: Characters of a value, so that reading it takes no noticeable time.
+VALUE_LENGTH_MAX = 64 * 1024
+#: Fields that carry more and have a limit of their own.
+_LONG_FIELDS = frozenset({"strokes"})
+
 _LENGTH = re.compile(r"(-?\d{1,9}(?:\.\d{1,6})?)(%|px)?")
+
+
+def _read_format(value: Any) -> Any:
+    """Formats in any case, and `jpeg`, which half of all programs call it."""
+    if not isinstance(value, str):
+        return value
+    name = value.strip().lower()
+    return "jpg" if name == "jpeg" else name
+
+
+FormatField = Annotated[OutputFormat, BeforeValidator(_read_format, json_schema_input_type=OutputFormat)]
 
 
 class Params(BaseModel):
@@ -21,12 +37,25 @@ class Params(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    format: OutputFormat = Field(
+    format: FormatField = Field(
         "auto",
         description="Type of the answered picture. auto: png where it has transparency or is a mask, else the"
         " source's own (HEIC becomes jpg).",
     )
     quality: int = Field(90, ge=1, le=100, description="Quality of jpg, webp and avif.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _check_texts(cls, values: Any) -> Any:
+        """Refuse texts that no field can mean, before any field reads them."""
+        for name, value in values.items() if isinstance(values, dict) else ():
+            if not isinstance(value, str):
+                continue
+            if len(value) > VALUE_LENGTH_MAX and name not in _LONG_FIELDS:
+                raise parameter_error(name, f"is too long: at most {VALUE_LENGTH_MAX:,} characters")
+            if "\0" in value:
+                raise parameter_error(name, "contains a NUL character")
+        return values
 
 
 def parameter_error(name: str, message: str) -> PydanticCustomError:
@@ -63,12 +92,20 @@ LengthField = Annotated[
 ]
 
 
+_HEX_COLOR = re.compile(r"#?(?:[0-9a-f]{3}|[0-9a-f]{6}|[0-9a-f]{8})")
+_COLOR_NAME = re.compile(r"[a-z]{3,30}")
+
+
 def _read_color(value: Any) -> Any:
     if isinstance(value, tuple | list):
         return tuple(value)
     text = str(value).strip().lower()
-    if not re.fullmatch(r"#(?:[0-9a-f]{3}|[0-9a-f]{6}|[0-9a-f]{8})|[a-z]{3,30}", text):
-        raise PydanticCustomError("color", "must be #rgb, #rrggbb, #rrggbbaa or a CSS colour name")
+    if _HEX_COLOR.fullmatch(text):  # No CSS name consists of these letters in these numbers.
+        text = f"#{text.removeprefix('#')}"
+    elif not _COLOR_NAME.fullmatch(text):
+        raise PydanticCustomError(
+            "color", "must be #rgb, #rrggbb, #rrggbbaa, with or without #, or a CSS colour name"
+        )
     if text == "transparent":
         return (0, 0, 0, 0)
     try:

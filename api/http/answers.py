@@ -1,5 +1,6 @@
 """Answers as HTTP sends them: JSON, the picture itself or an error; headers tell of credits and rate."""
 
+import errno
 import json
 import math
 from datetime import datetime
@@ -95,7 +96,7 @@ def error(request: Request, raised: Exception, data: Any = None) -> Response:
 
 
 def as_known_error(raised: Exception) -> Exception:
-    """FastAPI's and Starlette's errors as ours; any other as it is."""
+    """FastAPI's, Starlette's and the disk's errors as ours; any other as it is."""
     if isinstance(raised, ApiError):
         return raised
     if isinstance(raised, RequestValidationError):
@@ -104,6 +105,10 @@ def as_known_error(raised: Exception) -> Exception:
         return InvalidParameter(name, f"{name}: {first['msg']}")
     if isinstance(raised, HTTPException):
         return _http_error(raised)
+    if isinstance(raised, OSError) and raised.errno in (errno.ENOSPC, errno.EDQUOT):
+        return ServiceUnavailable("The server's disk is full. Nothing was charged; please try again later.")
+    if isinstance(raised, OSError) and raised.errno == errno.ENAMETOOLONG:
+        return NotFound("There is nothing at this address.")
     return raised
 
 

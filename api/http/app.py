@@ -12,7 +12,8 @@ from starlette.routing import Match, Route
 from api import upkeep
 from api.errors import ApiError
 from api.http import answers, openapi
-from api.http.body_limits import UPLOAD_LIMIT_BYTES, BodyLimits
+from api.http.body_gate import BodyGate
+from api.http.body_limits import MEBIBYTE, UPLOAD_LIMIT_BYTES, BodyLimits
 from api.http.envelope import Envelope
 from api.http.hosts import Hosts
 from api.http.metrics import Metrics
@@ -55,7 +56,9 @@ def create_api(
     openapi.install(app, list(TOOLS.values()))
     for kind in (ApiError, BillingError, MlError, RequestValidationError, HTTPException):
         app.add_exception_handler(kind, _answer_error)
-    app.add_middleware(BodyLimits, limits={**_UPLOAD_PLACES, **(upload_places or {})})
+    app.state.body_gate = BodyGate(settings.body_memory_mb * MEBIBYTE, UPLOAD_LIMIT_BYTES)
+    limits = {**_UPLOAD_PLACES, **(upload_places or {})}
+    app.add_middleware(BodyLimits, limits=limits, gate=app.state.body_gate)
     if bound_host is not None:
         app.add_middleware(Hosts, settings=settings, bound_host=bound_host)
     has_tls = services.public_url is not None and services.public_url.startswith("https://")

@@ -1,9 +1,9 @@
 """How much of a request's body is read, and how slowly it may come.
 
 Nothing is refused before the application asks for the body, so that the key and the route are checked first.
-A body over its limit is never stored. After an answer that did not need the whole body the rest is read and
-thrown away within bounds: a client that sends everything before it reads would otherwise see a reset
-connection instead of the answer.
+Then `api.http.body_gate` admits it. A body over its limit is never stored. After an answer that did not need
+the whole body the rest is read and thrown away within bounds: a client that sends everything before it reads
+would otherwise see a reset connection instead of the answer.
 """
 
 import asyncio
@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import FileTooLarge, InvalidRequest
+from api.http.body_gate import Admission, BodyGate, Sender
 
 MEBIBYTE = 1024 * 1024
 UPLOAD_LIMIT_BYTES = 52 * MEBIBYTE
@@ -51,39 +52,78 @@ class BodyTooSlow(InvalidRequest, HTTPException):
 
 
 class BodyLimits:
-    """ASGI middleware. `limits`: bytes by path; one ending in "/" stands for all below it. Others: 1 MiB."""
+    """ASGI middleware. `limits`: bytes of multipart bodies by path; one ending in "/" stands for all below.
 
-    def __init__(self, app: ASGIApp, limits: Mapping[str, int]) -> None:
+    All other bodies carry no file, so 1 MiB is enough for them everywhere.
+    """
+
+    def __init__(self, app: ASGIApp, limits: Mapping[str, int], gate: BodyGate) -> None:
         self._app = app
         self._limits = dict(limits)
+        self._gate = gate
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        body = RequestBody(Headers(scope=scope), self._limit_bytes(scope["path"]), receive, send)
+        headers = Headers(scope=scope)
+        body = RequestBody(headers, self._limit_bytes(scope["path"], headers), self._gate, receive, send)
+        body.sender = Sender(_address(scope))
         scope[_SCOPE_KEY] = body
-        await self._app(scope, body.receive, body.send)
+        try:
+            await self._app(scope, body.receive, body.send)
+        finally:
+            body.close()
 
-    def _limit_bytes(self, path: str) -> int:
-        for place, limit in self._limits.items():
-            if path == place or (place.endswith("/") and path.startswith(place)):
-                return limit
+    def _limit_bytes(self, path: str, headers: Headers) -> int:
+        media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
+        if media_type == "multipart/form-data":
+            for place, limit in self._limits.items():
+                if path == place or (place.endswith("/") and path.startswith(place)):
+                    return limit
         return OTHER_LIMIT_BYTES
 
 
 def refuse_declared_length(scope: Scope) -> None:
     """Raise `BodyTooLarge` if the request says itself that it is over its limit."""
     body: RequestBody = scope[_SCOPE_KEY]
-    if body.declared_bytes is not None and body.declared_bytes > body.limit_bytes:
-        raise BodyTooLarge(body.limit_bytes)
+    body.refuse_declared_length()
+
+
+async def admit(
+    scope: Scope,
+    *,
+    account_id: str | None = None,
+    guest_id: str | None = None,
+    is_paid: bool = False,
+    concurrent_calls: int = 0,
+) -> None:
+    """Let the request's body come, on the account of its caller. Without this it counts as a stranger's.
+
+    Raises `BodyTooLarge` if the request says itself that it is over its limit, `TooManyBodies`,
+    `BodiesFillMemory`.
+    """
+    body: RequestBody = scope[_SCOPE_KEY]
+    body.sender = Sender(_address(scope), account_id, guest_id, is_paid, concurrent_calls)
+    await body.admit()
+
+
+def _address(scope: Scope) -> str:
+    client = scope.get("client")
+    return client[0] if client else ""
 
 
 class RequestBody:
     """One request's body between the server and the application."""
 
-    def __init__(self, headers: Headers, limit_bytes: int, receive: Receive, send: Send) -> None:
+    sender: Sender
+
+    def __init__(
+        self, headers: Headers, limit_bytes: int, gate: BodyGate, receive: Receive, send: Send
+    ) -> None:
         self.limit_bytes = limit_bytes
+        self._gate = gate
+        self._admission: Admission | None = None
         self.declared_bytes = _declared_bytes(headers)
         self._receive, self._send = receive, send
         self._received_bytes = 0
@@ -93,13 +133,27 @@ class RequestBody:
         self._answer_began = False
         self._window = _Window()
 
+    def refuse_declared_length(self) -> None:
+        if self.declared_bytes is not None and self.declared_bytes > self.limit_bytes:
+            raise BodyTooLarge(self.limit_bytes)
+
+    async def admit(self) -> None:
+        """Wait for room for this body, once. Raises as `body_limits.admit`."""
+        self.refuse_declared_length()
+        if self._admission is None and self.declared_bytes != 0:
+            self._admission = await self._gate.admit(self.sender, self.declared_bytes or 0)
+
+    def close(self) -> None:
+        """The request was answered or given up."""
+        if self._admission is not None:
+            self._admission.close()
+
     async def receive(self) -> Message:
         """The next piece of the body, or the news that the client went away."""
         if self._answer_began or self._is_whole:
             # Only a watcher for disconnection asks now; what still comes of the body is of no use to it.
             return await self._wait_for_disconnect()
-        if self.declared_bytes is not None and self.declared_bytes > self.limit_bytes:
-            raise BodyTooLarge(self.limit_bytes)
+        await self.admit()
         try:
             message = await self._window.wait_for(self._receive)
         except TimeoutError:
@@ -108,6 +162,8 @@ class RequestBody:
         self._count(message)
         if self._received_bytes > self.limit_bytes:
             raise BodyTooLarge(self.limit_bytes)
+        if self._admission is not None:
+            self._admission.grow_to(self._received_bytes)
         return message
 
     async def send(self, message: Message) -> None:
@@ -115,6 +171,7 @@ class RequestBody:
         has_rest = not (self._is_whole or self._is_gone or self.declared_bytes == 0)
         if message["type"] == "http.response.start":
             self._answer_began = True
+            self._no_more_is_kept()
             if has_rest:
                 headers = [*message.get("headers", []), (b"connection", b"close")]
                 message = {**message, "headers": headers}
@@ -145,9 +202,16 @@ class RequestBody:
     def _count(self, message: Message) -> None:
         if message["type"] == "http.disconnect":
             self._is_gone = True
+            self._no_more_is_kept()
             return
         self._received_bytes += len(message.get("body", b""))
-        self._is_whole = self._is_whole or not message.get("more_body", False)
+        if not message.get("more_body", False):
+            self._is_whole = True
+            self._no_more_is_kept()
+
+    def _no_more_is_kept(self) -> None:
+        if self._admission is not None:
+            self._admission.arrived()
 
 
 class _Window:

@@ -11,6 +11,7 @@ from sqlmodel import Session
 from starlette.requests import ClientDisconnect
 
 from api import admission
+from api.http import body_limits
 from api.identity import Caller
 from api.services import Services
 from api.standing import Standing
@@ -62,6 +63,16 @@ async def tool_caller(request: Request) -> Access:
     access = await key_holder(request)
     request.state.standing = access.standing
     return access
+
+
+async def admit_body(request: Request, access: Access) -> None:
+    """Let the body come, on this account. Raises `RateLimited`, `ServerBusy`, `FileTooLarge`."""
+    await body_limits.admit(
+        request.scope,
+        account_id=access.account_id,
+        is_paid=access.priority is Priority.PAID,
+        concurrent_calls=PLANS[access.caller.plan].concurrent_calls,
+    )
 
 
 def base_url_of(request: Request) -> str:

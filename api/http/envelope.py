@@ -1,4 +1,7 @@
-"""Around every exchange: a request id, a line of log, protective headers, a last net for errors."""
+"""Around every exchange: a request id, a line of log, protective headers, a last net for errors.
+
+Addresses that nothing can serve are refused here, and WebSockets, which no route speaks.
+"""
 
 import asyncio
 import time
@@ -9,8 +12,9 @@ from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.errors import ServiceUnavailable
-from api.http import answers, streams
+from api import bodies
+from api.errors import NotFound, ServiceUnavailable
+from api.http import answers, request_line, streams
 from api.http.metrics import Metrics
 from billing.identifiers import new_id
 
@@ -37,6 +41,9 @@ class Envelope:
             self._headers["Strict-Transport-Security"] = "max-age=31536000"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await _refuse_websocket(scope, send)
+            return
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -60,7 +67,12 @@ class Envelope:
             await send(message)
 
         try:
-            await self._app(scope, receive, send_with_headers)
+            refusal = request_line.refusal(scope)
+            if refusal is not None:
+                await answers.error(Request(scope), refusal)(scope, receive, send_with_headers)
+            else:
+                scope = request_line.without_trailing_slash(scope)
+                await self._app(scope, receive, send_with_headers)
         except ClientDisconnect:
             pass  # Nobody is left to answer.
         except asyncio.CancelledError:
@@ -87,6 +99,19 @@ class Envelope:
                 ms=round(seconds * 1000),
                 client=scope["client"][0] if scope.get("client") else None,
             )
+
+
+async def _refuse_websocket(scope: Scope, send: Send) -> None:
+    """404 in the shape of all errors where the server can answer the handshake, else a closed socket."""
+    if "websocket.http.response" not in scope.get("extensions", {}):
+        await send({"type": "websocket.close", "code": 1008, "reason": "There is nothing at this address."})
+        return
+    request_id = new_id("req")
+    status, body = bodies.failure(NotFound("There is no WebSocket at this address."), request_id)
+    headers = {**_PROTECTION, "X-Request-Id": request_id, "Content-Type": "application/json"}
+    raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+    await send({"type": "websocket.http.response.start", "status": status, "headers": raw})
+    await send({"type": "websocket.http.response.body", "body": body})
 
 
 def _logged_path(scope: Scope) -> str:

@@ -128,7 +128,12 @@ def error_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     for status, code in ERROR_TABLE.values():
         if code not in codes.setdefault(status, []):
             codes[status].append(code)
-    return {status: _error_response(status, codes[status]) for status in statuses}
+    return {status: _error_response(status, codes[status]) for status in sorted(statuses)}
+
+
+#: What any request may be answered with, and what one with a key.
+ANY_REQUEST = (400, 500, 503)
+WITH_KEY = (*ANY_REQUEST, 401, 403, 429)
 
 
 def install(app: FastAPI, tools: list[Tool]) -> None:
@@ -139,6 +144,7 @@ def install(app: FastAPI, tools: list[Tool]) -> None:
             page = get_openapi(
                 title="bgeraser", version=app.version, description=_DESCRIPTION, routes=app.routes
             )
+            _drop_foreign_errors(page)
             components = page.setdefault("components", {})
             components["securitySchemes"] = {
                 "ApiKeyBearer": {"type": "http", "scheme": "bearer"},
@@ -151,6 +157,18 @@ def install(app: FastAPI, tools: list[Tool]) -> None:
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to extend the page
+
+
+def _drop_foreign_errors(page: dict[str, Any]) -> None:
+    """FastAPI declares its own validation error on every route with a parameter; none of ours answers it."""
+    foreign = ("HTTPValidationError", "ValidationError")
+    for operations in page["paths"].values():
+        for described in operations.values():
+            content = described["responses"].get("422", {}).get("content", {}).get("application/json", {})
+            if content.get("schema", {}).get("$ref", "").endswith(foreign[0]):
+                del described["responses"]["422"]
+    for name in foreign:
+        page.get("components", {}).get("schemas", {}).pop(name, None)
 
 
 def _error_response(status: int, codes: list[str]) -> dict[str, Any]:

@@ -8,10 +8,10 @@ import math
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from pydantic_core import PydanticCustomError
 
 from ml.errors import BadParameter, EmptyMask, MlError
 from ml.imaging import codecs, strokes
-from ml.imaging.strokes import Stroke
 from ml.pixels import Mask, Picture
 
 # Soft masks are grown level by level; this many levels are told apart.
@@ -36,8 +36,15 @@ def from_file(content: bytes, width: int, height: int, name: str = "mask") -> Ma
     return checked(mask, name)
 
 
-def from_strokes(lines: tuple[Stroke, ...], width: int, height: int, name: str = "strokes") -> Mask:
-    """What these strokes paint. Raises as `strokes.drawn` and `checked` do."""
+def from_strokes(text: str, width: int, height: int, name: str = "strokes") -> Mask:
+    """What the strokes of this JSON text paint. Raises as `strokes.drawn` and `checked` do.
+
+    Also raises `BadParameter` for text that is no strokes: of long text the validator looked at little.
+    """
+    try:
+        lines = strokes.read(text)
+    except PydanticCustomError as error:
+        raise BadParameter(name, f"{name} {error.message()}") from None
     return checked(strokes.drawn(lines, width, height, name), name)
 
 

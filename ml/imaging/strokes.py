@@ -5,6 +5,7 @@ middle of its first pixel.
 """
 
 import math
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -18,6 +19,7 @@ from ml.editing import json_fields
 from ml.errors import BadParameter
 from ml.pixels import Mask, Matte
 
+MAX_TEXT_CHARACTERS = 4 * 1024 * 1024
 MAX_STROKES = 1_000
 MAX_POINTS = 100_000
 MAX_SIZE_PIXELS = 4_000.0
@@ -44,26 +46,55 @@ class Stroke:
     opacity: float = _DEFAULTS["opacity"]  # 0..1
 
 
-def _read_strokes(value: Any) -> Any:
-    if isinstance(value, str):
-        try:
-            value = json_fields.read_json(value)
-        except ValueError:
-            raise _error('must be JSON like [{"points":[[10,20],[30,40]],"size":24}]') from None
-    if not isinstance(value, list | tuple) or not value:
+#: The validator reads text up to this length, which takes milliseconds; longer text is left to the worker.
+_CHECKED_EARLY_CHARACTERS = 16 * 1024
+_BEGINNING_CHARACTERS = 1_000
+_BEGINNING = re.compile(r"\s*\[\s*\{")
+
+
+def _check_text(value: Any) -> str:
+    """`value` if it can be the JSON of strokes.
+
+    A hundred thousand points take a second to read, too long for a server's event loop. Long text is
+    therefore only counted here, at the speed of memory, and read where the picture is decoded.
+    """
+    if not isinstance(value, str):
+        raise _not_strokes()
+    if len(value) <= _CHECKED_EARLY_CHARACTERS:
+        read(value)
+        return value
+    if len(value) > MAX_TEXT_CHARACTERS:
+        raise _error(f"are too long: at most {MAX_TEXT_CHARACTERS:,} characters are allowed")
+    if _BEGINNING.match(value[:_BEGINNING_CHARACTERS]) is None:
+        raise _not_strokes()
+    # Every stroke opens one brace and one list of points, every point one bracket.
+    strokes = value.count("{")
+    _check_counts(strokes, value.count("[") - 1 - strokes)
+    return value
+
+
+def read(text: str) -> tuple[Stroke, ...]:
+    """The strokes of JSON text. Raises `PydanticCustomError`, whose message continues "strokes …"."""
+    try:
+        value = json_fields.read_json(text)
+    except ValueError:
+        raise _not_strokes() from None
+    if not isinstance(value, list) or not value:
         raise _error("must be a list of at least one stroke")
-    if len(value) > MAX_STROKES:
-        raise _error(f"are {len(value)}; at most {MAX_STROKES} are allowed")
+    _check_counts(len(value), 0)
     strokes = tuple(_read_stroke(number, entry) for number, entry in enumerate(value))
-    count = sum(len(stroke.points) for stroke in strokes)
-    if count > MAX_POINTS:
-        raise _error(f"have {count} points; at most {MAX_POINTS} are allowed")
+    _check_counts(len(strokes), sum(len(stroke.points) for stroke in strokes))
     return strokes
 
 
+def _check_counts(strokes: int, points: int) -> None:
+    if strokes > MAX_STROKES:
+        raise _error(f"are {strokes}; at most {MAX_STROKES} are allowed")
+    if points > MAX_POINTS:
+        raise _error(f"have {points} points; at most {MAX_POINTS} are allowed")
+
+
 def _read_stroke(number: int, entry: Any) -> Stroke:
-    if isinstance(entry, Stroke):
-        return entry
     if not isinstance(entry, dict):
         raise _error(f"stroke {number} must be an object with points")
     unknown = sorted(set(entry) - {"points", *_DEFAULTS})
@@ -72,8 +103,7 @@ def _read_stroke(number: int, entry: Any) -> Stroke:
     points = entry.get("points")
     if not isinstance(points, list | tuple) or not points:
         raise _error(f"stroke {number} has no points")
-    if len(points) > MAX_POINTS:
-        raise _error(f"have more than {MAX_POINTS} points")
+    _check_counts(1, len(points))
     numbers = {
         name: _read_number(number, name, entry.get(name, default)) for name, default in _DEFAULTS.items()
     }
@@ -99,15 +129,16 @@ def _read_point(number: int, point: Any) -> tuple[float, float]:
     return float(point[0]), float(point[1])
 
 
+def _not_strokes() -> PydanticCustomError:
+    return _error('must be JSON like [{"points":[[10,20],[30,40]],"size":24}]')
+
+
 def _error(message: str) -> PydanticCustomError:
     return PydanticCustomError("strokes", "{message}", {"message": message})
 
 
-#: Strokes as JSON text: 1 to 1,000 of them, of 100,000 points at most.
-StrokesField = Annotated[
-    tuple[Stroke, ...],
-    BeforeValidator(_read_strokes, json_schema_input_type=str),
-]
+#: Strokes as JSON text: 1 to 1,000 of them, of 100,000 points at most. `read` reads them.
+StrokesField = Annotated[str, BeforeValidator(_check_text)]
 
 
 def drawn(strokes: Iterable[Stroke], width: int, height: int, name: str = "strokes") -> Mask:

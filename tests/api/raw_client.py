@@ -48,6 +48,15 @@ class RawClient:
             body += self._socket.recv(65536)
         return int(head.split()[1]), body
 
+    def status_at_once(self) -> int | None:
+        """The status of an answer that has come already; None without one."""
+        self._socket.settimeout(1)
+        try:
+            received = self._socket.recv(65536)
+        except (TimeoutError, OSError):
+            return None
+        return int(received.split()[1]) if received else None
+
     def wait_for_close(self) -> float:
         """Seconds until the server closes the connection, at most 60."""
         began = time.monotonic()

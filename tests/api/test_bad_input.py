@@ -152,7 +152,7 @@ def test_a_picture_of_another_name_is_422_on_every_tool(
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("quality", "banana"), ("quality", "101"), ("quality", ""), ("format", "bmp"), ("width", "wide")],
+    [("quality", "banana"), ("quality", "101"), ("quality", " "), ("format", "bmp"), ("width", "wide")],
 )
 def test_an_impossible_value_is_422(server: RunningServer, customer: Customer, name: str, value: str) -> None:
     refused(send(server, customer, [image(), text(name, value)]), 422, "INVALID_PARAMETER", name)
@@ -247,7 +247,7 @@ def test_traversal_strings_as_an_image_id_lead_nowhere(server: RunningServer, cu
     names = [name for name in TRAVERSALS if name][::12]
     for name in names:
         response = send(server, customer, [text("image_id", name)])
-        refused(response, 404, "NOT_FOUND")
+        refused(response, 404, "NOT_FOUND", "image_id")
 
 
 def test_a_huge_parameter_name_is_not_repeated_in_full(server: RunningServer, customer: Customer) -> None:

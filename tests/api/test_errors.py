@@ -66,6 +66,7 @@ def test_the_table_has_the_published_statuses_and_codes_and_no_others() -> None:
 
 
 def test_what_nobody_foresaw_is_told_in_general_words() -> None:
+    assert b'"param":null' in bodies.failure(AttributeError("no", name="secret"), "req_1")[1]
     status, body = bodies.failure(KeyError("/srv/secret.key"), "req_1")
     assert status_and_code(KeyError()) == (500, "INTERNAL_ERROR")
     assert status == 500

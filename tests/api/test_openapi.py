@@ -68,6 +68,27 @@ def test_a_success_is_json_or_a_picture_and_has_an_example(page: dict[str, Any],
     assert set(success["headers"]) >= HEADERS | {"Idempotent-Replayed"}
 
 
+def test_every_operation_declares_what_any_request_may_be_answered(page: dict[str, Any]) -> None:
+    for path, operations in page["paths"].items():
+        for method, described in operations.items():
+            responses = set(described["responses"])
+            assert responses >= {"400", "500", "503"}, (method, path)
+            if described.get("security"):
+                assert responses >= {"401", "403", "429"}, (method, path)
+            for status in responses & {"409", "429", "503"}:
+                assert "Retry-After" in described["responses"][status]["headers"], (method, path)
+
+
+def test_every_error_has_our_shape(page: dict[str, Any]) -> None:
+    for operations in page["paths"].values():
+        for described in operations.values():
+            for status, response in described["responses"].items():
+                if status >= "400":
+                    schema = response["content"]["application/json"]["schema"]
+                    assert schema == {"$ref": "#/components/schemas/Failure"}
+    assert not {"HTTPValidationError", "ValidationError"} & set(page["components"]["schemas"])
+
+
 def test_every_reference_leads_somewhere(page: dict[str, Any]) -> None:
     def references(part: Any) -> list[str]:
         if isinstance(part, dict):

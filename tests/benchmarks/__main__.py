@@ -3,7 +3,7 @@
 import importlib
 import sys
 
-BENCHMARKS = ("bg_removal", "selecting", "upscale", "filling", "diffusion", "admissions")
+BENCHMARKS = ("bg_removal", "selecting", "upscale", "filling", "diffusion", "admissions", "loop_lag")
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 """Who asks the editor's routes, and what for: owner by cookie and token, bodies as JSON objects."""
 
-import json
+import asyncio
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -9,10 +9,15 @@ from fastapi import Depends, Request
 from api.editor.limits import Limits
 from api.editor.owners import Owner, owner_of
 from api.editor.runs import Runs
-from api.errors import Forbidden, InvalidParameter, InvalidRequest, NotSignedIn
-from api.http.body_limits import refuse_declared_length
+from api.errors import Forbidden, InvalidParameter, NotSignedIn
+from api.http import body_limits, json_bodies
 from api.services import Services
+from billing.plans import PLANS
+from ml.backend import Priority
 from web import visitor
+
+#: Read at once; reading a longer body would be noticed by others.
+_SHORT_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,13 @@ async def writer(request: Request) -> Owner:
     """As `reader`, for what changes something: one of our own pages must have sent it. Raises `Forbidden`."""
     owner = await reader(request)
     visitor.check_csrf(request, await visitor.visitor_of(request))
-    refuse_declared_length(request.scope)
+    await body_limits.admit(
+        request.scope,
+        account_id=None if owner.is_guest else owner.account_id,
+        guest_id=owner.session_id,
+        is_paid=owner.priority is Priority.PAID,
+        concurrent_calls=PLANS[owner.plan].concurrent_calls,
+    )
     return owner
 
 
@@ -55,13 +66,10 @@ async def member(request: Request) -> Owner:
 
 async def read_json(request: Request) -> dict[str, Any]:
     """The body as a JSON object. Raises `InvalidRequest`."""
-    try:
-        body = json.loads(await request.body())
-    except (ValueError, RecursionError):
-        raise InvalidRequest("The request's body is no JSON that can be read.") from None
-    if not isinstance(body, dict):
-        raise InvalidRequest("The request's body must be a JSON object.")
-    return body
+    content = await request.body()
+    if len(content) < _SHORT_BYTES:
+        return json_bodies.read_object(content)
+    return await asyncio.to_thread(json_bodies.read_object, content)
 
 
 def text_of(body: dict[str, Any], name: str, *, most: int = 255, optional: bool = False) -> str:
@@ -71,6 +79,8 @@ def text_of(body: dict[str, Any], name: str, *, most: int = 255, optional: bool 
         return ""
     if not isinstance(value, str) or not value or len(value) > most:
         raise InvalidParameter(name, f"{name} must be a text of 1 to {most} characters.")
+    if "\0" in value:
+        raise InvalidParameter(name, f"{name} must not contain a NUL character.")
     return value
 
 

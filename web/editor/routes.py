@@ -5,17 +5,16 @@ from fastapi import FastAPI
 from api.editor import owners, projects
 from api.editor.limits import Limits
 from api.editor.runs import Runs
-from api.http.body_limits import MEBIBYTE, UPLOAD_LIMIT_BYTES
+from api.http.body_limits import UPLOAD_LIMIT_BYTES
 from api.services import Services
 from web.editor import project_routes, run_routes, session_routes
 from web.editor.asking import Desk
 from web.people.parts import People
 
-#: Bodies larger than others: pictures, and many strokes.
+#: Multipart bodies larger than others: pictures.
 UPLOAD_PLACES = {
     "/editor/projects": UPLOAD_LIMIT_BYTES,
     "/editor/backgrounds": UPLOAD_LIMIT_BYTES,
-    "/editor/projects/": 5 * MEBIBYTE,
 }
 
 

@@ -12,6 +12,7 @@ from ml.catalogue import TOOLS
 SCREEN_WIDTH = 1600  # as `api.previews.OFFERED_WIDTH`, which exists once a picture was opened
 CLOSE_WIDTH = 3200  # for looking closely
 STRIP_WIDTH = 240
+_SHOWN_VALUE_LENGTH = 10_000
 
 
 def project(services: Services, found: Project, steps: list[Step], living_images: set[str]) -> dict[str, Any]:
@@ -46,7 +47,7 @@ def step(services: Services, found: Step, *, lives: bool = True) -> dict[str, An
         "number": found.number,
         "tool": found.tool,
         "title": TOOLS[found.tool].title if found.tool in TOOLS else "Original",
-        "params": json.loads(found.params),
+        "params": _short(json.loads(found.params)),
         "answer": json.loads(found.answer),
         "imageId": found.image_id,
         "width": found.width,
@@ -55,6 +56,15 @@ def step(services: Services, found: Step, *, lives: bool = True) -> dict[str, An
         "isMask": found.is_mask,
         "lives": lives,
         **{name: _address(services, found.image_id, width) for name, width in addresses.items()},
+    }
+
+
+def _short(params: dict[str, Any]) -> dict[str, Any]:
+    """Without long values: a project of many steps would repeat megabytes of strokes that no page shows."""
+    return {
+        name: value
+        for name, value in params.items()
+        if not isinstance(value, str) or len(value) <= _SHOWN_VALUE_LENGTH
     }
 
 

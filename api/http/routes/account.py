@@ -20,7 +20,7 @@ def add_to(app: FastAPI) -> None:
         show,
         summary="Credits, plan and limits",
         tags=["Account"],
-        responses=openapi.error_responses(401, 503),
+        responses=openapi.error_responses(*openapi.WITH_KEY),
         openapi_extra={"security": openapi.SECURITY},
     )
 

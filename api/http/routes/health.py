@@ -9,7 +9,7 @@ from sqlalchemy import text
 from starlette.responses import Response
 
 from api.errors import InvalidApiKey, NotFound, ServiceUnavailable
-from api.http import answers
+from api.http import answers, openapi
 from api.http.dependencies import ServicesOf
 from api.http.routes.reading import add_get
 from api.http.schemas import Engines
@@ -20,8 +20,9 @@ log = structlog.get_logger()
 
 
 def add_to(app: FastAPI) -> None:
-    add_get(app, "/healthz", alive, summary="The process answers", tags=["Health"])
-    add_get(app, "/readyz", ready, summary="Engines, device, database and queue", tags=["Health"])
+    described = {"tags": ["Health"], "responses": openapi.error_responses(*openapi.ANY_REQUEST)}
+    add_get(app, "/healthz", alive, summary="The process answers", **described)
+    add_get(app, "/readyz", ready, summary="Engines, device, database and queue", **described)
     add_get(app, "/metrics", metrics, include_in_schema=False)
 
 

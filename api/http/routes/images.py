@@ -9,8 +9,7 @@ from starlette.responses import FileResponse, Response
 
 from api import admission, bodies, images, previews
 from api.errors import NotFound
-from api.http import answers, dependencies, forms, openapi
-from api.http.body_limits import refuse_declared_length
+from api.http import answers, body_limits, dependencies, forms, openapi
 from api.http.dependencies import KeyHolder, ServicesOf, ToolCaller
 from api.http.routes.reading import add_get
 from api.http.schemas import UploadData
@@ -26,7 +25,7 @@ def add_to(app: FastAPI) -> None:
         store,
         methods=["POST"],
         summary="Store a picture (free)",
-        responses=openapi.error_responses(400, 401, 413, 415, 422, 429, 503),
+        responses=openapi.error_responses(*openapi.WITH_KEY, 413, 415, 422),
         openapi_extra=openapi.upload_operation(),
         **described,  # type: ignore[arg-type]
     )
@@ -35,7 +34,7 @@ def add_to(app: FastAPI) -> None:
         remove,
         methods=["DELETE"],
         summary="Remove a picture at once",
-        responses=openapi.error_responses(401, 404, 503),
+        responses=openapi.error_responses(*openapi.WITH_KEY, 404),
         openapi_extra={"security": openapi.SECURITY},
         **described,  # type: ignore[arg-type]
     )
@@ -45,16 +44,17 @@ def add_to(app: FastAPI) -> None:
         fetch,
         summary="Fetch a picture by its signed address",
         tags=["Pictures"],
-        responses=openapi.error_responses(403, 404, 410),
+        responses=openapi.error_responses(*openapi.ANY_REQUEST, 403, 404, 410, 429),
         openapi_extra={"parameters": openapi.signature_parameters()},
     )
 
 
 async def store(request: Request, access: ToolCaller, services: ServicesOf) -> Response:
-    refuse_declared_length(request.scope)
+    body_limits.refuse_declared_length(request.scope)
     if access.standing.rate is not None:
         admission.check_rate(access.standing.rate)
     forms.refuse_query(request)
+    await dependencies.admit_body(request, access)
     content = await forms.read_image_form(request)
     # In a task of its own, so that a broken connection cannot leave a file without its row.
     storing = services.running.start(images.store_upload(services, access.account_id, content))

@@ -12,8 +12,7 @@ from starlette.responses import Response
 from api import admission, call_log, calls, images
 from api.call_request import CallAnswer, CallRequest
 from api.errors import NotFound
-from api.http import answers, dependencies, forms, openapi
-from api.http.body_limits import refuse_declared_length
+from api.http import answers, body_limits, dependencies, forms, openapi
 from api.http.dependencies import Access, ServicesOf, ToolCaller
 from api.http.routes.reading import add_get
 from api.http.schemas import ToolEntry
@@ -37,7 +36,14 @@ def add_to(app: FastAPI) -> None:
             responses=openapi.tool_responses(tool),
             openapi_extra=openapi.tool_operation(tool),
         )
-    add_get(app, "/api/tools", catalogue, summary="The tools, their parameters and engines", tags=["Tools"])
+    add_get(
+        app,
+        "/api/tools",
+        catalogue,
+        summary="The tools, their parameters and engines",
+        tags=["Tools"],
+        responses=openapi.error_responses(*openapi.ANY_REQUEST),
+    )
     app.add_api_route(
         "/api/tools/{tool}",
         unknown_tool,
@@ -78,7 +84,7 @@ def _endpoint(tool: Tool) -> Callable[..., Awaitable[Response]]:
             raise
 
     async def serve(request: Request, access: Access, services: Services, started_at: datetime) -> Response:
-        refuse_declared_length(request.scope)
+        body_limits.refuse_declared_length(request.scope)
         if access.standing.rate is not None:
             admission.check_rate(access.standing.rate)
         call = await _read_call(request, services, access, tool)
@@ -97,10 +103,14 @@ def _endpoint(tool: Tool) -> Callable[..., Awaitable[Response]]:
 async def _read_call(request: Request, services: Services, access: Access, tool: Tool) -> CallRequest:
     idempotency_key = forms.idempotency_key(request)
     forms.refuse_query(request)
+    await dependencies.admit_body(request, access)
     form = await forms.read_tool_form(request, tool)
     files = dict(form.files)
     for name, image_id in form.stored_ids.items():
-        files[name] = await images.read_for_call(services, access.account_id, image_id)
+        try:
+            files[name] = await images.read_for_call(services, access.account_id, image_id)
+        except NotFound as error:
+            raise forms.named(error, form.id_fields[name]) from None
     return CallRequest(
         request_id=answers.request_id_of(request),
         account_id=access.account_id,

@@ -35,7 +35,7 @@ def add_to(app: FastAPI) -> None:
         show,
         summary="Calls and credits by day, tool and key",
         tags=["Account"],
-        responses=openapi.error_responses(401, 422, 503),
+        responses=openapi.error_responses(*openapi.WITH_KEY, 422),
         openapi_extra={"security": openapi.SECURITY, "parameters": _PARAMETERS},
     )
 

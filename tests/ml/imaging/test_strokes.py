@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from pydantic import BaseModel, ValidationError
 
+from ml.editing import json_fields
 from ml.errors import BadParameter
-from ml.imaging import strokes
+from ml.imaging import masks, strokes
 from ml.imaging.strokes import Stroke, StrokesField
 from ml.pixels import Mask
 
@@ -18,7 +19,7 @@ class Form(BaseModel):
 
 
 def read(text: str) -> tuple[Stroke, ...]:
-    return Form.model_validate({"strokes": text}).strokes
+    return strokes.read(Form.model_validate({"strokes": text}).strokes)
 
 
 def refusal(text: str) -> str:
@@ -27,6 +28,15 @@ def refusal(text: str) -> str:
     (error,) = refused.value.errors()
     assert error["loc"][0] == "strokes"
     return str(error["msg"])
+
+
+def refusal_of_worker(text: str) -> str:
+    """What is refused only where the strokes are drawn, because the text is long."""
+    Form.model_validate({"strokes": text})
+    with pytest.raises(BadParameter) as refused:
+        masks.from_strokes(text, 400, 300)
+    assert refused.value.name == "strokes"
+    return refused.value.message
 
 
 def drawn(*lines: Stroke, width: int = 20, height: int = 10) -> Mask:
@@ -80,6 +90,31 @@ class TestReading:
         assert sum(len(stroke.points) for stroke in read(json.dumps(most))) == 100_000
         most[1]["points"].append([5, 6])
         assert "100000" in refusal(json.dumps(most))
+
+    def test_long_text_is_counted_before_it_is_parsed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The validator runs on a server's event loop, so its work must not grow with the text."""
+
+        def parse(text: str) -> Any:
+            raise AssertionError(f"{len(text)} characters were parsed by the validator")
+
+        monkeypatch.setattr(json_fields, "read_json", parse)
+        many_points = json.dumps([{"points": [[1, 2]] * 100}] * 1_000)
+        assert Form.model_validate({"strokes": many_points}).strokes == many_points
+        for refused in (
+            json.dumps([{"points": [[1, 2]]}] * 1_001 + [{"points": [[1, 2]] * 1_000}]),
+            json.dumps([{"points": [[1, 2]] * 100_001}]),
+            "[" * 1_000_000,
+            "[" + "[]," * 1_000_000 + "[]]",
+            "x" * (strokes.MAX_TEXT_CHARACTERS + 1),
+        ):
+            assert refusal(refused)
+
+    @pytest.mark.parametrize(
+        "end", ["", "}]", '{"points":[[1]]}]', '{"points":[[1,2]],"colour":"red"}]', '{"points":[[1e7,2]]}]']
+    )
+    def test_long_text_that_is_no_strokes_is_refused_where_it_is_drawn(self, end: str) -> None:
+        long = json.dumps([{"points": [[1, 2]] * 5_000}])[:-1]
+        assert refusal_of_worker(f"{long},{end}")
 
 
 class TestDrawing:
