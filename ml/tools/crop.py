@@ -12,8 +12,7 @@ from pydantic import Field, model_validator
 
 from ml.editing import foreground
 from ml.errors import NothingFound
-from ml.imaging import fitting, geometry, resampling, trimming
-from ml.imaging.codecs import MAX_OUTPUT_PIXELS
+from ml.imaging import codecs, fitting, geometry, resampling, trimming
 from ml.imaging.geometry import AspectRatioField, Box, Gravity, SizeField
 from ml.params import ColorField, Length, LengthField, Params, parameter_error
 from ml.pixels import Picture, Pixels
@@ -88,8 +87,6 @@ class CropParams(Params):
             raise parameter_error("gravity", "has an effect only with aspect_ratio, fit=cover or fit=pad")
         if self.gravity == "subject" and self.aspect_ratio is None:
             raise parameter_error("gravity", "subject has an effect only with aspect_ratio")
-        if self.resize is not None and self.resize[0] * self.resize[1] > MAX_OUTPUT_PIXELS:
-            raise parameter_error("resize", f"must be at most {MAX_OUTPUT_PIXELS / 1e6:g} megapixels")
         return self
 
 
@@ -139,13 +136,28 @@ def run(source: Picture, params: CropParams, context: Context) -> Outcome:
 
 
 def _cut(source: Picture, params: CropParams, context: Context) -> _Cut:
-    size = (source.width, source.height)
     if params.mode == "trim":
         return _Cut(trimming.content_box(source.pixels, params.tolerance))
-    if params.aspect_ratio is None:
-        return _Cut(geometry.box_of_lengths(params.x, params.y, params.width, params.height, size))
-    box = geometry.box_of_ratio(params.aspect_ratio, _compass(params), size)
+    box = _box(params, (source.width, source.height))
     return _over_subject(box, source, context) if params.gravity == "subject" else _Cut(box)
+
+
+def _box(params: CropParams, size: tuple[int, int]) -> Box:
+    """What is kept of a picture of this size; its place is another where the subject decides."""
+    if params.aspect_ratio is None:
+        return geometry.box_of_lengths(params.x, params.y, params.width, params.height, size)
+    return geometry.box_of_ratio(params.aspect_ratio, _compass(params), size)
+
+
+def _answer_size(params: CropParams, source: tuple[int, int]) -> tuple[int, int] | None:
+    if params.mode == "trim":  # a trimmed picture's shape decides what of `resize` is used
+        return params.resize if params.resize is not None and params.fit != "contain" else None
+    box = _box(params, source)
+    size = resampling.rotated_size(box.width, box.height, params.rotate)
+    if params.resize is None:
+        return size
+    codecs.check_output_size(*size)  # what is turned is resized afterwards
+    return params.resize if params.fit != "contain" else fitting.contained_size(size, params.resize)
 
 
 def _over_subject(box: Box, source: Picture, context: Context) -> _Cut:
@@ -181,4 +193,5 @@ TOOL = Tool(
     summary="Cut a picture to a box, a shape or its content; rotate, mirror and resize it.",
     params=CropParams,
     run=run,
+    answer_size=_answer_size,
 )

@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from ml.editing import prompting
 from ml.editing.prompting import PromptParams
 from ml.errors import BadParameter, ModelUnavailable
-from ml.imaging import codecs, geometry
+from ml.imaging import geometry
 from ml.imaging.geometry import AspectRatioField, Gravity
 from ml.params import Length, LengthField, parameter_error
 from ml.pixels import Picture
@@ -81,10 +81,9 @@ class GenerativeExpandParams(PromptParams):
 
 
 def run(source: Picture, params: GenerativeExpandParams, context: Context) -> Outcome:
-    """Raises `ModelUnavailable` for a prompt, `BadParameter`, `PictureTooLarge`."""
+    """Raises `ModelUnavailable` for a prompt, and `BadParameter`. `_answer_size` is checked before."""
     prompting.check_available(params, context)
-    left, top, right, bottom = _margins(source, params)
-    codecs.check_output_size(source.width + left + right, source.height + top + bottom)
+    left, top, right, bottom = _margins((source.width, source.height), params)
     from ml.editing import expanding
 
     context.step("looking at the picture", 0.0)
@@ -137,9 +136,13 @@ def _paint(
     outcome.fields["seed"] = words.seed
 
 
-def _margins(source: Picture, params: GenerativeExpandParams) -> Margins:
-    """Raises `BadParameter` if the canvas would be smaller than the picture, or no larger."""
-    size = (source.width, source.height)
+def _answer_size(params: GenerativeExpandParams, source: tuple[int, int]) -> tuple[int, int]:
+    left, top, right, bottom = _margins(source, params)
+    return source[0] + left + right, source[1] + top + bottom
+
+
+def _margins(size: tuple[int, int], params: GenerativeExpandParams) -> Margins:
+    """Raises `BadParameter` if the canvas would be smaller than a picture of `size`, or no larger."""
     given = [name for name in (*_SIDES, *_SIZE, "aspect_ratio") if getattr(params, name) is not None]
     if params.aspect_ratio is not None:
         margins = _around(size, _of_ratio(size, params.aspect_ratio), params.anchor)
@@ -206,4 +209,5 @@ TOOL = Tool(
     run=run,
     is_random=prompting.is_random,
     cost=prompting.cost,
+    answer_size=_answer_size,
 )
