@@ -26,7 +26,7 @@ def add_to(app: FastAPI) -> None:
         store,
         methods=["POST"],
         summary="Store a picture (free)",
-        responses=openapi.error_responses(400, 401, 413, 415, 422, 429, 503),
+        responses=openapi.error_responses(400, 401, 413, 415, 422, 429, 503, 504),
         openapi_extra=openapi.upload_operation(),
         **described,  # type: ignore[arg-type]
     )

@@ -29,10 +29,10 @@ def _exif(orientation: int = 1) -> bytes:
     return tags.tobytes()
 
 
-def _archive() -> bytes:
+def archive() -> bytes:
     content = io.BytesIO()
-    with zipfile.ZipFile(content, "w") as archive:
-        archive.writestr("secret.txt", SECRET)
+    with zipfile.ZipFile(content, "w") as writer:
+        writer.writestr("secret.txt", SECRET)
     return content.getvalue()
 
 
@@ -98,10 +98,10 @@ def stripped(content: bytes) -> bytes:
 @pytest.mark.parametrize("name", MAKERS)
 def test_only_the_picture_is_left(name: str, orientation: int) -> None:
     content = MAKERS[name](orientation)
-    archive = _archive()
+    appended = archive()
     assert content.count(SECRET) >= 1
-    clean = stripped(content + archive)
-    for private in (SECRET, XMP[:20], b"PK\x03\x04", archive[-22:]):
+    clean = stripped(content + appended)
+    for private in (SECRET, XMP[:20], b"PK\x03\x04", appended[-22:]):
         assert private not in clean
     assert len(clean) <= len(content)
     assert np.array_equal(codecs.decode(clean).pixels, codecs.decode(content).pixels)
