@@ -1,7 +1,7 @@
 """Uploads before they are stored: everything in the file that is not the picture goes.
 
-What is stored is what every route serves, so nothing private has to be taken out anywhere else. Where the file
-came from, when, by which device and whatever was appended to it is never written to the disk.
+What is stored is what every route serves, so nothing private has to be taken out anywhere else. Where and
+when a photo was taken, by which device, and whatever was appended to the file never reach the disk.
 """
 
 import asyncio

@@ -110,7 +110,7 @@ def describe(
 async def store_upload(services: Services, account_id: str, content: bytes) -> tuple[NewImage, RateState]:
     """Keep an uploaded picture, and nothing but the picture; takes one call of the rate, no credit.
 
-    Raises `FileTooLarge`, `UnsupportedFormat`, `StorageFull`, `RateLimited` and what `cleaning.cleaned` raises.
+    Raises `FileTooLarge`, `UnsupportedFormat`, `StorageFull`, `RateLimited` and what `cleaning.cleaned` does.
     """
     image, content = await clean_upload(services, account_id, content)
 

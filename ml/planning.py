@@ -1,4 +1,4 @@
-"""What is known of a call before its picture is decoded: sizes, from the header alone, and so limits and memory.
+"""What is known of a call before its picture is decoded: sizes, and with them limits and memory.
 
 Every limit that the header can answer is checked here, so that no work is done for an answer that cannot be
 given.
@@ -50,15 +50,16 @@ class Plan:
 
 
 def plan(call: ToolCall) -> Plan:
-    """The plan of `call`, whose picture is `files["image"]`. Of a tool outside the catalogue the picture's alone.
+    """The plan of `call`, whose picture is `files["image"]`.
 
-    Raises what `codecs.probe` raises; `PictureTooLarge` and `BadParameter` for an answer that is too large, for
-    this server or for the format asked for, and for parameters that this size of picture makes impossible.
+    Raises what `codecs.probe` raises; `PictureTooLarge` and `BadParameter` for an answer that is too large for
+    this server or the format asked for, and for parameters that the picture's size makes impossible.
     """
     picture = call.files["image"]
     source_format = codecs.sniff(picture[: codecs.SNIFF_BYTES])
     source = codecs.upright_size(picture)
     tool = catalogue.get(call.tool)
+    # Of a tool outside the catalogue only the picture is known.
     answer = source if tool is None else tool.answer_size(call.params, source)
     if answer is not None:
         codecs.check_output_size(*answer)

@@ -4,11 +4,11 @@ For every tool and kind of call a straight line, seconds = a + b x work, is fitt
 weighing a tenth less than the next. A plain average of seconds a megapixel would be wrong by a factor of ten
 for engines that see every picture at one size: their time hardly depends on the picture.
 
-`work` is the tool's own figure: the seconds that a call of this size took elsewhere, with encoding its answer
-in the answer's format. Until a call has been measured here, that is the estimate; afterwards it bounds what is
-concluded from small pictures for large ones. A call that had to load its engine first, in its worker, is no
+`work` is the tool's own figure: the seconds that a call of this size took elsewhere, with encoding its
+answer in the answer's format. Until a call has been measured here, that is the estimate; afterwards it bounds
+what is concluded from small pictures for large ones. A call that had to load its engine first is no
 measurement. A refusal needs more than an extrapolation: calls of about this size, or the tool's own figure,
-must say the same; and what is refused is tried all the same now and then, so that a wrong estimate mends.
+must say the same; and what is refused is tried now and then, so that a wrong estimate is corrected.
 """
 
 from dataclasses import dataclass

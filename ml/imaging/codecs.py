@@ -36,8 +36,8 @@ _AVIF_BRANDS = {b"avif", b"avis"}
 _HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis"}
 # What libjpeg and libwebp write, and what libavif's readers (browsers among them) open.
 _LONGEST_SIDE = {"jpg": 65_500, "webp": 16_383, "avif": 32_768}
-# libaom holds 36 bytes a pixel while it encodes, 24 with halved colour channels, and takes 0.2 s a megapixel at
-# its quickest: 64 megapixels were 3.7 GB. All of these keep an answer under 1 GB of memory.
+# libaom holds 36 bytes a pixel while it encodes, 24 with halved colour channels, and takes 0.2 s a megapixel
+# at its quickest: 64 megapixels were 3.7 GB. With these limits an answer takes less than 1 GB.
 _MOST_PIXELS = {"avif": 32_000_000}
 _FULL_COLOR_AVIF_PIXELS = 16_000_000
 # Above these sizes the slow settings of the encoders cost seconds and save little.
@@ -84,7 +84,10 @@ def probe(data: bytes, max_pixels: int = MAX_INPUT_PIXELS) -> tuple[int, int]:
 
 
 def upright_size(data: bytes, max_pixels: int = MAX_INPUT_PIXELS) -> tuple[int, int]:
-    """Width and height in pixels of what `decode` would answer, from the header alone. Raises as `probe` does."""
+    """Width and height in pixels of what `decode` would answer, from the header alone.
+
+    Raises as `probe` does.
+    """
     width, height = probe(data, max_pixels)
     with _clean_errors():
         orientation = _format_module(sniff(data[:SNIFF_BYTES])).orientation(data)
@@ -116,15 +119,15 @@ def decode(data: bytes, max_pixels: int = MAX_INPUT_PIXELS) -> Picture:
 
 
 class _Format(Protocol):
-    """Size and orientation as stored, and the file stripped or decoded: what a module of `ml.imaging.formats` offers."""
+    """What a module of `ml.imaging.formats` offers; sizes are as stored."""
 
-    def size(self, data: bytes) -> tuple[int, int]: ...
+    def size(self, data: bytes, /) -> tuple[int, int]: ...
 
-    def orientation(self, data: bytes) -> int: ...
+    def orientation(self, data: bytes, /) -> int: ...
 
-    def stripped(self, data: bytes, max_pixels: int) -> bytes | None: ...
+    def stripped(self, data: bytes, max_pixels: int, /) -> bytes | None: ...
 
-    def read(self, data: bytes, max_pixels: int) -> "Opened": ...
+    def read(self, data: bytes, max_pixels: int, /) -> "Opened": ...
 
 
 def _format_module(source_format: str) -> _Format:
@@ -183,7 +186,7 @@ def check_output_size(width: int, height: int) -> None:
 
 
 def check_format_holds(format: str, width: int, height: int) -> None:
-    """Raises `BadParameter` for a size that cannot be answered in this format. To be called before any work."""
+    """Raises `BadParameter` for a size that cannot be answered in this format; called before any work."""
     longest, most = _LONGEST_SIDE.get(format), _MOST_PIXELS.get(format)
     if longest is not None and max(height, width) > longest:
         raise BadParameter(

@@ -16,6 +16,7 @@ from pydantic_core import PydanticCustomError
 
 from ml.editing import json_fields
 from ml.errors import BadParameter
+from ml.imaging import geometry
 from ml.pixels import Mask, Matte
 
 MAX_STROKES = 1_000
@@ -58,6 +59,8 @@ def _read_strokes(value: Any) -> Any:
     count = sum(len(stroke.points) for stroke in strokes)
     if count > MAX_POINTS:
         raise _error(f"have {count} points; at most {MAX_POINTS} are allowed")
+    if geometry.are_shares(number for stroke in strokes for point in stroke.points for number in point):
+        raise _error(geometry.SHARES)
     return strokes
 
 

@@ -5,8 +5,8 @@ The server says `WorkerConfig` once, then `Work` and `Cancel`, pickled. The work
 
     ready    it is warm
     taken    the call has begun and is never run again, whatever happens
-    weighed  the header is read: `work` in units of `ml.speed`, `seconds` expected, `trial`: whether it goes on
-             though that is beyond the call's limit
+    weighed  the header is read: `work` in units of `ml.speed`, `seconds` expected, `trial`: whether it goes
+             on though that is beyond the call's limit
     long     the call was not begun after all: it must wait among the long ones
     step     `stage`, `fraction`
     done     `answer`, `seconds`, `cold`: whether this worker had done no call of its kind before

@@ -70,6 +70,12 @@ class CropParams(Params):
             raise parameter_error("mode", f"trim cannot be combined with {other}")
         for name in lengths:
             _check_length(name, getattr(self, name))
+        if self.width is not None and self.height is not None:
+            given = [getattr(self, name) for name in lengths]
+            if geometry.are_shares(length.value for length in given) and not any(
+                length.percent for length in given
+            ):
+                raise parameter_error("width", f'{geometry.SHARES}; percentages are written "50%"')
         return self
 
     @model_validator(mode="after")
@@ -96,12 +102,20 @@ def _default(name: str) -> object:
 
 def _check_length(name: str, length: Length) -> None:
     """What can be told without the picture."""
+    if geometry.is_share(length):
+        raise parameter_error(
+            name, f'is less than a pixel; a share of a side is written "{_percent(length)}"'
+        )
     if name in ("x", "y") and length.value < 0:
         raise parameter_error(name, "must not be negative")
     if name in ("width", "height") and length.value <= 0:
         raise parameter_error(name, "must be more than 0")
     if length.percent and length.value > 100:
         raise parameter_error(name, "must be at most 100%")
+
+
+def _percent(length: Length) -> str:
+    return f"{100 * length.value:g}%"
 
 
 @dataclass

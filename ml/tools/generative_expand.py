@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from ml.editing import prompting
 from ml.editing.prompting import PromptParams
 from ml.errors import BadParameter, ModelUnavailable
-from ml.imaging import geometry
+from ml.imaging import codecs, geometry
 from ml.imaging.geometry import AspectRatioField, Gravity
 from ml.params import Length, LengthField, parameter_error
 from ml.pixels import Picture
@@ -71,6 +71,12 @@ class GenerativeExpandParams(PromptParams):
             )
         if sides and self.anchor != "center":
             raise parameter_error("anchor", "has an effect only with aspect_ratio, width or height")
+        for name in (*sides, *size):
+            length = getattr(self, name)
+            if geometry.is_share(length):
+                raise parameter_error(
+                    name, f'is less than a pixel; a share of a side is written "{100 * length.value:g}%"'
+                )
         for name in sides:
             if getattr(self, name).value < 0:
                 raise parameter_error(name, "must not be negative; crop cuts")
@@ -81,9 +87,10 @@ class GenerativeExpandParams(PromptParams):
 
 
 def run(source: Picture, params: GenerativeExpandParams, context: Context) -> Outcome:
-    """Raises `ModelUnavailable` for a prompt, and `BadParameter`. `_answer_size` is checked before."""
+    """Raises `ModelUnavailable` for a prompt, `BadParameter`, `PictureTooLarge`."""
     prompting.check_available(params, context)
     left, top, right, bottom = _margins((source.width, source.height), params)
+    codecs.check_output_size(source.width + left + right, source.height + top + bottom)
     from ml.editing import expanding
 
     context.step("looking at the picture", 0.0)

@@ -23,7 +23,7 @@ def run(source: Picture, params: MagicSelectParams, context: Context) -> Outcome
 def _small(mask: Mask) -> Mask:
     import cv2
 
-    if OVERLAY_PIXELS >= max(mask.shape):
+    if max(mask.shape) <= OVERLAY_PIXELS:
         return mask
     width, height = _fitting_size(mask.shape[1], mask.shape[0])
     answer: Mask = cv2.resize(mask, (width, height), interpolation=cv2.INTER_AREA)

@@ -30,7 +30,7 @@ def orientation(data: bytes) -> int:
 
 def stripped(data: bytes, max_pixels: int) -> bytes | None:
     """See `item_container.stripped`."""
-    return item_container.stripped(data)
+    return item_container.stripped(data, max_pixels)
 
 
 def read(data: bytes, max_pixels: int) -> Opened:

@@ -14,14 +14,14 @@ def size(data: bytes) -> tuple[int, int]:
     return width, height
 
 
-def orientation(data: bytes) -> int:
+def orientation(_data: bytes) -> int:
     """Always 1: libheif has turned the picture, and gives its size upright."""
     return 1
 
 
 def stripped(data: bytes, max_pixels: int) -> bytes | None:
     """See `item_container.stripped`."""
-    return item_container.stripped(data)
+    return item_container.stripped(data, max_pixels)
 
 
 def read(data: bytes, max_pixels: int) -> Opened:

@@ -1,15 +1,15 @@
 """AVIF and HEIC files as containers (ISO/IEC 14496-12 and 23008-12), read without any decoder.
 
 A file is a list of boxes. `meta` describes items: the picture, its tiles, its transparency, and besides them
-EXIF, XMP, thumbnails. `iloc` says where in the file each item's bytes lie, which is why nothing is moved here:
-what is not needed is overwritten with zeros where it stands.
+EXIF, XMP, thumbnails. `iloc` says where in the file each item's bytes lie, which is why nothing is moved
+here: what is not needed is overwritten with zeros where it stands.
 """
 
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from ml.imaging.formats.opened import damaged
+from ml.imaging.formats.opened import check_size, damaged
 
 # Real files have about ten boxes; a picture of tiles has an item for each.
 _MAX_BOXES = 20_000
@@ -47,22 +47,22 @@ class _Unusual(Exception):
     """A layout that is allowed and that this module does not follow."""
 
 
-def stripped(data: bytes) -> bytes | None:
+def stripped(data: bytes, max_pixels: int) -> bytes | None:
     """The same picture without EXIF, XMP, thumbnails, names, further pictures and whatever follows it.
 
     Nothing is decoded: compressed pixels and what says how they are shown stay as they are. None for a file
     whose layout is not followed here, such as a sequence without a still picture: it has to be encoded anew.
-    Raises `UnreadablePicture`.
+    Raises `UnreadablePicture`, and `PictureTooLarge` for the size that the container claims.
     """
     try:
-        return _stripped(data)
+        return _stripped(data, max_pixels)
     except _Unusual:
         return None
     except (struct.error, IndexError):
         raise damaged("its container is damaged") from None
 
 
-def _stripped(data: bytes) -> bytes:
+def _stripped(data: bytes, max_pixels: int) -> bytes:
     top = list(_top_boxes(data))
     metas = [box for box in top if box.name == b"meta"]
     if not top or top[0].name != b"ftyp" or top[0].end > _FTYP_BYTES:
@@ -75,6 +75,8 @@ def _stripped(data: bytes) -> bytes:
     inner = {box.name: box for box in _boxes(data, meta.body + 4, meta.end)}
     if not {b"pitm", b"iinf", b"iloc"} <= set(inner):
         raise _Unusual
+    if b"iprp" in inner:
+        _check_sizes(data, inner[b"iprp"], max_pixels)
     items = _items(data, inner[b"iinf"])
     _find_extents(data, inner, items)
     kept = _needed_items(data, inner, items)
@@ -241,6 +243,14 @@ def _copy_meta(
         if number not in kept:
             out[item.name_at - 4 : item.name_at] = b"skip"
         _zero(out, item.name_at, item.place.end)
+
+
+def _check_sizes(data: bytes, iprp: _Box, max_pixels: int) -> None:
+    for box in _boxes(data, iprp.body, iprp.end):
+        if box.name == b"ipco":
+            for one in _boxes(data, box.body, box.end):
+                if one.name == b"ispe":
+                    check_size(*struct.unpack_from(">II", data, one.body + 4), max_pixels)
 
 
 def _blank_properties(data: bytes, iprp: _Box, out: bytearray) -> None:

@@ -13,8 +13,8 @@ from ml.pixels import Pixels
 #: Real profiles are under 3 MB, even for CMYK printing; a bigger one is ignored.
 MAX_PROFILE_BYTES = 4 << 20
 
-#: Longest side in and out. Formats allow more, but a picture of 50,000,000 x 1 pixels shows nothing and drives
-#: code that works row by row, or resizes by a side's length, far beyond what its number of pixels suggests.
+#: Longest side in and out. Formats allow more, but a picture of 50,000,000 x 1 pixels shows nothing and
+#: drives code that works row by row, or by a side's length, far beyond what its number of pixels suggests.
 MAX_SIDE_PIXELS = 65_535
 
 _ROWS_AT_ONCE = 256
