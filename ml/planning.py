@@ -52,8 +52,8 @@ class Plan:
 def plan(call: ToolCall) -> Plan:
     """The plan of `call`, whose picture is `files["image"]`.
 
-    Raises what `codecs.probe` raises; `PictureTooLarge` and `BadParameter` for an answer that is too large for
-    this server or the format asked for, and for parameters that the picture's size makes impossible.
+    Raises what `codecs.probe` raises; `PictureTooLarge` and `BadParameter` for an answer too large for this
+    server or for the format asked for, and for parameters that the picture's size makes impossible.
     """
     picture = call.files["image"]
     source_format = codecs.sniff(picture[: codecs.SNIFF_BYTES])

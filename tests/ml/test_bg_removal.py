@@ -273,6 +273,8 @@ def test_a_call_reports_its_stages_and_stops_when_asked() -> None:
         ({"roi": "-1 0 10 10"}, "roi"),
         ({"roi": "0 0 101% 10"}, "roi"),
         ({"roi": "a b c d"}, "roi"),
+        ({"roi": "0.1 0.1 0.9 0.9"}, "roi"),
+        ({"roi": "0 0 1 1"}, "roi"),
         ({"scale": "9%"}, "scale"),
         ({"scale": "101%"}, "scale"),
         ({"scale": "50"}, "scale"),
