@@ -250,7 +250,8 @@ def _check_sizes(data: bytes, iprp: _Box, max_pixels: int) -> None:
         if box.name == b"ipco":
             for one in _boxes(data, box.body, box.end):
                 if one.name == b"ispe":
-                    check_size(*struct.unpack_from(">II", data, one.body + 4), max_pixels)
+                    width, height = struct.unpack_from(">II", data, one.body + 4)
+                    check_size(width, height, max_pixels)
 
 
 def _blank_properties(data: bytes, iprp: _Box, out: bytearray) -> None:
