@@ -37,8 +37,9 @@ _HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis"}
 # What libjpeg and libwebp write, and what libavif's readers (browsers among them) open.
 _LONGEST_SIDE = {"jpg": 65_500, "webp": 16_383, "avif": 32_768}
 # libaom holds 36 bytes a pixel while it encodes, 24 with halved colour channels, and takes 0.2 s a megapixel
-# at its quickest: 64 megapixels were 3.7 GB. With these limits an answer takes less than 1 GB.
-_MOST_PIXELS = {"avif": 32_000_000}
+# at its quickest: 64 megapixels were 3.7 GB and a minute. With these limits an answer takes about 5 seconds
+# of a processor and less than 1 GB.
+_MOST_PIXELS = {"avif": 25_000_000}
 _FULL_COLOR_AVIF_PIXELS = 16_000_000
 # Above these sizes the slow settings of the encoders cost seconds and save little.
 _BIG_PNG_PIXELS = 250_000
