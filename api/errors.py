@@ -158,6 +158,7 @@ ERROR_TABLE: dict[type[Exception], tuple[int, str]] = {
     ml_errors.Overloaded: (503, "OVERLOADED"),
     ServerBusy: (503, "OVERLOADED"),
     ml_errors.OutOfMemory: (503, "SERVICE_UNAVAILABLE"),
+    ml_errors.NotEnoughMemory: (503, "SERVICE_UNAVAILABLE"),
     ml_errors.Cancelled: (503, "SERVICE_UNAVAILABLE"),
     ServiceUnavailable: (503, "SERVICE_UNAVAILABLE"),
     ml_errors.TimedOut: (504, "PROCESSING_TIMEOUT"),

@@ -10,7 +10,7 @@ from typing import TypeVar
 import structlog
 from sqlmodel import Session, col, func, select, update
 
-from api import admission
+from api import admission, cleaning
 from api.errors import ApiError, FileTooLarge, NotFound, StorageFull
 from api.models import Image, ImageKind
 from api.rate import RateState
@@ -108,13 +108,11 @@ def describe(
 
 
 async def store_upload(services: Services, account_id: str, content: bytes) -> tuple[NewImage, RateState]:
-    """Keep an uploaded picture; takes one call of the rate, no credit.
+    """Keep an uploaded picture, and nothing but the picture; takes one call of the rate, no credit.
 
-    Raises `FileTooLarge`, `UnsupportedFormat`, `StorageFull`, `RateLimited`.
+    Raises `FileTooLarge`, `UnsupportedFormat`, `StorageFull`, `RateLimited` and what `cleaning.cleaned` does.
     """
-    check_size(len(content))
-    format = sniff(content)
-    image = await asyncio.to_thread(describe, services, account_id, ImageKind.UPLOAD, format, content)
+    image, content = await clean_upload(services, account_id, content)
 
     def record(session: Session) -> RateState:
         # Taking from the rate locks the account, so that two uploads cannot both fit in the last megabyte.
@@ -124,6 +122,19 @@ async def store_upload(services: Services, account_id: str, content: bytes) -> t
         return rate
 
     return image, await _store(services, image.id, content, record)
+
+
+async def clean_upload(services: Services, account_id: str, content: bytes) -> tuple[NewImage, bytes]:
+    """What is to be stored of an uploaded file, and the facts about it.
+
+    Raises `FileTooLarge`, `UnsupportedFormat` and what `cleaning.cleaned` raises.
+    """
+    check_size(len(content))
+    sniff(content)
+    clean = await cleaning.cleaned(services, content)
+    check_size(len(clean))
+    described = await asyncio.to_thread(describe, services, account_id, ImageKind.UPLOAD, sniff(clean), clean)
+    return described, clean
 
 
 async def store_free_of_rate(

@@ -30,6 +30,11 @@ TOOLS: dict[str, Tool] = {
 UNLISTED_TOOLS: dict[str, Tool] = {tool.name: tool for tool in (rendition.TOOL, selection_overlay.TOOL)}
 
 
+def get(name: str) -> Tool | None:
+    """The tool of this name, listed or not."""
+    return TOOLS.get(name) or UNLISTED_TOOLS.get(name)
+
+
 def find(name: str) -> Tool:
     """The tool of this name, listed or not. Raises KeyError."""
     return TOOLS.get(name) or UNLISTED_TOOLS[name]

@@ -14,6 +14,7 @@ MlError
 ├── TimedOut                    the call ran into its time limit and was stopped
 ├── WorkerLost                  the worker crashed, or was killed for its memory
 ├── OutOfMemory                 the machine has no memory left for this call
+│   └── NotEnoughMemory         refused beforehand: there is less free than the call surely needs
 └── Cancelled                   the caller asked to stop
 
 Every error crosses the process boundary by pickle, so each keeps its arguments in `args`.
@@ -99,6 +100,10 @@ class WorkerLost(MlError):
 
 class OutOfMemory(MlError):
     """The call needed more memory than there is."""
+
+
+class NotEnoughMemory(OutOfMemory):
+    """The machine has too little free memory; nothing was begun, so the worker stays."""
 
 
 class Cancelled(MlError):

@@ -105,7 +105,8 @@ class LocalBackend:
             models_dir=config.models_dir.absolute(),
             cache_dir=config.cache_dir.absolute(),
             device=self._device,
-            engine_memory_bytes=config.memory_limit_bytes // 2,  # the other half is for pictures
+            engine_memory_bytes=config.memory_limit_bytes // 2,
+            picture_memory_bytes=config.memory_limit_bytes - config.memory_limit_bytes // 2,
             threads=config.threads_per_worker or _shared_threads(cores, count),
             perform=config.perform,
             engines=config.engines,

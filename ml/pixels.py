@@ -20,6 +20,7 @@ class Picture:
 
     pixels: Pixels
     format: str  # what the source was: jpg, png, webp, avif, heic
+    warnings: tuple[str, ...] = ()  # what was odd about its file
 
     @property
     def width(self) -> int:

@@ -7,6 +7,8 @@ from typing import Any, Protocol
 from ml.params import Params
 from ml.pixels import Picture, Pixels
 
+Size = tuple[int, int]
+
 #: Before the name of what an earlier call kept beside the picture. No form field begins so.
 ARTEFACT_PREFIX = "artefact:"
 
@@ -60,6 +62,9 @@ class Tool:
     #: What the tool computes once for a picture and finds again with a later call on the same stored picture.
     artefacts: tuple[str, ...] = ()
     is_random: Callable[[Any], bool] = lambda _params: False  # whether the same call makes another picture
-    #: Seconds of a call from its params and the source's megapixels, as measured once and elsewhere;
-    #: `ml.speed` corrects them by what it sees. None = megapixels alone say how much work a call is.
+    #: Seconds of a call from its params and the source's megapixels, as measured once and elsewhere, without
+    #: encoding the answer; `ml.speed` corrects them by what it sees. None = so much a megapixel.
     cost: Callable[[Any, float], float] | None = None
+    #: The answer's (width, height) from the params and the source's, as `ml.planning` asks before any work;
+    #: None where it depends on what the picture shows. Raises `BadParameter` and `PictureTooLarge`.
+    answer_size: Callable[[Any, Size], Size | None] = lambda _params, source: source

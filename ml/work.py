@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from ml import catalogue
+from ml import catalogue, planning
 from ml.backend import ToolAnswer, ToolCall
 from ml.errors import OutOfMemory
 from ml.imaging import codecs
@@ -40,14 +40,16 @@ def perform(call: ToolCall, engines: Any, on_step: OnStep) -> ToolAnswer:
     tool = catalogue.find(call.tool)
     with _memory_errors_named():
         on_step("decoding", 0.0)
+        planning.plan(call)
         source = codecs.decode(call.files["image"])
         outcome = tool.run(source, call.params, _Context(call.files, engines, on_step))
         on_step("encoding", _RUN)
         pixels = outcome.pixels
         has_alpha = pixels.ndim == 3 and pixels.shape[2] == 4
-        format = codecs.resolve_format(call.params.format, source.format, has_alpha, is_mask=pixels.ndim == 2)
+        size = (int(pixels.shape[1]), int(pixels.shape[0]))
+        format = codecs.resolve_format(call.params.format, source.format, has_alpha, pixels.ndim == 2, size)
         content = codecs.encode(pixels, format, call.params.quality)
-    warnings = list(outcome.warnings)
+    warnings = [*source.warnings, *outcome.warnings]
     if has_alpha and format == "jpg":
         warnings.append("A JPEG has no transparency: the picture was laid on white.")
     return ToolAnswer(

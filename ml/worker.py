@@ -82,10 +82,14 @@ class _Inbox:
 class _Run:
     """One call in this process."""
 
-    def __init__(self, wire: Wire, inbox: _Inbox, work: Work) -> None:
+    def __init__(
+        self, wire: Wire, inbox: _Inbox, work: Work, picture_memory_bytes: int, done_kinds: set[speed.Kind]
+    ) -> None:
         self._wire = wire
         self._inbox = inbox
         self._work = work
+        self._picture_memory_bytes = picture_memory_bytes
+        self._done_kinds = done_kinds  # those that this process has done a call of
         self._fraction = 0.0
         self._told_at = 0.0
         self._stage = ""
@@ -113,7 +117,10 @@ class _Run:
             call = _with_files(work.call, dict(zip(work.file_names, payloads, strict=True)))
             self._weigh(call)
             answer = perform(call, engines, self.step)
-            self.tell("done", answer=_as_message(answer), seconds=time.perf_counter() - began)
+            seconds = time.perf_counter() - began
+            is_cold = speed.kind(call) not in self._done_kinds
+            self._done_kinds.add(speed.kind(call))
+            self.tell("done", answer=_as_message(answer), seconds=seconds, cold=is_cold)
         except _GoBack:
             self.tell("long")
         except MemoryError:
@@ -123,25 +130,30 @@ class _Run:
 
     def _weigh(self, call: ToolCall) -> None:
         """Say how much work this is, and refuse it or send it back if that takes too long here."""
-        megapixels = _megapixels(call.files.get("image", b""))
-        if megapixels is None:
-            return
-        from ml.catalogue import TOOLS
+        from ml import catalogue, planning
 
-        tool = TOOLS.get(call.tool)
-        amount = speed.work(tool, call.params, megapixels)
-        estimate = self._work.estimate or speed.first_figure(tool)
-        seconds = None if estimate is None else estimate.seconds(amount)
-        if seconds is not None and estimate is not None:
-            if estimate.exceeds(amount, call.timeout_seconds):
-                raise TooSlow(
-                    f"The call is expected to take about {seconds:.0f} seconds on this server;"
-                    f" it would be stopped after {call.timeout_seconds:.0f}."
-                )
-            if self._work.long_seconds is not None and estimate.exceeds(amount, self._work.long_seconds):
-                self.tell("weighed", work=amount, seconds=seconds)
-                raise _GoBack
-        self.tell("weighed", work=amount, seconds=seconds)
+        tool = catalogue.get(call.tool)
+        try:
+            plan = planning.plan(call)
+        except MlError:
+            if tool is None:
+                return  # what a tool outside the catalogue opens is its own affair
+            raise
+        planning.check_memory(plan, self._picture_memory_bytes)
+        amount = speed.work(
+            tool, call.params, plan.source_megapixels, plan.answer_megapixels, plan.answer_format
+        )
+        estimate = self._work.estimate or speed.FIRST_FIGURE
+        seconds = estimate.seconds(amount)
+        if estimate.refuses(amount, call.timeout_seconds):
+            raise TooSlow(
+                f"The call is expected to take about {seconds:.0f} seconds on this server;"
+                f" it would be stopped after {call.timeout_seconds:.0f}."
+            )
+        is_trial = not estimate.may_refuse and estimate.exceeds(amount, call.timeout_seconds)
+        self.tell("weighed", work=amount, seconds=seconds, trial=is_trial)
+        if self._work.long_seconds is not None and estimate.exceeds(amount, self._work.long_seconds):
+            raise _GoBack
 
     def _fail(self, error: Exception) -> None:
         name = type(error).__name__ if isinstance(error, MlError) else ""
@@ -162,14 +174,15 @@ def main() -> None:
     inbox.start()
     perform: Perform = _load(config.perform)
     engines = _make_engines(config)
+    done_kinds: set[speed.Kind] = set()
     if config.warm_up:
-        _warm_up(perform, engines)
+        done_kinds.add(_warm_up(perform, engines))
     body, _ = dump_for_server({"kind": "ready"})
     wire.send(body)
     with contextlib.suppress(WireBroken):  # the server has gone: so does this process
         while True:
             work, payloads = inbox.next()
-            _Run(wire, inbox, work).run(perform, engines, payloads)
+            _Run(wire, inbox, work, config.picture_memory_bytes, done_kinds).run(perform, engines, payloads)
             del work, payloads
             _give_memory_back()
 
@@ -211,8 +224,11 @@ def _make_engines(config: WorkerConfig) -> Any:
     )
 
 
-def _warm_up(perform: Perform, engines: Any) -> None:
-    """Run the most used tool once on a small picture: imports, checkpoint and codecs are then loaded."""
+def _warm_up(perform: Perform, engines: Any) -> speed.Kind:
+    """Run the most used tool once on a small picture: imports, checkpoint and codecs are then loaded.
+
+    Returns the kind of call that this was.
+    """
     from PIL import Image, ImageDraw
 
     from ml.catalogue import TOOLS
@@ -229,6 +245,7 @@ def _warm_up(perform: Perform, engines: Any) -> None:
         log.info("Not warmed up: %s", error)
     except Exception:
         log.exception("Not warmed up")
+    return speed.kind(call)
 
 
 def _with_files(call: ToolCall, files: dict[str, bytes]) -> ToolCall:
@@ -238,17 +255,6 @@ def _with_files(call: ToolCall, files: dict[str, bytes]) -> ToolCall:
 def _as_message(answer: ToolAnswer) -> dict[str, Any]:
     # Not dataclasses.asdict, which copies every byte of the picture.
     return {field.name: getattr(answer, field.name) for field in fields(answer)}
-
-
-def _megapixels(picture: bytes) -> float | None:
-    """Millions of pixels by the header alone; None if it cannot be read or is refused anyway."""
-    from ml.imaging import codecs
-
-    try:
-        width, height = codecs.probe(picture)
-    except MlError:
-        return None  # decoding will say why
-    return width * height / 1e6
 
 
 def _give_memory_back() -> None:

@@ -24,11 +24,7 @@ async def store_opened(services: Services, owner: Owner, content: bytes) -> NewI
     else a worker finds: it is not kept then.
     """
     if owner.is_guest:
-        images.check_size(len(content))
-        format = images.sniff(content)
-        stored = await asyncio.to_thread(
-            images.describe, services, owner.account_id, ImageKind.UPLOAD, format, content
-        )
+        stored, content = await images.clean_upload(services, owner.account_id, content)
         await images.store_free_of_rate(services, stored, content, room_bytes=_room_bytes(services, owner))
     else:
         stored, _ = await images.store_upload(services, owner.account_id, content)

@@ -13,6 +13,7 @@ from pydantic_core import PydanticCustomError
 
 from ml.editing import json_fields
 from ml.errors import BadParameter
+from ml.imaging.geometry import LEAST_BOX_SIDE, SHARES, TOO_SMALL, are_shares
 
 MOST_POINTS = 64
 _MOST_TEXT = 10_000
@@ -61,6 +62,8 @@ def _read_clicks(value: Any) -> Any:
         if label not in (0, 1):
             raise PydanticCustomError("points", "must mark each point 1 (on the object) or 0 (beside it)")
         clicks.append((x, y, int(label)))
+    if are_shares(number for x, y, _ in clicks for number in (x, y)):
+        raise PydanticCustomError("points", SHARES)
     return tuple(clicks)
 
 
@@ -69,8 +72,12 @@ def _read_corners(value: Any) -> Any:
     if corners is None or len(corners) != 4:
         raise PydanticCustomError("box", "must be a list like [40, 30, 200, 180]: left, top, right, bottom")
     left, top, right, bottom = corners
+    if are_shares(corners):
+        raise PydanticCustomError("box", SHARES)
     if right <= left or bottom <= top:
         raise PydanticCustomError("box", "must have its right edge beyond its left, its bottom below its top")
+    if right - left < LEAST_BOX_SIDE or bottom - top < LEAST_BOX_SIDE:
+        raise PydanticCustomError("box", TOO_SMALL)
     return corners
 
 

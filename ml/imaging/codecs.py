@@ -23,6 +23,8 @@ from ml.errors import (
 from ml.pixels import Mask, Picture, Pixels
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from ml.imaging.formats.opened import Opened
 
 MAX_INPUT_PIXELS = 50_000_000
@@ -34,9 +36,17 @@ _AVIF_BRANDS = {b"avif", b"avis"}
 _HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis"}
 # What libjpeg and libwebp write, and what libavif's readers (browsers among them) open.
 _LONGEST_SIDE = {"jpg": 65_500, "webp": 16_383, "avif": 32_768}
+# libaom holds 36 bytes a pixel while it encodes, 24 with halved colour channels, and takes 0.2 s a megapixel
+# at its quickest: 64 megapixels were 3.7 GB and a minute. With these limits an answer takes about 5 seconds
+# of a processor and less than 1 GB.
+_MOST_PIXELS = {"avif": 25_000_000}
+_FULL_COLOR_AVIF_PIXELS = 16_000_000
 # Above these sizes the slow settings of the encoders cost seconds and save little.
 _BIG_PNG_PIXELS = 250_000
 _BIG_WEBP_PIXELS = 4_000_000
+_BIG_AVIF_PIXELS = 4_000_000
+_AVIF_SPEED, _BIG_AVIF_SPEED = 8, 10
+_AVIF_THREADS = 4
 
 
 def sniff(first_bytes: bytes) -> str:
@@ -74,6 +84,29 @@ def probe(data: bytes, max_pixels: int = MAX_INPUT_PIXELS) -> tuple[int, int]:
         return width, height
 
 
+def upright_size(data: bytes, max_pixels: int = MAX_INPUT_PIXELS) -> tuple[int, int]:
+    """Width and height in pixels of what `decode` would answer, from the header alone.
+
+    Raises as `probe` does.
+    """
+    width, height = probe(data, max_pixels)
+    with _clean_errors():
+        orientation = _format_module(sniff(data[:SNIFF_BYTES])).orientation(data)
+    return (height, width) if orientation >= 5 else (width, height)
+
+
+def stripped(data: bytes, max_pixels: int = MAX_INPUT_PIXELS) -> bytes | None:
+    """The same file with nothing in it but the picture and what says how it is shown; nothing is decoded.
+
+    EXIF (but its orientation), XMP, comments, thumbnails, further pictures and bytes behind the end are gone,
+    the compressed pixels are the same. None for an AVIF or HEIC whose layout only a decoder can follow. For a
+    thread: it copies, and searches JPEGs. Raises `UnsupportedFormat`, `UnreadablePicture`, `PictureTooLarge`.
+    """
+    source_format = sniff(data[:SNIFF_BYTES])
+    with _clean_errors():
+        return _format_module(source_format).stripped(data, max_pixels)
+
+
 def decode(data: bytes, max_pixels: int = MAX_INPUT_PIXELS) -> Picture:
     """The picture in `data`: upright, sRGB, RGBA only if some pixel is not opaque.
 
@@ -82,15 +115,20 @@ def decode(data: bytes, max_pixels: int = MAX_INPUT_PIXELS) -> Picture:
     """
     source_format = sniff(data[:SNIFF_BYTES])
     with _clean_errors():
-        return Picture(_decode(data, source_format, max_pixels), source_format)
+        pixels, warnings = _decode(data, source_format, max_pixels)
+        return Picture(pixels, source_format, warnings)
 
 
 class _Format(Protocol):
-    """What a module of `ml.imaging.formats` offers."""
+    """What a module of `ml.imaging.formats` offers; sizes are as stored."""
 
-    def size(self, data: bytes) -> tuple[int, int]: ...
+    def size(self, data: bytes, /) -> tuple[int, int]: ...
 
-    def read(self, data: bytes, max_pixels: int) -> "Opened": ...
+    def orientation(self, data: bytes, /) -> int: ...
+
+    def stripped(self, data: bytes, max_pixels: int, /) -> bytes | None: ...
+
+    def read(self, data: bytes, max_pixels: int, /) -> "Opened": ...
 
 
 def _format_module(source_format: str) -> _Format:
@@ -120,43 +158,66 @@ def _clean_errors() -> Iterator[None]:
             raise UnreadablePicture("The picture cannot be read: it is damaged or cut short.") from error
 
 
-def _decode(data: bytes, source_format: str, max_pixels: int) -> Pixels:
+def _decode(data: bytes, source_format: str, max_pixels: int) -> tuple[Pixels, tuple[str, ...]]:
     from ml.imaging import srgb
     from ml.imaging.formats import exif
     from ml.imaging.formats.opened import as_array
 
     opened = _format_module(source_format).read(data, max_pixels)
-    orientation = opened.orientation
+    orientation, warnings = opened.orientation, opened.warnings
     image = srgb.to_srgb(opened.image, opened.icc_profile)
     del opened  # its picture may not be needed any more
-    return as_array(exif.upright(image, orientation))
+    return as_array(exif.upright(image, orientation)), warnings
 
 
 def check_output_size(width: int, height: int) -> None:
     """Raises `PictureTooLarge`. Tools that enlarge call it before they take memory for the answer."""
+    from ml.imaging.formats.opened import MAX_SIDE_PIXELS, megapixels
+
+    if max(width, height) > MAX_SIDE_PIXELS:
+        raise PictureTooLarge(
+            f"The answer would have {width} x {height} pixels;"
+            f" at most {MAX_SIDE_PIXELS} pixels a side are allowed."
+        )
     if width * height > MAX_OUTPUT_PIXELS:
         raise PictureTooLarge(
-            f"The answer would have {width} x {height} pixels ({width * height / 1e6:.1f} megapixels);"
+            f"The answer would have {width} x {height} pixels ({megapixels(width, height)} megapixels);"
             f" at most {MAX_OUTPUT_PIXELS / 1e6:g} megapixels are allowed."
         )
 
 
 def check_format_holds(format: str, width: int, height: int) -> None:
-    """Raises `BadParameter` for a side that the format cannot hold, as a tool wants to know beforehand."""
-    longest = _LONGEST_SIDE.get(format)
+    """Raises `BadParameter` for a size that cannot be answered in this format; called before any work."""
+    longest, most = _LONGEST_SIDE.get(format), _MOST_PIXELS.get(format)
     if longest is not None and max(height, width) > longest:
         raise BadParameter(
-            "format", f"{format} holds at most {longest} pixels a side, not {width} x {height}"
+            "format", f"{format} holds at most {longest} pixels a side, not {width} x {height}; use png"
+        )
+    if most is not None and width * height > most:
+        raise BadParameter(
+            "format",
+            f"{format} is answered up to {most / 1e6:g} megapixels, not {width} x {height}; use jpg or png",
         )
 
 
-def resolve_format(wanted: str, source_format: str, has_alpha: bool, is_mask: bool) -> str:
-    """The answer's format. auto: png for transparency and masks, else the source's own; HEIC becomes jpg."""
+def resolve_format(
+    wanted: str, source_format: str, has_alpha: bool, is_mask: bool, size: tuple[int, int]
+) -> str:
+    """The format of an answer of `size`, (width, height) in pixels.
+
+    auto: png for transparency and masks, else the source's own; HEIC becomes jpg; png too where that format
+    cannot hold the size.
+    """
     if wanted != "auto":
         return wanted
     if has_alpha or is_mask:
         return "png"
-    return "jpg" if source_format == "heic" else source_format
+    own = "jpg" if source_format == "heic" else source_format
+    try:
+        check_format_holds(own, *size)
+    except BadParameter:
+        return "png"
+    return own
 
 
 def encode(pixels: Pixels | Mask, format: str, quality: int = 90) -> bytes:
@@ -186,11 +247,21 @@ def encode(pixels: Pixels | Mask, format: str, quality: int = 90) -> bytes:
     elif format == "webp":
         image.save(out, "WEBP", quality=quality, method=1 if height * width > _BIG_WEBP_PIXELS else 4)
     elif format == "avif":
-        subsampling = "4:0:0" if pixels.ndim == 2 else subsampling  # a mask has no colour channels
-        image.save(out, "AVIF", quality=quality, speed=8, subsampling=subsampling)
+        _save_avif(image, out, quality, subsampling)
     else:
         raise ValueError(f"no encoder for {format!r}")
     return out.getvalue()
+
+
+def _save_avif(image: "Image.Image", out: io.BytesIO, quality: int, subsampling: str) -> None:
+    count = image.width * image.height
+    if image.mode == "L":  # a mask has no colour channels
+        subsampling = "4:0:0"
+    elif count > _FULL_COLOR_AVIF_PIXELS:
+        subsampling = "4:2:0"
+    speed = _BIG_AVIF_SPEED if count > _BIG_AVIF_PIXELS else _AVIF_SPEED
+    settings = {"speed": speed, "max_threads": _AVIF_THREADS, "autotiling": True}
+    image.save(out, "AVIF", quality=quality, subsampling=subsampling, **settings)
 
 
 def _big_png(pixels: Pixels | Mask) -> bytes:

@@ -17,9 +17,13 @@ _TRANSPARENT: Color = (0, 0, 0, 0)
 
 def contain(pixels: Pixels, size: tuple[int, int]) -> Pixels:
     """All of H x W x 3|4, as large as fits into (width, height): it may be smaller in one direction."""
-    height, width = pixels.shape[:2]
-    scale = min(size[0] / width, size[1] / height)
-    return resize(pixels, (max(1, round(width * scale)), max(1, round(height * scale))))
+    return resize(pixels, contained_size((pixels.shape[1], pixels.shape[0]), size))
+
+
+def contained_size(picture: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
+    """What `contain` makes of a picture of (width, height)."""
+    scale = min(size[0] / picture[0], size[1] / picture[1])
+    return max(1, round(picture[0] * scale)), max(1, round(picture[1] * scale))
 
 
 def cover(pixels: Pixels, size: tuple[int, int], gravity: Gravity) -> Pixels:

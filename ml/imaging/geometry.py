@@ -4,6 +4,7 @@ Coordinates are whole pixels of the upright picture, x to the right, y down, fro
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -12,6 +13,11 @@ from pydantic_core import PydanticCustomError
 
 from ml.errors import BadParameter
 from ml.params import Length, read_length
+
+LEAST_BOX_SIDE = 2
+TOO_SMALL = f"must be at least {LEAST_BOX_SIDE} x {LEAST_BOX_SIDE} pixels"
+#: For coordinates that can only be meant as shares of the picture's sides.
+SHARES = "must be in pixels of the picture: these are from 0 to 1, as shares of its sides would be"
 
 _SIZE = re.compile(r"(\d{1,5})\s*x\s*(\d{1,5})", re.IGNORECASE)
 _RATIO = re.compile(r"(\d{1,5}(?:\.\d{1,4})?)\s*:\s*(\d{1,5}(?:\.\d{1,4})?)")
@@ -33,6 +39,16 @@ class Box:
     @property
     def height(self) -> int:
         return self.bottom - self.top
+
+
+def are_shares(coordinates: Iterable[float]) -> bool:
+    """Whether all of these are within 0..1, where nothing can be pointed out in pixels."""
+    return all(0 <= number <= 1 for number in coordinates)
+
+
+def is_share(length: Length | None) -> bool:
+    """Whether a length in pixels is a fraction of one, which can only be meant as a share of a side."""
+    return length is not None and not length.percent and 0 < length.value < 1
 
 
 def _read_size(value: Any) -> Any:
@@ -67,6 +83,8 @@ def _read_corners(value: Any) -> Any:
         raise PydanticCustomError("corners", "must not be negative")
     if any(length.percent and length.value > 100 for length in lengths):
         raise PydanticCustomError("corners", "must be at most 100%")
+    if are_shares(length.value for length in lengths) and not any(length.percent for length in lengths):
+        raise PydanticCustomError("corners", f'{SHARES}; percentages are written "10%"')
     return tuple(lengths)
 
 
@@ -124,6 +142,8 @@ def box_of_corners(name: str, corners: Corners, picture: tuple[int, int]) -> Box
         raise BadParameter(name, f"leaves the picture, which is {width} x {height} pixels")
     if left >= right or top >= bottom:
         raise BadParameter(name, "holds no pixel: x1 must be less than x2, and y1 less than y2")
+    if right - left < LEAST_BOX_SIDE or bottom - top < LEAST_BOX_SIDE:
+        raise BadParameter(name, TOO_SMALL)
     return Box(left, top, right, bottom)
 
 

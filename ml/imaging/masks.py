@@ -12,27 +12,50 @@ from pydantic_core import PydanticCustomError
 
 from ml.errors import BadParameter, EmptyMask, MlError
 from ml.imaging import codecs, strokes
+from ml.imaging.mask_modes import MaskMode
 from ml.pixels import Mask, Picture
 
+#: A file whose largest value is below this marks nothing that could be seen; most likely it has 0 and 1.
+LEAST_STRENGTH = 8
+# Colours of fainter pixels are too coarse to be compared: editors store them multiplied by alpha.
+_COMPARED_ALPHA = 32
+_SAME_LEVELS = 16  # colours that differ by no more count as one
+# A mask is the picture itself if its opaque samples differ by no more than this on average.
+_SAME_PICTURE_LEVELS = 6.0
+_SAMPLES_A_SIDE = 256
 # Soft masks are grown level by level; this many levels are told apart.
 _LEVELS = 16
 
 
-def from_file(content: bytes, width: int, height: int, name: str = "mask") -> Mask:
-    """A mask file for a picture of this size: its brightness, or its opacity if it has transparency.
+def from_file(content: bytes, source: Picture, mode: MaskMode = "auto", name: str = "mask") -> Mask:
+    """A mask file for `source`: white acts, black and transparent keep.
 
-    What a cut-out shows is what it marks, however dark it is.
+    auto: luminance x alpha where the colours vary, alpha alone where they do not. luminance: without regard
+    to transparency. alpha: opacity; inverted_alpha: transparency, as of a picture with a hole where it is to
+    change. A mask of another size is resized if its shape is the source's, to within a pixel.
 
-    One of another size is resized if its shape is the picture's, to within a pixel. Raises `BadParameter`
-    for `name` if it is not, or if the file is no picture; `EmptyMask` if nothing is marked.
+    Raises `EmptyMask` if nothing is marked. Raises `BadParameter` for `name` if the file is no picture or of
+    another shape, if its largest value is below `LEAST_STRENGTH`, and in auto if it is the source itself with
+    holes, which may mean either; for `mask_mode` if it asks for transparency that is not there.
     """
     try:
         picture = codecs.decode(content)
     except MlError as error:
         raise BadParameter(name, f"is no usable picture: {error}") from None
-    mask = _told_by(picture)
-    if (picture.width, picture.height) != (width, height):
-        mask = _resized(mask, width, height, name)
+    if mode == "auto" and picture.has_alpha and _is_same_picture(picture, source):
+        raise BadParameter(
+            name,
+            f"{name} is the picture itself with holes; send mask_mode=inverted_alpha to act on the holes, or"
+            " mask_mode=alpha to act on the rest",
+        )
+    mask = _read(picture, mode)
+    if (picture.width, picture.height) != (source.width, source.height):
+        mask = _resized(mask, source.width, source.height, name)
+    strongest = int(mask.max())
+    if 0 < strongest < LEAST_STRENGTH:
+        raise BadParameter(
+            name, f"the largest value of {name} is {strongest}; masks go from 0 (keep) to 255 (act fully)"
+        )
     return checked(mask, name)
 
 
@@ -109,11 +132,52 @@ def _specks(region: NDArray[np.bool_], least_share: float) -> NDArray[np.bool_]:
     return np.asarray(is_small[labels], np.bool_)
 
 
-def _told_by(picture: Picture) -> Mask:
-    if picture.has_alpha:
-        return np.ascontiguousarray(picture.pixels[..., 3])
-    brightness: Mask = cv2.cvtColor(np.ascontiguousarray(picture.rgb), cv2.COLOR_RGB2GRAY)
-    return brightness
+def _read(picture: Picture, mode: MaskMode) -> Mask:
+    if not picture.has_alpha:
+        if mode in ("alpha", "inverted_alpha"):
+            raise BadParameter("mask_mode", f"mask_mode is {mode}, but the mask has no transparency")
+        return _luminance(picture)
+    alpha = np.ascontiguousarray(picture.pixels[..., 3])
+    if mode == "luminance":
+        return _luminance(picture)
+    if mode == "inverted_alpha":
+        return inverted(alpha)
+    if mode == "alpha" or not _varies(picture, alpha):
+        return alpha
+    product: Mask = cv2.multiply(_luminance(picture), alpha, scale=1 / 255)
+    return product
+
+
+def _luminance(picture: Picture) -> Mask:
+    answer: Mask = cv2.cvtColor(np.ascontiguousarray(picture.rgb), cv2.COLOR_RGB2GRAY)
+    return answer
+
+
+def _varies(picture: Picture, alpha: Mask) -> bool:
+    """Whether what is seen of a mask has more than one colour; hidden colours say nothing."""
+    seen = (alpha >= _COMPARED_ALPHA).astype(np.uint8)
+    if not seen.any():
+        return False
+    ranges = (cv2.minMaxLoc(channel, mask=seen)[:2] for channel in cv2.split(picture.rgb))
+    return any(high - low > _SAME_LEVELS for low, high in ranges)
+
+
+def _is_same_picture(picture: Picture, source: Picture) -> bool:
+    """Whether what is opaque of `picture` shows what `source` shows there, which is more than one colour."""
+    rows, columns = (
+        np.linspace(0, side - 1, min(side, _SAMPLES_A_SIDE)).astype(int)
+        for side in (source.height, source.width)
+    )
+    own_rows = np.minimum((rows + 0.5) * picture.height / source.height, picture.height - 1).astype(int)
+    own_columns = np.minimum((columns + 0.5) * picture.width / source.width, picture.width - 1).astype(int)
+    samples = picture.pixels[np.ix_(own_rows, own_columns)]
+    opaque = samples[..., 3] == 255
+    if not opaque.any():
+        return False
+    own = samples[..., :3][opaque].astype(np.int16)
+    there = source.rgb[np.ix_(rows, columns)][opaque].astype(np.int16)
+    is_plain = int(np.ptp(there, axis=0).max()) <= _SAME_LEVELS
+    return not is_plain and float(np.abs(own - there).mean()) <= _SAME_PICTURE_LEVELS
 
 
 def _resized(mask: Mask, width: int, height: int, name: str) -> Mask:

@@ -38,9 +38,7 @@ def rotate(pixels: Pixels, degrees: float) -> Pixels:
 
     height, width = pixels.shape[:2]
     sine, cosine = math.sin(math.radians(degrees)), math.cos(math.radians(degrees))
-    # Less a hair, so that float noise never adds an empty row.
-    new_width = math.ceil(width * abs(cosine) + height * abs(sine) - 1e-6)
-    new_height = math.ceil(width * abs(sine) + height * abs(cosine) - 1e-6)
+    new_width, new_height = rotated_size(width, height, degrees)
     check_output_size(new_width, new_height)
     # Pixel centres lie at whole numbers; the middle of the picture goes to the middle of the canvas.
     middle_x, middle_y = (width - 1) / 2, (height - 1) / 2
@@ -56,6 +54,19 @@ def rotate(pixels: Pixels, degrees: float) -> Pixels:
     np.minimum(turned[..., :3], turned[..., 3:], out=turned[..., :3])
     answer: Pixels = cv2.cvtColor(turned, cv2.COLOR_mRGBA2RGBA)
     return answer
+
+
+def rotated_size(width: int, height: int, degrees: float) -> tuple[int, int]:
+    """(width, height) of the canvas that just holds a picture of this size, turned by `degrees`."""
+    quarter_turns, rest = divmod(degrees, 90)
+    if rest == 0:
+        return (height, width) if quarter_turns % 2 else (width, height)
+    sine, cosine = abs(math.sin(math.radians(degrees))), abs(math.cos(math.radians(degrees)))
+    # Less a hair, so that float noise never adds an empty row.
+    return (
+        math.ceil(width * cosine + height * sine - 1e-6),
+        math.ceil(width * sine + height * cosine - 1e-6),
+    )
 
 
 def resize(pixels: Pixels | Mask, size: tuple[int, int], part: Part | None = None) -> Pixels | Mask:

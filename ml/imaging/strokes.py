@@ -17,6 +17,7 @@ from pydantic_core import PydanticCustomError
 
 from ml.editing import json_fields
 from ml.errors import BadParameter
+from ml.imaging import geometry
 from ml.pixels import Mask, Matte
 
 MAX_TEXT_CHARACTERS = 4 * 1024 * 1024
@@ -84,6 +85,8 @@ def read(text: str) -> tuple[Stroke, ...]:
     _check_counts(len(value), 0)
     strokes = tuple(_read_stroke(number, entry) for number, entry in enumerate(value))
     _check_counts(len(strokes), sum(len(stroke.points) for stroke in strokes))
+    if geometry.are_shares(number for stroke in strokes for point in stroke.points for number in point):
+        raise _error(geometry.SHARES)
     return strokes
 
 

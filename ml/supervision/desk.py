@@ -4,10 +4,11 @@ import math
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from ml import speed
 from ml.backend import Progress, ToolAnswer, ToolCall
-from ml.errors import Cancelled, Overloaded
+from ml.errors import Cancelled, Overloaded, TimedOut, TooSlow
 from ml.queue import QueueFull, WeightedQueue
 from ml.supervision.submission import ProgressThread, Submission
 
@@ -150,14 +151,22 @@ class Desk:
 
     def estimate(self, submission: Submission) -> speed.Estimate | None:
         with self._lock:
-            return self._speeds.estimate(submission.call)
+            estimate = self._speeds.estimate(submission.call, time.monotonic())
+        if estimate is not None and submission.is_trial:
+            return replace(estimate, may_refuse=False)
+        return estimate
 
-    def weigh(self, submission: Submission, work: float, seconds: float | None) -> None:
-        """The call's header is read: it is `work`, and expected to take `seconds`."""
+    def weigh(self, submission: Submission, work: float, seconds: float, is_trial: bool) -> None:
+        """The call's header is read: it is `work`, and expected to take `seconds`.
+
+        `is_trial`: it goes on though its estimate alone would have it refused.
+        """
         with self._lock:
             submission.work = work
-            if seconds is not None:
-                submission.expected_seconds = seconds
+            submission.expected_seconds = seconds
+            if is_trial and not submission.is_trial:
+                submission.is_trial = True
+                self._speeds.tried(submission.call, time.monotonic())
 
     def tell(self, submission: Submission, progress: Progress) -> None:
         self._progress.tell(submission, progress)
@@ -177,11 +186,11 @@ class Desk:
             stopped = Cancelled("The call was stopped before it began.")
             self.fail(submission, shutting_down() if is_stopping else stopped)
 
-    def learn(self, call: ToolCall, work: float, seconds: float) -> None:
-        """A call of `work` (see `ml.speed`) took `seconds`."""
+    def learn(self, call: ToolCall, work: float, seconds: float, *, is_cold: bool = False) -> None:
+        """A call of `work` took `seconds`; see `ml.speed`."""
         with self._lock:
             is_first = self._speeds.estimate(call) is None
-            self._speeds.learn(call, work, seconds)
+            self._speeds.learn(call, work, seconds, is_cold=is_cold)
             if not is_first:
                 return
             # Those of its kind that wait are no longer taken for long ones unseen.
@@ -191,13 +200,13 @@ class Desk:
                     waiting.expected_seconds, waiting.is_long = self._expect(waiting.call)
                     self._queue.put_back(waiting)
 
-    def answer(self, submission: Submission, answer: ToolAnswer) -> None:
+    def answer(self, submission: Submission, answer: ToolAnswer, is_cold: bool = False) -> None:
         with self._lock:
             self._queue.finish(submission)
             is_wanted = not submission.cancel_requested
             self._devices[submission.call.tool] = answer.device
         if submission.work is not None:
-            self.learn(submission.call, submission.work, answer.processing_seconds)
+            self.learn(submission.call, submission.work, answer.processing_seconds, is_cold=is_cold)
         if is_wanted:
             submission.answer.set_result(answer)
         else:
@@ -207,6 +216,11 @@ class Desk:
     def fail(self, submission: Submission, error: Exception) -> None:
         with self._lock:
             self._queue.finish(submission)
+            if isinstance(error, TooSlow):
+                self._speeds.refused(submission.call, time.monotonic())
+        if isinstance(error, TimedOut) and submission.work is not None:
+            # That it takes at least so long is known; else a trial that fails would teach nothing.
+            self.learn(submission.call, submission.work, submission.call.timeout_seconds)
         if not submission.answer.done():
             submission.answer.set_exception(error)
         # Its end may be what a waiting long call needed.

@@ -5,10 +5,11 @@ The server says `WorkerConfig` once, then `Work` and `Cancel`, pickled. The work
 
     ready    it is warm
     taken    the call has begun and is never run again, whatever happens
-    weighed  the header is read: `work` in units of `ml.speed`, `seconds` expected or null
+    weighed  the header is read: `work` in units of `ml.speed`, `seconds` expected, `trial`: whether it goes
+             on though that is beyond the call's limit
     long     the call was not begun after all: it must wait among the long ones
     step     `stage`, `fraction`
-    done     `answer`, `seconds`
+    done     `answer`, `seconds`, `cold`: whether this worker had done no call of its kind before
     failed   `error` (a class of `ml.errors`, or ""), `args`, `traceback`
 """
 
@@ -28,6 +29,7 @@ class WorkerConfig:
     cache_dir: Path
     device: str  # cpu, cuda
     engine_memory_bytes: int  # what loaded engines may take together
+    picture_memory_bytes: int  # what a call's pictures may take, by `ml.planning`
     threads: int  # of OpenCV and of every engine
     perform: str = "ml.work:perform"
     engines: str = "ml.engines.cache:EngineCache"  # "" = none

@@ -30,6 +30,7 @@ class Submission(Entry):
     cancel_requested: bool = field(kw_only=True, default=False)
     was_lost_before: bool = field(kw_only=True, default=False)  # a worker died before it began with it
     work: float | None = field(kw_only=True, default=None)  # of `ml.speed`; known from the header
+    is_trial: bool = field(kw_only=True, default=False)  # goes on though its estimate would refuse it
     told: Progress | None = field(kw_only=True, default=None)  # what the caller heard last
 
 

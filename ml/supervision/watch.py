@@ -144,9 +144,8 @@ class Watch:
             case "taken":
                 self._began = True
             case "weighed":
-                seconds = message["seconds"]
                 self._desk.weigh(
-                    submission, float(message["work"]), None if seconds is None else float(seconds)
+                    submission, float(message["work"]), float(message["seconds"]), bool(message["trial"])
                 )
             case "step":
                 self._fraction = max(self._fraction, min(max(float(message["fraction"]), 0.0), 1.0))
@@ -155,12 +154,13 @@ class Watch:
                 self._desk.put_back(submission, is_long=True)
                 return True
             case "done":
-                self._desk.answer(submission, _answer(message, submission))
+                self._desk.answer(submission, _answer(message, submission), bool(message["cold"]))
                 return True
             case "failed":
                 error = _error(message)
-                if isinstance(error, errors.OutOfMemory):  # what filled the memory may still lie there
-                    return self._kill(error)
+                is_refusal = isinstance(error, errors.NotEnoughMemory)
+                if isinstance(error, errors.OutOfMemory) and not is_refusal:
+                    return self._kill(error)  # what filled the memory may still lie there
                 self._desk.fail(submission, error)
                 return True
             case kind:

@@ -150,12 +150,19 @@ def _behind(
     return np.broadcast_to(np.array(color[:channels], np.uint8), (height, width, channels))
 
 
+def _answer_size(params: BgRemovalParams, source: tuple[int, int]) -> tuple[int, int] | None:
+    if params.output_size is not None:
+        return params.output_size
+    return None if params.crop else source  # a cropped answer is as large as what is found
+
+
 TOOL = Tool(
     name="bg-removal",
     title="Remove background",
     summary="Cut out the foreground of a photo, hair included, alone or on another background.",
     params=BgRemovalParams,
     run=run,
+    answer_size=_answer_size,
     files=(
         FileField(
             "bg_image",

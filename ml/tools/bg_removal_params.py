@@ -4,7 +4,6 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from ml.imaging.codecs import MAX_OUTPUT_PIXELS
 from ml.imaging.framing import MarginsField
 from ml.imaging.geometry import CornersField, SizeField
 from ml.imaging.placement import PositionField, ScaleField
@@ -123,6 +122,4 @@ class BgRemovalParams(Params):
             raise parameter_error(
                 "position", "has an effect with crop=true only if scale or output_size is set"
             )
-        if self.output_size is not None and self.output_size[0] * self.output_size[1] > MAX_OUTPUT_PIXELS:
-            raise parameter_error("output_size", f"must be at most {MAX_OUTPUT_PIXELS / 1e6:g} megapixels")
         return self

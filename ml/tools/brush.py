@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from ml.errors import BadParameter, MlError
 from ml.imaging import codecs
+from ml.imaging.mask_modes import MASK_MODE, MaskMode, reject_mask_mode
 from ml.imaging.strokes import StrokesField
 from ml.params import ColorField, Params, parameter_error
 from ml.pixels import Mask, Picture, Pixels
@@ -26,6 +27,7 @@ class BrushParams(Params):
         description='Brush strokes as JSON: [{"points":[[x,y],…],"size":24,"hardness":0.8,"opacity":1}]; size'
         " is the diameter in pixels. At most 1,000 strokes and 100,000 points.",
     )
+    mask_mode: MaskMode = MASK_MODE
     color: ColorField | None = Field(
         None, description="What to paint with: #rgb, #rrggbb, #rrggbbaa or a CSS name (paint)."
     )
@@ -101,7 +103,8 @@ def _marked(source: Picture, params: BrushParams, context: Context) -> Mask:
     if content is not None and params.strokes is not None:
         raise BadParameter(_MASK, "send either strokes or a mask")
     if content is not None:
-        return masks.from_file(content, source.width, source.height)
+        return masks.from_file(content, source, params.mask_mode)
+    reject_mask_mode(params.mask_mode)
     if params.strokes is None:
         raise BadParameter("strokes", "say where: send strokes or a mask")
     return masks.from_strokes(params.strokes, source.width, source.height)
@@ -137,8 +140,8 @@ TOOL = Tool(
     files=(
         FileField(
             _MASK,
-            "Instead of strokes: where to act, white = fully, greys = in part. A mask of another size is"
-            " resized if it has the picture's shape.",
+            "Instead of strokes: where to act, white = fully, greys = in part, transparent = not. A mask of"
+            " another size is resized if it has the picture's shape.",
             id_field="mask_id",
         ),
         FileField(

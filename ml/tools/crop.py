@@ -12,8 +12,7 @@ from pydantic import Field, model_validator
 
 from ml.editing import foreground
 from ml.errors import NothingFound
-from ml.imaging import fitting, geometry, resampling, trimming
-from ml.imaging.codecs import MAX_OUTPUT_PIXELS
+from ml.imaging import codecs, fitting, geometry, resampling, trimming
 from ml.imaging.geometry import AspectRatioField, Box, Gravity, SizeField
 from ml.params import ColorField, Length, LengthField, Params, parameter_error
 from ml.pixels import Picture, Pixels
@@ -71,6 +70,12 @@ class CropParams(Params):
             raise parameter_error("mode", f"trim cannot be combined with {other}")
         for name in lengths:
             _check_length(name, getattr(self, name))
+        if self.width is not None and self.height is not None:
+            given = [getattr(self, name) for name in lengths]
+            if geometry.are_shares(length.value for length in given) and not any(
+                length.percent for length in given
+            ):
+                raise parameter_error("width", f'{geometry.SHARES}; percentages are written "50%"')
         return self
 
     @model_validator(mode="after")
@@ -88,8 +93,6 @@ class CropParams(Params):
             raise parameter_error("gravity", "has an effect only with aspect_ratio, fit=cover or fit=pad")
         if self.gravity == "subject" and self.aspect_ratio is None:
             raise parameter_error("gravity", "subject has an effect only with aspect_ratio")
-        if self.resize is not None and self.resize[0] * self.resize[1] > MAX_OUTPUT_PIXELS:
-            raise parameter_error("resize", f"must be at most {MAX_OUTPUT_PIXELS / 1e6:g} megapixels")
         return self
 
 
@@ -99,12 +102,20 @@ def _default(name: str) -> object:
 
 def _check_length(name: str, length: Length) -> None:
     """What can be told without the picture."""
+    if geometry.is_share(length):
+        raise parameter_error(
+            name, f'is less than a pixel; a share of a side is written "{_percent(length)}"'
+        )
     if name in ("x", "y") and length.value < 0:
         raise parameter_error(name, "must not be negative")
     if name in ("width", "height") and length.value <= 0:
         raise parameter_error(name, "must be more than 0")
     if length.percent and length.value > 100:
         raise parameter_error(name, "must be at most 100%")
+
+
+def _percent(length: Length) -> str:
+    return f"{100 * length.value:g}%"
 
 
 @dataclass
@@ -139,13 +150,28 @@ def run(source: Picture, params: CropParams, context: Context) -> Outcome:
 
 
 def _cut(source: Picture, params: CropParams, context: Context) -> _Cut:
-    size = (source.width, source.height)
     if params.mode == "trim":
         return _Cut(trimming.content_box(source.pixels, params.tolerance))
-    if params.aspect_ratio is None:
-        return _Cut(geometry.box_of_lengths(params.x, params.y, params.width, params.height, size))
-    box = geometry.box_of_ratio(params.aspect_ratio, _compass(params), size)
+    box = _box(params, (source.width, source.height))
     return _over_subject(box, source, context) if params.gravity == "subject" else _Cut(box)
+
+
+def _box(params: CropParams, size: tuple[int, int]) -> Box:
+    """What is kept of a picture of this size; its place is another where the subject decides."""
+    if params.aspect_ratio is None:
+        return geometry.box_of_lengths(params.x, params.y, params.width, params.height, size)
+    return geometry.box_of_ratio(params.aspect_ratio, _compass(params), size)
+
+
+def _answer_size(params: CropParams, source: tuple[int, int]) -> tuple[int, int] | None:
+    if params.mode == "trim":  # a trimmed picture's shape decides what of `resize` is used
+        return params.resize if params.resize is not None and params.fit != "contain" else None
+    box = _box(params, source)
+    size = resampling.rotated_size(box.width, box.height, params.rotate)
+    if params.resize is None:
+        return size
+    codecs.check_output_size(*size)  # what is turned is resized afterwards
+    return params.resize if params.fit != "contain" else fitting.contained_size(size, params.resize)
 
 
 def _over_subject(box: Box, source: Picture, context: Context) -> _Cut:
@@ -181,4 +207,5 @@ TOOL = Tool(
     summary="Cut a picture to a box, a shape or its content; rotate, mirror and resize it.",
     params=CropParams,
     run=run,
+    answer_size=_answer_size,
 )

@@ -71,6 +71,12 @@ class GenerativeExpandParams(PromptParams):
             )
         if sides and self.anchor != "center":
             raise parameter_error("anchor", "has an effect only with aspect_ratio, width or height")
+        for name in (*sides, *size):
+            length = getattr(self, name)
+            if geometry.is_share(length):
+                raise parameter_error(
+                    name, f'is less than a pixel; a share of a side is written "{100 * length.value:g}%"'
+                )
         for name in sides:
             if getattr(self, name).value < 0:
                 raise parameter_error(name, "must not be negative; crop cuts")
@@ -83,7 +89,7 @@ class GenerativeExpandParams(PromptParams):
 def run(source: Picture, params: GenerativeExpandParams, context: Context) -> Outcome:
     """Raises `ModelUnavailable` for a prompt, `BadParameter`, `PictureTooLarge`."""
     prompting.check_available(params, context)
-    left, top, right, bottom = _margins(source, params)
+    left, top, right, bottom = _margins((source.width, source.height), params)
     codecs.check_output_size(source.width + left + right, source.height + top + bottom)
     from ml.editing import expanding
 
@@ -137,9 +143,13 @@ def _paint(
     outcome.fields["seed"] = words.seed
 
 
-def _margins(source: Picture, params: GenerativeExpandParams) -> Margins:
-    """Raises `BadParameter` if the canvas would be smaller than the picture, or no larger."""
-    size = (source.width, source.height)
+def _answer_size(params: GenerativeExpandParams, source: tuple[int, int]) -> tuple[int, int]:
+    left, top, right, bottom = _margins(source, params)
+    return source[0] + left + right, source[1] + top + bottom
+
+
+def _margins(size: tuple[int, int], params: GenerativeExpandParams) -> Margins:
+    """Raises `BadParameter` if the canvas would be smaller than a picture of `size`, or no larger."""
     given = [name for name in (*_SIDES, *_SIZE, "aspect_ratio") if getattr(params, name) is not None]
     if params.aspect_ratio is not None:
         margins = _around(size, _of_ratio(size, params.aspect_ratio), params.anchor)
@@ -206,4 +216,5 @@ TOOL = Tool(
     run=run,
     is_random=prompting.is_random,
     cost=prompting.cost,
+    answer_size=_answer_size,
 )

@@ -12,6 +12,7 @@ from ml.editing.prompting import PromptParams
 from ml.editing.prompts import ClicksField, CornersField
 from ml.engines.segmenting_facts import ARTEFACTS
 from ml.errors import BadParameter
+from ml.imaging.mask_modes import MASK_MODE, MaskMode, reject_mask_mode
 from ml.imaging.strokes import StrokesField
 from ml.params import parameter_error
 from ml.pixels import Mask, Picture
@@ -34,6 +35,7 @@ class GenerativeFillParams(PromptParams):
     box: CornersField | None = Field(
         None, description="Instead of a mask, or with points: a box around the object, [x1,y1,x2,y2]."
     )
+    mask_mode: MaskMode = MASK_MODE
     strength: float | None = Field(
         None, gt=0, le=1, description="How far the prompt may change what was there. Only with a prompt."
     )
@@ -115,7 +117,8 @@ def _marked(source: Picture, params: GenerativeFillParams, context: Context) -> 
     if content is not None and (params.strokes is not None or is_picked):
         raise BadParameter(_MASK, "send one of mask, mask_id, strokes, or points and box")
     if content is not None:
-        return masks.from_file(content, source.width, source.height), {}
+        return masks.from_file(content, source, params.mask_mode), {}
+    reject_mask_mode(params.mask_mode)
     if params.strokes is not None:
         return masks.from_strokes(params.strokes, source.width, source.height), {}
     if is_picked:
@@ -135,8 +138,9 @@ TOOL = Tool(
     files=(
         FileField(
             _MASK,
-            "What to replace: white = replace, black = keep, greys = in part. A mask of another size is"
-            " resized if it has the picture's shape. mask_id: one that magic-select answered.",
+            "What to replace: white = replace, black and transparent = keep, greys = in part. A mask of"
+            " another size is resized if it has the picture's shape. mask_id: one that magic-select"
+            " answered.",
             id_field="mask_id",
         ),
     ),

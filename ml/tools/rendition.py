@@ -48,4 +48,5 @@ TOOL = Tool(
     summary="The same picture in another size or file type.",
     params=RenditionParams,
     run=run,
+    answer_size=lambda params, source: fitting_size(*source, params.width),
 )

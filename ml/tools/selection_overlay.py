@@ -23,12 +23,16 @@ def run(source: Picture, params: MagicSelectParams, context: Context) -> Outcome
 def _small(mask: Mask) -> Mask:
     import cv2
 
-    scale = OVERLAY_PIXELS / max(mask.shape)
-    if scale >= 1:
+    if max(mask.shape) <= OVERLAY_PIXELS:
         return mask
-    height, width = (max(1, round(side * scale)) for side in mask.shape)
+    width, height = _fitting_size(mask.shape[1], mask.shape[0])
     answer: Mask = cv2.resize(mask, (width, height), interpolation=cv2.INTER_AREA)
     return answer
+
+
+def _fitting_size(width: int, height: int) -> tuple[int, int]:
+    scale = min(1.0, OVERLAY_PIXELS / max(width, height))
+    return max(1, round(width * scale)), max(1, round(height * scale))
 
 
 TOOL = Tool(
@@ -39,4 +43,5 @@ TOOL = Tool(
     run=run,
     checkpoints=(CHECKPOINT,),
     artefacts=ARTEFACTS,
+    answer_size=lambda _params, source: _fitting_size(*source),
 )

@@ -103,6 +103,12 @@ class Step:
         return self.source[0] * self.source[1] / 1e6 * FACTS[self.checkpoint].seconds_per_megapixel
 
 
+def answer_size(params: UpscaleParams, source: tuple[int, int]) -> tuple[int, int]:
+    """As `result_size`, for `ml.planning`."""
+    size = result_size(*source, params)
+    return size.width, size.height
+
+
 def steps(mode: Mode, source: tuple[int, int], size: Size) -> list[Step]:
     """What leads from a source of height and width `source` to `size`.
 
@@ -119,8 +125,6 @@ def steps(mode: Mode, source: tuple[int, int], size: Size) -> list[Step]:
 
 def run(source: Picture, params: UpscaleParams, context: Context) -> Outcome:
     size = result_size(source.width, source.height, params)
-    format = codecs.resolve_format(params.format, source.format, source.has_alpha, is_mask=False)
-    codecs.check_format_holds(format, size.width, size.height)
     shape = (source.height, source.width)
     colour_steps = steps(params.mode, shape, size)
     alpha_steps = steps("fast", shape, size) if source.has_alpha else []
@@ -185,4 +189,5 @@ TOOL = Tool(
     run=run,
     checkpoints=("span-x2", "span-x4", "realesrgan-x4plus"),
     cost=cost,
+    answer_size=answer_size,
 )

@@ -94,6 +94,9 @@ _GB = 1 << 30
 BOMBS: dict[str, Bomb] = {
     # Sizes that lie or are too large
     "png of 60,000 x 60,000": (partial(png, 60_000, 60_000, idat=b"x"), TOO_LARGE),
+    "png of 50,000,000 x 1": (partial(png, 50_000_000, 1, idat=b"x"), TOO_LARGE),
+    "png of 1 x 50,000,000": (partial(png, 1, 50_000_000, idat=b"x"), TOO_LARGE),
+    "png of 65,536 x 1": (partial(png, 65_536, 1), TOO_LARGE),
     "png of 2 billion squared": (partial(png, 2**31 - 1, 2**31 - 1, idat=b"x"), TOO_LARGE),
     "png of nothing": (partial(png, 0, 5, idat=b"x"), UNREADABLE),
     "jpg of 65,500 x 65,500": (
@@ -118,6 +121,10 @@ BOMBS: dict[str, Bomb] = {
         DECODED,
     ),
     "avif claiming 16,000 x 16,000": (lambda: hostile.claim_size(_flat_avif(), 16_000, 16_000), TOO_LARGE),
+    "avif of 49 megapixels in a kilobyte": (
+        lambda: photos.file_bytes(_flat(7000), "AVIF", speed=10, subsampling="4:2:0"),
+        DECODED,
+    ),
     "avif claiming 60,000 x 60,000": (lambda: hostile.claim_size(_flat_avif(), 60_000, 60_000), UNREADABLE),
     "avif claiming too few pixels": (lambda: hostile.claim_size(_flat_avif(), 64, 64), DECODED),
     "heic claiming 16,000 x 16,000": (lambda: hostile.claim_size(_flat_heic(), 16_000, 16_000), TOO_LARGE),

@@ -145,7 +145,9 @@ class TestRegion:
         assert (box["left"], box["top"]) == (seen.left, seen.top)
         assert (box["width"], box["height"]) == (seen.width, seen.height)
 
-    @pytest.mark.parametrize("roi", ["0 0 601 400", "0 0 600 401", "50% 0 50% 100%", "9 0 2 5", "0 9 9 9"])
+    @pytest.mark.parametrize(
+        "roi", ["0 0 601 400", "0 0 600 401", "50% 0 50% 100%", "9 0 2 5", "0 9 9 9", "5 5 6 50"]
+    )
     def test_a_region_that_this_photo_does_not_have_is_named(self, roi: str) -> None:
         assert refused(roi=roi).name == "roi"
 

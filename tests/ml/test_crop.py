@@ -93,7 +93,6 @@ class TestBox:
             ({"x": "60%", "width": "50%"}, "width"),
             ({"y": "250", "height": "20%"}, "height"),
             ({"width": "0.01%"}, "width"),
-            ({"height": "0.4"}, "height"),
         ],
     )
     def test_a_box_that_this_picture_does_not_have_names_the_parameter(
@@ -251,7 +250,9 @@ class TestOneWayToCut:
             ({"resize": "0x20"}, "resize"),
             ({"resize": "-5x20"}, "resize"),
             ({"resize": "20x100000"}, "resize"),
-            ({"resize": "9000x9000"}, "resize"),
+            ({"x": "0.25", "y": "0.1", "width": "0.5", "height": "0.5"}, "x"),
+            ({"height": "0.4"}, "height"),
+            ({"x": "0", "y": "0", "width": "1", "height": "1"}, "width"),
             ({"rotate": "181"}, "rotate"),
             ({"rotate": "nan"}, "rotate"),
             ({"rotate": "left"}, "rotate"),

@@ -157,6 +157,8 @@ class TestRefusals:
         [
             ({}, "left"),
             ({"left": "-5"}, "left"),
+            ({"left": "0.25"}, "left"),
+            ({"width": "0.9"}, "width"),
             ({"left": "5", "width": "200"}, "width"),
             ({"left": "5", "aspect_ratio": "1:1"}, "aspect_ratio"),
             ({"height": "500", "aspect_ratio": "1:1"}, "aspect_ratio"),

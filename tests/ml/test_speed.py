@@ -7,7 +7,7 @@ import pytest
 from ml import speed
 from ml.backend import ToolCall
 from ml.catalogue import TOOLS
-from ml.speed import Speeds, first_figure
+from ml.speed import FIRST_FIGURE, TRIAL_SECONDS, Speeds
 from tests.ml.backends import call
 
 CALL = call("tool")
@@ -83,24 +83,84 @@ def test_tools_and_engines_are_measured_apart() -> None:
 
 
 def test_before_anything_is_measured_a_stated_cost_refuses_only_what_is_far_too_long() -> None:
-    estimate = first_figure(TOOLS["upscale"])
-    assert estimate is not None
-    assert estimate.seconds(240) == 240
-    assert not estimate.exceeds(500, limit_seconds=300)  # this machine may be quicker than that one
-    assert estimate.exceeds(700, limit_seconds=300)
-    assert first_figure(TOOLS["crop"]) is None
+    assert FIRST_FIGURE.seconds(240) == 240
+    assert not FIRST_FIGURE.refuses(500, limit_seconds=300)  # this machine may be quicker than that one
+    assert FIRST_FIGURE.refuses(700, limit_seconds=300)
 
 
 def test_measured_calls_replace_a_stated_cost_once_there_are_enough() -> None:
     speeds = learnt((10, 5.0), (20, 10.0))
     estimate = speeds.estimate(CALL)
     assert estimate is not None
-    assert not estimate.exceeds(10_000, limit_seconds=300)
+    assert not estimate.refuses(10_000, limit_seconds=300)
     speeds.learn(CALL, 30, 15.0)
     estimate = speeds.estimate(CALL)
     assert estimate is not None
-    assert estimate.exceeds(650, limit_seconds=300)
-    assert not estimate.exceeds(550, limit_seconds=300)
+    assert estimate.refuses(650, limit_seconds=300)
+    assert not estimate.refuses(550, limit_seconds=300)
+
+
+class TestBigPicturesAfterThumbnails:
+    """A cold call and a few thumbnails made a picture of 48 megapixels look like 839 seconds, for good."""
+
+    LIMIT_SECONDS = 300.0
+
+    def thumbnails(self, cold_seconds: float, *warm: tuple[float, float]) -> Speeds:
+        speeds = Speeds()
+        speeds.learn(CALL, 0.0135, cold_seconds, is_cold=True)
+        for work, seconds in warm:
+            speeds.learn(CALL, work, seconds)
+        return speeds
+
+    def test_a_cold_call_is_no_measurement(self) -> None:
+        speeds = self.thumbnails(30.0)
+        cold = speeds.estimate(CALL)
+        assert cold is not None
+        assert not cold.is_reliable
+        assert expected(self.thumbnails(30.0, (0.001, 0.5), (0.002, 0.5), (0.003, 0.5)), 0.002) < 1.0
+        assert expected(self.thumbnails(30.0, (0.001, 0.5)), 0.001) == pytest.approx(0.5)
+
+    def test_a_steep_line_through_small_sizes_is_bounded_by_the_tool_s_figure(self) -> None:
+        speeds = self.thumbnails(9.0, (0.0135, 2.0), (0.0004, 0.5), (0.0006, 0.5), (0.012, 1.9))
+        assert expected(speeds, 4.8) < 25
+
+    def test_no_measurement_of_small_ones_alone_refuses_a_large_one(self) -> None:
+        speeds = learnt(*((work, 100 * work) for work in (0.1, 1.0, 2.0, 0.5)))
+        estimate = speeds.estimate(CALL)
+        assert estimate is not None
+        assert estimate.seconds(200.0) > self.LIMIT_SECONDS
+        assert not estimate.refuses(200.0, self.LIMIT_SECONDS)
+        assert estimate.refuses(310.0, self.LIMIT_SECONDS)  # the tool's own figure says it too
+        speeds.learn(CALL, 190.0, self.LIMIT_SECONDS)  # one that large was stopped
+        measured = speeds.estimate(CALL)
+        assert measured is not None
+        assert measured.refuses(250.0, self.LIMIT_SECONDS)
+
+    def test_what_is_refused_is_tried_now_and_then_and_teaches(self) -> None:
+        speeds = learnt(*[(400.0, 400.0)] * 4)
+
+        def refuses(now: float) -> bool:
+            estimate = speeds.estimate(CALL, now)
+            assert estimate is not None
+            return estimate.refuses(400.0, self.LIMIT_SECONDS)
+
+        assert refuses(now=0.0)
+        speeds.refused(CALL, now=0.0)
+        assert refuses(now=TRIAL_SECONDS - 1)
+        speeds.refused(CALL, now=TRIAL_SECONDS - 1)  # does not put the trial off
+        assert not refuses(now=TRIAL_SECONDS)
+        speeds.tried(CALL, now=TRIAL_SECONDS)
+        assert refuses(now=TRIAL_SECONDS + 1)  # one at a time
+        for _ in range(20):
+            speeds.learn(CALL, 400.0, 5.0)
+        assert not refuses(now=TRIAL_SECONDS + 2)
+
+
+def test_the_answer_s_format_and_size_are_part_of_the_work() -> None:
+    tool, params = TOOLS["crop"], TOOLS["crop"].params()
+    small = speed.work(tool, params, 0.01, 0.01, "png")
+    assert speed.work(tool, params, 0.01, 32.0, "png") > 10 * small
+    assert speed.work(tool, params, 0.01, 32.0, "avif") > 5 * speed.work(tool, params, 0.01, 32.0, "png")
 
 
 def test_seconds_a_megapixel_are_those_of_a_picture_whatever_the_unit_of_work() -> None:

@@ -25,7 +25,7 @@ def add_to(app: FastAPI) -> None:
         store,
         methods=["POST"],
         summary="Store a picture (free)",
-        responses=openapi.error_responses(*openapi.WITH_KEY, 413, 415, 422),
+        responses=openapi.error_responses(*openapi.WITH_KEY, 413, 415, 422, 504),
         openapi_extra=openapi.upload_operation(),
         **described,  # type: ignore[arg-type]
     )

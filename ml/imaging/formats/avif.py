@@ -6,7 +6,7 @@ import struct
 
 from PIL import Image
 
-from ml.imaging.formats import cicp, exif
+from ml.imaging.formats import cicp, exif, item_container
 from ml.imaging.formats.opened import MAX_PROFILE_BYTES, Opened, check_size
 
 # An item of type Exif in the file's directory. The container's own rotation wins over it by the standard, and
@@ -20,6 +20,17 @@ def size(data: bytes) -> tuple[int, int]:
     """Width and height in pixels as stored."""
     with _open(data) as image:
         return image.size
+
+
+def orientation(data: bytes) -> int:
+    """The container's rotation and mirroring, in EXIF's numbers."""
+    with _open(data) as image:
+        return exif.orientation(image.info.get("exif"))
+
+
+def stripped(data: bytes, max_pixels: int) -> bytes | None:
+    """See `item_container.stripped`."""
+    return item_container.stripped(data, max_pixels)
 
 
 def read(data: bytes, max_pixels: int) -> Opened:

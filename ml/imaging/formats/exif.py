@@ -41,6 +41,11 @@ def orientation(exif: bytes | None) -> int:
     return 1
 
 
+def orientation_only(orientation: int) -> bytes:
+    """A TIFF block with this orientation (1..8) and nothing else."""
+    return struct.pack(">2sHIHHHIHHI", b"MM", 42, 8, 1, _ORIENTATION, _SHORT, 1, orientation, 0, 0)
+
+
 def upright(image: Image.Image, orientation: int) -> Image.Image:
     """The stored picture with its upper side up."""
     turn = _TURNS.get(orientation)

@@ -4,7 +4,7 @@ from typing import Any
 
 from PIL import Image
 
-from ml.imaging.formats import cicp
+from ml.imaging.formats import cicp, item_container
 from ml.imaging.formats.opened import MAX_PROFILE_BYTES, Opened, check_size
 
 
@@ -12,6 +12,16 @@ def size(data: bytes) -> tuple[int, int]:
     """Width and height in pixels."""
     width, height = _primary(data).size
     return width, height
+
+
+def orientation(_data: bytes) -> int:
+    """Always 1: libheif has turned the picture, and gives its size upright."""
+    return 1
+
+
+def stripped(data: bytes, max_pixels: int) -> bytes | None:
+    """See `item_container.stripped`."""
+    return item_container.stripped(data, max_pixels)
 
 
 def read(data: bytes, max_pixels: int) -> Opened:

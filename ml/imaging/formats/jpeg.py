@@ -6,10 +6,10 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from PIL import Image
+from PIL import Image, ImageChops
 
 from ml.imaging.formats import exif
-from ml.imaging.formats.opened import MAX_PROFILE_BYTES, Opened, check_size, damaged
+from ml.imaging.formats.opened import MAX_PROFILE_BYTES, Opened, check_size, damaged, search
 
 # Cameras write tens of segments, panoramas with large XMP some hundreds.
 _MAX_SEGMENTS = 10_000
@@ -18,13 +18,22 @@ _MAX_SEGMENTS = 10_000
 _MAX_SCANS = 100
 
 _SOI, _EOI, _SOS = 0xD8, 0xD9, 0xDA
-_APP0, _APP1, _APP2, _APP14, _APP15, _COM = 0xE0, 0xE1, 0xE2, 0xEE, 0xEF, 0xFE
+_APP0, _APP1, _APP2, _APP14 = 0xE0, 0xE1, 0xE2, 0xEE
 _FRAMES = {0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF}
+# Besides frames and scans: tables of codes and of quantisation, restart interval, number of lines, end.
+_TABLES = {0xC4, 0xCC, 0xDB, 0xDC, 0xDD}
 _BARE = {0x00, 0x01, *range(0xD0, 0xD8), _SOI}  # no length follows
 # Between segments any number of FF may stand before a marker, and some writers leave junk.
 _ANY_MARKER = re.compile(rb"\xff[^\xff]")
 # Inside a scan FF00 is a literal FF and FFD0..FFD7 are restart marks; anything else ends the scan.
 _NEXT_MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
+
+_JFIF_BYTES = 14  # without its thumbnail
+_ADOBE_BYTES = 12
+_END = b"\xff\xd9"
+# Bits that no encoder leaves behind the last row; see `_load_unended`.
+_OTHER_BITS = b"\xaa\x55" * 64
+NO_END = "The file lacks its end marker; all of the picture was there and was read."
 
 
 @dataclass
@@ -43,6 +52,9 @@ class _Parts:
     profile_parts: dict[int, bytes] = field(default_factory=dict)
     profile_count: int = 0
     scans: int = 0
+    has_end: bool = False
+    #: Of each component, how many low bits of each of its 64 coefficients no scan has brought yet.
+    missing_bits: dict[int, list[int]] = field(default_factory=dict)
 
 
 def size(data: bytes) -> tuple[int, int]:
@@ -53,18 +65,68 @@ def size(data: bytes) -> tuple[int, int]:
     raise damaged("it is cut short before the first row")
 
 
+def orientation(data: bytes) -> int:
+    """EXIF's orientation, 1..8."""
+    for segment in _segments(data):
+        if _is_exif(segment):
+            return exif.orientation(segment.payload)
+        if segment.marker == _SOS:
+            break
+    return 1
+
+
 def read(data: bytes, max_pixels: int) -> Opened:
     """The first picture, L, RGB or CMYK with 255 = full ink.
 
-    CMYK files are taken to be stored inverted, as Adobe's are; without Adobe's mark too, as browsers do.
+    CMYK files are taken to be stored inverted, as Adobe's are; without Adobe's mark too, as browsers do. A
+    file that lacks nothing but its end marker is read with a warning.
     """
     parts = _take_apart(data, max_pixels)
-    image = Image.open(io.BytesIO(b"".join(parts.kept)), formats=["JPEG"])
+    warnings: tuple[str, ...] = ()
+    if parts.has_end:
+        image = _load(b"".join(parts.kept))
+    else:
+        image = _load_unended(parts)
+        warnings = (NO_END,)
+    return Opened(image, _profile(parts), exif.orientation(parts.exif), warnings)
+
+
+def stripped(data: bytes, max_pixels: int) -> bytes:
+    """The same picture without comments, thumbnails, EXIF but its orientation, XMP and whatever follows it.
+
+    Nothing is decoded: the compressed rows and the colour profile are copied as they are.
+    """
+    parts = _take_apart(data, max_pixels, keep_appearance=True)
+    side_up = exif.orientation(parts.exif)
+    if side_up != 1:
+        block = _segment_bytes(_APP1, b"Exif\0\0" + exif.orientation_only(side_up))
+        parts.kept.insert(2 if _is_app0(parts.kept[1]) else 1, block)
+    return b"".join(parts.kept)
+
+
+def _load(content: bytes) -> Image.Image:
+    image = Image.open(io.BytesIO(content), formats=["JPEG"])
     image.load()
-    return Opened(image, _profile(parts), exif.orientation(parts.exif))
+    return image
 
 
-def _take_apart(data: bytes, max_pixels: int) -> _Parts:
+def _load_unended(parts: _Parts) -> Image.Image:
+    """The picture of a file without end marker. Raises `UnreadablePicture` if more than that is missing.
+
+    libjpeg invents what a cut took away, so it is decoded twice, with different bits behind what is there. If
+    the pixels differ, some of them came from those bits.
+    """
+    if not parts.missing_bits or any(map(any, parts.missing_bits.values())):
+        raise damaged("it is cut short")
+    content = b"".join(parts.kept).rstrip(b"\xff")
+    image, other = _load(content + _END), _load(content + _OTHER_BITS + _END)
+    if ImageChops.difference(image, other).getbbox() is not None:
+        raise damaged("it is cut short")
+    return image
+
+
+def _take_apart(data: bytes, max_pixels: int, keep_appearance: bool = False) -> _Parts:
+    """`keep_appearance`: with the colour profile's segments, for others to read."""
     parts = _Parts()
     for segment in _segments(data):
         if segment.marker in _FRAMES:
@@ -72,22 +134,39 @@ def _take_apart(data: bytes, max_pixels: int) -> _Parts:
                 raise damaged("it has two frame headers")
             parts.size = _frame_size(segment.payload)
             check_size(*parts.size, max_pixels)
+            parts.missing_bits = {number: [16] * 64 for number in segment.payload[6::3]}
         elif segment.marker == _SOS:
             parts.scans += 1
             if parts.scans > _MAX_SCANS:
                 raise damaged(f"it has more than {_MAX_SCANS} scans")
-        if _is_needed(parts, segment):
-            parts.kept.append(data[segment.start : segment.end])
+            _note_scan(parts, segment.payload)
+        elif segment.marker == _EOI:
+            parts.has_end = True
+        kept = _needed(parts, segment, data, keep_appearance)
+        if kept is not None:
+            parts.kept.append(kept)
     if parts.size is None or not parts.scans:
         raise damaged("it is cut short before the first row")
     return parts
 
 
+def _note_scan(parts: _Parts, payload: bytes) -> None:
+    """Which components, which of their coefficients and which of those's bits this scan brings."""
+    count = payload[0] if payload else 0
+    if len(payload) < 4 + 2 * count:
+        raise damaged("a scan's header is damaged")
+    first, last, bits = payload[1 + 2 * count : 4 + 2 * count]
+    for number in payload[1 : 1 + 2 * count : 2]:
+        missing = parts.missing_bits.get(number)
+        if missing is not None and first <= last < 64:
+            missing[first : last + 1] = [bits & 15] * (last + 1 - first)
+
+
 def _segments(data: bytes) -> Iterator[_Segment]:
-    """Up to and including the end of the first picture; a missing end is left to the decoder to judge."""
+    """Up to and including the end of the first picture; a missing end is for the caller to judge."""
     position = 2
     for _ in range(_MAX_SEGMENTS):
-        found = _ANY_MARKER.search(data, position)
+        found = search(_ANY_MARKER, data, position)
         if found is None:
             return
         start, marker = found.start(), data[found.start() + 1]
@@ -100,7 +179,7 @@ def _segments(data: bytes) -> Iterator[_Segment]:
         payload = _payload(data, start)
         position = start + 4 + len(payload)
         if marker == _SOS:
-            following = _NEXT_MARKER.search(data, position)
+            following = search(_NEXT_MARKER, data, position)
             position = following.start() if following else len(data)
         yield _Segment(marker, payload, start, position)
     raise damaged(f"it has more than {_MAX_SEGMENTS} segments")
@@ -116,6 +195,10 @@ def _payload(data: bytes, position: int) -> bytes:
     return data[position + 4 : end]
 
 
+def _segment_bytes(marker: int, payload: bytes) -> bytes:
+    return struct.pack(">BBH", 0xFF, marker, len(payload) + 2) + payload
+
+
 def _frame_size(payload: bytes) -> tuple[int, int]:
     if len(payload) < 6:
         raise damaged("its frame header is damaged")
@@ -123,19 +206,38 @@ def _frame_size(payload: bytes) -> tuple[int, int]:
     return width, height
 
 
-def _is_needed(parts: _Parts, segment: _Segment) -> bool:
-    """Whether the decoder needs this segment. EXIF and ICC are noted here and not passed on."""
+def _is_exif(segment: _Segment) -> bool:
+    return segment.marker == _APP1 and segment.payload.startswith(b"Exif\0\0")
+
+
+def _needed(parts: _Parts, segment: _Segment, data: bytes, keep_appearance: bool) -> bytes | None:
+    """The segment as it is handed on; None for one that makes no pixels. EXIF and ICC are noted here."""
     marker, payload = segment.marker, segment.payload
-    if marker == _APP1 and payload.startswith(b"Exif\0\0") and parts.exif is None:
+    if _is_exif(segment) and parts.exif is None:
         parts.exif = payload
     if marker == _APP2 and payload.startswith(b"ICC_PROFILE\0") and len(payload) > 14:
+        is_repeated = payload[12] in parts.profile_parts
         parts.profile_parts[payload[12]] = payload[14:]
         parts.profile_count = payload[13]
-    if marker == _APP0:
-        return payload.startswith(b"JFIF\0")
-    if marker == _APP14:
-        return payload.startswith(b"Adobe")
-    return marker != _COM and not _APP1 <= marker <= _APP15
+        return _segment_bytes(marker, payload) if keep_appearance and not is_repeated else None
+    if marker == _APP0 and payload.startswith(b"JFIF\0"):
+        return None if any(map(_is_app0, parts.kept)) else _jfif(payload)
+    if marker == _APP14 and payload.startswith(b"Adobe"):
+        return _segment_bytes(marker, payload[:_ADOBE_BYTES])
+    if marker in _FRAMES or marker in _TABLES or marker in (_SOS, _EOI):
+        return data[segment.start : segment.end]
+    return None
+
+
+def _is_app0(kept: bytes) -> bool:
+    return kept[:2] == bytes([0xFF, _APP0])
+
+
+def _jfif(payload: bytes) -> bytes | None:
+    """Version and density, the thumbnail's size as none."""
+    if len(payload) < _JFIF_BYTES:
+        return None
+    return _segment_bytes(_APP0, payload[: _JFIF_BYTES - 2] + b"\0\0")
 
 
 def _profile(parts: _Parts) -> bytes | None:

@@ -1,5 +1,7 @@
 """What every format's reader returns, and the limits all of them share."""
 
+import math
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +13,12 @@ from ml.pixels import Pixels
 #: Real profiles are under 3 MB, even for CMYK printing; a bigger one is ignored.
 MAX_PROFILE_BYTES = 4 << 20
 
+#: Longest side in and out. Formats allow more, but a picture of 50,000,000 x 1 pixels shows nothing and
+#: drives code that works row by row, or by a side's length, far beyond what its number of pixels suggests.
+MAX_SIDE_PIXELS = 65_535
+
 _ROWS_AT_ONCE = 256
+_SEARCHED_AT_ONCE = 1 << 18
 
 
 @dataclass
@@ -21,22 +28,46 @@ class Opened:
     image: Image.Image  # L, LA, RGB, RGBA or CMYK
     icc_profile: bytes | None = None
     orientation: int = 1  # EXIF's numbers, 1..8; 1 = upright
+    warnings: tuple[str, ...] = ()
 
 
 def check_size(width: int, height: int, max_pixels: int) -> None:
     """Raises `PictureTooLarge`, or `UnreadablePicture` for no pixels, before memory is taken for them."""
     if width < 1 or height < 1:
         raise UnreadablePicture("The picture has no pixels.")
+    if max(width, height) > MAX_SIDE_PIXELS:
+        raise PictureTooLarge(
+            f"The picture has {width} x {height} pixels; at most {MAX_SIDE_PIXELS} pixels a side are allowed."
+        )
     if width * height > max_pixels:
         raise PictureTooLarge(
-            f"The picture has {width} x {height} pixels ({width * height / 1e6:.1f} megapixels);"
+            f"The picture has {width} x {height} pixels ({megapixels(width, height)} megapixels);"
             f" at most {max_pixels / 1e6:g} megapixels are allowed."
         )
+
+
+def megapixels(width: int, height: int) -> str:
+    """For messages; rounded up, so that a size just above a limit never reads as the limit itself."""
+    return f"{math.ceil(width * height / 1e4) / 100:.2f}"
 
 
 def damaged(reason: str) -> UnreadablePicture:
     """The error for bytes that are not what they claim to be; `reason` continues the sentence."""
     return UnreadablePicture(f"The picture cannot be read: {reason}.")
+
+
+def search(pattern: re.Pattern[bytes], data: bytes, position: int) -> re.Match[bytes] | None:
+    """`pattern.search(data, position)` for patterns of two bytes, some 256 KiB at a time.
+
+    A search holds Python's global lock, and uploads are searched in a thread beside the event loop.
+    """
+    while position < len(data):
+        # One byte more, for a match that spans two pieces.
+        found = pattern.search(data, position, position + _SEARCHED_AT_ONCE + 1)
+        if found is not None:
+            return found
+        position += _SEARCHED_AT_ONCE
+    return None
 
 
 def as_array(image: Image.Image) -> Pixels:

@@ -3,6 +3,7 @@
 import io
 import struct
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,6 +16,14 @@ from ml.imaging.formats.opened import MAX_PROFILE_BYTES, Opened, check_size, dam
 # Writers flush 8 KiB and more at a time; files of nothing but tiny chunks would keep a worker busy.
 _MAX_CHUNKS = 100_000
 _GREY, _RGB, _PALETTE = 0, 2, 3  # colour types without an alpha channel
+_PIXELS = {b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS"}
+# What says how the pixels are to be shown, each at most once.
+_APPEARANCE = {
+    b"iCCP", b"cICP", b"sRGB", b"gAMA", b"cHRM", b"sBIT", b"bKGD", b"pHYs", b"mDCV", b"cLLI"
+}  # fmt: skip
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_END = b"\0\0\0\0IEND\xaeB`\x82"
+NO_END = "The file lacks its end chunk; all of the picture was there and was read."
 
 
 @dataclass
@@ -23,7 +32,7 @@ class _Parts:
     height: int = 0
     depth: int = 0  # bits a channel
     colors: int = 0  # the colour type
-    kept: list[bytes] = field(default_factory=lambda: [b"\x89PNG\r\n\x1a\n"])
+    kept: list[bytes] = field(default_factory=lambda: [_SIGNATURE])
     names: set[bytes] = field(default_factory=set)
     transparency: bytes | None = None
     icc_profile: bytes | None = None
@@ -38,26 +47,93 @@ def size(data: bytes) -> tuple[int, int]:
     return width, height
 
 
+def orientation(data: bytes) -> int:
+    """EXIF's orientation, 1..8."""
+    for chunk in _chunks(data):
+        if chunk.name == b"eXIf":
+            return exif.orientation(data[chunk.start + 8 : chunk.end - 4])
+    return 1
+
+
 def read(data: bytes, max_pixels: int) -> Opened:
-    """L, LA, RGB or RGBA. 16 bits are rounded to 8 exactly; sRGB is assumed where there is no ICC profile."""
+    """L, LA, RGB or RGBA. 16 bits are rounded to 8 exactly; sRGB is assumed where there is no ICC profile.
+
+    A file that lacks nothing but its end chunk is read with a warning.
+    """
     parts = _take_apart(data, max_pixels)
-    return Opened(_load(parts), parts.icc_profile, exif.orientation(parts.exif))
+    warnings: tuple[str, ...] = ()
+    if b"IEND" not in parts.names:
+        parts.kept.append(_END)
+        warnings = (NO_END,)
+    return Opened(_load(parts), parts.icc_profile, exif.orientation(parts.exif), warnings)
+
+
+def stripped(data: bytes, max_pixels: int) -> bytes:
+    """The same picture without text, EXIF but its orientation, animation, unknown chunks and what follows it.
+
+    Nothing is decoded: the compressed rows and what says how they are shown are copied as they are.
+    """
+    kept, seen, side_up = [_SIGNATURE], set[bytes](), 1
+    for chunk in _chunks(data):
+        payload = slice(chunk.start + 8, chunk.end - 4)
+        is_first = chunk.name not in seen
+        seen.add(chunk.name)
+        if chunk.name == b"IHDR":
+            _read_header(_Parts() if is_first else _Parts(names={b"IHDR"}), data[payload], max_pixels)
+        elif chunk.name == b"eXIf" and is_first:
+            side_up = exif.orientation(data[payload])
+        is_shown = chunk.name in _APPEARANCE and is_first
+        if chunk.name == b"iCCP" and is_shown:
+            is_shown = _inflate_profile(data[payload]) is not None
+        if chunk.name in _PIXELS or is_shown:
+            kept.append(data[chunk.start : chunk.end])
+    if b"IDAT" not in seen:
+        raise damaged("a part of it is missing")
+    if side_up != 1:
+        kept.insert(2, _chunk_bytes(b"eXIf", exif.orientation_only(side_up)))
+    return b"".join(kept)
+
+
+@dataclass(frozen=True)
+class _Chunk:
+    """Its place in the file, from its length to its checksum."""
+
+    name: bytes
+    start: int
+    end: int
+
+
+def _chunks(data: bytes) -> Iterator[_Chunk]:
+    """Up to and including the end chunk, or to where only that is missing. Raises `UnreadablePicture`."""
+    position, has_rows = 8, False
+    for _ in range(_MAX_CHUNKS):
+        is_cut = position + 12 > len(data)
+        length, name = struct.unpack_from(">I4s", data, position) if position + 8 <= len(data) else (0, b"")
+        end = position + 12 + length
+        if is_cut or end > len(data):
+            if has_rows and is_cut and _END.startswith(data[position:]):
+                return
+            raise damaged("it is cut short")
+        if position == 8 and name != b"IHDR":
+            raise damaged("it does not begin with its header")
+        yield _Chunk(name, position, end)
+        if name == b"IEND":
+            return
+        has_rows = has_rows or name == b"IDAT"
+        position = end
+    raise damaged(f"it has more than {_MAX_CHUNKS} chunks")
+
+
+def _chunk_bytes(name: bytes, payload: bytes) -> bytes:
+    return struct.pack(">I", len(payload)) + name + payload + struct.pack(">I", zlib.crc32(name + payload))
 
 
 def _take_apart(data: bytes, max_pixels: int) -> _Parts:
     parts = _Parts()
-    position = 8
-    for _ in range(_MAX_CHUNKS):
-        if position + 12 > len(data):
-            raise damaged("it is cut short")
-        length, name = struct.unpack_from(">I4s", data, position)
-        end = position + 12 + length
-        if end > len(data):
-            raise damaged("it is cut short")
-        if not parts.names and name != b"IHDR":
-            raise damaged("it does not begin with its header")
+    for chunk in _chunks(data):
+        name, position, end = chunk.name, chunk.start, chunk.end
         payload = data[position + 8 : end - 4]
-        is_needed = name in (b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS")
+        is_needed = name in _PIXELS
         if is_needed and zlib.crc32(name + payload) != struct.unpack_from(">I", data, end - 4)[0]:
             raise damaged("a checksum is wrong")
         if name == b"IHDR":
@@ -65,11 +141,6 @@ def _take_apart(data: bytes, max_pixels: int) -> _Parts:
         _note(parts, name, payload)
         if is_needed and not (name == b"tRNS" and parts.colors != _PALETTE):
             parts.kept.append(data[position:end])
-        if name == b"IEND":
-            break
-        position = end
-    else:
-        raise damaged(f"it has more than {_MAX_CHUNKS} chunks")
     if b"IDAT" not in parts.names or (parts.colors == _PALETTE and b"PLTE" not in parts.names):
         raise damaged("a part of it is missing")
     return parts

@@ -13,6 +13,7 @@ from ml.imaging.formats.opened import MAX_PROFILE_BYTES, Opened, check_size, dam
 _MAX_CHUNKS = 20_000
 _HAS_PROFILE, _HAS_EXIF, _HAS_XMP = 0x20, 0x08, 0x04
 _PIXELS = {b"VP8 ", b"VP8L", b"ALPH", b"ANIM"}
+_FRAME_HEADER_BYTES = 16
 
 
 def size(data: bytes) -> tuple[int, int]:
@@ -21,10 +22,63 @@ def size(data: bytes) -> tuple[int, int]:
     return _canvas_size(payload) if name == b"VP8X" else _still_size(name, payload)
 
 
-def read(data: bytes, max_pixels: int) -> Opened:
-    """RGB or RGBA; an animation's first frame on its whole, transparent canvas."""
+def orientation(data: bytes) -> int:
+    """EXIF's orientation, 1..8."""
+    return next((exif.orientation(payload) for name, payload in _chunks(data) if name == b"EXIF"), 1)
+
+
+def stripped(data: bytes, max_pixels: int) -> bytes:
+    """The same picture without EXIF but its orientation, XMP, unknown chunks and whatever follows it.
+
+    Of an animation its first frame. Nothing is decoded: what makes pixels is copied as it is.
+    """
+    _check_length(data)
+    check_size(*size(data), max_pixels)
+    kept: list[bytes] = []
+    canvas, side_up = b"", 1
+    profile: bytes | None = None
+    has_frame = False
+    for name, payload in _chunks(data[: 8 + int.from_bytes(data[4:8], "little")]):
+        if name == b"VP8X" and not canvas:
+            canvas = payload
+        elif name == b"ICCP" and profile is None:
+            profile = payload
+        elif name == b"EXIF":
+            side_up = exif.orientation(payload)
+        elif name == b"ANMF" and not has_frame:
+            has_frame = True
+            kept.append(_chunk(name, _stripped_frame(payload)))
+        elif name in _PIXELS:
+            kept.append(_chunk(name, payload))
+    if canvas:
+        flags = canvas[0] & ~(_HAS_PROFILE | _HAS_EXIF | _HAS_XMP)
+        if profile is not None:
+            flags |= _HAS_PROFILE
+            kept.insert(0, _chunk(b"ICCP", profile))
+        if side_up != 1:
+            flags |= _HAS_EXIF
+            kept.append(_chunk(b"EXIF", exif.orientation_only(side_up)))
+        kept.insert(0, _chunk(b"VP8X", bytes([flags]) + b"\0\0\0" + canvas[4:10]))
+    else:
+        del kept[1:]  # a simple file is one chunk
+    return _file(kept)
+
+
+def _stripped_frame(payload: bytes) -> bytes:
+    """A frame of an animation: its place and what makes its pixels."""
+    inner = _chunks(payload, _FRAME_HEADER_BYTES)
+    kept = [_chunk(name, content) for name, content in inner if name in _PIXELS]
+    return payload[:_FRAME_HEADER_BYTES] + b"".join(kept)
+
+
+def _check_length(data: bytes) -> None:
     if int.from_bytes(data[4:8], "little") + 8 > len(data) + 1:  # the last padding byte may be missing
         raise damaged("it is cut short")
+
+
+def read(data: bytes, max_pixels: int) -> Opened:
+    """RGB or RGBA; an animation's first frame on its whole, transparent canvas."""
+    _check_length(data)
     check_size(*size(data), max_pixels)
     kept: list[bytes] = []
     extra: dict[bytes, bytes] = {}
@@ -38,15 +92,18 @@ def read(data: bytes, max_pixels: int) -> Opened:
             kept.append(_chunk(name, payload))
         elif name in (b"ICCP", b"EXIF") and len(payload) <= MAX_PROFILE_BYTES:
             extra.setdefault(name, payload)
-    body = b"WEBP" + b"".join(kept)
-    image = Image.open(io.BytesIO(b"RIFF" + struct.pack("<I", len(body)) + body), formats=["WEBP"])
+    image = Image.open(io.BytesIO(_file(kept)), formats=["WEBP"])
     check_size(*image.size, max_pixels)
     # The copy leaves the decoder behind, which holds two canvases of its own.
     return Opened(image.copy(), extra.get(b"ICCP"), exif.orientation(extra.get(b"EXIF")))
 
 
-def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    position = 12
+def _file(chunks: list[bytes]) -> bytes:
+    body = b"WEBP" + b"".join(chunks)
+    return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
+def _chunks(data: bytes, position: int = 12) -> Iterator[tuple[bytes, bytes]]:
     for _ in range(_MAX_CHUNKS):
         if position + 8 > len(data):
             return

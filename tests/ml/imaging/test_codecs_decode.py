@@ -50,6 +50,12 @@ def exif_of(orientation: int, byte_order: str = ">") -> bytes:
     return b"Exif\0\0" + start + struct.pack(byte_order + "H", 1) + entry + b"\0\0\0\0"
 
 
+def png_of_16_bits() -> bytes:
+    out = io.BytesIO()
+    Image.fromarray(PHOTO[..., 0].astype(np.uint16) * 257).save(out, "PNG")
+    return out.getvalue()
+
+
 def mean_difference(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
     return float(np.abs(one.astype(np.int16) - other).mean())
 
@@ -184,7 +190,7 @@ class TestSize:
     def test_sixty_megapixels_are_refused_by_the_header_alone(self) -> None:
         # Its pixels are garbage: had anything been decoded, the error would be another one.
         content = hostile.png(10_000, 6_000, idat=b"not a zlib stream")
-        with pytest.raises(PictureTooLarge, match=r"60\.0 megapixels"):
+        with pytest.raises(PictureTooLarge, match=r"60\.00 megapixels"):
             codecs.decode(content)
 
     @pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "AVIF"])
@@ -354,6 +360,40 @@ class TestDamage:
         for kept in (0.1, 0.3, 0.5, 0.7, 0.9, 0.99):
             with pytest.raises(UnreadablePicture):
                 codecs.decode(content[: max(codecs.SNIFF_BYTES, int(len(content) * kept))])
+
+    UNENDED: ClassVar = {
+        "jpg": (photos.jpeg_bytes(PHOTO), 2),
+        "jpg, one byte": (photos.jpeg_bytes(PHOTO), 1),
+        "jpg grey": (photos.jpeg_bytes(PHOTO[..., 0]), 2),
+        "jpg progressive": (photos.jpeg_bytes(PHOTO, progressive=True), 2),
+        "jpg of odd sides": (photos.jpeg_bytes(PHOTO[:113, :151], subsampling="4:2:0"), 2),
+        "jpg with restarts": (photos.jpeg_bytes(PHOTO, restart_marker_rows=1), 2),
+        "png": (photos.png_bytes(PHOTO), 12),
+        "png, its checksum": (photos.png_bytes(PHOTO), 4),
+        "png of 16 bits": (png_of_16_bits(), 12),
+    }
+
+    @pytest.mark.parametrize("kind", UNENDED)
+    def test_a_file_that_lacks_only_its_end_is_read_with_a_warning(self, kind: str) -> None:
+        content, missing = self.UNENDED[kind]
+        whole, unended = codecs.decode(content), codecs.decode(content[:-missing])
+        assert np.array_equal(unended.pixels, whole.pixels)
+        assert (len(whole.warnings), len(unended.warnings)) == (0, 1)
+        assert "end" in unended.warnings[0]
+
+    @pytest.mark.parametrize("kind", UNENDED)
+    def test_a_cut_inside_the_rows_is_refused_wherever_it_is(self, kind: str) -> None:
+        content, _ = self.UNENDED[kind]
+        shortest = 14 if kind.startswith("png") else 8
+        for missing in (*range(shortest, 60, 3), 100, 300, 1000):
+            with pytest.raises(UnreadablePicture):
+                codecs.decode(content[:-missing])
+
+    def test_a_progressive_picture_without_its_last_scans_is_refused(self) -> None:
+        content = self.FILES["jpg progressive"]
+        last = content.rindex(b"\xff\xda")
+        with pytest.raises(UnreadablePicture):
+            codecs.decode(content[:last])
 
     def test_a_flipped_bit_in_a_png_is_noticed(self) -> None:
         content = bytearray(self.FILES["png"])

@@ -186,4 +186,4 @@ class TestFormatChoice:
     def test_auto_follows_the_source_unless_only_png_will_do(
         self, wanted: str, source: str, has_alpha: bool, is_mask: bool, answer: str
     ) -> None:
-        assert codecs.resolve_format(wanted, source, has_alpha, is_mask) == answer
+        assert codecs.resolve_format(wanted, source, has_alpha, is_mask, (100, 50)) == answer

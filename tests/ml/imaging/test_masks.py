@@ -1,11 +1,13 @@
 """Masks: files of any size and kind, growing, softening, cleaning."""
 
+import cv2
 import numpy as np
 import pytest
 
 from ml.errors import BadParameter, EmptyMask
 from ml.imaging import masks
-from ml.pixels import Mask
+from ml.imaging.mask_modes import MaskMode
+from ml.pixels import Mask, Picture, Pixels
 from tests.ml import photos
 
 
@@ -15,8 +17,13 @@ def dot(width: int = 41, height: int = 31, x: int = 20, y: int = 15) -> Mask:
     return mask
 
 
-def from_file(mask: Mask, width: int, height: int) -> Mask:
-    return masks.from_file(photos.png_bytes(mask), width, height)
+def picture(width: int, height: int) -> Picture:
+    """A photo of this size."""
+    return Picture(cv2.resize(photos.photo("coffee"), (width, height), interpolation=cv2.INTER_AREA), "png")
+
+
+def from_file(mask: Pixels | Mask, width: int, height: int, mode: MaskMode = "auto") -> Mask:
+    return masks.from_file(photos.png_bytes(mask), picture(width, height), mode)
 
 
 class TestFiles:
@@ -28,7 +35,7 @@ class TestFiles:
         pixels = np.full((20, 30, 4), 255, np.uint8)
         pixels[..., 3] = 0
         pixels[5:10, 5:10, 3] = 100
-        mask = masks.from_file(photos.png_bytes(pixels), 30, 20)
+        mask = from_file(pixels, 30, 20)
         assert mask[7, 7] == 100
         assert mask[0, 0] == 0
 
@@ -53,7 +60,7 @@ class TestFiles:
     def test_a_file_that_is_no_picture_is_refused_by_name(self) -> None:
         for content in (b"", b"no picture", photos.png_bytes(dot())[:60]):
             with pytest.raises(BadParameter) as refused:
-                masks.from_file(content, 41, 31)
+                masks.from_file(content, picture(41, 31))
             assert refused.value.name == "mask"
 
     def test_an_empty_mask_is_refused(self) -> None:
@@ -64,6 +71,85 @@ class TestFiles:
         with pytest.raises(BadParameter) as refused:
             from_file(np.full((31, 41), 255, np.uint8), 41, 31)
         assert refused.value.name == "mask"
+
+
+def rounded_card() -> Pixels:
+    """A white disc on black, in a card with rounded, transparent corners, 400 x 300."""
+    rows, columns = np.mgrid[:300, :400]
+    card = np.zeros((300, 400, 4), np.uint8)
+    card[np.hypot(rows - 150, columns - 200) < 60, :3] = 255
+    across, down = np.maximum(abs(columns - 199.5) - 160, 0), np.maximum(abs(rows - 149.5) - 110, 0)
+    card[..., 3] = np.where(np.hypot(across, down) < 40, 255, 0)
+    return card
+
+
+def with_hole(source: Picture) -> Pixels:
+    """The picture itself, transparent in its middle."""
+    pixels = np.dstack([source.rgb, np.full(source.rgb.shape[:2], 255, np.uint8)])
+    pixels[source.height // 3 : source.height // 2, source.width // 3 : source.width // 2, 3] = 0
+    return pixels
+
+
+class TestModes:
+    def test_varying_colours_with_transparent_corners_are_luminance_times_alpha(self) -> None:
+        mask = from_file(rounded_card(), 400, 300)
+        assert mask[150, 200] == 255
+        assert mask[150, 60] == 0
+        assert mask[0, 0] == 0
+        assert (mask > 0).mean() == pytest.approx(np.pi * 60**2 / (400 * 300), rel=0.02)
+
+    def test_half_transparent_white_beside_black_counts_by_half(self) -> None:
+        card = rounded_card()
+        card[150, 200, 3] = 128
+        assert from_file(card, 400, 300)[150, 200] == 128
+
+    @pytest.mark.parametrize("colour", [0, 255])
+    def test_one_colour_whatever_it_is_marks_by_its_alpha(self, colour: int) -> None:
+        pixels = np.full((20, 30, 4), colour, np.uint8)
+        pixels[..., 3] = 0
+        pixels[5:10, 5:10, 3] = 200
+        pixels[0, 0] = (90, 200, 10, 3)  # as good as invisible: its colour says nothing
+        assert from_file(pixels, 30, 20)[7, 7] == 200
+
+    def test_each_mode_reads_what_it_names(self) -> None:
+        card = rounded_card()
+        assert from_file(card, 400, 300, "luminance")[150, 200] == 255
+        assert from_file(card, 400, 300, "luminance")[150, 60] == 0
+        assert from_file(card, 400, 300, "alpha")[150, 60] == 255
+        assert from_file(card, 400, 300, "inverted_alpha")[0, 0] == 255
+        assert from_file(card, 400, 300, "inverted_alpha")[150, 200] == 0
+
+    @pytest.mark.parametrize("scale", [1, 2])
+    def test_the_picture_itself_with_a_hole_is_refused_until_a_mode_is_named(self, scale: int) -> None:
+        source = picture(200, 140)
+        edited = cv2.resize(with_hole(source), None, fx=scale, fy=scale, interpolation=cv2.INTER_NEAREST)
+        with pytest.raises(BadParameter, match="mask_mode=inverted_alpha") as refused:
+            masks.from_file(photos.png_bytes(edited), source)
+        assert refused.value.name == "mask"
+        hole = masks.from_file(photos.png_bytes(edited), source, "inverted_alpha")
+        assert hole[60, 80] == 255
+        assert (hole > 0).mean() < 0.05
+        rest = masks.from_file(photos.png_bytes(edited), source, "alpha")
+        assert rest[60, 80] == 0
+        assert rest[5, 5] == 255
+
+    def test_the_same_on_a_picture_that_only_looks_similar_is_a_mask(self) -> None:
+        source = picture(200, 140)
+        other = Picture(np.ascontiguousarray(255 - source.pixels), "png")
+        assert masks.from_file(photos.png_bytes(with_hole(other)), source).any()
+
+    @pytest.mark.parametrize("mode", ["alpha", "inverted_alpha"])
+    def test_transparency_that_is_not_there_is_refused_by_the_mode_s_name(self, mode: MaskMode) -> None:
+        with pytest.raises(BadParameter) as refused:
+            from_file(dot(), 41, 31, mode)
+        assert refused.value.name == "mask_mode"
+
+    @pytest.mark.parametrize("strongest", [1, 7])
+    def test_a_mask_of_0_and_1_is_refused_with_the_reason(self, strongest: int) -> None:
+        with pytest.raises(BadParameter, match=f"largest value of mask is {strongest}") as refused:
+            from_file(dot() // 255 * np.uint8(strongest), 41, 31)
+        assert refused.value.name == "mask"
+        assert from_file(dot() // 255 * np.uint8(8), 41, 31).max() == 8
 
 
 class TestShaping:

@@ -82,6 +82,11 @@ class TestReading:
     def test_what_is_no_strokes_is_refused_by_name(self, text: str) -> None:
         assert refusal(text)
 
+    def test_points_that_are_shares_of_the_sides_are_refused(self) -> None:
+        shares = '[{"points":[[0.2,0.3],[0.5,0.9]]},{"points":[[1,1]]}]'
+        assert "pixels" in refusal(shares)
+        assert len(read(shares.replace("[1,1]", "[1,2]"))) == 2
+
     def test_ten_thousand_strokes_are_too_many(self) -> None:
         assert "1000" in refusal(json.dumps([{"points": [[1, 2]]}] * 10_000))
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from ml.backend import ToolCall
-from ml.errors import TooSlow, WorkerLost
+from ml.errors import TimedOut, TooSlow, WorkerLost
 from ml.supervision.child import Child
 from ml.supervision.desk import Desk
 from ml.supervision.messages import WorkerConfig
@@ -43,7 +43,9 @@ def start_child(tmp_path: Path) -> Iterator[Callable[[], Child]]:
     children = []
 
     def start() -> Child:
-        config = WorkerConfig(tmp_path, tmp_path, "cpu", 1 << 30, 1, "tests.ml.workloads:perform", "", False)
+        config = WorkerConfig(
+            tmp_path, tmp_path, "cpu", 1 << 30, 1 << 30, 1, "tests.ml.workloads:perform", "", False
+        )
         children.append(Child(config))
         assert children[-1].receive()["kind"] == "ready"
         return children[-1]
@@ -89,9 +91,9 @@ def test_a_call_that_had_begun_is_never_run_again(desk: Desk, start_child: Calla
 
 @pytest.fixture
 def measured(desk: Desk) -> Desk:
-    """Short calls of a tenth of a megapixel so far, and by them more than 10 s for four megapixels."""
+    """Short calls of two megapixels so far, and by them more than 10 s for four."""
     for _ in range(5):
-        desk.learn(call("echo"), work=0.1, seconds=4.0)
+        desk.learn(call("echo"), work=2.0, seconds=8.0)
     return desk
 
 
@@ -122,3 +124,45 @@ def test_a_call_expected_to_pass_its_limit_is_refused_with_the_figure(
     fine = taken(measured, call("echo", image=TENTH_MEGAPIXEL, timeout_seconds=15.0))
     assert Watch(child, fine, measured, LIMITS, until_said).run()
     assert fine.answer.result(0).width == 3
+
+
+def test_a_refused_call_is_tried_when_its_time_has_come(
+    measured: Desk, start_child: Callable[[], Child], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    child = start_child()
+    monkeypatch.setattr("ml.speed.TRIAL_SECONDS", 0.0)
+
+    def outcome(limits: SlotLimits = LIMITS) -> Submission:
+        submission = taken(measured, call("echo", image=FOUR_MEGAPIXELS, timeout_seconds=15.0))
+        assert Watch(child, submission, measured, limits, until_said).run()
+        return submission
+
+    assert isinstance(outcome().answer.exception(0), TooSlow)
+    tried = outcome()
+    # It waits among the long ones first, and is still the one to be tried when it is taken again.
+    monkeypatch.setattr("ml.speed.TRIAL_SECONDS", 1e9)
+    assert tried.is_long
+    assert measured.take() is tried
+    assert Watch(child, tried, measured, LIMITS, until_said).run()
+    assert tried.answer.result(0).width == 3
+
+
+def test_a_call_stopped_at_its_limit_is_learnt_from(desk: Desk) -> None:
+    submission = taken(desk, call("echo", timeout_seconds=15.0))
+    desk.weigh(submission, work=4.0, seconds=1.0, is_trial=False)
+    desk.fail(submission, TimedOut("stopped"))
+    estimate = desk.estimate(taken(desk, call("echo")))
+    assert estimate is not None
+    assert estimate.mean_seconds == 15.0
+
+
+def test_a_worker_s_first_call_of_a_kind_is_cold(desk: Desk, start_child: Callable[[], Child]) -> None:
+    child = start_child()
+    counts = []
+    for _ in range(3):
+        submission = taken(desk, call("echo", image=TENTH_MEGAPIXEL))
+        assert Watch(child, submission, desk, LIMITS, until_said).run()
+        estimate = desk.estimate(submission)
+        assert estimate is not None
+        counts.append(estimate.calls)
+    assert counts == [0, 1, 2]

@@ -1,0 +1,221 @@
+"""Files as they are stored: the same pixels, and nothing else of what was in them."""
+
+import io
+import struct
+import zipfile
+import zlib
+
+import numpy as np
+import pillow_heif
+import pytest
+from PIL import Image, PngImagePlugin
+
+from ml.errors import MlError, PictureTooLarge, UnreadablePicture
+from ml.imaging import codecs
+from ml.imaging.formats import exif
+from tests.ml import damage, hostile, photos, profiles
+from tests.ml.bombs import BOMBS
+from tests.ml.hostile import png_chunk, riff, segment
+
+SECRET = b"GPS-52.5200N-13.4050E"
+PHOTO = photos.photo("coffee")[:96, :128]
+
+
+def _exif(orientation: int = 1) -> bytes:
+    tags = Image.Exif()
+    tags[0x0112] = orientation
+    tags[0x010E] = SECRET.decode()
+    tags.get_ifd(0x8825)[1] = SECRET.decode()
+    return tags.tobytes()
+
+
+def archive() -> bytes:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as writer:
+        writer.writestr("secret.txt", SECRET)
+    return content.getvalue()
+
+
+XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/">' + SECRET + b"</x:xmpmeta>"
+ICC = profiles.profile(b"mntr", b"RGB ", b"XYZ ", {})
+
+
+def _jpeg(orientation: int) -> bytes:
+    plain = photos.file_bytes(
+        PHOTO, "JPEG", quality=92, exif=_exif(orientation), xmp=XMP, comment=SECRET, icc_profile=ICC
+    )
+    thumbnail = segment(0xE0, b"JFXX\0\x10" + SECRET)
+    marked = segment(0xED, b"Photoshop 3.0\0" + SECRET) + segment(0xF0, SECRET) + SECRET  # junk between
+    return plain[:20] + thumbnail + marked + plain[20:]
+
+
+def _progressive(orientation: int) -> bytes:
+    return photos.file_bytes(PHOTO, "JPEG", progressive=True, exif=_exif(orientation), comment=SECRET)
+
+
+def _png(orientation: int) -> bytes:
+    text = PngImagePlugin.PngInfo()
+    text.add_text("Comment", SECRET.decode())
+    text.add_itxt("XML:com.adobe.xmp", XMP.decode())
+    plain = photos.file_bytes(PHOTO, "PNG", exif=_exif(orientation), pnginfo=text, icc_profile=ICC)
+    return plain[:33] + png_chunk(b"prVt", SECRET) + png_chunk(b"tIME", SECRET[:7]) + plain[33:]
+
+
+def _webp(orientation: int) -> bytes:
+    content = photos.file_bytes(PHOTO, "WEBP", quality=90, exif=_exif(orientation), xmp=XMP, icc_profile=ICC)
+    body = content[12:] + b"prVt" + struct.pack("<I", len(SECRET)) + SECRET + b"\0" * (len(SECRET) & 1)
+    return b"RIFF" + struct.pack("<I", 4 + len(body)) + b"WEBP" + body
+
+
+def _avif(orientation: int) -> bytes:
+    return photos.file_bytes(PHOTO, "AVIF", quality=90, exif=_exif(orientation), xmp=XMP)
+
+
+def _heic(orientation: int) -> bytes:
+    out = io.BytesIO()
+    picture = pillow_heif.from_pillow(Image.fromarray(PHOTO))
+    picture.save(out, quality=90, exif=_exif(orientation), xmp=XMP)
+    return out.getvalue()
+
+
+MAKERS = {
+    "jpg": _jpeg,
+    "progressive jpg": _progressive,
+    "png": _png,
+    "webp": _webp,
+    "avif": _avif,
+    "heic": _heic,
+}
+
+
+def stripped(content: bytes) -> bytes:
+    answer = codecs.stripped(content)
+    assert answer is not None
+    return answer
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6, 7])
+@pytest.mark.parametrize("name", MAKERS)
+def test_only_the_picture_is_left(name: str, orientation: int) -> None:
+    content = MAKERS[name](orientation)
+    appended = archive()
+    assert content.count(SECRET) >= 1
+    clean = stripped(content + appended)
+    for private in (SECRET, XMP[:20], b"PK\x03\x04", appended[-22:]):
+        assert private not in clean
+    assert len(clean) <= len(content)
+    assert np.array_equal(codecs.decode(clean).pixels, codecs.decode(content).pixels)
+    assert codecs.upright_size(clean) == codecs.upright_size(content)
+    if name == "heic":
+        info = pillow_heif.open_heif(clean)[0].info
+        assert not info.get("exif")
+        assert not info.get("xmp")
+        return
+    with Image.open(io.BytesIO(clean)) as opened:
+        tags = opened.getexif()
+        assert set(tags) <= {0x0112}
+        assert not tags.get_ifd(0x8825)
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+@pytest.mark.parametrize("name", ["jpg", "progressive jpg", "png", "webp"])
+def test_other_programs_still_show_it_upright_and_in_its_colours(name: str, orientation: int) -> None:
+    content = MAKERS[name](orientation)
+    with Image.open(io.BytesIO(content)) as before, Image.open(io.BytesIO(stripped(content))) as after:
+        assert after.info.get("icc_profile") == before.info.get("icc_profile")
+        assert after.getexif().get(0x0112, 1) == orientation
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_what_is_clean_already_stays_as_it_is(name: str) -> None:
+    clean = stripped(MAKERS[name](6))
+    assert stripped(clean) == clean
+
+
+def test_a_thumbnail_and_further_pictures_go() -> None:
+    out = io.BytesIO()
+    first, second = Image.fromarray(PHOTO), Image.fromarray(255 - PHOTO)
+    first.save(out, "MPO", save_all=True, append_images=[second], quality=90)
+    alone = photos.file_bytes(255 - PHOTO, "JPEG", quality=90)
+    scan = alone[alone.index(b"\xff\xda") + 14 : -2]
+    assert scan in out.getvalue()
+    clean = stripped(out.getvalue())
+    assert scan not in clean
+    assert clean.endswith(b"\xff\xd9")
+
+    heic = io.BytesIO()
+    pictures = pillow_heif.from_pillow(Image.fromarray(PHOTO))
+    pictures.add_from_pillow(Image.fromarray(255 - PHOTO))
+    pictures.save(heic, quality=90)
+    kept = stripped(heic.getvalue())
+    assert sum(byte != 0 for byte in kept) < 0.7 * sum(byte != 0 for byte in heic.getvalue())
+    assert np.array_equal(codecs.decode(kept).pixels, codecs.decode(heic.getvalue()).pixels)
+
+
+def test_an_animation_becomes_its_first_frame() -> None:
+    frames = [Image.fromarray(PHOTO), Image.fromarray(255 - PHOTO)]
+    for kind in ("WEBP", "PNG", "AVIF"):
+        out = io.BytesIO()
+        frames[0].save(out, kind, save_all=True, append_images=frames[1:], duration=100)
+        clean = codecs.stripped(out.getvalue())
+        if clean is None:  # has to be encoded anew
+            assert kind == "AVIF"
+            continue
+        assert np.array_equal(codecs.decode(clean).pixels, codecs.decode(out.getvalue()).pixels)
+        with Image.open(io.BytesIO(clean)) as opened:
+            assert getattr(opened, "n_frames", 1) == 1
+
+
+def test_a_compressed_profile_that_grows_beyond_real_ones_goes() -> None:
+    bomb = hostile.png(8, 8, png_chunk(b"iCCP", b"a\0\0" + zlib.compress(bytes(64 << 20))))
+    assert b"iCCP" not in stripped(bomb)
+
+
+def test_a_file_that_is_cut_short_is_refused_and_one_without_its_end_stays_without() -> None:
+    for name, make in MAKERS.items():
+        content = make(1)
+        with pytest.raises(UnreadablePicture):
+            codecs.stripped(content[: len(content) // 10 if "jpg" in name else len(content) // 2])
+    assert stripped(_jpeg(1)[:-2])[-2:] != b"\xff\xd9"
+    assert b"IEND" not in stripped(_png(1)[:-12])
+
+
+def test_a_side_of_fifty_million_is_refused_from_the_header() -> None:
+    with pytest.raises(PictureTooLarge):
+        codecs.stripped(hostile.png(50_000_000, 1, idat=b"x"))
+
+
+@pytest.mark.parametrize("kind", damage.good_files())
+def test_every_kind_of_file_keeps_its_pixels(kind: str) -> None:
+    content = damage.good_files()[kind]
+    assert np.array_equal(codecs.decode(stripped(content)).pixels, codecs.decode(content).pixels)
+
+
+def test_damaged_files_raise_nothing_but_what_a_caller_is_told() -> None:
+    refused = kept = 0
+    for number in range(4000):
+        try:
+            kept += codecs.stripped(damage.damaged_file(number)[1]) is not None
+        except MlError:
+            refused += 1
+    assert refused > 500
+    assert kept > 500
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_hostile_files_are_stripped_or_refused_and_never_grow(name: str) -> None:
+    content = BOMBS[name][0]()
+    try:
+        clean = codecs.stripped(content)
+    except MlError:
+        return
+    assert clean is None or len(clean) <= len(content) + 64
+
+
+def test_the_minimal_block_tells_its_orientation() -> None:
+    assert [exif.orientation(exif.orientation_only(number)) for number in range(1, 9)] == list(range(1, 9))
+
+
+def test_a_webp_s_chunks_behind_its_end_go() -> None:
+    still = photos.file_bytes(PHOTO, "WEBP", lossless=True)
+    assert stripped(still + riff((b"VP8L", SECRET))) == still

@@ -1,0 +1,25 @@
+"""What the editor hands out of a picture that nobody has edited yet."""
+
+import numpy as np
+import pytest
+
+from tests.ml.imaging.test_stripped_files import MAKERS, SECRET, archive
+from tests.ml.photos import open_bytes
+from tests.server import RunningServer
+from tests.web.editor.browsing import Browser
+
+
+@pytest.mark.parametrize("name", ["jpg", "png", "webp"])
+def test_an_unedited_step_is_downloaded_without_what_came_with_its_file(
+    server: RunningServer, name: str
+) -> None:
+    content = MAKERS[name](1) + archive()
+    with Browser(server, server.new_customer()) as browser:
+        project = browser.open(content, f"photo.{name}")
+        step = project["steps"][0]
+        downloaded = browser.download(project, step).content
+        preview = browser.client.get(step["previewUrl"]).content
+    for served in (downloaded, preview):
+        assert SECRET not in served
+        assert b"PK\x03\x04" not in served
+    assert np.array_equal(open_bytes(downloaded), open_bytes(content))
