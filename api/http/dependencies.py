@@ -49,7 +49,7 @@ async def key_holder(request: Request) -> Access:
     caller = await services.authenticator.authenticate(
         authorization=request.headers.get("authorization"),
         x_api_key=request.headers.get("x-api-key"),
-        address=request.client.host if request.client else "",
+        address=address_of(request),
         now=services.clock(),
     )
     structlog.contextvars.bind_contextvars(account_id=caller.account_id)
@@ -62,6 +62,11 @@ async def tool_caller(request: Request) -> Access:
     access = await key_holder(request)
     request.state.standing = access.standing
     return access
+
+
+def address_of(request: Request) -> str:
+    """The client's network address."""
+    return request.client.host if request.client else ""
 
 
 def base_url_of(request: Request) -> str:

@@ -49,7 +49,13 @@ class Desk:
         with self._lock:
             expected_seconds, is_long = self._expect(call)
             submission = Submission(
-                call.priority, expected_seconds, is_long, now, call=call, on_progress=on_progress
+                call.priority,
+                expected_seconds,
+                is_long,
+                now,
+                is_billed=call.is_billed,
+                call=call,
+                on_progress=on_progress,
             )
             self._refuse_if_overloaded(submission, now)
             self._queue.put(submission)
