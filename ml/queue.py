@@ -13,8 +13,9 @@ Long calls hold at most all slots but one, so a short call is never behind long 
 at most half of the slots: work that costs nothing can be asked for without end, and would otherwise occupy
 every worker, or every slot that long calls may hold. Unbilled calls of an account that are expected to end
 within `BRIEF_SECONDS`, such as the preview of an opened picture, are exempt, so that an editor opens while a
-guest's long call runs. Nothing here reads a clock or takes a lock: the time is passed in, and `ml.local`
-calls under its own lock.
+guest's long call runs. A guest's long call that keeps a billed long one waiting is found by `in_the_way`, to
+be stopped. Nothing here reads a clock or takes a lock: the time is passed in, and `ml.local` calls under its
+own lock.
 """
 
 import math
@@ -35,6 +36,9 @@ AGED_SECONDS = 50.0
 AGED_FACTOR = 4
 
 _MOST_WEIGHT = max(WEIGHTS.values()) * AGED_FACTOR
+
+#: How soon a running call ends that is asked to stop, see `in_the_way`.
+YIELD_SECONDS = 5.0
 
 #: Weight of the newest wait in the average by which forecasts are corrected, and the bounds of that average.
 STRETCH_RATE = 0.1
@@ -215,6 +219,13 @@ class WeightedQueue(Generic[E]):
         stretch += STRETCH_RATE * ((entry.began_at - entry.submitted_at) / entry.foreseen_seconds - stretch)
         self._stretch[entry.priority] = min(max(stretch, MIN_STRETCH), MAX_STRETCH)
 
+    def in_the_way(self, now: float, billed: E) -> E | None:
+        """The guest's long call that must end so that `billed`, a long one too, can begin soon; else None."""
+        long = [entry for entry in self._running if self._is_long(entry, now)]
+        if not (billed.is_billed and billed.is_long) or len(long) < self._long_slots:
+            return None
+        return max((entry for entry in long if _may_be_stopped(entry)), key=_began_at, default=None)
+
     def finish(self, entry: E) -> None:
         """A call that ran is over; its slot is free."""
         self._running.discard(entry)
@@ -258,9 +269,12 @@ class WeightedQueue(Generic[E]):
         if newcomer is not None:
             newcomer.sequence = self._arrivals + 1
             order.add(newcomer)
+        yields = newcomer is not None and self.in_the_way(now, newcomer) is not None
         slots = [
             _Slot(
-                _remaining_seconds(entry, now), not self._is_long(entry, now), not self._is_capped(entry, now)
+                _remaining_seconds(entry, now, yields and _may_be_stopped(entry)),
+                not self._is_long(entry, now),
+                not self._is_capped(entry, now),
             )
             for entry in self._running
         ]
@@ -304,8 +318,17 @@ class _Slot(NamedTuple):
     is_uncapped: bool
 
 
-def _remaining_seconds(entry: Entry, now: float) -> float:
+def _may_be_stopped(running: Entry) -> bool:
+    return not running.is_billed and running.priority is Priority.GUEST
+
+
+def _began_at(running: Entry) -> float:
+    return running.began_at
+
+
+def _remaining_seconds(entry: Entry, now: float, yields: bool = False) -> float:
     """What a running call still needs; one that overran is taken to need a quarter more than it has had."""
     elapsed = now - entry.began_at
     left = entry.expected_seconds - elapsed
-    return left if left > 0 else elapsed / 4
+    seconds = left if left > 0 else elapsed / 4
+    return min(seconds, YIELD_SECONDS) if yields else seconds

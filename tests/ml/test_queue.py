@@ -319,3 +319,21 @@ def test_the_forecast_ends_when_long_and_unbilled_calls_wait_for_each_other() ->
     taken = queue.take(0.0)
     assert taken is not None
     assert len(queue.forecast(1.0)) == 3
+
+
+def test_a_guests_long_call_is_in_the_way_of_a_billed_long_one_only() -> None:
+    queue = queue_of(slots=2)
+    running = guest_call(seconds=100.0, is_long=True)
+    queue.put(running)
+    assert queue.take(0.0) is running
+    assert queue.in_the_way(1.0, entry(Priority.FREE)) is None
+    assert queue.in_the_way(1.0, entry(Priority.PAID, is_long=True, is_billed=False)) is None
+    newcomer = entry(Priority.FREE, seconds=60.0, is_long=True)
+    assert queue.in_the_way(1.0, newcomer) is running
+    assert dict(queue.forecast(1.0, newcomer))[newcomer] <= 5.0
+
+
+def test_a_billed_long_call_is_never_in_the_way() -> None:
+    queue = queue_of(free=1, slots=2, seconds=100.0, is_long=True)
+    assert queue.take(0.0) is not None
+    assert queue.in_the_way(1.0, entry(Priority.PAID, is_long=True)) is None
