@@ -120,7 +120,8 @@ async def _hold(work: UnbilledWork, claimant: Claimant, begun: list[str], gate: 
 
 def test_previews_wait_in_line_for_their_visitor_and_all_guests_for_a_part_of_the_process() -> None:
     async def main() -> None:
-        work, begun, gate = UnbilledWork(), [], asyncio.Event()
+        work, gate = UnbilledWork(), asyncio.Event()
+        begun: list[str] = []
         waiting = [guest("greedy", "192.0.2.9")] * 9
         waiting += [guest(f"ses_{number}", f"192.0.2.{number}") for number in range(5)]
         waiting += [account("acc_1")] * 3
@@ -168,7 +169,8 @@ def _slow(gate: asyncio.Event, ends: list[str]) -> Callable[[], Coroutine[Any, A
 
 def test_shared_work_goes_on_until_the_last_who_waits_has_left() -> None:
     async def main() -> None:
-        shared, gate, ends = SharedWork[bytes](), asyncio.Event(), []
+        shared, gate = SharedWork[bytes](), asyncio.Event()
+        ends: list[str] = []
         first, second = (asyncio.create_task(shared.do("a", _slow(gate, ends))) for _ in range(2))
         await asyncio.sleep(0)
         first.cancel()
@@ -181,14 +183,15 @@ def test_shared_work_goes_on_until_the_last_who_waits_has_left() -> None:
         gate.set()
         assert await again == b"made"
         assert ends == ["cancelled", "done"]
-        assert shared._tasks == shared._waiting == {}
+        assert (shared._tasks, shared._waiting) == ({}, {})
 
     asyncio.run(main())
 
 
 def test_shared_work_that_begins_while_its_forerunner_is_cancelled_is_its_own() -> None:
     async def main() -> None:
-        shared, gate, ends = SharedWork[bytes](), asyncio.Event(), []
+        shared, gate = SharedWork[bytes](), asyncio.Event()
+        ends: list[str] = []
         first = asyncio.create_task(shared.do("a", _slow(gate, ends)))
         await asyncio.sleep(0)
         await asyncio.sleep(0)
