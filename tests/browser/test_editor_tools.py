@@ -17,7 +17,11 @@ def editor(page: Page, server: RunningServer) -> Editor:
 
 def test_escape_while_a_click_is_answered_drops_the_question(editor: Editor) -> None:
     held: list[Route] = []
-    editor.page.route("**/overlay", held.append)
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    editor.page.route("**/overlay", hold)
     editor.open("cup.jpg", jpeg_bytes(photo("coffee")))
     editor.choose("magic-select")
     looking = editor.page.locator(".panel").get_by_text("Looking …")

@@ -191,8 +191,8 @@ def test_guests_try_every_tool_on_samples_for_nothing(server: RunningServer) -> 
         for tool, params in trials:
             step = guest.run(project, tool, params, step_id=first)
             assert guest.client.get(step["previewUrl"]).status_code == 200
-        answers = [guest.start(project, "crop", {"width": "9"}, step_id=first) for _ in range(6)]
-        assert 429 in {answer.status_code for answer in answers}
+        more = (guest.start(project, "crop", {"width": "9"}, step_id=first) for _ in range(200))
+        assert any(answer.status_code == 429 for answer in more)
 
 
 def test_a_guests_own_picture_asks_for_signing_up(server: RunningServer, coffee: bytes) -> None:
