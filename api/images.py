@@ -138,17 +138,23 @@ async def clean_upload(services: Services, account_id: str, content: bytes) -> t
 
 
 async def store_free_of_rate(
-    services: Services, image: NewImage, content: bytes, *, room_bytes: int | None = None
+    services: Services,
+    image: NewImage,
+    content: bytes,
+    *,
+    room_bytes: int | None = None,
+    check: Callable[[Session], None] = lambda _session: None,
 ) -> None:
     """Keep a picture that neither a credit nor the rate answers for; what limits it is the caller's to know.
 
-    `room_bytes`: how much the account may have stored, where that is not what accounts usually may. Raises
-    `StorageFull`.
+    `room_bytes`: how much the account may have stored, where that is not what accounts usually may. `check`
+    refuses within the same transaction by raising. Raises `StorageFull`.
     """
 
     def record(session: Session) -> None:
         accounts.lock_even_closed(session, image.account_id)  # two cannot both fit in the last megabyte
         _require_room(session, services, image.account_id, image.size_bytes, room_bytes)
+        check(session)
         session.add(image.row())
 
     await _store(services, image.id, content, record)
@@ -178,25 +184,30 @@ async def read_artefacts(services: Services, image_id: str, names: Iterable[str]
     return {name: content for name, content in found.items() if content is not None}
 
 
-async def keep_artefacts(services: Services, image_id: str, artefacts: Mapping[str, bytes]) -> None:
+async def keep_artefacts(
+    services: Services, image_id: str, artefacts: Mapping[str, bytes], *, room_bytes: int | None = None
+) -> None:
     """Keep what a tool computed for a picture, for the next call on it.
 
     It can be computed again, so nothing is raised: without room, or if the picture was deleted meanwhile,
-    nothing is kept.
+    nothing is kept. `room_bytes` as in `store_free_of_rate`.
     """
     try:
-        await _keep_artefacts(services, image_id, artefacts)
+        await _keep_artefacts(services, image_id, artefacts, room_bytes)
     except ApiError as error:
         log.info("an artefact is not kept", image_id=image_id, reason=str(error))
 
 
-async def _keep_artefacts(services: Services, image_id: str, artefacts: Mapping[str, bytes]) -> None:
+async def _keep_artefacts(
+    services: Services, image_id: str, artefacts: Mapping[str, bytes], room_bytes: int | None
+) -> None:
     size_bytes = sum(map(len, artefacts.values()))
     if size_bytes > ARTEFACT_BYTES_MAX:
         raise FileTooLarge(f"Artefacts of {size_bytes} bytes")
 
     def check(session: Session) -> None:
-        _require_room(session, services, find(session, services, None, image_id).account_id, size_bytes)
+        account_id = find(session, services, None, image_id).account_id
+        _require_room(session, services, account_id, size_bytes, room_bytes)
 
     await services.database.read(check)
     for name, content in artefacts.items():

@@ -17,6 +17,7 @@ from api.signing import Signer
 from api.storage import Storage
 from api.stripe_access import StripeAccess
 from api.trials import Trials
+from api.unbilled import UnbilledWork
 from billing.timestamps import utc_now
 from ml.backend import Backend
 
@@ -43,6 +44,12 @@ class Services:
     call_log: CallLog = field(default_factory=CallLog)
     #: Previews that are being made at the moment.
     previews: SharedWork[bytes] = field(default_factory=SharedWork)
+    unbilled: UnbilledWork = field(default_factory=UnbilledWork)
+
+    @property
+    def guests_storage_bytes(self) -> int:
+        """What all guests together may have stored: their common account's room."""
+        return 4 * self.account_storage_bytes
 
     @classmethod
     def of(

@@ -14,10 +14,11 @@ from ml.params import Params
 
 
 class Priority(StrEnum):
-    """Paid calls are served before free ones, four to one, and waiting raises both."""
+    """Paid calls are served before free ones, four to one, those before guests', and waiting raises all."""
 
     PAID = "paid"
     FREE = "free"
+    GUEST = "guest"
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class ToolCall:
     files: Mapping[str, bytes]
     priority: Priority = Priority.FREE
     timeout_seconds: float = 300.0
+    is_billed: bool = True  # unbilled calls never hold every worker
 
 
 @dataclass(frozen=True)

@@ -1,17 +1,24 @@
 """The bounded queue in front of the workers: paid before free, four to one, and long calls never everywhere.
 
-Order is weighted fair queueing (self-clocked, Golestani 1994). Calls wait first come, first served in one of
-four flows, paid or free by short or long. The flow that would finish its next call earliest goes next, where
-a paid call's expected seconds count a quarter. So when all have calls waiting, paid work gets four times the
-seconds of free work; no flow starves, and one that was empty has saved up no claim.
+Order is weighted fair queueing (self-clocked, Golestani 1994). Calls wait first come, first served in one
+flow for each priority, by short or long, by whether they may use every worker. The flow that would finish its
+next call earliest goes next, where a paid call's expected seconds count a quarter, and a guest's twice. So
+when all have calls waiting, paid work gets four times the seconds of free work; no flow starves, and one that
+was empty has saved up no claim.
 
 Ageing: once the head of a flow has waited `AGED_SECONDS`, twice the longest wait that admission accepts, it
 weighs four times as much. An aged free call is thus at par with fresh paid ones, never before them.
 
-Long calls hold at most all slots but one, so a short call is never behind long ones only. Nothing here reads
-a clock or takes a lock: the time is passed in, and `ml.local` calls under its own lock.
+Long calls hold at most all slots but one, so a short call is never behind long ones only. Unbilled calls hold
+at most half of the slots: work that costs nothing can be asked for without end, and would otherwise occupy
+every worker, or every slot that long calls may hold. Unbilled calls of an account that are expected to end
+within `BRIEF_SECONDS`, such as the preview of an opened picture, are exempt, so that an editor opens while a
+guest's long call runs. A guest's long call that keeps a billed long one waiting is found by `in_the_way`, to
+be stopped. Nothing here reads a clock or takes a lock: the time is passed in, and `ml.local` calls under its
+own lock.
 """
 
+import math
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -19,12 +26,19 @@ from typing import Generic, NamedTuple, TypeVar
 
 from ml.backend import Priority
 
-WEIGHTS = {Priority.PAID: 4, Priority.FREE: 1}
-RANKS = {Priority.PAID: 0, Priority.FREE: 1}  # who goes first among equals
+WEIGHTS = {Priority.PAID: 8, Priority.FREE: 2, Priority.GUEST: 1}
+RANKS = {Priority.PAID: 0, Priority.FREE: 1, Priority.GUEST: 2}  # who goes first among equals
+#: The part of the queue that calls of one priority may fill, so that none can keep the others out.
+SHARES = {Priority.PAID: 0.75, Priority.FREE: 0.75, Priority.GUEST: 0.25}
+#: An unbilled call of an account that is expected to end within this time may use any worker.
+BRIEF_SECONDS = 2.0
 AGED_SECONDS = 50.0
 AGED_FACTOR = 4
 
 _MOST_WEIGHT = max(WEIGHTS.values()) * AGED_FACTOR
+
+#: How soon a running call ends that is asked to stop, see `in_the_way`.
+YIELD_SECONDS = 5.0
 
 #: Weight of the newest wait in the average by which forecasts are corrected, and the bounds of that average.
 STRETCH_RATE = 0.1
@@ -47,9 +61,16 @@ class Entry:
     expected_seconds: float
     is_long: bool
     submitted_at: float
+    is_billed: bool = True
     sequence: int = 0  # set by the queue, in order of arrival
     foreseen_seconds: float = 0.0  # until its turn, without later arrivals; set by `expected_wait_seconds`
     began_at: float = 0.0  # set by `take`
+
+    @property
+    def is_capped(self) -> bool:
+        """Whether it counts among the unbilled calls that hold at most half of the slots."""
+        is_brief = not self.is_long and self.expected_seconds <= BRIEF_SECONDS
+        return not self.is_billed and not (is_brief and self.priority is not Priority.GUEST)
 
 
 E = TypeVar("E", bound=Entry)
@@ -60,6 +81,14 @@ class _Key(NamedTuple):
 
     rank: int
     is_long: bool
+    is_capped: bool
+
+
+class _Allowed(NamedTuple):
+    """Which calls may take the slot that is free."""
+
+    long: bool
+    capped: bool
 
 
 @dataclass
@@ -80,11 +109,14 @@ class _Flow(Generic[E]):
 
 
 class _Order(Generic[E]):
-    """The four flows and their common virtual time."""
+    """The flows and their common virtual time."""
 
     def __init__(self) -> None:
         self.flows: dict[_Key, _Flow[E]] = {
-            _Key(rank, is_long): _Flow() for rank in RANKS.values() for is_long in (False, True)
+            _Key(rank, is_long, is_capped): _Flow()
+            for rank in RANKS.values()
+            for is_long in (False, True)
+            for is_capped in (False, True)
         }
         self.virtual_time = 0
 
@@ -96,7 +128,7 @@ class _Order(Generic[E]):
         return twin
 
     def flow(self, entry: Entry) -> _Flow[E]:
-        return self.flows[_Key(RANKS[entry.priority], entry.is_long)]
+        return self.flows[_Key(RANKS[entry.priority], entry.is_long, entry.is_capped)]
 
     def add(self, entry: E) -> None:
         """Into its flow, in order of arrival (an entry that comes back stands where it stood)."""
@@ -107,11 +139,11 @@ class _Order(Generic[E]):
         behind = sum(1 for other in flow.entries if other.sequence > entry.sequence)
         flow.entries.insert(len(flow.entries) - behind, entry)
 
-    def take(self, now: float, long_allowed: bool) -> E | None:
+    def take(self, now: float, allowed: _Allowed) -> E | None:
         ready = [
             (flow.finish(now), key)
             for key, flow in self.flows.items()
-            if flow.entries and (long_allowed or not key.is_long)
+            if flow.entries and (allowed.long or not key.is_long) and (allowed.capped or not key.is_capped)
         ]
         if not ready:
             return None
@@ -133,6 +165,7 @@ class WeightedQueue(Generic[E]):
         self._size = size
         self._slots = slots
         self._long_slots = max(1, slots - 1)
+        self._capped_slots = max(1, slots // 2)
         self._long_seconds = long_seconds
         self._order = _Order[E]()
         self._waiting: set[E] = set()
@@ -152,12 +185,9 @@ class WeightedQueue(Generic[E]):
         return frozenset(self._running)
 
     def check_room(self, priority: Priority) -> None:
-        """Raise QueueFull if a call of `priority` would not fit.
-
-        Neither priority may fill more than three quarters, so that neither can keep the other out.
-        """
+        """Raise QueueFull if a call of `priority` would not fit: in the queue, or in the priority's share."""
         same = sum(1 for entry in self._waiting if entry.priority is priority)
-        if len(self._waiting) >= self._size or same >= self._size - self._size // 4:
+        if len(self._waiting) >= self._size or same >= math.ceil(self._size * SHARES[priority]):
             raise QueueFull
 
     def put(self, entry: E) -> None:
@@ -170,7 +200,11 @@ class WeightedQueue(Generic[E]):
 
     def take(self, now: float) -> E | None:
         """The next call for a free slot, counted as running from `now`; None if none may run here now."""
-        entry = self._order.take(now, self._long_running(now) < self._long_slots)
+        allowed = _Allowed(
+            long=sum(self._is_long(entry, now) for entry in self._running) < self._long_slots,
+            capped=sum(self._is_capped(entry, now) for entry in self._running) < self._capped_slots,
+        )
+        entry = self._order.take(now, allowed)
         if entry is not None:
             self._waiting.discard(entry)
             self._running.add(entry)
@@ -184,6 +218,13 @@ class WeightedQueue(Generic[E]):
         stretch = self._stretch[entry.priority]
         stretch += STRETCH_RATE * ((entry.began_at - entry.submitted_at) / entry.foreseen_seconds - stretch)
         self._stretch[entry.priority] = min(max(stretch, MIN_STRETCH), MAX_STRETCH)
+
+    def in_the_way(self, now: float, billed: E) -> E | None:
+        """The guest's long call that must end so that `billed`, a long one too, can begin soon; else None."""
+        long = [entry for entry in self._running if self._is_long(entry, now)]
+        if not (billed.is_billed and billed.is_long) or len(long) < self._long_slots:
+            return None
+        return max((entry for entry in long if _may_be_stopped(entry)), key=_began_at, default=None)
 
     def finish(self, entry: E) -> None:
         """A call that ran is over; its slot is free."""
@@ -228,33 +269,66 @@ class WeightedQueue(Generic[E]):
         if newcomer is not None:
             newcomer.sequence = self._arrivals + 1
             order.add(newcomer)
-        # (seconds until free, whether the call in it is short) of every slot: of two that end together, the
-        # long one comes first, since its end is what makes room for the next long one.
-        slots = [(_remaining_seconds(entry, now), not self._is_long(entry, now)) for entry in self._running]
-        slots += [(0.0, True)] * (self._slots - len(slots))
+        yields = newcomer is not None and self.in_the_way(now, newcomer) is not None
+        slots = [
+            _Slot(
+                _remaining_seconds(entry, now, yields and _may_be_stopped(entry)),
+                not self._is_long(entry, now),
+                not self._is_capped(entry, now),
+            )
+            for entry in self._running
+        ]
+        slots += [_Slot(0.0, True, True)] * (self._slots - len(slots))
         served: list[tuple[E, float]] = []
         while len(served) < len(self._waiting) + (newcomer is not None):
             slots.sort()
-            seconds, _ = slots.pop(0)
-            long_ends = [end for end, is_short in slots if not is_short]
-            entry = order.take(now + seconds, len(long_ends) < self._long_slots)
+            seconds = slots.pop(0).free_in_seconds
+            allowed = _Allowed(
+                long=sum(not slot.is_short for slot in slots) < self._long_slots,
+                capped=sum(not slot.is_uncapped for slot in slots) < self._capped_slots,
+            )
+            entry = order.take(now + seconds, allowed)
             if entry is None:
-                # Only long calls wait, and others hold all they may: no use for this slot before one ends.
-                slots.append((min(long_ends), True))
+                # All that waits is long or capped, and others hold all that such calls may: this slot is of
+                # no use before one of them ends.
+                ends = (slot.free_in_seconds for slot in slots if not (slot.is_short and slot.is_uncapped))
+                slots.append(_Slot(min(ends), True, True))
                 continue
             served.append((entry, seconds))
-            slots.append((seconds + entry.expected_seconds, not entry.is_long))
+            slots.append(_Slot(seconds + entry.expected_seconds, not entry.is_long, not entry.is_capped))
         return served
 
     def _is_long(self, running: Entry, now: float) -> bool:
         return running.is_long or now - running.began_at >= self._long_seconds
 
-    def _long_running(self, now: float) -> int:
-        return sum(1 for entry in self._running if self._is_long(entry, now))
+    @staticmethod
+    def _is_capped(running: Entry, now: float) -> bool:
+        return running.is_capped or (not running.is_billed and now - running.began_at > BRIEF_SECONDS)
 
 
-def _remaining_seconds(entry: Entry, now: float) -> float:
+class _Slot(NamedTuple):
+    """A worker in a forecast, and the call in it.
+
+    Sorts by its end. Of two that end together the long or capped one comes first, since its end is what makes
+    room for the next one of its kind.
+    """
+
+    free_in_seconds: float
+    is_short: bool
+    is_uncapped: bool
+
+
+def _may_be_stopped(running: Entry) -> bool:
+    return not running.is_billed and running.priority is Priority.GUEST
+
+
+def _began_at(running: Entry) -> float:
+    return running.began_at
+
+
+def _remaining_seconds(entry: Entry, now: float, yields: bool = False) -> float:
     """What a running call still needs; one that overran is taken to need a quarter more than it has had."""
     elapsed = now - entry.began_at
     left = entry.expected_seconds - elapsed
-    return left if left > 0 else elapsed / 4
+    seconds = left if left > 0 else elapsed / 4
+    return min(seconds, YIELD_SECONDS) if yields else seconds

@@ -3,7 +3,6 @@
 from fastapi import FastAPI
 
 from api import logs
-from api.editor import owners
 from api.http.app import create_api
 from api.settings import Settings
 from web import gradio_app, visitor
@@ -24,8 +23,6 @@ def create_app(settings: Settings, bound_host: str = "127.0.0.1") -> FastAPI:
     app = create_api(services, settings, editor.UPLOAD_PLACES, bound_host)
     visitor.install(app, services)
     people.add_to(app, settings)
-    # What a guest made in the editor is the account's as soon as the guest has one.
-    app.state.people.carry_over.append(owners.adopt)
     plans.add_to(app)
     editor.add_to(app, services)
     site.add_to(app)

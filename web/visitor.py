@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import Forbidden, NotSignedIn, ServiceUnavailable
 from api.http import answers
+from api.networks import network_of
 from api.people import sessions
 from api.services import Services
 
@@ -66,15 +67,20 @@ async def signed_in(request: Request) -> Visitor:
 
 
 async def guest(request: Request) -> Visitor:
-    """The visitor; one without a session gets a guest's."""
+    """The visitor; one without a session gets a guest's, which writes a row.
+
+    Only for what a guest keeps something for, and after its limits: whoever may ask for a session without
+    limit fills the database. The session begins under the token of `strangers_token`, so the pages that the
+    browser shows already go on working.
+    """
     visitor = await visitor_of(request)
     if visitor is not None:
         return visitor
     services = services_of(request)
     now = services.clock()
-    agent, address = user_agent_of(request), address_of(request)
+    agent, network, token = user_agent_of(request), network_of(address_of(request)), browser_token(request)
     made = await services.database.run(
-        lambda session: sessions.create(session, None, user_agent=agent, address=address, now=now)
+        lambda session: sessions.begin_guest(session, token, user_agent=agent, address=network, now=now)
     )
     remember(request, made)
     visitor = Visitor(made.session_id, None, None, sessions.csrf_token(made.token), False, now)
@@ -82,8 +88,12 @@ async def guest(request: Request) -> Visitor:
     return visitor
 
 
+def has_session_cookie(request: Request) -> bool:
+    """Whether the browser believes to have a session, which may have ended."""
+    return bool(request.cookies.get(cookie_name(request, _COOKIE)))
+
+
 SignedIn = Annotated[Visitor, Depends(signed_in)]
-Guest = Annotated[Visitor, Depends(guest)]
 
 
 def check_csrf(request: Request, visitor: Visitor | None, form_token: str | None = None) -> None:

@@ -11,7 +11,6 @@ from sqlmodel import Session
 from api import bodies, calls, images
 from api.call_request import CallRequest
 from api.editor import free_work, pictures, pricing, projects
-from api.editor.limits import GUEST_RUNS_A_MINUTE, LOOKS_A_MINUTE, Limits
 from api.editor.models import Project, Step
 from api.editor.owners import Owner
 from api.editor.projects import NewStep
@@ -43,15 +42,18 @@ class Application:
     file_ids: Mapping[str, str]  # stored pictures by the form name of the file that each stands for
     run_key: str
     base_url: str
-    address: str  # of the browser
     #: The paid cut-out whose look this changes.
     look_of: Step | None = None
 
 
-def check(owner: Owner, application: Application) -> None:
-    """Raises `Forbidden` for a guest's own picture, `InvalidParameter` for what is no mere change of look."""
-    if owner.is_guest and not pricing.is_free_for_guests(application.project, owner):
+def check_guest(owner: Owner, project: Project) -> None:
+    """Raises `Forbidden` for a guest's own picture: guests work on our samples only."""
+    if owner.is_guest and not pricing.is_free_for_guests(project, owner):
         raise Forbidden(SIGN_UP)
+
+
+def check_look(application: Application) -> None:
+    """Raises `InvalidParameter` for what is no mere change of look."""
     paid = application.look_of
     if paid is not None and not pricing.only_changes_the_look(
         paid,
@@ -63,17 +65,13 @@ def check(owner: Owner, application: Application) -> None:
         raise InvalidParameter("lookOf", "This is more than another look of that step.")
 
 
-async def apply(services: Services, limits: Limits, owner: Owner, application: Application, run: Run) -> Done:
-    """Do the work and add its step. Raises what the work raises, and `RunFailed`."""
+async def apply(services: Services, owner: Owner, application: Application, run: Run) -> Done:
+    """Do the work, which was admitted, and add its step. Raises what the work raises, and `RunFailed`."""
     files = await _files(services, owner, application)
     if application.look_of is None and not owner.is_guest:
         return await _paid(services, owner, application, files, run)
-    if application.look_of is not None:
-        limits.take("look", owner.name, LOOKS_A_MINUTE, services.clock())
-    else:
-        limits.take("guest run", application.address, GUEST_RUNS_A_MINUTE, services.clock())
-    with limits.at_once(application.address if owner.is_guest else owner.name):
-        return await _free(services, owner, application, files, run)
+    await pictures.require_room(services, owner)
+    return await _free(services, owner, application, files, run)
 
 
 async def _paid(
@@ -167,7 +165,10 @@ async def _record(services: Services, owner: Owner, application: Application, ma
 
     def record(session: Session) -> Step:
         replaced.clear()
-        project = projects.find(session, owner, application.project.id, now)
+        project = projects.lock(session, projects.find(session, owner, application.project.id, now))
+        made_before = projects.step_of_run(session, project, application.run_key)
+        if made_before is not None:  # by another process, of which the call's answer is a replay
+            return made_before
         if application.look_of is not None:
             looked = projects.step_of(session, project, application.look_of.id)
             if not projects.has_children(session, looked):

@@ -1,7 +1,7 @@
 """Work that costs nothing: no hold, no idempotency row, but the same workers and the same queue.
 
 `api.calls` is the way of everything that is paid. What may come here is decided by `api.editor.pricing`, and
-how often by `api.editor.limits`.
+how much of it by `api.unbilled`.
 """
 
 import asyncio
@@ -46,6 +46,7 @@ async def perform(
         {**work.files, **artefacts},
         work.priority,
         services.call_timeout_seconds,
+        is_billed=False,
     )
     ticket = services.backend.submit(call, on_progress)
     on_ticket(ticket)
@@ -58,5 +59,6 @@ async def perform(
         raise
     announced = {name: made.artefacts[name] for name in work.tool.artefacts if name in made.artefacts}
     if announced:
-        await images.keep_artefacts(services, work.source_id, announced)
+        room_bytes = services.guests_storage_bytes if work.priority is Priority.GUEST else None
+        await images.keep_artefacts(services, work.source_id, announced, room_bytes=room_bytes)
     return made

@@ -4,7 +4,6 @@ from typing import Any
 
 from api import bodies
 from api.editor import free_work, pictures
-from api.editor.limits import OVERLAYS_A_MINUTE, Limits
 from api.editor.models import Step
 from api.editor.owners import Owner
 from api.services import Services
@@ -13,19 +12,15 @@ from ml.tools import selection_overlay
 from ml.tools.magic_select import MagicSelectParams
 
 
-async def select(
-    services: Services, limits: Limits, owner: Owner, source: Step, params: MagicSelectParams
-) -> ToolAnswer:
-    """The selection as a PNG mask of at most 1024 pixels a side.
+async def select(services: Services, owner: Owner, source: Step, params: MagicSelectParams) -> ToolAnswer:
+    """The selection as a PNG mask of at most 1024 pixels a side; the caller has admitted it.
 
-    Raises `RateLimited`, and what magic-select raises: `NothingFound`, `BadParameter`, `ModelUnavailable`, …
+    Raises what magic-select raises: `NothingFound`, `BadParameter`, `ModelUnavailable`, …
     """
-    limits.take("overlay", owner.name, OVERLAYS_A_MINUTE, services.clock())
-    with limits.at_once(f"overlay {owner.name}", 4):
-        files = {"image": await pictures.read(services, source.image_id)}
-        small = params.model_copy(update={"output": "mask", "multimask": 1, "format": "png"})
-        work = free_work.Work(selection_overlay.TOOL, small, files, source.image_id, owner.priority)
-        return await free_work.perform(services, work)
+    files = {"image": await pictures.read(services, source.image_id)}
+    small = params.model_copy(update={"output": "mask", "multimask": 1, "format": "png"})
+    work = free_work.Work(selection_overlay.TOOL, small, files, source.image_id, owner.priority)
+    return await free_work.perform(services, work)
 
 
 def told(answer: ToolAnswer) -> dict[str, Any]:

@@ -13,7 +13,9 @@ from sqlmodel import Session, col, select, update
 
 from api.editor.models import Project, Step
 from api.models import Image
+from api.networks import network_of
 from api.services import Services
+from api.unbilled import Claimant
 from billing import accounts
 from billing.errors import AccountExists, UnknownAccount
 from billing.models import Account
@@ -26,7 +28,10 @@ GUESTS_EMAIL = "guests@bgeraser.invalid"
 
 @dataclass(frozen=True)
 class Owner:
-    """`account_id` owns the pictures; `session_id` is a guest's, None for an account's own."""
+    """`account_id` owns the pictures; `session_id` is a guest's, None for an account's own.
+
+    It is "" for a guest who has done nothing yet, and so has no session and owns nothing.
+    """
 
     account_id: str
     session_id: str | None = None
@@ -38,12 +43,26 @@ class Owner:
 
     @property
     def priority(self) -> Priority:
+        if self.is_guest:
+            return Priority.GUEST
         return Priority.PAID if PLANS[self.plan].paid else Priority.FREE
+
+    @property
+    def concurrent_calls(self) -> int:
+        """Calls that its plan runs at once."""
+        return PLANS[self.plan].concurrent_calls
 
     @property
     def name(self) -> str:
         """Tells owners apart where they are counted."""
         return self.session_id or self.account_id
+
+    def claimant(self, address: str) -> Claimant:
+        """As which it asks for unbilled work from the network address `address`."""
+        network = network_of(address)
+        return Claimant(
+            self.name if self.session_id != "" else f"guests at {network}", network, self.priority
+        )
 
     def owns(self) -> ColumnElement[bool]:
         """The condition on `Project` rows."""

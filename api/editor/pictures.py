@@ -2,37 +2,51 @@
 
 import asyncio
 
-from sqlmodel import Session
+from sqlmodel import Session, col, func, select
 
 from api import images, previews
+from api.editor.models import Project, Step
 from api.editor.owners import Owner
-from api.errors import NotFound
+from api.errors import NotFound, StorageFull
 from api.images import NewImage
 from api.models import Image, ImageKind
+from api.people.models import BrowserSession
 from api.services import Services
+from api.unbilled import Claimant
 from ml.backend import ToolAnswer
 
-#: All guests together may have as much stored as this many accounts.
-_GUESTS_ROOM = 4
+#: Parts of the room that all guests share: what the pictures of one guest's session, and of all guests whose
+#: sessions began at one network address, may fill.
+_SESSION_SHARE = 64
+_NETWORK_SHARE = 16
 
 
-async def store_opened(services: Services, owner: Owner, content: bytes) -> NewImage:
+async def store_opened(services: Services, owner: Owner, claimant: Claimant, content: bytes) -> NewImage:
     """Keep a picture that somebody opened, and learn its size from a worker, which makes its preview.
 
     Of an account it takes one call of the rate, as `POST /api/images` does. Raises `FileTooLarge`,
     `UnsupportedFormat`, `StorageFull`, `RateLimited`; `UnreadablePicture`, `PictureTooLarge` and whatever
-    else a worker finds: it is not kept then.
+    else a worker finds: it is not kept then, and neither is it when this is cancelled.
     """
-    if owner.is_guest:
-        stored, content = await images.clean_upload(services, owner.account_id, content)
-        await images.store_free_of_rate(services, stored, content, room_bytes=_room_bytes(services, owner))
-    else:
-        stored, _ = await images.store_upload(services, owner.account_id, content)
+    # In a task of its own, because storing that is cut short may leave bytes without a row.
+    storing = services.running.start(_store_upload(services, owner, content))
     try:
-        await previews.read(services, stored.row(), previews.OFFERED_WIDTH)
+        stored = await asyncio.shield(storing)
+        await previews.read(services, stored.row(), previews.OFFERED_WIDTH, claimant)
     except BaseException:
-        await delete(services, [stored.id])
+        await asyncio.wait({storing})
+        if not storing.cancelled() and storing.exception() is None:
+            await delete(services, [storing.result().id])
         raise
+    return stored
+
+
+async def _store_upload(services: Services, owner: Owner, content: bytes) -> NewImage:
+    if not owner.is_guest:
+        stored, _ = await images.store_upload(services, owner.account_id, content)
+        return stored
+    stored, clean = await images.clean_upload(services, owner.account_id, content)
+    await _store(services, owner, stored, clean)
     return stored
 
 
@@ -48,9 +62,29 @@ async def store_result(services: Services, owner: Owner, answer: ToolAnswer) -> 
         answer.width,
         answer.height,
     )
-    room_bytes = _room_bytes(services, owner)
-    await images.store_free_of_rate(services, stored, answer.content, room_bytes=room_bytes)
+    await _store(services, owner, stored, answer.content)
     return stored
+
+
+async def require_room(services: Services, owner: Owner) -> None:
+    """Refuse work whose result would have no place, before any of it is done. Raises `StorageFull`."""
+    if owner.is_guest:
+        await services.database.read(lambda session: _require_guest_room(session, services, owner, 1))
+    else:
+        await images.require_room(services, owner.account_id)
+
+
+async def _store(services: Services, owner: Owner, image: NewImage, content: bytes) -> None:
+    if not owner.is_guest:
+        await images.store_free_of_rate(services, image, content)
+        return
+    await images.store_free_of_rate(
+        services,
+        image,
+        content,
+        room_bytes=services.guests_storage_bytes,
+        check=lambda session: _require_guest_room(session, services, owner, image.size_bytes),
+    )
 
 
 async def find(services: Services, image_id: str) -> Image:
@@ -83,5 +117,26 @@ async def delete(services: Services, image_ids: list[str]) -> None:
             continue
 
 
-def _room_bytes(services: Services, owner: Owner) -> int | None:
-    return services.account_storage_bytes * _GUESTS_ROOM if owner.is_guest else None
+def _require_guest_room(session: Session, services: Services, owner: Owner, size_bytes: int) -> None:
+    """Raises `StorageFull` if the guest's session or network address has no room for `size_bytes` more."""
+    network = select(BrowserSession.address).where(BrowserSession.id == owner.session_id).scalar_subquery()
+    of_network = select(BrowserSession.id).where(
+        col(BrowserSession.account_id).is_(None), BrowserSession.address == network
+    )
+    parts = {
+        _SESSION_SHARE: col(Project.session_id) == owner.session_id,
+        _NETWORK_SHARE: col(Project.session_id).in_(of_network),
+    }
+    for share, condition in parts.items():
+        room_bytes = services.guests_storage_bytes // share
+        total = func.coalesce(func.sum(col(Image.size_bytes) + col(Image.artefact_bytes)), 0)
+        used = session.exec(
+            select(total)
+            .join(Step, col(Step.image_id) == col(Image.id))
+            .join(Project, col(Project.id) == col(Step.project_id))
+            .where(condition)
+        ).one()
+        if used + size_bytes > room_bytes:
+            raise StorageFull(
+                f"Guests' pictures may fill {room_bytes // 1024**2} MiB here. Sign up for more room."
+            )

@@ -120,12 +120,36 @@ def living_images(session: Session, steps: list[Step], now: datetime) -> set[str
     return set(session.exec(select(Image.id).where(col(Image.id).in_(ids), col(Image.expires_at) > now)))
 
 
+def lock(session: Session, project: Project) -> Project:
+    """The project's fresh row, locked until the transaction ends: two steps never get the same number.
+
+    Raises `NotFound` if it was deleted meanwhile.
+    """
+    # Without `key_share` PostgreSQL would make it wait for every step that refers to the project.
+    statement = select(Project).where(Project.id == project.id).with_for_update(key_share=True)
+    locked = session.exec(statement.execution_options(populate_existing=True)).one_or_none()
+    if locked is None:
+        raise NotFound(_NO_SUCH_PROJECT)
+    return locked
+
+
+def count_steps(session: Session, project: Project) -> int:
+    return session.exec(select(func.count()).where(Step.project_id == project.id)).one()
+
+
+def require_room(steps: int) -> None:
+    """Raises `InvalidParameter` if a project with so many steps, those being made included, takes no more.
+
+    To be called before a run is admitted: what was charged is always added.
+    """
+    if steps >= STEPS_MAX:
+        raise InvalidParameter("project", f"A project has at most {STEPS_MAX} steps; start a new one.")
+
+
 def add_step(session: Session, project: Project, made: NewStep, now: datetime, life: timedelta) -> Step:
-    """The next step, at which the project then stands unless it is a mask. Raises `InvalidParameter`."""
+    """The next step of a project from `lock`, at which the project then stands unless it is a mask."""
     used = session.exec(select(func.max(Step.number)).where(Step.project_id == project.id)).one()
     number = 0 if used is None else used + 1
-    if number >= STEPS_MAX:
-        raise InvalidParameter("project", f"A project has at most {STEPS_MAX} steps; start a new one.")
     step = _row(project.id, new_id("stp"), number, made, now)
     session.add(step)
     touch(project, now, life)

@@ -7,7 +7,8 @@ browser that asks for the same run once more gets that step, and pays nothing tw
 import asyncio
 import contextlib
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections import Counter, OrderedDict, deque
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -21,10 +22,16 @@ from api.errors import NotFound, RateLimited, status_and_code
 from api.services import Services
 from billing.identifiers import new_id
 from ml.backend import Progress
-from ml.errors import Cancelled
+from ml.errors import Cancelled, Overloaded
 
+#: How long ended runs are remembered, and how many of one owner and in all.
 _KEPT_SECONDS = 600.0
+_KEPT_OF_OWNER = 64
+_KEPT = 4096
+#: Runs of this process that have not ended.
 _AT_ONCE = 1000
+#: An unbilled run that no browser has asked about for this long is stopped.
+_UNWATCHED_SECONDS = 60.0
 
 log = structlog.get_logger()
 
@@ -56,6 +63,7 @@ class Run:
     owner: Owner
     project_id: str
     key: str
+    is_billed: bool
     id: str = field(default_factory=lambda: new_id("run"))
     status: RunStatus = RunStatus.QUEUED
     stage: str = ""
@@ -69,6 +77,8 @@ class Run:
     stop: Callable[[], None] | None = None
     is_stopped: bool = False
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
+    _watchers: int = 0
+    _unwatched: asyncio.TimerHandle | None = None
 
     @property
     def has_ended(self) -> bool:
@@ -110,7 +120,31 @@ class Run:
                 while self.version <= version and not self.has_ended:
                     await self._changed.wait()
 
+    @contextlib.contextmanager
+    def watched(self) -> Iterator[None]:
+        """A browser waits for news. An unbilled run is stopped some time after the last one has gone."""
+        self._watchers += 1
+        self._stop_timer()
+        try:
+            yield
+        finally:
+            self._watchers -= 1
+            self.expect_watcher()
+
+    def expect_watcher(self) -> None:
+        """Stop an unbilled run unless a browser asks about it soon."""
+        self._stop_timer()
+        if not (self.is_billed or self._watchers or self.has_ended):
+            self._unwatched = asyncio.get_running_loop().call_later(_UNWATCHED_SECONDS, self.cancel)
+
+    def _stop_timer(self) -> None:
+        if self._unwatched is not None:
+            self._unwatched.cancel()
+            self._unwatched = None
+
     def _tell(self) -> None:
+        if self.has_ended:
+            self._stop_timer()
         self.version += 1
         self._changed.set()
         self._changed = asyncio.Event()
@@ -128,11 +162,15 @@ WorkOf = Callable[[Run], Awaitable[Done]]
 
 
 class Runs:
-    """This process's runs; those that ended are remembered for ten minutes."""
+    """This process's runs. Those that ended are remembered for ten minutes, and count towards no limit."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
         self._runs: dict[str, Run] = {}
+        self._by_key: dict[tuple[str, str], Run] = {}  # by project and key, the newest
+        self._active: Counter[tuple[str, ...]] = Counter()
+        self._ended: OrderedDict[str, float] = OrderedDict()  # when, by the loop's clock; in that order
+        self._ended_of: dict[str, deque[str]] = {}
 
     def find(self, owner: Owner, project: Project, run_id: str) -> Run:
         """Raises `NotFound`, for another owner's too."""
@@ -143,26 +181,36 @@ class Runs:
 
     def of_key(self, project: Project, key: str) -> Run | None:
         """The run that this key started before. One that failed may be tried again under its key."""
-        for run in self._runs.values():
-            is_over = run.status in (RunStatus.FAILED, RunStatus.CANCELLED)
-            if run.project_id == project.id and run.key == key and not is_over:
-                return run
-        return None
+        run = self._by_key.get((project.id, key))
+        is_over = run is None or run.status in (RunStatus.FAILED, RunStatus.CANCELLED)
+        return None if is_over else run
+
+    def active_in(self, project: Project) -> int:
+        """Runs that may still add a step to the project."""
+        return self._active["project", project.id]
 
     def ended(self, owner: Owner, project: Project, step: Step) -> Run:
         """The run that made `step`, after this process forgot it."""
-        run = Run(owner, project.id, step.run_key or "")
+        run = Run(owner, project.id, step.run_key or "", is_billed=True)
         self._remember(run)
         run.done(step.id, 0)
-        self._forget_later(run)
+        self._note_end(run)
         return run
 
-    def start(self, owner: Owner, project: Project, key: str, work: WorkOf) -> Run:
-        """Begin `work(run)`, which returns what it made. Raises `RateLimited` if far too much is going on."""
-        if len(self._runs) >= _AT_ONCE:
-            raise RateLimited("The editor is busy.", 5)
-        run = Run(owner, project.id, key)
+    def start(self, owner: Owner, project: Project, key: str, work: WorkOf, *, is_billed: bool) -> Run:
+        """Begin `work(run)`, which returns what it made. What is unbilled was admitted by `api.unbilled`.
+
+        Raises `RateLimited` if the owner has as many billed runs going on as its plan has calls at once,
+        `Overloaded` if far too much is going on here.
+        """
+        if is_billed and self._active["billed", owner.name] >= owner.concurrent_calls:
+            raise RateLimited(f"Your plan runs {owner.concurrent_calls} calls at once; wait for one.", 1)
+        if self._active["all",] >= _AT_ONCE:
+            raise Overloaded("The editor is busy.", 5)
+        run = Run(owner, project.id, key, is_billed)
         self._remember(run)
+        self._active.update(_counted(run))
+        run.expect_watcher()
         self._services.running.start(self._watch(run, work))
         return run
 
@@ -175,13 +223,37 @@ class Runs:
                 log.exception("a run failed", run_id=run.id, project_id=run.project_id)
             run.failed(error)
         finally:
-            self._forget_later(run)
+            self._active -= Counter(_counted(run))
+            self._note_end(run)
 
     def _remember(self, run: Run) -> None:
         self._runs[run.id] = run
+        self._by_key[run.project_id, run.key] = run
 
-    def _forget_later(self, run: Run) -> None:
-        asyncio.get_running_loop().call_later(_KEPT_SECONDS, self._runs.pop, run.id, None)
+    def _note_end(self, run: Run) -> None:
+        now = asyncio.get_running_loop().time()
+        self._ended[run.id] = now
+        of_owner = self._ended_of.setdefault(run.owner.name, deque())
+        of_owner.append(run.id)
+        if len(of_owner) > _KEPT_OF_OWNER:
+            self._forget(of_owner[0])
+        while len(self._ended) > _KEPT or next(iter(self._ended.values())) < now - _KEPT_SECONDS:
+            self._forget(next(iter(self._ended)))
+
+    def _forget(self, run_id: str) -> None:
+        del self._ended[run_id]
+        run = self._runs.pop(run_id)
+        if self._by_key.get((run.project_id, run.key)) is run:
+            del self._by_key[run.project_id, run.key]
+        of_owner = self._ended_of[run.owner.name]
+        of_owner.remove(run_id)
+        if not of_owner:
+            del self._ended_of[run.owner.name]
+
+
+def _counted(run: Run) -> list[tuple[str, ...]]:
+    of_owner = [("billed", run.owner.name)] if run.is_billed else []
+    return [("all",), ("project", run.project_id), *of_owner]
 
 
 def _told(raised: Exception) -> dict[str, Any]:

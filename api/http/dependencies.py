@@ -50,7 +50,7 @@ async def key_holder(request: Request) -> Access:
     caller = await services.authenticator.authenticate(
         authorization=request.headers.get("authorization"),
         x_api_key=request.headers.get("x-api-key"),
-        address=request.client.host if request.client else "",
+        address=address_of(request),
         now=services.clock(),
     )
     structlog.contextvars.bind_contextvars(account_id=caller.account_id)
@@ -73,6 +73,11 @@ async def admit_body(request: Request, access: Access) -> None:
         is_paid=access.priority is Priority.PAID,
         concurrent_calls=PLANS[access.caller.plan].concurrent_calls,
     )
+
+
+def address_of(request: Request) -> str:
+    """The client's network address."""
+    return request.client.host if request.client else ""
 
 
 def base_url_of(request: Request) -> str:

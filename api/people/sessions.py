@@ -9,7 +9,9 @@ import hmac
 import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
+from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, delete, select, update
 
 from api.people.models import BrowserSession
@@ -26,6 +28,8 @@ GUEST_IDLE = timedelta(hours=24)
 FRESH = timedelta(minutes=10)
 _TOUCH_EVERY = timedelta(minutes=5)
 _USER_AGENT_LENGTH_MAX = 200
+_TOKEN_BYTES = 32
+_TOKEN_LENGTH = 43  # of `secrets.token_urlsafe(_TOKEN_BYTES)`
 
 
 @dataclass(frozen=True)
@@ -49,10 +53,16 @@ def csrf_token(token: str) -> str:
 
 
 def create(
-    session: Session, account_id: str | None, *, user_agent: str = "", address: str = "", now: datetime
+    session: Session,
+    account_id: str | None,
+    *,
+    user_agent: str = "",
+    address: str = "",
+    now: datetime,
+    token: str | None = None,
 ) -> Made:
-    """A new session of the account, or of a guest."""
-    token = secrets.token_urlsafe(32)
+    """A new session of the account, or of a guest, under a new token unless `token` is given."""
+    token = token or secrets.token_urlsafe(_TOKEN_BYTES)
     row = BrowserSession(
         id=new_id("ses"),
         token_sha256=hash_of(token),
@@ -66,6 +76,28 @@ def create(
     session.add(row)
     session.flush()
     return Made(row.id, token)
+
+
+def begin_guest(session: Session, token: str, *, user_agent: str, address: str, now: datetime) -> Made:
+    """A guest's session under the random token that the browser has from before: the same one each time.
+
+    So forms and scripts of pages that were shown before the session began stay valid. A token that is not one
+    of ours, or is an account's, is not used.
+    """
+    facts: dict[str, Any] = {"user_agent": user_agent, "address": address, "now": now}
+    if len(token) != _TOKEN_LENGTH:
+        return create(session, None, **facts)
+    session.execute(
+        delete(BrowserSession).where(
+            col(BrowserSession.token_sha256) == hash_of(token), col(BrowserSession.expires_at) <= now
+        )
+    )
+    try:
+        with session.begin_nested():
+            return create(session, None, token=token, **facts)
+    except IntegrityError:  # another request of the same browser was quicker
+        row = session.exec(select(BrowserSession).where(BrowserSession.token_sha256 == hash_of(token))).one()
+        return Made(row.id, token) if row.account_id is None else create(session, None, **facts)
 
 
 def find(session: Session, token: str, now: datetime) -> tuple[BrowserSession, Account | None] | None:

@@ -10,12 +10,12 @@ processes, and gone with each restart; one small write an attempt is little besi
 import hashlib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from ipaddress import IPv6Address, ip_address
 
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import Session, col, delete, select
 
 from api.errors import RateLimited
+from api.networks import network_of
 from api.people.models import Throttle
 
 
@@ -72,13 +72,7 @@ def give_back(session: Session, bucket: str, limit: Limit, now: datetime) -> Non
 
 def by_address(kind: str, address: str) -> str:
     """The bucket of a network address. An IPv6 network of 64 bits is one customer's, so it counts as one."""
-    try:
-        parsed = ip_address(address)
-    except ValueError:
-        return _name(kind, address)
-    if isinstance(parsed, IPv6Address) and parsed.ipv4_mapped is None:
-        return _name(kind, parsed.exploded[:19])
-    return _name(kind, address)
+    return _name(kind, network_of(address))
 
 
 def by_email(kind: str, email: str) -> str:

@@ -55,10 +55,17 @@ class Desk:
         with self._lock:
             expected_seconds, is_long = self._expect(call)
             submission = Submission(
-                call.priority, expected_seconds, is_long, now, call=call, on_progress=on_progress
+                call.priority,
+                expected_seconds,
+                is_long,
+                now,
+                is_billed=call.is_billed,
+                call=call,
+                on_progress=on_progress,
             )
             self._refuse_if_overloaded(submission, now)
             self._queue.put(submission)
+            self._make_way(submission, now)
             self._tell_positions()
         self._ring()
         return submission
@@ -81,6 +88,12 @@ class Desk:
             self._queue.check_room(submission.priority)
         except QueueFull:
             raise Overloaded("The queue is full.", retry_after) from None
+
+    def _make_way(self, billed: Submission, now: float) -> None:
+        """Under the lock: stop a guest's long call that holds the place which `billed` waits for."""
+        guest = self._queue.in_the_way(now, billed)
+        if guest is not None and not guest.cancel_requested:
+            guest.cancel_requested = guest.made_way = True
 
     def cancel(self, submission: Submission) -> None:
         if self.drop_if_queued(submission):
@@ -179,6 +192,7 @@ class Desk:
             if is_wanted:
                 submission.is_long = is_long
                 self._queue.put_back(submission)
+                self._make_way(submission, time.monotonic())
                 self._tell_positions()
         if is_wanted:
             self._ring()
@@ -210,7 +224,7 @@ class Desk:
         if is_wanted:
             submission.answer.set_result(answer)
         else:
-            submission.answer.set_exception(Cancelled("The call was stopped."))
+            submission.answer.set_exception(_why_stopped(submission, Cancelled("The call was stopped.")))
         self._ring()
 
     def fail(self, submission: Submission, error: Exception) -> None:
@@ -222,7 +236,7 @@ class Desk:
             # That it takes at least so long is known; else a trial that fails would teach nothing.
             self.learn(submission.call, submission.work, submission.call.timeout_seconds)
         if not submission.answer.done():
-            submission.answer.set_exception(error)
+            submission.answer.set_exception(_why_stopped(submission, error))
         # Its end may be what a waiting long call needed.
         self._ring()
 
@@ -232,3 +246,9 @@ class Desk:
             return
         for position, (submission, _) in enumerate(self._queue.forecast(time.monotonic()), start=1):
             self._progress.tell(submission, Progress("queued", 0.0, position))
+
+
+def _why_stopped(submission: Submission, error: Exception) -> Exception:
+    if submission.made_way and isinstance(error, Cancelled):
+        return Overloaded("The worker was needed for work that was paid for.", MAX_RETRY_AFTER_SECONDS)
+    return error

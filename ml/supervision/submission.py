@@ -28,6 +28,7 @@ class Submission(Entry):
     on_progress: Callable[[Progress], None] | None = field(kw_only=True, default=None)
     answer: Future[ToolAnswer] = field(kw_only=True, default_factory=_unanswered)
     cancel_requested: bool = field(kw_only=True, default=False)
+    made_way: bool = field(kw_only=True, default=False)  # stopped for a billed call, not by its caller
     was_lost_before: bool = field(kw_only=True, default=False)  # a worker died before it began with it
     work: float | None = field(kw_only=True, default=None)  # of `ml.speed`; known from the header
     is_trial: bool = field(kw_only=True, default=False)  # goes on though its estimate would refuse it

@@ -78,9 +78,10 @@ def call(
     timeout_seconds: float = 300.0,
     gate: Path | None = None,
     amount: int = 0,
+    is_billed: bool = True,
 ) -> ToolCall:
     params = WorkloadParams.model_validate({"gate": "" if gate is None else str(gate), "amount": amount})
-    return ToolCall(tool, params, {"image": image}, priority, timeout_seconds)
+    return ToolCall(tool, params, {"image": image}, priority, timeout_seconds, is_billed)
 
 
 class Listener:

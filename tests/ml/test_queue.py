@@ -7,9 +7,14 @@ from ml.queue import AGED_SECONDS, Entry, QueueFull, WeightedQueue
 
 
 def entry(
-    priority: Priority, *, seconds: float = 1.0, is_long: bool = False, submitted_at: float = 0.0
+    priority: Priority,
+    *,
+    seconds: float = 1.0,
+    is_long: bool = False,
+    submitted_at: float = 0.0,
+    is_billed: bool = True,
 ) -> Entry:
-    return Entry(priority, seconds, is_long, submitted_at)
+    return Entry(priority, seconds, is_long, submitted_at, is_billed)
 
 
 def queue_of(
@@ -222,3 +227,113 @@ def test_the_forecast_of_a_paid_call_is_not_that_of_the_free_queue() -> None:
         waits[priority] = dict(queue.forecast(0.0, newcomer))[newcomer]
     assert waits[Priority.PAID] == 0.0
     assert waits[Priority.FREE] == 100.0
+
+
+def guest_call(*, seconds: float = 5.0, is_long: bool = False) -> Entry:
+    return entry(Priority.GUEST, seconds=seconds, is_long=is_long, is_billed=False)
+
+
+@pytest.mark.parametrize(("slots", "most"), [(1, 1), (2, 1), (3, 1), (4, 2), (8, 4)])
+def test_unbilled_calls_hold_at_most_half_of_the_workers(slots: int, most: int) -> None:
+    queue = queue_of(slots=slots)
+    for priority in (Priority.GUEST, Priority.FREE, Priority.PAID):
+        for _ in range(slots):
+            queue.put(entry(priority, seconds=5.0, is_billed=False))
+    taken = [queue.take(0.0) is not None for _ in range(slots)]
+    assert taken == [True] * most + [False] * (slots - most)
+    for _ in range(slots - most):
+        queue.put(entry(Priority.FREE))
+        billed = queue.take(0.0)
+        assert billed is not None
+        assert billed.is_billed
+
+
+def test_unbilled_long_calls_leave_a_place_for_a_billed_long_one() -> None:
+    queue = queue_of(slots=3)
+    for _ in range(3):
+        queue.put(guest_call(seconds=60.0, is_long=True))
+    assert queue.take(0.0) is not None
+    queue.put(entry(Priority.FREE, seconds=60.0, is_long=True))
+    taken = queue.take(0.0)
+    assert taken is not None
+    assert taken.is_billed
+
+
+def test_a_brief_unbilled_call_of_an_account_passes_a_guests_long_one_and_a_guests_does_not() -> None:
+    queue = queue_of(slots=2)
+    queue.put(guest_call(seconds=60.0, is_long=True))
+    assert queue.take(0.0) is not None
+    queue.put(guest_call(seconds=0.5))
+    assert queue.take(0.0) is None
+    preview = entry(Priority.FREE, seconds=0.5, is_billed=False)
+    queue.put(preview)
+    assert queue.take(0.0) is preview
+
+
+def test_a_brief_unbilled_call_that_overruns_counts_as_the_others_do() -> None:
+    queue = queue_of(slots=2)
+    for _ in range(2):
+        queue.put(entry(Priority.FREE, seconds=0.5, is_billed=False))
+    assert queue.take(0.0) is not None
+    queue.put(guest_call())
+    assert queue.take(3.0) is not None  # the second brief one
+    assert queue.take(3.0) is None
+
+
+def test_a_waiting_unbilled_call_gets_its_place_when_another_ends() -> None:
+    queue = queue_of(slots=2)
+    queue.put(guest_call())
+    queue.put(guest_call())
+    first = queue.take(0.0)
+    assert first is not None
+    assert queue.take(0.0) is None
+    queue.finish(first)
+    assert queue.take(0.0) is not None
+
+
+def test_guests_fill_a_quarter_of_the_queue_at_most() -> None:
+    queue = queue_of(size=8)
+    queue.put(guest_call())
+    queue.put(guest_call())
+    with pytest.raises(QueueFull):
+        queue.put(guest_call())
+    queue.put(entry(Priority.FREE))
+
+
+def test_the_forecast_lets_unbilled_calls_wait_for_their_share() -> None:
+    queue = queue_of(slots=2)
+    for _ in range(3):
+        queue.put(guest_call(seconds=20.0))
+    assert [seconds for _, seconds in queue.forecast(0.0)] == [0, 20, 40]
+    newcomer = entry(Priority.PAID)
+    assert dict(queue.forecast(0.0, newcomer))[newcomer] == 0.0
+
+
+def test_the_forecast_ends_when_long_and_unbilled_calls_wait_for_each_other() -> None:
+    queue = queue_of(slots=2)
+    queue.put(guest_call(seconds=20.0, is_long=True))
+    queue.put(entry(Priority.FREE, seconds=30.0, is_long=True))
+    queue.put(guest_call(seconds=3.0))
+    queue.put(entry(Priority.FREE, seconds=1.0, is_billed=False))
+    assert len(queue.forecast(0.0)) == 4
+    taken = queue.take(0.0)
+    assert taken is not None
+    assert len(queue.forecast(1.0)) == 3
+
+
+def test_a_guests_long_call_is_in_the_way_of_a_billed_long_one_only() -> None:
+    queue = queue_of(slots=2)
+    running = guest_call(seconds=100.0, is_long=True)
+    queue.put(running)
+    assert queue.take(0.0) is running
+    assert queue.in_the_way(1.0, entry(Priority.FREE)) is None
+    assert queue.in_the_way(1.0, entry(Priority.PAID, is_long=True, is_billed=False)) is None
+    newcomer = entry(Priority.FREE, seconds=60.0, is_long=True)
+    assert queue.in_the_way(1.0, newcomer) is running
+    assert dict(queue.forecast(1.0, newcomer))[newcomer] <= 5.0
+
+
+def test_a_billed_long_call_is_never_in_the_way() -> None:
+    queue = queue_of(free=1, slots=2, seconds=100.0, is_long=True)
+    assert queue.take(0.0) is not None
+    assert queue.in_the_way(1.0, entry(Priority.PAID, is_long=True)) is None

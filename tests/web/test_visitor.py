@@ -2,16 +2,17 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Annotated
 
 import httpx
 import pytest
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, Request
 
 from api.people import sessions
 from billing import accounts
 from tests.api.apps import LocalApi, local_api
 from web import visitor
-from web.visitor import Guest, SignedIn
+from web.visitor import SignedIn, Visitor
 
 COOKIE = "bgeraser_session"
 HTML = {"Accept": "text/html,*/*;q=0.8"}
@@ -25,7 +26,7 @@ def with_routes(api: LocalApi) -> LocalApi:
         return {"email": who.email}
 
     @api.app.get("/guest")
-    async def guest(who: Guest) -> dict[str, str | None]:
+    async def guest(who: Annotated[Visitor, Depends(visitor.guest)]) -> dict[str, str | None]:
         return {"session": who.session_id, "csrf": who.csrf_token}
 
     @api.app.post("/change")

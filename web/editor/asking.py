@@ -6,12 +6,12 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
-from api.editor.limits import Limits
 from api.editor.owners import Owner, owner_of
 from api.editor.runs import Runs
 from api.errors import Forbidden, InvalidParameter, NotSignedIn
 from api.http import body_limits, json_bodies
 from api.services import Services
+from api.unbilled import Kind, Place
 from billing.plans import PLANS
 from ml.backend import Priority
 from web import visitor
@@ -26,7 +26,6 @@ class Desk:
 
     services: Services
     runs: Runs
-    limits: Limits
 
 
 def desk_of(request: Request) -> Desk:
@@ -35,11 +34,17 @@ def desk_of(request: Request) -> Desk:
 
 
 async def reader(request: Request) -> Owner:
-    """Whose cookie came with a request that changes nothing. Raises `NotSignedIn` without a session."""
+    """Whose cookie came with a request that changes nothing; without one a guest who owns nothing yet.
+
+    Raises `NotSignedIn` if the session has ended.
+    """
     found = await visitor.visitor_of(request)
-    if found is None:
+    if found is None and visitor.has_session_cookie(request):
         raise NotSignedIn("Your session is over. Load the page again.")
-    return await owner_of(desk_of(request).services, found.account_id, found.session_id)
+    services = desk_of(request).services
+    if found is None:
+        return await owner_of(services, None, "")
+    return await owner_of(services, found.account_id, found.session_id)
 
 
 async def writer(request: Request) -> Owner:
@@ -49,11 +54,26 @@ async def writer(request: Request) -> Owner:
     await body_limits.admit(
         request.scope,
         account_id=None if owner.is_guest else owner.account_id,
-        guest_id=owner.session_id,
+        guest_id=owner.session_id or None,  # a guest without a session counts by address
         is_paid=owner.priority is Priority.PAID,
         concurrent_calls=PLANS[owner.plan].concurrent_calls,
     )
     return owner
+
+
+def admit(request: Request, owner: Owner, kind: Kind) -> Place:
+    """A place for unbilled work, before any of it is done. Raises `RateLimited`, `Overloaded`."""
+    services = desk_of(request).services
+    claimant = owner.claimant(visitor.address_of(request))
+    return services.unbilled.admit(kind, claimant, services.clock())
+
+
+async def with_session(request: Request, owner: Owner) -> Owner:
+    """The owner; a guest without a session gets one. Only after `admit`, because it writes a row."""
+    if owner.session_id != "":
+        return owner
+    begun = await visitor.guest(request)
+    return await owner_of(desk_of(request).services, begun.account_id, begun.session_id)
 
 
 async def member(request: Request) -> Owner:

@@ -10,14 +10,14 @@ from starlette.responses import FileResponse, Response
 
 from api import images, previews
 from api.editor import pictures, projects
-from api.editor.limits import GUEST_UPLOADS_A_MINUTE
 from api.editor.models import Project, Step
 from api.editor.owners import Owner
 from api.editor.projects import NewStep
 from api.errors import InvalidParameter
-from api.http import answers, forms
+from api.http import answers, dependencies, forms
 from api.http.routes.reading import add_get
 from api.images import NewImage
+from api.unbilled import Claimant, Kind
 from ml.tools.rendition import RenditionParams
 from web import visitor
 from web.editor import asking, shapes
@@ -25,7 +25,6 @@ from web.editor.asking import Desk, DeskOf, Reader, Writer
 from web.editor.session_routes import SAMPLES, SAMPLES_FOLDER
 
 _FORMATS = ("png", "jpg", "webp", "avif")
-_CONVERSIONS_A_MINUTE = 30
 
 
 def add_to(app: FastAPI) -> None:
@@ -49,21 +48,23 @@ async def listed(request: Request, owner: Reader, desk: DeskOf) -> Response:
 
 async def open_picture(request: Request, owner: Writer, desk: DeskOf, name: str = "") -> Response:
     """A new project: of the picture in the form, or of the sample that a JSON body names."""
-    if owner.is_guest:
-        address = visitor.address_of(request)
-        desk.limits.take("guest upload", address, GUEST_UPLOADS_A_MINUTE, desk.services.clock())
-    sample = None
-    if request.headers.get("content-type", "").startswith("application/json"):
-        sample = asking.text_of(await asking.read_json(request), "sample")
-        if sample not in SAMPLES:
-            raise InvalidParameter("sample", f"There are these samples: {', '.join(SAMPLES)}.")
-        content = await asyncio.to_thread((SAMPLES_FOLDER / f"{sample}.jpg").read_bytes)
-        name = f"{sample}.jpg"
-    else:
-        content = await forms.read_image_form(request)
-    # In a task of its own, so that a broken connection cannot leave a picture without its project.
-    opening = desk.services.running.start(_open(desk, owner, content, name, sample))
-    return answers.success(request, await asyncio.shield(opening))
+    with asking.admit(request, owner, Kind.OPENING):
+        owner = await asking.with_session(request, owner)
+        await pictures.require_room(desk.services, owner)
+        content, name, sample = await _picture_of(request, name)
+        opening = _open(desk, owner, owner.claimant(visitor.address_of(request)), content, name, sample)
+        return answers.success(request, await dependencies.while_connected(request, opening))
+
+
+async def _picture_of(request: Request, name: str) -> tuple[bytes, str, str | None]:
+    """What the request opens: bytes, name, and which sample it is."""
+    if not request.headers.get("content-type", "").startswith("application/json"):
+        return await forms.read_image_form(request), name, None
+    sample = asking.text_of(await asking.read_json(request), "sample")
+    if sample not in SAMPLES:
+        raise InvalidParameter("sample", f"There are these samples: {', '.join(SAMPLES)}.")
+    content = await asyncio.to_thread((SAMPLES_FOLDER / f"{sample}.jpg").read_bytes)
+    return content, f"{sample}.jpg", sample
 
 
 async def show(project_id: str, request: Request, owner: Reader, desk: DeskOf) -> Response:
@@ -106,6 +107,7 @@ async def stand_at(project_id: str, request: Request, owner: Writer, desk: DeskO
 async def download(
     project_id: str,
     step_id: str,
+    request: Request,
     owner: Reader,
     desk: DeskOf,
     format: str = "",
@@ -124,9 +126,10 @@ async def download(
     if format in ("", image.format) and (is_lossless or quality == 90):
         headers = _file_headers(project, image.format)
         return FileResponse(services.storage.path(image.id), headers=headers)
-    desk.limits.take("conversion", owner.name, _CONVERSIONS_A_MINUTE, services.clock())
     params = RenditionParams.model_validate({"format": format or image.format, "quality": quality})
-    answer = await previews.render(services, image, params)
+    with asking.admit(request, owner, Kind.CONVERSION):
+        rendering = previews.render(services, image, params, owner.claimant(visitor.address_of(request)))
+        answer = await dependencies.while_connected(request, rendering)
     return Response(answer.content, headers=_file_headers(project, answer.format))
 
 
@@ -141,9 +144,19 @@ async def found_step(desk: Desk, owner: Owner, project_id: str, step_id: str) ->
     return await desk.services.database.read(look)
 
 
-async def _open(desk: Desk, owner: Owner, content: bytes, name: str, sample: str | None) -> dict[str, Any]:
+async def _open(
+    desk: Desk, owner: Owner, claimant: Claimant, content: bytes, name: str, sample: str | None
+) -> dict[str, Any]:
     services = desk.services
-    stored: NewImage = await pictures.store_opened(services, owner, content)
+    stored: NewImage = await pictures.store_opened(services, owner, claimant, content)
+    # In a task of its own, so that a broken connection cannot leave a picture without its project.
+    return await asyncio.shield(services.running.start(_record(desk, owner, stored, name, sample)))
+
+
+async def _record(
+    desk: Desk, owner: Owner, stored: NewImage, name: str, sample: str | None
+) -> dict[str, Any]:
+    services = desk.services
     now = services.clock()
     image = await pictures.find(services, stored.id)
     first = NewStep(stored.id, image.width or 0, image.height or 0, stored.format)

@@ -3,7 +3,6 @@
 from fastapi import FastAPI
 
 from api.editor import owners, projects
-from api.editor.limits import Limits
 from api.editor.runs import Runs
 from api.http.body_limits import UPLOAD_LIMIT_BYTES
 from api.services import Services
@@ -20,7 +19,7 @@ UPLOAD_PLACES = {
 
 def add_to(app: FastAPI, services: Services) -> None:
     """After `web.people`, whose sign-in hands a guest's work over to the account."""
-    app.state.editor = Desk(services, Runs(services), Limits())
+    app.state.editor = Desk(services, Runs(services))
     people: People = app.state.people
     people.carry_over.append(owners.adopt)
     people.before_deletion.append(projects.forget_account)

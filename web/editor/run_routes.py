@@ -1,23 +1,24 @@
 """`/editor/projects/{id}/runs` and `/overlay`: apply a tool, watch it, stop it; see what clicks select."""
 
 import base64
+from contextlib import ExitStack
 from typing import Any
 
 from fastapi import FastAPI, Request
 from sqlmodel import Session
 from starlette.responses import Response
 
-from api.editor import applying, overlays, pricing, projects
+from api.editor import applying, overlays, projects
 from api.editor.applying import Application
 from api.editor.models import Project, Step
 from api.editor.owners import Owner
 from api.editor.runs import Done, Run
-from api.errors import Forbidden, InvalidParameter
+from api.errors import InvalidParameter
 from api.http import answers, dependencies, forms
 from api.http.routes.reading import add_get
+from api.unbilled import Kind
 from ml.catalogue import TOOLS
 from ml.tool import Tool
-from web import visitor
 from web.editor import asking, shapes
 from web.editor.asking import Desk, DeskOf, Reader, Writer
 from web.editor.project_routes import found_step
@@ -39,20 +40,45 @@ async def start(project_id: str, request: Request, owner: Writer, desk: DeskOf) 
     key = forms.idempotency_key(request)
     if key is None or len(key) > 64:
         raise InvalidParameter("Idempotency-Key", "A run needs a key of 1 to 64 characters.")
-    application = await _application(request, desk, owner, project_id, key)
-    project = application.project
-    made = await desk.services.database.read(lambda session: projects.step_of_run(session, project, key))
-    known = desk.runs.of_key(project, key)  # nothing is awaited from here on: of two, one starts
+    services = desk.services
+    project = await _project(desk, owner, project_id)
+    made = await services.database.read(lambda session: projects.step_of_run(session, project, key))
+    known = desk.runs.of_key(project, key)
     if known is None and made is not None:
         known = desk.runs.ended(owner, project, made)
     if known is None:
-        applying.check(owner, application)
-
-        async def work(run: Run) -> Done:
-            return await applying.apply(desk.services, desk.limits, owner, application, run)
-
-        known = desk.runs.start(owner, project, key, work)
+        known = await _start(request, desk, owner, project, key)
     return answers.success(request, shapes.run(known))
+
+
+async def _start(request: Request, desk: Desk, owner: Owner, project: Project, key: str) -> Run:
+    """A new run. What is unbilled is admitted before anything of it is done, of guests before it is read."""
+    with ExitStack() as places:
+        if owner.is_guest:
+            applying.check_guest(owner, project)
+            places.enter_context(asking.admit(request, owner, Kind.RUN))
+        application = await _application(request, desk, project, key)
+        applying.check_look(application)
+        if application.look_of is not None and not owner.is_guest:
+            places.enter_context(asking.admit(request, owner, Kind.LOOK))
+        steps = await desk.services.database.read(lambda session: projects.count_steps(session, project))
+        # Nothing is awaited from here on, so of two requests at once one starts, and each counts the other.
+        known = desk.runs.of_key(project, key)
+        if known is not None:
+            return known
+        projects.require_room(steps + desk.runs.active_in(project))
+        held = places.pop_all()
+
+    async def work(run: Run) -> Done:
+        with held:
+            return await applying.apply(desk.services, owner, application, run)
+
+    is_billed = application.look_of is None and not owner.is_guest
+    try:
+        return desk.runs.start(owner, project, key, work, is_billed=is_billed)
+    except Exception:
+        held.close()
+        raise
 
 
 async def watch(
@@ -60,7 +86,8 @@ async def watch(
 ) -> Response:
     """How far the run is; waits until there is news since version `seen`. With its step once it is done."""
     run = await _find(desk, owner, project_id, run_id)
-    await dependencies.while_connected(request, run.changed_since(seen, _LONGEST_WAIT_SECONDS))
+    with run.watched():
+        await dependencies.while_connected(request, run.changed_since(seen, _LONGEST_WAIT_SECONDS))
     data = shapes.run(run)
     if run.step_id is not None:
         _, step = await found_step(desk, owner, project_id, run.step_id)
@@ -77,29 +104,31 @@ async def cancel(project_id: str, run_id: str, request: Request, owner: Writer, 
 
 async def overlay(project_id: str, request: Request, owner: Writer, desk: DeskOf) -> Response:
     """What clicks and a box select, as a small mask to draw over the picture."""
-    body = await asking.read_json(request)
-    project, step = await found_step(desk, owner, project_id, asking.text_of(body, "stepId"))
-    if owner.is_guest and not pricing.is_free_for_guests(project, owner):
-        raise Forbidden(applying.SIGN_UP)
-    params = forms.validated(TOOLS["magic-select"].params, _texts(body))
-    answer = await dependencies.while_connected(
-        request,
-        overlays.select(desk.services, desk.limits, owner, step, params),  # type: ignore[arg-type]
-    )
+    applying.check_guest(owner, await _project(desk, owner, project_id))
+    with asking.admit(request, owner, Kind.OVERLAY):
+        body = await asking.read_json(request)
+        _, step = await found_step(desk, owner, project_id, asking.text_of(body, "stepId"))
+        params = forms.validated(TOOLS["magic-select"].params, _texts(body))
+        answer = await dependencies.while_connected(
+            request,
+            overlays.select(desk.services, owner, step, params),  # type: ignore[arg-type]
+        )
     mask = base64.b64encode(answer.content).decode()
     data = {**overlays.told(answer), "mask": f"data:image/png;base64,{mask}"}
     return answers.success(request, data)
 
 
-async def _find(desk: Desk, owner: Owner, project_id: str, run_id: str) -> Run:
+async def _project(desk: Desk, owner: Owner, project_id: str) -> Project:
+    """Raises `NotFound`."""
     now = desk.services.clock()
-    project = await desk.services.database.read(
-        lambda session: projects.find(session, owner, project_id, now)
-    )
-    return desk.runs.find(owner, project, run_id)
+    return await desk.services.database.read(lambda session: projects.find(session, owner, project_id, now))
 
 
-async def _application(request: Request, desk: Desk, owner: Owner, project_id: str, key: str) -> Application:
+async def _find(desk: Desk, owner: Owner, project_id: str, run_id: str) -> Run:
+    return desk.runs.find(owner, await _project(desk, owner, project_id), run_id)
+
+
+async def _application(request: Request, desk: Desk, project: Project, key: str) -> Application:
     body = await asking.read_json(request)
     tool = TOOLS.get(asking.text_of(body, "tool"))
     if tool is None:
@@ -109,14 +138,12 @@ async def _application(request: Request, desk: Desk, owner: Owner, project_id: s
     params = forms.validated(tool.params, texts)
     step_id = asking.text_of(body, "stepId")
     look_id = asking.text_of(body, "lookOf", optional=True)
-    now = desk.services.clock()
 
-    def look(session: Session) -> tuple[Project, Step, Step | None]:
-        project = projects.find(session, owner, project_id, now)
+    def look(session: Session) -> tuple[Step, Step | None]:
         looked = projects.step_of(session, project, look_id) if look_id else None
-        return project, projects.step_of(session, project, step_id), looked
+        return projects.step_of(session, project, step_id), looked
 
-    project, source, looked = await desk.services.database.read(look)
+    source, looked = await desk.services.database.read(look)
     return Application(
         project=project,
         source=source,
@@ -126,7 +153,6 @@ async def _application(request: Request, desk: Desk, owner: Owner, project_id: s
         file_ids=file_ids,
         run_key=key,
         base_url=dependencies.base_url_of(request),
-        address=visitor.address_of(request),
         look_of=looked,
     )
 

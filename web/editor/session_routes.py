@@ -10,15 +10,16 @@ from starlette.responses import Response
 
 from api import bodies, images, keys
 from api.editor import pictures
-from api.http import answers, forms
+from api.http import answers, dependencies, forms
 from api.http.routes.reading import add_get
 from api.services import Services
+from api.unbilled import Kind
 from billing import accounts, ledger
 from ml import generative
 from ml.catalogue import TOOLS
+from web import visitor
 from web.editor import asking, shapes
 from web.editor.asking import DeskOf, Member
-from web.visitor import Guest
 
 SAMPLES_FOLDER = Path(__file__).parents[1] / "static" / "samples"
 SAMPLES = {
@@ -36,16 +37,25 @@ def add_to(app: FastAPI) -> None:
     app.add_api_route("/editor/backgrounds", store_background, **hidden)
 
 
-async def show(request: Request, visitor: Guest, desk: DeskOf) -> Response:
-    """Who this is, with the token that every change needs, and what the editor's page is made from."""
+async def show(request: Request, desk: DeskOf) -> Response:
+    """Who this is, with the token that every change needs, and what the editor's page is made from.
+
+    A guest's session begins with the first picture: nothing is written for those who only look.
+    """
+    found = await visitor.visitor_of(request)
+    if found is None and visitor.has_session_cookie(request):
+        visitor.forget(request)
     account = None
-    if visitor.account_id is not None:
-        account = await desk.services.database.run(
-            lambda session: _account(session, str(visitor.account_id), desk.services)
-        )
+    if found is not None and found.account_id is not None:
+        account_id = found.account_id
+        account = {
+            **await desk.services.database.run(lambda session: _account(session, account_id, desk.services)),
+            "email": found.email,
+            "isVerified": found.is_verified,
+        }
     data = {
-        "csrfToken": visitor.csrf_token,
-        "account": account and {**account, "email": visitor.email, "isVerified": visitor.is_verified},
+        "csrfToken": visitor.form_token(request, found),
+        "account": account,
         "samples": [
             {"name": name, "title": title, "url": f"/static/samples/{name}.jpg"}
             for name, title in SAMPLES.items()
@@ -80,8 +90,11 @@ async def make_key(request: Request, owner: Member, desk: DeskOf) -> Response:
 
 async def store_background(request: Request, owner: Member, desk: DeskOf) -> Response:
     """A picture to lay behind a cut-out."""
-    content = await forms.read_image_form(request)
-    stored = await pictures.store_opened(desk.services, owner, content)
+    with asking.admit(request, owner, Kind.OPENING):
+        content = await forms.read_image_form(request)
+        claimant = owner.claimant(visitor.address_of(request))
+        storing = pictures.store_opened(desk.services, owner, claimant, content)
+        stored = await dependencies.while_connected(request, storing)
     address = images.address(desk.services, "", stored.id, shapes.STRIP_WIDTH).url
     data = {"imageId": stored.id, "thumbnailUrl": address[address.index("/api/images/") :]}
     return answers.success(request, data)

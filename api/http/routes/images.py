@@ -14,6 +14,7 @@ from api.http.dependencies import KeyHolder, ServicesOf, ToolCaller
 from api.http.routes.reading import add_get
 from api.http.schemas import UploadData
 from api.models import Image
+from api.networks import network_of
 
 _CACHE_SECONDS_MAX = 3600
 
@@ -90,7 +91,9 @@ async def fetch(image_id: str, request: Request, services: ServicesOf) -> Respon
     if request.headers.get("if-none-match") == headers["ETag"]:
         return Response(status_code=304, headers=headers)
     if width is not None:
-        return Response(await previews.read(services, image, width), headers=headers)
+        claimant = await previews.owner_of(services, image, network_of(dependencies.address_of(request)))
+        preview = previews.read(services, image, width, claimant)
+        return Response(await dependencies.while_connected(request, preview), headers=headers)
     _ignore_unusable_range(request, image.size_bytes)
     return FileResponse(path, headers=headers)
 

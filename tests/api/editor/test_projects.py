@@ -1,8 +1,11 @@
 """Projects, their steps and their owners, on both databases. The clock is ours."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import text
 from sqlmodel import Session, select
 
 from api.database import Database
@@ -155,10 +158,42 @@ def test_names_are_shown_without_folders(database: Database, owner: Owner, name:
         assert opened(session, owner, name)[0].name == shown
 
 
-def test_a_project_has_an_end(database: Database, owner: Owner, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_project_takes_no_run_beyond_its_last_step_and_still_adds_what_was_charged(
+    database: Database, owner: Owner, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(projects, "STEPS_MAX", 2)
     with database.transaction() as session:
         project, first = opened(session, owner)
+        projects.require_room(projects.count_steps(session, project))
         made(session, owner, project, first)
         with pytest.raises(InvalidParameter):
-            made(session, owner, project, first)
+            projects.require_room(projects.count_steps(session, project))
+        assert made(session, owner, project, first).number == 2
+
+
+def test_steps_that_are_added_at_the_same_time_get_numbers_of_their_own(
+    database: Database, owner: Owner
+) -> None:
+    with database.transaction() as session:
+        project, first = opened(session, owner)
+    together = threading.Barrier(6)
+
+    def add(_: int) -> int:
+        with database.transaction() as session:
+            if database.engine.dialect.name == "postgresql":
+                session.execute(text("select 1"))
+                together.wait(60)  # all transactions are open; on SQLite only one can be
+            locked = projects.lock(session, projects.find(session, owner, project.id, NOON))
+            return made(session, owner, locked, first).number
+
+    with ThreadPoolExecutor(6) as threads:
+        numbers = list(threads.map(add, range(6)))
+    assert sorted(numbers) == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_project_that_was_deleted_meanwhile_cannot_be_locked(database: Database, owner: Owner) -> None:
+    with database.transaction() as session:
+        project, _ = opened(session, owner)
+        projects.forget(session, project)
+        with pytest.raises(NotFound):
+            projects.lock(session, project)

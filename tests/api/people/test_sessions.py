@@ -1,7 +1,9 @@
 """Browser sessions: only hashes are stored, they end, and a login changes them."""
 
+import secrets
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlmodel import Session, select
@@ -174,3 +176,26 @@ def test_expired_sessions_are_forgotten_in_batches(database: Database, account_i
         alive = sessions.create(session, account_id, now=NOON)
         assert [sessions.forget_expired(session, NOON, limit=3) for _ in range(3)] == [3, 2, 0]
         assert is_good(session, alive.token)
+
+
+def test_a_guests_session_begins_under_the_browsers_token_once(database: Database) -> None:
+    token = secrets.token_urlsafe(32)
+    facts: dict[str, Any] = {"user_agent": "", "address": "192.0.2.1", "now": NOON}
+    with database.transaction() as session:
+        first = sessions.begin_guest(session, token, **facts)
+        again = sessions.begin_guest(session, token, **facts)
+        assert (first.session_id, first.token) == (again.session_id, token)
+        later = NOON + sessions.GUEST_IDLE
+        anew = sessions.begin_guest(session, token, **{**facts, "now": later})
+        assert anew.session_id != first.session_id
+        assert sessions.find(session, token, later) is not None
+
+
+def test_a_guests_session_never_begins_under_a_weak_token_or_an_accounts(database: Database) -> None:
+    facts: dict[str, Any] = {"user_agent": "", "address": "192.0.2.1", "now": NOON}
+    with database.transaction() as session:
+        of_account = sessions.create(session, make_account(session).id, now=NOON)
+        for token in ("", "a", "a" * 100, of_account.token):
+            made = sessions.begin_guest(session, token, **facts)
+            assert made.token != token
+            assert made.session_id != of_account.session_id

@@ -64,3 +64,19 @@ def test_a_stopping_desk_gives_no_calls_and_takes_none(desk: Desk) -> None:
     assert isinstance(waiting.answer.exception(0), Overloaded)
     with pytest.raises(Overloaded, match="shutting down"):
         desk.submit(call("echo"), None)
+
+
+def test_a_guests_long_call_makes_way_for_a_billed_long_one_and_its_caller_may_try_again() -> None:
+    desk = Desk(queue_size=50, slots=2, max_wait_seconds=25.0, long_seconds=10.0, ring=lambda: None)
+    desk.learn(call("slow"), work=1.0, seconds=100.0)
+    guest = desk.submit(call("slow", priority=Priority.GUEST, is_billed=False), None)
+    assert desk.take() is guest
+    with pytest.raises(Overloaded):
+        desk.submit(call("slow", priority=Priority.PAID, is_billed=False), None)
+    assert not guest.cancel_requested
+    billed = desk.submit(call("slow", priority=Priority.FREE), None)
+    assert guest.cancel_requested
+    assert desk.take() is None
+    desk.fail(guest, Cancelled("The call was stopped."))
+    assert desk.take() is billed
+    assert isinstance(guest.answer.exception(0), Overloaded)

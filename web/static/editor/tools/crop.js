@@ -98,14 +98,19 @@ export class Crop extends Tool {
 
   #turning() {
     const turn = (by) => () => this.#turned(() => (this.turn = (this.turn + by + 4) % 4));
-    const flip = (way) => () => this.#turned(() => (this.flip = this.flip === way ? "" : way));
+    const mirror = (way, name, icon) =>
+      iconButton(name, icon, () => this.#turned(() => (this.flip = this.flip === way ? "" : way)));
+    this.mirrors = {
+      h: mirror("h", "Mirror sideways", "flipH"),
+      v: mirror("v", "Mirror upside down", "flipV"),
+    };
+    this.#markMirrors();
     return el(
       "div",
       { class: "row icons" },
       iconButton("Turn left", "turnLeft", turn(-1)),
       iconButton("Turn right", "turnRight", turn(1)),
-      iconButton("Mirror sideways", "flipH", flip("h"), { "aria-pressed": `${this.flip === "h"}` }),
-      iconButton("Mirror upside down", "flipV", flip("v"), { "aria-pressed": `${this.flip === "v"}` }),
+      ...Object.values(this.mirrors),
     );
   }
 
@@ -176,7 +181,12 @@ export class Crop extends Tool {
     change();
     this.#tell();
     this.changed();
-    this.editor.panel.markPressed?.();
+    this.#markMirrors();
+  }
+
+  #markMirrors() {
+    for (const [way, button] of Object.entries(this.mirrors))
+      button.setAttribute("aria-pressed", `${this.flip === way}`);
   }
 
   #tell() {

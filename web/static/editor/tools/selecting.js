@@ -21,10 +21,16 @@ export class Selecting {
     this.score = null;
     this.message = "";
     this.drag = null;
-    this.#asking?.abort();
+    this.#stopAsking();
   }
 
   #asking = null;
+
+  /** Drops the question that is on its way; its end is not heard any more. */
+  #stopAsking() {
+    this.#asking?.abort();
+    this.isAsking = false;
+  }
 
   get isUsable() {
     return selections.isUsable(this.selection) && this.overlay !== null && !this.isAsking;
@@ -74,9 +80,8 @@ export class Selecting {
     this.selection = selection;
     if (selections.isUsable(selection)) this.ask();
     else {
-      this.#asking?.abort();
+      this.#stopAsking();
       this.overlay = null;
-      this.isAsking = false;
       this.message = selection.points.length ? "Click on the object first." : "";
     }
     this.changed();

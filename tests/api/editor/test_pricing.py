@@ -1,40 +1,13 @@
-"""What is free is limited: so many a minute, so many at once."""
+"""What costs nothing in the editor."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import pytest
 
 from api.editor import pricing
-from api.editor.limits import Limits
 from api.editor.models import Step
-from api.errors import RateLimited
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
-
-
-def test_waiting_as_long_as_it_says_succeeds() -> None:
-    limits = Limits()
-    for _ in range(60):
-        limits.take("overlay", "ses_1", 60, NOON)
-    with pytest.raises(RateLimited) as refused:
-        limits.take("overlay", "ses_1", 60, NOON)
-    limits.take("overlay", "ses_2", 60, NOON)
-    limits.take("look", "ses_1", 60, NOON)
-    seconds = refused.value.retry_after_seconds
-    assert seconds is not None
-    limits.take("overlay", "ses_1", 60, NOON + timedelta(seconds=seconds))
-
-
-def test_so_many_at_once_and_again_when_one_ended() -> None:
-    limits = Limits()
-    with limits.at_once("a"):
-        with limits.at_once("a"):
-            with pytest.raises(RateLimited), limits.at_once("a"):
-                raise AssertionError("a third one began")
-            with limits.at_once("b"):
-                pass
-        with limits.at_once("a"):
-            pass
 
 
 def step(tool: str, parent_id: str | None, is_paid: bool = True) -> Step:

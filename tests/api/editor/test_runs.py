@@ -1,0 +1,118 @@
+"""Runs of one process: those that ended count towards no limit, and unbilled ones end when nobody watches."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from api.editor import runs
+from api.editor.models import Project, Step
+from api.editor.owners import Owner
+from api.editor.runs import Done, Run, Runs, RunStatus
+from api.errors import RateLimited
+from ml.errors import Cancelled
+from tests.api.apps import LocalApi, local_api
+from tests.billing.builders import NOON
+
+OWNER = Owner("acc_1")
+PROJECT = Project(
+    id="prj_1",
+    account_id="acc_1",
+    name="a",
+    current_step_id="stp_1",
+    created_at=NOON,
+    used_at=NOON,
+    expires_at=NOON,
+)
+STEP = Step(
+    id="stp_2",
+    project_id="prj_1",
+    number=1,
+    image_id="img",
+    width=1,
+    height=1,
+    format="png",
+    created_at=NOON,
+)
+
+
+@pytest.fixture
+def api(tmp_path: Path) -> Iterator[LocalApi]:
+    with local_api(tmp_path) as opened:
+        yield opened
+
+
+async def at_once(_: Run) -> Done:
+    return Done(STEP, 0)
+
+
+async def until_stopped(run: Run) -> Done:
+    stopped = asyncio.Event()
+    run.stop = stopped.set
+    await stopped.wait()
+    raise Cancelled("The run was stopped.")
+
+
+async def ended(run: Run) -> None:
+    while not run.has_ended:
+        await run.changed_since(run.version, 10)
+
+
+def test_any_number_of_ended_runs_keeps_nobody_from_starting_another(api: LocalApi) -> None:
+    async def main() -> None:
+        known = Runs(api.services)
+        for number in range(2000):
+            run = known.start(OWNER, PROJECT, f"key {number}", at_once, is_billed=True)
+            await ended(run)
+            await asyncio.sleep(0)
+        assert known.active_in(PROJECT) == 0
+        assert len(known._runs) == len(known._by_key) <= 64
+        assert known.of_key(PROJECT, "key 1999") is not None
+
+    api.call(main)
+
+
+def test_billed_runs_at_once_are_as_many_as_the_plan_has_calls(api: LocalApi) -> None:
+    async def main() -> None:
+        known = Runs(api.services)
+        first, second = (
+            known.start(OWNER, PROJECT, key, until_stopped, is_billed=True) for key in ("a", "b")
+        )
+        with pytest.raises(RateLimited):
+            known.start(OWNER, PROJECT, "c", until_stopped, is_billed=True)
+        known.start(Owner("acc_2"), PROJECT, "d", at_once, is_billed=True)
+        assert known.active_in(PROJECT) == 3
+        await asyncio.sleep(0)
+        first.cancel()
+        await ended(first)
+        await asyncio.sleep(0)
+        known.start(OWNER, PROJECT, "c", at_once, is_billed=True)
+        second.cancel()
+        await ended(second)
+
+    api.call(main)
+
+
+def test_an_unbilled_run_is_stopped_when_no_browser_asks_for_it_and_a_billed_one_is_not(
+    api: LocalApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, "_UNWATCHED_SECONDS", 0.05)
+
+    async def main() -> None:
+        known = Runs(api.services)
+        watched = known.start(OWNER, PROJECT, "watched", until_stopped, is_billed=False)
+        left = known.start(OWNER, PROJECT, "left", until_stopped, is_billed=False)
+        billed = known.start(OWNER, PROJECT, "billed", until_stopped, is_billed=True)
+        with watched.watched():
+            await ended(left)
+            assert left.status is RunStatus.CANCELLED
+            await asyncio.sleep(0.2)
+            assert not watched.has_ended
+        await ended(watched)
+        assert watched.status is RunStatus.CANCELLED
+        assert not billed.has_ended
+        billed.cancel()
+        await ended(billed)
+
+    api.call(main)
