@@ -1,7 +1,7 @@
 // The canvas: picture and overlays, drawn only when something changed, and where they lie on the screen.
 
 import { el } from "./elements.js";
-import * as pictures from "./pictures.js";
+import * as pictures from "./images.js";
 import * as views from "./view.js";
 
 const CHECK_PIXELS = 10;

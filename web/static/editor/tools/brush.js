@@ -2,10 +2,10 @@
 
 import { el, newId, segments } from "../elements.js";
 import * as history from "../history.js";
-import { layerOf, paintStrokes } from "../painting.js";
-import * as pictures from "../pictures.js";
+import { layerOf, paintStrokes } from "../canvas.js";
+import * as pictures from "../images.js";
 import * as strokes from "../strokes.js";
-import { Drawing } from "./drawing.js";
+import { Drawing } from "./stroke_input.js";
 import { note, Tool } from "./tool.js";
 
 const OPERATIONS = { erase: "Erase", restore: "Restore", paint: "Paint", blur: "Blur", heal: "Heal" };

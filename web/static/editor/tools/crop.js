@@ -2,7 +2,7 @@
 
 import { el, iconButton, newId, slider } from "../elements.js";
 import * as frames from "../frames.js";
-import { paintFrame, paintOutside } from "../painting.js";
+import { paintFrame, paintOutside } from "../canvas.js";
 import { cursorOf } from "./generative_expand.js";
 import { note, Tool } from "./tool.js";
 

@@ -2,7 +2,7 @@
 
 import { el } from "../elements.js";
 import * as frames from "../frames.js";
-import { paintFrame } from "../painting.js";
+import { paintFrame } from "../canvas.js";
 import { promptField, withoutWords } from "./generative_fill.js";
 import { note, Tool } from "./tool.js";
 

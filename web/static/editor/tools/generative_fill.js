@@ -2,10 +2,10 @@
 
 import { el, newId, segments } from "../elements.js";
 import * as history from "../history.js";
-import { layerOf, paintStrokes } from "../painting.js";
+import { layerOf, paintStrokes } from "../canvas.js";
 import * as strokes from "../strokes.js";
-import { Drawing } from "./drawing.js";
-import { Selecting } from "./selecting.js";
+import { Drawing } from "./stroke_input.js";
+import { Selecting } from "./selection_input.js";
 import { note, Tool } from "./tool.js";
 
 const HIDDEN = ["prompt", "negative_prompt", "strokes", "points", "box", "format", "quality"];

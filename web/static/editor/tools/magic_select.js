@@ -1,7 +1,7 @@
 // Magic select: click on a thing, then cut it out, remove it, or keep it as a mask.
 
 import { el, segments } from "../elements.js";
-import { Selecting } from "./selecting.js";
+import { Selecting } from "./selection_input.js";
 import { note, Tool } from "./tool.js";
 
 const HIDDEN = ["points", "box", "auto", "output", "multimask", "model", "format", "quality"];

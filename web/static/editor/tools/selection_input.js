@@ -1,7 +1,7 @@
 // Pointing at an object: clicks, a box, and the live overlay. Magic select and generative fill share it.
 
 import * as api from "../api.js";
-import * as pictures from "../pictures.js";
+import * as pictures from "../images.js";
 import * as selections from "../selection.js";
 
 const CLICK_PIXELS = 5; // a drag shorter than this on the screen is a click

@@ -1,7 +1,7 @@
 // Drawing strokes with the pointer. Brush and generative fill share it.
 
 import { slider } from "../elements.js";
-import { paintBrush } from "../painting.js";
+import { paintBrush } from "../canvas.js";
 import * as strokes from "../strokes.js";
 
 export class Drawing {
