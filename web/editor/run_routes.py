@@ -15,6 +15,7 @@ from api.editor.runs import Done, Run
 from api.errors import Forbidden, InvalidParameter
 from api.http import answers, dependencies, forms
 from api.http.routes.reading import add_get
+from billing.models import Account
 from ml.catalogue import TOOLS
 from ml.tool import Tool
 from web import visitor
@@ -65,6 +66,8 @@ async def watch(
     if run.step_id is not None:
         _, step = await found_step(desk, owner, project_id, run.step_id)
         data["step"] = shapes.step(desk.services, step)
+    if run.has_ended:
+        data["creditsAvailable"] = await _credits_available(desk, owner)
     return answers.success(request, data)
 
 
@@ -97,6 +100,14 @@ async def _find(desk: Desk, owner: Owner, project_id: str, run_id: str) -> Run:
         lambda session: projects.find(session, owner, project_id, now)
     )
     return desk.runs.find(owner, project, run_id)
+
+
+async def _credits_available(desk: Desk, owner: Owner) -> int | None:
+    """What the run left of the account's credits, after a failed one gave its credit back. None for guests."""
+    if owner.is_guest:
+        return None
+    account = await desk.services.database.read(lambda session: session.get_one(Account, owner.account_id))
+    return account.available
 
 
 async def _application(request: Request, desk: Desk, owner: Owner, project_id: str, key: str) -> Application:

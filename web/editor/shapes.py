@@ -21,7 +21,7 @@ def project(services: Services, found: Project, steps: list[Step], living_images
         "sample": found.sample,
         "currentStepId": found.current_step_id,
         "expiresAt": bodies.timestamp(found.expires_at),
-        "steps": [step(services, one, lives=one.image_id in living_images) for one in steps],
+        "steps": [step(services, one, is_available=one.image_id in living_images) for one in steps],
     }
 
 
@@ -34,7 +34,7 @@ def listed_project(services: Services, found: Project, current: Step) -> dict[st
     }
 
 
-def step(services: Services, found: Step, *, lives: bool = True) -> dict[str, Any]:
+def step(services: Services, found: Step, *, is_available: bool = True) -> dict[str, Any]:
     addresses = {
         "previewUrl": SCREEN_WIDTH,
         "closeUrl": CLOSE_WIDTH,
@@ -53,7 +53,7 @@ def step(services: Services, found: Step, *, lives: bool = True) -> dict[str, An
         "height": found.height,
         "format": found.format,
         "isMask": found.is_mask,
-        "lives": lives,
+        "isAvailable": is_available,
         **{name: _address(services, found.image_id, width) for name, width in addresses.items()},
     }
 
