@@ -256,6 +256,32 @@ def test_keys_choose_size_and_show_the_original(editor: Editor) -> None:
     expect(page.get_by_role("dialog")).to_have_count(0)
 
 
+def test_flip_buttons_show_whether_they_are_pressed(editor: Editor) -> None:
+    editor.open("cup.jpg", jpeg_bytes(photo("coffee")))
+    editor.choose("crop")
+    flip = editor.page.get_by_role("button", name="Flip horizontally")
+    expect(flip).to_have_attribute("aria-pressed", "false")
+    flip.click()
+    expect(flip).to_have_attribute("aria-pressed", "true")
+    flip.click()
+    expect(flip).to_have_attribute("aria-pressed", "false")
+
+
+@pytest.mark.parametrize(("tool", "way"), [("magic-select", None), ("generative-fill", "Click")])
+def test_escape_stops_waiting_for_what_a_click_selects(editor: Editor, tool: str, way: str | None) -> None:
+    page = editor.page
+    page.route("**/overlay", lambda _: None)  # It is never answered.
+    editor.open("cup.jpg", jpeg_bytes(photo("coffee")))
+    editor.choose(tool)
+    if way is not None:
+        editor.press(way)
+    editor.click(300, 150)
+    waiting = page.get_by_role("status").filter(has_text="…").and_(page.locator(".panel .note"))
+    expect(waiting).to_have_count(1)
+    page.keyboard.press("Escape")
+    expect(waiting).to_have_count(0)
+
+
 def test_an_open_editor_that_nobody_touches_rests(editor: Editor) -> None:
     editor.open("cup.jpg", jpeg_bytes(photo("coffee")))
     editor.page.wait_for_timeout(3000)  # what opening set off comes to its end

@@ -1,25 +1,36 @@
-// The page after a payment: looks every two seconds whether the plan has arrived, until the server says stop.
-// Without scripts the page loads itself again instead.
+// The page after a payment polls every two seconds until the plan is active or the server stops asking it to.
+// Without JavaScript, a <meta> refresh reloads the page instead.
 
-const PAUSE_MS = 2000;
+const POLL_INTERVAL_MS = 2000;
 
-async function look(next) {
-  const main = document.querySelector("main");
+/**
+ * Fetches the page at `next` and shows it once it no longer asks to be polled.
+ * @param {string} next
+ */
+async function poll(next) {
   try {
-    const answer = await fetch(next, { headers: { Accept: "text/html" } });
-    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-    const waiting = page.querySelector("[data-next]");
-    if (answer.ok && !waiting) {
-      main.replaceChildren(...page.querySelector("main").childNodes);
+    const response = await fetch(next, { headers: { Accept: "text/html" } });
+    const page = new DOMParser().parseFromString(await response.text(), "text/html");
+    const following = nextAddress(page);
+    if (response.ok && !following) {
+      document.querySelector("main")?.replaceChildren(...(page.querySelector("main")?.childNodes ?? []));
       document.title = page.title;
       return;
     }
-    if (waiting) next = waiting.dataset.next;
+    if (following) next = following;
   } catch {
-    // The server was away for a moment; the next look may reach it.
+    // The server was unreachable; the next request may succeed.
   }
-  setTimeout(look, PAUSE_MS, next);
+  setTimeout(poll, POLL_INTERVAL_MS, next);
 }
 
-const waiting = document.querySelector("[data-next]");
-if (waiting) setTimeout(look, PAUSE_MS, waiting.dataset.next);
+/**
+ * The address to poll next, if the page asks for it.
+ * @param {Document} page
+ */
+function nextAddress(page) {
+  return /** @type {HTMLElement | null} */ (page.querySelector("[data-next]"))?.dataset.next;
+}
+
+const first = nextAddress(document);
+if (first) setTimeout(poll, POLL_INTERVAL_MS, first);

@@ -1,42 +1,63 @@
-// Previews as images that can be drawn, each loaded once.
+// Previews as decoded images, and what is computed from their pixels.
 
-const loaded = new Map();
-const KEPT = 40;
+import { offscreenContextOf } from "./canvas.js";
 
-/** The image at an address, decoded. */
-export function load(address) {
-  if (!loaded.has(address)) {
-    const image = new Image();
-    image.decoding = "async";
-    image.src = address;
-    const decoded = image.decode().then(() => image);
-    decoded.catch(() => loaded.delete(address));
-    loaded.set(address, decoded);
-    if (loaded.size > KEPT) loaded.delete(loaded.keys().next().value);
+/**
+ * The previews that were loaded last, by address.
+ * @type {Map<string, Promise<HTMLImageElement>>}
+ */
+const cache = new Map();
+const CACHE_SIZE = 40;
+const SAMPLE_SIDE = 160; // transparency is looked for in a copy of this size
+const OPAQUE = 250; // alpha values from here on count as opaque
+const OVERLAY_OPACITY = 0.45;
+
+/**
+ * The decoded image at an address.
+ * @param {string} url
+ */
+export function loadImage(url) {
+  const cached = cache.get(url);
+  if (cached) return cached;
+  const image = new Image();
+  image.decoding = "async";
+  image.src = url;
+  const decoded = image.decode().then(() => image);
+  decoded.catch(() => cache.delete(url));
+  cache.set(url, decoded);
+  for (const oldest of cache.keys()) {
+    if (cache.size <= CACHE_SIZE) break;
+    cache.delete(oldest);
   }
-  return loaded.get(address);
+  return decoded;
 }
 
-/** Whether any of it is transparent, as far as a look at a small copy can tell. */
+/**
+ * Whether a part of the image is transparent, as far as a small copy shows.
+ * @param {HTMLImageElement} image
+ */
 export function hasTransparency(image) {
-  const side = 160;
-  const canvas = new OffscreenCanvas(side, side);
-  const context = canvas.getContext("2d", { willReadFrequently: true });
-  context.drawImage(image, 0, 0, side, side);
-  const { data } = context.getImageData(0, 0, side, side);
-  for (let at = 3; at < data.length; at += 4) if (data[at] < 250) return true;
+  const canvas = new OffscreenCanvas(SAMPLE_SIDE, SAMPLE_SIDE);
+  const context = offscreenContextOf(canvas, { willReadFrequently: true });
+  context.drawImage(image, 0, 0, SAMPLE_SIDE, SAMPLE_SIDE);
+  const { data } = context.getImageData(0, 0, SAMPLE_SIDE, SAMPLE_SIDE);
+  for (let at = 3; at < data.length; at += 4) if (data[at] < OPAQUE) return true;
   return false;
 }
 
-/** A grey mask as a canvas to lay over the picture: `color` where it is white, with a light outline. */
-export function tinted(mask, color, strength = 0.45) {
-  const { width, height } = mask;
+/**
+ * A greyscale mask as an overlay for the picture: `color` where it is white, with a white outline.
+ * @param {HTMLImageElement} mask
+ * @param {string} color
+ */
+export function maskOverlay(mask, color) {
+  const { naturalWidth: width, naturalHeight: height } = mask;
   const canvas = new OffscreenCanvas(width, height);
-  const context = canvas.getContext("2d", { willReadFrequently: true });
-  context.drawImage(mask, 0, 0);
-  const picture = context.getImageData(0, 0, width, height);
+  const context = offscreenContextOf(canvas, { willReadFrequently: true });
+  context.drawImage(mask, 0, 0, width, height);
+  const overlay = context.getImageData(0, 0, width, height);
   const grey = new Uint8Array(width * height);
-  for (let at = 0; at < grey.length; at += 1) grey[at] = picture.data[at * 4];
+  for (let at = 0; at < grey.length; at += 1) grey[at] = overlay.data[at * 4];
   const [red, green, blue] = rgbOf(color);
   for (let at = 0; at < grey.length; at += 1) {
     const isInside = grey[at] > 127;
@@ -49,19 +70,22 @@ export function tinted(mask, color, strength = 0.45) {
         grey[at + 1] <= 127 ||
         (grey[at - width] ?? 0) <= 127 ||
         (grey[at + width] ?? 0) <= 127);
-    const place = at * 4;
-    picture.data[place] = isEdge ? 255 : red;
-    picture.data[place + 1] = isEdge ? 255 : green;
-    picture.data[place + 2] = isEdge ? 255 : blue;
-    picture.data[place + 3] = isEdge ? 255 : grey[at] * strength;
+    const offset = at * 4;
+    overlay.data[offset] = isEdge ? 255 : red;
+    overlay.data[offset + 1] = isEdge ? 255 : green;
+    overlay.data[offset + 2] = isEdge ? 255 : blue;
+    overlay.data[offset + 3] = isEdge ? 255 : grey[at] * OVERLAY_OPACITY;
   }
-  context.putImageData(picture, 0, 0);
+  context.putImageData(overlay, 0, 0);
   return canvas;
 }
 
+/**
+ * Any CSS color as bytes.
+ * @param {string} color
+ */
 function rgbOf(color) {
-  const canvas = new OffscreenCanvas(1, 1);
-  const context = canvas.getContext("2d");
+  const context = offscreenContextOf(new OffscreenCanvas(1, 1));
   context.fillStyle = color;
   context.fillRect(0, 0, 1, 1);
   return context.getImageData(0, 0, 1, 1).data;

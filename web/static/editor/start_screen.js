@@ -1,29 +1,22 @@
-// Opening a picture: drop, paste, file, camera, a sample, or one of the last day.
+// The start screen: open a picture by drop, paste, file, camera, or choose a sample or a recent project.
 
-import * as api from "./api.js";
-import { drawn, el } from "./elements.js";
+import { el, icon } from "./elements.js";
 
-export const ACCEPTED = "image/jpeg,image/png,image/webp,image/avif,image/heic,image/heif,.heic,.heif,.avif";
-const LARGEST_BYTES = 25 * 1024 * 1024;
+/** @import { Editor } from "./editor.js" */
+/** @import { ListedProject } from "./types.js" */
 
-export class Opening {
+const MEBIBYTE = 1024 * 1024;
+export const ACCEPTED_TYPES =
+  "image/jpeg,image/png,image/webp,image/avif,image/heic,image/heif,.heic,.heif,.avif";
+
+export class StartScreen {
+  /** @param {Editor} editor */
   constructor(editor) {
     this.editor = editor;
     this.model = editor.model;
-    this.chooser = el("input", { type: "file", accept: ACCEPTED, hidden: true, "aria-label": "Picture" });
-    this.camera = el("input", {
-      type: "file",
-      accept: "image/*",
-      capture: "environment",
-      hidden: true,
-      "aria-label": "Camera",
-    });
-    for (const input of [this.chooser, this.camera]) {
-      input.addEventListener("change", () => {
-        if (input.files[0]) this.open(input.files[0]);
-        input.value = "";
-      });
-    }
+    this.fileInput = this.#buildInput("Picture", { accept: ACCEPTED_TYPES });
+    this.cameraInput = this.#buildInput("Camera", { accept: "image/*", capture: "environment" });
+    this.opening = el("p", { class: "busy", role: "status", hidden: true }, "Opening …");
     this.recent = el("div", { class: "recent" });
     this.element = this.#build();
     this.#listen();
@@ -31,9 +24,15 @@ export class Opening {
     this.#refresh();
   }
 
+  get #maxMebibytes() {
+    return Math.floor(this.model.limits.fileBytes / MEBIBYTE);
+  }
+
+  /** @param {File} file */
   open(file) {
-    if (file.size > LARGEST_BYTES) {
-      this.model.problem({ code: "FILE_TOO_LARGE", message: "The file is too large: at most 25 MiB." });
+    if (file.size > this.model.limits.fileBytes) {
+      const message = `The file is too large. At most ${this.#maxMebibytes} MiB are allowed.`;
+      this.model.emit("error", { code: "FILE_TOO_LARGE", message });
       return;
     }
     this.model.openFile(file);
@@ -43,67 +42,77 @@ export class Opening {
     try {
       for (const item of await navigator.clipboard.read()) {
         const type = item.types.find((one) => one.startsWith("image/"));
-        if (type) return this.open(new File([await item.getType(type)], "pasted.png", { type }));
+        if (!type) continue;
+        this.open(new File([await item.getType(type)], "pasted.png", { type }));
+        return;
       }
-      this.model.tell("notice", "There is no picture on the clipboard.");
+      this.model.emit("notice", "There is no picture on the clipboard.");
     } catch {
-      this.model.tell("notice", "Press Ctrl+V to paste a picture.");
+      this.model.emit("notice", "Press Ctrl+V to paste a picture.");
     }
-    return undefined;
+  }
+
+  /**
+   * @param {string} label
+   * @param {Record<string, string>} attributes
+   */
+  #buildInput(label, attributes) {
+    const input = el("input", { type: "file", hidden: true, "aria-label": label, ...attributes });
+    input.addEventListener("change", () => {
+      const file = input.files?.[0];
+      if (file) this.open(file);
+      input.value = "";
+    });
+    return input;
   }
 
   #build() {
     const samples = this.model.session.samples.map((sample) =>
-      el(
-        "button",
-        {
-          type: "button",
-          class: "sample",
-          title: sample.title,
-          onclick: () => this.model.openSample(sample.name),
-        },
-        el("img", { src: sample.url, alt: sample.title, loading: "lazy" }),
-      ),
+      thumbnailButton(sample.title, sample.url, () => this.model.openSample(sample.name)),
     );
-    this.busy = el("p", { class: "busy", role: "status", hidden: true }, "Opening …");
     return el(
       "main",
-      { class: "opening" },
+      { class: "start-screen" },
       el(
         "div",
         { class: "drop" },
         el("h1", {}, "Open a picture"),
-        el("p", {}, "Drop it anywhere, paste it, or choose one. JPEG, PNG, WebP, AVIF or HEIC, up to 25 MB."),
+        el(
+          "p",
+          {},
+          "Drop it anywhere, paste it, or choose a file: JPEG, PNG, WebP, AVIF or HEIC, ",
+          `up to ${this.#maxMebibytes} MiB.`,
+        ),
         el(
           "div",
           { class: "ways" },
           el(
             "button",
-            { type: "button", class: "primary", onclick: () => this.chooser.click() },
-            drawn("open"),
+            { type: "button", class: "primary", onclick: () => this.fileInput.click() },
+            icon("open"),
             "Choose a file",
           ),
           el(
             "button",
             { type: "button", class: "quiet", onclick: () => this.paste() },
-            drawn("paste"),
+            icon("paste"),
             "Paste",
           ),
           el(
             "button",
-            { type: "button", class: "quiet camera", onclick: () => this.camera.click() },
-            drawn("camera"),
+            { type: "button", class: "quiet camera", onclick: () => this.cameraInput.click() },
+            icon("camera"),
             "Camera",
           ),
         ),
-        this.busy,
-        this.chooser,
-        this.camera,
+        this.opening,
+        this.fileInput,
+        this.cameraInput,
       ),
       el(
         "section",
         {},
-        el("h2", {}, this.model.isGuest ? "Try it on a sample, for nothing" : "Or try a sample"),
+        el("h2", {}, this.model.isGuest ? "Try a sample for free" : "Or try a sample"),
         el("div", { class: "samples" }, samples),
       ),
       this.recent,
@@ -113,55 +122,64 @@ export class Opening {
   async #refresh() {
     const isShown = !this.model.project;
     this.element.hidden = !isShown;
-    this.busy.hidden = !this.model.isOpening;
+    this.opening.hidden = !this.model.isOpening;
     if (!isShown || this.model.isOpening) return;
     try {
-      this.#showRecent(await api.projects());
+      this.#showRecent(await this.model.client.projects());
     } catch {
       this.#showRecent([]);
     }
   }
 
+  /** @param {ListedProject[]} projects */
   #showRecent(projects) {
-    const frames = projects.map((project) =>
-      el(
-        "button",
-        {
-          type: "button",
-          class: "sample",
-          title: project.name,
-          onclick: () => this.model.openProject(project.id),
-        },
-        el("img", { src: project.thumbnailUrl, alt: project.name, loading: "lazy" }),
-      ),
+    const buttons = projects.map((project) =>
+      thumbnailButton(project.name, project.thumbnailUrl, () => this.model.openProject(project.id)),
     );
-    this.recent.replaceChildren(
-      ...(frames.length
-        ? [el("section", {}, el("h2", {}, "Go on where you were"), el("div", { class: "samples" }, frames))]
-        : []),
+    const section = el(
+      "section",
+      {},
+      el("h2", {}, "Continue where you left off"),
+      el("div", { class: "samples" }, buttons),
     );
+    this.recent.replaceChildren(...(buttons.length ? [section] : []));
   }
 
+  /** Files can be dropped and pasted anywhere on the page, also while another picture is open. */
   #listen() {
-    const hasFiles = (event) => [...(event.dataTransfer?.types ?? [])].includes("Files");
-    let depth = 0;
-    const mark = (isOver) => this.editor.root.classList.toggle("dropping", isOver);
-    window.addEventListener("dragenter", (event) => {
-      if (hasFiles(event)) mark(++depth > 0);
-    });
-    window.addEventListener("dragleave", (event) => {
-      if (hasFiles(event)) mark(--depth > 0);
-    });
+    const hasFiles = (/** @type {DragEvent} */ event) => Boolean(event.dataTransfer?.types.includes("Files"));
+    let depth = 0; // dragenter and dragleave also arrive from the elements inside the page
+    const setDepth = (/** @type {number} */ next) => {
+      depth = next;
+      this.editor.root.classList.toggle("dropping", depth > 0);
+    };
+    window.addEventListener("dragenter", (event) => hasFiles(event) && setDepth(depth + 1));
+    window.addEventListener("dragleave", (event) => hasFiles(event) && setDepth(depth - 1));
     window.addEventListener("dragover", (event) => hasFiles(event) && event.preventDefault());
     window.addEventListener("drop", (event) => {
       if (!hasFiles(event)) return;
       event.preventDefault();
-      mark(Boolean((depth = 0)));
-      if (event.dataTransfer.files[0]) this.open(event.dataTransfer.files[0]);
+      setDepth(0);
+      const file = event.dataTransfer?.files[0];
+      if (file) this.open(file);
     });
     window.addEventListener("paste", (event) => {
-      const file = [...(event.clipboardData?.files ?? [])].find((one) => one.type.startsWith("image/"));
+      const files = [...(event.clipboardData?.files ?? [])];
+      const file = files.find((one) => one.type.startsWith("image/"));
       if (file) this.open(file);
     });
   }
+}
+
+/**
+ * @param {string} title
+ * @param {string} url
+ * @param {() => void} onclick
+ */
+function thumbnailButton(title, url, onclick) {
+  return el(
+    "button",
+    { type: "button", class: "sample", title, onclick },
+    el("img", { src: url, alt: title, loading: "lazy" }),
+  );
 }

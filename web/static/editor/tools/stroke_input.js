@@ -1,120 +1,175 @@
 // Drawing strokes with the pointer. Brush and generative fill share it.
 
+import { drawBrushCursor } from "../canvas.js";
 import { slider } from "../elements.js";
-import { paintBrush } from "../canvas.js";
 import * as strokes from "../strokes.js";
 
-export class Drawing {
-  /** `changed` is called when a stroke was drawn or taken back. */
-  constructor(tool, changed) {
+/** @import { Context } from "../canvas.js" */
+/** @import { Brush, Point, Stroke } from "../types.js" */
+/** @import { Hover, Tool } from "./tool.js" */
+
+const MIN_OPACITY_PERCENT = 5;
+
+export class StrokeInput {
+  /**
+   * @param {Tool} tool
+   * @param {() => void} onChange called when a stroke was finished or removed
+   */
+  constructor(tool, onChange) {
     this.tool = tool;
-    this.changed = changed;
+    this.onChange = onChange;
+    /** @type {Stroke[]} */
     this.strokes = [];
+    /**
+     * The stroke that is being drawn.
+     * @type {Stroke | null}
+     */
     this.current = null;
+    /** @type {Brush} */
     this.brush = { size: 40, hardness: 0.8, opacity: 1 };
+    /** Whether the brush's size suits the picture. */
     this.isSized = false;
-    this.pointer = null;
+    /**
+     * Where the brush's cursor is on the screen.
+     * @type {Point | null}
+     */
+    this.cursorPoint = null;
+    this.setSizeSlider = (/** @type {number} */ _size) => {};
   }
 
+  /** All strokes, with the one that is being drawn. */
   get all() {
     return this.current ? [...this.strokes, this.current] : this.strokes;
   }
 
-  get most() {
-    return Math.min(
-      4000,
-      Math.max(40, Math.round(Math.max(this.tool.size.width, this.tool.size.height) / 2)),
-    );
+  get #maxSize() {
+    return strokes.maxSize(this.tool.step, this.tool.model.limits);
   }
 
-  /** Sliders for the brush; `names` says which. */
-  build(names = ["size", "hardness", "opacity"]) {
+  /** Whether the strokes can be sent: the problem, or "". */
+  problem() {
+    return strokes.problemOf(this.strokes, this.tool.model.limits);
+  }
+
+  /** The form field `strokes`. */
+  field() {
+    return strokes.toField(this.strokes);
+  }
+
+  /**
+   * Sliders for these properties of the brush.
+   * @param {(keyof Brush)[]} names
+   */
+  build(names) {
     if (!this.isSized) {
-      this.brush.size = strokes.fittingSize(this.tool.size);
+      this.brush.size = strokes.defaultSize(this.tool.step);
       this.isSized = true;
     }
-    const { brush } = this;
-    const percent = (name, label) =>
-      slider({
-        label,
-        least: name === "opacity" ? 5 : 0,
-        most: 100,
-        unit: " %",
-        value: Math.round(brush[name] * 100),
-        change: (value) => (brush[name] = value / 100),
-      });
-    const made = {
-      size: () =>
-        slider({
-          label: "Size",
-          least: 1,
-          most: this.most,
-          unit: " px",
-          value: brush.size,
-          change: (value) => this.#resized(value),
-        }),
-      hardness: () => percent("hardness", "Hardness"),
-      opacity: () => percent("opacity", "Opacity"),
-    };
-    const rows = names.map((name) => made[name]());
-    this.sizeRow = rows[names.indexOf("size")];
-    return rows;
+    return names.map((name) => {
+      if (name === "size") return this.#buildSizeSlider();
+      return name === "hardness"
+        ? this.#buildPercentSlider("hardness", "Hardness", 0)
+        : this.#buildPercentSlider("opacity", "Opacity", MIN_OPACITY_PERCENT);
+    });
   }
 
-  step(direction) {
-    this.#resized(strokes.steppedSize(this.brush.size, direction, this.most));
-    this.sizeRow?.set(this.brush.size);
+  #buildSizeSlider() {
+    const { element, set } = slider({
+      label: "Size",
+      min: 1,
+      max: this.#maxSize,
+      unit: " px",
+      value: this.brush.size,
+      onChange: (size) => this.#setSize(size),
+    });
+    this.setSizeSlider = set;
+    return element;
   }
 
-  #resized(size) {
+  /**
+   * @param {"hardness" | "opacity"} name
+   * @param {string} label
+   * @param {number} min
+   */
+  #buildPercentSlider(name, label, min) {
+    return slider({
+      label,
+      min,
+      max: 100,
+      unit: " %",
+      value: Math.round(this.brush[name] * 100),
+      onChange: (percent) => (this.brush[name] = percent / 100),
+    }).element;
+  }
+
+  /** @param {-1 | 1} direction */
+  resizeBrush(direction) {
+    this.#setSize(strokes.nextSize(this.brush.size, direction, this.#maxSize));
+    this.setSizeSlider(this.brush.size);
+  }
+
+  /** @param {number} size */
+  #setSize(size) {
     this.brush.size = size;
     this.tool.stage.invalidate();
+  }
+
+  /** Another picture is shown: a brush that is too large for it gets its default size again. */
+  onStep() {
+    this.isSized = this.isSized && this.brush.size <= this.#maxSize;
   }
 
   clear() {
     this.strokes = [];
     this.current = null;
-    this.changed();
+    this.onChange();
   }
 
   undo() {
     if (!this.strokes.length) return false;
     this.strokes = this.strokes.slice(0, -1);
-    this.changed();
+    this.onChange();
     return true;
   }
 
+  /** @param {Point} point */
   down(point) {
-    const { size } = this.tool;
-    this.current = strokes.begun(strokes.within(point, size, this.brush.size), this.brush);
+    this.current = strokes.startStroke(this.#clamp(point), this.brush);
     this.tool.stage.invalidate();
   }
 
+  /** @param {Point} point */
   move(point) {
-    if (!this.current) return;
-    const near = strokes.within(point, this.tool.size, this.brush.size);
-    if (strokes.extend(this.current, near)) this.tool.stage.invalidate();
+    if (this.current && strokes.extendStroke(this.current, this.#clamp(point))) this.tool.stage.invalidate();
+  }
+
+  /** @param {Point} point */
+  #clamp(point) {
+    return strokes.clampToPicture(point, this.tool.step, this.brush.size);
   }
 
   up() {
     if (!this.current) return;
     this.strokes = [...this.strokes, this.current];
     this.current = null;
-    this.changed();
+    this.onChange();
   }
 
-  abandon() {
+  cancel() {
     this.current = null;
     this.tool.stage.invalidate();
   }
 
-  hover(point, event, onScreen) {
-    const shown = point && event?.pointerType !== "touch" ? onScreen : null;
-    if (shown || this.pointer) this.tool.stage.invalidate();
-    this.pointer = shown;
+  /** @param {Hover | null} hover */
+  hover(hover) {
+    const point = hover && !hover.isTouch ? hover.onScreen : null;
+    if (point || this.cursorPoint) this.tool.stage.invalidate();
+    this.cursorPoint = point;
   }
 
-  drawBrush(context, stage) {
-    if (this.pointer) paintBrush(context, this.pointer, this.brush.size * stage.view.scale);
+  /** @param {Context} context */
+  drawCursor(context) {
+    const { view } = this.tool.stage;
+    if (this.cursorPoint) drawBrushCursor(context, this.cursorPoint, this.brush.size * view.scale);
   }
 }
