@@ -103,7 +103,7 @@ async def _find(desk: Desk, owner: Owner, project_id: str, run_id: str) -> Run:
 
 
 async def _credits_available(desk: Desk, owner: Owner) -> int | None:
-    """What the run left of the account's credits, after a failed one gave its credit back. None for guests."""
+    """The account's remaining credits; the credit of a run that failed is among them. None for guests."""
     if owner.is_guest:
         return None
     account = await desk.services.database.read(lambda session: session.get_one(Account, owner.account_id))
