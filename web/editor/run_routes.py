@@ -15,7 +15,6 @@ from api.editor.runs import Done, Run
 from api.errors import Forbidden, InvalidParameter
 from api.http import answers, dependencies, forms
 from api.http.routes.reading import add_get
-from billing.models import Account
 from ml.catalogue import TOOLS
 from ml.tool import Tool
 from web import visitor
@@ -67,7 +66,7 @@ async def watch(
         _, step = await found_step(desk, owner, project_id, run.step_id)
         data["step"] = shapes.step(desk.services, step)
     if run.has_ended:
-        data["creditsAvailable"] = await _credits_available(desk, owner)
+        data["creditsAvailable"] = await shapes.credits_available(desk.services, owner)
     return answers.success(request, data)
 
 
@@ -100,14 +99,6 @@ async def _find(desk: Desk, owner: Owner, project_id: str, run_id: str) -> Run:
         lambda session: projects.find(session, owner, project_id, now)
     )
     return desk.runs.find(owner, project, run_id)
-
-
-async def _credits_available(desk: Desk, owner: Owner) -> int | None:
-    """The account's remaining credits; the credit of a run that failed is among them. None for guests."""
-    if owner.is_guest:
-        return None
-    account = await desk.services.database.read(lambda session: session.get_one(Account, owner.account_id))
-    return account.available
 
 
 async def _application(request: Request, desk: Desk, owner: Owner, project_id: str, key: str) -> Application:

@@ -9,15 +9,13 @@ from sqlmodel import Session
 from starlette.responses import Response
 
 from api import bodies, images, keys
-from api.editor import pictures, pricing
+from api.editor import pictures
 from api.http import answers, forms
 from api.http.routes.reading import add_get
 from api.services import Services
 from billing import accounts, ledger
 from ml import generative
 from ml.catalogue import TOOLS
-from ml.editing import prompts
-from ml.imaging import codecs, strokes
 from web.editor import asking, shapes
 from web.editor.asking import DeskOf, Member
 from web.visitor import Guest
@@ -65,7 +63,7 @@ async def show(request: Request, visitor: Guest, desk: DeskOf) -> Response:
             "isInstalled": await asyncio.to_thread(_follows_words, desk.services),
             "command": generative.COMMAND,
         },
-        "limits": _limits(desk.services),
+        "limits": shapes.limits(desk.services),
     }
     return answers.success(request, data)
 
@@ -88,20 +86,6 @@ async def store_background(request: Request, owner: Member, desk: DeskOf) -> Res
     address = images.address(desk.services, "", stored.id, shapes.STRIP_WIDTH).url
     data = {"imageId": stored.id, "thumbnailUrl": address[address.index("/api/images/") :]}
     return answers.success(request, data)
-
-
-def _limits(services: Services) -> dict[str, int]:
-    """What the editor's scripts check before they send anything. The server checks all of it again."""
-    return {
-        "fileBytes": images.FILE_LIMIT_BYTES,
-        "outputPixels": codecs.MAX_OUTPUT_PIXELS,
-        "strokes": strokes.MAX_STROKES,
-        "strokePoints": strokes.MAX_POINTS,
-        "brushSizePixels": int(strokes.MAX_SIZE_PIXELS),
-        "selectionPoints": prompts.MOST_POINTS,
-        "retentionHours": round(services.retention.total_seconds() / 3600),
-        "creditsPerRun": pricing.CREDITS_PER_RUN,
-    }
 
 
 def _follows_words(services: Services) -> bool:

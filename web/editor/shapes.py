@@ -4,10 +4,15 @@ import json
 from typing import Any
 
 from api import bodies, images
+from api.editor import pricing
 from api.editor.models import Project, Step
+from api.editor.owners import Owner
 from api.editor.runs import Run
 from api.services import Services
+from billing.models import Account
 from ml.catalogue import TOOLS
+from ml.editing import prompts
+from ml.imaging import codecs, strokes
 
 SCREEN_WIDTH = 1600  # as `api.previews.OFFERED_WIDTH`, which exists once a picture was opened
 CLOSE_WIDTH = 3200  # for looking closely
@@ -70,6 +75,28 @@ def run(found: Run) -> dict[str, Any]:
         "error": found.error,
         "creditsCharged": found.credits_charged,
     }
+
+
+def limits(services: Services) -> dict[str, int]:
+    """What the editor's scripts check before they send anything. The server checks all of it again."""
+    return {
+        "fileBytes": images.FILE_LIMIT_BYTES,
+        "outputPixels": codecs.MAX_OUTPUT_PIXELS,
+        "strokes": strokes.MAX_STROKES,
+        "strokePoints": strokes.MAX_POINTS,
+        "brushSizePixels": int(strokes.MAX_SIZE_PIXELS),
+        "selectionPoints": prompts.MOST_POINTS,
+        "retentionHours": round(services.retention.total_seconds() / 3600),
+        "creditsPerRun": pricing.CREDITS_PER_RUN,
+    }
+
+
+async def credits_available(services: Services, owner: Owner) -> int | None:
+    """The account's remaining credits; the credit of a run that failed is among them. None for guests."""
+    if owner.is_guest:
+        return None
+    account = await services.database.read(lambda session: session.get_one(Account, owner.account_id))
+    return account.available
 
 
 def _address(services: Services, image_id: str, width: int) -> str:
