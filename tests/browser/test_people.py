@@ -76,7 +76,7 @@ def join(page: Page, server: RunningServer, email: str) -> None:
 def test_signing_up_leads_to_the_editor_with_free_credits(page: Page, server: RunningServer) -> None:
     email = new_email()
     sign_up(page, server, email)
-    expect(page.get_by_text("this server sends no mail")).to_be_visible()
+    expect(page.get_by_text("this server does not send email")).to_be_visible()
     page.get_by_role("link", name="/verify?token=").click()
     submit(page, "Confirm")
     page.wait_for_url("**/app/")
