@@ -32,7 +32,8 @@ check: $(VENV)/.dev node_modules/.package-lock.json   ## lint, format, types, th
 	$(BIN)/lint-imports
 	$(BIN)/hadolint Dockerfile
 	$(NODE) node_modules/eslint/bin/eslint.js web/static tests/js
-	$(NODE) node_modules/prettier/bin/prettier.cjs --check --log-level warn "web/static/editor/**/*.js" "tests/js/*.js"
+	$(NODE) node_modules/prettier/bin/prettier.cjs --check --log-level warn "web/static/**/*.{js,d.ts}" "tests/js/*.js"
+	$(NODE) node_modules/typescript/bin/tsc --project jsconfig.json
 
 bench: $(VENV)/.dev               ## ratios against the peer on the same weights and photos
 	@$(BIN)/bgeraser models pull --profile embedded --quiet-if-installed

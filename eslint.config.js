@@ -1,4 +1,4 @@
-// Lint of the browser's modules and of their tests.
+// Lint rules for the browser's modules and their tests.
 
 import js from "@eslint/js";
 import globals from "globals";
@@ -15,7 +15,14 @@ const rules = {
   "object-shorthand": "error",
   "prefer-const": "error",
   "max-lines": ["error", { max: 420, skipBlankLines: true, skipComments: true }],
-  // Text of people's files and of the server becomes text nodes, never markup.
+  "no-restricted-syntax": [
+    "error",
+    {
+      selector: "CallExpression[optional=true]",
+      message: "Declare the method with a default: an optional call hides a misspelt name.",
+    },
+  ],
+  // Text from users' files and from the server becomes text nodes, never markup.
   "no-restricted-properties": [
     "error",
     { property: "innerHTML" },

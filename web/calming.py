@@ -1,4 +1,4 @@
-"""Puts one script of ours before Gradio's own on its pages; why is said in `static/calm.js`.
+"""Puts one script of ours before Gradio's own on its pages; why is said in `static/gradio_idle_patch.js`.
 
 Gradio's `head` comes too late for it: that is added to the page by Gradio's modules, once they run.
 """
@@ -24,7 +24,7 @@ def calmed(send: Send) -> Send:
         pieces.append(message.get("body", b""))
         if message.get("more_body", False):
             return
-        script = f'<script src="{static_files.address_of("calm.js")}"></script>'.encode()
+        script = f'<script src="{static_files.address_of("gradio_idle_patch.js")}"></script>'.encode()
         body = b"".join(pieces).replace(_HEAD, _HEAD + script, 1)
         headers = MutableHeaders(raw=list(start.get("headers", [])))
         headers["Content-Length"] = str(len(body))

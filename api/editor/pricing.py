@@ -9,6 +9,7 @@ from typing import Any
 from api.editor.models import Project, Step
 from api.editor.owners import Owner
 
+CREDITS_PER_RUN = 1
 CUTOUT_TOOL = "bg-removal"
 #: Background, shadow, edge and frame of a cut-out. What decides what is foreground is not among them.
 LOOK_PARAMS = frozenset(

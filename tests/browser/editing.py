@@ -54,12 +54,12 @@ class Editor:
         """Where a pixel of the picture is on the page, while all of it is shown."""
         at: list[float] = self.page.evaluate(
             """async ([x, y]) => {
-                const { fitted, toScreen } = await import("/static/editor/view.js");
+                const { fitView, toScreen } = await import("/static/editor/view.js");
                 const stage = document.querySelector(".stage").getBoundingClientRect();
                 const [width, height] = document.querySelector(".filmstrip [aria-current]")
                     .title.match(/([0-9]+) × ([0-9]+)/).slice(1).map(Number);
                 const margin = stage.width < 600 ? 14 : 36;
-                const point = toScreen(fitted({ width, height }, stage, margin), { x, y });
+                const point = toScreen(fitView({ width, height }, stage, margin), { x, y });
                 return [point.x + stage.x, point.y + stage.y];
             }""",
             [x, y],

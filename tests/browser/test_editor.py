@@ -1,5 +1,6 @@
 """Whole stories in the editor, with the real models and a real browser."""
 
+import re
 import shlex
 import subprocess
 from pathlib import Path
@@ -254,6 +255,45 @@ def test_keys_choose_size_and_show_the_original(editor: Editor) -> None:
     expect(page.get_by_role("dialog", name="Keys")).to_be_visible()
     page.keyboard.press("Escape")
     expect(page.get_by_role("dialog")).to_have_count(0)
+
+
+def test_frames_are_dragged_by_their_handles(editor: Editor) -> None:
+    editor.open("cup.jpg", jpeg_bytes(photo("coffee")))
+    sizes = editor.page.locator(".sizes")
+    editor.choose("crop")
+    expect(sizes).to_have_text("600 × 400")
+    editor.drag((600, 400), (450, 320))
+    expect(sizes).to_have_text(re.compile("^(449|450|451) × (319|320|321)$"))
+    editor.choose("generative-expand")
+    expect(sizes).to_contain_text("750 × 500")
+    editor.press("2×")
+    expect(sizes).to_contain_text("1200 × 800")
+
+
+def test_flip_buttons_show_whether_they_are_pressed(editor: Editor) -> None:
+    editor.open("cup.jpg", jpeg_bytes(photo("coffee")))
+    editor.choose("crop")
+    flip = editor.page.get_by_role("button", name="Flip horizontally")
+    expect(flip).to_have_attribute("aria-pressed", "false")
+    flip.click()
+    expect(flip).to_have_attribute("aria-pressed", "true")
+    flip.click()
+    expect(flip).to_have_attribute("aria-pressed", "false")
+
+
+@pytest.mark.parametrize(("tool", "way"), [("magic-select", None), ("generative-fill", "Click")])
+def test_escape_stops_waiting_for_what_a_click_selects(editor: Editor, tool: str, way: str | None) -> None:
+    page = editor.page
+    page.route("**/overlay", lambda _: None)  # It is never answered.
+    editor.open("cup.jpg", jpeg_bytes(photo("coffee")))
+    editor.choose(tool)
+    if way is not None:
+        editor.press(way)
+    editor.click(300, 150)
+    waiting = page.get_by_role("status").filter(has_text="…").and_(page.locator(".panel .note"))
+    expect(waiting).to_have_count(1)
+    page.keyboard.press("Escape")
+    expect(waiting).to_have_count(0)
 
 
 def test_an_open_editor_that_nobody_touches_rests(editor: Editor) -> None:

@@ -67,7 +67,7 @@ def sign_up(page: Page, server: RunningServer, email: str) -> None:
     page.goto(f"{server.address}/signup")
     fill_in(page, email, PASSWORD)
     submit(page, "Sign up")
-    expect(page.get_by_role("heading", name="Check your mail")).to_be_visible()
+    expect(page.get_by_role("heading", name="Check your email")).to_be_visible()
 
 
 def join(page: Page, server: RunningServer, email: str) -> None:
@@ -81,7 +81,7 @@ def join(page: Page, server: RunningServer, email: str) -> None:
 def test_signing_up_leads_to_the_editor_with_free_credits(page: Page, server: RunningServer) -> None:
     email = new_email()
     sign_up(page, server, email)
-    expect(page.get_by_text("this server sends no mail")).to_be_visible()
+    expect(page.get_by_text("this server does not send email")).to_be_visible()
     page.get_by_role("link", name="/verify?token=").click()
     submit(page, "Confirm")
     page.wait_for_url("**/app/")
@@ -193,7 +193,7 @@ def test_all_of_it_by_keyboard(page: Page, server: RunningServer) -> None:
     page.keyboard.press("Tab")
     page.keyboard.type(PASSWORD)
     page.keyboard.press("Enter")
-    expect(page.get_by_role("heading", name="Check your mail")).to_be_visible()
+    expect(page.get_by_role("heading", name="Check your email")).to_be_visible()
     press_tab_until(page, "/verify?token=")
     page.keyboard.press("Enter")
     expect(page.get_by_role("button", name="Confirm")).to_be_focused()
@@ -237,13 +237,13 @@ def test_settings_end_other_browsers_and_change_the_password(
     expect(page.get_by_role("status")).to_have_text("The session is ended.")
     other.reload()
     other.wait_for_url("**/login?next=*")
-    page.get_by_label("Present password").fill(PASSWORD)
+    page.get_by_label("Current password").fill(PASSWORD)
     page.get_by_label("New password").fill("password1")
     submit(page, "Change the password")
     expect(page.get_by_label("New password")).to_have_accessible_description(
         "This is one of the most common passwords, which are tried first. Choose another one."
     )
-    page.get_by_label("Present password").fill(PASSWORD)
+    page.get_by_label("Current password").fill(PASSWORD)
     page.get_by_label("New password").fill(NEW_PASSWORD)
     submit(page, "Change the password")
     expect(page.get_by_role("status")).to_contain_text("The password is changed")

@@ -98,7 +98,7 @@ def test_an_upgrade_from_the_button_to_the_credits_and_out_again(
     expect(page.get_by_text("Simulation of Stripe")).to_be_visible()
     page.get_by_role("button", name="Subscribe").click()
 
-    expect(page.get_by_text("We wait for Stripe")).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.get_by_text("We are waiting for Stripe")).to_be_visible(timeout=PATIENCE_MS)
     assert account(shop, customer.key) == ("free", 15)
     assert_accessible(page)
     stripe.events_may_go.set()

@@ -25,7 +25,7 @@ def test_a_page_that_is_not_there_is_accessible_too(new_page: NewPage, server: R
     page = new_page(expect_errors=True)
     page.goto(f"{server.address}/nothing/here")
     assert_accessible(page)
-    page.get_by_role("link", name="To the front page").click()
+    page.get_by_role("link", name="Go to the front page").click()
     assert page.url == f"{server.address}/"
 
 

@@ -2,19 +2,19 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import {
-  after,
-  before,
-  maskFor,
-  original,
-  path,
-  pictures,
-  restorable,
+  latestMaskFor,
+  originalOf,
+  parentOf,
+  pathTo,
+  pictureSteps,
+  redoStep,
+  restoreSource,
 } from "../../web/static/editor/history.js";
 
 const step = (id, parentId, more = {}) => ({
   id,
   parentId,
-  lives: true,
+  isAvailable: true,
   isMask: false,
   width: 600,
   height: 400,
@@ -28,42 +28,42 @@ const STEPS = [
   step("d", "a"),
 ];
 
-test("undo leads to the parent, and from the original nowhere", () => {
-  assert.equal(before(STEPS, "c").id, "b");
-  assert.equal(before(STEPS, "d").id, "a");
-  assert.equal(before(STEPS, "a"), null);
-  assert.equal(original(STEPS).id, "a");
+test("undo leads to the parent, and to nothing from the original", () => {
+  assert.equal(parentOf(STEPS, "c").id, "b");
+  assert.equal(parentOf(STEPS, "d").id, "a");
+  assert.equal(parentOf(STEPS, "a"), null);
+  assert.equal(originalOf(STEPS).id, "a");
 });
 
-test("redo leads where one was last, else to the newest branch", () => {
-  assert.equal(after(STEPS, "a").id, "d");
-  assert.equal(after(STEPS, "a", ["a", "b", "a"]).id, "b");
-  assert.equal(after(STEPS, "c"), null);
+test("redo leads to the branch that was current last, else to the newest one", () => {
+  assert.equal(redoStep(STEPS, "a").id, "d");
+  assert.equal(redoStep(STEPS, "a", ["a", "b", "a"]).id, "b");
+  assert.equal(redoStep(STEPS, "c"), null);
 });
 
-test("redo passes over masks and pictures that are past", () => {
-  assert.equal(after([step("a", null), step("m", "a", { isMask: true })], "a"), null);
-  assert.equal(after([step("a", null), step("b", "a", { lives: false })], "a"), null);
+test("redo skips masks and deleted pictures", () => {
+  assert.equal(redoStep([step("a", null), step("m", "a", { isMask: true })], "a"), null);
+  assert.equal(redoStep([step("a", null), step("b", "a", { isAvailable: false })], "a"), null);
 });
 
 test("the filmstrip shows pictures only", () => {
   assert.deepEqual(
-    pictures(STEPS).map((one) => one.id),
+    pictureSteps(STEPS).map((one) => one.id),
     ["a", "b", "c", "d"],
   );
   assert.deepEqual(
-    path(STEPS, "c").map((one) => one.id),
+    pathTo(STEPS, "c").map((one) => one.id),
     ["a", "b", "c"],
   );
 });
 
-test("a kept selection fits pictures of its size only", () => {
-  assert.equal(maskFor(STEPS, STEPS[1]).id, "m");
-  assert.equal(maskFor(STEPS, STEPS[3]), null);
+test("a mask fits pictures of its size only", () => {
+  assert.equal(latestMaskFor(STEPS, STEPS[1]).id, "m");
+  assert.equal(latestMaskFor(STEPS, STEPS[3]), null);
 });
 
 test("a brush restores from the oldest picture of the same size", () => {
-  assert.equal(restorable(STEPS, STEPS[1]).id, "a");
-  assert.equal(restorable(STEPS, STEPS[3]), null);
-  assert.equal(restorable(STEPS, STEPS[0]), null);
+  assert.equal(restoreSource(STEPS, STEPS[1]).id, "a");
+  assert.equal(restoreSource(STEPS, STEPS[3]), null);
+  assert.equal(restoreSource(STEPS, STEPS[0]), null);
 });

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { controlsOf, labelOf, toFields } from "../../web/static/editor/schema.js";
+import { controlSpecs, labelOf, toFields } from "../../web/static/editor/schema.js";
 
 const PARAMETERS = {
   properties: {
@@ -23,8 +23,8 @@ const PARAMETERS = {
   required: ["op"],
 };
 
-test("each parameter becomes the control that suits it", () => {
-  const kinds = Object.fromEntries(controlsOf(PARAMETERS).map((control) => [control.name, control.kind]));
+test("each parameter gets a suitable control", () => {
+  const kinds = Object.fromEntries(controlSpecs(PARAMETERS).map((control) => [control.name, control.kind]));
   assert.deepEqual(kinds, {
     op: "choice",
     bg_color: "color",
@@ -37,20 +37,20 @@ test("each parameter becomes the control that suits it", () => {
   });
 });
 
-test("bounds, help and defaults are the catalogue's", () => {
-  const [op, , blur, , width] = controlsOf(PARAMETERS);
+test("bounds, help and defaults come from the schema", () => {
+  const [op, , blur, , width] = controlSpecs(PARAMETERS);
   assert.deepEqual([op.help, op.isRequired, op.options], ["What it does.", true, ["erase", "paint"]]);
-  assert.deepEqual([blur.least, blur.most, blur.initial], [0, 100, "0"]);
-  assert.deepEqual([width.least, width.most, width.isOptional], [1, 65535, true]);
+  assert.deepEqual([blur.min, blur.max, blur.initial], [0, 100, "0"]);
+  assert.deepEqual([width.min, width.max, width.isOptional], [1, 65535, true]);
 });
 
 test("only what differs from the default is sent", () => {
-  const controls = controlsOf(PARAMETERS);
+  const controls = controlSpecs(PARAMETERS);
   const values = { op: "erase", bg_blur: "0", bg_color: "", decontaminate: "false", model: "auto" };
   assert.deepEqual(toFields(controls, values), { op: "erase", decontaminate: "false" });
 });
 
-test("names are words for people", () => {
+test("parameter names become readable labels", () => {
   assert.equal(labelOf("bg_color"), "Background color");
   assert.equal(labelOf("shift_edge"), "Shift edge");
 });

@@ -20,7 +20,7 @@ test("every language names the route, the picture and each parameter", () => {
   }
 });
 
-test("a key that was made stands in the text", () => {
+test("a key that was made is in the text", () => {
   for (const language of LANGUAGES) {
     const text = snippet(language, { ...CALL, key: "bge_live_x" });
     assert.ok(text.includes("bge_live_x"));
@@ -28,12 +28,12 @@ test("a key that was made stands in the text", () => {
   }
 });
 
-test("curl's texts are safe in a shell", () => {
+test("curl's arguments are quoted for a shell", () => {
   const text = snippet("curl", { ...CALL, params: { prompt: "it's $HOME; `ls`" } });
   assert.ok(text.includes(`--form-string 'prompt=it'\\''s $HOME; \`ls\`'`));
 });
 
-test("a background picture is a file of the caller's", () => {
+test("a background picture becomes a file of the caller", () => {
   const call = { ...CALL, tool: "bg-removal", params: { bg_image_id: "img_2", format: "png" } };
   for (const language of LANGUAGES) {
     const text = snippet(language, call);

@@ -92,6 +92,8 @@ async def watch(
     if run.step_id is not None:
         _, step = await found_step(desk, owner, project_id, run.step_id)
         data["step"] = shapes.step(desk.services, step)
+    if run.has_ended:
+        data["creditsAvailable"] = await shapes.credits_available(desk.services, owner)
     return answers.success(request, data)
 
 

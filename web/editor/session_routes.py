@@ -73,6 +73,7 @@ async def show(request: Request, desk: DeskOf) -> Response:
             "isInstalled": await asyncio.to_thread(_follows_words, desk.services),
             "command": generative.COMMAND,
         },
+        "limits": shapes.limits(desk.services),
     }
     return answers.success(request, data)
 

@@ -4,10 +4,15 @@ import json
 from typing import Any
 
 from api import bodies, images
+from api.editor import pricing
 from api.editor.models import Project, Step
+from api.editor.owners import Owner
 from api.editor.runs import Run
 from api.services import Services
+from billing.models import Account
 from ml.catalogue import TOOLS
+from ml.editing import prompts
+from ml.imaging import codecs, strokes
 
 SCREEN_WIDTH = 1600  # as `api.previews.OFFERED_WIDTH`, which exists once a picture was opened
 CLOSE_WIDTH = 3200  # for looking closely
@@ -22,7 +27,7 @@ def project(services: Services, found: Project, steps: list[Step], living_images
         "sample": found.sample,
         "currentStepId": found.current_step_id,
         "expiresAt": bodies.timestamp(found.expires_at),
-        "steps": [step(services, one, lives=one.image_id in living_images) for one in steps],
+        "steps": [step(services, one, is_available=one.image_id in living_images) for one in steps],
     }
 
 
@@ -35,7 +40,7 @@ def listed_project(services: Services, found: Project, current: Step) -> dict[st
     }
 
 
-def step(services: Services, found: Step, *, lives: bool = True) -> dict[str, Any]:
+def step(services: Services, found: Step, *, is_available: bool = True) -> dict[str, Any]:
     addresses = {
         "previewUrl": SCREEN_WIDTH,
         "closeUrl": CLOSE_WIDTH,
@@ -54,7 +59,7 @@ def step(services: Services, found: Step, *, lives: bool = True) -> dict[str, An
         "height": found.height,
         "format": found.format,
         "isMask": found.is_mask,
-        "lives": lives,
+        "isAvailable": is_available,
         **{name: _address(services, found.image_id, width) for name, width in addresses.items()},
     }
 
@@ -80,6 +85,28 @@ def run(found: Run) -> dict[str, Any]:
         "error": found.error,
         "creditsCharged": found.credits_charged,
     }
+
+
+def limits(services: Services) -> dict[str, int]:
+    """What the editor's scripts check before they send anything. The server checks all of it again."""
+    return {
+        "fileBytes": images.FILE_LIMIT_BYTES,
+        "outputPixels": codecs.MAX_OUTPUT_PIXELS,
+        "strokes": strokes.MAX_STROKES,
+        "strokePoints": strokes.MAX_POINTS,
+        "brushSizePixels": int(strokes.MAX_SIZE_PIXELS),
+        "selectionPoints": prompts.MOST_POINTS,
+        "retentionHours": round(services.retention.total_seconds() / 3600),
+        "creditsPerRun": pricing.CREDITS_PER_RUN,
+    }
+
+
+async def credits_available(services: Services, owner: Owner) -> int | None:
+    """The account's remaining credits; the credit of a run that failed is among them. None for guests."""
+    if owner.is_guest:
+        return None
+    account = await services.database.read(lambda session: session.get_one(Account, owner.account_id))
+    return account.available
 
 
 def _address(services: Services, image_id: str, width: int) -> str:

@@ -1,7 +1,8 @@
-// The slider over the two pictures of the front page.
-for (const figure of document.querySelectorAll("[data-compare]")) {
+// The before/after slider on the front page.
+for (const figure of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll("[data-compare]"))) {
   const slider = figure.querySelector("input");
-  const show = () => figure.style.setProperty("--shown", `${slider.value}%`);
-  slider.addEventListener("input", show);
-  show();
+  if (!slider) continue;
+  const update = () => figure.style.setProperty("--shown", `${slider.value}%`);
+  slider.addEventListener("input", update);
+  update();
 }

@@ -194,7 +194,7 @@ def test_without_mail_a_public_server_takes_no_sign_ups(tmp_path_factory: pytest
     place = tmp_path_factory.mktemp("public")
     with opened_site(place, public_url="https://pictures.example.com") as site:
         browser = site.browser()
-        assert "cannot send mail" in browser.get("/signup").text
+        assert "cannot send email" in browser.get("/signup").text
         assert "<form" not in browser.text
         assert browser.post("/signup", email=ADA, password=GOOD_PASSWORD).status_code == 403
 

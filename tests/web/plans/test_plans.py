@@ -70,7 +70,7 @@ def test_a_plan_is_bought_and_the_page_after_it_waits_for_the_webhook(
     back = pay(choose(ada, "standard"))
     assert back == "/plans/success?plan=standard"
     ada.get(back)
-    assert "We wait for Stripe" in ada.text
+    assert "We are waiting for Stripe" in ada.text
     assert 'content="2; url=/plans/success?plan=standard&amp;looks=1"' in ada.text
     assert shop.state(owner_of(shop)).plan is PlanName.FREE  # the redirect alone brings nothing
     shop.settle()
@@ -84,7 +84,7 @@ def test_a_plan_is_bought_and_the_page_after_it_waits_for_the_webhook(
 
 def test_coming_to_the_success_page_without_paying_brings_nothing(shop: Shop, ada: Browser) -> None:
     ada.get("/plans/success?plan=business")
-    assert "We wait for Stripe" in ada.text
+    assert "We are waiting for Stripe" in ada.text
     ada.get("/plans/success?plan=business&looks=30")
     assert "Not confirmed yet" in ada.text
     for query in ("", "?plan=nonsense", "?plan=standard&looks=x", "?plan=standard&looks=-1"):
@@ -178,7 +178,7 @@ def test_two_people_have_customers_and_plans_of_their_own(shop: Shop, site: Site
     pay(choose(ada, "business"))
     shop.settle()
     bob.get("/plans/success?plan=business")
-    assert "We wait for Stripe" in bob.text
+    assert "We are waiting for Stripe" in bob.text
     bob.get("/plans")
     assert "Renews on" not in bob.text
     assert bob.post("/plans/portal").status_code == 404

@@ -1,9 +1,13 @@
-// The editor's own routes: JSON, the session's cookie, and the token without which nothing changes.
+// The client of the server's /editor routes: JSON, the session's cookie, and a CSRF token for every change.
 
-let csrfToken = "";
+/** @import { ApiErrorBody, Fields, ListedProject, Project, Run, RunBody, Session } from "./types.js" */
 
-/** What a route answered instead of data: `code` of the API, `message` for people. */
-export class Refusal extends Error {
+/** A request that did not succeed: the API's `code`, and a `message` for people. */
+export class ApiError extends Error {
+  /**
+   * @param {number} status 0 if the server could not be reached
+   * @param {ApiErrorBody} error
+   */
   constructor(status, error) {
     super(error.message);
     this.status = status;
@@ -12,76 +16,189 @@ export class Refusal extends Error {
   }
 }
 
-export async function session() {
-  const data = await send("GET", "/editor/session");
-  csrfToken = data.csrfToken;
-  return data;
+/**
+ * Whether a request was aborted on purpose, which is not worth reporting.
+ * @param {unknown} thrown
+ */
+export function isAbort(thrown) {
+  return thrown instanceof Error && thrown.name === "AbortError";
 }
 
-export const projects = () => send("GET", "/editor/projects");
-export const project = (id) => send("GET", `/editor/projects/${encodeURIComponent(id)}`);
-export const openSample = (name) => send("POST", "/editor/projects", { sample: name });
-export const standAt = (id, stepId) => send("PUT", `/editor/projects/${id}/current`, { stepId });
-export const makeKey = (name) => send("POST", "/editor/keys", { name });
+export class ApiClient {
+  /** @param {typeof fetch} fetch */
+  constructor(fetch) {
+    this.fetch = fetch;
+    this.csrfToken = "";
+  }
 
-export function openFile(file) {
-  const form = new FormData();
-  form.append("image", file, file.name || "picture");
-  return send("POST", `/editor/projects?name=${encodeURIComponent(file.name || "picture")}`, form);
+  /** @returns {Promise<Session>} */
+  async session() {
+    const session = await this.#send("GET", "/editor/session");
+    this.csrfToken = session.csrfToken;
+    return session;
+  }
+
+  /** @returns {Promise<ListedProject[]>} */
+  projects() {
+    return this.#send("GET", "/editor/projects");
+  }
+
+  /**
+   * @param {string} id
+   * @returns {Promise<Project>}
+   */
+  project(id) {
+    return this.#send("GET", `/editor/projects/${encodeURIComponent(id)}`);
+  }
+
+  /**
+   * @param {string} name
+   * @returns {Promise<Project>}
+   */
+  openSample(name) {
+    return this.#send("POST", "/editor/projects", { body: { sample: name } });
+  }
+
+  /**
+   * @param {File} file
+   * @returns {Promise<Project>}
+   */
+  openFile(file) {
+    const name = file.name || "picture";
+    return this.#send("POST", `/editor/projects?name=${encodeURIComponent(name)}`, {
+      body: fileForm(file, name),
+    });
+  }
+
+  /**
+   * @param {File} file
+   * @returns {Promise<{ imageId: string, thumbnailUrl: string }>}
+   */
+  storeBackground(file) {
+    return this.#send("POST", "/editor/backgrounds", { body: fileForm(file, file.name || "background") });
+  }
+
+  /**
+   * @param {string} id
+   * @param {string} stepId
+   */
+  setCurrentStep(id, stepId) {
+    return this.#send("PUT", `/editor/projects/${id}/current`, { body: { stepId } });
+  }
+
+  /**
+   * Creates an API key; its text is answered only this once.
+   * @param {string} name
+   * @returns {Promise<{ key: string }>}
+   */
+  createKey(name) {
+    return this.#send("POST", "/editor/keys", { body: { name } });
+  }
+
+  /**
+   * Starts a run, or finds the one that was started with the same idempotency key.
+   * @param {string} id
+   * @param {RunBody} body
+   * @param {string} idempotencyKey
+   * @returns {Promise<Run>}
+   */
+  startRun(id, body, idempotencyKey) {
+    const headers = { "Idempotency-Key": idempotencyKey };
+    return this.#send("POST", `/editor/projects/${id}/runs`, { body, headers });
+  }
+
+  /**
+   * The run as soon as its version is newer than `seen`; the server answers after a while in any case.
+   * @param {string} id
+   * @param {string} runId
+   * @param {number} seen
+   * @returns {Promise<Run>}
+   */
+  watchRun(id, runId, seen) {
+    return this.#send("GET", `/editor/projects/${id}/runs/${runId}?seen=${seen}`);
+  }
+
+  /**
+   * @param {string} id
+   * @param {string} runId
+   * @returns {Promise<Run>}
+   */
+  cancelRun(id, runId) {
+    return this.#send("DELETE", `/editor/projects/${id}/runs/${runId}`);
+  }
+
+  /**
+   * What clicks and a box select, as a mask to draw over the picture.
+   * @param {string} id
+   * @param {string} stepId
+   * @param {Fields} params
+   * @param {AbortSignal} signal
+   * @returns {Promise<{ mask: string, score: number | null }>}
+   */
+  overlay(id, stepId, params, signal) {
+    return this.#send("POST", `/editor/projects/${id}/overlay`, { body: { stepId, params }, signal });
+  }
+
+  /**
+   * @param {string} method
+   * @param {string} path
+   * @param {{ body?: object, headers?: Record<string, string>, signal?: AbortSignal }} [options]
+   * @returns {Promise<any>} the answer's `data`
+   */
+  async #send(method, path, { body, headers = {}, signal } = {}) {
+    const isJson = body !== undefined && !(body instanceof FormData);
+    const response = await this.#fetch(path, {
+      method,
+      signal,
+      credentials: "same-origin",
+      headers: {
+        Accept: "application/json",
+        ...(method === "GET" ? {} : { "X-CSRF-Token": this.csrfToken }),
+        ...(isJson ? { "Content-Type": "application/json" } : {}),
+        ...headers,
+      },
+      body: isJson ? JSON.stringify(body) : /** @type {FormData | undefined} */ (body),
+    });
+    const answer = await response.json().catch(() => null);
+    if (answer?.success) return answer.data;
+    const error = answer?.error ?? { code: "UNREACHABLE", message: "The server did not answer." };
+    throw new ApiError(response.status, error);
+  }
+
+  /**
+   * @param {string} path
+   * @param {RequestInit} options
+   */
+  async #fetch(path, options) {
+    try {
+      return await this.fetch(path, options);
+    } catch (error) {
+      if (isAbort(error)) throw error;
+      throw new ApiError(0, {
+        code: "UNREACHABLE",
+        message: "The server cannot be reached. Check your network connection.",
+      });
+    }
+  }
 }
 
-export function storeBackground(file) {
-  const form = new FormData();
-  form.append("image", file, file.name || "background");
-  return send("POST", "/editor/backgrounds", form);
-}
-
-export function startRun(id, request, key) {
-  return send("POST", `/editor/projects/${id}/runs`, request, { "Idempotency-Key": key });
-}
-
-/** The run, as soon as there is something newer than `seen`. */
-export const watchRun = (id, runId, seen) => send("GET", `/editor/projects/${id}/runs/${runId}?seen=${seen}`);
-export const cancelRun = (id, runId) => send("DELETE", `/editor/projects/${id}/runs/${runId}`);
-
-export function overlay(id, stepId, params, signal) {
-  return send("POST", `/editor/projects/${id}/overlay`, { stepId, params }, {}, signal);
-}
-
-/** Where the full-size picture of a step is downloaded from. */
-export function downloadAddress(id, stepId, format, quality) {
+/**
+ * Where a step's full-size picture is downloaded from.
+ * @param {string} id
+ * @param {string} stepId
+ * @param {string} format
+ * @param {number} quality
+ */
+export function downloadUrl(id, stepId, format, quality) {
   return `/editor/projects/${id}/steps/${stepId}/file?format=${format}&quality=${quality}`;
 }
 
-async function send(method, path, body = undefined, headers = {}, signal = undefined) {
-  const isForm = body instanceof FormData;
-  const answer = await reach(path, {
-    method,
-    signal,
-    headers: {
-      Accept: "application/json",
-      ...(method === "GET" ? {} : { "X-CSRF-Token": csrfToken }),
-      ...(body === undefined || isForm ? {} : { "Content-Type": "application/json" }),
-      ...headers,
-    },
-    body: body === undefined || isForm ? body : JSON.stringify(body),
-  });
-  const told = await answer.json().catch(() => null);
-  if (told?.success) return told.data;
-  throw new Refusal(
-    answer.status,
-    told?.error ?? { code: "UNREACHABLE", message: "The server did not answer." },
-  );
-}
-
-async function reach(path, options) {
-  try {
-    return await fetch(path, { credentials: "same-origin", ...options });
-  } catch (error) {
-    if (error.name === "AbortError") throw error;
-    throw new Refusal(0, {
-      code: "UNREACHABLE",
-      message: "The server cannot be reached. Is the network there?",
-    });
-  }
+/**
+ * @param {File} file
+ * @param {string} name
+ */
+function fileForm(file, name) {
+  const form = new FormData();
+  form.append("image", file, name);
+  return form;
 }

@@ -1,111 +1,157 @@
-// Controls made from a tool's parameters, as `schema.js` describes them.
+// Form controls made from a tool's parameters, as `schema.js` describes them.
 
-import { el, newId, segments, slider } from "./elements.js";
-import { controlsOf, toFields } from "./schema.js";
+import { checkbox, el, newId, segments, slider } from "./elements.js";
+import { controlSpecs, toFields } from "./schema.js";
 
-/** The values of a tool's parameters, with controls for those that are asked for. */
+/** @import { ControlSpec } from "./schema.js" */
+/** @import { Fields, Parameters } from "./types.js" */
+
+const MAX_SEGMENTS = 4; // longer choices get a <select>
+
+/** The values of a tool's parameters, and controls for those that the tool's panel shows. */
 export class Controls {
-  constructor(parameters, changed) {
-    this.all = controlsOf(parameters);
+  /**
+   * @param {Parameters} parameters
+   * @param {(name: string) => void} onChange
+   */
+  constructor(parameters, onChange) {
+    this.specs = controlSpecs(parameters);
+    /** @type {Partial<Fields>} */
     this.values = {};
-    this.changed = changed;
+    this.onChange = onChange;
   }
 
-  /** A control for each of these parameters, in this order; names that the tool does not have are passed over. */
+  /**
+   * A control for each of these parameters, in this order. Names that the tool does not have are skipped, because
+   * a server may be configured without some of them.
+   * @param {string[]} names
+   */
   build(names) {
-    return names
-      .map((name) => this.all.find((control) => control.name === name))
-      .filter(Boolean)
-      .map((control) => this.#field(control));
+    return names.flatMap((name) => {
+      const spec = this.#specOf(name);
+      return spec ? [this.#field(spec)] : [];
+    });
   }
 
-  /** Everything else, folded away. */
+  /**
+   * A collapsed section with every other parameter, or null if there is none.
+   * @param {string[]} hidden
+   */
   advanced(hidden) {
-    const rest = this.all.filter((control) => !hidden.includes(control.name));
+    const rest = this.specs.filter((spec) => !hidden.includes(spec.name));
     if (!rest.length) return null;
     return el(
       "details",
       { class: "advanced" },
       el("summary", {}, "Advanced"),
-      rest.map((control) => this.#field(control, true)),
+      rest.map((spec) => this.#field(spec, true)),
     );
   }
 
+  /**
+   * @param {string} name
+   * @param {string} value
+   */
   set(name, value) {
     this.values[name] = value;
-    this.changed?.(name);
+    this.onChange(name);
   }
 
+  /**
+   * The parameter's value, its default, or "".
+   * @param {string} name
+   */
   get(name) {
-    const control = this.all.find((one) => one.name === name);
-    return this.values[name] ?? control?.initial ?? "";
+    return this.values[name] ?? this.#specOf(name)?.initial ?? "";
   }
 
-  /** The form fields: what differs from the defaults. */
+  /** The form fields of the values that differ from their defaults. */
   fields() {
-    return toFields(this.all, this.values);
+    return toFields(this.specs, this.values);
   }
 
-  #field(control, withHelp = false) {
-    const help = withHelp && control.help ? el("small", { id: newId("help") }, control.help) : null;
-    const field = this.#input(control, help?.id);
-    if (!withHelp && control.help) field.title = control.help;
+  /** @param {string} name */
+  #specOf(name) {
+    return this.specs.find((spec) => spec.name === name);
+  }
+
+  /**
+   * @param {ControlSpec} spec
+   * @param {boolean} showsHelp whether the help is written below the control; else it is a tooltip
+   */
+  #field(spec, showsHelp = false) {
+    const help = showsHelp && spec.help ? el("small", { id: newId("help") }, spec.help) : null;
+    const field = this.#control(spec, help?.id ?? null);
+    if (!showsHelp && spec.help) field.title = spec.help;
     if (help) field.append(help);
     return field;
   }
 
-  #input(control, helpId) {
-    const id = newId("field");
-    const value = this.get(control.name);
-    const set = (next) => this.set(control.name, next);
-    const described = { id, "aria-describedby": helpId ?? null };
-    if (control.kind === "range") {
-      const { label, least, most, step } = control;
-      return slider({ label, least, most, step, value: value || 0, change: (next) => set(`${next}`) });
+  /**
+   * @param {ControlSpec} spec
+   * @param {string | null} helpId
+   * @returns {HTMLElement}
+   */
+  #control(spec, helpId) {
+    const { name, label, options = [] } = spec;
+    const value = this.get(name);
+    const set = (/** @type {string} */ next) => this.set(name, next);
+    if (spec.kind === "range") {
+      const { min = 0, max = 0, step } = spec;
+      return slider({ label, min, max, step, value: value || 0, onChange: (next) => set(`${next}`) }).element;
     }
-    if (control.kind === "switch") {
-      const input = el("input", {
-        ...described,
-        type: "checkbox",
-        checked: value === "true",
-        onchange: () => set(`${input.checked}`),
-      });
-      return el("div", { class: "field switch" }, input, el("label", { for: id }, control.label));
+    if (spec.kind === "switch") {
+      const field = checkbox(label, value === "true", (isChecked) => set(`${isChecked}`));
+      if (helpId) field.querySelector("input")?.setAttribute("aria-describedby", helpId);
+      return field;
     }
-    if (control.kind === "choice" && control.options.length <= 4 && !control.isOptional) {
-      const options = Object.fromEntries(control.options.map((option) => [option, worded(option)]));
+    if (spec.kind === "choice" && options.length <= MAX_SEGMENTS && !spec.isOptional) {
+      const texts = Object.fromEntries(options.map((option) => [option, optionText(option)]));
       return el(
         "div",
         { class: "field" },
-        el("span", { class: "label" }, control.label),
-        segments(control.label, options, value, set),
+        el("span", { class: "label" }, label),
+        segments(label, texts, value, set),
       );
     }
-    return el(
-      "div",
-      { class: "field" },
-      el("label", { for: id }, control.label),
-      this.#entry(control, described, value, set),
-    );
+    const attributes = { id: newId("field"), "aria-describedby": helpId };
+    const input =
+      spec.kind === "choice"
+        ? this.#select(spec, attributes, value, set)
+        : this.#input(spec, attributes, value, set);
+    return el("div", { class: "field" }, el("label", { for: attributes.id }, label), input);
   }
 
-  #entry(control, described, value, set) {
-    if (control.kind === "choice") {
-      const none = control.isOptional ? [el("option", { value: "" }, "—")] : [];
-      const options = control.options.map((option) => el("option", { value: option }, worded(option)));
-      const choice = el("select", { ...described, onchange: () => set(choice.value) }, none, options);
-      choice.value = value;
-      return choice;
-    }
-    const isNumber = control.kind === "number";
+  /**
+   * @param {ControlSpec} spec
+   * @param {Record<string, unknown>} attributes
+   * @param {string} value
+   * @param {(value: string) => void} set
+   */
+  #select(spec, attributes, value, set) {
+    const none = spec.isOptional ? el("option", { value: "" }, "—") : null;
+    const options = (spec.options ?? []).map((option) => el("option", { value: option }, optionText(option)));
+    const select = el("select", { ...attributes, onchange: () => set(select.value) }, none, options);
+    select.value = value;
+    return select;
+  }
+
+  /**
+   * @param {ControlSpec} spec
+   * @param {Record<string, unknown>} attributes
+   * @param {string} value
+   * @param {(value: string) => void} set
+   */
+  #input(spec, attributes, value, set) {
+    const isNumber = spec.kind === "number";
     const input = el("input", {
-      ...described,
+      ...attributes,
       type: isNumber ? "number" : "text",
       inputmode: isNumber ? "decimal" : null,
-      min: control.least ?? null,
-      max: control.most ?? null,
+      min: spec.min,
+      max: spec.max,
       step: isNumber ? "any" : null,
-      placeholder: control.kind === "color" ? "#rrggbb" : control.isOptional ? "automatic" : null,
+      placeholder: spec.kind === "color" ? "#rrggbb" : spec.isOptional ? "automatic" : null,
       value,
       autocomplete: "off",
       spellcheck: "false",
@@ -115,13 +161,17 @@ export class Controls {
   }
 }
 
-const COMPASS = { north: "Top", south: "Bottom", east: "Right", west: "Left" };
+/** @type {Record<string, string>} */
+const OPTION_TEXTS = {
+  north: "Top",
+  south: "Bottom",
+  east: "Right",
+  west: "Left",
+  h: "Horizontal",
+  v: "Vertical",
+};
 
-function worded(option) {
-  if (option in COMPASS) return COMPASS[option];
-  return option === "h"
-    ? "Sideways"
-    : option === "v"
-      ? "Upside down"
-      : option[0].toUpperCase() + option.slice(1);
+/** @param {string} option */
+function optionText(option) {
+  return OPTION_TEXTS[option] ?? option[0].toUpperCase() + option.slice(1);
 }

@@ -1,121 +1,135 @@
-// What opens above the picture: the same with the API, and help.
+// Modal dialogs: the API equivalent of the current settings, and help.
 
-import * as api from "./api.js";
 import { el, iconButton, segments } from "./elements.js";
+import { credits } from "./model.js";
 import { LANGUAGES, snippet } from "./snippets.js";
 
-const KEYS = [
-  ["[  ]", "Smaller, larger brush"],
+/** @import { Model } from "./model.js" */
+/** @import { Fields, Step } from "./types.js" */
+
+const COPIED_MS = 1500;
+const SHORTCUTS = [
+  ["[  ]", "Smaller or larger brush"],
   ["Ctrl+Z", "Undo"],
   ["Ctrl+Shift+Z", "Redo"],
-  ["Tab, held", "Show the original"],
-  ["Space, held", "Drag to move the picture"],
+  ["Hold Tab", "Show the original"],
+  ["Hold Space", "Drag to pan"],
   ["Ctrl+S", "Download"],
-  ["+  −  0", "Zoom in, out, fit"],
+  ["+  −  0", "Zoom in, zoom out, fit"],
   ["Enter", "Apply"],
-  ["Esc", "Stop, or clear what was marked"],
+  ["Esc", "Cancel, or clear what you marked"],
   ["1 … 7", "Choose a tool"],
-  ["Alt+click", "Take away from a selection"],
+  ["Alt+click", "Subtract from a selection"],
   ["?", "This help"],
 ];
 
-function dialog(title, ...content) {
-  const element = el("dialog", { "aria-label": title });
-  element.append(
+/**
+ * Shows a dialog; closing it removes it from the page.
+ * @param {HTMLElement} root
+ * @param {string} title
+ * @param {...Node} content
+ */
+function showDialog(root, title, ...content) {
+  const element = el(
+    "dialog",
+    { "aria-label": title },
     el(
       "header",
       {},
       el("h2", {}, title),
       iconButton("Close", "close", () => element.close()),
     ),
-    ...content,
+    content,
   );
   element.addEventListener("click", (event) => event.target === element && element.close());
   element.addEventListener("close", () => element.remove());
-  return element;
+  root.append(element);
+  element.showModal();
 }
 
-export function showHelp(root) {
-  const rows = KEYS.map(([keys, what]) =>
-    el("tr", {}, el("th", { scope: "row" }, el("kbd", {}, keys)), el("td", {}, what)),
+/**
+ * @param {HTMLElement} root
+ * @param {Model} model
+ */
+export function showHelp(root, model) {
+  const rows = SHORTCUTS.map(([keys, action]) =>
+    el("tr", {}, el("th", { scope: "row" }, el("kbd", {}, keys)), el("td", {}, action)),
   );
-  const help = dialog(
+  showDialog(
+    root,
     "Keys",
     el("table", { class: "keys" }, el("tbody", {}, rows)),
     el(
       "p",
       { class: "note" },
-      "Mouse wheel or two fingers zoom. Pictures stay 24 hours after their last use, then they are deleted.",
+      `Zoom with the mouse wheel or two fingers. Pictures are deleted ${model.limits.retentionHours} hours after`,
+      " their last use.",
     ),
   );
-  root.append(help);
-  help.showModal();
 }
 
-/** The chosen tool with its present settings as a command. `example`: {tool, params, stepId?}. */
+/**
+ * Shows how to make an API call with the tool's current settings.
+ * @param {HTMLElement} root
+ * @param {Model} model
+ * @param {{ tool: string, params: Fields }} example
+ * @param {Step} source the step that the call edits
+ */
 export function showApi(root, model, example, source) {
   let language = LANGUAGES[0];
+  /** @type {string | null} */
   let key = null;
   const code = el("code", {});
-  const block = el("pre", { tabindex: "0", "aria-label": "Command" }, code);
   const show = () => {
-    const { tool, params } = example;
-    code.textContent = snippet(language, {
-      origin: location.origin,
-      tool,
-      params,
-      imageId: source.imageId,
-      key,
-    });
+    const { origin } = window.location;
+    code.textContent = snippet(language, { origin, ...example, imageId: source.imageId, key });
   };
   const copy = el("button", { type: "button", class: "primary" }, "Copy");
   copy.addEventListener("click", async () => {
-    await navigator.clipboard.writeText(code.textContent);
+    await navigator.clipboard.writeText(code.textContent ?? "");
     copy.textContent = "Copied";
-    setTimeout(() => (copy.textContent = "Copy"), 1500);
+    setTimeout(() => (copy.textContent = "Copy"), COPIED_MS);
   });
-  const languages = Object.fromEntries(LANGUAGES.map((name) => [name, name]));
-  const choose = (name) => {
-    language = name;
-    show();
-  };
-  const make = el("button", { type: "button", class: "quiet" }, "Make a key and put it in");
-  make.addEventListener("click", async () => {
-    make.disabled = true;
+  const create = el("button", { type: "button", class: "quiet" }, "Make a key and insert it");
+  create.addEventListener("click", async () => {
+    create.disabled = true;
     try {
-      key = (await api.makeKey("Editor")).key;
+      key = (await model.client.createKey("Editor")).key;
       show();
-      make.replaceWith(
+      create.replaceWith(
         el(
           "p",
           { class: "note" },
-          "A new key is in the text above. It is shown this once; the dashboard can revoke it.",
+          "A new key is in the text above. It is shown only this once; you can revoke it on the dashboard.",
         ),
       );
-    } catch (refusal) {
-      make.disabled = false;
-      model.problem(refusal);
+    } catch (error) {
+      create.disabled = false;
+      model.reportError(error);
     }
   });
-  const intro = el(
-    "p",
-    { class: "note" },
-    "The tool with its present settings. Running this costs 1 credit and gives the same bytes as the button.",
-  );
-  const opened = dialog(
+  const cost = credits(model.limits.creditsPerRun);
+  const languages = Object.fromEntries(LANGUAGES.map((name) => [name, name]));
+  show();
+  showDialog(
+    root,
     "The same with the API",
-    intro,
-    segments("Language", languages, language, choose),
-    block,
+    el(
+      "p",
+      { class: "note" },
+      `The tool with its current settings. Running this costs ${cost} and gives the same bytes as the button.`,
+    ),
+    segments("Language", languages, language, (name) => {
+      language = /** @type {typeof language} */ (name);
+      show();
+    }),
+    el("pre", { tabindex: "0", "aria-label": "Command" }, code),
     el(
       "div",
       { class: "row" },
       copy,
-      model.isGuest ? el("a", { class: "quiet", href: "/signup" }, "Sign up for a key") : make,
+      model.isGuest ? el("a", { class: "quiet", href: "/signup" }, "Sign up for a key") : create,
     ),
     el("p", { class: "note" }, el("a", { href: "/docs" }, "API reference")),
   );
-  show();
-  root.append(opened);
-  opened.showModal();
 }

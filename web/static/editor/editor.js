@@ -1,17 +1,16 @@
-// The editor put together: rail of tools, stage, panel, bars; and what goes across them.
+// Puts the editor together: start screen, tools, stage, panel, bars; and the actions that involve several of them.
 
 import { showApi, showHelp } from "./dialogs.js";
-import { drawn, el } from "./elements.js";
+import { el, icon, setPressed } from "./elements.js";
 import { Filmstrip } from "./filmstrip.js";
 import * as history from "./history.js";
+import { loadImage, maskOverlay } from "./images.js";
 import { Keyboard } from "./keyboard.js";
 import { Messages } from "./messages.js";
-import { Model } from "./model.js";
-import { ACCEPTED, Opening } from "./opening.js";
 import { Panel } from "./panel.js";
-import * as pictures from "./pictures.js";
 import { Pointers } from "./pointers.js";
 import { Stage } from "./stage.js";
+import { StartScreen } from "./start_screen.js";
 import { BgRemoval } from "./tools/bg_removal.js";
 import { Brush } from "./tools/brush.js";
 import { Crop } from "./tools/crop.js";
@@ -19,36 +18,59 @@ import { GenerativeExpand } from "./tools/generative_expand.js";
 import { GenerativeFill } from "./tools/generative_fill.js";
 import { MagicSelect } from "./tools/magic_select.js";
 import { Upscale } from "./tools/upscale.js";
-import { proposedFormat, TopBar } from "./topbar.js";
-import { needsMore } from "./view.js";
+import { suggestFormat, TopBar } from "./topbar.js";
+import { needsLargerPreview } from "./view.js";
 
-const TOOLS = [BgRemoval, Upscale, GenerativeFill, GenerativeExpand, MagicSelect, Crop, Brush];
-const SHORT_NAMES = {
-  "bg-removal": "Cut out",
-  upscale: "Upscale",
-  "generative-fill": "Fill",
-  "generative-expand": "Expand",
-  "magic-select": "Select",
-  crop: "Crop",
-  brush: "Brush",
+/** @import { Context } from "./canvas.js" */
+/** @import { Model } from "./model.js" */
+/** @import { Tool } from "./tools/tool.js" */
+/** @import { RunRequest, Step } from "./types.js" */
+
+/**
+ * The tools that the editor has a panel for, by the server's name of each.
+ * @type {Record<string, { label: string, create: (editor: Editor) => Tool }>}
+ */
+const TOOLS = {
+  "bg-removal": { label: "Cut out", create: (editor) => new BgRemoval(editor) },
+  upscale: { label: "Upscale", create: (editor) => new Upscale(editor) },
+  "generative-fill": { label: "Fill", create: (editor) => new GenerativeFill(editor) },
+  "generative-expand": { label: "Expand", create: (editor) => new GenerativeExpand(editor) },
+  "magic-select": { label: "Select", create: (editor) => new MagicSelect(editor) },
+  crop: { label: "Crop", create: (editor) => new Crop(editor) },
+  brush: { label: "Brush", create: (editor) => new Brush(editor) },
 };
 
 export class Editor {
-  constructor(root, session) {
+  /**
+   * @param {HTMLElement} root
+   * @param {Model} model
+   */
+  constructor(root, model) {
     this.root = root;
-    this.ACCEPTED = ACCEPTED;
-    this.model = new Model(session);
+    this.model = model;
     this.stage = new Stage();
+    /**
+     * The tools that were chosen before, by name: they keep their settings.
+     * @type {Map<string, Tool>}
+     */
     this.tools = new Map();
+    /** @type {Tool | null} */
     this.tool = null;
     this.isComparing = false;
+    /** Whether the larger preview of the current step is loading or shown. */
+    this.isCloseUp = false;
+    /**
+     * The newest mask that fits the current step, and its overlay once it is loaded.
+     * @type {{ id: string, overlay: OffscreenCanvas | null } | null}
+     */
     this.mask = null;
-    this.toolNames = session.tools.map((tool) => tool.name);
-    this.messages = new Messages(this.model);
+    this.toolInfos = model.session.tools.filter((tool) => tool.name in TOOLS);
+    this.toolNames = this.toolInfos.map((tool) => tool.name);
+    this.messages = new Messages(model);
     this.panel = new Panel(this);
     this.topbar = new TopBar(this);
-    this.filmstrip = new Filmstrip(this.model);
-    this.opening = new Opening(this);
+    this.filmstrip = new Filmstrip(model);
+    this.startScreen = new StartScreen(this);
     this.rail = this.#buildRail();
     this.workplace = el(
       "div",
@@ -58,19 +80,28 @@ export class Editor {
       this.panel.element,
       this.filmstrip.element,
     );
-    root.replaceChildren(this.topbar.element, this.opening.element, this.workplace, this.messages.element);
+    root.replaceChildren(
+      this.topbar.element,
+      this.startScreen.element,
+      this.workplace,
+      this.messages.element,
+    );
     this.keyboard = new Keyboard(this);
-    new Pointers(this.stage, { isPanning: () => this.keyboard.isSpaceHeld });
-    this.stage.onview = () => this.#viewed();
-    this.model.on("project", () => this.#showProject());
-    this.shown = Promise.resolve(); // once the present step's picture is
-    this.model.on("step", (detail) => (this.shown = this.#showStep(detail?.made)));
-    this.model.on("run", () => root.classList.toggle("busy", this.model.run !== null));
+    new Pointers(this.stage, () => this.keyboard.isSpaceHeld);
+    this.stage.onView = () => this.#onView();
+    model.on("project", () => this.#showProject());
+    /**
+     * Resolves once the current step's picture is shown.
+     * @type {Promise<void>}
+     */
+    this.stepShown = Promise.resolve();
+    model.on("step", (detail) => (this.stepShown = this.#showStep(detail?.made ?? null)));
+    model.on("run", () => root.classList.toggle("busy", model.run !== null));
     root.setAttribute("aria-busy", "false");
   }
 
   #buildRail() {
-    const buttons = this.model.session.tools.map((tool, at) =>
+    const buttons = this.toolInfos.map((tool, at) =>
       el(
         "button",
         {
@@ -80,43 +111,41 @@ export class Editor {
           title: `${tool.title} (${at + 1}). ${tool.summary}`,
           onclick: () => this.choose(tool.name),
         },
-        drawn(tool.name),
-        el("span", {}, SHORT_NAMES[tool.name] ?? tool.title),
+        icon(tool.name),
+        el("span", {}, TOOLS[tool.name].label),
       ),
     );
     return el("nav", { class: "rail", "aria-label": "Tools" }, buttons);
   }
 
+  /** @param {string} name */
   choose(name) {
     if (this.model.run || !this.model.step) return;
-    const isSame = this.tool?.name === name;
-    if (!isSame) {
+    if (this.tool?.name !== name) {
       this.tool?.leave();
       this.compare(false);
-      if (!this.tools.has(name)) {
-        const Made = TOOLS[this.toolNames.indexOf(name)];
-        this.tools.set(name, new Made(this));
-      }
-      this.tool = this.stage.tool = this.tools.get(name);
-      for (const button of this.rail.children)
-        button.setAttribute("aria-pressed", `${button.dataset.tool === name}`);
+      const tool = this.tools.get(name) ?? TOOLS[name].create(this);
+      this.tools.set(name, tool);
+      this.tool = this.stage.tool = tool;
+      for (const button of this.rail.querySelectorAll("button"))
+        setPressed(button, button.dataset.tool === name);
     }
     this.panel.fold(false);
     this.panel.rebuild();
-    this.setCursor();
+    this.setCursor(this.tool?.cursor ?? "grab");
     this.stage.fit();
   }
 
-  setCursor() {
-    this.stage.element.style.cursor = this.tool?.cursor ?? "grab";
+  /** @param {string} cursor of the mouse over the stage, as in CSS */
+  setCursor(cursor) {
+    this.stage.element.style.cursor = cursor;
   }
 
-  // What is shown
+  // Showing the project and its current step
 
   #showProject() {
     const hasPicture = Boolean(this.model.step);
     this.workplace.hidden = !hasPicture;
-    this.root.classList.toggle("opening-picture", this.model.isOpening);
     if (!hasPicture) {
       this.stage.clear();
       this.tool?.leave();
@@ -124,61 +153,69 @@ export class Editor {
     } else if (!this.tool) this.choose(this.toolNames[0]);
   }
 
+  /** @param {Step | null} made the step that a run has just made */
   async #showStep(made) {
     const { step } = this.model;
     if (!step) return;
-    this.topbar.forgetFormat();
+    this.topbar.resetFormat();
     if (!made || made.id !== step.id || made.tool !== "bg-removal") this.compare(false);
     this.tool?.onStep(made);
     this.#loadMask();
     this.stage.element.classList.add("loading");
     try {
-      const image = await pictures.load(step.previewUrl);
+      const image = await loadImage(step.previewUrl);
       if (this.model.step?.previewUrl !== step.previewUrl) return;
-      this.isClose = false;
+      this.isCloseUp = false;
       this.stage.show(image, { width: step.width, height: step.height });
-      this.tool?.onShown?.(image);
+      this.tool?.onShown(image);
       if (this.isComparing) await this.compare(true);
-      this.#viewed();
+      this.#onView();
     } catch {
-      this.model.tell("notice", "This step's picture cannot be shown.");
+      this.model.emit("notice", "This step's picture cannot be shown.");
     }
     this.stage.element.classList.remove("loading");
     this.topbar.refresh();
   }
 
-  /** Draws a larger preview once somebody looks closely. */
-  async #viewed() {
+  /** Loads a larger preview once the user zooms in. */
+  async #onView() {
     this.topbar.showScale(this.stage.view.scale);
     const { step } = this.model;
-    const { image } = this.stage;
-    if (!step || !image || this.isClose) return;
-    if (!needsMore(this.stage.view, step.width, image.naturalWidth, window.devicePixelRatio)) return;
-    this.isClose = true;
-    const closer = await pictures.load(step.closeUrl).catch(() => null);
-    if (closer && this.model.step?.id === step.id && this.isClose) {
-      this.stage.show(closer, { width: step.width, height: step.height });
+    const { image, view } = this.stage;
+    if (!step || !image || this.isCloseUp) return;
+    if (!needsLargerPreview(view, step.width, image.naturalWidth, window.devicePixelRatio)) return;
+    this.isCloseUp = true;
+    const larger = await loadImage(step.closeUrl).catch(() => null);
+    if (larger && this.model.step?.id === step.id && this.isCloseUp) {
+      this.stage.show(larger, { width: step.width, height: step.height });
     }
   }
 
-  /** The step to compare with: the one before, if it has the same shape; else the original. */
+  // Comparing
+
+  /**
+   * The step to compare with: the one before if everything in it is at the same place, else the original.
+   * @returns {Step | null}
+   */
   #comparable() {
     const { step, steps } = this.model;
     if (!step?.parentId) return null;
-    // A cut-out that was framed anew has other places for the same things; only upscaling keeps them.
-    const hasShape = (one) =>
-      one?.lives && (isAsLarge(one, step) || (step.tool === "upscale" && isOfShape(one, step)));
-    return [history.before(steps, step.id), history.original(steps)].find(hasShape) ?? null;
+    // A cut-out in another frame shows things elsewhere, even at the same aspect ratio. Upscaling does not.
+    const fits = (/** @type {Step | null} */ one) =>
+      one?.isAvailable &&
+      (history.hasSameSize(one, step) || (step.tool === "upscale" && hasSameRatio(one, step)));
+    return [history.parentOf(steps, step.id), history.originalOf(steps)].find(fits) ?? null;
   }
 
   canCompare() {
     return this.#comparable() !== null;
   }
 
+  /** @param {boolean} isOn */
   async compare(isOn) {
     const wasComparing = this.isComparing;
     this.isComparing = isOn && this.canCompare();
-    this.topbar.showCompare(this.isComparing);
+    this.topbar.showComparing(this.isComparing);
     if (this.isComparing) {
       if (!wasComparing) this.stage.divider = 0.5;
       await this.#showBefore();
@@ -190,19 +227,22 @@ export class Editor {
 
   async #showBefore() {
     const step = this.#comparable();
-    const image = step && (await pictures.load(step.previewUrl).catch(() => null));
+    const image = step && (await loadImage(step.previewUrl).catch(() => null));
     if (!this.isComparing) return;
     this.stage.before = image;
     this.stage.invalidate();
   }
 
-  /** The original, as long as a key is held. */
+  /**
+   * Shows the original for as long as a key is held.
+   * @param {boolean} isShown
+   */
   async showOriginal(isShown) {
     if (this.stage.showsBefore === isShown || !this.model.step) return;
-    const first = history.original(this.model.steps);
+    const original = history.originalOf(this.model.steps);
     this.stage.showsBefore = isShown;
-    if (isShown && first?.lives) {
-      const image = await pictures.load(first.previewUrl).catch(() => null);
+    if (isShown && original?.isAvailable) {
+      const image = await loadImage(original.previewUrl).catch(() => null);
       if (this.stage.showsBefore) this.stage.before = image;
     } else {
       this.stage.before = null;
@@ -211,91 +251,105 @@ export class Editor {
     this.stage.invalidate();
   }
 
+  /** Zooms to one picture pixel per screen pixel. */
   actualPixels() {
-    const { stage } = this;
-    if (stage.size) stage.zoom(1 / window.devicePixelRatio / stage.view.scale);
+    this.stage.zoom(1 / window.devicePixelRatio / this.stage.view.scale);
   }
 
-  // Selections that were kept
+  // The mask that Magic select made last
 
-  tellMaskKept() {
-    this.messages.notice("The selection is kept. Fill and Brush can use it.");
+  noticeMaskKept() {
+    this.model.emit("notice", "The selection is kept. Fill and Brush can use it.");
   }
 
   async #loadMask() {
     const { step, steps } = this.model;
-    const kept = step && history.maskFor(steps, step);
-    if (kept?.id === this.mask?.id) return;
-    this.mask = kept ? { id: kept.id, overlay: null } : null;
-    if (!kept) return;
-    const image = await pictures.load(kept.previewUrl).catch(() => null);
-    if (!image || this.mask?.id !== kept.id) return;
-    const small = new OffscreenCanvas(image.naturalWidth, image.naturalHeight);
-    small.getContext("2d").drawImage(image, 0, 0);
-    const color = getComputedStyle(this.stage.element).getPropertyValue("--selection");
-    this.mask.overlay = pictures.tinted(small, color);
+    const mask = history.latestMaskFor(steps, step);
+    if (mask?.id === this.mask?.id) return;
+    this.mask = mask && { id: mask.id, overlay: null };
+    if (!mask) return;
+    const image = await loadImage(mask.previewUrl).catch(() => null);
+    if (!image || this.mask?.id !== mask.id) return;
+    this.mask.overlay = maskOverlay(image, this.selectionColor());
     this.stage.invalidate();
   }
 
+  /** @param {Context} context */
   drawMask(context) {
     if (!this.mask?.overlay) return;
-    const box = this.stage.boxOf({ x: 0, y: 0, ...this.stage.size });
+    const box = this.stage.pictureBox();
     context.drawImage(this.mask.overlay, box.x, box.y, box.width, box.height);
   }
 
-  // What is done
+  /** The color of selections, which depends on the color scheme. */
+  selectionColor() {
+    return getComputedStyle(this.stage.element).getPropertyValue("--selection");
+  }
 
+  // Actions
+
+  /** @param {RunRequest} request */
   apply(request) {
     this.compare(false);
     return this.model.apply(request);
   }
 
-  applyChief() {
-    const action = this.model.mayApply && this.tool?.actions().find((one) => !one.hidden);
+  /** Applies the tool's first action. */
+  applyPrimary() {
+    if (!this.model.mayApply) return;
+    const action = this.tool?.actions().find((one) => !one.isHidden);
     if (action && !action.problem) this.apply(action.request());
   }
 
+  /** Takes back what was drawn last, else the last step. */
   undo() {
     if (this.model.run) return;
     if (!this.tool?.undo()) this.model.undo();
   }
 
+  /** Cancels the run, else discards what was drawn. */
   escape() {
     if (this.model.run) this.model.cancel();
     else {
-      this.tool?.abandon?.();
+      this.tool?.cancelPointer();
       this.tool?.clear();
     }
   }
 
-  startAgain() {
+  /** Goes back to the start screen. */
+  closeProject() {
     if (!this.model.run) this.model.close();
   }
 
   showHelp() {
-    showHelp(this.root);
+    showHelp(this.root, this.model);
   }
 
   showApi() {
-    const example = this.tool?.example();
-    if (!example) return;
-    const source = history.stepOf(this.model.steps, example.stepId ?? this.model.step.id);
-    showApi(this.root, this.model, example, source);
+    const { step, steps } = this.model;
+    if (!this.tool || !step) return;
+    const { tool, params, stepId } = this.tool.example();
+    const source = history.findStep(steps, stepId ?? step.id);
+    if (source) showApi(this.root, this.model, { tool, params }, source);
   }
 
-  /** The type of file that suits the picture that is shown. */
-  ownFormat() {
-    return proposedFormat(this.model.steps, this.stage.hasTransparency);
+  suggestedFormat() {
+    return suggestFormat(this.model.steps, this.stage.hasTransparency);
   }
 
-  signUpAddress() {
+  signUpUrl() {
     return `/signup?next=${encodeURIComponent("/app/")}`;
   }
 
-  logInAddress() {
+  logInUrl() {
     return `/login?next=${encodeURIComponent("/app/")}`;
   }
 }
 
-const isAsLarge = (one, other) => one.width === other.width && one.height === other.height;
-const isOfShape = (one, other) => Math.abs(one.width / one.height - other.width / other.height) < 0.01;
+/**
+ * @param {Step} one
+ * @param {Step} other
+ */
+function hasSameRatio(one, other) {
+  return Math.abs(one.width / one.height - other.width / other.height) < 0.01;
+}

@@ -1,53 +1,86 @@
-// Building the page's elements.
+// Building blocks of the page.
 
-/** An element: el("button", {class: "quiet", onclick: …, "aria-label": "…"}, "text", child, …). */
+/** @typedef {Node | string | null | undefined | false} Child anything falsy is left out */
+
+/** @type {Record<string, "value" | "checked" | "disabled" | "hidden">} */
+const PROPERTIES = { value: "value", checked: "checked", disabled: "disabled", hidden: "hidden" };
+
+/**
+ * Creates an element: el("button", {class: "quiet", onclick: …, "aria-label": "…"}, "text", child, …).
+ * Attributes that are null, undefined or false are left out.
+ * @template {keyof HTMLElementTagNameMap} Tag
+ * @param {Tag} tag
+ * @param {Record<string, any>} [attributes]
+ * @param {...(Child | Child[])} children
+ * @returns {HTMLElementTagNameMap[Tag]}
+ */
 export function el(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
     if (value === null || value === undefined || value === false) continue;
     if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
-    else if (name in PROPERTIES) element[PROPERTIES[name]] = value;
+    else if (name in PROPERTIES) Object.assign(element, { [PROPERTIES[name]]: value });
     else element.setAttribute(name, value === true ? "" : value);
   }
-  element.append(
-    ...children.flat().filter((child) => child !== null && child !== undefined && child !== false),
-  );
+  element.append(...present(children.flat()));
   return element;
 }
 
-const PROPERTIES = { value: "value", checked: "checked", disabled: "disabled", hidden: "hidden" };
-
-let names = 0;
-/** A name that no other element of the page has. */
-export function newId(prefix) {
-  names += 1;
-  return `${prefix}-${names}`;
+/**
+ * The children that are not left out.
+ * @param {Child[]} children
+ */
+export function present(children) {
+  return children.filter((child) => child !== null && child !== undefined && child !== false);
 }
 
-/** A button with an icon; its name is told and shown when pointed at. */
-export function iconButton(name, icon, onclick, { shortcut = "", ...more } = {}) {
+let idCount = 0;
+/**
+ * An id that no other element of the page has.
+ * @param {string} prefix
+ */
+export function newId(prefix) {
+  idCount += 1;
+  return `${prefix}-${idCount}`;
+}
+
+/**
+ * A button with an icon. Its name is read out by screen readers and shown as a tooltip.
+ * @param {string} name
+ * @param {string} iconName
+ * @param {() => void} onclick
+ * @param {{ shortcut?: string } & Record<string, unknown>} [attributes]
+ */
+export function iconButton(name, iconName, onclick, { shortcut = "", ...attributes } = {}) {
   const title = shortcut ? `${name} (${shortcut})` : name;
   return el(
     "button",
-    { type: "button", class: "icon", "aria-label": name, title, onclick, ...more },
-    drawn(icon),
+    { type: "button", class: "icon", "aria-label": name, title, onclick, ...attributes },
+    icon(iconName),
   );
 }
 
-/** A row of buttons of which one is chosen: {value: label}; `choose` hears the value. */
-export function segments(label, options, chosen, choose) {
-  const buttons = Object.entries(options).map(([value, text]) =>
+/**
+ * A row of buttons of which one is pressed.
+ * @template {string} Value
+ * @param {string} label
+ * @param {Partial<Record<Value, string>>} options the text of each value
+ * @param {Value | ""} chosen
+ * @param {(value: Value) => void} onChoose
+ */
+export function segments(label, options, chosen, onChoose) {
+  /** @type {HTMLButtonElement[]} */
+  const buttons = /** @type {[Value, string][]} */ (Object.entries(options)).map(([value, text]) =>
     el(
       "button",
       {
         type: "button",
         "aria-pressed": `${value === chosen}`,
-        onclick: () => {
-          for (const button of buttons)
-            button.setAttribute("aria-pressed", `${button.dataset.value === value}`);
-          choose(value);
-        },
         "data-value": value,
+        onclick: () => {
+          for (const button of buttons) setPressed(button, button.dataset.value === value);
+          onChoose(value);
+        },
       },
       text,
     ),
@@ -55,36 +88,69 @@ export function segments(label, options, chosen, choose) {
   return el("div", { class: "segments", role: "group", "aria-label": label }, buttons);
 }
 
-/** A slider with its number: `change` hears every value. */
-export function slider({ label, least, most, step = 1, value, unit = "", change, help = "" }) {
+/**
+ * @param {Element} button
+ * @param {boolean} isPressed
+ */
+export function setPressed(button, isPressed) {
+  button.setAttribute("aria-pressed", `${isPressed}`);
+}
+
+/**
+ * A checkbox with its label.
+ * @param {string} label
+ * @param {boolean} isChecked
+ * @param {(isChecked: boolean) => void} onChange
+ * @param {Record<string, unknown>} [attributes] of the whole field
+ */
+export function checkbox(label, isChecked, onChange, attributes = {}) {
+  const id = newId("checkbox");
+  const input = el("input", {
+    id,
+    type: "checkbox",
+    checked: isChecked,
+    onchange: () => onChange(input.checked),
+  });
+  return el("div", { class: "field switch", ...attributes }, input, el("label", { for: id }, label));
+}
+
+/**
+ * A slider with its number.
+ * @param {object} options
+ * @param {string} options.label
+ * @param {number} options.min
+ * @param {number} options.max
+ * @param {number} [options.step]
+ * @param {number | string} options.value
+ * @param {string} [options.unit] shown after the number
+ * @param {(value: number) => void} options.onChange called with every value
+ */
+export function slider({ label, min, max, step = 1, value, unit = "", onChange }) {
   const id = newId("slider");
-  const shown = el("output", { for: id }, `${value}${unit}`);
+  const output = el("output", { for: id }, `${value}${unit}`);
+  const show = () => (output.textContent = `${input.value}${unit}`);
   const input = el("input", {
     id,
     type: "range",
-    min: least,
-    max: most,
+    min,
+    max,
     step,
     value,
     oninput: () => {
-      shown.textContent = `${input.value}${unit}`;
-      change(Number(input.value));
+      show();
+      onChange(Number(input.value));
     },
   });
-  const row = el(
-    "div",
-    { class: "field slider" },
-    el("label", { for: id, title: help || null }, label),
-    shown,
-    input,
-  );
-  row.set = (next) => {
-    input.value = next;
-    shown.textContent = `${input.value}${unit}`;
+  const element = el("div", { class: "field slider" }, el("label", { for: id }, label), output, input);
+  /** @param {number} next */
+  const set = (next) => {
+    input.value = `${next}`;
+    show();
   };
-  return row;
+  return { element, set };
 }
 
+/** @type {Record<string, string>} */
 const ICONS = {
   "bg-removal":
     "M12 3a4 4 0 1 1 0 8 4 4 0 0 1 0-8zM4 21c.6-4.400 3.800-7 8-7s7.400 2.600 8 7M3 7V4a1 1 0 0 1 1-1h3M21 7V4a1 1 0 0 0-1-1h-3",
@@ -118,14 +184,17 @@ const ICONS = {
   minus: "M5 12h14",
 };
 
-/** An icon, drawn with the colour of its text. */
-export function drawn(name) {
-  const space = "http://www.w3.org/2000/svg";
-  const picture = document.createElementNS(space, "svg");
-  picture.setAttribute("viewBox", "0 0 24 24");
-  picture.setAttribute("aria-hidden", "true");
-  const line = document.createElementNS(space, "path");
-  line.setAttribute("d", ICONS[name] ?? "");
-  picture.append(line);
-  return picture;
+/**
+ * An icon in the colour of the surrounding text.
+ * @param {string} name
+ */
+export function icon(name) {
+  const namespace = "http://www.w3.org/2000/svg";
+  const svg = document.createElementNS(namespace, "svg");
+  svg.setAttribute("viewBox", "0 0 24 24");
+  svg.setAttribute("aria-hidden", "true");
+  const path = document.createElementNS(namespace, "path");
+  path.setAttribute("d", ICONS[name] ?? "");
+  svg.append(path);
+  return svg;
 }

@@ -1,9 +1,13 @@
-// The steps as thumbnails: where the picture came from, and a way back to each.
+// The steps as thumbnails: where the picture came from, and a way back to each step.
 
 import { el } from "./elements.js";
 import * as history from "./history.js";
 
+/** @import { Model } from "./model.js" */
+/** @import { Step } from "./types.js" */
+
 export class Filmstrip {
+  /** @param {Model} model */
   constructor(model) {
     this.model = model;
     this.list = el("ol", {});
@@ -14,23 +18,31 @@ export class Filmstrip {
 
   #build() {
     const { model } = this;
-    const steps = history.pictures(model.steps);
-    const way = new Set(model.step ? history.path(model.steps, model.step.id).map((step) => step.id) : []);
-    this.list.replaceChildren(...steps.map((step, at) => this.#frame(step, at, way, steps)));
+    const steps = history.pictureSteps(model.steps);
+    const path = model.step ? history.pathTo(model.steps, model.step.id) : [];
+    this.list.replaceChildren(
+      ...steps.map((step, at) => this.#thumbnail(step, at, path.includes(step), steps)),
+    );
     this.list.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
   }
 
-  #frame(step, at, way, steps) {
+  /**
+   * @param {Step} step
+   * @param {number} at its index in `steps`
+   * @param {boolean} isOnPath whether the current step was made from it
+   * @param {Step[]} steps
+   */
+  #thumbnail(step, at, isOnPath, steps) {
     const { model } = this;
     const parent = steps.findIndex((one) => one.id === step.parentId);
-    const branches = parent >= 0 && parent !== at - 1;
-    const name = `${at + 1}. ${step.title}${branches ? `, from step ${parent + 1}` : ""}`;
-    const image = step.lives
+    const isBranch = parent >= 0 && parent !== at - 1;
+    const name = `${at + 1}. ${step.title}${isBranch ? `, from step ${parent + 1}` : ""}`;
+    const image = step.isAvailable
       ? el("img", { src: step.thumbnailUrl, alt: "", loading: "lazy", draggable: "false" })
-      : el("span", { class: "gone" }, "past");
+      : el("span", { class: "gone" }, "deleted");
     return el(
       "li",
-      { class: way.has(step.id) ? "" : "aside" },
+      { class: isOnPath ? "" : "aside" },
       el(
         "button",
         {
@@ -41,7 +53,7 @@ export class Filmstrip {
           onclick: () => !model.run && model.goTo(step.id),
         },
         image,
-        branches ? el("span", { class: "branch", "aria-hidden": "true" }, `↰${parent + 1}`) : null,
+        isBranch ? el("span", { class: "branch", "aria-hidden": "true" }, `↰${parent + 1}`) : null,
       ),
     );
   }

@@ -1,53 +1,89 @@
-// The tree of steps: where undo and redo lead, what is shown in the filmstrip, what is before a step.
+// The tree of steps: where undo and redo lead, what the filmstrip shows, what is compared with a step.
 
-export function stepOf(steps, id) {
+/** @import { Step } from "./types.js" */
+
+/**
+ * @param {Step[]} steps
+ * @param {string} id
+ */
+export function findStep(steps, id) {
   return steps.find((step) => step.id === id) ?? null;
 }
 
-/** The steps that are pictures, in the order of making: masks are no pictures to go on with. */
-export function pictures(steps) {
+/**
+ * The steps that can be the current one, oldest first. Masks cannot.
+ * @param {Step[]} steps
+ */
+export function pictureSteps(steps) {
   return steps.filter((step) => !step.isMask);
 }
 
-export function original(steps) {
+/** @param {Step[]} steps */
+export function originalOf(steps) {
   return steps.find((step) => step.parentId === null) ?? null;
 }
 
-/** Where undo leads from a step, or null. */
-export function before(steps, id) {
-  const step = stepOf(steps, id);
-  return step?.parentId ? stepOf(steps, step.parentId) : null;
+/**
+ * Where undo leads from a step, or null.
+ * @param {Step[]} steps
+ * @param {string} id
+ */
+export function parentOf(steps, id) {
+  const parentId = findStep(steps, id)?.parentId;
+  return parentId ? findStep(steps, parentId) : null;
 }
 
-/** Where redo leads: to the child that was visited last, else to the newest one. */
-export function after(steps, id, visited = []) {
-  const children = pictures(steps).filter((step) => step.parentId === id && step.lives);
-  if (!children.length) return null;
-  for (const seen of [...visited].reverse()) {
-    const child = children.find((step) => step.id === seen);
+/**
+ * Where redo leads: to the child that was current most recently, else to the newest one.
+ * @param {Step[]} steps
+ * @param {string} id
+ * @param {string[]} visited ids of the steps that were current, oldest first
+ */
+export function redoStep(steps, id, visited = []) {
+  const children = pictureSteps(steps).filter((step) => step.parentId === id && step.isAvailable);
+  for (const visitedId of [...visited].reverse()) {
+    const child = findStep(children, visitedId);
     if (child) return child;
   }
-  return children[children.length - 1];
+  return children.at(-1) ?? null;
 }
 
-/** From the original to the step. */
-export function path(steps, id) {
-  const found = [];
-  for (let step = stepOf(steps, id); step; step = before(steps, step.id)) found.unshift(step);
-  return found;
+/**
+ * The steps from the original to this one.
+ * @param {Step[]} steps
+ * @param {string} id
+ */
+export function pathTo(steps, id) {
+  const path = [];
+  for (let step = findStep(steps, id); step; step = parentOf(steps, step.id)) path.unshift(step);
+  return path;
 }
 
-/** The newest selection that fits the picture of a step: made of it, or of one of the same size. */
-export function maskFor(steps, step) {
-  const fitting = steps.filter(
-    (one) => one.isMask && one.lives && one.width === step.width && one.height === step.height,
-  );
-  return fitting[fitting.length - 1] ?? null;
+/**
+ * The newest mask of a step's size.
+ * @param {Step[]} steps
+ * @param {Step | null} step
+ */
+export function latestMaskFor(steps, step) {
+  if (!step) return null;
+  return steps.filter((one) => one.isMask && one.isAvailable && hasSameSize(one, step)).at(-1) ?? null;
 }
 
-/** The oldest picture on the way to a step that has its size: what a brush restores from. */
-export function restorable(steps, step) {
-  const fits = (one) =>
-    one.id !== step.id && one.lives && one.width === step.width && one.height === step.height;
-  return path(steps, step.id).find(fits) ?? null;
+/**
+ * The oldest ancestor of a step that has its size: what the brush restores from.
+ * @param {Step[]} steps
+ * @param {Step | null} step
+ */
+export function restoreSource(steps, step) {
+  if (!step) return null;
+  const fits = (/** @type {Step} */ one) => one.id !== step.id && one.isAvailable && hasSameSize(one, step);
+  return pathTo(steps, step.id).find(fits) ?? null;
+}
+
+/**
+ * @param {Step} one
+ * @param {Step} other
+ */
+export function hasSameSize(one, other) {
+  return one.width === other.width && one.height === other.height;
 }

@@ -1,6 +1,9 @@
-// Keys, as the help lists them. Fields and open dialogs keep theirs.
+// Keyboard shortcuts, as the help lists them. Text fields and open dialogs keep their own keys.
+
+/** @import { Editor } from "./editor.js" */
 
 export class Keyboard {
+  /** @param {Editor} editor */
   constructor(editor) {
     this.editor = editor;
     this.isSpaceHeld = false;
@@ -9,17 +12,19 @@ export class Keyboard {
     window.addEventListener("blur", () => this.#release());
   }
 
+  /** @param {KeyboardEvent} event */
   #down(event) {
     const { editor } = this;
     if (document.querySelector("dialog[open]") || !editor.model.step) {
       if (event.key === "?" && !isTyping(event)) editor.showHelp();
       return;
     }
-    const withControl = event.ctrlKey || event.metaKey;
-    const done = withControl ? this.#withControl(event) : !event.altKey && this.#plain(event);
-    if (done) event.preventDefault();
+    const isControl = event.ctrlKey || event.metaKey;
+    const isHandled = isControl ? this.#withControl(event) : !event.altKey && this.#withoutControl(event);
+    if (isHandled) event.preventDefault();
   }
 
+  /** @param {KeyboardEvent} event */
   #withControl(event) {
     const { editor } = this;
     const key = event.key.toLowerCase();
@@ -31,15 +36,17 @@ export class Keyboard {
     return false;
   }
 
-  #plain(event) {
+  /** @param {KeyboardEvent} event */
+  #withoutControl(event) {
     const { editor } = this;
     if (isTyping(event)) return false;
-    const onStage = event.target === editor.stage.element || event.target === document.body;
-    const tool = /^[1-7]$/.test(event.key) ? Number(event.key) : 0;
-    if (tool) return run(() => editor.choose(editor.toolNames[tool - 1]));
+    const isOnStage = event.target === editor.stage.element || event.target === document.body;
+    const tool = /^[1-9]$/.test(event.key) ? editor.toolNames[Number(event.key) - 1] : undefined;
+    if (tool) return run(() => editor.choose(tool));
+    /** @type {Record<string, () => void>} */
     const actions = {
-      "[": () => editor.tool?.resize?.(-1),
-      "]": () => editor.tool?.resize?.(1),
+      "[": () => editor.tool?.resizeBrush(-1),
+      "]": () => editor.tool?.resizeBrush(1),
       "?": () => editor.showHelp(),
       "+": () => editor.stage.zoom(1.25),
       "=": () => editor.stage.zoom(1.25),
@@ -48,13 +55,14 @@ export class Keyboard {
       Escape: () => editor.escape(),
     };
     if (event.key in actions) return run(actions[event.key]);
-    if (!onStage) return false; // The rest would take keys away from buttons and from moving the focus.
+    if (!isOnStage) return false; // These keys operate buttons and move the focus elsewhere.
     if (event.key === "Tab" && !event.shiftKey) return run(() => editor.showOriginal(true));
-    if (event.key === "Enter") return run(() => editor.applyChief());
+    if (event.key === "Enter") return run(() => editor.applyPrimary());
     if (event.key === " ") return run(() => (this.isSpaceHeld = true));
     return false;
   }
 
+  /** @param {KeyboardEvent} event */
   #up(event) {
     if (event.key === "Tab") this.editor.showOriginal(false);
     if (event.key === " ") this.isSpaceHeld = false;
@@ -66,14 +74,17 @@ export class Keyboard {
   }
 }
 
+/** @param {() => unknown} action */
 function run(action) {
   action();
   return true;
 }
 
-/** Whether the key is meant for a field with text or a value of its own. */
+/**
+ * Whether the key belongs to a field that takes text or has a value of its own.
+ * @param {KeyboardEvent} event
+ */
 function isTyping(event) {
-  return Boolean(
-    event.target.closest?.("input:not([type=checkbox], [type=range], [type=color]), textarea, select"),
-  );
+  const fields = "input:not([type=checkbox], [type=range], [type=color]), textarea, select";
+  return event.target instanceof Element && event.target.closest(fields) !== null;
 }

@@ -1,20 +1,32 @@
-// Where the editor begins: the page's component calls `start` with its element.
+// The entry point: the page's component calls `start` with its element.
 
-import * as api from "./api.js";
+import { ApiClient, ApiError } from "./api.js";
 import { Editor } from "./editor.js";
 import { el } from "./elements.js";
+import { Model } from "./model.js";
 
-/** Fills `root` with the editor. */
+/**
+ * Fills `root` with the editor.
+ * @param {HTMLElement} root
+ */
 export async function start(root) {
   if (root.dataset.started) return;
   root.dataset.started = "yes";
   try {
-    const editor = new Editor(root, await api.session());
-    await editor.model.resume();
-  } catch (refusal) {
-    const again = el("button", { type: "button", onclick: () => location.reload() }, "Try again");
-    root.replaceChildren(el("div", { class: "failed", role: "alert" }, el("p", {}, refusal.message), again));
+    const client = new ApiClient(window.fetch.bind(window));
+    const model = new Model(await client.session(), {
+      client,
+      storage: window.sessionStorage,
+      location: window.location,
+      browserHistory: window.history,
+    });
+    new Editor(root, model);
+    await model.resume();
+  } catch (error) {
+    const message = error instanceof Error ? error.message : String(error);
+    const retry = el("button", { type: "button", onclick: () => window.location.reload() }, "Try again");
+    root.replaceChildren(el("div", { class: "failed", role: "alert" }, el("p", {}, message), retry));
     root.setAttribute("aria-busy", "false");
-    if (!refusal.code) throw refusal;
+    if (!(error instanceof ApiError)) throw error;
   }
 }

@@ -1,57 +1,70 @@
-// What is said in passing: notices, and problems with what to do about them. Read out by screen readers.
+// Notices, and errors with what to do about them. Screen readers read them out.
 
 import { el, iconButton } from "./elements.js";
 
+/** @import { ApiError } from "./api.js" */
+/** @import { Model } from "./model.js" */
+
 const SHOWN_MS = 5000;
 
-/** What people are told instead of, or after, the API's own words. */
-const WORDS = {
-  INSUFFICIENT_CREDITS: "No credits are left.",
+/**
+ * Messages for the codes of API errors whose own message is written for programmers.
+ * @type {Record<string, string>}
+ */
+const TEXTS = {
+  INSUFFICIENT_CREDITS: "You have no credits left.",
   UNREADABLE_IMAGE: "This file cannot be read as a picture. It may be damaged.",
-  UNSUPPORTED_FORMAT: "This kind of file cannot be opened. JPEG, PNG, WebP, AVIF and HEIC can.",
-  OVERLOADED: "Many people are working at the moment. Nothing was charged; please try again shortly.",
-  PROCESSING_FAILED: "That did not work out. Nothing was charged; please try again.",
-  INTERNAL_ERROR: "Something went wrong on our side. Nothing was charged.",
+  UNSUPPORTED_FORMAT: "This type of file cannot be opened. Use JPEG, PNG, WebP, AVIF or HEIC.",
+  OVERLOADED: "The server is busy. Nothing was charged; please try again shortly.",
+  PROCESSING_FAILED: "Processing failed. Nothing was charged; please try again.",
+  INTERNAL_ERROR: "Something went wrong on the server. Nothing was charged.",
 };
 
 export class Messages {
+  /** @param {Model} model */
   constructor(model) {
     this.polite = el("div", { class: "visually-hidden", role: "status", "aria-live": "polite" });
     this.list = el("div", { class: "messages" });
     this.element = el("div", {}, this.polite, this.list);
-    model.on("notice", (text) => this.notice(text));
-    model.on("problem", (refusal) => this.problem(refusal));
+    model.on("notice", (text) => this.showNotice(text));
+    model.on("error", (error) => this.showError(error));
     let stage = "";
     model.on("run", () => {
-      // Stages are read out, not every hundredth of them.
+      // Screen readers read out a new stage, but not every percent of progress.
       if (model.run && model.run.stage !== stage) this.polite.textContent = model.run.stage;
       stage = model.run?.stage ?? "";
     });
   }
 
-  notice(text) {
+  /** @param {string} text */
+  showNotice(text) {
     this.polite.textContent = text;
-    const shown = el("div", { class: "message" }, el("p", {}, text));
-    this.list.replaceChildren(shown);
-    setTimeout(() => shown.remove(), SHOWN_MS);
+    const message = el("div", { class: "message" }, el("p", {}, text));
+    this.list.replaceChildren(message);
+    setTimeout(() => message.remove(), SHOWN_MS);
   }
 
-  problem(refusal) {
-    const text = WORDS[refusal.code] ?? refusal.message ?? "Something went wrong.";
-    const code = refusal.code ? el("code", {}, refusal.code) : null;
+  /** @param {Partial<ApiError>} error an API error, or any other that was thrown */
+  showError({ code = "", message = "", status = 0 }) {
+    const text = TEXTS[code] ?? (message || "Something went wrong.");
     const shown = el(
       "div",
       { class: "message problem", role: "alert" },
-      el("p", {}, text, " ", code),
-      wayOut(refusal.code, refusal.status),
+      el("p", {}, text, " ", code ? el("code", {}, code) : null),
+      remedy(code, status),
       iconButton("Close", "close", () => shown.remove()),
     );
     this.list.replaceChildren(shown);
   }
 }
 
-function wayOut(code, status) {
+/**
+ * A link to where the user can resolve the error.
+ * @param {string} code
+ * @param {number} status
+ */
+function remedy(code, status) {
   if (code === "INSUFFICIENT_CREDITS") return el("a", { class: "primary", href: "/plans" }, "See the plans");
-  if (status === 401) return el("a", { class: "primary", href: "/login?next=/app/" }, "Sign in");
+  if (status === 401) return el("a", { class: "primary", href: "/login?next=/app/" }, "Log in");
   return null;
 }

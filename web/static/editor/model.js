@@ -1,123 +1,176 @@
-// What the editor knows and does, apart from how it looks: project, steps, the run that goes on, credits.
-// It tells of changes by events: "project", "step", "run", "look", "account", "problem", "notice".
+// The editor's state apart from its appearance: project, steps, the active run, the account.
+// Views subscribe to its events: "project", "step", "run", "restyle", "account", "error", "notice".
 
-import * as api from "./api.js";
+import { ApiError, isAbort } from "./api.js";
 import * as history from "./history.js";
 
-const PENDING = "bgeraser.pending-run";
-const LAST_PROJECT = "bgeraser.project";
+/** @import { ApiClient } from "./api.js" */
+/** @import { ActiveRun, Fields, Project, Run, RunBody, RunRequest, Session, Step } from "./types.js" */
+
+const PENDING_KEY = "bgeraser.pending-run";
+const PROJECT_KEY = "bgeraser.project";
+
+/**
+ * What the model uses of the browser. It is passed in, so that the model runs without one.
+ * @typedef {object} Environment
+ * @property {ApiClient} client
+ * @property {Pick<Storage, "getItem" | "setItem" | "removeItem">} storage kept as long as the browser's tab
+ * @property {Pick<Location, "pathname" | "search" | "hash">} location
+ * @property {Pick<History, "replaceState">} browserHistory
+ */
 
 export class Model extends EventTarget {
-  constructor(session) {
+  /**
+   * @param {Session} session
+   * @param {Environment} environment
+   */
+  constructor(session, { client, storage, location, browserHistory }) {
     super();
+    this.client = client;
+    this.storage = storage;
+    this.location = location;
+    this.browserHistory = browserHistory;
     this.session = session;
     this.account = session.account;
+    /** @type {Project | null} */
     this.project = null;
-    this.run = null; // what the server says of the run, and `title`
+    /** @type {ActiveRun | null} */
+    this.run = null;
+    /**
+     * The newest change of a cut-out's appearance that is still going on.
+     * @type {{ id: string | null } | null}
+     */
+    this.restyleRun = null;
     this.isOpening = false;
+    /**
+     * Ids of the steps that were current, oldest first: redo returns to them.
+     * @type {string[]}
+     */
     this.visited = [];
-    this.lookRun = null;
   }
 
-  tell(name, detail = undefined) {
+  /**
+   * @param {string} name
+   * @param {unknown} [detail]
+   */
+  emit(name, detail) {
     this.dispatchEvent(new CustomEvent(name, { detail }));
   }
 
+  /**
+   * @param {string} name
+   * @param {(detail: any) => void} listener
+   */
   on(name, listener) {
-    this.addEventListener(name, (event) => listener(event.detail));
+    this.addEventListener(name, (event) => listener(/** @type {CustomEvent} */ (event).detail));
+  }
+
+  get limits() {
+    return this.session.limits;
   }
 
   get steps() {
     return this.project?.steps ?? [];
   }
 
+  /** The current step, or null while no project is open. */
   get step() {
-    return this.project ? history.stepOf(this.steps, this.project.currentStepId) : null;
+    return this.project ? history.findStep(this.steps, this.project.currentStepId) : null;
   }
 
   get isGuest() {
     return this.account === null;
   }
 
-  /** Whether tools may be applied here: guests work on our samples only. */
+  /** Whether tools may be applied: guests may only edit our samples. */
   get mayApply() {
     return !this.isGuest || Boolean(this.project?.sample);
   }
 
-  toolNamed(name) {
-    return this.session.tools.find((tool) => tool.name === name);
-  }
-
   // Opening
 
+  /** @param {File} file */
   async openFile(file) {
-    await this.#open(() => api.openFile(file));
+    await this.#open(() => this.client.openFile(file));
   }
 
+  /** @param {string} name */
   async openSample(name) {
-    await this.#open(() => api.openSample(name));
+    await this.#open(() => this.client.openSample(name));
   }
 
-  /** The project named in the address, or the last one of this tab; whether there is one. */
+  /** @param {string} id */
+  async openProject(id) {
+    await this.#open(() => this.client.project(id));
+  }
+
+  /** Opens the project named in the address, or the last one of this tab; whether there was one. */
   async resume() {
-    const id = location.hash.slice(1) || sessionStorage.getItem(LAST_PROJECT);
+    const id = this.location.hash.slice(1) || this.storage.getItem(PROJECT_KEY);
     if (!id) return false;
     try {
-      this.#show(await api.project(id));
-    } catch (refusal) {
-      sessionStorage.removeItem(LAST_PROJECT);
-      rememberInAddress("");
-      if (refusal.status !== 404) this.problem(refusal);
+      this.#show(await this.client.project(id));
+    } catch (thrown) {
+      this.#forgetProject();
+      if (!(thrown instanceof ApiError && thrown.status === 404)) this.reportError(thrown);
       return false;
     }
-    await this.#takeUpPendingRun();
+    await this.#resumeRun();
     return true;
-  }
-
-  async openProject(id) {
-    await this.#open(() => api.project(id));
   }
 
   close() {
     this.project = null;
-    sessionStorage.removeItem(LAST_PROJECT);
-    rememberInAddress("");
-    this.tell("project");
-    this.tell("step");
+    this.#forgetProject();
+    this.emit("project");
+    this.emit("step");
   }
 
+  /** @param {() => Promise<Project>} load */
   async #open(load) {
     if (this.isOpening) return;
     this.isOpening = true;
-    this.tell("project");
+    this.emit("project");
     try {
       this.#show(await load());
-    } catch (refusal) {
-      this.problem(refusal);
+    } catch (thrown) {
+      this.reportError(thrown);
     } finally {
       this.isOpening = false;
-      this.tell("project");
+      this.emit("project");
     }
   }
 
+  /** @param {Project} project */
   #show(project) {
     this.project = project;
     this.visited = [project.currentStepId];
-    sessionStorage.setItem(LAST_PROJECT, project.id);
-    rememberInAddress(`#${project.id}`);
-    this.tell("project");
-    this.tell("step");
+    this.storage.setItem(PROJECT_KEY, project.id);
+    this.#setHash(`#${project.id}`);
+    this.emit("project");
+    this.emit("step");
   }
 
-  // Going through the steps
+  #forgetProject() {
+    this.storage.removeItem(PROJECT_KEY);
+    this.#setHash("");
+  }
+
+  /** @param {string} hash */
+  #setHash(hash) {
+    const { pathname, search } = this.location;
+    this.browserHistory.replaceState(null, "", `${pathname}${search}${hash}`);
+  }
+
+  // Undo and redo
 
   get undoTarget() {
-    const step = this.step && history.before(this.steps, this.step.id);
-    return step?.lives ? step : null;
+    const parent = this.step && history.parentOf(this.steps, this.step.id);
+    return parent?.isAvailable ? parent : null;
   }
 
   get redoTarget() {
-    return this.step && history.after(this.steps, this.step.id, this.visited);
+    return this.step && history.redoStep(this.steps, this.step.id, this.visited);
   }
 
   undo() {
@@ -128,86 +181,124 @@ export class Model extends EventTarget {
     if (this.redoTarget) this.goTo(this.redoTarget.id);
   }
 
+  /** Goes back to the original. */
   startOver() {
-    const first = history.original(this.steps);
-    if (first && first.id !== this.step.id) this.goTo(first.id);
+    const original = history.originalOf(this.steps);
+    if (original && original.id !== this.step?.id) this.goTo(original.id);
   }
 
+  /** @param {string} stepId */
   async goTo(stepId) {
-    const step = history.stepOf(this.steps, stepId);
-    if (!step || step.id === this.project.currentStepId) return;
-    if (!step.lives) {
-      this.tell("notice", "This step's picture is past its 24 hours.");
+    const { project } = this;
+    const step = history.findStep(this.steps, stepId);
+    if (!project || !step || step.id === project.currentStepId) return;
+    if (!step.isAvailable) {
+      this.emit("notice", `This step's picture was deleted after ${this.limits.retentionHours} hours.`);
       return;
     }
-    this.project.currentStepId = step.id;
+    project.currentStepId = step.id;
     this.visited.push(step.id);
-    this.tell("step");
+    this.emit("step");
     try {
-      await api.standAt(this.project.id, step.id);
-    } catch (refusal) {
-      this.problem(refusal);
+      await this.client.setCurrentStep(project.id, step.id);
+    } catch (thrown) {
+      this.reportError(thrown);
     }
   }
 
   // Runs
 
-  /** Applies a tool: {tool, params, title, stepId?}; resolves to the step made, or null. */
-  async apply(request) {
-    if (this.run || !this.project) return null;
-    const { title, ...sent } = request;
-    const asked = { stepId: this.step.id, ...sent };
+  /**
+   * Applies a tool; resolves to the step it made, or null.
+   * @param {RunRequest} request
+   * @returns {Promise<Step | null>}
+   */
+  async apply({ title, ...request }) {
+    const { project, step } = this;
+    if (this.run || !project || !step) return null;
+    const body = { stepId: step.id, ...request };
     const key = crypto.randomUUID();
-    sessionStorage.setItem(PENDING, JSON.stringify({ project: this.project.id, asked, title, key }));
-    return this.#follow(asked, title, key);
+    this.storage.setItem(PENDING_KEY, JSON.stringify({ project: project.id, body, title, key }));
+    return this.#follow(project, body, title, key);
   }
 
-  /** A run that was going on when the page was loaded again: the same key finds it, or its result. */
-  async #takeUpPendingRun() {
-    const pending = JSON.parse(sessionStorage.getItem(PENDING) ?? "null");
-    if (pending?.project !== this.project.id) return;
-    await this.#follow(pending.asked, pending.title, pending.key);
+  /** Finds the run that was active when the page was reloaded: its idempotency key leads to it or its result. */
+  async #resumeRun() {
+    const pending = JSON.parse(this.storage.getItem(PENDING_KEY) ?? "null");
+    if (!this.project || pending?.project !== this.project.id) return;
+    await this.#follow(this.project, pending.body, pending.title, pending.key);
   }
 
-  async #follow(asked, title, key) {
-    const project = this.project;
-    this.run = { id: null, status: "queued", stage: "", fraction: 0, queuePosition: 0, version: -1, title };
-    this.tell("run");
+  /**
+   * @param {Project} project
+   * @param {RunBody} body
+   * @param {string} title
+   * @param {string} key
+   * @returns {Promise<Step | null>}
+   */
+  async #follow(project, body, title, key) {
+    this.run = {
+      id: null,
+      status: "queued",
+      stage: "",
+      fraction: 0,
+      queuePosition: 0,
+      version: -1,
+      title,
+      isCancelled: false,
+    };
+    this.emit("run");
     try {
-      let run = await api.startRun(project.id, asked, key);
+      let run = await this.client.startRun(project.id, body, key);
       while (isUnfinished(run)) {
-        this.run = { ...run, title, isCancelled: this.run?.isCancelled };
-        this.tell("run");
-        run = await api.watchRun(project.id, run.id, seenOf(run));
+        this.run = { ...run, title, isCancelled: this.run.isCancelled };
+        this.emit("run");
+        run = await this.client.watchRun(project.id, run.id, versionSeen(run));
       }
-      return this.#ended(project, run, title);
-    } catch (refusal) {
-      this.problem(refusal);
+      return this.#finish(project, run, title);
+    } catch (thrown) {
+      this.reportError(thrown);
+      // The server may have charged the run all the same, so its balance has to be fetched.
+      void this.refreshAccount();
       return null;
     } finally {
-      sessionStorage.removeItem(PENDING);
+      this.storage.removeItem(PENDING_KEY);
       this.run = null;
-      this.tell("run");
-      this.refreshAccount();
+      this.emit("run");
     }
   }
 
-  #ended(project, run, title) {
+  /**
+   * @param {Project} project
+   * @param {Run} run
+   * @param {string} title
+   */
+  #finish(project, run, title) {
+    this.#setCredits(run);
     if (run.status === "cancelled") {
-      this.tell("notice", `${title}: stopped. Nothing was charged.`);
+      this.emit("notice", `${title}: stopped. Nothing was charged.`);
       return null;
     }
-    if (run.status === "failed") {
-      this.problem(new api.Refusal(run.error.status, run.error));
-      return null;
-    }
-    this.#add(project, run.step);
-    const cost = run.creditsCharged ? ` ${run.creditsCharged} credit.` : "";
-    this.tell("notice", `${title}: done.${cost}`);
+    if (run.error) this.reportError(new ApiError(run.error.status, run.error));
+    if (!run.step) return null;
+    this.#addStep(project, run.step);
+    const cost = run.creditsCharged ? ` ${credits(run.creditsCharged)}.` : "";
+    this.emit("notice", `${title}: done.${cost}`);
     return run.step;
   }
 
-  #add(project, step) {
+  /** @param {Run} run */
+  #setCredits(run) {
+    if (!this.account || typeof run.creditsAvailable !== "number") return;
+    this.account = { ...this.account, creditsAvailable: run.creditsAvailable };
+    this.emit("account");
+  }
+
+  /**
+   * @param {Project} project
+   * @param {Step} step
+   */
+  #addStep(project, step) {
     const known = project.steps.findIndex((one) => one.id === step.id);
     if (known >= 0) project.steps[known] = step;
     else project.steps.push(step);
@@ -216,75 +307,108 @@ export class Model extends EventTarget {
       this.visited.push(step.id);
     }
     if (project === this.project) {
-      this.tell("project");
-      this.tell("step", { made: step });
+      this.emit("project");
+      this.emit("step", { made: step });
     }
   }
 
   async cancel() {
-    if (!this.run?.id) return;
-    this.run = { ...this.run, isCancelled: true };
-    this.tell("run");
+    const { project, run } = this;
+    if (!project || !run?.id) return;
+    this.run = { ...run, isCancelled: true };
+    this.emit("run");
     try {
-      await api.cancelRun(this.project.id, this.run.id);
-    } catch (refusal) {
-      this.problem(refusal);
+      await this.client.cancelRun(project.id, run.id);
+    } catch (thrown) {
+      this.reportError(thrown);
     }
   }
 
-  /** Another look of a paid cut-out, for nothing. Of several in a row only the last one counts. */
-  async changeLook(cutout, params) {
-    const project = this.project;
-    const before = this.lookRun;
-    const mine = (this.lookRun = { id: null });
-    if (before?.id) api.cancelRun(project.id, before.id).catch(() => {});
-    this.tell("look");
-    const asked = { tool: cutout.tool, params, stepId: cutout.parentId, lookOf: cutout.id };
+  /**
+   * Changes the appearance of a paid cut-out, free of charge. A newer change supersedes one that is still running.
+   * @param {Step} cutout
+   * @param {Fields} params
+   */
+  async restyle(cutout, params) {
+    const { project } = this;
+    if (!project || !cutout.tool || !cutout.parentId) return;
+    const superseded = this.restyleRun;
+    /** @type {{ id: string | null }} */
+    const current = { id: null };
+    this.restyleRun = current;
+    if (superseded?.id) this.#cancelSuperseded(project, superseded.id);
+    this.emit("restyle");
+    const body = { tool: cutout.tool, params, stepId: cutout.parentId, lookOf: cutout.id };
     try {
-      let run = await api.startRun(project.id, asked, crypto.randomUUID());
-      mine.id = run.id;
+      let run = await this.client.startRun(project.id, body, crypto.randomUUID());
+      current.id = run.id;
       while (isUnfinished(run)) {
-        if (this.lookRun !== mine) api.cancelRun(project.id, run.id).catch(() => {});
-        run = await api.watchRun(project.id, run.id, seenOf(run));
+        if (this.restyleRun !== current) this.#cancelSuperseded(project, run.id);
+        run = await this.client.watchRun(project.id, run.id, versionSeen(run));
       }
-      if (run.status === "failed" && this.lookRun === mine) {
-        this.problem(new api.Refusal(run.error.status, run.error));
+      if (run.error && this.restyleRun === current) {
+        this.reportError(new ApiError(run.error.status, run.error));
       }
-      if (run.status === "done") this.#add(project, run.step);
-    } catch (refusal) {
-      if (this.lookRun === mine) this.problem(refusal);
+      if (run.step) this.#addStep(project, run.step);
+    } catch (thrown) {
+      if (this.restyleRun === current) this.reportError(thrown);
     } finally {
-      if (this.lookRun === mine) this.lookRun = null;
-      this.tell("look");
+      if (this.restyleRun === current) this.restyleRun = null;
+      this.emit("restyle");
     }
   }
+
+  /**
+   * Nothing depends on whether this succeeds: the run's result is ignored or replaced anyway.
+   * @param {Project} project
+   * @param {string} runId
+   */
+  #cancelSuperseded(project, runId) {
+    this.client.cancelRun(project.id, runId).catch(() => {});
+  }
+
+  // Account and errors
 
   async refreshAccount() {
     if (this.isGuest) return;
     try {
-      this.session = await api.session();
+      this.session = await this.client.session();
       this.account = this.session.account;
-      this.tell("account");
+      this.emit("account");
     } catch {
-      // Shown again with the next run; nothing depends on it.
+      // The next run updates the balance.
     }
   }
 
-  problem(refusal) {
-    if (refusal?.name === "AbortError") return;
-    this.tell("problem", refusal);
+  /**
+   * Shows an error to the user, unless it only says that a request was aborted.
+   * @param {unknown} thrown
+   */
+  reportError(thrown) {
+    if (!isAbort(thrown)) this.emit("error", thrown);
   }
 }
 
-function rememberInAddress(hash) {
-  window.history.replaceState(null, "", `${location.pathname}${location.search}${hash}`);
+/**
+ * "1 credit", "2 credits".
+ * @param {number} count
+ */
+export function credits(count) {
+  return count === 1 ? "1 credit" : `${count} credits`;
 }
 
-/** Starting a run that is done already answers without its step, so it is watched once more. */
+/**
+ * Whether to ask for the run again. A run that is done already when it is started is answered without its step.
+ * @param {Run} run
+ */
 function isUnfinished(run) {
   return run.status === "queued" || run.status === "running" || (run.status === "done" && !run.step);
 }
 
-function seenOf(run) {
+/**
+ * The version to wait for a change of; -1 is answered at once.
+ * @param {Run} run
+ */
+function versionSeen(run) {
   return run.status === "done" ? -1 : run.version;
 }

@@ -1,15 +1,27 @@
-// The settings of the chosen tool, what applying them costs, and how far a run is.
+// The chosen tool's settings, what applying it costs, and the progress of a run.
 
-import { drawn, el } from "./elements.js";
+import { el, icon, present } from "./elements.js";
+import { credits } from "./model.js";
+
+/** @import { Editor } from "./editor.js" */
+/** @import { Action, ActiveRun } from "./types.js" */
+
+/**
+ * The elements that show a run.
+ * @typedef {{ stage: HTMLElement, bar: HTMLProgressElement, cancel: HTMLButtonElement }} Progress
+ */
 
 export class Panel {
+  /** @param {Editor} editor */
   constructor(editor) {
     this.editor = editor;
     this.model = editor.model;
     this.title = el("h2", {});
     this.body = el("div", { class: "panel-body" });
     this.footer = el("div", { class: "panel-foot" });
-    const fold = el(
+    /** @type {Progress | null} */
+    this.progress = null;
+    this.foldButton = el(
       "button",
       {
         type: "button",
@@ -18,123 +30,133 @@ export class Panel {
         "aria-label": "Settings",
         onclick: () => this.fold(),
       },
-      drawn("chevron"),
+      icon("chevron"),
     );
-    this.foldButton = fold;
     this.element = el(
       "section",
       { class: "panel", "aria-label": "Settings" },
-      el("header", {}, this.title, fold),
+      el("header", {}, this.title, this.foldButton),
       this.body,
       this.footer,
     );
-    for (const name of ["run", "account", "look"]) this.model.on(name, () => this.refresh());
+    for (const name of ["run", "account", "restyle"]) this.model.on(name, () => this.refresh());
   }
 
+  /** On small screens the panel can be folded. Without an argument it is toggled. */
   fold(isFolded = this.foldButton.getAttribute("aria-expanded") === "true") {
     this.element.classList.toggle("folded", isFolded);
     this.foldButton.setAttribute("aria-expanded", `${!isFolded}`);
   }
 
-  /** Builds the tool's part anew. */
+  /** Builds the tool's settings again. Sections that were open stay open. */
   rebuild() {
     const { tool } = this.editor;
     if (!tool || !this.model.step) return;
-    const open = [...this.body.querySelectorAll("details")]
-      .filter((one) => one.open)
-      .map((one) => one.textContent.slice(0, 12));
-    this.title.textContent = tool.about.title;
-    this.body.replaceChildren(...tool.build().filter(Boolean));
-    for (const one of this.body.querySelectorAll("details"))
-      one.open = open.includes(one.textContent.slice(0, 12));
+    const titleOf = (/** @type {HTMLDetailsElement} */ section) =>
+      section.querySelector("summary")?.textContent;
+    const open = [...this.body.querySelectorAll("details")].filter((section) => section.open).map(titleOf);
+    this.title.textContent = tool.info.title;
+    this.body.replaceChildren(...present(tool.build()));
+    for (const section of this.body.querySelectorAll("details"))
+      section.open = open.includes(titleOf(section));
     this.refresh();
   }
 
-  /** Shows again what can be applied, or how far the run is. */
+  /** Updates what can be applied, or the progress of the run. */
   refresh() {
     const { tool } = this.editor;
+    const { run } = this.model;
     if (!tool || !this.model.step) return;
-    const isRunning = this.model.run !== null;
-    this.element.classList.toggle("running", isRunning);
-    this.body.inert = isRunning;
-    if (isRunning) this.#showRun();
-    else if (!this.model.mayApply) this.footer.replaceChildren(...this.#signUp());
-    else this.#showActions(tool.actions().filter((action) => !action.hidden));
+    this.element.classList.toggle("running", run !== null);
+    this.body.inert = run !== null;
+    if (run) this.#showRun(run);
+    else {
+      this.progress = null;
+      this.footer.replaceChildren(
+        ...(this.model.mayApply
+          ? this.#buildActions(tool.actions().filter((action) => !action.isHidden))
+          : this.#buildSignUp()),
+      );
+    }
     this.editor.topbar.refresh();
   }
 
-  #showActions(actions) {
-    this.progress = null;
-    const content = actions.map((action, at) => this.#button(action, at === 0));
-    const problem = actions[0]?.problem;
-    if (problem) content.push(el("p", { class: "note", id: "apply-problem" }, problem));
-    else if (actions.length) content.push(this.#cost());
-    else
-      content.push(
-        el("p", { class: "note", role: "status" }, this.model.lookRun ? "Changing …" : "Changes are free."),
-      );
-    this.footer.replaceChildren(...content);
+  /** @param {Action[]} actions */
+  #buildActions(actions) {
+    const buttons = actions.map((action, at) => this.#buildButton(action, at === 0));
+    if (actions[0]?.problem)
+      return [...buttons, el("p", { class: "note", id: "apply-problem" }, actions[0].problem)];
+    if (actions.length) return [...buttons, this.#buildCost()];
+    const text = this.model.restyleRun ? "Changing …" : "Changes are free.";
+    return [el("p", { class: "note", role: "status" }, text)];
   }
 
-  #button(action, isChief) {
+  /**
+   * @param {Action} action
+   * @param {boolean} isPrimary
+   */
+  #buildButton(action, isPrimary) {
+    const { isGuest, limits } = this.model;
     return el(
       "button",
       {
         type: "button",
-        class: isChief ? "primary" : "quiet",
+        class: isPrimary ? "primary" : "quiet",
         disabled: Boolean(action.problem),
         onclick: () => this.editor.apply(action.request()),
       },
       el("span", {}, action.label),
-      el("span", { class: "chip-cost" }, this.model.isGuest ? "free" : "1 credit"),
+      el("span", { class: "chip-cost" }, isGuest ? "free" : credits(limits.creditsPerRun)),
     );
   }
 
-  #cost() {
-    const { account } = this.model;
+  #buildCost() {
+    const { account, limits } = this.model;
     if (!account) return el("p", { class: "cost" }, "Free on our samples.");
-    const left = `${account.creditsAvailable} left`;
+    const cost = `${credits(limits.creditsPerRun)}, ${account.creditsAvailable} left. `;
     const more = account.creditsAvailable ? null : el("a", { href: "/plans" }, "Get more");
-    return el("p", { class: "cost" }, `1 credit, ${left}. `, more);
+    return el("p", { class: "cost" }, cost, more);
   }
 
-  #signUp() {
-    this.progress = null;
+  #buildSignUp() {
     return [
       el(
         "p",
         { class: "note" },
-        "Sign up to work on your own pictures. It is free, and this picture will be there.",
+        "Sign up to edit your own pictures. It is free, and this picture will still be here.",
       ),
-      el("a", { class: "primary", href: this.editor.signUpAddress() }, "Sign up"),
-      el("a", { class: "quiet", href: this.editor.logInAddress() }, "I have an account"),
+      el("a", { class: "primary", href: this.editor.signUpUrl() }, "Sign up"),
+      el("a", { class: "quiet", href: this.editor.logInUrl() }, "I have an account"),
     ];
   }
 
-  #showRun() {
-    const { run } = this.model;
+  /** @param {ActiveRun} run */
+  #showRun(run) {
     if (!this.progress) {
-      this.progress = {
-        stage: el("p", { class: "stage-name" }),
-        bar: el("progress", { max: 1, "aria-label": "Progress" }),
-        cancel: el(
-          "button",
-          { type: "button", class: "quiet", onclick: () => this.model.cancel() },
-          "Cancel",
-        ),
-      };
+      this.progress = this.#buildProgress();
       this.footer.replaceChildren(...Object.values(this.progress));
     }
     const { stage, bar, cancel } = this.progress;
-    stage.textContent = worded(run);
+    stage.textContent = progressText(run);
     if (run.status === "queued" || !run.fraction) bar.removeAttribute("value");
     else bar.value = run.fraction;
-    cancel.disabled = Boolean(run.isCancelled);
+    cancel.disabled = run.isCancelled;
+  }
+
+  #buildProgress() {
+    return {
+      stage: el("p", { class: "stage-name" }),
+      bar: el("progress", { max: 1, "aria-label": "Progress" }),
+      cancel: el("button", { type: "button", class: "quiet", onclick: () => this.model.cancel() }, "Cancel"),
+    };
   }
 }
 
-/** A run in words. */
-export function worded(run) {
+/**
+ * What a run is doing, for people.
+ * @param {ActiveRun} run
+ */
+export function progressText(run) {
   if (run.isCancelled) return "Stopping …";
   if (run.queuePosition === 1) return "Waiting: next in the queue";
   if (run.queuePosition > 1) return `Waiting: number ${run.queuePosition} in the queue`;

@@ -1,67 +1,87 @@
-// From Pointer Events on the stage to what they mean: pan, zoom, move the divider, or work with the tool.
+// Interprets Pointer Events on the stage: pan, zoom, move the comparison's divider, or operate the tool.
 // Mouse, pen and touch alike; two fingers always pan and zoom.
 
-const DIVIDER_REACH = 18;
+/** @import { Point } from "./types.js" */
+/** @import { Stage } from "./stage.js" */
+
+const DIVIDER_REACH = 18; // screen pixels
 
 export class Pointers {
-  constructor(stage, { isPanning }) {
+  /**
+   * @param {Stage} stage
+   * @param {() => boolean} isPanKeyHeld whether a held key makes dragging pan
+   */
+  constructor(stage, isPanKeyHeld) {
     this.stage = stage;
-    this.isPanning = isPanning; // whether a key says that dragging pans
+    this.isPanKeyHeld = isPanKeyHeld;
+    /**
+     * Where the pressed pointers are on the screen, by id.
+     * @type {Map<number, Point>}
+     */
     this.active = new Map();
-    this.gesture = null; // "tool", "pan", "pinch", "divider"
-    const listeners = {
-      pointerdown: (event) => this.#down(event),
-      pointermove: (event) => this.#move(event),
-      pointerup: (event) => this.#up(event),
-      pointercancel: (event) => this.#up(event, true),
-      pointerleave: () => this.#left(),
-      wheel: (event) => this.#wheel(event),
-      contextmenu: (event) => event.preventDefault(),
-    };
-    for (const [name, listener] of Object.entries(listeners)) {
-      stage.element.addEventListener(name, listener, { passive: false });
-    }
+    /**
+     * "none" while fingers are left over from a gesture that has ended.
+     * @type {"tool" | "pan" | "pinch" | "divider" | "none" | null}
+     */
+    this.gesture = null;
+    const { element } = stage;
+    const options = { passive: false };
+    element.addEventListener("pointerdown", (event) => this.#down(event), options);
+    element.addEventListener("pointermove", (event) => this.#move(event), options);
+    element.addEventListener("pointerup", (event) => this.#up(event), options);
+    element.addEventListener("pointercancel", (event) => this.#up(event, true), options);
+    element.addEventListener("pointerleave", () => this.#leave(), options);
+    element.addEventListener("wheel", (event) => this.#wheel(event), options);
+    element.addEventListener("contextmenu", (event) => event.preventDefault(), options);
   }
 
+  /** @param {MouseEvent} event */
   #pointOf(event) {
     const box = this.stage.element.getBoundingClientRect();
     return { x: event.clientX - box.left, y: event.clientY - box.top };
   }
 
+  /** @param {PointerEvent} event */
   #down(event) {
-    if (!this.stage.image) return;
+    const { stage } = this;
+    if (!stage.image) return;
     event.preventDefault();
-    this.stage.element.focus({ preventScroll: true });
-    this.stage.element.setPointerCapture(event.pointerId);
+    stage.element.focus({ preventScroll: true });
+    stage.element.setPointerCapture(event.pointerId);
     const point = this.#pointOf(event);
     this.active.set(event.pointerId, point);
     if (this.active.size === 2) {
-      if (this.gesture === "tool") this.stage.tool?.abandon?.();
+      if (this.gesture === "tool") stage.tool?.cancelPointer();
       this.gesture = "pinch";
     } else if (this.active.size === 1) {
       this.gesture = this.#gestureOf(event, point);
-      if (this.gesture === "tool") this.stage.tool.down(this.stage.toPicture(point), event);
+      if (this.gesture === "tool") stage.tool?.pointerDown(stage.toPicture(point), event);
     }
-    this.stage.element.classList.toggle("panning", this.gesture === "pan");
+    stage.element.classList.toggle("panning", this.gesture === "pan");
   }
 
+  /**
+   * @param {PointerEvent} event
+   * @param {Point} point
+   */
   #gestureOf(event, point) {
     const { stage } = this;
-    if (event.button === 1 || this.isPanning()) return "pan";
+    if (event.button === 1 || this.isPanKeyHeld()) return "pan";
     if (stage.before) {
-      const box = stage.boxOf({ x: 0, y: 0, ...stage.size });
-      if (Math.abs(point.x - (box.x + box.width * stage.divider)) < DIVIDER_REACH) return "divider";
+      const box = stage.pictureBox();
+      const isNear = Math.abs(point.x - (box.x + box.width * stage.divider)) < DIVIDER_REACH;
+      return isNear ? "divider" : "pan";
     }
-    const isTools = stage.tool?.down && (stage.tool.takes?.(stage.toPicture(point), event) ?? true);
-    return isTools && !stage.before ? "tool" : "pan";
+    return stage.tool?.handlesPointer(stage.toPicture(point)) ? "tool" : "pan";
   }
 
+  /** @param {PointerEvent} event */
   #move(event) {
     const point = this.#pointOf(event);
     const { stage } = this;
     const last = this.active.get(event.pointerId);
     if (!last) {
-      stage.tool?.hover?.(stage.image ? stage.toPicture(point) : null, event, point);
+      this.#hover(event, point);
       return;
     }
     if (this.gesture === "pinch" && this.active.size === 2) this.#pinch(event.pointerId, last, point);
@@ -69,13 +89,34 @@ export class Pointers {
     if (this.gesture === "pan") stage.pan(point.x - last.x, point.y - last.y);
     if (this.gesture === "divider") this.#moveDivider(point);
     if (this.gesture === "tool") {
-      for (const one of coalesced(event)) stage.tool?.move?.(stage.toPicture(this.#pointOf(one)), one);
-      stage.tool?.hover?.(stage.toPicture(point), event, point);
+      for (const one of coalesced(event)) stage.tool?.pointerMove(stage.toPicture(this.#pointOf(one)));
+      this.#hover(event, point);
     }
   }
 
+  /**
+   * @param {PointerEvent} event
+   * @param {Point} point
+   */
+  #hover(event, point) {
+    const { stage } = this;
+    if (!stage.image) stage.tool?.hover(null);
+    else
+      stage.tool?.hover({
+        point: stage.toPicture(point),
+        onScreen: point,
+        isTouch: event.pointerType === "touch",
+      });
+  }
+
+  /**
+   * @param {number} moved the id of the pointer that moved
+   * @param {Point} last
+   * @param {Point} point
+   */
   #pinch(moved, last, point) {
-    const other = [...this.active.entries()].find(([id]) => id !== moved)[1];
+    const other = [...this.active.entries()].find(([id]) => id !== moved)?.[1];
+    if (!other) return;
     const before = Math.hypot(last.x - other.x, last.y - other.y);
     const now = Math.hypot(point.x - other.x, point.y - other.y);
     const middle = { x: (point.x + other.x) / 2, y: (point.y + other.y) / 2 };
@@ -83,28 +124,31 @@ export class Pointers {
     if (before > 4) this.stage.zoom(now / before, middle);
   }
 
+  /** @param {Point} point */
   #moveDivider(point) {
-    const box = this.stage.boxOf({ x: 0, y: 0, ...this.stage.size });
+    const box = this.stage.pictureBox();
     this.stage.divider = Math.min(1, Math.max(0.001, (point.x - box.x) / box.width));
-    this.stage.ondivider?.();
     this.stage.invalidate();
   }
 
+  /** @param {PointerEvent} event */
   #up(event, isCancelled = false) {
+    const { stage } = this;
     if (!this.active.delete(event.pointerId)) return;
     if (this.gesture === "tool") {
-      if (isCancelled) this.stage.tool?.abandon?.();
-      else this.stage.tool?.up?.(this.stage.toPicture(this.#pointOf(event)), event);
+      if (isCancelled) stage.tool?.cancelPointer();
+      else stage.tool?.pointerUp(stage.toPicture(this.#pointOf(event)));
     }
-    // After two fingers the one that is left does nothing more.
+    // After a pinch, the finger that is still down does nothing more.
     this.gesture = this.active.size ? "none" : null;
-    this.stage.element.classList.remove("panning");
+    stage.element.classList.remove("panning");
   }
 
-  #left() {
-    if (!this.active.size) this.stage.tool?.hover?.(null);
+  #leave() {
+    if (!this.active.size) this.stage.tool?.hover(null);
   }
 
+  /** @param {WheelEvent} event */
   #wheel(event) {
     if (!this.stage.image) return;
     event.preventDefault();
@@ -118,7 +162,11 @@ export class Pointers {
   }
 }
 
+/**
+ * The moves that the browser merged into this event, so that fast strokes stay smooth.
+ * @param {PointerEvent} event
+ */
 function coalesced(event) {
-  const events = event.getCoalescedEvents?.() ?? [];
+  const events = "getCoalescedEvents" in event ? event.getCoalescedEvents() : []; // Safari has it since 18.2.
   return events.length ? events : [event];
 }

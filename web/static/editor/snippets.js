@@ -1,30 +1,50 @@
-// The present settings as a command or a program: running it gives the same bytes as the button.
+// The tool's current settings as a shell command or a program. Running it gives the same bytes as the button.
 
+/** @import { Fields } from "./types.js" */
+
+/** @typedef {"curl" | "Node" | "Python"} Language */
+
+/** @type {Language[]} */
 export const LANGUAGES = ["curl", "Node", "Python"];
-export const KEY_PLACE = "$BGERASER_KEY";
+const KEY_VARIABLE = "$BGERASER_KEY";
 
 /**
- * The text for one call: {origin, tool, params, imageId, key}. Without a key the text reads it from the
- * environment variable BGERASER_KEY. A parameter `bg_image_id` is a file of the caller's in the API.
+ * @typedef {object} Call
+ * @property {string} origin of the server
+ * @property {string} tool
+ * @property {Fields} params
+ * @property {string} imageId
+ * @property {string | null} [key] without one, the snippet reads the environment variable BGERASER_KEY
+ */
+
+/** @typedef {Call & { fields: Fields, files: Fields, result: string }} Rendered */
+
+/**
+ * The snippet for one call. The editor's `bg_image_id` becomes a file, because the API takes one.
+ * @param {Language} language
+ * @param {Call} call
  */
 export function snippet(language, call) {
+  /** @type {Fields} */
   const fields = { image_id: call.imageId, ...call.params };
+  /** @type {Fields} */
   const files = {};
   if (fields.bg_image_id) {
     delete fields.bg_image_id;
     files.bg_image = "background.jpg";
   }
-  const wanted = { ...call, fields, files, result: `result.${call.params.format ?? "png"}` };
-  return { curl, Node: node, Python: python }[language](wanted);
+  const rendered = { ...call, fields, files, result: `result.${call.params.format ?? "png"}` };
+  return { curl, Node: node, Python: python }[language](rendered);
 }
 
+/** @param {Rendered} call */
 function curl(call) {
-  const key = call.key ?? KEY_PLACE;
+  const key = call.key ?? KEY_VARIABLE;
   const lines = [
     `curl -X POST ${call.origin}/api/tools/${call.tool}`,
     `  -H "Authorization: Bearer ${key}"`,
     `  -H "Accept: image/*"`,
-    // -F reads a value that begins with @ or < from a file; --form-string takes every text as it is.
+    // -F reads a value that begins with @ or < from a file; --form-string sends every value literally.
     ...Object.entries(call.fields).map(([name, value]) => `  --form-string ${quoted(`${name}=${value}`)}`),
     ...Object.entries(call.files).map(([name, file]) => `  -F ${name}=@${file}`),
     `  -o ${call.result}`,
@@ -32,30 +52,32 @@ function curl(call) {
   return lines.join(" \\\n");
 }
 
+/** @param {Rendered} call */
 function node(call) {
   const key = call.key ? JSON.stringify(call.key) : "process.env.BGERASER_KEY";
-  const reads = Object.entries(call.files).map(
+  const appends = Object.entries(call.files).map(
     ([name, file]) => `form.append("${name}", await openAsBlob("${file}"));`,
   );
   return [
     `import { writeFile } from "node:fs/promises";`,
-    ...(reads.length ? [`import { openAsBlob } from "node:fs";`] : []),
+    ...(appends.length ? [`import { openAsBlob } from "node:fs";`] : []),
     "",
     "const form = new FormData();",
     ...Object.entries(call.fields).map(
       ([name, value]) => `form.append("${name}", ${JSON.stringify(value)});`,
     ),
-    ...reads,
-    `const answer = await fetch("${call.origin}/api/tools/${call.tool}", {`,
+    ...appends,
+    `const response = await fetch("${call.origin}/api/tools/${call.tool}", {`,
     `  method: "POST",`,
     `  headers: { Authorization: "Bearer " + ${key}, Accept: "image/*" },`,
     `  body: form,`,
     `});`,
-    `if (!answer.ok) throw new Error(await answer.text());`,
-    `await writeFile("${call.result}", Buffer.from(await answer.arrayBuffer()));`,
+    `if (!response.ok) throw new Error(await response.text());`,
+    `await writeFile("${call.result}", Buffer.from(await response.arrayBuffer()));`,
   ].join("\n");
 }
 
+/** @param {Rendered} call */
 function python(call) {
   const key = call.key ? JSON.stringify(call.key) : `os.environ["BGERASER_KEY"]`;
   const files = Object.entries(call.files).map(([name, file]) => `"${name}": open("${file}", "rb")`);
@@ -63,7 +85,7 @@ function python(call) {
     ...(call.key ? [] : ["import os", ""]),
     "import httpx",
     "",
-    "answer = httpx.post(",
+    "response = httpx.post(",
     `    "${call.origin}/api/tools/${call.tool}",`,
     `    headers={"Authorization": "Bearer " + ${key}, "Accept": "image/*"},`,
     "    data={",
@@ -72,12 +94,15 @@ function python(call) {
     ...(files.length ? [`    files={${files.join(", ")}},`] : []),
     "    timeout=300,",
     ")",
-    "answer.raise_for_status()",
-    `open("${call.result}", "wb").write(answer.content)`,
+    "response.raise_for_status()",
+    `open("${call.result}", "wb").write(response.content)`,
   ].join("\n");
 }
 
-/** In single quotes for a POSIX shell. */
+/**
+ * In single quotes for a POSIX shell.
+ * @param {string} text
+ */
 function quoted(text) {
   return `'${text.replaceAll("'", `'\\''`)}'`;
 }

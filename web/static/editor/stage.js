@@ -1,10 +1,16 @@
-// The canvas: picture and overlays, drawn only when something changed, and where they lie on the screen.
+// The canvas: the picture and overlays, drawn only when something changed, and the view of them.
 
+import { contextOf, offscreenContextOf } from "./canvas.js";
 import { el } from "./elements.js";
-import * as pictures from "./pictures.js";
+import { hasTransparency } from "./images.js";
 import * as views from "./view.js";
 
-const CHECK_PIXELS = 10;
+/** @import { Frame, Point, Size, View } from "./types.js" */
+/** @import { Tool } from "./tools/tool.js" */
+
+const CHECKER_PIXELS = 10;
+const NARROW_PIXELS = 600; // narrower stages have a smaller margin
+const SHARP_SCALE = 6; // from this zoom on, single pixels are shown instead of being smoothed
 
 export class Stage {
   constructor() {
@@ -16,84 +22,132 @@ export class Stage {
       this.picture,
       this.overlay,
     );
+    /** @type {Size} */
     this.viewport = { width: 1, height: 1 };
+    /** @type {View} */
     this.view = { scale: 1, x: 0, y: 0 };
-    this.size = null; // of the picture at full resolution
-    this.image = null; // a preview of it
-    this.before = null; // a preview of what it is compared with, or null
+    /**
+     * The picture's size at full resolution.
+     * @type {Size}
+     */
+    this.size = { width: 1, height: 1 };
+    /**
+     * A preview of the picture; null while there is none.
+     * @type {HTMLImageElement | null}
+     */
+    this.image = null;
+    /**
+     * A preview of the picture to compare with.
+     * @type {HTMLImageElement | null}
+     */
+    this.before = null;
+    /** Where the comparison's divider is, as a share of the picture's width. */
     this.divider = 0.5;
-    this.showsBefore = false; // the original, as long as a key is held
+    /** Whether all of `before` is shown, which it is as long as a key is held. */
+    this.showsBefore = false;
+    this.hasTransparency = false;
+    /** @type {Tool | null} */
     this.tool = null;
     this.isFitted = true;
-    this.#pattern = null;
-    new ResizeObserver(() => this.#resized()).observe(this.element);
+    /** Called after every change of the view. */
+    this.onView = () => {};
+    new ResizeObserver(() => this.#resize()).observe(this.element);
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
-      this.#pattern = null;
+      this.#checkerPattern = null;
       this.invalidate();
     });
   }
 
-  #pattern;
-  #due = 0;
+  /** @type {CanvasPattern | null} */
+  #checkerPattern = null;
+  #frameRequest = 0;
 
-  /** Shows a preview of a picture of this size; the view stays if the size does. */
+  /**
+   * Shows a preview of a picture of this size. The view is kept if the size is the same.
+   * @param {HTMLImageElement} image
+   * @param {Size} size
+   */
   show(image, size) {
-    const isOther = !this.size || size.width !== this.size.width || size.height !== this.size.height;
+    const isOther = !this.image || size.width !== this.size.width || size.height !== this.size.height;
     this.image = image;
     this.size = size;
-    this.hasTransparency = image ? pictures.hasTransparency(image) : false;
-    if (isOther && size) this.fit();
+    this.hasTransparency = hasTransparency(image);
+    if (isOther) this.fit();
     this.invalidate();
   }
 
   clear() {
-    this.image = this.size = this.before = null;
+    this.image = this.before = null;
     this.invalidate();
   }
 
+  /** Shows the whole picture, and the room around it that the tool needs. */
   fit() {
     this.isFitted = true;
-    if (this.size)
-      this.setView(views.fitted(this.tool?.room?.() ?? this.size, this.viewport, this.#margin()), true);
+    if (!this.image) return;
+    const frame = this.tool?.visibleFrame() ?? { x: 0, y: 0, ...this.size };
+    const margin = this.viewport.width < NARROW_PIXELS ? 14 : 36;
+    const view = views.fitView(frame, this.viewport, margin);
+    // The view's origin is the picture's corner, not the frame's.
+    this.#setView(views.panView(view, -frame.x * view.scale, -frame.y * view.scale));
   }
 
-  #margin() {
-    return this.viewport.width < 600 ? 14 : 36;
-  }
-
-  setView(view, isFitted = false) {
-    const room = this.tool?.room?.();
-    // A tool that needs room around the picture says how much; the view is the picture's own all the same.
-    this.view =
-      isFitted && room ? { ...view, x: view.x - room.x * view.scale, y: view.y - room.y * view.scale } : view;
-    this.isFitted = isFitted;
+  /** @param {View} view */
+  #setView(view) {
+    this.view = view;
     this.invalidate();
-    this.onview?.();
+    this.onView();
   }
 
+  /**
+   * @param {number} factor
+   * @param {Point} [point] what stays in place, on the screen; the middle by default
+   */
   zoom(factor, point = { x: this.viewport.width / 2, y: this.viewport.height / 2 }) {
-    if (this.size) this.setView(views.zoomedAt(this.view, point, factor));
+    if (!this.image) return;
+    this.isFitted = false;
+    this.#setView(views.zoomView(this.view, point, factor));
   }
 
-  pan(across, down) {
-    if (this.size) this.setView(views.panned(this.view, across, down));
+  /**
+   * @param {number} dx
+   * @param {number} dy
+   */
+  pan(dx, dy) {
+    if (!this.image) return;
+    this.isFitted = false;
+    this.#setView(views.panView(this.view, dx, dy));
   }
 
+  /**
+   * A screen point in picture coordinates.
+   * @param {Point} point
+   */
   toPicture(point) {
     return views.toPicture(this.view, point);
   }
 
-  /** A frame of the picture on the screen. */
+  /**
+   * A frame in picture coordinates as a box on the screen.
+   * @param {Frame} frame
+   * @returns {Frame}
+   */
   boxOf(frame) {
     const corner = views.toScreen(this.view, frame);
     return { ...corner, width: frame.width * this.view.scale, height: frame.height * this.view.scale };
   }
 
-  invalidate() {
-    if (!this.#due) this.#due = requestAnimationFrame(() => this.#draw());
+  /** Where the whole picture is on the screen. */
+  pictureBox() {
+    return this.boxOf({ x: 0, y: 0, width: this.size.width, height: this.size.height });
   }
 
-  #resized() {
+  /** Requests drawing everything again on the next frame. */
+  invalidate() {
+    if (!this.#frameRequest) this.#frameRequest = requestAnimationFrame(() => this.#draw());
+  }
+
+  #resize() {
     const box = this.element.getBoundingClientRect();
     this.viewport = { width: Math.max(1, box.width), height: Math.max(1, box.height) };
     const ratio = window.devicePixelRatio;
@@ -106,56 +160,82 @@ export class Stage {
   }
 
   #draw() {
-    this.#due = 0;
-    const under = this.#cleared(this.picture);
-    const over = this.#cleared(this.overlay);
+    this.#frameRequest = 0;
+    const picture = this.#clear(this.picture);
+    const overlay = this.#clear(this.overlay);
     if (!this.image) return;
-    const box = this.boxOf({ x: 0, y: 0, ...this.size });
-    under.imageSmoothingEnabled = this.view.scale < 6;
-    under.imageSmoothingQuality = "high";
-    this.#drawPicture(under, box);
-    if (!this.showsBefore) this.tool?.draw?.(over, this);
+    picture.imageSmoothingEnabled = this.view.scale < SHARP_SCALE;
+    picture.imageSmoothingQuality = "high";
+    this.#drawPicture(picture, this.image, this.pictureBox());
+    if (!this.showsBefore) this.tool?.drawOverlay(overlay);
   }
 
-  #cleared(canvas) {
-    const context = canvas.getContext("2d");
+  /** @param {HTMLCanvasElement} canvas */
+  #clear(canvas) {
+    const context = contextOf(canvas);
     const ratio = window.devicePixelRatio;
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
     context.clearRect(0, 0, this.viewport.width, this.viewport.height);
     return context;
   }
 
-  #drawPicture(context, box) {
+  /**
+   * @param {CanvasRenderingContext2D} context
+   * @param {HTMLImageElement} image
+   * @param {Frame} box
+   */
+  #drawPicture(context, image, box) {
     if (this.before && (this.showsBefore || this.divider > 0)) {
-      this.#drawCompared(context, box);
+      this.#drawComparison(context, image, this.before, box);
       return;
     }
-    this.#drawChecks(context, box);
-    const drawn = this.tool?.drawPicture?.(context, this, box);
-    if (!drawn) context.drawImage(this.image, box.x, box.y, box.width, box.height);
+    this.#drawChecker(context, box);
+    this.#drawCurrent(context, image, box);
   }
 
-  /** What was before on the left of the divider, what is now on its right. */
-  #drawCompared(context, box) {
-    const share = this.showsBefore ? 1 : this.divider;
-    const edge = box.x + box.width * share;
-    const sides = [
-      [this.image, edge, box.x + box.width],
-      [this.before, box.x, edge],
-    ];
-    for (const [image, left, right] of sides) {
+  /**
+   * The current picture, or the tool's preview of what it will become.
+   * @param {CanvasRenderingContext2D} context
+   * @param {HTMLImageElement} image
+   * @param {Frame} box
+   */
+  #drawCurrent(context, image, box) {
+    if (this.tool?.drawPicture(context, image, box)) return;
+    context.drawImage(image, box.x, box.y, box.width, box.height);
+  }
+
+  /**
+   * The picture before on the left of the divider, the current one on its right.
+   * @param {CanvasRenderingContext2D} context
+   * @param {HTMLImageElement} image
+   * @param {HTMLImageElement} before
+   * @param {Frame} box
+   */
+  #drawComparison(context, image, before, box) {
+    const edge = box.x + box.width * (this.showsBefore ? 1 : this.divider);
+    const clipped = (
+      /** @type {number} */ left,
+      /** @type {number} */ right,
+      /** @type {() => void} */ draw,
+    ) => {
       context.save();
       context.beginPath();
       context.rect(left, box.y, right - left, box.height);
       context.clip();
-      this.#drawChecks(context, box);
-      const isDrawn = image === this.image && this.tool?.drawPicture?.(context, this, box);
-      if (!isDrawn) context.drawImage(image, box.x, box.y, box.width, box.height);
+      this.#drawChecker(context, box);
+      draw();
       context.restore();
-    }
+    };
+    clipped(edge, box.x + box.width, () => this.#drawCurrent(context, image, box));
+    clipped(box.x, edge, () => context.drawImage(before, box.x, box.y, box.width, box.height));
     if (!this.showsBefore) this.#drawDivider(context, edge, box);
   }
 
+  /**
+   * @param {CanvasRenderingContext2D} context
+   * @param {number} x
+   * @param {Frame} box
+   */
   #drawDivider(context, x, box) {
     const middle = Math.min(Math.max(box.y + box.height / 2, 40), this.viewport.height - 40);
     context.save();
@@ -179,24 +259,31 @@ export class Stage {
     context.restore();
   }
 
-  #drawChecks(context, box) {
+  /**
+   * A checkerboard behind transparent pictures.
+   * @param {CanvasRenderingContext2D} context
+   * @param {Frame} box
+   */
+  #drawChecker(context, box) {
     if (!this.hasTransparency && !this.tool?.makesTransparent) return;
-    this.#pattern ??= this.#checks(context);
+    this.#checkerPattern ??= this.#createCheckerPattern(context);
+    if (!this.#checkerPattern) return;
     context.save();
-    context.fillStyle = this.#pattern;
+    context.fillStyle = this.#checkerPattern;
     context.fillRect(box.x, box.y, box.width, box.height);
     context.restore();
   }
 
-  #checks(context) {
+  /** @param {CanvasRenderingContext2D} context */
+  #createCheckerPattern(context) {
     const style = getComputedStyle(this.element);
-    const tile = new OffscreenCanvas(2 * CHECK_PIXELS, 2 * CHECK_PIXELS);
-    const painter = tile.getContext("2d");
+    const tile = new OffscreenCanvas(2 * CHECKER_PIXELS, 2 * CHECKER_PIXELS);
+    const painter = offscreenContextOf(tile);
     painter.fillStyle = style.getPropertyValue("--checker-a");
-    painter.fillRect(0, 0, 2 * CHECK_PIXELS, 2 * CHECK_PIXELS);
+    painter.fillRect(0, 0, 2 * CHECKER_PIXELS, 2 * CHECKER_PIXELS);
     painter.fillStyle = style.getPropertyValue("--checker-b");
-    painter.fillRect(0, 0, CHECK_PIXELS, CHECK_PIXELS);
-    painter.fillRect(CHECK_PIXELS, CHECK_PIXELS, CHECK_PIXELS, CHECK_PIXELS);
+    painter.fillRect(0, 0, CHECKER_PIXELS, CHECKER_PIXELS);
+    painter.fillRect(CHECKER_PIXELS, CHECKER_PIXELS, CHECKER_PIXELS, CHECKER_PIXELS);
     return context.createPattern(tile, "repeat");
   }
 }

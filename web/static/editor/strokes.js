@@ -1,12 +1,17 @@
 // Brush strokes in the picture's pixel coordinates, exactly as the API takes them.
 
-export const MOST_STROKES = 1000;
-export const MOST_POINTS = 100_000;
+/** @import { Brush, Limits, Point, Size, Stroke } from "./types.js" */
 
-const round = (value) => Math.round(value * 10) / 10;
+const SMALLEST_LARGE_BRUSH = 40; // even a tiny picture gets a brush of up to this size
 
-/** A stroke that begins at a point. `brush`: {size, hardness, opacity}; size is the diameter in pixels. */
-export function begun(point, brush) {
+const round = (/** @type {number} */ value) => Math.round(value * 10) / 10;
+
+/**
+ * @param {Point} point
+ * @param {Brush} brush
+ * @returns {Stroke}
+ */
+export function startStroke(point, brush) {
   return {
     points: [[round(point.x), round(point.y)]],
     size: Math.max(0.5, round(brush.size)),
@@ -15,42 +20,78 @@ export function begun(point, brush) {
   };
 }
 
-/** Adds a point unless it is too near to the last one to matter; whether it was added. */
-export function extend(stroke, point) {
-  const [x, y] = stroke.points[stroke.points.length - 1];
-  const next = [round(point.x), round(point.y)];
-  const nearest = Math.max(0.5, stroke.size / 20);
-  if (Math.hypot(next[0] - x, next[1] - y) < nearest) return false;
-  stroke.points.push(next);
+/**
+ * Adds a point unless it is too near to the last one to matter. Returns whether it was added.
+ * @param {Stroke} stroke
+ * @param {Point} point
+ */
+export function extendStroke(stroke, point) {
+  const [lastX, lastY] = stroke.points[stroke.points.length - 1];
+  const x = round(point.x);
+  const y = round(point.y);
+  if (Math.hypot(x - lastX, y - lastY) < Math.max(0.5, stroke.size / 20)) return false;
+  stroke.points.push([x, y]);
   return true;
 }
 
-/** The point, brought near enough to the picture for the API: it refuses strokes that go far astray. */
-export function within(point, picture, size) {
-  const clamp = (value, most) => Math.min(most + size / 2, Math.max(-size / 2, value));
+/**
+ * The point, moved to within half a brush of the picture: the API refuses strokes far outside of it.
+ * @param {Point} point
+ * @param {Size} picture
+ * @param {number} size the brush's diameter
+ * @returns {Point}
+ */
+export function clampToPicture(point, picture, size) {
+  const clamp = (/** @type {number} */ value, /** @type {number} */ max) =>
+    Math.min(max + size / 2, Math.max(-size / 2, value));
   return { x: clamp(point.x, picture.width), y: clamp(point.y, picture.height) };
 }
 
-/** The form field `strokes`. */
+/**
+ * The form field `strokes`.
+ * @param {Stroke[]} strokes
+ */
 export function toField(strokes) {
   return JSON.stringify(strokes);
 }
 
-/** Why these strokes cannot be sent, or "". */
-export function problemOf(strokes) {
+/**
+ * Why these strokes cannot be sent, or "".
+ * @param {Stroke[]} strokes
+ * @param {Pick<Limits, "strokes" | "strokePoints">} limits
+ */
+export function problemOf(strokes, limits) {
   if (!strokes.length) return "Draw on the picture first.";
-  if (strokes.length > MOST_STROKES) return `At most ${MOST_STROKES} strokes at a time.`;
+  if (strokes.length > limits.strokes) return `At most ${limits.strokes} strokes at a time.`;
   const points = strokes.reduce((sum, stroke) => sum + stroke.points.length, 0);
-  return points > MOST_POINTS ? "That is too much to draw at a time." : "";
+  return points > limits.strokePoints ? "These strokes are too long. Apply them in several parts." : "";
 }
 
-/** A brush size that suits the picture: a sixteenth of its shorter side. */
-export function fittingSize(picture) {
+/**
+ * A brush size that suits the picture: a sixteenth of its shorter side.
+ * @param {Size} picture
+ */
+export function defaultSize(picture) {
   return Math.max(4, Math.round(Math.min(picture.width, picture.height) / 16));
 }
 
-/** The next brush size with [ or ]: a sixth smaller or larger, at least one pixel. */
-export function steppedSize(size, direction, most) {
+/**
+ * The largest brush that the slider offers: half the longer side, within the server's limit.
+ * @param {Size} picture
+ * @param {Pick<Limits, "brushSizePixels">} limits
+ */
+export function maxSize(picture, limits) {
+  const half = Math.round(Math.max(picture.width, picture.height) / 2);
+  return Math.min(limits.brushSizePixels, Math.max(SMALLEST_LARGE_BRUSH, half));
+}
+
+/**
+ * The next brush size with [ or ]: a sixth smaller or larger, at least one pixel.
+ * @param {number} size
+ * @param {-1 | 1} direction
+ * @param {number} max
+ */
+export function nextSize(size, direction, max) {
   const next = direction > 0 ? Math.max(size + 1, size * 1.2) : Math.min(size - 1, size / 1.2);
-  return Math.round(Math.min(most, Math.max(1, next)));
+  return Math.round(Math.min(max, Math.max(1, next)));
 }

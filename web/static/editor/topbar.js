@@ -1,16 +1,31 @@
-// The bar above the picture: where one is, back and forth, looking, taking away.
+// The bar above the picture: open, undo, redo, compare, zoom, API, download, account.
 
-import { downloadAddress } from "./api.js";
-import { el, iconButton, newId, segments, slider } from "./elements.js";
+import { downloadUrl } from "./api.js";
+import { el, iconButton, newId, segments, setPressed, slider } from "./elements.js";
 import * as history from "./history.js";
 
+/** @import { Editor } from "./editor.js" */
+/** @import { Step } from "./types.js" */
+
+/** @typedef {"png" | "jpg" | "webp" | "avif"} Format */
+
+/** @type {Record<Format, string>} */
 const FORMATS = { png: "PNG", jpg: "JPEG", webp: "WebP", avif: "AVIF" };
+const DEFAULT_QUALITY = 90;
+const MIN_QUALITY = 40;
 
 export class TopBar {
+  /** @param {Editor} editor */
   constructor(editor) {
     this.editor = editor;
     this.model = editor.model;
     const { model } = this;
+    /**
+     * The file type that the user chose for this picture.
+     * @type {Format | null}
+     */
+    this.format = null;
+    this.quality = DEFAULT_QUALITY;
     this.undoButton = iconButton("Undo", "undo", () => editor.undo(), { shortcut: "Ctrl+Z" });
     this.redoButton = iconButton("Redo", "redo", () => model.redo(), { shortcut: "Ctrl+Shift+Z" });
     this.restartButton = iconButton("Start over", "restart", () => model.startOver());
@@ -25,7 +40,7 @@ export class TopBar {
       { type: "button", class: "scale", title: "Actual pixels", onclick: () => editor.actualPixels() },
       "100 %",
     );
-    this.opener = iconButton("Open another picture", "open", () => editor.startAgain(), {
+    this.openButton = iconButton("Open another picture", "open", () => editor.closeProject(), {
       class: "icon opener",
     });
     this.name = el("span", { class: "project-name" });
@@ -38,19 +53,18 @@ export class TopBar {
       iconButton("Zoom in", "zoomIn", () => editor.stage.zoom(1.25), { shortcut: "+" }),
       iconButton("Fit", "fit", () => editor.stage.fit(), { shortcut: "0" }),
     );
-    this.download = this.#downloadMenu();
-    this.work = el(
+    this.editing = el(
       "div",
       { class: "work" },
       el("div", { class: "group" }, this.undoButton, this.redoButton, this.restartButton),
       el("div", { class: "group" }, this.compareButton),
       zoom,
     );
-    this.ends = el(
+    this.exporting = el(
       "div",
       { class: "ends" },
       iconButton("The same with the API", "code", () => editor.showApi()),
-      this.download,
+      this.#buildDownload(),
     );
     this.element = el(
       "header",
@@ -60,10 +74,10 @@ export class TopBar {
         { class: "brand", href: "/", title: "bgeraser" },
         el("img", { src: "/static/icon.svg", alt: "bgeraser", width: 24, height: 24 }),
       ),
-      this.opener,
+      this.openButton,
       this.name,
-      this.work,
-      this.ends,
+      this.editing,
+      this.exporting,
       iconButton("Help and keys", "help", () => editor.showHelp(), { shortcut: "?" }),
       this.account,
     );
@@ -75,21 +89,23 @@ export class TopBar {
 
   refresh() {
     const { model } = this;
-    const hasPicture = Boolean(model.step);
-    for (const part of [this.opener, this.work, this.ends]) part.hidden = !hasPicture;
+    const { step } = model;
+    for (const part of [this.openButton, this.editing, this.exporting]) part.hidden = !step;
     this.name.textContent = model.project?.name ?? "";
-    if (!hasPicture) return;
+    if (!step) return;
     const isBusy = model.run !== null;
     this.undoButton.disabled = isBusy || !(model.undoTarget || this.editor.tool?.hasDrawn);
     this.redoButton.disabled = isBusy || !model.redoTarget;
-    this.restartButton.disabled = isBusy || !model.step.parentId;
+    this.restartButton.disabled = isBusy || !step.parentId;
     this.compareButton.disabled = !this.editor.canCompare();
   }
 
-  showCompare(isOn) {
-    this.compareButton.setAttribute("aria-pressed", `${isOn}`);
+  /** @param {boolean} isOn */
+  showComparing(isOn) {
+    setPressed(this.compareButton, isOn);
   }
 
+  /** @param {number} scale */
   showScale(scale) {
     this.scale.textContent = `${Math.round(scale * 100)} %`;
   }
@@ -106,42 +122,21 @@ export class TopBar {
           ),
         ]
       : [
-          el("a", { href: this.editor.logInAddress() }, "Sign in"),
-          el("a", { class: "primary", href: this.editor.signUpAddress() }, "Sign up"),
+          el("a", { href: this.editor.logInUrl() }, "Log in"),
+          el("a", { class: "primary", href: this.editor.signUpUrl() }, "Sign up"),
         ];
     this.account.replaceChildren(...content);
   }
 
-  #downloadMenu() {
+  #buildDownload() {
     const id = newId("download");
-    const format = () => this.format ?? this.editor.ownFormat();
     const menu = el("div", { class: "menu", id, popover: "auto", "aria-label": "Download" });
-    const build = () => {
-      const quality = slider({
-        label: "Quality",
-        least: 40,
-        most: 100,
-        value: this.quality ?? 90,
-        change: (value) => (this.quality = value),
-      });
-      quality.hidden = format() === "png";
-      const choose = (value) => {
-        this.format = value;
-        quality.hidden = value === "png";
-      };
-      const step = this.model.step;
-      menu.replaceChildren(
-        el("p", { class: "sizes" }, `${step.width} × ${step.height}, full resolution`),
-        segments("Type of file", FORMATS, format(), choose),
-        quality,
-        el(
-          "button",
-          { type: "button", class: "primary", onclick: () => (menu.hidePopover(), this.save()) },
-          "Download",
-        ),
-      );
-    };
-    menu.addEventListener("beforetoggle", (event) => event.newState === "open" && build());
+    menu.addEventListener("beforetoggle", (event) => {
+      const { step } = this.model;
+      if (/** @type {ToggleEvent} */ (event).newState === "open" && step) {
+        menu.replaceChildren(...this.#buildDownloadMenu(menu, step));
+      }
+    });
     const button = el(
       "button",
       { type: "button", class: "primary downloader", title: "Download (Ctrl+S)", popovertarget: id },
@@ -150,28 +145,65 @@ export class TopBar {
     return el("div", { class: "group" }, button, menu);
   }
 
-  /** Forgets a chosen type of file: another picture may need another one. */
-  forgetFormat() {
+  /**
+   * @param {HTMLElement} menu
+   * @param {Step} step
+   */
+  #buildDownloadMenu(menu, step) {
+    const quality = slider({
+      label: "Quality",
+      min: MIN_QUALITY,
+      max: 100,
+      value: this.quality,
+      onChange: (value) => (this.quality = value),
+    }).element;
+    quality.hidden = this.#chosenFormat === "png";
+    const download = () => {
+      menu.hidePopover();
+      this.save();
+    };
+    return [
+      el("p", { class: "sizes" }, `${step.width} × ${step.height}, full resolution`),
+      segments("File type", FORMATS, this.#chosenFormat, (format) => {
+        this.format = format;
+        quality.hidden = format === "png";
+      }),
+      quality,
+      el("button", { type: "button", class: "primary", onclick: download }, "Download"),
+    ];
+  }
+
+  get #chosenFormat() {
+    return this.format ?? this.editor.suggestedFormat();
+  }
+
+  /** Another picture may need another file type than the one that was chosen. */
+  resetFormat() {
     this.format = null;
   }
 
-  /** Saves the picture at full resolution. */
+  /** Downloads the picture at full resolution. */
   async save() {
-    await this.editor.shown; // only then is known whether it has transparency
+    await this.editor.stepShown; // Whether the picture has transparency is known only once it is shown.
     const { project, step } = this.model;
-    if (!step) return;
-    const format = this.format ?? this.editor.ownFormat();
-    const quality = format === "png" ? 90 : (this.quality ?? 90);
-    const link = el("a", { href: downloadAddress(project.id, step.id, format, quality), download: "" });
+    if (!project || !step) return;
+    const format = this.#chosenFormat;
+    const quality = format === "png" ? DEFAULT_QUALITY : this.quality;
+    const link = el("a", { href: downloadUrl(project.id, step.id, format, quality), download: "" });
     document.body.append(link);
     link.click();
     link.remove();
   }
 }
 
-/** The type of file to propose: transparency needs one that has it, else what was opened. */
-export function proposedFormat(steps, hasTransparency) {
-  const opened = history.original(steps)?.format ?? "png";
-  if (hasTransparency) return opened === "webp" || opened === "avif" ? opened : "png";
-  return opened === "heic" ? "jpg" : opened;
+/**
+ * The file type to suggest: one with transparency if the picture has any, else that of the original.
+ * @param {Step[]} steps
+ * @param {boolean} hasTransparency
+ * @returns {Format}
+ */
+export function suggestFormat(steps, hasTransparency) {
+  const original = history.originalOf(steps)?.format ?? "png";
+  const format = original === "heic" ? "jpg" : /** @type {Format} */ (original);
+  return hasTransparency && format === "jpg" ? "png" : format;
 }

@@ -1,21 +1,26 @@
-// Where the picture lies on the screen: a scale (screen pixels a picture pixel) and the place of its corner.
-// Pure functions; points are {x, y}, sizes {width, height}.
+// Where the picture is on the screen. Pure functions.
 
-export const LEAST_SCALE = 0.02;
-export const MOST_SCALE = 32;
+/** @import { Point, Size, View } from "./types.js" */
 
-/** The view in which all of the picture is seen in the middle, never larger than its pixels. */
-export function fitted(picture, viewport, margin = 24) {
-  const room = {
+export const MIN_SCALE = 0.02;
+export const MAX_SCALE = 32;
+const MAX_FIT_SCALE = 4;
+
+/**
+ * The view that shows the whole picture in the middle. Small pictures are enlarged up to four times.
+ * @param {Size} picture
+ * @param {Size} viewport
+ * @returns {View}
+ */
+export function fitView(picture, viewport, margin = 24) {
+  const available = {
     width: Math.max(1, viewport.width - 2 * margin),
     height: Math.max(1, viewport.height - 2 * margin),
   };
-  const scale = Math.min(room.width / picture.width, room.height / picture.height, 4);
-  return centred(picture, viewport, Math.max(LEAST_SCALE, scale));
-}
-
-/** The view at this scale with the picture in the middle. */
-export function centred(picture, viewport, scale) {
+  const scale = Math.max(
+    MIN_SCALE,
+    Math.min(available.width / picture.width, available.height / picture.height, MAX_FIT_SCALE),
+  );
   return {
     scale,
     x: (viewport.width - picture.width * scale) / 2,
@@ -23,9 +28,15 @@ export function centred(picture, viewport, scale) {
   };
 }
 
-/** Zoomed by `factor`; what lies under the screen point stays under it. */
-export function zoomedAt(view, point, factor) {
-  const scale = Math.min(MOST_SCALE, Math.max(LEAST_SCALE, view.scale * factor));
+/**
+ * The view zoomed by `factor`; the pixel under the screen point stays under it.
+ * @param {View} view
+ * @param {Point} point
+ * @param {number} factor
+ * @returns {View}
+ */
+export function zoomView(view, point, factor) {
+  const scale = Math.min(MAX_SCALE, Math.max(MIN_SCALE, view.scale * factor));
   const ratio = scale / view.scale;
   return {
     scale,
@@ -34,20 +45,42 @@ export function zoomedAt(view, point, factor) {
   };
 }
 
-export function panned(view, across, down) {
-  return { scale: view.scale, x: view.x + across, y: view.y + down };
+/**
+ * @param {View} view
+ * @param {number} dx
+ * @param {number} dy
+ * @returns {View}
+ */
+export function panView(view, dx, dy) {
+  return { scale: view.scale, x: view.x + dx, y: view.y + dy };
 }
 
-/** A screen point in the picture's own pixel coordinates: (0, 0) is its top left corner. */
+/**
+ * A screen point in the picture's pixel coordinates: (0, 0) is its top left corner.
+ * @param {View} view
+ * @param {Point} point
+ * @returns {Point}
+ */
 export function toPicture(view, point) {
   return { x: (point.x - view.x) / view.scale, y: (point.y - view.y) / view.scale };
 }
 
+/**
+ * @param {View} view
+ * @param {Point} point
+ * @returns {Point}
+ */
 export function toScreen(view, point) {
   return { x: point.x * view.scale + view.x, y: point.y * view.scale + view.y };
 }
 
-/** Whether a picture of another size should be drawn, because this one would look blurred. */
-export function needsMore(view, pictureWidth, shownWidth, pixelRatio) {
-  return shownWidth < pictureWidth && view.scale * pixelRatio * pictureWidth > shownWidth * 1.25;
+/**
+ * Whether a larger preview is needed because this one would look blurred.
+ * @param {View} view
+ * @param {number} pictureWidth
+ * @param {number} previewWidth
+ * @param {number} pixelRatio
+ */
+export function needsLargerPreview(view, pictureWidth, previewWidth, pixelRatio) {
+  return previewWidth < pictureWidth && view.scale * pixelRatio * pictureWidth > previewWidth * 1.25;
 }

@@ -1,14 +1,21 @@
-// Remove background: the cut-out once, its look as often as one likes.
+// Remove background: the cut-out costs a credit once; its appearance can then be changed for free.
 
-import * as api from "../api.js";
-import { el, newId, segments, slider } from "../elements.js";
+import { checkbox, el, newId, segments, slider } from "../elements.js";
 import * as history from "../history.js";
+import { ACCEPTED_TYPES } from "../start_screen.js";
 import { note, Tool } from "./tool.js";
 
-const CORE = ["model", "channels", "roi"];
-const LOOK_DELAY_MS = 300;
+/** @import { Editor } from "../editor.js" */
+/** @import { Action, Fields, Frame, Step } from "../types.js" */
+
+/** @typedef {"none" | "color" | "picture" | "blur"} Background */
+
+/** Parameters that decide what is cut out. They are fixed once the cut-out is paid. */
+const CUT_OUT_PARAMETERS = ["model", "channels", "roi"];
+const RESTYLE_DELAY_MS = 300; // several changes in a row become one request
 const COLORS = ["#ffffff", "#000000", "#f4f1ea", "#dbe7f3", "#f6d8d0", "#cfe8d5", "#ffd84d", "#1f3a5f"];
-const SHOWN = [
+const DEFAULT_BLUR = "30";
+const HIDDEN = [
   "model",
   "bg_color",
   "bg_blur",
@@ -18,251 +25,284 @@ const SHOWN = [
   "feather",
   "shift_edge",
   "decontaminate",
+  "format",
+  "quality",
+  "channels",
 ];
-const HIDDEN = [...SHOWN, "format", "quality", "channels"];
 
 export class BgRemoval extends Tool {
+  /** @param {Editor} editor */
   constructor(editor) {
     super(editor, "bg-removal");
+    /** @type {Background} */
     this.background = "none";
-    this.backgroundImage = null; // {imageId, thumbnailUrl}
-    this.timer = null;
-    this.cutId = null;
-    this.plain = null; // the cut-out's last transparent preview
+    /** @type {{ imageId: string, thumbnailUrl?: string } | null} */
+    this.backgroundImage = null;
+    /**
+     * Waits for further changes before the cut-out is restyled.
+     * @type {ReturnType<typeof setTimeout> | undefined}
+     */
+    this.timer = undefined;
+    /**
+     * The id of the cut-out that the panel shows.
+     * @type {string | null}
+     */
+    this.cutoutId = null;
+    /**
+     * The last transparent preview of a cut-out: it is shown on a new background until the server has made it.
+     * @type {{ step: Step, image: HTMLImageElement } | null}
+     */
+    this.transparent = null;
   }
 
-  /** The cut-out that is looked at, if it is one whose look can change. */
+  /** The current step if it is a cut-out whose appearance can be changed. */
   get cutout() {
-    const step = this.model.step;
-    if (step?.tool !== this.name) return null;
-    return history.stepOf(this.model.steps, step.parentId)?.lives ? step : null;
+    const { step, steps } = this.model;
+    if (!step || step.tool !== this.name || !step.parentId) return null;
+    return history.findStep(steps, step.parentId)?.isAvailable ? step : null;
   }
 
   build() {
-    this.#load();
-    const isCut = this.cutout !== null;
+    this.#loadSettings();
+    const isCutout = this.cutout !== null;
     return [
-      isCut ? note("Cut out. Background, shadow, edge and frame are free to change.") : null,
-      isCut ? null : this.#quality(),
-      this.#backgrounds(),
-      this.#shadow(),
-      this.#edge(),
-      this.#preset(),
-      this.controls.advanced(isCut ? [...HIDDEN, ...CORE] : HIDDEN),
+      isCutout && note("Cut out. Changing background, shadow, edge and frame is free."),
+      isCutout ? null : this.#buildDetail(),
+      this.#buildBackground(),
+      this.#buildShadow(),
+      this.#buildEdge(),
+      this.#buildPreset(),
+      this.controls.advanced(isCutout ? [...HIDDEN, ...CUT_OUT_PARAMETERS] : HIDDEN),
     ];
   }
 
+  /** @returns {Action[]} */
   actions() {
     return this.cutout ? [] : super.actions();
   }
 
-  params() {
+  /** @returns {Fields} */
+  fields() {
     const fields = this.controls.fields();
-    if (this.background === "picture" && this.backgroundImage)
+    if (this.background === "picture" && this.backgroundImage) {
       fields.bg_image_id = this.backgroundImage.imageId;
+    }
     if (fields.shadow !== "drop") delete fields.shadow_opacity;
     return fields;
   }
 
   example() {
-    const cut = this.cutout;
-    return cut ? { ...this.request(this.params()), stepId: cut.parentId } : super.example();
+    const { cutout } = this;
+    const request = this.request(this.fields());
+    return cutout?.parentId ? { ...request, stepId: cutout.parentId } : request;
   }
 
-  changed() {
-    super.changed();
-    if (!this.cutout) return;
+  /** @param {string} name */
+  onChange(name) {
+    super.onChange(name);
+    const { cutout } = this;
+    if (!cutout) return;
     clearTimeout(this.timer);
-    const cut = this.cutout;
     this.timer = setTimeout(() => {
-      this.timer = null;
-      this.model.changeLook(cut, this.request(this.params()).params);
-    }, LOOK_DELAY_MS);
+      this.timer = undefined;
+      this.model.restyle(cutout, this.request(this.fields()).params);
+    }, RESTYLE_DELAY_MS);
   }
 
-  /** The cut-out's last transparent preview, on the color just chosen: seen until the server has laid it. */
-  drawPicture(context, stage, box) {
-    const cut = this.cutout;
-    if (!cut || !this.isWaiting || this.plain?.id !== cut.id || !["none", "color"].includes(this.background))
-      return false;
-    if (
-      this.plain.width !== cut.width ||
-      this.plain.height !== cut.height ||
-      this.controls.get("shadow") === "drop"
-    )
-      return false;
+  /** Whether a change of the appearance has not arrived yet. */
+  get #isRestyling() {
+    return this.timer !== undefined || this.model.restyleRun !== null;
+  }
+
+  /**
+   * The last transparent preview on the color that was just chosen, until the server's result arrives.
+   * @param {CanvasRenderingContext2D} context
+   * @param {HTMLImageElement} _image
+   * @param {Frame} box
+   */
+  drawPicture(context, _image, box) {
+    const { cutout, transparent } = this;
+    if (!cutout || !this.#isRestyling || transparent?.step.id !== cutout.id) return false;
+    if (!history.hasSameSize(transparent.step, cutout)) return false;
+    if (this.background !== "none" && this.background !== "color") return false;
+    if (this.controls.get("shadow") === "drop") return false;
     if (this.background === "color") {
       context.fillStyle = this.controls.get("bg_color");
       context.fillRect(box.x, box.y, box.width, box.height);
     }
-    context.drawImage(this.plain.image, box.x, box.y, box.width, box.height);
+    context.drawImage(transparent.image, box.x, box.y, box.width, box.height);
     return true;
   }
 
-  get isWaiting() {
-    return this.timer !== null || this.model.lookRun !== null;
-  }
-
+  /** @param {HTMLImageElement} image */
   onShown(image) {
-    const cut = this.cutout;
-    if (cut && this.stage.hasTransparency && cut.params.shadow !== "drop") {
-      this.plain = { id: cut.id, width: cut.width, height: cut.height, image };
+    const { cutout } = this;
+    if (cutout && this.stage.hasTransparency && cutout.params.shadow !== "drop") {
+      this.transparent = { step: cutout, image };
     }
   }
 
+  /** @param {Step | null} made */
   onStep(made) {
-    if (made?.tool === this.name && made.id !== this.cutId) this.editor.compare(true);
-    if (this.model.step?.id === this.cutId) return;
-    this.cutId = this.cutout?.id ?? null;
+    if (made?.tool === this.name && made.id !== this.cutoutId) this.editor.compare(true);
+    if (this.model.step?.id === this.cutoutId) return;
+    this.cutoutId = this.cutout?.id ?? null;
     this.editor.panel.rebuild();
   }
 
   leave() {
     clearTimeout(this.timer);
-    this.timer = null;
-    this.cutId = null;
+    this.timer = undefined;
+    this.cutoutId = null;
   }
 
-  /** The settings of the cut-out that is shown. */
-  #load() {
-    const cut = this.cutout;
-    this.cutId = cut?.id ?? null;
-    if (!cut) return;
-    const { bg_image_id: image, format: _, ...params } = cut.params;
-    this.controls.values = params;
-    this.background = image ? "picture" : params.bg_blur ? "blur" : params.bg_color ? "color" : "none";
-    if (image && this.backgroundImage?.imageId !== image) this.backgroundImage = { imageId: image };
+  /** Shows the settings that the current cut-out was made with. */
+  #loadSettings() {
+    const { cutout } = this;
+    this.cutoutId = cutout?.id ?? null;
+    if (!cutout) return;
+    const { bg_image_id: imageId, format: _, ...values } = cutout.params;
+    this.controls.values = values;
+    this.background = imageId ? "picture" : values.bg_blur ? "blur" : values.bg_color ? "color" : "none";
+    if (imageId && this.backgroundImage?.imageId !== imageId) this.backgroundImage = { imageId };
   }
 
-  #quality() {
+  #buildDetail() {
     const options = { auto: "Automatic", fast: "Fast", quality: "Fine" };
-    const choose = (value) => this.controls.set("model", value);
+    const chosen = /** @type {keyof typeof options} */ (this.controls.get("model"));
     return el(
       "div",
       { class: "field" },
       el("span", { class: "label" }, "Detail"),
-      segments("Detail", options, this.controls.get("model"), choose),
+      segments("Detail", options, chosen, (model) => this.controls.set("model", model)),
     );
   }
 
-  #backgrounds() {
+  #buildBackground() {
     const details = el("div", { class: "details" });
-    const show = () => details.replaceChildren(...this.#backgroundDetails());
+    const showDetails = () => details.replaceChildren(...this.#buildBackgroundDetails());
+    /** @type {Record<Background, string>} */
     const options = { none: "None", color: "Color", picture: "Picture", blur: "Blur" };
-    const choose = (value) => {
-      this.background = value;
-      this.#setBackground({
-        bg_color: value === "color" ? this.controls.get("bg_color") || COLORS[0] : "",
-        bg_blur: value === "blur" ? this.#blur : "0",
-      });
-      show();
-    };
-    show();
-    const group = segments("Background", options, this.background, choose);
-    return el("div", { class: "field" }, el("span", { class: "label" }, "Background"), group, details);
+    showDetails();
+    return el(
+      "div",
+      { class: "field" },
+      el("span", { class: "label" }, "Background"),
+      segments("Background", options, this.background, (background) => {
+        this.#chooseBackground(background);
+        showDetails();
+      }),
+      details,
+    );
+  }
+
+  /** @param {Background} background */
+  #chooseBackground(background) {
+    this.background = background;
+    Object.assign(this.controls.values, {
+      bg_color: background === "color" ? this.controls.get("bg_color") || COLORS[0] : "",
+      bg_blur: background === "blur" ? this.#blur : "0",
+    });
+    this.onChange("background");
   }
 
   get #blur() {
-    const set = this.controls.get("bg_blur");
-    return set && set !== "0" ? set : "30";
+    const blur = this.controls.get("bg_blur");
+    return blur && blur !== "0" ? blur : DEFAULT_BLUR;
   }
 
-  #setBackground(values) {
-    Object.assign(this.controls.values, values);
-    this.changed("background");
+  /** @returns {HTMLElement[]} */
+  #buildBackgroundDetails() {
+    if (this.background === "color") return [this.#buildColors()];
+    if (this.background === "picture") return [this.#buildPictureChooser()];
+    if (this.background === "none") return [];
+    return [
+      slider({
+        label: "Strength",
+        min: 1,
+        max: 100,
+        value: this.#blur,
+        onChange: (blur) => this.controls.set("bg_blur", `${blur}`),
+      }).element,
+    ];
   }
 
-  #backgroundDetails() {
-    if (this.background === "color") return [this.#colors()];
-    if (this.background === "blur") {
-      const change = (value) => this.controls.set("bg_blur", `${value}`);
-      return [slider({ label: "Strength", least: 1, most: 100, value: Number(this.#blur), change })];
-    }
-    if (this.background === "picture") return [this.#pictureChooser()];
-    return [];
-  }
-
-  #colors() {
-    const id = newId("color");
-    const own = el("input", {
-      id,
+  #buildColors() {
+    const color = this.controls.get("bg_color");
+    const custom = el("input", {
+      id: newId("color"),
       type: "color",
       "aria-label": "Another color",
-      value: /^#[0-9a-f]{6}$/i.test(this.controls.get("bg_color"))
-        ? this.controls.get("bg_color")
-        : "#ffffff",
-      oninput: () => this.controls.set("bg_color", own.value),
+      value: /^#[0-9a-f]{6}$/i.test(color) ? color : COLORS[0],
+      oninput: () => this.controls.set("bg_color", custom.value),
     });
-    const swatches = COLORS.map((color) =>
+    const swatches = COLORS.map((swatch) =>
       el("button", {
         type: "button",
         class: "swatch",
-        "aria-label": `Background ${color}`,
-        title: color,
-        style: `--swatch: ${color}`,
+        "aria-label": `Background ${swatch}`,
+        title: swatch,
+        style: `--swatch: ${swatch}`,
         onclick: () => {
-          own.value = color;
-          this.controls.set("bg_color", color);
+          custom.value = swatch;
+          this.controls.set("bg_color", swatch);
         },
       }),
     );
-    return el("div", { class: "swatches" }, swatches, own);
+    return el("div", { class: "swatches" }, swatches, custom);
   }
 
-  #pictureChooser() {
-    if (this.model.isGuest)
-      return note(el("a", { href: this.editor.signUpAddress() }, "Sign up"), " to use a picture of yours.");
-    const input = el("input", { type: "file", accept: this.editor.ACCEPTED, hidden: true });
-    input.addEventListener("change", async () => {
-      try {
-        this.backgroundImage = await api.storeBackground(input.files[0]);
-        this.changed("background");
-        this.editor.panel.rebuild();
-      } catch (refusal) {
-        this.model.problem(refusal);
-      }
+  #buildPictureChooser() {
+    if (this.model.isGuest) {
+      return note(el("a", { href: this.editor.signUpUrl() }, "Sign up"), " to use a picture of your own.");
+    }
+    const input = el("input", { type: "file", accept: ACCEPTED_TYPES, hidden: true });
+    input.addEventListener("change", () => {
+      const file = input.files?.[0];
+      if (file) this.#storeBackground(file);
     });
-    const shown = this.backgroundImage?.thumbnailUrl
-      ? el("img", { src: this.backgroundImage.thumbnailUrl, alt: "The background", class: "thumbnail" })
+    const { backgroundImage } = this;
+    const thumbnail = backgroundImage?.thumbnailUrl
+      ? el("img", { src: backgroundImage.thumbnailUrl, alt: "The background", class: "thumbnail" })
       : null;
-    const label = this.backgroundImage ? "Choose another" : "Choose a picture";
+    const label = backgroundImage ? "Choose another" : "Choose a picture";
     return el(
       "div",
       { class: "chooser" },
-      shown,
+      thumbnail,
       el("button", { type: "button", class: "quiet", onclick: () => input.click() }, label),
       input,
     );
   }
 
-  #shadow() {
-    const id = newId("shadow");
-    const opacity = slider({
-      label: "Darkness",
-      least: 0,
-      most: 100,
-      value: Number(this.controls.get("shadow_opacity")),
-      change: (value) => this.controls.set("shadow_opacity", `${value}`),
-    });
-    opacity.hidden = this.controls.get("shadow") !== "drop";
-    const input = el("input", {
-      id,
-      type: "checkbox",
-      checked: !opacity.hidden,
-      onchange: () => {
-        opacity.hidden = !input.checked;
-        this.controls.set("shadow", input.checked ? "drop" : "none");
-      },
-    });
-    return el(
-      "div",
-      {},
-      el("div", { class: "field switch" }, input, el("label", { for: id }, "Shadow")),
-      opacity,
-    );
+  /** @param {File} file */
+  async #storeBackground(file) {
+    try {
+      this.backgroundImage = await this.model.client.storeBackground(file);
+      this.onChange("background");
+      this.editor.panel.rebuild();
+    } catch (error) {
+      this.model.reportError(error);
+    }
   }
 
-  #edge() {
+  #buildShadow() {
+    const opacity = slider({
+      label: "Darkness",
+      min: 0,
+      max: 100,
+      value: this.controls.get("shadow_opacity"),
+      onChange: (value) => this.controls.set("shadow_opacity", `${value}`),
+    }).element;
+    opacity.hidden = this.controls.get("shadow") !== "drop";
+    const field = checkbox("Shadow", !opacity.hidden, (isChecked) => {
+      opacity.hidden = !isChecked;
+      this.controls.set("shadow", isChecked ? "drop" : "none");
+    });
+    return el("div", {}, field, opacity);
+  }
+
+  #buildEdge() {
     return el(
       "details",
       { class: "advanced" },
@@ -271,20 +311,13 @@ export class BgRemoval extends Tool {
     );
   }
 
-  #preset() {
-    const id = newId("preset");
-    const input = el("input", {
-      id,
-      type: "checkbox",
-      checked: this.controls.get("preset") === "marketplace",
-      onchange: () => this.controls.set("preset", input.checked ? "marketplace" : ""),
-    });
-    const help = "On white, 2000 × 2000, the object fills 85 % in the middle.";
-    return el(
-      "div",
-      { class: "field switch", title: help },
-      input,
-      el("label", { for: id }, "Marketplace picture"),
+  #buildPreset() {
+    const isChosen = this.controls.get("preset") === "marketplace";
+    return checkbox(
+      "Marketplace picture",
+      isChosen,
+      (isChecked) => this.controls.set("preset", isChecked ? "marketplace" : ""),
+      { title: "White background, 2000 × 2000, the object centred and filling 85 %." },
     );
   }
 }

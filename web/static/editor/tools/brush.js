@@ -1,183 +1,76 @@
-// Brush: erase, restore, paint, blur or heal by hand. What is drawn is shown at once and applied in one go.
+// Brush: erase, restore, paint, blur or heal by hand. Strokes are previewed at once and applied together.
 
-import { el, newId, segments } from "../elements.js";
+import { drawStrokes, scratchLayer } from "../canvas.js";
+import { checkbox, el, newId, segments } from "../elements.js";
 import * as history from "../history.js";
-import { layerOf, paintStrokes } from "../painting.js";
-import * as pictures from "../pictures.js";
-import * as strokes from "../strokes.js";
-import { Drawing } from "./drawing.js";
-import { note, Tool } from "./tool.js";
+import { loadImage } from "../images.js";
+import { StrokeInput } from "./stroke_input.js";
+import { note, quietButton, Tool } from "./tool.js";
 
+/** @import { Context } from "../canvas.js" */
+/** @import { Editor } from "../editor.js" */
+/** @import { Action, Fields, Frame, Point } from "../types.js" */
+/** @import { Hover } from "./tool.js" */
+
+/** @typedef {"erase" | "restore" | "paint" | "blur" | "heal"} Operation */
+
+/** @type {Record<Operation, string>} */
 const OPERATIONS = { erase: "Erase", restore: "Restore", paint: "Paint", blur: "Blur", heal: "Heal" };
-const BLUR_SHARE = 0.01; // of the longer side, as the tool blurs
+const BLUR_SHARE = 0.01; // of the longer side, the same as on the server
+const HEAL_MARK = "#ff5fa2";
 
 export class Brush extends Tool {
+  /** @param {Editor} editor */
   constructor(editor) {
     super(editor, "brush");
-    this.drawing = new Drawing(this, () => this.#refreshed());
+    /** @type {StrokeInput} */
+    this.strokes = new StrokeInput(this, () => this.#refresh());
+    /** @type {Operation} */
     this.operation = "erase";
     this.color = "#d23b2f";
+    /** Whether the operation applies to the kept selection instead of strokes. */
     this.usesMask = false;
-    this.source = null; // the image that restore draws from
+    /**
+     * The picture that "Restore" draws from, once it is loaded.
+     * @type {HTMLImageElement | null}
+     */
+    this.restoreImage = null;
+  }
+
+  get #mask() {
+    return history.latestMaskFor(this.model.steps, this.step);
+  }
+
+  get #restoreSource() {
+    return history.restoreSource(this.model.steps, this.step);
   }
 
   build() {
-    const mask = history.maskFor(this.model.steps, this.model.step);
-    if (!mask) this.usesMask = false;
+    const hasMask = this.#mask !== null;
+    if (!hasMask) this.usesMask = false;
     return [
-      segments("What the brush does", OPERATIONS, this.operation, (value) => this.#chosen(value)),
-      note(this.#explained()),
-      this.operation === "paint" ? this.#colors() : null,
-      mask ? this.#maskSwitch() : null,
-      ...(this.usesMask ? [] : this.drawing.build()),
-      this.usesMask
-        ? null
-        : el(
-            "div",
-            { class: "row" },
-            el(
-              "button",
-              { type: "button", class: "quiet", onclick: () => this.drawing.undo() },
-              "Undo stroke",
-            ),
-            el("button", { type: "button", class: "quiet", onclick: () => this.drawing.clear() }, "Clear"),
-          ),
+      segments("Operation", OPERATIONS, this.operation, (operation) => this.#chooseOperation(operation)),
+      note(this.#explanation()),
+      this.operation === "paint" && this.#buildColor(),
+      hasMask &&
+        checkbox("Apply to the kept selection", this.usesMask, (isChecked) => this.#useMask(isChecked)),
+      ...(this.usesMask ? [] : this.#buildStrokes()),
     ];
   }
 
-  #explained() {
-    const words = {
-      erase: "Makes transparent where you draw.",
-      restore: this.original
-        ? "Brings the original's pixels back where you draw."
-        : "Nothing to restore from: no earlier picture has this size.",
-      paint: "Lays a color on.",
-      blur: "Softens what you draw over.",
-      heal: "Draw over a blemish: its surroundings continue over it.",
-    };
-    return words[this.operation];
+  #buildStrokes() {
+    return [
+      ...this.strokes.build(["size", "hardness", "opacity"]),
+      el(
+        "div",
+        { class: "row" },
+        quietButton("Undo stroke", () => this.strokes.undo()),
+        quietButton("Clear", () => this.clear()),
+      ),
+    ];
   }
 
-  get original() {
-    return history.restorable(this.model.steps, this.model.step);
-  }
-
-  get makesTransparent() {
-    return this.operation === "erase" && this.drawing.all.length > 0;
-  }
-
-  params() {
-    const params = { op: this.operation };
-    const mask = history.maskFor(this.model.steps, this.model.step);
-    if (this.usesMask && mask) params.mask_id = mask.imageId;
-    else params.strokes = strokes.toField(this.drawing.strokes);
-    if (this.operation === "paint") params.color = this.color;
-    if (this.operation === "restore" && this.original) params.original_id = this.original.imageId;
-    return params;
-  }
-
-  actions() {
-    const problem = this.problem();
-    const label = this.usesMask ? "Apply to selection" : "Apply strokes";
-    const title = OPERATIONS[this.operation];
-    return [{ label, problem, request: () => this.request(this.params(), this.name, title) }];
-  }
-
-  problem() {
-    if (this.operation === "restore" && !this.original) return "There is nothing to restore from.";
-    return this.usesMask ? "" : strokes.problemOf(this.drawing.strokes);
-  }
-
-  onStep() {
-    this.drawing.strokes = [];
-    this.drawing.isSized = this.drawing.isSized && this.drawing.brush.size <= this.drawing.most;
-    this.editor.panel.rebuild();
-    this.#loadSource();
-  }
-
-  leave() {
-    this.drawing.clear();
-  }
-
-  undo() {
-    return this.drawing.undo();
-  }
-
-  clear() {
-    this.drawing.clear();
-  }
-
-  get hasDrawn() {
-    return this.drawing.strokes.length > 0;
-  }
-
-  resize = (direction) => this.drawing.step(direction);
-  takes = () => !this.usesMask;
-  down = (point) => this.drawing.down(point);
-  move = (point) => this.drawing.move(point);
-  up = () => this.drawing.up();
-  abandon = () => this.drawing.abandon();
-  hover = (point, event, onScreen) => this.drawing.hover(this.usesMask ? null : point, event, onScreen);
-  cursor = "none";
-
-  draw(context, stage) {
-    if (this.operation === "heal") {
-      const layer = layerOf(stage);
-      paintStrokes(layer.context, this.drawing.all, stage.view, "#ff5fa2");
-      context.globalAlpha = 0.5;
-      context.drawImage(layer.canvas, 0, 0, stage.viewport.width, stage.viewport.height);
-      context.globalAlpha = 1;
-    }
-    this.drawing.drawBrush(context, stage);
-  }
-
-  /** The picture with what was drawn on it, instead of the picture; false if that is the same. */
-  drawPicture(context, stage, box) {
-    const { all } = this.drawing;
-    if (!all.length || this.operation === "heal") return false;
-    const place = [box.x, box.y, box.width, box.height];
-    const whole = [0, 0, stage.viewport.width, stage.viewport.height];
-    const layer = layerOf(stage);
-    if (this.operation === "erase") {
-      layer.context.drawImage(stage.image, ...place);
-      layer.context.globalCompositeOperation = "destination-out";
-      paintStrokes(layer.context, all, stage.view, "black");
-      context.drawImage(layer.canvas, ...whole);
-      return true;
-    }
-    paintStrokes(layer.context, all, stage.view, this.operation === "paint" ? this.color : "black");
-    layer.context.globalCompositeOperation = "source-in";
-    if (this.operation === "blur") {
-      layer.context.filter = `blur(${Math.max(box.width, box.height) * BLUR_SHARE}px)`;
-      layer.context.drawImage(stage.image, ...place);
-    } else if (this.operation === "restore" && this.source) {
-      layer.context.drawImage(this.source, ...place);
-    }
-    context.save();
-    context.drawImage(stage.image, ...place);
-    context.beginPath();
-    context.rect(...place);
-    context.clip();
-    context.drawImage(layer.canvas, ...whole);
-    context.restore();
-    return true;
-  }
-
-  #chosen(operation) {
-    this.operation = operation;
-    this.editor.panel.rebuild();
-    this.#loadSource();
-    this.stage.invalidate();
-  }
-
-  async #loadSource() {
-    this.source = null;
-    if (this.operation !== "restore" || !this.original) return;
-    this.source = await pictures.load(this.original.previewUrl);
-    this.stage.invalidate();
-  }
-
-  #colors() {
+  #buildColor() {
     const id = newId("color");
     const input = el("input", {
       id,
@@ -191,21 +84,180 @@ export class Brush extends Tool {
     return el("div", { class: "field inline" }, el("label", { for: id }, "Color"), input);
   }
 
-  #maskSwitch() {
-    const id = newId("mask");
-    const input = el("input", {
-      id,
-      type: "checkbox",
-      checked: this.usesMask,
-      onchange: () => {
-        this.usesMask = input.checked;
-        this.editor.panel.rebuild();
-      },
-    });
-    return el("div", { class: "field switch" }, input, el("label", { for: id }, "Act on the kept selection"));
+  #explanation() {
+    return {
+      erase: "Makes the picture transparent where you draw.",
+      restore: this.#restoreSource
+        ? "Brings back the original's pixels where you draw."
+        : "There is nothing to restore from: no earlier picture has this size.",
+      paint: "Paints with a color.",
+      blur: "Blurs what you draw over.",
+      heal: "Draw over a blemish to replace it with its surroundings.",
+    }[this.operation];
   }
 
-  #refreshed() {
+  /** @returns {Fields} */
+  fields() {
+    /** @type {Fields} */
+    const fields = { op: this.operation };
+    if (this.usesMask && this.#mask) fields.mask_id = this.#mask.imageId;
+    else fields.strokes = this.strokes.field();
+    if (this.operation === "paint") fields.color = this.color;
+    const source = this.#restoreSource;
+    if (this.operation === "restore" && source) fields.original_id = source.imageId;
+    return fields;
+  }
+
+  /** @returns {Action[]} */
+  actions() {
+    const label = this.usesMask ? "Apply to selection" : "Apply strokes";
+    const request = () => this.request(this.fields(), this.name, OPERATIONS[this.operation]);
+    return [{ label, problem: this.problem(), request }];
+  }
+
+  problem() {
+    if (this.operation === "restore" && !this.#restoreSource) return "There is nothing to restore from.";
+    return this.usesMask ? "" : this.strokes.problem();
+  }
+
+  onStep() {
+    this.strokes.strokes = [];
+    this.strokes.onStep();
+    this.editor.panel.rebuild();
+    this.#loadRestoreImage();
+  }
+
+  leave() {
+    this.clear();
+  }
+
+  get hasDrawn() {
+    return this.strokes.strokes.length > 0;
+  }
+
+  undo() {
+    return this.strokes.undo();
+  }
+
+  clear() {
+    this.strokes.clear();
+  }
+
+  /** @param {-1 | 1} direction */
+  resizeBrush(direction) {
+    this.strokes.resizeBrush(direction);
+  }
+
+  get cursor() {
+    return "none";
+  }
+
+  handlesPointer() {
+    return !this.usesMask;
+  }
+
+  /** @param {Point} point */
+  pointerDown(point) {
+    this.strokes.down(point);
+  }
+
+  /** @param {Point} point */
+  pointerMove(point) {
+    this.strokes.move(point);
+  }
+
+  pointerUp() {
+    this.strokes.up();
+  }
+
+  cancelPointer() {
+    this.strokes.cancel();
+  }
+
+  /** @param {Hover | null} hover */
+  hover(hover) {
+    this.strokes.hover(this.usesMask ? null : hover);
+  }
+
+  get makesTransparent() {
+    return this.operation === "erase" && this.strokes.all.length > 0;
+  }
+
+  /** @param {Context} context */
+  drawOverlay(context) {
+    if (this.operation === "heal") {
+      const { view, viewport } = this.stage;
+      const layer = scratchLayer(this.stage);
+      drawStrokes(layer.context, this.strokes.all, view, HEAL_MARK);
+      context.globalAlpha = 0.5;
+      context.drawImage(layer.canvas, 0, 0, viewport.width, viewport.height);
+      context.globalAlpha = 1;
+    }
+    this.strokes.drawCursor(context);
+  }
+
+  /**
+   * The picture with the strokes applied. Healing cannot be previewed.
+   * @param {CanvasRenderingContext2D} context
+   * @param {HTMLImageElement} image
+   * @param {Frame} box
+   */
+  drawPicture(context, image, box) {
+    const { all } = this.strokes;
+    if (!all.length || this.operation === "heal") return false;
+    const { view, viewport } = this.stage;
+    const layer = scratchLayer(this.stage);
+    if (this.operation === "erase") {
+      layer.context.drawImage(image, box.x, box.y, box.width, box.height);
+      layer.context.globalCompositeOperation = "destination-out";
+      drawStrokes(layer.context, all, view, "black");
+      context.drawImage(layer.canvas, 0, 0, viewport.width, viewport.height);
+      return true;
+    }
+    drawStrokes(layer.context, all, view, this.operation === "paint" ? this.color : "black");
+    layer.context.globalCompositeOperation = "source-in";
+    if (this.operation === "blur") {
+      layer.context.filter = `blur(${Math.max(box.width, box.height) * BLUR_SHARE}px)`;
+      layer.context.drawImage(image, box.x, box.y, box.width, box.height);
+    } else if (this.operation === "restore" && this.restoreImage) {
+      layer.context.drawImage(this.restoreImage, box.x, box.y, box.width, box.height);
+    }
+    context.save();
+    context.drawImage(image, box.x, box.y, box.width, box.height);
+    context.beginPath();
+    context.rect(box.x, box.y, box.width, box.height);
+    context.clip();
+    context.drawImage(layer.canvas, 0, 0, viewport.width, viewport.height);
+    context.restore();
+    return true;
+  }
+
+  /** @param {Operation} operation */
+  #chooseOperation(operation) {
+    this.operation = operation;
+    this.editor.panel.rebuild();
+    this.#loadRestoreImage();
+    this.stage.invalidate();
+  }
+
+  /** @param {boolean} usesMask */
+  #useMask(usesMask) {
+    this.usesMask = usesMask;
+    this.editor.panel.rebuild();
+  }
+
+  async #loadRestoreImage() {
+    this.restoreImage = null;
+    const source = this.#restoreSource;
+    if (this.operation !== "restore" || !source) return;
+    const image = await loadImage(source.previewUrl).catch(() => null);
+    if (this.operation === "restore" && this.model.step && this.#restoreSource?.id === source.id) {
+      this.restoreImage = image;
+      this.stage.invalidate();
+    }
+  }
+
+  #refresh() {
     this.editor.panel.refresh();
     this.stage.invalidate();
   }

@@ -1,12 +1,19 @@
-// Crop: a frame with handles, shapes, turning and mirroring.
+// Crop: a frame with handles, aspect ratios, rotating and flipping.
 
-import { el, iconButton, newId, slider } from "../elements.js";
+import { darkenOutside, drawFrame } from "../canvas.js";
+import { checkbox, el, iconButton, setPressed, slider } from "../elements.js";
 import * as frames from "../frames.js";
-import { paintFrame, paintOutside } from "../painting.js";
-import { cursorOf } from "./generative_expand.js";
+import { FrameInput } from "./frame_input.js";
 import { note, Tool } from "./tool.js";
 
-const RATIOS = ["1:1", "4:3", "3:4", "3:2", "16:9", "9:16"];
+/** @import { Context } from "../canvas.js" */
+/** @import { Editor } from "../editor.js" */
+/** @import { Frame, Point } from "../types.js" */
+/** @import { Hover } from "./tool.js" */
+
+/** @typedef {"frame" | "subject" | "trim"} Mode by the frame, around the subject, or trimming the border */
+/** @typedef {"h" | "v"} FlipAxis as the API names it */
+
 const HIDDEN = [
   "x",
   "y",
@@ -21,56 +28,87 @@ const HIDDEN = [
   "format",
   "quality",
 ];
-const HANDLE_REACH = 18; // screen pixels
+const FULL_TURN = 360;
 
 export class Crop extends Tool {
+  /** @param {Editor} editor */
   constructor(editor) {
     super(editor, "crop");
-    this.#reset();
+    this.sizes = el("p", { class: "sizes" });
+    /**
+     * null until one was chosen: the whole picture.
+     * @type {Frame | null}
+     */
+    this.chosenFrame = null;
+    /** "" for a free shape. */
+    this.ratio = "";
+    /** @type {Mode} */
+    this.mode = "frame";
+    this.quarterTurns = 0;
+    this.tiltDegrees = 0;
+    /** @type {FlipAxis | ""} */
+    this.flip = "";
+    /**
+     * The buttons that flip, by axis.
+     * @type {Map<FlipAxis, HTMLButtonElement>}
+     */
+    this.flipButtons = new Map();
+    /** @type {FrameInput} */
+    this.input = new FrameInput(
+      this,
+      () => (this.#usesFrame ? this.frame : null),
+      (frame) => this.#setFrame(frame),
+      (frame, handle, delta) =>
+        frames.dragCropFrame(frame, handle, delta, this.step, frames.parseRatio(this.ratio)),
+    );
   }
 
   #reset() {
-    this.frame = null;
+    this.chosenFrame = null;
     this.ratio = "";
-    this.way = "frame"; // "frame", "subject" (the shape around the subject), "trim"
-    this.turn = 0; // quarter turns
-    this.tilt = 0; // degrees
+    this.mode = "frame";
+    this.quarterTurns = 0;
+    this.tiltDegrees = 0;
     this.flip = "";
-    this.drag = null;
+    this.input.up();
+  }
+
+  get frame() {
+    return this.chosenFrame ?? frames.wholePicture(this.step);
   }
 
   build() {
-    this.frame ??= frames.largestInside(this.size, null);
-    this.shown = el("p", { class: "sizes" });
-    this.#tell();
+    this.#showSize();
     return [
-      this.#shapes(),
-      this.shown,
-      this.#turning(),
+      this.#buildShapes(),
+      this.sizes,
+      this.#buildOrientation(),
       slider({
         label: "Straighten",
-        least: -45,
-        most: 45,
+        min: -45,
+        max: 45,
         step: 0.5,
         unit: "°",
-        value: this.tilt,
-        change: (value) => this.#turned(() => (this.tilt = value)),
-      }),
-      this.#trim(),
+        value: this.tiltDegrees,
+        onChange: (degrees) => {
+          this.tiltDegrees = degrees;
+          this.#onOrientation();
+        },
+      }).element,
+      this.#buildTrim(),
       this.controls.advanced(HIDDEN),
     ];
   }
 
-  #shapes() {
-    const pressed = (ratio, way) => `${this.ratio === ratio && this.way === way}`;
-    const choice = (label, ratio, way) =>
+  #buildShapes() {
+    const chip = (/** @type {string} */ label, /** @type {string} */ ratio, /** @type {Mode} */ mode) =>
       el(
         "button",
         {
           type: "button",
           class: "chip",
-          "aria-pressed": pressed(ratio, way),
-          onclick: () => this.#shaped(ratio, way),
+          "aria-pressed": `${this.ratio === ratio && this.mode === mode}`,
+          onclick: () => this.#chooseShape(ratio, mode),
         },
         label,
       );
@@ -80,8 +118,8 @@ export class Crop extends Tool {
       el(
         "div",
         { class: "chips", role: "group", "aria-label": "Shape" },
-        choice("Free", "", "frame"),
-        RATIOS.map((ratio) => choice(ratio, ratio, "frame")),
+        chip("Free", "", "frame"),
+        frames.ASPECT_RATIOS.map((ratio) => chip(ratio, ratio, "frame")),
       ),
       el(
         "details",
@@ -90,74 +128,65 @@ export class Crop extends Tool {
         el(
           "div",
           { class: "chips", role: "group", "aria-label": "Shape around the subject" },
-          RATIOS.map((ratio) => choice(ratio, ratio, "subject")),
+          frames.ASPECT_RATIOS.map((ratio) => chip(ratio, ratio, "subject")),
         ),
       ),
     );
   }
 
-  #turning() {
-    const turn = (by) => () => this.#turned(() => (this.turn = (this.turn + by + 4) % 4));
-    const mirror = (way, name, icon) =>
-      iconButton(name, icon, () => this.#turned(() => (this.flip = this.flip === way ? "" : way)));
-    this.mirrors = {
-      h: mirror("h", "Mirror sideways", "flipH"),
-      v: mirror("v", "Mirror upside down", "flipV"),
+  #buildOrientation() {
+    const rotate = (/** @type {number} */ turns) => () => {
+      this.quarterTurns = (this.quarterTurns + turns + 4) % 4;
+      this.#onOrientation();
     };
-    this.#markMirrors();
+    const flip = (/** @type {FlipAxis} */ axis) => () => {
+      this.flip = this.flip === axis ? "" : axis;
+      this.#onOrientation();
+    };
+    this.flipButtons.set("h", iconButton("Flip horizontally", "flipH", flip("h")));
+    this.flipButtons.set("v", iconButton("Flip vertically", "flipV", flip("v")));
+    this.#showFlip();
     return el(
       "div",
       { class: "row icons" },
-      iconButton("Turn left", "turnLeft", turn(-1)),
-      iconButton("Turn right", "turnRight", turn(1)),
-      ...Object.values(this.mirrors),
+      iconButton("Rotate left", "turnLeft", rotate(-1)),
+      iconButton("Rotate right", "turnRight", rotate(1)),
+      ...this.flipButtons.values(),
     );
   }
 
-  #trim() {
-    const id = newId("trim");
-    const input = el("input", {
-      id,
-      type: "checkbox",
-      checked: this.way === "trim",
-      onchange: () => this.#shaped("", input.checked ? "trim" : "frame"),
-    });
-    const field = el(
-      "div",
-      { class: "field switch" },
-      input,
-      el("label", { for: id }, "Trim an even border"),
-    );
-    return this.way === "trim"
-      ? el(
-          "div",
-          {},
-          field,
-          this.controls.build(["tolerance"]),
-          note("What to cut away is found when it is applied."),
-        )
-      : field;
+  #showFlip() {
+    for (const [axis, button] of this.flipButtons) setPressed(button, this.flip === axis);
   }
 
-  params() {
+  #buildTrim() {
+    const isTrimming = this.mode === "trim";
+    const field = checkbox("Trim a uniform border", isTrimming, (isChecked) =>
+      this.#chooseShape("", isChecked ? "trim" : "frame"),
+    );
+    if (!isTrimming) return field;
+    const tolerance = this.controls.build(["tolerance"]);
+    return el("div", {}, field, tolerance, note("The border is detected when the crop is applied."));
+  }
+
+  fields() {
     const fields = this.controls.fields();
-    if (this.way !== "trim") delete fields.tolerance;
-    const degrees = this.#degrees();
-    if (degrees) fields.rotate = `${degrees}`;
+    if (this.mode !== "trim") delete fields.tolerance;
+    if (this.#degrees) fields.rotate = `${this.#degrees}`;
     if (this.flip) fields.flip = this.flip;
-    if (this.way === "trim") fields.mode = "trim";
-    else if (this.way === "subject") Object.assign(fields, { aspect_ratio: this.ratio, gravity: "subject" });
-    else Object.assign(fields, frames.cropParams(this.frame, this.size));
-    return fields;
+    if (this.mode === "trim") return { ...fields, mode: "trim" };
+    if (this.mode === "subject") return { ...fields, aspect_ratio: this.ratio, gravity: "subject" };
+    return { ...fields, ...frames.cropFields(this.frame, this.step) };
   }
 
-  #degrees() {
-    const degrees = this.turn * 90 + this.tilt;
-    return degrees > 180 ? degrees - 360 : degrees;
+  /** The rotation, clockwise, from -180 to 180. */
+  get #degrees() {
+    const degrees = this.quarterTurns * 90 + this.tiltDegrees;
+    return degrees > FULL_TURN / 2 ? degrees - FULL_TURN : degrees;
   }
 
   problem() {
-    return Object.keys(this.params()).length ? "" : "Choose what to keep first.";
+    return Object.keys(this.fields()).length ? "" : "Choose what to keep first.";
   }
 
   onStep() {
@@ -169,99 +198,101 @@ export class Crop extends Tool {
     this.#reset();
   }
 
-  #shaped(ratio, way) {
+  /**
+   * @param {string} ratio
+   * @param {Mode} mode
+   */
+  #chooseShape(ratio, mode) {
     this.ratio = ratio;
-    this.way = way;
-    this.frame = frames.largestInside(this.size, frames.ratioOf(ratio));
+    this.mode = mode;
+    this.chosenFrame = frames.largestInside(this.step, frames.parseRatio(ratio));
     this.editor.panel.rebuild();
     this.stage.invalidate();
   }
 
-  #turned(change) {
-    change();
-    this.#tell();
-    this.changed();
-    this.#markMirrors();
-  }
-
-  #markMirrors() {
-    for (const [way, button] of Object.entries(this.mirrors))
-      button.setAttribute("aria-pressed", `${this.flip === way}`);
-  }
-
-  #tell() {
-    if (!this.shown) return;
-    const { width, height } = this.frame;
-    this.shown.textContent = this.way === "frame" && !this.#isTurned ? `${width} × ${height}` : "";
-  }
-
-  get #hasFrame() {
-    return this.way === "frame" && !this.#isTurned;
-  }
-
-  get #isTurned() {
-    return this.#degrees() !== 0 || this.flip !== "";
-  }
-
-  takes(point) {
-    return this.#hasFrame && this.#handleAt(point) !== null;
-  }
-
-  #handleAt(point) {
-    return frames.handleAt(this.frame, point, HANDLE_REACH / this.stage.view.scale);
-  }
-
-  down(point) {
-    this.drag = { handle: this.#handleAt(point), from: point, frame: this.frame };
-  }
-
-  move(point) {
-    if (!this.drag) return;
-    const { handle, from, frame } = this.drag;
-    const delta = { x: point.x - from.x, y: point.y - from.y };
-    this.frame = frames.cropDragged(frame, handle, delta, this.size, frames.ratioOf(this.ratio));
-    this.#tell();
+  #onOrientation() {
+    this.#showSize();
+    this.#showFlip();
+    this.editor.panel.refresh();
     this.stage.invalidate();
   }
 
-  up() {
-    this.drag = null;
+  #showSize() {
+    this.sizes.textContent = this.#usesFrame ? `${this.frame.width} × ${this.frame.height}` : "";
+  }
+
+  /** Whether the frame is shown and can be dragged, which it is while the picture is upright. */
+  get #usesFrame() {
+    return this.mode === "frame" && !this.#isTransformed;
+  }
+
+  get #isTransformed() {
+    return this.#degrees !== 0 || this.flip !== "";
+  }
+
+  /** @param {Frame} frame */
+  #setFrame(frame) {
+    this.chosenFrame = frame;
+    this.#showSize();
+    this.stage.invalidate();
+  }
+
+  /** @param {Point} point */
+  handlesPointer(point) {
+    return this.input.handleAt(point) !== null;
+  }
+
+  /** @param {Point} point */
+  pointerDown(point) {
+    this.input.down(point);
+  }
+
+  /** @param {Point} point */
+  pointerMove(point) {
+    this.input.move(point);
+  }
+
+  pointerUp() {
+    this.input.up();
     this.editor.panel.refresh();
   }
 
-  abandon() {
-    if (this.drag) this.frame = this.drag.frame;
-    this.drag = null;
-    this.stage.invalidate();
+  cancelPointer() {
+    this.input.cancel();
   }
 
-  hover(point) {
-    this.stage.element.style.cursor = cursorOf(point && this.#hasFrame ? this.#handleAt(point) : null);
+  /** @param {Hover | null} hover */
+  hover(hover) {
+    this.input.hover(hover);
   }
 
-  /** What is kept, turned and mirrored, where the picture was; false while nothing is turned. */
-  drawPicture(context, stage, box) {
-    if (!this.#isTurned) return false;
-    const frame = stage.boxOf(
-      this.way === "frame" ? this.frame : { x: 0, y: 0, width: this.size.width, height: this.size.height },
-    );
+  /**
+   * The part that is kept, rotated and flipped in place.
+   * @param {CanvasRenderingContext2D} context
+   * @param {HTMLImageElement} image
+   * @param {Frame} box
+   */
+  drawPicture(context, image, box) {
+    if (!this.#isTransformed) return false;
+    const kept = this.mode === "frame" ? this.stage.boxOf(this.frame) : this.stage.pictureBox();
     context.save();
-    context.translate(frame.x + frame.width / 2, frame.y + frame.height / 2);
+    context.translate(kept.x + kept.width / 2, kept.y + kept.height / 2);
     context.scale(this.flip === "h" ? -1 : 1, this.flip === "v" ? -1 : 1);
-    context.rotate((this.#degrees() * Math.PI) / 180);
-    context.translate(-frame.x - frame.width / 2, -frame.y - frame.height / 2);
+    context.rotate((this.#degrees * Math.PI) / 180);
+    context.translate(-kept.x - kept.width / 2, -kept.y - kept.height / 2);
     context.beginPath();
-    context.rect(frame.x, frame.y, frame.width, frame.height);
+    context.rect(kept.x, kept.y, kept.width, kept.height);
     context.clip();
-    context.drawImage(stage.image, box.x, box.y, box.width, box.height);
+    context.drawImage(image, box.x, box.y, box.width, box.height);
     context.restore();
     return true;
   }
 
-  draw(context, stage) {
-    if (!this.#hasFrame) return;
-    const box = stage.boxOf(this.frame);
-    paintOutside(context, stage.boxOf({ x: 0, y: 0, width: this.size.width, height: this.size.height }), box);
-    paintFrame(context, box, { thirds: this.drag !== null });
+  /** @param {Context} context */
+  drawOverlay(context) {
+    if (!this.#usesFrame) return;
+    const box = this.stage.boxOf(this.frame);
+    darkenOutside(context, this.stage.pictureBox(), box);
+    drawFrame(context, box, { thirds: this.input.active !== null });
   }
 }

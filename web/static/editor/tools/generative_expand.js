@@ -1,13 +1,20 @@
-// Generative expand: a larger frame around the picture, drawn before anything is spent.
+// Generative expand: a larger frame around the picture, chosen before a credit is spent.
 
+import { drawFrame } from "../canvas.js";
 import { el } from "../elements.js";
 import * as frames from "../frames.js";
-import { paintFrame } from "../painting.js";
-import { promptField, withoutWords } from "./generative_fill.js";
+import { FrameInput } from "./frame_input.js";
+import { hiddenPromptSettings, promptField } from "./prompt.js";
 import { note, Tool } from "./tool.js";
 
-const RATIOS = ["1:1", "4:3", "3:4", "3:2", "16:9", "9:16"];
+/** @import { Context } from "../canvas.js" */
+/** @import { Editor } from "../editor.js" */
+/** @import { Action, Frame, Point } from "../types.js" */
+/** @import { Hover } from "./tool.js" */
+
+const INITIAL_FACTOR = 1.25;
 const FACTORS = [1.25, 1.5, 2];
+const HATCH_PIXELS = 14;
 const HIDDEN = [
   "prompt",
   "negative_prompt",
@@ -22,148 +29,160 @@ const HIDDEN = [
   "format",
   "quality",
 ];
-const HANDLE_REACH = 16; // screen pixels
 
 export class GenerativeExpand extends Tool {
+  /** @param {Editor} editor */
   constructor(editor) {
     super(editor, "generative-expand");
-    this.frame = null;
-    this.drag = null;
+    /**
+     * null until the panel is built for the current step.
+     * @type {Frame | null}
+     */
+    this.chosenFrame = null;
+    this.sizes = el("p", { class: "sizes" });
+    /** @type {FrameInput} */
+    this.input = new FrameInput(
+      this,
+      () => this.frame,
+      (frame) => this.#setFrame(frame),
+      (frame, handle, delta) => frames.dragExpandFrame(frame, handle, delta, this.step),
+    );
+  }
+
+  get frame() {
+    return this.chosenFrame ?? frames.wholePicture(this.step);
   }
 
   build() {
-    this.#start();
-    this.shown = el("p", { class: "sizes" });
-    this.#tell();
-    const choice = (label, frame) =>
-      el("button", { type: "button", class: "chip", onclick: () => this.#set(frame(), true) }, label);
+    this.chosenFrame ??= frames.scaledAround(this.step, INITIAL_FACTOR);
+    this.stage.fit();
+    this.#showSizes();
+    const ratios = frames.ASPECT_RATIOS.map((ratio) =>
+      this.#chip(ratio, () => frames.smallestAround(this.step, frames.parseRatio(ratio) ?? 1)),
+    );
+    const factors = FACTORS.map((factor) =>
+      this.#chip(`${factor}×`, () => frames.scaledAround(this.step, factor)),
+    );
     return [
       note("Drag the frame outwards, or choose one."),
-      el(
-        "div",
-        { class: "chips", role: "group", "aria-label": "Shape" },
-        RATIOS.map((ratio) => choice(ratio, () => frames.smallestAround(this.size, frames.ratioOf(ratio)))),
-      ),
-      el(
-        "div",
-        { class: "chips", role: "group", "aria-label": "Times larger" },
-        FACTORS.map((factor) => choice(`${factor}×`, () => frames.timesLarger(this.size, factor))),
-      ),
-      this.shown,
+      el("div", { class: "chips", role: "group", "aria-label": "Shape" }, ratios),
+      el("div", { class: "chips", role: "group", "aria-label": "Times larger" }, factors),
+      this.sizes,
       promptField(this),
-      this.controls.advanced([...HIDDEN, ...withoutWords(this)]),
+      this.controls.advanced([...HIDDEN, ...hiddenPromptSettings(this)]),
     ];
   }
 
-  params() {
-    return { ...this.controls.fields(), ...frames.expandParams(this.frame, this.size) };
+  /**
+   * @param {string} label
+   * @param {() => Frame} frameOf
+   */
+  #chip(label, frameOf) {
+    const onclick = () => {
+      this.#setFrame(frameOf());
+      this.stage.fit();
+    };
+    return el("button", { type: "button", class: "chip", onclick }, label);
   }
 
+  fields() {
+    return { ...this.controls.fields(), ...frames.expandFields(this.frame, this.step) };
+  }
+
+  /** @returns {Action[]} */
   actions() {
-    return [{ label: "Expand", problem: this.problem(), request: () => this.request(this.params()) }];
+    return [{ label: "Expand", problem: this.problem(), request: () => this.request(this.fields()) }];
   }
 
   problem() {
-    if (!Object.keys(frames.expandParams(this.frame, this.size)).length) return "Draw a larger frame first.";
-    return frames.isTooLarge(this.frame) ? "The result would have more than 64 megapixels." : "";
+    if (!Object.keys(frames.expandFields(this.frame, this.step)).length)
+      return "Choose a larger frame first.";
+    return frames.sizeProblem(this.frame, this.model.limits.outputPixels);
   }
 
-  /** The place on the screen that the frame needs, for the view that shows all of it. */
-  room() {
-    return this.frame ?? { x: 0, y: 0, ...sizeOf(this.size) };
+  visibleFrame() {
+    return this.frame;
   }
 
   onStep() {
-    this.frame = null;
+    this.chosenFrame = null;
     this.editor.panel.rebuild();
     this.stage.fit();
   }
 
   leave() {
-    this.frame = null;
+    this.chosenFrame = null;
   }
 
-  #start() {
-    this.frame ??= frames.timesLarger(this.size, 1.25);
-    this.stage.fit();
-  }
-
-  #set(frame, fits = false) {
-    this.frame = frame;
-    this.#tell();
+  /** @param {Frame} frame */
+  #setFrame(frame) {
+    this.chosenFrame = frame;
+    this.#showSizes();
     this.editor.panel.refresh();
-    if (fits) this.stage.fit();
     this.stage.invalidate();
   }
 
-  #tell() {
-    if (!this.shown) return;
-    const { width, height } = this.frame;
-    this.shown.replaceChildren(
-      `${this.size.width} × ${this.size.height} → `,
-      el("strong", {}, `${width} × ${height}`),
+  #showSizes() {
+    const { width, height } = this.step;
+    this.sizes.replaceChildren(
+      `${width} × ${height} → `,
+      el("strong", {}, `${this.frame.width} × ${this.frame.height}`),
     );
   }
 
-  takes(point) {
-    return frames.handleAt(this.frame, point, HANDLE_REACH / this.stage.view.scale) !== null;
+  /** @param {Point} point */
+  handlesPointer(point) {
+    return this.input.handleAt(point) !== null;
   }
 
-  down(point) {
-    const handle = frames.handleAt(this.frame, point, HANDLE_REACH / this.stage.view.scale);
-    this.drag = { handle, from: point, frame: this.frame };
+  /** @param {Point} point */
+  pointerDown(point) {
+    this.input.down(point);
   }
 
-  move(point) {
-    if (!this.drag) return;
-    const { handle, from, frame } = this.drag;
-    const delta = { x: point.x - from.x, y: point.y - from.y };
-    this.#set(frames.expandDragged(frame, handle, delta, this.size));
+  /** @param {Point} point */
+  pointerMove(point) {
+    this.input.move(point);
   }
 
-  up() {
-    this.drag = null;
+  pointerUp() {
+    this.input.up();
   }
 
-  abandon() {
-    if (this.drag) this.#set(this.drag.frame);
-    this.drag = null;
+  cancelPointer() {
+    this.input.cancel();
   }
 
-  hover(point) {
-    const handle = point && frames.handleAt(this.frame, point, HANDLE_REACH / this.stage.view.scale);
-    this.stage.element.style.cursor = cursorOf(handle);
+  /** @param {Hover | null} hover */
+  hover(hover) {
+    this.input.hover(hover);
   }
 
-  draw(context, stage) {
-    const outer = stage.boxOf(this.frame);
-    const inner = stage.boxOf({ x: 0, y: 0, ...sizeOf(this.size) });
+  /**
+   * Hatches the area that will be generated.
+   * @param {Context} context
+   */
+  drawOverlay(context) {
+    const outer = this.stage.boxOf(this.frame);
+    const inner = this.stage.boxOf(frames.wholePicture(this.step));
+    const color = this.editor.selectionColor();
     context.save();
     context.beginPath();
     context.rect(outer.x, outer.y, outer.width, outer.height);
     context.rect(inner.x, inner.y, inner.width, inner.height);
     context.clip("evenodd");
-    context.fillStyle = getComputedStyle(stage.element).getPropertyValue("--selection");
+    context.fillStyle = color;
     context.globalAlpha = 0.14;
     context.fillRect(outer.x, outer.y, outer.width, outer.height);
     context.globalAlpha = 0.35;
-    context.strokeStyle = context.fillStyle;
+    context.strokeStyle = color;
     context.beginPath();
-    for (let at = outer.x - outer.height; at < outer.x + outer.width; at += 14) {
-      context.moveTo(at, outer.y + outer.height);
-      context.lineTo(at + outer.height, outer.y);
+    for (let x = outer.x - outer.height; x < outer.x + outer.width; x += HATCH_PIXELS) {
+      context.moveTo(x, outer.y + outer.height);
+      context.lineTo(x + outer.height, outer.y);
     }
     context.stroke();
     context.restore();
-    paintFrame(context, outer);
+    drawFrame(context, outer);
   }
-}
-
-function sizeOf(step) {
-  return { width: step.width, height: step.height };
-}
-
-/** The cursor over a handle. */
-export function cursorOf(handle) {
-  return { move: "move", null: "grab", undefined: "grab" }[handle] ?? `${handle}-resize`;
 }

@@ -1,93 +1,88 @@
-// Generative fill: brush over a thing, or click on it, and it is gone; or words say what comes there.
+// Generative fill: brush over an object or click on it to remove it, or describe what should replace it.
 
-import { el, newId, segments } from "../elements.js";
+import { drawStrokes, scratchLayer } from "../canvas.js";
+import { el, segments } from "../elements.js";
 import * as history from "../history.js";
-import { layerOf, paintStrokes } from "../painting.js";
-import * as strokes from "../strokes.js";
-import { Drawing } from "./drawing.js";
-import { Selecting } from "./selecting.js";
-import { note, Tool } from "./tool.js";
+import { hiddenPromptSettings, promptField } from "./prompt.js";
+import { SelectionInput } from "./selection_input.js";
+import { StrokeInput } from "./stroke_input.js";
+import { note, quietButton, Tool } from "./tool.js";
+
+/** @import { Context } from "../canvas.js" */
+/** @import { Editor } from "../editor.js" */
+/** @import { Action, Fields, Point, Step } from "../types.js" */
+/** @import { Hover } from "./tool.js" */
+
+/** @typedef {"brush" | "click" | "mask"} Method how the area is marked */
 
 const HIDDEN = ["prompt", "negative_prompt", "strokes", "points", "box", "format", "quality"];
-const OF_WORDS = ["steps", "guidance_scale", "strength"];
-
-/** The prompt, where a checkpoint follows words; else how to install one. Fill and expand share it. */
-export function promptField(tool) {
-  const { isInstalled, command } = tool.model.session.prompts;
-  if (!isInstalled) {
-    return note("To say in words what should appear, install an inpainting model: ", el("code", {}, command));
-  }
-  const id = newId("prompt");
-  const input = el("textarea", {
-    id,
-    rows: 2,
-    maxlength: 2000,
-    placeholder: "Empty: the surroundings continue",
-    oninput: () => tool.controls.set("prompt", input.value),
-  });
-  input.value = tool.controls.get("prompt");
-  return el("div", { class: "field" }, el("label", { for: id }, "What should be there"), input);
-}
-
-/** Parameters that only words need, while none can be followed. */
-export function withoutWords(tool) {
-  return tool.model.session.prompts.isInstalled ? [] : OF_WORDS;
-}
+const MARK_OPACITY = 0.5;
 
 export class GenerativeFill extends Tool {
+  /** @param {Editor} editor */
   constructor(editor) {
     super(editor, "generative-fill");
-    this.drawing = new Drawing(this, () => this.#refreshed());
-    this.drawing.brush.hardness = 1;
-    this.selecting = new Selecting(this, () => this.#refreshed());
-    this.way = "brush";
+    this.message = el("p", { class: "note", role: "status" });
+    /** @type {Method} */
+    this.method = "brush";
+    /** @type {StrokeInput} */
+    this.strokes = new StrokeInput(this, () => this.#refresh());
+    this.strokes.brush.hardness = 1;
+    /** @type {SelectionInput} */
+    this.selection = new SelectionInput(this, () => this.#refresh());
+  }
+
+  get #mask() {
+    return history.latestMaskFor(this.model.steps, this.step);
   }
 
   build() {
-    const mask = history.maskFor(this.model.steps, this.model.step);
-    if (!mask && this.way === "mask") this.way = "brush";
-    const ways = { brush: "Brush", click: "Click", ...(mask ? { mask: "Kept selection" } : {}) };
+    if (!this.#mask && this.method === "mask") this.method = "brush";
+    /** @type {Partial<Record<Method, string>>} */
+    const methods = { brush: "Brush", click: "Click", ...(this.#mask ? { mask: "Kept selection" } : {}) };
     return [
-      segments("Mark by", ways, this.way, (value) => this.#chosen(value)),
-      this.way === "brush" ? note("Brush over what should go.") : null,
-      this.way === "click" ? note("Click on what should go. Alt-click takes away.") : null,
-      ...(this.way === "brush" ? this.drawing.build(["size"]) : []),
-      this.way === "mask"
-        ? null
-        : el(
-            "div",
-            { class: "row" },
-            el("button", { type: "button", class: "quiet", onclick: () => this.clear() }, "Clear"),
-          ),
-      (this.message = el("p", { class: "note", role: "status" })),
+      segments("Mark by", methods, this.method, (method) => this.#chooseMethod(method)),
+      this.method === "brush" && note("Brush over what to remove."),
+      this.method === "click" && note("Click on what to remove. Alt+click subtracts."),
+      ...(this.method === "brush" ? this.strokes.build(["size"]) : []),
+      this.method !== "mask" &&
+        el(
+          "div",
+          { class: "row" },
+          quietButton("Clear", () => this.clear()),
+        ),
+      this.message,
       promptField(this),
-      this.controls.advanced([...HIDDEN, ...withoutWords(this)]),
+      this.controls.advanced([...HIDDEN, ...hiddenPromptSettings(this)]),
     ];
   }
 
+  /** @returns {Action[]} */
   actions() {
     const label = this.controls.get("prompt").trim() ? "Fill" : "Remove object";
-    return [{ label, problem: this.problem(), request: () => this.request(this.params(), this.name, label) }];
+    const request = () => this.request(this.fields(), this.name, label);
+    return [{ label, problem: this.problem(), request }];
   }
 
   problem() {
-    if (this.way === "brush") return strokes.problemOf(this.drawing.strokes);
-    if (this.way === "click") return this.selecting.isUsable ? "" : "Click on something first.";
+    if (this.method === "brush") return this.strokes.problem();
+    if (this.method === "click") return this.selection.isUsable ? "" : "Click on something first.";
     return "";
   }
 
-  params() {
+  /** @returns {Fields} */
+  fields() {
     const fields = this.controls.fields();
-    const mask = history.maskFor(this.model.steps, this.model.step);
-    if (this.way === "brush") return { ...fields, strokes: strokes.toField(this.drawing.strokes) };
-    if (this.way === "click") return { ...fields, ...this.selecting.params() };
-    return { ...fields, mask_id: mask.imageId };
+    if (this.method === "brush") return { ...fields, strokes: this.strokes.field() };
+    if (this.method === "click") return { ...fields, ...this.selection.fields() };
+    return this.#mask ? { ...fields, mask_id: this.#mask.imageId } : fields;
   }
 
+  /** @param {Step | null} made */
   onStep(made) {
-    if (made) this.way = this.way === "mask" ? "brush" : this.way; // what it marked is gone
+    if (made && this.method === "mask") this.method = "brush"; // What the mask marked is gone.
     this.clear();
-    this.drawing.isSized = this.drawing.isSized && this.drawing.brush.size <= this.drawing.most;
+    this.strokes.onStep();
     this.editor.panel.rebuild();
   }
 
@@ -95,61 +90,90 @@ export class GenerativeFill extends Tool {
     this.clear();
   }
 
-  undo() {
-    return this.#hand?.undo() ?? false;
-  }
-
   get hasDrawn() {
-    return this.drawing.strokes.length > 0 || !this.selecting.isEmpty;
+    return this.strokes.strokes.length > 0 || !this.selection.isEmpty;
   }
 
-  get #hand() {
-    return { brush: this.drawing, click: this.selecting }[this.way];
-  }
-
-  get cursor() {
-    return this.way === "brush" ? "none" : "crosshair";
-  }
-
-  resize = (direction) => this.drawing.step(direction);
-  takes = () => this.way !== "mask";
-  down = (point, event) => this.#hand?.down(point, event);
-  move = (point) => this.#hand?.move(point);
-  up = (point) => this.#hand?.up(point);
-  abandon = () => (this.way === "brush" ? this.drawing.abandon() : (this.selecting.drag = null));
-  hover = (point, event, onScreen) =>
-    this.drawing.hover(this.way === "brush" ? point : null, event, onScreen);
-
-  draw(context, stage) {
-    if (this.way === "click") this.selecting.draw(context, stage);
-    if (this.way === "mask") this.editor.drawMask(context);
-    if (this.way !== "brush") return;
-    const color = getComputedStyle(stage.element).getPropertyValue("--selection");
-    const layer = layerOf(stage);
-    paintStrokes(layer.context, this.drawing.all, stage.view, color);
-    context.globalAlpha = 0.5;
-    context.drawImage(layer.canvas, 0, 0, stage.viewport.width, stage.viewport.height);
-    context.globalAlpha = 1;
-    this.drawing.drawBrush(context, stage);
-  }
-
-  #chosen(way) {
-    this.clear();
-    this.way = way;
-    this.editor.panel.rebuild();
-    this.editor.setCursor();
-    this.stage.invalidate();
+  undo() {
+    if (this.method === "mask") return false;
+    return this.method === "brush" ? this.strokes.undo() : this.selection.undo();
   }
 
   clear() {
-    this.drawing.clear();
-    this.selecting.clear();
-    this.#refreshed();
+    this.strokes.clear();
+    this.selection.clear();
+    this.#refresh();
   }
 
-  #refreshed() {
-    if (this.message)
-      this.message.textContent = this.selecting.isAsking ? "Looking …" : this.selecting.message;
+  /** @param {-1 | 1} direction */
+  resizeBrush(direction) {
+    this.strokes.resizeBrush(direction);
+  }
+
+  get cursor() {
+    return this.method === "brush" ? "none" : "crosshair";
+  }
+
+  handlesPointer() {
+    return this.method !== "mask";
+  }
+
+  /**
+   * @param {Point} point
+   * @param {PointerEvent} event
+   */
+  pointerDown(point, event) {
+    if (this.method === "brush") this.strokes.down(point);
+    else this.selection.down(point, event);
+  }
+
+  /** @param {Point} point */
+  pointerMove(point) {
+    if (this.method === "brush") this.strokes.move(point);
+    else this.selection.move(point);
+  }
+
+  /** @param {Point} point */
+  pointerUp(point) {
+    if (this.method === "brush") this.strokes.up();
+    else this.selection.up(point);
+  }
+
+  cancelPointer() {
+    this.strokes.cancel();
+    this.selection.cancelDrag();
+  }
+
+  /** @param {Hover | null} hover */
+  hover(hover) {
+    this.strokes.hover(this.method === "brush" ? hover : null);
+  }
+
+  /** @param {Context} context */
+  drawOverlay(context) {
+    if (this.method === "click") this.selection.draw(context);
+    if (this.method === "mask") this.editor.drawMask(context);
+    if (this.method !== "brush") return;
+    const { view, viewport } = this.stage;
+    const layer = scratchLayer(this.stage);
+    drawStrokes(layer.context, this.strokes.all, view, this.editor.selectionColor());
+    context.globalAlpha = MARK_OPACITY;
+    context.drawImage(layer.canvas, 0, 0, viewport.width, viewport.height);
+    context.globalAlpha = 1;
+    this.strokes.drawCursor(context);
+  }
+
+  /** @param {Method} method */
+  #chooseMethod(method) {
+    this.clear();
+    this.method = method;
+    this.editor.panel.rebuild();
+    this.editor.setCursor(this.cursor);
+    this.stage.invalidate();
+  }
+
+  #refresh() {
+    this.message.textContent = this.selection.isLoading ? "Selecting …" : this.selection.message;
     this.editor.panel.refresh();
     this.stage.invalidate();
   }

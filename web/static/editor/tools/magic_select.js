@@ -1,83 +1,100 @@
-// Magic select: click on a thing, then cut it out, remove it, or keep it as a mask.
+// Magic select: click on an object, then cut it out, remove it, or keep it as a mask.
 
 import { el, segments } from "../elements.js";
-import { Selecting } from "./selecting.js";
-import { note, Tool } from "./tool.js";
+import { SelectionInput } from "./selection_input.js";
+import { note, quietButton, Tool } from "./tool.js";
+
+/** @import { Context } from "../canvas.js" */
+/** @import { Editor } from "../editor.js" */
+/** @import { Action, Fields, Point, Step } from "../types.js" */
 
 const HIDDEN = ["points", "box", "auto", "output", "multimask", "model", "format", "quality"];
-const OVERLAID = ["grow", "feather", "invert"];
+const REFINEMENTS = ["grow", "feather", "invert"]; // shown in the overlay
 
 export class MagicSelect extends Tool {
+  /** @param {Editor} editor */
   constructor(editor) {
     super(editor, "magic-select");
-    this.selecting = new Selecting(this, () => this.#refreshed());
+    this.message = el("p", { class: "note", role: "status" });
+    /** @type {SelectionInput} */
+    this.input = new SelectionInput(this, () => this.#refresh());
   }
 
   build() {
-    const { selecting } = this;
-    this.message = el("p", { class: "note", role: "status" });
-    this.#tell();
-    const signs = { add: "+ Add", subtract: "− Take away" };
-    const choose = (value) => (selecting.subtracts = value === "subtract");
+    const { input } = this;
+    this.#showMessage();
+    const signs = { add: "+ Add", subtract: "− Subtract" };
     return [
-      note("Click on what you mean, or draw a box around it. Clicking is free."),
-      segments("A click", signs, selecting.subtracts ? "subtract" : "add", choose),
+      note("Click on an object, or draw a box around it. Clicking is free."),
+      segments("Each click", signs, input.subtracts ? "subtract" : "add", (sign) => {
+        input.subtracts = sign === "subtract";
+      }),
       el(
         "div",
         { class: "row" },
-        el("button", { type: "button", class: "quiet", onclick: () => selecting.auto() }, "Find the subject"),
-        el("button", { type: "button", class: "quiet", onclick: () => this.clear() }, "Clear"),
+        quietButton("Find the subject", () => input.selectSubject()),
+        quietButton("Clear", () => this.clear()),
       ),
       this.message,
       this.controls.advanced(HIDDEN),
     ];
   }
 
+  /** @returns {Action[]} */
   actions() {
-    const missing = this.selecting.isAsking ? "Looking …" : "Select something first.";
-    const problem = this.selecting.isUsable ? "" : missing;
-    const selected = () => this.params();
+    const problem = this.problem();
+    const fields = this.fields();
+    // Generative fill takes the plain selection only. A refined one can be removed by way of a mask.
+    const isRefined = "auto" in fields || REFINEMENTS.some((name) => name in fields);
     return [
-      { label: "Cut out", problem, request: () => this.#asked("cutout", "Cut out") },
+      { label: "Cut out", problem, request: () => this.#cutOut() },
       {
         label: "Remove object",
         problem,
-        request: () => this.request(this.selecting.params(), "generative-fill", "Remove object"),
-        // What fill picks is the plain selection; refined ones go by way of a mask.
-        hidden: "auto" in selected() || OVERLAID.some((name) => name in selected()),
+        request: () => this.request(this.input.fields(), "generative-fill", "Remove object"),
+        isHidden: isRefined,
       },
-      { label: "Use as mask", problem, request: () => this.#asked("", "Use as mask") },
+      {
+        label: "Use as mask",
+        problem,
+        request: () => this.request(this.fields(), this.name, "Use as mask"),
+      },
     ];
   }
 
-  params() {
-    return { ...this.controls.fields(), ...this.selecting.params() };
+  problem() {
+    if (this.input.isUsable) return "";
+    return this.input.isLoading ? "Selecting …" : "Select something first.";
+  }
+
+  fields() {
+    return { ...this.controls.fields(), ...this.input.fields() };
   }
 
   example() {
-    return this.#asked("cutout", "Cut out");
+    return this.#cutOut();
   }
 
-  overlayParams() {
-    const fields = this.controls.fields();
-    return Object.fromEntries(OVERLAID.filter((name) => name in fields).map((name) => [name, fields[name]]));
+  #cutOut() {
+    return this.request({ ...this.fields(), output: "cutout" }, this.name, "Cut out");
   }
 
-  #asked(output, title) {
-    return this.request({ ...this.params(), ...(output ? { output } : {}) }, this.name, title);
+  /** @returns {Fields} */
+  overlayFields() {
+    const fields = Object.entries(this.controls.fields());
+    return Object.fromEntries(fields.filter(([name]) => REFINEMENTS.includes(name)));
   }
 
-  changed(name) {
-    super.changed();
-    if (OVERLAID.includes(name) && !this.selecting.isEmpty) this.selecting.ask();
+  /** @param {string} name */
+  onChange(name) {
+    super.onChange(name);
+    if (REFINEMENTS.includes(name) && !this.input.isEmpty) this.input.loadOverlay();
   }
 
+  /** @param {Step | null} made */
   onStep(made) {
-    if (made?.isMask) {
-      this.editor.tellMaskKept();
-      return;
-    }
-    this.clear();
+    if (made?.isMask) this.editor.noticeMaskKept();
+    else this.clear();
   }
 
   leave() {
@@ -85,38 +102,62 @@ export class MagicSelect extends Tool {
   }
 
   get hasDrawn() {
-    return !this.selecting.isEmpty;
+    return !this.input.isEmpty;
   }
 
   undo() {
-    return this.selecting.undo();
+    return this.input.undo();
   }
-
-  down = (point, event) => this.selecting.down(point, event);
-  move = (point) => this.selecting.move(point);
-  up = (point) => this.selecting.up(point);
-  abandon = () => (this.selecting.drag = null);
-  draw = (context, stage) => this.selecting.draw(context, stage);
-  cursor = "crosshair";
 
   clear() {
-    this.selecting.clear();
-    this.#refreshed();
+    this.input.clear();
+    this.#refresh();
   }
 
-  #refreshed() {
-    this.#tell();
+  get cursor() {
+    return "crosshair";
+  }
+
+  handlesPointer() {
+    return true;
+  }
+
+  /**
+   * @param {Point} point
+   * @param {PointerEvent} event
+   */
+  pointerDown(point, event) {
+    this.input.down(point, event);
+  }
+
+  /** @param {Point} point */
+  pointerMove(point) {
+    this.input.move(point);
+  }
+
+  /** @param {Point} point */
+  pointerUp(point) {
+    this.input.up(point);
+  }
+
+  cancelPointer() {
+    this.input.cancelDrag();
+  }
+
+  /** @param {Context} context */
+  drawOverlay(context) {
+    this.input.draw(context);
+  }
+
+  #refresh() {
+    this.#showMessage();
     this.stage.invalidate();
     this.editor.panel.refresh();
   }
 
-  #tell() {
-    if (!this.message) return;
-    const { selecting } = this;
-    const sure =
-      selecting.overlay && selecting.score !== null
-        ? `Selected, ${Math.round(selecting.score * 100)} % sure.`
-        : "";
-    this.message.textContent = selecting.isAsking ? "Looking …" : selecting.message || sure;
+  #showMessage() {
+    const { isLoading, message, overlay, score } = this.input;
+    const selected = overlay && score !== null ? `Selected, ${Math.round(score * 100)} % sure.` : "";
+    this.message.textContent = isLoading ? "Selecting …" : message || selected;
   }
 }

@@ -1,78 +1,221 @@
-// What the seven tools have in common.
+// The base class of the seven tools. It declares every hook that the editor calls, with a default, so that callers
+// need no optional calls and a misspelt hook is a type error.
 
 import { Controls } from "../controls.js";
 import { el } from "../elements.js";
 
+/** @import { Context } from "../canvas.js" */
+/** @import { Editor } from "../editor.js" */
+/** @import { Child } from "../elements.js" */
+/** @import { Action, Fields, Frame, Point, RunRequest, Step } from "../types.js" */
+
+/**
+ * A pointer over the stage that is not pressed, or operates the tool.
+ * @typedef {object} Hover
+ * @property {Point} point in picture coordinates
+ * @property {Point} onScreen
+ * @property {boolean} isTouch
+ */
+
 export class Tool {
+  /**
+   * @param {Editor} editor
+   * @param {string} name as the server names it
+   */
   constructor(editor, name) {
     this.editor = editor;
     this.model = editor.model;
     this.stage = editor.stage;
     this.name = name;
-    this.about = this.model.toolNamed(name);
-    this.controls = new Controls(this.about.parameters, (changed) => this.changed(changed));
+    const info = this.model.session.tools.find((tool) => tool.name === name);
+    if (!info) throw new Error(`The server has no tool "${name}".`);
+    this.info = info;
+    this.controls = new Controls(info.parameters, (changed) => this.onChange(changed));
   }
 
-  /** The picture at full resolution: {width, height}. */
-  get size() {
-    return this.model.step;
+  /** The current step. Tools exist only while a project is open; it gives the picture's full size. */
+  get step() {
+    const { step } = this.model;
+    if (!step) throw new Error("No project is open.");
+    return step;
   }
 
-  /** Its part of the panel. */
-  build() {
-    return [];
+  // What is applied
+
+  /** The form fields of a run. */
+  fields() {
+    return this.controls.fields();
   }
 
-  /** What can be applied: [{label, request, problem}], the chief one first. */
-  actions() {
-    return [{ label: this.about.title, request: () => this.request(this.params()), problem: this.problem() }];
-  }
-
-  /** Why nothing can be applied yet, or "". */
+  /** Why the tool cannot be applied yet, or "". */
   problem() {
     return "";
   }
 
-  params() {
-    return this.controls.fields();
+  /**
+   * The buttons that apply the tool, the primary one first.
+   * @returns {Action[]}
+   */
+  actions() {
+    return [{ label: this.info.title, problem: this.problem(), request: () => this.request(this.fields()) }];
   }
 
-  /** A run of this tool; results are kept without loss until they are downloaded. */
-  request(params, tool = this.name, title = this.about.title) {
-    return { tool, params: { ...params, format: "png" }, title };
+  /**
+   * A run on the current step. Results are stored as PNG, so that nothing is lost until they are downloaded.
+   * @param {Fields} fields
+   * @returns {RunRequest}
+   */
+  request(fields, tool = this.name, title = this.info.title) {
+    return { tool, params: { ...fields, format: "png" }, title };
   }
 
-  /** What the API's commands show: the chief action's run. */
+  /** The run that "The same with the API" shows. */
   example() {
-    return this.request(this.params());
+    return this.request(this.fields());
   }
 
-  changed() {
+  /**
+   * The fields that change how a selection looks while it is being made.
+   * @returns {Fields}
+   */
+  overlayFields() {
+    return {};
+  }
+
+  // The panel
+
+  /**
+   * The tool's part of the panel.
+   * @returns {Child[]}
+   */
+  build() {
+    return [];
+  }
+
+  /**
+   * A setting was changed.
+   * @param {string} _name of the parameter
+   */
+  onChange(_name) {
     this.editor.panel.refresh();
     this.stage.invalidate();
   }
 
-  /** Another picture is shown; `made` if this tool's run just made it. */
-  onStep() {}
+  // What happens in the editor
 
-  /** Takes back what was drawn last; false if nothing was. */
-  undo() {
-    return false;
-  }
+  /**
+   * Another step became the current one, or a run has made a mask.
+   * @param {Step | null} _made the step that a run has just made
+   */
+  onStep(_made) {}
 
-  /** Whether there is something that undo would take back. */
+  /**
+   * The current step's picture is shown.
+   * @param {HTMLImageElement} _image
+   */
+  onShown(_image) {}
+
+  /** Another tool is chosen, or the project is closed. */
+  leave() {}
+
+  // Drawing by hand
+
+  /** Whether `undo` would take anything back. */
   get hasDrawn() {
     return false;
   }
 
-  /** Takes all of it back. */
+  /** Takes back what was drawn last. Returns whether there was anything. */
+  undo() {
+    return false;
+  }
+
+  /** Discards everything that was drawn. */
   clear() {}
 
-  /** Another tool was chosen. */
-  leave() {}
+  /**
+   * @param {-1 | 1} _direction smaller or larger
+   */
+  resizeBrush(_direction) {}
+
+  // Pointers, in picture coordinates
+
+  /** The mouse cursor over the stage, as in CSS. */
+  get cursor() {
+    return "grab";
+  }
+
+  /**
+   * Whether pressing here operates the tool; else it pans.
+   * @param {Point} _point
+   */
+  handlesPointer(_point) {
+    return false;
+  }
+
+  /**
+   * @param {Point} _point
+   * @param {PointerEvent} _event
+   */
+  pointerDown(_point, _event) {}
+
+  /** @param {Point} _point */
+  pointerMove(_point) {}
+
+  /** @param {Point} _point */
+  pointerUp(_point) {}
+
+  /** The gesture was interrupted: what it did so far is discarded. */
+  cancelPointer() {}
+
+  /** @param {Hover | null} _hover null once the pointer has left the stage */
+  hover(_hover) {}
+
+  // Drawing on the stage
+
+  /** Whether the picture needs a checkerboard behind it because the tool's preview is transparent. */
+  get makesTransparent() {
+    return false;
+  }
+
+  /**
+   * The frame that "Fit" shows, in picture coordinates; null for the picture itself.
+   * @returns {Frame | null}
+   */
+  visibleFrame() {
+    return null;
+  }
+
+  /**
+   * Draws a preview of the result instead of the picture. Returns false if the picture is to be drawn as it is.
+   * @param {CanvasRenderingContext2D} _context
+   * @param {HTMLImageElement} _image a preview of the picture
+   * @param {Frame} _box where the picture is on the screen
+   */
+  drawPicture(_context, _image, _box) {
+    return false;
+  }
+
+  /**
+   * Draws over the picture, in screen coordinates.
+   * @param {Context} _context
+   */
+  drawOverlay(_context) {}
 }
 
-/** A line of explanation. */
+/**
+ * A line of explanation.
+ * @param {...Child} content
+ */
 export function note(...content) {
   return el("p", { class: "note" }, ...content);
+}
+
+/**
+ * A secondary button of the panel.
+ * @param {string} label
+ * @param {() => void} onclick
+ */
+export function quietButton(label, onclick) {
+  return el("button", { type: "button", class: "quiet", onclick }, label);
 }

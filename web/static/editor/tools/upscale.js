@@ -1,28 +1,37 @@
-// Upscale: how large it becomes is seen before anything is spent.
+// Upscale: shows the size of the result before a credit is spent.
 
 import { el, segments } from "../elements.js";
-import { isTooLarge } from "../frames.js";
+import { sizeProblem } from "../frames.js";
 import { note, Tool } from "./tool.js";
 
+/** @import { Editor } from "../editor.js" */
+
+const SCALES = { 2: "2×", 3: "3×", 4: "4×", 8: "8×" };
+
 export class Upscale extends Tool {
+  /** @param {Editor} editor */
   constructor(editor) {
     super(editor, "upscale");
+    this.sizes = el("p", { class: "sizes" });
   }
 
   build() {
     const { controls } = this;
-    const scales = { 2: "2×", 3: "3×", 4: "4×", 8: "8×" };
-    this.shown = el("p", { class: "sizes" });
-    const chosen = this.#target() ? "" : controls.get("scale");
-    const group = segments("Times larger", scales, chosen, (value) => {
-      Object.assign(controls.values, { target_width: "", target_height: "" });
-      controls.set("scale", value);
-      this.editor.panel.rebuild();
-    });
-    this.#tell();
+    const chosen = this.#hasTarget() ? "" : controls.get("scale");
+    const group = segments(
+      "Times larger",
+      /** @type {Record<string, string>} */ (SCALES),
+      chosen,
+      (scale) => {
+        Object.assign(controls.values, { target_width: "", target_height: "" });
+        controls.set("scale", scale);
+        this.editor.panel.rebuild();
+      },
+    );
+    this.#showSizes();
     return [
       el("div", { class: "field" }, el("span", { class: "label" }, "Times larger"), group),
-      this.shown,
+      this.sizes,
       ...controls.build(["mode"]),
       note(
         "Fast keeps to what the picture shows. Quality invents fine detail and takes about 25 times as long.",
@@ -31,48 +40,50 @@ export class Upscale extends Tool {
     ];
   }
 
-  params() {
+  fields() {
     const fields = this.controls.fields();
-    if (this.#target()) delete fields.scale;
+    if (this.#hasTarget()) delete fields.scale;
     return fields;
   }
 
   problem() {
-    return isTooLarge(this.result()) ? "The result would have more than 64 megapixels." : "";
+    return sizeProblem(this.#resultSize(), this.model.limits.outputPixels);
   }
 
-  changed() {
-    super.changed();
-    this.#tell();
+  /** @param {string} name */
+  onChange(name) {
+    super.onChange(name);
+    this.#showSizes();
   }
 
   onStep() {
-    this.#tell();
+    this.#showSizes();
   }
 
-  #target() {
+  /** Whether a size in pixels was entered, which counts instead of the scale. */
+  #hasTarget() {
     const { target_width: width, target_height: height } = this.controls.values;
     return Number(width) > 0 || Number(height) > 0;
   }
 
-  /** The size of the result. */
-  result() {
-    const { width, height } = this.size;
-    const { target_width: wide, target_height: high } = this.controls.values;
-    const factors = [Number(wide) / width, Number(high) / height].filter((factor) => factor > 0);
+  #resultSize() {
+    const { width, height } = this.step;
+    const { target_width: targetWidth, target_height: targetHeight } = this.controls.values;
+    const factors = [Number(targetWidth) / width, Number(targetHeight) / height].filter(
+      (factor) => factor > 0,
+    );
     const factor = factors.length ? Math.min(...factors) : Number(this.controls.get("scale"));
     return { width: Math.round(width * factor), height: Math.round(height * factor) };
   }
 
-  #tell() {
-    if (!this.shown || !this.size) return;
-    const now = this.size;
-    const then = this.result();
-    this.shown.replaceChildren(
-      `${now.width} × ${now.height}`,
+  #showSizes() {
+    const { width, height } = this.step;
+    const result = this.#resultSize();
+    this.sizes.replaceChildren(
+      `${width} × ${height}`,
       el("span", { "aria-label": "becomes" }, " → "),
-      el("strong", {}, `${then.width} × ${then.height}`),
-      ` · ${((then.width * then.height) / 1e6).toFixed(1)} MP`,
+      el("strong", {}, `${result.width} × ${result.height}`),
+      ` · ${((result.width * result.height) / 1e6).toFixed(1)} MP`,
     );
   }
 }

@@ -1,20 +1,54 @@
-// Strokes drawn on a canvas as the server will paint them, near enough for the eye.
+// Drawing on canvases: strokes as the server will paint them, approximately; brush cursor, frames.
 
-let layer = null;
+/** @import { Frame, Point, Stroke, View } from "./types.js" */
+/** @import { Stage } from "./stage.js" */
 
-/** An empty canvas as large as the stage, in the same coordinates; the same one each time. */
-export function layerOf(stage) {
+/** @typedef {CanvasRenderingContext2D | OffscreenCanvasRenderingContext2D} Context */
+
+/** @type {OffscreenCanvas | null} */
+let scratch = null;
+
+/**
+ * @param {HTMLCanvasElement} canvas
+ * @returns {CanvasRenderingContext2D}
+ */
+export function contextOf(canvas) {
+  const context = canvas.getContext("2d");
+  if (!context) throw new Error("The browser does not support canvas drawing.");
+  return context;
+}
+
+/**
+ * @param {OffscreenCanvas} canvas
+ * @param {CanvasRenderingContext2DSettings} [settings]
+ */
+export function offscreenContextOf(canvas, settings) {
+  const context = canvas.getContext("2d", settings);
+  if (!context) throw new Error("The browser does not support canvas drawing.");
+  return context;
+}
+
+/**
+ * An empty canvas of the stage's size, in the same coordinates. It is shared: each call clears it.
+ * @param {Stage} stage
+ */
+export function scratchLayer(stage) {
   const { width, height } = stage.picture;
-  if (layer?.width !== width || layer?.height !== height) layer = new OffscreenCanvas(width, height);
-  const context = layer.getContext("2d");
+  if (scratch?.width !== width || scratch?.height !== height) scratch = new OffscreenCanvas(width, height);
+  const context = offscreenContextOf(scratch);
   const ratio = window.devicePixelRatio;
   context.reset();
   context.setTransform(ratio, 0, 0, ratio, 0, 0);
-  return { canvas: layer, context };
+  return { canvas: scratch, context };
 }
 
-/** Paints strokes in one colour; `view` brings picture coordinates to the canvas. */
-export function paintStrokes(context, strokes, view, color) {
+/**
+ * @param {Context} context
+ * @param {Stroke[]} strokes
+ * @param {View} view from picture coordinates to the canvas
+ * @param {string} color
+ */
+export function drawStrokes(context, strokes, view, color) {
   for (const stroke of strokes) {
     const size = stroke.size * view.scale;
     const soft = (1 - stroke.hardness) * size;
@@ -42,12 +76,17 @@ export function paintStrokes(context, strokes, view, color) {
   }
 }
 
-/** A circle as large as the brush, light and dark so that it is seen on anything. */
-export function paintBrush(context, point, diameter) {
+/**
+ * A circle of the brush's size, light on dark so that it is visible on any picture.
+ * @param {Context} context
+ * @param {Point} point
+ * @param {number} diameter
+ */
+export function drawBrushCursor(context, point, diameter) {
   context.save();
-  for (const [color, width] of [
-    ["rgb(0 0 0 / 60%)", 3],
-    ["white", 1.25],
+  for (const { color, width } of [
+    { color: "rgb(0 0 0 / 60%)", width: 3 },
+    { color: "white", width: 1.25 },
   ]) {
     context.strokeStyle = color;
     context.lineWidth = width;
@@ -58,8 +97,13 @@ export function paintBrush(context, point, diameter) {
   context.restore();
 }
 
-/** A frame with handles; `box` in screen pixels. */
-export function paintFrame(context, box, { thirds = false } = {}) {
+/**
+ * A frame with handles.
+ * @param {Context} context
+ * @param {Frame} box in screen pixels
+ * @param {{ thirds?: boolean }} [options] whether to draw the lines of the rule of thirds
+ */
+export function drawFrame(context, box, { thirds = false } = {}) {
   context.save();
   context.strokeStyle = "rgb(0 0 0 / 55%)";
   context.lineWidth = 3;
@@ -95,8 +139,13 @@ export function paintFrame(context, box, { thirds = false } = {}) {
   context.restore();
 }
 
-/** Darkens a picture but for a box in it. */
-export function paintOutside(context, picture, box) {
+/**
+ * Darkens the picture outside of a box.
+ * @param {Context} context
+ * @param {Frame} picture in screen pixels
+ * @param {Frame} box in screen pixels
+ */
+export function darkenOutside(context, picture, box) {
   context.save();
   context.fillStyle = "rgb(0 0 0 / 55%)";
   context.beginPath();

@@ -1,0 +1,63 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { ApiClient, downloadUrl } from "../../web/static/editor/api.js";
+
+const ok = (data) => Response.json({ success: true, data });
+
+test("every change is sent with the session's token, reading is not", async () => {
+  const seen = [];
+  const client = new ApiClient(async (path, { method, headers }) => {
+    seen.push([method, headers["X-CSRF-Token"]]);
+    return ok(path === "/editor/session" ? { csrfToken: "secret" } : null);
+  });
+  await client.session();
+  await client.setCurrentStep("p1", "a");
+  await client.projects();
+  assert.deepEqual(seen, [
+    ["GET", undefined],
+    ["PUT", "secret"],
+    ["GET", undefined],
+  ]);
+});
+
+test("an error of the API is thrown with its code, parameter and status", async () => {
+  const error = { code: "INVALID_PARAMETER", message: "It is too small.", param: "width" };
+  const client = new ApiClient(async () => Response.json({ success: false, error }, { status: 422 }));
+  await assert.rejects(client.projects(), { status: 422, ...error });
+});
+
+test("an answer that is not JSON, and none at all, are reported as an unreachable server", async () => {
+  const proxy = new ApiClient(async () => new Response("<html>", { status: 502 }));
+  await assert.rejects(proxy.projects(), { status: 502, code: "UNREACHABLE" });
+  const offline = new ApiClient(async () => {
+    throw new TypeError("fetch failed");
+  });
+  await assert.rejects(offline.projects(), { status: 0, code: "UNREACHABLE" });
+});
+
+test("aborting a request rejects with the abort itself", async () => {
+  const client = new ApiClient(async (_path, { signal }) => {
+    signal.throwIfAborted();
+  });
+  const signal = AbortSignal.abort();
+  await assert.rejects(client.overlay("p1", "a", {}, signal), { name: "AbortError" });
+});
+
+test("files are sent as a form, with a name for those that have none", async () => {
+  const sent = [];
+  const client = new ApiClient(async (path, { body, headers }) => {
+    sent.push([path, body.get("image").name, headers["Content-Type"]]);
+    return ok(null);
+  });
+  await client.openFile(new File(["x"], "my cup.jpg"));
+  await client.openFile(new File(["x"], ""));
+  assert.deepEqual(sent, [
+    ["/editor/projects?name=my%20cup.jpg", "my cup.jpg", undefined],
+    ["/editor/projects?name=picture", "picture", undefined],
+  ]);
+});
+
+test("a download names its format and quality", () => {
+  assert.equal(downloadUrl("p1", "a", "jpg", 80), "/editor/projects/p1/steps/a/file?format=jpg&quality=80");
+});

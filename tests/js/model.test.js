@@ -1,0 +1,130 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { credits } from "../../web/static/editor/model.js";
+import { ACCOUNT, deferred, modelWith, ok, openModel, project, refused, step } from "./model_support.js";
+
+test("opening a project shows its current step and remembers it in the tab and the address", async () => {
+  const { model, addresses, storage, named } = await openModel({});
+  assert.equal(model.step.id, "a");
+  assert.equal(storage.get("bgeraser.project"), "p1");
+  assert.deepEqual(addresses, ["/app/#p1"]);
+  assert.equal(named("step").length, 1);
+  assert.equal(model.isOpening, false);
+});
+
+test("only one project is opened at a time", async () => {
+  const answer = deferred();
+  const { model, requests } = modelWith({ "GET /editor/projects/p1": () => answer.promise });
+  const first = model.openProject("p1");
+  assert.equal(model.isOpening, true);
+  await model.openProject("p1");
+  assert.equal(requests.length, 1);
+  answer.resolve(ok(project()));
+  await first;
+  assert.equal(model.project.id, "p1");
+});
+
+test("a project that cannot be opened is reported, and opening is over", async () => {
+  const { model, named } = modelWith({ "POST /editor/projects": refused(422, "UNREADABLE_IMAGE") });
+  await model.openSample("coffee");
+  assert.deepEqual(
+    named("error").map((error) => [error.status, error.code]),
+    [[422, "UNREADABLE_IMAGE"]],
+  );
+  assert.deepEqual([model.project, model.isOpening], [null, false]);
+});
+
+test("the address names the project to resume, before the one of the tab", async () => {
+  const options = { hash: "#p1", stored: { "bgeraser.project": "p2" } };
+  const { model } = modelWith({ "GET /editor/projects/p1": ok(project()) }, options);
+  assert.equal(await model.resume(), true);
+  assert.equal(model.project.id, "p1");
+});
+
+test("without a project to resume nothing is requested", async () => {
+  const { model, requests } = modelWith({});
+  assert.equal(await model.resume(), false);
+  assert.equal(requests.length, 0);
+});
+
+test("a project that is gone is forgotten silently, any other failure is reported", async () => {
+  for (const [status, code, reported] of [
+    [404, "NOT_FOUND", 0],
+    [503, "OVERLOADED", 1],
+  ]) {
+    const routes = { "GET /editor/projects/p1": refused(status, code) };
+    const made = modelWith(routes, { stored: { "bgeraser.project": "p1" } });
+    assert.equal(await made.model.resume(), false);
+    assert.equal(made.storage.has("bgeraser.project"), false);
+    assert.deepEqual(made.addresses, ["/app/"]);
+    assert.equal(made.named("error").length, reported, code);
+  }
+});
+
+test("closing forgets the project", async () => {
+  const { model, storage, addresses } = await openModel({});
+  model.close();
+  assert.deepEqual([model.project, model.step, model.steps], [null, null, []]);
+  assert.equal(storage.has("bgeraser.project"), false);
+  assert.equal(addresses.at(-1), "/app/");
+});
+
+test("guests may apply tools to samples only", async () => {
+  for (const [account, sample, mayApply] of [
+    [null, null, false],
+    [null, "coffee", true],
+    [ACCOUNT, null, true],
+  ]) {
+    const { model } = await openModel({}, { account, opened: project({ sample }) });
+    assert.equal(model.mayApply, mayApply);
+  }
+});
+
+test("undo and redo move the current step and tell the server", async () => {
+  const opened = project({ currentStepId: "c", steps: [step("a"), step("b", "a"), step("c", "a")] });
+  const { model, requests } = await openModel(
+    { "PUT /editor/projects/p1/current": () => ok(null) },
+    { opened },
+  );
+  model.goTo("b");
+  model.undo();
+  assert.equal(model.step.id, "a");
+  assert.equal(model.undoTarget, null);
+  model.redo();
+  assert.equal(model.step.id, "b", "redo returns to where undo came from, not to the newest step");
+  model.startOver();
+  assert.equal(model.step.id, "a");
+  assert.deepEqual(
+    requests.slice(1).map(({ body }) => body.stepId),
+    ["b", "a", "b", "a"],
+  );
+});
+
+test("undo does not lead to a deleted step", async () => {
+  const steps = [step("a", null, { isAvailable: false }), step("b", "a")];
+  const { model, requests } = await openModel({}, { opened: project({ currentStepId: "b", steps }) });
+  assert.equal(model.undoTarget, null);
+  model.undo();
+  assert.deepEqual([model.step.id, requests.length], ["b", 1]);
+});
+
+test("a deleted step cannot become the current one", async () => {
+  const opened = project({ steps: [step("a"), step("b", "a", { isAvailable: false })] });
+  const { model, requests, named } = await openModel({}, { opened });
+  await model.goTo("b");
+  assert.equal(model.step.id, "a");
+  assert.match(named("notice")[0], /24 hours/);
+  assert.equal(requests.length, 1);
+  assert.equal(model.redoTarget, null);
+});
+
+test("an aborted request is not reported", () => {
+  const { model, named } = modelWith({});
+  model.reportError(new DOMException("It was aborted.", "AbortError"));
+  assert.equal(named("error").length, 0);
+});
+
+test("credits are counted in words", () => {
+  assert.deepEqual([1, 2, 0].map(credits), ["1 credit", "2 credits", "0 credits"]);
+});

@@ -1,0 +1,277 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import {
+  ACCOUNT,
+  deferred,
+  LIMITS,
+  modelWith,
+  ok,
+  openModel,
+  project,
+  refused,
+  run,
+  step,
+} from "./model_support.js";
+
+const CROP = { tool: "crop", params: { width: "50" }, title: "Crop" };
+
+const methodsAndPaths = (requests) => requests.map(({ method, path }) => `${method} ${path}`);
+
+test("a run is watched until it is done; its step becomes the current one", async () => {
+  const made = step("b", "a");
+  const { model, requests, named, storage } = await openModel({
+    "POST /editor/projects/p1/runs": ok(run("queued", { queuePosition: 2, version: 0 })),
+    "GET /editor/projects/p1/runs/r1?seen=0": ok(run("running", { stage: "cropping", version: 3 })),
+    "GET /editor/projects/p1/runs/r1?seen=3": ok(
+      run("done", { creditsCharged: 1, creditsAvailable: 14, stepId: "b", step: made }),
+    ),
+  });
+  const states = [];
+  model.on("run", () => states.push(model.run && [model.run.status, model.run.title]));
+  assert.equal((await model.apply(CROP)).id, "b");
+  assert.deepEqual(states, [["queued", "Crop"], ["queued", "Crop"], ["running", "Crop"], null]);
+  assert.equal(model.step.id, "b");
+  assert.deepEqual(named("step").at(-1), { made });
+  assert.deepEqual(named("notice"), ["Crop: done. 1 credit."]);
+  assert.deepEqual(requests[1].body, { stepId: "a", tool: "crop", params: { width: "50" } });
+  assert.match(requests[1].headers["Idempotency-Key"], /^[0-9a-f-]{36}$/);
+  assert.equal(storage.has("bgeraser.pending-run"), false);
+});
+
+test("the balance comes from the run's answer, without asking for it again", async () => {
+  const { model, requests, named } = await openModel({
+    "POST /editor/projects/p1/runs": ok(run("running")),
+    "GET /editor/projects/p1/runs/r1?seen=1": ok(
+      run("done", { creditsCharged: 1, creditsAvailable: 7, step: step("b", "a") }),
+    ),
+  });
+  await model.apply(CROP);
+  assert.equal(model.account.creditsAvailable, 7);
+  assert.equal(model.account.email, ACCOUNT.email);
+  assert.equal(named("account").length, 1);
+  assert.equal(methodsAndPaths(requests).includes("GET /editor/session"), false);
+});
+
+test("a run that is done at once is fetched once more for its step", async () => {
+  const { model } = await openModel({
+    "POST /editor/projects/p1/runs": ok(run("done", { stepId: "b" })),
+    "GET /editor/projects/p1/runs/r1?seen=-1": ok(run("done", { stepId: "b", step: step("b", "a") })),
+  });
+  await model.apply(CROP);
+  assert.equal(model.step.id, "b");
+});
+
+test("a mask is added without becoming the current step", async () => {
+  const mask = step("m", "a", { isMask: true });
+  const { model, named } = await openModel({
+    "POST /editor/projects/p1/runs": ok(run("running")),
+    "GET /editor/projects/p1/runs/r1?seen=1": ok(run("done", { step: mask })),
+  });
+  await model.apply(CROP);
+  assert.deepEqual([model.step.id, model.steps.length], ["a", 2]);
+  assert.deepEqual(named("step").at(-1), { made: mask });
+});
+
+test("a failed run is reported and changes no step", async () => {
+  const error = { status: 500, code: "PROCESSING_FAILED", message: "It failed." };
+  const { model, named } = await openModel({
+    "POST /editor/projects/p1/runs": ok(run("running")),
+    "GET /editor/projects/p1/runs/r1?seen=1": ok(run("failed", { error, creditsAvailable: 15 })),
+  });
+  assert.equal(await model.apply(CROP), null);
+  assert.deepEqual(
+    named("error").map(({ status, code, message }) => [status, code, message]),
+    [[500, "PROCESSING_FAILED", "It failed."]],
+  );
+  assert.deepEqual([model.steps.length, model.run, named("notice")], [1, null, []]);
+});
+
+test("a run that is refused is reported, and the balance is fetched", async () => {
+  const { model, named, storage } = await openModel({
+    "POST /editor/projects/p1/runs": refused(402, "INSUFFICIENT_CREDITS"),
+    "GET /editor/session": ok({
+      csrfToken: "t",
+      account: { ...ACCOUNT, creditsAvailable: 0 },
+      limits: LIMITS,
+    }),
+  });
+  const balance = new Promise((resolve) =>
+    model.on("account", () => resolve(model.account.creditsAvailable)),
+  );
+  assert.equal(await model.apply(CROP), null);
+  assert.equal(named("error")[0].code, "INSUFFICIENT_CREDITS");
+  assert.equal(await balance, 0);
+  assert.equal(storage.has("bgeraser.pending-run"), false);
+});
+
+test("a server that cannot be reached is reported as such", async () => {
+  const { model, named } = await openModel(
+    {
+      "POST /editor/projects/p1/runs": () => {
+        throw new TypeError("fetch failed");
+      },
+    },
+    { account: null, opened: project({ sample: "coffee" }) },
+  );
+  await model.apply(CROP);
+  assert.deepEqual([named("error")[0].code, named("error")[0].status, model.run], ["UNREACHABLE", 0, null]);
+});
+
+test("cancelling waits for the server to confirm it", async () => {
+  const watched = deferred();
+  const { model, named } = await openModel({
+    "POST /editor/projects/p1/runs": ok(run("running")),
+    "GET /editor/projects/p1/runs/r1?seen=1": () => watched.promise,
+    "GET /editor/projects/p1/runs/r1?seen=2": ok(run("cancelled", { creditsAvailable: 15 })),
+    "DELETE /editor/projects/p1/runs/r1": () => ok(run("running")),
+  });
+  const started = new Promise((resolve) => model.on("run", () => model.run?.id && resolve()));
+  const applied = model.apply(CROP);
+  await started;
+  await model.cancel();
+  const states = [];
+  model.on("run", () => states.push(model.run && [model.run.version, model.run.isCancelled]));
+  assert.deepEqual([model.run.id, model.run.isCancelled], ["r1", true]);
+  watched.resolve(ok(run("running", { version: 2 })));
+  assert.equal(await applied, null);
+  assert.deepEqual(states, [[2, true], null], "progress that was already on its way changes nothing");
+  assert.match(named("notice")[0], /stopped. Nothing was charged/);
+});
+
+test("a run that the server has not accepted yet cannot be cancelled", async () => {
+  const started = deferred();
+  const { model, requests } = await openModel({
+    "POST /editor/projects/p1/runs": () => started.promise,
+    "GET /editor/session": () => ok({ csrfToken: "t", account: ACCOUNT, limits: LIMITS }),
+  });
+  const applied = model.apply(CROP);
+  await model.cancel();
+  assert.equal(methodsAndPaths(requests).filter((one) => one.startsWith("DELETE")).length, 0);
+  started.resolve(refused(503, "OVERLOADED"));
+  await applied;
+});
+
+test("one run at a time", async () => {
+  const started = deferred();
+  const { model, requests } = await openModel({
+    "POST /editor/projects/p1/runs": () => started.promise,
+  });
+  const first = model.apply(CROP);
+  assert.equal(await model.apply(CROP), null);
+  assert.equal(requests.length, 2);
+  started.resolve(ok(run("done", { step: step("b", "a") })));
+  assert.equal((await first).id, "b");
+});
+
+test("a run that was going on before a reload is found by its idempotency key", async () => {
+  const pending = {
+    project: "p1",
+    body: { stepId: "a", tool: "crop", params: {} },
+    title: "Crop",
+    key: "k1",
+  };
+  const stored = { "bgeraser.project": "p1", "bgeraser.pending-run": JSON.stringify(pending) };
+  const routes = {
+    "GET /editor/projects/p1": ok(project()),
+    "POST /editor/projects/p1/runs": ok(run("done", { step: step("b", "a") })),
+  };
+  const { model, requests, storage } = modelWith(routes, { stored });
+  await model.resume();
+  assert.equal(requests[1].headers["Idempotency-Key"], "k1");
+  assert.deepEqual(requests[1].body, pending.body);
+  assert.equal(model.step.id, "b");
+  assert.equal(storage.has("bgeraser.pending-run"), false);
+});
+
+test("a pending run of another project is left alone", async () => {
+  const stored = {
+    "bgeraser.project": "p1",
+    "bgeraser.pending-run": JSON.stringify({ project: "p2", body: {}, title: "Crop", key: "k1" }),
+  };
+  const { model, requests } = modelWith({ "GET /editor/projects/p1": ok(project()) }, { stored });
+  await model.resume();
+  assert.deepEqual(methodsAndPaths(requests), ["GET /editor/projects/p1"]);
+});
+
+test("a run that ends after its project was closed changes nothing that is shown", async () => {
+  const watched = deferred();
+  const { model, named } = await openModel({
+    "POST /editor/projects/p1/runs": ok(run("running")),
+    "GET /editor/projects/p1/runs/r1?seen=1": () => watched.promise,
+  });
+  const applied = model.apply(CROP);
+  model.close();
+  const shown = named("step").length;
+  watched.resolve(ok(run("done", { step: step("b", "a") })));
+  await applied;
+  assert.deepEqual([model.step, named("step").length], [null, shown]);
+});
+
+const CUTOUT = step("b", "a", { tool: "bg-removal", previewUrl: "/old" });
+
+test("restyling a cut-out replaces its step, free of charge", async () => {
+  const restyled = { ...CUTOUT, previewUrl: "/new" };
+  const { model, requests } = await openModel(
+    {
+      "POST /editor/projects/p1/runs": ok(run("running")),
+      "GET /editor/projects/p1/runs/r1?seen=1": ok(run("done", { step: restyled })),
+    },
+    { opened: project({ currentStepId: "b", steps: [step("a"), CUTOUT] }) },
+  );
+  await model.restyle(CUTOUT, { bg_color: "#ffffff" });
+  assert.deepEqual(requests[1].body, {
+    tool: "bg-removal",
+    params: { bg_color: "#ffffff" },
+    stepId: "a",
+    lookOf: "b",
+  });
+  assert.deepEqual([model.steps.length, model.step.previewUrl, model.restyleRun], [2, "/new", null]);
+});
+
+test("a newer change supersedes one that still runs, whose failure is not reported", async () => {
+  const watched = deferred();
+  const cancelled = deferred();
+  const error = { status: 500, code: "PROCESSING_FAILED", message: "It failed." };
+  const { model, named } = await openModel(
+    {
+      "POST /editor/projects/p1/runs": [ok(run("running")), ok(run("running", { id: "r2" }))],
+      "GET /editor/projects/p1/runs/r1?seen=1": () => watched.promise,
+      "GET /editor/projects/p1/runs/r2?seen=1": ok(
+        run("done", { id: "r2", step: { ...CUTOUT, previewUrl: "/second" } }),
+      ),
+      "DELETE /editor/projects/p1/runs/r1": () => {
+        cancelled.resolve();
+        return refused(404, "NOT_FOUND");
+      },
+    },
+    { opened: project({ currentStepId: "b", steps: [step("a"), CUTOUT] }) },
+  );
+  const first = model.restyle(CUTOUT, { bg_color: "#ffffff" });
+  while (!model.restyleRun.id) await new Promise(setImmediate);
+  await model.restyle(CUTOUT, { bg_color: "#000000" });
+  await cancelled.promise;
+  watched.resolve(ok(run("failed", { error })));
+  await first;
+  assert.deepEqual([model.step.previewUrl, model.restyleRun, named("error")], ["/second", null, []]);
+});
+
+test("a superseded change that ends leaves the newer one going on", async () => {
+  const first = deferred();
+  const second = deferred();
+  const { model } = await openModel(
+    {
+      "POST /editor/projects/p1/runs": [() => first.promise, () => second.promise],
+    },
+    { opened: project({ currentStepId: "b", steps: [step("a"), CUTOUT] }) },
+  );
+  const older = model.restyle(CUTOUT, { bg_color: "#ffffff" });
+  const newer = model.restyle(CUTOUT, { bg_color: "#000000" });
+  const current = model.restyleRun;
+  first.resolve(refused(503, "OVERLOADED"));
+  await older;
+  assert.equal(model.restyleRun, current);
+  second.resolve(ok(run("done", { step: CUTOUT })));
+  await newer;
+  assert.equal(model.restyleRun, null);
+});

@@ -1,0 +1,65 @@
+"""What the editor's scripts rely on instead of constants of their own: limits and balance from the server."""
+
+import json
+from typing import Any
+
+import pytest
+
+from ml.imaging import codecs
+from tests.ml.photos import jpeg_bytes, photo
+from tests.server import RunningServer
+from tests.web.editor.browsing import Browser
+
+
+@pytest.fixture(scope="module")
+def coffee() -> bytes:
+    return jpeg_bytes(photo("coffee"))
+
+
+def test_a_run_that_has_ended_answers_what_credits_are_left(server: RunningServer, coffee: bytes) -> None:
+    customer = server.new_customer()
+    with Browser(server, customer) as browser:
+        project = browser.open(coffee)
+        before = browser.session["account"]["creditsAvailable"]
+        started = browser.start(project, "crop", {"width": "50"}).json()["data"]
+        assert "creditsAvailable" not in started
+        done = browser.watch(project, started)
+        assert (done["creditsCharged"], done["creditsAvailable"]) == (1, before - 1)
+        slow = browser.start(project, "upscale", {"mode": "quality", "scale": "4"}).json()["data"]
+        browser.client.delete(f"/editor/projects/{project['id']}/runs/{slow['id']}")
+        cancelled = browser.watch(project, slow)
+        assert (cancelled["status"], cancelled["creditsAvailable"]) == ("cancelled", before - 1)
+    with Browser(server) as guest:
+        sample = guest.open_sample()
+        run = guest.watch(sample, guest.start(sample, "crop", {"width": "50"}).json()["data"])
+        assert (run["status"], run["creditsAvailable"]) == ("done", None)
+
+
+def test_the_session_tells_the_limits_that_the_server_enforces(server: RunningServer, coffee: bytes) -> None:
+    with Browser(server, server.new_customer()) as browser:
+        limits = browser.session["limits"]
+        project = browser.open(coffee)
+        stroke = {"points": [[100, 100]], "size": 4, "hardness": 1, "opacity": 1}
+
+        def refused(tool: str, params: dict[str, Any]) -> bool:
+            answer = browser.start(project, tool, params)
+            if answer.status_code == 200:
+                browser.client.delete(f"/editor/projects/{project['id']}/runs/{answer.json()['data']['id']}")
+            return answer.status_code == 422
+
+        def strokes(*made: dict[str, Any]) -> dict[str, str]:
+            return {"op": "erase", "strokes": json.dumps(made)}
+
+        assert not refused("brush", strokes(*[stroke] * limits["strokes"]))
+        assert refused("brush", strokes(*[stroke] * (limits["strokes"] + 1)))
+        assert not refused("brush", strokes({**stroke, "size": limits["brushSizePixels"]}))
+        assert refused("brush", strokes({**stroke, "size": limits["brushSizePixels"] + 1}))
+        assert refused("brush", strokes({**stroke, "points": [[1, 1]] * (limits["strokePoints"] + 1)}))
+        clicks = [[10, 10, 1]] * limits["selectionPoints"]
+        assert not refused("magic-select", {"points": json.dumps(clicks)})
+        assert refused("magic-select", {"points": json.dumps([*clicks, [10, 10, 1]])})
+        too_large = browser.client.post(
+            "/editor/projects", files={"image": b"\xff\xd8" + bytes(limits["fileBytes"])}
+        )
+        assert too_large.json()["error"]["code"] == "FILE_TOO_LARGE"
+        assert limits["outputPixels"] == codecs.MAX_OUTPUT_PIXELS

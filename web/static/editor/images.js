@@ -1,0 +1,92 @@
+// Previews as decoded images, and what is computed from their pixels.
+
+import { offscreenContextOf } from "./canvas.js";
+
+/**
+ * The previews that were loaded last, by address.
+ * @type {Map<string, Promise<HTMLImageElement>>}
+ */
+const cache = new Map();
+const CACHE_SIZE = 40;
+const SAMPLE_SIDE = 160; // transparency is looked for in a copy of this size
+const OPAQUE = 250; // alpha values from here on count as opaque
+const OVERLAY_OPACITY = 0.45;
+
+/**
+ * The decoded image at an address.
+ * @param {string} url
+ */
+export function loadImage(url) {
+  const cached = cache.get(url);
+  if (cached) return cached;
+  const image = new Image();
+  image.decoding = "async";
+  image.src = url;
+  const decoded = image.decode().then(() => image);
+  decoded.catch(() => cache.delete(url));
+  cache.set(url, decoded);
+  for (const oldest of cache.keys()) {
+    if (cache.size <= CACHE_SIZE) break;
+    cache.delete(oldest);
+  }
+  return decoded;
+}
+
+/**
+ * Whether a part of the image is transparent, as far as a small copy shows.
+ * @param {HTMLImageElement} image
+ */
+export function hasTransparency(image) {
+  const canvas = new OffscreenCanvas(SAMPLE_SIDE, SAMPLE_SIDE);
+  const context = offscreenContextOf(canvas, { willReadFrequently: true });
+  context.drawImage(image, 0, 0, SAMPLE_SIDE, SAMPLE_SIDE);
+  const { data } = context.getImageData(0, 0, SAMPLE_SIDE, SAMPLE_SIDE);
+  for (let at = 3; at < data.length; at += 4) if (data[at] < OPAQUE) return true;
+  return false;
+}
+
+/**
+ * A greyscale mask as an overlay for the picture: `color` where it is white, with a white outline.
+ * @param {HTMLImageElement} mask
+ * @param {string} color
+ */
+export function maskOverlay(mask, color) {
+  const { naturalWidth: width, naturalHeight: height } = mask;
+  const canvas = new OffscreenCanvas(width, height);
+  const context = offscreenContextOf(canvas, { willReadFrequently: true });
+  context.drawImage(mask, 0, 0, width, height);
+  const overlay = context.getImageData(0, 0, width, height);
+  const grey = new Uint8Array(width * height);
+  for (let at = 0; at < grey.length; at += 1) grey[at] = overlay.data[at * 4];
+  const [red, green, blue] = rgbOf(color);
+  for (let at = 0; at < grey.length; at += 1) {
+    const isInside = grey[at] > 127;
+    const column = at % width;
+    const isEdge =
+      isInside &&
+      (column === 0 ||
+        column === width - 1 ||
+        grey[at - 1] <= 127 ||
+        grey[at + 1] <= 127 ||
+        (grey[at - width] ?? 0) <= 127 ||
+        (grey[at + width] ?? 0) <= 127);
+    const offset = at * 4;
+    overlay.data[offset] = isEdge ? 255 : red;
+    overlay.data[offset + 1] = isEdge ? 255 : green;
+    overlay.data[offset + 2] = isEdge ? 255 : blue;
+    overlay.data[offset + 3] = isEdge ? 255 : grey[at] * OVERLAY_OPACITY;
+  }
+  context.putImageData(overlay, 0, 0);
+  return canvas;
+}
+
+/**
+ * Any CSS color as bytes.
+ * @param {string} color
+ */
+function rgbOf(color) {
+  const context = offscreenContextOf(new OffscreenCanvas(1, 1));
+  context.fillStyle = color;
+  context.fillRect(0, 0, 1, 1);
+  return context.getImageData(0, 0, 1, 1).data;
+}
