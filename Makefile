@@ -41,14 +41,14 @@ bench: $(VENV)/.dev               ## ratios against the peer on the same weights
 
 gallery: $(VENV)/.dev             ## before and after of every tool on one page: data/gallery/index.html
 	@$(BIN)/bgeraser models pull --profile embedded --quiet-if-installed
-	$(BIN)/python -m tests.gallery
+	$(BIN)/python -m tests.support.gallery
 
 showcase: $(VENV)/.dev            ## the front page's pictures, made by the product itself
 	@$(BIN)/bgeraser models pull --profile embedded --quiet-if-installed
-	$(BIN)/python -m tests.showcase
+	$(BIN)/python -m tests.support.showcase
 
 docs: $(VENV)/.dev                ## write the README's generated tables again
-	$(BIN)/python -m tests.documented
+	$(BIN)/python -m tests.support.documented
 
 node_modules/.package-lock.json: package-lock.json | $(VENV)/.dev
 	$(NPM) ci --ignore-scripts --no-audit --no-fund --loglevel=error

@@ -6,18 +6,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from api.call_log import CallLog
-from api.database import Database
-from api.identity import Authenticator
-from api.people.former import FormerAddresses
-from api.running import RunningCalls
+from api.auth.authenticator import Authenticator
+from api.auth.former_accounts import FormerAddresses
+from api.calls.call_log import CallLog
+from api.calls.in_flight import RunningCalls
+from api.calls.unbilled_admission import UnbilledWork
+from api.db.database import Database
+from api.images.signing import Signer
+from api.images.single_flight import SharedWork
+from api.images.storage import Storage
+from api.payments.stripe_client import StripeAccess
+from api.payments.trials import Trials
 from api.settings import Settings
-from api.sharing import SharedWork
-from api.signing import Signer
-from api.storage import Storage
-from api.stripe_access import StripeAccess
-from api.trials import Trials
-from api.unbilled import UnbilledWork
 from billing.timestamps import utc_now
 from ml.backend import Backend
 

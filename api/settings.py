@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from ml.generative import AUTO, DEFAULT_INPAINTING, GenerativeConfig, Scheduler
+from ml.generative_config import AUTO, DEFAULT_INPAINTING, GenerativeConfig, Scheduler
 
 
 class MissingSecret(Exception):

@@ -1,6 +1,6 @@
 """What runs calls: the protocol between the paid path and whatever processes do the work.
 
-`ml.local` implements it with worker processes on this machine; a cluster can implement it too. Pictures cross
+`ml.runtime.local` implements it with worker processes on this machine; a cluster can implement it too. Pictures cross
 as the bytes that were uploaded and come back as encoded bytes: only workers ever decode.
 """
 

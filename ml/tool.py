@@ -63,8 +63,8 @@ class Tool:
     artefacts: tuple[str, ...] = ()
     is_random: Callable[[Any], bool] = lambda _params: False  # whether the same call makes another picture
     #: Seconds of a call from its params and the source's megapixels, as measured once and elsewhere, without
-    #: encoding the answer; `ml.speed` corrects them by what it sees. None = so much a megapixel.
+    #: encoding the answer; `ml.runtime.duration_model` corrects them by what it sees. None = so much a megapixel.
     cost: Callable[[Any, float], float] | None = None
-    #: The answer's (width, height) from the params and the source's, as `ml.planning` asks before any work;
+    #: The answer's (width, height) from the params and the source's, as `ml.runtime.planning` asks before any work;
     #: None where it depends on what the picture shows. Raises `BadParameter` and `PictureTooLarge`.
     answer_size: Callable[[Any, Size], Size | None] = lambda _params, source: source

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from api import reference
+from api.http import tool_docs
 from ml.catalogue import TOOLS
-from tests import documented
-from tests.api.apps import local_api
+from tests.support import documented
+from tests.support.apps import local_api
 
 #: The only parameters without a default: there is no sensible one.
 REQUIRED = {("brush", "op")}
@@ -57,7 +57,7 @@ def test_the_readme_has_the_table_of_today() -> None:
 
 
 def test_the_table_names_every_parameter() -> None:
-    table = reference.tools_markdown()
+    table = tool_docs.tools_markdown()
     for tool in TOOLS.values():
         for parameter in tool.params.model_fields:
             assert f"| `{parameter}` |" in table

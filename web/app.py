@@ -2,13 +2,14 @@
 
 from fastapi import FastAPI
 
-from api import logs
+from api import logging_setup
 from api.http.app import create_api
 from api.settings import Settings
-from web import gradio_app, visitor
+from web.auth import routes as people
+from web.auth import visitor
+from web.bootstrap import open_services
 from web.editor import routes as editor
-from web.opening import open_services
-from web.people import routes as people
+from web.gradio import mount as gradio_mount
 from web.plans import routes as plans
 from web.site import routes as site
 
@@ -18,7 +19,7 @@ def create_app(settings: Settings, bound_host: str = "127.0.0.1") -> FastAPI:
 
     `bound_host` is what the server listens on. Raises what `open_services` raises.
     """
-    logs.set_up(settings.log_format)
+    logging_setup.set_up(settings.log_format)
     services = open_services(settings)
     app = create_api(services, settings, editor.UPLOAD_PLACES, bound_host)
     visitor.install(app, services)
@@ -26,5 +27,5 @@ def create_app(settings: Settings, bound_host: str = "127.0.0.1") -> FastAPI:
     plans.add_to(app)
     editor.add_to(app, services)
     site.add_to(app)
-    gradio_app.mount(app)
+    gradio_mount.mount(app)
     return app

@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from api import bodies
-from api.editor import free_work, pictures
+from api import response_bodies
+from api.calls import unbilled
+from api.editor import unbilled_images
 from api.editor.models import Step
 from api.editor.owners import Owner
 from api.services import Services
@@ -17,13 +18,13 @@ async def select(services: Services, owner: Owner, source: Step, params: MagicSe
 
     Raises what magic-select raises: `NothingFound`, `BadParameter`, `ModelUnavailable`, …
     """
-    files = {"image": await pictures.read(services, source.image_id)}
+    files = {"image": await unbilled_images.read(services, source.image_id)}
     small = params.model_copy(update={"output": "mask", "multimask": 1, "format": "png"})
-    work = free_work.Work(selection_overlay.TOOL, small, files, source.image_id, owner.priority)
-    return await free_work.perform(services, work)
+    work = unbilled.Work(selection_overlay.TOOL, small, files, source.image_id, owner.priority)
+    return await unbilled.perform(services, work)
 
 
 def told(answer: ToolAnswer) -> dict[str, Any]:
     """Score, box and share of the picture; nothing by which the mask could be had."""
-    data = bodies.picture_data(answer, "")
+    data = response_bodies.picture_data(answer, "")
     return {name: data[name] for name in ("score", "bbox", "areaRatio") if name in data}

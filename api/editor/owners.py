@@ -11,15 +11,15 @@ from datetime import datetime
 from sqlalchemy import ColumnElement
 from sqlmodel import Session, col, select, update
 
+from api.calls.unbilled_admission import Claimant
+from api.db.models import Image
 from api.editor.models import Project, Step
-from api.models import Image
 from api.networks import network_of
 from api.services import Services
-from api.unbilled import Claimant
-from billing import accounts
 from billing.errors import AccountExists, UnknownAccount
-from billing.models import Account
-from billing.plans import PLANS, PlanName
+from billing.ledger import accounts
+from billing.ledger.models import Account
+from billing.ledger.plans import PLANS, PlanName
 from ml.backend import Priority
 
 #: No mail reaches this domain (RFC 2606), so nobody can prove the address to be theirs.

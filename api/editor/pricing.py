@@ -1,6 +1,6 @@
 """What is free in the editor besides drawing: another look of a paid cut-out, and our samples for guests.
 
-Applying a tool costs one credit, as a call of the API does; `api.admission` takes it.
+Applying a tool costs one credit, as a call of the API does; `api.calls.admission` takes it.
 """
 
 from collections.abc import Mapping

@@ -15,7 +15,7 @@ from typing import Any
 
 import structlog
 
-from api import bodies
+from api import response_bodies
 from api.editor.models import Project, Step
 from api.editor.owners import Owner
 from api.errors import NotFound, RateLimited, status_and_code
@@ -198,7 +198,7 @@ class Runs:
         return run
 
     def start(self, owner: Owner, project: Project, key: str, work: WorkOf, *, is_billed: bool) -> Run:
-        """Begin `work(run)`, which returns what it made. What is unbilled was admitted by `api.unbilled`.
+        """Begin `work(run)`, which returns what it made. What is unbilled was admitted by `api.calls.unbilled_admission`.
 
         Raises `RateLimited` if the owner has as many billed runs going on as its plan has calls at once,
         `Overloaded` if far too much is going on here.
@@ -260,5 +260,5 @@ def _told(raised: Exception) -> dict[str, Any]:
     """The error part of the API's bodies, with its status."""
     if isinstance(raised, RunFailed):
         return {**raised.error, "status": raised.status}
-    status, body = bodies.failure(raised, "")
+    status, body = response_bodies.failure(raised, "")
     return {**json.loads(body)["error"], "status": status}

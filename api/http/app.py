@@ -9,14 +9,14 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Match, Route
 
-from api import upkeep
+from api import background
 from api.errors import ApiError
-from api.http import answers, openapi
-from api.http.body_gate import BodyGate
-from api.http.body_limits import MEBIBYTE, UPLOAD_LIMIT_BYTES, BodyLimits
-from api.http.envelope import Envelope
-from api.http.hosts import Hosts
+from api.http import openapi, responses
 from api.http.metrics import Metrics
+from api.http.middleware.body_gate import BodyGate
+from api.http.middleware.body_limits import MEBIBYTE, UPLOAD_LIMIT_BYTES, BodyLimits
+from api.http.middleware.hosts import Hosts
+from api.http.middleware.request_context import Envelope
 from api.http.routes import account, health, images, stripe, tools, usage
 from api.services import Services
 from api.settings import Settings
@@ -71,15 +71,15 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     services: Services = app.state.services
     try:
         services.backend.start()
-        async with upkeep.running(services):
+        async with background.running(services):
             yield
             await services.running.settle_all(services.shutdown_seconds)
     finally:
-        await upkeep.close(services)
+        await background.close(services)
 
 
 async def _answer_error(request: Request, error: Exception) -> Response:
-    response = answers.error(request, error)
+    response = responses.error(request, error)
     if response.status_code == 405:
         response.headers["Allow"] = ", ".join(sorted(_allowed_methods(request)))
     return response

@@ -10,14 +10,14 @@ from fastapi import Depends, Request
 from sqlmodel import Session
 from starlette.requests import ClientDisconnect
 
-from api import admission
-from api.http import body_limits
-from api.identity import Caller
+from api.auth.authenticator import Caller
+from api.calls import admission
+from api.calls.account_status import Standing
+from api.http.middleware import body_limits
 from api.services import Services
-from api.standing import Standing
-from billing import accounts, ledger
-from billing.models import Account
-from billing.plans import PLANS
+from billing.ledger import accounts, ledger
+from billing.ledger.models import Account
+from billing.ledger.plans import PLANS
 from ml.backend import Priority
 
 T = TypeVar("T")

@@ -16,10 +16,10 @@ from pydantic import ValidationError
 from python_multipart.multipart import parse_options_header
 from starlette.requests import Request
 
-from api import images
 from api.errors import FileTooLarge, InvalidParameter, InvalidRequest, MissingImage, MultipleSources
 from api.http import multipart
 from api.http.multipart import Part
+from api.images import service as images
 from ml.errors import UnsupportedFormat
 from ml.params import Params
 from ml.tool import Tool
@@ -233,7 +233,7 @@ def _check_file(name: str, content: bytes) -> None:
 
 def named(error: E, param: str) -> E:
     """`error`, which from now on names `param` as the field at fault."""
-    error.param = param  # type: ignore[attr-defined]  # `api.bodies` asks every error for it
+    error.param = param  # type: ignore[attr-defined]  # `api.response_bodies` asks every error for it
     return error
 
 

@@ -2,7 +2,7 @@
 
 Parsing is python-multipart's; what stands here is what Starlette's reader does not offer: parts with only
 `filename*`, parts that an image type alone makes a file, a preamble, text that must be UTF-8, and telling a
-body that was cut off from one without a picture. Nothing is written to a temporary file: `api.http.body_gate`
+body that was cut off from one without a picture. Nothing is written to a temporary file: `api.http.middleware.body_gate`
 bounds the memory of all bodies together.
 """
 

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from api import bodies
+from api import response_bodies
 from api.errors import ApiError, InvalidRequest, RateLimited
 from api.http.connection_limits import ConnectionLimits
 from api.http.streams import is_endless
@@ -122,7 +122,7 @@ class HttpProtocol(HttpToolsProtocol):
             self.cycle.keep_alive = False
 
     def _answer_and_close(self, status: str, error: ApiError) -> None:
-        _, body = bodies.failure(error, new_id("req"))
+        _, body = response_bodies.failure(error, new_id("req"))
         retry = () if error.retry_after_seconds is None else (f"retry-after: {error.retry_after_seconds}",)
         head = (
             f"HTTP/1.1 {status}",

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ml.checkpoints import CHECKPOINTS
+from ml.checkpoints.registry import CHECKPOINTS
 from ml.errors import BadParameter, ModelUnavailable, NothingFound
 from ml.imaging.geometry import Box
 from ml.pixels import Matte, Picture, Pixels

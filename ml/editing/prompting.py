@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _MOST_CHARACTERS = 2_000
 _ONLY_WITH_PROMPT = "Only with a prompt."
 _NEEDS_PROMPT = ("negative_prompt", "steps", "guidance_scale", "strength")
-# Of one step at 512 x 512 on 2 cores, and of all that is done once; `ml.speed` corrects them.
+# Of one step at 512 x 512 on 2 cores, and of all that is done once; `ml.runtime.duration_model` corrects them.
 _STEP_SECONDS = 1.7
 _ONCE_SECONDS = 2.0
 _USUAL_STEPS = 4

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from ml import checkpoints, digests
 from ml import device as devices
+from ml.checkpoints import digests, registry
 from ml.engines import upscaling
 from ml.engines.matting import FACTS, MattingEngine, NetworkMatting
 from ml.engines.network import Runtime
@@ -22,7 +22,7 @@ from ml.engines.segmenting_facts import (
 )
 from ml.engines.upscaling import Upscaler
 from ml.errors import ModelUnavailable, OutOfMemory
-from ml.generative import GenerativeConfig
+from ml.generative_config import GenerativeConfig
 
 if TYPE_CHECKING:
     from ml.engines.diffusion import Inpainter
@@ -77,12 +77,12 @@ class EngineCache:
 
         Raises KeyError for a name that is no such checkpoint, ModelUnavailable if it is not installed.
         """
-        if checkpoints.CHECKPOINTS[checkpoint].tool != "bg-removal":
+        if registry.CHECKPOINTS[checkpoint].tool != "bg-removal":
             raise KeyError(checkpoint)
         facts = FACTS.get(checkpoint)
         if facts is not None:
             return self.get(checkpoint, facts.memory_bytes, lambda: self._network_matting(checkpoint))
-        file_bytes = checkpoints.CHECKPOINTS[checkpoint].size_bytes
+        file_bytes = registry.CHECKPOINTS[checkpoint].size_bytes
         memory_bytes = _LOADED_TO_FILE * file_bytes + _RUNTIME_BYTES
         return self.get(checkpoint, memory_bytes, lambda: self._rembg_matting(checkpoint))
 
@@ -100,7 +100,7 @@ class EngineCache:
     def check_inpainting(self) -> None:
         """Raises ModelUnavailable if `inpainter` would. Loads nothing."""
         from ml.engines import pipeline_folder, torch_runtime
-        from ml.generative import LIBRARIES
+        from ml.generative_config import LIBRARIES
 
         pipeline_folder.find(self._generative, self._models_dir, self._cache_dir)
         torch_runtime.check_installed(*LIBRARIES)
@@ -137,7 +137,7 @@ class EngineCache:
 
     def is_installed(self, checkpoint: str) -> bool:
         """Whether a checkpoint of the table can be used."""
-        return checkpoints.installed(self._models_dir, checkpoint)
+        return registry.installed(self._models_dir, checkpoint)
 
     def get(self, name: str, memory_bytes: int, load: Callable[[], Engine]) -> Engine:
         """The engine kept under `name`, loaded by `load` if need be, which then takes about `memory_bytes`.
@@ -177,13 +177,13 @@ class EngineCache:
 
     def _network_matting(self, checkpoint: str) -> NetworkMatting:
         facts = FACTS[checkpoint]
-        file = checkpoints.path(self._models_dir, checkpoint)
+        file = registry.path(self._models_dir, checkpoint)
         shape = (1, 3, facts.side_pixels, facts.side_pixels)
         return NetworkMatting(facts, self._get_runtime().load(file, shape, precise=facts.precise))
 
     def _segmenter(self, facts: SegmentingFacts) -> Segmenter:
-        encoder = checkpoints.path(self._models_dir, facts.encoder_file)
-        decoder = checkpoints.path(self._models_dir, facts.decoder_file)
+        encoder = registry.path(self._models_dir, facts.encoder_file)
+        decoder = registry.path(self._models_dir, facts.decoder_file)
         runtime = self._get_runtime()
         shape = (1, 3, facts.side_pixels, facts.side_pixels)
         # The encoder is loaded when first needed: where an embedding is stored, it is not.
@@ -203,13 +203,13 @@ class EngineCache:
                 raise ModelUnavailable(OWN_SAM, "bgeraser models pull sam-vit-b", problem)
             file = own
         else:
-            file = checkpoints.path(self._models_dir, checkpoint)
+            file = registry.path(self._models_dir, checkpoint)
 
         def load() -> SamSegmenter:
             if checkpoint == OWN_SAM:
                 sha256 = digests.sha256_of(file)
             else:
-                sha256 = checkpoints.CHECKPOINTS[checkpoint].files[0].sha256
+                sha256 = registry.CHECKPOINTS[checkpoint].files[0].sha256
             artefact = sam_artefact(checkpoint)
             return SamSegmenter(checkpoint, artefact, file, sha256, self.device, self._threads)
 
@@ -218,7 +218,7 @@ class EngineCache:
     def _rembg_matting(self, checkpoint: str) -> MattingEngine:
         from ml.engines.rembg_engine import RembgMatting
 
-        file = checkpoints.path(self._models_dir, checkpoint)
+        file = registry.path(self._models_dir, checkpoint)
         return RembgMatting(file, self.device, self._threads)
 
     def _get_runtime(self) -> Runtime:

@@ -22,7 +22,7 @@ from ml.engines.diffusion_parts import Parts
 from ml.engines.pipeline_folder import PipelineFolder
 from ml.engines.torch_runtime import memory_errors_named, quiet
 from ml.errors import BadParameter, ModelUnavailable
-from ml.generative import COMMAND, FULL_STRENGTH, LIBRARIES, GenerativeConfig
+from ml.generative_config import COMMAND, FULL_STRENGTH, LIBRARIES, GenerativeConfig
 from ml.pixels import Mask, Pixels
 
 log = logging.getLogger(__name__)

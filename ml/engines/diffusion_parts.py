@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ml import checkpoints
 from ml import device as devices
+from ml.checkpoints import registry
 from ml.device import Device
 from ml.engines.pipeline_folder import PipelineFolder
 from ml.errors import ModelUnavailable
-from ml.generative import AUTO, COMMAND, NONE, GenerativeConfig
+from ml.generative_config import AUTO, COMMAND, NONE, GenerativeConfig
 
 #: In the table, for Stable Diffusion 1.x.
 LORA, TINY_VAE = "lcm-lora-sd15", "taesd"
@@ -102,10 +102,10 @@ def _file(wanted: str, from_table: str, suits: bool, models_dir: Path) -> Path |
     if wanted == NONE or (wanted == AUTO and not suits):
         return None
     if wanted == AUTO:
-        is_here = checkpoints.installed(models_dir, from_table)
-        return checkpoints.path(models_dir, from_table) if is_here else None
+        is_here = registry.installed(models_dir, from_table)
+        return registry.path(models_dir, from_table) if is_here else None
     if wanted == from_table:
-        return checkpoints.path(models_dir, from_table)
+        return registry.path(models_dir, from_table)
     path = Path(wanted)
     if path.is_file() and path.suffix != ".safetensors":
         raise ModelUnavailable(path.name, COMMAND, "is no .safetensors: nothing else is read")

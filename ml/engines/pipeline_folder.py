@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ml import checkpoints, weight_licences
-from ml.checkpoints import CHECKPOINTS
+from ml.checkpoints import licences, registry
+from ml.checkpoints.registry import CHECKPOINTS
 from ml.engines import sd_inpainting_config
 from ml.errors import ModelUnavailable
-from ml.generative import COMMAND, DEFAULT_INPAINTING, GenerativeConfig
+from ml.generative_config import COMMAND, DEFAULT_INPAINTING, GenerativeConfig
 
 #: Where `models pull owner/name` puts repositories, in the models directory.
 HUB_FOLDER = "hub"
@@ -51,8 +51,8 @@ def find(config: GenerativeConfig, models_dir: Path, cache_dir: Path) -> Pipelin
         command = f"bgeraser models pull {chosen}" if chosen.count("/") == 1 else COMMAND
         raise ModelUnavailable(name, command)
     found = checked(folder, name)
-    licence = weight_licences.stated_in(folder)
-    if licence and weight_licences.forbids_commercial_use(licence) and not config.allow_noncommercial:
+    licence = licences.stated_in(folder)
+    if licence and licences.forbids_commercial_use(licence) and not config.allow_noncommercial:
         problem = (
             f"has a licence that forbids commercial use ({licence}): BGERASER_ALLOW_NONCOMMERCIAL is not set"
         )
@@ -99,7 +99,7 @@ def checked(folder: Path, name: str) -> PipelineFolder:
 def _from_table(name: str, models_dir: Path, cache_dir: Path) -> PipelineFolder:
     if name != DEFAULT_INPAINTING:
         raise ModelUnavailable(name, COMMAND, "is no inpainting checkpoint")
-    if not checkpoints.installed(models_dir, name):  # all of its files, verified
+    if not registry.installed(models_dir, name):  # all of its files, verified
         raise ModelUnavailable(name, COMMAND)
     folder = cache_dir / "pipelines" / name
     for place, file_name in sd_inpainting_config.FILES.items():

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from ml import checkpoints
+from ml.checkpoints import registry
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class SegmentingFacts:
     @property
     def artefact(self) -> str:
         """The name under which embeddings are kept: another encoder's must never be taken for this one's."""
-        files = {file.file_name: file for file in checkpoints.CHECKPOINTS[self.checkpoint].files}
+        files = {file.file_name: file for file in registry.CHECKPOINTS[self.checkpoint].files}
         return f"embedding-{self.checkpoint}-{files[self.encoder_file].sha256[:8]}"
 
 

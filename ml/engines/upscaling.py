@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ml import checkpoints
+from ml.checkpoints import registry
 from ml.engines import ncnn_graph
 from ml.errors import ModelUnavailable
 from ml.imaging import tiling, transparency
@@ -59,7 +59,7 @@ def load(models_dir: Path, checkpoint: str, threads: int) -> "Upscaler":
     """The upscaler of an installed checkpoint. Raises ModelUnavailable."""
     if importlib.util.find_spec("openvino") is None:
         raise ModelUnavailable("openvino", "pip install openvino")
-    param, weights = (checkpoints.path(models_dir, f"{checkpoint}.{kind}") for kind in ("param", "bin"))
+    param, weights = (registry.path(models_dir, f"{checkpoint}.{kind}") for kind in ("param", "bin"))
     return Upscaler(FACTS[checkpoint], param, weights, threads)
 
 

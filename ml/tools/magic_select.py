@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ml.editing.selecting import Picked
 
 _INSIDE = 127
-# Answers are kept for retries, and what is kept has a limit (`api.replays`).
+# Answers are kept for retries, and what is kept has a limit (`api.calls.idempotency`).
 _MOST_FIELD_BYTES = 900_000
 
 

@@ -104,7 +104,7 @@ class Step:
 
 
 def answer_size(params: UpscaleParams, source: tuple[int, int]) -> tuple[int, int]:
-    """As `result_size`, for `ml.planning`."""
+    """As `result_size`, for `ml.runtime.planning`."""
     size = result_size(*source, params)
     return size.width, size.height
 

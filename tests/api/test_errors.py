@@ -2,7 +2,7 @@
 
 import pytest
 
-from api import bodies, errors
+from api import errors, response_bodies
 from api.errors import ERROR_TABLE, status_and_code
 from billing import errors as billing_errors
 from ml import errors as ml_errors
@@ -66,8 +66,8 @@ def test_the_table_has_the_published_statuses_and_codes_and_no_others() -> None:
 
 
 def test_what_nobody_foresaw_is_told_in_general_words() -> None:
-    assert b'"param":null' in bodies.failure(AttributeError("no", name="secret"), "req_1")[1]
-    status, body = bodies.failure(KeyError("/srv/secret.key"), "req_1")
+    assert b'"param":null' in response_bodies.failure(AttributeError("no", name="secret"), "req_1")[1]
+    status, body = response_bodies.failure(KeyError("/srv/secret.key"), "req_1")
     assert status_and_code(KeyError()) == (500, "INTERNAL_ERROR")
     assert status == 500
     assert b"secret" not in body
@@ -76,7 +76,7 @@ def test_what_nobody_foresaw_is_told_in_general_words() -> None:
 @pytest.mark.parametrize("error", RAISED, ids=lambda error: error.__name__)
 def test_an_internal_error_never_tells_its_own_words(error: type[Exception]) -> None:
     if status_and_code(error.__new__(error))[1] == "INTERNAL_ERROR":
-        assert b"hold_1234" not in bodies.failure(error("hold_1234"), "req_1")[1]
+        assert b"hold_1234" not in response_bodies.failure(error("hold_1234"), "req_1")[1]
 
 
 def test_the_parameter_at_fault_is_named_for_every_kind_of_parameter_error() -> None:
@@ -84,12 +84,15 @@ def test_the_parameter_at_fault_is_named_for_every_kind_of_parameter_error() -> 
         errors.InvalidParameter("quality", "too much"),
         ml_errors.BadParameter("quality", "too much"),
     ):
-        assert b'"param":"quality"' in bodies.failure(error, "req_1")[1]
-    assert b'"param":"Idempotency-Key"' in bodies.failure(errors.IdempotencyMismatch("other"), "req_1")[1]
-    assert b'"param":null' in bodies.failure(errors.NotFound("no"), "req_1")[1]
+        assert b'"param":"quality"' in response_bodies.failure(error, "req_1")[1]
+    assert (
+        b'"param":"Idempotency-Key"'
+        in response_bodies.failure(errors.IdempotencyMismatch("other"), "req_1")[1]
+    )
+    assert b'"param":null' in response_bodies.failure(errors.NotFound("no"), "req_1")[1]
 
 
 def test_text_that_is_no_unicode_can_still_be_answered() -> None:
-    status, body = bodies.failure(errors.InvalidParameter("\ud800", "\ud800 is unknown"), "req_1")
+    status, body = response_bodies.failure(errors.InvalidParameter("\ud800", "\ud800 is unknown"), "req_1")
     assert status == 422
     assert body.isascii()

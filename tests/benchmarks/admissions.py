@@ -23,14 +23,15 @@ from typing import Any
 
 import psycopg
 
-from api.admission import Admitted
-from api.database import Database
-from api.migrations.upgrade import migrate
-from billing import identifiers, ledger
-from billing.plans import PlanName
+from api.calls.admission import Admitted
+from api.db.database import Database
+from api.db.migrations.upgrade import migrate
+from billing import identifiers
+from billing.ledger import ledger
+from billing.ledger.plans import PlanName
 from billing.timestamps import utc_now
-from tests.api.load import PROCESSES, admit, succeed
-from tests.billing.builders import make_account
+from tests.support.builders import make_account
+from tests.support.load import PROCESSES, admit, succeed
 
 CALLERS = 50
 CALLS_OF_A_CALLER = 40

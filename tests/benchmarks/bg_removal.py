@@ -13,10 +13,10 @@ import httpx
 import numpy as np
 from PIL import Image
 
-from tests import checkpoints
 from tests.benchmarks import load, peer
-from tests.ml import photos
-from tests.server import running_server
+from tests.support import checkpoints
+from tests.support.ml import photos
+from tests.support.server import running_server
 
 SIZES = {"1 MP": (1224, 816), "9 MP": (3672, 2448)}
 CALLS = {"1 MP": 12, "9 MP": 8}

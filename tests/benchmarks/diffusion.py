@@ -50,7 +50,7 @@ def build(place: Path) -> None:
     from transformers import CLIPTextConfig, CLIPTextModel
 
     from ml.engines import sd_inpainting_config as config
-    from tests.ml import tiny_pipelines
+    from tests.support.ml import tiny_pipelines
 
     torch.manual_seed(0)
     _random(lambda: UNet2DConditionModel.from_config(config.UNET), place / "unet")
@@ -67,7 +67,7 @@ def measure(place: Path, numbers: str) -> None:
     """Print the seconds of loading and of a call, and the most memory this process had."""
     from ml.engines import diffusion_parts, pipeline_folder
     from ml.engines.diffusion import Inpainter, Words
-    from ml.generative import GenerativeConfig
+    from ml.generative_config import GenerativeConfig
 
     choices = GenerativeConfig(
         inpaint_tiny_vae=str(place / _TINY_VAE), inpaint_scheduler="lcm", inpaint_steps=STEPS
@@ -98,7 +98,7 @@ def main() -> None:
     )
     print("CPU/2 is half of the processor's time for the later call: what it takes where nothing else runs")
     print(f"{'numbers':10}{'loading':>9}{'first':>9}{'later':>9}{'CPU/2':>9}{'peak GiB':>12}{'told GiB':>12}")
-    environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE"}  # as `ml.supervision.child` starts workers
+    environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE"}  # as `ml.runtime.process` starts workers
     with tempfile.TemporaryDirectory() as place:
         subprocess.run([sys.executable, "-m", "tests.benchmarks.diffusion", "build", place], check=True)
         for numbers in NUMBERS:

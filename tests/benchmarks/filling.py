@@ -13,8 +13,8 @@ from PIL import Image
 from ml.pixels import Mask, Picture, Pixels
 from ml.tools import generative_fill
 from ml.tools.generative_fill import GenerativeFillParams
-from tests.ml import photos
-from tests.ml.contexts import Calm
+from tests.support.ml import photos
+from tests.support.ml.contexts import Calm
 
 #: Picture's width and height, object's diameter in pixels.
 CASES = {

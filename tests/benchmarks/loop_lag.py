@@ -17,9 +17,9 @@ from pathlib import Path
 
 import httpx
 
-from tests.api.calling import small_picture
 from tests.benchmarks.load import percentile
-from tests.server import RunningServer, running_server
+from tests.support.calling import small_picture
+from tests.support.server import RunningServer, running_server
 
 MIB = 1024 * 1024
 SENDERS = 4

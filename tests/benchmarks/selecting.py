@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 
 from tests.benchmarks.bg_removal import SIZES, jpegs_of
-from tests.server import running_server
+from tests.support.server import running_server
 
 _NEXT_CLICKS = 4
 

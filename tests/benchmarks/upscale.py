@@ -13,9 +13,9 @@ from PIL import Image
 
 from ml.engines import upscaling
 from ml.pixels import Pixels
-from tests import checkpoints
-from tests.ml.ncnn_reference import Reference
-from tests.ml.photos import photo
+from tests.support import checkpoints
+from tests.support.ml.ncnn_reference import Reference
+from tests.support.ml.photos import photo
 
 THREADS = 2
 TILE = 256

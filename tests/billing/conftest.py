@@ -3,8 +3,8 @@ from collections.abc import Iterator
 import pytest
 from sqlmodel import Session
 
-from api.database import Database
-from billing.audit import audit
+from api.db.database import Database
+from billing.ledger.audit import audit
 
 
 @pytest.fixture

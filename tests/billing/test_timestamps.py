@@ -6,7 +6,7 @@ from sqlalchemy.exc import StatementError
 from sqlmodel import Session
 
 from billing.timestamps import UtcDateTime, utc_now
-from tests.billing.builders import make_account
+from tests.support.builders import make_account
 
 MOMENTS = [
     datetime(2026, 1, 15, 12, tzinfo=UTC),

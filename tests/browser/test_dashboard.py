@@ -5,11 +5,11 @@ import re
 import httpx
 from playwright.sync_api import Page, expect
 
-from tests.api.calling import small_picture
-from tests.browser.accessibility import assert_accessible, assert_fits
 from tests.browser.conftest import PHONE, NewPage
-from tests.browser.visitors import sign_in
-from tests.server import Customer, RunningServer
+from tests.support.browser.accessibility import assert_accessible, assert_fits
+from tests.support.browser.visitors import sign_in
+from tests.support.calling import small_picture
+from tests.support.server import Customer, RunningServer
 
 # Gradio draws its parts after the page has loaded; a first visit also fetches its scripts.
 PATIENCE_MS = 30_000

@@ -10,12 +10,12 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from ml.pixels import Pixels
-from tests.browser.accessibility import assert_accessible, assert_fits
 from tests.browser.conftest import PHONE, NewPage
-from tests.browser.editing import WORK_MS, Editor
-from tests.browser.visitors import sign_in
-from tests.ml.photos import jpeg_bytes, open_bytes, photo
-from tests.server import Customer, RunningServer
+from tests.support.browser.accessibility import assert_accessible, assert_fits
+from tests.support.browser.editing import WORK_MS, Editor
+from tests.support.browser.visitors import sign_in
+from tests.support.ml.photos import jpeg_bytes, open_bytes, photo
+from tests.support.server import Customer, RunningServer
 
 
 @pytest.fixture

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.editing import Editor
-from tests.browser.visitors import sign_in
-from tests.ml import tiny_pipelines
-from tests.ml.photos import jpeg_bytes, open_bytes, photo
-from tests.server import RunningServer, running_server
+from tests.support.browser.editing import Editor
+from tests.support.browser.visitors import sign_in
+from tests.support.ml import tiny_pipelines
+from tests.support.ml.photos import jpeg_bytes, open_bytes, photo
+from tests.support.server import RunningServer, running_server
 
 
 @pytest.fixture(scope="module")

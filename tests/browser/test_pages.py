@@ -3,8 +3,8 @@
 from playwright.sync_api import Page
 
 from tests.browser.conftest import NewPage
-from tests.browser.visitors import sign_in
-from tests.server import RunningServer
+from tests.support.browser.visitors import sign_in
+from tests.support.server import RunningServer
 
 
 def test_the_browser_reaches_the_server_and_its_cookie_is_taken(page: Page, server: RunningServer) -> None:

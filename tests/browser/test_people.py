@@ -6,11 +6,11 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.accessibility import assert_accessible, assert_fits
 from tests.browser.conftest import PHONE, NewPage
-from tests.mailbox import Mailbox, running_mailbox
-from tests.oidc_provider import Person, Provider, running_provider
-from tests.server import RunningServer, free_port, running_server
+from tests.support.browser.accessibility import assert_accessible, assert_fits
+from tests.support.mailbox import Mailbox, running_mailbox
+from tests.support.oidc_provider import Person, Provider, running_provider
+from tests.support.server import RunningServer, free_port, running_server
 
 PASSWORD = "seven quiet otters"
 NEW_PASSWORD = "nine patient herons"

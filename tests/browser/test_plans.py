@@ -10,14 +10,14 @@ import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
-from billing.plans import PlanName
-from tests.browser.accessibility import assert_accessible, assert_fits
+from billing.ledger.plans import PlanName
 from tests.browser.conftest import PHONE, NewPage
-from tests.browser.visitors import sign_in
 from tests.fakes.stripe.delivery import Courier
 from tests.fakes.stripe.server import serving
 from tests.fakes.stripe.world import SECRET_KEY, WEBHOOK_SECRET, World
-from tests.server import RunningServer, StartServer
+from tests.support.browser.accessibility import assert_accessible, assert_fits
+from tests.support.browser.visitors import sign_in
+from tests.support.server import RunningServer, StartServer
 
 PATIENCE_MS = 30_000
 
@@ -66,8 +66,8 @@ def stripe() -> Iterator[Stripe]:
 
 @pytest.fixture
 def shop(start_server: StartServer, stripe: Stripe) -> RunningServer:
-    from billing.stripe_gateway import StripeGateway
-    from billing.stripe_setup import set_up
+    from billing.subscriptions.gateway import StripeGateway
+    from billing.subscriptions.setup import set_up
 
     amounts = {PlanName.STANDARD: 900, PlanName.BUSINESS: 4_900}
     set_up(StripeGateway(SECRET_KEY, stripe.address), amounts=amounts, currency="usd", webhook_url=None)

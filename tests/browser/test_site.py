@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.accessibility import assert_accessible, assert_fits
 from tests.browser.conftest import PHONE, NewPage
-from tests.server import RunningServer
+from tests.support.browser.accessibility import assert_accessible, assert_fits
+from tests.support.server import RunningServer
 
 LOOKS: tuple[dict[str, Any], ...] = ({}, {"viewport": PHONE, "color_scheme": "dark"})
 

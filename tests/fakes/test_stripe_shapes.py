@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from billing.plans import PlanName
-from tests.api.shop import open_shop
+from billing.ledger.plans import PlanName
 from tests.fakes.sdk_shapes import CLASSES, differences
 from tests.fakes.stripe import lifecycle
+from tests.support.shop import open_shop
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.server import RunningServer
+from tests.support.server import RunningServer
 
 ROOT = Path(__file__).parent.parent.parent
 README = (ROOT / "README.md").read_text()

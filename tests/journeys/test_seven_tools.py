@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from ml.catalogue import TOOLS
-from tests.ml.photos import photo, png_bytes
-from tests.server import RunningServer
+from tests.support.ml.photos import photo, png_bytes
+from tests.support.server import RunningServer
 
 STROKE = json.dumps([{"points": [[60, 60], [120, 80]], "size": 20}])
 

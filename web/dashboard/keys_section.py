@@ -4,12 +4,12 @@ from typing import Any
 
 from sqlmodel import Session
 
-from api import keys
+from api.auth import api_keys
+from api.db.models import ApiKey
 from api.errors import InvalidApiKey, InvalidParameter, NotFound
-from api.models import ApiKey
 from api.services import Services
-from web import examples
-from web.dashboard.visiting import CONCURRENCY, EVENT, owner_of, shown_time
+from web.dashboard.access import CONCURRENCY, EVENT, owner_of, shown_time
+from web.site import code_samples
 
 _DEFAULT_NAME = "my key"
 _GRACE_HOURS = 24
@@ -58,14 +58,14 @@ async def _create(services: Services, account_id: str, typed: str) -> str:
     now = services.clock()
 
     def work(session: Session) -> str:
-        return keys.create(session, account_id, typed.strip() or _DEFAULT_NAME, now)[1]
+        return api_keys.create(session, account_id, typed.strip() or _DEFAULT_NAME, now)[1]
 
     return await services.database.run(work)
 
 
 async def _listed(services: Services, account_id: str) -> list[ApiKey]:
     def look(session: Session) -> list[ApiKey]:
-        found = keys.usable(session, account_id, services.clock())
+        found = api_keys.usable(session, account_id, services.clock())
         session.expunge_all()
         return found
 
@@ -87,7 +87,7 @@ def _row(gr: Any, services: Services, key: ApiKey, shown: Any, fresh: Any) -> No
     async def do_revoke(request: gr.Request) -> list[ApiKey]:
         account_id = owner_of(services, request).account_id
         await services.database.run(
-            lambda session: keys.revoke(session, account_id, key_id, services.clock()) and None
+            lambda session: api_keys.revoke(session, account_id, key_id, services.clock()) and None
         )
         return await _listed(services, account_id)
 
@@ -96,7 +96,7 @@ def _row(gr: Any, services: Services, key: ApiKey, shown: Any, fresh: Any) -> No
         grace_seconds = _GRACE_HOURS * 3600
         try:
             plain = await services.database.run(
-                lambda session: keys.rotate(
+                lambda session: api_keys.rotate(
                     session, account_id, key_id, grace_seconds=grace_seconds, now=services.clock()
                 )[1]
             )
@@ -123,13 +123,13 @@ def _examples(gr: Any, services: Services, page: Any) -> None:
     gr.Markdown("### Use the API")
     snippets = []
     with gr.Tabs():
-        for language in examples.LANGUAGES:
+        for language in code_samples.LANGUAGES:
             with gr.Tab(language):
                 # Plain text: the highlighter's colours are too faint to read on a light page.
                 snippets.append(gr.Code(interactive=False, show_label=False, lines=4, wrap_lines=True))
 
     def fill(request: gr.Request) -> list[str]:
         owner = owner_of(services, request)
-        return [example.code for example in examples.of(owner.address)]
+        return [example.code for example in code_samples.of(owner.address)]
 
     page.load(fill, None, snippets, **EVENT)

@@ -1,8 +1,8 @@
 """The dashboard's head: who is signed in, credits, the plan; as HTML from templates, escaped by default."""
 
+from web.dashboard.access import Owner, shown_time
 from web.dashboard.plan_card import PlanCard
-from web.dashboard.reading import Standing
-from web.dashboard.visiting import Owner, shown_time
+from web.dashboard.queries import Standing
 from web.site import pages
 
 

@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 from api.services import Services
 from ml.catalogue import TOOLS
-from web.dashboard import keys_section, overview, plan_card, reading
-from web.dashboard.visiting import EVENT, owner_of
+from web.dashboard import keys_section, overview, plan_card, queries
+from web.dashboard.access import EVENT, owner_of
 
 if TYPE_CHECKING:
     pass
@@ -49,12 +49,12 @@ def build(services: Services, page: Any) -> None:
         now = services.clock()
         await services.call_log.write(services.database)  # the call made a moment ago is there too
         standing = await services.database.run(
-            lambda session: reading.standing(session, owner.account_id, now)
+            lambda session: queries.standing(session, owner.account_id, now)
         )
         rows = await services.database.read(
             lambda session: (
-                reading.call_rows(session, owner.account_id),
-                reading.statement_rows(session, owner.account_id),
+                queries.call_rows(session, owner.account_id),
+                queries.statement_rows(session, owner.account_id),
             )
         )
         plan = await plan_card.read(services, owner.account_id)
@@ -90,10 +90,10 @@ def _usage(gr: Any, services: Services, page: Any) -> None:
 
         owner = owner_of(services, request)
         shown_days = chosen_days if chosen_days in {days for _, days in _PERIODS} else 30
-        grouped: reading.GroupBy = "key" if chosen_group == "key" else "tool"
+        grouped: queries.GroupBy = "key" if chosen_group == "key" else "tool"
         await services.call_log.write(services.database)
         found = await services.database.read(
-            lambda session: reading.bars(session, owner.account_id, shown_days, grouped, services.clock())
+            lambda session: queries.bars(session, owner.account_id, shown_days, grouped, services.clock())
         )
         # The axis always has whole credits on it, also on a day without any.
         frame = pandas.DataFrame([vars(bar) for bar in found])

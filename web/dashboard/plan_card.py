@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-from api import payments
-from api.payments import PlanOffer
+from api.payments import plans
+from api.payments.plans import PlanOffer
 from api.services import Services
-from billing.plans import PLANS
-from web.plans import offers, words
+from billing.ledger.plans import PLANS
+from web.plans import messages, offers
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class PlanCard:
 async def read(services: Services, account_id: str) -> PlanCard:
     """The card of this account. While Stripe is away it offers nothing rather than fail the page."""
     state = await services.database.read(
-        lambda session: payments.billing_state(session, account_id, services.clock())
+        lambda session: plans.billing_state(session, account_id, services.clock())
     )
     present = PLANS[state.plan].monthly_credits
     better = [
@@ -30,4 +30,4 @@ async def read(services: Services, account_id: str) -> PlanCard:
         for offer in await offers.shown(services)
         if offer.price_text and offer.monthly_credits > present
     ]
-    return PlanCard(payments.is_on(services), words.sentence(state), state.has_portal, better)
+    return PlanCard(plans.is_on(services), messages.sentence(state), state.has_portal, better)

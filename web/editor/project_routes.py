@@ -8,20 +8,21 @@ from fastapi import FastAPI, Request
 from sqlmodel import Session
 from starlette.responses import FileResponse, Response
 
-from api import images, previews
-from api.editor import pictures, projects
+from api.calls.unbilled_admission import Claimant, Kind
+from api.editor import projects, unbilled_images
 from api.editor.models import Project, Step
 from api.editor.owners import Owner
 from api.editor.projects import NewStep
 from api.errors import InvalidParameter
-from api.http import answers, dependencies, forms
-from api.http.routes.reading import add_get
-from api.images import NewImage
-from api.unbilled import Claimant, Kind
+from api.http import dependencies, forms, responses
+from api.http.routes.get_and_head import add_get
+from api.images import previews
+from api.images import service as images
+from api.images.service import NewImage
 from ml.tools.rendition import RenditionParams
-from web import visitor
-from web.editor import asking, shapes
-from web.editor.asking import Desk, DeskOf, Reader, Writer
+from web.auth import visitor
+from web.editor import access, schemas
+from web.editor.access import Desk, DeskOf, Reader, Writer
 from web.editor.session_routes import SAMPLES, SAMPLES_FOLDER
 
 _FORMATS = ("png", "jpg", "webp", "avif")
@@ -42,25 +43,25 @@ async def listed(request: Request, owner: Reader, desk: DeskOf) -> Response:
     """The owner's projects of the last day, to go on with."""
     now = desk.services.clock()
     found = await desk.services.database.read(lambda session: projects.listed(session, owner, now))
-    data = [shapes.listed_project(desk.services, project, current) for project, current in found]
-    return answers.success(request, data)
+    data = [schemas.listed_project(desk.services, project, current) for project, current in found]
+    return responses.success(request, data)
 
 
 async def open_picture(request: Request, owner: Writer, desk: DeskOf, name: str = "") -> Response:
     """A new project: of the picture in the form, or of the sample that a JSON body names."""
-    with asking.admit(request, owner, Kind.OPENING):
-        owner = await asking.with_session(request, owner)
-        await pictures.require_room(desk.services, owner)
+    with access.admit(request, owner, Kind.OPENING):
+        owner = await access.with_session(request, owner)
+        await unbilled_images.require_room(desk.services, owner)
         content, name, sample = await _picture_of(request, name)
         opening = _open(desk, owner, owner.claimant(visitor.address_of(request)), content, name, sample)
-        return answers.success(request, await dependencies.while_connected(request, opening))
+        return responses.success(request, await dependencies.while_connected(request, opening))
 
 
 async def _picture_of(request: Request, name: str) -> tuple[bytes, str, str | None]:
     """What the request opens: bytes, name, and which sample it is."""
     if not request.headers.get("content-type", "").startswith("application/json"):
         return await forms.read_image_form(request), name, None
-    sample = asking.text_of(await asking.read_json(request), "sample")
+    sample = access.text_of(await access.read_json(request), "sample")
     if sample not in SAMPLES:
         raise InvalidParameter("sample", f"There are these samples: {', '.join(SAMPLES)}.")
     content = await asyncio.to_thread((SAMPLES_FOLDER / f"{sample}.jpg").read_bytes)
@@ -75,9 +76,9 @@ async def show(project_id: str, request: Request, owner: Reader, desk: DeskOf) -
     def look(session: Session) -> dict[str, Any]:
         project = projects.find(session, owner, project_id, now)
         steps = projects.steps_of(session, project)
-        return shapes.project(services, project, steps, projects.living_images(session, steps, now))
+        return schemas.project(services, project, steps, projects.living_images(session, steps, now))
 
-    return answers.success(request, await services.database.read(look))
+    return responses.success(request, await services.database.read(look))
 
 
 async def remove(project_id: str, request: Request, owner: Writer, desk: DeskOf) -> Response:
@@ -86,13 +87,13 @@ async def remove(project_id: str, request: Request, owner: Writer, desk: DeskOf)
     image_ids = await desk.services.database.run(
         lambda session: projects.forget(session, projects.find(session, owner, project_id, now))
     )
-    await pictures.delete(desk.services, image_ids)
-    return answers.success(request, {"id": project_id, "deleted": True})
+    await unbilled_images.delete(desk.services, image_ids)
+    return responses.success(request, {"id": project_id, "deleted": True})
 
 
 async def stand_at(project_id: str, request: Request, owner: Writer, desk: DeskOf) -> Response:
     """Undo, redo or branch: the step that the next tool is applied to."""
-    step_id = asking.text_of(await asking.read_json(request), "stepId")
+    step_id = access.text_of(await access.read_json(request), "stepId")
     services = desk.services
     now = services.clock()
 
@@ -101,7 +102,7 @@ async def stand_at(project_id: str, request: Request, owner: Writer, desk: DeskO
         projects.stand_at(session, project, step_id, now, services.retention)
 
     await services.database.run(move)
-    return answers.success(request, {"currentStepId": step_id})
+    return responses.success(request, {"currentStepId": step_id})
 
 
 async def download(
@@ -120,14 +121,14 @@ async def download(
     if not 1 <= quality <= 100:
         raise InvalidParameter("quality", "quality must be from 1 to 100.")
     project, step = await found_step(desk, owner, project_id, step_id)
-    image = await pictures.find(services, step.image_id)
+    image = await unbilled_images.find(services, step.image_id)
     await images.keep_longer(services, image)
     is_lossless = image.format == "png"
     if format in ("", image.format) and (is_lossless or quality == 90):
         headers = _file_headers(project, image.format)
         return FileResponse(services.storage.path(image.id), headers=headers)
     params = RenditionParams.model_validate({"format": format or image.format, "quality": quality})
-    with asking.admit(request, owner, Kind.CONVERSION):
+    with access.admit(request, owner, Kind.CONVERSION):
         rendering = previews.render(services, image, params, owner.claimant(visitor.address_of(request)))
         answer = await dependencies.while_connected(request, rendering)
     return Response(answer.content, headers=_file_headers(project, answer.format))
@@ -148,7 +149,7 @@ async def _open(
     desk: Desk, owner: Owner, claimant: Claimant, content: bytes, name: str, sample: str | None
 ) -> dict[str, Any]:
     services = desk.services
-    stored: NewImage = await pictures.store_opened(services, owner, claimant, content)
+    stored: NewImage = await unbilled_images.store_opened(services, owner, claimant, content)
     # In a task of its own, so that a broken connection cannot leave a picture without its project.
     return await asyncio.shield(services.running.start(_record(desk, owner, stored, name, sample)))
 
@@ -158,7 +159,7 @@ async def _record(
 ) -> dict[str, Any]:
     services = desk.services
     now = services.clock()
-    image = await pictures.find(services, stored.id)
+    image = await unbilled_images.find(services, stored.id)
     first = NewStep(stored.id, image.width or 0, image.height or 0, stored.format)
 
     def record(session: Session) -> tuple[Project, Step]:
@@ -167,7 +168,7 @@ async def _record(
         )
 
     project, step = await services.database.run(record)
-    return shapes.project(services, project, [step], {step.image_id})
+    return schemas.project(services, project, [step], {step.image_id})
 
 
 def _file_headers(project: Project, format: str) -> dict[str, str]:
@@ -175,7 +176,7 @@ def _file_headers(project: Project, format: str) -> dict[str, str]:
     stem = project.name.rpartition(".")[0] or project.name
     plain = "".join(letter for letter in stem if letter.isascii() and letter not in '"\\%;') or "picture"
     named = f"filename=\"{plain}.{format}\"; filename*=UTF-8''{quote(stem)}.{format}"
-    headers = answers.file_headers("picture", format)
+    headers = responses.file_headers("picture", format)
     return {
         **headers,
         "Content-Disposition": f"attachment; {named}",

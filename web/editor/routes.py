@@ -4,11 +4,11 @@ from fastapi import FastAPI
 
 from api.editor import owners, projects
 from api.editor.runs import Runs
-from api.http.body_limits import UPLOAD_LIMIT_BYTES
+from api.http.middleware.body_limits import UPLOAD_LIMIT_BYTES
 from api.services import Services
+from web.auth.services import People
 from web.editor import project_routes, run_routes, session_routes
-from web.editor.asking import Desk
-from web.people.parts import People
+from web.editor.access import Desk
 
 #: Multipart bodies larger than others: pictures.
 UPLOAD_PLACES = {
@@ -18,7 +18,7 @@ UPLOAD_PLACES = {
 
 
 def add_to(app: FastAPI, services: Services) -> None:
-    """After `web.people`, whose sign-in hands a guest's work over to the account."""
+    """After `web.auth`, whose sign-in hands a guest's work over to the account."""
     app.state.editor = Desk(services, Runs(services))
     people: People = app.state.people
     people.carry_over.append(owners.adopt)

@@ -8,19 +8,19 @@ from fastapi import FastAPI, Request
 from sqlmodel import Session
 from starlette.responses import Response
 
-from api.editor import applying, overlays, projects
-from api.editor.applying import Application
+from api.calls.unbilled_admission import Kind
+from api.editor import overlays, projects, run_service
 from api.editor.models import Project, Step
 from api.editor.owners import Owner
+from api.editor.run_service import Application
 from api.editor.runs import Done, Run
 from api.errors import InvalidParameter
-from api.http import answers, dependencies, forms
-from api.http.routes.reading import add_get
-from api.unbilled import Kind
+from api.http import dependencies, forms, responses
+from api.http.routes.get_and_head import add_get
 from ml.catalogue import TOOLS
 from ml.tool import Tool
-from web.editor import asking, shapes
-from web.editor.asking import Desk, DeskOf, Reader, Writer
+from web.editor import access, schemas
+from web.editor.access import Desk, DeskOf, Reader, Writer
 from web.editor.project_routes import found_step
 
 _LONGEST_WAIT_SECONDS = 15.0
@@ -48,19 +48,19 @@ async def start(project_id: str, request: Request, owner: Writer, desk: DeskOf) 
         known = desk.runs.ended(owner, project, made)
     if known is None:
         known = await _start(request, desk, owner, project, key)
-    return answers.success(request, shapes.run(known))
+    return responses.success(request, schemas.run(known))
 
 
 async def _start(request: Request, desk: Desk, owner: Owner, project: Project, key: str) -> Run:
     """A new run. What is unbilled is admitted before anything of it is done, of guests before it is read."""
     with ExitStack() as places:
         if owner.is_guest:
-            applying.check_guest(owner, project)
-            places.enter_context(asking.admit(request, owner, Kind.RUN))
+            run_service.check_guest(owner, project)
+            places.enter_context(access.admit(request, owner, Kind.RUN))
         application = await _application(request, desk, project, key)
-        applying.check_look(application)
+        run_service.check_look(application)
         if application.look_of is not None and not owner.is_guest:
-            places.enter_context(asking.admit(request, owner, Kind.LOOK))
+            places.enter_context(access.admit(request, owner, Kind.LOOK))
         steps = await desk.services.database.read(lambda session: projects.count_steps(session, project))
         # Nothing is awaited from here on, so of two requests at once one starts, and each counts the other.
         known = desk.runs.of_key(project, key)
@@ -71,7 +71,7 @@ async def _start(request: Request, desk: Desk, owner: Owner, project: Project, k
 
     async def work(run: Run) -> Done:
         with held:
-            return await applying.apply(desk.services, owner, application, run)
+            return await run_service.apply(desk.services, owner, application, run)
 
     is_billed = application.look_of is None and not owner.is_guest
     try:
@@ -88,28 +88,28 @@ async def watch(
     run = await _find(desk, owner, project_id, run_id)
     with run.watched():
         await dependencies.while_connected(request, run.changed_since(seen, _LONGEST_WAIT_SECONDS))
-    data = shapes.run(run)
+    data = schemas.run(run)
     if run.step_id is not None:
         _, step = await found_step(desk, owner, project_id, run.step_id)
-        data["step"] = shapes.step(desk.services, step)
+        data["step"] = schemas.step(desk.services, step)
     if run.has_ended:
-        data["creditsAvailable"] = await shapes.credits_available(desk.services, owner)
-    return answers.success(request, data)
+        data["creditsAvailable"] = await schemas.credits_available(desk.services, owner)
+    return responses.success(request, data)
 
 
 async def cancel(project_id: str, run_id: str, request: Request, owner: Writer, desk: DeskOf) -> Response:
     """Stop it: queued at once, running at its next step. Its credit comes back; watch it to see it end."""
     run = await _find(desk, owner, project_id, run_id)
     run.cancel()
-    return answers.success(request, shapes.run(run))
+    return responses.success(request, schemas.run(run))
 
 
 async def overlay(project_id: str, request: Request, owner: Writer, desk: DeskOf) -> Response:
     """What clicks and a box select, as a small mask to draw over the picture."""
-    applying.check_guest(owner, await _project(desk, owner, project_id))
-    with asking.admit(request, owner, Kind.OVERLAY):
-        body = await asking.read_json(request)
-        _, step = await found_step(desk, owner, project_id, asking.text_of(body, "stepId"))
+    run_service.check_guest(owner, await _project(desk, owner, project_id))
+    with access.admit(request, owner, Kind.OVERLAY):
+        body = await access.read_json(request)
+        _, step = await found_step(desk, owner, project_id, access.text_of(body, "stepId"))
         params = forms.validated(TOOLS["magic-select"].params, _texts(body))
         answer = await dependencies.while_connected(
             request,
@@ -117,7 +117,7 @@ async def overlay(project_id: str, request: Request, owner: Writer, desk: DeskOf
         )
     mask = base64.b64encode(answer.content).decode()
     data = {**overlays.told(answer), "mask": f"data:image/png;base64,{mask}"}
-    return answers.success(request, data)
+    return responses.success(request, data)
 
 
 async def _project(desk: Desk, owner: Owner, project_id: str) -> Project:
@@ -131,15 +131,15 @@ async def _find(desk: Desk, owner: Owner, project_id: str, run_id: str) -> Run:
 
 
 async def _application(request: Request, desk: Desk, project: Project, key: str) -> Application:
-    body = await asking.read_json(request)
-    tool = TOOLS.get(asking.text_of(body, "tool"))
+    body = await access.read_json(request)
+    tool = TOOLS.get(access.text_of(body, "tool"))
     if tool is None:
         raise InvalidParameter("tool", f"There is no such tool. There are: {', '.join(TOOLS)}.")
     form = _texts(body)
     texts, file_ids = _sorted_out(tool, form)
     params = forms.validated(tool.params, texts)
-    step_id = asking.text_of(body, "stepId")
-    look_id = asking.text_of(body, "lookOf", optional=True)
+    step_id = access.text_of(body, "stepId")
+    look_id = access.text_of(body, "lookOf", optional=True)
 
     def look(session: Session) -> tuple[Step, Step | None]:
         looked = projects.step_of(session, project, look_id) if look_id else None

@@ -8,18 +8,20 @@ from fastapi import FastAPI, Request
 from sqlmodel import Session
 from starlette.responses import Response
 
-from api import bodies, images, keys
-from api.editor import pictures
-from api.http import answers, dependencies, forms
-from api.http.routes.reading import add_get
+from api import response_bodies
+from api.auth import api_keys
+from api.calls.unbilled_admission import Kind
+from api.editor import unbilled_images
+from api.http import dependencies, forms, responses
+from api.http.routes.get_and_head import add_get
+from api.images import service as images
 from api.services import Services
-from api.unbilled import Kind
-from billing import accounts, ledger
-from ml import generative
+from billing.ledger import accounts, ledger
+from ml import generative_config
 from ml.catalogue import TOOLS
-from web import visitor
-from web.editor import asking, shapes
-from web.editor.asking import DeskOf, Member
+from web.auth import visitor
+from web.editor import access, schemas
+from web.editor.access import DeskOf, Member
 
 SAMPLES_FOLDER = Path(__file__).parents[1] / "static" / "samples"
 SAMPLES = {
@@ -71,34 +73,34 @@ async def show(request: Request, desk: DeskOf) -> Response:
         ],
         "prompts": {
             "isInstalled": await asyncio.to_thread(_follows_words, desk.services),
-            "command": generative.COMMAND,
+            "command": generative_config.COMMAND,
         },
-        "limits": shapes.limits(desk.services),
+        "limits": schemas.limits(desk.services),
     }
-    return answers.success(request, data)
+    return responses.success(request, data)
 
 
 async def make_key(request: Request, owner: Member, desk: DeskOf) -> Response:
     """An API key for the commands that the editor shows. It is told once."""
-    body = await asking.read_json(request)
-    name = asking.text_of(body, "name", most=100)
+    body = await access.read_json(request)
+    name = access.text_of(body, "name", most=100)
     now = desk.services.clock()
     _, plain = await desk.services.database.run(
-        lambda session: keys.create(session, owner.account_id, name, now)
+        lambda session: api_keys.create(session, owner.account_id, name, now)
     )
-    return answers.success(request, {"key": plain})
+    return responses.success(request, {"key": plain})
 
 
 async def store_background(request: Request, owner: Member, desk: DeskOf) -> Response:
     """A picture to lay behind a cut-out."""
-    with asking.admit(request, owner, Kind.OPENING):
+    with access.admit(request, owner, Kind.OPENING):
         content = await forms.read_image_form(request)
         claimant = owner.claimant(visitor.address_of(request))
-        storing = pictures.store_opened(desk.services, owner, claimant, content)
+        storing = unbilled_images.store_opened(desk.services, owner, claimant, content)
         stored = await dependencies.while_connected(request, storing)
-    address = images.address(desk.services, "", stored.id, shapes.STRIP_WIDTH).url
+    address = images.address(desk.services, "", stored.id, schemas.STRIP_WIDTH).url
     data = {"imageId": stored.id, "thumbnailUrl": address[address.index("/api/images/") :]}
-    return answers.success(request, data)
+    return responses.success(request, data)
 
 
 def _follows_words(services: Services) -> bool:
@@ -116,5 +118,5 @@ def _account(session: Session, account_id: str, services: Services) -> dict[str,
     return {
         "plan": account.plan,
         "creditsAvailable": account.available,
-        "renewsAt": None if renews_at is None else bodies.timestamp(renews_at),
+        "renewsAt": None if renews_at is None else response_bodies.timestamp(renews_at),
     }

@@ -10,17 +10,16 @@ from fastapi import FastAPI, Request
 from sqlmodel import Session
 from starlette.responses import Response
 
-from api import payments
 from api.errors import InvalidParameter, NotFound
-from api.http.routes.reading import add_get
-from api.payments import BillingState
+from api.http.routes.get_and_head import add_get
+from api.payments import plans
+from api.payments.plans import BillingState
 from api.services import Services
-from billing import stripe_events
 from billing.errors import AddressUnverified, StripeRefused, StripeUnavailable
-from billing.plans import PLANS, PlanName
-from web import visitor
-from web.people import forms
-from web.plans import words
+from billing.ledger.plans import PLANS, PlanName
+from billing.subscriptions import events
+from web.auth import forms, visitor
+from web.plans import messages
 from web.site import pages
 
 #: The page after a payment loads itself again so often, each time after two seconds; then it stops.
@@ -53,10 +52,10 @@ async def checkout(request: Request, plan: str) -> Response:
         raise NotFound("There is no such plan.")
     services = visitor.services_of(request)
     state = await _state(services, who.account_id)
-    if payments.is_on(services) and _gains_nothing(state, PlanName(plan)) and fields.get("sure") != "yes":
+    if plans.is_on(services) and _gains_nothing(state, PlanName(plan)) and fields.get("sure") != "yes":
         return await _show(request, asked=PlanName(plan))
     try:
-        url = await payments.checkout_url(services, who.account_id, PlanName(plan), _address(request))
+        url = await plans.checkout_url(services, who.account_id, PlanName(plan), _address(request))
     except AddressUnverified:
         return await _show(request, 422, problem="Confirm your e-mail address first: see your account page.")
     except StripeUnavailable:
@@ -72,7 +71,7 @@ async def portal(request: Request) -> Response:
     assert who.account_id is not None
     services = visitor.services_of(request)
     try:
-        url = await payments.portal_url(services, who.account_id, _address(request))
+        url = await plans.portal_url(services, who.account_id, _address(request))
     except StripeUnavailable:
         return await _show(request, 503, problem="Stripe cannot be reached now. Nothing was changed.")
     except StripeRefused as error:
@@ -114,9 +113,9 @@ async def return_page(request: Request) -> Response:
 
 def stop_paying(session: Session, account_id: str, now: datetime) -> None:
     """An account that is deleted shall not go on being charged: its subscription is looked at at once."""
-    customer_id = payments.customer_id_of(session, account_id)
+    customer_id = plans.customer_id_of(session, account_id)
     if customer_id is not None:
-        stripe_events.ask_for_a_look(session, customer_id, "account.closed", now)
+        events.ask_for_a_look(session, customer_id, "account.closed", now)
 
 
 def _gains_nothing(state: BillingState, plan: PlanName) -> bool:
@@ -144,11 +143,11 @@ async def _show(
         problem=problem,
         notice=notice,
         asked=PLANS[asked] if asked is not None else None,
-        is_on=payments.is_on(services),
-        offers=await payments.plan_offers(services),
+        is_on=plans.is_on(services),
+        offers=await plans.plan_offers(services),
         state=state,
         given=PLANS[state.plan],
-        sentence=words.sentence(state),
+        sentence=messages.sentence(state),
     )
 
 
@@ -163,7 +162,7 @@ def _leave(request: Request, url: str) -> Response:
 
 async def _state(services: Services, account_id: str) -> BillingState:
     return await services.database.read(
-        lambda session: payments.billing_state(session, account_id, services.clock())
+        lambda session: plans.billing_state(session, account_id, services.clock())
     )
 
 

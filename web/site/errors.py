@@ -7,9 +7,9 @@ from typing import Any
 from fastapi import FastAPI, Request
 from starlette.responses import Response
 
-from api import bodies
+from api import response_bodies
 from api.errors import NotSignedIn
-from api.http import answers
+from api.http import responses
 from web.site import pages
 
 ExceptionHandler = Callable[[Request, Any], Any]
@@ -52,7 +52,7 @@ def _with_page(answer: ExceptionHandler) -> ExceptionHandler:
 
 def error_page(request: Request, error: Exception) -> Response:
     """The page that tells of `error`, in the words that the API has for it."""
-    status, body = bodies.failure(answers.as_known_error(error), answers.request_id_of(request))
+    status, body = response_bodies.failure(responses.as_known_error(error), responses.request_id_of(request))
     message = json.loads(body)["error"]["message"]
     title = _TITLES.get(status, "That did not work")
     return pages.render(request, "error.html", status, title=title, message=message)

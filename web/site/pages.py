@@ -23,7 +23,7 @@ def render(
 ) -> HTMLResponse:
     """A page from `templates/`. It knows `request`, `visitor` (None for strangers), `csrf_token` and `nonce`.
 
-    The visitor is the one that `web.visitor` found for this request, so a page whose head should show who is
+    The visitor is the one that `web.auth.visitor` found for this request, so a page whose head should show who is
     signed in asks for it first. Never cached: pages tell of the person who reads them.
     """
     visitor = getattr(request.state, "visitor", None)

@@ -7,8 +7,8 @@ from typing import Any
 
 from starlette.staticfiles import StaticFiles
 
-from api import reference
 from api.errors import ERROR_TABLE
+from api.http import tool_docs
 from api.http.openapi import HEADERS
 from ml.catalogue import TOOLS
 
@@ -48,8 +48,8 @@ def facts(schema: dict[str, Any]) -> dict[str, Any]:
     refused = answered["422"]["content"]["application/json"]["examples"]["INVALID_PARAMETER"]["value"]
     codes = {(status, code) for status, code in ERROR_TABLE.values()}
     return {
-        "tools": [(tool, reference.rows_of(tool)) for tool in TOOLS.values()],
-        "common": reference.common_rows(),
+        "tools": [(tool, tool_docs.rows_of(tool)) for tool in TOOLS.values()],
+        "common": tool_docs.common_rows(),
         "errors": [(status, code, _MEANINGS[code]) for status, code in sorted(codes)],
         "headers": HEADERS,
         "routes": _routes(schema),

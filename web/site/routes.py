@@ -3,11 +3,11 @@
 from fastapi import FastAPI, Request
 from starlette.responses import RedirectResponse, Response
 
-from api.http.routes.reading import add_get
+from api.http.routes.get_and_head import add_get
 from ml.catalogue import TOOLS
-from web import examples, visitor
+from web.auth import visitor
 from web.plans import offers
-from web.site import errors, pages, reference, static_files
+from web.site import code_samples, errors, pages, reference, static_files
 
 SHOWCASE = (
     ("bg-removal", "Hair and edges cut out cleanly, on any background you like."),
@@ -36,7 +36,7 @@ async def front_page(request: Request) -> Response:
     return pages.render(
         request,
         "landing.html",
-        examples=examples.of(address_of(request)),
+        examples=code_samples.of(address_of(request)),
         plans=await offers.shown(request.app.state.services),
         showcase=[(TOOLS[name], words) for name, words in SHOWCASE],
     )
@@ -48,7 +48,7 @@ async def reference_page(request: Request) -> Response:
         request,
         "reference.html",
         address=address_of(request),
-        examples=examples.of(address_of(request)),
+        examples=code_samples.of(address_of(request)),
         **reference.facts(request.app.openapi()),
     )
 

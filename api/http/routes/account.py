@@ -4,13 +4,13 @@ from fastapi import FastAPI, Request
 from sqlmodel import Session
 from starlette.responses import Response
 
-from api import bodies
-from api.http import answers, openapi
+from api import response_bodies
+from api.http import openapi, responses
 from api.http.dependencies import KeyHolder, ServicesOf
-from api.http.routes.reading import add_get
+from api.http.routes.get_and_head import add_get
 from api.http.schemas import AccountData, Credits, Limits
-from billing import accounts, ledger
-from billing.plans import PLANS, PlanName
+from billing.ledger import accounts, ledger
+from billing.ledger.plans import PLANS, PlanName
 
 
 def add_to(app: FastAPI) -> None:
@@ -38,10 +38,10 @@ async def show(request: Request, access: KeyHolder, services: ServicesOf) -> Res
             credits=Credits(
                 available=account.available,
                 held=account.held,
-                renews_at=None if renews_at is None else bodies.timestamp(renews_at),
+                renews_at=None if renews_at is None else response_bodies.timestamp(renews_at),
             ),
             limits=Limits(concurrent_calls=plan.concurrent_calls, calls_per_minute=plan.calls_per_minute),
         )
 
     data = await services.database.run(look)
-    return answers.success(request, data.as_data())
+    return responses.success(request, data.as_data())

@@ -9,9 +9,9 @@ from sqlalchemy import text
 from starlette.responses import Response
 
 from api.errors import InvalidApiKey, NotFound, ServiceUnavailable
-from api.http import answers, openapi
+from api.http import openapi, responses
 from api.http.dependencies import ServicesOf
-from api.http.routes.reading import add_get
+from api.http.routes.get_and_head import add_get
 from api.http.schemas import Engines
 from api.services import Services
 from api.settings import Settings
@@ -27,7 +27,7 @@ def add_to(app: FastAPI) -> None:
 
 
 async def alive(request: Request) -> Response:
-    return answers.success(request, {"status": "ok"})
+    return responses.success(request, {"status": "ok"})
 
 
 async def ready(request: Request, services: ServicesOf) -> Response:
@@ -42,9 +42,9 @@ async def ready(request: Request, services: ServicesOf) -> Response:
         "engines": [{"tool": state.tool, **Engines.of(state).as_data()} for state in backend.engines],
     }
     if data["ready"]:
-        return answers.success(request, data)
+        return responses.success(request, data)
     missing = "the database" if not has_database else "its workers"
-    return answers.error(request, ServiceUnavailable(f"The server still waits for {missing}."), data=data)
+    return responses.error(request, ServiceUnavailable(f"The server still waits for {missing}."), data=data)
 
 
 async def metrics(request: Request, services: ServicesOf) -> Response:

@@ -7,13 +7,17 @@ from datetime import datetime
 from fastapi import FastAPI, Request
 from starlette.responses import FileResponse, Response
 
-from api import admission, bodies, images, previews
+from api import response_bodies
+from api.calls import admission
+from api.db.models import Image
 from api.errors import NotFound
-from api.http import answers, body_limits, dependencies, forms, openapi
+from api.http import dependencies, forms, openapi, responses
 from api.http.dependencies import KeyHolder, ServicesOf, ToolCaller
-from api.http.routes.reading import add_get
+from api.http.middleware import body_limits
+from api.http.routes.get_and_head import add_get
 from api.http.schemas import UploadData
-from api.models import Image
+from api.images import previews
+from api.images import service as images
 from api.networks import network_of
 
 _CACHE_SECONDS_MAX = 3600
@@ -68,14 +72,14 @@ async def store(request: Request, access: ToolCaller, services: ServicesOf) -> R
         preview_url=images.address(services, base_url, image.id, previews.OFFERED_WIDTH).url,
         format=image.format,
         bytes=image.size_bytes,
-        expires_at=bodies.timestamp(address.expires_at),
+        expires_at=response_bodies.timestamp(address.expires_at),
     )
-    return answers.success(request, data.as_data())
+    return responses.success(request, data.as_data())
 
 
 async def remove(image_id: str, request: Request, access: KeyHolder, services: ServicesOf) -> Response:
     await images.delete(services, access.account_id, image_id)
-    return answers.success(request, {"imageId": image_id, "deleted": True})
+    return responses.success(request, {"imageId": image_id, "deleted": True})
 
 
 async def fetch(image_id: str, request: Request, services: ServicesOf) -> Response:
@@ -102,7 +106,7 @@ def _file_headers(image: Image, now: datetime, preview_width: int | None) -> dic
     remaining_seconds = int((image.expires_at - now).total_seconds())
     max_age = max(0, min(_CACHE_SECONDS_MAX, remaining_seconds))
     return {
-        **answers.file_headers(image.id, image.format if preview_width is None else "webp"),
+        **responses.file_headers(image.id, image.format if preview_width is None else "webp"),
         "Cache-Control": f"private, max-age={max_age}",
         "ETag": f'"{image.sha256}"' if preview_width is None else f'"{image.sha256}-w{preview_width}"',
     }

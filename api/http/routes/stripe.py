@@ -4,10 +4,10 @@ from fastapi import FastAPI, Request
 from starlette.responses import Response
 
 from api.errors import NotFound
-from api.http import answers
+from api.http import responses
 from api.http.dependencies import ServicesOf
-from billing import stripe_events
-from billing.stripe_gateway import verify_signature
+from billing.subscriptions import events
+from billing.subscriptions.gateway import verify_signature
 
 
 def add_to(app: FastAPI) -> None:
@@ -22,7 +22,7 @@ async def receive(request: Request, services: ServicesOf) -> Response:
     payload = await request.body()
     now = services.clock()
     verify_signature(payload, request.headers.get("stripe-signature"), stripe.webhook_secrets, now)
-    event = stripe_events.read(payload)
-    is_new = await services.database.run(lambda session: stripe_events.store(session, event, now))
+    event = events.read(payload)
+    is_new = await services.database.run(lambda session: events.store(session, event, now))
     stripe.bell.set()
-    return answers.success(request, {"received": event.id, "new": is_new})
+    return responses.success(request, {"received": event.id, "new": is_new})

@@ -9,13 +9,16 @@ from starlette.background import BackgroundTask
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
-from api import admission, call_log, calls, images
-from api.call_request import CallAnswer, CallRequest
+from api.calls import admission, call_log
+from api.calls import service as calls
+from api.calls.types import CallAnswer, CallRequest
 from api.errors import NotFound
-from api.http import answers, body_limits, dependencies, forms, openapi
+from api.http import dependencies, forms, openapi, responses
 from api.http.dependencies import Access, ServicesOf, ToolCaller
-from api.http.routes.reading import add_get
+from api.http.middleware import body_limits
+from api.http.routes.get_and_head import add_get
 from api.http.schemas import ToolEntry
+from api.images import service as images
 from api.services import Services
 from ml.catalogue import TOOLS
 from ml.tool import Tool
@@ -55,7 +58,7 @@ def add_to(app: FastAPI) -> None:
 
 async def catalogue(request: Request, services: ServicesOf) -> Response:
     state = await asyncio.to_thread(services.backend.state)
-    return answers.success(request, [ToolEntry.of(tool, state).as_data() for tool in TOOLS.values()])
+    return responses.success(request, [ToolEntry.of(tool, state).as_data() for tool in TOOLS.values()])
 
 
 async def unknown_tool() -> Response:
@@ -72,8 +75,8 @@ def _endpoint(tool: Tool) -> Callable[..., Awaitable[Response]]:
         except Exception as error:
             services.call_log.note(
                 call_log.refused(
-                    answers.as_known_error(error),
-                    request_id=answers.request_id_of(request),
+                    responses.as_known_error(error),
+                    request_id=responses.request_id_of(request),
                     account_id=access.account_id,
                     key_id=access.caller.key_id,
                     tool=tool.name,
@@ -112,7 +115,7 @@ async def _read_call(request: Request, services: Services, access: Access, tool:
         except NotFound as error:
             raise forms.named(error, form.id_fields[name]) from None
     return CallRequest(
-        request_id=answers.request_id_of(request),
+        request_id=responses.request_id_of(request),
         account_id=access.account_id,
         priority=access.priority,
         tool=tool,
@@ -126,10 +129,10 @@ async def _read_call(request: Request, services: Services, access: Access, tool:
 
 
 async def _response(request: Request, services: Services, answer: CallAnswer) -> Response:
-    if answer.image_id is None or not answers.wants_picture(request):
-        return answers.call_answer(request, answer)
+    if answer.image_id is None or not responses.wants_picture(request):
+        return responses.call_answer(request, answer)
     if answer.picture is not None:
         content = answer.picture.content
     else:
         content = await asyncio.to_thread(services.storage.read, answer.image_id)
-    return answers.picture_answer(request, answer, content)
+    return responses.picture_answer(request, answer, content)

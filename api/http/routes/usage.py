@@ -5,11 +5,11 @@ from datetime import date
 from fastapi import FastAPI, Request
 from starlette.responses import Response
 
-from api import call_log
+from api.calls import call_log
 from api.errors import InvalidParameter
-from api.http import answers, openapi
+from api.http import openapi, responses
 from api.http.dependencies import KeyHolder, ServicesOf
-from api.http.routes.reading import add_get
+from api.http.routes.get_and_head import add_get
 from api.http.schemas import UsageEntry
 
 _DEFAULT_DAYS = 30
@@ -61,7 +61,7 @@ async def show(request: Request, access: KeyHolder, services: ServicesOf) -> Res
         ).as_data()
         for each in found
     ]
-    return answers.success(request, entries)
+    return responses.success(request, entries)
 
 
 def _refuse_unknown(request: Request) -> None:

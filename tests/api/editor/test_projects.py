@@ -8,16 +8,16 @@ import pytest
 from sqlalchemy import text
 from sqlmodel import Session, select
 
-from api.database import Database
+from api.db.database import Database
+from api.db.models import Image
 from api.editor import owners, projects
 from api.editor.models import Project, Step
 from api.editor.owners import Owner
 from api.editor.projects import NewStep
 from api.errors import InvalidParameter, NotFound
-from api.models import Image
-from billing import accounts
 from billing.identifiers import new_id
-from tests.billing.builders import NOON, make_account
+from billing.ledger import accounts
+from tests.support.builders import NOON, make_account
 
 DAY = timedelta(hours=24)
 SECOND = timedelta(seconds=1)

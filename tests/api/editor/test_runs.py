@@ -12,8 +12,8 @@ from api.editor.owners import Owner
 from api.editor.runs import Done, Run, Runs, RunStatus
 from api.errors import RateLimited
 from ml.errors import Cancelled
-from tests.api.apps import LocalApi, local_api
-from tests.billing.builders import NOON
+from tests.support.apps import LocalApi, local_api
+from tests.support.builders import NOON
 
 OWNER = Owner("acc_1")
 PROJECT = Project(

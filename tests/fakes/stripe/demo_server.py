@@ -23,7 +23,7 @@ def shifted_now() -> datetime:
 def main() -> None:
     # Before anything imports it by its name.
     timestamps.utc_now = shifted_now
-    from web.cli import app
+    from web.cli.main import app
 
     app()
 

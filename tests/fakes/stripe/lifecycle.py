@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from billing.periods import period_start
+from billing.ledger.periods import period_start
 from tests.fakes.stripe import billing_shapes as shapes
 from tests.fakes.stripe import money_shapes
 from tests.fakes.stripe.shapes import Json

@@ -6,8 +6,8 @@ import pytest
 from ml.editing import filling
 from ml.errors import Cancelled
 from ml.pixels import Pixels
-from tests.ml import photos
-from tests.ml.fill_figures import Region, disc, figures, painted_over
+from tests.support.ml import photos
+from tests.support.ml.fill_figures import Region, disc, figures, painted_over
 
 
 class TestLargeHoles:

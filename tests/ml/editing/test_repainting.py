@@ -12,14 +12,14 @@ from ml.editing import repainting
 from ml.engines.cache import EngineCache
 from ml.engines.diffusion import Words
 from ml.errors import Cancelled, ModelUnavailable
-from ml.generative import GenerativeConfig
+from ml.generative_config import GenerativeConfig
 from ml.pixels import Mask, Picture, Pixels
 from ml.tool import Outcome
 from ml.tools import generative_expand, generative_fill
 from ml.tools.generative_expand import GenerativeExpandParams
 from ml.tools.generative_fill import GenerativeFillParams
-from tests.ml import photos, tiny_pipelines
-from tests.ml.contexts import Calm, Impatient
+from tests.support.ml import photos, tiny_pipelines
+from tests.support.ml.contexts import Calm, Impatient
 
 PHOTO = photos.photo("coffee")  # 600 x 400
 SMALL = PHOTO[100:150, 200:280]  # less than the network's 64 pixels high

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ml.imaging import codecs
-from tests.ml import hostile, photos, profiles
+from tests.support.ml import hostile, photos, profiles
 
 PHOTO = photos.photo("astronaut")[40:160, 160:320]
 

@@ -15,7 +15,7 @@ from PIL import Image
 from ml.errors import PictureTooLarge, UnreadablePicture, UnsupportedFormat
 from ml.imaging import codecs
 from ml.pixels import Pixels
-from tests.ml import hostile, photos
+from tests.support.ml import hostile, photos
 
 PHOTO = photos.photo("coffee")[:120, :160]
 

@@ -10,7 +10,7 @@ from PIL import Image
 from ml.errors import BadParameter, PictureTooLarge
 from ml.imaging import codecs
 from ml.pixels import Pixels
-from tests.ml import photos
+from tests.support.ml import photos
 
 PHOTO = photos.photo("chelsea")[:200, :300]
 MATTE = np.tile(np.linspace(-100, 355, 300).clip(0, 255).astype(np.uint8), (200, 1))

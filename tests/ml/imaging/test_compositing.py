@@ -8,7 +8,7 @@ import pytest
 
 from ml.imaging import compositing
 from ml.pixels import Mask
-from tests.ml.photos import photo
+from tests.support.ml.photos import photo
 
 
 def disc(side: int = 200, radius: int = 60) -> Mask:

@@ -9,7 +9,7 @@ from ml.imaging import framing
 from ml.imaging.framing import MarginsField
 from ml.imaging.geometry import Box
 from ml.params import Length
-from tests.ml.photos import photo
+from tests.support.ml.photos import photo
 
 margins = TypeAdapter(MarginsField).validate_python
 

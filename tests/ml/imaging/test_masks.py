@@ -8,7 +8,7 @@ from ml.errors import BadParameter, EmptyMask
 from ml.imaging import masks
 from ml.imaging.mask_modes import MaskMode
 from ml.pixels import Mask, Picture, Pixels
-from tests.ml import photos
+from tests.support.ml import photos
 
 
 def dot(width: int = 41, height: int = 31, x: int = 20, y: int = 15) -> Mask:

@@ -7,7 +7,7 @@ import pytest
 from ml.imaging import matching
 from ml.imaging.pyramid import Region
 from ml.pixels import Pixels
-from tests.ml.photos import photo
+from tests.support.ml.photos import photo
 
 SHOWN = np.ascontiguousarray(photo("astronaut")[:256, :256])
 PAINTED: Region = np.zeros((256, 256), np.bool_)

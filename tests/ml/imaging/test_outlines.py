@@ -6,7 +6,7 @@ import pytest
 
 from ml.imaging import outlines
 from ml.pixels import Mask
-from tests.ml.hand_masks import HAND_MASKS
+from tests.support.ml.hand_masks import HAND_MASKS
 
 
 def overlap(one: Mask, other: Mask) -> float:

@@ -10,7 +10,7 @@ from ml.imaging.framing import object_box
 from ml.imaging.geometry import Box
 from ml.imaging.placement import Placement, PositionField, ScaleField, place_object
 from ml.params import Length
-from tests.ml.photos import photo
+from tests.support.ml.photos import photo
 
 scales = TypeAdapter(ScaleField).validate_python
 positions = TypeAdapter(PositionField).validate_python

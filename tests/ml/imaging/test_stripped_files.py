@@ -13,9 +13,9 @@ from PIL import Image, PngImagePlugin
 from ml.errors import MlError, PictureTooLarge, UnreadablePicture
 from ml.imaging import codecs
 from ml.imaging.formats import exif
-from tests.ml import damage, hostile, photos, profiles
-from tests.ml.bombs import BOMBS
-from tests.ml.hostile import png_chunk, riff, segment
+from tests.support.ml import damage, hostile, photos, profiles
+from tests.support.ml.bombs import BOMBS
+from tests.support.ml.hostile import png_chunk, riff, segment
 
 SECRET = b"GPS-52.5200N-13.4050E"
 PHOTO = photos.photo("coffee")[:96, :128]

@@ -11,7 +11,7 @@ from PIL import Image
 
 from ml.imaging import tiling
 from ml.imaging.tiling import Axis, Grid, TilingFacts
-from tests.ml.photos import photo
+from tests.support.ml.photos import photo
 
 FACTS = TilingFacts(factor=2, side=64, overlap=16, blend=6)
 SIZES = [(1, 1), (1, 500), (63, 64), (64, 64), (65, 64), (100, 257), (300, 451)]

@@ -5,7 +5,7 @@ import numpy as np
 
 from ml.imaging import transparency
 from ml.pixels import Pixels
-from tests.ml.photos import photo
+from tests.support.ml.photos import photo
 
 
 def _cutout(name: str, hidden: int) -> tuple[Pixels, Pixels]:

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from tests.ml.imaging.test_stripped_files import MAKERS, SECRET, archive
-from tests.ml.photos import open_bytes
-from tests.server import RunningServer
-from tests.web.editor.browsing import Browser
+from tests.support.editor_client import Browser
+from tests.support.ml.photos import open_bytes
+from tests.support.server import RunningServer
 
 
 @pytest.mark.parametrize("name", ["jpg", "png", "webp"])

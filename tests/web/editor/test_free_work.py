@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 from sqlmodel import func, select
 
-from api.people import sessions
-from api.people.models import BrowserSession
-from tests.ml.photos import jpeg_bytes, photo
-from tests.server import RunningServer, StartServer, running_server
-from tests.web.editor.browsing import Browser
+from api.auth import sessions
+from api.auth.models import BrowserSession
+from tests.support.editor_client import Browser
+from tests.support.ml.photos import jpeg_bytes, photo
+from tests.support.server import RunningServer, StartServer, running_server
 
 PATIENCE_SECONDS = 180
 

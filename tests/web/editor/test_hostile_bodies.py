@@ -8,9 +8,9 @@ import pytest
 from sqlmodel import select
 
 from api.editor.models import Project
-from tests.ml.photos import jpeg_bytes, photo
-from tests.server import RunningServer
-from tests.web.editor.browsing import Browser
+from tests.support.editor_client import Browser
+from tests.support.ml.photos import jpeg_bytes, photo
+from tests.support.server import RunningServer
 
 MIB = 1024 * 1024
 

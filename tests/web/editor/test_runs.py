@@ -9,12 +9,12 @@ import httpx
 import numpy as np
 import pytest
 
-from api import keys
+from api.auth import api_keys
 from api.editor import projects
 from api.editor.models import Step
-from tests.ml.photos import jpeg_bytes, open_bytes, photo
-from tests.server import RunningServer
-from tests.web.editor.browsing import Browser
+from tests.support.editor_client import Browser
+from tests.support.ml.photos import jpeg_bytes, open_bytes, photo
+from tests.support.server import RunningServer
 
 STROKES = json.dumps([{"points": [[100, 100], [200, 160]], "size": 40, "hardness": 0.7, "opacity": 0.9}])
 
@@ -273,7 +273,7 @@ def test_the_editor_makes_keys_up_to_the_limit_and_with_names_that_can_be_stored
         for name in ("\ud800", "a\0b"):
             error = make(name).json()["error"]
             assert (error["code"], error["param"]) == ("INVALID_PARAMETER", "name")
-        answers = [make("Editor") for _ in range(keys.LIMIT + 1)]
+        answers = [make("Editor") for _ in range(api_keys.LIMIT + 1)]
         assert {each.status_code for each in answers[:-2]} == {200}  # the customer has one already
         assert answers[-1].status_code == 422
         assert "at most 100 keys" in answers[-1].json()["error"]["message"]

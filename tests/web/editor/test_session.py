@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from ml.imaging import codecs
-from tests.ml.photos import jpeg_bytes, photo
-from tests.server import RunningServer
-from tests.web.editor.browsing import Browser
+from tests.support.editor_client import Browser
+from tests.support.ml.photos import jpeg_bytes, photo
+from tests.support.server import RunningServer
 
 
 @pytest.fixture(scope="module")

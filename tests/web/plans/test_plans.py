@@ -9,12 +9,12 @@ import httpx
 import pytest
 from sqlmodel import col, select
 
-from billing import accounts
-from billing.plans import PlanName
-from billing.subscription_models import StripeCustomer
-from tests.api.shop import Owner, Shop, open_shop
+from billing.ledger import accounts
+from billing.ledger.plans import PlanName
+from billing.subscriptions.models import StripeCustomer
 from tests.fakes.stripe import lifecycle
-from tests.web.people.browsing import GOOD_PASSWORD, Browser, Site, opened_site
+from tests.support.browsing import GOOD_PASSWORD, Browser, Site, opened_site
+from tests.support.shop import Owner, Shop, open_shop
 from web.plans import routes as plans
 
 

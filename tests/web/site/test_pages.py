@@ -7,7 +7,7 @@ import pytest
 
 from api.errors import ERROR_TABLE
 from ml.catalogue import TOOLS
-from tests.server import RunningServer
+from tests.support.server import RunningServer
 from web.site import reference
 
 HTML = {"Accept": "text/html,application/xhtml+xml"}

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from ml.imaging.matting import decontamination, refinement
-from tests.ml.cutouts import known_cutout
-from tests.ml.photos import photo
+from tests.support.ml.cutouts import known_cutout
+from tests.support.ml.photos import photo
 
 
 @pytest.mark.parametrize(

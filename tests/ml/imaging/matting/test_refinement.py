@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from ml.imaging.matting import refinement
-from tests.ml.cutouts import engines, enlarged, known_cutout
-from tests.ml.photos import photo
+from tests.support.ml.cutouts import engines, enlarged, known_cutout
+from tests.support.ml.photos import photo
 
 PAIRS = [("chelsea", "rocket"), ("coffee", "rocket"), ("rocket", "chelsea"), ("grass", "coffee")]
 

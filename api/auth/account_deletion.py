@@ -1,0 +1,30 @@
+"""Deleting an account: what tells of a person goes, what the books need stays."""
+
+from datetime import datetime
+
+from sqlmodel import Session, col, delete, update
+
+from api.auth import api_keys, sessions, tokens
+from api.auth.former_accounts import FormerAddresses
+from api.auth.models import Identity, Password
+from api.db.models import Image
+from billing.ledger import accounts
+
+
+def delete_account(session: Session, former: FormerAddresses, account_id: str, *, now: datetime) -> None:
+    """Ends keys, sessions and sign-ins at once, and pictures with the next sweep; frees the address.
+
+    The account's row stays under a name that says nothing, with its entries: a ledger keeps its history.
+    Raises UnknownAccount, AccountClosed.
+    """
+    account = accounts.lock(session, account_id)
+    for key in api_keys.listed(session, account_id):
+        api_keys.revoke(session, account_id, key.id, now)
+    sessions.end_all(session, account_id)
+    tokens.withdraw(session, account_id)
+    for table in (Password, Identity):
+        session.execute(delete(table).where(col(table.account_id) == account_id))
+    session.execute(update(Image).where(col(Image.account_id) == account_id).values(expires_at=now))
+    former.remember(session, account, now)
+    account.email = f"deleted:{account_id}"
+    accounts.close(session, account_id, now=now)

@@ -1,0 +1,167 @@
+"""API keys: `bge_live_`, 32 random base62 characters, and a 6-character checksum of what precedes it.
+
+Only the SHA-256 and the first characters are stored. A plain hash is enough: the key carries 190 random bits,
+so there is nothing to guess. The checksum lets a mistyped key be refused without asking the database.
+"""
+
+import hashlib
+import zlib
+from datetime import datetime, timedelta
+
+from sqlmodel import Session, col, or_, select, update
+
+from api.db.models import ApiKey
+from api.errors import InvalidApiKey, InvalidParameter, NotFound
+from billing.errors import AccountClosed
+from billing.identifiers import new_id, random_base62, to_base62
+from billing.ledger import accounts
+from billing.ledger.models import Account
+from billing.text import is_plain_text
+
+PREFIX = "bge_live_"
+RANDOM_CHARACTERS = 32
+CHECKSUM_CHARACTERS = 6
+LENGTH = len(PREFIX) + RANDOM_CHARACTERS + CHECKSUM_CHARACTERS
+_SHOWN_CHARACTERS = len(PREFIX) + 4
+_TOUCH_EVERY = timedelta(minutes=1)
+_NAME_LENGTH_MAX = 100
+#: Keys of one account that work and have no end set. Each is a row that lists and lookups go through.
+LIMIT = 100
+#: With those that a rotation lets live for a while.
+_LIMIT_WITH_ENDING = 2 * LIMIT
+REFUSAL = "This API key is not valid."
+
+
+def create(session: Session, account_id: str, name: str, now: datetime) -> tuple[ApiKey, str]:
+    """A new key of the account: its row, and the key itself, which is never available again.
+
+    Raises InvalidParameter for a name that cannot be stored and for an account that has `LIMIT` keys, and
+    what `accounts.lock` raises.
+    """
+    if not name.strip() or not is_plain_text(name):
+        raise InvalidParameter("name", "The name of a key must be text without control characters.")
+    # Under the account's lock, or two requests at once would each see one key less than the limit.
+    accounts.lock(session, account_id)
+    found = usable(session, account_id, now)
+    lasting = sum(key.expires_at is None for key in found)
+    if lasting >= LIMIT or len(found) >= _LIMIT_WITH_ENDING:
+        raise InvalidParameter("name", f"An account has at most {LIMIT} keys. Revoke one first.")
+    body = PREFIX + random_base62(RANDOM_CHARACTERS)
+    plain = body + _checksum(body)
+    key = ApiKey(
+        id=new_id("key"),
+        account_id=account_id,
+        name=name[:_NAME_LENGTH_MAX],
+        first_characters=plain[:_SHOWN_CHARACTERS],
+        sha256=hash_of(plain),
+        created_at=now,
+    )
+    session.add(key)
+    session.flush()
+    return key, plain
+
+
+def looks_valid(text: str) -> bool:
+    """Whether `text` has a key's form and a right checksum; no database is asked."""
+    if len(text) != LENGTH or not text.startswith(PREFIX) or not text.isascii():
+        return False
+    return text[-CHECKSUM_CHARACTERS:] == _checksum(text[:-CHECKSUM_CHARACTERS])
+
+
+def hash_of(plain: str) -> str:
+    return hashlib.sha256(plain.encode()).hexdigest()
+
+
+def find(session: Session, plain: str, now: datetime) -> ApiKey:
+    """The row of a key that is good at `now`. Writes nothing; see `touch`.
+
+    Raises InvalidApiKey for a malformed, unknown, revoked or expired key alike, AccountClosed for a good key
+    of an account that was closed.
+    """
+    return find_with_account(session, plain, now)[0]
+
+
+def find_with_account(session: Session, plain: str, now: datetime) -> tuple[ApiKey, Account]:
+    """As `find`, with the account the key belongs to."""
+    if not looks_valid(plain):
+        raise InvalidApiKey(REFUSAL)
+    row = session.exec(
+        select(ApiKey, Account).join(Account).where(ApiKey.sha256 == hash_of(plain))
+    ).one_or_none()
+    if row is None:
+        raise InvalidApiKey(REFUSAL)
+    key, account = row
+    expired = key.expires_at is not None and key.expires_at <= now
+    if expired or key.revoked_at is not None:
+        raise InvalidApiKey(REFUSAL)
+    if account.closed_at is not None:
+        raise AccountClosed("This account was closed.")
+    return key, account
+
+
+def touch_is_due(key: ApiKey, now: datetime) -> bool:
+    return key.last_used_at is None or key.last_used_at <= now - _TOUCH_EVERY
+
+
+def touch(session: Session, key_id: str, now: datetime) -> None:
+    """Notes that the key was used, at most once a minute; in a transaction of its own, never in a call's."""
+    due = or_(col(ApiKey.last_used_at).is_(None), col(ApiKey.last_used_at) <= now - _TOUCH_EVERY)
+    session.execute(update(ApiKey).where(col(ApiKey.id) == key_id, due).values(last_used_at=now))
+
+
+def listed(session: Session, account_id: str) -> list[ApiKey]:
+    """The account's keys, newest first, revoked ones too."""
+    newest_first = col(ApiKey.created_at).desc()
+    return list(session.exec(select(ApiKey).where(ApiKey.account_id == account_id).order_by(newest_first)))
+
+
+def usable(session: Session, account_id: str, now: datetime) -> list[ApiKey]:
+    """The account's keys that still work, newest first."""
+    works = select(ApiKey).where(
+        col(ApiKey.account_id) == account_id,
+        col(ApiKey.revoked_at).is_(None),
+        or_(col(ApiKey.expires_at).is_(None), col(ApiKey.expires_at) > now),
+    )
+    return list(session.exec(works.order_by(col(ApiKey.created_at).desc())))
+
+
+def revoke(session: Session, account_id: str, key_id: str, now: datetime) -> ApiKey:
+    """Ends the key at once, in every process: nothing caches a key's validity. Raises NotFound."""
+    key = _owned(session, account_id, key_id)
+    if key.revoked_at is None:
+        key.revoked_at = now
+        session.add(key)
+        session.flush()
+    return key
+
+
+def rotate(
+    session: Session, account_id: str, key_id: str, *, grace_seconds: int, now: datetime
+) -> tuple[ApiKey, str]:
+    """A new key of the same name; the old one works for `grace_seconds`.
+
+    Raises NotFound, InvalidApiKey, and what `create` raises.
+    """
+    accounts.lock(session, account_id)  # before the key's row: the order in which all locks are taken
+    old = _owned(session, account_id, key_id)
+    end = now + timedelta(seconds=max(0, grace_seconds))
+    if old.revoked_at is not None or (old.expires_at is not None and old.expires_at <= now):
+        raise InvalidApiKey("This API key has ended and cannot be rotated.")
+    # Rotating twice must not prolong the first grace.
+    old.expires_at = end if old.expires_at is None else min(end, old.expires_at)
+    session.add(old)
+    session.flush()
+    return create(session, account_id, old.name, now)
+
+
+def _owned(session: Session, account_id: str, key_id: str) -> ApiKey:
+    key = session.exec(
+        select(ApiKey).where(ApiKey.id == key_id, ApiKey.account_id == account_id).with_for_update()
+    ).one_or_none()
+    if key is None:
+        raise NotFound("There is no such API key.")
+    return key
+
+
+def _checksum(text: str) -> str:
+    return to_base62(zlib.crc32(text.encode()), CHECKSUM_CHARACTERS)

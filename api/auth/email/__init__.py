@@ -1,0 +1,1 @@
+"""E-mail: the messages and the SMTP client that sends them."""

@@ -1,0 +1,130 @@
+"""Sign-ins elsewhere: which account an outside identity opens. Never one whose address nobody proved."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlmodel import Session, col, select
+
+from api.auth import registration, tokens
+from api.auth.former_accounts import FormerAddresses
+from api.auth.models import Identity, Password
+from api.errors import Forbidden, NotFound
+from billing.identifiers import new_id
+from billing.ledger import accounts
+from billing.ledger.models import Account
+from billing.text import is_plain_text
+
+#: OpenID Connect allows 255 characters.
+_SUBJECT_LENGTH_MAX = 255
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What a provider says of the person who signed in there."""
+
+    issuer: str
+    subject: str
+    email: str  # "" if it tells none
+    is_verified: bool  # the provider itself proved that the address is the person's
+
+
+def account_for(session: Session, former: FormerAddresses, claim: Claim, *, now: datetime) -> str:
+    """The id of the account that `claim` opens: the linked one, else the one of its address, else a new one.
+
+    Raises Forbidden if the provider has not proved the address, or if the account of that address has not:
+    somebody who signed up with a stranger's address must not share the stranger's account later.
+    """
+    _require_subject(claim)
+    linked = _find(session, claim)
+    if linked is not None:
+        if session.get_one(Account, linked.account_id).closed_at is not None:
+            raise Forbidden("This account was closed.")
+        return linked.account_id
+    _require_proof(claim)
+    account = registration.open_account(session, claim.email)
+    if account is None:
+        # An operator may have closed the account of this address: then it stays taken.
+        if _is_taken(session, claim.email):
+            raise Forbidden("This account was closed.")
+        account = accounts.create(session, email=claim.email, now=now)
+        former.carry_on(session, account, now)
+    elif account.verified_at is None:
+        raise Forbidden(
+            "There is an account with this address, but the address was never confirmed."
+            " Choose a new password for it by mail; after that this sign-in can be linked."
+        )
+    _add(session, account.id, claim, now)
+    return account.id
+
+
+def link(session: Session, account_id: str, claim: Claim, *, now: datetime) -> None:
+    """The person who is signed in adds a way of signing in. Raises Forbidden."""
+    _require_subject(claim)
+    linked = _find(session, claim)
+    if linked is not None:
+        if linked.account_id != account_id:
+            raise Forbidden("This sign-in belongs to another account here.")
+        return
+    _require_proof(claim)
+    if session.get_one(Account, account_id).verified_at is None:
+        raise Forbidden("Confirm your address first.")
+    _add(session, account_id, claim, now)
+
+
+def listed(session: Session, account_id: str) -> list[Identity]:
+    """The account's linked sign-ins, the oldest first."""
+    statement = select(Identity).where(Identity.account_id == account_id)
+    return list(session.exec(statement.order_by(col(Identity.created_at), col(Identity.id))))
+
+
+def unlink(session: Session, account_id: str, identity_id: str) -> None:
+    """Takes a linked sign-in away. Raises NotFound; Forbidden if it is the last way into the account."""
+    identities = listed(session, account_id)
+    found = next((one for one in identities if one.id == identity_id), None)
+    if found is None:
+        raise NotFound("There is no such linked sign-in.")
+    if len(identities) == 1 and session.get(Password, account_id) is None:
+        raise Forbidden("This is the only way to sign in to your account. Set a password first.")
+    session.delete(found)
+    session.flush()
+    tokens.withdraw(session, account_id)
+
+
+def _find(session: Session, claim: Claim) -> Identity | None:
+    return session.exec(
+        select(Identity).where(Identity.issuer == claim.issuer, Identity.subject == claim.subject)
+    ).one_or_none()
+
+
+def _require_subject(claim: Claim) -> None:
+    """Raises Forbidden for a subject that no database can store: it comes from a JSON document."""
+    if not claim.subject or len(claim.subject) > _SUBJECT_LENGTH_MAX or not is_plain_text(claim.subject):
+        raise Forbidden("The other service did not say who signed in.")
+
+
+def _require_proof(claim: Claim) -> None:
+    if not claim.email or not claim.is_verified:
+        raise Forbidden("The other service has not confirmed your e-mail address. Confirm it there first.")
+    if not accounts.is_storable(claim.email):
+        raise Forbidden("The other service sent an e-mail address that cannot be used here.")
+
+
+def _is_taken(session: Session, email: str) -> bool:
+    address = accounts.normalise_email(email)
+    return session.exec(select(Account.id).where(Account.email == address)).first() is not None
+
+
+def _add(session: Session, account_id: str, claim: Claim, now: datetime) -> None:
+    """Stores the sign-in. As with every change of the ways in, mailed links that are still unused end."""
+    tokens.withdraw(session, account_id)
+    session.add(
+        Identity(
+            id=new_id("idt"),
+            account_id=account_id,
+            issuer=claim.issuer,
+            subject=claim.subject,
+            email=claim.email,
+            created_at=now,
+        )
+    )
+    session.flush()

@@ -1,0 +1,80 @@
+"""Addresses whose account was deleted: what they had is not given again before its time.
+
+Otherwise deleting an account and signing up again would bring a month's free credits and a trial each time. A
+keyed hash is kept, from which no address can be told without the server's secret, and only for as long as it
+matters: to the end of the period, or a year where there was a subscription, which may have been a trial.
+"""
+
+import hashlib
+import hmac
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlmodel import Session, col, delete, select
+
+from api.auth.models import FormerAddress
+from billing.ledger.models import Account
+from billing.subscriptions import subscriptions
+
+_SUBSCRIPTION_KEPT_FOR = timedelta(days=365)
+
+
+@dataclass(frozen=True)
+class FormerAddresses:
+    """`secrets`: the server's present one, then earlier ones that are still in use."""
+
+    secrets: tuple[str, ...]
+
+    def remember(self, session: Session, account: Account, now: datetime) -> None:
+        """Before the account is deleted; `account` comes from `accounts.lock`."""
+        had_subscription = subscriptions.had_any(session, account.id) or self.had_subscription(
+            session, account.email, now
+        )
+        ends_at = account.period_ends_at or now
+        kept_until = max(ends_at, now + _SUBSCRIPTION_KEPT_FOR) if had_subscription else ends_at
+        if account.verified_at is None or kept_until <= now:
+            return  # nothing was given that could be given twice
+        for old in self._rows(session, account.email, now):
+            session.delete(old)
+        session.flush()
+        session.add(
+            FormerAddress(
+                id=_hash(self.secrets[0], account.email),
+                period_anchor_at=account.period_anchor_at,
+                period_ends_at=ends_at,
+                had_subscription=had_subscription,
+                kept_until=kept_until,
+            )
+        )
+        session.flush()
+
+    def carry_on(self, session: Session, account: Account, now: datetime) -> None:
+        """A new account of such an address goes on in the period of the former one, whose credits it had."""
+        for former in self._rows(session, account.email, now):
+            if former.period_ends_at > now:
+                account.period_anchor_at = former.period_anchor_at
+                account.period_ends_at = former.period_ends_at
+                session.flush()
+
+    def had_subscription(self, session: Session, email: str, now: datetime) -> bool:
+        return any(former.had_subscription for former in self._rows(session, email, now))
+
+    def _rows(self, session: Session, email: str, now: datetime) -> list[FormerAddress]:
+        hashes = [_hash(secret, email) for secret in self.secrets]
+        wanted = select(FormerAddress).where(
+            col(FormerAddress.id).in_(hashes), col(FormerAddress.kept_until) > now
+        )
+        return list(session.exec(wanted))
+
+
+def forget_old(session: Session, now: datetime) -> None:
+    """Deletes what has had its time."""
+    session.execute(
+        delete(FormerAddress)
+        .where(col(FormerAddress.kept_until) <= now)
+        .execution_options(synchronize_session=False)
+    )
+
+
+def _hash(secret: str, email: str) -> str:
+    return hmac.new(secret.encode(), f"bgeraser former address\n{email}".encode(), hashlib.sha256).hexdigest()

@@ -1,0 +1,127 @@
+"""How accounts of people begin, prove their address and get back in."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlmodel import Session
+
+from api.auth import api_keys, sessions, tokens
+from api.auth.former_accounts import FormerAddresses
+from api.auth.models import OneTimeToken, Password, Purpose
+from billing.errors import AccountExists, UnknownAccount
+from billing.ledger import accounts
+from billing.ledger.models import Account
+
+OPERATOR_EMAIL = "operator@localhost"
+
+
+@dataclass(frozen=True)
+class SignUp:
+    """What a sign-up led to. Only the mail tells `is_new`, never the page."""
+
+    is_new: bool
+    #: Confirms the address of a new account; lets the owner of one that exists choose a new password.
+    token: str | None  # None: the account was closed by the operator
+
+
+def sign_up(
+    session: Session,
+    former: FormerAddresses,
+    email: str,
+    password_hash: str,
+    *,
+    now: datetime,
+    browser_token: str = "",
+    is_verified: bool = False,
+) -> SignUp:
+    """A new account with a password. One that exists stays as it is."""
+    try:
+        account = accounts.create(session, email=email, now=now, is_verified=is_verified)
+    except AccountExists:
+        return SignUp(False, ask_for_reset(session, email, now=now))
+    former.carry_on(session, account, now)
+    set_password(session, account.id, password_hash, now=now)
+    return SignUp(True, ask_to_verify(session, account.id, now=now, browser_token=browser_token))
+
+
+def ask_to_verify(session: Session, account_id: str, *, now: datetime, browser_token: str = "") -> str:
+    """The token of a link that proves the account's address."""
+    return tokens.create(session, account_id, Purpose.VERIFY, now=now, browser_token=browser_token)
+
+
+def verify(session: Session, token: str, *, now: datetime) -> OneTimeToken | None:
+    """The address is its owner's. The used token's row; None if it is not good (any more)."""
+    used = tokens.use(session, token, Purpose.VERIFY, now)
+    if used is None:
+        return None
+    accounts.verify(session, accounts.lock(session, used.account_id), now=now)
+    tokens.withdraw(session, used.account_id, Purpose.VERIFY)
+    return used
+
+
+def ask_for_reset(session: Session, email: str, *, now: datetime) -> str | None:
+    """The token of a link that lets the account's owner choose a password; None without an open account."""
+    account = open_account(session, email)
+    return None if account is None else tokens.create(session, account.id, Purpose.RESET, now=now)
+
+
+def reset(session: Session, token: str, password_hash: str, *, now: datetime) -> str | None:
+    """A new password by a mailed link, which proves the address too; the account's id, None for a bad token.
+
+    Every session ends. Where the address was not proved before, somebody else may have signed up with it: the
+    keys they made end too.
+    """
+    used = tokens.use(session, token, Purpose.RESET, now)
+    if used is None:
+        return None
+    account = accounts.lock(session, used.account_id)
+    if account.verified_at is None:
+        for key in api_keys.listed(session, account.id):
+            api_keys.revoke(session, account.id, key.id, now)
+        accounts.verify(session, account, now=now)
+    change_password(session, account.id, password_hash, now=now)
+    return account.id
+
+
+def change_password(session: Session, account_id: str, password_hash: str, *, now: datetime) -> None:
+    """Another password. Every session ends, and so does every mailed link that has not been used.
+
+    Somebody who changes a password because a mailbox was read by others must not leave links in it that set
+    the password once more.
+    """
+    set_password(session, account_id, password_hash, now=now)
+    sessions.end_all(session, account_id)
+    tokens.withdraw(session, account_id)
+
+
+def set_password(session: Session, account_id: str, password_hash: str, *, now: datetime) -> None:
+    """Store a hash: of a new account's first password, or a stronger hash of the same password."""
+    row = session.get(Password, account_id)
+    if row is None:
+        session.add(Password(account_id=account_id, hash=password_hash, changed_at=now))
+    else:
+        row.hash, row.changed_at = password_hash, now
+    session.flush()
+
+
+def open_account(session: Session, email: str) -> Account | None:
+    """The account of this address, unless there is none or it was closed."""
+    try:
+        account = accounts.find_by_email(session, email)
+    except UnknownAccount:
+        return None
+    return account if account.closed_at is None else None
+
+
+def password_of(session: Session, account_id: str) -> str | None:
+    """The stored hash; None if the account signs in elsewhere only."""
+    row = session.get(Password, account_id)
+    return row.hash if row is not None else None
+
+
+def operators_token(session: Session, *, now: datetime) -> str:
+    """A one-time login to the operator's account, made if need be: for a server on one's own machine."""
+    account = open_account(session, OPERATOR_EMAIL)
+    if account is None:
+        account = accounts.create(session, email=OPERATOR_EMAIL, now=now)
+    return tokens.create(session, account.id, Purpose.LOGIN, now=now)

@@ -1,0 +1,107 @@
+"""How often something may be tried: buckets in the database, exact over all processes and after restarts.
+
+Guessing one password is slowed by the account's bucket, whatever addresses it comes from, and trying many
+accounts by the address's. Nobody is locked out: a browser that has signed in to the account before has a
+bucket of its own, which strangers cannot use up, and a mailed link opens the account in any case. Unknown
+accounts have buckets like known ones. In memory the limits would be as many times higher as there are
+processes, and gone with each restart; one small write an attempt is little beside its hash.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlmodel import Session, col, delete, select
+
+from api.auth.models import Throttle
+from api.errors import RateLimited
+from api.networks import network_of
+
+
+@dataclass(frozen=True)
+class Limit:
+    """`attempts` at once, coming back evenly over `per`."""
+
+    attempts: int
+    per: timedelta
+
+    @property
+    def interval(self) -> timedelta:
+        return self.per / self.attempts
+
+
+LOGIN_BY_ADDRESS = Limit(30, timedelta(minutes=10))
+LOGIN_BY_ACCOUNT = Limit(10, timedelta(minutes=10))
+#: Sign-ups, and asking for mail: hashing and mailing cost more than a look at a page.
+FORMS_BY_ADDRESS = Limit(20, timedelta(minutes=10))
+#: Mails to one address, whoever asks for them.
+MAILS = Limit(5, timedelta(hours=1))
+
+
+def take(session: Session, bucket: str, limit: Limit, now: datetime) -> timedelta | None:
+    """One attempt from the bucket; None, or how long to wait if it is used up."""
+    row = _locked(session, bucket, now)
+    full_at = _plausible(row.full_at, limit, now) + limit.interval
+    if full_at > now + limit.per:
+        return full_at - limit.per - now
+    row.full_at = full_at
+    session.flush()
+    return None
+
+
+def require(session: Session, bucket: str, limit: Limit, now: datetime) -> None:
+    """As `take`; raises RateLimited."""
+    wait = take(session, bucket, limit, now)
+    if wait is not None:
+        raise refusal(wait)
+
+
+def refusal(wait: timedelta) -> RateLimited:
+    seconds = -(-wait // timedelta(seconds=1))
+    told = f"{seconds} seconds" if seconds < 120 else f"{-(-seconds // 60)} minutes"
+    return RateLimited(f"Too many attempts. Try again in {told}.", seconds)
+
+
+def give_back(session: Session, bucket: str, limit: Limit, now: datetime) -> None:
+    """The attempt was a good one, which does not count."""
+    row = _locked(session, bucket, now)
+    row.full_at = max(now, _plausible(row.full_at, limit, now) - limit.interval)
+    session.flush()
+
+
+def by_address(kind: str, address: str) -> str:
+    """The bucket of a network address. An IPv6 network of 64 bits is one customer's, so it counts as one."""
+    return _name(kind, network_of(address))
+
+
+def by_email(kind: str, email: str) -> str:
+    return _name(kind, email)
+
+
+def by_device(email: str, device: str) -> str:
+    """The bucket of a browser that signed in to this account before."""
+    return _name("device", f"{email}\n{device}")
+
+
+def forget_full(session: Session, now: datetime, limit: int) -> None:
+    """Deletes up to `limit` buckets that are full again, as those are that do not exist."""
+    full = select(Throttle.bucket).where(col(Throttle.full_at) <= now).limit(limit)
+    session.execute(
+        delete(Throttle).where(col(Throttle.bucket).in_(full)).execution_options(synchronize_session=False)
+    )
+
+
+def _locked(session: Session, bucket: str, now: datetime) -> Throttle:
+    insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
+    session.execute(insert(Throttle).values(bucket=bucket, full_at=now).on_conflict_do_nothing())
+    return session.get_one(Throttle, bucket, with_for_update=True, populate_existing=True)
+
+
+def _plausible(full_at: datetime, limit: Limit, now: datetime) -> datetime:
+    """Not before now, nor so far ahead that somebody waits for a clock that was set back."""
+    return min(max(full_at, now), now + limit.per)
+
+
+def _name(kind: str, what: str) -> str:
+    return hashlib.sha256(f"{kind}\n{what}".encode("utf-8", "surrogatepass")).hexdigest()

@@ -1,0 +1,83 @@
+"""One-time tokens: what makes a mailed link good once, for a while, for one purpose."""
+
+import secrets
+from datetime import datetime, timedelta
+
+from sqlmodel import Session, col, delete, select
+
+from api.auth.models import OneTimeToken, Purpose
+from api.auth.sessions import hash_of
+from billing.identifiers import new_id
+
+LIFETIME = {
+    Purpose.VERIFY: timedelta(hours=24),
+    Purpose.RESET: timedelta(hours=1),
+    Purpose.LOGIN: timedelta(hours=24),
+}
+_LENGTH_MAX = 100
+
+
+def create(
+    session: Session, account_id: str, purpose: Purpose, *, now: datetime, browser_token: str = ""
+) -> str:
+    """A new token, of which only the hash is stored. `browser_token` names the browser that asks for it."""
+    token = secrets.token_urlsafe(32)
+    session.add(
+        OneTimeToken(
+            id=new_id("tok"),
+            account_id=account_id,
+            purpose=purpose.value,
+            token_sha256=hash_of(token),
+            browser_sha256=hash_of(browser_token) if browser_token else None,
+            created_at=now,
+            expires_at=now + LIFETIME[purpose],
+        )
+    )
+    session.flush()
+    return token
+
+
+def peek(session: Session, token: str, purpose: Purpose, now: datetime) -> OneTimeToken | None:
+    """The token's row if it is good, without using it: mail filters open links before people do."""
+    if len(token) > _LENGTH_MAX:
+        return None
+    return session.exec(
+        select(OneTimeToken).where(
+            OneTimeToken.token_sha256 == hash_of(token),
+            OneTimeToken.purpose == purpose.value,
+            col(OneTimeToken.expires_at) > now,
+        )
+    ).one_or_none()
+
+
+def use(session: Session, token: str, purpose: Purpose, now: datetime) -> OneTimeToken | None:
+    """As `peek`, and the token is used up: of two that use it at once, one gets None."""
+    row = peek(session, token, purpose, now)
+    if row is None:
+        return None
+    session.expunge(row)
+    statement = delete(OneTimeToken).where(col(OneTimeToken.id) == row.id).returning(col(OneTimeToken.id))
+    return row if session.execute(statement).first() is not None else None
+
+
+def is_from_browser(row: OneTimeToken, browser_token: str) -> bool:
+    """Whether the browser that opens the link is the one that asked for it."""
+    return bool(browser_token) and row.browser_sha256 == hash_of(browser_token)
+
+
+def withdraw(session: Session, account_id: str, *purposes: Purpose) -> None:
+    """The account's tokens of these purposes are good no more; without a purpose, all of them."""
+    statement = delete(OneTimeToken).where(col(OneTimeToken.account_id) == account_id)
+    if purposes:
+        statement = statement.where(col(OneTimeToken.purpose).in_([purpose.value for purpose in purposes]))
+    session.execute(statement)
+
+
+def forget_expired(session: Session, now: datetime, limit: int) -> None:
+    """Deletes up to `limit` tokens past their time."""
+    ended = select(OneTimeToken.id).where(col(OneTimeToken.expires_at) <= now).limit(limit)
+    session.execute(
+        delete(OneTimeToken)
+        .where(col(OneTimeToken.id).in_(ended))
+        .execution_options(synchronize_session=False)
+    )

@@ -1,0 +1,128 @@
+"""What a server process does beside its requests, as long as it lives."""
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any
+
+import structlog
+
+from api import cleanup
+from api.calls import admission, call_log
+from api.editor import projects
+from api.errors import ServiceUnavailable
+from api.images import service as images
+from api.payments import sync
+from api.services import Services
+
+_STRAYS_EVERY_SECONDS = 3600.0
+_PROJECTS_EVERY_SECONDS = 60.0
+_PROJECTS_AT_ONCE = 200
+
+log = structlog.get_logger()
+
+
+@asynccontextmanager
+async def running(services: Services) -> AsyncIterator[None]:
+    """Keep leases alive and sweep up, until the block ends."""
+    tasks = [
+        _start(renew_leases(services), "leases"),
+        _start(_sweep(services), "sweeper"),
+        _start(_delete_strays(services), "strays"),
+        _start(_forget_projects(services), "projects"),
+        _start(_write_log(services), "call log"),
+    ]
+    if services.stripe is not None:
+        tasks.append(_start(sync.run_forever(services, services.stripe), "payments"))
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await _write_log_once(services)
+
+
+def begin_shutdown(services: Services) -> None:
+    """Refuse new and waiting calls, which are answered at once; running ones get `shutdown_seconds`."""
+    services.backend.stop(services.shutdown_seconds)
+
+
+async def close(services: Services) -> None:
+    """End the workers and close the database, after the last call was settled."""
+    await asyncio.to_thread(services.backend.close)
+    await services.authenticator.close()
+    await asyncio.to_thread(services.database.close)
+
+
+async def renew_leases(services: Services) -> None:
+    """Keep the holds of running calls open; work whose hold was lost is stopped."""
+    while True:
+        await asyncio.sleep(admission.RENEW_EVERY_SECONDS)
+        try:
+            await renew_leases_once(services)
+        except ServiceUnavailable:
+            log.warning("leases could not be renewed", calls=len(services.running.hold_ids()))
+
+
+async def renew_leases_once(services: Services) -> None:
+    held = services.running.hold_ids()
+    if not held:
+        return
+    alive = await services.database.run(
+        lambda session: admission.renew(session, services.lease_owner, held, services.clock())
+    )
+    # A call may have been settled while this ran; `cancel_work` looks only at those still running.
+    services.running.cancel_work(set(held) - alive)
+
+
+async def _sweep(services: Services) -> None:
+    async def delete_bytes(image_ids: list[str]) -> None:
+        for image_id in image_ids:
+            await asyncio.to_thread(services.storage.delete, image_id)
+
+    await cleanup.sweep_forever(services.database, delete_bytes, clock=services.clock)
+
+
+async def _delete_strays(services: Services) -> None:
+    while True:
+        try:
+            await images.delete_strays(services)
+        except (ServiceUnavailable, OSError):
+            log.warning("stray files are left for the next time", exc_info=True)
+        await asyncio.sleep(_STRAYS_EVERY_SECONDS)
+
+
+async def _forget_projects(services: Services) -> None:
+    while True:
+        try:
+            await services.database.run(
+                lambda session: projects.forget_expired(session, services.clock(), limit=_PROJECTS_AT_ONCE)
+            )
+        except ServiceUnavailable:
+            log.warning("past projects are left for the next time")
+        await asyncio.sleep(_PROJECTS_EVERY_SECONDS)
+
+
+async def _write_log(services: Services) -> None:
+    while True:
+        await asyncio.sleep(call_log.WRITE_EVERY_SECONDS)
+        await _write_log_once(services)
+
+
+async def _write_log_once(services: Services) -> None:
+    try:
+        await services.call_log.write(services.database)
+    except ServiceUnavailable:
+        log.warning("the log of calls is written later")
+
+
+def _start(work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+    task = asyncio.create_task(work, name=name)
+    task.add_done_callback(_tell_of_death)
+    return task
+
+
+def _tell_of_death(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("upkeep ended with an error", task=task.get_name(), exc_info=error)

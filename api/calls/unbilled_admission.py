@@ -1,0 +1,188 @@
+"""Admission of unbilled work: runs and looks in the editor, overlays, conversions, previews, opened pictures.
+
+Work that costs nothing can be asked for without end, so it is bounded before any of it is done: a rate for
+each visitor and, for guests, for each network address; and how much of it runs at the same time, for each
+visitor, each network address and the whole process. Guests have a part of the process only, so that they
+cannot lock out accounts. What ended counts no longer. In the queue, `ml.runtime.queue` keeps unbilled calls from
+holding more than half of the workers.
+
+Counted in this process only: with N processes a visitor may have N times as much. That is enough to keep
+workers free; whatever costs a credit is counted exactly, in the database.
+"""
+
+import asyncio
+from collections import Counter, OrderedDict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from types import TracebackType
+from weakref import WeakValueDictionary
+
+from api import rate_limit
+from api.errors import RateLimited
+from ml.backend import Priority
+from ml.errors import Overloaded
+
+#: Unbilled work at the same time, previews apart.
+VISITOR_AT_ONCE = 4
+GUEST_NETWORK_AT_ONCE = 6
+NETWORK_AT_ONCE = 16
+GUESTS_AT_ONCE = 12
+PROCESS_AT_ONCE = 32
+
+#: Previews that one visitor, and all guests together, have made at the same time; further ones wait in line.
+PREVIEWS_AT_ONCE = 2
+GUEST_PREVIEWS_AT_ONCE = 4
+PREVIEWS_WAITING_OF_NETWORK = 64
+PREVIEWS_WAITING_OF_GUESTS = 256
+PREVIEWS_WAITING = 512
+
+#: A guest's conversion or preview is stopped after this time.
+GUEST_RENDITION_SECONDS = 60.0
+
+_REMEMBERED_RATES = 10_000
+
+
+class Kind(StrEnum):
+    RUN = "run"
+    LOOK = "look"
+    OVERLAY = "overlay"
+    CONVERSION = "conversion"
+    OPENING = "opening"
+
+
+@dataclass(frozen=True)
+class Allowance:
+    """Limits of one kind of work. None: no rate of its own."""
+
+    at_once: int  # of one visitor
+    a_minute: int | None = None  # of one visitor
+    guests_a_minute: int | None = None  # of all guests at one network address
+
+
+#: An account's opened pictures take from its rate of API calls, as `POST /api/images` does.
+ALLOWANCES = {
+    Kind.RUN: Allowance(at_once=2, guests_a_minute=10),
+    Kind.LOOK: Allowance(at_once=2, a_minute=60),
+    Kind.OVERLAY: Allowance(at_once=4, a_minute=60, guests_a_minute=120),
+    Kind.CONVERSION: Allowance(at_once=2, a_minute=30, guests_a_minute=60),
+    Kind.OPENING: Allowance(at_once=2, guests_a_minute=6),
+}
+
+
+@dataclass(frozen=True)
+class Claimant:
+    """Who asks for unbilled work. `network` is an address as `api.networks.network_of` gives it."""
+
+    name: str  # of the account or the guest's session
+    network: str
+    priority: Priority
+
+    @property
+    def is_guest(self) -> bool:
+        return self.priority is Priority.GUEST
+
+
+class Place:
+    """The right to do one piece of unbilled work, given back when it has ended. A context manager."""
+
+    def __init__(self, running: Counter[tuple[str, ...]], counted: list[tuple[str, ...]]) -> None:
+        self._running = running
+        self._counted = counted
+        running.update(counted)
+
+    def release(self) -> None:
+        """Give it back; doing so again changes nothing."""
+        for bucket in self._counted:
+            self._running[bucket] -= 1
+            if not self._running[bucket]:
+                del self._running[bucket]
+        self._counted = []
+
+    def __enter__(self) -> "Place":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+
+class UnbilledWork:
+    """What this process does for nothing at the moment, and how much of it everybody had lately."""
+
+    def __init__(self) -> None:
+        #: When the rate of (kind, whose) is full again; the latest only, so that invented visitors do not
+        #: fill the memory.
+        self._full_at: OrderedDict[tuple[str, str], datetime] = OrderedDict()
+        self._running: Counter[tuple[str, ...]] = Counter()
+        self._waiting: Counter[tuple[str, ...]] = Counter()
+        self._lines: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+        self._guests_line = asyncio.Semaphore(GUEST_PREVIEWS_AT_ONCE)
+
+    def admit(self, kind: Kind, claimant: Claimant, now: datetime) -> Place:
+        """A place for one piece of work, to be taken before anything is done for it.
+
+        Raises `RateLimited` for what the visitor or the address has used up (after the time that it states a
+        rate has room again), and `Overloaded` when the whole process does too much unbilled work.
+        """
+        allowance = ALLOWANCES[kind]
+        own = [("visitor", claimant.name, kind.value), ("visitor", claimant.name)]
+        network = ("guests", claimant.network) if claimant.is_guest else ("network", claimant.network)
+        common = ("guests",) if claimant.is_guest else ("process",)
+        most = {
+            own[0]: allowance.at_once,
+            own[1]: VISITOR_AT_ONCE,
+            network: GUEST_NETWORK_AT_ONCE if claimant.is_guest else NETWORK_AT_ONCE,
+        }
+        if any(self._running[bucket] >= limit for bucket, limit in most.items()):
+            raise RateLimited("Too much runs at once; wait for some of it to finish.", 1)
+        if self._running[("all",)] >= PROCESS_AT_ONCE or (
+            claimant.is_guest and self._running[("guests",)] >= GUESTS_AT_ONCE
+        ):
+            raise Overloaded("The server does as much unbilled work as it may at once.", 5)
+        if allowance.a_minute is not None:
+            self._take(kind, claimant.name, allowance.a_minute, now)
+        if claimant.is_guest and allowance.guests_a_minute is not None:
+            self._take(kind, f"guests at {claimant.network}", allowance.guests_a_minute, now)
+        return Place(self._running, [*own, network, common, ("all",)])
+
+    @asynccontextmanager
+    async def preview_turn(self, claimant: Claimant) -> AsyncIterator[None]:
+        """Wait for a turn to have one preview made, and hold it.
+
+        Pages ask for many previews at once, so they wait in line instead of being refused. Raises
+        `RateLimited` or `Overloaded` when too many wait already.
+        """
+        network = ("guests", claimant.network) if claimant.is_guest else ("network", claimant.network)
+        if self._waiting[network] >= PREVIEWS_WAITING_OF_NETWORK:
+            raise RateLimited("Too many previews are being made; wait for some of them.", 1)
+        if self._waiting[("all",)] >= PREVIEWS_WAITING or (
+            claimant.is_guest and self._waiting[("guests",)] >= PREVIEWS_WAITING_OF_GUESTS
+        ):
+            raise Overloaded("The server makes as many previews as it may at once.", 5)
+        counted = [network, ("all",), *([("guests",)] if claimant.is_guest else [])]
+        with Place(self._waiting, counted):
+            line = self._lines.get(claimant.name)
+            if line is None:
+                line = self._lines[claimant.name] = asyncio.Semaphore(PREVIEWS_AT_ONCE)
+            async with line:
+                if not claimant.is_guest:
+                    yield
+                    return
+                async with self._guests_line:
+                    yield
+
+    def _take(self, kind: Kind, whose: str, a_minute: int, now: datetime) -> None:
+        bucket = (kind.value, whose)
+        taken = rate_limit.take(self._full_at.get(bucket), limit=a_minute, now=now)
+        if taken is None:
+            state = rate_limit.state(self._full_at.get(bucket), limit=a_minute, now=now)
+            message = f"At most {a_minute} a minute; try again in {state.retry_after_seconds} s."
+            raise RateLimited(message, state.retry_after_seconds)
+        self._full_at[bucket] = taken[0]
+        self._full_at.move_to_end(bucket)
+        if len(self._full_at) > _REMEMBERED_RATES:
+            self._full_at.popitem(last=False)

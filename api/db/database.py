@@ -1,0 +1,177 @@
+"""The database: one transaction a request phase, off the event loop.
+
+Work functions take a session and never commit. They are repeatable: each attempt gets a fresh session, and
+what a work function returns or raises reaches its caller only after COMMIT. They let database errors pass.
+
+On SQLite one thread writes, and commits what waits in its queue together, each work in a savepoint of its
+own: several threads would only fight for the one write lock, which SQLite hands out unfairly. On PostgreSQL
+several threads write, one transaction a work, and the database itself brings their commits together.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolExhausted
+from sqlmodel import Session
+
+from api.db import connections
+from api.db.write_queue import Outcome, Raised, Returned, T, Work, WriteQueue
+from api.errors import ServiceUnavailable
+
+_SQLITE_GROUP_SIZE = 64
+_WAITING_MAX = 10_000
+_ATTEMPTS = 6
+_READ_THREADS = 4
+_CALLING_THREADS = 4  # that use `transaction` at the same time, besides the queue's
+_UNAVAILABLE = "The database cannot be used at the moment. Nothing was charged; please try again."
+
+
+class Database:
+    """One process's access to the database at `url`; nothing is opened before it is needed.
+
+    Every method raises ServiceUnavailable when the database is locked, full or gone, and works again as soon
+    as the database does.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        postgres_threads: int = 8,
+        lock_wait_seconds: float = connections.LOCK_WAIT_SECONDS,
+    ) -> None:
+        address = connections.parse(url)
+        self._path = connections.sqlite_path(address)
+        self._file_identity: tuple[int, int] | None = None
+        self.is_sqlite = self._path is not None
+        threads = 1 if self.is_sqlite else postgres_threads
+        self.engine = connections.open_engine(
+            address, connections=threads + _CALLING_THREADS, lock_wait_seconds=lock_wait_seconds
+        )
+        self._read_engine = connections.open_engine(
+            address, connections=_READ_THREADS, read_only=True, lock_wait_seconds=lock_wait_seconds
+        )
+        self._readers = ThreadPoolExecutor(_READ_THREADS, thread_name_prefix="database-read")
+        self._queue = WriteQueue(
+            self._perform_group,
+            threads=threads,
+            group_size=_SQLITE_GROUP_SIZE if self.is_sqlite else 1,
+            waiting_max=_WAITING_MAX,
+        )
+
+    async def run(self, work: Work[T]) -> T:
+        """`work` in one write transaction; returns or raises what it did once that is committed.
+
+        A caller that is cancelled before its work began drops it; later the work is committed all the same.
+        """
+        return await asyncio.wrap_future(self.submit(work))
+
+    def submit(self, work: Work[T]) -> Future[T]:
+        """As `run`, for threads: `database.submit(work).result()`."""
+        return self._queue.submit(work)
+
+    async def read(self, work: Work[T]) -> T:
+        """`work` on what is committed, waiting for no writer; writing is refused."""
+        try:
+            reading = asyncio.get_running_loop().run_in_executor(self._readers, self._read, work)
+        except RuntimeError as error:  # What an executor says that was shut down.
+            raise ServiceUnavailable("The server is shutting down.") from error
+        return await reading
+
+    @contextmanager
+    def transaction(self) -> Iterator[Session]:
+        """A write transaction in the calling thread, committed at the end; for the command line and tests.
+
+        It is not retried, because its body cannot be run twice: PostgreSQL may end it with a conflict.
+        """
+        with self._outages(), Session(self.engine, expire_on_commit=False) as session:
+            yield session
+            session.commit()
+
+    def close(self) -> None:
+        """Finishes the works that wait, then closes every connection."""
+        self._queue.close()
+        self._readers.shutdown()
+        self.engine.dispose()
+        self._read_engine.dispose()
+
+    def _read(self, work: Work[T]) -> T:
+        with self._outages(writing=False), Session(self._read_engine, expire_on_commit=False) as session:
+            return work(session)
+
+    def _perform_group(self, works: list[Work[Any]]) -> list[Outcome]:
+        if len(works) > 1:
+            try:
+                with self._outages(), self.engine.begin() as connection:
+                    return [_in_savepoint(connection, work) for work in works]
+            except _GroupLost:
+                pass  # Which of the works is at fault is unknown, so each is tried alone.
+        return [self._perform(work) for work in works]
+
+    def _perform(self, work: Work[Any]) -> Outcome:
+        """`work` in a transaction of its own: the one place where conflicts are retried."""
+        for attempt in range(_ATTEMPTS):
+            try:
+                with self.transaction() as session:
+                    value = work(session)
+                return Returned(value)
+            except DBAPIError as error:
+                if not connections.is_conflict(error):
+                    return Raised(error)
+            except Exception as error:
+                return Raised(error)
+            time.sleep(random.uniform(0, 0.01 * 2**attempt))  # noqa: S311 - keeps rivals apart, no secret
+        return Raised(ServiceUnavailable(_UNAVAILABLE, retry_after_seconds=1))
+
+    @contextmanager
+    def _outages(self, *, writing: bool = True) -> Iterator[None]:
+        self._notice_a_replaced_file()
+        try:
+            yield
+        except DBAPIError as error:
+            if connections.is_outage(error, writing=writing):
+                raise ServiceUnavailable(_UNAVAILABLE) from error
+            raise
+        except PoolExhausted as error:
+            raise ServiceUnavailable(_UNAVAILABLE) from error
+
+    def _notice_a_replaced_file(self) -> None:
+        """A deleted SQLite file that is still open would go on taking writes that nobody sees again."""
+        if self._path is None:
+            return
+        try:
+            status = self._path.stat()
+        except OSError as error:
+            raise ServiceUnavailable(_UNAVAILABLE) from error
+        identity = (status.st_dev, status.st_ino)
+        if identity != self._file_identity:
+            self.engine.dispose()
+            self._read_engine.dispose()
+            self._file_identity = identity
+
+
+class _GroupLost(Exception):
+    """The transaction is gone: SQLite rolls all of it back on its own when, say, the disk is full."""
+
+
+def _in_savepoint(connection: Connection, work: Work[Any]) -> Outcome:
+    try:
+        with (
+            connections.savepoint(connection),
+            Session(connection, join_transaction_mode="rollback_only", expire_on_commit=False) as session,
+        ):
+            value = work(session)
+            session.flush()
+        return Returned(value)
+    except Exception as error:
+        is_outage = isinstance(error, DBAPIError) and connections.is_outage(error, writing=True)
+        if is_outage or not connections.in_transaction(connection):
+            raise _GroupLost from error
+        return Raised(error)

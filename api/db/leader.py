@@ -1,0 +1,40 @@
+"""Work that one process does for all, every so often: whoever moves its due time on does it."""
+
+from datetime import datetime, timedelta
+
+from sqlmodel import Session, col, or_, update
+
+from api.db.database import Database
+from api.db.models import PeriodicWork
+from billing.ledger.postings import insert_unless_taken
+
+
+async def take_turn(database: Database, name: str, every: timedelta, now: datetime) -> bool:
+    """Whether the work is due and this process is to do it; then nobody else does before `now + every`.
+
+    Work whose process dies is done again only then. A clock that ran far ahead delays nothing: a due time
+    more than `every` away counts as passed.
+    """
+
+    def is_due(session: Session) -> bool:
+        known = session.get(PeriodicWork, name)
+        return known is None or not now < known.due_at <= now + every
+
+    def take(session: Session) -> bool:
+        first = PeriodicWork(id=name, due_at=now + every)
+        if insert_unless_taken(session, first, unique_column="id") is not None:
+            return True
+        taken = session.scalars(
+            update(PeriodicWork)
+            .where(
+                col(PeriodicWork.id) == name,
+                or_(col(PeriodicWork.due_at) <= now, col(PeriodicWork.due_at) > now + every),
+            )
+            .values(due_at=now + every)
+            .returning(col(PeriodicWork.id))
+            .execution_options(synchronize_session=False)
+        ).one_or_none()
+        return taken is not None
+
+    # Asked every few seconds by every process, so writing waits until there is reason to.
+    return await database.read(is_due) and await database.run(take)

@@ -1,0 +1,143 @@
+"""The editor's pictures that no credit answers for: opened ones, and results of free work."""
+
+import asyncio
+
+from sqlmodel import Session, col, func, select
+
+from api.auth.models import BrowserSession
+from api.calls.unbilled_admission import Claimant
+from api.db.models import Image, ImageKind
+from api.editor.models import Project, Step
+from api.editor.owners import Owner
+from api.errors import NotFound, StorageFull
+from api.images import previews
+from api.images import service as images
+from api.images.service import NewImage
+from api.services import Services
+from ml.backend import ToolAnswer
+
+#: Parts of the room that all guests share: what the pictures of one guest's session, and of all guests whose
+#: sessions began at one network address, may fill.
+_SESSION_SHARE = 64
+_NETWORK_SHARE = 16
+
+
+async def store_opened(services: Services, owner: Owner, claimant: Claimant, content: bytes) -> NewImage:
+    """Keep a picture that somebody opened, and learn its size from a worker, which makes its preview.
+
+    Of an account it takes one call of the rate, as `POST /api/images` does. Raises `FileTooLarge`,
+    `UnsupportedFormat`, `StorageFull`, `RateLimited`; `UnreadablePicture`, `PictureTooLarge` and whatever
+    else a worker finds: it is not kept then, and neither is it when this is cancelled.
+    """
+    # In a task of its own, because storing that is cut short may leave bytes without a row.
+    storing = services.running.start(_store_upload(services, owner, content))
+    try:
+        stored = await asyncio.shield(storing)
+        await previews.read(services, stored.row(), previews.OFFERED_WIDTH, claimant)
+    except BaseException:
+        await asyncio.wait({storing})
+        if not storing.cancelled() and storing.exception() is None:
+            await delete(services, [storing.result().id])
+        raise
+    return stored
+
+
+async def _store_upload(services: Services, owner: Owner, content: bytes) -> NewImage:
+    if not owner.is_guest:
+        stored, _ = await images.store_upload(services, owner.account_id, content)
+        return stored
+    stored, clean = await images.clean_upload(services, owner.account_id, content)
+    await _store(services, owner, stored, clean)
+    return stored
+
+
+async def store_result(services: Services, owner: Owner, answer: ToolAnswer) -> NewImage:
+    """Keep the result of free work. Raises `StorageFull`."""
+    stored = await asyncio.to_thread(
+        images.describe,
+        services,
+        owner.account_id,
+        ImageKind.RESULT,
+        answer.format,
+        answer.content,
+        answer.width,
+        answer.height,
+    )
+    await _store(services, owner, stored, answer.content)
+    return stored
+
+
+async def require_room(services: Services, owner: Owner) -> None:
+    """Refuse work whose result would have no place, before any of it is done. Raises `StorageFull`."""
+    if owner.is_guest:
+        await services.database.read(lambda session: _require_guest_room(session, services, owner, 1))
+    else:
+        await images.require_room(services, owner.account_id)
+
+
+async def _store(services: Services, owner: Owner, image: NewImage, content: bytes) -> None:
+    if not owner.is_guest:
+        await images.store_free_of_rate(services, image, content)
+        return
+    await images.store_free_of_rate(
+        services,
+        image,
+        content,
+        room_bytes=services.guests_storage_bytes,
+        check=lambda session: _require_guest_room(session, services, owner, image.size_bytes),
+    )
+
+
+async def find(services: Services, image_id: str) -> Image:
+    """A picture of a step that was found for its owner. Raises `NotFound`."""
+    return await services.database.read(lambda session: images.find(session, services, None, image_id))
+
+
+async def read(services: Services, image_id: str) -> bytes:
+    """Its bytes; its life starts anew. Raises `NotFound`."""
+    image = await find(services, image_id)
+    content = await asyncio.to_thread(services.storage.read, image.id)
+    await images.keep_longer(services, image)
+    return content
+
+
+async def delete(services: Services, image_ids: list[str]) -> None:
+    """Remove pictures; those that are gone already are no matter."""
+
+    def forget(session: Session) -> None:
+        for image_id in image_ids:
+            image = session.get(Image, image_id)
+            if image is not None:
+                session.delete(image)
+
+    await services.database.run(forget)
+    for image_id in image_ids:
+        try:
+            await asyncio.to_thread(services.storage.delete, image_id)
+        except NotFound:
+            continue
+
+
+def _require_guest_room(session: Session, services: Services, owner: Owner, size_bytes: int) -> None:
+    """Raises `StorageFull` if the guest's session or network address has no room for `size_bytes` more."""
+    network = select(BrowserSession.address).where(BrowserSession.id == owner.session_id).scalar_subquery()
+    of_network = select(BrowserSession.id).where(
+        col(BrowserSession.account_id).is_(None), BrowserSession.address == network
+    )
+    parts = {
+        _SESSION_SHARE: col(Project.session_id) == owner.session_id,
+        _NETWORK_SHARE: col(Project.session_id).in_(of_network),
+    }
+    for share, condition in parts.items():
+        room_bytes = services.guests_storage_bytes // share
+        total = func.coalesce(func.sum(col(Image.size_bytes) + col(Image.artefact_bytes)), 0)
+        used = session.exec(
+            select(total)
+            .join(Step, col(Step.image_id) == col(Image.id))
+            .join(Project, col(Project.id) == col(Step.project_id))
+            .where(condition)
+        ).one()
+        if used + size_bytes > room_bytes:
+            raise StorageFull(
+                f"Guests' pictures may fill {room_bytes // 1024**2} MiB here. Sign up for more room."
+            )

@@ -1,0 +1,241 @@
+"""How much of a request's body is read, and how slowly it may come.
+
+Nothing is refused before the application asks for the body, so that the key and the route are checked first.
+Then `api.http.middleware.body_gate` admits it. A body over its limit is never stored. After an answer that did not need
+the whole body the rest is read and thrown away within bounds: a client that sends everything before it reads
+would otherwise see a reset connection instead of the answer.
+"""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.errors import FileTooLarge, InvalidRequest
+from api.http.middleware.body_gate import Admission, BodyGate, Sender
+
+MEBIBYTE = 1024 * 1024
+UPLOAD_LIMIT_BYTES = 52 * MEBIBYTE
+OTHER_LIMIT_BYTES = MEBIBYTE
+
+DISCARD_LIMIT_BYTES = 64 * MEBIBYTE
+DISCARD_LIMIT_SECONDS = 10.0
+
+# A body must bring this much in each window of time, so that one that drips holds its connection for at most
+# two windows. A line of 0.2 Mbit/s is fast enough.
+PROGRESS_WINDOW_SECONDS = 14.0
+PROGRESS_WINDOW_BYTES = 320 * 1024
+
+_SCOPE_KEY = "bgeraser.body"
+
+
+class BodyTooLarge(FileTooLarge, HTTPException):
+    """`FileTooLarge` that passes FastAPI's own body reader, which lets only HTTP exceptions through."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        message = f"The request is too large: at most {limit_bytes / MEBIBYTE:g} MiB here."
+        HTTPException.__init__(self, status_code=413, detail=message)
+        self.message = message
+
+
+class BodyTooSlow(InvalidRequest, HTTPException):
+    """The body did not arrive in time."""
+
+    def __init__(self) -> None:
+        message = "The request's body came too slowly."
+        HTTPException.__init__(self, status_code=400, detail=message)
+        self.message = message
+
+
+class BodyLimits:
+    """ASGI middleware. `limits`: bytes of multipart bodies by path; one ending in "/" stands for all below.
+
+    All other bodies carry no file, so 1 MiB is enough for them everywhere.
+    """
+
+    def __init__(self, app: ASGIApp, limits: Mapping[str, int], gate: BodyGate) -> None:
+        self._app = app
+        self._limits = dict(limits)
+        self._gate = gate
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        body = RequestBody(headers, self._limit_bytes(scope["path"], headers), self._gate, receive, send)
+        body.sender = Sender(_address(scope))
+        scope[_SCOPE_KEY] = body
+        try:
+            await self._app(scope, body.receive, body.send)
+        finally:
+            body.close()
+
+    def _limit_bytes(self, path: str, headers: Headers) -> int:
+        media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
+        if media_type == "multipart/form-data":
+            for place, limit in self._limits.items():
+                if path == place or (place.endswith("/") and path.startswith(place)):
+                    return limit
+        return OTHER_LIMIT_BYTES
+
+
+def refuse_declared_length(scope: Scope) -> None:
+    """Raise `BodyTooLarge` if the request says itself that it is over its limit."""
+    body: RequestBody = scope[_SCOPE_KEY]
+    body.refuse_declared_length()
+
+
+async def admit(
+    scope: Scope,
+    *,
+    account_id: str | None = None,
+    guest_id: str | None = None,
+    is_paid: bool = False,
+    concurrent_calls: int = 0,
+) -> None:
+    """Let the request's body come, on the account of its caller. Without this it counts as a stranger's.
+
+    Raises `BodyTooLarge` if the request says itself that it is over its limit, `TooManyBodies`,
+    `BodiesFillMemory`.
+    """
+    body: RequestBody = scope[_SCOPE_KEY]
+    body.sender = Sender(_address(scope), account_id, guest_id, is_paid, concurrent_calls)
+    await body.admit()
+
+
+def _address(scope: Scope) -> str:
+    client = scope.get("client")
+    return client[0] if client else ""
+
+
+class RequestBody:
+    """One request's body between the server and the application."""
+
+    sender: Sender
+
+    def __init__(
+        self, headers: Headers, limit_bytes: int, gate: BodyGate, receive: Receive, send: Send
+    ) -> None:
+        self.limit_bytes = limit_bytes
+        self._gate = gate
+        self._admission: Admission | None = None
+        self.declared_bytes = _declared_bytes(headers)
+        self._receive, self._send = receive, send
+        self._received_bytes = 0
+        self._is_whole = False
+        self._is_gone = False
+        self._is_too_slow = False
+        self._answer_began = False
+        self._window = _Window()
+
+    def refuse_declared_length(self) -> None:
+        if self.declared_bytes is not None and self.declared_bytes > self.limit_bytes:
+            raise BodyTooLarge(self.limit_bytes)
+
+    async def admit(self) -> None:
+        """Wait for room for this body, once. Raises as `body_limits.admit`."""
+        self.refuse_declared_length()
+        if self._admission is None and self.declared_bytes != 0:
+            self._admission = await self._gate.admit(self.sender, self.declared_bytes or 0)
+
+    def close(self) -> None:
+        """The request was answered or given up."""
+        if self._admission is not None:
+            self._admission.close()
+
+    async def receive(self) -> Message:
+        """The next piece of the body, or the news that the client went away."""
+        if self._answer_began or self._is_whole:
+            # Only a watcher for disconnection asks now; what still comes of the body is of no use to it.
+            return await self._wait_for_disconnect()
+        await self.admit()
+        try:
+            message = await self._window.wait_for(self._receive)
+        except TimeoutError:
+            self._is_too_slow = True
+            raise BodyTooSlow from None
+        self._count(message)
+        if self._received_bytes > self.limit_bytes:
+            raise BodyTooLarge(self.limit_bytes)
+        if self._admission is not None:
+            self._admission.grow_to(self._received_bytes)
+        return message
+
+    async def send(self, message: Message) -> None:
+        """Pass on a piece of the answer. Before the last one ends the exchange, take in the body's rest."""
+        has_rest = not (self._is_whole or self._is_gone or self.declared_bytes == 0)
+        if message["type"] == "http.response.start":
+            self._answer_began = True
+            self._no_more_is_kept()
+            if has_rest:
+                headers = [*message.get("headers", []), (b"connection", b"close")]
+                message = {**message, "headers": headers}
+        is_last = message["type"] == "http.response.body" and not message.get("more_body", False)
+        if not (is_last and has_rest) or self._is_too_slow:
+            await self._send(message)
+            return
+        await self._send({**message, "more_body": True})
+        await self._discard_rest()
+        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _discard_rest(self) -> None:
+        discarded_from = self._received_bytes
+        with suppress(TimeoutError):
+            async with asyncio.timeout(DISCARD_LIMIT_SECONDS):
+                while not (self._is_whole or self._is_gone):
+                    self._count(await self._receive())
+                    if self._received_bytes - discarded_from > DISCARD_LIMIT_BYTES:
+                        return
+
+    async def _wait_for_disconnect(self) -> Message:
+        while True:
+            message = await self._receive()
+            self._count(message)
+            if self._is_gone:
+                return message
+
+    def _count(self, message: Message) -> None:
+        if message["type"] == "http.disconnect":
+            self._is_gone = True
+            self._no_more_is_kept()
+            return
+        self._received_bytes += len(message.get("body", b""))
+        if not message.get("more_body", False):
+            self._is_whole = True
+            self._no_more_is_kept()
+
+    def _no_more_is_kept(self) -> None:
+        if self._admission is not None:
+            self._admission.arrived()
+
+
+class _Window:
+    """Measures progress. Only waiting for the client counts, not the time the server takes for itself."""
+
+    def __init__(self) -> None:
+        self._waited_seconds = 0.0
+        self._bytes = 0
+
+    async def wait_for(self, receive: Receive) -> Message:
+        """The next message. `TimeoutError` when a whole window brought too little."""
+        began = time.monotonic()
+        async with asyncio.timeout(PROGRESS_WINDOW_SECONDS - self._waited_seconds):
+            message = await receive()
+        self._waited_seconds += time.monotonic() - began
+        self._bytes += len(message.get("body", b""))
+        if self._bytes >= PROGRESS_WINDOW_BYTES:
+            self._waited_seconds, self._bytes = 0.0, 0
+        return message
+
+
+def _declared_bytes(headers: Headers) -> int | None:
+    """What the request says of its body's length: 0 for none at all, None if it says nothing."""
+    length = headers.get("content-length")
+    if length is not None and length.isascii() and length.isdigit():
+        return int(length)
+    return None if "transfer-encoding" in headers or length is not None else 0

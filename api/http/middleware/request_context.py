@@ -1,0 +1,120 @@
+"""Around every exchange: a request id, a line of log, protective headers, a last net for errors.
+
+Addresses that nothing can serve are refused here, and WebSockets, which no route speaks.
+"""
+
+import asyncio
+import time
+
+import structlog
+from fastapi import Request
+from starlette.datastructures import MutableHeaders
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api import response_bodies
+from api.errors import NotFound, ServiceUnavailable
+from api.http import request_line, responses, streams
+from api.http.metrics import Metrics
+from billing.identifiers import new_id
+
+log = structlog.get_logger("api.requests")
+
+_PROTECTION = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    # Pages set their own; answers of the API load nothing.
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+}
+_LOGGED_PATH_LENGTH = 500
+
+
+class Envelope:
+    """The outermost ASGI middleware. What an inner part has set of these headers stays."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics, has_tls: bool) -> None:
+        self._app = app
+        self._metrics = metrics
+        self._headers = dict(_PROTECTION)
+        if has_tls:
+            self._headers["Strict-Transport-Security"] = "max-age=31536000"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await _refuse_websocket(scope, send)
+            return
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = new_id("req")
+        scope.setdefault("state", {})["request_id"] = request_id
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(request_id=request_id)
+        began = time.perf_counter()
+        status = 0
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                streams.note(scope, message)
+                headers = MutableHeaders(raw=list(message.get("headers", [])))
+                headers["X-Request-Id"] = request_id
+                for name, value in self._headers.items():
+                    headers.setdefault(name, value)
+                message = {**message, "headers": headers.raw}
+            await send(message)
+
+        try:
+            refusal = request_line.refusal(scope)
+            if refusal is not None:
+                await responses.error(Request(scope), refusal)(scope, receive, send_with_headers)
+            else:
+                scope = request_line.without_trailing_slash(scope)
+                await self._app(scope, receive, send_with_headers)
+        except ClientDisconnect:
+            pass  # Nobody is left to answer.
+        except asyncio.CancelledError:
+            # Only a shutdown that waited long enough cancels a request. If its answer has begun, breaking the
+            # connection tells that it is not whole; raising would make the server log it as a defect.
+            log.warning("a request was ended by the shutdown")
+            if not status:
+                stopping = ServiceUnavailable("The server is shutting down. Please try again.")
+                await responses.error(Request(scope), stopping)(scope, receive, send_with_headers)
+        except Exception as error:
+            log.exception("unforeseen error")
+            if status:
+                raise  # The answer had begun; only breaking the connection tells that it is not whole.
+            await responses.error(Request(scope), error)(scope, receive, send_with_headers)
+        finally:
+            seconds = time.perf_counter() - began
+            route = getattr(scope.get("route"), "path", "none")
+            self._metrics.count_request(scope["method"], route, status, seconds)
+            log.info(
+                "request",
+                method=scope["method"],
+                path=_logged_path(scope),
+                status=status or "client gone",
+                ms=round(seconds * 1000),
+                client=scope["client"][0] if scope.get("client") else None,
+            )
+
+
+async def _refuse_websocket(scope: Scope, send: Send) -> None:
+    """404 in the shape of all errors where the server can answer the handshake, else a closed socket."""
+    if "websocket.http.response" not in scope.get("extensions", {}):
+        await send({"type": "websocket.close", "code": 1008, "reason": "There is nothing at this address."})
+        return
+    request_id = new_id("req")
+    status, body = response_bodies.failure(NotFound("There is no WebSocket at this address."), request_id)
+    headers = {**_PROTECTION, "X-Request-Id": request_id, "Content-Type": "application/json"}
+    raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+    await send({"type": "websocket.http.response.start", "status": status, "headers": raw})
+    await send({"type": "websocket.http.response.body", "body": body})
+
+
+def _logged_path(scope: Scope) -> str:
+    """The path as it was sent, so that no decoded line break forges a line; without the query's signature."""
+    raw: bytes = scope.get("raw_path") or scope["path"].encode()
+    return raw.partition(b"?")[0][:_LOGGED_PATH_LENGTH].decode("ascii", "backslashreplace")

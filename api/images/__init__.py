@@ -1,0 +1,1 @@
+"""Stored images: their rows, bytes, signed addresses and previews."""

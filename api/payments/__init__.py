@@ -1,0 +1,1 @@
+"""Plans bought through Stripe and kept in agreement with it."""

@@ -1,0 +1,242 @@
+"""Brings one customer into agreement with Stripe: fetch, apply, and put right at Stripe what is too much.
+
+A lease on the customer's row keeps two processes from doing it at once, and keeps a second checkout from
+being opened beside the first.
+"""
+
+import asyncio
+import secrets
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+import structlog
+from sqlalchemy import or_
+from sqlmodel import Session, col, select, update
+
+from api.payments import trials
+from api.payments.stripe_client import StripeAccess
+from api.services import Services
+from billing.errors import CustomerGone, StripeRefused
+from billing.ledger import accounts
+from billing.ledger.models import Account
+from billing.ledger.postings import insert_unless_taken
+from billing.subscriptions import events, subscriptions
+from billing.subscriptions.models import StripeCustomer
+from billing.subscriptions.types import CustomerFacts, InvoiceFacts
+
+#: Longer than the slowest fetch; a process that died frees its customer after so long.
+_LEASE = timedelta(minutes=2)
+_ASK_AGAIN_SECONDS = 0.2
+
+log = structlog.get_logger()
+
+
+class CustomerBusy(Exception):
+    """Another process looks at this customer just now; the event waits for its turn."""
+
+
+@dataclass(frozen=True)
+class Lease:
+    """This customer is ours until the block ends; events that were stored before wait for the look."""
+
+    customer_id: str
+    token: str
+    event_ids: list[str]
+
+
+@dataclass(frozen=True)
+class Tidying:
+    """What is too much at Stripe: subscriptions to cancel and payments to give back, with the reasons."""
+
+    cancelled: dict[str, str]
+    refunded: dict[str, str]  # by payment intent
+    trials_ended: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.cancelled or self.refunded or self.trials_ended)
+
+
+@asynccontextmanager
+async def lease(services: Services, customer_id: str, *, wait_seconds: float = 0.0) -> AsyncIterator[Lease]:
+    """Raises CustomerBusy if another one holds the customer for longer than `wait_seconds`."""
+    token, give_up_at = secrets.token_hex(8), time.monotonic() + wait_seconds
+    while True:
+        try:
+            event_ids = await services.database.run(
+                lambda session: _claim(session, customer_id, token, services.clock())
+            )
+            break
+        except CustomerBusy:
+            if time.monotonic() >= give_up_at:
+                raise
+            await asyncio.sleep(_ASK_AGAIN_SECONDS)
+    try:
+        yield Lease(customer_id, token, event_ids)
+    finally:
+        await services.database.run(lambda session: _let_go(session, customer_id, token))
+
+
+async def adopt(services: Services, stripe: StripeAccess, customer_id: str) -> bool:
+    """Whether the customer is ours: known here, or made for one of our accounts as its own data say."""
+    known = await services.database.read(lambda s: s.get(StripeCustomer, customer_id) is not None)
+    if known:
+        return True
+    try:
+        account_id = await asyncio.to_thread(stripe.gateway.account_of_customer, customer_id)
+    except StripeRefused as error:
+        if error.code != "resource_missing":
+            raise
+        account_id = None  # of another Stripe account, or long gone
+    if account_id is None:
+        return False
+
+    def remember(session: Session) -> bool:
+        if session.get(Account, account_id) is None:
+            return False
+        row = StripeCustomer(id=customer_id, account_id=account_id, created_at=services.clock())
+        return insert_unless_taken(session, row, unique_column="account_id") is not None
+
+    return await services.database.run(remember)
+
+
+async def sync_customer(services: Services, stripe: StripeAccess, customer_id: str) -> list[str]:
+    """Fetch a customer's present state and make the account agree with it; what changed, in words.
+
+    Raises StripeUnavailable, StripeRefused, CustomerBusy, ServiceUnavailable; nothing has changed then.
+    """
+    async with lease(services, customer_id) as held:
+        try:
+            return await look(services, stripe, held)
+        except CustomerGone:
+            return await lose(services, held)
+
+
+async def look(services: Services, stripe: StripeAccess, held: Lease) -> list[str]:
+    """As `sync_customer`, under a lease of the caller's. Raises CustomerGone too."""
+    customer_id, database = held.customer_id, services.database
+    if await database.read(lambda session: _account_of(session, customer_id).closed_at is not None):
+        # First of all, or a page could still be paid after the look.
+        await asyncio.to_thread(stripe.gateway.close_checkouts, customer_id)
+    facts = await asyncio.to_thread(stripe.gateway.customer_facts, customer_id, services.clock())
+
+    def apply(session: Session) -> tuple[list[str], Tidying]:
+        account = _locked_account(session, held)
+        now = services.clock()
+        repeated = services.trials.repeated(session, account.id, facts, now)
+        counted = trials.without(facts, repeated)
+        changes = subscriptions.apply(session, account, counted, now)
+        tidying = tidying_for(facts, account.closed_at, now)
+        going_on = {each.id for each in facts.subscriptions} - {each.id for each in counted.subscriptions}
+        tidying = replace(tidying, trials_ended=tuple(sorted(going_on - set(tidying.cancelled))))
+        if not tidying:
+            events.mark_handled(session, held.event_ids, now)
+        return changes, tidying
+
+    changes, tidying = await database.run(apply)
+    if tidying:
+        changes += await _tidy(stripe, customer_id, tidying)
+        await database.run(lambda s: events.mark_handled(s, held.event_ids, services.clock()))
+    return changes
+
+
+def tidying_for(facts: CustomerFacts, closed_at: datetime | None, now: datetime) -> Tidying:
+    """What is too much at Stripe: all that goes on after the account was closed, and second subscriptions."""
+    if closed_at is not None:
+        cancelled = {
+            each.id: "its account was closed"
+            for each in facts.subscriptions
+            if each.status in subscriptions.LIVE_STATUSES
+        }
+        # Stripe counts in whole seconds.
+        late = [each for each in facts.invoices if each.created_at >= closed_at.replace(microsecond=0)]
+        return Tidying(cancelled, _payments(late, "it was paid after its account was closed"))
+    second = {each.id: "another subscription was there" for each in subscriptions.surplus(facts, now)}
+    doubled = [
+        each for each in facts.invoices if each.subscription_id in second and each.period_ends_at > now
+    ]
+    return Tidying(second, _payments(doubled, "another subscription was there"))
+
+
+def _payments(paid: list[InvoiceFacts], reason: str) -> dict[str, str]:
+    return {
+        intent: reason
+        for invoice in paid
+        if sum(each.amount for each in invoice.reversals) < invoice.amount_paid
+        for intent in invoice.payment_intents
+    }
+
+
+async def _tidy(stripe: StripeAccess, customer_id: str, tidying: Tidying) -> list[str]:
+    """Refunds first: they are found by the subscriptions that are still live."""
+    changes = []
+    for intent, reason in tidying.refunded.items():
+        if await asyncio.to_thread(stripe.gateway.refund, intent):
+            changes.append(f"{intent}: refunded, for {reason}")
+    for subscription_id, reason in tidying.cancelled.items():
+        await asyncio.to_thread(stripe.gateway.cancel_now, subscription_id)
+        changes.append(f"{subscription_id}: cancelled, for {reason}")
+    for subscription_id in tidying.trials_ended:
+        await asyncio.to_thread(stripe.gateway.end_trial, subscription_id)
+        changes.append(f"{subscription_id}: its trial ended, for its card had one in another account")
+    log.error("something was too much at Stripe; it was put right", customer=customer_id, changes=changes)
+    return changes
+
+
+async def lose(services: Services, held: Lease) -> list[str]:
+    """The customer is gone at Stripe: its subscriptions have ended, the next purchase makes another one."""
+
+    def work(session: Session) -> list[str]:
+        account = _locked_account(session, held)
+        changes = subscriptions.lose_customer(session, account)
+        session.delete(session.get_one(StripeCustomer, held.customer_id))
+        events.mark_handled(session, held.event_ids, services.clock())
+        return changes
+
+    changes = await services.database.run(work)
+    log.warning("a customer was deleted at Stripe", customer=held.customer_id, changes=changes)
+    return changes
+
+
+def _account_of(session: Session, customer_id: str) -> Account:
+    owner = select(Account).join(StripeCustomer).where(col(StripeCustomer.id) == customer_id)
+    return session.exec(owner).one()
+
+
+def _locked_account(session: Session, held: Lease) -> Account:
+    """The customer's account, locked. Raises CustomerBusy if the lease was lost meanwhile."""
+    customer = session.get_one(StripeCustomer, held.customer_id)
+    account = accounts.lock_even_closed(session, customer.account_id)
+    # Read again under the lock: whichever process took the customer over meanwhile has seen a later state.
+    session.refresh(customer)
+    if customer.sync_token != held.token:
+        raise CustomerBusy(held.customer_id)
+    return account
+
+
+def _claim(session: Session, customer_id: str, token: str, now: datetime) -> list[str]:
+    """Take the customer; its events that wait now, which the look will have seen."""
+    claimed = session.scalars(
+        update(StripeCustomer)
+        .where(
+            col(StripeCustomer.id) == customer_id,
+            or_(col(StripeCustomer.sync_until).is_(None), col(StripeCustomer.sync_until) <= now),
+        )
+        .values(sync_token=token, sync_until=now + _LEASE)
+        .returning(col(StripeCustomer.id))
+        .execution_options(synchronize_session=False)
+    ).one_or_none()
+    if claimed is None:
+        raise CustomerBusy(customer_id)
+    return events.waiting_ids(session, customer_id)
+
+
+def _let_go(session: Session, customer_id: str, token: str) -> None:
+    session.execute(
+        update(StripeCustomer)
+        .where(col(StripeCustomer.id) == customer_id, col(StripeCustomer.sync_token) == token)
+        .values(sync_token=None, sync_until=None)
+        .execution_options(synchronize_session=False)
+    )

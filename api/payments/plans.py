@@ -1,0 +1,257 @@
+"""Plans as an account's owner sees them: what is offered, what is running, and the way to Stripe's pages."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+import structlog
+from sqlmodel import Session, col, select
+
+from api.errors import InvalidParameter, NotFound
+from api.payments import customer_sync
+from api.payments.stripe_client import StripeAccess
+from api.services import Services
+from billing.errors import (
+    AddressUnverified,
+    CustomerGone,
+    StripeRefused,
+    StripeUnavailable,
+    UnknownAccount,
+)
+from billing.ledger import accounts
+from billing.ledger.models import Account
+from billing.ledger.plans import PLANS, PlanName
+from billing.ledger.postings import insert_unless_taken
+from billing.subscriptions import currencies, subscriptions
+from billing.subscriptions.gateway import PriceChange
+from billing.subscriptions.models import StripeCustomer, Subscription
+from billing.subscriptions.types import PriceFacts
+
+#: A customer deleted at Stripe, or a price archived there, is met once; the next attempt has a new one.
+_ATTEMPTS = 3
+#: How long a second click waits for the first one's page.
+_WAIT_SECONDS = 20.0
+
+log = structlog.get_logger()
+
+Status = Literal["free", "given", "trialing", "active", "ending", "past_due", "lapsed"]
+
+
+@dataclass(frozen=True)
+class PlanOffer:
+    name: PlanName
+    title: str
+    monthly_credits: int
+    concurrent_calls: int
+    calls_per_minute: int
+    price_text: str | None  # "$9.00 a month"; None: it cannot be bought here
+
+
+@dataclass(frozen=True)
+class BillingState:
+    """How an account's plan stands. At most one of the last three moments is set."""
+
+    plan: PlanName
+    #: free · given (by the operator) · trialing · active · ending (cancelled as of `ends_at`) ·
+    #: past_due (a payment failed, the plan stays until `grace_ends_at`) · lapsed (unpaid, back to free)
+    status: Status
+    next_plan: PlanName | None  # what it changes to at `renews_at`
+    renews_at: datetime | None
+    ends_at: datetime | None
+    grace_ends_at: datetime | None
+    has_portal: bool  # there is something to see on Stripe's own page
+
+
+def is_on(services: Services) -> bool:
+    """Whether plans can be bought here at all."""
+    return services.stripe is not None
+
+
+async def plan_offers(services: Services) -> list[PlanOffer]:
+    """As `known_offers`, but waits for the first answer that Stripe has ever given."""
+    if services.stripe is not None and not services.stripe.has_asked:
+        await services.stripe.refresh(services.clock())
+    return known_offers(services)
+
+
+def known_offers(services: Services) -> list[PlanOffer]:
+    """Every plan, with its price as Stripe told it last; Stripe is not waited for."""
+    return offers(services.stripe.known_prices(services.clock()) if services.stripe is not None else {})
+
+
+def offers(prices: Mapping[PlanName, PriceFacts]) -> list[PlanOffer]:
+    """Every plan, with its price where `prices` has one."""
+    return [
+        PlanOffer(
+            name=plan.name,
+            title=plan.title,
+            monthly_credits=plan.monthly_credits,
+            concurrent_calls=plan.concurrent_calls,
+            calls_per_minute=plan.calls_per_minute,
+            price_text=price_text(prices[plan.name]) if plan.name in prices else None,
+        )
+        for plan in PLANS.values()
+    ]
+
+
+def price_text(price: PriceFacts) -> str:
+    return f"{currencies.text(price.unit_amount, price.currency)} a month"
+
+
+def billing_state(session: Session, account_id: str, now: datetime) -> BillingState:
+    """Raises UnknownAccount."""
+    account = session.get(Account, account_id)
+    if account is None:
+        raise UnknownAccount(f"no account {account_id}")
+    plan = PlanName(account.plan)
+    running = subscriptions.live_subscription(session, account_id)
+    has_portal = customer_id_of(session, account_id) is not None
+    if account.subscription_id is not None:
+        running = session.get(Subscription, account.subscription_id) or running
+    if running is None or (account.subscription_id is None and PLANS[plan].paid):
+        status: Status = "given" if PLANS[plan].paid else "free"
+        return BillingState(plan, status, None, None, None, None, has_portal)
+    next_plan = PlanName(running.next_plan) if running.next_plan is not None else None
+    if account.subscription_id is None:
+        return BillingState(plan, "lapsed", None, None, None, None, has_portal)
+    if running.grace_ends_at is not None and running.grace_ends_at <= now:
+        return BillingState(plan, "lapsed", None, None, None, None, has_portal)
+    if running.grace_ends_at is not None:
+        return BillingState(plan, "past_due", None, None, None, running.grace_ends_at, has_portal)
+    if running.ends_at is not None:
+        return BillingState(plan, "ending", None, None, running.ends_at, None, has_portal)
+    status = "trialing" if running.status == "trialing" else "active"
+    return BillingState(plan, status, next_plan, running.period_ends_at, None, None, has_portal)
+
+
+def customer_id_of(session: Session, account_id: str) -> str | None:
+    return session.exec(
+        select(StripeCustomer.id).where(col(StripeCustomer.account_id) == account_id)
+    ).one_or_none()
+
+
+async def checkout_url(services: Services, account_id: str, plan: PlanName, base_url: str) -> str:
+    """Where the owner buys `plan`: a checkout, or for one who has subscribed already the portal.
+
+    Raises NotFound without Stripe, InvalidParameter for a plan that cannot be bought, AddressUnverified,
+    AccountClosed, StripeUnavailable, StripeRefused.
+    """
+    stripe = _stripe(services)
+    price = await _price(services, stripe, plan)
+    account = await services.database.run(lambda session: accounts.lock(session, account_id))
+    if account.verified_at is None:
+        raise AddressUnverified("credits could not be spent before the address is verified")
+    for _ in range(_ATTEMPTS):
+        customer_id = await _customer(services, stripe, account)
+        try:
+            # Two clicks, even in two processes, are served one after the other: the second one closes the
+            # first one's page, or finds that it was paid.
+            async with customer_sync.lease(services, customer_id, wait_seconds=_WAIT_SECONDS) as held:
+                try:
+                    await customer_sync.look(services, stripe, held)
+                    return await _page(services, stripe, account, customer_id, price, base_url)
+                except CustomerGone:
+                    await customer_sync.lose(services, held)
+                except StripeRefused as error:
+                    # Archived since it was read, or Stripe knows better what is wrong with it.
+                    log.warning("Stripe refused a checkout", plan=plan.value, reason=str(error))
+                    stripe.forget_prices()
+                    former, price = price, await _price(services, stripe, plan)
+                    if price.id == former.id:
+                        raise
+        except customer_sync.CustomerBusy as error:
+            raise StripeUnavailable("this customer is being looked at; try again in a moment") from error
+    raise StripeUnavailable("the customer or the price changes at this moment; try again")
+
+
+async def _page(
+    services: Services,
+    stripe: StripeAccess,
+    account: Account,
+    customer_id: str,
+    price: PriceFacts,
+    base_url: str,
+) -> str:
+    running, may_try = await services.database.read(
+        lambda session: (
+            subscriptions.live_subscription(session, account.id),
+            not subscriptions.had_any(session, account.id)
+            and not services.former.had_subscription(session, account.email, services.clock()),
+        )
+    )
+    if running is not None:
+        can_change = running.status in ("active", "trialing") and running.next_plan is None
+        change = PriceChange(running.id, running.item_id, price.id) if can_change else None
+        return await asyncio.to_thread(
+            stripe.gateway.portal_url,
+            customer_id=customer_id,
+            return_url=f"{base_url}/plans/return",
+            configuration_id=await stripe.portal_configuration(services.clock()),
+            change=change if running.plan != price.plan else None,
+        )
+    return await asyncio.to_thread(
+        stripe.gateway.checkout_url,
+        customer_id=customer_id,
+        account_id=account.id,
+        price_id=price.id,
+        success_url=f"{base_url}/plans/success?plan={price.plan.value}",
+        cancel_url=f"{base_url}/plans/cancelled",
+        automatic_tax=stripe.automatic_tax,
+        promotion_codes=stripe.promotion_codes,
+        trial_days=stripe.trial_days if may_try else 0,
+    )
+
+
+async def _price(services: Services, stripe: StripeAccess, plan: PlanName) -> PriceFacts:
+    price = (await stripe.prices(services.clock())).get(plan)
+    if price is None:
+        raise InvalidParameter("plan", f"The {PLANS[plan].title} plan cannot be bought here.")
+    return price
+
+
+async def portal_url(services: Services, account_id: str, base_url: str) -> str:
+    """Stripe's page for card, invoices, plan change and cancellation.
+
+    Raises NotFound without Stripe or for an account that never went to a checkout, StripeUnavailable,
+    StripeRefused.
+    """
+    stripe = _stripe(services)
+    customer_id = await services.database.read(lambda session: customer_id_of(session, account_id))
+    if customer_id is None:
+        raise NotFound("This account has bought nothing yet.")
+    try:
+        return await asyncio.to_thread(
+            stripe.gateway.portal_url,
+            customer_id=customer_id,
+            return_url=f"{base_url}/plans/return",
+            configuration_id=await stripe.portal_configuration(services.clock()),
+        )
+    except StripeRefused as error:
+        if error.code != "resource_missing" or error.param != "customer":
+            raise
+        await customer_sync.sync_customer(services, stripe, customer_id)
+        raise NotFound("This account has nothing at Stripe any more.") from error
+
+
+async def _customer(services: Services, stripe: StripeAccess, account: Account) -> str:
+    known = await services.database.read(lambda session: customer_id_of(session, account.id))
+    if known is not None:
+        return known
+    created = await asyncio.to_thread(stripe.gateway.create_customer, account.id, account.email)
+
+    def remember(session: Session) -> str:
+        # Of two that asked at once the first stays the account's customer; the idempotency key makes both
+        # the same one anyway.
+        row = StripeCustomer(id=created, account_id=account.id, created_at=services.clock())
+        insert_unless_taken(session, row, unique_column="account_id")
+        return customer_id_of(session, account.id) or created
+
+    return await services.database.run(remember)
+
+
+def _stripe(services: Services) -> StripeAccess:
+    if services.stripe is None:
+        raise NotFound("Plans cannot be bought here.")
+    return services.stripe

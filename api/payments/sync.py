@@ -1,0 +1,186 @@
+"""Keeps accounts in agreement with Stripe: after each event, and every hour whether events came or not.
+
+Both do the same thing: fetch a customer's present state and apply it. Events are only reasons to look, so
+their order, repetition or loss changes nothing but the moment of the look.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import structlog
+from sqlmodel import select
+
+from api.db import leader
+from api.errors import ServiceUnavailable
+from api.payments.customer_sync import CustomerBusy, adopt, sync_customer
+from api.payments.stripe_client import StripeAccess
+from api.services import Services
+from billing.errors import PaymentError
+from billing.subscriptions import events, subscriptions
+from billing.subscriptions.models import StripeCustomer, StripeEvent
+
+RECONCILE_EVERY = timedelta(hours=1)
+LOOK_EVERY_SECONDS = 5.0
+_BATCH = 100
+
+log = structlog.get_logger()
+
+
+@dataclass
+class Reconciled:
+    """`changes` by customer: none when everything agreed. `failures`: who could not be looked at."""
+
+    customers: int = 0
+    changes: dict[str, list[str]] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
+
+
+async def run_forever(services: Services, stripe: StripeAccess) -> None:
+    """Handle events as they come and reconcile every hour, until cancelled.
+
+    Each in a task of its own: a look at every customer takes long, and events do not wait for it.
+    """
+    await asyncio.gather(
+        _forever(lambda: _handle_and_end_graces(services, stripe), stripe.bell),
+        _forever(lambda: _reconcile_if_due(services, stripe), None),
+    )
+
+
+async def _forever(work: Callable[[], Awaitable[object]], bell: asyncio.Event | None) -> None:
+    while True:
+        try:
+            await work()
+        except ServiceUnavailable as error:
+            log.warning("Stripe's events wait for the database", reason=str(error))
+        except Exception:
+            # A loop that ends is noticed by nobody, until a customer has paid for nothing.
+            log.exception("looking after payments failed; it is tried again")
+        if bell is None:
+            await asyncio.sleep(LOOK_EVERY_SECONDS)
+            continue
+        bell.clear()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(bell.wait(), LOOK_EVERY_SECONDS)
+
+
+async def _handle_and_end_graces(services: Services, stripe: StripeAccess) -> None:
+    # Separately, for a plan must end on time whether Stripe can be asked or not.
+    await end_lapsed_graces(services)
+    await handle_due(services, stripe)
+
+
+async def _reconcile_if_due(services: Services, stripe: StripeAccess) -> None:
+    await stripe.refresh(services.clock())
+    if await leader.take_turn(services.database, "stripe-reconciliation", RECONCILE_EVERY, services.clock()):
+        await reconcile(services, stripe)
+
+
+async def end_lapsed_graces(services: Services) -> None:
+    """Plans whose payment failed a week ago end on time, whether Stripe can be asked or not."""
+    now = services.clock()
+    for account_id in await services.database.read(lambda s: subscriptions.lapsed_graces(s, now)):
+        await services.database.run(lambda s, one=account_id: subscriptions.end_grace(s, one, now))  # type: ignore[misc]
+
+
+async def handle_due(services: Services, stripe: StripeAccess) -> int:
+    """Handle every event that waits and is due; how many were. One that fails is put off, never lost."""
+    handled = 0
+    while True:
+        now = services.clock()
+        waiting = await services.database.read(lambda s, at=now: events.due(s, at, _BATCH))  # type: ignore[misc]
+        for event in waiting:
+            if await _handle(services, stripe, event):
+                handled += 1
+        if len(waiting) < _BATCH:
+            return handled
+
+
+async def _handle(services: Services, stripe: StripeAccess, event: StripeEvent) -> bool:
+    database = services.database
+    still_waits = await database.read(lambda s: s.get_one(StripeEvent, event.id).handled_at is None)
+    if not still_waits:
+        return True  # together with an earlier one of the same customer
+    try:
+        customer_id = await _customer_of(services, stripe, event)
+        if customer_id is None:
+            await database.run(lambda s: events.mark_handled(s, [event.id], services.clock()))
+        else:
+            await sync_customer(services, stripe, customer_id)
+    except (PaymentError, CustomerBusy) as error:
+        reason = str(error) or type(error).__name__
+        log.warning("a Stripe event is put off", stripe_event=event.id, type=event.type, reason=reason)
+        await database.run(lambda s: events.put_off(s, event.id, reason, services.clock()))
+        return False
+    except ServiceUnavailable:
+        raise
+    except Exception as error:
+        log.exception("a Stripe event could not be handled", stripe_event=event.id, type=event.type)
+        reason = type(error).__name__
+        await database.run(lambda s: events.put_off(s, event.id, reason, services.clock()))
+        return False
+    return True
+
+
+async def _customer_of(services: Services, stripe: StripeAccess, event: StripeEvent) -> str | None:
+    """The event's customer, known to us by now; None for somebody who is no customer of ours."""
+    customer_id = event.customer_id
+    if customer_id is None and event.object_id.startswith(("ch_", "py_")):
+        found = await asyncio.to_thread(stripe.gateway.customer_of_charge, event.object_id)
+        if found is not None:
+            await services.database.run(lambda s: events.name_customer(s, event.id, found))
+        customer_id = found
+    if customer_id is None or not await adopt(services, stripe, customer_id):
+        return None
+    return customer_id
+
+
+async def reconcile(
+    services: Services, stripe: StripeAccess, tell: Callable[[str, list[str]], None] | None = None
+) -> Reconciled:
+    """Look at every customer, whether events came or not, and repair what differs.
+
+    `tell` hears of each customer as it was looked at. Raises ServiceUnavailable.
+    """
+    done = Reconciled()
+    await _adopt_unknown(services, stripe, done)
+    customers = await services.database.read(
+        lambda session: session.exec(select(StripeCustomer.id).order_by(StripeCustomer.id)).all()
+    )
+    for customer_id in customers:
+        done.customers += 1
+        try:
+            changes = await sync_customer(services, stripe, customer_id)
+        except ServiceUnavailable:
+            raise
+        except (PaymentError, CustomerBusy) as error:
+            done.failures[customer_id] = str(error) or type(error).__name__
+            continue
+        except Exception as error:
+            # One customer whose data nobody foresaw must not keep all others from being looked at.
+            log.exception("a customer could not be compared with Stripe", customer=customer_id)
+            done.failures[customer_id] = type(error).__name__
+            continue
+        if changes:
+            done.changes[customer_id] = changes
+            log.warning("an account differed from Stripe", customer=customer_id, changes=changes)
+        if tell is not None:
+            tell(customer_id, changes)
+    await services.database.run(lambda session: events.forget_old(session, services.clock()))
+    return done
+
+
+async def _adopt_unknown(services: Services, stripe: StripeAccess, done: Reconciled) -> None:
+    """Customers of ours that this database does not know, for it was restored from a backup."""
+    try:
+        subscribed = await asyncio.to_thread(stripe.gateway.subscribed_customers)
+    except PaymentError as error:
+        done.failures["every customer"] = str(error)
+        return
+    for customer_id in sorted(subscribed):
+        try:
+            await adopt(services, stripe, customer_id)
+        except PaymentError as error:
+            done.failures[customer_id] = str(error)

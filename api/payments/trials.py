@@ -1,0 +1,63 @@
+"""One trial a card: an address is made in a minute, a card is not.
+
+The card's fingerprint is Stripe's own name of it. Only a keyed hash of it is kept, for a year.
+"""
+
+import hashlib
+import hmac
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from sqlmodel import Session, col, delete
+
+from api.db.models import TrialCard
+from billing.subscriptions.types import CustomerFacts
+
+_KEPT_FOR = timedelta(days=365)
+#: The invoice of a trial is made with its subscription.
+_FIRST_INVOICE_WITHIN = timedelta(minutes=10)
+
+
+@dataclass(frozen=True)
+class Trials:
+    """`secret`: the server's."""
+
+    secret: str
+
+    def repeated(self, session: Session, account_id: str, facts: CustomerFacts, now: datetime) -> set[str]:
+        """Subscriptions whose trial another account has had with the same card; other trials are noted."""
+        found = set()
+        session.execute(delete(TrialCard).where(col(TrialCard.kept_until) <= now))
+        for each in facts.subscriptions:
+            if each.trial_ends_at is None or not each.card_fingerprint:
+                continue
+            card_id = self._hash(each.card_fingerprint)
+            known = session.get(TrialCard, card_id, with_for_update=True)
+            if known is None:
+                session.add(TrialCard(id=card_id, account_id=account_id, kept_until=now + _KEPT_FOR))
+                session.flush()
+            elif known.account_id != account_id:
+                found.add(each.id)
+        return found
+
+    def _hash(self, fingerprint: str) -> str:
+        message = f"bgeraser trial card\n{fingerprint}".encode()
+        return hmac.new(self.secret.encode(), message, hashlib.sha256).hexdigest()
+
+
+def without(facts: CustomerFacts, repeated: set[str]) -> CustomerFacts:
+    """`facts` as if those trials were none: they give no plan, and their first invoices no credits."""
+    began = {each.id: each.created_at for each in facts.subscriptions if each.id in repeated}
+    return replace(
+        facts,
+        subscriptions=tuple(
+            each for each in facts.subscriptions if each.id not in repeated or each.status != "trialing"
+        ),
+        invoices=tuple(
+            each
+            for each in facts.invoices
+            if each.subscription_id not in began
+            or each.amount_paid > 0
+            or each.created_at > began[each.subscription_id] + _FIRST_INVOICE_WITHIN
+        ),
+    )

@@ -1,1 +1,0 @@
-"""People who sign in: passwords, sessions, one-time tokens, linked sign-ins, mail. No HTTP here."""

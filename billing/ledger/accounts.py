@@ -1,0 +1,111 @@
+"""Accounts: opening, finding, locking, closing."""
+
+from datetime import datetime
+
+from sqlalchemy import bindparam
+from sqlmodel import Session, col, select
+
+from billing.errors import AccountClosed, AccountExists, UnknownAccount
+from billing.identifiers import new_id
+from billing.ledger.models import Account
+from billing.ledger.plans import PlanName
+from billing.ledger.postings import insert_unless_taken
+from billing.text import is_plain_text
+
+EMAIL_LENGTH_MAX = 254
+
+# Built once, as are the other statements of every call's path: building takes longer than running.
+_LOCK = (
+    select(Account)
+    .where(col(Account.id) == bindparam("account_id"))
+    # FOR NO KEY UPDATE on PostgreSQL: rows that merely refer to the account can still be inserted
+    # meanwhile. SQLite ignores it, its transaction holds the only write lock since BEGIN IMMEDIATE.
+    .with_for_update(key_share=True)
+    .execution_options(populate_existing=True)
+)
+
+
+def create(
+    session: Session,
+    *,
+    email: str,
+    plan: PlanName = PlanName.FREE,
+    now: datetime,
+    is_verified: bool = True,
+) -> Account:
+    """A new account whose periods count from `now`; its first credits come with `ledger.refresh`.
+
+    `is_verified`: whoever makes it knows that the address is its owner's; otherwise it neither gets nor
+    spends credits until `verify`. Raises AccountExists; addresses are compared in lower case.
+    """
+    account = insert_unless_taken(
+        session,
+        Account(
+            id=new_id("acc"),
+            email=normalise_email(email),
+            plan=plan.value,
+            created_at=now,
+            period_anchor_at=now,
+            verified_at=now if is_verified else None,
+        ),
+        unique_column="email",
+    )
+    if account is None:
+        raise AccountExists(f"{normalise_email(email)} has an account already")
+    return account
+
+
+def verify(session: Session, account: Account, *, now: datetime) -> None:
+    """The address is proved to be its owner's; once more changes nothing. `account` comes from `lock`."""
+    if account.verified_at is None:
+        account.verified_at = now
+        session.flush()
+
+
+def find_by_email(session: Session, email: str) -> Account:
+    """Raises UnknownAccount. A closed account is found too: its address stays taken."""
+    account = session.exec(select(Account).where(col(Account.email) == normalise_email(email))).one_or_none()
+    if account is None:
+        raise UnknownAccount(f"no account for {normalise_email(email)}")
+    return account
+
+
+def lock(session: Session, account_id: str) -> Account:
+    """The account's fresh row, locked until the transaction ends: first of all in whatever touches credits.
+
+    Raises UnknownAccount, AccountClosed.
+    """
+    account = lock_even_closed(session, account_id)
+    if account.closed_at is not None:
+        raise AccountClosed("this account was closed")
+    return account
+
+
+def lock_even_closed(session: Session, account_id: str) -> Account:
+    """As `lock`, for what a closed account still has to finish: its running calls settle."""
+    account = session.exec(_LOCK, params={"account_id": account_id}).one_or_none()
+    if account is None:
+        raise UnknownAccount(f"no account {account_id}")
+    return account
+
+
+def change_plan(session: Session, account: Account, plan: PlanName) -> None:
+    """Limits change at once, credits with the next period; what was granted stays until it expires."""
+    account.plan = plan.value
+    session.flush()
+
+
+def close(session: Session, account_id: str, *, now: datetime) -> None:
+    """Nothing new can start; running calls settle and the history stays. Raises as `lock`."""
+    lock(session, account_id).closed_at = now
+    session.flush()
+
+
+def is_storable(email: str) -> bool:
+    """Whether `email` fits its column and every database stores it; whether mail reaches it is not asked."""
+    return len(email) <= EMAIL_LENGTH_MAX and is_plain_text(email)
+
+
+def normalise_email(email: str) -> str:
+    """The one spelling an address is stored and looked up in."""
+    return email.strip().lower()

@@ -1,0 +1,95 @@
+"""Triggers that keep history as it was written, whatever code or person sends SQL to the database.
+
+Entries are neither changed nor deleted; a settled hold stays as it settled; what a hold or a grant is bound
+to never changes. Plain CHECK and UNIQUE constraints stand with the tables in `billing.ledger.models`.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class _Guard:
+    name: str
+    table: str
+    event: str  # what is refused: "delete", "update" or "update of <columns>"
+    when: str | None  # only for rows of which this holds; None = all rows
+    message: str
+
+
+_HOLD_IDENTITY = ("id", "account_id", "grant_id", "reference", "amount", "created_at")
+_GRANT_IDENTITY = ("id", "account_id", "kind", "reference", "amount", "created_at")
+
+
+def _changed(columns: tuple[str, ...]) -> str:
+    return " or ".join(f"new.{column} <> old.{column}" for column in columns)
+
+
+_GUARDS = (
+    _Guard("entry_never_changes", "entry", "update", None, "an entry never changes"),
+    _Guard("entry_never_deleted", "entry", "delete", None, "an entry is never deleted"),
+    _Guard("hold_settles_once", "hold", "update", "old.status <> 'open'", "a settled hold never changes"),
+    _Guard(
+        "hold_identity_never_changes",
+        "hold",
+        f"update of {', '.join(_HOLD_IDENTITY)}",
+        _changed(_HOLD_IDENTITY),
+        "what a hold is bound to never changes",
+    ),
+    _Guard("hold_never_deleted", "hold", "delete", None, "a hold is never deleted"),
+    _Guard(
+        "credit_grant_identity_never_changes",
+        "credit_grant",
+        f"update of {', '.join(_GRANT_IDENTITY)}",
+        _changed(_GRANT_IDENTITY),
+        "what was granted never changes",
+    ),
+    _Guard("credit_grant_never_deleted", "credit_grant", "delete", None, "a grant is never deleted"),
+)
+# PostgreSQL empties a table without touching its rows.
+_NEVER_TRUNCATED = ("entry", "hold", "credit_grant")
+
+
+def statements(dialect_name: str) -> list[str]:
+    """The SQL that creates the triggers, one statement an item; the tables exist already."""
+    if dialect_name == "sqlite":
+        return [_create_on_sqlite(guard) for guard in _GUARDS]
+    created = [_create_on_postgresql(guard) for guard in _GUARDS]
+    created += [
+        f"create trigger {table}_never_truncated before truncate on {table}"
+        f" for each statement execute function refuse_change('{table} keeps its history')"
+        for table in _NEVER_TRUNCATED
+    ]
+    return [_REFUSE_CHANGE, *created]
+
+
+def drop_statements(dialect_name: str) -> list[str]:
+    """The SQL that takes the triggers away again, for a migration that must rewrite history's tables."""
+    if dialect_name == "sqlite":
+        return [f"drop trigger {guard.name}" for guard in _GUARDS]
+    dropped = [f"drop trigger {guard.name} on {guard.table}" for guard in _GUARDS]
+    dropped += [f"drop trigger {table}_never_truncated on {table}" for table in _NEVER_TRUNCATED]
+    return [*dropped, "drop function refuse_change()"]
+
+
+_REFUSE_CHANGE = """
+create function refuse_change() returns trigger language plpgsql as $$
+begin
+    raise exception using message = tg_argv[0], errcode = 'integrity_constraint_violation';
+end
+$$"""
+
+
+def _create_on_postgresql(guard: _Guard) -> str:
+    when = f" when ({guard.when})" if guard.when else ""
+    return (
+        f"create trigger {guard.name} before {guard.event} on {guard.table}"
+        f" for each row{when} execute function refuse_change('{guard.message}')"
+    )
+
+
+def _create_on_sqlite(guard: _Guard) -> str:
+    when = f" when {guard.when}" if guard.when else ""
+    return (
+        f"create trigger {guard.name} before {guard.event} on {guard.table}"
+        f" for each row{when} begin select raise(abort, '{guard.message}'); end"
+    )

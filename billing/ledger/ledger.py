@@ -1,0 +1,240 @@
+"""Credits: granted, held, captured, released, refunded, expired.
+
+Every function takes an open session and the present moment, and never commits. Those that take an `account`
+need its row from `accounts.lock`; those that take a hold's id lock its account themselves. Locks are taken
+in the order account, hold, grant, so that no two transactions wait for each other: settle one hold a
+transaction, or the holds of one account.
+"""
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Literal
+
+from sqlalchemy import ColumnElement, bindparam
+from sqlalchemy.sql.dml import ReturningUpdate
+from sqlmodel import Session, col, or_, select, update
+
+from billing.errors import (
+    AddressUnverified,
+    DuplicateReference,
+    HoldNotCaptured,
+    HoldSettled,
+    InsufficientCredits,
+    LeaseAlive,
+    LeaseLost,
+)
+from billing.identifiers import new_id
+from billing.ledger import accounts
+from billing.ledger.grants import expire_due, grant, refresh
+from billing.ledger.models import Account, Entry, EntryKind, Grant, Hold, HoldStatus
+from billing.ledger.postings import expire_if_ended, insert_unless_taken, move, write_entry
+
+__all__ = [
+    "capture",
+    "expire_due",
+    "grant",
+    "hold",
+    "lapsed_holds",
+    "refresh",
+    "refund",
+    "release",
+    "renew_leases",
+]
+
+_NEXT_GRANT = (
+    select(Grant)
+    .where(
+        col(Grant.account_id) == bindparam("account_id"),
+        col(Grant.available) > 0,
+        or_(col(Grant.expires_at).is_(None), col(Grant.expires_at) > bindparam("now")),
+    )
+    .order_by(col(Grant.expires_at).nulls_last(), col(Grant.created_at), col(Grant.id))
+    .limit(1)
+    .execution_options(populate_existing=True)
+)
+
+# A plain read finds the account, for a hold never changes it.
+_ACCOUNT_OF_HOLD = select(Hold.account_id).where(col(Hold.id) == bindparam("hold_id"))
+
+
+def _settle_statement(status: HoldStatus, *only_if: ColumnElement[bool]) -> ReturningUpdate[Hold]:
+    # Conditional, so that of two that settle one hold the second finds nothing to change, locked or not.
+    return (
+        update(Hold)
+        .where(col(Hold.id) == bindparam("hold_id"), col(Hold.status) == HoldStatus.OPEN, *only_if)
+        .values(status=status.value, settled_at=bindparam("now"))
+        .returning(Hold)
+        .execution_options(synchronize_session=False, populate_existing=True)
+    )
+
+
+_SETTLE = {
+    HoldStatus.CAPTURED: _settle_statement(
+        HoldStatus.CAPTURED,
+        col(Hold.lease_owner) == bindparam("owner"),
+        col(Hold.lease_until) > bindparam("now"),
+    ),
+    HoldStatus.RELEASED: _settle_statement(HoldStatus.RELEASED),
+    HoldStatus.EXPIRED: _settle_statement(HoldStatus.EXPIRED, col(Hold.lease_until) <= bindparam("now")),
+}
+
+
+def hold(
+    session: Session,
+    account: Account,
+    *,
+    reference: str,
+    lease_owner: str,
+    lease_seconds: float,
+    now: datetime,
+) -> Hold:
+    """Set 1 credit aside, from the grant that ends first; those that never end come last.
+
+    Raises InsufficientCredits, AddressUnverified, DuplicateReference.
+    """
+    if account.verified_at is None:
+        raise AddressUnverified("the account's address is not verified")
+    source = session.exec(_NEXT_GRANT, params={"account_id": account.id, "now": now}).first()
+    if source is None:
+        used = session.exec(select(Hold.id).where(col(Hold.reference) == reference)).first()
+        if used is not None:
+            raise DuplicateReference(f"there is a hold {reference}")
+        raise InsufficientCredits("no credits are left")
+    held = insert_unless_taken(
+        session,
+        Hold(
+            id=new_id("hold"),
+            account_id=account.id,
+            grant_id=source.id,
+            reference=reference,
+            amount=1,
+            status=HoldStatus.OPEN.value,
+            lease_owner=lease_owner,
+            lease_until=now + timedelta(seconds=lease_seconds),
+            created_at=now,
+        ),
+    )
+    if held is None:
+        raise DuplicateReference(f"there is a hold {reference}")
+    move(session, account_id=account.id, grant_id=source.id, available=-held.amount, held=held.amount)
+    return held
+
+
+def capture(session: Session, hold_id: str, *, lease_owner: str, now: datetime) -> Entry:
+    """Spend the held credit: the call succeeded.
+
+    Raises LeaseLost when the lease lapsed or is another owner's, HoldSettled when it was settled before.
+    """
+    _lock_account_of(session, hold_id)
+    settled = _settle(session, hold_id, HoldStatus.CAPTURED, now=now, lease_owner=lease_owner)
+    if settled is None:
+        found = session.get_one(Hold, hold_id, populate_existing=True)
+        if found.status in (HoldStatus.OPEN, HoldStatus.EXPIRED):
+            raise LeaseLost(f"the lease of {hold_id} was lost before its call was done")
+        raise HoldSettled(f"{hold_id} was {found.status} before")
+    entry = write_entry(
+        session,
+        account_id=settled.account_id,
+        grant_id=settled.grant_id,
+        kind=EntryKind.CAPTURE,
+        amount=-settled.amount,
+        reference=f"capture:{hold_id}",
+        now=now,
+        hold_id=hold_id,
+    )
+    move(session, account_id=settled.account_id, grant_id=settled.grant_id, held=-settled.amount)
+    return entry
+
+
+def release(
+    session: Session,
+    hold_id: str,
+    *,
+    now: datetime,
+    status: Literal[HoldStatus.RELEASED, HoldStatus.EXPIRED] = HoldStatus.RELEASED,
+) -> Hold:
+    """Give the held credit back, uncharged; if its grant has ended meanwhile it expires at once.
+
+    `EXPIRED` is for a hold whose process died. Raises HoldSettled, and for `EXPIRED` LeaseAlive while the
+    owner still renews the lease.
+    """
+    _lock_account_of(session, hold_id)
+    settled = _settle(session, hold_id, status, now=now)
+    if settled is None:
+        found = session.get_one(Hold, hold_id, populate_existing=True)
+        if found.status == HoldStatus.OPEN:
+            raise LeaseAlive(f"the lease of {hold_id} has not lapsed")
+        raise HoldSettled(f"{hold_id} was {found.status} before")
+    amount = settled.amount
+    move(session, account_id=settled.account_id, grant_id=settled.grant_id, available=amount, held=-amount)
+    expire_if_ended(session, session.get_one(Grant, settled.grant_id), now)
+    return settled
+
+
+def refund(session: Session, hold_id: str, *, now: datetime) -> Entry:
+    """Give a captured credit back to its grant; if that has ended meanwhile it expires at once.
+
+    Raises HoldNotCaptured, and DuplicateReference the second time.
+    """
+    _lock_account_of(session, hold_id)
+    spent = session.get_one(Hold, hold_id, populate_existing=True)
+    if spent.status != HoldStatus.CAPTURED:
+        raise HoldNotCaptured(f"{hold_id} is {spent.status}: there is nothing to give back")
+    entry = write_entry(
+        session,
+        account_id=spent.account_id,
+        grant_id=spent.grant_id,
+        kind=EntryKind.REFUND,
+        amount=spent.amount,
+        reference=f"refund:{hold_id}",
+        now=now,
+        hold_id=hold_id,
+    )
+    move(session, account_id=spent.account_id, grant_id=spent.grant_id, available=spent.amount)
+    expire_if_ended(session, session.get_one(Grant, spent.grant_id), now)
+    return entry
+
+
+def renew_leases(
+    session: Session, lease_owner: str, hold_ids: Iterable[str], lease_until: datetime
+) -> set[str]:
+    """Keep running calls' holds alive. The ids renewed; one that is missing was settled or never ours."""
+    statement = (
+        update(Hold)
+        .where(
+            col(Hold.id).in_(list(hold_ids)),
+            col(Hold.lease_owner) == lease_owner,
+            col(Hold.status) == HoldStatus.OPEN,
+        )
+        .values(lease_until=lease_until)
+        .returning(col(Hold.id))
+        .execution_options(synchronize_session=False)
+    )
+    return set(session.scalars(statement).all())
+
+
+def lapsed_holds(session: Session, now: datetime, limit: int) -> list[Hold]:
+    """Open holds whose lease ran out, the longest lapsed first. Release each in a transaction of its own."""
+    statement = (
+        select(Hold)
+        .where(col(Hold.status) == HoldStatus.OPEN, col(Hold.lease_until) <= now)
+        .order_by(col(Hold.lease_until), col(Hold.id))
+        .limit(limit)
+    )
+    return list(session.exec(statement).all())
+
+
+def _lock_account_of(session: Session, hold_id: str) -> None:
+    account_id = session.scalars(_ACCOUNT_OF_HOLD, {"hold_id": hold_id}).one()
+    accounts.lock_even_closed(session, account_id)
+
+
+def _settle(
+    session: Session, hold_id: str, status: HoldStatus, *, now: datetime, lease_owner: str | None = None
+) -> Hold | None:
+    """The settled hold, or None if it was not open or did not meet its status's condition."""
+    values: dict[str, object] = {"hold_id": hold_id, "now": now}
+    if lease_owner is not None:
+        values["owner"] = lease_owner
+    settled: Hold | None = session.scalars(_SETTLE[status], values).one_or_none()
+    return settled

@@ -1,0 +1,160 @@
+"""The ledger's tables.
+
+Truth is the immutable, signed `entry`; `available = sum(entries) - open holds` for every account and for
+every grant. The cached columns (`available`, `held`) change in the same transaction as what they count, so
+that admission never sums years of entries; the audit recomputes them. Triggers in the migrations keep
+entries immutable and settled holds settled, whatever code runs.
+"""
+
+from datetime import datetime
+from enum import StrEnum
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    String,
+    UniqueConstraint,
+)
+from sqlmodel import Field, SQLModel
+
+from billing.ledger.plans import PlanName
+from billing.timestamps import UtcDateTime
+
+
+class GrantKind(StrEnum):
+    MONTHLY = "monthly"  # the free plan's credits of one period
+    PLAN = "plan"  # a paid plan's credits of one period
+    GOODWILL = "goodwill"  # given by the operator
+    RETURNED = "returned"  # taken back for a dispute that was won, or a refund that failed
+
+
+class EntryKind(StrEnum):
+    GRANT = "grant"  # + a grant's credits
+    CAPTURE = "capture"  # - one successful call
+    REFUND = "refund"  # + a captured credit given back
+    EXPIRY = "expiry"  # - what was unspent when its grant ended
+    REVOCATION = "revocation"  # - unspent credits taken back (a refunded or disputed payment)
+
+
+class HoldStatus(StrEnum):
+    OPEN = "open"
+    CAPTURED = "captured"
+    RELEASED = "released"
+    EXPIRED = "expired"  # its lease lapsed: the process that held it died
+
+
+class Account(SQLModel, table=True):
+    """Owns credits, keys and images. Its row is locked first in every transaction that touches credits."""
+
+    __tablename__ = "account"
+    __table_args__ = (
+        CheckConstraint("available >= 0", name="account_available_not_negative"),
+        CheckConstraint("held >= 0", name="account_held_not_negative"),
+        CheckConstraint("plan in ('free', 'standard', 'business')", name="account_plan_known"),
+    )
+
+    id: str = Field(primary_key=True)  # acc_…
+    email: str = Field(sa_column=Column(String(254), unique=True, nullable=False))  # lower case
+    plan: str = Field(default=PlanName.FREE)
+    created_at: datetime = Field(sa_type=UtcDateTime)
+    # Periods are counted from here: the account's start, or its Stripe period's.
+    period_anchor_at: datetime = Field(sa_type=UtcDateTime)
+    # The present period's end as last granted; a cheap test that nothing is due. Null before the first grant.
+    period_ends_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    closed_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    # The Stripe subscription that the plan comes from: its paid invoices bring the credits, nothing else.
+    # Null: the free plan, or one given by the operator; their credits come with each period.
+    subscription_id: str | None = Field(default=None)
+    # The plan that the operator gave, while a subscription's plan is in its place; it comes back afterwards.
+    given_plan: str | None = Field(default=None)
+    # When the address was proved to be its owner's. Before that the account neither gets nor spends credits.
+    verified_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    available: int = Field(default=0)  # credits that can be held now
+    held: int = Field(default=0)  # credits in open holds
+    # The theoretical arrival time of the generic cell rate algorithm; null = full burst.
+    rate_full_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+
+
+class Grant(SQLModel, table=True):
+    """Credits that came in at once and end at once."""
+
+    __tablename__ = "credit_grant"  # GRANT is a reserved word of SQL
+    __table_args__ = (
+        CheckConstraint("amount > 0", name="credit_grant_amount_positive"),
+        CheckConstraint("available >= 0", name="credit_grant_available_not_negative"),
+        CheckConstraint("held >= 0", name="credit_grant_held_not_negative"),
+        CheckConstraint("available + held <= amount", name="credit_grant_within_amount"),
+        Index("credit_grant_spendable", "account_id", "expires_at"),
+    )
+
+    id: str = Field(primary_key=True)  # grant_…
+    account_id: str = Field(foreign_key="account.id")
+    kind: str
+    # Unique, e.g. grant:acc_…:2026-11-22, stripe:in_…; granting twice is impossible.
+    reference: str = Field(unique=True)
+    amount: int
+    available: int
+    held: int = Field(default=0)
+    starts_at: datetime = Field(sa_type=UtcDateTime)
+    expires_at: datetime | None = Field(default=None, sa_type=UtcDateTime)  # null = never
+    created_at: datetime = Field(sa_type=UtcDateTime)
+
+
+class Hold(SQLModel, table=True):
+    """One credit set aside for one running call, bound to one grant, kept alive by a lease."""
+
+    __tablename__ = "hold"
+    __table_args__ = (
+        CheckConstraint("amount > 0", name="hold_amount_positive"),
+        CheckConstraint("status in ('open', 'captured', 'released', 'expired')", name="hold_status_known"),
+        CheckConstraint("(status = 'open') = (settled_at is null)", name="hold_settled_has_time"),
+        Index("hold_open_by_account", "account_id", "status"),
+        Index("hold_lapsed", "status", "lease_until"),
+    )
+
+    id: str = Field(primary_key=True)  # hold_…
+    account_id: str = Field(foreign_key="account.id")
+    grant_id: str = Field(foreign_key="credit_grant.id")
+    reference: str = Field(unique=True)  # request:req_…
+    amount: int = Field(default=1)
+    status: str = Field(default=HoldStatus.OPEN)
+    lease_owner: str  # the process that runs the call
+    lease_until: datetime = Field(sa_type=UtcDateTime)
+    created_at: datetime = Field(sa_type=UtcDateTime)
+    settled_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+
+
+class Entry(SQLModel, table=True):
+    """One signed change of one account's and one grant's credits. Never changed, never deleted."""
+
+    __tablename__ = "entry"
+    __table_args__ = (
+        CheckConstraint("amount <> 0", name="entry_amount_not_zero"),
+        CheckConstraint("(kind in ('grant', 'refund')) = (amount > 0)", name="entry_sign_fits_kind"),
+        CheckConstraint(
+            "kind in ('grant', 'capture', 'refund', 'expiry', 'revocation')", name="entry_kind_known"
+        ),
+        # A hold is captured at most once and refunded at most once; other entries belong to no hold.
+        CheckConstraint(
+            "(kind in ('capture', 'refund')) = (hold_id is not null)", name="entry_hold_fits_kind"
+        ),
+        UniqueConstraint("hold_id", "kind", name="entry_once_per_hold"),
+        Index("entry_by_account", "account_id", "id"),
+    )
+
+    id: int | None = Field(
+        default=None,
+        # SQLite counts up by itself only for a plain INTEGER key.
+        sa_column=Column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    )
+    account_id: str = Field(foreign_key="account.id")
+    grant_id: str = Field(sa_column=Column(String, ForeignKey("credit_grant.id"), index=True, nullable=False))
+    hold_id: str | None = Field(default=None, foreign_key="hold.id")
+    kind: str
+    amount: int
+    reference: str = Field(unique=True)  # capture:hold_…, refund:hold_…, expiry:grant_…:1
+    created_at: datetime = Field(sa_type=UtcDateTime)

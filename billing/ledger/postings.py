@@ -1,0 +1,127 @@
+"""How this package writes: a row goes in once, credits move by sums, and every sum has its entry.
+
+Nothing else in the package changes a balance or inserts an entry.
+"""
+
+from datetime import datetime
+from functools import cache
+from typing import Any, TypeVar
+
+from sqlalchemy import Table, bindparam
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import make_transient_to_detached
+from sqlalchemy.orm.attributes import set_committed_value
+from sqlalchemy.orm.util import identity_key
+from sqlmodel import Session, SQLModel, col, func, select, update
+
+from billing.errors import DuplicateReference
+from billing.ledger.models import Account, Entry, EntryKind, Grant
+
+Row = TypeVar("Row", bound=SQLModel)
+
+
+def insert_unless_taken(session: Session, row: Row, *, unique_column: str = "reference") -> Row | None:
+    """`row`, stored and part of the session, or None if another one has its value in `unique_column`.
+
+    One statement, decided by the unique constraint: a transaction that is inserting the same value is waited
+    for, and a second use leaves the transaction usable, which a caught IntegrityError does not.
+    """
+    statement = _insert(session.get_bind().dialect.name, type(row), unique_column)
+    stored_id = session.execute(statement, row.model_dump(exclude_none=True)).scalar_one_or_none()
+    if stored_id is None:
+        return None
+    set_committed_value(row, "id", stored_id)
+    make_transient_to_detached(row)
+    session.add(row)
+    return row
+
+
+@cache
+def _insert(dialect_name: str, model: type[SQLModel], unique_column: str) -> Any:
+    insert: Any = postgresql.insert if dialect_name == "postgresql" else sqlite.insert
+    table = _table(model)
+    return insert(table).on_conflict_do_nothing(index_elements=[unique_column]).returning(table.c.id)
+
+
+def _table(model: type[SQLModel]) -> Table:
+    table: Table = model.__table__  # type: ignore[attr-defined]
+    return table
+
+
+def write_entry(
+    session: Session,
+    *,
+    account_id: str,
+    grant_id: str,
+    kind: EntryKind,
+    amount: int,
+    reference: str,
+    now: datetime,
+    hold_id: str | None = None,
+) -> Entry:
+    """One signed change, for ever. The caller moves the credits it stands for. Raises DuplicateReference."""
+    entry = insert_unless_taken(
+        session,
+        Entry(
+            account_id=account_id,
+            grant_id=grant_id,
+            hold_id=hold_id,
+            kind=kind.value,
+            amount=amount,
+            reference=reference,
+            created_at=now,
+        ),
+    )
+    if entry is None:
+        raise DuplicateReference(f"there is an entry {reference}")
+    return entry
+
+
+def move(session: Session, *, account_id: str, grant_id: str, available: int = 0, held: int = 0) -> None:
+    """Add to both counts of the account and of the grant.
+
+    The sums are made by the database, so that no stale copy can be written back; its constraints refuse a
+    count below zero. Where the session has the rows, their counts become what the database says.
+    """
+    for model, row_id in ((Account, account_id), (Grant, grant_id)):
+        changes = {"row_id": row_id, "more_available": available, "more_held": held}
+        counts = session.execute(_add_statement(model), changes).one()
+        known = session.identity_map.get(identity_key(model, row_id))
+        if known is not None:
+            set_committed_value(known, "available", counts.available)
+            set_committed_value(known, "held", counts.held)
+
+
+@cache
+def _add_statement(model: type[SQLModel]) -> Any:
+    table = _table(model)
+    return (
+        update(table)
+        .where(table.c.id == bindparam("row_id"))
+        .values(
+            available=table.c.available + bindparam("more_available"),
+            held=table.c.held + bindparam("more_held"),
+        )
+        .returning(table.c.available, table.c.held)
+    )
+
+
+def expire_if_ended(session: Session, grant: Grant, now: datetime) -> None:
+    """Take away what is unspent of a grant that has ended; credits in open holds stay until they settle."""
+    unspent = grant.available
+    if grant.expires_at is None or grant.expires_at > now or unspent == 0:
+        return
+    # A grant expires again when a credit comes back after its end: a hold released, a capture refunded.
+    earlier = session.exec(
+        select(func.count()).where(col(Entry.grant_id) == grant.id, col(Entry.kind) == EntryKind.EXPIRY)
+    ).one()
+    write_entry(
+        session,
+        account_id=grant.account_id,
+        grant_id=grant.id,
+        kind=EntryKind.EXPIRY,
+        amount=-unspent,
+        reference=f"expiry:{grant.id}:{earlier + 1}",
+        now=now,
+    )
+    move(session, account_id=grant.account_id, grant_id=grant.id, available=-unspent)

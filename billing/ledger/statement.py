@@ -1,0 +1,55 @@
+"""An account's statement: its entries with the balance after each."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlmodel import Session, col, func, select
+
+from billing.ledger.models import Account, Entry
+
+
+@dataclass(frozen=True)
+class Line:
+    entry_id: int
+    at: datetime
+    kind: str  # an EntryKind
+    amount: int  # credits, signed
+    balance: int  # credits after this entry, those in open holds included
+    reference: str
+    grant_id: str
+    hold_id: str | None
+
+
+def statement(session: Session, account_id: str, limit: int, before: int | None = None) -> list[Line]:
+    """Up to `limit` lines, the newest first; the next page lies `before` the last line's `entry_id`.
+
+    The balance is counted backwards from the account's present one, so that a page costs what is newer than
+    it and not the whole history.
+    """
+    # One statement, so that entries and balance are of the same moment.
+    balance = select(col(Account.available) + col(Account.held)).where(col(Account.id) == account_id)
+    page = select(Entry, balance.scalar_subquery()).where(col(Entry.account_id) == account_id)
+    if before is not None:
+        newer = select(func.coalesce(func.sum(Entry.amount), 0)).where(
+            col(Entry.account_id) == account_id, col(Entry.id) >= before
+        )
+        page = select(Entry, balance.scalar_subquery() - newer.scalar_subquery()).where(
+            col(Entry.account_id) == account_id, col(Entry.id) < before
+        )
+    lines: list[Line] = []
+    for entry, newest_balance in session.exec(page.order_by(col(Entry.id).desc()).limit(limit)):
+        assert entry.id is not None
+        after = lines[-1].balance - lines[-1].amount if lines else newest_balance
+        lines.append(
+            Line(
+                entry_id=entry.id,
+                at=entry.created_at,
+                kind=entry.kind,
+                amount=entry.amount,
+                balance=after,
+                reference=entry.reference,
+                grant_id=entry.grant_id,
+                hold_id=entry.hold_id,
+            )
+        )
+    return lines

@@ -1,0 +1,1 @@
+"""What a customer's state at Stripe means for plan and credits."""

@@ -1,0 +1,400 @@
+"""The only module that speaks with Stripe's SDK, which is imported when first used.
+
+It takes and gives plain values and raises only this package's errors. Every method may block for seconds, so
+none is called on an event loop or inside a transaction.
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from billing.errors import BadSignature, CustomerGone, StripeRefused, StripeUnavailable
+from billing.ledger.plans import PLANS, PlanName
+from billing.subscriptions import parsing as reading
+from billing.subscriptions.types import CustomerFacts, PriceFacts, ReversalFacts
+
+if TYPE_CHECKING:
+    import stripe
+    from stripe import StripeClient
+
+#: How far a signature's time may lie from ours, to either side.
+SIGNATURE_TOLERANCE = timedelta(minutes=5)
+#: How far back invoices are looked at. A card's payment can be disputed for 120 days, and credits of an older
+#: one have long expired.
+HORIZON = timedelta(days=130)
+_TIMEOUT_SECONDS = 20
+_RETRIES = 2
+_CUSTOMERS_A_DAY_MAX = 10
+
+
+@dataclass(frozen=True)
+class PriceChange:
+    """What the portal shall ask its customer to confirm."""
+
+    subscription_id: str
+    item_id: str
+    price_id: str
+
+
+def verify_signature(payload: bytes, header: str | None, secrets: tuple[str, ...], now: datetime) -> None:
+    """Raise BadSignature unless one of our secrets signed exactly `payload`, within the tolerance of `now`.
+
+    The SDK itself lets a time in the future pass, so both sides are checked here.
+    """
+    import stripe
+
+    if not any(_is_signed(stripe.WebhookSignature, payload, header, secret) for secret in secrets if secret):
+        raise BadSignature("this is not signed by Stripe with a secret of ours")
+    times = [part[2:] for part in (header or "").split(",") if part.startswith("t=")]
+    if len(times) != 1 or not (times[0].isascii() and times[0].isdigit()) or len(times[0]) > 12:
+        raise BadSignature("the signature must have one time")
+    if abs(int(times[0]) - now.timestamp()) > SIGNATURE_TOLERANCE.total_seconds():
+        raise BadSignature("the signature's time is too far from ours")
+
+
+def _is_signed(signature: Any, payload: bytes, header: str | None, secret: str) -> bool:
+    import stripe
+
+    try:
+        signature.verify_header(payload, header, secret, tolerance=None)
+    except (stripe.SignatureVerificationError, ValueError, TypeError):
+        # The last two: a body that is no UTF-8, a header that is no ASCII.
+        return False
+    return True
+
+
+class StripeGateway:
+    """One Stripe account, by its secret key. `api_base`: another address, for the simulator."""
+
+    def __init__(self, secret_key: str, api_base: str | None = None) -> None:
+        self._secret_key = secret_key
+        self._api_base = api_base
+        self._opened: StripeClient | None = None
+        self._plan_by_price: dict[str, PlanName | None] = {}
+
+    @property
+    def _client(self) -> "StripeClient":
+        if self._opened is None:
+            import stripe
+
+            self._opened = stripe.StripeClient(
+                self._secret_key,
+                base_addresses={"api": self._api_base} if self._api_base else {},
+                max_network_retries=_RETRIES,
+                http_client=stripe.RequestsClient(timeout=_TIMEOUT_SECONDS),
+            )
+        return self._opened
+
+    # What a customer has and did.
+
+    def customer_facts(self, customer_id: str, now: datetime) -> CustomerFacts:
+        """Everything about a customer that plan and credits depend on, as it is now. Raises CustomerGone."""
+        since = int((now - HORIZON).timestamp())
+        with _errors():
+            self._require_customer(customer_id)
+            invoices = _all(
+                self._client.v1.invoices.list(
+                    {
+                        "customer": customer_id,
+                        "created": {"gte": since},
+                        "limit": 100,
+                        "expand": ["data.payments"],
+                    }
+                )
+            )
+            subscriptions = _all(
+                self._client.v1.subscriptions.list(
+                    {
+                        "customer": customer_id,
+                        "status": "all",
+                        "limit": 100,
+                        "expand": ["data.schedule", "data.default_payment_method"],
+                    }
+                )
+            )
+            for each in invoices:
+                self._complete(each["lines"], self._client.v1.invoices.line_items, each["id"])
+            reversals = self._reversals(customer_id, since)
+            anchors = {each["id"]: reading.moment(each["billing_cycle_anchor"]) for each in subscriptions}
+            read_subscriptions = [
+                reading.subscription(each, invoices, self._plan_of_price) for each in subscriptions
+            ]
+            read_invoices = [
+                reading.paid_invoice(
+                    each,
+                    self._plan_of_price,
+                    [
+                        one
+                        for payment in sorted(reading.payments_of(each))
+                        for one in reversals.get(payment, [])
+                    ],
+                    anchors,
+                )
+                for each in invoices
+            ]
+        return CustomerFacts(
+            id=customer_id,
+            subscriptions=tuple(each for each in read_subscriptions if each is not None),
+            invoices=tuple(each for each in read_invoices if each is not None),
+        )
+
+    def _reversals(self, customer_id: str, since: int) -> dict[str, list[ReversalFacts]]:
+        """Refunds and disputes that stand, by payment intent, or by charge where there is none."""
+        found: dict[str, list[ReversalFacts]] = {}
+        charges = self._client.v1.charges.list(
+            {
+                "customer": customer_id,
+                "created": {"gte": since},
+                "limit": 100,
+                # The charge's own sum may leave out what is pending.
+                "expand": ["data.refunds"],
+            }
+        )
+        for charge in _all(charges):
+            refunds = charge.get("refunds") or {"data": [], "has_more": False}
+            if refunds["has_more"]:
+                refunds["data"] = _all(self._client.v1.refunds.list({"charge": charge["id"], "limit": 100}))
+            reversals: list[ReversalFacts | None] = [reading.refund(each) for each in refunds["data"]]
+            if charge["disputed"]:
+                disputes = _all(self._client.v1.disputes.list({"charge": charge["id"], "limit": 100}))
+                reversals += [reading.dispute(each) for each in disputes]
+            payment = reading.id_of(charge.get("payment_intent") or charge["id"])
+            found.setdefault(payment, []).extend(each for each in reversals if each is not None)
+        return found
+
+    def _complete(self, lines: dict[str, Any], service: Any, invoice_id: str) -> None:
+        """An invoice shows ten of its lines, and prorations come first."""
+        if lines["has_more"]:
+            lines["data"] = _all(service.list(invoice_id, {"limit": 100}))
+
+    def _require_customer(self, customer_id: str) -> None:
+        try:
+            found = self._client.v1.customers.retrieve(customer_id).to_dict()
+        except _invalid_request() as error:
+            if error.code == "resource_missing":
+                raise CustomerGone(f"Stripe has no customer {customer_id}", error.code) from error
+            raise
+        if found.get("deleted"):
+            raise CustomerGone(f"{customer_id} was deleted at Stripe")
+
+    def customer_of_charge(self, charge_id: str) -> str | None:
+        with _errors():
+            customer = self._client.v1.charges.retrieve(charge_id).customer
+            return reading.id_of(customer) if customer else None
+
+    def account_of_customer(self, customer_id: str) -> str | None:
+        """The account that a customer of ours was created for; None for any other customer."""
+        with _errors():
+            metadata = self._client.v1.customers.retrieve(customer_id).to_dict().get("metadata") or {}
+            account_id: str | None = metadata.get(reading.ACCOUNT_METADATA)
+            return account_id
+
+    def subscribed_customers(self) -> set[str]:
+        """Every customer with a subscription to one of our plans that has not ended."""
+        with _errors():
+            subscriptions = _all(self._client.v1.subscriptions.list({"limit": 100}))
+        return {
+            reading.id_of(each["customer"])
+            for each in subscriptions
+            if any(reading.plan_of(item["price"]) for item in each["items"]["data"])
+        }
+
+    def _plan_of_price(self, price_id: str) -> PlanName | None:
+        if price_id not in self._plan_by_price:
+            found = self._client.v1.prices.retrieve(price_id).to_dict()
+            self._plan_by_price[price_id] = reading.plan_of(found)
+        return self._plan_by_price[price_id]
+
+    # What an account's owner sets going.
+
+    def prices(self) -> dict[PlanName, PriceFacts]:
+        """The present prices by lookup key; a plan without one cannot be bought."""
+        keys = [plan.price_lookup_key for plan in PLANS.values() if plan.price_lookup_key]
+        with _errors():
+            found = _all(self._client.v1.prices.list({"lookup_keys": keys, "active": True}))
+        prices = [reading.price(each) for each in found]
+        return {each.plan: each for each in prices if each is not None}
+
+    def create_customer(self, account_id: str, email: str) -> str:
+        """The customer of an account; asked again within a day, the same one."""
+        # The address is part of the key, for a key may not be used again with another request.
+        digest = hashlib.sha256(email.encode()).hexdigest()[:16]
+        key = f"bgeraser-customer-{account_id}-{digest}"
+        with _errors():
+            for _ in range(_CUSTOMERS_A_DAY_MAX):
+                made = self._client.v1.customers.create(
+                    {"email": email, "metadata": {reading.ACCOUNT_METADATA: account_id}},
+                    {"idempotency_key": key},
+                ).id
+                try:
+                    self._require_customer(made)
+                except CustomerGone:
+                    # The key's answer is a replay: that customer was deleted since.
+                    key = f"{key[:200]}-{hashlib.sha256(made.encode()).hexdigest()[:16]}"
+                else:
+                    return made
+        raise StripeRefused("the account's customer is deleted at Stripe again and again")
+
+    def checkout_url(
+        self,
+        *,
+        customer_id: str,
+        account_id: str,
+        price_id: str,
+        success_url: str,
+        cancel_url: str,
+        automatic_tax: bool = False,
+        promotion_codes: bool = False,
+        trial_days: int = 0,
+    ) -> str:
+        """The address of a new page where the customer subscribes. Earlier pages of the customer close."""
+        subscription_data: dict[str, Any] = {"metadata": {reading.ACCOUNT_METADATA: account_id}}
+        if trial_days:
+            subscription_data["trial_period_days"] = trial_days
+        wanted: dict[str, Any] = {
+            "mode": "subscription",
+            "customer": customer_id,
+            "client_reference_id": account_id,
+            "line_items": [{"price": price_id, "quantity": 1}],
+            "success_url": success_url,
+            "cancel_url": cancel_url,
+            "subscription_data": subscription_data,
+        }
+        if automatic_tax:
+            wanted |= {"automatic_tax": {"enabled": True}, "customer_update": {"address": "auto"}}
+        if promotion_codes:
+            wanted["allow_promotion_codes"] = True
+        # Two pages open at once could both be paid.
+        self.close_checkouts(customer_id)
+        with _errors():
+            created = self._client.v1.checkout.sessions.create(wanted)  # type: ignore[arg-type]  # a plain twin
+            url = created.url
+        if url is None:
+            raise StripeRefused("Stripe gave no address for the checkout")
+        return url
+
+    def close_checkouts(self, customer_id: str) -> None:
+        """End the customer's open checkout pages. Raises StripeUnavailable if one is being paid just now."""
+        sessions = self._client.v1.checkout.sessions
+        with _errors():
+            for earlier in _all(sessions.list({"customer": customer_id, "status": "open", "limit": 100})):
+                try:
+                    sessions.expire(earlier["id"])
+                except _invalid_request() as error:
+                    if sessions.retrieve(earlier["id"]).status == "open":
+                        raise StripeUnavailable("a payment is being made on an earlier page") from error
+                    # It was paid or ran out between the list and this; the customer's state tells which.
+
+    def portal_url(
+        self,
+        *,
+        customer_id: str,
+        return_url: str,
+        configuration_id: str | None = None,
+        change: PriceChange | None = None,
+    ) -> str:
+        """The address of the customer's portal; `change` opens it at confirming another price."""
+        wanted: dict[str, Any] = {"customer": customer_id, "return_url": return_url}
+        if configuration_id is not None:
+            wanted["configuration"] = configuration_id
+        if change is not None:
+            item = {"id": change.item_id, "price": change.price_id, "quantity": 1}
+            wanted["flow_data"] = {
+                "type": "subscription_update_confirm",
+                "subscription_update_confirm": {
+                    "subscription": change.subscription_id,
+                    "items": [item],
+                },
+                "after_completion": {"type": "redirect", "redirect": {"return_url": return_url}},
+            }
+        with _errors():
+            return self._client.v1.billing_portal.sessions.create(wanted).url  # type: ignore[arg-type]
+
+    def cancel_now(self, subscription_id: str) -> None:
+        """Nothing more is charged; one that has ended already stays so."""
+        with _errors():
+            try:
+                self._client.v1.subscriptions.cancel(subscription_id)
+            except _invalid_request() as error:
+                if error.code != "resource_missing":
+                    raise
+
+    def end_trial(self, subscription_id: str) -> None:
+        """The first period begins now, and is charged."""
+        with _errors():
+            self._client.v1.subscriptions.update(subscription_id, {"trial_end": "now"})
+
+    def refund(self, payment_intent_id: str) -> bool:
+        """Give back what is left of a payment; False if nothing is or the bank has taken it back."""
+        with _errors():
+            try:
+                self._client.v1.refunds.create(
+                    {"payment_intent": payment_intent_id, "metadata": {reading.REFUND_METADATA: "surplus"}},
+                    {"idempotency_key": f"bgeraser-refund-{payment_intent_id}"},
+                )
+            except _invalid_request() as error:
+                if error.code not in ("charge_already_refunded", "charge_disputed"):
+                    raise
+                return False
+        return True
+
+    # What the operator sets up; used by `billing.subscriptions.setup`.
+
+    def list_setup(self, kind: str, **wanted: Any) -> list[dict[str, Any]]:
+        """Every `product`, `price`, `webhook_endpoint` or portal `configuration` of the account."""
+        with _errors():
+            return _all(self._service(kind).list({"limit": 100, **wanted}))
+
+    def create_setup(self, kind: str, **values: Any) -> dict[str, Any]:
+        with _errors():
+            created: dict[str, Any] = self._service(kind).create(values).to_dict()
+            return created
+
+    def update_setup(self, kind: str, object_id: str, **values: Any) -> dict[str, Any]:
+        with _errors():
+            updated: dict[str, Any] = self._service(kind).update(object_id, values).to_dict()
+            return updated
+
+    def _service(self, kind: str) -> Any:
+        services: Mapping[str, Any] = {
+            "product": self._client.v1.products,
+            "price": self._client.v1.prices,
+            "webhook_endpoint": self._client.v1.webhook_endpoints,
+            "configuration": self._client.v1.billing_portal.configurations,
+        }
+        return services[kind]
+
+
+def _all(first_page: Any) -> list[dict[str, Any]]:
+    """Every object of a list, page after page, as plain dictionaries."""
+    return [each.to_dict() for each in first_page.auto_paging_iter()]
+
+
+@contextmanager
+def _errors() -> Iterator[None]:
+    """Stripe's errors as ours; the client's secret key stands in none of them."""
+    import stripe
+
+    try:
+        yield
+    except (stripe.APIConnectionError, stripe.RateLimitError) as error:
+        raise StripeUnavailable(
+            f"Stripe cannot be reached: {error.user_message or type(error).__name__}"
+        ) from error
+    except stripe.StripeError as error:
+        if (error.http_status or 500) >= 500 or error.http_status in (409, 429):
+            raise StripeUnavailable("Stripe asks to come back later") from error
+        raise StripeRefused(
+            str(error.user_message or type(error).__name__),
+            str(error.code or ""),
+            str(getattr(error, "param", None) or ""),
+        ) from error
+
+
+def _invalid_request() -> "type[stripe.InvalidRequestError]":
+    import stripe
+
+    return stripe.InvalidRequestError

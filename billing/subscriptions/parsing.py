@@ -1,0 +1,214 @@
+"""Stripe's objects, as the API sends them, read into our plain facts. No network, no database.
+
+In Stripe's present API a period is on the subscription's items, an invoice's subscription is at
+`parent.subscription_details`, its payments are a list of their own, and a charge knows only its payment
+intent.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from billing.ledger.plans import PLANS, PlanName
+from billing.subscriptions.models import ReversalKind
+from billing.subscriptions.prorations import Line, entitlement
+from billing.subscriptions.types import InvoiceFacts, PriceFacts, ReversalFacts, SubscriptionFacts
+
+Json = Mapping[str, Any]
+#: The plan behind a price's id; None for a price that is not ours.
+PlanOfPrice = Callable[[str], PlanName | None]
+
+#: Set on what we create, so that a price is recognised after its lookup key went to a newer one.
+PLAN_METADATA = "bgeraser_plan"
+ACCOUNT_METADATA = "bgeraser_account"
+REFUND_METADATA = "bgeraser_refund"
+
+_LOOKUP_KEYS = {plan.price_lookup_key: plan.name for plan in PLANS.values() if plan.price_lookup_key}
+_STANDING_REFUNDS = frozenset({"succeeded", "pending", "requires_action"})
+# Inquiries (warning_…) and prevented disputes move no money; a won one brought it back.
+_STANDING_DISPUTES = frozenset(
+    {"needs_response", "under_review", "lost", "appeal_needs_response", "appeal_under_review"}
+)
+
+
+def plan_of(price: Json) -> PlanName | None:
+    """The plan a price stands for; None for one that is not ours."""
+    named = (price.get("metadata") or {}).get(PLAN_METADATA)
+    if named in set(PlanName):
+        return PlanName(named)
+    return _LOOKUP_KEYS.get(price.get("lookup_key") or "")
+
+
+def price(stripe_price: Json) -> PriceFacts | None:
+    plan = plan_of(stripe_price)
+    if plan is None or stripe_price.get("unit_amount") is None:
+        return None
+    return PriceFacts(
+        id=stripe_price["id"],
+        plan=plan,
+        unit_amount=stripe_price["unit_amount"],
+        currency=stripe_price["currency"],
+        product_id=id_of(stripe_price["product"]),
+    )
+
+
+def subscription(
+    stripe_subscription: Json, invoices: Iterable[Json], plan_of_price: PlanOfPrice
+) -> SubscriptionFacts | None:
+    """None for a subscription to something else. `invoices`: all of the customer's, paid or not."""
+    items = stripe_subscription["items"]["data"]
+    ours = [(item, plan) for item in items if (plan := plan_of(item["price"])) is not None]
+    if not ours:
+        return None
+    item, plan = max(ours, key=lambda pair: PLANS[pair[1]].monthly_credits)
+    period_ends_at = moment(item["current_period_end"])
+    unpaid = [
+        moment((invoice.get("status_transitions") or {}).get("finalized_at") or invoice["created"])
+        for invoice in invoices
+        if invoice["status"] in ("open", "uncollectible")
+        and subscription_id_of(invoice) == stripe_subscription["id"]
+    ]
+    return SubscriptionFacts(
+        id=stripe_subscription["id"],
+        item_id=item["id"],
+        price_id=item["price"]["id"],
+        plan=plan,
+        status=stripe_subscription["status"],
+        created_at=moment(stripe_subscription["created"]),
+        anchor_at=moment(stripe_subscription["billing_cycle_anchor"]),
+        period_starts_at=moment(item["current_period_start"]),
+        period_ends_at=period_ends_at,
+        ends_at=_end(stripe_subscription, period_ends_at),
+        is_collection_paused=stripe_subscription.get("pause_collection") is not None,
+        unpaid_since=min(unpaid, default=None),
+        next_plan=_next_plan(stripe_subscription.get("schedule"), plan, plan_of_price),
+        trial_ends_at=moment(end) if (end := stripe_subscription.get("trial_end")) else None,
+        card_fingerprint=_fingerprint(stripe_subscription.get("default_payment_method")),
+    )
+
+
+def paid_invoice(
+    stripe_invoice: Json,
+    plan_of_price: PlanOfPrice,
+    reversals: Iterable[ReversalFacts],
+    anchors: Mapping[str, datetime],
+) -> InvoiceFacts | None:
+    """None unless it is paid and for a subscription to one of our plans. `anchors`: of each subscription."""
+    subscription_id = subscription_id_of(stripe_invoice)
+    if stripe_invoice["status"] != "paid" or subscription_id is None:
+        return None
+    lines = [
+        Line(
+            plan=plan,
+            amount=line["amount"],
+            starts_at=moment(line["period"]["start"]),
+            ends_at=moment(line["period"]["end"]),
+            is_proration=_is_proration(line),
+        )
+        for line in stripe_invoice["lines"]["data"]
+        if (plan := _plan_of_line(line, plan_of_price)) is not None
+    ]
+    if not lines:
+        return None
+    brought = entitlement(lines, anchors.get(subscription_id))
+    return InvoiceFacts(
+        id=stripe_invoice["id"],
+        subscription_id=subscription_id,
+        plan=brought.plan,
+        entitled=brought.credits,
+        amount_paid=stripe_invoice["amount_paid"],
+        currency=stripe_invoice["currency"],
+        created_at=moment(stripe_invoice["created"]),
+        period_starts_at=brought.starts_at,
+        period_ends_at=brought.ends_at,
+        reversals=tuple(reversals),
+        payment_intents=tuple(sorted(each for each in payments_of(stripe_invoice) if each.startswith("pi_"))),
+    )
+
+
+def payments_of(stripe_invoice: Json) -> set[str]:
+    """Ids of the payment intents and charges that paid an invoice whose `payments` were expanded."""
+    payments = [each["payment"] for each in (stripe_invoice.get("payments") or {}).get("data", [])]
+    return {
+        id_of(payment[kind])
+        for payment in payments
+        for kind in ("payment_intent", "charge")
+        if payment.get(kind)
+    }
+
+
+def refund(stripe_refund: Json) -> ReversalFacts | None:
+    """None for a refund that failed or was called off."""
+    if stripe_refund.get("status") not in _STANDING_REFUNDS:
+        return None
+    return _reversal(stripe_refund, ReversalKind.REFUND)
+
+
+def dispute(stripe_dispute: Json) -> ReversalFacts | None:
+    """None while no money has moved, and once it came back."""
+    if stripe_dispute["status"] not in _STANDING_DISPUTES:
+        return None
+    return _reversal(stripe_dispute, ReversalKind.DISPUTE)
+
+
+def subscription_id_of(stripe_invoice: Json) -> str | None:
+    details = (stripe_invoice.get("parent") or {}).get("subscription_details")
+    return id_of(details["subscription"]) if details else None
+
+
+def id_of(expandable: Any) -> str:
+    """The id, whether Stripe sent the object itself or only its id."""
+    found: str = expandable if isinstance(expandable, str) else expandable["id"]
+    return found
+
+
+def moment(unix_seconds: int) -> datetime:
+    return datetime.fromtimestamp(unix_seconds, UTC)
+
+
+def _reversal(stripe_object: Json, kind: ReversalKind) -> ReversalFacts:
+    return ReversalFacts(
+        id=stripe_object["id"],
+        kind=kind,
+        amount=stripe_object["amount"],
+        created_at=moment(stripe_object["created"]),
+    )
+
+
+def _fingerprint(payment_method: Any) -> str:
+    """Of an expanded payment method, if it is a card."""
+    card = payment_method.get("card") if isinstance(payment_method, Mapping) else None
+    return (card or {}).get("fingerprint") or ""
+
+
+def _end(stripe_subscription: Json, period_ends_at: datetime) -> datetime | None:
+    if stripe_subscription.get("ended_at"):
+        return moment(stripe_subscription["ended_at"])
+    if stripe_subscription.get("cancel_at"):
+        return moment(stripe_subscription["cancel_at"])
+    return period_ends_at if stripe_subscription["cancel_at_period_end"] else None
+
+
+def _next_plan(schedule: Any, present: PlanName, plan_of_price: PlanOfPrice) -> PlanName | None:
+    """What an expanded schedule changes to after its present phase."""
+    if not isinstance(schedule, Mapping) or schedule.get("status") != "active":
+        return None
+    current = schedule.get("current_phase")
+    for phase in schedule["phases"]:
+        if current is not None and phase["start_date"] >= current["end_date"]:
+            plans = [plan_of_price(id_of(item["price"])) for item in phase["items"]]
+            ours = [plan for plan in plans if plan is not None and plan is not present]
+            return ours[0] if ours else None
+    return None
+
+
+def _is_proration(line: Json) -> bool:
+    """Stripe tells it of the subscription's own lines and of the invoice items that changes leave."""
+    parent = line.get("parent") or {}
+    details = parent.get("invoice_item_details") or parent.get("subscription_item_details") or {}
+    return bool(details.get("proration"))
+
+
+def _plan_of_line(line: Json, plan_of_price: PlanOfPrice) -> PlanName | None:
+    details = (line.get("pricing") or {}).get("price_details")
+    return plan_of_price(id_of(details["price"])) if details else None

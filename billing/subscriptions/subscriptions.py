@@ -1,0 +1,186 @@
+"""The plan that a customer's subscriptions give an account, and when they stop giving it.
+
+`apply` takes Stripe's present state and makes the account agree with it. It depends on nothing else, so it
+does not matter which events led to it, in which order they came or how often.
+"""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlmodel import Session, col, select
+
+from billing.ledger import accounts
+from billing.ledger.models import Account
+from billing.ledger.plans import PLANS, PlanName
+from billing.subscriptions import invoices
+from billing.subscriptions.models import Subscription
+from billing.subscriptions.types import CustomerFacts, InvoiceFacts, SubscriptionFacts
+
+#: A failed payment leaves the plan as it is for so long.
+GRACE = timedelta(days=7)
+#: Statuses of a subscription that has not ended: another one beside it would be paid twice.
+LIVE_STATUSES = frozenset({"active", "trialing", "past_due", "unpaid", "paused"})
+
+
+def apply(session: Session, account: Account, facts: CustomerFacts, now: datetime) -> list[str]:
+    """Make plan, period and credits of a locked account what `facts` say; what changed, in words."""
+    changes = []
+    for invoice in sorted(facts.invoices, key=lambda each: (each.created_at, each.id)):
+        changes += invoices.settle(session, account, invoice, now)
+    for each in facts.subscriptions:
+        changes += _store(session, account, each)
+    given = {each.id: plan_given(each, facts.invoices, now) for each in facts.subscriptions}
+    best = governing(facts, now)
+    if best is not None:
+        changes += _follow(session, account, best, given[best.id])
+    elif account.subscription_id is not None:
+        changes += _leave(session, account)
+    return changes
+
+
+def governing(facts: CustomerFacts, now: datetime) -> SubscriptionFacts | None:
+    """The subscription that the plan comes from: the largest plan, of two that are equal the first one."""
+    given = {each.id: plan_given(each, facts.invoices, now) for each in facts.subscriptions}
+    oldest_first = sorted(facts.subscriptions, key=lambda each: (each.created_at, each.id))
+    giving = [each for each in oldest_first if given[each.id] is not PlanName.FREE]
+    return max(giving, key=lambda each: PLANS[given[each.id]].monthly_credits, default=None)
+
+
+def surplus(facts: CustomerFacts, now: datetime) -> list[SubscriptionFacts]:
+    """Live subscriptions beside the governing one, sold by two checkout pages that were open at once."""
+    best = governing(facts, now)
+    if best is None:
+        return []
+    return [each for each in facts.subscriptions if each.status in LIVE_STATUSES and each.id != best.id]
+
+
+def lose_customer(session: Session, account: Account) -> list[str]:
+    """The customer was deleted at Stripe, which ends its subscriptions; what was paid for stays."""
+    live = select(Subscription).where(
+        col(Subscription.account_id) == account.id, col(Subscription.status).in_(LIVE_STATUSES)
+    )
+    changes = []
+    for each in session.exec(live).all():
+        each.status = "canceled"
+        changes.append(f"{each.id}: ended, for its customer was deleted at Stripe")
+    if account.subscription_id is not None:
+        changes += _leave(session, account)
+    session.flush()
+    return changes
+
+
+def plan_given(subscription: SubscriptionFacts, paid: tuple[InvoiceFacts, ...], now: datetime) -> PlanName:
+    """The plan that a subscription gives at `now`; free if none."""
+    if subscription.status in ("active", "trialing"):
+        if not subscription.is_collection_paused:
+            return subscription.plan
+        covered = any(
+            invoice.subscription_id == subscription.id and invoice.period_ends_at > now for invoice in paid
+        )
+        return subscription.plan if covered else PlanName.FREE
+    if subscription.status in ("past_due", "unpaid"):
+        ends_at = grace_end(subscription)
+        own = [invoice for invoice in paid if invoice.subscription_id == subscription.id]
+        if ends_at is None or ends_at <= now or not own:
+            return PlanName.FREE
+        # An upgrade whose payment failed raises no limits.
+        last_paid = max(own, key=lambda invoice: (invoice.created_at, invoice.id)).plan
+        return min(subscription.plan, last_paid, key=lambda plan: PLANS[plan].monthly_credits)
+    return PlanName.FREE
+
+
+def grace_end(subscription: SubscriptionFacts) -> datetime | None:
+    """Until when a subscription with an unpaid invoice keeps its plan; None while all is paid."""
+    if subscription.status not in ("past_due", "unpaid"):
+        return None
+    return (subscription.unpaid_since or subscription.period_starts_at) + GRACE
+
+
+def lapsed_graces(session: Session, now: datetime) -> list[str]:
+    """Ids of the accounts that still have a plan although their grace is over."""
+    statement = (
+        select(Account.id)
+        .join(Subscription, col(Subscription.id) == col(Account.subscription_id))
+        .where(col(Subscription.grace_ends_at) <= now)
+        .order_by(Account.id)
+    )
+    return list(session.exec(statement).all())
+
+
+def end_grace(session: Session, account_id: str, now: datetime) -> None:
+    """Back to free, without asking Stripe, if the grace is over and nothing was paid meanwhile."""
+    account = accounts.lock_even_closed(session, account_id)
+    if account_id in lapsed_graces(session, now):
+        _leave(session, account)
+
+
+def live_subscription(session: Session, account_id: str) -> Subscription | None:
+    """The account's newest subscription that has not ended."""
+    return session.exec(
+        select(Subscription)
+        .where(col(Subscription.account_id) == account_id, col(Subscription.status).in_(LIVE_STATUSES))
+        .order_by(col(Subscription.created_at).desc(), col(Subscription.id))
+        .limit(1)
+    ).first()
+
+
+def had_any(session: Session, account_id: str) -> bool:
+    """Whether the account has ever had a subscription; a trial is for those who have not."""
+    found = select(Subscription.id).where(col(Subscription.account_id) == account_id).limit(1)
+    return session.exec(found).first() is not None
+
+
+def _store(session: Session, account: Account, facts: SubscriptionFacts) -> list[str]:
+    values: dict[str, Any] = {
+        "item_id": facts.item_id,
+        "plan": facts.plan.value,
+        "status": facts.status,
+        "period_starts_at": facts.period_starts_at,
+        "period_ends_at": facts.period_ends_at,
+        "ends_at": facts.ends_at,
+        "grace_ends_at": grace_end(facts),
+        "next_plan": facts.next_plan.value if facts.next_plan is not None else None,
+    }
+    stored = session.get(Subscription, facts.id)
+    if stored is None:
+        session.add(Subscription(id=facts.id, account_id=account.id, created_at=facts.created_at, **values))
+        session.flush()
+        return [f"{facts.id}: {facts.status}, {facts.plan.value}"]
+    changes = [
+        f"{facts.id}: {name} was {getattr(stored, name)}, is {value}"
+        for name, value in values.items()
+        if getattr(stored, name) != value
+    ]
+    for name, value in values.items():
+        setattr(stored, name, value)
+    session.flush()
+    return changes
+
+
+def _follow(session: Session, account: Account, subscription: SubscriptionFacts, plan: PlanName) -> list[str]:
+    changes = []
+    if account.plan != plan:
+        changes.append(f"{account.id}: plan was {account.plan}, is {plan.value}")
+    if account.subscription_id != subscription.id:
+        changes.append(f"{account.id}: subscription was {account.subscription_id}, is {subscription.id}")
+    if account.subscription_id is None and PLANS[PlanName(account.plan)].paid:
+        account.given_plan = account.plan
+    account.subscription_id = subscription.id
+    account.period_anchor_at = subscription.anchor_at
+    account.period_ends_at = subscription.period_ends_at
+    accounts.change_plan(session, account, plan)
+    return changes
+
+
+def _leave(session: Session, account: Account) -> list[str]:
+    """Back to free, or to the plan that the operator gave before.
+
+    What was paid for stays until it expires, periods go on from the same anchor.
+    """
+    plan = PlanName(account.given_plan or PlanName.FREE)
+    changes = [f"{account.id}: plan was {account.plan}, is {plan.value}"]
+    account.subscription_id = None
+    account.given_plan = None
+    account.period_ends_at = None
+    accounts.change_plan(session, account, plan)
+    return changes

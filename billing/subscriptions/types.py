@@ -1,0 +1,73 @@
+"""What we want to know of a customer at Stripe, in plain values: times aware, amounts in smallest units."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from billing.ledger.plans import PlanName
+from billing.subscriptions.models import ReversalKind
+
+
+@dataclass(frozen=True)
+class PriceFacts:
+    id: str
+    plan: PlanName
+    unit_amount: int  # in the currency's smallest unit, a month
+    currency: str  # ISO 4217, lower case
+    product_id: str
+
+
+@dataclass(frozen=True)
+class SubscriptionFacts:
+    id: str
+    item_id: str
+    price_id: str
+    plan: PlanName
+    status: str
+    created_at: datetime
+    anchor_at: datetime  # periods are counted from here
+    period_starts_at: datetime
+    period_ends_at: datetime
+    ends_at: datetime | None = None  # it is, or will be, cancelled as of then
+    is_collection_paused: bool = False
+    unpaid_since: datetime | None = None  # its oldest invoice that waits for money
+    next_plan: PlanName | None = None  # scheduled for the period's end
+    trial_ends_at: datetime | None = None  # past, too, once it is over
+    card_fingerprint: str = ""  # Stripe's own name of the card that pays; the same for every customer
+
+
+@dataclass(frozen=True)
+class ReversalFacts:
+    """A refund or a dispute that stands: one that failed or was won is left out."""
+
+    id: str
+    kind: ReversalKind
+    amount: int
+    created_at: datetime
+
+
+@dataclass(frozen=True)
+class InvoiceFacts:
+    """A paid invoice of a subscription to one of our plans."""
+
+    id: str
+    subscription_id: str
+    plan: PlanName
+    #: Credits that its lines stand for, in the period below: prorated like their prices, negative if more was
+    #: given back than charged.
+    entitled: int
+    amount_paid: int
+    currency: str
+    created_at: datetime
+    period_starts_at: datetime
+    period_ends_at: datetime
+    reversals: tuple[ReversalFacts, ...] = ()
+    payment_intents: tuple[str, ...] = ()  # that paid it
+
+
+@dataclass(frozen=True)
+class CustomerFacts:
+    """Everything about one customer that plan and credits depend on, as of now."""
+
+    id: str
+    subscriptions: tuple[SubscriptionFacts, ...]
+    invoices: tuple[InvoiceFacts, ...]

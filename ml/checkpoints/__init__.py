@@ -1,0 +1,1 @@
+"""The registry of checkpoints (weights files), their digests and licences."""

@@ -1,0 +1,48 @@
+"""What the operator's choices add to the engines of a tool, told without loading any of them."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ml.device import Device
+from ml.editing.prompting import PromptParams
+from ml.engines import diffusion_parts, pipeline_folder, torch_runtime
+from ml.engines.segmenting_facts import OWN_SAM
+from ml.errors import ModelUnavailable
+from ml.generative_config import DEFAULT_INPAINTING, FULL_STRENGTH, LIBRARIES, GenerativeConfig
+from ml.tool import Tool
+
+_PICKS_BY_NAME = "magic-select"
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """`missing` says what was chosen and cannot be used; `defaults` are those of parameters, by name."""
+
+    installed: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    defaults: dict[str, Any] = field(default_factory=dict)
+
+
+def of(tool: Tool, config: GenerativeConfig, models_dir: Path, cache_dir: Path, device: Device) -> Chosen:
+    """Looks at files only."""
+    if tool.name == _PICKS_BY_NAME and config.sam_checkpoint is not None:
+        if config.sam_checkpoint.is_file():
+            return Chosen(installed=(OWN_SAM,))
+        return Chosen(missing=(f"{OWN_SAM} is not here: BGERASER_SAM_CHECKPOINT names no file.",))
+    if not issubclass(tool.params, PromptParams):
+        return Chosen()
+    try:
+        folder = pipeline_folder.find(config, models_dir, cache_dir)
+        torch_runtime.check_installed(*LIBRARIES)
+        parts = diffusion_parts.choose(folder, config, models_dir, device)
+    except ModelUnavailable as missing:
+        # That the default one is not here is nothing to mend: without words the tool works.
+        return Chosen(missing=() if config.inpaint_checkpoint == DEFAULT_INPAINTING else (str(missing),))
+    defaults: dict[str, Any] = {"steps": config.inpaint_steps or parts.steps}
+    guidance = parts.guidance if config.inpaint_guidance is None else config.inpaint_guidance
+    if guidance is not None:
+        defaults["guidance_scale"] = guidance
+    if "strength" in tool.params.model_fields:
+        defaults["strength"] = FULL_STRENGTH
+    return Chosen(installed=(folder.name,), defaults=defaults)

@@ -1,0 +1,196 @@
+"""One call in one worker, watched until it is over: answered, failed, stopped or lost with its worker."""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ml import errors
+from ml.backend import Progress, ToolAnswer
+from ml.runtime.dispatcher import Desk, shutting_down
+from ml.runtime.messages import Work
+from ml.runtime.process import Child
+from ml.runtime.submission import Submission
+from ml.runtime.wire import WireBroken
+
+log = logging.getLogger(__name__)
+
+FORMATS = ("png", "jpg", "webp", "avif")
+
+
+@dataclass(frozen=True)
+class SlotLimits:
+    """When a worker is stopped or replaced."""
+
+    memory_bytes: int  # resident, of one worker; above it the worker is killed
+    idle_memory_share: float  # of `memory_bytes`; a worker that stays above it between calls is replaced
+    calls_per_worker: int  # after so many it is replaced: memory of native allocators grows
+    long_seconds: float  # a call expected to take longer waits among the long ones
+    cancel_grace_seconds: float  # from asking a call to stop to killing its worker
+    start_seconds: float  # from starting a worker to its being warm
+    watch_seconds: float = 0.25  # how often memory is looked at
+    longest_pause_seconds: float = 8.0  # between starts, while workers keep dying on their own
+
+
+class Watch:
+    """`sleep(seconds, child)` returns early when the worker says something (then True) or the bell rings."""
+
+    def __init__(
+        self,
+        child: Child,
+        submission: Submission,
+        desk: Desk,
+        limits: SlotLimits,
+        sleep: Callable[[float, Child], bool],
+    ) -> None:
+        self._child = child
+        self._submission = submission
+        self._desk = desk
+        self._limits = limits
+        self._sleep = sleep
+        self._began = False
+        self._fraction = 0.0
+        self._stop_at: float | None = None  # when a cancelled call is killed
+        self._looked_at = 0.0  # when memory was last looked at
+
+    def run(self) -> bool:
+        """Bring the call to its end. False if its worker must be replaced."""
+        self._desk.tell(self._submission, Progress("starting", 0.0))
+        try:
+            self._send()
+            ends_at = time.monotonic() + self._submission.call.timeout_seconds
+            while True:
+                now = time.monotonic()
+                self._pass_on_cancel(now)
+                if (problem := self._problem(now, ends_at)) is not None:
+                    return self._kill(problem)
+                seconds = min(self._limits.watch_seconds, ends_at - now)
+                if self._sleep(seconds, self._child):
+                    survives = self._receive()
+                    if survives is not None:
+                        return survives
+        except WireBroken as error:
+            return self._lose(error)
+
+    def _send(self) -> None:
+        submission = self._submission
+        call = submission.call
+        work = Work(
+            submission.sequence,
+            replace(call, files={}),
+            tuple(call.files),
+            self._desk.estimate(submission),
+            None if submission.is_long else self._limits.long_seconds,
+        )
+        self._child.send_work(work, list(call.files.values()))
+
+    def _pass_on_cancel(self, now: float) -> None:
+        if self._submission.cancel_requested and self._stop_at is None:
+            self._stop_at = now + self._limits.cancel_grace_seconds
+            self._child.send_cancel(self._submission.sequence)
+
+    def _problem(self, now: float, ends_at: float) -> errors.MlError | None:
+        """Why the call must be stopped by force now, if it must."""
+        if self._stop_at is not None and now >= self._stop_at:
+            return errors.Cancelled("The call was stopped.")
+        if (stop_at := self._desk.stop_at) is not None and now >= stop_at:
+            return shutting_down()
+        if now >= ends_at:
+            seconds = self._submission.call.timeout_seconds
+            return errors.TimedOut(f"The call was stopped at its limit of {seconds:g} seconds.")
+        if now - self._looked_at >= self._limits.watch_seconds:
+            self._looked_at = now
+            if self._child.rss_bytes() > self._limits.memory_bytes:
+                limit_mib = self._limits.memory_bytes >> 20
+                return errors.OutOfMemory(
+                    f"The call needed more than the {limit_mib} MiB of memory it may use."
+                )
+        return None
+
+    def _kill(self, problem: Exception) -> bool:
+        log.warning("Worker %d killed: %s", self._child.pid, problem)
+        self._child.kill()
+        self._desk.fail(self._submission, problem)
+        return False
+
+    def _lose(self, error: WireBroken) -> bool:
+        submission = self._submission
+        how = self._child.kill()
+        log.error("Worker %d lost during %s (%s): %s", self._child.pid, submission.call.tool, how, error)
+        if self._began or submission.was_lost_before:
+            self._desk.fail(
+                submission,
+                errors.WorkerLost("The worker was lost while it ran this call; it has been replaced."),
+            )
+        else:
+            submission.was_lost_before = True
+            self._desk.put_back(submission, submission.is_long)
+        return False
+
+    def _receive(self) -> bool | None:
+        """Read a message. None if the call goes on, else whether the worker can stay."""
+        message = self._child.receive()
+        try:
+            if message["number"] != self._submission.sequence:
+                raise WireBroken("a message about another call")
+            return self._act(message)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise WireBroken(f"a message without sense: {error!r}") from None
+
+    def _act(self, message: dict[str, Any]) -> bool | None:
+        submission = self._submission
+        match message["kind"]:
+            case "taken":
+                self._began = True
+            case "weighed":
+                self._desk.weigh(
+                    submission, float(message["work"]), float(message["seconds"]), bool(message["trial"])
+                )
+            case "step":
+                self._fraction = max(self._fraction, min(max(float(message["fraction"]), 0.0), 1.0))
+                self._desk.tell(submission, Progress(str(message["stage"])[:100], self._fraction))
+            case "long":
+                self._desk.put_back(submission, is_long=True)
+                return True
+            case "done":
+                self._desk.answer(submission, _answer(message, submission), bool(message["cold"]))
+                return True
+            case "failed":
+                error = _error(message)
+                is_refusal = isinstance(error, errors.NotEnoughMemory)
+                if isinstance(error, errors.OutOfMemory) and not is_refusal:
+                    return self._kill(error)  # what filled the memory may still lie there
+                self._desk.fail(submission, error)
+                return True
+            case kind:
+                raise WireBroken(f"an unknown message {kind!r}")
+        return None
+
+
+def _answer(message: dict[str, Any], submission: Submission) -> ToolAnswer:
+    found = message["answer"]
+    answer = ToolAnswer(**{**found, "warnings": tuple(map(str, found["warnings"]))})
+    # The rest is text and numbers for the caller; these three decide what is done with the answer here.
+    if not (
+        isinstance(answer.content, bytes) and isinstance(answer.fields, dict) and answer.format in FORMATS
+    ):
+        raise TypeError("no picture")
+    return replace(
+        answer,
+        width=int(answer.width),
+        height=int(answer.height),
+        processing_seconds=float(message["seconds"]),
+        queue_seconds=submission.began_at - submission.submitted_at,
+    )
+
+
+def _error(message: dict[str, Any]) -> Exception:
+    """The error a worker reported: one of ours, else RuntimeError for a defect, with its traceback."""
+    kind = getattr(errors, message["error"], None)
+    if isinstance(kind, type) and issubclass(kind, errors.MlError):
+        return kind(*message["args"])
+    text = str(message["traceback"])
+    defect = RuntimeError(f"The tool failed: {text.strip().splitlines()[-1]}")
+    defect.add_note(text)
+    return defect

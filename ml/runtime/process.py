@@ -1,0 +1,91 @@
+"""One worker process seen from the server: start it, talk to it, measure it, end it."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from ml.runtime.messages import Cancel, Work, WorkerConfig
+from ml.runtime.wire import Wire, WireBroken, dump_for_worker, load_in_server
+
+
+class Child:
+    """A running worker process. Used by one thread; the process never outlives that thread."""
+
+    def __init__(self, config: WorkerConfig) -> None:
+        """Start it. Raises OSError if the machine has no process or memory for it."""
+        ours, theirs = socket.socketpair()
+        self._wire = Wire(ours)
+        with theirs:
+            try:
+                self._process = subprocess.Popen(  # noqa: S603 (our own interpreter and module)
+                    [sys.executable, "-P", "-m", "ml.runtime.worker", str(theirs.fileno()), str(os.getpid())],
+                    pass_fds=[theirs.fileno()],
+                    stdin=subprocess.DEVNULL,
+                    env=_environment(config.threads),
+                )
+            except OSError:
+                ours.close()
+                raise
+        self._memory = psutil.Process(self._process.pid)
+        self.is_up = True  # as far as is known
+        with contextlib.suppress(WireBroken):  # it has died already: the first `receive` tells
+            self._wire.send(dump_for_worker(config))
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def fileno(self) -> int:
+        """Readable when a message or the process's end has come."""
+        return self._wire.fileno()
+
+    def send_work(self, work: Work, payloads: list[bytes]) -> None:
+        """Raises WireBroken."""
+        self._wire.send(dump_for_worker(work), payloads)
+
+    def send_cancel(self, number: int) -> None:
+        """Raises WireBroken."""
+        self._wire.send(dump_for_worker(Cancel(number)))
+
+    def receive(self) -> dict[str, Any]:
+        """The next message, see `ml.runtime.messages`. Raises WireBroken."""
+        body, payloads = self._wire.receive()
+        return load_in_server(body, payloads)
+
+    def rss_bytes(self) -> int:
+        """Resident memory; 0 once the process has gone."""
+        try:
+            return int(self._memory.memory_info().rss)
+        except psutil.Error:
+            return 0
+
+    def kill(self) -> str:
+        """End it if it still runs, wait until it is gone, and say how it ended.
+
+        By force always: a worker keeps nothing that a gentler end would save.
+        """
+        self.is_up = False
+        self._process.kill()
+        status = self._process.wait()
+        self._wire.close()
+        return signal.Signals(-status).name if -status in set(signal.Signals) else f"exit status {status}"
+
+
+def _environment(threads: int) -> dict[str, str]:
+    """Ours, with our import path and the number of threads for libraries that read it when they are loaded.
+
+    Without our settings: what opens strangers' pictures needs none of them, least of all the secrets.
+    """
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("BGERASER_")}
+    threads_of = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))
+    # torch's threads wait for each other busily otherwise, which on shared cores doubled the time of a call.
+    threads_of["OMP_WAIT_POLICY"] = "PASSIVE"
+    import_path = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
+    return {**inherited, **threads_of, "PYTHONPATH": import_path}

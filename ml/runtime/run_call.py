@@ -1,0 +1,85 @@
+"""One call from bytes to bytes, inside a worker: decode, run the tool, encode."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from ml import catalogue
+from ml.backend import ToolAnswer, ToolCall
+from ml.errors import OutOfMemory
+from ml.imaging import codecs
+from ml.runtime import planning
+
+OnStep = Callable[[str, float], None]
+
+#: Shares of a call's progress: the tool's own 0..1 lies between the two.
+_DECODED, _RUN = 0.1, 0.9
+
+
+@dataclass(frozen=True)
+class _Context:
+    """What the running tool is given: an `ml.tool.Context`."""
+
+    files: Mapping[str, bytes]
+    engines: Any
+    on_step: OnStep
+
+    def step(self, stage: str, fraction: float) -> None:
+        self.on_step(stage, _DECODED + (_RUN - _DECODED) * fraction)
+
+
+def perform(call: ToolCall, engines: Any, on_step: OnStep) -> ToolAnswer:
+    """Run `call` on its `files["image"]`.
+
+    `on_step(stage, fraction 0..1)` hears `decoding`, the tool's own stages and `encoding`; it may raise
+    `Cancelled`. Raises `MlError`s for whatever the picture, the parameters or the machine are to blame for;
+    any other exception is a defect of ours.
+    """
+    began = time.perf_counter()
+    tool = catalogue.find(call.tool)
+    with _memory_errors_named():
+        on_step("decoding", 0.0)
+        planning.plan(call)
+        source = codecs.decode(call.files["image"])
+        outcome = tool.run(source, call.params, _Context(call.files, engines, on_step))
+        on_step("encoding", _RUN)
+        pixels = outcome.pixels
+        has_alpha = pixels.ndim == 3 and pixels.shape[2] == 4
+        size = (int(pixels.shape[1]), int(pixels.shape[0]))
+        format = codecs.resolve_format(call.params.format, source.format, has_alpha, pixels.ndim == 2, size)
+        content = codecs.encode(pixels, format, call.params.quality)
+    warnings = [*source.warnings, *outcome.warnings]
+    if has_alpha and format == "jpg":
+        warnings.append("A JPEG has no transparency: the picture was laid on white.")
+    return ToolAnswer(
+        content=content,
+        format=format,
+        width=int(pixels.shape[1]),
+        height=int(pixels.shape[0]),
+        model=outcome.model,
+        device=outcome.device,
+        source_width=source.width,
+        source_height=source.height,
+        fields=outcome.fields,
+        warnings=tuple(warnings),
+        processing_seconds=time.perf_counter() - began,
+        is_mask=outcome.is_mask and (has_alpha or pixels.ndim == 2) and not (has_alpha and format == "jpg"),
+        artefacts=outcome.artefacts,
+    )
+
+
+@contextmanager
+def _memory_errors_named() -> Iterator[None]:
+    """Name what Python, and OpenCV in its own way, raise when memory runs out."""
+    try:
+        yield
+    except Exception as error:
+        opencv_code_for_no_memory = -4
+        is_opencv = type(error).__module__ == "cv2"
+        if isinstance(error, MemoryError) or (
+            is_opencv and getattr(error, "code", None) == opencv_code_for_no_memory
+        ):
+            raise OutOfMemory("There is not enough memory for this call now.") from error
+        raise

@@ -1,0 +1,170 @@
+"""One place for one worker process, and the thread that watches over it.
+
+The thread owns its process: it alone talks to it, measures it and kills it, so nothing here needs a lock.
+It sleeps on the worker's socket and on a bell that others ring when there is something to take or to stop.
+"""
+
+import logging
+import select
+import threading
+import time
+from collections.abc import Callable
+
+from ml.errors import WorkerLost
+from ml.runtime.call_monitor import SlotLimits, Watch
+from ml.runtime.dispatcher import Desk
+from ml.runtime.messages import WorkerConfig
+from ml.runtime.process import Child
+from ml.runtime.wakeup import Bell
+from ml.runtime.wire import WireBroken
+
+log = logging.getLogger(__name__)
+
+#: A worker that is large after so many calls in a row is replaced.
+LARGE_IN_A_ROW = 5
+
+
+class Slot:
+    """`may_replace()` says whether it may be without its worker for a moment, on purpose."""
+
+    def __init__(
+        self,
+        name: str,
+        config: WorkerConfig,
+        limits: SlotLimits,
+        desk: Desk,
+        may_replace: Callable[[], bool],
+        on_failing: Callable[[], None],
+    ) -> None:
+        self._config = config
+        self._limits = limits
+        self._desk = desk
+        self._may_replace = may_replace
+        self._on_failing = on_failing
+        self._bell = Bell()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._failures = 0  # starts in a row that led to nothing
+        self._calls = 0  # of the present worker
+        self._large_in_a_row = 0  # its last calls after which it held much memory
+        self._child: Child | None = None  # the present worker, once it is warm
+
+    @property
+    def is_ready(self) -> bool:
+        """Its worker is up and warm, as far as is known."""
+        child = self._child
+        return child is not None and child.is_up
+
+    @property
+    def is_failing(self) -> bool:
+        """Worker after worker ended before it did anything, and none is up now."""
+        return self._failures >= 3 and not self.is_ready
+
+    def start(self) -> None:
+        self._bell.hang()
+        self._thread.start()
+
+    def ring(self) -> None:
+        """Look around: there is a call, or one to stop, or everything ends. From any thread; never waits."""
+        self._bell.ring()
+
+    def join(self, timeout_seconds: float) -> bool:
+        """Wait for the thread, and so for its worker, to end. True if it has ended or was never started."""
+        if self._thread.ident is not None:
+            self._thread.join(timeout_seconds)
+        return not self._thread.is_alive()
+
+    # The rest runs in the slot's own thread.
+
+    def _run(self) -> None:
+        while self._desk.stop_at is None:
+            try:
+                self._use_one_worker()
+            except Exception:  # a defect of ours must not cost the slot
+                log.exception("A worker's supervisor failed")
+                self._failures += 1
+            if self._failures and self._desk.stop_at is None:
+                self._pause()
+        self._bell.take_down()
+
+    def _pause(self) -> None:
+        """Wait before the next start, longer each time."""
+        if self.is_failing:
+            self._on_failing()
+        ends_at = time.monotonic() + min(0.1 * 2**self._failures, self._limits.longest_pause_seconds)
+        while self._desk.stop_at is None and (left := ends_at - time.monotonic()) > 0:
+            self._sleep(left)
+
+    def _use_one_worker(self) -> None:
+        child = Child(self._config)
+        self._calls = self._large_in_a_row = 0
+        try:
+            if self._await_warm(child):
+                self._child = child
+                while self._serve(child):
+                    pass
+        finally:
+            child.kill()
+            self._child = None
+
+    def _await_warm(self, child: Child) -> bool:
+        ends_at = time.monotonic() + self._limits.start_seconds
+        while self._desk.stop_at is None:
+            left = ends_at - time.monotonic()
+            if left <= 0:
+                log.error("Worker %d was not ready after %.0f s", child.pid, self._limits.start_seconds)
+                break
+            if not self._sleep(left, child):
+                continue
+            try:
+                child.receive()  # it says nothing before it is ready
+            except WireBroken:
+                log.exception("Worker %d died while starting (%s)", child.pid, child.kill())
+                break
+            return True
+        self._failures += 1
+        return False
+
+    def _serve(self, child: Child) -> bool:
+        """Run the next call, or wait for one. False if this worker serves no more."""
+        has_gone = self._sleep(0.0, child)  # an idle worker says nothing unless it goes
+        # Only now, for this sleep may have hushed the bell: what rings from here on ends the next one.
+        if self._desk.stop_at is not None:
+            return False
+        submission = None
+        if not has_gone:
+            submission = self._desk.take()
+            has_gone = submission is None and self._sleep(60.0, child)
+        if has_gone:
+            log.error("Worker %d ended while idle (%s)", child.pid, child.kill())
+            self._failures += 1
+            return False
+        if submission is None:
+            return True
+        self._calls += 1
+        try:
+            survives = Watch(child, submission, self._desk, self._limits, self._sleep).run()
+        except Exception:  # a defect of ours must not leave a caller waiting for ever
+            child.kill()
+            self._desk.fail(submission, WorkerLost("The worker's supervisor failed."))
+            raise
+        self._failures = 0
+        return survives and not self._is_worn(child)
+
+    def _is_worn(self, child: Child) -> bool:
+        limits = self._limits
+        is_large = child.rss_bytes() > limits.idle_memory_share * limits.memory_bytes
+        # One large picture, not yet given back, is no reason; engines that need so much would be one always.
+        self._large_in_a_row = self._large_in_a_row + 1 if is_large else 0
+        is_worn = self._calls >= limits.calls_per_worker or self._large_in_a_row >= LARGE_IN_A_ROW
+        return is_worn and self._may_replace()
+
+    def _sleep(self, seconds: float, child: Child | None = None) -> bool:
+        """Until the bell rings, the worker says something (then True) or `seconds` have passed."""
+        poll = select.poll()
+        poll.register(self._bell, select.POLLIN)
+        if child is not None:
+            poll.register(child, select.POLLIN)
+        found = {descriptor for descriptor, _ in poll.poll(max(0.0, seconds) * 1000)}
+        if self._bell.fileno() in found:
+            self._bell.hush()
+        return child is not None and child.fileno() in found

@@ -1,0 +1,274 @@
+"""The worker process: takes calls one after the other from its socket, runs them, sends the answers back.
+
+Started as `python -m ml.runtime.worker FD PARENT`, which unlike multiprocessing's spawn does not import the server's
+own main module again: a worker holds engines and pictures and nothing of the web. It ends with its parent,
+however that one ends: its socket closes, and on Linux the kernel kills it too.
+"""
+
+import contextlib
+import ctypes
+import faulthandler
+import importlib
+import io
+import logging
+import os
+import queue
+import resource
+import signal
+import socket
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from ml.backend import ToolAnswer, ToolCall
+from ml.errors import Cancelled, MlError, OutOfMemory, TooSlow
+from ml.runtime import duration_model
+from ml.runtime.messages import Cancel, Work, WorkerConfig
+from ml.runtime.wire import Wire, WireBroken, dump_for_server, load_in_worker
+
+log = logging.getLogger(__name__)
+
+#: Steps closer together than this are not all reported; cancel is still asked at each.
+MIN_STEP_SECONDS = 0.05
+
+Perform = Callable[[ToolCall, Any, Callable[[str, float], None]], ToolAnswer]
+
+
+class _GoBack(Exception):
+    """This call turns out to be a long one and was not sent as such."""
+
+
+class _Inbox:
+    """Reads the socket on a thread of its own, so that a cancel and the server's end are seen at once."""
+
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+        self._work: queue.SimpleQueue[tuple[Work, list[bytes]]] = queue.SimpleQueue()
+        self.cancelled = 0  # number of the last call to be stopped
+
+    def start(self) -> None:
+        threading.Thread(target=self._read, name="inbox", daemon=True).start()
+
+    def next(self) -> tuple[Work, list[bytes]]:
+        return self._work.get()
+
+    def _read(self) -> None:
+        status = 0
+        try:
+            while True:
+                body, payloads = self._wire.receive()
+                message = load_in_worker(body)
+                if isinstance(message, Cancel):
+                    self.cancelled = message.number
+                else:
+                    self._work.put((message, payloads))
+                # Else the last call's bytes would live on here until the next call.
+                del body, payloads, message
+        except WireBroken:
+            pass  # the server has gone or wants this worker to end
+        except BaseException:
+            traceback.print_exc()
+            status = 1
+        finally:
+            # Whatever runs in native code at this moment, the process ends now.
+            os._exit(status)
+
+
+class _Run:
+    """One call in this process."""
+
+    def __init__(
+        self,
+        wire: Wire,
+        inbox: _Inbox,
+        work: Work,
+        picture_memory_bytes: int,
+        done_kinds: set[duration_model.Kind],
+    ) -> None:
+        self._wire = wire
+        self._inbox = inbox
+        self._work = work
+        self._picture_memory_bytes = picture_memory_bytes
+        self._done_kinds = done_kinds  # those that this process has done a call of
+        self._fraction = 0.0
+        self._told_at = 0.0
+        self._stage = ""
+
+    def tell(self, kind: str, **message: Any) -> None:
+        body, payloads = dump_for_server({"kind": kind, "number": self._work.number, **message})
+        self._wire.send(body, payloads)
+
+    def step(self, stage: str, fraction: float) -> None:
+        """The tool's progress; raises Cancelled between steps."""
+        if self._inbox.cancelled == self._work.number:
+            raise Cancelled("The call was stopped.")
+        self._fraction = max(self._fraction, min(max(fraction, 0.0), 1.0))
+        now = time.monotonic()
+        if stage != self._stage or now - self._told_at >= MIN_STEP_SECONDS:
+            self._stage, self._told_at = stage, now
+            self.tell("step", stage=stage, fraction=self._fraction)
+
+    def run(self, perform: Perform, engines: Any, payloads: list[bytes]) -> None:
+        work = self._work
+        # From here on the call has begun: if this process dies, the call may be why, and is not tried again.
+        self.tell("taken")
+        began = time.perf_counter()
+        try:
+            call = _with_files(work.call, dict(zip(work.file_names, payloads, strict=True)))
+            self._weigh(call)
+            answer = perform(call, engines, self.step)
+            seconds = time.perf_counter() - began
+            is_cold = duration_model.kind(call) not in self._done_kinds
+            self._done_kinds.add(duration_model.kind(call))
+            self.tell("done", answer=_as_message(answer), seconds=seconds, cold=is_cold)
+        except _GoBack:
+            self.tell("long")
+        except MemoryError:
+            self._fail(OutOfMemory("The machine has no memory left for this call."))
+        except Exception as error:
+            self._fail(error)
+
+    def _weigh(self, call: ToolCall) -> None:
+        """Say how much work this is, and refuse it or send it back if that takes too long here."""
+        from ml import catalogue
+        from ml.runtime import planning
+
+        tool = catalogue.get(call.tool)
+        try:
+            plan = planning.plan(call)
+        except MlError:
+            if tool is None:
+                return  # what a tool outside the catalogue opens is its own affair
+            raise
+        planning.check_memory(plan, self._picture_memory_bytes)
+        amount = duration_model.work(
+            tool, call.params, plan.source_megapixels, plan.answer_megapixels, plan.answer_format
+        )
+        estimate = self._work.estimate or duration_model.FIRST_FIGURE
+        seconds = estimate.seconds(amount)
+        if estimate.refuses(amount, call.timeout_seconds):
+            raise TooSlow(
+                f"The call is expected to take about {seconds:.0f} seconds on this server;"
+                f" it would be stopped after {call.timeout_seconds:.0f}."
+            )
+        is_trial = not estimate.may_refuse and estimate.exceeds(amount, call.timeout_seconds)
+        self.tell("weighed", work=amount, seconds=seconds, trial=is_trial)
+        if self._work.long_seconds is not None and estimate.exceeds(amount, self._work.long_seconds):
+            raise _GoBack
+
+    def _fail(self, error: Exception) -> None:
+        name = type(error).__name__ if isinstance(error, MlError) else ""
+        text = "".join(traceback.format_exception(error))
+        try:
+            self.tell("failed", error=name, args=list(error.args), traceback=text)
+        except TypeError:  # arguments that do not cross
+            self.tell("failed", error=name, args=[str(error)], traceback=text)
+
+
+def main() -> None:
+    descriptor, parent = int(sys.argv[1]), int(sys.argv[2])
+    _protect(parent)
+    logging.basicConfig(format="worker %(process)d: %(message)s")
+    wire = Wire(socket.socket(fileno=descriptor))
+    config: WorkerConfig = load_in_worker(wire.receive()[0])
+    inbox = _Inbox(wire)
+    inbox.start()
+    perform: Perform = _load(config.perform)
+    engines = _make_engines(config)
+    done_kinds: set[duration_model.Kind] = set()
+    if config.warm_up:
+        done_kinds.add(_warm_up(perform, engines))
+    body, _ = dump_for_server({"kind": "ready"})
+    wire.send(body)
+    with contextlib.suppress(WireBroken):  # the server has gone: so does this process
+        while True:
+            work, payloads = inbox.next()
+            _Run(wire, inbox, work, config.picture_memory_bytes, done_kinds).run(perform, engines, payloads)
+            del work, payloads
+            _give_memory_back()
+
+
+def _protect(parent: int) -> None:
+    """Arrange this process's death and make it the first to die when memory runs out."""
+    # Ctrl-C and a stopping service signal the whole group; the server lets running calls finish and ends us.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    faulthandler.enable()
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would hold people's pictures
+    if sys.platform == "linux":
+        set_parent_death_signal = 1
+        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
+        with contextlib.suppress(OSError):
+            Path("/proc/self/oom_score_adj").write_text("800")
+    if os.getppid() != parent:  # it died before we asked to be told
+        os._exit(0)
+
+
+def _load(dotted_name: str) -> Any:
+    module, _, attribute = dotted_name.partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def _make_engines(config: WorkerConfig) -> Any:
+    if not config.engines:
+        return None
+    import cv2
+
+    cv2.setNumThreads(config.threads)
+    make = _load(config.engines)
+    return make(
+        config.models_dir,
+        config.cache_dir,
+        config.device,
+        config.engine_memory_bytes,
+        generative=config.generative,
+    )
+
+
+def _warm_up(perform: Perform, engines: Any) -> duration_model.Kind:
+    """Run the most used tool once on a small picture: imports, checkpoint and codecs are then loaded.
+
+    Returns the kind of call that this was.
+    """
+    from PIL import Image, ImageDraw
+
+    from ml.catalogue import TOOLS
+
+    picture = io.BytesIO()
+    # A plain ball: something that is found, so that the refining and the encoding are warm too.
+    scene = Image.new("RGB", (256, 256), "white")
+    ImageDraw.Draw(scene).ellipse((64, 64, 192, 192), fill="crimson")
+    scene.save(picture, "PNG")
+    call = ToolCall("bg-removal", TOOLS["bg-removal"].params(), {"image": picture.getvalue()})
+    try:
+        perform(call, engines, lambda _stage, _fraction: None)
+    except MlError as error:
+        log.info("Not warmed up: %s", error)
+    except Exception:
+        log.exception("Not warmed up")
+    return duration_model.kind(call)
+
+
+def _with_files(call: ToolCall, files: dict[str, bytes]) -> ToolCall:
+    return ToolCall(call.tool, call.params, files, call.priority, call.timeout_seconds)
+
+
+def _as_message(answer: ToolAnswer) -> dict[str, Any]:
+    # Not dataclasses.asdict, which copies every byte of the picture.
+    return {field.name: getattr(answer, field.name) for field in fields(answer)}
+
+
+def _give_memory_back() -> None:
+    """Freed pictures stay in glibc's heaps otherwise, and count against this process's limit."""
+    if sys.platform == "linux":
+        with contextlib.suppress(AttributeError):  # another C library
+            ctypes.CDLL(None).malloc_trim(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,1 +1,0 @@
-"""The server's side of its worker processes: where calls wait, and who watches over those that run."""

@@ -1,0 +1,142 @@
+"""Letters over real SMTP servers: plain, STARTTLS, TLS, with a login, and out of order for a while."""
+
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from api.auth.email import messages
+from api.auth.email.mailer import Letter, Post
+from billing.timestamps import utc_now
+from tests.support.builders import DAY
+from tests.support.mailbox import Mailbox, running_mailbox
+
+SENDER = "bgeraser <post@pictures.example.com>"
+LETTER = Letter("ada@example.com", "Grüße", "Ein Link: https://pictures.example.com/verify?token=x\n")
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A key and a certificate for 127.0.0.1 that nobody signed, in one file."""
+    from ipaddress import ip_address
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(utc_now() - DAY)
+        .not_valid_after(utc_now() + DAY)
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    path = tmp_path_factory.mktemp("tls") / "both.pem"
+    plain = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    path.write_bytes(plain + made.public_bytes(serialization.Encoding.PEM))
+    return path
+
+
+@pytest.fixture
+def server_tls(certificate: Path) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    return context
+
+
+@pytest.fixture
+def client_tls(certificate: Path) -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=str(certificate))
+
+
+@pytest.fixture
+def mailbox() -> Iterator[Mailbox]:
+    with running_mailbox() as box:
+        yield box
+
+
+def send(url: str, letter: Letter = LETTER, tls: ssl.SSLContext | None = None) -> bool:
+    post = Post(url, SENDER, tls=tls, pause_seconds=0.01)
+    try:
+        return post.send(letter).result(60)
+    finally:
+        post.close()
+
+
+def test_a_letter_arrives_as_it_was_written(mailbox: Mailbox) -> None:
+    assert send(mailbox.url)
+    got = mailbox.next()
+    assert (got["To"], got["From"], got["Subject"]) == ("ada@example.com", SENDER, "Grüße")
+    assert got.get_content().splitlines() == LETTER.text.splitlines()
+    assert got["Auto-Submitted"] == "auto-generated"
+    assert got["Message-ID"].endswith("@pictures.example.com>")
+
+
+def test_starttls_is_used_where_it_is_offered(server_tls: ssl.SSLContext, client_tls: ssl.SSLContext) -> None:
+    with running_mailbox(server_tls, needs_login=True) as box:
+        url = box.url.replace("://", "://us%40er:p%40ss%3Aword@")
+        assert send(url, tls=client_tls)
+        assert box.was_encrypted == [True]
+        assert box.logins == ["us@er:p@ss:word"]
+
+
+def test_tls_from_the_first_byte(server_tls: ssl.SSLContext, client_tls: ssl.SSLContext) -> None:
+    with running_mailbox(server_tls, is_smtps=True) as box:
+        assert send(box.url, tls=client_tls)
+        assert box.was_encrypted == [True]
+
+
+def test_a_server_that_cannot_prove_its_name_gets_no_letter(server_tls: ssl.SSLContext) -> None:
+    with running_mailbox(server_tls) as box:
+        assert not send(box.url)
+        assert box.is_empty()
+
+
+def test_a_password_is_never_sent_in_the_clear(mailbox: Mailbox) -> None:
+    assert not send(mailbox.url.replace("://", "://user:secret@"))
+    assert mailbox.logins == []
+    assert mailbox.is_empty()
+
+
+def test_a_server_that_is_out_of_order_is_tried_again(mailbox: Mailbox) -> None:
+    mailbox.refusals = 2
+    assert send(mailbox.url)
+    mailbox.refusals = 3
+    assert not send(mailbox.url)
+
+
+def test_nobody_there_is_no_error_for_who_asked(caplog: pytest.LogCaptureFixture) -> None:
+    secret = Letter("ada@example.com", "Subject", "the link is https://x.example/reset?token=very-secret")
+    assert not send("smtp://127.0.0.1:9", secret)
+    assert "very-secret" not in caplog.text
+
+
+@pytest.mark.parametrize("url", ["", "http://x", "smtp://", "mail.example.com:25", "smtp:/x"])
+def test_an_address_that_is_no_mail_servers_is_refused_at_the_start(url: str) -> None:
+    with pytest.raises(ValueError, match="BGERASER_SMTP_URL"):
+        Post(url, SENDER)
+
+
+def test_no_address_adds_headers_to_a_letter(mailbox: Mailbox) -> None:
+    assert not send(mailbox.url, messages.reset("a@x.org\r\nBcc: b@x.org", "https://x.example"))
+    assert mailbox.is_empty()
+
+
+def test_every_letter_says_what_to_do_when_it_was_not_you() -> None:
+    link = "https://pictures.example.com/x"
+    for letter in (
+        messages.verify("a@x.org", link),
+        messages.taken("a@x.org", link, link),
+        messages.reset("a@x.org", link),
+        messages.password_changed("a@x.org", link),
+    ):
+        assert link in letter.text
+        assert "not you" in letter.text or "did not ask" in letter.text

@@ -1,0 +1,273 @@
+"""Callers who go away, workers that die, servers that stop: the credit is charged once or given back."""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import datetime
+from typing import Any
+
+import httpx
+import numpy as np
+import psutil
+import pytest
+
+from billing.ledger.models import Account
+from billing.ledger.plans import PlanName
+from tests.support.calling import code_of, crop, small_picture
+from tests.support.ml.photos import jpeg_bytes, photo
+from tests.support.raw_client import RawClient
+from tests.support.server import Customer, RunningServer, StartServer, running_server
+
+#: Encoding this takes seconds, so that something can happen meanwhile.
+SLOW: dict[str, Any] = {"format": "avif", "quality": "100", "width": "100%", "height": "100%"}
+SLOW_PICTURE = jpeg_bytes(np.tile(photo("motorcycle_left"), (5, 5, 1)))
+
+
+@pytest.fixture(scope="module")
+def one_worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """A server that does one call at a time."""
+    with running_server(tmp_path_factory.mktemp("one-worker"), {"BGERASER_WORKERS": "1"}) as running:
+        yield running
+        assert running.drifts() == []
+
+
+@pytest.fixture
+def customer(one_worker: RunningServer) -> Customer:
+    return one_worker.new_customer(PlanName.STANDARD)
+
+
+@pytest.fixture
+def threads() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(16) as pool:
+        yield pool
+
+
+def until(condition: Callable[[], bool], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come true in time"
+        time.sleep(0.05)
+
+
+def queue(server: RunningServer) -> tuple[int, int]:
+    """Calls waiting and calls running."""
+    data = httpx.get(f"{server.address}/readyz").json()["data"]["queue"]
+    return data["waiting"], data["running"]
+
+
+def crop_slowly(server: RunningServer, customer: Customer, **headers: str) -> httpx.Response:
+    return crop(server, customer, SLOW_PICTURE, headers=headers, **SLOW)
+
+
+def slow_call(
+    threads: ThreadPoolExecutor, server: RunningServer, customer: Customer, **headers: str
+) -> "Future[httpx.Response]":
+    """A slow call, begun by a worker when this returns."""
+    until(lambda: queue(server) == (0, 0))  # an answered call counts as running for a moment longer
+    future = threads.submit(crop_slowly, server, customer, **headers)
+    until(lambda: queue(server)[1] == 1)
+    return future
+
+
+def leaving_client(
+    server: RunningServer, customer: Customer, content: bytes, fields: dict[str, str], **headers: str
+) -> RawClient:
+    """A client that has sent a whole call and not read anything."""
+    request = httpx.Request(
+        "POST",
+        f"{server.address}/api/tools/crop",
+        files={"image": ("a", content)},
+        data=fields,
+        headers={**customer.headers, **headers},
+    )
+    body = request.read()
+    client = RawClient(server)
+    lines = [f"{name}: {value}" for name, value in request.headers.items()]
+    client.write("\r\n".join([f"POST {request.url.path} HTTP/1.1", *lines, "", ""]).encode())
+    client.write(body)
+    return client
+
+
+def test_a_call_whose_caller_leaves_while_it_waits_is_withdrawn(
+    one_worker: RunningServer, customer: Customer, threads: ThreadPoolExecutor
+) -> None:
+    running = slow_call(threads, one_worker, customer)
+    client = leaving_client(one_worker, customer, small_picture(), {"width": "5"})
+    until(lambda: queue(one_worker) == (1, 1))
+    assert one_worker.balance(customer) == (498, 2)
+    client.close()
+    until(lambda: one_worker.balance(customer) == (499, 1))
+    assert queue(one_worker)[0] == 0
+    assert running.result().status_code == 200
+    assert one_worker.balance(customer) == (499, 0)
+
+
+def test_a_call_whose_caller_leaves_while_it_runs_is_finished_charged_once_and_kept(
+    one_worker: RunningServer, customer: Customer
+) -> None:
+    client = leaving_client(one_worker, customer, SLOW_PICTURE, SLOW, **{"Idempotency-Key": "left"})
+    until(lambda: queue(one_worker)[1] == 1)
+    client.close()
+    until(lambda: one_worker.balance(customer) == (499, 0))
+    retry = crop_slowly(one_worker, customer, **{"Idempotency-Key": "left"})
+    assert (retry.status_code, retry.headers["idempotent-replayed"]) == (200, "true")
+    assert httpx.get(retry.json()["data"]["imageUrl"]).status_code == 200
+    assert one_worker.balance(customer) == (499, 0)
+
+
+def test_a_retry_while_the_first_call_still_runs_is_told_to_wait_and_then_gets_its_answer(
+    one_worker: RunningServer, customer: Customer, threads: ThreadPoolExecutor
+) -> None:
+    first = slow_call(threads, one_worker, customer, **{"Idempotency-Key": "patience"})
+    retry = crop_slowly(one_worker, customer, **{"Idempotency-Key": "patience"})
+    assert (retry.status_code, code_of(retry)) == (409, "IDEMPOTENCY_IN_PROGRESS")
+    assert int(retry.headers["retry-after"]) >= 1
+    answer = first.result()
+    retry = crop_slowly(one_worker, customer, **{"Idempotency-Key": "patience"})
+    assert retry.content == answer.content
+
+
+def test_who_joins_a_waiting_call_keeps_it_alive_when_the_first_caller_leaves(
+    one_worker: RunningServer, customer: Customer, threads: ThreadPoolExecutor
+) -> None:
+    running = slow_call(threads, one_worker, customer)
+    picture = small_picture()
+    fields = {"width": "10", "height": "10"}
+    client = leaving_client(one_worker, customer, picture, fields)
+    until(lambda: queue(one_worker) == (1, 1))
+    joined = join(threads, one_worker, customer, lambda: crop(one_worker, customer, picture))
+    time.sleep(0.3)  # from its admission to its waiting
+    client.close()
+    answer = joined.result()
+    assert (answer.status_code, answer.headers["x-credits-charged"]) == (200, "0")
+    assert running.result().status_code == 200
+    assert one_worker.balance(customer) == (498, 0)
+
+
+def join(
+    threads: ThreadPoolExecutor, server: RunningServer, customer: Customer, call: Callable[[], httpx.Response]
+) -> "Future[httpx.Response]":
+    """An identical call of one that is under way, admitted when this returns."""
+
+    def full_at() -> datetime | None:
+        with server.database.transaction() as session:
+            return session.get_one(Account, customer.account_id).rate_full_at
+
+    before = full_at()
+    joined = threads.submit(call)
+    until(lambda: full_at() != before)  # it has taken its call of the rate
+    return joined
+
+
+def test_more_calls_at_once_than_the_plan_allows_are_429(
+    one_worker: RunningServer, threads: ThreadPoolExecutor
+) -> None:
+    free = one_worker.new_customer()
+    first = slow_call(threads, one_worker, free)
+    second = threads.submit(crop, one_worker, free)
+    until(lambda: queue(one_worker) == (1, 1))
+    third = crop(one_worker, free)
+    assert (third.status_code, code_of(third)) == (429, "RATE_LIMITED")
+    assert int(third.headers["retry-after"]) >= 1
+    assert (first.result().status_code, second.result().status_code) == (200, 200)
+    assert one_worker.balance(free) == (13, 0)
+
+
+def test_the_call_of_a_killed_worker_is_500_costs_nothing_and_the_next_one_works(
+    one_worker: RunningServer, customer: Customer, threads: ThreadPoolExecutor
+) -> None:
+    running = slow_call(threads, one_worker, customer)
+    for worker in psutil.Process(one_worker.process.pid).children(recursive=True):
+        worker.send_signal(signal.SIGKILL)
+    answer = running.result()
+    assert (answer.status_code, code_of(answer)) == (500, "PROCESSING_FAILED")
+    assert answer.headers["x-credits-charged"] == "0"
+    assert answer.headers["x-credits-remaining"] == "500"
+    assert one_worker.balance(customer) == (500, 0)
+    until(lambda: httpx.get(f"{one_worker.address}/readyz").status_code == 200)
+    assert crop(one_worker, customer).status_code == 200
+
+
+def test_who_joined_a_call_that_fails_gets_its_failure_and_pays_nothing(
+    one_worker: RunningServer, customer: Customer, threads: ThreadPoolExecutor
+) -> None:
+    first = slow_call(threads, one_worker, customer)
+    joined = join(threads, one_worker, customer, lambda: crop_slowly(one_worker, customer))
+    time.sleep(0.3)  # from its admission to its waiting
+    for worker in psutil.Process(one_worker.process.pid).children(recursive=True):
+        worker.send_signal(signal.SIGKILL)
+    answers = [first.result(), joined.result()]
+    assert {code_of(answer) for answer in answers} == {"PROCESSING_FAILED"}
+    assert one_worker.balance(customer) == (500, 0)
+    until(lambda: httpx.get(f"{one_worker.address}/readyz").status_code == 200)
+
+
+def test_a_server_that_is_told_to_stop_finishes_its_calls_first(
+    start_server: StartServer, threads: ThreadPoolExecutor
+) -> None:
+    server = start_server(BGERASER_WORKERS="1")
+    customer = server.new_customer()
+    running = slow_call(threads, server, customer)
+    assert server.stop() in (0, -signal.SIGTERM)  # uvicorn ends by the signal it was sent, after its work
+    assert running.result().status_code == 200
+    assert server.balance(customer) == (14, 0)
+
+
+def test_a_database_that_is_gone_is_503_and_service_resumes_with_it(
+    one_worker: RunningServer, customer: Customer
+) -> None:
+    files = [one_worker.data_dir / f"bgeraser.db{suffix}" for suffix in ("", "-wal", "-shm")]
+    moved = [(file, file.with_name(file.name + ".away")) for file in files if file.exists()]
+    for file, away in moved:
+        file.rename(away)
+    try:
+        answer = crop(one_worker, customer)
+        assert (answer.status_code, code_of(answer)) == (503, "SERVICE_UNAVAILABLE")
+        assert int(answer.headers["retry-after"]) >= 1
+        ready = httpx.get(f"{one_worker.address}/readyz")
+        assert (ready.status_code, ready.json()["data"]["database"]) == (503, "unavailable")
+    finally:
+        for file, away in moved:
+            away.rename(file)
+    assert crop(one_worker, customer).status_code == 200
+
+
+def test_identical_calls_on_two_server_processes_are_one_call(
+    start_server: StartServer, threads: ThreadPoolExecutor
+) -> None:
+    first = start_server(BGERASER_WORKERS="1")
+    second = start_server(data_dir=first.data_dir, BGERASER_WORKERS="1")
+    assert first.address != second.address
+    customer = first.new_customer(PlanName.BUSINESS)
+    running = slow_call(threads, first, customer)
+    joined = threads.submit(crop_slowly, second, customer)
+    answers = [running.result(), joined.result()]
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert answers[0].content == answers[1].content
+    assert sorted(answer.headers["x-credits-charged"] for answer in answers) == ["0", "1"]
+    assert first.balance(customer) == (4999, 0)
+
+
+@pytest.mark.long
+def test_a_server_killed_in_the_middle_of_a_call_charges_nothing_for_it(
+    start_server: StartServer, threads: ThreadPoolExecutor
+) -> None:
+    server = start_server(BGERASER_WORKERS="1")
+    customer = server.new_customer()
+    running = slow_call(threads, server, customer, **{"Idempotency-Key": "killed"})
+    os.kill(server.process.pid, signal.SIGKILL)
+    assert isinstance(running.exception(), httpx.HTTPError)
+    server.process.wait()
+    again = start_server(data_dir=server.data_dir, BGERASER_WORKERS="1")
+    deadline = time.monotonic() + 60
+    while True:
+        retry = crop_slowly(again, customer, **{"Idempotency-Key": "killed"})
+        if retry.status_code == 200:
+            break
+        assert code_of(retry) == "IDEMPOTENCY_IN_PROGRESS"
+        assert time.monotonic() < deadline
+        time.sleep(int(retry.headers["retry-after"]))
+    assert again.balance(customer) == (14, 0)
+    assert again.drifts() == []

@@ -1,0 +1,131 @@
+"""A server that is asked to stop (SIGTERM) with work in hand: everybody gets an answer, and it ends."""
+
+import signal
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+
+import httpx
+
+from billing.ledger.plans import PlanName
+from tests.support.calling import code_of, crop
+from tests.support.editor_client import Browser
+from tests.support.ml.photos import photo, png_bytes
+from tests.support.raw_client import HEAD_OF_PART, RawClient
+from tests.support.server import Customer, RunningServer, StartServer
+
+QUEUED = 4
+
+
+def long_call(server: RunningServer, customer: Customer) -> httpx.Response:
+    with server.client(customer) as client:
+        return client.post(
+            "/api/tools/upscale",
+            files={"image": png_bytes(photo("chelsea")[:160, :160])},
+            data={"scale": "2", "mode": "quality"},
+        )
+
+
+def await_queue(server: RunningServer, running: int, waiting: int) -> None:
+    wanted = {"waiting": waiting, "running": running}
+    deadline = time.monotonic() + 120
+    with server.client() as client:
+        while (found := client.get("/readyz").json()["data"]["queue"]) != wanted:
+            assert time.monotonic() < deadline, found
+            time.sleep(0.05)
+
+
+def assert_refused_for_now(answer: httpx.Response) -> None:
+    assert (answer.status_code, code_of(answer)) in [(503, "OVERLOADED"), (503, "SERVICE_UNAVAILABLE")]
+    assert int(answer.headers["retry-after"]) > 0
+    assert "shutting down" in answer.json()["error"]["message"]
+
+
+def assert_clean_log(server: RunningServer) -> None:
+    log = server.log_text()
+    assert "Traceback" not in log
+    assert "exception" not in log
+    assert '"status": 500' not in log
+
+
+def listen(server: RunningServer, path: str, begun: threading.Event) -> None:
+    """Hold one of the streams that an open page holds, until the server ends it."""
+    with server.client() as client:
+        try:
+            with client.stream("GET", path) as stream:
+                for _ in stream.iter_raw():
+                    begun.set()
+        except httpx.TransportError:
+            pass  # broken off, as any stream that has no end
+
+
+def test_waiting_calls_are_refused_at_once_and_running_ones_finish(start_server: StartServer) -> None:
+    server = start_server(BGERASER_WORKERS="1", BGERASER_SHUTDOWN_SECONDS="200")
+    customer = server.new_customer(PlanName.BUSINESS)
+    ended: list[int] = []
+
+    def note(answer: httpx.Response) -> httpx.Response:
+        ended.append(answer.status_code)
+        return answer
+
+    begun = threading.Event()
+    with ThreadPoolExecutor(QUEUED + 2) as threads:
+        threads.submit(listen, server, "/app/gradio_api/heartbeat/abcdef", begun)
+        assert begun.wait(60)
+        running = threads.submit(lambda: note(long_call(server, customer)))
+        await_queue(server, running=1, waiting=0)
+        waiting = [threads.submit(lambda: note(crop(server, customer))) for _ in range(QUEUED)]
+        await_queue(server, running=1, waiting=QUEUED)
+        server.process.send_signal(signal.SIGTERM)
+        for each in waiting:
+            assert_refused_for_now(each.result())
+        assert running.result().status_code == 200
+    assert server.stop() in (0, -signal.SIGTERM)
+    assert ended == [503] * QUEUED + [200]
+    assert server.balance(customer) == (4999, 0)
+    assert server.drifts() == []
+    assert_clean_log(server)
+
+
+def test_what_does_not_finish_in_time_is_stopped_and_costs_nothing(start_server: StartServer) -> None:
+    server = start_server(BGERASER_WORKERS="1", BGERASER_SHUTDOWN_SECONDS="0")
+    customer = server.new_customer(PlanName.BUSINESS)
+    with ThreadPoolExecutor(3) as threads, ExitStack() as stack:
+        running = threads.submit(long_call, server, customer)
+        await_queue(server, running=1, waiting=0)
+        upload = RawClient(server)  # a body that does not end
+        stack.callback(upload.close)
+        upload.head(customer, "Content-Length: 9000000")
+        upload.write(HEAD_OF_PART + bytes(400_000))
+        answer = threads.submit(upload.answer)
+        server.process.send_signal(signal.SIGTERM)
+        assert_refused_for_now(running.result())
+        status, body = answer.result()
+    assert (status, b"shutting down" in body) == (503, True)
+    assert server.stop() in (0, -signal.SIGTERM)
+    assert server.balance(customer) == (5000, 0)
+    assert server.drifts() == []
+    assert_clean_log(server)
+
+
+def test_an_editor_that_watches_its_run_holds_nothing_up(start_server: StartServer) -> None:
+    server = start_server(BGERASER_WORKERS="1", BGERASER_SHUTDOWN_SECONDS="200")
+    customer = server.new_customer(PlanName.BUSINESS)
+    with ThreadPoolExecutor(2) as threads, Browser(server, customer) as browser:
+        running = threads.submit(long_call, server, customer)
+        await_queue(server, running=1, waiting=0)
+        project = browser.open_sample()
+        run = browser.start(project, "crop", {"width": "10", "height": "10"}).json()["data"]
+        place = f"/editor/projects/{project['id']}/runs/{run['id']}"
+        await_queue(server, running=1, waiting=1)
+        seen = browser.client.get(place).json()["data"]["version"]
+        watching = threads.submit(browser.client.get, place, params={"seen": seen})
+        time.sleep(0.5)  # it waits for news now
+        server.process.send_signal(signal.SIGTERM)
+        told = watching.result().json()["data"]
+        assert not running.done()
+        assert (told["status"], told["error"]["status"]) == ("failed", 503)
+        assert running.result().status_code == 200
+    assert server.stop() in (0, -signal.SIGTERM)
+    assert_clean_log(server)

@@ -1,0 +1,96 @@
+"""Calls that are stopped by the one who asked: nothing is charged, whenever it comes."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from api.calls import service as calls
+from api.calls.account_status import Standing
+from api.calls.in_flight import Presence
+from api.calls.types import CallRequest
+from billing.identifiers import new_id
+from billing.ledger import accounts
+from billing.ledger.models import Account
+from ml.backend import Priority
+from ml.catalogue import TOOLS
+from ml.errors import Cancelled
+from tests.support.apps import LocalApi, local_api
+from tests.support.calling import small_picture
+
+
+def request_of(account_id: str) -> CallRequest:
+    tool = TOOLS["crop"]
+    return CallRequest(
+        request_id=new_id("req"),
+        account_id=account_id,
+        priority=Priority.FREE,
+        tool=tool,
+        params=tool.params.model_validate({"width": "9"}),
+        files={"image": small_picture()},
+        base_url="http://test",
+    )
+
+
+def account_of(api: LocalApi) -> str:
+    api.new_key("a@example.com")
+    with api.services.database.transaction() as session:
+        return accounts.find_by_email(session, "a@example.com").id
+
+
+def balance(api: LocalApi, account_id: str) -> tuple[int, int]:
+    with api.services.database.transaction() as session:
+        account = session.get_one(Account, account_id)
+        return account.available, account.held
+
+
+async def queued(api: LocalApi) -> None:
+    while api.services.backend.state().queued == 0:  # noqa: ASYNC110 - the queue has no event to wait for
+        await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("is_early", [True, False], ids=["before admission", "in the queue"])
+def test_a_call_that_was_not_begun_is_stopped_for_nothing(tmp_path: Path, is_early: bool) -> None:
+    with local_api(tmp_path) as api:  # without workers it would wait for ever
+        account_id = account_of(api)
+
+        async def story() -> None:
+            presence = Presence()
+            if is_early:
+                presence.stop()
+            call = calls.run(api.services, request_of(account_id), Standing(), presence=presence)
+            task = asyncio.create_task(call)
+            if not is_early:
+                await queued(api)
+                presence.stop()
+            with pytest.raises(Cancelled):
+                await task
+
+        api.call(story)
+        assert balance(api, account_id) == (15, 0)
+
+
+def test_stopping_what_another_one_waits_for_only_leaves_it(tmp_path: Path) -> None:
+    with local_api(tmp_path) as api:
+        account_id = account_of(api)
+
+        async def story() -> None:
+            request = request_of(account_id)
+            first, second = Presence(), Presence()
+            tasks = [
+                asyncio.create_task(calls.run(api.services, request, Standing(), presence=presence))
+                for presence in (first, second)
+            ]
+            await queued(api)
+            await asyncio.sleep(0.2)  # the second one joins
+            first.stop()
+            first.stop()  # twice counts once
+            await asyncio.sleep(0.1)
+            assert api.services.backend.state().queued == 1
+            second.stop()
+            for task in tasks:
+                with pytest.raises(Cancelled):
+                    await task
+
+        api.call(story)
+        assert balance(api, account_id) == (15, 0)

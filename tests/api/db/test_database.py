@@ -1,0 +1,396 @@
+"""Transactions, the write queue, and what happens when the database is locked, full or gone."""
+
+import asyncio
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlmodel import Session, col, select, update
+
+from api.db.database import Database
+from api.errors import ServiceUnavailable
+from billing.errors import UnknownAccount
+from billing.ledger import accounts
+from billing.ledger.models import Account
+from tests.support.builders import NOON, make_account
+from tests.support.databases import Postgres
+
+
+@pytest.fixture
+def impatient(migrated_database_url: str) -> Iterator[Database]:
+    """A database that waits for locks for a fifth of a second only."""
+    opened = Database(migrated_database_url, lock_wait_seconds=0.2)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def sqlite_path(tmp_path: Path, migrated_sqlite_file: Path) -> Path:
+    path = tmp_path / "own.db"
+    path.write_bytes(migrated_sqlite_file.read_bytes())
+    return path
+
+
+@pytest.fixture
+def sqlite(sqlite_path: Path) -> Iterator[Database]:
+    opened = Database(f"sqlite:///{sqlite_path}", lock_wait_seconds=0.2)
+    yield opened
+    opened.close()
+
+
+def count(database: Database) -> int:
+    with database.transaction() as session:
+        return len(session.exec(select(Account.id)).all())
+
+
+def add(session: Session) -> str:
+    return make_account(session).id
+
+
+class Gate:
+    """Keeps the writer busy, so that what is submitted meanwhile waits in the queue together."""
+
+    def __init__(self, database: Database) -> None:
+        self._begun, self._open = threading.Event(), threading.Event()
+        self._works = [database.submit(self._wait) for _ in range(1 if database.is_sqlite else 8)]
+        self._begun.wait()
+
+    def _wait(self, session: Session) -> None:
+        self._begun.set()
+        self._open.wait()
+
+    def open(self) -> None:
+        self._open.set()
+        for work in self._works:
+            work.result()
+
+
+def test_what_a_work_did_is_committed_before_its_caller_hears_of_it(database: Database) -> None:
+    async def test() -> None:
+        account_id = await database.run(add)
+        other = await database.read(lambda session: session.get(Account, account_id))
+        assert other is not None
+
+    asyncio.run(test())
+
+
+def test_a_work_that_raises_changes_nothing_and_its_error_arrives(database: Database) -> None:
+    def work(session: Session) -> None:
+        add(session)
+        raise UnknownAccount("on purpose")
+
+    with pytest.raises(UnknownAccount, match="on purpose"):
+        database.submit(work).result()
+    assert count(database) == 0
+
+
+def test_reads_refuse_to_write(database: Database) -> None:
+    async def test() -> None:
+        with pytest.raises(DBAPIError):
+            await database.read(add)
+
+    asyncio.run(test())
+    assert count(database) == 0
+
+
+def test_writes_of_one_caller_are_done_in_their_order(sqlite: Database) -> None:
+    gate = Gate(sqlite)
+    done: list[int] = []
+    works = [sqlite.submit(lambda session, n=n: done.append(n)) for n in range(200)]  # type: ignore[misc]
+    gate.open()
+    for work in works:
+        work.result()
+    assert done == list(range(200))
+
+
+def test_of_works_that_are_committed_together_only_the_failed_ones_are_undone(sqlite: Database) -> None:
+    def fails(session: Session) -> None:
+        add(session)
+        raise UnknownAccount("on purpose")
+
+    def breaks_a_constraint(session: Session) -> None:
+        account = make_account(session)
+        session.execute(update(Account).where(col(Account.id) == account.id).values(available=-1))
+
+    gate = Gate(sqlite)
+    works = [sqlite.submit(work) for work in (add, fails, add, breaks_a_constraint, add)]
+    gate.open()
+    errors = [type(work.exception()) for work in works]
+    assert errors == [type(None), UnknownAccount, type(None), IntegrityError, type(None)]
+    kept = {work.result() for work in works if work.exception() is None}
+    with sqlite.transaction() as session:
+        assert set(session.exec(select(Account.id))) == kept
+        assert len(kept) == 3
+
+
+def test_a_flush_that_fails_is_undone_alone_too(sqlite: Database) -> None:
+    """SQLAlchemy answers a failed flush by rolling the whole transaction back."""
+
+    def takes_a_taken_id(session: Session) -> None:
+        add(session)
+        account = make_account(session)
+        copy = Account(**{**account.model_dump(), "email": "another@example.org"})
+        session.expunge(account)
+        session.add(copy)
+
+    gate = Gate(sqlite)
+    works = [sqlite.submit(work) for work in (add, takes_a_taken_id, add)]
+    gate.open()
+    errors = [type(work.exception()) for work in works]
+    assert errors == [type(None), IntegrityError, type(None)]
+    with sqlite.transaction() as session:
+        assert set(session.exec(select(Account.id))) == {works[0].result(), works[2].result()}
+
+
+def test_if_the_common_commit_fails_nobody_was_successful(sqlite: Database) -> None:
+    """A deferred reference is checked at COMMIT only: one work spoils it for all."""
+
+    def spoils(session: Session) -> None:
+        session.execute(text("PRAGMA defer_foreign_keys=ON"))
+        session.execute(
+            text(
+                "insert into api_key (id, account_id, name, first_characters, sha256, created_at)"
+                " values ('key_1', 'acc_nobody', 'n', 'f', 's', '2026-01-15T12:00:00.000000Z')"
+            )
+        )
+
+    gate = Gate(sqlite)
+    works: list[Future[object]] = [sqlite.submit(work) for work in (add, spoils, add)]
+    gate.open()
+    assert all(isinstance(work.exception(), IntegrityError) for work in works)
+    assert count(sqlite) == 0
+    sqlite.submit(add).result()
+    assert count(sqlite) == 1
+
+
+def test_a_caller_that_goes_away_takes_its_waiting_work_along(sqlite: Database) -> None:
+    gate = Gate(sqlite)
+
+    async def test() -> None:
+        task = asyncio.ensure_future(sqlite.run(add))
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(test())
+    gate.open()
+    assert count(sqlite) == 0
+
+
+def test_closing_finishes_what_waits_and_refuses_what_comes_later(migrated_database_url: str) -> None:
+    database = Database(migrated_database_url)
+    works = [database.submit(add) for _ in range(30)]
+    database.close()
+    assert len({work.result() for work in works}) == 30
+    with pytest.raises(ServiceUnavailable):
+        database.submit(add)
+    with pytest.raises(ServiceUnavailable):
+        asyncio.run(database.read(add))
+
+
+def test_a_deadlock_is_resolved_by_trying_again(postgres: Postgres) -> None:
+    name = postgres.create_database(template=postgres.migrated_template())
+    database = Database(postgres.url(name))
+    with database.transaction() as session:
+        ids = [add(session), add(session)]
+    both_hold_one = threading.Barrier(2)
+    attempts: list[str] = []
+
+    def work(session: Session, mine: str, other: str) -> None:
+        attempts.append(mine)
+        accounts.lock(session, mine)
+        if len(attempts) <= 2:
+            both_hold_one.wait()
+        account = accounts.lock(session, other)
+        account.available += 1
+
+    works = [
+        database.submit(lambda session: work(session, ids[0], ids[1])),
+        database.submit(lambda session: work(session, ids[1], ids[0])),
+    ]
+    for one in works:
+        one.result()
+    assert len(attempts) == 3
+    with database.transaction() as session:
+        assert [session.get_one(Account, account_id).available for account_id in ids] == [1, 1]
+    database.close()
+    postgres.drop_database(name)
+
+
+def test_a_serialization_failure_is_tried_again_with_a_fresh_session(postgres: Postgres) -> None:
+    name = postgres.create_database(template=postgres.migrated_template())
+    database = Database(postgres.url(name))
+    with database.transaction() as session:
+        account_id = add(session)
+    seen: list[int] = []
+
+    def work(session: Session) -> None:
+        session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
+        account = session.get_one(Account, account_id)
+        seen.append(account.available)
+        if len(seen) == 1:
+            with database.transaction() as rival:
+                rival.get_one(Account, account_id).available = 5
+        account.available += 1
+
+    database.submit(work).result()
+    assert seen == [0, 5]
+    with database.transaction() as session:
+        assert session.get_one(Account, account_id).available == 6
+    database.close()
+    postgres.drop_database(name)
+
+
+def test_a_locked_database_is_unavailable_and_works_again_when_it_is_free(impatient: Database) -> None:
+    with impatient.transaction() as session:
+        account_id = add(session)
+    works: list[Future[Account]] = []
+    with impatient.transaction() as session:
+        accounts.lock(session, account_id)
+        works = [impatient.submit(lambda session: accounts.lock(session, account_id)) for _ in range(3)]
+        for work in works:
+            error = work.exception()
+            assert isinstance(error, ServiceUnavailable)
+            assert error.retry_after_seconds is not None
+            assert error.retry_after_seconds >= 1
+    assert impatient.submit(lambda session: accounts.lock(session, account_id)).result().id == account_id
+
+
+def test_reads_do_not_wait_for_a_writer(impatient: Database) -> None:
+    async def test() -> None:
+        with impatient.transaction() as session:
+            add(session)
+            found = await impatient.read(lambda reader: reader.exec(select(Account.id)).all())
+            assert found == []
+
+    asyncio.run(test())
+
+
+def test_a_full_disk_is_unavailable_charges_nobody_and_works_again_when_there_is_room(
+    sqlite: Database,
+) -> None:
+    def limit_pages(pages: int) -> None:
+        with sqlite.engine.connect() as connection:
+            connection.exec_driver_sql(f"PRAGMA max_page_count={pages}")
+
+    for _ in range(3):
+        sqlite.submit(add).result()
+    limit_pages(1)  # SQLite takes the present size instead, so no page can be added.
+    gate = Gate(sqlite)
+    works = [sqlite.submit(fill) for _ in range(3)]
+    small = sqlite.submit(lambda session: session.exec(select(Account.id)).all())
+    gate.open()
+    for work in works:
+        assert isinstance(work.exception(), ServiceUnavailable)
+    assert len(small.result()) == 3  # One that needs no room is not made to suffer.
+    assert count(sqlite) == 3
+    limit_pages(1_000_000)
+    sqlite.submit(fill).result()
+    assert count(sqlite) == 3 + 500
+
+
+def fill(session: Session) -> None:
+    for _ in range(500):
+        add(session)
+
+
+def test_a_deleted_file_is_unavailable_and_works_again_when_it_is_back(
+    sqlite: Database, sqlite_path: Path
+) -> None:
+    first = sqlite.submit(add).result()
+    aside = sqlite_path.with_name("aside")
+    with sqlite3.connect(sqlite_path) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+    sqlite_path.rename(aside)
+
+    async def test() -> None:
+        with pytest.raises(ServiceUnavailable):
+            await sqlite.run(add)
+        with pytest.raises(ServiceUnavailable):
+            await sqlite.read(lambda session: session.get(Account, first))
+
+    asyncio.run(test())
+    assert not sqlite_path.exists(), "a new, empty database would have lost every balance"
+    os.rename(aside, sqlite_path)  # noqa: PTH104 - the same words as above, the other way round
+    second = sqlite.submit(add).result()
+    with sqlite.transaction() as session:
+        assert set(session.exec(select(Account.id))) == {first, second}
+
+
+def test_a_file_that_is_replaced_by_a_backup_is_noticed(sqlite: Database, sqlite_path: Path) -> None:
+    backup = sqlite_path.with_name("backup")
+    first = sqlite.submit(add).result()
+    with sqlite3.connect(sqlite_path) as source, sqlite3.connect(backup) as target:
+        source.backup(target)
+    source.close()
+    target.close()
+    sqlite.submit(add).result()
+    for name in (sqlite_path.name + "-wal", sqlite_path.name + "-shm"):
+        sqlite_path.with_name(name).unlink()
+    backup.rename(sqlite_path)
+    third = sqlite.submit(add).result()
+    with sqlite.transaction() as session:
+        assert set(session.exec(select(Account.id))) == {first, third}
+
+
+def test_a_server_that_goes_away_is_unavailable_and_works_again_when_it_is_back(postgres: Postgres) -> None:
+    name = postgres.create_database(template=postgres.migrated_template())
+    database = Database(postgres.url(name))
+    database.submit(add).result()
+
+    def kill() -> None:
+        postgres.execute(f"alter database {name} allow_connections false")
+        postgres.execute(f"select pg_terminate_backend(pid) from pg_stat_activity where datname = '{name}'")
+
+    def dies_half_way(session: Session) -> None:
+        add(session)
+        kill()
+        add(session)
+
+    assert isinstance(database.submit(dies_half_way).exception(), ServiceUnavailable)
+    assert isinstance(database.submit(add).exception(), ServiceUnavailable)
+    postgres.execute(f"alter database {name} allow_connections true")
+    database.submit(add).result()
+    assert count(database) == 2
+    database.close()
+    postgres.drop_database(name)
+
+
+def test_only_databases_that_are_known_to_be_exact_are_accepted() -> None:
+    for url in ("mysql://localhost/x", "sqlite://", "sqlite:///:memory:"):
+        with pytest.raises(ValueError, match=r"SQLite|not supported"):
+            Database(url)
+
+
+def test_the_old_name_of_postgresql_in_an_address_is_understood(postgres: Postgres) -> None:
+    name = postgres.create_database(template=postgres.migrated_template())
+    database = Database(postgres.url(name).replace("postgresql+psycopg", "postgres"))
+    assert count(database) == 0
+    database.close()
+    postgres.drop_database(name)
+
+
+def test_database_errors_tell_no_values(database: Database) -> None:
+    def work(session: Session) -> None:
+        account = make_account(session)
+        session.execute(update(Account).where(col(Account.id) == account.id).values(available=-12345))
+
+    error = database.submit(work).exception()
+    assert isinstance(error, IntegrityError)
+    assert "-12345" not in str(error).replace(str(error.orig), "")
+
+
+def test_time_comes_back_as_it_was_stored(database: Database) -> None:
+    now = NOON.replace(microsecond=1)
+    with database.transaction() as session:
+        account_id = make_account(session, now=now).id
+    with database.transaction() as session:
+        assert session.get_one(Account, account_id).created_at == now

@@ -1,0 +1,151 @@
+"""The schema's history: up and down, with data, by several processes, in agreement with the models."""
+
+import concurrent.futures
+from typing import Any
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import Connection, inspect, text
+from sqlmodel import SQLModel
+
+from api.auth import api_keys
+from api.db.database import Database
+from api.db.migrations import upgrade
+from billing.ledger import constraints
+from billing.ledger.audit import audit
+from tests.support.auth_rows import sign_up
+from tests.support.editor_rows import edit
+from tests.support.load import NOON, PROCESSES, account_with, admitted, succeed
+from tests.support.stripe_rows import pay
+
+REVISIONS = ["0001", "0002", "0003", "0004", "0005", "0006", "0007"]
+
+
+def fill(url: str) -> None:
+    """Every table gets rows."""
+    database = Database(url)
+    with database.transaction() as session:
+        account = account_with(session, credits=3)
+        api_keys.create(session, account.id, "n", NOON)
+        sign_up(session, account.id, NOON)
+        edit(session, account.id, NOON)
+        pay(session, account.id, NOON)
+        succeed(session, admitted(session, account.id, key="k"))
+        admitted(session, account.id, key="runs")
+    database.close()
+
+
+def triggers(connection: Connection) -> set[tuple[str, str]]:
+    """Name and text of every trigger, in the database's own words."""
+    query = (
+        "select name, sql from sqlite_master where type = 'trigger'"
+        if connection.dialect.name == "sqlite"
+        else "select tgname, pg_get_triggerdef(oid) from pg_trigger where not tgisinternal"
+    )
+    return {(name, definition) for name, definition in connection.execute(text(query))}
+
+
+def test_the_migrations_make_the_tables_that_the_models_describe(migrated_database_url: str) -> None:
+    database = Database(migrated_database_url)
+    with database.engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_server_default": True})
+        assert compare_metadata(context, SQLModel.metadata) == []
+    database.close()
+
+
+def test_the_migrations_make_the_checks_and_triggers_that_the_models_describe(database_url: str) -> None:
+    """Alembic compares neither, so the same is made from the models directly and compared."""
+    upgrade.migrate(database_url)
+    migrated = schema_of(database_url)
+    upgrade.downgrade(database_url, "base")
+    with upgrade.locked_connection(database_url) as connection:
+        SQLModel.metadata.create_all(connection)
+        for statement in constraints.statements(connection.dialect.name):
+            connection.execute(text(statement))
+    described = schema_of(database_url)
+    assert described["triggers"]
+    assert migrated == described
+
+
+def schema_of(url: str) -> dict[str, Any]:
+    database = Database(url)
+    with database.engine.connect() as connection:
+        inspector = inspect(connection)
+        names = [name for name in inspector.get_table_names() if name != "alembic_version"]
+        found = {
+            "triggers": triggers(connection),
+            "checks": {
+                (name, check["name"], check["sqltext"])
+                for name in names
+                for check in inspector.get_check_constraints(name)
+            },
+            "references": {
+                (name, *key["constrained_columns"], key["referred_table"])
+                for name in names
+                for key in inspector.get_foreign_keys(name)
+            },
+            "nullable": {
+                (name, column["name"], column["nullable"], str(column["type"]))
+                for name in names
+                for column in inspector.get_columns(name)
+            },
+        }
+    database.close()
+    return found
+
+
+def test_every_migration_goes_down_and_up_again_with_data_in_the_tables(database_url: str) -> None:
+    upgrade.migrate(database_url)
+    fill(database_url)
+    for revision in [*reversed(REVISIONS[:-1]), "base"]:
+        upgrade.downgrade(database_url, revision)
+    database = Database(database_url)
+    with database.engine.connect() as connection:
+        assert inspect(connection).get_table_names() == ["alembic_version"]
+        assert triggers(connection) == set()
+    database.close()
+    for revision in REVISIONS:
+        upgrade.migrate(database_url, revision)
+    fill(database_url)
+    database = Database(database_url)
+    with database.transaction() as session:
+        assert audit(session) == []
+    database.close()
+
+
+def test_migrating_what_is_up_to_date_changes_nothing(database_url: str) -> None:
+    upgrade.migrate(database_url)
+    fill(database_url)
+    before = schema_of(database_url)
+    upgrade.migrate(database_url)
+    assert schema_of(database_url) == before
+    database = Database(database_url)
+    with database.transaction() as session:
+        assert audit(session) == []
+        assert session.connection().execute(text("select count(*) from entry")).scalar() == 2
+    database.close()
+
+
+def test_four_processes_that_migrate_at_once_do_no_harm(database_url: str) -> None:
+    with concurrent.futures.ProcessPoolExecutor(4, mp_context=PROCESSES) as pool:
+        for each in [pool.submit(upgrade.migrate, database_url) for _ in range(8)]:
+            each.result()
+    fill(database_url)
+
+
+def test_a_migration_that_fails_leaves_the_schema_as_it_was(database_url: str) -> None:
+    """A table that is in the way makes the last of the statements fail."""
+    with upgrade.locked_connection(database_url) as connection:
+        connection.execute(text("create table replay (id integer)"))
+    with pytest.raises(Exception, match="replay"):
+        upgrade.migrate(database_url)
+    database = Database(database_url)
+    with database.engine.connect() as connection:
+        assert inspect(connection).get_table_names() == ["replay"]
+    database.close()
+
+
+def test_an_unknown_database_is_refused() -> None:
+    with pytest.raises(ValueError, match="not supported"):
+        upgrade.migrate("mysql://localhost/x")

@@ -1,0 +1,241 @@
+"""Words and Meta's selections over HTTP, on real tiny checkpoints: answered, charged and refused as told."""
+
+import io
+import json
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image as PillowImage
+
+from tests.support.ml import photos, tiny_pipelines
+from tests.support.ml.tiny_sam import place_of_an_object, save_tiny_sam
+from tests.support.server import RunningServer, StartServer, running_server
+
+PHOTO = photos.photo("coffee")[100:220, 200:360]
+MASK = np.zeros(PHOTO.shape[:2], np.uint8)
+MASK[40:80, 60:110] = 255
+WORDS = {"prompt": "a red cup", "seed": "4", "format": "png"}
+SELECTED = photos.photo("astronaut")
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    place = tmp_path_factory.mktemp("tiny")
+    return {
+        "sd": tiny_pipelines.save_sd(place / "tiny-sd"),
+        "sdxl": tiny_pipelines.save_sdxl(place / "tiny-sdxl"),
+        "sam": save_tiny_sam(place / "tiny-sam.pth"),
+    }
+
+
+@pytest.fixture(scope="module")
+def served(folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    settings = {
+        "BGERASER_INPAINT_CHECKPOINT": str(folders["sd"]),
+        "BGERASER_INPAINT_SCHEDULER": "lcm",
+        "BGERASER_SAM_CHECKPOINT": str(folders["sam"]),
+        "BGERASER_WORKERS": "1",
+    }
+    with running_server(tmp_path_factory.mktemp("generative"), settings) as server:
+        yield server
+        assert server.drifts() == []
+
+
+def fill(client: httpx.Client, form: dict[str, str] = WORDS, mask: Any = MASK) -> httpx.Response:
+    files = {"image": photos.png_bytes(PHOTO)}
+    if mask is not None:
+        files["mask"] = photos.png_bytes(mask)
+    return client.post("/api/tools/generative-fill", files=files, data=form)
+
+
+def pixels_of(client: httpx.Client, response: httpx.Response) -> Any:
+    assert response.status_code == 200, response.text
+    return np.asarray(PillowImage.open(io.BytesIO(client.get(response.json()["data"]["imageUrl"]).content)))
+
+
+def error_of(response: httpx.Response) -> tuple[int, str, str | None]:
+    error = response.json()["error"]
+    return response.status_code, error["code"], error["param"]
+
+
+class TestWords:
+    def test_a_fill_follows_its_seed_and_touches_nothing_else(self, served: RunningServer) -> None:
+        with served.client(served.new_customer(credits=3)) as client:
+            first = fill(client)
+            pixels = pixels_of(client, first)
+            data = first.json()["data"]
+            assert (data["model"], data["device"], data["seed"]) == ("tiny-sd", "cpu", 4)
+            assert (data["creditsCharged"], data["creditsRemaining"]) == (1, 2)
+            near = np.zeros(MASK.shape, np.bool_)
+            near[40 - 13 : 80 + 13, 60 - 13 : 110 + 13] = True
+            assert np.array_equal(pixels[~near], PHOTO[~near])
+            assert not np.array_equal(pixels[near], PHOTO[near])
+            # With a key of its own the same request is worked on again.
+            again = client.post(
+                "/api/tools/generative-fill",
+                files={"image": photos.png_bytes(PHOTO), "mask": photos.png_bytes(MASK)},
+                data=WORDS,
+                headers={"Idempotency-Key": "again"},
+            )
+            assert again.json()["data"]["creditsCharged"] == 1
+            assert np.array_equal(pixels_of(client, again), pixels)
+            other = pixels_of(client, fill(client, {**WORDS, "seed": "5"}))
+            assert not np.array_equal(other, pixels)
+
+    def test_an_expand_follows_its_words(self, served: RunningServer) -> None:
+        with served.client(served.new_customer(credits=2)) as client:
+            answers = []
+            for prompt in ("a red cup", "the sea"):
+                response = client.post(
+                    "/api/tools/generative-expand",
+                    files={"image": photos.png_bytes(PHOTO)},
+                    data={**WORDS, "prompt": prompt, "left": "60", "top": "30"},
+                )
+                answers.append(pixels_of(client, response))
+                assert response.json()["data"]["bbox"] == [60, 30, 220, 150]
+            assert np.array_equal(answers[0][30:, 60:][16:, 16:], PHOTO[16:, 16:])
+            assert not np.array_equal(*answers)
+
+    def test_the_catalogue_tells_the_checkpoint_and_its_defaults(self, served: RunningServer) -> None:
+        with served.client() as client:
+            tools = {tool["name"]: tool for tool in client.get("/api/tools").json()["data"]}
+        usual = {"steps": 4, "guidance_scale": 1.0}
+        for name, defaults in (
+            ("generative-fill", usual | {"strength": 1.0}),
+            ("generative-expand", usual),
+        ):
+            engines = tools[name]["engines"]
+            assert engines["installed"] == ["tiny-sd"]
+            assert engines["defaults"] == defaults
+        assert "sam" in tools["magic-select"]["engines"]["installed"]
+        assert tools["crop"]["engines"]["defaults"] == {}
+
+    @pytest.mark.parametrize(
+        ("form", "param"),
+        [
+            ({"prompt": "x" * 2001}, "prompt"),
+            ({"negative_prompt": "x" * 2001}, "negative_prompt"),
+            ({"steps": "0"}, "steps"),
+            ({"steps": "10000"}, "steps"),
+            ({"guidance_scale": "nan"}, "guidance_scale"),
+            ({"strength": "0"}, "strength"),
+            ({"seed": "-1"}, "seed"),
+            ({"negative_prompt": "dogs", "guidance_scale": "1"}, "negative_prompt"),
+        ],
+    )
+    def test_bad_input_is_named_and_costs_nothing(
+        self, served: RunningServer, form: dict[str, str], param: str
+    ) -> None:
+        customer = served.new_customer(credits=1)
+        with served.client(customer) as client:
+            assert error_of(fill(client, {**WORDS, **form})) == (422, "INVALID_PARAMETER", param)
+        assert served.balance(customer) == (1, 0)
+
+    def test_a_mask_that_marks_nothing_or_everything_is_refused(self, served: RunningServer) -> None:
+        customer = served.new_customer(credits=1)
+        with served.client(customer) as client:
+            assert error_of(fill(client, mask=MASK * 0))[:2] == (422, "MASK_EMPTY")
+            assert error_of(fill(client, mask=MASK * 0 + 255)) == (422, "INVALID_PARAMETER", "mask")
+            assert error_of(fill(client, mask=None)) == (422, "INVALID_PARAMETER", "mask")
+        assert served.balance(customer) == (1, 0)
+
+    def test_a_caller_who_goes_away_does_not_hold_up_the_next(self, served: RunningServer) -> None:
+        customer = served.new_customer(credits=2)
+        with served.client(customer) as client:
+            began = threading.Thread(target=lambda: _given_up(served, customer.headers))
+            began.start()
+            began.join()
+            assert fill(client).status_code == 200, "the next call is served"
+
+
+def _given_up(server: RunningServer, headers: dict[str, str]) -> None:
+    """A call whose caller goes away."""
+    form = {**WORDS, "steps": "150"}
+    files = {"image": photos.png_bytes(PHOTO), "mask": photos.png_bytes(MASK)}
+    try:
+        httpx.post(
+            f"{server.address}/api/tools/generative-fill",
+            headers=headers,
+            files=files,
+            data=form,
+            timeout=0.3,
+        )
+    except httpx.TimeoutException:
+        time.sleep(0.1)
+
+
+class TestSegmentAnything:
+    def test_a_click_is_answered_and_the_stored_picture_is_encoded_once(self, served: RunningServer) -> None:
+        x, y = place_of_an_object(SELECTED)
+        customer = served.new_customer(credits=3)
+        with served.client(customer) as client:
+            uploaded = client.post("/api/images", files={"image": photos.png_bytes(SELECTED)})
+            image_id = uploaded.json()["data"]["imageId"]
+            form = {"image_id": image_id, "points": json.dumps([[x, y, 1]]), "model": "sam"}
+            first = client.post("/api/tools/magic-select", data=form)
+            data = first.json()["data"]
+            assert (first.status_code, data["model"], data["device"]) == (200, "sam", "cpu")
+            again = client.post("/api/tools/magic-select", data={**form, "multimask": "3"})
+            assert again.json()["data"]["masks"]
+            kept = list((served.data_dir / "images").rglob("*.embedding-sam"))
+            assert len(kept) == 1
+            assert data["maskId"] == data["imageId"]
+        assert served.balance(customer) == (1, 0)
+
+    def test_what_is_not_installed_names_its_command(self, served: RunningServer) -> None:
+        customer = served.new_customer(credits=1)
+        with served.client(customer) as client:
+            response = client.post(
+                "/api/tools/magic-select",
+                files={"image": photos.png_bytes(SELECTED)},
+                data={"points": "[[9, 9, 1]]", "model": "sam-vit-b"},
+            )
+            assert error_of(response)[:2] == (503, "MODEL_UNAVAILABLE")
+            assert "bgeraser models pull sam-vit-b" in response.json()["error"]["message"]
+        assert served.balance(customer) == (1, 0)
+
+
+class TestOperatorsMistakes:
+    def test_nothing_is_charged_for_a_checkpoint_that_cannot_be_served(
+        self, start_server: StartServer, folders: dict[str, Path], tmp_path: Path
+    ) -> None:
+        (tmp_path / "pickle.ckpt").write_bytes(b"\x80\x04N.")
+        for chosen in (tmp_path / "nowhere", tmp_path / "pickle.ckpt"):
+            server = start_server(BGERASER_INPAINT_CHECKPOINT=str(chosen), BGERASER_WORKERS="1")
+            customer = server.new_customer(credits=1)
+            with server.client(customer) as client:
+                response = fill(client)
+                assert error_of(response)[:2] == (503, "MODEL_UNAVAILABLE")
+                message = response.json()["error"]["message"]
+                assert "bgeraser models pull" in message
+                assert str(tmp_path) not in message
+                assert fill(client, {"format": "png"}).status_code == 200, "without words it works"
+            assert server.balance(customer) == (0, 0)
+            server.stop()
+
+    def test_sdxl_s_kind_is_served_and_too_little_memory_is_said(
+        self, start_server: StartServer, folders: dict[str, Path]
+    ) -> None:
+        server = start_server(
+            BGERASER_INPAINT_CHECKPOINT=str(folders["sdxl"]), BGERASER_INPAINT_STEPS="2", BGERASER_WORKERS="1"
+        )
+        with server.client(server.new_customer(credits=1)) as client:
+            pixels_of(client, fill(client))
+        server.stop()
+        small = start_server(
+            BGERASER_INPAINT_CHECKPOINT=str(folders["sdxl"]),
+            BGERASER_WORKER_MEMORY_MB="512",
+            BGERASER_WORKERS="1",
+        )
+        customer = small.new_customer(credits=1)
+        with small.client(customer) as client:
+            response = fill(client)
+            assert error_of(response)[:2] == (503, "SERVICE_UNAVAILABLE")
+            assert int(response.headers["Retry-After"]) >= 1
+        assert small.balance(customer) == (1, 0)

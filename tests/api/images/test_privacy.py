@@ -1,0 +1,48 @@
+"""Nothing but the picture is stored, so no route can serve anything else."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import numpy as np
+import pytest
+
+from ml.imaging import codecs
+from tests.ml.imaging.test_stripped_files import MAKERS, SECRET, archive
+from tests.support.apps import LocalApi, local_api
+from tests.support.calling import code_of
+from tests.support.ml.photos import png_bytes
+
+
+@pytest.fixture
+def api(tmp_path: Path) -> Iterator[LocalApi]:
+    with local_api(tmp_path) as opened:
+        yield opened
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_an_upload_is_stored_and_served_without_what_came_with_it(
+    api: LocalApi, tmp_path: Path, name: str
+) -> None:
+    content = MAKERS[name](6) + archive()
+    headers = {"X-Api-Key": api.new_key("a@example.com")}
+    stored = api.request("POST", "/api/images", files={"image": content}, headers=headers)
+    data = stored.json()["data"]
+    parts = urlsplit(data["imageUrl"])
+    served = api.request("GET", f"{parts.path}?{parts.query}").content
+    assert len(served) == data["bytes"]
+    assert np.array_equal(codecs.decode(served).pixels, codecs.decode(content).pixels)
+    files = [file.read_bytes() for file in tmp_path.rglob("img_*") if file.is_file()]
+    assert files == [served]
+    for private in (SECRET, b"PK\x03\x04"):
+        assert private not in served
+
+
+def test_a_file_that_is_cut_short_or_far_too_long_is_not_stored(api: LocalApi, tmp_path: Path) -> None:
+    headers = {"X-Api-Key": api.new_key("a@example.com")}
+    whole = png_bytes(np.zeros((64, 64, 3), np.uint8))
+    long = whole[:16] + (50_000_000).to_bytes(4, "big") + (1).to_bytes(4, "big") + whole[24:]
+    for content, code in ((whole[:-30], "UNREADABLE_IMAGE"), (long, "IMAGE_TOO_LARGE")):
+        answer = api.request("POST", "/api/images", files={"image": content}, headers=headers)
+        assert (answer.status_code, code_of(answer)) == (422, code)
+    assert not [file for file in tmp_path.rglob("img_*") if file.is_file()]

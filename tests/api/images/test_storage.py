@@ -1,0 +1,91 @@
+"""Stored files: whole or not at all, and never outside their directory."""
+
+import os
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from api.errors import NotFound
+from api.images.storage import Storage
+from tests.support.traversals import TRAVERSALS
+
+IMAGE = "img_0123456789abcdefABCDEF"
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> Storage:
+    return Storage(tmp_path / "images")
+
+
+def test_what_was_written_is_read_again(storage: Storage) -> None:
+    storage.write(IMAGE, b"picture")
+    assert storage.read(IMAGE) == b"picture"
+
+
+def test_a_deleted_picture_is_not_found_and_may_be_deleted_again(storage: Storage) -> None:
+    storage.write(IMAGE, b"picture")
+    storage.delete(IMAGE)
+    storage.delete(IMAGE)
+    with pytest.raises(NotFound):
+        storage.read(IMAGE)
+
+
+def test_only_the_owner_of_the_process_may_read_a_file(storage: Storage) -> None:
+    storage.write(IMAGE, b"picture")
+    path = storage.path(IMAGE)
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("name", TRAVERSALS)
+def test_no_name_from_outside_becomes_a_path(storage: Storage, name: str) -> None:
+    for operation in (storage.path, storage.read, storage.delete, lambda n: storage.write(n, b"x")):
+        with pytest.raises(NotFound):
+            operation(name)
+
+
+def test_every_path_lies_in_the_directory(storage: Storage, tmp_path: Path) -> None:
+    assert storage.path(IMAGE).resolve().is_relative_to(tmp_path / "images")
+
+
+def test_files_are_listed_by_age(storage: Storage) -> None:
+    storage.write(IMAGE, b"old")
+    an_hour_ago = time.time() - 3600
+    os.utime(storage.path(IMAGE), (an_hour_ago, an_hour_ago))
+    storage.write("img_new0new0new0", b"new")
+    assert list(storage.ids_older_than(1800)) == [IMAGE]
+
+
+def test_what_a_killed_process_left_unfinished_is_deleted_when_old(storage: Storage, tmp_path: Path) -> None:
+    left = tmp_path / "images" / "unfinished" / f"{IMAGE}.0a1b2c3d"
+    left.write_bytes(b"half")
+    assert storage.delete_unfinished(60) == 0
+    an_hour_ago = time.time() - 3600
+    os.utime(left, (an_hour_ago, an_hour_ago))
+    assert storage.delete_unfinished(60) == 1
+    assert not left.exists()
+
+
+def test_a_disk_that_takes_no_more_is_said_to_be_so_and_keeps_no_half_file(tmp_path: Path) -> None:
+    # A limit on the size of files stands in for a full disk, in a process of its own: it cannot be undone.
+    script = (
+        "import sys, pathlib\n"
+        "from api.errors import ServiceUnavailable\n"
+        "from api.images.storage import Storage\n"
+        "try:\n"
+        f"    Storage(pathlib.Path(sys.argv[1])).write({IMAGE!r}, bytes(100_000))\n"
+        "except ServiceUnavailable:\n"
+        "    print('refused')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path / "images")],
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000)),
+    )
+    assert done.stdout == "refused\n", done.stderr
+    assert [path for path in (tmp_path / "images").rglob("*") if path.is_file()] == []

@@ -1,0 +1,216 @@
+"""The door Stripe's events come in by: who may pass, and what passing does."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+from sqlmodel import select
+
+from billing.ledger.plans import PlanName
+from billing.subscriptions.events import WANTED_TYPES
+from billing.subscriptions.models import StripeEvent
+from tests.fakes.stripe import lifecycle
+from tests.fakes.stripe.delivery import signature, signed
+from tests.fakes.stripe.world import WEBHOOK_SECRET
+from tests.support.apps import local_api
+from tests.support.calling import code_of
+from tests.support.shop import Owner, Shop, open_shop
+
+OLD_SECRET = "whsec_the_one_before"
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Iterator[Shop]:
+    with open_shop(tmp_path, stripe_webhook_secret_previous=SecretStr(OLD_SECRET)) as opened:
+        yield opened
+
+
+@pytest.fixture
+def ada(shop: Shop) -> Owner:
+    return shop.owner()
+
+
+def paid_event(shop: Shop, ada: Owner) -> dict[str, object]:
+    """The event that brings Standard's credits, not delivered yet."""
+    shop.buy(ada, PlanName.STANDARD)
+    return next(event for event in shop.world.take_outbox() if event["type"] == "invoice.paid")
+
+
+def body(event: dict[str, object]) -> bytes:
+    return json.dumps(event).encode()
+
+
+FORGERIES: dict[str, Callable[[bytes, int], str | None]] = {
+    "no signature": lambda payload, now: None,
+    "an empty one": lambda payload, now: "",
+    "nonsense": lambda payload, now: "nonsense",
+    "no time": lambda payload, now: signature(payload, WEBHOOK_SECRET, now).partition(",")[2],
+    "another secret": lambda payload, now: signature(payload, "whsec_of_somebody_else", now),
+    "an empty secret": lambda payload, now: signature(payload, "", now),
+    "another body": lambda payload, now: signature(payload + b" ", WEBHOOK_SECRET, now),
+    "old": lambda payload, now: signature(payload, WEBHOOK_SECRET, now - 301),
+    "from the future": lambda payload, now: signature(payload, WEBHOOK_SECRET, now + 301),
+    "an hour from the future": lambda payload, now: signature(payload, WEBHOOK_SECRET, now + 3_600),
+    "another time": lambda payload, now: signature(payload, WEBHOOK_SECRET, now - 1_000).replace(
+        f"t={now - 1_000}", f"t={now}"
+    ),
+    "two times": lambda payload, now: signature(payload, WEBHOOK_SECRET, now - 1_000) + f",t={now}",
+    "a huge time": lambda payload, now: signature(payload, WEBHOOK_SECRET, 10**30),
+    "an older scheme": lambda payload, now: signature(payload, WEBHOOK_SECRET, now).replace("v1=", "v0="),
+    "no letters of ours": lambda payload, now: "t=1,v1=é".encode("latin-1").decode("latin-1"),
+}
+
+
+@pytest.mark.parametrize("forgery", FORGERIES, ids=str)
+def test_what_stripe_did_not_sign_lately_is_refused_and_changes_nothing(
+    shop: Shop, ada: Owner, forgery: str
+) -> None:
+    payload = body(paid_event(shop, ada))
+    before = shop.books(ada)
+    header = FORGERIES[forgery](payload, shop.world.now)
+    headers = {"Stripe-Signature": header.encode("latin-1")} if header is not None else {}
+    answer = shop.api.request("POST", "/stripe/webhook", content=payload, headers=headers)
+    assert (answer.status_code, code_of(answer)) == (403, "FORBIDDEN")
+    shop.handle()
+    assert shop.books(ada) == before
+    assert shop.waiting_events() == 0
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [b"", b"[]", b"{}", b"null", b"\xff\xfe", b'{"object":"event"}', b'{"object":"charge","id":"evt_1"}'],
+    ids=str,
+)
+def test_a_signed_body_that_is_no_event_is_refused(shop: Shop, payload: bytes) -> None:
+    header = signature(payload, WEBHOOK_SECRET, shop.world.now)
+    answer = shop.api.request(
+        "POST", "/stripe/webhook", content=payload, headers={"Stripe-Signature": header}
+    )
+    assert answer.status_code == 403
+
+
+@pytest.mark.parametrize("offset", [-300, -299, 0, 299, 300])
+def test_a_signature_within_five_minutes_to_either_side_is_good(shop: Shop, ada: Owner, offset: int) -> None:
+    payload = body(paid_event(shop, ada))
+    header = signature(payload, WEBHOOK_SECRET, shop.world.now + offset)
+    assert shop.send(payload, {"Stripe-Signature": header})
+    shop.handle()
+    assert shop.plan_and_credits(ada) == ("standard", 515)
+
+
+@pytest.mark.parametrize("secret", [WEBHOOK_SECRET, OLD_SECRET])
+def test_while_the_secret_is_rotated_both_are_good(shop: Shop, ada: Owner, secret: str) -> None:
+    assert shop.send(*signed(paid_event(shop, ada), shop.world.now, secret))
+    shop.handle()
+    assert shop.plan_and_credits(ada) == ("standard", 515)
+
+
+def test_stripes_own_two_signatures_in_one_header_are_good_while_it_rotates(shop: Shop, ada: Owner) -> None:
+    payload = body(paid_event(shop, ada))
+    now = shop.world.now
+    other = signature(payload, "whsec_the_next", now).split(",")[1]
+    assert shop.send(payload, {"Stripe-Signature": f"{signature(payload, WEBHOOK_SECRET, now)},{other}"})
+
+
+@pytest.mark.parametrize("secret", [None, SecretStr(""), SecretStr("   ")])
+def test_without_a_secret_there_is_no_such_address(tmp_path: Path, secret: SecretStr | None) -> None:
+    with local_api(tmp_path, stripe_secret_key=SecretStr("sk_test_x"), stripe_webhook_secret=secret) as api:
+        payload = b"{}"
+        now = int(api.clock().timestamp())
+        for signed_with in ("", "   ", WEBHOOK_SECRET):
+            headers = {"Stripe-Signature": signature(payload, signed_with, now)}
+            answer = api.request("POST", "/stripe/webhook", content=payload, headers=headers)
+            assert (answer.status_code, code_of(answer)) == (404, "NOT_FOUND")
+
+
+def test_without_any_stripe_setting_everything_else_works(tmp_path: Path) -> None:
+    with local_api(tmp_path) as api:
+        key = api.new_key("ada@example.com")
+        assert api.request("POST", "/stripe/webhook", content=b"{}").status_code == 404
+        assert api.request("GET", "/api/account", headers={"X-Api-Key": key}).status_code == 200
+
+
+def test_an_event_is_stored_before_it_is_handled_and_only_once(shop: Shop, ada: Owner) -> None:
+    event = paid_event(shop, ada)
+    answers = [
+        shop.api.request("POST", "/stripe/webhook", content=payload, headers=headers).json()["data"]
+        for payload, headers in [signed(event, shop.world.now)] * 3
+    ]
+    assert [each["new"] for each in answers] == [True, False, False]
+    assert shop.plan_and_credits(ada) == ("free", 15)
+    assert shop.waiting_events() == 1
+    shop.handle()
+    assert shop.plan_and_credits(ada) == ("standard", 515)
+    assert shop.waiting_events() == 0
+    asked = len(shop.world.calls)
+    assert shop.send(*signed(event, shop.world.now))
+    shop.handle()
+    assert len(shop.world.calls) == asked  # it was handled, so nobody asks Stripe again
+
+
+def test_handling_that_fails_is_tried_again_from_the_store(shop: Shop, ada: Owner) -> None:
+    event = paid_event(shop, ada)
+    shop.world.is_down = True
+    assert shop.send(*signed(event, shop.world.now))
+    shop.handle()
+    assert shop.waiting_events() == 1
+    with shop.api.services.database.transaction() as session:
+        stored = session.get_one(StripeEvent, str(event["id"]))
+        assert stored.attempts == 1
+        assert stored.error
+    shop.world.is_down = False
+    shop.handle()
+    assert shop.plan_and_credits(ada) == ("free", 15)  # not before its time
+    shop.pass_days(1 / 24)
+    shop.handle()
+    assert shop.plan_and_credits(ada) == ("standard", 515)
+    assert shop.waiting_events() == 0
+
+
+def test_what_an_old_event_says_is_not_believed(shop: Shop, ada: Owner) -> None:
+    event = paid_event(shop, ada)
+    shop.world.take_outbox()
+    lifecycle.cancel_now(shop.world, shop.subscription(ada))
+    assert shop.send(*signed(event, shop.world.now))
+    shop.handle()
+    plan, credits_ = shop.plan_and_credits(ada)
+    assert plan == "free"  # the event was sent while the subscription ran
+    assert credits_ == 515  # paid for, until the period ends
+
+
+def test_a_lie_in_a_signed_event_moves_no_credits(shop: Shop, ada: Owner) -> None:
+    shop.buy(ada, PlanName.STANDARD)
+    shop.settle()
+    event = shop.world.events[-1] | {"id": "evt_lie", "type": "invoice.paid"}
+    event["data"] = {
+        "object": {"id": "in_lie", "customer": shop.customer_id(ada), "status": "paid", "amount_paid": 9_999}
+    }
+    assert shop.send(*signed(event, shop.world.now))
+    shop.handle()
+    assert shop.plan_and_credits(ada) == ("standard", 515)
+
+
+def test_events_of_strangers_and_of_other_kinds_are_stored_as_handled(shop: Shop, ada: Owner) -> None:
+    paid_event(shop, ada)
+    event = shop.world.events[-1]
+    stranger = event | {"id": "evt_stranger", "type": "invoice.paid"}
+    stranger["data"] = {"object": {"id": "in_1", "customer": "cus_nobody"}}
+    other = event | {"id": "evt_other", "type": "payout.paid"}
+    for each in (stranger, other):
+        assert shop.send(*signed(each, shop.world.now))
+    shop.handle()
+    assert shop.waiting_events() == 0
+    with shop.api.services.database.transaction() as session:
+        assert {each.id for each in session.exec(select(StripeEvent))} == {"evt_stranger", "evt_other"}
+
+
+def test_the_endpoint_asks_for_exactly_what_is_handled(shop: Shop) -> None:
+    (endpoint,) = shop.world.all("webhook_endpoint")
+    assert set(endpoint["enabled_events"]) == set(WANTED_TYPES)
+
+
+def test_a_body_over_the_limit_is_refused(shop: Shop) -> None:
+    answer = shop.api.request("POST", "/stripe/webhook", content=b"x" * (1024 * 1024 + 1))
+    assert answer.status_code == 413

@@ -1,0 +1,47 @@
+"""An account whose address is not verified neither gets nor spends credits."""
+
+import pytest
+
+from api.db.database import Database
+from billing.errors import AddressUnverified
+from billing.ledger import accounts, ledger
+from billing.ledger.models import Account
+from tests.support.builders import NOON, SECOND, make_grant, make_hold
+
+
+def unverified(database: Database) -> str:
+    with database.transaction() as session:
+        return accounts.create(session, email="a@example.com", now=NOON, is_verified=False).id
+
+
+def test_the_free_credits_come_when_the_address_is_verified_and_once(database: Database) -> None:
+    account_id = unverified(database)
+    seen = []
+    for step in range(4):
+        with database.transaction() as session:
+            account = accounts.lock(session, account_id)
+            if step >= 2:
+                accounts.verify(session, account, now=NOON + step * SECOND)
+            ledger.refresh(session, account, NOON + step * SECOND)
+            seen.append(account.available)
+    assert seen == [0, 0, 15, 15]
+    with database.transaction() as session:
+        assert session.get_one(Account, account_id).verified_at == NOON + 2 * SECOND
+
+
+def test_credits_that_came_otherwise_cannot_be_spent_before(database: Database) -> None:
+    account_id = unverified(database)
+    with database.transaction() as session:
+        account = accounts.lock(session, account_id)
+        make_grant(session, account, 5)
+        with pytest.raises(AddressUnverified):
+            make_hold(session, account)
+        accounts.verify(session, account, now=NOON)
+        assert make_hold(session, account).amount == 1
+
+
+def test_accounts_that_an_operator_makes_count_as_verified(database: Database) -> None:
+    with database.transaction() as session:
+        account = accounts.create(session, email="a@example.com", now=NOON)
+        ledger.refresh(session, accounts.lock(session, account.id), NOON)
+        assert account.available == 15

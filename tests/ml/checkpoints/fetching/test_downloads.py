@@ -1,0 +1,136 @@
+"""Downloads from an address, against a real server that breaks off, lies or knows no ranges."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+from ml.checkpoints import registry
+from ml.checkpoints.fetching import pull
+from ml.checkpoints.registry import Checkpoint, State
+from ml.checkpoints.types import UrlSource
+from tests.support.ml.package_sources import Told, make_checkpoint, member
+
+WEIGHTS = bytes(range(256)) * 8000
+HALF = len(WEIGHTS) // 2
+
+
+@dataclass
+class Server:
+    """Serves `content` at every path. `break_off_after` bytes of it, the connection is cut, once."""
+
+    content: bytes = WEIGHTS
+    break_off_after: int | None = None
+    knows_ranges: bool = True
+    status: int | None = None
+    ranges: list[str | None] = field(default_factory=list)  # as asked for
+    address: str = ""
+
+    def answer(self, request: BaseHTTPRequestHandler) -> None:
+        asked = request.headers["Range"]
+        self.ranges.append(asked)
+        start = int(asked.removeprefix("bytes=").rstrip("-")) if asked and self.knows_ranges else 0
+        if self.status is not None:
+            request.send_error(self.status)
+            return
+        request.send_response(206 if start else 200)
+        if start:
+            request.send_header("Content-Range", f"bytes {start}-{len(self.content) - 1}/{len(self.content)}")
+        request.send_header("Content-Length", str(len(self.content) - start))
+        request.end_headers()
+        if self.break_off_after is not None:
+            request.wfile.write(self.content[start : self.break_off_after])
+            self.break_off_after = None
+            request.close_connection = True
+            return
+        request.wfile.write(self.content[start:])
+
+
+@contextmanager
+def serving(server: Server) -> Iterator[Server]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            server.answer(self)
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listening:
+        server.address = f"http://127.0.0.1:{listening.server_port}/w.onnx"
+        thread = threading.Thread(target=listening.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield server
+        finally:
+            listening.shutdown()
+            thread.join()
+
+
+def _checkpoint(server: Server) -> Checkpoint:
+    return make_checkpoint("w", {"w.onnx": WEIGHTS}, UrlSource("a test", member("w.onnx", server.address)))
+
+
+def test_a_download_is_verified_and_its_bytes_are_reported(tmp_path: Path) -> None:
+    with serving(Server()) as server:
+        told = Told()
+        [pulled] = pull.pull(tmp_path, [_checkpoint(server)], told)
+    assert pulled.state is State.INSTALLED, pulled.problems
+    assert (tmp_path / "w.onnx").read_bytes() == WEIGHTS
+    assert told.bytes_seen == sorted(told.bytes_seen)
+    assert told.bytes_seen[-1] == len(WEIGHTS)
+
+
+def test_a_download_that_breaks_off_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    with serving(Server(break_off_after=HALF)) as server:
+        [broken] = pull.pull(tmp_path, [_checkpoint(server)], Told())
+        assert broken.state is State.MISSING
+        assert "run it again to continue" in broken.problems[0]
+        assert not (tmp_path / "w.onnx").exists()
+        [pulled] = pull.pull(tmp_path, [_checkpoint(server)], Told())
+    assert pulled.state is State.INSTALLED, pulled.problems
+    assert server.ranges == [None, f"bytes={HALF}-"]
+    assert (tmp_path / "w.onnx").read_bytes() == WEIGHTS
+    assert not (tmp_path / ".w.onnx.part").exists()
+
+
+def test_a_server_without_ranges_is_read_from_the_start_again(tmp_path: Path) -> None:
+    with serving(Server(break_off_after=HALF, knows_ranges=False)) as server:
+        pull.pull(tmp_path, [_checkpoint(server)], Told())
+        [pulled] = pull.pull(tmp_path, [_checkpoint(server)], Told())
+    assert pulled.state is State.INSTALLED, pulled.problems
+    assert (tmp_path / "w.onnx").read_bytes() == WEIGHTS
+
+
+def test_wrong_bytes_are_thrown_away_so_that_the_next_try_is_a_fresh_one(tmp_path: Path) -> None:
+    with serving(Server(content=WEIGHTS[::-1])) as server:
+        [refused] = pull.pull(tmp_path, [_checkpoint(server)], Told())
+        assert "not the file that was pinned" in refused.problems[0]
+        assert not list(tmp_path.glob("*.onnx"))
+        assert not list(tmp_path.glob(".*.part"))
+        server.content = WEIGHTS
+        [pulled] = pull.pull(tmp_path, [_checkpoint(server)], Told())
+    assert pulled.state is State.INSTALLED
+    assert server.ranges == [None, None]
+
+
+def test_a_server_that_sends_too_much_is_stopped(tmp_path: Path) -> None:
+    with serving(Server(content=WEIGHTS * 2)) as server:
+        [refused] = pull.pull(tmp_path, [_checkpoint(server)], Told())
+    assert "more than" in refused.problems[0]
+    assert not (tmp_path / "w.onnx").exists()
+
+
+def test_a_server_that_refuses_is_named_by_its_status(tmp_path: Path) -> None:
+    with serving(Server(status=404)) as server:
+        [refused] = pull.pull(tmp_path, [_checkpoint(server)], Told())
+    assert refused.problems == ("a test: the server answers 404",)
+
+
+def test_a_server_that_is_gone_is_told_as_such(tmp_path: Path) -> None:
+    with serving(Server()) as server:
+        checkpoint = _checkpoint(server)
+    [refused] = pull.pull(tmp_path, [checkpoint], Told())
+    assert refused.problems == ("a test: no connection",)
+    assert registry.state(tmp_path, checkpoint) is State.MISSING

@@ -1,0 +1,57 @@
+"""What was hashed once is remembered, beyond the process, and forgotten when the file changes."""
+
+import hashlib
+import os
+from pathlib import Path
+
+from ml.checkpoints import digests
+
+CONTENT = b"weights"
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+
+
+def _make_file(folder: Path) -> Path:
+    path = folder / "some.onnx"
+    path.write_bytes(CONTENT)
+    return path
+
+
+def _as_in_a_new_process() -> None:
+    digests._seen.clear()
+
+
+def test_an_intact_file_is_not_read_again_by_the_next_process(tmp_path: Path) -> None:
+    path = _make_file(tmp_path)
+    assert digests.is_intact(path, SHA256)
+    # Other bytes of the same length under the same time of change: only a second hashing could tell.
+    before = path.stat()
+    path.write_bytes(b"Weights")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    _as_in_a_new_process()
+    assert digests.is_intact(path, SHA256)
+    assert not digests.check(path, SHA256), "check() hashes in any case"
+    assert not digests.is_intact(path, SHA256)
+
+
+def test_the_memory_of_one_hash_does_not_serve_another(tmp_path: Path) -> None:
+    path = _make_file(tmp_path)
+    assert digests.is_intact(path, SHA256)
+    assert not digests.is_intact(path, "0" * 64)
+    _as_in_a_new_process()
+    assert digests.is_intact(path, SHA256)
+
+
+def test_damage_is_not_remembered_beyond_the_process(tmp_path: Path) -> None:
+    path = _make_file(tmp_path)
+    assert not digests.is_intact(path, "0" * 64)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_stamp_that_is_no_stamp_is_ignored(tmp_path: Path) -> None:
+    path = _make_file(tmp_path)
+    (tmp_path / ".some.onnx.checked").write_bytes(b"\xff\xfe")
+    assert digests.is_intact(path, SHA256)
+
+
+def test_a_file_that_is_not_there_is_not_intact(tmp_path: Path) -> None:
+    assert not digests.is_intact(tmp_path / "nothing.onnx", SHA256)

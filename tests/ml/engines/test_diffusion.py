@@ -1,0 +1,179 @@
+"""The diffusion engine on real, tiny pipelines: what it paints follows its words, its seed and its folder."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ml.engines import diffusion_parts, pipeline_folder
+from ml.engines.cache import EngineCache
+from ml.engines.diffusion import Inpainter, Words
+from ml.errors import BadParameter, Cancelled, ModelUnavailable, OutOfMemory
+from ml.generative_config import GenerativeConfig
+from ml.pixels import Mask, Pixels
+from tests.support.ml import tiny_pipelines
+from tests.support.ml.photos import photo
+from tests.support.ml.tiny_pipelines import SIDE
+
+PICTURE = np.ascontiguousarray(photo("astronaut")[100 : 100 + SIDE, 200 : 200 + SIDE])
+MASK: Mask = np.zeros((SIDE, SIDE), np.uint8)
+MASK[16:48, 16:48] = 255
+CAT = Words("a cat", seed=7, steps=2)
+
+
+def engines(folder: Path, tmp_path: Path, budget_bytes: int = 4 << 30, **choices: object) -> EngineCache:
+    config = replace(GenerativeConfig(inpaint_checkpoint=str(folder)), **choices)  # type: ignore[arg-type]
+    return EngineCache(
+        tmp_path / "models", tmp_path / "cache", "cpu", budget_bytes, threads=2, generative=config
+    )
+
+
+def painted(engine: Inpainter, words: Words = CAT, picture: Pixels = PICTURE) -> Pixels:
+    return engine.repaint(picture, MASK, words, lambda _: None)
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    place = tmp_path_factory.mktemp("pipelines")
+    return {
+        "sd": tiny_pipelines.save_sd(place / "tiny-sd"),
+        "sdxl": tiny_pipelines.save_sdxl(place / "tiny-sdxl"),
+    }
+
+
+@pytest.fixture(scope="module", params=["sd", "sdxl"])
+def engine(
+    request: pytest.FixtureRequest, folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
+) -> Inpainter:
+    return engines(folders[request.param], tmp_path_factory.mktemp("place")).inpainter()
+
+
+class TestBothKinds:
+    def test_the_same_words_and_seed_paint_the_same_and_others_do_not(self, engine: Inpainter) -> None:
+        first = painted(engine)
+        assert first.shape == PICTURE.shape
+        assert first.std() > 1, "not one plain colour"
+        assert np.array_equal(painted(engine), first)
+        for other in (
+            replace(CAT, seed=8),
+            replace(CAT, prompt="zebras"),
+            replace(CAT, steps=3),
+            replace(CAT, guidance_scale=1.0),
+            replace(CAT, strength=0.5),
+            replace(CAT, negative_prompt="dogs"),
+        ):
+            assert not np.array_equal(painted(engine, other), first), other
+
+    def test_a_step_is_told_after_each_and_may_stop_the_work(self, engine: Inpainter) -> None:
+        told: list[float] = []
+        engine.repaint(PICTURE, MASK, replace(CAT, steps=4), told.append)
+        assert told == [0.0, 0.25, 0.5, 0.75, 1.0]
+
+        def impatient(done: float) -> None:
+            if done >= 0.5:
+                raise Cancelled
+
+        with pytest.raises(Cancelled):
+            engine.repaint(PICTURE, MASK, replace(CAT, steps=4), impatient)
+        assert painted(engine).std() > 1, "and it goes on working"
+
+    def test_a_small_strength_needs_as_many_steps_as_it_takes_to_do_one(self, engine: Inpainter) -> None:
+        told: list[float] = []
+        engine.repaint(PICTURE, MASK, replace(CAT, steps=1, strength=0.1), told.append)
+        assert told == [0.0, 1.0]
+
+    def test_it_says_what_sizes_it_wants(self, engine: Inpainter) -> None:
+        assert (engine.side_pixels, engine.multiple, engine.device) == (SIDE, 16, "cpu")
+        assert engine.checkpoint.startswith("tiny-sd")
+
+
+class TestSetting:
+    def test_without_few_steps_it_is_guided_for_25(self, folders: dict[str, Path], tmp_path: Path) -> None:
+        engine = engines(folders["sd"], tmp_path).inpainter()
+        told: list[float] = []
+        engine.repaint(PICTURE, MASK, Words("a cat"), told.append)
+        assert (len(told), engine.default_guidance) == (26, 7.5)
+
+    @pytest.mark.parametrize("scheduler", ["lcm", "turbo"])
+    def test_few_step_schedulers_take_four_without_guidance(
+        self, folders: dict[str, Path], tmp_path: Path, scheduler: str
+    ) -> None:
+        engine = engines(folders["sd"], tmp_path, inpaint_scheduler=scheduler).inpainter()
+        told: list[float] = []
+        first = engine.repaint(PICTURE, MASK, Words("a cat"), told.append)
+        assert (len(told), engine.default_guidance) == (5, 1.0)
+        own = engines(folders["sd"], tmp_path).inpainter()
+        same = Words("a cat", steps=4, guidance_scale=1.0)
+        assert not np.array_equal(own.repaint(PICTURE, MASK, same, lambda _: None), first)
+
+    def test_a_lora_changes_what_is_painted_and_brings_its_scheduler(
+        self, folders: dict[str, Path], tmp_path: Path
+    ) -> None:
+        lora = tiny_pipelines.save_lora(tmp_path / "few.safetensors", folders["sd"])
+        with_it = engines(folders["sd"], tmp_path, inpaint_lora=str(lora)).inpainter()
+        told: list[float] = []
+        answer = with_it.repaint(PICTURE, MASK, Words("a cat"), told.append)
+        without = engines(folders["sd"], tmp_path, inpaint_scheduler="lcm").inpainter()
+        assert len(told) == 5
+        assert not np.array_equal(without.repaint(PICTURE, MASK, Words("a cat"), lambda _: None), answer)
+
+    def test_a_tiny_autoencoder_stands_in_both_ways(self, folders: dict[str, Path], tmp_path: Path) -> None:
+        vae = tiny_pipelines.save_tiny_vae(tmp_path / "tiny-vae")
+        for kind in ("sd", "sdxl"):
+            usual = painted(engines(folders[kind], tmp_path).inpainter())
+            tiny = painted(engines(folders[kind], tmp_path, inpaint_tiny_vae=str(vae)).inpainter())
+            assert not np.array_equal(usual, tiny)
+
+    def test_the_operator_s_steps_and_guidance_are_the_default(
+        self, folders: dict[str, Path], tmp_path: Path
+    ) -> None:
+        engine = engines(folders["sd"], tmp_path, inpaint_steps=3, inpaint_guidance=2.0).inpainter()
+        told: list[float] = []
+        answer = engine.repaint(PICTURE, MASK, Words("a cat"), told.append)
+        assert len(told) == 4
+        assert np.array_equal(painted(engine, Words("a cat", guidance_scale=2.0, steps=3)), answer)
+
+    def test_words_against_something_need_guidance(self, folders: dict[str, Path], tmp_path: Path) -> None:
+        engine = engines(folders["sd"], tmp_path, inpaint_scheduler="lcm").inpainter()
+        with pytest.raises(BadParameter) as refused:
+            painted(engine, Words("a cat", negative_prompt="dogs", guidance_scale=1.0))
+        assert refused.value.name == "negative_prompt"
+        plain, against = (painted(engine, Words("a cat", negative_prompt=text)) for text in ("", "dogs"))
+        assert not np.array_equal(plain, against)
+
+    def test_a_safety_checker_s_objection_is_an_error(self, tmp_path: Path, folders: dict[str, Path]) -> None:
+        strict = tiny_pipelines.save_sd(tmp_path / "strict", checker=True)
+        with pytest.raises(BadParameter, match="safety checker") as refused:
+            painted(engines(strict, tmp_path, inpaint_safety_checker=True).inpainter())
+        assert refused.value.name == "prompt"
+        assert painted(engines(strict, tmp_path).inpainter()).std() > 1
+        with pytest.raises(ModelUnavailable, match="has no safety checker"):
+            engines(folders["sd"], tmp_path, inpaint_safety_checker=True).inpainter()
+
+    def test_a_prompt_longer_than_is_read_is_noticed(self, folders: dict[str, Path], tmp_path: Path) -> None:
+        engine = engines(folders["sd"], tmp_path).inpainter()
+        assert not engine.truncated("a cat")
+        assert engine.truncated("cat " * 40)
+
+
+class TestMemory:
+    def test_it_says_how_much_it_takes_and_is_refused_where_that_is_too_much(
+        self, folders: dict[str, Path], tmp_path: Path
+    ) -> None:
+        found = engines(folders["sd"], tmp_path)
+        found.inpainter()
+        assert found.loaded == ("inpainting tiny-sd",)
+        with pytest.raises(OutOfMemory, match="BGERASER_WORKER_MEMORY_MB"):
+            engines(folders["sd"], tmp_path, budget_bytes=200 << 20).inpainter()
+
+    def test_the_estimate_counts_the_weights_by_their_headers(
+        self, folders: dict[str, Path], tmp_path: Path
+    ) -> None:
+        folder = pipeline_folder.checked(folders["sd"], "tiny-sd")
+        parts = diffusion_parts.choose(folder, GenerativeConfig(), tmp_path, "cpu")
+        width = 4 if parts.numbers == "float32" else 2
+        # Saved in 32 bits; what stands before the numbers is small.
+        stored = sum(path.stat().st_size for path in folder.weights()) // 4 * width
+        taken = diffusion_parts.memory_bytes(folder, parts) - 500_000_000
+        assert abs(taken - stored) < 100_000 + 1_000_000_000 * width / 2 / 64

@@ -1,0 +1,174 @@
+"""What is learnt of how long calls take."""
+
+import random
+
+import pytest
+
+from ml.backend import ToolCall
+from ml.catalogue import TOOLS
+from ml.runtime import duration_model
+from ml.runtime.duration_model import FIRST_FIGURE, TRIAL_SECONDS, Speeds
+from tests.support.ml.backends import call
+
+CALL = call("tool")
+
+
+def learnt(*calls: tuple[float, float]) -> Speeds:
+    speeds = Speeds()
+    for work, seconds in calls:
+        speeds.learn(CALL, work, seconds)
+    return speeds
+
+
+def expected(speeds: Speeds, work: float) -> float:
+    estimate = speeds.estimate(CALL)
+    assert estimate is not None
+    return estimate.seconds(work)
+
+
+def test_nothing_is_known_before_the_first_call() -> None:
+    assert Speeds().estimate(CALL) is None
+    assert Speeds().seconds_per_megapixel("tool") is None
+
+
+def test_a_fixed_share_of_the_time_is_told_from_the_share_that_grows() -> None:
+    # An engine that sees every picture at one size: 0.6 s, and 0.1 s a megapixel around it.
+    speeds = learnt(*((work, 0.6 + 0.1 * work) for work in (1, 9, 2, 12, 1, 4)))
+    assert expected(speeds, 50) == pytest.approx(5.6)
+    assert expected(speeds, 0.1) == pytest.approx(0.61)
+    assert speeds.seconds_per_megapixel("tool") == pytest.approx(0.7)
+
+
+def test_noise_does_not_spoil_the_line() -> None:
+    noise = random.Random(1)
+    speeds = learnt(
+        *((w := noise.uniform(1, 12), (0.6 + 0.1 * w) * noise.uniform(0.8, 1.3)) for _ in range(50))
+    )
+    assert 3 < expected(speeds, 50) < 9
+
+
+def test_calls_of_one_size_say_nothing_of_smaller_ones_and_larger_ones_grow_in_proportion() -> None:
+    speeds = learnt((2, 1.0), (2, 1.0), (2, 1.0))
+    assert expected(speeds, 0.5) == pytest.approx(1.0)
+    assert expected(speeds, 20) == pytest.approx(10.0)
+
+
+def test_tiny_pictures_do_not_make_large_ones_look_hopeless() -> None:
+    speeds = learnt(*((0.01, 0.6) for _ in range(20)))
+    assert expected(speeds, 50) == pytest.approx(30.0)
+
+
+def test_an_expected_time_is_never_negative_and_never_falls_with_the_size() -> None:
+    speeds = learnt((1, 5.0), (10, 1.0), (1, 5.0), (10, 1.0))
+    assert expected(speeds, 50) >= expected(speeds, 0.1) >= 0.0
+
+
+def test_what_was_long_ago_is_forgotten() -> None:
+    speeds = learnt(*[(4, 8.0)] * 10, *[(4, 2.0)] * 40)
+    assert expected(speeds, 4) == pytest.approx(2.0, abs=0.2)
+
+
+def test_a_few_calls_are_needed_before_an_estimate_may_refuse_any() -> None:
+    reliable = []
+    for count in range(1, 5):
+        estimate = learnt(*[(1, 1.0)] * count).estimate(CALL)
+        assert estimate is not None
+        reliable.append(estimate.is_reliable)
+    assert reliable == [False, False, True, True]
+
+
+def test_tools_and_engines_are_measured_apart() -> None:
+    speeds = learnt((1, 9.0))
+    assert speeds.estimate(call("another")) is None
+
+
+def test_before_anything_is_measured_a_stated_cost_refuses_only_what_is_far_too_long() -> None:
+    assert FIRST_FIGURE.seconds(240) == 240
+    assert not FIRST_FIGURE.refuses(500, limit_seconds=300)  # this machine may be quicker than that one
+    assert FIRST_FIGURE.refuses(700, limit_seconds=300)
+
+
+def test_measured_calls_replace_a_stated_cost_once_there_are_enough() -> None:
+    speeds = learnt((10, 5.0), (20, 10.0))
+    estimate = speeds.estimate(CALL)
+    assert estimate is not None
+    assert not estimate.refuses(10_000, limit_seconds=300)
+    speeds.learn(CALL, 30, 15.0)
+    estimate = speeds.estimate(CALL)
+    assert estimate is not None
+    assert estimate.refuses(650, limit_seconds=300)
+    assert not estimate.refuses(550, limit_seconds=300)
+
+
+class TestBigPicturesAfterThumbnails:
+    """A cold call and a few thumbnails made a picture of 48 megapixels look like 839 seconds, for good."""
+
+    LIMIT_SECONDS = 300.0
+
+    def thumbnails(self, cold_seconds: float, *warm: tuple[float, float]) -> Speeds:
+        speeds = Speeds()
+        speeds.learn(CALL, 0.0135, cold_seconds, is_cold=True)
+        for work, seconds in warm:
+            speeds.learn(CALL, work, seconds)
+        return speeds
+
+    def test_a_cold_call_is_no_measurement(self) -> None:
+        speeds = self.thumbnails(30.0)
+        cold = speeds.estimate(CALL)
+        assert cold is not None
+        assert not cold.is_reliable
+        assert expected(self.thumbnails(30.0, (0.001, 0.5), (0.002, 0.5), (0.003, 0.5)), 0.002) < 1.0
+        assert expected(self.thumbnails(30.0, (0.001, 0.5)), 0.001) == pytest.approx(0.5)
+
+    def test_a_steep_line_through_small_sizes_is_bounded_by_the_tool_s_figure(self) -> None:
+        speeds = self.thumbnails(9.0, (0.0135, 2.0), (0.0004, 0.5), (0.0006, 0.5), (0.012, 1.9))
+        assert expected(speeds, 4.8) < 25
+
+    def test_no_measurement_of_small_ones_alone_refuses_a_large_one(self) -> None:
+        speeds = learnt(*((work, 100 * work) for work in (0.1, 1.0, 2.0, 0.5)))
+        estimate = speeds.estimate(CALL)
+        assert estimate is not None
+        assert estimate.seconds(200.0) > self.LIMIT_SECONDS
+        assert not estimate.refuses(200.0, self.LIMIT_SECONDS)
+        assert estimate.refuses(310.0, self.LIMIT_SECONDS)  # the tool's own figure says it too
+        speeds.learn(CALL, 190.0, self.LIMIT_SECONDS)  # one that large was stopped
+        measured = speeds.estimate(CALL)
+        assert measured is not None
+        assert measured.refuses(250.0, self.LIMIT_SECONDS)
+
+    def test_what_is_refused_is_tried_now_and_then_and_teaches(self) -> None:
+        speeds = learnt(*[(400.0, 400.0)] * 4)
+
+        def refuses(now: float) -> bool:
+            estimate = speeds.estimate(CALL, now)
+            assert estimate is not None
+            return estimate.refuses(400.0, self.LIMIT_SECONDS)
+
+        assert refuses(now=0.0)
+        speeds.refused(CALL, now=0.0)
+        assert refuses(now=TRIAL_SECONDS - 1)
+        speeds.refused(CALL, now=TRIAL_SECONDS - 1)  # does not put the trial off
+        assert not refuses(now=TRIAL_SECONDS)
+        speeds.tried(CALL, now=TRIAL_SECONDS)
+        assert refuses(now=TRIAL_SECONDS + 1)  # one at a time
+        for _ in range(20):
+            speeds.learn(CALL, 400.0, 5.0)
+        assert not refuses(now=TRIAL_SECONDS + 2)
+
+
+def test_the_answer_s_format_and_size_are_part_of_the_work() -> None:
+    tool, params = TOOLS["crop"], TOOLS["crop"].params()
+    small = duration_model.work(tool, params, 0.01, 0.01, "png")
+    assert duration_model.work(tool, params, 0.01, 32.0, "png") > 10 * small
+    assert duration_model.work(tool, params, 0.01, 32.0, "avif") > 5 * duration_model.work(
+        tool, params, 0.01, 32.0, "png"
+    )
+
+
+def test_seconds_a_megapixel_are_those_of_a_picture_whatever_the_unit_of_work() -> None:
+    params = TOOLS["upscale"].params.model_validate({"mode": "quality", "scale": "4"})
+    upscale = ToolCall("upscale", params, {})
+    speeds = Speeds()
+    for megapixels in (0.5, 1.0, 2.0):
+        speeds.learn(upscale, duration_model.work(TOOLS["upscale"], params, megapixels), 30 * megapixels)
+    assert speeds.seconds_per_megapixel("upscale") == pytest.approx(30, rel=0.01)

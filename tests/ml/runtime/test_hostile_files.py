@@ -1,0 +1,174 @@
+"""Files made to harm: each gets a picture or a clean refusal, at a bounded cost, and the worker lives on."""
+
+import os
+import subprocess
+import sys
+import tarfile
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import PIL
+import pytest
+
+from ml.imaging import codecs
+from tests.support.ml import hostile, photos
+from tests.support.ml.bombs import BOMBS
+from tests.support.ml.damage import damaged_file, good_files
+from tests.support.ml.decoder_process import DecoderProcess, Verdict
+
+#: What one file may cost a worker. Seconds are the processor's, so a busy machine does not count.
+MOST_SECONDS = 5.0
+MOST_EXTRA_BYTES = 1_000_000_000
+
+
+@pytest.fixture(scope="module")
+def decoder() -> Iterator[DecoderProcess]:
+    with DecoderProcess() as process:
+        yield process
+
+
+def assert_harmless(name: str, verdict: Verdict) -> None:
+    assert verdict.is_clean, f"{name}: {verdict.outcome} {verdict.message}"
+    assert verdict.cpu_seconds < MOST_SECONDS, f"{name} took {verdict.cpu_seconds:.1f} s"
+    assert verdict.extra_bytes < MOST_EXTRA_BYTES, f"{name} took {verdict.extra_bytes / 1e6:.0f} MB"
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_a_bomb_is_defused(name: str, decoder: DecoderProcess) -> None:
+    make, outcome = BOMBS[name]
+    content = make()
+    assert len(content) <= hostile.UPLOAD_BYTES, "no upload can be as large"
+    verdict = decoder.decode(content)
+    assert_harmless(name, verdict)
+    assert verdict.outcome == outcome, verdict.message
+
+
+def test_the_worker_decodes_good_files_after_bad_ones(decoder: DecoderProcess) -> None:
+    for content in good_files().values():
+        decoder.decode(content[: len(content) // 2])
+        assert decoder.decode(content).outcome == "decoded"
+
+
+def test_a_crash_of_the_decoding_process_would_be_noticed() -> None:
+    """Else the tests here could not fail."""
+    with DecoderProcess() as process:
+        process.kill()
+        assert process.decode(good_files()["jpg"]).outcome == "crash"
+        assert process.decode(good_files()["jpg"]).outcome == "decoded"
+
+
+class TestDamagedFiles:
+    def judge(self, count: int, decoder: DecoderProcess) -> None:
+        outcomes: Counter[str] = Counter()
+        for number in range(count):
+            name, content = damaged_file(number)
+            verdict = decoder.decode(content)
+            assert_harmless(name, verdict)
+            outcomes[verdict.outcome] += 1
+        # The set is worth something only if it reaches beyond the first check of each format.
+        assert outcomes["decoded"] > count / 5
+        assert outcomes["UnreadablePicture"] > count / 5
+        assert outcomes["UnsupportedFormat"] < count / 20
+
+    def test_three_thousand_damaged_files_give_pictures_or_clean_errors(
+        self, decoder: DecoderProcess
+    ) -> None:
+        self.judge(3_500, decoder)
+
+    @pytest.mark.long
+    def test_a_hundred_thousand_damaged_files_give_pictures_or_clean_errors(
+        self, decoder: DecoderProcess
+    ) -> None:
+        self.judge(100_000, decoder)
+
+    def test_the_same_number_is_the_same_file(self) -> None:
+        assert damaged_file(77) == damaged_file(77)
+        assert damaged_file(77) != damaged_file(98)
+
+
+class TestTwoFilesInOne:
+    """What hides behind or inside a picture does not come out again."""
+
+    SECRET = b"<script>alert(1)</script> PK\x03\x04 %PDF-1.7 " * 20
+
+    @pytest.mark.parametrize("kind", ["jpg", "jpg progressive", "png", "webp", "avif", "heic"])
+    @pytest.mark.parametrize("format", ["png", "jpg", "webp", "avif"])
+    def test_what_is_appended_is_lost(self, kind: str, format: str) -> None:
+        plain = good_files()[kind]
+        picture = codecs.decode(plain + self.SECRET)
+        assert np.array_equal(picture.pixels, codecs.decode(plain).pixels)
+        answer = codecs.encode(picture.pixels, format)
+        for piece in (b"script", b"PK\x03\x04", b"%PDF"):
+            assert piece not in answer
+
+    def test_what_is_embedded_is_lost(self) -> None:
+        jpeg, png = good_files()["jpg"], good_files()["png"]
+        webp = photos.file_bytes(photos.photo("coffee")[:96, :128], "WEBP")
+        carriers = [
+            jpeg[:2] + hostile.segment(0xFE, self.SECRET) + jpeg[2:],
+            png[:33] + hostile.png_chunk(b"tEXt", b"a\0" + self.SECRET) + png[33:],
+            hostile.riff(
+                hostile.webp_canvas(128, 96, 0x04), (webp[12:16], webp[20:]), (b"XMP ", self.SECRET)
+            ),
+        ]
+        for carrier in carriers:
+            assert b"script" in carrier
+            assert b"script" not in codecs.encode(codecs.decode(carrier).pixels, "png")
+
+
+@pytest.fixture(scope="module")
+def pillow_test_images() -> Path:
+    """The picture files of the installed Pillow's own source distribution, fetched once."""
+    folder = Path(os.environ.get("BGERASER_DATA_DIR", "data"), "test-files", f"pillow-{PIL.__version__}")
+    if not folder.is_dir():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=folder.parent) as unfinished:
+            problem = _fetch_pillow_images(Path(unfinished))
+            if problem:
+                message = f"The source distribution of Pillow cannot be had: {problem}"
+                if os.environ.get("CI", "").lower() == "true":
+                    pytest.fail(message)
+                pytest.skip(message)
+            Path(unfinished, "images").rename(folder)
+    return folder
+
+
+def _fetch_pillow_images(folder: Path) -> str:
+    """Fill `folder`/images; what went wrong, or nothing."""
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", "pillow"]
+    fetched = subprocess.run(
+        [*command, "--dest", str(folder), f"pillow=={PIL.__version__}"], capture_output=True, text=True
+    )
+    archives = list(folder.glob("*.tar.gz"))
+    if not archives:
+        return fetched.stderr.strip()[-500:] or "pip downloaded nothing"
+    with tarfile.open(archives[0]) as archive:
+        for member in archive.getmembers():
+            _, _, path = member.name.partition("/Tests/images/")
+            if path and member.isfile():
+                member.name = path
+                archive.extract(member, folder / "images", filter="data")
+    return "" if (folder / "images").is_dir() else "it has no Tests/images"
+
+
+def test_pillows_own_test_files_are_harmless(pillow_test_images: Path, decoder: DecoderProcess) -> None:
+    outcomes: dict[str, str] = {}
+    for path in sorted(pillow_test_images.rglob("*")):
+        if path.is_file():
+            verdict = decoder.decode(path.read_bytes())
+            assert_harmless(path.name, verdict)
+            outcomes[str(path.relative_to(pillow_test_images))] = verdict.outcome
+    infamous = ("bomb", "oom-", "timeout-", "crash-", "ossfuzz", "overrun", "oob", "segfault", "dos")
+    for name, outcome in outcomes.items():
+        if any(word in name for word in infamous) and not name.endswith("png_decompression_dos.png"):
+            assert outcome == "UnsupportedFormat", name
+    # Its text of 1 GB is no pixel, so nobody inflates it.
+    assert outcomes["png_decompression_dos.png"] == "decoded"
+    assert {outcomes[f"hopper.{ending}"] for ending in ("jpg", "png", "webp")} == {"decoded"}
+    assert {outcomes[name] for name in ("truncated_jpeg.jpg", "truncated_image.png", "broken.png")} == {
+        "UnreadablePicture"
+    }
+    assert sum(outcome == "decoded" for outcome in outcomes.values()) > 400

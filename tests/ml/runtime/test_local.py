@@ -1,0 +1,280 @@
+"""The backend with real worker processes: answers, order, progress, cancel and refusals."""
+
+import hashlib
+import random
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psutil
+import pytest
+
+from ml.backend import Priority, ToolAnswer
+from ml.errors import BadParameter, Cancelled, ModelUnavailable, Overloaded
+from ml.runtime.local import LocalBackend, LocalTicket
+from tests.support.ml.backends import (
+    PATIENCE_SECONDS,
+    PICTURE,
+    Listener,
+    begin,
+    call,
+    children_pids,
+    measure,
+    running,
+    wait_until,
+    workload_config,
+)
+
+
+@pytest.fixture(scope="module")
+def backend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalBackend]:
+    folder = tmp_path_factory.mktemp("backend")
+    with running(workload_config(folder)) as started:
+        measure(started, folder, "echo", "wait")
+        yield started
+
+
+def answer_of(ticket: LocalTicket) -> ToolAnswer:
+    return ticket.answer.result(PATIENCE_SECONDS)
+
+
+def test_an_answer_comes_back_whole(backend: LocalBackend) -> None:
+    answer = answer_of(backend.submit(call("echo")))
+    assert answer.content == hashlib.sha256(PICTURE).digest() + PICTURE
+    assert (answer.format, answer.width, answer.height, answer.warnings) == ("png", 3, 2, ("one",))
+    assert answer.fields["score"] == 0.5
+    assert answer.fields["masks"] == [b"\x00\xff"]
+    assert answer.processing_seconds > 0.0
+    assert answer.queue_seconds >= 0.0
+
+
+def test_of_200_calls_at_once_each_gets_its_own_picture(backend: LocalBackend) -> None:
+    source = random.Random(7)
+    pictures = [PICTURE + source.randbytes(source.choice([10, 50_000, 3_000_000])) for _ in range(200)]
+
+    def run(number: int) -> ToolAnswer:
+        priority = Priority.PAID if number % 2 else Priority.FREE
+        return answer_of(backend.submit(call("echo", image=pictures[number], priority=priority)))
+
+    with ThreadPoolExecutor(50) as callers:
+        answers = list(callers.map(run, range(200)))
+    for picture, answer in zip(pictures, answers, strict=True):
+        assert answer.content == hashlib.sha256(picture).digest() + picture
+    assert len({answer.fields["pid"] for answer in answers}) == 2
+
+
+def test_the_memory_of_the_server_stays_flat(backend: LocalBackend) -> None:
+    picture = PICTURE + bytes(4 << 20)
+
+    def run(calls: int) -> int:
+        for _ in range(calls):
+            answer_of(backend.submit(call("echo", image=picture), Listener()))
+        return int(psutil.Process().memory_info().rss)
+
+    after_some = run(20)
+    # Sixty answers of 4 MiB: keeping even one in four of them would show.
+    assert run(60) - after_some < 32 << 20
+
+
+def test_progress_rises_and_comes_on_a_thread_of_the_backend(backend: LocalBackend) -> None:
+    listener = Listener()
+    threads = set()
+
+    def hear(progress: object) -> None:
+        threads.add(threading.current_thread())
+        listener(progress)  # type: ignore[arg-type]
+
+    for _ in range(20):
+        answer_of(backend.submit(call("echo"), hear))
+        fractions = [progress.fraction for progress in listener.heard]
+        assert fractions == sorted(fractions)
+        assert all(0.0 <= fraction <= 1.0 for fraction in fractions)
+        listener.heard.clear()
+    assert threading.current_thread() not in threads
+    assert len(threads) == 1
+
+
+def test_a_listener_that_fails_or_hangs_holds_up_no_call(backend: LocalBackend) -> None:
+    release = threading.Event()
+
+    def hang(progress: object) -> None:
+        release.wait(PATIENCE_SECONDS)
+        raise RuntimeError("a listener's own mistake")
+
+    try:
+        first = backend.submit(call("echo"), hang)
+        others = [backend.submit(call("echo"), Listener()) for _ in range(5)]
+        for ticket in (first, *others):
+            answer_of(ticket)
+    finally:
+        release.set()
+
+
+def test_errors_of_the_work_keep_their_kind_and_the_worker(backend: LocalBackend) -> None:
+    pids = children_pids()
+    with pytest.raises(BadParameter, match="outside the picture") as caught:
+        answer_of(backend.submit(call("bad parameter")))
+    assert caught.value.name == "x"
+    with pytest.raises(ModelUnavailable) as unavailable:
+        answer_of(backend.submit(call("unavailable")))
+    assert unavailable.value.command == "bgeraser models pull isnet-general-use"
+    with pytest.raises(RuntimeError, match="a defect of ours") as defect:
+        answer_of(backend.submit(call("defect")))
+    assert "workloads.py" in defect.value.__notes__[0]
+    answer_of(backend.submit(call("echo")))
+    assert children_pids() == pids
+
+
+def test_paid_calls_go_before_free_ones_that_came_earlier(tmp_path: Path) -> None:
+    with running(workload_config(tmp_path, workers=1)) as backend:
+        measure(backend, tmp_path, "echo", "wait")
+        gate = tmp_path / "gate"
+        begin(backend, call("wait", gate=gate))
+        order: list[str] = []
+        tickets = []
+        for priority in [Priority.FREE] * 10 + [Priority.PAID] * 10:
+            ticket = backend.submit(call("echo", priority=priority))
+            ticket.answer.add_done_callback(lambda _, letter=priority.value[0]: order.append(letter))  # type: ignore[misc]
+            tickets.append(ticket)
+        gate.touch()
+        for ticket in tickets:
+            answer_of(ticket)
+        wait_until(lambda: len(order) == 20)
+        assert "".join(order) == "ppppfppppfppffffffff"
+
+
+def test_a_waiting_call_hears_its_position(backend: LocalBackend, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    blocking = [begin(backend, call("wait", gate=gate)) for _ in range(2)]
+    first, second = Listener(), Listener()
+    tickets = [backend.submit(call("echo"), first), backend.submit(call("echo"), second)]
+    first.wait_for(lambda progress: (progress.stage, progress.queue_position) == ("queued", 1))
+    second.wait_for(lambda progress: (progress.stage, progress.queue_position) == ("queued", 2))
+    assert tickets[0].drop_if_queued()
+    second.wait_for(lambda progress: (progress.stage, progress.queue_position) == ("queued", 1))
+    gate.touch()
+    for ticket in (*blocking, tickets[1]):
+        answer_of(ticket)
+
+
+def test_state_counts_what_waits_and_what_runs(backend: LocalBackend, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    tickets = [begin(backend, call("wait", gate=gate)) for _ in range(2)]
+    tickets += [backend.submit(call("echo")) for _ in range(3)]
+    state = backend.state()
+    assert (state.ready, state.workers, state.running, state.queued) == (True, 2, 2, 3)
+    gate.touch()
+    for ticket in tickets:
+        answer_of(ticket)
+    state = backend.state()
+    assert (state.running, state.queued) == (0, 0)
+
+
+def test_only_a_waiting_call_can_be_dropped(backend: LocalBackend, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    tickets = [begin(backend, call("wait", gate=gate)) for _ in range(2)]
+    waiting = backend.submit(call("echo"))
+    assert waiting.drop_if_queued()
+    assert not waiting.drop_if_queued()
+    with pytest.raises(Cancelled):
+        answer_of(waiting)
+    assert not tickets[0].drop_if_queued()
+    gate.touch()
+    for ticket in tickets:
+        answer_of(ticket)
+    assert not tickets[0].drop_if_queued()
+
+
+def test_cancel_withdraws_a_waiting_call(backend: LocalBackend, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    tickets = [begin(backend, call("wait", gate=gate)) for _ in range(2)]
+    waiting = backend.submit(call("echo"))
+    waiting.cancel()
+    with pytest.raises(Cancelled):
+        waiting.answer.result(0)  # at once
+    gate.touch()
+    for ticket in tickets:
+        answer_of(ticket)
+
+
+def test_cancel_stops_a_running_call_at_its_next_step_and_keeps_the_worker(backend: LocalBackend) -> None:
+    pids = children_pids()
+    ticket = begin(backend, call("polite"))
+    ticket.cancel()
+    with pytest.raises(Cancelled):
+        answer_of(ticket)
+    answer_of(backend.submit(call("echo")))
+    assert children_pids() == pids
+
+
+def test_a_call_that_was_to_stop_and_finished_all_the_same_is_not_answered(backend: LocalBackend) -> None:
+    ticket = begin(backend, call("stubborn to the end"))
+    ticket.cancel()
+    with pytest.raises(Cancelled):
+        answer_of(ticket)
+
+
+def test_cancel_after_the_end_changes_nothing(backend: LocalBackend) -> None:
+    ticket = backend.submit(call("echo"))
+    answer = answer_of(ticket)
+    ticket.cancel()
+    assert answer_of(ticket) is answer
+
+
+def test_giving_up_waiting_for_an_answer_does_not_stop_the_call(
+    backend: LocalBackend, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    ticket = begin(backend, call("wait", gate=gate))
+    assert not ticket.answer.cancel()  # as asyncio does when the task that awaits it is cancelled
+    gate.touch()
+    answer_of(ticket)
+
+
+def test_calls_never_measured_leave_a_worker_to_others(backend: LocalBackend, tmp_path: Path) -> None:
+    unknown = [begin(backend, call("polite"))]
+    listener = Listener()
+    unknown.append(backend.submit(call("polite"), listener))
+    listener.wait_for(lambda progress: progress.queue_position == 1)
+    answer_of(backend.submit(call("echo")))  # the other worker is free for what is known to be short
+    assert backend.state().queued == 1
+    for ticket in reversed(unknown):
+        ticket.cancel()
+    for ticket in unknown:
+        with pytest.raises(Cancelled):
+            answer_of(ticket)
+
+
+def test_a_full_queue_refuses_and_says_when_to_come_again(tmp_path: Path) -> None:
+    with running(workload_config(tmp_path, workers=1, queue_size=4)) as backend:
+        gate = tmp_path / "gate"
+        tickets = [begin(backend, call("wait", gate=gate))]
+        tickets += [backend.submit(call("wait", gate=gate, priority=Priority.FREE)) for _ in range(3)]
+        with pytest.raises(Overloaded) as refused:
+            backend.submit(call("wait", gate=gate, priority=Priority.FREE))
+        assert refused.value.retry_after_seconds >= 1
+        tickets.append(backend.submit(call("wait", gate=gate)))  # the rest is kept for paid calls
+        with pytest.raises(Overloaded):
+            backend.submit(call("wait", gate=gate))
+        gate.touch()
+        for ticket in tickets:
+            answer_of(ticket)
+
+
+def test_a_wait_that_is_expected_to_be_too_long_is_refused(tmp_path: Path) -> None:
+    with running(workload_config(tmp_path, workers=1, max_wait_seconds=2.0)) as backend:
+        tickets = [begin(backend, call("polite"))]
+        # Half a second each is what is expected of them, as long as nothing was measured.
+        tickets += [backend.submit(call("echo", priority=Priority.FREE)) for _ in range(2)]
+        with pytest.raises(Overloaded, match="expected wait") as refused:
+            submit_many(backend, 10)
+        assert refused.value.retry_after_seconds >= 1
+        tickets[0].cancel()
+        for ticket in tickets[1:]:
+            answer_of(ticket)
+
+
+def submit_many(backend: LocalBackend, count: int) -> None:
+    for _ in range(count):
+        backend.submit(call("echo", priority=Priority.FREE))

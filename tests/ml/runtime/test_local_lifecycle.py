@@ -1,0 +1,211 @@
+"""Workers come up, are renewed, and never outlive the server."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import psutil
+import pytest
+
+from ml.errors import Overloaded
+from ml.runtime.local import LocalBackend
+from ml.runtime.process import Child
+from tests.support.ml.backends import (
+    PATIENCE_SECONDS,
+    begin,
+    call,
+    children_pids,
+    measure,
+    running,
+    wait_until,
+    wait_until_all_ready,
+    workload_config,
+)
+
+
+def test_close_leaves_no_process(tmp_path: Path) -> None:
+    backend = LocalBackend(workload_config(tmp_path))
+    backend.start()
+    wait_until_all_ready(backend, 2)
+    assert len(children_pids()) == 2
+    backend.close()
+    assert children_pids() == set()
+    assert not backend.state().ready
+
+
+def test_close_while_workers_start_leaves_no_process(tmp_path: Path) -> None:
+    backend = LocalBackend(workload_config(tmp_path, workers=4))
+    backend.start()
+    backend.close()
+    assert children_pids() == set()
+
+
+def test_close_without_start_and_twice_does_no_harm(tmp_path: Path) -> None:
+    backend = LocalBackend(workload_config(tmp_path))
+    waiting = backend.submit(call("echo"))
+    backend.close()
+    backend.close()
+    with pytest.raises(Overloaded, match="shutting down"):
+        waiting.answer.result(0)
+
+
+def test_close_lets_running_calls_finish_and_withdraws_the_others(tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    with running(workload_config(tmp_path, workers=1, close_seconds=PATIENCE_SECONDS)) as backend:
+        runs = begin(backend, call("wait", gate=gate))
+        waits = backend.submit(call("echo"))
+        # The withdrawn call tells that closing has begun; only then may the running one go on.
+        waits.answer.add_done_callback(lambda _: gate.touch())
+        backend.close()
+        with pytest.raises(Overloaded, match="shutting down"):
+            waits.answer.result(0)
+        assert runs.answer.result(0).width == 3
+        with pytest.raises(Overloaded):
+            backend.submit(call("echo"))
+
+
+def test_close_stops_calls_that_do_not_finish(tmp_path: Path) -> None:
+    with running(workload_config(tmp_path)) as backend:
+        ticket = begin(backend, call("stubborn"))
+        backend.close()
+        with pytest.raises(Overloaded, match="shutting down"):
+            ticket.answer.result(0)
+        assert children_pids() == set()
+
+
+def test_calls_may_be_left_before_the_workers_are_up(tmp_path: Path) -> None:
+    backend = LocalBackend(workload_config(tmp_path))
+    ticket = backend.submit(call("echo"))
+    assert not backend.state().ready
+    backend.start()
+    try:
+        ticket.answer.result(PATIENCE_SECONDS)
+        assert backend.state().ready
+    finally:
+        backend.close()
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="elsewhere nothing ends a worker that holds the interpreter"
+)
+def test_workers_die_with_a_server_that_was_killed(tmp_path: Path) -> None:
+    program = textwrap.dedent(
+        """
+        import sys, time
+        from pathlib import Path
+        from tests.support.ml.backends import begin, call, children_pids, measure, running, workload_config
+        folder = Path(sys.argv[1])
+        with running(workload_config(folder, workers=3)) as backend:
+            measure(backend, folder, "wait")
+            begin(backend, call("deaf"))
+            begin(backend, call("wait", gate=folder / "never"))
+            print(*children_pids(), flush=True)
+            time.sleep(600)
+        """
+    )
+    server = subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(path or "." for path in sys.path)},
+    )
+    try:
+        assert server.stdout is not None
+        pids = [int(pid) for pid in server.stdout.readline().split()]
+        assert len(pids) == 3
+    finally:
+        server.kill()
+        server.communicate()
+    wait_until(lambda: not any(map(_lives, pids)))
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def test_an_idle_worker_that_dies_is_replaced(tmp_path: Path) -> None:
+    with running(workload_config(tmp_path)) as backend:
+        pids = children_pids()
+        os.kill(min(pids), signal.SIGKILL)
+        wait_until(lambda: len(children_pids() - pids) == 1 and backend.state().workers == 2)
+
+
+def test_a_worker_ignores_the_signals_that_stop_the_whole_group(tmp_path: Path) -> None:
+    with running(workload_config(tmp_path)) as backend:
+        pids = children_pids()
+        for pid in pids:
+            os.kill(pid, signal.SIGINT)
+            os.kill(pid, signal.SIGTERM)
+        answer = backend.submit(call("echo")).answer.result(PATIENCE_SECONDS)
+        assert answer.fields["pid"] in pids
+        assert children_pids() == pids
+
+
+def test_a_worker_is_renewed_after_its_number_of_calls(tmp_path: Path) -> None:
+    with running(workload_config(tmp_path, workers=1, calls_per_worker=3)) as backend:
+        pids = [backend.submit(call("echo")).answer.result(PATIENCE_SECONDS).fields["pid"] for _ in range(9)]
+    assert [pids.count(pid) for pid in dict.fromkeys(pids)] == [3, 3, 3]
+
+
+def test_a_worker_that_stays_large_is_renewed_between_calls(tmp_path: Path) -> None:
+    limit_bytes = 400 << 20
+    with running(workload_config(tmp_path, workers=1, memory_limit_bytes=limit_bytes)) as backend:
+        pids = []
+        for _ in range(25):
+            # Sixteen MiB more each time: beyond three quarters of the limit before long, never beyond it.
+            leak = call("leak", amount=16 << 20)
+            pids.append(backend.submit(leak).answer.result(PATIENCE_SECONDS).fields["pid"])
+    assert len(set(pids)) == 2
+
+
+def test_workers_that_cannot_start_are_told_to_callers(tmp_path: Path) -> None:
+    backend = LocalBackend(workload_config(tmp_path, workers=1, perform="tests.ml.nowhere:perform"))
+    waiting = backend.submit(call("echo"))
+    backend.start()
+    try:
+        with pytest.raises(Overloaded, match="No worker process"):
+            waiting.answer.result(PATIENCE_SECONDS)
+        with pytest.raises(Overloaded, match="No worker process"):
+            backend.submit(call("echo"))
+        assert not backend.state().ready
+    finally:
+        backend.close()
+    assert children_pids() == set()
+
+
+def test_workers_see_none_of_the_server_s_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BGERASER_SECRET_KEY", "not for workers")
+    with running(workload_config(tmp_path, workers=1)):
+        (pid,) = children_pids()
+        assert not any(name.startswith("BGERASER_") for name in psutil.Process(pid).environ())
+
+
+def test_a_second_backend_does_not_disturb_the_first(tmp_path: Path) -> None:
+    with running(workload_config(tmp_path, workers=1)) as first:
+        measure(first, tmp_path, "echo")
+        with running(workload_config(tmp_path, workers=1)) as second:
+            second.submit(call("echo")).answer.result(PATIENCE_SECONDS)
+        first.submit(call("echo")).answer.result(PATIENCE_SECONDS)
+
+
+def test_a_close_that_rings_while_a_worker_looks_around_is_heard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with running(workload_config(tmp_path, workers=1)) as backend:
+        (slot,) = backend._slots
+        look_around = slot._sleep
+
+        def closed_meanwhile(seconds: float, child: Child | None = None) -> bool:
+            if seconds == 0.0:
+                backend._desk.stop(0.0)  # rings; the look that follows hushes the bell
+            return look_around(seconds, child)
+
+        monkeypatch.setattr(slot, "_sleep", closed_meanwhile)
+        slot.ring()
+        assert slot.join(PATIENCE_SECONDS / 2)

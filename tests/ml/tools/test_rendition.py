@@ -1,0 +1,53 @@
+"""Renditions: the same picture, smaller or as another file. And what workers do besides the catalogue."""
+
+import numpy as np
+import pytest
+
+from ml import catalogue
+from ml.backend import ToolCall
+from ml.pixels import Pixels
+from ml.runtime.run_call import perform
+from ml.tools.rendition import RenditionParams, fitting_size
+from tests.support.ml.photos import open_bytes, photo, png_bytes
+
+
+def rendered(pixels: Pixels, **params: object) -> Pixels:
+    call = ToolCall("rendition", RenditionParams.model_validate(params), {"image": png_bytes(pixels)})
+    answer = perform(call, None, lambda _stage, _fraction: None)
+    return open_bytes(answer.content)
+
+
+@pytest.mark.parametrize(
+    ("size", "wanted", "expected"),
+    [
+        ((4000, 3000), 1600, (1600, 1200)),
+        ((800, 600), 1600, (800, 600)),
+        ((800, 600), None, (800, 600)),
+        ((3, 50_000), 2, (1, 16_383)),  # what WebP can hold
+        ((50_000, 3), 100, (100, 1)),
+    ],
+)
+def test_it_keeps_the_shape_and_never_enlarges(
+    size: tuple[int, int], wanted: int | None, expected: tuple[int, int]
+) -> None:
+    assert fitting_size(*size, wanted) == expected
+
+
+def test_without_a_width_only_the_file_type_changes() -> None:
+    assert np.array_equal(rendered(photo("coffee"), format="png"), photo("coffee"))
+
+
+def test_hidden_colour_does_not_bleed_into_a_smaller_picture() -> None:
+    pixels = np.zeros((40, 40, 4), np.uint8)
+    pixels[:, :20] = (255, 0, 0, 255)
+    pixels[:, 20:] = (0, 255, 0, 0)
+    seen = rendered(pixels, width=13, format="png")
+    assert (seen[seen[..., 3] > 0][:, 1] == 0).all()
+
+
+def test_unlisted_tools_are_found_but_not_in_the_catalogue() -> None:
+    assert not set(catalogue.UNLISTED_TOOLS) & set(catalogue.TOOLS)
+    for name in (*catalogue.TOOLS, *catalogue.UNLISTED_TOOLS):
+        assert catalogue.find(name).name == name
+    with pytest.raises(KeyError):
+        catalogue.find("none")

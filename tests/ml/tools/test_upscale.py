@@ -1,0 +1,393 @@
+"""The upscale tool on real checkpoints and photos."""
+
+import dataclasses
+import functools
+import struct
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+from pydantic import ValidationError
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+
+from ml.engines import upscaling
+from ml.engines.cache import EngineCache
+from ml.engines.upscaling import FACTS, Upscaler
+from ml.errors import BadParameter, Cancelled, PictureTooLarge
+from ml.imaging.tiling import TilingFacts
+from ml.pixels import Picture, Pixels
+from ml.tool import Outcome
+from ml.tools import upscale
+from ml.tools.upscale import UpscaleParams
+from tests.support import checkpoints
+from tests.support.ml.ncnn_reference import Reference
+from tests.support.ml.photos import photo
+
+
+@functools.cache
+def engines() -> EngineCache:
+    nowhere = Path("unused")  # nothing of this tool is kept on the disk
+    return EngineCache(checkpoints.models_dir(), nowhere, "cpu", 2_000_000_000, threads=2)
+
+
+@dataclass
+class Run:
+    """A running call: remembers its steps, and stops when `stop_at` of them have come."""
+
+    stop_at: int | None = None
+    steps: list[float] = field(default_factory=list)
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    engines: EngineCache = field(default_factory=engines)
+
+    def step(self, stage: str, fraction: float) -> None:
+        assert stage == "upscaling"
+        self.steps.append(fraction)
+        if len(self.steps) == self.stop_at:
+            raise Cancelled("stopped")
+
+
+def _upscale(pixels: Pixels, run: Run | None = None, **params: Any) -> Outcome:
+    return upscale.run(Picture(pixels, "png"), UpscaleParams.model_validate(params), run or Run())
+
+
+def _reduced(pixels: Pixels, factor: int) -> Pixels:
+    size = pixels.shape[1] // factor, pixels.shape[0] // factor
+    return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC))
+
+
+def _lanczos(pixels: Pixels, factor: int) -> Pixels:
+    size = pixels.shape[1] * factor, pixels.shape[0] * factor
+    return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS))
+
+
+PHOTOS = ("astronaut", "chelsea", "coffee", "hubble_deep_field", "ihc", "motorcycle_left", "rocket")
+
+
+@pytest.mark.parametrize("factor", [2, 3, 4])
+@pytest.mark.parametrize("name", PHOTOS)
+def test_fast_is_nearer_to_the_original_than_lanczos(name: str, factor: int) -> None:
+    original = photo(name)[:288, :384]
+    small = _reduced(original, factor)
+    ours = _upscale(small, scale=str(factor)).pixels
+    lanczos = _lanczos(small, factor)
+    assert ours.shape == original.shape
+    assert peak_signal_noise_ratio(original, ours) > peak_signal_noise_ratio(original, lanczos) + 0.5
+    similar = [structural_similarity(original, result, channel_axis=2) for result in (ours, lanczos)]
+    assert similar[0] > similar[1] + 0.01
+
+
+def test_eight_times_is_nearer_to_the_original_than_lanczos() -> None:
+    for name in ("astronaut", "coffee"):
+        original = photo(name)[:384, :384]
+        small = _reduced(original, 8)
+        outcome = _upscale(small, scale=8)
+        assert outcome.pixels.shape == original.shape
+        ours, lanczos = (
+            peak_signal_noise_ratio(original, result) for result in (outcome.pixels, _lanczos(small, 8))
+        )
+        assert ours > lanczos
+
+
+def _sharpness(pixels: Pixels) -> float:
+    return float(cv2.Laplacian(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), cv2.CV_32F).var())
+
+
+def test_quality_is_what_ncnn_makes_of_the_same_weights_and_sharper_than_lanczos() -> None:
+    small = photo("chelsea")[90:122, 120:152]
+    folder = checkpoints.models_dir()
+    files = folder / "realesrgan-x4plus.param", folder / "realesrgan-x4plus.bin"
+    whole = dataclasses.replace(FACTS["realesrgan-x4plus"], tiling=TilingFacts(4, 32, 16, 8))
+    channels_first = np.divide(small.transpose(2, 0, 1), 255, dtype=np.float32)
+    theirs = Reference(*files, exact=True).run(channels_first)
+    expected = np.clip(theirs.transpose(1, 2, 0) * 255, 0, 255)
+    for precision, worst, mean in (("f32", 0.51, 0.3), (None, 24, 1.5)):
+        ours = np.empty((128, 128, 3), np.uint8)
+        Upscaler(whole, *files, threads=1, precision=precision).enlarge(small, ours, lambda share: None)
+        assert np.abs(ours - expected).max() <= worst
+        assert np.abs(ours - expected).mean() <= mean
+    assert _sharpness(ours) > 1.5 * _sharpness(_lanczos(small, 4))
+    outcome = _upscale(small, scale=4, mode="quality")
+    assert outcome.model == "realesrgan-x4plus"
+    assert np.abs(outcome.pixels.astype(int) - ours).mean() < 3  # its tile is larger, with reflected borders
+
+
+def _tiled_and_whole(checkpoint: str, picture: Pixels, precision: str | None) -> tuple[Pixels, Pixels]:
+    folder = checkpoints.models_dir()
+    files = folder / f"{checkpoint}.param", folder / f"{checkpoint}.bin"
+    facts = FACTS[checkpoint]
+    one_tile = dataclasses.replace(facts.tiling, side=max(picture.shape), multiple=8)
+    results = []
+    for tiling_facts, threads in ((facts.tiling, 2), (one_tile, 1)):
+        engine = Upscaler(dataclasses.replace(facts, tiling=tiling_facts), *files, threads, precision)
+        factor = facts.tiling.factor
+        result = np.empty((picture.shape[0] * factor, picture.shape[1] * factor, 3), np.uint8)
+        assert (engine.grid(picture.shape, result.shape).count == 1) == (threads == 1)
+        engine.enlarge(picture, result, lambda share: None)
+        results.append(result)
+    return results[0], results[1]
+
+
+@pytest.mark.parametrize("checkpoint", ["span-x2", pytest.param("span-x4", marks=pytest.mark.long)])
+def test_fast_in_tiles_is_the_same_as_whole(checkpoint: str) -> None:
+    picture = photo("coffee")
+    assert picture.shape == (400, 600, 3)
+    tiled, whole = _tiled_and_whole(checkpoint, picture, "f32")
+    assert np.abs(tiled.astype(int) - whole).max() <= 1
+
+
+@pytest.mark.parametrize("size", [(96, 320), pytest.param((400, 600), marks=pytest.mark.long)])
+def test_quality_in_tiles_is_close_to_whole_and_has_no_seams(size: tuple[int, int]) -> None:
+    # This network sees far beyond any affordable overlap, so tiles differ a little wherever they are.
+    picture = photo("coffee")[: size[0], : size[1]]
+    tiled, whole = _tiled_and_whole("realesrgan-x4plus", picture, None)
+    difference = np.abs(tiled.astype(int) - whole)
+    assert difference.mean() < 1
+    assert np.percentile(difference, 99.9) < 20
+    # No column or row of pixels is steeper, against its neighbours, than in the picture made whole.
+    for axis in (0, 1):
+        steps = [
+            np.abs(np.diff(result.astype(int), axis=axis)).mean(axis=(1 - axis, 2))
+            for result in (tiled, whole)
+        ]
+        assert (steps[0] - steps[1]).max() < 1
+
+
+@pytest.mark.parametrize(
+    ("params", "width", "height"),
+    [
+        ({}, 80, 120),
+        ({"scale": "3"}, 120, 180),
+        ({"scale": 8}, 320, 480),
+        ({"target_width": "100"}, 100, 150),
+        ({"target_height": "61"}, 41, 61),
+        ({"target_width": 320}, 320, 480),
+        ({"target_width": 80, "target_height": 120}, 80, 120),
+        ({"target_width": 300, "target_height": 150}, 100, 150),
+    ],
+)
+def test_the_result_has_the_size_that_was_asked_for(params: dict[str, Any], width: int, height: int) -> None:
+    source = photo("chelsea")[100:160, 100:140]
+    outcome = _upscale(source, **params)
+    assert outcome.pixels.shape == (height, width, 3)
+    expected = np.asarray(Image.fromarray(source).resize((width, height), Image.Resampling.LANCZOS))
+    assert peak_signal_noise_ratio(expected, outcome.pixels) > 28, "the same picture, not shifted"
+    fits = "target_width" not in params or "target_height" not in params or params["target_width"] == width
+    assert bool(outcome.warnings) == (not fits)
+
+
+@pytest.mark.parametrize(("width", "height"), [(1, 1), (1, 70), (3, 2), (129, 1)])
+def test_the_smallest_pictures_work(width: int, height: int) -> None:
+    source = np.random.default_rng(1).integers(0, 256, (height, width, 3), np.uint8)
+    assert _upscale(source, scale=3).pixels.shape == (3 * height, 3 * width, 3)
+    grey = np.full((height, width, 3), 93, np.uint8)
+    assert (_upscale(grey, target_width=2 * width).pixels == 93).all()
+
+
+@pytest.mark.parametrize(
+    ("params", "name"),
+    [
+        ({"target_width": 40}, "target_width"),
+        ({"target_height": 20}, "target_height"),
+        ({"target_width": 321}, "target_width"),
+        ({"target_width": 100, "target_height": 50}, "target_height"),
+        ({"target_width": 400, "target_height": 481}, "target_height"),
+    ],
+)
+def test_targets_that_do_not_enlarge_or_enlarge_too_much_are_refused(
+    params: dict[str, Any], name: str
+) -> None:
+    with pytest.raises(BadParameter) as refused:
+        _upscale(photo("chelsea")[:60, :40], **params)
+    assert refused.value.name == name
+
+
+def test_more_than_64_megapixels_are_refused_before_any_work() -> None:
+    run = Run()
+    with pytest.raises(PictureTooLarge, match="16008 x 4000"):
+        _upscale(np.zeros((2000, 8004, 3), np.uint8), run)
+    assert run.steps == []
+
+
+def test_a_side_that_the_format_cannot_hold_is_refused_before_any_work() -> None:
+    run = Run()
+    with pytest.raises(BadParameter, match="16383") as refused:
+        _upscale(np.zeros((8, 8192, 3), np.uint8), run, format="webp")
+    assert refused.value.name == "format"
+    assert run.steps == []
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"scale": 5},
+        {"scale": "2.0"},
+        {"scale": True},
+        {"mode": "best"},
+        {"scale": 2, "target_width": 100},
+        {"target_width": 0},
+        {"target_height": 65536},
+        {"target_width": "nan"},
+        {"scales": 2},
+    ],
+)
+def test_impossible_parameters_are_refused(params: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        UpscaleParams.model_validate(params)
+
+
+def _cutout(name: str) -> tuple[Pixels, Pixels]:
+    """A photo, and the same as a cutout: a disc with a soft edge, black under what is transparent."""
+    whole = photo(name)[:300, :300]
+    disc = np.zeros((600, 600), np.uint8)
+    cv2.circle(disc, (300, 300), 210, 255, -1)
+    alpha = cv2.resize(disc, (300, 300), interpolation=cv2.INTER_AREA)
+    return whole, np.dstack([np.where(alpha[:, :, None] > 0, whole, np.uint8(0)), alpha])
+
+
+@pytest.mark.parametrize("params", [{"scale": 2}, {"scale": 3}, {"target_width": 512}])
+def test_transparency_is_upscaled_and_leaves_no_dark_fringe(params: dict[str, Any]) -> None:
+    whole, cutout = _cutout("coffee")
+    result = _upscale(cutout, **params).pixels
+    opaque = _upscale(whole, **params).pixels
+    height, width = opaque.shape[:2]
+    assert result.shape == (height, width, 4)
+    alpha = result[:, :, 3]
+    ideal = cv2.resize(cutout[:, :, 3], (width, height), interpolation=cv2.INTER_CUBIC)
+    assert np.abs(alpha.astype(int) - ideal).mean() < 1
+    inside = cv2.erode(ideal, np.ones((25, 25), np.uint8)) == 255
+    assert (alpha[inside] == 255).all()
+    assert np.abs(result[inside][:, :3].astype(int) - opaque[inside]).mean() < 0.1
+    outside = cv2.dilate(ideal, np.ones((15, 15), np.uint8)) == 0
+    assert not alpha[outside].any()
+    # Along the edge, wherever anything is visible, the colours are the photo's own.
+    edge = (alpha > 8) & (alpha < 250)
+    assert edge.sum() > 500
+    assert np.abs(result[edge][:, :3].astype(int) - opaque[edge]).mean() < 12
+    assert result[edge][:, :3].mean() > opaque[edge].mean() - 3
+
+
+def test_progress_rises_by_tiles_from_none_to_all() -> None:
+    run = Run()
+    _upscale(_cutout("astronaut")[1][:150, :150], run, scale=8, mode="fast")
+    assert run.steps == sorted(run.steps)
+    assert len(set(run.steps)) > 20
+    assert run.steps[0] == 0
+    assert run.steps[-1] == pytest.approx(1)
+
+
+def test_a_cancelled_call_stops_between_tiles_and_the_engine_works_on() -> None:
+    source = photo("astronaut")
+    expected = _upscale(source, scale=2).pixels
+    for stop_at in (1, 2, 4):
+        run = Run(stop_at=stop_at)
+        with pytest.raises(Cancelled):
+            _upscale(source, run, scale=2)
+        assert len(run.steps) == stop_at
+    np.testing.assert_array_equal(_upscale(source, scale=2).pixels, expected)
+
+
+def test_a_slow_tile_asks_meanwhile_whether_to_go_on() -> None:
+    run = Run(stop_at=3)
+    # One tile, which takes far longer than the first three questions.
+    with pytest.raises(Cancelled):
+        _upscale(photo("coffee")[:192, :192], run, scale=4, mode="quality")
+    assert run.steps[-1] < 0.5
+
+
+def test_expected_time_follows_size_scale_and_mode() -> None:
+    def cost(megapixels: float, **params: object) -> float:
+        return upscale.cost(UpscaleParams.model_validate(params), megapixels)
+
+    assert cost(2) == pytest.approx(2 * cost(1), rel=0.01)
+    assert cost(1, mode="quality") > 10 * cost(1)
+    assert cost(1, scale=8) > 5 * cost(1, scale=4)
+    assert cost(1, target_width=8000) == pytest.approx(cost(1, scale=8))
+    assert cost(1, target_width=10) > 0  # refused later; weighing a call never fails
+
+
+# What low precision can do to a network: 1 + x/1000 is 1 in bf16, so that everything is lost.
+_LOST = ("Convolution a 1 1 data x 0=3 1=1 5=1 6=9", "Convolution b 1 1 x y 0=3 1=1 5=1 6=9")
+_BLACK = (*_LOST, "BinaryOp m 1 1 y z 0=2 1=1 2=1000", "Interp i 1 1 z output 0=1 1=2.0 2=2.0")
+_NAN = (
+    "Split s0 1 2 data data0 data1",
+    "Convolution a 1 1 data0 x 0=3 1=1 5=1 6=9",
+    "Convolution b 1 1 x y 0=3 1=1 5=1 6=9",
+    "Split s 1 2 y y0 y1",
+    "BinaryOp d 2 1 y0 y1 one 0=3",
+    "BinaryOp m 2 1 one data1 z 0=2",
+    "Interp i 1 1 z output 0=1 1=2.0 2=2.0",
+)
+
+
+def _network(folder: Path, layers: tuple[str, ...], bias: float = -1.0) -> Callable[[str | None], Upscaler]:
+    def convolution(weight: float, bias: float) -> bytes:
+        kernel, biases = np.eye(3, dtype="<f4") * weight, np.full(3, bias, "<f4")
+        return struct.pack("<I", 0) + kernel.tobytes() + biases.tobytes()
+
+    lines = ["Input in 0 1 data", *layers]
+    param, weights = folder / "n.param", folder / "n.bin"
+    param.write_text("\n".join(["7767517", f"{len(lines)} 9", *lines]))
+    weights.write_bytes(convolution(1e-3, 1.0) + convolution(1.0, bias))
+    facts = upscaling.UpscalerFacts("tiny", TilingFacts(2, 64, 16, 8), 1.0, 1)
+    return lambda precision: Upscaler(facts, param, weights, threads=2, precision=precision)
+
+
+def _has_bf16() -> bool:
+    import openvino
+
+    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+@pytest.mark.skipif(not _has_bf16(), reason="this processor computes in f32 anyway")
+@pytest.mark.parametrize("layers", [_BLACK, _NAN], ids=["black", "NaN"])
+def test_tiles_that_low_precision_spoils_are_computed_again_in_f32(
+    layers: tuple[str, ...], tmp_path: Path
+) -> None:
+    source = np.maximum(photo("coffee")[:100, :150], 1)
+    result = np.empty((200, 300, 3), np.uint8)
+    engine = _network(tmp_path, layers)("bf16")
+    engine.enlarge(source, result, lambda share: None)
+    assert np.abs(result.astype(int) - source.repeat(2, axis=0).repeat(2, axis=1)).max() <= 1
+
+
+def test_a_checkpoint_without_finite_answers_is_an_error_not_a_picture(tmp_path: Path) -> None:
+    engine = _network(tmp_path, _BLACK, bias=float("nan"))(None)
+    with pytest.raises(RuntimeError, match="no finite pixels"):
+        engine.enlarge(photo("coffee")[:64, :64], np.empty((128, 128, 3), np.uint8), lambda share: None)
+
+
+def test_soundness_of_a_tile() -> None:
+    tile = (photo("coffee")[:64, :64] / 255).astype(np.float32)
+    enlarged = tile.repeat(2, axis=0).repeat(2, axis=1)
+    assert upscaling.is_sound(tile, enlarged)
+    for value in (np.nan, np.inf, -np.inf):
+        spoilt = enlarged.copy()
+        spoilt[17, 19, 1] = value
+        assert not upscaling.is_sound(tile, spoilt)
+    assert not upscaling.is_sound(tile, np.zeros_like(enlarged))
+    night = np.zeros_like(tile)
+    night[3, 3] = 0.2
+    assert upscaling.is_sound(night, np.zeros_like(enlarged))
+
+
+@pytest.mark.parametrize("factor", [2, 4])
+def test_alpha_edges_are_sharper_than_a_resampler_and_free_of_artefacts(factor: int) -> None:
+    shape = np.zeros((2048, 2048), np.uint8)
+    cv2.ellipse(shape, (1024, 1024), (900, 620), 31, 0, 360, 255, -1)
+    cv2.line(shape, (500, 900), (1500, 1180), 0, 22)
+    shape = cv2.resize(shape, (512, 512), interpolation=cv2.INTER_AREA)
+    small = cv2.resize(shape, (512 // factor, 512 // factor), interpolation=cv2.INTER_AREA)
+    result = np.empty_like(shape)
+    engines().upscaler(f"span-x{factor}").enlarge(small, result, lambda share: None)
+    cubic = cv2.resize(small, (512, 512), interpolation=cv2.INTER_CUBIC)
+    ours, theirs = (np.abs(plane.astype(int) - shape).mean() for plane in (result, cubic))
+    assert ours < 0.7 * theirs
+    # Nothing floats in the air and no hole opens: the shape and its background are as many parts as before.
+    for thresholded, expected in ((result > 127, shape > 127), (result <= 127, shape <= 127)):
+        counts = [cv2.connectedComponents(part.astype(np.uint8))[0] for part in (thresholded, expected)]
+        assert counts[0] == counts[1]

@@ -1,0 +1,101 @@
+"""The API inside the test's own process, for rules that depend on the clock."""
+
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+from fastapi import FastAPI
+from pydantic import SecretStr
+
+from api.auth import api_keys
+from api.db.database import Database
+from api.db.migrations.upgrade import migrate
+from api.http.app import create_api
+from api.images.storage import Storage
+from api.services import Services
+from api.settings import Settings
+from billing.ledger import accounts
+from billing.ledger.plans import PlanName
+from ml.runtime.local import LocalBackend, LocalConfig
+
+T = TypeVar("T")
+
+SECRET = "a secret of thirty-two characters or more"
+
+
+class Clock:
+    """Stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.now = datetime(2026, 11, 22, 12, 0, 0, 250_000, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def move(self, **amount: float) -> None:
+        self.now += timedelta(**amount)
+
+
+@dataclass
+class LocalApi:
+    """An application without a network; `request` behaves like httpx's."""
+
+    app: FastAPI
+    services: Services
+    clock: Clock
+    _portal: BlockingPortal
+
+    def request(self, method: str, path: str, **options: Any) -> httpx.Response:
+        response: httpx.Response = self._portal.call(self._request, method, path, options)
+        return response
+
+    def call(self, work: Callable[..., Awaitable[T]], *arguments: Any) -> T:
+        """What `work` returns, run where the application runs."""
+        return self._portal.call(work, *arguments)
+
+    def new_key(self, email: str, plan: PlanName = PlanName.FREE) -> str:
+        """The API key of a new account."""
+        with self.services.database.transaction() as session:
+            account = accounts.create(session, email=email, plan=plan, now=self.clock())
+            return api_keys.create(session, account.id, "test", self.clock())[1]
+
+    async def _request(self, method: str, path: str, options: dict[str, Any]) -> httpx.Response:
+        transport = httpx.ASGITransport(self.app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            return await client.request(method, path, **options)
+
+
+@contextmanager
+def local_api(
+    directory: Path,
+    clock: Clock | None = None,
+    has_workers: bool = False,
+    bound_host: str | None = None,
+    **settings: Any,
+) -> Iterator[LocalApi]:
+    """An API whose data lie in `directory`; opening it again there is a restart with other `settings`.
+
+    Without workers a call waits for ever, so only refusals can be tried.
+    """
+    clock = clock or Clock()
+    values: dict[str, Any] = {"secret_key": SecretStr(SECRET), "data_dir": directory, **settings}
+    configured = Settings(_env_file=None, **values)
+    migrate(configured.database_address)
+    database = Database(configured.database_address)
+    workers = LocalConfig(directory / "models", directory / "cache", workers=1, warm_up=False)
+    backend = LocalBackend(workers)
+    if has_workers:
+        backend.start()
+    services = Services.of(configured, database, Storage(directory / "images"), backend, clock=clock)
+    with start_blocking_portal() as portal:
+        app = create_api(services, configured, bound_host=bound_host)
+        yield LocalApi(app, services, clock, portal)
+        portal.call(services.authenticator.close)
+    if has_workers:
+        backend.close()
+    database.close()

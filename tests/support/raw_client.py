@@ -1,0 +1,68 @@
+"""A client that writes what it likes and reads only when it is told to."""
+
+import socket
+import time
+from urllib.parse import urlsplit
+
+from tests.support.server import Customer, RunningServer
+
+BOUNDARY = "part-boundary"
+HEAD_OF_PART = b'--part-boundary\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n'
+
+
+class RawClient:
+    """A client that writes what it likes and reads only when it is told to."""
+
+    def __init__(self, server: RunningServer) -> None:
+        parts = urlsplit(server.address)
+        self._socket = socket.create_connection((parts.hostname, parts.port), timeout=60)
+
+    def head(self, customer: Customer | None, *lines: str, path: str = "/api/tools/crop") -> None:
+        key = [] if customer is None else [f"X-Api-Key: {customer.key}"]
+        form = f"Content-Type: multipart/form-data; boundary={BOUNDARY}"
+        head = [f"POST {path} HTTP/1.1", "Host: localhost", form, *key, *lines]
+        self.write("\r\n".join([*head, "", ""]).encode())
+
+    def write(self, content: bytes) -> bool:
+        """False when the server has closed the connection."""
+        try:
+            self._socket.sendall(content)
+        except OSError:
+            return False
+        return True
+
+    def answer(self) -> tuple[int, bytes]:
+        """Status and body of the answer, read to the connection's end or the body's."""
+        received = b""
+        while b"\r\n\r\n" not in received:
+            piece = self._socket.recv(65536)
+            assert piece, "the connection was closed without an answer"
+            received += piece
+        head, _, body = received.partition(b"\r\n\r\n")
+        length = next(
+            int(line.split(b":")[1])
+            for line in head.lower().split(b"\r\n")
+            if line.startswith(b"content-length")
+        )
+        while len(body) < length:
+            body += self._socket.recv(65536)
+        return int(head.split()[1]), body
+
+    def status_at_once(self) -> int | None:
+        """The status of an answer that has come already; None without one."""
+        self._socket.settimeout(1)
+        try:
+            received = self._socket.recv(65536)
+        except (TimeoutError, OSError):
+            return None
+        return int(received.split()[1]) if received else None
+
+    def wait_for_close(self) -> float:
+        """Seconds until the server closes the connection, at most 60."""
+        began = time.monotonic()
+        while self._socket.recv(65536):
+            pass
+        return time.monotonic() - began
+
+    def close(self) -> None:
+        self._socket.close()

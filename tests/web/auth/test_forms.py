@@ -1,0 +1,99 @@
+"""Every form of signing in, refused when it is forged, huge or broken; every page, with a forged cookie."""
+
+import httpx
+import pytest
+
+from tests.support.browsing import HTML, Browser, Site
+from tests.web.auth.test_signup import ADA
+from web.auth import routes
+
+#: The list comes from the routes, so a new form is tried without anybody thinking of it.
+FORMS = sorted(routes.FORMS)
+PAGES = sorted(path.replace("{provider}", "google") for path in routes.PAGES)
+CROSS_SITE = [{"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-site"}]
+
+
+def token_of(browser: Browser) -> str:
+    browser.get("/settings")
+    return browser.text.partition('name="csrf_token" value="')[2].partition('"')[0]
+
+
+@pytest.mark.parametrize("path", FORMS)
+def test_a_form_from_another_site_is_refused(site: Site, browser: Browser, path: str) -> None:
+    browser.join(ADA)
+    fields = {"csrf_token": token_of(browser), "sure": "yes"}
+    for headers in CROSS_SITE:
+        assert browser.post_raw(path, fields, **headers).status_code == 403
+    assert browser.is_signed_in()
+
+
+@pytest.mark.parametrize("path", FORMS)
+def test_a_form_without_its_token_is_refused(site: Site, browser: Browser, path: str) -> None:
+    browser.join(ADA)
+    stranger = site.browser()
+    stranger.get("/login")
+    theirs = stranger.text.partition('name="csrf_token" value="')[2].partition('"')[0]
+    for sent in ("", "x", "é", theirs):
+        answer = browser.post_raw(path, {"csrf_token": sent, "sure": "yes"})
+        assert answer.status_code == 403
+        assert "out of date" in answer.text
+    assert browser.is_signed_in()
+
+
+@pytest.mark.parametrize("path", ["/login", "/signup", "/reset", "/verify", "/reset/new"])
+def test_strangers_forms_need_their_token_too(site: Site, path: str) -> None:
+    stranger = site.browser()
+    assert stranger.post_raw(path, {"email": ADA, "password": "x"}).status_code == 403
+    stranger.get("/login")
+    other = site.browser()
+    other.get("/login")
+    theirs = other.text.partition('name="csrf_token" value="')[2].partition('"')[0]
+    assert stranger.post_raw(path, {"csrf_token": theirs, "email": ADA}).status_code == 403
+
+
+@pytest.mark.parametrize("path", FORMS)
+@pytest.mark.parametrize(
+    ("content", "media_type"),
+    [
+        (b"", "application/x-www-form-urlencoded"),
+        (b"\xff\xfe\0%zz&&==", "application/x-www-form-urlencoded"),
+        (b"a=1&a=2", "application/x-www-form-urlencoded"),
+        (b"csrf_token=%ff&email=%00", "application/x-www-form-urlencoded"),
+        (b"&".join(b"f%d=1" % n for n in range(500)), "application/x-www-form-urlencoded"),
+        (b"{}", "application/json"),
+        (b"--x\r\n\r\n", "multipart/form-data; boundary=x"),
+        (b"x=" + b"y" * 200_000, "application/x-www-form-urlencoded"),
+        (b"x=" + b"y" * 2_000_000, "application/x-www-form-urlencoded"),
+    ],
+    ids=["empty", "bytes", "twice", "not text", "many", "json", "multipart", "large", "huge"],
+)
+def test_what_is_no_form_of_ours_is_told_on_a_page(
+    browser: Browser, path: str, content: bytes, media_type: str
+) -> None:
+    answer = send(browser, path, content, media_type)
+    assert 400 <= answer.status_code < 500 or answer.status_code == 303
+    assert answer.status_code == 303 or "text/html" in answer.headers["content-type"]
+
+
+def send(browser: Browser, path: str, content: bytes, media_type: str) -> httpx.Response:
+    return browser._send("POST", path, content=content, headers={**HTML, "Content-Type": media_type})
+
+
+@pytest.mark.parametrize("path", PAGES)
+@pytest.mark.parametrize("cookie", ["x", "%00%ff", '"', "x" * 4_000, "a.b.c"])
+def test_forged_cookies_are_no_error(browser: Browser, path: str, cookie: str) -> None:
+    names = ("bgeraser_session", "bgeraser_visit", "bgeraser_known", "bgeraser_exchange")
+    answer = browser.get(path, Cookie="; ".join(f"{name}={cookie}" for name in names))
+    assert answer.status_code < 500
+    assert answer.status_code in (200, 303, 403, 404, 410)
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_pages_load_nothing_from_elsewhere(browser: Browser, path: str) -> None:
+    answer = browser.get(path)
+    policy = answer.headers.get("content-security-policy", "")
+    if answer.status_code != 303:
+        assert "default-src 'none'" in policy
+        assert "unsafe" not in policy
+        assert 'src="http' not in answer.text
+        assert '<link rel="stylesheet" href="http' not in answer.text

@@ -1,0 +1,1 @@
+"""Signing up, signing in and account settings: plain pages with forms, without scripts."""

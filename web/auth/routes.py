@@ -1,0 +1,61 @@
+"""Every address of signing in. Reading never changes anything; each POST is a form with its token."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI
+
+from api.http.routes.get_and_head import add_get
+from api.settings import Settings
+from web.auth import deletion, login, oauth, reset, settings_page, signup
+from web.auth.services import People
+
+PAGES = {
+    "/login": login.login_page,
+    "/login/once": login.login_once,
+    "/signup": signup.signup_page,
+    "/verify": signup.verify_page,
+    "/reset": reset.ask_page,
+    "/reset/new": reset.new_page,
+    "/oauth/{provider}": oauth.begin,
+    "/oauth/{provider}/callback": oauth.callback,
+    "/settings": settings_page.settings_page,
+    "/settings/delete": deletion.delete_page,
+    "/settings/statement.csv": deletion.export,
+}
+FORMS = {
+    "/login": login.login,
+    "/logout": login.logout,
+    "/signup": signup.signup,
+    "/verify": signup.verify,
+    "/verify/resend": signup.resend,
+    "/reset": reset.ask,
+    "/reset/new": reset.new,
+    "/settings/password": settings_page.change_password,
+    "/settings/sessions/end": settings_page.end_session,
+    "/settings/sessions/end-others": settings_page.end_other_sessions,
+    "/settings/identities/remove": settings_page.unlink,
+    "/settings/delete": deletion.delete,
+}
+
+
+def add_to(app: FastAPI, settings: Settings) -> None:
+    """Raises ValueError for a mail server's address that cannot be used."""
+    people = People.of(settings)
+    app.state.people = people
+    for path, page in PAGES.items():
+        add_get(app, path, page, include_in_schema=False)
+    for path, form in FORMS.items():
+        app.add_api_route(path, form, methods=["POST"], include_in_schema=False, response_model=None)
+    inner = app.router.lifespan_context
+
+    @asynccontextmanager
+    async def lifespan(started: FastAPI) -> AsyncIterator[Any]:
+        try:
+            async with inner(started) as state:
+                yield state
+        finally:
+            people.close()
+
+    app.router.lifespan_context = lifespan

@@ -1,0 +1,82 @@
+"""Opens what the application works with, by the operator's settings; for the server and for commands."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from api.db.database import Database
+from api.db.migrations import upgrade
+from api.images.storage import Storage
+from api.services import Services
+from api.settings import Settings, WrongSettings
+from ml.runtime.local import LocalBackend, LocalConfig
+
+
+def open_services(settings: Settings) -> Services:
+    """The database is brought up to date; workers start with the application, not here.
+
+    Raises `MissingSecret` without a secret where one is needed, `WrongSettings` and `ValueError` for a
+    directory, database or storage address that cannot be used, and `ServiceUnavailable` for a database that
+    does not answer.
+    """
+    _require_writable("BGERASER_DATA_DIR", settings.data_dir)
+    images = _storage_directory(settings)
+    _require_writable("BGERASER_STORAGE_URL", images)
+    try:
+        upgrade.migrate(settings.database_address)
+    except OSError as error:
+        raise WrongSettings(f"The database's file cannot be opened: {_reason(error)}.") from None
+    return Services.of(
+        settings,
+        Database(settings.database_address),
+        Storage(images),
+        LocalBackend(_backend_config(settings)),
+    )
+
+
+@contextmanager
+def services_for_a_command(settings: Settings) -> Iterator[Services]:
+    """As `open_services`, closed at the end of the block."""
+    services = open_services(settings)
+    try:
+        yield services
+    finally:
+        services.backend.close()
+        services.database.close()
+
+
+def _backend_config(settings: Settings) -> LocalConfig:
+    return LocalConfig(
+        models_dir=settings.models_path,
+        cache_dir=settings.data_dir / "cache",
+        device=settings.device,
+        workers=settings.workers,
+        memory_limit_bytes=settings.worker_memory_mb * 1024**2,
+        queue_size=settings.queue_size,
+        generative=settings.generative,
+    )
+
+
+def _storage_directory(settings: Settings) -> Path:
+    if settings.storage_url is None:
+        return settings.data_dir / "images"
+    address = urlsplit(settings.storage_url)
+    if address.scheme != "file" or address.netloc or not address.path:
+        raise ValueError(f"BGERASER_STORAGE_URL must be file:///folder, not {settings.storage_url!r}")
+    return Path(unquote(address.path))
+
+
+def _require_writable(name: str, directory: Path) -> None:
+    """Raises WrongSettings, which names the setting, unless files can be made in `directory`."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=directory):
+            pass
+    except OSError as error:
+        raise WrongSettings(f"{name} is {directory}, which cannot be written: {_reason(error)}.") from None
+
+
+def _reason(error: OSError) -> str:
+    return error.strerror or str(error)

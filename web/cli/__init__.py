@@ -1,0 +1,1 @@
+"""The `bgeraser` command."""

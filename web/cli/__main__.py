@@ -1,0 +1,5 @@
+"""`python -m web.cli` is the `bgeraser` command."""
+
+from web.cli.main import app
+
+app()

@@ -1,0 +1,39 @@
+"""The `bgeraser` command: serve, models, admin. Keys go to stdout, words for people to stderr."""
+
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from api.errors import ServiceUnavailable
+from api.settings import MissingSecret, WrongSettings
+from web.cli import admin, serve
+from web.cli import models as models_cli
+
+
+class _Commands(TyperGroup):
+    """Ends with one sentence where the settings, or what they name, cannot be used."""
+
+    def invoke(self, ctx: Any) -> object:  # a context of the click that typer brings along
+        try:
+            return super().invoke(ctx)
+        except (WrongSettings, MissingSecret, ServiceUnavailable) as error:
+            typer.echo(f"bgeraser: {error}", err=True)
+            raise typer.Exit(1) from None
+
+
+app = typer.Typer(
+    name="bgeraser",
+    cls=_Commands,
+    help="Self-hosted AI image editing: seven tools behind one REST API.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(models_cli.app, name="models")
+app.add_typer(admin.app, name="admin")
+app.command(name="serve")(serve.serve)
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,195 @@
+"""`bgeraser models …`: which checkpoints there are, bringing them here, and checking that they are whole.
+
+Answers go to stdout, progress and warnings to stderr.
+"""
+
+from collections.abc import Iterable, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from api.settings import Settings
+from ml.checkpoints import digests, registry
+from ml.checkpoints.registry import CHECKPOINTS, Checkpoint, Profile, State
+
+app = typer.Typer(help="Checkpoints: the weights that the tools run on.", no_args_is_help=True)
+
+# Without it the server starts, but the tool that everybody begins with cannot answer.
+ESSENTIAL_TOOL = "bg-removal"
+
+
+class Selection(StrEnum):
+    EMBEDDED = "embedded"
+    GENERATIVE = "generative"
+    ALL = "all"
+
+
+_PROFILES = {
+    Selection.EMBEDDED: {Profile.EMBEDDED},
+    Selection.GENERATIVE: {Profile.GENERATIVE},
+    Selection.ALL: {Profile.EMBEDDED, Profile.GENERATIVE},
+}
+
+Names = Annotated[list[str] | None, typer.Argument(metavar="NAME", help="Checkpoints by name.")]
+ProfileOption = Annotated[Selection | None, typer.Option("--profile", help="All checkpoints of a profile.")]
+
+
+@app.command("list")
+def list_(names: Names = None, profile: ProfileOption = None) -> None:
+    """Show checkpoints: size, installed or not, use, both licences, source. All of them by default."""
+    _print_list(_models_dir(), _selected(names, profile, Selection.ALL))
+
+
+@app.command()
+def pull(
+    names: Names = None,
+    profile: ProfileOption = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before large downloads.")] = False,
+    quiet_if_installed: Annotated[
+        bool, typer.Option("--quiet-if-installed", help="Say nothing when there is nothing to do.")
+    ] = False,
+) -> None:
+    """Install checkpoints, the embedded profile by default. Run it again to go on after a break.
+
+    A name like owner/name is a pipeline on the Hugging Face hub.
+    """
+    from ml.checkpoints.fetching import hub, pull
+    from web.cli import pull_progress
+
+    models_dir = _models_dir()
+    mirror = Settings.load().models_mirror
+    from_hub = [name for name in names or () if hub.is_name(name)]
+    if from_hub:
+        names = [name for name in names or () if name not in from_hub]
+        if not _pull_from_hub(models_dir, from_hub, mirror, yes=yes):
+            raise typer.Exit(1)
+        if not names and profile is None:
+            return
+    wanted = _selected(names, profile, Selection.EMBEDDED)
+    missing = [one for one in wanted if registry.state(models_dir, one) is not State.INSTALLED]
+    if profile in (Selection.GENERATIVE, Selection.ALL) and not yes:
+        _confirm(models_dir, [one for one in missing if one.profile is Profile.GENERATIVE])
+    try:
+        with pull_progress.shown(verbose=not quiet_if_installed) as progress:
+            pulled = pull.pull(models_dir, wanted, progress, mirror)
+    except OSError as error:
+        raise _unusable(models_dir, error) from None
+    if not missing and not quiet_if_installed:
+        typer.echo(f"Everything is installed in {models_dir}", err=True)
+    for one in missing:
+        if not one.commercial and registry.state(models_dir, one) is State.INSTALLED:
+            typer.echo(f"Note: the licence of {one.name} does not clearly allow commercial use", err=True)
+    failed = [result for result in pulled if result.state is not State.INSTALLED]
+    for result in failed:
+        _tell_failure(models_dir, result.checkpoint, result.problems)
+    # A start without one of the embedded checkpoints is fine as long as the first tool works.
+    by_name_or_choice = bool(names) or any(one.checkpoint.profile is Profile.GENERATIVE for one in failed)
+    if failed and (by_name_or_choice or not _working(models_dir, ESSENTIAL_TOOL)):
+        raise typer.Exit(1)
+
+
+def _pull_from_hub(models_dir: Path, names: list[str], mirror: Path | None, *, yes: bool) -> bool:
+    from web.cli import pull_repositories
+
+    try:
+        return pull_repositories.pull(models_dir, names, mirror, yes=yes)
+    except OSError as error:
+        raise _unusable(models_dir, error) from None
+
+
+def _unusable(models_dir: Path, error: OSError) -> typer.Exit:
+    typer.echo(f"Cannot use the models directory {models_dir}: {error.strerror or error}", err=True)
+    return typer.Exit(1)
+
+
+@app.command()
+def verify(names: Names = None, profile: ProfileOption = None) -> None:
+    """Hash checkpoints anew, all that are here by default. Fails if one is damaged, or named and missing."""
+    models_dir = _models_dir()
+    chosen = bool(names) or profile is not None
+    damaged, missing, intact = [], [], []
+    for checkpoint in _selected(names, profile, Selection.ALL):
+        paths = [(models_dir / file.file_name, file) for file in checkpoint.files]
+        present = [(path, file) for path, file in paths if path.is_file()]
+        bad = [path.name for path, file in present if not digests.check(path, file.sha256)]
+        if bad:
+            damaged.append(checkpoint)
+            typer.echo(f"{checkpoint.name}: DAMAGED: {', '.join(bad)}. {_command(checkpoint)}", err=True)
+        elif len(present) < len(paths):
+            missing.append(checkpoint)
+            if chosen or present:
+                typer.echo(f"{checkpoint.name}: not installed. {_command(checkpoint)}", err=True)
+        else:
+            intact.append(checkpoint)
+            typer.echo(f"{checkpoint.name}: intact")
+    if not intact and not damaged and not chosen:
+        typer.echo(f"No checkpoint is installed in {models_dir}", err=True)
+        raise typer.Exit(1)
+    if damaged or (chosen and missing):
+        raise typer.Exit(1)
+
+
+def _models_dir() -> Path:
+    return Settings.load().models_path
+
+
+def _selected(names: list[str] | None, profile: Selection | None, default: Selection) -> list[Checkpoint]:
+    """The named checkpoints and those of the profile; those of `default` if neither is given."""
+    unknown = [name for name in names or () if name not in CHECKPOINTS]
+    if unknown:
+        raise typer.BadParameter(f"no checkpoint {unknown[0]!r}; there are: {', '.join(CHECKPOINTS)}")
+    if not names and profile is None:
+        profile = default
+    profiles = _PROFILES[profile] if profile is not None else set()
+    return [one for one in CHECKPOINTS.values() if one.name in (names or ()) or one.profile in profiles]
+
+
+def _print_list(models_dir: Path, rows: Sequence[Checkpoint], *, err: bool = False) -> None:
+    """Two short lines each, so that they fit any terminal; the state is on the first, for grep."""
+    for profile in Profile:
+        group = [one for one in rows if one.profile is profile]
+        if group:
+            megabytes = sum(one.size_bytes for one in group) / 1e6
+            typer.secho(f"Profile {profile}, {megabytes:,.0f} MB", bold=True, err=err)
+        for one in group:
+            state = registry.state(models_dir, one)
+            size = f"{one.size_bytes / 1e6:,.1f} MB"
+            typer.echo(f"  {one.name:<22} {size:>10}  {state:<13}  {one.tool}: {one.use}", err=err)
+            terms = one.weights_licence + ("" if one.commercial else ", commercial use not clearly allowed")
+            source = " or ".join(map(str, one.sources))
+            typer.echo(f"    weights: {terms} | carrier: {one.carrier_licence} | {source}", err=err)
+
+
+def _confirm(models_dir: Path, large: Sequence[Checkpoint]) -> None:
+    if not large:
+        return
+    _print_list(models_dir, large, err=True)
+    gigabytes = sum(one.size_bytes for one in large) / 1e9
+    typer.confirm(f"Download these {len(large)} checkpoints, {gigabytes:.1f} GB?", err=True, abort=True)
+
+
+def _tell_failure(models_dir: Path, checkpoint: Checkpoint, problems: Iterable[str]) -> None:
+    """Which checkpoint is missing, why from each source, and what works all the same."""
+    typer.echo(f"\n{checkpoint.name} is missing ({checkpoint.tool}: {checkpoint.use}):", err=True)
+    for problem in problems:
+        typer.echo(f"  {problem}", err=True)
+    working = _working(models_dir, checkpoint.tool)
+    if working:
+        typer.echo(f"  {checkpoint.tool} works meanwhile with {', '.join(working)}.", err=True)
+    else:
+        typer.echo(f"  Until it is here, {checkpoint.tool} has no checkpoint to run on.", err=True)
+    typer.echo(f"  {_command(checkpoint)}", err=True)
+
+
+def _working(models_dir: Path, tool: str) -> list[str]:
+    return [one.name for one in CHECKPOINTS.values() if one.tool == tool and _is_here(models_dir, one)]
+
+
+def _is_here(models_dir: Path, checkpoint: Checkpoint) -> bool:
+    return registry.state(models_dir, checkpoint) is State.INSTALLED
+
+
+def _command(checkpoint: Checkpoint) -> str:
+    return f"Install it with: {checkpoint.command}"
