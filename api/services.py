@@ -9,11 +9,11 @@ from datetime import datetime, timedelta
 from api.auth.authenticator import Authenticator
 from api.auth.former_accounts import FormerAddresses
 from api.calls.call_log import CallLog
-from api.calls.in_flight import RunningCalls
-from api.calls.unbilled_admission import UnbilledWork
+from api.calls.in_flight import InFlightCalls
+from api.calls.unbilled_admission import UnbilledAdmission
 from api.db.database import Database
 from api.images.signing import Signer
-from api.images.single_flight import SharedWork
+from api.images.single_flight import SingleFlight
 from api.images.storage import Storage
 from api.payments.stripe_client import StripeAccess
 from api.payments.trials import Trials
@@ -40,11 +40,11 @@ class Services:
     stripe: StripeAccess | None = None  # None: nothing can be bought here
     #: Names this process in the leases of its holds; no other process ever has the same.
     lease_owner: str = field(default_factory=lambda: f"process_{os.getpid()}_{secrets.token_hex(8)}")
-    running: RunningCalls = field(default_factory=RunningCalls)
+    running: InFlightCalls = field(default_factory=InFlightCalls)
     call_log: CallLog = field(default_factory=CallLog)
     #: Previews that are being made at the moment.
-    previews: SharedWork[bytes] = field(default_factory=SharedWork)
-    unbilled: UnbilledWork = field(default_factory=UnbilledWork)
+    previews: SingleFlight[bytes] = field(default_factory=SingleFlight)
+    unbilled: UnbilledAdmission = field(default_factory=UnbilledAdmission)
 
     @property
     def guests_storage_bytes(self) -> int:

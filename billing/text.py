@@ -6,7 +6,7 @@ import unicodedata
 _UNSTORABLE = frozenset({"Cc", "Cs"})
 
 
-def is_plain_text(text: str) -> bool:
+def is_storable_text(text: str) -> bool:
     """Whether every database stores `text`, and a line of a page or a log shows it: no control characters,
     no lone surrogates. JSON documents can spell both, so text that came in one needs this check.
     """

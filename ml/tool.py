@@ -29,7 +29,7 @@ class Context(Protocol):
 
 
 @dataclass
-class Outcome:
+class ToolResult:
     """What a tool made: `pixels` (H x W x 3|4, or H x W for a mask) before encoding."""
 
     pixels: Pixels
@@ -56,7 +56,7 @@ class Tool:
     title: str
     summary: str
     params: type[Params]
-    run: Callable[[Picture, Any, Context], Outcome]
+    run: Callable[[Picture, Any, Context], ToolResult]
     files: tuple[FileField, ...] = ()
     checkpoints: tuple[str, ...] = ()  # any of them makes the tool work, best first; () = needs none
     #: What the tool computes once for a picture and finds again with a later call on the same stored picture.

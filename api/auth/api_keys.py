@@ -16,7 +16,7 @@ from billing.errors import AccountClosed
 from billing.identifiers import new_id, random_base62, to_base62
 from billing.ledger import accounts
 from billing.ledger.models import Account
-from billing.text import is_plain_text
+from billing.text import is_storable_text
 
 PREFIX = "bge_live_"
 RANDOM_CHARACTERS = 32
@@ -38,7 +38,7 @@ def create(session: Session, account_id: str, name: str, now: datetime) -> tuple
     Raises InvalidParameter for a name that cannot be stored and for an account that has `LIMIT` keys, and
     what `accounts.lock` raises.
     """
-    if not name.strip() or not is_plain_text(name):
+    if not name.strip() or not is_storable_text(name):
         raise InvalidParameter("name", "The name of a key must be text without control characters.")
     # Under the account's lock, or two requests at once would each see one key less than the limit.
     accounts.lock(session, account_id)

@@ -12,7 +12,7 @@ from api.errors import Forbidden, NotFound
 from billing.identifiers import new_id
 from billing.ledger import accounts
 from billing.ledger.models import Account
-from billing.text import is_plain_text
+from billing.text import is_storable_text
 
 #: OpenID Connect allows 255 characters.
 _SUBJECT_LENGTH_MAX = 255
@@ -98,7 +98,7 @@ def _find(session: Session, claim: Claim) -> Identity | None:
 
 def _require_subject(claim: Claim) -> None:
     """Raises Forbidden for a subject that no database can store: it comes from a JSON document."""
-    if not claim.subject or len(claim.subject) > _SUBJECT_LENGTH_MAX or not is_plain_text(claim.subject):
+    if not claim.subject or len(claim.subject) > _SUBJECT_LENGTH_MAX or not is_storable_text(claim.subject):
         raise Forbidden("The other service did not say who signed in.")
 
 

@@ -33,7 +33,7 @@ _TOKEN_LENGTH = 43  # of `secrets.token_urlsafe(_TOKEN_BYTES)`
 
 
 @dataclass(frozen=True)
-class Made:
+class CreatedSession:
     """A new session. `token` goes into the cookie and is never available again."""
 
     session_id: str
@@ -60,7 +60,7 @@ def create(
     address: str = "",
     now: datetime,
     token: str | None = None,
-) -> Made:
+) -> CreatedSession:
     """A new session of the account, or of a guest, under a new token unless `token` is given."""
     token = token or secrets.token_urlsafe(_TOKEN_BYTES)
     row = BrowserSession(
@@ -75,10 +75,12 @@ def create(
     )
     session.add(row)
     session.flush()
-    return Made(row.id, token)
+    return CreatedSession(row.id, token)
 
 
-def begin_guest(session: Session, token: str, *, user_agent: str, address: str, now: datetime) -> Made:
+def begin_guest(
+    session: Session, token: str, *, user_agent: str, address: str, now: datetime
+) -> CreatedSession:
     """A guest's session under the random token that the browser has from before: the same one each time.
 
     So forms and scripts of pages that were shown before the session began stay valid. A token that is not one
@@ -97,7 +99,7 @@ def begin_guest(session: Session, token: str, *, user_agent: str, address: str, 
             return create(session, None, token=token, **facts)
     except IntegrityError:  # another request of the same browser was quicker
         row = session.exec(select(BrowserSession).where(BrowserSession.token_sha256 == hash_of(token))).one()
-        return Made(row.id, token) if row.account_id is None else create(session, None, **facts)
+        return CreatedSession(row.id, token) if row.account_id is None else create(session, None, **facts)
 
 
 def find(session: Session, token: str, now: datetime) -> tuple[BrowserSession, Account | None] | None:
@@ -120,7 +122,7 @@ def upgrade(
     *,
     user_agent: str = "",
     address: str = "",
-) -> Made:
+) -> CreatedSession:
     """A login: a new session of the account with a new token; the browser's old session ends.
 
     The answer names both ids, so that a guest's work can be carried over.
@@ -129,7 +131,7 @@ def upgrade(
     if old_session_id is None:
         return made
     session.execute(delete(BrowserSession).where(col(BrowserSession.id) == old_session_id))
-    return Made(made.session_id, made.token, old_session_id)
+    return CreatedSession(made.session_id, made.token, old_session_id)
 
 
 def touch_is_due(row: BrowserSession, now: datetime) -> bool:

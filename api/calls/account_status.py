@@ -6,7 +6,7 @@ from api.rate_limit import RateState
 
 
 @dataclass
-class Standing:
+class AccountStatus:
     """Filled in as it becomes known, so that refusals tell as much as successes."""
 
     rate: RateState | None = None

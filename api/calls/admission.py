@@ -74,7 +74,7 @@ class Refused:
     available: int
 
 
-Outcome = Admitted | Replayed | Joined | Refused
+AdmissionOutcome = Admitted | Replayed | Joined | Refused
 
 
 def admit(
@@ -88,7 +88,7 @@ def admit(
     now: datetime,
     random: bool = False,
     rate_taken: bool = False,
-) -> Outcome:
+) -> AdmissionOutcome:
     """What becomes of one call: idempotency, rate, concurrency and credits, in one transaction.
 
     `request_id` names the hold and must be new. `fingerprint` is the SHA-256 of tool, parameters and files.
@@ -240,7 +240,7 @@ def _rate_refusal(state: RateState) -> RateLimited:
 
 def _known(
     row: Replay, running: Hold | None, fingerprint: str, state: RateState, available: int, now: datetime
-) -> Outcome:
+) -> AdmissionOutcome:
     """What a call gets whose row runs, under the hold `running`, or is done."""
     if row.fingerprint != fingerprint:
         message = "This Idempotency-Key was used for another request."

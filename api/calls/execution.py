@@ -9,9 +9,9 @@ from sqlmodel import Session
 
 from api import response_bodies
 from api.calls import admission, call_log, idempotency
-from api.calls.account_status import Standing
+from api.calls.account_status import AccountStatus
 from api.calls.admission import Admitted
-from api.calls.in_flight import Finished, Presence, RunningCall
+from api.calls.in_flight import CallWaiter, CompletedCall, InFlightCall
 from api.calls.types import CallAnswer, CallRequest
 from api.db.models import ImageKind
 from api.errors import ServiceUnavailable
@@ -28,17 +28,17 @@ log = structlog.get_logger()
 OnProgress = Callable[[Progress], None]
 
 
-async def perform(
+async def execute(
     services: Services,
     request: CallRequest,
     admitted: Admitted,
-    standing: Standing,
-    presence: Presence,
+    standing: AccountStatus,
+    presence: CallWaiter,
     on_progress: OnProgress | None,
 ) -> CallAnswer:
     """Run the admitted call; its hold is captured when this returns and released when it raises."""
     started_at = services.clock()
-    call = RunningCall(admitted.replay_id, admitted.hold_id)
+    call = InFlightCall(admitted.replay_id, admitted.hold_id)
     services.running.add(call)
     presence.wait_for(call)
     try:
@@ -64,10 +64,10 @@ async def _work_and_charge(
     services: Services,
     request: CallRequest,
     admitted: Admitted,
-    call: RunningCall,
+    call: InFlightCall,
     on_progress: OnProgress | None,
     started_at: datetime,
-) -> Finished:
+) -> CompletedCall:
     await images.require_room(services, request.account_id)
     picture = await _work(services, request, call, on_progress)
     await _keep_artefacts(services, request, picture)
@@ -112,11 +112,11 @@ async def _work_and_charge(
         return body, remaining
 
     body, credits_remaining = await services.database.run(settle)
-    return Finished(body, image.id, picture, credits_remaining)
+    return CompletedCall(body, image.id, picture, credits_remaining)
 
 
 async def _work(
-    services: Services, request: CallRequest, call: RunningCall, on_progress: OnProgress | None
+    services: Services, request: CallRequest, call: InFlightCall, on_progress: OnProgress | None
 ) -> ToolAnswer:
     if call.waiting == 0:
         raise Cancelled("The caller went away.")

@@ -20,7 +20,7 @@ log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
-class Finished:
+class CompletedCall:
     """A call that succeeded: its kept body, and the picture itself while this process has it at hand."""
 
     body: bytes
@@ -29,18 +29,18 @@ class Finished:
     credits_remaining: int
 
 
-class RunningCall:
+class InFlightCall:
     """A call of this process that holds a credit."""
 
     def __init__(self, replay_id: str, hold_id: str) -> None:
         self.replay_id = replay_id
         self.hold_id = hold_id
-        self.result: asyncio.Future[Finished] = asyncio.get_running_loop().create_future()
+        self.result: asyncio.Future[CompletedCall] = asyncio.get_running_loop().create_future()
         self.waiting = 0
         self._ticket: Ticket | None = None
         self._is_stopped = False
 
-    def succeeded(self, finished: Finished) -> None:
+    def succeeded(self, finished: CompletedCall) -> None:
         self.result.set_result(finished)
 
     def failed(self, error: Exception) -> None:
@@ -74,14 +74,14 @@ class RunningCall:
             self._ticket.drop_if_queued()
 
 
-class Presence:
+class CallWaiter:
     """Whether the one who asked still waits for the answer."""
 
     def __init__(self) -> None:
-        self._call: RunningCall | None = None
+        self._call: InFlightCall | None = None
         self.has_left = False
 
-    def wait_for(self, call: RunningCall) -> None:
+    def wait_for(self, call: InFlightCall) -> None:
         self._call = call
         call.waiting += 1
         if self.has_left:
@@ -103,11 +103,11 @@ class Presence:
             self._call.one_left(stop=stop)
 
 
-class RunningCalls:
+class InFlightCalls:
     """One process's running calls. How many there are is bounded by the accounts' concurrency limits."""
 
     def __init__(self) -> None:
-        self._calls: dict[str, RunningCall] = {}
+        self._calls: dict[str, InFlightCall] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def start(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
@@ -117,13 +117,13 @@ class RunningCalls:
         task.add_done_callback(self._ended)
         return task
 
-    def add(self, call: RunningCall) -> None:
+    def add(self, call: InFlightCall) -> None:
         self._calls[call.replay_id] = call
 
-    def remove(self, call: RunningCall) -> None:
+    def remove(self, call: InFlightCall) -> None:
         self._calls.pop(call.replay_id, None)
 
-    def find(self, replay_id: str) -> RunningCall | None:
+    def find(self, replay_id: str) -> InFlightCall | None:
         return self._calls.get(replay_id)
 
     def hold_ids(self) -> list[str]:

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from sqlmodel import Session
 
 from api.calls import admission, execution, idempotency
-from api.calls.account_status import Standing
+from api.calls.account_status import AccountStatus
 from api.calls.admission import Admitted, Joined, Refused, Replayed
-from api.calls.in_flight import Presence
+from api.calls.in_flight import CallWaiter
 from api.calls.types import CallAnswer, CallRequest
 from api.services import Services
 from ml.backend import Progress
@@ -26,9 +26,9 @@ _JOIN_POLL_SECONDS = 0.5
 async def run(
     services: Services,
     request: CallRequest,
-    standing: Standing,
+    standing: AccountStatus,
     on_progress: Callable[[Progress], None] | None = None,
-    presence: Presence | None = None,
+    presence: CallWaiter | None = None,
 ) -> CallAnswer:
     """Do the call, or answer it from an identical one. `standing` is kept up to date for the headers.
 
@@ -37,7 +37,7 @@ async def run(
     `Cancelled` and costs nothing. Raises what `admission.admit` refuses with, `StorageFull`,
     `ServiceUnavailable` and any `MlError` of the work. `on_progress` is called from a thread.
     """
-    presence = presence or Presence()
+    presence = presence or CallWaiter()
     task = services.running.start(_serve(services, request, standing, presence, on_progress))
     try:
         return await asyncio.shield(task)
@@ -54,8 +54,8 @@ async def mark_delivered(services: Services, answer: CallAnswer) -> None:
 async def _serve(
     services: Services,
     request: CallRequest,
-    standing: Standing,
-    presence: Presence,
+    standing: AccountStatus,
+    presence: CallWaiter,
     on_progress: Callable[[Progress], None] | None,
 ) -> CallAnswer:
     fingerprint = await asyncio.to_thread(request.fingerprint)
@@ -69,7 +69,7 @@ async def _serve(
             case Replayed():
                 return _replay(outcome.replay_id, outcome.answer)
             case Admitted():
-                return await execution.perform(services, request, outcome, standing, presence, on_progress)
+                return await execution.execute(services, request, outcome, standing, presence, on_progress)
             case Joined():
                 try:
                     return await _join(services, outcome, presence)
@@ -79,8 +79,8 @@ async def _serve(
 
 async def _admit(
     services: Services, request: CallRequest, fingerprint: str, rate_taken: bool
-) -> admission.Outcome:
-    def work(session: Session) -> admission.Outcome:
+) -> admission.AdmissionOutcome:
+    def work(session: Session) -> admission.AdmissionOutcome:
         return admission.admit(
             session,
             account_id=request.account_id,
@@ -96,7 +96,7 @@ async def _admit(
     return await services.database.run(work)
 
 
-async def _join(services: Services, joined: Joined, presence: Presence) -> CallAnswer:
+async def _join(services: Services, joined: Joined, presence: CallWaiter) -> CallAnswer:
     """Wait for the identical call, which runs in this process or in another one; its failure is ours too."""
     call = services.running.find(joined.replay_id)
     if call is not None:

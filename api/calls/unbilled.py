@@ -18,7 +18,7 @@ OnProgress = Callable[[Progress], None]
 
 
 @dataclass(frozen=True)
-class Work:
+class UnbilledCall:
     """One tool on one stored picture. `files` has its bytes as `"image"`."""
 
     tool: Tool
@@ -28,9 +28,9 @@ class Work:
     priority: Priority
 
 
-async def perform(
+async def run(
     services: Services,
-    work: Work,
+    work: UnbilledCall,
     on_progress: OnProgress | None = None,
     on_ticket: Callable[[Ticket], None] = lambda _ticket: None,
 ) -> ToolAnswer:

@@ -45,7 +45,7 @@ GUEST_RENDITION_SECONDS = 60.0
 _REMEMBERED_RATES = 10_000
 
 
-class Kind(StrEnum):
+class UnbilledKind(StrEnum):
     RUN = "run"
     LOOK = "look"
     OVERLAY = "overlay"
@@ -64,11 +64,11 @@ class Allowance:
 
 #: An account's opened pictures take from its rate of API calls, as `POST /api/images` does.
 ALLOWANCES = {
-    Kind.RUN: Allowance(at_once=2, guests_a_minute=10),
-    Kind.LOOK: Allowance(at_once=2, a_minute=60),
-    Kind.OVERLAY: Allowance(at_once=4, a_minute=60, guests_a_minute=120),
-    Kind.CONVERSION: Allowance(at_once=2, a_minute=30, guests_a_minute=60),
-    Kind.OPENING: Allowance(at_once=2, guests_a_minute=6),
+    UnbilledKind.RUN: Allowance(at_once=2, guests_a_minute=10),
+    UnbilledKind.LOOK: Allowance(at_once=2, a_minute=60),
+    UnbilledKind.OVERLAY: Allowance(at_once=4, a_minute=60, guests_a_minute=120),
+    UnbilledKind.CONVERSION: Allowance(at_once=2, a_minute=30, guests_a_minute=60),
+    UnbilledKind.OPENING: Allowance(at_once=2, guests_a_minute=6),
 }
 
 
@@ -85,7 +85,7 @@ class Claimant:
         return self.priority is Priority.GUEST
 
 
-class Place:
+class UnbilledSlot:
     """The right to do one piece of unbilled work, given back when it has ended. A context manager."""
 
     def __init__(self, running: Counter[tuple[str, ...]], counted: list[tuple[str, ...]]) -> None:
@@ -101,7 +101,7 @@ class Place:
                 del self._running[bucket]
         self._counted = []
 
-    def __enter__(self) -> "Place":
+    def __enter__(self) -> "UnbilledSlot":
         return self
 
     def __exit__(
@@ -110,7 +110,7 @@ class Place:
         self.release()
 
 
-class UnbilledWork:
+class UnbilledAdmission:
     """What this process does for nothing at the moment, and how much of it everybody had lately."""
 
     def __init__(self) -> None:
@@ -122,7 +122,7 @@ class UnbilledWork:
         self._lines: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
         self._guests_line = asyncio.Semaphore(GUEST_PREVIEWS_AT_ONCE)
 
-    def admit(self, kind: Kind, claimant: Claimant, now: datetime) -> Place:
+    def admit(self, kind: UnbilledKind, claimant: Claimant, now: datetime) -> UnbilledSlot:
         """A place for one piece of work, to be taken before anything is done for it.
 
         Raises `RateLimited` for what the visitor or the address has used up (after the time that it states a
@@ -147,7 +147,7 @@ class UnbilledWork:
             self._take(kind, claimant.name, allowance.a_minute, now)
         if claimant.is_guest and allowance.guests_a_minute is not None:
             self._take(kind, f"guests at {claimant.network}", allowance.guests_a_minute, now)
-        return Place(self._running, [*own, network, common, ("all",)])
+        return UnbilledSlot(self._running, [*own, network, common, ("all",)])
 
     @asynccontextmanager
     async def preview_turn(self, claimant: Claimant) -> AsyncIterator[None]:
@@ -164,7 +164,7 @@ class UnbilledWork:
         ):
             raise Overloaded("The server makes as many previews as it may at once.", 5)
         counted = [network, ("all",), *([("guests",)] if claimant.is_guest else [])]
-        with Place(self._waiting, counted):
+        with UnbilledSlot(self._waiting, counted):
             line = self._lines.get(claimant.name)
             if line is None:
                 line = self._lines[claimant.name] = asyncio.Semaphore(PREVIEWS_AT_ONCE)
@@ -175,7 +175,7 @@ class UnbilledWork:
                 async with self._guests_line:
                     yield
 
-    def _take(self, kind: Kind, whose: str, a_minute: int, now: datetime) -> None:
+    def _take(self, kind: UnbilledKind, whose: str, a_minute: int, now: datetime) -> None:
         bucket = (kind.value, whose)
         taken = rate_limit.take(self._full_at.get(bucket), limit=a_minute, now=now)
         if taken is None:

@@ -9,7 +9,7 @@ from api.db.models import PeriodicWork
 from billing.ledger.postings import insert_unless_taken
 
 
-async def take_turn(database: Database, name: str, every: timedelta, now: datetime) -> bool:
+async def try_claim(database: Database, name: str, every: timedelta, now: datetime) -> bool:
     """Whether the work is due and this process is to do it; then nobody else does before `now + every`.
 
     Work whose process dies is done again only then. A clock that ran far ahead delays nothing: a due time

@@ -6,22 +6,24 @@ from api import response_bodies
 from api.calls import unbilled
 from api.editor import unbilled_images
 from api.editor.models import Step
-from api.editor.owners import Owner
+from api.editor.owners import ProjectOwner
 from api.services import Services
 from ml.backend import ToolAnswer
 from ml.tools import selection_overlay
 from ml.tools.magic_select import MagicSelectParams
 
 
-async def select(services: Services, owner: Owner, source: Step, params: MagicSelectParams) -> ToolAnswer:
+async def select(
+    services: Services, owner: ProjectOwner, source: Step, params: MagicSelectParams
+) -> ToolAnswer:
     """The selection as a PNG mask of at most 1024 pixels a side; the caller has admitted it.
 
     Raises what magic-select raises: `NothingFound`, `BadParameter`, `ModelUnavailable`, …
     """
     files = {"image": await unbilled_images.read(services, source.image_id)}
     small = params.model_copy(update={"output": "mask", "multimask": 1, "format": "png"})
-    work = unbilled.Work(selection_overlay.TOOL, small, files, source.image_id, owner.priority)
-    return await unbilled.perform(services, work)
+    work = unbilled.UnbilledCall(selection_overlay.TOOL, small, files, source.image_id, owner.priority)
+    return await unbilled.run(services, work)
 
 
 def told(answer: ToolAnswer) -> dict[str, Any]:

@@ -27,7 +27,7 @@ GUESTS_EMAIL = "guests@bgeraser.invalid"
 
 
 @dataclass(frozen=True)
-class Owner:
+class ProjectOwner:
     """`account_id` owns the pictures; `session_id` is a guest's, None for an account's own.
 
     It is "" for a guest who has done nothing yet, and so has no session and owns nothing.
@@ -74,14 +74,14 @@ class Owner:
         )
 
 
-async def owner_of(services: Services, account_id: str | None, session_id: str) -> Owner:
+async def owner_of(services: Services, account_id: str | None, session_id: str) -> ProjectOwner:
     """The owner behind a visitor's session. Raises `UnknownAccount`."""
     if account_id is None:
-        return Owner(await _guests_account(services), session_id)
+        return ProjectOwner(await _guests_account(services), session_id)
     account = await services.database.read(lambda session: session.get(Account, account_id))
     if account is None:
         raise UnknownAccount(f"no account {account_id}")
-    return Owner(account_id, None, PlanName(account.plan))
+    return ProjectOwner(account_id, None, PlanName(account.plan))
 
 
 def adopt(session: Session, session_id: str, account_id: str, now: datetime) -> None:

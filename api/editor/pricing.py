@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from api.editor.models import Project, Step
-from api.editor.owners import Owner
+from api.editor.owners import ProjectOwner
 
 CREDITS_PER_RUN = 1
 CUTOUT_TOOL = "bg-removal"
@@ -35,7 +35,7 @@ LOOK_PARAMS = frozenset(
 )
 
 
-def is_free_for_guests(project: Project, owner: Owner) -> bool:
+def is_free_for_guests(project: Project, owner: ProjectOwner) -> bool:
     """Whether a guest may run tools here: on our own samples, and on nothing else."""
     return owner.is_guest and project.sample is not None
 

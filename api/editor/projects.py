@@ -13,7 +13,7 @@ from sqlmodel import Session, col, delete, func, select
 
 from api.db.models import Image
 from api.editor.models import Project, Step
-from api.editor.owners import Owner
+from api.editor.owners import ProjectOwner
 from api.errors import InvalidParameter, NotFound
 from billing.identifiers import new_id
 
@@ -44,7 +44,7 @@ class NewStep:
 
 def open_project(
     session: Session,
-    owner: Owner,
+    owner: ProjectOwner,
     first: NewStep,
     *,
     name: str,
@@ -72,7 +72,7 @@ def open_project(
     return project, step
 
 
-def find(session: Session, owner: Owner, project_id: str, now: datetime) -> Project:
+def find(session: Session, owner: ProjectOwner, project_id: str, now: datetime) -> Project:
     """Raises `NotFound`, alike for none, another owner's and one past its time."""
     living = (Project.id == project_id, col(Project.expires_at) > now)
     project = session.exec(select(Project).where(*living, owner.owns())).one_or_none()
@@ -81,7 +81,7 @@ def find(session: Session, owner: Owner, project_id: str, now: datetime) -> Proj
     return project
 
 
-def listed(session: Session, owner: Owner, now: datetime) -> list[tuple[Project, Step]]:
+def listed(session: Session, owner: ProjectOwner, now: datetime) -> list[tuple[Project, Step]]:
     """The owner's projects with the step each stands at, the one used last first."""
     statement = (
         select(Project, Step)
@@ -179,7 +179,9 @@ def has_children(session: Session, step: Step) -> bool:
     return session.exec(statement).first() is not None
 
 
-def stand_at(session: Session, project: Project, step_id: str, now: datetime, life: timedelta) -> None:
+def set_current_step(
+    session: Session, project: Project, step_id: str, now: datetime, life: timedelta
+) -> None:
     """Undo, redo, or go on from any step. Raises `NotFound`; `InvalidParameter` for a mask."""
     step = step_of(session, project, step_id)
     if step.is_mask:

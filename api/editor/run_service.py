@@ -11,12 +11,12 @@ from sqlmodel import Session
 from api import response_bodies
 from api.calls import service as calls
 from api.calls import unbilled
-from api.calls.account_status import Standing
-from api.calls.in_flight import Presence
+from api.calls.account_status import AccountStatus
+from api.calls.in_flight import CallWaiter
 from api.calls.types import CallRequest
 from api.editor import pricing, projects, unbilled_images
 from api.editor.models import Project, Step
-from api.editor.owners import Owner
+from api.editor.owners import ProjectOwner
 from api.editor.projects import NewStep
 from api.editor.runs import Done, Run, RunFailed
 from api.errors import Forbidden, InvalidParameter, NotFound
@@ -34,7 +34,7 @@ _URLS = frozenset({"imageUrl", "expiresAt", "creditsCharged", "creditsRemaining"
 
 
 @dataclass(frozen=True)
-class Application:
+class RunRequest:
     """What is applied to what. `form` is what was sent: texts, and ids of stored pictures for files."""
 
     project: Project
@@ -49,13 +49,13 @@ class Application:
     look_of: Step | None = None
 
 
-def check_guest(owner: Owner, project: Project) -> None:
+def check_guest(owner: ProjectOwner, project: Project) -> None:
     """Raises `Forbidden` for a guest's own picture: guests work on our samples only."""
     if owner.is_guest and not pricing.is_free_for_guests(project, owner):
         raise Forbidden(SIGN_UP)
 
 
-def check_look(application: Application) -> None:
+def check_look(application: RunRequest) -> None:
     """Raises `InvalidParameter` for what is no mere change of look."""
     paid = application.look_of
     if paid is not None and not pricing.only_changes_the_look(
@@ -68,7 +68,7 @@ def check_look(application: Application) -> None:
         raise InvalidParameter("lookOf", "This is more than another look of that step.")
 
 
-async def apply(services: Services, owner: Owner, application: Application, run: Run) -> Done:
+async def execute(services: Services, owner: ProjectOwner, application: RunRequest, run: Run) -> Done:
     """Do the work, which was admitted, and add its step. Raises what the work raises, and `RunFailed`."""
     files = await _files(services, owner, application)
     if application.look_of is None and not owner.is_guest:
@@ -78,9 +78,9 @@ async def apply(services: Services, owner: Owner, application: Application, run:
 
 
 async def _paid(
-    services: Services, owner: Owner, application: Application, files: Mapping[str, bytes], run: Run
+    services: Services, owner: ProjectOwner, application: RunRequest, files: Mapping[str, bytes], run: Run
 ) -> Done:
-    presence = Presence()
+    presence = CallWaiter()
     _stop_by(run, presence.stop)
     call = CallRequest(
         request_id=new_id("req"),
@@ -93,7 +93,7 @@ async def _paid(
         idempotency_key=f"editor:{application.project.id}:{application.run_key}",
         source_id=application.source.image_id,
     )
-    standing = Standing()
+    standing = AccountStatus()
     answer = await calls.run(services, call, standing, _teller(run), presence)
     body = json.loads(answer.body)
     if answer.image_id is None:
@@ -114,12 +114,12 @@ async def _paid(
 
 
 async def _free(
-    services: Services, owner: Owner, application: Application, files: Mapping[str, bytes], run: Run
+    services: Services, owner: ProjectOwner, application: RunRequest, files: Mapping[str, bytes], run: Run
 ) -> Done:
-    work = unbilled.Work(
+    work = unbilled.UnbilledCall(
         application.tool, application.params, files, application.source.image_id, owner.priority
     )
-    answer = await unbilled.perform(
+    answer = await unbilled.run(
         services, work, _teller(run), on_ticket=lambda ticket: _stop_by(run, ticket.cancel)
     )
     if run.is_stopped:
@@ -137,7 +137,7 @@ async def _free(
 
 
 def _new_step(
-    application: Application,
+    application: RunRequest,
     *,
     image_id: str,
     width: int,
@@ -161,7 +161,7 @@ def _new_step(
     )
 
 
-async def _record(services: Services, owner: Owner, application: Application, made: NewStep) -> Step:
+async def _record(services: Services, owner: ProjectOwner, application: RunRequest, made: NewStep) -> Step:
     """The run's step. A cut-out's new look takes the place of the old one where nothing builds on it yet."""
     now = services.clock()
     replaced: list[str] = []
@@ -188,7 +188,7 @@ async def _record(services: Services, owner: Owner, application: Application, ma
     return step
 
 
-async def _files(services: Services, owner: Owner, application: Application) -> dict[str, bytes]:
+async def _files(services: Services, owner: ProjectOwner, application: RunRequest) -> dict[str, bytes]:
     """Raises `NotFound` for pictures of others; a guest's must be of the same project."""
     own: set[str] = set()
     if owner.is_guest and application.file_ids:

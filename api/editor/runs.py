@@ -17,7 +17,7 @@ import structlog
 
 from api import response_bodies
 from api.editor.models import Project, Step
-from api.editor.owners import Owner
+from api.editor.owners import ProjectOwner
 from api.errors import NotFound, RateLimited, status_and_code
 from api.services import Services
 from billing.identifiers import new_id
@@ -60,7 +60,7 @@ class RunFailed(Exception):
 class Run:
     """One run as the browser sees it. `version` grows with every change."""
 
-    owner: Owner
+    owner: ProjectOwner
     project_id: str
     key: str
     is_billed: bool
@@ -172,7 +172,7 @@ class Runs:
         self._ended: OrderedDict[str, float] = OrderedDict()  # when, by the loop's clock; in that order
         self._ended_of: dict[str, deque[str]] = {}
 
-    def find(self, owner: Owner, project: Project, run_id: str) -> Run:
+    def find(self, owner: ProjectOwner, project: Project, run_id: str) -> Run:
         """Raises `NotFound`, for another owner's too."""
         run = self._runs.get(run_id)
         if run is None or run.owner.name != owner.name or run.project_id != project.id:
@@ -189,7 +189,7 @@ class Runs:
         """Runs that may still add a step to the project."""
         return self._active["project", project.id]
 
-    def ended(self, owner: Owner, project: Project, step: Step) -> Run:
+    def ended(self, owner: ProjectOwner, project: Project, step: Step) -> Run:
         """The run that made `step`, after this process forgot it."""
         run = Run(owner, project.id, step.run_key or "", is_billed=True)
         self._remember(run)
@@ -197,7 +197,7 @@ class Runs:
         self._note_end(run)
         return run
 
-    def start(self, owner: Owner, project: Project, key: str, work: WorkOf, *, is_billed: bool) -> Run:
+    def start(self, owner: ProjectOwner, project: Project, key: str, work: WorkOf, *, is_billed: bool) -> Run:
         """Begin `work(run)`, which returns what it made. What is unbilled was admitted by `api.calls.unbilled_admission`.
 
         Raises `RateLimited` if the owner has as many billed runs going on as its plan has calls at once,

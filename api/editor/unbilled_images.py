@@ -8,7 +8,7 @@ from api.auth.models import BrowserSession
 from api.calls.unbilled_admission import Claimant
 from api.db.models import Image, ImageKind
 from api.editor.models import Project, Step
-from api.editor.owners import Owner
+from api.editor.owners import ProjectOwner
 from api.errors import NotFound, StorageFull
 from api.images import previews
 from api.images import service as images
@@ -22,7 +22,9 @@ _SESSION_SHARE = 64
 _NETWORK_SHARE = 16
 
 
-async def store_opened(services: Services, owner: Owner, claimant: Claimant, content: bytes) -> NewImage:
+async def store_opened(
+    services: Services, owner: ProjectOwner, claimant: Claimant, content: bytes
+) -> NewImage:
     """Keep a picture that somebody opened, and learn its size from a worker, which makes its preview.
 
     Of an account it takes one call of the rate, as `POST /api/images` does. Raises `FileTooLarge`,
@@ -42,7 +44,7 @@ async def store_opened(services: Services, owner: Owner, claimant: Claimant, con
     return stored
 
 
-async def _store_upload(services: Services, owner: Owner, content: bytes) -> NewImage:
+async def _store_upload(services: Services, owner: ProjectOwner, content: bytes) -> NewImage:
     if not owner.is_guest:
         stored, _ = await images.store_upload(services, owner.account_id, content)
         return stored
@@ -51,7 +53,7 @@ async def _store_upload(services: Services, owner: Owner, content: bytes) -> New
     return stored
 
 
-async def store_result(services: Services, owner: Owner, answer: ToolAnswer) -> NewImage:
+async def store_result(services: Services, owner: ProjectOwner, answer: ToolAnswer) -> NewImage:
     """Keep the result of free work. Raises `StorageFull`."""
     stored = await asyncio.to_thread(
         images.describe,
@@ -67,7 +69,7 @@ async def store_result(services: Services, owner: Owner, answer: ToolAnswer) -> 
     return stored
 
 
-async def require_room(services: Services, owner: Owner) -> None:
+async def require_room(services: Services, owner: ProjectOwner) -> None:
     """Refuse work whose result would have no place, before any of it is done. Raises `StorageFull`."""
     if owner.is_guest:
         await services.database.read(lambda session: _require_guest_room(session, services, owner, 1))
@@ -75,7 +77,7 @@ async def require_room(services: Services, owner: Owner) -> None:
         await images.require_room(services, owner.account_id)
 
 
-async def _store(services: Services, owner: Owner, image: NewImage, content: bytes) -> None:
+async def _store(services: Services, owner: ProjectOwner, image: NewImage, content: bytes) -> None:
     if not owner.is_guest:
         await images.store_free_of_rate(services, image, content)
         return
@@ -118,7 +120,7 @@ async def delete(services: Services, image_ids: list[str]) -> None:
             continue
 
 
-def _require_guest_room(session: Session, services: Services, owner: Owner, size_bytes: int) -> None:
+def _require_guest_room(session: Session, services: Services, owner: ProjectOwner, size_bytes: int) -> None:
     """Raises `StorageFull` if the guest's session or network address has no room for `size_bytes` more."""
     network = select(BrowserSession.address).where(BrowserSession.id == owner.session_id).scalar_subquery()
     of_network = select(BrowserSession.id).where(

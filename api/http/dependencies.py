@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect
 
 from api.auth.authenticator import Caller
 from api.calls import admission
-from api.calls.account_status import Standing
+from api.calls.account_status import AccountStatus
 from api.http.middleware import body_limits
 from api.services import Services
 from billing.ledger import accounts, ledger
@@ -28,7 +28,7 @@ class Access:
     """A caller whose key is good, and how the account stands."""
 
     caller: Caller
-    standing: Standing
+    standing: AccountStatus
 
     @property
     def account_id(self) -> str:
@@ -59,7 +59,7 @@ async def key_holder(request: Request) -> Access:
 
 async def tool_caller(request: Request) -> Access:
     """As `key_holder`, on routes whose every answer tells of credits and rate."""
-    request.state.standing = Standing()
+    request.state.standing = AccountStatus()
     access = await key_holder(request)
     request.state.standing = access.standing
     return access
@@ -107,12 +107,12 @@ async def _disconnect(request: Request) -> None:
         pass
 
 
-async def _standing(services: Services, account_id: str) -> Standing:
+async def _standing(services: Services, account_id: str) -> AccountStatus:
     now = services.clock()
 
-    def look(session: Session) -> tuple[Standing, bool]:
+    def look(session: Session) -> tuple[AccountStatus, bool]:
         account = session.get_one(Account, account_id)
-        standing = Standing(admission.peek_rate(session, account_id, now), account.available)
+        standing = AccountStatus(admission.peek_rate(session, account_id, now), account.available)
         return standing, account.period_ends_at is None or account.period_ends_at <= now
 
     standing, new_period = await services.database.read(look)

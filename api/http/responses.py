@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from api import response_bodies
-from api.calls.account_status import Standing
+from api.calls.account_status import AccountStatus
 from api.calls.types import CallAnswer
 from api.errors import (
     ApiError,
@@ -42,14 +42,14 @@ def request_id_of(request: Request) -> str:
     return request_id
 
 
-def standing_of(request: Request) -> Standing | None:
+def account_status_of(request: Request) -> AccountStatus | None:
     """What is known of the caller; None before the key was checked, and on routes without a price."""
     return getattr(request.state, "standing", None)
 
 
 def success(request: Request, data: Any) -> Response:
     body = response_bodies.success(data, request_id_of(request))
-    return _json(body, 200, standing_headers(request))
+    return _json(body, 200, account_headers(request))
 
 
 def call_answer(request: Request, answer: CallAnswer) -> Response:
@@ -86,7 +86,7 @@ def error(request: Request, raised: Exception, data: Any = None) -> Response:
     """The answer for anything that was raised, in the one shape all errors have; `data` says more."""
     known = as_known_error(raised)
     status, body = response_bodies.failure(known, request_id_of(request), data)
-    headers = standing_headers(request)
+    headers = account_headers(request)
     if status in _RETRIED_STATUSES:
         seconds = getattr(known, "retry_after_seconds", None) or _RETRY_AFTER_SECONDS
         headers["Retry-After"] = str(max(1, math.ceil(seconds)))
@@ -126,9 +126,9 @@ def _http_error(raised: HTTPException) -> Exception:
     return InvalidRequest(raised.detail) if raised.status_code < 500 else raised
 
 
-def standing_headers(request: Request) -> dict[str, str]:
+def account_headers(request: Request) -> dict[str, str]:
     """Credits and rate in both styles; RateLimit as in draft-ietf-httpapi-ratelimit-headers-10."""
-    standing = standing_of(request)
+    standing = account_status_of(request)
     if standing is None:
         return {}
     headers = {"X-Credits-Charged": str(standing.credits_charged)}
@@ -155,7 +155,7 @@ def file_headers(image_id: str, format: str) -> dict[str, str]:
 
 
 def _call_headers(request: Request, answer: CallAnswer) -> dict[str, str]:
-    headers = {**standing_headers(request), "Vary": "Accept"}
+    headers = {**account_headers(request), "Vary": "Accept"}
     if answer.is_replay:
         headers["Idempotent-Replayed"] = "true"
     return headers

@@ -78,7 +78,7 @@ class UsageEntry(_Shape):
     credits: int
 
 
-class Limits(_Shape):
+class PlanLimits(_Shape):
     concurrent_calls: int
     calls_per_minute: int
 
@@ -87,7 +87,7 @@ class AccountData(_Shape):
     email: str
     plan: str
     credits: Credits
-    limits: Limits
+    limits: PlanLimits
 
 
 class Engines(_Shape):

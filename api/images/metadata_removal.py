@@ -16,7 +16,7 @@ from ml.tools.rendition import RenditionParams
 _QUALITY = 95
 
 
-async def cleaned(services: Services, content: bytes, priority: Priority = Priority.FREE) -> bytes:
+async def strip_metadata(services: Services, content: bytes, priority: Priority = Priority.FREE) -> bytes:
     """The same picture without EXIF but its orientation, XMP, comments, thumbnails and trailing bytes.
 
     Compressed pixels are copied, in a thread and without decoding them. Only of an AVIF or HEIC that just a

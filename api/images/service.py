@@ -132,7 +132,7 @@ async def clean_upload(services: Services, account_id: str, content: bytes) -> t
     """
     check_size(len(content))
     sniff(content)
-    clean = await metadata_removal.cleaned(services, content)
+    clean = await metadata_removal.strip_metadata(services, content)
     check_size(len(clean))
     described = await asyncio.to_thread(describe, services, account_id, ImageKind.UPLOAD, sniff(clean), clean)
     return described, clean

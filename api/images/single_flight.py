@@ -7,7 +7,7 @@ from typing import Any, Generic, TypeVar
 T = TypeVar("T")
 
 
-class SharedWork(Generic[T]):
+class SingleFlight(Generic[T]):
     """Runs one task a name; who asks meanwhile waits for the same one. Nothing is kept after it ended."""
 
     def __init__(self) -> None:

@@ -48,7 +48,7 @@ class Lease:
 
 
 @dataclass(frozen=True)
-class Tidying:
+class Corrections:
     """What is too much at Stripe: subscriptions to cancel and payments to give back, with the reasons."""
 
     cancelled: dict[str, str]
@@ -66,7 +66,7 @@ async def lease(services: Services, customer_id: str, *, wait_seconds: float = 0
     while True:
         try:
             event_ids = await services.database.run(
-                lambda session: _claim(session, customer_id, token, services.clock())
+                lambda session: _try_claim(session, customer_id, token, services.clock())
             )
             break
         except CustomerBusy:
@@ -76,7 +76,7 @@ async def lease(services: Services, customer_id: str, *, wait_seconds: float = 0
     try:
         yield Lease(customer_id, token, event_ids)
     finally:
-        await services.database.run(lambda session: _let_go(session, customer_id, token))
+        await services.database.run(lambda session: _release_claim(session, customer_id, token))
 
 
 async def adopt(services: Services, stripe: StripeAccess, customer_id: str) -> bool:
@@ -109,12 +109,12 @@ async def sync_customer(services: Services, stripe: StripeAccess, customer_id: s
     """
     async with lease(services, customer_id) as held:
         try:
-            return await look(services, stripe, held)
+            return await fetch_and_apply(services, stripe, held)
         except CustomerGone:
-            return await lose(services, held)
+            return await detach_deleted_customer(services, held)
 
 
-async def look(services: Services, stripe: StripeAccess, held: Lease) -> list[str]:
+async def fetch_and_apply(services: Services, stripe: StripeAccess, held: Lease) -> list[str]:
     """As `sync_customer`, under a lease of the caller's. Raises CustomerGone too."""
     customer_id, database = held.customer_id, services.database
     if await database.read(lambda session: _account_of(session, customer_id).closed_at is not None):
@@ -122,13 +122,13 @@ async def look(services: Services, stripe: StripeAccess, held: Lease) -> list[st
         await asyncio.to_thread(stripe.gateway.close_checkouts, customer_id)
     facts = await asyncio.to_thread(stripe.gateway.customer_facts, customer_id, services.clock())
 
-    def apply(session: Session) -> tuple[list[str], Tidying]:
+    def apply(session: Session) -> tuple[list[str], Corrections]:
         account = _locked_account(session, held)
         now = services.clock()
         repeated = services.trials.repeated(session, account.id, facts, now)
         counted = trials.without(facts, repeated)
         changes = subscriptions.apply(session, account, counted, now)
-        tidying = tidying_for(facts, account.closed_at, now)
+        tidying = corrections_for(facts, account.closed_at, now)
         going_on = {each.id for each in facts.subscriptions} - {each.id for each in counted.subscriptions}
         tidying = replace(tidying, trials_ended=tuple(sorted(going_on - set(tidying.cancelled))))
         if not tidying:
@@ -137,12 +137,12 @@ async def look(services: Services, stripe: StripeAccess, held: Lease) -> list[st
 
     changes, tidying = await database.run(apply)
     if tidying:
-        changes += await _tidy(stripe, customer_id, tidying)
+        changes += await _apply_corrections(stripe, customer_id, tidying)
         await database.run(lambda s: events.mark_handled(s, held.event_ids, services.clock()))
     return changes
 
 
-def tidying_for(facts: CustomerFacts, closed_at: datetime | None, now: datetime) -> Tidying:
+def corrections_for(facts: CustomerFacts, closed_at: datetime | None, now: datetime) -> Corrections:
     """What is too much at Stripe: all that goes on after the account was closed, and second subscriptions."""
     if closed_at is not None:
         cancelled = {
@@ -152,12 +152,12 @@ def tidying_for(facts: CustomerFacts, closed_at: datetime | None, now: datetime)
         }
         # Stripe counts in whole seconds.
         late = [each for each in facts.invoices if each.created_at >= closed_at.replace(microsecond=0)]
-        return Tidying(cancelled, _payments(late, "it was paid after its account was closed"))
+        return Corrections(cancelled, _payments(late, "it was paid after its account was closed"))
     second = {each.id: "another subscription was there" for each in subscriptions.surplus(facts, now)}
     doubled = [
         each for each in facts.invoices if each.subscription_id in second and each.period_ends_at > now
     ]
-    return Tidying(second, _payments(doubled, "another subscription was there"))
+    return Corrections(second, _payments(doubled, "another subscription was there"))
 
 
 def _payments(paid: list[InvoiceFacts], reason: str) -> dict[str, str]:
@@ -169,7 +169,7 @@ def _payments(paid: list[InvoiceFacts], reason: str) -> dict[str, str]:
     }
 
 
-async def _tidy(stripe: StripeAccess, customer_id: str, tidying: Tidying) -> list[str]:
+async def _apply_corrections(stripe: StripeAccess, customer_id: str, tidying: Corrections) -> list[str]:
     """Refunds first: they are found by the subscriptions that are still live."""
     changes = []
     for intent, reason in tidying.refunded.items():
@@ -185,7 +185,7 @@ async def _tidy(stripe: StripeAccess, customer_id: str, tidying: Tidying) -> lis
     return changes
 
 
-async def lose(services: Services, held: Lease) -> list[str]:
+async def detach_deleted_customer(services: Services, held: Lease) -> list[str]:
     """The customer is gone at Stripe: its subscriptions have ended, the next purchase makes another one."""
 
     def work(session: Session) -> list[str]:
@@ -216,7 +216,7 @@ def _locked_account(session: Session, held: Lease) -> Account:
     return account
 
 
-def _claim(session: Session, customer_id: str, token: str, now: datetime) -> list[str]:
+def _try_claim(session: Session, customer_id: str, token: str, now: datetime) -> list[str]:
     """Take the customer; its events that wait now, which the look will have seen."""
     claimed = session.scalars(
         update(StripeCustomer)
@@ -233,7 +233,7 @@ def _claim(session: Session, customer_id: str, token: str, now: datetime) -> lis
     return events.waiting_ids(session, customer_id)
 
 
-def _let_go(session: Session, customer_id: str, token: str) -> None:
+def _release_claim(session: Session, customer_id: str, token: str) -> None:
     session.execute(
         update(StripeCustomer)
         .where(col(StripeCustomer.id) == customer_id, col(StripeCustomer.sync_token) == token)

@@ -150,10 +150,10 @@ async def checkout_url(services: Services, account_id: str, plan: PlanName, base
             # first one's page, or finds that it was paid.
             async with customer_sync.lease(services, customer_id, wait_seconds=_WAIT_SECONDS) as held:
                 try:
-                    await customer_sync.look(services, stripe, held)
+                    await customer_sync.fetch_and_apply(services, stripe, held)
                     return await _page(services, stripe, account, customer_id, price, base_url)
                 except CustomerGone:
-                    await customer_sync.lose(services, held)
+                    await customer_sync.detach_deleted_customer(services, held)
                 except StripeRefused as error:
                     # Archived since it was read, or Stripe knows better what is wrong with it.
                     log.warning("Stripe refused a checkout", plan=plan.value, reason=str(error))

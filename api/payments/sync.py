@@ -74,7 +74,7 @@ async def _handle_and_end_graces(services: Services, stripe: StripeAccess) -> No
 
 async def _reconcile_if_due(services: Services, stripe: StripeAccess) -> None:
     await stripe.refresh(services.clock())
-    if await leader.take_turn(services.database, "stripe-reconciliation", RECONCILE_EVERY, services.clock()):
+    if await leader.try_claim(services.database, "stripe-reconciliation", RECONCILE_EVERY, services.clock()):
         await reconcile(services, stripe)
 
 
@@ -112,14 +112,14 @@ async def _handle(services: Services, stripe: StripeAccess, event: StripeEvent) 
     except (PaymentError, CustomerBusy) as error:
         reason = str(error) or type(error).__name__
         log.warning("a Stripe event is put off", stripe_event=event.id, type=event.type, reason=reason)
-        await database.run(lambda s: events.put_off(s, event.id, reason, services.clock()))
+        await database.run(lambda s: events.reschedule(s, event.id, reason, services.clock()))
         return False
     except ServiceUnavailable:
         raise
     except Exception as error:
         log.exception("a Stripe event could not be handled", stripe_event=event.id, type=event.type)
         reason = type(error).__name__
-        await database.run(lambda s: events.put_off(s, event.id, reason, services.clock()))
+        await database.run(lambda s: events.reschedule(s, event.id, reason, services.clock()))
         return False
     return True
 

@@ -10,7 +10,7 @@ from billing.identifiers import new_id
 from billing.ledger.models import Account
 from billing.ledger.plans import PlanName
 from billing.ledger.postings import insert_unless_taken
-from billing.text import is_plain_text
+from billing.text import is_storable_text
 
 EMAIL_LENGTH_MAX = 254
 
@@ -103,7 +103,7 @@ def close(session: Session, account_id: str, *, now: datetime) -> None:
 
 def is_storable(email: str) -> bool:
     """Whether `email` fits its column and every database stores it; whether mail reaches it is not asked."""
-    return len(email) <= EMAIL_LENGTH_MAX and is_plain_text(email)
+    return len(email) <= EMAIL_LENGTH_MAX and is_storable_text(email)
 
 
 def normalise_email(email: str) -> str:

@@ -100,7 +100,7 @@ def store(session: Session, event: ReceivedEvent, now: datetime) -> bool:
     return insert_unless_taken(session, row, unique_column="id") is not None
 
 
-def ask_for_a_look(session: Session, customer_id: str, reason: str, now: datetime) -> None:
+def enqueue_sync(session: Session, customer_id: str, reason: str, now: datetime) -> None:
     """An event of our own: something happened here that the customer's subscription must follow."""
     session.add(
         StripeEvent(
@@ -153,7 +153,7 @@ def mark_handled(session: Session, event_ids: Sequence[str], now: datetime) -> N
     )
 
 
-def put_off(session: Session, event_id: str, error: str, now: datetime) -> None:
+def reschedule(session: Session, event_id: str, error: str, now: datetime) -> None:
     """The attempt failed: try again after a wait that doubles up to an hour, for ever."""
     event = session.get_one(StripeEvent, event_id)
     wait = min(_LONGEST_WAIT, _FIRST_RETRY * 2 ** min(event.attempts, 12))

@@ -11,7 +11,7 @@ from typing import Any
 
 from billing.ledger.plans import PLANS, PlanName
 from billing.subscriptions.models import ReversalKind
-from billing.subscriptions.prorations import Line, entitlement
+from billing.subscriptions.prorations import InvoiceLine, entitlement
 from billing.subscriptions.types import InvoiceFacts, PriceFacts, ReversalFacts, SubscriptionFacts
 
 Json = Mapping[str, Any]
@@ -98,7 +98,7 @@ def paid_invoice(
     if stripe_invoice["status"] != "paid" or subscription_id is None:
         return None
     lines = [
-        Line(
+        InvoiceLine(
             plan=plan,
             amount=line["amount"],
             starts_at=moment(line["period"]["start"]),

@@ -19,7 +19,7 @@ _SECOND = timedelta(seconds=1)
 
 
 @dataclass(frozen=True)
-class Line:
+class InvoiceLine:
     """A line of an invoice that is for one of our plans."""
 
     plan: PlanName
@@ -41,7 +41,7 @@ class Entitlement:
     ends_at: datetime
 
 
-def entitlement(lines: Sequence[Line], anchor: datetime | None) -> Entitlement:
+def entitlement(lines: Sequence[InvoiceLine], anchor: datetime | None) -> Entitlement:
     """`lines`: at least one. `anchor`: what the subscription's periods are counted from, if it is known."""
     ends_at = max(line.ends_at for line in lines)
     present = [line for line in lines if line.ends_at == ends_at]
@@ -58,17 +58,17 @@ def entitlement(lines: Sequence[Line], anchor: datetime | None) -> Entitlement:
     return Entitlement(_plan(whole or present), math.floor(credits_ + Fraction(1, 2)), starts_at, ends_at)
 
 
-def _plan(lines: Sequence[Line]) -> PlanName:
+def _plan(lines: Sequence[InvoiceLine]) -> PlanName:
     """The plan that is paid for: the largest of the lines that are not money given back."""
     kept = [line for line in lines if line.amount >= 0] or lines
     return max((line.plan for line in kept), key=lambda plan: PLANS[plan].monthly_credits)
 
 
-def _sum(lines: Sequence[Line], anchor: datetime | None) -> Fraction:
+def _sum(lines: Sequence[InvoiceLine], anchor: datetime | None) -> Fraction:
     return sum((_credits(line, anchor) for line in lines), Fraction(0))
 
 
-def _credits(line: Line, anchor: datetime | None) -> Fraction:
+def _credits(line: InvoiceLine, anchor: datetime | None) -> Fraction:
     monthly = PLANS[line.plan].monthly_credits
     if not line.is_proration:
         return Fraction(monthly if line.amount >= 0 else -monthly)
@@ -79,7 +79,7 @@ def _credits(line: Line, anchor: datetime | None) -> Fraction:
     return share * (monthly if line.amount > 0 else -monthly)
 
 
-def _period_start(line: Line, anchor: datetime | None) -> datetime:
+def _period_start(line: InvoiceLine, anchor: datetime | None) -> datetime:
     """Where the period began that the line covers the rest of."""
     if anchor is not None:
         starts_at, ends_at = period_containing(anchor, line.starts_at)

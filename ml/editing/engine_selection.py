@@ -16,7 +16,7 @@ _PICKS_BY_NAME = "magic-select"
 
 
 @dataclass(frozen=True)
-class Chosen:
+class EngineSelection:
     """`missing` says what was chosen and cannot be used; `defaults` are those of parameters, by name."""
 
     installed: tuple[str, ...] = ()
@@ -24,25 +24,29 @@ class Chosen:
     defaults: dict[str, Any] = field(default_factory=dict)
 
 
-def of(tool: Tool, config: GenerativeConfig, models_dir: Path, cache_dir: Path, device: Device) -> Chosen:
+def select(
+    tool: Tool, config: GenerativeConfig, models_dir: Path, cache_dir: Path, device: Device
+) -> EngineSelection:
     """Looks at files only."""
     if tool.name == _PICKS_BY_NAME and config.sam_checkpoint is not None:
         if config.sam_checkpoint.is_file():
-            return Chosen(installed=(OWN_SAM,))
-        return Chosen(missing=(f"{OWN_SAM} is not here: BGERASER_SAM_CHECKPOINT names no file.",))
+            return EngineSelection(installed=(OWN_SAM,))
+        return EngineSelection(missing=(f"{OWN_SAM} is not here: BGERASER_SAM_CHECKPOINT names no file.",))
     if not issubclass(tool.params, PromptParams):
-        return Chosen()
+        return EngineSelection()
     try:
         folder = pipeline_folder.find(config, models_dir, cache_dir)
         torch_runtime.check_installed(*LIBRARIES)
         parts = diffusion_parts.choose(folder, config, models_dir, device)
     except ModelUnavailable as missing:
         # That the default one is not here is nothing to mend: without words the tool works.
-        return Chosen(missing=() if config.inpaint_checkpoint == DEFAULT_INPAINTING else (str(missing),))
+        return EngineSelection(
+            missing=() if config.inpaint_checkpoint == DEFAULT_INPAINTING else (str(missing),)
+        )
     defaults: dict[str, Any] = {"steps": config.inpaint_steps or parts.steps}
     guidance = parts.guidance if config.inpaint_guidance is None else config.inpaint_guidance
     if guidance is not None:
         defaults["guidance_scale"] = guidance
     if "strength" in tool.params.model_fields:
         defaults["strength"] = FULL_STRENGTH
-    return Chosen(installed=(folder.name,), defaults=defaults)
+    return EngineSelection(installed=(folder.name,), defaults=defaults)

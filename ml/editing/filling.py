@@ -22,7 +22,7 @@ Step = Callable[[float], None]
 
 
 @dataclass(frozen=True)
-class Manner:
+class FillPenalties:
     """What copying costs besides a bad fit, in steps of 255."""
 
     strangeness: float  # for each step by which a place differs from all that lies at the hole's rim
@@ -33,11 +33,11 @@ class Manner:
 
 
 #: Behind an object: the same texture over and over would show.
-BEHIND = Manner(strangeness=2.0, crowding=6.0, most_crowding=20.0)
+BEHIND = FillPenalties(strangeness=2.0, crowding=6.0, most_crowding=20.0)
 #: Over a blemish: nothing that catches the eye.
-OVER = Manner(strangeness=2.0, crowding=0.0, most_crowding=0.0, row=20.0)
+OVER = FillPenalties(strangeness=2.0, crowding=0.0, most_crowding=0.0, row=20.0)
 #: Beyond the picture's edge: things seen in it should not be seen twice.
-BEYOND = Manner(strangeness=2.0, crowding=1.0, most_crowding=4.0)
+BEYOND = FillPenalties(strangeness=2.0, crowding=1.0, most_crowding=4.0)
 
 _RADIUS_PIXELS = 3
 # Only votes about as good as the best ones count: a mean of many would be a blur.
@@ -69,7 +69,7 @@ def fill(
     painted: Region | None = None,
     usable: Region | None = None,
     reluctance: Matte | None = None,
-    manner: Manner = BEHIND,
+    manner: FillPenalties = BEHIND,
     seed: int = 0,
     step: Step = lambda _: None,
 ) -> Pixels:
@@ -128,7 +128,7 @@ class _Filling:
     whole: Level
     painted: Region
     reluctance: Matte | None
-    manner: Manner
+    manner: FillPenalties
     random: np.random.Generator
     rows: int  # of the picture that `whole` is a part of
     step: Step

@@ -9,7 +9,7 @@ from ml.params import Params, parameter_error
 from ml.tool import Context
 
 if TYPE_CHECKING:
-    from ml.engines.diffusion import Inpainter, Words
+    from ml.engines.diffusion import Inpainter, PromptOptions
 
 _MOST_CHARACTERS = 2_000
 _ONLY_WITH_PROMPT = "Only with a prompt."
@@ -72,16 +72,18 @@ def check_available(params: PromptParams, context: Context) -> None:
         context.engines.check_inpainting()
 
 
-def load(params: PromptParams, context: Context, fraction: float) -> "tuple[Inpainter, Words, list[str]]":
+def load(
+    params: PromptParams, context: Context, fraction: float
+) -> "tuple[Inpainter, PromptOptions, list[str]]":
     """What follows the words, the words, and warnings. Raises `ModelUnavailable`, `OutOfMemory`.
 
     `fraction` is how much of the call is done by now.
     """
-    from ml.engines.diffusion import Words
+    from ml.engines.diffusion import PromptOptions
 
     context.step("loading", fraction)
     engine: Inpainter = context.engines.inpainter()
-    words = Words(
+    words = PromptOptions(
         prompt=params.prompt,
         negative_prompt=params.negative_prompt,
         seed=secrets.randbelow(2**32) if params.seed is None else params.seed,

@@ -20,7 +20,7 @@ from ml.imaging.pyramid import Region
 from ml.pixels import Mask, Pixels
 
 if TYPE_CHECKING:
-    from ml.engines.diffusion import Inpainter, Words
+    from ml.engines.diffusion import Inpainter, PromptOptions
 
 # A window is this many times as wide and high as what is painted in it: the rest is context.
 _CONTEXT = 1.75
@@ -40,7 +40,7 @@ Step = Callable[[float], None]
 Window = tuple[slice, slice]
 
 
-def repainted(pixels: Pixels, blend: Mask, engine: "Inpainter", words: "Words", step: Step) -> Pixels:
+def repainted(pixels: Pixels, blend: Mask, engine: "Inpainter", words: "PromptOptions", step: Step) -> Pixels:
     """`pixels` (H x W x 3|4) with what `words` say laid on by `blend` (H x W, not all 0).
 
     Where `blend` is 0 every pixel stays as it is, to the bit. `step` is told the fraction done, 0..1, and
@@ -60,7 +60,7 @@ def outward(
     hole: Region,
     blend: Mask,
     engine: "Inpainter",
-    words: "Words",
+    words: "PromptOptions",
     step: Step,
 ) -> Pixels:
     """`canvas` (H x W x 3|4) with `hole` painted by `words`, from the picture's edge outwards.
@@ -81,7 +81,9 @@ def outward(
     return replacing.laid_on(canvas, work, blend)
 
 
-def _painted(shown: Pixels, painted: Region, engine: "Inpainter", words: "Words", step: Step) -> Pixels:
+def _painted(
+    shown: Pixels, painted: Region, engine: "Inpainter", words: "PromptOptions", step: Step
+) -> Pixels:
     """One window (H x W x 3) with `painted` made anew, alike in tint and grain to what is around it."""
     height, width = painted.shape
     size = network_size((width, height), engine.side_pixels, engine.multiple)

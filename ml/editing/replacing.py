@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 
 from ml.editing import filling
-from ml.editing.filling import BEHIND, Manner, Step
+from ml.editing.filling import BEHIND, FillPenalties, Step
 from ml.imaging.pyramid import Region
 from ml.pixels import Mask, Matte, Pixels
 
@@ -18,7 +18,7 @@ def replaced(
     blend: Mask,
     *,
     reluctance: Matte | None = None,
-    manner: Manner = BEHIND,
+    manner: FillPenalties = BEHIND,
     seed: int = 0,
     step: Step = lambda _: None,
 ) -> Pixels:

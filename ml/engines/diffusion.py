@@ -36,7 +36,7 @@ Step = Callable[[float], None]
 
 
 @dataclass(frozen=True)
-class Words:
+class PromptOptions:
     """What to paint and how; None: as the checkpoint wants it."""
 
     prompt: str
@@ -87,7 +87,7 @@ class Inpainter:
         own = self._accepted.get("guidance_scale")
         return 1.0 if own is None else float(own.default)
 
-    def repaint(self, picture: Pixels, mask: Mask, words: Words, step: Step) -> Pixels:
+    def repaint(self, picture: Pixels, mask: Mask, words: PromptOptions, step: Step) -> Pixels:
         """`picture` (H x W x 3) with what `words` say where `mask` (H x W) is 255; all of it painted anew.
 
         Height and width are multiples of `multiple`. The same words on the same machine make the same
@@ -134,7 +134,7 @@ class Inpainter:
         with quiet():
             return len(tokenizer(prompt).input_ids) > int(tokenizer.model_max_length)
 
-    def _options(self, words: Words) -> dict[str, Any]:
+    def _options(self, words: PromptOptions) -> dict[str, Any]:
         """The pipeline's arguments for `words`."""
         strength = FULL_STRENGTH if words.strength is None else words.strength
         # Of so many steps the pipeline takes only the share `strength`, and it needs at least one.

@@ -8,9 +8,9 @@ from typing import Any
 
 from ml import errors
 from ml.backend import Progress, ToolAnswer
-from ml.runtime.dispatcher import Desk, shutting_down
-from ml.runtime.messages import Work
-from ml.runtime.process import Child
+from ml.runtime.dispatcher import Dispatcher, shutting_down
+from ml.runtime.messages import StartCall
+from ml.runtime.process import WorkerProcess
 from ml.runtime.submission import Submission
 from ml.runtime.wire import WireBroken
 
@@ -33,16 +33,16 @@ class SlotLimits:
     longest_pause_seconds: float = 8.0  # between starts, while workers keep dying on their own
 
 
-class Watch:
+class CallMonitor:
     """`sleep(seconds, child)` returns early when the worker says something (then True) or the bell rings."""
 
     def __init__(
         self,
-        child: Child,
+        child: WorkerProcess,
         submission: Submission,
-        desk: Desk,
+        desk: Dispatcher,
         limits: SlotLimits,
-        sleep: Callable[[float, Child], bool],
+        sleep: Callable[[float, WorkerProcess], bool],
     ) -> None:
         self._child = child
         self._submission = submission
@@ -76,7 +76,7 @@ class Watch:
     def _send(self) -> None:
         submission = self._submission
         call = submission.call
-        work = Work(
+        work = StartCall(
             submission.sequence,
             replace(call, files={}),
             tuple(call.files),

@@ -23,7 +23,7 @@ def shutting_down() -> Overloaded:
     return Overloaded("The server is shutting down. Please try again.", 5)
 
 
-class Desk:
+class Dispatcher:
     """`ring()` wakes the workers' threads; they then ask `take`. Futures are resolved outside the lock."""
 
     def __init__(
@@ -39,7 +39,7 @@ class Desk:
         self._ring = ring
         self._lock = threading.Lock()
         self._queue: WeightedQueue[Submission] = WeightedQueue(queue_size, slots, long_seconds)
-        self._speeds = duration_model.Speeds()
+        self._speeds = duration_model.DurationModel()
         self._progress = ProgressThread()
         self._devices: dict[str, str] = {}  # by tool, of its last answer
         self._stop_at: float | None = None
@@ -162,7 +162,7 @@ class Desk:
                 self._tell_positions()
         return submission
 
-    def estimate(self, submission: Submission) -> duration_model.Estimate | None:
+    def estimate(self, submission: Submission) -> duration_model.DurationEstimate | None:
         with self._lock:
             estimate = self._speeds.estimate(submission.call, time.monotonic())
         if estimate is not None and submission.is_trial:

@@ -39,7 +39,7 @@ ENCODING_SECONDS = {"png": 0.03, "jpg": 0.02, "webp": 0.25, "avif": 0.4}
 
 
 @dataclass(frozen=True)
-class Estimate:
+class DurationEstimate:
     """A fitted line, sent to the worker with the call: it learns the picture's size first."""
 
     calls: int
@@ -76,7 +76,7 @@ class Estimate:
 
 
 #: Of any tool before anything was measured: its own figure.
-FIRST_FIGURE = Estimate(calls=0, mean_work=1.0, mean_seconds=1.0, seconds_per_work=1.0)
+FIRST_FIGURE = DurationEstimate(calls=0, mean_work=1.0, mean_seconds=1.0, seconds_per_work=1.0)
 
 
 class _Line:
@@ -103,7 +103,7 @@ class _Line:
         self._xx = self._xx * DECAY + work * work
         self._xy = self._xy * DECAY + work * seconds
 
-    def estimate(self, now: float) -> Estimate:
+    def estimate(self, now: float) -> DurationEstimate:
         mean_x, mean_y = self._x / self._weight, self._y / self._weight
         variance = self._xx / self._weight - mean_x * mean_x
         slope = None
@@ -112,10 +112,10 @@ class _Line:
             # More work never takes less time, and nothing takes less than no time: noise says both at times.
             slope = min(max(slope, 0.0), mean_y / mean_x, MAX_SLOPE)
         is_trial = self.next_trial_at is not None and now >= self.next_trial_at
-        return Estimate(self.calls, mean_x, mean_y, slope, self._largest, not is_trial)
+        return DurationEstimate(self.calls, mean_x, mean_y, slope, self._largest, not is_trial)
 
 
-class Speeds:
+class DurationModel:
     """The lines of one backend, by tool and kind. Grows only by kinds that ran successfully."""
 
     def __init__(self) -> None:
@@ -142,7 +142,7 @@ class Speeds:
         if line is not None:
             line.next_trial_at = now + TRIAL_SECONDS
 
-    def estimate(self, call: ToolCall, now: float = 0.0) -> Estimate | None:
+    def estimate(self, call: ToolCall, now: float = 0.0) -> DurationEstimate | None:
         """What is known of calls like this one at `now`, monotonic seconds; None before the first."""
         line = self._lines.get(kind(call))
         return None if line is None else line.estimate(now)

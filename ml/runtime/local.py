@@ -26,13 +26,13 @@ from ml.catalogue import TOOLS
 from ml.checkpoints import registry
 from ml.checkpoints.registry import Profile
 from ml.editing import engine_selection
-from ml.editing.engine_selection import Chosen
+from ml.editing.engine_selection import EngineSelection
 from ml.errors import ModelUnavailable, Overloaded
 from ml.generative_config import GenerativeConfig
 from ml.runtime.call_monitor import SlotLimits
-from ml.runtime.dispatcher import Desk
+from ml.runtime.dispatcher import Dispatcher
 from ml.runtime.messages import WorkerConfig
-from ml.runtime.slot import Slot
+from ml.runtime.slot import WorkerSlot
 from ml.runtime.submission import Submission
 from ml.tool import Tool
 
@@ -74,7 +74,7 @@ class LocalConfig:
 class LocalTicket:
     """`ml.backend.Ticket` of one submission."""
 
-    def __init__(self, desk: Desk, submission: Submission) -> None:
+    def __init__(self, desk: Dispatcher, submission: Submission) -> None:
         self._desk = desk
         self._submission = submission
 
@@ -98,7 +98,7 @@ class LocalBackend:
         count = config.workers or max(2, min(cores, _memory_bytes() // WORKER_BYTES))
         self._config = config
         self._device = devices.resolve(config.device)
-        self._desk = Desk(
+        self._desk = Dispatcher(
             config.queue_size, count, config.max_wait_seconds, config.long_seconds, self._ring_all
         )
         worker = WorkerConfig(
@@ -122,12 +122,14 @@ class LocalBackend:
             start_seconds=config.start_seconds,
         )
         self._slots = [
-            Slot(f"bgeraser-worker-{number}", worker, limits, self._desk, self._may_replace, self._give_up)
+            WorkerSlot(
+                f"bgeraser-worker-{number}", worker, limits, self._desk, self._may_replace, self._give_up
+            )
             for number in range(count)
         ]
         self._started = False
         self._looked_at: float | None = None
-        self._checkpoints: dict[str, Chosen] = {}
+        self._checkpoints: dict[str, EngineSelection] = {}
 
     def start(self) -> None:
         """Start the workers; returns at once, they warm up behind it. Once only."""
@@ -189,7 +191,7 @@ class LocalBackend:
             self._looked_at = now
         return tuple(self._engine_state(name, found) for name, found in self._checkpoints.items())
 
-    def _engine_state(self, tool: str, found: Chosen) -> EngineState:
+    def _engine_state(self, tool: str, found: EngineSelection) -> EngineState:
         return EngineState(
             tool=tool,
             installed=found.installed,
@@ -200,7 +202,7 @@ class LocalBackend:
             defaults=found.defaults,
         )
 
-    def _look(self, tool: Tool) -> Chosen:
+    def _look(self, tool: Tool) -> EngineSelection:
         """Installed checkpoints of a tool, and what to say of those that should be there and are not."""
         installed, missing = [], []
         for name in tool.checkpoints:
@@ -210,8 +212,10 @@ class LocalBackend:
                 # The optional ones are choices: that they are not here is nothing to mend.
                 missing.append(str(ModelUnavailable(name, registry.CHECKPOINTS[name].command)))
         config = self._config
-        own = engine_selection.of(tool, config.generative, config.models_dir, config.cache_dir, self._device)
-        return Chosen((*installed, *own.installed), (*missing, *own.missing), own.defaults)
+        own = engine_selection.select(
+            tool, config.generative, config.models_dir, config.cache_dir, self._device
+        )
+        return EngineSelection((*installed, *own.installed), (*missing, *own.missing), own.defaults)
 
 
 def _shared_threads(cores: int, workers: int) -> int:

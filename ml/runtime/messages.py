@@ -18,7 +18,7 @@ from pathlib import Path
 
 from ml.backend import ToolCall
 from ml.generative_config import GenerativeConfig
-from ml.runtime.duration_model import Estimate
+from ml.runtime.duration_model import DurationEstimate
 
 
 @dataclass(frozen=True)
@@ -38,18 +38,18 @@ class WorkerConfig:
 
 
 @dataclass(frozen=True)
-class Work:
+class StartCall:
     """One call, its files apart: they are the frame's payloads, in the order of `file_names`."""
 
     number: int
     call: ToolCall
     file_names: tuple[str, ...]
-    estimate: Estimate | None
+    estimate: DurationEstimate | None
     long_seconds: float | None  # a call expected to take longer goes back to wait among the long ones
 
 
 @dataclass(frozen=True)
-class Cancel:
+class CancelCall:
     """Stop call `number` at its next step."""
 
     number: int

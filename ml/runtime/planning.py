@@ -23,7 +23,7 @@ _RESERVE_BYTES = 128 << 20
 
 
 @dataclass(frozen=True)
-class Plan:
+class CallPlan:
     """Sizes are (width, height) in pixels, upright."""
 
     source_format: str
@@ -49,7 +49,7 @@ class Plan:
         return decoding + encoding
 
 
-def plan(call: ToolCall) -> Plan:
+def plan(call: ToolCall) -> CallPlan:
     """The plan of `call`, whose picture is `files["image"]`.
 
     Raises what `codecs.probe` raises; `PictureTooLarge` and `BadParameter` for an answer too large for this
@@ -66,10 +66,10 @@ def plan(call: ToolCall) -> Plan:
         codecs.check_format_holds(call.params.format, *answer)
     size = answer or source
     answer_format = codecs.resolve_format(call.params.format, source_format, False, False, size)
-    return Plan(source_format, source, size, answer_format)
+    return CallPlan(source_format, source, size, answer_format)
 
 
-def check_memory(plan: Plan, limit_bytes: int) -> None:
+def check_memory(plan: CallPlan, limit_bytes: int) -> None:
     """Raises `PictureTooLarge` beyond `limit_bytes`, `NotEnoughMemory` if the machine has too little now."""
     if plan.memory_bytes > limit_bytes:
         raise PictureTooLarge(

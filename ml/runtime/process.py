@@ -11,11 +11,11 @@ from typing import Any
 
 import psutil
 
-from ml.runtime.messages import Cancel, Work, WorkerConfig
+from ml.runtime.messages import CancelCall, StartCall, WorkerConfig
 from ml.runtime.wire import Wire, WireBroken, dump_for_worker, load_in_server
 
 
-class Child:
+class WorkerProcess:
     """A running worker process. Used by one thread; the process never outlives that thread."""
 
     def __init__(self, config: WorkerConfig) -> None:
@@ -46,13 +46,13 @@ class Child:
         """Readable when a message or the process's end has come."""
         return self._wire.fileno()
 
-    def send_work(self, work: Work, payloads: list[bytes]) -> None:
+    def send_work(self, work: StartCall, payloads: list[bytes]) -> None:
         """Raises WireBroken."""
         self._wire.send(dump_for_worker(work), payloads)
 
     def send_cancel(self, number: int) -> None:
         """Raises WireBroken."""
-        self._wire.send(dump_for_worker(Cancel(number)))
+        self._wire.send(dump_for_worker(CancelCall(number)))
 
     def receive(self) -> dict[str, Any]:
         """The next message, see `ml.runtime.messages`. Raises WireBroken."""

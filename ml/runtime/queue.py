@@ -54,7 +54,7 @@ class QueueFull(Exception):
 
 
 @dataclass(eq=False)
-class Entry:
+class QueuedCall:
     """One call as the queue sees it. `expected_seconds` is the work's, without waiting."""
 
     priority: Priority
@@ -73,7 +73,7 @@ class Entry:
         return not self.is_billed and not (is_brief and self.priority is not Priority.GUEST)
 
 
-E = TypeVar("E", bound=Entry)
+E = TypeVar("E", bound=QueuedCall)
 
 
 class _Key(NamedTuple):
@@ -127,7 +127,7 @@ class _Order(Generic[E]):
         twin.flows = {key: _Flow(deque(flow.entries), flow.served_until) for key, flow in self.flows.items()}
         return twin
 
-    def flow(self, entry: Entry) -> _Flow[E]:
+    def flow(self, entry: QueuedCall) -> _Flow[E]:
         return self.flows[_Key(RANKS[entry.priority], entry.is_long, entry.is_capped)]
 
     def add(self, entry: E) -> None:
@@ -298,11 +298,11 @@ class WeightedQueue(Generic[E]):
             slots.append(_Slot(seconds + entry.expected_seconds, not entry.is_long, not entry.is_capped))
         return served
 
-    def _is_long(self, running: Entry, now: float) -> bool:
+    def _is_long(self, running: QueuedCall, now: float) -> bool:
         return running.is_long or now - running.began_at >= self._long_seconds
 
     @staticmethod
-    def _is_capped(running: Entry, now: float) -> bool:
+    def _is_capped(running: QueuedCall, now: float) -> bool:
         return running.is_capped or (not running.is_billed and now - running.began_at > BRIEF_SECONDS)
 
 
@@ -318,15 +318,15 @@ class _Slot(NamedTuple):
     is_uncapped: bool
 
 
-def _may_be_stopped(running: Entry) -> bool:
+def _may_be_stopped(running: QueuedCall) -> bool:
     return not running.is_billed and running.priority is Priority.GUEST
 
 
-def _began_at(running: Entry) -> float:
+def _began_at(running: QueuedCall) -> float:
     return running.began_at
 
 
-def _remaining_seconds(entry: Entry, now: float, yields: bool = False) -> float:
+def _remaining_seconds(entry: QueuedCall, now: float, yields: bool = False) -> float:
     """What a running call still needs; one that overran is taken to need a quarter more than it has had."""
     elapsed = now - entry.began_at
     left = entry.expected_seconds - elapsed

@@ -11,11 +11,11 @@ import time
 from collections.abc import Callable
 
 from ml.errors import WorkerLost
-from ml.runtime.call_monitor import SlotLimits, Watch
-from ml.runtime.dispatcher import Desk
+from ml.runtime.call_monitor import CallMonitor, SlotLimits
+from ml.runtime.dispatcher import Dispatcher
 from ml.runtime.messages import WorkerConfig
-from ml.runtime.process import Child
-from ml.runtime.wakeup import Bell
+from ml.runtime.process import WorkerProcess
+from ml.runtime.wakeup import Wakeup
 from ml.runtime.wire import WireBroken
 
 log = logging.getLogger(__name__)
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 LARGE_IN_A_ROW = 5
 
 
-class Slot:
+class WorkerSlot:
     """`may_replace()` says whether it may be without its worker for a moment, on purpose."""
 
     def __init__(
@@ -32,7 +32,7 @@ class Slot:
         name: str,
         config: WorkerConfig,
         limits: SlotLimits,
-        desk: Desk,
+        desk: Dispatcher,
         may_replace: Callable[[], bool],
         on_failing: Callable[[], None],
     ) -> None:
@@ -41,12 +41,12 @@ class Slot:
         self._desk = desk
         self._may_replace = may_replace
         self._on_failing = on_failing
-        self._bell = Bell()
+        self._bell = Wakeup()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._failures = 0  # starts in a row that led to nothing
         self._calls = 0  # of the present worker
         self._large_in_a_row = 0  # its last calls after which it held much memory
-        self._child: Child | None = None  # the present worker, once it is warm
+        self._child: WorkerProcess | None = None  # the present worker, once it is warm
 
     @property
     def is_ready(self) -> bool:
@@ -95,7 +95,7 @@ class Slot:
             self._sleep(left)
 
     def _use_one_worker(self) -> None:
-        child = Child(self._config)
+        child = WorkerProcess(self._config)
         self._calls = self._large_in_a_row = 0
         try:
             if self._await_warm(child):
@@ -106,7 +106,7 @@ class Slot:
             child.kill()
             self._child = None
 
-    def _await_warm(self, child: Child) -> bool:
+    def _await_warm(self, child: WorkerProcess) -> bool:
         ends_at = time.monotonic() + self._limits.start_seconds
         while self._desk.stop_at is None:
             left = ends_at - time.monotonic()
@@ -124,7 +124,7 @@ class Slot:
         self._failures += 1
         return False
 
-    def _serve(self, child: Child) -> bool:
+    def _serve(self, child: WorkerProcess) -> bool:
         """Run the next call, or wait for one. False if this worker serves no more."""
         has_gone = self._sleep(0.0, child)  # an idle worker says nothing unless it goes
         # Only now, for this sleep may have hushed the bell: what rings from here on ends the next one.
@@ -142,7 +142,7 @@ class Slot:
             return True
         self._calls += 1
         try:
-            survives = Watch(child, submission, self._desk, self._limits, self._sleep).run()
+            survives = CallMonitor(child, submission, self._desk, self._limits, self._sleep).run()
         except Exception:  # a defect of ours must not leave a caller waiting for ever
             child.kill()
             self._desk.fail(submission, WorkerLost("The worker's supervisor failed."))
@@ -150,7 +150,7 @@ class Slot:
         self._failures = 0
         return survives and not self._is_worn(child)
 
-    def _is_worn(self, child: Child) -> bool:
+    def _is_worn(self, child: WorkerProcess) -> bool:
         limits = self._limits
         is_large = child.rss_bytes() > limits.idle_memory_share * limits.memory_bytes
         # One large picture, not yet given back, is no reason; engines that need so much would be one always.
@@ -158,7 +158,7 @@ class Slot:
         is_worn = self._calls >= limits.calls_per_worker or self._large_in_a_row >= LARGE_IN_A_ROW
         return is_worn and self._may_replace()
 
-    def _sleep(self, seconds: float, child: Child | None = None) -> bool:
+    def _sleep(self, seconds: float, child: WorkerProcess | None = None) -> bool:
         """Until the bell rings, the worker says something (then True) or `seconds` have passed."""
         poll = select.poll()
         poll.register(self._bell, select.POLLIN)

@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from ml.backend import Progress, ToolAnswer, ToolCall
-from ml.runtime.queue import Entry
+from ml.runtime.queue import QueuedCall
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +21,7 @@ def _unanswered() -> Future[ToolAnswer]:
 
 
 @dataclass(eq=False)
-class Submission(Entry):
+class Submission(QueuedCall):
     """A call on its way: waiting, running or over, as `ml.runtime.dispatcher` has it."""
 
     call: ToolCall = field(kw_only=True)

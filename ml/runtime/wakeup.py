@@ -4,7 +4,7 @@ import contextlib
 import socket
 
 
-class Bell:
+class Wakeup:
     """Rung by any thread, heard by one that polls it. Holds nothing until it is hung up."""
 
     def __init__(self) -> None:

@@ -28,7 +28,7 @@ from typing import Any
 from ml.backend import ToolAnswer, ToolCall
 from ml.errors import Cancelled, MlError, OutOfMemory, TooSlow
 from ml.runtime import duration_model
-from ml.runtime.messages import Cancel, Work, WorkerConfig
+from ml.runtime.messages import CancelCall, StartCall, WorkerConfig
 from ml.runtime.wire import Wire, WireBroken, dump_for_server, load_in_worker
 
 log = logging.getLogger(__name__)
@@ -48,13 +48,13 @@ class _Inbox:
 
     def __init__(self, wire: Wire) -> None:
         self._wire = wire
-        self._work: queue.SimpleQueue[tuple[Work, list[bytes]]] = queue.SimpleQueue()
+        self._work: queue.SimpleQueue[tuple[StartCall, list[bytes]]] = queue.SimpleQueue()
         self.cancelled = 0  # number of the last call to be stopped
 
     def start(self) -> None:
         threading.Thread(target=self._read, name="inbox", daemon=True).start()
 
-    def next(self) -> tuple[Work, list[bytes]]:
+    def next(self) -> tuple[StartCall, list[bytes]]:
         return self._work.get()
 
     def _read(self) -> None:
@@ -63,7 +63,7 @@ class _Inbox:
             while True:
                 body, payloads = self._wire.receive()
                 message = load_in_worker(body)
-                if isinstance(message, Cancel):
+                if isinstance(message, CancelCall):
                     self.cancelled = message.number
                 else:
                     self._work.put((message, payloads))
@@ -86,7 +86,7 @@ class _Run:
         self,
         wire: Wire,
         inbox: _Inbox,
-        work: Work,
+        work: StartCall,
         picture_memory_bytes: int,
         done_kinds: set[duration_model.Kind],
     ) -> None:

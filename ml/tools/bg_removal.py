@@ -9,13 +9,13 @@ from ml.imaging.framing import framed, object_box
 from ml.imaging.geometry import Box, box_of_corners
 from ml.imaging.placement import Placement, Position, place_object
 from ml.pixels import Mask, Matte, Picture, Pixels
-from ml.tool import Context, FileField, Outcome, Tool
+from ml.tool import Context, FileField, Tool, ToolResult
 from ml.tools.bg_removal_params import BgRemovalParams
 
 _WHITE = (255, 255, 255, 255)
 
 
-def run(source: Picture, params: BgRemovalParams, context: Context) -> Outcome:
+def run(source: Picture, params: BgRemovalParams, context: Context) -> ToolResult:
     """Raises NothingFound where there is no foreground, ModelUnavailable, BadParameter."""
     context.step("loading", 0.0)
     image_behind = _image_behind(params, context)
@@ -34,7 +34,7 @@ def run(source: Picture, params: BgRemovalParams, context: Context) -> Outcome:
     # The edge is finished within the region, so that nothing outside of it becomes visible.
     edge = _finished_edge(alpha, params)
     whole = Box(-region.left, -region.top, source.width - region.left, source.height - region.top)
-    return Outcome(
+    return ToolResult(
         _finish(source, framed(alpha, whole), framed(edge, whole), params, image_behind),
         model=engine.checkpoint,
         device=engine.device,

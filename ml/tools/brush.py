@@ -10,7 +10,7 @@ from ml.imaging.mask_modes import MASK_MODE, MaskMode, reject_mask_mode
 from ml.imaging.strokes import StrokesField
 from ml.params import ColorField, Params, parameter_error
 from ml.pixels import Mask, Picture, Pixels
-from ml.tool import Context, FileField, Outcome, Tool
+from ml.tool import Context, FileField, Tool, ToolResult
 
 _MASK = "mask"
 _ORIGINAL = "original"
@@ -42,15 +42,15 @@ class BrushParams(Params):
         return self
 
 
-def run(source: Picture, params: BrushParams, context: Context) -> Outcome:
+def run(source: Picture, params: BrushParams, context: Context) -> ToolResult:
     """Raises `BadParameter` and `EmptyMask` for strokes, mask or original."""
     context.step("reading the strokes", 0.0)
     mask = _marked(source, params, context)
     original = _original(source, params, context)
     context.step("brushing", 0.2)
     if params.op == "heal":
-        return Outcome(_healed(source, mask, context))
-    return Outcome(_brushed(source, mask, original, params, context))
+        return ToolResult(_healed(source, mask, context))
+    return ToolResult(_brushed(source, mask, original, params, context))
 
 
 def _healed(source: Picture, mask: Mask, context: Context) -> Pixels:

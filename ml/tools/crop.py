@@ -16,7 +16,7 @@ from ml.imaging import codecs, fitting, geometry, resampling, trimming
 from ml.imaging.geometry import AspectRatioField, Box, Gravity, SizeField
 from ml.params import ColorField, Length, LengthField, Params, parameter_error
 from ml.pixels import Picture, Pixels
-from ml.tool import Context, Outcome, Tool
+from ml.tool import Context, Tool, ToolResult
 
 _BOX_FIELDS = ("x", "y", "width", "height")
 
@@ -128,7 +128,7 @@ class _Cut:
     warnings: list[str] = field(default_factory=list)
 
 
-def run(source: Picture, params: CropParams, context: Context) -> Outcome:
+def run(source: Picture, params: CropParams, context: Context) -> ToolResult:
     """Raises BadParameter and NothingFound (trim); for gravity=subject ModelUnavailable."""
     cut = _cut(source, params, context)
     context.step("cropping", 0.3)
@@ -140,7 +140,7 @@ def run(source: Picture, params: CropParams, context: Context) -> Outcome:
     if params.resize is not None:
         context.step("resizing", 0.5)
         pixels = _fitted(pixels, params.resize, params)
-    return Outcome(
+    return ToolResult(
         pixels,
         model=cut.model,
         device=cut.device,

@@ -16,7 +16,7 @@ from ml.imaging import codecs, geometry
 from ml.imaging.geometry import AspectRatioField, Gravity
 from ml.params import Length, LengthField, parameter_error
 from ml.pixels import Picture
-from ml.tool import Context, Outcome, Tool
+from ml.tool import Context, Tool, ToolResult
 
 if TYPE_CHECKING:
     from ml.engines.matting import MattingEngine
@@ -86,7 +86,7 @@ class GenerativeExpandParams(PromptParams):
         return [name for name in names if getattr(self, name) is not None]
 
 
-def run(source: Picture, params: GenerativeExpandParams, context: Context) -> Outcome:
+def run(source: Picture, params: GenerativeExpandParams, context: Context) -> ToolResult:
     """Raises `ModelUnavailable` for a prompt, `BadParameter`, `PictureTooLarge`."""
     prompting.check_available(params, context)
     left, top, right, bottom = _margins((source.width, source.height), params)
@@ -107,7 +107,7 @@ def run(source: Picture, params: GenerativeExpandParams, context: Context) -> Ou
         seed=seed,
         step=lambda fraction: context.step("filling", 0.1 + (filled_at - 0.1) * fraction),
     )
-    outcome = Outcome(
+    outcome = ToolResult(
         pixels,
         model=None if engine is None else engine.checkpoint,
         device="cpu" if engine is None else engine.device,
@@ -119,7 +119,7 @@ def run(source: Picture, params: GenerativeExpandParams, context: Context) -> Ou
 
 
 def _paint(
-    outcome: Outcome,
+    outcome: ToolResult,
     source: Picture,
     margins: Margins,
     params: GenerativeExpandParams,

@@ -16,7 +16,7 @@ from ml.imaging.mask_modes import MASK_MODE, MaskMode, reject_mask_mode
 from ml.imaging.strokes import StrokesField
 from ml.params import parameter_error
 from ml.pixels import Mask, Picture
-from ml.tool import Context, FileField, Outcome, Tool
+from ml.tool import Context, FileField, Tool, ToolResult
 
 _MASK = "mask"
 
@@ -54,7 +54,7 @@ class GenerativeFillParams(PromptParams):
         return self
 
 
-def run(source: Picture, params: GenerativeFillParams, context: Context) -> Outcome:
+def run(source: Picture, params: GenerativeFillParams, context: Context) -> ToolResult:
     """Raises `ModelUnavailable` for a prompt, `BadParameter` and `EmptyMask` for what marks the place."""
     prompting.check_available(params, context)
     from ml.editing import replacing
@@ -78,7 +78,7 @@ def run(source: Picture, params: GenerativeFillParams, context: Context) -> Outc
         seed=seed,
         step=lambda fraction: context.step("filling", 0.1 + 0.8 * fraction),
     )
-    return Outcome(pixels, fields={"seed": seed}, artefacts=artefacts)
+    return ToolResult(pixels, fields={"seed": seed}, artefacts=artefacts)
 
 
 def _painted(
@@ -87,7 +87,7 @@ def _painted(
     params: GenerativeFillParams,
     context: Context,
     artefacts: dict[str, bytes],
-) -> Outcome:
+) -> ToolResult:
     from ml.editing import repainting
 
     engine, words, warnings = prompting.load(params, context, 0.05)
@@ -98,7 +98,7 @@ def _painted(
         words,
         lambda fraction: context.step("painting", 0.1 + 0.8 * fraction),
     )
-    return Outcome(
+    return ToolResult(
         pixels,
         model=engine.checkpoint,
         device=engine.device,

@@ -11,7 +11,7 @@ from ml.engines.segmenting_facts import ARTEFACTS, CHECKPOINT, SAM_CHECKPOINTS
 from ml.errors import BadParameter, EmptyMask
 from ml.params import Params, parameter_error
 from ml.pixels import Mask, Picture, Pixels
-from ml.tool import Context, Outcome, Tool
+from ml.tool import Context, Tool, ToolResult
 
 if TYPE_CHECKING:
     from ml.editing.selecting import Picked
@@ -64,7 +64,7 @@ class MagicSelectParams(Params):
         return self
 
 
-def run(source: Picture, params: MagicSelectParams, context: Context) -> Outcome:
+def run(source: Picture, params: MagicSelectParams, context: Context) -> ToolResult:
     """Raises NothingFound, EmptyMask, BadParameter, ModelUnavailable."""
     picked, warnings = _picked(source, params, context)
     context.step("finishing", 0.8)
@@ -81,7 +81,7 @@ def run(source: Picture, params: MagicSelectParams, context: Context) -> Outcome
     if params.multimask > 1:
         fields["masks"] = told
     _check_length(fields)
-    return Outcome(
+    return ToolResult(
         _cutout(source, best) if params.output == "cutout" else best,
         model=picked.checkpoint,
         device=picked.device,

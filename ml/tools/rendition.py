@@ -8,7 +8,7 @@ from pydantic import Field
 
 from ml.params import Params
 from ml.pixels import Picture
-from ml.tool import Context, Outcome, Tool
+from ml.tool import Context, Tool, ToolResult
 
 #: What libwebp writes, and so the longest side of a preview.
 MOST_PIXELS_A_SIDE = 16_383
@@ -23,15 +23,15 @@ class RenditionParams(Params):
     )
 
 
-def run(source: Picture, params: RenditionParams, context: Context) -> Outcome:
+def run(source: Picture, params: RenditionParams, context: Context) -> ToolResult:
     """Raises `PictureTooLarge`."""
     context.step("resizing", 0.2)
     size = fitting_size(source.width, source.height, params.width)
     if size == (source.width, source.height):
-        return Outcome(source.pixels)
+        return ToolResult(source.pixels)
     from ml.imaging import resampling
 
-    return Outcome(resampling.resize(source.pixels, size))
+    return ToolResult(resampling.resize(source.pixels, size))
 
 
 def fitting_size(width: int, height: int, wanted_width: int | None) -> tuple[int, int]:

@@ -5,7 +5,7 @@ The same choice as magic-select's at the size of a screen. It is free, so it nev
 
 from ml.engines.segmenting_facts import ARTEFACTS, CHECKPOINT
 from ml.pixels import Mask, Picture
-from ml.tool import Context, Outcome, Tool
+from ml.tool import Context, Tool, ToolResult
 from ml.tools import magic_select
 from ml.tools.magic_select import MagicSelectParams
 
@@ -13,7 +13,7 @@ from ml.tools.magic_select import MagicSelectParams
 OVERLAY_PIXELS = 1024
 
 
-def run(source: Picture, params: MagicSelectParams, context: Context) -> Outcome:
+def run(source: Picture, params: MagicSelectParams, context: Context) -> ToolResult:
     """A mask of at most `OVERLAY_PIXELS` a side. Raises as magic-select does."""
     selected = magic_select.run(source, params, context)
     selected.pixels = _small(selected.pixels)

@@ -16,7 +16,7 @@ from ml.errors import BadParameter
 from ml.imaging import codecs
 from ml.params import Params, parameter_error
 from ml.pixels import Picture
-from ml.tool import Context, Outcome, Tool
+from ml.tool import Context, Tool, ToolResult
 
 MOST_TIMES_LARGER = 8
 
@@ -90,7 +90,7 @@ def result_size(width: int, height: int, params: UpscaleParams) -> Size:
 
 
 @dataclass(frozen=True)
-class Step:
+class ScalingPass:
     """One pass of a checkpoint, from an array of one height and width to another."""
 
     checkpoint: str
@@ -109,7 +109,7 @@ def answer_size(params: UpscaleParams, source: tuple[int, int]) -> tuple[int, in
     return size.width, size.height
 
 
-def steps(mode: Mode, source: tuple[int, int], size: Size) -> list[Step]:
+def steps(mode: Mode, source: tuple[int, int], size: Size) -> list[ScalingPass]:
     """What leads from a source of height and width `source` to `size`.
 
     The smallest network that reaches it; beyond 4 times, x4 and then x2, which is faithful in both modes.
@@ -119,11 +119,11 @@ def steps(mode: Mode, source: tuple[int, int], size: Size) -> list[Step]:
     result = (size.height, size.width)
     if size.factor > 4:
         between = (4 * source[0], 4 * source[1])
-        return [Step(four, source, between), Step("span-x2", between, result)]
-    return [Step("span-x2" if mode == "fast" and size.factor <= 2 else four, source, result)]
+        return [ScalingPass(four, source, between), ScalingPass("span-x2", between, result)]
+    return [ScalingPass("span-x2" if mode == "fast" and size.factor <= 2 else four, source, result)]
 
 
-def run(source: Picture, params: UpscaleParams, context: Context) -> Outcome:
+def run(source: Picture, params: UpscaleParams, context: Context) -> ToolResult:
     size = result_size(source.width, source.height, params)
     shape = (source.height, source.width)
     colour_steps = steps(params.mode, shape, size)
@@ -132,7 +132,7 @@ def run(source: Picture, params: UpscaleParams, context: Context) -> Outcome:
     result = np.empty((size.height, size.width, source.pixels.shape[2]), np.uint8)
     cost_done = 0.0
 
-    def enlarge(plan: list[Step], pixels: Any, target: Any) -> None:
+    def enlarge(plan: list[ScalingPass], pixels: Any, target: Any) -> None:
         nonlocal cost_done
         for step in plan:
             upscaler = _upscaler(context, step.checkpoint)
@@ -151,7 +151,7 @@ def run(source: Picture, params: UpscaleParams, context: Context) -> Outcome:
     if source.has_alpha:
         alpha = np.ascontiguousarray(source.pixels[:, :, 3])
         enlarge(alpha_steps, alpha, result[:, :, 3])
-    return Outcome(result, model=colour_steps[0].checkpoint, warnings=_warnings(params, size))
+    return ToolResult(result, model=colour_steps[0].checkpoint, warnings=_warnings(params, size))
 
 
 def _upscaler(context: Context, checkpoint: str) -> Upscaler:

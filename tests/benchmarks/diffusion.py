@@ -66,7 +66,7 @@ def build(place: Path) -> None:
 def measure(place: Path, numbers: str) -> None:
     """Print the seconds of loading and of a call, and the most memory this process had."""
     from ml.engines import diffusion_parts, pipeline_folder
-    from ml.engines.diffusion import Inpainter, Words
+    from ml.engines.diffusion import Inpainter, PromptOptions
     from ml.generative_config import GenerativeConfig
 
     choices = GenerativeConfig(
@@ -83,7 +83,7 @@ def measure(place: Path, numbers: str) -> None:
     took, computed = [], []
     for _ in range(RUNS):
         began, began_computing = time.perf_counter(), time.process_time()
-        engine.repaint(picture, mask, Words("a red cat"), lambda _: None)
+        engine.repaint(picture, mask, PromptOptions("a red cat"), lambda _: None)
         took.append(time.perf_counter() - began)
         computed.append(time.process_time() - began_computing)
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2

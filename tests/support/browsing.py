@@ -12,7 +12,7 @@ from fastapi import FastAPI
 from tests.support.apps import Clock, LocalApi, local_api
 from web.auth import routes as people
 from web.auth import visitor
-from web.auth.services import People
+from web.auth.services import AuthServices
 from web.site import routes as site
 
 HTML = {"Accept": "text/html,*/*;q=0.8"}
@@ -27,7 +27,7 @@ class Site:
         visitor.install(api.app, api.services)
         people.add_to(api.app, api.app.state.settings)
         site.add_to(api.app)
-        self.people: People = api.app.state.people
+        self.people: AuthServices = api.app.state.people
 
     @property
     def clock(self) -> Clock:

@@ -11,7 +11,7 @@ from ml.checkpoints.fetching import pull
 from ml.checkpoints.registry import CHECKPOINTS, Profile, State
 from web.cli import pull_progress
 
-_REPOSITORY = Path(__file__).resolve().parents[1]
+_REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 @functools.cache

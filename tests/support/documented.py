@@ -5,7 +5,7 @@ from pathlib import Path
 
 from api.http import tool_docs
 
-README = Path(__file__).parent.parent / "README.md"
+README = Path(__file__).parents[2] / "README.md"
 _TOOLS = re.compile(r"(<!-- tools:begin[^>]*-->\n).*?(<!-- tools:end -->)", re.DOTALL)
 
 

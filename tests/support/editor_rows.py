@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from sqlmodel import Session
 
 from api.editor import projects
-from api.editor.owners import Owner
+from api.editor.owners import ProjectOwner
 from api.editor.projects import NewStep
 from billing.identifiers import new_id
 
@@ -15,7 +15,7 @@ def edit(session: Session, account_id: str, now: datetime) -> None:
     life = timedelta(hours=24)
     opened = NewStep(new_id("img"), 60, 40, "jpg")
     project, first = projects.open_project(
-        session, Owner(account_id), opened, name="a.jpg", sample=None, now=now, life=life
+        session, ProjectOwner(account_id), opened, name="a.jpg", sample=None, now=now, life=life
     )
     made = NewStep(new_id("img"), 30, 40, "png", tool="crop", params={"width": "30"}, parent_id=first.id)
     projects.add_step(session, project, made, now, life)

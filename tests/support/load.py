@@ -12,7 +12,7 @@ from typing import Any
 from sqlmodel import Session
 
 from api.calls import admission
-from api.calls.admission import Admitted, Outcome, Refused
+from api.calls.admission import AdmissionOutcome, Admitted, Refused
 from api.db.database import Database
 from api.db.models import Image
 from billing import identifiers
@@ -47,7 +47,7 @@ def admit(
     now: datetime = NOON,
     random: bool = False,
     rate_taken: bool = False,
-) -> Outcome:
+) -> AdmissionOutcome:
     return admission.admit(
         session,
         account_id=account_id,

@@ -14,7 +14,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 _COPIED = ("api", "billing", "ml", "tests", "pyproject.toml")
 _READ_FIRST = """\
     seen = session.get_one(Hold, hold_id, populate_existing=True)
@@ -50,86 +50,86 @@ MUTANTS = (
     Mutant(
         "no lock: transactions begin at the first write, the account's row is read like any other",
         (
-            Edit("api/connections.py", '.execute("BEGIN IMMEDIATE")', '.execute("BEGIN")'),
-            Edit("billing/accounts.py", "    .with_for_update(key_share=True)\n", ""),
+            Edit("api/db/connections.py", '.execute("BEGIN IMMEDIATE")', '.execute("BEGIN")'),
+            Edit("billing/ledger/accounts.py", "    .with_for_update(key_share=True)\n", ""),
         ),
-        "tests/api/test_admission_load.py::"
+        "tests/api/calls/test_admission_load.py::"
         "test_600_charges_by_8_threads_in_4_processes_sell_every_credit_once",
     ),
     Mutant(
         "read, then write: a hold is found open, and then settled without a condition or a lock",
         (
-            Edit("billing/ledger.py", "    accounts.lock_even_closed(session, account_id)\n", ""),
+            Edit("billing/ledger/ledger.py", "    accounts.lock_even_closed(session, account_id)\n", ""),
             Edit(
-                "billing/ledger.py",
+                "billing/ledger/ledger.py",
                 "    settled: Hold | None = session",
                 _READ_FIRST + "    settled: Hold | None = session",
             ),
             Edit(
-                "billing/ledger.py",
+                "billing/ledger/ledger.py",
                 '.where(col(Hold.id) == bindparam("hold_id"), col(Hold.status) == HoldStatus.OPEN, *only_if)',
                 '.where(col(Hold.id) == bindparam("hold_id"))',
             ),
         ),
-        "tests/billing/test_settling_races.py",
+        "tests/billing/ledger/test_settling_races.py",
         quick_database="postgresql",
     ),
     Mutant(
         "no unique reference: what was done before can be done again",
         (
-            Edit("billing/models.py", "reference: str = Field(unique=True)", "reference: str = Field()", 3),
+            Edit("billing/ledger/models.py", "reference: str = Field(unique=True)", "reference: str = Field()", 3),
             Edit(
-                "api/migrations/versions/0001_initial.py",
+                "api/db/migrations/versions/0001_initial.py",
                 '        sa.UniqueConstraint("reference"),\n',
                 "",
                 3,
             ),
             Edit(
-                "billing/postings.py",
+                "billing/ledger/postings.py",
                 "insert(table).on_conflict_do_nothing(index_elements=[unique_column])",
                 "insert(table)",
             ),
         ),
-        "tests/api/test_admission.py::test_a_request_id_that_was_used_before_is_a_programming_error",
+        "tests/api/calls/test_admission.py::test_a_request_id_that_was_used_before_is_a_programming_error",
     ),
     Mutant(
         "dedupe after the work: a call's replay row is looked at only when it is settled",
         (
             Edit(
-                "api/admission.py",
-                "    found = replays.find(session, account_id, key)\n",
+                "api/calls/admission.py",
+                "    found = idempotency.find(session, account_id, key)\n",
                 "    found = None\n",
             ),
             Edit(
-                "api/replays.py",
+                "api/calls/idempotency.py",
                 "    session.execute(_BEGIN, values)\n",
                 "    earlier = (col(Replay.account_id) == account_id, col(Replay.retry_key) == key)\n"
                 "    session.execute(delete(Replay).where(*earlier))\n"
                 "    session.execute(_BEGIN, values)\n",
             ),
         ),
-        "tests/api/test_replays.py::test_100_calls_at_once_with_one_key_in_4_processes_are_executed_once",
+        "tests/api/calls/test_idempotency.py::test_100_calls_at_once_with_one_key_in_4_processes_are_executed_once",
     ),
     Mutant(
         "no release: a failed call keeps its credit",
         (
             Edit(
-                "api/admission.py",
+                "api/calls/admission.py",
                 "        ledger.release(session, admitted.hold_id, now=now, status=HoldStatus.RELEASED)\n",
                 "        pass\n",
             ),
         ),
-        "tests/api/test_admission.py::test_a_failed_call_gives_its_credit_back_and_leaves_no_row",
+        "tests/api/calls/test_admission.py::test_a_failed_call_gives_its_credit_back_and_leaves_no_row",
     ),
 )
 
 #: What the long form runs against every mutant, on both databases.
 SUITE = (
-    "tests/billing/test_settling_races.py",
-    "tests/billing/test_ledger.py",
-    "tests/api/test_admission.py",
-    "tests/api/test_replays.py",
-    "tests/api/test_admission_load.py",
+    "tests/billing/ledger/test_settling_races.py",
+    "tests/billing/ledger/test_ledger.py",
+    "tests/api/calls/test_admission.py",
+    "tests/api/calls/test_idempotency.py",
+    "tests/api/calls/test_admission_load.py",
 )
 
 

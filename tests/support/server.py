@@ -35,7 +35,7 @@ from tests.support.checkpoints import models_dir
 
 __all__ = ["Customer", "RunningServer", "server", "start_server"]
 
-_ROOT = Path(__file__).resolve().parents[1]
+_ROOT = Path(__file__).resolve().parents[2]
 _COMMAND = [sys.executable, "-m", "web.cli", "serve", "--port"]
 _TLS = ssl.create_default_context()  # made once: making it takes longer than a call
 _START_SECONDS = 240.0  # the first start on a machine compiles the engines

@@ -13,7 +13,7 @@ from ml.engines.cache import EngineCache
 from ml.runtime import run_call
 from tests.support.checkpoints import models_dir
 
-_STATIC = Path(__file__).resolve().parents[1] / "web" / "static"
+_STATIC = Path(__file__).resolve().parents[2] / "web" / "static"
 _FOLDER = _STATIC / "showcase"
 _PAIR_WIDTH = 420
 _HERO_WIDTH = 880

@@ -6,15 +6,15 @@ from fastapi import Request
 from sqlmodel import Session
 
 from api.auth import known_devices, sessions
-from api.auth.sessions import Made
+from api.auth.sessions import CreatedSession
 from web.auth import visitor
-from web.auth.services import people_of
+from web.auth.services import auth_services_of
 
 _DEVICE_COOKIE = "bgeraser_known"
 _DEVICE_DAYS = 365
 
 
-def begin_session(session: Session, request: Request, account_id: str, now: datetime) -> Made:
+def begin_session(session: Session, request: Request, account_id: str, now: datetime) -> CreatedSession:
     """The account's new session, in the transaction of the login; the browser's former session ends.
 
     Call it after `visitor.visitor_of`, and `keep` with the answer once the transaction is committed.
@@ -29,22 +29,22 @@ def begin_session(session: Session, request: Request, account_id: str, now: date
         address=visitor.address_of(request),
     )
     if made.old_session_id is not None and former.account_id is None:
-        for carry_over in people_of(request).carry_over:
+        for carry_over in auth_services_of(request).carry_over:
             carry_over(session, made.old_session_id, account_id, now)
     return made
 
 
-def keep(request: Request, made: Made, email: str) -> None:
+def keep(request: Request, made: CreatedSession, email: str) -> None:
     """The answer to `request` signs the browser in, and lets it be known at the next login."""
     visitor.remember(request, made)
-    note = known_devices.issue(people_of(request).secret, email)
+    note = known_devices.issue(auth_services_of(request).secret, email)
     visitor.set_cookie(request, _device_cookie(request), note, _DEVICE_DAYS * 86_400)
 
 
 def device_of(request: Request, email: str) -> str | None:
     """The browser's name if it signed in to the account of `email` before."""
     note = request.cookies.get(_device_cookie(request), "")
-    return known_devices.known(people_of(request).secret, email, note)
+    return known_devices.known(auth_services_of(request).secret, email, note)
 
 
 def _device_cookie(request: Request) -> str:

@@ -15,7 +15,7 @@ from api.errors import Forbidden, RateLimited
 from api.services import Services
 from billing.ledger.statement import Line, statement
 from web.auth import forms, visitor
-from web.auth.services import people_of
+from web.auth.services import auth_services_of
 from web.auth.settings_page import check_password, is_fresh
 from web.auth.visitor import Visitor
 
@@ -46,7 +46,7 @@ async def delete(request: Request) -> Response:
     who, fields = await forms.read_signed_in(request)
     assert who.account_id is not None
     assert who.email is not None
-    account_id, people, services = who.account_id, people_of(request), visitor.services_of(request)
+    account_id, people, services = who.account_id, auth_services_of(request), visitor.services_of(request)
     now = services.clock()
     if fields.get("sure") != "yes":
         return await _form(request, who, 422, problem="Tick the box if you are sure.")

@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from api.errors import FileTooLarge, InvalidRequest
 from web.auth import visitor
-from web.auth.services import people_of
+from web.auth.services import auth_services_of
 from web.auth.visitor import Visitor
 from web.site import pages
 
@@ -40,7 +40,7 @@ async def show(request: Request, template: str, status_code: int = 200, **values
     """One of our pages; its forms carry `form_token`."""
     who = await visitor.visitor_of(request)
     token = visitor.form_token(request, who)
-    people = people_of(request)
+    people = auth_services_of(request)
     return pages.render(
         request,
         f"people/{template}",

@@ -11,12 +11,12 @@ from starlette.responses import RedirectResponse, Response
 
 from api.auth import registration, sessions, throttle, tokens
 from api.auth.models import Purpose
-from api.auth.sessions import Made
+from api.auth.sessions import CreatedSession
 from api.errors import RateLimited
 from billing.ledger import accounts
 from billing.ledger.models import Account
 from web.auth import browser_session, forms, visitor
-from web.auth.services import people_of
+from web.auth.services import auth_services_of
 
 _WRONG = "The address or the password is not right."
 
@@ -60,7 +60,7 @@ async def login_once(request: Request) -> Response:
     services = visitor.services_of(request)
     token, now = request.query_params.get("token", ""), services.clock()
 
-    def use(session: Session) -> tuple[Made, str] | None:
+    def use(session: Session) -> tuple[CreatedSession, str] | None:
         used = tokens.use(session, token, Purpose.LOGIN, now) if request.method == "GET" else None
         if used is None:
             return None
@@ -77,7 +77,7 @@ async def login_once(request: Request) -> Response:
 async def _form(
     request: Request, status_code: int = 200, *, next_path: str, email: str = "", problem: str = ""
 ) -> Response:
-    people = people_of(request)
+    people = auth_services_of(request)
     return await forms.show(
         request,
         "login.html",
@@ -114,15 +114,15 @@ def _buckets(request: Request, email: str) -> list[tuple[str, throttle.Limit]]:
     return [(address, throttle.LOGIN_BY_ADDRESS), (account, throttle.LOGIN_BY_ACCOUNT)]
 
 
-async def _session_for(request: Request, email: str, password: str) -> Made | None:
+async def _session_for(request: Request, email: str, password: str) -> CreatedSession | None:
     services = visitor.services_of(request)
     now = services.clock()
     stored = await services.database.read(lambda session: _stored(session, email))
-    is_right, better_hash = await people_of(request).hashing.verify(password, stored)
+    is_right, better_hash = await auth_services_of(request).hashing.verify(password, stored)
     if not is_right:
         return None
 
-    def begin(session: Session) -> Made | None:
+    def begin(session: Session) -> CreatedSession | None:
         # Looked at anew: the password may have been changed, or the account closed, during the hashing.
         account = registration.open_account(session, email)
         if account is None or registration.password_of(session, account.id) != stored:
@@ -134,7 +134,7 @@ async def _session_for(request: Request, email: str, password: str) -> Made | No
 
 def _begin(
     session: Session, request: Request, account: Account, better_hash: str | None, now: datetime
-) -> Made:
+) -> CreatedSession:
     if better_hash is not None:
         registration.set_password(session, account.id, better_hash, now=now)
     for bucket, limit in _buckets(request, account.email):

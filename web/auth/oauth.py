@@ -17,12 +17,12 @@ from starlette.responses import RedirectResponse, Response
 
 from api.auth import external_identities
 from api.auth.external_identities import Claim
-from api.auth.sessions import Made
+from api.auth.sessions import CreatedSession
 from api.errors import Forbidden, NotFound
 from billing.ledger.models import Account
 from web.auth import browser_session, forms, visitor
 from web.auth.providers import Begun, Provider
-from web.auth.services import address_of_site, people_of
+from web.auth.services import address_of_site, auth_services_of
 
 _COOKIE = "bgeraser_exchange"
 _SECONDS = 600
@@ -61,7 +61,7 @@ async def begin(request: Request) -> Response:
         until_unix_seconds=int(time.time()) + _SECONDS,
     )
     cookie = visitor.cookie_name(request, _COOKIE)
-    visitor.set_cookie(request, cookie, _sealed(people_of(request).secret, exchange), _SECONDS)
+    visitor.set_cookie(request, cookie, _sealed(auth_services_of(request).secret, exchange), _SECONDS)
     return RedirectResponse(begun.url, 303)
 
 
@@ -87,11 +87,11 @@ async def callback(request: Request) -> Response:
     return RedirectResponse(exchange.next_path, 303)
 
 
-async def _sign_in(request: Request, claim: Claim) -> tuple[Made, str]:
+async def _sign_in(request: Request, claim: Claim) -> tuple[CreatedSession, str]:
     services = visitor.services_of(request)
     now = services.clock()
 
-    def work(session: Session) -> tuple[Made, str]:
+    def work(session: Session) -> tuple[CreatedSession, str]:
         account_id = external_identities.account_for(session, services.former, claim, now=now)
         email = session.get_one(Account, account_id).email
         return browser_session.begin_session(session, request, account_id, now), email
@@ -114,7 +114,7 @@ async def _refusal(request: Request, message: str) -> Response:
 
 
 def _provider_of(request: Request) -> Provider:
-    provider = people_of(request).providers.get(request.path_params["provider"])
+    provider = auth_services_of(request).providers.get(request.path_params["provider"])
     if provider is None:
         raise NotFound("This way of signing in is not set up here.")
     return provider
@@ -127,7 +127,7 @@ def _callback_url(request: Request, provider: Provider) -> str:
 def _exchange_of(request: Request, provider: Provider) -> _Exchange | None:
     """What this browser began with `provider`, if the answer's state is its own and in time."""
     sealed = request.cookies.get(visitor.cookie_name(request, _COOKIE), "")
-    exchange = _opened(people_of(request).secret, sealed)
+    exchange = _opened(auth_services_of(request).secret, sealed)
     if exchange is None or exchange.provider != provider.name or exchange.until_unix_seconds < time.time():
         return None
     state = request.query_params.get("state", "")

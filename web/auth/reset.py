@@ -8,14 +8,14 @@ from starlette.responses import RedirectResponse, Response
 
 from api.auth import passwords, registration, throttle, tokens
 from api.auth.email import messages
-from api.auth.email.mailer import Letter
+from api.auth.email.mailer import MailMessage
 from api.auth.models import Purpose
-from api.auth.sessions import Made
+from api.auth.sessions import CreatedSession
 from api.errors import RateLimited
 from billing.ledger import accounts
 from billing.ledger.models import Account
 from web.auth import browser_session, forms, visitor
-from web.auth.services import address_of_site, people_of
+from web.auth.services import address_of_site, auth_services_of
 
 
 async def ask_page(request: Request) -> Response:
@@ -25,13 +25,13 @@ async def ask_page(request: Request) -> Response:
 async def ask(request: Request) -> Response:
     _, fields = await forms.read(request)
     email = accounts.normalise_email(fields.get("email", ""))
-    people, services = people_of(request), visitor.services_of(request)
+    people, services = auth_services_of(request), visitor.services_of(request)
     if not people.takes_sign_ups:
         return await _ask_form(request, 403)
     now, site = services.clock(), address_of_site(request)
     address = throttle.by_address("forms", visitor.address_of(request))
 
-    def work(session: Session) -> Letter | None:
+    def work(session: Session) -> MailMessage | None:
         throttle.require(session, address, throttle.FORMS_BY_ADDRESS, now)
         if throttle.take(session, throttle.by_email("mail", email), throttle.MAILS, now) is not None:
             return None
@@ -58,7 +58,7 @@ async def new_page(request: Request) -> Response:
 async def new(request: Request) -> Response:
     _, fields = await forms.read(request)
     token, password = fields.get("token", ""), fields.get("password", "")
-    people, services = people_of(request), visitor.services_of(request)
+    people, services = auth_services_of(request), visitor.services_of(request)
     now = services.clock()
     email = await services.database.read(lambda session: _email_of(session, token, now))
     if email is None:
@@ -68,7 +68,7 @@ async def new(request: Request) -> Response:
         return await _new_form(request, token, email, 422, problem)
     hashed = await people.hashing.hash(password)
 
-    def work(session: Session) -> Made | None:
+    def work(session: Session) -> CreatedSession | None:
         account_id = registration.reset(session, token, hashed, now=now)
         if account_id is None:
             return None
@@ -91,7 +91,7 @@ def _email_of(session: Session, token: str, now: datetime) -> str | None:
 async def _ask_form(
     request: Request, status_code: int = 200, *, email: str = "", problem: str = ""
 ) -> Response:
-    takes_sign_ups = people_of(request).takes_sign_ups
+    takes_sign_ups = auth_services_of(request).takes_sign_ups
     return await forms.show(
         request, "reset.html", status_code, email=email, problem=problem, takes_sign_ups=takes_sign_ups
     )

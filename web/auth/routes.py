@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from api.http.routes.get_and_head import add_get
 from api.settings import Settings
 from web.auth import deletion, login, oauth, reset, settings_page, signup
-from web.auth.services import People
+from web.auth.services import AuthServices
 
 PAGES = {
     "/login": login.login_page,
@@ -42,7 +42,7 @@ FORMS = {
 
 def add_to(app: FastAPI, settings: Settings) -> None:
     """Raises ValueError for a mail server's address that cannot be used."""
-    people = People.of(settings)
+    people = AuthServices.of(settings)
     app.state.people = people
     for path, page in PAGES.items():
         add_get(app, path, page, include_in_schema=False)

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from fastapi import Request
 from sqlmodel import Session
 
-from api.auth.email.mailer import Letter, Post
+from api.auth.email.mailer import Mailer, MailMessage
 from api.auth.passwords import Hashing
 from api.settings import Settings
 from web.auth import visitor
@@ -22,10 +22,10 @@ BeforeDeletion = Callable[[Session, str, datetime], object]
 
 
 @dataclass(frozen=True)
-class People:
+class AuthServices:
     secret: str
     hashing: Hashing
-    post: Post | None
+    post: Mailer | None
     #: Without mail, in development: pages show the links that would be mailed, and addresses count as proved.
     shows_links: bool
     providers: dict[str, Provider]
@@ -33,13 +33,13 @@ class People:
     before_deletion: list[BeforeDeletion] = field(default_factory=list)
 
     @classmethod
-    def of(cls, settings: Settings) -> "People":
+    def of(cls, settings: Settings) -> "AuthServices":
         """Raises ValueError for a mail server's address that cannot be used."""
         post = None
         if settings.smtp_url is not None:
             host = urlsplit(settings.public_url or "").hostname or "localhost"
             sender = settings.mail_from or f"bgeraser@{host}"
-            post = Post(settings.smtp_url.get_secret_value(), sender)
+            post = Mailer(settings.smtp_url.get_secret_value(), sender)
         return cls(
             secret=settings.signing_secret,
             hashing=Hashing(),
@@ -53,7 +53,7 @@ class People:
         """Whether an address can be proved, so that a password for it means something."""
         return self.post is not None or self.shows_links
 
-    def send(self, letter: Letter) -> Letter | None:
+    def send(self, letter: MailMessage) -> MailMessage | None:
         """Mails the letter; gives it back where the page has to show it instead."""
         if self.post is not None:
             self.post.send(letter)
@@ -66,8 +66,8 @@ class People:
             self.post.close()
 
 
-def people_of(request: Request) -> People:
-    people: People = request.app.state.people
+def auth_services_of(request: Request) -> AuthServices:
+    people: AuthServices = request.app.state.people
     return people
 
 

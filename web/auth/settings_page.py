@@ -10,10 +10,10 @@ from starlette.responses import RedirectResponse, Response
 from api.auth import external_identities, passwords, registration, sessions, throttle
 from api.auth.email import messages
 from api.auth.models import BrowserSession, Identity
-from api.auth.sessions import Made
+from api.auth.sessions import CreatedSession
 from api.errors import Forbidden, NotFound, RateLimited
 from web.auth import browser_names, browser_session, forms, visitor
-from web.auth.services import address_of_site, people_of
+from web.auth.services import address_of_site, auth_services_of
 from web.auth.visitor import Visitor
 
 _WRONG = "The present password is not right."
@@ -43,7 +43,7 @@ async def change_password(request: Request) -> Response:
     who, fields = await forms.read_signed_in(request)
     assert who.account_id is not None
     assert who.email is not None
-    account_id, email, people = who.account_id, who.email, people_of(request)
+    account_id, email, people = who.account_id, who.email, auth_services_of(request)
     services, now = visitor.services_of(request), visitor.services_of(request).clock()
     try:
         stored = await check_password(request, who, fields.get("current", ""))
@@ -56,7 +56,7 @@ async def change_password(request: Request) -> Response:
         return await _page(request, who, 422, problems={"password": problem})
     hashed = await people.hashing.hash(password)
 
-    def work(session: Session) -> Made:
+    def work(session: Session) -> CreatedSession:
         if registration.password_of(session, account_id) != stored:
             raise Forbidden("The password was changed meanwhile. Load the page again.")
         registration.change_password(session, account_id, hashed, now=now)
@@ -113,7 +113,7 @@ async def check_password(request: Request, who: Visitor, password: str) -> str |
             raise Forbidden("Log out and in again first, to show that it is you.")
         return None
     await services.database.run(lambda s: throttle.require(s, bucket, throttle.LOGIN_BY_ACCOUNT, now))
-    is_right, _ = await people_of(request).hashing.verify(password, stored)
+    is_right, _ = await auth_services_of(request).hashing.verify(password, stored)
     if not is_right:
         raise Forbidden(_WRONG)
     await services.database.run(lambda s: throttle.give_back(s, bucket, throttle.LOGIN_BY_ACCOUNT, now))
@@ -146,7 +146,7 @@ async def _page(
 
     state = await services.database.read(look)
     linked = {one.issuer for one in state.identities}
-    providers = people_of(request).providers
+    providers = auth_services_of(request).providers
     return await forms.show(
         request,
         "settings.html",

@@ -11,14 +11,14 @@ from starlette.responses import RedirectResponse, Response
 
 from api.auth import passwords, registration, throttle, tokens
 from api.auth.email import messages
-from api.auth.email.mailer import Letter
+from api.auth.email.mailer import MailMessage
 from api.auth.models import Purpose
-from api.auth.sessions import Made
+from api.auth.sessions import CreatedSession
 from api.errors import RateLimited
 from billing.ledger import accounts
 from billing.ledger.models import Account
 from web.auth import browser_session, forms, visitor
-from web.auth.services import address_of_site, people_of
+from web.auth.services import address_of_site, auth_services_of
 
 _EMAIL = re.compile(
     r"[^@\s\x00-\x20\"(),:;<>\[\\\]\x7f-\x9f]{1,64}@[a-z0-9-]+(\.[a-z0-9-]+)*\.[a-z][a-z0-9-]+"
@@ -37,7 +37,7 @@ async def signup(request: Request) -> Response:
     _, fields = await forms.read(request)
     email, password = accounts.normalise_email(fields.get("email", "")), fields.get("password", "")
     next_path = forms.own_path(fields.get("next", ""))
-    people = people_of(request)
+    people = auth_services_of(request)
     if not people.takes_sign_ups:
         return await _form(request, 403, email=email, next_path=next_path)
     problems = _problems(email, password)
@@ -79,7 +79,7 @@ async def verify(request: Request) -> Response:
     services = visitor.services_of(request)
     token, now = fields.get("token", ""), services.clock()
 
-    def prove(session: Session) -> tuple[Account, Made | None] | None:
+    def prove(session: Session) -> tuple[Account, CreatedSession | None] | None:
         used = registration.verify(session, token, now=now)
         if used is None:
             return None
@@ -114,18 +114,18 @@ async def resend(request: Request) -> Response:
         return registration.ask_to_verify(session, account_id, now=now)
 
     token = await services.database.run(ask)
-    letter = people_of(request).send(
+    letter = auth_services_of(request).send(
         messages.verify(email, f"{address_of_site(request)}/verify?token={token}")
     )
     return await forms.show(request, "check_mail.html", email=email, letter=letter, what="verify")
 
 
-async def _sign_up(request: Request, email: str, password_hash: str) -> Letter | None:
-    people, services = people_of(request), visitor.services_of(request)
+async def _sign_up(request: Request, email: str, password_hash: str) -> MailMessage | None:
+    people, services = auth_services_of(request), visitor.services_of(request)
     site, now = address_of_site(request), services.clock()
     browser = visitor.browser_token(request)
 
-    def work(session: Session) -> Letter | None:
+    def work(session: Session) -> MailMessage | None:
         joined = registration.sign_up(
             session,
             services.former,
@@ -141,7 +141,7 @@ async def _sign_up(request: Request, email: str, password_hash: str) -> Letter |
             return None
         if joined.is_new:
             return messages.verify(email, f"{site}/verify?token={joined.token}")
-        return messages.taken(email, f"{site}/login", f"{site}/reset/new?token={joined.token}")
+        return messages.address_taken(email, f"{site}/login", f"{site}/reset/new?token={joined.token}")
 
     letter = await services.database.run(work)
     return None if letter is None else people.send(letter)
@@ -155,7 +155,7 @@ async def _form(
     email: str = "",
     problems: dict[str, str] | None = None,
 ) -> Response:
-    people = people_of(request)
+    people = auth_services_of(request)
     return await forms.show(
         request,
         "signup.html",

@@ -148,7 +148,7 @@ def browser_token(request: Request) -> str:
     return made or request.cookies.get(cookie_name(request, "bgeraser_visit"), "")[:_TOKEN_LENGTH_MAX]
 
 
-def remember(request: Request, made: sessions.Made) -> None:
+def remember(request: Request, made: sessions.CreatedSession) -> None:
     """The answer to `request` gives the browser its new session."""
     age_seconds = int(sessions.LONGEST.total_seconds())
     set_cookie(request, cookie_name(request, _COOKIE), made.token, age_seconds)

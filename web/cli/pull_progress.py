@@ -8,13 +8,13 @@ from rich.console import Console
 from rich.progress import BarColumn, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
 
-from ml.checkpoints.fetching.pull import Progress, Pulled
+from ml.checkpoints.fetching.pull import Pulled, PullProgress
 
 _LINE_EVERY_FRACTION = 0.1  # of a download, where there is no bar
 
 
 @contextmanager
-def shown(verbose: bool = True) -> Iterator[Progress]:
+def shown(verbose: bool = True) -> Iterator[PullProgress]:
     """The progress to hand to a pull. Quiet about what was there already unless `verbose`."""
     console = Console(stderr=True, highlight=False)
     if not console.is_terminal:

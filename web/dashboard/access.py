@@ -20,7 +20,7 @@ EVENT: dict[str, Any] = {"api_visibility": "private", **CONCURRENCY}
 
 
 @dataclass(frozen=True)
-class Owner:
+class DashboardVisitor:
     """The account whose dashboard it is."""
 
     account_id: str
@@ -30,7 +30,7 @@ class Owner:
     address: str  # of this server, as the owner's browser reached it, without a slash at its end
 
 
-def owner_of(services: Services, request: "gr.Request") -> Owner:
+def owner_of(services: Services, request: "gr.Request") -> DashboardVisitor:
     """Raises NotSignedIn. The guard before Gradio found the visitor for this very request."""
     asked = request.request
     assert asked is not None, "Gradio hands every event its request"
@@ -39,7 +39,9 @@ def owner_of(services: Services, request: "gr.Request") -> Owner:
         raise NotSignedIn("Sign in first.")
     base = asked.base_url
     address = services.public_url or f"{base.scheme}://{base.netloc}"
-    return Owner(visitor.account_id, visitor.email, visitor.is_verified, visitor.csrf_token, address)
+    return DashboardVisitor(
+        visitor.account_id, visitor.email, visitor.is_verified, visitor.csrf_token, address
+    )
 
 
 def shown_time(moment: datetime | None) -> str:

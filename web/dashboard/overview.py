@@ -1,17 +1,17 @@
 """The dashboard's head: who is signed in, credits, the plan; as HTML from templates, escaped by default."""
 
-from web.dashboard.access import Owner, shown_time
+from web.dashboard.access import DashboardVisitor, shown_time
 from web.dashboard.plan_card import PlanCard
-from web.dashboard.queries import Standing
+from web.dashboard.queries import AccountSummary
 from web.site import pages
 
 
-def head(owner: Owner | None) -> str:
+def head(owner: DashboardVisitor | None) -> str:
     """The line at the top with the way to the other pages."""
     return pages.fragment("dashboard/head.html", owner=owner)
 
 
-def cards(owner: Owner, standing: Standing, plan: PlanCard) -> str:
+def cards(owner: DashboardVisitor, standing: AccountSummary, plan: PlanCard) -> str:
     """Credits and plan."""
     return pages.fragment(
         "dashboard/cards.html",

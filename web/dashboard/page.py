@@ -49,7 +49,7 @@ def build(services: Services, page: Any) -> None:
         now = services.clock()
         await services.call_log.write(services.database)  # the call made a moment ago is there too
         standing = await services.database.run(
-            lambda session: queries.standing(session, owner.account_id, now)
+            lambda session: queries.account_summary(session, owner.account_id, now)
         )
         rows = await services.database.read(
             lambda session: (

@@ -19,7 +19,7 @@ _ROWS = 200
 
 
 @dataclass(frozen=True)
-class Standing:
+class AccountSummary:
     """How the account stands at this moment."""
 
     plan: Plan
@@ -37,12 +37,12 @@ class Bar:
     group: str
 
 
-def standing(session: Session, account_id: str, now: datetime) -> Standing:
+def account_summary(session: Session, account_id: str, now: datetime) -> AccountSummary:
     """Raises as `accounts.lock`. A new period's credits come when they are first looked at."""
     account = accounts.lock(session, account_id)
     ledger.refresh(session, account, now)
     plan = PLANS[PlanName(account.plan)]
-    return Standing(plan, account.available, account.held, account.period_ends_at)
+    return AccountSummary(plan, account.available, account.held, account.period_ends_at)
 
 
 def bars(session: Session, account_id: str, days: int, group_by: GroupBy, now: datetime) -> list[Bar]:

@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
-from api.calls.unbilled_admission import Kind, Place
-from api.editor.owners import Owner, owner_of
+from api.calls.unbilled_admission import UnbilledKind, UnbilledSlot
+from api.editor.owners import ProjectOwner, owner_of
 from api.editor.runs import Runs
 from api.errors import Forbidden, InvalidParameter, NotSignedIn
 from api.http import json_bodies
@@ -22,19 +22,19 @@ _SHORT_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True)
-class Desk:
+class EditorServices:
     """What this process's editor keeps between requests."""
 
     services: Services
     runs: Runs
 
 
-def desk_of(request: Request) -> Desk:
-    desk: Desk = request.app.state.editor
+def editor_services_of(request: Request) -> EditorServices:
+    desk: EditorServices = request.app.state.editor
     return desk
 
 
-async def reader(request: Request) -> Owner:
+async def reader(request: Request) -> ProjectOwner:
     """Whose cookie came with a request that changes nothing; without one a guest who owns nothing yet.
 
     Raises `NotSignedIn` if the session has ended.
@@ -42,13 +42,13 @@ async def reader(request: Request) -> Owner:
     found = await visitor.visitor_of(request)
     if found is None and visitor.has_session_cookie(request):
         raise NotSignedIn("Your session is over. Load the page again.")
-    services = desk_of(request).services
+    services = editor_services_of(request).services
     if found is None:
         return await owner_of(services, None, "")
     return await owner_of(services, found.account_id, found.session_id)
 
 
-async def writer(request: Request) -> Owner:
+async def writer(request: Request) -> ProjectOwner:
     """As `reader`, for what changes something: one of our own pages must have sent it. Raises `Forbidden`."""
     owner = await reader(request)
     visitor.check_csrf(request, await visitor.visitor_of(request))
@@ -62,22 +62,22 @@ async def writer(request: Request) -> Owner:
     return owner
 
 
-def admit(request: Request, owner: Owner, kind: Kind) -> Place:
+def admit(request: Request, owner: ProjectOwner, kind: UnbilledKind) -> UnbilledSlot:
     """A place for unbilled work, before any of it is done. Raises `RateLimited`, `Overloaded`."""
-    services = desk_of(request).services
+    services = editor_services_of(request).services
     claimant = owner.claimant(visitor.address_of(request))
     return services.unbilled.admit(kind, claimant, services.clock())
 
 
-async def with_session(request: Request, owner: Owner) -> Owner:
+async def with_session(request: Request, owner: ProjectOwner) -> ProjectOwner:
     """The owner; a guest without a session gets one. Only after `admit`, because it writes a row."""
     if owner.session_id != "":
         return owner
     begun = await visitor.guest(request)
-    return await owner_of(desk_of(request).services, begun.account_id, begun.session_id)
+    return await owner_of(editor_services_of(request).services, begun.account_id, begun.session_id)
 
 
-async def member(request: Request) -> Owner:
+async def member(request: Request) -> ProjectOwner:
     """As `writer`, for what needs an account."""
     owner = await writer(request)
     if owner.is_guest:
@@ -105,7 +105,7 @@ def text_of(body: dict[str, Any], name: str, *, most: int = 255, optional: bool 
     return value
 
 
-DeskOf = Annotated[Desk, Depends(desk_of)]
-Reader = Annotated[Owner, Depends(reader)]
-Writer = Annotated[Owner, Depends(writer)]
-Member = Annotated[Owner, Depends(member)]
+EditorServicesDependency = Annotated[EditorServices, Depends(editor_services_of)]
+Reader = Annotated[ProjectOwner, Depends(reader)]
+Writer = Annotated[ProjectOwner, Depends(writer)]
+Member = Annotated[ProjectOwner, Depends(member)]

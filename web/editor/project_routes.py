@@ -8,10 +8,10 @@ from fastapi import FastAPI, Request
 from sqlmodel import Session
 from starlette.responses import FileResponse, Response
 
-from api.calls.unbilled_admission import Claimant, Kind
+from api.calls.unbilled_admission import Claimant, UnbilledKind
 from api.editor import projects, unbilled_images
 from api.editor.models import Project, Step
-from api.editor.owners import Owner
+from api.editor.owners import ProjectOwner
 from api.editor.projects import NewStep
 from api.errors import InvalidParameter
 from api.http import dependencies, forms, responses
@@ -22,7 +22,7 @@ from api.images.service import NewImage
 from ml.tools.rendition import RenditionParams
 from web.auth import visitor
 from web.editor import access, schemas
-from web.editor.access import Desk, DeskOf, Reader, Writer
+from web.editor.access import EditorServices, EditorServicesDependency, Reader, Writer
 from web.editor.session_routes import SAMPLES, SAMPLES_FOLDER
 
 _FORMATS = ("png", "jpg", "webp", "avif")
@@ -39,7 +39,7 @@ def add_to(app: FastAPI) -> None:
     add_get(app, f"{place}/{{project_id}}/steps/{{step_id}}/file", download, include_in_schema=False)
 
 
-async def listed(request: Request, owner: Reader, desk: DeskOf) -> Response:
+async def listed(request: Request, owner: Reader, desk: EditorServicesDependency) -> Response:
     """The owner's projects of the last day, to go on with."""
     now = desk.services.clock()
     found = await desk.services.database.read(lambda session: projects.listed(session, owner, now))
@@ -47,9 +47,11 @@ async def listed(request: Request, owner: Reader, desk: DeskOf) -> Response:
     return responses.success(request, data)
 
 
-async def open_picture(request: Request, owner: Writer, desk: DeskOf, name: str = "") -> Response:
+async def open_picture(
+    request: Request, owner: Writer, desk: EditorServicesDependency, name: str = ""
+) -> Response:
     """A new project: of the picture in the form, or of the sample that a JSON body names."""
-    with access.admit(request, owner, Kind.OPENING):
+    with access.admit(request, owner, UnbilledKind.OPENING):
         owner = await access.with_session(request, owner)
         await unbilled_images.require_room(desk.services, owner)
         content, name, sample = await _picture_of(request, name)
@@ -68,7 +70,7 @@ async def _picture_of(request: Request, name: str) -> tuple[bytes, str, str | No
     return content, f"{sample}.jpg", sample
 
 
-async def show(project_id: str, request: Request, owner: Reader, desk: DeskOf) -> Response:
+async def show(project_id: str, request: Request, owner: Reader, desk: EditorServicesDependency) -> Response:
     """A project with its steps; looking at it keeps it."""
     services = desk.services
     now = services.clock()
@@ -81,7 +83,9 @@ async def show(project_id: str, request: Request, owner: Reader, desk: DeskOf) -
     return responses.success(request, await services.database.read(look))
 
 
-async def remove(project_id: str, request: Request, owner: Writer, desk: DeskOf) -> Response:
+async def remove(
+    project_id: str, request: Request, owner: Writer, desk: EditorServicesDependency
+) -> Response:
     """Forget a project and delete its pictures."""
     now = desk.services.clock()
     image_ids = await desk.services.database.run(
@@ -91,7 +95,9 @@ async def remove(project_id: str, request: Request, owner: Writer, desk: DeskOf)
     return responses.success(request, {"id": project_id, "deleted": True})
 
 
-async def stand_at(project_id: str, request: Request, owner: Writer, desk: DeskOf) -> Response:
+async def stand_at(
+    project_id: str, request: Request, owner: Writer, desk: EditorServicesDependency
+) -> Response:
     """Undo, redo or branch: the step that the next tool is applied to."""
     step_id = access.text_of(await access.read_json(request), "stepId")
     services = desk.services
@@ -99,7 +105,7 @@ async def stand_at(project_id: str, request: Request, owner: Writer, desk: DeskO
 
     def move(session: Session) -> None:
         project = projects.find(session, owner, project_id, now)
-        projects.stand_at(session, project, step_id, now, services.retention)
+        projects.set_current_step(session, project, step_id, now, services.retention)
 
     await services.database.run(move)
     return responses.success(request, {"currentStepId": step_id})
@@ -110,7 +116,7 @@ async def download(
     step_id: str,
     request: Request,
     owner: Reader,
-    desk: DeskOf,
+    desk: EditorServicesDependency,
     format: str = "",
     quality: int = 90,
 ) -> Response:
@@ -128,13 +134,15 @@ async def download(
         headers = _file_headers(project, image.format)
         return FileResponse(services.storage.path(image.id), headers=headers)
     params = RenditionParams.model_validate({"format": format or image.format, "quality": quality})
-    with access.admit(request, owner, Kind.CONVERSION):
+    with access.admit(request, owner, UnbilledKind.CONVERSION):
         rendering = previews.render(services, image, params, owner.claimant(visitor.address_of(request)))
         answer = await dependencies.while_connected(request, rendering)
     return Response(answer.content, headers=_file_headers(project, answer.format))
 
 
-async def found_step(desk: Desk, owner: Owner, project_id: str, step_id: str) -> tuple[Project, Step]:
+async def found_step(
+    desk: EditorServices, owner: ProjectOwner, project_id: str, step_id: str
+) -> tuple[Project, Step]:
     """The owner's project and a step of it. Raises `NotFound`."""
     now = desk.services.clock()
 
@@ -146,7 +154,12 @@ async def found_step(desk: Desk, owner: Owner, project_id: str, step_id: str) ->
 
 
 async def _open(
-    desk: Desk, owner: Owner, claimant: Claimant, content: bytes, name: str, sample: str | None
+    desk: EditorServices,
+    owner: ProjectOwner,
+    claimant: Claimant,
+    content: bytes,
+    name: str,
+    sample: str | None,
 ) -> dict[str, Any]:
     services = desk.services
     stored: NewImage = await unbilled_images.store_opened(services, owner, claimant, content)
@@ -155,7 +168,7 @@ async def _open(
 
 
 async def _record(
-    desk: Desk, owner: Owner, stored: NewImage, name: str, sample: str | None
+    desk: EditorServices, owner: ProjectOwner, stored: NewImage, name: str, sample: str | None
 ) -> dict[str, Any]:
     services = desk.services
     now = services.clock()

@@ -6,9 +6,9 @@ from api.editor import owners, projects
 from api.editor.runs import Runs
 from api.http.middleware.body_limits import UPLOAD_LIMIT_BYTES
 from api.services import Services
-from web.auth.services import People
+from web.auth.services import AuthServices
 from web.editor import project_routes, run_routes, session_routes
-from web.editor.access import Desk
+from web.editor.access import EditorServices
 
 #: Multipart bodies larger than others: pictures.
 UPLOAD_PLACES = {
@@ -19,8 +19,8 @@ UPLOAD_PLACES = {
 
 def add_to(app: FastAPI, services: Services) -> None:
     """After `web.auth`, whose sign-in hands a guest's work over to the account."""
-    app.state.editor = Desk(services, Runs(services))
-    people: People = app.state.people
+    app.state.editor = EditorServices(services, Runs(services))
+    people: AuthServices = app.state.people
     people.carry_over.append(owners.adopt)
     people.before_deletion.append(projects.forget_account)
     for routes in (session_routes, project_routes, run_routes):

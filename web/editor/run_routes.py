@@ -8,11 +8,11 @@ from fastapi import FastAPI, Request
 from sqlmodel import Session
 from starlette.responses import Response
 
-from api.calls.unbilled_admission import Kind
+from api.calls.unbilled_admission import UnbilledKind
 from api.editor import overlays, projects, run_service
 from api.editor.models import Project, Step
-from api.editor.owners import Owner
-from api.editor.run_service import Application
+from api.editor.owners import ProjectOwner
+from api.editor.run_service import RunRequest
 from api.editor.runs import Done, Run
 from api.errors import InvalidParameter
 from api.http import dependencies, forms, responses
@@ -20,7 +20,7 @@ from api.http.routes.get_and_head import add_get
 from ml.catalogue import TOOLS
 from ml.tool import Tool
 from web.editor import access, schemas
-from web.editor.access import Desk, DeskOf, Reader, Writer
+from web.editor.access import EditorServices, EditorServicesDependency, Reader, Writer
 from web.editor.project_routes import found_step
 
 _LONGEST_WAIT_SECONDS = 15.0
@@ -35,7 +35,7 @@ def add_to(app: FastAPI) -> None:
     app.add_api_route(f"{place}/overlay", overlay, methods=["POST"], **hidden)
 
 
-async def start(project_id: str, request: Request, owner: Writer, desk: DeskOf) -> Response:
+async def start(project_id: str, request: Request, owner: Writer, desk: EditorServicesDependency) -> Response:
     """Apply a tool to a step. The header `Idempotency-Key` names the run: asked twice, it runs once."""
     key = forms.idempotency_key(request)
     if key is None or len(key) > 64:
@@ -51,16 +51,18 @@ async def start(project_id: str, request: Request, owner: Writer, desk: DeskOf) 
     return responses.success(request, schemas.run(known))
 
 
-async def _start(request: Request, desk: Desk, owner: Owner, project: Project, key: str) -> Run:
+async def _start(
+    request: Request, desk: EditorServices, owner: ProjectOwner, project: Project, key: str
+) -> Run:
     """A new run. What is unbilled is admitted before anything of it is done, of guests before it is read."""
     with ExitStack() as places:
         if owner.is_guest:
             run_service.check_guest(owner, project)
-            places.enter_context(access.admit(request, owner, Kind.RUN))
+            places.enter_context(access.admit(request, owner, UnbilledKind.RUN))
         application = await _application(request, desk, project, key)
         run_service.check_look(application)
         if application.look_of is not None and not owner.is_guest:
-            places.enter_context(access.admit(request, owner, Kind.LOOK))
+            places.enter_context(access.admit(request, owner, UnbilledKind.LOOK))
         steps = await desk.services.database.read(lambda session: projects.count_steps(session, project))
         # Nothing is awaited from here on, so of two requests at once one starts, and each counts the other.
         known = desk.runs.of_key(project, key)
@@ -71,7 +73,7 @@ async def _start(request: Request, desk: Desk, owner: Owner, project: Project, k
 
     async def work(run: Run) -> Done:
         with held:
-            return await run_service.apply(desk.services, owner, application, run)
+            return await run_service.execute(desk.services, owner, application, run)
 
     is_billed = application.look_of is None and not owner.is_guest
     try:
@@ -82,7 +84,12 @@ async def _start(request: Request, desk: Desk, owner: Owner, project: Project, k
 
 
 async def watch(
-    project_id: str, run_id: str, request: Request, owner: Reader, desk: DeskOf, seen: int = -1
+    project_id: str,
+    run_id: str,
+    request: Request,
+    owner: Reader,
+    desk: EditorServicesDependency,
+    seen: int = -1,
 ) -> Response:
     """How far the run is; waits until there is news since version `seen`. With its step once it is done."""
     run = await _find(desk, owner, project_id, run_id)
@@ -97,17 +104,21 @@ async def watch(
     return responses.success(request, data)
 
 
-async def cancel(project_id: str, run_id: str, request: Request, owner: Writer, desk: DeskOf) -> Response:
+async def cancel(
+    project_id: str, run_id: str, request: Request, owner: Writer, desk: EditorServicesDependency
+) -> Response:
     """Stop it: queued at once, running at its next step. Its credit comes back; watch it to see it end."""
     run = await _find(desk, owner, project_id, run_id)
     run.cancel()
     return responses.success(request, schemas.run(run))
 
 
-async def overlay(project_id: str, request: Request, owner: Writer, desk: DeskOf) -> Response:
+async def overlay(
+    project_id: str, request: Request, owner: Writer, desk: EditorServicesDependency
+) -> Response:
     """What clicks and a box select, as a small mask to draw over the picture."""
     run_service.check_guest(owner, await _project(desk, owner, project_id))
-    with access.admit(request, owner, Kind.OVERLAY):
+    with access.admit(request, owner, UnbilledKind.OVERLAY):
         body = await access.read_json(request)
         _, step = await found_step(desk, owner, project_id, access.text_of(body, "stepId"))
         params = forms.validated(TOOLS["magic-select"].params, _texts(body))
@@ -120,17 +131,17 @@ async def overlay(project_id: str, request: Request, owner: Writer, desk: DeskOf
     return responses.success(request, data)
 
 
-async def _project(desk: Desk, owner: Owner, project_id: str) -> Project:
+async def _project(desk: EditorServices, owner: ProjectOwner, project_id: str) -> Project:
     """Raises `NotFound`."""
     now = desk.services.clock()
     return await desk.services.database.read(lambda session: projects.find(session, owner, project_id, now))
 
 
-async def _find(desk: Desk, owner: Owner, project_id: str, run_id: str) -> Run:
+async def _find(desk: EditorServices, owner: ProjectOwner, project_id: str, run_id: str) -> Run:
     return desk.runs.find(owner, await _project(desk, owner, project_id), run_id)
 
 
-async def _application(request: Request, desk: Desk, project: Project, key: str) -> Application:
+async def _application(request: Request, desk: EditorServices, project: Project, key: str) -> RunRequest:
     body = await access.read_json(request)
     tool = TOOLS.get(access.text_of(body, "tool"))
     if tool is None:
@@ -146,7 +157,7 @@ async def _application(request: Request, desk: Desk, project: Project, key: str)
         return projects.step_of(session, project, step_id), looked
 
     source, looked = await desk.services.database.read(look)
-    return Application(
+    return RunRequest(
         project=project,
         source=source,
         tool=tool,

@@ -6,7 +6,7 @@ from typing import Any
 from api import response_bodies
 from api.editor import pricing
 from api.editor.models import Project, Step
-from api.editor.owners import Owner
+from api.editor.owners import ProjectOwner
 from api.editor.runs import Run
 from api.images import service as images
 from api.services import Services
@@ -102,7 +102,7 @@ def limits(services: Services) -> dict[str, int]:
     }
 
 
-async def credits_available(services: Services, owner: Owner) -> int | None:
+async def credits_available(services: Services, owner: ProjectOwner) -> int | None:
     """The account's remaining credits; the credit of a run that failed is among them. None for guests."""
     if owner.is_guest:
         return None

@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from api import response_bodies
 from api.auth import api_keys
-from api.calls.unbilled_admission import Kind
+from api.calls.unbilled_admission import UnbilledKind
 from api.editor import unbilled_images
 from api.http import dependencies, forms, responses
 from api.http.routes.get_and_head import add_get
@@ -21,7 +21,7 @@ from ml import generative_config
 from ml.catalogue import TOOLS
 from web.auth import visitor
 from web.editor import access, schemas
-from web.editor.access import DeskOf, Member
+from web.editor.access import EditorServicesDependency, Member
 
 SAMPLES_FOLDER = Path(__file__).parents[1] / "static" / "samples"
 SAMPLES = {
@@ -39,7 +39,7 @@ def add_to(app: FastAPI) -> None:
     app.add_api_route("/editor/backgrounds", store_background, **hidden)
 
 
-async def show(request: Request, desk: DeskOf) -> Response:
+async def show(request: Request, desk: EditorServicesDependency) -> Response:
     """Who this is, with the token that every change needs, and what the editor's page is made from.
 
     A guest's session begins with the first picture: nothing is written for those who only look.
@@ -80,7 +80,7 @@ async def show(request: Request, desk: DeskOf) -> Response:
     return responses.success(request, data)
 
 
-async def make_key(request: Request, owner: Member, desk: DeskOf) -> Response:
+async def make_key(request: Request, owner: Member, desk: EditorServicesDependency) -> Response:
     """An API key for the commands that the editor shows. It is told once."""
     body = await access.read_json(request)
     name = access.text_of(body, "name", most=100)
@@ -91,9 +91,9 @@ async def make_key(request: Request, owner: Member, desk: DeskOf) -> Response:
     return responses.success(request, {"key": plain})
 
 
-async def store_background(request: Request, owner: Member, desk: DeskOf) -> Response:
+async def store_background(request: Request, owner: Member, desk: EditorServicesDependency) -> Response:
     """A picture to lay behind a cut-out."""
-    with access.admit(request, owner, Kind.OPENING):
+    with access.admit(request, owner, UnbilledKind.OPENING):
         content = await forms.read_image_form(request)
         claimant = owner.claimant(visitor.address_of(request))
         storing = unbilled_images.store_opened(desk.services, owner, claimant, content)

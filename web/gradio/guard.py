@@ -24,7 +24,7 @@ from api.http import responses
 from web.auth import visitor
 from web.gradio import events
 from web.gradio.events import BODY_LIMIT_BYTES, SESSION_HASH
-from web.gradio.idle_patch import calmed
+from web.gradio.idle_patch import with_idle_patch
 from web.gradio.sessions import Pages
 from web.site import security
 
@@ -94,7 +94,7 @@ class Guard:
         # Gradio has no answer to HEAD; the server leaves the body out.
         scope = self._scope(request, method="GET")
         is_page = path in _PAGES
-        await _relay(self.app, scope, request.receive, calmed(_uncached(send)) if is_page else send)
+        await _relay(self.app, scope, request.receive, with_idle_patch(_uncached(send)) if is_page else send)
 
     async def _join(self, request: Request, send: Send) -> None:
         if await _refused_method(request, send, "POST"):

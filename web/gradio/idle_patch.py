@@ -11,7 +11,7 @@ from web.site import static_files
 _HEAD = b"<head>"
 
 
-def calmed(send: Send) -> Send:
+def with_idle_patch(send: Send) -> Send:
     """`send` for the answer to a GET of a page; its body is held until it is whole."""
     start: Message = {}
     pieces: list[bytes] = []

@@ -53,7 +53,7 @@ def _mount(gr: ModuleType, app: FastAPI, blocks: Any) -> None:
         app,
         blocks,
         path=PLACE,
-        theme=theme.of_the_site(),
+        theme=theme.site_theme(),
         css=theme.CSS,
         head=theme.head(),
         footer_links=[],

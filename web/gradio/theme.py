@@ -18,7 +18,7 @@ gradio-app, body { background: var(--paper) !important; }
 """
 
 
-def of_the_site() -> "gr.themes.Base":
+def site_theme() -> "gr.themes.Base":
     """Every colour comes from `static/tokens.css`, so light and dark follow the reader's system."""
     import gradio as gr
 

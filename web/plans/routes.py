@@ -115,7 +115,7 @@ def stop_paying(session: Session, account_id: str, now: datetime) -> None:
     """An account that is deleted shall not go on being charged: its subscription is looked at at once."""
     customer_id = plans.customer_id_of(session, account_id)
     if customer_id is not None:
-        events.ask_for_a_look(session, customer_id, "account.closed", now)
+        events.enqueue_sync(session, customer_id, "account.closed", now)
 
 
 def _gains_nothing(state: BillingState, plan: PlanName) -> bool:

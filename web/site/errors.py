@@ -24,7 +24,7 @@ _TITLES = {
 }
 
 
-def wants_page(request: Request) -> bool:
+def wants_html(request: Request) -> bool:
     """Whether a person's browser asks for a page."""
     path = request.url.path
     if any(path == place or path.startswith(f"{place}/") for place in _API_PLACES):
@@ -42,7 +42,7 @@ def install(app: FastAPI) -> None:
 
 def _with_page(answer: ExceptionHandler) -> ExceptionHandler:
     async def answer_or_page(request: Request, error: Exception) -> Response:
-        if wants_page(request):
+        if wants_html(request):
             return error_page(request, error)
         response: Response = await answer(request, error)
         return response

@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Letter:
+class MailMessage:
     """One mail in plain text."""
 
     to: str
@@ -30,7 +30,7 @@ class Letter:
     text: str
 
 
-class Post:
+class Mailer:
     """Sends letters in threads of its own, so that no answer waits for a mail server or tells by its time.
 
     Raises ValueError for an address that is not smtp:// or smtps://. A letter that cannot be sent after three
@@ -59,7 +59,7 @@ class Post:
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="mail")
         self._waiting: set[Future[bool]] = set()
 
-    def send(self, letter: Letter) -> Future[bool]:
+    def send(self, letter: MailMessage) -> Future[bool]:
         """Puts the letter into the queue; the answer tells whether it was handed over in the end."""
         if len(self._waiting) >= _WAITING_MAX:
             _log.error("a letter was dropped: %d wait already", len(self._waiting))
@@ -75,7 +75,7 @@ class Post:
         """Waits for the letters on their way; those that have not begun are dropped."""
         self._pool.shutdown(cancel_futures=True)
 
-    def _try_to_send(self, letter: Letter) -> bool:
+    def _try_to_send(self, letter: MailMessage) -> bool:
         for attempt in range(1, _ATTEMPTS + 1):
             try:
                 self._hand_over(letter)
@@ -90,7 +90,7 @@ class Post:
         _log.error("a letter could not be sent", extra={"subject": letter.subject})
         return False
 
-    def _hand_over(self, letter: Letter) -> None:
+    def _hand_over(self, letter: MailMessage) -> None:
         with self._connection() as server:
             if self._user:
                 server.login(self._user, self._password)
@@ -112,7 +112,7 @@ class Post:
             raise
         return server
 
-    def _message(self, letter: Letter) -> EmailMessage:
+    def _message(self, letter: MailMessage) -> EmailMessage:
         message = EmailMessage()
         message["From"] = self._sender
         message["To"] = letter.to

@@ -1,12 +1,12 @@
 """The words of every mail we send."""
 
-from api.auth.email.mailer import Letter
+from api.auth.email.mailer import MailMessage
 
 _IGNORE = "If you did not ask for this, ignore this mail: nothing happens without the link."
 
 
-def verify(email: str, link: str) -> Letter:
-    return Letter(
+def verify(email: str, link: str) -> MailMessage:
+    return MailMessage(
         email,
         "Confirm your address",
         "Welcome to bgeraser.\n\n"
@@ -15,9 +15,9 @@ def verify(email: str, link: str) -> Letter:
     )
 
 
-def taken(email: str, login_link: str, reset_link: str) -> Letter:
+def address_taken(email: str, login_link: str, reset_link: str) -> MailMessage:
     """For somebody who signs up with an address that has an account."""
-    return Letter(
+    return MailMessage(
         email,
         "You have an account already",
         "Somebody, probably you, signed up at bgeraser with this address, which has an account already.\n\n"
@@ -26,16 +26,16 @@ def taken(email: str, login_link: str, reset_link: str) -> Letter:
     )
 
 
-def reset(email: str, link: str) -> Letter:
-    return Letter(
+def reset(email: str, link: str) -> MailMessage:
+    return MailMessage(
         email,
         "Choose a new password",
         f"Choose a new password with this link, which works once, for an hour:\n\n{link}\n\n{_IGNORE}\n",
     )
 
 
-def password_changed(email: str, reset_link: str) -> Letter:
-    return Letter(
+def password_changed(email: str, reset_link: str) -> MailMessage:
+    return MailMessage(
         email,
         "Your password was changed",
         "The password of your bgeraser account was changed, and every other browser was signed out.\n\n"
@@ -43,8 +43,8 @@ def password_changed(email: str, reset_link: str) -> Letter:
     )
 
 
-def account_deleted(email: str) -> Letter:
-    return Letter(
+def account_deleted(email: str) -> MailMessage:
+    return MailMessage(
         email,
         "Your account was deleted",
         "Your bgeraser account was deleted with its pictures, keys and sign-ins. Credits that were left"

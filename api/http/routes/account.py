@@ -8,7 +8,7 @@ from api import response_bodies
 from api.http import openapi, responses
 from api.http.dependencies import KeyHolder, ServicesOf
 from api.http.routes.get_and_head import add_get
-from api.http.schemas import AccountData, Credits, Limits
+from api.http.schemas import AccountData, Credits, PlanLimits
 from billing.ledger import accounts, ledger
 from billing.ledger.plans import PLANS, PlanName
 
@@ -40,7 +40,7 @@ async def show(request: Request, access: KeyHolder, services: ServicesOf) -> Res
                 held=account.held,
                 renews_at=None if renews_at is None else response_bodies.timestamp(renews_at),
             ),
-            limits=Limits(concurrent_calls=plan.concurrent_calls, calls_per_minute=plan.calls_per_minute),
+            limits=PlanLimits(concurrent_calls=plan.concurrent_calls, calls_per_minute=plan.calls_per_minute),
         )
 
     data = await services.database.run(look)

@@ -38,7 +38,7 @@ class Pulled:
     seconds: float
 
 
-class Progress(Protocol):
+class PullProgress(Protocol):
     """Told what goes on, to show it to people."""
 
     def stage(self, text: str) -> None:
@@ -52,7 +52,7 @@ class Progress(Protocol):
 
 
 def pull(
-    models_dir: Path, wanted: Sequence[Checkpoint], progress: Progress, mirror: Path | None = None
+    models_dir: Path, wanted: Sequence[Checkpoint], progress: PullProgress, mirror: Path | None = None
 ) -> list[Pulled]:
     """Install the `wanted` checkpoints, the smallest first; one that fails does not stop the others.
 
@@ -79,7 +79,7 @@ def pull(
 
 
 def _pull_one(
-    models_dir: Path, checkpoint: Checkpoint, carriers: Carriers, progress: Progress, mirror: Path | None
+    models_dir: Path, checkpoint: Checkpoint, carriers: Carriers, progress: PullProgress, mirror: Path | None
 ) -> Pulled:
     started = time.monotonic()
     problems: list[str] = []
@@ -104,7 +104,7 @@ def _pull_one(
 
 
 def _bring(
-    models_dir: Path, file: CheckpointFile, source: Source, carriers: Carriers, progress: Progress
+    models_dir: Path, file: CheckpointFile, source: Source, carriers: Carriers, progress: PullProgress
 ) -> None:
     """One file from one source into its place. Raises SourceFailed or OSError."""
     part = models_dir / f".{file.file_name}.part"
@@ -144,7 +144,7 @@ def _put_in_place(part: Path, target: Path, sha256: str) -> None:
 
 
 @contextmanager
-def _alone(models_dir: Path, progress: Progress) -> Iterator[None]:
+def _alone(models_dir: Path, progress: PullProgress) -> Iterator[None]:
     """Hold the directory's lock. The system drops it with the process, however that ends."""
     lock = FileLock(models_dir / _LOCK_NAME)
     try:

@@ -10,7 +10,7 @@ from pathlib import Path
 from ml.checkpoints import digests
 from ml.checkpoints.fetching import downloads, hub
 from ml.checkpoints.fetching.hub import Repository, RepositoryFile
-from ml.checkpoints.fetching.pull import Progress
+from ml.checkpoints.fetching.pull import PullProgress
 from ml.checkpoints.types import SourceFailed
 from ml.engines.pipeline_folder import HUB_FOLDER
 
@@ -25,7 +25,7 @@ def is_here(models_dir: Path, name: str) -> bool:
     return (place_of(models_dir, name) / _INDEX).is_file()
 
 
-def pull(models_dir: Path, repository: Repository, progress: Progress) -> None:
+def pull(models_dir: Path, repository: Repository, progress: PullProgress) -> None:
     """Raises SourceFailed, or OSError if the directory cannot be used."""
     place = place_of(models_dir, repository.name)
     for file in sorted(repository.files, key=lambda file: (file.path == _INDEX, file.path)):
@@ -54,7 +54,7 @@ def copy(models_dir: Path, name: str, mirror: Path) -> bool:
     return True
 
 
-def _bring(repository: Repository, file: RepositoryFile, target: Path, progress: Progress) -> None:
+def _bring(repository: Repository, file: RepositoryFile, target: Path, progress: PullProgress) -> None:
     part = target.with_name(f".{target.name}.part")
     progress.stage(f"{repository.name}: {file.path}, {file.size_bytes / 1e6:.0f} MB")
     url = hub.reachable(repository.address(file))

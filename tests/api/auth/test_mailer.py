@@ -10,13 +10,13 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from api.auth.email import messages
-from api.auth.email.mailer import Letter, Post
+from api.auth.email.mailer import Mailer, MailMessage
 from billing.timestamps import utc_now
 from tests.support.builders import DAY
 from tests.support.mailbox import Mailbox, running_mailbox
 
 SENDER = "bgeraser <post@pictures.example.com>"
-LETTER = Letter("ada@example.com", "Grüße", "Ein Link: https://pictures.example.com/verify?token=x\n")
+LETTER = MailMessage("ada@example.com", "Grüße", "Ein Link: https://pictures.example.com/verify?token=x\n")
 
 
 @pytest.fixture(scope="module")
@@ -63,8 +63,8 @@ def mailbox() -> Iterator[Mailbox]:
         yield box
 
 
-def send(url: str, letter: Letter = LETTER, tls: ssl.SSLContext | None = None) -> bool:
-    post = Post(url, SENDER, tls=tls, pause_seconds=0.01)
+def send(url: str, letter: MailMessage = LETTER, tls: ssl.SSLContext | None = None) -> bool:
+    post = Mailer(url, SENDER, tls=tls, pause_seconds=0.01)
     try:
         return post.send(letter).result(60)
     finally:
@@ -114,7 +114,9 @@ def test_a_server_that_is_out_of_order_is_tried_again(mailbox: Mailbox) -> None:
 
 
 def test_nobody_there_is_no_error_for_who_asked(caplog: pytest.LogCaptureFixture) -> None:
-    secret = Letter("ada@example.com", "Subject", "the link is https://x.example/reset?token=very-secret")
+    secret = MailMessage(
+        "ada@example.com", "Subject", "the link is https://x.example/reset?token=very-secret"
+    )
     assert not send("smtp://127.0.0.1:9", secret)
     assert "very-secret" not in caplog.text
 
@@ -122,7 +124,7 @@ def test_nobody_there_is_no_error_for_who_asked(caplog: pytest.LogCaptureFixture
 @pytest.mark.parametrize("url", ["", "http://x", "smtp://", "mail.example.com:25", "smtp:/x"])
 def test_an_address_that_is_no_mail_servers_is_refused_at_the_start(url: str) -> None:
     with pytest.raises(ValueError, match="BGERASER_SMTP_URL"):
-        Post(url, SENDER)
+        Mailer(url, SENDER)
 
 
 def test_no_address_adds_headers_to_a_letter(mailbox: Mailbox) -> None:
@@ -134,7 +136,7 @@ def test_every_letter_says_what_to_do_when_it_was_not_you() -> None:
     link = "https://pictures.example.com/x"
     for letter in (
         messages.verify("a@x.org", link),
-        messages.taken("a@x.org", link, link),
+        messages.address_taken("a@x.org", link, link),
         messages.reset("a@x.org", link),
         messages.password_changed("a@x.org", link),
     ):

@@ -48,7 +48,9 @@ def work(shift: Shift) -> None:
         for number, key in enumerate(shift.keys):
             point = shift.point if number == shift.at_call else None
 
-            def enter(session: Session, key: str = key, point: str | None = point) -> admission.Outcome:
+            def enter(
+                session: Session, key: str = key, point: str | None = point
+            ) -> admission.AdmissionOutcome:
                 outcome = admit(
                     session, shift.account_id, key=key, owner=owner, now=shift.now, rate_taken=True
                 )

@@ -8,7 +8,7 @@ import pytest
 from sqlmodel import Session, select
 
 from api.calls import admission, idempotency
-from api.calls.admission import Admitted, Joined, Outcome, Refused, Replayed
+from api.calls.admission import AdmissionOutcome, Admitted, Joined, Refused, Replayed
 from api.calls.idempotency import Answer, JoinedCallLost
 from api.db.database import Database
 from api.db.models import Replay
@@ -28,7 +28,7 @@ def account_id(database: Database) -> str:
         return account_with(session, credits=50).id
 
 
-def replayed(outcome: Outcome) -> Answer:
+def replayed(outcome: AdmissionOutcome) -> Answer:
     assert isinstance(outcome, Replayed), outcome
     return outcome.answer
 
@@ -244,7 +244,7 @@ def persist(database: Database, load: Load, number: int) -> tuple[str, bytes | N
     first = True
     while True:
 
-        def attempt(session: Session, first: bool = first) -> Outcome:
+        def attempt(session: Session, first: bool = first) -> AdmissionOutcome:
             return admit(session, account_id, key=key, now=load.now, rate_taken=not first)
 
         outcome = database.submit(attempt).result()

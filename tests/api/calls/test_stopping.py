@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from api.calls import service as calls
-from api.calls.account_status import Standing
-from api.calls.in_flight import Presence
+from api.calls.account_status import AccountStatus
+from api.calls.in_flight import CallWaiter
 from api.calls.types import CallRequest
 from billing.identifiers import new_id
 from billing.ledger import accounts
@@ -55,10 +55,10 @@ def test_a_call_that_was_not_begun_is_stopped_for_nothing(tmp_path: Path, is_ear
         account_id = account_of(api)
 
         async def story() -> None:
-            presence = Presence()
+            presence = CallWaiter()
             if is_early:
                 presence.stop()
-            call = calls.run(api.services, request_of(account_id), Standing(), presence=presence)
+            call = calls.run(api.services, request_of(account_id), AccountStatus(), presence=presence)
             task = asyncio.create_task(call)
             if not is_early:
                 await queued(api)
@@ -76,9 +76,9 @@ def test_stopping_what_another_one_waits_for_only_leaves_it(tmp_path: Path) -> N
 
         async def story() -> None:
             request = request_of(account_id)
-            first, second = Presence(), Presence()
+            first, second = CallWaiter(), CallWaiter()
             tasks = [
-                asyncio.create_task(calls.run(api.services, request, Standing(), presence=presence))
+                asyncio.create_task(calls.run(api.services, request, AccountStatus(), presence=presence))
                 for presence in (first, second)
             ]
             await queued(api)

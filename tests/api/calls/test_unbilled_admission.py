@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from api.calls import unbilled_admission
-from api.calls.unbilled_admission import Claimant, Kind, UnbilledWork
+from api.calls.unbilled_admission import Claimant, UnbilledAdmission, UnbilledKind
 from api.errors import RateLimited
-from api.images.single_flight import SharedWork
+from api.images.single_flight import SingleFlight
 from api.networks import network_of
 from ml.backend import Priority
 from ml.errors import Overloaded
@@ -27,72 +27,72 @@ def account(name: str = "acc_1", network: str = "192.0.2.1") -> Claimant:
 
 
 def test_waiting_as_long_as_a_refusal_says_succeeds() -> None:
-    work = UnbilledWork()
+    work = UnbilledAdmission()
     for _ in range(60):
-        work.admit(Kind.LOOK, account(), NOON).release()
+        work.admit(UnbilledKind.LOOK, account(), NOON).release()
     with pytest.raises(RateLimited) as refused:
-        work.admit(Kind.LOOK, account(), NOON)
-    work.admit(Kind.LOOK, account("acc_2"), NOON)
+        work.admit(UnbilledKind.LOOK, account(), NOON)
+    work.admit(UnbilledKind.LOOK, account("acc_2"), NOON)
     seconds = refused.value.retry_after_seconds
     assert seconds is not None
-    work.admit(Kind.LOOK, account(), NOON + timedelta(seconds=seconds))
+    work.admit(UnbilledKind.LOOK, account(), NOON + timedelta(seconds=seconds))
 
 
 def test_fresh_sessions_share_the_rate_of_their_network_address() -> None:
-    work = UnbilledWork()
+    work = UnbilledAdmission()
     for number in range(10):
-        work.admit(Kind.RUN, guest(f"ses_{number}"), NOON).release()
+        work.admit(UnbilledKind.RUN, guest(f"ses_{number}"), NOON).release()
     with pytest.raises(RateLimited):
-        work.admit(Kind.RUN, guest("ses_fresh"), NOON)
-    work.admit(Kind.RUN, guest("ses_fresh", "192.0.2.2"), NOON)
+        work.admit(UnbilledKind.RUN, guest("ses_fresh"), NOON)
+    work.admit(UnbilledKind.RUN, guest("ses_fresh", "192.0.2.2"), NOON)
 
 
 def test_work_counts_until_it_ends_and_a_refusal_takes_nothing_of_the_rate() -> None:
-    work = UnbilledWork()
-    first, _ = work.admit(Kind.RUN, guest(), NOON), work.admit(Kind.RUN, guest(), NOON)
+    work = UnbilledAdmission()
+    first, _ = work.admit(UnbilledKind.RUN, guest(), NOON), work.admit(UnbilledKind.RUN, guest(), NOON)
     for _ in range(1000):
         with pytest.raises(RateLimited):
-            work.admit(Kind.RUN, guest(), NOON)
+            work.admit(UnbilledKind.RUN, guest(), NOON)
     first.release()
     first.release()
     for _ in range(8):
-        with work.admit(Kind.RUN, guest(), NOON):
+        with work.admit(UnbilledKind.RUN, guest(), NOON):
             pass
 
 
 def test_kinds_of_work_have_one_total_for_a_visitor() -> None:
-    work = UnbilledWork()
-    for kind in (Kind.RUN, Kind.RUN, Kind.CONVERSION, Kind.OVERLAY):
+    work = UnbilledAdmission()
+    for kind in (UnbilledKind.RUN, UnbilledKind.RUN, UnbilledKind.CONVERSION, UnbilledKind.OVERLAY):
         work.admit(kind, guest(), NOON)
     with pytest.raises(RateLimited):
-        work.admit(Kind.OPENING, guest(), NOON)
+        work.admit(UnbilledKind.OPENING, guest(), NOON)
 
 
 def test_all_guests_of_a_network_address_together_have_a_limit() -> None:
-    work = UnbilledWork()
+    work = UnbilledAdmission()
     for number in range(unbilled_admission.GUEST_NETWORK_AT_ONCE):
-        work.admit(Kind.RUN, guest(f"ses_{number}"), NOON)
+        work.admit(UnbilledKind.RUN, guest(f"ses_{number}"), NOON)
     with pytest.raises(RateLimited):
-        work.admit(Kind.RUN, guest("ses_fresh"), NOON)
-    work.admit(Kind.LOOK, account(), NOON)
+        work.admit(UnbilledKind.RUN, guest("ses_fresh"), NOON)
+    work.admit(UnbilledKind.LOOK, account(), NOON)
 
 
 def test_guests_of_any_number_of_addresses_leave_places_to_accounts() -> None:
-    work = UnbilledWork()
+    work = UnbilledAdmission()
     for number in range(unbilled_admission.GUESTS_AT_ONCE):
-        work.admit(Kind.RUN, guest(f"ses_{number}", f"192.0.2.{number}"), NOON)
+        work.admit(UnbilledKind.RUN, guest(f"ses_{number}", f"192.0.2.{number}"), NOON)
     with pytest.raises(Overloaded):
-        work.admit(Kind.RUN, guest("ses_fresh", "192.0.2.200"), NOON)
+        work.admit(UnbilledKind.RUN, guest("ses_fresh", "192.0.2.200"), NOON)
     for number in range(unbilled_admission.PROCESS_AT_ONCE - unbilled_admission.GUESTS_AT_ONCE):
-        work.admit(Kind.CONVERSION, account(f"acc_{number}", f"198.51.100.{number}"), NOON)
+        work.admit(UnbilledKind.CONVERSION, account(f"acc_{number}", f"198.51.100.{number}"), NOON)
     with pytest.raises(Overloaded):
-        work.admit(Kind.CONVERSION, account("acc_fresh", "198.51.100.200"), NOON)
+        work.admit(UnbilledKind.CONVERSION, account("acc_fresh", "198.51.100.200"), NOON)
 
 
 def test_invented_visitors_do_not_fill_the_memory() -> None:
-    work = UnbilledWork()
+    work = UnbilledAdmission()
     for number in range(20_000):
-        work.admit(Kind.LOOK, account(f"acc_{number}", f"{number}"), NOON).release()
+        work.admit(UnbilledKind.LOOK, account(f"acc_{number}", f"{number}"), NOON).release()
     assert len(work._full_at) == 10_000
     assert not work._running
 
@@ -112,7 +112,7 @@ def test_an_ipv6_network_counts_as_one_address(address: str, network: str) -> No
     assert network_of(address) == network
 
 
-async def _hold(work: UnbilledWork, claimant: Claimant, begun: list[str], gate: asyncio.Event) -> None:
+async def _hold(work: UnbilledAdmission, claimant: Claimant, begun: list[str], gate: asyncio.Event) -> None:
     async with work.preview_turn(claimant):
         begun.append(claimant.name)
         await gate.wait()
@@ -120,7 +120,7 @@ async def _hold(work: UnbilledWork, claimant: Claimant, begun: list[str], gate: 
 
 def test_previews_wait_in_line_for_their_visitor_and_all_guests_for_a_part_of_the_process() -> None:
     async def main() -> None:
-        work, gate = UnbilledWork(), asyncio.Event()
+        work, gate = UnbilledAdmission(), asyncio.Event()
         begun: list[str] = []
         waiting = [guest("greedy", "192.0.2.9")] * 9
         waiting += [guest(f"ses_{number}", f"192.0.2.{number}") for number in range(5)]
@@ -141,7 +141,7 @@ def test_previews_wait_in_line_for_their_visitor_and_all_guests_for_a_part_of_th
 
 def test_the_line_for_previews_is_bounded() -> None:
     async def main() -> None:
-        work, gate = UnbilledWork(), asyncio.Event()
+        work, gate = UnbilledAdmission(), asyncio.Event()
         most = unbilled_admission.PREVIEWS_WAITING_OF_NETWORK
         tasks = [asyncio.create_task(_hold(work, guest(), [], gate)) for _ in range(most)]
         await asyncio.sleep(0.01)
@@ -169,7 +169,7 @@ def _slow(gate: asyncio.Event, ends: list[str]) -> Callable[[], Coroutine[Any, A
 
 def test_shared_work_goes_on_until_the_last_who_waits_has_left() -> None:
     async def main() -> None:
-        shared, gate = SharedWork[bytes](), asyncio.Event()
+        shared, gate = SingleFlight[bytes](), asyncio.Event()
         ends: list[str] = []
         first, second = (asyncio.create_task(shared.do("a", _slow(gate, ends))) for _ in range(2))
         await asyncio.sleep(0)
@@ -190,7 +190,7 @@ def test_shared_work_goes_on_until_the_last_who_waits_has_left() -> None:
 
 def test_shared_work_that_begins_while_its_forerunner_is_cancelled_is_its_own() -> None:
     async def main() -> None:
-        shared, gate = SharedWork[bytes](), asyncio.Event()
+        shared, gate = SingleFlight[bytes](), asyncio.Event()
         ends: list[str] = []
         first = asyncio.create_task(shared.do("a", _slow(gate, ends)))
         await asyncio.sleep(0)

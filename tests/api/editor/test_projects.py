@@ -12,7 +12,7 @@ from api.db.database import Database
 from api.db.models import Image
 from api.editor import owners, projects
 from api.editor.models import Project, Step
-from api.editor.owners import Owner
+from api.editor.owners import ProjectOwner
 from api.editor.projects import NewStep
 from api.errors import InvalidParameter, NotFound
 from billing.identifiers import new_id
@@ -24,9 +24,9 @@ SECOND = timedelta(seconds=1)
 
 
 @pytest.fixture
-def owner(database: Database) -> Owner:
+def owner(database: Database) -> ProjectOwner:
     with database.transaction() as session:
-        return Owner(make_account(session).id)
+        return ProjectOwner(make_account(session).id)
 
 
 def picture(session: Session, account_id: str, kind: str = "upload") -> NewStep:
@@ -48,19 +48,19 @@ def picture(session: Session, account_id: str, kind: str = "upload") -> NewStep:
     return NewStep(image_id, 60, 40, "png")
 
 
-def opened(session: Session, owner: Owner, name: str = "a.jpg") -> tuple[Project, Step]:
+def opened(session: Session, owner: ProjectOwner, name: str = "a.jpg") -> tuple[Project, Step]:
     first = picture(session, owner.account_id)
     return projects.open_project(session, owner, first, name=name, sample=None, now=NOON, life=DAY)
 
 
-def made(session: Session, owner: Owner, project: Project, parent: Step, **facts: object) -> Step:
+def made(session: Session, owner: ProjectOwner, project: Project, parent: Step, **facts: object) -> Step:
     found = picture(session, owner.account_id, "result")
     new = NewStep(found.image_id, 60, 40, "png", tool="crop", parent_id=parent.id, **facts)  # type: ignore[arg-type]
     return projects.add_step(session, project, new, NOON, DAY)
 
 
 def test_steps_are_numbered_and_the_newest_picture_is_where_the_project_stands(
-    database: Database, owner: Owner
+    database: Database, owner: ProjectOwner
 ) -> None:
     with database.transaction() as session:
         project, first = opened(session, owner)
@@ -69,16 +69,16 @@ def test_steps_are_numbered_and_the_newest_picture_is_where_the_project_stands(
         assert [step.number for step in projects.steps_of(session, project)] == [0, 1, 2]
         assert project.current_step_id == one.id
         with pytest.raises(InvalidParameter):
-            projects.stand_at(session, project, mask.id, NOON, DAY)
-        projects.stand_at(session, project, first.id, NOON, DAY)
+            projects.set_current_step(session, project, mask.id, NOON, DAY)
+        projects.set_current_step(session, project, first.id, NOON, DAY)
         assert project.current_step_id == first.id
 
 
-def test_a_project_lives_as_long_as_it_is_used(database: Database, owner: Owner) -> None:
+def test_a_project_lives_as_long_as_it_is_used(database: Database, owner: ProjectOwner) -> None:
     with database.transaction() as session:
         project, first = opened(session, owner)
         later = NOON + DAY
-        projects.stand_at(session, project, first.id, later, DAY)
+        projects.set_current_step(session, project, first.id, later, DAY)
         assert projects.find(session, owner, project.id, later + DAY)
         past = later + DAY + timedelta(hours=2)
         with pytest.raises(NotFound):
@@ -87,11 +87,11 @@ def test_a_project_lives_as_long_as_it_is_used(database: Database, owner: Owner)
         assert list(session.exec(select(Step))) == []
 
 
-def test_a_project_is_its_owners_alone(database: Database, owner: Owner) -> None:
+def test_a_project_is_its_owners_alone(database: Database, owner: ProjectOwner) -> None:
     with database.transaction() as session:
         guests = accounts.create(session, email=owners.GUESTS_EMAIL, now=NOON).id
-        one, other = Owner(guests, "ses_one"), Owner(guests, "ses_other")
-        strangers = (owner, other, Owner(guests))
+        one, other = ProjectOwner(guests, "ses_one"), ProjectOwner(guests, "ses_other")
+        strangers = (owner, other, ProjectOwner(guests))
         project, _ = opened(session, one)
         assert projects.find(session, one, project.id, NOON).id == project.id
         for stranger in strangers:
@@ -100,7 +100,7 @@ def test_a_project_is_its_owners_alone(database: Database, owner: Owner) -> None
             assert projects.listed(session, stranger, NOON) == []
 
 
-def test_a_step_of_another_project_is_not_found(database: Database, owner: Owner) -> None:
+def test_a_step_of_another_project_is_not_found(database: Database, owner: ProjectOwner) -> None:
     with database.transaction() as session:
         project, _ = opened(session, owner)
         _, elsewhere = opened(session, owner)
@@ -108,10 +108,12 @@ def test_a_step_of_another_project_is_not_found(database: Database, owner: Owner
             projects.step_of(session, project, elsewhere.id)
 
 
-def test_signing_up_takes_the_guests_projects_and_pictures_along(database: Database, owner: Owner) -> None:
+def test_signing_up_takes_the_guests_projects_and_pictures_along(
+    database: Database, owner: ProjectOwner
+) -> None:
     with database.transaction() as session:
         guests = accounts.create(session, email=owners.GUESTS_EMAIL, now=NOON).id
-        guest, other = Owner(guests, "ses_guest"), Owner(guests, "ses_other")
+        guest, other = ProjectOwner(guests, "ses_guest"), ProjectOwner(guests, "ses_other")
         project, first = opened(session, guest)
         step = made(session, guest, project, first)
         left, left_first = opened(session, other)
@@ -125,7 +127,7 @@ def test_signing_up_takes_the_guests_projects_and_pictures_along(database: Datab
         owners.adopt(session, "ses_nobody", owner.account_id, NOON)
 
 
-def test_a_look_takes_its_steps_place_and_children_are_seen(database: Database, owner: Owner) -> None:
+def test_a_look_takes_its_steps_place_and_children_are_seen(database: Database, owner: ProjectOwner) -> None:
     with database.transaction() as session:
         project, first = opened(session, owner)
         cut = made(session, owner, project, first, is_paid=True)
@@ -137,7 +139,7 @@ def test_a_look_takes_its_steps_place_and_children_are_seen(database: Database, 
         assert projects.has_children(session, cut)
 
 
-def test_deleting_an_account_forgets_its_projects(database: Database, owner: Owner) -> None:
+def test_deleting_an_account_forgets_its_projects(database: Database, owner: ProjectOwner) -> None:
     with database.transaction() as session:
         opened(session, owner)
         projects.forget_account(session, owner.account_id, NOON)
@@ -153,13 +155,15 @@ def test_deleting_an_account_forgets_its_projects(database: Database, owner: Own
         ("", "picture"),
     ],
 )
-def test_names_are_shown_without_folders(database: Database, owner: Owner, name: str, shown: str) -> None:
+def test_names_are_shown_without_folders(
+    database: Database, owner: ProjectOwner, name: str, shown: str
+) -> None:
     with database.transaction() as session:
         assert opened(session, owner, name)[0].name == shown
 
 
 def test_a_project_takes_no_run_beyond_its_last_step_and_still_adds_what_was_charged(
-    database: Database, owner: Owner, monkeypatch: pytest.MonkeyPatch
+    database: Database, owner: ProjectOwner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(projects, "STEPS_MAX", 2)
     with database.transaction() as session:
@@ -172,7 +176,7 @@ def test_a_project_takes_no_run_beyond_its_last_step_and_still_adds_what_was_cha
 
 
 def test_steps_that_are_added_at_the_same_time_get_numbers_of_their_own(
-    database: Database, owner: Owner
+    database: Database, owner: ProjectOwner
 ) -> None:
     with database.transaction() as session:
         project, first = opened(session, owner)
@@ -191,7 +195,9 @@ def test_steps_that_are_added_at_the_same_time_get_numbers_of_their_own(
     assert sorted(numbers) == [1, 2, 3, 4, 5, 6]
 
 
-def test_a_project_that_was_deleted_meanwhile_cannot_be_locked(database: Database, owner: Owner) -> None:
+def test_a_project_that_was_deleted_meanwhile_cannot_be_locked(
+    database: Database, owner: ProjectOwner
+) -> None:
     with database.transaction() as session:
         project, _ = opened(session, owner)
         projects.forget(session, project)

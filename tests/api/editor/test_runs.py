@@ -8,14 +8,14 @@ import pytest
 
 from api.editor import runs
 from api.editor.models import Project, Step
-from api.editor.owners import Owner
+from api.editor.owners import ProjectOwner
 from api.editor.runs import Done, Run, Runs, RunStatus
 from api.errors import RateLimited
 from ml.errors import Cancelled
 from tests.support.apps import LocalApi, local_api
 from tests.support.builders import NOON
 
-OWNER = Owner("acc_1")
+OWNER = ProjectOwner("acc_1")
 PROJECT = Project(
     id="prj_1",
     account_id="acc_1",
@@ -81,7 +81,7 @@ def test_billed_runs_at_once_are_as_many_as_the_plan_has_calls(api: LocalApi) ->
         )
         with pytest.raises(RateLimited):
             known.start(OWNER, PROJECT, "c", until_stopped, is_billed=True)
-        known.start(Owner("acc_2"), PROJECT, "d", at_once, is_billed=True)
+        known.start(ProjectOwner("acc_2"), PROJECT, "d", at_once, is_billed=True)
         assert known.active_in(PROJECT) == 3
         await asyncio.sleep(0)
         first.cancel()

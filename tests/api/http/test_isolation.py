@@ -133,7 +133,7 @@ EDITOR_CHANGES = (
     ("POST", f"{_PROJECT}/overlay"),
 )
 
-#: Those of signing in, likewise; tests/web/people keeps two visitors apart, route by route.
+#: Those of signing in, likewise; tests/web/auth keeps two visitors apart, route by route.
 PEOPLE_READS = (
     "/login",
     "/login/once",

@@ -12,11 +12,11 @@ from api.errors import InvalidParameter, MissingImage, MultipleSources
 from api.http import forms, openapi
 from ml.params import Params
 from ml.pixels import Picture
-from ml.tool import Context, FileField, Outcome, Tool
+from ml.tool import Context, FileField, Tool, ToolResult
 from tests.support.calling import small_picture
 
 
-def _run(source: Picture, params: Params, context: Context) -> Outcome:
+def _run(source: Picture, params: Params, context: Context) -> ToolResult:
     raise NotImplementedError  # forms are read before any tool runs
 
 

@@ -207,7 +207,7 @@ def test_nonsense_is_no_price(amount: str, currency: str) -> None:
 async def turns(database: Database, *seconds: float) -> list[bool]:
     hour = timedelta(hours=1)
     return [
-        await leader.take_turn(database, "work", hour, NOON + timedelta(seconds=each)) for each in seconds
+        await leader.try_claim(database, "work", hour, NOON + timedelta(seconds=each)) for each in seconds
     ]
 
 
@@ -243,7 +243,7 @@ class TestCommands:
         return subprocess.run(
             [sys.executable, "-m", "web.cli", "admin", *arguments],
             env=environment,
-            cwd=Path(__file__).parents[2],
+            cwd=Path(__file__).parents[3],
             capture_output=True,
             text=True,
             timeout=60,

@@ -15,7 +15,7 @@ from api.payments import plans, sync
 from billing.errors import StripeUnavailable
 from billing.ledger.models import Account
 from billing.ledger.plans import PlanName
-from billing.subscriptions.events import ask_for_a_look
+from billing.subscriptions.events import enqueue_sync
 from billing.subscriptions.gateway import StripeGateway
 from billing.subscriptions.types import CustomerFacts
 from tests.fakes.stripe import lifecycle, pages
@@ -169,7 +169,7 @@ def delete(shop: Shop, ada: Owner) -> None:
     with shop.api.services.database.transaction() as session:
         customer_id = plans.customer_id_of(session, ada.account_id)
         if customer_id is not None:
-            ask_for_a_look(session, customer_id, "account.closed", now)
+            enqueue_sync(session, customer_id, "account.closed", now)
         account_deletion.delete_account(session, shop.api.services.former, ada.account_id, now=now)
 
 

@@ -5,19 +5,19 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from billing.ledger.plans import PlanName
-from billing.subscriptions.prorations import Line, entitlement
+from billing.subscriptions.prorations import InvoiceLine, entitlement
 
 FREE, STANDARD, BUSINESS = PlanName.FREE, PlanName.STANDARD, PlanName.BUSINESS
 START, END, NEXT = (datetime(2026, month, 10, tzinfo=UTC) for month in (4, 5, 6))  # 30 and 31 days
 
 
-def change(old: PlanName, new: PlanName, at: datetime, until: datetime = END) -> list[Line]:
+def change(old: PlanName, new: PlanName, at: datetime, until: datetime = END) -> list[InvoiceLine]:
     """The two lines of a change, with amounts of the right sign."""
-    return [Line(old, -450, at, until, True), Line(new, 2_450, at, until, True)]
+    return [InvoiceLine(old, -450, at, until, True), InvoiceLine(new, 2_450, at, until, True)]
 
 
-def month(plan: PlanName, start: datetime, end: datetime, amount: int = 900) -> Line:
-    return Line(plan, amount, start, end, False)
+def month(plan: PlanName, start: datetime, end: datetime, amount: int = 900) -> InvoiceLine:
+    return InvoiceLine(plan, amount, start, end, False)
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,10 @@ def test_what_a_downgrade_gave_back_takes_nothing_from_the_month_that_is_paid() 
 
 def test_a_period_that_the_invoice_cuts_short_gives_its_rest_back() -> None:
     now = START + timedelta(days=15)
-    lines = [Line(STANDARD, -450, now, END, True), month(BUSINESS, now, now + timedelta(days=30), 4_900)]
+    lines = [
+        InvoiceLine(STANDARD, -450, now, END, True),
+        month(BUSINESS, now, now + timedelta(days=30), 4_900),
+    ]
     assert entitlement(lines, START).credits == 5_000 - 250
 
 
@@ -63,7 +66,7 @@ def test_a_month_counts_in_full_also_when_it_costs_nothing(amount: int) -> None:
 
 def test_an_upgrade_that_costs_nothing_during_a_trial_brings_nothing_yet() -> None:
     now = START + timedelta(days=3)
-    lines = [Line(STANDARD, 0, now, END, True), Line(BUSINESS, 0, now, END, True)]
+    lines = [InvoiceLine(STANDARD, 0, now, END, True), InvoiceLine(BUSINESS, 0, now, END, True)]
     assert entitlement(lines, END).credits == 0
 
 

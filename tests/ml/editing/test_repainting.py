@@ -10,11 +10,11 @@ from PIL import Image
 
 from ml.editing import repainting
 from ml.engines.cache import EngineCache
-from ml.engines.diffusion import Words
+from ml.engines.diffusion import PromptOptions
 from ml.errors import Cancelled, ModelUnavailable
 from ml.generative_config import GenerativeConfig
 from ml.pixels import Mask, Picture, Pixels
-from ml.tool import Outcome
+from ml.tool import ToolResult
 from ml.tools import generative_expand, generative_fill
 from ml.tools.generative_expand import GenerativeExpandParams
 from ml.tools.generative_fill import GenerativeFillParams
@@ -40,13 +40,13 @@ def spot(pixels: Pixels, row: int, column: int, radius: int) -> Mask:
     return mask
 
 
-def filled(engines: EngineCache, pixels: Pixels, mask: Mask, **form: str) -> Outcome:
+def filled(engines: EngineCache, pixels: Pixels, mask: Mask, **form: str) -> ToolResult:
     params = GenerativeFillParams.model_validate({"prompt": "a cat", "seed": "1", **form})
     context = Calm({"mask": photos.png_bytes(mask)}, engines)
     return generative_fill.run(Picture(pixels, "png"), params, context)
 
 
-def expanded(engines: EngineCache, pixels: Pixels, **form: str) -> Outcome:
+def expanded(engines: EngineCache, pixels: Pixels, **form: str) -> ToolResult:
     params = GenerativeExpandParams.model_validate({"prompt": "a cat", "seed": "1", **form})
     return generative_expand.run(Picture(pixels, "png"), params, Calm(engines=_WithoutMatting(engines)))
 
@@ -203,7 +203,7 @@ def test_the_words_of_one_window_differ_from_the_next_in_their_seed(engines: Eng
     class Noting:
         side_pixels, multiple = 64, 16
 
-        def repaint(self, picture: Pixels, mask: Mask, words: Words, step: Any) -> Pixels:
+        def repaint(self, picture: Pixels, mask: Mask, words: PromptOptions, step: Any) -> Pixels:
             seeds.append(words.seed)
             return engines.inpainter().repaint(picture, mask, words, step)
 
@@ -211,7 +211,7 @@ def test_the_words_of_one_window_differ_from_the_next_in_their_seed(engines: Eng
     hole = np.ones((64, 300), np.bool_)
     hole[:, :40] = False
     blend = (hole * 255).astype(np.uint8)
-    words = Words("a cat", seed=2**32 - 1, steps=1)
+    words = PromptOptions("a cat", seed=2**32 - 1, steps=1)
     repainting.outward(guess, guess, hole, blend, Noting(), words, lambda _: None)  # type: ignore[arg-type]
     assert seeds[:2] == [2**32 - 1, 0]
     assert len(set(seeds)) == len(seeds)

@@ -8,7 +8,7 @@ import pytest
 
 from ml.engines import diffusion_parts, pipeline_folder
 from ml.engines.cache import EngineCache
-from ml.engines.diffusion import Inpainter, Words
+from ml.engines.diffusion import Inpainter, PromptOptions
 from ml.errors import BadParameter, Cancelled, ModelUnavailable, OutOfMemory
 from ml.generative_config import GenerativeConfig
 from ml.pixels import Mask, Pixels
@@ -19,7 +19,7 @@ from tests.support.ml.tiny_pipelines import SIDE
 PICTURE = np.ascontiguousarray(photo("astronaut")[100 : 100 + SIDE, 200 : 200 + SIDE])
 MASK: Mask = np.zeros((SIDE, SIDE), np.uint8)
 MASK[16:48, 16:48] = 255
-CAT = Words("a cat", seed=7, steps=2)
+CAT = PromptOptions("a cat", seed=7, steps=2)
 
 
 def engines(folder: Path, tmp_path: Path, budget_bytes: int = 4 << 30, **choices: object) -> EngineCache:
@@ -29,7 +29,7 @@ def engines(folder: Path, tmp_path: Path, budget_bytes: int = 4 << 30, **choices
     )
 
 
-def painted(engine: Inpainter, words: Words = CAT, picture: Pixels = PICTURE) -> Pixels:
+def painted(engine: Inpainter, words: PromptOptions = CAT, picture: Pixels = PICTURE) -> Pixels:
     return engine.repaint(picture, MASK, words, lambda _: None)
 
 
@@ -92,7 +92,7 @@ class TestSetting:
     def test_without_few_steps_it_is_guided_for_25(self, folders: dict[str, Path], tmp_path: Path) -> None:
         engine = engines(folders["sd"], tmp_path).inpainter()
         told: list[float] = []
-        engine.repaint(PICTURE, MASK, Words("a cat"), told.append)
+        engine.repaint(PICTURE, MASK, PromptOptions("a cat"), told.append)
         assert (len(told), engine.default_guidance) == (26, 7.5)
 
     @pytest.mark.parametrize("scheduler", ["lcm", "turbo"])
@@ -101,10 +101,10 @@ class TestSetting:
     ) -> None:
         engine = engines(folders["sd"], tmp_path, inpaint_scheduler=scheduler).inpainter()
         told: list[float] = []
-        first = engine.repaint(PICTURE, MASK, Words("a cat"), told.append)
+        first = engine.repaint(PICTURE, MASK, PromptOptions("a cat"), told.append)
         assert (len(told), engine.default_guidance) == (5, 1.0)
         own = engines(folders["sd"], tmp_path).inpainter()
-        same = Words("a cat", steps=4, guidance_scale=1.0)
+        same = PromptOptions("a cat", steps=4, guidance_scale=1.0)
         assert not np.array_equal(own.repaint(PICTURE, MASK, same, lambda _: None), first)
 
     def test_a_lora_changes_what_is_painted_and_brings_its_scheduler(
@@ -113,10 +113,12 @@ class TestSetting:
         lora = tiny_pipelines.save_lora(tmp_path / "few.safetensors", folders["sd"])
         with_it = engines(folders["sd"], tmp_path, inpaint_lora=str(lora)).inpainter()
         told: list[float] = []
-        answer = with_it.repaint(PICTURE, MASK, Words("a cat"), told.append)
+        answer = with_it.repaint(PICTURE, MASK, PromptOptions("a cat"), told.append)
         without = engines(folders["sd"], tmp_path, inpaint_scheduler="lcm").inpainter()
         assert len(told) == 5
-        assert not np.array_equal(without.repaint(PICTURE, MASK, Words("a cat"), lambda _: None), answer)
+        assert not np.array_equal(
+            without.repaint(PICTURE, MASK, PromptOptions("a cat"), lambda _: None), answer
+        )
 
     def test_a_tiny_autoencoder_stands_in_both_ways(self, folders: dict[str, Path], tmp_path: Path) -> None:
         vae = tiny_pipelines.save_tiny_vae(tmp_path / "tiny-vae")
@@ -130,16 +132,18 @@ class TestSetting:
     ) -> None:
         engine = engines(folders["sd"], tmp_path, inpaint_steps=3, inpaint_guidance=2.0).inpainter()
         told: list[float] = []
-        answer = engine.repaint(PICTURE, MASK, Words("a cat"), told.append)
+        answer = engine.repaint(PICTURE, MASK, PromptOptions("a cat"), told.append)
         assert len(told) == 4
-        assert np.array_equal(painted(engine, Words("a cat", guidance_scale=2.0, steps=3)), answer)
+        assert np.array_equal(painted(engine, PromptOptions("a cat", guidance_scale=2.0, steps=3)), answer)
 
     def test_words_against_something_need_guidance(self, folders: dict[str, Path], tmp_path: Path) -> None:
         engine = engines(folders["sd"], tmp_path, inpaint_scheduler="lcm").inpainter()
         with pytest.raises(BadParameter) as refused:
-            painted(engine, Words("a cat", negative_prompt="dogs", guidance_scale=1.0))
+            painted(engine, PromptOptions("a cat", negative_prompt="dogs", guidance_scale=1.0))
         assert refused.value.name == "negative_prompt"
-        plain, against = (painted(engine, Words("a cat", negative_prompt=text)) for text in ("", "dogs"))
+        plain, against = (
+            painted(engine, PromptOptions("a cat", negative_prompt=text)) for text in ("", "dogs")
+        )
         assert not np.array_equal(plain, against)
 
     def test_a_safety_checker_s_objection_is_an_error(self, tmp_path: Path, folders: dict[str, Path]) -> None:

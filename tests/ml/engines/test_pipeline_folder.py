@@ -14,7 +14,7 @@ from ml.checkpoints import licences
 from ml.checkpoints.registry import CHECKPOINTS
 from ml.engines import pipeline_folder, sd_inpainting_config
 from ml.engines.cache import EngineCache
-from ml.engines.diffusion import Words
+from ml.engines.diffusion import PromptOptions
 from ml.engines.pipeline_folder import PipelineFolder
 from ml.errors import ModelUnavailable
 from ml.generative_config import DEFAULT_INPAINTING, GenerativeConfig
@@ -191,7 +191,7 @@ class TestTheDefaultsOwnShape:
         engine = EngineCache(models, tmp_path / "cache", "cpu", 4 << 30, threads=2).inpainter()
         assert (engine.checkpoint, engine.device, engine.default_guidance) == (DEFAULT_INPAINTING, "cpu", 7.5)
         picture, mask = np.zeros((64, 64, 3), np.uint8), np.full((64, 64), 255, np.uint8)
-        made = engine.repaint(picture, mask, Words("a cat", steps=2), lambda _: None)
+        made = engine.repaint(picture, mask, PromptOptions("a cat", steps=2), lambda _: None)
         assert made.std() > 1
         (models / "sd-inpainting-unet.safetensors").write_bytes(b"damaged")
         assert refusal(DEFAULT_INPAINTING, tmp_path).checkpoint == DEFAULT_INPAINTING

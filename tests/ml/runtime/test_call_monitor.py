@@ -11,10 +11,10 @@ import pytest
 
 from ml.backend import ToolCall
 from ml.errors import TimedOut, TooSlow, WorkerLost
-from ml.runtime.call_monitor import SlotLimits, Watch
-from ml.runtime.dispatcher import Desk
+from ml.runtime.call_monitor import CallMonitor, SlotLimits
+from ml.runtime.dispatcher import Dispatcher
 from ml.runtime.messages import WorkerConfig
-from ml.runtime.process import Child
+from ml.runtime.process import WorkerProcess
 from ml.runtime.submission import Submission
 from tests.support.ml.backends import PATIENCE_SECONDS, call
 from tests.support.ml.photos import png_bytes
@@ -33,20 +33,20 @@ FOUR_MEGAPIXELS = png_bytes(np.zeros((2000, 2000), np.uint8))
 
 
 @pytest.fixture
-def desk() -> Desk:
+def desk() -> Dispatcher:
     """Without workers: a test takes and brings calls itself."""
-    return Desk(queue_size=50, slots=2, max_wait_seconds=1e9, long_seconds=10.0, ring=lambda: None)
+    return Dispatcher(queue_size=50, slots=2, max_wait_seconds=1e9, long_seconds=10.0, ring=lambda: None)
 
 
 @pytest.fixture
-def start_child(tmp_path: Path) -> Iterator[Callable[[], Child]]:
+def start_child(tmp_path: Path) -> Iterator[Callable[[], WorkerProcess]]:
     children = []
 
-    def start() -> Child:
+    def start() -> WorkerProcess:
         config = WorkerConfig(
             tmp_path, tmp_path, "cpu", 1 << 30, 1 << 30, 1, "tests.support.ml.workloads:perform", "", False
         )
-        children.append(Child(config))
+        children.append(WorkerProcess(config))
         assert children[-1].receive()["kind"] == "ready"
         return children[-1]
 
@@ -55,20 +55,20 @@ def start_child(tmp_path: Path) -> Iterator[Callable[[], Child]]:
         child.kill()
 
 
-def taken(desk: Desk, tool_call: ToolCall) -> Submission:
+def taken(desk: Dispatcher, tool_call: ToolCall) -> Submission:
     submission = desk.submit(tool_call, None)
     assert desk.take() is submission
     return submission
 
 
-def until_said(seconds: float, child: Child) -> bool:
+def until_said(seconds: float, child: WorkerProcess) -> bool:
     return bool(select.select([child], [], [], seconds)[0])
 
 
 def test_a_worker_that_dies_before_it_begins_costs_the_call_one_try_and_a_second_one_its_life(
-    desk: Desk, start_child: Callable[[], Child]
+    desk: Dispatcher, start_child: Callable[[], WorkerProcess]
 ) -> None:
-    def kill_first(seconds: float, child: Child) -> bool:
+    def kill_first(seconds: float, child: WorkerProcess) -> bool:
         os.kill(child.pid, signal.SIGKILL)
         return until_said(PATIENCE_SECONDS, child)
 
@@ -76,21 +76,23 @@ def test_a_worker_that_dies_before_it_begins_costs_the_call_one_try_and_a_second
     for is_over in (False, True):
         child = start_child()
         os.kill(child.pid, signal.SIGSTOP)  # it cannot begin
-        assert not Watch(child, submission, desk, LIMITS, kill_first).run()
+        assert not CallMonitor(child, submission, desk, LIMITS, kill_first).run()
         assert submission.answer.done() is is_over
         assert desk.take() is (None if is_over else submission)
     assert isinstance(submission.answer.exception(), WorkerLost)
 
 
-def test_a_call_that_had_begun_is_never_run_again(desk: Desk, start_child: Callable[[], Child]) -> None:
+def test_a_call_that_had_begun_is_never_run_again(
+    desk: Dispatcher, start_child: Callable[[], WorkerProcess]
+) -> None:
     submission = taken(desk, call("exit"))
-    assert not Watch(start_child(), submission, desk, LIMITS, until_said).run()
+    assert not CallMonitor(start_child(), submission, desk, LIMITS, until_said).run()
     assert isinstance(submission.answer.exception(), WorkerLost)
     assert desk.take() is None
 
 
 @pytest.fixture
-def measured(desk: Desk) -> Desk:
+def measured(desk: Dispatcher) -> Dispatcher:
     """Short calls of two megapixels so far, and by them more than 10 s for four."""
     for _ in range(5):
         desk.learn(call("echo"), work=2.0, seconds=8.0)
@@ -98,43 +100,43 @@ def measured(desk: Desk) -> Desk:
 
 
 def test_a_call_that_its_header_shows_to_be_long_goes_back_to_wait_among_the_long_ones(
-    measured: Desk, start_child: Callable[[], Child]
+    measured: Dispatcher, start_child: Callable[[], WorkerProcess]
 ) -> None:
     child = start_child()
     submission = taken(measured, call("echo", image=FOUR_MEGAPIXELS))
     assert not submission.is_long
-    assert Watch(child, submission, measured, LIMITS, until_said).run()
+    assert CallMonitor(child, submission, measured, LIMITS, until_said).run()
     assert not submission.answer.done()
     assert submission.is_long
     assert submission.expected_seconds == pytest.approx(16.0)
     # Taken as a long call, it runs.
     assert measured.take() is submission
-    assert Watch(child, submission, measured, LIMITS, until_said).run()
+    assert CallMonitor(child, submission, measured, LIMITS, until_said).run()
     assert submission.answer.result(0).width == 3
 
 
 def test_a_call_expected_to_pass_its_limit_is_refused_with_the_figure(
-    measured: Desk, start_child: Callable[[], Child]
+    measured: Dispatcher, start_child: Callable[[], WorkerProcess]
 ) -> None:
     child = start_child()
     too_slow = taken(measured, call("echo", image=FOUR_MEGAPIXELS, timeout_seconds=15.0))
-    assert Watch(child, too_slow, measured, LIMITS, until_said).run()
+    assert CallMonitor(child, too_slow, measured, LIMITS, until_said).run()
     with pytest.raises(TooSlow, match=r"about 16 seconds.* stopped after 15"):
         too_slow.answer.result(0)
     fine = taken(measured, call("echo", image=TENTH_MEGAPIXEL, timeout_seconds=15.0))
-    assert Watch(child, fine, measured, LIMITS, until_said).run()
+    assert CallMonitor(child, fine, measured, LIMITS, until_said).run()
     assert fine.answer.result(0).width == 3
 
 
 def test_a_refused_call_is_tried_when_its_time_has_come(
-    measured: Desk, start_child: Callable[[], Child], monkeypatch: pytest.MonkeyPatch
+    measured: Dispatcher, start_child: Callable[[], WorkerProcess], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     child = start_child()
     monkeypatch.setattr("ml.runtime.duration_model.TRIAL_SECONDS", 0.0)
 
     def outcome(limits: SlotLimits = LIMITS) -> Submission:
         submission = taken(measured, call("echo", image=FOUR_MEGAPIXELS, timeout_seconds=15.0))
-        assert Watch(child, submission, measured, limits, until_said).run()
+        assert CallMonitor(child, submission, measured, limits, until_said).run()
         return submission
 
     assert isinstance(outcome().answer.exception(0), TooSlow)
@@ -143,11 +145,11 @@ def test_a_refused_call_is_tried_when_its_time_has_come(
     monkeypatch.setattr("ml.runtime.duration_model.TRIAL_SECONDS", 1e9)
     assert tried.is_long
     assert measured.take() is tried
-    assert Watch(child, tried, measured, LIMITS, until_said).run()
+    assert CallMonitor(child, tried, measured, LIMITS, until_said).run()
     assert tried.answer.result(0).width == 3
 
 
-def test_a_call_stopped_at_its_limit_is_learnt_from(desk: Desk) -> None:
+def test_a_call_stopped_at_its_limit_is_learnt_from(desk: Dispatcher) -> None:
     submission = taken(desk, call("echo", timeout_seconds=15.0))
     desk.weigh(submission, work=4.0, seconds=1.0, is_trial=False)
     desk.fail(submission, TimedOut("stopped"))
@@ -156,12 +158,14 @@ def test_a_call_stopped_at_its_limit_is_learnt_from(desk: Desk) -> None:
     assert estimate.mean_seconds == 15.0
 
 
-def test_a_worker_s_first_call_of_a_kind_is_cold(desk: Desk, start_child: Callable[[], Child]) -> None:
+def test_a_worker_s_first_call_of_a_kind_is_cold(
+    desk: Dispatcher, start_child: Callable[[], WorkerProcess]
+) -> None:
     child = start_child()
     counts = []
     for _ in range(3):
         submission = taken(desk, call("echo", image=TENTH_MEGAPIXEL))
-        assert Watch(child, submission, desk, LIMITS, until_said).run()
+        assert CallMonitor(child, submission, desk, LIMITS, until_said).run()
         estimate = desk.estimate(submission)
         assert estimate is not None
         counts.append(estimate.calls)

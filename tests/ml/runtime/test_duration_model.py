@@ -7,28 +7,28 @@ import pytest
 from ml.backend import ToolCall
 from ml.catalogue import TOOLS
 from ml.runtime import duration_model
-from ml.runtime.duration_model import FIRST_FIGURE, TRIAL_SECONDS, Speeds
+from ml.runtime.duration_model import FIRST_FIGURE, TRIAL_SECONDS, DurationModel
 from tests.support.ml.backends import call
 
 CALL = call("tool")
 
 
-def learnt(*calls: tuple[float, float]) -> Speeds:
-    speeds = Speeds()
+def learnt(*calls: tuple[float, float]) -> DurationModel:
+    speeds = DurationModel()
     for work, seconds in calls:
         speeds.learn(CALL, work, seconds)
     return speeds
 
 
-def expected(speeds: Speeds, work: float) -> float:
+def expected(speeds: DurationModel, work: float) -> float:
     estimate = speeds.estimate(CALL)
     assert estimate is not None
     return estimate.seconds(work)
 
 
 def test_nothing_is_known_before_the_first_call() -> None:
-    assert Speeds().estimate(CALL) is None
-    assert Speeds().seconds_per_megapixel("tool") is None
+    assert DurationModel().estimate(CALL) is None
+    assert DurationModel().seconds_per_megapixel("tool") is None
 
 
 def test_a_fixed_share_of_the_time_is_told_from_the_share_that_grows() -> None:
@@ -105,8 +105,8 @@ class TestBigPicturesAfterThumbnails:
 
     LIMIT_SECONDS = 300.0
 
-    def thumbnails(self, cold_seconds: float, *warm: tuple[float, float]) -> Speeds:
-        speeds = Speeds()
+    def thumbnails(self, cold_seconds: float, *warm: tuple[float, float]) -> DurationModel:
+        speeds = DurationModel()
         speeds.learn(CALL, 0.0135, cold_seconds, is_cold=True)
         for work, seconds in warm:
             speeds.learn(CALL, work, seconds)
@@ -168,7 +168,7 @@ def test_the_answer_s_format_and_size_are_part_of_the_work() -> None:
 def test_seconds_a_megapixel_are_those_of_a_picture_whatever_the_unit_of_work() -> None:
     params = TOOLS["upscale"].params.model_validate({"mode": "quality", "scale": "4"})
     upscale = ToolCall("upscale", params, {})
-    speeds = Speeds()
+    speeds = DurationModel()
     for megapixels in (0.5, 1.0, 2.0):
         speeds.learn(upscale, duration_model.work(TOOLS["upscale"], params, megapixels), 30 * megapixels)
     assert speeds.seconds_per_megapixel("upscale") == pytest.approx(30, rel=0.01)

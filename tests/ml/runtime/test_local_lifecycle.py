@@ -12,7 +12,7 @@ import pytest
 
 from ml.errors import Overloaded
 from ml.runtime.local import LocalBackend
-from ml.runtime.process import Child
+from ml.runtime.process import WorkerProcess
 from tests.support.ml.backends import (
     PATIENCE_SECONDS,
     begin,
@@ -165,7 +165,7 @@ def test_a_worker_that_stays_large_is_renewed_between_calls(tmp_path: Path) -> N
 
 
 def test_workers_that_cannot_start_are_told_to_callers(tmp_path: Path) -> None:
-    backend = LocalBackend(workload_config(tmp_path, workers=1, perform="tests.ml.nowhere:perform"))
+    backend = LocalBackend(workload_config(tmp_path, workers=1, perform="tests.support.ml.nowhere:perform"))
     waiting = backend.submit(call("echo"))
     backend.start()
     try:
@@ -201,7 +201,7 @@ def test_a_close_that_rings_while_a_worker_looks_around_is_heard(
         (slot,) = backend._slots
         look_around = slot._sleep
 
-        def closed_meanwhile(seconds: float, child: Child | None = None) -> bool:
+        def closed_meanwhile(seconds: float, child: WorkerProcess | None = None) -> bool:
             if seconds == 0.0:
                 backend._desk.stop(0.0)  # rings; the look that follows hushes the bell
             return look_around(seconds, child)

@@ -27,7 +27,7 @@ def header(width: int, height: int) -> bytes:
     return hostile.png(width, height, idat=b"not a zlib stream")
 
 
-def planned(tool: str, width: int, height: int, /, **form: str) -> planning.Plan:
+def planned(tool: str, width: int, height: int, /, **form: str) -> planning.CallPlan:
     return planning.plan(call(tool, header(width, height), **form))
 
 

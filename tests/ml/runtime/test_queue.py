@@ -3,7 +3,7 @@
 import pytest
 
 from ml.backend import Priority
-from ml.runtime.queue import AGED_SECONDS, Entry, QueueFull, WeightedQueue
+from ml.runtime.queue import AGED_SECONDS, QueuedCall, QueueFull, WeightedQueue
 
 
 def entry(
@@ -13,8 +13,8 @@ def entry(
     is_long: bool = False,
     submitted_at: float = 0.0,
     is_billed: bool = True,
-) -> Entry:
-    return Entry(priority, seconds, is_long, submitted_at, is_billed)
+) -> QueuedCall:
+    return QueuedCall(priority, seconds, is_long, submitted_at, is_billed)
 
 
 def queue_of(
@@ -25,16 +25,16 @@ def queue_of(
     size: int = 1000,
     seconds: float = 1.0,
     is_long: bool = False,
-) -> WeightedQueue[Entry]:
+) -> WeightedQueue[QueuedCall]:
     """Free calls came first, so that serving paid ones before them is the queue's doing."""
-    queue = WeightedQueue[Entry](size, slots, long_seconds=10.0)
+    queue = WeightedQueue[QueuedCall](size, slots, long_seconds=10.0)
     for priority, count in ((Priority.FREE, free), (Priority.PAID, paid)):
         for _ in range(count):
             queue.put(entry(priority, seconds=seconds, is_long=is_long))
     return queue
 
 
-def served(queue: WeightedQueue[Entry], count: int, now: float = 0.0) -> list[Entry]:
+def served(queue: WeightedQueue[QueuedCall], count: int, now: float = 0.0) -> list[QueuedCall]:
     """The next calls on one slot, each over before the next is taken."""
     order = []
     for _ in range(count):
@@ -45,7 +45,7 @@ def served(queue: WeightedQueue[Entry], count: int, now: float = 0.0) -> list[En
     return order
 
 
-def letters(entries: list[Entry]) -> str:
+def letters(entries: list[QueuedCall]) -> str:
     return "".join(found.priority.value[0] for found in entries)
 
 
@@ -229,7 +229,7 @@ def test_the_forecast_of_a_paid_call_is_not_that_of_the_free_queue() -> None:
     assert waits[Priority.FREE] == 100.0
 
 
-def guest_call(*, seconds: float = 5.0, is_long: bool = False) -> Entry:
+def guest_call(*, seconds: float = 5.0, is_long: bool = False) -> QueuedCall:
     return entry(Priority.GUEST, seconds=seconds, is_long=is_long, is_billed=False)
 
 

@@ -6,7 +6,7 @@ import random
 from dataclasses import dataclass, field
 
 from ml.backend import Priority
-from ml.runtime.queue import Entry, QueueFull, WeightedQueue
+from ml.runtime.queue import QueuedCall, QueueFull, WeightedQueue
 
 MAX_WAIT_SECONDS = 25.0
 SIMULATED_SECONDS = 300.0
@@ -23,18 +23,18 @@ class Outcome:
         return sorted(self.seconds[priority])[int(len(self.seconds[priority]) * 0.95)]
 
 
-def arrivals(priority: Priority, a_second: float, seed: int) -> list[Entry]:
+def arrivals(priority: Priority, a_second: float, seed: int) -> list[QueuedCall]:
     """Calls of one second each, coming independently of each other."""
     source = random.Random(seed)
     found, now = [], 0.0
     while (now := now + source.expovariate(a_second)) < SIMULATED_SECONDS:
-        found.append(Entry(priority, 1.0, False, now))
+        found.append(QueuedCall(priority, 1.0, False, now))
     return found
 
 
-def simulate(calls: list[Entry], workers: int) -> Outcome:
+def simulate(calls: list[QueuedCall], workers: int) -> Outcome:
     """Run `calls` through a queue that refuses as the desk does."""
-    queue = WeightedQueue[Entry](256, workers, long_seconds=10.0)
+    queue = WeightedQueue[QueuedCall](256, workers, long_seconds=10.0)
     outcome = Outcome()
     order = itertools.count()
     events = [(call.submitted_at, next(order), False, call) for call in calls]
@@ -63,7 +63,7 @@ def test_paid_calls_hardly_notice_three_times_the_load_and_free_ones_are_served_
     for seed in range(5):
         paid = arrivals(Priority.PAID, 0.5 * workers, seed)
         free = arrivals(Priority.FREE, 2.5 * workers, seed + 100)
-        alone = simulate([Entry(e.priority, 1.0, False, e.submitted_at) for e in paid], workers)
+        alone = simulate([QueuedCall(e.priority, 1.0, False, e.submitted_at) for e in paid], workers)
         loaded = simulate(paid + free, workers)
         assert loaded.refused[Priority.PAID] == 0
         assert loaded.p95_seconds(Priority.PAID) <= 4 * alone.p95_seconds(Priority.PAID)
@@ -82,9 +82,9 @@ def test_free_calls_that_were_accepted_wait_about_as_long_as_was_expected() -> N
 
 def test_two_long_calls_block_nobody() -> None:
     short = arrivals(Priority.FREE, 0.5, 3)
-    long = [Entry(Priority.PAID, 100.0, True, 10.0), Entry(Priority.PAID, 100.0, True, 10.0)]
+    long = [QueuedCall(Priority.PAID, 100.0, True, 10.0), QueuedCall(Priority.PAID, 100.0, True, 10.0)]
     outcome = simulate(short + long[:1], workers=2)
-    both = simulate([Entry(e.priority, 1.0, False, e.submitted_at) for e in short] + long, workers=2)
+    both = simulate([QueuedCall(e.priority, 1.0, False, e.submitted_at) for e in short] + long, workers=2)
     # The second one is refused, since it would wait for the first; short calls go on as if it had not come.
     assert both.refused == {Priority.PAID: 1, Priority.FREE: 0, Priority.GUEST: 0}
     assert both.seconds[Priority.FREE] == outcome.seconds[Priority.FREE]

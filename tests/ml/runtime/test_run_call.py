@@ -21,7 +21,7 @@ from ml.errors import (
 )
 from ml.pixels import Pixels
 from ml.runtime import run_call
-from ml.tool import Context, Outcome, Tool
+from ml.tool import Context, Tool, ToolResult
 from ml.tools.crop import CropParams
 from tests.support.ml import photos
 
@@ -212,8 +212,8 @@ class TestErrors:
     def perform_with(self, make: Callable[[], Pixels]) -> None:
         """A call to a tool that answers what `make` makes."""
 
-        def run(_source: object, _params: Any, _context: Context) -> Outcome:
-            return Outcome(make())
+        def run(_source: object, _params: Any, _context: Context) -> ToolResult:
+            return ToolResult(make())
 
         tool: Tool = replace(catalogue.TOOLS["crop"], name="made", run=run)
         catalogue.TOOLS["made"] = tool

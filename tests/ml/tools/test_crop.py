@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from ml.errors import BadParameter, NothingFound, PictureTooLarge
 from ml.pixels import Picture, Pixels
-from ml.tool import Outcome
+from ml.tool import ToolResult
 from ml.tools import crop
 from ml.tools.crop import CropParams
 from tests.support.ml import photos
@@ -31,7 +31,7 @@ class Calm:
         assert 0 <= fraction <= 1
 
 
-def outcome(pixels: Pixels, **form: str) -> Outcome:
+def outcome(pixels: Pixels, **form: str) -> ToolResult:
     """Run the tool with parameters as a form sends them: as text."""
     return crop.run(Picture(pixels, "png"), CropParams.model_validate(form), Calm())
 

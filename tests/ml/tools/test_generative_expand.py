@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from ml.engines.cache import EngineCache
 from ml.errors import BadParameter, ModelUnavailable, PictureTooLarge
 from ml.pixels import Picture, Pixels
-from ml.tool import Outcome
+from ml.tool import ToolResult
 from ml.tools import generative_expand
 from ml.tools.generative_expand import GenerativeExpandParams
 from tests.support import checkpoints
@@ -21,7 +21,7 @@ from tests.support.ml.fill_figures import figures
 SMALL = photos.photo("coffee")[200:300, 400:550]  # 150 wide, 100 high
 
 
-def outcome(pixels: Pixels, **form: str) -> Outcome:
+def outcome(pixels: Pixels, **form: str) -> ToolResult:
     """Run the tool with parameters as a form sends them: as text."""
     return generative_expand.run(Picture(pixels, "png"), GenerativeExpandParams.model_validate(form), Calm())
 

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from ml.errors import BadParameter, Cancelled, EmptyMask, ModelUnavailable
 from ml.imaging import masks, seams
 from ml.pixels import Mask, Picture, Pixels
-from ml.tool import Outcome
+from ml.tool import ToolResult
 from ml.tools import generative_fill
 from ml.tools.generative_fill import GenerativeFillParams
 from tests.support.ml import photos
@@ -31,7 +31,7 @@ GROUNDS = {
 GROW, FEATHER = 5, 8
 
 
-def outcome(pixels: Pixels, mask: Mask | None = None, **form: str) -> Outcome:
+def outcome(pixels: Pixels, mask: Mask | None = None, **form: str) -> ToolResult:
     """Run the tool with parameters as a form sends them: as text."""
     files = {} if mask is None else {"mask": photos.png_bytes(mask)}
     return generative_fill.run(Picture(pixels, "png"), GenerativeFillParams.model_validate(form), Calm(files))

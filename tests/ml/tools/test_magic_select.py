@@ -16,7 +16,7 @@ from ml.engines.cache import EngineCache
 from ml.errors import BadParameter, EmptyMask, NothingFound
 from ml.imaging import outlines
 from ml.pixels import Mask, Picture, Pixels
-from ml.tool import ARTEFACT_PREFIX, Outcome
+from ml.tool import ARTEFACT_PREFIX, ToolResult
 from ml.tools import magic_select, selection_overlay
 from ml.tools.magic_select import MagicSelectParams
 from tests.ml.imaging.test_outlines import overlap
@@ -47,7 +47,7 @@ class Selecting:
 
 def select(
     engines: EngineCache, pixels: Pixels, kept: Mapping[str, bytes] | None = None, /, **form: str
-) -> Outcome:
+) -> ToolResult:
     params = MagicSelectParams.model_validate(form)
     return magic_select.run(Picture(pixels, "png"), params, Selecting(engines, kept))
 

@@ -21,7 +21,7 @@ from ml.engines.upscaling import FACTS, Upscaler
 from ml.errors import BadParameter, Cancelled, PictureTooLarge
 from ml.imaging.tiling import TilingFacts
 from ml.pixels import Picture, Pixels
-from ml.tool import Outcome
+from ml.tool import ToolResult
 from ml.tools import upscale
 from ml.tools.upscale import UpscaleParams
 from tests.support import checkpoints
@@ -51,7 +51,7 @@ class Run:
             raise Cancelled("stopped")
 
 
-def _upscale(pixels: Pixels, run: Run | None = None, **params: Any) -> Outcome:
+def _upscale(pixels: Pixels, run: Run | None = None, **params: Any) -> ToolResult:
     return upscale.run(Picture(pixels, "png"), UpscaleParams.model_validate(params), run or Run())
 
 

@@ -57,7 +57,7 @@ class DecoderProcess:
 
     def _start(self) -> None:
         command = [sys.executable, "-m", "tests.support.ml.decoder_process"]
-        root = Path(__file__).parents[2]
+        root = Path(__file__).parents[3]
         self._process = subprocess.Popen(command, cwd=root, stdin=PIPE, stdout=PIPE, stderr=PIPE)
 
 

@@ -181,7 +181,7 @@ def test_without_a_password_a_change_needs_a_fresh_login(site: Site, browser: Br
     assert browser.post("/settings/delete", sure="yes", csrf_token=csrf_of(made)).status_code == 422
 
 
-def csrf_of(made: sessions.Made) -> str:
+def csrf_of(made: sessions.CreatedSession) -> str:
     return sessions.csrf_token(made.token)
 
 

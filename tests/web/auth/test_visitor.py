@@ -51,7 +51,7 @@ def api(tmp_path: Path) -> Iterator[LocalApi]:
         yield with_routes(opened)
 
 
-def session_of(api: LocalApi, email: str = "a@example.com") -> sessions.Made:
+def session_of(api: LocalApi, email: str = "a@example.com") -> sessions.CreatedSession:
     with api.services.database.transaction() as session:
         account = accounts.create(session, email=email, now=api.clock())
         return sessions.create(session, account.id, now=api.clock())

@@ -155,7 +155,7 @@ def test_a_misspelled_setting_is_named(tmp_path: Path) -> None:
 
 
 def test_the_container_says_what_to_set_before_it_fetches_anything(tmp_path: Path) -> None:
-    dockerfile = (Path(__file__).parents[2] / "Dockerfile").read_text()
+    dockerfile = (Path(__file__).parents[3] / "Dockerfile").read_text()
     first, _, rest = dockerfile.partition('CMD ["sh", "-c", "')[2].partition(" && ")
     assert "models pull" in rest
     program, *command = first.split()
