@@ -31,10 +31,10 @@ def _curl(place: str, picture: str) -> str:
 
 
 def _node(place: str, picture: str) -> str:
-    return f"""import {{ openAsBlob }} from "node:fs";
+    return f"""import {{ readFile }} from "node:fs/promises";
 
 const form = new FormData();
-form.append("image", await openAsBlob({json.dumps(picture)}), {json.dumps(picture)});
+form.append("image", new Blob([await readFile({json.dumps(picture)})]), {json.dumps(picture)});
 const answer = await fetch({json.dumps(place)}, {{
   method: "POST",
   headers: {{ Authorization: `Bearer ${{process.env.KEY}}` }},
