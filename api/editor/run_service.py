@@ -30,6 +30,9 @@ from ml.tool import Tool
 
 SIGN_UP = "Sign up to work on your own pictures. It is free, and this picture will be there."
 _IMAGE = "image"
+#: Longer parameters (a brush's strokes) and answers (run lengths) are not kept with the step: every request for
+#: the project would parse them, and no storage quota would count them.
+KEPT_CHARACTERS = 4 * 1024
 _URLS = frozenset({"imageUrl", "expiresAt", "creditsCharged", "creditsRemaining"})
 
 
@@ -152,8 +155,8 @@ def _new_step(
         height=height,
         format=format,
         tool=application.tool.name,
-        params=application.form,
-        answer=answer,
+        params={name: text for name, text in application.form.items() if len(text) <= KEPT_CHARACTERS},
+        answer={name: value for name, value in answer.items() if len(json.dumps(value)) <= KEPT_CHARACTERS},
         parent_id=application.source.id,
         is_mask=selects and application.form.get("output") != "cutout",
         is_paid=True,

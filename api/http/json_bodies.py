@@ -13,8 +13,9 @@ from api.errors import InvalidRequest
 
 STRUCTURE_BYTES_MAX = 8 * 1024
 STRINGS_MAX = 512
-# Possessive, so that no text makes the pattern backtrack.
-_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
+# Possessive, and with an optional closing quote: an unterminated string is one match up to the end. Otherwise
+# the search would start again at each quote inside it, which takes quadratic time.
+_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 
 
 def read_object(content: bytes) -> dict[str, Any]:

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 PREAMBLE_BYTES_MAX = 64 * 1024
 _SMALL_BYTES = 16 * 1024
-_QUOTED = re.compile(rb'"(?:[^"\\]|\\.)*"')
+# Also matches a string without its closing quote, so that the search stays linear.
+_QUOTED = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 _EXTENDED_FILE_NAME = re.compile(rb";\s*filename\*\d*\*?\s*=", re.IGNORECASE)
 _NAME_LENGTH_SHOWN = 100
 

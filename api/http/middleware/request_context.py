@@ -71,7 +71,7 @@ class Envelope:
             if refusal is not None:
                 await responses.error(Request(scope), refusal)(scope, receive, send_with_headers)
             else:
-                scope = request_line.without_trailing_slash(scope)
+                scope = request_line.normalized(scope)
                 await self._app(scope, receive, send_with_headers)
         except ClientDisconnect:
             pass  # Nobody is left to answer.

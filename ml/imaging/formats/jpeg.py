@@ -53,6 +53,7 @@ class _Parts:
     profile_count: int = 0
     scans: int = 0
     has_end: bool = False
+    has_jfif: bool = False
     #: Of each component, how many low bits of each of its 64 coefficients no scan has brought yet.
     missing_bits: dict[int, list[int]] = field(default_factory=dict)
 
@@ -221,7 +222,11 @@ def _needed(parts: _Parts, segment: _Segment, data: bytes, keep_appearance: bool
         parts.profile_count = payload[13]
         return _segment_bytes(marker, payload) if keep_appearance and not is_repeated else None
     if marker == _APP0 and payload.startswith(b"JFIF\0"):
-        return None if any(map(_is_app0, parts.kept)) else _jfif(payload)
+        if parts.has_jfif:
+            return None
+        kept = _jfif(payload)
+        parts.has_jfif = kept is not None
+        return kept
     if marker == _APP14 and payload.startswith(b"Adobe"):
         return _segment_bytes(marker, payload[:_ADOBE_BYTES])
     if marker in _FRAMES or marker in _TABLES or marker in (_SOS, _EOI):

@@ -76,7 +76,14 @@ def test_the_address_that_a_connection_came_to_is_answered(development: LocalApi
     assert other.status_code == 400
 
 
-@pytest.mark.parametrize("host", FOREIGN)
+@pytest.mark.parametrize("host", ["localhost:port", "[::1"])
+def test_a_malformed_host_is_refused_by_a_public_server_too(tmp_path: Path, host: str) -> None:
+    with local_api(tmp_path, bound_host="127.0.0.1", public_url="https://pictures.example.com") as api:
+        answer = echo(api).request("GET", "/echo", headers={"Host": host})
+    assert (answer.status_code, code_of(answer)) == (400, "INVALID_REQUEST")
+
+
+@pytest.mark.parametrize("host", [host for host in FOREIGN if host not in ("localhost:port", "[::1")])
 def test_a_public_server_goes_by_its_public_address_whatever_a_caller_says(tmp_path: Path, host: str) -> None:
     public = "https://pictures.example.com:8443"
     with local_api(tmp_path, bound_host="127.0.0.1", public_url=public) as api:
