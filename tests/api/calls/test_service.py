@@ -18,7 +18,7 @@ from billing.ledger.plans import PlanName
 from tests.support.calling import code_of, crop, small_picture
 from tests.support.ml.photos import jpeg_bytes, photo
 from tests.support.raw_client import RawClient
-from tests.support.server import Customer, RunningServer, StartServer, running_server
+from tests.support.server import Customer, RunningServer, ServerFactory, StartServer
 
 #: Encoding this takes seconds, so that something can happen meanwhile.
 SLOW: dict[str, Any] = {"format": "avif", "quality": "100", "width": "100%", "height": "100%"}
@@ -26,9 +26,11 @@ SLOW_PICTURE = jpeg_bytes(np.tile(photo("motorcycle_left"), (5, 5, 1)))
 
 
 @pytest.fixture(scope="module")
-def one_worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+def one_worker(
+    tmp_path_factory: pytest.TempPathFactory, server_factory: ServerFactory
+) -> Iterator[RunningServer]:
     """A server that does one call at a time."""
-    with running_server(tmp_path_factory.mktemp("one-worker"), {"BGERASER_WORKERS": "1"}) as running:
+    with server_factory(tmp_path_factory.mktemp("one-worker"), {"BGERASER_WORKERS": "1"}) as running:
         yield running
         assert running.drifts() == []
 

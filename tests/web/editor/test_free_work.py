@@ -18,18 +18,18 @@ from api.auth import sessions
 from api.auth.models import BrowserSession
 from tests.support.editor_client import Browser
 from tests.support.ml.photos import jpeg_bytes, photo
-from tests.support.server import RunningServer, StartServer, running_server
+from tests.support.server import RunningServer, ServerFactory, StartServer
 
 PATIENCE_SECONDS = 180
 
 
 @pytest.fixture(scope="module")
-def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+def own(tmp_path_factory: pytest.TempPathFactory, server_factory: ServerFactory) -> Iterator[RunningServer]:
     """A server of this module's own, because its guests use up what their address may have for a minute.
 
     They open five pictures here; six a minute are allowed.
     """
-    with running_server(tmp_path_factory.mktemp("free"), {"BGERASER_WORKERS": "2"}) as running:
+    with server_factory(tmp_path_factory.mktemp("free"), {"BGERASER_WORKERS": "2"}) as running:
         yield running
 
 
