@@ -1,9 +1,9 @@
 """Mutation tests: the suite must notice five classical faults of systems that sell credits.
 
-Each mutant is one fault, put into a copy of the real code by rewriting its syntax tree. The rewrites are anchored
-on the schema (tables' columns), on SQL and on the ledger's public verbs, not on the text, so that renaming a
-variable or moving a function does not break them. A rewrite that matches nothing is an error, so a mutant cannot
-decay into one without a fault.
+Each mutant is one fault, put into a copy of the real code by rewriting its syntax tree. The rewrites are
+anchored on columns, on SQL and on the ledger's public verbs, not on the text, so that renaming a
+variable or moving a function does not break them. A rewrite that matches nothing is an error: a mutant never
+runs without its fault.
 
 A test says which fault it notices with `@pytest.mark.notices(fault="no lock")`.
 
@@ -256,7 +256,7 @@ class _Transformer(ast.NodeTransformer):
 
 
 def apply(edit: Edit, root: Path) -> int:
-    """Rewrites the modules under `root`; the number of rewritten nodes. Raises ValueError if there are none."""
+    """Rewrites modules under `root`. Returns how many nodes; raises ValueError if there are none."""
     matches = 0
     for path in sorted((root / edit.folder).rglob("*.py")):
         transformer = _Transformer(edit.rewrite)

@@ -2,8 +2,9 @@
 
     python -m tests.support.public_names
 
-A reader who searches for a class must find one. `make check` runs this and fails if it prints anything. Classes
-inside functions and classes whose name begins with an underscore are private to their file and may repeat.
+A reader who searches for a class must find one. `make check` runs this and fails if it prints anything.
+Classes inside functions and classes whose name begins with an underscore are private to their file and may
+repeat.
 """
 
 import ast

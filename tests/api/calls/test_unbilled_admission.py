@@ -14,6 +14,7 @@ from api.images.single_flight import SingleFlight
 from api.networks import network_of
 from ml.backend import Priority
 from ml.errors import Overloaded
+from tests.support.waiting import run_ready_tasks
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
@@ -126,10 +127,10 @@ def test_previews_wait_in_line_for_their_visitor_and_all_guests_for_a_part_of_th
         waiting += [guest(f"ses_{number}", f"192.0.2.{number}") for number in range(5)]
         waiting += [account("acc_1")] * 3
         tasks = [asyncio.create_task(_hold(work, claimant, begun, gate)) for claimant in waiting]
-        await asyncio.sleep(0.01)
+        await run_ready_tasks()
         assert sorted(begun) == ["acc_1", "acc_1", "greedy", "greedy", "ses_0", "ses_1"]
         tasks[0].cancel()
-        await asyncio.sleep(0.01)
+        await run_ready_tasks()
         assert len(begun) == 7  # the turn of one that went away is another's
         gate.set()
         await asyncio.gather(*tasks[1:])
@@ -144,7 +145,7 @@ def test_the_line_for_previews_is_bounded() -> None:
         work, gate = UnbilledAdmission(), asyncio.Event()
         most = unbilled_admission.PREVIEWS_WAITING_OF_NETWORK
         tasks = [asyncio.create_task(_hold(work, guest(), [], gate)) for _ in range(most)]
-        await asyncio.sleep(0.01)
+        await run_ready_tasks()
         with pytest.raises(RateLimited):
             await _hold(work, guest("ses_fresh"), [], gate)
         gate.set()
@@ -172,12 +173,12 @@ def test_shared_work_goes_on_until_the_last_who_waits_has_left() -> None:
         shared, gate = SingleFlight[bytes](), asyncio.Event()
         ends: list[str] = []
         first, second = (asyncio.create_task(shared.do("a", _slow(gate, ends))) for _ in range(2))
-        await asyncio.sleep(0)
+        await run_ready_tasks()
         first.cancel()
-        await asyncio.sleep(0.01)
+        await run_ready_tasks()
         assert ends == []
         second.cancel()
-        await asyncio.sleep(0.01)
+        await run_ready_tasks()
         assert ends == ["cancelled"]
         again = asyncio.create_task(shared.do("a", _slow(gate, ends)))
         gate.set()
@@ -193,11 +194,10 @@ def test_shared_work_that_begins_while_its_forerunner_is_cancelled_is_its_own() 
         shared, gate = SingleFlight[bytes](), asyncio.Event()
         ends: list[str] = []
         first = asyncio.create_task(shared.do("a", _slow(gate, ends)))
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
+        await run_ready_tasks()
         first.cancel()
         second = asyncio.create_task(shared.do("a", _slow(gate, ends)))
-        await asyncio.sleep(0.01)
+        await run_ready_tasks()
         gate.set()
         assert await second == b"made"
 

@@ -19,8 +19,7 @@ from api.auth.models import BrowserSession
 from tests.support.editor_client import Browser
 from tests.support.ml.photos import jpeg_bytes, photo
 from tests.support.server import RunningServer, ServerFactory, StartServer
-
-PATIENCE_SECONDS = 180
+from tests.support.waiting import PATIENCE_SECONDS, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -55,13 +54,6 @@ def large() -> bytes:
     """24 megapixels that no encoder finds easy."""
     noise = np.random.default_rng(1).integers(0, 60, (4000, 6000, 3), np.uint8)
     return jpeg_bytes(noise + np.linspace(0, 190, 6000, dtype=np.uint8)[None, :, None])
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, "it never happened"
-        time.sleep(0.05)
 
 
 def queue_of(server: RunningServer) -> dict[str, int]:
