@@ -1,17 +1,13 @@
 """Unbilled work is admitted by visitor, by network address and by process, and counts only while it runs."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
 
 from api.calls import unbilled_admission
 from api.calls.unbilled_admission import Claimant, UnbilledAdmission, UnbilledKind
 from api.errors import RateLimited
-from api.images.single_flight import SingleFlight
-from api.networks import network_of
 from ml.backend import Priority
 from ml.errors import Overloaded
 from tests.support.waiting import run_ready_tasks
@@ -98,21 +94,6 @@ def test_invented_visitors_do_not_fill_the_memory() -> None:
     assert not work._running
 
 
-@pytest.mark.parametrize(
-    ("address", "network"),
-    [
-        ("192.0.2.1", "192.0.2.1"),
-        ("2001:db8:0:1::1", "2001:0db8:0000:0001"),
-        ("2001:db8:0:1:ffff:ffff:ffff:ffff", "2001:0db8:0000:0001"),
-        ("2001:db8:0:2::1", "2001:0db8:0000:0002"),
-        ("::ffff:192.0.2.1", "::ffff:192.0.2.1"),
-        ("", ""),
-    ],
-)
-def test_an_ipv6_network_counts_as_one_address(address: str, network: str) -> None:
-    assert network_of(address) == network
-
-
 async def _hold(work: UnbilledAdmission, claimant: Claimant, begun: list[str], gate: asyncio.Event) -> None:
     async with work.preview_turn(claimant):
         begun.append(claimant.name)
@@ -151,54 +132,5 @@ def test_the_line_for_previews_is_bounded() -> None:
         gate.set()
         await asyncio.gather(*tasks)
         await _hold(work, guest("ses_fresh"), [], gate)
-
-    asyncio.run(main())
-
-
-def _slow(gate: asyncio.Event, ends: list[str]) -> Callable[[], Coroutine[Any, Any, bytes]]:
-    async def work() -> bytes:
-        try:
-            await gate.wait()
-        except asyncio.CancelledError:
-            ends.append("cancelled")
-            raise
-        ends.append("done")
-        return b"made"
-
-    return work
-
-
-def test_shared_work_goes_on_until_the_last_who_waits_has_left() -> None:
-    async def main() -> None:
-        shared, gate = SingleFlight[bytes](), asyncio.Event()
-        ends: list[str] = []
-        first, second = (asyncio.create_task(shared.do("a", _slow(gate, ends))) for _ in range(2))
-        await run_ready_tasks()
-        first.cancel()
-        await run_ready_tasks()
-        assert ends == []
-        second.cancel()
-        await run_ready_tasks()
-        assert ends == ["cancelled"]
-        again = asyncio.create_task(shared.do("a", _slow(gate, ends)))
-        gate.set()
-        assert await again == b"made"
-        assert ends == ["cancelled", "done"]
-        assert (shared._tasks, shared._waiting) == ({}, {})
-
-    asyncio.run(main())
-
-
-def test_shared_work_that_begins_while_its_forerunner_is_cancelled_is_its_own() -> None:
-    async def main() -> None:
-        shared, gate = SingleFlight[bytes](), asyncio.Event()
-        ends: list[str] = []
-        first = asyncio.create_task(shared.do("a", _slow(gate, ends)))
-        await run_ready_tasks()
-        first.cancel()
-        second = asyncio.create_task(shared.do("a", _slow(gate, ends)))
-        await run_ready_tasks()
-        gate.set()
-        assert await second == b"made"
 
     asyncio.run(main())
