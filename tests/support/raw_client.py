@@ -3,6 +3,8 @@
 import socket
 from urllib.parse import urlsplit
 
+import httpx
+
 from tests.support.server import Customer, RunningServer
 
 BOUNDARY = "part-boundary"
@@ -63,3 +65,27 @@ class RawClient:
 
     def close(self) -> None:
         self._socket.close()
+
+
+def send_call(
+    server: RunningServer,
+    customer: Customer,
+    tool: str,
+    files: dict[str, bytes],
+    fields: dict[str, str],
+    **headers: str,
+) -> RawClient:
+    """A client that has sent a whole call of a tool and has not read anything of the answer."""
+    request = httpx.Request(
+        "POST",
+        f"{server.address}/api/tools/{tool}",
+        files={name: ("a", content) for name, content in files.items()},
+        data=fields,
+        headers={**customer.headers, **headers},
+    )
+    body = request.read()
+    client = RawClient(server)
+    lines = [f"{name}: {value}" for name, value in request.headers.items()]
+    client.write("\r\n".join([f"POST {request.url.path} HTTP/1.1", *lines, "", ""]).encode())
+    client.write(body)
+    return client

@@ -17,7 +17,7 @@ from billing.ledger.models import Account
 from billing.ledger.plans import PlanName
 from tests.support.calling import code_of, crop, small_picture
 from tests.support.ml.photos import jpeg_bytes, photo
-from tests.support.raw_client import RawClient
+from tests.support.raw_client import RawClient, send_call
 from tests.support.server import Customer, RunningServer, ServerFactory, StartServer
 from tests.support.waiting import wait_until
 
@@ -70,20 +70,8 @@ def slow_call(
 def leaving_client(
     server: RunningServer, customer: Customer, content: bytes, fields: dict[str, str], **headers: str
 ) -> RawClient:
-    """A client that has sent a whole call and not read anything."""
-    request = httpx.Request(
-        "POST",
-        f"{server.address}/api/tools/crop",
-        files={"image": ("a", content)},
-        data=fields,
-        headers={**customer.headers, **headers},
-    )
-    body = request.read()
-    client = RawClient(server)
-    lines = [f"{name}: {value}" for name, value in request.headers.items()]
-    client.write("\r\n".join([f"POST {request.url.path} HTTP/1.1", *lines, "", ""]).encode())
-    client.write(body)
-    return client
+    """A client that has sent a whole call and has not read anything."""
+    return send_call(server, customer, "crop", {"image": content}, fields, **headers)
 
 
 def test_a_call_whose_caller_leaves_while_it_waits_is_withdrawn(
