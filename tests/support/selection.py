@@ -33,6 +33,7 @@ _SLOW_MODULES = frozenset(
                 "ml.backends",
                 "ml.cutouts",
                 "ml.decoder_process",
+                "ml.fill_figures",
                 "ml.ncnn_reference",
                 "ml.tiny_pipelines",
                 "ml.tiny_sam",
