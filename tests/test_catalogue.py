@@ -9,7 +9,7 @@ from ml.catalogue import TOOLS
 from tests.support import documented
 from tests.support.apps import local_api
 
-#: The only parameters without a default: there is no sensible one.
+#: The only parameters without a default, because no default would be sensible.
 REQUIRED = {("brush", "op")}
 
 

@@ -1,7 +1,7 @@
-"""A real Chromium for tests: `browser` is one for all of them, `page` a fresh one with its own cookies.
+"""A real Chromium for tests: `chromium` is one for all of them, `page` a new page with its own cookies.
 
 It is Debian's package, or the executable that BGERASER_CHROMIUM names. Without one the tests are skipped and
-say so; with CI=true that is a failure.
+say so; with CI=true they fail.
 """
 
 import os
@@ -19,10 +19,10 @@ PHONE = {"width": 375, "height": 740}
 NewPage = Callable[..., Page]
 
 
-# Not the session's: as long as Playwright runs, no other test of this thread can run an event loop.
+# Not of session scope: as long as Playwright runs, no other test of this thread can run an event loop.
 @pytest.fixture(scope="package")
-def browser() -> Iterator[Browser]:
-    """One browser for this folder's tests. Contexts keep them apart, so starting one is enough."""
+def chromium() -> Iterator[Browser]:
+    """One browser for the tests of this package. Each page has a context of its own, which isolates them."""
     if not CHROMIUM.is_file():
         reason = f"no browser at {CHROMIUM}: install chromium, or set BGERASER_CHROMIUM to one"
         if os.environ.get("CI") == "true":
@@ -37,17 +37,17 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def new_page(browser: Browser) -> Iterator[NewPage]:
+def new_page(chromium: Browser) -> Iterator[NewPage]:
     """`new_page(viewport=PHONE, color_scheme="dark")`: a page of a new visitor.
 
-    At the end the test fails if a page asked another host for anything, or an error stood in its console.
-    `expect_errors=True` allows the latter, for pages that are answered with a refusal.
+    At the end the test fails if a page sent a request to another host or logged an error to its console.
+    `expect_errors=True` allows the latter, for pages that the server refuses.
     """
     with ExitStack() as pages:
         watched: list[_Watch] = []
 
         def new(*, expect_errors: bool = False, **options: object) -> Page:
-            context: BrowserContext = browser.new_context(**({"viewport": DESKTOP} | options))  # type: ignore[arg-type]
+            context: BrowserContext = chromium.new_context(**({"viewport": DESKTOP} | options))  # type: ignore[arg-type]
             pages.callback(context.close)
             page = context.new_page()
             watched.append(_Watch(page, expect_errors))
@@ -65,7 +65,7 @@ def page(new_page: NewPage) -> Page:
 
 
 class _Watch:
-    """What a page did that it must not."""
+    """Records the requests to other hosts and the console errors of one page."""
 
     def __init__(self, page: Page, expect_errors: bool) -> None:
         self._foreign: list[str] = []

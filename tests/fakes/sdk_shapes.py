@@ -32,11 +32,11 @@ CLASSES: dict[str, type[StripeObject]] = {
 
 
 def differences(thing: dict[str, Any], cls: type[StripeObject] | None = None, where: str = "") -> list[str]:
-    """What the SDK would not expect of an object: unknown fields, missing ones, wrong kinds of values."""
+    """Deviations of an object from the SDK's type: unknown fields, missing fields, values of a wrong type."""
     cls = cls or CLASSES[thing["object"]]
     where = where or cls.__name__
     fields = {name: kind for name, kind in _annotations(cls).items() if not name.startswith("_")}
-    found = [f"{where}.{name} is no field" for name in thing if name not in fields]
+    found = [f"{where}.{name} is not a field" for name in thing if name not in fields]
     for name, kind in fields.items():
         if name not in thing:
             if not _allows_none(kind):
@@ -99,10 +99,10 @@ def _is(value: Any, kind: Any) -> bool:
     if origin is list:
         return isinstance(value, list)
     if kind in _SIMPLE:
-        # Numbers are no truth values: bool is a kind of int only in Python.
+        # bool is a subclass of int in Python, but a number is not a boolean in JSON.
         return type(value) is kind or (kind is float and type(value) is int)
     if kind is Decimal:
-        return isinstance(value, str)  # the API writes decimals as text
+        return isinstance(value, str)  # the API writes decimals as strings
     if kind is Any:
         return True
     if isinstance(kind, type) and issubclass(kind, StripeObject):

@@ -1,4 +1,4 @@
-"""The simulator's objects have the shape that the installed SDK declares."""
+"""The simulator's objects have the types that the installed SDK declares."""
 
 from collections import Counter
 from pathlib import Path
@@ -14,7 +14,7 @@ from tests.support.shop import open_shop
 
 @pytest.fixture(scope="module")
 def objects(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    """Everything a full life leaves behind, the objects within events among it."""
+    """Every object that a subscription leaves behind, from checkout to refund, and those in its events."""
     directory: Path = tmp_path_factory.mktemp("shop")
     with open_shop(directory, stripe_trial_days=3) as shop:
         ada = shop.owner()
@@ -51,22 +51,22 @@ def test_every_object_has_the_shape_that_the_sdk_declares(objects: list[dict[str
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "expected"),
     [
         ({"amount": None}, "Charge.amount is null"),
         ({"amount": "9"}, "Charge.amount is '9'"),
         ({"paid": 1}, "Charge.paid is 1"),
-        ({"invoice": "in_1"}, "Charge.invoice is no field"),
+        ({"invoice": "in_1"}, "Charge.invoice is not a field"),
         ({"billing_details": {"address": None}}, "is missing"),
     ],
     ids=str,
 )
 def test_the_comparison_notices_what_is_wrong(
-    objects: list[dict[str, Any]], change: dict[str, Any], told: str
+    objects: list[dict[str, Any]], change: dict[str, Any], expected: str
 ) -> None:
     charge = next(each for each in objects if each["object"] == "charge")
     assert differences(charge) in ([], None)
     wrong = differences({**charge, **change})
-    if told == "is missing":
+    if expected == "is missing":
         wrong = differences({name: value for name, value in charge.items() if name != "amount"})
-    assert any(told in line for line in wrong), wrong
+    assert any(expected in line for line in wrong), wrong

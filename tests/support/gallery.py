@@ -89,9 +89,9 @@ def _article(number: int, exhibit: Exhibit, engines: EngineCache) -> str:
     answer = run_call.perform(ToolCall(exhibit.tool, params, {"image": before}), engines, lambda *_: None)
     name = f"{number:02}-{exhibit.tool}-{exhibit.photo}.{answer.format}"
     (FOLDER / name).write_bytes(answer.content)
-    told = " ".join(f"{key}={value}" for key, value in exhibit.parameters.items())
+    parameters = " ".join(f"{key}={value}" for key, value in exhibit.parameters.items())
     return (
-        f"<article><h2>{exhibit.tool} <code>{html.escape(told)}</code></h2>"
+        f"<article><h2>{exhibit.tool} <code>{html.escape(parameters)}</code></h2>"
         f'<div><img src="{exhibit.photo}.jpg" alt="before"><img src="{name}" alt="after"></div></article>'
     )
 

@@ -26,7 +26,7 @@ class Site:
         mounts = [route for route in api.app.routes if isinstance(route, Mount) and route.path == "/app"]
         guard = mounts[0].app
         assert isinstance(guard, Guard)
-        # Gradio has no complete types.
+        # Gradio's types are incomplete.
         self.gradio = cast(Any, guard.app)
         self.queue = self.gradio.get_blocks()._queue
         self.services = api.services

@@ -16,26 +16,26 @@ _PATIENCE_SECONDS = 20.0
 
 
 class Mailbox:
-    """What was delivered. `refusals`: how many letters are refused at first, for the time being."""
+    """The delivered messages. `refusals`: how many messages are refused at first, with a temporary error."""
 
     def __init__(self) -> None:
         self.url = ""
         self.refusals = 0
         self.was_encrypted: list[bool] = []
         self.logins: list[str] = []
-        self._letters: queue.Queue[EmailMessage] = queue.Queue()
+        self._messages: queue.Queue[EmailMessage] = queue.Queue()
 
     def next(self) -> EmailMessage:
-        """The next letter, waited for if it is still on its way."""
-        return self._letters.get(timeout=_PATIENCE_SECONDS)
+        """The next message. Waits until it has arrived."""
+        return self._messages.get(timeout=_PATIENCE_SECONDS)
 
     def link(self, kind: str) -> str:
-        """The link of the next letter whose path begins with `kind`."""
+        """The link in the next message whose path begins with `kind`."""
         words: list[str] = self.next().get_content().split()
         return next(word for word in words if f"/{kind}" in word and "token=" in word)
 
     def is_empty(self) -> bool:
-        return self._letters.empty()
+        return self._messages.empty()
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
         """Called by aiosmtpd under this name."""
@@ -46,7 +46,7 @@ class Mailbox:
         self.was_encrypted.append(server.transport.get_extra_info("ssl_object") is not None)
         content = envelope.content
         assert isinstance(content, bytes)
-        self._letters.put(message_from_bytes(content, policy=policy.default))
+        self._messages.put(message_from_bytes(content, policy=policy.default))
         return "250 OK"
 
     def authenticate(

@@ -1,7 +1,7 @@
 """A small OpenID provider, and GitHub's way of signing in, as a real server on a free port.
 
 It knows one person at a time, checks what a provider has to check (client, redirect, PKCE, codes used once),
-and can be told to answer wrongly in one way.
+and can be configured to answer wrongly in one way.
 """
 
 import base64

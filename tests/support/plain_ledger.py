@@ -55,7 +55,7 @@ class PlainInvoice:
     starts_at: datetime
     ends_at: datetime
     credits: int | None = None  # None: not heard of yet
-    #: Money that went back, by the name of what took it: how much.
+    #: Amounts returned, by the name of the refund or dispute.
     reversals: dict[str, int] = field(default_factory=dict)
 
 

@@ -1,8 +1,9 @@
-"""A client that writes what it likes and reads only when it is told to."""
+"""An HTTP client on a bare socket, for requests that no library sends and for readers that stop reading."""
 
 import socket
-import time
 from urllib.parse import urlsplit
+
+import httpx
 
 from tests.support.server import Customer, RunningServer
 
@@ -11,7 +12,7 @@ HEAD_OF_PART = b'--part-boundary\r\nContent-Disposition: form-data; name="image"
 
 
 class RawClient:
-    """A client that writes what it likes and reads only when it is told to."""
+    """Writes any bytes and reads only when asked to."""
 
     def __init__(self, server: RunningServer) -> None:
         parts = urlsplit(server.address)
@@ -57,12 +58,34 @@ class RawClient:
             return None
         return int(received.split()[1]) if received else None
 
-    def wait_for_close(self) -> float:
-        """Seconds until the server closes the connection, at most 60."""
-        began = time.monotonic()
+    def wait_for_close(self) -> None:
+        """Wait until the server closes the connection; TimeoutError after 60 s without a byte from it."""
         while self._socket.recv(65536):
             pass
-        return time.monotonic() - began
 
     def close(self) -> None:
         self._socket.close()
+
+
+def send_call(
+    server: RunningServer,
+    customer: Customer,
+    tool: str,
+    files: dict[str, bytes],
+    fields: dict[str, str],
+    **headers: str,
+) -> RawClient:
+    """A client that has sent a whole call of a tool and has not read anything of the answer."""
+    request = httpx.Request(
+        "POST",
+        f"{server.address}/api/tools/{tool}",
+        files={name: ("a", content) for name, content in files.items()},
+        data=fields,
+        headers={**customer.headers, **headers},
+    )
+    body = request.read()
+    client = RawClient(server)
+    lines = [f"{name}: {value}" for name, value in request.headers.items()]
+    client.write("\r\n".join([f"POST {request.url.path} HTTP/1.1", *lines, "", ""]).encode())
+    client.write(body)
+    return client

@@ -1,7 +1,7 @@
 """The real server as its own process on a free port, with its own data directory and the real checkpoints.
 
 `server` is one for the whole session. `start_server` starts further ones, for tests that stop them, change
-their settings or look at their memory.
+their settings or read their memory. `server_factory` does so for fixtures of a wider scope than one test.
 """
 
 import os
@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -33,7 +33,7 @@ from billing.ledger.plans import PlanName
 from billing.timestamps import utc_now
 from tests.support.checkpoints import models_dir
 
-__all__ = ["Customer", "RunningServer", "server", "start_server"]
+__all__ = ["Customer", "RunningServer", "server", "server_factory", "start_server"]
 
 _ROOT = Path(__file__).resolve().parents[2]
 _COMMAND = [sys.executable, "-m", "web.cli", "serve", "--port"]
@@ -115,18 +115,30 @@ class RunningServer:
 
 
 StartServer = Callable[..., RunningServer]
+ServerFactory = Callable[..., AbstractContextManager[RunningServer]]
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    """The session's server. Tests make accounts of their own on it."""
-    with running_server(tmp_path_factory.mktemp("server"), {}) as running:
+def server_factory() -> ServerFactory:
+    """`server_factory(directory, settings)` runs a server with its data in `directory`.
+
+    Every fixture that starts a server depends on this one, which is how tests that need one are marked.
+    """
+    return _running_server
+
+
+@pytest.fixture(scope="session")
+def server(
+    tmp_path_factory: pytest.TempPathFactory, server_factory: ServerFactory
+) -> Iterator[RunningServer]:
+    """The session's server. Each test creates accounts of its own on it."""
+    with server_factory(tmp_path_factory.mktemp("server"), {}) as running:
         yield running
         assert running.drifts() == []
 
 
 @pytest.fixture
-def start_server(tmp_path: Path) -> Iterator[StartServer]:
+def start_server(tmp_path: Path, server_factory: ServerFactory) -> Iterator[StartServer]:
     """`start_server(BGERASER_WORKERS="1")` starts one with these settings; it ends with the test."""
     with _Servers(tmp_path) as servers:
         yield servers.start
@@ -156,8 +168,7 @@ class _Servers:
 
 
 @contextmanager
-def running_server(directory: Path, settings: dict[str, str], port: int = 0) -> Iterator[RunningServer]:
-    """A server with its data in `directory`, for fixtures of a wider scope than one test."""
+def _running_server(directory: Path, settings: dict[str, str], port: int = 0) -> Iterator[RunningServer]:
     running = _start(directory, settings, port=port)
     try:
         yield running

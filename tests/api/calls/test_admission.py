@@ -68,6 +68,7 @@ def test_an_admitted_call_holds_one_credit_and_its_success_spends_it(session: Se
     assert balance(session, account.id) == (2, 0)
 
 
+@pytest.mark.notices(fault="no release")
 def test_a_failed_call_gives_its_credit_back_and_leaves_no_row(session: Session) -> None:
     account = account_with(session, credits=3)
     call = admitted(session, account.id, key="k")
@@ -240,6 +241,7 @@ def test_a_retry_takes_a_dead_processs_call_over_and_its_credit_comes_back(sessi
     assert balance(session, account.id) == (1, 0)
 
 
+@pytest.mark.notices(fault="no unique reference")
 def test_a_request_id_that_was_used_before_is_a_programming_error(session: Session) -> None:
     account = account_with(session, credits=5)
 

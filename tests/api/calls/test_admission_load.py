@@ -45,6 +45,7 @@ def check_exactly_sold_out(url: str, load: Load, credits: int) -> None:
     database.close()
 
 
+@pytest.mark.notices(fault="no lock")
 def test_600_charges_by_8_threads_in_4_processes_sell_every_credit_once(migrated_database_url: str) -> None:
     account_ids = make_accounts(migrated_database_url, 2, credits=200)
     load = Load(migrated_database_url, account_ids, calls=600, processes=4, threads=2)

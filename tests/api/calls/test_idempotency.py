@@ -260,6 +260,7 @@ def persist(database: Database, load: Load, number: int) -> tuple[str, bytes | N
         time.sleep(0.02)
 
 
+@pytest.mark.notices(fault="dedupe after the work")
 def test_100_calls_at_once_with_one_key_in_4_processes_are_executed_once(migrated_database_url: str) -> None:
     (account_id,) = make_accounts(migrated_database_url, 1, credits=100)
     report = run(

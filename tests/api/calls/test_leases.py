@@ -1,7 +1,6 @@
 """A long call keeps its hold alive; one that lost it is never charged. The clock is ours, the work real."""
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from billing.ledger.models import Account
 from tests.support.apps import LocalApi, local_api
 from tests.support.calling import code_of, small_picture
 from tests.support.ml.photos import jpeg_bytes, photo
+from tests.support.waiting import wait_until
 
 SLOW_PICTURE = jpeg_bytes(np.tile(photo("motorcycle_left"), (4, 4, 1)))
 
@@ -23,20 +23,13 @@ SLOW_PICTURE = jpeg_bytes(np.tile(photo("motorcycle_left"), (4, 4, 1)))
 @pytest.fixture(scope="module")
 def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalApi]:
     with local_api(tmp_path_factory.mktemp("leases"), has_workers=True) as opened:
-        until(lambda: opened.services.backend.state().ready)
+        wait_until(lambda: opened.services.backend.state().ready)
         yield opened
 
 
 @pytest.fixture
 def key(api: LocalApi, tmp_path: Path) -> str:
     return api.new_key(f"{tmp_path.name}@example.com")
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 120
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come true in time"
-        time.sleep(0.02)
 
 
 def call(api: LocalApi, key: str, content: bytes) -> httpx.Response:
@@ -54,7 +47,7 @@ def begun(api: LocalApi, key: str) -> Iterator["Future[httpx.Response]"]:
     """A slow call that a worker has begun."""
     with ThreadPoolExecutor(1) as threads:
         future = threads.submit(call, api, key, SLOW_PICTURE)
-        until(lambda: api.services.backend.state().running == 1 or future.done())
+        wait_until(lambda: api.services.backend.state().running == 1 or future.done())
         assert not future.done()
         yield future
 

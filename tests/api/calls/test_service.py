@@ -17,8 +17,9 @@ from billing.ledger.models import Account
 from billing.ledger.plans import PlanName
 from tests.support.calling import code_of, crop, small_picture
 from tests.support.ml.photos import jpeg_bytes, photo
-from tests.support.raw_client import RawClient
-from tests.support.server import Customer, RunningServer, StartServer, running_server
+from tests.support.raw_client import RawClient, send_call
+from tests.support.server import Customer, RunningServer, ServerFactory, StartServer
+from tests.support.waiting import wait_until
 
 #: Encoding this takes seconds, so that something can happen meanwhile.
 SLOW: dict[str, Any] = {"format": "avif", "quality": "100", "width": "100%", "height": "100%"}
@@ -26,9 +27,11 @@ SLOW_PICTURE = jpeg_bytes(np.tile(photo("motorcycle_left"), (5, 5, 1)))
 
 
 @pytest.fixture(scope="module")
-def one_worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+def one_worker(
+    tmp_path_factory: pytest.TempPathFactory, server_factory: ServerFactory
+) -> Iterator[RunningServer]:
     """A server that does one call at a time."""
-    with running_server(tmp_path_factory.mktemp("one-worker"), {"BGERASER_WORKERS": "1"}) as running:
+    with server_factory(tmp_path_factory.mktemp("one-worker"), {"BGERASER_WORKERS": "1"}) as running:
         yield running
         assert running.drifts() == []
 
@@ -42,13 +45,6 @@ def customer(one_worker: RunningServer) -> Customer:
 def threads() -> Iterator[ThreadPoolExecutor]:
     with ThreadPoolExecutor(16) as pool:
         yield pool
-
-
-def until(condition: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come true in time"
-        time.sleep(0.05)
 
 
 def queue(server: RunningServer) -> tuple[int, int]:
@@ -65,29 +61,17 @@ def slow_call(
     threads: ThreadPoolExecutor, server: RunningServer, customer: Customer, **headers: str
 ) -> "Future[httpx.Response]":
     """A slow call, begun by a worker when this returns."""
-    until(lambda: queue(server) == (0, 0))  # an answered call counts as running for a moment longer
+    wait_until(lambda: queue(server) == (0, 0))  # an answered call counts as running for a moment longer
     future = threads.submit(crop_slowly, server, customer, **headers)
-    until(lambda: queue(server)[1] == 1)
+    wait_until(lambda: queue(server)[1] == 1)
     return future
 
 
 def leaving_client(
     server: RunningServer, customer: Customer, content: bytes, fields: dict[str, str], **headers: str
 ) -> RawClient:
-    """A client that has sent a whole call and not read anything."""
-    request = httpx.Request(
-        "POST",
-        f"{server.address}/api/tools/crop",
-        files={"image": ("a", content)},
-        data=fields,
-        headers={**customer.headers, **headers},
-    )
-    body = request.read()
-    client = RawClient(server)
-    lines = [f"{name}: {value}" for name, value in request.headers.items()]
-    client.write("\r\n".join([f"POST {request.url.path} HTTP/1.1", *lines, "", ""]).encode())
-    client.write(body)
-    return client
+    """A client that has sent a whole call and has not read anything."""
+    return send_call(server, customer, "crop", {"image": content}, fields, **headers)
 
 
 def test_a_call_whose_caller_leaves_while_it_waits_is_withdrawn(
@@ -95,10 +79,10 @@ def test_a_call_whose_caller_leaves_while_it_waits_is_withdrawn(
 ) -> None:
     running = slow_call(threads, one_worker, customer)
     client = leaving_client(one_worker, customer, small_picture(), {"width": "5"})
-    until(lambda: queue(one_worker) == (1, 1))
+    wait_until(lambda: queue(one_worker) == (1, 1))
     assert one_worker.balance(customer) == (498, 2)
     client.close()
-    until(lambda: one_worker.balance(customer) == (499, 1))
+    wait_until(lambda: one_worker.balance(customer) == (499, 1))
     assert queue(one_worker)[0] == 0
     assert running.result().status_code == 200
     assert one_worker.balance(customer) == (499, 0)
@@ -108,9 +92,9 @@ def test_a_call_whose_caller_leaves_while_it_runs_is_finished_charged_once_and_k
     one_worker: RunningServer, customer: Customer
 ) -> None:
     client = leaving_client(one_worker, customer, SLOW_PICTURE, SLOW, **{"Idempotency-Key": "left"})
-    until(lambda: queue(one_worker)[1] == 1)
+    wait_until(lambda: queue(one_worker)[1] == 1)
     client.close()
-    until(lambda: one_worker.balance(customer) == (499, 0))
+    wait_until(lambda: one_worker.balance(customer) == (499, 0))
     retry = crop_slowly(one_worker, customer, **{"Idempotency-Key": "left"})
     assert (retry.status_code, retry.headers["idempotent-replayed"]) == (200, "true")
     assert httpx.get(retry.json()["data"]["imageUrl"]).status_code == 200
@@ -136,7 +120,7 @@ def test_who_joins_a_waiting_call_keeps_it_alive_when_the_first_caller_leaves(
     picture = small_picture()
     fields = {"width": "10", "height": "10"}
     client = leaving_client(one_worker, customer, picture, fields)
-    until(lambda: queue(one_worker) == (1, 1))
+    wait_until(lambda: queue(one_worker) == (1, 1))
     joined = join(threads, one_worker, customer, lambda: crop(one_worker, customer, picture))
     time.sleep(0.3)  # from its admission to its waiting
     client.close()
@@ -157,7 +141,7 @@ def join(
 
     before = full_at()
     joined = threads.submit(call)
-    until(lambda: full_at() != before)  # it has taken its call of the rate
+    wait_until(lambda: full_at() != before)  # it has taken its call of the rate
     return joined
 
 
@@ -167,7 +151,7 @@ def test_more_calls_at_once_than_the_plan_allows_are_429(
     free = one_worker.new_customer()
     first = slow_call(threads, one_worker, free)
     second = threads.submit(crop, one_worker, free)
-    until(lambda: queue(one_worker) == (1, 1))
+    wait_until(lambda: queue(one_worker) == (1, 1))
     third = crop(one_worker, free)
     assert (third.status_code, code_of(third)) == (429, "RATE_LIMITED")
     assert int(third.headers["retry-after"]) >= 1
@@ -186,7 +170,7 @@ def test_the_call_of_a_killed_worker_is_500_costs_nothing_and_the_next_one_works
     assert answer.headers["x-credits-charged"] == "0"
     assert answer.headers["x-credits-remaining"] == "500"
     assert one_worker.balance(customer) == (500, 0)
-    until(lambda: httpx.get(f"{one_worker.address}/readyz").status_code == 200)
+    wait_until(lambda: httpx.get(f"{one_worker.address}/readyz").status_code == 200)
     assert crop(one_worker, customer).status_code == 200
 
 
@@ -201,7 +185,7 @@ def test_who_joined_a_call_that_fails_gets_its_failure_and_pays_nothing(
     answers = [first.result(), joined.result()]
     assert {code_of(answer) for answer in answers} == {"PROCESSING_FAILED"}
     assert one_worker.balance(customer) == (500, 0)
-    until(lambda: httpx.get(f"{one_worker.address}/readyz").status_code == 200)
+    wait_until(lambda: httpx.get(f"{one_worker.address}/readyz").status_code == 200)
 
 
 def test_a_server_that_is_told_to_stop_finishes_its_calls_first(

@@ -7,7 +7,7 @@ import pytest
 
 from api.calls import service as calls
 from api.calls.account_status import AccountStatus
-from api.calls.in_flight import CallWaiter
+from api.calls.in_flight import CallWaiter, InFlightCall
 from api.calls.types import CallRequest
 from billing.identifiers import new_id
 from billing.ledger import accounts
@@ -17,6 +17,7 @@ from ml.catalogue import TOOLS
 from ml.errors import Cancelled
 from tests.support.apps import LocalApi, local_api
 from tests.support.calling import small_picture
+from tests.support.waiting import run_ready_tasks
 
 
 def request_of(account_id: str) -> CallRequest:
@@ -42,6 +43,18 @@ def balance(api: LocalApi, account_id: str) -> tuple[int, int]:
     with api.services.database.transaction() as session:
         account = session.get_one(Account, account_id)
         return account.available, account.held
+
+
+class ObservedWaiter(CallWaiter):
+    """Reports when it waits for a call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waits = asyncio.Event()
+
+    def wait_for(self, call: InFlightCall) -> None:
+        super().wait_for(call)
+        self.waits.set()
 
 
 async def queued(api: LocalApi) -> None:
@@ -76,16 +89,17 @@ def test_stopping_what_another_one_waits_for_only_leaves_it(tmp_path: Path) -> N
 
         async def story() -> None:
             request = request_of(account_id)
-            first, second = CallWaiter(), CallWaiter()
+            first, second = ObservedWaiter(), ObservedWaiter()
             tasks = [
                 asyncio.create_task(calls.run(api.services, request, AccountStatus(), presence=presence))
                 for presence in (first, second)
             ]
             await queued(api)
-            await asyncio.sleep(0.2)  # the second one joins
+            for waiter in (first, second):
+                await waiter.waits.wait()
             first.stop()
             first.stop()  # twice counts once
-            await asyncio.sleep(0.1)
+            await run_ready_tasks()
             assert api.services.backend.state().queued == 1
             second.stop()
             for task in tasks:

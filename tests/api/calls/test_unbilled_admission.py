@@ -1,19 +1,16 @@
 """Unbilled work is admitted by visitor, by network address and by process, and counts only while it runs."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
 
 from api.calls import unbilled_admission
 from api.calls.unbilled_admission import Claimant, UnbilledAdmission, UnbilledKind
 from api.errors import RateLimited
-from api.images.single_flight import SingleFlight
-from api.networks import network_of
 from ml.backend import Priority
 from ml.errors import Overloaded
+from tests.support.waiting import run_ready_tasks
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
@@ -97,21 +94,6 @@ def test_invented_visitors_do_not_fill_the_memory() -> None:
     assert not work._running
 
 
-@pytest.mark.parametrize(
-    ("address", "network"),
-    [
-        ("192.0.2.1", "192.0.2.1"),
-        ("2001:db8:0:1::1", "2001:0db8:0000:0001"),
-        ("2001:db8:0:1:ffff:ffff:ffff:ffff", "2001:0db8:0000:0001"),
-        ("2001:db8:0:2::1", "2001:0db8:0000:0002"),
-        ("::ffff:192.0.2.1", "::ffff:192.0.2.1"),
-        ("", ""),
-    ],
-)
-def test_an_ipv6_network_counts_as_one_address(address: str, network: str) -> None:
-    assert network_of(address) == network
-
-
 async def _hold(work: UnbilledAdmission, claimant: Claimant, begun: list[str], gate: asyncio.Event) -> None:
     async with work.preview_turn(claimant):
         begun.append(claimant.name)
@@ -126,10 +108,10 @@ def test_previews_wait_in_line_for_their_visitor_and_all_guests_for_a_part_of_th
         waiting += [guest(f"ses_{number}", f"192.0.2.{number}") for number in range(5)]
         waiting += [account("acc_1")] * 3
         tasks = [asyncio.create_task(_hold(work, claimant, begun, gate)) for claimant in waiting]
-        await asyncio.sleep(0.01)
+        await run_ready_tasks()
         assert sorted(begun) == ["acc_1", "acc_1", "greedy", "greedy", "ses_0", "ses_1"]
         tasks[0].cancel()
-        await asyncio.sleep(0.01)
+        await run_ready_tasks()
         assert len(begun) == 7  # the turn of one that went away is another's
         gate.set()
         await asyncio.gather(*tasks[1:])
@@ -144,61 +126,11 @@ def test_the_line_for_previews_is_bounded() -> None:
         work, gate = UnbilledAdmission(), asyncio.Event()
         most = unbilled_admission.PREVIEWS_WAITING_OF_NETWORK
         tasks = [asyncio.create_task(_hold(work, guest(), [], gate)) for _ in range(most)]
-        await asyncio.sleep(0.01)
+        await run_ready_tasks()
         with pytest.raises(RateLimited):
             await _hold(work, guest("ses_fresh"), [], gate)
         gate.set()
         await asyncio.gather(*tasks)
         await _hold(work, guest("ses_fresh"), [], gate)
-
-    asyncio.run(main())
-
-
-def _slow(gate: asyncio.Event, ends: list[str]) -> Callable[[], Coroutine[Any, Any, bytes]]:
-    async def work() -> bytes:
-        try:
-            await gate.wait()
-        except asyncio.CancelledError:
-            ends.append("cancelled")
-            raise
-        ends.append("done")
-        return b"made"
-
-    return work
-
-
-def test_shared_work_goes_on_until_the_last_who_waits_has_left() -> None:
-    async def main() -> None:
-        shared, gate = SingleFlight[bytes](), asyncio.Event()
-        ends: list[str] = []
-        first, second = (asyncio.create_task(shared.do("a", _slow(gate, ends))) for _ in range(2))
-        await asyncio.sleep(0)
-        first.cancel()
-        await asyncio.sleep(0.01)
-        assert ends == []
-        second.cancel()
-        await asyncio.sleep(0.01)
-        assert ends == ["cancelled"]
-        again = asyncio.create_task(shared.do("a", _slow(gate, ends)))
-        gate.set()
-        assert await again == b"made"
-        assert ends == ["cancelled", "done"]
-        assert (shared._tasks, shared._waiting) == ({}, {})
-
-    asyncio.run(main())
-
-
-def test_shared_work_that_begins_while_its_forerunner_is_cancelled_is_its_own() -> None:
-    async def main() -> None:
-        shared, gate = SingleFlight[bytes](), asyncio.Event()
-        ends: list[str] = []
-        first = asyncio.create_task(shared.do("a", _slow(gate, ends)))
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
-        first.cancel()
-        second = asyncio.create_task(shared.do("a", _slow(gate, ends)))
-        await asyncio.sleep(0.01)
-        gate.set()
-        assert await second == b"made"
 
     asyncio.run(main())

@@ -107,7 +107,9 @@ def test_an_unbilled_run_is_stopped_when_no_browser_asks_for_it_and_a_billed_one
         with watched.watched():
             await ended(left)
             assert left.status is RunStatus.CANCELLED
-            await asyncio.sleep(0.2)
+            # Begun later than the watched one and stopped: that one's time without a browser would be over.
+            later = known.start(OWNER, PROJECT, "later", until_stopped, is_billed=False)
+            await ended(later)
             assert not watched.has_ended
         await ended(watched)
         assert watched.status is RunStatus.CANCELLED

@@ -15,7 +15,7 @@ from PIL import Image as PillowImage
 
 from tests.support.ml import photos, tiny_pipelines
 from tests.support.ml.tiny_sam import place_of_an_object, save_tiny_sam
-from tests.support.server import RunningServer, StartServer, running_server
+from tests.support.server import RunningServer, ServerFactory, StartServer
 
 PHOTO = photos.photo("coffee")[100:220, 200:360]
 MASK = np.zeros(PHOTO.shape[:2], np.uint8)
@@ -35,14 +35,16 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @pytest.fixture(scope="module")
-def served(folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+def served(
+    folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory, server_factory: ServerFactory
+) -> Iterator[RunningServer]:
     settings = {
         "BGERASER_INPAINT_CHECKPOINT": str(folders["sd"]),
         "BGERASER_INPAINT_SCHEDULER": "lcm",
         "BGERASER_SAM_CHECKPOINT": str(folders["sam"]),
         "BGERASER_WORKERS": "1",
     }
-    with running_server(tmp_path_factory.mktemp("generative"), settings) as server:
+    with server_factory(tmp_path_factory.mktemp("generative"), settings) as server:
         yield server
         assert server.drifts() == []
 

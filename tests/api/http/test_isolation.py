@@ -3,6 +3,7 @@
 The list of routes comes from the application; one that is new fails here until it says how it is tried.
 """
 
+import itertools
 import json
 import subprocess
 import sys
@@ -17,8 +18,7 @@ from ml.catalogue import TOOLS
 from tests.support.apps import LocalApi, local_api
 from tests.support.calling import code_of, small_picture
 
-OWNER = "owner@example.com"
-STRANGER = "stranger@example.com"
+_numbers = itertools.count(1)
 
 
 class House:
@@ -26,8 +26,11 @@ class House:
 
     def __init__(self, api: LocalApi) -> None:
         self.api = api
-        self.owner_key = api.new_key(OWNER)
-        self.stranger_key = api.new_key(STRANGER)
+        number = next(_numbers)
+        self.owner_email = f"owner{number}@example.com"
+        self.stranger_email = f"stranger{number}@example.com"
+        self.owner_key = api.new_key(self.owner_email)
+        self.stranger_key = api.new_key(self.stranger_email)
         stored = self.request("POST", "/api/images", self.owner_key, files={"image": small_picture()})
         self.image_id: str = stored.json()["data"]["imageId"]
         self.image_url: str = stored.json()["data"]["imageUrl"]
@@ -87,13 +90,13 @@ def account_is_the_keys_own(house: House, method: str, path: str) -> None:
     answer = house.request(method, path, house.stranger_key)
     assert answer.status_code == 200
     if method == "GET":
-        assert answer.json()["data"]["email"] == STRANGER
+        assert answer.json()["data"]["email"] == house.stranger_email
     assert house.request(method, path, None).status_code == 401
 
 
 def tells_nothing_of_accounts(house: House, method: str, path: str) -> None:
     answer = house.request(method, path, None)
-    assert OWNER.encode() not in answer.content
+    assert house.owner_email.encode() not in answer.content
     assert house.image_id.encode() not in answer.content
 
 
@@ -198,10 +201,16 @@ TRIALS: dict[tuple[str, str], Callable[[House, str, str], None]] = {
 }
 
 
+@pytest.fixture(scope="module")
+def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalApi]:
+    with local_api(tmp_path_factory.mktemp("api")) as opened:
+        yield opened
+
+
 @pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
-    with local_api(tmp_path) as api:
-        yield House(api)
+def house(api: LocalApi) -> House:
+    """Two new accounts of the module's API."""
+    return House(api)
 
 
 #: Prints each method and path of the whole application. In a process of its own: it sets up logging.

@@ -14,7 +14,7 @@ import pytest
 from tests.support.calling import crop
 from tests.support.ml.photos import png_bytes
 from tests.support.raw_client import HEAD_OF_PART, RawClient
-from tests.support.server import RunningServer, StartServer
+from tests.support.server import RunningServer, ServerFactory, StartServer
 
 READERS = 300
 #: Longer than two windows; nothing depends on how much of it is needed.
@@ -67,8 +67,17 @@ def sockets() -> Iterator[ExitStack]:
         yield opened
 
 
-def test_downloads_that_nobody_reads_are_closed(start_server: StartServer, sockets: ExitStack) -> None:
-    server = start_server(BGERASER_WORKERS="1")
+@pytest.fixture(scope="module")
+def quiet_server(
+    tmp_path_factory: pytest.TempPathFactory, server_factory: ServerFactory
+) -> Iterator[RunningServer]:
+    """A server that no other module uses, so that its connections can be counted."""
+    with server_factory(tmp_path_factory.mktemp("quiet"), {"BGERASER_WORKERS": "1"}) as running:
+        yield running
+
+
+def test_downloads_that_nobody_reads_are_closed(quiet_server: RunningServer, sockets: ExitStack) -> None:
+    server = quiet_server
     path, content = large_picture(server)
     before = descriptors(server)
     steady = sockets.enter_context(connect(server, window_bytes=65536))
@@ -97,10 +106,10 @@ def test_downloads_that_nobody_reads_are_closed(start_server: StartServer, socke
 
 
 def test_an_answer_left_in_the_buffers_of_a_closed_connection_is_given_up(
-    start_server: StartServer, sockets: ExitStack
+    quiet_server: RunningServer, sockets: ExitStack
 ) -> None:
     """`Connection: close`: the answer is complete for the application, and waits for its client in vain."""
-    server = start_server(BGERASER_WORKERS="1")
+    server = quiet_server
     path, _ = large_picture(server)
     reader = sockets.enter_context(connect(server, window_bytes=4096))
     reader.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())

@@ -288,6 +288,7 @@ class FaultyGateway(StripeGateway):
 
     faulty = ""
     slow: threading.Event | None = None
+    is_waiting = False
 
     def customer_facts(self, customer_id: str, now: datetime) -> CustomerFacts:
         if customer_id == self.faulty:
@@ -296,6 +297,7 @@ class FaultyGateway(StripeGateway):
 
     def subscribed_customers(self) -> set[str]:
         if self.slow is not None:
+            self.is_waiting = True
             self.slow.wait(30)
         return super().subscribed_customers()
 
@@ -329,9 +331,10 @@ def test_events_do_not_wait_for_reconciliation(shop: Shop, ada: Owner) -> None:
         client = httpx.AsyncClient(transport=transport, base_url=BASE)
         running = asyncio.create_task(sync.run_forever(shop.api.services, shop.stripe))
         try:
-            await asyncio.sleep(0.1)  # reconciliation has begun, and hangs
             events = shop.world.take_outbox()
             async with asyncio.timeout(30):
+                while not slow.is_waiting:  # noqa: ASYNC110 - reconciliation sends no event when it waits
+                    await asyncio.sleep(0.01)
                 for payload, headers in (signed(each, shop.world.now) for each in events):
                     await client.post("/stripe/webhook", content=payload, headers=headers)
                 while await services.database.read(plan) != "standard":  # noqa: ASYNC110 - no event tells

@@ -36,6 +36,7 @@ def outcome_of(database: Database, settle: Settle, hold_id: str) -> str:
     return "done"
 
 
+@pytest.mark.notices(fault="read, then write")
 @pytest.mark.parametrize("second", SETTLEMENTS)
 @pytest.mark.parametrize("first", SETTLEMENTS)
 def test_the_second_waits_for_the_first_and_then_finds_the_hold_settled(

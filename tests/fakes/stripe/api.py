@@ -1,4 +1,4 @@
-"""The REST API of the simulator, as far as the SDK is used here: forms in, JSON out, lists in pages."""
+"""The simulator's REST API, as far as the product uses it: form-encoded requests, JSON, paginated lists."""
 
 import copy
 import hashlib
@@ -16,7 +16,7 @@ from tests.fakes.stripe import lifecycle, shapes
 from tests.fakes.stripe.backstage import backstage_routes
 from tests.fakes.stripe.pages import page_routes
 from tests.fakes.stripe.shapes import Json
-from tests.fakes.stripe.world import SECRET_KEY, WEBHOOK_SECRET, NotThere, World
+from tests.fakes.stripe.world import SECRET_KEY, WEBHOOK_SECRET, NotFound, World
 
 Create = Callable[[World, Json], Json]
 
@@ -36,13 +36,13 @@ _COLLECTIONS = {
     "checkout/sessions": "checkout.session",
     "billing_portal/configurations": "billing_portal.configuration",
 }
-#: An invoice shows so many of its lines; the rest is a list of its own.
+#: An invoice contains this many of its lines; the others are fetched from its list of lines.
 _LINES_SHOWN = 10
 _ENDED = ("canceled", "incomplete_expired")
 
 
 class Refusal(Exception):
-    """An error answer: HTTP status, Stripe's type and words."""
+    """An error response: HTTP status, Stripe's error type and message."""
 
     def __init__(
         self, status: int, kind: str, message: str, param: str | None = None, code: str | None = None
@@ -75,7 +75,7 @@ def create_app(world: World) -> Starlette:
                 if key is not None:
                     answers[key] = (digest, 200, copy.deepcopy(result))
                 return JSONResponse(result)
-            except NotThere as missing:
+            except NotFound as missing:
                 refusal = Refusal(
                     missing.status, "invalid_request_error", str(missing), missing.param, "resource_missing"
                 )
@@ -112,7 +112,7 @@ def _as_lists(value: Any) -> Any:
 
 def _check(world: World, request: Request) -> None:
     if world.is_down:
-        raise Refusal(503, "api_error", "The simulator was told to be down.")
+        raise Refusal(503, "api_error", "The simulator simulates an outage.")
     if request.headers.get("authorization") != f"Bearer {SECRET_KEY}":
         raise Refusal(401, "invalid_request_error", "Invalid API Key provided.")
 
@@ -129,7 +129,7 @@ def _act(world: World, method: str, path: str, form: Json) -> Json:
         thing = world.get(object_id)
         if method == "DELETE" and thing["object"] == "subscription":
             if thing["status"] in _ENDED:
-                raise NotThere("subscription", object_id, "id")
+                raise NotFound("subscription", object_id, "id")
             lifecycle.cancel_now(world, thing)
         elif method == "DELETE" and thing["object"] == "customer":
             lifecycle.delete_customer(world, thing)
@@ -189,7 +189,7 @@ def _fits(thing: Json, form: Json) -> bool:
 
 
 def _expanded(world: World, thing: Json, wanted: list[str]) -> Json:
-    """A copy, with the objects themselves where `expand` asks for them."""
+    """A copy in which the ids that `expand` names are replaced by their objects."""
     answer = copy.deepcopy(thing)
     if thing["object"] == "invoice" and "payments" in wanted:
         payments = list(world.all("invoice_payment", invoice=thing["id"]))
@@ -239,7 +239,7 @@ def _refund(world: World, form: Json) -> Json:
 
 def _customer(world: World, form: Json) -> Json:
     made = world.add(shapes.customer(world.new_id("cus"), world.now, form))
-    world.tell("customer.created", made)
+    world.record_event("customer.created", made)
     return made
 
 
@@ -255,7 +255,7 @@ def _price(world: World, form: Json) -> Json:
 
 def _webhook_endpoint(world: World, form: Json) -> Json:
     made = world.add(shapes.webhook_endpoint(world.new_id("we"), world.now, form))
-    return {**made, "secret": WEBHOOK_SECRET}  # told only here
+    return {**made, "secret": WEBHOOK_SECRET}  # Stripe returns it only on creation
 
 
 def _checkout_session(world: World, form: Json) -> Json:

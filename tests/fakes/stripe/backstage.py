@@ -1,4 +1,4 @@
-"""What the account's owner and its customers' banks do, as a page: time passes, payments go back."""
+"""A page for the events outside the product: advance the clock, refund, open and close disputes."""
 
 from datetime import UTC, datetime
 from html import escape

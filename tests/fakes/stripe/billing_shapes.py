@@ -1,4 +1,4 @@
-"""Objects of subscriptions and invoices as JSON; the simpler ones stand in `shapes.py`."""
+"""Subscriptions and invoices as JSON. `shapes.py` has the simpler objects."""
 
 from tests.fakes.stripe.shapes import Json, collection
 
@@ -75,7 +75,7 @@ def subscription_item(
 
 
 def plan(price: Json) -> Json:
-    """The older twin of a price, which items still carry."""
+    """The legacy form of a price, which subscription items still contain."""
     return {
         "id": price["id"],
         "object": "plan",
@@ -254,7 +254,7 @@ def invoice(
             "payment_method_options": None,
             "payment_method_types": None,
         },
-        # Stripe names the period before for renewals: the lines tell what is really paid for.
+        # For renewals Stripe gives the previous period here; the lines have the period that is paid for.
         "period_end": now,
         "period_start": item["current_period_start"],
         "post_payment_credit_notes_amount": 0,
@@ -315,7 +315,7 @@ def invoice_line(
 
 
 def _parent(line_id: str, subscription_json: Json, proration: bool) -> Json:
-    """A change of price leaves invoice items; a period is a line of the subscription's own item."""
+    """The line's parent: an invoice item for a proration, the subscription item for a period."""
     subscription_id = subscription_json["id"]
     if proration:
         details = {

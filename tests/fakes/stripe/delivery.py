@@ -1,4 +1,4 @@
-"""Events on their way: signed as Stripe signs them, and, if told so, doubled, out of order, late or lost."""
+"""Delivers events, signed as Stripe signs them, and optionally duplicated, reordered, delayed or dropped."""
 
 import hashlib
 import hmac
@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from tests.fakes.stripe.shapes import Json
 from tests.fakes.stripe.world import WEBHOOK_SECRET, World
 
-#: Takes a body and its headers; whether it was accepted with a 2xx.
+#: Sends a body with its headers. Returns whether the answer was 2xx.
 Send = Callable[[bytes, dict[str, str]], bool]
 
 
 @dataclass
 class Switches:
-    """What befalls deliveries; shares are between 0 and 1."""
+    """The faults of delivery; shares are between 0 and 1."""
 
     duplicated: float = 0.0
     dropped: float = 0.0
@@ -41,7 +41,7 @@ def signed(event: Json, now: int, secret: str = WEBHOOK_SECRET) -> tuple[bytes, 
 
 
 class Courier:
-    """Carries a world's events. What is not accepted is carried again the next time, as Stripe does."""
+    """Delivers a world's events. An event that is not accepted is sent again the next time, as by Stripe."""
 
     def __init__(self, world: World, send: Send, switches: Switches | None = None) -> None:
         self._world = world
@@ -51,7 +51,7 @@ class Courier:
         self._waiting: list[Json] = []
 
     def deliver(self) -> int:
-        """Send what is due; how many were accepted."""
+        """Send the events that are due. Returns how many were accepted."""
         chance, switches = self._random, self.switches
         for event in self._world.take_outbox():
             if chance.random() < switches.dropped:

@@ -1,6 +1,6 @@
 """`make run-billing-demo`: bgeraser with the simulator as its Stripe, for clicking through an upgrade.
 
-Nothing here is real money: the simulator runs on this machine, and its pages say so.
+No real money is involved: the simulator runs on this machine, and its pages say so.
 """
 
 import os
@@ -26,7 +26,7 @@ _TICK_SECONDS = 0.5
 def main() -> None:
     address = f"http://127.0.0.1:{SERVER_PORT}"
     data_dir = Path(os.environ.get("BGERASER_DATA_DIR", "data"))
-    # The simulator forgets everything at its end, so the books of a demonstration begin anew.
+    # The simulator keeps its state in memory only, so each demonstration starts with an empty database.
     demo_dir = data_dir / f"billing-demo-{int(time.time())}"
     demo_dir.mkdir(parents=True)
     clock_file = demo_dir / "clock"
@@ -48,7 +48,7 @@ def main() -> None:
         }
         command = [sys.executable, "-m", "tests.fakes.stripe.demo_server"]
         prices = ["--standard", "9.00", "--business", "49.00", "--currency", "usd"]
-        # What it says, the secret among it, is for an operator; here it is all in the environment.
+        # Its output, which includes the secret, is for operators; here the environment has it all.
         setup = subprocess.run(
             [*command, "admin", "stripe-setup", *prices],
             env=environment,
@@ -74,7 +74,7 @@ def main() -> None:
 
 
 def _carry(world: World, courier: Courier, clock_file: Path, stopping: threading.Event) -> None:
-    """Real time passes at the simulator too, and its events are brought over."""
+    """Keeps the simulator's clock in step with real time and delivers its events."""
     while not stopping.wait(_TICK_SECONDS):
         with world.lock:
             lifecycle.advance(world, max(0, int(time.time()) + world.ahead_seconds - world.now))
@@ -86,7 +86,7 @@ def _post(url: str, payload: bytes, headers: dict[str, str]) -> bool:
     try:
         return httpx.post(url, content=payload, headers=headers, timeout=10).is_success
     except httpx.TransportError:
-        return False  # brought again at the next tick
+        return False  # delivered again at the next tick
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""The `bgeraser` command for the demonstration: its clock is the simulator's.
+"""The `bgeraser` command for the demonstration, with the simulator's clock.
 
-The simulator writes how far its clock is ahead into the file that SIMULATOR_CLOCK_FILE names.
+The simulator writes the offset of its clock, in seconds, to the file that SIMULATOR_CLOCK_FILE names.
 """
 
 import os
@@ -16,12 +16,12 @@ def shifted_now() -> datetime:
     try:
         ahead = int(Path(os.environ[CLOCK_FILE]).read_text(encoding="ascii"))
     except (OSError, ValueError):
-        ahead = 0  # nobody has moved it yet
+        ahead = 0  # the clock has not been moved yet
     return datetime.now(UTC) + timedelta(seconds=ahead)
 
 
 def main() -> None:
-    # Before anything imports it by its name.
+    # Patched before other modules import the function by name.
     timestamps.utc_now = shifted_now
     from web.cli.main import app
 

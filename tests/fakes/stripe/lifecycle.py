@@ -1,4 +1,4 @@
-"""What happens to subscriptions, invoices and payments, and the events each step sends out."""
+"""The life cycle of subscriptions, invoices and payments, and the events that each step sends."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -17,7 +17,7 @@ RETRY_DAYS = (3, 5, 7)
 
 
 class NotPossible(Exception):
-    """What Stripe refuses, with its code."""
+    """A request that Stripe refuses, with its error code."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -48,7 +48,7 @@ def subscribe(world: World, customer_id: str, price_id: str, metadata: Json, tri
             money_shapes.payment_method(world.new_id("pm"), world.now, customer_id, fingerprint)
         )
         subscription["default_payment_method"] = method["id"]
-    world.tell("customer.subscription.created", subscription)
+    world.record_event("customer.subscription.created", subscription)
     amount = 0 if trial_days else price["unit_amount"]
     line = _line(world, subscription, price, amount, world.now, end)
     _finalize(world, _invoice(world, subscription, [line], "subscription_create"))
@@ -56,19 +56,19 @@ def subscribe(world: World, customer_id: str, price_id: str, metadata: Json, tri
 
 
 def end_trial(world: World, subscription: Json) -> None:
-    """Before its time: the first period begins now and is charged."""
+    """End the trial early: the first period begins now and is charged."""
     subscription |= {"status": "active", "trial_end": world.now, "billing_cycle_anchor": world.now}
     _begin_period(world, subscription, world.now)
-    world.tell("customer.subscription.updated", subscription)
+    world.record_event("customer.subscription.updated", subscription)
     _finalize(world, _renewal(world, subscription))
 
 
 def change_price(
     world: World, subscription: Json, price_id: str, proration_behavior: str = "always_invoice"
 ) -> None:
-    """At once, in mid-period: what is left of the old price is credited, the new one charged.
+    """Change the price immediately: the rest of the old price is credited, the new price is charged.
 
-    With "always_invoice" now; with "create_prorations" both wait for the next invoice.
+    With "always_invoice" at once; with "create_prorations" both are lines of the next invoice.
     """
     item = item_of(subscription)
     old, new = item["price"], world.get(price_id)
@@ -80,7 +80,7 @@ def change_price(
     ]
     item |= {"price": new, "plan": shapes.plan(new)}
     _release_schedule(world, subscription)
-    world.tell("customer.subscription.updated", subscription)
+    world.record_event("customer.subscription.updated", subscription)
     if proration_behavior == "create_prorations":
         world.pending_lines.setdefault(subscription["id"], []).extend(lines)
     elif proration_behavior == "always_invoice":
@@ -88,12 +88,12 @@ def change_price(
 
 
 def schedule_price(world: World, subscription: Json, price_id: str) -> None:
-    """From the next period on."""
+    """Change the price from the next period on."""
     _release_schedule(world, subscription)
     made = world.add(shapes.schedule(world.new_id("sub_sched"), world.now, subscription, world.get(price_id)))
     subscription["schedule"] = made["id"]
-    world.tell("subscription_schedule.created", made)
-    world.tell("customer.subscription.updated", subscription)
+    world.record_event("subscription_schedule.created", made)
+    world.record_event("customer.subscription.updated", subscription)
 
 
 def cancel_at_period_end(world: World, subscription: Json, cancel: bool = True) -> None:
@@ -103,40 +103,40 @@ def cancel_at_period_end(world: World, subscription: Json, cancel: bool = True) 
         "cancel_at": end if cancel else None,
         "canceled_at": world.now if cancel else None,
     }
-    world.tell("customer.subscription.updated", subscription)
+    world.record_event("customer.subscription.updated", subscription)
 
 
 def cancel_now(world: World, subscription: Json, reason: str = "cancellation_requested") -> None:
     subscription |= {"status": "canceled", "ended_at": world.now, "canceled_at": world.now}
     subscription["cancellation_details"] |= {"reason": reason}
     _release_schedule(world, subscription)
-    world.tell("customer.subscription.deleted", subscription)
+    world.record_event("customer.subscription.deleted", subscription)
 
 
 def delete_customer(world: World, customer: Json) -> None:
-    """Ends the subscriptions at once. Stripe tells nothing more of the customer than that it is deleted."""
+    """Delete a customer, which ends its subscriptions. Stripe then returns only that it was deleted."""
     for subscription in world.all("subscription", customer=customer["id"]):
         if subscription["status"] not in ("canceled", "incomplete_expired"):
             cancel_now(world, subscription)
-    world.tell("customer.deleted", customer)
+    world.record_event("customer.deleted", customer)
     customer["deleted"] = True
 
 
 def pause_collection(world: World, subscription: Json, paused: bool = True) -> None:
     subscription["pause_collection"] = {"behavior": "void", "resumes_at": None} if paused else None
-    world.tell("customer.subscription.updated", subscription)
+    world.record_event("customer.subscription.updated", subscription)
 
 
 def resume(world: World, subscription: Json) -> None:
-    """Of a trial that ended without a card: a period begins and is charged."""
+    """Resume after a trial that ended without a card: a period begins and is charged."""
     _begin_period(world, subscription, world.now)
     subscription |= {"status": "active", "billing_cycle_anchor": world.now}
-    world.tell("customer.subscription.resumed", subscription)
+    world.record_event("customer.subscription.resumed", subscription)
     _finalize(world, _renewal(world, subscription))
 
 
 def advance(world: World, seconds: int) -> None:
-    """Move the test clock on; everything due on the way happens at its own moment."""
+    """Advance the test clock. Everything that becomes due happens at its own time."""
     until = world.now + seconds
     while True:
         due = [(moment, number) for number, (moment, _) in enumerate(_coming(world)) if moment <= until]
@@ -168,7 +168,7 @@ def _period_ends(world: World, subscription: Json) -> None:
         return
     if subscription["status"] == "trialing" and subscription["customer"] in world.cardless_customers:
         subscription["status"] = "paused"
-        world.tell("customer.subscription.paused", subscription)
+        world.record_event("customer.subscription.paused", subscription)
         return
     if subscription["schedule"] is not None:
         price = world.get(world.get(subscription["schedule"])["phases"][1]["items"][0]["price"])
@@ -179,7 +179,7 @@ def _period_ends(world: World, subscription: Json) -> None:
     _begin_period(world, subscription, item_of(subscription)["current_period_end"])
     invoice = _renewal(world, subscription)
     invoice["automatically_finalizes_at"] = world.now + DRAFT_SECONDS
-    world.tell("customer.subscription.updated", subscription)
+    world.record_event("customer.subscription.updated", subscription)
 
 
 def _begin_period(world: World, subscription: Json, start: int) -> None:
@@ -193,7 +193,7 @@ def _renewal(world: World, subscription: Json) -> Json:
     item = item_of(subscription)
     start, end = item["current_period_start"], item["current_period_end"]
     line = _line(world, subscription, item["price"], item["price"]["unit_amount"], start, end)
-    # What waited stands before the subscription's own line.
+    # Pending prorations come before the subscription's own line.
     lines = [*world.pending_lines.pop(subscription["id"], []), line]
     return _invoice(world, subscription, lines, "subscription_cycle")
 
@@ -203,17 +203,17 @@ def _finalize(world: World, invoice: Json) -> None:
     invoice["number"] = invoice["id"].upper()
     _apply_balance(world, invoice)
     invoice["status_transitions"]["finalized_at"] = world.now
-    world.tell("invoice.finalized", invoice)
+    world.record_event("invoice.finalized", invoice)
     if _subscription_of(world, invoice)["pause_collection"] is not None:
         invoice["status"] = "void"
         invoice["status_transitions"]["voided_at"] = world.now
-        world.tell("invoice.voided", invoice)
+        world.record_event("invoice.voided", invoice)
         return
     pay(world, invoice)
 
 
 def _apply_balance(world: World, invoice: Json) -> None:
-    """A customer's balance pays first (it is negative where Stripe owes); a negative total adds to it."""
+    """Apply the customer's balance, which is negative for a credit; a negative total is added to it."""
     customer = world.get(invoice["customer"])
     before = customer["balance"]
     due = invoice["total"] + before
@@ -227,7 +227,7 @@ def _apply_balance(world: World, invoice: Json) -> None:
 
 
 def pay(world: World, invoice: Json) -> bool:
-    """Try the customer's card; whether it was paid. Sends what Stripe sends for either."""
+    """Charge the customer's card and send the events. Returns whether the payment succeeded."""
     subscription = _subscription_of(world, invoice)
     invoice |= {"attempted": True, "attempt_count": invoice["attempt_count"] + 1}
     unable = world.declined_customers | world.cardless_customers
@@ -238,7 +238,7 @@ def pay(world: World, invoice: Json) -> bool:
         intent_id = world.new_id("pi")
         charge = world.add(money_shapes.charge(world.new_id("ch"), world.now, invoice, intent_id))
         world.add(money_shapes.invoice_payment(world.new_id("inpay"), world.now, invoice, intent_id))
-        world.tell("charge.succeeded", charge)
+        world.record_event("charge.succeeded", charge)
     invoice |= {
         "status": "paid",
         "amount_paid": invoice["amount_due"],
@@ -251,9 +251,9 @@ def pay(world: World, invoice: Json) -> bool:
         subscription["status"] in ("past_due", "unpaid") and not still_open
     ):
         subscription["status"] = "active"
-        world.tell("customer.subscription.updated", subscription)
-    world.tell("invoice.paid", invoice)
-    world.tell("invoice.payment_succeeded", invoice)
+        world.record_event("customer.subscription.updated", subscription)
+    world.record_event("invoice.paid", invoice)
+    world.record_event("invoice.payment_succeeded", invoice)
     return True
 
 
@@ -261,20 +261,20 @@ def _payment_failed(world: World, invoice: Json, subscription: Json) -> None:
     tries = invoice["attempt_count"]
     is_last = tries > len(RETRY_DAYS)
     invoice["next_payment_attempt"] = None if is_last else world.now + RETRY_DAYS[tries - 1] * DAY
-    world.tell("invoice.payment_failed", invoice)
+    world.record_event("invoice.payment_failed", invoice)
     if subscription["status"] == "incomplete":
         return
     if is_last:
         cancel_now(world, subscription, "payment_failed")
     elif subscription["status"] != "past_due":
         subscription["status"] = "past_due"
-        world.tell("customer.subscription.updated", subscription)
+        world.record_event("customer.subscription.updated", subscription)
 
 
 def refund(world: World, charge: Json, amount: int | None = None, *, is_pending: bool = False) -> Json:
-    """All that is left, or `amount` of it. One that is pending does not yet show in the charge's own sum."""
-    standing = [each for each in world.all("refund", charge=charge["id"]) if each["status"] != "failed"]
-    left = charge["amount"] - sum(each["amount"] for each in standing)
+    """Refund the rest of a charge, or `amount`. A pending refund is not yet in `amount_refunded`."""
+    counted = [each for each in world.all("refund", charge=charge["id"]) if each["status"] != "failed"]
+    left = charge["amount"] - sum(each["amount"] for each in counted)
     if left == 0:
         raise NotPossible("charge_already_refunded", f"Charge {charge['id']} has already been refunded.")
     if charge["disputed"]:
@@ -284,12 +284,12 @@ def refund(world: World, charge: Json, amount: int | None = None, *, is_pending:
     made = world.add(money_shapes.refund(world.new_id("re"), world.now, charge, amount or left))
     if is_pending:
         made["status"] = "pending"
-        world.tell("refund.created", made)
+        world.record_event("refund.created", made)
         return made
     charge["amount_refunded"] += made["amount"]
     charge["refunded"] = charge["amount_refunded"] == charge["amount"]
-    world.tell("refund.created", made)
-    world.tell("charge.refunded", charge)
+    world.record_event("refund.created", made)
+    world.record_event("charge.refunded", charge)
     return made
 
 
@@ -299,21 +299,21 @@ def fail_refund(world: World, made: Json) -> None:
         charge["amount_refunded"] -= made["amount"]
     charge["refunded"] = False
     made["status"] = "failed"
-    world.tell("refund.failed", made)
+    world.record_event("refund.failed", made)
 
 
 def open_dispute(world: World, charge: Json) -> Json:
     made = world.add(money_shapes.dispute(world.new_id("du"), world.now, charge))
-    made["amount"] -= charge["amount_refunded"]  # nobody disputes what came back
+    made["amount"] -= charge["amount_refunded"]  # refunded money cannot be disputed
     charge["disputed"] = True
-    world.tell("charge.dispute.created", made)
-    world.tell("charge.dispute.funds_withdrawn", made)
+    world.record_event("charge.dispute.created", made)
+    world.record_event("charge.dispute.funds_withdrawn", made)
     return made
 
 
 def close_dispute(world: World, made: Json, *, won: bool) -> None:
     made["status"] = "won" if won else "lost"
-    world.tell("charge.dispute.closed", made)
+    world.record_event("charge.dispute.closed", made)
 
 
 def charges_of(world: World, customer_id: str) -> list[Json]:
@@ -325,7 +325,7 @@ def _invoice(world: World, subscription: Json, lines: list[Json], reason: str) -
     for line in lines:
         line["invoice"] = invoice["id"]
     subscription["latest_invoice"] = invoice["id"]
-    world.tell("invoice.created", invoice)
+    world.record_event("invoice.created", invoice)
     return invoice
 
 

@@ -1,4 +1,4 @@
-"""Cards, payments and money that goes back, as JSON."""
+"""Cards, payments, refunds and disputes as JSON."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The checkout and the portal as pages for people: plain forms, clearly marked as a simulation."""
+"""The checkout and the customer portal as plain forms, clearly marked as a simulation."""
 
 from html import escape
 from typing import Any
@@ -10,7 +10,7 @@ from starlette.routing import Route
 
 from tests.fakes.stripe import lifecycle
 from tests.fakes.stripe.shapes import Json
-from tests.fakes.stripe.world import NotThere, World
+from tests.fakes.stripe.world import NotFound, World
 
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; margin: 0; color: #1c2230; background: #f4f5f8 }
@@ -70,7 +70,7 @@ class _Pages:
     def _session(self, session_id: str) -> Json | None:
         try:
             return self._world.get(session_id)
-        except NotThere:
+        except NotFound:
             return None
 
     def _pay_page(self, session_id: str, error: str = "") -> Response:
@@ -124,7 +124,7 @@ class _Pages:
 
 
 def complete(world: World, session: Json, *, has_card: bool = True) -> Json:
-    """The customer pays: the subscription begins and the checkout is complete. The subscription."""
+    """Complete the checkout: start the subscription and return it."""
     order = world.orders[session["id"]]
     data = order.get("subscription_data", {})
     customer_id = session["customer"]
@@ -144,12 +144,12 @@ def complete(world: World, session: Json, *, has_card: bool = True) -> Json:
         "invoice": subscription["latest_invoice"],
         "url": None,
     }
-    world.tell("checkout.session.completed", session)
+    world.record_event("checkout.session.completed", session)
     return subscription
 
 
 def act(world: World, customer_id: str, form: dict[str, str]) -> None:
-    """What a customer may do in the portal, by the rules of the configuration `stripe-setup` makes."""
+    """Apply an action of the portal, as the configuration that `stripe-setup` creates allows it."""
     do = form.get("do", "")
     if do in ("good-card", "declined-card"):
         world.cardless_customers.discard(customer_id)

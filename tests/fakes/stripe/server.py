@@ -1,4 +1,4 @@
-"""The simulator on a port of its own, for the real SDK to talk to."""
+"""Runs the simulator on a port of its own, which the real SDK connects to."""
 
 import threading
 import time
@@ -13,7 +13,7 @@ from tests.fakes.stripe.world import World
 
 @contextmanager
 def serving(world: World, port: int = 0) -> Iterator[str]:
-    """The simulator's address, on 127.0.0.1, as long as the block runs."""
+    """Serves `world` on 127.0.0.1 while the block runs. Yields the address."""
     config = uvicorn.Config(
         create_app(world), host="127.0.0.1", port=port, log_level="warning", lifespan="off"
     )

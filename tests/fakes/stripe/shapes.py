@@ -1,4 +1,4 @@
-"""Stripe's objects as JSON, in the shape of the API version that the installed SDK is made for."""
+"""Stripe's objects as JSON, in the API version of the installed SDK."""
 
 from typing import Any
 

@@ -14,39 +14,39 @@ SECRET_KEY = "sk_test_simulation"
 WEBHOOK_SECRET = "whsec_simulation"
 
 
-class NotThere(Exception):
-    """No object has this id."""
+class NotFound(Exception):
+    """There is no object with this id."""
 
     def __init__(self, kind: str, object_id: str, param: str = "id") -> None:
         super().__init__(f"No such {kind}: '{object_id}'")
         self.param = param
-        # What is in the address is not found, what is in the form is wrong.
+        # 404 for an id in the path, 400 for an id in a parameter.
         self.status = 404 if param == "id" else 400
 
 
 class World:
-    """`now` is Unix seconds and only moves when it is told to; `lock` guards everything against threads."""
+    """`now` is in Unix seconds and only changes when a test advances it. Hold `lock` for every access."""
 
     def __init__(self, now: int, address: str = "http://stripe.test") -> None:
         self.now = now
         self.address = address
         self.objects: dict[str, Json] = {}
         self.events: list[Json] = []
-        #: Events nobody has taken for delivery yet.
+        #: Events that were not yet taken for delivery.
         self.outbox: list[Json] = []
         self.declined_customers: set[str] = set()
-        #: Checkouts whose payment is on its way: they are open and cannot be expired.
+        #: Checkouts with a pending payment: they are open and cannot be expired.
         self.sessions_being_paid: set[str] = set()
-        #: The fingerprint of a customer's card, where it matters.
+        #: The fingerprint of a customer's card, for tests that need one.
         self.cards: dict[str, str] = {}
         self.cardless_customers: set[str] = set()
-        #: Lines of prorations that wait for the next invoice, by subscription.
+        #: Proration lines of the next invoice, by subscription.
         self.pending_lines: dict[str, list[Json]] = {}
-        #: What a checkout was opened with, by its id: not part of the object.
+        #: The parameters that a checkout was created with, by its id; they are not part of the object.
         self.orders: dict[str, Json] = {}
         self.calls: list[str] = []  # "GET /v1/prices", for tests that count them
         self.is_down = False
-        #: How far somebody has moved the clock on, beyond the time that passes by itself.
+        #: How far the clock was advanced beyond real time, for the demonstration.
         self.ahead_seconds = 0
         self.lock = threading.RLock()
         self._numbers = itertools.count(1)
@@ -60,24 +60,24 @@ class World:
 
     def get(self, object_id: Any) -> Json:
         if not isinstance(object_id, str) or object_id not in self.objects:
-            raise NotThere("object", str(object_id))
+            raise NotFound("object", str(object_id))
         return self.objects[object_id]
 
     def customer(self, object_id: Any) -> Json:
-        """One that a request's form names: a deleted one is not there for it."""
+        """A customer that a request's parameter names; a deleted one is not found."""
         found = self.objects.get(object_id)
         if found is None or found.get("deleted"):
-            raise NotThere("customer", str(object_id), "customer")
+            raise NotFound("customer", str(object_id), "customer")
         return found
 
     def all(self, kind: str, **equal: Any) -> Iterator[Json]:
-        """Every object of a kind, the oldest first, whose fields equal those given."""
+        """The objects of a kind whose fields have the given values, the oldest first."""
         for thing in list(self.objects.values()):
             if thing["object"] == kind and all(thing.get(name) == value for name, value in equal.items()):
                 yield thing
 
-    def tell(self, kind: str, thing: Json) -> None:
-        """An event with the object as it is now."""
+    def record_event(self, kind: str, thing: Json) -> None:
+        """Record an event with the object's present state."""
         event = shapes.event(self.new_id("evt"), self.now, kind, copy.deepcopy(thing), API_VERSION)
         self.events.append(event)
         self.outbox.append(event)

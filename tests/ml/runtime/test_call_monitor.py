@@ -16,8 +16,9 @@ from ml.runtime.dispatcher import Dispatcher
 from ml.runtime.messages import WorkerConfig
 from ml.runtime.process import WorkerProcess
 from ml.runtime.submission import Submission
-from tests.support.ml.backends import PATIENCE_SECONDS, call
+from tests.support.ml.backends import call
 from tests.support.ml.photos import png_bytes
+from tests.support.waiting import PATIENCE_SECONDS
 
 LIMITS = SlotLimits(
     memory_bytes=1 << 30,

@@ -17,7 +17,8 @@ from ml.runtime.local import LocalBackend, LocalConfig
 from ml.tools.generative_fill import GenerativeFillParams
 from tests.support import checkpoints
 from tests.support.ml import photos, tiny_pipelines
-from tests.support.ml.backends import PATIENCE_SECONDS, Listener, children_pids, running
+from tests.support.ml.backends import Listener, children_pids, running
+from tests.support.waiting import PATIENCE_SECONDS
 
 PHOTO = photos.photo("coffee")[100:180, 200:300]
 MASK = np.zeros(PHOTO.shape[:2], np.uint8)

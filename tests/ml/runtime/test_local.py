@@ -14,7 +14,6 @@ from ml.backend import Priority, ToolAnswer
 from ml.errors import BadParameter, Cancelled, ModelUnavailable, Overloaded
 from ml.runtime.local import LocalBackend, LocalTicket
 from tests.support.ml.backends import (
-    PATIENCE_SECONDS,
     PICTURE,
     Listener,
     begin,
@@ -22,9 +21,9 @@ from tests.support.ml.backends import (
     children_pids,
     measure,
     running,
-    wait_until,
     workload_config,
 )
+from tests.support.waiting import PATIENCE_SECONDS, wait_until
 
 
 @pytest.fixture(scope="module")

@@ -11,17 +11,16 @@ import pytest
 from ml.errors import Cancelled, OutOfMemory, TimedOut, WorkerLost
 from ml.runtime.local import LocalBackend
 from tests.support.ml.backends import (
-    PATIENCE_SECONDS,
     Listener,
     begin,
     call,
     children_pids,
     measure,
     running,
-    wait_until,
     wait_until_all_ready,
     workload_config,
 )
+from tests.support.waiting import PATIENCE_SECONDS, wait_until
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="worker limits are tested on Linux")
 

@@ -14,16 +14,15 @@ from ml.errors import Overloaded
 from ml.runtime.local import LocalBackend
 from ml.runtime.process import WorkerProcess
 from tests.support.ml.backends import (
-    PATIENCE_SECONDS,
     begin,
     call,
     children_pids,
     measure,
     running,
-    wait_until,
     wait_until_all_ready,
     workload_config,
 )
+from tests.support.waiting import PATIENCE_SECONDS, wait_until
 
 
 def test_close_leaves_no_process(tmp_path: Path) -> None:

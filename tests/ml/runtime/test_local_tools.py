@@ -12,8 +12,9 @@ from ml.backend import ToolAnswer, ToolCall
 from ml.catalogue import TOOLS
 from ml.errors import PictureTooLarge, UnreadablePicture
 from ml.runtime.local import LocalBackend, LocalConfig
-from tests.support.ml.backends import PATIENCE_SECONDS, Listener, running
+from tests.support.ml.backends import Listener, running
 from tests.support.ml.photos import jpeg_bytes, open_bytes, photo, png_bytes
+from tests.support.waiting import PATIENCE_SECONDS
 
 MODELS_DIR = Path(os.environ.get("BGERASER_MODELS_DIR", "data/models"))
 

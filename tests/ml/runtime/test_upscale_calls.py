@@ -11,8 +11,9 @@ from ml.catalogue import TOOLS
 from ml.errors import Cancelled, TooSlow
 from ml.runtime.local import LocalBackend, LocalConfig
 from tests.support import checkpoints
-from tests.support.ml.backends import PATIENCE_SECONDS, Listener, children_pids, running, wait_until
+from tests.support.ml.backends import Listener, children_pids, running
 from tests.support.ml.photos import jpeg_bytes, open_bytes, photo, png_bytes
+from tests.support.waiting import PATIENCE_SECONDS, wait_until
 
 
 @pytest.fixture(scope="module")

@@ -12,14 +12,14 @@ _PAUSE_MS = 700
 
 def assert_accessible(page: Page) -> None:
     """Fails with each rule that is broken and where."""
-    told = _settled(page, lambda: _serious(page))
-    assert told == [], f"{page.url}: {told}"
+    found = _settled(page, lambda: _serious(page))
+    assert found == [], f"{page.url}: {found}"
 
 
 def assert_fits(page: Page) -> None:
     """Nothing sticks out sideways: at this width the page scrolls down only."""
-    told = _settled(page, lambda: _too_wide(page))
-    assert told == [], f"{page.url}: {told}"
+    found = _settled(page, lambda: _too_wide(page))
+    assert found == [], f"{page.url}: {found}"
 
 
 def _settled(page: Page, faults: Callable[[], list[str]]) -> list[str]:

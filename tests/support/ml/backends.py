@@ -2,7 +2,6 @@
 
 import contextlib
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,7 @@ from ml.backend import Priority, Progress, ToolCall
 from ml.runtime.local import LocalBackend, LocalConfig, LocalTicket
 from tests.support.ml.photos import png_bytes
 from tests.support.ml.workloads import WorkloadParams
-
-#: How long a test waits for what must come; never a measure of speed.
-PATIENCE_SECONDS = 60.0
+from tests.support.waiting import PATIENCE_SECONDS, wait_until
 
 PICTURE = png_bytes(np.zeros((2, 3, 3), np.uint8))
 
@@ -47,13 +44,6 @@ def running(config: LocalConfig) -> Iterator[LocalBackend]:
         yield backend
     finally:
         backend.close()
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    ends_at = time.monotonic() + PATIENCE_SECONDS
-    while not condition():
-        assert time.monotonic() < ends_at, "it never came"
-        time.sleep(0.005)
 
 
 def wait_until_all_ready(backend: LocalBackend, workers: int) -> None:

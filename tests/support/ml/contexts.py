@@ -19,7 +19,7 @@ class NoEngines:
 
 @dataclass
 class Calm:
-    """A context that nobody cancels, and which remembers the steps."""
+    """A context that is never cancelled and records the steps."""
 
     files: Mapping[str, bytes] = field(default_factory=dict)
     engines: Any = field(default_factory=NoEngines)

@@ -73,7 +73,7 @@ def member(file_name: str, path: str, chunks_key: str | None = None) -> tuple[Me
 
 
 class Told:
-    """A progress that keeps what it is told."""
+    """A progress listener that records its calls."""
 
     def __init__(self) -> None:
         self.stages: list[str] = []

@@ -1,4 +1,4 @@
-"""Real diffusion pipelines, small enough to be made anew for a test, with random weights and no hub."""
+"""Real diffusion pipelines, small enough to create for each test, with random weights and no hub."""
 
 from pathlib import Path
 from typing import Any
@@ -127,7 +127,7 @@ def _vae() -> AutoencoderKL:
 
 
 def make_tokenizer() -> CLIPTokenizer:
-    """One that reads letter by letter, from a vocabulary made here."""
+    """A tokenizer of single letters with a vocabulary of its own."""
     words = [*_LETTERS, *(f"{letter}</w>" for letter in _LETTERS), "<|startoftext|>", "<|endoftext|>"]
     vocabulary = {word: number for number, word in enumerate(words)}
     return CLIPTokenizer(vocab=vocabulary, merges=[], model_max_length=77)

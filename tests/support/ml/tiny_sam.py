@@ -1,4 +1,4 @@
-"""A real Segment Anything network, small enough to be made anew for a test, with random weights."""
+"""A real Segment Anything network, small enough to create for each test, with random weights."""
 
 from functools import partial
 from pathlib import Path

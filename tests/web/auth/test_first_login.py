@@ -31,14 +31,14 @@ def test_the_first_start_prints_a_link_that_signs_the_operator_in_once(start_ser
     assert LINK.findall(again.log_text()) == []
 
 
-def test_the_command_prints_a_link_for_any_account(start_server: StartServer) -> None:
-    running: RunningServer = start_server(BGERASER_WORKERS="1")
-    done = login_link(running.data_dir, running.customer.email, "--address", running.address)
+def test_the_command_prints_a_link_for_any_account(server: RunningServer) -> None:
+    customer = server.new_customer()
+    done = login_link(server.data_dir, customer.email, "--address", server.address)
     assert done.returncode == 0, done.stderr
-    with running.client() as client:
+    with server.client() as client:
         assert client.get(done.stdout.strip()).status_code == 303
-        assert running.customer.email in settings_of(client).text
-    refused = login_link(running.data_dir, "nobody@example.com")
+        assert customer.email in settings_of(client).text
+    refused = login_link(server.data_dir, "nobody@example.com")
     assert (refused.returncode, refused.stdout) == (1, "")
     assert "No open account" in refused.stderr
 

@@ -1,16 +1,38 @@
 """Every form of signing in, refused when it is forged, huge or broken; every page, with a forged cookie."""
 
+import itertools
+from collections.abc import Iterator
+
 import httpx
 import pytest
 
-from tests.support.browsing import HTML, Browser, Site
-from tests.web.auth.test_signup import ADA
+from tests.support.browsing import HTML, Browser, Site, opened_site
 from web.auth import routes
 
 #: The list comes from the routes, so a new form is tried without anybody thinking of it.
 FORMS = sorted(routes.FORMS)
 PAGES = sorted(path.replace("{provider}", "google") for path in routes.PAGES)
 CROSS_SITE = [{"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-site"}]
+
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """One site for the module: opening it takes longer than most tests here."""
+    with opened_site(tmp_path_factory.mktemp("site")) as opened:
+        yield opened
+
+
+@pytest.fixture
+def browser(site: Site) -> Browser:
+    """A browser with an address of its own, so that no test uses up another one's attempts."""
+    return site.browser(f"10.0.{next(_numbers)}.1")
+
+
+def new_email() -> str:
+    return f"ada{next(_numbers)}@example.com"
 
 
 def token_of(browser: Browser) -> str:
@@ -20,7 +42,7 @@ def token_of(browser: Browser) -> str:
 
 @pytest.mark.parametrize("path", FORMS)
 def test_a_form_from_another_site_is_refused(site: Site, browser: Browser, path: str) -> None:
-    browser.join(ADA)
+    browser.join(new_email())
     fields = {"csrf_token": token_of(browser), "sure": "yes"}
     for headers in CROSS_SITE:
         assert browser.post_raw(path, fields, **headers).status_code == 403
@@ -29,7 +51,7 @@ def test_a_form_from_another_site_is_refused(site: Site, browser: Browser, path:
 
 @pytest.mark.parametrize("path", FORMS)
 def test_a_form_without_its_token_is_refused(site: Site, browser: Browser, path: str) -> None:
-    browser.join(ADA)
+    browser.join(new_email())
     stranger = site.browser()
     stranger.get("/login")
     theirs = stranger.text.partition('name="csrf_token" value="')[2].partition('"')[0]
@@ -43,12 +65,12 @@ def test_a_form_without_its_token_is_refused(site: Site, browser: Browser, path:
 @pytest.mark.parametrize("path", ["/login", "/signup", "/reset", "/verify", "/reset/new"])
 def test_strangers_forms_need_their_token_too(site: Site, path: str) -> None:
     stranger = site.browser()
-    assert stranger.post_raw(path, {"email": ADA, "password": "x"}).status_code == 403
+    assert stranger.post_raw(path, {"email": "ada@example.com", "password": "x"}).status_code == 403
     stranger.get("/login")
     other = site.browser()
     other.get("/login")
     theirs = other.text.partition('name="csrf_token" value="')[2].partition('"')[0]
-    assert stranger.post_raw(path, {"csrf_token": theirs, "email": ADA}).status_code == 403
+    assert stranger.post_raw(path, {"csrf_token": theirs, "email": "ada@example.com"}).status_code == 403
 
 
 @pytest.mark.parametrize("path", FORMS)

