@@ -43,7 +43,7 @@ async def show(request: Request, template: str, status_code: int = 200, **values
     people = auth_services_of(request)
     return pages.render(
         request,
-        f"people/{template}",
+        f"auth/{template}",
         status_code,
         form_token=token,
         shows_links=people.shows_links,
