@@ -65,7 +65,7 @@ def test_a_new_key_works_its_call_is_seen_and_revoked_it_is_refused(
     open_tab(page, "API")
     row = page.locator(".key", has_text="shop *window*")
     row.get_by_role("button", name="Revoke", exact=True).click()
-    row.get_by_role("button", name="Yes, revoke it").click()
+    row.get_by_role("button", name="Revoke this key").click()
     expect(row).to_have_count(0, timeout=PATIENCE_MS)
     refused = crop(server, key)
     assert (refused.status_code, refused.json()["error"]["code"]) == (401, "INVALID_API_KEY")

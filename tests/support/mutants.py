@@ -77,7 +77,12 @@ MUTANTS = (
     Mutant(
         "no unique reference: what was done before can be done again",
         (
-            Edit("billing/ledger/models.py", "reference: str = Field(unique=True)", "reference: str = Field()", 3),
+            Edit(
+                "billing/ledger/models.py",
+                "reference: str = Field(unique=True)",
+                "reference: str = Field()",
+                3,
+            ),
             Edit(
                 "api/db/migrations/versions/0001_initial.py",
                 '        sa.UniqueConstraint("reference"),\n',

@@ -1,22 +1,22 @@
-"""Puts one script of ours before Gradio's own on its pages; why is said in `static/gradio_idle_patch.js`.
+"""Inserts the script `static/gradio_idle_patch.js`, which explains itself, before Gradio's own scripts.
 
-Gradio's `head` comes too late for it: that is added to the page by Gradio's modules, once they run.
+Gradio's `head` option is too late: Gradio's modules add it to the page once they run.
 """
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import Message, Send
 
-from web.site import static_files
+from web.rendering import static_files
 
 _HEAD = b"<head>"
 
 
 def with_idle_patch(send: Send) -> Send:
-    """`send` for the answer to a GET of a page; its body is held until it is whole."""
+    """A `send` that inserts the script. It buffers the response until the page is complete."""
     start: Message = {}
     pieces: list[bytes] = []
 
-    async def send_calmed(message: Message) -> None:
+    async def send_patched(message: Message) -> None:
         nonlocal start
         if message["type"] == "http.response.start":
             start = message
@@ -31,4 +31,4 @@ def with_idle_patch(send: Send) -> Send:
         await send({**start, "headers": headers.raw})
         await send({"type": "http.response.body", "body": body})
 
-    return send_calmed
+    return send_patched

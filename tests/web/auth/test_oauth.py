@@ -282,7 +282,7 @@ def test_only_what_is_configured_is_shown(tmp_path: Path, provider: Provider) ->
 def test_google_is_asked_through_its_own_description(tmp_path: Path) -> None:
     with opened_site(tmp_path, oauth_google_client_id="id", oauth_google_client_secret="secret") as site:
         assert "Continue with Google" in site.browser().get("/signup").text
-        google = site.people.providers["google"]
+        google = site.auth.providers["google"]
         assert google.issuer == "https://accounts.google.com"
         described = google._client._server_metadata_url
         assert described == "https://accounts.google.com/.well-known/openid-configuration"

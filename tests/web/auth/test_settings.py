@@ -235,7 +235,7 @@ def test_a_deleted_account_leaves_nothing_of_the_person_and_balanced_books(
     other.log_in(ADA)
     account_id = account_of(site).id
     told: list[str] = []
-    site.people.before_deletion.append(lambda _session, account, _now: told.append(account))
+    site.auth.before_deletion.append(lambda _session, account, _now: told.append(account))
     with site.api.services.database.transaction() as session:
         external_identities.link(session, account_id, Claim("github", "1", ADA, True), now=site.clock())
         _, key = api_keys.create(session, account_id, "shop", site.clock())

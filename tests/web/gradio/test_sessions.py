@@ -29,7 +29,7 @@ def kept(site: Site) -> list[set[str]]:
 def test_an_account_keeps_its_last_pages(site: Site) -> None:
     visitor, other = site.new_visitor(), site.new_visitor()
     assert other.join("other") == 200
-    pages = [f"page{number}" for number in range(sessions.PAGES_OF_AN_ACCOUNT_MAX + 3)]
+    pages = [f"page{number}" for number in range(sessions.PAGES_PER_ACCOUNT_MAX + 3)]
     for page in pages:
         assert visitor.join(page) == 200
     last = {*pages[3:], "other"}
@@ -41,9 +41,9 @@ def test_an_account_keeps_its_last_pages(site: Site) -> None:
 
 def test_a_second_browser_of_an_account_has_no_room_of_its_own(site: Site) -> None:
     first = site.new_visitor()
-    for number in range(2 * sessions.PAGES_OF_AN_ACCOUNT_MAX):
+    for number in range(2 * sessions.PAGES_PER_ACCOUNT_MAX):
         assert site.new_visitor(first.account_id).join(f"page{number}") == 200
-    assert [len(pages) for pages in kept(site)] == [sessions.PAGES_OF_AN_ACCOUNT_MAX] * 3
+    assert [len(pages) for pages in kept(site)] == [sessions.PAGES_PER_ACCOUNT_MAX] * 3
 
 
 def test_all_accounts_together_keep_a_bounded_number_of_pages(
@@ -58,10 +58,10 @@ def test_all_accounts_together_keep_a_bounded_number_of_pages(
 
 def test_results_that_nobody_fetches_are_bounded(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     visitor = site.new_visitor()
-    for _ in range(sessions.PENDING_OF_A_PAGE_MAX):
+    for _ in range(sessions.PENDING_PER_PAGE_MAX):
         assert visitor.join("page") == 200
     assert visitor.join("page") == 429
-    monkeypatch.setattr(sessions, "PENDING_MAX", sessions.PENDING_OF_A_PAGE_MAX + 2)
+    monkeypatch.setattr(sessions, "PENDING_MAX", sessions.PENDING_PER_PAGE_MAX + 2)
     other = site.new_visitor()
     assert [other.join("other") for _ in range(4)] == [200] * 4
     # Only the visitor who fetched nothing has lost something.

@@ -1,6 +1,5 @@
-"""Renders our plain pages: Jinja templates, escaped by default, in one shell."""
+"""Renders the plain pages from Jinja templates, which escape values by default."""
 
-from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from web.site import security, static_files
+from web.rendering import content_security, static_files
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -18,16 +17,15 @@ def render(
     request: Request,
     template: str,
     status_code: int = 200,
-    form_targets: Iterable[str] = (),
     **values: Any,
 ) -> HTMLResponse:
-    """A page from `templates/`. It knows `request`, `visitor` (None for strangers), `csrf_token` and `nonce`.
+    """A page from `templates/` with `request`, `visitor` (None without a session), `csrf_token` and `nonce`.
 
-    The visitor is the one that `web.auth.visitor` found for this request, so a page whose head should show who is
-    signed in asks for it first. Never cached: pages tell of the person who reads them.
+    Call `web.auth.visitor.visitor_of` first if the page should show who is signed in. Pages are never cached,
+    because they contain personal data.
     """
     visitor = getattr(request.state, "visitor", None)
-    nonce = security.new_nonce()
+    nonce = content_security.new_nonce()
     content = (
         _environment()
         .get_template(template)
@@ -40,7 +38,7 @@ def render(
         )
     )
     headers = {
-        "Content-Security-Policy": security.page_policy(nonce, form_targets),
+        "Content-Security-Policy": content_security.page_policy(nonce),
         "Cache-Control": "no-store",
         "Referrer-Policy": "same-origin",
     }
@@ -48,7 +46,7 @@ def render(
 
 
 def fragment(template: str, **values: Any) -> str:
-    """A part of a page from `templates/`, for pages that another library makes."""
+    """Part of a page from `templates/`, for pages that Gradio renders."""
     return _environment().get_template(template).render(**values)
 
 
@@ -57,7 +55,7 @@ def _environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),
         autoescape=True,
-        undefined=StrictUndefined,  # a misspelt name is a defect, not an empty place
+        undefined=StrictUndefined,  # fail on a misspelt name instead of rendering nothing
         trim_blocks=True,
         lstrip_blocks=True,
     )

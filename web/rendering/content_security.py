@@ -1,22 +1,18 @@
-"""What a browser may load and do on our pages: a Content-Security-Policy with a fresh nonce for each answer.
+"""Content-Security-Policy of the pages.
 
-Nothing comes from another host, so the pages work offline and tell nobody who reads them.
+Nothing is loaded from other hosts, so the pages work offline and do not leak who reads them.
 """
 
 import secrets
-from collections.abc import Iterable
 
 
 def new_nonce() -> str:
-    """Names the scripts of one answer as ours; nobody who injects markup can know it."""
+    """A nonce that marks the scripts of one response as ours. Injected markup cannot know it."""
     return secrets.token_urlsafe(16)
 
 
-def page_policy(nonce: str, form_targets: Iterable[str] = ()) -> str:
-    """The policy of a plain page. `form_targets`: origins that a form may end up at, besides ours.
-
-    Browsers hold the redirect after a form's POST to `form-action` too, so a payment page must be named here.
-    """
+def page_policy(nonce: str) -> str:
+    """The policy of a plain page."""
     return "; ".join(
         (
             "default-src 'none'",
@@ -26,15 +22,15 @@ def page_policy(nonce: str, form_targets: Iterable[str] = ()) -> str:
             "font-src 'self'",
             "connect-src 'self'",
             "manifest-src 'self'",
-            " ".join(("form-action 'self'", *form_targets)),
+            "form-action 'self'",
             "base-uri 'none'",
             "frame-ancestors 'none'",
         )
     )
 
 
-#: Gradio compiles its templates in the browser and writes styles into elements, hence inline and eval; still
-#: nothing of another host.
+#: Gradio compiles its templates in the browser and sets inline styles, which needs `unsafe-inline` and
+#: `unsafe-eval`. Other hosts stay forbidden.
 GRADIO_POLICY = "; ".join(
     (
         "default-src 'self'",

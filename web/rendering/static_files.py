@@ -1,4 +1,4 @@
-"""Files that every visitor may have: styles, scripts, samples. Their addresses change with their content."""
+"""Public static files: styles, scripts, samples. Versioned addresses change with the content."""
 
 import hashlib
 from functools import lru_cache
@@ -14,19 +14,21 @@ PLACE = "/static"
 
 @lru_cache(maxsize=256)
 def address_of(name: str) -> str:
-    """The address of a file below `web/static`, with a mark of its content: it may be cached for ever."""
+    """The versioned address of a file below `web/static`, which may be cached for ever."""
     digest = hashlib.sha256((FOLDER / name).read_bytes()).hexdigest()[:12]
     return f"{PLACE}/{name}?v={digest}"
 
 
 class SiteFiles(StaticFiles):
-    """Marked addresses are cached for a year; others are asked for again each time, at the price of a 304."""
+    """Versioned addresses are cached for a year; others are revalidated with each request."""
 
     def __init__(self) -> None:
         super().__init__(directory=FOLDER)
 
     async def get_response(self, path: str, scope: Scope) -> Response:
         response = await super().get_response(path, scope)
-        is_marked = scope.get("query_string", b"").startswith(b"v=")
-        response.headers["Cache-Control"] = "public, max-age=31536000, immutable" if is_marked else "no-cache"
+        is_versioned = scope.get("query_string", b"").startswith(b"v=")
+        response.headers["Cache-Control"] = (
+            "public, max-age=31536000, immutable" if is_versioned else "no-cache"
+        )
         return response
