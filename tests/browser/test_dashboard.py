@@ -110,6 +110,16 @@ def test_without_a_login_the_dashboard_leads_to_it_and_back(page: Page, server: 
     assert page.url == f"{server.address}/login?next=/app/dashboard"
 
 
+def test_an_event_after_the_session_ended_says_so(new_page: NewPage, server: RunningServer) -> None:
+    page = new_page(expect_errors=True)
+    open_dashboard(page, server, server.new_customer())
+    page.context.clear_cookies()
+    page.get_by_role("button", name="Refresh").click()
+    expect(page.get_by_test_id("toast-text").first).to_have_text(
+        "Your session has ended. Reload the page to log in again.", timeout=PATIENCE_MS
+    )
+
+
 def test_the_dashboard_is_accessible_and_fits_a_phone(new_page: NewPage, server: RunningServer) -> None:
     customer = server.new_customer()
     for options in ({}, {"viewport": PHONE, "color_scheme": "dark"}):

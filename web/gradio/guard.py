@@ -19,13 +19,13 @@ from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.errors import FileTooLarge, InvalidParameter, InvalidRequest, MethodNotAllowed, NotFound
+from api.errors import FileTooLarge, InvalidParameter, InvalidRequest, MethodNotAllowed, NotFound, NotSignedIn
 from api.http import responses
 from web.auth import visitor
 from web.auth.visitor import SignedInVisitor
 from web.gradio import events
 from web.gradio.events import BODY_LIMIT_BYTES, SESSION_HASH
-from web.gradio.idle_patch import with_idle_patch
+from web.gradio.page_scripts import with_page_scripts
 from web.gradio.sessions import Pages
 from web.rendering import content_security
 
@@ -95,13 +95,17 @@ class Guard:
         # Gradio does not support HEAD. The server omits the body.
         scope = self._scope(request, method="GET")
         is_page = path in _PAGES
-        await _relay(self.app, scope, request.receive, with_idle_patch(_uncached(send)) if is_page else send)
+        await _relay(
+            self.app, scope, request.receive, with_page_scripts(_uncached(send)) if is_page else send
+        )
 
     async def _join_queue(self, request: Request, send: Send) -> None:
         if await _refuse_method(request, send, "POST"):
             return
         visitor.check_same_site(request)
-        user = await visitor.require_signed_in(request)
+        user = await visitor.visitor_of(request)
+        if not isinstance(user, SignedInVisitor):
+            raise NotSignedIn("Your session has ended. Reload the page to log in again.")
         event = events.parse(await _read_body(request))
         self._pages.check_owner(user, event.session_hash)
         events.check_arguments(event, self._pages.functions(event.session_hash))

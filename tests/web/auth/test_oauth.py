@@ -193,7 +193,7 @@ def test_an_unknown_state_is_refused(site: Site, state: str) -> None:
     sent = theirs if state == "another's" else state
     answer = browser.get(str(httpx.URL("/oauth/oidc/callback", params={"code": code, "state": sent})))
     assert answer.status_code == 403
-    assert "not begun in this browser" in answer.text
+    assert "started in another browser" in answer.text
     assert not browser.is_signed_in()
 
 

@@ -176,7 +176,7 @@ def test_without_a_password_a_change_needs_a_fresh_login(site: Site, browser: Br
     site.clock.move(minutes=11)
     browser.get("/settings")
     assert browser.post("/settings/password", password=NEW_PASSWORD).status_code == 422
-    assert "Log out and in again" in browser.text
+    assert "Log out and log in again" in browser.text
     assert "log out and log in again" in browser.get("/settings/delete").text
     assert browser.post("/settings/delete", sure="yes", csrf_token=csrf_of(made)).status_code == 422
 

@@ -1,4 +1,4 @@
-"""Inserts the script `static/gradio_idle_patch.js`, which explains itself, before Gradio's own scripts.
+"""Inserts our scripts before Gradio's own on its pages. Each script's first comment says why it is needed.
 
 Gradio's `head` option is too late: Gradio's modules add it to the page once they run.
 """
@@ -9,14 +9,15 @@ from starlette.types import Message, Send
 from web.rendering import static_files
 
 _HEAD = b"<head>"
+_SCRIPTS = ("gradio_idle_patch.js", "gradio_error_messages.js")
 
 
-def with_idle_patch(send: Send) -> Send:
-    """A `send` that inserts the script. It buffers the response until the page is complete."""
+def with_page_scripts(send: Send) -> Send:
+    """A `send` that inserts the scripts. It buffers the response until the page is complete."""
     start: Message = {}
     pieces: list[bytes] = []
 
-    async def send_patched(message: Message) -> None:
+    async def send_with_scripts(message: Message) -> None:
         nonlocal start
         if message["type"] == "http.response.start":
             start = message
@@ -24,11 +25,11 @@ def with_idle_patch(send: Send) -> Send:
         pieces.append(message.get("body", b""))
         if message.get("more_body", False):
             return
-        script = f'<script src="{static_files.address_of("gradio_idle_patch.js")}"></script>'.encode()
-        body = b"".join(pieces).replace(_HEAD, _HEAD + script, 1)
+        scripts = "".join(f'<script src="{static_files.address_of(name)}"></script>' for name in _SCRIPTS)
+        body = b"".join(pieces).replace(_HEAD, _HEAD + scripts.encode(), 1)
         headers = MutableHeaders(raw=list(start.get("headers", [])))
         headers["Content-Length"] = str(len(body))
         await send({**start, "headers": headers.raw})
         await send({"type": "http.response.body", "body": body})
 
-    return send_patched
+    return send_with_scripts
