@@ -86,12 +86,8 @@ def base_url_of(request: Request) -> str:
 
 
 def public_base_url(request: Request) -> str:
-    """The address at which callers reach this server, without a slash at its end.
-
-    It is the operator's public address. Without one, in development, it is the address of this request.
-    """
-    base_url = request.base_url
-    return services_of(request).public_url or f"{base_url.scheme}://{base_url.netloc}"
+    """Where callers reach this server, without a trailing slash: its public URL, else the request's own."""
+    return services_of(request).public_url or str(request.base_url).rstrip("/")
 
 
 async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:

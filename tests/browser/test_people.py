@@ -55,7 +55,7 @@ def new_email() -> str:
 
 
 def fill_in(page: Page, email: str, password: str) -> None:
-    page.get_by_label("E-mail address").fill(email)
+    page.get_by_label("Email address").fill(email)
     page.get_by_label("Password").fill(password)
 
 
@@ -112,7 +112,7 @@ def test_a_forgotten_password(new_page: NewPage, mailing_server: RunningServer, 
     submit(other, "Log in")
     expect(other.get_by_role("alert")).to_have_text("The email address or the password is wrong.")
     other.get_by_role("link", name="Forgot your password?").click()
-    other.get_by_label("E-mail address").fill(email)
+    other.get_by_label("Email address").fill(email)
     submit(other, "Send the link")
     link = mailbox.link("reset/new")
     other.goto(link)

@@ -22,7 +22,7 @@ MAX_GOODWILL_CREDITS = 1_000_000
 
 @app.command("create-account")
 def create_account(
-    email: Annotated[str, typer.Argument(help="The account's e-mail address.")],
+    email: Annotated[str, typer.Argument(help="The account's email address.")],
     plan: Annotated[PlanName, typer.Option(help="Its plan.")] = PlanName.FREE,
     credits_: Annotated[
         int,
@@ -72,7 +72,7 @@ def create_account(
 
 @app.command("create-key")
 def create_key(
-    email: Annotated[str, typer.Argument(help="The account's e-mail address.")],
+    email: Annotated[str, typer.Argument(help="The account's email address.")],
     name: Annotated[str, typer.Option(help="A name to recognise the key by.")] = "command line",
 ) -> None:
     """Print another API key for an account, once."""
@@ -98,7 +98,7 @@ def create_key(
 
 @app.command("login-link")
 def login_link(
-    email: Annotated[str, typer.Argument(help="The account's e-mail address.")],
+    email: Annotated[str, typer.Argument(help="The account's email address.")],
     address: Annotated[
         str | None, typer.Option(help="The server's address. Default: BGERASER_PUBLIC_URL or this machine.")
     ] = None,

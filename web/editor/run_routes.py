@@ -169,7 +169,7 @@ async def _read_run_request(
         form=form,
         file_ids=file_ids,
         run_key=key,
-        base_url=dependencies.base_url_of(request),
+        base_url=dependencies.public_base_url(request),
         look_of=restyled,
     )
 
