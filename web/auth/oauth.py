@@ -4,6 +4,7 @@ The state of an exchange is kept in a signed cookie, so that an exchange can onl
 that started it. The cookie is deleted by the first response of the provider.
 """
 
+import hashlib
 import hmac
 from dataclasses import asdict, dataclass
 
@@ -23,6 +24,7 @@ from web.auth.providers import Authorization, Provider
 from web.auth.services import auth_services_of
 
 _COOKIE = "bgeraser_exchange"
+COOKIE_SALT = "bgeraser oauth exchange"
 _LIFETIME_SECONDS = 600
 _UNKNOWN = "This sign-in was started in another browser or has expired. Please start again."
 _VALUE_LENGTH_MAX = 2_000
@@ -136,4 +138,6 @@ def _exchange_of(request: Request, provider: Provider) -> _Exchange | None:
 
 
 def _serializer(request: Request) -> URLSafeTimedSerializer:
-    return URLSafeTimedSerializer(auth_services_of(request).secret, salt="bgeraser oauth exchange")
+    return URLSafeTimedSerializer(
+        auth_services_of(request).secret, salt=COOKIE_SALT, signer_kwargs={"digest_method": hashlib.sha256}
+    )

@@ -3,6 +3,8 @@
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from fastapi import Request
+
 from api.errors import NotSignedIn
 from web.auth.visitor import SignedInVisitor
 
@@ -19,12 +21,16 @@ EVENT: dict[str, Any] = {"api_visibility": "private", **CONCURRENCY}
 
 def visitor_of(request: "gr.Request") -> SignedInVisitor:
     """The visitor that the guard authenticated for this request. Raises NotSignedIn."""
-    http_request = request.request
-    assert http_request is not None, "Gradio passes the HTTP request to every event"
-    visitor = http_request.state.visitor
+    visitor = http_request_of(request).state.visitor
     if not isinstance(visitor, SignedInVisitor):
         raise NotSignedIn("Sign in first.")
     return visitor
+
+
+def http_request_of(request: "gr.Request") -> Request:
+    http_request = request.request
+    assert http_request is not None, "Gradio passes the HTTP request to every event"
+    return http_request
 
 
 def format_time(moment: datetime | None) -> str:

@@ -9,7 +9,7 @@ from api.db.models import ApiKey
 from api.errors import InvalidApiKey, InvalidParameter, NotFound
 from api.http.dependencies import public_base_url
 from api.services import Services
-from web.dashboard.events import CONCURRENCY, EVENT, format_time, visitor_of
+from web.dashboard.events import CONCURRENCY, EVENT, format_time, http_request_of, visitor_of
 from web.site import code_samples
 
 _DEFAULT_NAME = "my key"
@@ -130,7 +130,7 @@ def _build_code_samples(gr: Any, page: Any) -> None:
                 code_boxes.append(gr.Code(interactive=False, show_label=False, lines=4, wrap_lines=True))
 
     def fill(request: gr.Request) -> list[str]:
-        assert request.request is not None, "Gradio passes the HTTP request to every event"
-        return [sample.code for sample in code_samples.for_server(public_base_url(request.request))]
+        base_url = public_base_url(http_request_of(request))
+        return [sample.code for sample in code_samples.for_server(base_url)]
 
     page.load(fill, None, code_boxes, **EVENT)
