@@ -31,10 +31,10 @@ def _curl(url: str, file_name: str) -> str:
 
 
 def _node(url: str, file_name: str) -> str:
-    return f"""import {{ openAsBlob }} from "node:fs";
+    return f"""import {{ readFile }} from "node:fs/promises";
 
 const form = new FormData();
-form.append("image", await openAsBlob({json.dumps(file_name)}), {json.dumps(file_name)});
+form.append("image", new Blob([await readFile({json.dumps(file_name)})]), {json.dumps(file_name)});
 const response = await fetch({json.dumps(url)}, {{
   method: "POST",
   headers: {{ Authorization: `Bearer ${{process.env.KEY}}` }},

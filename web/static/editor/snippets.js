@@ -56,11 +56,10 @@ function curl(call) {
 function node(call) {
   const key = call.key ? JSON.stringify(call.key) : "process.env.BGERASER_KEY";
   const appends = Object.entries(call.files).map(
-    ([name, file]) => `form.append("${name}", await openAsBlob("${file}"));`,
+    ([name, file]) => `form.append("${name}", new Blob([await readFile("${file}")]), "${file}");`,
   );
   return [
-    `import { writeFile } from "node:fs/promises";`,
-    ...(appends.length ? [`import { openAsBlob } from "node:fs";`] : []),
+    `import { ${appends.length ? "readFile, " : ""}writeFile } from "node:fs/promises";`,
     "",
     "const form = new FormData();",
     ...Object.entries(call.fields).map(
