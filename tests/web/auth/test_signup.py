@@ -94,7 +94,7 @@ def test_a_link_works_once_and_for_a_day(mailing_site: Site, mailbox: Mailbox) -
     assert account_of(mailing_site, "late@example.com").verified_at is None
 
 
-@pytest.mark.parametrize("token", ["", "x", "%00", "é", "x" * 5_000])
+@pytest.mark.parametrize("token", ["", "x", "é", "x" * 5_000])
 def test_a_broken_link_is_told_on_the_page(browser: Browser, token: str) -> None:
     page = browser.get(f"/verify?token={token}")
     assert page.status_code == 410

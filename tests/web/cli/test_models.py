@@ -98,7 +98,7 @@ def test_pull_fails_if_nothing_is_left_that_removes_backgrounds(models: Path) ->
     place(models, *[name for name in EMBEDDED if CHECKPOINTS[name].tool != "bg-removal"])
     result = bgeraser_models("pull", "--profile", "embedded")
     assert result.exit_code == 1
-    assert "bg-removal has no checkpoint to run on" in result.stderr
+    assert "bg-removal does not work until it is installed" in result.stderr
 
 
 def test_pull_fails_if_a_named_checkpoint_cannot_be_had(models: Path) -> None:
