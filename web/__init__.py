@@ -1,1 +1,1 @@
-"""The browser and the command line: composes the whole application. The only package above `api`."""
+"""The pages and the command line. Composes the whole application; the only package above `api`."""

@@ -1,4 +1,4 @@
-"""Opens what the application works with, by the operator's settings; for the server and for commands."""
+"""Opens database, storage and backend according to the settings, for the server and for commands."""
 
 import tempfile
 from collections.abc import Iterator
@@ -15,30 +15,29 @@ from ml.runtime.local import LocalBackend, LocalConfig
 
 
 def open_services(settings: Settings) -> Services:
-    """The database is brought up to date; workers start with the application, not here.
+    """Open the services and apply database migrations. The workers are not started.
 
-    Raises `MissingSecret` without a secret where one is needed, `WrongSettings` and `ValueError` for a
-    directory, database or storage address that cannot be used, and `ServiceUnavailable` for a database that
-    does not answer.
+    Raises `MissingSecret` if a required secret is missing, `WrongSettings` and `ValueError` for an unusable
+    directory, database or storage address, and `ServiceUnavailable` if the database does not respond.
     """
     _require_writable("BGERASER_DATA_DIR", settings.data_dir)
-    images = _storage_directory(settings)
-    _require_writable("BGERASER_STORAGE_URL", images)
+    storage_dir = _storage_directory(settings)
+    _require_writable("BGERASER_STORAGE_URL", storage_dir)
     try:
         upgrade.migrate(settings.database_address)
     except OSError as error:
-        raise WrongSettings(f"The database's file cannot be opened: {_reason(error)}.") from None
+        raise WrongSettings(f"The database file cannot be opened: {_reason(error)}.") from None
     return Services.of(
         settings,
         Database(settings.database_address),
-        Storage(images),
+        Storage(storage_dir),
         LocalBackend(_backend_config(settings)),
     )
 
 
 @contextmanager
-def services_for_a_command(settings: Settings) -> Iterator[Services]:
-    """As `open_services`, closed at the end of the block."""
+def services_for_command(settings: Settings) -> Iterator[Services]:
+    """As `open_services`; the services are closed at the end of the block."""
     services = open_services(settings)
     try:
         yield services
@@ -69,7 +68,7 @@ def _storage_directory(settings: Settings) -> Path:
 
 
 def _require_writable(name: str, directory: Path) -> None:
-    """Raises WrongSettings, which names the setting, unless files can be made in `directory`."""
+    """Raises WrongSettings, which names the setting, unless files can be created in `directory`."""
     try:
         directory.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=directory):

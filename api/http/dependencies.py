@@ -85,6 +85,11 @@ def base_url_of(request: Request) -> str:
     return str(request.base_url).rstrip("/")
 
 
+def public_base_url(request: Request) -> str:
+    """Where callers reach this server, without a trailing slash: its public URL, else the request's own."""
+    return services_of(request).public_url or str(request.base_url).rstrip("/")
+
+
 async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
     """What `work` returns or raises; it is cancelled when the client goes away, or this is.
 

@@ -58,7 +58,7 @@ def new_email() -> str:
 
 
 def fill_in(page: Page, email: str, password: str) -> None:
-    page.get_by_label("E-mail address").fill(email)
+    page.get_by_label("Email address").fill(email)
     page.get_by_label("Password").fill(password)
 
 
@@ -113,15 +113,15 @@ def test_a_forgotten_password(new_page: NewPage, mailing_server: RunningServer, 
     other.goto(f"{mailing_server.address}/login")
     fill_in(other, email, "not the password")
     submit(other, "Log in")
-    expect(other.get_by_role("alert")).to_have_text("The address or the password is not right.")
+    expect(other.get_by_role("alert")).to_have_text("The email address or the password is wrong.")
     other.get_by_role("link", name="Forgot your password?").click()
-    other.get_by_label("E-mail address").fill(email)
+    other.get_by_label("Email address").fill(email)
     submit(other, "Send the link")
     link = mailbox.link("reset/new")
     other.goto(link)
     other.get_by_label("New password").fill(NEW_PASSWORD)
     submit(other, "Change the password")
-    expect(other.get_by_role("status")).to_contain_text("The password is changed")
+    expect(other.get_by_role("status")).to_contain_text("Your password has been changed")
     other.goto(link)
     expect(other.get_by_role("heading", name="This link does not work")).to_be_visible()
     page.goto(f"{mailing_server.address}/settings")
@@ -237,7 +237,7 @@ def test_settings_end_other_browsers_and_change_the_password(
     other.wait_for_url("**/settings")
     page.goto(f"{server.address}/settings")
     page.get_by_role("button", name="Sign out Chrome on Linux").click()
-    expect(page.get_by_role("status")).to_have_text("The session is ended.")
+    expect(page.get_by_role("status")).to_have_text("The browser was signed out.")
     other.reload()
     other.wait_for_url("**/login?next=*")
     page.get_by_label("Current password").fill(PASSWORD)
@@ -249,7 +249,7 @@ def test_settings_end_other_browsers_and_change_the_password(
     page.get_by_label("Current password").fill(PASSWORD)
     page.get_by_label("New password").fill(NEW_PASSWORD)
     submit(page, "Change the password")
-    expect(page.get_by_role("status")).to_contain_text("The password is changed")
+    expect(page.get_by_role("status")).to_contain_text("Your password has been changed")
     with page.expect_download() as download:
         page.get_by_role("link", name="Download the statement").click()
     assert download.value.suggested_filename == "bgeraser-statement.csv"

@@ -65,7 +65,7 @@ def test_a_new_key_works_its_call_is_seen_and_revoked_it_is_refused(
     open_tab(page, "API")
     row = page.locator(".key", has_text="shop *window*")
     row.get_by_role("button", name="Revoke", exact=True).click()
-    row.get_by_role("button", name="Yes, revoke it").click()
+    row.get_by_role("button", name="Revoke this key").click()
     expect(row).to_have_count(0, timeout=PATIENCE_MS)
     refused = crop(server, key)
     assert (refused.status_code, refused.json()["error"]["code"]) == (401, "INVALID_API_KEY")
@@ -108,6 +108,16 @@ def test_two_accounts_see_nothing_of_each_other(new_page: NewPage, server: Runni
 def test_without_a_login_the_dashboard_leads_to_it_and_back(page: Page, server: RunningServer) -> None:
     page.goto(f"{server.address}/app/dashboard")
     assert page.url == f"{server.address}/login?next=/app/dashboard"
+
+
+def test_an_event_after_the_session_ended_says_so(new_page: NewPage, server: RunningServer) -> None:
+    page = new_page(expect_errors=True)
+    open_dashboard(page, server, server.new_customer())
+    page.context.clear_cookies()
+    page.get_by_role("button", name="Refresh").click()
+    expect(page.get_by_test_id("toast-text").first).to_have_text(
+        "Your session has ended. Reload the page to log in again.", timeout=PATIENCE_MS
+    )
 
 
 def test_the_dashboard_is_accessible_and_fits_a_phone(new_page: NewPage, server: RunningServer) -> None:

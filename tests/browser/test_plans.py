@@ -123,10 +123,10 @@ def test_an_upgrade_from_the_button_to_the_credits_and_out_again(
     expect(page.get_by_text("Your plan")).to_be_visible(timeout=PATIENCE_MS)
     for _ in range(60):
         page.reload()
-        if page.get_by_text("Cancelled; it stays yours until").count():
+        if page.get_by_text("Cancelled. You keep it until").count():
             break
         time.sleep(0.5)
-    expect(page.get_by_text("Cancelled; it stays yours until")).to_be_visible()
+    expect(page.get_by_text("Cancelled. You keep it until")).to_be_visible()
     assert shop.drifts() == []
 
 

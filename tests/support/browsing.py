@@ -27,7 +27,7 @@ class Site:
         visitor.install(api.app, api.services)
         people.add_to(api.app, api.app.state.settings)
         site.add_to(api.app)
-        self.people: AuthServices = api.app.state.people
+        self.auth: AuthServices = api.app.state.auth
 
     @property
     def clock(self) -> Clock:
@@ -118,4 +118,4 @@ def opened_site(directory: Path, **settings: Any) -> Iterator[Site]:
     with local_api(directory, **settings) as api:
         opened = Site(api)
         yield opened
-        opened.people.close()
+        opened.auth.close()

@@ -1,4 +1,4 @@
-"""What every way of signing in ends with: a new session in the browser."""
+"""Starts the browser session at the end of every way of signing in."""
 
 from datetime import datetime
 
@@ -7,6 +7,7 @@ from sqlmodel import Session
 
 from api.auth import known_devices, sessions
 from api.auth.sessions import CreatedSession
+from api.http import dependencies
 from web.auth import visitor
 from web.auth.services import auth_services_of
 
@@ -15,36 +16,36 @@ _DEVICE_DAYS = 365
 
 
 def begin_session(session: Session, request: Request, account_id: str, now: datetime) -> CreatedSession:
-    """The account's new session, in the transaction of the login; the browser's former session ends.
+    """Create the account's session in the transaction of the login, and end the browser's former session.
 
-    Call it after `visitor.visitor_of`, and `keep` with the answer once the transaction is committed.
+    Call it after `visitor.visitor_of`, and call `set_cookies` once the transaction is committed.
     """
     former = request.state.visitor
-    made = sessions.upgrade(
+    created = sessions.upgrade(
         session,
         former.session_id if former is not None else None,
         account_id,
         now,
         user_agent=visitor.user_agent_of(request),
-        address=visitor.address_of(request),
+        address=dependencies.address_of(request),
     )
-    if made.old_session_id is not None and former.account_id is None:
-        for carry_over in auth_services_of(request).carry_over:
-            carry_over(session, made.old_session_id, account_id, now)
-    return made
+    if created.old_session_id is not None and former.account_id is None:
+        for transfer_guest_data in auth_services_of(request).guest_transfers:
+            transfer_guest_data(session, created.old_session_id, account_id, now)
+    return created
 
 
-def keep(request: Request, made: CreatedSession, email: str) -> None:
-    """The answer to `request` signs the browser in, and lets it be known at the next login."""
-    visitor.remember(request, made)
-    note = known_devices.issue(auth_services_of(request).secret, email)
-    visitor.set_cookie(request, _device_cookie(request), note, _DEVICE_DAYS * 86_400)
+def set_cookies(request: Request, created: CreatedSession, email: str) -> None:
+    """Set the session cookie, and the cookie by which the next login recognises this browser."""
+    visitor.set_session_cookie(request, created)
+    device_token = known_devices.issue(auth_services_of(request).secret, email)
+    visitor.set_cookie(request, _device_cookie(request), device_token, _DEVICE_DAYS * 86_400)
 
 
 def device_of(request: Request, email: str) -> str | None:
-    """The browser's name if it signed in to the account of `email` before."""
-    note = request.cookies.get(_device_cookie(request), "")
-    return known_devices.known(auth_services_of(request).secret, email, note)
+    """The browser's device id if it signed in to the account of `email` before."""
+    device_token = request.cookies.get(_device_cookie(request), "")
+    return known_devices.known(auth_services_of(request).secret, email, device_token)
 
 
 def _device_cookie(request: Request) -> str:

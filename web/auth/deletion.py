@@ -1,4 +1,4 @@
-"""Taking one's statement along, and deleting the account."""
+"""Download of the statement, and deletion of the account."""
 
 import csv
 import io
@@ -16,74 +16,73 @@ from api.services import Services
 from billing.ledger.statement import Line, statement
 from web.auth import forms, visitor
 from web.auth.services import auth_services_of
-from web.auth.settings_page import check_password, is_fresh
-from web.auth.visitor import Visitor
+from web.auth.settings_page import check_password, is_recent_login
+from web.auth.visitor import SignedInVisitor
 
-_PAGE_LINES = 1_000
+_LINES_PER_READ = 1_000
 _COLUMNS = ("time", "kind", "credits", "balance", "reference")
 
 
-async def export(request: Request) -> Response:
-    """Every entry of the account as CSV, the newest first."""
-    who = await visitor.signed_in(request)
-    assert who.account_id is not None
+async def export_statement(request: Request) -> Response:
+    """All ledger entries of the account as CSV, newest first."""
+    user = await visitor.require_signed_in(request)
     services = visitor.services_of(request)
     headers = {
         "Content-Disposition": 'attachment; filename="bgeraser-statement.csv"',
         "Cache-Control": "no-store",
     }
-    # The first page is read before the answer begins, so that an outage is told and not cut off.
-    first = await _lines(services, who.account_id, None)
-    pages = _csv_pages(services, who.account_id, first)
-    return StreamingResponse(pages, headers=headers, media_type="text/csv; charset=utf-8")
+    # The first lines are read before the response starts, so that an outage is reported as an error.
+    first = await _read_lines(services, user.account_id, None)
+    chunks = _csv_chunks(services, user.account_id, first)
+    return StreamingResponse(chunks, headers=headers, media_type="text/csv; charset=utf-8")
 
 
 async def delete_page(request: Request) -> Response:
-    return await _form(request, await visitor.signed_in(request))
+    return await _form(request, await visitor.require_signed_in(request))
 
 
 async def delete(request: Request) -> Response:
-    who, fields = await forms.read_signed_in(request)
-    assert who.account_id is not None
-    assert who.email is not None
-    account_id, people, services = who.account_id, auth_services_of(request), visitor.services_of(request)
+    user, fields = await forms.read_signed_in(request)
+    account_id, auth, services = user.account_id, auth_services_of(request), visitor.services_of(request)
     now = services.clock()
     if fields.get("sure") != "yes":
-        return await _form(request, who, 422, problem="Tick the box if you are sure.")
+        return await _form(request, user, 422, problem="Tick the box to confirm the deletion.")
     try:
-        await check_password(request, who, fields.get("current", ""))
+        await check_password(request, user, fields.get("current", ""))
     except (Forbidden, RateLimited) as error:
         status = 429 if isinstance(error, RateLimited) else 422
-        return await _form(request, who, status, problem=error.message)
+        return await _form(request, user, status, problem=error.message)
 
-    def work(session: Session) -> None:
-        for prepare in people.before_deletion:
+    def delete_account(session: Session) -> None:
+        for prepare in auth.before_deletion:
             prepare(session, account_id, now)
         account_deletion.delete_account(session, services.former, account_id, now=now)
 
-    await services.database.run(work)
-    people.send(messages.account_deleted(who.email))
-    visitor.forget(request)
+    await services.database.run(delete_account)
+    auth.send(messages.account_deleted(user.email))
+    visitor.clear_session_cookie(request)
     request.state.visitor = None
     return await forms.show(request, "deleted.html")
 
 
-async def _form(request: Request, who: Visitor, status_code: int = 200, problem: str = "") -> Response:
-    assert who.account_id is not None
-    account_id = who.account_id
+async def _form(
+    request: Request, user: SignedInVisitor, status_code: int = 200, problem: str = ""
+) -> Response:
     services = visitor.services_of(request)
-    stored = await services.database.read(lambda session: registration.password_of(session, account_id))
+    password_hash = await services.database.read(
+        lambda session: registration.password_of(session, user.account_id)
+    )
     return await forms.show(
         request,
         "delete.html",
         status_code,
         problem=problem,
-        has_password=stored is not None,
-        is_fresh=is_fresh(who, services.clock()),
+        has_password=password_hash is not None,
+        is_recent_login=is_recent_login(user, services.clock()),
     )
 
 
-async def _csv_pages(services: Services, account_id: str, first: list[Line]) -> AsyncIterator[str]:
+async def _csv_chunks(services: Services, account_id: str, first: list[Line]) -> AsyncIterator[str]:
     yield _csv([_COLUMNS])
     lines = first
     while lines:
@@ -93,13 +92,13 @@ async def _csv_pages(services: Services, account_id: str, first: list[Line]) -> 
                 for line in lines
             ]
         )
-        if len(lines) < _PAGE_LINES:
+        if len(lines) < _LINES_PER_READ:
             return
-        lines = await _lines(services, account_id, lines[-1].entry_id)
+        lines = await _read_lines(services, account_id, lines[-1].entry_id)
 
 
-async def _lines(services: Services, account_id: str, before: int | None) -> list[Line]:
-    return await services.database.read(lambda s: statement(s, account_id, _PAGE_LINES, before))
+async def _read_lines(services: Services, account_id: str, before: int | None) -> list[Line]:
+    return await services.database.read(lambda s: statement(s, account_id, _LINES_PER_READ, before))
 
 
 def _csv(rows: Iterable[tuple[object, ...]]) -> str:

@@ -1,4 +1,7 @@
-"""A forgotten password: a link by mail, good once, for an hour. No page tells who has an account."""
+"""Password reset by a mailed link that works once, within an hour.
+
+The pages do not reveal whether an address has an account.
+"""
 
 from datetime import datetime
 
@@ -12,61 +15,62 @@ from api.auth.email.mailer import MailMessage
 from api.auth.models import Purpose
 from api.auth.sessions import CreatedSession
 from api.errors import RateLimited
+from api.http import dependencies
 from billing.ledger import accounts
 from billing.ledger.models import Account
 from web.auth import browser_session, forms, visitor
-from web.auth.services import address_of_site, auth_services_of
+from web.auth.services import auth_services_of
 
 
-async def ask_page(request: Request) -> Response:
-    return await _ask_form(request)
+async def request_page(request: Request) -> Response:
+    return await _request_form(request)
 
 
-async def ask(request: Request) -> Response:
+async def request_reset(request: Request) -> Response:
     _, fields = await forms.read(request)
     email = accounts.normalise_email(fields.get("email", ""))
-    people, services = auth_services_of(request), visitor.services_of(request)
-    if not people.takes_sign_ups:
-        return await _ask_form(request, 403)
-    now, site = services.clock(), address_of_site(request)
-    address = throttle.by_address("forms", visitor.address_of(request))
+    auth, services = auth_services_of(request), visitor.services_of(request)
+    if not auth.allows_sign_up:
+        return await _request_form(request, 403)
+    now, base_url = services.clock(), dependencies.public_base_url(request)
+    address = throttle.by_address("forms", dependencies.address_of(request))
 
     def work(session: Session) -> MailMessage | None:
         throttle.require(session, address, throttle.FORMS_BY_ADDRESS, now)
         if throttle.take(session, throttle.by_email("mail", email), throttle.MAILS, now) is not None:
             return None
         token = registration.ask_for_reset(session, email, now=now)
-        return None if token is None else messages.reset(email, f"{site}/reset/new?token={token}")
+        return None if token is None else messages.reset(email, f"{base_url}/reset/new?token={token}")
 
     try:
-        letter = await services.database.run(work)
+        message = await services.database.run(work)
     except RateLimited as error:
-        return await _ask_form(request, 429, email=email, problem=error.message)
-    shown = None if letter is None else people.send(letter)
-    return await forms.show(request, "check_mail.html", email=email, letter=shown, what="reset")
+        return await _request_form(request, 429, email=email, problem=error.message)
+    shown = None if message is None else auth.send(message)
+    return await forms.show(request, "check_mail.html", email=email, message=shown, purpose="reset")
 
 
-async def new_page(request: Request) -> Response:
+async def new_password_page(request: Request) -> Response:
     services = visitor.services_of(request)
     token, now = request.query_params.get("token", ""), services.clock()
     email = await services.database.read(lambda session: _email_of(session, token, now))
     if email is None:
         return await forms.show(request, "bad_link.html", 410, again="reset")
-    return await _new_form(request, token, email)
+    return await _new_password_form(request, token, email)
 
 
-async def new(request: Request) -> Response:
+async def set_new_password(request: Request) -> Response:
     _, fields = await forms.read(request)
     token, password = fields.get("token", ""), fields.get("password", "")
-    people, services = auth_services_of(request), visitor.services_of(request)
+    auth, services = auth_services_of(request), visitor.services_of(request)
     now = services.clock()
     email = await services.database.read(lambda session: _email_of(session, token, now))
     if email is None:
         return await forms.show(request, "bad_link.html", 410, again="reset")
     problem = passwords.problem_with(password, email)
     if problem is not None:
-        return await _new_form(request, token, email, 422, problem)
-    hashed = await people.hashing.hash(password)
+        return await _new_password_form(request, token, email, 422, problem)
+    hashed = await auth.hashing.hash(password)
 
     def work(session: Session) -> CreatedSession | None:
         account_id = registration.reset(session, token, hashed, now=now)
@@ -74,30 +78,30 @@ async def new(request: Request) -> Response:
             return None
         return browser_session.begin_session(session, request, account_id, now)
 
-    made = await services.database.run(work)
-    if made is None:
+    created = await services.database.run(work)
+    if created is None:
         return await forms.show(request, "bad_link.html", 410, again="reset")
-    people.send(messages.password_changed(email, f"{address_of_site(request)}/reset"))
-    browser_session.keep(request, made, email)
+    auth.send(messages.password_changed(email, f"{dependencies.public_base_url(request)}/reset"))
+    browser_session.set_cookies(request, created, email)
     return RedirectResponse("/settings?saved=password", 303)
 
 
 def _email_of(session: Session, token: str, now: datetime) -> str | None:
-    """The address of the account that a good link is for."""
+    """The address of the account that the link resets, None for an invalid link."""
     row = tokens.peek(session, token, Purpose.RESET, now)
     return None if row is None else session.get_one(Account, row.account_id).email
 
 
-async def _ask_form(
+async def _request_form(
     request: Request, status_code: int = 200, *, email: str = "", problem: str = ""
 ) -> Response:
-    takes_sign_ups = auth_services_of(request).takes_sign_ups
+    allows_sign_up = auth_services_of(request).allows_sign_up
     return await forms.show(
-        request, "reset.html", status_code, email=email, problem=problem, takes_sign_ups=takes_sign_ups
+        request, "reset.html", status_code, email=email, problem=problem, allows_sign_up=allows_sign_up
     )
 
 
-async def _new_form(
+async def _new_password_form(
     request: Request, token: str, email: str, status_code: int = 200, problem: str = ""
 ) -> Response:
     return await forms.show(

@@ -1,4 +1,4 @@
-"""Every address of signing in. Reading never changes anything; each POST is a form with its token."""
+"""Routes of the account pages. GET never changes anything; each POST is a form with a CSRF token."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,13 +16,13 @@ PAGES = {
     "/login/once": login.login_once,
     "/signup": signup.signup_page,
     "/verify": signup.verify_page,
-    "/reset": reset.ask_page,
-    "/reset/new": reset.new_page,
+    "/reset": reset.request_page,
+    "/reset/new": reset.new_password_page,
     "/oauth/{provider}": oauth.begin,
     "/oauth/{provider}/callback": oauth.callback,
     "/settings": settings_page.settings_page,
     "/settings/delete": deletion.delete_page,
-    "/settings/statement.csv": deletion.export,
+    "/settings/statement.csv": deletion.export_statement,
 }
 FORMS = {
     "/login": login.login,
@@ -30,8 +30,8 @@ FORMS = {
     "/signup": signup.signup,
     "/verify": signup.verify,
     "/verify/resend": signup.resend,
-    "/reset": reset.ask,
-    "/reset/new": reset.new,
+    "/reset": reset.request_reset,
+    "/reset/new": reset.set_new_password,
     "/settings/password": settings_page.change_password,
     "/settings/sessions/end": settings_page.end_session,
     "/settings/sessions/end-others": settings_page.end_other_sessions,
@@ -41,21 +41,21 @@ FORMS = {
 
 
 def add_to(app: FastAPI, settings: Settings) -> None:
-    """Raises ValueError for a mail server's address that cannot be used."""
-    people = AuthServices.of(settings)
-    app.state.people = people
+    """Raises ValueError for an invalid mail server address."""
+    auth = AuthServices.of(settings)
+    app.state.auth = auth
     for path, page in PAGES.items():
         add_get(app, path, page, include_in_schema=False)
     for path, form in FORMS.items():
         app.add_api_route(path, form, methods=["POST"], include_in_schema=False, response_model=None)
-    inner = app.router.lifespan_context
+    inner_lifespan = app.router.lifespan_context
 
     @asynccontextmanager
     async def lifespan(started: FastAPI) -> AsyncIterator[Any]:
         try:
-            async with inner(started) as state:
+            async with inner_lifespan(started) as state:
                 yield state
         finally:
-            people.close()
+            auth.close()
 
     app.router.lifespan_context = lifespan

@@ -1,9 +1,7 @@
-"""Signing up, and proving the address.
+"""Sign-up and confirmation of the email address.
 
-Who signs up with a taken address gets the same page; only the mail tells that there is an account already.
+Signing up with a taken address shows the same page. Only the mail says that the account exists already.
 """
-
-import re
 
 from fastapi import Request
 from sqlmodel import Session
@@ -15,20 +13,18 @@ from api.auth.email.mailer import MailMessage
 from api.auth.models import Purpose
 from api.auth.sessions import CreatedSession
 from api.errors import RateLimited
+from api.http import dependencies
 from billing.ledger import accounts
 from billing.ledger.models import Account
 from web.auth import browser_session, forms, visitor
-from web.auth.services import address_of_site, auth_services_of
-
-_EMAIL = re.compile(
-    r"[^@\s\x00-\x20\"(),:;<>\[\\\]\x7f-\x9f]{1,64}@[a-z0-9-]+(\.[a-z0-9-]+)*\.[a-z][a-z0-9-]+"
-)
+from web.auth.email_addresses import is_valid_address
+from web.auth.services import auth_services_of
+from web.auth.visitor import SignedInVisitor
 
 
 async def signup_page(request: Request) -> Response:
-    who = await visitor.visitor_of(request)
-    next_path = forms.own_path(request.query_params.get("next", ""))
-    if who is not None and who.account_id is not None:
+    next_path = forms.local_path(request.query_params.get("next", ""))
+    if isinstance(await visitor.visitor_of(request), SignedInVisitor):
         return RedirectResponse(next_path, 303)
     return await _form(request, next_path=next_path)
 
@@ -36,15 +32,15 @@ async def signup_page(request: Request) -> Response:
 async def signup(request: Request) -> Response:
     _, fields = await forms.read(request)
     email, password = accounts.normalise_email(fields.get("email", "")), fields.get("password", "")
-    next_path = forms.own_path(fields.get("next", ""))
-    people = auth_services_of(request)
-    if not people.takes_sign_ups:
+    next_path = forms.local_path(fields.get("next", ""))
+    auth = auth_services_of(request)
+    if not auth.allows_sign_up:
         return await _form(request, 403, email=email, next_path=next_path)
     problems = _problems(email, password)
     if problems:
         return await _form(request, 422, email=email, next_path=next_path, problems=problems)
     services, now = visitor.services_of(request), visitor.services_of(request).clock()
-    address = throttle.by_address("forms", visitor.address_of(request))
+    address = throttle.by_address("forms", dependencies.address_of(request))
 
     def allow(session: Session) -> None:
         throttle.require(session, address, throttle.FORMS_BY_ADDRESS, now)
@@ -54,14 +50,16 @@ async def signup(request: Request) -> Response:
     except RateLimited as error:
         problems = {"form": error.message}
         return await _form(request, 429, email=email, next_path=next_path, problems=problems)
-    hashed = await people.hashing.hash(password)
-    visitor.strangers_token(request)  # Names the browser, also a guest's, until the link comes back.
-    letter = await _sign_up(request, email, hashed)
-    return await forms.show(request, "check_mail.html", email=email, letter=letter, what="sign-up")
+    hashed = await auth.hashing.hash(password)
+    visitor.anonymous_csrf_token(
+        request
+    )  # Sets the cookie that identifies this browser when the link is opened.
+    message = await _sign_up(request, email, hashed)
+    return await forms.show(request, "check_mail.html", email=email, message=message, purpose="sign-up")
 
 
 async def verify_page(request: Request) -> Response:
-    """A button and not a deed: mail filters open links before people do."""
+    """Shows a button and changes nothing, because mail filters open links before people do."""
     services = visitor.services_of(request)
     token, now = request.query_params.get("token", ""), services.clock()
     row = await services.database.read(lambda s: tokens.peek(s, token, Purpose.VERIFY, now))
@@ -71,80 +69,84 @@ async def verify_page(request: Request) -> Response:
 
 
 async def verify(request: Request) -> Response:
-    """Proves the address. The browser that signed up is signed in; any other is asked for the password.
+    """Confirm the address. The browser that signed up is signed in; any other one has to log in.
 
-    So nobody who made an account with somebody else's address is let in by that person's click.
+    Otherwise a person who signed up with another person's address would be signed in by that person's click.
     """
-    who, fields = await forms.read(request)
+    sender, fields = await forms.read(request)
     services = visitor.services_of(request)
     token, now = fields.get("token", ""), services.clock()
 
-    def prove(session: Session) -> tuple[Account, CreatedSession | None] | None:
+    def confirm(session: Session) -> tuple[Account, CreatedSession | None] | None:
         used = registration.verify(session, token, now=now)
         if used is None:
             return None
         account = session.get_one(Account, used.account_id)
         is_same_browser = tokens.is_from_browser(used, visitor.browser_token(request))
-        if who is not None and who.account_id == account.id:
-            return account, None
-        if not is_same_browser:
+        if is_signed_in(account) or not is_same_browser:
             return account, None
         return account, browser_session.begin_session(session, request, account.id, now)
 
-    proved = await services.database.run(prove)
-    if proved is None:
+    def is_signed_in(account: Account) -> bool:
+        return sender is not None and sender.account_id == account.id
+
+    confirmed = await services.database.run(confirm)
+    if confirmed is None:
         return await forms.show(request, "bad_link.html", 410, again="verify")
-    account, made = proved
-    if made is not None:
-        browser_session.keep(request, made, account.email)
-    is_in = made is not None or (who is not None and who.account_id == account.id)
-    return RedirectResponse(forms.HOME, 303) if is_in else await _verified_elsewhere(request, account.email)
+    account, created = confirmed
+    if created is not None:
+        browser_session.set_cookies(request, created, account.email)
+    if created is not None or is_signed_in(account):
+        return RedirectResponse(forms.HOME, 303)
+    return await forms.show(request, "verified.html", email=account.email)
 
 
 async def resend(request: Request) -> Response:
-    """Another link for somebody who is signed in and has not proved the address."""
-    who, _ = await forms.read_signed_in(request)
-    if who.is_verified or who.email is None or who.account_id is None:
+    """Send another confirmation link to a signed-in visitor."""
+    user, _ = await forms.read_signed_in(request)
+    if user.is_verified:
         return RedirectResponse("/settings", 303)
-    email, account_id = who.email, who.account_id
+    email = user.email
     services, now = visitor.services_of(request), visitor.services_of(request).clock()
 
-    def ask(session: Session) -> str:
+    def create_token(session: Session) -> str:
         throttle.require(session, throttle.by_email("mail", email), throttle.MAILS, now)
-        return registration.ask_to_verify(session, account_id, now=now)
+        return registration.ask_to_verify(session, user.account_id, now=now)
 
-    token = await services.database.run(ask)
-    letter = auth_services_of(request).send(
-        messages.verify(email, f"{address_of_site(request)}/verify?token={token}")
+    token = await services.database.run(create_token)
+    message = auth_services_of(request).send(
+        messages.verify(email, f"{dependencies.public_base_url(request)}/verify?token={token}")
     )
-    return await forms.show(request, "check_mail.html", email=email, letter=letter, what="verify")
+    return await forms.show(request, "check_mail.html", email=email, message=message, purpose="verify")
 
 
 async def _sign_up(request: Request, email: str, password_hash: str) -> MailMessage | None:
-    people, services = auth_services_of(request), visitor.services_of(request)
-    site, now = address_of_site(request), services.clock()
+    auth, services = auth_services_of(request), visitor.services_of(request)
+    base_url, now = dependencies.public_base_url(request), services.clock()
     browser = visitor.browser_token(request)
 
     def work(session: Session) -> MailMessage | None:
-        joined = registration.sign_up(
+        sign_up = registration.sign_up(
             session,
             services.former,
             email,
             password_hash,
             now=now,
             browser_token=browser,
-            is_verified=people.shows_links,
+            is_verified=auth.shows_links,
         )
-        # A bucket for each address, so that nobody fills somebody's mailbox through us.
+        # Limited for each address, so that sign-ups cannot flood a person's mailbox.
         wait = throttle.take(session, throttle.by_email("mail", email), throttle.MAILS, now)
-        if joined.token is None or wait is not None:
+        if sign_up.token is None or wait is not None:
             return None
-        if joined.is_new:
-            return messages.verify(email, f"{site}/verify?token={joined.token}")
-        return messages.address_taken(email, f"{site}/login", f"{site}/reset/new?token={joined.token}")
+        if sign_up.is_new:
+            return messages.verify(email, f"{base_url}/verify?token={sign_up.token}")
+        return messages.address_taken(
+            email, f"{base_url}/login", f"{base_url}/reset/new?token={sign_up.token}"
+        )
 
-    letter = await services.database.run(work)
-    return None if letter is None else people.send(letter)
+    message = await services.database.run(work)
+    return None if message is None else auth.send(message)
 
 
 async def _form(
@@ -155,7 +157,7 @@ async def _form(
     email: str = "",
     problems: dict[str, str] | None = None,
 ) -> Response:
-    people = auth_services_of(request)
+    auth = auth_services_of(request)
     return await forms.show(
         request,
         "signup.html",
@@ -163,21 +165,17 @@ async def _form(
         email=email,
         problems=problems or {},
         next_path=next_path,
-        providers=list(people.providers.values()),
-        takes_sign_ups=people.takes_sign_ups,
+        providers=list(auth.providers.values()),
+        allows_sign_up=auth.allows_sign_up,
         length_min=passwords.LENGTH_MIN,
         length_max=passwords.LENGTH_MAX,
     )
 
 
-async def _verified_elsewhere(request: Request, email: str) -> Response:
-    return await forms.show(request, "verified.html", email=email)
-
-
 def _problems(email: str, password: str) -> dict[str, str]:
     problems = {}
-    if not accounts.is_storable(email) or not _EMAIL.fullmatch(email):
-        problems["email"] = "This is no e-mail address."
+    if not accounts.is_storable(email) or not is_valid_address(email):
+        problems["email"] = "This is not a valid email address."
     weakness = passwords.problem_with(password, email)
     if weakness is not None:
         problems["password"] = weakness

@@ -1,31 +1,32 @@
-"""Who looks at our pages: the session behind the cookie, and the proof that a form came from our own pages.
+"""The visitor of a page: session cookies, guest sessions and CSRF protection.
 
-The cookie is HttpOnly and SameSite=Lax; under https it is `Secure` and has the prefix `__Host-`, so that no
-other host and no plain-text answer can set it. REST routes never look at it: they take keys only.
+The session cookie is HttpOnly and SameSite=Lax. Under https it is also `Secure` and has the prefix `__Host-`,
+so that neither another host nor a plain-text response can set it. REST routes ignore it: they accept API keys
+only.
 """
 
 import hmac
 import secrets
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 import structlog
-from fastapi import Depends, FastAPI, Request
+from fastapi import FastAPI, Request
 from sqlmodel import Session
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.auth import sessions
 from api.errors import Forbidden, NotSignedIn, ServiceUnavailable
-from api.http import responses
+from api.http import dependencies, responses
 from api.networks import network_of
 from api.services import Services
 
 _COOKIE = "bgeraser_session"
 _SAFE_METHODS = frozenset({"GET", "HEAD"})
-#: Sent by every present browser. "none": the person's own doing, such as loading a sent form again.
+#: Values of `Sec-Fetch-Site`. "none": the person started the request, for example by reloading a sent form.
 _OWN_SITES = frozenset({"same-origin", "none"})
 _TOKEN_LENGTH_MAX = 100
 
@@ -34,83 +35,90 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True)
 class Visitor:
-    """A browser with a session: signed in if it has an account, else a guest."""
+    """A browser with a session: a guest, unless it is a `SignedInVisitor`."""
 
     session_id: str
-    account_id: str | None
-    email: str | None
-    csrf_token: str  # what its forms and scripts send back
-    is_verified: bool  # the account's address was confirmed
-    signed_in_at: datetime  # when the session began
+    csrf_token: str  # sent back by the visitor's forms and scripts
+    started_at: datetime  # when the session began
+    account_id: str | None = None
+    email: str | None = None
+    is_verified: bool = False  # the account's address was confirmed
+
+
+@dataclass(frozen=True, kw_only=True)
+class SignedInVisitor(Visitor):
+    """A browser whose session belongs to an account."""
+
+    account_id: str
+    email: str
 
 
 def install(app: FastAPI, services: Services) -> None:
-    """Make visitors known on every route, those of mounted applications too."""
-    app.add_exception_handler(NotSignedIn, _ask_to_sign_in)
-    app.add_middleware(_Cookies, services=services)
+    """Enable sessions on every route, including those of mounted applications."""
+    app.add_exception_handler(NotSignedIn, _redirect_to_login)
+    app.add_middleware(_CookieMiddleware, services=services)
 
 
 async def visitor_of(request: Request) -> Visitor | None:
-    """The visitor behind the request's cookie; None without a session. Raises ServiceUnavailable."""
+    """The visitor identified by the session cookie, None without a session. Raises ServiceUnavailable."""
     if not hasattr(request.state, "visitor"):
-        request.state.visitor = await _look_up(request)
-    found: Visitor | None = request.state.visitor
-    return found
+        request.state.visitor = await _load_visitor(request)
+    visitor: Visitor | None = request.state.visitor
+    return visitor
 
 
-async def signed_in(request: Request) -> Visitor:
-    """Raises NotSignedIn: a page sends the browser to the login and back, other routes answer 401."""
+async def require_signed_in(request: Request) -> SignedInVisitor:
+    """Raises NotSignedIn: pages redirect to the login form and back, other routes answer 401."""
     visitor = await visitor_of(request)
-    if visitor is None or visitor.account_id is None:
+    if not isinstance(visitor, SignedInVisitor):
         raise NotSignedIn("Sign in first.")
     return visitor
 
 
-async def guest(request: Request) -> Visitor:
-    """The visitor; one without a session gets a guest's, which writes a row.
+async def ensure_session(request: Request) -> Visitor:
+    """The visitor. Creates a guest session, which writes a row, if there is no session.
 
-    Only for what a guest keeps something for, and after its limits: whoever may ask for a session without
-    limit fills the database. The session begins under the token of `strangers_token`, so the pages that the
-    browser shows already go on working.
+    Call it only when something is stored for the guest, and after the guest's limits were checked: unlimited
+    sessions would fill the database. The session uses the token of `anonymous_csrf_token`, so that pages
+    which are already open keep working.
     """
     visitor = await visitor_of(request)
     if visitor is not None:
         return visitor
     services = services_of(request)
     now = services.clock()
-    agent, network, token = user_agent_of(request), network_of(address_of(request)), browser_token(request)
-    made = await services.database.run(
+    token, agent = browser_token(request), user_agent_of(request)
+    network = network_of(dependencies.address_of(request))
+    created = await services.database.run(
         lambda session: sessions.begin_guest(session, token, user_agent=agent, address=network, now=now)
     )
-    remember(request, made)
-    visitor = Visitor(made.session_id, None, None, sessions.csrf_token(made.token), False, now)
+    set_session_cookie(request, created)
+    visitor = Visitor(created.session_id, sessions.csrf_token(created.token), now)
     request.state.visitor = visitor
     return visitor
 
 
 def has_session_cookie(request: Request) -> bool:
-    """Whether the browser believes to have a session, which may have ended."""
+    """Whether the browser sent a session cookie; the session may have ended."""
     return bool(request.cookies.get(cookie_name(request, _COOKIE)))
 
 
-SignedIn = Annotated[Visitor, Depends(signed_in)]
-
-
 def check_csrf(request: Request, visitor: Visitor | None, form_token: str | None = None) -> None:
-    """Raises Forbidden unless one of our own pages sent this: every route that changes something by cookie.
+    """Raises Forbidden unless the request was sent by one of our own pages.
 
-    The token comes as header `X-CSRF-Token` or as `form_token`, the form's field `csrf_token`. Of a visitor
-    without a session it is `strangers_token`.
+    Every route that authenticates by cookie and changes something calls this. The token is the header
+    `X-CSRF-Token` or `form_token`, the form's field `csrf_token`. Visitors without a session have the one of
+    `anonymous_csrf_token`.
     """
     check_same_site(request)
-    expected = visitor.csrf_token if visitor is not None else _strangers_csrf(request)
+    expected = visitor.csrf_token if visitor is not None else _existing_anonymous_csrf_token(request)
     sent = form_token if form_token is not None else request.headers.get("x-csrf-token", "")
     if not expected or not hmac.compare_digest(expected.encode(), sent.encode()):
-        raise Forbidden("This form is out of date. Load the page again and send it once more.")
+        raise Forbidden("This form has expired. Reload the page and submit it again.")
 
 
 def check_same_site(request: Request) -> None:
-    """Raises Forbidden if the browser says that another site made it send this request."""
+    """Raises Forbidden if the request's headers say that another site caused it."""
     site = request.headers.get("sec-fetch-site")
     origin = request.headers.get("origin")
     if site is not None:
@@ -118,49 +126,56 @@ def check_same_site(request: Request) -> None:
     elif origin is not None:
         is_own = _host_of(origin) in {request.headers.get("host", ""), _public_host(request)} - {""}
     else:
-        is_own = True  # No browser, so nobody's cookie is used behind their back.
+        is_own = True  # Not a browser, so the request cannot be a forgery with a person's cookie.
     if not is_own:
-        raise Forbidden("Another site sent this request; it was refused.")
+        raise Forbidden("Requests from other sites are not accepted.")
 
 
-def form_token(request: Request, visitor: Visitor | None) -> str:
-    """What the forms of a page shown to `visitor` carry in their field `csrf_token`."""
-    return visitor.csrf_token if visitor is not None else strangers_token(request)
+def csrf_token_for(request: Request, visitor: Visitor | None) -> str:
+    """The value of the field `csrf_token` in forms that are shown to `visitor`."""
+    return visitor.csrf_token if visitor is not None else anonymous_csrf_token(request)
 
 
-def strangers_token(request: Request) -> str:
-    """What forms carry for a visitor without a session: bound to a cookie that this answer sets if need be.
+def anonymous_csrf_token(request: Request) -> str:
+    """The CSRF token of a visitor without a session.
 
-    No row is written for it, so that nobody fills the database by asking for the login page.
+    It is bound to a cookie, which the response sets if it is missing. It needs no database row, so requests
+    for the login page cannot fill the database.
     """
-    expected = _strangers_csrf(request)
-    if expected:
-        return expected
+    existing = _existing_anonymous_csrf_token(request)
+    if existing:
+        return existing
     token = secrets.token_urlsafe(32)
-    request.state.new_strangers_token = token
+    request.state.new_browser_token = token
     set_cookie(request, cookie_name(request, "bgeraser_visit"), token, None)
     return sessions.csrf_token(token)
 
 
 def browser_token(request: Request) -> str:
-    """The stranger's cookie itself, "" without one: names this browser between a form and a mailed link."""
-    made: str | None = getattr(request.state, "new_strangers_token", None)
-    return made or request.cookies.get(cookie_name(request, "bgeraser_visit"), "")[:_TOKEN_LENGTH_MAX]
+    """The cookie of a visitor without a session, "" if there is none.
+
+    It identifies the browser between a form and a mailed link.
+    """
+    new: str | None = getattr(request.state, "new_browser_token", None)
+    return new or request.cookies.get(cookie_name(request, "bgeraser_visit"), "")[:_TOKEN_LENGTH_MAX]
 
 
-def remember(request: Request, made: sessions.CreatedSession) -> None:
-    """The answer to `request` gives the browser its new session."""
+def set_session_cookie(request: Request, created: sessions.CreatedSession) -> None:
+    """Set the session cookie in the response to `request`."""
     age_seconds = int(sessions.LONGEST.total_seconds())
-    set_cookie(request, cookie_name(request, _COOKIE), made.token, age_seconds)
+    set_cookie(request, cookie_name(request, _COOKIE), created.token, age_seconds)
 
 
-def forget(request: Request) -> None:
-    """The answer to `request` takes the cookie away."""
+def clear_session_cookie(request: Request) -> None:
+    """Delete the session cookie in the response to `request`."""
     set_cookie(request, cookie_name(request, _COOKIE), "", 0)
 
 
 def set_cookie(request: Request, name: str, value: str, age_seconds: int | None) -> None:
-    """A cookie for the whole site with the answer, whoever makes it; no age: it ends with the browser."""
+    """Set a cookie for the whole site, whichever code produces the response.
+
+    Without `age_seconds` it is deleted when the browser closes.
+    """
     carrier = Response()
     carrier.set_cookie(
         name, value, max_age=age_seconds, path="/", secure=is_https(request), httponly=True, samesite="lax"
@@ -175,7 +190,7 @@ def is_https(request: Request) -> bool:
 
 
 def services_of(request: Request) -> Services:
-    """The open parts of the process; also in a mounted application, where `request.app` is that one."""
+    """The services, also in a mounted application, whose `request.app` is another one."""
     services: Services = request.scope["state"]["services"]
     return services
 
@@ -184,53 +199,52 @@ def user_agent_of(request: Request) -> str:
     return request.headers.get("user-agent", "")
 
 
-def address_of(request: Request) -> str:
-    return request.client.host if request.client else ""
-
-
-async def _look_up(request: Request) -> Visitor | None:
+async def _load_visitor(request: Request) -> Visitor | None:
     token = request.cookies.get(cookie_name(request, _COOKIE), "")
     if not token or len(token) > _TOKEN_LENGTH_MAX:
         return None
     services = services_of(request)
     now = services.clock()
-    found = await services.database.read(lambda session: sessions.find(session, token, now))
-    if found is None:
+    stored = await services.database.read(lambda session: sessions.find(session, token, now))
+    if stored is None:
         return None
-    row, account = found
+    row, account = stored
     if sessions.touch_is_due(row, now):
         await _touch(services, row.id, now)
-    return Visitor(
-        session_id=row.id,
-        account_id=row.account_id,
-        email=account.email if account is not None else None,
-        csrf_token=sessions.csrf_token(token),
-        is_verified=account is not None and account.verified_at is not None,
-        signed_in_at=row.created_at,
+    csrf_token = sessions.csrf_token(token)
+    if account is None:
+        return Visitor(row.id, csrf_token, row.created_at)
+    return SignedInVisitor(
+        row.id,
+        csrf_token,
+        row.created_at,
+        account_id=account.id,
+        email=account.email,
+        is_verified=account.verified_at is not None,
     )
 
 
 async def _touch(services: Services, session_id: str, now: datetime) -> None:
-    def note(session: Session) -> None:
+    def touch(session: Session) -> None:
         sessions.touch(session, session_id, now)
 
     try:
-        await services.database.run(note)
+        await services.database.run(touch)
     except ServiceUnavailable:
-        log.warning("the last use of a session was not noted", session_id=session_id)
+        log.warning("the last use of a session was not recorded", session_id=session_id)
 
 
 def cookie_name(request: Request, name: str) -> str:
     return f"__Host-{name}" if is_https(request) else name
 
 
-def _strangers_csrf(request: Request) -> str:
+def _existing_anonymous_csrf_token(request: Request) -> str:
     token = browser_token(request)
     return sessions.csrf_token(token) if token else ""
 
 
 def _host_of(origin: str) -> str:
-    """Host and port of an `Origin`; "" for `null` and for what is not an address at all."""
+    """Host and port of an `Origin`, "" for `null` and for invalid addresses."""
     try:
         return urlsplit(origin).netloc
     except ValueError:
@@ -242,7 +256,7 @@ def _public_host(request: Request) -> str | None:
     return urlsplit(public_url).netloc if public_url else None
 
 
-async def _ask_to_sign_in(request: Request, error: Exception) -> Response:
+async def _redirect_to_login(request: Request, error: Exception) -> Response:
     if "text/html" in request.headers.get("accept", ""):
         if request.method not in _SAFE_METHODS:
             return RedirectResponse("/login", 303)
@@ -251,8 +265,8 @@ async def _ask_to_sign_in(request: Request, error: Exception) -> Response:
     return responses.error(request, error)
 
 
-class _Cookies:
-    """ASGI middleware: hands the services in, and adds the cookies that were set on the way."""
+class _CookieMiddleware:
+    """ASGI middleware: makes the services available and adds the cookies set by `set_cookie`."""
 
     def __init__(self, app: ASGIApp, services: Services) -> None:
         self._app = app

@@ -1,9 +1,8 @@
-"""`bgeraser admin …`: what an operator does to accounts and books, straight on the database.
+"""`bgeraser admin …`: administration of accounts, payments and the database.
 
-Imports stay inside the commands, so that `bgeraser --help` answers at once.
+Imports are inside the commands, so that `bgeraser --help` is fast.
 """
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -16,24 +15,23 @@ from billing.ledger.plans import PlanName
 if TYPE_CHECKING:
     from api.db.database import Database
 
-app = typer.Typer(help="Accounts and books.", no_args_is_help=True)
+app = typer.Typer(help="Accounts, credits and payments.", no_args_is_help=True)
 
-_EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
 MAX_GOODWILL_CREDITS = 1_000_000
 
 
 @app.command("create-account")
 def create_account(
-    email: Annotated[str, typer.Argument(help="The account's e-mail address.")],
+    email: Annotated[str, typer.Argument(help="The account's email address.")],
     plan: Annotated[PlanName, typer.Option(help="Its plan.")] = PlanName.FREE,
     credits_: Annotated[
         int,
         typer.Option(
-            "--credits", min=0, max=MAX_GOODWILL_CREDITS, help="Goodwill credits beside the plan's."
+            "--credits", min=0, max=MAX_GOODWILL_CREDITS, help="Goodwill credits in addition to the plan's."
         ),
     ] = 0,
 ) -> None:
-    """Create an account and print an API key for it, once. The key is all that goes to stdout."""
+    """Create an account and print an API key for it, once. Only the key goes to stdout."""
     from api.auth import api_keys
     from billing import identifiers
     from billing.errors import AccountExists
@@ -62,7 +60,7 @@ def create_account(
                 available = account.available
         except AccountExists:
             _fail(
-                f"{address} has an account already. Another key for it: bgeraser admin create-key {address}"
+                f"{address} already has an account. Create another key: bgeraser admin create-key {address}"
             )
     typer.echo(
         f"Created {address} on the {plan.value} plan with {available} credits."
@@ -74,7 +72,7 @@ def create_account(
 
 @app.command("create-key")
 def create_key(
-    email: Annotated[str, typer.Argument(help="The account's e-mail address.")],
+    email: Annotated[str, typer.Argument(help="The account's email address.")],
     name: Annotated[str, typer.Option(help="A name to recognise the key by.")] = "command line",
 ) -> None:
     """Print another API key for an account, once."""
@@ -100,12 +98,12 @@ def create_key(
 
 @app.command("login-link")
 def login_link(
-    email: Annotated[str, typer.Argument(help="The account's e-mail address.")],
+    email: Annotated[str, typer.Argument(help="The account's email address.")],
     address: Annotated[
-        str | None, typer.Option(help="Where the server is; default: BGERASER_PUBLIC_URL or this machine.")
+        str | None, typer.Option(help="The server's address. Default: BGERASER_PUBLIC_URL or this machine.")
     ] = None,
 ) -> None:
-    """Print an address that logs a browser in to an account, once, within 24 hours."""
+    """Print a link that logs a browser in to an account. It works once, within 24 hours."""
     from api.auth import registration, tokens
     from api.auth.models import Purpose
     from billing.timestamps import utc_now
@@ -121,39 +119,39 @@ def login_link(
 
 @app.command("audit")
 def audit() -> None:
-    """Recompute every balance from its entries; exit with 1 if any differs."""
+    """Recompute all balances from the ledger entries. Exits with 1 if any differs."""
     import asyncio
 
-    from billing.ledger import audit as books
+    from billing.ledger import audit as ledger_audit
 
     with _database() as database:
-        # A snapshot: a large ledger takes a while, and no call shall wait for it.
-        drifts = asyncio.run(database.read(books.audit))
+        # A read transaction, because a large ledger takes a while and must not block calls.
+        drifts = asyncio.run(database.read(ledger_audit.audit))
     for drift in drifts:
         typer.echo(str(drift), err=True)
     if drifts:
-        _fail(f"{len(drifts)} differences between the books and their entries")
-    typer.echo("Every balance equals its entries.")
+        _fail(f"{len(drifts)} balances differ from their entries")
+    typer.echo("All balances match their entries.")
 
 
 @app.command("reconcile")
 def reconcile() -> None:
-    """Compare every plan and its credits with Stripe, repair what differs; exit with 1 if Stripe failed."""
+    """Compare plans and credits with Stripe and repair differences. Exits with 1 if Stripe failed."""
     import asyncio
 
     from api.payments import sync
     from api.services import Services
-    from web.bootstrap import services_for_a_command
+    from web.bootstrap import services_for_command
 
     settings = Settings.load()
 
-    async def look(services: Services) -> sync.Reconciled:
+    async def reconcile_all(services: Services) -> sync.Reconciled:
         if services.stripe is None:
-            _fail("Set BGERASER_STRIPE_SECRET_KEY first: without it there is nothing to compare with.")
+            _fail("Set BGERASER_STRIPE_SECRET_KEY first.")
         return await sync.reconcile(services, services.stripe)
 
-    with services_for_a_command(settings) as services:
-        done = asyncio.run(look(services))
+    with services_for_command(settings) as services:
+        done = asyncio.run(reconcile_all(services))
     for customer_id, changes in done.changes.items():
         for change in changes:
             typer.echo(f"{customer_id}: repaired: {change}", err=True)
@@ -161,16 +159,16 @@ def reconcile() -> None:
         typer.echo(f"{customer_id}: {reason}", err=True)
     typer.echo(f"{done.customers} customers, {len(done.changes)} differed and were repaired.")
     if done.failures:
-        _fail(f"{len(done.failures)} could not be compared.")
+        _fail(f"{len(done.failures)} customers could not be compared.")
 
 
 @app.command("stripe-setup")
 def stripe_setup(
-    standard: Annotated[str, typer.Option(help="The Standard plan's price a month, e.g. 9.00.")],
-    business: Annotated[str, typer.Option(help="The Business plan's price a month, e.g. 49.00.")],
-    currency: Annotated[str, typer.Option(help="Its currency, three letters.")] = "usd",
+    standard: Annotated[str, typer.Option(help="Monthly price of the Standard plan, e.g. 9.00.")],
+    business: Annotated[str, typer.Option(help="Monthly price of the Business plan, e.g. 49.00.")],
+    currency: Annotated[str, typer.Option(help="Currency, three letters.")] = "usd",
 ) -> None:
-    """Create product, prices, portal and webhook in your Stripe account. Running it again changes nothing."""
+    """Create product, prices, portal and webhook in your Stripe account. It is safe to run it again."""
     from api.payments.stripe_client import StripeAccess
     from billing.errors import PaymentError
     from billing.subscriptions.currencies import smallest_units
@@ -195,19 +193,23 @@ def stripe_setup(
     for line in done.lines:
         typer.echo(line, err=True)
     if webhook_url is None:
-        typer.echo("No webhook endpoint, for BGERASER_PUBLIC_URL is not set. It would be", err=True)
+        typer.echo(
+            "No webhook endpoint was created, because BGERASER_PUBLIC_URL is not set. It would be", err=True
+        )
         typer.echo("  <your address>/stripe/webhook", err=True)
     if done.webhook_secret is not None:
-        typer.echo("Stripe tells the endpoint's secret only now; put it where the server reads it:", err=True)
+        typer.echo("Stripe shows the endpoint's secret only once. Add it to the server's settings:", err=True)
         typer.echo(f"BGERASER_STRIPE_WEBHOOK_SECRET={done.webhook_secret}")
 
 
 @app.command("migrate-database")
 def migrate_database(
     source: Annotated[str, typer.Argument(help="The database to read, e.g. sqlite:///data/bgeraser.db")],
-    target: Annotated[str, typer.Argument(help="The empty one to fill, e.g. postgresql://user@host/name")],
+    target: Annotated[
+        str, typer.Argument(help="The empty database to fill, e.g. postgresql://user@host/name")
+    ],
 ) -> None:
-    """Copy everything to another database, keeping every balance. Stop the servers on the source first."""
+    """Copy all data to another database. Stop the servers that use the source first."""
     from api.db import transfer
     from api.errors import ServiceUnavailable
 
@@ -217,12 +219,14 @@ def migrate_database(
         _fail(f"Nothing was copied: {error}")
     for table, rows in copied.items():
         typer.echo(f"{rows:>10,}  {table}")
-    typer.echo("Every balance is as it was. Start again with BGERASER_DATABASE_URL set to the new address.")
+    typer.echo(
+        "All balances were verified. Set BGERASER_DATABASE_URL to the new address and start the server."
+    )
 
 
 @contextmanager
 def _database() -> "Iterator[Database]":
-    """The operator's database, brought up to date first."""
+    """The operator's database, with migrations applied."""
     from api.db.database import Database
     from api.db.migrations import upgrade
 
@@ -237,9 +241,11 @@ def _database() -> "Iterator[Database]":
 
 
 def _checked_email(email: str) -> str:
+    from web.auth.email_addresses import is_valid_address
+
     address = email.strip().lower()
-    if not _EMAIL.fullmatch(address) or len(address) > 254:
-        _fail(f"{email!r} is no e-mail address")
+    if not is_valid_address(address):
+        _fail(f"{email!r} is not a valid email address")
     return address
 
 

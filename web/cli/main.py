@@ -1,4 +1,4 @@
-"""The `bgeraser` command: serve, models, admin. Keys go to stdout, words for people to stderr."""
+"""The `bgeraser` command: serve, models, admin. Results go to stdout, messages to stderr."""
 
 from typing import Any
 
@@ -12,9 +12,9 @@ from web.cli import models as models_cli
 
 
 class _Commands(TyperGroup):
-    """Ends with one sentence where the settings, or what they name, cannot be used."""
+    """Reports errors of the settings as one line instead of a traceback."""
 
-    def invoke(self, ctx: Any) -> object:  # a context of the click that typer brings along
+    def invoke(self, ctx: Any) -> object:  # the context class of typer's own click
         try:
             return super().invoke(ctx)
         except (WrongSettings, MissingSecret, ServiceUnavailable) as error:

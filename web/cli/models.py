@@ -1,6 +1,6 @@
-"""`bgeraser models …`: which checkpoints there are, bringing them here, and checking that they are whole.
+"""`bgeraser models …`: list, install and verify checkpoints.
 
-Answers go to stdout, progress and warnings to stderr.
+Results go to stdout, progress and warnings to stderr.
 """
 
 from collections.abc import Iterable, Sequence
@@ -16,7 +16,7 @@ from ml.checkpoints.registry import CHECKPOINTS, Checkpoint, Profile, State
 
 app = typer.Typer(help="Checkpoints: the weights that the tools run on.", no_args_is_help=True)
 
-# Without it the server starts, but the tool that everybody begins with cannot answer.
+# The server is not useful without a checkpoint for this tool.
 ESSENTIAL_TOOL = "bg-removal"
 
 
@@ -38,7 +38,7 @@ ProfileOption = Annotated[Selection | None, typer.Option("--profile", help="All 
 
 @app.command("list")
 def list_(names: Names = None, profile: ProfileOption = None) -> None:
-    """Show checkpoints: size, installed or not, use, both licences, source. All of them by default."""
+    """List checkpoints with size, state, use, licences and source. All of them by default."""
     _print_list(_models_dir(), _selected(names, profile, Selection.ALL))
 
 
@@ -48,12 +48,12 @@ def pull(
     profile: ProfileOption = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before large downloads.")] = False,
     quiet_if_installed: Annotated[
-        bool, typer.Option("--quiet-if-installed", help="Say nothing when there is nothing to do.")
+        bool, typer.Option("--quiet-if-installed", help="Print nothing if everything is installed.")
     ] = False,
 ) -> None:
-    """Install checkpoints, the embedded profile by default. Run it again to go on after a break.
+    """Install checkpoints, the embedded profile by default. Run it again to resume.
 
-    A name like owner/name is a pipeline on the Hugging Face hub.
+    A name like owner/name is a pipeline on the Hugging Face Hub.
     """
     from ml.checkpoints.fetching import hub, pull
     from web.cli import pull_progress
@@ -67,36 +67,75 @@ def pull(
             raise typer.Exit(1)
         if not names and profile is None:
             return
-    wanted = _selected(names, profile, Selection.EMBEDDED)
-    missing = [one for one in wanted if registry.state(models_dir, one) is not State.INSTALLED]
+    selected = _selected(names, profile, Selection.EMBEDDED)
+    missing = [one for one in selected if registry.state(models_dir, one) is not State.INSTALLED]
     if profile in (Selection.GENERATIVE, Selection.ALL) and not yes:
         _confirm(models_dir, [one for one in missing if one.profile is Profile.GENERATIVE])
     try:
         with pull_progress.shown(verbose=not quiet_if_installed) as progress:
-            pulled = pull.pull(models_dir, wanted, progress, mirror)
+            pulled = pull.pull(models_dir, selected, progress, mirror)
     except OSError as error:
         raise _unusable(models_dir, error) from None
     if not missing and not quiet_if_installed:
-        typer.echo(f"Everything is installed in {models_dir}", err=True)
+        typer.echo(f"All selected checkpoints are installed in {models_dir}", err=True)
     for one in missing:
         if not one.commercial and registry.state(models_dir, one) is State.INSTALLED:
             typer.echo(f"Note: the licence of {one.name} does not clearly allow commercial use", err=True)
     failed = [result for result in pulled if result.state is not State.INSTALLED]
     for result in failed:
-        _tell_failure(models_dir, result.checkpoint, result.problems)
-    # A start without one of the embedded checkpoints is fine as long as the first tool works.
-    by_name_or_choice = bool(names) or any(one.checkpoint.profile is Profile.GENERATIVE for one in failed)
-    if failed and (by_name_or_choice or not _working(models_dir, ESSENTIAL_TOOL)):
+        _report_failure(models_dir, result.checkpoint, result.problems)
+    # A missing embedded checkpoint is not an error unless it was requested or the essential tool needs it.
+    was_requested = bool(names) or any(one.checkpoint.profile is Profile.GENERATIVE for one in failed)
+    if failed and (was_requested or not _installed_for(models_dir, ESSENTIAL_TOOL)):
         raise typer.Exit(1)
 
 
 def _pull_from_hub(models_dir: Path, names: list[str], mirror: Path | None, *, yes: bool) -> bool:
-    from web.cli import pull_repositories
-
+    """Install pipelines of the hub. Each is attempted; False if one of them failed."""
     try:
-        return pull_repositories.pull(models_dir, names, mirror, yes=yes)
+        results = [_pull_repository(models_dir, name, mirror, yes=yes) for name in names]
     except OSError as error:
         raise _unusable(models_dir, error) from None
+    return all(results)
+
+
+def _pull_repository(models_dir: Path, name: str, mirror: Path | None, *, yes: bool) -> bool:
+    from ml.checkpoints import licences
+    from ml.checkpoints.fetching import hub, repositories
+    from ml.checkpoints.types import SourceFailed
+    from web.cli import pull_progress
+
+    if repositories.is_here(models_dir, name):
+        typer.echo(f"{name}: already installed", err=True)
+        return True
+    if mirror is not None and repositories.copy(models_dir, name, mirror):
+        typer.echo(f"{name}: installed from the mirror folder", err=True)
+        _print_licence(licences.stated_in(repositories.place_of(models_dir, name)))
+        return True
+    try:
+        repository = hub.look_up(name)
+        size = f"{repository.size_bytes / 1e6:,.1f} MB"
+        typer.echo(f"{repository.name} at {repository.revision[:12]}: {size}", err=True)
+        _print_licence(repository.licence)
+        if not yes:
+            typer.confirm(f"Download {repository.size_bytes / 1e9:.1f} GB?", err=True, abort=True)
+        with pull_progress.shown() as progress:
+            repositories.pull(models_dir, repository, progress)
+    except SourceFailed as error:
+        typer.echo(f"{name} could not be installed: {error}", err=True)
+        return False
+    typer.echo(f"{name}: installed. Use it with BGERASER_INPAINT_CHECKPOINT={name}", err=True)
+    return True
+
+
+def _print_licence(licence: str | None) -> None:
+    from ml.checkpoints import licences
+
+    typer.echo(f"  weights: {licence or 'no licence stated'}", err=True)
+    if licence is not None and licences.forbids_commercial_use(licence):
+        typer.echo(
+            "  It forbids commercial use: serving it needs BGERASER_ALLOW_NONCOMMERCIAL=true.", err=True
+        )
 
 
 def _unusable(models_dir: Path, error: OSError) -> typer.Exit:
@@ -106,9 +145,12 @@ def _unusable(models_dir: Path, error: OSError) -> typer.Exit:
 
 @app.command()
 def verify(names: Names = None, profile: ProfileOption = None) -> None:
-    """Hash checkpoints anew, all that are here by default. Fails if one is damaged, or named and missing."""
+    """Verify the hashes of checkpoints, by default of all installed ones.
+
+    Fails if one is damaged, or missing although it was named.
+    """
     models_dir = _models_dir()
-    chosen = bool(names) or profile is not None
+    was_selected = bool(names) or profile is not None
     damaged, missing, intact = [], [], []
     for checkpoint in _selected(names, profile, Selection.ALL):
         paths = [(models_dir / file.file_name, file) for file in checkpoint.files]
@@ -116,18 +158,18 @@ def verify(names: Names = None, profile: ProfileOption = None) -> None:
         bad = [path.name for path, file in present if not digests.check(path, file.sha256)]
         if bad:
             damaged.append(checkpoint)
-            typer.echo(f"{checkpoint.name}: DAMAGED: {', '.join(bad)}. {_command(checkpoint)}", err=True)
+            typer.echo(f"{checkpoint.name}: DAMAGED: {', '.join(bad)}. {_install_hint(checkpoint)}", err=True)
         elif len(present) < len(paths):
             missing.append(checkpoint)
-            if chosen or present:
-                typer.echo(f"{checkpoint.name}: not installed. {_command(checkpoint)}", err=True)
+            if was_selected or present:
+                typer.echo(f"{checkpoint.name}: not installed. {_install_hint(checkpoint)}", err=True)
         else:
             intact.append(checkpoint)
             typer.echo(f"{checkpoint.name}: intact")
-    if not intact and not damaged and not chosen:
+    if not intact and not damaged and not was_selected:
         typer.echo(f"No checkpoint is installed in {models_dir}", err=True)
         raise typer.Exit(1)
-    if damaged or (chosen and missing):
+    if damaged or (was_selected and missing):
         raise typer.Exit(1)
 
 
@@ -147,7 +189,7 @@ def _selected(names: list[str] | None, profile: Selection | None, default: Selec
 
 
 def _print_list(models_dir: Path, rows: Sequence[Checkpoint], *, err: bool = False) -> None:
-    """Two short lines each, so that they fit any terminal; the state is on the first, for grep."""
+    """Two short lines each, which fit any terminal. The state is on the first line, for grep."""
     for profile in Profile:
         group = [one for one in rows if one.profile is profile]
         if group:
@@ -170,26 +212,26 @@ def _confirm(models_dir: Path, large: Sequence[Checkpoint]) -> None:
     typer.confirm(f"Download these {len(large)} checkpoints, {gigabytes:.1f} GB?", err=True, abort=True)
 
 
-def _tell_failure(models_dir: Path, checkpoint: Checkpoint, problems: Iterable[str]) -> None:
-    """Which checkpoint is missing, why from each source, and what works all the same."""
+def _report_failure(models_dir: Path, checkpoint: Checkpoint, problems: Iterable[str]) -> None:
+    """Print which checkpoint is missing, why each source failed, and what still works."""
     typer.echo(f"\n{checkpoint.name} is missing ({checkpoint.tool}: {checkpoint.use}):", err=True)
     for problem in problems:
         typer.echo(f"  {problem}", err=True)
-    working = _working(models_dir, checkpoint.tool)
-    if working:
-        typer.echo(f"  {checkpoint.tool} works meanwhile with {', '.join(working)}.", err=True)
+    alternatives = _installed_for(models_dir, checkpoint.tool)
+    if alternatives:
+        typer.echo(f"  {checkpoint.tool} still works with {', '.join(alternatives)}.", err=True)
     else:
-        typer.echo(f"  Until it is here, {checkpoint.tool} has no checkpoint to run on.", err=True)
-    typer.echo(f"  {_command(checkpoint)}", err=True)
+        typer.echo(f"  {checkpoint.tool} does not work until it is installed.", err=True)
+    typer.echo(f"  {_install_hint(checkpoint)}", err=True)
 
 
-def _working(models_dir: Path, tool: str) -> list[str]:
-    return [one.name for one in CHECKPOINTS.values() if one.tool == tool and _is_here(models_dir, one)]
+def _installed_for(models_dir: Path, tool: str) -> list[str]:
+    return [one.name for one in CHECKPOINTS.values() if one.tool == tool and _is_installed(models_dir, one)]
 
 
-def _is_here(models_dir: Path, checkpoint: Checkpoint) -> bool:
+def _is_installed(models_dir: Path, checkpoint: Checkpoint) -> bool:
     return registry.state(models_dir, checkpoint) is State.INSTALLED
 
 
-def _command(checkpoint: Checkpoint) -> str:
+def _install_hint(checkpoint: Checkpoint) -> str:
     return f"Install it with: {checkpoint.command}"

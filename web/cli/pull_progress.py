@@ -1,4 +1,4 @@
-"""Shows a pull to people, on stderr: a live bar on a terminal, plain lines elsewhere."""
+"""Progress of a pull on stderr: a progress bar on a terminal, otherwise plain lines."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,12 +10,15 @@ from rich.progress import Progress as Bars
 
 from ml.checkpoints.fetching.pull import Pulled, PullProgress
 
-_LINE_EVERY_FRACTION = 0.1  # of a download, where there is no bar
+_LINE_EVERY_FRACTION = 0.1  # of a download, without a terminal
 
 
 @contextmanager
 def shown(verbose: bool = True) -> Iterator[PullProgress]:
-    """The progress to hand to a pull. Quiet about what was there already unless `verbose`."""
+    """The progress object for a pull.
+
+    With `verbose`, checkpoints that are already installed are listed too.
+    """
     console = Console(stderr=True, highlight=False)
     if not console.is_terminal:
         yield _Lines(verbose)
@@ -34,7 +37,7 @@ def shown(verbose: bool = True) -> Iterator[PullProgress]:
 
 
 class _Bar:
-    """One bar for the step at hand, pulsing where its length is not known; a line for each that is done."""
+    """A bar for the current step, pulsing if its length is unknown, and a line for each finished item."""
 
     def __init__(self, bars: Bars, verbose: bool) -> None:
         self._bars = bars
@@ -83,10 +86,10 @@ class _Lines:
 
 
 def _line(pulled: Pulled, verbose: bool) -> str:
-    """What became of one checkpoint; failures are told in full at the end, by the command."""
+    """The result of one checkpoint. The command prints details of failures at the end."""
     name = pulled.checkpoint.name
     if pulled.problems and pulled.source is None:
         return f"{name}: failed"
     if pulled.source is None:
-        return f"{name}: there already" if verbose else ""
+        return f"{name}: already installed" if verbose else ""
     return f"{name}: installed from {pulled.source} in {pulled.seconds:.1f} s"

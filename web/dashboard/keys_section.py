@@ -1,4 +1,4 @@
-"""The dashboard's API section: making, listing, rotating and revoking keys."""
+"""The dashboard's API section: create, list, rotate and revoke API keys, and code samples."""
 
 from typing import Any
 
@@ -7,8 +7,9 @@ from sqlmodel import Session
 from api.auth import api_keys
 from api.db.models import ApiKey
 from api.errors import InvalidApiKey, InvalidParameter, NotFound
+from api.http.dependencies import public_base_url
 from api.services import Services
-from web.dashboard.access import CONCURRENCY, EVENT, owner_of, shown_time
+from web.dashboard.events import CONCURRENCY, EVENT, format_time, http_request_of, visitor_of
 from web.site import code_samples
 
 _DEFAULT_NAME = "my key"
@@ -16,83 +17,83 @@ _GRACE_HOURS = 24
 
 
 def build(gr: Any, services: Services, page: Any) -> None:
-    """Adds the section. `gr` is the gradio module; `page`: the Blocks whose load event fills it."""
-    shown: Any = gr.State([])  # the keys as listed; every change of it draws the list again
-    gr.Markdown("A key is shown once, when it is made. Only a hash of it is stored.")
+    """Add the section. `gr` is the gradio module, `page` the Blocks whose load event fills the section."""
+    listed_keys: Any = gr.State([])  # a change of it renders the list again
+    gr.Markdown("A key is shown once, when it is created. Only a hash of it is stored.")
     with gr.Row(equal_height=False):
         name = gr.Textbox(label="Name of the key", placeholder=_DEFAULT_NAME, max_lines=1, max_length=100)
-        make = gr.Button("Generate API Key", variant="primary", elem_id="make-key")
-    fresh = gr.Textbox(
-        label="Your new key: copy it now, it is never shown again",
+        create = gr.Button("Generate API Key", variant="primary", elem_id="make-key")
+    new_key = gr.Textbox(
+        label="Your new key. Copy it now: it is not shown again",
         buttons=["copy"],
         interactive=False,
         visible=False,
         elem_id="new-key",
     )
 
-    async def generate(typed: str, request: gr.Request) -> tuple[Any, str, list[ApiKey]]:
-        account_id = owner_of(services, request).account_id
+    async def generate(name_value: str, request: gr.Request) -> tuple[Any, str, list[ApiKey]]:
+        account_id = visitor_of(request).account_id
         try:
-            plain = await _create(services, account_id, typed)
+            plain = await _create(services, account_id, name_value)
         except InvalidParameter as error:
             raise gr.Error(error.message) from error
-        return gr.update(value=plain, visible=True), "", await _listed(services, account_id)
+        return gr.update(value=plain, visible=True), "", await _list_keys(services, account_id)
 
-    async def listed(request: gr.Request) -> list[ApiKey]:
-        return await _listed(services, owner_of(services, request).account_id)
+    async def list_keys(request: gr.Request) -> list[ApiKey]:
+        return await _list_keys(services, visitor_of(request).account_id)
 
-    make.click(generate, [name], [fresh, name, shown], **EVENT)
-    page.load(listed, None, [shown], **EVENT)
+    create.click(generate, [name], [new_key, name, listed_keys], **EVENT)
+    page.load(list_keys, None, [listed_keys], **EVENT)
 
-    def draw(found: list[ApiKey]) -> None:
-        if not found:
+    def render_keys(keys: list[ApiKey]) -> None:
+        if not keys:
             gr.Markdown("No keys yet.")
-        for key in found:
-            _row(gr, services, key, shown, fresh)
+        for key in keys:
+            _build_row(gr, services, key, listed_keys, new_key)
 
-    gr.render(inputs=[shown], triggers=[shown.change], **CONCURRENCY)(draw)
-    _examples(gr, services, page)
+    gr.render(inputs=[listed_keys], triggers=[listed_keys.change], **CONCURRENCY)(render_keys)
+    _build_code_samples(gr, page)
 
 
-async def _create(services: Services, account_id: str, typed: str) -> str:
+async def _create(services: Services, account_id: str, name: str) -> str:
     now = services.clock()
 
     def work(session: Session) -> str:
-        return api_keys.create(session, account_id, typed.strip() or _DEFAULT_NAME, now)[1]
+        return api_keys.create(session, account_id, name.strip() or _DEFAULT_NAME, now)[1]
 
     return await services.database.run(work)
 
 
-async def _listed(services: Services, account_id: str) -> list[ApiKey]:
-    def look(session: Session) -> list[ApiKey]:
-        found = api_keys.usable(session, account_id, services.clock())
+async def _list_keys(services: Services, account_id: str) -> list[ApiKey]:
+    def read_keys(session: Session) -> list[ApiKey]:
+        keys = api_keys.usable(session, account_id, services.clock())
         session.expunge_all()
-        return found
+        return keys
 
-    return await services.database.read(look)
+    return await services.database.read(read_keys)
 
 
-def _row(gr: Any, services: Services, key: ApiKey, shown: Any, fresh: Any) -> None:
+def _build_row(gr: Any, services: Services, key: ApiKey, listed_keys: Any, new_key: Any) -> None:
     key_id = key.id
     with gr.Column(elem_classes="key"):
-        gr.Markdown(_words(key))
+        gr.Markdown(_description(key))
         with gr.Row():
             rotate = gr.Button("Rotate", size="sm", elem_classes="rotate-key")
             revoke = gr.Button("Revoke", size="sm", variant="stop", elem_classes="revoke-key")
-        with gr.Row(visible=False) as question:
-            gr.Markdown("Revoked at once and for good; programs that use it stop working.")
-            sure = gr.Button("Yes, revoke it", size="sm", variant="stop", elem_classes="confirm-revoke")
-            keep = gr.Button("Keep it", size="sm")
+        with gr.Row(visible=False) as confirmation:
+            gr.Markdown("The key stops working immediately and permanently, in every program that uses it.")
+            confirm = gr.Button("Revoke this key", size="sm", variant="stop", elem_classes="confirm-revoke")
+            cancel = gr.Button("Cancel", size="sm")
 
-    async def do_revoke(request: gr.Request) -> list[ApiKey]:
-        account_id = owner_of(services, request).account_id
+    async def revoke_key(request: gr.Request) -> list[ApiKey]:
+        account_id = visitor_of(request).account_id
         await services.database.run(
             lambda session: api_keys.revoke(session, account_id, key_id, services.clock()) and None
         )
-        return await _listed(services, account_id)
+        return await _list_keys(services, account_id)
 
-    async def do_rotate(request: gr.Request) -> tuple[Any, list[ApiKey]]:
-        account_id = owner_of(services, request).account_id
+    async def rotate_key(request: gr.Request) -> tuple[Any, list[ApiKey]]:
+        account_id = visitor_of(request).account_id
         grace_seconds = _GRACE_HOURS * 3600
         try:
             plain = await services.database.run(
@@ -102,34 +103,34 @@ def _row(gr: Any, services: Services, key: ApiKey, shown: Any, fresh: Any) -> No
             )
         except (InvalidApiKey, InvalidParameter, NotFound) as error:
             raise gr.Error(error.message) from error
-        return gr.update(value=plain, visible=True), await _listed(services, account_id)
+        return gr.update(value=plain, visible=True), await _list_keys(services, account_id)
 
-    revoke.click(lambda: gr.update(visible=True), None, question, **EVENT)
-    keep.click(lambda: gr.update(visible=False), None, question, **EVENT)
-    sure.click(do_revoke, None, [shown], **EVENT)
-    rotate.click(do_rotate, None, [fresh, shown], **EVENT)
+    revoke.click(lambda: gr.update(visible=True), None, confirmation, **EVENT)
+    cancel.click(lambda: gr.update(visible=False), None, confirmation, **EVENT)
+    confirm.click(revoke_key, None, [listed_keys], **EVENT)
+    rotate.click(rotate_key, None, [new_key, listed_keys], **EVENT)
 
 
-def _words(key: ApiKey) -> str:
-    """One line about the key. Its name is the owner's own, yet no markup of it is followed."""
+def _description(key: ApiKey) -> str:
+    """One line of Markdown about the key. Markup in its name is escaped."""
     name = "".join(f"\\{sign}" if sign in "\\`*_{}[]()<>#+-.!|&" else sign for sign in key.name)
-    used = "never used" if key.last_used_at is None else f"last used {shown_time(key.last_used_at)} UTC"
-    ends = f", ends {shown_time(key.expires_at)} UTC" if key.expires_at else ""
-    made = f"made {shown_time(key.created_at)} UTC"
-    return f"**{name}** `{key.first_characters}…` {made}, {used}{ends}"
+    used = "never used" if key.last_used_at is None else f"last used {format_time(key.last_used_at)} UTC"
+    ends = f", ends {format_time(key.expires_at)} UTC" if key.expires_at else ""
+    created = f"created {format_time(key.created_at)} UTC"
+    return f"**{name}** `{key.first_characters}…` {created}, {used}{ends}"
 
 
-def _examples(gr: Any, services: Services, page: Any) -> None:
+def _build_code_samples(gr: Any, page: Any) -> None:
     gr.Markdown("### Use the API")
-    snippets = []
+    code_boxes = []
     with gr.Tabs():
         for language in code_samples.LANGUAGES:
             with gr.Tab(language):
-                # Plain text: the highlighter's colours are too faint to read on a light page.
-                snippets.append(gr.Code(interactive=False, show_label=False, lines=4, wrap_lines=True))
+                # Without a language: the highlighter's colours have too little contrast on a light page.
+                code_boxes.append(gr.Code(interactive=False, show_label=False, lines=4, wrap_lines=True))
 
     def fill(request: gr.Request) -> list[str]:
-        owner = owner_of(services, request)
-        return [example.code for example in code_samples.of(owner.address)]
+        base_url = public_base_url(http_request_of(request))
+        return [sample.code for sample in code_samples.for_server(base_url)]
 
-    page.load(fill, None, snippets, **EVENT)
+    page.load(fill, None, code_boxes, **EVENT)

@@ -1,22 +1,55 @@
-"""The dashboard's head: who is signed in, credits, the plan; as HTML from templates, escaped by default."""
+"""The header and the cards of the dashboard: credits and plan, rendered from templates that escape values."""
 
-from web.dashboard.access import DashboardVisitor, shown_time
-from web.dashboard.plan_card import PlanCard
+from dataclasses import dataclass
+
+from api.payments import plans
+from api.payments.plans import PlanOffer
+from api.services import Services
+from billing.ledger.plans import PLANS
+from web.auth.visitor import SignedInVisitor
+from web.dashboard.events import format_time
 from web.dashboard.queries import AccountSummary
-from web.site import pages
+from web.plans import messages
+from web.rendering import pages
 
 
-def head(owner: DashboardVisitor | None) -> str:
-    """The line at the top with the way to the other pages."""
-    return pages.fragment("dashboard/head.html", owner=owner)
+@dataclass(frozen=True)
+class PlanCard:
+    """Content of the plan's card. `upgrades` are the larger plans that can be bought here."""
+
+    is_billing_on: bool
+    status: str
+    has_portal: bool
+    upgrades: list[PlanOffer]
 
 
-def cards(owner: DashboardVisitor, standing: AccountSummary, plan: PlanCard) -> str:
-    """Credits and plan."""
+def header(user: SignedInVisitor | None) -> str:
+    """The site's header with the account, None before the visitor is known."""
+    return pages.fragment("dashboard/head.html", user=user)
+
+
+def cards(user: SignedInVisitor, summary: AccountSummary, plan_card: PlanCard) -> str:
     return pages.fragment(
         "dashboard/cards.html",
-        owner=owner,
-        standing=standing,
-        renews_at=shown_time(standing.renews_at),
-        plan=plan,
+        user=user,
+        summary=summary,
+        renews_at=format_time(summary.renews_at),
+        plan_card=plan_card,
     )
+
+
+async def read_plan_card(services: Services, account_id: str) -> PlanCard:
+    """The plan card of an account.
+
+    It does not wait for Stripe: without known prices it offers no upgrades.
+    """
+    state = await services.database.read(
+        lambda session: plans.billing_state(session, account_id, services.clock())
+    )
+    monthly_credits = PLANS[state.plan].monthly_credits
+    upgrades = [
+        offer
+        for offer in plans.known_offers(services)
+        if offer.price_text and offer.monthly_credits > monthly_credits
+    ]
+    return PlanCard(plans.is_on(services), messages.plan_status(state), state.has_portal, upgrades)

@@ -1,18 +1,15 @@
-"""Composes the dashboard's page and fills it when it is opened."""
+"""The dashboard's page, and the events that fill it."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from api.services import Services
 from ml.catalogue import TOOLS
-from web.dashboard import keys_section, overview, plan_card, queries
-from web.dashboard.access import EVENT, owner_of
-
-if TYPE_CHECKING:
-    pass
+from web.dashboard import keys_section, overview, queries
+from web.dashboard.events import EVENT, visitor_of
 
 _PERIODS = [("7 days", 7), ("30 days", 30), ("90 days", 90)]
-_LEAST_AXIS_CREDITS = 5
-#: Of the plot's groups; keys, which may be many, take the library's own.
+_AXIS_CREDITS_MIN = 5
+#: Colours of the tools in the plot. Keys use Gradio's palette, because there may be many.
 _COLORS = {
     tool.title: color
     for tool, color in zip(
@@ -21,51 +18,53 @@ _COLORS = {
         strict=True,
     )
 }
-_CALLS = ["Time (UTC)", "Tool", "Key", "Status", "Credits", "ms", "Request"]
-_ENTRIES = ["Time (UTC)", "Entry", "Credits", "Balance", "Reference"]
+_CALL_HEADERS = ["Time (UTC)", "Tool", "Key", "Status", "Credits", "ms", "Request"]
+_STATEMENT_HEADERS = ["Time (UTC)", "Entry", "Credits", "Balance", "Reference"]
 
 
 def build(services: Services, page: Any) -> None:
-    """Adds the dashboard to the Blocks `page`, which is being built."""
+    """Add the dashboard to the Blocks `page`."""
     import gradio as gr
 
-    head = gr.HTML(overview.head(None), apply_default_css=False, elem_id="head", padding=False)
+    head = gr.HTML(overview.header(None), apply_default_css=False, elem_id="head", padding=False)
     with gr.Column(elem_id="dashboard"):
         gr.HTML("<h1>Dashboard</h1>", apply_default_css=False, padding=False)
         cards = gr.HTML(apply_default_css=False, elem_id="cards", padding=False)
         with gr.Tabs():
             with gr.Tab("Usage"):
-                _usage(gr, services, page)
+                _build_usage(gr, services, page)
             with gr.Tab("API", id="api"):
                 keys_section.build(gr, services, page)
             with gr.Tab("Requests"):
-                calls = gr.Dataframe(headers=_CALLS, interactive=False, wrap=True, elem_id="calls")
+                calls = gr.Dataframe(headers=_CALL_HEADERS, interactive=False, wrap=True, elem_id="calls")
             with gr.Tab("Statement"):
-                entries = gr.Dataframe(headers=_ENTRIES, interactive=False, wrap=True, elem_id="statement")
-        again = gr.Button("Refresh", size="sm", elem_id="refresh")
+                entries = gr.Dataframe(
+                    headers=_STATEMENT_HEADERS, interactive=False, wrap=True, elem_id="statement"
+                )
+        refresh = gr.Button("Refresh", size="sm", elem_id="refresh")
 
     async def fill(request: gr.Request) -> tuple[str, str, Any, Any]:
-        owner = owner_of(services, request)
+        user = visitor_of(request)
         now = services.clock()
-        await services.call_log.write(services.database)  # the call made a moment ago is there too
-        standing = await services.database.run(
-            lambda session: queries.account_summary(session, owner.account_id, now)
+        await services.call_log.write(services.database)  # include the calls of the last seconds
+        summary = await services.database.run(
+            lambda session: queries.account_summary(session, user.account_id, now)
         )
         rows = await services.database.read(
             lambda session: (
-                queries.call_rows(session, owner.account_id),
-                queries.statement_rows(session, owner.account_id),
+                queries.call_rows(session, user.account_id),
+                queries.statement_rows(session, user.account_id),
             )
         )
-        plan = await plan_card.read(services, owner.account_id)
-        return overview.head(owner), overview.cards(owner, standing, plan), *rows
+        plan_card = await overview.read_plan_card(services, user.account_id)
+        return overview.header(user), overview.cards(user, summary, plan_card), *rows
 
-    filled = [head, cards, calls, entries]
-    page.load(fill, None, filled, **EVENT, show_progress="hidden")
-    again.click(fill, None, filled, **EVENT, show_progress="hidden")
+    outputs = [head, cards, calls, entries]
+    page.load(fill, None, outputs, **EVENT, show_progress="hidden")
+    refresh.click(fill, None, outputs, **EVENT, show_progress="hidden")
 
 
-def _usage(gr: Any, services: Services, page: Any) -> None:
+def _build_usage(gr: Any, services: Services, page: Any) -> None:
     with gr.Row():
         days = gr.Dropdown(_PERIODS, value=30, label="Period")
         group_by = gr.Dropdown([("Tool", "tool"), ("Key", "key")], value="tool", label="By")
@@ -85,20 +84,20 @@ def _usage(gr: Any, services: Services, page: Any) -> None:
         elem_id="usage",
     )
 
-    async def draw(chosen_days: int, chosen_group: str, request: gr.Request) -> Any:
+    async def draw(days_value: int, group_value: str, request: gr.Request) -> Any:
         import pandas
 
-        owner = owner_of(services, request)
-        shown_days = chosen_days if chosen_days in {days for _, days in _PERIODS} else 30
-        grouped: queries.GroupBy = "key" if chosen_group == "key" else "tool"
+        user = visitor_of(request)
+        day_count = days_value if days_value in {days for _, days in _PERIODS} else 30
+        group: queries.GroupBy = "key" if group_value == "key" else "tool"
         await services.call_log.write(services.database)
-        found = await services.database.read(
-            lambda session: queries.bars(session, owner.account_id, shown_days, grouped, services.clock())
+        bars = await services.database.read(
+            lambda session: queries.usage_bars(session, user.account_id, day_count, group, services.clock())
         )
-        # The axis always has whole credits on it, also on a day without any.
-        frame = pandas.DataFrame([vars(bar) for bar in found])
-        most = int(frame.groupby("day")["credits"].sum().max())
-        return gr.BarPlot(value=frame, y_lim=[0, max(_LEAST_AXIS_CREDITS, most)])
+        frame = pandas.DataFrame([vars(bar) for bar in bars])
+        # A minimum, so that the axis is labelled with whole credits when there is little usage.
+        credits_max = int(frame.groupby("day")["credits"].sum().max())
+        return gr.BarPlot(value=frame, y_lim=[0, max(_AXIS_CREDITS_MIN, credits_max)])
 
     for event in (page.load, days.change, group_by.change):
         event(draw, [days, group_by], plot, **EVENT, show_progress="hidden")

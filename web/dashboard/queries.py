@@ -1,4 +1,4 @@
-"""What the dashboard shows, read for one account at a time; nothing here knows Gradio."""
+"""Database queries of the dashboard, each for one account. Independent of Gradio."""
 
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -11,16 +11,16 @@ from api.calls import call_log
 from billing.ledger import accounts, ledger, statement
 from billing.ledger.plans import PLANS, Plan, PlanName
 from ml.catalogue import TOOLS
-from web.dashboard.access import shown_time
+from web.dashboard.events import format_time
 
 GroupBy = Literal["tool", "key"]
-EDITOR = "web editor"
-_ROWS = 200
+EDITOR_LABEL = "web editor"
+_ROWS_MAX = 200
 
 
 @dataclass(frozen=True)
 class AccountSummary:
-    """How the account stands at this moment."""
+    """The plan and the credits of an account."""
 
     plan: Plan
     available: int
@@ -29,7 +29,7 @@ class AccountSummary:
 
 
 @dataclass(frozen=True)
-class Bar:
+class UsageBar:
     """Credits of one day and one tool or key."""
 
     day: str
@@ -38,47 +38,51 @@ class Bar:
 
 
 def account_summary(session: Session, account_id: str, now: datetime) -> AccountSummary:
-    """Raises as `accounts.lock`. A new period's credits come when they are first looked at."""
+    """Raises what `accounts.lock` raises. Grants the credits of a new period."""
     account = accounts.lock(session, account_id)
     ledger.refresh(session, account, now)
     plan = PLANS[PlanName(account.plan)]
     return AccountSummary(plan, account.available, account.held, account.period_ends_at)
 
 
-def bars(session: Session, account_id: str, days: int, group_by: GroupBy, now: datetime) -> list[Bar]:
-    """The last `days` days, today the last, those without a call too."""
+def usage_bars(
+    session: Session, account_id: str, days: int, group_by: GroupBy, now: datetime
+) -> list[UsageBar]:
+    """The last `days` days including today, also days without calls."""
     last = now.date()
     first = last - timedelta(days=days - 1)
     names = {key.id: key.name for key in api_keys.listed(session, account_id)}
     sums: dict[tuple[date, str], int] = {}
-    for used in call_log.usage(session, account_id, first, last):
-        group = TOOLS[used.tool].title if group_by == "tool" else names.get(used.key_id or "", EDITOR)
-        sums[used.day, group] = sums.get((used.day, group), 0) + used.credits
+    for row in call_log.usage(session, account_id, first, last):
+        group = TOOLS[row.tool].title if group_by == "tool" else names.get(row.key_id or "", EDITOR_LABEL)
+        sums[row.day, group] = sums.get((row.day, group), 0) + row.credits
     groups = sorted({group for _, group in sums}) or ["no calls yet"]
     every_day = [first + timedelta(days=number) for number in range(days)]
-    return [Bar(f"{day:%m-%d}", sums.get((day, group), 0), group) for day in every_day for group in groups]
+    return [
+        UsageBar(f"{day:%m-%d}", sums.get((day, group), 0), group) for day in every_day for group in groups
+    ]
 
 
 def call_rows(session: Session, account_id: str) -> list[list[str | int]]:
-    """The last calls, newest first, as the table's rows."""
+    """Table rows of the latest calls, newest first."""
     names = {key.id: key.name for key in api_keys.listed(session, account_id)}
     return [
         [
-            shown_time(call.started_at),
+            format_time(call.started_at),
             call.tool,
-            names.get(call.key_id or "", EDITOR),
+            names.get(call.key_id or "", EDITOR_LABEL),
             f"{call.status_code} {call.code}" if call.code else str(call.status_code),
             call.credits,
             call.duration_ms,
             call.request_id,
         ]
-        for call in call_log.latest(session, account_id, _ROWS)
+        for call in call_log.latest(session, account_id, _ROWS_MAX)
     ]
 
 
 def statement_rows(session: Session, account_id: str) -> list[list[str | int]]:
-    """The last entries of the ledger, newest first, as the table's rows."""
+    """Table rows of the latest ledger entries, newest first."""
     return [
-        [shown_time(line.at), line.kind, f"{line.amount:+,}", line.balance, line.reference]
-        for line in statement.statement(session, account_id, _ROWS)
+        [format_time(line.at), line.kind, f"{line.amount:+,}", line.balance, line.reference]
+        for line in statement.statement(session, account_id, _ROWS_MAX)
     ]

@@ -1,1 +1,1 @@
-"""The web editor: its page, and the routes that its scripts in static/editor talk to."""
+"""The web editor: its page, and the routes that its scripts in static/editor call."""

@@ -1,4 +1,4 @@
-"""`/editor/projects`: open a picture, see what was made of it, go back and forth, take it away."""
+"""`/editor/projects`: open images, list and show projects, undo and redo, download steps."""
 
 import asyncio
 from typing import Any
@@ -20,7 +20,6 @@ from api.images import previews
 from api.images import service as images
 from api.images.service import NewImage
 from ml.tools.rendition import RenditionParams
-from web.auth import visitor
 from web.editor import access, schemas
 from web.editor.access import EditorServices, EditorServicesDependency, Reader, Writer
 from web.editor.session_routes import SAMPLES, SAMPLES_FOLDER
@@ -29,85 +28,89 @@ _FORMATS = ("png", "jpg", "webp", "avif")
 
 
 def add_to(app: FastAPI) -> None:
-    place = "/editor/projects"
+    prefix = "/editor/projects"
     hidden: dict[str, Any] = {"include_in_schema": False, "response_class": Response}
-    add_get(app, place, listed, include_in_schema=False)
-    app.add_api_route(place, open_picture, methods=["POST"], **hidden)
-    add_get(app, f"{place}/{{project_id}}", show, include_in_schema=False)
-    app.add_api_route(f"{place}/{{project_id}}", remove, methods=["DELETE"], **hidden)
-    app.add_api_route(f"{place}/{{project_id}}/current", stand_at, methods=["PUT"], **hidden)
-    add_get(app, f"{place}/{{project_id}}/steps/{{step_id}}/file", download, include_in_schema=False)
+    add_get(app, prefix, list_projects, include_in_schema=False)
+    app.add_api_route(prefix, open_project, methods=["POST"], **hidden)
+    add_get(app, f"{prefix}/{{project_id}}", show_project, include_in_schema=False)
+    app.add_api_route(f"{prefix}/{{project_id}}", delete_project, methods=["DELETE"], **hidden)
+    app.add_api_route(f"{prefix}/{{project_id}}/current", set_current_step, methods=["PUT"], **hidden)
+    add_get(app, f"{prefix}/{{project_id}}/steps/{{step_id}}/file", download, include_in_schema=False)
 
 
-async def listed(request: Request, owner: Reader, desk: EditorServicesDependency) -> Response:
-    """The owner's projects of the last day, to go on with."""
-    now = desk.services.clock()
-    found = await desk.services.database.read(lambda session: projects.listed(session, owner, now))
-    data = [schemas.listed_project(desk.services, project, current) for project, current in found]
+async def list_projects(request: Request, owner: Reader, editor: EditorServicesDependency) -> Response:
+    """The owner's recent projects."""
+    now = editor.services.clock()
+    listed = await editor.services.database.read(lambda session: projects.listed(session, owner, now))
+    data = [schemas.listed_project(editor.services, project, current) for project, current in listed]
     return responses.success(request, data)
 
 
-async def open_picture(
-    request: Request, owner: Writer, desk: EditorServicesDependency, name: str = ""
+async def open_project(
+    request: Request, owner: Writer, editor: EditorServicesDependency, name: str = ""
 ) -> Response:
-    """A new project: of the picture in the form, or of the sample that a JSON body names."""
+    """Create a project from the image in the form, or from the sample that the JSON body names."""
     with access.admit(request, owner, UnbilledKind.OPENING):
-        owner = await access.with_session(request, owner)
-        await unbilled_images.require_room(desk.services, owner)
-        content, name, sample = await _picture_of(request, name)
-        opening = _open(desk, owner, owner.claimant(visitor.address_of(request)), content, name, sample)
+        owner = await access.ensure_session(request, owner)
+        await unbilled_images.require_room(editor.services, owner)
+        content, name, sample = await _read_image(request, name)
+        opening = _store_and_record(
+            editor, owner, owner.claimant(dependencies.address_of(request)), content, name, sample
+        )
         return responses.success(request, await dependencies.while_connected(request, opening))
 
 
-async def _picture_of(request: Request, name: str) -> tuple[bytes, str, str | None]:
-    """What the request opens: bytes, name, and which sample it is."""
+async def _read_image(request: Request, name: str) -> tuple[bytes, str, str | None]:
+    """The image to open: bytes, name, and the sample's name if it is one."""
     if not request.headers.get("content-type", "").startswith("application/json"):
         return await forms.read_image_form(request), name, None
-    sample = access.text_of(await access.read_json(request), "sample")
+    sample = access.string_field(await access.read_json(request), "sample")
     if sample not in SAMPLES:
-        raise InvalidParameter("sample", f"There are these samples: {', '.join(SAMPLES)}.")
+        raise InvalidParameter("sample", f"sample must be one of {', '.join(SAMPLES)}.")
     content = await asyncio.to_thread((SAMPLES_FOLDER / f"{sample}.jpg").read_bytes)
     return content, f"{sample}.jpg", sample
 
 
-async def show(project_id: str, request: Request, owner: Reader, desk: EditorServicesDependency) -> Response:
-    """A project with its steps; looking at it keeps it."""
-    services = desk.services
+async def show_project(
+    project_id: str, request: Request, owner: Reader, editor: EditorServicesDependency
+) -> Response:
+    """A project with its steps."""
+    services = editor.services
     now = services.clock()
 
-    def look(session: Session) -> dict[str, Any]:
+    def read_project(session: Session) -> dict[str, Any]:
         project = projects.find(session, owner, project_id, now)
         steps = projects.steps_of(session, project)
         return schemas.project(services, project, steps, projects.living_images(session, steps, now))
 
-    return responses.success(request, await services.database.read(look))
+    return responses.success(request, await services.database.read(read_project))
 
 
-async def remove(
-    project_id: str, request: Request, owner: Writer, desk: EditorServicesDependency
+async def delete_project(
+    project_id: str, request: Request, owner: Writer, editor: EditorServicesDependency
 ) -> Response:
-    """Forget a project and delete its pictures."""
-    now = desk.services.clock()
-    image_ids = await desk.services.database.run(
+    """Delete a project and its images."""
+    now = editor.services.clock()
+    image_ids = await editor.services.database.run(
         lambda session: projects.forget(session, projects.find(session, owner, project_id, now))
     )
-    await unbilled_images.delete(desk.services, image_ids)
+    await unbilled_images.delete(editor.services, image_ids)
     return responses.success(request, {"id": project_id, "deleted": True})
 
 
-async def stand_at(
-    project_id: str, request: Request, owner: Writer, desk: EditorServicesDependency
+async def set_current_step(
+    project_id: str, request: Request, owner: Writer, editor: EditorServicesDependency
 ) -> Response:
-    """Undo, redo or branch: the step that the next tool is applied to."""
-    step_id = access.text_of(await access.read_json(request), "stepId")
-    services = desk.services
+    """Undo, redo or branch: select the step that the next tool is applied to."""
+    step_id = access.string_field(await access.read_json(request), "stepId")
+    services = editor.services
     now = services.clock()
 
-    def move(session: Session) -> None:
+    def update(session: Session) -> None:
         project = projects.find(session, owner, project_id, now)
         projects.set_current_step(session, project, step_id, now, services.retention)
 
-    await services.database.run(move)
+    await services.database.run(update)
     return responses.success(request, {"currentStepId": step_id})
 
 
@@ -116,17 +119,17 @@ async def download(
     step_id: str,
     request: Request,
     owner: Reader,
-    desk: EditorServicesDependency,
+    editor: EditorServicesDependency,
     format: str = "",
     quality: int = 90,
 ) -> Response:
-    """The step's picture at full resolution, in any format, for nothing."""
-    services = desk.services
+    """The step's image at full resolution in any format, free of charge."""
+    services = editor.services
     if format not in ("", *_FORMATS):
         raise InvalidParameter("format", f"format must be one of {', '.join(_FORMATS)}.")
     if not 1 <= quality <= 100:
         raise InvalidParameter("quality", "quality must be from 1 to 100.")
-    project, step = await found_step(desk, owner, project_id, step_id)
+    project, step = await find_step(editor, owner, project_id, step_id)
     image = await unbilled_images.find(services, step.image_id)
     await images.keep_longer(services, image)
     is_lossless = image.format == "png"
@@ -135,42 +138,42 @@ async def download(
         return FileResponse(services.storage.path(image.id), headers=headers)
     params = RenditionParams.model_validate({"format": format or image.format, "quality": quality})
     with access.admit(request, owner, UnbilledKind.CONVERSION):
-        rendering = previews.render(services, image, params, owner.claimant(visitor.address_of(request)))
-        answer = await dependencies.while_connected(request, rendering)
-    return Response(answer.content, headers=_file_headers(project, answer.format))
+        rendering = previews.render(services, image, params, owner.claimant(dependencies.address_of(request)))
+        rendition = await dependencies.while_connected(request, rendering)
+    return Response(rendition.content, headers=_file_headers(project, rendition.format))
 
 
-async def found_step(
-    desk: EditorServices, owner: ProjectOwner, project_id: str, step_id: str
+async def find_step(
+    editor: EditorServices, owner: ProjectOwner, project_id: str, step_id: str
 ) -> tuple[Project, Step]:
     """The owner's project and a step of it. Raises `NotFound`."""
-    now = desk.services.clock()
+    now = editor.services.clock()
 
-    def look(session: Session) -> tuple[Project, Step]:
+    def read_step(session: Session) -> tuple[Project, Step]:
         project = projects.find(session, owner, project_id, now)
         return project, projects.step_of(session, project, step_id)
 
-    return await desk.services.database.read(look)
+    return await editor.services.database.read(read_step)
 
 
-async def _open(
-    desk: EditorServices,
+async def _store_and_record(
+    editor: EditorServices,
     owner: ProjectOwner,
     claimant: Claimant,
     content: bytes,
     name: str,
     sample: str | None,
 ) -> dict[str, Any]:
-    services = desk.services
+    services = editor.services
     stored: NewImage = await unbilled_images.store_opened(services, owner, claimant, content)
-    # In a task of its own, so that a broken connection cannot leave a picture without its project.
-    return await asyncio.shield(services.running.start(_record(desk, owner, stored, name, sample)))
+    # In a separate task, so that a disconnect cannot leave an image without its project.
+    return await asyncio.shield(services.running.start(_record(editor, owner, stored, name, sample)))
 
 
 async def _record(
-    desk: EditorServices, owner: ProjectOwner, stored: NewImage, name: str, sample: str | None
+    editor: EditorServices, owner: ProjectOwner, stored: NewImage, name: str, sample: str | None
 ) -> dict[str, Any]:
-    services = desk.services
+    services = editor.services
     now = services.clock()
     image = await unbilled_images.find(services, stored.id)
     first = NewStep(stored.id, image.width or 0, image.height or 0, stored.format)
@@ -185,13 +188,16 @@ async def _record(
 
 
 def _file_headers(project: Project, format: str) -> dict[str, str]:
-    """As a signed address answers, but named after what was opened."""
+    """The headers of a signed download, but with the name of the opened file."""
     stem = project.name.rpartition(".")[0] or project.name
-    plain = "".join(letter for letter in stem if letter.isascii() and letter not in '"\\%;') or "picture"
-    named = f"filename=\"{plain}.{format}\"; filename*=UTF-8''{quote(stem)}.{format}"
+    ascii_stem = (
+        "".join(character for character in stem if character.isascii() and character not in '"\\%;')
+        or "picture"
+    )
+    file_name = f"filename=\"{ascii_stem}.{format}\"; filename*=UTF-8''{quote(stem)}.{format}"
     headers = responses.file_headers("picture", format)
     return {
         **headers,
-        "Content-Disposition": f"attachment; {named}",
+        "Content-Disposition": f"attachment; {file_name}",
         "Cache-Control": "private, no-store",
     }

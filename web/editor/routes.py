@@ -1,4 +1,4 @@
-"""The editor's routes: JSON over the session's cookie, changes with its token. None is part of the API."""
+"""The editor's routes: JSON, authenticated by session cookie and CSRF token. They are not part of the API."""
 
 from fastapi import FastAPI
 
@@ -10,7 +10,7 @@ from web.auth.services import AuthServices
 from web.editor import project_routes, run_routes, session_routes
 from web.editor.access import EditorServices
 
-#: Multipart bodies larger than others: pictures.
+#: Routes that accept images, and their body limits.
 UPLOAD_PLACES = {
     "/editor/projects": UPLOAD_LIMIT_BYTES,
     "/editor/backgrounds": UPLOAD_LIMIT_BYTES,
@@ -18,10 +18,10 @@ UPLOAD_PLACES = {
 
 
 def add_to(app: FastAPI, services: Services) -> None:
-    """After `web.auth`, whose sign-in hands a guest's work over to the account."""
+    """Call it after `web.auth` was added, which transfers a guest's projects to the account on sign-in."""
     app.state.editor = EditorServices(services, Runs(services))
-    people: AuthServices = app.state.people
-    people.carry_over.append(owners.adopt)
-    people.before_deletion.append(projects.forget_account)
+    auth: AuthServices = app.state.auth
+    auth.guest_transfers.append(owners.adopt)
+    auth.before_deletion.append(projects.forget_account)
     for routes in (session_routes, project_routes, run_routes):
         routes.add_to(app)

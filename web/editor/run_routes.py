@@ -1,4 +1,4 @@
-"""`/editor/projects/{id}/runs` and `/overlay`: apply a tool, watch it, stop it; see what clicks select."""
+"""`/editor/projects/{id}/runs` and `/overlay`: apply tools, follow and cancel runs, preview selections."""
 
 import base64
 from contextlib import ExitStack
@@ -21,142 +21,146 @@ from ml.catalogue import TOOLS
 from ml.tool import Tool
 from web.editor import access, schemas
 from web.editor.access import EditorServices, EditorServicesDependency, Reader, Writer
-from web.editor.project_routes import found_step
+from web.editor.project_routes import find_step
 
-_LONGEST_WAIT_SECONDS = 15.0
+_LONG_POLL_SECONDS = 15.0
 
 
 def add_to(app: FastAPI) -> None:
-    place = "/editor/projects/{project_id}"
+    prefix = "/editor/projects/{project_id}"
     hidden: dict[str, Any] = {"include_in_schema": False, "response_class": Response}
-    app.add_api_route(f"{place}/runs", start, methods=["POST"], **hidden)
-    add_get(app, f"{place}/runs/{{run_id}}", watch, include_in_schema=False)
-    app.add_api_route(f"{place}/runs/{{run_id}}", cancel, methods=["DELETE"], **hidden)
-    app.add_api_route(f"{place}/overlay", overlay, methods=["POST"], **hidden)
+    app.add_api_route(f"{prefix}/runs", start_run, methods=["POST"], **hidden)
+    add_get(app, f"{prefix}/runs/{{run_id}}", show_run, include_in_schema=False)
+    app.add_api_route(f"{prefix}/runs/{{run_id}}", cancel_run, methods=["DELETE"], **hidden)
+    app.add_api_route(f"{prefix}/overlay", select_overlay, methods=["POST"], **hidden)
 
 
-async def start(project_id: str, request: Request, owner: Writer, desk: EditorServicesDependency) -> Response:
-    """Apply a tool to a step. The header `Idempotency-Key` names the run: asked twice, it runs once."""
+async def start_run(
+    project_id: str, request: Request, owner: Writer, editor: EditorServicesDependency
+) -> Response:
+    """Apply a tool to a step. Requests with the same `Idempotency-Key` start only one run."""
     key = forms.idempotency_key(request)
     if key is None or len(key) > 64:
-        raise InvalidParameter("Idempotency-Key", "A run needs a key of 1 to 64 characters.")
-    services = desk.services
-    project = await _project(desk, owner, project_id)
-    made = await services.database.read(lambda session: projects.step_of_run(session, project, key))
-    known = desk.runs.of_key(project, key)
-    if known is None and made is not None:
-        known = desk.runs.ended(owner, project, made)
-    if known is None:
-        known = await _start(request, desk, owner, project, key)
-    return responses.success(request, schemas.run(known))
+        raise InvalidParameter("Idempotency-Key", "Idempotency-Key must be a string of 1 to 64 characters.")
+    services = editor.services
+    project = await _find_project(editor, owner, project_id)
+    stored_step = await services.database.read(lambda session: projects.step_of_run(session, project, key))
+    run = editor.runs.of_key(project, key)
+    if run is None and stored_step is not None:
+        run = editor.runs.ended(owner, project, stored_step)
+    if run is None:
+        run = await _start(request, editor, owner, project, key)
+    return responses.success(request, schemas.run(run))
 
 
 async def _start(
-    request: Request, desk: EditorServices, owner: ProjectOwner, project: Project, key: str
+    request: Request, editor: EditorServices, owner: ProjectOwner, project: Project, key: str
 ) -> Run:
-    """A new run. What is unbilled is admitted before anything of it is done, of guests before it is read."""
-    with ExitStack() as places:
+    """Start a run. Unbilled runs are admitted first; those of guests even before the body is read."""
+    with ExitStack() as slots:
         if owner.is_guest:
             run_service.check_guest(owner, project)
-            places.enter_context(access.admit(request, owner, UnbilledKind.RUN))
-        application = await _application(request, desk, project, key)
-        run_service.check_look(application)
-        if application.look_of is not None and not owner.is_guest:
-            places.enter_context(access.admit(request, owner, UnbilledKind.LOOK))
-        steps = await desk.services.database.read(lambda session: projects.count_steps(session, project))
-        # Nothing is awaited from here on, so of two requests at once one starts, and each counts the other.
-        known = desk.runs.of_key(project, key)
-        if known is not None:
-            return known
-        projects.require_room(steps + desk.runs.active_in(project))
-        held = places.pop_all()
+            slots.enter_context(access.admit(request, owner, UnbilledKind.RUN))
+        run_request = await _read_run_request(request, editor, project, key)
+        run_service.check_look(run_request)
+        if run_request.look_of is not None and not owner.is_guest:
+            slots.enter_context(access.admit(request, owner, UnbilledKind.LOOK))
+        steps = await editor.services.database.read(lambda session: projects.count_steps(session, project))
+        # Without an await from here on, so that of two simultaneous requests with one key only one starts.
+        existing = editor.runs.of_key(project, key)
+        if existing is not None:
+            return existing
+        projects.require_room(steps + editor.runs.active_in(project))
+        held_slots = slots.pop_all()
 
     async def work(run: Run) -> Done:
-        with held:
-            return await run_service.execute(desk.services, owner, application, run)
+        with held_slots:
+            return await run_service.execute(editor.services, owner, run_request, run)
 
-    is_billed = application.look_of is None and not owner.is_guest
+    is_billed = run_request.look_of is None and not owner.is_guest
     try:
-        return desk.runs.start(owner, project, key, work, is_billed=is_billed)
+        return editor.runs.start(owner, project, key, work, is_billed=is_billed)
     except Exception:
-        held.close()
+        held_slots.close()
         raise
 
 
-async def watch(
+async def show_run(
     project_id: str,
     run_id: str,
     request: Request,
     owner: Reader,
-    desk: EditorServicesDependency,
+    editor: EditorServicesDependency,
     seen: int = -1,
 ) -> Response:
-    """How far the run is; waits until there is news since version `seen`. With its step once it is done."""
-    run = await _find(desk, owner, project_id, run_id)
+    """The run's progress, and its step once it is done. Waits for a version newer than `seen`."""
+    run = await _find_run(editor, owner, project_id, run_id)
     with run.watched():
-        await dependencies.while_connected(request, run.changed_since(seen, _LONGEST_WAIT_SECONDS))
+        await dependencies.while_connected(request, run.changed_since(seen, _LONG_POLL_SECONDS))
     data = schemas.run(run)
     if run.step_id is not None:
-        _, step = await found_step(desk, owner, project_id, run.step_id)
-        data["step"] = schemas.step(desk.services, step)
+        _, step = await find_step(editor, owner, project_id, run.step_id)
+        data["step"] = schemas.step(editor.services, step)
     if run.has_ended:
-        data["creditsAvailable"] = await schemas.credits_available(desk.services, owner)
+        data["creditsAvailable"] = await schemas.credits_available(editor.services, owner)
     return responses.success(request, data)
 
 
-async def cancel(
-    project_id: str, run_id: str, request: Request, owner: Writer, desk: EditorServicesDependency
+async def cancel_run(
+    project_id: str, run_id: str, request: Request, owner: Writer, editor: EditorServicesDependency
 ) -> Response:
-    """Stop it: queued at once, running at its next step. Its credit comes back; watch it to see it end."""
-    run = await _find(desk, owner, project_id, run_id)
+    """Cancel a run: a queued one at once, a running one at its next checkpoint. It is not charged."""
+    run = await _find_run(editor, owner, project_id, run_id)
     run.cancel()
     return responses.success(request, schemas.run(run))
 
 
-async def overlay(
-    project_id: str, request: Request, owner: Writer, desk: EditorServicesDependency
+async def select_overlay(
+    project_id: str, request: Request, owner: Writer, editor: EditorServicesDependency
 ) -> Response:
-    """What clicks and a box select, as a small mask to draw over the picture."""
-    run_service.check_guest(owner, await _project(desk, owner, project_id))
+    """A small mask of what points and a box select, to draw over the image."""
+    run_service.check_guest(owner, await _find_project(editor, owner, project_id))
     with access.admit(request, owner, UnbilledKind.OVERLAY):
         body = await access.read_json(request)
-        _, step = await found_step(desk, owner, project_id, access.text_of(body, "stepId"))
-        params = forms.validated(TOOLS["magic-select"].params, _texts(body))
-        answer = await dependencies.while_connected(
+        _, step = await find_step(editor, owner, project_id, access.string_field(body, "stepId"))
+        params = forms.validated(TOOLS["magic-select"].params, _string_params(body))
+        selection = await dependencies.while_connected(
             request,
-            overlays.select(desk.services, owner, step, params),  # type: ignore[arg-type]
+            overlays.select(editor.services, owner, step, params),  # type: ignore[arg-type]
         )
-    mask = base64.b64encode(answer.content).decode()
-    data = {**overlays.told(answer), "mask": f"data:image/png;base64,{mask}"}
+    mask = base64.b64encode(selection.content).decode()
+    data = {**overlays.told(selection), "mask": f"data:image/png;base64,{mask}"}
     return responses.success(request, data)
 
 
-async def _project(desk: EditorServices, owner: ProjectOwner, project_id: str) -> Project:
+async def _find_project(editor: EditorServices, owner: ProjectOwner, project_id: str) -> Project:
     """Raises `NotFound`."""
-    now = desk.services.clock()
-    return await desk.services.database.read(lambda session: projects.find(session, owner, project_id, now))
+    now = editor.services.clock()
+    return await editor.services.database.read(lambda session: projects.find(session, owner, project_id, now))
 
 
-async def _find(desk: EditorServices, owner: ProjectOwner, project_id: str, run_id: str) -> Run:
-    return desk.runs.find(owner, await _project(desk, owner, project_id), run_id)
+async def _find_run(editor: EditorServices, owner: ProjectOwner, project_id: str, run_id: str) -> Run:
+    return editor.runs.find(owner, await _find_project(editor, owner, project_id), run_id)
 
 
-async def _application(request: Request, desk: EditorServices, project: Project, key: str) -> RunRequest:
+async def _read_run_request(
+    request: Request, editor: EditorServices, project: Project, key: str
+) -> RunRequest:
     body = await access.read_json(request)
-    tool = TOOLS.get(access.text_of(body, "tool"))
+    tool = TOOLS.get(access.string_field(body, "tool"))
     if tool is None:
-        raise InvalidParameter("tool", f"There is no such tool. There are: {', '.join(TOOLS)}.")
-    form = _texts(body)
-    texts, file_ids = _sorted_out(tool, form)
-    params = forms.validated(tool.params, texts)
-    step_id = access.text_of(body, "stepId")
-    look_id = access.text_of(body, "lookOf", optional=True)
+        raise InvalidParameter("tool", f"tool must be one of {', '.join(TOOLS)}.")
+    form = _string_params(body)
+    fields, file_ids = _split_file_ids(tool, form)
+    params = forms.validated(tool.params, fields)
+    step_id = access.string_field(body, "stepId")
+    restyled_step_id = access.string_field(body, "lookOf", optional=True)
 
-    def look(session: Session) -> tuple[Step, Step | None]:
-        looked = projects.step_of(session, project, look_id) if look_id else None
-        return projects.step_of(session, project, step_id), looked
+    def read_steps(session: Session) -> tuple[Step, Step | None]:
+        restyled = projects.step_of(session, project, restyled_step_id) if restyled_step_id else None
+        return projects.step_of(session, project, step_id), restyled
 
-    source, looked = await desk.services.database.read(look)
+    source, restyled = await editor.services.database.read(read_steps)
     return RunRequest(
         project=project,
         source=source,
@@ -165,23 +169,23 @@ async def _application(request: Request, desk: EditorServices, project: Project,
         form=form,
         file_ids=file_ids,
         run_key=key,
-        base_url=dependencies.base_url_of(request),
-        look_of=looked,
+        base_url=dependencies.public_base_url(request),
+        look_of=restyled,
     )
 
 
-def _texts(body: dict[str, Any]) -> dict[str, str]:
-    """The tool's parameters, each as the text that a form would carry."""
+def _string_params(body: dict[str, Any]) -> dict[str, str]:
+    """The tool's parameters, each a string as in a form."""
     params = body.get("params")
     if not isinstance(params, dict) or not all(isinstance(value, str) for value in params.values()):
-        raise InvalidParameter("params", "params must be an object of texts, as form fields are.")
+        raise InvalidParameter("params", "params must be an object of strings.")
     return params
 
 
-def _sorted_out(tool: Tool, form: dict[str, str]) -> tuple[dict[str, str], dict[str, str]]:
-    """Parameters, and ids of stored pictures by the file that each stands for.
+def _split_file_ids(tool: Tool, form: dict[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+    """Split a form into parameters and the ids of stored images by the name of the file that each replaces.
 
-    A file without an id field of its own is named as `<file>_id` here, because the editor sends no files.
+    The editor sends no files. The id of a file without an `id_field` is sent as `<file>_id`.
     """
     id_fields = {field.id_field or f"{field.name}_id": field.name for field in tool.files}
     file_ids = {id_fields[name]: value for name, value in form.items() if name in id_fields}

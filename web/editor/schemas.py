@@ -1,4 +1,4 @@
-"""What the editor's routes answer, as JSON. Addresses of pictures are paths: the page has their origin."""
+"""JSON of the editor's responses. Addresses of images are paths on the page's own origin."""
 
 import json
 from typing import Any
@@ -15,58 +15,60 @@ from ml.catalogue import TOOLS
 from ml.editing import prompts
 from ml.imaging import codecs, strokes
 
-SCREEN_WIDTH = 1600  # as `api.images.previews.OFFERED_WIDTH`, which exists once a picture was opened
-CLOSE_WIDTH = 3200  # for looking closely
-STRIP_WIDTH = 240
+SCREEN_WIDTH = 1600  # equals `api.images.previews.OFFERED_WIDTH`, which is created when an image is opened
+ZOOM_WIDTH = 3200
+THUMBNAIL_WIDTH = 240
 _SHOWN_VALUE_LENGTH = 10_000
 
 
-def project(services: Services, found: Project, steps: list[Step], living_images: set[str]) -> dict[str, Any]:
+def project(
+    services: Services, row: Project, steps: list[Step], available_images: set[str]
+) -> dict[str, Any]:
     return {
-        "id": found.id,
-        "name": found.name,
-        "sample": found.sample,
-        "currentStepId": found.current_step_id,
-        "expiresAt": response_bodies.timestamp(found.expires_at),
-        "steps": [step(services, one, is_available=one.image_id in living_images) for one in steps],
+        "id": row.id,
+        "name": row.name,
+        "sample": row.sample,
+        "currentStepId": row.current_step_id,
+        "expiresAt": response_bodies.timestamp(row.expires_at),
+        "steps": [step(services, one, is_available=one.image_id in available_images) for one in steps],
     }
 
 
-def listed_project(services: Services, found: Project, current: Step) -> dict[str, Any]:
+def listed_project(services: Services, row: Project, current: Step) -> dict[str, Any]:
     return {
-        "id": found.id,
-        "name": found.name,
-        "usedAt": response_bodies.timestamp(found.used_at),
-        "thumbnailUrl": _address(services, current.image_id, STRIP_WIDTH),
+        "id": row.id,
+        "name": row.name,
+        "usedAt": response_bodies.timestamp(row.used_at),
+        "thumbnailUrl": _address(services, current.image_id, THUMBNAIL_WIDTH),
     }
 
 
-def step(services: Services, found: Step, *, is_available: bool = True) -> dict[str, Any]:
+def step(services: Services, row: Step, *, is_available: bool = True) -> dict[str, Any]:
     addresses = {
         "previewUrl": SCREEN_WIDTH,
-        "closeUrl": CLOSE_WIDTH,
-        "thumbnailUrl": STRIP_WIDTH,
+        "closeUrl": ZOOM_WIDTH,
+        "thumbnailUrl": THUMBNAIL_WIDTH,
     }
     return {
-        "id": found.id,
-        "parentId": found.parent_id,
-        "number": found.number,
-        "tool": found.tool,
-        "title": TOOLS[found.tool].title if found.tool in TOOLS else "Original",
-        "params": _short(json.loads(found.params)),
-        "answer": json.loads(found.answer),
-        "imageId": found.image_id,
-        "width": found.width,
-        "height": found.height,
-        "format": found.format,
-        "isMask": found.is_mask,
+        "id": row.id,
+        "parentId": row.parent_id,
+        "number": row.number,
+        "tool": row.tool,
+        "title": TOOLS[row.tool].title if row.tool in TOOLS else "Original",
+        "params": _short(json.loads(row.params)),
+        "answer": json.loads(row.answer),
+        "imageId": row.image_id,
+        "width": row.width,
+        "height": row.height,
+        "format": row.format,
+        "isMask": row.is_mask,
         "isAvailable": is_available,
-        **{name: _address(services, found.image_id, width) for name, width in addresses.items()},
+        **{name: _address(services, row.image_id, width) for name, width in addresses.items()},
     }
 
 
 def _short(params: dict[str, Any]) -> dict[str, Any]:
-    """Without long values: a project of many steps would repeat megabytes of strokes that no page shows."""
+    """Drop long values: the page does not show strokes, which can be megabytes in a project of many steps."""
     return {
         name: value
         for name, value in params.items()
@@ -74,22 +76,22 @@ def _short(params: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def run(found: Run) -> dict[str, Any]:
+def run(run_: Run) -> dict[str, Any]:
     return {
-        "id": found.id,
-        "status": found.status.value,
-        "stage": found.stage,
-        "fraction": round(found.fraction, 3),
-        "queuePosition": found.queue_position,
-        "version": found.version,
-        "stepId": found.step_id,
-        "error": found.error,
-        "creditsCharged": found.credits_charged,
+        "id": run_.id,
+        "status": run_.status.value,
+        "stage": run_.stage,
+        "fraction": round(run_.fraction, 3),
+        "queuePosition": run_.queue_position,
+        "version": run_.version,
+        "stepId": run_.step_id,
+        "error": run_.error,
+        "creditsCharged": run_.credits_charged,
     }
 
 
 def limits(services: Services) -> dict[str, int]:
-    """What the editor's scripts check before they send anything. The server checks all of it again."""
+    """Limits that the editor's scripts check before they send a request. The server checks them again."""
     return {
         "fileBytes": images.FILE_LIMIT_BYTES,
         "outputPixels": codecs.MAX_OUTPUT_PIXELS,
@@ -103,7 +105,7 @@ def limits(services: Services) -> dict[str, int]:
 
 
 async def credits_available(services: Services, owner: ProjectOwner) -> int | None:
-    """The account's remaining credits; the credit of a run that failed is among them. None for guests."""
+    """The account's available credits, None for guests."""
     if owner.is_guest:
         return None
     account = await services.database.read(lambda session: session.get_one(Account, owner.account_id))

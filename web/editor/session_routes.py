@@ -1,4 +1,4 @@
-"""`/editor/session`, `/editor/keys`, `/editor/backgrounds`: who edits, with what, and what goes with it."""
+"""`/editor/session`, `/editor/keys` and `/editor/backgrounds`: session data, API keys, background images."""
 
 import asyncio
 from pathlib import Path
@@ -20,8 +20,9 @@ from billing.ledger import accounts, ledger
 from ml import generative_config
 from ml.catalogue import TOOLS
 from web.auth import visitor
+from web.auth.visitor import SignedInVisitor
 from web.editor import access, schemas
-from web.editor.access import EditorServicesDependency, Member
+from web.editor.access import AccountOwner, EditorServicesDependency
 
 SAMPLES_FOLDER = Path(__file__).parents[1] / "static" / "samples"
 SAMPLES = {
@@ -33,30 +34,32 @@ SAMPLES = {
 
 
 def add_to(app: FastAPI) -> None:
-    add_get(app, "/editor/session", show, include_in_schema=False)
+    add_get(app, "/editor/session", show_session, include_in_schema=False)
     hidden: dict[str, Any] = {"methods": ["POST"], "include_in_schema": False, "response_class": Response}
-    app.add_api_route("/editor/keys", make_key, **hidden)
+    app.add_api_route("/editor/keys", create_key, **hidden)
     app.add_api_route("/editor/backgrounds", store_background, **hidden)
 
 
-async def show(request: Request, desk: EditorServicesDependency) -> Response:
-    """Who this is, with the token that every change needs, and what the editor's page is made from.
+async def show_session(request: Request, editor: EditorServicesDependency) -> Response:
+    """The account, the CSRF token, and everything that the editor's page is built from.
 
-    A guest's session begins with the first picture: nothing is written for those who only look.
+    A guest's session starts with the first image, so that opening the page does not write to the database.
     """
-    found = await visitor.visitor_of(request)
-    if found is None and visitor.has_session_cookie(request):
-        visitor.forget(request)
+    current = await visitor.visitor_of(request)
+    if current is None and visitor.has_session_cookie(request):
+        visitor.clear_session_cookie(request)
     account = None
-    if found is not None and found.account_id is not None:
-        account_id = found.account_id
+    if isinstance(current, SignedInVisitor):
+        account_id = current.account_id
         account = {
-            **await desk.services.database.run(lambda session: _account(session, account_id, desk.services)),
-            "email": found.email,
-            "isVerified": found.is_verified,
+            **await editor.services.database.run(
+                lambda session: _account(session, account_id, editor.services)
+            ),
+            "email": current.email,
+            "isVerified": current.is_verified,
         }
     data = {
-        "csrfToken": visitor.form_token(request, found),
+        "csrfToken": visitor.csrf_token_for(request, current),
         "account": account,
         "samples": [
             {"name": name, "title": title, "url": f"/static/samples/{name}.jpg"}
@@ -72,48 +75,50 @@ async def show(request: Request, desk: EditorServicesDependency) -> Response:
             for tool in TOOLS.values()
         ],
         "prompts": {
-            "isInstalled": await asyncio.to_thread(_follows_words, desk.services),
+            "isInstalled": await asyncio.to_thread(_supports_prompts, editor.services),
             "command": generative_config.COMMAND,
         },
-        "limits": schemas.limits(desk.services),
+        "limits": schemas.limits(editor.services),
     }
     return responses.success(request, data)
 
 
-async def make_key(request: Request, owner: Member, desk: EditorServicesDependency) -> Response:
-    """An API key for the commands that the editor shows. It is told once."""
+async def create_key(request: Request, owner: AccountOwner, editor: EditorServicesDependency) -> Response:
+    """Create an API key for the commands that the editor shows. It is returned once."""
     body = await access.read_json(request)
-    name = access.text_of(body, "name", most=100)
-    now = desk.services.clock()
-    _, plain = await desk.services.database.run(
+    name = access.string_field(body, "name", max_length=100)
+    now = editor.services.clock()
+    _, plain = await editor.services.database.run(
         lambda session: api_keys.create(session, owner.account_id, name, now)
     )
     return responses.success(request, {"key": plain})
 
 
-async def store_background(request: Request, owner: Member, desk: EditorServicesDependency) -> Response:
-    """A picture to lay behind a cut-out."""
+async def store_background(
+    request: Request, owner: AccountOwner, editor: EditorServicesDependency
+) -> Response:
+    """Store an image to use as the background of a cut-out."""
     with access.admit(request, owner, UnbilledKind.OPENING):
         content = await forms.read_image_form(request)
-        claimant = owner.claimant(visitor.address_of(request))
-        storing = unbilled_images.store_opened(desk.services, owner, claimant, content)
+        claimant = owner.claimant(dependencies.address_of(request))
+        storing = unbilled_images.store_opened(editor.services, owner, claimant, content)
         stored = await dependencies.while_connected(request, storing)
-    address = images.address(desk.services, "", stored.id, schemas.STRIP_WIDTH).url
+    address = images.address(editor.services, "", stored.id, schemas.THUMBNAIL_WIDTH).url
     data = {"imageId": stored.id, "thumbnailUrl": address[address.index("/api/images/") :]}
     return responses.success(request, data)
 
 
-def _follows_words(services: Services) -> bool:
-    """Whether a checkpoint is installed by which filling follows a prompt."""
-    states = {state.tool: state for state in services.backend.state().engines}
-    filling = states.get("generative-fill")
-    # Its parameters of words have defaults exactly then: those of the checkpoint.
-    return filling is not None and bool(filling.defaults)
+def _supports_prompts(services: Services) -> bool:
+    """Whether a checkpoint is installed that follows prompts in generative fill."""
+    engines = {state.tool: state for state in services.backend.state().engines}
+    engine = engines.get("generative-fill")
+    # Only such a checkpoint has defaults for the prompt's parameters.
+    return engine is not None and bool(engine.defaults)
 
 
 def _account(session: Session, account_id: str, services: Services) -> dict[str, Any]:
     account = accounts.lock(session, account_id)
-    ledger.refresh(session, account, services.clock())  # a period's credits come when somebody asks
+    ledger.refresh(session, account, services.clock())  # grants the credits of a new period
     renews_at = account.period_ends_at
     return {
         "plan": account.plan,

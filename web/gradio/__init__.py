@@ -1,1 +1,1 @@
-"""The mount of the Gradio pages, the guard in front of them, and their theme."""
+"""The Gradio pages: their mount, the guard in front of them, and their theme."""

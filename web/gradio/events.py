@@ -1,8 +1,8 @@
-"""The schema of what a browser may send to Gradio's queue, derived from the events that our pages define.
+"""Validation of the events that a browser may send to Gradio's queue.
 
-Gradio itself copies and downloads files that an event's arguments name, so nothing of a caller's body
-reaches it: the body is validated here and written anew from the validated values. Arguments are null, whole
-numbers or short strings; an object, and with it every file, path or address, has no place in them.
+Gradio copies and downloads files that an event's arguments name. A request's body is therefore never passed
+on: it is validated here, and Gradio gets a new body made from the validated values. Arguments are null,
+integers or short strings. Objects are refused, and with them all files, paths and addresses.
 """
 
 import json
@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from api.errors import InvalidParameter, InvalidRequest
 
-#: The largest event of our pages has a few hundred bytes.
+#: The largest event of our pages is a few hundred bytes long.
 BODY_LIMIT_BYTES = 8 * 1024
 SESSION_HASH = r"[a-z0-9]{1,32}"
 _ARGUMENTS_MAX = 8
@@ -26,7 +26,10 @@ _Id = Annotated[int, Field(ge=0, le=_ID_MAX)]
 
 
 class Event(BaseModel):
-    """One event: `data` are the arguments of the function `fn_index`, `trigger_id` what caused it."""
+    """One event.
+
+    `data` are the arguments of the function `fn_index`, `trigger_id` the component that caused it.
+    """
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
@@ -34,7 +37,7 @@ class Event(BaseModel):
     fn_index: _Id
     trigger_id: _Id
     data: Annotated[list[int | _Text | None], Field(max_length=_ARGUMENTS_MAX)]
-    # Gradio's pages send it, always empty: none of our events has data of its own.
+    # Gradio's client always sends it; none of our events uses it.
     event_data: None = None
 
     def body(self) -> bytes:
@@ -43,7 +46,7 @@ class Event(BaseModel):
 
 
 def parse(body: bytes) -> Event:
-    """Raises InvalidRequest for what is not an event at all and InvalidParameter for a field out of place."""
+    """Raises InvalidRequest for a body that is not an event, and InvalidParameter for an invalid field."""
     try:
         values = json.loads(body, object_pairs_hook=_without_duplicates)
     except (ValueError, RecursionError):
@@ -55,41 +58,44 @@ def parse(body: bytes) -> Event:
 
 
 def check_arguments(event: Event, functions: Mapping[int, Any]) -> None:
-    """Raises InvalidParameter unless `event` fits its function among `functions`, Gradio's by number."""
+    """Raises InvalidParameter unless the arguments fit the event's function.
+
+    `functions` are Gradio's, by index.
+    """
     function = functions.get(event.fn_index)
     if function is None or not function.queue:
-        raise InvalidParameter("fn_index", "fn_index: There is no such event. Load the page again.")
+        raise InvalidParameter("fn_index", "fn_index: This event does not exist. Reload the page.")
     if event.trigger_id not in {block_id for block_id, _ in function.targets}:
-        raise InvalidParameter("trigger_id", "trigger_id: This part of the page does not cause this event.")
+        raise InvalidParameter("trigger_id", "trigger_id: This component does not trigger this event.")
     if len(event.data) != len(function.inputs):
         raise InvalidParameter("data", f"data: This event takes {len(function.inputs)} arguments.")
     for position, (component, value) in enumerate(zip(function.inputs, event.data, strict=True)):
-        if not _RULES[component.get_block_name()](component, value):
-            raise InvalidParameter("data", f"data: Argument {position} is not one that this event takes.")
+        if not _VALIDATORS[component.get_block_name()](component, value):
+            raise InvalidParameter("data", f"data: Argument {position} is invalid for this event.")
 
 
 def check_functions(functions: Mapping[int, Any]) -> None:
-    """Raises TypeError if one of our pages has an event whose arguments have no rule here, or no queue."""
+    """Raises TypeError if an event of our pages cannot be validated or bypasses the queue."""
     for function in functions.values():
-        unknown = {component.get_block_name() for component in function.inputs} - _RULES.keys()
+        unknown = {component.get_block_name() for component in function.inputs} - _VALIDATORS.keys()
         if unknown:
-            raise TypeError(f"the event {function.name} takes {sorted(unknown)}, which have no rule")
+            raise TypeError(f"the event {function.name} takes {sorted(unknown)}, which cannot be validated")
         if not function.queue:
-            raise TypeError(f"the event {function.name} would bypass the queue, and with it this schema")
+            raise TypeError(f"the event {function.name} would bypass the queue and its validation")
 
 
 def _is_empty(_: Any, value: object) -> bool:
-    """Of a `State`: its value stays on the server, and the browser sends null in its place."""
+    """For `State`: its value stays on the server, and the browser sends null instead."""
     return value is None
 
 
 def _is_text(component: Any, value: object) -> bool:
-    longest = component.max_length or _TEXT_LENGTH_MAX
+    max_length = component.max_length or _TEXT_LENGTH_MAX
     return (
         isinstance(value, str)
-        and len(value) <= longest
-        # A NUL cannot be stored by PostgreSQL, and a line break does not belong in a field of one line.
-        and not any(unicodedata.category(sign) == "Cc" for sign in value)
+        and len(value) <= max_length
+        # PostgreSQL cannot store NUL, and single-line fields contain no line breaks.
+        and not any(unicodedata.category(character) == "Cc" for character in value)
     )
 
 
@@ -97,8 +103,8 @@ def _is_choice(component: Any, value: object) -> bool:
     return any(type(value) is type(choice) and value == choice for _, choice in component.choices)
 
 
-#: By Gradio's name of the component. A component that is missing here cannot be an event's argument.
-_RULES: dict[str, Callable[[Any, object], bool]] = {
+#: By Gradio's name of the component. Other components cannot be arguments of an event.
+_VALIDATORS: dict[str, Callable[[Any, object], bool]] = {
     "state": _is_empty,
     "textbox": _is_text,
     "dropdown": _is_choice,
@@ -116,5 +122,7 @@ def _refusal(error: ValidationError) -> Exception:
     first = error.errors(include_url=False, include_input=False, include_context=False)[0]
     name = first["loc"][0] if first["loc"] else None
     if name not in Event.model_fields:
-        return InvalidRequest("An event is an object with the fields that the page sends, and no others.")
+        return InvalidRequest(
+            "An event must be an object with exactly the fields that Gradio's client sends."
+        )
     return InvalidParameter(str(name), f"{name}: {first['msg']}")

@@ -1,9 +1,9 @@
-"""Stands before Gradio's application and decides what of a request reaches it.
+"""The guard: an allow-list in front of Gradio's application.
 
-Gradio serves cached uploads to everyone, fetches addresses and copies files for callers, believes
-`X-Forwarded-Host` from anyone and lists its events as an API. None of that is needed: pictures and texts come
-and go by our own routes. What passes is listed here: the pages, the files of Gradio's own build, and for
-visitors who are signed in the queue of events. Headers, query and body are made from validated values.
+Gradio serves cached uploads to everyone, fetches addresses and copies files for callers, trusts `X-Forwarded-
+Host` from anyone and publishes its events as an API. Our pages need none of that, because images are
+transferred by our own routes. The guard passes requests for the pages and the files of Gradio's build and,
+for signed-in visitors, for the event queue. It replaces headers, query and body by validated values.
 """
 
 import re
@@ -19,24 +19,25 @@ from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.errors import FileTooLarge, InvalidParameter, InvalidRequest, MethodNotAllowed, NotFound
+from api.errors import FileTooLarge, InvalidParameter, InvalidRequest, MethodNotAllowed, NotFound, NotSignedIn
 from api.http import responses
 from web.auth import visitor
+from web.auth.visitor import SignedInVisitor
 from web.gradio import events
 from web.gradio.events import BODY_LIMIT_BYTES, SESSION_HASH
-from web.gradio.idle_patch import with_idle_patch
+from web.gradio.page_scripts import with_page_scripts
 from web.gradio.sessions import Pages
-from web.site import security
+from web.rendering import content_security
 
-PLACE = "/app"
+MOUNT_PATH = "/app"
 _PAGES = frozenset({"", "/", "/dashboard"})
-_FOR_ACCOUNTS = frozenset({"/dashboard"})
-_JOIN = frozenset({"/gradio_api/queue/join", "/gradio_api/queue/join/"})
-_DATA = "/gradio_api/queue/data"
+_ACCOUNT_PAGES = frozenset({"/dashboard"})
+_QUEUE_JOIN = frozenset({"/gradio_api/queue/join", "/gradio_api/queue/join/"})
+_QUEUE_DATA = "/gradio_api/queue/data"
 _HEARTBEAT = re.compile(f"/gradio_api/heartbeat/({SESSION_HASH})")
-_OTHERS = frozenset({"/theme.css", "/gradio_api/app_id"})
-#: Gradio reads the address of its server from others of a request's headers, whoever sent it.
-_HEADERS = frozenset(
+_OTHER_PATHS = frozenset({"/theme.css", "/gradio_api/app_id"})
+#: Other headers are dropped: Gradio reads its server's address from some of them, whoever sent them.
+_FORWARDED_HEADERS = frozenset(
     {
         b"accept",
         b"accept-encoding",
@@ -48,7 +49,7 @@ _HEADERS = frozenset(
     }
 )
 _HOST = re.compile(r"[A-Za-z0-9._-]{1,253}(:\d{1,5})?|\[[0-9a-fA-F:.]{2,45}\](:\d{1,5})?")
-_REFUSALS = {400: "This event cannot be read.", 503: "The dashboard is busy. Try again in a moment."}
+_REFUSALS = {400: "This event is invalid.", 503: "The dashboard is busy. Try again in a moment."}
 
 log = structlog.get_logger()
 
@@ -56,8 +57,8 @@ log = structlog.get_logger()
 class Guard:
     """ASGI application in front of Gradio's.
 
-    `files` are the paths, such as `/assets/index.js`, of the files that Gradio may serve; `public_url` is
-    where the server is reached, None while that is not set.
+    `files` are the paths of the files that Gradio may serve, such as `/assets/index.js`. `public_url` is the
+    operator's public address, None if it is not set.
     """
 
     def __init__(self, app: ASGIApp, pages: Pages, files: frozenset[str], public_url: str | None) -> None:
@@ -68,57 +69,61 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": 1008, "reason": "There are no WebSockets here."})
+            await send({"type": "websocket.close", "code": 1008, "reason": "WebSockets are not supported."})
             return
         request = Request(scope, receive)
         path = scope["path"].removeprefix(scope.get("root_path", ""))
-        if path in _JOIN:
-            await self._join(request, send)
-        elif path == _DATA or _HEARTBEAT.fullmatch(path):
+        if path in _QUEUE_JOIN:
+            await self._join_queue(request, send)
+        elif path == _QUEUE_DATA or _HEARTBEAT.fullmatch(path):
             await self._stream(request, path, send)
         elif path == "/dashboard/":
-            await RedirectResponse(f"{PLACE}/dashboard", 308)(scope, receive, send)
-        elif path in _PAGES or path in _OTHERS or path in self._files:
-            await self._read(request, path, send)
+            await RedirectResponse(f"{MOUNT_PATH}/dashboard", 308)(scope, receive, send)
+        elif path in _PAGES or path in _OTHER_PATHS or path in self._files:
+            await self._serve(request, path, send)
         else:
-            raise NotFound("There is nothing at this address.")
+            raise NotFound("This address does not exist.")
 
-    async def _read(self, request: Request, path: str, send: Send) -> None:
-        if await _refused_method(request, send, "GET", "HEAD"):
+    async def _serve(self, request: Request, path: str, send: Send) -> None:
+        if await _refuse_method(request, send, "GET", "HEAD"):
             return
-        found = await visitor.visitor_of(request)
-        if path in _FOR_ACCOUNTS and (found is None or found.account_id is None):
-            answer = RedirectResponse(f"/login?next={PLACE}/dashboard", 303)
-            await answer(request.scope, request.receive, send)
+        current = await visitor.visitor_of(request)
+        if path in _ACCOUNT_PAGES and not isinstance(current, SignedInVisitor):
+            response = RedirectResponse(f"/login?next={MOUNT_PATH}/dashboard", 303)
+            await response(request.scope, request.receive, send)
             return
-        # Gradio has no answer to HEAD; the server leaves the body out.
+        # Gradio does not support HEAD. The server omits the body.
         scope = self._scope(request, method="GET")
         is_page = path in _PAGES
-        await _relay(self.app, scope, request.receive, with_idle_patch(_uncached(send)) if is_page else send)
+        await _relay(
+            self.app, scope, request.receive, with_page_scripts(_uncached(send)) if is_page else send
+        )
 
-    async def _join(self, request: Request, send: Send) -> None:
-        if await _refused_method(request, send, "POST"):
+    async def _join_queue(self, request: Request, send: Send) -> None:
+        if await _refuse_method(request, send, "POST"):
             return
         visitor.check_same_site(request)
-        found = await visitor.signed_in(request)
-        event = events.parse(await _body(request))
-        self._pages.check_owner(found, event.session_hash)
+        user = await visitor.visitor_of(request)
+        if not isinstance(user, SignedInVisitor):
+            raise NotSignedIn("Your session has ended. Reload the page to log in again.")
+        event = events.parse(await _read_body(request))
+        self._pages.check_owner(user, event.session_hash)
         events.check_arguments(event, self._pages.functions(event.session_hash))
-        await self._pages.admit(found, event.session_hash)
+        await self._pages.admit(user, event.session_hash)
         body = event.body()
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
         scope = self._scope(request, headers=headers)
-        await _relay(self.app, scope, _received(body, request.receive), send)
+        await _relay(self.app, scope, _replay_body(body, request.receive), send)
 
     async def _stream(self, request: Request, path: str, send: Send) -> None:
-        if await _refused_method(request, send, "GET"):
+        if await _refuse_method(request, send, "GET"):
             return
-        found = await visitor.signed_in(request)
+        user = await visitor.require_signed_in(request)
         heartbeat = _HEARTBEAT.fullmatch(path)
-        session_hash = heartbeat[1] if heartbeat else _asked_session(request)
-        with self._pages.stream(found, session_hash):
+        session_hash = heartbeat[1] if heartbeat else _session_hash_of(request)
+        with self._pages.stream(user, session_hash):
             if heartbeat is None and not self._pages.has_messages(session_hash):
-                raise NotFound("Nothing is waiting for this page.")
+                raise NotFound("No messages are waiting for this page.")
             query = b"" if heartbeat else urlencode({"session_hash": session_hash}).encode()
             scope = self._scope(request, query=query)
             await _relay(self.app, scope, request.receive, send, is_stream=True)
@@ -131,17 +136,17 @@ class Guard:
         headers: list[tuple[bytes, bytes]] | None = None,
         query: bytes = b"",
     ) -> Scope:
-        """The request as Gradio sees it: few headers, the public address, and no query but `query`."""
+        """The request as Gradio gets it: allowed headers, the public address, and only the given query."""
         scope = request.scope
-        kept = [(name, value) for name, value in scope["headers"] if name in _HEADERS]
+        kept_headers = [(name, value) for name, value in scope["headers"] if name in _FORWARDED_HEADERS]
         changes: dict[str, Any] = {"query_string": query, "method": method or scope["method"]}
         if self._public is not None:
-            kept = [header for header in kept if header[0] != b"host"]
-            kept.append((b"host", self._public.netloc.encode()))
+            kept_headers = [header for header in kept_headers if header[0] != b"host"]
+            kept_headers.append((b"host", self._public.netloc.encode()))
             changes["scheme"] = self._public.scheme
         elif not _HOST.fullmatch(request.headers.get("host", "")):
-            raise InvalidRequest("The header Host does not name a host.")
-        return {**scope, **changes, "headers": [*kept, *(headers or ())]}
+            raise InvalidRequest("The header Host is not a valid host name.")
+        return {**scope, **changes, "headers": [*kept_headers, *(headers or ())]}
 
 
 def files_of(folders: Mapping[str, str]) -> frozenset[str]:
@@ -155,50 +160,53 @@ def files_of(folders: Mapping[str, str]) -> frozenset[str]:
 
 
 async def _relay(app: ASGIApp, scope: Scope, receive: Receive, send: Send, is_stream: bool = False) -> None:
-    """Gradio's answer with our policy. Its refusals are raised, so that they get the shape of all errors."""
-    refused = 0
-    has_begun = False
+    """Send Gradio's response with our Content-Security-Policy.
+
+    Its errors are raised, to get our error shape.
+    """
+    error_status = 0
+    has_started = False
 
     async def send_checked(message: Message) -> None:
-        nonlocal refused, has_begun
+        nonlocal error_status, has_started
         if message["type"] == "http.response.start":
             if message["status"] >= 400:
-                refused = message["status"]
+                error_status = message["status"]
             else:
-                has_begun = True
+                has_started = True
                 headers = MutableHeaders(raw=list(message.get("headers", [])))
-                headers["Content-Security-Policy"] = security.GRADIO_POLICY
+                headers["Content-Security-Policy"] = content_security.GRADIO_POLICY
                 headers["Referrer-Policy"] = "same-origin"
                 message = {**message, "headers": headers.raw}
-        if not refused:
+        if not error_status:
             await send(message)
 
     try:
         await app(scope, receive, send_checked)
     except Exception as error:
-        if not (is_stream and has_begun):
+        if not (is_stream and has_started):
             raise
-        # Gradio raises when the page of a stream was forgotten meanwhile.
+        # Gradio raises when the page of a stream has been dropped.
         log.info("a stream of the dashboard ended early", reason=type(error).__name__)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
-    if refused:
-        status = 400 if refused == 422 else refused
+    if error_status:
+        status = 400 if error_status == 422 else error_status
         raise HTTPException(status, _REFUSALS.get(status))
 
 
-async def _refused_method(request: Request, send: Send, *allowed: str) -> bool:
-    """Whether the method was none of `allowed` and the request has been answered."""
+async def _refuse_method(request: Request, send: Send, *allowed: str) -> bool:
+    """Answer 405 unless the method is allowed. Returns whether the request was answered."""
     if request.method in allowed:
         return False
-    answer = responses.error(request, MethodNotAllowed("This address does not know this method."))
-    answer.headers["Allow"] = ", ".join(allowed)
-    await answer(request.scope, request.receive, send)
+    response = responses.error(request, MethodNotAllowed("This method is not allowed here."))
+    response.headers["Allow"] = ", ".join(allowed)
+    await response(request.scope, request.receive, send)
     return True
 
 
-async def _body(request: Request) -> bytes:
-    """The whole body. Raises FileTooLarge before more than the limit is kept."""
-    too_large = FileTooLarge(f"An event has at most {BODY_LIMIT_BYTES // 1024} KiB.")
+async def _read_body(request: Request) -> bytes:
+    """The whole body. Raises FileTooLarge before more than the limit is read."""
+    too_large = FileTooLarge(f"An event must not exceed {BODY_LIMIT_BYTES // 1024} KiB.")
     declared = request.headers.get("content-length", "")
     if declared.isascii() and declared.isdigit() and (len(declared) > 9 or int(declared) > BODY_LIMIT_BYTES):
         raise too_large
@@ -210,8 +218,8 @@ async def _body(request: Request) -> bytes:
     return bytes(body)
 
 
-def _received(body: bytes, receive: Receive) -> Receive:
-    """`receive` for Gradio: the body, and after it what else happens on the connection."""
+def _replay_body(body: bytes, receive: Receive) -> Receive:
+    """A `receive` that returns the body, and then the further messages of the connection."""
     is_read = False
 
     async def receive_body() -> Message:
@@ -224,17 +232,17 @@ def _received(body: bytes, receive: Receive) -> Receive:
     return receive_body
 
 
-def _asked_session(request: Request) -> str:
+def _session_hash_of(request: Request) -> str:
     """Raises InvalidParameter."""
     query: bytes = request.scope["query_string"]
-    found = [value for name, value in parse_qsl(query[:200].decode("latin-1")) if name == "session_hash"]
-    if len(found) != 1 or not re.fullmatch(SESSION_HASH, found[0]):
-        raise InvalidParameter("session_hash", "session_hash: This is not the session of a page.")
-    return found[0]
+    values = [value for name, value in parse_qsl(query[:200].decode("latin-1")) if name == "session_hash"]
+    if len(values) != 1 or not re.fullmatch(SESSION_HASH, values[0]):
+        raise InvalidParameter("session_hash", "session_hash: This is not a valid session hash.")
+    return values[0]
 
 
 def _uncached(send: Send) -> Send:
-    """Pages carry the address that they were asked at."""
+    """Forbid caching, because the page contains the address of this request."""
 
     async def send_uncached(message: Message) -> None:
         if message["type"] == "http.response.start":

@@ -1,8 +1,8 @@
-"""Which open page of which visitor a Gradio session belongs to, and how many there may be.
+"""Ownership and limits of Gradio sessions, one for each open page.
 
-Gradio keeps what it knows of a page for as long as the process lives: the state of its components, events
-that wait, and messages that nobody has fetched. Here each page gets an owner and a place in a bounded table;
-a page that gives up its place takes all of that with it. A browser that comes back to it is asked to reload.
+Gradio keeps the state of a page until the process ends: component values, waiting events and unfetched
+messages. Here each page gets an owner and an entry in a bounded table. When an entry is evicted, Gradio's
+state of that page is deleted, and a browser that still shows the page is asked to reload it.
 """
 
 import time
@@ -12,91 +12,94 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from cachetools import LRUCache
+
 from api.errors import NotFound, RateLimited, ServiceUnavailable
-from web.auth.visitor import Visitor
+from web.auth.visitor import SignedInVisitor
 
 PAGES_MAX = 500
-PAGES_OF_AN_ACCOUNT_MAX = 6
-#: Events of one page that wait, run, or have a result that was not fetched. Opening the dashboard takes six.
-PENDING_OF_A_PAGE_MAX = 16
+#: Rate limits of more accounts than can have pages, so that evicting one does not reset it soon.
+BUCKETS_MAX = 10 * PAGES_MAX
+PAGES_PER_ACCOUNT_MAX = 6
+#: Events of one page that wait, run, or have an unfetched result. Opening the dashboard needs six.
+PENDING_PER_PAGE_MAX = 16
 PENDING_MAX = 512
-STREAMS_OF_AN_ACCOUNT_MAX = 16
-#: Parts of one page; the list of an account's keys has about seven for each key.
-PARTS_OF_A_PAGE_MAX = 3000
+STREAMS_PER_ACCOUNT_MAX = 16
+#: Components of one page. The list of API keys has about seven for each key.
+COMPONENTS_PER_PAGE_MAX = 3000
 EVENTS_BURST = 120
-EVENTS_A_SECOND = 2.0
+EVENTS_PER_SECOND = 2.0
 
-_OUTDATED = "This page is out of date. Load it again."
-_TOO_MANY = "Too many events of this account at once. Try again in a moment."
+_OUTDATED = "This page is out of date. Reload it."
+_TOO_MANY = "Too many requests. Try again in a moment."
 
 
 @dataclass(eq=False)
 class Page:
-    """One page in one browser, as Gradio's session `session_hash` knows it."""
+    """One open page, which Gradio identifies by `session_hash`."""
 
     session_hash: str
-    session_id: str  # of the visitor
+    session_id: str  # the visitor's
     account_id: str
     streams: int = 0
 
 
 @dataclass
-class _Allowance:
-    """A token bucket of one account: `left` events at this moment, counted at `at` (seconds of the clock)."""
+class _TokenBucket:
+    """The rate limit of one account: `tokens` were left at `updated_at`, in seconds of the clock."""
 
-    at: float
-    left: float = EVENTS_BURST
+    updated_at: float
+    tokens: float = EVENTS_BURST
 
     def take(self, now: float) -> None:
         """Raises RateLimited."""
-        self.left = min(EVENTS_BURST, self.left + (now - self.at) * EVENTS_A_SECOND)
-        self.at = now
-        if self.left < 1:
+        self.tokens = min(EVENTS_BURST, self.tokens + (now - self.updated_at) * EVENTS_PER_SECOND)
+        self.updated_at = now
+        if self.tokens < 1:
             raise RateLimited(_TOO_MANY, retry_after_seconds=1)
-        self.left -= 1
+        self.tokens -= 1
 
 
 class Pages:
-    """The pages of one process. `gradio_app` is Gradio's application; `clock` gives seconds."""
+    """The open pages of one process. `gradio_app` is Gradio's application; `clock` returns seconds."""
 
     def __init__(self, gradio_app: Any, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._holder = gradio_app.state_holder
+        self._state_holder = gradio_app.state_holder
         self._blocks = gradio_app.get_blocks()
         self._queue = self._blocks._queue
-        self._pages: OrderedDict[str, Page] = OrderedDict()  # the one used last comes last
-        self._allowances: OrderedDict[str, _Allowance] = OrderedDict()  # by account
-        # A second bound for the sessions that Gradio may begin anew for an event already on its way.
-        self._holder.capacity = PAGES_MAX
+        self._pages: OrderedDict[str, Page] = OrderedDict()  # least recently used first
+        self._buckets: LRUCache[str, _TokenBucket] = LRUCache(BUCKETS_MAX)  # by account
+        # A second limit, for sessions that Gradio recreates for events that are already queued.
+        self._state_holder.capacity = PAGES_MAX
         self._queue.max_size = PENDING_MAX
 
     def functions(self, session_hash: str) -> Mapping[int, Any]:
-        """Gradio's functions by number, those of the parts that only this page has included."""
-        state = self._holder.session_data.get(session_hash)
-        found: Mapping[int, Any] = self._blocks.fns if state is None else state.blocks_config.fns
-        return found
+        """Gradio's functions by index, including those of components rendered for this page only."""
+        state = self._state_holder.session_data.get(session_hash)
+        functions: Mapping[int, Any] = self._blocks.fns if state is None else state.blocks_config.fns
+        return functions
 
-    def check_owner(self, visitor: Visitor, session_hash: str) -> None:
-        """Raises NotFound if the session is another visitor's; one that nobody has is anybody's to begin."""
+    def check_owner(self, visitor: SignedInVisitor, session_hash: str) -> None:
+        """Raises NotFound if the session belongs to another visitor. Unused hashes are allowed."""
         page = self._pages.get(session_hash)
         if page is not None and page.session_id != visitor.session_id:
             raise NotFound(_OUTDATED)
 
-    async def admit(self, visitor: Visitor, session_hash: str) -> None:
-        """Make room for one event of this page. Raises NotFound, RateLimited and ServiceUnavailable."""
-        assert visitor.account_id is not None, "only accounts have events"
+    async def admit(self, visitor: SignedInVisitor, session_hash: str) -> None:
+        """Reserve a place for one event of this page. Raises NotFound, RateLimited and ServiceUnavailable."""
         self.check_owner(visitor, session_hash)
         now = self._clock()
-        self._allowance_of(visitor.account_id, now).take(now)
+        self._buckets.setdefault(visitor.account_id, _TokenBucket(now)).take(now)
         page = self._pages.get(session_hash)
-        if page is not None and self._parts_left(session_hash) > PARTS_OF_A_PAGE_MAX:
-            await self._forget(page)
+        if page is not None and self._component_count(session_hash) > COMPONENTS_PER_PAGE_MAX:
+            await self._evict(page)
             raise NotFound(_OUTDATED)
-        if self._pending(session_hash) >= PENDING_OF_A_PAGE_MAX:
+        if self._pending(session_hash) >= PENDING_PER_PAGE_MAX:
             raise RateLimited(_TOO_MANY, retry_after_seconds=1)
         if page is None:
             await self._make_room(visitor.account_id)
-            # Nothing is awaited between the check and here, except by those that come to the same result.
+            # Checked again, because another request may have added the page in the meantime.
             self.check_owner(visitor, session_hash)
             page = self._pages.setdefault(
                 session_hash, Page(session_hash, visitor.session_id, visitor.account_id)
@@ -106,13 +109,15 @@ class Pages:
         self._trim_statistics()
 
     @contextmanager
-    def stream(self, visitor: Visitor, session_hash: str) -> Iterator[None]:
-        """A connection that Gradio keeps open for this page. Raises NotFound and RateLimited."""
+    def stream(self, visitor: SignedInVisitor, session_hash: str) -> Iterator[None]:
+        """Count a connection that Gradio keeps open for this page. Raises NotFound and RateLimited."""
         page = self._pages.get(session_hash)
         if page is None or page.session_id != visitor.session_id:
             raise NotFound(_OUTDATED)
-        open_streams = sum(one.streams for one in self._pages.values() if one.account_id == page.account_id)
-        if open_streams >= STREAMS_OF_AN_ACCOUNT_MAX:
+        open_streams = sum(
+            other.streams for other in self._pages.values() if other.account_id == page.account_id
+        )
+        if open_streams >= STREAMS_PER_ACCOUNT_MAX:
             raise RateLimited(_TOO_MANY, retry_after_seconds=1)
         page.streams += 1
         try:
@@ -121,72 +126,66 @@ class Pages:
             page.streams -= 1
 
     def has_messages(self, session_hash: str) -> bool:
-        """Whether Gradio has, or will have, something to say to this page."""
+        """Whether messages for this page are waiting or will follow."""
         return session_hash in self._queue.pending_messages_per_session
 
     def _pending(self, session_hash: str) -> int:
         return len(self._queue.pending_event_ids_session.get(session_hash, ()))
 
-    def _parts_left(self, session_hash: str) -> int:
-        """How many parts Gradio keeps of this page, once those of earlier drawings are dropped."""
-        state = self._holder.session_data.get(session_hash)
+    def _component_count(self, session_hash: str) -> int:
+        """The number of components that Gradio keeps for this page. Deletes those of earlier renderings."""
+        state = self._state_holder.session_data.get(session_hash)
         if state is None:
             return 0
-        parts: dict[int, Any] = state.blocks_config.blocks
-        if self._pending(session_hash) == 0:  # else a drawing may be under way
+        components: dict[int, Any] = state.blocks_config.blocks
+        if self._pending(session_hash) == 0:  # otherwise the page may be rendering
             shown: set[int] = set()
             for renderable in state.blocks_config.renderables:
-                _add_ids(parts.get(renderable.container_id), shown)
-            for number in [one for one, part in parts.items() if part.rendered_in and one not in shown]:
-                del parts[number]
-                state.config_values.pop(number, None)
-        return len(parts)
+                _add_ids(components.get(renderable.container_id), shown)
+            stale = [key for key, item in components.items() if item.rendered_in and key not in shown]
+            for component_id in stale:
+                del components[component_id]
+                state.config_values.pop(component_id, None)
+        return len(components)
 
     async def _make_room(self, account_id: str) -> None:
         own = [page for page in self._pages.values() if page.account_id == account_id]
-        if len(own) >= PAGES_OF_AN_ACCOUNT_MAX:
-            await self._forget(own[0])
+        if len(own) >= PAGES_PER_ACCOUNT_MAX:
+            await self._evict(own[0])
         elif len(self._pages) >= PAGES_MAX:
-            await self._forget(next(iter(self._pages.values())))
+            await self._evict(next(iter(self._pages.values())))
 
     async def _limit_pending(self, newest: Page) -> None:
-        """Drop results that nobody fetches, those of the page used longest ago first."""
+        """Drop unfetched results, starting with the least recently used page."""
         total = sum(map(len, self._queue.pending_event_ids_session.values()))
         for page in list(self._pages.values()):
             if total < PENDING_MAX:
                 return
             if page is not newest and (pending := self._pending(page.session_hash)):
-                await self._forget(page)
+                await self._evict(page)
                 total -= pending
         if total >= PENDING_MAX:
             raise ServiceUnavailable("The dashboard is busy. Try again in a moment.", retry_after_seconds=5)
 
-    async def _forget(self, page: Page) -> None:
-        """Take from Gradio all that it keeps of `page`."""
+    async def _evict(self, page: Page) -> None:
+        """Delete everything that Gradio keeps for `page`."""
         session_hash = page.session_hash
         self._pages.pop(session_hash, None)
         await self._queue.clean_events(session_hash=session_hash)
         self._queue.pending_event_ids_session.pop(session_hash, None)
         self._queue.pending_messages_per_session.pop(session_hash, None)
-        self._holder.session_data.pop(session_hash, None)
-        self._holder.time_last_used.pop(session_hash, None)
-
-    def _allowance_of(self, account_id: str, now: float) -> _Allowance:
-        allowance = self._allowances.setdefault(account_id, _Allowance(now))
-        self._allowances.move_to_end(account_id)
-        if len(self._allowances) > 10 * PAGES_MAX:
-            self._allowances.popitem(last=False)
-        return allowance
+        self._state_holder.session_data.pop(session_hash, None)
+        self._state_holder.time_last_used.pop(session_hash, None)
 
     def _trim_statistics(self) -> None:
-        # Gradio averages the time of each function for ever, also of those that a page had once drawn.
+        # Gradio keeps the average time of each function for ever, also of functions of former renderings.
         if len(self._queue.process_time_per_fn) > PAGES_MAX:
             self._queue.process_time_per_fn.clear()
 
 
-def _add_ids(part: Any, ids: set[int]) -> None:
-    """Add the ids of `part` and of all parts inside it."""
-    if part is not None:
-        ids.add(part._id)
-        for child in getattr(part, "children", ()):
+def _add_ids(component: Any, ids: set[int]) -> None:
+    """Add the ids of `component` and of its descendants."""
+    if component is not None:
+        ids.add(component._id)
+        for child in getattr(component, "children", ()):
             _add_ids(child, ids)

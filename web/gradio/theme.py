@@ -1,13 +1,13 @@
-"""How the Gradio pages look: like the plain ones, from the same custom properties."""
+"""Theme of the Gradio pages: the same custom properties as the plain pages."""
 
 from typing import TYPE_CHECKING
 
-from web.site import static_files
+from web.rendering import static_files
 
 if TYPE_CHECKING:
     import gradio as gr
 
-#: Fonts of the reader's own system; Gradio's default theme would fetch some from another host.
+#: System fonts; Gradio's default theme would load fonts from another host.
 _FONTS = ("ui-sans-serif", "system-ui", "Segoe UI", "Roboto", "Noto Sans", "Liberation Sans", "sans-serif")
 _MONOSPACE_FONTS = ("ui-monospace", "Cascadia Mono", "Liberation Mono", "Menlo", "monospace")
 
@@ -19,7 +19,7 @@ gradio-app, body { background: var(--paper) !important; }
 
 
 def site_theme() -> "gr.themes.Base":
-    """Every colour comes from `static/tokens.css`, so light and dark follow the reader's system."""
+    """Every colour comes from `static/tokens.css`, so light and dark mode follow the system's setting."""
     import gradio as gr
 
     colors = {
@@ -69,9 +69,12 @@ def site_theme() -> "gr.themes.Base":
         "code_background_fill": "var(--sunken)",
     }
     theme = gr.themes.Base(font=_FONTS, font_mono=_MONOSPACE_FONTS)
-    # A dark value of its own would win over the light one where the site's tokens know better.
-    known = set(vars(theme))
-    both = {**colors, **{f"{name}_dark": value for name, value in colors.items() if f"{name}_dark" in known}}
+    # Gradio's own dark values would override the tokens, which switch by themselves.
+    options = set(vars(theme))
+    both = {
+        **colors,
+        **{f"{name}_dark": value for name, value in colors.items() if f"{name}_dark" in options},
+    }
     return theme.set(
         **both,
         block_border_width="1px",
@@ -82,7 +85,7 @@ def site_theme() -> "gr.themes.Base":
 
 
 def head() -> str:
-    """What stands in the head of every Gradio page."""
+    """Additional elements of the `<head>` of every Gradio page."""
     return (
         f'<link rel="stylesheet" href="{static_files.address_of("tokens.css")}">'
         f'<link rel="stylesheet" href="{static_files.address_of("app.css")}">'

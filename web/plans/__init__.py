@@ -1,1 +1,1 @@
-"""Buying, changing and leaving a plan: our pages around Stripe's."""
+"""Pages for buying, changing and cancelling a plan with Stripe."""

@@ -1,4 +1,4 @@
-"""How an account's plan stands, in a sentence; for the plans page and the dashboard."""
+"""The status of an account's plan as text, for the plans page and the dashboard."""
 
 from datetime import datetime
 
@@ -6,13 +6,13 @@ from api.payments.plans import BillingState
 from billing.ledger.plans import PLANS
 
 
-def sentence(state: BillingState) -> str:
-    """What a person wants to know of their plan now; empty where there is nothing to say."""
+def plan_status(state: BillingState) -> str:
+    """One or two sentences about the plan's status, "" for the free plan."""
     match state.status:
         case "free":
             return ""
         case "given":
-            return "The operator of this server gave you this plan."
+            return "The operator of this server assigned this plan to you."
         case "trialing":
             return f"Free of charge until {_day(state.renews_at)}, then paid monthly."
         case "active" if state.next_plan is not None:
@@ -20,14 +20,14 @@ def sentence(state: BillingState) -> str:
         case "active":
             return f"Renews on {_day(state.renews_at)}."
         case "ending":
-            return f"Cancelled; it stays yours until {_day(state.ends_at)}."
+            return f"Cancelled. You keep it until {_day(state.ends_at)}."
         case "past_due":
             return (
-                "The last payment failed. Please look after your card:"
+                "The last payment failed. Please update your card, or"
                 f" the plan ends on {_day(state.grace_ends_at)}."
             )
         case "lapsed":
-            return "A payment is missing, so the plan has ended. Pay it, and the plan is back."
+            return "An invoice is overdue, so the plan has ended. Pay it to restore your plan."
 
 
 def _day(moment: datetime | None) -> str:

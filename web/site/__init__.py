@@ -1,1 +1,1 @@
-"""Plain pages for people: their shell, their protective headers, and those that need no account."""
+"""Pages that need no account: the front page, the API reference, and error pages."""

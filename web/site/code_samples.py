@@ -1,63 +1,63 @@
-"""A first call in curl, Node and Python, as the pages show it: with this server's address, ready to paste."""
+"""Code samples of a first call in curl, Node and Python, with this server's address."""
 
 import json
 from dataclasses import dataclass
 
 LANGUAGES = ("curl", "Node", "Python")
-#: Stands where the caller's own key goes; the shell reads it from the environment.
+#: The placeholder for the caller's API key, an environment variable of the shell.
 KEY_VARIABLE = "$KEY"
 
 
 @dataclass(frozen=True)
-class Example:
+class CodeSample:
     language: str
     code: str
 
 
-def of(address: str, tool: str = "bg-removal", picture: str = "photo.jpg") -> list[Example]:
-    """The same call in three languages. `address`: without a slash at its end."""
-    place = f"{address}/api/tools/{tool}"
-    codes = (_curl(place, picture), _node(place, picture), _python(place, picture))
-    return [Example(language, code) for language, code in zip(LANGUAGES, codes, strict=True)]
+def for_server(base_url: str, tool: str = "bg-removal", file_name: str = "photo.jpg") -> list[CodeSample]:
+    """The same call in three languages. `base_url` has no slash at its end."""
+    url = f"{base_url}/api/tools/{tool}"
+    codes = (_curl(url, file_name), _node(url, file_name), _python(url, file_name))
+    return [CodeSample(language, code) for language, code in zip(LANGUAGES, codes, strict=True)]
 
 
-def _curl(place: str, picture: str) -> str:
+def _curl(url: str, file_name: str) -> str:
     return (
-        f"curl -X POST {place} \\\n"
+        f"curl -X POST {url} \\\n"
         f'  -H "Authorization: Bearer {KEY_VARIABLE}" \\\n'
         '  -H "Accept: image/png" \\\n'
-        f"  -F image=@{picture} -o result.png"
+        f"  -F image=@{file_name} -o result.png"
     )
 
 
-def _node(place: str, picture: str) -> str:
+def _node(url: str, file_name: str) -> str:
     return f"""import {{ readFile }} from "node:fs/promises";
 
 const form = new FormData();
-form.append("image", new Blob([await readFile({json.dumps(picture)})]), {json.dumps(picture)});
-const answer = await fetch({json.dumps(place)}, {{
+form.append("image", new Blob([await readFile({json.dumps(file_name)})]), {json.dumps(file_name)});
+const response = await fetch({json.dumps(url)}, {{
   method: "POST",
   headers: {{ Authorization: `Bearer ${{process.env.KEY}}` }},
   body: form,
   signal: AbortSignal.timeout(30_000),
 }});
-const body = await answer.json();
+const body = await response.json();
 if (!body.success) throw new Error(`${{body.error.code}}: ${{body.error.message}}`);
 console.log(body.data.imageUrl);"""
 
 
-def _python(place: str, picture: str) -> str:
+def _python(url: str, file_name: str) -> str:
     return f"""import os
 import httpx
 
-with open({json.dumps(picture)}, "rb") as photo:
-    answer = httpx.post(
-        {json.dumps(place)},
+with open({json.dumps(file_name)}, "rb") as photo:
+    response = httpx.post(
+        {json.dumps(url)},
         headers={{"Authorization": f"Bearer {{os.environ['KEY']}}"}},
         files={{"image": photo}},
         timeout=30,
     )
-body = answer.json()
+body = response.json()
 if not body["success"]:
     raise SystemExit(f"{{body['error']['code']}}: {{body['error']['message']}}")
 print(body["data"]["imageUrl"])"""

@@ -1,4 +1,4 @@
-"""Errors of pages as pages. The API's own paths keep the API's shape, whoever asks."""
+"""HTML error pages. The API's paths always answer with the API's JSON errors."""
 
 import json
 from collections.abc import Callable
@@ -10,49 +10,49 @@ from starlette.responses import Response
 from api import response_bodies
 from api.errors import NotSignedIn
 from api.http import responses
-from web.site import pages
+from web.rendering import pages
 
 ExceptionHandler = Callable[[Request, Any], Any]
 
-_API_PLACES = ("/api", "/v1.0", "/stripe", "/static", "/healthz", "/readyz", "/metrics")
+_API_PREFIXES = ("/api", "/v1.0", "/stripe", "/static", "/healthz", "/readyz", "/metrics")
 _TITLES = {
     401: "Please log in",
     403: "Not allowed",
-    404: "Nothing here",
-    410: "This has expired",
-    429: "Too often",
+    404: "Page not found",
+    410: "Expired",
+    429: "Too many requests",
 }
 
 
 def wants_html(request: Request) -> bool:
-    """Whether a person's browser asks for a page."""
+    """Whether the request was made by a browser that expects a page."""
     path = request.url.path
-    if any(path == place or path.startswith(f"{place}/") for place in _API_PLACES):
+    if any(path == prefix or path.startswith(f"{prefix}/") for prefix in _API_PREFIXES):
         return False
     return "text/html" in request.headers.get("accept", "")
 
 
 def install(app: FastAPI) -> None:
-    """Answers with a page where a page was asked for; everything else stays as the API has it."""
-    for kind, answer in list(app.exception_handlers.items()):
-        # Who has to sign in is led there, not told about it.
+    """Wrap the error handlers so that browsers get a page; other clients still get JSON."""
+    for kind, handler in list(app.exception_handlers.items()):
+        # NotSignedIn redirects to the login form instead.
         if isinstance(kind, type) and issubclass(kind, Exception) and kind is not NotSignedIn:
-            app.add_exception_handler(kind, _with_page(answer))
+            app.add_exception_handler(kind, _with_page(handler))
 
 
-def _with_page(answer: ExceptionHandler) -> ExceptionHandler:
-    async def answer_or_page(request: Request, error: Exception) -> Response:
+def _with_page(handler: ExceptionHandler) -> ExceptionHandler:
+    async def handle(request: Request, error: Exception) -> Response:
         if wants_html(request):
             return error_page(request, error)
-        response: Response = await answer(request, error)
+        response: Response = await handler(request, error)
         return response
 
-    return answer_or_page
+    return handle
 
 
 def error_page(request: Request, error: Exception) -> Response:
-    """The page that tells of `error`, in the words that the API has for it."""
+    """An HTML page with the same message as the API's JSON error."""
     status, body = response_bodies.failure(responses.as_known_error(error), responses.request_id_of(request))
     message = json.loads(body)["error"]["message"]
-    title = _TITLES.get(status, "That did not work")
+    title = _TITLES.get(status, "Something went wrong")
     return pages.render(request, "error.html", status, title=title, message=message)

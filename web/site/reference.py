@@ -1,4 +1,4 @@
-"""What the readable API reference says, from the catalogue and the one table of errors."""
+"""Content of the API reference page, generated from the tool catalogue and the table of errors."""
 
 import json
 from functools import lru_cache
@@ -12,54 +12,54 @@ from api.http import tool_docs
 from api.http.openapi import HEADERS
 from ml.catalogue import TOOLS
 
-_MEANINGS = {
-    "INVALID_REQUEST": "The form cannot be read.",
-    "MISSING_IMAGE": "Neither image nor image_id came.",
-    "MULTIPLE_SOURCES": "Both image and image_id came.",
-    "INVALID_API_KEY": "No key, an unknown one, or one that was revoked.",
+MEANINGS = {
+    "INVALID_REQUEST": "The request is malformed.",
+    "MISSING_IMAGE": "Neither image nor image_id was sent.",
+    "MULTIPLE_SOURCES": "Both image and image_id were sent.",
+    "INVALID_API_KEY": "The API key is missing, unknown or revoked.",
     "INSUFFICIENT_CREDITS": "No credits are left in this period.",
-    "FORBIDDEN": "A signature that is wrong, or a closed account.",
-    "NOT_FOUND": "No such thing, or not yours.",
-    "METHOD_NOT_ALLOWED": "Allow says which methods are.",
-    "EXPIRED": "A signed address past its time.",
-    "IDEMPOTENCY_IN_PROGRESS": "The first request with this key still runs.",
-    "FILE_TOO_LARGE": "Over 25 MiB a file or 52 MiB a request.",
-    "STORAGE_FULL": "The account's stored pictures take all its room.",
-    "UNSUPPORTED_FORMAT": "Not JPEG, PNG, WebP, AVIF or HEIC, by the first bytes.",
-    "INVALID_PARAMETER": "param names it.",
-    "UNREADABLE_IMAGE": "Damaged or cut short.",
-    "IMAGE_TOO_LARGE": "Too many pixels: 50 megapixels in, 64 out.",
-    "NOTHING_FOUND": "No foreground, or nothing under the click.",
-    "MASK_EMPTY": "The mask covers nothing.",
-    "IDEMPOTENCY_MISMATCH": "Another request under the same Idempotency-Key.",
-    "RATE_LIMITED": "Too many calls a minute or at once; Retry-After says when.",
-    "PROCESSING_FAILED": "The worker was lost. Try again.",
-    "INTERNAL_ERROR": "A fault of ours. Try again; name the request id if it stays.",
-    "MODEL_UNAVAILABLE": "The checkpoint is not installed; the message has the command.",
-    "OVERLOADED": "Too much is waiting; Retry-After says when.",
-    "SERVICE_UNAVAILABLE": "The database or memory is short for a moment.",
-    "PROCESSING_TIMEOUT": "It takes, or would take, longer than allowed.",
+    "FORBIDDEN": "The signature is invalid, or the account is closed.",
+    "NOT_FOUND": "The resource does not exist or belongs to another account.",
+    "METHOD_NOT_ALLOWED": "The Allow header lists the allowed methods.",
+    "EXPIRED": "The signed address has expired.",
+    "IDEMPOTENCY_IN_PROGRESS": "The first request with this Idempotency-Key is still running.",
+    "FILE_TOO_LARGE": "A file is larger than 25 MiB, or the request larger than 52 MiB.",
+    "STORAGE_FULL": "The account has no storage left.",
+    "UNSUPPORTED_FORMAT": "The file is not JPEG, PNG, WebP, AVIF or HEIC, judged by its first bytes.",
+    "INVALID_PARAMETER": "A parameter is invalid; param names it.",
+    "UNREADABLE_IMAGE": "The image is damaged or truncated.",
+    "IMAGE_TOO_LARGE": "More than 50 megapixels of input or 64 megapixels of output.",
+    "NOTHING_FOUND": "No foreground was found, or nothing at the clicked point.",
+    "MASK_EMPTY": "The mask selects nothing.",
+    "IDEMPOTENCY_MISMATCH": "The Idempotency-Key was used for a different request.",
+    "RATE_LIMITED": "Too many calls a minute or at once; wait for Retry-After.",
+    "PROCESSING_FAILED": "The worker crashed. Try again.",
+    "INTERNAL_ERROR": "An internal error. Try again, and report the request ID if it persists.",
+    "MODEL_UNAVAILABLE": "The checkpoint is not installed; the message contains the install command.",
+    "OVERLOADED": "The queue is full; wait for Retry-After.",
+    "SERVICE_UNAVAILABLE": "The database or memory is temporarily unavailable.",
+    "PROCESSING_TIMEOUT": "The call takes, or would take, longer than allowed.",
 }
 
 
-def facts(schema: dict[str, Any]) -> dict[str, Any]:
-    """What the template shows besides the first call. `schema`: the OpenAPI description."""
-    answered = schema["paths"]["/api/tools/bg-removal"]["post"]["responses"]
-    refused = answered["422"]["content"]["application/json"]["examples"]["INVALID_PARAMETER"]["value"]
+def template_values(schema: dict[str, Any]) -> dict[str, Any]:
+    """The values of the template, apart from the code samples. `schema` is the OpenAPI document."""
+    responses = schema["paths"]["/api/tools/bg-removal"]["post"]["responses"]
+    refusal = responses["422"]["content"]["application/json"]["examples"]["INVALID_PARAMETER"]["value"]
     codes = {(status, code) for status, code in ERROR_TABLE.values()}
     return {
         "tools": [(tool, tool_docs.rows_of(tool)) for tool in TOOLS.values()],
         "common": tool_docs.common_rows(),
-        "errors": [(status, code, _MEANINGS[code]) for status, code in sorted(codes)],
+        "errors": [(status, code, MEANINGS[code]) for status, code in sorted(codes)],
         "headers": HEADERS,
         "routes": _routes(schema),
-        "success": _pretty(answered["200"]["content"]["application/json"]["example"]),
-        "failure": _pretty(refused),
+        "success": _pretty(responses["200"]["content"]["application/json"]["example"]),
+        "failure": _pretty(refusal),
     }
 
 
 def _routes(schema: dict[str, Any]) -> list[tuple[str, str, str]]:
-    """Method, path and summary of every route but the tools', which have sections of their own."""
+    """Method, path and summary of each route. The tools have their own sections."""
     return [
         (method.upper(), path, operation["summary"])
         for path, operations in schema["paths"].items()
@@ -72,14 +72,9 @@ def _pretty(example: Any) -> str:
     return json.dumps(example, indent=2, ensure_ascii=False)
 
 
-def meanings() -> set[str]:
-    """The codes that are explained."""
-    return set(_MEANINGS)
-
-
 @lru_cache(maxsize=1)
 def swagger_files() -> StaticFiles:
-    """Swagger UI's own files, from the package that carries them."""
+    """Swagger UI's files, which fastapi-offline ships."""
     import fastapi_offline
 
     return StaticFiles(directory=Path(fastapi_offline.__file__).parent / "static")

@@ -1,21 +1,23 @@
-"""Pages that need no account: the front page, the API reference, and FastAPI's own page of it."""
+"""Routes of the public pages: front page, API reference and Swagger UI."""
 
 from fastapi import FastAPI, Request
 from starlette.responses import RedirectResponse, Response
 
+from api.http.dependencies import public_base_url
 from api.http.routes.get_and_head import add_get
+from api.payments import plans
 from ml.catalogue import TOOLS
 from web.auth import visitor
-from web.plans import offers
-from web.site import code_samples, errors, pages, reference, static_files
+from web.rendering import pages, static_files
+from web.site import code_samples, errors, reference
 
 SHOWCASE = (
-    ("bg-removal", "Hair and edges cut out cleanly, on any background you like."),
-    ("upscale", "Two to eight times the pixels, with the detail they should have had."),
-    ("generative-fill", "Point at something and it is gone; the surroundings continue."),
-    ("generative-expand", "A wider frame than the photographer had."),
-    ("magic-select", "One click selects a thing, another one corrects it."),
-    ("crop", "To a ratio, around the subject, straightened."),
+    ("bg-removal", "Cut out hair and edges cleanly, on any background you like."),
+    ("upscale", "Enlarge two to eight times, with sharp detail."),
+    ("generative-fill", "Remove an object; the surroundings fill the gap."),
+    ("generative-expand", "Extend a picture beyond its frame."),
+    ("magic-select", "Select an object with a click, and correct it with another."),
+    ("crop", "Crop to a ratio or around the subject, and straighten."),
     ("brush", "Erase, restore, paint, blur or heal by hand."),
 )
 
@@ -36,9 +38,9 @@ async def front_page(request: Request) -> Response:
     return pages.render(
         request,
         "landing.html",
-        examples=code_samples.of(address_of(request)),
-        plans=await offers.shown(request.app.state.services),
-        showcase=[(TOOLS[name], words) for name, words in SHOWCASE],
+        examples=code_samples.for_server(public_base_url(request)),
+        plans=plans.known_offers(request.app.state.services),
+        showcase=[(TOOLS[name], caption) for name, caption in SHOWCASE],
     )
 
 
@@ -47,22 +49,21 @@ async def reference_page(request: Request) -> Response:
     return pages.render(
         request,
         "reference.html",
-        address=address_of(request),
-        examples=code_samples.of(address_of(request)),
-        **reference.facts(request.app.openapi()),
+        base_url=public_base_url(request),
+        examples=code_samples.for_server(public_base_url(request)),
+        **reference.template_values(request.app.openapi()),
     )
 
 
 async def openapi_page(request: Request) -> Response:
-    """Swagger UI over `/openapi.json`. It writes styles into its elements, so its policy allows that."""
+    """Swagger UI for `/openapi.json`. It sets inline styles, so its policy allows them."""
     await visitor.visitor_of(request)
     response = pages.render(request, "openapi.html")
     policy = response.headers["Content-Security-Policy"]
-    nonce_free = "; ".join(
+    response.headers["Content-Security-Policy"] = "; ".join(
         "style-src 'self' 'unsafe-inline'" if part.startswith("style-src") else part
         for part in policy.split("; ")
     )
-    response.headers["Content-Security-Policy"] = nonce_free
     return response
 
 
@@ -71,16 +72,10 @@ async def openapi_asset(request: Request, name: str) -> Response:
 
 
 async def editor() -> Response:
-    """The mounted page's address ends in a slash; people leave it out."""
+    """Redirect to the mounted page, whose address ends in a slash."""
     return RedirectResponse("/app/", 308)
 
 
 async def icon() -> Response:
-    """For browsers that ask at the old place, whatever the page says."""
+    """Browsers request this address whatever the page declares."""
     return RedirectResponse(static_files.address_of("icon.svg"), 308)
-
-
-def address_of(request: Request) -> str:
-    """Where callers reach this server, without a slash at its end."""
-    public_url: str | None = request.app.state.services.public_url
-    return public_url or str(request.base_url).rstrip("/")

@@ -58,7 +58,7 @@ def test_a_form_without_its_token_is_refused(site: Site, browser: Browser, path:
     for sent in ("", "x", "é", theirs):
         answer = browser.post_raw(path, {"csrf_token": sent, "sure": "yes"})
         assert answer.status_code == 403
-        assert "out of date" in answer.text
+        assert "has expired" in answer.text
     assert browser.is_signed_in()
 
 

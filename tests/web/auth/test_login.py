@@ -260,7 +260,7 @@ def test_what_a_guest_made_is_carried_over_in_the_transaction_of_the_login(
 ) -> None:
     browser.join(ADA)
     carried: list[tuple[str, str]] = []
-    site.people.carry_over.append(lambda _session, guest, account, _now: carried.append((guest, account)))
+    site.auth.guest_transfers.append(lambda _session, guest, account, _now: carried.append((guest, account)))
     guest = site.browser()
     guest_id = become_guest(site, guest)
     guest.log_in(ADA)

@@ -1,5 +1,6 @@
 """Signing in elsewhere, against a real provider on this machine: what is accepted, and all that is not."""
 
+import hashlib
 import re
 from collections.abc import Iterator
 from html import unescape
@@ -8,6 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
+from itsdangerous import TimestampSigner, URLSafeTimedSerializer
 from sqlmodel import select
 
 from api.auth.models import Identity, Password
@@ -16,6 +18,7 @@ from tests.support.browsing import GOOD_PASSWORD, Browser, Site, opened_site, pa
 from tests.support.mailbox import running_mailbox
 from tests.support.oidc_provider import Person, Provider, running_provider
 from tests.web.auth.test_signup import ADA, account_of, credits_of
+from web.auth import oauth
 
 WAYS = ("oidc", "github")
 
@@ -193,7 +196,7 @@ def test_an_unknown_state_is_refused(site: Site, state: str) -> None:
     sent = theirs if state == "another's" else state
     answer = browser.get(str(httpx.URL("/oauth/oidc/callback", params={"code": code, "state": sent})))
     assert answer.status_code == 403
-    assert "not begun in this browser" in answer.text
+    assert "started in another browser" in answer.text
     assert not browser.is_signed_in()
 
 
@@ -216,13 +219,38 @@ def test_an_altered_exchange_is_refused(site: Site) -> None:
     back = begin(browser, "oidc")
     (cookie,) = (cookie for cookie in browser.cookies.jar if cookie.name == "bgeraser_exchange")
     assert cookie.value is not None
+    head, second_last, last = cookie.value[:-2], cookie.value[-2], cookie.value[-1]
     for altered in (
-        cookie.value[:-1] + "0",
+        head + ("A" if second_last != "A" else "B") + last,
         "A" + cookie.value,
         cookie.value.replace(".", ""),
         "." + cookie.value,
     ):
         assert site.browser().get(back, Cookie=f"bgeraser_exchange={altered}").status_code == 403
+
+
+def test_an_exchange_expires_after_ten_minutes(site: Site) -> None:
+    class OldSigner(TimestampSigner):
+        age_seconds = 0
+
+        def get_timestamp(self) -> int:
+            return super().get_timestamp() - self.age_seconds
+
+    serializer = URLSafeTimedSerializer(
+        site.auth.secret,
+        salt=oauth.COOKIE_SALT,
+        signer=OldSigner,
+        signer_kwargs={"digest_method": hashlib.sha256},
+    )
+    statuses = []
+    for age_seconds in (500, 700):
+        browser = site.browser()
+        back = begin(browser, "oidc")
+        (cookie,) = (cookie for cookie in browser.cookies.jar if cookie.name == "bgeraser_exchange")
+        OldSigner.age_seconds = age_seconds
+        old = serializer.dumps(serializer.loads(cookie.value or ""))
+        statuses.append(site.browser().get(back, Cookie=f"bgeraser_exchange={old}").status_code)
+    assert statuses == [303, 403]
 
 
 def test_another_site_cannot_begin_a_sign_in(site: Site) -> None:
@@ -282,7 +310,7 @@ def test_only_what_is_configured_is_shown(tmp_path: Path, provider: Provider) ->
 def test_google_is_asked_through_its_own_description(tmp_path: Path) -> None:
     with opened_site(tmp_path, oauth_google_client_id="id", oauth_google_client_secret="secret") as site:
         assert "Continue with Google" in site.browser().get("/signup").text
-        google = site.people.providers["google"]
+        google = site.auth.providers["google"]
         assert google.issuer == "https://accounts.google.com"
         described = google._client._server_metadata_url
         assert described == "https://accounts.google.com/.well-known/openid-configuration"

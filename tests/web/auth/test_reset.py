@@ -41,7 +41,7 @@ def test_the_page_is_the_same_for_an_address_without_an_account(mailing_site: Si
     unknown = asked(mailing_site.browser(), "bob@example.com")
     assert visible(unknown).replace("bob@", "ada@") == visible(known)
     assert mailbox.next()["To"] == ADA
-    mailing_site.people.close()
+    mailing_site.auth.close()
     assert mailbox.is_empty()
 
 
@@ -127,5 +127,5 @@ def test_mails_to_one_address_are_limited_and_the_page_does_not_tell(
     assert len(pages) == 1
     for _ in range(5):
         mailbox.next()
-    mailing_site.people.close()
+    mailing_site.auth.close()
     assert mailbox.is_empty()

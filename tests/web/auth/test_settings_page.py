@@ -176,7 +176,7 @@ def test_without_a_password_a_change_needs_a_fresh_login(site: Site, browser: Br
     site.clock.move(minutes=11)
     browser.get("/settings")
     assert browser.post("/settings/password", password=NEW_PASSWORD).status_code == 422
-    assert "Log out and in again" in browser.text
+    assert "Log out and log in again" in browser.text
     assert "log out and log in again" in browser.get("/settings/delete").text
     assert browser.post("/settings/delete", sure="yes", csrf_token=csrf_of(made)).status_code == 422
 
@@ -235,7 +235,7 @@ def test_a_deleted_account_leaves_nothing_of_the_person_and_balanced_books(
     other.log_in(ADA)
     account_id = account_of(site).id
     told: list[str] = []
-    site.people.before_deletion.append(lambda _session, account, _now: told.append(account))
+    site.auth.before_deletion.append(lambda _session, account, _now: told.append(account))
     with site.api.services.database.transaction() as session:
         external_identities.link(session, account_id, Claim("github", "1", ADA, True), now=site.clock())
         _, key = api_keys.create(session, account_id, "shop", site.clock())

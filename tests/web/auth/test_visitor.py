@@ -12,7 +12,7 @@ from api.auth import sessions
 from billing.ledger import accounts
 from tests.support.apps import LocalApi, local_api
 from web.auth import visitor
-from web.auth.visitor import SignedIn, Visitor
+from web.auth.visitor import SignedInVisitor, Visitor
 
 COOKIE = "bgeraser_session"
 HTML = {"Accept": "text/html,*/*;q=0.8"}
@@ -22,11 +22,13 @@ def with_routes(api: LocalApi) -> LocalApi:
     visitor.install(api.app, api.services)
 
     @api.app.get("/me")
-    async def me(who: SignedIn) -> dict[str, str | None]:
-        return {"email": who.email}
+    async def me(
+        user: Annotated[SignedInVisitor, Depends(visitor.require_signed_in)],
+    ) -> dict[str, str]:
+        return {"email": user.email}
 
     @api.app.get("/guest")
-    async def guest(who: Annotated[Visitor, Depends(visitor.guest)]) -> dict[str, str | None]:
+    async def guest(who: Annotated[Visitor, Depends(visitor.ensure_session)]) -> dict[str, str | None]:
         return {"session": who.session_id, "csrf": who.csrf_token}
 
     @api.app.post("/change")
@@ -38,8 +40,8 @@ def with_routes(api: LocalApi) -> LocalApi:
 
     @inner.get("/who")
     async def who(request: Request) -> str | None:
-        found = await visitor.visitor_of(request)
-        return found.email if found else None
+        current = await visitor.visitor_of(request)
+        return current.email if current else None
 
     api.app.mount("/inner", inner)
     return api

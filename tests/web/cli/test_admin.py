@@ -69,7 +69,7 @@ def test_a_taken_address_is_refused_and_says_how_to_get_a_key(data_dir: Path) ->
 
 
 def test_a_text_that_is_no_address_is_refused(data_dir: Path) -> None:
-    assert "is no e-mail address" in _run(data_dir, "create-account", "nobody").stderr
+    assert "is not a valid email address" in _run(data_dir, "create-account", "nobody").stderr
 
 
 def test_another_key_for_an_account(data_dir: Path) -> None:

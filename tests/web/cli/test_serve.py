@@ -74,7 +74,7 @@ def test_a_wrong_setting_is_named(
         ({"BGERASER_DATABASE_URL": "foo"}, "BGERASER_DATABASE_URL must be sqlite:///path or postgresql://"),
         ({"BGERASER_DATABASE_URL": "mysql://127.0.0.1/books"}, "mysql is not supported"),
         ({"BGERASER_DATABASE_URL": "postgresql://127.0.0.1:9/books"}, "database"),
-        ({"BGERASER_DATABASE_URL": "sqlite:////proc/bgeraser/books.db"}, "database's file cannot be opened"),
+        ({"BGERASER_DATABASE_URL": "sqlite:////proc/bgeraser/books.db"}, "database file cannot be opened"),
         ({"BGERASER_DATA_DIR": "/proc"}, "BGERASER_DATA_DIR is /proc, which cannot be written"),
         ({"BGERASER_DATA_DIR": __file__}, "which cannot be written"),
         ({"BGERASER_STORAGE_URL": "s3://bucket"}, "BGERASER_STORAGE_URL must be file:///folder"),
@@ -146,7 +146,7 @@ def test_development_beyond_this_machine_warns_at_each_start(tmp_path: Path) -> 
     for _ in range(2):
         done = run_command(tmp_path, "serve", "--host", "0.0.0.0", "--port", "0", **settings)
         warning, _ = done.stderr.splitlines()
-        assert warning.startswith("bgeraser warns: BGERASER_DEVELOPMENT=true")
+        assert warning.startswith("bgeraser warning: BGERASER_DEVELOPMENT=true")
 
 
 def test_a_misspelled_setting_is_named(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ def kept(site: Site) -> list[set[str]]:
 def test_an_account_keeps_its_last_pages(site: Site) -> None:
     visitor, other = site.new_visitor(), site.new_visitor()
     assert other.join("other") == 200
-    pages = [f"page{number}" for number in range(sessions.PAGES_OF_AN_ACCOUNT_MAX + 3)]
+    pages = [f"page{number}" for number in range(sessions.PAGES_PER_ACCOUNT_MAX + 3)]
     for page in pages:
         assert visitor.join(page) == 200
     last = {*pages[3:], "other"}
@@ -41,9 +41,9 @@ def test_an_account_keeps_its_last_pages(site: Site) -> None:
 
 def test_a_second_browser_of_an_account_has_no_room_of_its_own(site: Site) -> None:
     first = site.new_visitor()
-    for number in range(2 * sessions.PAGES_OF_AN_ACCOUNT_MAX):
+    for number in range(2 * sessions.PAGES_PER_ACCOUNT_MAX):
         assert site.new_visitor(first.account_id).join(f"page{number}") == 200
-    assert [len(pages) for pages in kept(site)] == [sessions.PAGES_OF_AN_ACCOUNT_MAX] * 3
+    assert [len(pages) for pages in kept(site)] == [sessions.PAGES_PER_ACCOUNT_MAX] * 3
 
 
 def test_all_accounts_together_keep_a_bounded_number_of_pages(
@@ -58,10 +58,10 @@ def test_all_accounts_together_keep_a_bounded_number_of_pages(
 
 def test_results_that_nobody_fetches_are_bounded(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     visitor = site.new_visitor()
-    for _ in range(sessions.PENDING_OF_A_PAGE_MAX):
+    for _ in range(sessions.PENDING_PER_PAGE_MAX):
         assert visitor.join("page") == 200
     assert visitor.join("page") == 429
-    monkeypatch.setattr(sessions, "PENDING_MAX", sessions.PENDING_OF_A_PAGE_MAX + 2)
+    monkeypatch.setattr(sessions, "PENDING_MAX", sessions.PENDING_PER_PAGE_MAX + 2)
     other = site.new_visitor()
     assert [other.join("other") for _ in range(4)] == [200] * 4
     # Only the visitor who fetched nothing has lost something.
@@ -108,7 +108,8 @@ def test_a_stream_names_one_page(site: Site, query: str) -> None:
 def test_pages_carry_the_public_address_whatever_host_was_asked(tmp_path: Path) -> None:
     with local_api(tmp_path, public_url="https://pictures.example.com") as api:
         Site(api)
-        for headers in ({}, {"Host": "evil.example"}, {"Host": "[::1"}, {"X-Forwarded-Host": "evil.example"}):
+        assert api.request("GET", "/app/", headers={"Host": "[::1"}).status_code == 400
+        for headers in ({}, {"Host": "evil.example"}, {"X-Forwarded-Host": "evil.example"}):
             answer = api.request("GET", "/app/", headers=headers)
             assert answer.status_code == 200
             assert '"root":"https://pictures.example.com/app"' in answer.text
@@ -122,7 +123,7 @@ def test_a_page_keeps_only_the_parts_of_its_last_drawing(site: Site) -> None:
             api_keys.create(session, visitor.account_id, f"key {number}", site.services.clock())
     sizes = []
     for _ in range(4):
-        for name in ("listed", "apply"):
+        for name in ("list_keys", "apply"):
             assert visitor.join("page", name) == 200
             site.work_through()
         assert visitor.join("page") == 200  # any event drops what was drawn before

@@ -1,0 +1,1 @@
+"""Rendering of plain pages: templates, static files and the Content-Security-Policy."""
