@@ -124,7 +124,7 @@ def server_factory() -> ServerFactory:
 
     Every fixture that starts a server depends on this one, which is how tests that need one are marked.
     """
-    return _running_server
+    return running_server
 
 
 @pytest.fixture(scope="session")
@@ -168,7 +168,7 @@ class _Servers:
 
 
 @contextmanager
-def _running_server(directory: Path, settings: dict[str, str], port: int = 0) -> Iterator[RunningServer]:
+def running_server(directory: Path, settings: dict[str, str], port: int = 0) -> Iterator[RunningServer]:
     running = _start(directory, settings, port=port)
     try:
         yield running
