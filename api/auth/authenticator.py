@@ -8,10 +8,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
 
+from sqlmodel import Session
+
 from api import rate_limit
 from api.auth import api_keys
+from api.calls import admission
+from api.calls.account_status import AccountStatus
 from api.db.database import Database
 from api.errors import InvalidApiKey, RateLimited, ServiceUnavailable
+from billing.ledger import accounts, ledger
+from billing.ledger.models import Account
 from billing.ledger.plans import PlanName
 
 _BAD_KEYS_A_MINUTE = 30  # of one address; as many at once
@@ -23,11 +29,12 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True)
 class Caller:
-    """The account behind a request."""
+    """The account behind a request, and its status when it was authenticated."""
 
     account_id: str
     key_id: str
     plan: PlanName
+    account_status: AccountStatus
 
 
 class Authenticator:
@@ -69,11 +76,24 @@ class Authenticator:
         _remember(self._good_lately, fingerprint, None)
         if api_keys.touch_is_due(key, now) and key.id not in self._touches:
             self._touches[key.id] = asyncio.create_task(self._touch(key.id, now))
-        return Caller(account.id, key.id, PlanName(account.plan))
+        status = await self._account_status(account, now)
+        return Caller(account.id, key.id, PlanName(account.plan), status)
 
     async def close(self) -> None:
         """Waits for what is still being noted; before the database is closed."""
         await asyncio.gather(*self._touches.values())
+
+    async def _account_status(self, account: Account, now: datetime) -> AccountStatus:
+        rate = admission.rate_of(account, now)
+        if account.period_ends_at is not None and account.period_ends_at > now:
+            return AccountStatus(rate, account.available)
+
+        def grant_new_period(session: Session) -> int:
+            locked = accounts.lock(session, account.id)
+            ledger.refresh(session, locked, now)
+            return locked.available
+
+        return AccountStatus(rate, await self._database.run(grant_new_period))
 
     async def _touch(self, key_id: str, now: datetime) -> None:
         # Beside the call, in a transaction of its own: when a key was last used is worth no caller's wait.

@@ -10,6 +10,7 @@ from starlette.responses import Response
 from starlette.routing import Match, Route
 
 from api import background
+from api.calls.types import CallFailed
 from api.errors import ApiError
 from api.http import openapi, responses
 from api.http.metrics import Metrics
@@ -54,7 +55,7 @@ def create_api(
     for routes in (tools, images, account, usage, stripe, health):
         routes.add_to(app)
     openapi.install(app, list(TOOLS.values()))
-    for kind in (ApiError, BillingError, MlError, RequestValidationError, HTTPException):
+    for kind in (ApiError, BillingError, CallFailed, MlError, RequestValidationError, HTTPException):
         app.add_exception_handler(kind, _answer_error)
     app.state.body_gate = BodyGate(settings.body_memory_mb * MEBIBYTE, UPLOAD_LIMIT_BYTES)
     limits = {**_UPLOAD_PLACES, **(upload_places or {})}

@@ -5,8 +5,8 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from api.errors import ERROR_TABLE
-from api.http.schemas import Failure, ToolSuccess
+from api.errors import ERROR_TABLE, is_retryable
+from api.http.schemas import Failure, ToolSuccess, UploadSuccess
 from ml.tool import Tool
 
 _COMPONENTS = "#/components/schemas/{model}"
@@ -46,6 +46,8 @@ HEADERS = {
     "RateLimit": "The same as IETF draft: r calls left, full again in t seconds.",
     "RateLimit-Policy": "The same as IETF draft: q calls in w seconds.",
 }
+#: Codes of errors after which the same request may succeed later.
+_RETRYABLE_CODES = frozenset(ERROR_TABLE[kind][1] for kind in ERROR_TABLE if is_retryable(kind.__new__(kind)))
 _RETRY_AFTER = "Whole seconds to wait, at least 1."
 _REPLAYED = "true where the answer of an earlier identical call is given again."
 
@@ -105,7 +107,15 @@ def signature_parameters() -> list[dict[str, Any]]:
 def upload_operation() -> dict[str, Any]:
     schema = {"type": "object", "properties": {"image": _FILE}, "required": ["image"]}
     body = {"required": True, "content": {"multipart/form-data": {"schema": schema}}}
-    return {"security": SECURITY, "requestBody": body}
+    return {"security": SECURITY, "parameters": [IDEMPOTENCY_PARAMETER], "requestBody": body}
+
+
+def upload_responses() -> dict[int | str, dict[str, Any]]:
+    """Every error of an upload, and the headers of its success."""
+    headers = _described({**HEADERS, "Idempotent-Replayed": _REPLAYED})
+    success = {"description": "The stored image.", "model": UploadSuccess, "headers": headers}
+    errors = error_responses(*WITH_KEY, 409, 413, 415, 422, 500, 504)
+    return {200: success, **errors}
 
 
 def tool_responses(tool: Tool) -> dict[int | str, dict[str, Any]]:
@@ -179,7 +189,12 @@ def _error_response(status: int, codes: list[str]) -> dict[str, Any]:
         code: {
             "value": {
                 "success": False,
-                "error": {"code": code, "message": _EXAMPLE_CODE_MESSAGES.get(code, "…"), "param": None},
+                "error": {
+                    "code": code,
+                    "message": _EXAMPLE_CODE_MESSAGES.get(code, "…"),
+                    "param": None,
+                    "retryable": code in _RETRYABLE_CODES,
+                },
                 "requestId": _EXAMPLE_REQUEST_ID,
             }
         }

@@ -19,9 +19,10 @@ class _Shape(BaseModel):
 
 
 class ErrorBody(_Shape):
-    code: str = Field(description="One of the codes in capital letters; stable, meant for programs.")
-    message: str = Field(description="What happened, in words; may change.")
-    param: str | None = Field(description="The form field or header at fault, if it is one.")
+    code: str = Field(description="A stable code in capital letters, for programs.")
+    message: str = Field(description="What happened, for people; may change.")
+    param: str | None = Field(description="The form field or header at fault, if there is one.")
+    retryable: bool = Field(description="Whether the same request may succeed later.")
 
 
 class Failure(_Shape):
@@ -59,9 +60,17 @@ class UploadData(_Shape):
     image_id: str
     image_url: str
     preview_url: str = Field(description="A WebP of it, at most 1600 pixels wide.")
+    width: int = Field(description="Pixels, upright.")
+    height: int = Field(description="Pixels, upright.")
     format: str
     bytes: int
     expires_at: str = Field(description="When the address ends.")
+
+
+class UploadSuccess(_Shape):
+    success: bool = Field(True, description="true")
+    data: UploadData
+    request_id: str
 
 
 class Credits(_Shape):

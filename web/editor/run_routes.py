@@ -165,7 +165,7 @@ async def _application(request: Request, desk: EditorServices, project: Project,
         form=form,
         file_ids=file_ids,
         run_key=key,
-        base_url=dependencies.base_url_of(request),
+        base_url=dependencies.public_base_url(request),
         look_of=looked,
     )
 
