@@ -200,6 +200,15 @@ def is_retryable(error: Exception) -> bool:
     return status_and_code(error)[0] in _PASSING_STATUSES and not isinstance(error, _LASTING_ERRORS)
 
 
+def retryable_codes() -> frozenset[str]:
+    """Codes of errors after which the same request may succeed later, in at least some cases."""
+    return frozenset(
+        code
+        for kind, (status, code) in ERROR_TABLE.items()
+        if status in _PASSING_STATUSES and not issubclass(kind, _LASTING_ERRORS)
+    )
+
+
 def as_api_error(error: Exception) -> Exception:
     """A full disk's error and an impossible file name's as errors of this package; others unchanged."""
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):

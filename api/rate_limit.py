@@ -16,7 +16,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True)
 class RateState:
-    """What the rate headers say. `retry_after_seconds` is 0 when a call would be accepted now, else >= 1."""
+    """The values of the rate headers. `retry_after_seconds` is 0 if a call would be accepted now, else >= 1."""
 
     limit: int  # calls a minute, and the burst
     remaining: int  # calls that would be accepted at this moment
@@ -30,7 +30,7 @@ class RateState:
 
 
 def take(full_at: datetime | None, *, limit: int, now: datetime) -> tuple[datetime, RateState] | None:
-    """One call at `now`: the new timestamp and the state after it, or None when the rate is used up."""
+    """Take one call at `now`: the new timestamp and the state after it, or None if no call is left."""
     after = _full(full_at, limit, now) + _interval(limit)
     if after > _since_epoch(now) + _burst(limit):
         return None
@@ -53,11 +53,11 @@ def state(full_at: datetime | None, *, limit: int, now: datetime) -> RateState:
 
 
 def _full(full_at: datetime | None, limit: int, now: datetime) -> int:
-    """`full_at` in microseconds since the epoch, made plausible: not before `now`, not far ahead.
+    """`full_at` in microseconds since the epoch, corrected: not before `now`, and not far ahead.
 
-    No call leaves it more than a window ahead of its own clock. Up to another window is put down to clocks
-    that differ, and waited for. What is beyond was written before the clock was set back: it counts as a rate
-    with one call left, so that the next call writes a plausible time and nobody waits for the old clock.
+    No call leaves it more than a window ahead of its own clock. Up to another window is attributed to clocks
+    that differ, and waited for. A later time was written before the clock was set back: it counts as a rate
+    with one call left, so that the next call writes a correct time and callers do not wait for the old clock.
     """
     present = _since_epoch(now)
     full = present if full_at is None else max(present, _since_epoch(full_at))

@@ -147,9 +147,9 @@ def admit_unbilled(
     if not within_rate:
         return Refused(_rate_refusal(state), state, account.available)
     found = idempotency.find(session, account_id, idempotency.RetryKind.KEYED + idempotency_key)
-    outcome = (
-        None if found is None else _existing(session, *found, fingerprint, state, account.available, now)
-    )
+    if found is None:
+        return state
+    outcome = _existing(session, *found, fingerprint, state, account.available, now)
     assert not isinstance(outcome, Joined)  # only calls without a key are joined
     return outcome or state
 
@@ -190,7 +190,7 @@ def rate_of(account: Account, now: datetime) -> RateState:
 
 
 def take_rate(session: Session, account_id: str, now: datetime) -> RateState:
-    """Take one call of the rate, on a route that costs no credit. Raises RateLimited; and as accounts.lock."""
+    """Take one call of the rate, on a route that costs no credit. Raises RateLimited and as accounts.lock."""
     account = accounts.lock(session, account_id)
     state, within_rate = _take(session, account, PLANS[PlanName(account.plan)], now, taken=False)
     if not within_rate:
@@ -221,7 +221,7 @@ def settle_success(
     image: Image,
     build_body: Callable[[int], bytes],
 ) -> bytes:
-    """Charge the credit, record the result, and store the answer that `build_body(credits_remaining)` returns.
+    """Charge the credit, record the result, and store the answer that `build_body(credits_remaining)` gives.
 
     Raises LeaseLost, with nothing charged, if another process may have taken over the call. Raises ValueError
     for an answer over 1 MiB: a charged call whose answer is not stored would be charged again by a retry.

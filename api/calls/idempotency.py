@@ -107,7 +107,7 @@ def answer_of(row: Replay) -> Answer:
 def begin(
     session: Session, *, account_id: str, key: str, fingerprint: str, hold_id: str, now: datetime
 ) -> str:
-    """Insert the row of a running call; returns its id. A unique constraint refuses a second row of the key."""
+    """Insert the row of a running call; returns its id. A unique constraint refuses a second such row."""
     row_id = new_id("rpl")
     values = {
         "id": row_id,
@@ -159,8 +159,8 @@ def store(
 ) -> datetime | None:
     """Store the answer of a running call; returns when it expires, or None if the row is another call's now.
 
-    `keyed`: the call has an idempotency key. Without one only a success is replayed; an error only reaches the
-    calls that joined. Raises ValueError if the body is longer than 1 MiB.
+    `keyed`: the call has an idempotency key. Without one only a success is replayed, and an error reaches
+    only the calls that joined. Raises ValueError if the body is longer than 1 MiB.
     """
     _check_length(answer)
     until = now + (KEYED_LIFE if keyed else KEYLESS_LIFE)

@@ -24,7 +24,7 @@ def services_of(request: Request) -> Services:
 
 
 async def authenticated(request: Request) -> Caller:
-    """The caller by the API key in the headers, before the body is read. Raises `InvalidApiKey`, `RateLimited`."""
+    """Authenticate the API key in the headers, before any body. Raises `InvalidApiKey`, `RateLimited`."""
     services = services_of(request)
     caller = await services.authenticator.authenticate(
         authorization=request.headers.get("authorization"),
@@ -45,7 +45,7 @@ async def authenticated_for_tools(request: Request) -> Caller:
 
 
 async def admit_body(request: Request, caller: Caller) -> None:
-    """Admit the request's body on the caller's account. Raises `RateLimited`, `ServerBusy`, `FileTooLarge`."""
+    """Admit the body on the caller's account. Raises `RateLimited`, `ServerBusy`, `FileTooLarge`."""
     plan = PLANS[caller.plan]
     await body_limits.admit(
         request.scope,

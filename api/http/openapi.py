@@ -5,7 +5,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from api.errors import ERROR_TABLE, is_retryable
+from api.errors import ERROR_TABLE, retryable_codes
 from api.http.schemas import Failure, ToolSuccess, UploadSuccess
 from ml.tool import Tool
 
@@ -46,8 +46,7 @@ HEADERS = {
     "RateLimit": "The same as IETF draft: r calls left, full again in t seconds.",
     "RateLimit-Policy": "The same as IETF draft: q calls in w seconds.",
 }
-#: Codes of errors after which the same request may succeed later.
-_RETRYABLE_CODES = frozenset(ERROR_TABLE[kind][1] for kind in ERROR_TABLE if is_retryable(kind.__new__(kind)))
+_RETRYABLE_CODES = retryable_codes()
 _RETRY_AFTER = "Whole seconds to wait, at least 1."
 _REPLAYED = "true where the answer of an earlier identical call is given again."
 
@@ -186,18 +185,7 @@ def _error_response(status: int, codes: list[str]) -> dict[str, Any]:
     if status in (409, 429, 503):
         headers["Retry-After"] = _RETRY_AFTER
     examples = {
-        code: {
-            "value": {
-                "success": False,
-                "error": {
-                    "code": code,
-                    "message": _EXAMPLE_CODE_MESSAGES.get(code, "…"),
-                    "param": None,
-                    "retryable": code in _RETRYABLE_CODES,
-                },
-                "requestId": _EXAMPLE_REQUEST_ID,
-            }
-        }
+        code: {"value": {"success": False, "error": _example_error(code), "requestId": _EXAMPLE_REQUEST_ID}}
         for code in codes
     }
     return {
@@ -206,6 +194,11 @@ def _error_response(status: int, codes: list[str]) -> dict[str, Any]:
         "content": {"application/json": {"examples": examples}},
         "headers": _described(headers),
     }
+
+
+def _example_error(code: str) -> dict[str, Any]:
+    message = _EXAMPLE_CODE_MESSAGES.get(code, "…")
+    return {"code": code, "message": message, "param": None, "retryable": code in _RETRYABLE_CODES}
 
 
 def _described(headers: dict[str, str]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from fastapi import Request
 from sqlmodel import Session
 
+from api.http.dependencies import public_base_url
 from api.auth.email.mailer import Mailer, MailMessage
 from api.auth.passwords import Hashing
 from api.settings import Settings
@@ -73,4 +74,4 @@ def auth_services_of(request: Request) -> AuthServices:
 
 def address_of_site(request: Request) -> str:
     """What links in mails begin with. Outside development it is set, so no `Host` header gets into a mail."""
-    return visitor.services_of(request).public_url or str(request.base_url).rstrip("/")
+    return public_base_url(request)

@@ -10,6 +10,7 @@ from fastapi import FastAPI, Request
 from sqlmodel import Session
 from starlette.responses import Response
 
+from api.http.dependencies import public_base_url
 from api.errors import InvalidParameter, NotFound
 from api.http.routes.get_and_head import add_get
 from api.payments import plans
@@ -168,5 +169,4 @@ async def _state(services: Services, account_id: str) -> BillingState:
 
 def _address(request: Request) -> str:
     """Where Stripe sends people back to, without a slash at its end."""
-    public_url = visitor.services_of(request).public_url
-    return public_url or str(request.base_url).rstrip("/")
+    return public_base_url(request)

@@ -3,6 +3,7 @@
 from fastapi import FastAPI, Request
 from starlette.responses import RedirectResponse, Response
 
+from api.http.dependencies import public_base_url
 from api.http.routes.get_and_head import add_get
 from ml.catalogue import TOOLS
 from web.auth import visitor
@@ -82,5 +83,4 @@ async def icon() -> Response:
 
 def address_of(request: Request) -> str:
     """Where callers reach this server, without a slash at its end."""
-    public_url: str | None = request.app.state.services.public_url
-    return public_url or str(request.base_url).rstrip("/")
+    return public_base_url(request)
