@@ -4,7 +4,7 @@ from ipaddress import IPv6Address, ip_address
 
 
 def network_of(address: str) -> str:
-    """The address itself, or the first 64 bits of an IPv6 one: providers give such a network to one customer."""
+    """The address itself, or the first 64 bits of an IPv6 address, which belong to one customer."""
     try:
         parsed = ip_address(address)
     except ValueError:

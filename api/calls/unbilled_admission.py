@@ -10,7 +10,7 @@ workers free; billed calls are counted exactly, in the database.
 """
 
 import asyncio
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -19,8 +19,8 @@ from enum import StrEnum
 from types import TracebackType
 from weakref import WeakValueDictionary
 
-from api import rate_limit
 from api.errors import RateLimited
+from api.rate_limit import MemoryRates
 from ml.backend import Priority
 from ml.errors import Overloaded
 
@@ -40,8 +40,6 @@ PREVIEWS_WAITING = 512
 
 #: A guest's conversion or preview is stopped after this time.
 GUEST_RENDITION_SECONDS = 60.0
-
-_REMEMBERED_RATES = 10_000
 
 
 class UnbilledKind(StrEnum):
@@ -113,9 +111,7 @@ class UnbilledAdmission:
     """This process's running unbilled work, and each visitor's recent rate."""
 
     def __init__(self) -> None:
-        #: When the rate of (kind, visitor or network) is full again; the latest only, so that made-up
-        #: visitors do not fill the memory.
-        self._full_at: OrderedDict[tuple[str, str], datetime] = OrderedDict()
+        self._rates = MemoryRates()  # by kind, and visitor or network
         self._running: Counter[tuple[str, ...]] = Counter()
         self._waiting: Counter[tuple[str, ...]] = Counter()
         self._lines: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
@@ -175,13 +171,7 @@ class UnbilledAdmission:
                     yield
 
     def _take(self, kind: UnbilledKind, subject: str, a_minute: int, now: datetime) -> None:
-        bucket = (kind.value, subject)
-        taken = rate_limit.take(self._full_at.get(bucket), limit=a_minute, now=now)
-        if taken is None:
-            state = rate_limit.state(self._full_at.get(bucket), limit=a_minute, now=now)
-            message = f"At most {a_minute} a minute; try again in {state.retry_after_seconds} s."
-            raise RateLimited(message, state.retry_after_seconds)
-        self._full_at[bucket] = taken[0]
-        self._full_at.move_to_end(bucket)
-        if len(self._full_at) > _REMEMBERED_RATES:
-            self._full_at.popitem(last=False)
+        name = (kind.value, subject)
+        if not self._rates.take(name, limit=a_minute, now=now):
+            seconds = self._rates.state(name, limit=a_minute, now=now).retry_after_seconds
+            raise RateLimited(f"At most {a_minute} a minute; try again in {seconds} s.", seconds)

@@ -114,7 +114,7 @@ class Storage:
                 yield image_id
 
     def delete_unfinished(self, age_seconds: float) -> int:
-        """Delete files that a killed process left unfinished at least `age_seconds` ago; returns their number."""
+        """Delete unfinished files of killed processes, if older than `age_seconds`; returns their number."""
         oldest_kept = time.time() - age_seconds
         lost = [
             file for file in (self._directory / _UNFINISHED).iterdir() if _modified_at(file) < oldest_kept
