@@ -17,7 +17,7 @@ from api.http.metrics import Metrics
 from api.http.middleware.body_gate import BodyGate
 from api.http.middleware.body_limits import MEBIBYTE, UPLOAD_LIMIT_BYTES, BodyLimits
 from api.http.middleware.hosts import Hosts
-from api.http.middleware.request_context import Envelope
+from api.http.middleware.request_context import RequestContext
 from api.http.routes import account, health, images, stripe, tools, usage
 from api.services import Services
 from api.settings import Settings
@@ -62,7 +62,7 @@ def create_api(
     if bound_host is not None:
         app.add_middleware(Hosts, settings=settings, bound_host=bound_host)
     has_tls = services.public_url is not None and services.public_url.startswith("https://")
-    app.add_middleware(Envelope, metrics=app.state.metrics, has_tls=has_tls)
+    app.add_middleware(RequestContext, metrics=app.state.metrics, has_tls=has_tls)
     return app
 
 

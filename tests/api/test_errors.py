@@ -91,7 +91,7 @@ def answer_to(error: Exception) -> Response:
 
 
 def retryable(error: Exception) -> bool:
-    value: bool = json.loads(answer_to(error).body)["error"]["retryable"]
+    value: bool = json.loads(bytes(answer_to(error).body))["error"]["retryable"]
     return value
 
 

@@ -8,11 +8,10 @@ from urllib.parse import urlsplit
 from fastapi import Request
 from sqlmodel import Session
 
-from api.http.dependencies import public_base_url
 from api.auth.email.mailer import Mailer, MailMessage
 from api.auth.passwords import Hashing
+from api.http.dependencies import public_base_url
 from api.settings import Settings
-from web.auth import visitor
 from web.auth.providers import Provider, providers_of
 
 #: Carries what a guest made over to the account that has just signed in, in the transaction of the login:

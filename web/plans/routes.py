@@ -10,8 +10,8 @@ from fastapi import FastAPI, Request
 from sqlmodel import Session
 from starlette.responses import Response
 
-from api.http.dependencies import public_base_url
 from api.errors import InvalidParameter, NotFound
+from api.http.dependencies import public_base_url
 from api.http.routes.get_and_head import add_get
 from api.payments import plans
 from api.payments.plans import BillingState

@@ -30,7 +30,7 @@ _SECURITY_HEADERS = {
 _LOGGED_PATH_LENGTH = 500
 
 
-class Envelope:
+class RequestContext:
     """The outermost ASGI middleware. Headers that the application has set are kept."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics, has_tls: bool) -> None:
