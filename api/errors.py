@@ -1,29 +1,31 @@
-"""What can go wrong on the paid path, and what each error of every package looks like to a caller.
+"""The errors of this package, and the status and code that every package's errors have for a caller.
 
 ApiError
 ├── RequestError                    the request itself
-│   ├── InvalidRequest              not readable as a request of ours
+│   ├── InvalidRequest              malformed
 │   ├── MissingImage · MultipleSources
 │   ├── InvalidParameter            names the parameter
 │   ├── FileTooLarge · StorageFull
 │   ├── NotFound · MethodNotAllowed · Expired · Forbidden
-├── InvalidApiKey                   none, unknown or revoked
+├── InvalidApiKey                   missing, unknown or revoked
 │   └── NotSignedIn                 a browser's route without a session
-├── RateLimited                     rate or concurrency; says when
+├── RateLimited                     rate or concurrency; has a Retry-After
 ├── IdempotencyInProgress · IdempotencyMismatch
-├── ServerBusy                      too many uploads at once; says when
-└── ServiceUnavailable              database gone or shutting down; says when
+├── ServerBusy                      too many uploads at once; has a Retry-After
+└── ServiceUnavailable              database gone or shutting down; has a Retry-After
 
-`ERROR_TABLE` is the one place that gives an exception class its status and code; a test fails for a class
-without a row. Handlers look a class up along its bases.
+`ERROR_TABLE` alone gives an exception class its status and code; a test fails for a class without a row.
+Handlers look a class up along its bases.
 """
+
+import errno
 
 from billing import errors as billing_errors
 from ml import errors as ml_errors
 
 
 class ApiError(Exception):
-    """Base of this package's errors. `param` names the form field at fault, if one is."""
+    """Base of this package's errors. `param` names the form field at fault, if there is one."""
 
     param: str | None = None
     retry_after_seconds: int | None = None
@@ -34,7 +36,7 @@ class ApiError(Exception):
 
 
 class RequestError(ApiError):
-    """The caller sent something that cannot be served."""
+    """The request cannot be served as it was sent."""
 
 
 class InvalidRequest(RequestError):
@@ -42,15 +44,15 @@ class InvalidRequest(RequestError):
 
 
 class MissingImage(RequestError):
-    """No picture came with the call."""
+    """The call has no image."""
 
 
 class MultipleSources(RequestError):
-    """More than one picture came where one is needed."""
+    """The call has more than one image where one is needed."""
 
 
 class InvalidParameter(RequestError):
-    """`param` is unknown, repeated or has an impossible value."""
+    """`param` is unknown, repeated or has an invalid value."""
 
     def __init__(self, param: str, message: str) -> None:
         super().__init__(message)
@@ -58,15 +60,15 @@ class InvalidParameter(RequestError):
 
 
 class FileTooLarge(RequestError):
-    """A file or the whole request is over its limit."""
+    """A file or the whole request exceeds its limit."""
 
 
 class StorageFull(RequestError):
-    """The account's stored pictures fill its quota."""
+    """The account's stored images fill its quota."""
 
 
 class NotFound(RequestError):
-    """Nothing here under this name, or it is another account's."""
+    """It does not exist, or belongs to another account."""
 
 
 class MethodNotAllowed(RequestError):
@@ -74,23 +76,23 @@ class MethodNotAllowed(RequestError):
 
 
 class Expired(RequestError):
-    """A signed address past its time."""
+    """A signed URL that has expired."""
 
 
 class Forbidden(RequestError):
-    """A signature that is not ours."""
+    """An invalid signature, or an action that the caller is not allowed."""
 
 
 class InvalidApiKey(ApiError):
-    """No key, an unknown one or a revoked one; which of them is not told."""
+    """The key is missing, unknown or revoked; the answer does not say which."""
 
 
 class NotSignedIn(InvalidApiKey):
-    """A browser's route, and no session: none was begun, or it ended."""
+    """A browser route was called without a valid session."""
 
 
 class RateLimited(ApiError):
-    """Too many calls in a minute or at once; a call after `retry_after_seconds` is in order again."""
+    """Too many calls a minute or at once; a call after `retry_after_seconds` is accepted again."""
 
     def __init__(self, message: str, retry_after_seconds: int) -> None:
         super().__init__(message)
@@ -98,7 +100,7 @@ class RateLimited(ApiError):
 
 
 class IdempotencyInProgress(ApiError):
-    """The first call of this idempotency key still runs."""
+    """The first call with this idempotency key is still running."""
 
     def __init__(self, message: str, retry_after_seconds: int) -> None:
         super().__init__(message)
@@ -112,7 +114,7 @@ class IdempotencyMismatch(ApiError):
 
 
 class ServiceUnavailable(ApiError):
-    """The database is locked, full or gone, or the server is shutting down. Nothing was charged."""
+    """The database is locked, full or unreachable, or the server is shutting down. Nothing was charged."""
 
     def __init__(self, message: str, retry_after_seconds: int = 5) -> None:
         super().__init__(message)
@@ -120,14 +122,14 @@ class ServiceUnavailable(ApiError):
 
 
 class ServerBusy(ApiError):
-    """This process takes in as many uploads as it has memory for. Nothing was charged."""
+    """This process has no memory for another upload. Nothing was charged."""
 
     def __init__(self, message: str, retry_after_seconds: int = 5) -> None:
         super().__init__(message)
         self.retry_after_seconds = max(1, retry_after_seconds)
 
 
-#: Exception class -> (HTTP status, code of the error shape).
+#: Exception class -> (HTTP status, code).
 ERROR_TABLE: dict[type[Exception], tuple[int, str]] = {
     InvalidRequest: (400, "INVALID_REQUEST"),
     MissingImage: (400, "MISSING_IMAGE"),
@@ -163,7 +165,7 @@ ERROR_TABLE: dict[type[Exception], tuple[int, str]] = {
     ServiceUnavailable: (503, "SERVICE_UNAVAILABLE"),
     ml_errors.TimedOut: (504, "PROCESSING_TIMEOUT"),
     ml_errors.TooSlow: (504, "PROCESSING_TIMEOUT"),
-    # Programming errors of the ledger: never a caller's fault, never shown in detail.
+    # Programming errors of the ledger: never the caller's fault, never shown in detail.
     billing_errors.DuplicateReference: (500, "INTERNAL_ERROR"),
     billing_errors.HoldSettled: (500, "INTERNAL_ERROR"),
     billing_errors.HoldNotCaptured: (500, "INTERNAL_ERROR"),
@@ -179,9 +181,38 @@ ERROR_TABLE: dict[type[Exception], tuple[int, str]] = {
 }
 
 
+#: Statuses of conditions that pass: the same request may succeed later.
+_PASSING_STATUSES = frozenset({409, 429, 500, 503, 504})
+#: Errors that have such a status, but stay until the operator installs something or the request changes.
+_LASTING_ERRORS = (ml_errors.ModelUnavailable, ml_errors.TooSlow)
+
+
 def status_and_code(error: Exception) -> tuple[int, str]:
-    """The row of `error`'s nearest base; 500 `INTERNAL_ERROR` for anything nobody foresaw."""
+    """The row of `error`'s nearest base; 500 `INTERNAL_ERROR` for an unforeseen exception."""
     for base in type(error).__mro__:
         if base in ERROR_TABLE:
             return ERROR_TABLE[base]
     return 500, "INTERNAL_ERROR"
+
+
+def is_retryable(error: Exception) -> bool:
+    """Whether the same request may succeed later."""
+    return status_and_code(error)[0] in _PASSING_STATUSES and not isinstance(error, _LASTING_ERRORS)
+
+
+def retryable_codes() -> frozenset[str]:
+    """Codes of errors after which the same request may succeed later, in at least some cases."""
+    return frozenset(
+        code
+        for kind, (status, code) in ERROR_TABLE.items()
+        if status in _PASSING_STATUSES and not issubclass(kind, _LASTING_ERRORS)
+    )
+
+
+def as_api_error(error: Exception) -> Exception:
+    """A full disk's error and an impossible file name's as errors of this package; others unchanged."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return ServiceUnavailable("The server's disk is full. Nothing was charged; please try again later.")
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        return NotFound("There is nothing at this address.")
+    return error

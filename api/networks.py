@@ -1,10 +1,10 @@
-"""Network addresses as limits count them."""
+"""Network addresses as rate limits count them."""
 
 from ipaddress import IPv6Address, ip_address
 
 
 def network_of(address: str) -> str:
-    """The address itself, or the first 64 bits of an IPv6 one: such a network is one customer's."""
+    """The address itself, or the first 64 bits of an IPv6 address, which belong to one customer."""
     try:
         parsed = ip_address(address)
     except ValueError:

@@ -1,22 +1,25 @@
-"""The rate limit: the generic cell rate algorithm (GCRA), as pure functions of one timestamp.
+"""Rate limits: the generic cell rate algorithm (GCRA), as pure functions of one timestamp.
 
 `full_at` is the algorithm's theoretical arrival time: the moment at which the whole burst is available again.
-A plan's calls a minute are the burst, refilled evenly. All arithmetic is in whole microseconds, so that any
-number of processes that share the timestamp agree exactly.
+`limit` calls are the burst, refilled evenly over `window`, a minute unless given. All arithmetic is in whole
+microseconds, so that any number of processes that share the timestamp agree exactly. The caller stores the
+timestamp: the account's row for API calls, `api.auth.throttle` for logins, and `MemoryRates` where a limit
+for each process suffices.
 """
 
+from collections import OrderedDict
+from collections.abc import Hashable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 WINDOW = timedelta(minutes=1)
 _MICROSECOND = timedelta(microseconds=1)
-_WINDOW_MICROSECONDS = WINDOW // _MICROSECOND
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
 class RateState:
-    """What the rate headers say. `retry_after_seconds` is 0 when a call would be accepted now, else >= 1."""
+    """The values of the rate headers. `retry_after_seconds` is 0 if a call is accepted now, else >= 1."""
 
     limit: int  # calls a minute, and the burst
     remaining: int  # calls that would be accepted at this moment
@@ -29,21 +32,31 @@ class RateState:
         return -((_EPOCH - self.reset_at) // timedelta(seconds=1))
 
 
-def take(full_at: datetime | None, *, limit: int, now: datetime) -> tuple[datetime, RateState] | None:
-    """One call at `now`: the new timestamp and the state after it, or None when the rate is used up."""
-    after = _full(full_at, limit, now) + _interval(limit)
-    if after > _since_epoch(now) + _burst(limit):
+def take(
+    full_at: datetime | None, *, limit: int, now: datetime, window: timedelta = WINDOW
+) -> tuple[datetime, RateState] | None:
+    """Take one call at `now`: the new timestamp and the state after it, or None if no call is left."""
+    rate = _Rate(limit, window)
+    after = rate.full(full_at, now) + rate.interval
+    if after > _since_epoch(now) + rate.burst:
         return None
     taken = _EPOCH + after * _MICROSECOND
-    return taken, state(taken, limit=limit, now=now)
+    return taken, state(taken, limit=limit, now=now, window=window)
 
 
-def state(full_at: datetime | None, *, limit: int, now: datetime) -> RateState:
+def give_back(full_at: datetime | None, *, limit: int, now: datetime, window: timedelta = WINDOW) -> datetime:
+    """The timestamp after one taken call is given back."""
+    rate = _Rate(limit, window)
+    return _EPOCH + max(_since_epoch(now), rate.full(full_at, now) - rate.interval) * _MICROSECOND
+
+
+def state(full_at: datetime | None, *, limit: int, now: datetime, window: timedelta = WINDOW) -> RateState:
     """The state at `now` without taking a call."""
-    full = _full(full_at, limit, now)
-    room = _since_epoch(now) + _burst(limit) - full
-    remaining = max(0, room // _interval(limit))
-    wait = 0 if remaining else _interval(limit) - room
+    rate = _Rate(limit, window)
+    full = rate.full(full_at, now)
+    room = _since_epoch(now) + rate.burst - full
+    remaining = max(0, room // rate.interval)
+    wait = 0 if remaining else rate.interval - room
     return RateState(
         limit=limit,
         remaining=remaining,
@@ -52,27 +65,58 @@ def state(full_at: datetime | None, *, limit: int, now: datetime) -> RateState:
     )
 
 
-def _full(full_at: datetime | None, limit: int, now: datetime) -> int:
-    """`full_at` in microseconds since the epoch, made plausible: not before `now`, not far ahead.
+class MemoryRates:
+    """Rates of one process by name. Beyond `size_max` the least recently used name is forgotten."""
 
-    No call leaves it more than a window ahead of its own clock. Up to another window is put down to clocks
-    that differ, and waited for. What is beyond was written before the clock was set back: it counts as a rate
-    with one call left, so that the next call writes a plausible time and nobody waits for the old clock.
-    """
-    present = _since_epoch(now)
-    full = present if full_at is None else max(present, _since_epoch(full_at))
-    if full > present + 2 * _WINDOW_MICROSECONDS:
-        return present + _burst(limit) - _interval(limit)
-    return full
+    def __init__(self, size_max: int = 10_000) -> None:
+        self._size_max = size_max
+        self._full_at: OrderedDict[Hashable, datetime] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._full_at)
+
+    def take(self, name: Hashable, *, limit: int, now: datetime) -> bool:
+        """Take one call; False if none is left."""
+        taken = take(self._full_at.get(name), limit=limit, now=now)
+        if taken is None:
+            return False
+        self._full_at[name] = taken[0]
+        self._full_at.move_to_end(name)
+        if len(self._full_at) > self._size_max:
+            self._full_at.popitem(last=False)
+        return True
+
+    def state(self, name: Hashable, *, limit: int, now: datetime) -> RateState:
+        return state(self._full_at.get(name), limit=limit, now=now)
 
 
-def _interval(limit: int) -> int:
-    """Microseconds between two calls at a steady pace, rounded up so that the limit is never exceeded."""
-    return -(-_WINDOW_MICROSECONDS // limit)
+@dataclass(frozen=True)
+class _Rate:
+    limit: int
+    window: timedelta
 
+    @property
+    def interval(self) -> int:
+        """Microseconds between two calls at a steady pace, rounded up so that the limit is never exceeded."""
+        return -(-(self.window // _MICROSECOND) // self.limit)
 
-def _burst(limit: int) -> int:
-    return limit * _interval(limit)
+    @property
+    def burst(self) -> int:
+        return self.limit * self.interval
+
+    def full(self, full_at: datetime | None, now: datetime) -> int:
+        """`full_at` in microseconds since the epoch, corrected: not before `now`, and not far ahead.
+
+        No call leaves it more than a window ahead of its own clock. Up to another window is attributed to
+        clocks that differ, and waited for. A later time was written before the clock was set back: it counts
+        as a rate with one call left, so that the next call writes a correct time and callers do not wait for
+        the old clock.
+        """
+        present = _since_epoch(now)
+        full = present if full_at is None else max(present, _since_epoch(full_at))
+        if full > present + 2 * (self.window // _MICROSECOND):
+            return present + self.burst - self.interval
+        return full
 
 
 def _since_epoch(moment: datetime) -> int:

@@ -1,4 +1,4 @@
-"""The JSON bodies of answers, as bytes. They are made once and kept for retries, so they are not HTTP's."""
+"""The JSON bodies of answers. They are stored for retries, so they belong to calls and not only to HTTP."""
 
 import json
 import re
@@ -6,23 +6,23 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from api.errors import status_and_code
+from api.errors import is_retryable, status_and_code
 from billing import errors as billing_errors
 from ml import errors as ml_errors
 from ml.backend import ToolAnswer
 
-#: What callers are told instead of the ledger's own words, which are for the log.
-_WORDS: dict[type[Exception], str] = {
+#: Messages for callers in place of the ledger's own, which are for the log.
+_MESSAGES: dict[type[Exception], str] = {
     billing_errors.AddressUnverified: "Confirm your e-mail address first; the link was mailed to you.",
     billing_errors.InsufficientCredits: "No credits are left.",
     billing_errors.AccountClosed: "This account was closed.",
     billing_errors.UnknownAccount: "There is no such account.",
     billing_errors.LeaseLost: "The call was interrupted. Nothing was charged; please try again.",
-    billing_errors.BadSignature: "This was not signed by Stripe, or not lately.",
+    billing_errors.BadSignature: "This request has no valid and recent Stripe signature.",
     billing_errors.StripeUnavailable: "Stripe cannot be reached at the moment. Please try again.",
     ml_errors.Cancelled: "The call was stopped. Nothing was charged; please try again.",
 }
-_UNFORESEEN = "Something went wrong on our side. Nothing was charged."
+_INTERNAL_ERROR = "Something went wrong on our side. Nothing was charged."
 
 
 def success(data: Any, request_id: str) -> bytes:
@@ -38,7 +38,7 @@ def tool_data(
     credits_charged: int,
     credits_remaining: int,
 ) -> dict[str, Any]:
-    """What a finished call tells about its picture; the tool's own fields come last."""
+    """The `data` of a successful call; the tool's own fields come last."""
     return {
         "imageUrl": image_url,
         "width": answer.width,
@@ -59,7 +59,7 @@ def tool_data(
 
 
 def picture_data(answer: ToolAnswer, image_id: str) -> dict[str, Any]:
-    """What a picture that cost nothing tells besides itself: the same names, without address and credits."""
+    """The part of `tool_data` that an unbilled result has: no address and no credits."""
     return {
         "processingTimeMs": round(answer.processing_seconds * 1000),
         "model": answer.model,
@@ -74,30 +74,39 @@ def _own_fields(answer: ToolAnswer, image_id: str) -> dict[str, Any]:
 
 
 def failure(error: Exception, request_id: str, data: Any = None) -> tuple[int, bytes]:
-    """Status and body for `error`. What nobody foresaw is told in general words, never in its own."""
-    status, code = status_and_code(error)
-    message = _UNFORESEEN if code == "INTERNAL_ERROR" else _message(error) or code
-    # Python's own errors have names too, which are nobody's parameters.
-    param = None if code == "INTERNAL_ERROR" else parameter_at_fault(error)
+    """Status and body for `error`. An unforeseen exception gets a general message, never its own."""
     body = {
         "success": False,
-        "error": {"code": code, "message": message, "param": param},
+        "error": error_fields(error),
         **({} if data is None else {"data": data}),
         "requestId": request_id,
     }
-    return status, encode(body)
+    return status_and_code(error)[0], encode(body)
+
+
+def error_fields(error: Exception) -> dict[str, Any]:
+    """The `error` object of a failure's body."""
+    _, code = status_and_code(error)
+    is_internal = code == "INTERNAL_ERROR"
+    return {
+        "code": code,
+        "message": _INTERNAL_ERROR if is_internal else _message(error) or code,
+        # Python's own exceptions have names too, which are not parameters.
+        "param": None if is_internal else parameter_at_fault(error),
+        "retryable": is_retryable(error),
+    }
 
 
 def parameter_at_fault(error: Exception) -> str | None:
-    """The form field that `error` names: `param` of our own errors, `name` of a tool's."""
+    """The form field that `error` names: `param` of API errors, `name` of a tool's errors."""
     named = getattr(error, "param", None) or getattr(error, "name", None)
     return named if isinstance(named, str) and named else None
 
 
 def _message(error: Exception) -> str:
-    for kind, words in _WORDS.items():
+    for kind, message in _MESSAGES.items():
         if isinstance(error, kind):
-            return words
+            return message
     return str(getattr(error, "message", None) or error)
 
 

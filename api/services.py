@@ -1,4 +1,4 @@
-"""What routes and the web editor work with: the open parts of one server process and settings' values."""
+"""The services of one server process, which routes and the web editor use."""
 
 import os
 import secrets
@@ -33,22 +33,22 @@ class Services:
     trials: Trials
     public_url: str | None = None  # without a slash at its end; None: each request's own address
     call_timeout_seconds: float = 300.0
-    shutdown_seconds: float = 25.0  # how long running calls may go on after a request to stop
+    shutdown_seconds: float = 25.0  # how long running calls may take after a request to stop
     retention: timedelta = timedelta(hours=24)
     account_storage_bytes: int = 2 * 1024**3
     clock: Callable[[], datetime] = utc_now
     stripe: StripeAccess | None = None  # None: nothing can be bought here
-    #: Names this process in the leases of its holds; no other process ever has the same.
+    #: This process's unique name in the leases of its holds.
     lease_owner: str = field(default_factory=lambda: f"process_{os.getpid()}_{secrets.token_hex(8)}")
     running: InFlightCalls = field(default_factory=InFlightCalls)
     call_log: CallLog = field(default_factory=CallLog)
-    #: Previews that are being made at the moment.
+    #: Previews that are being rendered.
     previews: SingleFlight[bytes] = field(default_factory=SingleFlight)
     unbilled: UnbilledAdmission = field(default_factory=UnbilledAdmission)
 
     @property
     def guests_storage_bytes(self) -> int:
-        """What all guests together may have stored: their common account's room."""
+        """The storage quota of the account that all guests share."""
         return 4 * self.account_storage_bytes
 
     @classmethod

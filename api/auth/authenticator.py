@@ -6,28 +6,32 @@ from collections import OrderedDict
 from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TypeVar
 
-from api import rate_limit
+from sqlmodel import Session
+
 from api.auth import api_keys
+from api.calls import admission
+from api.calls.account_status import AccountStatus
 from api.db.database import Database
 from api.errors import InvalidApiKey, RateLimited, ServiceUnavailable
+from api.rate_limit import MemoryRates
+from billing.ledger import accounts, ledger
+from billing.ledger.models import Account
 from billing.ledger.plans import PlanName
 
 _BAD_KEYS_A_MINUTE = 30  # of one address; as many at once
 _REMEMBERED = 10_000  # addresses, and good keys: bounded, so that nobody fills the memory with made-up ones
 _log = logging.getLogger(__name__)
 
-Value = TypeVar("Value")
-
 
 @dataclass(frozen=True)
 class Caller:
-    """The account behind a request."""
+    """The account behind a request, and its status when it was authenticated."""
 
     account_id: str
     key_id: str
     plan: PlanName
+    account_status: AccountStatus
 
 
 class Authenticator:
@@ -42,7 +46,7 @@ class Authenticator:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._bad_by_address: OrderedDict[str, datetime] = OrderedDict()
+        self._bad_by_address = MemoryRates(_REMEMBERED)
         self._good_lately: OrderedDict[str, None] = OrderedDict()
         self._braked_lookups = asyncio.Semaphore(1)
         self._touches: dict[str, asyncio.Task[None]] = {}
@@ -66,14 +70,30 @@ class Authenticator:
             self._good_lately.pop(fingerprint, None)
             self._count_bad(address, now)
             raise (refusal if is_braked else error) from None
-        _remember(self._good_lately, fingerprint, None)
+        self._good_lately[fingerprint] = None
+        self._good_lately.move_to_end(fingerprint)
+        if len(self._good_lately) > _REMEMBERED:
+            self._good_lately.popitem(last=False)
         if api_keys.touch_is_due(key, now) and key.id not in self._touches:
             self._touches[key.id] = asyncio.create_task(self._touch(key.id, now))
-        return Caller(account.id, key.id, PlanName(account.plan))
+        status = await self._account_status(account, now)
+        return Caller(account.id, key.id, PlanName(account.plan), status)
 
     async def close(self) -> None:
         """Waits for what is still being noted; before the database is closed."""
         await asyncio.gather(*self._touches.values())
+
+    async def _account_status(self, account: Account, now: datetime) -> AccountStatus:
+        rate = admission.rate_of(account, now)
+        if account.period_ends_at is not None and account.period_ends_at > now:
+            return AccountStatus(rate, account.available)
+
+        def grant_new_period(session: Session) -> int:
+            locked = accounts.lock(session, account.id)
+            ledger.refresh(session, locked, now)
+            return locked.available
+
+        return AccountStatus(rate, await self._database.run(grant_new_period))
 
     async def _touch(self, key_id: str, now: datetime) -> None:
         # Beside the call, in a transaction of its own: when a key was last used is worth no caller's wait.
@@ -86,15 +106,13 @@ class Authenticator:
 
     def _refusal(self, address: str, now: datetime) -> InvalidApiKey | RateLimited:
         """What a bad key from this address is answered with."""
-        state = rate_limit.state(self._bad_by_address.get(address), limit=_BAD_KEYS_A_MINUTE, now=now)
+        state = self._bad_by_address.state(address, limit=_BAD_KEYS_A_MINUTE, now=now)
         if state.remaining == 0:
             return RateLimited("Too many calls with keys that are not valid.", state.retry_after_seconds)
         return InvalidApiKey(api_keys.REFUSAL)
 
     def _count_bad(self, address: str, now: datetime) -> None:
-        taken = rate_limit.take(self._bad_by_address.get(address), limit=_BAD_KEYS_A_MINUTE, now=now)
-        if taken is not None:
-            _remember(self._bad_by_address, address, taken[0])
+        self._bad_by_address.take(address, limit=_BAD_KEYS_A_MINUTE, now=now)
 
 
 def key_in(authorization: str | None, x_api_key: str | None) -> str:
@@ -105,10 +123,3 @@ def key_in(authorization: str | None, x_api_key: str | None) -> str:
     if x_api_key and x_api_key.strip():
         return x_api_key.strip()
     raise InvalidApiKey("This call needs an API key: Authorization: Bearer bge_live_…")
-
-
-def _remember(kept: OrderedDict[str, Value], name: str, value: Value) -> None:
-    kept[name] = value
-    kept.move_to_end(name)
-    if len(kept) > _REMEMBERED:
-        kept.popitem(last=False)

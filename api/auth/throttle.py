@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import Session, col, delete, select
 
+from api import rate_limit
 from api.auth.models import Throttle
 from api.errors import RateLimited
 from api.networks import network_of
@@ -26,10 +27,6 @@ class Limit:
     attempts: int
     per: timedelta
 
-    @property
-    def interval(self) -> timedelta:
-        return self.per / self.attempts
-
 
 LOGIN_BY_ADDRESS = Limit(30, timedelta(minutes=10))
 LOGIN_BY_ACCOUNT = Limit(10, timedelta(minutes=10))
@@ -40,12 +37,13 @@ MAILS = Limit(5, timedelta(hours=1))
 
 
 def take(session: Session, bucket: str, limit: Limit, now: datetime) -> timedelta | None:
-    """One attempt from the bucket; None, or how long to wait if it is used up."""
+    """Take one attempt from the bucket; None, or how long to wait if none is left."""
     row = _locked(session, bucket, now)
-    full_at = _plausible(row.full_at, limit, now) + limit.interval
-    if full_at > now + limit.per:
-        return full_at - limit.per - now
-    row.full_at = full_at
+    taken = rate_limit.take(row.full_at, limit=limit.attempts, window=limit.per, now=now)
+    if taken is None:
+        state = rate_limit.state(row.full_at, limit=limit.attempts, window=limit.per, now=now)
+        return timedelta(seconds=state.retry_after_seconds)
+    row.full_at = taken[0]
     session.flush()
     return None
 
@@ -66,7 +64,7 @@ def refusal(wait: timedelta) -> RateLimited:
 def give_back(session: Session, bucket: str, limit: Limit, now: datetime) -> None:
     """The attempt was a good one, which does not count."""
     row = _locked(session, bucket, now)
-    row.full_at = max(now, _plausible(row.full_at, limit, now) - limit.interval)
+    row.full_at = rate_limit.give_back(row.full_at, limit=limit.attempts, window=limit.per, now=now)
     session.flush()
 
 
@@ -96,11 +94,6 @@ def _locked(session: Session, bucket: str, now: datetime) -> Throttle:
     insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
     session.execute(insert(Throttle).values(bucket=bucket, full_at=now).on_conflict_do_nothing())
     return session.get_one(Throttle, bucket, with_for_update=True, populate_existing=True)
-
-
-def _plausible(full_at: datetime, limit: Limit, now: datetime) -> datetime:
-    """Not before now, nor so far ahead that somebody waits for a clock that was set back."""
-    return min(max(full_at, now), now + limit.per)
 
 
 def _name(kind: str, what: str) -> str:

@@ -1,13 +1,13 @@
-"""What is known of an account while one of its requests is served: it becomes the answer's headers."""
+"""An account's rate and credits at one moment of a request: what the headers of the answer report."""
 
 from dataclasses import dataclass
 
 from api.rate_limit import RateState
 
 
-@dataclass
+@dataclass(frozen=True)
 class AccountStatus:
-    """Filled in as it becomes known, so that refusals tell as much as successes."""
+    """None stands for what is not known yet, such as before authentication."""
 
     rate: RateState | None = None
     credits_remaining: int | None = None

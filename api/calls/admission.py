@@ -1,7 +1,7 @@
 """Admission and settlement: the two database transactions of a call that costs a credit.
 
-Both lock the account's row first, so that whatever an account does to its replay rows, rate, holds and
-credits happens one after the other, on however many processes. Functions take a session and never commit.
+Both lock the account's row first, so that all changes to an account's replay rows, rate, holds and credits
+are serialised across processes. Functions take a session and never commit.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ from api.calls.idempotency import Answer
 from api.db.models import Image, Replay, ReplayStatus
 from api.errors import IdempotencyInProgress, IdempotencyMismatch, RateLimited
 from api.rate_limit import RateState
-from billing.errors import HoldSettled, InsufficientCredits, LeaseAlive, LeaseLost, UnknownAccount
+from billing.errors import HoldSettled, InsufficientCredits, LeaseAlive, LeaseLost
 from billing.ledger import accounts, ledger
 from billing.ledger.models import Account, Hold, HoldStatus
 from billing.ledger.plans import PLANS, Plan, PlanName
@@ -36,19 +36,19 @@ _ADD_IMAGE = insert(Image.__table__)  # type: ignore[attr-defined]
 
 @dataclass(frozen=True)
 class Admitted:
-    """Do the work, then settle. `available` counts the credits left beside this hold."""
+    """Do the work, then settle. `available` is the number of credits left besides this hold."""
 
     account_id: str
     hold_id: str
     replay_id: str
-    keyed: bool  # by an idempotency key
+    keyed: bool  # has an idempotency key
     rate: RateState
     available: int
 
 
 @dataclass(frozen=True)
 class Replayed:
-    """The call was done before: send its answer again, for 0 credits."""
+    """An identical call was answered before: send that answer again, for 0 credits."""
 
     replay_id: str
     answer: Answer
@@ -58,7 +58,7 @@ class Replayed:
 
 @dataclass(frozen=True)
 class Joined:
-    """The identical call runs now: poll `replays.joined_state`, or wait in the process that runs it."""
+    """An identical call is running: wait for it, or poll `idempotency.joined_state` if it is elsewhere."""
 
     replay_id: str
     rate: RateState
@@ -67,7 +67,7 @@ class Joined:
 
 @dataclass(frozen=True)
 class Refused:
-    """Raise `error` after the transaction: a refusal is an outcome, since it too takes a call of the rate."""
+    """Raise `error` after the transaction, which must commit: a refused call counts towards the rate too."""
 
     error: RateLimited | IdempotencyInProgress | IdempotencyMismatch | InsufficientCredits
     rate: RateState
@@ -89,11 +89,11 @@ def admit(
     random: bool = False,
     rate_taken: bool = False,
 ) -> AdmissionOutcome:
-    """What becomes of one call: idempotency, rate, concurrency and credits, in one transaction.
+    """Check idempotency, rate, concurrency and credits of one call, in one transaction.
 
     `request_id` names the hold and must be new. `fingerprint` is the SHA-256 of tool, parameters and files.
-    `random`: the same call answers differently each time. `rate_taken`: the call took its share of the rate
-    before, joined a call that then failed, and comes back. Raises UnknownAccount, AccountClosed.
+    `random`: the same call answers differently each time. `rate_taken`: the call has taken its share of the
+    rate, joined a call that then failed, and is admitted again. Raises UnknownAccount, AccountClosed.
     """
     account = accounts.lock(session, account_id)
     ledger.refresh(session, account, now)
@@ -105,15 +105,17 @@ def admit(
     if not within_rate:
         return Refused(_rate_refusal(state), state, account.available)
     if found is not None:
-        row, hold = found
-        running = hold if idempotency.runs(row, hold, now) or _renewed(session, hold, now) else None
-        if running or (row.status == ReplayStatus.DONE and row.expires_at > now):
-            return _known(row, running, fingerprint, state, account.available, now)
-        # Its process died, or its time is over. The new row has a new id: who polls the old one notices.
-        idempotency.forget(session, row.id)
+        outcome = _existing(session, *found, fingerprint, state, account.available, now)
+        if outcome is not None:
+            return outcome
+        # A poller of the former row notices, because the new row has another id.
+        idempotency.forget(session, found[0].id)
 
-    # `held` counts the open holds and those of dead processes too, so it alone settles only the common case.
-    if account.held >= plan.concurrent_calls and _running(session, account_id, now) >= plan.concurrent_calls:
+    # `held` includes the holds of dead processes, so only a lower figure decides without counting.
+    if (
+        account.held >= plan.concurrent_calls
+        and _count_running(session, account_id, now) >= plan.concurrent_calls
+    ):
         message = f"The {plan.title} plan runs {plan.concurrent_calls} calls at once; wait for one to finish."
         return Refused(RateLimited(message, 1), state, account.available)
     try:
@@ -133,17 +135,62 @@ def admit(
     return Admitted(account_id, held.id, replay_id, idempotency_key is not None, state, account.available)
 
 
-def peek_rate(session: Session, account_id: str, now: datetime) -> RateState:
-    """The rate without taking a call: the check before a body is read. Raises UnknownAccount."""
-    account = session.get(Account, account_id)
-    if account is None:
-        raise UnknownAccount(f"no account {account_id}")
+def admit_unbilled(
+    session: Session, *, account_id: str, idempotency_key: str, fingerprint: str, now: datetime
+) -> Replayed | Refused | RateState:
+    """Check idempotency and rate of a request that costs no credit; the rate's state if it is admitted.
+
+    After the work, `record_unbilled` stores its answer. Raises as `accounts.lock`.
+    """
+    account = accounts.lock(session, account_id)
+    state, within_rate = _take(session, account, PLANS[PlanName(account.plan)], now, taken=False)
+    if not within_rate:
+        return Refused(_rate_refusal(state), state, account.available)
+    found = idempotency.find(session, account_id, idempotency.RetryKind.KEYED + idempotency_key)
+    if found is None:
+        return state
+    outcome = _existing(session, *found, fingerprint, state, account.available, now)
+    assert not isinstance(outcome, Joined)  # only calls without a key are joined
+    return outcome or state
+
+
+def record_unbilled(
+    session: Session,
+    *,
+    account_id: str,
+    idempotency_key: str,
+    fingerprint: str,
+    answer: Answer,
+    now: datetime,
+) -> Answer:
+    """Store the answer of an admitted request; an identical one that finished first gives its own answer.
+
+    Raises `IdempotencyMismatch` if another request has taken the key meanwhile; and as `accounts.lock`.
+    """
+    account = accounts.lock(session, account_id)
+    key = idempotency.RetryKind.KEYED + idempotency_key
+    existing = idempotency.find(session, account_id, key)
+    if existing is not None:
+        outcome = _existing(session, *existing, fingerprint, rate_of(account, now), account.available, now)
+        if isinstance(outcome, Replayed):
+            return outcome.answer
+        if isinstance(outcome, Refused):
+            raise outcome.error
+        idempotency.forget(session, existing[0].id)
+    idempotency.insert_answer(
+        session, account_id=account_id, key=key, fingerprint=fingerprint, answer=answer, now=now
+    )
+    return answer
+
+
+def rate_of(account: Account, now: datetime) -> RateState:
+    """The account's rate, without taking a call."""
     limit = PLANS[PlanName(account.plan)].calls_per_minute
     return rate_limit.state(account.rate_full_at, limit=limit, now=now)
 
 
 def take_rate(session: Session, account_id: str, now: datetime) -> RateState:
-    """One call of the rate, for a route that costs no credit. Raises RateLimited; and as accounts.lock."""
+    """Take one call of the rate, on a route that costs no credit. Raises RateLimited and as accounts.lock."""
     account = accounts.lock(session, account_id)
     state, within_rate = _take(session, account, PLANS[PlanName(account.plan)], now, taken=False)
     if not within_rate:
@@ -151,16 +198,16 @@ def take_rate(session: Session, account_id: str, now: datetime) -> RateState:
     return state
 
 
-def check_rate(state: RateState) -> None:
-    """Raises RateLimited if `state` has no call left; obeying its Retry-After succeeds."""
-    if state.remaining == 0:
+def check_rate(state: RateState | None) -> None:
+    """Raises RateLimited if `state` has no call left; a call after its Retry-After is accepted."""
+    if state is not None and state.remaining == 0:
         raise _rate_refusal(state)
 
 
 def renew(session: Session, lease_owner: str, hold_ids: list[str], now: datetime) -> set[str]:
-    """Keeps this process's calls alive for another LEASE_SECONDS; due every RENEW_EVERY_SECONDS.
+    """Renew the leases of this process's calls for LEASE_SECONDS; due every RENEW_EVERY_SECONDS.
 
-    The ids of those that are still alive: the work of the others is lost and may be cancelled.
+    Returns the ids of the holds that were renewed. The other calls lost their holds and may be cancelled.
     """
     return ledger.renew_leases(session, lease_owner, hold_ids, now + timedelta(seconds=LEASE_SECONDS))
 
@@ -174,16 +221,16 @@ def settle_success(
     image: Image,
     build_body: Callable[[int], bytes],
 ) -> bytes:
-    """Charges the credit, records the result, stores the answer made by `build_body(credits_remaining)`.
+    """Charge the credit, record the result, and store the answer that `build_body(credits_remaining)` gives.
 
-    Raises LeaseLost, with nothing charged, if another process may have taken the call over; ValueError if the
-    answer is longer than 1 MiB, because a charged call whose answer is not kept would be charged again.
+    Raises LeaseLost, with nothing charged, if another process may have taken over the call. Raises ValueError
+    for an answer over 1 MiB: a charged call whose answer is not stored would be charged again by a retry.
     """
     ledger.capture(session, admitted.hold_id, lease_owner=lease_owner, now=now)
     body = build_body(session.get_one(Account, admitted.account_id).available)
     until = _store(session, admitted, Answer(200, body, image.id), now)
     if until is None:
-        raise LeaseLost("another process took this call over")
+        raise LeaseLost("another process took over this call")
     # The result lives at least as long as the answer that points at it.
     image.expires_at = max(image.expires_at, until)
     session.execute(_ADD_IMAGE, image.model_dump())
@@ -193,14 +240,14 @@ def settle_success(
 def settle_failure(
     session: Session, admitted: Admitted, *, now: datetime, stored_answer: tuple[int, bytes] | None = None
 ) -> None:
-    """Gives the credit back. `stored_answer` is status and body; pass it only where `replays.is_kept(error)`.
+    """Release the hold. `stored_answer` is status and body; pass it only where `idempotency.is_kept(error)`.
 
-    Harmless after a lost lease: what another process took over stays as it is.
+    Does nothing after a lost lease: a call that another process took over is left alone.
     """
     try:
         ledger.release(session, admitted.hold_id, now=now, status=HoldStatus.RELEASED)
     except HoldSettled:
-        return  # Expired by the sweeper or a takeover, or captured by a commit whose answer was lost.
+        return  # Expired by cleanup or a takeover, or captured by a commit whose answer was lost.
     if stored_answer is None:
         idempotency.forget_running(session, admitted.hold_id)
     else:
@@ -238,25 +285,45 @@ def _rate_refusal(state: RateState) -> RateLimited:
     return RateLimited(message, state.retry_after_seconds)
 
 
-def _known(
-    row: Replay, running: Hold | None, fingerprint: str, state: RateState, available: int, now: datetime
-) -> AdmissionOutcome:
-    """What a call gets whose row runs, under the hold `running`, or is done."""
+def _existing(
+    session: Session,
+    row: Replay,
+    hold: Hold | None,
+    fingerprint: str,
+    state: RateState,
+    available: int,
+    now: datetime,
+) -> Replayed | Joined | Refused | None:
+    """The outcome for a call whose retry key has a row; None if the row is void, so that it is new work."""
+    running = hold if idempotency.is_running(row, hold, now) or _is_renewed(session, hold, now) else None
+    is_done = row.status == ReplayStatus.DONE and row.expires_at > now
+    if running is None and not is_done:
+        return None  # The process of the call died, or the row has expired.
     if row.fingerprint != fingerprint:
         message = "This Idempotency-Key was used for another request."
         return Refused(IdempotencyMismatch(message), state, available)
     if running is None:
+        if _is_image_gone(session, row.image_id, now):
+            return None  # The answer's address would be 404.
         return Replayed(row.id, idempotency.answer_of(row), state, available)
     if not row.retry_key.startswith(idempotency.RetryKind.KEYED):
         return Joined(row.id, state, available)
     # Waiting as long again as the first call has run so far doubles the pauses of a client that obeys.
     age_seconds = int((now - running.created_at).total_seconds())
-    error = IdempotencyInProgress("The first call with this key still runs.", min(10, max(1, age_seconds)))
-    return Refused(error, state, available)
+    message = "The first call with this key is still running."
+    return Refused(IdempotencyInProgress(message, min(10, max(1, age_seconds))), state, available)
 
 
-def _renewed(session: Session, hold: Hold | None, now: datetime) -> bool:
-    """Gives the credit of a dead process's hold back, unless its owner renews it at this very moment."""
+def _is_image_gone(session: Session, image_id: str | None, now: datetime) -> bool:
+    """Whether the result that an answer points to was deleted."""
+    if image_id is None:
+        return False
+    image = session.get(Image, image_id, populate_existing=True)
+    return image is None or image.expires_at <= now
+
+
+def _is_renewed(session: Session, hold: Hold | None, now: datetime) -> bool:
+    """Release the hold of a dead process; True if its owner has just renewed it after all."""
     if hold is None or hold.status != HoldStatus.OPEN:
         return False
     try:
@@ -266,8 +333,8 @@ def _renewed(session: Session, hold: Hold | None, now: datetime) -> bool:
     return False
 
 
-def _running(session: Session, account_id: str, now: datetime) -> int:
-    """Calls that run. A hold whose lease lapsed blocks nobody: its process died."""
+def _count_running(session: Session, account_id: str, now: datetime) -> int:
+    """Running calls. A hold whose lease has lapsed does not count: its process died."""
     statement = select(func.count()).where(
         col(Hold.account_id) == account_id, Hold.status == HoldStatus.OPEN, col(Hold.lease_until) > now
     )

@@ -1,8 +1,8 @@
-"""The log of calls: what each caller asked for and how it ended, refusals too; usage by day comes from it.
+"""The log of calls: one row for each call, refusals and replays included; daily usage is counted from it.
 
-A success is written by the transaction that charges it, so the log never tells of more or fewer credits than
-the ledger. Everything else costs nothing and is only noted: rows are gathered in memory and written together,
-so that a flood of refused calls is no flood of transactions. A crash loses the last second of those.
+A success is written by the transaction that charges it, so the log always agrees with the ledger. All other
+rows are collected in memory and written in batches, so that a flood of refused calls does not become a flood
+of transactions. A crash loses the last second of those.
 """
 
 from collections import deque
@@ -23,10 +23,9 @@ from api.errors import status_and_code
 
 WRITE_EVERY_SECONDS = 1.0
 KEPT = timedelta(days=400)
-_WAITING_MAX = (
-    20_000  # beyond it the oldest are lost: the log must not fill the memory of a server under attack
-)
-_ROWS_A_WRITE = 1_000
+#: Beyond it the oldest rows are lost: the log must not fill the memory of a server under attack.
+_QUEUE_MAX = 20_000
+_ROWS_PER_WRITE = 1_000
 
 
 @dataclass(frozen=True)
@@ -41,33 +40,33 @@ class Usage:
 
 
 class CallLog:
-    """Rows of this process that wait to be written. For one event loop."""
+    """This process's rows that are not written yet. For one event loop."""
 
     def __init__(self) -> None:
-        self._waiting: deque[dict[str, object]] = deque(maxlen=_WAITING_MAX)
+        self._queue: deque[dict[str, object]] = deque(maxlen=_QUEUE_MAX)
 
-    def note(self, record: CallRecord) -> None:
-        """Written soon, with others."""
-        self._waiting.append(record.model_dump())
+    def enqueue(self, record: CallRecord) -> None:
+        """Write the row with the next batch."""
+        self._queue.append(record.model_dump())
 
     async def write(self, database: Database) -> None:
-        """Writes what waits. Raises ServiceUnavailable; then it goes on waiting."""
-        while self._waiting:
-            rows = [self._waiting.popleft() for _ in range(min(_ROWS_A_WRITE, len(self._waiting)))]
+        """Write the queued rows. Raises ServiceUnavailable, and keeps the rows for the next attempt."""
+        while self._queue:
+            rows = [self._queue.popleft() for _ in range(min(_ROWS_PER_WRITE, len(self._queue)))]
             try:
-                await database.run(lambda session, rows=rows: _add(session, rows))  # type: ignore[misc]
+                await database.run(lambda session, rows=rows: _insert(session, rows))  # type: ignore[misc]
             except BaseException:
-                self._waiting.extendleft(reversed(rows))
+                self._queue.extendleft(reversed(rows))
                 raise
 
 
 def add(session: Session, record: CallRecord) -> None:
-    """With the caller's transaction."""
-    _add(session, [record.model_dump()])
+    """Write the row in the caller's transaction."""
+    _insert(session, [record.model_dump()])
 
 
 def usage(session: Session, account_id: str, first: date, last: date) -> list[Usage]:
-    """Answered calls (2xx) from `first` to `last`, days in UTC, both included; by day, tool and key."""
+    """Successful calls (2xx) by day, tool and key, from `first` to `last` inclusive; days are in UTC."""
     columns: tuple[Any, ...] = (CallRecord.day, CallRecord.tool, CallRecord.key_id)
     counts: tuple[Any, ...] = (func.count(), func.coalesce(func.sum(CallRecord.credits), 0))
     statement = (
@@ -87,7 +86,7 @@ def usage(session: Session, account_id: str, first: date, last: date) -> list[Us
 
 
 def latest(session: Session, account_id: str, limit: int, before: datetime | None = None) -> list[CallRecord]:
-    """The account's last calls, newest first."""
+    """The account's latest calls, newest first."""
     statement = select(CallRecord).where(CallRecord.account_id == account_id)
     if before is not None:
         statement = statement.where(col(CallRecord.started_at) < before)
@@ -96,7 +95,7 @@ def latest(session: Session, account_id: str, limit: int, before: datetime | Non
 
 
 def forget_old(session: Session, now: datetime, limit: int) -> int:
-    """Deletes rows past `KEPT`; how many."""
+    """Delete up to `limit` rows older than `KEPT`; returns their number."""
     old = (
         select(CallRecord.request_id)
         .where(col(CallRecord.day) < (now - KEPT).date().isoformat())
@@ -108,8 +107,8 @@ def forget_old(session: Session, now: datetime, limit: int) -> int:
 
 
 def succeeded(request: CallRequest, credits: int, started_at: datetime, now: datetime) -> CallRecord:
-    """The row of a call whose work was done and charged."""
-    record = _begun(
+    """The row of a call that was done and charged."""
+    record = _record(
         request.request_id, request.account_id, request.key_id, request.tool.name, started_at, now
     )
     record.status_code, record.credits = 200, credits
@@ -117,8 +116,8 @@ def succeeded(request: CallRequest, credits: int, started_at: datetime, now: dat
 
 
 def replayed(request: CallRequest, status_code: int, started_at: datetime, now: datetime) -> CallRecord:
-    """The row of a call that got the answer of an identical one, for nothing."""
-    record = _begun(
+    """The row of a call that got the answer of an identical one, for 0 credits."""
+    record = _record(
         request.request_id, request.account_id, request.key_id, request.tool.name, started_at, now
     )
     record.status_code = status_code
@@ -136,12 +135,12 @@ def refused(
     now: datetime,
 ) -> CallRecord:
     """The row of a call that ended in `error`."""
-    record = _begun(request_id, account_id, key_id, tool, started_at, now)
+    record = _record(request_id, account_id, key_id, tool, started_at, now)
     record.status_code, record.code = status_and_code(error)
     return record
 
 
-def _begun(
+def _record(
     request_id: str, account_id: str, key_id: str | None, tool: str, started_at: datetime, now: datetime
 ) -> CallRecord:
     return CallRecord(
@@ -156,13 +155,13 @@ def _begun(
     )
 
 
-def _add(session: Session, rows: list[dict[str, object]]) -> None:
-    session.execute(_statement(session.get_bind().dialect.name), rows)
+def _insert(session: Session, rows: list[dict[str, object]]) -> None:
+    session.execute(_insert_statement(session.get_bind().dialect.name), rows)
 
 
 @cache
-def _statement(dialect_name: str) -> Any:
-    # A call that was charged and whose answer could not be sent has its row; its failure adds none.
+def _insert_statement(dialect_name: str) -> Any:
+    # A charged call whose answer could not be sent already has its row; the failure adds no second one.
     insert: Any = postgresql.insert if dialect_name == "postgresql" else sqlite.insert
     table = CallRecord.__table__  # type: ignore[attr-defined]
     return insert(table).on_conflict_do_nothing(index_elements=["request_id"])

@@ -1,8 +1,8 @@
-"""Replay rows: what makes a retry safe. One row for each idempotency key, or each call without one.
+"""Replay rows make retries safe: one row for each idempotency key, or for each call without one.
 
-A row lives and dies with its call's hold, whose lease is the row's lease too. A row that still says `running`
-although its hold was settled or has lapsed belongs to a process that died: it is `dead`, as if never written.
-Every change of a row is made under its account's lock, or by a condition in the statement itself.
+The lease of a call's hold is the row's lease too. A row that is still `running` although its hold was settled
+or has lapsed belongs to a process that died, and counts as never written. A row is only changed under its
+account's lock, or by a statement that checks its state.
 """
 
 from dataclasses import dataclass
@@ -20,12 +20,12 @@ from billing.ledger.models import Hold, HoldStatus
 
 KEYED_LIFE = timedelta(hours=24)
 KEYLESS_LIFE = timedelta(minutes=10)
-ANSWER_BYTES_MAX = 1024 * 1024  # run lengths of large masks are long
-#: Errors that the work itself found: the only ones stored, so that a retry learns them again for nothing.
+ANSWER_BYTES_MAX = 1024 * 1024  # run lengths of a large mask are long
+#: Errors that the work itself found. Only these are stored, so that a retry is not computed again.
 KEPT_ERROR_CODES = frozenset({"UNREADABLE_IMAGE", "IMAGE_TOO_LARGE", "NOTHING_FOUND", "MASK_EMPTY"})
 
 
-# Built once: admission runs them under the account's lock, and building took longer than running.
+# Built once: admission runs them under the account's lock, and building them takes longer than running.
 _TABLE: Table = Replay.__table__  # type: ignore[attr-defined]
 _FIND = (
     select(Replay, Hold)
@@ -55,12 +55,12 @@ _STORE = (
 
 
 class RetryKind(StrEnum):
-    """How `retry_key` begins: what a later call must have in common with this one to meet its row."""
+    """The prefix of `retry_key`: what a later call must have in common with this one to find its row."""
 
     KEYED = "key:"  # the caller's Idempotency-Key
     KEYLESS = "call:"  # the fingerprint
     RANDOM = "random:"  # the fingerprint of a call that answers differently each time
-    PAST = "past:"  # nothing: only those who joined the call may still have its answer
+    PAST = "past:"  # nothing: only calls that joined this one still get its answer
 
 
 @dataclass(frozen=True)
@@ -69,11 +69,11 @@ class Answer:
 
     status_code: int
     body: bytes
-    image_id: str | None  # the result, for an answer that is the picture itself
+    image_id: str | None  # the result; None for an error
 
 
 class JoinedCallLost(Exception):
-    """The call that was joined left no answer. Never shown to a caller, who is admitted again."""
+    """The call that was joined left no answer. Never shown to callers: they are admitted again."""
 
 
 def retry_key(idempotency_key: str | None, fingerprint: str, *, random: bool) -> str:
@@ -88,7 +88,7 @@ def find(session: Session, account_id: str, key: str) -> tuple[Replay, Hold | No
     return None if found is None else (found[0], found[1])
 
 
-def runs(row: Replay, hold: Hold | None, now: datetime) -> bool:
+def is_running(row: Replay, hold: Hold | None, now: datetime) -> bool:
     return (
         row.status == ReplayStatus.RUNNING
         and hold is not None
@@ -107,7 +107,7 @@ def answer_of(row: Replay) -> Answer:
 def begin(
     session: Session, *, account_id: str, key: str, fingerprint: str, hold_id: str, now: datetime
 ) -> str:
-    """Records a running call; the row's id. The unique constraint refuses a second row of the same key."""
+    """Insert the row of a running call; returns its id. A unique constraint refuses a second such row."""
     row_id = new_id("rpl")
     values = {
         "id": row_id,
@@ -123,13 +123,33 @@ def begin(
     return row_id
 
 
+def insert_answer(
+    session: Session, *, account_id: str, key: str, fingerprint: str, answer: Answer, now: datetime
+) -> None:
+    """Insert the row of a request without a hold, which is already answered. Raises ValueError as `store`."""
+    _check_length(answer)
+    values = {
+        "id": new_id("rpl"),
+        "account_id": account_id,
+        "retry_key": key,
+        "fingerprint": fingerprint,
+        "status": ReplayStatus.DONE.value,
+        "status_code": answer.status_code,
+        "body": answer.body,
+        "image_id": answer.image_id,
+        "created_at": now,
+        "expires_at": now + _life(key),
+    }
+    session.execute(insert(_TABLE), values)
+
+
 def forget(session: Session, row_id: str) -> None:
-    """Removes a row that is dead or past its time; whoever polls it learns that it is lost."""
+    """Delete a void row. A call that polls it raises JoinedCallLost."""
     session.execute(delete(Replay).where(col(Replay.id) == row_id))
 
 
 def forget_running(session: Session, hold_id: str) -> None:
-    """Removes the row of a call that left no answer."""
+    """Delete the row of a call that left no answer."""
     running = col(Replay.status) == ReplayStatus.RUNNING
     session.execute(delete(Replay).where(col(Replay.hold_id) == hold_id, running))
 
@@ -137,13 +157,12 @@ def forget_running(session: Session, hold_id: str) -> None:
 def store(
     session: Session, row_id: str, *, hold_id: str, keyed: bool, answer: Answer, now: datetime
 ) -> datetime | None:
-    """Keeps the answer of a running call; until when, or None if the row is not this call's any more.
+    """Store the answer of a running call; returns when it expires, or None if the row is another call's now.
 
-    `keyed`: the call has an idempotency key. Without one only a success is replayed, an error goes to those
-    alone who joined. Raises ValueError if the body is longer than 1 MiB.
+    `keyed`: the call has an idempotency key. Without one only a success is replayed, and an error reaches
+    only the calls that joined. Raises ValueError if the body is longer than 1 MiB.
     """
-    if len(answer.body) > ANSWER_BYTES_MAX:
-        raise ValueError(f"an answer of {len(answer.body)} bytes is not kept; the most is {ANSWER_BYTES_MAX}")
+    _check_length(answer)
     until = now + (KEYED_LIFE if keyed else KEYLESS_LIFE)
     values: dict[str, Any] = {
         "row_id": row_id,
@@ -155,12 +174,12 @@ def store(
     }
     changed = _count(session.execute(_STORE, values))
     if changed and answer.status_code >= 300 and not keyed:
-        _put_past(session, row_id)
+        _hide_from_new_calls(session, row_id)
     return until if changed else None
 
 
 def is_kept(error: Exception) -> bool:
-    """Whether `error` is one the work itself found, so that its answer is stored under the key."""
+    """Whether the work itself found `error`, so that its answer is stored."""
     return status_and_code(error)[1] in KEPT_ERROR_CODES
 
 
@@ -174,28 +193,33 @@ def joined_state(session: Session, replay_id: str, now: datetime) -> Answer | No
     found = session.exec(statement).one_or_none()
     if found is not None and found[0].status == ReplayStatus.DONE:
         return answer_of(found[0])
-    if found is None or not runs(found[0], found[1], now):
+    if found is None or not is_running(found[0], found[1], now):
         raise JoinedCallLost(replay_id)
     return None
 
 
 def mark_delivered(session: Session, replay_id: str) -> None:
-    """The answer was sent in full: a random call's is not replayed any more. Others' stay as they are."""
-    _put_past(session, replay_id, col(Replay.retry_key).startswith(RetryKind.RANDOM))
+    """The answer was sent in full: stop replaying it if the call is random; other rows do not change."""
+    _hide_from_new_calls(session, replay_id, col(Replay.retry_key).startswith(RetryKind.RANDOM))
 
 
-def _put_past(session: Session, row_id: str, *only_if: ColumnElement[bool]) -> None:
-    """The row keeps its answer for those who joined its call, but no new call finds it."""
+def _hide_from_new_calls(session: Session, row_id: str, *only_if: ColumnElement[bool]) -> None:
+    """Keep the row's answer for the calls that joined, but let no new call find it."""
     done = (col(Replay.id) == row_id, col(Replay.status) == ReplayStatus.DONE)
     session.execute(update(Replay).where(*done, *only_if).values(retry_key=RetryKind.PAST + row_id))
 
 
 def forget_expired(session: Session, now: datetime, *, limit: int) -> int:
-    """Deletes up to `limit` rows past their time whose call does not run; returns their number."""
+    """Delete up to `limit` expired rows whose call is not running; returns their number."""
     live = select(Hold.id).where(Hold.status == HoldStatus.OPEN, Hold.lease_until > now)
     not_running = or_(col(Replay.hold_id).is_(None), col(Replay.hold_id).not_in(live))
     expired = select(Replay.id).where(Replay.expires_at <= now, not_running).limit(limit)
     return _count(session.execute(delete(Replay).where(col(Replay.id).in_(expired))))
+
+
+def _check_length(answer: Answer) -> None:
+    if len(answer.body) > ANSWER_BYTES_MAX:
+        raise ValueError(f"an answer of {len(answer.body)} bytes exceeds the {ANSWER_BYTES_MAX} allowed")
 
 
 def _life(key: str) -> timedelta:

@@ -1,17 +1,19 @@
-"""The calls that this process runs at the moment, and who waits for each.
+"""This process's running calls, and who waits for each of them.
 
-A call runs in a task of its own: a connection that breaks can neither stop it half-way nor leave its hold
-open. When nobody waits for a call any more it is withdrawn if no worker has begun it; work that has begun is
-finished, charged and kept for the retry, unless the one who waited asked to stop it.
+A call runs in a task of its own, so that a broken connection can neither stop it half-way nor leave its hold
+open. When nobody waits for a call any more, it is withdrawn if it is still queued. Work that has started is
+finished, charged and kept for the retry, unless the caller asked to stop it.
 """
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import structlog
 
+from api.calls.account_status import AccountStatus
+from api.calls.types import CallFailed, CallResult
 from api.errors import status_and_code
 from ml.backend import Ticket, ToolAnswer
 
@@ -21,12 +23,26 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True)
 class CompletedCall:
-    """A call that succeeded: its kept body, and the picture itself while this process has it at hand."""
+    """A call that succeeded. `body` is its stored JSON body, and `data` is the `data` in it."""
 
+    data: Mapping[str, Any]
     body: bytes
     image_id: str
     picture: ToolAnswer
     credits_remaining: int
+
+    def result(self, replay_id: str, account_status: AccountStatus, *, is_replay: bool) -> CallResult:
+        return CallResult(
+            200,
+            self.data,
+            None,
+            self.body,
+            account_status,
+            replay_id,
+            self.image_id,
+            is_replay,
+            self.picture,
+        )
 
 
 class InFlightCall:
@@ -40,32 +56,32 @@ class InFlightCall:
         self._ticket: Ticket | None = None
         self._is_stopped = False
 
-    def succeeded(self, finished: CompletedCall) -> None:
-        self.result.set_result(finished)
+    def succeeded(self, completed: CompletedCall) -> None:
+        self.result.set_result(completed)
 
     def failed(self, error: Exception) -> None:
         self.result.set_exception(error)
-        self.result.exception()  # Looked at here, because often nobody joined.
+        self.result.exception()  # Retrieve it so that asyncio does not warn.
 
     def submitted(self, ticket: Ticket) -> None:
-        """The backend has it; who left in the meantime is heard now."""
+        """The backend has accepted the call; withdraw it if everyone has left in the meantime."""
         self._ticket = ticket
         if self.waiting == 0:
-            self._give_up()
+            self._withdraw()
 
-    def one_left(self, *, stop: bool = False) -> None:
-        """`stop`: and wants it stopped half-way too, which happens if nobody else waits for it."""
+    def remove_waiter(self, *, stop: bool = False) -> None:
+        """`stop`: also stop running work, provided that nobody else waits for it."""
         self.waiting -= 1
         if self.waiting == 0:
             self._is_stopped = stop
-            self._give_up()
+            self._withdraw()
 
     def cancel(self) -> None:
-        """Stop the work, whoever waits."""
+        """Stop the work even if callers still wait for it."""
         if self._ticket is not None:
             self._ticket.cancel()
 
-    def _give_up(self) -> None:
+    def _withdraw(self) -> None:
         if self._ticket is None:
             return
         if self._is_stopped:
@@ -75,7 +91,7 @@ class InFlightCall:
 
 
 class CallWaiter:
-    """Whether the one who asked still waits for the answer."""
+    """Whether one caller still waits for its answer."""
 
     def __init__(self) -> None:
         self._call: InFlightCall | None = None
@@ -85,14 +101,14 @@ class CallWaiter:
         self._call = call
         call.waiting += 1
         if self.has_left:
-            call.one_left()
+            call.remove_waiter()
 
     def leave(self) -> None:
-        """Gone: work that has begun is finished and charged all the same."""
+        """The caller disconnected: work that has started is still finished and charged."""
         self._end(stop=False)
 
     def stop(self) -> None:
-        """Does not want it any more: work that has begun is stopped, and its hold released."""
+        """The caller cancelled: work that has started is stopped, and its hold released."""
         self._end(stop=True)
 
     def _end(self, *, stop: bool) -> None:
@@ -100,21 +116,24 @@ class CallWaiter:
             return
         self.has_left = True
         if self._call is not None:
-            self._call.one_left(stop=stop)
+            self._call.remove_waiter(stop=stop)
 
 
 class InFlightCalls:
-    """One process's running calls. How many there are is bounded by the accounts' concurrency limits."""
+    """The registry of this process's running work, which a shutdown waits for.
+
+    The accounts' concurrency limits bound the number of calls in it.
+    """
 
     def __init__(self) -> None:
         self._calls: dict[str, InFlightCall] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def start(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        """Run `work` to its end, whoever waits for it."""
+        """Run `work` in a task that does not end with its caller."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._ended)
+        task.add_done_callback(self._task_ended)
         return task
 
     def add(self, call: InFlightCall) -> None:
@@ -127,21 +146,21 @@ class InFlightCalls:
         return self._calls.get(replay_id)
 
     def hold_ids(self) -> list[str]:
-        """The open holds whose leases this process has to keep alive."""
+        """The open holds whose leases this process renews."""
         return [call.hold_id for call in self._calls.values()]
 
     def cancel_work(self, lost_hold_ids: set[str]) -> None:
-        """Stop work that can no longer be charged, because its hold was lost."""
+        """Stop work that can no longer be charged because its hold was lost."""
         for call in self._calls.values():
             if call.hold_id in lost_hold_ids:
                 call.cancel()
 
-    async def settle_all(self, patience_seconds: float) -> None:
-        """Let every call finish for `patience_seconds`, then stop the rest; their holds are released."""
+    async def settle_all(self, grace_seconds: float) -> None:
+        """Let running work finish within `grace_seconds`, then cancel the rest and release its holds."""
         if not self._tasks:
             return
         log.info("waiting for running calls", calls=len(self._tasks))
-        _, late = await asyncio.wait(self._tasks, timeout=patience_seconds)
+        _, late = await asyncio.wait(self._tasks, timeout=grace_seconds)
         for call in self._calls.values():
             call.cancel()
         if late:
@@ -150,9 +169,11 @@ class InFlightCalls:
             for task in stuck:
                 task.cancel()
 
-    def _ended(self, task: asyncio.Task[Any]) -> None:
+    def _task_ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         error = None if task.cancelled() else task.exception()
+        if isinstance(error, CallFailed):
+            error = error.error
         if isinstance(error, Exception) and status_and_code(error)[0] == 500:
-            # The one who asked may be gone, and then nobody else would ever learn of it.
+            # The caller may have disconnected, and then nothing else would report the error.
             log.error("a call failed", exc_info=error)

@@ -1,86 +1,106 @@
-"""One call of a tool from admission to settlement: where credits meet pictures, with `api.calls.execution`.
+"""A billed tool call from admission to settlement; the REST routes and the web editor both call `run`.
 
-Routes and the web editor both call `run`. Three phases: one transaction admits the call and holds a credit;
-a worker does the work, outside of any transaction; one transaction stores the answer and captures the
-credit, or releases it on any failure.
+There are three phases. One transaction admits the call and holds a credit. A worker does the work, outside
+any transaction (`api.calls.execution`). A second transaction stores the answer and captures the credit, or
+releases it after a failure.
 """
 
 import asyncio
-from collections.abc import Callable
+import json
+from datetime import datetime
 
 from sqlmodel import Session
 
-from api.calls import admission, execution, idempotency
+from api.calls import admission, call_log, execution, idempotency
 from api.calls.account_status import AccountStatus
 from api.calls.admission import Admitted, Joined, Refused, Replayed
 from api.calls.in_flight import CallWaiter
-from api.calls.types import CallAnswer, CallRequest
+from api.calls.tool_runner import OnProgress
+from api.calls.types import CallFailed, CallRequest, CallResult
+from api.errors import as_api_error
 from api.services import Services
-from ml.backend import Progress
 from ml.errors import Cancelled
 
-#: How often a call that runs in another process is asked for.
+#: How often the database is polled for a call that runs in another process.
 _JOIN_POLL_SECONDS = 0.5
 
 
 async def run(
     services: Services,
     request: CallRequest,
-    standing: AccountStatus,
-    on_progress: Callable[[Progress], None] | None = None,
-    presence: CallWaiter | None = None,
-) -> CallAnswer:
-    """Do the call, or answer it from an identical one. `standing` is kept up to date for the headers.
+    on_progress: OnProgress | None = None,
+    waiter: CallWaiter | None = None,
+) -> CallResult:
+    """Run the call, or answer it from an identical one; either way it gets a row in the call log.
 
-    Cancel it when the caller has gone away: the call is withdrawn if it is still queued, else it is finished
-    and charged, and a retry gets its answer. `presence.stop()` stops it half-way too; then it raises
-    `Cancelled` and costs nothing. Raises what `admission.admit` refuses with, `StorageFull`,
-    `ServiceUnavailable` and any `MlError` of the work. `on_progress` is called from a thread.
+    Cancel this when the caller disconnects: a queued call is dropped, a running one is finished and charged,
+    and a retry gets its answer. `waiter.stop()` also stops running work, for 0 credits. `on_progress` is
+    called from a thread. Raises `CallFailed` with the refusal of `admission.admit`, `StorageFull`,
+    `Cancelled` or any other `MlError`; `ServiceUnavailable` if the database cannot be reached.
     """
-    presence = presence or CallWaiter()
-    task = services.running.start(_serve(services, request, standing, presence, on_progress))
+    waiter = waiter or CallWaiter()
+    started_at = services.clock()
+    task = services.running.start(_serve(services, request, waiter, on_progress))
     try:
-        return await asyncio.shield(task)
+        result = await asyncio.shield(task)
     except asyncio.CancelledError:
-        presence.leave()
+        waiter.leave()
         raise
+    except Exception as error:
+        if not waiter.has_left:
+            _log_failure(services, request, error, started_at)
+        raise
+    if result.is_replay:
+        services.call_log.enqueue(call_log.replayed(request, result.status, started_at, services.clock()))
+    return result
 
 
-async def mark_delivered(services: Services, answer: CallAnswer) -> None:
-    """The answer reached its caller: one that would be another each time is not replayed any more."""
-    await services.database.run(lambda session: idempotency.mark_delivered(session, answer.replay_id))
+async def mark_delivered(services: Services, result: CallResult) -> None:
+    """The answer has been sent in full, so a random call's answer is not replayed any more."""
+    await services.database.run(lambda session: idempotency.mark_delivered(session, result.replay_id))
+
+
+def _log_failure(services: Services, request: CallRequest, error: Exception, started_at: datetime) -> None:
+    record = call_log.refused(
+        as_api_error(error.error if isinstance(error, CallFailed) else error),
+        request_id=request.request_id,
+        account_id=request.account_id,
+        key_id=request.key_id,
+        tool=request.tool.name,
+        started_at=started_at,
+        now=services.clock(),
+    )
+    services.call_log.enqueue(record)
 
 
 async def _serve(
-    services: Services,
-    request: CallRequest,
-    standing: AccountStatus,
-    presence: CallWaiter,
-    on_progress: Callable[[Progress], None] | None,
-) -> CallAnswer:
+    services: Services, request: CallRequest, waiter: CallWaiter, on_progress: OnProgress | None
+) -> CallResult:
     fingerprint = await asyncio.to_thread(request.fingerprint)
     rate_taken = False
     while True:
         outcome = await _admit(services, request, fingerprint, rate_taken)
-        standing.rate, standing.credits_remaining = outcome.rate, outcome.available
+        account_status = AccountStatus(outcome.rate, outcome.available)
         match outcome:
             case Refused():
-                raise outcome.error
+                raise CallFailed(outcome.error, account_status)
             case Replayed():
-                return _replay(outcome.replay_id, outcome.answer)
+                return await _replay(outcome.replay_id, outcome.answer, account_status)
             case Admitted():
-                return await execution.execute(services, request, outcome, standing, presence, on_progress)
+                return await execution.execute(services, request, outcome, waiter, on_progress)
             case Joined():
                 try:
-                    return await _join(services, outcome, presence)
+                    return await _join(services, outcome, waiter, account_status)
                 except idempotency.JoinedCallLost:
-                    rate_taken = True  # Admitted once more, and its share of the rate was taken before.
+                    rate_taken = True  # Admit the call again; its share of the rate has been taken.
+                except Exception as error:
+                    raise CallFailed(error, account_status) from error
 
 
 async def _admit(
     services: Services, request: CallRequest, fingerprint: str, rate_taken: bool
 ) -> admission.AdmissionOutcome:
-    def work(session: Session) -> admission.AdmissionOutcome:
+    def admit(session: Session) -> admission.AdmissionOutcome:
         return admission.admit(
             session,
             account_id=request.account_id,
@@ -93,25 +113,37 @@ async def _admit(
             rate_taken=rate_taken,
         )
 
-    return await services.database.run(work)
+    return await services.database.run(admit)
 
 
-async def _join(services: Services, joined: Joined, presence: CallWaiter) -> CallAnswer:
-    """Wait for the identical call, which runs in this process or in another one; its failure is ours too."""
+async def _join(
+    services: Services, joined: Joined, waiter: CallWaiter, account_status: AccountStatus
+) -> CallResult:
+    """Wait for the identical call, in this process or another one. Raises the error it fails with."""
     call = services.running.find(joined.replay_id)
     if call is not None:
-        presence.wait_for(call)
-        finished = await asyncio.shield(call.result)
-        return CallAnswer(200, finished.body, finished.image_id, joined.replay_id, True, finished.picture)
-    while not presence.has_left:
-        known = await services.database.read(
+        waiter.wait_for(call)
+        completed = await asyncio.shield(call.result)
+        return completed.result(joined.replay_id, account_status, is_replay=True)
+    while not waiter.has_left:
+        answer = await services.database.read(
             lambda session: idempotency.joined_state(session, joined.replay_id, services.clock())
         )
-        if known is not None:
-            return _replay(joined.replay_id, known)
+        if answer is not None:
+            return await _replay(joined.replay_id, answer, account_status)
         await asyncio.sleep(_JOIN_POLL_SECONDS)
-    raise Cancelled("The caller went away.")
+    raise Cancelled("The caller disconnected.")
 
 
-def _replay(replay_id: str, stored: idempotency.Answer) -> CallAnswer:
-    return CallAnswer(stored.status_code, stored.body, stored.image_id, replay_id, is_replay=True)
+async def _replay(replay_id: str, answer: idempotency.Answer, account_status: AccountStatus) -> CallResult:
+    body = await asyncio.to_thread(json.loads, answer.body)  # up to 1 MiB
+    return CallResult(
+        answer.status_code,
+        body.get("data"),
+        body.get("error"),
+        answer.body,
+        account_status,
+        replay_id,
+        answer.image_id,
+        is_replay=True,
+    )

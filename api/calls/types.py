@@ -1,10 +1,13 @@
-"""What a caller asks of a tool and what comes back, without HTTP: the terms of `api.calls`."""
+"""Requests and results of tool calls, without HTTP."""
 
 import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
+from api.calls.account_status import AccountStatus
+from billing.ledger.plans import PLANS, PlanName
 from ml.backend import Priority, ToolAnswer
 from ml.params import Params
 from ml.tool import Tool
@@ -12,7 +15,7 @@ from ml.tool import Tool
 
 @dataclass(frozen=True)
 class CallRequest:
-    """One call of one account. `files` maps form names to bytes; `"image"` is always there."""
+    """One call by one account. `files` maps form names to bytes and always has `"image"`."""
 
     request_id: str  # req_…
     account_id: str
@@ -20,20 +23,20 @@ class CallRequest:
     tool: Tool
     params: Params
     files: Mapping[str, bytes]
-    base_url: str  # the address at which this server was reached, without a slash at its end
+    base_url: str  # where callers reach this server, without a trailing slash
     idempotency_key: str | None = None
     #: The API key that sent it; None for the web editor.
     key_id: str | None = None
-    #: The stored picture that `files["image"]` is; None for one that came with the call.
+    #: The id of the stored image in `files["image"]`; None if the image came with the call.
     source_id: str | None = None
 
     @property
     def is_random(self) -> bool:
-        """Whether the same call may answer with another picture each time."""
+        """Whether the same call may answer with another image each time."""
         return self.tool.is_random(self.params)
 
     def fingerprint(self) -> str:
-        """SHA-256, hex, of what makes two calls the same: tool, parameters as understood, and files."""
+        """SHA-256, hex, of the tool, the validated parameters and the files: equal for identical calls."""
         parts = {
             "tool": self.tool.name,
             "params": self.params.model_dump(mode="json"),
@@ -43,12 +46,34 @@ class CallRequest:
 
 
 @dataclass(frozen=True)
-class CallAnswer:
-    """What the caller gets. `picture` is at hand only where this process has just made it."""
+class CallResult:
+    """The answer of a call: `data` of a success, or `error` of a replayed failure.
 
-    status_code: int
-    body: bytes  # JSON
-    image_id: str | None  # None: `body` tells an error that the work found
+    `body` is the whole JSON body as it is stored for retries. Replays must repeat it byte for byte, so it is
+    encoded once, when it is stored.
+    """
+
+    status: int
+    data: Mapping[str, Any] | None
+    error: Mapping[str, Any] | None
+    body: bytes
+    account_status: AccountStatus
     replay_id: str
-    is_replay: bool
+    image_id: str | None
+    is_replay: bool = False
+    #: The image, if this process has just produced it.
     picture: ToolAnswer | None = None
+
+
+class CallFailed(Exception):
+    """A call that was refused or failed with `error`, and the account's status after it."""
+
+    def __init__(self, error: Exception, account_status: AccountStatus) -> None:
+        super().__init__(str(error))
+        self.error = error
+        self.account_status = account_status
+
+
+def priority_of(plan: PlanName) -> Priority:
+    """The queue priority of a plan's calls."""
+    return Priority.PAID if PLANS[plan].paid else Priority.FREE

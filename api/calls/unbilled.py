@@ -1,25 +1,23 @@
-"""Work that costs nothing: no hold, no idempotency row, but the same workers and the same queue.
+"""Unbilled work: without hold or idempotency row, but on the same workers and in the same queue.
 
-`api.calls` is the way of everything that is paid. What may come here is decided by `api.editor.pricing`, and
-how much of it by `api.calls.unbilled_admission`.
+Billed calls go through `api.calls.service`. `api.editor.pricing` decides what is unbilled, and
+`api.calls.unbilled_admission` limits how much of it runs.
 """
 
-import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from api.calls.tool_runner import OnProgress, run_tool
 from api.images import service as images
 from api.services import Services
-from ml.backend import Priority, Progress, Ticket, ToolAnswer, ToolCall
+from ml.backend import Priority, Ticket, ToolAnswer, ToolCall
 from ml.params import Params
-from ml.tool import ARTEFACT_PREFIX, Tool
-
-OnProgress = Callable[[Progress], None]
+from ml.tool import Tool
 
 
 @dataclass(frozen=True)
 class UnbilledCall:
-    """One tool on one stored picture. `files` has its bytes as `"image"`."""
+    """One tool on one stored image, whose bytes are `files["image"]`."""
 
     tool: Tool
     params: Params
@@ -30,35 +28,21 @@ class UnbilledCall:
 
 async def run(
     services: Services,
-    work: UnbilledCall,
+    call: UnbilledCall,
     on_progress: OnProgress | None = None,
-    on_ticket: Callable[[Ticket], None] = lambda _ticket: None,
+    on_ticket: Callable[[Ticket], None] | None = None,
 ) -> ToolAnswer:
-    """What the worker made. Raises any `MlError`; `Cancelled` after the ticket was cancelled.
-
-    It is stopped when the one who waits is cancelled.
-    """
-    kept = await images.read_artefacts(services, work.source_id, work.tool.artefacts)
-    artefacts = {f"{ARTEFACT_PREFIX}{name}": content for name, content in kept.items()}
-    call = ToolCall(
-        work.tool.name,
-        work.params,
-        {**work.files, **artefacts},
-        work.priority,
+    """Run the call. Cancelling this, or the ticket, stops the work. Raises any `MlError`."""
+    artefacts = await images.read_artefacts(services, call.source_id, call.tool)
+    tool_call = ToolCall(
+        call.tool.name,
+        call.params,
+        {**call.files, **artefacts},
+        call.priority,
         services.call_timeout_seconds,
         is_billed=False,
     )
-    ticket = services.backend.submit(call, on_progress)
-    on_ticket(ticket)
-    answer = asyncio.wrap_future(ticket.answer)
-    try:
-        made = await asyncio.shield(answer)
-    except asyncio.CancelledError:
-        answer.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
-        ticket.cancel()
-        raise
-    announced = {name: made.artefacts[name] for name in work.tool.artefacts if name in made.artefacts}
-    if announced:
-        room_bytes = services.guests_storage_bytes if work.priority is Priority.GUEST else None
-        await images.keep_artefacts(services, work.source_id, announced, room_bytes=room_bytes)
-    return made
+    answer = await run_tool(services, tool_call, on_progress, on_ticket)
+    room_bytes = services.guests_storage_bytes if call.priority is Priority.GUEST else None
+    await images.keep_announced_artefacts(services, call.source_id, call.tool, answer, room_bytes=room_bytes)
+    return answer

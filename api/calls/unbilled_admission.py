@@ -1,17 +1,16 @@
-"""Admission of unbilled work: runs and looks in the editor, overlays, conversions, previews, opened pictures.
+"""Admission of unbilled work: the editor's free runs, overlays, conversions, previews and opened images.
 
-Work that costs nothing can be asked for without end, so it is bounded before any of it is done: a rate for
-each visitor and, for guests, for each network address; and how much of it runs at the same time, for each
-visitor, each network address and the whole process. Guests have a part of the process only, so that they
-cannot lock out accounts. What ended counts no longer. In the queue, `ml.runtime.queue` keeps unbilled calls from
-holding more than half of the workers.
+Credits do not limit unbilled work, so it is admitted before it starts: by a rate for each visitor and, for
+guests, each network address; and by the amount that runs at once, for each visitor, each network address and
+the whole process. Guests get a part of the process only, so that they cannot lock out accounts. Finished work
+no longer counts. `ml.runtime.queue` keeps unbilled calls from holding more than half of the workers.
 
-Counted in this process only: with N processes a visitor may have N times as much. That is enough to keep
-workers free; whatever costs a credit is counted exactly, in the database.
+The limits hold for one process: with N processes a visitor may have N times as much. That suffices to keep
+workers free; billed calls are counted exactly, in the database.
 """
 
 import asyncio
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -20,19 +19,19 @@ from enum import StrEnum
 from types import TracebackType
 from weakref import WeakValueDictionary
 
-from api import rate_limit
 from api.errors import RateLimited
+from api.rate_limit import MemoryRates
 from ml.backend import Priority
 from ml.errors import Overloaded
 
-#: Unbilled work at the same time, previews apart.
+#: Unbilled work that runs at the same time, without previews.
 VISITOR_AT_ONCE = 4
 GUEST_NETWORK_AT_ONCE = 6
 NETWORK_AT_ONCE = 16
 GUESTS_AT_ONCE = 12
 PROCESS_AT_ONCE = 32
 
-#: Previews that one visitor, and all guests together, have made at the same time; further ones wait in line.
+#: Previews rendered at the same time for one visitor and for all guests together; further ones wait.
 PREVIEWS_AT_ONCE = 2
 GUEST_PREVIEWS_AT_ONCE = 4
 PREVIEWS_WAITING_OF_NETWORK = 64
@@ -41,8 +40,6 @@ PREVIEWS_WAITING = 512
 
 #: A guest's conversion or preview is stopped after this time.
 GUEST_RENDITION_SECONDS = 60.0
-
-_REMEMBERED_RATES = 10_000
 
 
 class UnbilledKind(StrEnum):
@@ -74,7 +71,7 @@ ALLOWANCES = {
 
 @dataclass(frozen=True)
 class Claimant:
-    """Who asks for unbilled work. `network` is an address as `api.networks.network_of` gives it."""
+    """The visitor that requests unbilled work. `network` comes from `api.networks.network_of`."""
 
     name: str  # of the account or the guest's session
     network: str
@@ -86,7 +83,7 @@ class Claimant:
 
 
 class UnbilledSlot:
-    """The right to do one piece of unbilled work, given back when it has ended. A context manager."""
+    """Permission for one piece of unbilled work, until it is released. A context manager."""
 
     def __init__(self, running: Counter[tuple[str, ...]], counted: list[tuple[str, ...]]) -> None:
         self._running = running
@@ -94,7 +91,7 @@ class UnbilledSlot:
         running.update(counted)
 
     def release(self) -> None:
-        """Give it back; doing so again changes nothing."""
+        """Release the slot; calling this again does nothing."""
         for bucket in self._counted:
             self._running[bucket] -= 1
             if not self._running[bucket]:
@@ -111,22 +108,20 @@ class UnbilledSlot:
 
 
 class UnbilledAdmission:
-    """What this process does for nothing at the moment, and how much of it everybody had lately."""
+    """This process's running unbilled work, and each visitor's recent rate."""
 
     def __init__(self) -> None:
-        #: When the rate of (kind, whose) is full again; the latest only, so that invented visitors do not
-        #: fill the memory.
-        self._full_at: OrderedDict[tuple[str, str], datetime] = OrderedDict()
+        self._rates = MemoryRates()  # by kind, and visitor or network
         self._running: Counter[tuple[str, ...]] = Counter()
         self._waiting: Counter[tuple[str, ...]] = Counter()
         self._lines: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
         self._guests_line = asyncio.Semaphore(GUEST_PREVIEWS_AT_ONCE)
 
     def admit(self, kind: UnbilledKind, claimant: Claimant, now: datetime) -> UnbilledSlot:
-        """A place for one piece of work, to be taken before anything is done for it.
+        """Admit one piece of work, before anything is done for it.
 
-        Raises `RateLimited` for what the visitor or the address has used up (after the time that it states a
-        rate has room again), and `Overloaded` when the whole process does too much unbilled work.
+        Raises `RateLimited` when the visitor or the network has reached a limit, and `Overloaded` when the
+        process has.
         """
         allowance = ALLOWANCES[kind]
         own = [("visitor", claimant.name, kind.value), ("visitor", claimant.name)]
@@ -138,11 +133,11 @@ class UnbilledAdmission:
             network: GUEST_NETWORK_AT_ONCE if claimant.is_guest else NETWORK_AT_ONCE,
         }
         if any(self._running[bucket] >= limit for bucket, limit in most.items()):
-            raise RateLimited("Too much runs at once; wait for some of it to finish.", 1)
+            raise RateLimited("Too much is running at once; wait for some of it to finish.", 1)
         if self._running[("all",)] >= PROCESS_AT_ONCE or (
             claimant.is_guest and self._running[("guests",)] >= GUESTS_AT_ONCE
         ):
-            raise Overloaded("The server does as much unbilled work as it may at once.", 5)
+            raise Overloaded("The server is running as much free work as it allows at once.", 5)
         if allowance.a_minute is not None:
             self._take(kind, claimant.name, allowance.a_minute, now)
         if claimant.is_guest and allowance.guests_a_minute is not None:
@@ -151,18 +146,18 @@ class UnbilledAdmission:
 
     @asynccontextmanager
     async def preview_turn(self, claimant: Claimant) -> AsyncIterator[None]:
-        """Wait for a turn to have one preview made, and hold it.
+        """Wait until one preview may be rendered, and hold that slot.
 
-        Pages ask for many previews at once, so they wait in line instead of being refused. Raises
-        `RateLimited` or `Overloaded` when too many wait already.
+        Pages request many previews at once, so previews wait instead of being refused. Raises `RateLimited`
+        or `Overloaded` when too many are waiting.
         """
         network = ("guests", claimant.network) if claimant.is_guest else ("network", claimant.network)
         if self._waiting[network] >= PREVIEWS_WAITING_OF_NETWORK:
-            raise RateLimited("Too many previews are being made; wait for some of them.", 1)
+            raise RateLimited("Too many previews are being rendered; wait for some of them.", 1)
         if self._waiting[("all",)] >= PREVIEWS_WAITING or (
             claimant.is_guest and self._waiting[("guests",)] >= PREVIEWS_WAITING_OF_GUESTS
         ):
-            raise Overloaded("The server makes as many previews as it may at once.", 5)
+            raise Overloaded("The server is rendering as many previews as it allows at once.", 5)
         counted = [network, ("all",), *([("guests",)] if claimant.is_guest else [])]
         with UnbilledSlot(self._waiting, counted):
             line = self._lines.get(claimant.name)
@@ -175,14 +170,8 @@ class UnbilledAdmission:
                 async with self._guests_line:
                     yield
 
-    def _take(self, kind: UnbilledKind, whose: str, a_minute: int, now: datetime) -> None:
-        bucket = (kind.value, whose)
-        taken = rate_limit.take(self._full_at.get(bucket), limit=a_minute, now=now)
-        if taken is None:
-            state = rate_limit.state(self._full_at.get(bucket), limit=a_minute, now=now)
-            message = f"At most {a_minute} a minute; try again in {state.retry_after_seconds} s."
-            raise RateLimited(message, state.retry_after_seconds)
-        self._full_at[bucket] = taken[0]
-        self._full_at.move_to_end(bucket)
-        if len(self._full_at) > _REMEMBERED_RATES:
-            self._full_at.popitem(last=False)
+    def _take(self, kind: UnbilledKind, subject: str, a_minute: int, now: datetime) -> None:
+        name = (kind.value, subject)
+        if not self._rates.take(name, limit=a_minute, now=now):
+            seconds = self._rates.state(name, limit=a_minute, now=now).retry_after_seconds
+            raise RateLimited(f"At most {a_minute} a minute; try again in {seconds} s.", seconds)

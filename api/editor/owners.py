@@ -11,6 +11,7 @@ from datetime import datetime
 from sqlalchemy import ColumnElement
 from sqlmodel import Session, col, select, update
 
+from api.calls.types import priority_of
 from api.calls.unbilled_admission import Claimant
 from api.db.models import Image
 from api.editor.models import Project, Step
@@ -45,7 +46,7 @@ class ProjectOwner:
     def priority(self) -> Priority:
         if self.is_guest:
             return Priority.GUEST
-        return Priority.PAID if PLANS[self.plan].paid else Priority.FREE
+        return priority_of(self.plan)
 
     @property
     def concurrent_calls(self) -> int:

@@ -11,9 +11,8 @@ from sqlmodel import Session
 from api import response_bodies
 from api.calls import service as calls
 from api.calls import unbilled
-from api.calls.account_status import AccountStatus
 from api.calls.in_flight import CallWaiter
-from api.calls.types import CallRequest
+from api.calls.types import CallFailed, CallRequest
 from api.editor import pricing, projects, unbilled_images
 from api.editor.models import Project, Step
 from api.editor.owners import ProjectOwner
@@ -83,8 +82,8 @@ async def execute(services: Services, owner: ProjectOwner, application: RunReque
 async def _paid(
     services: Services, owner: ProjectOwner, application: RunRequest, files: Mapping[str, bytes], run: Run
 ) -> Done:
-    presence = CallWaiter()
-    _stop_by(run, presence.stop)
+    waiter = CallWaiter()
+    _stop_by(run, waiter.stop)
     call = CallRequest(
         request_id=new_id("req"),
         account_id=owner.account_id,
@@ -96,12 +95,13 @@ async def _paid(
         idempotency_key=f"editor:{application.project.id}:{application.run_key}",
         source_id=application.source.image_id,
     )
-    standing = AccountStatus()
-    answer = await calls.run(services, call, standing, _teller(run), presence)
-    body = json.loads(answer.body)
-    if answer.image_id is None:
-        raise RunFailed(answer.status_code, body["error"])
-    data = body["data"]
+    try:
+        answer = await calls.run(services, call, _teller(run), waiter)
+    except CallFailed as failed:
+        raise failed.error from None
+    if answer.error is not None:
+        raise RunFailed(answer.status, answer.error)
+    data = answer.data or {}
     made = _new_step(
         application,
         image_id=data["imageId"],
@@ -113,7 +113,7 @@ async def _paid(
     step = await _record(services, owner, application, made)
     if call.is_random:
         await calls.mark_delivered(services, answer)
-    return Done(step, standing.credits_charged)
+    return Done(step, answer.account_status.credits_charged)
 
 
 async def _free(

@@ -6,7 +6,6 @@ browser that asks for the same run once more gets that step, and pays nothing tw
 
 import asyncio
 import contextlib
-import json
 from collections import Counter, OrderedDict, deque
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -260,5 +259,4 @@ def _told(raised: Exception) -> dict[str, Any]:
     """The error part of the API's bodies, with its status."""
     if isinstance(raised, RunFailed):
         return {**raised.error, "status": raised.status}
-    status, body = response_bodies.failure(raised, "")
-    return {**json.loads(body)["error"], "status": status}
+    return {**response_bodies.error_fields(raised), "status": status_and_code(raised)[0]}

@@ -10,7 +10,7 @@ from api.db.models import Image, ImageKind
 from api.editor.models import Project, Step
 from api.editor.owners import ProjectOwner
 from api.errors import NotFound, StorageFull
-from api.images import previews
+from api.images import previews, uploads
 from api.images import service as images
 from api.images.service import NewImage
 from api.services import Services
@@ -46,9 +46,9 @@ async def store_opened(
 
 async def _store_upload(services: Services, owner: ProjectOwner, content: bytes) -> NewImage:
     if not owner.is_guest:
-        stored, _ = await images.store_upload(services, owner.account_id, content)
+        stored, _ = await uploads.store_upload(services, owner.account_id, content)
         return stored
-    stored, clean = await images.clean_upload(services, owner.account_id, content)
+    stored, clean = await uploads.clean_upload(services, owner.account_id, content)
     await _store(services, owner, stored, clean)
     return stored
 
@@ -79,9 +79,9 @@ async def require_room(services: Services, owner: ProjectOwner) -> None:
 
 async def _store(services: Services, owner: ProjectOwner, image: NewImage, content: bytes) -> None:
     if not owner.is_guest:
-        await images.store_free_of_rate(services, image, content)
+        await images.store_without_rate(services, image, content)
         return
-    await images.store_free_of_rate(
+    await images.store_without_rate(
         services,
         image,
         content,

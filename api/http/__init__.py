@@ -1,1 +1,1 @@
-"""The half of `api` that speaks HTTP: reads requests, answers them; decisions live one level up."""
+"""The HTTP side of `api`: it reads requests and answers them; the rules are in the other packages."""

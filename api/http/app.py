@@ -1,4 +1,4 @@
-"""The REST API as one FastAPI application, and what lives as long as it does."""
+"""The REST API as one FastAPI application, and its lifespan."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -10,13 +10,14 @@ from starlette.responses import Response
 from starlette.routing import Match, Route
 
 from api import background
+from api.calls.types import CallFailed
 from api.errors import ApiError
 from api.http import openapi, responses
 from api.http.metrics import Metrics
 from api.http.middleware.body_gate import BodyGate
 from api.http.middleware.body_limits import MEBIBYTE, UPLOAD_LIMIT_BYTES, BodyLimits
 from api.http.middleware.hosts import Hosts
-from api.http.middleware.request_context import Envelope
+from api.http.middleware.request_context import RequestContext
 from api.http.routes import account, health, images, stripe, tools, usage
 from api.services import Services
 from api.settings import Settings
@@ -25,20 +26,19 @@ from ml.catalogue import TOOLS
 from ml.errors import MlError
 
 VERSION = "0.1.0"
-_UPLOAD_PLACES = {"/api/tools/": UPLOAD_LIMIT_BYTES, "/api/images": UPLOAD_LIMIT_BYTES}
+_UPLOAD_PATHS = {"/api/tools/": UPLOAD_LIMIT_BYTES, "/api/images": UPLOAD_LIMIT_BYTES}
 
 
 def create_api(
     services: Services,
     settings: Settings,
-    upload_places: Mapping[str, int] | None = None,
+    upload_paths: Mapping[str, int] | None = None,
     bound_host: str | None = None,
 ) -> FastAPI:
-    """The API over open `services`. `upload_places`: further paths that take large bodies, and their bytes.
+    """The API over open `services`. `upload_paths`: more paths that accept large bodies, with their limits.
 
-    `bound_host`: where the server listens. None: nothing listens, so that any `Host` is answered.
-
-    Starting it starts the workers; stopping it lets running calls settle, then closes `services`.
+    `bound_host`: the host that the server listens on. None: there is no server, so any `Host` is accepted.
+    The lifespan starts the workers; at its end running calls are settled and `services` is closed.
     """
     app = FastAPI(
         title="bgeraser",
@@ -54,15 +54,15 @@ def create_api(
     for routes in (tools, images, account, usage, stripe, health):
         routes.add_to(app)
     openapi.install(app, list(TOOLS.values()))
-    for kind in (ApiError, BillingError, MlError, RequestValidationError, HTTPException):
+    for kind in (ApiError, BillingError, CallFailed, MlError, RequestValidationError, HTTPException):
         app.add_exception_handler(kind, _answer_error)
     app.state.body_gate = BodyGate(settings.body_memory_mb * MEBIBYTE, UPLOAD_LIMIT_BYTES)
-    limits = {**_UPLOAD_PLACES, **(upload_places or {})}
+    limits = {**_UPLOAD_PATHS, **(upload_paths or {})}
     app.add_middleware(BodyLimits, limits=limits, gate=app.state.body_gate)
     if bound_host is not None:
         app.add_middleware(Hosts, settings=settings, bound_host=bound_host)
     has_tls = services.public_url is not None and services.public_url.startswith("https://")
-    app.add_middleware(Envelope, metrics=app.state.metrics, has_tls=has_tls)
+    app.add_middleware(RequestContext, metrics=app.state.metrics, has_tls=has_tls)
     return app
 
 
@@ -86,7 +86,7 @@ async def _answer_error(request: Request, error: Exception) -> Response:
 
 
 def _allowed_methods(request: Request) -> set[str]:
-    """Every method of this path: Starlette itself names only those of the first route it meets."""
+    """Every method of this path: Starlette itself only names those of the first matching route."""
     routes = [route for route in request.app.routes if isinstance(route, Route)]
-    fitting = [route for route in routes if route.matches(request.scope)[0] is not Match.NONE]
-    return {method for route in fitting for method in route.methods or ()}
+    matching = [route for route in routes if route.matches(request.scope)[0] is not Match.NONE]
+    return {method for route in matching for method in route.methods or ()}

@@ -1,42 +1,21 @@
-"""What routes ask for: the services, the caller, and work that ends when the caller goes away."""
+"""What routes depend on: the services, the caller, and work that ends when the client disconnects."""
 
 import asyncio
 from collections.abc import Coroutine
-from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
 import structlog
 from fastapi import Depends, Request
-from sqlmodel import Session
 from starlette.requests import ClientDisconnect
 
 from api.auth.authenticator import Caller
-from api.calls import admission
 from api.calls.account_status import AccountStatus
+from api.http import responses
 from api.http.middleware import body_limits
 from api.services import Services
-from billing.ledger import accounts, ledger
-from billing.ledger.models import Account
 from billing.ledger.plans import PLANS
-from ml.backend import Priority
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Access:
-    """A caller whose key is good, and how the account stands."""
-
-    caller: Caller
-    standing: AccountStatus
-
-    @property
-    def account_id(self) -> str:
-        return self.caller.account_id
-
-    @property
-    def priority(self) -> Priority:
-        return Priority.PAID if PLANS[self.caller.plan].paid else Priority.FREE
 
 
 def services_of(request: Request) -> Services:
@@ -44,8 +23,8 @@ def services_of(request: Request) -> Services:
     return services
 
 
-async def key_holder(request: Request) -> Access:
-    """The caller by the key in the headers, before any body. Raises `InvalidApiKey`, `RateLimited`."""
+async def authenticated(request: Request) -> Caller:
+    """Authenticate the API key in the headers, before any body. Raises `InvalidApiKey`, `RateLimited`."""
     services = services_of(request)
     caller = await services.authenticator.authenticate(
         authorization=request.headers.get("authorization"),
@@ -54,24 +33,25 @@ async def key_holder(request: Request) -> Access:
         now=services.clock(),
     )
     structlog.contextvars.bind_contextvars(account_id=caller.account_id)
-    return Access(caller, await _standing(services, caller.account_id))
+    return caller
 
 
-async def tool_caller(request: Request) -> Access:
-    """As `key_holder`, on routes whose every answer tells of credits and rate."""
-    request.state.standing = AccountStatus()
-    access = await key_holder(request)
-    request.state.standing = access.standing
-    return access
+async def authenticated_for_tools(request: Request) -> Caller:
+    """As `authenticated`, on routes whose every answer has headers for credits and rate."""
+    responses.set_account_status(request, AccountStatus())
+    caller = await authenticated(request)
+    responses.set_account_status(request, caller.account_status)
+    return caller
 
 
-async def admit_body(request: Request, access: Access) -> None:
-    """Let the body come, on this account. Raises `RateLimited`, `ServerBusy`, `FileTooLarge`."""
+async def admit_body(request: Request, caller: Caller) -> None:
+    """Admit the body on the caller's account. Raises `RateLimited`, `ServerBusy`, `FileTooLarge`."""
+    plan = PLANS[caller.plan]
     await body_limits.admit(
         request.scope,
-        account_id=access.account_id,
-        is_paid=access.priority is Priority.PAID,
-        concurrent_calls=PLANS[access.caller.plan].concurrent_calls,
+        account_id=caller.account_id,
+        is_paid=plan.paid,
+        concurrent_calls=plan.concurrent_calls,
     )
 
 
@@ -80,58 +60,33 @@ def address_of(request: Request) -> str:
     return request.client.host if request.client else ""
 
 
-def base_url_of(request: Request) -> str:
-    """The address at which the caller reached us, without a slash at its end."""
-    return str(request.base_url).rstrip("/")
-
-
 def public_base_url(request: Request) -> str:
     """Where callers reach this server, without a trailing slash: its public URL, else the request's own."""
     return services_of(request).public_url or str(request.base_url).rstrip("/")
 
 
 async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
-    """What `work` returns or raises; it is cancelled when the client goes away, or this is.
+    """The result of `work`, which is cancelled when the client disconnects or this is cancelled.
 
-    Only after the body was read: what still comes is thrown away.
+    Call it only after the body was read: it discards what else the client sends.
     """
     task = asyncio.create_task(work)
-    gone = asyncio.create_task(_disconnect(request))
+    disconnected = asyncio.create_task(_wait_for_disconnect(request))
     try:
-        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({task, disconnected}, return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
             raise ClientDisconnect
         return await task
     finally:
         task.cancel()
-        gone.cancel()
+        disconnected.cancel()
 
 
-async def _disconnect(request: Request) -> None:
+async def _wait_for_disconnect(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
 
 
-async def _standing(services: Services, account_id: str) -> AccountStatus:
-    now = services.clock()
-
-    def look(session: Session) -> tuple[AccountStatus, bool]:
-        account = session.get_one(Account, account_id)
-        standing = AccountStatus(admission.peek_rate(session, account_id, now), account.available)
-        return standing, account.period_ends_at is None or account.period_ends_at <= now
-
-    standing, new_period = await services.database.read(look)
-    if new_period:
-
-        def refresh(session: Session) -> int:
-            account = accounts.lock(session, account_id)
-            ledger.refresh(session, account, now)
-            return account.available
-
-        standing.credits_remaining = await services.database.run(refresh)
-    return standing
-
-
 ServicesOf = Annotated[Services, Depends(services_of)]
-KeyHolder = Annotated[Access, Depends(key_holder)]
-ToolCaller = Annotated[Access, Depends(tool_caller)]
+KeyHolder = Annotated[Caller, Depends(authenticated)]
+ToolCaller = Annotated[Caller, Depends(authenticated_for_tools)]

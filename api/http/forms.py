@@ -1,7 +1,7 @@
-"""The one reader of forms: from a request's body to a tool's parameters and files.
+"""Reading forms: from a request's body to a tool's parameters and files.
 
-Called after the key and the limits were checked, because reading is what costs. Nothing is decoded here: of
-files only the size and the first bytes are looked at.
+Called after authentication and the limits, because reading is expensive. No image is decoded here: only the
+size and the first bytes of files are checked.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ _IDEMPOTENCY_KEY_LENGTH_MAX = 255
 _SHOWN_NAME_LENGTH = 100
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _GZIP = b"\x1f\x8b"
-_HOW_TO_SEND = "Send the picture and its parameters as multipart/form-data, as in: curl -F image=@photo.jpg"
+_HOW_TO_SEND = "Send the image and its parameters as multipart/form-data, as in: curl -F image=@photo.jpg"
 
 IMAGE = "image"
 IMAGE_ID = "image_id"
@@ -44,10 +44,10 @@ IMAGE_ALIASES = ("image_file", "file")
 
 @dataclass(frozen=True)
 class ToolForm:
-    """What a caller sent for a tool. `image` is in `files` or in `stored_ids`.
+    """The form of a tool's call. `image` is in `files` or in `stored_ids`.
 
-    `stored_ids` are the ids of stored pictures, by the form name of the file that each stands for;
-    `id_fields` are the form names of the ids, likewise.
+    `stored_ids` has the ids of stored images by the form name of the file that each replaces; `id_fields` has
+    the form names of those ids by the same names.
     """
 
     params: Params
@@ -69,13 +69,13 @@ async def read_tool_form(request: Request, tool: Tool) -> ToolForm:
     extra_files = {field.name for field in tool.files}
     id_fields = {IMAGE_ID: IMAGE} | {field.id_field: field.name for field in tool.files if field.id_field}
     parts = await _read(request)
-    fields = _sorted_out(parts, parameter_names(tool.params) | set(id_fields), extra_files)
+    fields = _by_field(parts, parameter_names(tool.params) | set(id_fields), extra_files)
     sent_ids = {file: fields.texts.pop(name, "") for name, file in id_fields.items()}
     stored_ids = {file: image_id for file, image_id in sent_ids.items() if image_id}
     _require_one_source(fields, stored_ids.get(IMAGE))
     for name, file in id_fields.items():
         if file in stored_ids and file in fields.files:
-            raise InvalidParameter(name, f"{name}: send either {file} or the id of a stored picture.")
+            raise InvalidParameter(name, f"{name}: send either {file} or the id of a stored image.")
     for name, content in fields.files.items():
         _check_file(name, content)
     names_of_ids = {file: name for name, file in id_fields.items()}
@@ -83,8 +83,8 @@ async def read_tool_form(request: Request, tool: Tool) -> ToolForm:
 
 
 async def read_image_form(request: Request) -> bytes:
-    """The body of an upload: one picture and nothing else."""
-    fields = _sorted_out(await _read(request), set(), set())
+    """The body of an upload: one image and nothing else."""
+    fields = _by_field(await _read(request), set(), set())
     _require_one_source(fields, None)
     _check_file(IMAGE, fields.files[IMAGE])
     return fields.files[IMAGE]
@@ -97,13 +97,13 @@ def idempotency_key(request: Request) -> str | None:
         return None
     key = values[0]
     if len(values) > 1 or not key or len(key) > _IDEMPOTENCY_KEY_LENGTH_MAX or not key.isprintable():
-        message = f"One key of 1 to {_IDEMPOTENCY_KEY_LENGTH_MAX} printable characters is needed."
+        message = f"Send one key of 1 to {_IDEMPOTENCY_KEY_LENGTH_MAX} printable characters."
         raise InvalidParameter(_IDEMPOTENCY_KEY, message)
     return key
 
 
 def refuse_query(request: Request) -> None:
-    """Parameters in the address would be ignored, and what is ignored surprises."""
+    """Reject query parameters instead of ignoring them."""
     for name in request.query_params:
         raise InvalidParameter(_shown(name), f"{_shown(name)}: parameters are sent as form fields.")
 
@@ -113,7 +113,7 @@ def parameter_names(params: type[Params]) -> set[str]:
 
 
 async def _read(request: Request) -> list[Part]:
-    """The form's parts as they were sent. Raises `InvalidRequest`, `FileTooLarge` and what reading raises."""
+    """The parts of the form. Raises `InvalidRequest`, `FileTooLarge` and the errors of reading the body."""
     media_type, options = parse_options_header(request.headers.get("content-type"))
     _check_encoding(request, options)
     if media_type == b"multipart/form-data":
@@ -124,11 +124,11 @@ async def _read(request: Request) -> list[Part]:
         try:
             return await multipart.read_parts(request.stream(), options[b"boundary"], _MULTIPART_LIMITS)
         except FileTooLarge as error:
-            # The picture itself needs no name; other files do.
+            # The error of the image itself needs no parameter name; those of other files do.
             error.param = None if error.param in (IMAGE, *IMAGE_ALIASES) else error.param
             raise
     if media_type not in (b"application/x-www-form-urlencoded", b""):
-        raise InvalidRequest(_instead_of(media_type))
+        raise InvalidRequest(_unsupported_type_message(media_type))
     content = await request.body()
     if media_type == b"" and content:
         raise InvalidRequest(f"The request has no Content-Type. {_HOW_TO_SEND}")
@@ -139,24 +139,24 @@ def _check_encoding(request: Request, options: Mapping[bytes, bytes]) -> None:
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
     if encoding not in ("", "identity"):
         raise InvalidRequest("Send the body uncompressed: Content-Encoding is not supported.")
-    # Other charsets would let text through that no UTF-8 answer can repeat.
+    # Other charsets could contain text that a UTF-8 answer cannot repeat.
     if options.get(b"charset", b"utf-8").lower() not in (b"utf-8", b"utf8"):
         raise InvalidRequest("Send form fields as UTF-8.")
 
 
-def _instead_of(media_type: bytes) -> str:
+def _unsupported_type_message(media_type: bytes) -> str:
     if media_type.startswith(b"image/") or media_type == b"application/octet-stream":
-        return f"A picture as the bare body is not read. {_HOW_TO_SEND}"
-    return f"{media_type.decode('latin-1')[:_SHOWN_NAME_LENGTH]} is not read here. {_HOW_TO_SEND}"
+        return f"An image as the whole body is not supported. {_HOW_TO_SEND}"
+    return f"{media_type.decode('latin-1')[:_SHOWN_NAME_LENGTH]} is not supported here. {_HOW_TO_SEND}"
 
 
 def _read_urlencoded(content: bytes) -> list[Part]:
-    """Raises `InvalidRequest`. Runs in a thread, because its time grows with the body."""
+    """Raises `InvalidRequest`. For a thread, because its time grows with the body."""
     _refuse_bare_files(content)
     if content.count(b"&") >= _FIELDS_MAX:
         raise InvalidRequest(f"The form has too many fields: at most {_FIELDS_MAX}.")
     if not content.isascii() or _BAD_ESCAPE.search(content) is not None:
-        raise InvalidRequest(f"The request's body is no form that can be read. {_HOW_TO_SEND}")
+        raise InvalidRequest(f"The request's body is not a valid form. {_HOW_TO_SEND}")
     parts = []
     for pair in content.split(b"&"):
         name, _, value = pair.partition(b"=")
@@ -166,25 +166,25 @@ def _read_urlencoded(content: bytes) -> list[Part]:
 
 
 def _unescaped(text: bytes) -> bytes:
-    """What percent escapes and plus signs stand for.
+    """Decode percent escapes and plus signs.
 
-    The standard library decodes them piece by piece in Python, and quoted-printable, which differs in nothing
-    but the sign before the two digits, in C: a mebibyte of escapes takes milliseconds instead of a second.
+    The standard library decodes them in Python, and quoted-printable, which only has another sign before the
+    two digits, in C: a mebibyte of escapes takes milliseconds instead of a second.
     """
     return binascii.a2b_qp(text.replace(b"+", b" ").replace(b"=", b"=3D").replace(b"%", b"="))
 
 
 def _refuse_bare_files(content: bytes) -> None:
-    """`curl --data-binary @photo.jpg` says that a picture is a form."""
+    """`curl --data-binary @photo.jpg` declares an image as a form."""
     if content.startswith(_GZIP):
-        raise InvalidRequest("Send the body uncompressed: this one begins as gzip does.")
+        raise InvalidRequest("Send the body uncompressed: this one is gzip.")
     with suppress(UnsupportedFormat):
         images.sniff(content)
-        raise InvalidRequest(f"A picture as the bare body is not read. {_HOW_TO_SEND}")
+        raise InvalidRequest(f"An image as the whole body is not supported. {_HOW_TO_SEND}")
 
 
-def _sorted_out(parts: list[Part], text_names: set[str], file_names: set[str]) -> _Fields:
-    """The form by field. Unknown and repeated names are refused, one of the wrong kind too."""
+def _by_field(parts: list[Part], text_names: set[str], file_names: set[str]) -> _Fields:
+    """The form by field. Refuses unknown and repeated names, and text for a file or a file for text."""
     fields = _Fields({}, {})
     seen: set[str] = set()
     for part in parts:
@@ -195,18 +195,18 @@ def _sorted_out(parts: list[Part], text_names: set[str], file_names: set[str]) -
         name = IMAGE if part.name in IMAGE_ALIASES else part.name
         is_file_field = name == IMAGE or name in file_names
         if not is_file_field and name not in text_names:
-            raise InvalidParameter(shown, f"{shown} is no parameter here.")
+            raise InvalidParameter(shown, f"{shown} is not a parameter here.")
         if not part.content and (not is_file_field or name == IMAGE or not part.has_file_name):
-            continue  # Left empty: browsers send such a field as empty text or as a file without a name.
+            continue  # Browsers send an empty field as empty text or as a file without a name.
         if part.is_file and not is_file_field and not part.has_file_name:
-            part.is_file = False  # Some clients call every field's bytes octets.
+            part.is_file = False  # Some clients send every field as application/octet-stream.
         if part.is_file != is_file_field:
             kind = "a file" if is_file_field else "text"
             raise InvalidParameter(shown, f"{shown} must be sent as {kind}.")
         if not part.is_file:
             fields.texts[name] = part.text()
         elif name in fields.files:
-            raise MultipleSources("Send one picture: image, image_file and file are names of the same field.")
+            raise MultipleSources("Send one image: image, image_file and file are names of the same field.")
         else:
             fields.files[name] = part.content
     return fields
@@ -214,13 +214,13 @@ def _sorted_out(parts: list[Part], text_names: set[str], file_names: set[str]) -
 
 def _require_one_source(fields: _Fields, image_id: str | None) -> None:
     if IMAGE in fields.files and image_id is not None:
-        raise MultipleSources("Send either a picture or the id of a stored one.")
+        raise MultipleSources("Send either an image or the id of a stored one.")
     if IMAGE not in fields.files and image_id is None:
-        raise MissingImage("No picture came with the request. Send it as the form field image.")
+        raise MissingImage("The request has no image. Send it as the form field image.")
 
 
 def _check_file(name: str, content: bytes) -> None:
-    """Raises `UnsupportedFormat` and others; they name every file but the picture itself."""
+    """Raises `UnsupportedFormat`, `InvalidParameter`; they name every file except the image itself."""
     if not content:
         raise InvalidParameter(name, f"{name} is an empty file.")
     try:
@@ -232,15 +232,15 @@ def _check_file(name: str, content: bytes) -> None:
 
 
 def named(error: E, param: str) -> E:
-    """`error`, which from now on names `param` as the field at fault."""
-    error.param = param  # type: ignore[attr-defined]  # `api.response_bodies` asks every error for it
+    """Make `error` name `param` as the field at fault."""
+    error.param = param  # type: ignore[attr-defined]  # `api.response_bodies` reads it from every error
     return error
 
 
 def validated(params: type[Params], texts: dict[str, str]) -> Params:
-    """A tool's parameters from texts by name; an empty one counts as not sent.
+    """Validate a tool's parameters; an empty text counts as not sent.
 
-    Raises `InvalidParameter`, naming the first at fault.
+    Raises `InvalidParameter` for the first invalid one.
     """
     try:
         return params.model_validate({name: text for name, text in texts.items() if text})
@@ -255,5 +255,5 @@ def validated(params: type[Params], texts: dict[str, str]) -> Params:
 
 
 def _shown(name: str) -> str:
-    """A name as a message may repeat it; a caller can send any length."""
+    """A name, shortened for messages: a caller can send any length."""
     return name if len(name) <= _SHOWN_NAME_LENGTH else name[:_SHOWN_NAME_LENGTH] + "…"

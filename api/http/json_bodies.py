@@ -1,7 +1,7 @@
-"""JSON bodies, bounded in what makes parsing expensive before they are parsed.
+"""JSON bodies, whose structure is limited before they are parsed.
 
-Long strings are read at the speed of memory, but a mebibyte of brackets becomes hundreds of thousands of
-objects and stops the event loop for a fifth of a second. No route of ours needs more than a little structure.
+Long strings are cheap to parse, but a mebibyte of brackets becomes hundreds of thousands of objects and
+blocks the event loop for a fifth of a second. No route needs more than a little structure.
 """
 
 import re
@@ -21,14 +21,14 @@ _STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 def read_object(content: bytes) -> dict[str, Any]:
     """The JSON object in `content`. Raises `InvalidRequest`.
 
-    Half of a surrogate pair is refused: such text can neither be stored nor sent.
+    Lone surrogates are refused: such text can neither be stored nor sent.
     """
     if _has_too_much_structure(content):
         raise InvalidRequest("The request's JSON has too many values.")
     try:
         value = from_json(content, allow_inf_nan=False, cache_strings="none")
     except ValueError:
-        raise InvalidRequest("The request's body is no JSON that can be read.") from None
+        raise InvalidRequest("The request's body is not valid JSON.") from None
     if not isinstance(value, dict):
         raise InvalidRequest("The request's body must be a JSON object.")
     return value

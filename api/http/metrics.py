@@ -1,4 +1,4 @@
-"""Figures for Prometheus, counted by this process since it started."""
+"""Prometheus metrics, counted by this process since it started."""
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
@@ -26,12 +26,12 @@ class Metrics:
         self._ready = Gauge("bgeraser_ready", "1 when workers are up.", registry=self._registry)
 
     def count_request(self, method: str, route: str, status: int, seconds: float) -> None:
-        """`route` is a path as declared, never as called: the number of series stays small."""
+        """`route` is the declared path, not the requested one, so that the number of series stays small."""
         self._requests.labels(method, route, str(status)).inc()
         self._seconds.labels(route).observe(seconds)
 
     def render(self, backend: BackendState) -> bytes:
-        """All figures in Prometheus' text format."""
+        """All metrics in Prometheus' text format."""
         self._workers.set(backend.workers)
         self._queued.set(backend.queued)
         self._running.set(backend.running)

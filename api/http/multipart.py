@@ -1,9 +1,9 @@
-"""multipart/form-data read into memory, part by part, within limits that hold while it arrives.
+"""Reading multipart/form-data into memory, part by part, within limits that apply while it arrives.
 
-Parsing is python-multipart's; what stands here is what Starlette's reader does not offer: parts with only
-`filename*`, parts that an image type alone makes a file, a preamble, text that must be UTF-8, and telling a
-body that was cut off from one without a picture. Nothing is written to a temporary file: `api.http.middleware.body_gate`
-bounds the memory of all bodies together.
+python-multipart parses. This module adds what Starlette's reader lacks: parts with only `filename*`, parts
+that are files by their image type alone, a preamble, a check for UTF-8, and the difference between a
+truncated body and one without an image. Nothing is written to a temporary file:
+`api.http.middleware.body_gate` limits the memory of all bodies together.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ class Limits:
 
 @dataclass
 class Part:
-    """One part. `is_file`: it has a file name, or says that it is a picture or any bytes."""
+    """One part. `is_file`: it has a file name, or the type of an image or of arbitrary bytes."""
 
     name: str
     is_file: bool
@@ -65,7 +65,7 @@ async def read_parts(body: AsyncIterator[bytes], boundary: bytes, limits: Limits
     try:
         reader = _Reader(boundary, limits)
         async for chunk in body:
-            reader.parser.write(preamble.behind(chunk))
+            reader.parser.write(preamble.strip(chunk))
     except (FormParserError, ValueError):
         raise InvalidRequest("The form cannot be read: it is not well-formed multipart/form-data.") from None
     if not preamble.is_over:
@@ -77,7 +77,7 @@ async def read_parts(body: AsyncIterator[bytes], boundary: bytes, limits: Limits
 
 
 class _Content:
-    """Bytes as they arrive. They are joined once, in a thread: copying a picture takes a noticeable time."""
+    """Bytes as they arrive. They are joined once, in a thread, because copying an image takes time."""
 
     def __init__(self) -> None:
         self.size_bytes = 0
@@ -137,7 +137,7 @@ class _Reader:
         self.parser = MultipartParser(boundary, callbacks)
 
     def join_contents(self) -> None:
-        """Give every part its bytes. Await it in a thread."""
+        """Set the content of every part. For a thread."""
         for part, content in zip(self.parts, self._contents, strict=True):
             part.content = content.joined()
         self._contents.clear()
@@ -164,7 +164,7 @@ class _Reader:
         name = _decoded(options[b"name"])
         is_extended = _EXTENDED_FILE_NAME.search(_QUOTED.sub(b'""', disposition)) is not None
         media_type, _ = parse_options_header(self._open.headers.get(b"content-type", b""))
-        is_file = b"filename" in options or is_extended or _is_of_files(media_type)
+        is_file = b"filename" in options or is_extended or _is_file_type(media_type)
         self._open.part = Part(name, is_file, bool(options.get(b"filename")) or is_extended)
         self._files += is_file
         if self._files > self._limits.files:
@@ -201,15 +201,15 @@ class _Reader:
 
 
 class _Preamble:
-    """Text before the first boundary, which RFC 2046 allows and says to ignore."""
+    """The text before the first boundary, which RFC 2046 allows and says to ignore."""
 
     def __init__(self, boundary: bytes) -> None:
         self.is_over = False
         self._delimiter = b"--" + boundary
         self._held = bytearray()
 
-    def behind(self, chunk: bytes) -> bytes:
-        """What of `chunk` and of what was held back belongs to the form; nothing while that is not known."""
+    def strip(self, chunk: bytes) -> bytes:
+        """The bytes, held back or in `chunk`, that belong to the form; empty until the boundary is found."""
         if self.is_over:
             return chunk
         searched_from = max(0, len(self._held) - len(self._delimiter) - 2)
@@ -235,5 +235,5 @@ def _decoded(name: bytes) -> str:
         raise InvalidRequest("Send the names of form fields as UTF-8.") from None
 
 
-def _is_of_files(media_type: bytes) -> bool:
+def _is_file_type(media_type: bytes) -> bool:
     return media_type == b"application/octet-stream" or media_type.startswith(b"image/")

@@ -1,18 +1,18 @@
-"""The OpenAPI page: forms made from each tool's `Params`, errors from the one table, headers said once."""
+"""The OpenAPI description: forms from each tool's `Params`, errors from the error table, shared headers."""
 
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from api.errors import ERROR_TABLE
-from api.http.schemas import Failure, ToolSuccess
+from api.errors import ERROR_TABLE, retryable_codes
+from api.http.schemas import Failure, ToolSuccess, UploadSuccess
 from ml.tool import Tool
 
 _COMPONENTS = "#/components/schemas/{model}"
 _FILE = {"type": "string", "format": "binary"}
 _DESCRIPTION = (
-    "Send a picture, get a picture. Every successful call costs 1 credit, any other answer costs nothing."
+    "Send an image, get an image. Every successful call costs 1 credit, any other answer costs nothing."
     " Authenticate with `Authorization: Bearer bge_live_…` or `X-Api-Key`."
 )
 _EXAMPLE_REQUEST_ID = "req_5pT0sVn2Qb8mXw4cYk1LrZ"
@@ -37,7 +37,7 @@ _EXAMPLE_CODE_MESSAGES = {
     "RATE_LIMITED": "The plan allows 20 calls a minute; try again in 3 s.",
 }
 HEADERS = {
-    "X-Request-Id": "This exchange's own id; name it when you report a problem.",
+    "X-Request-Id": "The id of this request; include it when you report a problem.",
     "X-Credits-Charged": "Credits this answer cost: 1 for a new success, 0 for a replay or an error.",
     "X-Credits-Remaining": "Credits left.",
     "X-RateLimit-Limit": "Calls a minute, and the burst.",
@@ -46,8 +46,9 @@ HEADERS = {
     "RateLimit": "The same as IETF draft: r calls left, full again in t seconds.",
     "RateLimit-Policy": "The same as IETF draft: q calls in w seconds.",
 }
+_RETRYABLE_CODES = retryable_codes()
 _RETRY_AFTER = "Whole seconds to wait, at least 1."
-_REPLAYED = "true where the answer of an earlier identical call is given again."
+_REPLAYED = "true if the answer of an earlier identical request is repeated."
 
 SECURITY: list[dict[str, list[str]]] = [{"ApiKeyBearer": []}, {"ApiKeyHeader": []}]
 IDEMPOTENCY_PARAMETER = {
@@ -55,12 +56,12 @@ IDEMPOTENCY_PARAMETER = {
     "in": "header",
     "required": False,
     "schema": {"type": "string", "minLength": 1, "maxLength": 255},
-    "description": "Makes a retry safe for 24 hours: the same key and request give the first answer again.",
+    "description": "Makes retries safe for 24 hours: the same key and request repeat the first answer.",
 }
 
 
 def tool_operation(tool: Tool) -> dict[str, Any]:
-    """What FastAPI cannot see of a tool's route: its form and its header."""
+    """The parts of a tool's route that FastAPI cannot infer: its form and its header."""
     content = {"multipart/form-data": {"schema": form_schema(tool), "example": {"image": "@photo.jpg"}}}
     return {
         "security": SECURITY,
@@ -70,20 +71,20 @@ def tool_operation(tool: Tool) -> dict[str, Any]:
 
 
 def form_schema(tool: Tool) -> dict[str, Any]:
-    """A tool's form as JSON Schema: its parameters, the picture or its id, and its other files."""
+    """A tool's form as JSON Schema: its parameters, the image or its id, and its other files."""
     parameters = tool.params.model_json_schema(ref_template=_COMPONENTS)
     parameters.pop("$defs", None)
     files = {field.name: {**_FILE, "description": field.description} for field in tool.files}
     ids = {
         field.id_field: {
             "type": "string",
-            "description": f"Instead of `{field.name}`: the id of a stored picture.",
+            "description": f"Instead of `{field.name}`: the id of a stored image.",
         }
         for field in tool.files
         if field.id_field
     }
     source = {
-        "image": {**_FILE, "description": "The picture; `image_file` and `file` are other names of it."},
+        "image": {**_FILE, "description": "The image; `image_file` and `file` are aliases."},
         "image_id": {"type": "string", "description": "Instead of `image`: an earlier upload or result."},
     }
     return {**parameters, "properties": {**source, **files, **ids, **parameters["properties"]}}
@@ -91,11 +92,11 @@ def form_schema(tool: Tool) -> dict[str, Any]:
 
 def signature_parameters() -> list[dict[str, Any]]:
     described = {
-        "exp": "Unix seconds until which the address works.",
-        "kid": "Which key signed.",
+        "exp": "Unix seconds at which the URL expires.",
+        "kid": "The id of the key that signed.",
         "sig": "The signature.",
     }
-    width = "With a preview's address: answer it as WebP, this many pixels wide or as wide as the picture."
+    width = "In the URL of a preview: the greatest width of the WebP, in pixels."
     return [
         {"name": name, "in": "query", "required": True, "schema": {"type": "string"}, "description": text}
         for name, text in described.items()
@@ -105,16 +106,24 @@ def signature_parameters() -> list[dict[str, Any]]:
 def upload_operation() -> dict[str, Any]:
     schema = {"type": "object", "properties": {"image": _FILE}, "required": ["image"]}
     body = {"required": True, "content": {"multipart/form-data": {"schema": schema}}}
-    return {"security": SECURITY, "requestBody": body}
+    return {"security": SECURITY, "parameters": [IDEMPOTENCY_PARAMETER], "requestBody": body}
+
+
+def upload_responses() -> dict[int | str, dict[str, Any]]:
+    """Every error of an upload, and the headers of its success."""
+    headers = _described({**HEADERS, "Idempotent-Replayed": _REPLAYED})
+    success = {"description": "The stored image.", "model": UploadSuccess, "headers": headers}
+    errors = error_responses(*WITH_KEY, 409, 413, 415, 422, 500, 504)
+    return {200: success, **errors}
 
 
 def tool_responses(tool: Tool) -> dict[int | str, dict[str, Any]]:
-    """A tool's success, as JSON or as the picture, and every error a call may meet."""
+    """A tool's success, as JSON or as the image, and every error of a call."""
     model = tool.checkpoints[0] if tool.checkpoints else None
     example = {"success": True, "data": {**_EXAMPLE_DATA, "model": model}, "requestId": _EXAMPLE_REQUEST_ID}
     picture = {f"image/{kind}": {"schema": _FILE} for kind in ("png", "jpeg", "webp", "avif")}
     success = {
-        "description": "The result. With `Accept: image/*` its bytes, and the metadata in `X-*` headers.",
+        "description": "The result. With `Accept: image/*`: its bytes, with the metadata in `X-*` headers.",
         "model": ToolSuccess,
         "content": {"application/json": {"example": example}, **picture},
         "headers": _described({**HEADERS, "Idempotent-Replayed": _REPLAYED}),
@@ -131,13 +140,13 @@ def error_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: _error_response(status, codes[status]) for status in sorted(statuses)}
 
 
-#: What any request may be answered with, and what one with a key.
+#: Statuses of errors that any request may get, and any request with a key.
 ANY_REQUEST = (400, 500, 503)
 WITH_KEY = (*ANY_REQUEST, 401, 403, 429)
 
 
 def install(app: FastAPI, tools: list[Tool]) -> None:
-    """Give `app` its OpenAPI page, made once when first asked for."""
+    """Set the OpenAPI description of `app`, which is built on first use."""
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
@@ -160,7 +169,7 @@ def install(app: FastAPI, tools: list[Tool]) -> None:
 
 
 def _drop_foreign_errors(page: dict[str, Any]) -> None:
-    """FastAPI declares its own validation error on every route with a parameter; none of ours answers it."""
+    """Remove FastAPI's own validation error, which it declares on every route with a parameter."""
     foreign = ("HTTPValidationError", "ValidationError")
     for operations in page["paths"].values():
         for described in operations.values():
@@ -176,13 +185,7 @@ def _error_response(status: int, codes: list[str]) -> dict[str, Any]:
     if status in (409, 429, 503):
         headers["Retry-After"] = _RETRY_AFTER
     examples = {
-        code: {
-            "value": {
-                "success": False,
-                "error": {"code": code, "message": _EXAMPLE_CODE_MESSAGES.get(code, "…"), "param": None},
-                "requestId": _EXAMPLE_REQUEST_ID,
-            }
-        }
+        code: {"value": {"success": False, "error": _example_error(code), "requestId": _EXAMPLE_REQUEST_ID}}
         for code in codes
     }
     return {
@@ -191,6 +194,11 @@ def _error_response(status: int, codes: list[str]) -> dict[str, Any]:
         "content": {"application/json": {"examples": examples}},
         "headers": _described(headers),
     }
+
+
+def _example_error(code: str) -> dict[str, Any]:
+    message = _EXAMPLE_CODE_MESSAGES.get(code, "…")
+    return {"code": code, "message": message, "param": None, "retryable": code in _RETRYABLE_CODES}
 
 
 def _described(headers: dict[str, str]) -> dict[str, Any]:

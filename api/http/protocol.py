@@ -1,8 +1,8 @@
-"""uvicorn's HTTP protocol with what it lacks: limits for clients that hold a connection, and our error shape.
+"""uvicorn's HTTP protocol with limits for clients that hold a connection, and with the API's error shape.
 
-A connection that never finishes its headers would otherwise stay open for ever, as would one that never reads
-its answer, and one that never stops sending headers would fill the memory. Pass `limited(…)` to uvicorn as
-`http=`, and turn its WebSockets off: those take a connection out of the hands of this protocol.
+Otherwise a connection that never finishes its headers or never reads its answer would stay open forever, and
+one that never stops sending headers would fill the memory. Pass `limited(…)` to uvicorn as `http=`, and turn
+its WebSockets off, because they would bypass this protocol.
 """
 
 import asyncio
@@ -19,9 +19,9 @@ from billing.identifiers import new_id
 HEAD_LIMIT_SECONDS = 15.0
 HEAD_LIMIT_BYTES = 64 * 1024
 
-# Of what waits to be sent, a client must take this much in each window, or the rest if that is less. A client
-# that stops reading loses its connection after two windows at most: the first one may see the system's
-# buffers fill. A line of 35 kbit/s is fast enough.
+# In each window a client must read this much of the buffered output, or the rest if that is less. A client
+# that stops reading loses its connection after two windows at most, because the system's buffers may fill
+# during the first one. 35 kbit/s is fast enough.
 OUTPUT_WINDOW_SECONDS = 10.0
 OUTPUT_WINDOW_BYTES = 40 * 1024
 
@@ -34,7 +34,7 @@ def limited(limits: ConnectionLimits) -> type["HttpProtocol"]:
 
 
 class HttpProtocol(HttpToolsProtocol):
-    """Closes a connection whose request's head is too long or too slow, or whose answer is not read."""
+    """Closes a connection whose request head is too long or too slow, or whose answer is not read."""
 
     limits: ClassVar[ConnectionLimits]
 
@@ -43,7 +43,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._head_deadline: asyncio.TimerHandle | None = None
         self._head_bytes = 0
         self._output_check: asyncio.TimerHandle | None = None
-        self._output_bytes = 0  # that waited to be sent when the window began
+        self._output_bytes = 0  # buffered when the window began
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -62,7 +62,7 @@ class HttpProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def evict(self) -> None:
-        """Close at once: another connection needs the place."""
+        """Close at once, to make room for another connection."""
         self.transport.abort()
 
     def data_received(self, data: bytes) -> None:
@@ -75,7 +75,7 @@ class HttpProtocol(HttpToolsProtocol):
                 self.send_400_response("The request's headers are too long.")
 
     def on_message_begin(self) -> None:
-        # Of a kept connection's next request; between two requests uvicorn's own limit holds.
+        # For the next request of a kept-alive connection; between requests uvicorn's own limit applies.
         self._begin_head()
         super().on_message_begin()
 
@@ -89,7 +89,7 @@ class HttpProtocol(HttpToolsProtocol):
         if self.transport.get_write_buffer_size():
             self._begin_output_window()
         else:
-            self._note_idle()
+            self._report_idle()
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -97,27 +97,27 @@ class HttpProtocol(HttpToolsProtocol):
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        # The client took tens of kilobytes; what is left has a window of its own.
+        # The client has read tens of kilobytes; the rest gets a new window.
         self._begin_output_window()
 
     def shutdown(self) -> None:
-        """Let the request in work finish; end what would never finish by itself."""
+        """Let the current request finish, but end an endless answer."""
         super().shutdown()
         cycle = self.cycle
         if cycle is not None and not cycle.response_complete and is_endless(cycle.scope):
-            # The application hears that the client left, which is how such an answer ends at any time.
+            # Report a disconnect to the application, which ends such an answer as usual.
             cycle.disconnected = True
             cycle.message_event.set()
             self.transport.close()
             self._begin_output_window()
 
     def send_400_response(self, msg: str) -> None:
-        """Answer what is no HTTP in the shape of all errors, then close."""
+        """Answer invalid HTTP in the API's error shape, then close."""
         self._answer_and_close("400 Bad Request", InvalidRequest(msg))
 
     def _unsupported_upgrade_warning(self) -> None:
-        # Requests to change the protocol are answered as if they had not asked, and end the connection, since
-        # the parser has stopped at them. Anybody can send them, so they are not worth a line in the log.
+        # A request to upgrade is answered as a normal one, and the connection is closed, because the parser
+        # has stopped there. Anyone can send such requests, so they are not logged.
         if self.cycle is not None:
             self.cycle.keep_alive = False
 
@@ -136,29 +136,29 @@ class HttpProtocol(HttpToolsProtocol):
         self.transport.close()
         self._begin_output_window()
 
-    def _note_idle(self) -> None:
+    def _report_idle(self) -> None:
         if not self.pipeline and (self.cycle is None or self.cycle.response_complete):
             self.limits.idle(self)
 
     def _should_upgrade_to_ws(self) -> bool:
-        # Whether or not a WebSocket library is installed: a handshake is refused below, not passed on.
+        # Handshakes are refused below, whether or not a WebSocket library is installed.
         return True
 
     def handle_websocket_upgrade(self) -> None:
-        """Refuse a WebSocket's handshake in the shape of all errors; nothing here speaks the protocol."""
-        self.send_400_response("There are no WebSockets at this server.")
+        """Refuse a WebSocket handshake in the API's error shape."""
+        self.send_400_response("This server does not support WebSockets.")
 
     def _begin_head(self) -> None:
         if self._head_deadline is None:
             self._head_bytes = 0
-            self._head_deadline = self.loop.call_later(HEAD_LIMIT_SECONDS, self._give_up)
+            self._head_deadline = self.loop.call_later(HEAD_LIMIT_SECONDS, self._head_timed_out)
 
     def _end_head(self) -> None:
         if self._head_deadline is not None:
             self._head_deadline.cancel()
             self._head_deadline = None
 
-    def _give_up(self) -> None:
+    def _head_timed_out(self) -> None:
         self._head_deadline = None
         if not self.transport.is_closing():
             self.transport.close()
@@ -184,4 +184,4 @@ class HttpProtocol(HttpToolsProtocol):
         elif left:
             self._begin_output_window()
         else:
-            self._note_idle()
+            self._report_idle()

@@ -15,20 +15,20 @@ RANGES_BELOW = "/api/images/"
 
 
 def refusal(scope: Scope) -> ApiError | None:
-    """Why this address cannot be served, whatever is behind it; None if it can.
+    """The error for a URL that no route can serve; None if it is valid.
 
-    Splitting a query of hundreds of thousands of parameters would stop the event loop, on any route that
-    looks at one of them.
+    Parsing a query of hundreds of thousands of parameters would block the event loop on any route that reads
+    one of them.
     """
     query: bytes = scope.get("query_string", b"")
     if len(query) > QUERY_BYTES_MAX or query.count(b"&") >= QUERY_PARAMETERS_MAX:
         limits = f"{QUERY_PARAMETERS_MAX} parameters and {QUERY_BYTES_MAX} bytes"
-        return InvalidRequest(f"The address is too long: its query may have {limits}.")
-    # PostgreSQL stores no NUL, and no file has one in its name.
+        return InvalidRequest(f"The URL is too long: its query may have {limits}.")
+    # PostgreSQL cannot store NUL, and file names cannot contain it.
     if "\0" in scope["path"] or b"%00" in query or b"\0" in query:
-        return InvalidRequest("The address contains a NUL character.")
+        return InvalidRequest("The URL contains a NUL character.")
     if not _is_host(Headers(scope=scope).get("host", "")):
-        return InvalidRequest("The Host header cannot be read.")
+        return InvalidRequest("The Host header is not valid.")
     return None
 
 
@@ -50,7 +50,7 @@ def _without_quoted_cookies(header: bytes) -> bytes:
 
 
 def without_trailing_slash(scope: Scope) -> Scope:
-    """`/api/tools/crop/` means `/api/tools/crop`. Pages and mounted applications keep their slashes."""
+    """Route `/api/tools/crop/` as `/api/tools/crop`. Pages and mounted applications keep their slashes."""
     path: str = scope["path"]
     if path.startswith("/api/") and path.endswith("/"):
         return {**scope, "path": path[:-1]}

@@ -1,6 +1,5 @@
-"""Answers as HTTP sends them: JSON, the picture itself or an error; headers tell of credits and rate."""
+"""HTTP responses: JSON, the image itself or an error, with headers for credits and rate."""
 
-import errno
 import json
 import math
 from datetime import datetime
@@ -13,7 +12,7 @@ from starlette.responses import Response
 
 from api import response_bodies
 from api.calls.account_status import AccountStatus
-from api.calls.types import CallAnswer
+from api.calls.types import CallFailed, CallResult
 from api.errors import (
     ApiError,
     FileTooLarge,
@@ -24,44 +23,55 @@ from api.errors import (
     MethodNotAllowed,
     NotFound,
     ServiceUnavailable,
+    as_api_error,
+    is_retryable,
 )
 from api.images.service import MEDIA_TYPES
 
-#: What a refusal says when the error itself does not know when to come back.
+#: Retry-After of an error that does not have its own.
 _RETRY_AFTER_SECONDS = 5
 _RETRIED_STATUSES = frozenset({409, 429, 503})
 _WINDOW_SECONDS = 60
 _HEADER_VALUE_LENGTH_MAX = 1024
-#: Told by headers of their own.
+#: They have headers of their own.
 _NOT_REPEATED = frozenset({"creditsCharged", "creditsRemaining"})
 
 
 def request_id_of(request: Request) -> str:
-    """The id that the envelope gave this request."""
+    """The id that the middleware gave this request."""
     request_id: str = request.state.request_id
     return request_id
 
 
 def account_status_of(request: Request) -> AccountStatus | None:
-    """What is known of the caller; None before the key was checked, and on routes without a price."""
-    return getattr(request.state, "standing", None)
+    """The account status that the answer's headers report; None on routes without a price."""
+    return getattr(request.state, "account_status", None)
+
+
+def set_account_status(request: Request, account_status: AccountStatus) -> None:
+    request.state.account_status = account_status
 
 
 def success(request: Request, data: Any) -> Response:
-    body = response_bodies.success(data, request_id_of(request))
-    return _json(body, 200, account_headers(request))
+    return stored_body(request, response_bodies.success(data, request_id_of(request)), is_replay=False)
 
 
-def call_answer(request: Request, answer: CallAnswer) -> Response:
-    """The JSON body of a call's answer, the first one's byte for byte if it is a replay."""
-    return _json(answer.body, answer.status_code, _call_headers(request, answer))
+def stored_body(request: Request, body: bytes, *, is_replay: bool) -> Response:
+    """A success whose JSON body is encoded already."""
+    headers = {**account_headers(request), **_replay_headers(is_replay)}
+    return _json(body, 200, headers)
 
 
-def picture_answer(request: Request, answer: CallAnswer, content: bytes) -> Response:
-    """The picture itself; what the JSON would have told about it stands in headers."""
-    data = json.loads(answer.body)["data"]
+def call_result(request: Request, result: CallResult) -> Response:
+    """A call's JSON answer; a replay is the first answer byte for byte."""
+    return _json(result.body, result.status, _call_headers(request, result))
+
+
+def picture_result(request: Request, result: CallResult, content: bytes) -> Response:
+    """The image itself, with the fields of the JSON answer in headers."""
+    data = dict(result.data or {})
     headers = {
-        **_call_headers(request, answer),
+        **_call_headers(request, result),
         **_metadata_headers(data),
         **file_headers(data["imageId"], data["format"]),
         "Cache-Control": "no-store",
@@ -70,7 +80,7 @@ def picture_answer(request: Request, answer: CallAnswer, content: bytes) -> Resp
 
 
 def wants_picture(request: Request) -> bool:
-    """Whether `Accept` prefers a picture to JSON. JSON wins a tie, and whoever accepts anything gets JSON."""
+    """Whether `Accept` prefers an image to JSON. JSON wins a tie, and `*/*` means JSON."""
     best_picture, best_json = 0.0, 0.0
     for entry in ",".join(request.headers.getlist("accept")).split(","):
         media_type, *parameters = (part.strip().lower() for part in entry.split(";"))
@@ -83,11 +93,14 @@ def wants_picture(request: Request) -> bool:
 
 
 def error(request: Request, raised: Exception, data: Any = None) -> Response:
-    """The answer for anything that was raised, in the one shape all errors have; `data` says more."""
+    """The response for any exception, in the one error shape; `data` adds details."""
+    if isinstance(raised, CallFailed):
+        set_account_status(request, raised.account_status)
+        raised = raised.error
     known = as_known_error(raised)
     status, body = response_bodies.failure(known, request_id_of(request), data)
     headers = account_headers(request)
-    if status in _RETRIED_STATUSES:
+    if status in _RETRIED_STATUSES and is_retryable(known):
         seconds = getattr(known, "retry_after_seconds", None) or _RETRY_AFTER_SECONDS
         headers["Retry-After"] = str(max(1, math.ceil(seconds)))
     if status == 401:
@@ -96,7 +109,7 @@ def error(request: Request, raised: Exception, data: Any = None) -> Response:
 
 
 def as_known_error(raised: Exception) -> Exception:
-    """FastAPI's, Starlette's and the disk's errors as ours; any other as it is."""
+    """FastAPI's, Starlette's and the operating system's errors as API errors; others unchanged."""
     if isinstance(raised, ApiError):
         return raised
     if isinstance(raised, RequestValidationError):
@@ -105,11 +118,7 @@ def as_known_error(raised: Exception) -> Exception:
         return InvalidParameter(name, f"{name}: {first['msg']}")
     if isinstance(raised, HTTPException):
         return _http_error(raised)
-    if isinstance(raised, OSError) and raised.errno in (errno.ENOSPC, errno.EDQUOT):
-        return ServiceUnavailable("The server's disk is full. Nothing was charged; please try again later.")
-    if isinstance(raised, OSError) and raised.errno == errno.ENAMETOOLONG:
-        return NotFound("There is nothing at this address.")
-    return raised
+    return as_api_error(raised)
 
 
 def _http_error(raised: HTTPException) -> Exception:
@@ -117,7 +126,7 @@ def _http_error(raised: HTTPException) -> Exception:
         401: InvalidApiKey(raised.detail),
         403: Forbidden(raised.detail),
         404: NotFound("There is nothing at this address."),
-        405: MethodNotAllowed("This address does not know this method."),
+        405: MethodNotAllowed("This address does not support this method."),
         413: FileTooLarge(raised.detail),
         503: ServiceUnavailable(raised.detail),
     }
@@ -128,13 +137,13 @@ def _http_error(raised: HTTPException) -> Exception:
 
 def account_headers(request: Request) -> dict[str, str]:
     """Credits and rate in both styles; RateLimit as in draft-ietf-httpapi-ratelimit-headers-10."""
-    standing = account_status_of(request)
-    if standing is None:
+    account_status = account_status_of(request)
+    if account_status is None:
         return {}
-    headers = {"X-Credits-Charged": str(standing.credits_charged)}
-    if standing.credits_remaining is not None:
-        headers["X-Credits-Remaining"] = str(standing.credits_remaining)
-    if (rate := standing.rate) is not None:
+    headers = {"X-Credits-Charged": str(account_status.credits_charged)}
+    if account_status.credits_remaining is not None:
+        headers["X-Credits-Remaining"] = str(account_status.credits_remaining)
+    if (rate := account_status.rate) is not None:
         now: datetime = request.app.state.services.clock()
         full_in_seconds = max(0, math.ceil((rate.reset_at - now).total_seconds()))
         headers["X-RateLimit-Limit"] = str(rate.limit)
@@ -146,7 +155,7 @@ def account_headers(request: Request) -> dict[str, str]:
 
 
 def file_headers(image_id: str, format: str) -> dict[str, str]:
-    """What a picture is sent with: its exact type, and no way for a browser to run what it may contain."""
+    """Headers of an image: its exact type, and a policy that keeps browsers from running its content."""
     return {
         "Content-Type": MEDIA_TYPES[format],
         "Content-Disposition": f'attachment; filename="{image_id}.{format}"',
@@ -154,11 +163,12 @@ def file_headers(image_id: str, format: str) -> dict[str, str]:
     }
 
 
-def _call_headers(request: Request, answer: CallAnswer) -> dict[str, str]:
-    headers = {**account_headers(request), "Vary": "Accept"}
-    if answer.is_replay:
-        headers["Idempotent-Replayed"] = "true"
-    return headers
+def _call_headers(request: Request, result: CallResult) -> dict[str, str]:
+    return {**account_headers(request), "Vary": "Accept", **_replay_headers(result.is_replay)}
+
+
+def _replay_headers(is_replay: bool) -> dict[str, str]:
+    return {"Idempotent-Replayed": "true"} if is_replay else {}
 
 
 def _metadata_headers(data: dict[str, Any]) -> dict[str, str]:

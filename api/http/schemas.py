@@ -1,4 +1,4 @@
-"""The shapes of answers, for the OpenAPI page and for building them where that is more than a few words."""
+"""The JSON shapes of answers, for the OpenAPI description and for building larger ones."""
 
 from datetime import datetime
 from typing import Any
@@ -14,14 +14,15 @@ class _Shape(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid")
 
     def as_data(self) -> dict[str, Any]:
-        """What goes into an answer's `data`."""
+        """The `data` of an answer."""
         return self.model_dump(mode="json", by_alias=True)
 
 
 class ErrorBody(_Shape):
-    code: str = Field(description="One of the codes in capital letters; stable, meant for programs.")
-    message: str = Field(description="What happened, in words; may change.")
-    param: str | None = Field(description="The form field or header at fault, if it is one.")
+    code: str = Field(description="A stable code in capital letters, for programs.")
+    message: str = Field(description="What happened, for people; may change.")
+    param: str | None = Field(description="The form field or header at fault, if there is one.")
+    retryable: bool = Field(description="Whether the same request may succeed later.")
 
 
 class Failure(_Shape):
@@ -33,16 +34,16 @@ class Failure(_Shape):
 class ToolData(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel, extra="allow")
 
-    image_url: str = Field(description="The result; needs no key, works until `expiresAt`.")
+    image_url: str = Field(description="The result; it needs no key and works until `expiresAt`.")
     width: int = Field(description="Pixels.")
     height: int = Field(description="Pixels.")
     format: str = Field(description="png, jpg, webp or avif.")
     processing_time_ms: int = Field(description="The worker's time.")
-    queue_time_ms: int = Field(description="Waiting before it.")
+    queue_time_ms: int = Field(description="Time in the queue before it.")
     image_id: str = Field(description="May be sent as `image_id` with another call.")
     bytes: int
     expires_at: datetime
-    model: str | None = Field(description="The checkpoint used; null where none is needed.")
+    model: str | None = Field(description="The checkpoint that was used; null if none is needed.")
     device: str = Field(description="cpu or cuda.")
     credits_charged: int
     credits_remaining: int
@@ -59,22 +60,30 @@ class UploadData(_Shape):
     image_id: str
     image_url: str
     preview_url: str = Field(description="A WebP of it, at most 1600 pixels wide.")
+    width: int = Field(description="Pixels, upright.")
+    height: int = Field(description="Pixels, upright.")
     format: str
     bytes: int
-    expires_at: str = Field(description="When the address ends.")
+    expires_at: str = Field(description="When the URL expires.")
+
+
+class UploadSuccess(_Shape):
+    success: bool = Field(True, description="true")
+    data: UploadData
+    request_id: str
 
 
 class Credits(_Shape):
     available: int
-    held: int = Field(description="Set aside for calls that run.")
-    renews_at: str | None = Field(description="When this period's credits end and the next come.")
+    held: int = Field(description="Held for running calls.")
+    renews_at: str | None = Field(description="When this period's credits expire and new ones are granted.")
 
 
 class UsageEntry(_Shape):
     day: str = Field(description="2026-11-22, in UTC.")
     tool: str
-    key_id: str | None = Field(description="null: the web editor.")
-    calls: int = Field(description="Calls that were answered (2xx), replays among them.")
+    key_id: str | None = Field(description="null for the web editor.")
+    calls: int = Field(description="Successful calls (2xx), including replays.")
     credits: int
 
 
@@ -91,11 +100,11 @@ class AccountData(_Shape):
 
 
 class Engines(_Shape):
-    installed: list[str] = Field(description="Checkpoints that can be asked for.")
-    missing: list[str] = Field(description="What is not installed, and the command that installs it.")
+    installed: list[str] = Field(description="Checkpoints that can be requested.")
+    missing: list[str] = Field(description="Missing checkpoints and the commands that install them.")
     device: str
     seconds_per_megapixel: float | None = Field(description="Measured here; null before the first call.")
-    defaults: dict[str, Any] = Field(description="Defaults that the installed checkpoint decides.")
+    defaults: dict[str, Any] = Field(description="Defaults that depend on the installed checkpoint.")
 
     @classmethod
     def of(cls, state: EngineState) -> "Engines":
@@ -111,7 +120,7 @@ class Engines(_Shape):
 class FileFieldData(_Shape):
     name: str
     description: str
-    id_field: str | None = Field(description="The field that takes a stored picture's id instead.")
+    id_field: str | None = Field(description="The field that takes the id of a stored image instead.")
 
 
 class ToolEntry(_Shape):

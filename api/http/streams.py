@@ -1,4 +1,4 @@
-"""Answers that end only when their client leaves: event streams. A shutdown must not wait for them."""
+"""Event streams, which only end when the client disconnects. A shutdown must not wait for them."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,8 +9,8 @@ _KEY = "bgeraser.is_endless"
 _EVENT_STREAM = b"text/event-stream"
 
 
-def note(scope: Scope, start: Message) -> None:
-    """Remember of the request's scope that the answer begun by `start` is such a stream, if it is."""
+def mark_endless(scope: Scope, start: Message) -> None:
+    """Mark the request's scope if the answer that begins with `start` is an event stream."""
     for name, value in start.get("headers", []):
         if name.lower() == b"content-type" and value.lower().startswith(_EVENT_STREAM):
             scope[_KEY] = True

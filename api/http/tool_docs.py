@@ -1,4 +1,4 @@
-"""The tables of tools in the README and on the reference page, written from each tool's `Params`."""
+"""The tables of tools in the README and on the reference page, generated from each tool's `Params`."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ _HEAD = ["| Parameter | Values (default) | What it does |", "|---|---|---|"]
 
 @dataclass(frozen=True)
 class Row:
-    """One form field: what may be sent, with the default in brackets, and what it does."""
+    """One form field: its values, with the default in brackets, and its effect."""
 
     name: str
     values: str
@@ -21,12 +21,12 @@ class Row:
 
 
 def common_rows() -> list[Row]:
-    """What every tool takes."""
+    """The parameters of every tool."""
     return list(_rows(_properties(Params)))
 
 
 def rows_of(tool: Tool) -> list[Row]:
-    """What this tool takes besides; its files come last."""
+    """The further parameters of this tool; its files come last."""
     common = _properties(Params)
     own = {name: each for name, each in _properties(tool.params).items() if name not in common}
     files = [Row(field.name, "file", field.description) for field in tool.files]
@@ -34,7 +34,7 @@ def rows_of(tool: Tool) -> list[Row]:
 
 
 def tools_markdown() -> str:
-    """One table for what all tools take, then one a tool."""
+    """One table of the common parameters, then one for each tool."""
     parts = ["Every tool takes:", "", *_HEAD, *map(_markdown, common_rows())]
     for tool in TOOLS.values():
         parts += ["", f"**`POST /api/tools/{tool.name}`** {tool.summary}", "", *_HEAD]
@@ -58,19 +58,19 @@ def _markdown(row: Row) -> str:
 
 def _values(schema: Mapping[str, Any]) -> str:
     default = schema.get("default")
-    shown = "" if default is None else f" ({_spelled(default)})"
+    shown = "" if default is None else f" ({_text(default)})"
     return _kind(schema) + shown
 
 
 def _kind(schema: Mapping[str, Any]) -> str:
-    """What may be sent, in a few characters: the listed values, the range, or the type."""
+    """The values of a parameter in short: the listed values, the range, or the type."""
     options = [option for option in schema.get("anyOf", []) if option.get("type") != "null"]
     if options:
         return " or ".join(dict.fromkeys(_kind(option) for option in options))
     if "enum" in schema:
-        return " | ".join(_spelled(value) for value in schema["enum"])
+        return " | ".join(_text(value) for value in schema["enum"])
     if "const" in schema:
-        return _spelled(schema["const"])
+        return _text(schema["const"])
     least, most = schema.get("minimum"), schema.get("maximum")
     if least is not None and most is not None:
         return f"{least:g} to {most:g}"
@@ -78,7 +78,7 @@ def _kind(schema: Mapping[str, Any]) -> str:
     return names.get(schema.get("type", ""), str(schema.get("type", "text")))
 
 
-def _spelled(value: Any) -> str:
+def _text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 

@@ -1,37 +1,41 @@
-"""Uploads before they are stored: everything in the file that is not the picture goes.
+"""Removing metadata from uploads before they are stored.
 
-What is stored is what every route serves, so nothing private has to be taken out anywhere else. Where and
-when a photo was taken, by which device, and whatever was appended to the file never reach the disk.
+Every route serves what is stored, so nothing private has to be removed anywhere else. Place, time and device
+of a photo, and bytes appended to the file, never reach the disk.
 """
 
 import asyncio
 
+from api.calls.tool_runner import run_tool
 from api.services import Services
 from ml.backend import Priority, ToolCall
 from ml.imaging import codecs
 from ml.tools import rendition
 from ml.tools.rendition import RenditionParams
 
-#: Of a file that has to be encoded anew.
+#: Of a file that has to be encoded again.
 _QUALITY = 95
+_JPEG_END = b"\xff\xd9"
 
 
 async def strip_metadata(services: Services, content: bytes, priority: Priority = Priority.FREE) -> bytes:
-    """The same picture without EXIF but its orientation, XMP, comments, thumbnails and trailing bytes.
+    """The same image without EXIF (except its orientation), XMP, comments, thumbnails and trailing bytes.
 
-    Compressed pixels are copied, in a thread and without decoding them. Only of an AVIF or HEIC that just a
-    decoder can follow, such as a sequence without a still picture, a worker encodes the first picture anew.
-    Raises `UnsupportedFormat`, `UnreadablePicture` for a file that is cut short, `PictureTooLarge`, and for
-    those that a worker opens whatever it finds.
+    Compressed pixels are copied in a thread, without decoding them. A worker encodes the first image again
+    where only a decoder can parse the file, such as an AVIF or HEIC sequence without a still image. Raises
+    `UnsupportedFormat`, `UnreadablePicture` for a truncated file, `PictureTooLarge`; and, where a worker is
+    needed, any `MlError`.
     """
     stripped = await asyncio.to_thread(codecs.stripped, content)
     if stripped is not None:
+        if codecs.sniff(stripped[: codecs.SNIFF_BYTES]) == "jpg" and not stripped.endswith(_JPEG_END):
+            # Only a decoder can say whether the end marker is all that is missing.
+            await run_tool(services, _rendition(services, stripped, priority, RenditionParams(width=1)))
         return stripped
-    params = RenditionParams(quality=_QUALITY)
-    call = ToolCall(rendition.TOOL.name, params, {"image": content}, priority, services.call_timeout_seconds)
-    ticket = services.backend.submit(call)
-    try:
-        return (await asyncio.wrap_future(ticket.answer)).content
-    except asyncio.CancelledError:
-        ticket.cancel()
-        raise
+    call = _rendition(services, content, priority, RenditionParams(quality=_QUALITY))
+    return (await run_tool(services, call)).content
+
+
+def _rendition(services: Services, content: bytes, priority: Priority, params: RenditionParams) -> ToolCall:
+    files = {"image": content}
+    return ToolCall(rendition.TOOL.name, params, files, priority, services.call_timeout_seconds)

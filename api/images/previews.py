@@ -1,8 +1,8 @@
-"""Previews and conversions of stored pictures, made by a worker.
+"""Previews and conversions of stored images, rendered by a worker.
 
-The server's own process never decodes a picture, so a preview is a call to a worker like any other, but an
-unbilled one: `api.calls.unbilled_admission` limits how many are made at a time. Each preview is made once, as WebP, and kept
-beside its picture.
+The server's own process never decodes an image, so a preview is an unbilled call to a worker;
+`api.calls.unbilled_admission` limits how many are rendered at a time. Each preview is rendered once, as WebP,
+and stored beside its image.
 """
 
 import asyncio
@@ -10,42 +10,43 @@ import asyncio
 from sqlmodel import Session
 
 from api.calls import unbilled_admission
+from api.calls.tool_runner import run_tool
+from api.calls.types import priority_of
 from api.calls.unbilled_admission import Claimant
 from api.db.models import Image
 from api.editor.owners import GUESTS_EMAIL
 from api.images import service as images
 from api.services import Services
 from billing.ledger.models import Account
-from billing.ledger.plans import PLANS, PlanName
+from billing.ledger.plans import PlanName
 from ml.backend import Priority, ToolAnswer, ToolCall
 from ml.tools import rendition
 from ml.tools.rendition import RenditionParams
 
-#: Width of the preview that answers offer; wide enough for most screens.
+#: Width in pixels of the preview that answers link to; wide enough for most screens.
 OFFERED_WIDTH = 1600
 _QUALITY = 82
 
 
 async def read(services: Services, image: Image, width: int, claimant: Claimant) -> bytes:
-    """The WebP of `image`, `width` pixels wide or as wide as the picture if that is less.
+    """The WebP of `image`, at most `width` pixels wide; rendered if it is not stored yet.
 
-    Its making is cancelled when all who wait for it are. Raises `NotFound` if the picture was deleted
-    meanwhile, `RateLimited` and `Overloaded` when too many previews are being made, `UnreadablePicture`,
-    `PictureTooLarge` and whatever else a worker finds.
+    Rendering is cancelled when everyone who waits for it is. Raises `NotFound` if the image was deleted
+    meanwhile, `RateLimited` and `Overloaded` when too many previews are being rendered, and any `MlError`.
     """
     name = f"preview-{width}"
-    kept = await asyncio.to_thread(services.storage.read_artefact, image.id, name)
-    if kept is not None:
-        return kept
+    stored = await asyncio.to_thread(services.storage.read_artefact, image.id, name)
+    if stored is not None:
+        return stored
     return await services.previews.do(
-        f"{image.id}/{name}", lambda: _make(services, image, width, name, claimant)
+        f"{image.id}/{name}", lambda: _render_preview(services, image, width, name, claimant)
     )
 
 
 async def render(services: Services, image: Image, params: RenditionParams, claimant: Claimant) -> ToolAnswer:
-    """A rendition of a stored picture, kept nowhere; the caller has admitted it, see `api.calls.unbilled_admission`.
+    """Render a stored image in another size or format; the result is not stored.
 
-    The worker stops when this is cancelled.
+    The caller has admitted the work through `api.calls.unbilled_admission`. Cancelling this stops it.
     """
     content = await asyncio.to_thread(services.storage.read, image.id)
     timeout_seconds = services.call_timeout_seconds
@@ -59,34 +60,27 @@ async def render(services: Services, image: Image, params: RenditionParams, clai
         timeout_seconds,
         is_billed=False,
     )
-    ticket = services.backend.submit(call)
-    answer = asyncio.wrap_future(ticket.answer)
-    try:
-        # Shielded, because cancelling the wrapper would cancel the backend's own future.
-        return await asyncio.shield(answer)
-    except asyncio.CancelledError:
-        answer.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
-        ticket.cancel()
-        raise
+    return await run_tool(services, call)
 
 
 async def owner_of(services: Services, image: Image, network: str) -> Claimant:
-    """The claimant of a preview that somebody at `network` asks for by its signed address.
+    """The claimant of a preview that is requested from `network` by its signed URL.
 
-    Nothing tells guests apart there but their network address.
+    Guests can only be told apart by their network address there.
     """
 
-    def look(session: Session) -> Claimant:
+    def find_account(session: Session) -> Claimant:
         account = session.get(Account, image.account_id)
         if account is None or account.email == GUESTS_EMAIL:
             return Claimant(f"guests at {network}", network, Priority.GUEST)
-        is_paid = PLANS[PlanName(account.plan)].paid
-        return Claimant(account.id, network, Priority.PAID if is_paid else Priority.FREE)
+        return Claimant(account.id, network, priority_of(PlanName(account.plan)))
 
-    return await services.database.read(look)
+    return await services.database.read(find_account)
 
 
-async def _make(services: Services, image: Image, width: int, name: str, claimant: Claimant) -> bytes:
+async def _render_preview(
+    services: Services, image: Image, width: int, name: str, claimant: Claimant
+) -> bytes:
     params = RenditionParams(width=width, format="webp", quality=_QUALITY)
     async with services.unbilled.preview_turn(claimant):
         answer = await render(services, image, params, claimant)

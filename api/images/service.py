@@ -1,8 +1,8 @@
-"""Stored pictures: uploads and results of an account, their quota, their life and their addresses."""
+"""Stored images of an account: their quota, lifetime and signed URLs."""
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
@@ -10,17 +10,16 @@ from typing import TypeVar
 import structlog
 from sqlmodel import Session, col, func, select, update
 
-from api.calls import admission
 from api.db.models import Image, ImageKind
 from api.errors import ApiError, FileTooLarge, NotFound, StorageFull
-from api.images import metadata_removal
 from api.images.signing import unix_seconds
 from api.images.storage import is_image_id
-from api.rate_limit import RateState
 from api.services import Services
 from billing.identifiers import new_id
 from billing.ledger import accounts
+from ml.backend import ToolAnswer
 from ml.imaging import codecs
+from ml.tool import ARTEFACT_PREFIX, Tool
 
 T = TypeVar("T")
 
@@ -33,9 +32,9 @@ MEDIA_TYPES = {
     "avif": "image/avif",
     "heic": "image/heic",
 }
-#: A use moves a picture's end on only when it is due by less than this, so that not every use writes.
+#: A use extends an image's lifetime only if that gains more than this, so that not every use writes.
 _SLACK = timedelta(hours=1)
-_NO_SUCH_PICTURE = "No such picture: it may have expired or been deleted."
+_NO_SUCH_IMAGE = "No such image: it may have expired or been deleted."
 
 
 log = structlog.get_logger()
@@ -43,7 +42,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True)
 class Address:
-    """Where a picture can be fetched without a key, until `expires_at`."""
+    """A signed URL of an image, which needs no key and works until `expires_at`."""
 
     url: str
     expires_at: datetime
@@ -62,7 +61,7 @@ def sniff(content: bytes) -> str:
 
 @dataclass(frozen=True)
 class NewImage:
-    """A picture that is about to be stored."""
+    """An image that is about to be stored."""
 
     id: str
     account_id: str
@@ -70,13 +69,13 @@ class NewImage:
     format: str
     size_bytes: int
     sha256: str
-    width: int | None  # pixels, where known
+    width: int | None  # upright, in pixels, where known
     height: int | None
     created_at: datetime
     expires_at: datetime
 
     def row(self) -> Image:
-        """A new row each time: a transaction may be tried again, and a row belongs to one session."""
+        """A new row each time: a transaction may be retried, and a row belongs to one session."""
         return Image(**{**asdict(self), "kind": self.kind.value})
 
 
@@ -89,9 +88,9 @@ def describe(
     width: int | None = None,
     height: int | None = None,
 ) -> NewImage:
-    """The facts about `content`, under a new id; hashes it, so await it in a thread.
+    """Describe `content` under a new id. Hashes it, so run it in a thread.
 
-    `width` and `height` in pixels, where known.
+    `width` and `height` are the upright size in pixels, where known.
     """
     now = services.clock()
     return NewImage(
@@ -108,37 +107,7 @@ def describe(
     )
 
 
-async def store_upload(services: Services, account_id: str, content: bytes) -> tuple[NewImage, RateState]:
-    """Keep an uploaded picture, and nothing but the picture; takes one call of the rate, no credit.
-
-    Raises `FileTooLarge`, `UnsupportedFormat`, `StorageFull`, `RateLimited` and what `cleaning.cleaned` does.
-    """
-    image, content = await clean_upload(services, account_id, content)
-
-    def record(session: Session) -> RateState:
-        # Taking from the rate locks the account, so that two uploads cannot both fit in the last megabyte.
-        rate = admission.take_rate(session, account_id, services.clock())
-        _require_room(session, services, account_id, image.size_bytes)
-        session.add(image.row())
-        return rate
-
-    return image, await _store(services, image.id, content, record)
-
-
-async def clean_upload(services: Services, account_id: str, content: bytes) -> tuple[NewImage, bytes]:
-    """What is to be stored of an uploaded file, and the facts about it.
-
-    Raises `FileTooLarge`, `UnsupportedFormat` and what `cleaning.cleaned` raises.
-    """
-    check_size(len(content))
-    sniff(content)
-    clean = await metadata_removal.strip_metadata(services, content)
-    check_size(len(clean))
-    described = await asyncio.to_thread(describe, services, account_id, ImageKind.UPLOAD, sniff(clean), clean)
-    return described, clean
-
-
-async def store_free_of_rate(
+async def store_without_rate(
     services: Services,
     image: NewImage,
     content: bytes,
@@ -146,23 +115,25 @@ async def store_free_of_rate(
     room_bytes: int | None = None,
     check: Callable[[Session], None] = lambda _session: None,
 ) -> None:
-    """Keep a picture that neither a credit nor the rate answers for; what limits it is the caller's to know.
+    """Store an image that costs neither a credit nor a call of the rate; the caller limits how many.
 
-    `room_bytes`: how much the account may have stored, where that is not what accounts usually may. `check`
-    refuses within the same transaction by raising. Raises `StorageFull`.
+    `room_bytes` replaces the usual storage quota of an account. `check` runs in the same transaction and
+    raises to refuse. Raises `StorageFull`.
     """
 
     def record(session: Session) -> None:
-        accounts.lock_even_closed(session, image.account_id)  # two cannot both fit in the last megabyte
-        _require_room(session, services, image.account_id, image.size_bytes, room_bytes)
+        accounts.lock_even_closed(session, image.account_id)  # so that two images cannot share the last room
+        check_room(session, services, image.account_id, image.size_bytes, room_bytes)
         check(session)
         session.add(image.row())
 
-    await _store(services, image.id, content, record)
+    await store_bytes_and_row(services, image.id, content, record)
 
 
-async def _store(services: Services, image_id: str, content: bytes, record: Callable[[Session], T]) -> T:
-    """The bytes first, then their row: bytes without a row are swept up, a row would promise a picture."""
+async def store_bytes_and_row(
+    services: Services, image_id: str, content: bytes, record: Callable[[Session], T]
+) -> T:
+    """Write the bytes, then their row through `record`: bytes without a row are cleaned up later."""
     await asyncio.to_thread(services.storage.write, image_id, content)
     try:
         return await services.database.run(record)
@@ -172,31 +143,47 @@ async def _store(services: Services, image_id: str, content: bytes, record: Call
 
 
 async def read_for_call(services: Services, account_id: str, image_id: str) -> bytes:
-    """The bytes of the account's picture, to work on; its life starts anew. Raises `NotFound`."""
+    """The bytes of the account's image, for a call; this extends its lifetime. Raises `NotFound`."""
     image = await services.database.read(lambda session: find(session, services, account_id, image_id))
     content = await asyncio.to_thread(services.storage.read, image.id)
     await keep_longer(services, image)
     return content
 
 
-async def read_artefacts(services: Services, image_id: str, names: Iterable[str]) -> dict[str, bytes]:
-    """What earlier calls kept beside a picture that was just read for a call, of these names."""
-    found = {name: await asyncio.to_thread(services.storage.read_artefact, image_id, name) for name in names}
-    return {name: content for name, content in found.items() if content is not None}
+async def read_artefacts(services: Services, image_id: str, tool: Tool) -> dict[str, bytes]:
+    """The stored artefacts of an image that `tool` uses, by the file names that a worker expects."""
+    artefacts = {}
+    for name in tool.artefacts:
+        content = await asyncio.to_thread(services.storage.read_artefact, image_id, name)
+        if content is not None:
+            artefacts[f"{ARTEFACT_PREFIX}{name}"] = content
+    return artefacts
+
+
+async def keep_announced_artefacts(
+    services: Services, image_id: str, tool: Tool, answer: ToolAnswer, *, room_bytes: int | None = None
+) -> None:
+    """Store the artefacts of an answer for the next call on the same image, as `keep_artefacts` does.
+
+    A worker opens untrusted images, so only artefacts that the tool declares are stored.
+    """
+    announced = {name: answer.artefacts[name] for name in tool.artefacts if name in answer.artefacts}
+    if announced:
+        await keep_artefacts(services, image_id, announced, room_bytes=room_bytes)
 
 
 async def keep_artefacts(
     services: Services, image_id: str, artefacts: Mapping[str, bytes], *, room_bytes: int | None = None
 ) -> None:
-    """Keep what a tool computed for a picture, for the next call on it.
+    """Store what was computed for an image, such as an embedding or a preview.
 
-    It can be computed again, so nothing is raised: without room, or if the picture was deleted meanwhile,
-    nothing is kept. `room_bytes` as in `store_free_of_rate`.
+    It can be computed again, so without room, or if the image was deleted meanwhile, nothing is stored and
+    nothing is raised. `room_bytes` as in `store_without_rate`.
     """
     try:
         await _keep_artefacts(services, image_id, artefacts, room_bytes)
     except ApiError as error:
-        log.info("an artefact is not kept", image_id=image_id, reason=str(error))
+        log.info("an artefact is not stored", image_id=image_id, reason=str(error))
 
 
 async def _keep_artefacts(
@@ -208,12 +195,12 @@ async def _keep_artefacts(
 
     def check(session: Session) -> None:
         account_id = find(session, services, None, image_id).account_id
-        _require_room(session, services, account_id, size_bytes, room_bytes)
+        check_room(session, services, account_id, size_bytes, room_bytes)
 
     await services.database.read(check)
     for name, content in artefacts.items():
         await asyncio.to_thread(services.storage.write_artefact, image_id, name, content)
-    # The whole is counted anew, so that two calls that keep the same at once count it once.
+    # The total is counted again, so that two calls that store the same at once count it once.
     total_bytes = await asyncio.to_thread(services.storage.artefact_bytes, image_id)
     count = update(Image).where(col(Image.id) == image_id).values(artefact_bytes=total_bytes)
 
@@ -226,51 +213,51 @@ async def _keep_artefacts(
 
 
 async def record_size(services: Services, image_id: str, width: int, height: int) -> None:
-    """Note what a worker found when it opened an upload: its upright size in pixels."""
+    """Record the upright size in pixels that a worker found when it opened an upload."""
     sized = update(Image).where(col(Image.id) == image_id).values(width=width, height=height)
     await services.database.run(lambda session: session.execute(sized))
 
 
 async def keep_longer(services: Services, image: Image) -> None:
-    """Count a use: the picture lives for the whole retention from now, unless its end came meanwhile."""
+    """Restart the retention of an image that was used, unless it expired meanwhile."""
     now = services.clock()
     if image.expires_at >= now + services.retention:
         return
-    still_lives = (col(Image.id) == image.id, col(Image.expires_at) > now)
-    longer = update(Image).where(*still_lives).values(expires_at=now + services.retention + _SLACK)
+    not_expired = (col(Image.id) == image.id, col(Image.expires_at) > now)
+    longer = update(Image).where(*not_expired).values(expires_at=now + services.retention + _SLACK)
     await services.database.run(lambda session: session.execute(longer))
 
 
 async def delete(services: Services, account_id: str, image_id: str) -> None:
-    """Remove the account's picture at once. Raises `NotFound`."""
+    """Delete the account's image at once. Raises `NotFound`."""
 
     def forget(session: Session) -> None:
         session.delete(find(session, services, account_id, image_id))
 
-    # The row goes first: bytes without a row are swept up later, a row without bytes would promise a picture.
+    # The row goes first: bytes without a row are cleaned up later, a row without bytes would be a dead link.
     await services.database.run(forget)
     await asyncio.to_thread(services.storage.delete, image_id)
 
 
 def find(session: Session, services: Services, account_id: str | None, image_id: str) -> Image:
-    """The picture if it lives and is this account's (None: anybody's, for a signed address).
+    """The image, if it has not expired and belongs to this account; None: any account, for a signed URL.
 
-    Raises `NotFound` alike for none, another account's and one past its time.
+    Otherwise raises `NotFound`, the same for an unknown image, an expired one and another account's.
     """
     image = session.get(Image, image_id) if is_image_id(image_id) else None
     if image is None or image.expires_at <= services.clock():
-        raise NotFound(_NO_SUCH_PICTURE)
+        raise NotFound(_NO_SUCH_IMAGE)
     if account_id is not None and image.account_id != account_id:
-        raise NotFound(_NO_SUCH_PICTURE)
+        raise NotFound(_NO_SUCH_IMAGE)
     return image
 
 
 async def require_room(services: Services, account_id: str) -> None:
-    """Refuse work whose result would have no place, before any of it is done. Raises `StorageFull`."""
-    await services.database.read(lambda session: _require_room(session, services, account_id, 1))
+    """Refuse work whose result could not be stored, before it starts. Raises `StorageFull`."""
+    await services.database.read(lambda session: check_room(session, services, account_id, 1))
 
 
-def _require_room(
+def check_room(
     session: Session, services: Services, account_id: str, size_bytes: int, room_bytes: int | None = None
 ) -> None:
     room_bytes = room_bytes or services.account_storage_bytes
@@ -279,23 +266,23 @@ def _require_room(
     if used + size_bytes > room_bytes:
         limit_mb = room_bytes // 1024**2
         raise StorageFull(
-            f"Your stored pictures fill their {limit_mb} MiB. Delete some, or wait for their end."
+            f"Your stored images fill your {limit_mb} MiB. Delete some, or wait until they expire."
         )
 
 
 def address(services: Services, base_url: str, image_id: str, width: int | None = None) -> Address:
-    """A signed address of the picture, or of its preview of `width` pixels, good for the retention from now.
+    """A signed URL of the image, or of its preview of `width` pixels; it works for the retention from now.
 
-    `base_url` is the request's own address; the operator's public address comes first.
+    `base_url`: see `api.http.dependencies.public_base_url`.
     """
     expires_at = services.clock() + services.retention
     query = services.signer.sign(image_id, expires_at, width)
     whole_second = datetime.fromtimestamp(unix_seconds(expires_at), UTC)
-    return Address(f"{services.public_url or base_url}/api/images/{image_id}?{query}", whole_second)
+    return Address(f"{base_url}/api/images/{image_id}?{query}", whole_second)
 
 
 async def delete_strays(services: Services, age_seconds: float = 3600.0) -> None:
-    """Delete files that no row points at: a process died between writing one and recording it."""
+    """Delete files without a row, which a process left that died between writing and recording them."""
     await asyncio.to_thread(services.storage.delete_unfinished, age_seconds)
     stored = await asyncio.to_thread(lambda: list(services.storage.ids_older_than(age_seconds)))
     stored = list(dict.fromkeys(stored))

@@ -1,8 +1,8 @@
-"""Signed addresses of pictures: who has the address may fetch the picture until its time, without a key.
+"""Signed URLs of images, which work without a key until they expire.
 
-A signature covers the picture's id, the time and the preview width as they stand in the address, so an
-altered byte anywhere is refused. `kid` names the secret that signed, so that a secret can be replaced while
-addresses of the former one still work.
+A signature covers the image's id, the expiry and the preview width exactly as written in the URL, so any
+altered byte is refused. `kid` names the secret that signed, so that a secret can be rotated while URLs signed
+by the previous one still work.
 """
 
 import base64
@@ -22,7 +22,7 @@ _UNIX_SECONDS = re.compile(r"[1-9][0-9]{0,10}")
 
 @dataclass(frozen=True)
 class SigningKey:
-    """A secret and its public name, which says nothing about the secret."""
+    """A secret and its public name, from which the secret cannot be derived."""
 
     key_id: str
     secret: bytes
@@ -35,7 +35,7 @@ class SigningKey:
 
 @dataclass(frozen=True)
 class Signer:
-    """Signs with `current`; accepts `previous` too, until the operator takes it out of the settings."""
+    """Signs with `current`; also accepts `previous`, until the operator removes it from the settings."""
 
     current: SigningKey
     previous: SigningKey | None = None
@@ -46,7 +46,7 @@ class Signer:
         return cls(SigningKey.of(secret), previous)
 
     def sign(self, image_id: str, expires_at: datetime, width: int | None = None) -> str:
-        """The query string that opens picture `image_id` until `expires_at`, rounded up to a whole second.
+        """The query string that gives access to an image until `expires_at`, rounded up to a whole second.
 
         `width` (pixels) asks for a preview of that width.
         """
@@ -57,22 +57,22 @@ class Signer:
         return f"exp={expiry}&kid={self.current.key_id}&sig={signature}{preview}"
 
     def verify(self, image_id: str, query: Sequence[tuple[str, str]], now: datetime) -> int | None:
-        """The preview width that `query` (names and values) grants for `image_id`; None: the whole picture.
+        """The preview width that `query` (names and values) grants for `image_id`; None: the image itself.
 
-        Raises `Forbidden` for anything that is not a signature of ours, then `Expired` past its time.
+        Raises `Forbidden` for an invalid signature, else `Expired` after the expiry.
         """
         parts = dict(query)
         if len(parts) != len(query) or not _NAMES.issuperset(parts) or parts.get("w") == "":
-            raise Forbidden("This address was altered.")
+            raise Forbidden("This URL was altered.")
         expiry, width = parts.get("exp", ""), parts.get("w", "")
-        # A key of no one stands in for an unknown `kid`, so that every refusal takes the same path.
+        # A dummy key replaces an unknown `kid`, so that every refusal takes the same path.
         key = next((key for key in self._keys() if key.key_id == parts.get("kid")), None)
         expected = _signature(key or SigningKey("", b"-"), image_id, expiry, width)
         matches = hmac.compare_digest(expected.encode(), parts.get("sig", "").encode())
         if key is None or not matches or not _UNIX_SECONDS.fullmatch(expiry):
-            raise Forbidden("This address carries no valid signature.")
+            raise Forbidden("This URL has no valid signature.")
         if now.timestamp() > int(expiry):
-            raise Expired("This address was good for a limited time, which is over.")
+            raise Expired("This URL has expired.")
         return int(width) if width else None
 
     def _keys(self) -> tuple[SigningKey, ...]:
@@ -80,12 +80,12 @@ class Signer:
 
 
 def unix_seconds(moment: datetime) -> int:
-    """Whole Unix seconds, rounded up: an address is never shorter-lived than promised."""
+    """Whole Unix seconds, rounded up: a URL never expires earlier than promised."""
     return math.ceil(moment.timestamp())
 
 
 def _signature(key: SigningKey, image_id: str, expiry: str, width: str) -> str:
-    """HMAC-SHA-256 in URL-safe base64. Compared as text, so that no second spelling of it is accepted."""
+    """HMAC-SHA-256 in URL-safe base64. Compared as text, so that no other encoding of it is accepted."""
     message = f"bgeraser picture\n{image_id}\n{expiry}\n{width}".encode()
     digest = hmac.new(key.secret, message, hashlib.sha256).digest()
     return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()

@@ -1,4 +1,4 @@
-"""Work that several ask for at the same moment, done once."""
+"""Work that is requested several times at the same moment, done once."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -8,40 +8,40 @@ T = TypeVar("T")
 
 
 class SingleFlight(Generic[T]):
-    """Runs one task a name; who asks meanwhile waits for the same one. Nothing is kept after it ended."""
+    """Runs one task per name and shares its result with all who request it meanwhile. Caches nothing."""
 
     def __init__(self) -> None:
         self._tasks: dict[str, asyncio.Task[T]] = {}
         self._waiting: dict[asyncio.Task[T], int] = {}
 
     async def do(self, name: str, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """What the running task of this name, else a new one of `work`, returns or raises.
+        """The result of the running task of this name, else of a new task of `work`.
 
-        It goes on for the others when one who waits is cancelled, and is cancelled with the last one.
+        The task continues while anyone waits for it, and is cancelled with its last waiter.
         """
         task = self._tasks.get(name)
         if task is None:
             task = self._tasks[name] = asyncio.create_task(work())
             self._waiting[task] = 0
-            task.add_done_callback(lambda ended: self._ended(name, ended))
+            task.add_done_callback(lambda done: self._task_ended(name, done))
         self._waiting[task] += 1
         try:
             return await asyncio.shield(task)
         finally:
-            self._left(name, task)
+            self._remove_waiter(name, task)
 
-    def _left(self, name: str, task: asyncio.Task[T]) -> None:
+    def _remove_waiter(self, name: str, task: asyncio.Task[T]) -> None:
         self._waiting[task] -= 1
         if self._waiting[task]:
             return
         del self._waiting[task]
         if not task.done():
-            # Whoever asks from now on begins anew instead of joining work that is being cancelled.
+            # Later requests start a new task instead of joining one that is being cancelled.
             del self._tasks[name]
             task.cancel()
 
-    def _ended(self, name: str, task: asyncio.Task[T]) -> None:
+    def _task_ended(self, name: str, task: asyncio.Task[T]) -> None:
         if self._tasks.get(name) is task:
             del self._tasks[name]
         if not task.cancelled():
-            task.exception()  # Retrieved here, because all who waited may be gone.
+            task.exception()  # Retrieve it so that asyncio does not warn.

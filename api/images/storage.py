@@ -1,8 +1,8 @@
-"""Stored pictures as files of one directory. Knows ids and bytes; who owns a picture stands in the database.
+"""Stored images as files in one directory, by id; the database knows their owners.
 
-images/<last two characters of the id>/img_…          mode 0600, one file a picture
-images/<last two characters of the id>/img_….<name>   an artefact: what a tool computed once for the picture
-images/unfinished/…                                   being written; renamed into place when whole
+images/<last two characters of the id>/img_…          mode 0600, one file for each image
+images/<last two characters of the id>/img_….<name>   an artefact that a tool computed once for the image
+images/unfinished/…                                   being written; renamed into place when complete
 """
 
 import os
@@ -20,40 +20,40 @@ _UNFINISHED = "unfinished"
 
 
 def is_image_id(text: str) -> bool:
-    """Whether `text` is spelled like an id of ours. Nothing else ever becomes part of a path."""
+    """Whether `text` has the form of an image id. Nothing else ever becomes part of a path."""
     return _IMAGE_ID.fullmatch(text) is not None
 
 
 class Storage:
-    """Files under `directory`. Every call blocks: await it in a thread."""
+    """Files under `directory`. Every method blocks: run it in a thread."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         (directory / _UNFINISHED).mkdir(parents=True, exist_ok=True, mode=0o700)
 
     def path(self, image_id: str) -> Path:
-        """Where picture `image_id` lies or would lie. `NotFound` for anything not spelled like an id."""
+        """The path of an image, which need not exist. Raises `NotFound` for anything that is not an id."""
         if not is_image_id(image_id):
-            raise NotFound("No such picture.")
+            raise NotFound("No such image.")
         return self._directory / image_id[-2:] / image_id
 
     def write(self, image_id: str, content: bytes) -> None:
-        """Store `content`, whole and on the disk when this returns, or not at all."""
+        """Store `content` atomically; it is on disk when this returns."""
         self._write(self.path(image_id), content)
 
     def write_artefact(self, image_id: str, name: str, content: bytes) -> None:
-        """Store `content` beside picture `image_id`; it goes with the picture."""
+        """Store `content` next to an image; it is deleted with the image."""
         self._write(self._artefact_path(image_id, name), content)
 
     def read_artefact(self, image_id: str, name: str) -> bytes | None:
-        """The artefact; None if there is none that can be read: it can be computed again."""
+        """The artefact; None if it cannot be read, because it can be computed again."""
         try:
             return self._artefact_path(image_id, name).read_bytes()
         except OSError:
             return None
 
     def artefact_bytes(self, image_id: str) -> int:
-        """What lies beside the picture, in bytes."""
+        """The total size of the image's artefacts."""
         return sum(file.stat().st_size for file in self._artefacts(image_id))
 
     def delete_artefacts(self, image_id: str) -> None:
@@ -66,7 +66,7 @@ class Storage:
 
     def _artefact_path(self, image_id: str, name: str) -> Path:
         if _ARTEFACT_NAME.fullmatch(name) is None:
-            raise ValueError(f"{name!r} is no name of an artefact")
+            raise ValueError(f"{name!r} is not a valid name of an artefact")
         return self.path(image_id).with_suffix(f".{name}")
 
     def _write(self, target: Path, content: bytes) -> None:
@@ -85,27 +85,27 @@ class Storage:
                 raise
             _sync_directory(target.parent)
         except OSError as error:
-            # A full or broken disk is no fault of the caller's, and passes.
-            raise ServiceUnavailable("Pictures cannot be stored at the moment.") from error
+            # A full or broken disk is not the caller's fault, and a retry may succeed.
+            raise ServiceUnavailable("Images cannot be stored at the moment.") from error
 
     def read(self, image_id: str) -> bytes:
-        """The bytes of `image_id`. `NotFound` if it was deleted or never was."""
+        """The bytes of `image_id`. Raises `NotFound` if there is no such file."""
         try:
             return self.path(image_id).read_bytes()
         except FileNotFoundError:
-            raise NotFound("No such picture.") from None
+            raise NotFound("No such image.") from None
         except OSError as error:
-            raise ServiceUnavailable("Stored pictures cannot be read at the moment.") from error
+            raise ServiceUnavailable("Stored images cannot be read at the moment.") from error
 
     def delete(self, image_id: str) -> None:
-        """Remove `image_id` and what lies beside it; nothing happens if it is not there."""
+        """Delete the image and its artefacts, if they exist."""
         self.path(image_id).unlink(missing_ok=True)
         self.delete_artefacts(image_id)
 
     def ids_older_than(self, age_seconds: float) -> Iterator[str]:
-        """Ids of files that were written at least `age_seconds` ago, to compare with the database.
+        """Ids of files written at least `age_seconds` ago, for comparison with the database.
 
-        An artefact counts by its picture's id, which may therefore come more than once.
+        An artefact yields the id of its image, so an id may occur more than once.
         """
         oldest_kept = time.time() - age_seconds
         for file in self._directory.glob("??/img_*"):
@@ -114,7 +114,7 @@ class Storage:
                 yield image_id
 
     def delete_unfinished(self, age_seconds: float) -> int:
-        """Remove what a killed process left half-written at least `age_seconds` ago; how many files."""
+        """Delete unfinished files of killed processes, if older than `age_seconds`; returns their number."""
         oldest_kept = time.time() - age_seconds
         lost = [
             file for file in (self._directory / _UNFINISHED).iterdir() if _modified_at(file) < oldest_kept
@@ -125,7 +125,7 @@ class Storage:
 
 
 def _modified_at(file: Path) -> float:
-    """Unix seconds; infinity if the file went away meanwhile, which makes it younger than any age."""
+    """Unix seconds; infinity if the file was deleted meanwhile, so that it counts as new."""
     try:
         return file.stat().st_mtime
     except FileNotFoundError:
@@ -133,7 +133,7 @@ def _modified_at(file: Path) -> float:
 
 
 def _sync_directory(directory: Path) -> None:
-    """Make a rename last through a power cut."""
+    """Make a rename survive a power failure."""
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(descriptor)

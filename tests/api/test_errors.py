@@ -1,9 +1,14 @@
 """Every error has its row: a new one without a status and a code fails here."""
 
+import json
+
 import pytest
+from fastapi import Request
+from starlette.responses import Response
 
 from api import errors, response_bodies
 from api.errors import ERROR_TABLE, status_and_code
+from api.http import responses
 from billing import errors as billing_errors
 from ml import errors as ml_errors
 
@@ -63,6 +68,51 @@ def test_the_table_has_the_published_statuses_and_codes_and_no_others() -> None:
     for status, code in ERROR_TABLE.values():
         found.setdefault(status, set()).add(code)
     assert found == CODES_BY_STATUS
+
+
+LASTING = [ml_errors.ModelUnavailable("isnet", "bgeraser models pull"), ml_errors.TooSlow("It takes 839 s.")]
+PASSING = [
+    errors.RateLimited("too many", 1),
+    errors.IdempotencyInProgress("it runs", 1),
+    errors.ServerBusy("full"),
+    errors.ServiceUnavailable("no database"),
+    ml_errors.Overloaded("full", 3),
+    ml_errors.NotEnoughMemory("full"),
+    ml_errors.TimedOut("stopped after 300 s"),
+    ml_errors.WorkerLost("it crashed"),
+    billing_errors.LeaseLost("taken over"),
+    KeyError("unforeseen"),
+]
+
+
+def answer_to(error: Exception) -> Response:
+    request = Request({"type": "http", "headers": [], "state": {"request_id": "req_1"}})
+    return responses.error(request, error)
+
+
+def retryable(error: Exception) -> bool:
+    value: bool = json.loads(bytes(answer_to(error).body))["error"]["retryable"]
+    return value
+
+
+@pytest.mark.parametrize("error", LASTING, ids=lambda error: type(error).__name__)
+def test_what_cannot_succeed_later_is_not_retryable(error: Exception) -> None:
+    assert retryable(error) is False
+    assert "retry-after" not in answer_to(error).headers
+
+
+@pytest.mark.parametrize("error", PASSING, ids=lambda error: type(error).__name__)
+def test_what_may_succeed_later_is_retryable(error: Exception) -> None:
+    assert retryable(error) is True
+    answer = answer_to(error)
+    assert ("retry-after" in answer.headers) == (answer.status_code in (409, 429, 503))
+
+
+@pytest.mark.parametrize("error", RAISED, ids=lambda error: error.__name__)
+def test_an_error_of_the_request_is_not_retryable(error: type[Exception]) -> None:
+    raised = error.__new__(error)
+    if status_and_code(raised)[0] in (400, 401, 402, 403, 404, 405, 410, 413, 415, 422):
+        assert errors.is_retryable(raised) is False
 
 
 def test_what_nobody_foresaw_is_told_in_general_words() -> None:

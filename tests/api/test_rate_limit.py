@@ -131,3 +131,34 @@ def test_a_change_of_plan_applies_at_once(before: int, after: int) -> None:
         full_at = taken[0]
     accepted, _ = burst_at(full_at, after, NOON)
     assert accepted == after // 2
+
+
+def test_another_window_refills_evenly_over_it() -> None:
+    hour = timedelta(hours=1)
+    full_at: datetime | None = None
+    for _ in range(5):
+        taken = rate_limit.take(full_at, limit=5, window=hour, now=NOON)
+        assert taken is not None
+        full_at = taken[0]
+    assert rate_limit.take(full_at, limit=5, window=hour, now=NOON) is None
+    assert rate_limit.state(full_at, limit=5, window=hour, now=NOON).retry_after_seconds == 720
+    assert rate_limit.take(full_at, limit=5, window=hour, now=NOON + 720 * SECOND) is not None
+
+
+def test_a_call_that_is_given_back_can_be_taken_again_and_only_once() -> None:
+    taken = rate_limit.take(None, limit=1, now=NOON)
+    assert taken is not None
+    given_back = rate_limit.give_back(taken[0], limit=1, now=NOON)
+    assert rate_limit.state(given_back, limit=1, now=NOON).remaining == 1
+    assert rate_limit.give_back(given_back, limit=1, now=NOON) == NOON
+
+
+def test_rates_in_memory_are_separate_and_bounded() -> None:
+    rates = rate_limit.MemoryRates(size_max=2)
+    assert rates.take("a", limit=1, now=NOON)
+    assert not rates.take("a", limit=1, now=NOON)
+    assert rates.take("b", limit=1, now=NOON)
+    assert rates.take("c", limit=1, now=NOON)
+    assert len(rates) == 2
+    assert rates.state("c", limit=1, now=NOON).remaining == 0
+    assert rates.take("a", limit=1, now=NOON)  # forgotten

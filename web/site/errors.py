@@ -1,6 +1,5 @@
 """HTML error pages. The API's paths always answer with the API's JSON errors."""
 
-import json
 from collections.abc import Callable
 from typing import Any
 
@@ -8,7 +7,7 @@ from fastapi import FastAPI, Request
 from starlette.responses import Response
 
 from api import response_bodies
-from api.errors import NotSignedIn
+from api.errors import NotSignedIn, status_and_code
 from api.http import responses
 from web.rendering import pages
 
@@ -51,8 +50,9 @@ def _with_page(handler: ExceptionHandler) -> ExceptionHandler:
 
 
 def error_page(request: Request, error: Exception) -> Response:
-    """An HTML page with the same message as the API's JSON error."""
-    status, body = response_bodies.failure(responses.as_known_error(error), responses.request_id_of(request))
-    message = json.loads(body)["error"]["message"]
+    """The page for `error`, with the API's message for it."""
+    known = responses.as_known_error(error)
+    status, _ = status_and_code(known)
+    message = response_bodies.error_fields(known)["message"]
     title = _TITLES.get(status, "Something went wrong")
     return pages.render(request, "error.html", status, title=title, message=message)

@@ -1,1 +1,1 @@
-"""ASGI middleware: request context and body limits."""
+"""ASGI middleware: request context, hosts and body limits."""

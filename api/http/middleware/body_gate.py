@@ -1,9 +1,9 @@
-"""How many request bodies one process takes in at once, and how much memory they may hold.
+"""Limits for the request bodies that one process reads at once, and for their memory.
 
-A body is admitted before its first byte is read. It holds a place while it arrives, and its bytes until its
-request is answered, because the picture is in memory that long. A body that finds no room waits some seconds,
-unread, so that bursts of small bodies pass; then it is refused. No account and no address can take all the
-room, and accounts that pay nothing get half of it at most, all of them together.
+A body is admitted before its first byte is read. It counts as arriving until it is read, and its bytes count
+until the request is answered, because the image stays in memory that long. A body without room waits unread
+for some seconds, so that bursts of small bodies pass; then it is refused. No account or address can take all
+the memory, and free accounts together get at most half of it.
 """
 
 import asyncio
@@ -17,11 +17,11 @@ from api.errors import ApiError, RateLimited, ServerBusy
 
 WAIT_SECONDS = 10.0
 RETRY_AFTER_SECONDS = 5
-#: Bodies that wait at once, of one sender and in all. They cost a connection each and no memory.
+#: Bodies that wait at once, of one sender and in total. Each uses a connection but no memory.
 WAITING_OF_SENDER_MAX = 128
 WAITING_MAX = 1024
 
-#: Bodies that arrive at once.
+#: Bodies that are read at once.
 OF_ACCOUNT_MIN = 4
 OF_GUEST = 2
 OF_GUESTS_AT_ADDRESS = 8
@@ -29,8 +29,7 @@ OF_ACCOUNTS_AT_ADDRESS = 64
 
 
 class TooManyBodies(RateLimited, HTTPException):
-    """This sender's bodies fill the sender's share. Also an HTTP exception, which passes FastAPI's own body
-    reader."""
+    """The sender's bodies fill its share. FastAPI's own body reader only lets HTTP exceptions through."""
 
     def __init__(self, message: str) -> None:
         HTTPException.__init__(self, status_code=429, detail=message)
@@ -39,10 +38,10 @@ class TooManyBodies(RateLimited, HTTPException):
 
 
 class BodiesFillMemory(ServerBusy, HTTPException):
-    """The bodies of all senders fill the process's share of memory."""
+    """The bodies of all senders fill the memory for bodies."""
 
     def __init__(self) -> None:
-        message = "The server is taking in too many uploads at the moment. Please try again."
+        message = "The server is receiving too many uploads at the moment. Please try again."
         HTTPException.__init__(self, status_code=503, detail=message)
         self.message = message
         self.retry_after_seconds = RETRY_AFTER_SECONDS
@@ -50,7 +49,7 @@ class BodiesFillMemory(ServerBusy, HTTPException):
 
 @dataclass(frozen=True)
 class Sender:
-    """Who sends a body: an account, a guest's session, or, before any is known, only an address."""
+    """The sender of a body: an account, a guest's session, or only an address before authentication."""
 
     address: str
     account_id: str | None = None
@@ -60,7 +59,7 @@ class Sender:
 
 
 class _Share(NamedTuple):
-    """One limit that a body counts against."""
+    """One limit that a body counts towards."""
 
     name: str
     bodies: int | None
@@ -68,7 +67,7 @@ class _Share(NamedTuple):
 
 
 class BodyGate:
-    """Lives on the event loop. `capacity_bytes`: of all bodies in memory together."""
+    """For one event loop. `capacity_bytes` limits the memory of all bodies together."""
 
     def __init__(self, capacity_bytes: int, largest_body_bytes: int) -> None:
         self._capacity_bytes = capacity_bytes
@@ -87,9 +86,9 @@ class BodyGate:
         return self._bodies[_ALL]
 
     async def admit(self, sender: Sender, size_bytes: int) -> "Admission":
-        """Room for a body of `size_bytes`, or of as yet unknown size if 0.
+        """Admit a body of `size_bytes`; 0 if its size is not known yet.
 
-        Waits for it at most `WAIT_SECONDS`. Raises `TooManyBodies` or `BodiesFillMemory`.
+        Waits for room for at most `WAIT_SECONDS`. Raises `TooManyBodies` or `BodiesFillMemory`.
         """
         shares = self._shares(sender)
         loop = asyncio.get_running_loop()
@@ -98,7 +97,7 @@ class BodyGate:
         while (refusal := self._refusal(shares, 1, size_bytes)) is not None:
             if self._waiting[own] >= WAITING_OF_SENDER_MAX or len(self._waiters) >= WAITING_MAX:
                 raise refusal
-            if not await self._room_was_made(own, deadline - loop.time()):
+            if not await self._wait_for_room(own, deadline - loop.time()):
                 raise refusal
         self._add(shares, 1, size_bytes)
         return Admission(self, shares, size_bytes)
@@ -128,15 +127,15 @@ class BodyGate:
         for share in shares:
             if share.bodies is not None and self._bodies[share.name] + bodies > share.bodies:
                 return TooManyBodies(
-                    f"At most {share.bodies} uploads at once are taken from you; the others must wait."
+                    f"You may send at most {share.bodies} uploads at once; the others must wait."
                 )
             if share.bytes is not None and self._bytes[share.name] + size_bytes > share.bytes:
                 if share.name in (_UNPAID, _ALL):
                     return BodiesFillMemory()
-                return TooManyBodies("Your uploads that are being worked on are too large together.")
+                return TooManyBodies("Your uploads in progress are too large together.")
         return None
 
-    async def _room_was_made(self, own: str, seconds: float) -> bool:
+    async def _wait_for_room(self, own: str, seconds: float) -> bool:
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting[own] += 1
         self._waiters.add(waiter)
@@ -165,7 +164,7 @@ class BodyGate:
 
 
 class Admission:
-    """One admitted body's place and bytes."""
+    """The share of one admitted body."""
 
     def __init__(self, gate: BodyGate, shares: list[_Share], size_bytes: int) -> None:
         self._gate = gate
@@ -174,7 +173,7 @@ class Admission:
         self._arrives = True
 
     def grow_to(self, size_bytes: int) -> None:
-        """Count a body that turns out larger than was said. Raises as `BodyGate.admit`, without waiting."""
+        """Count a body that is larger than declared. Raises as `BodyGate.admit`, without waiting."""
         more = size_bytes - self._size_bytes
         if more <= 0:
             return
@@ -185,20 +184,20 @@ class Admission:
         self._size_bytes = size_bytes
 
     def arrived(self) -> None:
-        """The whole body is here, or no more of it is kept: its place is free for another."""
+        """The whole body was read, or the rest is discarded: another body may arrive."""
         if self._arrives:
             self._arrives = False
             self._gate._release(self._shares, 1, 0)
 
     def close(self) -> None:
-        """The request is over, so nothing of its body is needed any more."""
+        """The request has ended, so its body is no longer needed."""
         self.arrived()
         self._gate._release(self._shares, 0, self._size_bytes)
         self._size_bytes = 0
 
 
 def _subtract(counts: Counter[str], name: str, amount: int) -> None:
-    """Names at zero are dropped, so that the table does not grow with the callers of a lifetime."""
+    """Delete names at zero, so that the table does not grow with every caller."""
     counts[name] -= amount
     if counts[name] <= 0:
         del counts[name]

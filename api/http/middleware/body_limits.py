@@ -1,8 +1,8 @@
-"""How much of a request's body is read, and how slowly it may come.
+"""Limits for the size of a request's body and for how slowly it may arrive.
 
-Nothing is refused before the application asks for the body, so that the key and the route are checked first.
-Then `api.http.middleware.body_gate` admits it. A body over its limit is never stored. After an answer that did not need
-the whole body the rest is read and thrown away within bounds: a client that sends everything before it reads
+Nothing is refused before the application reads the body, so that authentication and routing come first. Then
+`api.http.middleware.body_gate` admits it. A body over its limit is never stored. If an answer did not need
+the whole body, the rest is read and discarded within limits: a client that sends everything before it reads
 would otherwise see a reset connection instead of the answer.
 """
 
@@ -25,8 +25,8 @@ OTHER_LIMIT_BYTES = MEBIBYTE
 DISCARD_LIMIT_BYTES = 64 * MEBIBYTE
 DISCARD_LIMIT_SECONDS = 10.0
 
-# A body must bring this much in each window of time, so that one that drips holds its connection for at most
-# two windows. A line of 0.2 Mbit/s is fast enough.
+# In each window a body must bring this many bytes, so that a slow one holds its connection for at most two
+# windows. 0.2 Mbit/s is fast enough.
 PROGRESS_WINDOW_SECONDS = 14.0
 PROGRESS_WINDOW_BYTES = 320 * 1024
 
@@ -46,15 +46,15 @@ class BodyTooSlow(InvalidRequest, HTTPException):
     """The body did not arrive in time."""
 
     def __init__(self) -> None:
-        message = "The request's body came too slowly."
+        message = "The request's body arrived too slowly."
         HTTPException.__init__(self, status_code=400, detail=message)
         self.message = message
 
 
 class BodyLimits:
-    """ASGI middleware. `limits`: bytes of multipart bodies by path; one ending in "/" stands for all below.
+    """ASGI middleware. `limits`: bytes of multipart bodies by path; one that ends in "/" is a prefix.
 
-    All other bodies carry no file, so 1 MiB is enough for them everywhere.
+    All other bodies contain no file, so 1 MiB is enough for them.
     """
 
     def __init__(self, app: ASGIApp, limits: Mapping[str, int], gate: BodyGate) -> None:
@@ -78,14 +78,14 @@ class BodyLimits:
     def _limit_bytes(self, path: str, headers: Headers) -> int:
         media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
         if media_type == "multipart/form-data":
-            for place, limit in self._limits.items():
-                if path == place or (place.endswith("/") and path.startswith(place)):
+            for limited, limit in self._limits.items():
+                if path == limited or (limited.endswith("/") and path.startswith(limited)):
                     return limit
         return OTHER_LIMIT_BYTES
 
 
 def refuse_declared_length(scope: Scope) -> None:
-    """Raise `BodyTooLarge` if the request says itself that it is over its limit."""
+    """Raise `BodyTooLarge` if the declared length is over the limit."""
     body: RequestBody = scope[_SCOPE_KEY]
     body.refuse_declared_length()
 
@@ -98,10 +98,9 @@ async def admit(
     is_paid: bool = False,
     concurrent_calls: int = 0,
 ) -> None:
-    """Let the request's body come, on the account of its caller. Without this it counts as a stranger's.
+    """Admit the request's body on its caller's account. Otherwise it counts towards its address only.
 
-    Raises `BodyTooLarge` if the request says itself that it is over its limit, `TooManyBodies`,
-    `BodiesFillMemory`.
+    Raises `BodyTooLarge` if the declared length is over the limit, `TooManyBodies`, `BodiesFillMemory`.
     """
     body: RequestBody = scope[_SCOPE_KEY]
     body.sender = Sender(_address(scope), account_id, guest_id, is_paid, concurrent_calls)
@@ -128,7 +127,7 @@ class RequestBody:
         self._receive, self._send = receive, send
         self._received_bytes = 0
         self._is_whole = False
-        self._is_gone = False
+        self._has_disconnected = False
         self._is_too_slow = False
         self._answer_began = False
         self._window = _Window()
@@ -144,14 +143,14 @@ class RequestBody:
             self._admission = await self._gate.admit(self.sender, self.declared_bytes or 0)
 
     def close(self) -> None:
-        """The request was answered or given up."""
+        """The request was answered or abandoned."""
         if self._admission is not None:
             self._admission.close()
 
     async def receive(self) -> Message:
-        """The next piece of the body, or the news that the client went away."""
+        """The next piece of the body, or a disconnect."""
         if self._answer_began or self._is_whole:
-            # Only a watcher for disconnection asks now; what still comes of the body is of no use to it.
+            # Only a wait for the disconnect gets here, which does not need the rest of the body.
             return await self._wait_for_disconnect()
         await self.admit()
         try:
@@ -167,11 +166,11 @@ class RequestBody:
         return message
 
     async def send(self, message: Message) -> None:
-        """Pass on a piece of the answer. Before the last one ends the exchange, take in the body's rest."""
-        has_rest = not (self._is_whole or self._is_gone or self.declared_bytes == 0)
+        """Send a message of the answer; before the last one, read and discard the rest of the body."""
+        has_rest = not (self._is_whole or self._has_disconnected or self.declared_bytes == 0)
         if message["type"] == "http.response.start":
             self._answer_began = True
-            self._no_more_is_kept()
+            self._stop_counting()
             if has_rest:
                 headers = [*message.get("headers", []), (b"connection", b"close")]
                 message = {**message, "headers": headers}
@@ -187,7 +186,7 @@ class RequestBody:
         discarded_from = self._received_bytes
         with suppress(TimeoutError):
             async with asyncio.timeout(DISCARD_LIMIT_SECONDS):
-                while not (self._is_whole or self._is_gone):
+                while not (self._is_whole or self._has_disconnected):
                     self._count(await self._receive())
                     if self._received_bytes - discarded_from > DISCARD_LIMIT_BYTES:
                         return
@@ -196,33 +195,33 @@ class RequestBody:
         while True:
             message = await self._receive()
             self._count(message)
-            if self._is_gone:
+            if self._has_disconnected:
                 return message
 
     def _count(self, message: Message) -> None:
         if message["type"] == "http.disconnect":
-            self._is_gone = True
-            self._no_more_is_kept()
+            self._has_disconnected = True
+            self._stop_counting()
             return
         self._received_bytes += len(message.get("body", b""))
         if not message.get("more_body", False):
             self._is_whole = True
-            self._no_more_is_kept()
+            self._stop_counting()
 
-    def _no_more_is_kept(self) -> None:
+    def _stop_counting(self) -> None:
         if self._admission is not None:
             self._admission.arrived()
 
 
 class _Window:
-    """Measures progress. Only waiting for the client counts, not the time the server takes for itself."""
+    """Measures progress. Only time spent waiting for the client counts, not the server's own."""
 
     def __init__(self) -> None:
         self._waited_seconds = 0.0
         self._bytes = 0
 
     async def wait_for(self, receive: Receive) -> Message:
-        """The next message. `TimeoutError` when a whole window brought too little."""
+        """The next message. Raises `TimeoutError` if a whole window brought too few bytes."""
         began = time.monotonic()
         async with asyncio.timeout(PROGRESS_WINDOW_SECONDS - self._waited_seconds):
             message = await receive()
@@ -234,7 +233,7 @@ class _Window:
 
 
 def _declared_bytes(headers: Headers) -> int | None:
-    """What the request says of its body's length: 0 for none at all, None if it says nothing."""
+    """The declared length of the body: 0 without a body, None if it is not declared."""
     length = headers.get("content-length")
     if length is not None and length.isascii() and length.isdigit():
         return int(length)

@@ -1,8 +1,8 @@
-"""Which `Host` a request may name, so that no address is ever made of what a caller sent.
+"""Checks the `Host` header, so that no URL is ever built from what a caller sent.
 
-With a public address every request counts as one to that address, whatever it says. In development there is
-none: only requests to this machine are answered. A page of another site whose name was pointed at this
-machine (DNS rebinding) sends its own name, and is refused.
+With a public URL every request counts as one to that URL. In development there is none, and only requests to
+this machine are answered: another site whose name resolves to this machine (DNS rebinding) sends its own name
+and is refused.
 """
 
 from ipaddress import IPv4Address, IPv6Address, ip_address
@@ -19,7 +19,7 @@ _HOST_HEADERS = (b"host", b"x-forwarded-host")
 
 
 class Hosts:
-    """ASGI middleware. `bound_host`: the name or address that the server was asked to listen on."""
+    """ASGI middleware. `bound_host`: the name or address that the server listens on."""
 
     def __init__(self, app: ASGIApp, settings: Settings, bound_host: str) -> None:
         self._app = app
@@ -51,7 +51,7 @@ class Hosts:
         return all(self._is_own(value.decode("latin-1"), own) for value in named)
 
     def _is_own(self, sent: str, own: str) -> bool:
-        """`own`: this end of the connection. It is an address, which no other site's name is equal to."""
+        """`own`: the address of this end of the connection, which no other site's name equals."""
         host = _host_of(sent)
         if host is None:
             return False
@@ -62,7 +62,7 @@ class Hosts:
 
 
 def _host_of(sent: str) -> str | None:
-    """Name or address of a `Host` header, in lower case, without port and brackets."""
+    """The name or address in a `Host` header, in lower case, without port and brackets."""
     try:
         parts = urlsplit(f"//{sent}")
         _ = parts.port

@@ -1,6 +1,6 @@
-"""Around every exchange: a request id, a line of log, protective headers, a last net for errors.
+"""The outermost middleware: request ids, the request log, security headers and unforeseen errors.
 
-Addresses that nothing can serve are refused here, and WebSockets, which no route speaks.
+It also refuses invalid URLs, and WebSockets, which no route supports.
 """
 
 import asyncio
@@ -20,23 +20,23 @@ from billing.identifiers import new_id
 
 log = structlog.get_logger("api.requests")
 
-_PROTECTION = {
+_SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
-    # Pages set their own; answers of the API load nothing.
+    # Pages set their own policy; answers of the API load nothing.
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
 }
 _LOGGED_PATH_LENGTH = 500
 
 
-class Envelope:
-    """The outermost ASGI middleware. What an inner part has set of these headers stays."""
+class RequestContext:
+    """The outermost ASGI middleware. Headers that the application has set are kept."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics, has_tls: bool) -> None:
         self._app = app
         self._metrics = metrics
-        self._headers = dict(_PROTECTION)
+        self._headers = dict(_SECURITY_HEADERS)
         if has_tls:
             self._headers["Strict-Transport-Security"] = "max-age=31536000"
 
@@ -58,7 +58,7 @@ class Envelope:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                streams.note(scope, message)
+                streams.mark_endless(scope, message)
                 headers = MutableHeaders(raw=list(message.get("headers", [])))
                 headers["X-Request-Id"] = request_id
                 for name, value in self._headers.items():
@@ -74,18 +74,18 @@ class Envelope:
                 scope = request_line.normalized(scope)
                 await self._app(scope, receive, send_with_headers)
         except ClientDisconnect:
-            pass  # Nobody is left to answer.
+            pass  # The client has disconnected.
         except asyncio.CancelledError:
-            # Only a shutdown that waited long enough cancels a request. If its answer has begun, breaking the
-            # connection tells that it is not whole; raising would make the server log it as a defect.
-            log.warning("a request was ended by the shutdown")
+            # Only a shutdown whose grace period has ended cancels a request. If the answer has begun, closing
+            # the connection shows that it is incomplete; raising would be logged as a defect.
+            log.warning("a request was cancelled by the shutdown")
             if not status:
                 stopping = ServiceUnavailable("The server is shutting down. Please try again.")
                 await responses.error(Request(scope), stopping)(scope, receive, send_with_headers)
         except Exception as error:
             log.exception("unforeseen error")
             if status:
-                raise  # The answer had begun; only breaking the connection tells that it is not whole.
+                raise  # The answer has begun; only closing the connection shows that it is incomplete.
             await responses.error(Request(scope), error)(scope, receive, send_with_headers)
         finally:
             seconds = time.perf_counter() - began
@@ -95,26 +95,26 @@ class Envelope:
                 "request",
                 method=scope["method"],
                 path=_logged_path(scope),
-                status=status or "client gone",
+                status=status or "client disconnected",
                 ms=round(seconds * 1000),
                 client=scope["client"][0] if scope.get("client") else None,
             )
 
 
 async def _refuse_websocket(scope: Scope, send: Send) -> None:
-    """404 in the shape of all errors where the server can answer the handshake, else a closed socket."""
+    """Answer 404 in the API's error shape if the server supports it, else close the socket."""
     if "websocket.http.response" not in scope.get("extensions", {}):
         await send({"type": "websocket.close", "code": 1008, "reason": "There is nothing at this address."})
         return
     request_id = new_id("req")
     status, body = response_bodies.failure(NotFound("There is no WebSocket at this address."), request_id)
-    headers = {**_PROTECTION, "X-Request-Id": request_id, "Content-Type": "application/json"}
+    headers = {**_SECURITY_HEADERS, "X-Request-Id": request_id, "Content-Type": "application/json"}
     raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
     await send({"type": "websocket.http.response.start", "status": status, "headers": raw})
     await send({"type": "websocket.http.response.body", "body": body})
 
 
 def _logged_path(scope: Scope) -> str:
-    """The path as it was sent, so that no decoded line break forges a line; without the query's signature."""
+    """The raw path, so that no decoded line break forges a log line, and without the query's signature."""
     raw: bytes = scope.get("raw_path") or scope["path"].encode()
     return raw.partition(b"?")[0][:_LOGGED_PATH_LENGTH].decode("ascii", "backslashreplace")

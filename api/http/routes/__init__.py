@@ -1,1 +1,1 @@
-"""REST routes, one module a noun. They read the request and answer; decisions live one level up."""
+"""REST routes, one module for each noun. They read the request and answer it."""

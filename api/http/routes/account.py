@@ -1,4 +1,4 @@
-"""`/api/account`: who the caller is, what is left and what the plan allows."""
+"""`/api/account`: the caller's plan, credits and limits."""
 
 from fastapi import FastAPI, Request
 from sqlmodel import Session
@@ -25,10 +25,10 @@ def add_to(app: FastAPI) -> None:
     )
 
 
-async def show(request: Request, access: KeyHolder, services: ServicesOf) -> Response:
-    def look(session: Session) -> AccountData:
-        account = accounts.lock(session, access.account_id)
-        # Credits of a period come when somebody asks for them.
+async def show(request: Request, caller: KeyHolder, services: ServicesOf) -> Response:
+    def read_account(session: Session) -> AccountData:
+        account = accounts.lock(session, caller.account_id)
+        # A period's credits are granted when they are first needed.
         ledger.refresh(session, account, services.clock())
         plan = PLANS[PlanName(account.plan)]
         renews_at = account.period_ends_at
@@ -43,5 +43,5 @@ async def show(request: Request, access: KeyHolder, services: ServicesOf) -> Res
             limits=PlanLimits(concurrent_calls=plan.concurrent_calls, calls_per_minute=plan.calls_per_minute),
         )
 
-    data = await services.database.run(look)
+    data = await services.database.run(read_account)
     return responses.success(request, data.as_data())

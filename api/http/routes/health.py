@@ -1,4 +1,4 @@
-"""`/healthz`: the process answers. `/readyz`: it can do work. `/metrics`: figures, for who has the token."""
+"""`/healthz`: the process is alive. `/readyz`: it can do work. `/metrics`: Prometheus, with a token."""
 
 import asyncio
 import hmac
@@ -21,7 +21,7 @@ log = structlog.get_logger()
 
 def add_to(app: FastAPI) -> None:
     described = {"tags": ["Health"], "responses": openapi.error_responses(*openapi.ANY_REQUEST)}
-    add_get(app, "/healthz", alive, summary="The process answers", **described)
+    add_get(app, "/healthz", alive, summary="The process is alive", **described)
     add_get(app, "/readyz", ready, summary="Engines, device, database and queue", **described)
     add_get(app, "/metrics", metrics, include_in_schema=False)
 
@@ -44,7 +44,7 @@ async def ready(request: Request, services: ServicesOf) -> Response:
     if data["ready"]:
         return responses.success(request, data)
     missing = "the database" if not has_database else "its workers"
-    return responses.error(request, ServiceUnavailable(f"The server still waits for {missing}."), data=data)
+    return responses.error(request, ServiceUnavailable(f"The server is waiting for {missing}."), data=data)
 
 
 async def metrics(request: Request, services: ServicesOf) -> Response:
@@ -54,10 +54,10 @@ async def metrics(request: Request, services: ServicesOf) -> Response:
     expected = f"Bearer {settings.metrics_token.get_secret_value()}"
     given = request.headers.get("authorization", "")
     if not hmac.compare_digest(given.encode(), expected.encode()):
-        raise InvalidApiKey("This needs the metrics token: Authorization: Bearer …")
+        raise InvalidApiKey("Metrics need the metrics token: Authorization: Bearer …")
     state = await asyncio.to_thread(services.backend.state)
-    figures = request.app.state.metrics.render(state)
-    return Response(figures, media_type="text/plain; version=0.0.4; charset=utf-8")
+    rendered = request.app.state.metrics.render(state)
+    return Response(rendered, media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 async def _database_answers(services: Services) -> bool:

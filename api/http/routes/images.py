@@ -1,7 +1,8 @@
-"""`/api/images`: store a picture once, fetch it by its signed address, remove it."""
+"""`/api/images`: store an image once, fetch it by its signed URL, delete it."""
 
 import asyncio
 import re
+from dataclasses import replace
 from datetime import datetime
 
 from fastapi import FastAPI, Request
@@ -16,9 +17,11 @@ from api.http.dependencies import KeyHolder, ServicesOf, ToolCaller
 from api.http.middleware import body_limits
 from api.http.routes.get_and_head import add_get
 from api.http.schemas import UploadData
-from api.images import previews
+from api.images import previews, uploads
 from api.images import service as images
+from api.images.service import NewImage
 from api.networks import network_of
+from api.services import Services
 
 _CACHE_SECONDS_MAX = 3600
 
@@ -29,8 +32,8 @@ def add_to(app: FastAPI) -> None:
         "/api/images",
         store,
         methods=["POST"],
-        summary="Store a picture (free)",
-        responses=openapi.error_responses(*openapi.WITH_KEY, 413, 415, 422, 504),
+        summary="Store an image (free)",
+        responses=openapi.upload_responses(),
         openapi_extra=openapi.upload_operation(),
         **described,  # type: ignore[arg-type]
     )
@@ -38,7 +41,7 @@ def add_to(app: FastAPI) -> None:
         "/api/images/{image_id}",
         remove,
         methods=["DELETE"],
-        summary="Remove a picture at once",
+        summary="Delete an image at once",
         responses=openapi.error_responses(*openapi.WITH_KEY, 404),
         openapi_extra={"security": openapi.SECURITY},
         **described,  # type: ignore[arg-type]
@@ -47,49 +50,70 @@ def add_to(app: FastAPI) -> None:
         app,
         "/api/images/{image_id}",
         fetch,
-        summary="Fetch a picture by its signed address",
+        summary="Fetch an image by its signed URL",
         tags=["Pictures"],
         responses=openapi.error_responses(*openapi.ANY_REQUEST, 403, 404, 410, 429),
         openapi_extra={"parameters": openapi.signature_parameters()},
     )
 
 
-async def store(request: Request, access: ToolCaller, services: ServicesOf) -> Response:
+async def store(request: Request, caller: ToolCaller, services: ServicesOf) -> Response:
     body_limits.refuse_declared_length(request.scope)
-    if access.standing.rate is not None:
-        admission.check_rate(access.standing.rate)
+    admission.check_rate(caller.account_status.rate)
+    idempotency_key = forms.idempotency_key(request)
     forms.refuse_query(request)
-    await dependencies.admit_body(request, access)
+    await dependencies.admit_body(request, caller)
     content = await forms.read_image_form(request)
+    base_url = dependencies.public_base_url(request)
+
+    def build_body(image: NewImage) -> bytes:
+        data = _upload_data(services, base_url, image).as_data()
+        return response_bodies.success(data, responses.request_id_of(request))
+
     # In a task of its own, so that a broken connection cannot leave a file without its row.
-    storing = services.running.start(images.store_upload(services, access.account_id, content))
-    image, access.standing.rate = await asyncio.shield(storing)
-    base_url = dependencies.base_url_of(request)
+    storing = services.running.start(
+        uploads.store(
+            services,
+            caller.account_id,
+            content,
+            idempotency_key=idempotency_key,
+            build_body=build_body,
+        )
+    )
+    result = await asyncio.shield(storing)
+    responses.set_account_status(request, replace(caller.account_status, rate=result.rate))
+    return responses.stored_body(request, result.body, is_replay=result.is_replay)
+
+
+def _upload_data(services: Services, base_url: str, image: NewImage) -> UploadData:
     address = images.address(services, base_url, image.id)
-    data = UploadData(
+    assert image.width is not None
+    assert image.height is not None
+    return UploadData(
         image_id=image.id,
         image_url=address.url,
         preview_url=images.address(services, base_url, image.id, previews.OFFERED_WIDTH).url,
+        width=image.width,
+        height=image.height,
         format=image.format,
         bytes=image.size_bytes,
         expires_at=response_bodies.timestamp(address.expires_at),
     )
-    return responses.success(request, data.as_data())
 
 
-async def remove(image_id: str, request: Request, access: KeyHolder, services: ServicesOf) -> Response:
-    await images.delete(services, access.account_id, image_id)
+async def remove(image_id: str, request: Request, caller: KeyHolder, services: ServicesOf) -> Response:
+    await images.delete(services, caller.account_id, image_id)
     return responses.success(request, {"imageId": image_id, "deleted": True})
 
 
 async def fetch(image_id: str, request: Request, services: ServicesOf) -> Response:
-    """The picture of a signed address, or its preview. Who has the address needs no key."""
+    """The image of a signed URL, or its preview; no key is needed."""
     now = services.clock()
     width = services.signer.verify(image_id, request.query_params.multi_items(), now)
     image = await services.database.read(lambda session: images.find(session, services, None, image_id))
     path = services.storage.path(image.id)
     if not await asyncio.to_thread(path.is_file):
-        raise NotFound("No such picture.")
+        raise NotFound("No such image.")
     await images.keep_longer(services, image)
     headers = _file_headers(image, now, width)
     if request.headers.get("if-none-match") == headers["ETag"]:
@@ -113,11 +137,11 @@ def _file_headers(image: Image, now: datetime, preview_width: int | None) -> dic
 
 
 def _ignore_unusable_range(request: Request, size_bytes: int) -> None:
-    """Drop a Range that is not one plain satisfiable piece, as HTTP allows: all is sent then."""
-    asked = request.headers.get("range")
-    if asked is None:
+    """Drop a Range header that is not one satisfiable range, as HTTP allows: the whole file is sent then."""
+    sent = request.headers.get("range")
+    if sent is None:
         return
-    unit, _, piece = asked.partition("=")
+    unit, _, piece = sent.partition("=")
     first, _, last = piece.partition("-")
     is_plain = unit.strip().lower() == "bytes" and re.fullmatch(r"[0-9]{1,12}-([0-9]{1,12})?", piece)
     if is_plain and int(first) < size_bytes and (last == "" or int(last) >= int(first)):

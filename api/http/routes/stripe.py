@@ -1,4 +1,4 @@
-"""`POST /stripe/webhook`: events from Stripe. Stored under their id, answered at once, handled after."""
+"""`POST /stripe/webhook`: events from Stripe, stored by id, answered at once and handled later."""
 
 from fastapi import FastAPI, Request
 from starlette.responses import Response
@@ -15,7 +15,7 @@ def add_to(app: FastAPI) -> None:
 
 
 async def receive(request: Request, services: ServicesOf) -> Response:
-    """404 without a secret: a missing one closes the door. 2xx means stored, so that Stripe may forget it."""
+    """404 without a webhook secret. 2xx means that the event is stored, so that Stripe stops sending it."""
     stripe = services.stripe
     if stripe is None or not stripe.webhook_secrets:
         raise NotFound("There is nothing at this address.")

@@ -1,20 +1,20 @@
-"""`/api/tools`: the catalogue, and one route a tool, made from it."""
+"""`/api/tools`: the catalogue, and one route for each of its tools."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import datetime
 
 from fastapi import Depends, FastAPI, Request
 from starlette.background import BackgroundTask
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
+from api.auth.authenticator import Caller
 from api.calls import admission, call_log
 from api.calls import service as calls
-from api.calls.types import CallAnswer, CallRequest
+from api.calls.types import CallRequest, CallResult, priority_of
 from api.errors import NotFound
 from api.http import dependencies, forms, openapi, responses
-from api.http.dependencies import Access, ServicesOf, ToolCaller
+from api.http.dependencies import ServicesOf, ToolCaller
 from api.http.middleware import body_limits
 from api.http.routes.get_and_head import add_get
 from api.http.schemas import ToolEntry
@@ -52,7 +52,7 @@ def add_to(app: FastAPI) -> None:
         unknown_tool,
         methods=["POST"],
         include_in_schema=False,
-        dependencies=[Depends(dependencies.tool_caller)],  # who has no key learns that first
+        dependencies=[Depends(dependencies.authenticated_for_tools)],  # authenticate before answering 404
     )
 
 
@@ -62,77 +62,76 @@ async def catalogue(request: Request, services: ServicesOf) -> Response:
 
 
 async def unknown_tool() -> Response:
-    raise NotFound(f"There is no such tool. There are: {', '.join(TOOLS)}.")
+    raise NotFound(f"There is no such tool. The tools are: {', '.join(TOOLS)}.")
 
 
 def _endpoint(tool: Tool) -> Callable[..., Awaitable[Response]]:
-    async def run_tool(request: Request, access: ToolCaller, services: ServicesOf) -> Response:
-        started_at = services.clock()
-        try:
-            return await serve(request, access, services, started_at)
-        except ClientDisconnect:
-            raise  # Nobody was answered; if the work was done, its own row says so.
-        except Exception as error:
-            services.call_log.note(
-                call_log.refused(
-                    responses.as_known_error(error),
-                    request_id=responses.request_id_of(request),
-                    account_id=access.account_id,
-                    key_id=access.caller.key_id,
-                    tool=tool.name,
-                    started_at=started_at,
-                    now=services.clock(),
-                )
-            )
-            raise
-
-    async def serve(request: Request, access: Access, services: Services, started_at: datetime) -> Response:
-        body_limits.refuse_declared_length(request.scope)
-        if access.standing.rate is not None:
-            admission.check_rate(access.standing.rate)
-        call = await _read_call(request, services, access, tool)
-        answer = await dependencies.while_connected(request, calls.run(services, call, access.standing))
-        if answer.is_replay:
-            services.call_log.note(call_log.replayed(call, answer.status_code, started_at, services.clock()))
-        response = await _response(request, services, answer)
+    async def run_tool(request: Request, caller: ToolCaller, services: ServicesOf) -> Response:
+        call = await _read_and_log(request, services, caller, tool)
+        result = await dependencies.while_connected(request, calls.run(services, call))
+        responses.set_account_status(request, result.account_status)
+        response = await _response(request, services, result)
         if call.is_random:
-            # Runs after the answer was sent; a caller who was gone by then gets it again on a retry.
-            response.background = BackgroundTask(calls.mark_delivered, services, answer)
+            # Runs after the answer was sent; a caller who disconnected gets the answer again on a retry.
+            response.background = BackgroundTask(calls.mark_delivered, services, result)
         return response
 
     return run_tool
 
 
-async def _read_call(request: Request, services: Services, access: Access, tool: Tool) -> CallRequest:
+async def _read_and_log(request: Request, services: Services, caller: Caller, tool: Tool) -> CallRequest:
+    """The call of a request; a refusal gets a row in the call log, as `calls.run` does for all later ones."""
+    started_at = services.clock()
+    try:
+        return await _read_call(request, services, caller, tool)
+    except ClientDisconnect:
+        raise  # No answer was sent.
+    except Exception as error:
+        record = call_log.refused(
+            responses.as_known_error(error),
+            request_id=responses.request_id_of(request),
+            account_id=caller.account_id,
+            key_id=caller.key_id,
+            tool=tool.name,
+            started_at=started_at,
+            now=services.clock(),
+        )
+        services.call_log.enqueue(record)
+        raise
+
+
+async def _read_call(request: Request, services: Services, caller: Caller, tool: Tool) -> CallRequest:
+    body_limits.refuse_declared_length(request.scope)
+    admission.check_rate(caller.account_status.rate)
     idempotency_key = forms.idempotency_key(request)
     forms.refuse_query(request)
-    await dependencies.admit_body(request, access)
+    await dependencies.admit_body(request, caller)
     form = await forms.read_tool_form(request, tool)
     files = dict(form.files)
     for name, image_id in form.stored_ids.items():
         try:
-            files[name] = await images.read_for_call(services, access.account_id, image_id)
+            files[name] = await images.read_for_call(services, caller.account_id, image_id)
         except NotFound as error:
             raise forms.named(error, form.id_fields[name]) from None
     return CallRequest(
         request_id=responses.request_id_of(request),
-        account_id=access.account_id,
-        priority=access.priority,
+        account_id=caller.account_id,
+        priority=priority_of(caller.plan),
         tool=tool,
         params=form.params,
         files=files,
-        base_url=dependencies.base_url_of(request),
+        base_url=dependencies.public_base_url(request),
         idempotency_key=idempotency_key,
-        key_id=access.caller.key_id,
+        key_id=caller.key_id,
         source_id=form.stored_ids.get(forms.IMAGE),
     )
 
 
-async def _response(request: Request, services: Services, answer: CallAnswer) -> Response:
-    if answer.image_id is None or not responses.wants_picture(request):
-        return responses.call_answer(request, answer)
-    if answer.picture is not None:
-        content = answer.picture.content
+async def _response(request: Request, services: Services, result: CallResult) -> Response:
+    if result.image_id is None or not responses.wants_picture(request):
+        return responses.call_result(request, result)
+    if result.picture is not None:
+        content = result.picture.content
     else:
-        content = await asyncio.to_thread(services.storage.read, answer.image_id)
-    return responses.picture_answer(request, answer, content)
+        content = await asyncio.to_thread(services.storage.read, result.image_id)
+    return responses.picture_result(request, result, content)

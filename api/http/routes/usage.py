@@ -40,7 +40,7 @@ def add_to(app: FastAPI) -> None:
     )
 
 
-async def show(request: Request, access: KeyHolder, services: ServicesOf) -> Response:
+async def show(request: Request, caller: KeyHolder, services: ServicesOf) -> Response:
     _refuse_unknown(request)
     last = _day(request, "to") or services.clock().date()
     first = _day(request, "from") or _days_before(last, _DEFAULT_DAYS - 1)
@@ -49,7 +49,7 @@ async def show(request: Request, access: KeyHolder, services: ServicesOf) -> Res
     if last - first > call_log.KEPT:
         raise InvalidParameter("from", f"from: at most {call_log.KEPT.days} days before to")
     found = await services.database.read(
-        lambda session: call_log.usage(session, access.account_id, first, last)
+        lambda session: call_log.usage(session, caller.account_id, first, last)
     )
     entries = [
         UsageEntry(

@@ -69,7 +69,7 @@ def test_1000_calls_at_one_moment_in_4_processes_get_exactly_the_rate(migrated_d
 
     database = Database(migrated_database_url)
     with database.transaction() as session:
-        state = admission.peek_rate(session, account_id, NOON)
+        state = admission.rate_of(session.get_one(Account, account_id), NOON)
         assert (state.remaining, state.retry_after_seconds) == (0, 1)
         assert state.reset_at == NOON + timedelta(minutes=1)
     # Obeying Retry-After succeeds: by then ten calls have come back, and not one more.

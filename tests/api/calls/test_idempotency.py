@@ -11,7 +11,7 @@ from api.calls import admission, idempotency
 from api.calls.admission import AdmissionOutcome, Admitted, Joined, Refused, Replayed
 from api.calls.idempotency import Answer, JoinedCallLost
 from api.db.database import Database
-from api.db.models import Replay
+from api.db.models import Image, Replay
 from api.errors import IdempotencyInProgress, IdempotencyMismatch
 from billing.ledger.audit import audit
 from billing.ledger.models import Account
@@ -55,6 +55,34 @@ def test_another_request_under_the_same_key_is_refused(database: Database, accou
         error = refused(session, account_id, key="k", fingerprint="other")
         assert isinstance(error, IdempotencyMismatch)
         assert error.param == "Idempotency-Key"
+
+
+@pytest.mark.parametrize("key", ["k", None])
+def test_a_replay_whose_image_was_deleted_is_new_work(
+    database: Database, account_id: str, key: str | None
+) -> None:
+    with database.transaction() as session:
+        succeed(session, admitted(session, account_id, key=key))
+    with database.transaction() as session:
+        image_id = replayed(admit(session, account_id, key=key)).image_id
+        session.delete(session.get_one(Image, image_id))
+    with database.transaction() as session:
+        succeed(session, admitted(session, account_id, key=key))
+    with database.transaction() as session:
+        assert replayed(admit(session, account_id, key=key)).image_id not in (None, image_id)
+        assert captures(session, account_id) == 2
+
+
+def test_another_request_is_refused_although_the_image_of_its_key_was_deleted(
+    database: Database, account_id: str
+) -> None:
+    with database.transaction() as session:
+        succeed(session, admitted(session, account_id, key="k", fingerprint="one"))
+        answer = replayed(admit(session, account_id, key="k", fingerprint="one"))
+        session.delete(session.get_one(Image, answer.image_id))
+    with database.transaction() as session:
+        error = refused(session, account_id, key="k", fingerprint="other")
+        assert isinstance(error, IdempotencyMismatch)
 
 
 def test_while_the_first_call_runs_its_key_is_in_progress_and_pauses_grow(

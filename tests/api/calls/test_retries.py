@@ -44,6 +44,21 @@ def test_the_same_call_again_is_replayed_for_nothing(
     assert server.balance(customer) == (4999, 0)
 
 
+@pytest.mark.parametrize("headers", [{}, {"Idempotency-Key": "deleted"}])
+def test_the_same_call_after_its_result_was_deleted_is_new_work(
+    server: RunningServer, customer: Customer, headers: dict[str, str]
+) -> None:
+    picture = small_picture()
+    first = crop(server, customer, picture, headers=headers)
+    with server.client(customer) as client:
+        client.delete(f"/api/images/{first.json()['data']['imageId']}").raise_for_status()
+    second = crop(server, customer, picture, headers=headers)
+    assert "idempotent-replayed" not in second.headers
+    assert second.headers["x-credits-charged"] == "1"
+    assert httpx.get(second.json()["data"]["imageUrl"]).status_code == 200
+    assert is_replay_of(crop(server, customer, picture, headers=headers), second)
+
+
 def test_a_replay_takes_a_call_of_the_rate(server: RunningServer) -> None:
     customer = server.new_customer()
     picture = small_picture()

@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 
 from api.calls import service as calls
-from api.calls.account_status import AccountStatus
 from api.calls.in_flight import CallWaiter, InFlightCall
-from api.calls.types import CallRequest
+from api.calls.types import CallFailed, CallRequest
 from billing.identifiers import new_id
 from billing.ledger import accounts
 from billing.ledger.models import Account
@@ -68,16 +67,17 @@ def test_a_call_that_was_not_begun_is_stopped_for_nothing(tmp_path: Path, is_ear
         account_id = account_of(api)
 
         async def story() -> None:
-            presence = CallWaiter()
+            waiter = CallWaiter()
             if is_early:
-                presence.stop()
-            call = calls.run(api.services, request_of(account_id), AccountStatus(), presence=presence)
+                waiter.stop()
+            call = calls.run(api.services, request_of(account_id), waiter=waiter)
             task = asyncio.create_task(call)
             if not is_early:
                 await queued(api)
-                presence.stop()
-            with pytest.raises(Cancelled):
+                waiter.stop()
+            with pytest.raises(CallFailed) as failed:
                 await task
+            assert isinstance(failed.value.error, Cancelled)
 
         api.call(story)
         assert balance(api, account_id) == (15, 0)
@@ -91,8 +91,8 @@ def test_stopping_what_another_one_waits_for_only_leaves_it(tmp_path: Path) -> N
             request = request_of(account_id)
             first, second = ObservedWaiter(), ObservedWaiter()
             tasks = [
-                asyncio.create_task(calls.run(api.services, request, AccountStatus(), presence=presence))
-                for presence in (first, second)
+                asyncio.create_task(calls.run(api.services, request, waiter=waiter))
+                for waiter in (first, second)
             ]
             await queued(api)
             for waiter in (first, second):
@@ -103,8 +103,9 @@ def test_stopping_what_another_one_waits_for_only_leaves_it(tmp_path: Path) -> N
             assert api.services.backend.state().queued == 1
             second.stop()
             for task in tasks:
-                with pytest.raises(Cancelled):
+                with pytest.raises(CallFailed) as failed:
                     await task
+                assert isinstance(failed.value.error, Cancelled)
 
         api.call(story)
         assert balance(api, account_id) == (15, 0)

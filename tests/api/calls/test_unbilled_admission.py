@@ -90,7 +90,7 @@ def test_invented_visitors_do_not_fill_the_memory() -> None:
     work = UnbilledAdmission()
     for number in range(20_000):
         work.admit(UnbilledKind.LOOK, account(f"acc_{number}", f"{number}"), NOON).release()
-    assert len(work._full_at) == 10_000
+    assert len(work._rates) == 10_000
     assert not work._running
 
 

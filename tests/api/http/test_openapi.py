@@ -68,6 +68,27 @@ def test_a_success_is_json_or_a_picture_and_has_an_example(page: dict[str, Any],
     assert set(success["headers"]) >= HEADERS | {"Idempotent-Replayed"}
 
 
+def test_every_example_of_an_error_says_whether_a_retry_may_succeed(page: dict[str, Any]) -> None:
+    assert "retryable" in page["components"]["schemas"]["ErrorBody"]["required"]
+    answers = operation(page, "crop")["responses"]
+    retryable = {
+        code: example["value"]["error"]["retryable"]
+        for status, answer in answers.items()
+        if status != "200"
+        for code, example in answer["content"]["application/json"]["examples"].items()
+    }
+    assert {code for code in ("OVERLOADED", "MODEL_UNAVAILABLE", "INVALID_PARAMETER") if retryable[code]} == {
+        "OVERLOADED"
+    }
+
+
+def test_an_upload_declares_its_key_and_its_size(page: dict[str, Any]) -> None:
+    described = page["paths"]["/api/images"]["post"]
+    assert [parameter["name"] for parameter in described["parameters"]] == ["Idempotency-Key"]
+    assert {"width", "height"} <= set(page["components"]["schemas"]["UploadData"]["required"])
+    assert "409" in described["responses"]
+
+
 def test_every_operation_declares_what_any_request_may_be_answered(page: dict[str, Any]) -> None:
     for path, operations in page["paths"].items():
         for method, described in operations.items():

@@ -57,7 +57,7 @@ def test_not_both_and_no_id_where_there_is_none() -> None:
     with pytest.raises(InvalidParameter, match="send either mask") as refused:
         read({"mask_id": "img_1"}, "image", "mask")
     assert refused.value.param == "mask_id"
-    with pytest.raises(InvalidParameter, match="no parameter here"):
+    with pytest.raises(InvalidParameter, match="not a parameter here"):
         read({"other_id": "img_1"}, "image")
     with pytest.raises(MultipleSources):
         read({"image_id": "img_1"}, "image")

@@ -1,0 +1,33 @@
+"""Submitting a tool to the backend and waiting for its answer."""
+
+import asyncio
+from collections.abc import Callable
+
+from api.services import Services
+from ml.backend import Progress, Ticket, ToolAnswer, ToolCall
+
+OnProgress = Callable[[Progress], None]
+
+
+async def run_tool(
+    services: Services,
+    call: ToolCall,
+    on_progress: OnProgress | None = None,
+    on_submitted: Callable[[Ticket], None] | None = None,
+) -> ToolAnswer:
+    """Run `call` on a worker. Cancelling this cancels the work.
+
+    `on_progress` is called from a thread of the backend. Raises any `MlError`.
+    """
+    ticket = services.backend.submit(call, on_progress)
+    if on_submitted is not None:
+        on_submitted(ticket)
+    answer = asyncio.wrap_future(ticket.answer)
+    try:
+        # Shielded, because cancelling the wrapper would cancel the backend's own future.
+        return await asyncio.shield(answer)
+    except asyncio.CancelledError:
+        # Retrieve the exception so that asyncio does not warn.
+        answer.add_done_callback(lambda done: done.cancelled() or done.exception())
+        ticket.cancel()
+        raise

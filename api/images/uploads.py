@@ -1,0 +1,123 @@
+"""Uploads: checked, stripped of metadata and stored, for one call of the rate and no credit."""
+
+import asyncio
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sqlmodel import Session
+
+from api.calls import admission
+from api.calls.account_status import AccountStatus
+from api.calls.admission import Refused, Replayed
+from api.calls.idempotency import Answer
+from api.calls.types import CallFailed
+from api.db.models import ImageKind
+from api.images import metadata_removal
+from api.images import service as images
+from api.images.service import NewImage
+from api.rate_limit import RateState
+from api.services import Services
+from ml.imaging import codecs
+
+
+@dataclass(frozen=True)
+class UploadResult:
+    """The JSON body of an upload's answer, which a replay repeats byte for byte."""
+
+    body: bytes
+    rate: RateState
+    is_replay: bool
+
+
+async def store(
+    services: Services,
+    account_id: str,
+    content: bytes,
+    *,
+    idempotency_key: str | None,
+    build_body: Callable[[NewImage], bytes],
+) -> UploadResult:
+    """Store an upload and answer with `build_body`, or repeat the answer of the same key and file.
+
+    Raises as `store_upload`, and `CallFailed` with `IdempotencyMismatch`, `IdempotencyInProgress` or
+    `RateLimited`.
+    """
+    if idempotency_key is None:
+        image, rate = await store_upload(services, account_id, content)
+        return UploadResult(build_body(image), rate, is_replay=False)
+    fingerprint = await asyncio.to_thread(_fingerprint, content)
+    outcome = await services.database.run(
+        lambda session: admission.admit_unbilled(
+            session,
+            account_id=account_id,
+            idempotency_key=idempotency_key,
+            fingerprint=fingerprint,
+            now=services.clock(),
+        )
+    )
+    if isinstance(outcome, Refused):
+        raise CallFailed(outcome.error, AccountStatus(outcome.rate, outcome.available))
+    if isinstance(outcome, Replayed):
+        return UploadResult(outcome.answer.body, outcome.rate, is_replay=True)
+    image, content = await clean_upload(services, account_id, content)
+    own_answer = Answer(200, build_body(image), image.id)
+
+    def record(session: Session) -> Answer:
+        answer = admission.record_unbilled(
+            session,
+            account_id=account_id,
+            idempotency_key=idempotency_key,
+            fingerprint=fingerprint,
+            answer=own_answer,
+            now=services.clock(),
+        )
+        if answer is own_answer:
+            images.check_room(session, services, account_id, image.size_bytes)
+            session.add(image.row())
+        return answer
+
+    answer = await images.store_bytes_and_row(services, image.id, content, record)
+    is_replay = answer is not own_answer
+    if is_replay:  # The same upload was stored by another request meanwhile.
+        await asyncio.to_thread(services.storage.delete, image.id)
+    return UploadResult(answer.body, outcome, is_replay)
+
+
+async def store_upload(services: Services, account_id: str, content: bytes) -> tuple[NewImage, RateState]:
+    """Store an uploaded image without its metadata; takes one call of the rate.
+
+    Raises `StorageFull`, `RateLimited` and as `clean_upload`.
+    """
+    image, content = await clean_upload(services, account_id, content)
+
+    def record(session: Session) -> RateState:
+        # Taking from the rate locks the account, so that two uploads cannot share the last room.
+        rate = admission.take_rate(session, account_id, services.clock())
+        images.check_room(session, services, account_id, image.size_bytes)
+        session.add(image.row())
+        return rate
+
+    return image, await images.store_bytes_and_row(services, image.id, content, record)
+
+
+async def clean_upload(services: Services, account_id: str, content: bytes) -> tuple[NewImage, bytes]:
+    """An uploaded file's description, and its content without metadata.
+
+    Raises `FileTooLarge` and as `metadata_removal.strip_metadata`.
+    """
+    images.check_size(len(content))
+    images.sniff(content)
+    clean = await metadata_removal.strip_metadata(services, content)
+    images.check_size(len(clean))
+    return await asyncio.to_thread(_describe, services, account_id, clean), clean
+
+
+def _describe(services: Services, account_id: str, content: bytes) -> NewImage:
+    width, height = codecs.upright_size(content)
+    format = images.sniff(content)
+    return images.describe(services, account_id, ImageKind.UPLOAD, format, content, width, height)
+
+
+def _fingerprint(content: bytes) -> str:
+    return hashlib.sha256(b"upload:" + hashlib.sha256(content).digest()).hexdigest()
