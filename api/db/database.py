@@ -24,6 +24,7 @@ from sqlmodel import Session
 from api.db import connections
 from api.db.write_queue import Outcome, Raised, Returned, T, Work, WriteQueue
 from api.errors import ServiceUnavailable
+from api.outage_log import OutageLog
 
 _SQLITE_GROUP_SIZE = 64
 _WAITING_MAX = 10_000
@@ -50,6 +51,7 @@ class Database:
         address = connections.parse(url)
         self._path = connections.sqlite_path(address)
         self._file_identity: tuple[int, int] | None = None
+        self._outage_log = OutageLog("database")
         self.is_sqlite = self._path is not None
         threads = 1 if self.is_sqlite else postgres_threads
         self.engine = connections.open_engine(
@@ -137,9 +139,11 @@ class Database:
             yield
         except DBAPIError as error:
             if connections.is_outage(error, writing=writing):
+                self._outage_log.report(error)
                 raise ServiceUnavailable(_UNAVAILABLE) from error
             raise
         except PoolExhausted as error:
+            self._outage_log.report(error)
             raise ServiceUnavailable(_UNAVAILABLE) from error
 
     def _notice_a_replaced_file(self) -> None:
@@ -149,6 +153,7 @@ class Database:
         try:
             status = self._path.stat()
         except OSError as error:
+            self._outage_log.report(error)
             raise ServiceUnavailable(_UNAVAILABLE) from error
         identity = (status.st_dev, status.st_ino)
         if identity != self._file_identity:
