@@ -3,21 +3,21 @@
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any
 
 import structlog
 
 from api import cleanup
 from api.calls import admission, call_log
-from api.editor import projects
+from api.db import leader
 from api.errors import ServiceUnavailable
 from api.images import service as images
 from api.payments import sync
 from api.services import Services
 
-_STRAYS_EVERY_SECONDS = 3600.0
-_PROJECTS_EVERY_SECONDS = 60.0
-_PROJECTS_AT_ONCE = 200
+_STRAYS_EVERY = timedelta(hours=1)
+_STRAYS_CHECKED_EVERY_SECONDS = 60.0
 
 log = structlog.get_logger()
 
@@ -27,9 +27,8 @@ async def running(services: Services) -> AsyncIterator[None]:
     """Keep leases alive and sweep up, until the block ends."""
     tasks = [
         _start(renew_leases(services), "leases"),
-        _start(_sweep(services), "sweeper"),
+        _start(_clean_up(services), "cleanup"),
         _start(_delete_strays(services), "strays"),
-        _start(_forget_projects(services), "projects"),
         _start(_write_log(services), "call log"),
     ]
     if services.stripe is not None:
@@ -76,32 +75,19 @@ async def renew_leases_once(services: Services) -> None:
     services.running.cancel_work(set(held) - alive)
 
 
-async def _sweep(services: Services) -> None:
-    async def delete_bytes(image_ids: list[str]) -> None:
-        for image_id in image_ids:
-            await asyncio.to_thread(services.storage.delete, image_id)
-
-    await cleanup.sweep_forever(services.database, delete_bytes, clock=services.clock)
+async def _clean_up(services: Services) -> None:
+    await cleanup.run_forever(services.database, services.storage.delete, clock=services.clock)
 
 
 async def _delete_strays(services: Services) -> None:
     while True:
         try:
-            await images.delete_strays(services)
+            # Listing every file takes long, so one process does it for all.
+            if await leader.try_claim(services.database, "stray files", _STRAYS_EVERY, services.clock()):
+                await images.delete_strays(services)
         except (ServiceUnavailable, OSError):
-            log.warning("stray files are left for the next time", exc_info=True)
-        await asyncio.sleep(_STRAYS_EVERY_SECONDS)
-
-
-async def _forget_projects(services: Services) -> None:
-    while True:
-        try:
-            await services.database.run(
-                lambda session: projects.forget_expired(session, services.clock(), limit=_PROJECTS_AT_ONCE)
-            )
-        except ServiceUnavailable:
-            log.warning("past projects are left for the next time")
-        await asyncio.sleep(_PROJECTS_EVERY_SECONDS)
+            log.warning("stray files could not be deleted; the next run tries again", exc_info=True)
+        await asyncio.sleep(_STRAYS_CHECKED_EVERY_SECONDS)
 
 
 async def _write_log(services: Services) -> None:

@@ -67,13 +67,16 @@ class FormerAddresses:
         return list(session.exec(wanted))
 
 
-def forget_old(session: Session, now: datetime) -> None:
-    """Deletes what has had its time."""
-    session.execute(
+def delete_expired(session: Session, now: datetime, *, limit: int) -> int:
+    """Delete up to `limit` rows that are no longer needed; the number deleted."""
+    expired = select(FormerAddress.id).where(col(FormerAddress.kept_until) <= now).limit(limit)
+    deleted = session.execute(
         delete(FormerAddress)
-        .where(col(FormerAddress.kept_until) <= now)
+        .where(col(FormerAddress.id).in_(expired))
+        .returning(col(FormerAddress.id))
         .execution_options(synchronize_session=False)
     )
+    return len(deleted.all())
 
 
 def _hash(secret: str, email: str) -> str:

@@ -186,8 +186,8 @@ def end_all(session: Session, account_id: str, *, but: str | None = None) -> Non
     session.execute(others)
 
 
-def forget_expired(session: Session, now: datetime, limit: int) -> int:
-    """Deletes up to `limit` sessions past their time; how many."""
+def delete_expired(session: Session, now: datetime, *, limit: int) -> int:
+    """Delete up to `limit` expired sessions; the number deleted."""
     ended = select(BrowserSession.id).where(col(BrowserSession.expires_at) <= now).limit(limit)
     deleted = session.execute(
         delete(BrowserSession)

@@ -84,12 +84,16 @@ def by_device(email: str, device: str) -> str:
     return _name("device", f"{email}\n{device}")
 
 
-def forget_full(session: Session, now: datetime, limit: int) -> None:
-    """Deletes up to `limit` buckets that are full again, as those are that do not exist."""
+def delete_full(session: Session, now: datetime, *, limit: int) -> int:
+    """Delete up to `limit` buckets that are full again, which equals having no row; the number deleted."""
     full = select(Throttle.bucket).where(col(Throttle.full_at) <= now).limit(limit)
-    session.execute(
-        delete(Throttle).where(col(Throttle.bucket).in_(full)).execution_options(synchronize_session=False)
+    deleted = session.execute(
+        delete(Throttle)
+        .where(col(Throttle.bucket).in_(full))
+        .returning(col(Throttle.bucket))
+        .execution_options(synchronize_session=False)
     )
+    return len(deleted.all())
 
 
 def _locked(session: Session, bucket: str, now: datetime) -> Throttle:

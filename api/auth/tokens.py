@@ -73,11 +73,13 @@ def withdraw(session: Session, account_id: str, *purposes: Purpose) -> None:
     session.execute(statement)
 
 
-def forget_expired(session: Session, now: datetime, limit: int) -> None:
-    """Deletes up to `limit` tokens past their time."""
-    ended = select(OneTimeToken.id).where(col(OneTimeToken.expires_at) <= now).limit(limit)
-    session.execute(
+def delete_expired(session: Session, now: datetime, *, limit: int) -> int:
+    """Delete up to `limit` expired tokens; the number deleted."""
+    expired = select(OneTimeToken.id).where(col(OneTimeToken.expires_at) <= now).limit(limit)
+    deleted = session.execute(
         delete(OneTimeToken)
-        .where(col(OneTimeToken.id).in_(ended))
+        .where(col(OneTimeToken.id).in_(expired))
+        .returning(col(OneTimeToken.id))
         .execution_options(synchronize_session=False)
     )
+    return len(deleted.all())

@@ -1,4 +1,4 @@
-"""Work that one process does for all, every so often: whoever moves its due time on does it."""
+"""Leader election for periodic work: the process that moves the due time forward does it for all."""
 
 from datetime import datetime, timedelta
 
@@ -10,10 +10,10 @@ from billing.ledger.postings import insert_unless_taken
 
 
 async def try_claim(database: Database, name: str, every: timedelta, now: datetime) -> bool:
-    """Whether the work is due and this process is to do it; then nobody else does before `now + every`.
+    """Whether the work is due and this process is to do it; no other process does before `now + every`.
 
-    Work whose process dies is done again only then. A clock that ran far ahead delays nothing: a due time
-    more than `every` away counts as passed.
+    If this process dies, another one takes over only then. A due time more than `every` away counts as
+    passed, so a clock that ran far ahead delays nothing.
     """
 
     def is_due(session: Session) -> bool:
@@ -38,3 +38,17 @@ async def try_claim(database: Database, name: str, every: timedelta, now: dateti
 
     # Asked every few seconds by every process, so writing waits until there is reason to.
     return await database.read(is_due) and await database.run(take)
+
+
+async def reschedule(database: Database, name: str, due_at: datetime) -> None:
+    """Move the due time of work that this process has claimed: to keep the claim, or to end it."""
+
+    def move(session: Session) -> None:
+        session.execute(
+            update(PeriodicWork)
+            .where(col(PeriodicWork.id) == name)
+            .values(due_at=due_at)
+            .execution_options(synchronize_session=False)
+        )
+
+    await database.run(move)

@@ -19,7 +19,5 @@ def write(session: Session) -> None:
     insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
     statement = insert(PeriodicWork).values(id=_ROW_ID, due_at=utc_now())
     session.execute(
-        statement.on_conflict_do_update(
-            index_elements=["id"], set_={"due_at": statement.excluded.due_at}
-        )
+        statement.on_conflict_do_update(index_elements=["id"], set_={"due_at": statement.excluded.due_at})
     )

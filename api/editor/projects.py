@@ -208,8 +208,8 @@ def forget_account(session: Session, account_id: str, _now: datetime) -> None:
     _delete(session, list(session.exec(select(Project.id).where(Project.account_id == account_id))))
 
 
-def forget_expired(session: Session, now: datetime, *, limit: int) -> int:
-    """Up to `limit` projects past their time; how many. Their pictures ended on their own."""
+def delete_expired(session: Session, now: datetime, *, limit: int) -> int:
+    """Delete up to `limit` expired projects; the number deleted. Their pictures expire on their own."""
     expired = select(Project.id).where(col(Project.expires_at) <= now).limit(limit)
     project_ids = list(session.exec(expired))
     _delete(session, project_ids)

@@ -48,7 +48,7 @@ def test_links_end_with_their_time(database: Database, purpose: Purpose) -> None
         assert tokens.peek(session, token, purpose, end - SECOND) is not None
         assert tokens.peek(session, token, purpose, end) is None
         assert tokens.use(session, token, purpose, end) is None
-        tokens.forget_expired(session, end, limit=10)
+        tokens.delete_expired(session, end, limit=10)
         assert session.exec(select(OneTimeToken)).all() == []
 
 

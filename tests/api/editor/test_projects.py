@@ -83,7 +83,7 @@ def test_a_project_lives_as_long_as_it_is_used(database: Database, owner: Projec
         past = later + DAY + timedelta(hours=2)
         with pytest.raises(NotFound):
             projects.find(session, owner, project.id, past)
-        assert projects.forget_expired(session, past, limit=10) == 1
+        assert projects.delete_expired(session, past, limit=10) == 1
         assert list(session.exec(select(Step))) == []
 
 
