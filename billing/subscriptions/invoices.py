@@ -4,6 +4,7 @@ Both are decided once for each invoice, refund and dispute, whatever the order i
 of one customer are always gone through together, the oldest first.
 """
 
+from collections.abc import Collection, Mapping
 from datetime import datetime
 
 from sqlmodel import Session, col, select
@@ -91,47 +92,59 @@ def _reverse(
         each.id: each
         for each in session.exec(select(Reversal).where(col(Reversal.invoice_id) == stored.id)).all()
     }
-    standing = {each.id for each in invoice.reversals}
+    in_effect = {each.id for each in invoice.reversals}
     changes = []
-    for gone in sorted(set(known) - standing):
-        if known[gone].returned_at is None:
-            changes.append(_give_back(session, account, known[gone], stored, now))
+    for each_id in sorted(set(known) - in_effect):
+        if known[each_id].returned_at is None:
+            changes.append(_give_back(session, account, known[each_id], stored, now))
+    counted = {each.id for each in known.values() if each.returned_at is None}
     amount, credits_ = 0, 0
-    # Those that were counted before come first: one that is heard of late must find what they have left.
-    for each in sorted(invoice.reversals, key=lambda one: (one.id not in known, one.created_at, one.id)):
+    # Those counted before come first: a new one, or one that is lost after it was won, takes what they left.
+    for each in sorted(invoice.reversals, key=lambda one: (one.id not in counted, one.created_at, one.id)):
         amount = min(stored.amount_paid, amount + each.amount)
-        if each.id not in known:
+        if each.id not in counted:
             # Counted together and rounded down once, so that a payment refunded in parts is refunded whole.
             due = max(0, stored.credits * amount // stored.amount_paid - credits_)
-            known[each.id] = _take_back(session, account, each, stored, due, now)
+            known[each.id] = _take_back(session, account, each, stored, known, due, now)
             changes.append(f"{each.id}: {known[each.id].taken} of {due} credits taken back")
         credits_ += known[each.id].credits
     return changes
 
 
 def _take_back(
-    session: Session, account: Account, reversal: ReversalFacts, stored: PaidInvoice, due: int, now: datetime
+    session: Session,
+    account: Account,
+    reversal: ReversalFacts,
+    stored: PaidInvoice,
+    known: Mapping[str, Reversal],
+    due: int,
+    now: datetime,
 ) -> Reversal:
-    shortfall = 0
-    if due > 0:
-        shortfall = revoke(
-            session,
-            account,
-            grant_reference=_grant_reference(stored.id),
-            amount=due,
-            reference=f"stripe:{reversal.id}",
-            now=now,
+    """`known`: the invoice's stored reversals; this one is among them if it was undone before."""
+    # Credits given back for a reversal that was undone are the invoice's too, and the first to go.
+    returned = _returned_grants(session, account, [*known, reversal.id])
+    times = len(_returned_grants(session, account, [reversal.id]))
+    missing = due
+    for grant_reference in (*returned, _grant_reference(stored.id)):
+        if missing > 0:
+            missing = revoke(
+                session,
+                account,
+                grant_reference=grant_reference,
+                amount=missing,
+                reference=_revocation_reference(reversal.id, times, stored.id, grant_reference),
+                now=now,
+            )
+    row = known.get(reversal.id)
+    if row is None:
+        row = Reversal(
+            id=reversal.id,
+            account_id=account.id,
+            invoice_id=stored.id,
+            kind=reversal.kind.value,
+            created_at=reversal.created_at,
         )
-    row = Reversal(
-        id=reversal.id,
-        account_id=account.id,
-        invoice_id=stored.id,
-        kind=reversal.kind.value,
-        amount=reversal.amount,
-        credits=due,
-        taken=due - shortfall,
-        created_at=reversal.created_at,
-    )
+    row.amount, row.credits, row.taken, row.returned_at = reversal.amount, due, due - missing, None
     session.add(row)
     session.flush()
     return row
@@ -143,17 +156,41 @@ def _give_back(
     """The dispute was won or the refund failed: what was taken comes back until its period's end."""
     reversal.returned_at = now
     if reversal.taken > 0:
+        times = len(_returned_grants(session, account, [reversal.id]))
         grants.grant(
             session,
             account,
             kind=GrantKind.RETURNED,
             amount=reversal.taken,
-            reference=f"stripe:{reversal.id}:returned",
+            reference=_returned_reference(reversal.id) + (f":{times + 1}" if times else ""),
             expires_at=stored.period_ends_at + RENEWAL_SLACK,
             now=now,
         )
     session.flush()
     return f"{reversal.id}: {reversal.taken} credits given back"
+
+
+def _returned_grants(session: Session, account: Account, reversal_ids: Collection[str]) -> list[str]:
+    """References of the grants that gave these reversals' credits back, the newest first."""
+    given_back = session.exec(
+        select(Grant.created_at, Grant.reference).where(
+            col(Grant.account_id) == account.id, col(Grant.kind) == GrantKind.RETURNED
+        )
+    ).all()
+    prefixes = tuple(_returned_reference(each) for each in reversal_ids)
+    # Sorted here: databases order text differently.
+    return [reference for _, reference in sorted(given_back, reverse=True) if reference.startswith(prefixes)]
+
+
+def _returned_reference(reversal_id: str) -> str:
+    return f"stripe:{reversal_id}:returned"
+
+
+def _revocation_reference(reversal_id: str, times_undone: int, invoice_id: str, grant_reference: str) -> str:
+    """Different for each time and each grant, because an entry's reference is used once."""
+    if times_undone == 0 and grant_reference == _grant_reference(invoice_id):
+        return f"stripe:{reversal_id}"
+    return f"stripe:{reversal_id}:{times_undone}:{grant_reference}"
 
 
 def _grant_reference(invoice_id: str) -> str:

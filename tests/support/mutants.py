@@ -42,7 +42,7 @@ class Mutant:
     name: str
     edits: tuple[Edit, ...]
     quick_test: str  # one test that notices it
-    #: On SQLite one writer at a time hides what only rivals bring out.
+    #: On SQLite one writer at a time hides what only rivals bring out. "": the test has no database.
     quick_database: str = "sqlite"
 
 
@@ -77,7 +77,12 @@ MUTANTS = (
     Mutant(
         "no unique reference: what was done before can be done again",
         (
-            Edit("billing/ledger/models.py", "reference: str = Field(unique=True)", "reference: str = Field()", 3),
+            Edit(
+                "billing/ledger/models.py",
+                "reference: str = Field(unique=True)",
+                "reference: str = Field()",
+                3,
+            ),
             Edit(
                 "api/db/migrations/versions/0001_initial.py",
                 '        sa.UniqueConstraint("reference"),\n',
@@ -121,10 +126,35 @@ MUTANTS = (
         ),
         "tests/api/calls/test_admission.py::test_a_failed_call_gives_its_credit_back_and_leaves_no_row",
     ),
+    Mutant(
+        "grace from the period's start: a payment that fails late has a shorter one",
+        (
+            Edit(
+                "billing/subscriptions/subscriptions.py",
+                "(subscription.unpaid_since or subscription.period_starts_at) + GRACE",
+                "subscription.period_starts_at + GRACE",
+            ),
+        ),
+        "tests/billing/subscriptions/test_subscriptions.py::test_grace_counts_from_the_failure",
+        quick_database="",
+    ),
+    Mutant(
+        "a lost dispute is final: one that is lost after it was won takes nothing",
+        (
+            Edit(
+                "billing/subscriptions/invoices.py",
+                "    counted = {each.id for each in known.values() if each.returned_at is None}\n",
+                "    counted = set(known)\n",
+            ),
+        ),
+        "tests/billing/subscriptions/test_subscriptions.py"
+        "::test_a_dispute_that_is_lost_after_it_was_won_takes_the_credits_again",
+    ),
 )
 
 #: What the long form runs against every mutant, on both databases.
 SUITE = (
+    "tests/billing/subscriptions/test_subscriptions.py",
     "tests/billing/ledger/test_settling_races.py",
     "tests/billing/ledger/test_ledger.py",
     "tests/api/calls/test_admission.py",

@@ -1,14 +1,12 @@
 """Composes the dashboard's page and fills it when it is opened."""
 
-from typing import TYPE_CHECKING, Any
+import itertools
+from typing import Any
 
 from api.services import Services
 from ml.catalogue import TOOLS
 from web.dashboard import keys_section, overview, plan_card, queries
 from web.dashboard.access import EVENT, owner_of
-
-if TYPE_CHECKING:
-    pass
 
 _PERIODS = [("7 days", 7), ("30 days", 30), ("90 days", 90)]
 _LEAST_AXIS_CREDITS = 5
@@ -17,8 +15,8 @@ _COLORS = {
     tool.title: color
     for tool, color in zip(
         TOOLS.values(),
-        ("#0f6b5c", "#c8702a", "#5b62b8", "#b3446c", "#3d86c6", "#8a8f2d", "#6d6f73"),
-        strict=True,
+        itertools.cycle(("#0f6b5c", "#c8702a", "#5b62b8", "#b3446c", "#3d86c6", "#8a8f2d", "#6d6f73")),
+        strict=False,
     )
 }
 _CALLS = ["Time (UTC)", "Tool", "Key", "Status", "Credits", "ms", "Request"]

@@ -52,11 +52,16 @@ def bars(session: Session, account_id: str, days: int, group_by: GroupBy, now: d
     names = {key.id: key.name for key in api_keys.listed(session, account_id)}
     sums: dict[tuple[date, str], int] = {}
     for used in call_log.usage(session, account_id, first, last):
-        group = TOOLS[used.tool].title if group_by == "tool" else names.get(used.key_id or "", EDITOR)
+        group = _tool_title(used.tool) if group_by == "tool" else names.get(used.key_id or "", EDITOR)
         sums[used.day, group] = sums.get((used.day, group), 0) + used.credits
     groups = sorted({group for _, group in sums}) or ["no calls yet"]
     every_day = [first + timedelta(days=number) for number in range(days)]
     return [Bar(f"{day:%m-%d}", sums.get((day, group), 0), group) for day in every_day for group in groups]
+
+
+def _tool_title(name: str) -> str:
+    """Calls of a tool that was renamed or removed stay in the log under its former name."""
+    return TOOLS[name].title if name in TOOLS else name
 
 
 def call_rows(session: Session, account_id: str) -> list[list[str | int]]:

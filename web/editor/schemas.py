@@ -52,7 +52,7 @@ def step(services: Services, found: Step, *, is_available: bool = True) -> dict[
         "parentId": found.parent_id,
         "number": found.number,
         "tool": found.tool,
-        "title": TOOLS[found.tool].title if found.tool in TOOLS else "Original",
+        "title": _title(found.tool),
         "params": _short(json.loads(found.params)),
         "answer": json.loads(found.answer),
         "imageId": found.image_id,
@@ -63,6 +63,13 @@ def step(services: Services, found: Step, *, is_available: bool = True) -> dict[
         "isAvailable": is_available,
         **{name: _address(services, found.image_id, width) for name, width in addresses.items()},
     }
+
+
+def _title(tool: str | None) -> str:
+    """Steps of a tool that was renamed or removed are shown under its former name."""
+    if tool is None:
+        return "Original"
+    return TOOLS[tool].title if tool in TOOLS else tool
 
 
 def _short(params: dict[str, Any]) -> dict[str, Any]:
