@@ -61,7 +61,7 @@ def create(session: Session, account_id: str, name: str, now: datetime) -> tuple
     return key, plain
 
 
-def looks_valid(text: str) -> bool:
+def is_well_formed(text: str) -> bool:
     """Whether `text` has a key's form and a right checksum; no database is asked."""
     if len(text) != LENGTH or not text.startswith(PREFIX) or not text.isascii():
         return False
@@ -83,7 +83,7 @@ def find(session: Session, plain: str, now: datetime) -> ApiKey:
 
 def find_with_account(session: Session, plain: str, now: datetime) -> tuple[ApiKey, Account]:
     """As `find`, with the account the key belongs to."""
-    if not looks_valid(plain):
+    if not is_well_formed(plain):
         raise InvalidApiKey(REFUSAL)
     row = session.exec(
         select(ApiKey, Account).join(Account).where(ApiKey.sha256 == hash_of(plain))

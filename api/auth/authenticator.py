@@ -1,12 +1,12 @@
-"""Who calls: from header values to the account behind an API key, and a brake on those who try bad keys."""
+"""Authentication by API key: from header values to the caller's account, with a limit on invalid keys."""
 
 import asyncio
 import logging
-from collections import OrderedDict
 from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TypeVar
+
+from cachetools import LRUCache
 
 from api import rate_limit
 from api.auth import api_keys
@@ -14,11 +14,11 @@ from api.db.database import Database
 from api.errors import InvalidApiKey, RateLimited, ServiceUnavailable
 from billing.ledger.plans import PlanName
 
-_BAD_KEYS_A_MINUTE = 30  # of one address; as many at once
-_REMEMBERED = 10_000  # addresses, and good keys: bounded, so that nobody fills the memory with made-up ones
+#: Invalid keys from one address, refilled evenly; as many at once.
+_INVALID_KEYS_PER_MINUTE = 30
+#: Addresses, and valid keys. Bounded, so that made-up ones cannot fill the memory.
+CACHE_SIZE = 10_000
 _log = logging.getLogger(__name__)
-
-Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -31,20 +31,20 @@ class Caller:
 
 
 class Authenticator:
-    """Tells callers by their keys. Validity is asked of the database every time, so revoking acts at once.
+    """Authenticates callers by their keys, in the database each time, so that revoking acts at once.
 
-    The brake counts in this process only: with N processes an address has N times the attempts. It protects
-    the database from floods; keys themselves cannot be guessed. It never refuses a key that is good, because
-    one address may be a proxy or a network of many callers: a key of the wrong form costs a checksum and is
-    refused without the database, and keys of a braked address are looked up one at a time, so that a flood
-    of well-formed guesses occupies one reading thread and no more.
+    Invalid keys are counted in this process only: with N processes an address has N times the attempts. The
+    limit protects the database from floods; keys cannot be guessed. It never refuses a valid key, because
+    one address may be a proxy or a network of many callers. A malformed key costs a checksum and is refused
+    without the database. Keys from an address over the limit are looked up one at a time, so that a flood of
+    well-formed guesses occupies a single reading thread.
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._bad_by_address: OrderedDict[str, datetime] = OrderedDict()
-        self._good_lately: OrderedDict[str, None] = OrderedDict()
-        self._braked_lookups = asyncio.Semaphore(1)
+        self._rate_by_address: LRUCache[str, datetime] = LRUCache(CACHE_SIZE)
+        self._valid_keys: LRUCache[str, None] = LRUCache(CACHE_SIZE)
+        self._limited_lookups = asyncio.Semaphore(1)
         self._touches: dict[str, asyncio.Task[None]] = {}
 
     async def authenticate(
@@ -52,49 +52,49 @@ class Authenticator:
     ) -> Caller:
         """The caller behind both headers. Raises InvalidApiKey, RateLimited, ServiceUnavailable."""
         plain = key_in(authorization, x_api_key)
-        if not api_keys.looks_valid(plain):
+        if not api_keys.is_well_formed(plain):
             refusal = self._refusal(address, now)
-            self._count_bad(address, now)
+            self._count_invalid(address, now)
             raise refusal
         fingerprint = api_keys.hash_of(plain)
         refusal = self._refusal(address, now)
-        is_braked = isinstance(refusal, RateLimited) and fingerprint not in self._good_lately
+        is_limited = isinstance(refusal, RateLimited) and fingerprint not in self._valid_keys
         try:
-            async with self._braked_lookups if is_braked else nullcontext():
+            async with self._limited_lookups if is_limited else nullcontext():
                 key, account = await self._database.read(lambda s: api_keys.find_with_account(s, plain, now))
         except InvalidApiKey as error:
-            self._good_lately.pop(fingerprint, None)
-            self._count_bad(address, now)
-            raise (refusal if is_braked else error) from None
-        _remember(self._good_lately, fingerprint, None)
+            self._valid_keys.pop(fingerprint, None)
+            self._count_invalid(address, now)
+            raise (refusal if is_limited else error) from None
+        self._valid_keys[fingerprint] = None
         if api_keys.touch_is_due(key, now) and key.id not in self._touches:
             self._touches[key.id] = asyncio.create_task(self._touch(key.id, now))
         return Caller(account.id, key.id, PlanName(account.plan))
 
     async def close(self) -> None:
-        """Waits for what is still being noted; before the database is closed."""
+        """Wait for writes that are under way; call it before the database is closed."""
         await asyncio.gather(*self._touches.values())
 
     async def _touch(self, key_id: str, now: datetime) -> None:
-        # Beside the call, in a transaction of its own: when a key was last used is worth no caller's wait.
+        # In a task and a transaction of its own: a call does not wait for this.
         try:
             await self._database.run(lambda session: api_keys.touch(session, key_id, now))
         except ServiceUnavailable:
-            _log.warning("the last use of %s was not noted", key_id)
+            _log.warning("the last use of %s could not be recorded", key_id)
         finally:
             del self._touches[key_id]
 
     def _refusal(self, address: str, now: datetime) -> InvalidApiKey | RateLimited:
-        """What a bad key from this address is answered with."""
-        state = rate_limit.state(self._bad_by_address.get(address), limit=_BAD_KEYS_A_MINUTE, now=now)
+        """The error for an invalid key from this address."""
+        state = rate_limit.state(self._rate_by_address.get(address), limit=_INVALID_KEYS_PER_MINUTE, now=now)
         if state.remaining == 0:
             return RateLimited("Too many calls with keys that are not valid.", state.retry_after_seconds)
         return InvalidApiKey(api_keys.REFUSAL)
 
-    def _count_bad(self, address: str, now: datetime) -> None:
-        taken = rate_limit.take(self._bad_by_address.get(address), limit=_BAD_KEYS_A_MINUTE, now=now)
+    def _count_invalid(self, address: str, now: datetime) -> None:
+        taken = rate_limit.take(self._rate_by_address.get(address), limit=_INVALID_KEYS_PER_MINUTE, now=now)
         if taken is not None:
-            _remember(self._bad_by_address, address, taken[0])
+            self._rate_by_address[address] = taken[0]
 
 
 def key_in(authorization: str | None, x_api_key: str | None) -> str:
@@ -105,10 +105,3 @@ def key_in(authorization: str | None, x_api_key: str | None) -> str:
     if x_api_key and x_api_key.strip():
         return x_api_key.strip()
     raise InvalidApiKey("This call needs an API key: Authorization: Bearer bge_live_…")
-
-
-def _remember(kept: OrderedDict[str, Value], name: str, value: Value) -> None:
-    kept[name] = value
-    kept.move_to_end(name)
-    if len(kept) > _REMEMBERED:
-        kept.popitem(last=False)

@@ -37,14 +37,14 @@ def begin_session(session: Session, request: Request, account_id: str, now: date
 def keep(request: Request, made: CreatedSession, email: str) -> None:
     """The answer to `request` signs the browser in, and lets it be known at the next login."""
     visitor.remember(request, made)
-    note = known_devices.issue(auth_services_of(request).secret, email)
+    note = known_devices.issue_cookie(auth_services_of(request).secret, email)
     visitor.set_cookie(request, _device_cookie(request), note, _DEVICE_DAYS * 86_400)
 
 
 def device_of(request: Request, email: str) -> str | None:
     """The browser's name if it signed in to the account of `email` before."""
     note = request.cookies.get(_device_cookie(request), "")
-    return known_devices.known(auth_services_of(request).secret, email, note)
+    return known_devices.device_id(auth_services_of(request).secret, email, note)
 
 
 def _device_cookie(request: Request) -> str:
