@@ -24,7 +24,7 @@ log = structlog.get_logger()
 
 @asynccontextmanager
 async def running(services: Services) -> AsyncIterator[None]:
-    """Keep leases alive and sweep up, until the block ends."""
+    """Keep leases renewed and sweep up, until the block ends."""
     tasks = [
         _start(renew_leases(services), "leases"),
         _start(_clean_up(services), "cleanup"),
@@ -68,11 +68,11 @@ async def renew_leases_once(services: Services) -> None:
     held = services.running.hold_ids()
     if not held:
         return
-    alive = await services.database.run(
+    renewed = await services.database.run(
         lambda session: admission.renew(session, services.lease_owner, held, services.clock())
     )
     # A call may have been settled while this ran; `cancel_work` looks only at those still running.
-    services.running.cancel_work(set(held) - alive)
+    services.running.cancel_work(set(held) - renewed)
 
 
 async def _clean_up(services: Services) -> None:
@@ -105,10 +105,10 @@ async def _write_log_once(services: Services) -> None:
 
 def _start(work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
     task = asyncio.create_task(work, name=name)
-    task.add_done_callback(_tell_of_death)
+    task.add_done_callback(_log_failure)
     return task
 
 
-def _tell_of_death(task: asyncio.Task[None]) -> None:
+def _log_failure(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and (error := task.exception()) is not None:
         log.error("upkeep ended with an error", task=task.get_name(), exc_info=error)

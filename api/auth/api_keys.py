@@ -46,8 +46,8 @@ def create(session: Session, account_id: str, name: str, now: datetime) -> tuple
     lasting = sum(key.expires_at is None for key in found)
     if lasting >= LIMIT or len(found) >= _LIMIT_WITH_ENDING:
         raise InvalidParameter("name", f"An account has at most {LIMIT} keys. Revoke one first.")
-    body = PREFIX + random_base62(RANDOM_CHARACTERS)
-    plain = body + _checksum(body)
+    unchecked = PREFIX + random_base62(RANDOM_CHARACTERS)
+    plain = unchecked + _checksum(unchecked)
     key = ApiKey(
         id=new_id("key"),
         account_id=account_id,

@@ -47,7 +47,7 @@ def account_for(session: Session, former: FormerAddresses, claim: Claim, *, now:
         if _is_taken(session, claim.email):
             raise Forbidden("This account was closed.")
         account = accounts.create(session, email=claim.email, now=now)
-        former.carry_on(session, account, now)
+        former.continue_period(session, account, now)
     elif account.verified_at is None:
         raise Forbidden(
             "There is an account with this address, but the address was never confirmed."

@@ -48,7 +48,7 @@ class FormerAddresses:
         )
         session.flush()
 
-    def carry_on(self, session: Session, account: Account, now: datetime) -> None:
+    def continue_period(self, session: Session, account: Account, now: datetime) -> None:
         """A new account of such an address goes on in the period of the former one, whose credits it had."""
         for former in self._rows(session, account.email, now):
             if former.period_ends_at > now:

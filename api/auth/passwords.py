@@ -79,13 +79,13 @@ def problem_with(password: str, email: str) -> str | None:
 
 
 def _hash(password: str) -> str:
-    return _HASHER.hash(_normalised(password))
+    return _HASHER.hash(_normalise(password))
 
 
 def _verify(password: str, stored: str | None) -> tuple[bool, str | None]:
-    text = _normalised(password)
+    text = _normalise(password)
     try:
-        is_right = _HASHER.verify(text, stored or _nobodys_hash())
+        is_right = _HASHER.verify(text, stored or _dummy_hash())
     except UnknownHashError:
         is_right = False
     if stored is None or not is_right:
@@ -94,11 +94,11 @@ def _verify(password: str, stored: str | None) -> tuple[bool, str | None]:
 
 
 @cache
-def _nobodys_hash() -> str:
+def _dummy_hash() -> str:
     return _HASHER.hash("nobody has this password")
 
 
-def _normalised(password: str) -> bytes:
+def _normalise(password: str) -> bytes:
     """One spelling for what different keyboards send for the same characters."""
     return unicodedata.normalize("NFKC", password).encode("utf-8", "surrogatepass")
 

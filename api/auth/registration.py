@@ -39,7 +39,7 @@ def sign_up(
         account = accounts.create(session, email=email, now=now, is_verified=is_verified)
     except AccountExists:
         return SignUp(False, ask_for_reset(session, email, now=now))
-    former.carry_on(session, account, now)
+    former.continue_period(session, account, now)
     set_password(session, account.id, password_hash, now=now)
     return SignUp(True, ask_to_verify(session, account.id, now=now, browser_token=browser_token))
 

@@ -1,4 +1,4 @@
-"""Browser sessions: made, found, upgraded at login, listed, ended.
+"""Browser sessions: created, found, upgraded at login, listed, ended.
 
 The token lives in a cookie, its SHA-256 in the database: a plain hash is enough for 256 random bits. Ending a
 session deletes its row, which acts at once in every process, because nothing caches a session.
@@ -38,7 +38,7 @@ class CreatedSession:
 
     session_id: str
     token: str
-    #: The session that this one took the place of, if there was one; its row is gone. What a guest made under
+    #: The session that this one took the place of, if there was one; its row is gone. What a guest created under
     #: it may be carried over to the account, in the same transaction.
     old_session_id: str | None = None
 
@@ -127,11 +127,11 @@ def upgrade(
 
     The answer names both ids, so that a guest's work can be carried over.
     """
-    made = create(session, account_id, user_agent=user_agent, address=address, now=now)
+    created = create(session, account_id, user_agent=user_agent, address=address, now=now)
     if old_session_id is None:
-        return made
+        return created
     session.execute(delete(BrowserSession).where(col(BrowserSession.id) == old_session_id))
-    return CreatedSession(made.session_id, made.token, old_session_id)
+    return CreatedSession(created.session_id, created.token, old_session_id)
 
 
 def touch_is_due(row: BrowserSession, now: datetime) -> bool:

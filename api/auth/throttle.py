@@ -41,8 +41,8 @@ MAILS = Limit(5, timedelta(hours=1))
 
 def take(session: Session, bucket: str, limit: Limit, now: datetime) -> timedelta | None:
     """One attempt from the bucket; None, or how long to wait if it is used up."""
-    row = _locked(session, bucket, now)
-    full_at = _plausible(row.full_at, limit, now) + limit.interval
+    row = _lock(session, bucket, now)
+    full_at = _clamp(row.full_at, limit, now) + limit.interval
     if full_at > now + limit.per:
         return full_at - limit.per - now
     row.full_at = full_at
@@ -59,29 +59,29 @@ def require(session: Session, bucket: str, limit: Limit, now: datetime) -> None:
 
 def refusal(wait: timedelta) -> RateLimited:
     seconds = -(-wait // timedelta(seconds=1))
-    told = f"{seconds} seconds" if seconds < 120 else f"{-(-seconds // 60)} minutes"
-    return RateLimited(f"Too many attempts. Try again in {told}.", seconds)
+    wait_text = f"{seconds} seconds" if seconds < 120 else f"{-(-seconds // 60)} minutes"
+    return RateLimited(f"Too many attempts. Try again in {wait_text}.", seconds)
 
 
 def give_back(session: Session, bucket: str, limit: Limit, now: datetime) -> None:
     """The attempt was a good one, which does not count."""
-    row = _locked(session, bucket, now)
-    row.full_at = max(now, _plausible(row.full_at, limit, now) - limit.interval)
+    row = _lock(session, bucket, now)
+    row.full_at = max(now, _clamp(row.full_at, limit, now) - limit.interval)
     session.flush()
 
 
 def by_address(kind: str, address: str) -> str:
     """The bucket of a network address. An IPv6 network of 64 bits is one customer's, so it counts as one."""
-    return _name(kind, network_of(address))
+    return _bucket_id(kind, network_of(address))
 
 
 def by_email(kind: str, email: str) -> str:
-    return _name(kind, email)
+    return _bucket_id(kind, email)
 
 
 def by_device(email: str, device: str) -> str:
     """The bucket of a browser that signed in to this account before."""
-    return _name("device", f"{email}\n{device}")
+    return _bucket_id("device", f"{email}\n{device}")
 
 
 def delete_full(session: Session, now: datetime, *, limit: int) -> int:
@@ -96,16 +96,16 @@ def delete_full(session: Session, now: datetime, *, limit: int) -> int:
     return len(deleted.all())
 
 
-def _locked(session: Session, bucket: str, now: datetime) -> Throttle:
+def _lock(session: Session, bucket: str, now: datetime) -> Throttle:
     insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
     session.execute(insert(Throttle).values(bucket=bucket, full_at=now).on_conflict_do_nothing())
     return session.get_one(Throttle, bucket, with_for_update=True, populate_existing=True)
 
 
-def _plausible(full_at: datetime, limit: Limit, now: datetime) -> datetime:
+def _clamp(full_at: datetime, limit: Limit, now: datetime) -> datetime:
     """Not before now, nor so far ahead that somebody waits for a clock that was set back."""
     return min(max(full_at, now), now + limit.per)
 
 
-def _name(kind: str, what: str) -> str:
+def _bucket_id(kind: str, what: str) -> str:
     return hashlib.sha256(f"{kind}\n{what}".encode("utf-8", "surrogatepass")).hexdigest()

@@ -62,7 +62,7 @@ class Database:
         )
         self._readers = ThreadPoolExecutor(_READ_THREADS, thread_name_prefix="database-read")
         self._queue = WriteQueue(
-            self._perform_group,
+            self._run_group,
             threads=threads,
             group_size=_SQLITE_GROUP_SIZE if self.is_sqlite else 1,
             waiting_max=_WAITING_MAX,
@@ -93,7 +93,7 @@ class Database:
 
         It is not retried, because its body cannot be run twice: PostgreSQL may end it with a conflict.
         """
-        with self._outages(), Session(self.engine, expire_on_commit=False) as session:
+        with self._translate_outages(), Session(self.engine, expire_on_commit=False) as session:
             yield session
             session.commit()
 
@@ -105,19 +105,22 @@ class Database:
         self._read_engine.dispose()
 
     def _read(self, work: Work[T]) -> T:
-        with self._outages(writing=False), Session(self._read_engine, expire_on_commit=False) as session:
+        with (
+            self._translate_outages(writing=False),
+            Session(self._read_engine, expire_on_commit=False) as session,
+        ):
             return work(session)
 
-    def _perform_group(self, works: list[Work[Any]]) -> list[Outcome]:
+    def _run_group(self, works: list[Work[Any]]) -> list[Outcome]:
         if len(works) > 1:
             try:
-                with self._outages(), self.engine.begin() as connection:
+                with self._translate_outages(), self.engine.begin() as connection:
                     return [_in_savepoint(connection, work) for work in works]
-            except _GroupLost:
+            except _TransactionLost:
                 pass  # Which of the works is at fault is unknown, so each is tried alone.
-        return [self._perform(work) for work in works]
+        return [self._run_alone(work) for work in works]
 
-    def _perform(self, work: Work[Any]) -> Outcome:
+    def _run_alone(self, work: Work[Any]) -> Outcome:
         """`work` in a transaction of its own: the one place where conflicts are retried."""
         for attempt in range(_ATTEMPTS):
             try:
@@ -133,8 +136,8 @@ class Database:
         return Raised(ServiceUnavailable(_UNAVAILABLE, retry_after_seconds=1))
 
     @contextmanager
-    def _outages(self, *, writing: bool = True) -> Iterator[None]:
-        self._notice_a_replaced_file()
+    def _translate_outages(self, *, writing: bool = True) -> Iterator[None]:
+        self._detect_replaced_file()
         try:
             yield
         except DBAPIError as error:
@@ -146,7 +149,7 @@ class Database:
             self._outage_log.report(error)
             raise ServiceUnavailable(_UNAVAILABLE) from error
 
-    def _notice_a_replaced_file(self) -> None:
+    def _detect_replaced_file(self) -> None:
         """A deleted SQLite file that is still open would go on taking writes that nobody sees again."""
         if self._path is None:
             return
@@ -162,7 +165,7 @@ class Database:
             self._file_identity = identity
 
 
-class _GroupLost(Exception):
+class _TransactionLost(Exception):
     """The transaction is gone: SQLite rolls all of it back on its own when, say, the disk is full."""
 
 
@@ -178,5 +181,5 @@ def _in_savepoint(connection: Connection, work: Work[Any]) -> Outcome:
     except Exception as error:
         is_outage = isinstance(error, DBAPIError) and connections.is_outage(error, writing=True)
         if is_outage or not connections.in_transaction(connection):
-            raise _GroupLost from error
+            raise _TransactionLost from error
         return Raised(error)

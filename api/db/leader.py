@@ -17,14 +17,14 @@ async def try_claim(database: Database, name: str, every: timedelta, now: dateti
     """
 
     def is_due(session: Session) -> bool:
-        known = session.get(PeriodicWork, name)
-        return known is None or not now < known.due_at <= now + every
+        stored = session.get(PeriodicWork, name)
+        return stored is None or not now < stored.due_at <= now + every
 
-    def take(session: Session) -> bool:
-        first = PeriodicWork(id=name, due_at=now + every)
-        if insert_unless_taken(session, first, unique_column="id") is not None:
+    def claim(session: Session) -> bool:
+        row = PeriodicWork(id=name, due_at=now + every)
+        if insert_unless_taken(session, row, unique_column="id") is not None:
             return True
-        taken = session.scalars(
+        claimed = session.scalars(
             update(PeriodicWork)
             .where(
                 col(PeriodicWork.id) == name,
@@ -34,10 +34,10 @@ async def try_claim(database: Database, name: str, every: timedelta, now: dateti
             .returning(col(PeriodicWork.id))
             .execution_options(synchronize_session=False)
         ).one_or_none()
-        return taken is not None
+        return claimed is not None
 
     # Asked every few seconds by every process, so writing waits until there is reason to.
-    return await database.read(is_due) and await database.run(take)
+    return await database.read(is_due) and await database.run(claim)
 
 
 async def reschedule(database: Database, name: str, due_at: datetime) -> None:

@@ -26,7 +26,7 @@ async def select(
     return await unbilled.run(services, work)
 
 
-def told(answer: ToolAnswer) -> dict[str, Any]:
+def overlay_data(answer: ToolAnswer) -> dict[str, Any]:
     """Score, box and share of the picture; nothing by which the mask could be had."""
     data = response_bodies.picture_data(answer, "")
     return {name: data[name] for name in ("score", "bbox", "areaRatio") if name in data}

@@ -1,4 +1,4 @@
-"""Whose projects: an account's, or those of a guest, who is known by nothing but a session.
+"""Whose projects: an account's, or those of a guest, who is account_id by nothing but a session.
 
 Pictures need an account. Guests' pictures belong to one common account that nobody can sign in to and that
 never gets a credit; which guest a picture belongs to is told by its project. Signing up hands the guest's
@@ -112,5 +112,5 @@ async def _guests_account(services: Services) -> str:
         except AccountExists:  # another process was quicker
             return accounts.find_by_email(session, GUESTS_EMAIL).id
 
-    known = await services.database.read(find)
-    return known if known is not None else await services.database.run(make)
+    account_id = await services.database.read(find)
+    return account_id if account_id is not None else await services.database.run(make)

@@ -70,15 +70,15 @@ def is_on(services: Services) -> bool:
 
 
 async def plan_offers(services: Services) -> list[PlanOffer]:
-    """As `known_offers`, but waits for the first answer that Stripe has ever given."""
-    if services.stripe is not None and not services.stripe.has_asked:
+    """As `cached_offers`, but waits for the first answer that Stripe has ever given."""
+    if services.stripe is not None and not services.stripe.has_answer:
         await services.stripe.refresh(services.clock())
-    return known_offers(services)
+    return cached_offers(services)
 
 
-def known_offers(services: Services) -> list[PlanOffer]:
+def cached_offers(services: Services) -> list[PlanOffer]:
     """Every plan, with its price as Stripe told it last; Stripe is not waited for."""
-    return offers(services.stripe.known_prices(services.clock()) if services.stripe is not None else {})
+    return offers(services.stripe.cached_prices(services.clock()) if services.stripe is not None else {})
 
 
 def offers(prices: Mapping[PlanName, PriceFacts]) -> list[PlanOffer]:
@@ -157,7 +157,7 @@ async def checkout_url(services: Services, account_id: str, plan: PlanName, base
                 except StripeRefused as error:
                     # Archived since it was read, or Stripe knows better what is wrong with it.
                     log.warning("Stripe refused a checkout", plan=plan.value, reason=str(error))
-                    stripe.forget_prices()
+                    stripe.invalidate_prices()
                     former, price = price, await _price(services, stripe, plan)
                     if price.id == former.id:
                         raise

@@ -19,7 +19,7 @@ from billing.subscriptions.types import PriceFacts
 
 PRICES_KEPT_FOR = timedelta(hours=1)
 #: After Stripe could not be asked, the old prices are shown for so long before it is asked again.
-_ASK_AGAIN_AFTER = timedelta(minutes=1)
+_RETRY_AFTER = timedelta(minutes=1)
 
 log = structlog.get_logger()
 
@@ -32,12 +32,12 @@ class StripeAccess:
     promotion_codes: bool = False
     trial_days: int = 0
     #: Rung when an event was stored, so that it need not wait for the next look.
-    bell: asyncio.Event = field(default_factory=asyncio.Event)
+    wakeup: asyncio.Event = field(default_factory=asyncio.Event)
     _prices: dict[PlanName, PriceFacts] = field(default_factory=dict)
     _portal_configuration: str | None = None
-    _asked_at: datetime | None = None
+    _fetched_at: datetime | None = None
     _kept_for: timedelta = PRICES_KEPT_FOR
-    _asking: "asyncio.Task[None] | None" = None
+    _fetching: "asyncio.Task[None] | None" = None
 
     @classmethod
     def of(cls, settings: Settings) -> "StripeAccess | None":
@@ -53,7 +53,7 @@ class StripeAccess:
             trial_days=settings.stripe_trial_days,
         )
 
-    def known_prices(self, now: datetime) -> dict[PlanName, PriceFacts]:
+    def cached_prices(self, now: datetime) -> dict[PlanName, PriceFacts]:
         """The last prices that Stripe told, at once, for pages that anybody may ask for.
 
         They are asked for anew in the background: Stripe may take a minute to answer, or not answer.
@@ -63,8 +63,8 @@ class StripeAccess:
         return self._prices
 
     @property
-    def has_asked(self) -> bool:
-        return self._asked_at is not None
+    def has_answer(self) -> bool:
+        return self._fetched_at is not None
 
     async def prices(self, now: datetime) -> dict[PlanName, PriceFacts]:
         """The present prices, at most an hour old; older ones, or none, while Stripe cannot be asked."""
@@ -81,31 +81,31 @@ class StripeAccess:
             # Shielded: others wait for the same answer when this caller goes away.
             await asyncio.shield(self._start(now))
 
-    def forget_prices(self) -> None:
+    def invalidate_prices(self) -> None:
         """Stripe refused one of them: it was archived since."""
-        self._asked_at = None
+        self._fetched_at = None
 
     def _is_due(self, now: datetime) -> bool:
-        return self._asked_at is None or not self._asked_at <= now < self._asked_at + self._kept_for
+        return self._fetched_at is None or not self._fetched_at <= now < self._fetched_at + self._kept_for
 
     def _start(self, now: datetime) -> "asyncio.Task[None]":
-        if self._asking is None or self._asking.done():
-            self._asking = asyncio.create_task(self._ask(now), name="stripe prices")
-        return self._asking
+        if self._fetching is None or self._fetching.done():
+            self._fetching = asyncio.create_task(self._fetch(now), name="stripe prices")
+        return self._fetching
 
-    async def _ask(self, now: datetime) -> None:
+    async def _fetch(self, now: datetime) -> None:
         try:
             self._prices = await asyncio.to_thread(self.gateway.prices)
             self._portal_configuration = await asyncio.to_thread(find_portal_configuration, self.gateway)
             self._kept_for = PRICES_KEPT_FOR
         except PaymentError as error:
             log.warning("the prices could not be read from Stripe", reason=str(error))
-            self._kept_for = _ASK_AGAIN_AFTER
+            self._kept_for = _RETRY_AFTER
         except Exception:
             # Pages are shown without prices rather than not at all, and do not ask again with every request.
             log.exception("the prices could not be read from Stripe")
-            self._kept_for = _ASK_AGAIN_AFTER
-        self._asked_at = now
+            self._kept_for = _RETRY_AFTER
+        self._fetched_at = now
 
 
 def _value(secret: SecretStr | None) -> str | None:

@@ -23,7 +23,7 @@ from billing.subscriptions import events, subscriptions
 from billing.subscriptions.models import StripeCustomer, StripeEvent
 
 RECONCILE_EVERY = timedelta(hours=1)
-LOOK_EVERY_SECONDS = 5.0
+POLL_EVERY_SECONDS = 5.0
 _BATCH = 100
 
 log = structlog.get_logger()
@@ -44,12 +44,12 @@ async def run_forever(services: Services, stripe: StripeAccess) -> None:
     Each in a task of its own: a look at every customer takes long, and events do not wait for it.
     """
     await asyncio.gather(
-        _forever(lambda: _handle_and_end_graces(services, stripe), stripe.bell),
-        _forever(lambda: _reconcile_if_due(services, stripe), None),
+        _repeat(lambda: _handle_and_end_graces(services, stripe), stripe.wakeup),
+        _repeat(lambda: _reconcile_if_due(services, stripe), None),
     )
 
 
-async def _forever(work: Callable[[], Awaitable[object]], bell: asyncio.Event | None) -> None:
+async def _repeat(work: Callable[[], Awaitable[object]], wakeup: asyncio.Event | None) -> None:
     while True:
         try:
             await work()
@@ -58,12 +58,12 @@ async def _forever(work: Callable[[], Awaitable[object]], bell: asyncio.Event | 
         except Exception:
             # A loop that ends is noticed by nobody, until a customer has paid for nothing.
             log.exception("looking after payments failed; it is tried again")
-        if bell is None:
-            await asyncio.sleep(LOOK_EVERY_SECONDS)
+        if wakeup is None:
+            await asyncio.sleep(POLL_EVERY_SECONDS)
             continue
-        bell.clear()
+        wakeup.clear()
         with suppress(TimeoutError):
-            await asyncio.wait_for(bell.wait(), LOOK_EVERY_SECONDS)
+            await asyncio.wait_for(wakeup.wait(), POLL_EVERY_SECONDS)
 
 
 async def _handle_and_end_graces(services: Services, stripe: StripeAccess) -> None:
@@ -138,49 +138,49 @@ async def _customer_of(services: Services, stripe: StripeAccess, event: StripeEv
 
 
 async def reconcile(
-    services: Services, stripe: StripeAccess, tell: Callable[[str, list[str]], None] | None = None
+    services: Services, stripe: StripeAccess, report: Callable[[str, list[str]], None] | None = None
 ) -> Reconciled:
     """Look at every customer, whether events came or not, and repair what differs.
 
-    `tell` hears of each customer as it was looked at. Raises ServiceUnavailable.
+    `report` hears of each customer as it was looked at. Raises ServiceUnavailable.
     """
-    done = Reconciled()
-    await _adopt_unknown(services, stripe, done)
+    result = Reconciled()
+    await _adopt_unknown(services, stripe, result)
     customers = await services.database.read(
         lambda session: session.exec(select(StripeCustomer.id).order_by(StripeCustomer.id)).all()
     )
     for customer_id in customers:
-        done.customers += 1
+        result.customers += 1
         try:
             changes = await sync_customer(services, stripe, customer_id)
         except ServiceUnavailable:
             raise
         except (PaymentError, CustomerBusy) as error:
-            done.failures[customer_id] = str(error) or type(error).__name__
+            result.failures[customer_id] = str(error) or type(error).__name__
             continue
         except Exception as error:
             # One customer whose data nobody foresaw must not keep all others from being looked at.
             log.exception("a customer could not be compared with Stripe", customer=customer_id)
-            done.failures[customer_id] = type(error).__name__
+            result.failures[customer_id] = type(error).__name__
             continue
         if changes:
-            done.changes[customer_id] = changes
+            result.changes[customer_id] = changes
             log.warning("an account differed from Stripe", customer=customer_id, changes=changes)
-        if tell is not None:
-            tell(customer_id, changes)
-    await services.database.run(lambda session: events.forget_old(session, services.clock()))
-    return done
+        if report is not None:
+            report(customer_id, changes)
+    await services.database.run(lambda session: events.delete_old(session, services.clock()))
+    return result
 
 
-async def _adopt_unknown(services: Services, stripe: StripeAccess, done: Reconciled) -> None:
+async def _adopt_unknown(services: Services, stripe: StripeAccess, result: Reconciled) -> None:
     """Customers of ours that this database does not know, for it was restored from a backup."""
     try:
         subscribed = await asyncio.to_thread(stripe.gateway.subscribed_customers)
     except PaymentError as error:
-        done.failures["every customer"] = str(error)
+        result.failures["every customer"] = str(error)
         return
     for customer_id in sorted(subscribed):
         try:
             await adopt(services, stripe, customer_id)
         except PaymentError as error:
-            done.failures[customer_id] = str(error)
+            result.failures[customer_id] = str(error)

@@ -32,11 +32,11 @@ class Trials:
             if each.trial_ends_at is None or not each.card_fingerprint:
                 continue
             card_id = self._hash(each.card_fingerprint)
-            known = session.get(TrialCard, card_id, with_for_update=True)
-            if known is None:
+            stored = session.get(TrialCard, card_id, with_for_update=True)
+            if stored is None:
                 session.add(TrialCard(id=card_id, account_id=account_id, kept_until=now + _KEPT_FOR))
                 session.flush()
-            elif known.account_id != account_id:
+            elif stored.account_id != account_id:
                 found.add(each.id)
         return found
 

@@ -86,10 +86,10 @@ def move(session: Session, *, account_id: str, grant_id: str, available: int = 0
     for model, row_id in ((Account, account_id), (Grant, grant_id)):
         changes = {"row_id": row_id, "more_available": available, "more_held": held}
         counts = session.execute(_add_statement(model), changes).one()
-        known = session.identity_map.get(identity_key(model, row_id))
-        if known is not None:
-            set_committed_value(known, "available", counts.available)
-            set_committed_value(known, "held", counts.held)
+        loaded = session.identity_map.get(identity_key(model, row_id))
+        if loaded is not None:
+            set_committed_value(loaded, "available", counts.available)
+            set_committed_value(loaded, "held", counts.held)
 
 
 @cache

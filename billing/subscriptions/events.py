@@ -67,7 +67,7 @@ def read(payload: bytes) -> ReceivedEvent:
     """The event in a signed body. Raises BadSignature for anything else."""
     try:
         event: Any = json.loads(payload)
-        thing = event["data"]["object"]
+        stripe_object = event["data"]["object"]
         if event["object"] != "event" or not str(event["id"]).startswith("evt_"):
             raise BadSignature("this is no Stripe event")
         return ReceivedEvent(
@@ -75,9 +75,11 @@ def read(payload: bytes) -> ReceivedEvent:
             type=str(event["type"])[:255],
             created_at=datetime.fromtimestamp(int(event["created"]), UTC),
             # A refund or dispute is found by its charge.
-            object_id=str(thing.get("charge") or thing.get("id"))[:255],
-            customer_id=_id_or_none(thing if thing.get("object") == "customer" else thing.get("customer")),
-            charge_id=_id_or_none(thing.get("charge")),
+            object_id=str(stripe_object.get("charge") or stripe_object.get("id"))[:255],
+            customer_id=_id_or_none(
+                stripe_object if stripe_object.get("object") == "customer" else stripe_object.get("customer")
+            ),
+            charge_id=_id_or_none(stripe_object.get("charge")),
         )
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise BadSignature("this is no Stripe event") from error
@@ -164,7 +166,7 @@ def reschedule(session: Session, event_id: str, error: str, now: datetime) -> No
     session.flush()
 
 
-def forget_old(session: Session, now: datetime) -> None:
+def delete_old(session: Session, now: datetime) -> None:
     session.execute(
         delete(StripeEvent).where(
             col(StripeEvent.handled_at).is_not(None), col(StripeEvent.received_at) <= now - KEPT_FOR

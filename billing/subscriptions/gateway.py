@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from billing.errors import BadSignature, CustomerGone, StripeRefused, StripeUnavailable
 from billing.ledger.plans import PLANS, PlanName
-from billing.subscriptions import parsing as reading
+from billing.subscriptions import parsing
 from billing.subscriptions.types import CustomerFacts, PriceFacts, ReversalFacts
 
 if TYPE_CHECKING:
@@ -118,17 +118,17 @@ class StripeGateway:
             for each in invoices:
                 self._complete(each["lines"], self._client.v1.invoices.line_items, each["id"])
             reversals = self._reversals(customer_id, since)
-            anchors = {each["id"]: reading.moment(each["billing_cycle_anchor"]) for each in subscriptions}
+            anchors = {each["id"]: parsing.moment(each["billing_cycle_anchor"]) for each in subscriptions}
             read_subscriptions = [
-                reading.subscription(each, invoices, self._plan_of_price) for each in subscriptions
+                parsing.subscription(each, invoices, self._plan_of_price) for each in subscriptions
             ]
             read_invoices = [
-                reading.paid_invoice(
+                parsing.paid_invoice(
                     each,
                     self._plan_of_price,
                     [
                         one
-                        for payment in sorted(reading.payments_of(each))
+                        for payment in sorted(parsing.payments_of(each))
                         for one in reversals.get(payment, [])
                     ],
                     anchors,
@@ -157,11 +157,11 @@ class StripeGateway:
             refunds = charge.get("refunds") or {"data": [], "has_more": False}
             if refunds["has_more"]:
                 refunds["data"] = _all(self._client.v1.refunds.list({"charge": charge["id"], "limit": 100}))
-            reversals: list[ReversalFacts | None] = [reading.refund(each) for each in refunds["data"]]
+            reversals: list[ReversalFacts | None] = [parsing.refund(each) for each in refunds["data"]]
             if charge["disputed"]:
                 disputes = _all(self._client.v1.disputes.list({"charge": charge["id"], "limit": 100}))
-                reversals += [reading.dispute(each) for each in disputes]
-            payment = reading.id_of(charge.get("payment_intent") or charge["id"])
+                reversals += [parsing.dispute(each) for each in disputes]
+            payment = parsing.id_of(charge.get("payment_intent") or charge["id"])
             found.setdefault(payment, []).extend(each for each in reversals if each is not None)
         return found
 
@@ -183,13 +183,13 @@ class StripeGateway:
     def customer_of_charge(self, charge_id: str) -> str | None:
         with _errors():
             customer = self._client.v1.charges.retrieve(charge_id).customer
-            return reading.id_of(customer) if customer else None
+            return parsing.id_of(customer) if customer else None
 
     def account_of_customer(self, customer_id: str) -> str | None:
         """The account that a customer of ours was created for; None for any other customer."""
         with _errors():
             metadata = self._client.v1.customers.retrieve(customer_id).to_dict().get("metadata") or {}
-            account_id: str | None = metadata.get(reading.ACCOUNT_METADATA)
+            account_id: str | None = metadata.get(parsing.ACCOUNT_METADATA)
             return account_id
 
     def subscribed_customers(self) -> set[str]:
@@ -197,15 +197,15 @@ class StripeGateway:
         with _errors():
             subscriptions = _all(self._client.v1.subscriptions.list({"limit": 100}))
         return {
-            reading.id_of(each["customer"])
+            parsing.id_of(each["customer"])
             for each in subscriptions
-            if any(reading.plan_of(item["price"]) for item in each["items"]["data"])
+            if any(parsing.plan_of(item["price"]) for item in each["items"]["data"])
         }
 
     def _plan_of_price(self, price_id: str) -> PlanName | None:
         if price_id not in self._plan_by_price:
             found = self._client.v1.prices.retrieve(price_id).to_dict()
-            self._plan_by_price[price_id] = reading.plan_of(found)
+            self._plan_by_price[price_id] = parsing.plan_of(found)
         return self._plan_by_price[price_id]
 
     # What an account's owner sets going.
@@ -215,7 +215,7 @@ class StripeGateway:
         keys = [plan.price_lookup_key for plan in PLANS.values() if plan.price_lookup_key]
         with _errors():
             found = _all(self._client.v1.prices.list({"lookup_keys": keys, "active": True}))
-        prices = [reading.price(each) for each in found]
+        prices = [parsing.price(each) for each in found]
         return {each.plan: each for each in prices if each is not None}
 
     def create_customer(self, account_id: str, email: str) -> str:
@@ -225,17 +225,17 @@ class StripeGateway:
         key = f"bgeraser-customer-{account_id}-{digest}"
         with _errors():
             for _ in range(_CUSTOMERS_A_DAY_MAX):
-                made = self._client.v1.customers.create(
-                    {"email": email, "metadata": {reading.ACCOUNT_METADATA: account_id}},
+                customer_id = self._client.v1.customers.create(
+                    {"email": email, "metadata": {parsing.ACCOUNT_METADATA: account_id}},
                     {"idempotency_key": key},
                 ).id
                 try:
-                    self._require_customer(made)
+                    self._require_customer(customer_id)
                 except CustomerGone:
                     # The key's answer is a replay: that customer was deleted since.
-                    key = f"{key[:200]}-{hashlib.sha256(made.encode()).hexdigest()[:16]}"
+                    key = f"{key[:200]}-{hashlib.sha256(customer_id.encode()).hexdigest()[:16]}"
                 else:
-                    return made
+                    return customer_id
         raise StripeRefused("the account's customer is deleted at Stripe again and again")
 
     def checkout_url(
@@ -251,10 +251,10 @@ class StripeGateway:
         trial_days: int = 0,
     ) -> str:
         """The address of a new page where the customer subscribes. Earlier pages of the customer close."""
-        subscription_data: dict[str, Any] = {"metadata": {reading.ACCOUNT_METADATA: account_id}}
+        subscription_data: dict[str, Any] = {"metadata": {parsing.ACCOUNT_METADATA: account_id}}
         if trial_days:
             subscription_data["trial_period_days"] = trial_days
-        wanted: dict[str, Any] = {
+        params: dict[str, Any] = {
             "mode": "subscription",
             "customer": customer_id,
             "client_reference_id": account_id,
@@ -264,13 +264,13 @@ class StripeGateway:
             "subscription_data": subscription_data,
         }
         if automatic_tax:
-            wanted |= {"automatic_tax": {"enabled": True}, "customer_update": {"address": "auto"}}
+            params |= {"automatic_tax": {"enabled": True}, "customer_update": {"address": "auto"}}
         if promotion_codes:
-            wanted["allow_promotion_codes"] = True
+            params["allow_promotion_codes"] = True
         # Two pages open at once could both be paid.
         self.close_checkouts(customer_id)
         with _errors():
-            created = self._client.v1.checkout.sessions.create(wanted)  # type: ignore[arg-type]  # a plain twin
+            created = self._client.v1.checkout.sessions.create(params)  # type: ignore[arg-type]  # a plain twin
             url = created.url
         if url is None:
             raise StripeRefused("Stripe gave no address for the checkout")
@@ -285,7 +285,9 @@ class StripeGateway:
                     sessions.expire(earlier["id"])
                 except _invalid_request() as error:
                     if sessions.retrieve(earlier["id"]).status == "open":
-                        raise StripeUnavailable("a payment is being made on an earlier page") from error
+                        raise StripeUnavailable(
+                            "a payment is being customer_id on an earlier page"
+                        ) from error
                     # It was paid or ran out between the list and this; the customer's state tells which.
 
     def portal_url(
@@ -297,12 +299,12 @@ class StripeGateway:
         change: PriceChange | None = None,
     ) -> str:
         """The address of the customer's portal; `change` opens it at confirming another price."""
-        wanted: dict[str, Any] = {"customer": customer_id, "return_url": return_url}
+        params: dict[str, Any] = {"customer": customer_id, "return_url": return_url}
         if configuration_id is not None:
-            wanted["configuration"] = configuration_id
+            params["configuration"] = configuration_id
         if change is not None:
             item = {"id": change.item_id, "price": change.price_id, "quantity": 1}
-            wanted["flow_data"] = {
+            params["flow_data"] = {
                 "type": "subscription_update_confirm",
                 "subscription_update_confirm": {
                     "subscription": change.subscription_id,
@@ -311,7 +313,7 @@ class StripeGateway:
                 "after_completion": {"type": "redirect", "redirect": {"return_url": return_url}},
             }
         with _errors():
-            return self._client.v1.billing_portal.sessions.create(wanted).url  # type: ignore[arg-type]
+            return self._client.v1.billing_portal.sessions.create(params).url  # type: ignore[arg-type]
 
     def cancel_now(self, subscription_id: str) -> None:
         """Nothing more is charged; one that has ended already stays so."""
@@ -332,7 +334,7 @@ class StripeGateway:
         with _errors():
             try:
                 self._client.v1.refunds.create(
-                    {"payment_intent": payment_intent_id, "metadata": {reading.REFUND_METADATA: "surplus"}},
+                    {"payment_intent": payment_intent_id, "metadata": {parsing.REFUND_METADATA: "surplus"}},
                     {"idempotency_key": f"bgeraser-refund-{payment_intent_id}"},
                 )
             except _invalid_request() as error:
@@ -343,10 +345,10 @@ class StripeGateway:
 
     # What the operator sets up; used by `billing.subscriptions.setup`.
 
-    def list_setup(self, kind: str, **wanted: Any) -> list[dict[str, Any]]:
+    def list_setup(self, kind: str, **params: Any) -> list[dict[str, Any]]:
         """Every `product`, `price`, `webhook_endpoint` or portal `configuration` of the account."""
         with _errors():
-            return _all(self._service(kind).list({"limit": 100, **wanted}))
+            return _all(self._service(kind).list({"limit": 100, **params}))
 
     def create_setup(self, kind: str, **values: Any) -> dict[str, Any]:
         with _errors():

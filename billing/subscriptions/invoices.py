@@ -76,8 +76,8 @@ def _end_former_periods(session: Session, invoice: InvoiceFacts, now: datetime) 
         )
     ).all()
     references = [_grant_reference(invoice_id) for invoice_id in former]
-    alive = select(Grant).where(col(Grant.reference).in_(references), col(Grant.expires_at) > now)
-    for each in session.exec(alive).all():
+    current = select(Grant).where(col(Grant.reference).in_(references), col(Grant.expires_at) > now)
+    for each in session.exec(current).all():
         # Not before the period's own end, by which a period's credits are counted.
         each.expires_at = max(now, invoice.period_starts_at)
     session.flush()
@@ -88,16 +88,16 @@ def _reverse(
 ) -> list[str]:
     if stored.credits == 0 or stored.amount_paid == 0:
         return []
-    known = {
+    stored_reversals = {
         each.id: each
         for each in session.exec(select(Reversal).where(col(Reversal.invoice_id) == stored.id)).all()
     }
     in_effect = {each.id for each in invoice.reversals}
     changes = []
-    for each_id in sorted(set(known) - in_effect):
-        if known[each_id].returned_at is None:
-            changes.append(_give_back(session, account, known[each_id], stored, now))
-    counted = {each.id for each in known.values() if each.returned_at is None}
+    for each_id in sorted(set(stored_reversals) - in_effect):
+        if stored_reversals[each_id].returned_at is None:
+            changes.append(_give_back(session, account, stored_reversals[each_id], stored, now))
+    counted = {each.id for each in stored_reversals.values() if each.returned_at is None}
     amount, credits_ = 0, 0
     # Those counted before come first: a new one, or one that is lost after it was won, takes what they left.
     for each in sorted(invoice.reversals, key=lambda one: (one.id not in counted, one.created_at, one.id)):
@@ -105,9 +105,9 @@ def _reverse(
         if each.id not in counted:
             # Counted together and rounded down once, so that a payment refunded in parts is refunded whole.
             due = max(0, stored.credits * amount // stored.amount_paid - credits_)
-            known[each.id] = _take_back(session, account, each, stored, known, due, now)
-            changes.append(f"{each.id}: {known[each.id].taken} of {due} credits taken back")
-        credits_ += known[each.id].credits
+            stored_reversals[each.id] = _take_back(session, account, each, stored, stored_reversals, due, now)
+            changes.append(f"{each.id}: {stored_reversals[each.id].taken} of {due} credits taken back")
+        credits_ += stored_reversals[each.id].credits
     return changes
 
 
@@ -116,13 +116,13 @@ def _take_back(
     account: Account,
     reversal: ReversalFacts,
     stored: PaidInvoice,
-    known: Mapping[str, Reversal],
+    stored_reversals: Mapping[str, Reversal],
     due: int,
     now: datetime,
 ) -> Reversal:
-    """`known`: the invoice's stored reversals; this one is among them if it was undone before."""
+    """`stored_reversals`: the invoice's stored reversals; this one is among them if it was undone before."""
     # Credits given back for a reversal that was undone are the invoice's too, and the first to go.
-    returned = _returned_grants(session, account, [*known, reversal.id])
+    returned = _returned_grants(session, account, [*stored_reversals, reversal.id])
     times = len(_returned_grants(session, account, [reversal.id]))
     missing = due
     for grant_reference in (*returned, _grant_reference(stored.id)):
@@ -135,13 +135,16 @@ def _take_back(
                 reference=_revocation_reference(reversal.id, times, stored.id, grant_reference),
                 now=now,
             )
-    row = known.get(reversal.id)
+    row = stored_reversals.get(reversal.id)
     if row is None:
         row = Reversal(
             id=reversal.id,
             account_id=account.id,
             invoice_id=stored.id,
             kind=reversal.kind.value,
+            amount=reversal.amount,
+            credits=due,
+            taken=due - missing,
             created_at=reversal.created_at,
         )
     row.amount, row.credits, row.taken, row.returned_at = reversal.amount, due, due - missing, None

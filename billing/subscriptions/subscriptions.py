@@ -1,4 +1,4 @@
-"""The plan that a customer's subscriptions give an account, and when they stop giving it.
+"""The plan that a customer's subscriptions give an account, and when they stop with_a_plan it.
 
 `apply` takes Stripe's present state and makes the account agree with it. It depends on nothing else, so it
 does not matter which events led to it, in which order they came or how often.
@@ -29,21 +29,21 @@ def apply(session: Session, account: Account, facts: CustomerFacts, now: datetim
         changes += invoices.settle(session, account, invoice, now)
     for each in facts.subscriptions:
         changes += _store(session, account, each)
-    given = {each.id: plan_given(each, facts.invoices, now) for each in facts.subscriptions}
+    plan_by_id = {each.id: plan_given(each, facts.invoices, now) for each in facts.subscriptions}
     best = governing(facts, now)
     if best is not None:
-        changes += _follow(session, account, best, given[best.id])
+        changes += _apply_subscription(session, account, best, plan_by_id[best.id])
     elif account.subscription_id is not None:
-        changes += _leave(session, account)
+        changes += _end_plan(session, account)
     return changes
 
 
 def governing(facts: CustomerFacts, now: datetime) -> SubscriptionFacts | None:
     """The subscription that the plan comes from: the largest plan, of two that are equal the first one."""
-    given = {each.id: plan_given(each, facts.invoices, now) for each in facts.subscriptions}
+    plan_by_id = {each.id: plan_given(each, facts.invoices, now) for each in facts.subscriptions}
     oldest_first = sorted(facts.subscriptions, key=lambda each: (each.created_at, each.id))
-    giving = [each for each in oldest_first if given[each.id] is not PlanName.FREE]
-    return max(giving, key=lambda each: PLANS[given[each.id]].monthly_credits, default=None)
+    with_a_plan = [each for each in oldest_first if plan_by_id[each.id] is not PlanName.FREE]
+    return max(with_a_plan, key=lambda each: PLANS[plan_by_id[each.id]].monthly_credits, default=None)
 
 
 def surplus(facts: CustomerFacts, now: datetime) -> list[SubscriptionFacts]:
@@ -54,7 +54,7 @@ def surplus(facts: CustomerFacts, now: datetime) -> list[SubscriptionFacts]:
     return [each for each in facts.subscriptions if each.status in LIVE_STATUSES and each.id != best.id]
 
 
-def lose_customer(session: Session, account: Account) -> list[str]:
+def end_all_subscriptions(session: Session, account: Account) -> list[str]:
     """The customer was deleted at Stripe, which ends its subscriptions; what was paid for stays."""
     live = select(Subscription).where(
         col(Subscription.account_id) == account.id, col(Subscription.status).in_(LIVE_STATUSES)
@@ -64,7 +64,7 @@ def lose_customer(session: Session, account: Account) -> list[str]:
         each.status = "canceled"
         changes.append(f"{each.id}: ended, for its customer was deleted at Stripe")
     if account.subscription_id is not None:
-        changes += _leave(session, account)
+        changes += _end_plan(session, account)
     session.flush()
     return changes
 
@@ -111,7 +111,7 @@ def end_grace(session: Session, account_id: str, now: datetime) -> None:
     """Back to free, without asking Stripe, if the grace is over and nothing was paid meanwhile."""
     account = accounts.lock_even_closed(session, account_id)
     if account_id in lapsed_graces(session, now):
-        _leave(session, account)
+        _end_plan(session, account)
 
 
 def live_subscription(session: Session, account_id: str) -> Subscription | None:
@@ -157,7 +157,9 @@ def _store(session: Session, account: Account, facts: SubscriptionFacts) -> list
     return changes
 
 
-def _follow(session: Session, account: Account, subscription: SubscriptionFacts, plan: PlanName) -> list[str]:
+def _apply_subscription(
+    session: Session, account: Account, subscription: SubscriptionFacts, plan: PlanName
+) -> list[str]:
     changes = []
     if account.plan != plan:
         changes.append(f"{account.id}: plan was {account.plan}, is {plan.value}")
@@ -172,7 +174,7 @@ def _follow(session: Session, account: Account, subscription: SubscriptionFacts,
     return changes
 
 
-def _leave(session: Session, account: Account) -> list[str]:
+def _end_plan(session: Session, account: Account) -> list[str]:
     """Back to free, or to the plan that the operator gave before.
 
     What was paid for stays until it expires, periods go on from the same anchor.

@@ -18,8 +18,8 @@ from tests.support.apps import Clock, local_api
 def main(directory: str, address: str, unix_seconds: str, account_id: str, plan: str) -> None:
     clock = Clock()
     clock.now = datetime.fromtimestamp(int(unix_seconds), UTC)
-    stripe = {"stripe_secret_key": SecretStr(SECRET_KEY), "stripe_api_base": address}
-    with local_api(Path(directory), clock, **stripe) as api:
+    key = SecretStr(SECRET_KEY)
+    with local_api(Path(directory), clock, stripe_secret_key=key, stripe_api_base=address) as api:
         url = api.call(plans.checkout_url, api.services, account_id, PlanName(plan), "http://test")
     sys.stdout.write(url)
 

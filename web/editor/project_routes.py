@@ -78,7 +78,7 @@ async def show(project_id: str, request: Request, owner: Reader, desk: EditorSer
     def look(session: Session) -> dict[str, Any]:
         project = projects.find(session, owner, project_id, now)
         steps = projects.steps_of(session, project)
-        return schemas.project(services, project, steps, projects.living_images(session, steps, now))
+        return schemas.project(services, project, steps, projects.stored_images(session, steps, now))
 
     return responses.success(request, await services.database.read(look))
 
@@ -89,7 +89,7 @@ async def remove(
     """Forget a project and delete its pictures."""
     now = desk.services.clock()
     image_ids = await desk.services.database.run(
-        lambda session: projects.forget(session, projects.find(session, owner, project_id, now))
+        lambda session: projects.delete_project(session, projects.find(session, owner, project_id, now))
     )
     await unbilled_images.delete(desk.services, image_ids)
     return responses.success(request, {"id": project_id, "deleted": True})
@@ -177,7 +177,7 @@ async def _record(
 
     def record(session: Session) -> tuple[Project, Step]:
         return projects.open_project(
-            session, owner, first, name=name, sample=sample, now=now, life=services.retention
+            session, owner, first, name=name, sample=sample, now=now, retention=services.retention
         )
 
     project, step = await services.database.run(record)

@@ -127,7 +127,7 @@ async def overlay(
             overlays.select(desk.services, owner, step, params),  # type: ignore[arg-type]
         )
     mask = base64.b64encode(answer.content).decode()
-    data = {**overlays.told(answer), "mask": f"data:image/png;base64,{mask}"}
+    data = {**overlays.overlay_data(answer), "mask": f"data:image/png;base64,{mask}"}
     return responses.success(request, data)
 
 

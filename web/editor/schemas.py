@@ -52,7 +52,7 @@ def step(services: Services, found: Step, *, is_available: bool = True) -> dict[
         "parentId": found.parent_id,
         "number": found.number,
         "tool": found.tool,
-        "title": step_title(found),
+        "title": step_title(found.tool),
         "params": _short(json.loads(found.params)),
         "answer": json.loads(found.answer),
         "imageId": found.image_id,
@@ -65,11 +65,11 @@ def step(services: Services, found: Step, *, is_available: bool = True) -> dict[
     }
 
 
-def step_title(found: Step) -> str:
+def step_title(tool: str | None) -> str:
     """The tool's title. Steps of a tool that was renamed or removed are shown under its former name."""
-    if found.tool is None:
+    if tool is None:
         return "Original"
-    return TOOLS[found.tool].title if found.tool in TOOLS else found.tool
+    return TOOLS[tool].title if tool in TOOLS else tool
 
 
 def _short(params: dict[str, Any]) -> dict[str, Any]:

@@ -7,4 +7,4 @@ from api.services import Services
 
 async def shown(services: Services) -> list[PlanOffer]:
     """Every plan, with the price known last: anybody may load these pages, so Stripe is not waited for."""
-    return plans.known_offers(services)
+    return plans.cached_offers(services)

@@ -387,7 +387,7 @@ def test_the_front_page_shows_the_last_prices_while_stripe_does_not_answer(shop:
     shop.stripe.gateway = Silent(SECRET_KEY, shop.world.address)
 
     async def ask() -> list[str | None]:
-        return [offer.price_text for offer in plans.known_offers(services)]
+        return [offer.price_text for offer in plans.cached_offers(services)]
 
     for _ in range(3):
         assert shop.api.call(ask) == [None, "$9.00 a month", "$49.00 a month"]

@@ -331,7 +331,7 @@ def test_the_address_is_known_again_by_a_secret_that_was_replaced(
         ledger.refresh(session, account, now)
         account_deletion.delete_account(session, FormerAddresses(("old",)), account.id, now=now)
         again = accounts.create(session, email=ADA, now=now)
-        FormerAddresses(secrets).carry_on(session, again, now)
+        FormerAddresses(secrets).continue_period(session, again, now)
         assert (again.period_ends_at is not None) == is_known
 
 

@@ -6,7 +6,6 @@ from sqlmodel import Session
 from api.calls import call_log
 from api.db.database import Database
 from api.db.models import CallRecord
-from api.editor.models import Step
 from ml.catalogue import TOOLS
 from tests.support.builders import NOON, make_account
 from web.dashboard import queries
@@ -49,4 +48,4 @@ def test_calls_of_a_tool_that_was_renamed_or_removed_are_shown_under_its_former_
     ("tool", "title"), [(None, "Original"), ("crop", TOOLS["crop"].title), ("retired-tool", "retired-tool")]
 )
 def test_a_step_is_titled_by_its_tool(tool: str | None, title: str) -> None:
-    assert schemas.step_title(Step(tool=tool)) == title
+    assert schemas.step_title(tool) == title
