@@ -1,4 +1,4 @@
-"""What a server process does beside its requests, as long as it lives."""
+"""Background tasks of a server process."""
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
@@ -24,7 +24,7 @@ log = structlog.get_logger()
 
 @asynccontextmanager
 async def running(services: Services) -> AsyncIterator[None]:
-    """Keep leases renewed and sweep up, until the block ends."""
+    """Run the background tasks until the block ends."""
     tasks = [
         _start(renew_leases(services), "leases"),
         _start(_clean_up(services), "cleanup"),
@@ -111,4 +111,4 @@ def _start(work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
 
 def _log_failure(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and (error := task.exception()) is not None:
-        log.error("upkeep ended with an error", task=task.get_name(), exc_info=error)
+        log.error("a background task ended with an error", task=task.get_name(), exc_info=error)

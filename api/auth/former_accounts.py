@@ -1,7 +1,7 @@
-"""Addresses whose account was deleted: what they had is not given again before its time.
+"""Addresses of deleted accounts, so that free credits and trials are not given twice.
 
 Otherwise deleting an account and signing up again would bring a month's free credits and a trial each time. A
-keyed hash is kept, from which no address can be told without the server's secret, and only for as long as it
+keyed hash is kept, which reveals no address without the server's secret, and only for as long as it
 matters: to the end of the period, or a year where there was a subscription, which may have been a trial.
 """
 
@@ -49,7 +49,7 @@ class FormerAddresses:
         session.flush()
 
     def continue_period(self, session: Session, account: Account, now: datetime) -> None:
-        """A new account of such an address goes on in the period of the former one, whose credits it had."""
+        """Give a new account the period of the former one, whose credits were granted already."""
         for former in self._rows(session, account.email, now):
             if former.period_ends_at > now:
                 account.period_anchor_at = former.period_anchor_at

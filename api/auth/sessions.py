@@ -1,4 +1,4 @@
-"""Browser sessions: created, found, upgraded at login, listed, ended.
+"""Browser sessions: create, find, upgrade at login, list, end.
 
 The token lives in a cookie, its SHA-256 in the database: a plain hash is enough for 256 random bits. Ending a
 session deletes its row, which acts at once in every process, because nothing caches a session.
@@ -38,7 +38,7 @@ class CreatedSession:
 
     session_id: str
     token: str
-    #: The session that this one took the place of, if there was one; its row is gone. What a guest created under
+    #: The session that this one took the place of, if there was one; its row is gone. What a guest made under
     #: it may be carried over to the account, in the same transaction.
     old_session_id: str | None = None
 
@@ -48,7 +48,7 @@ def hash_of(token: str) -> str:
 
 
 def csrf_token(token: str) -> str:
-    """What forms of this session carry: derived from its token, from which it cannot be told back."""
+    """What forms of this session carry: derived from its token by a one-way function."""
     return hmac.new(token.encode(), b"bgeraser csrf", hashlib.sha256).hexdigest()
 
 

@@ -1,7 +1,7 @@
-"""How often something may be tried: buckets in the database, exact over all processes and after restarts.
+"""Limits on attempts: buckets in the database, exact across processes and restarts.
 
 Guessing one password is slowed by the account's bucket, whatever addresses it comes from, and trying many
-accounts by the address's. Nobody is locked out: a browser that has signed in to the account before has a
+accounts by the address's. No owner is locked out: a browser that has signed in to the account before has a
 bucket of its own, which strangers cannot use up, and a mailed link opens the account in any case. Unknown
 accounts have buckets like known ones. In memory the limits would be as many times higher as there are
 processes, and gone with each restart; one small write an attempt is little beside its hash.
@@ -33,9 +33,9 @@ class Limit:
 
 LOGIN_BY_ADDRESS = Limit(30, timedelta(minutes=10))
 LOGIN_BY_ACCOUNT = Limit(10, timedelta(minutes=10))
-#: Sign-ups, and asking for mail: hashing and mailing cost more than a look at a page.
+#: Sign-ups and requests for mail, which cost more than a page.
 FORMS_BY_ADDRESS = Limit(20, timedelta(minutes=10))
-#: Mails to one address, whoever asks for them.
+#: Mails to one address, from all requests together.
 MAILS = Limit(5, timedelta(hours=1))
 
 
@@ -64,7 +64,7 @@ def refusal(wait: timedelta) -> RateLimited:
 
 
 def give_back(session: Session, bucket: str, limit: Limit, now: datetime) -> None:
-    """The attempt was a good one, which does not count."""
+    """Return the attempt to the bucket: it succeeded."""
     row = _lock(session, bucket, now)
     row.full_at = max(now, _clamp(row.full_at, limit, now) - limit.interval)
     session.flush()
@@ -103,7 +103,7 @@ def _lock(session: Session, bucket: str, now: datetime) -> Throttle:
 
 
 def _clamp(full_at: datetime, limit: Limit, now: datetime) -> datetime:
-    """Not before now, nor so far ahead that somebody waits for a clock that was set back."""
+    """Between now and one full refill ahead, so that a clock set back delays no one for long."""
     return min(max(full_at, now), now + limit.per)
 
 

@@ -1,4 +1,4 @@
-"""One-time tokens: what makes a mailed link good once, for a while, for one purpose."""
+"""One-time tokens of mailed links: valid once, for a limited time, for one purpose."""
 
 import secrets
 from datetime import datetime, timedelta
@@ -66,7 +66,7 @@ def is_from_browser(row: OneTimeToken, browser_token: str) -> bool:
 
 
 def withdraw(session: Session, account_id: str, *purposes: Purpose) -> None:
-    """The account's tokens of these purposes are good no more; without a purpose, all of them."""
+    """Delete the account's tokens of these purposes; without a purpose, all of them."""
     statement = delete(OneTimeToken).where(col(OneTimeToken.account_id) == account_id)
     if purposes:
         statement = statement.where(col(OneTimeToken.purpose).in_([purpose.value for purpose in purposes]))

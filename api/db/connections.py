@@ -118,10 +118,10 @@ def _open_sqlite(path: Path, connections: int, read_only: bool, lock_wait_second
 
 
 def _begin_immediate(connection: Connection, wait_seconds: float) -> None:
-    """Takes the write lock, in turn with the other processes as far as chance is fair.
+    """Take the write lock, sharing it with other processes by random retries.
 
-    SQLite's own waiting looks again after up to 100 ms, and so nearly always misses the moment between two
-    transactions of a process that has much to write: some waited for 8 s. This looks every other millisecond.
+    SQLite retries after up to 100 ms, and so nearly always misses the gap between two transactions of a busy
+    writer: some processes waited for 8 s. This retries every other millisecond.
     """
     driver_connection = _driver_connection(connection)
     give_up_at = time.monotonic() + wait_seconds

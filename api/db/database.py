@@ -98,7 +98,7 @@ class Database:
             session.commit()
 
     def close(self) -> None:
-        """Finishes the works that wait, then closes every connection."""
+        """Finish the queued works, then close every connection."""
         self._queue.close()
         self._readers.shutdown()
         self.engine.dispose()
@@ -150,7 +150,7 @@ class Database:
             raise ServiceUnavailable(_UNAVAILABLE) from error
 
     def _detect_replaced_file(self) -> None:
-        """A deleted SQLite file that is still open would go on taking writes that nobody sees again."""
+        """Reconnect if the file was replaced: writes to a deleted file that is still open are lost."""
         if self._path is None:
             return
         try:

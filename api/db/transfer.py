@@ -19,8 +19,8 @@ class TransferRefused(Exception):
 def copy_database(source_url: str, target_url: str) -> dict[str, int]:
     """Copies every row of every table; the number of rows by table.
 
-    Both schemas are brought up to date first. Nobody can write to the source meanwhile, but a server that
-    still runs on it would go on writing there afterwards: stop it first. One transaction on the target:
+    Both schemas are brought up to date first. The source is locked meanwhile, but a server that still runs
+    on it would write there afterwards: stop it first. One transaction on the target:
     it has everything, with every balance as it was and every sum right, or nothing.
 
     Raises TransferRefused if the target has rows already or the source's books do not balance.

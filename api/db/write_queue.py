@@ -35,9 +35,9 @@ class _Job:
 
 
 class WriteQueue:
-    """Hands what waits to `run_group(works) -> outcomes`, up to `group_size` works at a time.
+    """Passes queued works to `run_group(works) -> outcomes`, up to `group_size` at a time.
 
-    `run_group` runs in `threads` threads. A future is resolved when `run_group` has returned, so after COMMIT.
+    `threads` threads do so. A future is resolved when `run_group` has returned, so after COMMIT.
     """
 
     def __init__(

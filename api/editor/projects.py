@@ -1,4 +1,4 @@
-"""Projects and their steps: opened, found, gone through, forgotten.
+"""Projects and their steps: create, find, navigate, delete.
 
 Functions take a session and `now`, and never commit. A project that is another owner's is not found.
 """
@@ -17,7 +17,7 @@ from api.editor.owners import ProjectOwner
 from api.errors import InvalidParameter, NotFound
 from billing.identifiers import new_id
 
-#: Steps of one project. Beyond it somebody's program is at work, and not a person.
+#: Steps of one project, more than a person makes.
 STEPS_MAX = 500
 _LISTED = 24
 _NAME_LENGTH_MAX = 200
@@ -27,7 +27,7 @@ _GRACE = timedelta(hours=1)
 
 @dataclass(frozen=True)
 class NewStep:
-    """What a run new_step. `image_id` is stored already."""
+    """The result of a run. Its picture is stored already."""
 
     image_id: str
     width: int
@@ -73,7 +73,7 @@ def open_project(
 
 
 def find(session: Session, owner: ProjectOwner, project_id: str, now: datetime) -> Project:
-    """Raises `NotFound`, alike for none, another owner's and one past its time."""
+    """Raises `NotFound` if it does not exist, has expired or is another owner's."""
     is_current = (Project.id == project_id, col(Project.expires_at) > now)
     project = session.exec(select(Project).where(*is_current, owner.owns())).one_or_none()
     if project is None:
@@ -82,7 +82,7 @@ def find(session: Session, owner: ProjectOwner, project_id: str, now: datetime) 
 
 
 def listed(session: Session, owner: ProjectOwner, now: datetime) -> list[tuple[Project, Step]]:
-    """The owner's projects with the step each stands at, the one highest last first."""
+    """The owner's projects with their current steps, the most recently used first."""
     statement = (
         select(Project, Step)
         .join(Step, col(Step.id) == col(Project.current_step_id))
@@ -95,7 +95,7 @@ def listed(session: Session, owner: ProjectOwner, now: datetime) -> list[tuple[P
 
 
 def steps_of(session: Session, project: Project) -> list[Step]:
-    """In the order of making."""
+    """The project's steps, the oldest first."""
     return list(session.exec(select(Step).where(Step.project_id == project.id).order_by(col(Step.number))))
 
 
@@ -108,7 +108,7 @@ def step_of(session: Session, project: Project, step_id: str) -> Step:
 
 
 def step_of_run(session: Session, project: Project, run_key: str) -> Step | None:
-    """What an earlier run under this key new_step, so that a repeated request makes nothing twice."""
+    """The step of an earlier run under this key, so that a repeated request creates none."""
     return session.exec(
         select(Step).where(Step.project_id == project.id, Step.run_key == run_key)
     ).one_or_none()
@@ -138,9 +138,9 @@ def count_steps(session: Session, project: Project) -> int:
 
 
 def require_room(steps: int) -> None:
-    """Raises `InvalidParameter` if a project with so many steps, those being new_step included, takes no more.
+    """Raises `InvalidParameter` if a project cannot take another step; `steps` includes those of active runs.
 
-    To be called before a run is admitted: what was charged is always added.
+    Call it before a run is admitted, because a charged result is always added.
     """
     if steps >= STEPS_MAX:
         raise InvalidParameter("project", f"A project has at most {STEPS_MAX} steps; start a new one.")
@@ -149,7 +149,7 @@ def require_room(steps: int) -> None:
 def add_step(
     session: Session, project: Project, new_step: NewStep, now: datetime, retention: timedelta
 ) -> Step:
-    """The next step of a project from `lock`, at which the project then stands unless it is a mask."""
+    """Add a step to a project from `lock`. It becomes the current one unless it is a mask."""
     highest = session.exec(select(func.max(Step.number)).where(Step.project_id == project.id)).one()
     number = 0 if highest is None else highest + 1
     step = _row(project.id, new_id("stp"), number, new_step, now)
@@ -165,7 +165,7 @@ def add_step(
 def change_look(
     session: Session, project: Project, step: Step, new_step: NewStep, now: datetime, retention: timedelta
 ) -> Step:
-    """Puts another look of a cut-out in its step's place. Its former picture is the caller's to delete."""
+    """Replace the look of a cut-out in its step. The caller deletes the former picture."""
     step.image_id, step.width, step.height = new_step.image_id, new_step.width, new_step.height
     step.format, step.params = new_step.format, json.dumps(dict(new_step.params))
     step.answer = json.dumps(dict(new_step.answer))
@@ -184,10 +184,10 @@ def has_children(session: Session, step: Step) -> bool:
 def set_current_step(
     session: Session, project: Project, step_id: str, now: datetime, retention: timedelta
 ) -> None:
-    """Undo, redo, or go on from any step. Raises `NotFound`; `InvalidParameter` for a mask."""
+    """Undo, redo, or continue from any step. Raises `NotFound`; `InvalidParameter` for a mask."""
     step = step_of(session, project, step_id)
     if step.is_mask:
-        raise InvalidParameter("stepId", "A selection is no picture to go on with.")
+        raise InvalidParameter("stepId", "A mask cannot be the current step.")
     project.current_step_id = step.id
     touch(project, now, retention)
     session.add(project)
@@ -199,7 +199,7 @@ def touch(project: Project, now: datetime, retention: timedelta) -> None:
 
 
 def delete_project(session: Session, project: Project) -> list[str]:
-    """Removes the project and its steps; the ids of their pictures, which are the caller's to delete."""
+    """Delete the project and its steps; returns the ids of their pictures, which the caller deletes."""
     image_ids = list(session.exec(select(Step.image_id).where(Step.project_id == project.id)))
     _delete(session, [project.id])
     return image_ids

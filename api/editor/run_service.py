@@ -1,4 +1,4 @@
-"""A tool applied to a step: the work of a run, paid through `api.calls` or free, and the step it makes."""
+"""Executes a run: applies a tool to a step, billed by `api.calls` or free, and stores the resulting step."""
 
 import asyncio
 import json
@@ -35,17 +35,17 @@ _URLS = frozenset({"imageUrl", "expiresAt", "creditsCharged", "creditsRemaining"
 
 @dataclass(frozen=True)
 class RunRequest:
-    """What is applied to what. `form` is what was sent: texts, and ids of stored pictures for files."""
+    """A tool, its input step and parameters. `form`: the fields as sent, files as picture ids."""
 
     project: Project
     source: Step
     tool: Tool
     params: Params
     form: Mapping[str, str]
-    file_ids: Mapping[str, str]  # stored pictures by the form name of the file that each stands for
+    file_ids: Mapping[str, str]  # ids of stored pictures by the name of their form field
     run_key: str
     base_url: str
-    #: The paid cut-out whose look this changes.
+    #: The paid cut-out whose look this run changes.
     look_of: Step | None = None
 
 
@@ -56,7 +56,7 @@ def check_guest(owner: ProjectOwner, project: Project) -> None:
 
 
 def check_look(run_request: RunRequest) -> None:
-    """Raises `InvalidParameter` for what is no mere change of look."""
+    """Raises `InvalidParameter` if the run changes more than the look."""
     paid = run_request.look_of
     if paid is not None and not pricing.only_changes_the_look(
         paid,
@@ -69,7 +69,7 @@ def check_look(run_request: RunRequest) -> None:
 
 
 async def execute(services: Services, owner: ProjectOwner, run_request: RunRequest, run: Run) -> Done:
-    """Do the work, which was admitted, and add its step. Raises what the work raises, and `RunFailed`."""
+    """Do the admitted work and add its step. Raises what the work raises, and `RunFailed`."""
     files = await _files(services, owner, run_request)
     if run_request.look_of is None and not owner.is_guest:
         return await _execute_billed(services, owner, run_request, files, run)
@@ -162,7 +162,7 @@ def _new_step(
 
 
 async def _record(services: Services, owner: ProjectOwner, run_request: RunRequest, made: NewStep) -> Step:
-    """The run's step. A cut-out's new look takes the place of the old one where nothing builds on it yet."""
+    """Store the run's step. A new look replaces the old one unless other steps build on that."""
     now = services.clock()
     replaced: list[str] = []
 
@@ -170,7 +170,7 @@ async def _record(services: Services, owner: ProjectOwner, run_request: RunReque
         replaced.clear()
         project = projects.lock(session, projects.find(session, owner, run_request.project.id, now))
         existing = projects.step_of_run(session, project, run_request.run_key)
-        if existing is not None:  # by another process, of which the call's answer is a replay
+        if existing is not None:  # by another process; the answer is a replay of its call
             return existing
         if run_request.look_of is not None:
             cutout_step = projects.step_of(session, project, run_request.look_of.id)
@@ -203,7 +203,7 @@ async def _files(services: Services, owner: ProjectOwner, run_request: RunReques
 
 
 def _progress_reporter(run: Run) -> Callable[[Progress], None]:
-    """Tells the run from the backend's threads."""
+    """A callback that updates the run from the backend's threads."""
     loop = asyncio.get_running_loop()
     return lambda progress: _report_progress(loop, run, progress)
 

@@ -1,7 +1,7 @@
-"""Runs: a tool applied to a step, going on while the browser asks how far it is.
+"""Runs: tools applied to steps in the background, while the browser polls their progress.
 
-A run lives in this process. What it makes is a step in the database, found again under the run's key: a
-browser that asks for the same run once more gets that step, and pays nothing twice.
+A run belongs to this process. Its result is a step in the database, stored under the run's key: a browser
+that starts the same run again gets that step and pays once.
 """
 
 import asyncio
@@ -73,7 +73,7 @@ class Run:
     step_id: str | None = None
     error: dict[str, Any] | None = None
     credits_charged: int = 0
-    #: Asks the work to stop; set by whoever does it.
+    #: Stops the work; set once it has begun.
     stop: Callable[[], None] | None = None
     is_stopped: bool = False
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -85,7 +85,7 @@ class Run:
         return self.status in _ENDED
 
     def cancel(self) -> None:
-        """The work stops at its next step. Nothing happens to a run that has ended."""
+        """Stop the work at its next step. Does nothing if the run has ended."""
         if self.has_ended or self.is_stopped:
             return
         self.is_stopped = True
@@ -122,7 +122,7 @@ class Run:
 
     @contextlib.contextmanager
     def watched(self) -> Iterator[None]:
-        """A browser waits for news. An unbilled run is stopped some time after the last one has gone."""
+        """A browser waits for changes. An unbilled run is stopped some time after the last one left."""
         self._watchers += 1
         self._stop_timer()
         try:
@@ -152,7 +152,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Done:
-    """What the work of a run came to."""
+    """The result of a run."""
 
     step: Step
     credits_charged: int
@@ -176,7 +176,7 @@ class Runs:
         """Raises `NotFound`, for another owner's too."""
         run = self._runs.get(run_id)
         if run is None or run.owner.name != owner.name or run.project_id != project.id:
-            raise NotFound("No such run: look at the project's steps.")
+            raise NotFound("No such run. Its result may be among the project's steps.")
         return run
 
     def of_key(self, project: Project, key: str) -> Run | None:
@@ -200,10 +200,10 @@ class Runs:
     def start(
         self, owner: ProjectOwner, project: Project, key: str, work: RunWork, *, is_billed: bool
     ) -> Run:
-        """Begin `work(run)`, which returns what it made. What is unbilled was admitted by `api.calls.unbilled_admission`.
+        """Begin `work(run)`. Unbilled work was admitted by `api.calls.unbilled_admission` before.
 
         Raises `RateLimited` if the owner has as many billed runs going on as its plan has calls at once,
-        `Overloaded` if far too much is going on here.
+        `Overloaded` if this process has too many runs.
         """
         if is_billed and self._active["billed", owner.name] >= owner.concurrent_calls:
             raise RateLimited(f"Your plan runs {owner.concurrent_calls} calls at once; wait for one.", 1)

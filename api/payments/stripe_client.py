@@ -1,6 +1,6 @@
-"""Stripe as one server process uses it: the gateway, the webhook's secrets, choices of the operator, prices.
+"""One process's access to Stripe: the gateway, webhook secrets, checkout options and cached prices.
 
-Present only where a secret key is set; without one everything else works and nothing can be bought.
+It exists only if a secret key is set; without one everything else works and nothing can be bought.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from billing.subscriptions.setup import find_portal_configuration
 from billing.subscriptions.types import PriceFacts
 
 PRICES_KEPT_FOR = timedelta(hours=1)
-#: After Stripe could not be asked, the old prices are shown for so long before it is asked again.
+#: How long the old prices are shown after a failed request, before the next one.
 _RETRY_AFTER = timedelta(minutes=1)
 
 log = structlog.get_logger()
@@ -31,7 +31,7 @@ class StripeAccess:
     automatic_tax: bool = False
     promotion_codes: bool = False
     trial_days: int = 0
-    #: Rung when an event was stored, so that it need not wait for the next look.
+    #: Set when an event was stored, so that it is handled before the next poll.
     wakeup: asyncio.Event = field(default_factory=asyncio.Event)
     _prices: dict[PlanName, PriceFacts] = field(default_factory=dict)
     _portal_configuration: str | None = None
@@ -54,9 +54,9 @@ class StripeAccess:
         )
 
     def cached_prices(self, now: datetime) -> dict[PlanName, PriceFacts]:
-        """The last prices that Stripe told, at once, for pages that anybody may ask for.
+        """The last known prices, without waiting, for public pages.
 
-        They are asked for anew in the background: Stripe may take a minute to answer, or not answer.
+        They are refreshed in the background, because Stripe may take a minute to answer, or not answer.
         """
         if self._is_due(now):
             self._start(now)
@@ -67,7 +67,7 @@ class StripeAccess:
         return self._fetched_at is not None
 
     async def prices(self, now: datetime) -> dict[PlanName, PriceFacts]:
-        """The present prices, at most an hour old; older ones, or none, while Stripe cannot be asked."""
+        """Prices at most an hour old; older ones, or none, while Stripe is unavailable."""
         await self.refresh(now)
         return self._prices
 
@@ -76,13 +76,13 @@ class StripeAccess:
         return self._portal_configuration
 
     async def refresh(self, now: datetime) -> None:
-        """Ask Stripe if the last answer is old, and wait for it."""
+        """Fetch the prices if they are outdated, and wait for them."""
         if self._is_due(now):
-            # Shielded: others wait for the same answer when this caller goes away.
+            # Shielded, because others wait for the same request when this caller disconnects.
             await asyncio.shield(self._start(now))
 
     def invalidate_prices(self) -> None:
-        """Stripe refused one of them: it was archived since."""
+        """Fetch again on next use: Stripe refused a price, because it was archived."""
         self._fetched_at = None
 
     def _is_due(self, now: datetime) -> bool:
@@ -102,13 +102,13 @@ class StripeAccess:
             log.warning("the prices could not be read from Stripe", reason=str(error))
             self._kept_for = _RETRY_AFTER
         except Exception:
-            # Pages are shown without prices rather than not at all, and do not ask again with every request.
+            # Show pages without prices rather than fail, and do not retry with every request.
             log.exception("the prices could not be read from Stripe")
             self._kept_for = _RETRY_AFTER
         self._fetched_at = now
 
 
 def _value(secret: SecretStr | None) -> str | None:
-    """A blank secret is none: it closes a door, it never opens one."""
+    """The secret; None if blank, because a blank secret must disable a feature, never open it."""
     value = secret.get_secret_value().strip() if secret is not None else ""
     return value or None

@@ -1,6 +1,6 @@
-"""One trial a card: an address is made in a minute, a card is not.
+"""One trial per card, because addresses are easier to get than cards.
 
-The card's fingerprint is Stripe's own name of it. Only a keyed hash of it is kept, for a year.
+Only a keyed hash of Stripe's fingerprint of the card is kept, for a year.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ class Trials:
     secret: str
 
     def repeated(self, session: Session, account_id: str, facts: CustomerFacts, now: datetime) -> set[str]:
-        """Subscriptions whose trial another account has had with the same card; other trials are noted."""
+        """Subscriptions whose card had a trial in another account. Other trials are recorded."""
         found = set()
         session.execute(delete(TrialCard).where(col(TrialCard.kept_until) <= now))
         for each in facts.subscriptions:
@@ -46,7 +46,7 @@ class Trials:
 
 
 def without(facts: CustomerFacts, repeated: set[str]) -> CustomerFacts:
-    """`facts` as if those trials were none: they give no plan, and their first invoices no credits."""
+    """`facts` without those trials: they give no plan, and their first invoices no credits."""
     began = {each.id: each.created_at for each in facts.subscriptions if each.id in repeated}
     return replace(
         facts,

@@ -1,7 +1,7 @@
 """Recomputes every balance and every settlement from the entries and the open holds.
 
 Each check is one statement of the database's own sums, so it sees one moment even while calls go on, and
-costs no memory here however many entries there are. A ledger in order gives no row.
+costs no memory here however many entries there are. A consistent ledger yields no row.
 """
 
 from collections.abc import Iterable
@@ -16,7 +16,7 @@ from billing.ledger.models import Account, Entry, EntryKind, Grant, Hold, HoldSt
 
 @dataclass(frozen=True)
 class Drift:
-    """One thing that is stored otherwise than its entries and holds say."""
+    """A stored value that differs from what the entries and holds add up to."""
 
     what: str  # e.g. "account.available"
     row_id: str
@@ -28,7 +28,7 @@ class Drift:
 
 
 def audit(session: Session) -> list[Drift]:
-    """Every drift found; empty when the books are in order.
+    """Every drift found; empty when the ledger is consistent.
 
     Only reads, so a transaction that keeps no writer waiting will do: with millions of entries it takes many
     seconds, for which it lifts PostgreSQL's time limit on statements until the transaction ends.

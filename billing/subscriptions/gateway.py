@@ -1,7 +1,7 @@
-"""The only module that speaks with Stripe's SDK, which is imported when first used.
+"""The only module that uses Stripe's SDK, which is imported when first needed.
 
-It takes and gives plain values and raises only this package's errors. Every method may block for seconds, so
-none is called on an event loop or inside a transaction.
+It takes and returns plain values and raises only this package's errors. Every method may block for seconds,
+so none is called on an event loop or inside a transaction.
 """
 
 import hashlib
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     import stripe
     from stripe import StripeClient
 
-#: How far a signature's time may lie from ours, to either side.
+#: Largest difference between a signature's time and ours, in either direction.
 SIGNATURE_TOLERANCE = timedelta(minutes=5)
-#: How far back invoices are looked at. A card's payment can be disputed for 120 days, and credits of an older
+#: How far back invoices are read. A card's payment can be disputed for 120 days, and credits of an older
 #: one have long expired.
 HORIZON = timedelta(days=130)
 _TIMEOUT_SECONDS = 20
@@ -32,7 +32,7 @@ _CUSTOMERS_A_DAY_MAX = 10
 
 @dataclass(frozen=True)
 class PriceChange:
-    """What the portal shall ask its customer to confirm."""
+    """The change that the portal asks the customer to confirm."""
 
     subscription_id: str
     item_id: str
@@ -61,7 +61,7 @@ def _is_signed(signature: Any, payload: bytes, header: str | None, secret: str) 
     try:
         signature.verify_header(payload, header, secret, tolerance=None)
     except (stripe.SignatureVerificationError, ValueError, TypeError):
-        # The last two: a body that is no UTF-8, a header that is no ASCII.
+        # The last two: a body that is not UTF-8, a header that is not ASCII.
         return False
     return True
 
@@ -88,7 +88,7 @@ class StripeGateway:
             )
         return self._opened
 
-    # What a customer has and did.
+    # Reading customers.
 
     def customer_facts(self, customer_id: str, now: datetime) -> CustomerFacts:
         """Everything about a customer that plan and credits depend on, as it is now. Raises CustomerGone."""
@@ -208,7 +208,7 @@ class StripeGateway:
             self._plan_by_price[price_id] = parsing.plan_of(found)
         return self._plan_by_price[price_id]
 
-    # What an account's owner sets going.
+    # Actions of an account's owner.
 
     def prices(self) -> dict[PlanName, PriceFacts]:
         """The present prices by lookup key; a plan without one cannot be bought."""
@@ -219,7 +219,7 @@ class StripeGateway:
         return {each.plan: each for each in prices if each is not None}
 
     def create_customer(self, account_id: str, email: str) -> str:
-        """The customer of an account; asked again within a day, the same one."""
+        """Create the customer of an account; repeated within a day it returns the same one."""
         # The address is part of the key, for a key may not be used again with another request.
         digest = hashlib.sha256(email.encode()).hexdigest()[:16]
         key = f"bgeraser-customer-{account_id}-{digest}"
@@ -250,7 +250,7 @@ class StripeGateway:
         promotion_codes: bool = False,
         trial_days: int = 0,
     ) -> str:
-        """The address of a new page where the customer subscribes. Earlier pages of the customer close."""
+        """The address of a new checkout page. Earlier pages of the customer are closed."""
         subscription_data: dict[str, Any] = {"metadata": {parsing.ACCOUNT_METADATA: account_id}}
         if trial_days:
             subscription_data["trial_period_days"] = trial_days
@@ -285,10 +285,8 @@ class StripeGateway:
                     sessions.expire(earlier["id"])
                 except _invalid_request() as error:
                     if sessions.retrieve(earlier["id"]).status == "open":
-                        raise StripeUnavailable(
-                            "a payment is being customer_id on an earlier page"
-                        ) from error
-                    # It was paid or ran out between the list and this; the customer's state tells which.
+                        raise StripeUnavailable("a payment is being made on an earlier page") from error
+                    # It was paid or expired since it was listed; the customer's state will show which.
 
     def portal_url(
         self,
@@ -316,7 +314,7 @@ class StripeGateway:
             return self._client.v1.billing_portal.sessions.create(params).url  # type: ignore[arg-type]
 
     def cancel_now(self, subscription_id: str) -> None:
-        """Nothing more is charged; one that has ended already stays so."""
+        """Cancel at once, without further charges; ended subscriptions are ignored."""
         with _errors():
             try:
                 self._client.v1.subscriptions.cancel(subscription_id)
@@ -325,12 +323,12 @@ class StripeGateway:
                     raise
 
     def end_trial(self, subscription_id: str) -> None:
-        """The first period begins now, and is charged."""
+        """Begin and charge the first paid period now."""
         with _errors():
             self._client.v1.subscriptions.update(subscription_id, {"trial_end": "now"})
 
     def refund(self, payment_intent_id: str) -> bool:
-        """Give back what is left of a payment; False if nothing is or the bank has taken it back."""
+        """Refund what is left of a payment; False if nothing is left or it is disputed."""
         with _errors():
             try:
                 self._client.v1.refunds.create(
@@ -343,7 +341,7 @@ class StripeGateway:
                 return False
         return True
 
-    # What the operator sets up; used by `billing.subscriptions.setup`.
+    # Set-up by the operator; used by `billing.subscriptions.setup`.
 
     def list_setup(self, kind: str, **params: Any) -> list[dict[str, Any]]:
         """Every `product`, `price`, `webhook_endpoint` or portal `configuration` of the account."""
@@ -377,7 +375,7 @@ def _all(first_page: Any) -> list[dict[str, Any]]:
 
 @contextmanager
 def _errors() -> Iterator[None]:
-    """Stripe's errors as ours; the client's secret key stands in none of them."""
+    """Translate Stripe's errors into ours, none of which contains the secret key."""
     import stripe
 
     try:

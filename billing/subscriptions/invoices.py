@@ -1,7 +1,7 @@
-"""Credits for paid invoices, and credits taken back when the money went back.
+"""Credits granted for paid invoices, and revoked for refunds and disputes.
 
-Both are decided once for each invoice, refund and dispute, whatever the order in which we hear of them: those
-of one customer are always gone through together, the oldest first.
+Each invoice, refund and dispute is processed once per change, in any order of events: those of one customer
+are always processed together, the oldest first.
 """
 
 from collections.abc import Collection, Mapping
@@ -18,7 +18,7 @@ from billing.subscriptions.types import InvoiceFacts, ReversalFacts
 
 
 def settle(session: Session, account: Account, invoice: InvoiceFacts, now: datetime) -> list[str]:
-    """Bring an invoice's credits to what they must be; what changed, in words."""
+    """Bring an invoice's credits up to date; returns a description of each change."""
     changes = []
     stored = session.get(PaidInvoice, invoice.id)
     if stored is None:
@@ -28,9 +28,9 @@ def settle(session: Session, account: Account, invoice: InvoiceFacts, now: datet
 
 
 def _grant(session: Session, account: Account, invoice: InvoiceFacts, now: datetime) -> PaidInvoice:
-    """max(0, what this period's invoices stand for - what it has had).
+    """max(0, credits that the period's invoices are worth - credits already granted).
 
-    Counted over all of them, so that changing plans to and fro brings nothing.
+    Summed over the period, so that changing plans back and forth gains nothing.
     """
     reference = _grant_reference(invoice.id)
     _end_former_periods(session, invoice, now)
@@ -67,7 +67,7 @@ def _grant(session: Session, account: Account, invoice: InvoiceFacts, now: datet
 
 
 def _end_former_periods(session: Session, invoice: InvoiceFacts, now: datetime) -> None:
-    """Credits do not roll over: those of earlier periods, which lived a little longer, end now."""
+    """Credits do not roll over: end those of earlier periods, which outlast their period a little."""
     former = session.exec(
         select(PaidInvoice.id).where(
             col(PaidInvoice.subscription_id) == invoice.subscription_id,

@@ -1,4 +1,4 @@
-"""Stripe's objects, as the API sends them, read into our plain facts. No network, no database.
+"""Parses Stripe's API objects into plain values. No network, no database.
 
 In Stripe's present API a period is on the subscription's items, an invoice's subscription is at
 `parent.subscription_details`, its payments are a list of their own, and a charge knows only its payment
@@ -15,7 +15,7 @@ from billing.subscriptions.prorations import InvoiceLine, entitlement
 from billing.subscriptions.types import InvoiceFacts, PriceFacts, ReversalFacts, SubscriptionFacts
 
 Json = Mapping[str, Any]
-#: The plan behind a price's id; None for a price that is not plan_items.
+#: The plan behind a price's id; None for a price that is not ours.
 PlanOfPrice = Callable[[str], PlanName | None]
 
 #: Set on what we create, so that a price is recognised after its lookup key went to a newer one.
@@ -25,14 +25,14 @@ REFUND_METADATA = "bgeraser_refund"
 
 _LOOKUP_KEYS = {plan.price_lookup_key: plan.name for plan in PLANS.values() if plan.price_lookup_key}
 _EFFECTIVE_REFUNDS = frozenset({"succeeded", "pending", "requires_action"})
-# Inquiries (warning_…) and prevented disputes move no money; a won one entitled it back.
+# Inquiries (warning_…) and prevented disputes move no money; a won dispute returned it.
 _EFFECTIVE_DISPUTES = frozenset(
     {"needs_response", "under_review", "lost", "appeal_needs_response", "appeal_under_review"}
 )
 
 
 def plan_of(price: Json) -> PlanName | None:
-    """The plan a price stands for; None for one that is not plan_items."""
+    """The plan that a price sells; None for a price that is not ours."""
     named = (price.get("metadata") or {}).get(PLAN_METADATA)
     if named in set(PlanName):
         return PlanName(named)
@@ -138,14 +138,14 @@ def payments_of(stripe_invoice: Json) -> set[str]:
 
 
 def refund(stripe_refund: Json) -> ReversalFacts | None:
-    """None for a refund that failed or was called off."""
+    """None for a refund that failed or was cancelled."""
     if stripe_refund.get("status") not in _EFFECTIVE_REFUNDS:
         return None
     return _reversal(stripe_refund, ReversalKind.REFUND)
 
 
 def dispute(stripe_dispute: Json) -> ReversalFacts | None:
-    """None while no money has moved, and once it came back."""
+    """None unless the money has been withdrawn and not returned."""
     if stripe_dispute["status"] not in _EFFECTIVE_DISPUTES:
         return None
     return _reversal(stripe_dispute, ReversalKind.DISPUTE)
@@ -190,20 +190,20 @@ def _ends_at(stripe_subscription: Json, period_ends_at: datetime) -> datetime | 
 
 
 def _next_plan(schedule: Any, present: PlanName, plan_of_price: PlanOfPrice) -> PlanName | None:
-    """What an expanded schedule changes to after its present phase."""
+    """The plan of the next phase of an expanded schedule."""
     if not isinstance(schedule, Mapping) or schedule.get("status") != "active":
         return None
     current = schedule.get("current_phase")
     for phase in schedule["phases"]:
         if current is not None and phase["start_date"] >= current["end_date"]:
             plans = [plan_of_price(id_of(item["price"])) for item in phase["items"]]
-            plan_items = [plan for plan in plans if plan is not None and plan is not present]
-            return plan_items[0] if plan_items else None
+            changed = [plan for plan in plans if plan is not None and plan is not present]
+            return changed[0] if changed else None
     return None
 
 
 def _is_proration(line: Json) -> bool:
-    """Stripe tells it of the subscription's own lines and of the invoice items that changes leave."""
+    """The flag is on subscription lines and on the invoice items that plan changes create."""
     parent = line.get("parent") or {}
     details = parent.get("invoice_item_details") or parent.get("subscription_item_details") or {}
     return bool(details.get("proration"))

@@ -1,6 +1,6 @@
-"""What an operator's Stripe account needs: product, prices, webhook endpoint, portal configuration.
+"""Sets up an operator's Stripe account: product, prices, webhook endpoint, portal configuration.
 
-Everything is existing again by its lookup key or our metadata, so running it twice changes nothing.
+Objects are found by their lookup key or our metadata, so a second run changes nothing.
 """
 
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ _PORTAL_NAME = "bgeraser plans"
 
 @dataclass
 class SetUpResult:
-    """What was result, in words; `webhook_secret` is told by Stripe only once, when the endpoint is new."""
+    """A description of each step. Stripe reveals `webhook_secret` only when the endpoint is created."""
 
     lines: list[str] = field(default_factory=list)
     webhook_secret: str | None = None
@@ -62,7 +62,7 @@ def _price(
         if (existing["unit_amount"], existing["currency"]) == (amount, currency):
             result.lines.append(f"price of {plan.value}: {existing['id']} is there")
             return str(existing["id"])
-    # A price never changes: a new one takes the lookup key over, and whoever has subscribed keeps the old.
+    # A price never changes: a new one takes over the lookup key, and existing subscribers keep the old one.
     created = gateway.create_setup(
         "price",
         product=product_id,

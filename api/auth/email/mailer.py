@@ -31,10 +31,10 @@ class MailMessage:
 
 
 class Mailer:
-    """Sends letters in threads of its own, so that no answer waits for a mail server or tells by its time.
+    """Sends mail in its own threads, so that no response waits for a mail server or leaks by its timing.
 
-    Raises ValueError for an address that is not smtp:// or smtps://. A message that cannot be sent after three
-    attempts is given up and logged without its text; whoever waits for it asks again.
+    Raises ValueError for an address that is not smtp:// or smtps://. A message that fails three times is
+    dropped and logged without its text.
     """
 
     def __init__(
@@ -60,9 +60,9 @@ class Mailer:
         self._waiting: set[Future[bool]] = set()
 
     def send(self, message: MailMessage) -> Future[bool]:
-        """Puts the message into the queue; the answer tells whether it was handed over in the end."""
+        """Queue the message; the future says whether it was delivered to the server."""
         if len(self._waiting) >= _WAITING_MAX:
-            _log.error("a message was dropped: %d wait already", len(self._waiting))
+            _log.error("a mail was dropped: %d are queued already", len(self._waiting))
             dropped: Future[bool] = Future()
             dropped.set_result(False)
             return dropped
@@ -72,7 +72,7 @@ class Mailer:
         return sending
 
     def close(self) -> None:
-        """Waits for the letters on their way; those that have not begun are dropped."""
+        """Wait for mails being sent; queued ones are dropped."""
         self._pool.shutdown(cancel_futures=True)
 
     def _try_to_send(self, message: MailMessage) -> bool:
@@ -80,14 +80,14 @@ class Mailer:
             try:
                 self._deliver(message)
             except (OSError, smtplib.SMTPException, ValueError) as error:
-                _log.warning("attempt %d to send a message failed: %s", attempt, type(error).__name__)
-                # What is wrong with the message or its address does not mend itself.
+                _log.warning("attempt %d to send a mail failed: %s", attempt, type(error).__name__)
+                # A wrong message or recipient fails again.
                 if isinstance(error, smtplib.SMTPRecipientsRefused | ValueError) or attempt == _ATTEMPTS:
                     break
                 sleep(self._pause_seconds * attempt)
             else:
                 return True
-        _log.error("a message could not be sent", extra={"subject": message.subject})
+        _log.error("a mail could not be sent", extra={"subject": message.subject})
         return False
 
     def _deliver(self, message: MailMessage) -> None:
