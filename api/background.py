@@ -1,35 +1,34 @@
-"""What a server process does beside its requests, as long as it lives."""
+"""Background tasks of a server process."""
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any
 
 import structlog
 
 from api import cleanup
 from api.calls import admission, call_log
-from api.editor import projects
+from api.db import leader
 from api.errors import ServiceUnavailable
 from api.images import service as images
 from api.payments import sync
 from api.services import Services
 
-_STRAYS_EVERY_SECONDS = 3600.0
-_PROJECTS_EVERY_SECONDS = 60.0
-_PROJECTS_AT_ONCE = 200
+_STRAYS_EVERY = timedelta(hours=1)
+_STRAYS_CHECKED_EVERY_SECONDS = 60.0
 
 log = structlog.get_logger()
 
 
 @asynccontextmanager
 async def running(services: Services) -> AsyncIterator[None]:
-    """Keep leases alive and sweep up, until the block ends."""
+    """Run the background tasks until the block ends."""
     tasks = [
         _start(renew_leases(services), "leases"),
-        _start(_sweep(services), "sweeper"),
+        _start(_clean_up(services), "cleanup"),
         _start(_delete_strays(services), "strays"),
-        _start(_forget_projects(services), "projects"),
         _start(_write_log(services), "call log"),
     ]
     if services.stripe is not None:
@@ -69,39 +68,26 @@ async def renew_leases_once(services: Services) -> None:
     held = services.running.hold_ids()
     if not held:
         return
-    alive = await services.database.run(
+    renewed = await services.database.run(
         lambda session: admission.renew(session, services.lease_owner, held, services.clock())
     )
     # A call may have been settled while this ran; `cancel_work` looks only at those still running.
-    services.running.cancel_work(set(held) - alive)
+    services.running.cancel_work(set(held) - renewed)
 
 
-async def _sweep(services: Services) -> None:
-    async def delete_bytes(image_ids: list[str]) -> None:
-        for image_id in image_ids:
-            await asyncio.to_thread(services.storage.delete, image_id)
-
-    await cleanup.sweep_forever(services.database, delete_bytes, clock=services.clock)
+async def _clean_up(services: Services) -> None:
+    await cleanup.run_forever(services.database, services.storage.delete, clock=services.clock)
 
 
 async def _delete_strays(services: Services) -> None:
     while True:
         try:
-            await images.delete_strays(services)
+            # Listing every file takes long, so one process does it for all.
+            if await leader.try_claim(services.database, "stray files", _STRAYS_EVERY, services.clock()):
+                await images.delete_strays(services)
         except (ServiceUnavailable, OSError):
-            log.warning("stray files are left for the next time", exc_info=True)
-        await asyncio.sleep(_STRAYS_EVERY_SECONDS)
-
-
-async def _forget_projects(services: Services) -> None:
-    while True:
-        try:
-            await services.database.run(
-                lambda session: projects.forget_expired(session, services.clock(), limit=_PROJECTS_AT_ONCE)
-            )
-        except ServiceUnavailable:
-            log.warning("past projects are left for the next time")
-        await asyncio.sleep(_PROJECTS_EVERY_SECONDS)
+            log.warning("stray files could not be deleted; the next run tries again", exc_info=True)
+        await asyncio.sleep(_STRAYS_CHECKED_EVERY_SECONDS)
 
 
 async def _write_log(services: Services) -> None:
@@ -119,10 +105,10 @@ async def _write_log_once(services: Services) -> None:
 
 def _start(work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
     task = asyncio.create_task(work, name=name)
-    task.add_done_callback(_tell_of_death)
+    task.add_done_callback(_log_failure)
     return task
 
 
-def _tell_of_death(task: asyncio.Task[None]) -> None:
+def _log_failure(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and (error := task.exception()) is not None:
-        log.error("upkeep ended with an error", task=task.get_name(), exc_info=error)
+        log.error("a background task ended with an error", task=task.get_name(), exc_info=error)

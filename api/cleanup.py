@@ -1,107 +1,188 @@
-"""What time undoes: holds whose process died, answers and pictures past their time.
+"""Background cleanup: holds whose process died, and rows and pictures past their expiry.
 
-Safe in every process at once: each change is a conditional statement of its own, so the second to come finds
-nothing to do. Nothing here needs to run on time for credits to be right, only for them to come back soon.
+Every process releases lapsed holds, each by a conditional statement, so that credits come back although one
+process hangs. One process at a time deletes what has expired (`api.db.leader`), batch after batch until
+nothing is left. Credits are right without any of this; they only come back later.
 """
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlmodel import Session, col, delete, select
+from sqlmodel import Session, col, delete, or_, select
 
 from api.auth import former_accounts, sessions, throttle, tokens
 from api.calls import call_log, idempotency
+from api.db import leader
 from api.db.database import Database
 from api.db.models import Image
+from api.editor import projects
 from api.errors import ServiceUnavailable
 from billing.errors import HoldSettled, LeaseAlive
 from billing.ledger import ledger
 from billing.ledger.models import HoldStatus
 from billing.timestamps import utc_now
 
-SWEEP_EVERY_SECONDS = 10  # with a lease of 30 s, a dead process's credits are back within 60 s
-_BATCH = 200
+EVERY_SECONDS = 10  # with a lease of 30 s, a dead process's credits are back within 60 s
+BATCH_SIZE = 200
 # A picture stays this much longer than it is served, for downloads that began in time and clocks that differ.
 _IMAGE_GRACE = timedelta(minutes=2)
+_CLAIM_NAME = "cleanup"
+#: Renewed with each batch; after a crash another process takes over when it has passed.
+_CLAIM = timedelta(minutes=1)
 _log = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True)
-class Swept:
-    """What one sweep did. Delete the bytes of `expired_image_ids`, then call `forget_images`."""
-
-    released_holds: int
-    forgotten_answers: int
-    expired_image_ids: list[str]
+#: Deletes the bytes of one stored picture. Blocks, so it is called in a thread.
+DeleteBytes = Callable[[str], None]
+Clock = Callable[[], datetime]
 
 
-async def sweep(database: Database, now: datetime) -> Swept:
-    """One round, at most a batch of each kind. Raises ServiceUnavailable."""
-    lapsed = await database.read(lambda s: [hold.id for hold in ledger.lapsed_holds(s, now, _BATCH)])
-    released = 0
-    for hold_id in lapsed:
-        released += await database.run(lambda session, one=hold_id: expire_hold(session, one, now))  # type: ignore[misc]
-    forgotten = await database.run(lambda session: idempotency.forget_expired(session, now, limit=_BATCH))
-    await database.run(lambda session: call_log.forget_old(session, now, limit=_BATCH))
-    await database.run(lambda session: _forget_visitors(session, now))
-    images = await database.read(lambda session: _expired_images(session, now))
-    return Swept(released, forgotten, images)
-
-
-async def forget_images(database: Database, image_ids: list[str]) -> None:
-    """Deletes the rows of pictures whose bytes are gone.
-
-    Bytes first, rows second: a crash in between leaves rows that the next sweep meets again, never bytes that
-    nothing points at. Nobody uses an expired picture in between, because expiry is final.
-    """
-    await database.run(lambda session: session.execute(delete(Image).where(col(Image.id).in_(image_ids))))
-
-
-async def sweep_forever(
+async def run_forever(
     database: Database,
-    delete_bytes: Callable[[list[str]], Awaitable[None]],
+    delete_bytes: DeleteBytes,
     *,
-    clock: Callable[[], datetime] = utc_now,
-    every_seconds: float = SWEEP_EVERY_SECONDS,
+    clock: Clock = utc_now,
+    every_seconds: float = EVERY_SECONDS,
 ) -> None:
-    """Sweeps until cancelled. A database or store that is away is tried again the next time."""
+    """Clean up until cancelled."""
+    await asyncio.gather(
+        _repeat(lambda: _release_and_log(database, clock), every_seconds),
+        _repeat(lambda: delete_expired(database, delete_bytes, clock), every_seconds),
+    )
+
+
+async def release_lapsed_holds(database: Database, now: datetime) -> int:
+    """Give back the credits of calls whose process died; the number of holds. Raises ServiceUnavailable."""
+    released = 0
     while True:
-        try:
-            swept = await sweep(database, clock())
-            if swept.expired_image_ids:
-                await delete_bytes(swept.expired_image_ids)
-                await forget_images(database, swept.expired_image_ids)
-            if swept.released_holds:
-                _log.warning("released %d holds of calls whose process died", swept.released_holds)
-        except (ServiceUnavailable, OSError) as error:
-            _log.warning("the sweep is put off: %s", error)
-        except Exception:
-            # A loop that ends is noticed by nobody, until credits do not come back.
-            _log.exception("the sweep failed; it is tried again")
-        await asyncio.sleep(every_seconds)
+        lapsed = await database.read(lambda s: [hold.id for hold in ledger.lapsed_holds(s, now, BATCH_SIZE)])
+        for hold_id in lapsed:
+            released += await database.run(lambda session, one=hold_id: expire_hold(session, one, now))  # type: ignore[misc]
+        if len(lapsed) < BATCH_SIZE:
+            return released
 
 
 def expire_hold(session: Session, hold_id: str, now: datetime) -> int:
-    """Gives a dead process's credit back and frees its key; how many holds that were, 0 or 1."""
-    with suppress(HoldSettled, LeaseAlive):  # Somebody was quicker: its owner, a retry, another sweeper.
+    """Release a dead process's hold and its idempotency key; 1, or 0 if it was settled meanwhile."""
+    with suppress(HoldSettled, LeaseAlive):  # by its owner, a retry or another process
         ledger.release(session, hold_id, now=now, status=HoldStatus.EXPIRED)
         idempotency.forget_running(session, hold_id)
         return 1
     return 0
 
 
-def _forget_visitors(session: Session, now: datetime) -> None:
-    """What signing in leaves behind: sessions and links past their time, buckets that are full again."""
-    sessions.forget_expired(session, now, limit=_BATCH)
-    tokens.forget_expired(session, now, limit=_BATCH)
-    throttle.forget_full(session, now, limit=_BATCH)
-    former_accounts.forget_old(session, now)
+async def delete_expired(database: Database, delete_bytes: DeleteBytes, clock: Clock) -> None:
+    """Delete everything that has expired, unless another process does so. Raises ServiceUnavailable."""
+    if not await leader.try_claim(database, _CLAIM_NAME, _CLAIM, clock()):
+        return
+
+    async def renew_claim() -> None:
+        await leader.reschedule(database, _CLAIM_NAME, clock() + _CLAIM)
+
+    try:
+        await delete_expired_rows(database, clock(), renew_claim)
+        await delete_expired_images(database, delete_bytes, clock(), renew_claim)
+    finally:
+        await leader.reschedule(database, _CLAIM_NAME, clock() + timedelta(seconds=EVERY_SECONDS))
 
 
-def _expired_images(session: Session, now: datetime) -> list[str]:
-    ended = col(Image.expires_at) <= now - _IMAGE_GRACE
-    return list(session.exec(select(Image.id).where(ended).order_by(Image.expires_at).limit(_BATCH)))  # type: ignore[arg-type]
+async def _nothing() -> None:
+    pass
+
+
+async def delete_expired_rows(
+    database: Database, now: datetime, after_batch: Callable[[], Awaitable[None]] = _nothing
+) -> int:
+    """Delete kept answers, call records, sessions, links, attempt counters and projects past their expiry."""
+    deleted = 0
+    for delete_batch in (
+        idempotency.forget_expired,
+        call_log.forget_old,
+        sessions.delete_expired,
+        tokens.delete_expired,
+        throttle.delete_full,
+        former_accounts.delete_expired,
+        projects.delete_expired,
+    ):
+        count = BATCH_SIZE
+        while count >= BATCH_SIZE:
+            count = await database.run(lambda s, one=delete_batch: one(s, now, limit=BATCH_SIZE))  # type: ignore[misc]
+            deleted += count
+            await after_batch()
+    return deleted
+
+
+async def delete_expired_images(
+    database: Database,
+    delete_bytes: DeleteBytes,
+    now: datetime,
+    after_batch: Callable[[], Awaitable[None]] = _nothing,
+) -> int:
+    """Delete expired pictures, bytes first and rows second; the number of pictures deleted.
+
+    A crash in between leaves rows that the next run finds again, never bytes without a row. Nothing uses an
+    expired picture in between, because expiry is final. A picture that cannot be deleted is skipped until
+    the next run, so that it does not keep the others.
+    """
+    deleted = 0
+    last: tuple[datetime, str] | None = None
+    while True:
+        batch = await database.read(lambda session, after=last: _expired_images(session, now, after))  # type: ignore[misc]
+        gone = await asyncio.to_thread(_delete_bytes_of, [image_id for _, image_id in batch], delete_bytes)
+        await database.run(lambda s, ids=gone: s.execute(delete(Image).where(col(Image.id).in_(ids))))  # type: ignore[misc]
+        deleted += len(gone)
+        await after_batch()
+        if len(batch) < BATCH_SIZE:
+            return deleted
+        last = batch[-1]
+
+
+def _delete_bytes_of(image_ids: list[str], delete_bytes: DeleteBytes) -> list[str]:
+    """The ids whose bytes are gone."""
+    gone = []
+    for image_id in image_ids:
+        try:
+            delete_bytes(image_id)
+        except (ServiceUnavailable, OSError) as error:
+            _log.warning("%s could not be deleted; the next cleanup tries again: %s", image_id, error)
+        else:
+            gone.append(image_id)
+    return gone
+
+
+def _expired_images(
+    session: Session, now: datetime, after: tuple[datetime, str] | None
+) -> list[tuple[datetime, str]]:
+    """The next batch in the order of expiry, as (expires_at, id)."""
+    expired = col(Image.expires_at) <= now - _IMAGE_GRACE
+    statement = select(Image.expires_at, Image.id).where(expired)
+    if after is not None:
+        expires_at, image_id = after
+        statement = statement.where(
+            or_(
+                col(Image.expires_at) > expires_at,
+                (col(Image.expires_at) == expires_at) & (col(Image.id) > image_id),
+            )
+        )
+    rows = session.exec(statement.order_by(col(Image.expires_at), col(Image.id)).limit(BATCH_SIZE))
+    return [(expires_at, image_id) for expires_at, image_id in rows]
+
+
+async def _release_and_log(database: Database, clock: Clock) -> None:
+    released = await release_lapsed_holds(database, clock())
+    if released:
+        _log.warning("released %d holds of calls whose process died", released)
+
+
+async def _repeat(work: Callable[[], Awaitable[None]], every_seconds: float) -> None:
+    while True:
+        try:
+            await work()
+        except ServiceUnavailable as error:
+            _log.warning("the cleanup waits for the database: %s", error)
+        except Exception:
+            # Without this the loop would end silently, and credits would not come back.
+            _log.exception("the cleanup failed; it is tried again")
+        await asyncio.sleep(every_seconds)

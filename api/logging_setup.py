@@ -1,4 +1,4 @@
-"""One line of log an event, with the request's id in each; JSON for machines, columns for a terminal.
+"""One log line per event, with the request's id in each; JSON for machines, columns for a terminal.
 
 Lines of the libraries (uvicorn, SQLAlchemy, alembic) pass through the same renderer. API keys never reach a
 line, whatever text they stand in: the last step before rendering replaces them.
@@ -12,7 +12,7 @@ from typing import Any, Literal
 import structlog
 from structlog.types import EventDict, Processor
 
-# A key's beginning stays, enough to recognise it; so does nothing else of it.
+# Keeps the key's first characters, enough to recognise it.
 _KEY = re.compile(r"(bge_live_[0-9A-Za-z]{4})[0-9A-Za-z]+")
 
 
@@ -52,9 +52,9 @@ def set_up(format: Literal["auto", "json", "console"], level: int = logging.INFO
         library = logging.getLogger(name)
         library.handlers[:] = []
         library.propagate = True
-    # A migration tells of its every look at the schema.
+    # Alembic logs every inspection of the schema.
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    # Each request has a line of ours already; what we ask of others is nobody's concern, and names secrets.
+    # We log each request ourselves; lines about outgoing requests could contain secrets.
     for name in ("uvicorn.access", "httpx", "httpcore", "stripe"):
         logging.getLogger(name).setLevel(logging.WARNING)
 

@@ -17,6 +17,7 @@ from api.images.single_flight import SingleFlight
 from api.images.storage import Storage
 from api.payments.stripe_client import StripeAccess
 from api.payments.trials import Trials
+from api.readiness import Readiness
 from api.settings import Settings
 from billing.timestamps import utc_now
 from ml.backend import Backend
@@ -45,6 +46,7 @@ class Services:
     #: Previews that are being rendered.
     previews: SingleFlight[bytes] = field(default_factory=SingleFlight)
     unbilled: UnbilledAdmission = field(default_factory=UnbilledAdmission)
+    readiness: Readiness = field(default_factory=Readiness)
 
     @property
     def guests_storage_bytes(self) -> int:

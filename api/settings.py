@@ -1,6 +1,6 @@
 """The operator's settings: environment variables `BGERASER_*` or `.env`. Only `api` and `web` read them.
 
-Every field stands in `.env.example` with its unit and default; a test compares the two.
+Every field is in `.env.example` with its unit and default; a test compares the two.
 """
 
 import difflib
@@ -199,7 +199,7 @@ class Settings(BaseSettings):
             _ = self.signing_secret
 
     def warnings(self, host: str) -> list[str]:
-        """What the operator should hear at each start on `host`, one sentence each."""
+        """Warnings for the operator at each start on `host`, one sentence each."""
         found = []
         if self.is_development and not is_loopback(host):
             found.append(
@@ -276,7 +276,7 @@ def is_loopback(host: str) -> bool:
 
 
 def _begins_with(secret: SecretStr | None, *beginnings: str) -> bool:
-    """Whether the secret looks like one of its kind; a blank one is none, which is in order."""
+    """Whether the secret has one of these prefixes. A blank secret counts as unset."""
     text = secret.get_secret_value().strip() if secret is not None else ""
     return not text or text.startswith(beginnings)
 

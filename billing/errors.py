@@ -1,4 +1,4 @@
-"""What can go wrong with credits.
+"""The errors of the ledger and of payments.
 
 BillingError
 ├── InsufficientCredits     nothing left to hold
@@ -6,16 +6,16 @@ BillingError
 ├── AccountClosed           the account was closed
 ├── AccountExists           the e-mail address is taken
 ├── UnknownAccount          no such account
-├── InvalidGrant            an amount that is no sensible number of credits
-├── DuplicateReference      an entry or hold of that reference exists: the same thing was done before
+├── InvalidGrant            an amount that is not a valid number of credits
+├── DuplicateReference      an entry or hold with that reference exists
 ├── HoldSettled             the hold was captured, released or expired before
 ├── HoldNotCaptured         nothing was charged for this hold, so nothing can be refunded
 ├── LeaseLost               the hold's lease lapsed before its owner settled it
-├── LeaseAlive              the hold's owner renewed its lease, so nobody else may expire it
+├── LeaseAlive              the hold's owner still renews its lease, so it cannot be expired
 └── PaymentError            Stripe
-    ├── BadSignature        a webhook that Stripe did not sign, or not lately
-    ├── StripeUnavailable   no answer, or "not now": the same request is in order later
-    └── StripeRefused       Stripe will not do this: a wrong key, a price that is missing, …
+    ├── BadSignature        a webhook without a valid, recent signature of Stripe
+    ├── StripeUnavailable   no answer, or try again later
+    └── StripeRefused       Stripe rejected the request: a wrong key, a missing price, …
         └── CustomerGone    the customer was deleted at Stripe
 """
 
@@ -49,7 +49,7 @@ class InvalidGrant(BillingError):
 
 
 class DuplicateReference(BillingError):
-    """This reference was used before, so what it stands for was done before."""
+    """This reference was used before, so its operation was done before."""
 
 
 class HoldSettled(BillingError):
@@ -65,25 +65,25 @@ class HoldNotCaptured(BillingError):
 
 
 class LeaseAlive(BillingError):
-    """The hold's owner still renews its lease, so the hold cannot be expired over its head."""
+    """The hold's owner still renews its lease, so the hold cannot be expired."""
 
 
 class PaymentError(BillingError):
-    """Base of what can go wrong between Stripe and us."""
+    """Base of the errors of calls to Stripe and from it."""
 
 
 class BadSignature(PaymentError):
-    """Not signed with a secret of ours, altered, too old, from the future, or no Stripe event at all."""
+    """Not signed with one of our secrets, altered, too old, from the future, or not a Stripe event."""
 
 
 class StripeUnavailable(PaymentError):
-    """Stripe did not answer or asked to come back later. Nothing was changed here."""
+    """Stripe did not answer or asked to try again later. Nothing was changed here."""
 
     retry_after_seconds = 30
 
 
 class StripeRefused(PaymentError):
-    """Stripe understood the request and refused it; its own words are for the operator's log.
+    """Stripe understood the request and refused it; its message is for the operator's log.
 
     `code` and `param` are Stripe's, "" where it gave none.
     """

@@ -1,13 +1,14 @@
-"""What text may be stored."""
+"""Checks that text can be stored by every supported database."""
 
 import unicodedata
 
-#: Control characters, NUL among them, which PostgreSQL does not store; lone surrogates, which are no UTF-8.
+#: Control characters, NUL among them, which PostgreSQL refuses; lone surrogates, which UTF-8 cannot encode.
 _UNSTORABLE = frozenset({"Cc", "Cs"})
 
 
 def is_storable_text(text: str) -> bool:
-    """Whether every database stores `text`, and a line of a page or a log shows it: no control characters,
-    no lone surrogates. JSON documents can spell both, so text that came in one needs this check.
+    """Whether `text` has no control characters and no lone surrogates.
+
+    JSON documents can contain both, so text from one needs this check.
     """
     return not any(unicodedata.category(character) in _UNSTORABLE for character in text)

@@ -1,4 +1,4 @@
-"""Deleting an account: what tells of a person goes, what the books need stays."""
+"""Account deletion: personal data is deleted, the ledger is kept."""
 
 from datetime import datetime
 
@@ -14,7 +14,7 @@ from billing.ledger import accounts
 def delete_account(session: Session, former: FormerAddresses, account_id: str, *, now: datetime) -> None:
     """Ends keys, sessions and sign-ins at once, and pictures with the next sweep; frees the address.
 
-    The account's row stays under a name that says nothing, with its entries: a ledger keeps its history.
+    The account's row stays, without its address, with its entries: a ledger keeps its history.
     Raises UnknownAccount, AccountClosed.
     """
     account = accounts.lock(session, account_id)

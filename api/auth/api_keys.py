@@ -1,7 +1,7 @@
 """API keys: `bge_live_`, 32 random base62 characters, and a 6-character checksum of what precedes it.
 
 Only the SHA-256 and the first characters are stored. A plain hash is enough: the key carries 190 random bits,
-so there is nothing to guess. The checksum lets a mistyped key be refused without asking the database.
+so it cannot be guessed. The checksum lets a mistyped key be refused without asking the database.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ _TOUCH_EVERY = timedelta(minutes=1)
 _NAME_LENGTH_MAX = 100
 #: Keys of one account that work and have no end set. Each is a row that lists and lookups go through.
 LIMIT = 100
-#: With those that a rotation lets live for a while.
+#: Including those that expire after a rotation.
 _LIMIT_WITH_ENDING = 2 * LIMIT
 REFUSAL = "This API key is not valid."
 
@@ -46,8 +46,8 @@ def create(session: Session, account_id: str, name: str, now: datetime) -> tuple
     lasting = sum(key.expires_at is None for key in found)
     if lasting >= LIMIT or len(found) >= _LIMIT_WITH_ENDING:
         raise InvalidParameter("name", f"An account has at most {LIMIT} keys. Revoke one first.")
-    body = PREFIX + random_base62(RANDOM_CHARACTERS)
-    plain = body + _checksum(body)
+    unchecked = PREFIX + random_base62(RANDOM_CHARACTERS)
+    plain = unchecked + _checksum(unchecked)
     key = ApiKey(
         id=new_id("key"),
         account_id=account_id,
@@ -61,7 +61,7 @@ def create(session: Session, account_id: str, name: str, now: datetime) -> tuple
     return key, plain
 
 
-def looks_valid(text: str) -> bool:
+def is_well_formed(text: str) -> bool:
     """Whether `text` has a key's form and a right checksum; no database is asked."""
     if len(text) != LENGTH or not text.startswith(PREFIX) or not text.isascii():
         return False
@@ -83,7 +83,7 @@ def find(session: Session, plain: str, now: datetime) -> ApiKey:
 
 def find_with_account(session: Session, plain: str, now: datetime) -> tuple[ApiKey, Account]:
     """As `find`, with the account the key belongs to."""
-    if not looks_valid(plain):
+    if not is_well_formed(plain):
         raise InvalidApiKey(REFUSAL)
     row = session.exec(
         select(ApiKey, Account).join(Account).where(ApiKey.sha256 == hash_of(plain))
@@ -104,7 +104,7 @@ def touch_is_due(key: ApiKey, now: datetime) -> bool:
 
 
 def touch(session: Session, key_id: str, now: datetime) -> None:
-    """Notes that the key was used, at most once a minute; in a transaction of its own, never in a call's."""
+    """Record the use of the key, at most once a minute; in its own transaction, never in a call's."""
     due = or_(col(ApiKey.last_used_at).is_(None), col(ApiKey.last_used_at) <= now - _TOUCH_EVERY)
     session.execute(update(ApiKey).where(col(ApiKey.id) == key_id, due).values(last_used_at=now))
 

@@ -1,12 +1,12 @@
-"""Who calls: from header values to the account behind an API key, and a brake on those who try bad keys."""
+"""Authentication by API key: from header values to the caller's account, with a limit on invalid keys."""
 
 import asyncio
 import logging
-from collections import OrderedDict
 from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 
+from cachetools import LRUCache
 from sqlmodel import Session
 
 from api.auth import api_keys
@@ -19,8 +19,10 @@ from billing.ledger import accounts, ledger
 from billing.ledger.models import Account
 from billing.ledger.plans import PlanName
 
-_BAD_KEYS_A_MINUTE = 30  # of one address; as many at once
-_REMEMBERED = 10_000  # addresses, and good keys: bounded, so that nobody fills the memory with made-up ones
+#: Invalid keys from one address, refilled evenly; as many at once.
+_INVALID_KEYS_PER_MINUTE = 30
+#: Addresses, and valid keys. Bounded, so that made-up ones cannot fill the memory.
+CACHE_SIZE = 10_000
 _log = logging.getLogger(__name__)
 
 
@@ -35,20 +37,20 @@ class Caller:
 
 
 class Authenticator:
-    """Tells callers by their keys. Validity is asked of the database every time, so revoking acts at once.
+    """Authenticates callers by their keys, in the database each time, so that revoking acts at once.
 
-    The brake counts in this process only: with N processes an address has N times the attempts. It protects
-    the database from floods; keys themselves cannot be guessed. It never refuses a key that is good, because
-    one address may be a proxy or a network of many callers: a key of the wrong form costs a checksum and is
-    refused without the database, and keys of a braked address are looked up one at a time, so that a flood
-    of well-formed guesses occupies one reading thread and no more.
+    Invalid keys are counted in this process only: with N processes an address has N times the attempts. The
+    limit protects the database from floods; keys cannot be guessed. It never refuses a valid key, because
+    one address may be a proxy or a network of many callers. A malformed key costs a checksum and is refused
+    without the database. Keys from an address over the limit are looked up one at a time, so that a flood of
+    well-formed guesses occupies a single reading thread.
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._bad_by_address = MemoryRates(_REMEMBERED)
-        self._good_lately: OrderedDict[str, None] = OrderedDict()
-        self._braked_lookups = asyncio.Semaphore(1)
+        self._invalid_by_address = MemoryRates(CACHE_SIZE)
+        self._valid_keys: LRUCache[str, None] = LRUCache(CACHE_SIZE)
+        self._limited_lookups = asyncio.Semaphore(1)
         self._touches: dict[str, asyncio.Task[None]] = {}
 
     async def authenticate(
@@ -56,31 +58,28 @@ class Authenticator:
     ) -> Caller:
         """The caller behind both headers. Raises InvalidApiKey, RateLimited, ServiceUnavailable."""
         plain = key_in(authorization, x_api_key)
-        if not api_keys.looks_valid(plain):
+        if not api_keys.is_well_formed(plain):
             refusal = self._refusal(address, now)
-            self._count_bad(address, now)
+            self._count_invalid(address, now)
             raise refusal
         fingerprint = api_keys.hash_of(plain)
         refusal = self._refusal(address, now)
-        is_braked = isinstance(refusal, RateLimited) and fingerprint not in self._good_lately
+        is_limited = isinstance(refusal, RateLimited) and fingerprint not in self._valid_keys
         try:
-            async with self._braked_lookups if is_braked else nullcontext():
+            async with self._limited_lookups if is_limited else nullcontext():
                 key, account = await self._database.read(lambda s: api_keys.find_with_account(s, plain, now))
         except InvalidApiKey as error:
-            self._good_lately.pop(fingerprint, None)
-            self._count_bad(address, now)
-            raise (refusal if is_braked else error) from None
-        self._good_lately[fingerprint] = None
-        self._good_lately.move_to_end(fingerprint)
-        if len(self._good_lately) > _REMEMBERED:
-            self._good_lately.popitem(last=False)
+            self._valid_keys.pop(fingerprint, None)
+            self._count_invalid(address, now)
+            raise (refusal if is_limited else error) from None
+        self._valid_keys[fingerprint] = None
         if api_keys.touch_is_due(key, now) and key.id not in self._touches:
             self._touches[key.id] = asyncio.create_task(self._touch(key.id, now))
         status = await self._account_status(account, now)
         return Caller(account.id, key.id, PlanName(account.plan), status)
 
     async def close(self) -> None:
-        """Waits for what is still being noted; before the database is closed."""
+        """Wait for writes that are under way; call it before the database is closed."""
         await asyncio.gather(*self._touches.values())
 
     async def _account_status(self, account: Account, now: datetime) -> AccountStatus:
@@ -96,23 +95,23 @@ class Authenticator:
         return AccountStatus(rate, await self._database.run(grant_new_period))
 
     async def _touch(self, key_id: str, now: datetime) -> None:
-        # Beside the call, in a transaction of its own: when a key was last used is worth no caller's wait.
+        # In a task and a transaction of its own: a call does not wait for this.
         try:
             await self._database.run(lambda session: api_keys.touch(session, key_id, now))
         except ServiceUnavailable:
-            _log.warning("the last use of %s was not noted", key_id)
+            _log.warning("the last use of %s could not be recorded", key_id)
         finally:
             del self._touches[key_id]
 
     def _refusal(self, address: str, now: datetime) -> InvalidApiKey | RateLimited:
-        """What a bad key from this address is answered with."""
-        state = self._bad_by_address.state(address, limit=_BAD_KEYS_A_MINUTE, now=now)
+        """The error for an invalid key from this address."""
+        state = self._invalid_by_address.state(address, limit=_INVALID_KEYS_PER_MINUTE, now=now)
         if state.remaining == 0:
             return RateLimited("Too many calls with keys that are not valid.", state.retry_after_seconds)
         return InvalidApiKey(api_keys.REFUSAL)
 
-    def _count_bad(self, address: str, now: datetime) -> None:
-        self._bad_by_address.take(address, limit=_BAD_KEYS_A_MINUTE, now=now)
+    def _count_invalid(self, address: str, now: datetime) -> None:
+        self._invalid_by_address.take(address, limit=_INVALID_KEYS_PER_MINUTE, now=now)
 
 
 def key_in(authorization: str | None, x_api_key: str | None) -> str:

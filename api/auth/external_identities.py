@@ -1,4 +1,4 @@
-"""Sign-ins elsewhere: which account an outside identity opens. Never one whose address nobody proved."""
+"""Sign-in with other providers: the account of an external identity, never one with an unverified address."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,11 +20,11 @@ _SUBJECT_LENGTH_MAX = 255
 
 @dataclass(frozen=True)
 class Claim:
-    """What a provider says of the person who signed in there."""
+    """A provider's statement about the person who signed in."""
 
     issuer: str
     subject: str
-    email: str  # "" if it tells none
+    email: str  # "" if it is not provided
     is_verified: bool  # the provider itself proved that the address is the person's
 
 
@@ -32,7 +32,7 @@ def account_for(session: Session, former: FormerAddresses, claim: Claim, *, now:
     """The id of the account that `claim` opens: the linked one, else the one of its address, else a new one.
 
     Raises Forbidden if the provider has not proved the address, or if the account of that address has not:
-    somebody who signed up with a stranger's address must not share the stranger's account later.
+    whoever signed up with another person's address must not share that person's account.
     """
     _require_subject(claim)
     linked = _find(session, claim)
@@ -47,7 +47,7 @@ def account_for(session: Session, former: FormerAddresses, claim: Claim, *, now:
         if _is_taken(session, claim.email):
             raise Forbidden("This account was closed.")
         account = accounts.create(session, email=claim.email, now=now)
-        former.carry_on(session, account, now)
+        former.continue_period(session, account, now)
     elif account.verified_at is None:
         raise Forbidden(
             "There is an account with this address, but the address was never confirmed."
@@ -58,7 +58,7 @@ def account_for(session: Session, former: FormerAddresses, claim: Claim, *, now:
 
 
 def link(session: Session, account_id: str, claim: Claim, *, now: datetime) -> None:
-    """The person who is signed in adds a way of signing in. Raises Forbidden."""
+    """Add a sign-in to an account whose owner is signed in. Raises Forbidden."""
     _require_subject(claim)
     linked = _find(session, claim)
     if linked is not None:
@@ -78,7 +78,7 @@ def listed(session: Session, account_id: str) -> list[Identity]:
 
 
 def unlink(session: Session, account_id: str, identity_id: str) -> None:
-    """Takes a linked sign-in away. Raises NotFound; Forbidden if it is the last way into the account."""
+    """Remove a linked sign-in. Raises NotFound; Forbidden if it is the only way to sign in."""
     identities = listed(session, account_id)
     found = next((one for one in identities if one.id == identity_id), None)
     if found is None:
@@ -115,7 +115,7 @@ def _is_taken(session: Session, email: str) -> bool:
 
 
 def _add(session: Session, account_id: str, claim: Claim, now: datetime) -> None:
-    """Stores the sign-in. As with every change of the ways in, mailed links that are still unused end."""
+    """Store the sign-in. As with every change of credentials, unused mailed links end."""
     tokens.withdraw(session, account_id)
     session.add(
         Identity(

@@ -1,7 +1,7 @@
-"""Addresses whose account was deleted: what they had is not given again before its time.
+"""Addresses of deleted accounts, so that free credits and trials are not given twice.
 
 Otherwise deleting an account and signing up again would bring a month's free credits and a trial each time. A
-keyed hash is kept, from which no address can be told without the server's secret, and only for as long as it
+keyed hash is kept, which reveals no address without the server's secret, and only for as long as it
 matters: to the end of the period, or a year where there was a subscription, which may have been a trial.
 """
 
@@ -48,8 +48,8 @@ class FormerAddresses:
         )
         session.flush()
 
-    def carry_on(self, session: Session, account: Account, now: datetime) -> None:
-        """A new account of such an address goes on in the period of the former one, whose credits it had."""
+    def continue_period(self, session: Session, account: Account, now: datetime) -> None:
+        """Give a new account the period of the former one, whose credits were granted already."""
         for former in self._rows(session, account.email, now):
             if former.period_ends_at > now:
                 account.period_anchor_at = former.period_anchor_at
@@ -67,13 +67,16 @@ class FormerAddresses:
         return list(session.exec(wanted))
 
 
-def forget_old(session: Session, now: datetime) -> None:
-    """Deletes what has had its time."""
-    session.execute(
+def delete_expired(session: Session, now: datetime, *, limit: int) -> int:
+    """Delete up to `limit` rows that are no longer needed; the number deleted."""
+    expired = select(FormerAddress.id).where(col(FormerAddress.kept_until) <= now).limit(limit)
+    deleted = session.execute(
         delete(FormerAddress)
-        .where(col(FormerAddress.kept_until) <= now)
+        .where(col(FormerAddress.id).in_(expired))
+        .returning(col(FormerAddress.id))
         .execution_options(synchronize_session=False)
     )
+    return len(deleted.all())
 
 
 def _hash(secret: str, email: str) -> str:

@@ -1,28 +1,31 @@
-"""Browsers that signed in to an account before: a signed note in a cookie that outlives the session.
+"""Browsers that signed in to an account before: a signed cookie that outlives the session.
 
-It opens nothing. It only gives the account's owner a bucket of attempts that strangers cannot use up.
+It grants no access. It gives the account's owner a throttle bucket that strangers cannot use up.
 """
 
 import hashlib
-import hmac
 import secrets
+
+from itsdangerous import BadSignature, Signer
 
 _LENGTH_MAX = 200
 
 
-def issue(secret: str, email: str) -> str:
-    """A note for the browser that has just signed in to the account of `email`."""
-    device = secrets.token_urlsafe(16)
-    return f"{device}.{_signature(secret, email, device)}"
+def issue_cookie(secret: str, email: str) -> str:
+    """A cookie for the browser that has just signed in to the account of `email`."""
+    return _signer(secret, email).sign(secrets.token_urlsafe(16)).decode()
 
 
-def known(secret: str, email: str, note: str) -> str | None:
-    """The browser's own name if `note` is ours and of this account, else None."""
-    device, _, signature = note[:_LENGTH_MAX].partition(".")
-    expected = _signature(secret, email, device)
-    return device if hmac.compare_digest(expected.encode(), signature.encode()) else None
+def device_id(secret: str, email: str, cookie: str) -> str | None:
+    """The browser's id; None unless `cookie` was issued here for this account."""
+    try:
+        # Surrogates come from bytes that are not UTF-8; a signature never matches them.
+        content = cookie[:_LENGTH_MAX].encode("utf-8", "surrogatepass")
+        return _signer(secret, email).unsign(content).decode()
+    except BadSignature:
+        return None
 
 
-def _signature(secret: str, email: str, device: str) -> str:
-    message = f"bgeraser device\n{email}\n{device}".encode("utf-8", "surrogatepass")
-    return hmac.new(secret.encode(), message, hashlib.sha256).hexdigest()
+def _signer(secret: str, email: str) -> Signer:
+    salt = f"bgeraser device\n{email}".encode("utf-8", "surrogatepass")
+    return Signer(secret, salt=salt, key_derivation="hmac", digest_method=hashlib.sha256)

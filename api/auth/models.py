@@ -1,4 +1,4 @@
-"""Tables of signing in. Secrets are stored as hashes; nothing here can be used to sign in by who reads it."""
+"""Tables of signing in. Secrets are stored as hashes only, so a leaked table does not let anyone sign in."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -20,7 +20,7 @@ class BrowserSession(SQLModel, table=True):
     id: str = Field(primary_key=True)  # ses_…
     token_sha256: str = Field(unique=True)  # hex
     account_id: str | None = Field(default=None, foreign_key="account.id", index=True)  # null: a guest
-    user_agent: str  # shortened; tells people which of their browsers it is
+    user_agent: str  # shortened; shown in the list of sessions
     address: str
     created_at: datetime = Field(sa_type=UtcDateTime)
     last_seen_at: datetime = Field(sa_type=UtcDateTime)  # noted every few minutes
@@ -71,7 +71,7 @@ class Identity(SQLModel, table=True):
     account_id: str = Field(foreign_key="account.id", index=True)
     issuer: str  # the provider's address, such as https://accounts.google.com
     subject: str  # the provider's own, unchanging name of the person
-    email: str  # as the provider told it last; only shown
+    email: str  # as the provider sent it last; for display only
     created_at: datetime = Field(sa_type=UtcDateTime)
 
 

@@ -1,8 +1,8 @@
-"""Passwords: which are taken, and their argon2id hashes.
+"""Password rules and argon2id hashes.
 
-Length is all that is asked, besides that a password is not among the most common ones: rules about digits
-and signs make people choose worse. Hashing is slow and takes 46 MiB on purpose, so it runs in a few threads
-of its own with a bounded queue: however many people sign in, the event loop goes on.
+The rules are a length and a list of common passwords: rules about digits and symbols lead to worse choices.
+Hashing is slow and takes 46 MiB on purpose, so it runs in a few threads of its own with a bounded queue and
+never blocks the event loop.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ LENGTH_MIN, LENGTH_MAX = 8, 128
 _THREADS = 2
 _WAITING_MAX = 64  # about four seconds' work
 _COMMON = Path(__file__).with_name("common_passwords.txt")
-#: Above OWASP's minimum (46 MiB with one pass, or 19 MiB with two). Weaker hashes are made anew at login.
+#: Above OWASP's minimum (46 MiB with one pass, or 19 MiB with two). Weaker hashes are replaced at login.
 _HASHER = Argon2Hasher(memory_cost=47_104, time_cost=2, parallelism=1)
 
 
@@ -41,10 +41,10 @@ class Hashing:
     async def verify(self, password: str, stored: str | None) -> tuple[bool, str | None]:
         """Whether `password` is the one of `stored`; and a better hash, if that was made with less work.
 
-        Without one stored it takes as long and answers no: nobody learns that way who has an account.
+        Without a stored hash it takes as long and returns False, so that timing does not reveal accounts.
         """
         if len(password) > LENGTH_MAX:
-            password = ""  # Nobody has it; hashing it at length would only cost time.
+            password = ""  # Never valid; hashing a long password would only cost time.
         answer = await self._run(_verify, password, stored)
         assert isinstance(answer, tuple)
         return answer
@@ -79,13 +79,13 @@ def problem_with(password: str, email: str) -> str | None:
 
 
 def _hash(password: str) -> str:
-    return _HASHER.hash(_normalised(password))
+    return _HASHER.hash(_normalise(password))
 
 
 def _verify(password: str, stored: str | None) -> tuple[bool, str | None]:
-    text = _normalised(password)
+    text = _normalise(password)
     try:
-        is_right = _HASHER.verify(text, stored or _nobodys_hash())
+        is_right = _HASHER.verify(text, stored or _dummy_hash())
     except UnknownHashError:
         is_right = False
     if stored is None or not is_right:
@@ -94,11 +94,11 @@ def _verify(password: str, stored: str | None) -> tuple[bool, str | None]:
 
 
 @cache
-def _nobodys_hash() -> str:
-    return _HASHER.hash("nobody has this password")
+def _dummy_hash() -> str:
+    return _HASHER.hash("a password that no account has")
 
 
-def _normalised(password: str) -> bytes:
+def _normalise(password: str) -> bytes:
     """One spelling for what different keyboards send for the same characters."""
     return unicodedata.normalize("NFKC", password).encode("utf-8", "surrogatepass")
 

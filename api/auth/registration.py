@@ -1,4 +1,4 @@
-"""How accounts of people begin, prove their address and get back in."""
+"""Sign-up, address verification and password reset."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,7 +17,7 @@ OPERATOR_EMAIL = "operator@localhost"
 
 @dataclass(frozen=True)
 class SignUp:
-    """What a sign-up led to. Only the mail tells `is_new`, never the page."""
+    """The result of a sign-up. Only the mail reveals `is_new`, never the page."""
 
     is_new: bool
     #: Confirms the address of a new account; lets the owner of one that exists choose a new password.
@@ -39,7 +39,7 @@ def sign_up(
         account = accounts.create(session, email=email, now=now, is_verified=is_verified)
     except AccountExists:
         return SignUp(False, ask_for_reset(session, email, now=now))
-    former.carry_on(session, account, now)
+    former.continue_period(session, account, now)
     set_password(session, account.id, password_hash, now=now)
     return SignUp(True, ask_to_verify(session, account.id, now=now, browser_token=browser_token))
 
@@ -68,8 +68,8 @@ def ask_for_reset(session: Session, email: str, *, now: datetime) -> str | None:
 def reset(session: Session, token: str, password_hash: str, *, now: datetime) -> str | None:
     """A new password by a mailed link, which proves the address too; the account's id, None for a bad token.
 
-    Every session ends. Where the address was not proved before, somebody else may have signed up with it: the
-    keys they made end too.
+    Every session ends. If the address was unverified, another person may have signed up with it, so the
+    API keys end too.
     """
     used = tokens.use(session, token, Purpose.RESET, now)
     if used is None:
@@ -86,8 +86,7 @@ def reset(session: Session, token: str, password_hash: str, *, now: datetime) ->
 def change_password(session: Session, account_id: str, password_hash: str, *, now: datetime) -> None:
     """Another password. Every session ends, and so does every mailed link that has not been used.
 
-    Somebody who changes a password because a mailbox was read by others must not leave links in it that set
-    the password once more.
+    Otherwise a link in a mailbox that others read could set the password again.
     """
     set_password(session, account_id, password_hash, now=now)
     sessions.end_all(session, account_id)

@@ -1,4 +1,4 @@
-"""Browser sessions: made, found, upgraded at login, listed, ended.
+"""Browser sessions: create, find, upgrade at login, list, end.
 
 The token lives in a cookie, its SHA-256 in the database: a plain hash is enough for 256 random bits. Ending a
 session deletes its row, which acts at once in every process, because nothing caches a session.
@@ -48,7 +48,7 @@ def hash_of(token: str) -> str:
 
 
 def csrf_token(token: str) -> str:
-    """What forms of this session carry: derived from its token, from which it cannot be told back."""
+    """What forms of this session carry: derived from its token by a one-way function."""
     return hmac.new(token.encode(), b"bgeraser csrf", hashlib.sha256).hexdigest()
 
 
@@ -127,11 +127,11 @@ def upgrade(
 
     The answer names both ids, so that a guest's work can be carried over.
     """
-    made = create(session, account_id, user_agent=user_agent, address=address, now=now)
+    created = create(session, account_id, user_agent=user_agent, address=address, now=now)
     if old_session_id is None:
-        return made
+        return created
     session.execute(delete(BrowserSession).where(col(BrowserSession.id) == old_session_id))
-    return CreatedSession(made.session_id, made.token, old_session_id)
+    return CreatedSession(created.session_id, created.token, old_session_id)
 
 
 def touch_is_due(row: BrowserSession, now: datetime) -> bool:
@@ -186,8 +186,8 @@ def end_all(session: Session, account_id: str, *, but: str | None = None) -> Non
     session.execute(others)
 
 
-def forget_expired(session: Session, now: datetime, limit: int) -> int:
-    """Deletes up to `limit` sessions past their time; how many."""
+def delete_expired(session: Session, now: datetime, *, limit: int) -> int:
+    """Delete up to `limit` expired sessions; the number deleted."""
     ended = select(BrowserSession.id).where(col(BrowserSession.expires_at) <= now).limit(limit)
     deleted = session.execute(
         delete(BrowserSession)

@@ -1,7 +1,7 @@
-"""How often something may be tried: buckets in the database, exact over all processes and after restarts.
+"""Limits on attempts: buckets in the database, exact across processes and restarts.
 
 Guessing one password is slowed by the account's bucket, whatever addresses it comes from, and trying many
-accounts by the address's. Nobody is locked out: a browser that has signed in to the account before has a
+accounts by the address's. No owner is locked out: a browser that has signed in to the account before has a
 bucket of its own, which strangers cannot use up, and a mailed link opens the account in any case. Unknown
 accounts have buckets like known ones. In memory the limits would be as many times higher as there are
 processes, and gone with each restart; one small write an attempt is little beside its hash.
@@ -30,15 +30,15 @@ class Limit:
 
 LOGIN_BY_ADDRESS = Limit(30, timedelta(minutes=10))
 LOGIN_BY_ACCOUNT = Limit(10, timedelta(minutes=10))
-#: Sign-ups, and asking for mail: hashing and mailing cost more than a look at a page.
+#: Sign-ups and requests for mail, which cost more than a page.
 FORMS_BY_ADDRESS = Limit(20, timedelta(minutes=10))
-#: Mails to one address, whoever asks for them.
+#: Mails to one address, from all requests together.
 MAILS = Limit(5, timedelta(hours=1))
 
 
 def take(session: Session, bucket: str, limit: Limit, now: datetime) -> timedelta | None:
     """Take one attempt from the bucket; None, or how long to wait if none is left."""
-    row = _locked(session, bucket, now)
+    row = _lock(session, bucket, now)
     taken = rate_limit.take(row.full_at, limit=limit.attempts, window=limit.per, now=now)
     if taken is None:
         state = rate_limit.state(row.full_at, limit=limit.attempts, window=limit.per, now=now)
@@ -57,44 +57,48 @@ def require(session: Session, bucket: str, limit: Limit, now: datetime) -> None:
 
 def refusal(wait: timedelta) -> RateLimited:
     seconds = -(-wait // timedelta(seconds=1))
-    told = f"{seconds} seconds" if seconds < 120 else f"{-(-seconds // 60)} minutes"
-    return RateLimited(f"Too many attempts. Try again in {told}.", seconds)
+    wait_text = f"{seconds} seconds" if seconds < 120 else f"{-(-seconds // 60)} minutes"
+    return RateLimited(f"Too many attempts. Try again in {wait_text}.", seconds)
 
 
 def give_back(session: Session, bucket: str, limit: Limit, now: datetime) -> None:
     """The attempt was a good one, which does not count."""
-    row = _locked(session, bucket, now)
+    row = _lock(session, bucket, now)
     row.full_at = rate_limit.give_back(row.full_at, limit=limit.attempts, window=limit.per, now=now)
     session.flush()
 
 
 def by_address(kind: str, address: str) -> str:
     """The bucket of a network address. An IPv6 network of 64 bits is one customer's, so it counts as one."""
-    return _name(kind, network_of(address))
+    return _bucket_id(kind, network_of(address))
 
 
 def by_email(kind: str, email: str) -> str:
-    return _name(kind, email)
+    return _bucket_id(kind, email)
 
 
 def by_device(email: str, device: str) -> str:
     """The bucket of a browser that signed in to this account before."""
-    return _name("device", f"{email}\n{device}")
+    return _bucket_id("device", f"{email}\n{device}")
 
 
-def forget_full(session: Session, now: datetime, limit: int) -> None:
-    """Deletes up to `limit` buckets that are full again, as those are that do not exist."""
+def delete_full(session: Session, now: datetime, *, limit: int) -> int:
+    """Delete up to `limit` buckets that are full again, which equals having no row; the number deleted."""
     full = select(Throttle.bucket).where(col(Throttle.full_at) <= now).limit(limit)
-    session.execute(
-        delete(Throttle).where(col(Throttle.bucket).in_(full)).execution_options(synchronize_session=False)
+    deleted = session.execute(
+        delete(Throttle)
+        .where(col(Throttle.bucket).in_(full))
+        .returning(col(Throttle.bucket))
+        .execution_options(synchronize_session=False)
     )
+    return len(deleted.all())
 
 
-def _locked(session: Session, bucket: str, now: datetime) -> Throttle:
+def _lock(session: Session, bucket: str, now: datetime) -> Throttle:
     insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
     session.execute(insert(Throttle).values(bucket=bucket, full_at=now).on_conflict_do_nothing())
     return session.get_one(Throttle, bucket, with_for_update=True, populate_existing=True)
 
 
-def _name(kind: str, what: str) -> str:
+def _bucket_id(kind: str, what: str) -> str:
     return hashlib.sha256(f"{kind}\n{what}".encode("utf-8", "surrogatepass")).hexdigest()

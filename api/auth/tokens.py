@@ -1,4 +1,4 @@
-"""One-time tokens: what makes a mailed link good once, for a while, for one purpose."""
+"""One-time tokens of mailed links: valid once, for a limited time, for one purpose."""
 
 import secrets
 from datetime import datetime, timedelta
@@ -66,18 +66,20 @@ def is_from_browser(row: OneTimeToken, browser_token: str) -> bool:
 
 
 def withdraw(session: Session, account_id: str, *purposes: Purpose) -> None:
-    """The account's tokens of these purposes are good no more; without a purpose, all of them."""
+    """Delete the account's tokens of these purposes; without a purpose, all of them."""
     statement = delete(OneTimeToken).where(col(OneTimeToken.account_id) == account_id)
     if purposes:
         statement = statement.where(col(OneTimeToken.purpose).in_([purpose.value for purpose in purposes]))
     session.execute(statement)
 
 
-def forget_expired(session: Session, now: datetime, limit: int) -> None:
-    """Deletes up to `limit` tokens past their time."""
-    ended = select(OneTimeToken.id).where(col(OneTimeToken.expires_at) <= now).limit(limit)
-    session.execute(
+def delete_expired(session: Session, now: datetime, *, limit: int) -> int:
+    """Delete up to `limit` expired tokens; the number deleted."""
+    expired = select(OneTimeToken.id).where(col(OneTimeToken.expires_at) <= now).limit(limit)
+    deleted = session.execute(
         delete(OneTimeToken)
-        .where(col(OneTimeToken.id).in_(ended))
+        .where(col(OneTimeToken.id).in_(expired))
+        .returning(col(OneTimeToken.id))
         .execution_options(synchronize_session=False)
     )
+    return len(deleted.all())

@@ -24,6 +24,7 @@ _SQLITE_READ_ONLY = 8
 _POSTGRES_OUTAGE_CLASSES = {"08", "53", "57", "58"}
 _POSTGRES_LOCKED = "55P03"
 _POSTGRES_READ_ONLY = "25006"  # a standby server, say
+_POSTGRES_NO_TABLE = "42P01"
 _POSTGRES_CONFLICTS = {"40001", "40P01"}  # serialization failure, deadlock: rolled back for certain
 
 
@@ -117,10 +118,10 @@ def _open_sqlite(path: Path, connections: int, read_only: bool, lock_wait_second
 
 
 def _begin_immediate(connection: Connection, wait_seconds: float) -> None:
-    """Takes the write lock, in turn with the other processes as far as chance is fair.
+    """Take the write lock, sharing it with other processes by random retries.
 
-    SQLite's own waiting looks again after up to 100 ms, and so nearly always misses the moment between two
-    transactions of a process that has much to write: some waited for 8 s. This looks every other millisecond.
+    SQLite retries after up to 100 ms, and so nearly always misses the gap between two transactions of a busy
+    writer: some processes waited for 8 s. This retries every other millisecond.
     """
     driver_connection = _driver_connection(connection)
     give_up_at = time.monotonic() + wait_seconds
@@ -175,13 +176,16 @@ def is_conflict(error: DBAPIError) -> bool:
 
 
 def is_outage(error: DBAPIError, *, writing: bool) -> bool:
-    """Whether the database is locked, full or gone, as against the work being at fault.
+    """Whether the database is locked, full, gone or another one, as against the work being at fault.
 
-    A refusal to write is an outage for one who may write, and a mistake of one who may only read.
+    A refusal to write is an outage for a writer, and a mistake of a reader. A missing table means that the
+    database was replaced by one without our schema.
     """
     if isinstance(error.orig, sqlite3.Error):
         code = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF
-        return code in _SQLITE_OUTAGES or (writing and code == _SQLITE_READ_ONLY)
+        if code in _SQLITE_OUTAGES or str(error.orig).startswith("no such table"):
+            return True
+        return writing and code == _SQLITE_READ_ONLY
     sqlstate = getattr(error.orig, "sqlstate", None)
     if error.connection_invalidated:
         return True
@@ -189,4 +193,6 @@ def is_outage(error: DBAPIError, *, writing: bool) -> bool:
         return isinstance(error, OperationalError | InterfaceError)
     if sqlstate == _POSTGRES_READ_ONLY:
         return writing
+    if sqlstate == _POSTGRES_NO_TABLE:
+        return True
     return sqlstate[:2] in _POSTGRES_OUTAGE_CLASSES or sqlstate == _POSTGRES_LOCKED

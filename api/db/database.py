@@ -24,6 +24,7 @@ from sqlmodel import Session
 from api.db import connections
 from api.db.write_queue import Outcome, Raised, Returned, T, Work, WriteQueue
 from api.errors import ServiceUnavailable
+from api.outage_log import OutageLog
 
 _SQLITE_GROUP_SIZE = 64
 _WAITING_MAX = 10_000
@@ -50,6 +51,7 @@ class Database:
         address = connections.parse(url)
         self._path = connections.sqlite_path(address)
         self._file_identity: tuple[int, int] | None = None
+        self._outage_log = OutageLog("database")
         self.is_sqlite = self._path is not None
         threads = 1 if self.is_sqlite else postgres_threads
         self.engine = connections.open_engine(
@@ -60,7 +62,7 @@ class Database:
         )
         self._readers = ThreadPoolExecutor(_READ_THREADS, thread_name_prefix="database-read")
         self._queue = WriteQueue(
-            self._perform_group,
+            self._run_group,
             threads=threads,
             group_size=_SQLITE_GROUP_SIZE if self.is_sqlite else 1,
             waiting_max=_WAITING_MAX,
@@ -91,31 +93,34 @@ class Database:
 
         It is not retried, because its body cannot be run twice: PostgreSQL may end it with a conflict.
         """
-        with self._outages(), Session(self.engine, expire_on_commit=False) as session:
+        with self._translate_outages(), Session(self.engine, expire_on_commit=False) as session:
             yield session
             session.commit()
 
     def close(self) -> None:
-        """Finishes the works that wait, then closes every connection."""
+        """Finish the queued works, then close every connection."""
         self._queue.close()
         self._readers.shutdown()
         self.engine.dispose()
         self._read_engine.dispose()
 
     def _read(self, work: Work[T]) -> T:
-        with self._outages(writing=False), Session(self._read_engine, expire_on_commit=False) as session:
+        with (
+            self._translate_outages(writing=False),
+            Session(self._read_engine, expire_on_commit=False) as session,
+        ):
             return work(session)
 
-    def _perform_group(self, works: list[Work[Any]]) -> list[Outcome]:
+    def _run_group(self, works: list[Work[Any]]) -> list[Outcome]:
         if len(works) > 1:
             try:
-                with self._outages(), self.engine.begin() as connection:
+                with self._translate_outages(), self.engine.begin() as connection:
                     return [_in_savepoint(connection, work) for work in works]
-            except _GroupLost:
+            except _TransactionLost:
                 pass  # Which of the works is at fault is unknown, so each is tried alone.
-        return [self._perform(work) for work in works]
+        return [self._run_alone(work) for work in works]
 
-    def _perform(self, work: Work[Any]) -> Outcome:
+    def _run_alone(self, work: Work[Any]) -> Outcome:
         """`work` in a transaction of its own: the one place where conflicts are retried."""
         for attempt in range(_ATTEMPTS):
             try:
@@ -131,24 +136,27 @@ class Database:
         return Raised(ServiceUnavailable(_UNAVAILABLE, retry_after_seconds=1))
 
     @contextmanager
-    def _outages(self, *, writing: bool = True) -> Iterator[None]:
-        self._notice_a_replaced_file()
+    def _translate_outages(self, *, writing: bool = True) -> Iterator[None]:
+        self._detect_replaced_file()
         try:
             yield
         except DBAPIError as error:
             if connections.is_outage(error, writing=writing):
+                self._outage_log.report(error)
                 raise ServiceUnavailable(_UNAVAILABLE) from error
             raise
         except PoolExhausted as error:
+            self._outage_log.report(error)
             raise ServiceUnavailable(_UNAVAILABLE) from error
 
-    def _notice_a_replaced_file(self) -> None:
-        """A deleted SQLite file that is still open would go on taking writes that nobody sees again."""
+    def _detect_replaced_file(self) -> None:
+        """Reconnect if the file was replaced: writes to a deleted file that is still open are lost."""
         if self._path is None:
             return
         try:
             status = self._path.stat()
         except OSError as error:
+            self._outage_log.report(error)
             raise ServiceUnavailable(_UNAVAILABLE) from error
         identity = (status.st_dev, status.st_ino)
         if identity != self._file_identity:
@@ -157,7 +165,7 @@ class Database:
             self._file_identity = identity
 
 
-class _GroupLost(Exception):
+class _TransactionLost(Exception):
     """The transaction is gone: SQLite rolls all of it back on its own when, say, the disk is full."""
 
 
@@ -173,5 +181,5 @@ def _in_savepoint(connection: Connection, work: Work[Any]) -> Outcome:
     except Exception as error:
         is_outage = isinstance(error, DBAPIError) and connections.is_outage(error, writing=True)
         if is_outage or not connections.in_transaction(connection):
-            raise _GroupLost from error
+            raise _TransactionLost from error
         return Raised(error)

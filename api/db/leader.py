@@ -1,4 +1,4 @@
-"""Work that one process does for all, every so often: whoever moves its due time on does it."""
+"""Leader election for periodic work: the process that moves the due time forward does it for all."""
 
 from datetime import datetime, timedelta
 
@@ -10,21 +10,21 @@ from billing.ledger.postings import insert_unless_taken
 
 
 async def try_claim(database: Database, name: str, every: timedelta, now: datetime) -> bool:
-    """Whether the work is due and this process is to do it; then nobody else does before `now + every`.
+    """Whether the work is due and this process is to do it; no other process does before `now + every`.
 
-    Work whose process dies is done again only then. A clock that ran far ahead delays nothing: a due time
-    more than `every` away counts as passed.
+    If this process dies, another one takes over only then. A due time more than `every` away counts as
+    passed, so a clock that ran far ahead delays nothing.
     """
 
     def is_due(session: Session) -> bool:
-        known = session.get(PeriodicWork, name)
-        return known is None or not now < known.due_at <= now + every
+        stored = session.get(PeriodicWork, name)
+        return stored is None or not now < stored.due_at <= now + every
 
-    def take(session: Session) -> bool:
-        first = PeriodicWork(id=name, due_at=now + every)
-        if insert_unless_taken(session, first, unique_column="id") is not None:
+    def claim(session: Session) -> bool:
+        row = PeriodicWork(id=name, due_at=now + every)
+        if insert_unless_taken(session, row, unique_column="id") is not None:
             return True
-        taken = session.scalars(
+        claimed = session.scalars(
             update(PeriodicWork)
             .where(
                 col(PeriodicWork.id) == name,
@@ -34,7 +34,21 @@ async def try_claim(database: Database, name: str, every: timedelta, now: dateti
             .returning(col(PeriodicWork.id))
             .execution_options(synchronize_session=False)
         ).one_or_none()
-        return taken is not None
+        return claimed is not None
 
     # Asked every few seconds by every process, so writing waits until there is reason to.
-    return await database.read(is_due) and await database.run(take)
+    return await database.read(is_due) and await database.run(claim)
+
+
+async def reschedule(database: Database, name: str, due_at: datetime) -> None:
+    """Move the due time of work that this process has claimed: to keep the claim, or to end it."""
+
+    def move(session: Session) -> None:
+        session.execute(
+            update(PeriodicWork)
+            .where(col(PeriodicWork.id) == name)
+            .values(due_at=due_at)
+            .execution_options(synchronize_session=False)
+        )
+
+    await database.run(move)

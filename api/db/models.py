@@ -26,7 +26,7 @@ class ApiKey(SQLModel, table=True):
 
 
 class PeriodicWork(SQLModel, table=True):
-    """When work that one process does for all is due next; whoever moves the time on does it."""
+    """When periodic work is due next. The process that moves the time forward does it for all."""
 
     __tablename__ = "periodic_work"
 
@@ -40,7 +40,7 @@ class ImageKind(StrEnum):
 
 
 class Image(SQLModel, table=True):
-    """A stored picture. The bytes lie in storage under `id`; no name from outside is ever used."""
+    """A stored picture. Its bytes are in storage under `id`; names from outside are never used."""
 
     __tablename__ = "image"
     __table_args__ = (CheckConstraint("size_bytes >= 0", name="image_size_not_negative"),)
@@ -115,7 +115,7 @@ class CallRecord(SQLModel, table=True):
 
 
 class TrialCard(SQLModel, table=True):
-    """A card that had a trial, so that it has no other one in another account."""
+    """A card that had a trial, so that it gets none in another account."""
 
     __tablename__ = "trial_card"
 

@@ -1,10 +1,11 @@
 """Moves everything from one database to another, for an operator who outgrows SQLite."""
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, Table, func, select
 from sqlmodel import Session, SQLModel
 
 from api.db import connections
 from api.db.migrations import upgrade
+from api.db.models import PeriodicWork
 from billing.ledger.audit import audit
 from billing.ledger.models import Account
 
@@ -18,8 +19,8 @@ class TransferRefused(Exception):
 def copy_database(source_url: str, target_url: str) -> dict[str, int]:
     """Copies every row of every table; the number of rows by table.
 
-    Both schemas are brought up to date first. Nobody can write to the source meanwhile, but a server that
-    still runs on it would go on writing there afterwards: stop it first. One transaction on the target:
+    Both schemas are brought up to date first. The source is locked meanwhile, but a server that still runs
+    on it would write there afterwards: stop it first. One transaction on the target:
     it has everything, with every balance as it was and every sum right, or nothing.
 
     Raises TransferRefused if the target has rows already or the source's books do not balance.
@@ -34,12 +35,17 @@ def copy_database(source_url: str, target_url: str) -> dict[str, int]:
     with upgrade.locked_connection(source_url) as source, upgrade.locked_connection(target_url) as target:
         _require_balance(source, "source")
         _require_empty(target)
-        copied = {table.name: _copy(source, target, table.name) for table in SQLModel.metadata.sorted_tables}
+        copied = {table.name: _copy(source, target, table.name) for table in _copied_tables()}
         _continue_numbering(target)
         if _balances(source) != _balances(target):
             raise TransferRefused("the copied balances differ from the source's")
         _require_balance(target, "copy")
     return copied
+
+
+def _copied_tables() -> list[Table]:
+    """Every table but the one that says when background work is due, which a server fills by starting."""
+    return [table for table in SQLModel.metadata.sorted_tables if table.name != PeriodicWork.__tablename__]
 
 
 def _copy(source: Connection, target: Connection, table_name: str) -> int:
@@ -66,7 +72,7 @@ def _continue_numbering(target: Connection) -> None:
 
 
 def _require_empty(target: Connection) -> None:
-    for table in SQLModel.metadata.sorted_tables:
+    for table in _copied_tables():
         if target.execute(select(table).limit(1)).first() is not None:
             raise TransferRefused(f"the target's table {table.name} has rows already")
 

@@ -35,27 +35,27 @@ class _Job:
 
 
 class WriteQueue:
-    """Hands what waits to `perform(works) -> outcomes`, up to `group_size` works at a time.
+    """Passes queued works to `run_group(works) -> outcomes`, up to `group_size` at a time.
 
-    `perform` runs in `threads` threads. A future is resolved when `perform` has returned, so after COMMIT.
+    `threads` threads do so. A future is resolved when `run_group` has returned, so after COMMIT.
     """
 
     def __init__(
         self,
-        perform: Callable[[list[Work[Any]]], list[Outcome]],
+        run_group: Callable[[list[Work[Any]]], list[Outcome]],
         *,
         threads: int,
         group_size: int,
         waiting_max: int,
     ) -> None:
-        self._perform = perform
+        self._run_group = run_group
         self._group_size = group_size
         self._jobs: queue.Queue[_Job | None] = queue.Queue(waiting_max)
         # Taken to put a job in and to close, so that no job comes after the end and waits for ever.
-        self._entrance = threading.Lock()
+        self._submit_lock = threading.Lock()
         self._closed = False
         self._threads = [
-            threading.Thread(target=self._serve, name=f"database-write-{number}", daemon=True)
+            threading.Thread(target=self._run, name=f"database-write-{number}", daemon=True)
             for number in range(threads)
         ]
         for thread in self._threads:
@@ -64,7 +64,7 @@ class WriteQueue:
     def submit(self, work: Work[T]) -> Future[T]:
         """The future of what `work` returns. Raises ServiceUnavailable when too many wait, or at the end."""
         job = _Job(work)
-        with self._entrance:
+        with self._submit_lock:
             if self._closed:
                 raise ServiceUnavailable("The server is shutting down.")
             try:
@@ -75,14 +75,14 @@ class WriteQueue:
 
     def close(self) -> None:
         """Waits until everything in the queue is done."""
-        with self._entrance:
+        with self._submit_lock:
             self._closed = True
         for _ in self._threads:
             self._jobs.put(None)
         for thread in self._threads:
             thread.join()
 
-    def _serve(self) -> None:
+    def _run(self) -> None:
         ended = False
         while not ended:
             group = [self._jobs.get()]
@@ -95,11 +95,11 @@ class WriteQueue:
             # A job whose caller has gone is dropped, unless it has begun.
             jobs = [job for job in group if job is not None and job.future.set_running_or_notify_cancel()]
             if jobs:
-                self._serve_group(jobs)
+                self._run_jobs(jobs)
 
-    def _serve_group(self, jobs: list[_Job]) -> None:
+    def _run_jobs(self, jobs: list[_Job]) -> None:
         try:
-            outcomes = self._perform([job.work for job in jobs])
+            outcomes = self._run_group([job.work for job in jobs])
         except Exception as error:
             outcomes = [Raised(error)] * len(jobs)
         for job, outcome in zip(jobs, outcomes, strict=True):

@@ -1,1 +1,1 @@
-"""The web editor without HTTP: projects, their steps, and the runs that make new ones."""
+"""The web editor without HTTP: projects, their steps, and the runs that create new ones."""

@@ -1,4 +1,4 @@
-"""Tables of the web editor: a project is one opened picture, its steps the tree of what was made of it."""
+"""Tables of the web editor: a project is one opened picture, its steps are the tree of its results."""
 
 from datetime import datetime
 
@@ -9,7 +9,7 @@ from billing.timestamps import UtcDateTime
 
 
 class Project(SQLModel, table=True):
-    """One picture and all that was made of it, for as long as its pictures live."""
+    """One picture and its results, for as long as the pictures are stored."""
 
     __tablename__ = "editor_project"
 
@@ -18,9 +18,7 @@ class Project(SQLModel, table=True):
     account_id: str = Field(foreign_key="account.id", index=True)
     session_id: str | None = Field(default=None, index=True)
     name: str = Field(max_length=200)  # as the file was called; shown, and proposed for downloads
-    sample: str | None = Field(
-        default=None
-    )  # which of our own pictures it is; guests work on them for nothing
+    sample: str | None = Field(default=None)  # the sample's name; guests may edit samples only
     current_step_id: str  # no foreign key: the first step is written after its project
     created_at: datetime = Field(sa_type=UtcDateTime)
     used_at: datetime = Field(sa_type=UtcDateTime)
@@ -42,12 +40,12 @@ class Step(SQLModel, table=True):
     number: int  # 0, 1, … in the order of making
     tool: str | None = Field(default=None)
     params: str = Field(default="{}", sa_type=Text)  # JSON: form fields as they were sent, files by id
-    answer: str = Field(default="{}", sa_type=Text)  # JSON: what the call told besides its picture
-    image_id: str  # no foreign key: pictures end before their steps, when somebody deletes them
+    answer: str = Field(default="{}", sa_type=Text)  # JSON: the answer's data besides the picture
+    image_id: str  # no foreign key: a picture can be deleted before its step
     width: int
     height: int
     format: str
-    is_mask: bool = Field(default=False)  # a selection to act within, not a picture to go on with
-    is_paid: bool = Field(default=False)  # its look may be changed for nothing
+    is_mask: bool = Field(default=False)  # a selection, not an editable picture
+    is_paid: bool = Field(default=False)  # its look can be changed free of charge
     run_key: str | None = Field(default=None)  # the idempotency key of the run that made it
     created_at: datetime = Field(sa_type=UtcDateTime)

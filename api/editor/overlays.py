@@ -1,4 +1,4 @@
-"""What is selected so far, shown while somebody clicks: free, small, and never to be downloaded."""
+"""Previews of a selection while the visitor clicks: free, small and not downloadable."""
 
 from typing import Any
 
@@ -26,7 +26,7 @@ async def select(
     return await unbilled.run(services, work)
 
 
-def told(answer: ToolAnswer) -> dict[str, Any]:
-    """Score, box and share of the picture; nothing by which the mask could be had."""
+def overlay_data(answer: ToolAnswer) -> dict[str, Any]:
+    """Score, box and area ratio, without anything that gives access to the mask."""
     data = response_bodies.picture_data(answer, "")
     return {name: data[name] for name in ("score", "bbox", "areaRatio") if name in data}

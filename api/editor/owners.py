@@ -1,8 +1,7 @@
-"""Whose projects: an account's, or those of a guest, who is known by nothing but a session.
+"""Owners of projects: an account, or a guest, who is identified by a session only.
 
-Pictures need an account. Guests' pictures belong to one common account that nobody can sign in to and that
-never gets a credit; which guest a picture belongs to is told by its project. Signing up hands the guest's
-projects and pictures over to the new account.
+Pictures need an account. Guests' pictures belong to one common account without sign-in and credits; the
+project identifies the guest. Signing up transfers the guest's projects and pictures to the new account.
 """
 
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from billing.ledger.models import Account
 from billing.ledger.plans import PLANS, PlanName
 from ml.backend import Priority
 
-#: No mail reaches this domain (RFC 2606), so nobody can prove the address to be theirs.
+#: No mail reaches this domain (RFC 2606), so the address cannot be verified.
 GUESTS_EMAIL = "guests@bgeraser.invalid"
 
 
@@ -31,7 +30,7 @@ GUESTS_EMAIL = "guests@bgeraser.invalid"
 class ProjectOwner:
     """`account_id` owns the pictures; `session_id` is a guest's, None for an account's own.
 
-    It is "" for a guest who has done nothing yet, and so has no session and owns nothing.
+    It is "" for a guest without a session, who owns nothing yet.
     """
 
     account_id: str
@@ -55,7 +54,7 @@ class ProjectOwner:
 
     @property
     def name(self) -> str:
-        """Tells owners apart where they are counted."""
+        """A unique key, for counting by owner."""
         return self.session_id or self.account_id
 
     def claimant(self, address: str) -> Claimant:
@@ -86,7 +85,7 @@ async def owner_of(services: Services, account_id: str | None, session_id: str) 
 
 
 def adopt(session: Session, session_id: str, account_id: str, now: datetime) -> None:
-    """Hand a guest's projects and their pictures over to `account_id`.
+    """Transfer a guest's projects and their pictures to `account_id`.
 
     For the transaction in which the guest's session becomes the account's. The pictures then count towards
     the account's storage.
@@ -113,5 +112,5 @@ async def _guests_account(services: Services) -> str:
         except AccountExists:  # another process was quicker
             return accounts.find_by_email(session, GUESTS_EMAIL).id
 
-    known = await services.database.read(find)
-    return known if known is not None else await services.database.run(make)
+    account_id = await services.database.read(find)
+    return account_id if account_id is not None else await services.database.run(make)

@@ -1,6 +1,6 @@
-"""What is free in the editor besides drawing: another look of a paid cut-out, and our samples for guests.
+"""Free actions of the editor besides drawing: changing the look of a paid cut-out, and samples for guests.
 
-Applying a tool costs one credit, as a call of the API does; `api.calls.admission` takes it.
+Applying a tool costs one credit, as an API call does; `api.calls.admission` charges it.
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from api.editor.owners import ProjectOwner
 
 CREDITS_PER_RUN = 1
 CUTOUT_TOOL = "bg-removal"
-#: Background, shadow, edge and frame of a cut-out. What decides what is foreground is not among them.
+#: Background, shadow, edge and frame of a cut-out. Those that determine the foreground are not included.
 LOOK_PARAMS = frozenset(
     {
         "bg_color",
@@ -36,14 +36,14 @@ LOOK_PARAMS = frozenset(
 
 
 def is_free_for_guests(project: Project, owner: ProjectOwner) -> bool:
-    """Whether a guest may run tools here: on our own samples, and on nothing else."""
+    """Whether a guest may run tools here: on samples only."""
     return owner.is_guest and project.sample is not None
 
 
 def only_changes_the_look(
     paid: Step, params: Mapping[str, Any], *, source: Step, tool: str, paid_params: Mapping[str, Any]
 ) -> bool:
-    """Whether this is the paid cut-out once more, of the same picture, with another look."""
+    """Whether this repeats the paid cut-out of the same picture with another look."""
     same_work = paid.tool == tool == CUTOUT_TOOL and paid.parent_id == source.id and paid.is_paid
     return same_work and _core(params) == _core(paid_params)
 

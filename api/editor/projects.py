@@ -1,4 +1,4 @@
-"""Projects and their steps: opened, found, gone through, forgotten.
+"""Projects and their steps: create, find, navigate, delete.
 
 Functions take a session and `now`, and never commit. A project that is another owner's is not found.
 """
@@ -17,7 +17,7 @@ from api.editor.owners import ProjectOwner
 from api.errors import InvalidParameter, NotFound
 from billing.identifiers import new_id
 
-#: Steps of one project. Beyond it somebody's program is at work, and not a person.
+#: Steps of one project, more than a person makes.
 STEPS_MAX = 500
 _LISTED = 24
 _NAME_LENGTH_MAX = 200
@@ -27,7 +27,7 @@ _GRACE = timedelta(hours=1)
 
 @dataclass(frozen=True)
 class NewStep:
-    """What a run made. `image_id` is stored already."""
+    """The result of a run. Its picture is stored already."""
 
     image_id: str
     width: int
@@ -50,7 +50,7 @@ def open_project(
     name: str,
     sample: str | None,
     now: datetime,
-    life: timedelta,
+    retention: timedelta,
 ) -> tuple[Project, Step]:
     """A new project whose first step is the picture as it was opened."""
     project = Project(
@@ -62,7 +62,7 @@ def open_project(
         current_step_id=new_id("stp"),
         created_at=now,
         used_at=now,
-        expires_at=now + life + _GRACE,
+        expires_at=now + retention + _GRACE,
     )
     session.add(project)
     session.flush()
@@ -73,16 +73,16 @@ def open_project(
 
 
 def find(session: Session, owner: ProjectOwner, project_id: str, now: datetime) -> Project:
-    """Raises `NotFound`, alike for none, another owner's and one past its time."""
-    living = (Project.id == project_id, col(Project.expires_at) > now)
-    project = session.exec(select(Project).where(*living, owner.owns())).one_or_none()
+    """Raises `NotFound` if it does not exist, has expired or is another owner's."""
+    is_current = (Project.id == project_id, col(Project.expires_at) > now)
+    project = session.exec(select(Project).where(*is_current, owner.owns())).one_or_none()
     if project is None:
         raise NotFound(_NO_SUCH_PROJECT)
     return project
 
 
 def listed(session: Session, owner: ProjectOwner, now: datetime) -> list[tuple[Project, Step]]:
-    """The owner's projects with the step each stands at, the one used last first."""
+    """The owner's projects with their current steps, the most recently used first."""
     statement = (
         select(Project, Step)
         .join(Step, col(Step.id) == col(Project.current_step_id))
@@ -95,7 +95,7 @@ def listed(session: Session, owner: ProjectOwner, now: datetime) -> list[tuple[P
 
 
 def steps_of(session: Session, project: Project) -> list[Step]:
-    """In the order of making."""
+    """The project's steps, the oldest first."""
     return list(session.exec(select(Step).where(Step.project_id == project.id).order_by(col(Step.number))))
 
 
@@ -108,13 +108,13 @@ def step_of(session: Session, project: Project, step_id: str) -> Step:
 
 
 def step_of_run(session: Session, project: Project, run_key: str) -> Step | None:
-    """What an earlier run under this key made, so that a repeated request makes nothing twice."""
+    """The step of an earlier run under this key, so that a repeated request creates none."""
     return session.exec(
         select(Step).where(Step.project_id == project.id, Step.run_key == run_key)
     ).one_or_none()
 
 
-def living_images(session: Session, steps: list[Step], now: datetime) -> set[str]:
+def stored_images(session: Session, steps: list[Step], now: datetime) -> set[str]:
     """Which of the steps' pictures are still stored."""
     ids = [step.image_id for step in steps]
     return set(session.exec(select(Image.id).where(col(Image.id).in_(ids), col(Image.expires_at) > now)))
@@ -138,22 +138,24 @@ def count_steps(session: Session, project: Project) -> int:
 
 
 def require_room(steps: int) -> None:
-    """Raises `InvalidParameter` if a project with so many steps, those being made included, takes no more.
+    """Raises `InvalidParameter` if a project cannot take another step; `steps` includes those of active runs.
 
-    To be called before a run is admitted: what was charged is always added.
+    Call it before a run is admitted, because a charged result is always added.
     """
     if steps >= STEPS_MAX:
         raise InvalidParameter("project", f"A project has at most {STEPS_MAX} steps; start a new one.")
 
 
-def add_step(session: Session, project: Project, made: NewStep, now: datetime, life: timedelta) -> Step:
-    """The next step of a project from `lock`, at which the project then stands unless it is a mask."""
-    used = session.exec(select(func.max(Step.number)).where(Step.project_id == project.id)).one()
-    number = 0 if used is None else used + 1
-    step = _row(project.id, new_id("stp"), number, made, now)
+def add_step(
+    session: Session, project: Project, new_step: NewStep, now: datetime, retention: timedelta
+) -> Step:
+    """Add a step to a project from `lock`. It becomes the current one unless it is a mask."""
+    highest = session.exec(select(func.max(Step.number)).where(Step.project_id == project.id)).one()
+    number = 0 if highest is None else highest + 1
+    step = _row(project.id, new_id("stp"), number, new_step, now)
     session.add(step)
-    touch(project, now, life)
-    if not made.is_mask:
+    touch(project, now, retention)
+    if not new_step.is_mask:
         project.current_step_id = step.id
     session.add(project)
     session.flush()
@@ -161,13 +163,13 @@ def add_step(session: Session, project: Project, made: NewStep, now: datetime, l
 
 
 def change_look(
-    session: Session, project: Project, step: Step, made: NewStep, now: datetime, life: timedelta
+    session: Session, project: Project, step: Step, new_step: NewStep, now: datetime, retention: timedelta
 ) -> Step:
-    """Puts another look of a cut-out in its step's place. Its former picture is the caller's to delete."""
-    step.image_id, step.width, step.height = made.image_id, made.width, made.height
-    step.format, step.params = made.format, json.dumps(dict(made.params))
-    step.answer = json.dumps(dict(made.answer))
-    touch(project, now, life)
+    """Replace the look of a cut-out in its step. The caller deletes the former picture."""
+    step.image_id, step.width, step.height = new_step.image_id, new_step.width, new_step.height
+    step.format, step.params = new_step.format, json.dumps(dict(new_step.params))
+    step.answer = json.dumps(dict(new_step.answer))
+    touch(project, now, retention)
     project.current_step_id = step.id
     session.add_all([step, project])
     session.flush()
@@ -180,36 +182,36 @@ def has_children(session: Session, step: Step) -> bool:
 
 
 def set_current_step(
-    session: Session, project: Project, step_id: str, now: datetime, life: timedelta
+    session: Session, project: Project, step_id: str, now: datetime, retention: timedelta
 ) -> None:
-    """Undo, redo, or go on from any step. Raises `NotFound`; `InvalidParameter` for a mask."""
+    """Undo, redo, or continue from any step. Raises `NotFound`; `InvalidParameter` for a mask."""
     step = step_of(session, project, step_id)
     if step.is_mask:
-        raise InvalidParameter("stepId", "A selection is no picture to go on with.")
+        raise InvalidParameter("stepId", "A mask cannot be the current step.")
     project.current_step_id = step.id
-    touch(project, now, life)
+    touch(project, now, retention)
     session.add(project)
 
 
-def touch(project: Project, now: datetime, life: timedelta) -> None:
+def touch(project: Project, now: datetime, retention: timedelta) -> None:
     project.used_at = now
-    project.expires_at = max(project.expires_at, now + life + _GRACE)
+    project.expires_at = max(project.expires_at, now + retention + _GRACE)
 
 
-def forget(session: Session, project: Project) -> list[str]:
-    """Removes the project and its steps; the ids of their pictures, which are the caller's to delete."""
+def delete_project(session: Session, project: Project) -> list[str]:
+    """Delete the project and its steps; returns the ids of their pictures, which the caller deletes."""
     image_ids = list(session.exec(select(Step.image_id).where(Step.project_id == project.id)))
     _delete(session, [project.id])
     return image_ids
 
 
-def forget_account(session: Session, account_id: str, _now: datetime) -> None:
+def delete_of_account(session: Session, account_id: str, _now: datetime) -> None:
     """All of an account's projects, when it is deleted. Its pictures are deleted elsewhere."""
     _delete(session, list(session.exec(select(Project.id).where(Project.account_id == account_id))))
 
 
-def forget_expired(session: Session, now: datetime, *, limit: int) -> int:
-    """Up to `limit` projects past their time; how many. Their pictures ended on their own."""
+def delete_expired(session: Session, now: datetime, *, limit: int) -> int:
+    """Delete up to `limit` expired projects; the number deleted. Their pictures expire on their own."""
     expired = select(Project.id).where(col(Project.expires_at) <= now).limit(limit)
     project_ids = list(session.exec(expired))
     _delete(session, project_ids)
@@ -221,22 +223,22 @@ def _delete(session: Session, project_ids: list[str]) -> None:
     session.execute(delete(Project).where(col(Project.id).in_(project_ids)))
 
 
-def _row(project_id: str, step_id: str, number: int, made: NewStep, now: datetime) -> Step:
+def _row(project_id: str, step_id: str, number: int, new_step: NewStep, now: datetime) -> Step:
     return Step(
         id=step_id,
         project_id=project_id,
-        parent_id=made.parent_id,
+        parent_id=new_step.parent_id,
         number=number,
-        tool=made.tool,
-        params=json.dumps(dict(made.params)),
-        answer=json.dumps(dict(made.answer)),
-        image_id=made.image_id,
-        width=made.width,
-        height=made.height,
-        format=made.format,
-        is_mask=made.is_mask,
-        is_paid=made.is_paid,
-        run_key=made.run_key,
+        tool=new_step.tool,
+        params=json.dumps(dict(new_step.params)),
+        answer=json.dumps(dict(new_step.answer)),
+        image_id=new_step.image_id,
+        width=new_step.width,
+        height=new_step.height,
+        format=new_step.format,
+        is_mask=new_step.is_mask,
+        is_paid=new_step.is_paid,
+        run_key=new_step.run_key,
         created_at=now,
     )
 

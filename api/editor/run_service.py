@@ -1,4 +1,4 @@
-"""A tool applied to a step: the work of a run, paid through `api.calls` or free, and the step it makes."""
+"""Executes a run: applies a tool to a step, billed by `api.calls` or free, and stores the resulting step."""
 
 import asyncio
 import json
@@ -37,17 +37,17 @@ _URLS = frozenset({"imageUrl", "expiresAt", "creditsCharged", "creditsRemaining"
 
 @dataclass(frozen=True)
 class RunRequest:
-    """What is applied to what. `form` is what was sent: texts, and ids of stored pictures for files."""
+    """A tool, its input step and parameters. `form`: the fields as sent, files as picture ids."""
 
     project: Project
     source: Step
     tool: Tool
     params: Params
     form: Mapping[str, str]
-    file_ids: Mapping[str, str]  # stored pictures by the form name of the file that each stands for
+    file_ids: Mapping[str, str]  # ids of stored pictures by the name of their form field
     run_key: str
     base_url: str
-    #: The paid cut-out whose look this changes.
+    #: The paid cut-out whose look this run changes.
     look_of: Step | None = None
 
 
@@ -57,30 +57,30 @@ def check_guest(owner: ProjectOwner, project: Project) -> None:
         raise Forbidden(SIGN_UP)
 
 
-def check_look(application: RunRequest) -> None:
-    """Raises `InvalidParameter` for what is no mere change of look."""
-    paid = application.look_of
+def check_look(run_request: RunRequest) -> None:
+    """Raises `InvalidParameter` if the run changes more than the look."""
+    paid = run_request.look_of
     if paid is not None and not pricing.only_changes_the_look(
         paid,
-        application.form,
-        source=application.source,
-        tool=application.tool.name,
+        run_request.form,
+        source=run_request.source,
+        tool=run_request.tool.name,
         paid_params=json.loads(paid.params),
     ):
         raise InvalidParameter("lookOf", "This is more than another look of that step.")
 
 
-async def execute(services: Services, owner: ProjectOwner, application: RunRequest, run: Run) -> Done:
-    """Do the work, which was admitted, and add its step. Raises what the work raises, and `RunFailed`."""
-    files = await _files(services, owner, application)
-    if application.look_of is None and not owner.is_guest:
-        return await _paid(services, owner, application, files, run)
+async def execute(services: Services, owner: ProjectOwner, run_request: RunRequest, run: Run) -> Done:
+    """Do the admitted work and add its step. Raises what the work raises, and `RunFailed`."""
+    files = await _files(services, owner, run_request)
+    if run_request.look_of is None and not owner.is_guest:
+        return await _execute_billed(services, owner, run_request, files, run)
     await unbilled_images.require_room(services, owner)
-    return await _free(services, owner, application, files, run)
+    return await _execute_unbilled(services, owner, run_request, files, run)
 
 
-async def _paid(
-    services: Services, owner: ProjectOwner, application: RunRequest, files: Mapping[str, bytes], run: Run
+async def _execute_billed(
+    services: Services, owner: ProjectOwner, run_request: RunRequest, files: Mapping[str, bytes], run: Run
 ) -> Done:
     waiter = CallWaiter()
     _stop_by(run, waiter.stop)
@@ -88,59 +88,59 @@ async def _paid(
         request_id=new_id("req"),
         account_id=owner.account_id,
         priority=owner.priority,
-        tool=application.tool,
-        params=application.params,
+        tool=run_request.tool,
+        params=run_request.params,
         files=files,
-        base_url=application.base_url,
-        idempotency_key=f"editor:{application.project.id}:{application.run_key}",
-        source_id=application.source.image_id,
+        base_url=run_request.base_url,
+        idempotency_key=f"editor:{run_request.project.id}:{run_request.run_key}",
+        source_id=run_request.source.image_id,
     )
     try:
-        answer = await calls.run(services, call, _teller(run), waiter)
+        answer = await calls.run(services, call, _progress_reporter(run), waiter)
     except CallFailed as failed:
         raise failed.error from None
     if answer.error is not None:
         raise RunFailed(answer.status, answer.error)
     data = answer.data or {}
     made = _new_step(
-        application,
+        run_request,
         image_id=data["imageId"],
         width=data["width"],
         height=data["height"],
         format=data["format"],
         answer={name: value for name, value in data.items() if name not in _URLS},
     )
-    step = await _record(services, owner, application, made)
+    step = await _record(services, owner, run_request, made)
     if call.is_random:
         await calls.mark_delivered(services, answer)
     return Done(step, answer.account_status.credits_charged)
 
 
-async def _free(
-    services: Services, owner: ProjectOwner, application: RunRequest, files: Mapping[str, bytes], run: Run
+async def _execute_unbilled(
+    services: Services, owner: ProjectOwner, run_request: RunRequest, files: Mapping[str, bytes], run: Run
 ) -> Done:
     work = unbilled.UnbilledCall(
-        application.tool, application.params, files, application.source.image_id, owner.priority
+        run_request.tool, run_request.params, files, run_request.source.image_id, owner.priority
     )
     answer = await unbilled.run(
-        services, work, _teller(run), on_ticket=lambda ticket: _stop_by(run, ticket.cancel)
+        services, work, _progress_reporter(run), on_ticket=lambda ticket: _stop_by(run, ticket.cancel)
     )
     if run.is_stopped:
         raise Cancelled("The run was stopped.")
     stored = await unbilled_images.store_result(services, owner, answer)
     made = _new_step(
-        application,
+        run_request,
         image_id=stored.id,
         width=answer.width,
         height=answer.height,
         format=answer.format,
         answer=response_bodies.picture_data(answer, stored.id),
     )
-    return Done(await _record(services, owner, application, made), 0)
+    return Done(await _record(services, owner, run_request, made), 0)
 
 
 def _new_step(
-    application: RunRequest,
+    run_request: RunRequest,
     *,
     image_id: str,
     width: int,
@@ -148,38 +148,38 @@ def _new_step(
     format: str,
     answer: Mapping[str, Any],
 ) -> NewStep:
-    selects = application.tool.name == "magic-select"
+    selects = run_request.tool.name == "magic-select"
     return NewStep(
         image_id=image_id,
         width=width,
         height=height,
         format=format,
-        tool=application.tool.name,
-        params={name: text for name, text in application.form.items() if len(text) <= KEPT_CHARACTERS},
+        tool=run_request.tool.name,
+        params={name: text for name, text in run_request.form.items() if len(text) <= KEPT_CHARACTERS},
         answer={name: value for name, value in answer.items() if len(json.dumps(value)) <= KEPT_CHARACTERS},
-        parent_id=application.source.id,
-        is_mask=selects and application.form.get("output") != "cutout",
+        parent_id=run_request.source.id,
+        is_mask=selects and run_request.form.get("output") != "cutout",
         is_paid=True,
-        run_key=application.run_key,
+        run_key=run_request.run_key,
     )
 
 
-async def _record(services: Services, owner: ProjectOwner, application: RunRequest, made: NewStep) -> Step:
-    """The run's step. A cut-out's new look takes the place of the old one where nothing builds on it yet."""
+async def _record(services: Services, owner: ProjectOwner, run_request: RunRequest, made: NewStep) -> Step:
+    """Store the run's step. A new look replaces the old one unless other steps build on that."""
     now = services.clock()
     replaced: list[str] = []
 
     def record(session: Session) -> Step:
         replaced.clear()
-        project = projects.lock(session, projects.find(session, owner, application.project.id, now))
-        made_before = projects.step_of_run(session, project, application.run_key)
-        if made_before is not None:  # by another process, of which the call's answer is a replay
-            return made_before
-        if application.look_of is not None:
-            looked = projects.step_of(session, project, application.look_of.id)
-            if not projects.has_children(session, looked):
-                replaced.append(looked.image_id)
-                return projects.change_look(session, project, looked, made, now, services.retention)
+        project = projects.lock(session, projects.find(session, owner, run_request.project.id, now))
+        existing = projects.step_of_run(session, project, run_request.run_key)
+        if existing is not None:  # by another process; the answer is a replay of its call
+            return existing
+        if run_request.look_of is not None:
+            cutout_step = projects.step_of(session, project, run_request.look_of.id)
+            if not projects.has_children(session, cutout_step):
+                replaced.append(cutout_step.image_id)
+                return projects.change_look(session, project, cutout_step, made, now, services.retention)
         return projects.add_step(session, project, made, now, services.retention)
 
     try:
@@ -191,27 +191,27 @@ async def _record(services: Services, owner: ProjectOwner, application: RunReque
     return step
 
 
-async def _files(services: Services, owner: ProjectOwner, application: RunRequest) -> dict[str, bytes]:
+async def _files(services: Services, owner: ProjectOwner, run_request: RunRequest) -> dict[str, bytes]:
     """Raises `NotFound` for pictures of others; a guest's must be of the same project."""
     own: set[str] = set()
-    if owner.is_guest and application.file_ids:
-        steps = await services.database.read(lambda session: projects.steps_of(session, application.project))
+    if owner.is_guest and run_request.file_ids:
+        steps = await services.database.read(lambda session: projects.steps_of(session, run_request.project))
         own = {step.image_id for step in steps}
-    files = {_IMAGE: await unbilled_images.read(services, application.source.image_id)}
-    for name, image_id in application.file_ids.items():
+    files = {_IMAGE: await unbilled_images.read(services, run_request.source.image_id)}
+    for name, image_id in run_request.file_ids.items():
         if owner.is_guest and image_id not in own:
             raise NotFound("No such picture in this project.")
         files[name] = await images.read_for_call(services, owner.account_id, image_id)
     return files
 
 
-def _teller(run: Run) -> Callable[[Progress], None]:
-    """Tells the run from the backend's threads."""
+def _progress_reporter(run: Run) -> Callable[[Progress], None]:
+    """A callback that updates the run from the backend's threads."""
     loop = asyncio.get_running_loop()
-    return lambda progress: _quietly(loop, run, progress)
+    return lambda progress: _report_progress(loop, run, progress)
 
 
-def _quietly(loop: asyncio.AbstractEventLoop, run: Run, progress: Progress) -> None:
+def _report_progress(loop: asyncio.AbstractEventLoop, run: Run, progress: Progress) -> None:
     if not loop.is_closed():
         loop.call_soon_threadsafe(run.progressed, progress)
 

@@ -1,7 +1,7 @@
-"""Runs: a tool applied to a step, going on while the browser asks how far it is.
+"""Runs: tools applied to steps in the background, while the browser polls their progress.
 
-A run lives in this process. What it makes is a step in the database, found again under the run's key: a
-browser that asks for the same run once more gets that step, and pays nothing twice.
+A run belongs to this process. Its result is a step in the database, stored under the run's key: a browser
+that starts the same run again gets that step and pays once.
 """
 
 import asyncio
@@ -72,7 +72,7 @@ class Run:
     step_id: str | None = None
     error: dict[str, Any] | None = None
     credits_charged: int = 0
-    #: Asks the work to stop; set by whoever does it.
+    #: Stops the work; set once it has begun.
     stop: Callable[[], None] | None = None
     is_stopped: bool = False
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -84,7 +84,7 @@ class Run:
         return self.status in _ENDED
 
     def cancel(self) -> None:
-        """The work stops at its next step. Nothing happens to a run that has ended."""
+        """Stop the work at its next step. Does nothing if the run has ended."""
         if self.has_ended or self.is_stopped:
             return
         self.is_stopped = True
@@ -97,31 +97,31 @@ class Run:
         self.status = RunStatus.QUEUED if progress.queue_position else RunStatus.RUNNING
         self.stage, self.queue_position = progress.stage, progress.queue_position
         self.fraction = max(self.fraction, progress.fraction)
-        self._tell()
+        self._notify()
 
     def done(self, step_id: str, credits_charged: int) -> None:
         self.status, self.fraction = RunStatus.DONE, 1.0
         self.step_id, self.credits_charged = step_id, credits_charged
-        self._tell()
+        self._notify()
 
     def failed(self, raised: Exception) -> None:
         if isinstance(raised, Cancelled) and self.is_stopped:
             self.status = RunStatus.CANCELLED
         else:
             self.status = RunStatus.FAILED
-            self.error = _told(raised)
-        self._tell()
+            self.error = _error_data(raised)
+        self._notify()
 
-    async def changed_since(self, version: int, patience_seconds: float) -> None:
-        """Returns when there is something newer than `version`, or after `patience_seconds`."""
+    async def changed_since(self, version: int, timeout_seconds: float) -> None:
+        """Returns when there is something newer than `version`, or after `timeout_seconds`."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(patience_seconds):
+            async with asyncio.timeout(timeout_seconds):
                 while self.version <= version and not self.has_ended:
                     await self._changed.wait()
 
     @contextlib.contextmanager
     def watched(self) -> Iterator[None]:
-        """A browser waits for news. An unbilled run is stopped some time after the last one has gone."""
+        """A browser waits for changes. An unbilled run is stopped some time after the last one left."""
         self._watchers += 1
         self._stop_timer()
         try:
@@ -141,7 +141,7 @@ class Run:
             self._unwatched.cancel()
             self._unwatched = None
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         if self.has_ended:
             self._stop_timer()
         self.version += 1
@@ -151,13 +151,13 @@ class Run:
 
 @dataclass(frozen=True)
 class Done:
-    """What the work of a run came to."""
+    """The result of a run."""
 
     step: Step
     credits_charged: int
 
 
-WorkOf = Callable[[Run], Awaitable[Done]]
+RunWork = Callable[[Run], Awaitable[Done]]
 
 
 class Runs:
@@ -175,7 +175,7 @@ class Runs:
         """Raises `NotFound`, for another owner's too."""
         run = self._runs.get(run_id)
         if run is None or run.owner.name != owner.name or run.project_id != project.id:
-            raise NotFound("No such run: look at the project's steps.")
+            raise NotFound("No such run. Its result may be among the project's steps.")
         return run
 
     def of_key(self, project: Project, key: str) -> Run | None:
@@ -193,14 +193,16 @@ class Runs:
         run = Run(owner, project.id, step.run_key or "", is_billed=True)
         self._remember(run)
         run.done(step.id, 0)
-        self._note_end(run)
+        self._record_end(run)
         return run
 
-    def start(self, owner: ProjectOwner, project: Project, key: str, work: WorkOf, *, is_billed: bool) -> Run:
-        """Begin `work(run)`, which returns what it made. What is unbilled was admitted by `api.calls.unbilled_admission`.
+    def start(
+        self, owner: ProjectOwner, project: Project, key: str, work: RunWork, *, is_billed: bool
+    ) -> Run:
+        """Begin `work(run)`. Unbilled work was admitted by `api.calls.unbilled_admission` before.
 
         Raises `RateLimited` if the owner has as many billed runs going on as its plan has calls at once,
-        `Overloaded` if far too much is going on here.
+        `Overloaded` if this process has too many runs.
         """
         if is_billed and self._active["billed", owner.name] >= owner.concurrent_calls:
             raise RateLimited(f"Your plan runs {owner.concurrent_calls} calls at once; wait for one.", 1)
@@ -208,12 +210,12 @@ class Runs:
             raise Overloaded("The editor is busy.", 5)
         run = Run(owner, project.id, key, is_billed)
         self._remember(run)
-        self._active.update(_counted(run))
+        self._active.update(_counters_of(run))
         run.expect_watcher()
         self._services.running.start(self._watch(run, work))
         return run
 
-    async def _watch(self, run: Run, work: WorkOf) -> None:
+    async def _watch(self, run: Run, work: RunWork) -> None:
         try:
             done = await work(run)
             run.done(done.step.id, done.credits_charged)
@@ -222,20 +224,20 @@ class Runs:
                 log.exception("a run failed", run_id=run.id, project_id=run.project_id)
             run.failed(error)
         finally:
-            self._active -= Counter(_counted(run))
-            self._note_end(run)
+            self._active -= Counter(_counters_of(run))
+            self._record_end(run)
 
     def _remember(self, run: Run) -> None:
         self._runs[run.id] = run
         self._by_key[run.project_id, run.key] = run
 
-    def _note_end(self, run: Run) -> None:
+    def _record_end(self, run: Run) -> None:
         now = asyncio.get_running_loop().time()
         self._ended[run.id] = now
-        of_owner = self._ended_of.setdefault(run.owner.name, deque())
-        of_owner.append(run.id)
-        if len(of_owner) > _KEPT_OF_OWNER:
-            self._forget(of_owner[0])
+        ended_ids = self._ended_of.setdefault(run.owner.name, deque())
+        ended_ids.append(run.id)
+        if len(ended_ids) > _KEPT_OF_OWNER:
+            self._forget(ended_ids[0])
         while len(self._ended) > _KEPT or next(iter(self._ended.values())) < now - _KEPT_SECONDS:
             self._forget(next(iter(self._ended)))
 
@@ -244,18 +246,18 @@ class Runs:
         run = self._runs.pop(run_id)
         if self._by_key.get((run.project_id, run.key)) is run:
             del self._by_key[run.project_id, run.key]
-        of_owner = self._ended_of[run.owner.name]
-        of_owner.remove(run_id)
-        if not of_owner:
+        ended_ids = self._ended_of[run.owner.name]
+        ended_ids.remove(run_id)
+        if not ended_ids:
             del self._ended_of[run.owner.name]
 
 
-def _counted(run: Run) -> list[tuple[str, ...]]:
-    of_owner = [("billed", run.owner.name)] if run.is_billed else []
-    return [("all",), ("project", run.project_id), *of_owner]
+def _counters_of(run: Run) -> list[tuple[str, ...]]:
+    ended_ids = [("billed", run.owner.name)] if run.is_billed else []
+    return [("all",), ("project", run.project_id), *ended_ids]
 
 
-def _told(raised: Exception) -> dict[str, Any]:
+def _error_data(raised: Exception) -> dict[str, Any]:
     """The error part of the API's bodies, with its status."""
     if isinstance(raised, RunFailed):
         return {**raised.error, "status": raised.status}

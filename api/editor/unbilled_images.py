@@ -1,4 +1,4 @@
-"""The editor's pictures that no credit answers for: opened ones, and results of free work."""
+"""Pictures of the editor that no call paid for: uploads, and results of free work."""
 
 import asyncio
 
@@ -25,7 +25,7 @@ _NETWORK_SHARE = 16
 async def store_opened(
     services: Services, owner: ProjectOwner, claimant: Claimant, content: bytes
 ) -> NewImage:
-    """Keep a picture that somebody opened, and learn its size from a worker, which makes its preview.
+    """Store an opened picture and get its size from a worker, which makes its preview.
 
     Of an account it takes one call of the rate, as `POST /api/images` does. Raises `FileTooLarge`,
     `UnsupportedFormat`, `StorageFull`, `RateLimited`; `UnreadablePicture`, `PictureTooLarge` and whatever
@@ -70,7 +70,7 @@ async def store_result(services: Services, owner: ProjectOwner, answer: ToolAnsw
 
 
 async def require_room(services: Services, owner: ProjectOwner) -> None:
-    """Refuse work whose result would have no place, before any of it is done. Raises `StorageFull`."""
+    """Refuse work whose result could not be stored, before it begins. Raises `StorageFull`."""
     if owner.is_guest:
         await services.database.read(lambda session: _require_guest_room(session, services, owner, 1))
     else:
@@ -96,7 +96,7 @@ async def find(services: Services, image_id: str) -> Image:
 
 
 async def read(services: Services, image_id: str) -> bytes:
-    """Its bytes; its life starts anew. Raises `NotFound`."""
+    """The picture's bytes; extends its expiry. Raises `NotFound`."""
     image = await find(services, image_id)
     content = await asyncio.to_thread(services.storage.read, image.id)
     await images.keep_longer(services, image)
@@ -104,7 +104,7 @@ async def read(services: Services, image_id: str) -> bytes:
 
 
 async def delete(services: Services, image_ids: list[str]) -> None:
-    """Remove pictures; those that are gone already are no matter."""
+    """Delete pictures; missing ones are ignored."""
 
     def forget(session: Session) -> None:
         for image_id in image_ids:

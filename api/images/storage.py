@@ -13,10 +13,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from api.errors import NotFound, ServiceUnavailable
+from api.outage_log import OutageLog
 
 _IMAGE_ID = re.compile(r"img_[0-9A-Za-z]{8,40}")
 _ARTEFACT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 _UNFINISHED = "unfinished"
+_PROBE_BYTES = 4096  # one block: an empty file fits on a full disk
 
 
 def is_image_id(text: str) -> bool:
@@ -29,6 +31,7 @@ class Storage:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
+        self._outage_log = OutageLog("picture storage")
         (directory / _UNFINISHED).mkdir(parents=True, exist_ok=True, mode=0o700)
 
     def path(self, image_id: str) -> Path:
@@ -85,7 +88,23 @@ class Storage:
                 raise
             _sync_directory(target.parent)
         except OSError as error:
-            # A full or broken disk is not the caller's fault, and a retry may succeed.
+            # A full or broken disk is not the caller's fault, and may be repaired.
+            self._outage_log.report(error)
+            raise ServiceUnavailable("Images cannot be stored at the moment.") from error
+
+    def check_writable(self) -> None:
+        """Raises ServiceUnavailable if nothing can be stored: the disk is full or the directory is gone."""
+        probe = self._directory / _UNFINISHED / f"probe.{secrets.token_hex(4)}"
+        try:
+            try:
+                with probe.open("wb") as file:
+                    file.write(bytes(_PROBE_BYTES))
+                    file.flush()
+                    os.fsync(file.fileno())
+            finally:
+                probe.unlink(missing_ok=True)
+        except OSError as error:
+            self._outage_log.report(error)
             raise ServiceUnavailable("Images cannot be stored at the moment.") from error
 
     def read(self, image_id: str) -> bytes:
@@ -95,6 +114,7 @@ class Storage:
         except FileNotFoundError:
             raise NotFound("No such image.") from None
         except OSError as error:
+            self._outage_log.report(error)
             raise ServiceUnavailable("Stored images cannot be read at the moment.") from error
 
     def delete(self, image_id: str) -> None:

@@ -1,1 +1,1 @@
-"""Plans bought through Stripe and kept in agreement with it."""
+"""Plans sold through Stripe and synchronised with it."""

@@ -1,7 +1,6 @@
-"""Brings one customer into agreement with Stripe: fetch, apply, and put right at Stripe what is too much.
+"""Synchronises one customer: fetch from Stripe, apply here, and undo surplus purchases at Stripe.
 
-A lease on the customer's row keeps two processes from doing it at once, and keeps a second checkout from
-being opened beside the first.
+A lease on the customer's row keeps two processes from doing so at once, and from opening two checkouts.
 """
 
 import asyncio
@@ -27,20 +26,20 @@ from billing.subscriptions import events, subscriptions
 from billing.subscriptions.models import StripeCustomer
 from billing.subscriptions.types import CustomerFacts, InvoiceFacts
 
-#: Longer than the slowest fetch; a process that died frees its customer after so long.
+#: Longer than the slowest fetch. The lease of a process that died lapses after this time.
 _LEASE = timedelta(minutes=2)
-_ASK_AGAIN_SECONDS = 0.2
+_RETRY_SECONDS = 0.2
 
 log = structlog.get_logger()
 
 
 class CustomerBusy(Exception):
-    """Another process looks at this customer just now; the event waits for its turn."""
+    """Another process holds the lease of this customer."""
 
 
 @dataclass(frozen=True)
 class Lease:
-    """This customer is ours until the block ends; events that were stored before wait for the look."""
+    """A claim on the customer until the block ends, and the events stored before it."""
 
     customer_id: str
     token: str
@@ -49,7 +48,7 @@ class Lease:
 
 @dataclass(frozen=True)
 class Corrections:
-    """What is too much at Stripe: subscriptions to cancel and payments to give back, with the reasons."""
+    """Subscriptions to cancel and payments to refund at Stripe, with the reasons."""
 
     cancelled: dict[str, str]
     refunded: dict[str, str]  # by payment intent
@@ -61,7 +60,7 @@ class Corrections:
 
 @asynccontextmanager
 async def lease(services: Services, customer_id: str, *, wait_seconds: float = 0.0) -> AsyncIterator[Lease]:
-    """Raises CustomerBusy if another one holds the customer for longer than `wait_seconds`."""
+    """Raises CustomerBusy if another process keeps the lease for longer than `wait_seconds`."""
     token, give_up_at = secrets.token_hex(8), time.monotonic() + wait_seconds
     while True:
         try:
@@ -72,7 +71,7 @@ async def lease(services: Services, customer_id: str, *, wait_seconds: float = 0
         except CustomerBusy:
             if time.monotonic() >= give_up_at:
                 raise
-            await asyncio.sleep(_ASK_AGAIN_SECONDS)
+            await asyncio.sleep(_RETRY_SECONDS)
     try:
         yield Lease(customer_id, token, event_ids)
     finally:
@@ -80,9 +79,9 @@ async def lease(services: Services, customer_id: str, *, wait_seconds: float = 0
 
 
 async def adopt(services: Services, stripe: StripeAccess, customer_id: str) -> bool:
-    """Whether the customer is ours: known here, or made for one of our accounts as its own data say."""
-    known = await services.database.read(lambda s: s.get(StripeCustomer, customer_id) is not None)
-    if known:
+    """Whether the customer is ours: recorded here, or created for one of our accounts by its metadata."""
+    is_ours = await services.database.read(lambda s: s.get(StripeCustomer, customer_id) is not None)
+    if is_ours:
         return True
     try:
         account_id = await asyncio.to_thread(stripe.gateway.account_of_customer, customer_id)
@@ -103,47 +102,47 @@ async def adopt(services: Services, stripe: StripeAccess, customer_id: str) -> b
 
 
 async def sync_customer(services: Services, stripe: StripeAccess, customer_id: str) -> list[str]:
-    """Fetch a customer's present state and make the account agree with it; what changed, in words.
+    """Fetch a customer's current state and apply it; returns a description of each change.
 
     Raises StripeUnavailable, StripeRefused, CustomerBusy, ServiceUnavailable; nothing has changed then.
     """
-    async with lease(services, customer_id) as held:
+    async with lease(services, customer_id) as lease_held:
         try:
-            return await fetch_and_apply(services, stripe, held)
+            return await fetch_and_apply(services, stripe, lease_held)
         except CustomerGone:
-            return await detach_deleted_customer(services, held)
+            return await detach_deleted_customer(services, lease_held)
 
 
-async def fetch_and_apply(services: Services, stripe: StripeAccess, held: Lease) -> list[str]:
+async def fetch_and_apply(services: Services, stripe: StripeAccess, lease_held: Lease) -> list[str]:
     """As `sync_customer`, under a lease of the caller's. Raises CustomerGone too."""
-    customer_id, database = held.customer_id, services.database
+    customer_id, database = lease_held.customer_id, services.database
     if await database.read(lambda session: _account_of(session, customer_id).closed_at is not None):
-        # First of all, or a page could still be paid after the look.
+        # First, because otherwise a page could still be paid after the fetch.
         await asyncio.to_thread(stripe.gateway.close_checkouts, customer_id)
     facts = await asyncio.to_thread(stripe.gateway.customer_facts, customer_id, services.clock())
 
     def apply(session: Session) -> tuple[list[str], Corrections]:
-        account = _locked_account(session, held)
+        account = _locked_account(session, lease_held)
         now = services.clock()
         repeated = services.trials.repeated(session, account.id, facts, now)
-        counted = trials.without(facts, repeated)
-        changes = subscriptions.apply(session, account, counted, now)
-        tidying = corrections_for(facts, account.closed_at, now)
-        going_on = {each.id for each in facts.subscriptions} - {each.id for each in counted.subscriptions}
-        tidying = replace(tidying, trials_ended=tuple(sorted(going_on - set(tidying.cancelled))))
-        if not tidying:
-            events.mark_handled(session, held.event_ids, now)
-        return changes, tidying
+        effective = trials.without(facts, repeated)
+        changes = subscriptions.apply(session, account, effective, now)
+        corrections = corrections_for(facts, account.closed_at, now)
+        ignored = {each.id for each in facts.subscriptions} - {each.id for each in effective.subscriptions}
+        corrections = replace(corrections, trials_ended=tuple(sorted(ignored - set(corrections.cancelled))))
+        if not corrections:
+            events.mark_handled(session, lease_held.event_ids, now)
+        return changes, corrections
 
-    changes, tidying = await database.run(apply)
-    if tidying:
-        changes += await _apply_corrections(stripe, customer_id, tidying)
-        await database.run(lambda s: events.mark_handled(s, held.event_ids, services.clock()))
+    changes, corrections = await database.run(apply)
+    if corrections:
+        changes += await _apply_corrections(stripe, customer_id, corrections)
+        await database.run(lambda s: events.mark_handled(s, lease_held.event_ids, services.clock()))
     return changes
 
 
 def corrections_for(facts: CustomerFacts, closed_at: datetime | None, now: datetime) -> Corrections:
-    """What is too much at Stripe: all that goes on after the account was closed, and second subscriptions."""
+    """What to undo at Stripe: everything after the account was closed, and second subscriptions."""
     if closed_at is not None:
         cancelled = {
             each.id: "its account was closed"
@@ -169,34 +168,36 @@ def _payments(paid: list[InvoiceFacts], reason: str) -> dict[str, str]:
     }
 
 
-async def _apply_corrections(stripe: StripeAccess, customer_id: str, tidying: Corrections) -> list[str]:
+async def _apply_corrections(stripe: StripeAccess, customer_id: str, corrections: Corrections) -> list[str]:
     """Refunds first: they are found by the subscriptions that are still live."""
     changes = []
-    for intent, reason in tidying.refunded.items():
+    for intent, reason in corrections.refunded.items():
         if await asyncio.to_thread(stripe.gateway.refund, intent):
             changes.append(f"{intent}: refunded, for {reason}")
-    for subscription_id, reason in tidying.cancelled.items():
+    for subscription_id, reason in corrections.cancelled.items():
         await asyncio.to_thread(stripe.gateway.cancel_now, subscription_id)
         changes.append(f"{subscription_id}: cancelled, for {reason}")
-    for subscription_id in tidying.trials_ended:
+    for subscription_id in corrections.trials_ended:
         await asyncio.to_thread(stripe.gateway.end_trial, subscription_id)
         changes.append(f"{subscription_id}: its trial ended, for its card had one in another account")
-    log.error("something was too much at Stripe; it was put right", customer=customer_id, changes=changes)
+    log.error(
+        "surplus subscriptions or payments were undone at Stripe", customer=customer_id, changes=changes
+    )
     return changes
 
 
-async def detach_deleted_customer(services: Services, held: Lease) -> list[str]:
-    """The customer is gone at Stripe: its subscriptions have ended, the next purchase makes another one."""
+async def detach_deleted_customer(services: Services, lease_held: Lease) -> list[str]:
+    """The customer was deleted at Stripe: end its subscriptions; the next purchase creates a new one."""
 
     def work(session: Session) -> list[str]:
-        account = _locked_account(session, held)
-        changes = subscriptions.lose_customer(session, account)
-        session.delete(session.get_one(StripeCustomer, held.customer_id))
-        events.mark_handled(session, held.event_ids, services.clock())
+        account = _locked_account(session, lease_held)
+        changes = subscriptions.end_all_subscriptions(session, account)
+        session.delete(session.get_one(StripeCustomer, lease_held.customer_id))
+        events.mark_handled(session, lease_held.event_ids, services.clock())
         return changes
 
     changes = await services.database.run(work)
-    log.warning("a customer was deleted at Stripe", customer=held.customer_id, changes=changes)
+    log.warning("a customer was deleted at Stripe", customer=lease_held.customer_id, changes=changes)
     return changes
 
 
@@ -205,19 +206,19 @@ def _account_of(session: Session, customer_id: str) -> Account:
     return session.exec(owner).one()
 
 
-def _locked_account(session: Session, held: Lease) -> Account:
+def _locked_account(session: Session, lease_held: Lease) -> Account:
     """The customer's account, locked. Raises CustomerBusy if the lease was lost meanwhile."""
-    customer = session.get_one(StripeCustomer, held.customer_id)
+    customer = session.get_one(StripeCustomer, lease_held.customer_id)
     account = accounts.lock_even_closed(session, customer.account_id)
-    # Read again under the lock: whichever process took the customer over meanwhile has seen a later state.
+    # Read again under the lock: a process that took over the lease meanwhile has fetched a later state.
     session.refresh(customer)
-    if customer.sync_token != held.token:
-        raise CustomerBusy(held.customer_id)
+    if customer.sync_token != lease_held.token:
+        raise CustomerBusy(lease_held.customer_id)
     return account
 
 
 def _try_claim(session: Session, customer_id: str, token: str, now: datetime) -> list[str]:
-    """Take the customer; its events that wait now, which the look will have seen."""
+    """Claim the customer; the ids of its waiting events, which the fetch covers."""
     claimed = session.scalars(
         update(StripeCustomer)
         .where(

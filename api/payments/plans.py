@@ -1,4 +1,4 @@
-"""Plans as an account's owner sees them: what is offered, what is running, and the way to Stripe's pages."""
+"""Plans for an account's owner: offers, the current state, and links to Stripe's checkout and portal."""
 
 import asyncio
 from collections.abc import Mapping
@@ -29,7 +29,7 @@ from billing.subscriptions.gateway import PriceChange
 from billing.subscriptions.models import StripeCustomer, Subscription
 from billing.subscriptions.types import PriceFacts
 
-#: A customer deleted at Stripe, or a price archived there, is met once; the next attempt has a new one.
+#: A customer deleted at Stripe, or an archived price, fails once; the next attempt uses a new one.
 _ATTEMPTS = 3
 #: How long a second click waits for the first one's page.
 _WAIT_SECONDS = 20.0
@@ -51,7 +51,7 @@ class PlanOffer:
 
 @dataclass(frozen=True)
 class BillingState:
-    """How an account's plan stands. At most one of the last three moments is set."""
+    """The state of an account's plan. At most one of the three times is set."""
 
     plan: PlanName
     #: free · given (by the operator) · trialing · active · ending (cancelled as of `ends_at`) ·
@@ -61,7 +61,7 @@ class BillingState:
     renews_at: datetime | None
     ends_at: datetime | None
     grace_ends_at: datetime | None
-    has_portal: bool  # there is something to see on Stripe's own page
+    has_portal: bool  # the account has a customer at Stripe
 
 
 def is_on(services: Services) -> bool:
@@ -70,15 +70,15 @@ def is_on(services: Services) -> bool:
 
 
 async def plan_offers(services: Services) -> list[PlanOffer]:
-    """As `known_offers`, but waits for the first answer that Stripe has ever given."""
-    if services.stripe is not None and not services.stripe.has_asked:
+    """As `cached_offers`, but waits for Stripe's first answer."""
+    if services.stripe is not None and not services.stripe.has_answer:
         await services.stripe.refresh(services.clock())
-    return known_offers(services)
+    return cached_offers(services)
 
 
-def known_offers(services: Services) -> list[PlanOffer]:
-    """Every plan, with its price as Stripe told it last; Stripe is not waited for."""
-    return offers(services.stripe.known_prices(services.clock()) if services.stripe is not None else {})
+def cached_offers(services: Services) -> list[PlanOffer]:
+    """Every plan, with its last known price; does not wait for Stripe."""
+    return offers(services.stripe.cached_prices(services.clock()) if services.stripe is not None else {})
 
 
 def offers(prices: Mapping[PlanName, PriceFacts]) -> list[PlanOffer]:
@@ -155,14 +155,14 @@ async def checkout_url(services: Services, account_id: str, plan: PlanName, base
                 except CustomerGone:
                     await customer_sync.detach_deleted_customer(services, held)
                 except StripeRefused as error:
-                    # Archived since it was read, or Stripe knows better what is wrong with it.
+                    # Usually because the price was archived since it was fetched.
                     log.warning("Stripe refused a checkout", plan=plan.value, reason=str(error))
-                    stripe.forget_prices()
+                    stripe.invalidate_prices()
                     former, price = price, await _price(services, stripe, plan)
                     if price.id == former.id:
                         raise
         except customer_sync.CustomerBusy as error:
-            raise StripeUnavailable("this customer is being looked at; try again in a moment") from error
+            raise StripeUnavailable("this customer is being synchronised; try again in a moment") from error
     raise StripeUnavailable("the customer or the price changes at this moment; try again")
 
 

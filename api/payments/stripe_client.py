@@ -1,6 +1,6 @@
-"""Stripe as one server process uses it: the gateway, the webhook's secrets, choices of the operator, prices.
+"""One process's access to Stripe: the gateway, webhook secrets, checkout options and cached prices.
 
-Present only where a secret key is set; without one everything else works and nothing can be bought.
+It exists only if a secret key is set; without one everything else works and nothing can be bought.
 """
 
 import asyncio
@@ -18,8 +18,8 @@ from billing.subscriptions.setup import find_portal_configuration
 from billing.subscriptions.types import PriceFacts
 
 PRICES_KEPT_FOR = timedelta(hours=1)
-#: After Stripe could not be asked, the old prices are shown for so long before it is asked again.
-_ASK_AGAIN_AFTER = timedelta(minutes=1)
+#: How long the old prices are shown after a failed request, before the next one.
+_RETRY_AFTER = timedelta(minutes=1)
 
 log = structlog.get_logger()
 
@@ -31,13 +31,13 @@ class StripeAccess:
     automatic_tax: bool = False
     promotion_codes: bool = False
     trial_days: int = 0
-    #: Rung when an event was stored, so that it need not wait for the next look.
-    bell: asyncio.Event = field(default_factory=asyncio.Event)
+    #: Set when an event was stored, so that it is handled before the next poll.
+    wakeup: asyncio.Event = field(default_factory=asyncio.Event)
     _prices: dict[PlanName, PriceFacts] = field(default_factory=dict)
     _portal_configuration: str | None = None
-    _asked_at: datetime | None = None
+    _fetched_at: datetime | None = None
     _kept_for: timedelta = PRICES_KEPT_FOR
-    _asking: "asyncio.Task[None] | None" = None
+    _fetching: "asyncio.Task[None] | None" = None
 
     @classmethod
     def of(cls, settings: Settings) -> "StripeAccess | None":
@@ -53,21 +53,21 @@ class StripeAccess:
             trial_days=settings.stripe_trial_days,
         )
 
-    def known_prices(self, now: datetime) -> dict[PlanName, PriceFacts]:
-        """The last prices that Stripe told, at once, for pages that anybody may ask for.
+    def cached_prices(self, now: datetime) -> dict[PlanName, PriceFacts]:
+        """The last known prices, without waiting, for public pages.
 
-        They are asked for anew in the background: Stripe may take a minute to answer, or not answer.
+        They are refreshed in the background, because Stripe may take a minute to answer, or not answer.
         """
         if self._is_due(now):
             self._start(now)
         return self._prices
 
     @property
-    def has_asked(self) -> bool:
-        return self._asked_at is not None
+    def has_answer(self) -> bool:
+        return self._fetched_at is not None
 
     async def prices(self, now: datetime) -> dict[PlanName, PriceFacts]:
-        """The present prices, at most an hour old; older ones, or none, while Stripe cannot be asked."""
+        """Prices at most an hour old; older ones, or none, while Stripe is unavailable."""
         await self.refresh(now)
         return self._prices
 
@@ -76,39 +76,39 @@ class StripeAccess:
         return self._portal_configuration
 
     async def refresh(self, now: datetime) -> None:
-        """Ask Stripe if the last answer is old, and wait for it."""
+        """Fetch the prices if they are outdated, and wait for them."""
         if self._is_due(now):
-            # Shielded: others wait for the same answer when this caller goes away.
+            # Shielded, because others wait for the same request when this caller disconnects.
             await asyncio.shield(self._start(now))
 
-    def forget_prices(self) -> None:
-        """Stripe refused one of them: it was archived since."""
-        self._asked_at = None
+    def invalidate_prices(self) -> None:
+        """Fetch again on next use: Stripe refused a price, because it was archived."""
+        self._fetched_at = None
 
     def _is_due(self, now: datetime) -> bool:
-        return self._asked_at is None or not self._asked_at <= now < self._asked_at + self._kept_for
+        return self._fetched_at is None or not self._fetched_at <= now < self._fetched_at + self._kept_for
 
     def _start(self, now: datetime) -> "asyncio.Task[None]":
-        if self._asking is None or self._asking.done():
-            self._asking = asyncio.create_task(self._ask(now), name="stripe prices")
-        return self._asking
+        if self._fetching is None or self._fetching.done():
+            self._fetching = asyncio.create_task(self._fetch(now), name="stripe prices")
+        return self._fetching
 
-    async def _ask(self, now: datetime) -> None:
+    async def _fetch(self, now: datetime) -> None:
         try:
             self._prices = await asyncio.to_thread(self.gateway.prices)
             self._portal_configuration = await asyncio.to_thread(find_portal_configuration, self.gateway)
             self._kept_for = PRICES_KEPT_FOR
         except PaymentError as error:
             log.warning("the prices could not be read from Stripe", reason=str(error))
-            self._kept_for = _ASK_AGAIN_AFTER
+            self._kept_for = _RETRY_AFTER
         except Exception:
-            # Pages are shown without prices rather than not at all, and do not ask again with every request.
+            # Show pages without prices rather than fail, and do not retry with every request.
             log.exception("the prices could not be read from Stripe")
-            self._kept_for = _ASK_AGAIN_AFTER
-        self._asked_at = now
+            self._kept_for = _RETRY_AFTER
+        self._fetched_at = now
 
 
 def _value(secret: SecretStr | None) -> str | None:
-    """A blank secret is none: it closes a door, it never opens one."""
+    """The secret; None if blank, because a blank secret must disable a feature, never open it."""
     value = secret.get_secret_value().strip() if secret is not None else ""
     return value or None

@@ -1,7 +1,7 @@
-"""Keeps accounts in agreement with Stripe: after each event, and every hour whether events came or not.
+"""Synchronises accounts with Stripe: after each event, and by an hourly reconciliation.
 
-Both do the same thing: fetch a customer's present state and apply it. Events are only reasons to look, so
-their order, repetition or loss changes nothing but the moment of the look.
+Both fetch a customer's current state and apply it. Events only trigger this, so their order, repetition or
+loss affects nothing but its time.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from billing.subscriptions import events, subscriptions
 from billing.subscriptions.models import StripeCustomer, StripeEvent
 
 RECONCILE_EVERY = timedelta(hours=1)
-LOOK_EVERY_SECONDS = 5.0
+POLL_EVERY_SECONDS = 5.0
 _BATCH = 100
 
 log = structlog.get_logger()
@@ -31,7 +31,7 @@ log = structlog.get_logger()
 
 @dataclass
 class Reconciled:
-    """`changes` by customer: none when everything agreed. `failures`: who could not be looked at."""
+    """`changes` by customer: empty if everything agreed. `failures`: by customer, the reasons."""
 
     customers: int = 0
     changes: dict[str, list[str]] = field(default_factory=dict)
@@ -41,33 +41,33 @@ class Reconciled:
 async def run_forever(services: Services, stripe: StripeAccess) -> None:
     """Handle events as they come and reconcile every hour, until cancelled.
 
-    Each in a task of its own: a look at every customer takes long, and events do not wait for it.
+    Each in its own task: a reconciliation takes long, and events do not wait for it.
     """
     await asyncio.gather(
-        _forever(lambda: _handle_and_end_graces(services, stripe), stripe.bell),
-        _forever(lambda: _reconcile_if_due(services, stripe), None),
+        _repeat(lambda: _handle_and_end_graces(services, stripe), stripe.wakeup),
+        _repeat(lambda: _reconcile_if_due(services, stripe), None),
     )
 
 
-async def _forever(work: Callable[[], Awaitable[object]], bell: asyncio.Event | None) -> None:
+async def _repeat(work: Callable[[], Awaitable[object]], wakeup: asyncio.Event | None) -> None:
     while True:
         try:
             await work()
         except ServiceUnavailable as error:
             log.warning("Stripe's events wait for the database", reason=str(error))
         except Exception:
-            # A loop that ends is noticed by nobody, until a customer has paid for nothing.
-            log.exception("looking after payments failed; it is tried again")
-        if bell is None:
-            await asyncio.sleep(LOOK_EVERY_SECONDS)
+            # Without this the loop would end silently, and payments would bring no credits.
+            log.exception("synchronising payments failed; it is tried again")
+        if wakeup is None:
+            await asyncio.sleep(POLL_EVERY_SECONDS)
             continue
-        bell.clear()
+        wakeup.clear()
         with suppress(TimeoutError):
-            await asyncio.wait_for(bell.wait(), LOOK_EVERY_SECONDS)
+            await asyncio.wait_for(wakeup.wait(), POLL_EVERY_SECONDS)
 
 
 async def _handle_and_end_graces(services: Services, stripe: StripeAccess) -> None:
-    # Separately, for a plan must end on time whether Stripe can be asked or not.
+    # Separate, because a plan must end on time even if Stripe is unavailable.
     await end_lapsed_graces(services)
     await handle_due(services, stripe)
 
@@ -79,14 +79,14 @@ async def _reconcile_if_due(services: Services, stripe: StripeAccess) -> None:
 
 
 async def end_lapsed_graces(services: Services) -> None:
-    """Plans whose payment failed a week ago end on time, whether Stripe can be asked or not."""
+    """End the plans whose grace period is over, without a call to Stripe."""
     now = services.clock()
     for account_id in await services.database.read(lambda s: subscriptions.lapsed_graces(s, now)):
         await services.database.run(lambda s, one=account_id: subscriptions.end_grace(s, one, now))  # type: ignore[misc]
 
 
 async def handle_due(services: Services, stripe: StripeAccess) -> int:
-    """Handle every event that waits and is due; how many were. One that fails is put off, never lost."""
+    """Handle every event that is due; the number handled. One that fails is retried later, never lost."""
     handled = 0
     while True:
         now = services.clock()
@@ -102,7 +102,7 @@ async def _handle(services: Services, stripe: StripeAccess, event: StripeEvent) 
     database = services.database
     still_waits = await database.read(lambda s: s.get_one(StripeEvent, event.id).handled_at is None)
     if not still_waits:
-        return True  # together with an earlier one of the same customer
+        return True  # handled together with an earlier one of the same customer
     try:
         customer_id = await _customer_of(services, stripe, event)
         if customer_id is None:
@@ -111,7 +111,7 @@ async def _handle(services: Services, stripe: StripeAccess, event: StripeEvent) 
             await sync_customer(services, stripe, customer_id)
     except (PaymentError, CustomerBusy) as error:
         reason = str(error) or type(error).__name__
-        log.warning("a Stripe event is put off", stripe_event=event.id, type=event.type, reason=reason)
+        log.warning("a Stripe event is retried later", stripe_event=event.id, type=event.type, reason=reason)
         await database.run(lambda s: events.reschedule(s, event.id, reason, services.clock()))
         return False
     except ServiceUnavailable:
@@ -125,7 +125,7 @@ async def _handle(services: Services, stripe: StripeAccess, event: StripeEvent) 
 
 
 async def _customer_of(services: Services, stripe: StripeAccess, event: StripeEvent) -> str | None:
-    """The event's customer, known to us by now; None for somebody who is no customer of ours."""
+    """The event's customer, recorded here by now; None if it is not one of ours."""
     customer_id = event.customer_id
     if customer_id is None and event.object_id.startswith(("ch_", "py_")):
         found = await asyncio.to_thread(stripe.gateway.customer_of_charge, event.object_id)
@@ -138,49 +138,49 @@ async def _customer_of(services: Services, stripe: StripeAccess, event: StripeEv
 
 
 async def reconcile(
-    services: Services, stripe: StripeAccess, tell: Callable[[str, list[str]], None] | None = None
+    services: Services, stripe: StripeAccess, report: Callable[[str, list[str]], None] | None = None
 ) -> Reconciled:
-    """Look at every customer, whether events came or not, and repair what differs.
+    """Synchronise every customer, whether events came or not.
 
-    `tell` hears of each customer as it was looked at. Raises ServiceUnavailable.
+    `report` is called with each customer and its changes. Raises ServiceUnavailable.
     """
-    done = Reconciled()
-    await _adopt_unknown(services, stripe, done)
+    result = Reconciled()
+    await _adopt_unknown(services, stripe, result)
     customers = await services.database.read(
         lambda session: session.exec(select(StripeCustomer.id).order_by(StripeCustomer.id)).all()
     )
     for customer_id in customers:
-        done.customers += 1
+        result.customers += 1
         try:
             changes = await sync_customer(services, stripe, customer_id)
         except ServiceUnavailable:
             raise
         except (PaymentError, CustomerBusy) as error:
-            done.failures[customer_id] = str(error) or type(error).__name__
+            result.failures[customer_id] = str(error) or type(error).__name__
             continue
         except Exception as error:
-            # One customer whose data nobody foresaw must not keep all others from being looked at.
+            # One customer with unexpected data must not stop the reconciliation of the others.
             log.exception("a customer could not be compared with Stripe", customer=customer_id)
-            done.failures[customer_id] = type(error).__name__
+            result.failures[customer_id] = type(error).__name__
             continue
         if changes:
-            done.changes[customer_id] = changes
+            result.changes[customer_id] = changes
             log.warning("an account differed from Stripe", customer=customer_id, changes=changes)
-        if tell is not None:
-            tell(customer_id, changes)
-    await services.database.run(lambda session: events.forget_old(session, services.clock()))
-    return done
+        if report is not None:
+            report(customer_id, changes)
+    await services.database.run(lambda session: events.delete_old(session, services.clock()))
+    return result
 
 
-async def _adopt_unknown(services: Services, stripe: StripeAccess, done: Reconciled) -> None:
-    """Customers of ours that this database does not know, for it was restored from a backup."""
+async def _adopt_unknown(services: Services, stripe: StripeAccess, result: Reconciled) -> None:
+    """Record our customers that are missing here, because the database was restored from a backup."""
     try:
         subscribed = await asyncio.to_thread(stripe.gateway.subscribed_customers)
     except PaymentError as error:
-        done.failures["every customer"] = str(error)
+        result.failures["every customer"] = str(error)
         return
     for customer_id in sorted(subscribed):
         try:
             await adopt(services, stripe, customer_id)
         except PaymentError as error:
-            done.failures[customer_id] = str(error)
+            result.failures[customer_id] = str(error)

@@ -1,6 +1,6 @@
-"""One trial a card: an address is made in a minute, a card is not.
+"""One trial per card, because addresses are easier to get than cards.
 
-The card's fingerprint is Stripe's own name of it. Only a keyed hash of it is kept, for a year.
+Only a keyed hash of Stripe's fingerprint of the card is kept, for a year.
 """
 
 import hashlib
@@ -25,18 +25,18 @@ class Trials:
     secret: str
 
     def repeated(self, session: Session, account_id: str, facts: CustomerFacts, now: datetime) -> set[str]:
-        """Subscriptions whose trial another account has had with the same card; other trials are noted."""
+        """Subscriptions whose card had a trial in another account. Other trials are recorded."""
         found = set()
         session.execute(delete(TrialCard).where(col(TrialCard.kept_until) <= now))
         for each in facts.subscriptions:
             if each.trial_ends_at is None or not each.card_fingerprint:
                 continue
             card_id = self._hash(each.card_fingerprint)
-            known = session.get(TrialCard, card_id, with_for_update=True)
-            if known is None:
+            stored = session.get(TrialCard, card_id, with_for_update=True)
+            if stored is None:
                 session.add(TrialCard(id=card_id, account_id=account_id, kept_until=now + _KEPT_FOR))
                 session.flush()
-            elif known.account_id != account_id:
+            elif stored.account_id != account_id:
                 found.add(each.id)
         return found
 
@@ -46,7 +46,7 @@ class Trials:
 
 
 def without(facts: CustomerFacts, repeated: set[str]) -> CustomerFacts:
-    """`facts` as if those trials were none: they give no plan, and their first invoices no credits."""
+    """`facts` without those trials: they give no plan, and their first invoices no credits."""
     began = {each.id: each.created_at for each in facts.subscriptions if each.id in repeated}
     return replace(
         facts,

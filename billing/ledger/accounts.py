@@ -1,4 +1,4 @@
-"""Accounts: opening, finding, locking, closing."""
+"""Accounts: create, find, lock, close."""
 
 from datetime import datetime
 
@@ -35,8 +35,8 @@ def create(
 ) -> Account:
     """A new account whose periods count from `now`; its first credits come with `ledger.refresh`.
 
-    `is_verified`: whoever makes it knows that the address is its owner's; otherwise it neither gets nor
-    spends credits until `verify`. Raises AccountExists; addresses are compared in lower case.
+    `is_verified`: the address is known to be the owner's. Otherwise the account neither gets nor spends
+    credits until `verify`. Raises AccountExists; addresses are compared in lower case.
     """
     account = insert_unless_taken(
         session,
@@ -56,14 +56,14 @@ def create(
 
 
 def verify(session: Session, account: Account, *, now: datetime) -> None:
-    """The address is proved to be its owner's; once more changes nothing. `account` comes from `lock`."""
+    """Record that the owner proved the address. Idempotent; `account` comes from `lock`."""
     if account.verified_at is None:
         account.verified_at = now
         session.flush()
 
 
 def find_by_email(session: Session, email: str) -> Account:
-    """Raises UnknownAccount. A closed account is found too: its address stays taken."""
+    """Raises UnknownAccount. Finds closed accounts too: their address stays taken."""
     account = session.exec(select(Account).where(col(Account.email) == normalise_email(email))).one_or_none()
     if account is None:
         raise UnknownAccount(f"no account for {normalise_email(email)}")
@@ -71,7 +71,7 @@ def find_by_email(session: Session, email: str) -> Account:
 
 
 def lock(session: Session, account_id: str) -> Account:
-    """The account's fresh row, locked until the transaction ends: first of all in whatever touches credits.
+    """The account's fresh row, locked until the transaction ends. Lock it before touching credits.
 
     Raises UnknownAccount, AccountClosed.
     """
@@ -82,7 +82,7 @@ def lock(session: Session, account_id: str) -> Account:
 
 
 def lock_even_closed(session: Session, account_id: str) -> Account:
-    """As `lock`, for what a closed account still has to finish: its running calls settle."""
+    """As `lock`, but also for closed accounts, whose running calls still settle."""
     account = session.exec(_LOCK, params={"account_id": account_id}).one_or_none()
     if account is None:
         raise UnknownAccount(f"no account {account_id}")
@@ -102,10 +102,10 @@ def close(session: Session, account_id: str, *, now: datetime) -> None:
 
 
 def is_storable(email: str) -> bool:
-    """Whether `email` fits its column and every database stores it; whether mail reaches it is not asked."""
+    """Whether `email` fits its column and every database stores it; its syntax is not checked."""
     return len(email) <= EMAIL_LENGTH_MAX and is_storable_text(email)
 
 
 def normalise_email(email: str) -> str:
-    """The one spelling an address is stored and looked up in."""
+    """The canonical form in which an address is stored and looked up."""
     return email.strip().lower()

@@ -1,7 +1,7 @@
 """Recomputes every balance and every settlement from the entries and the open holds.
 
 Each check is one statement of the database's own sums, so it sees one moment even while calls go on, and
-costs no memory here however many entries there are. A ledger in order gives no row.
+costs no memory here however many entries there are. A consistent ledger yields no row.
 """
 
 from collections.abc import Iterable
@@ -16,7 +16,7 @@ from billing.ledger.models import Account, Entry, EntryKind, Grant, Hold, HoldSt
 
 @dataclass(frozen=True)
 class Drift:
-    """One thing that is stored otherwise than its entries and holds say."""
+    """A stored value that differs from what the entries and holds add up to."""
 
     what: str  # e.g. "account.available"
     row_id: str
@@ -28,7 +28,7 @@ class Drift:
 
 
 def audit(session: Session) -> list[Drift]:
-    """Every drift found; empty when the books are in order.
+    """Every drift found; empty when the ledger is consistent.
 
     Only reads, so a transaction that keeps no writer waiting will do: with millions of entries it takes many
     seconds, for which it lifts PostgreSQL's time limit on statements until the transaction ends.
@@ -40,7 +40,7 @@ def audit(session: Session) -> list[Drift]:
         *_counts(session, Grant, col(Entry.grant_id), col(Hold.grant_id)),
         *_first_entries(session),
         *_settlements(session),
-        *_owners(session),
+        *_account_mismatches(session),
         *_overdrafts(session),
     ]
 
@@ -50,18 +50,18 @@ def _counts(
 ) -> Iterable[Drift]:
     """available = sum(entries) - open holds, held = open holds; for every account or every grant."""
     entered = select(of_entry.label("id"), func.sum(Entry.amount).label("sum")).group_by(of_entry).subquery()
-    opened = (
+    open_holds = (
         select(of_hold.label("id"), func.sum(Hold.amount).label("sum"))
         .where(col(Hold.status) == HoldStatus.OPEN)
         .group_by(of_hold)
         .subquery()
     )
-    held = func.coalesce(opened.c.sum, 0)
+    held = func.coalesce(open_holds.c.sum, 0)
     available = func.coalesce(entered.c.sum, 0) - held
     rows: Select[Any] = (
         select(table.id, table.available, available, table.held, held)  # type: ignore[call-overload]
         .outerjoin(entered, entered.c.id == col(table.id))
-        .outerjoin(opened, opened.c.id == col(table.id))
+        .outerjoin(open_holds, open_holds.c.id == col(table.id))
         .where(or_(col(table.available) != available, col(table.held) != held))
     )
     for row_id, stored_available, expected_available, stored_held, expected_held in session.execute(rows):
@@ -73,16 +73,16 @@ def _counts(
 
 def _first_entries(session: Session) -> Iterable[Drift]:
     """Every grant came in by entries of exactly its amount."""
-    came_in = (
+    granted = (
         select(col(Entry.grant_id).label("id"), func.sum(Entry.amount).label("sum"))
         .where(col(Entry.kind) == EntryKind.GRANT)
         .group_by(col(Entry.grant_id))
         .subquery()
     )
-    total = func.coalesce(came_in.c.sum, 0)
+    total = func.coalesce(granted.c.sum, 0)
     rows = (
         select(Grant.id, total, Grant.amount)
-        .outerjoin(came_in, came_in.c.id == col(Grant.id))
+        .outerjoin(granted, granted.c.id == col(Grant.id))
         .where(total != col(Grant.amount))
     )
     for grant_id, stored, expected in session.execute(rows):
@@ -118,7 +118,7 @@ def _settlements(session: Session) -> Iterable[Drift]:
             yield Drift("the refund entry", hold_id, int(given_back), -expected)
 
 
-def _owners(session: Session) -> Iterable[Drift]:
+def _account_mismatches(session: Session) -> Iterable[Drift]:
     """An entry and a hold belong to their grant's account, an entry to its hold's grant."""
     entries = (
         select(Entry.id, Entry.account_id, Grant.account_id)

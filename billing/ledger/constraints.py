@@ -1,7 +1,7 @@
-"""Triggers that keep history as it was written, whatever code or person sends SQL to the database.
+"""Triggers that keep the ledger's history immutable, whoever sends SQL to the database.
 
-Entries are neither changed nor deleted; a settled hold stays as it settled; what a hold or a grant is bound
-to never changes. Plain CHECK and UNIQUE constraints stand with the tables in `billing.ledger.models`.
+Entries are neither changed nor deleted; a settled hold stays as it settled; the identity of a
+hold or a grant never changes. Other constraints are declared with the tables in `billing.ledger.models`.
 """
 
 from dataclasses import dataclass
@@ -63,7 +63,7 @@ def statements(dialect_name: str) -> list[str]:
 
 
 def drop_statements(dialect_name: str) -> list[str]:
-    """The SQL that takes the triggers away again, for a migration that must rewrite history's tables."""
+    """The SQL that drops the triggers, for a migration that rewrites these tables."""
     if dialect_name == "sqlite":
         return [f"drop trigger {guard.name}" for guard in _GUARDS]
     dropped = [f"drop trigger {guard.name} on {guard.table}" for guard in _GUARDS]

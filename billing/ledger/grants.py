@@ -1,4 +1,4 @@
-"""Credits coming in and ending with time: grants, each period's among them, and their expiry.
+"""Grants of credits, those of each period included, and their expiry.
 
 Called as `ledger.refresh`, `ledger.grant` and `ledger.expire_due`; each needs the account's row from
 `accounts.lock`.
@@ -19,7 +19,7 @@ from billing.subscriptions.models import PaidInvoice
 
 LARGEST_GRANT_CREDITS = 1_000_000
 #: An invoice's credits live this much longer than its period: Stripe charges the next one about an hour after
-#: the period's end, and a paying customer shall not stand without credits until then.
+#: the period's end, and a paying customer must not be without credits until then.
 RENEWAL_SLACK = timedelta(hours=2)
 _PERIOD_REFERENCE = "grant:"
 
@@ -36,11 +36,11 @@ _ENDED = (
 
 
 def refresh(session: Session, account: Account, now: datetime) -> None:
-    """Expire what has ended and grant the present period's credits, once however often it is asked.
+    """Expire what has ended and grant the current period's credits. Idempotent.
 
-    Lazy: done whenever credits are about to be read or spent, so no scheduler is needed. Periods in which
-    nobody asked are not made up for. An account whose address is not verified gets none, nor does one whose
-    plan comes from a Stripe subscription: there a paid invoice brings the credits.
+    Lazy: called whenever credits are about to be read or spent, so no scheduler is needed. Skipped periods
+    are not granted later. Accounts whose address is not verified get none, nor do those whose plan comes
+    from a Stripe subscription: paid invoices bring their credits.
     """
     expire_due(session, account, now)
     if account.subscription_id is not None:
@@ -86,7 +86,9 @@ def grant(
 ) -> Grant:
     """Credits that end at `expires_at`, or never; what has ended already expires at once.
 
-    `starts_at` is only told, not waited for. Raises InvalidGrant unless 1 <= amount <= 1,000,000, and
+    `starts_at` is informational: the credits can be spent at once.
+
+    Raises InvalidGrant unless 1 <= amount <= 1,000,000, and
     DuplicateReference.
     """
     if not 1 <= amount <= LARGEST_GRANT_CREDITS:

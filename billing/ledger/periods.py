@@ -17,7 +17,7 @@ def period_start(anchor: datetime, months: int) -> datetime:
 
 
 def period_containing(anchor: datetime, now: datetime) -> tuple[datetime, datetime]:
-    """Start (inclusive) and end (exclusive) of the period that `now` lies in."""
+    """Start (inclusive) and end (exclusive) of the period that contains `now`."""
     anchor, now = anchor.astimezone(UTC), now.astimezone(UTC)
     months = (now.year - anchor.year) * 12 + now.month - anchor.month
     # Within the calendar month of `now` exactly one period starts; before that moment the previous one runs.

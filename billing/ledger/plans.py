@@ -1,4 +1,4 @@
-"""The three plans and their limits: the only place where these figures stand."""
+"""The three plans and their limits: the only place that defines them."""
 
 from dataclasses import dataclass
 from enum import StrEnum

@@ -1,6 +1,6 @@
-"""How this package writes: a row goes in once, credits move by sums, and every sum has its entry.
+"""Writes to the ledger: rows inserted once, balances changed by sums, an entry for every change.
 
-Nothing else in the package changes a balance or inserts an entry.
+No other module of the package changes a balance or inserts an entry.
 """
 
 from datetime import datetime
@@ -59,7 +59,7 @@ def write_entry(
     now: datetime,
     hold_id: str | None = None,
 ) -> Entry:
-    """One signed change, for ever. The caller moves the credits it stands for. Raises DuplicateReference."""
+    """Insert one signed, permanent change. The caller moves the credits itself. Raises DuplicateReference."""
     entry = insert_unless_taken(
         session,
         Entry(
@@ -86,10 +86,10 @@ def move(session: Session, *, account_id: str, grant_id: str, available: int = 0
     for model, row_id in ((Account, account_id), (Grant, grant_id)):
         changes = {"row_id": row_id, "more_available": available, "more_held": held}
         counts = session.execute(_add_statement(model), changes).one()
-        known = session.identity_map.get(identity_key(model, row_id))
-        if known is not None:
-            set_committed_value(known, "available", counts.available)
-            set_committed_value(known, "held", counts.held)
+        loaded = session.identity_map.get(identity_key(model, row_id))
+        if loaded is not None:
+            set_committed_value(loaded, "available", counts.available)
+            set_committed_value(loaded, "held", counts.held)
 
 
 @cache

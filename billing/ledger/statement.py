@@ -21,7 +21,7 @@ class Line:
 
 
 def statement(session: Session, account_id: str, limit: int, before: int | None = None) -> list[Line]:
-    """Up to `limit` lines, the newest first; the next page lies `before` the last line's `entry_id`.
+    """Up to `limit` lines, the newest first; the next page is `before` the last line's `entry_id`.
 
     The balance is counted backwards from the account's present one, so that a page costs what is newer than
     it and not the whole history.

@@ -1,1 +1,1 @@
-"""What a customer's state at Stripe means for plan and credits."""
+"""Stripe subscriptions: the plan and the credits that a customer's state at Stripe gives an account."""

@@ -1,4 +1,4 @@
-"""How Stripe counts money: in the smallest unit of a currency, by its own table.
+"""Stripe's smallest currency units, by its own table.
 
 Tables of ISO 4217 or of locales differ from it: they have no decimals for ISK, AFN or LBP, for which Stripe
 takes two.
@@ -18,7 +18,7 @@ _SYMBOLS = {"usd": "$", "eur": "€", "gbp": "£"}
 
 
 def decimals(currency: str) -> int:
-    """How many digits the smallest unit of a currency stands for at Stripe."""
+    """The number of decimals of a currency at Stripe."""
     code = currency.lower()
     return 0 if code in _NO_DECIMALS else 3 if code in _THREE_DECIMALS else 2
 

@@ -1,7 +1,7 @@
-"""Events that came in from Stripe: stored first, under their id, and waiting until they are handled.
+"""Events received from Stripe: stored under their id first, and handled later.
 
-An event is only a reason to look at its customer again. Handling one therefore handles every event of the
-customer that was stored before the look.
+An event only triggers a sync of its customer. One sync therefore handles every event of the customer that was
+stored before it began.
 """
 
 import json
@@ -17,7 +17,7 @@ from billing.identifiers import new_id
 from billing.ledger.postings import insert_unless_taken
 from billing.subscriptions.models import StripeEvent
 
-#: What the webhook asks for; anything else that comes is stored as handled.
+#: The types that the webhook subscribes to; others are stored as handled.
 WANTED_TYPES = (
     "checkout.session.completed",
     "checkout.session.async_payment_succeeded",
@@ -53,38 +53,40 @@ _ERROR_LENGTH = 300
 
 @dataclass(frozen=True)
 class ReceivedEvent:
-    """What is read from an event's body; the rest is not believed."""
+    """The fields used of an event's body; the rest is not trusted."""
 
     id: str
     type: str
     created_at: datetime
     object_id: str
     customer_id: str | None
-    charge_id: str | None  # of a refund or dispute, which may not tell the customer
+    charge_id: str | None  # of a refund or dispute, which may not name the customer
 
 
 def read(payload: bytes) -> ReceivedEvent:
     """The event in a signed body. Raises BadSignature for anything else."""
     try:
         event: Any = json.loads(payload)
-        thing = event["data"]["object"]
+        stripe_object = event["data"]["object"]
         if event["object"] != "event" or not str(event["id"]).startswith("evt_"):
-            raise BadSignature("this is no Stripe event")
+            raise BadSignature("this is not a Stripe event")
         return ReceivedEvent(
             id=str(event["id"])[:255],
             type=str(event["type"])[:255],
             created_at=datetime.fromtimestamp(int(event["created"]), UTC),
             # A refund or dispute is found by its charge.
-            object_id=str(thing.get("charge") or thing.get("id"))[:255],
-            customer_id=_id_or_none(thing if thing.get("object") == "customer" else thing.get("customer")),
-            charge_id=_id_or_none(thing.get("charge")),
+            object_id=str(stripe_object.get("charge") or stripe_object.get("id"))[:255],
+            customer_id=_id_or_none(
+                stripe_object if stripe_object.get("object") == "customer" else stripe_object.get("customer")
+            ),
+            charge_id=_id_or_none(stripe_object.get("charge")),
         )
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
-        raise BadSignature("this is no Stripe event") from error
+        raise BadSignature("this is not a Stripe event") from error
 
 
 def store(session: Session, event: ReceivedEvent, now: datetime) -> bool:
-    """Whether it was new. An event that nothing depends on counts as handled at once."""
+    """Store the event; whether it was new. Events of other types count as handled at once."""
     is_wanted = event.type in WANTED_TYPES
     row = StripeEvent(
         id=event.id,
@@ -101,7 +103,7 @@ def store(session: Session, event: ReceivedEvent, now: datetime) -> bool:
 
 
 def enqueue_sync(session: Session, customer_id: str, reason: str, now: datetime) -> None:
-    """An event of our own: something happened here that the customer's subscription must follow."""
+    """Store an event of our own, after a change here that the customer's subscription must follow."""
     session.add(
         StripeEvent(
             id=new_id("own"),
@@ -117,7 +119,7 @@ def enqueue_sync(session: Session, customer_id: str, reason: str, now: datetime)
 
 
 def due(session: Session, now: datetime, limit: int) -> list[StripeEvent]:
-    """Events that wait, the longest waiting first."""
+    """Unhandled events that are due, the oldest first."""
     return list(
         session.exec(
             select(StripeEvent)
@@ -154,7 +156,7 @@ def mark_handled(session: Session, event_ids: Sequence[str], now: datetime) -> N
 
 
 def reschedule(session: Session, event_id: str, error: str, now: datetime) -> None:
-    """The attempt failed: try again after a wait that doubles up to an hour, for ever."""
+    """The attempt failed: try again after a delay that doubles up to an hour, without end."""
     event = session.get_one(StripeEvent, event_id)
     wait = min(_LONGEST_WAIT, _FIRST_RETRY * 2 ** min(event.attempts, 12))
     event.attempts += 1
@@ -164,7 +166,7 @@ def reschedule(session: Session, event_id: str, error: str, now: datetime) -> No
     session.flush()
 
 
-def forget_old(session: Session, now: datetime) -> None:
+def delete_old(session: Session, now: datetime) -> None:
     session.execute(
         delete(StripeEvent).where(
             col(StripeEvent.handled_at).is_not(None), col(StripeEvent.received_at) <= now - KEPT_FOR

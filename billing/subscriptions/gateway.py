@@ -1,7 +1,7 @@
-"""The only module that speaks with Stripe's SDK, which is imported when first used.
+"""The only module that uses Stripe's SDK, which is imported when first needed.
 
-It takes and gives plain values and raises only this package's errors. Every method may block for seconds, so
-none is called on an event loop or inside a transaction.
+It takes and returns plain values and raises only this package's errors. Every method may block for seconds,
+so none is called on an event loop or inside a transaction.
 """
 
 import hashlib
@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 from billing.errors import BadSignature, CustomerGone, StripeRefused, StripeUnavailable
 from billing.ledger.plans import PLANS, PlanName
-from billing.subscriptions import parsing as reading
+from billing.subscriptions import parsing
 from billing.subscriptions.types import CustomerFacts, PriceFacts, ReversalFacts
 
 if TYPE_CHECKING:
     import stripe
     from stripe import StripeClient
 
-#: How far a signature's time may lie from ours, to either side.
+#: Largest difference between a signature's time and ours, in either direction.
 SIGNATURE_TOLERANCE = timedelta(minutes=5)
-#: How far back invoices are looked at. A card's payment can be disputed for 120 days, and credits of an older
+#: How far back invoices are read. A card's payment can be disputed for 120 days, and credits of an older
 #: one have long expired.
 HORIZON = timedelta(days=130)
 _TIMEOUT_SECONDS = 20
@@ -32,7 +32,7 @@ _CUSTOMERS_A_DAY_MAX = 10
 
 @dataclass(frozen=True)
 class PriceChange:
-    """What the portal shall ask its customer to confirm."""
+    """The change that the portal asks the customer to confirm."""
 
     subscription_id: str
     item_id: str
@@ -61,7 +61,7 @@ def _is_signed(signature: Any, payload: bytes, header: str | None, secret: str) 
     try:
         signature.verify_header(payload, header, secret, tolerance=None)
     except (stripe.SignatureVerificationError, ValueError, TypeError):
-        # The last two: a body that is no UTF-8, a header that is no ASCII.
+        # The last two: a body that is not UTF-8, a header that is not ASCII.
         return False
     return True
 
@@ -88,7 +88,7 @@ class StripeGateway:
             )
         return self._opened
 
-    # What a customer has and did.
+    # Reading customers.
 
     def customer_facts(self, customer_id: str, now: datetime) -> CustomerFacts:
         """Everything about a customer that plan and credits depend on, as it is now. Raises CustomerGone."""
@@ -118,17 +118,17 @@ class StripeGateway:
             for each in invoices:
                 self._complete(each["lines"], self._client.v1.invoices.line_items, each["id"])
             reversals = self._reversals(customer_id, since)
-            anchors = {each["id"]: reading.moment(each["billing_cycle_anchor"]) for each in subscriptions}
+            anchors = {each["id"]: parsing.moment(each["billing_cycle_anchor"]) for each in subscriptions}
             read_subscriptions = [
-                reading.subscription(each, invoices, self._plan_of_price) for each in subscriptions
+                parsing.subscription(each, invoices, self._plan_of_price) for each in subscriptions
             ]
             read_invoices = [
-                reading.paid_invoice(
+                parsing.paid_invoice(
                     each,
                     self._plan_of_price,
                     [
                         one
-                        for payment in sorted(reading.payments_of(each))
+                        for payment in sorted(parsing.payments_of(each))
                         for one in reversals.get(payment, [])
                     ],
                     anchors,
@@ -157,11 +157,11 @@ class StripeGateway:
             refunds = charge.get("refunds") or {"data": [], "has_more": False}
             if refunds["has_more"]:
                 refunds["data"] = _all(self._client.v1.refunds.list({"charge": charge["id"], "limit": 100}))
-            reversals: list[ReversalFacts | None] = [reading.refund(each) for each in refunds["data"]]
+            reversals: list[ReversalFacts | None] = [parsing.refund(each) for each in refunds["data"]]
             if charge["disputed"]:
                 disputes = _all(self._client.v1.disputes.list({"charge": charge["id"], "limit": 100}))
-                reversals += [reading.dispute(each) for each in disputes]
-            payment = reading.id_of(charge.get("payment_intent") or charge["id"])
+                reversals += [parsing.dispute(each) for each in disputes]
+            payment = parsing.id_of(charge.get("payment_intent") or charge["id"])
             found.setdefault(payment, []).extend(each for each in reversals if each is not None)
         return found
 
@@ -183,13 +183,13 @@ class StripeGateway:
     def customer_of_charge(self, charge_id: str) -> str | None:
         with _errors():
             customer = self._client.v1.charges.retrieve(charge_id).customer
-            return reading.id_of(customer) if customer else None
+            return parsing.id_of(customer) if customer else None
 
     def account_of_customer(self, customer_id: str) -> str | None:
         """The account that a customer of ours was created for; None for any other customer."""
         with _errors():
             metadata = self._client.v1.customers.retrieve(customer_id).to_dict().get("metadata") or {}
-            account_id: str | None = metadata.get(reading.ACCOUNT_METADATA)
+            account_id: str | None = metadata.get(parsing.ACCOUNT_METADATA)
             return account_id
 
     def subscribed_customers(self) -> set[str]:
@@ -197,45 +197,45 @@ class StripeGateway:
         with _errors():
             subscriptions = _all(self._client.v1.subscriptions.list({"limit": 100}))
         return {
-            reading.id_of(each["customer"])
+            parsing.id_of(each["customer"])
             for each in subscriptions
-            if any(reading.plan_of(item["price"]) for item in each["items"]["data"])
+            if any(parsing.plan_of(item["price"]) for item in each["items"]["data"])
         }
 
     def _plan_of_price(self, price_id: str) -> PlanName | None:
         if price_id not in self._plan_by_price:
             found = self._client.v1.prices.retrieve(price_id).to_dict()
-            self._plan_by_price[price_id] = reading.plan_of(found)
+            self._plan_by_price[price_id] = parsing.plan_of(found)
         return self._plan_by_price[price_id]
 
-    # What an account's owner sets going.
+    # Actions of an account's owner.
 
     def prices(self) -> dict[PlanName, PriceFacts]:
         """The present prices by lookup key; a plan without one cannot be bought."""
         keys = [plan.price_lookup_key for plan in PLANS.values() if plan.price_lookup_key]
         with _errors():
             found = _all(self._client.v1.prices.list({"lookup_keys": keys, "active": True}))
-        prices = [reading.price(each) for each in found]
+        prices = [parsing.price(each) for each in found]
         return {each.plan: each for each in prices if each is not None}
 
     def create_customer(self, account_id: str, email: str) -> str:
-        """The customer of an account; asked again within a day, the same one."""
+        """Create the customer of an account; repeated within a day it returns the same one."""
         # The address is part of the key, for a key may not be used again with another request.
         digest = hashlib.sha256(email.encode()).hexdigest()[:16]
         key = f"bgeraser-customer-{account_id}-{digest}"
         with _errors():
             for _ in range(_CUSTOMERS_A_DAY_MAX):
-                made = self._client.v1.customers.create(
-                    {"email": email, "metadata": {reading.ACCOUNT_METADATA: account_id}},
+                customer_id = self._client.v1.customers.create(
+                    {"email": email, "metadata": {parsing.ACCOUNT_METADATA: account_id}},
                     {"idempotency_key": key},
                 ).id
                 try:
-                    self._require_customer(made)
+                    self._require_customer(customer_id)
                 except CustomerGone:
                     # The key's answer is a replay: that customer was deleted since.
-                    key = f"{key[:200]}-{hashlib.sha256(made.encode()).hexdigest()[:16]}"
+                    key = f"{key[:200]}-{hashlib.sha256(customer_id.encode()).hexdigest()[:16]}"
                 else:
-                    return made
+                    return customer_id
         raise StripeRefused("the account's customer is deleted at Stripe again and again")
 
     def checkout_url(
@@ -250,11 +250,11 @@ class StripeGateway:
         promotion_codes: bool = False,
         trial_days: int = 0,
     ) -> str:
-        """The address of a new page where the customer subscribes. Earlier pages of the customer close."""
-        subscription_data: dict[str, Any] = {"metadata": {reading.ACCOUNT_METADATA: account_id}}
+        """The address of a new checkout page. Earlier pages of the customer are closed."""
+        subscription_data: dict[str, Any] = {"metadata": {parsing.ACCOUNT_METADATA: account_id}}
         if trial_days:
             subscription_data["trial_period_days"] = trial_days
-        wanted: dict[str, Any] = {
+        params: dict[str, Any] = {
             "mode": "subscription",
             "customer": customer_id,
             "client_reference_id": account_id,
@@ -264,13 +264,13 @@ class StripeGateway:
             "subscription_data": subscription_data,
         }
         if automatic_tax:
-            wanted |= {"automatic_tax": {"enabled": True}, "customer_update": {"address": "auto"}}
+            params |= {"automatic_tax": {"enabled": True}, "customer_update": {"address": "auto"}}
         if promotion_codes:
-            wanted["allow_promotion_codes"] = True
+            params["allow_promotion_codes"] = True
         # Two pages open at once could both be paid.
         self.close_checkouts(customer_id)
         with _errors():
-            created = self._client.v1.checkout.sessions.create(wanted)  # type: ignore[arg-type]  # a plain twin
+            created = self._client.v1.checkout.sessions.create(params)  # type: ignore[arg-type]  # a plain twin
             url = created.url
         if url is None:
             raise StripeRefused("Stripe gave no address for the checkout")
@@ -286,7 +286,7 @@ class StripeGateway:
                 except _invalid_request() as error:
                     if sessions.retrieve(earlier["id"]).status == "open":
                         raise StripeUnavailable("a payment is being made on an earlier page") from error
-                    # It was paid or ran out between the list and this; the customer's state tells which.
+                    # It was paid or expired since it was listed; the customer's state will show which.
 
     def portal_url(
         self,
@@ -297,12 +297,12 @@ class StripeGateway:
         change: PriceChange | None = None,
     ) -> str:
         """The address of the customer's portal; `change` opens it at confirming another price."""
-        wanted: dict[str, Any] = {"customer": customer_id, "return_url": return_url}
+        params: dict[str, Any] = {"customer": customer_id, "return_url": return_url}
         if configuration_id is not None:
-            wanted["configuration"] = configuration_id
+            params["configuration"] = configuration_id
         if change is not None:
             item = {"id": change.item_id, "price": change.price_id, "quantity": 1}
-            wanted["flow_data"] = {
+            params["flow_data"] = {
                 "type": "subscription_update_confirm",
                 "subscription_update_confirm": {
                     "subscription": change.subscription_id,
@@ -311,10 +311,10 @@ class StripeGateway:
                 "after_completion": {"type": "redirect", "redirect": {"return_url": return_url}},
             }
         with _errors():
-            return self._client.v1.billing_portal.sessions.create(wanted).url  # type: ignore[arg-type]
+            return self._client.v1.billing_portal.sessions.create(params).url  # type: ignore[arg-type]
 
     def cancel_now(self, subscription_id: str) -> None:
-        """Nothing more is charged; one that has ended already stays so."""
+        """Cancel at once, without further charges; ended subscriptions are ignored."""
         with _errors():
             try:
                 self._client.v1.subscriptions.cancel(subscription_id)
@@ -323,16 +323,16 @@ class StripeGateway:
                     raise
 
     def end_trial(self, subscription_id: str) -> None:
-        """The first period begins now, and is charged."""
+        """Begin and charge the first paid period now."""
         with _errors():
             self._client.v1.subscriptions.update(subscription_id, {"trial_end": "now"})
 
     def refund(self, payment_intent_id: str) -> bool:
-        """Give back what is left of a payment; False if nothing is or the bank has taken it back."""
+        """Refund what is left of a payment; False if nothing is left or it is disputed."""
         with _errors():
             try:
                 self._client.v1.refunds.create(
-                    {"payment_intent": payment_intent_id, "metadata": {reading.REFUND_METADATA: "surplus"}},
+                    {"payment_intent": payment_intent_id, "metadata": {parsing.REFUND_METADATA: "surplus"}},
                     {"idempotency_key": f"bgeraser-refund-{payment_intent_id}"},
                 )
             except _invalid_request() as error:
@@ -341,12 +341,12 @@ class StripeGateway:
                 return False
         return True
 
-    # What the operator sets up; used by `billing.subscriptions.setup`.
+    # Set-up by the operator; used by `billing.subscriptions.setup`.
 
-    def list_setup(self, kind: str, **wanted: Any) -> list[dict[str, Any]]:
+    def list_setup(self, kind: str, **params: Any) -> list[dict[str, Any]]:
         """Every `product`, `price`, `webhook_endpoint` or portal `configuration` of the account."""
         with _errors():
-            return _all(self._service(kind).list({"limit": 100, **wanted}))
+            return _all(self._service(kind).list({"limit": 100, **params}))
 
     def create_setup(self, kind: str, **values: Any) -> dict[str, Any]:
         with _errors():
@@ -375,7 +375,7 @@ def _all(first_page: Any) -> list[dict[str, Any]]:
 
 @contextmanager
 def _errors() -> Iterator[None]:
-    """Stripe's errors as ours; the client's secret key stands in none of them."""
+    """Translate Stripe's errors into ours, none of which contains the secret key."""
     import stripe
 
     try:

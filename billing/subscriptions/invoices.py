@@ -1,9 +1,10 @@
-"""Credits for paid invoices, and credits taken back when the money went back.
+"""Credits granted for paid invoices, and revoked for refunds and disputes.
 
-Both are decided once for each invoice, refund and dispute, whatever the order in which we hear of them: those
-of one customer are always gone through together, the oldest first.
+Each invoice, refund and dispute is processed once per change, in any order of events: those of one customer
+are always processed together, the oldest first.
 """
 
+from collections.abc import Collection, Mapping
 from datetime import datetime
 
 from sqlmodel import Session, col, select
@@ -17,7 +18,7 @@ from billing.subscriptions.types import InvoiceFacts, ReversalFacts
 
 
 def settle(session: Session, account: Account, invoice: InvoiceFacts, now: datetime) -> list[str]:
-    """Bring an invoice's credits to what they must be; what changed, in words."""
+    """Bring an invoice's credits up to date; returns a description of each change."""
     changes = []
     stored = session.get(PaidInvoice, invoice.id)
     if stored is None:
@@ -27,9 +28,9 @@ def settle(session: Session, account: Account, invoice: InvoiceFacts, now: datet
 
 
 def _grant(session: Session, account: Account, invoice: InvoiceFacts, now: datetime) -> PaidInvoice:
-    """max(0, what this period's invoices stand for - what it has had).
+    """max(0, credits that the period's invoices are worth - credits already granted).
 
-    Counted over all of them, so that changing plans to and fro brings nothing.
+    Summed over the period, so that changing plans back and forth gains nothing.
     """
     reference = _grant_reference(invoice.id)
     _end_former_periods(session, invoice, now)
@@ -66,7 +67,7 @@ def _grant(session: Session, account: Account, invoice: InvoiceFacts, now: datet
 
 
 def _end_former_periods(session: Session, invoice: InvoiceFacts, now: datetime) -> None:
-    """Credits do not roll over: those of earlier periods, which lived a little longer, end now."""
+    """Credits do not roll over: end those of earlier periods, which outlast their period a little."""
     former = session.exec(
         select(PaidInvoice.id).where(
             col(PaidInvoice.subscription_id) == invoice.subscription_id,
@@ -75,8 +76,8 @@ def _end_former_periods(session: Session, invoice: InvoiceFacts, now: datetime) 
         )
     ).all()
     references = [_grant_reference(invoice_id) for invoice_id in former]
-    alive = select(Grant).where(col(Grant.reference).in_(references), col(Grant.expires_at) > now)
-    for each in session.exec(alive).all():
+    current = select(Grant).where(col(Grant.reference).in_(references), col(Grant.expires_at) > now)
+    for each in session.exec(current).all():
         # Not before the period's own end, by which a period's credits are counted.
         each.expires_at = max(now, invoice.period_starts_at)
     session.flush()
@@ -87,51 +88,66 @@ def _reverse(
 ) -> list[str]:
     if stored.credits == 0 or stored.amount_paid == 0:
         return []
-    known = {
+    stored_reversals = {
         each.id: each
         for each in session.exec(select(Reversal).where(col(Reversal.invoice_id) == stored.id)).all()
     }
-    standing = {each.id for each in invoice.reversals}
+    in_effect = {each.id for each in invoice.reversals}
     changes = []
-    for gone in sorted(set(known) - standing):
-        if known[gone].returned_at is None:
-            changes.append(_give_back(session, account, known[gone], stored, now))
+    for each_id in sorted(set(stored_reversals) - in_effect):
+        if stored_reversals[each_id].returned_at is None:
+            changes.append(_give_back(session, account, stored_reversals[each_id], stored, now))
+    counted = {each.id for each in stored_reversals.values() if each.returned_at is None}
     amount, credits_ = 0, 0
-    # Those that were counted before come first: one that is heard of late must find what they have left.
-    for each in sorted(invoice.reversals, key=lambda one: (one.id not in known, one.created_at, one.id)):
+    # Those counted before come first: a new one, or one that is lost after it was won, takes what they left.
+    for each in sorted(invoice.reversals, key=lambda one: (one.id not in counted, one.created_at, one.id)):
         amount = min(stored.amount_paid, amount + each.amount)
-        if each.id not in known:
+        if each.id not in counted:
             # Counted together and rounded down once, so that a payment refunded in parts is refunded whole.
             due = max(0, stored.credits * amount // stored.amount_paid - credits_)
-            known[each.id] = _take_back(session, account, each, stored, due, now)
-            changes.append(f"{each.id}: {known[each.id].taken} of {due} credits taken back")
-        credits_ += known[each.id].credits
+            stored_reversals[each.id] = _take_back(session, account, each, stored, stored_reversals, due, now)
+            changes.append(f"{each.id}: {stored_reversals[each.id].taken} of {due} credits taken back")
+        credits_ += stored_reversals[each.id].credits
     return changes
 
 
 def _take_back(
-    session: Session, account: Account, reversal: ReversalFacts, stored: PaidInvoice, due: int, now: datetime
+    session: Session,
+    account: Account,
+    reversal: ReversalFacts,
+    stored: PaidInvoice,
+    stored_reversals: Mapping[str, Reversal],
+    due: int,
+    now: datetime,
 ) -> Reversal:
-    shortfall = 0
-    if due > 0:
-        shortfall = revoke(
-            session,
-            account,
-            grant_reference=_grant_reference(stored.id),
-            amount=due,
-            reference=f"stripe:{reversal.id}",
-            now=now,
+    """`stored_reversals`: the invoice's stored reversals; this one is among them if it was undone before."""
+    # Credits given back for a reversal that was undone are the invoice's too, and the first to go.
+    returned = _returned_grants(session, account, [*stored_reversals, reversal.id])
+    times = len(_returned_grants(session, account, [reversal.id]))
+    missing = due
+    for grant_reference in (*returned, _grant_reference(stored.id)):
+        if missing > 0:
+            missing = revoke(
+                session,
+                account,
+                grant_reference=grant_reference,
+                amount=missing,
+                reference=_revocation_reference(reversal.id, times, stored.id, grant_reference),
+                now=now,
+            )
+    row = stored_reversals.get(reversal.id)
+    if row is None:
+        row = Reversal(
+            id=reversal.id,
+            account_id=account.id,
+            invoice_id=stored.id,
+            kind=reversal.kind.value,
+            amount=reversal.amount,
+            credits=due,
+            taken=due - missing,
+            created_at=reversal.created_at,
         )
-    row = Reversal(
-        id=reversal.id,
-        account_id=account.id,
-        invoice_id=stored.id,
-        kind=reversal.kind.value,
-        amount=reversal.amount,
-        credits=due,
-        taken=due - shortfall,
-        created_at=reversal.created_at,
-    )
+    row.amount, row.credits, row.taken, row.returned_at = reversal.amount, due, due - missing, None
     session.add(row)
     session.flush()
     return row
@@ -143,17 +159,41 @@ def _give_back(
     """The dispute was won or the refund failed: what was taken comes back until its period's end."""
     reversal.returned_at = now
     if reversal.taken > 0:
+        times = len(_returned_grants(session, account, [reversal.id]))
         grants.grant(
             session,
             account,
             kind=GrantKind.RETURNED,
             amount=reversal.taken,
-            reference=f"stripe:{reversal.id}:returned",
+            reference=_returned_reference(reversal.id) + (f":{times + 1}" if times else ""),
             expires_at=stored.period_ends_at + RENEWAL_SLACK,
             now=now,
         )
     session.flush()
     return f"{reversal.id}: {reversal.taken} credits given back"
+
+
+def _returned_grants(session: Session, account: Account, reversal_ids: Collection[str]) -> list[str]:
+    """References of the grants that gave these reversals' credits back, the newest first."""
+    given_back = session.exec(
+        select(Grant.created_at, Grant.reference).where(
+            col(Grant.account_id) == account.id, col(Grant.kind) == GrantKind.RETURNED
+        )
+    ).all()
+    prefixes = tuple(_returned_reference(each) for each in reversal_ids)
+    # Sorted here: databases order text differently.
+    return [reference for _, reference in sorted(given_back, reverse=True) if reference.startswith(prefixes)]
+
+
+def _returned_reference(reversal_id: str) -> str:
+    return f"stripe:{reversal_id}:returned"
+
+
+def _revocation_reference(reversal_id: str, times_undone: int, invoice_id: str, grant_reference: str) -> str:
+    """Different for each time and each grant, because an entry's reference is used once."""
+    if times_undone == 0 and grant_reference == _grant_reference(invoice_id):
+        return f"stripe:{reversal_id}"
+    return f"stripe:{reversal_id}:{times_undone}:{grant_reference}"
 
 
 def _grant_reference(invoice_id: str) -> str:

@@ -1,7 +1,7 @@
-"""Tables of what Stripe told us: customers, subscriptions, paid invoices, money that went back, events.
+"""Tables of Stripe objects: customers, subscriptions, paid invoices, refunds and disputes, events.
 
-Stripe holds the truth of all of them. They are kept for showing, for deciding without asking Stripe again,
-and so that nothing is granted, taken back or handled twice.
+Stripe is the source of truth. They are kept for display, for decisions without a call to Stripe, and so
+that nothing is granted, revoked or handled twice.
 """
 
 from datetime import datetime
@@ -14,15 +14,15 @@ from billing.timestamps import UtcDateTime
 
 
 class StripeCustomer(SQLModel, table=True):
-    """Who an account is at Stripe, and which process is just bringing the two into agreement."""
+    """The Stripe customer of an account, and the lease of the process that is syncing the two."""
 
     __tablename__ = "stripe_customer"
 
     id: str = Field(primary_key=True)  # cus_…
     account_id: str = Field(foreign_key="account.id", unique=True)
     created_at: datetime = Field(sa_type=UtcDateTime)
-    # Whoever fetches Stripe's present state takes a fresh token first and stores what was fetched only while
-    # the token is still its own: a slow process can never overwrite what a later one found.
+    # A process takes a fresh token before it fetches Stripe's state, and stores the result only while the
+    # token is unchanged: a slow process can never overwrite what a later one stored.
     sync_token: str | None = Field(default=None)
     sync_until: datetime | None = Field(default=None, sa_type=UtcDateTime)
 
@@ -46,7 +46,7 @@ class Subscription(SQLModel, table=True):
 
 
 class PaidInvoice(SQLModel, table=True):
-    """A paid invoice and the credits it brought, which may be none; it is never looked at twice."""
+    """A paid invoice and the credits it brought, which may be 0. Each is processed once."""
 
     __tablename__ = "paid_invoice"
     __table_args__ = (
@@ -73,7 +73,7 @@ class ReversalKind(StrEnum):
 
 
 class Reversal(SQLModel, table=True):
-    """Money of an invoice that went back, and the credits taken back for it: `credits - taken` were spent."""
+    """A refund or dispute of an invoice, and the credits revoked for it: `credits - taken` were spent."""
 
     __tablename__ = "payment_reversal"
     __table_args__ = (
@@ -86,8 +86,8 @@ class Reversal(SQLModel, table=True):
     invoice_id: str = Field(foreign_key="paid_invoice.id", index=True)
     kind: str
     amount: int  # in the currency's smallest unit
-    credits: int  # what the money stands for
-    taken: int  # what was still there to take; the difference is the shortfall
+    credits: int  # the credits that the money paid for
+    taken: int  # what was left to revoke; the difference is the shortfall
     created_at: datetime = Field(sa_type=UtcDateTime)
     returned_at: datetime | None = Field(default=None, sa_type=UtcDateTime)  # won, or the refund failed
 
@@ -97,14 +97,14 @@ class Reversal(SQLModel, table=True):
 
 
 class StripeEvent(SQLModel, table=True):
-    """An event that came in: a reason to look at a customer again. Its content is not believed, nor kept."""
+    """A received event, which triggers a sync of its customer. Its content is neither trusted nor kept."""
 
     __tablename__ = "stripe_event"
     __table_args__ = (Index("stripe_event_waiting", "handled_at", "next_try_at"),)
 
     id: str = Field(primary_key=True)  # evt_…
     type: str  # e.g. invoice.paid
-    customer_id: str | None = Field(default=None, index=True)  # null: not told; found by the object
+    customer_id: str | None = Field(default=None, index=True)  # null: not in the event; found by the object
     object_id: str
     created_at: datetime = Field(sa_type=UtcDateTime)
     received_at: datetime = Field(sa_type=UtcDateTime, index=True)

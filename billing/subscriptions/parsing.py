@@ -1,4 +1,4 @@
-"""Stripe's objects, as the API sends them, read into our plain facts. No network, no database.
+"""Parses Stripe's API objects into plain values. No network, no database.
 
 In Stripe's present API a period is on the subscription's items, an invoice's subscription is at
 `parent.subscription_details`, its payments are a list of their own, and a charge knows only its payment
@@ -24,15 +24,15 @@ ACCOUNT_METADATA = "bgeraser_account"
 REFUND_METADATA = "bgeraser_refund"
 
 _LOOKUP_KEYS = {plan.price_lookup_key: plan.name for plan in PLANS.values() if plan.price_lookup_key}
-_STANDING_REFUNDS = frozenset({"succeeded", "pending", "requires_action"})
-# Inquiries (warning_…) and prevented disputes move no money; a won one brought it back.
-_STANDING_DISPUTES = frozenset(
+_EFFECTIVE_REFUNDS = frozenset({"succeeded", "pending", "requires_action"})
+# Inquiries (warning_…) and prevented disputes move no money; a won dispute returned it.
+_EFFECTIVE_DISPUTES = frozenset(
     {"needs_response", "under_review", "lost", "appeal_needs_response", "appeal_under_review"}
 )
 
 
 def plan_of(price: Json) -> PlanName | None:
-    """The plan a price stands for; None for one that is not ours."""
+    """The plan that a price sells; None for a price that is not ours."""
     named = (price.get("metadata") or {}).get(PLAN_METADATA)
     if named in set(PlanName):
         return PlanName(named)
@@ -57,10 +57,10 @@ def subscription(
 ) -> SubscriptionFacts | None:
     """None for a subscription to something else. `invoices`: all of the customer's, paid or not."""
     items = stripe_subscription["items"]["data"]
-    ours = [(item, plan) for item in items if (plan := plan_of(item["price"])) is not None]
-    if not ours:
+    plan_items = [(item, plan) for item in items if (plan := plan_of(item["price"])) is not None]
+    if not plan_items:
         return None
-    item, plan = max(ours, key=lambda pair: PLANS[pair[1]].monthly_credits)
+    item, plan = max(plan_items, key=lambda pair: PLANS[pair[1]].monthly_credits)
     period_ends_at = moment(item["current_period_end"])
     unpaid = [
         moment((invoice.get("status_transitions") or {}).get("finalized_at") or invoice["created"])
@@ -78,7 +78,7 @@ def subscription(
         anchor_at=moment(stripe_subscription["billing_cycle_anchor"]),
         period_starts_at=moment(item["current_period_start"]),
         period_ends_at=period_ends_at,
-        ends_at=_end(stripe_subscription, period_ends_at),
+        ends_at=_ends_at(stripe_subscription, period_ends_at),
         is_collection_paused=stripe_subscription.get("pause_collection") is not None,
         unpaid_since=min(unpaid, default=None),
         next_plan=_next_plan(stripe_subscription.get("schedule"), plan, plan_of_price),
@@ -110,17 +110,17 @@ def paid_invoice(
     ]
     if not lines:
         return None
-    brought = entitlement(lines, anchors.get(subscription_id))
+    entitled = entitlement(lines, anchors.get(subscription_id))
     return InvoiceFacts(
         id=stripe_invoice["id"],
         subscription_id=subscription_id,
-        plan=brought.plan,
-        entitled=brought.credits,
+        plan=entitled.plan,
+        entitled=entitled.credits,
         amount_paid=stripe_invoice["amount_paid"],
         currency=stripe_invoice["currency"],
         created_at=moment(stripe_invoice["created"]),
-        period_starts_at=brought.starts_at,
-        period_ends_at=brought.ends_at,
+        period_starts_at=entitled.starts_at,
+        period_ends_at=entitled.ends_at,
         reversals=tuple(reversals),
         payment_intents=tuple(sorted(each for each in payments_of(stripe_invoice) if each.startswith("pi_"))),
     )
@@ -138,15 +138,15 @@ def payments_of(stripe_invoice: Json) -> set[str]:
 
 
 def refund(stripe_refund: Json) -> ReversalFacts | None:
-    """None for a refund that failed or was called off."""
-    if stripe_refund.get("status") not in _STANDING_REFUNDS:
+    """None for a refund that failed or was cancelled."""
+    if stripe_refund.get("status") not in _EFFECTIVE_REFUNDS:
         return None
     return _reversal(stripe_refund, ReversalKind.REFUND)
 
 
 def dispute(stripe_dispute: Json) -> ReversalFacts | None:
-    """None while no money has moved, and once it came back."""
-    if stripe_dispute["status"] not in _STANDING_DISPUTES:
+    """None unless the money has been withdrawn and not returned."""
+    if stripe_dispute["status"] not in _EFFECTIVE_DISPUTES:
         return None
     return _reversal(stripe_dispute, ReversalKind.DISPUTE)
 
@@ -181,7 +181,7 @@ def _fingerprint(payment_method: Any) -> str:
     return (card or {}).get("fingerprint") or ""
 
 
-def _end(stripe_subscription: Json, period_ends_at: datetime) -> datetime | None:
+def _ends_at(stripe_subscription: Json, period_ends_at: datetime) -> datetime | None:
     if stripe_subscription.get("ended_at"):
         return moment(stripe_subscription["ended_at"])
     if stripe_subscription.get("cancel_at"):
@@ -190,20 +190,20 @@ def _end(stripe_subscription: Json, period_ends_at: datetime) -> datetime | None
 
 
 def _next_plan(schedule: Any, present: PlanName, plan_of_price: PlanOfPrice) -> PlanName | None:
-    """What an expanded schedule changes to after its present phase."""
+    """The plan of the next phase of an expanded schedule."""
     if not isinstance(schedule, Mapping) or schedule.get("status") != "active":
         return None
     current = schedule.get("current_phase")
     for phase in schedule["phases"]:
         if current is not None and phase["start_date"] >= current["end_date"]:
             plans = [plan_of_price(id_of(item["price"])) for item in phase["items"]]
-            ours = [plan for plan in plans if plan is not None and plan is not present]
-            return ours[0] if ours else None
+            changed = [plan for plan in plans if plan is not None and plan is not present]
+            return changed[0] if changed else None
     return None
 
 
 def _is_proration(line: Json) -> bool:
-    """Stripe tells it of the subscription's own lines and of the invoice items that changes leave."""
+    """The flag is on subscription lines and on the invoice items that plan changes create."""
     parent = line.get("parent") or {}
     details = parent.get("invoice_item_details") or parent.get("subscription_item_details") or {}
     return bool(details.get("proration"))

@@ -1,4 +1,4 @@
-"""How many credits the lines of an invoice stand for. No network, no database.
+"""The credits that the lines of an invoice are worth. No network, no database.
 
 A change of plan in the middle of a period is charged for the rest of the period only, so it brings credits
 for the rest only: a line that is a proration counts with the share of the period that it covers, negative

@@ -1,4 +1,4 @@
-"""Credits taken back because the payment behind them was refunded or disputed."""
+"""Revokes credits whose payment was refunded or disputed."""
 
 from datetime import datetime
 
@@ -12,9 +12,10 @@ from billing.ledger.postings import move, write_entry
 def revoke(
     session: Session, account: Account, *, grant_reference: str, amount: int, reference: str, now: datetime
 ) -> int:
-    """Take back up to `amount` unspent credits of one grant; how many of them were not there any more.
+    """Revoke up to `amount` unspent credits of one grant; returns the shortfall.
 
-    What is spent, expired or held by a running call stays: no balance falls below zero. `account` comes from
+    Credits that are spent, expired or held by a running call stay: no balance falls below zero.
+    `account` comes from
     `accounts.lock`. Raises InvalidGrant for a grant that is not the account's or an amount below 1, and
     DuplicateReference; a revocation that found nothing to take leaves no entry and may be tried again.
     """

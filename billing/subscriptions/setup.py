@@ -1,6 +1,6 @@
-"""What an operator's Stripe account needs: product, prices, webhook endpoint, portal configuration.
+"""Sets up an operator's Stripe account: product, prices, webhook endpoint, portal configuration.
 
-Everything is found again by its lookup key or our metadata, so running it twice changes nothing.
+Objects are found by their lookup key or our metadata, so a second run changes nothing.
 """
 
 from dataclasses import dataclass, field
@@ -16,8 +16,8 @@ _PORTAL_NAME = "bgeraser plans"
 
 
 @dataclass
-class SetUp:
-    """What was done, in words; `webhook_secret` is told by Stripe only once, when the endpoint is new."""
+class SetUpResult:
+    """A description of each step. Stripe reveals `webhook_secret` only when the endpoint is created."""
 
     lines: list[str] = field(default_factory=list)
     webhook_secret: str | None = None
@@ -25,44 +25,44 @@ class SetUp:
 
 def set_up(
     gateway: StripeGateway, *, amounts: dict[PlanName, int], currency: str, webhook_url: str | None
-) -> SetUp:
+) -> SetUpResult:
     """`amounts`: a month's price in the currency's smallest unit. Raises StripeUnavailable, StripeRefused."""
-    done = SetUp()
-    product_id = _product(gateway, done)
+    result = SetUpResult()
+    product_id = _product(gateway, result)
     prices = {
-        plan: _price(gateway, done, plan, amount, currency, product_id) for plan, amount in amounts.items()
+        plan: _price(gateway, result, plan, amount, currency, product_id) for plan, amount in amounts.items()
     }
-    portal_configuration(gateway, done, product_id, list(prices.values()))
+    portal_configuration(gateway, result, product_id, list(prices.values()))
     if webhook_url is not None:
-        _webhook(gateway, done, webhook_url)
-    return done
+        _webhook(gateway, result, webhook_url)
+    return result
 
 
 def find_portal_configuration(gateway: StripeGateway) -> str | None:
     """Ours, if `set_up` has made one; Stripe's default portal is used otherwise."""
-    found = [each for each in gateway.list_setup("configuration", active=True) if _is_ours(each)]
-    return str(found[0]["id"]) if found else None
+    existing = [each for each in gateway.list_setup("configuration", active=True) if _is_ours(each)]
+    return str(existing[0]["id"]) if existing else None
 
 
-def _product(gateway: StripeGateway, done: SetUp) -> str:
-    for found in gateway.list_setup("product", active=True):
-        if _is_ours(found):
-            done.lines.append(f"product {found['id']} is there")
-            return str(found["id"])
+def _product(gateway: StripeGateway, result: SetUpResult) -> str:
+    for existing in gateway.list_setup("product", active=True):
+        if _is_ours(existing):
+            result.lines.append(f"product {existing['id']} is there")
+            return str(existing["id"])
     created = gateway.create_setup("product", name="bgeraser", metadata={_OURS: "plans"})
-    done.lines.append(f"product {created['id']} created")
+    result.lines.append(f"product {created['id']} created")
     return str(created["id"])
 
 
 def _price(
-    gateway: StripeGateway, done: SetUp, plan: PlanName, amount: int, currency: str, product_id: str
+    gateway: StripeGateway, result: SetUpResult, plan: PlanName, amount: int, currency: str, product_id: str
 ) -> str:
     lookup_key = PLANS[plan].price_lookup_key
-    for found in gateway.list_setup("price", lookup_keys=[lookup_key], active=True):
-        if (found["unit_amount"], found["currency"]) == (amount, currency):
-            done.lines.append(f"price of {plan.value}: {found['id']} is there")
-            return str(found["id"])
-    # A price never changes: a new one takes the lookup key over, and whoever has subscribed keeps the old.
+    for existing in gateway.list_setup("price", lookup_keys=[lookup_key], active=True):
+        if (existing["unit_amount"], existing["currency"]) == (amount, currency):
+            result.lines.append(f"price of {plan.value}: {existing['id']} is there")
+            return str(existing["id"])
+    # A price never changes: a new one takes over the lookup key, and existing subscribers keep the old one.
     created = gateway.create_setup(
         "price",
         product=product_id,
@@ -74,11 +74,13 @@ def _price(
         nickname=PLANS[plan].title,
         metadata={PLAN_METADATA: plan.value},
     )
-    done.lines.append(f"price of {plan.value}: {created['id']} created")
+    result.lines.append(f"price of {plan.value}: {created['id']} created")
     return str(created["id"])
 
 
-def portal_configuration(gateway: StripeGateway, done: SetUp, product_id: str, price_ids: list[str]) -> None:
+def portal_configuration(
+    gateway: StripeGateway, result: SetUpResult, product_id: str, price_ids: list[str]
+) -> None:
     """Upgrades are invoiced at once; downgrades and cancellations wait for the period's end."""
     features: dict[str, Any] = {
         "payment_method_update": {"enabled": True},
@@ -93,33 +95,33 @@ def portal_configuration(gateway: StripeGateway, done: SetUp, product_id: str, p
             "schedule_at_period_end": {"conditions": [{"type": "decreasing_item_amount"}]},
         },
     }
-    found = [each for each in gateway.list_setup("configuration", active=True) if _is_ours(each)]
-    if not found:
+    existing = [each for each in gateway.list_setup("configuration", active=True) if _is_ours(each)]
+    if not existing:
         created = gateway.create_setup(
             "configuration", name=_PORTAL_NAME, features=features, metadata={_OURS: "plans"}
         )
-        done.lines.append(f"portal configuration {created['id']} created")
+        result.lines.append(f"portal configuration {created['id']} created")
         return
-    gateway.update_setup("configuration", found[0]["id"], features=features)
-    done.lines.append(f"portal configuration {found[0]['id']} is up to date")
+    gateway.update_setup("configuration", existing[0]["id"], features=features)
+    result.lines.append(f"portal configuration {existing[0]['id']} is up to date")
 
 
-def _webhook(gateway: StripeGateway, done: SetUp, url: str) -> None:
+def _webhook(gateway: StripeGateway, result: SetUpResult, url: str) -> None:
     events = list(WANTED_TYPES)
-    for found in gateway.list_setup("webhook_endpoint"):
-        if found["url"] != url:
+    for existing in gateway.list_setup("webhook_endpoint"):
+        if existing["url"] != url:
             continue
-        if set(found["enabled_events"]) != set(events) or found["status"] != "enabled":
-            gateway.update_setup("webhook_endpoint", found["id"], enabled_events=events, disabled=False)
-            done.lines.append(f"webhook endpoint {found['id']} brought up to date")
+        if set(existing["enabled_events"]) != set(events) or existing["status"] != "enabled":
+            gateway.update_setup("webhook_endpoint", existing["id"], enabled_events=events, disabled=False)
+            result.lines.append(f"webhook endpoint {existing['id']} brought up to date")
         else:
-            done.lines.append(f"webhook endpoint {found['id']} is there")
+            result.lines.append(f"webhook endpoint {existing['id']} is there")
         return
     created = gateway.create_setup(
         "webhook_endpoint", url=url, enabled_events=events, metadata={_OURS: "plans"}
     )
-    done.webhook_secret = created.get("secret")
-    done.lines.append(f"webhook endpoint {created['id']} created for {url}")
+    result.webhook_secret = created.get("secret")
+    result.lines.append(f"webhook endpoint {created['id']} created for {url}")
 
 
 def _is_ours(stripe_object: dict[str, Any]) -> bool:

@@ -1,7 +1,7 @@
-"""The plan that a customer's subscriptions give an account, and when they stop giving it.
+"""The plan that a customer's subscriptions give an account, and when it ends.
 
-`apply` takes Stripe's present state and makes the account agree with it. It depends on nothing else, so it
-does not matter which events led to it, in which order they came or how often.
+`apply` makes the account agree with Stripe's current state. It depends on nothing else, so the order and
+number of the events before it do not matter.
 """
 
 from datetime import datetime, timedelta
@@ -16,46 +16,46 @@ from billing.subscriptions import invoices
 from billing.subscriptions.models import Subscription
 from billing.subscriptions.types import CustomerFacts, InvoiceFacts, SubscriptionFacts
 
-#: A failed payment leaves the plan as it is for so long.
+#: How long the plan stays after a failed payment.
 GRACE = timedelta(days=7)
-#: Statuses of a subscription that has not ended: another one beside it would be paid twice.
+#: Statuses of a subscription that has not ended: a second one would be charged as well.
 LIVE_STATUSES = frozenset({"active", "trialing", "past_due", "unpaid", "paused"})
 
 
 def apply(session: Session, account: Account, facts: CustomerFacts, now: datetime) -> list[str]:
-    """Make plan, period and credits of a locked account what `facts` say; what changed, in words."""
+    """Apply `facts` to plan, period and credits of a locked account; returns a description of each change."""
     changes = []
     for invoice in sorted(facts.invoices, key=lambda each: (each.created_at, each.id)):
         changes += invoices.settle(session, account, invoice, now)
     for each in facts.subscriptions:
         changes += _store(session, account, each)
-    given = {each.id: plan_given(each, facts.invoices, now) for each in facts.subscriptions}
+    plan_by_id = {each.id: plan_given(each, facts.invoices, now) for each in facts.subscriptions}
     best = governing(facts, now)
     if best is not None:
-        changes += _follow(session, account, best, given[best.id])
+        changes += _apply_subscription(session, account, best, plan_by_id[best.id])
     elif account.subscription_id is not None:
-        changes += _leave(session, account)
+        changes += _end_plan(session, account)
     return changes
 
 
 def governing(facts: CustomerFacts, now: datetime) -> SubscriptionFacts | None:
     """The subscription that the plan comes from: the largest plan, of two that are equal the first one."""
-    given = {each.id: plan_given(each, facts.invoices, now) for each in facts.subscriptions}
+    plan_by_id = {each.id: plan_given(each, facts.invoices, now) for each in facts.subscriptions}
     oldest_first = sorted(facts.subscriptions, key=lambda each: (each.created_at, each.id))
-    giving = [each for each in oldest_first if given[each.id] is not PlanName.FREE]
-    return max(giving, key=lambda each: PLANS[given[each.id]].monthly_credits, default=None)
+    with_a_plan = [each for each in oldest_first if plan_by_id[each.id] is not PlanName.FREE]
+    return max(with_a_plan, key=lambda each: PLANS[plan_by_id[each.id]].monthly_credits, default=None)
 
 
 def surplus(facts: CustomerFacts, now: datetime) -> list[SubscriptionFacts]:
-    """Live subscriptions beside the governing one, sold by two checkout pages that were open at once."""
+    """Live subscriptions besides the governing one, bought on two checkout pages open at once."""
     best = governing(facts, now)
     if best is None:
         return []
     return [each for each in facts.subscriptions if each.status in LIVE_STATUSES and each.id != best.id]
 
 
-def lose_customer(session: Session, account: Account) -> list[str]:
-    """The customer was deleted at Stripe, which ends its subscriptions; what was paid for stays."""
+def end_all_subscriptions(session: Session, account: Account) -> list[str]:
+    """End the subscriptions of a customer deleted at Stripe; paid credits stay."""
     live = select(Subscription).where(
         col(Subscription.account_id) == account.id, col(Subscription.status).in_(LIVE_STATUSES)
     )
@@ -64,7 +64,7 @@ def lose_customer(session: Session, account: Account) -> list[str]:
         each.status = "canceled"
         changes.append(f"{each.id}: ended, for its customer was deleted at Stripe")
     if account.subscription_id is not None:
-        changes += _leave(session, account)
+        changes += _end_plan(session, account)
     session.flush()
     return changes
 
@@ -90,7 +90,7 @@ def plan_given(subscription: SubscriptionFacts, paid: tuple[InvoiceFacts, ...], 
 
 
 def grace_end(subscription: SubscriptionFacts) -> datetime | None:
-    """Until when a subscription with an unpaid invoice keeps its plan; None while all is paid."""
+    """When a subscription with an unpaid invoice loses its plan; None while everything is paid."""
     if subscription.status not in ("past_due", "unpaid"):
         return None
     return (subscription.unpaid_since or subscription.period_starts_at) + GRACE
@@ -108,10 +108,10 @@ def lapsed_graces(session: Session, now: datetime) -> list[str]:
 
 
 def end_grace(session: Session, account_id: str, now: datetime) -> None:
-    """Back to free, without asking Stripe, if the grace is over and nothing was paid meanwhile."""
+    """Return to the free plan, without a call to Stripe, if the grace period is over and still unpaid."""
     account = accounts.lock_even_closed(session, account_id)
     if account_id in lapsed_graces(session, now):
-        _leave(session, account)
+        _end_plan(session, account)
 
 
 def live_subscription(session: Session, account_id: str) -> Subscription | None:
@@ -125,7 +125,7 @@ def live_subscription(session: Session, account_id: str) -> Subscription | None:
 
 
 def had_any(session: Session, account_id: str) -> bool:
-    """Whether the account has ever had a subscription; a trial is for those who have not."""
+    """Whether the account has ever had a subscription, which excludes it from trials."""
     found = select(Subscription.id).where(col(Subscription.account_id) == account_id).limit(1)
     return session.exec(found).first() is not None
 
@@ -157,7 +157,9 @@ def _store(session: Session, account: Account, facts: SubscriptionFacts) -> list
     return changes
 
 
-def _follow(session: Session, account: Account, subscription: SubscriptionFacts, plan: PlanName) -> list[str]:
+def _apply_subscription(
+    session: Session, account: Account, subscription: SubscriptionFacts, plan: PlanName
+) -> list[str]:
     changes = []
     if account.plan != plan:
         changes.append(f"{account.id}: plan was {account.plan}, is {plan.value}")
@@ -172,10 +174,10 @@ def _follow(session: Session, account: Account, subscription: SubscriptionFacts,
     return changes
 
 
-def _leave(session: Session, account: Account) -> list[str]:
-    """Back to free, or to the plan that the operator gave before.
+def _end_plan(session: Session, account: Account) -> list[str]:
+    """Return to the free plan, or to the one that the operator gave before.
 
-    What was paid for stays until it expires, periods go on from the same anchor.
+    Paid credits stay until they expire; periods continue from the same anchor.
     """
     plan = PlanName(account.given_plan or PlanName.FREE)
     changes = [f"{account.id}: plan was {account.plan}, is {plan.value}"]

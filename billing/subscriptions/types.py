@@ -1,4 +1,4 @@
-"""What we want to know of a customer at Stripe, in plain values: times aware, amounts in smallest units."""
+"""Plain values read from Stripe: times are aware, amounts in the smallest currency unit."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -32,12 +32,12 @@ class SubscriptionFacts:
     unpaid_since: datetime | None = None  # its oldest invoice that waits for money
     next_plan: PlanName | None = None  # scheduled for the period's end
     trial_ends_at: datetime | None = None  # past, too, once it is over
-    card_fingerprint: str = ""  # Stripe's own name of the card that pays; the same for every customer
+    card_fingerprint: str = ""  # Stripe's id of the paying card; the same for every customer
 
 
 @dataclass(frozen=True)
 class ReversalFacts:
-    """A refund or a dispute that stands: one that failed or was won is left out."""
+    """A refund or dispute in effect. Failed refunds and won disputes are left out."""
 
     id: str
     kind: ReversalKind
@@ -52,7 +52,7 @@ class InvoiceFacts:
     id: str
     subscription_id: str
     plan: PlanName
-    #: Credits that its lines stand for, in the period below: prorated like their prices, negative if more was
+    #: Credits that its lines are worth, in the period below: prorated like their prices, negative if more was
     #: given back than charged.
     entitled: int
     amount_paid: int

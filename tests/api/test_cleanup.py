@@ -1,15 +1,18 @@
-"""What time undoes, in one process or in several at once."""
+"""Background cleanup, in one process or in several at once."""
 
 import asyncio
-from datetime import timedelta
+import threading
+from datetime import datetime, timedelta
 
 import pytest
 from sqlmodel import func, select
 
 from api import cleanup
+from api.auth.models import Throttle
 from api.calls import admission, idempotency
 from api.calls.admission import Admitted
 from api.calls.idempotency import JoinedCallLost
+from api.db import leader
 from api.db.database import Database
 from api.db.models import Image, Replay
 from billing.errors import LeaseLost
@@ -22,15 +25,15 @@ LAPSED = NOON + 30 * SECOND
 
 
 def test_a_dead_processs_credits_are_back_within_60_seconds(database: Database) -> None:
-    assert admission.LEASE_SECONDS + 2 * cleanup.SWEEP_EVERY_SECONDS <= 60
+    assert admission.LEASE_SECONDS + 2 * cleanup.EVERY_SECONDS <= 60
     with database.transaction() as session:
         account = account_with(session, credits=5)
         calls = [admitted(session, account.id, key=f"{number}") for number in range(3)]
         kept_alive = admitted(session, account.id, key="alive", now=NOON + 15 * SECOND)
 
-    assert asyncio.run(cleanup.sweep(database, LAPSED - SECOND)).released_holds == 0
-    assert asyncio.run(cleanup.sweep(database, LAPSED)).released_holds == 3
-    assert asyncio.run(cleanup.sweep(database, LAPSED)).released_holds == 0
+    assert asyncio.run(cleanup.release_lapsed_holds(database, LAPSED - SECOND)) == 0
+    assert asyncio.run(cleanup.release_lapsed_holds(database, LAPSED)) == 3
+    assert asyncio.run(cleanup.release_lapsed_holds(database, LAPSED)) == 0
 
     with database.transaction() as session:
         after = session.get_one(Account, account.id)
@@ -48,7 +51,7 @@ def test_who_comes_back_after_the_sweep_has_lost_the_call_and_charges_nothing(da
     with database.transaction() as session:
         account = account_with(session, credits=5)
         call = admitted(session, account.id, key="k")
-    asyncio.run(cleanup.sweep(database, LAPSED))
+    asyncio.run(cleanup.release_lapsed_holds(database, LAPSED))
     with pytest.raises(LeaseLost):
         database.submit(lambda session: succeed(session, call, now=LAPSED)).result()
     database.submit(lambda session: admission.settle_failure(session, call, now=LAPSED)).result()
@@ -66,8 +69,10 @@ def test_several_sweepers_at_once_release_each_hold_once(migrated_database_url: 
             admitted(session, account.id, key=f"{number}")
 
     async def test() -> int:
-        swept = await asyncio.gather(*(cleanup.sweep(database, LAPSED) for database in databases))
-        return sum(one.released_holds for one in swept)
+        released = await asyncio.gather(
+            *(cleanup.release_lapsed_holds(database, LAPSED) for database in databases)
+        )
+        return sum(released)
 
     assert asyncio.run(test()) == 40
     with databases[0].transaction() as session:
@@ -82,66 +87,163 @@ def test_answers_are_forgotten_when_their_time_is_over(database: Database) -> No
         account = account_with(session, credits=5)
         succeed(session, admitted(session, account.id))
         succeed(session, admitted(session, account.id, key="k"))
-    assert asyncio.run(cleanup.sweep(database, NOON + timedelta(minutes=10))).forgotten_answers == 1
-    assert asyncio.run(cleanup.sweep(database, NOON + timedelta(hours=24))).forgotten_answers == 1
+    assert asyncio.run(cleanup.delete_expired_rows(database, NOON + timedelta(minutes=10))) == 1
+    assert asyncio.run(cleanup.delete_expired_rows(database, NOON + timedelta(hours=24))) == 1
     with database.transaction() as session:
         assert session.exec(select(func.count()).select_from(Replay)).one() == 0
 
 
-def test_an_image_goes_bytes_first_a_little_after_it_expired(database: Database) -> None:
+def expired_images(database: Database, count: int) -> list[str]:
+    """Pictures that expired at NOON + 24 h, several of them at the same moment."""
     with database.transaction() as session:
         account = account_with(session, credits=0)
-        images = [result_image(account.id) for _ in range(3)]
-        ids = {image.id for image in images[:2]}
-        images[2].expires_at = NOON + timedelta(days=2)
+        images = [result_image(account.id) for _ in range(count)]
         session.add_all(images)
-    ended = NOON + timedelta(hours=24)
-    assert asyncio.run(cleanup.sweep(database, ended)).expired_image_ids == []
-    later = ended + timedelta(minutes=2)
+        return [image.id for image in images]
+
+
+def stored_images(database: Database) -> set[str]:
+    with database.transaction() as session:
+        return set(session.exec(select(Image.id)))
+
+
+ENDED = NOON + timedelta(hours=24)
+LATER = ENDED + timedelta(minutes=2)
+
+
+def test_an_image_goes_bytes_first_a_little_after_it_expired(database: Database) -> None:
+    ids = expired_images(database, 2)
+    with database.transaction() as session:
+        kept = result_image(account_with(session, credits=0).id)
+        kept.expires_at = NOON + timedelta(days=2)
+        session.add(kept)
     deleted: list[str] = []
 
-    async def delete_bytes(image_ids: list[str]) -> None:
-        deleted.extend(image_ids)
-        with database.transaction() as session:
-            assert session.exec(select(func.count()).select_from(Image)).one() == 3
+    def delete_bytes(image_id: str) -> None:
+        assert stored_images(database) == {*ids, kept.id}
+        deleted.append(image_id)
+
+    asyncio.run(cleanup.delete_expired_images(database, delete_bytes, ENDED))
+    assert deleted == []
+    asyncio.run(cleanup.delete_expired_images(database, delete_bytes, LATER))
+    assert set(deleted) == set(ids)
+    assert stored_images(database) == {kept.id}
+
+
+def test_a_backlog_of_several_batches_is_deleted_in_one_run(database: Database) -> None:
+    ids = expired_images(database, 2 * cleanup.BATCH_SIZE + 1)
+    deleted: list[str] = []
+    run = cleanup.delete_expired_images(database, deleted.append, LATER)
+    assert asyncio.run(run) == len(ids)
+    assert sorted(deleted) == sorted(ids)
+    assert stored_images(database) == set()
+
+
+def test_a_backlog_of_rows_is_deleted_in_one_run(database: Database) -> None:
+    count = 2 * cleanup.BATCH_SIZE + 1
+    with database.transaction() as session:
+        session.add_all(Throttle(bucket=f"{number}", full_at=NOON) for number in range(count))
+    assert asyncio.run(cleanup.delete_expired_rows(database, NOON)) == count
+
+
+def test_a_backlog_of_lapsed_holds_is_released_in_one_run(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cleanup, "BATCH_SIZE", 2)
+    with database.transaction() as session:
+        account = account_with(session, credits=10)
+        for number in range(5):
+            admitted(session, account.id, key=f"{number}")
+    assert asyncio.run(cleanup.release_lapsed_holds(database, LAPSED)) == 5
+
+
+def test_an_image_that_cannot_be_deleted_does_not_keep_the_others(database: Database) -> None:
+    ids = expired_images(database, cleanup.BATCH_SIZE + 5)
+    stuck = set(sorted(ids)[: cleanup.BATCH_SIZE])  # a whole batch of them, first in the order
+
+    def delete_bytes(image_id: str) -> None:
+        if image_id in stuck:
+            raise PermissionError(image_id)
+
+    assert asyncio.run(cleanup.delete_expired_images(database, delete_bytes, LATER)) == 5
+    assert stored_images(database) == stuck
+    assert asyncio.run(cleanup.delete_expired_images(database, lambda _: None, LATER)) == len(stuck)
+
+
+def test_of_several_processes_one_deletes_at_a_time(migrated_database_url: str) -> None:
+    databases = [Database(migrated_database_url) for _ in range(2)]
+    ids = expired_images(databases[0], 3)
+    deleted: list[str] = []
+    now = [LATER]
 
     async def test() -> None:
-        sweeping = asyncio.create_task(
-            cleanup.sweep_forever(database, delete_bytes, clock=lambda: later, every_seconds=0.01)
-        )
-        while len(await database.read(lambda session: session.exec(select(Image.id)).all())) != 1:  # noqa: ASYNC110 - rows send no events
-            await asyncio.sleep(0.01)
-        sweeping.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await sweeping
+        begun, release = asyncio.Event(), threading.Event()
+        loop = asyncio.get_running_loop()
+
+        def delete_slowly(image_id: str) -> None:
+            loop.call_soon_threadsafe(begun.set)
+            release.wait()
+            deleted.append(image_id)
+
+        first = asyncio.create_task(cleanup.delete_expired(databases[0], delete_slowly, lambda: now[0]))
+        await begun.wait()
+        await cleanup.delete_expired(databases[1], deleted.append, lambda: now[0])
+        assert deleted == []  # the second process leaves it to the first
+        release.set()
+        await first
+        assert sorted(deleted) == sorted(ids)
+        more = expired_images(databases[0], 1)
+        await cleanup.delete_expired(databases[1], deleted.append, lambda: now[0])
+        assert stored_images(databases[0]) == set(more)  # not due yet
+        now[0] += timedelta(seconds=cleanup.EVERY_SECONDS)
+        await cleanup.delete_expired(databases[1], deleted.append, lambda: now[0])
+        assert stored_images(databases[0]) == set()
 
     asyncio.run(test())
-    assert set(deleted) == ids
+    for database in databases:
+        database.close()
 
 
-def test_a_sweep_that_fails_is_put_off_and_tried_again(migrated_database_url: str) -> None:
-    database = Database(migrated_database_url, lock_wait_seconds=0.1)
+def test_another_process_takes_over_from_one_that_died_while_deleting(database: Database) -> None:
+    expired_images(database, 1)
+
+    async def test() -> None:
+        assert await leader.try_claim(database, "cleanup", timedelta(minutes=1), LATER)  # and dies
+        await cleanup.delete_expired(database, lambda _: None, lambda: LATER)
+        assert len(stored_images(database)) == 1
+        await cleanup.delete_expired(database, lambda _: None, lambda: LATER + timedelta(minutes=1))
+        assert stored_images(database) == set()
+
+    asyncio.run(test())
+
+
+def test_the_loop_goes_on_after_a_failure(migrated_database_url: str) -> None:
+    database = Database(migrated_database_url)
     with database.transaction() as session:
         account = account_with(session, credits=5)
         admitted(session, account.id, key="k")
         session.add(result_image(account.id))
-    later = NOON + timedelta(days=2)
+    moment = [NOON + timedelta(days=2)]
     attempts = 0
 
-    async def delete_bytes(image_ids: list[str]) -> None:
+    def clock() -> datetime:
+        moment[0] += timedelta(minutes=1)
+        return moment[0]
+
+    def delete_bytes(image_id: str) -> None:
         nonlocal attempts
         attempts += 1
         if attempts == 1:
-            raise OSError("the store is away")
+            raise RuntimeError("unforeseen")
 
     async def test() -> None:
-        sweeping = asyncio.create_task(
-            cleanup.sweep_forever(database, delete_bytes, clock=lambda: later, every_seconds=0.01)
+        cleaning = asyncio.create_task(
+            cleanup.run_forever(database, delete_bytes, clock=clock, every_seconds=0.01)
         )
         while await database.read(lambda session: session.exec(select(Image.id)).all()):  # noqa: ASYNC110 - rows send no events
             await asyncio.sleep(0.01)
-        sweeping.cancel()
-        await asyncio.gather(sweeping, return_exceptions=True)
+        cleaning.cancel()
+        await asyncio.gather(cleaning, return_exceptions=True)
 
     asyncio.run(test())
     assert attempts == 2

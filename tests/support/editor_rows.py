@@ -15,7 +15,7 @@ def edit(session: Session, account_id: str, now: datetime) -> None:
     life = timedelta(hours=24)
     opened = NewStep(new_id("img"), 60, 40, "jpg")
     project, first = projects.open_project(
-        session, ProjectOwner(account_id), opened, name="a.jpg", sample=None, now=now, life=life
+        session, ProjectOwner(account_id), opened, name="a.jpg", sample=None, now=now, retention=life
     )
     made = NewStep(new_id("img"), 30, 40, "png", tool="crop", params={"width": "30"}, parent_id=first.id)
     projects.add_step(session, project, made, now, life)

@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[2]
 _COPIED = ("api", "billing", "ml", "tests", "pyproject.toml")
 
 #: What the long form runs against every mutant, on both databases.
-SUITE = ("tests/billing/ledger", "tests/api/calls")
+SUITE = ("tests/billing", "tests/api/calls")
 
 #: The replacement of a node, or None to leave it. It is called for every node, the innermost first.
 Rewrite = Callable[[ast.AST], ast.AST | None]
@@ -198,6 +198,30 @@ def _no_release(node: ast.AST) -> ast.AST | None:
     return ast.Pass()
 
 
+def _grace_from_period_start(node: ast.AST) -> ast.AST | None:
+    """Replaces `unpaid_since or period_starts_at` by the period's start."""
+    is_choice = isinstance(node, ast.BoolOp) and isinstance(node.op, ast.Or)
+    if (
+        not is_choice
+        or "unpaid_since" not in ast.unparse(node)
+        or "period_starts_at" not in ast.unparse(node)
+    ):
+        return None
+    assert isinstance(node, ast.BoolOp)
+    return node.values[-1]
+
+
+def _count_returned_reversals(node: ast.AST) -> ast.AST | None:
+    """Drops the condition that leaves returned reversals out of a set."""
+    if not isinstance(node, ast.SetComp):
+        return None
+    loop = node.generators[0]
+    if not any("returned_at" in ast.unparse(condition) for condition in loop.ifs):
+        return None
+    loop.ifs = []
+    return node
+
+
 MUTANTS = (
     Mutant(
         "no lock",
@@ -237,6 +261,16 @@ MUTANTS = (
         "no release",
         "a failed call keeps its credit",
         (Edit("api/calls", _no_release),),
+    ),
+    Mutant(
+        "grace from the period's start",
+        "a payment that fails late has a shorter grace",
+        (Edit("billing/subscriptions", _grace_from_period_start),),
+    ),
+    Mutant(
+        "a lost dispute is final",
+        "a dispute that is lost after it was won takes nothing",
+        (Edit("billing/subscriptions", _count_returned_reversals),),
     ),
 )
 

@@ -64,6 +64,7 @@ class PlainReversal:
     credits: int
     taken: int
     returned: bool = False
+    given_back: list[str] = field(default_factory=list)  # references of the grants that did
 
 
 @dataclass
@@ -236,15 +237,31 @@ class PlainLedger:
             ):
                 reversal.returned = True
                 if reversal.taken:
-                    self.grant(f"{name}:returned", reversal.taken, invoice.ends_at + TWO_HOURS, now)
+                    times = len(reversal.given_back)
+                    reference = f"{name}:returned" + (f":{times + 1}" if times else "")
+                    self.grant(reference, reversal.taken, invoice.ends_at + TWO_HOURS, now)
+                    reversal.given_back.append(reference)
         money, credits_ = 0, 0
-        for name, amount in invoice.reversals.items():
-            money += amount
-            if name not in self.reversals:
+        counted = [
+            name for name in invoice.reversals if name in self.reversals and not self.reversals[name].returned
+        ]
+        others = [name for name in invoice.reversals if name not in counted]
+        for name in counted + others:
+            money += invoice.reversals[name]
+            if name in others:
                 whole = invoice.credits if money >= invoice.paid else invoice.credits * money // invoice.paid
-                due = max(0, whole - credits_)
-                short = self.revoke(invoice.name, due, name) if due else 0
-                self.reversals[name] = PlainReversal(due, due - short)
+                due = short = max(0, whole - credits_)
+                own = self.reversals[name].given_back if name in self.reversals else []
+                given_back = [
+                    (self.grants[reference].created_at, reference)
+                    for other, reversal in self.reversals.items()
+                    if other.startswith(f"{invoice.name},")
+                    for reference in reversal.given_back
+                ]
+                for _, grant in [*sorted(given_back, reverse=True), (now, invoice.name)]:
+                    if short:
+                        short = self.revoke(grant, short, f"{name} from {grant}, {len(own)}")
+                self.reversals[name] = PlainReversal(due, due - short, given_back=own)
             credits_ += self.reversals[name].credits
 
     def _granted_for(self, end: datetime) -> int:

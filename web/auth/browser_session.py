@@ -38,14 +38,14 @@ def begin_session(session: Session, request: Request, account_id: str, now: date
 def set_cookies(request: Request, created: CreatedSession, email: str) -> None:
     """Set the session cookie, and the cookie by which the next login recognises this browser."""
     visitor.set_session_cookie(request, created)
-    device_token = known_devices.issue(auth_services_of(request).secret, email)
+    device_token = known_devices.issue_cookie(auth_services_of(request).secret, email)
     visitor.set_cookie(request, _device_cookie(request), device_token, _DEVICE_DAYS * 86_400)
 
 
 def device_of(request: Request, email: str) -> str | None:
     """The browser's device id if it signed in to the account of `email` before."""
     device_token = request.cookies.get(_device_cookie(request), "")
-    return known_devices.known(auth_services_of(request).secret, email, device_token)
+    return known_devices.device_id(auth_services_of(request).secret, email, device_token)
 
 
 def _device_cookie(request: Request) -> str:

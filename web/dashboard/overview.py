@@ -49,7 +49,7 @@ async def read_plan_card(services: Services, account_id: str) -> PlanCard:
     monthly_credits = PLANS[state.plan].monthly_credits
     upgrades = [
         offer
-        for offer in plans.known_offers(services)
+        for offer in plans.cached_offers(services)
         if offer.price_text and offer.monthly_credits > monthly_credits
     ]
     return PlanCard(plans.is_on(services), messages.plan_status(state), state.has_portal, upgrades)

@@ -1,5 +1,6 @@
 """The dashboard's page, and the events that fill it."""
 
+import itertools
 from typing import Any
 
 from api.services import Services
@@ -14,8 +15,8 @@ _COLORS = {
     tool.title: color
     for tool, color in zip(
         TOOLS.values(),
-        ("#0f6b5c", "#c8702a", "#5b62b8", "#b3446c", "#3d86c6", "#8a8f2d", "#6d6f73"),
-        strict=True,
+        itertools.cycle(("#0f6b5c", "#c8702a", "#5b62b8", "#b3446c", "#3d86c6", "#8a8f2d", "#6d6f73")),
+        strict=False,
     )
 }
 _CALL_HEADERS = ["Time (UTC)", "Tool", "Key", "Status", "Credits", "ms", "Request"]

@@ -81,7 +81,7 @@ async def show_project(
     def read_project(session: Session) -> dict[str, Any]:
         project = projects.find(session, owner, project_id, now)
         steps = projects.steps_of(session, project)
-        return schemas.project(services, project, steps, projects.living_images(session, steps, now))
+        return schemas.project(services, project, steps, projects.stored_images(session, steps, now))
 
     return responses.success(request, await services.database.read(read_project))
 
@@ -92,7 +92,7 @@ async def delete_project(
     """Delete a project and its images."""
     now = editor.services.clock()
     image_ids = await editor.services.database.run(
-        lambda session: projects.forget(session, projects.find(session, owner, project_id, now))
+        lambda session: projects.delete_project(session, projects.find(session, owner, project_id, now))
     )
     await unbilled_images.delete(editor.services, image_ids)
     return responses.success(request, {"id": project_id, "deleted": True})
@@ -180,7 +180,7 @@ async def _record(
 
     def record(session: Session) -> tuple[Project, Step]:
         return projects.open_project(
-            session, owner, first, name=name, sample=sample, now=now, life=services.retention
+            session, owner, first, name=name, sample=sample, now=now, retention=services.retention
         )
 
     project, step = await services.database.run(record)

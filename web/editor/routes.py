@@ -22,6 +22,6 @@ def add_to(app: FastAPI, services: Services) -> None:
     app.state.editor = EditorServices(services, Runs(services))
     auth: AuthServices = app.state.auth
     auth.guest_transfers.append(owners.adopt)
-    auth.before_deletion.append(projects.forget_account)
+    auth.before_deletion.append(projects.delete_of_account)
     for routes in (session_routes, project_routes, run_routes):
         routes.add_to(app)

@@ -129,7 +129,7 @@ async def select_overlay(
             overlays.select(editor.services, owner, step, params),  # type: ignore[arg-type]
         )
     mask = base64.b64encode(selection.content).decode()
-    data = {**overlays.told(selection), "mask": f"data:image/png;base64,{mask}"}
+    data = {**overlays.overlay_data(selection), "mask": f"data:image/png;base64,{mask}"}
     return responses.success(request, data)
 
 

@@ -54,7 +54,7 @@ def step(services: Services, row: Step, *, is_available: bool = True) -> dict[st
         "parentId": row.parent_id,
         "number": row.number,
         "tool": row.tool,
-        "title": TOOLS[row.tool].title if row.tool in TOOLS else "Original",
+        "title": step_title(row.tool),
         "params": _short(json.loads(row.params)),
         "answer": json.loads(row.answer),
         "imageId": row.image_id,
@@ -65,6 +65,13 @@ def step(services: Services, row: Step, *, is_available: bool = True) -> dict[st
         "isAvailable": is_available,
         **{name: _address(services, row.image_id, width) for name, width in addresses.items()},
     }
+
+
+def step_title(tool: str | None) -> str:
+    """The tool's title. Steps of a tool that was renamed or removed are shown under its former name."""
+    if tool is None:
+        return "Original"
+    return TOOLS[tool].title if tool in TOOLS else tool
 
 
 def _short(params: dict[str, Any]) -> dict[str, Any]:

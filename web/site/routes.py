@@ -39,7 +39,7 @@ async def front_page(request: Request) -> Response:
         request,
         "landing.html",
         examples=code_samples.for_server(public_base_url(request)),
-        plans=plans.known_offers(request.app.state.services),
+        plans=plans.cached_offers(request.app.state.services),
         showcase=[(TOOLS[name], caption) for name, caption in SHOWCASE],
     )
 

@@ -31,10 +31,10 @@ class MailMessage:
 
 
 class Mailer:
-    """Sends letters in threads of its own, so that no answer waits for a mail server or tells by its time.
+    """Sends mail in its own threads, so that no response waits for a mail server or leaks by its timing.
 
-    Raises ValueError for an address that is not smtp:// or smtps://. A letter that cannot be sent after three
-    attempts is given up and logged without its text; whoever waits for it asks again.
+    Raises ValueError for an address that is not smtp:// or smtps://. A message that fails three times is
+    dropped and logged without its text.
     """
 
     def __init__(
@@ -59,42 +59,42 @@ class Mailer:
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="mail")
         self._waiting: set[Future[bool]] = set()
 
-    def send(self, letter: MailMessage) -> Future[bool]:
-        """Puts the letter into the queue; the answer tells whether it was handed over in the end."""
+    def send(self, message: MailMessage) -> Future[bool]:
+        """Queue the message; the future says whether it was delivered to the server."""
         if len(self._waiting) >= _WAITING_MAX:
-            _log.error("a letter was dropped: %d wait already", len(self._waiting))
+            _log.error("a mail was dropped: %d are queued already", len(self._waiting))
             dropped: Future[bool] = Future()
             dropped.set_result(False)
             return dropped
-        sending = self._pool.submit(self._try_to_send, letter)
+        sending = self._pool.submit(self._try_to_send, message)
         self._waiting.add(sending)
         sending.add_done_callback(self._waiting.discard)
         return sending
 
     def close(self) -> None:
-        """Waits for the letters on their way; those that have not begun are dropped."""
+        """Wait for mails being sent; queued ones are dropped."""
         self._pool.shutdown(cancel_futures=True)
 
-    def _try_to_send(self, letter: MailMessage) -> bool:
+    def _try_to_send(self, message: MailMessage) -> bool:
         for attempt in range(1, _ATTEMPTS + 1):
             try:
-                self._hand_over(letter)
+                self._deliver(message)
             except (OSError, smtplib.SMTPException, ValueError) as error:
-                _log.warning("attempt %d to send a letter failed: %s", attempt, type(error).__name__)
-                # What is wrong with the letter or its address does not mend itself.
+                _log.warning("attempt %d to send a mail failed: %s", attempt, type(error).__name__)
+                # A wrong message or recipient fails again.
                 if isinstance(error, smtplib.SMTPRecipientsRefused | ValueError) or attempt == _ATTEMPTS:
                     break
                 sleep(self._pause_seconds * attempt)
             else:
                 return True
-        _log.error("a letter could not be sent", extra={"subject": letter.subject})
+        _log.error("a mail could not be sent", extra={"subject": message.subject})
         return False
 
-    def _hand_over(self, letter: MailMessage) -> None:
+    def _deliver(self, message: MailMessage) -> None:
         with self._connection() as server:
             if self._user:
                 server.login(self._user, self._password)
-            server.send_message(self._message(letter))
+            server.send_message(self._mime_message(message))
 
     def _connection(self) -> smtplib.SMTP:
         if self._is_tls:
@@ -112,14 +112,14 @@ class Mailer:
             raise
         return server
 
-    def _message(self, letter: MailMessage) -> EmailMessage:
-        message = EmailMessage()
-        message["From"] = self._sender
-        message["To"] = letter.to
-        message["Subject"] = letter.subject
-        message["Date"] = formatdate()
-        message["Message-ID"] = make_msgid(domain=self._sender.rpartition("@")[2].strip("<> "))
+    def _mime_message(self, message: MailMessage) -> EmailMessage:
+        mime = EmailMessage()
+        mime["From"] = self._sender
+        mime["To"] = message.to
+        mime["Subject"] = message.subject
+        mime["Date"] = formatdate()
+        mime["Message-ID"] = make_msgid(domain=self._sender.rpartition("@")[2].strip("<> "))
         # Holiday notices are not sent in reply to these.
-        message["Auto-Submitted"] = "auto-generated"
-        message.set_content(letter.text)
-        return message
+        mime["Auto-Submitted"] = "auto-generated"
+        mime.set_content(message.text)
+        return mime

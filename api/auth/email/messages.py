@@ -1,4 +1,4 @@
-"""The words of every mail we send."""
+"""The text of every mail."""
 
 from api.auth.email.mailer import MailMessage
 
@@ -16,7 +16,7 @@ def verify(email: str, link: str) -> MailMessage:
 
 
 def address_taken(email: str, login_link: str, reset_link: str) -> MailMessage:
-    """For somebody who signs up with an address that has an account."""
+    """For a sign-up with an address that has an account."""
     return MailMessage(
         email,
         "You have an account already",

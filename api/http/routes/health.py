@@ -5,7 +5,6 @@ import hmac
 
 import structlog
 from fastapi import FastAPI, Request
-from sqlalchemy import text
 from starlette.responses import Response
 
 from api.errors import InvalidApiKey, NotFound, ServiceUnavailable
@@ -13,7 +12,7 @@ from api.http import openapi, responses
 from api.http.dependencies import ServicesOf
 from api.http.routes.get_and_head import add_get
 from api.http.schemas import Engines
-from api.services import Services
+from api.readiness import PartState, PartStates
 from api.settings import Settings
 
 log = structlog.get_logger()
@@ -32,10 +31,12 @@ async def alive(request: Request) -> Response:
 
 async def ready(request: Request, services: ServicesOf) -> Response:
     backend = await asyncio.to_thread(services.backend.state)
-    has_database = await _database_answers(services)
+    parts = await services.readiness.check(services.database, services.storage)
+    failing = [text for is_failing, text in _failures(parts, backend.ready) if is_failing]
     data = {
-        "ready": backend.ready and has_database,
-        "database": "ok" if has_database else "unavailable",
+        "ready": not failing,
+        "database": parts.database.value,
+        "storage": parts.storage.value,
         "device": backend.device,
         "workers": backend.workers,
         "queue": {"waiting": backend.queued, "running": backend.running},
@@ -43,8 +44,7 @@ async def ready(request: Request, services: ServicesOf) -> Response:
     }
     if data["ready"]:
         return responses.success(request, data)
-    missing = "the database" if not has_database else "its workers"
-    return responses.error(request, ServiceUnavailable(f"The server is waiting for {missing}."), data=data)
+    return responses.error(request, ServiceUnavailable(f"Not ready: {', '.join(failing)}."), data=data)
 
 
 async def metrics(request: Request, services: ServicesOf) -> Response:
@@ -60,9 +60,10 @@ async def metrics(request: Request, services: ServicesOf) -> Response:
     return Response(rendered, media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
-async def _database_answers(services: Services) -> bool:
-    try:
-        await services.database.read(lambda session: session.execute(text("select 1")))
-    except ServiceUnavailable:
-        return False
-    return True
+def _failures(parts: PartStates, are_workers_ready: bool) -> list[tuple[bool, str]]:
+    return [
+        (parts.database is PartState.UNAVAILABLE, "the database does not answer"),
+        (parts.database is PartState.READ_ONLY, "the database takes no writes"),
+        (parts.storage is not PartState.OK, "images cannot be stored"),
+        (not are_workers_ready, "the workers have not started"),
+    ]

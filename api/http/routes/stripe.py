@@ -24,5 +24,5 @@ async def receive(request: Request, services: ServicesOf) -> Response:
     verify_signature(payload, request.headers.get("stripe-signature"), stripe.webhook_secrets, now)
     event = events.read(payload)
     is_new = await services.database.run(lambda session: events.store(session, event, now))
-    stripe.bell.set()
+    stripe.wakeup.set()
     return responses.success(request, {"received": event.id, "new": is_new})

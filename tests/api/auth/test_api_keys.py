@@ -45,15 +45,15 @@ def test_a_key_has_its_prefix_32_random_characters_and_a_checksum(
     assert len(made) == 2 * api_keys.LIMIT
     for plain in made:
         assert re.fullmatch(r"bge_live_[0-9A-Za-z]{38}", plain)
-        assert api_keys.looks_valid(plain)
+        assert api_keys.is_well_formed(plain)
     used = {character for plain in made for character in plain[9:41]}
     assert used == set(string.digits + string.ascii_letters)
 
 
 def test_a_known_key_keeps_its_checksum_for_ever() -> None:
     """Keys are out there: the checksum's rule must never change. Worked out by hand from CRC-32."""
-    assert api_keys.looks_valid("bge_live_" + "0" * 32 + "1BSNci")
-    assert not api_keys.looks_valid("bge_live_" + "0" * 32 + "1BSNcj")
+    assert api_keys.is_well_formed("bge_live_" + "0" * 32 + "1BSNci")
+    assert not api_keys.is_well_formed("bge_live_" + "0" * 32 + "1BSNcj")
 
 
 def test_any_single_wrong_character_is_seen_without_a_database(database: Database, account_id: str) -> None:
@@ -61,7 +61,7 @@ def test_any_single_wrong_character_is_seen_without_a_database(database: Databas
         _, plain = api_keys.create(session, account_id, "n", NOON)
     for position in range(len(plain)):
         other = "x" if plain[position] != "x" else "y"
-        assert not api_keys.looks_valid(plain[:position] + other + plain[position + 1 :])
+        assert not api_keys.is_well_formed(plain[:position] + other + plain[position + 1 :])
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_any_single_wrong_character_is_seen_without_a_database(database: Databas
     ["", "bge_live_", "bge_live_" + "0" * 38, "sk_live_" + "0" * 39, "é" * 47, "x" * 100_000, "\0" * 47],
 )
 def test_what_is_no_key_is_refused(database: Database, text: str) -> None:
-    assert not api_keys.looks_valid(text)
+    assert not api_keys.is_well_formed(text)
     with database.transaction() as session:
         assert not is_good(session, text)
 

@@ -89,7 +89,7 @@ def test_a_good_key_tells_account_and_plan_and_its_use_is_noted_once_a_minute(da
         assert session.get_one(ApiKey, key_id).last_used_at == NOON
 
 
-def test_an_address_that_tries_bad_keys_is_braked_and_others_are_not(database: Database) -> None:
+def test_an_address_that_tries_invalid_keys_is_limited_and_others_are_not(database: Database) -> None:
     _, plain = make_key(database)
 
     async def test() -> None:
@@ -106,7 +106,7 @@ def test_an_address_that_tries_bad_keys_is_braked_and_others_are_not(database: D
     run(test)
 
 
-def test_guesses_from_a_braked_address_are_looked_up_one_at_a_time(
+def test_guesses_from_an_address_over_the_limit_are_looked_up_one_at_a_time(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, plain = make_key(database)
@@ -141,7 +141,7 @@ def test_guesses_from_a_braked_address_are_looked_up_one_at_a_time(
     run(test)
 
 
-def test_a_key_that_was_good_lately_passes_the_brake_until_it_is_revoked(database: Database) -> None:
+def test_a_key_that_was_valid_lately_passes_the_limit_until_it_is_revoked(database: Database) -> None:
     key_id, plain = make_key(database)
 
     async def test() -> None:
@@ -163,15 +163,15 @@ def test_a_key_that_was_good_lately_passes_the_brake_until_it_is_revoked(databas
     run(test)
 
 
-def test_the_brake_remembers_a_bounded_number_of_addresses(database: Database) -> None:
+def test_the_limit_covers_a_bounded_number_of_addresses(database: Database) -> None:
     async def test() -> None:
         async with open_authenticator(database) as door:
             for _ in range(30):
                 await ask(door, "nonsense", address="first")
             assert await ask(door, "nonsense", address="first") is RateLimited
-            for number in range(authenticator._REMEMBERED):
-                door._count_bad(f"address-{number}", NOON)
-            assert len(door._bad_by_address) == authenticator._REMEMBERED
+            for number in range(authenticator.CACHE_SIZE):
+                door._count_invalid(f"address-{number}", NOON)
+            assert len(door._invalid_by_address) == authenticator.CACHE_SIZE
             assert await ask(door, "nonsense", address="first") is InvalidApiKey
 
     run(test)

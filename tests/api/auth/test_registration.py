@@ -48,7 +48,7 @@ def test_links_end_with_their_time(database: Database, purpose: Purpose) -> None
         assert tokens.peek(session, token, purpose, end - SECOND) is not None
         assert tokens.peek(session, token, purpose, end) is None
         assert tokens.use(session, token, purpose, end) is None
-        tokens.forget_expired(session, end, limit=10)
+        tokens.delete_expired(session, end, limit=10)
         assert session.exec(select(OneTimeToken)).all() == []
 
 
@@ -133,14 +133,14 @@ def test_the_operators_account_is_made_once(database: Database) -> None:
             assert account.verified_at == NOON
 
 
-def test_a_browsers_note_is_good_for_one_account_and_cannot_be_made_up() -> None:
+def test_a_device_cookie_is_good_for_one_account_and_cannot_be_forged() -> None:
     secret = "s" * 40
-    note = known_devices.issue(secret, ADA)
-    assert known_devices.known(secret, ADA, note) is not None
-    assert known_devices.known(secret, "bob@example.com", note) is None
-    assert known_devices.known("t" * 40, ADA, note) is None
+    note = known_devices.issue_cookie(secret, ADA)
+    assert known_devices.device_id(secret, ADA, note) is not None
+    assert known_devices.device_id(secret, "bob@example.com", note) is None
+    assert known_devices.device_id("t" * 40, ADA, note) is None
     for forged in ("", ".", "x", note[:-1], f"x{note}", "é.é", "\ud800"):
-        assert known_devices.known(secret, ADA, forged) is None
+        assert known_devices.device_id(secret, ADA, forged) is None
 
 
 @pytest.mark.parametrize("text", ["a\0b", "\ud800", "a\rb"], ids=ascii)

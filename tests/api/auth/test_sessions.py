@@ -174,7 +174,7 @@ def test_expired_sessions_are_forgotten_in_batches(database: Database, account_i
         for _ in range(5):
             sessions.create(session, None, now=NOON - timedelta(days=2))
         alive = sessions.create(session, account_id, now=NOON)
-        assert [sessions.forget_expired(session, NOON, limit=3) for _ in range(3)] == [3, 2, 0]
+        assert [sessions.delete_expired(session, NOON, limit=3) for _ in range(3)] == [3, 2, 0]
         assert is_good(session, alive.token)
 
 

@@ -86,7 +86,7 @@ def test_full_buckets_are_forgotten(database: Database) -> None:
         for name in "abc":
             throttle.require(session, name, TEN_A_MINUTE, NOON)
         throttle.require(session, "busy", TEN_A_MINUTE, NOON + 10 * SECOND)
-        throttle.forget_full(session, NOON + 6 * SECOND, limit=2)
+        throttle.delete_full(session, NOON + 6 * SECOND, limit=2)
         assert len(session.exec(select(Throttle)).all()) == 2
-        throttle.forget_full(session, NOON + 6 * SECOND, limit=2)
+        throttle.delete_full(session, NOON + 6 * SECOND, limit=2)
         assert [row.bucket for row in session.exec(select(Throttle))] == ["busy"]

@@ -89,7 +89,8 @@ class Story:
         """Everybody dies, the sweeper comes; the books are looked at."""
         assert self.replayed <= set(self.charged)
         self.now += timedelta(seconds=31)
-        asyncio.run(cleanup.sweep(self.database, self.now))
+        asyncio.run(cleanup.release_lapsed_holds(self.database, self.now))
+        asyncio.run(cleanup.delete_expired_rows(self.database, self.now))
         with self.database.transaction() as session:
             open_holds = select(func.count()).where(
                 Hold.account_id == self.account_id, col(Hold.status) == HoldStatus.OPEN
@@ -180,7 +181,8 @@ def retry_everything(database: Database, requests: int) -> None:
         with database.transaction() as session:
             before = captures(session, account_id)
         answer = client.send(now)
-        asyncio.run(cleanup.sweep(database, now + timedelta(hours=1)))
+        asyncio.run(cleanup.release_lapsed_holds(database, now + timedelta(hours=1)))
+        asyncio.run(cleanup.delete_expired_rows(database, now + timedelta(hours=1)))
         with database.transaction() as session:
             charged = captures(session, account_id) - before
         # An answer that arrived cost one credit; without one it is none, or one whose answer is kept.

@@ -65,7 +65,7 @@ def test_a_call_longer_than_its_lease_is_charged_if_the_lease_was_renewed(
     for _ in range(6):
         api.clock.move(seconds=admission.RENEW_EVERY_SECONDS)
         api.call(background.renew_leases_once, api.services)
-        assert api.call(cleanup.sweep, api.services.database, api.clock()).released_holds == 0
+        assert api.call(cleanup.release_lapsed_holds, api.services.database, api.clock()) == 0
     assert begun.result().status_code == 200
     assert balance(api, key) == (14, 0)
 
@@ -86,7 +86,7 @@ def test_work_whose_hold_was_swept_away_is_stopped(
     api: LocalApi, key: str, begun: "Future[httpx.Response]"
 ) -> None:
     api.clock.move(seconds=admission.LEASE_SECONDS + 1)
-    assert api.call(cleanup.sweep, api.services.database, api.clock()).released_holds == 1
+    assert api.call(cleanup.release_lapsed_holds, api.services.database, api.clock()) == 1
     assert balance(api, key) == (15, 0)
     api.call(background.renew_leases_once, api.services)
     answer = begun.result()

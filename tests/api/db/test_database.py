@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlmodel import Session, col, select, update
+from structlog.testing import capture_logs
 
 from api.db.database import Database
 from api.errors import ServiceUnavailable
@@ -286,9 +287,11 @@ def test_a_full_disk_is_unavailable_charges_nobody_and_works_again_when_there_is
     gate = Gate(sqlite)
     works = [sqlite.submit(fill) for _ in range(3)]
     small = sqlite.submit(lambda session: session.exec(select(Account.id)).all())
-    gate.open()
-    for work in works:
-        assert isinstance(work.exception(), ServiceUnavailable)
+    with capture_logs() as logged:
+        gate.open()
+        for work in works:
+            assert isinstance(work.exception(), ServiceUnavailable)
+    assert [line["reason"] for line in logged] == ["database or disk is full"]
     assert len(small.result()) == 3  # One that needs no room is not made to suffer.
     assert count(sqlite) == 3
     limit_pages(1_000_000)
@@ -360,6 +363,29 @@ def test_a_server_that_goes_away_is_unavailable_and_works_again_when_it_is_back(
     postgres.execute(f"alter database {name} allow_connections true")
     database.submit(add).result()
     assert count(database) == 2
+    database.close()
+    postgres.drop_database(name)
+
+
+def test_a_renamed_database_is_unavailable_and_the_log_names_it(postgres: Postgres) -> None:
+    name = postgres.create_database(template=postgres.migrated_template())
+    database = Database(postgres.url(name))
+    database.submit(add).result()
+    postgres.execute(f"select pg_terminate_backend(pid) from pg_stat_activity where datname = '{name}'")
+    postgres.execute(f"alter database {name} rename to {name}_away")
+    with capture_logs() as logged:
+        assert isinstance(database.submit(add).exception(), ServiceUnavailable)
+    assert f'database "{name}" does not exist' in logged[-1]["reason"]
+    database.close()
+    postgres.drop_database(f"{name}_away")
+
+
+def test_a_database_without_our_tables_is_unavailable(postgres: Postgres) -> None:
+    name = postgres.create_database()
+    database = Database(postgres.url(name))
+    with capture_logs() as logged:
+        assert isinstance(database.submit(add).exception(), ServiceUnavailable)
+    assert 'relation "account" does not exist' in logged[0]["reason"]
     database.close()
     postgres.drop_database(name)
 

@@ -16,7 +16,7 @@ from api.calls import admission, call_log
 from api.calls.admission import Replayed
 from api.db.database import Database
 from api.db.migrations import upgrade
-from api.db.models import CallRecord
+from api.db.models import CallRecord, PeriodicWork
 from api.db.transfer import TransferRefused, copy_database
 from billing.ledger import ledger
 from billing.ledger.audit import audit
@@ -82,6 +82,7 @@ def contents(url: str) -> dict[str, list[tuple[Any, ...]]]:
         found = {
             table.name: sorted(tuple(row) for row in session.execute(select(table)))
             for table in SQLModel.metadata.sorted_tables
+            if table.name != PeriodicWork.__tablename__
         }
     database.close()
     return found

@@ -50,7 +50,7 @@ def picture(session: Session, account_id: str, kind: str = "upload") -> NewStep:
 
 def opened(session: Session, owner: ProjectOwner, name: str = "a.jpg") -> tuple[Project, Step]:
     first = picture(session, owner.account_id)
-    return projects.open_project(session, owner, first, name=name, sample=None, now=NOON, life=DAY)
+    return projects.open_project(session, owner, first, name=name, sample=None, now=NOON, retention=DAY)
 
 
 def made(session: Session, owner: ProjectOwner, project: Project, parent: Step, **facts: object) -> Step:
@@ -83,7 +83,7 @@ def test_a_project_lives_as_long_as_it_is_used(database: Database, owner: Projec
         past = later + DAY + timedelta(hours=2)
         with pytest.raises(NotFound):
             projects.find(session, owner, project.id, past)
-        assert projects.forget_expired(session, past, limit=10) == 1
+        assert projects.delete_expired(session, past, limit=10) == 1
         assert list(session.exec(select(Step))) == []
 
 
@@ -142,7 +142,7 @@ def test_a_look_takes_its_steps_place_and_children_are_seen(database: Database, 
 def test_deleting_an_account_forgets_its_projects(database: Database, owner: ProjectOwner) -> None:
     with database.transaction() as session:
         opened(session, owner)
-        projects.forget_account(session, owner.account_id, NOON)
+        projects.delete_of_account(session, owner.account_id, NOON)
         assert list(session.exec(select(Project))) == []
 
 
@@ -200,6 +200,6 @@ def test_a_project_that_was_deleted_meanwhile_cannot_be_locked(
 ) -> None:
     with database.transaction() as session:
         project, _ = opened(session, owner)
-        projects.forget(session, project)
+        projects.delete_project(session, project)
         with pytest.raises(NotFound):
             projects.lock(session, project)

@@ -229,7 +229,5 @@ def fill_up(api: LocalApi) -> None:
 
 
 def sweep(api: LocalApi) -> None:
-    swept = api.call(cleanup.sweep, api.services.database, api.clock())
-    for image_id in swept.expired_image_ids:
-        api.services.storage.delete(image_id)
-    api.call(cleanup.forget_images, api.services.database, swept.expired_image_ids)
+    services = api.services
+    api.call(cleanup.delete_expired_images, services.database, services.storage.delete, api.clock())

@@ -219,6 +219,32 @@ def test_a_dispute_takes_the_credits_and_winning_it_brings_them_back(
     assert shop.plan_and_credits(ada) == ("standard", 515 if won else 15)
 
 
+def test_a_dispute_that_is_lost_after_it_was_won_takes_the_credits_again(shop: Shop, ada: Owner) -> None:
+    """As often as the bank changes its mind, and never what a refund has taken meanwhile."""
+    shop.buy(ada, STANDARD)
+    shop.settle()
+    charge = shop.charges(ada)[0]
+    dispute = lifecycle.open_dispute(shop.world, charge)
+    shop.settle()
+    for won, left in [(True, 515), (False, 15), (True, 515), (False, 15)]:
+        lifecycle.close_dispute(shop.world, dispute, won=won)
+        shop.settle()
+        assert shop.plan_and_credits(ada) == ("standard", left)
+        shop.check()
+    lifecycle.close_dispute(shop.world, dispute, won=True)
+    shop.settle()
+    shop.spend(ada, 115)  # the period's 15 free credits first
+    lifecycle.refund(shop.world, charge, 450)
+    shop.settle()
+    before = shop.plan_and_credits(ada)[1]
+    lifecycle.close_dispute(shop.world, dispute, won=False)
+    shop.settle()
+    assert shop.plan_and_credits(ada)[1] < before
+    reversals = {each["kind"]: each for each in shop.books(ada)["reversals"]}
+    assert sum(each["credits"] for each in reversals.values()) == 500
+    shop.check()
+
+
 def test_an_upgrade_after_a_won_dispute_brings_what_it_always_brings(shop: Shop, ada: Owner) -> None:
     shop.buy(ada, STANDARD)
     shop.settle()

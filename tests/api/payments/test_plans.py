@@ -41,7 +41,7 @@ def offers(shop: Shop) -> dict[str, str | None]:
     return {offer.name.value: offer.price_text for offer in found}
 
 
-def set_up_again(shop: Shop, **amounts: int) -> setup.SetUp:
+def set_up_again(shop: Shop, **amounts: int) -> setup.SetUpResult:
     wanted = AMOUNTS | {PlanName(name): amount for name, amount in amounts.items()}
     return setup.set_up(
         shop.stripe.gateway, amounts=wanted, currency="usd", webhook_url=f"{BASE}/stripe/webhook"

@@ -1,6 +1,8 @@
 """Too much: two subscriptions, payments after the end, refunds beside disputes, one customer's trouble."""
 
 import asyncio
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from datetime import datetime
@@ -21,7 +23,7 @@ from billing.subscriptions.types import CustomerFacts
 from tests.fakes.stripe import lifecycle, pages
 from tests.fakes.stripe.delivery import signed
 from tests.fakes.stripe.shapes import Json
-from tests.fakes.stripe.world import SECRET_KEY
+from tests.fakes.stripe.world import SECRET_KEY, Gate
 from tests.support.shop import BASE, DAY, Owner, Shop, key_of, open_shop
 
 STANDARD, BUSINESS = PlanName.STANDARD, PlanName.BUSINESS
@@ -148,6 +150,31 @@ def test_two_clicks_at_once_leave_one_page_that_can_be_paid(shop: Shop, ada: Own
     assert sorted(paid) == [303, 410]
     assert len(list(shop.world.all("customer"))) == 1
     shop.settle()
+    shop.check()
+
+
+def test_a_double_click_served_by_two_processes_leaves_one_page_that_can_be_paid(
+    shop: Shop, ada: Owner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    creating = shop.world.gates["POST /v1/checkout/sessions"] = Gate()
+    command = [sys.executable, "-m", "tests.support.checkout_process", str(tmp_path), shop.world.address]
+    command += [str(shop.world.now), ada.account_id, STANDARD.value]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
+        try:
+            assert creating.reached.wait(60)
+            monkeypatch.setattr(plans, "_WAIT_SECONDS", 0.0)
+            with pytest.raises(StripeUnavailable):
+                shop.checkout(ada, BUSINESS)  # while the other process opens its page
+        finally:
+            creating.open.set()
+        first = other.communicate()[0]
+    second = shop.checkout(ada, BUSINESS)
+    assert len({first, second}) == 2
+    paid = [httpx.post(url, data={"do": "pay", "card": "good"}).status_code for url in (first, second)]
+    assert paid == [410, 303]
+    assert len(list(shop.world.all("customer"))) == 1
+    shop.settle()
+    assert shop.plan_and_credits(ada) == ("business", 5_015)
     shop.check()
 
 
@@ -363,7 +390,7 @@ def test_the_front_page_shows_the_last_prices_while_stripe_does_not_answer(shop:
     shop.stripe.gateway = Silent(SECRET_KEY, shop.world.address)
 
     async def ask() -> list[str | None]:
-        return [offer.price_text for offer in plans.known_offers(services)]
+        return [offer.price_text for offer in plans.cached_offers(services)]
 
     for _ in range(3):
         assert shop.api.call(ask) == [None, "$9.00 a month", "$49.00 a month"]

@@ -38,6 +38,7 @@ class PaidLedgerMachine(LedgerMachine):
         self.unpaid_since: datetime | None = None
         self.months = 0
         self.disputes: list[tuple[PlainInvoice, str]] = []
+        self.won: list[tuple[PlainInvoice, str]] = []
 
     def is_running(self) -> bool:
         return self.status in ("active", "past_due")
@@ -105,6 +106,15 @@ class PaidLedgerMachine(LedgerMachine):
     def win_the_dispute(self, which: int, looks: bool, crash: bool) -> None:
         bill, name = self.disputes.pop(which % len(self.disputes))
         del bill.reversals[name]
+        self.won.append((bill, name))
+        self.look_after(looks, crash)
+
+    @precondition(lambda self: self.won)
+    @rule(which=st.integers(0, 50), looks=LOOKS, crash=CRASHES)
+    def lose_a_dispute_that_was_won(self, which: int, looks: bool, crash: bool) -> None:
+        bill, name = self.won.pop(which % len(self.won))
+        bill.reversals[name] = bill.paid
+        self.disputes.append((bill, name))
         self.look_after(looks, crash)
 
     @precondition(lambda self: self.bills)

@@ -1,5 +1,6 @@
 """The simulator's REST API, as far as the product uses it: form-encoded requests, JSON, paginated lists."""
 
+import asyncio
 import copy
 import hashlib
 import re
@@ -59,6 +60,9 @@ def create_app(world: World) -> Starlette:
     async def answer(request: Request) -> Response:
         body = await request.body()
         path = request.path_params["path"]
+        gate = world.gates.get(f"{request.method} /v1/{path}")
+        if gate is not None:
+            await asyncio.to_thread(gate.wait)
         with world.lock:
             world.calls.append(f"{request.method} /v1/{path}")
             try:

@@ -277,7 +277,7 @@ def refund(world: World, charge: Json, amount: int | None = None, *, is_pending:
     left = charge["amount"] - sum(each["amount"] for each in counted)
     if left == 0:
         raise NotPossible("charge_already_refunded", f"Charge {charge['id']} has already been refunded.")
-    if charge["disputed"]:
+    if any(each["status"] != "won" for each in world.all("dispute", charge=charge["id"])):
         raise NotPossible("charge_disputed", f"Charge {charge['id']} has been charged back; cannot refund.")
     if (amount or left) > left:
         raise NotPossible("amount_too_large", f"Refund amount is greater than unrefunded amount ({left}).")

@@ -24,6 +24,18 @@ class NotFound(Exception):
         self.status = 404 if param == "id" else 400
 
 
+class Gate:
+    """Keeps a request waiting until `open`, for tests of what happens meanwhile."""
+
+    def __init__(self) -> None:
+        self.reached = threading.Event()
+        self.open = threading.Event()
+
+    def wait(self) -> None:
+        self.reached.set()
+        self.open.wait()
+
+
 class World:
     """`now` is in Unix seconds and only changes when a test advances it. Hold `lock` for every access."""
 
@@ -46,6 +58,8 @@ class World:
         self.orders: dict[str, Json] = {}
         self.calls: list[str] = []  # "GET /v1/prices", for tests that count them
         self.is_down = False
+        #: Requests that wait before they are answered, by "POST /v1/checkout/sessions" or the like.
+        self.gates: dict[str, Gate] = {}
         #: How far the clock was advanced beyond real time, for the demonstration.
         self.ahead_seconds = 0
         self.lock = threading.RLock()

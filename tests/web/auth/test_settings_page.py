@@ -268,8 +268,11 @@ def test_pictures_of_a_deleted_account_are_swept(site: Site, browser: Browser) -
     site.api.request("POST", "/api/images", headers={"X-Api-Key": key}, files={"image": small_picture()})
     delete(browser, current=GOOD_PASSWORD, sure="yes")
     site.clock.move(minutes=3)
-    swept = site.api.call(cleanup.sweep, site.api.services.database, site.clock())
-    assert len(swept.expired_image_ids) == 1
+    services = site.api.services
+    deleted = site.api.call(
+        cleanup.delete_expired_images, services.database, services.storage.delete, site.clock()
+    )
+    assert deleted == 1
 
 
 @pytest.mark.parametrize("path", ["/settings", "/settings/delete", "/settings/statement.csv"])
@@ -312,7 +315,7 @@ def test_deleting_the_account_and_signing_up_again_brings_no_second_month_of_cre
     site.clock.move(days=24)
     assert credits_of(site) == 15
     with site.api.services.database.transaction() as session:
-        former_accounts.forget_old(session, site.clock())
+        former_accounts.delete_expired(session, site.clock(), limit=10)
         assert session.exec(select(FormerAddress)).all() == []
 
 
@@ -328,7 +331,7 @@ def test_the_address_is_known_again_by_a_secret_that_was_replaced(
         ledger.refresh(session, account, now)
         account_deletion.delete_account(session, FormerAddresses(("old",)), account.id, now=now)
         again = accounts.create(session, email=ADA, now=now)
-        FormerAddresses(secrets).carry_on(session, again, now)
+        FormerAddresses(secrets).continue_period(session, again, now)
         assert (again.period_ends_at is not None) == is_known
 
 

@@ -1,7 +1,7 @@
 """The first schema: accounts, the credit ledger, API keys, images, answers kept for retries.
 
-The triggers' text stands in `billing.ledger.constraints` alone. A migration that changes them drops those there,
-by name, and creates the present ones; on a new database it then replaces like with like.
+The triggers are defined in `billing.ledger.constraints` alone. A migration that changes them drops the
+existing ones by name and creates the current ones; on a new database it then replaces like with like.
 """
 
 import sqlalchemy as sa

@@ -1,0 +1,23 @@
+"""The smallest transactions that show that the database has our tables and takes writes."""
+
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlmodel import Session, select
+
+from api.db.models import PeriodicWork
+from billing.timestamps import utc_now
+
+_ROW_ID = "readiness"
+
+
+def read(session: Session) -> None:
+    """A real table, because an empty file or a wrong database answers `select 1` too."""
+    session.exec(select(PeriodicWork.id).limit(1)).first()
+
+
+def write(session: Session) -> None:
+    """A row that changes: only its commit shows that the disk has room."""
+    insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
+    statement = insert(PeriodicWork).values(id=_ROW_ID, due_at=utc_now())
+    session.execute(
+        statement.on_conflict_do_update(index_elements=["id"], set_={"due_at": statement.excluded.due_at})
+    )

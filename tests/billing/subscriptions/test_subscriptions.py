@@ -1,0 +1,82 @@
+"""The plan that a subscription gives, its grace, and money that goes back more than once."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from sqlmodel import Session, select
+
+from billing.ledger.models import Account
+from billing.ledger.plans import PlanName
+from billing.subscriptions import subscriptions
+from billing.subscriptions.models import Reversal, ReversalKind
+from billing.subscriptions.types import CustomerFacts, InvoiceFacts, ReversalFacts, SubscriptionFacts
+from tests.support.builders import DAY, NOON, make_account
+
+SECOND = timedelta(seconds=1)
+SUBSCRIPTION = SubscriptionFacts(
+    id="sub_1",
+    item_id="si_1",
+    price_id="price_1",
+    plan=PlanName.STANDARD,
+    status="active",
+    created_at=NOON,
+    anchor_at=NOON,
+    period_starts_at=NOON,
+    period_ends_at=NOON + 30 * DAY,
+)
+INVOICE = InvoiceFacts(
+    id="in_1",
+    subscription_id="sub_1",
+    plan=PlanName.STANDARD,
+    entitled=500,
+    amount_paid=900,
+    currency="usd",
+    created_at=NOON,
+    period_starts_at=NOON,
+    period_ends_at=NOON + 30 * DAY,
+)
+
+
+@pytest.mark.notices(fault="grace from the period's start")
+def test_grace_counts_from_the_failure() -> None:
+    """Stripe charges a renewal an hour after the period's start, and retries may fail days later."""
+    failed_at = NOON + 3 * DAY
+    unpaid = replace(SUBSCRIPTION, status="past_due", unpaid_since=failed_at)
+    end = failed_at + 7 * DAY
+    assert subscriptions.plan_given(unpaid, (INVOICE,), end - SECOND) is PlanName.STANDARD
+    assert subscriptions.plan_given(unpaid, (INVOICE,), end) is PlanName.FREE
+    assert subscriptions.grace_end(unpaid) == end
+
+
+def reversal(kind: ReversalKind, amount: int, reversal_id: str) -> ReversalFacts:
+    return ReversalFacts(reversal_id, kind, amount, NOON)
+
+
+DISPUTE = reversal(ReversalKind.DISPUTE, 900, "du_1")
+
+
+def apply(session: Session, account: Account, *reversals: ReversalFacts) -> int:
+    """The available credits once Stripe shows exactly these reversals; a second look changes nothing."""
+    facts = CustomerFacts("cus_1", (SUBSCRIPTION,), (replace(INVOICE, reversals=reversals),))
+    subscriptions.apply(session, account, facts, NOON)
+    assert subscriptions.apply(session, account, facts, NOON) == []
+    return account.available
+
+
+@pytest.mark.notices(fault="a lost dispute is final")
+def test_a_dispute_that_is_lost_after_it_was_won_takes_the_credits_again(session: Session) -> None:
+    account = make_account(session)
+    shown = [(), (DISPUTE,), (), (DISPUTE,), (), (DISPUTE,)]
+    assert [apply(session, account, *each) for each in shown] == [500, 0, 500, 0, 500, 0]
+
+
+@pytest.mark.parametrize("refunded", [450, 900])
+def test_a_dispute_lost_again_takes_only_what_a_refund_has_left(session: Session, refunded: int) -> None:
+    account = make_account(session)
+    refund = reversal(ReversalKind.REFUND, refunded, "re_1")
+    apply(session, account, DISPUTE)
+    apply(session, account)
+    assert apply(session, account, refund) == 500 - 500 * refunded // 900
+    assert apply(session, account, DISPUTE, refund) == 0
+    assert sum(each.credits for each in session.exec(select(Reversal))) == 500

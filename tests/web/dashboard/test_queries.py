@@ -1,0 +1,51 @@
+from datetime import timedelta
+
+import pytest
+from sqlmodel import Session
+
+from api.calls import call_log
+from api.db.database import Database
+from api.db.models import CallRecord
+from ml.catalogue import TOOLS
+from tests.support.builders import NOON, make_account
+from web.dashboard import queries
+from web.editor import schemas
+
+
+def record(session: Session, account_id: str, tool: str) -> None:
+    call_log.add(
+        session,
+        CallRecord(
+            request_id=f"req_{tool}",
+            account_id=account_id,
+            tool=tool,
+            day=f"{NOON:%Y-%m-%d}",
+            started_at=NOON,
+            duration_ms=1,
+            status_code=200,
+            credits=1,
+        ),
+    )
+
+
+def test_calls_of_a_tool_that_was_renamed_or_removed_are_shown_under_its_former_name(
+    database: Database,
+) -> None:
+    with database.transaction() as session:
+        account_id = make_account(session).id
+        record(session, account_id, "crop")
+        record(session, account_id, "retired-tool")
+        now = NOON + timedelta(hours=1)
+        shown = queries.usage_bars(session, account_id, 7, "tool", now)
+        assert {(bar.group, bar.credits) for bar in shown if bar.credits} == {
+            (TOOLS["crop"].title, 1),
+            ("retired-tool", 1),
+        }
+        assert {row[1] for row in queries.call_rows(session, account_id)} == {"crop", "retired-tool"}
+
+
+@pytest.mark.parametrize(
+    ("tool", "title"), [(None, "Original"), ("crop", TOOLS["crop"].title), ("retired-tool", "retired-tool")]
+)
+def test_a_step_is_titled_by_its_tool(tool: str | None, title: str) -> None:
+    assert schemas.step_title(tool) == title
