@@ -3,7 +3,7 @@
 Plain values, light enough for the server's process; `api.settings` fills them in.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -19,6 +19,15 @@ LIBRARIES = ("diffusers", "transformers", "accelerate")
 FULL_STRENGTH = 1.0
 #: In place of a checkpoint: whatever suits, or nothing.
 AUTO, NONE = "auto", "none"
+
+
+@dataclass(frozen=True)
+class SettingNames:
+    """What the operator knows these settings as; messages refer to them by these names."""
+
+    sam_checkpoint: str = "sam_checkpoint"
+    allow_noncommercial: str = "allow_noncommercial"
+    worker_memory: str = "memory_limit_bytes"
 
 
 @dataclass(frozen=True)
@@ -39,3 +48,4 @@ class GenerativeConfig:
     inpaint_safety_checker: bool = False
     allow_noncommercial: bool = False
     sam_checkpoint: Path | None = None  # a Segment Anything .pth of the operator's own
+    setting_names: SettingNames = field(default_factory=SettingNames)

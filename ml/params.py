@@ -4,12 +4,13 @@ A tool's `Params` is the one source of its form fields, its OpenAPI schema, `GET
 and the editor's controls. Everything arrives as text from a form, so every type here reads text.
 """
 
+import math
 import re
 from typing import Annotated, Any, Literal
 
 from PIL import ImageColor
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic_core import PydanticCustomError, from_json
 
 OutputFormat = Literal["auto", "png", "jpg", "webp", "avif"]
 
@@ -120,3 +121,23 @@ ColorField = Annotated[
     tuple[int, int, int, int],
     BeforeValidator(_read_color, json_schema_input_type=str),
 ]
+
+
+def read_json(text: str) -> Any:
+    """The value of JSON text.
+
+    Raises ValueError for text that is not JSON (NaN and Infinity are not), and for what JSON allows but a
+    program should not meet: half of a surrogate pair, nesting beyond 200 levels, and whole numbers of
+    thousands of digits.
+    """
+    return from_json(text, allow_inf_nan=False, cache_strings="none")
+
+
+def is_finite_number(value: Any) -> bool:
+    """JSON knows no infinity, but 1e999 becomes one, and whole numbers may be too long for any float."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False

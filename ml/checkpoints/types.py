@@ -4,6 +4,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+#: The file by which a folder of diffusers' layout is recognised.
+PIPELINE_INDEX = "model_index.json"
+_REPOSITORIES = "hub"
+
+
+def repository_dir(models_dir: Path, name: str) -> Path:
+    """Where the repository `name` (owner/name) of the Hugging Face hub is stored."""
+    return models_dir / _REPOSITORIES / name.replace("/", "--")
+
 
 class SourceFailed(Exception):
     """A source could not give a file. The message says why, and names no index: it may be private."""

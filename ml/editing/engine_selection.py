@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from ml.device import Device
-from ml.editing.prompting import PromptParams
+from ml.editing.text_prompts import PromptParams
 from ml.engines import diffusion_parts, pipeline_folder, torch_runtime
-from ml.engines.segmenting_facts import OWN_SAM
+from ml.engines.network_facts import OWN_SAM
 from ml.errors import ModelUnavailable
 from ml.generative_config import DEFAULT_INPAINTING, FULL_STRENGTH, LIBRARIES, GenerativeConfig
 from ml.tool import Tool
@@ -31,7 +31,8 @@ def select(
     if tool.name == _PICKS_BY_NAME and config.sam_checkpoint is not None:
         if config.sam_checkpoint.is_file():
             return EngineSelection(installed=(OWN_SAM,))
-        return EngineSelection(missing=(f"{OWN_SAM} is not here: BGERASER_SAM_CHECKPOINT names no file.",))
+        setting = config.setting_names.sam_checkpoint
+        return EngineSelection(missing=(f"{OWN_SAM} is not installed: {setting} does not name a file.",))
     if not issubclass(tool.params, PromptParams):
         return EngineSelection()
     try:

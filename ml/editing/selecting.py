@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml.editing import foreground
-from ml.editing.prompts import Click, Corners, Prompt, prompt_in
 from ml.engines.matting import MattingEngine
+from ml.engines.network_facts import CHECKPOINT
 from ml.engines.segmenting import Candidate, Embedding, SegmentingEngine
-from ml.engines.segmenting_facts import CHECKPOINT
 from ml.errors import NothingFound
+from ml.imaging.selection_prompts import Click, Corners, SelectionPrompt, prompt_in
 from ml.pixels import Mask, Matte, Picture
 from ml.tool import ARTEFACT_PREFIX, Context
 
@@ -72,7 +72,7 @@ def object_at(
 
 
 def pick(
-    source: Picture, prompt: Prompt, context: Context, count: int = 1, checkpoint: str = CHECKPOINT
+    source: Picture, prompt: SelectionPrompt, context: Context, count: int = 1, checkpoint: str = CHECKPOINT
 ) -> Picked:
     """The object at `prompt` (of `prompts.prompt_in`), or up to `count` (1..3) that may be meant.
 
@@ -107,7 +107,7 @@ def pick_salient(
     size = (source.width, source.height)
     left, top, width, height = cv2.boundingRect((matte > _INSIDE).astype(np.uint8))
     across, down = source.width / matte.shape[1], source.height / matte.shape[0]
-    prompt = Prompt(box=(left * across, top * down, (left + width) * across, (top + height) * down))
+    prompt = SelectionPrompt(box=(left * across, top * down, (left + width) * across, (top + height) * down))
     found = [
         _cleaned(one, [])
         for one in embedded.engine.objects(

@@ -10,16 +10,18 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from ml import device as devices
 from ml.checkpoints import digests, registry
 from ml.engines import upscaling
-from ml.engines.matting import FACTS, MattingEngine, NetworkMatting
+from ml.engines.matting import MattingEngine, NetworkMatting
 from ml.engines.network import Runtime
-from ml.engines.segmenting import Segmenter, SegmentingEngine
-from ml.engines.segmenting_facts import (
+from ml.engines.network_facts import (
+    MATTING_FACTS,
     OWN_SAM,
     SAM_CHECKPOINTS,
     SEGMENTING_FACTS,
+    UPSCALING_FACTS,
     SegmentingFacts,
     sam_artefact,
 )
+from ml.engines.segmenting import Segmenter, SegmentingEngine
 from ml.engines.upscaling import Upscaler
 from ml.errors import ModelUnavailable, OutOfMemory
 from ml.generative_config import GenerativeConfig
@@ -79,7 +81,7 @@ class EngineCache:
         """
         if registry.CHECKPOINTS[checkpoint].tool != "bg-removal":
             raise KeyError(checkpoint)
-        facts = FACTS.get(checkpoint)
+        facts = MATTING_FACTS.get(checkpoint)
         if facts is not None:
             return self.get(checkpoint, facts.memory_bytes, lambda: self._network_matting(checkpoint))
         file_bytes = registry.CHECKPOINTS[checkpoint].size_bytes
@@ -128,7 +130,7 @@ class EngineCache:
 
         Raises KeyError for a name that is no such checkpoint, ModelUnavailable if it is not installed.
         """
-        facts = upscaling.FACTS[checkpoint]
+        facts = UPSCALING_FACTS[checkpoint]
         return self.get(
             checkpoint,
             facts.memory_bytes,
@@ -164,7 +166,7 @@ class EngineCache:
         if memory_bytes > most_bytes:
             raise OutOfMemory(
                 f"{name} needs about {memory_bytes >> 20} MiB of memory, a worker here may use"
-                f" {most_bytes >> 20}. The operator can raise BGERASER_WORKER_MEMORY_MB."
+                f" {most_bytes >> 20}. The operator can raise {self._generative.setting_names.worker_memory}."
             )
         return self.get(name, memory_bytes, load)
 
@@ -176,7 +178,7 @@ class EngineCache:
             self._loaded.popitem(last=False)
 
     def _network_matting(self, checkpoint: str) -> NetworkMatting:
-        facts = FACTS[checkpoint]
+        facts = MATTING_FACTS[checkpoint]
         file = registry.path(self._models_dir, checkpoint)
         shape = (1, 3, facts.side_pixels, facts.side_pixels)
         return NetworkMatting(facts, self._get_runtime().load(file, shape, precise=facts.precise))
@@ -199,7 +201,8 @@ class EngineCache:
         if checkpoint == OWN_SAM:
             own = self._generative.sam_checkpoint
             if own is None or not own.is_file():
-                problem = "is not here: the operator chooses it with BGERASER_SAM_CHECKPOINT"
+                setting = self._generative.setting_names.sam_checkpoint
+                problem = f"is not installed: {setting} does not name a file"
                 raise ModelUnavailable(OWN_SAM, "bgeraser models pull sam-vit-b", problem)
             file = own
         else:

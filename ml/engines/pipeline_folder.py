@@ -12,14 +12,11 @@ from typing import Any
 
 from ml.checkpoints import licences, registry
 from ml.checkpoints.registry import CHECKPOINTS
+from ml.checkpoints.types import PIPELINE_INDEX, repository_dir
 from ml.engines import sd_inpainting_config
 from ml.errors import ModelUnavailable
 from ml.generative_config import COMMAND, DEFAULT_INPAINTING, GenerativeConfig
 
-#: Where `models pull owner/name` puts repositories, in the models directory.
-HUB_FOLDER = "hub"
-
-_INDEX = "model_index.json"
 # The last is where diffusers itself keeps its safety checker.
 _LIBRARIES = {"diffusers", "transformers", "stable_diffusion"}
 _PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
@@ -53,9 +50,8 @@ def find(config: GenerativeConfig, models_dir: Path, cache_dir: Path) -> Pipelin
     found = checked(folder, name)
     licence = licences.stated_in(folder)
     if licence and licences.forbids_commercial_use(licence) and not config.allow_noncommercial:
-        problem = (
-            f"has a licence that forbids commercial use ({licence}): BGERASER_ALLOW_NONCOMMERCIAL is not set"
-        )
+        setting = config.setting_names.allow_noncommercial
+        problem = f"has a licence that forbids commercial use ({licence}): {setting} is not set"
         raise ModelUnavailable(name, COMMAND, problem)
     return found
 
@@ -70,10 +66,10 @@ def checked(folder: Path, name: str) -> PipelineFolder:
         kind = "a pickle, which is never opened" if folder.suffix in _PICKLES else "no directory"
         raise refuse(f"is {kind}: a directory of diffusers' layout with safetensors is needed")
     try:
-        index: dict[str, Any] = json.loads((folder / _INDEX).read_text(encoding="utf-8"))
+        index: dict[str, Any] = json.loads((folder / PIPELINE_INDEX).read_text(encoding="utf-8"))
         pipeline = index["_class_name"]
     except (OSError, ValueError, KeyError, TypeError):
-        raise refuse(f"has no {_INDEX} that can be read") from None
+        raise refuse(f"has no {PIPELINE_INDEX} that can be read") from None
     named = {
         key: value for key, value in index.items() if isinstance(value, list) and not key.startswith("_")
     }
@@ -131,15 +127,14 @@ def _write(place: Path, text: str) -> None:
 
 def _of_hub(repository: str, models_dir: Path) -> Path | None:
     """A repository of the hub that was pulled, or that lies in the hub's own cache; nothing is downloaded."""
-    flat = repository.replace("/", "--")
-    pulled = models_dir / HUB_FOLDER / flat
-    if (pulled / _INDEX).is_file():
+    pulled = repository_dir(models_dir, repository)
+    if (pulled / PIPELINE_INDEX).is_file():
         return pulled
     home = Path(os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface")
-    cache = Path(os.environ.get("HF_HUB_CACHE") or home / "hub") / f"models--{flat}"
+    cache = Path(os.environ.get("HF_HUB_CACHE") or home / "hub") / f"models--{pulled.name}"
     try:
         revision = (cache / "refs" / "main").read_text().strip()
     except OSError:
         return None
     snapshot = cache / "snapshots" / revision
-    return snapshot if (snapshot / _INDEX).is_file() else None
+    return snapshot if (snapshot / PIPELINE_INDEX).is_file() else None

@@ -16,12 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml.device import Device
-from ml.editing.prompts import Prompt
 from ml.engines import sam_architecture, segmenting, torch_runtime
 from ml.engines.network import Floats
 from ml.engines.segmenting import Candidate, Embedding
 from ml.engines.torch_runtime import memory_errors_named
 from ml.errors import ModelUnavailable
+from ml.imaging.selection_prompts import SelectionPrompt
 from ml.pixels import Mask, Pixels
 
 _EMBEDDINGS_KEPT = 4
@@ -90,7 +90,7 @@ class SamSegmenter:
         return self._identity + embedding.astype(np.float32).tobytes()
 
     def candidates(
-        self, embedding: Embedding, prompt: Prompt, size: tuple[int, int], count: int
+        self, embedding: Embedding, prompt: SelectionPrompt, size: tuple[int, int], count: int
     ) -> list[Candidate]:
         """As `Segmenter.candidates`; the choice among few and several masks is the same."""
         self._show(embedding, size)
@@ -119,7 +119,7 @@ class SamSegmenter:
         self,
         picture: Pixels,
         embedding: Embedding,
-        prompt: Prompt,  # noqa: ARG002  # everything is looked for, wherever it points
+        prompt: SelectionPrompt,  # noqa: ARG002  # everything is looked for, wherever it points
         step: Step,
     ) -> list[Candidate]:
         """Everything there is in the picture, by `SamAutomaticMaskGenerator`.

@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml.device import Device
-from ml.editing.prompts import Prompt
 from ml.engines.network import Floats, Graph, Network
+from ml.engines.network_facts import SegmentingFacts
 from ml.engines.resizing import resized
-from ml.engines.segmenting_facts import SegmentingFacts
+from ml.imaging.selection_prompts import SelectionPrompt
 from ml.pixels import Mask, Pixels
 
 Embedding = NDArray[Any]  # C x h x w, of the engine's own number type
@@ -71,12 +71,12 @@ class SegmentingEngine(Protocol):
         """An embedding as bytes to be kept beside its picture."""
 
     def candidates(
-        self, embedding: Embedding, prompt: Prompt, size: tuple[int, int], count: int
+        self, embedding: Embedding, prompt: SelectionPrompt, size: tuple[int, int], count: int
     ) -> list[Candidate]:
         """`count` (1..3) objects for `prompt` in the picture of `size` (width, height), the best first."""
 
     def objects(
-        self, picture: Pixels, embedding: Embedding, prompt: Prompt, step: Callable[[float], None]
+        self, picture: Pixels, embedding: Embedding, prompt: SelectionPrompt, step: Callable[[float], None]
     ) -> list[Candidate]:
         """Objects among which the one that stands out is chosen; `prompt` is a box around it.
 
@@ -123,7 +123,7 @@ class Segmenter:
         return self._recent[key]
 
     def candidates(
-        self, embedding: Embedding, prompt: Prompt, size: tuple[int, int], count: int
+        self, embedding: Embedding, prompt: SelectionPrompt, size: tuple[int, int], count: int
     ) -> list[Candidate]:
         """`count` (1..3) objects for `prompt` in the picture of `size` (width, height), the best first.
 
@@ -151,7 +151,7 @@ class Segmenter:
         return [Candidate(self._inner_logits(masks[0, n], size), float(scores[0, n])) for n in chosen]
 
     def objects(
-        self, picture: Pixels, embedding: Embedding, prompt: Prompt, step: Callable[[float], None]
+        self, picture: Pixels, embedding: Embedding, prompt: SelectionPrompt, step: Callable[[float], None]
     ) -> list[Candidate]:
         """The three that may be meant by `prompt`."""
         step(0.0)

@@ -8,7 +8,6 @@ import contextlib
 import importlib.util
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +16,9 @@ from numpy.typing import NDArray
 
 from ml.checkpoints import registry
 from ml.engines import ncnn_graph
+from ml.engines.network_facts import UPSCALING_FACTS, UpscalerFacts
 from ml.errors import ModelUnavailable
 from ml.imaging import tiling, transparency
-from ml.imaging.tiling import TilingFacts
 from ml.pixels import Mask, Pixels
 
 Tile = NDArray[np.float32]  # RGB, H x W x 3, 0..1
@@ -33,34 +32,12 @@ PLANE_DARKEST, PLANE_RANGE = 0.25, 0.2
 PATIENCE_MS = 250
 
 
-@dataclass(frozen=True)
-class UpscalerFacts:
-    """What is to be known of a checkpoint without loading it."""
-
-    checkpoint: str
-    tiling: TilingFacts
-    seconds_per_megapixel: float  # of its input, overlaps included; measured on 2 cores with AMX
-    memory_bytes: int  # about what it adds to the process, at work with 2 streams
-
-
-# SPAN's result depends on 14 source pixels around, of which its context covers 12 (the rest is 0.2 of 255
-# levels). RealESRGAN looks much farther (1 to 4 levels at a distance of 16), so it gets a wider fade.
-FACTS: dict[str, UpscalerFacts] = {
-    facts.checkpoint: facts
-    for facts in (
-        UpscalerFacts("span-x2", TilingFacts(2, side=256, overlap=32, blend=8), 1.8, 160_000_000),
-        UpscalerFacts("span-x4", TilingFacts(4, side=256, overlap=32, blend=8), 2.1, 180_000_000),
-        UpscalerFacts("realesrgan-x4plus", TilingFacts(4, side=192, overlap=32, blend=16), 45, 600_000_000),
-    )
-}
-
-
 def load(models_dir: Path, checkpoint: str, threads: int) -> "Upscaler":
     """The upscaler of an installed checkpoint. Raises ModelUnavailable."""
     if importlib.util.find_spec("openvino") is None:
         raise ModelUnavailable("openvino", "pip install openvino")
     param, weights = (registry.path(models_dir, f"{checkpoint}.{kind}") for kind in ("param", "bin"))
-    return Upscaler(FACTS[checkpoint], param, weights, threads)
+    return Upscaler(UPSCALING_FACTS[checkpoint], param, weights, threads)
 
 
 class Upscaler:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pydantic import BeforeValidator
 from pydantic_core import PydanticCustomError
 
-from ml.editing import json_fields
+from ml import params
 from ml.errors import BadParameter
 from ml.imaging import geometry
 from ml.pixels import Mask, Matte
@@ -77,7 +77,7 @@ def _check_text(value: Any) -> str:
 def read(text: str) -> tuple[Stroke, ...]:
     """The strokes of JSON text. Raises `PydanticCustomError`, whose message continues "strokes …"."""
     try:
-        value = json_fields.read_json(text)
+        value = params.read_json(text)
     except ValueError:
         raise _not_strokes() from None
     if not isinstance(value, list) or not value:
@@ -115,7 +115,7 @@ def _read_stroke(number: int, entry: Any) -> Stroke:
 
 def _read_number(number: int, name: str, value: Any) -> float:
     least, most = _RANGES[name]
-    if not json_fields.is_finite_number(value) or not least <= value <= most:
+    if not params.is_finite_number(value) or not least <= value <= most:
         raise _error(f"stroke {number}: {name} must be a number from {least:g} to {most:g}")
     return float(value)
 
@@ -124,7 +124,7 @@ def _read_point(number: int, point: Any) -> tuple[float, float]:
     if (
         not isinstance(point, list | tuple)
         or len(point) != 2
-        or not all(json_fields.is_finite_number(part) for part in point)
+        or not all(params.is_finite_number(part) for part in point)
     ):
         raise _error(f"stroke {number}: each point must be two finite numbers [x, y]")
     if any(abs(part) > _FARTHEST for part in point):

@@ -8,10 +8,9 @@ from typing import Any
 
 from ml import errors
 from ml.backend import Progress, ToolAnswer
-from ml.runtime.dispatcher import Dispatcher, shutting_down
+from ml.runtime.dispatcher import Dispatcher, Submission, shutting_down
 from ml.runtime.messages import StartCall
 from ml.runtime.process import WorkerProcess
-from ml.runtime.submission import Submission
 from ml.runtime.wire import WireBroken
 
 log = logging.getLogger(__name__)

@@ -30,10 +30,9 @@ from ml.editing.engine_selection import EngineSelection
 from ml.errors import ModelUnavailable, Overloaded
 from ml.generative_config import GenerativeConfig
 from ml.runtime.call_monitor import SlotLimits
-from ml.runtime.dispatcher import Dispatcher
+from ml.runtime.dispatcher import Dispatcher, Submission
 from ml.runtime.messages import WorkerConfig
 from ml.runtime.slot import WorkerSlot
-from ml.runtime.submission import Submission
 from ml.tool import Tool
 
 log = logging.getLogger(__name__)

@@ -14,6 +14,10 @@ import psutil
 from ml.runtime.messages import CancelCall, StartCall, WorkerConfig
 from ml.runtime.wire import Wire, WireBroken, dump_for_worker, load_in_server
 
+# The environment of this project and of its storage holds secrets, which a process that opens strangers' files
+# must not have.
+_WITHHELD = ("BGERASER_", "AWS_")
+
 
 class WorkerProcess:
     """A running worker process. Used by one thread; the process never outlives that thread."""
@@ -83,7 +87,7 @@ def _environment(threads: int) -> dict[str, str]:
 
     Without our settings: what opens strangers' pictures needs none of them, least of all the secrets.
     """
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("BGERASER_")}
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(_WITHHELD)}
     threads_of = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))
     # torch's threads wait for each other busily otherwise, which on shared cores doubled the time of a call.
     threads_of["OMP_WAIT_POLICY"] = "PASSIVE"

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field, model_validator
 
-from ml.editing import prompting
-from ml.editing.prompting import PromptParams
+from ml.editing import text_prompts
+from ml.editing.text_prompts import PromptParams
 from ml.errors import BadParameter, ModelUnavailable
 from ml.imaging import codecs, geometry
 from ml.imaging.geometry import AspectRatioField, Gravity
@@ -88,7 +88,7 @@ class GenerativeExpandParams(PromptParams):
 
 def run(source: Picture, params: GenerativeExpandParams, context: Context) -> ToolResult:
     """Raises `ModelUnavailable` for a prompt, `BadParameter`, `PictureTooLarge`."""
-    prompting.check_available(params, context)
+    text_prompts.check_available(params, context)
     left, top, right, bottom = _margins((source.width, source.height), params)
     codecs.check_output_size(source.width + left + right, source.height + top + bottom)
     from ml.editing import expanding
@@ -128,7 +128,7 @@ def _paint(
     """Have the words followed where `outcome` has a first guess of the new area."""
     from ml.editing import expanding, repainting
 
-    engine, words, outcome.warnings = prompting.load(params, context, _GUESSED)
+    engine, words, outcome.warnings = text_prompts.load(params, context, _GUESSED)
     canvas, hole = expanding.framed(source.pixels, margins)
     outcome.pixels = repainting.outward(
         canvas,
@@ -214,7 +214,7 @@ TOOL = Tool(
     summary="Extend a picture beyond its edges: to a shape, a size, or by lengths on any side.",
     params=GenerativeExpandParams,
     run=run,
-    is_random=prompting.is_random,
-    cost=prompting.cost,
+    is_random=text_prompts.is_random,
+    cost=text_prompts.cost,
     answer_size=_answer_size,
 )

@@ -7,12 +7,12 @@ paints what they say. A picture's transparency stays as it is; transparent pixel
 
 from pydantic import Field, model_validator
 
-from ml.editing import prompting
-from ml.editing.prompting import PromptParams
-from ml.editing.prompts import ClicksField, CornersField
-from ml.engines.segmenting_facts import ARTEFACTS
+from ml.editing import text_prompts
+from ml.editing.text_prompts import PromptParams
+from ml.engines.network_facts import ARTEFACTS
 from ml.errors import BadParameter
 from ml.imaging.mask_modes import MASK_MODE, MaskMode, reject_mask_mode
+from ml.imaging.selection_prompts import ClicksField, CornersField
 from ml.imaging.strokes import StrokesField
 from ml.params import parameter_error
 from ml.pixels import Mask, Picture
@@ -56,7 +56,7 @@ class GenerativeFillParams(PromptParams):
 
 def run(source: Picture, params: GenerativeFillParams, context: Context) -> ToolResult:
     """Raises `ModelUnavailable` for a prompt, `BadParameter` and `EmptyMask` for what marks the place."""
-    prompting.check_available(params, context)
+    text_prompts.check_available(params, context)
     from ml.editing import replacing
     from ml.imaging import masks
 
@@ -90,7 +90,7 @@ def _painted(
 ) -> ToolResult:
     from ml.editing import repainting
 
-    engine, words, warnings = prompting.load(params, context, 0.05)
+    engine, words, warnings = text_prompts.load(params, context, 0.05)
     pixels = repainting.repainted(
         source.pixels,
         blend,
@@ -145,6 +145,6 @@ TOOL = Tool(
         ),
     ),
     artefacts=ARTEFACTS,
-    is_random=prompting.is_random,
-    cost=prompting.cost,
+    is_random=text_prompts.is_random,
+    cost=text_prompts.cost,
 )

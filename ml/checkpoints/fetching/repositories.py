@@ -11,24 +11,17 @@ from ml.checkpoints import digests
 from ml.checkpoints.fetching import downloads, hub
 from ml.checkpoints.fetching.hub import Repository, RepositoryFile
 from ml.checkpoints.fetching.pull import PullProgress
-from ml.checkpoints.types import SourceFailed
-from ml.engines.pipeline_folder import HUB_FOLDER
-
-_INDEX = "model_index.json"
-
-
-def place_of(models_dir: Path, name: str) -> Path:
-    return models_dir / HUB_FOLDER / name.replace("/", "--")
+from ml.checkpoints.types import PIPELINE_INDEX, SourceFailed, repository_dir
 
 
 def is_here(models_dir: Path, name: str) -> bool:
-    return (place_of(models_dir, name) / _INDEX).is_file()
+    return (repository_dir(models_dir, name) / PIPELINE_INDEX).is_file()
 
 
 def pull(models_dir: Path, repository: Repository, progress: PullProgress) -> None:
     """Raises SourceFailed, or OSError if the directory cannot be used."""
-    place = place_of(models_dir, repository.name)
-    for file in sorted(repository.files, key=lambda file: (file.path == _INDEX, file.path)):
+    place = repository_dir(models_dir, repository.name)
+    for file in sorted(repository.files, key=lambda file: (file.path == PIPELINE_INDEX, file.path)):
         target = place / file.path
         if target.is_file() and target.stat().st_size == file.size_bytes:
             continue
@@ -39,13 +32,13 @@ def pull(models_dir: Path, repository: Repository, progress: PullProgress) -> No
 def copy(models_dir: Path, name: str, mirror: Path) -> bool:
     """Take it from the operator's folder, where it lies as owner/name. False if it is not there."""
     source = mirror / name
-    if not (source / _INDEX).is_file():
+    if not (source / PIPELINE_INDEX).is_file():
         return False
     found = [path for path in source.rglob("*") if path.is_file()]
     files = [RepositoryFile(str(path.relative_to(source)), path.stat().st_size, None) for path in found]
     wanted = hub.chosen([file for file in files if hub.is_wanted(file.path)])
-    place = place_of(models_dir, name)
-    for file in sorted(wanted, key=lambda file: (file.path == _INDEX, file.path)):
+    place = repository_dir(models_dir, name)
+    for file in sorted(wanted, key=lambda file: (file.path == PIPELINE_INDEX, file.path)):
         target = place / file.path
         target.parent.mkdir(parents=True, exist_ok=True)
         part = target.with_name(f".{target.name}.part")

@@ -13,7 +13,7 @@ from sqlmodel import Session, col, select
 from api.db.models import Image
 from api.images import service as images
 from api.images.storage import Storage
-from ml.engines.segmenting_facts import SEGMENTING_FACTS
+from ml.engines.network_facts import SEGMENTING_FACTS
 from tests.support.apps import local_api
 from tests.support.calling import small_picture
 from tests.support.ml.photos import jpeg_bytes, photo

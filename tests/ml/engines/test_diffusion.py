@@ -168,7 +168,7 @@ class TestMemory:
         found = engines(folders["sd"], tmp_path)
         found.inpainter()
         assert found.loaded == ("inpainting tiny-sd",)
-        with pytest.raises(OutOfMemory, match="BGERASER_WORKER_MEMORY_MB"):
+        with pytest.raises(OutOfMemory, match="raise memory_limit_bytes"):
             engines(folders["sd"], tmp_path, budget_bytes=200 << 20).inpainter()
 
     def test_the_estimate_counts_the_weights_by_their_headers(

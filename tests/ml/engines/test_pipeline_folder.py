@@ -115,7 +115,7 @@ class TestLicences:
         folder = tiny_pipelines.save_sd(tmp_path / "nc", licence=licence)
         refused = str(refusal(folder, tmp_path))
         assert licence in refused
-        assert "BGERASER_ALLOW_NONCOMMERCIAL" in refused
+        assert "allow_noncommercial is not set" in refused
         assert found(folder, tmp_path, allow_noncommercial=True).name == "nc"
 
     @pytest.mark.parametrize(

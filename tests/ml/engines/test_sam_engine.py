@@ -11,12 +11,12 @@ import torch
 from segment_anything import SamAutomaticMaskGenerator, sam_model_registry
 
 from ml.checkpoints import digests
-from ml.editing.prompts import Prompt
 from ml.engines import sam_architecture
 from ml.engines.cache import EngineCache
 from ml.engines.sam_engine import SamSegmenter
 from ml.errors import Cancelled, ModelUnavailable, OutOfMemory
 from ml.generative_config import GenerativeConfig
+from ml.imaging.selection_prompts import SelectionPrompt
 from ml.pixels import Picture
 from ml.tool import ARTEFACT_PREFIX
 from ml.tools import magic_select
@@ -40,10 +40,10 @@ def engine(file: Path) -> SamSegmenter:
 #: Larger than the network's 64 pixels, of other shapes, and smaller.
 SIZES = {"wide": (151, 300), "tall": (233, 120), "as large": (64, 64), "small": (31, 47)}
 PROMPTS = {
-    "one click": Prompt(((20.5, 11.0, 1),)),
-    "clicks on and off": Prompt(((20.0, 11.0, 1), (40.0, 25.0, 0), (5.0, 20.0, 1))),
-    "a box": Prompt(box=(4.0, 5.0, 40.0, 28.0)),
-    "a box and a click": Prompt(((20.0, 11.0, 1),), (4.0, 5.0, 40.0, 28.0)),
+    "one click": SelectionPrompt(((20.5, 11.0, 1),)),
+    "clicks on and off": SelectionPrompt(((20.0, 11.0, 1), (40.0, 25.0, 0), (5.0, 20.0, 1))),
+    "a box": SelectionPrompt(box=(4.0, 5.0, 40.0, 28.0)),
+    "a box and a click": SelectionPrompt(((20.0, 11.0, 1),), (4.0, 5.0, 40.0, 28.0)),
 }
 
 
@@ -121,7 +121,7 @@ def test_a_picture_is_encoded_once(file: Path) -> None:
 
 def test_everything_in_a_picture_is_what_the_package_s_generator_finds(engine: SamSegmenter) -> None:
     pixels = cv2.resize(photo("astronaut"), (64, 64))
-    found = engine.objects(pixels, engine.embed(pixels), Prompt(box=(0, 0, 9, 9)), lambda _: None)
+    found = engine.objects(pixels, engine.embed(pixels), SelectionPrompt(box=(0, 0, 9, 9)), lambda _: None)
     network = tiny_sam()
     theirs = SamAutomaticMaskGenerator(network, points_per_side=16).generate(pixels)
     assert len(found) == len(theirs) > 0
@@ -140,7 +140,7 @@ def test_looking_for_everything_can_be_stopped(engine: SamSegmenter) -> None:
 
     pixels = cv2.resize(photo("astronaut"), (64, 64))
     with pytest.raises(Cancelled):
-        engine.objects(pixels, engine.embed(pixels), Prompt(box=(0, 0, 9, 9)), step)
+        engine.objects(pixels, engine.embed(pixels), SelectionPrompt(box=(0, 0, 9, 9)), step)
     assert seen == [0.0, 0.25, 0.5]
 
 
@@ -217,5 +217,5 @@ class TestInTheTool:
         self, tmp_path: Path, file: Path
     ) -> None:
         engines = self.engines(tmp_path, file, budget_bytes=500 << 20)
-        with pytest.raises(OutOfMemory, match="BGERASER_WORKER_MEMORY_MB"):
+        with pytest.raises(OutOfMemory, match="raise memory_limit_bytes"):
             engines.segmenting("sam")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from ml.editing import json_fields
+from ml import params
 from ml.errors import BadParameter
 from ml.imaging import masks, strokes
 from ml.imaging.strokes import Stroke, StrokesField
@@ -102,7 +102,7 @@ class TestReading:
         def parse(text: str) -> Any:
             raise AssertionError(f"{len(text)} characters were parsed by the validator")
 
-        monkeypatch.setattr(json_fields, "read_json", parse)
+        monkeypatch.setattr(params, "read_json", parse)
         many_points = json.dumps([{"points": [[1, 2]] * 100}] * 1_000)
         assert Form.model_validate({"strokes": many_points}).strokes == many_points
         for refused in (

@@ -12,10 +12,9 @@ import pytest
 from ml.backend import ToolCall
 from ml.errors import TimedOut, TooSlow, WorkerLost
 from ml.runtime.call_monitor import CallMonitor, SlotLimits
-from ml.runtime.dispatcher import Dispatcher
+from ml.runtime.dispatcher import Dispatcher, Submission
 from ml.runtime.messages import WorkerConfig
 from ml.runtime.process import WorkerProcess
-from ml.runtime.submission import Submission
 from tests.support.ml.backends import PATIENCE_SECONDS, call
 from tests.support.ml.photos import png_bytes
 

