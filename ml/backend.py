@@ -53,7 +53,8 @@ class ToolAnswer:
     warnings: tuple[str, ...] = ()
     processing_seconds: float = 0.0  # the worker's time
     queue_seconds: float = 0.0  # waiting before it
-    is_mask: bool = False  # whether later calls may name the picture as their mask
+    #: How later calls read the picture as their mask: `luminance` or `alpha`; None if it is not a mask.
+    mask_mode: str | None = None
     artefacts: Mapping[str, bytes] = field(default_factory=dict)  # to keep beside the source picture
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlmodel import Session
@@ -71,6 +71,8 @@ def check_look(application: RunRequest) -> None:
 async def execute(services: Services, owner: ProjectOwner, application: RunRequest, run: Run) -> Done:
     """Do the work, which was admitted, and add its step. Raises what the work raises, and `RunFailed`."""
     files = await _files(services, owner, application)
+    params = await images.with_mask_mode(services, owner.account_id, application.params, application.file_ids)
+    application = replace(application, params=params)
     if application.look_of is None and not owner.is_guest:
         return await _paid(services, owner, application, files, run)
     await unbilled_images.require_room(services, owner)

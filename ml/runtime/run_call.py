@@ -11,6 +11,7 @@ from ml.backend import ToolAnswer, ToolCall
 from ml.errors import OutOfMemory
 from ml.imaging import codecs
 from ml.runtime import planning
+from ml.tool import ToolResult
 
 OnStep = Callable[[str, float], None]
 
@@ -65,9 +66,18 @@ def perform(call: ToolCall, engines: Any, on_step: OnStep) -> ToolAnswer:
         fields=outcome.fields,
         warnings=tuple(warnings),
         processing_seconds=time.perf_counter() - began,
-        is_mask=outcome.is_mask and (has_alpha or pixels.ndim == 2) and not (has_alpha and format == "jpg"),
+        mask_mode=_mask_mode(outcome, format),
         artefacts=outcome.artefacts,
     )
+
+
+def _mask_mode(result: ToolResult, format: str) -> str | None:
+    if not result.is_mask:
+        return None
+    if result.pixels.ndim == 2:
+        return "luminance"
+    has_alpha = result.pixels.shape[2] == 4 and format != "jpg"
+    return "alpha" if has_alpha else None
 
 
 @contextmanager

@@ -114,12 +114,13 @@ async def _read_call(request: Request, services: Services, access: Access, tool:
             files[name] = await images.read_for_call(services, access.account_id, image_id)
         except NotFound as error:
             raise forms.named(error, form.id_fields[name]) from None
+    params = await images.with_mask_mode(services, access.account_id, form.params, form.stored_ids)
     return CallRequest(
         request_id=responses.request_id_of(request),
         account_id=access.account_id,
         priority=access.priority,
         tool=tool,
-        params=form.params,
+        params=params,
         files=files,
         base_url=dependencies.base_url_of(request),
         idempotency_key=idempotency_key,
