@@ -24,7 +24,7 @@ async def strip_metadata(services: Services, content: bytes, priority: Priority 
     Raises `UnsupportedFormat`, `UnreadablePicture` for a file that is cut short, `PictureTooLarge`, and for
     those that a worker opens whatever it finds.
     """
-    stripped = await asyncio.to_thread(codecs.stripped, content)
+    stripped = await asyncio.to_thread(codecs.strip_metadata, content)
     if stripped is not None:
         return stripped
     params = RenditionParams(quality=_QUALITY)

@@ -34,10 +34,10 @@ def is_intact(path: Path, sha256: str) -> bool:
     if _read(_stamp_path(path)) == stamp:
         _seen[path] = (stamp, True)
         return True
-    return check(path, sha256)
+    return verify(path, sha256)
 
 
-def check(path: Path, sha256: str) -> bool:
+def verify(path: Path, sha256: str) -> bool:
     """Hash the file in any case, and remember the outcome."""
     # Taken before hashing: if the file changes meanwhile, this stamp does not fit it.
     stamp = _stamp(path, sha256)

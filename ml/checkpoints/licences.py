@@ -9,18 +9,18 @@ _FORBIDDING = re.compile(
     re.IGNORECASE,
 )
 _HEADER = re.compile(r"\A---\s*\n(.*?)\n---\s*(\n|\Z)", re.DOTALL)
-_MOST_HEADER_BYTES = 64_000
+_MAX_HEADER_BYTES = 64_000
 
 
 def forbids_commercial_use(licence: str) -> bool:
     return _FORBIDDING.search(licence) is not None
 
 
-def stated_in(folder: Path) -> str | None:
+def read_licence(folder: Path) -> str | None:
     """The licence in the header of a folder's README.md, where hubs keep it; None if none is stated."""
     try:
         with (folder / "README.md").open(encoding="utf-8", errors="replace") as file:
-            header = _HEADER.match(file.read(_MOST_HEADER_BYTES))
+            header = _HEADER.match(file.read(_MAX_HEADER_BYTES))
     except OSError:
         return None
     if header is None:

@@ -10,7 +10,7 @@ from ml.pixels import Mask, Pixels
 
 # The blur's standard deviation as a share of the longer side, and its least in pixels.
 _BLUR_SHARE = 0.01
-_LEAST_BLUR_PIXELS = 2.0
+_MIN_BLUR_PIXELS = 2.0
 
 
 def with_alpha(pixels: Pixels) -> Pixels:
@@ -20,14 +20,14 @@ def with_alpha(pixels: Pixels) -> Pixels:
     return np.dstack([pixels, np.full(pixels.shape[:2], 255, np.uint8)])
 
 
-def erased(pixels: Pixels, mask: Mask) -> Pixels:
+def erase(pixels: Pixels, mask: Mask) -> Pixels:
     """`pixels` (H x W x 4) as much more transparent as the mask says."""
     answer = pixels.copy()
     answer[..., 3] = np.rint(pixels[..., 3] * ((255 - mask) / np.float32(255)))
     return answer
 
 
-def painted(pixels: Pixels, color: tuple[int, int, int, int], mask: Mask) -> Pixels:
+def paint(pixels: Pixels, color: tuple[int, int, int, int], mask: Mask) -> Pixels:
     """The colour laid over the pixels, as much as the mask and its own opacity say."""
     share = mask.astype(np.float32) * np.float32(color[3] / 255**2)
     front = np.broadcast_to(np.array(color[:3], np.float32), (*mask.shape, 3))
@@ -41,7 +41,7 @@ def painted(pixels: Pixels, color: tuple[int, int, int, int], mask: Mask) -> Pix
     return _rounded(np.dstack([colors, total * 255]))
 
 
-def mixed(pixels: Pixels, other: Pixels, mask: Mask) -> Pixels:
+def blend(pixels: Pixels, other: Pixels, mask: Mask) -> Pixels:
     """From `pixels` to `other` (both H x W x 3, or both x 4) by `mask`; colours count as far as they show."""
     share = (mask.astype(np.float32) / 255)[..., None]
     if pixels.shape[2] == 3:
@@ -63,7 +63,7 @@ class Blur:
 
     def __init__(self, pixels: Pixels) -> None:
         self._pixels = pixels
-        self._sigma = max(_LEAST_BLUR_PIXELS, _BLUR_SHARE * max(pixels.shape[:2]))
+        self._sigma = max(_MIN_BLUR_PIXELS, _BLUR_SHARE * max(pixels.shape[:2]))
         self._margin = round(4 * self._sigma)
 
     def part(self, part: tuple[slice, slice]) -> Pixels:

@@ -13,10 +13,10 @@ from ml.pixels import Mask, Matte, Pixels
 _FOREGROUND_CHARGE = 30.0
 _FARNESS_CHARGE = 15.0
 # The blended strip leaves the middle half of the shorter side untouched.
-_MOST_OVERLAP_SHARE = 0.25
+_MAX_OVERLAP_SHARE = 0.25
 
 
-def expanded(
+def expand(
     pixels: Pixels,
     margins: tuple[int, int, int, int],
     overlap: int,
@@ -33,24 +33,24 @@ def expanded(
     """
     left, top, _, _ = margins
     height, width = pixels.shape[:2]
-    canvas, hole = framed(pixels, margins)
+    canvas, hole = extend_canvas(pixels, margins)
     inside = np.s_[top : top + height, left : left + width]
     distance = _distance(hole)
     reluctance = distance * np.float32(_FARNESS_CHARGE / max(1.0, float(distance.max())))
     if foreground is not None:
         reluctance[inside] += cv2.resize(foreground, (width, height)) * np.float32(_FOREGROUND_CHARGE)
-    return replacing.replaced(
+    return replacing.fill_and_blend(
         canvas,
         hole,
-        blend(pixels, hole, overlap),
+        blend_mask(pixels, hole, overlap),
         reluctance=reluctance,
-        manner=BEYOND,
+        penalties=BEYOND,
         seed=seed,
         step=step,
     )
 
 
-def framed(pixels: Pixels, margins: tuple[int, int, int, int]) -> tuple[Pixels, Region]:
+def extend_canvas(pixels: Pixels, margins: tuple[int, int, int, int]) -> tuple[Pixels, Region]:
     """`pixels` on a canvas with (left, top, right, bottom) pixels more, and where these are.
 
     They have the nearest colour and transparency of the picture's edge.
@@ -62,9 +62,9 @@ def framed(pixels: Pixels, margins: tuple[int, int, int, int]) -> tuple[Pixels, 
     return canvas, hole
 
 
-def blend(pixels: Pixels, hole: Region, overlap: int) -> Mask:
+def blend_mask(pixels: Pixels, hole: Region, overlap: int) -> Mask:
     """255 in the new area `hole` around `pixels`, falling to 0 over `overlap` pixels of their edge."""
-    overlap = min(overlap, int(min(pixels.shape[:2]) * _MOST_OVERLAP_SHARE))
+    overlap = min(overlap, int(min(pixels.shape[:2]) * _MAX_OVERLAP_SHARE))
     if overlap == 0:
         return np.asarray(hole * np.uint8(255), np.uint8)
     share = np.clip((overlap - _distance(hole)) / np.float32(overlap), 0, 1)

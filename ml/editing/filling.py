@@ -56,10 +56,10 @@ _STRIDES = ((50_000, 1), (280_000, 2), (650_000, 3))
 _STRIDE_OF_LARGE = 8
 # Each layer is one pixel of the coarsest size; with a narrow rim that may still be large.
 _DEEPEST_IN_LAYERS_PIXELS = 32
-_MOST_SMOOTHED_PIXELS = 1_000_000
-_LEAST_CONTEXT_PIXELS = 64
+_MAX_SMOOTHED_PIXELS = 1_000_000
+_MIN_CONTEXT_PIXELS = 64
 _ROWS_AT_ONCE = 64
-_MOST_GROUPS = 16
+_MAX_GROUPS = 16
 
 
 def fill(
@@ -69,7 +69,7 @@ def fill(
     painted: Region | None = None,
     usable: Region | None = None,
     reluctance: Matte | None = None,
-    manner: FillPenalties = BEHIND,
+    penalties: FillPenalties = BEHIND,
     seed: int = 0,
     step: Step = lambda _: None,
 ) -> Pixels:
@@ -90,7 +90,7 @@ def fill(
             whole=Level(np.ascontiguousarray(answer[part]), hole[part] & own, usable[part]),
             painted=own,
             reluctance=None if reluctance is None else reluctance[part],
-            manner=manner,
+            penalties=penalties,
             random=np.random.default_rng(seed),
             rows=colors.shape[0],
             step=_share_of(step, number, len(groups)),
@@ -108,14 +108,14 @@ def _groups(painted: Region) -> Iterator[tuple[tuple[slice, slice], Region]]:
 
     Sideways that is more: what continues a thing is more often beside than above or below it.
     """
-    reach = 2 * _LEAST_CONTEXT_PIXELS + 1
+    reach = 2 * _MIN_CONTEXT_PIXELS + 1
     near = cv2.dilate(painted.astype(np.uint8), np.ones((reach, reach), np.uint8))
     count, labels = cv2.connectedComponents(near)
     groups = (painted & (labels == number) for number in range(1, count))
     height, width = painted.shape
-    for group in groups if count - 1 <= _MOST_GROUPS else (painted,):
+    for group in groups if count - 1 <= _MAX_GROUPS else (painted,):
         left, top, across, along = cv2.boundingRect(group.astype(np.uint8))
-        context = max(_LEAST_CONTEXT_PIXELS, round((across * along) ** 0.5))
+        context = max(_MIN_CONTEXT_PIXELS, round((across * along) ** 0.5))
         rows = slice(max(0, top - context), min(height, top + along + context))
         columns = slice(max(0, left - 2 * context), min(width, left + across + 2 * context))
         yield (rows, columns), group
@@ -128,7 +128,7 @@ class _Filling:
     whole: Level
     painted: Region
     reluctance: Matte | None
-    manner: FillPenalties
+    penalties: FillPenalties
     random: np.random.Generator
     rows: int  # of the picture that `whole` is a part of
     step: Step
@@ -158,8 +158,8 @@ class _Filling:
     def _smooth(self) -> Pixels:
         """The rim's colours run into each other, for want of anything to copy."""
         small = self.whole
-        while small.hole.sum() > _MOST_SMOOTHED_PIXELS:
-            small = pyramid.halved(small)
+        while small.hole.sum() > _MAX_SMOOTHED_PIXELS:
+            small = pyramid.halve(small)
         height, width = self.painted.shape
         answer = self.whole.colors.copy()
         smooth = cv2.resize(seams.membrane(small.colors, small.hole), (width, height))
@@ -168,7 +168,7 @@ class _Filling:
 
     def _place_charges(self, coarsest: Level) -> NDArray[np.float32]:
         """What it costs to copy from each place, whatever for (H x W of the coarsest size)."""
-        charges = textures.strangeness(coarsest, _RADIUS_PIXELS) * np.float32(self.manner.strangeness)
+        charges = textures.strangeness(coarsest, _RADIUS_PIXELS) * np.float32(self.penalties.strangeness)
         if self.reluctance is not None:
             size = charges.shape[1], charges.shape[0]
             charges += cv2.resize(self.reluctance, size, interpolation=cv2.INTER_AREA)
@@ -185,11 +185,14 @@ class _Filling:
     ) -> PatchField:
         """The best copies at one size, beginning with those of the coarser one."""
         height, width = level.hole.shape
-        pixels = int(pyramid.touched(painted, _RADIUS_PIXELS).sum())
+        pixels = int(pyramid.patches_touching(painted, _RADIUS_PIXELS).sum())
         stride = next((stride for most, stride in _STRIDES if pixels <= most), _STRIDES[-1][1])
         rows = self.rows * height / self.whole.hole.shape[0]
         charges = Charges(
-            self.manner.row / rows, self.manner.seam, self.manner.crowding, self.manner.most_crowding
+            self.penalties.row / rows,
+            self.penalties.seam,
+            self.penalties.crowding,
+            self.penalties.most_crowding,
         )
         enlarged = cv2.resize(place_charges, (width, height))
         field = PatchField(level, painted, _RADIUS_PIXELS, stride, charges, enlarged)
@@ -241,7 +244,7 @@ class _Filling:
         large.start_from(field, factor)
         answer = large.painted_over(1.0)[..., :3]
         down, right = field.offsets()
-        correction, _ = seams.smoothed(small.colors, small.hole, down, right)
+        correction, _ = seams.seam_correction(small.colors, small.hole, down, right)
         for top in range(0, small.hole.shape[0], _ROWS_AT_ONCE):
             # A row more on both sides, so that the strips meet.
             strip = correction[max(0, top - 1) : top + _ROWS_AT_ONCE + 1]
@@ -262,7 +265,7 @@ def _joined(colors: Pixels, painted: Region, field: PatchField) -> Pixels:
     from_columns = np.clip(columns + right[painted], 0, colors.shape[1] - 1)
     answer = colors.copy()
     answer[painted] = colors[from_rows, from_columns]
-    correction, edges = seams.smoothed(colors, painted, down, right)
+    correction, edges = seams.seam_correction(colors, painted, down, right)
     # Copies cut edges of things pixel by pixel; the patches' votes draw them as fine as the picture's own.
     near = cv2.blur(cv2.dilate(edges.astype(np.float32), np.ones((3, 3), np.uint8)), (3, 3))[painted, None]
     votes = field.painted_over(_SHARPNESS)[painted, :3]

@@ -27,7 +27,7 @@ MATTING_CHECKPOINTS = (
     ),
 )
 # An object covers at least this share of the picture, a hundredth of its width and height.
-_LEAST_SHARE = 1e-4
+_MIN_SHARE = 1e-4
 
 
 def choose_engine(wanted: str, context: Context) -> tuple["MattingEngine", list[str]]:
@@ -61,23 +61,23 @@ def best_engine(context: Context) -> tuple["MattingEngine", list[str]]:
             raise ModelUnavailable(QUALITY, "bgeraser models pull --profile embedded") from None
 
 
-def find(engine: "MattingEngine", seen: Pixels) -> Matte:
+def find_matte(engine: "MattingEngine", seen: Pixels) -> Matte:
     """The matte of `seen` (H x W x 3) at the network's own size. Raises `NothingFound`."""
     from ml.engines.matting import SURE
 
     matte = engine.matte(seen)
-    if float((matte > SURE).mean()) < _LEAST_SHARE:
+    if float((matte > SURE).mean()) < _MIN_SHARE:
         raise NothingFound("No foreground was found in this picture.")
     return matte
 
 
-def visible(source: Picture) -> Pixels:
+def flatten_on_white(source: Picture) -> Pixels:
     """What one sees of the source on white: colours hidden under transparency tell nothing."""
     if not source.has_alpha:
         return source.rgb
     from ml.imaging import compositing
 
-    return compositing.on_color(source.rgb, source.pixels[..., 3], (255, 255, 255, 255))
+    return compositing.composite_on_color(source.rgb, source.pixels[..., 3], (255, 255, 255, 255))
 
 
 def matte_box(matte: Matte, picture: tuple[int, int]) -> Box:

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from ml.editing import replacing
-from ml.engines.resizing import resized
+from ml.engines.resizing import resize_for_network
 from ml.imaging import matching
 from ml.imaging.pyramid import Region
 from ml.pixels import Mask, Pixels
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 # A window is this many times as wide and high as what is painted in it: the rest is context.
 _CONTEXT = 1.75
 # Longer shapes than this are not what networks were trained on.
-_MOST_ASPECT = 2.0
+_MAX_ASPECT = 2.0
 # A border is painted in windows of this share of the canvas's longer side at least, so that there are few.
 _WINDOW_SHARE = 0.5
 # Of its window's side, what is painted beyond what is known, and what neighbouring windows overlap.
@@ -40,8 +40,8 @@ Step = Callable[[float], None]
 Window = tuple[slice, slice]
 
 
-def repainted(pixels: Pixels, blend: Mask, engine: "Inpainter", words: "PromptOptions", step: Step) -> Pixels:
-    """`pixels` (H x W x 3|4) with what `words` say laid on by `blend` (H x W, not all 0).
+def repaint(pixels: Pixels, blend: Mask, engine: "Inpainter", options: "PromptOptions", step: Step) -> Pixels:
+    """`pixels` (H x W x 3|4) with what `options` say laid on by `blend` (H x W, not all 0).
 
     Where `blend` is 0 every pixel stays as it is, to the bit. `step` is told the fraction done, 0..1, and
     may raise. Raises as `Inpainter.repaint` does.
@@ -50,56 +50,56 @@ def repainted(pixels: Pixels, blend: Mask, engine: "Inpainter", words: "PromptOp
     window = _around(painted, engine.side_pixels)
     colors = np.ascontiguousarray(pixels[..., :3])
     made = colors.copy()
-    made[window] = _painted(colors[window], painted[window], engine, words, step)
-    return replacing.laid_on(pixels, made, blend)
+    made[window] = _painted(colors[window], painted[window], engine, options, step)
+    return replacing.blend_colors(pixels, made, blend)
 
 
-def outward(
+def outpaint(
     canvas: Pixels,
     guess: Pixels,
     hole: Region,
     blend: Mask,
     engine: "Inpainter",
-    words: "PromptOptions",
+    options: "PromptOptions",
     step: Step,
 ) -> Pixels:
-    """`canvas` (H x W x 3|4) with `hole` painted by `words`, from the picture's edge outwards.
+    """`canvas` (H x W x 3|4) with `hole` painted by `options`, from the picture's edge outwards.
 
     `guess` (the same shape) has a first idea of the hole. The answer is laid on by `blend`, which is 255 in
-    the hole; where it is 0 every pixel stays. `step` and errors are as in `repainted`.
+    the hole; where it is 0 every pixel stays. `step` and errors are as in `repaint`.
     """
-    if words.strength is None:
-        words = replace(words, strength=_STRENGTH_OUTWARD)
+    if options.strength is None:
+        options = replace(options, strength=_STRENGTH_OUTWARD)
     work = np.ascontiguousarray(guess[..., :3]).copy()
     plan = list(_outward_windows(hole, engine.side_pixels))
     for number, (window, painted) in enumerate(plan):
-        own_words = replace(words, seed=(words.seed + number) % 2**32)
+        own_words = replace(options, seed=(options.seed + number) % 2**32)
         own_step = _share_of(step, number, len(plan))
         wide, seam = _with_seam(painted)
         made = _painted(work[window], wide, engine, own_words, own_step)
-        work[window] = replacing.laid_on(work[window], made, seam)
-    return replacing.laid_on(canvas, work, blend)
+        work[window] = replacing.blend_colors(work[window], made, seam)
+    return replacing.blend_colors(canvas, work, blend)
 
 
 def _painted(
-    shown: Pixels, painted: Region, engine: "Inpainter", words: "PromptOptions", step: Step
+    shown: Pixels, painted: Region, engine: "Inpainter", options: "PromptOptions", step: Step
 ) -> Pixels:
     """One window (H x W x 3) with `painted` made anew, alike in tint and grain to what is around it."""
     height, width = painted.shape
     size = network_size((width, height), engine.side_pixels, engine.multiple)
-    small = resized(shown, *size)
+    small = resize_for_network(shown, *size)
     coarse = cv2.resize(painted.astype(np.uint8) * np.uint8(255), size, interpolation=cv2.INTER_AREA)
     mask: Mask = np.where(coarse > 0, np.uint8(255), np.uint8(0))
-    made = engine.repaint(small, mask, words, step)
-    made = matching.tinted_alike(made, small, mask > 0)
-    large = resized(made, width, height)
-    return matching.grained_alike(large, shown, painted, words.seed)
+    made = engine.repaint(small, mask, options, step)
+    made = matching.match_tint(made, small, mask > 0)
+    large = resize_for_network(made, width, height)
+    return matching.match_grain(large, shown, painted, options.seed)
 
 
 def network_size(size: tuple[int, int], side_pixels: int, multiple: int) -> tuple[int, int]:
     """Width and height for the network: the shape of `size`, about the area of `side_pixels` squared."""
     scale = side_pixels / math.sqrt(size[0] * size[1])
-    most = int(_MOST_ASPECT * side_pixels)
+    most = int(_MAX_ASPECT * side_pixels)
     width, height = (max(multiple, round(side * scale / multiple) * multiple) for side in size)
     return min(width, most), min(height, most)
 
@@ -109,7 +109,7 @@ def _around(painted: Region, side_pixels: int) -> Window:
     height, width = painted.shape
     left, top, across, along = cv2.boundingRect(painted.astype(np.uint8))
     wide, high = (max(side_pixels, math.ceil(_CONTEXT * side)) for side in (across, along))
-    wide, high = max(wide, math.ceil(high / _MOST_ASPECT)), max(high, math.ceil(wide / _MOST_ASPECT))
+    wide, high = max(wide, math.ceil(high / _MAX_ASPECT)), max(high, math.ceil(wide / _MAX_ASPECT))
     return _placed(top + along / 2, high, height), _placed(left + across / 2, wide, width)
 
 

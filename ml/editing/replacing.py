@@ -9,16 +9,16 @@ from ml.imaging.pyramid import Region
 from ml.pixels import Mask, Matte, Pixels
 
 # Colours under more transparency than this are not seen, so they are not copied either.
-_LEAST_VISIBLE = 128
+_MIN_VISIBLE = 128
 
 
-def replaced(
+def fill_and_blend(
     pixels: Pixels,
     hole: Region,
     blend: Mask,
     *,
     reluctance: Matte | None = None,
-    manner: FillPenalties = BEHIND,
+    penalties: FillPenalties = BEHIND,
     seed: int = 0,
     step: Step = lambda _: None,
 ) -> Pixels:
@@ -28,7 +28,7 @@ def replaced(
     picture. Transparency stays as it is. The rest is as in `filling.fill`.
     """
     colors = np.ascontiguousarray(pixels[..., :3])
-    usable = pixels[..., 3] >= _LEAST_VISIBLE if pixels.shape[2] == 4 else None
+    usable = pixels[..., 3] >= _MIN_VISIBLE if pixels.shape[2] == 4 else None
     painted = blend > 0
     filled = filling.fill(
         colors,
@@ -36,14 +36,14 @@ def replaced(
         painted=painted,
         usable=usable,
         reluctance=reluctance,
-        manner=manner,
+        penalties=penalties,
         seed=seed,
         step=step,
     )
-    return laid_on(pixels, filled, blend)
+    return blend_colors(pixels, filled, blend)
 
 
-def laid_on(pixels: Pixels, filled: Pixels, blend: Mask) -> Pixels:
+def blend_colors(pixels: Pixels, filled: Pixels, blend: Mask) -> Pixels:
     """`pixels` (H x W x 3|4) with the colours of `filled` (H x W x 3) laid on by `blend` (H x W).
 
     Where `blend` is 0, every pixel stays as it is, to the bit; so does transparency.

@@ -12,7 +12,7 @@ from ml.engines.matting import MattingEngine
 from ml.engines.network_facts import CHECKPOINT
 from ml.engines.segmenting import Candidate, Embedding, SegmentingEngine
 from ml.errors import NothingFound
-from ml.imaging.selection_prompts import Click, Corners, SelectionPrompt, prompt_in
+from ml.imaging.selection_prompts import Click, Corners, SelectionPrompt, checked_prompt
 from ml.pixels import Mask, Matte, Picture
 from ml.tool import ARTEFACT_PREFIX, Context
 
@@ -21,16 +21,16 @@ _SPECK_SHARE = 0.005
 # A click this near to an object is meant for it, in pixels of the logits.
 _NEAR_PIXELS = 8
 # Less than this is no object.
-_LEAST_PIXELS = 12
+_MIN_PIXELS = 12
 # Below this the network itself does not believe in its mask.
-_LEAST_SCORE = 0.3
+_MIN_SCORE = 0.3
 # What covers nearly the whole picture is no object in it: what the network answers for a plain area.
-_MOST_SHARE = 0.98
+_MAX_SHARE = 0.98
 # Of a matte, 0..1.
 _INSIDE = 0.5
-_LEAST_OBJECT_SHARE = 1e-4
+_MIN_OBJECT_SHARE = 1e-4
 # Below this overlap the segmenter means something else than the matte.
-_LEAST_AGREEMENT = 0.75
+_MIN_AGREEMENT = 0.75
 _MATTE_TO_LOGITS = 12
 _NOTHING = "There is no object at this place."
 
@@ -38,7 +38,7 @@ _Spots = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class Picked:
+class SelectedObjects:
     """Objects found, the best first. `artefacts` are for `Outcome.artefacts`: no later call encodes again."""
 
     candidates: list[Candidate]
@@ -59,21 +59,23 @@ class Picked:
             yield self.engine.enlarged(candidate.logits, self.size)
 
 
-def object_at(
+def select_object(
     source: Picture,
     clicks: Sequence[Click] | None,
     box: Corners | None,
     context: Context,
     count: int = 1,
     checkpoint: str = CHECKPOINT,
-) -> Picked:
-    """As `pick`, for clicks and a box as they were sent. Raises `BadParameter` for `points` and `box` too."""
-    return pick(source, prompt_in(clicks, box, (source.width, source.height)), context, count, checkpoint)
+) -> SelectedObjects:
+    """As `select_prompted`, for clicks and a box as they were sent. Raises `BadParameter` for `points` and `box` too."""
+    return select_prompted(
+        source, checked_prompt(clicks, box, (source.width, source.height)), context, count, checkpoint
+    )
 
 
-def pick(
+def select_prompted(
     source: Picture, prompt: SelectionPrompt, context: Context, count: int = 1, checkpoint: str = CHECKPOINT
-) -> Picked:
+) -> SelectedObjects:
     """The object at `prompt` (of `prompts.prompt_in`), or up to `count` (1..3) that may be meant.
 
     Raises `NothingFound`, `ModelUnavailable`.
@@ -91,9 +93,9 @@ def pick(
     return embedded.picked(kept, size)
 
 
-def pick_salient(
+def select_salient(
     source: Picture, engine: MattingEngine, context: Context, checkpoint: str = CHECKPOINT
-) -> Picked:
+) -> SelectedObjects:
     """The object that stands out most: the largest of the matte by `engine`, with the segmenter's outline.
 
     Where the segmenter means something else than the matte, the matte's own outline is taken. Raises
@@ -101,7 +103,7 @@ def pick_salient(
     """
     embedded = _embedded(source, context, checkpoint)
     context.step("finding the foreground", 0.4)
-    seen = foreground.visible(source)
+    seen = foreground.flatten_on_white(source)
     matte = _largest_object(engine.matte(seen))
     context.step("finding the object", 0.7)
     size = (source.width, source.height)
@@ -120,17 +122,17 @@ def pick_salient(
     inner_height, inner_width = found[0].logits.shape if found else matte.shape
     logits = cv2.resize(matte, (inner_width, inner_height), interpolation=cv2.INTER_LINEAR) - _INSIDE
     overlaps = [_overlap(one.logits > 0, logits > 0) for one in found]
-    if max(overlaps, default=0.0) >= _LEAST_AGREEMENT:
+    if max(overlaps, default=0.0) >= _MIN_AGREEMENT:
         return embedded.picked([found[int(np.argmax(overlaps))]], size)
     own = Candidate(logits * _MATTE_TO_LOGITS, float(matte[matte > _INSIDE].mean()))
-    return Picked([own], size, engine.checkpoint, engine.device, embedded.artefacts, embedded.engine)
+    return SelectedObjects([own], size, engine.checkpoint, engine.device, embedded.artefacts, embedded.engine)
 
 
 def _largest_object(matte: Matte) -> Matte:
     """`matte` with 0 outside its largest connected part. Raises `NothingFound`."""
     inside = (matte > _INSIDE).astype(np.uint8)
     count, labels, stats, _ = cv2.connectedComponentsWithStats(inside)
-    if count == 1 or stats[1:, cv2.CC_STAT_AREA].max() < _LEAST_OBJECT_SHARE * matte.size:
+    if count == 1 or stats[1:, cv2.CC_STAT_AREA].max() < _MIN_OBJECT_SHARE * matte.size:
         raise NothingFound("No object stands out in this picture.")
     largest = int(stats[1:, cv2.CC_STAT_AREA].argmax()) + 1
     # Its soft edge stays with it.
@@ -145,9 +147,9 @@ class _Embedded:
     embedding: Embedding
     artefacts: dict[str, bytes]
 
-    def picked(self, candidates: list[Candidate], size: tuple[int, int]) -> Picked:
+    def picked(self, candidates: list[Candidate], size: tuple[int, int]) -> SelectedObjects:
         checkpoint, device = self.engine.checkpoint, self.engine.device
-        return Picked(candidates, size, checkpoint, device, self.artefacts, self.engine)
+        return SelectedObjects(candidates, size, checkpoint, device, self.artefacts, self.engine)
 
 
 def _embedded(source: Picture, context: Context, checkpoint: str) -> _Embedded:
@@ -158,14 +160,14 @@ def _embedded(source: Picture, context: Context, checkpoint: str) -> _Embedded:
     if stored is not None:
         return _Embedded(engine, stored, {})
     context.step("looking at the picture", 0.1)
-    embedding = engine.embed(foreground.visible(source))
+    embedding = engine.embed(foreground.flatten_on_white(source))
     return _Embedded(engine, embedding, {engine.artefact: engine.kept(embedding)})
 
 
 def _is_object(candidate: Candidate, clicks: list[Click]) -> bool:
     inside = candidate.logits > 0
     pixels = np.count_nonzero(inside)
-    if candidate.score < _LEAST_SCORE or not _LEAST_PIXELS <= pixels <= _MOST_SHARE * inside.size:
+    if candidate.score < _MIN_SCORE or not _MIN_PIXELS <= pixels <= _MAX_SHARE * inside.size:
         return False
     wanted = [click for click in clicks if click[2] == 1]
     return not wanted or any(_values_near(inside, click).any() for click in wanted)
@@ -177,7 +179,7 @@ def _cleaned(candidate: Candidate, clicks: list[Click]) -> Candidate:
     Done at the network's size, so that a large picture takes no more memory for it.
     """
     inside = candidate.logits > 0
-    least_pixels = max(_LEAST_PIXELS, _SPECK_SHARE * np.count_nonzero(inside))
+    least_pixels = max(_MIN_PIXELS, _SPECK_SHARE * np.count_nonzero(inside))
     logits = candidate.logits.copy()
     logits[_small_parts(inside, least_pixels, [click for click in clicks if click[2] == 1])] = -1
     # Only now: a speck in a hole would else become a hole itself.

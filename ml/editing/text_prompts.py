@@ -11,7 +11,7 @@ from ml.tool import Context
 if TYPE_CHECKING:
     from ml.engines.diffusion import Inpainter, PromptOptions
 
-_MOST_CHARACTERS = 2_000
+_MAX_CHARACTERS = 2_000
 _ONLY_WITH_PROMPT = "Only with a prompt."
 _NEEDS_PROMPT = ("negative_prompt", "steps", "guidance_scale", "strength")
 # Of one step at 512 x 512 on 2 cores, and of all that is done once; `ml.runtime.duration_model` corrects them.
@@ -25,12 +25,12 @@ class PromptParams(Params):
 
     prompt: str = Field(
         "",
-        max_length=_MOST_CHARACTERS,
+        max_length=_MAX_CHARACTERS,
         description="What to put there, in words; needs an installed inpainting checkpoint. Empty: the"
         " surroundings are continued.",
     )
     negative_prompt: str = Field(
-        "", max_length=_MOST_CHARACTERS, description=f"What to keep out of it, in words. {_ONLY_WITH_PROMPT}"
+        "", max_length=_MAX_CHARACTERS, description=f"What to keep out of it, in words. {_ONLY_WITH_PROMPT}"
     )
     seed: int | None = Field(
         None,
@@ -72,10 +72,10 @@ def check_available(params: PromptParams, context: Context) -> None:
         context.engines.check_inpainting()
 
 
-def load(
+def load_inpainter(
     params: PromptParams, context: Context, fraction: float
 ) -> "tuple[Inpainter, PromptOptions, list[str]]":
-    """What follows the words, the words, and warnings. Raises `ModelUnavailable`, `OutOfMemory`.
+    """What follows the options, the options, and warnings. Raises `ModelUnavailable`, `OutOfMemory`.
 
     `fraction` is how much of the call is done by now.
     """
@@ -83,7 +83,7 @@ def load(
 
     context.step("loading", fraction)
     engine: Inpainter = context.engines.inpainter()
-    words = PromptOptions(
+    options = PromptOptions(
         prompt=params.prompt,
         negative_prompt=params.negative_prompt,
         seed=secrets.randbelow(2**32) if params.seed is None else params.seed,
@@ -92,7 +92,7 @@ def load(
         strength=getattr(params, "strength", None),
     )
     is_long = engine.truncated(params.prompt)
-    return engine, words, ["The prompt is longer than the checkpoint reads: its end is ignored."] * is_long
+    return engine, options, ["The prompt is longer than the checkpoint reads: its end is ignored."] * is_long
 
 
 def is_random(params: PromptParams) -> bool:

@@ -137,10 +137,6 @@ class EngineCache:
             lambda: upscaling.load(self._models_dir, checkpoint, self._threads),
         )
 
-    def is_installed(self, checkpoint: str) -> bool:
-        """Whether a checkpoint of the table can be used."""
-        return registry.installed(self._models_dir, checkpoint)
-
     def get(self, name: str, memory_bytes: int, load: Callable[[], Engine]) -> Engine:
         """The engine kept under `name`, loaded by `load` if need be, which then takes about `memory_bytes`.
 

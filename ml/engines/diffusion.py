@@ -1,4 +1,4 @@
-"""Inpainting by words: any checkpoint that diffusers' auto pipeline knows; imported when first used.
+"""Inpainting by prompt_options: any checkpoint that diffusers' auto pipeline knows; imported when first used.
 
 One `Inpainter` holds one pipeline. It sees pictures of about its own native size only: what is cut out of a
 larger one and how it goes back is `ml.editing.repainting`'s work.
@@ -20,7 +20,7 @@ from ml.device import Device
 from ml.engines import diffusion_parts, torch_runtime
 from ml.engines.diffusion_parts import Parts
 from ml.engines.pipeline_folder import PipelineFolder
-from ml.engines.torch_runtime import memory_errors_named, quiet
+from ml.engines.torch_runtime import silence_libraries, translate_memory_errors
 from ml.errors import BadParameter, ModelUnavailable
 from ml.generative_config import COMMAND, FULL_STRENGTH, LIBRARIES, GenerativeConfig
 from ml.pixels import Mask, Pixels
@@ -28,7 +28,7 @@ from ml.pixels import Mask, Pixels
 log = logging.getLogger(__name__)
 
 # Guidance for a few-step checkpoint that is told what to keep out: without any it would not listen.
-_LEAST_GUIDANCE_AGAINST = 1.5
+_MIN_GUIDANCE_AGAINST = 1.5
 # The pipelines that have a safety checker among their parts, and load one unless told not to.
 _MAY_CHECK = ("StableDiffusionInpaintPipeline", "StableDiffusionPipeline")
 
@@ -58,7 +58,7 @@ class Inpainter:
         os.environ["HF_HUB_OFFLINE"] = "1"
         self._torch = torch_runtime.import_torch(threads)
         self.checkpoint = folder.name
-        self.device = torch_runtime.usable(self._torch, device)
+        self.device = torch_runtime.usable_device(self._torch, device)
         self._parts = parts
         self._pipeline = _loaded(self._torch, folder, parts, self.device)
         self._accepted = inspect.signature(self._pipeline.__call__).parameters
@@ -87,14 +87,14 @@ class Inpainter:
         own = self._accepted.get("guidance_scale")
         return 1.0 if own is None else float(own.default)
 
-    def repaint(self, picture: Pixels, mask: Mask, words: PromptOptions, step: Step) -> Pixels:
-        """`picture` (H x W x 3) with what `words` say where `mask` (H x W) is 255; all of it painted anew.
+    def repaint(self, picture: Pixels, mask: Mask, prompt_options: PromptOptions, step: Step) -> Pixels:
+        """`picture` (H x W x 3) with what `prompt_options` say where `mask` (H x W) is 255; all of it painted anew.
 
         Height and width are multiples of `multiple`. The same words on the same machine make the same
         pixels. `step` is told the fraction done, 0..1, after each denoising step, and may raise. Raises
         `BadParameter` for words that this checkpoint cannot follow, `OutOfMemory`.
         """
-        options = self._options(words)
+        options = self._options(prompt_options)
         height, width = mask.shape
 
         def on_step(pipeline: Any, number: int, _timestep: Any, _tensors: Any) -> dict[str, Any]:
@@ -105,14 +105,14 @@ class Inpainter:
             options["callback_on_step_end"] = on_step
         step(0.0)
         try:
-            with quiet(), memory_errors_named(), self._torch.inference_mode():
+            with silence_libraries(), translate_memory_errors(), self._torch.inference_mode():
                 made = self._pipeline(
                     image=Image.fromarray(picture),
                     mask_image=Image.fromarray(mask),
                     height=height,
                     width=width,
                     # On the processor everywhere: other devices have other random numbers.
-                    generator=self._torch.Generator("cpu").manual_seed(words.seed),
+                    generator=self._torch.Generator("cpu").manual_seed(prompt_options.seed),
                     output_type="np",
                     **options,
                 )
@@ -131,24 +131,26 @@ class Inpainter:
         tokenizer = getattr(self._pipeline, "tokenizer", None)
         if tokenizer is None:
             return False
-        with quiet():
+        with silence_libraries():
             return len(tokenizer(prompt).input_ids) > int(tokenizer.model_max_length)
 
-    def _options(self, words: PromptOptions) -> dict[str, Any]:
-        """The pipeline's arguments for `words`."""
-        strength = FULL_STRENGTH if words.strength is None else words.strength
+    def _options(self, prompt_options: PromptOptions) -> dict[str, Any]:
+        """The pipeline's arguments for `prompt_options`."""
+        strength = FULL_STRENGTH if prompt_options.strength is None else prompt_options.strength
         # Of so many steps the pipeline takes only the share `strength`, and it needs at least one.
-        steps = max(words.steps or self._steps, math.ceil(1 / strength))
-        guidance = self.default_guidance if words.guidance_scale is None else words.guidance_scale
-        if words.negative_prompt.strip():
+        steps = max(prompt_options.steps or self._steps, math.ceil(1 / strength))
+        guidance = (
+            self.default_guidance if prompt_options.guidance_scale is None else prompt_options.guidance_scale
+        )
+        if prompt_options.negative_prompt.strip():
             if "negative_prompt" not in self._accepted:
                 raise BadParameter("negative_prompt", f"negative_prompt: {self.checkpoint} knows none")
-            if guidance <= 1 and words.guidance_scale is not None:
+            if guidance <= 1 and prompt_options.guidance_scale is not None:
                 raise BadParameter("negative_prompt", "negative_prompt needs a guidance_scale above 1")
-            guidance = max(guidance, _LEAST_GUIDANCE_AGAINST)
+            guidance = max(guidance, _MIN_GUIDANCE_AGAINST)
         options: dict[str, Any] = {
-            "prompt": words.prompt,
-            "negative_prompt": words.negative_prompt or None,
+            "prompt": prompt_options.prompt,
+            "negative_prompt": prompt_options.negative_prompt or None,
             "num_inference_steps": steps,
             "guidance_scale": guidance,
             "strength": strength,
@@ -168,7 +170,7 @@ def _loaded(torch: Any, folder: PipelineFolder, parts: Parts, device: Device) ->
     if not parts.with_checker and folder.pipeline in _MAY_CHECK:
         without = {"safety_checker": None, "requires_safety_checker": False}
     try:
-        with quiet(), memory_errors_named():
+        with silence_libraries(), translate_memory_errors():
             if parts.tiny_vae is not None:
                 without["vae"] = _tiny_vae(diffusers, parts.tiny_vae, dtype)
             pipeline = diffusers.AutoPipelineForInpainting.from_pretrained(

@@ -7,7 +7,7 @@ import numpy as np
 from ml.device import Device
 from ml.engines.network import Floats, Network
 from ml.engines.network_facts import MattingFacts
-from ml.engines.resizing import resized
+from ml.engines.resizing import resize_for_network
 from ml.pixels import Matte, Pixels
 
 #: A network that says no more than this anywhere is sure of nothing: it sees texture, not an object.
@@ -51,7 +51,7 @@ class NetworkMatting:
 
     def _prepare(self, picture: Pixels) -> Floats:
         facts = self._facts
-        values = resized(picture, facts.side_pixels, facts.side_pixels).astype(np.float32)
+        values = resize_for_network(picture, facts.side_pixels, facts.side_pixels).astype(np.float32)
         if facts.by_brightest:
             values /= max(float(values.max()), 1e-6)
         values -= np.array(facts.mean, np.float32)

@@ -47,8 +47,8 @@ def find(config: GenerativeConfig, models_dir: Path, cache_dir: Path) -> Pipelin
     if folder is None:
         command = f"bgeraser models pull {chosen}" if chosen.count("/") == 1 else COMMAND
         raise ModelUnavailable(name, command)
-    found = checked(folder, name)
-    licence = licences.stated_in(folder)
+    found = inspect_folder(folder, name)
+    licence = licences.read_licence(folder)
     if licence and licences.forbids_commercial_use(licence) and not config.allow_noncommercial:
         setting = config.setting_names.allow_noncommercial
         problem = f"has a licence that forbids commercial use ({licence}): {setting} is not set"
@@ -56,7 +56,7 @@ def find(config: GenerativeConfig, models_dir: Path, cache_dir: Path) -> Pipelin
     return found
 
 
-def checked(folder: Path, name: str) -> PipelineFolder:
+def inspect_folder(folder: Path, name: str) -> PipelineFolder:
     """The pipeline in `folder`. Raises `ModelUnavailable` if it is none, or if opening it could run code."""
 
     def refuse(problem: str) -> ModelUnavailable:
@@ -102,7 +102,7 @@ def _from_table(name: str, models_dir: Path, cache_dir: Path) -> PipelineFolder:
         _link(folder / place, models_dir / file_name)
     for place, content in sd_inpainting_config.CONFIGURATION.items():
         _write(folder / place, json.dumps(content, indent=1))
-    return checked(folder, name)
+    return inspect_folder(folder, name)
 
 
 def _link(place: Path, target: Path) -> None:

@@ -16,7 +16,7 @@ from PIL import Image
 
 from ml.device import Device
 from ml.engines import onnx_runtime
-from ml.engines.resizing import resized
+from ml.engines.resizing import resize_for_network
 from ml.errors import ModelUnavailable
 from ml.pixels import Matte, Pixels
 
@@ -51,7 +51,7 @@ class RembgMatting:
 
     def matte(self, picture: Pixels) -> Matte:
         # At the network's size rembg's own resizing, there and back, does nothing.
-        square = Image.fromarray(resized(picture, *self._size))
+        square = Image.fromarray(resize_for_network(picture, *self._size))
         mask: Image.Image = self._session.predict(square)[0]
         return np.asarray(mask.convert("L"), np.float32) / np.float32(255)
 

@@ -7,7 +7,7 @@ from PIL import Image
 from ml.pixels import Pixels
 
 
-def resized(picture: Pixels, width: int, height: int) -> Pixels:
+def resize_for_network(picture: Pixels, width: int, height: int) -> Pixels:
     """`picture` (H x W x 3) at exactly this size, smooth both ways, as the networks were trained on.
 
     Lanczos by Pillow, whose window grows with the reduction as OpenCV's does not: mattes differ visibly

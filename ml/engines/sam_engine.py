@@ -19,7 +19,7 @@ from ml.device import Device
 from ml.engines import sam_architecture, segmenting, torch_runtime
 from ml.engines.network import Floats
 from ml.engines.segmenting import Candidate, Embedding
-from ml.engines.torch_runtime import memory_errors_named
+from ml.engines.torch_runtime import translate_memory_errors
 from ml.errors import ModelUnavailable
 from ml.imaging.selection_prompts import SelectionPrompt
 from ml.pixels import Mask, Pixels
@@ -49,10 +49,10 @@ class SamSegmenter:
 
         self.checkpoint = checkpoint
         self.artefact = artefact
-        self.device = torch_runtime.usable(self._torch, device)
+        self.device = torch_runtime.usable_device(self._torch, device)
         self.encoded = 0  # pictures, since it was loaded
         self._identity = bytes.fromhex(sha256)
-        with memory_errors_named():
+        with translate_memory_errors():
             self._network = _loaded(self._torch, checkpoint, file).to(self.device)
         self._predictor = SamPredictor(self._network)
         self._recent: OrderedDict[bytes, Embedding] = OrderedDict()
@@ -64,7 +64,7 @@ class SamSegmenter:
         size = b"%dx%d" % (picture.shape[1], picture.shape[0])
         key = hashlib.sha256(small.tobytes() + size).digest()
         if key not in self._recent:
-            with memory_errors_named(), self._torch.inference_mode():
+            with translate_memory_errors(), self._torch.inference_mode():
                 batch = self._torch.as_tensor(small, device=self.device).permute(2, 0, 1).contiguous()[None]
                 features = self._network.image_encoder(self._network.preprocess(batch))
             self.encoded += 1
@@ -108,7 +108,7 @@ class SamSegmenter:
         if self._predictor.original_size == true_size:  # it scales them itself then
             clicks |= {"point_coords": places} if len(places) else {}
             clicks |= {"box": np.array(prompt.box, np.float64)} if prompt.box is not None else {}
-        with memory_errors_named():
+        with translate_memory_errors():
             logits, scores, _ = self._predictor.predict(
                 **clicks, multimask_output=is_ambiguous, return_logits=True
             )
@@ -137,7 +137,7 @@ class SamSegmenter:
         )
         batches = -(-(per_side**2) // _POINTS_AT_ONCE)
         generator.predictor = _Prepared(self._predictor, lambda done: step(min(1.0, done / batches)))
-        with memory_errors_named():
+        with translate_memory_errors():
             found = generator.generate(small)
         return [
             Candidate(np.where(one["segmentation"], _SURE, -_SURE).astype(np.float32), one["predicted_iou"])
@@ -210,7 +210,7 @@ def _loaded(torch: Any, checkpoint: str, file: Path) -> Any:
         problem = f"({file.name}) holds more than a state dict, or is damaged, and is not read"
         raise ModelUnavailable(checkpoint, command, problem) from None
     except (RuntimeError, KeyError, IndexError, ValueError, AttributeError, TypeError, EOFError) as error:
-        with memory_errors_named():
+        with translate_memory_errors():
             if isinstance(error, RuntimeError) and "memory" in str(error):
                 raise
         problem = f"({file.name}) is no Segment Anything state dict"

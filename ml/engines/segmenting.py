@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ml.device import Device
 from ml.engines.network import Floats, Graph, Network
 from ml.engines.network_facts import SegmentingFacts
-from ml.engines.resizing import resized
+from ml.engines.resizing import resize_for_network
 from ml.imaging.selection_prompts import SelectionPrompt
 from ml.pixels import Mask, Pixels
 
@@ -113,7 +113,7 @@ class Segmenter:
     def embed(self, picture: Pixels) -> Embedding:
         """What the decoder needs of `picture` (H x W x 3): 256 x 64 x 64. The last few pictures' are kept."""
         width, height = self._inner_size((picture.shape[1], picture.shape[0]))
-        small = resized(picture, width, height)
+        small = resize_for_network(picture, width, height)
         key = hashlib.sha256(small.tobytes() + b"%dx%d" % (width, height)).digest()
         if key not in self._recent:
             self._recent[key] = self._encode(small)

@@ -12,10 +12,10 @@ _TEXTURE_WEIGHT = 2.0
 _TEXTURE_WINDOW = 5
 # Means of surroundings that differ by less (of 255) are alike.
 _SAME_LOOK = 6.0
-_MOST_RIM_PLACES = 400
+_MAX_RIM_PLACES = 400
 
 
-def texture(level: Level) -> Mask:
+def measure_texture(level: Level) -> Mask:
     """How much neighbouring pixels differ around each pixel (H x W); what the hole's rim adds is left out.
 
     Grass and a blurred lawn have the same colours; this tells them apart.
@@ -40,7 +40,7 @@ def strangeness(level: Level, radius: int) -> NDArray[np.float32]:
     around any place at the rim.
     """
     window = (2 * radius + 1, 2 * radius + 1)
-    picture = np.dstack([level.colors, texture(level)])
+    picture = np.dstack([level.colors, measure_texture(level)])
     means = cv2.blur(picture, window, borderType=cv2.BORDER_REFLECT_101).astype(np.float32)
     inner, outer = (
         cv2.dilate(level.hole.astype(np.uint8), np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)) > 0
@@ -50,6 +50,6 @@ def strangeness(level: Level, radius: int) -> NDArray[np.float32]:
     if not len(at_rim):
         return np.zeros(level.hole.shape, np.float32)
     answer = np.full(level.hole.shape, 255, np.float32)
-    for look in at_rim[:: 1 + len(at_rim) // _MOST_RIM_PLACES]:
+    for look in at_rim[:: 1 + len(at_rim) // _MAX_RIM_PLACES]:
         np.minimum(answer, np.abs(means - look).mean(axis=2), out=answer)
     return np.asarray(np.maximum(answer - _SAME_LOOK, 0), np.float32)

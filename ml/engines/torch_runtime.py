@@ -32,7 +32,7 @@ def import_torch(threads: int) -> Any:
     return torch
 
 
-def usable(torch: Any, device: Device) -> Device:
+def usable_device(torch: Any, device: Device) -> Device:
     """`device` if this build of torch can use it, else `cpu`; answers say which it was."""
     if device == "cuda" and not torch.cuda.is_available():
         return "cpu"
@@ -42,7 +42,7 @@ def usable(torch: Any, device: Device) -> Device:
 
 
 @contextmanager
-def memory_errors_named() -> Iterator[None]:
+def translate_memory_errors() -> Iterator[None]:
     """Raises `OutOfMemory` for what torch, and numpy around it, raise when there is no memory left."""
     try:
         yield
@@ -53,7 +53,7 @@ def memory_errors_named() -> Iterator[None]:
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def silence_libraries() -> Iterator[None]:
     """Keep advice for developers out of the server's log: from warnings and from the libraries' loggers."""
     names = ("diffusers", "transformers", "huggingface_hub", "peft")
     before = {name: logging.getLogger(name).level for name in names}

@@ -24,7 +24,7 @@ from ml.pixels import Mask, Pixels
 Tile = NDArray[np.float32]  # RGB, H x W x 3, 0..1
 
 #: Tiles computed at the same time at most, since each needs memory of its own (RealESRGAN: 0.2 GB).
-MOST_STREAMS = 4
+MAX_STREAMS = 4
 #: A plane (an alpha channel) is shown to the network as `PLANE_DARKEST` + `PLANE_RANGE` x its 0..1. From the
 #: full contrast of a cutout's edge, which no photo has, SPAN makes jags, ghost lines and at times noise.
 PLANE_DARKEST, PLANE_RANGE = 0.25, 0.2
@@ -50,7 +50,7 @@ class Upscaler:
         self.facts = facts
         self._files = (param, weights)
         self._threads = threads
-        self._streams = max(1, min(threads, MOST_STREAMS))
+        self._streams = max(1, min(threads, MAX_STREAMS))
         self._precision = precision
         self._networks: dict[str | None, _Network] = {}  # by precision, all of one tile shape
 
@@ -72,7 +72,7 @@ class Upscaler:
         def tell() -> None:
             on_tile(done / grid.count)
 
-        tiles = (_shown(tiling.cut(source, grid, index)) for index in range(grid.count))
+        tiles = (_shown(tiling.cut_tile(source, grid, index)) for index in range(grid.count))
         for tile, enlarged in self._network(grid, self._precision).enlarge(tiles, tell):
             sound = enlarged if is_sound(tile, enlarged) else self._redo(grid, tile, tell)
             mosaic.place(done, _as_bytes(sound if result.ndim == 3 else _plane(sound)))

@@ -35,11 +35,11 @@ SNIFF_BYTES = 64
 _AVIF_BRANDS = {b"avif", b"avis"}
 _HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis"}
 # What libjpeg and libwebp write, and what libavif's readers (browsers among them) open.
-_LONGEST_SIDE = {"jpg": 65_500, "webp": 16_383, "avif": 32_768}
+_MAX_SIDE_PIXELS = {"jpg": 65_500, "webp": 16_383, "avif": 32_768}
 # libaom holds 36 bytes a pixel while it encodes, 24 with halved colour channels, and takes 0.2 s a megapixel
 # at its quickest: 64 megapixels were 3.7 GB and a minute. With these limits an answer takes about 5 seconds
 # of a processor and less than 1 GB.
-_MOST_PIXELS = {"avif": 25_000_000}
+_MAX_PIXELS = {"avif": 25_000_000}
 _FULL_COLOR_AVIF_PIXELS = 16_000_000
 # Above these sizes the slow settings of the encoders cost seconds and save little.
 _BIG_PNG_PIXELS = 250_000
@@ -95,7 +95,7 @@ def upright_size(data: bytes, max_pixels: int = MAX_INPUT_PIXELS) -> tuple[int, 
     return (height, width) if orientation >= 5 else (width, height)
 
 
-def stripped(data: bytes, max_pixels: int = MAX_INPUT_PIXELS) -> bytes | None:
+def strip_metadata(data: bytes, max_pixels: int = MAX_INPUT_PIXELS) -> bytes | None:
     """The same file with nothing in it but the picture and what says how it is shown; nothing is decoded.
 
     EXIF (but its orientation), XMP, comments, thumbnails, further pictures and bytes behind the end are gone,
@@ -104,7 +104,7 @@ def stripped(data: bytes, max_pixels: int = MAX_INPUT_PIXELS) -> bytes | None:
     """
     source_format = sniff(data[:SNIFF_BYTES])
     with _clean_errors():
-        return _format_module(source_format).stripped(data, max_pixels)
+        return _format_module(source_format).strip_metadata(data, max_pixels)
 
 
 def decode(data: bytes, max_pixels: int = MAX_INPUT_PIXELS) -> Picture:
@@ -126,7 +126,7 @@ class _Format(Protocol):
 
     def orientation(self, data: bytes, /) -> int: ...
 
-    def stripped(self, data: bytes, max_pixels: int, /) -> bytes | None: ...
+    def strip_metadata(self, data: bytes, max_pixels: int, /) -> bytes | None: ...
 
     def read(self, data: bytes, max_pixels: int, /) -> "Opened": ...
 
@@ -167,7 +167,7 @@ def _decode(data: bytes, source_format: str, max_pixels: int) -> tuple[Pixels, t
     orientation, warnings = opened.orientation, opened.warnings
     image = srgb.to_srgb(opened.image, opened.icc_profile)
     del opened  # its picture may not be needed any more
-    return as_array(exif.upright(image, orientation)), warnings
+    return as_array(exif.apply_orientation(image, orientation)), warnings
 
 
 def check_output_size(width: int, height: int) -> None:
@@ -188,7 +188,7 @@ def check_output_size(width: int, height: int) -> None:
 
 def check_format_holds(format: str, width: int, height: int) -> None:
     """Raises `BadParameter` for a size that cannot be answered in this format; called before any work."""
-    longest, most = _LONGEST_SIDE.get(format), _MOST_PIXELS.get(format)
+    longest, most = _MAX_SIDE_PIXELS.get(format), _MAX_PIXELS.get(format)
     if longest is not None and max(height, width) > longest:
         raise BadParameter(
             "format", f"{format} holds at most {longest} pixels a side, not {width} x {height}; use png"

@@ -18,7 +18,7 @@ _REDUCED_SIGMA_PIXELS = 4.0
 _ROWS_AT_ONCE = 128
 
 
-def grown(mask: Mask, width_pixels: int) -> Mask:
+def move_mask_edge(mask: Mask, width_pixels: int) -> Mask:
     """`mask` (H x W, 0 or 255) with its edge moved outwards by `width_pixels`, inwards if that is negative.
 
     The picture's own edge is no edge of the mask.
@@ -42,7 +42,7 @@ def grown(mask: Mask, width_pixels: int) -> Mask:
     return answer
 
 
-def feathered(alpha: Mask, width_pixels: float) -> Mask:
+def feather(alpha: Mask, width_pixels: float) -> Mask:
     """`alpha` (H x W) with its edge softened over about `width_pixels` to either side."""
     sigma = width_pixels / 2
     if sigma <= 0:
@@ -57,7 +57,7 @@ def feathered(alpha: Mask, width_pixels: float) -> Mask:
     return large
 
 
-def shifted_edge(alpha: Mask, shift_pixels: float) -> Mask:
+def shift_edge(alpha: Mask, shift_pixels: float) -> Mask:
     """`alpha` (H x W) with its edge moved by `shift_pixels`: outwards above 0, inwards below.
 
     A disc's grey dilation or erosion moves an edge by whole pixels and keeps its softness; parts of a pixel
@@ -77,7 +77,7 @@ def _disc(radius: int) -> Mask:
     return (across[:, None] + across[None] <= (radius + 0.3) ** 2).astype(np.uint8)
 
 
-def over(colors: Pixels, alpha: Mask, behind: Pixels) -> Pixels:
+def composite_opaque(colors: Pixels, alpha: Mask, behind: Pixels) -> Pixels:
     """`colors` (H x W x 3) laid by `alpha` (H x W) over `behind` (H x W x 3)."""
     answer = np.empty_like(colors)
     for rows in _strips(alpha):
@@ -87,22 +87,28 @@ def over(colors: Pixels, alpha: Mask, behind: Pixels) -> Pixels:
     return answer
 
 
-def on_color(colors: Pixels, alpha: Mask, color: Color) -> Pixels:
+def composite_on_color(colors: Pixels, alpha: Mask, color: Color) -> Pixels:
     """`colors` laid on one colour: H x W x 3 if that is opaque, else H x W x 4 with straight alpha."""
     red, green, blue, opacity = color
     if opacity == 255:
-        return over(colors, alpha, np.broadcast_to(np.array((red, green, blue), np.uint8), colors.shape))
+        return composite_opaque(
+            colors, alpha, np.broadcast_to(np.array((red, green, blue), np.uint8), colors.shape)
+        )
     return _on_translucent(colors, alpha, np.broadcast_to(np.array(color, np.uint8), (*alpha.shape, 4)))
 
 
-def laid_on(colors: Pixels, alpha: Mask, behind: Pixels | None) -> Pixels:
+def composite(colors: Pixels, alpha: Mask, behind: Pixels | None) -> Pixels:
     """`colors` (H x W x 3) laid by `alpha` (H x W) on `behind` (H x W x 3|4), or on nothing.
 
     H x W x 3 if what is behind is opaque, else H x W x 4 with straight alpha.
     """
     if behind is None:
         return with_alpha(colors, alpha)
-    return over(colors, alpha, behind) if behind.shape[2] == 3 else _on_translucent(colors, alpha, behind)
+    return (
+        composite_opaque(colors, alpha, behind)
+        if behind.shape[2] == 3
+        else _on_translucent(colors, alpha, behind)
+    )
 
 
 def _on_translucent(colors: Pixels, alpha: Mask, behind: Pixels) -> Pixels:
@@ -124,7 +130,7 @@ def with_alpha(colors: Pixels, alpha: Mask) -> Pixels:
     return answer
 
 
-def blurred_background(picture: Pixels, alpha: Mask, strength: int) -> Pixels:
+def blur_background(picture: Pixels, alpha: Mask, strength: int) -> Pixels:
     """The background of `picture` (H x W x 3) blurred, `strength` 1..100, with the object gone from it.
 
     The object's colours would shine around it otherwise, so they have no part in the average. Where there is

@@ -41,7 +41,7 @@ def object_box(alpha: Mask) -> Box | None:
     return Box(left, top, left + width, top + height) if width and height else None
 
 
-def with_margins(box: Box, margins: Margins) -> Box:
+def add_margins(box: Box, margins: Margins) -> Box:
     """`box` grown to all sides, beyond the picture if need be; percentages are of the box's own sides."""
     top, right, bottom, left = margins
     return Box(
@@ -52,7 +52,7 @@ def with_margins(box: Box, margins: Margins) -> Box:
     )
 
 
-def framed(pixels: Pixels | Mask, box: Box, *, repeat_edge: bool = False) -> Pixels | Mask:
+def crop_or_pad(pixels: Pixels | Mask, box: Box, *, repeat_edge: bool = False) -> Pixels | Mask:
     """What lies in `box`. Beyond the picture there is 0 (transparent), or the edge's pixels repeated.
 
     Raises `PictureTooLarge`.

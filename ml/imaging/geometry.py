@@ -14,8 +14,8 @@ from pydantic_core import PydanticCustomError
 from ml.errors import BadParameter
 from ml.params import Length, read_length
 
-LEAST_BOX_SIDE = 2
-TOO_SMALL = f"must be at least {LEAST_BOX_SIDE} x {LEAST_BOX_SIDE} pixels"
+MIN_BOX_SIDE = 2
+TOO_SMALL = f"must be at least {MIN_BOX_SIDE} x {MIN_BOX_SIDE} pixels"
 #: For coordinates that can only be meant as shares of the picture's sides.
 SHARES = "must be in pixels of the picture: these are from 0 to 1, as shares of its sides would be"
 
@@ -142,7 +142,7 @@ def box_of_corners(name: str, corners: Corners, picture: tuple[int, int]) -> Box
         raise BadParameter(name, f"leaves the picture, which is {width} x {height} pixels")
     if left >= right or top >= bottom:
         raise BadParameter(name, "holds no pixel: x1 must be less than x2, and y1 less than y2")
-    if right - left < LEAST_BOX_SIDE or bottom - top < LEAST_BOX_SIDE:
+    if right - left < MIN_BOX_SIDE or bottom - top < MIN_BOX_SIDE:
         raise BadParameter(name, TOO_SMALL)
     return Box(left, top, right, bottom)
 

@@ -16,7 +16,7 @@ from ml.imaging.mask_modes import MaskMode
 from ml.pixels import Mask, Picture
 
 #: A file whose largest value is below this marks nothing that could be seen; most likely it has 0 and 1.
-LEAST_STRENGTH = 8
+MIN_STRENGTH = 8
 # Colours of fainter pixels are too coarse to be compared: editors store them multiplied by alpha.
 _COMPARED_ALPHA = 32
 _SAME_LEVELS = 16  # colours that differ by no more count as one
@@ -35,7 +35,7 @@ def from_file(content: bytes, source: Picture, mode: MaskMode = "auto", name: st
     change. A mask of another size is resized if its shape is the source's, to within a pixel.
 
     Raises `EmptyMask` if nothing is marked. Raises `BadParameter` for `name` if the file is no picture or of
-    another shape, if its largest value is below `LEAST_STRENGTH`, and in auto if it is the source itself with
+    another shape, if its largest value is below `MIN_STRENGTH`, and in auto if it is the source itself with
     holes, which may mean either; for `mask_mode` if it asks for transparency that is not there.
     """
     try:
@@ -52,26 +52,26 @@ def from_file(content: bytes, source: Picture, mode: MaskMode = "auto", name: st
     if (picture.width, picture.height) != (source.width, source.height):
         mask = _resized(mask, source.width, source.height, name)
     strongest = int(mask.max())
-    if 0 < strongest < LEAST_STRENGTH:
+    if 0 < strongest < MIN_STRENGTH:
         raise BadParameter(
             name, f"the largest value of {name} is {strongest}; masks go from 0 (keep) to 255 (act fully)"
         )
-    return checked(mask, name)
+    return require_partial(mask, name)
 
 
 def from_strokes(text: str, width: int, height: int, name: str = "strokes") -> Mask:
-    """What the strokes of this JSON text paint. Raises as `strokes.drawn` and `checked` do.
+    """What the strokes of this JSON text paint. Raises as `strokes.draw` and `require_partial` do.
 
     Also raises `BadParameter` for text that is no strokes: of long text the validator looked at little.
     """
     try:
-        lines = strokes.read(text)
+        lines = strokes.parse(text)
     except PydanticCustomError as error:
         raise BadParameter(name, f"{name} {error.message()}") from None
-    return checked(strokes.drawn(lines, width, height, name), name)
+    return require_partial(strokes.draw(lines, width, height, name), name)
 
 
-def checked(mask: Mask, name: str) -> Mask:
+def require_partial(mask: Mask, name: str) -> Mask:
     """`mask` itself. Raises `EmptyMask` if it marks nothing, `BadParameter` if it is full everywhere."""
     if not mask.any():
         raise EmptyMask(f"{name} marks no pixel of the picture.")
@@ -80,7 +80,7 @@ def checked(mask: Mask, name: str) -> Mask:
     return mask
 
 
-def softened(mask: Mask, grow_pixels: float, feather_pixels: float) -> Mask:
+def grow_and_feather(mask: Mask, grow_pixels: float, feather_pixels: float) -> Mask:
     """`mask` grown by `grow_pixels` and then falling to 0 over `feather_pixels` more; each of them ≥ 0.
 
     Pixels farther than both together from any marked one are 0. Distances are between pixels' middles.
@@ -103,33 +103,8 @@ def softened(mask: Mask, grow_pixels: float, feather_pixels: float) -> Mask:
     return answer
 
 
-def grown(mask: Mask, pixels: float) -> Mask:
-    """`mask` with its edge moved outwards by `pixels`; inwards if that is negative."""
-    if pixels >= 0:
-        return softened(mask, pixels, 0)
-    return inverted(softened(inverted(mask), -pixels, 0))
-
-
-def inverted(mask: Mask) -> Mask:
+def invert(mask: Mask) -> Mask:
     return np.asarray(255 - mask, np.uint8)
-
-
-def despeckled(mask: Mask, least_share: float = 0.01) -> Mask:
-    """`mask` without specks, outside and in: parts smaller than `least_share` of the largest one."""
-    answer = mask.copy()
-    answer[_specks(mask >= 128, least_share)] = 0
-    answer[_specks(answer < 128, least_share)] = 255
-    return answer
-
-
-def _specks(region: NDArray[np.bool_], least_share: float) -> NDArray[np.bool_]:
-    """The parts of `region` that are much smaller than its largest one."""
-    _, labels, facts, _ = cv2.connectedComponentsWithStats(region.astype(np.uint8), connectivity=8)
-    areas = facts[:, cv2.CC_STAT_AREA].copy()
-    areas[0] = 0  # what is not in the region
-    is_small = areas < areas.max() * least_share
-    is_small[0] = False
-    return np.asarray(is_small[labels], np.bool_)
 
 
 def _read(picture: Picture, mode: MaskMode) -> Mask:
@@ -141,7 +116,7 @@ def _read(picture: Picture, mode: MaskMode) -> Mask:
     if mode == "luminance":
         return _luminance(picture)
     if mode == "inverted_alpha":
-        return inverted(alpha)
+        return invert(alpha)
     if mode == "alpha" or not _varies(picture, alpha):
         return alpha
     product: Mask = cv2.multiply(_luminance(picture), alpha, scale=1 / 255)

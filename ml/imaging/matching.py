@@ -13,21 +13,21 @@ from ml.imaging.pyramid import Region
 from ml.pixels import Pixels
 
 # What was shown and came back otherwise is a tint only within so many of 255; more is another content.
-_MOST_TINT = 32.0
+_MAX_TINT = 32.0
 _TINT_SIGMA_PIXELS = 4.0
 # The correction fades inwards over this share of the area's size.
 _FADE_SHARE = 0.35
-_LEAST_FADE_PIXELS = 8.0
-_MOST_GRAIN = 12.0
+_MIN_FADE_PIXELS = 8.0
+_MAX_GRAIN = 12.0
 # Around the painted area, where its grain is measured.
 _NEAR_PIXELS = 48
-_LEAST_PLACES = 64
+_MIN_PLACES = 64
 # Takes any smooth shading out and leaves noise; the figure makes the median of it a standard deviation.
 _GRAIN_KERNEL = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
 _GRAIN_SCALE = 1 / (6 * 0.6745)
 
 
-def tinted_alike(made: Pixels, shown: Pixels, painted: Region) -> Pixels:
+def match_tint(made: Pixels, shown: Pixels, painted: Region) -> Pixels:
     """`made` (H x W x 3) with the colours that it has beside `painted` turned into those of `shown`.
 
     `made` is a network's answer for all of `shown`, of which only `painted` is to be used. The difference
@@ -36,24 +36,24 @@ def tinted_alike(made: Pixels, shown: Pixels, painted: Region) -> Pixels:
     known = ~painted
     if not painted.any() or not known.any():
         return made
-    difference = np.clip(shown.astype(np.float32) - made.astype(np.float32), -_MOST_TINT, _MOST_TINT)
+    difference = np.clip(shown.astype(np.float32) - made.astype(np.float32), -_MAX_TINT, _MAX_TINT)
     share = cv2.GaussianBlur(known.astype(np.float32), (0, 0), _TINT_SIGMA_PIXELS)[..., None]
     known_difference = difference * known[..., None].astype(np.float32)
     smooth = cv2.GaussianBlur(known_difference, (0, 0), _TINT_SIGMA_PIXELS) / np.maximum(share, 1e-3)
     as_bytes: Pixels = np.clip(np.rint(smooth + 128), 0, 255).astype(np.uint8)
     tint = seams.membrane(as_bytes, painted).astype(np.float32) - 128
     depth = cv2.distanceTransform(painted.astype(np.uint8), cv2.DIST_L2, 5)
-    fade_pixels = max(_LEAST_FADE_PIXELS, _FADE_SHARE * float(np.sqrt(painted.sum())))
+    fade_pixels = max(_MIN_FADE_PIXELS, _FADE_SHARE * float(np.sqrt(painted.sum())))
     corrected = made + tint * np.exp(-depth / np.float32(fade_pixels))[..., None]
     return np.where(painted[..., None], np.clip(np.rint(corrected), 0, 255).astype(np.uint8), made)
 
 
-def grained_alike(made: Pixels, source: Pixels, painted: Region, seed: int) -> Pixels:
+def match_grain(made: Pixels, source: Pixels, painted: Region, seed: int) -> Pixels:
     """`made` (H x W x 3) with as much grain in `painted` as `source` has around it. The seed makes it."""
     reach = np.ones((2 * _NEAR_PIXELS + 1, 2 * _NEAR_PIXELS + 1), np.uint8)
     near = (cv2.dilate(painted.astype(np.uint8), reach) > 0) & ~painted
-    wanted, present = grain(source, near), grain(made, painted)
-    missing = min(_MOST_GRAIN, float(np.sqrt(max(0.0, wanted**2 - present**2))))
+    wanted, present = estimate_grain(source, near), estimate_grain(made, painted)
+    missing = min(_MAX_GRAIN, float(np.sqrt(max(0.0, wanted**2 - present**2))))
     if missing < 0.5:  # of 255: nobody sees it
         return made
     rows, columns = np.nonzero(painted)
@@ -63,11 +63,11 @@ def grained_alike(made: Pixels, source: Pixels, painted: Region, seed: int) -> P
     return answer
 
 
-def grain(pixels: Pixels, where: Region) -> float:
+def estimate_grain(pixels: Pixels, where: Region) -> float:
     """The standard deviation of the noise of `pixels` (H x W x 3) there, 0..255; 0 if that is too little.
 
     By the median, so that edges and texture, which are at fewer places than noise, count little.
     """
     grey = cv2.cvtColor(np.ascontiguousarray(pixels), cv2.COLOR_RGB2GRAY).astype(np.float32)
     found: NDArray[np.float32] = np.abs(cv2.filter2D(grey, cv2.CV_32F, _GRAIN_KERNEL)[where])
-    return float(np.median(found)) * _GRAIN_SCALE if len(found) >= _LEAST_PLACES else 0.0
+    return float(np.median(found)) * _GRAIN_SCALE if len(found) >= _MIN_PLACES else 0.0

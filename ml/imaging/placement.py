@@ -10,13 +10,13 @@ from pydantic import BeforeValidator
 from pydantic_core import PydanticCustomError
 
 from ml.imaging.codecs import check_output_size
-from ml.imaging.framing import Margins, framed, with_margins
+from ml.imaging.framing import Margins, add_margins, crop_or_pad
 from ml.imaging.geometry import Box
 from ml.imaging.resampling import resize
 from ml.pixels import Mask, Pixels
 
 _PERCENT = re.compile(r"(\d{1,3}(?:\.\d{1,6})?)%")
-_LEAST_SCALE_PERCENT = 10
+_MIN_SCALE_PERCENT = 10
 
 
 def _percent(text: str) -> float | None:
@@ -27,7 +27,7 @@ def _percent(text: str) -> float | None:
 def _read_scale(value: Any) -> Any:
     text = f"{value}%" if isinstance(value, int | float) else str(value).strip().lower()
     percent = _percent(text)
-    if text != "original" and (percent is None or percent < _LEAST_SCALE_PERCENT):
+    if text != "original" and (percent is None or percent < _MIN_SCALE_PERCENT):
         raise PydanticCustomError("scale", "must be original or 10% to 100%")
     return text if percent is None else percent
 
@@ -75,7 +75,7 @@ class Placement:
     def cutout(self, colors: Pixels, alpha: Mask) -> tuple[Pixels, Mask]:
         """Colours (H x W x 3) and alpha (H x W) on the canvas. Raises `PictureTooLarge`."""
         if self.keeps_pixels:
-            return framed(colors, self.frame()), framed(alpha, self.frame())
+            return crop_or_pad(colors, self.frame()), crop_or_pad(alpha, self.frame())
         from ml.imaging import compositing
 
         both = self._resampled(compositing.with_alpha(colors, alpha))
@@ -83,7 +83,7 @@ class Placement:
 
     def mask(self, alpha: Mask) -> Mask:
         """Alpha (H x W) on the canvas. Raises `PictureTooLarge`."""
-        return framed(alpha, self.frame()) if self.keeps_pixels else self._resampled(alpha)
+        return crop_or_pad(alpha, self.frame()) if self.keeps_pixels else self._resampled(alpha)
 
     def _resampled(self, pixels: Pixels | Mask) -> Pixels | Mask:
         check_output_size(*self.canvas)
@@ -147,7 +147,7 @@ def place_object(
     else:
         source = Box(0, 0, *picture)
         if crop:
-            source = box if margins is None else with_margins(box, margins)
+            source = box if margins is None else add_margins(box, margins)
         canvas = output_size or (source.width, source.height)
         zoom = min(canvas[0] / source.width, canvas[1] / source.height)
         fractions = (0.5, 0.5)

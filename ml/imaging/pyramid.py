@@ -17,9 +17,9 @@ _COARSEST_DEPTH_PIXELS = 8
 _SHALLOW_PIXELS = 64
 _SHALLOW_COARSEST_DEPTH_PIXELS = 16
 # A level needs this many places to copy from, and this many for each pixel of the hole.
-_FEWEST_SOURCES = 100
-_FEWEST_SOURCES_PER_HOLE_PIXEL = 0.03
-_SHORTEST_SIDE_PIXELS = 24
+_MIN_SOURCES = 100
+_MIN_SOURCES_PER_HOLE_PIXEL = 0.03
+_MIN_SIDE_PIXELS = 24
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,8 @@ def build(full: Level, radius: int) -> list[Level]:
     is_shallow = full.depth_pixels <= _SHALLOW_PIXELS
     depth = _SHALLOW_COARSEST_DEPTH_PIXELS if is_shallow else _COARSEST_DEPTH_PIXELS
     while levels[-1].depth_pixels > depth:
-        smaller = halved(levels[-1])
-        if min(smaller.hole.shape) < _SHORTEST_SIDE_PIXELS or not has_sources(smaller, radius):
+        smaller = halve(levels[-1])
+        if min(smaller.hole.shape) < _MIN_SIDE_PIXELS or not has_sources(smaller, radius):
             break
         levels.append(smaller)
     return levels
@@ -60,11 +60,11 @@ def build(full: Level, radius: int) -> list[Level]:
 
 def has_sources(level: Level, radius: int) -> bool:
     """Whether there is enough to copy from for more than a blur."""
-    fewest = max(_FEWEST_SOURCES, int(level.hole.sum()) * _FEWEST_SOURCES_PER_HOLE_PIXEL)
+    fewest = max(_MIN_SOURCES, int(level.hole.sum()) * _MIN_SOURCES_PER_HOLE_PIXEL)
     return int(level.sources(radius).sum()) >= fewest
 
 
-def halved(level: Level) -> Level:
+def halve(level: Level) -> Level:
     """Each pixel is the mean of the known ones among its four: nothing of the hole's content leaks."""
     height, width = level.hole.shape
     half = ((width + 1) // 2, (height + 1) // 2)
@@ -87,7 +87,7 @@ def _reduced(plane: Pixels, half: tuple[int, int], margins: tuple[int, int, int,
     return answer
 
 
-def touched(region: Region, radius: int) -> Region:
+def patches_touching(region: Region, radius: int) -> Region:
     """The centres of all patches of (2 radius + 1)² pixels that reach into `region`."""
     window = np.ones((2 * radius + 1, 2 * radius + 1), np.uint8)
     return np.asarray(cv2.dilate(region.astype(np.uint8), window) > 0)

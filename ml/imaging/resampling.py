@@ -22,7 +22,7 @@ Part = tuple[float, float, float, float]
 
 _ROWS_AT_ONCE = 256
 # Below half a step of 8 bits nothing is visible.
-_LEAST_ALPHA = 0.5
+_MIN_ALPHA = 0.5
 
 
 def rotate(pixels: Pixels, degrees: float) -> Pixels:
@@ -120,7 +120,7 @@ def _resize_weighted(pixels: Pixels, size: tuple[int, int], part: Part, filter: 
 
         weights = rows[..., -1].astype(np.float32)
         alpha = resized(weights)
-        divisor = np.where(alpha >= _LEAST_ALPHA, alpha, np.inf)
+        divisor = np.where(alpha >= _MIN_ALPHA, alpha, np.inf)
         for channel in range(pixels.shape[2] - 1):
             color = resized(weights * rows[..., channel]) / divisor
             answer[first:end, :, channel] = np.clip(np.rint(color), 0, 255)

@@ -20,7 +20,7 @@ Places = NDArray[Any]  # H x W, whole numbers
 _EDGE_STEP = 30.0
 # A correction fades over this share of the hole's size: colour must not bleed from one end to the other.
 _FADE_SHARE = 0.35
-_SMALLEST_GRID = 8
+_MIN_GRID = 8
 _CYCLES = 3
 _SWEEPS = 2
 _COARSEST_SWEEPS = 40
@@ -29,7 +29,7 @@ _RELAXATION = 0.8
 _CROSS = np.array([[0, 1, 0], [1, 0, 1], [0, 1, 0]], np.float32)
 
 
-def smoothed(colors: Pixels, painted: Region, down: Places, right: Places) -> tuple[Colors, Region]:
+def seam_correction(colors: Pixels, painted: Region, down: Places, right: Places) -> tuple[Colors, Region]:
     """What to add to the copies in `painted` so that they meet without a step, 0 elsewhere; and at which
     pixels there is an edge of things instead.
 
@@ -128,7 +128,7 @@ def _solved(divergence: Colors, inside: Region, fade: float, cycles: int) -> Col
 
 
 def _cycle(answer: Colors, divergence: Colors, free: NDArray[np.float32], fade: float) -> Colors:
-    if min(free.shape) <= _SMALLEST_GRID:
+    if min(free.shape) <= _MIN_GRID:
         return _swept(answer, divergence, free, fade, _COARSEST_SWEEPS)
     answer = _swept(answer, divergence, free, fade, _SWEEPS)
     rest = (divergence - _laplacian(answer, fade)) * free[..., None]

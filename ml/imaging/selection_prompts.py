@@ -13,10 +13,10 @@ from pydantic_core import PydanticCustomError
 
 from ml import params
 from ml.errors import BadParameter
-from ml.imaging.geometry import LEAST_BOX_SIDE, SHARES, TOO_SMALL, are_shares
+from ml.imaging.geometry import MIN_BOX_SIDE, SHARES, TOO_SMALL, are_shares
 
 MAX_POINTS = 64
-_MOST_TEXT = 10_000
+_MAX_TEXT = 10_000
 
 Click = tuple[float, float, int]  # x, y, and 1 on the object or 0 beside it
 Corners = tuple[float, float, float, float]  # left, top, right, bottom
@@ -31,7 +31,7 @@ class SelectionPrompt:
 
 
 def _read_json(text: str) -> Any:
-    if len(text) > _MOST_TEXT:
+    if len(text) > _MAX_TEXT:
         raise PydanticCustomError("json", "is too long")
     try:
         return params.read_json(text)
@@ -76,7 +76,7 @@ def _read_corners(value: Any) -> Any:
         raise PydanticCustomError("box", SHARES)
     if right <= left or bottom <= top:
         raise PydanticCustomError("box", "must have its right edge beyond its left, its bottom below its top")
-    if right - left < LEAST_BOX_SIDE or bottom - top < LEAST_BOX_SIDE:
+    if right - left < MIN_BOX_SIDE or bottom - top < MIN_BOX_SIDE:
         raise PydanticCustomError("box", TOO_SMALL)
     return corners
 
@@ -91,7 +91,9 @@ CornersField = Annotated[
 ]
 
 
-def prompt_in(clicks: Sequence[Click] | None, box: Corners | None, size: tuple[int, int]) -> SelectionPrompt:
+def checked_prompt(
+    clicks: Sequence[Click] | None, box: Corners | None, size: tuple[int, int]
+) -> SelectionPrompt:
     """The prompt, checked against a picture of (width, height).
 
     Raises `BadParameter` for `points` or `box` outside it, and where only places beside the object are known.

@@ -29,10 +29,10 @@ _RANGES = {"size": (0.5, MAX_SIZE_PIXELS), "hardness": (0.0, 1.0), "opacity": (0
 # Farther out than any picture reaches; keeps the arithmetic below exact.
 _FARTHEST = 1e6
 # Lines are measured exactly up to this much work, in pixels times pieces; beyond, from a drawing of them.
-_MOST_EXACT_WORK = 100_000_000
-_MOST_EXACT_PIECES = 4_000
+_MAX_EXACT_WORK = 100_000_000
+_MAX_EXACT_PIECES = 4_000
 # Refused beyond this many pixels of all brushes' boxes together.
-_MOST_PIXELS = 2_000_000_000
+_MAX_PIXELS = 2_000_000_000
 _DRAWING_BITS = 4
 _DRAWING_SCALE = 1 << _DRAWING_BITS
 
@@ -62,7 +62,7 @@ def _check_text(value: Any) -> str:
     if not isinstance(value, str):
         raise _not_strokes()
     if len(value) <= _CHECKED_EARLY_CHARACTERS:
-        read(value)
+        parse(value)
         return value
     if len(value) > MAX_TEXT_CHARACTERS:
         raise _error(f"are too long: at most {MAX_TEXT_CHARACTERS:,} characters are allowed")
@@ -74,7 +74,7 @@ def _check_text(value: Any) -> str:
     return value
 
 
-def read(text: str) -> tuple[Stroke, ...]:
+def parse(text: str) -> tuple[Stroke, ...]:
     """The strokes of JSON text. Raises `PydanticCustomError`, whose message continues "strokes …"."""
     try:
         value = params.read_json(text)
@@ -140,11 +140,11 @@ def _error(message: str) -> PydanticCustomError:
     return PydanticCustomError("strokes", "{message}", {"message": message})
 
 
-#: Strokes as JSON text: 1 to 1,000 of them, of 100,000 points at most. `read` reads them.
+#: Strokes as JSON text: 1 to 1,000 of them, of 100,000 points at most. `parse` reads them.
 StrokesField = Annotated[str, BeforeValidator(_check_text)]
 
 
-def drawn(strokes: Iterable[Stroke], width: int, height: int, name: str = "strokes") -> Mask:
+def draw(strokes: Iterable[Stroke], width: int, height: int, name: str = "strokes") -> Mask:
     """The mask (height x width) that these strokes paint; where they overlap, the strongest counts.
 
     A pixel takes the brush's strength at its middle, so edges are smooth: solid within `hardness` of the
@@ -156,7 +156,7 @@ def drawn(strokes: Iterable[Stroke], width: int, height: int, name: str = "strok
         _check_inside(number, stroke, width, height, name)
         brushes.setdefault((stroke.size, stroke.hardness, stroke.opacity), []).append(stroke)
     boxes = {brush: _box(group, brush[0], width, height) for brush, group in brushes.items()}
-    if sum(across * along for _, _, across, along in boxes.values()) > _MOST_PIXELS:
+    if sum(across * along for _, _, across, along in boxes.values()) > _MAX_PIXELS:
         raise BadParameter(name, "are too much to draw: use fewer different brushes, or smaller ones")
     mask = np.zeros((height, width), np.uint8)
     for brush, group in brushes.items():
@@ -202,7 +202,7 @@ def _distances(group: list[Stroke], size: float, box: tuple[int, int, int, int])
     pieces = _pieces(group)
     spans = np.abs(pieces[:, 1] - pieces[:, 0]) + 2 * _reach(size)
     work = float(np.minimum(spans, box[2:]).prod(axis=1).sum())
-    if len(pieces) <= _MOST_EXACT_PIECES and work <= _MOST_EXACT_WORK:
+    if len(pieces) <= _MAX_EXACT_PIECES and work <= _MAX_EXACT_WORK:
         return _measured(pieces, size, box)
     return _from_drawing(group, size, box)
 

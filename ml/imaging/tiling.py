@@ -117,7 +117,7 @@ def plan(source: tuple[int, ...], target: tuple[int, ...], facts: TilingFacts, a
     return best if cost(best) < (1 - WORTHWHILE_SAVING) * cost(standard) else standard
 
 
-def cut(pixels: Pixels | Mask, grid: Grid, index: int) -> Pixels:
+def cut_tile(pixels: Pixels | Mask, grid: Grid, index: int) -> Pixels:
     """Tile `index` of the source, of the grid's tile shape; beyond the picture lies its reflection."""
     row, column = divmod(index, grid.columns.count)
     top, left = grid.rows.start(row), grid.columns.start(column)

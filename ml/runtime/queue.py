@@ -13,7 +13,7 @@ Long calls hold at most all slots but one, so a short call is never behind long 
 at most half of the slots: work that costs nothing can be asked for without end, and would otherwise occupy
 every worker, or every slot that long calls may hold. Unbilled calls of an account that are expected to end
 within `BRIEF_SECONDS`, such as the preview of an opened picture, are exempt, so that an editor opens while a
-guest's long call runs. A guest's long call that keeps a billed long one waiting is found by `in_the_way`, to
+guest's long call runs. A guest's long call that keeps a billed long one waiting is found by `find_preemptible`, to
 be stopped. Nothing here reads a clock or takes a lock: the time is passed in, and `ml.runtime.local` calls under its
 own lock.
 """
@@ -35,10 +35,10 @@ BRIEF_SECONDS = 2.0
 AGED_SECONDS = 50.0
 AGED_FACTOR = 4
 
-_MOST_WEIGHT = max(WEIGHTS.values()) * AGED_FACTOR
+_MAX_WEIGHT = max(WEIGHTS.values()) * AGED_FACTOR
 
-#: How soon a running call ends that is asked to stop, see `in_the_way`.
-YIELD_SECONDS = 5.0
+#: How soon a running call ends that is asked to stop, see `find_preemptible`.
+PREEMPTION_SECONDS = 5.0
 
 #: Weight of the newest wait in the average by which forecasts are corrected, and the bounds of that average.
 STRETCH_RATE = 0.1
@@ -63,7 +63,7 @@ class QueuedCall:
     submitted_at: float
     is_billed: bool = True
     sequence: int = 0  # set by the queue, in order of arrival
-    foreseen_seconds: float = 0.0  # until its turn, without later arrivals; set by `expected_wait_seconds`
+    forecast_seconds: float = 0.0  # until its turn, without later arrivals; set by `expected_wait_seconds`
     began_at: float = 0.0  # set by `take`
 
     @property
@@ -105,7 +105,7 @@ class _Flow(Generic[E]):
         cost_seconds = min(max(head.expected_seconds, MIN_COST_SECONDS), MAX_COST_SECONDS)
         # Milliseconds times the largest weight: every quotient is whole, so what is equal on paper is equal
         # here, and the order among equals holds.
-        return self.served_until + round(cost_seconds * 1000) * _MOST_WEIGHT // weight
+        return self.served_until + round(cost_seconds * 1000) * _MAX_WEIGHT // weight
 
 
 class _Order(Generic[E]):
@@ -213,24 +213,24 @@ class WeightedQueue(Generic[E]):
         return entry
 
     def _compare_with_forecast(self, entry: E) -> None:
-        if entry.foreseen_seconds < 1.0:
+        if entry.forecast_seconds < 1.0:
             return  # of short waits the quotient says nothing
         stretch = self._stretch[entry.priority]
-        stretch += STRETCH_RATE * ((entry.began_at - entry.submitted_at) / entry.foreseen_seconds - stretch)
+        stretch += STRETCH_RATE * ((entry.began_at - entry.submitted_at) / entry.forecast_seconds - stretch)
         self._stretch[entry.priority] = min(max(stretch, MIN_STRETCH), MAX_STRETCH)
 
-    def in_the_way(self, now: float, billed: E) -> E | None:
+    def find_preemptible(self, now: float, billed: E) -> E | None:
         """The guest's long call that must end so that `billed`, a long one too, can begin soon; else None."""
         long = [entry for entry in self._running if self._is_long(entry, now)]
         if not (billed.is_billed and billed.is_long) or len(long) < self._long_slots:
             return None
-        return max((entry for entry in long if _may_be_stopped(entry)), key=_began_at, default=None)
+        return max((entry for entry in long if _is_preemptible(entry)), key=_began_at, default=None)
 
     def finish(self, entry: E) -> None:
         """A call that ran is over; its slot is free."""
         self._running.discard(entry)
 
-    def put_back(self, entry: E) -> None:
+    def requeue(self, entry: E) -> None:
         """A call that was taken but not begun waits again, at its old place; always fits."""
         self._running.discard(entry)
         self._waiting.add(entry)
@@ -257,8 +257,8 @@ class WeightedQueue(Generic[E]):
         The forecast of those already here, times what waits of its priority lately were against theirs: paid
         calls that come later go before free ones that wait, and estimates may be wrong in one direction.
         """
-        newcomer.foreseen_seconds = dict(self.forecast(now, newcomer))[newcomer]
-        return newcomer.foreseen_seconds * self._stretch[newcomer.priority]
+        newcomer.forecast_seconds = dict(self.forecast(now, newcomer))[newcomer]
+        return newcomer.forecast_seconds * self._stretch[newcomer.priority]
 
     def forecast(self, now: float, newcomer: E | None = None) -> list[tuple[E, float]]:
         """Every waiting call in the order it will be served, with the seconds until then.
@@ -269,10 +269,10 @@ class WeightedQueue(Generic[E]):
         if newcomer is not None:
             newcomer.sequence = self._arrivals + 1
             order.add(newcomer)
-        yields = newcomer is not None and self.in_the_way(now, newcomer) is not None
+        yields = newcomer is not None and self.find_preemptible(now, newcomer) is not None
         slots = [
             _Slot(
-                _remaining_seconds(entry, now, yields and _may_be_stopped(entry)),
+                _remaining_seconds(entry, now, yields and _is_preemptible(entry)),
                 not self._is_long(entry, now),
                 not self._is_capped(entry, now),
             )
@@ -318,7 +318,7 @@ class _Slot(NamedTuple):
     is_uncapped: bool
 
 
-def _may_be_stopped(running: QueuedCall) -> bool:
+def _is_preemptible(running: QueuedCall) -> bool:
     return not running.is_billed and running.priority is Priority.GUEST
 
 
@@ -331,4 +331,4 @@ def _remaining_seconds(entry: QueuedCall, now: float, yields: bool = False) -> f
     elapsed = now - entry.began_at
     left = entry.expected_seconds - elapsed
     seconds = left if left > 0 else elapsed / 4
-    return min(seconds, YIELD_SECONDS) if yields else seconds
+    return min(seconds, PREEMPTION_SECONDS) if yields else seconds

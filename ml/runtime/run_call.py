@@ -40,7 +40,7 @@ def perform(call: ToolCall, engines: Any, on_step: OnStep) -> ToolAnswer:
     """
     began = time.perf_counter()
     tool = catalogue.find(call.tool)
-    with _memory_errors_named():
+    with _translate_memory_errors():
         on_step("decoding", 0.0)
         planning.plan(call)
         source = codecs.decode(call.files["image"])
@@ -81,7 +81,7 @@ def _mask_mode(result: ToolResult, format: str) -> str | None:
 
 
 @contextmanager
-def _memory_errors_named() -> Iterator[None]:
+def _translate_memory_errors() -> Iterator[None]:
     """Name what Python, and OpenCV in its own way, raise when memory runs out."""
     try:
         yield

@@ -1,7 +1,7 @@
 """One place for one worker process, and the thread that watches over it.
 
 The thread owns its process: it alone talks to it, measures it and kills it, so nothing here needs a lock.
-It sleeps on the worker's socket and on a bell that others ring when there is something to take or to stop.
+It sleeps on the worker's socket and on a bell that others wake when there is something to take or to stop.
 """
 
 import logging
@@ -32,16 +32,16 @@ class WorkerSlot:
         name: str,
         config: WorkerConfig,
         limits: SlotLimits,
-        desk: Dispatcher,
+        dispatcher: Dispatcher,
         may_replace: Callable[[], bool],
         on_failing: Callable[[], None],
     ) -> None:
         self._config = config
         self._limits = limits
-        self._desk = desk
+        self._dispatcher = dispatcher
         self._may_replace = may_replace
         self._on_failing = on_failing
-        self._bell = Wakeup()
+        self._wakeup = Wakeup()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._failures = 0  # starts in a row that led to nothing
         self._calls = 0  # of the present worker
@@ -60,12 +60,12 @@ class WorkerSlot:
         return self._failures >= 3 and not self.is_ready
 
     def start(self) -> None:
-        self._bell.hang()
+        self._wakeup.open()
         self._thread.start()
 
-    def ring(self) -> None:
+    def wake(self) -> None:
         """Look around: there is a call, or one to stop, or everything ends. From any thread; never waits."""
-        self._bell.ring()
+        self._wakeup.wake()
 
     def join(self, timeout_seconds: float) -> bool:
         """Wait for the thread, and so for its worker, to end. True if it has ended or was never started."""
@@ -76,22 +76,22 @@ class WorkerSlot:
     # The rest runs in the slot's own thread.
 
     def _run(self) -> None:
-        while self._desk.stop_at is None:
+        while self._dispatcher.stop_at is None:
             try:
                 self._use_one_worker()
             except Exception:  # a defect of ours must not cost the slot
                 log.exception("A worker's supervisor failed")
                 self._failures += 1
-            if self._failures and self._desk.stop_at is None:
+            if self._failures and self._dispatcher.stop_at is None:
                 self._pause()
-        self._bell.take_down()
+        self._wakeup.close()
 
     def _pause(self) -> None:
         """Wait before the next start, longer each time."""
         if self.is_failing:
             self._on_failing()
         ends_at = time.monotonic() + min(0.1 * 2**self._failures, self._limits.longest_pause_seconds)
-        while self._desk.stop_at is None and (left := ends_at - time.monotonic()) > 0:
+        while self._dispatcher.stop_at is None and (left := ends_at - time.monotonic()) > 0:
             self._sleep(left)
 
     def _use_one_worker(self) -> None:
@@ -108,7 +108,7 @@ class WorkerSlot:
 
     def _await_warm(self, child: WorkerProcess) -> bool:
         ends_at = time.monotonic() + self._limits.start_seconds
-        while self._desk.stop_at is None:
+        while self._dispatcher.stop_at is None:
             left = ends_at - time.monotonic()
             if left <= 0:
                 log.error("Worker %d was not ready after %.0f s", child.pid, self._limits.start_seconds)
@@ -128,11 +128,11 @@ class WorkerSlot:
         """Run the next call, or wait for one. False if this worker serves no more."""
         has_gone = self._sleep(0.0, child)  # an idle worker says nothing unless it goes
         # Only now, for this sleep may have hushed the bell: what rings from here on ends the next one.
-        if self._desk.stop_at is not None:
+        if self._dispatcher.stop_at is not None:
             return False
         submission = None
         if not has_gone:
-            submission = self._desk.take()
+            submission = self._dispatcher.take()
             has_gone = submission is None and self._sleep(60.0, child)
         if has_gone:
             log.error("Worker %d ended while idle (%s)", child.pid, child.kill())
@@ -142,10 +142,10 @@ class WorkerSlot:
             return True
         self._calls += 1
         try:
-            survives = CallMonitor(child, submission, self._desk, self._limits, self._sleep).run()
+            survives = CallMonitor(child, submission, self._dispatcher, self._limits, self._sleep).run()
         except Exception:  # a defect of ours must not leave a caller waiting for ever
             child.kill()
-            self._desk.fail(submission, WorkerLost("The worker's supervisor failed."))
+            self._dispatcher.fail(submission, WorkerLost("The worker's supervisor failed."))
             raise
         self._failures = 0
         return survives and not self._is_worn(child)
@@ -161,10 +161,10 @@ class WorkerSlot:
     def _sleep(self, seconds: float, child: WorkerProcess | None = None) -> bool:
         """Until the bell rings, the worker says something (then True) or `seconds` have passed."""
         poll = select.poll()
-        poll.register(self._bell, select.POLLIN)
+        poll.register(self._wakeup, select.POLLIN)
         if child is not None:
             poll.register(child, select.POLLIN)
         found = {descriptor for descriptor, _ in poll.poll(max(0.0, seconds) * 1000)}
-        if self._bell.fileno() in found:
-            self._bell.hush()
+        if self._wakeup.fileno() in found:
+            self._wakeup.clear()
         return child is not None and child.fileno() in found

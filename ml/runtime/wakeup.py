@@ -10,7 +10,7 @@ class Wakeup:
     def __init__(self) -> None:
         self._ends: tuple[socket.socket, socket.socket] | None = None
 
-    def hang(self) -> None:
+    def open(self) -> None:
         self._ends = socket.socketpair()
         for end in self._ends:
             end.setblocking(False)
@@ -19,18 +19,18 @@ class Wakeup:
         """Readable once it has been rung."""
         return -1 if self._ends is None else self._ends[0].fileno()
 
-    def ring(self) -> None:
+    def wake(self) -> None:
         """Never waits; nobody hears it before it hangs or after it was taken down."""
         if self._ends is not None:
             with contextlib.suppress(OSError):  # rung often enough already, or taken down at this moment
                 self._ends[1].send(b"\0")
 
-    def hush(self) -> None:
+    def clear(self) -> None:
         if self._ends is not None:
             with contextlib.suppress(BlockingIOError):
                 self._ends[0].recv(4096)
 
-    def take_down(self) -> None:
+    def close(self) -> None:
         if self._ends is not None:
             for end in self._ends:
                 end.close()

@@ -39,7 +39,7 @@ MIN_STEP_SECONDS = 0.05
 Perform = Callable[[ToolCall, Any, Callable[[str, float], None]], ToolAnswer]
 
 
-class _GoBack(Exception):
+class _TurnedOutLong(Exception):
     """This call turns out to be a long one and was not sent as such."""
 
 
@@ -96,10 +96,10 @@ class _Run:
         self._picture_memory_bytes = picture_memory_bytes
         self._done_kinds = done_kinds  # those that this process has done a call of
         self._fraction = 0.0
-        self._told_at = 0.0
+        self._reported_at = 0.0
         self._stage = ""
 
-    def tell(self, kind: str, **message: Any) -> None:
+    def _send(self, kind: str, **message: Any) -> None:
         body, payloads = dump_for_server({"kind": kind, "number": self._work.number, **message})
         self._wire.send(body, payloads)
 
@@ -109,31 +109,31 @@ class _Run:
             raise Cancelled("The call was stopped.")
         self._fraction = max(self._fraction, min(max(fraction, 0.0), 1.0))
         now = time.monotonic()
-        if stage != self._stage or now - self._told_at >= MIN_STEP_SECONDS:
-            self._stage, self._told_at = stage, now
-            self.tell("step", stage=stage, fraction=self._fraction)
+        if stage != self._stage or now - self._reported_at >= MIN_STEP_SECONDS:
+            self._stage, self._reported_at = stage, now
+            self._send("step", stage=stage, fraction=self._fraction)
 
     def run(self, perform: Perform, engines: Any, payloads: list[bytes]) -> None:
         work = self._work
         # From here on the call has begun: if this process dies, the call may be why, and is not tried again.
-        self.tell("taken")
+        self._send("started")
         began = time.perf_counter()
         try:
             call = _with_files(work.call, dict(zip(work.file_names, payloads, strict=True)))
-            self._weigh(call)
+            self._estimate(call)
             answer = perform(call, engines, self.step)
             seconds = time.perf_counter() - began
             is_cold = duration_model.kind(call) not in self._done_kinds
             self._done_kinds.add(duration_model.kind(call))
-            self.tell("done", answer=_as_message(answer), seconds=seconds, cold=is_cold)
-        except _GoBack:
-            self.tell("long")
+            self._send("done", answer=_as_message(answer), seconds=seconds, cold=is_cold)
+        except _TurnedOutLong:
+            self._send("long")
         except MemoryError:
             self._fail(OutOfMemory("The machine has no memory left for this call."))
         except Exception as error:
             self._fail(error)
 
-    def _weigh(self, call: ToolCall) -> None:
+    def _estimate(self, call: ToolCall) -> None:
         """Say how much work this is, and refuse it or send it back if that takes too long here."""
         from ml import catalogue
         from ml.runtime import planning
@@ -157,17 +157,17 @@ class _Run:
                 f" it would be stopped after {call.timeout_seconds:.0f}."
             )
         is_trial = not estimate.may_refuse and estimate.exceeds(amount, call.timeout_seconds)
-        self.tell("weighed", work=amount, seconds=seconds, trial=is_trial)
+        self._send("estimated", work=amount, seconds=seconds, trial=is_trial)
         if self._work.long_seconds is not None and estimate.exceeds(amount, self._work.long_seconds):
-            raise _GoBack
+            raise _TurnedOutLong
 
     def _fail(self, error: Exception) -> None:
         name = type(error).__name__ if isinstance(error, MlError) else ""
         text = "".join(traceback.format_exception(error))
         try:
-            self.tell("failed", error=name, args=list(error.args), traceback=text)
+            self._send("failed", error=name, args=list(error.args), traceback=text)
         except TypeError:  # arguments that do not cross
-            self.tell("failed", error=name, args=[str(error)], traceback=text)
+            self._send("failed", error=name, args=[str(error)], traceback=text)
 
 
 def main() -> None:
@@ -190,7 +190,7 @@ def main() -> None:
             work, payloads = inbox.next()
             _Run(wire, inbox, work, config.picture_memory_bytes, done_kinds).run(perform, engines, payloads)
             del work, payloads
-            _give_memory_back()
+            _trim_heap()
 
 
 def _protect(parent: int) -> None:
@@ -263,7 +263,7 @@ def _as_message(answer: ToolAnswer) -> dict[str, Any]:
     return {field.name: getattr(answer, field.name) for field in fields(answer)}
 
 
-def _give_memory_back() -> None:
+def _trim_heap() -> None:
     """Freed pictures stay in glibc's heaps otherwise, and count against this process's limit."""
     if sys.platform == "linux":
         with contextlib.suppress(AttributeError):  # another C library

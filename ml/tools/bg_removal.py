@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from ml.editing import foreground
 from ml.errors import BadParameter, NothingFound, PictureTooLarge, UnreadablePicture, UnsupportedFormat
 from ml.imaging import codecs, fitting
-from ml.imaging.framing import MarginsField, framed, object_box
+from ml.imaging.framing import MarginsField, crop_or_pad, object_box
 from ml.imaging.geometry import Box, CornersField, SizeField, box_of_corners
 from ml.imaging.placement import Placement, Position, PositionField, ScaleField, place_object
 from ml.params import ColorField, Params, parameter_error
@@ -140,8 +140,8 @@ def run(source: Picture, params: BgRemovalParams, context: Context) -> ToolResul
     engine, warnings = foreground.choose_engine(params.model, context)
     context.step("finding the foreground", 0.1)
     inside = Picture(source.pixels[region.top : region.bottom, region.left : region.right], source.format)
-    seen = foreground.visible(inside)
-    matte = foreground.find(engine, seen)
+    seen = foreground.flatten_on_white(inside)
+    matte = foreground.find_matte(engine, seen)
     context.step("refining edges", 0.5)
     alpha = _refined(inside, seen, matte)
     box = object_box(alpha)
@@ -152,7 +152,7 @@ def run(source: Picture, params: BgRemovalParams, context: Context) -> ToolResul
     edge = _finished_edge(alpha, params)
     whole = Box(-region.left, -region.top, source.width - region.left, source.height - region.top)
     return ToolResult(
-        _finish(source, framed(alpha, whole), framed(edge, whole), params, image_behind),
+        _finish(source, crop_or_pad(alpha, whole), crop_or_pad(edge, whole), params, image_behind),
         model=engine.checkpoint,
         device=engine.device,
         fields={
@@ -201,10 +201,10 @@ def _finished_edge(alpha: Mask, params: BgRemovalParams) -> Mask:
 
     edge = alpha
     if params.shift_edge:
-        edge = compositing.shifted_edge(alpha, params.shift_edge)
+        edge = compositing.shift_edge(alpha, params.shift_edge)
         if object_box(edge) is None:
             raise BadParameter("shift_edge", "shift_edge leaves nothing of the object in this picture")
-    return compositing.feathered(edge, params.feather)
+    return compositing.feather(edge, params.feather)
 
 
 def _finish(
@@ -223,8 +223,8 @@ def _finish(
     colors, edge = placement.cutout(colors, edge)
     behind = _behind(source, alpha, placement, params, image_behind)
     if params.shadow == "drop":
-        behind = shadows.shaded(behind, shadows.drop_shadow(edge, params.shadow_opacity))
-    return compositing.laid_on(colors, edge, behind)
+        behind = shadows.add_shadow(behind, shadows.drop_shadow(edge, params.shadow_opacity))
+    return compositing.composite(colors, edge, behind)
 
 
 def _placement(edge: Mask, params: BgRemovalParams) -> Placement:
@@ -254,9 +254,9 @@ def _behind(
     if image_behind is not None:
         return fitting.cover(image_behind, placement.canvas, "center")
     if params.bg_blur:
-        blurred = compositing.blurred_background(source.rgb, alpha, params.bg_blur)
+        blurred = compositing.blur_background(source.rgb, alpha, params.bg_blur)
         if placement.keeps_pixels:
-            return framed(blurred, placement.frame(), repeat_edge=True)
+            return crop_or_pad(blurred, placement.frame(), repeat_edge=True)
         return fitting.cover(blurred, placement.canvas, "center")
     color = params.bg_color
     if color is None and params.preset == "marketplace":

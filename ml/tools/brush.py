@@ -56,11 +56,11 @@ def run(source: Picture, params: BrushParams, context: Context) -> ToolResult:
 def _healed(source: Picture, mask: Mask, context: Context) -> Pixels:
     from ml.editing import filling, replacing
 
-    return replacing.replaced(
+    return replacing.fill_and_blend(
         source.pixels,
         mask > 0,
         mask,
-        manner=filling.OVER,
+        penalties=filling.OVER,
         step=lambda fraction: context.step("healing", 0.2 + 0.7 * fraction),
     )
 
@@ -83,15 +83,15 @@ def _brushed(
         context.step("brushing", 0.2 + 0.7 * (begin - top) / along)
         part = slice(begin, min(top + along, begin + _ROWS_AT_ONCE)), slice(left, left + across)
         if params.op == "erase":
-            answer[part] = brushing.erased(answer[part], mask[part])
+            answer[part] = brushing.erase(answer[part], mask[part])
         elif params.op == "restore":
             assert original is not None
-            answer[part] = brushing.mixed(answer[part], original[part], mask[part])
+            answer[part] = brushing.blend(answer[part], original[part], mask[part])
         elif params.op == "paint":
             assert params.color is not None
-            answer[part] = brushing.painted(answer[part], params.color, mask[part])
+            answer[part] = brushing.paint(answer[part], params.color, mask[part])
         else:
-            answer[part] = brushing.mixed(answer[part], blur.part(part), mask[part])
+            answer[part] = brushing.blend(answer[part], blur.part(part), mask[part])
     is_opaque = params.op == "restore" and answer.shape[2] == 4 and (answer[..., 3] == 255).all()
     return answer[..., :3] if is_opaque else answer
 

@@ -180,7 +180,7 @@ def _over_subject(box: Box, source: Picture, context: Context) -> _Cut:
     engine, warnings = foreground.best_engine(context)
     cut = _Cut(box, engine.checkpoint, engine.device, warnings)
     try:
-        matte = foreground.find(engine, foreground.visible(source))
+        matte = foreground.find_matte(engine, foreground.flatten_on_white(source))
     except NothingFound:
         cut.warnings.append("No subject was found in this picture: it was cropped at its center.")
         return cut

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _SIDES = ("left", "right", "top", "bottom")
 _SIZE = ("width", "height")
 _FOREGROUND_CHECKPOINTS = ("isnet-general-use", "u2netp")
-# Shares of the progress: with words, the first guess is a small part of the work.
+# Shares of the progress: with options, the first guess is a small part of the work.
 _GUESSED, _FILLED = 0.25, 0.9
 # (left, top, right, bottom): pixels added on each side.
 Margins = tuple[int, int, int, int]
@@ -99,7 +99,7 @@ def run(source: Picture, params: GenerativeExpandParams, context: Context) -> To
     seed = params.seed or 0
     filled_at = _GUESSED if params.has_prompt else _FILLED
     context.step("filling", 0.1)
-    pixels = expanding.expanded(
+    pixels = expanding.expand(
         source.pixels,
         (left, top, right, bottom),
         params.overlap,
@@ -128,19 +128,19 @@ def _paint(
     """Have the words followed where `outcome` has a first guess of the new area."""
     from ml.editing import expanding, repainting
 
-    engine, words, outcome.warnings = text_prompts.load(params, context, _GUESSED)
-    canvas, hole = expanding.framed(source.pixels, margins)
-    outcome.pixels = repainting.outward(
+    engine, options, outcome.warnings = text_prompts.load_inpainter(params, context, _GUESSED)
+    canvas, hole = expanding.extend_canvas(source.pixels, margins)
+    outcome.pixels = repainting.outpaint(
         canvas,
         outcome.pixels,
         hole,
-        expanding.blend(source.pixels, hole, params.overlap),
+        expanding.blend_mask(source.pixels, hole, params.overlap),
         engine,
-        words,
+        options,
         lambda fraction: context.step("painting", _GUESSED + (_FILLED - _GUESSED) * fraction),
     )
     outcome.model, outcome.device = engine.checkpoint, engine.device
-    outcome.fields["seed"] = words.seed
+    outcome.fields["seed"] = options.seed
 
 
 def _answer_size(params: GenerativeExpandParams, source: tuple[int, int]) -> tuple[int, int]:

@@ -62,16 +62,16 @@ def run(source: Picture, params: GenerativeFillParams, context: Context) -> Tool
 
     context.step("reading the mask", 0.0)
     mask, artefacts = _marked(source, params, context)
-    hole = masks.softened(mask, params.grow_mask, 0) > 0
+    hole = masks.grow_and_feather(mask, params.grow_mask, 0) > 0
     if hole.all():
         name = _MASK if mask.all() else "grow_mask"
         raise BadParameter(name, f"with this {name} the whole picture is marked; something must be left")
-    blend = masks.softened(mask, params.grow_mask, params.feather)
+    blend = masks.grow_and_feather(mask, params.grow_mask, params.feather)
     if params.has_prompt:
         return _painted(source, blend, params, context, artefacts)
     seed = params.seed or 0
     context.step("filling", 0.1)
-    pixels = replacing.replaced(
+    pixels = replacing.fill_and_blend(
         source.pixels,
         hole,
         blend,
@@ -90,19 +90,19 @@ def _painted(
 ) -> ToolResult:
     from ml.editing import repainting
 
-    engine, words, warnings = text_prompts.load(params, context, 0.05)
-    pixels = repainting.repainted(
+    engine, options, warnings = text_prompts.load_inpainter(params, context, 0.05)
+    pixels = repainting.repaint(
         source.pixels,
         blend,
         engine,
-        words,
+        options,
         lambda fraction: context.step("painting", 0.1 + 0.8 * fraction),
     )
     return ToolResult(
         pixels,
         model=engine.checkpoint,
         device=engine.device,
-        fields={"seed": words.seed},
+        fields={"seed": options.seed},
         warnings=warnings,
         artefacts=artefacts,
     )
@@ -124,8 +124,8 @@ def _marked(source: Picture, params: GenerativeFillParams, context: Context) -> 
     if is_picked:
         from ml.editing import selecting
 
-        picked = selecting.object_at(source, params.points, params.box, context)
-        return masks.checked(picked.mask, "points" if params.points else "box"), picked.artefacts
+        picked = selecting.select_object(source, params.points, params.box, context)
+        return masks.require_partial(picked.mask, "points" if params.points else "box"), picked.artefacts
     raise BadParameter(_MASK, "say what to replace: send mask, mask_id, strokes, or points and box")
 
 

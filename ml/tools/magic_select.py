@@ -14,11 +14,11 @@ from ml.pixels import Mask, Picture, Pixels
 from ml.tool import Context, Tool, ToolResult
 
 if TYPE_CHECKING:
-    from ml.editing.selecting import Picked
+    from ml.editing.selecting import SelectedObjects
 
 _INSIDE = 127
 # Answers are kept for retries, and what is kept has a limit (`api.calls.idempotency`).
-_MOST_FIELD_BYTES = 900_000
+_MAX_FIELD_BYTES = 900_000
 
 
 class MagicSelectParams(Params):
@@ -92,15 +92,17 @@ def run(source: Picture, params: MagicSelectParams, context: Context) -> ToolRes
     )
 
 
-def _picked(source: Picture, params: MagicSelectParams, context: Context) -> tuple["Picked", list[str]]:
+def _picked(
+    source: Picture, params: MagicSelectParams, context: Context
+) -> tuple["SelectedObjects", list[str]]:
     from ml.editing import selecting
 
     checkpoint = CHECKPOINT if params.model == "auto" else params.model
     if params.auto:
         engine, warnings = foreground.best_engine(context)
-        return selecting.pick_salient(source, engine, context, checkpoint), warnings
+        return selecting.select_salient(source, engine, context, checkpoint), warnings
     return (
-        selecting.object_at(source, params.points, params.box, context, params.multimask, checkpoint),
+        selecting.select_object(source, params.points, params.box, context, params.multimask, checkpoint),
         [],
     )
 
@@ -108,9 +110,9 @@ def _picked(source: Picture, params: MagicSelectParams, context: Context) -> tup
 def _finished(mask: Mask, params: MagicSelectParams) -> Mask:
     from ml.imaging import compositing
 
-    grown = compositing.grown(mask, params.grow)
+    grown = compositing.move_mask_edge(mask, params.grow)
     chosen = 255 - grown if params.invert else grown
-    return compositing.feathered(chosen, params.feather)
+    return compositing.feather(chosen, params.feather)
 
 
 def _described(mask: Mask, score: float, params: MagicSelectParams) -> dict[str, Any]:
@@ -127,14 +129,14 @@ def _described(mask: Mask, score: float, params: MagicSelectParams) -> dict[str,
         "areaRatio": round(cv2.countNonZero(inside) / mask.size, 6),
     }
     if params.output == "polygon":
-        described["polygon"] = outlines.polygons(inside)
+        described["polygon"] = outlines.to_polygons(inside)
     elif params.output == "rle" or params.multimask > 1:
-        described["rle"] = outlines.run_lengths(inside)
+        described["rle"] = outlines.to_run_lengths(inside)
     return described
 
 
 def _check_length(fields: dict[str, Any]) -> None:
-    if len(json.dumps(fields)) > _MOST_FIELD_BYTES:
+    if len(json.dumps(fields)) > _MAX_FIELD_BYTES:
         raise BadParameter(
             "output", "output: this selection is too detailed to be answered as numbers; use mask or polygon"
         )

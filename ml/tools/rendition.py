@@ -11,14 +11,14 @@ from ml.pixels import Picture
 from ml.tool import Context, Tool, ToolResult
 
 #: What libwebp writes, and so the longest side of a preview.
-MOST_PIXELS_A_SIDE = 16_383
+MAX_PIXELS_A_SIDE = 16_383
 
 
 class RenditionParams(Params):
     width: int | None = Field(
         None,
         ge=1,
-        le=MOST_PIXELS_A_SIDE,
+        le=MAX_PIXELS_A_SIDE,
         description="Width in pixels; the height follows. A picture that is narrower stays as it is.",
     )
 
@@ -38,7 +38,7 @@ def fitting_size(width: int, height: int, wanted_width: int | None) -> tuple[int
     """The rendition's size for a picture of `width` x `height`: its shape, and never larger."""
     if wanted_width is None:
         return width, height
-    scale = min(1.0, wanted_width / width, MOST_PIXELS_A_SIDE / height)
+    scale = min(1.0, wanted_width / width, MAX_PIXELS_A_SIDE / height)
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 

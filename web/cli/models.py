@@ -60,7 +60,7 @@ def pull(
 
     models_dir = _models_dir()
     mirror = Settings.load().models_mirror
-    from_hub = [name for name in names or () if hub.is_name(name)]
+    from_hub = [name for name in names or () if hub.is_repository_name(name)]
     if from_hub:
         names = [name for name in names or () if name not in from_hub]
         if not _pull_from_hub(models_dir, from_hub, mirror, yes=yes):
@@ -113,7 +113,7 @@ def verify(names: Names = None, profile: ProfileOption = None) -> None:
     for checkpoint in _selected(names, profile, Selection.ALL):
         paths = [(models_dir / file.file_name, file) for file in checkpoint.files]
         present = [(path, file) for path, file in paths if path.is_file()]
-        bad = [path.name for path, file in present if not digests.check(path, file.sha256)]
+        bad = [path.name for path, file in present if not digests.verify(path, file.sha256)]
         if bad:
             damaged.append(checkpoint)
             typer.echo(f"{checkpoint.name}: DAMAGED: {', '.join(bad)}. {_command(checkpoint)}", err=True)

@@ -20,15 +20,15 @@ def pull(models_dir: Path, names: Sequence[str], mirror: Path | None, *, yes: bo
 def _pull_one(models_dir: Path, name: str, mirror: Path | None, *, yes: bool) -> bool:
     from web.cli import pull_progress
 
-    if repositories.is_here(models_dir, name):
+    if repositories.is_installed(models_dir, name):
         typer.echo(f"{name}: there already", err=True)
         return True
-    if mirror is not None and repositories.copy(models_dir, name, mirror):
+    if mirror is not None and repositories.copy_from_mirror(models_dir, name, mirror):
         typer.echo(f"{name}: installed from the mirror folder", err=True)
-        _tell_terms(licences.stated_in(repository_dir(models_dir, name)))
+        _tell_terms(licences.read_licence(repository_dir(models_dir, name)))
         return True
     try:
-        repository = hub.look_up(name)
+        repository = hub.find_repository(name)
         _show(repository)
         if not yes:
             typer.confirm(f"Download {repository.size_bytes / 1e9:.1f} GB?", err=True, abort=True)

@@ -46,7 +46,7 @@ def fetch_tarball(source: NpmSource, npm: Sequence[str], folder: Path) -> Path:
 def find_npm(folder: Path, stage: Callable[[str], None]) -> list[str]:
     """The command of this machine's npm or, failing that, of one that pip brings into the new `folder`."""
     on_path = shutil.which("npm")
-    if on_path is not None and _works([on_path, "--version"]):
+    if on_path is not None and _is_runnable([on_path, "--version"]):
         return [on_path]
     stage("npm is not on this machine: fetching one for this pull only, about 60 MB")
     folder.mkdir()
@@ -66,7 +66,7 @@ def _run_pip(arguments: Sequence[str], folder: Path) -> None:
     _run([sys.executable, "-m", "pip", *arguments], folder)
 
 
-def _works(command: Sequence[str]) -> bool:
+def _is_runnable(command: Sequence[str]) -> bool:
     """Whether a command runs at all: an npm without its node does not."""
     try:
         return subprocess.run(command, capture_output=True, timeout=60, check=False).returncode == 0  # noqa: S603 - npm
@@ -90,12 +90,12 @@ def _run(command: Sequence[str], folder: Path) -> None:
     except (OSError, subprocess.TimeoutExpired) as error:
         raise SourceFailed(f"{Path(command[0]).name} could not be run ({type(error).__name__})") from None
     if finished.returncode != 0:
-        raise SourceFailed(_telling(finished.stdout) or f"exit status {finished.returncode}")
+        raise SourceFailed(_error_summary(finished.stdout) or f"exit status {finished.returncode}")
 
 
-def _telling(output: str) -> str:
+def _error_summary(output: str) -> str:
     """What a client's output says of its failure, in one line."""
-    lines = [line.strip() for line in without_addresses(output).splitlines() if line.strip()]
+    lines = [line.strip() for line in redact_addresses(output).splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith(("ERROR", "npm error", "npm ERR"))]
     told = errors[:_LINES_SHOWN] or lines[-_LINES_SHOWN:]
     # pip reports an index that it could not reach as one that has nothing, after such a warning.
@@ -114,7 +114,7 @@ _ADDRESS = re.compile(
 )
 
 
-def without_addresses(text: str) -> str:
+def redact_addresses(text: str) -> str:
     """`text` with every URL and every host in it replaced by <address>."""
     return _ADDRESS.sub("<address>", text)
 

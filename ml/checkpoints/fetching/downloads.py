@@ -35,12 +35,12 @@ def download(url: str, target: Path, size_bytes: int, received: Callable[[int], 
                     received(have)
     except httpx.HTTPError as error:
         kept = f"; {have / 1e6:.1f} MB are kept, run it again to continue" if have else ""
-        raise SourceFailed(f"{_said(error)}{kept}") from None
+        raise SourceFailed(f"{_describe_error(error)}{kept}") from None
     if have < size_bytes:
         raise SourceFailed(f"the server sent only {have} of {size_bytes} bytes; run it again to continue")
 
 
-def _said(error: httpx.HTTPError) -> str:
+def _describe_error(error: httpx.HTTPError) -> str:
     if isinstance(error, httpx.ConnectError):
         return "no connection"
     if isinstance(error, httpx.TimeoutException):

@@ -46,12 +46,12 @@ class Repository:
         return f"{_HUB}/{self.name}/resolve/{self.revision}/{file.path}"
 
 
-def is_name(text: str) -> bool:
+def is_repository_name(text: str) -> bool:
     """Whether `text` can be the name of a repository: owner/name."""
     return _NAME.fullmatch(text) is not None and ".." not in text
 
 
-def reachable(url: str) -> str:
+def resolve_endpoint(url: str) -> str:
     """`url`, at the operator's mirror if it is one of the hub's. Raises SourceFailed where nothing may be."""
     if not url.startswith(f"{_HUB}/"):
         return url
@@ -60,20 +60,20 @@ def reachable(url: str) -> str:
     return os.environ.get("HF_ENDPOINT", _HUB).rstrip("/") + url.removeprefix(_HUB)
 
 
-def is_wanted(path: str) -> bool:
+def is_allowed_file(path: str) -> bool:
     """Whether a repository's file is one that a pipeline is made from, or its card."""
     return _WANTED.fullmatch(path) is not None
 
 
-def look_up(name: str) -> Repository:
+def find_repository(name: str) -> Repository:
     """What there is of a pipeline in diffusers' layout. Raises SourceFailed."""
-    url = reachable(f"{_HUB}/api/models/{name}")
+    url = resolve_endpoint(f"{_HUB}/api/models/{name}")
     try:
         answer = httpx.get(url, params={"blobs": "true"}, timeout=_TIMEOUT, follow_redirects=True)
         answer.raise_for_status()
         told: dict[str, Any] = answer.json()
         found = [_file(entry) for entry in told["siblings"]]
-        files = tuple(chosen([file for file in found if is_wanted(file.path)]))
+        files = tuple(prefer_half_precision([file for file in found if is_allowed_file(file.path)]))
         repository = Repository(name, str(told["sha"]), _licence(told), files)
     except httpx.HTTPStatusError as error:
         raise SourceFailed(f"the hub answers {error.response.status_code}") from None
@@ -88,7 +88,7 @@ def look_up(name: str) -> Repository:
     return repository
 
 
-def chosen(files: list[RepositoryFile]) -> list[RepositoryFile]:
+def prefer_half_precision(files: list[RepositoryFile]) -> list[RepositoryFile]:
     """Of weights that are there in full and in half precision, the half: it is what they are used in."""
     halves = {_folder(file) for file in files if _HALF in file.path}
     return [

@@ -122,7 +122,7 @@ def _bring(
     if isinstance(source, UrlSource):
         progress.stage(f"{file.file_name}: {source}, {file.size_bytes / 1e6:.0f} MB")
         downloads.download(
-            hub.reachable(member.path),
+            hub.resolve_endpoint(member.path),
             part,
             file.size_bytes,
             lambda done_bytes: progress.received(file.file_name, done_bytes, file.size_bytes),

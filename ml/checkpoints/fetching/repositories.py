@@ -14,7 +14,7 @@ from ml.checkpoints.fetching.pull import PullProgress
 from ml.checkpoints.types import PIPELINE_INDEX, SourceFailed, repository_dir
 
 
-def is_here(models_dir: Path, name: str) -> bool:
+def is_installed(models_dir: Path, name: str) -> bool:
     return (repository_dir(models_dir, name) / PIPELINE_INDEX).is_file()
 
 
@@ -29,14 +29,14 @@ def pull(models_dir: Path, repository: Repository, progress: PullProgress) -> No
         _bring(repository, file, target, progress)
 
 
-def copy(models_dir: Path, name: str, mirror: Path) -> bool:
+def copy_from_mirror(models_dir: Path, name: str, mirror: Path) -> bool:
     """Take it from the operator's folder, where it lies as owner/name. False if it is not there."""
     source = mirror / name
     if not (source / PIPELINE_INDEX).is_file():
         return False
     found = [path for path in source.rglob("*") if path.is_file()]
     files = [RepositoryFile(str(path.relative_to(source)), path.stat().st_size, None) for path in found]
-    wanted = hub.chosen([file for file in files if hub.is_wanted(file.path)])
+    wanted = hub.prefer_half_precision([file for file in files if hub.is_allowed_file(file.path)])
     place = repository_dir(models_dir, name)
     for file in sorted(wanted, key=lambda file: (file.path == PIPELINE_INDEX, file.path)):
         target = place / file.path
@@ -50,7 +50,7 @@ def copy(models_dir: Path, name: str, mirror: Path) -> bool:
 def _bring(repository: Repository, file: RepositoryFile, target: Path, progress: PullProgress) -> None:
     part = target.with_name(f".{target.name}.part")
     progress.stage(f"{repository.name}: {file.path}, {file.size_bytes / 1e6:.0f} MB")
-    url = hub.reachable(repository.address(file))
+    url = hub.resolve_endpoint(repository.address(file))
     downloads.download(
         url, part, file.size_bytes, lambda done: progress.received(file.path, done, max(1, file.size_bytes))
     )

@@ -46,7 +46,7 @@ def orientation_only(orientation: int) -> bytes:
     return struct.pack(">2sHIHHHIHHI", b"MM", 42, 8, 1, _ORIENTATION, _SHORT, 1, orientation, 0, 0)
 
 
-def upright(image: Image.Image, orientation: int) -> Image.Image:
+def apply_orientation(image: Image.Image, orientation: int) -> Image.Image:
     """The stored picture with its upper side up."""
     turn = _TURNS.get(orientation)
     return image if turn is None else image.transpose(turn)

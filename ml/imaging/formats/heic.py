@@ -19,9 +19,9 @@ def orientation(_data: bytes) -> int:
     return 1
 
 
-def stripped(data: bytes, max_pixels: int) -> bytes | None:
-    """See `item_container.stripped`."""
-    return item_container.stripped(data, max_pixels)
+def strip_metadata(data: bytes, max_pixels: int) -> bytes | None:
+    """See `item_container.strip_metadata`."""
+    return item_container.strip_metadata(data, max_pixels)
 
 
 def read(data: bytes, max_pixels: int) -> Opened:

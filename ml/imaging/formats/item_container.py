@@ -9,7 +9,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from ml.imaging.formats.opened import check_size, damaged
+from ml.imaging.formats.opened import check_size, damaged_picture
 
 # Real files have about ten boxes; a picture of tiles has an item for each.
 _MAX_BOXES = 20_000
@@ -47,7 +47,7 @@ class _Unusual(Exception):
     """A layout that is allowed and that this module does not follow."""
 
 
-def stripped(data: bytes, max_pixels: int) -> bytes | None:
+def strip_metadata(data: bytes, max_pixels: int) -> bytes | None:
     """The same picture without EXIF, XMP, thumbnails, names, further pictures and whatever follows it.
 
     Nothing is decoded: compressed pixels and what says how they are shown stay as they are. None for a file
@@ -59,14 +59,14 @@ def stripped(data: bytes, max_pixels: int) -> bytes | None:
     except _Unusual:
         return None
     except (struct.error, IndexError):
-        raise damaged("its container is damaged") from None
+        raise damaged_picture("its container is damaged") from None
 
 
 def _stripped(data: bytes, max_pixels: int) -> bytes:
     top = list(_top_boxes(data))
     metas = [box for box in top if box.name == b"meta"]
     if not top or top[0].name != b"ftyp" or top[0].end > _FTYP_BYTES:
-        raise damaged("it does not begin with its type")
+        raise damaged_picture("it does not begin with its type")
     if len(metas) != 1:
         raise _Unusual
     meta = metas[0]
@@ -105,10 +105,10 @@ def _boxes(data: bytes, start: int, end: int) -> Iterator[_Box]:
             return
         box = _box_at(data, start, end)
         if box is None:
-            raise damaged("its container is damaged")
+            raise damaged_picture("its container is damaged")
         yield box
         start = box.end
-    raise damaged(f"it has more than {_MAX_BOXES} boxes")
+    raise damaged_picture(f"it has more than {_MAX_BOXES} boxes")
 
 
 def _box_at(data: bytes, start: int, limit: int) -> _Box | None:
@@ -166,7 +166,7 @@ def _find_extents(data: bytes, inner: dict[bytes, _Box], items: dict[int, _Item]
         extents, at = _number(data, at, 2)
         extents_seen += extents
         if at > iloc.end or extents_seen > _MAX_EXTENTS:
-            raise damaged("its container is damaged")
+            raise damaged_picture("its container is damaged")
         for _ in range(extents):
             _, at = _number(data, at, index_bytes)
             offset, at = _number(data, at, offset_bytes)
@@ -180,11 +180,11 @@ def _find_extents(data: bytes, inner: dict[bytes, _Box], items: dict[int, _Item]
             if not length:
                 raise _Unusual
             if start + length > len(data):
-                raise damaged("it is cut short")
+                raise damaged_picture("it is cut short")
             item.extents.append((start, start + length))
             total += length
     if total > 2 * len(data):
-        raise damaged("its items overlap")
+        raise damaged_picture("its items overlap")
 
 
 def _needed_items(data: bytes, inner: dict[bytes, _Box], items: dict[int, _Item]) -> set[int]:
@@ -199,7 +199,7 @@ def _needed_items(data: bytes, inner: dict[bytes, _Box], items: dict[int, _Item]
             source, at = _number(data, box.body, id_bytes)
             count, at = _number(data, at, 2)
             if at + count * id_bytes > box.end:
-                raise damaged("its container is damaged")
+                raise damaged_picture("its container is damaged")
             targets = [_number(data, at + place * id_bytes, id_bytes)[0] for place in range(count)]
             if box.name == b"dimg":
                 made_of.setdefault(source, []).extend(targets)
@@ -307,5 +307,5 @@ def _zero(out: bytearray, start: int, end: int) -> None:
 def _number(data: bytes, at: int, size_bytes: int) -> tuple[int, int]:
     """A big-endian number of so many bytes, none at all too, and where the next one stands."""
     if at + size_bytes > len(data):
-        raise damaged("it is cut short")
+        raise damaged_picture("it is cut short")
     return int.from_bytes(data[at : at + size_bytes], "big"), at + size_bytes

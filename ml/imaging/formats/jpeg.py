@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from PIL import Image, ImageChops
 
 from ml.imaging.formats import exif
-from ml.imaging.formats.opened import MAX_PROFILE_BYTES, Opened, check_size, damaged, search
+from ml.imaging.formats.opened import MAX_PROFILE_BYTES, Opened, check_size, damaged_picture, search
 
 # Cameras write tens of segments, panoramas with large XMP some hundreds.
 _MAX_SEGMENTS = 10_000
@@ -62,7 +62,7 @@ def size(data: bytes) -> tuple[int, int]:
     for segment in _segments(data):
         if segment.marker in _FRAMES:
             return _frame_size(segment.payload)
-    raise damaged("it is cut short before the first row")
+    raise damaged_picture("it is cut short before the first row")
 
 
 def orientation(data: bytes) -> int:
@@ -91,7 +91,7 @@ def read(data: bytes, max_pixels: int) -> Opened:
     return Opened(image, _profile(parts), exif.orientation(parts.exif), warnings)
 
 
-def stripped(data: bytes, max_pixels: int) -> bytes:
+def strip_metadata(data: bytes, max_pixels: int) -> bytes:
     """The same picture without comments, thumbnails, EXIF but its orientation, XMP and whatever follows it.
 
     Nothing is decoded: the compressed rows and the colour profile are copied as they are.
@@ -117,11 +117,11 @@ def _load_unended(parts: _Parts) -> Image.Image:
     the pixels differ, some of them came from those bits.
     """
     if not parts.missing_bits or any(map(any, parts.missing_bits.values())):
-        raise damaged("it is cut short")
+        raise damaged_picture("it is cut short")
     content = b"".join(parts.kept).rstrip(b"\xff")
     image, other = _load(content + _END), _load(content + _OTHER_BITS + _END)
     if ImageChops.difference(image, other).getbbox() is not None:
-        raise damaged("it is cut short")
+        raise damaged_picture("it is cut short")
     return image
 
 
@@ -131,14 +131,14 @@ def _take_apart(data: bytes, max_pixels: int, keep_appearance: bool = False) -> 
     for segment in _segments(data):
         if segment.marker in _FRAMES:
             if parts.size is not None:
-                raise damaged("it has two frame headers")
+                raise damaged_picture("it has two frame headers")
             parts.size = _frame_size(segment.payload)
             check_size(*parts.size, max_pixels)
             parts.missing_bits = {number: [16] * 64 for number in segment.payload[6::3]}
         elif segment.marker == _SOS:
             parts.scans += 1
             if parts.scans > _MAX_SCANS:
-                raise damaged(f"it has more than {_MAX_SCANS} scans")
+                raise damaged_picture(f"it has more than {_MAX_SCANS} scans")
             _note_scan(parts, segment.payload)
         elif segment.marker == _EOI:
             parts.has_end = True
@@ -146,7 +146,7 @@ def _take_apart(data: bytes, max_pixels: int, keep_appearance: bool = False) -> 
         if kept is not None:
             parts.kept.append(kept)
     if parts.size is None or not parts.scans:
-        raise damaged("it is cut short before the first row")
+        raise damaged_picture("it is cut short before the first row")
     return parts
 
 
@@ -154,7 +154,7 @@ def _note_scan(parts: _Parts, payload: bytes) -> None:
     """Which components, which of their coefficients and which of those's bits this scan brings."""
     count = payload[0] if payload else 0
     if len(payload) < 4 + 2 * count:
-        raise damaged("a scan's header is damaged")
+        raise damaged_picture("a scan's header is damaged")
     first, last, bits = payload[1 + 2 * count : 4 + 2 * count]
     for number in payload[1 : 1 + 2 * count : 2]:
         missing = parts.missing_bits.get(number)
@@ -182,16 +182,16 @@ def _segments(data: bytes) -> Iterator[_Segment]:
             following = search(_NEXT_MARKER, data, position)
             position = following.start() if following else len(data)
         yield _Segment(marker, payload, start, position)
-    raise damaged(f"it has more than {_MAX_SEGMENTS} segments")
+    raise damaged_picture(f"it has more than {_MAX_SEGMENTS} segments")
 
 
 def _payload(data: bytes, position: int) -> bytes:
     if position + 4 > len(data):
-        raise damaged("it is cut short")
+        raise damaged_picture("it is cut short")
     (length,) = struct.unpack_from(">H", data, position + 2)
     end = position + 2 + length
     if length < 2 or end > len(data):
-        raise damaged("it is cut short or a segment is damaged")
+        raise damaged_picture("it is cut short or a segment is damaged")
     return data[position + 4 : end]
 
 
@@ -201,7 +201,7 @@ def _segment_bytes(marker: int, payload: bytes) -> bytes:
 
 def _frame_size(payload: bytes) -> tuple[int, int]:
     if len(payload) < 6:
-        raise damaged("its frame header is damaged")
+        raise damaged_picture("its frame header is damaged")
     height, width = struct.unpack_from(">HH", payload, 1)
     return width, height
 

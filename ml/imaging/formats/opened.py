@@ -51,7 +51,7 @@ def megapixels(width: int, height: int) -> str:
     return f"{math.ceil(width * height / 1e4) / 100:.2f}"
 
 
-def damaged(reason: str) -> UnreadablePicture:
+def damaged_picture(reason: str) -> UnreadablePicture:
     """The error for bytes that are not what they claim to be; `reason` continues the sentence."""
     return UnreadablePicture(f"The picture cannot be read: {reason}.")
 

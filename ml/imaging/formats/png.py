@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ml.imaging.formats import cicp, exif, png16
-from ml.imaging.formats.opened import MAX_PROFILE_BYTES, Opened, check_size, damaged
+from ml.imaging.formats.opened import MAX_PROFILE_BYTES, Opened, check_size, damaged_picture
 
 # Writers flush 8 KiB and more at a time; files of nothing but tiny chunks would keep a worker busy.
 _MAX_CHUNKS = 100_000
@@ -42,7 +42,7 @@ class _Parts:
 def size(data: bytes) -> tuple[int, int]:
     """Width and height in pixels as stored, from the header."""
     if data[12:16] != b"IHDR" or len(data) < 24:
-        raise damaged("it does not begin with its header")
+        raise damaged_picture("it does not begin with its header")
     width, height = struct.unpack_from(">II", data, 16)
     return width, height
 
@@ -68,7 +68,7 @@ def read(data: bytes, max_pixels: int) -> Opened:
     return Opened(_load(parts), parts.icc_profile, exif.orientation(parts.exif), warnings)
 
 
-def stripped(data: bytes, max_pixels: int) -> bytes:
+def strip_metadata(data: bytes, max_pixels: int) -> bytes:
     """The same picture without text, EXIF but its orientation, animation, unknown chunks and what follows it.
 
     Nothing is decoded: the compressed rows and what says how they are shown are copied as they are.
@@ -88,7 +88,7 @@ def stripped(data: bytes, max_pixels: int) -> bytes:
         if chunk.name in _PIXELS or is_shown:
             kept.append(data[chunk.start : chunk.end])
     if b"IDAT" not in seen:
-        raise damaged("a part of it is missing")
+        raise damaged_picture("a part of it is missing")
     if side_up != 1:
         kept.insert(2, _chunk_bytes(b"eXIf", exif.orientation_only(side_up)))
     return b"".join(kept)
@@ -113,15 +113,15 @@ def _chunks(data: bytes) -> Iterator[_Chunk]:
         if is_cut or end > len(data):
             if has_rows and is_cut and _END.startswith(data[position:]):
                 return
-            raise damaged("it is cut short")
+            raise damaged_picture("it is cut short")
         if position == 8 and name != b"IHDR":
-            raise damaged("it does not begin with its header")
+            raise damaged_picture("it does not begin with its header")
         yield _Chunk(name, position, end)
         if name == b"IEND":
             return
         has_rows = has_rows or name == b"IDAT"
         position = end
-    raise damaged(f"it has more than {_MAX_CHUNKS} chunks")
+    raise damaged_picture(f"it has more than {_MAX_CHUNKS} chunks")
 
 
 def _chunk_bytes(name: bytes, payload: bytes) -> bytes:
@@ -135,20 +135,20 @@ def _take_apart(data: bytes, max_pixels: int) -> _Parts:
         payload = data[position + 8 : end - 4]
         is_needed = name in _PIXELS
         if is_needed and zlib.crc32(name + payload) != struct.unpack_from(">I", data, end - 4)[0]:
-            raise damaged("a checksum is wrong")
+            raise damaged_picture("a checksum is wrong")
         if name == b"IHDR":
             _read_header(parts, payload, max_pixels)
         _note(parts, name, payload)
         if is_needed and not (name == b"tRNS" and parts.colors != _PALETTE):
             parts.kept.append(data[position:end])
     if b"IDAT" not in parts.names or (parts.colors == _PALETTE and b"PLTE" not in parts.names):
-        raise damaged("a part of it is missing")
+        raise damaged_picture("a part of it is missing")
     return parts
 
 
 def _read_header(parts: _Parts, payload: bytes, max_pixels: int) -> None:
     if parts.names or len(payload) != 13:
-        raise damaged("its header is damaged")
+        raise damaged_picture("its header is damaged")
     parts.width, parts.height, parts.depth, parts.colors = struct.unpack_from(">IIBB", payload)
     check_size(parts.width, parts.height, max_pixels)
 
@@ -206,5 +206,5 @@ def _transparent_color(parts: _Parts) -> NDArray[np.int64] | None:
         return None
     count = 1 if parts.colors == _GREY else 3
     if len(parts.transparency) < 2 * count:
-        raise damaged("its transparency is damaged")
+        raise damaged_picture("its transparency is damaged")
     return np.array(struct.unpack_from(f">{count}H", parts.transparency), dtype=np.int64)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from PIL import Image
 
 from ml.imaging.formats import exif
-from ml.imaging.formats.opened import MAX_PROFILE_BYTES, Opened, check_size, damaged
+from ml.imaging.formats.opened import MAX_PROFILE_BYTES, Opened, check_size, damaged_picture
 
 # A long animation has a few thousand frames; EXIF may stand behind them.
 _MAX_CHUNKS = 20_000
@@ -27,7 +27,7 @@ def orientation(data: bytes) -> int:
     return next((exif.orientation(payload) for name, payload in _chunks(data) if name == b"EXIF"), 1)
 
 
-def stripped(data: bytes, max_pixels: int) -> bytes:
+def strip_metadata(data: bytes, max_pixels: int) -> bytes:
     """The same picture without EXIF but its orientation, XMP, unknown chunks and whatever follows it.
 
     Of an animation its first frame. Nothing is decoded: what makes pixels is copied as it is.
@@ -73,7 +73,7 @@ def _stripped_frame(payload: bytes) -> bytes:
 
 def _check_length(data: bytes) -> None:
     if int.from_bytes(data[4:8], "little") + 8 > len(data) + 1:  # the last padding byte may be missing
-        raise damaged("it is cut short")
+        raise damaged_picture("it is cut short")
 
 
 def read(data: bytes, max_pixels: int) -> Opened:
@@ -118,7 +118,7 @@ def _chunk(name: bytes, payload: bytes) -> bytes:
 
 def _canvas_size(payload: bytes) -> tuple[int, int]:
     if len(payload) < 10:
-        raise damaged("its header is damaged")
+        raise damaged_picture("its header is damaged")
     return 1 + int.from_bytes(payload[4:7], "little"), 1 + int.from_bytes(payload[7:10], "little")
 
 
@@ -130,4 +130,4 @@ def _still_size(name: bytes, payload: bytes) -> tuple[int, int]:
     if name == b"VP8L" and len(payload) >= 5:
         bits = int.from_bytes(payload[1:5], "little")
         return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
-    raise damaged("its header is damaged")
+    raise damaged_picture("its header is damaged")

@@ -16,7 +16,7 @@ from ml.pixels import Mask, Pixels
 Floats = NDArray[np.float32]
 
 # The small picture's longer side, and windows as fractions of it.
-_LONGEST = 768
+_MAX_SIDE = 768
 _WIDE_REDUCTION = 4
 _WIDE = (1 / 4, 1 / 16)
 _NARROW = 1 / 96
@@ -57,7 +57,7 @@ def decontaminate(picture: Pixels, alpha: Mask, shown: Mask | None = None) -> Pi
 def _surroundings(picture: Pixels, alpha: Mask) -> tuple[Floats, Floats]:
     """The colours of foreground and background around each place, h x w x 3, 0..255, at the small size."""
     height, width = alpha.shape
-    scale = min(1.0, _LONGEST / max(height, width))
+    scale = min(1.0, _MAX_SIDE / max(height, width))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     longer = max(size)
     small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA).astype(np.float32)

@@ -12,7 +12,7 @@ Floats = NDArray[np.float32]
 
 # All but the last step works on a small picture of at most this many pixels a side: twice as many take four
 # times as long and lower the error by two per cent.
-_LONGEST = 640
+_MAX_SIDE = 640
 # Fractions of the small picture's longer side.
 _BAND_GROWTH = 1 / 256
 _COLOR_WINDOW = 1 / 100  # standard deviation
@@ -39,7 +39,7 @@ def refine(picture: Pixels, matte: Matte) -> Mask:
     Gaussian a side, fused with the network's matte as the prior.
     """
     height, width = picture.shape[:2]
-    grid = (min(matte.shape[1], width, _LONGEST), min(matte.shape[0], height, _LONGEST))
+    grid = (min(matte.shape[1], width, _MAX_SIDE), min(matte.shape[0], height, _MAX_SIDE))
     small = cv2.resize(picture, grid, interpolation=cv2.INTER_AREA).astype(np.float32) / 255
     small_matte = cv2.resize(matte, grid, interpolation=cv2.INTER_AREA)
     solid = _solid(small_matte)

@@ -123,12 +123,12 @@ class TestLicences:
     )
     def test_one_that_allows_it_does_not(self, tmp_path: Path, licence: str) -> None:
         folder = tiny_pipelines.save_sd(tmp_path / "free", licence=licence)
-        assert licences.stated_in(folder) == licence
+        assert licences.read_licence(folder) == licence
         assert found(folder, tmp_path).name == "free"
 
     def test_a_licence_of_an_own_name_counts_by_that(self, tmp_path: Path) -> None:
         (tmp_path / "README.md").write_text("---\nlicense: other\nlicense_name: 'sai-nc-community'\n---\n")
-        stated = licences.stated_in(tmp_path)
+        stated = licences.read_licence(tmp_path)
         assert stated == "sai-nc-community"
         assert licences.forbids_commercial_use(stated)
 

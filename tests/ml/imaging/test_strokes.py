@@ -19,7 +19,7 @@ class Form(BaseModel):
 
 
 def read(text: str) -> tuple[Stroke, ...]:
-    return strokes.read(Form.model_validate({"strokes": text}).strokes)
+    return strokes.parse(Form.model_validate({"strokes": text}).strokes)
 
 
 def refusal(text: str) -> str:
@@ -40,7 +40,7 @@ def refusal_of_worker(text: str) -> str:
 
 
 def drawn(*lines: Stroke, width: int = 20, height: int = 10) -> Mask:
-    return strokes.drawn(lines, width, height)
+    return strokes.draw(lines, width, height)
 
 
 class TestReading:
@@ -175,8 +175,8 @@ class TestDrawing:
     def test_very_many_pieces_are_drawn_as_well_as_few(self) -> None:
         """The quick way for long scribbles agrees with the exact one to within a pixel."""
         points = tuple((200 + 150 * np.cos(t / 700), 150 + 100 * np.sin(t / 450)) for t in range(9_000))
-        quick = strokes.drawn([Stroke(points, size=30, hardness=1)], 400, 300).astype(int)
-        exact = strokes.drawn([Stroke(points[::20], size=30, hardness=1)], 400, 300).astype(int)
+        quick = strokes.draw([Stroke(points, size=30, hardness=1)], 400, 300).astype(int)
+        exact = strokes.draw([Stroke(points[::20], size=30, hardness=1)], 400, 300).astype(int)
         differing = np.abs(quick - exact) > 128
         assert quick.any()
         assert differing.mean() < 0.005
@@ -184,5 +184,5 @@ class TestDrawing:
     def test_too_many_large_brushes_are_refused_instead_of_drawn_for_minutes(self) -> None:
         lines = [Stroke(((0, 0), (4000, 3000)), size=500 + number) for number in range(200)]
         with pytest.raises(BadParameter) as refused:
-            strokes.drawn(lines, 4000, 3000)
+            strokes.draw(lines, 4000, 3000)
         assert refused.value.name == "strokes"

@@ -13,7 +13,6 @@ from pydantic import ValidationError
 from ml.engines import segmenting
 from ml.engines.cache import EngineCache
 from ml.errors import BadParameter, EmptyMask, NothingFound
-from ml.imaging import outlines
 from ml.imaging.selection_prompts import SelectionPrompt
 from ml.pixels import Mask, Picture, Pixels
 from ml.tool import ARTEFACT_PREFIX, ToolResult
@@ -21,6 +20,7 @@ from ml.tools import magic_select, selection_overlay
 from ml.tools.magic_select import MagicSelectParams
 from tests.ml.imaging.test_outlines import overlap
 from tests.support import checkpoints
+from tests.support.ml import rasters
 from tests.support.ml.hand_masks import HAND_MASKS
 from tests.support.ml.photos import photo
 
@@ -170,7 +170,7 @@ def test_several_selections_are_told_best_first(engines: EngineCache) -> None:
     masks = found.fields["masks"]
     assert 2 <= len(masks) <= 3
     assert [one["score"] for one in masks] == sorted((one["score"] for one in masks), reverse=True)
-    rasters = [outlines.from_run_lengths(one["rle"]) for one in masks]
+    rasters = [rasters.from_run_lengths(one["rle"]) for one in masks]
     assert np.array_equal(rasters[0], found.pixels)
     assert overlap(rasters[0], rasters[1]) < 0.9
     for one, raster in zip(masks, rasters, strict=True):
@@ -180,9 +180,9 @@ def test_several_selections_are_told_best_first(engines: EngineCache) -> None:
 def test_numbers_describe_the_answered_mask(engines: EngineCache) -> None:
     size = photo("astronaut").shape[1], photo("astronaut").shape[0]
     polygon = select(engines, photo("astronaut"), **BADGE, output="polygon")
-    assert overlap(outlines.filled(polygon.fields["polygon"], size), polygon.pixels) > 0.97
+    assert overlap(rasters.from_polygons(polygon.fields["polygon"], size), polygon.pixels) > 0.97
     runs = select(engines, photo("astronaut"), **BADGE, output="rle")
-    assert np.array_equal(outlines.from_run_lengths(runs.fields["rle"]), runs.pixels)
+    assert np.array_equal(rasters.from_run_lengths(runs.fields["rle"]), runs.pixels)
 
 
 def test_a_cutout_keeps_colours_and_what_was_transparent(engines: EngineCache) -> None:
