@@ -1,4 +1,4 @@
-"""Configuration of the optional engines, diffusion and Segment Anything, as plain values from `api.settings`."""
+"""Configuration of the optional engines, diffusion and Segment Anything, as plain values."""
 
 from dataclasses import dataclass, field
 from pathlib import Path

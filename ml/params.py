@@ -126,8 +126,8 @@ ColorField = Annotated[
 def read_json(text: str) -> Any:
     """Parse JSON text.
 
-    Raises ValueError for invalid JSON (including NaN and Infinity), lone surrogates, nesting beyond 200 levels
-    and integers of thousands of digits.
+    Raises ValueError for invalid JSON (including NaN and Infinity), lone surrogates, nesting beyond 200
+    levels and integers of thousands of digits.
     """
     return from_json(text, allow_inf_nan=False, cache_strings="none")
 

@@ -1,7 +1,8 @@
 """The representation of pictures in memory.
 
 Pixels are numpy arrays of uint8, height x width x 3 (RGB) or x 4 (RGBA, straight alpha), sRGB, 0..255,
-upright. A mask or matte is height x width, uint8 (255 = act here, or foreground) or float32 0..1 where stated.
+upright. A mask or matte is height x width, uint8 (255 = act here, or foreground) or float32 0..1 where
+stated.
 """
 
 from dataclasses import dataclass

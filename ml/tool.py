@@ -67,6 +67,6 @@ class Tool:
     #: Expected seconds of a call, from its params and the source's megapixels, without encoding the result.
     #: `ml.runtime.duration_model` corrects it by measurements. None: proportional to the megapixels.
     cost: Callable[[Any, float], float] | None = None
-    #: (width, height) of the result, from the params and the source's size, needed before any work. None if it
-    #: depends on the picture's content. Raises `BadParameter` and `PictureTooLarge`.
+    #: (width, height) of the result, from the params and the source's size, needed before any work. None if
+    #: it depends on the picture's content. Raises `BadParameter` and `PictureTooLarge`.
     answer_size: Callable[[Any, Size], Size | None] = lambda _params, source: source

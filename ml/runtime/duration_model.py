@@ -7,8 +7,8 @@ resize every picture to one size, because their time hardly depends on the pictu
 `work` is the tool's own estimate: the seconds that a call of this size took on a reference machine, including
 encoding the result. It is used until a call has been measured here, and afterwards limits extrapolation from
 small pictures to large ones. A call that had to load its engine first is not counted as a measurement. A call
-is refused only if calls of about its size, or the tool's own estimate, confirm that it takes too long; and one
-that would be refused is tried from time to time, so that a wrong estimate gets corrected.
+is refused only if calls of about its size, or the tool's own estimate, confirm that it takes too long; and
+one that would be refused is tried from time to time, so that a wrong estimate gets corrected.
 """
 
 from dataclasses import dataclass
@@ -143,7 +143,10 @@ class DurationModel:
             line.next_trial_at = now + TRIAL_SECONDS
 
     def estimate(self, call: ToolCall, now: float = 0.0) -> DurationEstimate | None:
-        """The estimate for calls of this kind at `now`, monotonic seconds; None before the first measurement."""
+        """The estimate for calls of this kind at `now`, monotonic seconds.
+
+        None before the first measurement.
+        """
         line = self._lines.get(kind(call))
         return None if line is None else line.estimate(now)
 

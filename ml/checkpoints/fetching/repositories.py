@@ -1,7 +1,7 @@
-"""A pipeline's whole repository into the models directory: from the mirror folder, or from the hub.
+"""Installs a whole repository of a pipeline, from the hub or from the mirror folder.
 
-Files get their names when they are whole; model_index.json, by which the folder is recognised, comes last.
-What is there is kept, so that running it again goes on.
+Files are renamed once they are complete; model_index.json, by which the folder is recognised, comes last.
+Complete files are kept, so that an interrupted pull can be repeated.
 """
 
 import shutil
@@ -26,11 +26,11 @@ def pull(models_dir: Path, repository: Repository, progress: PullProgress) -> No
         if target.is_file() and target.stat().st_size == file.size_bytes:
             continue
         target.parent.mkdir(parents=True, exist_ok=True)
-        _bring(repository, file, target, progress)
+        _download(repository, file, target, progress)
 
 
 def copy_from_mirror(models_dir: Path, name: str, mirror: Path) -> bool:
-    """Take it from the operator's folder, where it lies as owner/name. False if it is not there."""
+    """Copy it from the operator's folder, where it is stored as owner/name. False if it is missing."""
     source = mirror / name
     if not (source / PIPELINE_INDEX).is_file():
         return False
@@ -47,7 +47,7 @@ def copy_from_mirror(models_dir: Path, name: str, mirror: Path) -> bool:
     return True
 
 
-def _bring(repository: Repository, file: RepositoryFile, target: Path, progress: PullProgress) -> None:
+def _download(repository: Repository, file: RepositoryFile, target: Path, progress: PullProgress) -> None:
     part = target.with_name(f".{target.name}.part")
     progress.stage(f"{repository.name}: {file.path}, {file.size_bytes / 1e6:.0f} MB")
     url = hub.resolve_endpoint(repository.address(file))
@@ -55,6 +55,6 @@ def _bring(repository: Repository, file: RepositoryFile, target: Path, progress:
         url, part, file.size_bytes, lambda done: progress.received(file.path, done, max(1, file.size_bytes))
     )
     if file.sha256 is not None and digests.sha256_of(part) != file.sha256:
-        part.unlink()  # or the next try would go on from it
-        raise SourceFailed(f"{file.path} is not the file that the hub tells of (its SHA-256 differs)")
+        part.unlink()  # or the next attempt would resume it
+        raise SourceFailed(f"{file.path} does not match the hub's listing (its SHA-256 differs)")
     part.replace(target)

@@ -17,7 +17,7 @@ def _make_file(folder: Path) -> Path:
 
 
 def _as_in_a_new_process() -> None:
-    digests._seen.clear()
+    digests._verified.clear()
 
 
 def test_an_intact_file_is_not_read_again_by_the_next_process(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The diffusion engine on real, tiny pipelines: what it paints follows its options, its seed and its folder."""
+"""The diffusion engine on real, tiny pipelines: its output follows options, seed and folder."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -157,8 +157,8 @@ class TestSetting:
 
     def test_a_prompt_longer_than_is_read_is_noticed(self, folders: dict[str, Path], tmp_path: Path) -> None:
         engine = engines(folders["sd"], tmp_path).inpainter()
-        assert not engine.truncated("a cat")
-        assert engine.truncated("cat " * 40)
+        assert not engine.truncates("a cat")
+        assert engine.truncates("cat " * 40)
 
 
 class TestMemory:

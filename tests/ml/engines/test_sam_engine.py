@@ -63,7 +63,7 @@ def test_masks_are_the_package_s_own_to_the_pixel(engine: SamSegmenter, size: st
     order = np.argsort(-scores, kind="stable")
     assert [one.score for one in found] == [float(scores[number]) for number in order]
     for one, number in zip(found, order, strict=True):
-        mask = engine.enlarged(one.logits, (width, height))
+        mask = engine.to_mask(one.logits, (width, height))
         assert np.array_equal(mask > 0, masks[number])
         assert 0 < (mask > 0).mean() < 1, "nothing to compare"
 
@@ -79,7 +79,7 @@ def test_several_points_mean_one_object_and_few_the_best_of_three(engine: SamSeg
             np.array([click[2] for click in asked.clicks]),
             multimask_output=is_ambiguous,
         )
-        assert np.array_equal(engine.enlarged(best.logits, (150, 100)) > 0, masks[int(scores.argmax())])
+        assert np.array_equal(engine.to_mask(best.logits, (150, 100)) > 0, masks[int(scores.argmax())])
 
 
 @pytest.mark.parametrize("name", ["vit_b", "vit_l", "vit_h"])
@@ -101,15 +101,15 @@ def test_an_embedding_is_kept_to_the_bit_and_only_for_its_own_checkpoint(
     engine: SamSegmenter, tmp_path: Path
 ) -> None:
     embedding = engine.embed(photo("chelsea"))
-    kept = engine.kept(embedding)
-    stored = engine.stored(kept)
+    kept = engine.encode_embedding(embedding)
+    stored = engine.decode_embedding(kept)
     assert stored is not None
     assert np.array_equal(stored, embedding)
     other_file = save_tiny_sam(tmp_path / "other.pth", seed=2)
     other = SamSegmenter("sam", "embedding-sam", other_file, digests.sha256_of(other_file), "cpu", 2)
     for content in (None, b"", kept[:-4], kept[:32] + b"\xff" * (len(kept) - 32)):
-        assert engine.stored(content) is None
-    assert other.stored(kept) is None
+        assert engine.decode_embedding(content) is None
+    assert other.decode_embedding(kept) is None
 
 
 def test_a_picture_is_encoded_once(file: Path) -> None:

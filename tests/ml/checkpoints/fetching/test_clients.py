@@ -77,5 +77,5 @@ def test_an_npm_that_does_not_run_is_no_npm(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
-    with pytest.raises(SourceFailed, match="npm is not on this machine"):
+    with pytest.raises(SourceFailed, match="npm is not installed"):
         clients.find_npm(tmp_path / "fallback", stage=lambda text: None)
