@@ -1,4 +1,4 @@
-"""What the operator's choices add to the engines of a tool, told without loading any of them."""
+"""Determines which optional engines of a tool are usable, without loading them."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,12 +12,12 @@ from ml.errors import ModelUnavailable
 from ml.generative_config import DEFAULT_INPAINTING, FULL_STRENGTH, LIBRARIES, GenerativeConfig
 from ml.tool import Tool
 
-_PICKS_BY_NAME = "magic-select"
+_MAGIC_SELECT = "magic-select"
 
 
 @dataclass(frozen=True)
 class EngineSelection:
-    """`missing` says what was chosen and cannot be used; `defaults` are those of parameters, by name."""
+    """`missing` are messages about configured engines that are unusable; `defaults` are of parameters."""
 
     installed: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
@@ -27,8 +27,8 @@ class EngineSelection:
 def select(
     tool: Tool, config: GenerativeConfig, models_dir: Path, cache_dir: Path, device: Device
 ) -> EngineSelection:
-    """Looks at files only."""
-    if tool.name == _PICKS_BY_NAME and config.sam_checkpoint is not None:
+    """The optional engines of `tool`. Reads files only."""
+    if tool.name == _MAGIC_SELECT and config.sam_checkpoint is not None:
         if config.sam_checkpoint.is_file():
             return EngineSelection(installed=(OWN_SAM,))
         setting = config.setting_names.sam_checkpoint
@@ -39,10 +39,10 @@ def select(
         folder = pipeline_folder.find(config, models_dir, cache_dir)
         torch_runtime.check_installed(*LIBRARIES)
         parts = diffusion_parts.choose(folder, config, models_dir, device)
-    except ModelUnavailable as missing:
-        # That the default one is not here is nothing to mend: without words the tool works.
+    except ModelUnavailable as error:
+        # A missing default checkpoint is not a problem to report: the tool works without a prompt.
         return EngineSelection(
-            missing=() if config.inpaint_checkpoint == DEFAULT_INPAINTING else (str(missing),)
+            missing=() if config.inpaint_checkpoint == DEFAULT_INPAINTING else (str(error),)
         )
     defaults: dict[str, Any] = {"steps": config.inpaint_steps or parts.steps}
     guidance = parts.guidance if config.inpaint_guidance is None else config.inpaint_guidance

@@ -1,4 +1,4 @@
-"""Blending a filled hole into its picture."""
+"""Fills a hole and blends it into its picture."""
 
 import cv2
 import numpy as np
@@ -8,7 +8,7 @@ from ml.editing.filling import BEHIND, FillPenalties, Step
 from ml.imaging.pyramid import Region
 from ml.pixels import Mask, Matte, Pixels
 
-# Colours under more transparency than this are not seen, so they are not copied either.
+# Pixels of lower alpha are not visible, so they are not copied.
 _MIN_VISIBLE = 128
 
 
@@ -17,15 +17,15 @@ def fill_and_blend(
     hole: Region,
     blend: Mask,
     *,
-    reluctance: Matte | None = None,
+    source_costs: Matte | None = None,
     penalties: FillPenalties = BEHIND,
     seed: int = 0,
     step: Step = lambda _: None,
 ) -> Pixels:
-    """`pixels` (H x W x 3|4) with `hole` filled from its surroundings and laid on by `blend` (H x W).
+    """Fill `hole` in `pixels` (H x W x 3|4) from its surroundings, blended by `blend` (H x W).
 
-    Where `blend` is 0, every pixel is the source's; between the hole and there the copies fade into the
-    picture. Transparency stays as it is. The rest is as in `filling.fill`.
+    Where `blend` is 0, pixels equal the source. Transparency does not change. Other parameters are those of
+    `filling.fill`.
     """
     colors = np.ascontiguousarray(pixels[..., :3])
     usable = pixels[..., 3] >= _MIN_VISIBLE if pixels.shape[2] == 4 else None
@@ -35,7 +35,7 @@ def fill_and_blend(
         hole & painted,
         painted=painted,
         usable=usable,
-        reluctance=reluctance,
+        source_costs=source_costs,
         penalties=penalties,
         seed=seed,
         step=step,
@@ -44,9 +44,9 @@ def fill_and_blend(
 
 
 def blend_colors(pixels: Pixels, filled: Pixels, blend: Mask) -> Pixels:
-    """`pixels` (H x W x 3|4) with the colours of `filled` (H x W x 3) laid on by `blend` (H x W).
+    """Blend the colours of `filled` (H x W x 3) over `pixels` (H x W x 3|4) by `blend` (H x W).
 
-    Where `blend` is 0, every pixel stays as it is, to the bit; so does transparency.
+    Where `blend` is 0, pixels do not change at all; neither does transparency.
     """
     answer = pixels.copy()
     left, top, across, along = cv2.boundingRect((blend > 0).astype(np.uint8))

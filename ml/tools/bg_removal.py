@@ -16,7 +16,7 @@ from ml.pixels import Mask, Matte, Picture, Pixels
 from ml.tool import Context, FileField, Tool, ToolResult
 
 _WHITE = (255, 255, 255, 255)
-# Apart from its white, which any other background replaces.
+# Without its white background, which other backgrounds replace.
 _MARKETPLACE = {"output_size": "2000x2000", "scale": "85%", "position": "center"}
 
 
@@ -95,14 +95,14 @@ class BgRemovalParams(Params):
         return values
 
     @model_validator(mode="after")
-    def _one_background(self) -> "BgRemovalParams":
+    def _check_one_background(self) -> "BgRemovalParams":
         if self.bg_blur and self.bg_color is not None:
             raise parameter_error("bg_blur", "cannot be combined with bg_color")
         return self
 
     @model_validator(mode="after")
-    def _nothing_without_effect(self) -> "BgRemovalParams":
-        """A setting that does nothing is a mistake somewhere; better said than ignored."""
+    def _reject_without_effect(self) -> "BgRemovalParams":
+        """Reject parameters that have no effect instead of ignoring them."""
         if self.crop_margin is not None and not self.crop:
             raise parameter_error("crop_margin", "has an effect only with crop=true")
         if self.channels == "alpha" and self.bg_color is not None:
@@ -116,7 +116,7 @@ class BgRemovalParams(Params):
         return self
 
     @model_validator(mode="after")
-    def _one_frame(self) -> "BgRemovalParams":
+    def _check_framing(self) -> "BgRemovalParams":
         is_scaled, is_sized = self.scale != "original", self.output_size is not None
         is_placed = self.position not in (None, "original")
         if self.crop_margin is not None and is_scaled:
@@ -133,26 +133,26 @@ class BgRemovalParams(Params):
 
 
 def run(source: Picture, params: BgRemovalParams, context: Context) -> ToolResult:
-    """Raises NothingFound where there is no foreground, ModelUnavailable, BadParameter."""
+    """Raises NothingFound if there is no foreground, ModelUnavailable, BadParameter."""
     context.step("loading", 0.0)
-    image_behind = _image_behind(params, context)
+    background_image = _background_image(params, context)
     region = _region(source, params)
     engine, warnings = foreground.choose_engine(params.model, context)
     context.step("finding the foreground", 0.1)
     inside = Picture(source.pixels[region.top : region.bottom, region.left : region.right], source.format)
-    seen = foreground.flatten_on_white(inside)
-    matte = foreground.find_matte(engine, seen)
+    visible = foreground.flatten_on_white(inside)
+    matte = foreground.find_matte(engine, visible)
     context.step("refining edges", 0.5)
-    alpha = _refined(inside, seen, matte)
+    alpha = _refine(inside, visible, matte)
     box = object_box(alpha)
     if box is None:
         raise NothingFound("No foreground was found in this picture.")
     context.step("finishing", 0.7)
-    # The edge is finished within the region, so that nothing outside of it becomes visible.
-    edge = _finished_edge(alpha, params)
+    # Edge operations are limited to the region, so that nothing outside of it becomes visible.
+    edge = _finish_edge(alpha, params)
     whole = Box(-region.left, -region.top, source.width - region.left, source.height - region.top)
     return ToolResult(
-        _finish(source, crop_or_pad(alpha, whole), crop_or_pad(edge, whole), params, image_behind),
+        _finish(source, crop_or_pad(alpha, whole), crop_or_pad(edge, whole), params, background_image),
         model=engine.checkpoint,
         device=engine.device,
         fields={
@@ -167,7 +167,7 @@ def run(source: Picture, params: BgRemovalParams, context: Context) -> ToolResul
     )
 
 
-def _image_behind(params: BgRemovalParams, context: Context) -> Pixels | None:
+def _background_image(params: BgRemovalParams, context: Context) -> Pixels | None:
     """The uploaded background. Raises `BadParameter` for `bg_image`."""
     content = context.files.get("bg_image")
     if content is None:
@@ -188,15 +188,15 @@ def _region(source: Picture, params: BgRemovalParams) -> Box:
     return Box(0, 0, *size) if params.roi is None else box_of_corners("roi", params.roi, size)
 
 
-def _refined(inside: Picture, seen: Pixels, matte: Matte) -> Mask:
+def _refine(inside: Picture, visible: Pixels, matte: Matte) -> Mask:
     from ml.imaging.matting import refinement
 
-    alpha = refinement.refine(seen, matte)
-    # What was transparent before stays so. Not the product: it would thin the edges of a cut-out.
+    alpha = refinement.refine(visible, matte)
+    # Keep existing transparency. The minimum, because the product would thin the edges of a cut-out.
     return np.minimum(alpha, inside.pixels[..., 3]) if inside.has_alpha else alpha
 
 
-def _finished_edge(alpha: Mask, params: BgRemovalParams) -> Mask:
+def _finish_edge(alpha: Mask, params: BgRemovalParams) -> Mask:
     from ml.imaging import compositing
 
     edge = alpha
@@ -208,9 +208,9 @@ def _finished_edge(alpha: Mask, params: BgRemovalParams) -> Mask:
 
 
 def _finish(
-    source: Picture, alpha: Mask, edge: Mask, params: BgRemovalParams, image_behind: Pixels | None
+    source: Picture, alpha: Mask, edge: Mask, params: BgRemovalParams, background_image: Pixels | None
 ) -> Pixels | Mask:
-    """The answer: what is seen through `edge` of the source, whose own mix is told by `alpha`."""
+    """The result: the source with the alpha `edge`; `alpha` is the estimated opacity of its pixels."""
     from ml.imaging import compositing, shadows
     from ml.imaging.matting import decontamination
 
@@ -221,16 +221,16 @@ def _finish(
     if params.decontaminate:
         colors = decontamination.decontaminate(colors, alpha, shown=edge)
     colors, edge = placement.cutout(colors, edge)
-    behind = _behind(source, alpha, placement, params, image_behind)
+    background = _background(source, alpha, placement, params, background_image)
     if params.shadow == "drop":
-        behind = shadows.add_shadow(behind, shadows.drop_shadow(edge, params.shadow_opacity))
-    return compositing.composite(colors, edge, behind)
+        background = shadows.add_shadow(background, shadows.drop_shadow(edge, params.shadow_opacity))
+    return compositing.composite(colors, edge, background)
 
 
 def _placement(edge: Mask, params: BgRemovalParams) -> Placement:
     height, width = edge.shape
     box = object_box(edge)
-    if box is None:  # feathered away to almost nothing
+    if box is None:  # almost nothing is left after feathering
         box = Box(0, 0, width, height)
     default_position: Position = "original" if params.scale == "original" else (50.0, 50.0)
     return place_object(
@@ -244,15 +244,19 @@ def _placement(edge: Mask, params: BgRemovalParams) -> Placement:
     )
 
 
-def _behind(
-    source: Picture, alpha: Mask, placement: Placement, params: BgRemovalParams, image_behind: Pixels | None
+def _background(
+    source: Picture,
+    alpha: Mask,
+    placement: Placement,
+    params: BgRemovalParams,
+    background_image: Pixels | None,
 ) -> Pixels | None:
-    """What lies behind the object on the canvas, H x W x 3|4; None for nothing."""
+    """The background on the canvas, H x W x 3|4; None if transparent."""
     from ml.imaging import compositing
 
     width, height = placement.canvas
-    if image_behind is not None:
-        return fitting.cover(image_behind, placement.canvas, "center")
+    if background_image is not None:
+        return fitting.cover(background_image, placement.canvas, "center")
     if params.bg_blur:
         blurred = compositing.blur_background(source.rgb, alpha, params.bg_blur)
         if placement.keeps_pixels:
@@ -270,7 +274,7 @@ def _behind(
 def _answer_size(params: BgRemovalParams, source: tuple[int, int]) -> tuple[int, int] | None:
     if params.output_size is not None:
         return params.output_size
-    return None if params.crop else source  # a cropped answer is as large as what is found
+    return None if params.crop else source  # the size of a cropped result depends on the foreground
 
 
 TOOL = Tool(

@@ -1,8 +1,8 @@
-"""Generative expand: a larger canvas, filled beyond the picture's edges.
+"""Generative expand: extend a picture beyond its edges.
 
-Without words the surroundings are continued. Things in the foreground are recognised, where a checkpoint for
-that is installed, so that they are not seen twice. With words a diffusion checkpoint goes on from
-that, window by window outwards. The new area has the transparency of the edge it borders.
+Without a prompt the surroundings are continued by patches; if a matting checkpoint is installed, foreground
+objects are recognised so that they are not duplicated. With a prompt a diffusion checkpoint repaints that
+result, window by window outwards. The new area continues the transparency of the edge.
 """
 
 from typing import TYPE_CHECKING
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _SIDES = ("left", "right", "top", "bottom")
 _SIZE = ("width", "height")
 _FOREGROUND_CHECKPOINTS = ("isnet-general-use", "u2netp")
-# Shares of the progress: with options, the first guess is a small part of the work.
+# Progress after the first fill with a prompt, and after the fill without one.
 _GUESSED, _FILLED = 0.25, 0.9
 # (left, top, right, bottom): pixels added on each side.
 Margins = tuple[int, int, int, int]
@@ -59,16 +59,14 @@ class GenerativeExpandParams(PromptParams):
     )
 
     @model_validator(mode="after")
-    def _one_way_to_grow(self) -> "GenerativeExpandParams":
+    def _check_one_way_to_grow(self) -> "GenerativeExpandParams":
         sides, size = self._given(_SIDES), self._given(_SIZE)
         if sides and size:
             raise parameter_error(size[0], f"cannot be combined with {sides[0]}")
         if self.aspect_ratio is not None and (sides or size):
             raise parameter_error("aspect_ratio", f"cannot be combined with {(sides or size)[0]}")
         if not sides and not size and self.aspect_ratio is None:
-            raise parameter_error(
-                "left", "say where to: left, right, top, bottom, aspect_ratio, width or height"
-            )
+            raise parameter_error("left", "is needed, or right, top, bottom, aspect_ratio, width or height")
         if sides and self.anchor != "center":
             raise parameter_error("anchor", "has an effect only with aspect_ratio, width or height")
         for name in (*sides, *size):
@@ -93,7 +91,7 @@ def run(source: Picture, params: GenerativeExpandParams, context: Context) -> To
     codecs.check_output_size(source.width + left + right, source.height + top + bottom)
     from ml.editing import expanding
 
-    context.step("looking at the picture", 0.0)
+    context.step("analysing the picture", 0.0)
     engine = _foreground_engine(context)
     foreground = None if engine is None else engine.matte(source.rgb)
     seed = params.seed or 0
@@ -107,40 +105,40 @@ def run(source: Picture, params: GenerativeExpandParams, context: Context) -> To
         seed=seed,
         step=lambda fraction: context.step("filling", 0.1 + (filled_at - 0.1) * fraction),
     )
-    outcome = ToolResult(
+    result = ToolResult(
         pixels,
         model=None if engine is None else engine.checkpoint,
         device="cpu" if engine is None else engine.device,
         fields={"seed": seed, "bbox": [left, top, left + source.width, top + source.height]},
     )
     if params.has_prompt:
-        _paint(outcome, source, (left, top, right, bottom), params, context)
-    return outcome
+        _paint(result, source, (left, top, right, bottom), params, context)
+    return result
 
 
 def _paint(
-    outcome: ToolResult,
+    result: ToolResult,
     source: Picture,
     margins: Margins,
     params: GenerativeExpandParams,
     context: Context,
 ) -> None:
-    """Have the words followed where `outcome` has a first guess of the new area."""
+    """Paint the new area by the prompt, starting from the first fill in `result`."""
     from ml.editing import expanding, repainting
 
-    engine, options, outcome.warnings = text_prompts.load_inpainter(params, context, _GUESSED)
+    engine, options, result.warnings = text_prompts.load_inpainter(params, context, _GUESSED)
     canvas, hole = expanding.extend_canvas(source.pixels, margins)
-    outcome.pixels = repainting.outpaint(
+    result.pixels = repainting.outpaint(
         canvas,
-        outcome.pixels,
+        result.pixels,
         hole,
         expanding.blend_mask(source.pixels, hole, params.overlap),
         engine,
         options,
         lambda fraction: context.step("painting", _GUESSED + (_FILLED - _GUESSED) * fraction),
     )
-    outcome.model, outcome.device = engine.checkpoint, engine.device
-    outcome.fields["seed"] = options.seed
+    result.model, result.device = engine.checkpoint, engine.device
+    result.fields["seed"] = options.seed
 
 
 def _answer_size(params: GenerativeExpandParams, source: tuple[int, int]) -> tuple[int, int]:
@@ -149,7 +147,7 @@ def _answer_size(params: GenerativeExpandParams, source: tuple[int, int]) -> tup
 
 
 def _margins(size: tuple[int, int], params: GenerativeExpandParams) -> Margins:
-    """Raises `BadParameter` if the canvas would be smaller than a picture of `size`, or no larger."""
+    """Raises `BadParameter` if the canvas would not be larger than the picture of `size`."""
     given = [name for name in (*_SIDES, *_SIZE, "aspect_ratio") if getattr(params, name) is not None]
     if params.aspect_ratio is not None:
         margins = _around(size, _of_ratio(size, params.aspect_ratio), params.anchor)

@@ -1,4 +1,4 @@
-"""Magic select: the mask of the object that was clicked on, boxed in, or that stands out."""
+"""Magic select: the mask of the object at clicks, in a box, or of the most salient object."""
 
 import json
 from typing import TYPE_CHECKING, Any, Literal
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ml.editing.selecting import SelectedObjects
 
 _INSIDE = 127
-# Answers are kept for retries, and what is kept has a limit (`api.calls.idempotency`).
+# Responses are stored for retries, and these are limited in size (see `api.calls.idempotency`).
 _MAX_FIELD_BYTES = 900_000
 
 
@@ -52,7 +52,7 @@ class MagicSelectParams(Params):
     )
 
     @model_validator(mode="after")
-    def _one_way_to_select(self) -> "MagicSelectParams":
+    def _check_one_way_to_select(self) -> "MagicSelectParams":
         if not self.auto and self.points is None and self.box is None:
             raise parameter_error("points", "is needed, or box, or auto=true")
         if self.auto and self.points is not None:
@@ -66,33 +66,33 @@ class MagicSelectParams(Params):
 
 def run(source: Picture, params: MagicSelectParams, context: Context) -> ToolResult:
     """Raises NothingFound, EmptyMask, BadParameter, ModelUnavailable."""
-    picked, warnings = _picked(source, params, context)
+    selection, warnings = _select(source, params, context)
     context.step("finishing", 0.8)
     best: Mask | None = None
-    told: list[dict[str, Any]] = []
-    for mask, candidate in zip(picked.masks(), picked.candidates, strict=True):
-        finished = _finished(mask, params)
+    selections: list[dict[str, Any]] = []
+    for mask, candidate in zip(selection.masks(), selection.candidates, strict=True):
+        finished = _finish_mask(mask, params)
         if (finished > _INSIDE).any():
             best = finished if best is None else best
-            told.append(_described(finished, candidate.score, params))
+            selections.append(_describe(finished, candidate.score, params))
     if best is None:
         raise EmptyMask("Nothing is left of the selection after grow and invert.")
-    fields = dict(told[0])
+    fields = dict(selections[0])
     if params.multimask > 1:
-        fields["masks"] = told
+        fields["masks"] = selections
     _check_length(fields)
     return ToolResult(
         _cutout(source, best) if params.output == "cutout" else best,
-        model=picked.checkpoint,
-        device=picked.device,
+        model=selection.checkpoint,
+        device=selection.device,
         fields=fields,
         warnings=warnings,
         is_mask=True,
-        artefacts=picked.artefacts,
+        artefacts=selection.artefacts,
     )
 
 
-def _picked(
+def _select(
     source: Picture, params: MagicSelectParams, context: Context
 ) -> tuple["SelectedObjects", list[str]]:
     from ml.editing import selecting
@@ -107,16 +107,16 @@ def _picked(
     )
 
 
-def _finished(mask: Mask, params: MagicSelectParams) -> Mask:
+def _finish_mask(mask: Mask, params: MagicSelectParams) -> Mask:
     from ml.imaging import compositing
 
     grown = compositing.move_mask_edge(mask, params.grow)
-    chosen = 255 - grown if params.invert else grown
-    return compositing.feather(chosen, params.feather)
+    selected = 255 - grown if params.invert else grown
+    return compositing.feather(selected, params.feather)
 
 
-def _described(mask: Mask, score: float, params: MagicSelectParams) -> dict[str, Any]:
-    """What the answer tells of one selection; where there are several, each is told in numbers."""
+def _describe(mask: Mask, score: float, params: MagicSelectParams) -> dict[str, Any]:
+    """The response fields of one selection; of several, each includes its mask as run lengths."""
     import cv2
 
     from ml.imaging import outlines
@@ -147,7 +147,7 @@ def _cutout(source: Picture, mask: Mask) -> Pixels:
 
     from ml.imaging import compositing
 
-    # What was transparent before stays so.
+    # Keep existing transparency.
     alpha = np.minimum(mask, source.pixels[..., 3]) if source.has_alpha else mask
     return compositing.with_alpha(source.rgb, alpha)
 
