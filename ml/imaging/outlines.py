@@ -1,4 +1,4 @@
-"""Masks as numbers: polygons and run lengths, and back."""
+"""Converts masks to polygons and run lengths."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ import numpy as np
 
 from ml.pixels import Mask
 
-# How far a simplified outline may lie from the true one: pixels, and share of the picture's longer side.
+# Tolerance of simplified outlines: in pixels, and as a share of the picture's longer side.
 _MIN_DEVIATION_PIXELS = 0.7
 _DEVIATION = 0.0004
 _INSIDE = 127
@@ -36,7 +36,7 @@ def to_polygons(mask: Mask) -> list[list[Ring]]:
 
 
 def _rectangle(contour: Any) -> Any:
-    """Four corners for a part too thin for a polygon of its own."""
+    """Four corners for a part that is too thin for a polygon."""
     left, top, width, height = cv2.boundingRect(contour)
     right, bottom = left + width - 1, top + height - 1
     return np.array([(left, top), (right, top), (right, bottom), (left, bottom)])
