@@ -34,9 +34,9 @@ def from_file(content: bytes, source: Picture, mode: MaskMode = "auto", name: st
     transparency. alpha: opacity; inverted_alpha: transparency, as of a picture with a hole to fill. A mask of
     another size is resized if its shape is the source's, to within a pixel.
 
-    Raises `EmptyMask` if nothing is marked. Raises `BadParameter` for `name` if the file is not a picture or of
-    another shape, if its largest value is below `MIN_STRENGTH`, and in auto if it is the source itself with
-    holes, which may mean either; for `mask_mode` if it asks for transparency that is not there.
+    Raises `EmptyMask` if nothing is marked. Raises `BadParameter` for `name` if the file is not a picture or
+    of another shape, if its largest value is below `MIN_STRENGTH`, and in auto if it is the source itself
+    with holes, which may mean either; for `mask_mode` if it asks for transparency that is not there.
     """
     try:
         picture = codecs.decode(content)
