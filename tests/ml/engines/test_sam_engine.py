@@ -170,7 +170,7 @@ class TestFilesThatAreNone:
 
     def test_another_network_s_state_dict_is_refused(self, tmp_path: Path) -> None:
         torch.save(torch.nn.Linear(2, 2).state_dict(), tmp_path / "linear.pth")
-        with pytest.raises(ModelUnavailable, match="is no Segment Anything state dict"):
+        with pytest.raises(ModelUnavailable, match="is not a Segment Anything state dict"):
             SamSegmenter("sam", "embedding-sam", tmp_path / "linear.pth", "00" * 32, "cpu", 1)
 
 
