@@ -70,7 +70,7 @@ def picture_data(answer: ToolAnswer, image_id: str) -> dict[str, Any]:
 
 
 def _own_fields(answer: ToolAnswer, image_id: str) -> dict[str, Any]:
-    return {**({"maskId": image_id} if answer.is_mask else {}), **_camel_case(answer.fields)}
+    return {**({"maskId": image_id} if answer.mask_mode else {}), **_camel_case(answer.fields)}
 
 
 def failure(error: Exception, request_id: str, data: Any = None) -> tuple[int, bytes]:

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from ml.generative_config import AUTO, DEFAULT_INPAINTING, GenerativeConfig, Scheduler
+from ml.generative_config import AUTO, DEFAULT_INPAINTING, GenerativeConfig, Scheduler, SettingNames
 
 
 class MissingSecret(Exception):
@@ -243,6 +243,11 @@ class Settings(BaseSettings):
             inpaint_safety_checker=self.inpaint_safety_checker,
             allow_noncommercial=self.allow_noncommercial,
             sam_checkpoint=self.sam_checkpoint,
+            setting_names=SettingNames(
+                sam_checkpoint=f"{_PREFIX}SAM_CHECKPOINT",
+                allow_noncommercial=f"{_PREFIX}ALLOW_NONCOMMERCIAL",
+                worker_memory=f"{_PREFIX}WORKER_MEMORY_MB",
+            ),
         )
 
     @property

@@ -1,4 +1,4 @@
-"""Pictures in, pictures out: the catalogue of tools, their engines and the processes that run them.
+"""The tools, their engines, and the worker processes that run them.
 
-Knows neither HTTP nor credits nor settings: callers hand in plain values.
+This package does not depend on HTTP, credits or settings: callers pass plain values.
 """

@@ -1,7 +1,7 @@
-"""What runs calls: the protocol between the paid path and whatever processes do the work.
+"""The protocol of a backend that runs tool calls.
 
-`ml.runtime.local` implements it with worker processes on this machine; a cluster can implement it too. Pictures cross
-as the bytes that were uploaded and come back as encoded bytes: only workers ever decode.
+`ml.runtime.local` implements it with worker processes on this machine; a cluster could implement it too.
+Pictures are passed as uploaded bytes and returned as encoded bytes: only workers decode.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,7 +14,7 @@ from ml.params import Params
 
 
 class Priority(StrEnum):
-    """Paid calls are served before free ones, four to one, those before guests', and waiting raises all."""
+    """Paid, free and guest calls are weighted 8 : 2 : 1; waiting raises the weight of each."""
 
     PAID = "paid"
     FREE = "free"
@@ -23,10 +23,10 @@ class Priority(StrEnum):
 
 @dataclass(frozen=True)
 class ToolCall:
-    """One tool on one picture. Pickled to a worker.
+    """One tool on one picture. Pickled for the worker.
 
-    `files` maps form names to uploaded bytes; `"image"` is always there. What was kept beside the picture by
-    an earlier answer's `artefacts` is among them, named as `ml.tool.ARTEFACT_PREFIX` says.
+    `files` maps form names to uploaded bytes; `"image"` is always present. Artefacts that an earlier call
+    stored with the picture are included, their names prefixed with `ml.tool.ARTEFACT_PREFIX`.
     """
 
     tool: str
@@ -34,7 +34,7 @@ class ToolCall:
     files: Mapping[str, bytes]
     priority: Priority = Priority.FREE
     timeout_seconds: float = 300.0
-    is_billed: bool = True  # unbilled calls never hold every worker
+    is_billed: bool = True  # unbilled calls never occupy every worker
 
 
 @dataclass(frozen=True)
@@ -45,21 +45,22 @@ class ToolAnswer:
     format: str  # png, jpg, webp, avif
     width: int
     height: int
-    model: str | None  # the checkpoint used; None where none is needed
+    model: str | None  # the checkpoint used; None if the tool needs none
     device: str  # cpu, cuda
     source_width: int
     source_height: int
-    fields: Mapping[str, Any] = field(default_factory=dict)  # the tool's own additions to the answer
+    fields: Mapping[str, Any] = field(default_factory=dict)  # fields that the tool adds to the answer
     warnings: tuple[str, ...] = ()
-    processing_seconds: float = 0.0  # the worker's time
-    queue_seconds: float = 0.0  # waiting before it
-    is_mask: bool = False  # whether later calls may name the picture as their mask
-    artefacts: Mapping[str, bytes] = field(default_factory=dict)  # to keep beside the source picture
+    processing_seconds: float = 0.0  # time in the worker
+    queue_seconds: float = 0.0  # time in the queue before that
+    #: How later calls read the picture as their mask: `luminance` or `alpha`; None if it is not a mask.
+    mask_mode: str | None = None
+    artefacts: Mapping[str, bytes] = field(default_factory=dict)  # to store with the source picture
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a call stands. `fraction` 0..1 of its work; `queue_position` 1 = next, 0 = running."""
+    """Progress of a call. `fraction` 0..1 of its work; `queue_position` 1 = next, 0 = running."""
 
     stage: str
     fraction: float
@@ -74,27 +75,29 @@ class Ticket(Protocol):
         """Resolves to the answer or raises an `ml.errors.MlError`."""
 
     def cancel(self) -> None:
-        """Stop it, queued or running: `answer` raises `Cancelled` at the next step, after 5 s by force."""
+        """Stop it, queued or running: `answer` raises `Cancelled` at the next step, or after 5 s by force."""
 
     def drop_if_queued(self) -> bool:
-        """Withdraw it only if no worker has begun. True if it was withdrawn (`answer` raises `Cancelled`)."""
+        """Withdraw it unless a worker has started it. True if withdrawn (`answer` raises `Cancelled`)."""
 
 
 @dataclass(frozen=True)
 class EngineState:
-    """What `GET /api/tools` and `/readyz` say of one tool's engines."""
+    """The engines of one tool, as reported by `GET /api/tools` and `/readyz`."""
 
     tool: str
-    installed: tuple[str, ...]  # checkpoint names that can be asked for
-    missing: tuple[str, ...]  # messages: what is not installed, and the command
+    installed: tuple[str, ...]  # checkpoint names that can be requested
+    missing: tuple[str, ...]  # messages: which checkpoints are not installed, and the command to install each
     device: str
-    seconds_per_megapixel: float | None  # measured here; None until the first call
-    defaults: Mapping[str, Any] = field(default_factory=dict)  # of parameters that the checkpoint decides
+    seconds_per_megapixel: float | None  # measured on this machine; None until the first call
+    defaults: Mapping[str, Any] = field(
+        default_factory=dict
+    )  # of parameters whose default depends on the checkpoint
 
 
 @dataclass(frozen=True)
 class BackendState:
-    ready: bool  # workers are up
+    ready: bool  # at least one worker is ready
     workers: int
     queued: int
     running: int
@@ -104,16 +107,16 @@ class BackendState:
 
 class Backend(Protocol):
     def start(self) -> None:
-        """Start the workers; returns at once, they warm up behind it."""
+        """Start the workers. Returns at once; they warm up in the background."""
 
     def stop(self, grace_seconds: float) -> None:
-        """Refuse new calls and withdraw waiting ones with `Overloaded`; running ones end within the grace.
+        """Refuse new calls and fail waiting ones with `Overloaded`; running ones end within the grace period.
 
-        Never waits. The grace of the first call counts.
+        Does not block. Only the first call sets the grace period.
         """
 
     def close(self) -> None:
-        """`stop`, then wait for the running calls and end every worker."""
+        """`stop`, then wait for running calls and end every worker."""
 
     def submit(self, call: ToolCall, on_progress: Callable[[Progress], None] | None = None) -> Ticket:
         """Queue a call. Raises `Overloaded` when the queue is full or its expected wait is too long.

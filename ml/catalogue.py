@@ -1,4 +1,4 @@
-"""The tools, in the order in which people meet them. One source for routes, documentation and editor."""
+"""All tools in display order: the single source for routes, documentation and the editor."""
 
 from ml.tool import Tool
 from ml.tools import (
@@ -26,15 +26,15 @@ TOOLS: dict[str, Tool] = {
     )
 }
 
-#: What workers do besides, for nothing: no routes of their own, no parameters that anybody reads about.
+#: Internal, unbilled tools: they have no route and are not documented.
 UNLISTED_TOOLS: dict[str, Tool] = {tool.name: tool for tool in (rendition.TOOL, selection_overlay.TOOL)}
 
 
 def get(name: str) -> Tool | None:
-    """The tool of this name, listed or not."""
+    """The tool of this name, listed or unlisted; None if it does not exist."""
     return TOOLS.get(name) or UNLISTED_TOOLS.get(name)
 
 
 def find(name: str) -> Tool:
-    """The tool of this name, listed or not. Raises KeyError."""
+    """The tool of this name, listed or unlisted. Raises KeyError."""
     return TOOLS.get(name) or UNLISTED_TOOLS[name]

@@ -10,14 +10,14 @@ Device = Literal["cpu", "cuda", "mps"]
 
 
 class NoCudaDevice(RuntimeError):
-    """A device was asked for that this machine does not have: better to stop than to be slow."""
+    """The requested device is missing: fail instead of running slowly on the CPU."""
 
 
 def resolve(wanted: str) -> Device:
     """The device for `auto`, `cpu`, `cuda` or `mps`. Raises `NoCudaDevice` rather than falling back silently.
 
-    `cuda` means only that the driver sees a device: engines whose library has no NVIDIA path run on the
-    processor all the same, and each answer says which it was.
+    `cuda` only means that the driver sees a device: engines whose library does not support NVIDIA run on the
+    CPU, and each answer reports the device that was used.
     """
     if wanted == "cpu":
         return "cpu"
@@ -25,21 +25,21 @@ def resolve(wanted: str) -> Device:
         raise ValueError(f"device must be auto, cpu, cuda or mps, not {wanted!r}")
     if wanted == "mps":
         if not _is_apple_silicon():
-            raise NoCudaDevice("The device is set to mps, which only Apple's own processors have.")
+            raise NoCudaDevice("The device is set to mps, which needs Apple silicon.")
         return "mps"
     count = cuda_device_count()
     if wanted == "cuda" and count == 0:
-        raise NoCudaDevice("The device is set to cuda, but the NVIDIA driver finds no device here.")
+        raise NoCudaDevice("The device is set to cuda, but the NVIDIA driver does not find a device.")
     if count:
         return "cuda"
     return "mps" if _is_apple_silicon() else "cpu"
 
 
 def has_fast_bf16() -> bool:
-    """Whether this processor computes in bf16 faster than in 32 bits: AMX or AVX-512 with BF16."""
+    """Whether this CPU computes in bf16 faster than in 32 bits: AMX or AVX-512 with BF16."""
     try:
         flags = Path("/proc/cpuinfo").read_text().split("flags", 1)[-1].split("\n", 1)[0].split()
-    except OSError:  # no Linux
+    except OSError:  # not Linux
         return False
     return "amx_bf16" in flags or "avx512_bf16" in flags
 
@@ -49,7 +49,7 @@ def _is_apple_silicon() -> bool:
 
 
 def cuda_device_count() -> int:
-    """Devices that the NVIDIA driver sees; asked directly, because importing torch for it takes seconds."""
+    """Number of devices that the NVIDIA driver sees. Queried directly: importing torch takes seconds."""
     name = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
     try:
         driver = ctypes.CDLL(name)

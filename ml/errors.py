@@ -1,20 +1,20 @@
-"""What can go wrong with a picture or an engine.
+"""Errors of pictures, engines and the backend.
 
 MlError
-├── PictureError                the picture or the request is at fault; the answer is kept for retries
-│   ├── UnreadablePicture       truncated, damaged, not what its first bytes say
+├── PictureError                the picture or the request is at fault; the answer is stored for retries
+│   ├── UnreadablePicture       truncated, damaged, or not the format of its first bytes
 │   ├── PictureTooLarge         more pixels than allowed, in or out
 │   ├── NothingFound            no object under the click, no foreground
 │   └── EmptyMask               the mask marks nothing
-├── UnsupportedFormat           not one of the formats we open
+├── UnsupportedFormat           not a supported format
 ├── BadParameter                impossible only for this picture, e.g. a box outside it
 ├── ModelUnavailable            a checkpoint or library is not installed
 ├── Overloaded                  the queue is full or too long
 ├── TooSlow                     the call's expected time is beyond the limit; refused before any work
-├── TimedOut                    the call ran into its time limit and was stopped
+├── TimedOut                    stopped at its time limit
 ├── WorkerLost                  the worker crashed, or was killed for its memory
-├── OutOfMemory                 the machine has no memory left for this call
-│   └── NotEnoughMemory         refused beforehand: there is less free than the call surely needs
+├── OutOfMemory                 the machine is out of memory
+│   └── NotEnoughMemory         refused before any work: less memory is free than the call needs
 └── Cancelled                   the caller asked to stop
 
 Every error crosses the process boundary by pickle, so each keeps its arguments in `args`.
@@ -26,7 +26,7 @@ class MlError(Exception):
 
 
 class PictureError(MlError):
-    """The work itself found the request impossible; repeating it gives the same answer."""
+    """The tool found the request impossible; repeating it gives the same answer."""
 
 
 class UnreadablePicture(PictureError):
@@ -46,7 +46,7 @@ class EmptyMask(PictureError):
 
 
 class UnsupportedFormat(MlError):
-    """The first bytes are of no format we open."""
+    """The first bytes do not match a supported format."""
 
 
 class BadParameter(MlError):
@@ -75,7 +75,7 @@ class ModelUnavailable(MlError):
 
 
 class Overloaded(MlError):
-    """No room in the queue; `retry_after_seconds` (≥ 1) says when to try again."""
+    """The queue is full; retry after `retry_after_seconds` (≥ 1)."""
 
     def __init__(self, message: str, retry_after_seconds: int) -> None:
         super().__init__(message, retry_after_seconds)
@@ -87,7 +87,7 @@ class Overloaded(MlError):
 
 
 class TooSlow(MlError):
-    """Refused beforehand: the expected time, given in the message, is beyond the call's limit."""
+    """Refused before any work: the expected time, given in the message, exceeds the call's limit."""
 
 
 class TimedOut(MlError):
@@ -99,12 +99,12 @@ class WorkerLost(MlError):
 
 
 class OutOfMemory(MlError):
-    """The call needed more memory than there is."""
+    """The call needed more memory than is available."""
 
 
 class NotEnoughMemory(OutOfMemory):
-    """The machine has too little free memory; nothing was begun, so the worker stays."""
+    """The machine has too little free memory. Refused before any work, so the worker is kept."""
 
 
 class Cancelled(MlError):
-    """Stopped at the caller's wish."""
+    """Stopped because the caller asked."""

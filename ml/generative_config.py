@@ -1,33 +1,39 @@
-"""What the operator chose for the engines that are installed by choice: diffusion and Segment Anything.
+"""Configuration of the optional engines, diffusion and Segment Anything, as plain values."""
 
-Plain values, light enough for the server's process; `api.settings` fills them in.
-"""
-
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 Scheduler = Literal["auto", "own", "lcm", "turbo"]
 
-#: The inpainting checkpoint that is used where none is chosen, a name in `ml.checkpoints`.
+#: The default inpainting checkpoint, a name in `ml.checkpoints.registry`.
 DEFAULT_INPAINTING = "stable-diffusion-inpainting"
-#: What installs a checkpoint that follows words.
+#: Installs the default inpainting checkpoint.
 COMMAND = "bgeraser models pull --profile generative"
-#: What must be installed to follow words, besides torch and a checkpoint.
+#: Libraries that inpainting needs besides torch.
 LIBRARIES = ("diffusers", "transformers", "accelerate")
-#: How far words may change what was there, where a call does not say.
+#: Default denoising strength.
 FULL_STRENGTH = 1.0
-#: In place of a checkpoint: whatever suits, or nothing.
+#: Instead of a checkpoint: choose automatically, or use none.
 AUTO, NONE = "auto", "none"
 
 
 @dataclass(frozen=True)
-class GenerativeConfig:
-    """`inpaint_checkpoint` is a name in `ml.checkpoints`, a directory, or a hub id (owner/name).
+class SettingNames:
+    """What the operator knows these settings as; messages refer to them by these names."""
 
-    `inpaint_lora` and `inpaint_tiny_vae` are `auto` (the table's own where they suit and are installed),
-    `none`, or a .safetensors file; the tiny VAE may also be a directory. The rest, where None, is as the
-    checkpoint and its scheduler want it.
+    sam_checkpoint: str = "sam_checkpoint"
+    allow_noncommercial: str = "allow_noncommercial"
+    worker_memory: str = "memory_limit_bytes"
+
+
+@dataclass(frozen=True)
+class GenerativeConfig:
+    """`inpaint_checkpoint` is a name in the registry, a directory, or a hub id (owner/name).
+
+    `inpaint_lora` and `inpaint_tiny_vae` are `auto` (those of the registry if compatible and installed),
+    `none`, or a .safetensors file; the tiny VAE may also be a directory. Other values default to those of
+    the checkpoint and its scheduler.
     """
 
     inpaint_checkpoint: str = DEFAULT_INPAINTING
@@ -38,4 +44,5 @@ class GenerativeConfig:
     inpaint_tiny_vae: str = AUTO
     inpaint_safety_checker: bool = False
     allow_noncommercial: bool = False
-    sam_checkpoint: Path | None = None  # a Segment Anything .pth of the operator's own
+    sam_checkpoint: Path | None = None  # a custom Segment Anything .pth
+    setting_names: SettingNames = field(default_factory=SettingNames)

@@ -1,28 +1,29 @@
-"""What all tools' parameters share: the base class and the value types of form fields.
+"""The base class of tool parameters and the value types of form fields.
 
-A tool's `Params` is the one source of its form fields, its OpenAPI schema, `GET /api/tools`, the README table
-and the editor's controls. Everything arrives as text from a form, so every type here reads text.
+A tool's `Params` is the single source of its form fields, its OpenAPI schema, `GET /api/tools`, the README
+table and the editor's controls. Forms send text, so every type here parses text.
 """
 
+import math
 import re
 from typing import Annotated, Any, Literal
 
 from PIL import ImageColor
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic_core import PydanticCustomError, from_json
 
 OutputFormat = Literal["auto", "png", "jpg", "webp", "avif"]
 
-#: Characters of a value, so that reading it takes no noticeable time.
+#: Longest value in characters, so that parsing takes no noticeable time.
 VALUE_LENGTH_MAX = 64 * 1024
-#: Fields that carry more and have a limit of their own.
+#: Longer fields, which have a limit of their own.
 _LONG_FIELDS = frozenset({"strokes"})
 
 _LENGTH = re.compile(r"(-?\d{1,9}(?:\.\d{1,6})?)(%|px)?")
 
 
 def _read_format(value: Any) -> Any:
-    """Formats in any case, and `jpeg`, which half of all programs call it."""
+    """Accept formats in any case, and `jpeg` for `jpg`."""
     if not isinstance(value, str):
         return value
     name = value.strip().lower()
@@ -47,7 +48,7 @@ class Params(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _check_texts(cls, values: Any) -> Any:
-        """Refuse texts that no field can mean, before any field reads them."""
+        """Reject text that is invalid in every field before any field parses it."""
         for name, value in values.items() if isinstance(values, dict) else ():
             if not isinstance(value, str):
                 continue
@@ -59,7 +60,7 @@ class Params(BaseModel):
 
 
 def parameter_error(name: str, message: str) -> PydanticCustomError:
-    """A validation error over several fields, to raise in a model validator; `name` is reported."""
+    """A validation error to raise in a model validator; `name` is the parameter that is reported."""
     return PydanticCustomError("parameter", "{message}", {"param": name, "message": message})
 
 
@@ -77,7 +78,7 @@ class Length(BaseModel):
 
 
 def read_length(value: Any) -> Any:
-    """A `Length` from text; for validators of fields that hold several."""
+    """Parse a `Length`; for validators of fields that hold several."""
     if isinstance(value, Length | dict):
         return value
     match = _LENGTH.fullmatch(str(value).strip())
@@ -100,7 +101,7 @@ def _read_color(value: Any) -> Any:
     if isinstance(value, tuple | list):
         return tuple(value)
     text = str(value).strip().lower()
-    if _HEX_COLOR.fullmatch(text):  # No CSS name consists of these letters in these numbers.
+    if _HEX_COLOR.fullmatch(text):  # No CSS colour name matches this pattern.
         text = f"#{text.removeprefix('#')}"
     elif not _COLOR_NAME.fullmatch(text):
         raise PydanticCustomError(
@@ -111,7 +112,7 @@ def _read_color(value: Any) -> Any:
     try:
         rgba = ImageColor.getcolor(text, "RGBA")
     except ValueError:
-        raise PydanticCustomError("color", "is no CSS colour name") from None
+        raise PydanticCustomError("color", "is not a CSS colour name") from None
     return rgba
 
 
@@ -120,3 +121,22 @@ ColorField = Annotated[
     tuple[int, int, int, int],
     BeforeValidator(_read_color, json_schema_input_type=str),
 ]
+
+
+def read_json(text: str) -> Any:
+    """Parse JSON text.
+
+    Raises ValueError for invalid JSON (including NaN and Infinity), lone surrogates, nesting beyond 200
+    levels and integers of thousands of digits.
+    """
+    return from_json(text, allow_inf_nan=False, cache_strings="none")
+
+
+def is_finite_number(value: Any) -> bool:
+    """Whether `value` is a number that fits a finite float: JSON's 1e999 parses as infinity."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False

@@ -1,7 +1,8 @@
-"""The one convention for pictures in memory, and small operations on them.
+"""The representation of pictures in memory.
 
 Pixels are numpy arrays of uint8, height x width x 3 (RGB) or x 4 (RGBA, straight alpha), sRGB, 0..255,
-upright. A mask or matte is height x width, uint8 (255 = act here, or foreground) or float32 0..1 where said.
+upright. A mask or matte is height x width, uint8 (255 = act here, or foreground) or float32 0..1 where
+stated.
 """
 
 from dataclasses import dataclass
@@ -19,8 +20,8 @@ class Picture:
     """A decoded picture: upright, sRGB, 8 bits a channel."""
 
     pixels: Pixels
-    format: str  # what the source was: jpg, png, webp, avif, heic
-    warnings: tuple[str, ...] = ()  # what was odd about its file
+    format: str  # of the source: jpg, png, webp, avif, heic
+    warnings: tuple[str, ...] = ()  # about the file
 
     @property
     def width(self) -> int:

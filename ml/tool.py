@@ -1,4 +1,4 @@
-"""What a tool is: a name, its parameters and a function from a picture to an outcome."""
+"""The definition of a tool: a name, its parameters, and a function from a picture to a result."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -9,12 +9,12 @@ from ml.pixels import Picture, Pixels
 
 Size = tuple[int, int]
 
-#: Before the name of what an earlier call kept beside the picture. No form field begins so.
+#: Prefix of the names of stored artefacts among a call's files. No form field has it.
 ARTEFACT_PREFIX = "artefact:"
 
 
 class Context(Protocol):
-    """What a running tool is given besides its picture and parameters."""
+    """The files, engines and progress reporting that a running tool has access to."""
 
     @property
     def files(self) -> Mapping[str, bytes]:
@@ -22,28 +22,30 @@ class Context(Protocol):
 
     @property
     def engines(self) -> Any:
-        """The worker's loaded engines, an `ml.engines.cache.EngineCache`."""
+        """The worker's `ml.engines.cache.EngineCache`."""
 
     def step(self, stage: str, fraction: float) -> None:
-        """Report progress, 0..1, and stop here with `Cancelled` if the caller asked to."""
+        """Report progress, 0..1. Raises `Cancelled` if the caller asked to stop."""
 
 
 @dataclass
 class ToolResult:
-    """What a tool made: `pixels` (H x W x 3|4, or H x W for a mask) before encoding."""
+    """The result of a tool: `pixels` (H x W x 3|4, or H x W for a mask) before encoding."""
 
     pixels: Pixels
     model: str | None = None
     device: str = "cpu"
     fields: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
-    is_mask: bool = False  # whether later calls may name the answered picture as their mask
-    artefacts: dict[str, bytes] = field(default_factory=dict)  # to keep beside the source, `Tool.artefacts`
+    is_mask: bool = False  # whether later calls can use the result as their mask
+    artefacts: dict[str, bytes] = field(
+        default_factory=dict
+    )  # to store with the source; names are from `Tool.artefacts`
 
 
 @dataclass(frozen=True)
 class FileField:
-    """A file that a tool takes besides the picture, or instead of it the id of a stored one in `id_field`."""
+    """A further file of a tool. `id_field`, if any, takes the id of a stored picture instead."""
 
     name: str
     description: str
@@ -58,13 +60,13 @@ class Tool:
     params: type[Params]
     run: Callable[[Picture, Any, Context], ToolResult]
     files: tuple[FileField, ...] = ()
-    checkpoints: tuple[str, ...] = ()  # any of them makes the tool work, best first; () = needs none
-    #: What the tool computes once for a picture and finds again with a later call on the same stored picture.
+    checkpoints: tuple[str, ...] = ()  # alternatives, best first; () = needs none
+    #: Names of data that the tool computes once for a stored picture and reuses in later calls on it.
     artefacts: tuple[str, ...] = ()
-    is_random: Callable[[Any], bool] = lambda _params: False  # whether the same call makes another picture
-    #: Seconds of a call from its params and the source's megapixels, as measured once and elsewhere, without
-    #: encoding the answer; `ml.runtime.duration_model` corrects them by what it sees. None = so much a megapixel.
+    is_random: Callable[[Any], bool] = lambda _params: False  # whether the same call gives different results
+    #: Expected seconds of a call, from its params and the source's megapixels, without encoding the result.
+    #: `ml.runtime.duration_model` corrects it by measurements. None: proportional to the megapixels.
     cost: Callable[[Any, float], float] | None = None
-    #: The answer's (width, height) from the params and the source's, as `ml.runtime.planning` asks before any work;
-    #: None where it depends on what the picture shows. Raises `BadParameter` and `PictureTooLarge`.
+    #: (width, height) of the result, from the params and the source's size, needed before any work. None if
+    #: it depends on the picture's content. Raises `BadParameter` and `PictureTooLarge`.
     answer_size: Callable[[Any, Size], Size | None] = lambda _params, source: source

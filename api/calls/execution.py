@@ -14,7 +14,6 @@ from api.calls.admission import Admitted
 from api.calls.in_flight import CallWaiter, CompletedCall, InFlightCall
 from api.calls.tool_runner import OnProgress, run_tool
 from api.calls.types import CallFailed, CallRequest, CallResult
-from api.db.models import ImageKind
 from api.errors import ServiceUnavailable
 from api.images import service as images
 from api.services import Services
@@ -79,7 +78,7 @@ async def _work_and_charge(
         images.describe,
         services,
         request.account_id,
-        ImageKind.RESULT,
+        images.result_kind(picture),
         picture.format,
         picture.content,
         picture.width,

@@ -37,6 +37,7 @@ class PeriodicWork(SQLModel, table=True):
 class ImageKind(StrEnum):
     UPLOAD = "upload"
     RESULT = "result"
+    CUTOUT = "cutout"  # a result of a selection, whose transparency is the mask
 
 
 class Image(SQLModel, table=True):

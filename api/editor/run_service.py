@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlmodel import Session
@@ -29,8 +29,8 @@ from ml.tool import Tool
 
 SIGN_UP = "Sign up to work on your own pictures. It is free, and this picture will be there."
 _IMAGE = "image"
-#: Longer parameters (a brush's strokes) and answers (run lengths) are not kept with the step: every request for
-#: the project would parse them, and no storage quota would count them.
+#: Longer parameters (a brush's strokes) and answers (run lengths) are not kept with the step: every request
+#: for the project would parse them, and no storage quota would count them.
 KEPT_CHARACTERS = 4 * 1024
 _URLS = frozenset({"imageUrl", "expiresAt", "creditsCharged", "creditsRemaining"})
 
@@ -73,6 +73,8 @@ def check_look(run_request: RunRequest) -> None:
 async def execute(services: Services, owner: ProjectOwner, run_request: RunRequest, run: Run) -> Done:
     """Do the admitted work and add its step. Raises what the work raises, and `RunFailed`."""
     files = await _files(services, owner, run_request)
+    params = await images.with_mask_mode(services, owner.account_id, run_request.params, run_request.file_ids)
+    run_request = replace(run_request, params=params)
     if run_request.look_of is None and not owner.is_guest:
         return await _execute_billed(services, owner, run_request, files, run)
     await unbilled_images.require_room(services, owner)

@@ -6,7 +6,7 @@ from sqlmodel import Session, col, func, select
 
 from api.auth.models import BrowserSession
 from api.calls.unbilled_admission import Claimant
-from api.db.models import Image, ImageKind
+from api.db.models import Image
 from api.editor.models import Project, Step
 from api.editor.owners import ProjectOwner
 from api.errors import NotFound, StorageFull
@@ -59,7 +59,7 @@ async def store_result(services: Services, owner: ProjectOwner, answer: ToolAnsw
         images.describe,
         services,
         owner.account_id,
-        ImageKind.RESULT,
+        images.result_kind(answer),
         answer.format,
         answer.content,
         answer.width,

@@ -26,7 +26,7 @@ async def strip_metadata(services: Services, content: bytes, priority: Priority 
     `UnsupportedFormat`, `UnreadablePicture` for a truncated file, `PictureTooLarge`; and, where a worker is
     needed, any `MlError`.
     """
-    stripped = await asyncio.to_thread(codecs.stripped, content)
+    stripped = await asyncio.to_thread(codecs.strip_metadata, content)
     if stripped is not None:
         if codecs.sniff(stripped[: codecs.SNIFF_BYTES]) == "jpg" and not stripped.endswith(_JPEG_END):
             # Only a decoder can say whether the end marker is all that is missing.

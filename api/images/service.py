@@ -19,9 +19,11 @@ from billing.identifiers import new_id
 from billing.ledger import accounts
 from ml.backend import ToolAnswer
 from ml.imaging import codecs
+from ml.params import Params
 from ml.tool import ARTEFACT_PREFIX, Tool
 
 T = TypeVar("T")
+P = TypeVar("P", bound=Params)
 
 FILE_LIMIT_BYTES = 25 * 1024 * 1024
 ARTEFACT_BYTES_MAX = 16 * 1024 * 1024
@@ -148,6 +150,24 @@ async def read_for_call(services: Services, account_id: str, image_id: str) -> b
     content = await asyncio.to_thread(services.storage.read, image.id)
     await keep_longer(services, image)
     return content
+
+
+def result_kind(answer: ToolAnswer) -> ImageKind:
+    """The kind under which a tool's answer is stored."""
+    return ImageKind.CUTOUT if answer.mask_mode == "alpha" else ImageKind.RESULT
+
+
+async def with_mask_mode(services: Services, account_id: str, params: P, stored_ids: Mapping[str, str]) -> P:
+    """`params` with the mode in which the stored picture that serves as the mask is to be read.
+
+    A selection's cut-out is read by its alpha, unless `params` says otherwise: judged by its pixels alone, it
+    could as well be the picture with holes that are to be filled. Raises `NotFound`.
+    """
+    image_id = stored_ids.get("mask")
+    if image_id is None or getattr(params, "mask_mode", None) != "auto":
+        return params
+    image = await services.database.read(lambda session: find(session, services, account_id, image_id))
+    return params.model_copy(update={"mask_mode": "alpha"}) if image.kind == ImageKind.CUTOUT else params
 
 
 async def read_artefacts(services: Services, image_id: str, tool: Tool) -> dict[str, bytes]:

@@ -1,1 +1,1 @@
-"""The registry of checkpoints (weights files), their digests and licences."""
+"""Checkpoints (files of weights): their registry, digests, licences and download."""

@@ -1,9 +1,8 @@
-"""SHA-256 of files, and the memory of which file has been checked already.
+"""SHA-256 digests of files, with a cache of verified files.
 
-Hashing a large checkpoint takes a good part of a second, too much for each start of each process. A check
-that succeeded is therefore remembered in a stamp beside the file, with the file's size and time of change: a
-file that changed since is checked again. Where the directory cannot be written, each process remembers for
-itself.
+Hashing a large checkpoint takes a good part of a second, too much for every start of every process. A
+successful check is therefore recorded in a stamp file next to it, with the file's size and modification time,
+so that a changed file is verified again. If the directory is read-only, each process keeps its own record.
 """
 
 import hashlib
@@ -11,9 +10,9 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-# This process's own memory: the stamp a file had when it was last hashed, and whether it was intact. Damage
-# is remembered here only, so that repeated looks are cheap and a new process looks again.
-_seen: dict[Path, tuple[str, bool]] = {}
+# This process's cache: the stamp of a file when it was last hashed, and whether it was intact. Damage is
+# cached only here, so that a new process verifies the file again.
+_verified: dict[Path, tuple[str, bool]] = {}
 
 
 def sha256_of(path: Path) -> str:
@@ -23,42 +22,42 @@ def sha256_of(path: Path) -> str:
 
 
 def is_intact(path: Path, sha256: str) -> bool:
-    """Whether `path` is a file with this SHA-256; hashed only if it changed since the last time."""
+    """Whether `path` is a file with this SHA-256. Hashes it only if it changed since the last check."""
     try:
         stamp = _stamp(path, sha256)
     except FileNotFoundError:
         return False
-    seen_stamp, was_intact = _seen.get(path, ("", False))
-    if seen_stamp == stamp:
+    cached_stamp, was_intact = _verified.get(path, ("", False))
+    if cached_stamp == stamp:
         return was_intact
     if _read(_stamp_path(path)) == stamp:
-        _seen[path] = (stamp, True)
+        _verified[path] = (stamp, True)
         return True
-    return check(path, sha256)
+    return verify(path, sha256)
 
 
-def check(path: Path, sha256: str) -> bool:
-    """Hash the file in any case, and remember the outcome."""
-    # Taken before hashing: if the file changes meanwhile, this stamp does not fit it.
+def verify(path: Path, sha256: str) -> bool:
+    """Hash the file unconditionally and record the result."""
+    # Taken before hashing: if the file changes meanwhile, this stamp does not match it.
     stamp = _stamp(path, sha256)
     intact = sha256_of(path) == sha256
     forget(path)
-    _seen[path] = (stamp, intact)
+    _verified[path] = (stamp, intact)
     if intact:
         _write_stamp(path, stamp)
     return intact
 
 
 def remember(path: Path, sha256: str) -> None:
-    """Record that the file, as it lies there now, is known to have this SHA-256."""
+    """Record that the file in its current state has this SHA-256."""
     stamp = _stamp(path, sha256)
-    _seen[path] = (stamp, True)
+    _verified[path] = (stamp, True)
     _write_stamp(path, stamp)
 
 
 def forget(path: Path) -> None:
-    """Drop what is remembered of a file, before it is replaced or because it is damaged."""
-    _seen.pop(path, None)
+    """Drop the record of a file, because it is replaced or damaged."""
+    _verified.pop(path, None)
     with suppress(OSError):
         _stamp_path(path).unlink()
 
@@ -81,7 +80,7 @@ def _read(path: Path) -> str | None:
 
 def _write_stamp(path: Path, stamp: str) -> None:
     temporary = path.with_name(f".{path.name}.checked.{os.getpid()}")
-    # A read-only models directory is fine: then only this process knows.
+    # A read-only directory is fine: the record is kept in this process only.
     with suppress(OSError):
         temporary.write_text(stamp)
         temporary.replace(_stamp_path(path))

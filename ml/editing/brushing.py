@@ -1,4 +1,4 @@
-"""What a brush does to the pixels under it. All arrays are of one height and width."""
+"""Brush operations on pixels. All arrays of a call have the same height and width."""
 
 from typing import Any
 
@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from ml.pixels import Mask, Pixels
 
-# The blur's standard deviation as a share of the longer side, and its least in pixels.
+# The blur's standard deviation: a share of the longer side, and its minimum in pixels.
 _BLUR_SHARE = 0.01
-_LEAST_BLUR_PIXELS = 2.0
+_MIN_BLUR_PIXELS = 2.0
 
 
 def with_alpha(pixels: Pixels) -> Pixels:
@@ -20,15 +20,15 @@ def with_alpha(pixels: Pixels) -> Pixels:
     return np.dstack([pixels, np.full(pixels.shape[:2], 255, np.uint8)])
 
 
-def erased(pixels: Pixels, mask: Mask) -> Pixels:
-    """`pixels` (H x W x 4) as much more transparent as the mask says."""
+def erase(pixels: Pixels, mask: Mask) -> Pixels:
+    """`pixels` (H x W x 4) with their alpha reduced by the mask."""
     answer = pixels.copy()
     answer[..., 3] = np.rint(pixels[..., 3] * ((255 - mask) / np.float32(255)))
     return answer
 
 
-def painted(pixels: Pixels, color: tuple[int, int, int, int], mask: Mask) -> Pixels:
-    """The colour laid over the pixels, as much as the mask and its own opacity say."""
+def paint(pixels: Pixels, color: tuple[int, int, int, int], mask: Mask) -> Pixels:
+    """Blend the colour over the pixels by the mask and the colour's opacity."""
     share = mask.astype(np.float32) * np.float32(color[3] / 255**2)
     front = np.broadcast_to(np.array(color[:3], np.float32), (*mask.shape, 3))
     if pixels.shape[2] == 3:
@@ -36,20 +36,20 @@ def painted(pixels: Pixels, color: tuple[int, int, int, int], mask: Mask) -> Pix
     behind = pixels[..., 3:].astype(np.float32) / 255 * (1 - share[..., None])
     total = share[..., None] + behind
     colors = (front * share[..., None] + pixels[..., :3] * behind) / np.maximum(total, np.float32(1e-6))
-    # Where nothing is laid on, colours hidden under transparency stay as they are too.
+    # Outside the mask, colours hidden under transparency do not change either.
     colors = np.where(share[..., None] > 0, colors, pixels[..., :3])
     return _rounded(np.dstack([colors, total * 255]))
 
 
-def mixed(pixels: Pixels, other: Pixels, mask: Mask) -> Pixels:
-    """From `pixels` to `other` (both H x W x 3, or both x 4) by `mask`; colours count as far as they show."""
+def blend(pixels: Pixels, other: Pixels, mask: Mask) -> Pixels:
+    """Blend from `pixels` to `other` (both H x W x 3, or both x 4) by `mask`, colours weighted by alpha."""
     share = (mask.astype(np.float32) / 255)[..., None]
     if pixels.shape[2] == 3:
         return _rounded(pixels * (1 - share) + other * share)
     own, others = pixels[..., 3:] * (1 - share), other[..., 3:] * share
     alpha = own + others
     colors = (pixels[..., :3] * own + other[..., :3] * others) / np.maximum(alpha, np.float32(1e-6))
-    # Without any opacity on either side there is nothing to weigh by.
+    # If both are transparent there are no weights.
     hidden = pixels[..., :3] * (1 - share) + other[..., :3] * share
     return _rounded(np.dstack([np.where(alpha > 0, colors, hidden), alpha]))
 
@@ -59,15 +59,15 @@ def _rounded(values: NDArray[Any]) -> Pixels:
 
 
 class Blur:
-    """The picture out of focus, computed where it is asked for."""
+    """A blurred picture, computed part by part on demand."""
 
     def __init__(self, pixels: Pixels) -> None:
         self._pixels = pixels
-        self._sigma = max(_LEAST_BLUR_PIXELS, _BLUR_SHARE * max(pixels.shape[:2]))
+        self._sigma = max(_MIN_BLUR_PIXELS, _BLUR_SHARE * max(pixels.shape[:2]))
         self._margin = round(4 * self._sigma)
 
     def part(self, part: tuple[slice, slice]) -> Pixels:
-        """These rows and columns. Transparent pixels lend no colour."""
+        """These rows and columns, colours weighted by alpha."""
         (top, above), (left, before) = (self._begin(span) for span in part)
         wide = np.s_[top : part[0].stop + self._margin, left : part[1].stop + self._margin]
         inner = np.s_[
@@ -83,7 +83,7 @@ class Blur:
         return _rounded(np.dstack([colors, soft[..., 3:]]).astype(np.float32))
 
     def _begin(self, span: slice) -> tuple[int, int]:
-        """Where to begin reading, and how far before the part that is."""
+        """Where to start reading, and its distance from the part."""
         begin = max(0, span.start - self._margin)
         return begin, span.start - begin
 

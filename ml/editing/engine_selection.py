@@ -1,23 +1,23 @@
-"""What the operator's choices add to the engines of a tool, told without loading any of them."""
+"""Determines which optional engines of a tool are usable, without loading them."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ml.device import Device
-from ml.editing.prompting import PromptParams
+from ml.editing.text_prompts import PromptParams
 from ml.engines import diffusion_parts, pipeline_folder, torch_runtime
-from ml.engines.segmenting_facts import OWN_SAM
+from ml.engines.network_facts import OWN_SAM
 from ml.errors import ModelUnavailable
 from ml.generative_config import DEFAULT_INPAINTING, FULL_STRENGTH, LIBRARIES, GenerativeConfig
 from ml.tool import Tool
 
-_PICKS_BY_NAME = "magic-select"
+_MAGIC_SELECT = "magic-select"
 
 
 @dataclass(frozen=True)
 class EngineSelection:
-    """`missing` says what was chosen and cannot be used; `defaults` are those of parameters, by name."""
+    """`missing` are messages about configured engines that are unusable; `defaults` are of parameters."""
 
     installed: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
@@ -27,21 +27,22 @@ class EngineSelection:
 def select(
     tool: Tool, config: GenerativeConfig, models_dir: Path, cache_dir: Path, device: Device
 ) -> EngineSelection:
-    """Looks at files only."""
-    if tool.name == _PICKS_BY_NAME and config.sam_checkpoint is not None:
+    """The optional engines of `tool`. Reads files only."""
+    if tool.name == _MAGIC_SELECT and config.sam_checkpoint is not None:
         if config.sam_checkpoint.is_file():
             return EngineSelection(installed=(OWN_SAM,))
-        return EngineSelection(missing=(f"{OWN_SAM} is not here: BGERASER_SAM_CHECKPOINT names no file.",))
+        setting = config.setting_names.sam_checkpoint
+        return EngineSelection(missing=(f"{OWN_SAM} is not installed: {setting} does not name a file.",))
     if not issubclass(tool.params, PromptParams):
         return EngineSelection()
     try:
         folder = pipeline_folder.find(config, models_dir, cache_dir)
         torch_runtime.check_installed(*LIBRARIES)
         parts = diffusion_parts.choose(folder, config, models_dir, device)
-    except ModelUnavailable as missing:
-        # That the default one is not here is nothing to mend: without words the tool works.
+    except ModelUnavailable as error:
+        # A missing default checkpoint is not a problem to report: the tool works without a prompt.
         return EngineSelection(
-            missing=() if config.inpaint_checkpoint == DEFAULT_INPAINTING else (str(missing),)
+            missing=() if config.inpaint_checkpoint == DEFAULT_INPAINTING else (str(error),)
         )
     defaults: dict[str, Any] = {"steps": config.inpaint_steps or parts.steps}
     guidance = parts.guidance if config.inpaint_guidance is None else config.inpaint_guidance

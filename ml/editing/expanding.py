@@ -1,4 +1,4 @@
-"""A larger canvas, continued beyond the picture's edges."""
+"""Extends a picture beyond its edges."""
 
 import cv2
 import numpy as np
@@ -8,15 +8,15 @@ from ml.editing.filling import BEYOND, Step
 from ml.imaging.pyramid import Region
 from ml.pixels import Mask, Matte, Pixels
 
-# What copying costs, in steps of 255: of the foreground, and of what lies farthest from the new area. Without
-# them the picture's main thing would appear twice.
+# Costs of copying from the foreground and from the place farthest from the new area, in levels of 255.
+# Without them the main object would be duplicated.
 _FOREGROUND_CHARGE = 30.0
-_FARNESS_CHARGE = 15.0
+_DISTANCE_CHARGE = 15.0
 # The blended strip leaves the middle half of the shorter side untouched.
-_MOST_OVERLAP_SHARE = 0.25
+_MAX_OVERLAP_SHARE = 0.25
 
 
-def expanded(
+def expand(
     pixels: Pixels,
     margins: tuple[int, int, int, int],
     overlap: int,
@@ -25,35 +25,35 @@ def expanded(
     seed: int,
     step: Step,
 ) -> Pixels:
-    """`pixels` (H x W x 3|4) with (left, top, right, bottom) pixels more, which continue it.
+    """Extend `pixels` (H x W x 3|4) by (left, top, right, bottom) pixels.
 
     The new area is blended into the picture over `overlap` pixels of its edge, at most a quarter of the
-    shorter side; what is farther inside is the source's. `foreground` (any size, 0..1) is what had better not
-    be copied. Transparency goes on as it is at the edge.
+    shorter side; pixels farther inside equal the source. `foreground` (any size, 0..1) is expensive to copy
+    from. Transparency is extended from the edge.
     """
     left, top, _, _ = margins
     height, width = pixels.shape[:2]
-    canvas, hole = framed(pixels, margins)
+    canvas, hole = extend_canvas(pixels, margins)
     inside = np.s_[top : top + height, left : left + width]
     distance = _distance(hole)
-    reluctance = distance * np.float32(_FARNESS_CHARGE / max(1.0, float(distance.max())))
+    source_costs = distance * np.float32(_DISTANCE_CHARGE / max(1.0, float(distance.max())))
     if foreground is not None:
-        reluctance[inside] += cv2.resize(foreground, (width, height)) * np.float32(_FOREGROUND_CHARGE)
-    return replacing.replaced(
+        source_costs[inside] += cv2.resize(foreground, (width, height)) * np.float32(_FOREGROUND_CHARGE)
+    return replacing.fill_and_blend(
         canvas,
         hole,
-        blend(pixels, hole, overlap),
-        reluctance=reluctance,
-        manner=BEYOND,
+        blend_mask(pixels, hole, overlap),
+        source_costs=source_costs,
+        penalties=BEYOND,
         seed=seed,
         step=step,
     )
 
 
-def framed(pixels: Pixels, margins: tuple[int, int, int, int]) -> tuple[Pixels, Region]:
-    """`pixels` on a canvas with (left, top, right, bottom) pixels more, and where these are.
+def extend_canvas(pixels: Pixels, margins: tuple[int, int, int, int]) -> tuple[Pixels, Region]:
+    """`pixels` on a canvas extended by (left, top, right, bottom) pixels, and the region of these.
 
-    They have the nearest colour and transparency of the picture's edge.
+    The new pixels repeat the picture's edge.
     """
     left, top, right, bottom = margins
     canvas = cv2.copyMakeBorder(pixels, top, bottom, left, right, cv2.BORDER_REPLICATE)
@@ -62,9 +62,9 @@ def framed(pixels: Pixels, margins: tuple[int, int, int, int]) -> tuple[Pixels, 
     return canvas, hole
 
 
-def blend(pixels: Pixels, hole: Region, overlap: int) -> Mask:
+def blend_mask(pixels: Pixels, hole: Region, overlap: int) -> Mask:
     """255 in the new area `hole` around `pixels`, falling to 0 over `overlap` pixels of their edge."""
-    overlap = min(overlap, int(min(pixels.shape[:2]) * _MOST_OVERLAP_SHARE))
+    overlap = min(overlap, int(min(pixels.shape[:2]) * _MAX_OVERLAP_SHARE))
     if overlap == 0:
         return np.asarray(hole * np.uint8(255), np.uint8)
     share = np.clip((overlap - _distance(hole)) / np.float32(overlap), 0, 1)
@@ -72,5 +72,5 @@ def blend(pixels: Pixels, hole: Region, overlap: int) -> Mask:
 
 
 def _distance(hole: Region) -> Matte:
-    """Of each pixel to the nearest one of the new area."""
+    """Distance of each pixel to the new area."""
     return np.asarray(cv2.distanceTransform((~hole).astype(np.uint8), cv2.DIST_L2, 5), np.float32)

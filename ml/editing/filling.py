@@ -1,8 +1,9 @@
-"""Filling a hole in a picture with what surrounds it: coarse to fine, then without seams.
+"""Fills a hole in a picture from its surroundings by PatchMatch, coarse to fine, and removes seams.
 
-The hole is first filled in a small copy of its surroundings, layer by layer from its rim, where patches span
-it whole; each finer size starts from what the coarser one found and refines it. Only places are carried from
-size to size: the pixels are always copied from the picture itself, so that the answer is as sharp as it is.
+The hole is first filled in a small copy of the surroundings, layer by layer from its rim, where patches span
+the whole hole; each finer level starts from the offsets of the coarser one and refines them. Only offsets are
+passed between levels: pixels are always copied from the full-size picture, so the result is as sharp as the
+source.
 """
 
 from collections.abc import Callable, Iterator
@@ -23,43 +24,43 @@ Step = Callable[[float], None]
 
 @dataclass(frozen=True)
 class FillPenalties:
-    """What copying costs besides a bad fit, in steps of 255."""
+    """Costs of copying besides the difference between patches, in levels of 255."""
 
-    strangeness: float  # for each step by which a place differs from all that lies at the hole's rim
-    crowding: float  # for each time that a place is copied again
+    strangeness: float  # per level by which a place differs from everything at the hole's rim
+    crowding: float  # per repeated copy of a place
     most_crowding: float
-    row: float = 60.0  # from as far above or below as the picture is high: floors stay low, skies high
-    seam: float = 3.0  # for each neighbour that is copied from somewhere else
+    row: float = 60.0  # per picture height of vertical offset: floors stay low, skies high
+    seam: float = 3.0  # per neighbour with another offset
 
 
-#: Behind an object: the same texture over and over would show.
+#: For removed objects: repeated texture would be visible.
 BEHIND = FillPenalties(strangeness=2.0, crowding=6.0, most_crowding=20.0)
-#: Over a blemish: nothing that catches the eye.
+#: For blemishes.
 OVER = FillPenalties(strangeness=2.0, crowding=0.0, most_crowding=0.0, row=20.0)
-#: Beyond the picture's edge: things seen in it should not be seen twice.
+#: For extending a picture: objects must not be duplicated.
 BEYOND = FillPenalties(strangeness=2.0, crowding=1.0, most_crowding=4.0)
 
 _RADIUS_PIXELS = 3
-# Only votes about as good as the best ones count: a mean of many would be a blur.
+# Only votes about as good as the best count: averaging many would blur.
 _SHARPNESS = 0.3
 _SHARPNESS_OF_GUESS = 0.5
-# A patch of which little is known yet fits anything.
+# A patch with few known pixels matches anything.
 _TRUST_IN_KNOWN = 3
 _SEARCHES_A_LAYER = 3
-# Rounds of search and vote, from the coarsest size on; what follows has the last figure.
+# Rounds of search and vote per level, from the coarsest; finer levels use the last number.
 _ROUNDS = (8, 6, 5, 4, 3, 2)
-# The last rounds of each size only improve the fit.
+# The last rounds of each level ignore crowding.
 _ROUNDS_WITHOUT_CROWDING = 2
-# Patches lie this far apart where up to so many pixels are near the hole.
+# (most pixels near the hole, distance between patches)
 _STRIDES = ((50_000, 1), (280_000, 2), (650_000, 3))
-# What was found at a smaller size is copied in larger pieces.
+# Offsets from a smaller level are applied in larger patches.
 _STRIDE_OF_LARGE = 8
-# Each layer is one pixel of the coarsest size; with a narrow rim that may still be large.
+# A layer is one pixel at the coarsest level, which can be large if the rim is narrow.
 _DEEPEST_IN_LAYERS_PIXELS = 32
-_MOST_SMOOTHED_PIXELS = 1_000_000
-_LEAST_CONTEXT_PIXELS = 64
+_MAX_SMOOTHED_PIXELS = 1_000_000
+_MIN_CONTEXT_PIXELS = 64
 _ROWS_AT_ONCE = 64
-_MOST_GROUPS = 16
+_MAX_GROUPS = 16
 
 
 def fill(
@@ -68,17 +69,17 @@ def fill(
     *,
     painted: Region | None = None,
     usable: Region | None = None,
-    reluctance: Matte | None = None,
-    manner: FillPenalties = BEHIND,
+    source_costs: Matte | None = None,
+    penalties: FillPenalties = BEHIND,
     seed: int = 0,
     step: Step = lambda _: None,
 ) -> Pixels:
-    """`colors` (H x W x 3) with `hole` filled from its surroundings; every other pixel is the source's.
+    """Fill `hole` in `colors` (H x W x 3) from its surroundings; all other pixels equal the source.
 
-    `painted` (default: the hole) may reach beyond the hole: there the copies go on over what is known, to be
-    blended. `usable` (default: all) is what may be copied from, `reluctance` (H x W, in steps of 255) what
-    it costs to. Where there is too little to copy from, the rim's colours run into each other. The same seed
-    gives the same answer. `step` is told the fraction done, 0..1, and may raise.
+    `painted` (default: the hole) may extend beyond the hole, where copies are needed for blending. `usable`
+    (default: everything) may be copied from, at additional `source_costs` (H x W, in levels of 255). If there
+    is too little to copy from, the rim's colours are interpolated. Equal seeds give equal results. `step` is
+    called with the fraction done, 0..1, and may raise.
     """
     painted = hole if painted is None else painted | hole
     usable = ~hole if usable is None else usable & ~hole
@@ -89,13 +90,13 @@ def fill(
         filling = _Filling(
             whole=Level(np.ascontiguousarray(answer[part]), hole[part] & own, usable[part]),
             painted=own,
-            reluctance=None if reluctance is None else reluctance[part],
-            manner=manner,
+            source_costs=None if source_costs is None else source_costs[part],
+            penalties=penalties,
             random=np.random.default_rng(seed),
             rows=colors.shape[0],
             step=_share_of(step, number, len(groups)),
         )
-        answer[part][own] = filling.filled()[own]
+        answer[part][own] = filling.fill()[own]
     return answer
 
 
@@ -104,18 +105,18 @@ def _share_of(step: Step, number: int, count: int) -> Step:
 
 
 def _groups(painted: Region) -> Iterator[tuple[tuple[slice, slice], Region]]:
-    """Holes that lie near each other, and as much around them as is worth looking at.
+    """Groups of nearby holes, and the part of the picture to search for each.
 
-    Sideways that is more: what continues a thing is more often beside than above or below it.
+    The part is wider than high, because matching content is more often beside a hole than above or below it.
     """
-    reach = 2 * _LEAST_CONTEXT_PIXELS + 1
+    reach = 2 * _MIN_CONTEXT_PIXELS + 1
     near = cv2.dilate(painted.astype(np.uint8), np.ones((reach, reach), np.uint8))
     count, labels = cv2.connectedComponents(near)
     groups = (painted & (labels == number) for number in range(1, count))
     height, width = painted.shape
-    for group in groups if count - 1 <= _MOST_GROUPS else (painted,):
+    for group in groups if count - 1 <= _MAX_GROUPS else (painted,):
         left, top, across, along = cv2.boundingRect(group.astype(np.uint8))
-        context = max(_LEAST_CONTEXT_PIXELS, round((across * along) ** 0.5))
+        context = max(_MIN_CONTEXT_PIXELS, round((across * along) ** 0.5))
         rows = slice(max(0, top - context), min(height, top + along + context))
         columns = slice(max(0, left - 2 * context), min(width, left + across + 2 * context))
         yield (rows, columns), group
@@ -127,20 +128,20 @@ class _Filling:
 
     whole: Level
     painted: Region
-    reluctance: Matte | None
-    manner: FillPenalties
+    source_costs: Matte | None
+    penalties: FillPenalties
     random: np.random.Generator
-    rows: int  # of the picture that `whole` is a part of
+    rows: int  # height of the picture that `whole` is a part of
     step: Step
 
-    def filled(self) -> Pixels:
-        """The colours (H x W x 3) with `painted` made of copies."""
+    def fill(self) -> Pixels:
+        """The colours (H x W x 3) with `painted` filled."""
         if not pyramid.has_sources(self.whole, _RADIUS_PIXELS):
             return self._smooth()
         levels = pyramid.build(self.whole, _RADIUS_PIXELS)
         most = _STRIDES[-1][0]
         finest = next((number for number, level in enumerate(levels) if level.hole.sum() <= most), None)
-        if finest is None:  # a vast hole with a rim too narrow to be made smaller
+        if finest is None:  # a large hole whose rim is too narrow for a smaller level
             return self._smooth()
         places = self._place_charges(levels[-1])
         field: PatchField | None = None
@@ -156,10 +157,10 @@ class _Filling:
         return self._enlarged(levels[finest], field, 2**finest)
 
     def _smooth(self) -> Pixels:
-        """The rim's colours run into each other, for want of anything to copy."""
+        """Interpolate the rim's colours, because there is nothing to copy."""
         small = self.whole
-        while small.hole.sum() > _MOST_SMOOTHED_PIXELS:
-            small = pyramid.halved(small)
+        while small.hole.sum() > _MAX_SMOOTHED_PIXELS:
+            small = pyramid.halve(small)
         height, width = self.painted.shape
         answer = self.whole.colors.copy()
         smooth = cv2.resize(seams.membrane(small.colors, small.hole), (width, height))
@@ -167,11 +168,11 @@ class _Filling:
         return answer
 
     def _place_charges(self, coarsest: Level) -> NDArray[np.float32]:
-        """What it costs to copy from each place, whatever for (H x W of the coarsest size)."""
-        charges = textures.strangeness(coarsest, _RADIUS_PIXELS) * np.float32(self.manner.strangeness)
-        if self.reluctance is not None:
+        """The cost of copying from each place (H x W of the coarsest level)."""
+        charges = textures.strangeness(coarsest, _RADIUS_PIXELS) * np.float32(self.penalties.strangeness)
+        if self.source_costs is not None:
             size = charges.shape[1], charges.shape[0]
-            charges += cv2.resize(self.reluctance, size, interpolation=cv2.INTER_AREA)
+            charges += cv2.resize(self.source_costs, size, interpolation=cv2.INTER_AREA)
         return charges
 
     def _searched(
@@ -183,13 +184,16 @@ class _Filling:
         rounds: int,
         step: Step,
     ) -> PatchField:
-        """The best copies at one size, beginning with those of the coarser one."""
+        """Search the best offsets at one level, starting from those of the coarser one."""
         height, width = level.hole.shape
-        pixels = int(pyramid.touched(painted, _RADIUS_PIXELS).sum())
+        pixels = int(pyramid.patches_touching(painted, _RADIUS_PIXELS).sum())
         stride = next((stride for most, stride in _STRIDES if pixels <= most), _STRIDES[-1][1])
         rows = self.rows * height / self.whole.hole.shape[0]
         charges = Charges(
-            self.manner.row / rows, self.manner.seam, self.manner.crowding, self.manner.most_crowding
+            self.penalties.row / rows,
+            self.penalties.seam,
+            self.penalties.crowding,
+            self.penalties.most_crowding,
         )
         enlarged = cv2.resize(place_charges, (width, height))
         field = PatchField(level, painted, _RADIUS_PIXELS, stride, charges, enlarged)
@@ -212,7 +216,7 @@ class _Filling:
         return field
 
     def _guessed(self, level: Level, field: PatchField) -> Pixels:
-        """Layer after layer from the rim inwards, each from patches of what is known by then."""
+        """Fill layer by layer from the rim inwards, each from patches of known pixels."""
         known = ~level.hole
         field.start_anywhere(self.random)
         current = field.painted_over(1.0)
@@ -233,17 +237,17 @@ class _Filling:
         return current
 
     def _enlarged(self, small: Level, field: PatchField, factor: int) -> Pixels:
-        """What was found at 1/`factor` of the size, copied at full size.
+        """Apply offsets from 1/`factor` of the size at full size.
 
-        Only the smooth part of the seams' correction comes from the smaller size.
+        The seam correction, which is smooth, is computed at the smaller size.
         """
         large = PatchField(self.whole, self.painted, _STRIDE_OF_LARGE, _STRIDE_OF_LARGE, Charges(0, 0, 0, 0))
         large.start_from(field, factor)
         answer = large.painted_over(1.0)[..., :3]
         down, right = field.offsets()
-        correction, _ = seams.smoothed(small.colors, small.hole, down, right)
+        correction, _ = seams.seam_correction(small.colors, small.hole, down, right)
         for top in range(0, small.hole.shape[0], _ROWS_AT_ONCE):
-            # A row more on both sides, so that the strips meet.
+            # One more row on both sides, so that strips join.
             strip = correction[max(0, top - 1) : top + _ROWS_AT_ONCE + 1]
             before = factor if top else 0
             strip = cv2.resize(strip, None, fx=factor, fy=factor, interpolation=cv2.INTER_LINEAR)[before:]
@@ -255,15 +259,15 @@ class _Filling:
 
 
 def _joined(colors: Pixels, painted: Region, field: PatchField) -> Pixels:
-    """Each pixel from where its nearest patch is copied, and no step between neighbours."""
+    """Copy each pixel by the offset of its nearest patch, and smooth the seams."""
     down, right = field.offsets()
     rows, columns = np.nonzero(painted)
     from_rows = np.clip(rows + down[painted], 0, colors.shape[0] - 1)
     from_columns = np.clip(columns + right[painted], 0, colors.shape[1] - 1)
     answer = colors.copy()
     answer[painted] = colors[from_rows, from_columns]
-    correction, edges = seams.smoothed(colors, painted, down, right)
-    # Copies cut edges of things pixel by pixel; the patches' votes draw them as fine as the picture's own.
+    correction, edges = seams.seam_correction(colors, painted, down, right)
+    # Single copies have jagged object edges; the patches' weighted votes give smooth ones.
     near = cv2.blur(cv2.dilate(edges.astype(np.float32), np.ones((3, 3), np.uint8)), (3, 3))[painted, None]
     votes = field.painted_over(_SHARPNESS)[painted, :3]
     answer[painted] = np.rint(answer[painted] * (1 - near) + votes * near)

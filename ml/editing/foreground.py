@@ -1,4 +1,4 @@
-"""The foreground of a picture: which engine finds it, and what is sure enough to be one."""
+"""Finds the foreground of a picture: selects the matting engine and rejects uncertain mattes."""
 
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 QUALITY = "isnet-general-use"
 FAST = "u2netp"
 
-#: Best first; the rest by name only.
+#: Best first. Those after the first two are used only by name.
 MATTING_CHECKPOINTS = (
     QUALITY,
     FAST,
@@ -26,23 +26,23 @@ MATTING_CHECKPOINTS = (
         if checkpoint.tool == "bg-removal" and checkpoint.name not in (QUALITY, FAST)
     ),
 )
-# An object covers at least this share of the picture, a hundredth of its width and height.
-_LEAST_SHARE = 1e-4
+# The smallest object as a share of the picture: a hundredth of its width and height.
+_MIN_SHARE = 1e-4
 
 
-def choose_engine(wanted: str, context: Context) -> tuple["MattingEngine", list[str]]:
+def choose_engine(model: str, context: Context) -> tuple["MattingEngine", list[str]]:
     """The engine for auto, fast, quality or a checkpoint's name, and warnings.
 
     Raises `ModelUnavailable`, or `BadParameter` for `model`.
     """
-    if wanted == "auto":
+    if model == "auto":
         return best_engine(context)
-    name = {"fast": FAST, "quality": QUALITY}.get(wanted, wanted)
+    name = {"fast": FAST, "quality": QUALITY}.get(model, model)
     try:
         engine: MattingEngine = context.engines.matting(name)
     except KeyError:
         raise BadParameter(
-            "model", f"must be auto, fast, quality or one of {', '.join(MATTING_CHECKPOINTS)}, not {wanted}"
+            "model", f"must be auto, fast, quality or one of {', '.join(MATTING_CHECKPOINTS)}, not {model}"
         ) from None
     if not CHECKPOINTS[name].commercial:
         return engine, [f"The licence of {name} does not clearly allow commercial use."]
@@ -55,35 +55,35 @@ def best_engine(context: Context) -> tuple["MattingEngine", list[str]]:
         return context.engines.matting(QUALITY), []
     except ModelUnavailable as missing:
         try:
-            return context.engines.matting(FAST), [f"Made with {FAST}, which is less exact: {missing}"]
+            return context.engines.matting(FAST), [f"{FAST} was used, which is less accurate: {missing}"]
         except ModelUnavailable:
-            # One command brings both.
+            # One command installs both.
             raise ModelUnavailable(QUALITY, "bgeraser models pull --profile embedded") from None
 
 
-def find(engine: "MattingEngine", seen: Pixels) -> Matte:
-    """The matte of `seen` (H x W x 3) at the network's own size. Raises `NothingFound`."""
-    from ml.engines.matting import SURE
+def find_matte(engine: "MattingEngine", visible: Pixels) -> Matte:
+    """The matte of `visible` (H x W x 3) at the network's own size. Raises `NothingFound`."""
+    from ml.engines.matting import CONFIDENT
 
-    matte = engine.matte(seen)
-    if float((matte > SURE).mean()) < _LEAST_SHARE:
+    matte = engine.matte(visible)
+    if float((matte > CONFIDENT).mean()) < _MIN_SHARE:
         raise NothingFound("No foreground was found in this picture.")
     return matte
 
 
-def visible(source: Picture) -> Pixels:
-    """What one sees of the source on white: colours hidden under transparency tell nothing."""
+def flatten_on_white(source: Picture) -> Pixels:
+    """The source on white, because colours hidden under transparency are meaningless."""
     if not source.has_alpha:
         return source.rgb
     from ml.imaging import compositing
 
-    return compositing.on_color(source.rgb, source.pixels[..., 3], (255, 255, 255, 255))
+    return compositing.composite_on_color(source.rgb, source.pixels[..., 3], (255, 255, 255, 255))
 
 
 def matte_box(matte: Matte, picture: tuple[int, int]) -> Box:
-    """The box, in a picture of (width, height), around what is rather foreground than not.
+    """The box, in a picture of (width, height), around the pixels that are probably foreground.
 
-    `matte` is at the network's size: the box is as exact as its pixels are.
+    Its precision is that of `matte`, which has the network's size.
     """
     is_foreground = matte > min(0.5, float(matte.max()) / 2)
     rows, columns = (np.flatnonzero(is_foreground.any(axis=axis)) for axis in (1, 0))

@@ -1,8 +1,8 @@
-"""Painting by words into a part of a picture, whatever the picture's size.
+"""Inpainting and outpainting of pictures of any size with a diffusion network.
 
-The network sees a window around the part, with context, at about the size it was trained on. What it paints
-is brought back to the picture's size and laid on by the mask: the rest of the picture is never touched, and
-keeps its resolution. A border larger than a window is painted window after window, outwards.
+The network processes a window around the masked part, with context, at about its training size. Its output is
+resized to the picture's resolution and blended in by the mask, so that the rest of the picture does not
+change. A border larger than a window is painted window by window, outwards.
 """
 
 import math
@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from ml.editing import replacing
-from ml.engines.resizing import resized
+from ml.engines.resizing import resize_for_network
 from ml.imaging import matching
 from ml.imaging.pyramid import Region
 from ml.pixels import Mask, Pixels
@@ -22,113 +22,113 @@ from ml.pixels import Mask, Pixels
 if TYPE_CHECKING:
     from ml.engines.diffusion import Inpainter, PromptOptions
 
-# A window is this many times as wide and high as what is painted in it: the rest is context.
+# A window is this many times as wide and high as the painted part: the rest is context.
 _CONTEXT = 1.75
-# Longer shapes than this are not what networks were trained on.
-_MOST_ASPECT = 2.0
-# A border is painted in windows of this share of the canvas's longer side at least, so that there are few.
+# Networks were not trained on more elongated shapes.
+_MAX_ASPECT = 2.0
+# Windows of a border are at least this share of the canvas's longer side, so that there are few.
 _WINDOW_SHARE = 0.5
-# Of its window's side, what is painted beyond what is known, and what neighbouring windows overlap.
+# Shares of a window's side: the depth painted beyond known pixels, and the stride between windows.
 _REACH_SHARE = 0.5
 _STRIDE_SHARE = 0.75
-# Where one window's work meets another's they fade into each other.
+# Width of the fade between windows.
 _SEAM_PIXELS = 12
-# Beyond the edge there is a first guess already, which the network goes on from.
+# Denoising strength for borders, which start from a first guess.
 _STRENGTH_OUTWARD = 0.9
 
 Step = Callable[[float], None]
 Window = tuple[slice, slice]
 
 
-def repainted(pixels: Pixels, blend: Mask, engine: "Inpainter", words: "PromptOptions", step: Step) -> Pixels:
-    """`pixels` (H x W x 3|4) with what `words` say laid on by `blend` (H x W, not all 0).
+def repaint(pixels: Pixels, blend: Mask, engine: "Inpainter", options: "PromptOptions", step: Step) -> Pixels:
+    """Inpaint `pixels` (H x W x 3|4) where `blend` (H x W, not all 0) is above 0, blended by it.
 
-    Where `blend` is 0 every pixel stays as it is, to the bit. `step` is told the fraction done, 0..1, and
-    may raise. Raises as `Inpainter.repaint` does.
+    Where `blend` is 0, pixels do not change. `step` is called with the fraction done, 0..1, and may raise.
+    Raises as `Inpainter.repaint` does.
     """
     painted = blend > 0
     window = _around(painted, engine.side_pixels)
     colors = np.ascontiguousarray(pixels[..., :3])
-    made = colors.copy()
-    made[window] = _painted(colors[window], painted[window], engine, words, step)
-    return replacing.laid_on(pixels, made, blend)
+    generated = colors.copy()
+    generated[window] = _inpaint_window(colors[window], painted[window], engine, options, step)
+    return replacing.blend_colors(pixels, generated, blend)
 
 
-def outward(
+def outpaint(
     canvas: Pixels,
     guess: Pixels,
     hole: Region,
     blend: Mask,
     engine: "Inpainter",
-    words: "PromptOptions",
+    options: "PromptOptions",
     step: Step,
 ) -> Pixels:
-    """`canvas` (H x W x 3|4) with `hole` painted by `words`, from the picture's edge outwards.
+    """Paint `hole` in `canvas` (H x W x 3|4), from the picture's edge outwards.
 
-    `guess` (the same shape) has a first idea of the hole. The answer is laid on by `blend`, which is 255 in
-    the hole; where it is 0 every pixel stays. `step` and errors are as in `repainted`.
+    `guess` (the same shape) contains a first fill of the hole. The result is blended by `blend`, which is 255
+    in the hole; where it is 0, pixels do not change. `step` and errors are as in `repaint`.
     """
-    if words.strength is None:
-        words = replace(words, strength=_STRENGTH_OUTWARD)
+    if options.strength is None:
+        options = replace(options, strength=_STRENGTH_OUTWARD)
     work = np.ascontiguousarray(guess[..., :3]).copy()
     plan = list(_outward_windows(hole, engine.side_pixels))
     for number, (window, painted) in enumerate(plan):
-        own_words = replace(words, seed=(words.seed + number) % 2**32)
-        own_step = _share_of(step, number, len(plan))
+        window_options = replace(options, seed=(options.seed + number) % 2**32)
+        window_step = _share_of(step, number, len(plan))
         wide, seam = _with_seam(painted)
-        made = _painted(work[window], wide, engine, own_words, own_step)
-        work[window] = replacing.laid_on(work[window], made, seam)
-    return replacing.laid_on(canvas, work, blend)
+        generated = _inpaint_window(work[window], wide, engine, window_options, window_step)
+        work[window] = replacing.blend_colors(work[window], generated, seam)
+    return replacing.blend_colors(canvas, work, blend)
 
 
-def _painted(
-    shown: Pixels, painted: Region, engine: "Inpainter", words: "PromptOptions", step: Step
+def _inpaint_window(
+    shown: Pixels, painted: Region, engine: "Inpainter", options: "PromptOptions", step: Step
 ) -> Pixels:
-    """One window (H x W x 3) with `painted` made anew, alike in tint and grain to what is around it."""
+    """One window (H x W x 3) with `painted` regenerated, its tint and grain matched to the surroundings."""
     height, width = painted.shape
     size = network_size((width, height), engine.side_pixels, engine.multiple)
-    small = resized(shown, *size)
+    small = resize_for_network(shown, *size)
     coarse = cv2.resize(painted.astype(np.uint8) * np.uint8(255), size, interpolation=cv2.INTER_AREA)
     mask: Mask = np.where(coarse > 0, np.uint8(255), np.uint8(0))
-    made = engine.repaint(small, mask, words, step)
-    made = matching.tinted_alike(made, small, mask > 0)
-    large = resized(made, width, height)
-    return matching.grained_alike(large, shown, painted, words.seed)
+    generated = engine.repaint(small, mask, options, step)
+    generated = matching.match_tint(generated, small, mask > 0)
+    large = resize_for_network(generated, width, height)
+    return matching.match_grain(large, shown, painted, options.seed)
 
 
 def network_size(size: tuple[int, int], side_pixels: int, multiple: int) -> tuple[int, int]:
     """Width and height for the network: the shape of `size`, about the area of `side_pixels` squared."""
     scale = side_pixels / math.sqrt(size[0] * size[1])
-    most = int(_MOST_ASPECT * side_pixels)
+    most = int(_MAX_ASPECT * side_pixels)
     width, height = (max(multiple, round(side * scale / multiple) * multiple) for side in size)
     return min(width, most), min(height, most)
 
 
 def _around(painted: Region, side_pixels: int) -> Window:
-    """A window around all of `painted`, as large as the network sees or larger, with context."""
+    """A window around `painted` with context, at least as large as the network's input."""
     height, width = painted.shape
     left, top, across, along = cv2.boundingRect(painted.astype(np.uint8))
     wide, high = (max(side_pixels, math.ceil(_CONTEXT * side)) for side in (across, along))
-    wide, high = max(wide, math.ceil(high / _MOST_ASPECT)), max(high, math.ceil(wide / _MOST_ASPECT))
+    wide, high = max(wide, math.ceil(high / _MAX_ASPECT)), max(high, math.ceil(wide / _MAX_ASPECT))
     return _placed(top + along / 2, high, height), _placed(left + across / 2, wide, width)
 
 
 def _placed(middle: float, length: int, most: int) -> slice:
-    """So long a stretch about `middle`, moved to lie within 0..`most`, or all of that."""
+    """A span of `length` around `middle`, moved into 0..`most`, or all of that."""
     start = max(0, min(round(middle - length / 2), most - length))
     return slice(start, min(most, start + length))
 
 
 def _outward_windows(hole: Region, side_pixels: int) -> Iterator[tuple[Window, Region]]:
-    """Windows and what is to be painted in each, so that each has something known to go on from."""
+    """Windows and the region to paint in each, so that each has known pixels as context."""
     height, width = hole.shape
     side = max(side_pixels, math.ceil(max(height, width) * _WINDOW_SHARE))
     unknown = hole.copy()
     while unknown.any():
         distance = cv2.distanceTransform(unknown.astype(np.uint8), cv2.DIST_L2, 5)
         band = unknown & (distance <= side * _REACH_SHARE)
-        for rows in _stretches(height, side):
-            for columns in _stretches(width, side):
+        for rows in _overlapping_spans(height, side):
+            for columns in _overlapping_spans(width, side):
                 window = rows, columns
                 painted = band[window].copy()
                 if painted.any():
@@ -137,8 +137,8 @@ def _outward_windows(hole: Region, side_pixels: int) -> Iterator[tuple[Window, R
                     yield window, painted
 
 
-def _stretches(length: int, side: int) -> list[slice]:
-    """Stretches of `side` that cover `length`, evenly and overlapping."""
+def _overlapping_spans(length: int, side: int) -> list[slice]:
+    """Evenly spaced, overlapping spans of `side` that cover `length`."""
     if length <= side:
         return [slice(0, length)]
     count = 1 + math.ceil((length - side) / (side * _STRIDE_SHARE))
@@ -147,7 +147,7 @@ def _stretches(length: int, side: int) -> list[slice]:
 
 
 def _with_seam(painted: Region) -> tuple[Region, Mask]:
-    """`painted` grown a little over what is known, and how it is laid on there: falling from 255 to 0."""
+    """`painted` grown slightly over known pixels, and its blend mask, which falls from 255 to 0."""
     distance = np.asarray(cv2.distanceTransform((~painted).astype(np.uint8), cv2.DIST_L2, 5), np.float32)
     share = np.clip((_SEAM_PIXELS - distance) / np.float32(_SEAM_PIXELS), 0, 1)
     return share > 0, np.asarray(np.rint(share * 255), np.uint8)

@@ -1,4 +1,4 @@
-"""Blending a filled hole into its picture."""
+"""Fills a hole and blends it into its picture."""
 
 import cv2
 import numpy as np
@@ -8,45 +8,45 @@ from ml.editing.filling import BEHIND, FillPenalties, Step
 from ml.imaging.pyramid import Region
 from ml.pixels import Mask, Matte, Pixels
 
-# Colours under more transparency than this are not seen, so they are not copied either.
-_LEAST_VISIBLE = 128
+# Pixels of lower alpha are not visible, so they are not copied.
+_MIN_VISIBLE = 128
 
 
-def replaced(
+def fill_and_blend(
     pixels: Pixels,
     hole: Region,
     blend: Mask,
     *,
-    reluctance: Matte | None = None,
-    manner: FillPenalties = BEHIND,
+    source_costs: Matte | None = None,
+    penalties: FillPenalties = BEHIND,
     seed: int = 0,
     step: Step = lambda _: None,
 ) -> Pixels:
-    """`pixels` (H x W x 3|4) with `hole` filled from its surroundings and laid on by `blend` (H x W).
+    """Fill `hole` in `pixels` (H x W x 3|4) from its surroundings, blended by `blend` (H x W).
 
-    Where `blend` is 0, every pixel is the source's; between the hole and there the copies fade into the
-    picture. Transparency stays as it is. The rest is as in `filling.fill`.
+    Where `blend` is 0, pixels equal the source. Transparency does not change. Other parameters are those of
+    `filling.fill`.
     """
     colors = np.ascontiguousarray(pixels[..., :3])
-    usable = pixels[..., 3] >= _LEAST_VISIBLE if pixels.shape[2] == 4 else None
+    usable = pixels[..., 3] >= _MIN_VISIBLE if pixels.shape[2] == 4 else None
     painted = blend > 0
     filled = filling.fill(
         colors,
         hole & painted,
         painted=painted,
         usable=usable,
-        reluctance=reluctance,
-        manner=manner,
+        source_costs=source_costs,
+        penalties=penalties,
         seed=seed,
         step=step,
     )
-    return laid_on(pixels, filled, blend)
+    return blend_colors(pixels, filled, blend)
 
 
-def laid_on(pixels: Pixels, filled: Pixels, blend: Mask) -> Pixels:
-    """`pixels` (H x W x 3|4) with the colours of `filled` (H x W x 3) laid on by `blend` (H x W).
+def blend_colors(pixels: Pixels, filled: Pixels, blend: Mask) -> Pixels:
+    """Blend the colours of `filled` (H x W x 3) over `pixels` (H x W x 3|4) by `blend` (H x W).
 
-    Where `blend` is 0, every pixel stays as it is, to the bit; so does transparency.
+    Where `blend` is 0, pixels do not change at all; neither does transparency.
     """
     answer = pixels.copy()
     left, top, across, along = cv2.boundingRect((blend > 0).astype(np.uint8))

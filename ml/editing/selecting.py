@@ -1,4 +1,4 @@
-"""From a prompt to masks of the object that is meant, without specks and small holes."""
+"""Selects objects by clicks, box or salience, and removes specks and small holes from their masks."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -8,45 +8,45 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml.editing import foreground
-from ml.editing.prompts import Click, Corners, Prompt, prompt_in
 from ml.engines.matting import MattingEngine
+from ml.engines.network_facts import CHECKPOINT
 from ml.engines.segmenting import Candidate, Embedding, SegmentingEngine
-from ml.engines.segmenting_facts import CHECKPOINT
 from ml.errors import NothingFound
+from ml.imaging.selection_prompts import Click, Corners, SelectionPrompt, checked_prompt
 from ml.pixels import Mask, Matte, Picture
 from ml.tool import ARTEFACT_PREFIX, Context
 
-# Specks and holes below this share of the object are the network's noise.
+# Specks and holes below this share of the object are noise.
 _SPECK_SHARE = 0.005
-# A click this near to an object is meant for it, in pixels of the logits.
+# A click within this distance of an object, in pixels of the logits, counts as on it.
 _NEAR_PIXELS = 8
-# Less than this is no object.
-_LEAST_PIXELS = 12
-# Below this the network itself does not believe in its mask.
-_LEAST_SCORE = 0.3
-# What covers nearly the whole picture is no object in it: what the network answers for a plain area.
-_MOST_SHARE = 0.98
+# The smallest object.
+_MIN_PIXELS = 12
+# Masks with a lower score are rejected.
+_MIN_SCORE = 0.3
+# A mask of nearly the whole picture is not an object: it is the output for plain areas.
+_MAX_SHARE = 0.98
 # Of a matte, 0..1.
 _INSIDE = 0.5
-_LEAST_OBJECT_SHARE = 1e-4
-# Below this overlap the segmenter means something else than the matte.
-_LEAST_AGREEMENT = 0.75
+_MIN_OBJECT_SHARE = 1e-4
+# With less overlap, the segmenter and the matte found different objects.
+_MIN_AGREEMENT = 0.75
 _MATTE_TO_LOGITS = 12
-_NOTHING = "There is no object at this place."
+_NOTHING = "No object was found at this place."
 
-_Spots = NDArray[np.bool_]
+_Region = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class Picked:
-    """Objects found, the best first. `artefacts` are for `Outcome.artefacts`: no later call encodes again."""
+class SelectedObjects:
+    """Selected objects, the best first. `artefacts` are for `ToolResult.artefacts`."""
 
     candidates: list[Candidate]
     size: tuple[int, int]  # width and height of the picture
     checkpoint: str
     device: str
     artefacts: dict[str, bytes]
-    engine: SegmentingEngine  # that enlarges the candidates
+    engine: SegmentingEngine  # converts the candidates to masks
 
     @property
     def mask(self) -> Mask:
@@ -54,62 +54,67 @@ class Picked:
         return next(self.masks())
 
     def masks(self) -> Iterator[Mask]:
-        """One after the other, because full-size masks of a large picture are large."""
+        """One at a time, because full-size masks can be large."""
         for candidate in self.candidates:
-            yield self.engine.enlarged(candidate.logits, self.size)
+            yield self.engine.to_mask(candidate.logits, self.size)
 
 
-def object_at(
+def select_object(
     source: Picture,
     clicks: Sequence[Click] | None,
     box: Corners | None,
     context: Context,
     count: int = 1,
     checkpoint: str = CHECKPOINT,
-) -> Picked:
-    """As `pick`, for clicks and a box as they were sent. Raises `BadParameter` for `points` and `box` too."""
-    return pick(source, prompt_in(clicks, box, (source.width, source.height)), context, count, checkpoint)
+) -> SelectedObjects:
+    """As `select_prompted`, for unchecked clicks and box.
+
+    Raises `BadParameter` for `points` and `box` too.
+    """
+    return select_prompted(
+        source, checked_prompt(clicks, box, (source.width, source.height)), context, count, checkpoint
+    )
 
 
-def pick(
-    source: Picture, prompt: Prompt, context: Context, count: int = 1, checkpoint: str = CHECKPOINT
-) -> Picked:
-    """The object at `prompt` (of `prompts.prompt_in`), or up to `count` (1..3) that may be meant.
+def select_prompted(
+    source: Picture, prompt: SelectionPrompt, context: Context, count: int = 1, checkpoint: str = CHECKPOINT
+) -> SelectedObjects:
+    """The object at `prompt` (see `checked_prompt`), or up to `count` (1..3) candidates.
 
     Raises `NothingFound`, `ModelUnavailable`.
     """
-    embedded = _embedded(source, context, checkpoint)
+    embedded = _embed(source, context, checkpoint)
     context.step("finding the object", 0.5)
     size = (source.width, source.height)
     found = embedded.engine.candidates(embedded.embedding, prompt, size, count)
     scale = max(found[0].logits.shape) / max(size)
     clicks = [(x * scale, y * scale, label) for x, y, label in prompt.clicks]
-    cleaned = [_cleaned(candidate, clicks) for candidate in found]
+    cleaned = [_without_specks(candidate, clicks) for candidate in found]
     kept = [one for one in cleaned if _is_object(one, clicks)]
     if not kept:
         raise NothingFound(_NOTHING)
-    return embedded.picked(kept, size)
+    return embedded.select(kept, size)
 
 
-def pick_salient(
+def select_salient(
     source: Picture, engine: MattingEngine, context: Context, checkpoint: str = CHECKPOINT
-) -> Picked:
-    """The object that stands out most: the largest of the matte by `engine`, with the segmenter's outline.
+) -> SelectedObjects:
+    """The most salient object: the largest of the matte by `engine`, with the segmenter's outline.
 
-    Where the segmenter means something else than the matte, the matte's own outline is taken. Raises
-    `NothingFound`, `ModelUnavailable`.
+    If the segmenter found a different object, the matte's outline is used. Raises `NothingFound`,
+    `ModelUnavailable`.
     """
-    embedded = _embedded(source, context, checkpoint)
+    embedded = _embed(source, context, checkpoint)
     context.step("finding the foreground", 0.4)
-    seen = foreground.visible(source)
+    seen = foreground.flatten_on_white(source)
     matte = _largest_object(engine.matte(seen))
     context.step("finding the object", 0.7)
     size = (source.width, source.height)
     left, top, width, height = cv2.boundingRect((matte > _INSIDE).astype(np.uint8))
     across, down = source.width / matte.shape[1], source.height / matte.shape[0]
-    prompt = Prompt(box=(left * across, top * down, (left + width) * across, (top + height) * down))
+    prompt = SelectionPrompt(box=(left * across, top * down, (left + width) * across, (top + height) * down))
     found = [
-        _cleaned(one, [])
+        _without_specks(one, [])
         for one in embedded.engine.objects(
             seen,
             embedded.embedding,
@@ -120,20 +125,20 @@ def pick_salient(
     inner_height, inner_width = found[0].logits.shape if found else matte.shape
     logits = cv2.resize(matte, (inner_width, inner_height), interpolation=cv2.INTER_LINEAR) - _INSIDE
     overlaps = [_overlap(one.logits > 0, logits > 0) for one in found]
-    if max(overlaps, default=0.0) >= _LEAST_AGREEMENT:
-        return embedded.picked([found[int(np.argmax(overlaps))]], size)
+    if max(overlaps, default=0.0) >= _MIN_AGREEMENT:
+        return embedded.select([found[int(np.argmax(overlaps))]], size)
     own = Candidate(logits * _MATTE_TO_LOGITS, float(matte[matte > _INSIDE].mean()))
-    return Picked([own], size, engine.checkpoint, engine.device, embedded.artefacts, embedded.engine)
+    return SelectedObjects([own], size, engine.checkpoint, engine.device, embedded.artefacts, embedded.engine)
 
 
 def _largest_object(matte: Matte) -> Matte:
     """`matte` with 0 outside its largest connected part. Raises `NothingFound`."""
     inside = (matte > _INSIDE).astype(np.uint8)
     count, labels, stats, _ = cv2.connectedComponentsWithStats(inside)
-    if count == 1 or stats[1:, cv2.CC_STAT_AREA].max() < _LEAST_OBJECT_SHARE * matte.size:
-        raise NothingFound("No object stands out in this picture.")
+    if count == 1 or stats[1:, cv2.CC_STAT_AREA].max() < _MIN_OBJECT_SHARE * matte.size:
+        raise NothingFound("No salient object was found in this picture.")
     largest = int(stats[1:, cv2.CC_STAT_AREA].argmax()) + 1
-    # Its soft edge stays with it.
+    # Keep its soft edge.
     near = cv2.dilate((labels == largest).astype(np.uint8), np.ones((9, 9), np.uint8)) > 0
     answer: Matte = np.where(near & ((labels == largest) | (labels == 0)), matte, np.float32(0))
     return answer
@@ -145,54 +150,54 @@ class _Embedded:
     embedding: Embedding
     artefacts: dict[str, bytes]
 
-    def picked(self, candidates: list[Candidate], size: tuple[int, int]) -> Picked:
+    def select(self, candidates: list[Candidate], size: tuple[int, int]) -> SelectedObjects:
         checkpoint, device = self.engine.checkpoint, self.engine.device
-        return Picked(candidates, size, checkpoint, device, self.artefacts, self.engine)
+        return SelectedObjects(candidates, size, checkpoint, device, self.artefacts, self.engine)
 
 
-def _embedded(source: Picture, context: Context, checkpoint: str) -> _Embedded:
-    """The picture's embedding: the one stored beside it, else a new one."""
+def _embed(source: Picture, context: Context, checkpoint: str) -> _Embedded:
+    """The picture's embedding: the stored one, else a new one."""
     context.step("loading", 0.0)
     engine: SegmentingEngine = context.engines.segmenting(checkpoint)
-    stored = engine.stored(context.files.get(ARTEFACT_PREFIX + engine.artefact))
+    stored = engine.decode_embedding(context.files.get(ARTEFACT_PREFIX + engine.artefact))
     if stored is not None:
         return _Embedded(engine, stored, {})
-    context.step("looking at the picture", 0.1)
-    embedding = engine.embed(foreground.visible(source))
-    return _Embedded(engine, embedding, {engine.artefact: engine.kept(embedding)})
+    context.step("analysing the picture", 0.1)
+    embedding = engine.embed(foreground.flatten_on_white(source))
+    return _Embedded(engine, embedding, {engine.artefact: engine.encode_embedding(embedding)})
 
 
 def _is_object(candidate: Candidate, clicks: list[Click]) -> bool:
     inside = candidate.logits > 0
     pixels = np.count_nonzero(inside)
-    if candidate.score < _LEAST_SCORE or not _LEAST_PIXELS <= pixels <= _MOST_SHARE * inside.size:
+    if candidate.score < _MIN_SCORE or not _MIN_PIXELS <= pixels <= _MAX_SHARE * inside.size:
         return False
     wanted = [click for click in clicks if click[2] == 1]
     return not wanted or any(_values_near(inside, click).any() for click in wanted)
 
 
-def _cleaned(candidate: Candidate, clicks: list[Click]) -> Candidate:
-    """`candidate` without specks, except one that was clicked on, and without small holes.
+def _without_specks(candidate: Candidate, clicks: list[Click]) -> Candidate:
+    """`candidate` without small holes and without specks, except those that were clicked on.
 
-    Done at the network's size, so that a large picture takes no more memory for it.
+    Computed at the network's size, to save memory.
     """
     inside = candidate.logits > 0
-    least_pixels = max(_LEAST_PIXELS, _SPECK_SHARE * np.count_nonzero(inside))
+    least_pixels = max(_MIN_PIXELS, _SPECK_SHARE * np.count_nonzero(inside))
     logits = candidate.logits.copy()
     logits[_small_parts(inside, least_pixels, [click for click in clicks if click[2] == 1])] = -1
-    # Only now: a speck in a hole would else become a hole itself.
+    # Afterwards, because a speck in a hole would otherwise become a hole.
     logits[_small_parts(logits <= 0, least_pixels, [click for click in clicks if click[2] == 0])] = 1
     return replace(candidate, logits=logits)
 
 
-def _small_parts(inside: _Spots, least_pixels: float, kept: list[Click]) -> _Spots:
-    """The connected parts of `inside` with fewer pixels, but for those at a place in `kept`."""
+def _small_parts(inside: _Region, least_pixels: float, kept: list[Click]) -> _Region:
+    """The connected parts of `inside` with fewer pixels, but for those at a place in `encode_embedding`."""
     count, labels, stats, _ = cv2.connectedComponentsWithStats(inside.astype(np.uint8), connectivity=4)
     small = stats[:, cv2.CC_STAT_AREA] < least_pixels
     small[0] = False
     for click in kept:
         small[_values_near(labels, click)] = False
-    answer: _Spots = small[labels] if count > 1 else np.zeros_like(inside)
+    answer: _Region = small[labels] if count > 1 else np.zeros_like(inside)
     return answer
 
 
@@ -203,7 +208,7 @@ def _values_near(values: NDArray[np.generic], click: Click) -> NDArray[np.generi
     return values[rows, max(0, column - _NEAR_PIXELS) : column + _NEAR_PIXELS + 1].ravel()
 
 
-def _overlap(one: _Spots, other: _Spots) -> float:
+def _overlap(one: _Region, other: _Region) -> float:
     """Intersection over union."""
     either = np.count_nonzero(one | other)
     return np.count_nonzero(one & other) / either if either else 0.0

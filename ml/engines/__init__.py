@@ -1,1 +1,1 @@
-"""One module per inference library or algorithm; the only place where those libraries are imported."""
+"""One module per inference library or algorithm. Inference libraries are imported only here."""

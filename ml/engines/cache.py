@@ -1,4 +1,4 @@
-"""A process's loaded engines."""
+"""The cache of loaded engines of one process."""
 
 import threading
 from collections import OrderedDict
@@ -10,16 +10,18 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from ml import device as devices
 from ml.checkpoints import digests, registry
 from ml.engines import upscaling
-from ml.engines.matting import FACTS, MattingEngine, NetworkMatting
+from ml.engines.matting import MattingEngine, NetworkMatting
 from ml.engines.network import Runtime
-from ml.engines.segmenting import Segmenter, SegmentingEngine
-from ml.engines.segmenting_facts import (
+from ml.engines.network_facts import (
+    MATTING_FACTS,
     OWN_SAM,
     SAM_CHECKPOINTS,
     SEGMENTING_FACTS,
+    UPSCALING_FACTS,
     SegmentingFacts,
     sam_artefact,
 )
+from ml.engines.segmenting import Segmenter, SegmentingEngine
 from ml.engines.upscaling import Upscaler
 from ml.errors import ModelUnavailable, OutOfMemory
 from ml.generative_config import GenerativeConfig
@@ -30,10 +32,11 @@ if TYPE_CHECKING:
 Engine = TypeVar("Engine")
 RuntimeName = Literal["auto", "openvino", "onnxruntime"]
 
-# What an optional checkpoint takes loaded, in multiples of its file: its weights, and what it computes with.
+# Memory of a loaded optional checkpoint: its weights and activations in multiples of the file, plus the
+# runtime.
 _LOADED_TO_FILE = 3
 _RUNTIME_BYTES = 300_000_000
-# What Segment Anything computes with at 1024 x 1024, besides its weights: the attention of one block.
+# Memory that Segment Anything needs at 1024 x 1024 besides its weights: the attention of one block.
 _SAM_WORK_BYTES = 1_500_000_000
 
 
@@ -44,11 +47,10 @@ class _Loaded:
 
 
 class EngineCache:
-    """Loads engines when they are first asked for and keeps as many as `memory_budget_bytes` holds.
+    """Loads engines on first use and keeps as many as fit into `memory_budget_bytes`.
 
-    `threads` is how many threads an engine computes with; by default as many as OpenCV was told to use in
-    this process. `runtime` is for where one library is wanted although another is there. Raises
-    `NoCudaDevice` for a device that is not there.
+    `threads` is the number of threads per engine, by default OpenCV's number in this process. `runtime`
+    selects an inference library explicitly. Raises `NoCudaDevice` for a missing device.
     """
 
     def __init__(
@@ -75,11 +77,11 @@ class EngineCache:
     def matting(self, checkpoint: str) -> MattingEngine:
         """The engine of a background-removal checkpoint.
 
-        Raises KeyError for a name that is no such checkpoint, ModelUnavailable if it is not installed.
+        Raises KeyError for an unknown name, ModelUnavailable if it is not installed.
         """
         if registry.CHECKPOINTS[checkpoint].tool != "bg-removal":
             raise KeyError(checkpoint)
-        facts = FACTS.get(checkpoint)
+        facts = MATTING_FACTS.get(checkpoint)
         if facts is not None:
             return self.get(checkpoint, facts.memory_bytes, lambda: self._network_matting(checkpoint))
         file_bytes = registry.CHECKPOINTS[checkpoint].size_bytes
@@ -87,10 +89,10 @@ class EngineCache:
         return self.get(checkpoint, memory_bytes, lambda: self._rembg_matting(checkpoint))
 
     def segmenting(self, checkpoint: str) -> SegmentingEngine:
-        """The engine of a checkpoint that finds the object under a click.
+        """The engine of a checkpoint that segments the object at a click.
 
-        Raises KeyError for a name that is no such checkpoint, ModelUnavailable if it is not installed,
-        OutOfMemory for one that is too large for a worker.
+        Raises KeyError for an unknown name, ModelUnavailable if it is not installed,
+        OutOfMemory if it is too large for a worker.
         """
         if checkpoint in SAM_CHECKPOINTS or checkpoint == OWN_SAM:
             return self._sam(checkpoint)
@@ -98,7 +100,7 @@ class EngineCache:
         return self.get(checkpoint, facts.memory_bytes, lambda: self._segmenter(facts))
 
     def check_inpainting(self) -> None:
-        """Raises ModelUnavailable if `inpainter` would. Loads nothing."""
+        """Raise ModelUnavailable if `inpainter` would, without loading anything."""
         from ml.engines import pipeline_folder, torch_runtime
         from ml.generative_config import LIBRARIES
 
@@ -106,7 +108,7 @@ class EngineCache:
         torch_runtime.check_installed(*LIBRARIES)
 
     def inpainter(self) -> "Inpainter":
-        """The engine that follows words, as the operator chose it.
+        """The configured inpainting engine.
 
         Raises ModelUnavailable if it is not installed, OutOfMemory if it is too large for a worker.
         """
@@ -126,24 +128,20 @@ class EngineCache:
     def upscaler(self, checkpoint: str) -> Upscaler:
         """The engine of an upscaling checkpoint.
 
-        Raises KeyError for a name that is no such checkpoint, ModelUnavailable if it is not installed.
+        Raises KeyError for an unknown name, ModelUnavailable if it is not installed.
         """
-        facts = upscaling.FACTS[checkpoint]
+        facts = UPSCALING_FACTS[checkpoint]
         return self.get(
             checkpoint,
             facts.memory_bytes,
             lambda: upscaling.load(self._models_dir, checkpoint, self._threads),
         )
 
-    def is_installed(self, checkpoint: str) -> bool:
-        """Whether a checkpoint of the table can be used."""
-        return registry.installed(self._models_dir, checkpoint)
-
     def get(self, name: str, memory_bytes: int, load: Callable[[], Engine]) -> Engine:
-        """The engine kept under `name`, loaded by `load` if need be, which then takes about `memory_bytes`.
+        """The engine cached under `name`, else loaded by `load`, which takes about `memory_bytes`.
 
-        Others are let go for it, the least recently used first; one that is too large alone is loaded
-        nevertheless. An engine that a caller still holds keeps its memory until it is dropped.
+        The least recently used engines are evicted to make room; one that exceeds the budget alone is loaded
+        nevertheless. An evicted engine keeps its memory while a caller still uses it.
         """
         with self._lock:
             if name not in self._loaded:
@@ -155,16 +153,16 @@ class EngineCache:
 
     @property
     def loaded(self) -> tuple[str, ...]:
-        """Names of what is loaded, the least recently used first."""
+        """Names of loaded engines, the least recently used first."""
         return tuple(self._loaded)
 
     def get_large(self, name: str, memory_bytes: int, load: Callable[[], Engine]) -> Engine:
-        """As `get`, for engines that may be too large for a worker altogether. Raises OutOfMemory then."""
-        most_bytes = 2 * self._budget_bytes  # the other half is meant for pictures
+        """As `get`, for engines that may be too large for a worker. Raises OutOfMemory in that case."""
+        most_bytes = 2 * self._budget_bytes  # the other half is for pictures
         if memory_bytes > most_bytes:
             raise OutOfMemory(
-                f"{name} needs about {memory_bytes >> 20} MiB of memory, a worker here may use"
-                f" {most_bytes >> 20}. The operator can raise BGERASER_WORKER_MEMORY_MB."
+                f"{name} needs about {memory_bytes >> 20} MiB of memory, and a worker may use"
+                f" {most_bytes >> 20}. The operator can raise {self._generative.setting_names.worker_memory}."
             )
         return self.get(name, memory_bytes, load)
 
@@ -176,7 +174,7 @@ class EngineCache:
             self._loaded.popitem(last=False)
 
     def _network_matting(self, checkpoint: str) -> NetworkMatting:
-        facts = FACTS[checkpoint]
+        facts = MATTING_FACTS[checkpoint]
         file = registry.path(self._models_dir, checkpoint)
         shape = (1, 3, facts.side_pixels, facts.side_pixels)
         return NetworkMatting(facts, self._get_runtime().load(file, shape, precise=facts.precise))
@@ -186,7 +184,7 @@ class EngineCache:
         decoder = registry.path(self._models_dir, facts.decoder_file)
         runtime = self._get_runtime()
         shape = (1, 3, facts.side_pixels, facts.side_pixels)
-        # The encoder is loaded when first needed: where an embedding is stored, it is not.
+        # The encoder is loaded on first use: it is not needed for stored embeddings.
         return Segmenter(
             facts,
             lambda: runtime.load(encoder, shape),
@@ -199,7 +197,8 @@ class EngineCache:
         if checkpoint == OWN_SAM:
             own = self._generative.sam_checkpoint
             if own is None or not own.is_file():
-                problem = "is not here: the operator chooses it with BGERASER_SAM_CHECKPOINT"
+                setting = self._generative.setting_names.sam_checkpoint
+                problem = f"is not installed: {setting} does not name a file"
                 raise ModelUnavailable(OWN_SAM, "bgeraser models pull sam-vit-b", problem)
             file = own
         else:

@@ -1,7 +1,7 @@
-"""Inpainting by words: any checkpoint that diffusers' auto pipeline knows; imported when first used.
+"""Inpainting from a prompt, with any checkpoint that diffusers' auto pipeline supports. Imported lazily.
 
-One `Inpainter` holds one pipeline. It sees pictures of about its own native size only: what is cut out of a
-larger one and how it goes back is `ml.editing.repainting`'s work.
+An `Inpainter` has one pipeline and processes pictures of about its native size. `ml.editing.repainting` crops
+larger pictures and blends the result back.
 """
 
 import inspect
@@ -20,16 +20,16 @@ from ml.device import Device
 from ml.engines import diffusion_parts, torch_runtime
 from ml.engines.diffusion_parts import Parts
 from ml.engines.pipeline_folder import PipelineFolder
-from ml.engines.torch_runtime import memory_errors_named, quiet
+from ml.engines.torch_runtime import silence_libraries, translate_memory_errors
 from ml.errors import BadParameter, ModelUnavailable
 from ml.generative_config import COMMAND, FULL_STRENGTH, LIBRARIES, GenerativeConfig
 from ml.pixels import Mask, Pixels
 
 log = logging.getLogger(__name__)
 
-# Guidance for a few-step checkpoint that is told what to keep out: without any it would not listen.
-_LEAST_GUIDANCE_AGAINST = 1.5
-# The pipelines that have a safety checker among their parts, and load one unless told not to.
+# Guidance of a few-step checkpoint with a negative prompt, which has no effect without guidance.
+_MIN_GUIDANCE_AGAINST = 1.5
+# Pipelines that load a safety checker by default.
 _MAY_CHECK = ("StableDiffusionInpaintPipeline", "StableDiffusionPipeline")
 
 Step = Callable[[float], None]
@@ -37,7 +37,7 @@ Step = Callable[[float], None]
 
 @dataclass(frozen=True)
 class PromptOptions:
-    """What to paint and how; None: as the checkpoint wants it."""
+    """The prompt and sampling options; None: the checkpoint's default."""
 
     prompt: str
     negative_prompt: str = ""
@@ -48,31 +48,31 @@ class PromptOptions:
 
 
 class Inpainter:
-    """Raises `ModelUnavailable` if the libraries are missing or the folder holds no pipeline that fits."""
+    """Raises `ModelUnavailable` if libraries are missing or the folder is not a usable pipeline."""
 
     def __init__(
         self, folder: PipelineFolder, parts: Parts, config: GenerativeConfig, device: Device, threads: int
     ) -> None:
         torch_runtime.check_installed(*LIBRARIES)
-        # Loading is from folders only, and says so; this is for what the libraries ask on their own.
+        # Loading is local only; this prevents other requests by the libraries.
         os.environ["HF_HUB_OFFLINE"] = "1"
         self._torch = torch_runtime.import_torch(threads)
         self.checkpoint = folder.name
-        self.device = torch_runtime.usable(self._torch, device)
+        self.device = torch_runtime.usable_device(self._torch, device)
         self._parts = parts
-        self._pipeline = _loaded(self._torch, folder, parts, self.device)
+        self._pipeline = _load_pipeline(self._torch, folder, parts, self.device)
         self._accepted = inspect.signature(self._pipeline.__call__).parameters
         self._guidance = config.inpaint_guidance
         self._steps = config.inpaint_steps or parts.steps
 
     @property
     def side_pixels(self) -> int:
-        """The side of the square it was trained on: other sizes of about that area do as well."""
+        """The side of the square it was trained on; other shapes of about that area work as well."""
         return self._parts.side_pixels
 
     @property
     def multiple(self) -> int:
-        """Sides are multiples of this."""
+        """Width and height must be multiples of this."""
         scale = int(self._pipeline.vae_scale_factor)
         unet = getattr(self._pipeline, "unet", None)
         levels = len(unet.config.block_out_channels) if unet is not None else 2
@@ -87,14 +87,14 @@ class Inpainter:
         own = self._accepted.get("guidance_scale")
         return 1.0 if own is None else float(own.default)
 
-    def repaint(self, picture: Pixels, mask: Mask, words: PromptOptions, step: Step) -> Pixels:
-        """`picture` (H x W x 3) with what `words` say where `mask` (H x W) is 255; all of it painted anew.
+    def repaint(self, picture: Pixels, mask: Mask, prompt_options: PromptOptions, step: Step) -> Pixels:
+        """Inpaint `picture` (H x W x 3) where `mask` (H x W) is 255. The whole result is regenerated.
 
-        Height and width are multiples of `multiple`. The same words on the same machine make the same
-        pixels. `step` is told the fraction done, 0..1, after each denoising step, and may raise. Raises
-        `BadParameter` for words that this checkpoint cannot follow, `OutOfMemory`.
+        Height and width must be multiples of `multiple`. Equal options give equal pixels on the same machine.
+        `step` is called with the fraction done, 0..1, after each denoising step, and may raise. Raises
+        `BadParameter` for options that this checkpoint does not support, `OutOfMemory`.
         """
-        options = self._options(words)
+        options = self._options(prompt_options)
         height, width = mask.shape
 
         def on_step(pipeline: Any, number: int, _timestep: Any, _tensors: Any) -> dict[str, Any]:
@@ -105,50 +105,52 @@ class Inpainter:
             options["callback_on_step_end"] = on_step
         step(0.0)
         try:
-            with quiet(), memory_errors_named(), self._torch.inference_mode():
-                made = self._pipeline(
+            with silence_libraries(), translate_memory_errors(), self._torch.inference_mode():
+                output = self._pipeline(
                     image=Image.fromarray(picture),
                     mask_image=Image.fromarray(mask),
                     height=height,
                     width=width,
-                    # On the processor everywhere: other devices have other random numbers.
-                    generator=self._torch.Generator("cpu").manual_seed(words.seed),
+                    # Always on the CPU: random numbers differ between devices.
+                    generator=self._torch.Generator("cpu").manual_seed(prompt_options.seed),
                     output_type="np",
                     **options,
                 )
         finally:
             self._pipeline.maybe_free_model_hooks()
-        if any(getattr(made, "nsfw_content_detected", None) or ()):
-            raise BadParameter(
-                "prompt", "prompt: the safety checker objects to what it would make; nothing is answered"
-            )
-        values = np.nan_to_num(np.asarray(made.images[0], np.float32))
+        if any(getattr(output, "nsfw_content_detected", None) or ()):
+            raise BadParameter("prompt", "prompt: the safety checker rejected the generated picture")
+        values = np.nan_to_num(np.asarray(output.images[0], np.float32))
         answer: Pixels = np.clip(np.rint(values * 255), 0, 255).astype(np.uint8)
         return answer
 
-    def truncated(self, prompt: str) -> bool:
-        """Whether the checkpoint reads only the beginning of so long a prompt."""
+    def truncates(self, prompt: str) -> bool:
+        """Whether the prompt is longer than the checkpoint's text encoder reads."""
         tokenizer = getattr(self._pipeline, "tokenizer", None)
         if tokenizer is None:
             return False
-        with quiet():
+        with silence_libraries():
             return len(tokenizer(prompt).input_ids) > int(tokenizer.model_max_length)
 
-    def _options(self, words: PromptOptions) -> dict[str, Any]:
-        """The pipeline's arguments for `words`."""
-        strength = FULL_STRENGTH if words.strength is None else words.strength
-        # Of so many steps the pipeline takes only the share `strength`, and it needs at least one.
-        steps = max(words.steps or self._steps, math.ceil(1 / strength))
-        guidance = self.default_guidance if words.guidance_scale is None else words.guidance_scale
-        if words.negative_prompt.strip():
+    def _options(self, prompt_options: PromptOptions) -> dict[str, Any]:
+        """The pipeline's arguments for these options."""
+        strength = FULL_STRENGTH if prompt_options.strength is None else prompt_options.strength
+        # The pipeline runs only the share `strength` of the steps, and needs at least one.
+        steps = max(prompt_options.steps or self._steps, math.ceil(1 / strength))
+        guidance = (
+            self.default_guidance if prompt_options.guidance_scale is None else prompt_options.guidance_scale
+        )
+        if prompt_options.negative_prompt.strip():
             if "negative_prompt" not in self._accepted:
-                raise BadParameter("negative_prompt", f"negative_prompt: {self.checkpoint} knows none")
-            if guidance <= 1 and words.guidance_scale is not None:
+                raise BadParameter(
+                    "negative_prompt", f"negative_prompt is not supported by {self.checkpoint}"
+                )
+            if guidance <= 1 and prompt_options.guidance_scale is not None:
                 raise BadParameter("negative_prompt", "negative_prompt needs a guidance_scale above 1")
-            guidance = max(guidance, _LEAST_GUIDANCE_AGAINST)
+            guidance = max(guidance, _MIN_GUIDANCE_AGAINST)
         options: dict[str, Any] = {
-            "prompt": words.prompt,
-            "negative_prompt": words.negative_prompt or None,
+            "prompt": prompt_options.prompt,
+            "negative_prompt": prompt_options.negative_prompt or None,
             "num_inference_steps": steps,
             "guidance_scale": guidance,
             "strength": strength,
@@ -156,8 +158,8 @@ class Inpainter:
         return {name: value for name, value in options.items() if name in self._accepted}
 
 
-def _loaded(torch: Any, folder: PipelineFolder, parts: Parts, device: Device) -> Any:
-    """The pipeline with its parts, on its device. Nothing is downloaded, no code of the folder is run."""
+def _load_pipeline(torch: Any, folder: PipelineFolder, parts: Parts, device: Device) -> Any:
+    """Load the pipeline onto its device. Nothing is downloaded; no code of the folder is run."""
     import diffusers
     import transformers
 
@@ -168,9 +170,9 @@ def _loaded(torch: Any, folder: PipelineFolder, parts: Parts, device: Device) ->
     if not parts.with_checker and folder.pipeline in _MAY_CHECK:
         without = {"safety_checker": None, "requires_safety_checker": False}
     try:
-        with quiet(), memory_errors_named():
+        with silence_libraries(), translate_memory_errors():
             if parts.tiny_vae is not None:
-                without["vae"] = _tiny_vae(diffusers, parts.tiny_vae, dtype)
+                without["vae"] = _load_tiny_vae(diffusers, parts.tiny_vae, dtype)
             pipeline = diffusers.AutoPipelineForInpainting.from_pretrained(
                 str(folder.path),
                 dtype=dtype,
@@ -180,21 +182,19 @@ def _loaded(torch: Any, folder: PipelineFolder, parts: Parts, device: Device) ->
                 **without,
             )
             if parts.lora is not None:
-                _fuse(pipeline, parts.lora)
+                _fuse_lora(pipeline, parts.lora)
             _set_scheduler(diffusers, pipeline, parts.scheduler)
             _place(torch, pipeline, folder, parts, device)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
         log.exception("%s cannot be loaded", folder.name)
-        problem = (
-            f"cannot be loaded as an inpainting pipeline ({type(error).__name__}; the server's log says more)"
-        )
+        problem = f"cannot be loaded as an inpainting pipeline ({type(error).__name__}; see the server's log)"
         raise ModelUnavailable(folder.name, COMMAND, problem) from None
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
 
 
-def _tiny_vae(diffusers: Any, place: Path, dtype: Any) -> Any:
-    """A quick autoencoder from a folder, or from the bare weights of one of TAESD's shape."""
+def _load_tiny_vae(diffusers: Any, place: Path, dtype: Any) -> Any:
+    """A fast autoencoder from a folder, or from weights in TAESD's architecture."""
     if place.is_dir():
         return diffusers.AutoencoderTiny.from_pretrained(
             str(place), dtype=dtype, use_safetensors=True, local_files_only=True
@@ -206,8 +206,8 @@ def _tiny_vae(diffusers: Any, place: Path, dtype: Any) -> Any:
     return vae.to(dtype)
 
 
-def _fuse(pipeline: Any, lora: Path) -> None:
-    """Add a LoRA to the weights for good: as quick as without, and no second set of weights stays."""
+def _fuse_lora(pipeline: Any, lora: Path) -> None:
+    """Fuse a LoRA into the weights, which costs neither time nor memory during inference."""
     import safetensors.torch
 
     torch_runtime.check_installed("peft")
@@ -226,7 +226,7 @@ def _set_scheduler(diffusers: Any, pipeline: Any, scheduler: str) -> None:
 
 
 def _place(torch: Any, pipeline: Any, folder: PipelineFolder, parts: Parts, device: Device) -> None:
-    """Onto the device; part by part as it is needed where a graphics card cannot hold all of it."""
+    """Move the pipeline to the device; offload components if a GPU cannot hold all of them."""
     if device == "cuda":
         free_bytes, _total = torch.cuda.mem_get_info()
         needed_bytes = diffusion_parts.memory_bytes(folder, parts)

@@ -1,4 +1,4 @@
-"""What an inpainting pipeline is made of here: number type, memory, LoRA, autoencoder, scheduler."""
+"""Chooses the parts of an inpainting pipeline (number type, LoRA, VAE, scheduler), estimates its memory."""
 
 import json
 import math
@@ -14,14 +14,14 @@ from ml.engines.pipeline_folder import PipelineFolder
 from ml.errors import ModelUnavailable
 from ml.generative_config import AUTO, COMMAND, NONE, GenerativeConfig
 
-#: In the table, for Stable Diffusion 1.x.
+#: Names in the registry, for Stable Diffusion 1.x.
 LORA, TINY_VAE = "lcm-lora-sd15", "taesd"
 
-# Of an SD 1.x UNet: its text's width and its first layer's.
+# Text embedding width and first layer width of an SD 1.x UNet.
 _SD1_WIDTHS = (768, 320)
 _GUIDANCE = {f"StableDiffusion{kind}Pipeline": 7.5 for kind in ("", "Inpaint", "XL", "XLInpaint")}
 _FEW_STEP_SCHEDULERS = ("LCMScheduler", "TCDScheduler")
-# torch and the libraries around it, and what computing at 512 x 512 takes besides the weights.
+# Memory of torch and related libraries, and of activations at 512 x 512.
 _LIBRARY_BYTES = 500_000_000
 _WORK_BYTES_AT_512 = 1_000_000_000
 _HEADER_BYTES_MAX = 50_000_000
@@ -29,15 +29,15 @@ _HEADER_BYTES_MAX = 50_000_000
 
 @dataclass(frozen=True)
 class Parts:
-    """What is added to the folder's own components, and how the whole is used."""
+    """Additions to the folder's own components, and how the pipeline is used."""
 
     lora: Path | None
     tiny_vae: Path | None
     scheduler: str  # own, lcm or turbo
     is_few_step: bool
-    guidance: float | None  # None: as the pipeline's own family has it
-    numbers: str  # bfloat16, float16, float32: what it computes with
-    side_pixels: int  # at which it was trained
+    guidance: float | None  # None: the pipeline's default
+    numbers: str  # bfloat16, float16 or float32
+    side_pixels: int  # of the training resolution
     with_checker: bool
 
     @property
@@ -46,9 +46,9 @@ class Parts:
 
 
 def choose(folder: PipelineFolder, config: GenerativeConfig, models_dir: Path, device: Device) -> Parts:
-    """Raises `ModelUnavailable` for a part that was chosen and is not here."""
+    """Choose the parts. Raises `ModelUnavailable` for a configured part that is missing."""
     is_sd1 = _is_sd1(folder)
-    suits = is_sd1 and device == "cpu"  # where 25 guided steps would take minutes
+    suits = is_sd1 and device == "cpu"  # on which 25 guided steps would take minutes
     own_scheduler = _scheduler_class(folder)
     wants_own = config.inpaint_scheduler in ("own", "turbo") or own_scheduler in _FEW_STEP_SCHEDULERS
     lora = _file(config.inpaint_lora, LORA, suits and not wants_own, models_dir)
@@ -56,7 +56,7 @@ def choose(folder: PipelineFolder, config: GenerativeConfig, models_dir: Path, d
     if scheduler == AUTO:
         scheduler = "lcm" if lora is not None else "own"
     if config.inpaint_safety_checker and "safety_checker" not in folder.components:
-        raise ModelUnavailable(folder.name, COMMAND, "has no safety checker, which is set to be used")
+        raise ModelUnavailable(folder.name, COMMAND, "has no safety checker, although it is enabled")
     is_few_step = scheduler in ("lcm", "turbo") or own_scheduler in _FEW_STEP_SCHEDULERS
     return Parts(
         lora=lora,
@@ -71,14 +71,14 @@ def choose(folder: PipelineFolder, config: GenerativeConfig, models_dir: Path, d
 
 
 def number_type(device: Device) -> str:
-    """The name in torch of the numbers to compute with."""
+    """The name of torch's dtype to compute with."""
     if device != "cpu":
         return "float16"
     return "bfloat16" if devices.has_fast_bf16() else "float32"
 
 
 def memory_bytes(folder: PipelineFolder, parts: Parts) -> int:
-    """About what the pipeline adds to the process, at work on its own size."""
+    """Approximate memory of the pipeline while it runs at its native size."""
     skipped = set() if parts.with_checker else {"safety_checker"}
     if parts.tiny_vae is not None:
         skipped.add("vae")
@@ -89,7 +89,7 @@ def memory_bytes(folder: PipelineFolder, parts: Parts) -> int:
 
 
 def _count(weights: Path) -> int:
-    """How many numbers are in a safetensors file, by its header."""
+    """The number of weights in a safetensors file, from its header."""
     with weights.open("rb") as file:
         (header_bytes,) = struct.unpack("<Q", file.read(8))
         if header_bytes > _HEADER_BYTES_MAX:
@@ -102,15 +102,15 @@ def _file(wanted: str, from_table: str, suits: bool, models_dir: Path) -> Path |
     if wanted == NONE or (wanted == AUTO and not suits):
         return None
     if wanted == AUTO:
-        is_here = registry.installed(models_dir, from_table)
-        return registry.path(models_dir, from_table) if is_here else None
+        is_installed = registry.installed(models_dir, from_table)
+        return registry.path(models_dir, from_table) if is_installed else None
     if wanted == from_table:
         return registry.path(models_dir, from_table)
     path = Path(wanted)
     if path.is_file() and path.suffix != ".safetensors":
-        raise ModelUnavailable(path.name, COMMAND, "is no .safetensors: nothing else is read")
+        raise ModelUnavailable(path.name, COMMAND, "is not a .safetensors file, the only supported format")
     if not path.exists():
-        raise ModelUnavailable(path.name, COMMAND, "is not here")
+        raise ModelUnavailable(path.name, COMMAND, "does not exist")
     return path
 
 
@@ -129,7 +129,7 @@ def _scheduler_class(folder: PipelineFolder) -> str:
 
 
 def _side_pixels(folder: PipelineFolder) -> int:
-    """The side of the pictures it was trained on: 512 for SD 1.x, 1024 for SDXL and newer ones."""
+    """The side of its training pictures: 512 for SD 1.x, 1024 for SDXL and newer ones."""
     for key in ("unet", "transformer"):
         sample = _config(folder, key).get("sample_size")
         blocks = _config(folder, "vae").get("block_out_channels")
@@ -140,7 +140,7 @@ def _side_pixels(folder: PipelineFolder) -> int:
 
 def _config(folder: PipelineFolder, component: str) -> dict[str, Any]:
     try:
-        found = json.loads((folder.path / component / "config.json").read_text(encoding="utf-8"))
+        content = json.loads((folder.path / component / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return content if isinstance(content, dict) else {}

@@ -1,4 +1,4 @@
-"""Reads the two files in which ncnn stores a network: .param (text, its layers) and .bin (their weights).
+"""Parses ncnn's two network files: .param (layers, as text) and .bin (weights).
 
 Both formats are documented by ncnn (its wiki's "param and model file structure", and each layer's source).
 """
@@ -16,7 +16,7 @@ _FLOAT32_TAG = 0
 
 @dataclass
 class Layer:
-    """One line of a .param file. Reading a parameter takes it out: what is left was not understood."""
+    """One line of a .param file. Reading a parameter removes it, so the rest is unsupported."""
 
     kind: str
     name: str
@@ -38,10 +38,10 @@ class Layer:
 
 
 def read_layers(text: str) -> list[Layer]:
-    """The layers of a .param file in order of execution. Raises ValueError if it is none."""
+    """The layers of a .param file in order of execution. Raises ValueError for other files."""
     lines = text.splitlines()
     if len(lines) < 3 or lines[0].strip() != _PARAM_MAGIC:
-        raise ValueError("This is no ncnn .param file.")
+        raise ValueError("This is not an ncnn .param file.")
     layers = []
     for line in filter(None, map(str.strip, lines[2:])):
         kind, name, *rest = line.split()
@@ -57,7 +57,7 @@ def read_layers(text: str) -> list[Layer]:
             )
         layers.append(Layer(kind, name, blobs[:input_count], blobs[input_count:], parameters))
     if len(layers) != int(lines[1].split()[0]):
-        raise ValueError(f"The .param file says {lines[1].split()[0]} layers but has {len(layers)}.")
+        raise ValueError(f"The .param file declares {lines[1].split()[0]} layers but has {len(layers)}.")
     return layers
 
 
@@ -73,7 +73,7 @@ class Weights:
         return self._take("<f4", count)
 
     def tagged(self, count: int) -> NDArray[np.float32]:
-        """`count` values behind a tag that tells their storage, padded to 4 bytes."""
+        """`count` values after a tag for their number type, padded to 4 bytes."""
         tag = int(self._take("<u4", 1)[0])
         if tag not in (_FLOAT16_TAG, _FLOAT32_TAG):
             raise ValueError(f"ncnn weights stored as 0x{tag:08X} are not supported.")

@@ -1,4 +1,4 @@
-"""What every runtime makes of a checkpoint: a network, called with one batch, or a graph of many inputs."""
+"""Protocols of inference runtimes: networks with one input, graphs with several, and their loader."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,34 +18,34 @@ class Network(Protocol):
 
     @property
     def device(self) -> Device:
-        """Where it runs."""
+        """The device it runs on."""
 
     def __call__(self, batch: Floats) -> Floats:
-        """The output for one input of the shape it was loaded with; the answer is the caller's to keep."""
+        """The output for one input of the shape it was loaded with; the caller owns the result."""
 
 
 class Graph(Protocol):
-    """A loaded checkpoint with several inputs or outputs, any of whose sizes may change from call to call."""
+    """A loaded checkpoint with several inputs or outputs, whose sizes may vary between calls."""
 
     @property
     def device(self) -> Device:
-        """Where it runs."""
+        """The device it runs on."""
 
     def __call__(self, inputs: Mapping[str, Floats]) -> list[Floats]:
-        """The outputs that it was loaded for, in that order, for inputs by name; the caller's to keep."""
+        """The requested outputs in order, for inputs by name. The caller owns the results."""
 
 
 class Runtime(Protocol):
-    """A library that runs checkpoints."""
+    """An inference library."""
 
     def load(self, checkpoint: Path, input_shape: Shape, *, precise: bool = False) -> Network:
         """The network in an ONNX file with its input fixed to `input_shape`; only its first output.
 
-        `precise` computes in full 32 bits even where the processor is faster with fewer.
+        `precise` computes in 32 bits even if the CPU is faster with fewer.
         """
 
     def load_graph(self, checkpoint: Path, outputs: Sequence[str]) -> Graph:
-        """The graph in an ONNX file, computing in full 32 bits the named tensors, inner ones too.
+        """The graph in an ONNX file, computing the named tensors, also inner ones, in 32 bits.
 
-        Inputs on which none of these depends may be left out of a call.
+        Inputs that these do not depend on may be omitted from calls.
         """

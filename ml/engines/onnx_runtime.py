@@ -1,4 +1,4 @@
-"""The same networks on onnxruntime, where OpenVINO cannot be had or an NVIDIA device is there."""
+"""Networks on onnxruntime, for NVIDIA devices and platforms without OpenVINO."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -32,9 +32,9 @@ class OnnxGraph:
         self.device: Device = "cuda" if "CUDAExecutionProvider" in session.get_providers() else "cpu"
 
     def __call__(self, inputs: Mapping[str, Floats]) -> list[Floats]:
-        # It wants every input, even one that no asked output depends on.
-        left_out = (port for port in self._session.get_inputs() if port.name not in inputs)
-        unused = {port.name: np.ones([_side(side) for side in port.shape], np.float32) for port in left_out}
+        # onnxruntime requires every input, even those that no requested output depends on.
+        omitted = (port for port in self._session.get_inputs() if port.name not in inputs)
+        unused = {port.name: np.ones([_side(side) for side in port.shape], np.float32) for port in omitted}
         answer: list[Floats] = self._session.run(self._outputs, {**inputs, **unused})
         return answer
 
@@ -47,7 +47,7 @@ class OnnxRuntime:
         self._providers = providers(device)
 
     def load(self, checkpoint: Path, input_shape: Shape, *, precise: bool = False) -> OnnxNetwork:
-        del precise  # it never computes with fewer bits than the checkpoint asks for
+        del precise  # it always computes in the checkpoint's own precision
         import onnxruntime
 
         session = onnxruntime.InferenceSession(checkpoint, self._options, providers=self._providers)
@@ -56,27 +56,27 @@ class OnnxRuntime:
     def load_graph(self, checkpoint: Path, outputs: Sequence[str]) -> OnnxGraph:
         import onnxruntime
 
-        # onnxruntime answers declared outputs only. A file in protobuf's format may be continued: what is
-        # appended is merged, and lists grow. So the inner tensors are declared without the onnx library.
+        # onnxruntime returns declared outputs only. Protobuf messages can be concatenated, which merges them
+        # and extends lists: this declares inner tensors as outputs without the onnx library.
         declared = b"".join(_message(_GRAPH_OUTPUT, _message(_VALUE_NAME, name.encode())) for name in outputs)
         content = checkpoint.read_bytes() + _message(_MODEL_GRAPH, declared)
         session = onnxruntime.InferenceSession(content, self._options, providers=self._providers)
         return OnnxGraph(session, outputs)
 
 
-# Numbers of fields in onnx.proto: ModelProto.graph, GraphProto.output, ValueInfoProto.name.
+# Field numbers in onnx.proto: ModelProto.graph, GraphProto.output, ValueInfoProto.name.
 _MODEL_GRAPH, _GRAPH_OUTPUT, _VALUE_NAME = 7, 12, 1
 
 
 def _message(field: int, content: bytes) -> bytes:
-    """A field of bytes as protobuf writes it: number and kind, length in sevens of bits, content."""
-    kind_of_bytes = 2
-    length, sevens = len(content), bytearray([field << 3 | kind_of_bytes])
+    """A length-delimited protobuf field: tag, varint length, content."""
+    length_delimited = 2
+    length, encoded = len(content), bytearray([field << 3 | length_delimited])
     while length > 127:
-        sevens.append(length & 127 | 128)
+        encoded.append(length & 127 | 128)
         length >>= 7
-    sevens.append(length)
-    return bytes(sevens) + content
+    encoded.append(length)
+    return bytes(encoded) + content
 
 
 def _side(side: int | str | None) -> int:
@@ -91,23 +91,23 @@ def session_options(threads: int) -> Any:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3  # errors only
-    # Threads that wait busily would take the other workers' processor time.
+    # Spinning threads would take CPU time from other workers.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return options
 
 
 def providers(device: Device) -> list[str]:
-    """What onnxruntime shall run on, best first."""
+    """onnxruntime's execution providers, best first."""
     return ["CUDAExecutionProvider"] * (device == "cuda" and has_cuda()) + ["CPUExecutionProvider"]
 
 
 def device_of(session: Any) -> Device:
-    """Where a session really runs: onnxruntime falls back to the processor in silence."""
+    """The device a session actually uses: onnxruntime falls back to the CPU silently."""
     return "cuda" if "CUDAExecutionProvider" in session.get_providers() else "cpu"
 
 
 def has_cuda() -> bool:
-    """Whether onnxruntime is installed in its NVIDIA build."""
+    """Whether the NVIDIA build of onnxruntime is installed."""
     try:
         import onnxruntime
     except ImportError:

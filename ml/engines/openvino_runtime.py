@@ -1,4 +1,4 @@
-"""Networks on OpenVINO: the fastest on processors, in bf16 where the processor has it and nothing is lost."""
+"""Networks on OpenVINO, the fastest library on CPUs; uses bf16 where supported and precise enough."""
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +13,7 @@ from ml.engines.network import Floats, Shape
 
 
 class OpenVinoNetwork:
-    device: Device = "cpu"  # OpenVINO has no NVIDIA path
+    device: Device = "cpu"  # OpenVINO does not support NVIDIA
 
     def __init__(self, request: Any) -> None:
         self._request = request
@@ -40,15 +40,15 @@ class OpenVinoGraph:
 class OpenVinoRuntime:
     """Raises ImportError where OpenVINO is not installed.
 
-    Compiled networks are kept in `cache_dir`: compiling takes a second and loading what was compiled a tenth
-    of it. A lock makes one process compile while the others wait for its result.
+    Compiled networks are cached in `cache_dir`: compiling takes a second, loading a tenth of it. A lock makes
+    other processes wait for the one that compiles.
     """
 
     def __init__(self, cache_dir: Path, threads: int) -> None:
         import openvino
 
         self._core = openvino.Core()
-        # Another version's results would only be read, refused and left lying.
+        # Results of other OpenVINO versions cannot be used.
         self._cache_dir = cache_dir / f"openvino-{openvino.__version__.split('-')[0]}"
         self._threads = threads
 
@@ -57,7 +57,7 @@ class OpenVinoRuntime:
             import openvino
 
             graph = self._core.read_model(checkpoint)
-            # ISNet's other ten outputs are for training and take a third of the time.
+            # ISNet's ten other outputs are for training only and take a third of the time.
             graph = openvino.Model([graph.outputs[0]], graph.get_parameters(), checkpoint.stem)
             graph.reshape(list(input_shape))
             return graph
@@ -70,7 +70,7 @@ class OpenVinoRuntime:
 
             whole = self._core.read_model(checkpoint)
             ports = whole.add_outputs(list(outputs))
-            # Inputs that only the other outputs need would have to be given for nothing.
+            # Drop inputs that only other outputs need.
             used = _inputs_of(ports)
             parameters = [one for one in whole.get_parameters() if one.get_friendly_name() in used]
             return openvino.Model(ports, parameters, checkpoint.stem)
@@ -79,12 +79,12 @@ class OpenVinoRuntime:
 
     def _compiled(self, read: Callable[[], Any], precise: bool) -> Any:
         self._cache_dir.mkdir(parents=True, exist_ok=True)
-        # The lock lies beside the directory, which may be removed.
+        # The lock is outside the directory, which may be deleted.
         with FileLock(f"{self._cache_dir}.lock"):
             try:
                 return self._compile(read(), precise)
             except RuntimeError:
-                # A damaged result of an earlier run, or a defect that the second try repeats.
+                # A damaged cache, or a defect that the second attempt reproduces.
                 shutil.rmtree(self._cache_dir, ignore_errors=True)
                 self._cache_dir.mkdir(parents=True, exist_ok=True)
                 return self._compile(read(), precise)

@@ -62,10 +62,10 @@ class PatchField:
         self._height, self._width = painted.shape
         self._valid = level.sources(radius)
         blank = np.zeros(painted.shape, np.uint8)
-        texture = blank if place_charges is None else textures.texture(level)
+        texture = blank if place_charges is None else textures.measure_texture(level)
         self._canvas = self._padded(np.dstack([level.colors, texture]))
         self._sources = self._windows(self._canvas)
-        grid: Region = pyramid.touched(painted, radius)[::stride, ::stride]
+        grid: Region = pyramid.patches_touching(painted, radius)[::stride, ::stride]
         self._grid_rows, self._grid_columns = np.nonzero(grid)
         self.rows = (self._grid_rows * stride).astype(np.int32)
         self.columns = (self._grid_columns * stride).astype(np.int32)

@@ -1,4 +1,4 @@
-"""Mattes by rembg, for the checkpoints that only it knows how to run; imported when first used."""
+"""The matting engine of rembg's checkpoints; imported on first use."""
 
 import importlib
 import importlib.util
@@ -16,20 +16,20 @@ from PIL import Image
 
 from ml.device import Device
 from ml.engines import onnx_runtime
-from ml.engines.resizing import resized
+from ml.engines.resizing import resize_for_network
 from ml.errors import ModelUnavailable
 from ml.pixels import Matte, Pixels
 
 _INSTALL = "pip install 'bgeraser[rembg]'"
-# For a network that takes pictures of any size.
+# For networks with dynamic input sizes.
 _USUAL_SIDE_PIXELS = 1024
 
 
 class RembgMatting:
-    """`ml.engines.matting.MattingEngine` of one checkpoint, which lies in `checkpoint_file`.
+    """`ml.engines.matting.MattingEngine` of the checkpoint in `checkpoint_file`.
 
-    Raises ModelUnavailable if rembg is not installed. Nothing is ever downloaded: rembg downloads what it
-    does not find, so it is called only for a file that is there.
+    Raises ModelUnavailable if rembg is not installed. Nothing is downloaded: rembg downloads missing
+    files, so it is called only for existing ones.
     """
 
     def __init__(self, checkpoint_file: Path, device: Device, threads: int) -> None:
@@ -50,8 +50,8 @@ class RembgMatting:
         self._size = (width, height) if fixed else (_USUAL_SIDE_PIXELS, _USUAL_SIDE_PIXELS)
 
     def matte(self, picture: Pixels) -> Matte:
-        # At the network's size rembg's own resizing, there and back, does nothing.
-        square = Image.fromarray(resized(picture, *self._size))
+        # At the network's size, rembg's own resizing has no effect.
+        square = Image.fromarray(resize_for_network(picture, *self._size))
         mask: Image.Image = self._session.predict(square)[0]
         return np.asarray(mask.convert("L"), np.float32) / np.float32(255)
 
@@ -59,31 +59,31 @@ class RembgMatting:
 def import_sessions() -> Any:
     """The module `rembg.session_factory`. Raises ModelUnavailable if rembg is not installed.
 
-    Importing rembg itself also imports what its alpha matting needs, which compiles numba code for more than
-    a minute the first time, so the sessions are imported without the package's own `__init__`.
+    Importing the package also imports its alpha matting, whose numba code takes more than a minute to compile
+    the first time, so the sessions are imported without the package's `__init__`.
     """
-    found = importlib.util.find_spec("rembg")
-    if found is None or importlib.util.find_spec("onnxruntime") is None:
+    spec = importlib.util.find_spec("rembg")
+    if spec is None or importlib.util.find_spec("onnxruntime") is None:
         raise ModelUnavailable("rembg", _INSTALL)
     name = "rembg.session_factory"
     if name in sys.modules:
         return sys.modules[name]
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of its many dependencies
+        warnings.simplefilter("ignore")  # from its dependencies
         if "rembg" in sys.modules:
             return importlib.import_module(name)
         package = types.ModuleType("rembg")
-        package.__path__ = list(found.submodule_search_locations or ())
+        package.__path__ = list(spec.submodule_search_locations or ())
         sys.modules["rembg"] = package
         try:
             return importlib.import_module(name)
         finally:
-            del sys.modules["rembg"]  # whoever imports it later gets the whole of it
+            del sys.modules["rembg"]  # a later import gets the whole package
 
 
 @contextmanager
 def _home(models_dir: Path) -> Iterator[None]:
-    """Have rembg look for <name>.onnx in `models_dir` itself; it takes no path as an argument."""
+    """Make rembg load <name>.onnx from `models_dir`, which it takes from the environment only."""
     before = os.environ.get("U2NET_HOME")
     os.environ["U2NET_HOME"] = str(models_dir)
     try:

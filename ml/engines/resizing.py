@@ -1,4 +1,4 @@
-"""Pictures at the size a network wants."""
+"""Resizing pictures for networks."""
 
 import cv2
 import numpy as np
@@ -7,11 +7,12 @@ from PIL import Image
 from ml.pixels import Pixels
 
 
-def resized(picture: Pixels, width: int, height: int) -> Pixels:
-    """`picture` (H x W x 3) at exactly this size, smooth both ways, as the networks were trained on.
+def resize_for_network(picture: Pixels, width: int, height: int) -> Pixels:
+    """`picture` (H x W x 3) at exactly this size, resampled as in the networks' training.
 
-    Lanczos by Pillow, whose window grows with the reduction as OpenCV's does not: mattes differ visibly
-    otherwise. A large picture is first brought near, which takes half of the time away and shows nowhere.
+    Uses Pillow's Lanczos, whose window grows with the reduction, unlike OpenCV's: mattes differ visibly
+    otherwise. Large pictures are first reduced by an integer factor, which halves the time without visible
+    effect.
     """
     near_width = picture.shape[1] // max(1, picture.shape[1] // (2 * width))
     near_height = picture.shape[0] // max(1, picture.shape[0] // (2 * height))

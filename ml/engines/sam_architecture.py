@@ -1,7 +1,7 @@
-"""The Segment Anything network that a state dict is of, read from the shapes of its tensors.
+"""Builds a Segment Anything network from the tensor shapes of a state dict.
 
-`segment_anything` builds three sizes by name. Shapes say the same for these three and for any other of the
-family, so that an operator's own checkpoint needs no name.
+`segment_anything` builds three sizes by name. Shapes determine these three and any other size, so that a
+custom checkpoint needs no name.
 """
 
 import re
@@ -11,16 +11,16 @@ from typing import Any
 
 Shapes = Mapping[str, tuple[int, ...]]
 
-# As trained by Meta; the state dict does not hold them.
+# Values of Meta's training, which are not in the state dict.
 _PIXEL_MEAN = [123.675, 116.28, 103.53]
 _PIXEL_DEVIATION = [58.395, 57.12, 57.375]
 _DECODER_HEADS = 8
 
 
 def build(shapes: Shapes) -> Any:
-    """A `segment_anything.modeling.Sam` in which tensors of these shapes fit, its weights not yet loaded.
+    """A `segment_anything.modeling.Sam` for tensors of these shapes, without weights.
 
-    Raises KeyError, IndexError or ValueError if they are of no such network.
+    Raises KeyError, IndexError or ValueError for shapes of another network.
     """
     from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
     from torch import nn
@@ -30,10 +30,10 @@ def build(shapes: Shapes) -> Any:
     patch = shapes["image_encoder.patch_embed.proj.weight"][-1]
     embedding = shapes["image_encoder.neck.0.weight"][0]
     depth = _count(shapes, r"image_encoder\.blocks\.(\d+)\.")
-    reaches = [shapes[f"image_encoder.blocks.{number}.attn.rel_pos_h"] for number in range(depth)]
-    # Blocks that look at everything have an entry for every distance in the grid, the others in a window.
-    everywhere = [number for number, reach in enumerate(reaches) if reach[0] == 2 * grid - 1]
-    windows = {(reach[0] + 1) // 2 for reach in reaches if reach[0] != 2 * grid - 1}
+    position_shapes = [shapes[f"image_encoder.blocks.{number}.attn.rel_pos_h"] for number in range(depth)]
+    # Global attention has an entry for every distance in the grid, window attention for those in a window.
+    global_blocks = [number for number, shape in enumerate(position_shapes) if shape[0] == 2 * grid - 1]
+    windows = {(shape[0] + 1) // 2 for shape in position_shapes if shape[0] != 2 * grid - 1}
     side = grid * patch
     return Sam(
         image_encoder=ImageEncoderViT(
@@ -42,11 +42,11 @@ def build(shapes: Shapes) -> Any:
             img_size=side,
             mlp_ratio=shapes["image_encoder.blocks.0.mlp.lin1.weight"][0] / width,
             norm_layer=partial(nn.LayerNorm, eps=1e-6),
-            num_heads=width // reaches[0][1],
+            num_heads=width // position_shapes[0][1],
             patch_size=patch,
             qkv_bias=True,
             use_rel_pos=True,
-            global_attn_indexes=tuple(everywhere),
+            global_attn_indexes=tuple(global_blocks),
             window_size=windows.pop() if windows else grid,
             out_chans=embedding,
         ),
@@ -74,6 +74,6 @@ def build(shapes: Shapes) -> Any:
 
 
 def _count(shapes: Shapes, pattern: str) -> int:
-    """How many numbered parts there are whose tensors' names begin so."""
+    """The number of numbered modules whose tensor names match `pattern`."""
     matches = (re.match(pattern, name) for name in shapes)
     return 1 + max(int(match[1]) for match in matches if match)

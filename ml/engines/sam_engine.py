@@ -1,7 +1,7 @@
-"""Meta's own Segment Anything checkpoints, by the `segment_anything` package; imported when first used.
+"""Meta's Segment Anything checkpoints, run by the `segment_anything` package; imported on first use.
 
-Everything is computed in full 32 bits and with the package's own steps, so that masks are the package's own
-to the pixel. Embeddings are kept in 32 bits for the same reason: twice the bytes of the embedded engine's.
+All computation is in 32 bits with the package's own steps, so that masks equal the package's exactly.
+Embeddings are stored in 32 bits for the same reason, twice the size of the built-in engine's.
 """
 
 import hashlib
@@ -16,21 +16,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml.device import Device
-from ml.editing.prompts import Prompt
 from ml.engines import sam_architecture, segmenting, torch_runtime
 from ml.engines.network import Floats
 from ml.engines.segmenting import Candidate, Embedding
-from ml.engines.torch_runtime import memory_errors_named
+from ml.engines.torch_runtime import translate_memory_errors
 from ml.errors import ModelUnavailable
+from ml.imaging.selection_prompts import SelectionPrompt
 from ml.pixels import Mask, Pixels
 
 _EMBEDDINGS_KEPT = 4
 _DIGEST_BYTES = 32
-# Points along each side that everything is looked for at; on a processor a quarter of the package's own.
+# Points per side of the grid of automatic mask generation; on a CPU a quarter of the package's default
+# points.
 _GRID_POINTS = {"cpu": 16}
 _GRID_POINTS_ELSEWHERE = 32
 _POINTS_AT_ONCE = 64
-# What a mask without logits is given: far from 0, as the network's own.
+# Logit for masks that come without logits.
 _SURE = 10.0
 
 Step = Callable[[float], None]
@@ -42,29 +43,29 @@ class SamSegmenter:
     def __init__(
         self, checkpoint: str, artefact: str, file: Path, sha256: str, device: Device, threads: int
     ) -> None:
-        """Raises `ModelUnavailable` without the libraries, or if the file is no such state dict."""
+        """Raises `ModelUnavailable` without the libraries, or if the file is not such a state dict."""
         torch_runtime.check_installed("segment_anything", "torchvision")
         self._torch = torch_runtime.import_torch(threads)
         from segment_anything import SamPredictor
 
         self.checkpoint = checkpoint
         self.artefact = artefact
-        self.device = torch_runtime.usable(self._torch, device)
-        self.encoded = 0  # pictures, since it was loaded
+        self.device = torch_runtime.usable_device(self._torch, device)
+        self.encoded = 0  # number of pictures encoded
         self._identity = bytes.fromhex(sha256)
-        with memory_errors_named():
-            self._network = _loaded(self._torch, checkpoint, file).to(self.device)
+        with translate_memory_errors():
+            self._network = _load_network(self._torch, checkpoint, file).to(self.device)
         self._predictor = SamPredictor(self._network)
         self._recent: OrderedDict[bytes, Embedding] = OrderedDict()
 
     def embed(self, picture: Pixels) -> Embedding:
-        """What the decoder needs of `picture` (H x W x 3): C x h x w. The last few pictures' are kept."""
+        """The embedding of `picture` (H x W x 3): C x h x w. The most recent ones are cached."""
         shown = np.ascontiguousarray(picture)
         small = self._predictor.transform.apply_image(shown)
         size = b"%dx%d" % (picture.shape[1], picture.shape[0])
         key = hashlib.sha256(small.tobytes() + size).digest()
         if key not in self._recent:
-            with memory_errors_named(), self._torch.inference_mode():
+            with translate_memory_errors(), self._torch.inference_mode():
                 batch = self._torch.as_tensor(small, device=self.device).permute(2, 0, 1).contiguous()[None]
                 features = self._network.image_encoder(self._network.preprocess(batch))
             self.encoded += 1
@@ -74,8 +75,8 @@ class SamSegmenter:
         self._recent.move_to_end(key)
         return self._recent[key]
 
-    def stored(self, content: bytes | None) -> Embedding | None:
-        """An embedding from what `kept` made; None if it is missing, damaged or another checkpoint's."""
+    def decode_embedding(self, content: bytes | None) -> Embedding | None:
+        """Decode a stored embedding; None if it is missing, damaged or from another checkpoint."""
         side = self._network.image_encoder.img_size // self._network.image_encoder.patch_embed.proj.stride[0]
         shape = (self._network.prompt_encoder.embed_dim, side, side)
         if content is None or len(content) != _DIGEST_BYTES + 4 * int(np.prod(shape)):
@@ -85,15 +86,15 @@ class SamSegmenter:
         embedding = np.frombuffer(content, np.float32, offset=_DIGEST_BYTES).reshape(shape)
         return embedding if bool(np.isfinite(embedding).all()) else None
 
-    def kept(self, embedding: Embedding) -> bytes:
-        """The checkpoint's SHA-256, so that another one never takes them for its own, and the values."""
+    def encode_embedding(self, embedding: Embedding) -> bytes:
+        """The checkpoint's SHA-256, which identifies it, followed by the values."""
         return self._identity + embedding.astype(np.float32).tobytes()
 
     def candidates(
-        self, embedding: Embedding, prompt: Prompt, size: tuple[int, int], count: int
+        self, embedding: Embedding, prompt: SelectionPrompt, size: tuple[int, int], count: int
     ) -> list[Candidate]:
         """As `Segmenter.candidates`; the choice among few and several masks is the same."""
-        self._show(embedding, size)
+        self._set_embedding(embedding, size)
         points = len(prompt.clicks) + (1 if prompt.box is None else 2)
         is_ambiguous = count > 1 or points <= segmenting.FEW_POINTS
         scale = self._predictor.transform
@@ -105,10 +106,10 @@ class SamSegmenter:
             clicks["point_labels"] = np.array([label for *_, label in prompt.clicks])
         if prompt.box is not None:
             clicks["box"] = scale.apply_boxes(np.array(prompt.box, np.float64), true_size)
-        if self._predictor.original_size == true_size:  # it scales them itself then
+        if self._predictor.original_size == true_size:  # then the predictor scales them itself
             clicks |= {"point_coords": places} if len(places) else {}
             clicks |= {"box": np.array(prompt.box, np.float64)} if prompt.box is not None else {}
-        with memory_errors_named():
+        with translate_memory_errors():
             logits, scores, _ = self._predictor.predict(
                 **clicks, multimask_output=is_ambiguous, return_logits=True
             )
@@ -119,32 +120,32 @@ class SamSegmenter:
         self,
         picture: Pixels,
         embedding: Embedding,
-        prompt: Prompt,  # noqa: ARG002  # everything is looked for, wherever it points
+        prompt: SelectionPrompt,  # noqa: ARG002  # all objects are generated
         step: Step,
     ) -> list[Candidate]:
-        """Everything there is in the picture, by `SamAutomaticMaskGenerator`.
+        """All objects in the picture, by `SamAutomaticMaskGenerator`.
 
-        `step` is told the fraction done, 0..1, and may raise.
+        `step` is called with the fraction done, 0..1, and may raise.
         """
         from segment_anything import SamAutomaticMaskGenerator
 
         per_side = _GRID_POINTS.get(self.device, _GRID_POINTS_ELSEWHERE)
         height, width = self._inner_shape((picture.shape[1], picture.shape[0]))
         small = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
-        self._show(embedding, (picture.shape[1], picture.shape[0]))
+        self._set_embedding(embedding, (picture.shape[1], picture.shape[0]))
         generator = SamAutomaticMaskGenerator(
             self._network, points_per_side=per_side, points_per_batch=_POINTS_AT_ONCE
         )
         batches = -(-(per_side**2) // _POINTS_AT_ONCE)
         generator.predictor = _Prepared(self._predictor, lambda done: step(min(1.0, done / batches)))
-        with memory_errors_named():
-            found = generator.generate(small)
+        with translate_memory_errors():
+            masks = generator.generate(small)
         return [
-            Candidate(np.where(one["segmentation"], _SURE, -_SURE).astype(np.float32), one["predicted_iou"])
-            for one in found
+            Candidate(np.where(mask["segmentation"], _SURE, -_SURE).astype(np.float32), mask["predicted_iou"])
+            for mask in masks
         ]
 
-    def enlarged(self, logits: Floats, size: tuple[int, int]) -> Mask:
+    def to_mask(self, logits: Floats, size: tuple[int, int]) -> Mask:
         """Where `logits` are above 0, at `size` (width, height): H x W, 0 or 255."""
         if size != (logits.shape[1], logits.shape[0]):
             values = self._torch.from_numpy(np.ascontiguousarray(logits))[None, None]
@@ -153,18 +154,17 @@ class SamSegmenter:
         return np.where(logits > 0, np.uint8(255), np.uint8(0))
 
     def _inner_shape(self, size: tuple[int, int]) -> tuple[int, int]:
-        """Height and width at which a picture of (width, height) is seen, or its own if it is smaller."""
+        """Height and width of the network's view of a picture of (width, height), or its own if smaller."""
         side = self._network.image_encoder.img_size
         if max(size) <= side:
             return size[1], size[0]
         shape: tuple[int, int] = self._predictor.transform.get_preprocess_shape(size[1], size[0], side)
         return shape
 
-    def _show(self, embedding: Embedding, size: tuple[int, int]) -> None:
-        """Have the predictor answer for a picture of (width, height), as its own `set_image` does.
+    def _set_embedding(self, embedding: Embedding, size: tuple[int, int]) -> None:
+        """Set the predictor's picture of (width, height) from its embedding, as `set_image` does.
 
-        Answers for a large picture have the size at which it is seen: `enlarged` brings one at a time to
-        the picture's own.
+        Masks of a large picture have the network's size; `to_mask` enlarges one at a time.
         """
         predictor, side = self._predictor, self._network.image_encoder.img_size
         predictor.features = self._torch.tensor(embedding, device=self.device)[None]
@@ -174,7 +174,7 @@ class SamSegmenter:
 
 
 class _Prepared:
-    """A predictor that has its picture already, for a generator that would encode it again."""
+    """A predictor whose picture is set, for a generator that would encode it again."""
 
     def __init__(self, predictor: Any, step: Step) -> None:
         self._predictor = predictor
@@ -185,10 +185,10 @@ class _Prepared:
         return getattr(self._predictor, name)
 
     def set_image(self, _picture: NDArray[np.uint8]) -> None:
-        """The embedding that is there already belongs to it."""
+        """Keep the embedding that is already set."""
 
     def reset_image(self) -> None:
-        """Nothing: the embedding may be used again."""
+        """Keep the embedding."""
 
     def predict_torch(self, *arguments: Any, **options: Any) -> Any:
         self._step(self._batches)
@@ -196,8 +196,8 @@ class _Prepared:
         return self._predictor.predict_torch(*arguments, **options)
 
 
-def _loaded(torch: Any, checkpoint: str, file: Path) -> Any:
-    """The network of a state dict, ready. Nothing in the file is ever run: `weights_only`."""
+def _load_network(torch: Any, checkpoint: str, file: Path) -> Any:
+    """Load a network from a state dict, with `weights_only` so that no code in the file is run."""
     command = "bgeraser models pull sam-vit-b"
     try:
         state = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
@@ -207,12 +207,12 @@ def _loaded(torch: Any, checkpoint: str, file: Path) -> Any:
     except FileNotFoundError:
         raise ModelUnavailable(f"{checkpoint} ({file.name})", command) from None
     except pickle.UnpicklingError:
-        problem = f"({file.name}) holds more than a state dict, or is damaged, and is not read"
+        problem = f"({file.name}) is damaged or contains more than a state dict"
         raise ModelUnavailable(checkpoint, command, problem) from None
     except (RuntimeError, KeyError, IndexError, ValueError, AttributeError, TypeError, EOFError) as error:
-        with memory_errors_named():
+        with translate_memory_errors():
             if isinstance(error, RuntimeError) and "memory" in str(error):
                 raise
-        problem = f"({file.name}) is no Segment Anything state dict"
+        problem = f"({file.name}) is not a Segment Anything state dict"
         raise ModelUnavailable(checkpoint, command, problem) from None
     return network.eval().requires_grad_(False)

@@ -1,12 +1,12 @@
-"""The shape of Stable Diffusion 1.5's inpainting pipeline, as its authors published it.
+"""The configuration of Stable Diffusion 1.5's inpainting pipeline, as published by its authors.
 
-Its weights are pinned one by one in `ml.checkpoints`; what stands in its small configuration files is plain
-fact and stands here, so that nothing unpinned is ever read.
+Its weights are pinned in `ml.checkpoints.registry`; the contents of its small configuration files are here,
+so that no unpinned file is read.
 """
 
 from typing import Any
 
-#: Path in the pipeline's folder -> the file in the models directory that lies there.
+#: Path in the pipeline's folder -> file in the models directory.
 FILES = {
     "unet/diffusion_pytorch_model.safetensors": "sd-inpainting-unet.safetensors",
     "vae/diffusion_pytorch_model.safetensors": "sd-inpainting-vae.safetensors",
@@ -89,7 +89,7 @@ _SCHEDULER: dict[str, Any] = {
 
 _INDEX: dict[str, Any] = {
     "_class_name": "StableDiffusionInpaintPipeline",
-    "_diffusers_version": "0.42.0",  # whose names these are
+    "_diffusers_version": "0.42.0",  # the version of these class names
     "feature_extractor": [None, None],
     "image_encoder": [None, None],
     "requires_safety_checker": False,
@@ -101,7 +101,7 @@ _INDEX: dict[str, Any] = {
     "vae": ["diffusers", "AutoencoderKL"],
 }
 
-#: Path in the pipeline's folder -> what stands there as JSON.
+#: Path in the pipeline's folder -> its JSON content.
 CONFIGURATION = {
     "model_index.json": _INDEX,
     "unet/config.json": UNET,

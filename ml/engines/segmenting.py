@@ -1,7 +1,7 @@
-"""The object at a click, by networks of Segment Anything's kind (Kirillov et al. 2023).
+"""Segmentation of the object at a click, by networks like Segment Anything (Kirillov et al. 2023).
 
-A large encoder turns a picture into an embedding, once; a small decoder turns the embedding and a prompt into
-masks. The decoder computes in full 32 bits: bf16 would move the clicks.
+A large encoder computes an embedding of a picture once; a small decoder computes masks from the embedding and
+a prompt. The decoder runs in 32 bits, because bf16 would shift the clicks.
 """
 
 import hashlib
@@ -15,32 +15,32 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml.device import Device
-from ml.editing.prompts import Prompt
 from ml.engines.network import Floats, Graph, Network
-from ml.engines.resizing import resized
-from ml.engines.segmenting_facts import SegmentingFacts
+from ml.engines.network_facts import SegmentingFacts
+from ml.engines.resizing import resize_for_network
+from ml.imaging.selection_prompts import SelectionPrompt
 from ml.pixels import Mask, Pixels
 
-Embedding = NDArray[Any]  # C x h x w, of the engine's own number type
+Embedding = NDArray[Any]  # C x h x w, dtype depends on the engine
 
 EMBEDDING_SHAPE = (256, 64, 64)
 _EMBEDDING_BYTES = 2 * 256 * 64 * 64
-# Uploads are not stored, and yet people click on the same one several times.
+# Uploads are not stored, but users click on the same one several times.
 _EMBEDDINGS_KEPT = 8
-# Labels of the prompts that the decoder knows besides clicks off (0) and on (1) the object.
+# Labels of the decoder's prompts besides clicks beside (0) and on (1) the object.
 _NO_POINT, _BOX_START, _BOX_END = -1.0, 2.0, 3.0
-# Of the four masks the first is meant for prompts of several points, the others for few: part, object, whole.
+# The first of four masks is for prompts of several points, the others for few: part, object, whole.
 FEW_POINTS = 2.5
-# Logits as bytes, for pictures whose full-size logits would take four times the picture's own memory.
+# Logits are enlarged as bytes, because full-size floats would take four times the picture's memory.
 _LOGIT_STEPS = 16
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One object that may be meant.
+    """One candidate object.
 
-    `logits` (h x w) are above 0 on it. They have the picture's own size, or its shape at the network's size
-    if that is smaller. `score` is the network's own guess, about 0..1, of the overlap with the true object.
+    `logits` (h x w) are above 0 on it. They have the picture's size, or its shape at the network's size if
+    that is smaller. `score` is the network's estimate, about 0..1, of the overlap with the true object.
     """
 
     logits: Floats
@@ -48,42 +48,42 @@ class Candidate:
 
 
 class SegmentingEngine(Protocol):
-    """What finds the object that a prompt points at."""
+    """Finds the object at a prompt."""
 
     @property
     def checkpoint(self) -> str:
-        """Name in `ml.checkpoints`, or the operator's own."""
+        """Name in the registry, or of the operator's checkpoint."""
 
     @property
     def artefact(self) -> str:
-        """The name under which its embeddings are kept beside pictures."""
+        """The name under which its embeddings are stored with pictures."""
 
     @property
     def device(self) -> Device: ...
 
     def embed(self, picture: Pixels) -> Embedding:
-        """What the decoder needs of `picture` (H x W x 3)."""
+        """The embedding of `picture` (H x W x 3)."""
 
-    def stored(self, content: bytes | None) -> Embedding | None:
-        """An embedding from the bytes that `kept` made; None if they are missing or of no use."""
+    def decode_embedding(self, content: bytes | None) -> Embedding | None:
+        """Decode a stored embedding; None if it is missing or unusable."""
 
-    def kept(self, embedding: Embedding) -> bytes:
-        """An embedding as bytes to be kept beside its picture."""
+    def encode_embedding(self, embedding: Embedding) -> bytes:
+        """Encode an embedding for storage."""
 
     def candidates(
-        self, embedding: Embedding, prompt: Prompt, size: tuple[int, int], count: int
+        self, embedding: Embedding, prompt: SelectionPrompt, size: tuple[int, int], count: int
     ) -> list[Candidate]:
         """`count` (1..3) objects for `prompt` in the picture of `size` (width, height), the best first."""
 
     def objects(
-        self, picture: Pixels, embedding: Embedding, prompt: Prompt, step: Callable[[float], None]
+        self, picture: Pixels, embedding: Embedding, prompt: SelectionPrompt, step: Callable[[float], None]
     ) -> list[Candidate]:
-        """Objects among which the one that stands out is chosen; `prompt` is a box around it.
+        """Candidates for the salient object; `prompt` is a box around it.
 
-        `step` is told the fraction done, 0..1, and may raise.
+        `step` is called with the fraction done, 0..1, and may raise.
         """
 
-    def enlarged(self, logits: Floats, size: tuple[int, int]) -> Mask:
+    def to_mask(self, logits: Floats, size: tuple[int, int]) -> Mask:
         """Where `logits` are above 0, at `size` (width, height): H x W, 0 or 255."""
 
 
@@ -96,7 +96,7 @@ class Segmenter:
         self._encoder: Network | None = None
         self._decoder = decoder
         self._recent: OrderedDict[bytes, Embedding] = OrderedDict()
-        self.encoded = 0  # pictures, since it was loaded
+        self.encoded = 0  # number of pictures encoded
 
     @property
     def checkpoint(self) -> str:
@@ -111,9 +111,9 @@ class Segmenter:
         return self._decoder.device
 
     def embed(self, picture: Pixels) -> Embedding:
-        """What the decoder needs of `picture` (H x W x 3): 256 x 64 x 64. The last few pictures' are kept."""
+        """The embedding of `picture` (H x W x 3): 256 x 64 x 64. The most recent are cached."""
         width, height = self._inner_size((picture.shape[1], picture.shape[0]))
-        small = resized(picture, width, height)
+        small = resize_for_network(picture, width, height)
         key = hashlib.sha256(small.tobytes() + b"%dx%d" % (width, height)).digest()
         if key not in self._recent:
             self._recent[key] = self._encode(small)
@@ -123,11 +123,11 @@ class Segmenter:
         return self._recent[key]
 
     def candidates(
-        self, embedding: Embedding, prompt: Prompt, size: tuple[int, int], count: int
+        self, embedding: Embedding, prompt: SelectionPrompt, size: tuple[int, int], count: int
     ) -> list[Candidate]:
         """`count` (1..3) objects for `prompt` in the picture of `size` (width, height), the best first.
 
-        With a count of 1 the choice is the one that Segment Anything's export makes itself.
+        With a count of 1 the selection equals that of Segment Anything's own export.
         """
         scale = self._facts.side_pixels / max(size)
         places = [(x, y) for x, y, _ in prompt.clicks]
@@ -147,23 +147,23 @@ class Segmenter:
                 "has_mask_input": np.zeros(1, np.float32),
             }
         )
-        chosen = _chosen(scores[0], len(labels), count)
+        chosen = _best_masks(scores[0], len(labels), count)
         return [Candidate(self._inner_logits(masks[0, n], size), float(scores[0, n])) for n in chosen]
 
     def objects(
-        self, picture: Pixels, embedding: Embedding, prompt: Prompt, step: Callable[[float], None]
+        self, picture: Pixels, embedding: Embedding, prompt: SelectionPrompt, step: Callable[[float], None]
     ) -> list[Candidate]:
-        """The three that may be meant by `prompt`."""
+        """The three candidates for `prompt`."""
         step(0.0)
         return self.candidates(embedding, prompt, (picture.shape[1], picture.shape[0]), 3)
 
-    def enlarged(self, logits: Floats, size: tuple[int, int]) -> Mask:
+    def to_mask(self, logits: Floats, size: tuple[int, int]) -> Mask:
         return mask_of(logits, size)
 
-    def stored(self, content: bytes | None) -> Embedding | None:
+    def decode_embedding(self, content: bytes | None) -> Embedding | None:
         return stored_embedding(content)
 
-    def kept(self, embedding: Embedding) -> bytes:
+    def encode_embedding(self, embedding: Embedding) -> bytes:
         return embedding.tobytes()
 
     def _encode(self, small: Pixels) -> Embedding:
@@ -194,9 +194,9 @@ class Segmenter:
         return small
 
 
-def _chosen(scores: Floats, points: int, count: int) -> list[int]:
+def _best_masks(scores: Floats, points: int, count: int) -> list[int]:
     if count == 1:
-        # Few points: the best of part, object and whole. More: the first.
+        # Few points: the best of part, object and whole. Otherwise: the first.
         return [0] if points > FEW_POINTS else [int(scores[1:].argmax()) + 1]
     return [int(number) + 1 for number in np.argsort(-scores[1:], kind="stable")[:count]]
 
@@ -205,7 +205,7 @@ def mask_of(logits: Floats, size: tuple[int, int]) -> Mask:
     """Where `logits` are above 0, at `size` (width, height): H x W, 0 or 255."""
     if size == (logits.shape[1], logits.shape[0]):
         return np.where(logits > 0, np.uint8(255), np.uint8(0))
-    # Bytes, with 0 between 127 and 128 so that neither side grows.
+    # As bytes, with 0 between 127 and 128 so that neither side grows.
     steps = np.clip(np.floor(logits * _LOGIT_STEPS) + 128, 0, 255).astype(np.uint8)
     enlarged = cv2.resize(steps, size, interpolation=cv2.INTER_LINEAR)
     answer: Mask = cv2.threshold(enlarged, 127, 255, cv2.THRESH_BINARY)[1]
@@ -213,7 +213,7 @@ def mask_of(logits: Floats, size: tuple[int, int]) -> Mask:
 
 
 def stored_embedding(content: bytes | None) -> Embedding | None:
-    """An embedding from the bytes kept beside a picture; None if they are missing or damaged."""
+    """Decode a stored embedding; None if it is missing or damaged."""
     if content is None or len(content) != _EMBEDDING_BYTES:
         return None
     embedding = np.frombuffer(content, np.float16).reshape(EMBEDDING_SHAPE)

@@ -1,4 +1,4 @@
-"""What a place looks like from afar: its colour and how busy it is."""
+"""Local mean colour and texture of a picture, for choosing patches."""
 
 import cv2
 import numpy as np
@@ -7,18 +7,18 @@ from numpy.typing import NDArray
 from ml.imaging.pyramid import Level
 from ml.pixels import Mask
 
-# Steps between neighbours count so many times as much as colours do.
+# Weight of differences between neighbours relative to colours.
 _TEXTURE_WEIGHT = 2.0
 _TEXTURE_WINDOW = 5
-# Means of surroundings that differ by less (of 255) are alike.
+# Local means that differ by less (of 255) count as equal.
 _SAME_LOOK = 6.0
-_MOST_RIM_PLACES = 400
+_MAX_RIM_PLACES = 400
 
 
-def texture(level: Level) -> Mask:
-    """How much neighbouring pixels differ around each pixel (H x W); what the hole's rim adds is left out.
+def measure_texture(level: Level) -> Mask:
+    """How much neighbouring pixels differ around each pixel (H x W), excluding the hole's rim.
 
-    Grass and a blurred lawn have the same colours; this tells them apart.
+    Distinguishes areas of equal colour, such as grass and a blurred lawn.
     """
     grey = cv2.cvtColor(np.ascontiguousarray(level.colors), cv2.COLOR_RGB2GRAY)
     steps = np.zeros(grey.shape, np.float32)
@@ -34,13 +34,13 @@ def texture(level: Level) -> Mask:
 
 
 def strangeness(level: Level, radius: int) -> NDArray[np.float32]:
-    """How unlike anything at the hole's rim each place is (H x W, 0..255): what continues it looks like it.
+    """How different each place is from everything at the hole's rim (H x W, 0..255).
 
-    The smallest difference between the mean colour and texture around the place, `radius` pixels far, and
-    around any place at the rim.
+    The smallest difference between the mean colour and texture within `radius` pixels of the place and of any
+    place at the rim.
     """
     window = (2 * radius + 1, 2 * radius + 1)
-    picture = np.dstack([level.colors, texture(level)])
+    picture = np.dstack([level.colors, measure_texture(level)])
     means = cv2.blur(picture, window, borderType=cv2.BORDER_REFLECT_101).astype(np.float32)
     inner, outer = (
         cv2.dilate(level.hole.astype(np.uint8), np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)) > 0
@@ -50,6 +50,6 @@ def strangeness(level: Level, radius: int) -> NDArray[np.float32]:
     if not len(at_rim):
         return np.zeros(level.hole.shape, np.float32)
     answer = np.full(level.hole.shape, 255, np.float32)
-    for look in at_rim[:: 1 + len(at_rim) // _MOST_RIM_PLACES]:
-        np.minimum(answer, np.abs(means - look).mean(axis=2), out=answer)
+    for mean in at_rim[:: 1 + len(at_rim) // _MAX_RIM_PLACES]:
+        np.minimum(answer, np.abs(means - mean).mean(axis=2), out=answer)
     return np.asarray(np.maximum(answer - _SAME_LOOK, 0), np.float32)

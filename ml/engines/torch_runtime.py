@@ -1,4 +1,4 @@
-"""What every engine on torch needs: the library itself, the device, and errors that say what happened."""
+"""Shared helpers of engines on torch: import, device, errors and logging."""
 
 import importlib
 import importlib.util
@@ -13,27 +13,27 @@ from ml.errors import ModelUnavailable, OutOfMemory
 
 INSTALL = "pip install 'bgeraser[generative]'"
 
-# As torch says it on a processor; on a graphics card it has a class of its own.
+# In messages of torch's RuntimeErrors; on a GPU it has its own exception class, with one of these texts too.
 _NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")
 
 
 def check_installed(*libraries: str) -> None:
-    """Raises `ModelUnavailable` for the first of the libraries that is not installed; imports none."""
+    """Raise `ModelUnavailable` for the first library that is not installed. Imports none."""
     for library in ("torch", *libraries):
         if importlib.util.find_spec(library) is None:
             raise ModelUnavailable(library, INSTALL)
 
 
 def import_torch(threads: int) -> Any:
-    """The module `torch`, computing with so many threads. Raises `ModelUnavailable`."""
+    """The module `torch`, set to this number of threads. Raises `ModelUnavailable`."""
     check_installed()
     torch = importlib.import_module("torch")
     torch.set_num_threads(threads)
     return torch
 
 
-def usable(torch: Any, device: Device) -> Device:
-    """`device` if this build of torch can use it, else `cpu`; answers say which it was."""
+def usable_device(torch: Any, device: Device) -> Device:
+    """`device` if this build of torch supports it, else `cpu`; responses report it."""
     if device == "cuda" and not torch.cuda.is_available():
         return "cpu"
     if device == "mps" and not torch.backends.mps.is_available():
@@ -42,8 +42,8 @@ def usable(torch: Any, device: Device) -> Device:
 
 
 @contextmanager
-def memory_errors_named() -> Iterator[None]:
-    """Raises `OutOfMemory` for what torch, and numpy around it, raise when there is no memory left."""
+def translate_memory_errors() -> Iterator[None]:
+    """Raise `OutOfMemory` for the errors of torch and numpy when memory runs out."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:
@@ -53,8 +53,8 @@ def memory_errors_named() -> Iterator[None]:
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
-    """Keep advice for developers out of the server's log: from warnings and from the libraries' loggers."""
+def silence_libraries() -> Iterator[None]:
+    """Keep the libraries' warnings and advice for developers out of the server's log."""
     names = ("diffusers", "transformers", "huggingface_hub", "peft")
     before = {name: logging.getLogger(name).level for name in names}
     for name in names:

@@ -1,14 +1,13 @@
-"""Super-resolution networks on OpenVINO: SPAN (quick, faithful) and RealESRGAN (slow, invents fine detail).
+"""Super-resolution networks on OpenVINO: SPAN (fast, faithful) and RealESRGAN (slow, generates fine detail).
 
-One `Upscaler` holds one checkpoint, compiled for the tile shape of its last picture. Tiles run side by side
-with one thread each where there are enough: networks this narrow gain little from more threads on one tile.
+An `Upscaler` has one checkpoint, compiled for the tile shape of its last picture. Tiles run in parallel with
+one thread each if there are enough: such narrow networks gain little from more threads per tile.
 """
 
 import contextlib
 import importlib.util
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,42 +16,21 @@ from numpy.typing import NDArray
 
 from ml.checkpoints import registry
 from ml.engines import ncnn_graph
+from ml.engines.network_facts import UPSCALING_FACTS, UpscalerFacts
 from ml.errors import ModelUnavailable
 from ml.imaging import tiling, transparency
-from ml.imaging.tiling import TilingFacts
 from ml.pixels import Mask, Pixels
 
 Tile = NDArray[np.float32]  # RGB, H x W x 3, 0..1
 
-#: Tiles computed at the same time at most, since each needs memory of its own (RealESRGAN: 0.2 GB).
-MOST_STREAMS = 4
-#: A plane (an alpha channel) is shown to the network as `PLANE_DARKEST` + `PLANE_RANGE` x its 0..1. From the
-#: full contrast of a cutout's edge, which no photo has, SPAN makes jags, ghost lines and at times noise.
+#: Most tiles computed in parallel, because each needs memory (RealESRGAN: 0.2 GB).
+MAX_STREAMS = 4
+#: A plane (an alpha channel) is mapped from 0..1 to `PLANE_DARKEST` + `PLANE_RANGE` x value for the network.
+#: At the full contrast of a cut-out's edge, which photos do not have, SPAN produces jagged edges and
+#: ghosting.
 PLANE_DARKEST, PLANE_RANGE = 0.25, 0.2
-#: How often the caller is asked whether to go on while a tile is computed, which may take seconds.
-PATIENCE_MS = 250
-
-
-@dataclass(frozen=True)
-class UpscalerFacts:
-    """What is to be known of a checkpoint without loading it."""
-
-    checkpoint: str
-    tiling: TilingFacts
-    seconds_per_megapixel: float  # of its input, overlaps included; measured on 2 cores with AMX
-    memory_bytes: int  # about what it adds to the process, at work with 2 streams
-
-
-# SPAN's result depends on 14 source pixels around, of which its context covers 12 (the rest is 0.2 of 255
-# levels). RealESRGAN looks much farther (1 to 4 levels at a distance of 16), so it gets a wider fade.
-FACTS: dict[str, UpscalerFacts] = {
-    facts.checkpoint: facts
-    for facts in (
-        UpscalerFacts("span-x2", TilingFacts(2, side=256, overlap=32, blend=8), 1.8, 160_000_000),
-        UpscalerFacts("span-x4", TilingFacts(4, side=256, overlap=32, blend=8), 2.1, 180_000_000),
-        UpscalerFacts("realesrgan-x4plus", TilingFacts(4, side=192, overlap=32, blend=16), 45, 600_000_000),
-    )
-}
+#: How often the caller can cancel while a tile is computed, which may take seconds.
+POLL_MS = 250
 
 
 def load(models_dir: Path, checkpoint: str, threads: int) -> "Upscaler":
@@ -60,47 +38,47 @@ def load(models_dir: Path, checkpoint: str, threads: int) -> "Upscaler":
     if importlib.util.find_spec("openvino") is None:
         raise ModelUnavailable("openvino", "pip install openvino")
     param, weights = (registry.path(models_dir, f"{checkpoint}.{kind}") for kind in ("param", "bin"))
-    return Upscaler(FACTS[checkpoint], param, weights, threads)
+    return Upscaler(UPSCALING_FACTS[checkpoint], param, weights, threads)
 
 
 class Upscaler:
-    """Enlarges pictures with one checkpoint. Not for several threads at once."""
+    """Enlarges pictures with one checkpoint. Not thread-safe."""
 
     def __init__(
         self, facts: UpscalerFacts, param: Path, weights: Path, threads: int, precision: str | None = None
     ) -> None:
-        """`precision` None: the quickest of this processor (bf16 where it has that), else e.g. "f32"."""
+        """`precision` None: the fastest of this CPU (bf16 if supported), else e.g. "f32"."""
         self.facts = facts
         self._files = (param, weights)
         self._threads = threads
-        self._streams = max(1, min(threads, MOST_STREAMS))
+        self._streams = max(1, min(threads, MAX_STREAMS))
         self._precision = precision
         self._networks: dict[str | None, _Network] = {}  # by precision, all of one tile shape
 
     def grid(self, source_shape: tuple[int, ...], result_shape: tuple[int, ...]) -> tiling.Grid:
-        """How a picture would be cut; shapes start with height and width."""
+        """The tiles of a picture; shapes start with height and width."""
         return tiling.plan(source_shape, result_shape, self.facts.tiling, self._streams)
 
     def enlarge(self, source: Pixels | Mask, result: Pixels | Mask, on_tile: Callable[[float], None]) -> None:
-        """Fill `result` with `source`, made at most `factor` times larger on each side.
+        """Enlarge `source` into `result`, at most `factor` times on each side.
 
-        Both are H x W x 3, or H x W for a plane of alpha, whose result stays within what `source` has around
-        each place. Of a source with 4 channels the colours are taken, continued under its transparency.
-        `on_tile` hears the share done, several times a second; what it raises ends the work at once.
+        Both are H x W x 3, or H x W for an alpha plane, which is limited to the local range of `source`. For
+        a source of 4 channels the colours are enlarged, extended under its transparency. `on_tile` is called
+        with the fraction done several times a second; exceptions from it end the work.
         """
         grid = self.grid(source.shape, result.shape)
         mosaic = tiling.Mosaic(grid, result)
         done = 0
 
-        def tell() -> None:
+        def report() -> None:
             on_tile(done / grid.count)
 
-        tiles = (_shown(tiling.cut(source, grid, index)) for index in range(grid.count))
-        for tile, enlarged in self._network(grid, self._precision).enlarge(tiles, tell):
-            sound = enlarged if is_sound(tile, enlarged) else self._redo(grid, tile, tell)
+        tiles = (_network_input(tiling.cut_tile(source, grid, index)) for index in range(grid.count))
+        for tile, enlarged in self._network(grid, self._precision).enlarge(tiles, report):
+            sound = enlarged if is_sound(tile, enlarged) else self._redo(grid, tile, report)
             mosaic.place(done, _as_bytes(sound if result.ndim == 3 else _plane(sound)))
             done += 1
-            tell()
+            report()
         if result.ndim == 2:
             transparency.hold_alpha(source, result)
 
@@ -112,18 +90,18 @@ class Upscaler:
             self._networks[precision] = _Network(self._files, grid, self._threads, streams, precision)
         return self._networks[precision]
 
-    def _redo(self, grid: tiling.Grid, tile: Tile, tell: Callable[[], None]) -> Tile:
-        """The tile once more in f32: low precision overflowed, or lost everything."""
-        ((_, enlarged),) = self._network(grid, "f32").enlarge([tile], tell)
+    def _redo(self, grid: tiling.Grid, tile: Tile, report: Callable[[], None]) -> Tile:
+        """Compute the tile again in f32, because low precision overflowed or underflowed."""
+        ((_, enlarged),) = self._network(grid, "f32").enlarge([tile], report)
         if not np.isfinite(enlarged).all():
-            raise RuntimeError(f"{self.facts.checkpoint} gives no finite pixels; is its file damaged?")
+            raise RuntimeError(f"{self.facts.checkpoint} produces non-finite pixels; is its file damaged?")
         return enlarged
 
 
 def is_sound(tile: Tile, enlarged: Tile) -> bool:
-    """Whether `enlarged` can have been made of `tile`: finite, and of about its average, so not black."""
+    """Whether `enlarged` is plausible for `tile`: finite, and with about the same mean."""
     average = float(tile.mean(dtype=np.float64))
-    found = float(enlarged.mean(dtype=np.float64))  # NaN and infinity anywhere show up here
+    found = float(enlarged.mean(dtype=np.float64))  # not finite if any value is not
     return abs(found - average) <= max(0.02, average / 2)
 
 
@@ -146,7 +124,7 @@ class _Network:
         settings: dict[str, Any] = {
             "INFERENCE_NUM_THREADS": threads,
             "NUM_STREAMS": streams,
-            # Several workers that pin their threads would all pin them to the same cores.
+            # Workers that pin threads would all use the same cores.
             "ENABLE_CPU_PINNING": False,
         }
         if precision is not None:
@@ -155,54 +133,54 @@ class _Network:
         self._requests = [compiled.create_infer_request() for _ in range(streams)]
 
     def enlarge(self, tiles: Iterable[Tile], on_wait: Callable[[], None]) -> Iterator[tuple[Tile, Tile]]:
-        """Each tile with its enlargement (not clipped), in order; as many at once as there are streams.
+        """Each tile with its enlargement (not clipped), in order; one per stream in parallel.
 
-        A tile of one colour stays that colour and costs nothing. `on_wait` is called while waiting.
+        Tiles of one colour are not computed. `on_wait` is called while waiting.
         """
         idle = list(self._requests)
-        under_way: deque[tuple[Tile, Any]] = deque()
+        pending: deque[tuple[Tile, Any]] = deque()
 
         def finish() -> tuple[Tile, Tile]:
-            tile, request = under_way[0]
+            tile, request = pending[0]
             if request is None:
                 height, width = (side * self._factor for side in self.tile_shape)
                 enlarged = np.broadcast_to(tile[0, 0], (height, width, 3))
             else:
-                while not request.wait_for(PATIENCE_MS):
+                while not request.wait_for(POLL_MS):
                     on_wait()
                 enlarged = request.get_output_tensor().data[0].copy()
                 idle.append(request)
-            under_way.popleft()
+            pending.popleft()
             return tile, enlarged
 
         try:
             for tile in tiles:
-                finished = finish() if len(under_way) == len(self._requests) else None
+                finished = finish() if len(pending) == len(self._requests) else None
                 request = None
                 if (tile != tile[0, 0]).any():
                     request = idle.pop()
                     request.start_async({0: tile[None]})
-                under_way.append((tile, request))
-                # Only now, so that every stream has work while the caller handles this tile.
+                pending.append((tile, request))
+                # Yield only now, so that every stream is busy while the caller handles this tile.
                 if finished is not None:
                     yield finished
-            while under_way:
+            while pending:
                 yield finish()
         finally:
-            _stop([request for _, request in under_way if request is not None])
+            _cancel_requests([request for _, request in pending if request is not None])
 
 
-def _stop(requests: list[Any]) -> None:
-    """End running requests; they must not outlive the call whose pixels they read."""
+def _cancel_requests(requests: list[Any]) -> None:
+    """Cancel running requests, which must not outlive the pixels they read."""
     for request in requests:
         request.cancel()
     for request in requests:
-        with contextlib.suppress(RuntimeError):  # which is how OpenVINO says that it was cancelled
+        with contextlib.suppress(RuntimeError):  # raised by OpenVINO after cancellation
             request.wait()
 
 
-def _shown(tile: Pixels | Mask) -> Tile:
-    """What the network is given for a tile of a picture or a plane."""
+def _network_input(tile: Pixels | Mask) -> Tile:
+    """The network's input for a tile of a picture or plane."""
     if tile.ndim == 3:
         colours = transparency.spread_colours(tile) if tile.shape[2] == 4 else tile
         return np.divide(colours, 255, dtype=np.float32)
@@ -211,7 +189,7 @@ def _shown(tile: Pixels | Mask) -> Tile:
 
 
 def _plane(enlarged: Tile) -> NDArray[np.float32]:
-    """The plane, 0..1, from what the network made of it."""
+    """The plane, 0..1, from the network's output."""
     shades: NDArray[np.float32] = enlarged.mean(axis=2)
     return (shades - np.float32(PLANE_DARKEST)) / np.float32(PLANE_RANGE)
 

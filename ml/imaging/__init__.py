@@ -1,1 +1,1 @@
-"""Operations on pixels: arrays in, arrays out; nothing here knows a tool, an engine or a caller."""
+"""Operations on pixels: independent of tools and engines."""

@@ -1,7 +1,7 @@
-"""Bytes to pixels and back.
+"""Decodes and encodes pictures.
 
-`sniff` may run anywhere: it looks at magic bytes only and imports no imaging library. Everything else runs in
-worker processes, because decoders are native code that a hostile file may crash or exhaust.
+`sniff` may run anywhere: it checks magic bytes only and imports no imaging library. Everything else runs in
+worker processes, because decoders are native code that a malicious file can crash or exhaust.
 """
 
 import contextlib
@@ -29,19 +29,19 @@ if TYPE_CHECKING:
 
 MAX_INPUT_PIXELS = 50_000_000
 MAX_OUTPUT_PIXELS = 64_000_000
-#: How many of a file's first bytes `sniff` wants.
+#: How many of a file's first bytes `sniff` needs.
 SNIFF_BYTES = 64
 
 _AVIF_BRANDS = {b"avif", b"avis"}
 _HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis"}
-# What libjpeg and libwebp write, and what libavif's readers (browsers among them) open.
-_LONGEST_SIDE = {"jpg": 65_500, "webp": 16_383, "avif": 32_768}
-# libaom holds 36 bytes a pixel while it encodes, 24 with halved colour channels, and takes 0.2 s a megapixel
-# at its quickest: 64 megapixels were 3.7 GB and a minute. With these limits an answer takes about 5 seconds
-# of a processor and less than 1 GB.
-_MOST_PIXELS = {"avif": 25_000_000}
+# Limits of libjpeg and libwebp, and of AVIF readers such as browsers.
+_MAX_SIDE_PIXELS = {"jpg": 65_500, "webp": 16_383, "avif": 32_768}
+# libaom needs 36 bytes per pixel to encode, 24 with subsampled colour, and 0.2 s per megapixel at its fastest
+# setting: 64 megapixels took 3.7 GB and a minute. With these limits a result takes about 5 CPU seconds and
+# less than 1 GB.
+_MAX_PIXELS = {"avif": 25_000_000}
 _FULL_COLOR_AVIF_PIXELS = 16_000_000
-# Above these sizes the slow settings of the encoders cost seconds and save little.
+# Above these sizes slow encoder settings cost seconds and save little.
 _BIG_PNG_PIXELS = 250_000
 _BIG_WEBP_PIXELS = 4_000_000
 _BIG_AVIF_PIXELS = 4_000_000
@@ -67,7 +67,7 @@ def sniff(first_bytes: bytes) -> str:
             return "avif"
         if brands & _HEIC_BRANDS:
             return "heic"
-    raise UnsupportedFormat("The file is no JPEG, PNG, WebP, AVIF or HEIC picture.")
+    raise UnsupportedFormat("Not a JPEG, PNG, WebP, AVIF or HEIC file.")
 
 
 def probe(data: bytes, max_pixels: int = MAX_INPUT_PIXELS) -> tuple[int, int]:
@@ -76,7 +76,7 @@ def probe(data: bytes, max_pixels: int = MAX_INPUT_PIXELS) -> tuple[int, int]:
     Raises `UnsupportedFormat`, `UnreadablePicture`, `PictureTooLarge` or `OutOfMemory`.
     """
     source_format = sniff(data[:SNIFF_BYTES])
-    with _clean_errors():
+    with _translate_errors():
         from ml.imaging.formats.opened import check_size
 
         width, height = _format_module(source_format).size(data)
@@ -85,26 +85,26 @@ def probe(data: bytes, max_pixels: int = MAX_INPUT_PIXELS) -> tuple[int, int]:
 
 
 def upright_size(data: bytes, max_pixels: int = MAX_INPUT_PIXELS) -> tuple[int, int]:
-    """Width and height in pixels of what `decode` would answer, from the header alone.
+    """Width and height in pixels of the result of `decode`, from the header alone.
 
     Raises as `probe` does.
     """
     width, height = probe(data, max_pixels)
-    with _clean_errors():
+    with _translate_errors():
         orientation = _format_module(sniff(data[:SNIFF_BYTES])).orientation(data)
     return (height, width) if orientation >= 5 else (width, height)
 
 
-def stripped(data: bytes, max_pixels: int = MAX_INPUT_PIXELS) -> bytes | None:
-    """The same file with nothing in it but the picture and what says how it is shown; nothing is decoded.
+def strip_metadata(data: bytes, max_pixels: int = MAX_INPUT_PIXELS) -> bytes | None:
+    """The same file with only the picture and its display properties, without decoding it.
 
-    EXIF (but its orientation), XMP, comments, thumbnails, further pictures and bytes behind the end are gone,
-    the compressed pixels are the same. None for an AVIF or HEIC whose layout only a decoder can follow. For a
-    thread: it copies, and searches JPEGs. Raises `UnsupportedFormat`, `UnreadablePicture`, `PictureTooLarge`.
+    Removes EXIF (except the orientation), XMP, comments, thumbnails, further pictures and trailing bytes; the
+    compressed pixels are unchanged. None for an AVIF or HEIC of unsupported layout. Run it in a thread: it
+    copies the file and searches JPEGs. Raises `UnsupportedFormat`, `UnreadablePicture`, `PictureTooLarge`.
     """
     source_format = sniff(data[:SNIFF_BYTES])
-    with _clean_errors():
-        return _format_module(source_format).stripped(data, max_pixels)
+    with _translate_errors():
+        return _format_module(source_format).strip_metadata(data, max_pixels)
 
 
 def decode(data: bytes, max_pixels: int = MAX_INPUT_PIXELS) -> Picture:
@@ -114,19 +114,19 @@ def decode(data: bytes, max_pixels: int = MAX_INPUT_PIXELS) -> Picture:
     header alone, before pixels are decoded), `UnreadablePicture` (damaged or cut short) or `OutOfMemory`.
     """
     source_format = sniff(data[:SNIFF_BYTES])
-    with _clean_errors():
+    with _translate_errors():
         pixels, warnings = _decode(data, source_format, max_pixels)
         return Picture(pixels, source_format, warnings)
 
 
 class _Format(Protocol):
-    """What a module of `ml.imaging.formats` offers; sizes are as stored."""
+    """The interface of a module in `ml.imaging.formats`; sizes are as stored."""
 
     def size(self, data: bytes, /) -> tuple[int, int]: ...
 
     def orientation(self, data: bytes, /) -> int: ...
 
-    def stripped(self, data: bytes, max_pixels: int, /) -> bytes | None: ...
+    def strip_metadata(self, data: bytes, max_pixels: int, /) -> bytes | None: ...
 
     def read(self, data: bytes, max_pixels: int, /) -> "Opened": ...
 
@@ -139,8 +139,8 @@ def _format_module(source_format: str) -> _Format:
 
 
 @contextlib.contextmanager
-def _clean_errors() -> Iterator[None]:
-    """Decoders answer damaged files with whatever exception they trip over, and warn of oddities."""
+def _translate_errors() -> Iterator[None]:
+    """Translate the arbitrary exceptions of decoders for damaged files, and silence their warnings."""
     from PIL import Image
 
     with warnings.catch_warnings():
@@ -166,37 +166,37 @@ def _decode(data: bytes, source_format: str, max_pixels: int) -> tuple[Pixels, t
     opened = _format_module(source_format).read(data, max_pixels)
     orientation, warnings = opened.orientation, opened.warnings
     image = srgb.to_srgb(opened.image, opened.icc_profile)
-    del opened  # its picture may not be needed any more
-    return as_array(exif.upright(image, orientation)), warnings
+    del opened  # releases its picture
+    return as_array(exif.apply_orientation(image, orientation)), warnings
 
 
 def check_output_size(width: int, height: int) -> None:
-    """Raises `PictureTooLarge`. Tools that enlarge call it before they take memory for the answer."""
+    """Raise `PictureTooLarge`. Tools that enlarge call it before allocating memory."""
     from ml.imaging.formats.opened import MAX_SIDE_PIXELS, megapixels
 
     if max(width, height) > MAX_SIDE_PIXELS:
         raise PictureTooLarge(
-            f"The answer would have {width} x {height} pixels;"
+            f"The result would have {width} x {height} pixels;"
             f" at most {MAX_SIDE_PIXELS} pixels a side are allowed."
         )
     if width * height > MAX_OUTPUT_PIXELS:
         raise PictureTooLarge(
-            f"The answer would have {width} x {height} pixels ({megapixels(width, height)} megapixels);"
+            f"The result would have {width} x {height} pixels ({megapixels(width, height)} megapixels);"
             f" at most {MAX_OUTPUT_PIXELS / 1e6:g} megapixels are allowed."
         )
 
 
 def check_format_holds(format: str, width: int, height: int) -> None:
-    """Raises `BadParameter` for a size that cannot be answered in this format; called before any work."""
-    longest, most = _LONGEST_SIDE.get(format), _MOST_PIXELS.get(format)
+    """Raise `BadParameter` for a size that this format cannot store; called before any work."""
+    longest, most = _MAX_SIDE_PIXELS.get(format), _MAX_PIXELS.get(format)
     if longest is not None and max(height, width) > longest:
         raise BadParameter(
-            "format", f"{format} holds at most {longest} pixels a side, not {width} x {height}; use png"
+            "format", f"{format} supports at most {longest} pixels a side, not {width} x {height}; use png"
         )
     if most is not None and width * height > most:
         raise BadParameter(
             "format",
-            f"{format} is answered up to {most / 1e6:g} megapixels, not {width} x {height}; use jpg or png",
+            f"{format} is supported up to {most / 1e6:g} megapixels, not {width} x {height}; use jpg or png",
         )
 
 
@@ -223,9 +223,9 @@ def resolve_format(
 def encode(pixels: Pixels | Mask, format: str, quality: int = 90) -> bytes:
     """`pixels` (H x W x 3|4, or H x W for a mask) as png, jpg, webp or avif, with no metadata at all.
 
-    Colour under fully transparent pixels is zeroed, so that nothing cut away can be brought back. JPEG has no
-    transparency: the picture is laid on white. Raises `PictureTooLarge`, `BadParameter` for a side that the
-    format cannot hold.
+    Colour under fully transparent pixels is zeroed, so that removed parts cannot be recovered. JPEG does not
+    support transparency: the picture is composited on white. Raises `PictureTooLarge`, `BadParameter` for a
+    side that the format cannot hold.
     """
     from PIL import Image
 
@@ -238,7 +238,7 @@ def encode(pixels: Pixels | Mask, format: str, quality: int = 90) -> bytes:
         return _big_png(pixels)
     image = Image.fromarray(np.ascontiguousarray(pixels))
     out = io.BytesIO()
-    # At high quality the colour channels keep their full size: halving them blurs red edges visibly.
+    # At high quality without chroma subsampling, which visibly blurs red edges.
     subsampling = "4:4:4" if quality >= 90 else "4:2:0"
     if format == "png":
         image.save(out, "PNG", compress_level=6)
@@ -255,7 +255,7 @@ def encode(pixels: Pixels | Mask, format: str, quality: int = 90) -> bytes:
 
 def _save_avif(image: "Image.Image", out: io.BytesIO, quality: int, subsampling: str) -> None:
     count = image.width * image.height
-    if image.mode == "L":  # a mask has no colour channels
+    if image.mode == "L":  # greyscale
         subsampling = "4:0:0"
     elif count > _FULL_COLOR_AVIF_PIXELS:
         subsampling = "4:2:0"
@@ -265,7 +265,7 @@ def _save_avif(image: "Image.Image", out: io.BytesIO, quality: int, subsampling:
 
 
 def _big_png(pixels: Pixels | Mask) -> bytes:
-    """One row filter (up) and run lengths only, no search for earlier matches.
+    """Encode a large PNG with one row filter (up) and run-length compression only.
 
     For photos and cut-outs of 9 megapixels this took 0.13 s where Pillow's lightest level, which tries every
     filter on every row, took 0.35 s for a file as large, and its default 1.1 s for one a quarter smaller.

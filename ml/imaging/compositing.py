@@ -1,4 +1,4 @@
-"""Putting a cut-out together: its edge, and what lies behind it."""
+"""Compositing of cut-outs: edges, backgrounds and blending."""
 
 from collections.abc import Iterator
 
@@ -11,17 +11,17 @@ Color = tuple[int, int, int, int]
 
 # Blurring the background at strength 100 uses a Gaussian of this fraction of the longer side.
 _STRONGEST_BLUR = 0.05
-# A wider blur is made on a smaller picture, which looks the same and is many times faster.
+# Wider blurs are computed on a reduced picture, which looks the same and is many times faster.
 _WIDEST_SIGMA_PIXELS = 8.0
 _REDUCED_SIGMA_PIXELS = 4.0
-# Full-size floats are held for this many rows at a time only.
+# Rows per strip, so that full-size float arrays are never allocated.
 _ROWS_AT_ONCE = 128
 
 
-def grown(mask: Mask, width_pixels: int) -> Mask:
+def move_mask_edge(mask: Mask, width_pixels: int) -> Mask:
     """`mask` (H x W, 0 or 255) with its edge moved outwards by `width_pixels`, inwards if that is negative.
 
-    The picture's own edge is no edge of the mask.
+    The picture's border does not count as an edge of the mask.
     """
     left, top, width, height = cv2.boundingRect(mask)
     if width_pixels == 0 or not width or not height:
@@ -42,7 +42,7 @@ def grown(mask: Mask, width_pixels: int) -> Mask:
     return answer
 
 
-def feathered(alpha: Mask, width_pixels: float) -> Mask:
+def feather(alpha: Mask, width_pixels: float) -> Mask:
     """`alpha` (H x W) with its edge softened over about `width_pixels` to either side."""
     sigma = width_pixels / 2
     if sigma <= 0:
@@ -57,11 +57,11 @@ def feathered(alpha: Mask, width_pixels: float) -> Mask:
     return large
 
 
-def shifted_edge(alpha: Mask, shift_pixels: float) -> Mask:
+def shift_edge(alpha: Mask, shift_pixels: float) -> Mask:
     """`alpha` (H x W) with its edge moved by `shift_pixels`: outwards above 0, inwards below.
 
-    A disc's grey dilation or erosion moves an edge by whole pixels and keeps its softness; parts of a pixel
-    are a mix of the two nearest. The picture's own border does not move.
+    Grey dilation or erosion by a disc moves an edge by whole pixels and keeps its softness; fractions are
+    interpolated. The picture's border does not move.
     """
     move = cv2.dilate if shift_pixels > 0 else cv2.erode
     whole, rest = divmod(abs(shift_pixels), 1)
@@ -77,41 +77,47 @@ def _disc(radius: int) -> Mask:
     return (across[:, None] + across[None] <= (radius + 0.3) ** 2).astype(np.uint8)
 
 
-def over(colors: Pixels, alpha: Mask, behind: Pixels) -> Pixels:
-    """`colors` (H x W x 3) laid by `alpha` (H x W) over `behind` (H x W x 3)."""
+def composite_opaque(colors: Pixels, alpha: Mask, background: Pixels) -> Pixels:
+    """Composite `colors` (H x W x 3) by `alpha` (H x W) over `background` (H x W x 3)."""
     answer = np.empty_like(colors)
     for rows in _strips(alpha):
         share = alpha[rows].astype(np.float32)
         share /= 255
-        answer[rows] = cv2.blendLinear(colors[rows], behind[rows], share, 1 - share)
+        answer[rows] = cv2.blendLinear(colors[rows], background[rows], share, 1 - share)
     return answer
 
 
-def on_color(colors: Pixels, alpha: Mask, color: Color) -> Pixels:
-    """`colors` laid on one colour: H x W x 3 if that is opaque, else H x W x 4 with straight alpha."""
+def composite_on_color(colors: Pixels, alpha: Mask, color: Color) -> Pixels:
+    """`colors` composited on one colour: H x W x 3 if that is opaque, else H x W x 4 with straight alpha."""
     red, green, blue, opacity = color
     if opacity == 255:
-        return over(colors, alpha, np.broadcast_to(np.array((red, green, blue), np.uint8), colors.shape))
+        return composite_opaque(
+            colors, alpha, np.broadcast_to(np.array((red, green, blue), np.uint8), colors.shape)
+        )
     return _on_translucent(colors, alpha, np.broadcast_to(np.array(color, np.uint8), (*alpha.shape, 4)))
 
 
-def laid_on(colors: Pixels, alpha: Mask, behind: Pixels | None) -> Pixels:
-    """`colors` (H x W x 3) laid by `alpha` (H x W) on `behind` (H x W x 3|4), or on nothing.
+def composite(colors: Pixels, alpha: Mask, background: Pixels | None) -> Pixels:
+    """Composite `colors` (H x W x 3) by `alpha` (H x W) over `background` (H x W x 3|4), if any.
 
-    H x W x 3 if what is behind is opaque, else H x W x 4 with straight alpha.
+    H x W x 3 if the background is opaque, else H x W x 4 with straight alpha.
     """
-    if behind is None:
+    if background is None:
         return with_alpha(colors, alpha)
-    return over(colors, alpha, behind) if behind.shape[2] == 3 else _on_translucent(colors, alpha, behind)
+    return (
+        composite_opaque(colors, alpha, background)
+        if background.shape[2] == 3
+        else _on_translucent(colors, alpha, background)
+    )
 
 
-def _on_translucent(colors: Pixels, alpha: Mask, behind: Pixels) -> Pixels:
+def _on_translucent(colors: Pixels, alpha: Mask, background: Pixels) -> Pixels:
     answer = np.empty((*alpha.shape, 4), np.uint8)
     for rows in _strips(alpha):
         front = alpha[rows].astype(np.float32)[..., None] / 255
-        back = (1 - front) * (behind[rows][..., 3:].astype(np.float32) / 255)
+        back = (1 - front) * (background[rows][..., 3:].astype(np.float32) / 255)
         total = front + back
-        mixed = colors[rows] * front + behind[rows][..., :3] * back
+        mixed = colors[rows] * front + background[rows][..., :3] * back
         answer[rows, :, :3] = np.rint(mixed / np.maximum(total, 1e-6))
         answer[rows, :, 3:] = np.rint(total * 255)
     return answer
@@ -124,11 +130,11 @@ def with_alpha(colors: Pixels, alpha: Mask) -> Pixels:
     return answer
 
 
-def blurred_background(picture: Pixels, alpha: Mask, strength: int) -> Pixels:
-    """The background of `picture` (H x W x 3) blurred, `strength` 1..100, with the object gone from it.
+def blur_background(picture: Pixels, alpha: Mask, strength: int) -> Pixels:
+    """The background of `picture` (H x W x 3) blurred, `strength` 1..100, without the object.
 
-    The object's colours would shine around it otherwise, so they have no part in the average. Where there is
-    nothing else within reach, ever wider averages fill in.
+    The object's colours are excluded from the average, or they would form a halo. Where there is no
+    background within reach, wider averages are used.
     """
     height, width = alpha.shape
     sigma = strength / 100 * _STRONGEST_BLUR * max(height, width)

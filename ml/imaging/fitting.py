@@ -1,4 +1,4 @@
-"""A picture brought to a wanted size when its shape is another."""
+"""Fitting a picture into a size of another aspect ratio."""
 
 from typing import Literal
 
@@ -21,7 +21,7 @@ def contain(pixels: Pixels, size: tuple[int, int]) -> Pixels:
 
 
 def contained_size(picture: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
-    """What `contain` makes of a picture of (width, height)."""
+    """The size of `contain`'s result for a picture of (width, height)."""
     scale = min(size[0] / picture[0], size[1] / picture[1])
     return max(1, round(picture[0] * scale)), max(1, round(picture[1] * scale))
 
@@ -30,7 +30,7 @@ def cover(pixels: Pixels, size: tuple[int, int], gravity: Gravity) -> Pixels:
     """As much of H x W x 3|4 as fills (width, height); `gravity` says which part is kept."""
     height, width = pixels.shape[:2]
     scale = max(size[0] / width, size[1] / height)
-    # The part is as exact as floats are: rounding it to pixels would distort the picture a little.
+    # Fractional coordinates, because rounding would distort the picture slightly.
     part_width, part_height = min(size[0] / scale, width), min(size[1] / scale, height)
     across, down = fractions(gravity)
     left, top = (width - part_width) * across, (height - part_height) * down

@@ -1,4 +1,4 @@
-"""The frame around a cut-out: the box of the object, its margins, and pictures cut or extended to a box."""
+"""The box of an object, margins around it, and cropping or padding to a box."""
 
 from typing import Annotated, Any
 
@@ -11,7 +11,7 @@ from ml.imaging.geometry import Box
 from ml.params import Length, read_length
 from ml.pixels import Mask, Pixels
 
-#: A pixel with less alpha than this (5 %) is too faint to count as part of the object.
+#: A pixel with less alpha than this (5 %) does not count as part of the object.
 FAINT_ALPHA = 13
 
 Margins = tuple[Length, Length, Length, Length]
@@ -34,15 +34,15 @@ MarginsField = Annotated[Margins, BeforeValidator(_read_margins, json_schema_inp
 
 
 def object_box(alpha: Mask) -> Box | None:
-    """The smallest box around what is visible of `alpha` (H x W); None if nothing is."""
+    """The smallest box around the visible part of `alpha` (H x W); None if nothing is visible."""
     import cv2
 
     left, top, width, height = cv2.boundingRect(cv2.inRange(alpha, FAINT_ALPHA, 255))
     return Box(left, top, left + width, top + height) if width and height else None
 
 
-def with_margins(box: Box, margins: Margins) -> Box:
-    """`box` grown to all sides, beyond the picture if need be; percentages are of the box's own sides."""
+def add_margins(box: Box, margins: Margins) -> Box:
+    """`box` grown on all sides, possibly beyond the picture; percentages are of the box's own sides."""
     top, right, bottom, left = margins
     return Box(
         box.left - left.pixels(box.width),
@@ -52,8 +52,8 @@ def with_margins(box: Box, margins: Margins) -> Box:
     )
 
 
-def framed(pixels: Pixels | Mask, box: Box, *, repeat_edge: bool = False) -> Pixels | Mask:
-    """What lies in `box`. Beyond the picture there is 0 (transparent), or the edge's pixels repeated.
+def crop_or_pad(pixels: Pixels | Mask, box: Box, *, repeat_edge: bool = False) -> Pixels | Mask:
+    """The pixels in `box`. Outside the picture they are 0 (transparent) or repeat its edge.
 
     Raises `PictureTooLarge`.
     """

@@ -1,4 +1,4 @@
-"""Boxes, shapes and places in a picture: pure arithmetic and the form fields that describe them.
+"""Boxes, aspect ratios and positions in a picture, and their form fields.
 
 Coordinates are whole pixels of the upright picture, x to the right, y down, from its top left corner.
 """
@@ -14,9 +14,9 @@ from pydantic_core import PydanticCustomError
 from ml.errors import BadParameter
 from ml.params import Length, read_length
 
-LEAST_BOX_SIDE = 2
-TOO_SMALL = f"must be at least {LEAST_BOX_SIDE} x {LEAST_BOX_SIDE} pixels"
-#: For coordinates that can only be meant as shares of the picture's sides.
+MIN_BOX_SIDE = 2
+TOO_SMALL = f"must be at least {MIN_BOX_SIDE} x {MIN_BOX_SIDE} pixels"
+#: Message for coordinates that look like fractions of the picture's sides.
 SHARES = "must be in pixels of the picture: these are from 0 to 1, as shares of its sides would be"
 
 _SIZE = re.compile(r"(\d{1,5})\s*x\s*(\d{1,5})", re.IGNORECASE)
@@ -42,12 +42,12 @@ class Box:
 
 
 def are_shares(coordinates: Iterable[float]) -> bool:
-    """Whether all of these are within 0..1, where nothing can be pointed out in pixels."""
+    """Whether all coordinates are within 0..1, so that they cannot be pixels."""
     return all(0 <= number <= 1 for number in coordinates)
 
 
 def is_share(length: Length | None) -> bool:
-    """Whether a length in pixels is a fraction of one, which can only be meant as a share of a side."""
+    """Whether a length in pixels is below 1, so that a fraction of a side must be meant."""
     return length is not None and not length.percent and 0 < length.value < 1
 
 
@@ -101,10 +101,10 @@ Gravity = Literal[
 def box_of_lengths(
     x: Length | None, y: Length | None, width: Length | None, height: Length | None, picture: tuple[int, int]
 ) -> Box:
-    """The box of these lengths in a picture of (width, height); without one it begins or ends at the edge.
+    """The box of these lengths in a picture of (width, height). Missing ones extend to the edge.
 
-    Both edges are rounded from exact positions, so that neighbouring boxes in percent share their edge.
-    Raises `BadParameter` naming the length that leaves the picture or spans no pixel.
+    Both edges are rounded from exact positions, so that adjacent boxes in percent share an edge. Raises
+    `BadParameter` for a length outside the picture or of less than a pixel.
     """
     left, right = _span(("x", x), ("width", width), picture[0])
     top, bottom = _span(("y", y), ("height", height), picture[1])
@@ -133,7 +133,7 @@ def _span(start: tuple[str, Length | None], extent: tuple[str, Length | None], s
 def box_of_corners(name: str, corners: Corners, picture: tuple[int, int]) -> Box:
     """The box between these corners in a picture of (width, height).
 
-    Raises `BadParameter` for the form field `name` if it leaves the picture or holds no pixel.
+    Raises `BadParameter` for the form field `name` if it is outside the picture or empty.
     """
     width, height = picture
     left, right = (round(_exact_pixels(length, width)) for length in corners[::2])
@@ -141,8 +141,8 @@ def box_of_corners(name: str, corners: Corners, picture: tuple[int, int]) -> Box
     if right > width or bottom > height:
         raise BadParameter(name, f"leaves the picture, which is {width} x {height} pixels")
     if left >= right or top >= bottom:
-        raise BadParameter(name, "holds no pixel: x1 must be less than x2, and y1 less than y2")
-    if right - left < LEAST_BOX_SIDE or bottom - top < LEAST_BOX_SIDE:
+        raise BadParameter(name, "is empty: x1 must be less than x2, and y1 less than y2")
+    if right - left < MIN_BOX_SIDE or bottom - top < MIN_BOX_SIDE:
         raise BadParameter(name, TOO_SMALL)
     return Box(left, top, right, bottom)
 
@@ -154,7 +154,7 @@ def _exact_pixels(length: Length, side: int) -> float:
 def box_of_ratio(ratio: tuple[float, float], gravity: Gravity, picture: tuple[int, int]) -> Box:
     """The largest box of this shape in a picture of (width, height), at the side that `gravity` names.
 
-    Raises `BadParameter` if the shape is so narrow that less than a pixel of the picture is left.
+    Raises `BadParameter` if the shape is too narrow for this picture.
     """
     width, height = picture
     wanted = ratio[0] / ratio[1]
@@ -167,9 +167,9 @@ def box_of_ratio(ratio: tuple[float, float], gravity: Gravity, picture: tuple[in
 
 
 def over_subject(box: Box, subject: Box, picture: tuple[int, int]) -> Box:
-    """`box` moved within a picture of (width, height) so that its middle is that of `subject`.
+    """`box` moved within a picture of (width, height) so that it is centred on `subject`.
 
-    A subject that is too tall loses its lower part: what matters most, such as a head, is at the top.
+    A subject that is too tall is cropped at the bottom, because the top matters most, such as a head.
     """
     left = (subject.left + subject.right - box.width) // 2
     top = (subject.top + subject.bottom - box.height) // 2
@@ -181,13 +181,13 @@ def over_subject(box: Box, subject: Box, picture: tuple[int, int]) -> Box:
 
 
 def place(inner: tuple[int, int], gravity: Gravity, outer: tuple[int, int]) -> tuple[int, int]:
-    """Left and top of something of size `inner` in `outer`."""
+    """Left and top of a box of size `inner` in one of size `outer`."""
     across, down = fractions(gravity)
     return int((outer[0] - inner[0]) * across), int((outer[1] - inner[1]) * down)
 
 
 def fractions(gravity: Gravity) -> tuple[float, float]:
-    """Which share of the free space lies to the left and above: 0, 0.5 or 1 each."""
+    """Fractions of the free space on the left and on top: 0, 0.5 or 1 each."""
     across = 0.0 if "west" in gravity else 1.0 if "east" in gravity else 0.5
     down = 0.0 if "north" in gravity else 1.0 if "south" in gravity else 0.5
     return across, down

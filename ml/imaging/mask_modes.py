@@ -1,4 +1,4 @@
-"""How a mask file is read, as a form field of every tool that takes one."""
+"""The form field for how a mask file is read. Light, unlike `masks`, because the catalogue imports it."""
 
 from typing import Any, Literal
 
@@ -15,6 +15,6 @@ MASK_MODE: Any = Field(
 
 
 def reject_mask_mode(mode: MaskMode) -> None:
-    """For a call without a mask file. Raises `BadParameter`: a setting without effect is a mistake."""
+    """Raise `BadParameter` if `mode` is set in a call without a mask file, where it has no effect."""
     if mode != "auto":
         raise BadParameter("mask_mode", "mask_mode has an effect only with a mask")

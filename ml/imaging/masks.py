@@ -1,6 +1,6 @@
-"""Masks: where they come from, and growing, softening and cleaning them.
+"""Reads masks from files and strokes, and grows and feathers them.
 
-A mask is H x W, uint8, 255 = act here; values between act as much as they say.
+A mask is H x W, uint8, 255 = act fully; lower values act proportionally.
 """
 
 import math
@@ -15,33 +15,33 @@ from ml.imaging import codecs, strokes
 from ml.imaging.mask_modes import MaskMode
 from ml.pixels import Mask, Picture
 
-#: A file whose largest value is below this marks nothing that could be seen; most likely it has 0 and 1.
-LEAST_STRENGTH = 8
-# Colours of fainter pixels are too coarse to be compared: editors store them multiplied by alpha.
+#: A file whose largest value is lower has no visible effect; most likely its values are 0 and 1.
+MIN_STRENGTH = 8
+# Colours of fainter pixels are too imprecise to compare, because editors store them premultiplied.
 _COMPARED_ALPHA = 32
-_SAME_LEVELS = 16  # colours that differ by no more count as one
-# A mask is the picture itself if its opaque samples differ by no more than this on average.
+_SAME_LEVELS = 16  # colours that differ by no more count as equal
+# A mask is a copy of the picture if its opaque samples differ by no more than this on average.
 _SAME_PICTURE_LEVELS = 6.0
 _SAMPLES_A_SIDE = 256
-# Soft masks are grown level by level; this many levels are told apart.
+# Soft masks are grown level by level, with at most this many levels.
 _LEVELS = 16
 
 
 def from_file(content: bytes, source: Picture, mode: MaskMode = "auto", name: str = "mask") -> Mask:
     """A mask file for `source`: white acts, black and transparent keep.
 
-    auto: luminance x alpha where the colours vary, alpha alone where they do not. luminance: without regard
-    to transparency. alpha: opacity; inverted_alpha: transparency, as of a picture with a hole where it is to
-    change. A mask of another size is resized if its shape is the source's, to within a pixel.
+    auto: luminance x alpha where the colours vary, alpha alone where they do not. luminance: ignoring
+    transparency. alpha: opacity; inverted_alpha: transparency, as of a picture with a hole to fill. A mask of
+    another size is resized if its shape is the source's, to within a pixel.
 
-    Raises `EmptyMask` if nothing is marked. Raises `BadParameter` for `name` if the file is no picture or of
-    another shape, if its largest value is below `LEAST_STRENGTH`, and in auto if it is the source itself with
-    holes, which may mean either; for `mask_mode` if it asks for transparency that is not there.
+    Raises `EmptyMask` if nothing is marked. Raises `BadParameter` for `name` if the file is not a picture or
+    of another shape, if its largest value is below `MIN_STRENGTH`, and in auto if it is the source itself
+    with holes, which may mean either; for `mask_mode` if it asks for transparency that is not there.
     """
     try:
         picture = codecs.decode(content)
     except MlError as error:
-        raise BadParameter(name, f"is no usable picture: {error}") from None
+        raise BadParameter(name, f"{name} cannot be used. {error}") from None
     if mode == "auto" and picture.has_alpha and _is_same_picture(picture, source):
         raise BadParameter(
             name,
@@ -52,38 +52,38 @@ def from_file(content: bytes, source: Picture, mode: MaskMode = "auto", name: st
     if (picture.width, picture.height) != (source.width, source.height):
         mask = _resized(mask, source.width, source.height, name)
     strongest = int(mask.max())
-    if 0 < strongest < LEAST_STRENGTH:
+    if 0 < strongest < MIN_STRENGTH:
         raise BadParameter(
             name, f"the largest value of {name} is {strongest}; masks go from 0 (keep) to 255 (act fully)"
         )
-    return checked(mask, name)
+    return require_partial(mask, name)
 
 
 def from_strokes(text: str, width: int, height: int, name: str = "strokes") -> Mask:
-    """What the strokes of this JSON text paint. Raises as `strokes.drawn` and `checked` do.
+    """The mask of the strokes in JSON text. Raises as `strokes.draw` and `require_partial` do.
 
-    Also raises `BadParameter` for text that is no strokes: of long text the validator looked at little.
+    Also raises `BadParameter` for invalid text, because the validator does not parse long text.
     """
     try:
-        lines = strokes.read(text)
+        lines = strokes.parse(text)
     except PydanticCustomError as error:
         raise BadParameter(name, f"{name} {error.message()}") from None
-    return checked(strokes.drawn(lines, width, height, name), name)
+    return require_partial(strokes.draw(lines, width, height, name), name)
 
 
-def checked(mask: Mask, name: str) -> Mask:
+def require_partial(mask: Mask, name: str) -> Mask:
     """`mask` itself. Raises `EmptyMask` if it marks nothing, `BadParameter` if it is full everywhere."""
     if not mask.any():
         raise EmptyMask(f"{name} marks no pixel of the picture.")
     if (mask == 255).all():
-        raise BadParameter(name, f"{name} covers the whole picture; something must be left to go by")
+        raise BadParameter(name, f"{name} covers the whole picture; a part must remain uncovered")
     return mask
 
 
-def softened(mask: Mask, grow_pixels: float, feather_pixels: float) -> Mask:
-    """`mask` grown by `grow_pixels` and then falling to 0 over `feather_pixels` more; each of them ≥ 0.
+def grow_and_feather(mask: Mask, grow_pixels: float, feather_pixels: float) -> Mask:
+    """Grow `mask` by `grow_pixels` and let it fall to 0 over `feather_pixels` more; both ≥ 0.
 
-    Pixels farther than both together from any marked one are 0. Distances are between pixels' middles.
+    Pixels farther away than the sum are 0. Distances are between pixel centres.
     """
     if grow_pixels == 0 and feather_pixels == 0:
         return mask
@@ -103,33 +103,8 @@ def softened(mask: Mask, grow_pixels: float, feather_pixels: float) -> Mask:
     return answer
 
 
-def grown(mask: Mask, pixels: float) -> Mask:
-    """`mask` with its edge moved outwards by `pixels`; inwards if that is negative."""
-    if pixels >= 0:
-        return softened(mask, pixels, 0)
-    return inverted(softened(inverted(mask), -pixels, 0))
-
-
-def inverted(mask: Mask) -> Mask:
+def invert(mask: Mask) -> Mask:
     return np.asarray(255 - mask, np.uint8)
-
-
-def despeckled(mask: Mask, least_share: float = 0.01) -> Mask:
-    """`mask` without specks, outside and in: parts smaller than `least_share` of the largest one."""
-    answer = mask.copy()
-    answer[_specks(mask >= 128, least_share)] = 0
-    answer[_specks(answer < 128, least_share)] = 255
-    return answer
-
-
-def _specks(region: NDArray[np.bool_], least_share: float) -> NDArray[np.bool_]:
-    """The parts of `region` that are much smaller than its largest one."""
-    _, labels, facts, _ = cv2.connectedComponentsWithStats(region.astype(np.uint8), connectivity=8)
-    areas = facts[:, cv2.CC_STAT_AREA].copy()
-    areas[0] = 0  # what is not in the region
-    is_small = areas < areas.max() * least_share
-    is_small[0] = False
-    return np.asarray(is_small[labels], np.bool_)
 
 
 def _read(picture: Picture, mode: MaskMode) -> Mask:
@@ -141,7 +116,7 @@ def _read(picture: Picture, mode: MaskMode) -> Mask:
     if mode == "luminance":
         return _luminance(picture)
     if mode == "inverted_alpha":
-        return inverted(alpha)
+        return invert(alpha)
     if mode == "alpha" or not _varies(picture, alpha):
         return alpha
     product: Mask = cv2.multiply(_luminance(picture), alpha, scale=1 / 255)
@@ -154,7 +129,7 @@ def _luminance(picture: Picture) -> Mask:
 
 
 def _varies(picture: Picture, alpha: Mask) -> bool:
-    """Whether what is seen of a mask has more than one colour; hidden colours say nothing."""
+    """Whether the visible part of a mask has more than one colour."""
     seen = (alpha >= _COMPARED_ALPHA).astype(np.uint8)
     if not seen.any():
         return False
@@ -163,7 +138,7 @@ def _varies(picture: Picture, alpha: Mask) -> bool:
 
 
 def _is_same_picture(picture: Picture, source: Picture) -> bool:
-    """Whether what is opaque of `picture` shows what `source` shows there, which is more than one colour."""
+    """Whether the opaque part of `picture` equals `source` there and has more than one colour."""
     rows, columns = (
         np.linspace(0, side - 1, min(side, _SAMPLES_A_SIDE)).astype(int)
         for side in (source.height, source.width)
@@ -182,7 +157,7 @@ def _is_same_picture(picture: Picture, source: Picture) -> bool:
 
 def _resized(mask: Mask, width: int, height: int, name: str) -> Mask:
     own_height, own_width = mask.shape
-    # The shape is the same if some whole-pixel rounding of this mask's size, scaled, gives the picture's.
+    # Aspect ratios count as equal if they differ by less than a pixel of rounding.
     slack = max(width, height, own_width, own_height)
     if abs(own_width * height - own_height * width) > slack:
         raise BadParameter(
@@ -196,7 +171,7 @@ def _resized(mask: Mask, width: int, height: int, name: str) -> Mask:
 
 
 def _levels(mask: Mask) -> list[int]:
-    """Strengths that `mask` has, or as many as are told apart."""
+    """The distinct strengths of `mask`, reduced to at most `_LEVELS`."""
     found = np.flatnonzero(np.bincount(mask.ravel(), minlength=256)[1:]) + 1
     if len(found) > _LEVELS:
         found = np.linspace(found[0], found[-1], _LEVELS).astype(int)
@@ -204,6 +179,6 @@ def _levels(mask: Mask) -> list[int]:
 
 
 def _distance_to(region: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Of each pixel to the nearest one in `region`, which is not empty."""
+    """Distance of each pixel to `region`, which is not empty."""
     elsewhere = np.where(region, np.uint8(0), np.uint8(1))
     return np.asarray(cv2.distanceTransform(elsewhere, cv2.DIST_L2, cv2.DIST_MASK_PRECISE), np.float32)

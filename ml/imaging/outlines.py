@@ -1,4 +1,4 @@
-"""Masks as numbers: polygons and run lengths, and back."""
+"""Converts masks to polygons and run lengths."""
 
 from typing import Any
 
@@ -7,22 +7,22 @@ import numpy as np
 
 from ml.pixels import Mask
 
-# How far a simplified outline may lie from the true one: pixels, and share of the picture's longer side.
-_LEAST_DEVIATION_PIXELS = 0.7
+# Tolerance of simplified outlines: in pixels, and as a share of the picture's longer side.
+_MIN_DEVIATION_PIXELS = 0.7
 _DEVIATION = 0.0004
 _INSIDE = 127
 
 Ring = list[list[int]]  # [[x, y], ...]
 
 
-def polygons(mask: Mask) -> list[list[Ring]]:
+def to_polygons(mask: Mask) -> list[list[Ring]]:
     """The outlines of `mask` (H x W, above 127 = inside), simplified: for each part its rim, then its holes.
 
     Points are pixels that belong to the mask; even-odd filling of all rings gives it back.
     """
     inside = cv2.threshold(mask, _INSIDE, 255, cv2.THRESH_BINARY)[1]
     contours, hierarchy = cv2.findContours(inside, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
-    deviation = max(_LEAST_DEVIATION_PIXELS, _DEVIATION * max(mask.shape))
+    deviation = max(_MIN_DEVIATION_PIXELS, _DEVIATION * max(mask.shape))
     parts: dict[int, list[Ring]] = {}
     for number, contour in enumerate(contours):
         parent = int(hierarchy[0][number][3])
@@ -36,21 +36,13 @@ def polygons(mask: Mask) -> list[list[Ring]]:
 
 
 def _rectangle(contour: Any) -> Any:
-    """Four corners for a part too thin for a polygon of its own."""
+    """Four corners for a part that is too thin for a polygon."""
     left, top, width, height = cv2.boundingRect(contour)
     right, bottom = left + width - 1, top + height - 1
     return np.array([(left, top), (right, top), (right, bottom), (left, bottom)])
 
 
-def filled(parts: list[list[Ring]], size: tuple[int, int]) -> Mask:
-    """The mask of `polygons` in a picture of `size` (width, height): H x W, 0 or 255."""
-    mask = np.zeros((size[1], size[0]), np.uint8)
-    for rings in parts:
-        cv2.fillPoly(mask, [np.array(ring, np.int32) for ring in rings], 255)
-    return mask
-
-
-def run_lengths(mask: Mask) -> dict[str, list[int]]:
+def to_run_lengths(mask: Mask) -> dict[str, list[int]]:
     """`mask` (H x W, above 127 = inside) in COCO's uncompressed form.
 
     `size` is [height, width]; `counts` are lengths of runs down the columns, the first outside.
@@ -60,13 +52,3 @@ def run_lengths(mask: Mask) -> dict[str, list[int]]:
     edges = np.concatenate(([0], changes, [column_by_column.size]))
     counts: list[int] = np.diff(edges).tolist()
     return {"size": [*map(int, mask.shape)], "counts": [0, *counts] if column_by_column[0] else counts}
-
-
-def from_run_lengths(rle: dict[str, list[int]]) -> Mask:
-    """The mask of `run_lengths`: H x W, 0 or 255. Raises ValueError if the counts are not of this size."""
-    height, width = rle["size"]
-    counts = rle["counts"]
-    if sum(counts) != height * width:
-        raise ValueError(f"the counts sum up to {sum(counts)}, not to {height} x {width}")
-    values = np.repeat(np.arange(len(counts)) % 2 * 255, counts).astype(np.uint8)
-    return np.ascontiguousarray(values.reshape(width, height).T)

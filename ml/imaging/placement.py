@@ -1,4 +1,4 @@
-"""Where the object and its picture come to lie on the answer's canvas, and how large."""
+"""Position and scale of the object and its picture on the canvas of the result."""
 
 import math
 import re
@@ -10,13 +10,13 @@ from pydantic import BeforeValidator
 from pydantic_core import PydanticCustomError
 
 from ml.imaging.codecs import check_output_size
-from ml.imaging.framing import Margins, framed, with_margins
+from ml.imaging.framing import Margins, add_margins, crop_or_pad
 from ml.imaging.geometry import Box
 from ml.imaging.resampling import resize
 from ml.pixels import Mask, Pixels
 
 _PERCENT = re.compile(r"(\d{1,3}(?:\.\d{1,6})?)%")
-_LEAST_SCALE_PERCENT = 10
+_MIN_SCALE_PERCENT = 10
 
 
 def _percent(text: str) -> float | None:
@@ -27,7 +27,7 @@ def _percent(text: str) -> float | None:
 def _read_scale(value: Any) -> Any:
     text = f"{value}%" if isinstance(value, int | float) else str(value).strip().lower()
     percent = _percent(text)
-    if text != "original" and (percent is None or percent < _LEAST_SCALE_PERCENT):
+    if text != "original" and (percent is None or percent < _MIN_SCALE_PERCENT):
         raise PydanticCustomError("scale", "must be original or 10% to 100%")
     return text if percent is None else percent
 
@@ -48,14 +48,14 @@ def _read_position(value: Any) -> Any:
 Scale = float | Literal["original"]
 ScaleField = Annotated[Scale, BeforeValidator(_read_scale, json_schema_input_type=str)]
 
-#: How much of the free space lies to the left and above, each 0..100 percent.
+#: Percentages of the free space on the left and on top, each 0..100.
 Position = tuple[float, float] | Literal["original"]
 PositionField = Annotated[Position, BeforeValidator(_read_position, json_schema_input_type=str)]
 
 
 @dataclass(frozen=True)
 class Placement:
-    """`source`, a box of the picture, lies at `target` of a canvas of (width, height), all else around it."""
+    """`source`, a box of the picture, is placed at `target` on a canvas of (width, height)."""
 
     source: Box
     target: Box
@@ -68,14 +68,14 @@ class Placement:
         return (source.width, source.height) == (target.width, target.height)
 
     def frame(self) -> Box:
-        """The canvas in the picture's pixels, where these are kept."""
+        """The canvas in the picture's coordinates, if nothing is resampled."""
         left, top = self.source.left - self.target.left, self.source.top - self.target.top
         return Box(left, top, left + self.canvas[0], top + self.canvas[1])
 
     def cutout(self, colors: Pixels, alpha: Mask) -> tuple[Pixels, Mask]:
         """Colours (H x W x 3) and alpha (H x W) on the canvas. Raises `PictureTooLarge`."""
         if self.keeps_pixels:
-            return framed(colors, self.frame()), framed(alpha, self.frame())
+            return crop_or_pad(colors, self.frame()), crop_or_pad(alpha, self.frame())
         from ml.imaging import compositing
 
         both = self._resampled(compositing.with_alpha(colors, alpha))
@@ -83,7 +83,7 @@ class Placement:
 
     def mask(self, alpha: Mask) -> Mask:
         """Alpha (H x W) on the canvas. Raises `PictureTooLarge`."""
-        return framed(alpha, self.frame()) if self.keeps_pixels else self._resampled(alpha)
+        return crop_or_pad(alpha, self.frame()) if self.keeps_pixels else self._resampled(alpha)
 
     def _resampled(self, pixels: Pixels | Mask) -> Pixels | Mask:
         check_output_size(*self.canvas)
@@ -114,9 +114,9 @@ class _Span:
 def _span(source_start: int, source_end: int, start: int, end: int, side: int, canvas_side: int) -> _Span:
     zoom = (end - start) / (source_end - source_start)
     edge = start - source_start * zoom  # where the picture begins on the canvas
-    hair = 1e-6  # float noise must not cost a row
-    first = max(0, math.ceil(edge - hair))
-    last = min(canvas_side, math.floor(edge + side * zoom + hair))
+    epsilon = 1e-6  # rounding errors must not cost a row
+    first = max(0, math.ceil(edge - epsilon))
+    last = min(canvas_side, math.floor(edge + side * zoom + epsilon))
     return _Span(first, last, max(0.0, (first - edge) / zoom), min(float(side), (last - edge) / zoom))
 
 
@@ -138,7 +138,7 @@ def place_object(
     """
     if scale != "original":
         share, source = scale / 100, box
-        # Room around the object instead of a smaller object: so a crop keeps the pixels.
+        # Enlarge the canvas instead of shrinking the object, so that a crop is not resampled.
         roomy = max(box.width, round(box.width / share)), max(box.height, round(box.height / share))
         canvas = output_size or (roomy if crop else picture)
         is_kept = crop and output_size is None
@@ -147,7 +147,7 @@ def place_object(
     else:
         source = Box(0, 0, *picture)
         if crop:
-            source = box if margins is None else with_margins(box, margins)
+            source = box if margins is None else add_margins(box, margins)
         canvas = output_size or (source.width, source.height)
         zoom = min(canvas[0] / source.width, canvas[1] / source.height)
         fractions = (0.5, 0.5)
@@ -161,6 +161,6 @@ def place_object(
 
 
 def _original_fractions(box: Box, picture: tuple[int, int]) -> tuple[float, float]:
-    """Which share of the free space lies to the left of and above `box` in its picture."""
+    """Fractions of the free space to the left of and above `box` in its picture."""
     across, down = picture[0] - box.width, picture[1] - box.height
     return box.left / across if across else 0.5, box.top / down if down else 0.5

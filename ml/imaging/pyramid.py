@@ -1,4 +1,4 @@
-"""A picture with a hole, at full size and at halves of it: what filling works on, coarse to fine."""
+"""A picture with a hole, at full size and at successive halves, for filling coarse to fine."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,33 +11,33 @@ from ml.pixels import Pixels
 
 Region = NDArray[np.bool_]  # H x W
 
-# The hole is reduced until no place in it is farther than this from its rim: then patches bridge it. A hole
-# that is not deep at all is reduced less, since what it lies in, bricks or planks, is often as fine as it.
+# The hole is reduced until no place in it is farther than this from its rim, so that patches span it. A
+# shallow hole is reduced less, because its surroundings, such as bricks, often have details of its size.
 _COARSEST_DEPTH_PIXELS = 8
 _SHALLOW_PIXELS = 64
 _SHALLOW_COARSEST_DEPTH_PIXELS = 16
 # A level needs this many places to copy from, and this many for each pixel of the hole.
-_FEWEST_SOURCES = 100
-_FEWEST_SOURCES_PER_HOLE_PIXEL = 0.03
-_SHORTEST_SIDE_PIXELS = 24
+_MIN_SOURCES = 100
+_MIN_SOURCES_PER_HOLE_PIXEL = 0.03
+_MIN_SIDE_PIXELS = 24
 
 
 @dataclass(frozen=True)
 class Level:
-    """One size of the picture. Colours inside the hole mean nothing and are never looked at."""
+    """One level of the pyramid. Colours inside the hole are undefined and never used."""
 
     colors: Pixels  # H x W x 3
-    hole: Region  # to be invented
+    hole: Region  # to be filled
     usable: Region  # may be copied from: known and visible
 
     @property
     def depth_pixels(self) -> float:
-        """How far the innermost pixel of the hole is from known ones, of which there must be some."""
+        """Distance of the innermost pixel of the hole to known ones, which must exist."""
         padded = np.pad(self.hole, 1, mode="edge").astype(np.uint8)
         return float(cv2.distanceTransform(padded, cv2.DIST_L2, 3).max())
 
     def sources(self, radius: int) -> Region:
-        """Centres of patches of (2 radius + 1)² pixels that lie whole in the usable part."""
+        """Centres of patches of (2 radius + 1)² pixels that are completely within the usable part."""
         unusable = np.pad(~self.usable, 1, constant_values=True).astype(np.uint8)
         window = np.ones((2 * radius + 1, 2 * radius + 1), np.uint8)
         grown = cv2.dilate(unusable, window, borderType=cv2.BORDER_CONSTANT, borderValue=1)
@@ -46,13 +46,13 @@ class Level:
 
 
 def build(full: Level, radius: int) -> list[Level]:
-    """The full size first, then halves, as far down as patches of `radius` still find sources."""
+    """The full size first, then halves, as long as there are sources for patches of `radius`."""
     levels = [full]
     is_shallow = full.depth_pixels <= _SHALLOW_PIXELS
     depth = _SHALLOW_COARSEST_DEPTH_PIXELS if is_shallow else _COARSEST_DEPTH_PIXELS
     while levels[-1].depth_pixels > depth:
-        smaller = halved(levels[-1])
-        if min(smaller.hole.shape) < _SHORTEST_SIDE_PIXELS or not has_sources(smaller, radius):
+        smaller = halve(levels[-1])
+        if min(smaller.hole.shape) < _MIN_SIDE_PIXELS or not has_sources(smaller, radius):
             break
         levels.append(smaller)
     return levels
@@ -60,12 +60,12 @@ def build(full: Level, radius: int) -> list[Level]:
 
 def has_sources(level: Level, radius: int) -> bool:
     """Whether there is enough to copy from for more than a blur."""
-    fewest = max(_FEWEST_SOURCES, int(level.hole.sum()) * _FEWEST_SOURCES_PER_HOLE_PIXEL)
+    fewest = max(_MIN_SOURCES, int(level.hole.sum()) * _MIN_SOURCES_PER_HOLE_PIXEL)
     return int(level.sources(radius).sum()) >= fewest
 
 
-def halved(level: Level) -> Level:
-    """Each pixel is the mean of the known ones among its four: nothing of the hole's content leaks."""
+def halve(level: Level) -> Level:
+    """Average the known ones of each four pixels, so that the hole's content does not leak."""
     height, width = level.hole.shape
     half = ((width + 1) // 2, (height + 1) // 2)
     margins = (0, 2 * half[1] - height, 0, 2 * half[0] - width)
@@ -87,8 +87,8 @@ def _reduced(plane: Pixels, half: tuple[int, int], margins: tuple[int, int, int,
     return answer
 
 
-def touched(region: Region, radius: int) -> Region:
-    """The centres of all patches of (2 radius + 1)² pixels that reach into `region`."""
+def patches_touching(region: Region, radius: int) -> Region:
+    """The centres of all patches of (2 radius + 1)² pixels that overlap `region`."""
     window = np.ones((2 * radius + 1, 2 * radius + 1), np.uint8)
     return np.asarray(cv2.dilate(region.astype(np.uint8), window) > 0)
 

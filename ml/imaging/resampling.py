@@ -1,7 +1,6 @@
-"""Pictures in other sizes and at other angles.
+"""Resizing and rotation of pictures.
 
-Colour is weighted by alpha wherever pixels are mixed, so that what lies hidden under transparency never
-bleeds into visible edges.
+Colours are weighted by alpha, so that those hidden under transparency never bleed into visible edges.
 """
 
 import math
@@ -21,12 +20,12 @@ Floats = NDArray[np.float32]
 Part = tuple[float, float, float, float]
 
 _ROWS_AT_ONCE = 256
-# Below half a step of 8 bits nothing is visible.
-_LEAST_ALPHA = 0.5
+# Lower alpha is rounded to 0.
+_MIN_ALPHA = 0.5
 
 
 def rotate(pixels: Pixels, degrees: float) -> Pixels:
-    """H x W x 3|4 turned clockwise by -180..180 degrees, on a canvas that just holds all of it.
+    """H x W x 3|4 rotated clockwise by -180..180 degrees, on the smallest canvas that contains it.
 
     Multiples of 90 are exact. At other angles pixels are mixed (bicubic) and the answer is RGBA with
     transparent corners and smooth edges. Raises `PictureTooLarge`.
@@ -40,7 +39,7 @@ def rotate(pixels: Pixels, degrees: float) -> Pixels:
     sine, cosine = math.sin(math.radians(degrees)), math.cos(math.radians(degrees))
     new_width, new_height = rotated_size(width, height, degrees)
     check_output_size(new_width, new_height)
-    # Pixel centres lie at whole numbers; the middle of the picture goes to the middle of the canvas.
+    # Pixel centres have integer coordinates; the centre of the picture maps to the centre of the canvas.
     middle_x, middle_y = (width - 1) / 2, (height - 1) / 2
     shift_x = (new_width - 1) / 2 - cosine * middle_x + sine * middle_y
     shift_y = (new_height - 1) / 2 - sine * middle_x - cosine * middle_y
@@ -50,19 +49,19 @@ def rotate(pixels: Pixels, degrees: float) -> Pixels:
     else:
         weighted = cv2.cvtColor(pixels, cv2.COLOR_RGBA2mRGBA)
     turned = cv2.warpAffine(weighted, matrix, (new_width, new_height), flags=cv2.INTER_CUBIC)
-    # Bicubic overshoots at edges. Weighted colour above alpha is no colour; not every library clips it.
+    # Bicubic overshoots at edges. Premultiplied colour must not exceed alpha; not every library clips it.
     np.minimum(turned[..., :3], turned[..., 3:], out=turned[..., :3])
     answer: Pixels = cv2.cvtColor(turned, cv2.COLOR_mRGBA2RGBA)
     return answer
 
 
 def rotated_size(width: int, height: int, degrees: float) -> tuple[int, int]:
-    """(width, height) of the canvas that just holds a picture of this size, turned by `degrees`."""
+    """(width, height) of the smallest canvas that contains a picture of this size, rotated by `degrees`."""
     quarter_turns, rest = divmod(degrees, 90)
     if rest == 0:
         return (height, width) if quarter_turns % 2 else (width, height)
     sine, cosine = abs(math.sin(math.radians(degrees))), abs(math.cos(math.radians(degrees)))
-    # Less a hair, so that float noise never adds an empty row.
+    # Minus an epsilon, so that rounding errors never add an empty row.
     return (
         math.ceil(width * cosine + height * sine - 1e-6),
         math.ceil(width * sine + height * cosine - 1e-6),
@@ -72,9 +71,8 @@ def rotated_size(width: int, height: int, degrees: float) -> tuple[int, int]:
 def resize(pixels: Pixels | Mask, size: tuple[int, int], part: Part | None = None) -> Pixels | Mask:
     """H x W x 3|4 or a mask, or its `part`, at (width, height).
 
-    Lanczos, which averages as far as it shrinks. Alpha and masks are enlarged by bicubic instead: Lanczos
-    leaves a faint second edge around a sharp one. What has this size already is returned untouched. Raises
-    `PictureTooLarge`.
+    Uses Lanczos, and bicubic for enlarging alpha and masks, because Lanczos leaves a faint second edge around
+    a sharp one. A picture that has this size already is returned unchanged. Raises `PictureTooLarge`.
     """
     from PIL import Image
 
@@ -94,19 +92,19 @@ def resize(pixels: Pixels | Mask, size: tuple[int, int], part: Part | None = Non
 
 
 def _resize_weighted(pixels: Pixels, size: tuple[int, int], part: Part, filter: "Resampling") -> Pixels:
-    """As Pillow does it, colour weighted by alpha, the last channel or the only one, but in floats.
+    """Resize with colours weighted by alpha, the last or only channel, in floats.
 
-    Cut off at 255, as in 8 bits, weighted colour overshoots beside an edge where alpha cannot, and the edge
-    gets a bright rim. Uncut, both overshoot alike, and their quotient is the colour.
+    In 8 bits alpha is clipped at 255 while weighted colour still overshoots, which makes a bright rim at
+    edges. In floats both overshoot alike, and their quotient is the colour.
     """
     from PIL import Image
 
     width, height = size
     left, top, right, bottom = part
     down = (bottom - top) / height
-    reach = math.ceil(3 * max(down, 1.0)) + 1  # rows of the source that a row of the answer looks at
+    reach = math.ceil(3 * max(down, 1.0)) + 1  # source rows that contribute to a row of the result
     answer = np.empty((height, width, pixels.shape[2]), np.uint8)
-    # Full-size floats are held for some rows at a time only.
+    # Work in strips, so that full-size float arrays are never allocated.
     at_once = max(8, round(_ROWS_AT_ONCE / max(down, 1.0)))
     for first in range(0, height, at_once):
         end = min(first + at_once, height)
@@ -120,7 +118,7 @@ def _resize_weighted(pixels: Pixels, size: tuple[int, int], part: Part, filter: 
 
         weights = rows[..., -1].astype(np.float32)
         alpha = resized(weights)
-        divisor = np.where(alpha >= _LEAST_ALPHA, alpha, np.inf)
+        divisor = np.where(alpha >= _MIN_ALPHA, alpha, np.inf)
         for channel in range(pixels.shape[2] - 1):
             color = resized(weights * rows[..., channel]) / divisor
             answer[first:end, :, channel] = np.clip(np.rint(color), 0, 255)

@@ -1,7 +1,7 @@
-"""Taking brightness steps out of a picture that is pasted together, and filling smoothly where nothing fits.
+"""Removes seams from a picture composed of copies, and interpolates holes smoothly.
 
-Gradient-domain composition after Pérez et al., "Poisson Image Editing" (2003): inside each pasted piece the
-steps between neighbours are kept, between the pieces the mean of what either piece has there is wanted.
+Gradient-domain composition after Pérez et al., "Poisson Image Editing" (2003): inside each piece the
+gradients are kept; between pieces the target is the mean of both pieces' gradients.
 """
 
 from typing import Any
@@ -16,22 +16,22 @@ from ml.pixels import Pixels
 Colors = NDArray[np.float32]  # H x W x 3
 Places = NDArray[Any]  # H x W, whole numbers
 
-# Where two pieces differ by more than this (of 255), the seam is an edge of things and stays.
+# Where pieces differ by more than this (of 255), the seam is an object edge and is kept.
 _EDGE_STEP = 30.0
 # A correction fades over this share of the hole's size: colour must not bleed from one end to the other.
 _FADE_SHARE = 0.35
-_SMALLEST_GRID = 8
+_MIN_GRID = 8
 _CYCLES = 3
 _SWEEPS = 2
 _COARSEST_SWEEPS = 40
-# Jacobi's method smooths best when it goes this far only.
+# Damping with which Jacobi iterations smooth best.
 _RELAXATION = 0.8
 _CROSS = np.array([[0, 1, 0], [1, 0, 1], [0, 1, 0]], np.float32)
 
 
-def smoothed(colors: Pixels, painted: Region, down: Places, right: Places) -> tuple[Colors, Region]:
-    """What to add to the copies in `painted` so that they meet without a step, 0 elsewhere; and at which
-    pixels there is an edge of things instead.
+def seam_correction(colors: Pixels, painted: Region, down: Places, right: Places) -> tuple[Colors, Region]:
+    """The correction to add to the copies in `painted` to remove seams, 0 elsewhere; and the pixels at
+    object edges.
 
     `colors` (H x W x 3) is the picture, from which pixel (y, x) of `painted` is copied at
     (y + down, x + right).
@@ -43,26 +43,26 @@ def smoothed(colors: Pixels, painted: Region, down: Places, right: Places) -> tu
     left, right_end = max(0, left - 1), min(width, left + across + 1)
     box = np.s_[top:bottom, left:right_end]
     inside = painted[box]
-    # Where nothing is painted, the picture is a copy of itself.
+    # Unpainted pixels are copies of themselves.
     rows, columns = np.ogrid[top:bottom, left:right_end]
     from_rows = rows + np.where(inside, down[box], 0)
     from_columns = columns + np.where(inside, right[box], 0)
     divergence = np.zeros((*inside.shape, 3), np.float32)
     edges = np.zeros(painted.shape, np.bool_)
     for axis in (0, 1):
-        lacking = _lacking(colors, inside, from_rows, from_columns, axis)
-        size = np.abs(lacking).max(axis=2, keepdims=True)
+        missing = _missing_gradients(colors, inside, from_rows, from_columns, axis)
+        size = np.abs(missing).max(axis=2, keepdims=True)
         here, there = _sides(axis)
         edges[box][here] |= size[..., 0] > _EDGE_STEP
         edges[box][there] |= size[..., 0] > _EDGE_STEP
-        divergence += _divergence(lacking / (1 + (size / _EDGE_STEP) ** 4), axis)
+        divergence += _divergence(missing / (1 + (size / _EDGE_STEP) ** 4), axis)
     fade_pixels = max(8.0, _FADE_SHARE * float(np.sqrt(painted.sum())))
-    answer[box] = _solved(divergence, inside, 1 / fade_pixels**2, _CYCLES)
+    answer[box] = _solve(divergence, inside, 1 / fade_pixels**2, _CYCLES)
     return answer, edges & painted
 
 
 def membrane(colors: Pixels, hole: Region) -> Pixels:
-    """`colors` with the hole filled as a soap film would: smoothly from its rim."""
+    """`colors` with the hole interpolated smoothly from its rim (a membrane)."""
     known = colors[~hole]
     mean = known.mean(axis=0) if len(known) else np.full(3, 128.0)
     start = colors.astype(np.float32)
@@ -72,13 +72,13 @@ def membrane(colors: Pixels, hole: Region) -> Pixels:
         steps = np.diff(start, axis=axis)
         divergence += _divergence(-steps, axis)
     answer = colors.copy()
-    filled = start + _solved(divergence, hole, 0.0, 3 * _CYCLES)
+    filled = start + _solve(divergence, hole, 0.0, 3 * _CYCLES)
     answer[hole] = np.clip(np.rint(filled[hole]), 0, 255).astype(np.uint8)
     return answer
 
 
-def _lacking(colors: Pixels, painted: Region, rows: Places, columns: Places, axis: int) -> Colors:
-    """What the steps along `axis` from pixel to next pixel lack to be as in their originals.
+def _missing_gradients(colors: Pixels, painted: Region, rows: Places, columns: Places, axis: int) -> Colors:
+    """The difference between the target gradients along `axis` and those of the copies.
 
     `rows` and `columns` say where each pixel is copied from.
     """
@@ -92,8 +92,8 @@ def _lacking(colors: Pixels, painted: Region, rows: Places, columns: Places, axi
     far_share = painted[there].astype(np.float32)[..., None]
     wanted = (after_near - near) * near_share + (far - before_far) * far_share
     wanted /= np.maximum(near_share + far_share, 1)
-    lacking = (wanted - (far - near)) * np.minimum(near_share + far_share, 1)
-    return np.asarray(lacking, np.float32)
+    missing = (wanted - (far - near)) * np.minimum(near_share + far_share, 1)
+    return np.asarray(missing, np.float32)
 
 
 def _sides(axis: int) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
@@ -111,14 +111,14 @@ def _at(colors: Pixels, rows: Places, columns: Places) -> Colors:
 
 
 def _divergence(steps: Colors, axis: int) -> Colors:
-    """What flows out of each pixel, less what flows in; nothing crosses the picture's edge."""
+    """The divergence of a gradient field, which is 0 across the picture's border."""
     before = [(0, 0)] * 3
     after = [(0, 0)] * 3
     before[axis], after[axis] = (1, 0), (0, 1)
     return np.asarray(np.pad(steps, after) - np.pad(steps, before), np.float32)
 
 
-def _solved(divergence: Colors, inside: Region, fade: float, cycles: int) -> Colors:
+def _solve(divergence: Colors, inside: Region, fade: float, cycles: int) -> Colors:
     """The e with Laplacian(e) - fade * e = divergence, 0 outside of `inside`: multigrid V-cycles."""
     free = inside.astype(np.float32)
     answer = np.zeros_like(divergence)
@@ -128,9 +128,9 @@ def _solved(divergence: Colors, inside: Region, fade: float, cycles: int) -> Col
 
 
 def _cycle(answer: Colors, divergence: Colors, free: NDArray[np.float32], fade: float) -> Colors:
-    if min(free.shape) <= _SMALLEST_GRID:
-        return _swept(answer, divergence, free, fade, _COARSEST_SWEEPS)
-    answer = _swept(answer, divergence, free, fade, _SWEEPS)
+    if min(free.shape) <= _MIN_GRID:
+        return _relax(answer, divergence, free, fade, _COARSEST_SWEEPS)
+    answer = _relax(answer, divergence, free, fade, _SWEEPS)
     rest = (divergence - _laplacian(answer, fade)) * free[..., None]
     height, width = free.shape
     half = ((width + 1) // 2, (height + 1) // 2)
@@ -142,7 +142,7 @@ def _cycle(answer: Colors, divergence: Colors, free: NDArray[np.float32], fade: 
     size = (2 * half[0], 2 * half[1])
     enlarged = cv2.resize(correction, size, interpolation=cv2.INTER_LINEAR)[:height, :width]
     answer = answer + enlarged * free[..., None]
-    return _swept(answer, divergence, free, fade, _SWEEPS)
+    return _relax(answer, divergence, free, fade, _SWEEPS)
 
 
 def _extended(plane: NDArray[np.float32], margins: tuple[int, int, int, int]) -> NDArray[np.float32]:
@@ -151,7 +151,7 @@ def _extended(plane: NDArray[np.float32], margins: tuple[int, int, int, int]) ->
     return np.asarray(cv2.copyMakeBorder(plane, *margins, cv2.BORDER_CONSTANT, value=0), np.float32)
 
 
-def _swept(answer: Colors, divergence: Colors, free: NDArray[np.float32], fade: float, sweeps: int) -> Colors:
+def _relax(answer: Colors, divergence: Colors, free: NDArray[np.float32], fade: float, sweeps: int) -> Colors:
     share = (free * np.float32(_RELAXATION / (4 + fade)))[..., None]
     for _ in range(sweeps):
         answer = answer + (_laplacian(answer, fade) - divergence) * share
@@ -159,6 +159,6 @@ def _swept(answer: Colors, divergence: Colors, free: NDArray[np.float32], fade: 
 
 
 def _laplacian(plane: Colors, fade: float) -> Colors:
-    """Beyond the picture's edge its pixels go on: nothing flows there."""
+    """The screened Laplacian, with replicated borders."""
     around = cv2.filter2D(plane, cv2.CV_32F, _CROSS, borderType=cv2.BORDER_REPLICATE)
     return np.asarray(around - plane * np.float32(4 + fade), np.float32)

@@ -1,12 +1,12 @@
-"""From the colours a file stores to sRGB, 8 bits a channel."""
+"""Converts the colours of a file to sRGB, 8 bits a channel."""
 
 import io
 
 import numpy as np
 from PIL import Image, ImageCms
 
-# A profile this close to sRGB (in steps of 255, anywhere in the colour cube) is sRGB with other rounding;
-# leaving its pictures alone keeps the stored values exact.
+# A profile this close to sRGB (in levels of 255, anywhere in the colour cube) is sRGB with other rounding;
+# skipping the conversion keeps the stored values exact.
 _SAME_COLORS = 1
 _CUBE_STEPS = 9
 
@@ -14,8 +14,8 @@ _CUBE_STEPS = 9
 def to_srgb(image: Image.Image, icc_profile: bytes | None) -> Image.Image:
     """RGB, or RGBA where some pixel is not opaque, from L, LA, RGB, RGBA or CMYK; may change `image`.
 
-    A profile that is damaged, or meant for another kind of colour than the picture's, is ignored as browsers
-    do: the picture then counts as sRGB, and CMYK becomes (255 - C)(255 - K) / 255 and so on.
+    A profile that is damaged or of another colour space than the picture is ignored, as in browsers: the
+    picture is then treated as sRGB, and CMYK becomes (255 - C)(255 - K) / 255 and so on.
     """
     alpha = image.getchannel("A") if image.mode in ("LA", "RGBA") else None
     if alpha is not None and alpha.getextrema()[0] == 255:
@@ -31,8 +31,8 @@ def to_srgb(image: Image.Image, icc_profile: bytes | None) -> Image.Image:
 
 
 def _apply_profile(image: Image.Image, icc_profile: bytes) -> Image.Image:
-    # Floating-point element chains are for film work. They may be as long as the file likes, and building a
-    # transform runs hundreds of thousands of colours through each.
+    # Floating-point element chains (for film) can be arbitrarily long, and building a transform evaluates
+    # each hundreds of thousands of times.
     if b"mpet" in icc_profile:
         return image
     try:
@@ -59,7 +59,7 @@ def _from_rgb(image: Image.Image, profile: ImageCms.ImageCmsProfile) -> Image.Im
 
 
 def _from_grey(image: Image.Image, profile: ImageCms.ImageCmsProfile) -> Image.Image:
-    # All 256 greys are converted exactly and looked up; Little CMS would interpolate between a few of them.
+    # Convert all 256 greys exactly into a table; Little CMS would interpolate between a few.
     greys = Image.fromarray(np.arange(256, dtype=np.uint8)[None])
     table = np.asarray(_transformed(greys, profile, ImageCms.Flags.NOOPTIMIZE))[0]
     return Image.fromarray(table[np.asarray(image)])
@@ -75,7 +75,7 @@ def _transformed(
 
 
 def _is_srgb(profile: ImageCms.ImageCmsProfile) -> bool:
-    """Whether the profile changes no colour of a regular sample of all colours."""
+    """Whether the profile leaves a regular sample of all colours unchanged."""
     steps = np.linspace(0, 255, _CUBE_STEPS).round().astype(np.uint8)
     cube = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(1, -1, 3)
     converted = np.asarray(_transformed(Image.fromarray(cube), profile))

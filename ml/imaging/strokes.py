@@ -1,4 +1,4 @@
-"""Brush strokes: the form field that carries them, and the soft mask that they paint.
+"""Brush strokes: their form field, and the soft mask that they draw.
 
 A stroke runs through points in pixels of the upright picture: (0, 0) is its top left corner, (0.5, 0.5) the
 middle of its first pixel.
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pydantic import BeforeValidator
 from pydantic_core import PydanticCustomError
 
-from ml.editing import json_fields
+from ml import params
 from ml.errors import BadParameter
 from ml.imaging import geometry
 from ml.pixels import Mask, Matte
@@ -26,13 +26,13 @@ MAX_POINTS = 100_000
 MAX_SIZE_PIXELS = 4_000.0
 _DEFAULTS = {"size": 24.0, "hardness": 0.8, "opacity": 1.0}
 _RANGES = {"size": (0.5, MAX_SIZE_PIXELS), "hardness": (0.0, 1.0), "opacity": (0.0, 1.0)}
-# Farther out than any picture reaches; keeps the arithmetic below exact.
+# Beyond any picture; keeps the arithmetic below exact.
 _FARTHEST = 1e6
-# Lines are measured exactly up to this much work, in pixels times pieces; beyond, from a drawing of them.
-_MOST_EXACT_WORK = 100_000_000
-_MOST_EXACT_PIECES = 4_000
-# Refused beyond this many pixels of all brushes' boxes together.
-_MOST_PIXELS = 2_000_000_000
+# Distances are exact up to this much work, in pixels times segments; beyond, from a rasterised drawing.
+_MAX_EXACT_WORK = 100_000_000
+_MAX_EXACT_SEGMENTS = 4_000
+# Limit of the pixels of all brushes' boxes together.
+_MAX_PIXELS = 2_000_000_000
 _DRAWING_BITS = 4
 _DRAWING_SCALE = 1 << _DRAWING_BITS
 
@@ -47,7 +47,7 @@ class Stroke:
     opacity: float = _DEFAULTS["opacity"]  # 0..1
 
 
-#: The validator reads text up to this length, which takes milliseconds; longer text is left to the worker.
+#: The validator parses text up to this length, which takes milliseconds; longer text is parsed in the worker.
 _CHECKED_EARLY_CHARACTERS = 16 * 1024
 _BEGINNING_CHARACTERS = 1_000
 _BEGINNING = re.compile(r"\s*\[\s*\{")
@@ -56,13 +56,13 @@ _BEGINNING = re.compile(r"\s*\[\s*\{")
 def _check_text(value: Any) -> str:
     """`value` if it can be the JSON of strokes.
 
-    A hundred thousand points take a second to read, too long for a server's event loop. Long text is
-    therefore only counted here, at the speed of memory, and read where the picture is decoded.
+    A hundred thousand points take a second to parse, too long for the event loop. So the points of long text
+    are only counted here, and parsed in the worker.
     """
     if not isinstance(value, str):
         raise _not_strokes()
     if len(value) <= _CHECKED_EARLY_CHARACTERS:
-        read(value)
+        parse(value)
         return value
     if len(value) > MAX_TEXT_CHARACTERS:
         raise _error(f"are too long: at most {MAX_TEXT_CHARACTERS:,} characters are allowed")
@@ -74,10 +74,10 @@ def _check_text(value: Any) -> str:
     return value
 
 
-def read(text: str) -> tuple[Stroke, ...]:
+def parse(text: str) -> tuple[Stroke, ...]:
     """The strokes of JSON text. Raises `PydanticCustomError`, whose message continues "strokes …"."""
     try:
-        value = json_fields.read_json(text)
+        value = params.read_json(text)
     except ValueError:
         raise _not_strokes() from None
     if not isinstance(value, list) or not value:
@@ -115,7 +115,7 @@ def _read_stroke(number: int, entry: Any) -> Stroke:
 
 def _read_number(number: int, name: str, value: Any) -> float:
     least, most = _RANGES[name]
-    if not json_fields.is_finite_number(value) or not least <= value <= most:
+    if not params.is_finite_number(value) or not least <= value <= most:
         raise _error(f"stroke {number}: {name} must be a number from {least:g} to {most:g}")
     return float(value)
 
@@ -124,7 +124,7 @@ def _read_point(number: int, point: Any) -> tuple[float, float]:
     if (
         not isinstance(point, list | tuple)
         or len(point) != 2
-        or not all(json_fields.is_finite_number(part) for part in point)
+        or not all(params.is_finite_number(part) for part in point)
     ):
         raise _error(f"stroke {number}: each point must be two finite numbers [x, y]")
     if any(abs(part) > _FARTHEST for part in point):
@@ -140,23 +140,23 @@ def _error(message: str) -> PydanticCustomError:
     return PydanticCustomError("strokes", "{message}", {"message": message})
 
 
-#: Strokes as JSON text: 1 to 1,000 of them, of 100,000 points at most. `read` reads them.
+#: Strokes as JSON text: 1 to 1,000 of them, of 100,000 points at most. `parse` reads them.
 StrokesField = Annotated[str, BeforeValidator(_check_text)]
 
 
-def drawn(strokes: Iterable[Stroke], width: int, height: int, name: str = "strokes") -> Mask:
-    """The mask (height x width) that these strokes paint; where they overlap, the strongest counts.
+def draw(strokes: Iterable[Stroke], width: int, height: int, name: str = "strokes") -> Mask:
+    """Draw the mask (height x width) of these strokes; where they overlap, the strongest counts.
 
-    A pixel takes the brush's strength at its middle, so edges are smooth: solid within `hardness` of the
-    radius, then falling to nothing at the radius, over one pixel at least. Raises `BadParameter` for `name`
-    if a point lies outside the picture by more than the brush's size, or if there is too much to draw.
+    A pixel takes the brush's strength at its centre, so edges are smooth: solid within `hardness` of the
+    radius, then falling to 0 at the radius, over one pixel at least. Raises `BadParameter` for `name`
+    if a point is outside the picture by more than the brush's size, or if there is too much to draw.
     """
     brushes: dict[tuple[float, float, float], list[Stroke]] = {}
     for number, stroke in enumerate(strokes):
         _check_inside(number, stroke, width, height, name)
         brushes.setdefault((stroke.size, stroke.hardness, stroke.opacity), []).append(stroke)
     boxes = {brush: _box(group, brush[0], width, height) for brush, group in brushes.items()}
-    if sum(across * along for _, _, across, along in boxes.values()) > _MOST_PIXELS:
+    if sum(across * along for _, _, across, along in boxes.values()) > _MAX_PIXELS:
         raise BadParameter(name, "are too much to draw: use fewer different brushes, or smaller ones")
     mask = np.zeros((height, width), np.uint8)
     for brush, group in brushes.items():
@@ -181,7 +181,7 @@ def _reach(size: float) -> float:
 
 
 def _box(group: list[Stroke], size: float, width: int, height: int) -> tuple[int, int, int, int]:
-    """Left, top, width and height of all that these strokes can touch within the picture."""
+    """Left, top, width and height of the area that these strokes can cover within the picture."""
     points = np.array([point for stroke in group for point in stroke.points])
     low = np.maximum(np.floor(points.min(axis=0) - _reach(size)), 0).astype(int)
     high = np.minimum(np.ceil(points.max(axis=0) + _reach(size)), (width, height)).astype(int)
@@ -198,17 +198,17 @@ def _strengths(distances: Matte, size: float, hardness: float, opacity: float) -
 
 
 def _distances(group: list[Stroke], size: float, box: tuple[int, int, int, int]) -> Matte:
-    """How far the middle of each pixel of `box` is from the nearest of these lines, in pixels."""
-    pieces = _pieces(group)
-    spans = np.abs(pieces[:, 1] - pieces[:, 0]) + 2 * _reach(size)
+    """Distance of each pixel centre of `box` to the nearest of these lines, in pixels."""
+    segments = _segments(group)
+    spans = np.abs(segments[:, 1] - segments[:, 0]) + 2 * _reach(size)
     work = float(np.minimum(spans, box[2:]).prod(axis=1).sum())
-    if len(pieces) <= _MOST_EXACT_PIECES and work <= _MOST_EXACT_WORK:
-        return _measured(pieces, size, box)
+    if len(segments) <= _MAX_EXACT_SEGMENTS and work <= _MAX_EXACT_WORK:
+        return _measured(segments, size, box)
     return _from_drawing(group, size, box)
 
 
-def _pieces(group: list[Stroke]) -> NDArray[np.float64]:
-    """All straight pieces: their number x 2 ends x 2 coordinates. A single point is one of no length."""
+def _segments(group: list[Stroke]) -> NDArray[np.float64]:
+    """All line segments: number x 2 ends x 2 coordinates. A single point is a segment of length 0."""
     starts: list[tuple[float, float]] = []
     ends: list[tuple[float, float]] = []
     for stroke in group:
@@ -217,11 +217,11 @@ def _pieces(group: list[Stroke]) -> NDArray[np.float64]:
     return np.stack([np.array(starts), np.array(ends)], axis=1)
 
 
-def _measured(pieces: NDArray[np.float64], size: float, box: tuple[int, int, int, int]) -> Matte:
+def _measured(segments: NDArray[np.float64], size: float, box: tuple[int, int, int, int]) -> Matte:
     left, top, across, along = box
     answer = np.full((along, across), np.inf, np.float32)
     reach = _reach(size)
-    for start, end in pieces - (left + 0.5, top + 0.5):
+    for start, end in segments - (left + 0.5, top + 0.5):
         low = np.maximum(np.floor(np.minimum(start, end) - reach), 0).astype(int)
         high = np.minimum(np.ceil(np.maximum(start, end) + reach) + 1, (across, along)).astype(int)
         if (high <= low).any():
@@ -238,11 +238,11 @@ def _measured(pieces: NDArray[np.float64], size: float, box: tuple[int, int, int
 
 
 def _from_drawing(group: list[Stroke], size: float, box: tuple[int, int, int, int]) -> Matte:
-    """The same to within a pixel, in a time that does not grow with the number of points."""
+    """Distances accurate to a pixel, in time independent of the number of points."""
     import cv2
 
     left, top, across, along = box
-    margin = math.ceil(_reach(size))  # lines outside of the box reach into it
+    margin = math.ceil(_reach(size))  # lines outside the box extend into it
     canvas = np.full((along + 2 * margin, across + 2 * margin), 255, np.uint8)
     corner = (left + 0.5 - margin, top + 0.5 - margin)
     lines = [

@@ -1,10 +1,10 @@
-"""Large pictures through networks of a fixed input size: overlapping tiles, put together without seams.
+"""Runs networks of a fixed input size on large pictures: overlapping tiles, merged without seams.
 
-A network sees less than it should near the border of its input, so neighbouring tiles overlap. The outer part
-of an overlap is context only; in its middle, one tile fades into the next. Lengths of the source are "source
-pixels", those of the result "target pixels"; the result may be of any size, not only a whole multiple.
+A network lacks context near the border of its input, so neighbouring tiles overlap. The outer part of an
+overlap is context only; in its middle, one tile fades into the next. Lengths are in "source pixels" of the
+source or "target pixels" of the result, which can have any size, not only an integer multiple.
 
-Besides the picture and the result, memory holds one tile at a time and one thin strip of the result.
+Besides the picture and the result, only one tile and one narrow strip of the result are in memory.
 """
 
 import itertools
@@ -17,19 +17,19 @@ from PIL import Image
 
 from ml.pixels import Mask, Pixels
 
-#: Another tile shape than the standard one must save at least this share of the pixels to be computed, since
-#: a network has to be compiled anew for each shape.
+#: A tile shape other than the standard one must save at least this share of the computed pixels, because a
+#: network must be compiled for each shape.
 WORTHWHILE_SAVING = 0.15
 
 
 @dataclass(frozen=True)
 class TilingFacts:
-    """What a network says of itself, in source pixels."""
+    """Tiling parameters of a network, in source pixels."""
 
     factor: int  # side of its output over side of its input
     side: int  # of its standard, square tile; no tile has more pixels
-    overlap: int  # what neighbours share at least
-    blend: int  # the middle of that, where one fades into the other
+    overlap: int  # minimum, of neighbouring tiles
+    blend: int  # the part of the overlap in which tiles fade
     multiple: int = 16  # sides of tiles are multiples of it
 
 
@@ -59,7 +59,7 @@ class Axis:
         return round((middle - self.blend / 2) * self.scale), round((middle + self.blend / 2) * self.scale)
 
     def span(self, index: int) -> tuple[int, int]:
-        """Target pixels, first and behind the last, that are taken from tile `index`."""
+        """Target pixels, first and behind the last, that come from tile `index`."""
         return self.fade(index)[0], self.target if index == self.count - 1 else self.fade(index + 1)[1]
 
     def part(self, index: int, factor: int) -> tuple[float, float]:
@@ -92,10 +92,10 @@ class Grid:
 
 
 def plan(source: tuple[int, ...], target: tuple[int, ...], facts: TilingFacts, at_once: int = 1) -> Grid:
-    """The tiles that compute the fewest pixels when `at_once` of them run side by side.
+    """The tiles with the fewest computed pixels if `at_once` of them run in parallel.
 
-    `source` and `target` are shapes of arrays: height and width, 1 or more, come first. The target's
-    sides may be of different scales.
+    `source` and `target` are shapes of arrays: height and width, 1 or more, come first. The
+    target's sides may have different scales.
     """
 
     def axis(index: int, side: int) -> Axis:
@@ -117,8 +117,8 @@ def plan(source: tuple[int, ...], target: tuple[int, ...], facts: TilingFacts, a
     return best if cost(best) < (1 - WORTHWHILE_SAVING) * cost(standard) else standard
 
 
-def cut(pixels: Pixels | Mask, grid: Grid, index: int) -> Pixels:
-    """Tile `index` of the source, of the grid's tile shape; beyond the picture lies its reflection."""
+def cut_tile(pixels: Pixels | Mask, grid: Grid, index: int) -> Pixels:
+    """Tile `index` of the source, of the grid's tile shape; padded by reflection."""
     row, column = divmod(index, grid.columns.count)
     top, left = grid.rows.start(row), grid.columns.start(column)
     height, width = grid.tile_shape
@@ -130,16 +130,16 @@ def cut(pixels: Pixels | Mask, grid: Grid, index: int) -> Pixels:
 
 
 class Mosaic:
-    """The result, put together tile by tile."""
+    """Assembles the result tile by tile."""
 
     def __init__(self, grid: Grid, pixels: NDArray[np.uint8]) -> None:
         """`pixels` (H x W or H x W x channels, of the grid's target size) is filled; a view is fine."""
         self.pixels = pixels
         self._grid = grid
-        self._above: NDArray[np.uint8] | None = None  # what the row above left where this row fades in
+        self._above: NDArray[np.uint8] | None = None  # pixels of the row above in the fade to this row
 
     def place(self, index: int, tile: NDArray[np.uint8]) -> None:
-        """Put in tile `index`, enlarged `factor` times by the network. Tiles come in order of their index."""
+        """Add tile `index`, enlarged `factor` times by the network. Tiles must come in order."""
         rows, columns = self._grid.rows, self._grid.columns
         row, column = divmod(index, columns.count)
         (top, bottom), (left, right) = rows.span(row), columns.span(column)
@@ -152,7 +152,7 @@ class Mosaic:
         _fade_in(band[:, left : left + fading], tile[:, :fading], columns.weights(column))
         band[:, left + fading : right] = tile[:, fading:]
         if column == columns.count - 1 and self._above is not None:
-            # Rows fade over the whole width at once: only so are the weights right where four tiles meet.
+            # Rows fade over the whole width at once, so that the weights are right where four tiles meet.
             fresh, band[:fading_rows] = band[:fading_rows].copy(), self._above
             _fade_in(band[:fading_rows], fresh, rows.weights(row)[:, None])
             self._above = None

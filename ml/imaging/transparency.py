@@ -1,21 +1,21 @@
-"""Enlarging pictures that have transparency without dark fringes or ghosts of ringing."""
+"""Helpers for enlarging pictures with transparency without fringes or ringing."""
 
 import numpy as np
 
 from ml.pixels import Mask, Pixels
 
-#: From this alpha on a pixel's own colour is believed; below, it is mixed with its surroundings'. Cutouts
-#: often carry black, or rounding errors of premultiplied colours, there.
+#: Below this alpha, a pixel's colour is mixed with its surroundings, because cut-outs often have black or
+#: rounding errors of premultiplied colours there.
 TRUSTED_ALPHA = 16
 
 _ROWS_AT_ONCE = 512
 
 
 def spread_colours(pixels: Pixels) -> Pixels:
-    """H x W x 4 to H x W x 3: the colours, continued under what is transparent.
+    """H x W x 4 to H x W x 3: the colours, extended under transparency.
 
-    Whatever is computed from a neighbourhood then sees the object's own colour beyond its edge. Push-pull
-    over halved pictures (Gortler et al., "The Lumigraph", 1996). Colours of alpha >= 16 stay as they are.
+    Filters then find the object's own colour beyond its edge. Uses push-pull over halved pictures (Gortler et
+    al., "The Lumigraph", 1996). Colours of alpha >= 16 stay as they are.
     """
     import cv2
 
@@ -30,7 +30,7 @@ def spread_colours(pixels: Pixels) -> Pixels:
         sums, weights = (
             cv2.resize(plane, (width, height), interpolation=cv2.INTER_AREA) for plane in levels[-1]
         )
-        # A little colour in the halved picture is as good as much: scale its weight up to 1.
+        # Scale up small weights in the halved picture, to at most 1.
         gain = np.minimum(1 / np.maximum(weights, 1e-6), 4)
         levels.append((sums * gain[:, :, None], weights * gain))
     sums, weights = levels[-1]
@@ -43,9 +43,9 @@ def spread_colours(pixels: Pixels) -> Pixels:
 
 
 def hold_alpha(source: Mask, enlarged: Mask) -> None:
-    """Limit `enlarged`, in place, to what `source` has in the 3 x 3 pixels around each place.
+    """Limit `enlarged`, in place, to the range of `source` in the 3 x 3 pixels around each place.
 
-    Networks and resamplers overshoot at edges; so what was opaque, or wholly transparent, stays exactly so.
+    Networks and resamplers overshoot at edges; this keeps opaque and transparent areas exact.
     """
     import cv2
 

@@ -1,4 +1,4 @@
-"""Finding the border of one colour around a picture's content."""
+"""Finds the content of a picture inside a border of one colour."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,7 @@ from ml.pixels import Mask, Pixels
 def content_box(pixels: Pixels, tolerance: int) -> Box:
     """The box around all pixels of H x W x 3|4 that differ from the border.
 
-    The border's colour is the one most corners share. A pixel differs if a channel is more than `tolerance`
+    The border's colour is that of most corners. A pixel differs if a channel is more than `tolerance`
     (0..255) away from it; where the border is transparent, if its alpha is more than `tolerance`. Raises
     `NothingFound` if no pixel differs.
     """
@@ -26,7 +26,7 @@ def content_box(pixels: Pixels, tolerance: int) -> Box:
 def _border_color(pixels: Pixels, tolerance: int) -> NDArray[np.int16]:
     corners = pixels[[0, 0, -1, -1], [0, -1, 0, -1]].astype(np.int16)
     if corners.shape[1] == 4:
-        corners[corners[:, 3] <= tolerance] = 0  # colour under transparency does not count
+        corners[corners[:, 3] <= tolerance] = 0  # ignore colour under transparency
     is_near = (np.abs(corners[:, None] - corners[None]) <= tolerance).all(axis=2)
     answer: NDArray[np.int16] = corners[is_near.sum(axis=1).argmax()]
     return answer

@@ -1,1 +1,1 @@
-"""Runs calls in worker processes: queue, dispatcher, supervision, and the inside of a worker."""
+"""Runs calls in worker processes: queue, dispatcher, supervision, and the worker itself."""

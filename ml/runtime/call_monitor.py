@@ -1,4 +1,4 @@
-"""One call in one worker, watched until it is over: answered, failed, stopped or lost with its worker."""
+"""Supervision of one call in one worker: time limit, memory limit, cancellation, progress and result."""
 
 import logging
 import time
@@ -8,10 +8,9 @@ from typing import Any
 
 from ml import errors
 from ml.backend import Progress, ToolAnswer
-from ml.runtime.dispatcher import Dispatcher, shutting_down
+from ml.runtime.dispatcher import Dispatcher, Submission, shutting_down
 from ml.runtime.messages import StartCall
 from ml.runtime.process import WorkerProcess
-from ml.runtime.submission import Submission
 from ml.runtime.wire import WireBroken
 
 log = logging.getLogger(__name__)
@@ -23,40 +22,40 @@ FORMATS = ("png", "jpg", "webp", "avif")
 class SlotLimits:
     """When a worker is stopped or replaced."""
 
-    memory_bytes: int  # resident, of one worker; above it the worker is killed
+    memory_bytes: int  # resident memory of one worker, above which it is killed
     idle_memory_share: float  # of `memory_bytes`; a worker that stays above it between calls is replaced
-    calls_per_worker: int  # after so many it is replaced: memory of native allocators grows
-    long_seconds: float  # a call expected to take longer waits among the long ones
-    cancel_grace_seconds: float  # from asking a call to stop to killing its worker
-    start_seconds: float  # from starting a worker to its being warm
-    watch_seconds: float = 0.25  # how often memory is looked at
-    longest_pause_seconds: float = 8.0  # between starts, while workers keep dying on their own
+    calls_per_worker: int  # then it is replaced: native allocators leak memory over time
+    long_seconds: float  # a call expected to take longer is queued as a long one
+    cancel_grace_seconds: float  # between asking a call to stop and killing its worker
+    start_seconds: float  # for a worker to start and warm up
+    watch_seconds: float = 0.25  # interval of memory checks
+    longest_pause_seconds: float = 8.0  # between restarts while workers keep crashing
 
 
 class CallMonitor:
-    """`sleep(seconds, child)` returns early when the worker says something (then True) or the bell rings."""
+    """`sleep(seconds, child)` returns early when a message arrives (then True) or the slot is woken."""
 
     def __init__(
         self,
         child: WorkerProcess,
         submission: Submission,
-        desk: Dispatcher,
+        dispatcher: Dispatcher,
         limits: SlotLimits,
         sleep: Callable[[float, WorkerProcess], bool],
     ) -> None:
         self._child = child
         self._submission = submission
-        self._desk = desk
+        self._dispatcher = dispatcher
         self._limits = limits
         self._sleep = sleep
         self._began = False
         self._fraction = 0.0
-        self._stop_at: float | None = None  # when a cancelled call is killed
-        self._looked_at = 0.0  # when memory was last looked at
+        self._stop_at: float | None = None  # deadline of a cancelled call
+        self._checked_at = 0.0  # when memory was last checked
 
     def run(self) -> bool:
-        """Bring the call to its end. False if its worker must be replaced."""
-        self._desk.tell(self._submission, Progress("starting", 0.0))
+        """Supervise the call until it ends. False if its worker must be replaced."""
+        self._dispatcher.report(self._submission, Progress("starting", 0.0))
         try:
             self._send()
             ends_at = time.monotonic() + self._submission.call.timeout_seconds
@@ -80,7 +79,7 @@ class CallMonitor:
             submission.sequence,
             replace(call, files={}),
             tuple(call.files),
-            self._desk.estimate(submission),
+            self._dispatcher.estimate(submission),
             None if submission.is_long else self._limits.long_seconds,
         )
         self._child.send_work(work, list(call.files.values()))
@@ -91,16 +90,16 @@ class CallMonitor:
             self._child.send_cancel(self._submission.sequence)
 
     def _problem(self, now: float, ends_at: float) -> errors.MlError | None:
-        """Why the call must be stopped by force now, if it must."""
+        """The reason to kill the call now, if there is one."""
         if self._stop_at is not None and now >= self._stop_at:
             return errors.Cancelled("The call was stopped.")
-        if (stop_at := self._desk.stop_at) is not None and now >= stop_at:
+        if (stop_at := self._dispatcher.stop_at) is not None and now >= stop_at:
             return shutting_down()
         if now >= ends_at:
             seconds = self._submission.call.timeout_seconds
             return errors.TimedOut(f"The call was stopped at its limit of {seconds:g} seconds.")
-        if now - self._looked_at >= self._limits.watch_seconds:
-            self._looked_at = now
+        if now - self._checked_at >= self._limits.watch_seconds:
+            self._checked_at = now
             if self._child.rss_bytes() > self._limits.memory_bytes:
                 limit_mib = self._limits.memory_bytes >> 20
                 return errors.OutOfMemory(
@@ -111,7 +110,7 @@ class CallMonitor:
     def _kill(self, problem: Exception) -> bool:
         log.warning("Worker %d killed: %s", self._child.pid, problem)
         self._child.kill()
-        self._desk.fail(self._submission, problem)
+        self._dispatcher.fail(self._submission, problem)
         return False
 
     def _lose(self, error: WireBroken) -> bool:
@@ -119,49 +118,49 @@ class CallMonitor:
         how = self._child.kill()
         log.error("Worker %d lost during %s (%s): %s", self._child.pid, submission.call.tool, how, error)
         if self._began or submission.was_lost_before:
-            self._desk.fail(
+            self._dispatcher.fail(
                 submission,
                 errors.WorkerLost("The worker was lost while it ran this call; it has been replaced."),
             )
         else:
             submission.was_lost_before = True
-            self._desk.put_back(submission, submission.is_long)
+            self._dispatcher.requeue(submission, submission.is_long)
         return False
 
     def _receive(self) -> bool | None:
-        """Read a message. None if the call goes on, else whether the worker can stay."""
+        """Handle a message. None if the call continues, else whether the worker can be kept."""
         message = self._child.receive()
         try:
             if message["number"] != self._submission.sequence:
                 raise WireBroken("a message about another call")
             return self._act(message)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise WireBroken(f"a message without sense: {error!r}") from None
+            raise WireBroken(f"an invalid message: {error!r}") from None
 
     def _act(self, message: dict[str, Any]) -> bool | None:
         submission = self._submission
         match message["kind"]:
-            case "taken":
+            case "started":
                 self._began = True
-            case "weighed":
-                self._desk.weigh(
+            case "estimated":
+                self._dispatcher.record_estimate(
                     submission, float(message["work"]), float(message["seconds"]), bool(message["trial"])
                 )
             case "step":
                 self._fraction = max(self._fraction, min(max(float(message["fraction"]), 0.0), 1.0))
-                self._desk.tell(submission, Progress(str(message["stage"])[:100], self._fraction))
+                self._dispatcher.report(submission, Progress(str(message["stage"])[:100], self._fraction))
             case "long":
-                self._desk.put_back(submission, is_long=True)
+                self._dispatcher.requeue(submission, is_long=True)
                 return True
             case "done":
-                self._desk.answer(submission, _answer(message, submission), bool(message["cold"]))
+                self._dispatcher.answer(submission, _answer(message, submission), bool(message["cold"]))
                 return True
             case "failed":
                 error = _error(message)
                 is_refusal = isinstance(error, errors.NotEnoughMemory)
                 if isinstance(error, errors.OutOfMemory) and not is_refusal:
-                    return self._kill(error)  # what filled the memory may still lie there
-                self._desk.fail(submission, error)
+                    return self._kill(error)  # its memory may still be in use
+                self._dispatcher.fail(submission, error)
                 return True
             case kind:
                 raise WireBroken(f"an unknown message {kind!r}")
@@ -171,11 +170,11 @@ class CallMonitor:
 def _answer(message: dict[str, Any], submission: Submission) -> ToolAnswer:
     found = message["answer"]
     answer = ToolAnswer(**{**found, "warnings": tuple(map(str, found["warnings"]))})
-    # The rest is text and numbers for the caller; these three decide what is done with the answer here.
+    # Check the fields that the server itself uses; the others are passed through.
     if not (
         isinstance(answer.content, bytes) and isinstance(answer.fields, dict) and answer.format in FORMATS
     ):
-        raise TypeError("no picture")
+        raise TypeError("not a picture")
     return replace(
         answer,
         width=int(answer.width),
@@ -186,7 +185,7 @@ def _answer(message: dict[str, Any], submission: Submission) -> ToolAnswer:
 
 
 def _error(message: dict[str, Any]) -> Exception:
-    """The error a worker reported: one of ours, else RuntimeError for a defect, with its traceback."""
+    """The `MlError` that a worker reported, or a RuntimeError with its traceback for a defect."""
     kind = getattr(errors, message["error"], None)
     if isinstance(kind, type) and issubclass(kind, errors.MlError):
         return kind(*message["args"])

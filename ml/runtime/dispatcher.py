@@ -1,30 +1,106 @@
-"""Where callers leave calls and workers fetch them: the queue and the speeds, under one lock."""
+"""Hands submitted calls to workers: the queue and the duration model under one lock."""
 
+import logging
 import math
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
 
 from ml.backend import Progress, ToolAnswer, ToolCall
 from ml.errors import Cancelled, Overloaded, TimedOut, TooSlow
 from ml.runtime import duration_model
-from ml.runtime.queue import QueueFull, WeightedQueue
-from ml.runtime.submission import ProgressThread, Submission
+from ml.runtime.queue import QueuedCall, QueueFull, WeightedQueue
 
-#: What a call is taken to need before the first of its kind was measured. Low, since a refusal for a long
-#: wait should rest on a measurement.
+log = logging.getLogger(__name__)
+
+#: Assumed duration of a call before the first of its kind was measured. Low, because refusing calls for a
+#: long wait should be based on measurements.
 UNKNOWN_SECONDS = 0.5
 MAX_RETRY_AFTER_SECONDS = 60
 
 
 def shutting_down() -> Overloaded:
-    """What calls fail with that this process will not run: another one may, or the next."""
+    """The error of calls that this process will not run any more."""
     return Overloaded("The server is shutting down. Please try again.", 5)
 
 
+def _pending_answer() -> Future[ToolAnswer]:
+    future: Future[ToolAnswer] = Future()
+    # Only `Ticket.cancel` may stop a call. Without this, cancelling an asyncio task that awaits the answer
+    # would cancel the future itself.
+    future.set_running_or_notify_cancel()
+    return future
+
+
+@dataclass(eq=False)
+class Submission(QueuedCall):
+    """A submitted call: waiting, running or finished."""
+
+    call: ToolCall = field(kw_only=True)
+    on_progress: Callable[[Progress], None] | None = field(kw_only=True, default=None)
+    answer: Future[ToolAnswer] = field(kw_only=True, default_factory=_pending_answer)
+    cancel_requested: bool = field(kw_only=True, default=False)
+    was_preempted: bool = field(
+        kw_only=True, default=False
+    )  # cancelled in favour of a billed call, not by its caller
+    was_lost_before: bool = field(kw_only=True, default=False)  # a worker died before starting it
+    work: float | None = field(
+        kw_only=True, default=None
+    )  # of `ml.runtime.duration_model`; known from the header
+    is_trial: bool = field(kw_only=True, default=False)  # runs although its estimate would have it refused
+    last_reported: Progress | None = field(kw_only=True, default=None)  # last progress passed to the caller
+
+
+class ProgressThread:
+    """Calls `on_progress` on one thread, in order, so that a slow listener never blocks a worker.
+
+    Only the latest progress of each call is kept: a slow listener misses intermediate steps.
+    """
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition()
+        self._latest: dict[Submission, Progress] = {}
+        self._is_open = True
+        self._thread = threading.Thread(target=self._run, name="bgeraser-progress", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def report(self, submission: Submission, progress: Progress) -> None:
+        if submission.on_progress is None or progress == submission.last_reported:
+            return
+        submission.last_reported = progress
+        with self._condition:
+            self._latest[submission] = progress
+            self._condition.notify()
+
+    def close(self) -> None:
+        with self._condition:
+            self._is_open = False
+            self._condition.notify()
+        if self._thread.is_alive() and self._thread is not threading.current_thread():
+            self._thread.join(timeout=1.0)
+
+    def _run(self) -> None:
+        while True:
+            with self._condition:
+                self._condition.wait_for(lambda: self._latest or not self._is_open)
+                if not self._latest:
+                    return
+                latest, self._latest = self._latest, {}
+            for submission, progress in latest.items():
+                if submission.on_progress is None or submission.answer.done():
+                    continue
+                try:
+                    submission.on_progress(progress)
+                except Exception:
+                    log.exception("A progress listener failed")
+
+
 class Dispatcher:
-    """`ring()` wakes the workers' threads; they then ask `take`. Futures are resolved outside the lock."""
+    """`wake()` wakes the slots' threads, which then call `take`. Futures are resolved outside the lock."""
 
     def __init__(
         self,
@@ -32,14 +108,14 @@ class Dispatcher:
         slots: int,
         max_wait_seconds: float,
         long_seconds: float,
-        ring: Callable[[], None],
+        wake: Callable[[], None],
     ) -> None:
         self._max_wait_seconds = max_wait_seconds
         self._long_seconds = long_seconds
-        self._ring = ring
+        self._wake = wake
         self._lock = threading.Lock()
         self._queue: WeightedQueue[Submission] = WeightedQueue(queue_size, slots, long_seconds)
-        self._speeds = duration_model.DurationModel()
+        self._durations = duration_model.DurationModel()
         self._progress = ProgressThread()
         self._devices: dict[str, str] = {}  # by tool, of its last answer
         self._stop_at: float | None = None
@@ -65,16 +141,16 @@ class Dispatcher:
             )
             self._refuse_if_overloaded(submission, now)
             self._queue.put(submission)
-            self._make_way(submission, now)
-            self._tell_positions()
-        self._ring()
+            self._preempt_guest(submission, now)
+            self._report_positions()
+        self._wake()
         return submission
 
     def _expect(self, call: ToolCall) -> tuple[float, bool]:
         """Expected seconds before the picture's size is known, and whether it is a long call."""
-        estimate = self._speeds.estimate(call)
+        estimate = self._durations.estimate(call)
         if estimate is None:
-            return UNKNOWN_SECONDS, True  # it may be long, and must not hold every worker
+            return UNKNOWN_SECONDS, True  # it may be long, and must not occupy every worker
         return estimate.mean_seconds, estimate.mean_seconds > self._long_seconds
 
     def _refuse_if_overloaded(self, submission: Submission, now: float) -> None:
@@ -89,58 +165,58 @@ class Dispatcher:
         except QueueFull:
             raise Overloaded("The queue is full.", retry_after) from None
 
-    def _make_way(self, billed: Submission, now: float) -> None:
-        """Under the lock: stop a guest's long call that holds the place which `billed` waits for."""
-        guest = self._queue.in_the_way(now, billed)
+    def _preempt_guest(self, billed: Submission, now: float) -> None:
+        """Cancel a guest's long call that occupies the worker `billed` waits for. The lock must be held."""
+        guest = self._queue.find_preemptible(now, billed)
         if guest is not None and not guest.cancel_requested:
-            guest.cancel_requested = guest.made_way = True
+            guest.cancel_requested = guest.was_preempted = True
 
     def cancel(self, submission: Submission) -> None:
         if self.drop_if_queued(submission):
             return
         with self._lock:
             submission.cancel_requested = True
-        self._ring()
+        self._wake()
 
     def drop_if_queued(self, submission: Submission) -> bool:
         with self._lock:
             if not self._queue.remove(submission):
                 return False
-            self._tell_positions()
-        submission.answer.set_exception(Cancelled("The call was withdrawn before it began."))
+            self._report_positions()
+        submission.answer.set_exception(Cancelled("The call was withdrawn before it started."))
         return True
 
     def fail_waiting(self, error: Exception) -> None:
-        """Nobody will come for the waiting calls."""
+        """Fail all waiting calls: no worker will take them."""
         with self._lock:
             withdrawn = self._queue.drain()
         for submission in withdrawn:
             submission.answer.set_exception(error)
 
     def stop(self, grace_seconds: float) -> float:
-        """Refuse new calls, withdraw the waiting; running ones are stopped at the monotonic time returned."""
+        """Refuse new calls, fail waiting ones. Returns the monotonic deadline of running ones."""
         with self._lock:
             if self._stop_at is None:
                 self._stop_at = time.monotonic() + grace_seconds
             stop_at = self._stop_at
         self.fail_waiting(shutting_down())
-        self._ring()
+        self._wake()
         return stop_at
 
     def close(self) -> None:
         self._progress.close()
 
     def counts(self) -> tuple[int, int]:
-        """Calls that wait, calls that run."""
+        """Numbers of waiting and running calls."""
         with self._lock:
             return len(self._queue), len(self._queue.running)
 
     def seconds_per_megapixel(self, tool: str) -> float | None:
         with self._lock:
-            return self._speeds.seconds_per_megapixel(tool)
+            return self._durations.seconds_per_megapixel(tool)
 
     def device(self, tool: str) -> str | None:
-        """What the tool's last answer was made on; None before the first."""
+        """The device of the tool's last result; None before the first."""
         with self._lock:
             return self._devices.get(tool)
 
@@ -148,71 +224,71 @@ class Dispatcher:
 
     @property
     def stop_at(self) -> float | None:
-        """Set while closing: no new call is taken, and running ones are stopped at this time."""
+        """Set on shutdown: running calls are stopped at this monotonic time."""
         return self._stop_at
 
     def take(self) -> Submission | None:
-        """The next call, now running; None if there is none for one more worker."""
+        """The next call, which counts as running from now; None if no waiting call may start."""
         with self._lock:
             if self._stop_at is not None:
                 return None
             submission = self._queue.take(time.monotonic())
             if submission is not None:
-                self._progress.tell(submission, Progress("starting", 0.0))
-                self._tell_positions()
+                self._progress.report(submission, Progress("starting", 0.0))
+                self._report_positions()
         return submission
 
     def estimate(self, submission: Submission) -> duration_model.DurationEstimate | None:
         with self._lock:
-            estimate = self._speeds.estimate(submission.call, time.monotonic())
+            estimate = self._durations.estimate(submission.call, time.monotonic())
         if estimate is not None and submission.is_trial:
             return replace(estimate, may_refuse=False)
         return estimate
 
-    def weigh(self, submission: Submission, work: float, seconds: float, is_trial: bool) -> None:
-        """The call's header is read: it is `work`, and expected to take `seconds`.
+    def record_estimate(self, submission: Submission, work: float, seconds: float, is_trial: bool) -> None:
+        """Record the worker's estimate, made from the picture's header: `work`, expected to take `seconds`.
 
-        `is_trial`: it goes on though its estimate alone would have it refused.
+        `is_trial`: it runs although its estimate alone would have it refused.
         """
         with self._lock:
             submission.work = work
             submission.expected_seconds = seconds
             if is_trial and not submission.is_trial:
                 submission.is_trial = True
-                self._speeds.tried(submission.call, time.monotonic())
+                self._durations.record_trial(submission.call, time.monotonic())
 
-    def tell(self, submission: Submission, progress: Progress) -> None:
-        self._progress.tell(submission, progress)
+    def report(self, submission: Submission, progress: Progress) -> None:
+        self._progress.report(submission, progress)
 
-    def put_back(self, submission: Submission, is_long: bool) -> None:
-        """The call did not begin: it waits again, where it stood, unless it is no longer wanted."""
+    def requeue(self, submission: Submission, is_long: bool) -> None:
+        """Put a call that was not started back into its old place in the queue, unless it was cancelled."""
         with self._lock:
             is_stopping = self._stop_at is not None
             is_wanted = not submission.cancel_requested and not is_stopping
             if is_wanted:
                 submission.is_long = is_long
-                self._queue.put_back(submission)
-                self._make_way(submission, time.monotonic())
-                self._tell_positions()
+                self._queue.requeue(submission)
+                self._preempt_guest(submission, time.monotonic())
+                self._report_positions()
         if is_wanted:
-            self._ring()
+            self._wake()
         else:
-            stopped = Cancelled("The call was stopped before it began.")
+            stopped = Cancelled("The call was stopped before it started.")
             self.fail(submission, shutting_down() if is_stopping else stopped)
 
-    def learn(self, call: ToolCall, work: float, seconds: float, *, is_cold: bool = False) -> None:
-        """A call of `work` took `seconds`; see `ml.runtime.duration_model`."""
+    def record(self, call: ToolCall, work: float, seconds: float, *, is_cold: bool = False) -> None:
+        """Record that a call of `work` took `seconds`; see `ml.runtime.duration_model`."""
         with self._lock:
-            is_first = self._speeds.estimate(call) is None
-            self._speeds.learn(call, work, seconds, is_cold=is_cold)
+            is_first = self._durations.estimate(call) is None
+            self._durations.record(call, work, seconds, is_cold=is_cold)
             if not is_first:
                 return
-            # Those of its kind that wait are no longer taken for long ones unseen.
+            # Waiting calls of this kind were assumed to be long; reclassify them by the measurement.
             for waiting in list(self._queue):
                 if duration_model.kind(waiting.call) == duration_model.kind(call):
                     self._queue.remove(waiting)
                     waiting.expected_seconds, waiting.is_long = self._expect(waiting.call)
-                    self._queue.put_back(waiting)
+                    self._queue.requeue(waiting)
 
     def answer(self, submission: Submission, answer: ToolAnswer, is_cold: bool = False) -> None:
         with self._lock:
@@ -220,35 +296,35 @@ class Dispatcher:
             is_wanted = not submission.cancel_requested
             self._devices[submission.call.tool] = answer.device
         if submission.work is not None:
-            self.learn(submission.call, submission.work, answer.processing_seconds, is_cold=is_cold)
+            self.record(submission.call, submission.work, answer.processing_seconds, is_cold=is_cold)
         if is_wanted:
             submission.answer.set_result(answer)
         else:
-            submission.answer.set_exception(_why_stopped(submission, Cancelled("The call was stopped.")))
-        self._ring()
+            submission.answer.set_exception(_stop_reason(submission, Cancelled("The call was stopped.")))
+        self._wake()
 
     def fail(self, submission: Submission, error: Exception) -> None:
         with self._lock:
             self._queue.finish(submission)
             if isinstance(error, TooSlow):
-                self._speeds.refused(submission.call, time.monotonic())
+                self._durations.record_refusal(submission.call, time.monotonic())
         if isinstance(error, TimedOut) and submission.work is not None:
-            # That it takes at least so long is known; else a trial that fails would teach nothing.
-            self.learn(submission.call, submission.work, submission.call.timeout_seconds)
+            # It takes at least this long. Otherwise a failed trial would not change the estimate.
+            self.record(submission.call, submission.work, submission.call.timeout_seconds)
         if not submission.answer.done():
-            submission.answer.set_exception(_why_stopped(submission, error))
-        # Its end may be what a waiting long call needed.
-        self._ring()
+            submission.answer.set_exception(_stop_reason(submission, error))
+        # A waiting long call may be able to start now.
+        self._wake()
 
-    def _tell_positions(self) -> None:
-        """Under the lock, so that nobody hears of a place after hearing that the work began."""
+    def _report_positions(self) -> None:
+        """Report queue positions. The lock must be held, so that none is reported after the call started."""
         if all(submission.on_progress is None for submission in self._queue):
             return
         for position, (submission, _) in enumerate(self._queue.forecast(time.monotonic()), start=1):
-            self._progress.tell(submission, Progress("queued", 0.0, position))
+            self._progress.report(submission, Progress("queued", 0.0, position))
 
 
-def _why_stopped(submission: Submission, error: Exception) -> Exception:
-    if submission.made_way and isinstance(error, Cancelled):
-        return Overloaded("The worker was needed for work that was paid for.", MAX_RETRY_AFTER_SECONDS)
+def _stop_reason(submission: Submission, error: Exception) -> Exception:
+    if submission.was_preempted and isinstance(error, Cancelled):
+        return Overloaded("The worker was needed for a paid call.", MAX_RETRY_AFTER_SECONDS)
     return error

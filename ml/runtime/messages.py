@@ -1,16 +1,15 @@
-"""What the server and a worker say to each other.
+"""The messages between the server and a worker.
 
-The server says `WorkerConfig` once, then `Work` and `Cancel`, pickled. The worker answers with JSON objects;
-`kind` is one of
+The server sends `WorkerConfig` once, then `StartCall` and `CancelCall`, pickled. The worker sends JSON
+objects; `kind` is one of
 
-    ready    it is warm
-    taken    the call has begun and is never run again, whatever happens
-    weighed  the header is read: `work` in units of `ml.runtime.duration_model`, `seconds` expected, `trial`: whether it goes
-             on though that is beyond the call's limit
-    long     the call was not begun after all: it must wait among the long ones
-    step     `stage`, `fraction`
-    done     `answer`, `seconds`, `cold`: whether this worker had done no call of its kind before
-    failed   `error` (a class of `ml.errors`, or ""), `args`, `traceback`
+    ready      the worker has warmed up started    the call was started; it will not be run again estimated
+    from the header: `work` in units of `ml.runtime.duration_model`, expected `seconds`, and `trial`:
+               whether it runs although that exceeds its limit
+    long       the call was not started: it has to be queued as a long one
+    step       `stage`, `fraction`
+    done       `answer`, `seconds`, `cold`: whether this was the worker's first call of its kind
+    failed     `error` (a class of `ml.errors`, or ""), `args`, `traceback`
 """
 
 from dataclasses import dataclass, field
@@ -28,9 +27,9 @@ class WorkerConfig:
     models_dir: Path
     cache_dir: Path
     device: str  # cpu, cuda
-    engine_memory_bytes: int  # what loaded engines may take together
-    picture_memory_bytes: int  # what a call's pictures may take, by `ml.runtime.planning`
-    threads: int  # of OpenCV and of every engine
+    engine_memory_bytes: int  # limit of all loaded engines together
+    picture_memory_bytes: int  # limit of a call's pictures, see `ml.runtime.planning`
+    threads: int  # for OpenCV and every engine
     perform: str = "ml.runtime.run_call:perform"
     engines: str = "ml.engines.cache:EngineCache"  # "" = none
     warm_up: bool = True
@@ -39,13 +38,13 @@ class WorkerConfig:
 
 @dataclass(frozen=True)
 class StartCall:
-    """One call, its files apart: they are the frame's payloads, in the order of `file_names`."""
+    """One call. Its files are the frame's payloads, in the order of `file_names`."""
 
     number: int
     call: ToolCall
     file_names: tuple[str, ...]
     estimate: DurationEstimate | None
-    long_seconds: float | None  # a call expected to take longer goes back to wait among the long ones
+    long_seconds: float | None  # a call expected to take longer is returned to the queue
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
-"""What is known of a call before its picture is decoded: sizes, and with them limits and memory.
+"""Checks of a call before its picture is decoded: sizes, limits and memory.
 
-Every limit that the header can answer is checked here, so that no work is done for an answer that cannot be
-given.
+Every limit that depends only on the header is checked here, so that no work is done for a call that must
+fail.
 """
 
 from dataclasses import dataclass
@@ -14,11 +14,11 @@ from ml.backend import ToolCall
 from ml.errors import NotEnoughMemory, PictureTooLarge
 from ml.imaging import codecs
 
-# Bytes a pixel at the peak of decoding and of encoding, measured with pictures of 16 to 50 megapixels and
-# rounded up; they include the arrays of pixels themselves. Tools work in rows or tiles beside them.
+# Peak bytes per pixel of decoding and encoding, measured with pictures of 16 to 50 megapixels and rounded up.
+# They include the pixel arrays themselves; tools work in rows or tiles.
 _DECODING_BYTES = {"jpg": 10, "png": 13, "webp": 16, "avif": 20, "heic": 20}
 _ENCODING_BYTES = {"jpg": 8, "png": 12, "webp": 16, "avif": 40}
-#: Of the machine's free memory, what is left to everything else.
+#: Free memory of the machine that is left to other processes.
 _RESERVE_BYTES = 128 << 20
 
 
@@ -28,9 +28,9 @@ class CallPlan:
 
     source_format: str
     source: tuple[int, int]
-    #: Of the answer; the source's where it depends on what the picture shows.
+    #: Of the result; the source's if the result's size depends on the picture's content.
     answer: tuple[int, int]
-    #: As asked for, or the source's own for auto: whether the answer has transparency is not known yet.
+    #: As requested; for auto, the source's, because the result's transparency is not known yet.
     answer_format: str
 
     @property
@@ -43,7 +43,7 @@ class CallPlan:
 
     @property
     def memory_bytes(self) -> int:
-        """Memory that decoding, and encoding beside the decoded picture, take at least."""
+        """Minimum memory for decoding, and for encoding while the decoded picture is held."""
         decoding = _DECODING_BYTES[self.source_format] * self.source[0] * self.source[1]
         encoding = _ENCODING_BYTES[self.answer_format] * self.answer[0] * self.answer[1]
         return decoding + encoding
@@ -52,14 +52,14 @@ class CallPlan:
 def plan(call: ToolCall) -> CallPlan:
     """The plan of `call`, whose picture is `files["image"]`.
 
-    Raises what `codecs.probe` raises; `PictureTooLarge` and `BadParameter` for an answer too large for this
-    server or for the format asked for, and for parameters that the picture's size makes impossible.
+    Raises what `codecs.probe` raises; `PictureTooLarge` and `BadParameter` for a result too large for this
+    server or for the requested format, and for parameters that are impossible for the picture's size.
     """
     picture = call.files["image"]
     source_format = codecs.sniff(picture[: codecs.SNIFF_BYTES])
     source = codecs.upright_size(picture)
     tool = catalogue.get(call.tool)
-    # Of a tool outside the catalogue only the picture is known.
+    # For a tool outside the catalogue only the picture is checked.
     answer = source if tool is None else tool.answer_size(call.params, source)
     if answer is not None:
         codecs.check_output_size(*answer)
@@ -81,17 +81,17 @@ def check_memory(plan: CallPlan, limit_bytes: int) -> None:
 
 
 def available_bytes() -> int:
-    """Memory that can be taken now: of the machine, and of the container where that has a limit."""
+    """Memory available now, considering the container's limit."""
     free = int(psutil.virtual_memory().available)
     group = Path("/sys/fs/cgroup")
     try:
         limit, used = (int((group / name).read_text()) for name in ("memory.max", "memory.current"))
-        # Files that the kernel caches for the container count as used, and are given back at need.
+        # The page cache counts as used, but is reclaimed when needed.
         cached = sum(
             int(line.split()[1])
             for line in (group / "memory.stat").read_text().splitlines()
             if line.startswith(("inactive_file ", "active_file "))
         )
-    except (OSError, ValueError):  # no container, or one without a limit, whose file says "max"
+    except (OSError, ValueError):  # no container, or no limit ("max")
         return free
     return min(free, limit - used + cached)

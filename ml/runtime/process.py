@@ -1,4 +1,4 @@
-"""One worker process seen from the server: start it, talk to it, measure it, end it."""
+"""A worker process as seen from the server: start it, exchange messages, measure and kill it."""
 
 import contextlib
 import os
@@ -14,12 +14,16 @@ import psutil
 from ml.runtime.messages import CancelCall, StartCall, WorkerConfig
 from ml.runtime.wire import Wire, WireBroken, dump_for_worker, load_in_server
 
+# Prefixes of environment variables that can hold secrets. A process that decodes untrusted files must not
+# have them.
+_WITHHELD = ("BGERASER_", "AWS_")
+
 
 class WorkerProcess:
     """A running worker process. Used by one thread; the process never outlives that thread."""
 
     def __init__(self, config: WorkerConfig) -> None:
-        """Start it. Raises OSError if the machine has no process or memory for it."""
+        """Start it. Raises OSError if the system refuses to."""
         ours, theirs = socket.socketpair()
         self._wire = Wire(ours)
         with theirs:
@@ -34,8 +38,8 @@ class WorkerProcess:
                 ours.close()
                 raise
         self._memory = psutil.Process(self._process.pid)
-        self.is_up = True  # as far as is known
-        with contextlib.suppress(WireBroken):  # it has died already: the first `receive` tells
+        self.is_up = True  # until an error shows otherwise
+        with contextlib.suppress(WireBroken):  # it has died already: `receive` will raise
             self._wire.send(dump_for_worker(config))
 
     @property
@@ -43,7 +47,7 @@ class WorkerProcess:
         return self._process.pid
 
     def fileno(self) -> int:
-        """Readable when a message or the process's end has come."""
+        """Readable when a message has arrived or the process has ended."""
         return self._wire.fileno()
 
     def send_work(self, work: StartCall, payloads: list[bytes]) -> None:
@@ -60,16 +64,16 @@ class WorkerProcess:
         return load_in_server(body, payloads)
 
     def rss_bytes(self) -> int:
-        """Resident memory; 0 once the process has gone."""
+        """Resident memory; 0 after the process has ended."""
         try:
             return int(self._memory.memory_info().rss)
         except psutil.Error:
             return 0
 
     def kill(self) -> str:
-        """End it if it still runs, wait until it is gone, and say how it ended.
+        """Kill it if it still runs, wait for it, and return how it ended.
 
-        By force always: a worker keeps nothing that a gentler end would save.
+        SIGKILL is safe: a worker has no state to save.
         """
         self.is_up = False
         self._process.kill()
@@ -79,13 +83,10 @@ class WorkerProcess:
 
 
 def _environment(threads: int) -> dict[str, str]:
-    """Ours, with our import path and the number of threads for libraries that read it when they are loaded.
-
-    Without our settings: what opens strangers' pictures needs none of them, least of all the secrets.
-    """
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("BGERASER_")}
+    """The environment of a worker: without secrets, with the import path and the number of threads."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(_WITHHELD)}
     threads_of = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))
-    # torch's threads wait for each other busily otherwise, which on shared cores doubled the time of a call.
+    # Otherwise torch's threads busy-wait, which doubled the time of a call on shared cores.
     threads_of["OMP_WAIT_POLICY"] = "PASSIVE"
     import_path = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
     return {**inherited, **threads_of, "PYTHONPATH": import_path}

@@ -1,21 +1,20 @@
-"""The bounded queue in front of the workers: paid before free, four to one, and long calls never everywhere.
+"""The bounded, weighted queue in front of the workers.
 
-Order is weighted fair queueing (self-clocked, Golestani 1994). Calls wait first come, first served in one
-flow for each priority, by short or long, by whether they may use every worker. The flow that would finish its
-next call earliest goes next, where a paid call's expected seconds count a quarter, and a guest's twice. So
-when all have calls waiting, paid work gets four times the seconds of free work; no flow starves, and one that
-was empty has saved up no claim.
+The order is weighted fair queueing (self-clocked, Golestani 1994). There is one first-in-first-out flow for
+each combination of priority, short or long, and capped or not. The flow whose next call would finish earliest
+goes next, where the expected seconds of a paid call count a quarter of a free call's and those of a guest's
+call twice as much. So under full load paid calls get four times the seconds of free ones, no flow starves,
+and an idle flow does not accumulate credit.
 
-Ageing: once the head of a flow has waited `AGED_SECONDS`, twice the longest wait that admission accepts, it
-weighs four times as much. An aged free call is thus at par with fresh paid ones, never before them.
+Ageing: once the head of a flow has waited `AGED_SECONDS`, twice the longest wait that admission accepts, its
+weight is multiplied by four. An aged free call thus equals fresh paid ones, but never precedes them.
 
-Long calls hold at most all slots but one, so a short call is never behind long ones only. Unbilled calls hold
-at most half of the slots: work that costs nothing can be asked for without end, and would otherwise occupy
-every worker, or every slot that long calls may hold. Unbilled calls of an account that are expected to end
-within `BRIEF_SECONDS`, such as the preview of an opened picture, are exempt, so that an editor opens while a
-guest's long call runs. A guest's long call that keeps a billed long one waiting is found by `in_the_way`, to
-be stopped. Nothing here reads a clock or takes a lock: the time is passed in, and `ml.runtime.local` calls under its
-own lock.
+Long calls occupy at most all slots but one, so that short calls never wait for long ones only. Unbilled calls
+occupy at most half of the slots, because they can be requested without limit. Unbilled calls of an account
+that are expected to finish within `BRIEF_SECONDS`, such as the preview of an opened picture, are exempt, so
+that the editor opens while a guest's long call runs. `find_preemptible` finds a guest's long call that keeps
+a billed long one waiting, so that it can be cancelled. Nothing here reads a clock or takes a lock: the time
+is passed in, and the dispatcher holds its own lock.
 """
 
 import math
@@ -27,35 +26,35 @@ from typing import Generic, NamedTuple, TypeVar
 from ml.backend import Priority
 
 WEIGHTS = {Priority.PAID: 8, Priority.FREE: 2, Priority.GUEST: 1}
-RANKS = {Priority.PAID: 0, Priority.FREE: 1, Priority.GUEST: 2}  # who goes first among equals
-#: The part of the queue that calls of one priority may fill, so that none can keep the others out.
+RANKS = {Priority.PAID: 0, Priority.FREE: 1, Priority.GUEST: 2}  # order among equals
+#: The share of the queue that calls of one priority may fill, so that none excludes the others.
 SHARES = {Priority.PAID: 0.75, Priority.FREE: 0.75, Priority.GUEST: 0.25}
 #: An unbilled call of an account that is expected to end within this time may use any worker.
 BRIEF_SECONDS = 2.0
 AGED_SECONDS = 50.0
 AGED_FACTOR = 4
 
-_MOST_WEIGHT = max(WEIGHTS.values()) * AGED_FACTOR
+_MAX_WEIGHT = max(WEIGHTS.values()) * AGED_FACTOR
 
-#: How soon a running call ends that is asked to stop, see `in_the_way`.
-YIELD_SECONDS = 5.0
+#: How soon a cancelled call ends, see `find_preemptible`.
+PREEMPTION_SECONDS = 5.0
 
-#: Weight of the newest wait in the average by which forecasts are corrected, and the bounds of that average.
+#: Forecasts are corrected by a moving average of actual waits: the weight of the newest, and its bounds.
 STRETCH_RATE = 0.1
 MIN_STRETCH, MAX_STRETCH = 0.5, 5.0
 
-#: What a call costs its flow at least and at most, so that no estimate can pin or freeze a flow.
+#: Bounds of a call's cost in its flow, so that a wrong estimate cannot starve or favour a flow.
 MIN_COST_SECONDS = 0.05
 MAX_COST_SECONDS = 60.0
 
 
 class QueueFull(Exception):
-    """The queue, or the share of it that one priority may fill, has no room."""
+    """The queue, or the share of it that one priority may fill, is full."""
 
 
 @dataclass(eq=False)
 class QueuedCall:
-    """One call as the queue sees it. `expected_seconds` is the work's, without waiting."""
+    """One call in the queue. `expected_seconds` does not include waiting."""
 
     priority: Priority
     expected_seconds: float
@@ -63,7 +62,7 @@ class QueuedCall:
     submitted_at: float
     is_billed: bool = True
     sequence: int = 0  # set by the queue, in order of arrival
-    foreseen_seconds: float = 0.0  # until its turn, without later arrivals; set by `expected_wait_seconds`
+    forecast_seconds: float = 0.0  # of waiting, without later arrivals; set by `expected_wait_seconds`
     began_at: float = 0.0  # set by `take`
 
     @property
@@ -77,7 +76,7 @@ E = TypeVar("E", bound=QueuedCall)
 
 
 class _Key(NamedTuple):
-    """A flow's name. Sorts paid before free, short before long: the order among equals."""
+    """The key of a flow. Sorts paid before free, short before long: the order among equals."""
 
     rank: int
     is_long: bool
@@ -85,7 +84,7 @@ class _Key(NamedTuple):
 
 
 class _Allowed(NamedTuple):
-    """Which calls may take the slot that is free."""
+    """Which calls may take a free slot."""
 
     long: bool
     capped: bool
@@ -103,9 +102,8 @@ class _Flow(Generic[E]):
         if now - head.submitted_at >= AGED_SECONDS:
             weight *= AGED_FACTOR
         cost_seconds = min(max(head.expected_seconds, MIN_COST_SECONDS), MAX_COST_SECONDS)
-        # Milliseconds times the largest weight: every quotient is whole, so what is equal on paper is equal
-        # here, and the order among equals holds.
-        return self.served_until + round(cost_seconds * 1000) * _MOST_WEIGHT // weight
+        # Milliseconds times the largest weight: every quotient is an integer, so that ties are exact.
+        return self.served_until + round(cost_seconds * 1000) * _MAX_WEIGHT // weight
 
 
 class _Order(Generic[E]):
@@ -121,7 +119,7 @@ class _Order(Generic[E]):
         self.virtual_time = 0
 
     def copy(self) -> "_Order[E]":
-        """The same state with lists of its own, to try a future on."""
+        """A copy, for simulating the future."""
         twin = _Order[E]()
         twin.virtual_time = self.virtual_time
         twin.flows = {key: _Flow(deque(flow.entries), flow.served_until) for key, flow in self.flows.items()}
@@ -131,10 +129,10 @@ class _Order(Generic[E]):
         return self.flows[_Key(RANKS[entry.priority], entry.is_long, entry.is_capped)]
 
     def add(self, entry: E) -> None:
-        """Into its flow, in order of arrival (an entry that comes back stands where it stood)."""
+        """Insert into its flow in order of arrival: a requeued entry gets its old place."""
         flow = self.flow(entry)
         if not flow.entries:
-            # An idle flow's unused share is gone: it starts at the present.
+            # An idle flow starts at the current virtual time.
             flow.served_until = max(flow.served_until, self.virtual_time)
         behind = sum(1 for other in flow.entries if other.sequence > entry.sequence)
         flow.entries.insert(len(flow.entries) - behind, entry)
@@ -155,10 +153,10 @@ class _Order(Generic[E]):
 
 
 class WeightedQueue(Generic[E]):
-    """Calls that wait and calls that run.
+    """Waiting and running calls.
 
-    `size` calls may wait, `slots` is the number of workers. A running call counts as a long one as soon as it
-    has run for `long_seconds`, whatever was expected of it.
+    `size` calls may wait, `slots` is the number of workers. A running call counts as long once it
+    has run for `long_seconds`, whatever its estimate.
     """
 
     def __init__(self, size: int, slots: int, long_seconds: float) -> None:
@@ -177,7 +175,7 @@ class WeightedQueue(Generic[E]):
         return len(self._waiting)
 
     def __iter__(self) -> Iterator[E]:
-        """The waiting calls, in no order."""
+        """The waiting calls, in arbitrary order."""
         return iter(self._waiting)
 
     @property
@@ -213,31 +211,31 @@ class WeightedQueue(Generic[E]):
         return entry
 
     def _compare_with_forecast(self, entry: E) -> None:
-        if entry.foreseen_seconds < 1.0:
-            return  # of short waits the quotient says nothing
+        if entry.forecast_seconds < 1.0:
+            return  # the ratio of short waits is meaningless
         stretch = self._stretch[entry.priority]
-        stretch += STRETCH_RATE * ((entry.began_at - entry.submitted_at) / entry.foreseen_seconds - stretch)
+        stretch += STRETCH_RATE * ((entry.began_at - entry.submitted_at) / entry.forecast_seconds - stretch)
         self._stretch[entry.priority] = min(max(stretch, MIN_STRETCH), MAX_STRETCH)
 
-    def in_the_way(self, now: float, billed: E) -> E | None:
-        """The guest's long call that must end so that `billed`, a long one too, can begin soon; else None."""
+    def find_preemptible(self, now: float, billed: E) -> E | None:
+        """The guest's long call to cancel so that the long call `billed` can start soon; else None."""
         long = [entry for entry in self._running if self._is_long(entry, now)]
         if not (billed.is_billed and billed.is_long) or len(long) < self._long_slots:
             return None
-        return max((entry for entry in long if _may_be_stopped(entry)), key=_began_at, default=None)
+        return max((entry for entry in long if _is_preemptible(entry)), key=_began_at, default=None)
 
     def finish(self, entry: E) -> None:
-        """A call that ran is over; its slot is free."""
+        """Remove a finished call: its slot is free."""
         self._running.discard(entry)
 
-    def put_back(self, entry: E) -> None:
-        """A call that was taken but not begun waits again, at its old place; always fits."""
+    def requeue(self, entry: E) -> None:
+        """Put back a call that was taken but not started, at its old place, even into a full queue."""
         self._running.discard(entry)
         self._waiting.add(entry)
         self._order.add(entry)
 
     def remove(self, entry: E) -> bool:
-        """Withdraw a waiting call; False if it waits no more."""
+        """Withdraw a waiting call. False if it does not wait any more."""
         if entry not in self._waiting:
             return False
         self._waiting.discard(entry)
@@ -252,27 +250,27 @@ class WeightedQueue(Generic[E]):
         return entries
 
     def expected_wait_seconds(self, now: float, newcomer: E) -> float:
-        """How long `newcomer` would wait if it were put now.
+        """How long `newcomer` would wait if it were added now.
 
-        The forecast of those already here, times what waits of its priority lately were against theirs: paid
-        calls that come later go before free ones that wait, and estimates may be wrong in one direction.
+        The forecast is multiplied by the recent ratio of actual to forecast waits of its priority, because
+        later paid calls overtake waiting free ones and estimates can be biased.
         """
-        newcomer.foreseen_seconds = dict(self.forecast(now, newcomer))[newcomer]
-        return newcomer.foreseen_seconds * self._stretch[newcomer.priority]
+        newcomer.forecast_seconds = dict(self.forecast(now, newcomer))[newcomer]
+        return newcomer.forecast_seconds * self._stretch[newcomer.priority]
 
     def forecast(self, now: float, newcomer: E | None = None) -> list[tuple[E, float]]:
-        """Every waiting call in the order it will be served, with the seconds until then.
+        """Every waiting call in the order of service, with the seconds until then.
 
-        `newcomer` is counted as if it had just been put. Later arrivals are not foreseen.
+        `newcomer` is treated as if it had just been added. Later arrivals are not considered.
         """
         order = self._order.copy()
         if newcomer is not None:
             newcomer.sequence = self._arrivals + 1
             order.add(newcomer)
-        yields = newcomer is not None and self.in_the_way(now, newcomer) is not None
+        yields = newcomer is not None and self.find_preemptible(now, newcomer) is not None
         slots = [
             _Slot(
-                _remaining_seconds(entry, now, yields and _may_be_stopped(entry)),
+                _remaining_seconds(entry, now, yields and _is_preemptible(entry)),
                 not self._is_long(entry, now),
                 not self._is_capped(entry, now),
             )
@@ -289,8 +287,8 @@ class WeightedQueue(Generic[E]):
             )
             entry = order.take(now + seconds, allowed)
             if entry is None:
-                # All that waits is long or capped, and others hold all that such calls may: this slot is of
-                # no use before one of them ends.
+                # All waiting calls are long or capped, and such calls occupy all slots that they may: this
+                # slot stays idle until one of those ends.
                 ends = (slot.free_in_seconds for slot in slots if not (slot.is_short and slot.is_uncapped))
                 slots.append(_Slot(min(ends), True, True))
                 continue
@@ -307,10 +305,10 @@ class WeightedQueue(Generic[E]):
 
 
 class _Slot(NamedTuple):
-    """A worker in a forecast, and the call in it.
+    """A worker in a forecast.
 
-    Sorts by its end. Of two that end together the long or capped one comes first, since its end is what makes
-    room for the next one of its kind.
+    Sorts by the end of its call. Of two that end together the long or capped one comes first, because its end
+    allows the next call of its kind to start.
     """
 
     free_in_seconds: float
@@ -318,7 +316,7 @@ class _Slot(NamedTuple):
     is_uncapped: bool
 
 
-def _may_be_stopped(running: QueuedCall) -> bool:
+def _is_preemptible(running: QueuedCall) -> bool:
     return not running.is_billed and running.priority is Priority.GUEST
 
 
@@ -327,8 +325,8 @@ def _began_at(running: QueuedCall) -> float:
 
 
 def _remaining_seconds(entry: QueuedCall, now: float, yields: bool = False) -> float:
-    """What a running call still needs; one that overran is taken to need a quarter more than it has had."""
+    """Remaining seconds of a running call, of an overdue one a quarter of its elapsed time."""
     elapsed = now - entry.began_at
     left = entry.expected_seconds - elapsed
     seconds = left if left > 0 else elapsed / 4
-    return min(seconds, YIELD_SECONDS) if yields else seconds
+    return min(seconds, PREEMPTION_SECONDS) if yields else seconds

@@ -1,4 +1,4 @@
-"""One call from bytes to bytes, inside a worker: decode, run the tool, encode."""
+"""Runs one call in a worker: decode, run the tool, encode."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -11,16 +11,17 @@ from ml.backend import ToolAnswer, ToolCall
 from ml.errors import OutOfMemory
 from ml.imaging import codecs
 from ml.runtime import planning
+from ml.tool import ToolResult
 
 OnStep = Callable[[str, float], None]
 
-#: Shares of a call's progress: the tool's own 0..1 lies between the two.
+#: The tool's own progress, 0..1, is mapped between these.
 _DECODED, _RUN = 0.1, 0.9
 
 
 @dataclass(frozen=True)
 class _Context:
-    """What the running tool is given: an `ml.tool.Context`."""
+    """The `ml.tool.Context` of a running tool."""
 
     files: Mapping[str, bytes]
     engines: Any
@@ -33,13 +34,13 @@ class _Context:
 def perform(call: ToolCall, engines: Any, on_step: OnStep) -> ToolAnswer:
     """Run `call` on its `files["image"]`.
 
-    `on_step(stage, fraction 0..1)` hears `decoding`, the tool's own stages and `encoding`; it may raise
-    `Cancelled`. Raises `MlError`s for whatever the picture, the parameters or the machine are to blame for;
-    any other exception is a defect of ours.
+    `on_step(stage, fraction 0..1)` receives `decoding`, the tool's own stages and `encoding`, and may raise
+    `Cancelled`. Raises `MlError`s for problems with the picture, the parameters or the machine; any other
+    exception is a defect.
     """
     began = time.perf_counter()
     tool = catalogue.find(call.tool)
-    with _memory_errors_named():
+    with _translate_memory_errors():
         on_step("decoding", 0.0)
         planning.plan(call)
         source = codecs.decode(call.files["image"])
@@ -65,14 +66,23 @@ def perform(call: ToolCall, engines: Any, on_step: OnStep) -> ToolAnswer:
         fields=outcome.fields,
         warnings=tuple(warnings),
         processing_seconds=time.perf_counter() - began,
-        is_mask=outcome.is_mask and (has_alpha or pixels.ndim == 2) and not (has_alpha and format == "jpg"),
+        mask_mode=_mask_mode(outcome, format),
         artefacts=outcome.artefacts,
     )
 
 
+def _mask_mode(result: ToolResult, format: str) -> str | None:
+    if not result.is_mask:
+        return None
+    if result.pixels.ndim == 2:
+        return "luminance"
+    has_alpha = result.pixels.shape[2] == 4 and format != "jpg"
+    return "alpha" if has_alpha else None
+
+
 @contextmanager
-def _memory_errors_named() -> Iterator[None]:
-    """Name what Python, and OpenCV in its own way, raise when memory runs out."""
+def _translate_memory_errors() -> Iterator[None]:
+    """Raise `OutOfMemory` for the errors of Python and OpenCV when memory runs out."""
     try:
         yield
     except Exception as error:

@@ -1,7 +1,7 @@
-"""One place for one worker process, and the thread that watches over it.
+"""A slot for one worker process, and the thread that supervises it.
 
-The thread owns its process: it alone talks to it, measures it and kills it, so nothing here needs a lock.
-It sleeps on the worker's socket and on a bell that others ring when there is something to take or to stop.
+Only this thread uses the process, so no lock is needed. It waits on the worker's socket and on a `Wakeup`,
+which other threads trigger when there is a call to take or to stop.
 """
 
 import logging
@@ -20,78 +20,78 @@ from ml.runtime.wire import WireBroken
 
 log = logging.getLogger(__name__)
 
-#: A worker that is large after so many calls in a row is replaced.
+#: A worker whose memory is large after this many calls in a row is replaced.
 LARGE_IN_A_ROW = 5
 
 
 class WorkerSlot:
-    """`may_replace()` says whether it may be without its worker for a moment, on purpose."""
+    """`may_replace()`: whether the slot may restart its worker now. `on_failing()`: starts keep failing."""
 
     def __init__(
         self,
         name: str,
         config: WorkerConfig,
         limits: SlotLimits,
-        desk: Dispatcher,
+        dispatcher: Dispatcher,
         may_replace: Callable[[], bool],
         on_failing: Callable[[], None],
     ) -> None:
         self._config = config
         self._limits = limits
-        self._desk = desk
+        self._dispatcher = dispatcher
         self._may_replace = may_replace
         self._on_failing = on_failing
-        self._bell = Wakeup()
+        self._wakeup = Wakeup()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self._failures = 0  # starts in a row that led to nothing
-        self._calls = 0  # of the present worker
-        self._large_in_a_row = 0  # its last calls after which it held much memory
-        self._child: WorkerProcess | None = None  # the present worker, once it is warm
+        self._failures = 0  # consecutive failed starts
+        self._calls = 0  # of the current worker
+        self._large_in_a_row = 0  # consecutive calls after which its memory was large
+        self._child: WorkerProcess | None = None  # the current worker, once it has warmed up
 
     @property
     def is_ready(self) -> bool:
-        """Its worker is up and warm, as far as is known."""
+        """Whether its worker has warmed up and is running."""
         child = self._child
         return child is not None and child.is_up
 
     @property
     def is_failing(self) -> bool:
-        """Worker after worker ended before it did anything, and none is up now."""
+        """Whether several workers in a row failed to start and none is running."""
         return self._failures >= 3 and not self.is_ready
 
     def start(self) -> None:
-        self._bell.hang()
+        self._wakeup.open()
         self._thread.start()
 
-    def ring(self) -> None:
-        """Look around: there is a call, or one to stop, or everything ends. From any thread; never waits."""
-        self._bell.ring()
+    def wake(self) -> None:
+        """Wake the thread: there is a call to take or to stop, or a shutdown. Thread-safe, does not block."""
+        self._wakeup.wake()
 
     def join(self, timeout_seconds: float) -> bool:
-        """Wait for the thread, and so for its worker, to end. True if it has ended or was never started."""
+        """Wait for the thread and its worker to end. True if ended or never started."""
         if self._thread.ident is not None:
             self._thread.join(timeout_seconds)
         return not self._thread.is_alive()
 
-    # The rest runs in the slot's own thread.
+    # Methods below run in the slot's own thread.
 
     def _run(self) -> None:
-        while self._desk.stop_at is None:
+        while self._dispatcher.stop_at is None:
             try:
                 self._use_one_worker()
-            except Exception:  # a defect of ours must not cost the slot
+            except Exception:  # a defect must not disable the slot
                 log.exception("A worker's supervisor failed")
                 self._failures += 1
-            if self._failures and self._desk.stop_at is None:
+            if self._failures and self._dispatcher.stop_at is None:
                 self._pause()
-        self._bell.take_down()
+        self._wakeup.close()
 
     def _pause(self) -> None:
         """Wait before the next start, longer each time."""
         if self.is_failing:
             self._on_failing()
         ends_at = time.monotonic() + min(0.1 * 2**self._failures, self._limits.longest_pause_seconds)
-        while self._desk.stop_at is None and (left := ends_at - time.monotonic()) > 0:
+        while self._dispatcher.stop_at is None and (left := ends_at - time.monotonic()) > 0:
             self._sleep(left)
 
     def _use_one_worker(self) -> None:
@@ -108,7 +108,7 @@ class WorkerSlot:
 
     def _await_warm(self, child: WorkerProcess) -> bool:
         ends_at = time.monotonic() + self._limits.start_seconds
-        while self._desk.stop_at is None:
+        while self._dispatcher.stop_at is None:
             left = ends_at - time.monotonic()
             if left <= 0:
                 log.error("Worker %d was not ready after %.0f s", child.pid, self._limits.start_seconds)
@@ -116,7 +116,7 @@ class WorkerSlot:
             if not self._sleep(left, child):
                 continue
             try:
-                child.receive()  # it says nothing before it is ready
+                child.receive()  # its first message is "ready"
             except WireBroken:
                 log.exception("Worker %d died while starting (%s)", child.pid, child.kill())
                 break
@@ -125,14 +125,14 @@ class WorkerSlot:
         return False
 
     def _serve(self, child: WorkerProcess) -> bool:
-        """Run the next call, or wait for one. False if this worker serves no more."""
-        has_gone = self._sleep(0.0, child)  # an idle worker says nothing unless it goes
-        # Only now, for this sleep may have hushed the bell: what rings from here on ends the next one.
-        if self._desk.stop_at is not None:
+        """Run the next call, or wait for one. False if this worker must be replaced."""
+        has_gone = self._sleep(0.0, child)  # an idle worker's socket is readable only if it ended
+        # Check only after this sleep, which may have cleared the wakeup; a later one ends the next sleep.
+        if self._dispatcher.stop_at is not None:
             return False
         submission = None
         if not has_gone:
-            submission = self._desk.take()
+            submission = self._dispatcher.take()
             has_gone = submission is None and self._sleep(60.0, child)
         if has_gone:
             log.error("Worker %d ended while idle (%s)", child.pid, child.kill())
@@ -142,10 +142,10 @@ class WorkerSlot:
             return True
         self._calls += 1
         try:
-            survives = CallMonitor(child, submission, self._desk, self._limits, self._sleep).run()
-        except Exception:  # a defect of ours must not leave a caller waiting for ever
+            survives = CallMonitor(child, submission, self._dispatcher, self._limits, self._sleep).run()
+        except Exception:  # a defect must not leave a caller waiting
             child.kill()
-            self._desk.fail(submission, WorkerLost("The worker's supervisor failed."))
+            self._dispatcher.fail(submission, WorkerLost("The worker's supervisor failed."))
             raise
         self._failures = 0
         return survives and not self._is_worn(child)
@@ -153,18 +153,18 @@ class WorkerSlot:
     def _is_worn(self, child: WorkerProcess) -> bool:
         limits = self._limits
         is_large = child.rss_bytes() > limits.idle_memory_share * limits.memory_bytes
-        # One large picture, not yet given back, is no reason; engines that need so much would be one always.
+        # Memory of one large picture may not have been freed yet, so a single large reading is not enough.
         self._large_in_a_row = self._large_in_a_row + 1 if is_large else 0
         is_worn = self._calls >= limits.calls_per_worker or self._large_in_a_row >= LARGE_IN_A_ROW
         return is_worn and self._may_replace()
 
     def _sleep(self, seconds: float, child: WorkerProcess | None = None) -> bool:
-        """Until the bell rings, the worker says something (then True) or `seconds` have passed."""
+        """Wait until woken, until the worker sends a message (then True) or until `seconds` have passed."""
         poll = select.poll()
-        poll.register(self._bell, select.POLLIN)
+        poll.register(self._wakeup, select.POLLIN)
         if child is not None:
             poll.register(child, select.POLLIN)
         found = {descriptor for descriptor, _ in poll.poll(max(0.0, seconds) * 1000)}
-        if self._bell.fileno() in found:
-            self._bell.hush()
+        if self._wakeup.fileno() in found:
+            self._wakeup.clear()
         return child is not None and child.fileno() in found

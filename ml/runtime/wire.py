@@ -1,8 +1,8 @@
-"""Frames between the server and a worker process, over a socket pair.
+"""Frames between the server and a worker process over a socket pair.
 
-A frame is a small body and any number of payloads: pictures travel as raw bytes, never inside a pickle.
-Towards the worker the body is a pickle. Back it is JSON: workers open strangers' pictures in native code, so
-nothing they write is ever unpickled, and every length they announce is checked before memory is taken.
+A frame is a small body and any number of payloads, which carry pictures as raw bytes. Bodies sent to the
+worker are pickled. Those from the worker are JSON: workers decode untrusted pictures in native code, so their
+output is never unpickled, and every length they announce is checked before memory is allocated.
 """
 
 import json
@@ -20,18 +20,18 @@ _MAGIC = b"bge1"
 
 MAX_BODY_BYTES = 64 << 20
 MAX_PAYLOADS = 64
-MAX_PAYLOAD_BYTES = 1 << 30  # of all payloads of a frame
+MAX_PAYLOAD_BYTES = 1 << 30  # all payloads of a frame together
 
-#: A frame once begun arrives or leaves within this time, or the other side is stuck.
+#: Time limit for transferring a frame once it has begun.
 STALL_SECONDS = 30.0
 
 
 class WireBroken(Exception):
-    """The other side has gone, is stuck in the middle of a frame, or wrote what is no frame of ours."""
+    """The other side has ended, stalls in the middle of a frame, or sent an invalid frame."""
 
 
 class Wire:
-    """One end. Each direction may be used by a thread of its own; neither waits for a stuck other side."""
+    """One end of the connection. Each direction may be used by its own thread."""
 
     def __init__(self, end: socket.socket) -> None:
         end.setblocking(False)
@@ -65,10 +65,10 @@ class Wire:
         deadline = time.monotonic() + STALL_SECONDS
         magic, body_bytes, count = _HEAD.unpack(self._read(_HEAD.size, deadline))
         if magic != _MAGIC or body_bytes > MAX_BODY_BYTES or count > MAX_PAYLOADS:
-            raise WireBroken("no frame of ours")
+            raise WireBroken("not a valid frame")
         lengths = [_LENGTH.unpack(self._read(_LENGTH.size, deadline))[0] for _ in range(count)]
         if sum(lengths) > MAX_PAYLOAD_BYTES:
-            raise WireBroken("a frame larger than any answer")
+            raise WireBroken("the frame is too large")
         body = self._read(body_bytes, deadline)
         return body, [self._read(length, deadline) for length in lengths]
 
@@ -84,17 +84,17 @@ class Wire:
             except OSError as error:
                 raise WireBroken(f"reading failed: {error}") from None
             if count == 0:
-                raise WireBroken("the other side has gone")
+                raise WireBroken("the other side has closed the connection")
             rest = rest[count:]
         return bytes(buffer)
 
     def _wait(self, event: int, deadline: float | None) -> None:
         poll = select.poll()
         poll.register(self._socket, event)
-        # The end of a socket counts as an event: reading or writing then tells.
+        # A closed socket counts as an event: reading or writing then fails.
         left_ms = None if deadline is None else max(0.0, deadline - time.monotonic()) * 1000
         if not poll.poll(left_ms):
-            raise WireBroken("the other side is stuck in the middle of a frame")
+            raise WireBroken("the other side stalls in the middle of a frame")
 
 
 def dump_for_worker(message: Any) -> bytes:
@@ -103,7 +103,7 @@ def dump_for_worker(message: Any) -> bytes:
 
 
 def load_in_worker(body: bytes) -> Any:
-    """What the server, which a worker trusts, put into a body."""
+    """The message in a frame from the server, which a worker trusts."""
     return pickle.loads(body)  # noqa: S301 (read by the worker from the process that started it)
 
 
@@ -117,7 +117,7 @@ def dump_for_server(message: Mapping[str, Any]) -> tuple[bytes, list[bytes]]:
             return {"$payload": len(payloads) - 1}
         if hasattr(value, "tolist"):  # numpy's scalars and arrays, without importing numpy
             return value.tolist()
-        raise TypeError(f"{type(value).__name__} does not cross to the server")
+        raise TypeError(f"{type(value).__name__} cannot be sent to the server")
 
     return json.dumps(message, default=replace).encode(), payloads
 
@@ -125,13 +125,13 @@ def dump_for_server(message: Mapping[str, Any]) -> tuple[bytes, list[bytes]]:
 def load_in_server(body: bytes, payloads: Sequence[bytes]) -> dict[str, Any]:
     """The message in a frame from a worker. Raises WireBroken for anything else than a JSON object."""
 
-    def restore(found: dict[str, Any]) -> Any:
-        return payloads[found["$payload"]] if found.keys() == {"$payload"} else found
+    def restore(value: dict[str, Any]) -> Any:
+        return payloads[value["$payload"]] if value.keys() == {"$payload"} else value
 
     try:
         message = json.loads(body, object_hook=restore)
     except (ValueError, RecursionError, LookupError, TypeError) as error:
-        raise WireBroken(f"no message of ours: {error}") from None
+        raise WireBroken(f"not a valid message: {error}") from None
     if not isinstance(message, dict):
-        raise WireBroken("no message of ours")
+        raise WireBroken("not a valid message")
     return message

@@ -1,8 +1,8 @@
-"""The worker process: takes calls one after the other from its socket, runs them, sends the answers back.
+"""The worker process: receives calls on its socket, runs them one at a time, and sends the results.
 
-Started as `python -m ml.runtime.worker FD PARENT`, which unlike multiprocessing's spawn does not import the server's
-own main module again: a worker holds engines and pictures and nothing of the web. It ends with its parent,
-however that one ends: its socket closes, and on Linux the kernel kills it too.
+Started as `python -m ml.runtime.worker FD PARENT`, which unlike multiprocessing's spawn does not import the
+server's main module again. It ends with its parent in any case: its socket closes, and on Linux the kernel
+kills it.
 """
 
 import contextlib
@@ -33,23 +33,23 @@ from ml.runtime.wire import Wire, WireBroken, dump_for_server, load_in_worker
 
 log = logging.getLogger(__name__)
 
-#: Steps closer together than this are not all reported; cancel is still asked at each.
+#: Minimum interval between progress reports; cancellation is checked at every step.
 MIN_STEP_SECONDS = 0.05
 
 Perform = Callable[[ToolCall, Any, Callable[[str, float], None]], ToolAnswer]
 
 
-class _GoBack(Exception):
-    """This call turns out to be a long one and was not sent as such."""
+class _TurnedOutLong(Exception):
+    """The call turned out to be a long one although it was not queued as such."""
 
 
 class _Inbox:
-    """Reads the socket on a thread of its own, so that a cancel and the server's end are seen at once."""
+    """Reads the socket on its own thread, so that a cancellation or the server's end is noticed at once."""
 
     def __init__(self, wire: Wire) -> None:
         self._wire = wire
         self._work: queue.SimpleQueue[tuple[StartCall, list[bytes]]] = queue.SimpleQueue()
-        self.cancelled = 0  # number of the last call to be stopped
+        self.cancelled = 0  # number of the last call that was cancelled
 
     def start(self) -> None:
         threading.Thread(target=self._read, name="inbox", daemon=True).start()
@@ -67,15 +67,15 @@ class _Inbox:
                     self.cancelled = message.number
                 else:
                     self._work.put((message, payloads))
-                # Else the last call's bytes would live on here until the next call.
+                # Otherwise the last call's bytes would stay in memory until the next call.
                 del body, payloads, message
         except WireBroken:
-            pass  # the server has gone or wants this worker to end
+            pass  # the server has ended, or wants this worker to end
         except BaseException:
             traceback.print_exc()
             status = 1
         finally:
-            # Whatever runs in native code at this moment, the process ends now.
+            # End the process even if native code is running.
             os._exit(status)
 
 
@@ -94,47 +94,48 @@ class _Run:
         self._inbox = inbox
         self._work = work
         self._picture_memory_bytes = picture_memory_bytes
-        self._done_kinds = done_kinds  # those that this process has done a call of
+        self._done_kinds = done_kinds  # kinds of calls that this process has completed
         self._fraction = 0.0
-        self._told_at = 0.0
+        self._reported_at = 0.0
         self._stage = ""
 
-    def tell(self, kind: str, **message: Any) -> None:
+    def _send(self, kind: str, **message: Any) -> None:
         body, payloads = dump_for_server({"kind": kind, "number": self._work.number, **message})
         self._wire.send(body, payloads)
 
     def step(self, stage: str, fraction: float) -> None:
-        """The tool's progress; raises Cancelled between steps."""
+        """Report the tool's progress. Raises Cancelled if the call was cancelled."""
         if self._inbox.cancelled == self._work.number:
             raise Cancelled("The call was stopped.")
         self._fraction = max(self._fraction, min(max(fraction, 0.0), 1.0))
         now = time.monotonic()
-        if stage != self._stage or now - self._told_at >= MIN_STEP_SECONDS:
-            self._stage, self._told_at = stage, now
-            self.tell("step", stage=stage, fraction=self._fraction)
+        if stage != self._stage or now - self._reported_at >= MIN_STEP_SECONDS:
+            self._stage, self._reported_at = stage, now
+            self._send("step", stage=stage, fraction=self._fraction)
 
     def run(self, perform: Perform, engines: Any, payloads: list[bytes]) -> None:
         work = self._work
-        # From here on the call has begun: if this process dies, the call may be why, and is not tried again.
-        self.tell("taken")
+        # From here on the call counts as started: if this process dies, the call may be the cause and is not
+        # retried.
+        self._send("started")
         began = time.perf_counter()
         try:
             call = _with_files(work.call, dict(zip(work.file_names, payloads, strict=True)))
-            self._weigh(call)
+            self._estimate(call)
             answer = perform(call, engines, self.step)
             seconds = time.perf_counter() - began
             is_cold = duration_model.kind(call) not in self._done_kinds
             self._done_kinds.add(duration_model.kind(call))
-            self.tell("done", answer=_as_message(answer), seconds=seconds, cold=is_cold)
-        except _GoBack:
-            self.tell("long")
+            self._send("done", answer=_as_message(answer), seconds=seconds, cold=is_cold)
+        except _TurnedOutLong:
+            self._send("long")
         except MemoryError:
-            self._fail(OutOfMemory("The machine has no memory left for this call."))
+            self._fail(OutOfMemory("The machine is out of memory for this call."))
         except Exception as error:
             self._fail(error)
 
-    def _weigh(self, call: ToolCall) -> None:
-        """Say how much work this is, and refuse it or send it back if that takes too long here."""
+    def _estimate(self, call: ToolCall) -> None:
+        """Send an estimate of the call's work. Raises if it would take too long or must be requeued."""
         from ml import catalogue
         from ml.runtime import planning
 
@@ -143,7 +144,7 @@ class _Run:
             plan = planning.plan(call)
         except MlError:
             if tool is None:
-                return  # what a tool outside the catalogue opens is its own affair
+                return  # a tool outside the catalogue may accept other files
             raise
         planning.check_memory(plan, self._picture_memory_bytes)
         amount = duration_model.work(
@@ -157,17 +158,17 @@ class _Run:
                 f" it would be stopped after {call.timeout_seconds:.0f}."
             )
         is_trial = not estimate.may_refuse and estimate.exceeds(amount, call.timeout_seconds)
-        self.tell("weighed", work=amount, seconds=seconds, trial=is_trial)
+        self._send("estimated", work=amount, seconds=seconds, trial=is_trial)
         if self._work.long_seconds is not None and estimate.exceeds(amount, self._work.long_seconds):
-            raise _GoBack
+            raise _TurnedOutLong
 
     def _fail(self, error: Exception) -> None:
         name = type(error).__name__ if isinstance(error, MlError) else ""
         text = "".join(traceback.format_exception(error))
         try:
-            self.tell("failed", error=name, args=list(error.args), traceback=text)
-        except TypeError:  # arguments that do not cross
-            self.tell("failed", error=name, args=[str(error)], traceback=text)
+            self._send("failed", error=name, args=list(error.args), traceback=text)
+        except TypeError:  # arguments that cannot be sent
+            self._send("failed", error=name, args=[str(error)], traceback=text)
 
 
 def main() -> None:
@@ -185,27 +186,28 @@ def main() -> None:
         done_kinds.add(_warm_up(perform, engines))
     body, _ = dump_for_server({"kind": "ready"})
     wire.send(body)
-    with contextlib.suppress(WireBroken):  # the server has gone: so does this process
+    with contextlib.suppress(WireBroken):  # the server has ended
         while True:
             work, payloads = inbox.next()
             _Run(wire, inbox, work, config.picture_memory_bytes, done_kinds).run(perform, engines, payloads)
             del work, payloads
-            _give_memory_back()
+            _trim_heap()
 
 
 def _protect(parent: int) -> None:
-    """Arrange this process's death and make it the first to die when memory runs out."""
-    # Ctrl-C and a stopping service signal the whole group; the server lets running calls finish and ends us.
+    """End with the parent, ignore its signals, and be the first to be killed when memory runs out."""
+    # Ctrl-C and service managers signal the whole group; the server lets running calls finish and then kills
+    # us.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     faulthandler.enable()
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would hold people's pictures
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would contain users' pictures
     if sys.platform == "linux":
         set_parent_death_signal = 1
         ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
         with contextlib.suppress(OSError):
             Path("/proc/self/oom_score_adj").write_text("800")
-    if os.getppid() != parent:  # it died before we asked to be told
+    if os.getppid() != parent:  # it died before the death signal was set
         os._exit(0)
 
 
@@ -231,16 +233,16 @@ def _make_engines(config: WorkerConfig) -> Any:
 
 
 def _warm_up(perform: Perform, engines: Any) -> duration_model.Kind:
-    """Run the most used tool once on a small picture: imports, checkpoint and codecs are then loaded.
+    """Run the most used tool once on a small picture, to load imports, the checkpoint and codecs.
 
-    Returns the kind of call that this was.
+    Returns the kind of this call.
     """
     from PIL import Image, ImageDraw
 
     from ml.catalogue import TOOLS
 
     picture = io.BytesIO()
-    # A plain ball: something that is found, so that the refining and the encoding are warm too.
+    # A plain disc, which is detected, so that refinement and encoding are warmed up too.
     scene = Image.new("RGB", (256, 256), "white")
     ImageDraw.Draw(scene).ellipse((64, 64, 192, 192), fill="crimson")
     scene.save(picture, "PNG")
@@ -259,14 +261,14 @@ def _with_files(call: ToolCall, files: dict[str, bytes]) -> ToolCall:
 
 
 def _as_message(answer: ToolAnswer) -> dict[str, Any]:
-    # Not dataclasses.asdict, which copies every byte of the picture.
+    # Not dataclasses.asdict, which would copy the picture.
     return {field.name: getattr(answer, field.name) for field in fields(answer)}
 
 
-def _give_memory_back() -> None:
-    """Freed pictures stay in glibc's heaps otherwise, and count against this process's limit."""
+def _trim_heap() -> None:
+    """Return freed memory to the system: it would count against this process's limit."""
     if sys.platform == "linux":
-        with contextlib.suppress(AttributeError):  # another C library
+        with contextlib.suppress(AttributeError):  # not glibc
             ctypes.CDLL(None).malloc_trim(0)
 
 

@@ -1,1 +1,1 @@
-"""One module per tool: its `Params` and its `run`. `ml.catalogue` lists them."""
+"""One module per tool: its `Params` and `run`. `ml.catalogue` lists them."""

@@ -1,41 +1,158 @@
 """Background removal: the foreground of a photo, alone or on another background."""
 
+from typing import Any, Literal
+
 import numpy as np
+from pydantic import Field, model_validator
 
 from ml.editing import foreground
 from ml.errors import BadParameter, NothingFound, PictureTooLarge, UnreadablePicture, UnsupportedFormat
 from ml.imaging import codecs, fitting
-from ml.imaging.framing import framed, object_box
-from ml.imaging.geometry import Box, box_of_corners
-from ml.imaging.placement import Placement, Position, place_object
+from ml.imaging.framing import MarginsField, crop_or_pad, object_box
+from ml.imaging.geometry import Box, CornersField, SizeField, box_of_corners
+from ml.imaging.placement import Placement, Position, PositionField, ScaleField, place_object
+from ml.params import ColorField, Params, parameter_error
 from ml.pixels import Mask, Matte, Picture, Pixels
 from ml.tool import Context, FileField, Tool, ToolResult
-from ml.tools.bg_removal_params import BgRemovalParams
 
 _WHITE = (255, 255, 255, 255)
+# Without its white background, which other backgrounds replace.
+_MARKETPLACE = {"output_size": "2000x2000", "scale": "85%", "position": "center"}
+
+
+class BgRemovalParams(Params):
+    model: str = Field(
+        "auto",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
+        description="auto, fast, quality, or the name of an installed checkpoint. auto is quality if that is"
+        " installed, else fast.",
+    )
+    channels: Literal["rgba", "alpha"] = Field(
+        "rgba",
+        description="rgba answers the cut-out, alpha its matte as a grey picture (white = foreground).",
+    )
+    bg_color: ColorField | None = Field(
+        None,
+        description="Colour behind the foreground: #rgb, #rrggbb, #rrggbbaa or a CSS name. Default: none.",
+    )
+    bg_blur: int = Field(
+        0,
+        ge=0,
+        le=100,
+        description="Keep the photo's own background and blur it this much. 0: do not keep it.",
+    )
+    preset: Literal["marketplace"] | None = Field(
+        None,
+        description="marketplace: on white, 2000x2000, the object fills 85% in the middle. Other parameters"
+        " override their part of it.",
+    )
+    crop: bool = Field(False, description="Cut the answer to the foreground.")
+    crop_margin: MarginsField | None = Field(
+        None,
+        description='Room around the foreground (crop): pixels or % of its size, "10%", "20 40" (vertical,'
+        ' horizontal) or "1 2 3 4" (top, right, bottom, left). May reach beyond the photo.',
+    )
+    scale: ScaleField = Field(
+        "original",
+        description='The object\'s share of the answer, "10%" to "100%", in the tighter direction. With crop'
+        " the answer gets as much room. original: as in the photo, or as the photo fits output_size.",
+    )
+    position: PositionField | None = Field(
+        None,
+        description='Where the object lies: original, center or "x% y%", the shares of the free space to its'
+        " left and above it. Default: center with scale, else original.",
+    )
+    output_size: SizeField | None = Field(
+        None,
+        description='Size of the answer in pixels, like "1000x800". The photo, or what crop leaves of it, is'
+        " fitted inside; bg_image and bg_blur fill all of it.",
+    )
+    roi: CornersField | None = Field(
+        None,
+        description='Where foreground may be: "x1 y1 x2 y2", two corners in pixels or %. All outside is'
+        " background.",
+    )
+    decontaminate: bool = Field(
+        True, description="Take the old background's colour out of soft edges such as hair."
+    )
+    shift_edge: float = Field(
+        0,
+        ge=-20,
+        le=20,
+        description="Move the edge by this many pixels of the photo: below 0 inwards, above 0 outwards.",
+    )
+    feather: float = Field(0, ge=0, le=50, description="Soften the edge by this many pixels.")
+    shadow: Literal["none", "drop"] = Field(
+        "none", description="drop: a soft shadow under the object; the answer grows no larger for it."
+    )
+    shadow_opacity: int = Field(50, ge=0, le=100, description="How dark the shadow is.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in_preset(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("preset") == "marketplace":
+            return {**_MARKETPLACE, **values}
+        return values
+
+    @model_validator(mode="after")
+    def _check_one_background(self) -> "BgRemovalParams":
+        if self.bg_blur and self.bg_color is not None:
+            raise parameter_error("bg_blur", "cannot be combined with bg_color")
+        return self
+
+    @model_validator(mode="after")
+    def _reject_without_effect(self) -> "BgRemovalParams":
+        """Reject parameters that have no effect instead of ignoring them."""
+        if self.crop_margin is not None and not self.crop:
+            raise parameter_error("crop_margin", "has an effect only with crop=true")
+        if self.channels == "alpha" and self.bg_color is not None:
+            raise parameter_error("bg_color", "has no effect with channels=alpha")
+        if self.channels == "alpha" and self.bg_blur:
+            raise parameter_error("bg_blur", "has no effect with channels=alpha")
+        if self.channels == "alpha" and self.shadow != "none":
+            raise parameter_error("shadow", "has no effect with channels=alpha")
+        if self.shadow == "none" and self.shadow_opacity != type(self).model_fields["shadow_opacity"].default:
+            raise parameter_error("shadow_opacity", "has an effect only with shadow=drop")
+        return self
+
+    @model_validator(mode="after")
+    def _check_framing(self) -> "BgRemovalParams":
+        is_scaled, is_sized = self.scale != "original", self.output_size is not None
+        is_placed = self.position not in (None, "original")
+        if self.crop_margin is not None and is_scaled:
+            raise parameter_error(
+                "crop_margin", "cannot be combined with scale: both say how much room there is"
+            )
+        if self.crop and is_scaled and is_sized:
+            raise parameter_error("crop", "has no effect with scale and output_size")
+        if self.crop and is_placed and not (is_scaled or is_sized):
+            raise parameter_error(
+                "position", "has an effect with crop=true only if scale or output_size is set"
+            )
+        return self
 
 
 def run(source: Picture, params: BgRemovalParams, context: Context) -> ToolResult:
-    """Raises NothingFound where there is no foreground, ModelUnavailable, BadParameter."""
+    """Raises NothingFound if there is no foreground, ModelUnavailable, BadParameter."""
     context.step("loading", 0.0)
-    image_behind = _image_behind(params, context)
+    background_image = _background_image(params, context)
     region = _region(source, params)
     engine, warnings = foreground.choose_engine(params.model, context)
     context.step("finding the foreground", 0.1)
     inside = Picture(source.pixels[region.top : region.bottom, region.left : region.right], source.format)
-    seen = foreground.visible(inside)
-    matte = foreground.find(engine, seen)
+    visible = foreground.flatten_on_white(inside)
+    matte = foreground.find_matte(engine, visible)
     context.step("refining edges", 0.5)
-    alpha = _refined(inside, seen, matte)
+    alpha = _refine(inside, visible, matte)
     box = object_box(alpha)
     if box is None:
         raise NothingFound("No foreground was found in this picture.")
     context.step("finishing", 0.7)
-    # The edge is finished within the region, so that nothing outside of it becomes visible.
-    edge = _finished_edge(alpha, params)
+    # Edge operations are limited to the region, so that nothing outside of it becomes visible.
+    edge = _finish_edge(alpha, params)
     whole = Box(-region.left, -region.top, source.width - region.left, source.height - region.top)
     return ToolResult(
-        _finish(source, framed(alpha, whole), framed(edge, whole), params, image_behind),
+        _finish(source, crop_or_pad(alpha, whole), crop_or_pad(edge, whole), params, background_image),
         model=engine.checkpoint,
         device=engine.device,
         fields={
@@ -50,7 +167,7 @@ def run(source: Picture, params: BgRemovalParams, context: Context) -> ToolResul
     )
 
 
-def _image_behind(params: BgRemovalParams, context: Context) -> Pixels | None:
+def _background_image(params: BgRemovalParams, context: Context) -> Pixels | None:
     """The uploaded background. Raises `BadParameter` for `bg_image`."""
     content = context.files.get("bg_image")
     if content is None:
@@ -71,29 +188,29 @@ def _region(source: Picture, params: BgRemovalParams) -> Box:
     return Box(0, 0, *size) if params.roi is None else box_of_corners("roi", params.roi, size)
 
 
-def _refined(inside: Picture, seen: Pixels, matte: Matte) -> Mask:
+def _refine(inside: Picture, visible: Pixels, matte: Matte) -> Mask:
     from ml.imaging.matting import refinement
 
-    alpha = refinement.refine(seen, matte)
-    # What was transparent before stays so. Not the product: it would thin the edges of a cut-out.
+    alpha = refinement.refine(visible, matte)
+    # Keep existing transparency. The minimum, because the product would thin the edges of a cut-out.
     return np.minimum(alpha, inside.pixels[..., 3]) if inside.has_alpha else alpha
 
 
-def _finished_edge(alpha: Mask, params: BgRemovalParams) -> Mask:
+def _finish_edge(alpha: Mask, params: BgRemovalParams) -> Mask:
     from ml.imaging import compositing
 
     edge = alpha
     if params.shift_edge:
-        edge = compositing.shifted_edge(alpha, params.shift_edge)
+        edge = compositing.shift_edge(alpha, params.shift_edge)
         if object_box(edge) is None:
             raise BadParameter("shift_edge", "shift_edge leaves nothing of the object in this picture")
-    return compositing.feathered(edge, params.feather)
+    return compositing.feather(edge, params.feather)
 
 
 def _finish(
-    source: Picture, alpha: Mask, edge: Mask, params: BgRemovalParams, image_behind: Pixels | None
+    source: Picture, alpha: Mask, edge: Mask, params: BgRemovalParams, background_image: Pixels | None
 ) -> Pixels | Mask:
-    """The answer: what is seen through `edge` of the source, whose own mix is told by `alpha`."""
+    """The result: the source with the alpha `edge`; `alpha` is the estimated opacity of its pixels."""
     from ml.imaging import compositing, shadows
     from ml.imaging.matting import decontamination
 
@@ -104,16 +221,16 @@ def _finish(
     if params.decontaminate:
         colors = decontamination.decontaminate(colors, alpha, shown=edge)
     colors, edge = placement.cutout(colors, edge)
-    behind = _behind(source, alpha, placement, params, image_behind)
+    background = _background(source, alpha, placement, params, background_image)
     if params.shadow == "drop":
-        behind = shadows.shaded(behind, shadows.drop_shadow(edge, params.shadow_opacity))
-    return compositing.laid_on(colors, edge, behind)
+        background = shadows.add_shadow(background, shadows.drop_shadow(edge, params.shadow_opacity))
+    return compositing.composite(colors, edge, background)
 
 
 def _placement(edge: Mask, params: BgRemovalParams) -> Placement:
     height, width = edge.shape
     box = object_box(edge)
-    if box is None:  # feathered away to almost nothing
+    if box is None:  # almost nothing is left after feathering
         box = Box(0, 0, width, height)
     default_position: Position = "original" if params.scale == "original" else (50.0, 50.0)
     return place_object(
@@ -127,19 +244,23 @@ def _placement(edge: Mask, params: BgRemovalParams) -> Placement:
     )
 
 
-def _behind(
-    source: Picture, alpha: Mask, placement: Placement, params: BgRemovalParams, image_behind: Pixels | None
+def _background(
+    source: Picture,
+    alpha: Mask,
+    placement: Placement,
+    params: BgRemovalParams,
+    background_image: Pixels | None,
 ) -> Pixels | None:
-    """What lies behind the object on the canvas, H x W x 3|4; None for nothing."""
+    """The background on the canvas, H x W x 3|4; None if transparent."""
     from ml.imaging import compositing
 
     width, height = placement.canvas
-    if image_behind is not None:
-        return fitting.cover(image_behind, placement.canvas, "center")
+    if background_image is not None:
+        return fitting.cover(background_image, placement.canvas, "center")
     if params.bg_blur:
-        blurred = compositing.blurred_background(source.rgb, alpha, params.bg_blur)
+        blurred = compositing.blur_background(source.rgb, alpha, params.bg_blur)
         if placement.keeps_pixels:
-            return framed(blurred, placement.frame(), repeat_edge=True)
+            return crop_or_pad(blurred, placement.frame(), repeat_edge=True)
         return fitting.cover(blurred, placement.canvas, "center")
     color = params.bg_color
     if color is None and params.preset == "marketplace":
@@ -153,7 +274,7 @@ def _behind(
 def _answer_size(params: BgRemovalParams, source: tuple[int, int]) -> tuple[int, int] | None:
     if params.output_size is not None:
         return params.output_size
-    return None if params.crop else source  # a cropped answer is as large as what is found
+    return None if params.crop else source  # the size of a cropped result depends on the foreground
 
 
 TOOL = Tool(

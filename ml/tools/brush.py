@@ -1,4 +1,4 @@
-"""Brush: erase, restore, paint, blur or heal where strokes or a mask say."""
+"""Brush: erase, restore, paint, blur or heal under strokes or a mask."""
 
 from typing import Literal
 
@@ -33,8 +33,8 @@ class BrushParams(Params):
     )
 
     @model_validator(mode="after")
-    def _nothing_without_effect(self) -> "BrushParams":
-        """A setting that does nothing is a mistake somewhere; better said than ignored."""
+    def _reject_without_effect(self) -> "BrushParams":
+        """Reject parameters that have no effect instead of ignoring them."""
         if self.op == "paint" and self.color is None:
             raise parameter_error("color", "is needed to paint")
         if self.op != "paint" and self.color is not None:
@@ -45,30 +45,30 @@ class BrushParams(Params):
 def run(source: Picture, params: BrushParams, context: Context) -> ToolResult:
     """Raises `BadParameter` and `EmptyMask` for strokes, mask or original."""
     context.step("reading the strokes", 0.0)
-    mask = _marked(source, params, context)
-    original = _original(source, params, context)
+    mask = _read_mask(source, params, context)
+    original = _read_original(source, params, context)
     context.step("brushing", 0.2)
     if params.op == "heal":
-        return ToolResult(_healed(source, mask, context))
-    return ToolResult(_brushed(source, mask, original, params, context))
+        return ToolResult(_heal(source, mask, context))
+    return ToolResult(_apply(source, mask, original, params, context))
 
 
-def _healed(source: Picture, mask: Mask, context: Context) -> Pixels:
+def _heal(source: Picture, mask: Mask, context: Context) -> Pixels:
     from ml.editing import filling, replacing
 
-    return replacing.replaced(
+    return replacing.fill_and_blend(
         source.pixels,
         mask > 0,
         mask,
-        manner=filling.OVER,
+        penalties=filling.OVER,
         step=lambda fraction: context.step("healing", 0.2 + 0.7 * fraction),
     )
 
 
-def _brushed(
+def _apply(
     source: Picture, mask: Mask, original: Pixels | None, params: BrushParams, context: Context
 ) -> Pixels:
-    """Some rows at a time, so that full-size floats are never held."""
+    """Process rows in strips, so that full-size float arrays are never allocated."""
     import cv2
 
     from ml.editing import brushing
@@ -83,20 +83,20 @@ def _brushed(
         context.step("brushing", 0.2 + 0.7 * (begin - top) / along)
         part = slice(begin, min(top + along, begin + _ROWS_AT_ONCE)), slice(left, left + across)
         if params.op == "erase":
-            answer[part] = brushing.erased(answer[part], mask[part])
+            answer[part] = brushing.erase(answer[part], mask[part])
         elif params.op == "restore":
             assert original is not None
-            answer[part] = brushing.mixed(answer[part], original[part], mask[part])
+            answer[part] = brushing.blend(answer[part], original[part], mask[part])
         elif params.op == "paint":
             assert params.color is not None
-            answer[part] = brushing.painted(answer[part], params.color, mask[part])
+            answer[part] = brushing.paint(answer[part], params.color, mask[part])
         else:
-            answer[part] = brushing.mixed(answer[part], blur.part(part), mask[part])
+            answer[part] = brushing.blend(answer[part], blur.part(part), mask[part])
     is_opaque = params.op == "restore" and answer.shape[2] == 4 and (answer[..., 3] == 255).all()
     return answer[..., :3] if is_opaque else answer
 
 
-def _marked(source: Picture, params: BrushParams, context: Context) -> Mask:
+def _read_mask(source: Picture, params: BrushParams, context: Context) -> Mask:
     from ml.imaging import masks
 
     content = context.files.get(_MASK)
@@ -106,11 +106,11 @@ def _marked(source: Picture, params: BrushParams, context: Context) -> Mask:
         return masks.from_file(content, source, params.mask_mode)
     reject_mask_mode(params.mask_mode)
     if params.strokes is None:
-        raise BadParameter("strokes", "say where: send strokes or a mask")
+        raise BadParameter("strokes", "send strokes or a mask")
     return masks.from_strokes(params.strokes, source.width, source.height)
 
 
-def _original(source: Picture, params: BrushParams, context: Context) -> Pixels | None:
+def _read_original(source: Picture, params: BrushParams, context: Context) -> Pixels | None:
     content = context.files.get(_ORIGINAL)
     if params.op != "restore":
         if content is not None:
@@ -121,7 +121,7 @@ def _original(source: Picture, params: BrushParams, context: Context) -> Pixels 
     try:
         original = codecs.decode(content)
     except MlError as error:
-        raise BadParameter(_ORIGINAL, f"is no usable picture: {error}") from None
+        raise BadParameter(_ORIGINAL, f"{_ORIGINAL} cannot be used. {error}") from None
     if (original.width, original.height) != (source.width, source.height):
         raise BadParameter(
             _ORIGINAL,

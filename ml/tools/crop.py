@@ -1,8 +1,8 @@
 """Crop: cut a picture to a box, a shape or its content; turn, mirror and resize it.
 
-The steps always run in this order: cut, rotate, flip, resize. So lengths are those of the upright source
-picture, and `resize` is the size of the answer. Pixels are exact unless they are resized or turned by other
-angles than multiples of 90 degrees.
+The steps always run in this order: cut, rotate, flip, resize. So lengths refer to the upright source picture,
+and `resize` is the size of the result. Pixels are exact unless resized or rotated by angles other than
+multiples of 90 degrees.
 """
 
 from dataclasses import dataclass, field
@@ -61,7 +61,7 @@ class CropParams(Params):
     )
 
     @model_validator(mode="after")
-    def _one_way_to_cut(self) -> "CropParams":
+    def _check_one_way_to_cut(self) -> "CropParams":
         lengths = [name for name in _BOX_FIELDS if getattr(self, name) is not None]
         if lengths and self.aspect_ratio is not None:
             raise parameter_error("aspect_ratio", f"cannot be combined with {lengths[0]}")
@@ -79,8 +79,8 @@ class CropParams(Params):
         return self
 
     @model_validator(mode="after")
-    def _nothing_without_effect(self) -> "CropParams":
-        """A setting that does nothing is a mistake somewhere; better said than ignored."""
+    def _reject_without_effect(self) -> "CropParams":
+        """Reject parameters that have no effect instead of ignoring them."""
         is_padded = self.resize is not None and self.fit == "pad"
         is_placed = self.aspect_ratio is not None or is_padded or (self.resize and self.fit == "cover")
         if self.tolerance != _default("tolerance") and self.mode != "trim":
@@ -101,7 +101,7 @@ def _default(name: str) -> object:
 
 
 def _check_length(name: str, length: Length) -> None:
-    """What can be told without the picture."""
+    """Check what does not depend on the picture."""
     if geometry.is_share(length):
         raise parameter_error(
             name, f'is less than a pixel; a share of a side is written "{_percent(length)}"'
@@ -120,7 +120,7 @@ def _percent(length: Length) -> str:
 
 @dataclass
 class _Cut:
-    """The box that is kept, and what told it."""
+    """The box that is kept, and the engine that determined it."""
 
     box: Box
     model: str | None = None
@@ -139,7 +139,7 @@ def run(source: Picture, params: CropParams, context: Context) -> ToolResult:
         pixels = pixels[:, ::-1] if params.flip == "h" else pixels[::-1]
     if params.resize is not None:
         context.step("resizing", 0.5)
-        pixels = _fitted(pixels, params.resize, params)
+        pixels = _fit(pixels, params.resize, params)
     return ToolResult(
         pixels,
         model=cut.model,
@@ -157,30 +157,30 @@ def _cut(source: Picture, params: CropParams, context: Context) -> _Cut:
 
 
 def _box(params: CropParams, size: tuple[int, int]) -> Box:
-    """What is kept of a picture of this size; its place is another where the subject decides."""
+    """The part kept of a picture of this size, before it is moved to the subject."""
     if params.aspect_ratio is None:
         return geometry.box_of_lengths(params.x, params.y, params.width, params.height, size)
     return geometry.box_of_ratio(params.aspect_ratio, _compass(params), size)
 
 
 def _answer_size(params: CropParams, source: tuple[int, int]) -> tuple[int, int] | None:
-    if params.mode == "trim":  # a trimmed picture's shape decides what of `resize` is used
+    if params.mode == "trim":  # with fit=contain, the size depends on the trimmed picture's shape
         return params.resize if params.resize is not None and params.fit != "contain" else None
     box = _box(params, source)
     size = resampling.rotated_size(box.width, box.height, params.rotate)
     if params.resize is None:
         return size
-    codecs.check_output_size(*size)  # what is turned is resized afterwards
+    codecs.check_output_size(*size)  # the rotated picture is resized afterwards
     return params.resize if params.fit != "contain" else fitting.contained_size(size, params.resize)
 
 
 def _over_subject(box: Box, source: Picture, context: Context) -> _Cut:
-    """`box` over the subject; where it is when there is none."""
+    """`box` moved over the subject; unchanged if there is none."""
     context.step("finding the subject", 0.0)
     engine, warnings = foreground.best_engine(context)
     cut = _Cut(box, engine.checkpoint, engine.device, warnings)
     try:
-        matte = foreground.find(engine, foreground.visible(source))
+        matte = foreground.find_matte(engine, foreground.flatten_on_white(source))
     except NothingFound:
         cut.warnings.append("No subject was found in this picture: it was cropped at its center.")
         return cut
@@ -193,7 +193,7 @@ def _compass(params: CropParams) -> Gravity:
     return "center" if params.gravity == "subject" else params.gravity
 
 
-def _fitted(pixels: Pixels, size: tuple[int, int], params: CropParams) -> Pixels:
+def _fit(pixels: Pixels, size: tuple[int, int], params: CropParams) -> Pixels:
     if params.fit == "cover":
         return fitting.cover(pixels, size, _compass(params))
     if params.fit == "pad":

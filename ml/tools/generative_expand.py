@@ -1,16 +1,16 @@
-"""Generative expand: a larger canvas, filled beyond the picture's edges.
+"""Generative expand: extend a picture beyond its edges.
 
-Without words the surroundings are continued. Things in the foreground are recognised, where a checkpoint for
-that is installed, so that they are not seen twice. With words a diffusion checkpoint goes on from
-that, window by window outwards. The new area has the transparency of the edge it borders.
+Without a prompt the surroundings are continued by patches; if a matting checkpoint is installed, foreground
+objects are recognised so that they are not duplicated. With a prompt a diffusion checkpoint repaints that
+result, window by window outwards. The new area continues the transparency of the edge.
 """
 
 from typing import TYPE_CHECKING
 
 from pydantic import Field, model_validator
 
-from ml.editing import prompting
-from ml.editing.prompting import PromptParams
+from ml.editing import text_prompts
+from ml.editing.text_prompts import PromptParams
 from ml.errors import BadParameter, ModelUnavailable
 from ml.imaging import codecs, geometry
 from ml.imaging.geometry import AspectRatioField, Gravity
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _SIDES = ("left", "right", "top", "bottom")
 _SIZE = ("width", "height")
 _FOREGROUND_CHECKPOINTS = ("isnet-general-use", "u2netp")
-# Shares of the progress: with words, the first guess is a small part of the work.
+# Progress after the first fill with a prompt, and after the fill without one.
 _GUESSED, _FILLED = 0.25, 0.9
 # (left, top, right, bottom): pixels added on each side.
 Margins = tuple[int, int, int, int]
@@ -59,16 +59,14 @@ class GenerativeExpandParams(PromptParams):
     )
 
     @model_validator(mode="after")
-    def _one_way_to_grow(self) -> "GenerativeExpandParams":
+    def _check_one_way_to_grow(self) -> "GenerativeExpandParams":
         sides, size = self._given(_SIDES), self._given(_SIZE)
         if sides and size:
             raise parameter_error(size[0], f"cannot be combined with {sides[0]}")
         if self.aspect_ratio is not None and (sides or size):
             raise parameter_error("aspect_ratio", f"cannot be combined with {(sides or size)[0]}")
         if not sides and not size and self.aspect_ratio is None:
-            raise parameter_error(
-                "left", "say where to: left, right, top, bottom, aspect_ratio, width or height"
-            )
+            raise parameter_error("left", "is needed, or right, top, bottom, aspect_ratio, width or height")
         if sides and self.anchor != "center":
             raise parameter_error("anchor", "has an effect only with aspect_ratio, width or height")
         for name in (*sides, *size):
@@ -88,18 +86,18 @@ class GenerativeExpandParams(PromptParams):
 
 def run(source: Picture, params: GenerativeExpandParams, context: Context) -> ToolResult:
     """Raises `ModelUnavailable` for a prompt, `BadParameter`, `PictureTooLarge`."""
-    prompting.check_available(params, context)
+    text_prompts.check_available(params, context)
     left, top, right, bottom = _margins((source.width, source.height), params)
     codecs.check_output_size(source.width + left + right, source.height + top + bottom)
     from ml.editing import expanding
 
-    context.step("looking at the picture", 0.0)
+    context.step("analysing the picture", 0.0)
     engine = _foreground_engine(context)
     foreground = None if engine is None else engine.matte(source.rgb)
     seed = params.seed or 0
     filled_at = _GUESSED if params.has_prompt else _FILLED
     context.step("filling", 0.1)
-    pixels = expanding.expanded(
+    pixels = expanding.expand(
         source.pixels,
         (left, top, right, bottom),
         params.overlap,
@@ -107,40 +105,40 @@ def run(source: Picture, params: GenerativeExpandParams, context: Context) -> To
         seed=seed,
         step=lambda fraction: context.step("filling", 0.1 + (filled_at - 0.1) * fraction),
     )
-    outcome = ToolResult(
+    result = ToolResult(
         pixels,
         model=None if engine is None else engine.checkpoint,
         device="cpu" if engine is None else engine.device,
         fields={"seed": seed, "bbox": [left, top, left + source.width, top + source.height]},
     )
     if params.has_prompt:
-        _paint(outcome, source, (left, top, right, bottom), params, context)
-    return outcome
+        _paint(result, source, (left, top, right, bottom), params, context)
+    return result
 
 
 def _paint(
-    outcome: ToolResult,
+    result: ToolResult,
     source: Picture,
     margins: Margins,
     params: GenerativeExpandParams,
     context: Context,
 ) -> None:
-    """Have the words followed where `outcome` has a first guess of the new area."""
+    """Paint the new area by the prompt, starting from the first fill in `result`."""
     from ml.editing import expanding, repainting
 
-    engine, words, outcome.warnings = prompting.load(params, context, _GUESSED)
-    canvas, hole = expanding.framed(source.pixels, margins)
-    outcome.pixels = repainting.outward(
+    engine, options, result.warnings = text_prompts.load_inpainter(params, context, _GUESSED)
+    canvas, hole = expanding.extend_canvas(source.pixels, margins)
+    result.pixels = repainting.outpaint(
         canvas,
-        outcome.pixels,
+        result.pixels,
         hole,
-        expanding.blend(source.pixels, hole, params.overlap),
+        expanding.blend_mask(source.pixels, hole, params.overlap),
         engine,
-        words,
+        options,
         lambda fraction: context.step("painting", _GUESSED + (_FILLED - _GUESSED) * fraction),
     )
-    outcome.model, outcome.device = engine.checkpoint, engine.device
-    outcome.fields["seed"] = words.seed
+    result.model, result.device = engine.checkpoint, engine.device
+    result.fields["seed"] = options.seed
 
 
 def _answer_size(params: GenerativeExpandParams, source: tuple[int, int]) -> tuple[int, int]:
@@ -149,7 +147,7 @@ def _answer_size(params: GenerativeExpandParams, source: tuple[int, int]) -> tup
 
 
 def _margins(size: tuple[int, int], params: GenerativeExpandParams) -> Margins:
-    """Raises `BadParameter` if the canvas would be smaller than a picture of `size`, or no larger."""
+    """Raises `BadParameter` if the canvas would not be larger than the picture of `size`."""
     given = [name for name in (*_SIDES, *_SIZE, "aspect_ratio") if getattr(params, name) is not None]
     if params.aspect_ratio is not None:
         margins = _around(size, _of_ratio(size, params.aspect_ratio), params.anchor)
@@ -214,7 +212,7 @@ TOOL = Tool(
     summary="Extend a picture beyond its edges: to a shape, a size, or by lengths on any side.",
     params=GenerativeExpandParams,
     run=run,
-    is_random=prompting.is_random,
-    cost=prompting.cost,
+    is_random=text_prompts.is_random,
+    cost=text_prompts.cost,
     answer_size=_answer_size,
 )

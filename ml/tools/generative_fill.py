@@ -1,18 +1,18 @@
 """Generative fill: replace what a mask marks.
 
-Without words an object is removed: what surrounds it is continued over it. With words a diffusion checkpoint
-paints what they say. A picture's transparency stays as it is; transparent pixels are not copied from.
-(Erasing to transparency is the brush's work.)
+Without a prompt an object is removed and its surroundings are continued. With a prompt a diffusion checkpoint
+paints. Transparency does not change, and transparent pixels are not copied. (The brush erases to
+transparency.)
 """
 
 from pydantic import Field, model_validator
 
-from ml.editing import prompting
-from ml.editing.prompting import PromptParams
-from ml.editing.prompts import ClicksField, CornersField
-from ml.engines.segmenting_facts import ARTEFACTS
+from ml.editing import text_prompts
+from ml.editing.text_prompts import PromptParams
+from ml.engines.network_facts import ARTEFACTS
 from ml.errors import BadParameter
 from ml.imaging.mask_modes import MASK_MODE, MaskMode, reject_mask_mode
+from ml.imaging.selection_prompts import ClicksField, CornersField
 from ml.imaging.strokes import StrokesField
 from ml.params import parameter_error
 from ml.pixels import Mask, Picture
@@ -47,7 +47,7 @@ class GenerativeFillParams(PromptParams):
     )
 
     @model_validator(mode="after")
-    def _one_place(self) -> "GenerativeFillParams":
+    def _check_one_place(self) -> "GenerativeFillParams":
         for name in ("points", "box"):
             if getattr(self, name) is not None and self.strokes is not None:
                 raise parameter_error(name, "cannot be combined with strokes")
@@ -55,23 +55,23 @@ class GenerativeFillParams(PromptParams):
 
 
 def run(source: Picture, params: GenerativeFillParams, context: Context) -> ToolResult:
-    """Raises `ModelUnavailable` for a prompt, `BadParameter` and `EmptyMask` for what marks the place."""
-    prompting.check_available(params, context)
+    """Raises `ModelUnavailable` for a prompt, `BadParameter` and `EmptyMask` for the mask or prompt."""
+    text_prompts.check_available(params, context)
     from ml.editing import replacing
     from ml.imaging import masks
 
     context.step("reading the mask", 0.0)
-    mask, artefacts = _marked(source, params, context)
-    hole = masks.softened(mask, params.grow_mask, 0) > 0
+    mask, artefacts = _read_mask(source, params, context)
+    hole = masks.grow_and_feather(mask, params.grow_mask, 0) > 0
     if hole.all():
         name = _MASK if mask.all() else "grow_mask"
-        raise BadParameter(name, f"with this {name} the whole picture is marked; something must be left")
-    blend = masks.softened(mask, params.grow_mask, params.feather)
+        raise BadParameter(name, f"with this {name} the whole picture is marked; a part must remain unmarked")
+    blend = masks.grow_and_feather(mask, params.grow_mask, params.feather)
     if params.has_prompt:
-        return _painted(source, blend, params, context, artefacts)
+        return _inpaint(source, blend, params, context, artefacts)
     seed = params.seed or 0
     context.step("filling", 0.1)
-    pixels = replacing.replaced(
+    pixels = replacing.fill_and_blend(
         source.pixels,
         hole,
         blend,
@@ -81,7 +81,7 @@ def run(source: Picture, params: GenerativeFillParams, context: Context) -> Tool
     return ToolResult(pixels, fields={"seed": seed}, artefacts=artefacts)
 
 
-def _painted(
+def _inpaint(
     source: Picture,
     blend: Mask,
     params: GenerativeFillParams,
@@ -90,43 +90,47 @@ def _painted(
 ) -> ToolResult:
     from ml.editing import repainting
 
-    engine, words, warnings = prompting.load(params, context, 0.05)
-    pixels = repainting.repainted(
+    engine, options, warnings = text_prompts.load_inpainter(params, context, 0.05)
+    pixels = repainting.repaint(
         source.pixels,
         blend,
         engine,
-        words,
+        options,
         lambda fraction: context.step("painting", 0.1 + 0.8 * fraction),
     )
     return ToolResult(
         pixels,
         model=engine.checkpoint,
         device=engine.device,
-        fields={"seed": words.seed},
+        fields={"seed": options.seed},
         warnings=warnings,
         artefacts=artefacts,
     )
 
 
-def _marked(source: Picture, params: GenerativeFillParams, context: Context) -> tuple[Mask, dict[str, bytes]]:
-    """The mask, wherever it comes from (exactly one source must be given), and what to keep of finding it."""
+def _read_mask(
+    source: Picture, params: GenerativeFillParams, context: Context
+) -> tuple[Mask, dict[str, bytes]]:
+    """The mask, from exactly one source, and the artefacts of a selection."""
     from ml.imaging import masks
 
     content = context.files.get(_MASK)
-    is_picked = params.points is not None or params.box is not None
-    if content is not None and (params.strokes is not None or is_picked):
+    is_selection = params.points is not None or params.box is not None
+    if content is not None and (params.strokes is not None or is_selection):
         raise BadParameter(_MASK, "send one of mask, mask_id, strokes, or points and box")
     if content is not None:
         return masks.from_file(content, source, params.mask_mode), {}
     reject_mask_mode(params.mask_mode)
     if params.strokes is not None:
         return masks.from_strokes(params.strokes, source.width, source.height), {}
-    if is_picked:
+    if is_selection:
         from ml.editing import selecting
 
-        picked = selecting.object_at(source, params.points, params.box, context)
-        return masks.checked(picked.mask, "points" if params.points else "box"), picked.artefacts
-    raise BadParameter(_MASK, "say what to replace: send mask, mask_id, strokes, or points and box")
+        selection = selecting.select_object(source, params.points, params.box, context)
+        return masks.require_partial(
+            selection.mask, "points" if params.points else "box"
+        ), selection.artefacts
+    raise BadParameter(_MASK, "send mask, mask_id, strokes, or points and box")
 
 
 TOOL = Tool(
@@ -145,6 +149,6 @@ TOOL = Tool(
         ),
     ),
     artefacts=ARTEFACTS,
-    is_random=prompting.is_random,
-    cost=prompting.cost,
+    is_random=text_prompts.is_random,
+    cost=text_prompts.cost,
 )

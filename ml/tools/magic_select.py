@@ -1,4 +1,4 @@
-"""Magic select: the mask of the object that was clicked on, boxed in, or that stands out."""
+"""Magic select: the mask of the object at clicks, in a box, or of the most salient object."""
 
 import json
 from typing import TYPE_CHECKING, Any, Literal
@@ -6,19 +6,19 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, model_validator
 
 from ml.editing import foreground
-from ml.editing.prompts import ClicksField, CornersField
-from ml.engines.segmenting_facts import ARTEFACTS, CHECKPOINT, SAM_CHECKPOINTS
+from ml.engines.network_facts import ARTEFACTS, CHECKPOINT, SAM_CHECKPOINTS
 from ml.errors import BadParameter, EmptyMask
+from ml.imaging.selection_prompts import ClicksField, CornersField
 from ml.params import Params, parameter_error
 from ml.pixels import Mask, Picture, Pixels
 from ml.tool import Context, Tool, ToolResult
 
 if TYPE_CHECKING:
-    from ml.editing.selecting import Picked
+    from ml.editing.selecting import SelectedObjects
 
 _INSIDE = 127
-# Answers are kept for retries, and what is kept has a limit (`api.calls.idempotency`).
-_MOST_FIELD_BYTES = 900_000
+# Responses are stored for retries, and these are limited in size (see `api.calls.idempotency`).
+_MAX_FIELD_BYTES = 900_000
 
 
 class MagicSelectParams(Params):
@@ -52,7 +52,7 @@ class MagicSelectParams(Params):
     )
 
     @model_validator(mode="after")
-    def _one_way_to_select(self) -> "MagicSelectParams":
+    def _check_one_way_to_select(self) -> "MagicSelectParams":
         if not self.auto and self.points is None and self.box is None:
             raise parameter_error("points", "is needed, or box, or auto=true")
         if self.auto and self.points is not None:
@@ -66,55 +66,57 @@ class MagicSelectParams(Params):
 
 def run(source: Picture, params: MagicSelectParams, context: Context) -> ToolResult:
     """Raises NothingFound, EmptyMask, BadParameter, ModelUnavailable."""
-    picked, warnings = _picked(source, params, context)
+    selection, warnings = _select(source, params, context)
     context.step("finishing", 0.8)
     best: Mask | None = None
-    told: list[dict[str, Any]] = []
-    for mask, candidate in zip(picked.masks(), picked.candidates, strict=True):
-        finished = _finished(mask, params)
+    selections: list[dict[str, Any]] = []
+    for mask, candidate in zip(selection.masks(), selection.candidates, strict=True):
+        finished = _finish_mask(mask, params)
         if (finished > _INSIDE).any():
             best = finished if best is None else best
-            told.append(_described(finished, candidate.score, params))
+            selections.append(_describe(finished, candidate.score, params))
     if best is None:
         raise EmptyMask("Nothing is left of the selection after grow and invert.")
-    fields = dict(told[0])
+    fields = dict(selections[0])
     if params.multimask > 1:
-        fields["masks"] = told
+        fields["masks"] = selections
     _check_length(fields)
     return ToolResult(
         _cutout(source, best) if params.output == "cutout" else best,
-        model=picked.checkpoint,
-        device=picked.device,
+        model=selection.checkpoint,
+        device=selection.device,
         fields=fields,
         warnings=warnings,
         is_mask=True,
-        artefacts=picked.artefacts,
+        artefacts=selection.artefacts,
     )
 
 
-def _picked(source: Picture, params: MagicSelectParams, context: Context) -> tuple["Picked", list[str]]:
+def _select(
+    source: Picture, params: MagicSelectParams, context: Context
+) -> tuple["SelectedObjects", list[str]]:
     from ml.editing import selecting
 
     checkpoint = CHECKPOINT if params.model == "auto" else params.model
     if params.auto:
         engine, warnings = foreground.best_engine(context)
-        return selecting.pick_salient(source, engine, context, checkpoint), warnings
+        return selecting.select_salient(source, engine, context, checkpoint), warnings
     return (
-        selecting.object_at(source, params.points, params.box, context, params.multimask, checkpoint),
+        selecting.select_object(source, params.points, params.box, context, params.multimask, checkpoint),
         [],
     )
 
 
-def _finished(mask: Mask, params: MagicSelectParams) -> Mask:
+def _finish_mask(mask: Mask, params: MagicSelectParams) -> Mask:
     from ml.imaging import compositing
 
-    grown = compositing.grown(mask, params.grow)
-    chosen = 255 - grown if params.invert else grown
-    return compositing.feathered(chosen, params.feather)
+    grown = compositing.move_mask_edge(mask, params.grow)
+    selected = 255 - grown if params.invert else grown
+    return compositing.feather(selected, params.feather)
 
 
-def _described(mask: Mask, score: float, params: MagicSelectParams) -> dict[str, Any]:
-    """What the answer tells of one selection; where there are several, each is told in numbers."""
+def _describe(mask: Mask, score: float, params: MagicSelectParams) -> dict[str, Any]:
+    """The response fields of one selection; of several, each includes its mask as run lengths."""
     import cv2
 
     from ml.imaging import outlines
@@ -127,14 +129,14 @@ def _described(mask: Mask, score: float, params: MagicSelectParams) -> dict[str,
         "areaRatio": round(cv2.countNonZero(inside) / mask.size, 6),
     }
     if params.output == "polygon":
-        described["polygon"] = outlines.polygons(inside)
+        described["polygon"] = outlines.to_polygons(inside)
     elif params.output == "rle" or params.multimask > 1:
-        described["rle"] = outlines.run_lengths(inside)
+        described["rle"] = outlines.to_run_lengths(inside)
     return described
 
 
 def _check_length(fields: dict[str, Any]) -> None:
-    if len(json.dumps(fields)) > _MOST_FIELD_BYTES:
+    if len(json.dumps(fields)) > _MAX_FIELD_BYTES:
         raise BadParameter(
             "output", "output: this selection is too detailed to be answered as numbers; use mask or polygon"
         )
@@ -145,7 +147,7 @@ def _cutout(source: Picture, mask: Mask) -> Pixels:
 
     from ml.imaging import compositing
 
-    # What was transparent before stays so.
+    # Keep existing transparency.
     alpha = np.minimum(mask, source.pixels[..., 3]) if source.has_alpha else mask
     return compositing.with_alpha(source.rgb, alpha)
 

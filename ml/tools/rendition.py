@@ -1,7 +1,7 @@
 """Renditions: the same picture in another size or file type, for screens and downloads.
 
-No tool of the catalogue, because nothing about the picture is edited and nothing is paid for it. It runs in a
-worker all the same: only workers decode pictures.
+Not in the public catalogue, because it neither edits the picture nor costs a credit. It runs in a worker,
+because only workers decode pictures.
 """
 
 from pydantic import Field
@@ -10,15 +10,15 @@ from ml.params import Params
 from ml.pixels import Picture
 from ml.tool import Context, Tool, ToolResult
 
-#: What libwebp writes, and so the longest side of a preview.
-MOST_PIXELS_A_SIDE = 16_383
+#: libwebp's limit, and so the longest side of a preview.
+MAX_PIXELS_A_SIDE = 16_383
 
 
 class RenditionParams(Params):
     width: int | None = Field(
         None,
         ge=1,
-        le=MOST_PIXELS_A_SIDE,
+        le=MAX_PIXELS_A_SIDE,
         description="Width in pixels; the height follows. A picture that is narrower stays as it is.",
     )
 
@@ -35,10 +35,10 @@ def run(source: Picture, params: RenditionParams, context: Context) -> ToolResul
 
 
 def fitting_size(width: int, height: int, wanted_width: int | None) -> tuple[int, int]:
-    """The rendition's size for a picture of `width` x `height`: its shape, and never larger."""
+    """The rendition's size for a picture of `width` x `height`, never larger than that."""
     if wanted_width is None:
         return width, height
-    scale = min(1.0, wanted_width / width, MOST_PIXELS_A_SIDE / height)
+    scale = min(1.0, wanted_width / width, MAX_PIXELS_A_SIDE / height)
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 

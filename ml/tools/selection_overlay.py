@@ -1,9 +1,9 @@
-"""The selection as the editor shows it while somebody clicks: small, quick, and nothing to take away.
+"""The overlay that the editor shows while the user clicks.
 
-The same choice as magic-select's at the size of a screen. It is free, so it never answers the full mask.
+Selects like magic-select, at screen size. It is free, so it never returns the full-size mask.
 """
 
-from ml.engines.segmenting_facts import ARTEFACTS, CHECKPOINT
+from ml.engines.network_facts import ARTEFACTS, CHECKPOINT
 from ml.pixels import Mask, Picture
 from ml.tool import Context, Tool, ToolResult
 from ml.tools import magic_select
@@ -16,11 +16,11 @@ OVERLAY_PIXELS = 1024
 def run(source: Picture, params: MagicSelectParams, context: Context) -> ToolResult:
     """A mask of at most `OVERLAY_PIXELS` a side. Raises as magic-select does."""
     selected = magic_select.run(source, params, context)
-    selected.pixels = _small(selected.pixels)
+    selected.pixels = _reduce(selected.pixels)
     return selected
 
 
-def _small(mask: Mask) -> Mask:
+def _reduce(mask: Mask) -> Mask:
     import cv2
 
     if max(mask.shape) <= OVERLAY_PIXELS:

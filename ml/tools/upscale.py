@@ -1,24 +1,26 @@
-"""Upscale: make a picture larger, twice to eight times, with detail where a resampler would blur.
+"""Upscale: enlarge a picture two to eight times with super-resolution networks.
 
-A call is one or two steps through a network, each at most by that network's factor; the last step's tiles are
-resampled to the very size that was asked for. Transparency is upscaled too, always by the faithful network:
-the other one would invent texture in it.
+A call runs one or two networks; the last one's tiles are resampled to the requested size. Transparency is
+always upscaled by the faithful network, because the other one would add texture to it.
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import numpy as np
 from pydantic import BeforeValidator, Field, model_validator
 
-from ml.engines.upscaling import FACTS, Upscaler
+from ml.engines.network_facts import UPSCALING_FACTS
 from ml.errors import BadParameter
 from ml.imaging import codecs
 from ml.params import Params, parameter_error
 from ml.pixels import Picture
 from ml.tool import Context, Tool, ToolResult
 
-MOST_TIMES_LARGER = 8
+if TYPE_CHECKING:
+    from ml.engines.upscaling import Upscaler
+
+MAX_SCALE = 8
 
 Mode = Literal["fast", "quality"]
 
@@ -60,7 +62,7 @@ class UpscaleParams(Params):
 
 @dataclass(frozen=True)
 class Size:
-    """Of a result, in pixels; `factor` is how many times larger its sides are, before rounding."""
+    """The size of a result in pixels; `factor` is the scale of its sides before rounding."""
 
     width: int
     height: int
@@ -76,12 +78,12 @@ def result_size(width: int, height: int, params: UpscaleParams) -> Size:
     wanted = {"target_width": (params.target_width, width), "target_height": (params.target_height, height)}
     factors = {name: target / side for name, (target, side) in wanted.items() if target is not None}
     factor = min(factors.values(), default=float(params.scale))
-    if factors and not 1 < factor <= MOST_TIMES_LARGER:
+    if factors and not 1 < factor <= MAX_SCALE:
         name = min(factors, key=lambda name: factors[name])
         problem = (
             "and upscale only enlarges"
             if factor <= 1
-            else f"and this would be {factor:.3g} times larger; at most {MOST_TIMES_LARGER} times is possible"
+            else f"and this would be {factor:.3g} times larger; at most {MAX_SCALE} times is possible"
         )
         raise BadParameter(name, f"the picture has {width} x {height} pixels already, {problem}")
     size = Size(max(1, round(width * factor)), max(1, round(height * factor)), factor)
@@ -99,8 +101,8 @@ class ScalingPass:
 
     @property
     def cost(self) -> float:
-        """Seconds at the first figure for this checkpoint."""
-        return self.source[0] * self.source[1] / 1e6 * FACTS[self.checkpoint].seconds_per_megapixel
+        """Seconds on the reference machine."""
+        return self.source[0] * self.source[1] / 1e6 * UPSCALING_FACTS[self.checkpoint].seconds_per_megapixel
 
 
 def answer_size(params: UpscaleParams, source: tuple[int, int]) -> tuple[int, int]:
@@ -110,10 +112,10 @@ def answer_size(params: UpscaleParams, source: tuple[int, int]) -> tuple[int, in
 
 
 def steps(mode: Mode, source: tuple[int, int], size: Size) -> list[ScalingPass]:
-    """What leads from a source of height and width `source` to `size`.
+    """The passes from a source of height and width `source` to `size`.
 
-    The smallest network that reaches it; beyond 4 times, x4 and then x2, which is faithful in both modes.
-    Reducing the larger network's result keeps more than enlarging the smaller's (3 times: 0.2 to 0.5 dB).
+    The smallest sufficient network; beyond 4 times, x4 and then x2, which is faithful in both modes. Reducing
+    the larger network's result is better than enlarging the smaller's (at 3 times: by 0.2 to 0.5 dB).
     """
     four = "realesrgan-x4plus" if mode == "quality" else "span-x4"
     result = (size.height, size.width)
@@ -139,11 +141,11 @@ def run(source: Picture, params: UpscaleParams, context: Context) -> ToolResult:
             enlarged = target if step is plan[-1] else np.empty((*step.result, *target.shape[2:]), np.uint8)
             before = cost_done
 
-            def tell(share: float, before: float = before, cost: float = step.cost) -> None:
+            def report(share: float, before: float = before, cost: float = step.cost) -> None:
                 context.step("upscaling", (before + share * cost) / all_costs)
 
-            tell(0.0)
-            upscaler.enlarge(pixels, enlarged, tell)
+            report(0.0)
+            upscaler.enlarge(pixels, enlarged, report)
             cost_done += step.cost
             pixels = enlarged
 
@@ -154,7 +156,7 @@ def run(source: Picture, params: UpscaleParams, context: Context) -> ToolResult:
     return ToolResult(result, model=colour_steps[0].checkpoint, warnings=_warnings(params, size))
 
 
-def _upscaler(context: Context, checkpoint: str) -> Upscaler:
+def _upscaler(context: Context, checkpoint: str) -> "Upscaler":
     engine: Upscaler = context.engines.upscaler(checkpoint)
     return engine
 
@@ -170,13 +172,13 @@ def _warnings(params: UpscaleParams, size: Size) -> list[str]:
 
 
 def cost(params: UpscaleParams, megapixels: float) -> float:
-    """Expected seconds of a source of so many megapixels, at the first figures of the checkpoints.
+    """Expected seconds for a source of so many megapixels on the reference machine.
 
-    Only the size is known beforehand and not the shape, so a target counts as if the source were square.
+    The source's shape is not known here, so a target size is estimated as for a square.
     """
     side = max(1, round((megapixels * 1e6) ** 0.5))
     targets = [target / side for target in (params.target_width, params.target_height) if target is not None]
-    factor = min(max(min(targets, default=params.scale), 1.0), MOST_TIMES_LARGER)
+    factor = min(max(min(targets, default=params.scale), 1.0), MAX_SCALE)
     size = Size(round(side * factor), round(side * factor), factor)
     return sum(step.cost for step in steps(params.mode, (side, side), size))
 

@@ -72,7 +72,7 @@ def measure(place: Path, numbers: str) -> None:
     choices = GenerativeConfig(
         inpaint_tiny_vae=str(place / _TINY_VAE), inpaint_scheduler="lcm", inpaint_steps=STEPS
     )
-    folder = pipeline_folder.checked(place, "random")
+    folder = pipeline_folder.inspect_folder(place, "random")
     parts = dataclasses.replace(diffusion_parts.choose(folder, choices, place, "cpu"), numbers=numbers)
     began = time.perf_counter()
     engine = Inpainter(folder, parts, choices, "cpu", threads=2)

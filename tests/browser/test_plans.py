@@ -19,7 +19,7 @@ from tests.support.browser.accessibility import assert_accessible, assert_fits
 from tests.support.browser.visitors import sign_in
 from tests.support.server import RunningServer, StartServer
 
-PATIENCE_MS = 30_000
+POLL_MS = 30_000
 
 
 class Stripe:
@@ -94,15 +94,15 @@ def test_an_upgrade_from_the_button_to_the_credits_and_out_again(
     page.goto(f"{shop.address}/plans")
     assert_accessible(page)
     page.get_by_role("button", name="Choose Standard").click()
-    page.wait_for_url(re.compile("/pay/"), timeout=PATIENCE_MS)
+    page.wait_for_url(re.compile("/pay/"), timeout=POLL_MS)
     expect(page.get_by_text("Simulation of Stripe")).to_be_visible()
     page.get_by_role("button", name="Subscribe").click()
 
-    expect(page.get_by_text("We are waiting for Stripe")).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.get_by_text("We are waiting for Stripe")).to_be_visible(timeout=POLL_MS)
     assert account(shop, customer.key) == ("free", 15)
     assert_accessible(page)
     stripe.events_may_go.set()
-    expect(page.get_by_text("You are on the Standard plan")).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.get_by_text("You are on the Standard plan")).to_be_visible(timeout=POLL_MS)
     assert account(shop, customer.key) == ("standard", 515)
 
     page.goto(f"{shop.address}/plans")
@@ -118,9 +118,9 @@ def test_an_upgrade_from_the_button_to_the_credits_and_out_again(
     page.reload()
     page.get_by_role("button", name="Card, invoices, cancel").click()
     page.get_by_role("button", name="Cancel at the end of the period").click()
-    expect(page.get_by_role("button", name="Keep it")).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.get_by_role("button", name="Keep it")).to_be_visible(timeout=POLL_MS)
     page.get_by_role("link", name="Return to the shop").click()
-    expect(page.get_by_text("Your plan")).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.get_by_text("Your plan")).to_be_visible(timeout=POLL_MS)
     for _ in range(60):
         page.reload()
         if page.get_by_text("Cancelled. You keep it until").count():

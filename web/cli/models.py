@@ -60,7 +60,7 @@ def pull(
 
     models_dir = _models_dir()
     mirror = Settings.load().models_mirror
-    from_hub = [name for name in names or () if hub.is_name(name)]
+    from_hub = [name for name in names or () if hub.is_repository_name(name)]
     if from_hub:
         names = [name for name in names or () if name not in from_hub]
         if not _pull_from_hub(models_dir, from_hub, mirror, yes=yes):
@@ -102,18 +102,18 @@ def _pull_from_hub(models_dir: Path, names: list[str], mirror: Path | None, *, y
 def _pull_repository(models_dir: Path, name: str, mirror: Path | None, *, yes: bool) -> bool:
     from ml.checkpoints import licences
     from ml.checkpoints.fetching import hub, repositories
-    from ml.checkpoints.types import SourceFailed
+    from ml.checkpoints.types import SourceFailed, repository_dir
     from web.cli import pull_progress
 
-    if repositories.is_here(models_dir, name):
+    if repositories.is_installed(models_dir, name):
         typer.echo(f"{name}: already installed", err=True)
         return True
-    if mirror is not None and repositories.copy(models_dir, name, mirror):
+    if mirror is not None and repositories.copy_from_mirror(models_dir, name, mirror):
         typer.echo(f"{name}: installed from the mirror folder", err=True)
-        _print_licence(licences.stated_in(repositories.place_of(models_dir, name)))
+        _print_licence(licences.read_licence(repository_dir(models_dir, name)))
         return True
     try:
-        repository = hub.look_up(name)
+        repository = hub.find_repository(name)
         size = f"{repository.size_bytes / 1e6:,.1f} MB"
         typer.echo(f"{repository.name} at {repository.revision[:12]}: {size}", err=True)
         _print_licence(repository.licence)
@@ -155,7 +155,7 @@ def verify(names: Names = None, profile: ProfileOption = None) -> None:
     for checkpoint in _selected(names, profile, Selection.ALL):
         paths = [(models_dir / file.file_name, file) for file in checkpoint.files]
         present = [(path, file) for path, file in paths if path.is_file()]
-        bad = [path.name for path, file in present if not digests.check(path, file.sha256)]
+        bad = [path.name for path, file in present if not digests.verify(path, file.sha256)]
         if bad:
             damaged.append(checkpoint)
             typer.echo(f"{checkpoint.name}: DAMAGED: {', '.join(bad)}. {_install_hint(checkpoint)}", err=True)

@@ -12,8 +12,7 @@ from api.images import service as images
 from api.services import Services
 from billing.ledger.models import Account
 from ml.catalogue import TOOLS
-from ml.editing import prompts
-from ml.imaging import codecs, strokes
+from ml.imaging import codecs, selection_prompts, strokes
 
 SCREEN_WIDTH = 1600  # equals `api.images.previews.OFFERED_WIDTH`, which is created when an image is opened
 ZOOM_WIDTH = 3200
@@ -105,7 +104,7 @@ def limits(services: Services) -> dict[str, int]:
         "strokes": strokes.MAX_STROKES,
         "strokePoints": strokes.MAX_POINTS,
         "brushSizePixels": int(strokes.MAX_SIZE_PIXELS),
-        "selectionPoints": prompts.MOST_POINTS,
+        "selectionPoints": selection_prompts.MAX_POINTS,
         "retentionHours": round(services.retention.total_seconds() / 3600),
         "creditsPerRun": pricing.CREDITS_PER_RUN,
     }

@@ -113,12 +113,13 @@ async def _read_call(request: Request, services: Services, caller: Caller, tool:
             files[name] = await images.read_for_call(services, caller.account_id, image_id)
         except NotFound as error:
             raise forms.named(error, form.id_fields[name]) from None
+    params = await images.with_mask_mode(services, caller.account_id, form.params, form.stored_ids)
     return CallRequest(
         request_id=responses.request_id_of(request),
         account_id=caller.account_id,
         priority=priority_of(caller.plan),
         tool=tool,
-        params=form.params,
+        params=params,
         files=files,
         base_url=dependencies.public_base_url(request),
         idempotency_key=idempotency_key,

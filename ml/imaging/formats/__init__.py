@@ -1,7 +1,7 @@
-"""One module per input format: what of a stranger's file reaches the native decoder, and how it is read.
+"""One module per input format.
 
-Each has `read(data, max_pixels) -> Opened`. JPEG, PNG and WebP files are taken apart here first: the size is
-known before any decoder runs, and only the parts that make pixels are handed on. Comments, XMP, text,
-thumbnails and further frames never reach a parser: they can neither fail a good picture nor exhaust a worker.
-Everything here runs in worker processes only.
+Each has `read(data, max_pixels) -> Opened`. JPEG, PNG and WebP files are parsed here first, so that the size
+is checked before any native decoder runs and only pixel data is passed on. Comments, XMP, text, thumbnails
+and further frames are never parsed, so they can neither break a valid picture nor exhaust a worker.
+Everything here runs in worker processes only, except `strip_metadata`.
 """

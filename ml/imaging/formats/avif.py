@@ -9,8 +9,8 @@ from PIL import Image
 from ml.imaging.formats import cicp, exif, item_container
 from ml.imaging.formats.opened import MAX_PROFILE_BYTES, Opened, check_size
 
-# An item of type Exif in the file's directory. The container's own rotation wins over it by the standard, and
-# Pillow would parse the whole block at open, which a hostile file turns into gigabytes.
+# An item of type Exif in the file's directory. By the standard the container's rotation takes precedence, and
+# Pillow would parse the whole block on opening, which a malicious file can expand to gigabytes.
 _EXIF_ITEM = re.compile(rb"(infe[\x02\x03]\0.{6,8}?)Exif", re.DOTALL)
 # Primaries and transfer characteristics of a colour box without a profile.
 _COLOR_POINTS = re.compile(rb"colrnclx(.{4})", re.DOTALL)
@@ -28,9 +28,9 @@ def orientation(data: bytes) -> int:
         return exif.orientation(image.info.get("exif"))
 
 
-def stripped(data: bytes, max_pixels: int) -> bytes | None:
-    """See `item_container.stripped`."""
-    return item_container.stripped(data, max_pixels)
+def strip_metadata(data: bytes, max_pixels: int) -> bytes | None:
+    """See `item_container.strip_metadata`."""
+    return item_container.strip_metadata(data, max_pixels)
 
 
 def read(data: bytes, max_pixels: int) -> Opened:
@@ -51,5 +51,5 @@ def _profile(data: bytes, image: Image.Image) -> bytes | None:
 
 
 def _open(data: bytes) -> Image.Image:
-    """Parses the container in native code; decodes nothing yet."""
+    """Parse the container in native code, without decoding."""
     return Image.open(io.BytesIO(_EXIF_ITEM.sub(rb"\1skip", data)), formats=["AVIF"])

@@ -1,7 +1,7 @@
-"""Colour described by code points (ITU-T H.273), as AVIF, HEIC and new PNGs have it instead of a profile.
+"""Colour described by code points (ITU-T H.273), used by AVIF, HEIC and new PNGs instead of a profile.
 
-The code points of wide colours become an ICC profile, so that one path converts them all. High dynamic range
-(PQ, HLG) is not tone-mapped: such pictures are read as if they were of ordinary range.
+Code points of wide gamuts are converted to an ICC profile, so that there is one conversion path. High dynamic
+range (PQ, HLG) is not tone-mapped but treated as standard range.
 """
 
 import struct
@@ -12,7 +12,7 @@ _PRIMARIES = {
     9: ((0.67348, 0.27904, -0.00193), (0.16567, 0.67534, 0.02997), (0.12505, 0.04561, 0.79686)),  # BT.2020
     12: ((0.51512, 0.24120, -0.00105), (0.29198, 0.69225, 0.04189), (0.15710, 0.06657, 0.78407)),  # P3
 }
-# Curves that are shown like sRGB's: BT.709, unspecified, BT.601, sRGB, BT.2020.
+# Transfer curves treated like sRGB's: BT.709, unspecified, BT.601, sRGB, BT.2020.
 _LIKE_SRGB = {1, 2, 6, 13, 14, 15}
 _D50 = (0.9642, 1.0, 0.8249)
 
@@ -39,5 +39,5 @@ def _xyz(color: tuple[float, float, float]) -> bytes:
 
 
 def _fixed(*values: float) -> bytes:
-    """Numbers as ICC writes them: 16 bits before the point and 16 behind it."""
+    """ICC's s15Fixed16 numbers."""
     return struct.pack(f">{len(values)}i", *(round(value * 65536) for value in values))

@@ -1,4 +1,4 @@
-"""The one fact that is read from EXIF: which side of the stored picture is up."""
+"""Reads the orientation from EXIF, and nothing else."""
 
 import struct
 
@@ -20,8 +20,8 @@ _TURNS = {
 def orientation(exif: bytes | None) -> int:
     """EXIF orientation 1..8; 1 where there is none or the block is damaged.
 
-    Only the first directory's fixed-size entries are looked at. A general EXIF parser would follow each of up
-    to 65,535 entries to data elsewhere in the block, which a hostile file turns into gigabytes.
+    Reads only the fixed-size entries of the first directory. A general EXIF parser would follow up to 65,535
+    entries to data elsewhere in the block, which a malicious file can expand to gigabytes.
     """
     if exif is None:
         return 1
@@ -46,7 +46,7 @@ def orientation_only(orientation: int) -> bytes:
     return struct.pack(">2sHIHHHIHHI", b"MM", 42, 8, 1, _ORIENTATION, _SHORT, 1, orientation, 0, 0)
 
 
-def upright(image: Image.Image, orientation: int) -> Image.Image:
-    """The stored picture with its upper side up."""
+def apply_orientation(image: Image.Image, orientation: int) -> Image.Image:
+    """Rotate and flip the stored picture upright."""
     turn = _TURNS.get(orientation)
     return image if turn is None else image.transpose(turn)

@@ -15,18 +15,18 @@ def size(data: bytes) -> tuple[int, int]:
 
 
 def orientation(_data: bytes) -> int:
-    """Always 1: libheif has turned the picture, and gives its size upright."""
+    """Always 1, because libheif returns the picture and its size upright."""
     return 1
 
 
-def stripped(data: bytes, max_pixels: int) -> bytes | None:
-    """See `item_container.stripped`."""
-    return item_container.stripped(data, max_pixels)
+def strip_metadata(data: bytes, max_pixels: int) -> bytes | None:
+    """See `item_container.strip_metadata`."""
+    return item_container.strip_metadata(data, max_pixels)
 
 
 def read(data: bytes, max_pixels: int) -> Opened:
-    """L, LA, RGB or RGBA, upright: libheif applies the container's rotation, which by the standard wins
-    over EXIF's.
+    """L, LA, RGB or RGBA, upright: libheif applies the container's rotation, which by the standard
+    takes precedence over EXIF's.
 
     10 and 12 bits are reduced to 8 by libheif.
     """
@@ -53,10 +53,10 @@ def _profile(primary: Any) -> bytes | None:
 
 
 def _primary(data: bytes) -> Any:
-    """The primary picture of the container, which is parsed in native code here; decodes nothing yet."""
+    """Parse the container in native code, without decoding, and return its primary picture."""
     import pillow_heif
 
-    # Nothing else in the file is looked at.
+    # Ignore everything else in the file.
     pillow_heif.options.THUMBNAILS = False
     pillow_heif.options.DEPTH_IMAGES = False
     pillow_heif.options.AUX_IMAGES = False

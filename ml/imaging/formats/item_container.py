@@ -1,22 +1,22 @@
-"""AVIF and HEIC files as containers (ISO/IEC 14496-12 and 23008-12), read without any decoder.
+"""AVIF and HEIC files as containers (ISO/IEC 14496-12 and 23008-12), parsed without a decoder.
 
-A file is a list of boxes. `meta` describes items: the picture, its tiles, its transparency, and besides them
-EXIF, XMP, thumbnails. `iloc` says where in the file each item's bytes lie, which is why nothing is moved
-here: what is not needed is overwritten with zeros where it stands.
+A file is a list of boxes. `meta` describes items: the picture, its tiles, its transparency, EXIF, XMP and
+thumbnails. `iloc` contains the file offset of each item, so nothing is moved here: unneeded bytes are
+overwritten with zeros in place.
 """
 
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from ml.imaging.formats.opened import check_size, damaged
+from ml.imaging.formats.opened import check_size, damaged_picture
 
 # Real files have about ten boxes; a picture of tiles has an item for each.
 _MAX_BOXES = 20_000
 _MAX_EXTENTS = 100_000
-_MAX_HOLDERS = 16  # boxes that hold pixels
+_MAX_HOLDERS = 16  # boxes that contain pixels
 _FTYP_BYTES = 256
-#: Items that make pixels: coded pictures, and pictures made from others.
+#: Item types of pictures, coded or derived from others.
 _PICTURES = {b"av01", b"hvc1", b"grid", b"iden", b"iovl"}
 _META_KEPT = {b"hdlr", b"pitm", b"iinf", b"iloc", b"iref", b"iprp", b"idat"}
 _PROPERTIES = {
@@ -44,29 +44,29 @@ class _Item:
 
 
 class _Unusual(Exception):
-    """A layout that is allowed and that this module does not follow."""
+    """A valid layout that this module does not support."""
 
 
-def stripped(data: bytes, max_pixels: int) -> bytes | None:
-    """The same picture without EXIF, XMP, thumbnails, names, further pictures and whatever follows it.
+def strip_metadata(data: bytes, max_pixels: int) -> bytes | None:
+    """The same picture without EXIF, XMP, thumbnails, names, further pictures and trailing bytes.
 
-    Nothing is decoded: compressed pixels and what says how they are shown stay as they are. None for a file
-    whose layout is not followed here, such as a sequence without a still picture: it has to be encoded anew.
-    Raises `UnreadablePicture`, and `PictureTooLarge` for the size that the container claims.
+    Nothing is decoded: compressed pixels and display properties are unchanged. None for an unsupported
+    layout, such as a sequence without a still picture, which has to be re-encoded. Raises
+    `UnreadablePicture`, and `PictureTooLarge` for the size that the container claims.
     """
     try:
         return _stripped(data, max_pixels)
     except _Unusual:
         return None
     except (struct.error, IndexError):
-        raise damaged("its container is damaged") from None
+        raise damaged_picture("its container is damaged") from None
 
 
 def _stripped(data: bytes, max_pixels: int) -> bytes:
     top = list(_top_boxes(data))
     metas = [box for box in top if box.name == b"meta"]
     if not top or top[0].name != b"ftyp" or top[0].end > _FTYP_BYTES:
-        raise damaged("it does not begin with its type")
+        raise damaged_picture("it does not begin with its type")
     if len(metas) != 1:
         raise _Unusual
     meta = metas[0]
@@ -89,7 +89,7 @@ def _stripped(data: bytes, max_pixels: int) -> bytes:
 
 
 def _top_boxes(data: bytes) -> Iterator[_Box]:
-    """Up to the first bytes that are no box: what was appended to the file is none of it."""
+    """Boxes up to the first invalid one, which excludes data appended to the file."""
     position = 0
     for _ in range(_MAX_BOXES):
         box = _box_at(data, position, len(data))
@@ -105,10 +105,10 @@ def _boxes(data: bytes, start: int, end: int) -> Iterator[_Box]:
             return
         box = _box_at(data, start, end)
         if box is None:
-            raise damaged("its container is damaged")
+            raise damaged_picture("its container is damaged")
         yield box
         start = box.end
-    raise damaged(f"it has more than {_MAX_BOXES} boxes")
+    raise damaged_picture(f"it has more than {_MAX_BOXES} boxes")
 
 
 def _box_at(data: bytes, start: int, limit: int) -> _Box | None:
@@ -166,7 +166,7 @@ def _find_extents(data: bytes, inner: dict[bytes, _Box], items: dict[int, _Item]
         extents, at = _number(data, at, 2)
         extents_seen += extents
         if at > iloc.end or extents_seen > _MAX_EXTENTS:
-            raise damaged("its container is damaged")
+            raise damaged_picture("its container is damaged")
         for _ in range(extents):
             _, at = _number(data, at, index_bytes)
             offset, at = _number(data, at, offset_bytes)
@@ -180,15 +180,15 @@ def _find_extents(data: bytes, inner: dict[bytes, _Box], items: dict[int, _Item]
             if not length:
                 raise _Unusual
             if start + length > len(data):
-                raise damaged("it is cut short")
+                raise damaged_picture("it is cut short")
             item.extents.append((start, start + length))
             total += length
     if total > 2 * len(data):
-        raise damaged("its items overlap")
+        raise damaged_picture("its items overlap")
 
 
 def _needed_items(data: bytes, inner: dict[bytes, _Box], items: dict[int, _Item]) -> set[int]:
-    """The primary picture, what it is made of, and its auxiliary pictures such as transparency."""
+    """The primary picture, the items it is derived from, and its auxiliary pictures such as alpha."""
     pitm = inner[b"pitm"]
     primary, _ = _number(data, pitm.body + 4, 4 if data[pitm.body] else 2)
     made_of: dict[int, list[int]] = {}
@@ -199,7 +199,7 @@ def _needed_items(data: bytes, inner: dict[bytes, _Box], items: dict[int, _Item]
             source, at = _number(data, box.body, id_bytes)
             count, at = _number(data, at, 2)
             if at + count * id_bytes > box.end:
-                raise damaged("its container is damaged")
+                raise damaged_picture("its container is damaged")
             targets = [_number(data, at + place * id_bytes, id_bytes)[0] for place in range(count)]
             if box.name == b"dimg":
                 made_of.setdefault(source, []).extend(targets)
@@ -232,7 +232,7 @@ def _copy_meta(
         if box.name not in _META_KEPT or box != inner[box.name]:
             _blank(data, box, out)
             continue
-        # Of `idat`, only what its kept items name is copied later.
+        # Of `idat`, only the bytes of kept items are copied later.
         stop = box.body if box.name == b"idat" else box.end
         out[box.start : stop] = data[box.start : stop]
         if box.name == b"hdlr":
@@ -255,7 +255,7 @@ def _check_sizes(data: bytes, iprp: _Box, max_pixels: int) -> None:
 
 
 def _blank_properties(data: bytes, iprp: _Box, out: bytearray) -> None:
-    """Properties are named by their number, so an unneeded one is replaced in its place."""
+    """Properties are referenced by index, so unneeded ones are blanked in place."""
     for box in _boxes(data, iprp.body, iprp.end):
         if box.name == b"ipco":
             for one in _boxes(data, box.body, box.end):
@@ -288,13 +288,13 @@ def _copy_pixels(
             if holder is None:
                 raise _Unusual
             out[start:stop] = data[start:stop]
-            is_open = data[holder.start : holder.start + 4] == bytes(4)  # it reaches to the file's end
+            is_open = data[holder.start : holder.start + 4] == bytes(4)  # it extends to the end of the file
             end = max(end, stop if is_open else holder.end)
     return end
 
 
 def _blank(data: bytes, box: _Box, out: bytearray) -> None:
-    """Leave a box of nothing in its place, which every reader skips."""
+    """Replace a box by a `free` box of the same size, which readers skip."""
     out[box.start : box.body] = data[box.start : box.body]
     out[box.start + 4 : box.start + 8] = b"free"
     _zero(out, box.body, box.end)
@@ -305,7 +305,7 @@ def _zero(out: bytearray, start: int, end: int) -> None:
 
 
 def _number(data: bytes, at: int, size_bytes: int) -> tuple[int, int]:
-    """A big-endian number of so many bytes, none at all too, and where the next one stands."""
+    """A big-endian number of `size_bytes` (0 is allowed), and the position after it."""
     if at + size_bytes > len(data):
-        raise damaged("it is cut short")
+        raise damaged_picture("it is cut short")
     return int.from_bytes(data[at : at + size_bytes], "big"), at + size_bytes

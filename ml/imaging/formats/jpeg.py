@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from PIL import Image, ImageChops
 
 from ml.imaging.formats import exif
-from ml.imaging.formats.opened import MAX_PROFILE_BYTES, Opened, check_size, damaged, search
+from ml.imaging.formats.opened import MAX_PROFILE_BYTES, Opened, check_size, damaged_picture, search
 
 # Cameras write tens of segments, panoramas with large XMP some hundreds.
 _MAX_SEGMENTS = 10_000
 # Progressive files have about ten scans. Each costs a pass over all coefficients, so a small file with
-# thousands of empty scans would keep a worker busy for minutes.
+# thousands of empty scans would occupy a worker for minutes.
 _MAX_SCANS = 100
 
 _SOI, _EOI, _SOS = 0xD8, 0xD9, 0xDA
@@ -23,7 +23,7 @@ _FRAMES = {0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xC
 # Besides frames and scans: tables of codes and of quantisation, restart interval, number of lines, end.
 _TABLES = {0xC4, 0xCC, 0xDB, 0xDC, 0xDD}
 _BARE = {0x00, 0x01, *range(0xD0, 0xD8), _SOI}  # no length follows
-# Between segments any number of FF may stand before a marker, and some writers leave junk.
+# Between segments, markers may be preceded by any number of FF, and some writers leave junk.
 _ANY_MARKER = re.compile(rb"\xff[^\xff]")
 # Inside a scan FF00 is a literal FF and FFD0..FFD7 are restart marks; anything else ends the scan.
 _NEXT_MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
@@ -31,9 +31,9 @@ _NEXT_MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 _JFIF_BYTES = 14  # without its thumbnail
 _ADOBE_BYTES = 12
 _END = b"\xff\xd9"
-# Bits that no encoder leaves behind the last row; see `_load_unended`.
+# Bits that no encoder writes after the last row; see `_load_unended`.
 _OTHER_BITS = b"\xaa\x55" * 64
-NO_END = "The file lacks its end marker; all of the picture was there and was read."
+NO_END = "The file lacks its end marker; the picture is complete."
 
 
 @dataclass
@@ -54,7 +54,7 @@ class _Parts:
     scans: int = 0
     has_end: bool = False
     has_jfif: bool = False
-    #: Of each component, how many low bits of each of its 64 coefficients no scan has brought yet.
+    #: Of each component, how many low bits of each of its 64 coefficients are still missing.
     missing_bits: dict[int, list[int]] = field(default_factory=dict)
 
 
@@ -63,7 +63,7 @@ def size(data: bytes) -> tuple[int, int]:
     for segment in _segments(data):
         if segment.marker in _FRAMES:
             return _frame_size(segment.payload)
-    raise damaged("it is cut short before the first row")
+    raise damaged_picture("it is cut short before the first row")
 
 
 def orientation(data: bytes) -> int:
@@ -79,10 +79,10 @@ def orientation(data: bytes) -> int:
 def read(data: bytes, max_pixels: int) -> Opened:
     """The first picture, L, RGB or CMYK with 255 = full ink.
 
-    CMYK files are taken to be stored inverted, as Adobe's are; without Adobe's mark too, as browsers do. A
-    file that lacks nothing but its end marker is read with a warning.
+    CMYK is assumed to be stored inverted, as by Adobe, also without Adobe's marker, as in browsers. A file
+    that lacks only its end marker is read with a warning.
     """
-    parts = _take_apart(data, max_pixels)
+    parts = _parse(data, max_pixels)
     warnings: tuple[str, ...] = ()
     if parts.has_end:
         image = _load(b"".join(parts.kept))
@@ -92,15 +92,15 @@ def read(data: bytes, max_pixels: int) -> Opened:
     return Opened(image, _profile(parts), exif.orientation(parts.exif), warnings)
 
 
-def stripped(data: bytes, max_pixels: int) -> bytes:
-    """The same picture without comments, thumbnails, EXIF but its orientation, XMP and whatever follows it.
+def strip_metadata(data: bytes, max_pixels: int) -> bytes:
+    """The same picture without comments, thumbnails, EXIF except the orientation, XMP and trailing bytes.
 
     Nothing is decoded: the compressed rows and the colour profile are copied as they are.
     """
-    parts = _take_apart(data, max_pixels, keep_appearance=True)
-    side_up = exif.orientation(parts.exif)
-    if side_up != 1:
-        block = _segment_bytes(_APP1, b"Exif\0\0" + exif.orientation_only(side_up))
+    parts = _parse(data, max_pixels, keep_appearance=True)
+    orientation_value = exif.orientation(parts.exif)
+    if orientation_value != 1:
+        block = _segment_bytes(_APP1, b"Exif\0\0" + exif.orientation_only(orientation_value))
         parts.kept.insert(2 if _is_app0(parts.kept[1]) else 1, block)
     return b"".join(parts.kept)
 
@@ -112,34 +112,34 @@ def _load(content: bytes) -> Image.Image:
 
 
 def _load_unended(parts: _Parts) -> Image.Image:
-    """The picture of a file without end marker. Raises `UnreadablePicture` if more than that is missing.
+    """The picture of a file without end marker. Raises `UnreadablePicture` if more is missing.
 
-    libjpeg invents what a cut took away, so it is decoded twice, with different bits behind what is there. If
-    the pixels differ, some of them came from those bits.
+    libjpeg fills in missing data, so the file is decoded twice with different bits appended. If the pixels
+    differ, some of them depend on those bits.
     """
     if not parts.missing_bits or any(map(any, parts.missing_bits.values())):
-        raise damaged("it is cut short")
+        raise damaged_picture("it is cut short")
     content = b"".join(parts.kept).rstrip(b"\xff")
     image, other = _load(content + _END), _load(content + _OTHER_BITS + _END)
     if ImageChops.difference(image, other).getbbox() is not None:
-        raise damaged("it is cut short")
+        raise damaged_picture("it is cut short")
     return image
 
 
-def _take_apart(data: bytes, max_pixels: int, keep_appearance: bool = False) -> _Parts:
-    """`keep_appearance`: with the colour profile's segments, for others to read."""
+def _parse(data: bytes, max_pixels: int, keep_appearance: bool = False) -> _Parts:
+    """Split the file. `keep_appearance` keeps the segments of the colour profile."""
     parts = _Parts()
     for segment in _segments(data):
         if segment.marker in _FRAMES:
             if parts.size is not None:
-                raise damaged("it has two frame headers")
+                raise damaged_picture("it has two frame headers")
             parts.size = _frame_size(segment.payload)
             check_size(*parts.size, max_pixels)
             parts.missing_bits = {number: [16] * 64 for number in segment.payload[6::3]}
         elif segment.marker == _SOS:
             parts.scans += 1
             if parts.scans > _MAX_SCANS:
-                raise damaged(f"it has more than {_MAX_SCANS} scans")
+                raise damaged_picture(f"it has more than {_MAX_SCANS} scans")
             _note_scan(parts, segment.payload)
         elif segment.marker == _EOI:
             parts.has_end = True
@@ -147,15 +147,15 @@ def _take_apart(data: bytes, max_pixels: int, keep_appearance: bool = False) -> 
         if kept is not None:
             parts.kept.append(kept)
     if parts.size is None or not parts.scans:
-        raise damaged("it is cut short before the first row")
+        raise damaged_picture("it is cut short before the first row")
     return parts
 
 
 def _note_scan(parts: _Parts, payload: bytes) -> None:
-    """Which components, which of their coefficients and which of those's bits this scan brings."""
+    """Record the components, coefficients and bits that this scan contains."""
     count = payload[0] if payload else 0
     if len(payload) < 4 + 2 * count:
-        raise damaged("a scan's header is damaged")
+        raise damaged_picture("a scan's header is damaged")
     first, last, bits = payload[1 + 2 * count : 4 + 2 * count]
     for number in payload[1 : 1 + 2 * count : 2]:
         missing = parts.missing_bits.get(number)
@@ -164,7 +164,7 @@ def _note_scan(parts: _Parts, payload: bytes) -> None:
 
 
 def _segments(data: bytes) -> Iterator[_Segment]:
-    """Up to and including the end of the first picture; a missing end is for the caller to judge."""
+    """Up to and including the end of the first picture; a missing end is left to the caller."""
     position = 2
     for _ in range(_MAX_SEGMENTS):
         found = search(_ANY_MARKER, data, position)
@@ -183,16 +183,16 @@ def _segments(data: bytes) -> Iterator[_Segment]:
             following = search(_NEXT_MARKER, data, position)
             position = following.start() if following else len(data)
         yield _Segment(marker, payload, start, position)
-    raise damaged(f"it has more than {_MAX_SEGMENTS} segments")
+    raise damaged_picture(f"it has more than {_MAX_SEGMENTS} segments")
 
 
 def _payload(data: bytes, position: int) -> bytes:
     if position + 4 > len(data):
-        raise damaged("it is cut short")
+        raise damaged_picture("it is cut short")
     (length,) = struct.unpack_from(">H", data, position + 2)
     end = position + 2 + length
     if length < 2 or end > len(data):
-        raise damaged("it is cut short or a segment is damaged")
+        raise damaged_picture("it is cut short or a segment is damaged")
     return data[position + 4 : end]
 
 
@@ -202,7 +202,7 @@ def _segment_bytes(marker: int, payload: bytes) -> bytes:
 
 def _frame_size(payload: bytes) -> tuple[int, int]:
     if len(payload) < 6:
-        raise damaged("its frame header is damaged")
+        raise damaged_picture("its frame header is damaged")
     height, width = struct.unpack_from(">HH", payload, 1)
     return width, height
 
@@ -212,7 +212,7 @@ def _is_exif(segment: _Segment) -> bool:
 
 
 def _needed(parts: _Parts, segment: _Segment, data: bytes, keep_appearance: bool) -> bytes | None:
-    """The segment as it is handed on; None for one that makes no pixels. EXIF and ICC are noted here."""
+    """The segment for the decoder; None if it has no pixel data. Records EXIF and ICC."""
     marker, payload = segment.marker, segment.payload
     if _is_exif(segment) and parts.exif is None:
         parts.exif = payload
@@ -239,7 +239,7 @@ def _is_app0(kept: bytes) -> bool:
 
 
 def _jfif(payload: bytes) -> bytes | None:
-    """Version and density, the thumbnail's size as none."""
+    """Version and density, without the thumbnail."""
     if len(payload) < _JFIF_BYTES:
         return None
     return _segment_bytes(_APP0, payload[: _JFIF_BYTES - 2] + b"\0\0")

@@ -1,4 +1,4 @@
-"""What every format's reader returns, and the limits all of them share."""
+"""The result of every format's reader, and shared limits."""
 
 import math
 import re
@@ -13,8 +13,8 @@ from ml.pixels import Pixels
 #: Real profiles are under 3 MB, even for CMYK printing; a bigger one is ignored.
 MAX_PROFILE_BYTES = 4 << 20
 
-#: Longest side in and out. Formats allow more, but a picture of 50,000,000 x 1 pixels shows nothing and
-#: drives code that works row by row, or by a side's length, far beyond what its number of pixels suggests.
+#: Longest side of inputs and results. Formats allow more, but a picture of 50,000,000 x 1 pixels is useless,
+#: and the cost of code that works by rows or by side length would exceed what its pixel count suggests.
 MAX_SIDE_PIXELS = 65_535
 
 _ROWS_AT_ONCE = 256
@@ -32,7 +32,7 @@ class Opened:
 
 
 def check_size(width: int, height: int, max_pixels: int) -> None:
-    """Raises `PictureTooLarge`, or `UnreadablePicture` for no pixels, before memory is taken for them."""
+    """Raises `PictureTooLarge`, or `UnreadablePicture` for no pixels, before memory is allocated."""
     if width < 1 or height < 1:
         raise UnreadablePicture("The picture has no pixels.")
     if max(width, height) > MAX_SIDE_PIXELS:
@@ -47,19 +47,19 @@ def check_size(width: int, height: int, max_pixels: int) -> None:
 
 
 def megapixels(width: int, height: int) -> str:
-    """For messages; rounded up, so that a size just above a limit never reads as the limit itself."""
+    """For messages; rounded up, so that a size just above a limit is not displayed as the limit."""
     return f"{math.ceil(width * height / 1e4) / 100:.2f}"
 
 
-def damaged(reason: str) -> UnreadablePicture:
-    """The error for bytes that are not what they claim to be; `reason` continues the sentence."""
+def damaged_picture(reason: str) -> UnreadablePicture:
+    """The error for a damaged file; `reason` continues the sentence."""
     return UnreadablePicture(f"The picture cannot be read: {reason}.")
 
 
 def search(pattern: re.Pattern[bytes], data: bytes, position: int) -> re.Match[bytes] | None:
-    """`pattern.search(data, position)` for patterns of two bytes, some 256 KiB at a time.
+    """`pattern.search(data, position)` for patterns of two bytes, in steps of 256 KiB.
 
-    A search holds Python's global lock, and uploads are searched in a thread beside the event loop.
+    A search holds the GIL, and uploads are searched in a thread while the event loop runs.
     """
     while position < len(data):
         # One byte more, for a match that spans two pieces.
@@ -71,7 +71,7 @@ def search(pattern: re.Pattern[bytes], data: bytes, position: int) -> re.Match[b
 
 
 def as_array(image: Image.Image) -> Pixels:
-    """H x W x 3|4, copied some rows at a time: Pillow's own conversion holds the picture three times over."""
+    """H x W x 3|4, copied some rows at a time: Pillow's own conversion allocates the picture three times."""
     pixels = np.empty((image.height, image.width, len(image.getbands())), np.uint8)
     for top in range(0, image.height, _ROWS_AT_ONCE):
         bottom = min(image.height, top + _ROWS_AT_ONCE)

@@ -1,4 +1,4 @@
-"""PNG; of an APNG the still picture that viewers without animation show."""
+"""PNG; of an APNG the still picture."""
 
 import io
 import struct
@@ -11,19 +11,19 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ml.imaging.formats import cicp, exif, png16
-from ml.imaging.formats.opened import MAX_PROFILE_BYTES, Opened, check_size, damaged
+from ml.imaging.formats.opened import MAX_PROFILE_BYTES, Opened, check_size, damaged_picture
 
-# Writers flush 8 KiB and more at a time; files of nothing but tiny chunks would keep a worker busy.
+# Writers flush 8 KiB and more at a time; files of only tiny chunks would occupy a worker.
 _MAX_CHUNKS = 100_000
 _GREY, _RGB, _PALETTE = 0, 2, 3  # colour types without an alpha channel
 _PIXELS = {b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS"}
-# What says how the pixels are to be shown, each at most once.
+# Chunks that define how pixels are displayed, each at most once.
 _APPEARANCE = {
     b"iCCP", b"cICP", b"sRGB", b"gAMA", b"cHRM", b"sBIT", b"bKGD", b"pHYs", b"mDCV", b"cLLI"
 }  # fmt: skip
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _END = b"\0\0\0\0IEND\xaeB`\x82"
-NO_END = "The file lacks its end chunk; all of the picture was there and was read."
+NO_END = "The file lacks its end chunk; the picture is complete."
 
 
 @dataclass
@@ -42,7 +42,7 @@ class _Parts:
 def size(data: bytes) -> tuple[int, int]:
     """Width and height in pixels as stored, from the header."""
     if data[12:16] != b"IHDR" or len(data) < 24:
-        raise damaged("it does not begin with its header")
+        raise damaged_picture("it does not begin with its header")
     width, height = struct.unpack_from(">II", data, 16)
     return width, height
 
@@ -58,9 +58,9 @@ def orientation(data: bytes) -> int:
 def read(data: bytes, max_pixels: int) -> Opened:
     """L, LA, RGB or RGBA. 16 bits are rounded to 8 exactly; sRGB is assumed where there is no ICC profile.
 
-    A file that lacks nothing but its end chunk is read with a warning.
+    A file that lacks only its end chunk is read with a warning.
     """
-    parts = _take_apart(data, max_pixels)
+    parts = _parse(data, max_pixels)
     warnings: tuple[str, ...] = ()
     if b"IEND" not in parts.names:
         parts.kept.append(_END)
@@ -68,12 +68,12 @@ def read(data: bytes, max_pixels: int) -> Opened:
     return Opened(_load(parts), parts.icc_profile, exif.orientation(parts.exif), warnings)
 
 
-def stripped(data: bytes, max_pixels: int) -> bytes:
-    """The same picture without text, EXIF but its orientation, animation, unknown chunks and what follows it.
+def strip_metadata(data: bytes, max_pixels: int) -> bytes:
+    """Remove text, EXIF except the orientation, animation, unknown chunks and trailing bytes.
 
-    Nothing is decoded: the compressed rows and what says how they are shown are copied as they are.
+    Nothing is decoded: compressed rows and display properties are copied unchanged.
     """
-    kept, seen, side_up = [_SIGNATURE], set[bytes](), 1
+    kept, seen, orientation_value = [_SIGNATURE], set[bytes](), 1
     for chunk in _chunks(data):
         payload = slice(chunk.start + 8, chunk.end - 4)
         is_first = chunk.name not in seen
@@ -81,22 +81,22 @@ def stripped(data: bytes, max_pixels: int) -> bytes:
         if chunk.name == b"IHDR":
             _read_header(_Parts() if is_first else _Parts(names={b"IHDR"}), data[payload], max_pixels)
         elif chunk.name == b"eXIf" and is_first:
-            side_up = exif.orientation(data[payload])
+            orientation_value = exif.orientation(data[payload])
         is_shown = chunk.name in _APPEARANCE and is_first
         if chunk.name == b"iCCP" and is_shown:
             is_shown = _inflate_profile(data[payload]) is not None
         if chunk.name in _PIXELS or is_shown:
             kept.append(data[chunk.start : chunk.end])
     if b"IDAT" not in seen:
-        raise damaged("a part of it is missing")
-    if side_up != 1:
-        kept.insert(2, _chunk_bytes(b"eXIf", exif.orientation_only(side_up)))
+        raise damaged_picture("a part of it is missing")
+    if orientation_value != 1:
+        kept.insert(2, _chunk_bytes(b"eXIf", exif.orientation_only(orientation_value)))
     return b"".join(kept)
 
 
 @dataclass(frozen=True)
 class _Chunk:
-    """Its place in the file, from its length to its checksum."""
+    """The position of a chunk in the file, from its length to its checksum."""
 
     name: bytes
     start: int
@@ -104,7 +104,7 @@ class _Chunk:
 
 
 def _chunks(data: bytes) -> Iterator[_Chunk]:
-    """Up to and including the end chunk, or to where only that is missing. Raises `UnreadablePicture`."""
+    """Up to and including the end chunk, or to where it is missing. Raises `UnreadablePicture`."""
     position, has_rows = 8, False
     for _ in range(_MAX_CHUNKS):
         is_cut = position + 12 > len(data)
@@ -113,42 +113,42 @@ def _chunks(data: bytes) -> Iterator[_Chunk]:
         if is_cut or end > len(data):
             if has_rows and is_cut and _END.startswith(data[position:]):
                 return
-            raise damaged("it is cut short")
+            raise damaged_picture("it is cut short")
         if position == 8 and name != b"IHDR":
-            raise damaged("it does not begin with its header")
+            raise damaged_picture("it does not begin with its header")
         yield _Chunk(name, position, end)
         if name == b"IEND":
             return
         has_rows = has_rows or name == b"IDAT"
         position = end
-    raise damaged(f"it has more than {_MAX_CHUNKS} chunks")
+    raise damaged_picture(f"it has more than {_MAX_CHUNKS} chunks")
 
 
 def _chunk_bytes(name: bytes, payload: bytes) -> bytes:
     return struct.pack(">I", len(payload)) + name + payload + struct.pack(">I", zlib.crc32(name + payload))
 
 
-def _take_apart(data: bytes, max_pixels: int) -> _Parts:
+def _parse(data: bytes, max_pixels: int) -> _Parts:
     parts = _Parts()
     for chunk in _chunks(data):
         name, position, end = chunk.name, chunk.start, chunk.end
         payload = data[position + 8 : end - 4]
         is_needed = name in _PIXELS
         if is_needed and zlib.crc32(name + payload) != struct.unpack_from(">I", data, end - 4)[0]:
-            raise damaged("a checksum is wrong")
+            raise damaged_picture("a checksum is wrong")
         if name == b"IHDR":
             _read_header(parts, payload, max_pixels)
         _note(parts, name, payload)
         if is_needed and not (name == b"tRNS" and parts.colors != _PALETTE):
             parts.kept.append(data[position:end])
     if b"IDAT" not in parts.names or (parts.colors == _PALETTE and b"PLTE" not in parts.names):
-        raise damaged("a part of it is missing")
+        raise damaged_picture("a part of it is missing")
     return parts
 
 
 def _read_header(parts: _Parts, payload: bytes, max_pixels: int) -> None:
     if parts.names or len(payload) != 13:
-        raise damaged("its header is damaged")
+        raise damaged_picture("its header is damaged")
     parts.width, parts.height, parts.depth, parts.colors = struct.unpack_from(">IIBB", payload)
     check_size(parts.width, parts.height, max_pixels)
 
@@ -164,12 +164,12 @@ def _note(parts: _Parts, name: bytes, payload: bytes) -> None:
         parts.exif = payload
     elif name == b"iCCP" and b"cICP" not in parts.names:
         parts.icc_profile = _inflate_profile(payload)
-    elif name == b"cICP" and len(payload) == 4:  # by the standard it wins over iCCP
+    elif name == b"cICP" and len(payload) == 4:  # by the standard it takes precedence over iCCP
         parts.icc_profile = cicp.icc_profile(payload[0], payload[1])
 
 
 def _inflate_profile(payload: bytes) -> bytes | None:
-    """Name, 0, method 0, zlib stream; None if it is damaged or grows beyond all real profiles."""
+    """Name, 0, method 0, zlib stream; None if it is damaged or too large."""
     _, _, rest = payload.partition(b"\0")
     inflater = zlib.decompressobj()
     try:
@@ -191,8 +191,8 @@ def _load(parts: _Parts) -> Image.Image:
     if image.mode == "1":
         image = image.convert("L")
     if key is not None:
-        # Pillow widens grey of 1, 2 and 4 bits to 8; the colour is given at the file's own depth.
-        # Bits above that depth are to be ignored.
+        # Pillow expands grey of 1, 2 and 4 bits to 8; the transparent colour has the file's depth, and higher
+        # bits must be ignored.
         largest = (1 << parts.depth) - 1
         key = (key & largest) * (255 // largest)
         pixels = np.atleast_3d(np.asarray(image))
@@ -201,10 +201,10 @@ def _load(parts: _Parts) -> Image.Image:
 
 
 def _transparent_color(parts: _Parts) -> NDArray[np.int64] | None:
-    """The one colour that is transparent, 1 or 3 values of the file's depth; None where none is."""
+    """The one colour that is transparent, 1 or 3 values of the file's depth; None if there is none."""
     if parts.transparency is None or parts.colors not in (_GREY, _RGB):
         return None
     count = 1 if parts.colors == _GREY else 3
     if len(parts.transparency) < 2 * count:
-        raise damaged("its transparency is damaged")
+        raise damaged_picture("its transparency is damaged")
     return np.array(struct.unpack_from(f">{count}H", parts.transparency), dtype=np.int64)

@@ -1,8 +1,8 @@
 """PNGs of 16 bits a channel, rounded to 8.
 
 Pillow keeps 16 bits for grey. For colour it keeps the high byte of each sample, which darkens a picture by
-half a step on average. So colour is decoded twice, the second time with the bytes of each sample named the
-other way round, which yields the low bytes; grey with alpha is read once, as if its bytes were four channels.
+half a level on average. So colour is decoded twice, the second time with swapped byte order, which yields the
+low bytes; grey with alpha is decoded once as four 8-bit channels.
 """
 
 import io
@@ -45,7 +45,7 @@ def alpha_of_color(samples: NDArray[np.integer], transparent_color: NDArray[np.i
 
 
 def _sample_strips(content: bytes, raw_mode: str) -> Iterator[NDArray[np.uint16]]:
-    """The samples, some rows at a time, so that the wide intermediate is never a whole picture."""
+    """The samples, some rows at a time, to limit memory."""
     if raw_mode == "I;16B":
         for strip in _strips(_decode(content, raw_mode)):
             yield strip.astype(np.uint16)
@@ -66,7 +66,7 @@ def _joined(high: Pixels, low: Pixels) -> NDArray[np.uint16]:
 
 
 def _decode(content: bytes, raw_mode: str) -> Image.Image:
-    """Decode with the bytes of a pixel named otherwise than Pillow would."""
+    """Decode with another raw mode than Pillow would use."""
     image = Image.open(io.BytesIO(content), formats=["PNG"])
     image.tile = [tile._replace(args=raw_mode) for tile in image.tile]
     image.load()

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from PIL import Image
 
 from ml.imaging.formats import exif
-from ml.imaging.formats.opened import MAX_PROFILE_BYTES, Opened, check_size, damaged
+from ml.imaging.formats.opened import MAX_PROFILE_BYTES, Opened, check_size, damaged_picture
 
-# A long animation has a few thousand frames; EXIF may stand behind them.
+# A long animation has a few thousand frames; EXIF may follow them.
 _MAX_CHUNKS = 20_000
 _HAS_PROFILE, _HAS_EXIF, _HAS_XMP = 0x20, 0x08, 0x04
 _PIXELS = {b"VP8 ", b"VP8L", b"ALPH", b"ANIM"}
@@ -27,15 +27,15 @@ def orientation(data: bytes) -> int:
     return next((exif.orientation(payload) for name, payload in _chunks(data) if name == b"EXIF"), 1)
 
 
-def stripped(data: bytes, max_pixels: int) -> bytes:
-    """The same picture without EXIF but its orientation, XMP, unknown chunks and whatever follows it.
+def strip_metadata(data: bytes, max_pixels: int) -> bytes:
+    """The same picture without EXIF except the orientation, XMP, unknown chunks and trailing bytes.
 
-    Of an animation its first frame. Nothing is decoded: what makes pixels is copied as it is.
+    Of an animation only the first frame. Nothing is decoded: pixel data is copied unchanged.
     """
     _check_length(data)
     check_size(*size(data), max_pixels)
     kept: list[bytes] = []
-    canvas, side_up = b"", 1
+    canvas, orientation_value = b"", 1
     profile: bytes | None = None
     has_frame = False
     for name, payload in _chunks(data[: 8 + int.from_bytes(data[4:8], "little")]):
@@ -44,7 +44,7 @@ def stripped(data: bytes, max_pixels: int) -> bytes:
         elif name == b"ICCP" and profile is None:
             profile = payload
         elif name == b"EXIF":
-            side_up = exif.orientation(payload)
+            orientation_value = exif.orientation(payload)
         elif name == b"ANMF" and not has_frame:
             has_frame = True
             kept.append(_chunk(name, _stripped_frame(payload)))
@@ -55,9 +55,9 @@ def stripped(data: bytes, max_pixels: int) -> bytes:
         if profile is not None:
             flags |= _HAS_PROFILE
             kept.insert(0, _chunk(b"ICCP", profile))
-        if side_up != 1:
+        if orientation_value != 1:
             flags |= _HAS_EXIF
-            kept.append(_chunk(b"EXIF", exif.orientation_only(side_up)))
+            kept.append(_chunk(b"EXIF", exif.orientation_only(orientation_value)))
         kept.insert(0, _chunk(b"VP8X", bytes([flags]) + b"\0\0\0" + canvas[4:10]))
     else:
         del kept[1:]  # a simple file is one chunk
@@ -65,7 +65,7 @@ def stripped(data: bytes, max_pixels: int) -> bytes:
 
 
 def _stripped_frame(payload: bytes) -> bytes:
-    """A frame of an animation: its place and what makes its pixels."""
+    """A frame of an animation with its header and pixel data only."""
     inner = _chunks(payload, _FRAME_HEADER_BYTES)
     kept = [_chunk(name, content) for name, content in inner if name in _PIXELS]
     return payload[:_FRAME_HEADER_BYTES] + b"".join(kept)
@@ -73,7 +73,7 @@ def _stripped_frame(payload: bytes) -> bytes:
 
 def _check_length(data: bytes) -> None:
     if int.from_bytes(data[4:8], "little") + 8 > len(data) + 1:  # the last padding byte may be missing
-        raise damaged("it is cut short")
+        raise damaged_picture("it is cut short")
 
 
 def read(data: bytes, max_pixels: int) -> Opened:
@@ -94,7 +94,7 @@ def read(data: bytes, max_pixels: int) -> Opened:
             extra.setdefault(name, payload)
     image = Image.open(io.BytesIO(_file(kept)), formats=["WEBP"])
     check_size(*image.size, max_pixels)
-    # The copy leaves the decoder behind, which holds two canvases of its own.
+    # The copy releases the decoder, which holds two canvases.
     return Opened(image.copy(), extra.get(b"ICCP"), exif.orientation(extra.get(b"EXIF")))
 
 
@@ -118,7 +118,7 @@ def _chunk(name: bytes, payload: bytes) -> bytes:
 
 def _canvas_size(payload: bytes) -> tuple[int, int]:
     if len(payload) < 10:
-        raise damaged("its header is damaged")
+        raise damaged_picture("its header is damaged")
     return 1 + int.from_bytes(payload[4:7], "little"), 1 + int.from_bytes(payload[7:10], "little")
 
 
@@ -130,4 +130,4 @@ def _still_size(name: bytes, payload: bytes) -> tuple[int, int]:
     if name == b"VP8L" and len(payload) >= 5:
         bits = int.from_bytes(payload[1:5], "little")
         return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
-    raise damaged("its header is damaged")
+    raise damaged_picture("its header is damaged")

@@ -1,11 +1,11 @@
-"""From a network's small matte to a finished cut-out's alpha and colours, with no network involved.
+"""From a network's small matte to the full-size alpha and colours of a cut-out, without networks.
 
-Networks see a photo at 1024 or 320 pixels a side. Their matte says reliably what is foreground, but its
-edges are as soft as the enlargement is large, and hair thinner than its pixels is a haze. Here the picture's
-own full-size colours sharpen it: `refinement.refine`. Pixels at soft edges show a mix of foreground and
-background; `decontamination.decontaminate` takes the background's share out of them.
+Networks process a photo at 1024 or 320 pixels a side. Their matte finds the foreground reliably, but enlarged
+it has soft edges, and fine hair becomes a haze. `refinement.refine` sharpens it by the picture's full-size
+colours. Pixels at soft edges are a mix of foreground and background; `decontamination.decontaminate` removes
+the background's share.
 
-    color_models       what colours foreground and background have around each place
+    color_models       local colours of foreground and background
     guided_filter      a matte as a local linear function of the picture's colours
-    band               the uncertain part of a matte, and how its full-size pixels are visited
+    band               the uncertain part of a matte, and its full-size tiles
 """

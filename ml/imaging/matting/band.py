@@ -1,7 +1,7 @@
-"""The uncertain part of a matte, and how its full-size pixels are visited.
+"""The uncertain part of a matte, and its full-size tiles.
 
-Only some pixels of a photo need full-size work, usually one in ten. They are visited in tiles, and tiles
-without any are left out, so that neither time nor memory grows with the whole picture.
+Only some pixels of a photo need full-size work, usually one in ten. They are processed in tiles, and other
+tiles are skipped, which limits time and memory.
 """
 
 from collections.abc import Iterator
@@ -15,13 +15,13 @@ from ml.pixels import Mask, Matte
 
 Floats = NDArray[np.float32]
 
-# A tile's floats stay within the processor's cache.
+# A tile's floats fit into the CPU cache.
 _TILE_PIXELS = 256
 _CERTAIN_WITHIN = 0.02
 
 
 def uncertain(matte: Matte, grow_pixels: int) -> Mask:
-    """255 where `matte` is neither foreground nor background for sure, and around it."""
+    """255 where `matte` is uncertain, and around it."""
     band: Mask = cv2.inRange(matte, _CERTAIN_WITHIN, 1 - _CERTAIN_WITHIN)
     grown: Mask = cv2.dilate(band, np.ones((2 * grow_pixels + 1, 2 * grow_pixels + 1), np.uint8))
     return grown

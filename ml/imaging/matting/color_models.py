@@ -1,4 +1,4 @@
-"""What colours foreground and background have around each place, and the opacity that a colour speaks for."""
+"""Local colour models of foreground and background, and the opacity estimated from a colour."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ Floats = NDArray[np.float32]
 _REDUCTION = 4
 # Matte values this close to 0 and 1 count fully towards the background's and the foreground's colours.
 _SURE_WITHIN = 0.1
-# Where nothing is sure nearby, everything counts a little instead of dividing by nothing.
+# A small weight for uncertain pixels avoids division by zero where no certain ones are near.
 _UNSURE_WEIGHT = 1e-4
 # Standard deviation of sensor noise and compression in a colour channel of 0..1.
 _NOISE = 0.03
@@ -57,11 +57,11 @@ class ColorModels:
         return ColorModels(colors[0], colors[1], variances[0], variances[1])
 
     def opacity(self, colors: Floats, prior: Floats, prior_variance: Floats) -> Floats:
-        """The likeliest opacities of pixels of these colours, N x 3 with models of N, given a prior belief.
+        """The likeliest opacities of pixels of these colours, N x 3 with models of N, given a prior.
 
-        A colour on the line from background to foreground speaks for the opacity at its place on the line.
-        How loudly depends on how far apart the two are, measured in the spread of the colours around them
-        and in the colour's own distance from the line.
+        A colour on the line from background to foreground suggests the opacity of its position on the line,
+        with a precision that depends on the distance between the two relative to their variance and on the
+        colour's distance from the line.
         """
         line = self.foreground - self.background
         length = np.einsum("nc,nc->n", line, line) + 1e-6
@@ -69,8 +69,8 @@ class ColorModels:
         place = np.clip(np.einsum("nc,nc->n", offset, line) / length, 0, 1)
         offset -= place[:, None] * line
         distance = np.einsum("nc,nc->n", offset, offset)
-        # At either end of the line the other side's variety still counts: a dark spot in a bright, spotted
-        # fur may well look like the dark background.
+        # At either end the variance of the other side still counts: a dark spot in bright, spotted fur can
+        # look like the dark background.
         front, back = place**2, (1 - place) ** 2
         variance = (front + _OTHER_SIDE * back) * self.foreground_variance
         variance += (back + _OTHER_SIDE * front) * self.background_variance

@@ -1,9 +1,9 @@
 """The foreground's own colours at soft edges, where a photo shows a mix of foreground and background.
 
 Blur fusion after Forte ("Approximate Fast Foreground Colour Estimation", ICIP 2021): a soft pixel's
-foreground colour is gathered from those around, the surer the more, and corrected by what the pixel shows.
-Wide windows fetch colours from afar, narrow ones bring them closer. Gathering needs only a small picture; the
-last correction, which carries the detail, is made at full size.
+foreground colour is averaged over its surroundings, weighted by opacity, and corrected by the observed
+colour. Wide windows find distant colours, narrow ones refine them. Averaging is done on a small picture; only
+the final correction, which restores detail, at full size.
 """
 
 import cv2
@@ -16,21 +16,21 @@ from ml.pixels import Mask, Pixels
 Floats = NDArray[np.float32]
 
 # The small picture's longer side, and windows as fractions of it.
-_LONGEST = 768
+_MAX_SIDE = 768
 _WIDE_REDUCTION = 4
 _WIDE = (1 / 4, 1 / 16)
 _NARROW = 1 / 96
 _NARROWEST = 1 / 340
-# A pixel counts by this power of its share. The published method weighs by the share itself, which lets half
-# mixed pixels colour the result: on known composites the error is a tenth larger.
+# A pixel counts by this power of its share. The published method uses the share itself, which lets mixed
+# pixels tint the result: on known composites the error is a tenth larger.
 _WIDE_POWER = 8
 _NARROW_POWER = 4
-# How much the colours gathered before count where nothing is within a window.
+# Weight of the previous colours, which are used where a window is empty.
 _BEFORE = 3e-3
 
 
 def decontaminate(picture: Pixels, alpha: Mask, shown: Mask | None = None) -> Pixels:
-    """`picture` (H x W x 3) with the background's share taken out wherever `alpha` (H x W) is soft.
+    """`picture` (H x W x 3) with the background's share removed where `alpha` (H x W) is soft.
 
     `shown` marks (not 0) the pixels that will be visible although their alpha is 0, because the edge is
     softened afterwards: they get the colour that the foreground has nearby. Colours where alpha is 255 are
@@ -48,7 +48,7 @@ def decontaminate(picture: Pixels, alpha: Mask, shown: Mask | None = None) -> Pi
         opacity /= 255
         near = tile.enlarged(foreground)
         behind = tile.enlarged(background)
-        behind += opacity * (near - behind)  # what the mixed pixel would show if `near` were right
+        behind += opacity * (near - behind)  # the expected mixed colour
         near += opacity * (picture[tile.window] - behind)
         answer[tile.window] = cv2.add(near, 0, dtype=cv2.CV_8U)  # rounds and keeps within 0..255
     return answer
@@ -57,39 +57,39 @@ def decontaminate(picture: Pixels, alpha: Mask, shown: Mask | None = None) -> Pi
 def _surroundings(picture: Pixels, alpha: Mask) -> tuple[Floats, Floats]:
     """The colours of foreground and background around each place, h x w x 3, 0..255, at the small size."""
     height, width = alpha.shape
-    scale = min(1.0, _LONGEST / max(height, width))
+    scale = min(1.0, _MAX_SIDE / max(height, width))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     longer = max(size)
     small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA).astype(np.float32)
     opacity = cv2.resize(alpha, size, interpolation=cv2.INTER_AREA).astype(np.float32)[..., None] / 255
-    foreground, background = _from_afar(small, opacity)
-    foreground, background = _gathered(
+    foreground, background = _average_widely(small, opacity)
+    foreground, background = _average(
         foreground, background, opacity, round(longer * _NARROW), _NARROW_POWER, (foreground, background)
     )
-    foreground = _corrected(small, foreground, background, opacity)
-    return _gathered(
+    foreground = _correct(small, foreground, background, opacity)
+    return _average(
         foreground, background, opacity, round(longer * _NARROWEST), _NARROW_POWER, (foreground, background)
     )
 
 
-def _from_afar(small: Floats, opacity: Floats) -> tuple[Floats, Floats]:
+def _average_widely(small: Floats, opacity: Floats) -> tuple[Floats, Floats]:
     height, width = small.shape[:2]
     size = (max(1, width // _WIDE_REDUCTION), max(1, height // _WIDE_REDUCTION))
     smaller = cv2.resize(small, size, interpolation=cv2.INTER_AREA)
     share = cv2.resize(opacity, size, interpolation=cv2.INTER_AREA)[..., None]
-    # Where even the widest window finds nothing, the mean of the whole picture has to do.
+    # Where even the widest window is empty, use the mean of the whole picture.
     colors = (
         (smaller * share).sum((0, 1)) / (share.sum() + 1e-6),
         (smaller * (1 - share)).sum((0, 1)) / ((1 - share).sum() + 1e-6),
     )
     for window in _WIDE:
         window_pixels = max(3, round(max(size) * window))
-        colors = _gathered(smaller, smaller, share, window_pixels, _WIDE_POWER, colors)
-    foreground = _corrected(smaller, *colors, share)
+        colors = _average(smaller, smaller, share, window_pixels, _WIDE_POWER, colors)
+    foreground = _correct(smaller, *colors, share)
     return cv2.resize(foreground, (width, height)), cv2.resize(colors[1], (width, height))
 
 
-def _gathered(
+def _average(
     foreground: Floats,
     background: Floats,
     opacity: Floats,
@@ -107,8 +107,8 @@ def _gathered(
     return answers[0], answers[1]
 
 
-def _corrected(small: Floats, foreground: Floats, background: Floats, opacity: Floats) -> Floats:
-    """The foreground's colours, so that mixed with the background's they give what is seen."""
-    seen = foreground + opacity * (small - opacity * foreground - (1 - opacity) * background)
-    answer: Floats = np.clip(seen, 0, 255)
+def _correct(small: Floats, foreground: Floats, background: Floats, opacity: Floats) -> Floats:
+    """Correct the foreground's colours so that mixed with the background's they give the observed ones."""
+    corrected = foreground + opacity * (small - opacity * foreground - (1 - opacity) * background)
+    answer: Floats = np.clip(corrected, 0, 255)
     return answer

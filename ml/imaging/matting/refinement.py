@@ -1,4 +1,4 @@
-"""A network's matte, sharpened by the picture's own colours."""
+"""Sharpens a network's matte by the picture's colours."""
 
 import cv2
 import numpy as np
@@ -11,35 +11,36 @@ from ml.pixels import Mask, Matte, Pixels
 Floats = NDArray[np.float32]
 
 # All but the last step works on a small picture of at most this many pixels a side: twice as many take four
-# times as long and lower the error by two per cent.
-_LONGEST = 640
+# times as long and reduce the error by two per cent.
+_MAX_SIDE = 640
 # Fractions of the small picture's longer side.
 _BAND_GROWTH = 1 / 256
 _COLOR_WINDOW = 1 / 100  # standard deviation
 _GUIDE_WINDOW = 1 / 128  # radius
 _SOLID_WITHIN = 1 / 64
 # How freely a value p may change: about the square of the networks' error there, found by comparing mattes of
-# ISNet with hand-made ones. Values near 0 and 1 hold fast, or dark markings at an edge would become holes.
+# ISNet with hand-made ones. Values near 0 and 1 are kept, or dark markings at an edge would become holes.
 _FREEDOM = 0.3  # times (4 p (1 - p)) squared, plus the floor
 _FREEDOM_FLOOR = 0.03**2
 _ROUNDS = 3
-# Values this close to 0 and 1 are taken for 0 and 1: a haze of 3 % is visible on black.
+# Values this close to 0 and 1 are clamped: a haze of 3 % is visible on black.
 _CRISP_WITHIN = 0.03
 
 
 def refine(picture: Pixels, matte: Matte) -> Mask:
     """The alpha of `picture` (H x W x 3), H x W, from a network's `matte` of any size, 0..1.
 
-    Three steps. Around each uncertain place the colours of sure foreground and sure background are modelled,
-    and every uncertain pixel is placed between them, as strongly as the two can be told apart; three times,
-    since better edges give better models. Then a guided filter ties the result to the picture's colours.
-    Last, these ties are applied to the full-size colours of the uncertain band; all else is the matte.
+    Three steps. The colours of certain foreground and background around each uncertain pixel are modelled,
+    and its opacity is estimated between them, weighted by how distinguishable they are; this is repeated
+    three times, because better edges give better models. Then a guided filter expresses the result as a
+    function of the picture's colours. Finally this function is applied to the full-size colours of the
+    uncertain band.
 
     The step before the guided filter follows the idea of Bayesian matting (Chuang et al. 2001) with one
     Gaussian a side, fused with the network's matte as the prior.
     """
     height, width = picture.shape[:2]
-    grid = (min(matte.shape[1], width, _LONGEST), min(matte.shape[0], height, _LONGEST))
+    grid = (min(matte.shape[1], width, _MAX_SIDE), min(matte.shape[0], height, _MAX_SIDE))
     small = cv2.resize(picture, grid, interpolation=cv2.INTER_AREA).astype(np.float32) / 255
     small_matte = cv2.resize(matte, grid, interpolation=cv2.INTER_AREA)
     solid = _solid(small_matte)
@@ -51,7 +52,7 @@ def refine(picture: Pixels, matte: Matte) -> Mask:
 
 
 def _solid(matte: Matte) -> Floats:
-    """1 where nothing near is background: there a dark spot is no hole, whatever its colour."""
+    """1 where no background is near, so that a dark spot is not a hole."""
     within = max(1, round(max(matte.shape) * _SOLID_WITHIN))
     lowest = cv2.erode(matte, np.ones((2 * within + 1, 2 * within + 1), np.uint8))
     answer: Floats = np.clip((lowest - 0.3) / 0.3, 0, 1)
@@ -59,7 +60,7 @@ def _solid(matte: Matte) -> Floats:
 
 
 def _filled(matte: Matte, solid: Floats) -> Matte:
-    """The networks are taught to be sure: in the middle of an object 0.8 is doubt, not translucency."""
+    """Raise values inside objects: there, 0.8 is uncertainty of the network, not translucency."""
     surer = np.clip((matte - 0.3) / 0.4, 0, 1)
     answer: Matte = np.maximum(matte, matte + solid * (surer - matte))
     return answer
@@ -78,7 +79,7 @@ def _sharpen(picture: Floats, matte: Matte, uncertain: NDArray[np.bool_], solid:
 
 
 def _ties(picture: Floats, matte: Matte) -> Floats:
-    """The guided filter's coefficients; at half the size, which shows no difference."""
+    """The guided filter's coefficients; at half the size, without visible difference."""
     height, width = matte.shape
     half = (max(1, width // 2), max(1, height // 2))
     small = cv2.resize(picture, half, interpolation=cv2.INTER_AREA)
@@ -91,7 +92,7 @@ def _apply(picture: Pixels, matte: Matte, uncertain: Mask, ties: Floats) -> Mask
     gain = 255 / (1 - 2 * _CRISP_WITHIN)
     offset = -_CRISP_WITHIN * gain
     alpha: Mask = cv2.resize(_as_bytes(matte, gain, offset), (width, height))
-    # The band's rim fades into the matte, so that no seam shows.
+    # Fade at the band's rim, to avoid a seam.
     share = cv2.blur(cv2.erode(uncertain, np.ones((3, 3), np.uint8)).astype(np.float32) / 255, (3, 3))
     for tile in band.tiles(cv2.resize(uncertain, (width, height), interpolation=cv2.INTER_NEAREST)):
         tie = tile.enlarged(ties)

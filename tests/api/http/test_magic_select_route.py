@@ -13,7 +13,7 @@ from sqlmodel import Session, col, select
 from api.db.models import Image
 from api.images import service as images
 from api.images.storage import Storage
-from ml.engines.segmenting_facts import SEGMENTING_FACTS
+from ml.engines.network_facts import SEGMENTING_FACTS
 from tests.support.apps import local_api
 from tests.support.calling import small_picture
 from tests.support.ml.photos import jpeg_bytes, photo
@@ -84,6 +84,20 @@ def test_a_stored_picture_is_encoded_once_and_its_masks_have_ids(start_server: S
         cutout = clicked(client, image_id, **BADGE, output="cutout")
         assert np.array_equal(pixels_of(client, cutout)[..., 3], pixels_of(client, first))
         assert cutout["maskId"] == cutout["imageId"]  # the cut-out's transparency is the mask
+
+        # As the mask of another call, the cut-out means what the mask means; its colours do not count.
+        fills = [
+            client.post("/api/tools/generative-fill", data={"image_id": image_id, "mask_id": made["maskId"]})
+            for made in (first, cutout)
+        ]
+        by_mask, by_cutout = (pixels_of(client, fill.json()["data"]) for fill in fills)
+        assert np.array_equal(by_mask, by_cutout)
+        refused = client.post(
+            "/api/tools/generative-fill",
+            data={"image_id": image_id},
+            files={"mask": client.get(cutout["imageUrl"]).content},
+        )
+        assert refused.json()["error"]["param"] == "mask", "an uploaded cut-out may mean its holes instead"
 
         # The mask is a stored picture like any other.
         cropped = client.post("/api/tools/crop", data={"image_id": first["maskId"], "width": "100"})

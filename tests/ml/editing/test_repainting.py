@@ -113,7 +113,7 @@ class TestFill:
         self, engines: EngineCache
     ) -> None:
         answer = filled(engines, SMALL, spot(SMALL, 20, 40, 9), prompt="many cats " * 30)
-        assert answer.warnings == ["The prompt is longer than the checkpoint reads: its end is ignored."]
+        assert answer.warnings == ["The prompt is too long for the checkpoint: its end is ignored."]
 
     def test_it_stops_between_two_steps(self, engines: EngineCache) -> None:
         mask = spot(SMALL, 20, 40, 9)
@@ -203,15 +203,15 @@ def test_the_words_of_one_window_differ_from_the_next_in_their_seed(engines: Eng
     class Noting:
         side_pixels, multiple = 64, 16
 
-        def repaint(self, picture: Pixels, mask: Mask, words: PromptOptions, step: Any) -> Pixels:
-            seeds.append(words.seed)
-            return engines.inpainter().repaint(picture, mask, words, step)
+        def repaint(self, picture: Pixels, mask: Mask, options: PromptOptions, step: Any) -> Pixels:
+            seeds.append(options.seed)
+            return engines.inpainter().repaint(picture, mask, options, step)
 
     guess = np.full((64, 300, 3), 100, np.uint8)
     hole = np.ones((64, 300), np.bool_)
     hole[:, :40] = False
     blend = (hole * 255).astype(np.uint8)
-    words = PromptOptions("a cat", seed=2**32 - 1, steps=1)
-    repainting.outward(guess, guess, hole, blend, Noting(), words, lambda _: None)  # type: ignore[arg-type]
+    options = PromptOptions("a cat", seed=2**32 - 1, steps=1)
+    repainting.outpaint(guess, guess, hole, blend, Noting(), options, lambda _: None)  # type: ignore[arg-type]
     assert seeds[:2] == [2**32 - 1, 0]
     assert len(set(seeds)) == len(seeds)

@@ -1,4 +1,4 @@
-"""The diffusion engine on real, tiny pipelines: what it paints follows its words, its seed and its folder."""
+"""The diffusion engine on real, tiny pipelines: its output follows options, seed and folder."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -29,8 +29,8 @@ def engines(folder: Path, tmp_path: Path, budget_bytes: int = 4 << 30, **choices
     )
 
 
-def painted(engine: Inpainter, words: PromptOptions = CAT, picture: Pixels = PICTURE) -> Pixels:
-    return engine.repaint(picture, MASK, words, lambda _: None)
+def painted(engine: Inpainter, options: PromptOptions = CAT, picture: Pixels = PICTURE) -> Pixels:
+    return engine.repaint(picture, MASK, options, lambda _: None)
 
 
 @pytest.fixture(scope="module")
@@ -157,8 +157,8 @@ class TestSetting:
 
     def test_a_prompt_longer_than_is_read_is_noticed(self, folders: dict[str, Path], tmp_path: Path) -> None:
         engine = engines(folders["sd"], tmp_path).inpainter()
-        assert not engine.truncated("a cat")
-        assert engine.truncated("cat " * 40)
+        assert not engine.truncates("a cat")
+        assert engine.truncates("cat " * 40)
 
 
 class TestMemory:
@@ -168,13 +168,13 @@ class TestMemory:
         found = engines(folders["sd"], tmp_path)
         found.inpainter()
         assert found.loaded == ("inpainting tiny-sd",)
-        with pytest.raises(OutOfMemory, match="BGERASER_WORKER_MEMORY_MB"):
+        with pytest.raises(OutOfMemory, match="raise memory_limit_bytes"):
             engines(folders["sd"], tmp_path, budget_bytes=200 << 20).inpainter()
 
     def test_the_estimate_counts_the_weights_by_their_headers(
         self, folders: dict[str, Path], tmp_path: Path
     ) -> None:
-        folder = pipeline_folder.checked(folders["sd"], "tiny-sd")
+        folder = pipeline_folder.inspect_folder(folders["sd"], "tiny-sd")
         parts = diffusion_parts.choose(folder, GenerativeConfig(), tmp_path, "cpu")
         width = 4 if parts.numbers == "float32" else 2
         # Saved in 32 bits; what stands before the numbers is small.

@@ -146,13 +146,13 @@ import numpy as np
 from ml.backend import ToolCall
 from ml.engines import rembg_engine
 from ml.engines.cache import EngineCache
-from ml import catalogue, work
-from ml.imaging import codecs
+from ml import catalogue
+from ml.runtime import run_call
 
 params = catalogue.TOOLS["bg-removal"].params(model="fast")
 picture = Path(sys.argv[3]).read_bytes()
 engines = EngineCache(Path(sys.argv[1]), Path(sys.argv[2]), "cpu", 1 << 30)
-work.perform(ToolCall("bg-removal", params, {"image": picture}), engines, lambda stage, fraction: None)
+run_call.perform(ToolCall("bg-removal", params, {"image": picture}), engines, lambda stage, fraction: None)
 print(sorted({"rembg", "onnxruntime", "numba", "pymatting", "scipy", "torch"} & set(sys.modules)))
 rembg_engine.import_sessions()
 print(sorted({"rembg", "numba", "pymatting"} & set(sys.modules)))

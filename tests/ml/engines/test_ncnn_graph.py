@@ -169,8 +169,8 @@ def test_a_file_that_is_no_network_or_is_cut_short_is_refused(tmp_path: Path) ->
     param, weights = NETWORKS["concat"].write(tmp_path)
     text = param.read_text()
     for content, message in (
-        ("", "no ncnn .param"),
-        ("\n".join(text.splitlines()[:-1]), "says 4 layers but has 3"),
+        ("", "not an ncnn .param"),
+        ("\n".join(text.splitlines()[:-1]), "declares 4 layers but has 3"),
     ):
         param.write_text(content)
         with pytest.raises(ValueError, match=message):

@@ -11,12 +11,12 @@ import torch
 from segment_anything import SamAutomaticMaskGenerator, sam_model_registry
 
 from ml.checkpoints import digests
-from ml.editing.prompts import Prompt
 from ml.engines import sam_architecture
 from ml.engines.cache import EngineCache
 from ml.engines.sam_engine import SamSegmenter
 from ml.errors import Cancelled, ModelUnavailable, OutOfMemory
 from ml.generative_config import GenerativeConfig
+from ml.imaging.selection_prompts import SelectionPrompt
 from ml.pixels import Picture
 from ml.tool import ARTEFACT_PREFIX
 from ml.tools import magic_select
@@ -40,10 +40,10 @@ def engine(file: Path) -> SamSegmenter:
 #: Larger than the network's 64 pixels, of other shapes, and smaller.
 SIZES = {"wide": (151, 300), "tall": (233, 120), "as large": (64, 64), "small": (31, 47)}
 PROMPTS = {
-    "one click": Prompt(((20.5, 11.0, 1),)),
-    "clicks on and off": Prompt(((20.0, 11.0, 1), (40.0, 25.0, 0), (5.0, 20.0, 1))),
-    "a box": Prompt(box=(4.0, 5.0, 40.0, 28.0)),
-    "a box and a click": Prompt(((20.0, 11.0, 1),), (4.0, 5.0, 40.0, 28.0)),
+    "one click": SelectionPrompt(((20.5, 11.0, 1),)),
+    "clicks on and off": SelectionPrompt(((20.0, 11.0, 1), (40.0, 25.0, 0), (5.0, 20.0, 1))),
+    "a box": SelectionPrompt(box=(4.0, 5.0, 40.0, 28.0)),
+    "a box and a click": SelectionPrompt(((20.0, 11.0, 1),), (4.0, 5.0, 40.0, 28.0)),
 }
 
 
@@ -63,7 +63,7 @@ def test_masks_are_the_package_s_own_to_the_pixel(engine: SamSegmenter, size: st
     order = np.argsort(-scores, kind="stable")
     assert [one.score for one in found] == [float(scores[number]) for number in order]
     for one, number in zip(found, order, strict=True):
-        mask = engine.enlarged(one.logits, (width, height))
+        mask = engine.to_mask(one.logits, (width, height))
         assert np.array_equal(mask > 0, masks[number])
         assert 0 < (mask > 0).mean() < 1, "nothing to compare"
 
@@ -79,7 +79,7 @@ def test_several_points_mean_one_object_and_few_the_best_of_three(engine: SamSeg
             np.array([click[2] for click in asked.clicks]),
             multimask_output=is_ambiguous,
         )
-        assert np.array_equal(engine.enlarged(best.logits, (150, 100)) > 0, masks[int(scores.argmax())])
+        assert np.array_equal(engine.to_mask(best.logits, (150, 100)) > 0, masks[int(scores.argmax())])
 
 
 @pytest.mark.parametrize("name", ["vit_b", "vit_l", "vit_h"])
@@ -101,15 +101,15 @@ def test_an_embedding_is_kept_to_the_bit_and_only_for_its_own_checkpoint(
     engine: SamSegmenter, tmp_path: Path
 ) -> None:
     embedding = engine.embed(photo("chelsea"))
-    kept = engine.kept(embedding)
-    stored = engine.stored(kept)
+    kept = engine.encode_embedding(embedding)
+    stored = engine.decode_embedding(kept)
     assert stored is not None
     assert np.array_equal(stored, embedding)
     other_file = save_tiny_sam(tmp_path / "other.pth", seed=2)
     other = SamSegmenter("sam", "embedding-sam", other_file, digests.sha256_of(other_file), "cpu", 2)
     for content in (None, b"", kept[:-4], kept[:32] + b"\xff" * (len(kept) - 32)):
-        assert engine.stored(content) is None
-    assert other.stored(kept) is None
+        assert engine.decode_embedding(content) is None
+    assert other.decode_embedding(kept) is None
 
 
 def test_a_picture_is_encoded_once(file: Path) -> None:
@@ -121,7 +121,7 @@ def test_a_picture_is_encoded_once(file: Path) -> None:
 
 def test_everything_in_a_picture_is_what_the_package_s_generator_finds(engine: SamSegmenter) -> None:
     pixels = cv2.resize(photo("astronaut"), (64, 64))
-    found = engine.objects(pixels, engine.embed(pixels), Prompt(box=(0, 0, 9, 9)), lambda _: None)
+    found = engine.objects(pixels, engine.embed(pixels), SelectionPrompt(box=(0, 0, 9, 9)), lambda _: None)
     network = tiny_sam()
     theirs = SamAutomaticMaskGenerator(network, points_per_side=16).generate(pixels)
     assert len(found) == len(theirs) > 0
@@ -140,7 +140,7 @@ def test_looking_for_everything_can_be_stopped(engine: SamSegmenter) -> None:
 
     pixels = cv2.resize(photo("astronaut"), (64, 64))
     with pytest.raises(Cancelled):
-        engine.objects(pixels, engine.embed(pixels), Prompt(box=(0, 0, 9, 9)), step)
+        engine.objects(pixels, engine.embed(pixels), SelectionPrompt(box=(0, 0, 9, 9)), step)
     assert seen == [0.0, 0.25, 0.5]
 
 
@@ -170,7 +170,7 @@ class TestFilesThatAreNone:
 
     def test_another_network_s_state_dict_is_refused(self, tmp_path: Path) -> None:
         torch.save(torch.nn.Linear(2, 2).state_dict(), tmp_path / "linear.pth")
-        with pytest.raises(ModelUnavailable, match="is no Segment Anything state dict"):
+        with pytest.raises(ModelUnavailable, match="is not a Segment Anything state dict"):
             SamSegmenter("sam", "embedding-sam", tmp_path / "linear.pth", "00" * 32, "cpu", 1)
 
 
@@ -217,5 +217,5 @@ class TestInTheTool:
         self, tmp_path: Path, file: Path
     ) -> None:
         engines = self.engines(tmp_path, file, budget_bytes=500 << 20)
-        with pytest.raises(OutOfMemory, match="BGERASER_WORKER_MEMORY_MB"):
+        with pytest.raises(OutOfMemory, match="raise memory_limit_bytes"):
             engines.segmenting("sam")

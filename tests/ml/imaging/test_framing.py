@@ -38,29 +38,29 @@ def test_other_margins_are_refused(text: str) -> None:
 
 def test_margins_grow_the_box_by_pixels_or_its_own_sides() -> None:
     box = Box(100, 50, 300, 150)
-    assert framing.with_margins(box, margins("10 20 30 40")) == Box(60, 40, 320, 180)
-    assert framing.with_margins(box, margins("10% 50%")) == Box(0, 40, 400, 160)
+    assert framing.add_margins(box, margins("10 20 30 40")) == Box(60, 40, 320, 180)
+    assert framing.add_margins(box, margins("10% 50%")) == Box(0, 40, 400, 160)
 
 
 def test_a_frame_inside_is_a_plain_cut() -> None:
     picture = photo("coffee")
-    np.testing.assert_array_equal(framing.framed(picture, Box(5, 7, 105, 57)), picture[7:57, 5:105])
+    np.testing.assert_array_equal(framing.crop_or_pad(picture, Box(5, 7, 105, 57)), picture[7:57, 5:105])
 
 
 def test_beyond_the_picture_a_frame_is_empty_or_repeats_the_edge() -> None:
     picture = photo("coffee")[:20, :30]
     frame = Box(-2, -3, 35, 24)
-    empty = framing.framed(picture, frame)
+    empty = framing.crop_or_pad(picture, frame)
     assert empty.shape == (27, 37, 3)
     np.testing.assert_array_equal(empty[3:23, 2:32], picture)
     assert not empty[:3].any()
     assert not empty[:, 32:].any()
-    repeated = framing.framed(picture, frame, repeat_edge=True)
+    repeated = framing.crop_or_pad(picture, frame, repeat_edge=True)
     np.testing.assert_array_equal(repeated[3:23, 2:32], picture)
     np.testing.assert_array_equal(repeated[0, 2:32], picture[0])
-    np.testing.assert_array_equal(framing.framed(picture[..., 0], frame), empty[..., 0])
+    np.testing.assert_array_equal(framing.crop_or_pad(picture[..., 0], frame), empty[..., 0])
 
 
 def test_a_frame_of_too_many_pixels_is_refused_before_it_takes_memory() -> None:
     with pytest.raises(PictureTooLarge):
-        framing.framed(photo("coffee"), Box(-(10**9), -(10**9), 10**9, 10**9))
+        framing.crop_or_pad(photo("coffee"), Box(-(10**9), -(10**9), 10**9, 10**9))

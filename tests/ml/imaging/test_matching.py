@@ -29,7 +29,7 @@ class TestTint:
     def test_a_tint_beside_the_area_is_taken_out_of_its_border(self, tint: tuple[int, int, int]) -> None:
         made = np.clip(SHOWN.astype(int) // 2 + 60 + np.array(tint), 0, 255).astype(np.uint8)
         wanted = (SHOWN.astype(int) // 2 + 60).astype(np.uint8)
-        answer = matching.tinted_alike(made, wanted, PAINTED)
+        answer = matching.match_tint(made, wanted, PAINTED)
         border = rim(PAINTED)
         before = np.abs(made[border].astype(int) - wanted[border]).mean()
         after = np.abs(answer[border].astype(int) - wanted[border]).mean()
@@ -38,18 +38,18 @@ class TestTint:
 
     def test_deep_inside_what_was_painted_keeps_its_colour(self) -> None:
         made = np.clip(SHOWN.astype(int) + 10, 0, 255).astype(np.uint8)
-        answer = matching.tinted_alike(made, SHOWN, PAINTED)
+        answer = matching.match_tint(made, SHOWN, PAINTED)
         at_border = np.abs(answer[82, 100:150].astype(int) - made[82, 100:150]).mean()
         inside = np.abs(answer[130, 100:150].astype(int) - made[130, 100:150]).mean()
         assert inside < 0.6 * at_border
 
     def test_other_content_beside_the_area_does_not_flood_it(self) -> None:
         made = np.full_like(SHOWN, 120)
-        answer = matching.tinted_alike(made, np.full_like(SHOWN, 250), PAINTED)
+        answer = matching.match_tint(made, np.full_like(SHOWN, 250), PAINTED)
         assert np.abs(answer[PAINTED].astype(int) - 120).max() <= 33
 
     def test_outside_nothing_changes(self) -> None:
-        answer = matching.tinted_alike(SHOWN // 2, SHOWN, PAINTED)
+        answer = matching.match_tint(SHOWN // 2, SHOWN, PAINTED)
         assert np.array_equal(answer[~PAINTED], (SHOWN // 2)[~PAINTED])
 
 
@@ -58,20 +58,22 @@ class TestGrain:
         plain = np.full((256, 256, 3), 120, np.uint8)
         everywhere: Region = np.ones((256, 256), np.bool_)
         for deviation in (2.0, 5.0, 10.0):
-            assert matching.grain(noisy(plain, deviation), everywhere) == pytest.approx(deviation, rel=0.1)
+            assert matching.estimate_grain(noisy(plain, deviation), everywhere) == pytest.approx(
+                deviation, rel=0.1
+            )
         slope = np.broadcast_to(np.arange(256, dtype=np.uint8)[:, None, None], (256, 256, 3))
-        assert matching.grain(np.ascontiguousarray(slope), everywhere) < 0.2
+        assert matching.estimate_grain(np.ascontiguousarray(slope), everywhere) < 0.2
 
     @pytest.mark.parametrize("deviation", [3.0, 8.0])
     def test_a_smooth_area_gets_the_grain_around_it(self, deviation: float) -> None:
         source = noisy(np.full((256, 256, 3), 120, np.uint8), deviation)
         made = np.full_like(source, 90)
-        answer = matching.grained_alike(made, source, PAINTED, seed=4)
-        assert matching.grain(answer, PAINTED) == pytest.approx(deviation, rel=0.15)
+        answer = matching.match_grain(made, source, PAINTED, seed=4)
+        assert matching.estimate_grain(answer, PAINTED) == pytest.approx(deviation, rel=0.15)
         assert np.array_equal(answer[~PAINTED], made[~PAINTED])
-        assert np.array_equal(matching.grained_alike(made, source, PAINTED, seed=4), answer)
-        assert not np.array_equal(matching.grained_alike(made, source, PAINTED, seed=5), answer)
+        assert np.array_equal(matching.match_grain(made, source, PAINTED, seed=4), answer)
+        assert not np.array_equal(matching.match_grain(made, source, PAINTED, seed=5), answer)
 
     def test_where_there_is_none_none_is_added(self) -> None:
         source = np.full((256, 256, 3), 120, np.uint8)
-        assert np.array_equal(matching.grained_alike(source, source, PAINTED, seed=4), source)
+        assert np.array_equal(matching.match_grain(source, source, PAINTED, seed=4), source)

@@ -89,7 +89,7 @@ MAKERS = {
 
 
 def stripped(content: bytes) -> bytes:
-    answer = codecs.stripped(content)
+    answer = codecs.strip_metadata(content)
     assert answer is not None
     return answer
 
@@ -157,7 +157,7 @@ def test_an_animation_becomes_its_first_frame() -> None:
     for kind in ("WEBP", "PNG", "AVIF"):
         out = io.BytesIO()
         frames[0].save(out, kind, save_all=True, append_images=frames[1:], duration=100)
-        clean = codecs.stripped(out.getvalue())
+        clean = codecs.strip_metadata(out.getvalue())
         if clean is None:  # has to be encoded anew
             assert kind == "AVIF"
             continue
@@ -175,14 +175,14 @@ def test_a_file_that_is_cut_short_is_refused_and_one_without_its_end_stays_witho
     for name, make in MAKERS.items():
         content = make(1)
         with pytest.raises(UnreadablePicture):
-            codecs.stripped(content[: len(content) // 10 if "jpg" in name else len(content) // 2])
+            codecs.strip_metadata(content[: len(content) // 10 if "jpg" in name else len(content) // 2])
     assert stripped(_jpeg(1)[:-2])[-2:] != b"\xff\xd9"
     assert b"IEND" not in stripped(_png(1)[:-12])
 
 
 def test_a_side_of_fifty_million_is_refused_from_the_header() -> None:
     with pytest.raises(PictureTooLarge):
-        codecs.stripped(hostile.png(50_000_000, 1, idat=b"x"))
+        codecs.strip_metadata(hostile.png(50_000_000, 1, idat=b"x"))
 
 
 @pytest.mark.parametrize("kind", damage.good_files())
@@ -195,7 +195,7 @@ def test_damaged_files_raise_nothing_but_what_a_caller_is_told() -> None:
     refused = kept = 0
     for number in range(4000):
         try:
-            kept += codecs.stripped(damage.damaged_file(number)[1]) is not None
+            kept += codecs.strip_metadata(damage.damaged_file(number)[1]) is not None
         except MlError:
             refused += 1
     assert refused > 500
@@ -206,7 +206,7 @@ def test_damaged_files_raise_nothing_but_what_a_caller_is_told() -> None:
 def test_hostile_files_are_stripped_or_refused_and_never_grow(name: str) -> None:
     content = BOMBS[name][0]()
     try:
-        clean = codecs.stripped(content)
+        clean = codecs.strip_metadata(content)
     except MlError:
         return
     assert clean is None or len(clean) <= len(content) + 64

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from ml.editing import json_fields
+from ml import params
 from ml.errors import BadParameter
 from ml.imaging import masks, strokes
 from ml.imaging.strokes import Stroke, StrokesField
@@ -19,7 +19,7 @@ class Form(BaseModel):
 
 
 def read(text: str) -> tuple[Stroke, ...]:
-    return strokes.read(Form.model_validate({"strokes": text}).strokes)
+    return strokes.parse(Form.model_validate({"strokes": text}).strokes)
 
 
 def refusal(text: str) -> str:
@@ -40,7 +40,7 @@ def refusal_of_worker(text: str) -> str:
 
 
 def drawn(*lines: Stroke, width: int = 20, height: int = 10) -> Mask:
-    return strokes.drawn(lines, width, height)
+    return strokes.draw(lines, width, height)
 
 
 class TestReading:
@@ -102,7 +102,7 @@ class TestReading:
         def parse(text: str) -> Any:
             raise AssertionError(f"{len(text)} characters were parsed by the validator")
 
-        monkeypatch.setattr(json_fields, "read_json", parse)
+        monkeypatch.setattr(params, "read_json", parse)
         many_points = json.dumps([{"points": [[1, 2]] * 100}] * 1_000)
         assert Form.model_validate({"strokes": many_points}).strokes == many_points
         for refused in (
@@ -175,8 +175,8 @@ class TestDrawing:
     def test_very_many_pieces_are_drawn_as_well_as_few(self) -> None:
         """The quick way for long scribbles agrees with the exact one to within a pixel."""
         points = tuple((200 + 150 * np.cos(t / 700), 150 + 100 * np.sin(t / 450)) for t in range(9_000))
-        quick = strokes.drawn([Stroke(points, size=30, hardness=1)], 400, 300).astype(int)
-        exact = strokes.drawn([Stroke(points[::20], size=30, hardness=1)], 400, 300).astype(int)
+        quick = strokes.draw([Stroke(points, size=30, hardness=1)], 400, 300).astype(int)
+        exact = strokes.draw([Stroke(points[::20], size=30, hardness=1)], 400, 300).astype(int)
         differing = np.abs(quick - exact) > 128
         assert quick.any()
         assert differing.mean() < 0.005
@@ -184,5 +184,5 @@ class TestDrawing:
     def test_too_many_large_brushes_are_refused_instead_of_drawn_for_minutes(self) -> None:
         lines = [Stroke(((0, 0), (4000, 3000)), size=500 + number) for number in range(200)]
         with pytest.raises(BadParameter) as refused:
-            strokes.drawn(lines, 4000, 3000)
+            strokes.draw(lines, 4000, 3000)
         assert refused.value.name == "strokes"

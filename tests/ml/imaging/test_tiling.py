@@ -63,7 +63,7 @@ def _enlarge(picture: NDArray[np.uint8], grid: Grid) -> NDArray[np.uint8]:
     result: NDArray[np.uint8] = np.full(shape, 77, np.uint8)
     mosaic = tiling.Mosaic(grid, result)
     for index in range(grid.count):
-        tile = tiling.cut(picture, grid, index)
+        tile = tiling.cut_tile(picture, grid, index)
         assert tile.shape[:2] == grid.tile_shape
         mosaic.place(index, tile.repeat(grid.factor, axis=0).repeat(grid.factor, axis=1))
     return result
@@ -82,7 +82,7 @@ def test_a_mask_has_no_channels_and_a_view_may_be_filled() -> None:
     result = np.zeros((300, 180, 4), np.uint8)
     mosaic = tiling.Mosaic(grid, result[:, :, 3])
     for index in range(grid.count):
-        mosaic.place(index, tiling.cut(mask, grid, index).repeat(2, axis=0).repeat(2, axis=1))
+        mosaic.place(index, tiling.cut_tile(mask, grid, index).repeat(2, axis=0).repeat(2, axis=1))
     np.testing.assert_array_equal(result[:, :, 3], mask.repeat(2, axis=0).repeat(2, axis=1))
     assert not result[:, :, :3].any()
 
@@ -133,7 +133,7 @@ def test_a_picture_smaller_than_its_tile_is_continued_by_its_reflection() -> Non
     picture = photo("chelsea")[:20, :50]
     grid = tiling.plan(picture.shape, (40, 100), FACTS)
     assert grid.count == 1
-    tile = tiling.cut(picture, grid, 0)
+    tile = tiling.cut_tile(picture, grid, 0)
     expected = cv2.copyMakeBorder(picture, 0, tile.shape[0] - 20, 0, tile.shape[1] - 50, cv2.BORDER_REFLECT)
     np.testing.assert_array_equal(tile, expected)
 
@@ -149,7 +149,7 @@ def test_memory_besides_the_result_does_not_grow_with_the_picture() -> None:
         tracemalloc.start()
         try:
             for index in range(grid.count):
-                mosaic.place(index, tiling.cut(picture, grid, index).repeat(2, axis=0).repeat(2, axis=1))
+                mosaic.place(index, tiling.cut_tile(picture, grid, index).repeat(2, axis=0).repeat(2, axis=1))
             return tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()

@@ -12,10 +12,9 @@ import pytest
 from ml.backend import ToolCall
 from ml.errors import TimedOut, TooSlow, WorkerLost
 from ml.runtime.call_monitor import CallMonitor, SlotLimits
-from ml.runtime.dispatcher import Dispatcher
+from ml.runtime.dispatcher import Dispatcher, Submission
 from ml.runtime.messages import WorkerConfig
 from ml.runtime.process import WorkerProcess
-from ml.runtime.submission import Submission
 from tests.support.ml.backends import call
 from tests.support.ml.photos import png_bytes
 from tests.support.waiting import PATIENCE_SECONDS
@@ -34,9 +33,9 @@ FOUR_MEGAPIXELS = png_bytes(np.zeros((2000, 2000), np.uint8))
 
 
 @pytest.fixture
-def desk() -> Dispatcher:
+def dispatcher() -> Dispatcher:
     """Without workers: a test takes and brings calls itself."""
-    return Dispatcher(queue_size=50, slots=2, max_wait_seconds=1e9, long_seconds=10.0, ring=lambda: None)
+    return Dispatcher(queue_size=50, slots=2, max_wait_seconds=1e9, long_seconds=10.0, wake=lambda: None)
 
 
 @pytest.fixture
@@ -56,9 +55,9 @@ def start_child(tmp_path: Path) -> Iterator[Callable[[], WorkerProcess]]:
         child.kill()
 
 
-def taken(desk: Dispatcher, tool_call: ToolCall) -> Submission:
-    submission = desk.submit(tool_call, None)
-    assert desk.take() is submission
+def taken(dispatcher: Dispatcher, tool_call: ToolCall) -> Submission:
+    submission = dispatcher.submit(tool_call, None)
+    assert dispatcher.take() is submission
     return submission
 
 
@@ -67,37 +66,37 @@ def until_said(seconds: float, child: WorkerProcess) -> bool:
 
 
 def test_a_worker_that_dies_before_it_begins_costs_the_call_one_try_and_a_second_one_its_life(
-    desk: Dispatcher, start_child: Callable[[], WorkerProcess]
+    dispatcher: Dispatcher, start_child: Callable[[], WorkerProcess]
 ) -> None:
     def kill_first(seconds: float, child: WorkerProcess) -> bool:
         os.kill(child.pid, signal.SIGKILL)
         return until_said(PATIENCE_SECONDS, child)
 
-    submission = taken(desk, call("echo"))
+    submission = taken(dispatcher, call("echo"))
     for is_over in (False, True):
         child = start_child()
         os.kill(child.pid, signal.SIGSTOP)  # it cannot begin
-        assert not CallMonitor(child, submission, desk, LIMITS, kill_first).run()
+        assert not CallMonitor(child, submission, dispatcher, LIMITS, kill_first).run()
         assert submission.answer.done() is is_over
-        assert desk.take() is (None if is_over else submission)
+        assert dispatcher.take() is (None if is_over else submission)
     assert isinstance(submission.answer.exception(), WorkerLost)
 
 
 def test_a_call_that_had_begun_is_never_run_again(
-    desk: Dispatcher, start_child: Callable[[], WorkerProcess]
+    dispatcher: Dispatcher, start_child: Callable[[], WorkerProcess]
 ) -> None:
-    submission = taken(desk, call("exit"))
-    assert not CallMonitor(start_child(), submission, desk, LIMITS, until_said).run()
+    submission = taken(dispatcher, call("exit"))
+    assert not CallMonitor(start_child(), submission, dispatcher, LIMITS, until_said).run()
     assert isinstance(submission.answer.exception(), WorkerLost)
-    assert desk.take() is None
+    assert dispatcher.take() is None
 
 
 @pytest.fixture
-def measured(desk: Dispatcher) -> Dispatcher:
+def measured(dispatcher: Dispatcher) -> Dispatcher:
     """Short calls of two megapixels so far, and by them more than 10 s for four."""
     for _ in range(5):
-        desk.learn(call("echo"), work=2.0, seconds=8.0)
-    return desk
+        dispatcher.record(call("echo"), work=2.0, seconds=8.0)
+    return dispatcher
 
 
 def test_a_call_that_its_header_shows_to_be_long_goes_back_to_wait_among_the_long_ones(
@@ -150,24 +149,24 @@ def test_a_refused_call_is_tried_when_its_time_has_come(
     assert tried.answer.result(0).width == 3
 
 
-def test_a_call_stopped_at_its_limit_is_learnt_from(desk: Dispatcher) -> None:
-    submission = taken(desk, call("echo", timeout_seconds=15.0))
-    desk.weigh(submission, work=4.0, seconds=1.0, is_trial=False)
-    desk.fail(submission, TimedOut("stopped"))
-    estimate = desk.estimate(taken(desk, call("echo")))
+def test_a_call_stopped_at_its_limit_is_learnt_from(dispatcher: Dispatcher) -> None:
+    submission = taken(dispatcher, call("echo", timeout_seconds=15.0))
+    dispatcher.record_estimate(submission, work=4.0, seconds=1.0, is_trial=False)
+    dispatcher.fail(submission, TimedOut("stopped"))
+    estimate = dispatcher.estimate(taken(dispatcher, call("echo")))
     assert estimate is not None
     assert estimate.mean_seconds == 15.0
 
 
 def test_a_worker_s_first_call_of_a_kind_is_cold(
-    desk: Dispatcher, start_child: Callable[[], WorkerProcess]
+    dispatcher: Dispatcher, start_child: Callable[[], WorkerProcess]
 ) -> None:
     child = start_child()
     counts = []
     for _ in range(3):
-        submission = taken(desk, call("echo", image=TENTH_MEGAPIXEL))
-        assert CallMonitor(child, submission, desk, LIMITS, until_said).run()
-        estimate = desk.estimate(submission)
+        submission = taken(dispatcher, call("echo", image=TENTH_MEGAPIXEL))
+        assert CallMonitor(child, submission, dispatcher, LIMITS, until_said).run()
+        estimate = dispatcher.estimate(submission)
         assert estimate is not None
         counts.append(estimate.calls)
     assert counts == [0, 1, 2]

@@ -16,7 +16,7 @@ CALL = call("tool")
 def learnt(*calls: tuple[float, float]) -> DurationModel:
     speeds = DurationModel()
     for work, seconds in calls:
-        speeds.learn(CALL, work, seconds)
+        speeds.record(CALL, work, seconds)
     return speeds
 
 
@@ -93,7 +93,7 @@ def test_measured_calls_replace_a_stated_cost_once_there_are_enough() -> None:
     estimate = speeds.estimate(CALL)
     assert estimate is not None
     assert not estimate.refuses(10_000, limit_seconds=300)
-    speeds.learn(CALL, 30, 15.0)
+    speeds.record(CALL, 30, 15.0)
     estimate = speeds.estimate(CALL)
     assert estimate is not None
     assert estimate.refuses(650, limit_seconds=300)
@@ -107,9 +107,9 @@ class TestBigPicturesAfterThumbnails:
 
     def thumbnails(self, cold_seconds: float, *warm: tuple[float, float]) -> DurationModel:
         speeds = DurationModel()
-        speeds.learn(CALL, 0.0135, cold_seconds, is_cold=True)
+        speeds.record(CALL, 0.0135, cold_seconds, is_cold=True)
         for work, seconds in warm:
-            speeds.learn(CALL, work, seconds)
+            speeds.record(CALL, work, seconds)
         return speeds
 
     def test_a_cold_call_is_no_measurement(self) -> None:
@@ -131,7 +131,7 @@ class TestBigPicturesAfterThumbnails:
         assert estimate.seconds(200.0) > self.LIMIT_SECONDS
         assert not estimate.refuses(200.0, self.LIMIT_SECONDS)
         assert estimate.refuses(310.0, self.LIMIT_SECONDS)  # the tool's own figure says it too
-        speeds.learn(CALL, 190.0, self.LIMIT_SECONDS)  # one that large was stopped
+        speeds.record(CALL, 190.0, self.LIMIT_SECONDS)  # one that large was stopped
         measured = speeds.estimate(CALL)
         assert measured is not None
         assert measured.refuses(250.0, self.LIMIT_SECONDS)
@@ -145,14 +145,14 @@ class TestBigPicturesAfterThumbnails:
             return estimate.refuses(400.0, self.LIMIT_SECONDS)
 
         assert refuses(now=0.0)
-        speeds.refused(CALL, now=0.0)
+        speeds.record_refusal(CALL, now=0.0)
         assert refuses(now=TRIAL_SECONDS - 1)
-        speeds.refused(CALL, now=TRIAL_SECONDS - 1)  # does not put the trial off
+        speeds.record_refusal(CALL, now=TRIAL_SECONDS - 1)  # does not put the trial off
         assert not refuses(now=TRIAL_SECONDS)
-        speeds.tried(CALL, now=TRIAL_SECONDS)
+        speeds.record_trial(CALL, now=TRIAL_SECONDS)
         assert refuses(now=TRIAL_SECONDS + 1)  # one at a time
         for _ in range(20):
-            speeds.learn(CALL, 400.0, 5.0)
+            speeds.record(CALL, 400.0, 5.0)
         assert not refuses(now=TRIAL_SECONDS + 2)
 
 
@@ -170,5 +170,5 @@ def test_seconds_a_megapixel_are_those_of_a_picture_whatever_the_unit_of_work() 
     upscale = ToolCall("upscale", params, {})
     speeds = DurationModel()
     for megapixels in (0.5, 1.0, 2.0):
-        speeds.learn(upscale, duration_model.work(TOOLS["upscale"], params, megapixels), 30 * megapixels)
+        speeds.record(upscale, duration_model.work(TOOLS["upscale"], params, megapixels), 30 * megapixels)
     assert speeds.seconds_per_megapixel("upscale") == pytest.approx(30, rel=0.01)

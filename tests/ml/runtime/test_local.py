@@ -97,12 +97,12 @@ def test_progress_rises_and_comes_on_a_thread_of_the_backend(backend: LocalBacke
 def test_a_listener_that_fails_or_hangs_holds_up_no_call(backend: LocalBackend) -> None:
     release = threading.Event()
 
-    def hang(progress: object) -> None:
+    def open(progress: object) -> None:
         release.wait(PATIENCE_SECONDS)
         raise RuntimeError("a listener's own mistake")
 
     try:
-        first = backend.submit(call("echo"), hang)
+        first = backend.submit(call("echo"), open)
         others = [backend.submit(call("echo"), Listener()) for _ in range(5)]
         for ticket in (first, *others):
             answer_of(ticket)

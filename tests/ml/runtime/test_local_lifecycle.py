@@ -202,9 +202,9 @@ def test_a_close_that_rings_while_a_worker_looks_around_is_heard(
 
         def closed_meanwhile(seconds: float, child: WorkerProcess | None = None) -> bool:
             if seconds == 0.0:
-                backend._desk.stop(0.0)  # rings; the look that follows hushes the bell
+                backend._dispatcher.stop(0.0)  # rings; the look that follows hushes the bell
             return look_around(seconds, child)
 
         monkeypatch.setattr(slot, "_sleep", closed_meanwhile)
-        slot.ring()
+        slot.wake()
         assert slot.join(PATIENCE_SECONDS / 2)

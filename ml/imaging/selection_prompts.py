@@ -1,4 +1,4 @@
-"""Where in a picture the object is: clicks and a box, as form fields and checked against the picture.
+"""Prompts for selecting an object: clicks and a box, as form fields and checked against the picture.
 
 Coordinates are pixels of the upright picture, x to the right, y down, from its top left corner; fractions are
 allowed.
@@ -11,51 +11,51 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator
 from pydantic_core import PydanticCustomError
 
-from ml.editing import json_fields
+from ml import params
 from ml.errors import BadParameter
-from ml.imaging.geometry import LEAST_BOX_SIDE, SHARES, TOO_SMALL, are_shares
+from ml.imaging.geometry import MIN_BOX_SIDE, SHARES, TOO_SMALL, are_shares
 
-MOST_POINTS = 64
-_MOST_TEXT = 10_000
+MAX_POINTS = 64
+_MAX_TEXT = 10_000
 
-Click = tuple[float, float, int]  # x, y, and 1 on the object or 0 beside it
+Click = tuple[float, float, int]  # x, y, and 1 (on the object) or 0 (beside it)
 Corners = tuple[float, float, float, float]  # left, top, right, bottom
 
 
 @dataclass(frozen=True)
-class Prompt:
-    """What points out one object: clicks, a box, or both."""
+class SelectionPrompt:
+    """Clicks, a box, or both, that identify one object."""
 
     clicks: tuple[Click, ...] = ()
     box: Corners | None = None
 
 
 def _read_json(text: str) -> Any:
-    if len(text) > _MOST_TEXT:
+    if len(text) > _MAX_TEXT:
         raise PydanticCustomError("json", "is too long")
     try:
-        return json_fields.read_json(text)
+        return params.read_json(text)
     except ValueError:
         raise PydanticCustomError("json", "must be JSON") from None
 
 
 def _numbers(value: Any) -> tuple[float, ...] | None:
-    """The finite numbers of a list; None if it is anything else. True and false are no numbers here."""
-    if not isinstance(value, list | tuple) or not all(map(json_fields.is_finite_number, value)):
+    """The finite numbers of a list; None for anything else, including booleans."""
+    if not isinstance(value, list | tuple) or not all(map(params.is_finite_number, value)):
         return None
     return tuple(map(float, value))
 
 
 def _read_clicks(value: Any) -> Any:
-    sent = _read_json(value) if isinstance(value, str) else value
+    points = _read_json(value) if isinstance(value, str) else value
     problem = PydanticCustomError("points", "must be a list like [[120, 80, 1], [200, 90, 0]]")
-    if not isinstance(sent, list | tuple) or not sent:
+    if not isinstance(points, list | tuple) or not points:
         raise problem
-    if len(sent) > MOST_POINTS:
-        raise PydanticCustomError("points", "must be at most {most} points", {"most": MOST_POINTS})
+    if len(points) > MAX_POINTS:
+        raise PydanticCustomError("points", "must be at most {most} points", {"most": MAX_POINTS})
     clicks = []
-    for one in sent:
-        numbers = _numbers(one)
+    for entry in points:
+        numbers = _numbers(entry)
         if numbers is None or len(numbers) not in (2, 3):
             raise problem
         x, y, label = (*numbers, 1.0)[:3]
@@ -76,12 +76,12 @@ def _read_corners(value: Any) -> Any:
         raise PydanticCustomError("box", SHARES)
     if right <= left or bottom <= top:
         raise PydanticCustomError("box", "must have its right edge beyond its left, its bottom below its top")
-    if right - left < LEAST_BOX_SIDE or bottom - top < LEAST_BOX_SIDE:
+    if right - left < MIN_BOX_SIDE or bottom - top < MIN_BOX_SIDE:
         raise PydanticCustomError("box", TOO_SMALL)
     return corners
 
 
-#: 1 to 64 clicks from JSON. Without its third number a click is on the object.
+#: 1 to 64 clicks from JSON. The third number defaults to 1.
 ClicksField = Annotated[tuple[Click, ...], BeforeValidator(_read_clicks, json_schema_input_type=str)]
 
 #: A box from JSON.
@@ -91,10 +91,13 @@ CornersField = Annotated[
 ]
 
 
-def prompt_in(clicks: Sequence[Click] | None, box: Corners | None, size: tuple[int, int]) -> Prompt:
+def checked_prompt(
+    clicks: Sequence[Click] | None, box: Corners | None, size: tuple[int, int]
+) -> SelectionPrompt:
     """The prompt, checked against a picture of (width, height).
 
-    Raises `BadParameter` for `points` or `box` outside it, and where only places beside the object are known.
+    Raises `BadParameter` for `points` or `box` outside it, and if no click is on the object and there is no
+    box.
     """
     width, height = size
     for x, y, _label in clicks or ():
@@ -106,4 +109,4 @@ def prompt_in(clicks: Sequence[Click] | None, box: Corners | None, size: tuple[i
         raise BadParameter("box", f"box reaches outside the picture, which is {width} x {height} pixels")
     if box is None and not any(label for _x, _y, label in clicks or ()):
         raise BadParameter("points", "points must have one on the object, or come with a box")
-    return Prompt(tuple(clicks or ()), box)
+    return SelectionPrompt(tuple(clicks or ()), box)

@@ -1,4 +1,4 @@
-"""What tools that can follow words have in common."""
+"""Shared parameters and engine loading of tools that accept a text prompt."""
 
 import secrets
 from typing import TYPE_CHECKING
@@ -11,26 +11,26 @@ from ml.tool import Context
 if TYPE_CHECKING:
     from ml.engines.diffusion import Inpainter, PromptOptions
 
-_MOST_CHARACTERS = 2_000
+_MAX_CHARACTERS = 2_000
 _ONLY_WITH_PROMPT = "Only with a prompt."
 _NEEDS_PROMPT = ("negative_prompt", "steps", "guidance_scale", "strength")
-# Of one step at 512 x 512 on 2 cores, and of all that is done once; `ml.runtime.duration_model` corrects them.
+# Seconds of one denoising step at 512 x 512 on 2 cores, and of one-time work.
 _STEP_SECONDS = 1.7
 _ONCE_SECONDS = 2.0
 _USUAL_STEPS = 4
 
 
 class PromptParams(Params):
-    """The parameters of words. Those that say how a prompt is followed are refused without one."""
+    """Prompt and sampling parameters. Those that need a prompt are rejected without one."""
 
     prompt: str = Field(
         "",
-        max_length=_MOST_CHARACTERS,
+        max_length=_MAX_CHARACTERS,
         description="What to put there, in words; needs an installed inpainting checkpoint. Empty: the"
         " surroundings are continued.",
     )
     negative_prompt: str = Field(
-        "", max_length=_MOST_CHARACTERS, description=f"What to keep out of it, in words. {_ONLY_WITH_PROMPT}"
+        "", max_length=_MAX_CHARACTERS, description=f"What to keep out of it, in words. {_ONLY_WITH_PROMPT}"
     )
     seed: int | None = Field(
         None,
@@ -58,8 +58,8 @@ class PromptParams(Params):
         return bool(self.prompt.strip())
 
     @model_validator(mode="after")
-    def _nothing_without_effect(self) -> "PromptParams":
-        """A setting that does nothing is a mistake somewhere; better said than ignored."""
+    def _reject_without_effect(self) -> "PromptParams":
+        """Reject parameters that have no effect instead of ignoring them."""
         for name in _NEEDS_PROMPT:
             if not self.has_prompt and getattr(self, name, None):
                 raise parameter_error(name, "has an effect only with a prompt")
@@ -67,23 +67,23 @@ class PromptParams(Params):
 
 
 def check_available(params: PromptParams, context: Context) -> None:
-    """Raises `ModelUnavailable` if there are words and nothing here can follow them. Loads nothing."""
+    """Raise `ModelUnavailable` if there is a prompt but no inpainting engine. Loads nothing."""
     if params.has_prompt:
         context.engines.check_inpainting()
 
 
-def load(
+def load_inpainter(
     params: PromptParams, context: Context, fraction: float
 ) -> "tuple[Inpainter, PromptOptions, list[str]]":
-    """What follows the words, the words, and warnings. Raises `ModelUnavailable`, `OutOfMemory`.
+    """The engine, its options, and warnings. Raises `ModelUnavailable`, `OutOfMemory`.
 
-    `fraction` is how much of the call is done by now.
+    `fraction` is the progress of the call so far.
     """
     from ml.engines.diffusion import PromptOptions
 
     context.step("loading", fraction)
     engine: Inpainter = context.engines.inpainter()
-    words = PromptOptions(
+    options = PromptOptions(
         prompt=params.prompt,
         negative_prompt=params.negative_prompt,
         seed=secrets.randbelow(2**32) if params.seed is None else params.seed,
@@ -91,17 +91,17 @@ def load(
         guidance_scale=params.guidance_scale,
         strength=getattr(params, "strength", None),
     )
-    is_long = engine.truncated(params.prompt)
-    return engine, words, ["The prompt is longer than the checkpoint reads: its end is ignored."] * is_long
+    is_truncated = engine.truncates(params.prompt)
+    return engine, options, ["The prompt is too long for the checkpoint: its end is ignored."] * is_truncated
 
 
 def is_random(params: PromptParams) -> bool:
-    """Whether the same call makes another picture each time."""
+    """Whether the same call gives different results each time."""
     return params.has_prompt and params.seed is None
 
 
 def cost(params: PromptParams, megapixels: float) -> float:
-    """Work of a call, see `ml.tool.Tool.cost`: of words by their steps, else by the picture's size."""
+    """Work of a call (see `ml.tool.Tool.cost`): by steps with a prompt, else by the picture's size."""
     if not params.has_prompt:
         return megapixels
     is_guided = params.guidance_scale is not None and params.guidance_scale > 1

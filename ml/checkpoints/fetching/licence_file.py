@@ -1,4 +1,4 @@
-"""LICENSES.txt in the models directory: whose the installed weights are and on what terms."""
+"""Writes LICENSES.txt in the models directory: origins and licences of the installed weights."""
 
 import os
 from collections.abc import Iterable
@@ -17,12 +17,12 @@ taken from it. Written by "bgeraser models pull".
 
 
 def write(models_dir: Path, others: Iterable[Checkpoint] = ()) -> None:
-    """Write it anew for all that is installed: everything of the table, and `others`."""
-    known = {**registry.CHECKPOINTS, **{checkpoint.name: checkpoint for checkpoint in others}}
-    here = [one for one in known.values() if registry.state(models_dir, one) is State.INSTALLED]
-    if not here:
+    """Write the file for all installed checkpoints of the registry and of `others`."""
+    checkpoints = {**registry.CHECKPOINTS, **{checkpoint.name: checkpoint for checkpoint in others}}
+    installed = [one for one in checkpoints.values() if registry.state(models_dir, one) is State.INSTALLED]
+    if not installed:
         return
-    text = "\n".join([_HEAD, *map(_entry, here)])
+    text = "\n".join([_HEAD, *map(_entry, installed)])
     target = models_dir / FILE_NAME
     if target.exists() and target.read_text(encoding="utf-8") == text:
         return

