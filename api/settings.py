@@ -109,13 +109,13 @@ class Settings(BaseSettings):
     stripe_secret_key: SecretStr | None = Field(None, description="Unset: no plan can be bought here.")
     stripe_webhook_secret: SecretStr | None = Field(None, description="Unset: /stripe/webhook is 404.")
     stripe_webhook_secret_previous: SecretStr | None = Field(
-        None, description="Accepted too while a new one is brought in."
+        None, description="Also accepted, during rotation."
     )
-    stripe_api_base: str | None = Field(None, description="Another address of the API: the simulator's.")
-    stripe_automatic_tax: bool = Field(False, description="Stripe works out taxes at the checkout.")
-    stripe_promotion_codes: bool = Field(False, description="The checkout asks for a promotion code.")
+    stripe_api_base: str | None = Field(None, description="Base URL of the API; only for the simulator.")
+    stripe_automatic_tax: bool = Field(False, description="Stripe Tax calculates taxes at checkout.")
+    stripe_promotion_codes: bool = Field(False, description="Checkout accepts promotion codes.")
     stripe_trial_days: int = Field(
-        0, ge=0, le=365, description="A first subscription begins with so many days for nothing."
+        0, ge=0, le=365, description="Free trial of an account's first subscription (days; 0 = none)."
     )
     metrics_token: SecretStr | None = Field(None, description="Bearer token of /metrics; unset: 404.")
     log_format: Literal["auto", "json", "console"] = Field("auto", description="auto: console on a terminal.")

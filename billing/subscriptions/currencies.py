@@ -34,10 +34,10 @@ def text(units: int, currency: str) -> str:
 def smallest_units(amount: str, currency: str) -> int:
     """`"9.00"` in the smallest unit of `currency`. Raises ValueError for what Stripe cannot charge."""
     if not re.fullmatch(r"[0-9]{1,7}(\.[0-9]{1,3})?", amount) or not re.fullmatch(r"[A-Za-z]{3}", currency):
-        raise ValueError(f"{amount} {currency} is no price: write it as 9.00 and usd")
+        raise ValueError(f"{amount} {currency} is not a price: write it as 9.00 and usd")
     code = currency.lower()
     units = Decimal(amount) * 10 ** decimals(code)
     step = 10 if code in _THREE_DECIMALS else 100 if code in _WHOLE_ONLY else 1
     if units <= 0 or units % step:
-        raise ValueError(f"{amount} {currency} is no price that Stripe can charge in this currency")
+        raise ValueError(f"{amount} {currency} cannot be charged by Stripe in this currency")
     return int(units)
