@@ -6,12 +6,15 @@ its WebSockets off, because they would bypass this protocol.
 """
 
 import asyncio
+import re
+import sys
 from typing import Any, ClassVar
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from api import response_bodies
-from api.errors import ApiError, InvalidRequest, RateLimited
+from api.errors import ApiError, InvalidRequest, MethodNotAllowed, RateLimited
 from api.http.connection_limits import ConnectionLimits
 from api.http.streams import is_endless
 from billing.identifiers import new_id
@@ -26,6 +29,7 @@ OUTPUT_WINDOW_SECONDS = 10.0
 OUTPUT_WINDOW_BYTES = 40 * 1024
 
 _REFUSED_RETRY_SECONDS = 5
+_REQUEST_LINE = re.compile(rb"[A-Za-z-]{1,32} \S{1,8192} HTTP/1\.[01]\r?\n")
 
 
 def limited(limits: ConnectionLimits) -> type["HttpProtocol"]:
@@ -42,6 +46,7 @@ class HttpProtocol(HttpToolsProtocol):
         super().__init__(*arguments, **options)
         self._head_deadline: asyncio.TimerHandle | None = None
         self._head_bytes = 0
+        self._has_request_line = False  # in the bytes that arrived last
         self._output_check: asyncio.TimerHandle | None = None
         self._output_bytes = 0  # buffered when the window began
 
@@ -68,6 +73,7 @@ class HttpProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self.transport.is_closing():
             return
+        self._has_request_line = _REQUEST_LINE.match(data) is not None
         super().data_received(data)
         if self._head_deadline is not None and not self.transport.is_closing():
             self._head_bytes += len(data)
@@ -113,6 +119,11 @@ class HttpProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Answer invalid HTTP in the API's error shape, then close."""
+        if isinstance(sys.exception(), httptools.HttpParserInvalidMethodError) and self._has_request_line:
+            self._answer_and_close(
+                "405 Method Not Allowed", MethodNotAllowed("This method is not supported.")
+            )
+            return
         self._answer_and_close("400 Bad Request", InvalidRequest(msg))
 
     def _unsupported_upgrade_warning(self) -> None:
@@ -122,12 +133,14 @@ class HttpProtocol(HttpToolsProtocol):
             self.cycle.keep_alive = False
 
     def _answer_and_close(self, status: str, error: ApiError) -> None:
-        _, body = response_bodies.failure(error, new_id("req"))
+        request_id = new_id("req")
+        _, body = response_bodies.failure(error, request_id)
         retry = () if error.retry_after_seconds is None else (f"retry-after: {error.retry_after_seconds}",)
         head = (
             f"HTTP/1.1 {status}",
             "content-type: application/json",
             f"content-length: {len(body)}",
+            f"x-request-id: {request_id}",
             "x-content-type-options: nosniff",
             *retry,
             "connection: close",

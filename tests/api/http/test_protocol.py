@@ -1,6 +1,7 @@
 """Connections whose clients do not read, on the protocol alone with short windows: closed, as no other is."""
 
 import asyncio
+import json
 import socket
 import threading
 import time
@@ -123,3 +124,27 @@ def test_another_protocol_is_not_spoken(line: str, status: bytes) -> None:
         while client.recv(2**20):
             pass  # to the end of the answer, and of the connection
         await_count(limits, 0)
+
+
+@pytest.mark.parametrize(
+    ("head", "status", "code"),
+    [
+        (b"BREW /pieces HTTP/1.1\r\nHost: localhost\r\n\r\n", b"405", "METHOD_NOT_ALLOWED"),
+        (b"no request at all\r\n\r\n", b"400", "INVALID_REQUEST"),
+        (b"GET / HTTP/1.1\r\nHost: localhost\r\nContent-Length: x\r\n\r\n", b"400", "INVALID_REQUEST"),
+    ],
+)
+def test_what_the_parser_rejects_is_answered_in_the_shape_of_all_errors(
+    head: bytes, status: bytes, code: str
+) -> None:
+    limits = ConnectionLimits(100, 100, lambda _: False)
+    with serving(limits, "uvloop") as address, socket.create_connection(address, PATIENCE_SECONDS) as client:
+        client.sendall(head)
+        answer = b""
+        while piece := client.recv(4096):
+            answer += piece
+    headers, _, body = answer.partition(b"\r\n\r\n")
+    assert headers.startswith(b"HTTP/1.1 " + status)
+    error = json.loads(body)
+    assert error["error"]["code"] == code
+    assert f"x-request-id: {error['requestId']}".encode() in headers
