@@ -59,7 +59,7 @@ def test_a_lost_directory_of_pictures_fails_the_storage_only(api: LocalApi, tmp_
     with capture_logs() as logged:
         assert parts(api) == ("ok", "unavailable")
     assert "No such file or directory" in logged[0]["reason"]
-    assert "pictures cannot be stored" in ready(api).json()["error"]["message"]
+    assert "images cannot be stored" in ready(api).json()["error"]["message"]
 
 
 def test_a_flood_of_requests_writes_once_in_some_seconds(api: LocalApi) -> None:

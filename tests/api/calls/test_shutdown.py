@@ -113,9 +113,9 @@ def test_an_editor_that_watches_its_run_holds_nothing_up(start_server: StartServ
     server = start_server(BGERASER_WORKERS="1", BGERASER_SHUTDOWN_SECONDS="200")
     customer = server.new_customer(PlanName.BUSINESS)
     with ThreadPoolExecutor(2) as threads, Browser(server, customer) as browser:
+        project = browser.open_sample()  # before the only worker is busy: it makes a preview
         running = threads.submit(long_call, server, customer)
         await_queue(server, running=1, waiting=0)
-        project = browser.open_sample()
         run = browser.start(project, "crop", {"width": "10", "height": "10"}).json()["data"]
         place = f"/editor/projects/{project['id']}/runs/{run['id']}"
         await_queue(server, running=1, waiting=1)
