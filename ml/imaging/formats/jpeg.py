@@ -21,7 +21,8 @@ _SOI, _EOI, _SOS = 0xD8, 0xD9, 0xDA
 _APP0, _APP1, _APP2, _APP14 = 0xE0, 0xE1, 0xE2, 0xEE
 _FRAMES = {0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF}
 # Besides frames and scans: tables of codes and of quantisation, restart interval, number of lines, end.
-_TABLES = {0xC4, 0xCC, 0xDB, 0xDC, 0xDD}
+_TABLES = {0xC4, 0xCC, 0xDB}
+_TWO_BYTES = {0xDC, 0xDD}  # the number of lines, the restart interval
 _BARE = {0x00, 0x01, *range(0xD0, 0xD8), _SOI}  # no length follows
 # Between segments, markers may be preceded by any number of FF, and some writers leave junk.
 _ANY_MARKER = re.compile(rb"\xff[^\xff]")
@@ -229,6 +230,8 @@ def _needed(parts: _Parts, segment: _Segment, data: bytes, keep_appearance: bool
         return kept
     if marker == _APP14 and payload.startswith(b"Adobe"):
         return _segment_bytes(marker, payload[:_ADOBE_BYTES])
+    if marker in _TWO_BYTES:
+        return _segment_bytes(marker, payload[:2])
     if marker in _FRAMES or marker in _TABLES or marker in (_SOS, _EOI):
         return data[segment.start : segment.end]
     return None

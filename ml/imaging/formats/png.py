@@ -21,6 +21,11 @@ _PIXELS = {b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS"}
 _APPEARANCE = {
     b"iCCP", b"cICP", b"sRGB", b"gAMA", b"cHRM", b"sBIT", b"bKGD", b"pHYs", b"mDCV", b"cLLI"
 }  # fmt: skip
+# Bytes that these chunks can have; longer ones carry something else.
+_CHUNK_BYTES_MAX = {
+    b"PLTE": 768, b"tRNS": 256, b"cICP": 4, b"sRGB": 1, b"gAMA": 4, b"cHRM": 32, b"sBIT": 4, b"bKGD": 6,
+    b"pHYs": 9, b"mDCV": 24, b"cLLI": 8,
+}  # fmt: skip
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _END = b"\0\0\0\0IEND\xaeB`\x82"
 NO_END = "The file lacks its end chunk; the picture is complete."
@@ -82,7 +87,10 @@ def strip_metadata(data: bytes, max_pixels: int) -> bytes:
             _read_header(_Parts() if is_first else _Parts(names={b"IHDR"}), data[payload], max_pixels)
         elif chunk.name == b"eXIf" and is_first:
             orientation_value = exif.orientation(data[payload])
-        is_shown = chunk.name in _APPEARANCE and is_first
+        is_oversized = chunk.end - chunk.start - 12 > _CHUNK_BYTES_MAX.get(chunk.name, chunk.end)
+        if is_oversized and chunk.name in _PIXELS:
+            raise damaged_picture("a chunk is too long")
+        is_shown = chunk.name in _APPEARANCE and is_first and not is_oversized
         if chunk.name == b"iCCP" and is_shown:
             is_shown = _inflate_profile(data[payload]) is not None
         if chunk.name in _PIXELS or is_shown:

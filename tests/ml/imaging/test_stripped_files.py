@@ -12,7 +12,7 @@ from PIL import Image, PngImagePlugin
 
 from ml.errors import MlError, PictureTooLarge, UnreadablePicture
 from ml.imaging import codecs
-from ml.imaging.formats import exif
+from ml.imaging.formats import exif, jpeg, png
 from tests.support.ml import damage, hostile, photos, profiles
 from tests.support.ml.bombs import BOMBS
 from tests.support.ml.hostile import png_chunk, riff, segment
@@ -219,3 +219,23 @@ def test_the_minimal_block_tells_its_orientation() -> None:
 def test_a_webp_s_chunks_behind_its_end_go() -> None:
     still = photos.file_bytes(PHOTO, "WEBP", lossless=True)
     assert stripped(still + riff((b"VP8L", SECRET))) == still
+
+
+def test_chunks_and_segments_of_a_fixed_length_carry_nothing_more() -> None:
+    payload = b"PK\x03\x04" + b"hidden" * 100
+    png_file = photos.png_bytes(PHOTO)
+    behind_header = 8 + 25
+    stripped = png.strip_metadata(
+        png_file[:behind_header] + png_chunk(b"gAMA", payload) + png_file[behind_header:], 50_000_000
+    )
+    assert payload not in stripped
+    with pytest.raises(UnreadablePicture):
+        png.strip_metadata(
+            png_file[:behind_header] + png_chunk(b"PLTE", payload * 2) + png_file[behind_header:],
+            50_000_000,
+        )
+    jpeg_file = photos.jpeg_bytes(PHOTO)
+    restart_interval = segment(0xDD, b"\0\0" + payload)
+    stripped = jpeg.strip_metadata(jpeg_file[:2] + restart_interval + jpeg_file[2:], 50_000_000)
+    assert payload not in stripped
+    assert codecs.decode(stripped).pixels.shape == codecs.decode(jpeg_file).pixels.shape
