@@ -12,8 +12,8 @@ from billing.ledger.postings import insert_unless_taken
 async def try_claim(database: Database, name: str, every: timedelta, now: datetime) -> bool:
     """Claim the work if it is due; True if this process must do it.
 
-    No other process does before `now + every`. If this process dies, another one takes over then. A due time more than `every` in the future counts as
-    due, so that a clock that ran ahead does not delay the work.
+    No other process does before `now + every`. If this process dies, another one takes over then. A due time
+    more than `every` in the future counts as due, so that a clock that ran ahead does not delay the work.
     """
 
     def is_due(session: Session) -> bool:

@@ -62,7 +62,7 @@ class Image(SQLModel, table=True):
 
 class ReplayStatus(StrEnum):
     RUNNING = "running"
-    DONE = "done"  # an answer is stored: a success, or an error the work itself found
+    DONE = "done"  # an answer is stored: a success, or an error raised by the tool
 
 
 class Replay(SQLModel, table=True):
