@@ -1,1 +1,1 @@
-"""The paid path: who calls, what it may cost, where pictures lie, and the REST routes on top."""
+"""The REST API and the services behind it: authentication, billed calls, image storage, payments."""

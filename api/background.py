@@ -43,12 +43,12 @@ async def running(services: Services) -> AsyncIterator[None]:
 
 
 def begin_shutdown(services: Services) -> None:
-    """Refuse new and waiting calls, which are answered at once; running ones get `shutdown_seconds`."""
+    """Refuse new and queued calls at once; running ones get `shutdown_seconds`."""
     services.backend.stop(services.shutdown_seconds)
 
 
 async def close(services: Services) -> None:
-    """End the workers and close the database, after the last call was settled."""
+    """End the workers and close the database. Call it after the last call was settled."""
     await asyncio.to_thread(services.backend.close)
     await services.authenticator.close()
     await asyncio.to_thread(services.database.close)
@@ -71,7 +71,7 @@ async def renew_leases_once(services: Services) -> None:
     renewed = await services.database.run(
         lambda session: admission.renew(session, services.lease_owner, held, services.clock())
     )
-    # A call may have been settled while this ran; `cancel_work` looks only at those still running.
+    # A call may have been settled meanwhile; `cancel_work` only affects calls that still run.
     services.running.cancel_work(set(held) - renewed)
 
 
@@ -82,7 +82,7 @@ async def _clean_up(services: Services) -> None:
 async def _delete_strays(services: Services) -> None:
     while True:
         try:
-            # Listing every file takes long, so one process does it for all.
+            # Listing every file takes long, so only one process does it.
             if await leader.try_claim(services.database, "stray files", _STRAYS_EVERY, services.clock()):
                 await images.delete_strays(services)
         except (ServiceUnavailable, OSError):

@@ -1,8 +1,8 @@
-"""Background cleanup: holds whose process died, and rows and pictures past their expiry.
+"""Background cleanup: holds whose process died, and expired rows and images.
 
-Every process releases lapsed holds, each by a conditional statement, so that credits come back although one
-process hangs. One process at a time deletes what has expired (`api.db.leader`), batch after batch until
-nothing is left. Credits are right without any of this; they only come back later.
+Every process releases lapsed holds, each by a conditional statement, so that credits are released even if
+one process hangs. One process at a time deletes expired rows and images (`api.db.leader`), in batches. The
+ledger is consistent without the cleanup; credits of dead processes are only released later.
 """
 
 import asyncio
@@ -25,16 +25,16 @@ from billing.ledger import ledger
 from billing.ledger.models import HoldStatus
 from billing.timestamps import utc_now
 
-EVERY_SECONDS = 10  # with a lease of 30 s, a dead process's credits are back within 60 s
+EVERY_SECONDS = 10  # with a lease of 30 s, a dead process's credits are released within 60 s
 BATCH_SIZE = 200
-# A picture stays this much longer than it is served, for downloads that began in time and clocks that differ.
+# Expired images are kept this much longer, for running downloads and differing clocks.
 _IMAGE_GRACE = timedelta(minutes=2)
 _CLAIM_NAME = "cleanup"
 #: Renewed with each batch; after a crash another process takes over when it has passed.
 _CLAIM = timedelta(minutes=1)
 _log = logging.getLogger(__name__)
 
-#: Deletes the bytes of one stored picture. Blocks, so it is called in a thread.
+#: Deletes the bytes of one stored image. Blocks, so it is called in a thread.
 DeleteBytes = Callable[[str], None]
 Clock = Callable[[], datetime]
 
@@ -54,7 +54,7 @@ async def run_forever(
 
 
 async def release_lapsed_holds(database: Database, now: datetime) -> int:
-    """Give back the credits of calls whose process died; the number of holds. Raises ServiceUnavailable."""
+    """Release the holds of calls whose process died; returns their number. Raises ServiceUnavailable."""
     released = 0
     while True:
         lapsed = await database.read(lambda s: [hold.id for hold in ledger.lapsed_holds(s, now, BATCH_SIZE)])
@@ -95,7 +95,7 @@ async def _nothing() -> None:
 async def delete_expired_rows(
     database: Database, now: datetime, after_batch: Callable[[], Awaitable[None]] = _nothing
 ) -> int:
-    """Delete kept answers, call records, sessions, links, attempt counters and projects past their expiry."""
+    """Delete expired replay rows, call records, sessions, tokens, throttle buckets, projects and the like."""
     deleted = 0
     for delete_batch in (
         idempotency.forget_expired,
@@ -120,11 +120,11 @@ async def delete_expired_images(
     now: datetime,
     after_batch: Callable[[], Awaitable[None]] = _nothing,
 ) -> int:
-    """Delete expired pictures, bytes first and rows second; the number of pictures deleted.
+    """Delete expired images, bytes first and rows second; returns the number deleted.
 
-    A crash in between leaves rows that the next run finds again, never bytes without a row. Nothing uses an
-    expired picture in between, because expiry is final. A picture that cannot be deleted is skipped until
-    the next run, so that it does not keep the others.
+    A crash in between leaves rows that the next run finds again, never bytes without a row. Expiry is final,
+    so nothing uses an expired image in between. An image that cannot be deleted is skipped until the next
+    run, so that it does not block the others.
     """
     deleted = 0
     last: tuple[datetime, str] | None = None
@@ -140,7 +140,7 @@ async def delete_expired_images(
 
 
 def _delete_bytes_of(image_ids: list[str], delete_bytes: DeleteBytes) -> list[str]:
-    """The ids whose bytes are gone."""
+    """Delete the bytes of these images; returns the ids of those deleted."""
     gone = []
     for image_id in image_ids:
         try:

@@ -1,7 +1,7 @@
 """One log line per event, with the request's id in each; JSON for machines, columns for a terminal.
 
-Lines of the libraries (uvicorn, SQLAlchemy, alembic) pass through the same renderer. API keys never reach a
-line, whatever text they stand in: the last step before rendering replaces them.
+Lines of the libraries (uvicorn, SQLAlchemy, alembic) pass through the same renderer. API keys are never
+logged: the last step before rendering masks them in every text.
 """
 
 import logging

@@ -1,4 +1,4 @@
-"""Network addresses as rate limits count them."""
+"""Network addresses as counted by rate limits."""
 
 from ipaddress import IPv6Address, ip_address
 

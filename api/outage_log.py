@@ -1,4 +1,4 @@
-"""Logs why something the server depends on fails, without filling the log while it keeps failing."""
+"""Logs why a dependency of the server fails, without flooding the log while the failure lasts."""
 
 import threading
 import time

@@ -1,4 +1,4 @@
-"""Whether this process can read and write its database and store pictures, as `/readyz` reports it."""
+"""Whether this process can read and write its database and store images, as reported by `/readyz`."""
 
 import asyncio
 import time
@@ -11,7 +11,7 @@ from api.db.database import Database
 from api.errors import ServiceUnavailable
 from api.images.storage import Storage
 
-#: `/readyz` needs no key, so its writes are bounded: a result is used again for so long.
+#: `/readyz` needs no key, so its writes are bounded: a result is reused for this time.
 KEPT_SECONDS = 2.0
 
 

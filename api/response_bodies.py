@@ -11,7 +11,7 @@ from billing import errors as billing_errors
 from ml import errors as ml_errors
 from ml.backend import ToolAnswer
 
-#: Messages for callers in place of the ledger's own, which are for the log.
+#: Messages for callers; those of the exceptions themselves are for the log.
 _MESSAGES: dict[type[Exception], str] = {
     billing_errors.AddressUnverified: "Confirm your e-mail address first; the link was mailed to you.",
     billing_errors.InsufficientCredits: "No credits are left.",
@@ -91,7 +91,7 @@ def error_fields(error: Exception) -> dict[str, Any]:
     return {
         "code": code,
         "message": _INTERNAL_ERROR if is_internal else _message(error) or code,
-        # Python's own exceptions have names too, which are not parameters.
+        # Some built-in exceptions have a `name` too, which is not a parameter.
         "param": None if is_internal else parameter_at_fault(error),
         "retryable": is_retryable(error),
     }
@@ -116,7 +116,7 @@ def timestamp(moment: datetime) -> str:
 
 
 def encode(body: Any) -> bytes:
-    # ASCII with escapes: no text that a caller sent can make the encoding fail.
+    # ASCII with escapes, so that no text sent by a caller can make the encoding fail.
     return json.dumps(body, ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode("ascii")
 
 

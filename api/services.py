@@ -32,18 +32,18 @@ class Services:
     authenticator: Authenticator
     former: FormerAddresses
     trials: Trials
-    public_url: str | None = None  # without a slash at its end; None: each request's own address
+    public_url: str | None = None  # without a trailing slash; None: each request's own address
     call_timeout_seconds: float = 300.0
-    shutdown_seconds: float = 25.0  # how long running calls may take after a request to stop
+    shutdown_seconds: float = 25.0  # time for running calls after a shutdown request
     retention: timedelta = timedelta(hours=24)
     account_storage_bytes: int = 2 * 1024**3
     clock: Callable[[], datetime] = utc_now
-    stripe: StripeAccess | None = None  # None: nothing can be bought here
+    stripe: StripeAccess | None = None  # None: plans cannot be bought
     #: This process's unique name in the leases of its holds.
     lease_owner: str = field(default_factory=lambda: f"process_{os.getpid()}_{secrets.token_hex(8)}")
     running: InFlightCalls = field(default_factory=InFlightCalls)
     call_log: CallLog = field(default_factory=CallLog)
-    #: Previews that are being rendered.
+    #: Previews being rendered.
     previews: SingleFlight[bytes] = field(default_factory=SingleFlight)
     unbilled: UnbilledAdmission = field(default_factory=UnbilledAdmission)
     readiness: Readiness = field(default_factory=Readiness)

@@ -125,7 +125,7 @@ class Settings(BaseSettings):
     def _is_an_address(cls, value: str | None) -> str | None:
         if not value:
             return None
-        parts = urlsplit(value)  # raises ValueError itself for brackets or ports that are none
+        parts = urlsplit(value)  # raises ValueError for invalid brackets and ports
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
             raise ValueError("must be a whole address such as https://pictures.example.com")
         if parts.username is not None or parts.query or parts.fragment:
@@ -167,7 +167,7 @@ class Settings(BaseSettings):
         try:
             return cls()
         except ValidationError as error:
-            # Pydantic's own text repeats what was set, secrets included.
+            # Pydantic's own text repeats the values, including secrets.
             problems = [
                 f"{_PREFIX}{str(problem['loc'][0]).upper()} {_sentence(problem['msg'])}"
                 for problem in error.errors(include_input=False, include_url=False)
@@ -177,8 +177,8 @@ class Settings(BaseSettings):
     def refuse_unsafe_address(self, host: str) -> None:
         """Raises WrongSettings or MissingSecret if the server must not listen on `host`, or mail its links.
 
-        Other machines may connect only to a server that knows its public address and has a secret: what
-        development shows, such as links to choose a new password, is for the operator's own eyes.
+        Other machines may connect only to a server with a public address and a secret: in development, pages
+        show secrets such as password reset links.
         """
         if self.development and not self.is_development:
             raise WrongSettings(
@@ -216,11 +216,11 @@ class Settings(BaseSettings):
 
     @cached_property
     def is_development(self) -> bool:
-        """No public address, or one of this machine: conveniences are allowed that a server must not have."""
+        """Whether there is no public address, or a loopback one: then unsafe conveniences are allowed."""
         return self.public_url is None or is_loopback(urlsplit(self.public_url).hostname or "")
 
     def is_trusted_proxy(self, address: str) -> bool:
-        """Whether connections from `address` are those of a proxy, so of many callers."""
+        """Whether `address` is a trusted proxy, so that its connections are from many callers."""
         try:
             found = ip_address(address)
         except ValueError:
@@ -256,7 +256,7 @@ class Settings(BaseSettings):
 
     @cached_property
     def signing_secret(self) -> str:
-        """The secret; in development made once and kept in the data directory, readable by its owner only."""
+        """The secret; in development created once in the data directory, readable by its owner only."""
         if self.secret_key is not None:
             secret = self.secret_key.get_secret_value()
             if len(secret) < 32:

@@ -29,11 +29,11 @@ class InsufficientCredits(BillingError):
 
 
 class AddressUnverified(InsufficientCredits):
-    """Credits come, and can be spent, once the account's e-mail address is confirmed."""
+    """Credits are granted and can be spent once the e-mail address is confirmed."""
 
 
 class AccountClosed(BillingError):
-    """The account was closed; its history stays, it can do nothing more."""
+    """The account was closed: its history is kept, but nothing can be done with it."""
 
 
 class AccountExists(BillingError):
@@ -49,11 +49,11 @@ class InvalidGrant(BillingError):
 
 
 class DuplicateReference(BillingError):
-    """This reference was used before, so its operation was done before."""
+    """This reference was used before, so the operation has been done already."""
 
 
 class HoldSettled(BillingError):
-    """A hold settles once, and this one did."""
+    """A hold is settled only once, and this one has been."""
 
 
 class LeaseLost(BillingError):
@@ -69,7 +69,7 @@ class LeaseAlive(BillingError):
 
 
 class PaymentError(BillingError):
-    """Base of the errors of calls to Stripe and from it."""
+    """Base of the errors of requests to and from Stripe."""
 
 
 class BadSignature(PaymentError):

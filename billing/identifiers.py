@@ -1,4 +1,4 @@
-"""Random identifiers: a prefix that says what it names, then 22 base62 characters (131 bits)."""
+"""Random identifiers: a prefix for the kind of object, then 22 base62 characters (131 bits)."""
 
 import secrets
 import string
@@ -8,12 +8,12 @@ _RANDOM_CHARACTERS = 22
 
 
 def new_id(prefix: str) -> str:
-    """A new identifier such as `img_0Uk3…`; `prefix` comes without its underscore."""
+    """A new identifier such as `img_0Uk3…`; `prefix` is without its underscore."""
     return f"{prefix}_{random_base62(_RANDOM_CHARACTERS)}"
 
 
 def random_base62(length: int) -> str:
-    """`length` characters, each of the 62 equally likely, from the system's secure source."""
+    """`length` uniformly random characters from the system's secure source."""
     return to_base62(secrets.randbelow(62**length), length)
 
 

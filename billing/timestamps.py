@@ -1,4 +1,4 @@
-"""Time in the database: always aware, always UTC, microseconds kept on SQLite and PostgreSQL alike."""
+"""Timestamps in the database: aware, in UTC, with microseconds on both SQLite and PostgreSQL."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -9,7 +9,7 @@ from sqlalchemy.types import TypeDecorator, TypeEngine
 
 
 def utc_now() -> datetime:
-    """The present moment, aware. Passed in everywhere a rule depends on time, so that tests own the clock."""
+    """The current time, aware. Rules that depend on time get it as an argument, so that tests control it."""
     return datetime.now(UTC)
 
 

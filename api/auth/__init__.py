@@ -1,1 +1,1 @@
-"""Authentication and accounts of people: passwords, sessions, API keys, tokens, external sign-ins, mail."""
+"""Authentication and accounts: passwords, sessions, API keys, tokens, external identities, e-mail."""

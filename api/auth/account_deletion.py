@@ -12,9 +12,9 @@ from billing.ledger import accounts
 
 
 def delete_account(session: Session, former: FormerAddresses, account_id: str, *, now: datetime) -> None:
-    """Ends keys, sessions and sign-ins at once, and pictures with the next sweep; frees the address.
+    """Delete keys, sessions and identities at once, images with the next cleanup, and release the address.
 
-    The account's row stays, without its address, with its entries: a ledger keeps its history.
+    The account's row stays without its address, because the ledger entries that refer to it are kept.
     Raises UnknownAccount, AccountClosed.
     """
     account = accounts.lock(session, account_id)

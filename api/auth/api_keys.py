@@ -1,7 +1,7 @@
 """API keys: `bge_live_`, 32 random base62 characters, and a 6-character checksum of what precedes it.
 
 Only the SHA-256 and the first characters are stored. A plain hash is enough: the key carries 190 random bits,
-so it cannot be guessed. The checksum lets a mistyped key be refused without asking the database.
+so it cannot be guessed. The checksum allows refusing a mistyped key without querying the database.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ LENGTH = len(PREFIX) + RANDOM_CHARACTERS + CHECKSUM_CHARACTERS
 _SHOWN_CHARACTERS = len(PREFIX) + 4
 _TOUCH_EVERY = timedelta(minutes=1)
 _NAME_LENGTH_MAX = 100
-#: Keys of one account that work and have no end set. Each is a row that lists and lookups go through.
+#: The limit of usable keys without an expiry per account. Lists and checks read each of them.
 LIMIT = 100
 #: Including those that expire after a rotation.
 _LIMIT_WITH_ENDING = 2 * LIMIT
@@ -40,7 +40,7 @@ def create(session: Session, account_id: str, name: str, now: datetime) -> tuple
     """
     if not name.strip() or not is_storable_text(name):
         raise InvalidParameter("name", "The name of a key must be text without control characters.")
-    # Under the account's lock, or two requests at once would each see one key less than the limit.
+    # Lock the account: otherwise two concurrent requests could both see one key less than the limit.
     accounts.lock(session, account_id)
     found = usable(session, account_id, now)
     lasting = sum(key.expires_at is None for key in found)
@@ -62,7 +62,7 @@ def create(session: Session, account_id: str, name: str, now: datetime) -> tuple
 
 
 def is_well_formed(text: str) -> bool:
-    """Whether `text` has a key's form and a right checksum; no database is asked."""
+    """Whether `text` has the form of a key and a valid checksum. Does not query the database."""
     if len(text) != LENGTH or not text.startswith(PREFIX) or not text.isascii():
         return False
     return text[-CHECKSUM_CHARACTERS:] == _checksum(text[:-CHECKSUM_CHARACTERS])
@@ -73,10 +73,10 @@ def hash_of(plain: str) -> str:
 
 
 def find(session: Session, plain: str, now: datetime) -> ApiKey:
-    """The row of a key that is good at `now`. Writes nothing; see `touch`.
+    """The row of a key that is valid at `now`. Writes nothing; see `touch`.
 
-    Raises InvalidApiKey for a malformed, unknown, revoked or expired key alike, AccountClosed for a good key
-    of an account that was closed.
+    Raises InvalidApiKey for a malformed, unknown, revoked or expired key alike, AccountClosed for a valid key
+    of a closed account.
     """
     return find_with_account(session, plain, now)[0]
 
@@ -110,13 +110,13 @@ def touch(session: Session, key_id: str, now: datetime) -> None:
 
 
 def listed(session: Session, account_id: str) -> list[ApiKey]:
-    """The account's keys, newest first, revoked ones too."""
+    """All keys of the account, including revoked ones, newest first."""
     newest_first = col(ApiKey.created_at).desc()
     return list(session.exec(select(ApiKey).where(ApiKey.account_id == account_id).order_by(newest_first)))
 
 
 def usable(session: Session, account_id: str, now: datetime) -> list[ApiKey]:
-    """The account's keys that still work, newest first."""
+    """The account's keys that are neither revoked nor expired, newest first."""
     works = select(ApiKey).where(
         col(ApiKey.account_id) == account_id,
         col(ApiKey.revoked_at).is_(None),
@@ -126,7 +126,7 @@ def usable(session: Session, account_id: str, now: datetime) -> list[ApiKey]:
 
 
 def revoke(session: Session, account_id: str, key_id: str, now: datetime) -> ApiKey:
-    """Ends the key at once, in every process: nothing caches a key's validity. Raises NotFound."""
+    """Revoke the key at once in every process: nothing caches the validity of a key. Raises NotFound."""
     key = _owned(session, account_id, key_id)
     if key.revoked_at is None:
         key.revoked_at = now
@@ -138,16 +138,16 @@ def revoke(session: Session, account_id: str, key_id: str, now: datetime) -> Api
 def rotate(
     session: Session, account_id: str, key_id: str, *, grace_seconds: int, now: datetime
 ) -> tuple[ApiKey, str]:
-    """A new key of the same name; the old one works for `grace_seconds`.
+    """Create a key of the same name; the old one stays valid for `grace_seconds`.
 
     Raises NotFound, InvalidApiKey, and what `create` raises.
     """
-    accounts.lock(session, account_id)  # before the key's row: the order in which all locks are taken
+    accounts.lock(session, account_id)  # before the key's row: all locks are taken in this order
     old = _owned(session, account_id, key_id)
     end = now + timedelta(seconds=max(0, grace_seconds))
     if old.revoked_at is not None or (old.expires_at is not None and old.expires_at <= now):
         raise InvalidApiKey("This API key has ended and cannot be rotated.")
-    # Rotating twice must not prolong the first grace.
+    # A second rotation must not extend the first grace period.
     old.expires_at = end if old.expires_at is None else min(end, old.expires_at)
     session.add(old)
     session.flush()

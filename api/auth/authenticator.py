@@ -19,9 +19,9 @@ from billing.ledger import accounts, ledger
 from billing.ledger.models import Account
 from billing.ledger.plans import PlanName
 
-#: Invalid keys from one address, refilled evenly; as many at once.
+#: Invalid keys accepted from one address: the rate, refilled evenly, and the burst.
 _INVALID_KEYS_PER_MINUTE = 30
-#: Addresses, and valid keys. Bounded, so that made-up ones cannot fill the memory.
+#: The limit of remembered addresses, and of remembered valid keys, so that a flood cannot fill the memory.
 CACHE_SIZE = 10_000
 _log = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ class Authenticator:
         return Caller(account.id, key.id, PlanName(account.plan), status)
 
     async def close(self) -> None:
-        """Wait for writes that are under way; call it before the database is closed."""
+        """Wait for pending writes; call it before the database is closed."""
         await asyncio.gather(*self._touches.values())
 
     async def _account_status(self, account: Account, now: datetime) -> AccountStatus:
@@ -95,7 +95,7 @@ class Authenticator:
         return AccountStatus(rate, await self._database.run(grant_new_period))
 
     async def _touch(self, key_id: str, now: datetime) -> None:
-        # In a task and a transaction of its own: a call does not wait for this.
+        # Runs in a separate task and transaction, so that calls do not wait for it.
         try:
             await self._database.run(lambda session: api_keys.touch(session, key_id, now))
         except ServiceUnavailable:

@@ -1,4 +1,4 @@
-"""Sign-in with other providers: the account of an external identity, never one with an unverified address."""
+"""Sign-in with external providers: finds, creates and links accounts, never with an unverified address."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,25 +14,25 @@ from billing.ledger import accounts
 from billing.ledger.models import Account
 from billing.text import is_storable_text
 
-#: OpenID Connect allows 255 characters.
+#: The maximum of OpenID Connect.
 _SUBJECT_LENGTH_MAX = 255
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A provider's statement about the person who signed in."""
+    """A provider's claim about the user who signed in."""
 
     issuer: str
     subject: str
     email: str  # "" if it is not provided
-    is_verified: bool  # the provider itself proved that the address is the person's
+    is_verified: bool  # the provider verified that the address belongs to the user
 
 
 def account_for(session: Session, former: FormerAddresses, claim: Claim, *, now: datetime) -> str:
-    """The id of the account that `claim` opens: the linked one, else the one of its address, else a new one.
+    """The id of the account for `claim`: the linked one, else the one with its address, else a new one.
 
-    Raises Forbidden if the provider has not proved the address, or if the account of that address has not:
-    whoever signed up with another person's address must not share that person's account.
+    Raises Forbidden if the address was not verified by the provider, or not by the existing account:
+    somebody else may have signed up with this address and would share the account.
     """
     _require_subject(claim)
     linked = _find(session, claim)
@@ -43,7 +43,7 @@ def account_for(session: Session, former: FormerAddresses, claim: Claim, *, now:
     _require_proof(claim)
     account = registration.open_account(session, claim.email)
     if account is None:
-        # An operator may have closed the account of this address: then it stays taken.
+        # The address of an account that the operator closed stays taken.
         if _is_taken(session, claim.email):
             raise Forbidden("This account was closed.")
         account = accounts.create(session, email=claim.email, now=now)
@@ -58,7 +58,7 @@ def account_for(session: Session, former: FormerAddresses, claim: Claim, *, now:
 
 
 def link(session: Session, account_id: str, claim: Claim, *, now: datetime) -> None:
-    """Add a sign-in to an account whose owner is signed in. Raises Forbidden."""
+    """Link the identity to an account whose owner is signed in. Raises Forbidden."""
     _require_subject(claim)
     linked = _find(session, claim)
     if linked is not None:
@@ -72,13 +72,13 @@ def link(session: Session, account_id: str, claim: Claim, *, now: datetime) -> N
 
 
 def listed(session: Session, account_id: str) -> list[Identity]:
-    """The account's linked sign-ins, the oldest first."""
+    """The account's linked identities, oldest first."""
     statement = select(Identity).where(Identity.account_id == account_id)
     return list(session.exec(statement.order_by(col(Identity.created_at), col(Identity.id))))
 
 
 def unlink(session: Session, account_id: str, identity_id: str) -> None:
-    """Remove a linked sign-in. Raises NotFound; Forbidden if it is the only way to sign in."""
+    """Unlink an identity. Raises NotFound; Forbidden if it is the only way to sign in."""
     identities = listed(session, account_id)
     found = next((one for one in identities if one.id == identity_id), None)
     if found is None:
@@ -97,7 +97,7 @@ def _find(session: Session, claim: Claim) -> Identity | None:
 
 
 def _require_subject(claim: Claim) -> None:
-    """Raises Forbidden for a subject that no database can store: it comes from a JSON document."""
+    """Raises Forbidden for a subject that cannot be stored: it comes from untrusted JSON."""
     if not claim.subject or len(claim.subject) > _SUBJECT_LENGTH_MAX or not is_storable_text(claim.subject):
         raise Forbidden("The other service did not say who signed in.")
 
@@ -115,7 +115,7 @@ def _is_taken(session: Session, email: str) -> bool:
 
 
 def _add(session: Session, account_id: str, claim: Claim, now: datetime) -> None:
-    """Store the sign-in. As with every change of credentials, unused mailed links end."""
+    """Store the identity. As with every change of credentials, unused mailed links are revoked."""
     tokens.withdraw(session, account_id)
     session.add(
         Identity(

@@ -1,8 +1,8 @@
-"""Addresses of deleted accounts, so that free credits and trials are not given twice.
+"""Hashed addresses of deleted accounts, so that free credits and trials are not granted twice.
 
-Otherwise deleting an account and signing up again would bring a month's free credits and a trial each time. A
-keyed hash is kept, which reveals no address without the server's secret, and only for as long as it
-matters: to the end of the period, or a year where there was a subscription, which may have been a trial.
+Otherwise each deletion and new sign-up would grant another month of free credits and another trial. Only a
+keyed hash is stored, which does not reveal the address without the server's secret. It is kept until the
+period ends, or for a year if there was a subscription, which may have included a trial.
 """
 
 import hashlib
@@ -21,19 +21,19 @@ _SUBSCRIPTION_KEPT_FOR = timedelta(days=365)
 
 @dataclass(frozen=True)
 class FormerAddresses:
-    """`secrets`: the server's present one, then earlier ones that are still in use."""
+    """`secrets`: the server's current secret, then earlier ones that are still accepted."""
 
     secrets: tuple[str, ...]
 
     def remember(self, session: Session, account: Account, now: datetime) -> None:
-        """Before the account is deleted; `account` comes from `accounts.lock`."""
+        """Record an account that is about to be deleted; `account` comes from `accounts.lock`."""
         had_subscription = subscriptions.had_any(session, account.id) or self.had_subscription(
             session, account.email, now
         )
         ends_at = account.period_ends_at or now
         kept_until = max(ends_at, now + _SUBSCRIPTION_KEPT_FOR) if had_subscription else ends_at
         if account.verified_at is None or kept_until <= now:
-            return  # nothing was given that could be given twice
+            return  # nothing was granted that a new account could get again
         for old in self._rows(session, account.email, now):
             session.delete(old)
         session.flush()
@@ -49,7 +49,7 @@ class FormerAddresses:
         session.flush()
 
     def continue_period(self, session: Session, account: Account, now: datetime) -> None:
-        """Give a new account the period of the former one, whose credits were granted already."""
+        """Give a new account the current period of the deleted one, whose credits were granted already."""
         for former in self._rows(session, account.email, now):
             if former.period_ends_at > now:
                 account.period_anchor_at = former.period_anchor_at
@@ -68,7 +68,7 @@ class FormerAddresses:
 
 
 def delete_expired(session: Session, now: datetime, *, limit: int) -> int:
-    """Delete up to `limit` rows that are no longer needed; the number deleted."""
+    """Delete up to `limit` expired rows; returns the number deleted."""
     expired = select(FormerAddress.id).where(col(FormerAddress.kept_until) <= now).limit(limit)
     deleted = session.execute(
         delete(FormerAddress)

@@ -1,6 +1,6 @@
-"""Browsers that signed in to an account before: a signed cookie that outlives the session.
+"""Recognises browsers that signed in to an account before, by a signed cookie that outlives the session.
 
-It grants no access. It gives the account's owner a throttle bucket that strangers cannot use up.
+The cookie grants no access. It gives the browser its own throttle bucket, which others cannot exhaust.
 """
 
 import hashlib

@@ -1,8 +1,8 @@
 """Password rules and argon2id hashes.
 
-The rules are a length and a list of common passwords: rules about digits and symbols lead to worse choices.
-Hashing is slow and takes 46 MiB on purpose, so it runs in a few threads of its own with a bounded queue and
-never blocks the event loop.
+Passwords are checked for length and against a list of common ones; rules about digits and symbols lead to
+worse choices. Hashing deliberately takes time and 46 MiB, so it runs in a few threads of its own with a
+bounded queue and never blocks the event loop.
 """
 
 import asyncio
@@ -18,14 +18,14 @@ from api.errors import ServiceUnavailable
 
 LENGTH_MIN, LENGTH_MAX = 8, 128
 _THREADS = 2
-_WAITING_MAX = 64  # about four seconds' work
+_WAITING_MAX = 64  # about four seconds of work
 _COMMON = Path(__file__).with_name("common_passwords.txt")
 #: Above OWASP's minimum (46 MiB with one pass, or 19 MiB with two). Weaker hashes are replaced at login.
 _HASHER = Argon2Hasher(memory_cost=47_104, time_cost=2, parallelism=1)
 
 
 class Hashing:
-    """One process's threads for hashing. Both methods raise ServiceUnavailable when too many wait."""
+    """The hashing threads of one process. Both methods raise ServiceUnavailable when the queue is full."""
 
     def __init__(self, threads: int = _THREADS, waiting_max: int = _WAITING_MAX) -> None:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="password")
@@ -33,18 +33,18 @@ class Hashing:
         self._waiting_max = waiting_max
 
     async def hash(self, password: str) -> str:
-        """What may be stored of an acceptable password."""
+        """The hash of a password, to be stored."""
         hashed = await self._run(_hash, password)
         assert isinstance(hashed, str)
         return hashed
 
     async def verify(self, password: str, stored: str | None) -> tuple[bool, str | None]:
-        """Whether `password` is the one of `stored`; and a better hash, if that was made with less work.
+        """Whether `password` matches `stored`; and a new hash, if `stored` has weaker parameters.
 
         Without a stored hash it takes as long and returns False, so that timing does not reveal accounts.
         """
         if len(password) > LENGTH_MAX:
-            password = ""  # Never valid; hashing a long password would only cost time.
+            password = ""  # It cannot match, so do not spend time on hashing it.
         answer = await self._run(_verify, password, stored)
         assert isinstance(answer, tuple)
         return answer
@@ -63,7 +63,7 @@ class Hashing:
 
 
 def problem_with(password: str, email: str) -> str | None:
-    """Why `password` is not taken for the account of `email`, as a sentence; None if it is."""
+    """Why `password` is not acceptable for the account of `email`, as a sentence; None if it is."""
     if len(password) < LENGTH_MIN:
         return f"The password needs at least {LENGTH_MIN} characters."
     if len(password) > LENGTH_MAX:
@@ -99,7 +99,7 @@ def _dummy_hash() -> str:
 
 
 def _normalise(password: str) -> bytes:
-    """One spelling for what different keyboards send for the same characters."""
+    """Normalise to NFKC, because keyboards encode the same characters differently."""
     return unicodedata.normalize("NFKC", password).encode("utf-8", "surrogatepass")
 
 

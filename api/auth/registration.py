@@ -20,7 +20,7 @@ class SignUp:
     """The result of a sign-up. Only the mail reveals `is_new`, never the page."""
 
     is_new: bool
-    #: Confirms the address of a new account; lets the owner of one that exists choose a new password.
+    #: Confirms the address of a new account, or resets the password of an existing one.
     token: str | None  # None: the account was closed by the operator
 
 
@@ -34,7 +34,7 @@ def sign_up(
     browser_token: str = "",
     is_verified: bool = False,
 ) -> SignUp:
-    """A new account with a password. One that exists stays as it is."""
+    """Create an account with a password. An existing account is not changed."""
     try:
         account = accounts.create(session, email=email, now=now, is_verified=is_verified)
     except AccountExists:
@@ -45,12 +45,12 @@ def sign_up(
 
 
 def ask_to_verify(session: Session, account_id: str, *, now: datetime, browser_token: str = "") -> str:
-    """The token of a link that proves the account's address."""
+    """Create the token of a link that verifies the account's address."""
     return tokens.create(session, account_id, Purpose.VERIFY, now=now, browser_token=browser_token)
 
 
 def verify(session: Session, token: str, *, now: datetime) -> OneTimeToken | None:
-    """The address is its owner's. The used token's row; None if it is not good (any more)."""
+    """Mark the address as verified. Returns the used token's row; None if the token is not valid."""
     used = tokens.use(session, token, Purpose.VERIFY, now)
     if used is None:
         return None
@@ -60,16 +60,16 @@ def verify(session: Session, token: str, *, now: datetime) -> OneTimeToken | Non
 
 
 def ask_for_reset(session: Session, email: str, *, now: datetime) -> str | None:
-    """The token of a link that lets the account's owner choose a password; None without an open account."""
+    """Create the token of a password reset link; None if there is no open account of this address."""
     account = open_account(session, email)
     return None if account is None else tokens.create(session, account.id, Purpose.RESET, now=now)
 
 
 def reset(session: Session, token: str, password_hash: str, *, now: datetime) -> str | None:
-    """A new password by a mailed link, which proves the address too; the account's id, None for a bad token.
+    """Set a new password by a mailed link; returns the account's id, None for an invalid token.
 
-    Every session ends. If the address was unverified, another person may have signed up with it, so the
-    API keys end too.
+    Every session ends. The link also verifies the address. If the address was unverified before, another
+    person may have signed up with it, so the API keys are revoked too.
     """
     used = tokens.use(session, token, Purpose.RESET, now)
     if used is None:
@@ -84,9 +84,9 @@ def reset(session: Session, token: str, password_hash: str, *, now: datetime) ->
 
 
 def change_password(session: Session, account_id: str, password_hash: str, *, now: datetime) -> None:
-    """Another password. Every session ends, and so does every mailed link that has not been used.
+    """Change the password. Ends every session and revokes every unused mailed link.
 
-    Otherwise a link in a mailbox that others read could set the password again.
+    Otherwise an old link in a compromised mailbox could reset the password again.
     """
     set_password(session, account_id, password_hash, now=now)
     sessions.end_all(session, account_id)
@@ -94,7 +94,7 @@ def change_password(session: Session, account_id: str, password_hash: str, *, no
 
 
 def set_password(session: Session, account_id: str, password_hash: str, *, now: datetime) -> None:
-    """Store a hash: of a new account's first password, or a stronger hash of the same password."""
+    """Store a password hash without ending sessions: for a new account, or to strengthen an existing hash."""
     row = session.get(Password, account_id)
     if row is None:
         session.add(Password(account_id=account_id, hash=password_hash, changed_at=now))
@@ -104,7 +104,7 @@ def set_password(session: Session, account_id: str, password_hash: str, *, now: 
 
 
 def open_account(session: Session, email: str) -> Account | None:
-    """The account of this address, unless there is none or it was closed."""
+    """The account of this address; None if it does not exist or was closed."""
     try:
         account = accounts.find_by_email(session, email)
     except UnknownAccount:
@@ -113,13 +113,13 @@ def open_account(session: Session, email: str) -> Account | None:
 
 
 def password_of(session: Session, account_id: str) -> str | None:
-    """The stored hash; None if the account signs in elsewhere only."""
+    """The stored hash; None if the account only uses external identities."""
     row = session.get(Password, account_id)
     return row.hash if row is not None else None
 
 
 def operators_token(session: Session, *, now: datetime) -> str:
-    """A one-time login to the operator's account, made if need be: for a server on one's own machine."""
+    """Create a one-time login token for the operator's account, which is created if necessary."""
     account = open_account(session, OPERATOR_EMAIL)
     if account is None:
         account = accounts.create(session, email=OPERATOR_EMAIL, now=now)

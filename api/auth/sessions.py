@@ -1,7 +1,7 @@
 """Browser sessions: create, find, upgrade at login, list, end.
 
-The token lives in a cookie, its SHA-256 in the database: a plain hash is enough for 256 random bits. Ending a
-session deletes its row, which acts at once in every process, because nothing caches a session.
+The token is stored in a cookie and its SHA-256 in the database: a plain hash is enough for 256 random bits.
+Ending a session deletes its row, which takes effect at once in every process: sessions are not cached.
 """
 
 import hashlib
@@ -22,9 +22,9 @@ from billing.ledger.models import Account
 IDLE = timedelta(days=14)
 #: or this long after login, whichever comes first.
 LONGEST = timedelta(days=90)
-#: A guest's session lasts as long as a guest's pictures do.
+#: A guest's session lasts as long as a guest's images.
 GUEST_IDLE = timedelta(hours=24)
-#: How recent a login must be to do without the password where there is none (deleting an account).
+#: How recent a login must be to confirm an action of an account without a password, such as deletion.
 FRESH = timedelta(minutes=10)
 _TOUCH_EVERY = timedelta(minutes=5)
 _USER_AGENT_LENGTH_MAX = 200
@@ -38,8 +38,8 @@ class CreatedSession:
 
     session_id: str
     token: str
-    #: The session that this one took the place of, if there was one; its row is gone. What a guest made under
-    #: it may be carried over to the account, in the same transaction.
+    #: The session that this one replaced, if any; its row is deleted. A guest's data can be transferred to
+    #: the account in the same transaction.
     old_session_id: str | None = None
 
 
@@ -48,7 +48,7 @@ def hash_of(token: str) -> str:
 
 
 def csrf_token(token: str) -> str:
-    """What forms of this session carry: derived from its token by a one-way function."""
+    """The CSRF token of this session, derived from its token by a one-way function."""
     return hmac.new(token.encode(), b"bgeraser csrf", hashlib.sha256).hexdigest()
 
 
@@ -61,7 +61,7 @@ def create(
     now: datetime,
     token: str | None = None,
 ) -> CreatedSession:
-    """A new session of the account, or of a guest, under a new token unless `token` is given."""
+    """Create a session of the account, or of a guest, with a new token unless `token` is given."""
     token = token or secrets.token_urlsafe(_TOKEN_BYTES)
     row = BrowserSession(
         id=new_id("ses"),
@@ -81,10 +81,10 @@ def create(
 def begin_guest(
     session: Session, token: str, *, user_agent: str, address: str, now: datetime
 ) -> CreatedSession:
-    """A guest's session under the random token that the browser has from before: the same one each time.
+    """Create or find a guest's session for the random token that the browser received before.
 
-    So forms and scripts of pages that were shown before the session began stay valid. A token that is not one
-    of ours, or is an account's, is not used.
+    Forms and scripts of pages that were opened before the session began stay valid. A token of another form,
+    or one of an account's session, is replaced by a new one.
     """
     facts: dict[str, Any] = {"user_agent": user_agent, "address": address, "now": now}
     if len(token) != _TOKEN_LENGTH:
@@ -97,13 +97,13 @@ def begin_guest(
     try:
         with session.begin_nested():
             return create(session, None, token=token, **facts)
-    except IntegrityError:  # another request of the same browser was quicker
+    except IntegrityError:  # a concurrent request of the same browser created it
         row = session.exec(select(BrowserSession).where(BrowserSession.token_sha256 == hash_of(token))).one()
         return CreatedSession(row.id, token) if row.account_id is None else create(session, None, **facts)
 
 
 def find(session: Session, token: str, now: datetime) -> tuple[BrowserSession, Account | None] | None:
-    """The session of this token and its account; None if it is unknown, over, or its account was closed."""
+    """The session of this token and its account; None if unknown, expired, or of a closed account."""
     row = session.exec(
         select(BrowserSession, Account)
         .join(Account, isouter=True)
@@ -123,9 +123,9 @@ def upgrade(
     user_agent: str = "",
     address: str = "",
 ) -> CreatedSession:
-    """A login: a new session of the account with a new token; the browser's old session ends.
+    """Log in: create a session of the account with a new token, and end the browser's old session.
 
-    The answer names both ids, so that a guest's work can be carried over.
+    The result contains both ids, so that a guest's data can be transferred.
     """
     created = create(session, account_id, user_agent=user_agent, address=address, now=now)
     if old_session_id is None:
@@ -139,12 +139,12 @@ def touch_is_due(row: BrowserSession, now: datetime) -> bool:
 
 
 def touch(session: Session, session_id: str, now: datetime) -> None:
-    """Notes that the session is in use, which moves its end on."""
+    """Record that the session is in use, which extends it."""
     row = session.get(BrowserSession, session_id)
     if row is None or not touch_is_due(row, now):
         return
     end = now + GUEST_IDLE if row.account_id is None else min(now + IDLE, row.created_at + LONGEST)
-    # Conditional: a session that was ended meanwhile must not come back.
+    # Updates an existing row only: a session that was ended meanwhile must not be restored.
     session.execute(
         update(BrowserSession)
         .where(col(BrowserSession.id) == session_id)
@@ -154,7 +154,7 @@ def touch(session: Session, session_id: str, now: datetime) -> None:
 
 
 def listed(session: Session, account_id: str, now: datetime) -> list[BrowserSession]:
-    """The account's sessions, the one used last first."""
+    """The account's sessions, most recently used first."""
     statement = (
         select(BrowserSession)
         .where(BrowserSession.account_id == account_id, col(BrowserSession.expires_at) > now)
@@ -164,12 +164,12 @@ def listed(session: Session, account_id: str, now: datetime) -> list[BrowserSess
 
 
 def end(session: Session, session_id: str) -> None:
-    """Ends a session; one that is not there has ended before."""
+    """End a session, if it still exists."""
     session.execute(delete(BrowserSession).where(col(BrowserSession.id) == session_id))
 
 
 def end_of_account(session: Session, account_id: str, session_id: str) -> bool:
-    """Ends one of the account's sessions; False if it has none of this id."""
+    """End one of the account's sessions; False if it has no session of this id."""
     ended = session.execute(
         delete(BrowserSession)
         .where(col(BrowserSession.id) == session_id, col(BrowserSession.account_id) == account_id)
@@ -179,7 +179,7 @@ def end_of_account(session: Session, account_id: str, session_id: str) -> bool:
 
 
 def end_all(session: Session, account_id: str, *, but: str | None = None) -> None:
-    """Ends every session of the account, except the one `but`."""
+    """End every session of the account except `but`."""
     others = delete(BrowserSession).where(col(BrowserSession.account_id) == account_id)
     if but is not None:
         others = others.where(col(BrowserSession.id) != but)
@@ -187,7 +187,7 @@ def end_all(session: Session, account_id: str, *, but: str | None = None) -> Non
 
 
 def delete_expired(session: Session, now: datetime, *, limit: int) -> int:
-    """Delete up to `limit` expired sessions; the number deleted."""
+    """Delete up to `limit` expired sessions; returns the number deleted."""
     ended = select(BrowserSession.id).where(col(BrowserSession.expires_at) <= now).limit(limit)
     deleted = session.execute(
         delete(BrowserSession)

@@ -1,10 +1,10 @@
 """Limits on attempts: buckets in the database, exact across processes and restarts.
 
-Guessing one password is slowed by the account's bucket, whatever addresses it comes from, and trying many
-accounts by the address's. No owner is locked out: a browser that has signed in to the account before has a
-bucket of its own, which strangers cannot use up, and a mailed link opens the account in any case. Unknown
-accounts have buckets like known ones. In memory the limits would be as many times higher as there are
-processes, and gone with each restart; one small write an attempt is little beside its hash.
+The account's bucket limits guesses of one password from many addresses, the address's bucket attempts on many
+accounts. The owner is never locked out: a browser that signed in to the account before has its own bucket,
+which others cannot exhaust, and a mailed link always works. Unknown accounts have buckets like known ones. In
+memory, the limits would grow with the number of processes and be lost at each restart; one small write per
+attempt costs little compared with hashing the password.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ from api.networks import network_of
 
 @dataclass(frozen=True)
 class Limit:
-    """`attempts` at once, coming back evenly over `per`."""
+    """A burst of `attempts`, refilled evenly over `per`."""
 
     attempts: int
     per: timedelta
@@ -30,14 +30,14 @@ class Limit:
 
 LOGIN_BY_ADDRESS = Limit(30, timedelta(minutes=10))
 LOGIN_BY_ACCOUNT = Limit(10, timedelta(minutes=10))
-#: Sign-ups and requests for mail, which cost more than a page.
+#: Sign-ups and requests for mail.
 FORMS_BY_ADDRESS = Limit(20, timedelta(minutes=10))
 #: Mails to one address, from all requests together.
 MAILS = Limit(5, timedelta(hours=1))
 
 
 def take(session: Session, bucket: str, limit: Limit, now: datetime) -> timedelta | None:
-    """Take one attempt from the bucket; None, or how long to wait if none is left."""
+    """Take one attempt from the bucket; returns None, or the time to wait if none is left."""
     row = _lock(session, bucket, now)
     taken = rate_limit.take(row.full_at, limit=limit.attempts, window=limit.per, now=now)
     if taken is None:
@@ -49,7 +49,7 @@ def take(session: Session, bucket: str, limit: Limit, now: datetime) -> timedelt
 
 
 def require(session: Session, bucket: str, limit: Limit, now: datetime) -> None:
-    """As `take`; raises RateLimited."""
+    """As `take`, but raises RateLimited if no attempt is left."""
     wait = take(session, bucket, limit, now)
     if wait is not None:
         raise refusal(wait)
@@ -62,7 +62,7 @@ def refusal(wait: timedelta) -> RateLimited:
 
 
 def give_back(session: Session, bucket: str, limit: Limit, now: datetime) -> None:
-    """The attempt was a good one, which does not count."""
+    """Give one attempt back, because it succeeded."""
     row = _lock(session, bucket, now)
     row.full_at = rate_limit.give_back(row.full_at, limit=limit.attempts, window=limit.per, now=now)
     session.flush()
@@ -83,7 +83,7 @@ def by_device(email: str, device: str) -> str:
 
 
 def delete_full(session: Session, now: datetime, *, limit: int) -> int:
-    """Delete up to `limit` buckets that are full again, which equals having no row; the number deleted."""
+    """Delete up to `limit` full buckets, which equal having no row; returns the number deleted."""
     full = select(Throttle.bucket).where(col(Throttle.full_at) <= now).limit(limit)
     deleted = session.execute(
         delete(Throttle)

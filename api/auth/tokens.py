@@ -20,7 +20,7 @@ _LENGTH_MAX = 100
 def create(
     session: Session, account_id: str, purpose: Purpose, *, now: datetime, browser_token: str = ""
 ) -> str:
-    """A new token, of which only the hash is stored. `browser_token` names the browser that asks for it."""
+    """Create a token, of which only the hash is stored. `browser_token` identifies the requesting browser."""
     token = secrets.token_urlsafe(32)
     session.add(
         OneTimeToken(
@@ -38,7 +38,7 @@ def create(
 
 
 def peek(session: Session, token: str, purpose: Purpose, now: datetime) -> OneTimeToken | None:
-    """The token's row if it is good, without using it: mail filters open links before people do."""
+    """The token's row if it is valid. Not used up: mail filters open links before people do."""
     if len(token) > _LENGTH_MAX:
         return None
     return session.exec(
@@ -51,7 +51,7 @@ def peek(session: Session, token: str, purpose: Purpose, now: datetime) -> OneTi
 
 
 def use(session: Session, token: str, purpose: Purpose, now: datetime) -> OneTimeToken | None:
-    """As `peek`, and the token is used up: of two that use it at once, one gets None."""
+    """As `peek`, and use the token up: of two concurrent uses, one gets None."""
     row = peek(session, token, purpose, now)
     if row is None:
         return None
@@ -61,7 +61,7 @@ def use(session: Session, token: str, purpose: Purpose, now: datetime) -> OneTim
 
 
 def is_from_browser(row: OneTimeToken, browser_token: str) -> bool:
-    """Whether the browser that opens the link is the one that asked for it."""
+    """Whether the browser that opens the link is the one that requested it."""
     return bool(browser_token) and row.browser_sha256 == hash_of(browser_token)
 
 
@@ -74,7 +74,7 @@ def withdraw(session: Session, account_id: str, *purposes: Purpose) -> None:
 
 
 def delete_expired(session: Session, now: datetime, *, limit: int) -> int:
-    """Delete up to `limit` expired tokens; the number deleted."""
+    """Delete up to `limit` expired tokens; returns the number deleted."""
     expired = select(OneTimeToken.id).where(col(OneTimeToken.expires_at) <= now).limit(limit)
     deleted = session.execute(
         delete(OneTimeToken)

@@ -1,1 +1,1 @@
-"""A billed call from admission to settlement: the only place where credits meet ml."""
+"""Tool calls from admission to settlement: the only package that connects credits and workers."""

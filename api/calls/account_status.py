@@ -1,4 +1,4 @@
-"""An account's rate and credits at one moment of a request: what the headers of the answer report."""
+"""An account's rate and credits during a request, as reported by the answer's headers."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from api.rate_limit import RateState
 
 @dataclass(frozen=True)
 class AccountStatus:
-    """None stands for what is not known yet, such as before authentication."""
+    """None means not known yet, for example before authentication."""
 
     rate: RateState | None = None
     credits_remaining: int | None = None

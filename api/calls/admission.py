@@ -108,10 +108,10 @@ def admit(
         outcome = _existing(session, *found, fingerprint, state, account.available, now)
         if outcome is not None:
             return outcome
-        # A poller of the former row notices, because the new row has another id.
+        # Calls that poll the old row notice, because the new row has another id.
         idempotency.forget(session, found[0].id)
 
-    # `held` includes the holds of dead processes, so only a lower figure decides without counting.
+    # `held` includes holds of dead processes, so it decides without counting only if it is below the limit.
     if (
         account.held >= plan.concurrent_calls
         and _count_running(session, account_id, now) >= plan.concurrent_calls
@@ -294,7 +294,7 @@ def _existing(
     available: int,
     now: datetime,
 ) -> Replayed | Joined | Refused | None:
-    """The outcome for a call whose retry key has a row; None if the row is void, so that it is new work."""
+    """The outcome for a call whose retry key has a row; None if the row is void and the call must run."""
     running = hold if idempotency.is_running(row, hold, now) or _is_renewed(session, hold, now) else None
     is_done = row.status == ReplayStatus.DONE and row.expires_at > now
     if running is None and not is_done:
@@ -304,11 +304,11 @@ def _existing(
         return Refused(IdempotencyMismatch(message), state, available)
     if running is None:
         if _is_image_gone(session, row.image_id, now):
-            return None  # The answer's address would be 404.
+            return None  # The answer's URL would be 404.
         return Replayed(row.id, idempotency.answer_of(row), state, available)
     if not row.retry_key.startswith(idempotency.RetryKind.KEYED):
         return Joined(row.id, state, available)
-    # Waiting as long again as the first call has run so far doubles the pauses of a client that obeys.
+    # Retry-After equals the age of the first call, so that a client that respects it doubles its pauses.
     age_seconds = int((now - running.created_at).total_seconds())
     message = "The first call with this key is still running."
     return Refused(IdempotencyInProgress(message, min(10, max(1, age_seconds))), state, available)
@@ -323,7 +323,7 @@ def _is_image_gone(session: Session, image_id: str | None, now: datetime) -> boo
 
 
 def _is_renewed(session: Session, hold: Hold | None, now: datetime) -> bool:
-    """Release the hold of a dead process; True if its owner has just renewed it after all."""
+    """Release the hold of a dead process; True if its owner has renewed it meanwhile."""
     if hold is None or hold.status != HoldStatus.OPEN:
         return False
     try:

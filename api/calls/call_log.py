@@ -23,7 +23,7 @@ from api.errors import status_and_code
 
 WRITE_EVERY_SECONDS = 1.0
 KEPT = timedelta(days=400)
-#: Beyond it the oldest rows are lost: the log must not fill the memory of a server under attack.
+#: Beyond this the oldest rows are dropped, so that a flood of calls cannot fill the memory.
 _QUEUE_MAX = 20_000
 _ROWS_PER_WRITE = 1_000
 
@@ -107,7 +107,7 @@ def forget_old(session: Session, now: datetime, limit: int) -> int:
 
 
 def succeeded(request: CallRequest, credits: int, started_at: datetime, now: datetime) -> CallRecord:
-    """The row of a call that was done and charged."""
+    """The row of a successful, charged call."""
     record = _record(
         request.request_id, request.account_id, request.key_id, request.tool.name, started_at, now
     )
@@ -161,7 +161,7 @@ def _insert(session: Session, rows: list[dict[str, object]]) -> None:
 
 @cache
 def _insert_statement(dialect_name: str) -> Any:
-    # A charged call whose answer could not be sent already has its row; the failure adds no second one.
+    # A charged call whose answer could not be sent has a row already; its failure does not add another.
     insert: Any = postgresql.insert if dialect_name == "postgresql" else sqlite.insert
     table = CallRecord.__table__  # type: ignore[attr-defined]
     return insert(table).on_conflict_do_nothing(index_elements=["request_id"])

@@ -141,7 +141,7 @@ async def _work(
 async def _release(
     services: Services, request: CallRequest, admitted: Admitted, error: Exception
 ) -> int | None:
-    """Release the hold, and store the answer if the work itself found the error. Returns the credits left.
+    """Release the hold, and store the answer if the tool itself raised the error. Returns the credits left.
 
     If the database is unreachable too, the lease lapses and any process's cleanup releases the hold.
     """

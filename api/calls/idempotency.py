@@ -21,7 +21,7 @@ from billing.ledger.models import Hold, HoldStatus
 KEYED_LIFE = timedelta(hours=24)
 KEYLESS_LIFE = timedelta(minutes=10)
 ANSWER_BYTES_MAX = 1024 * 1024  # run lengths of a large mask are long
-#: Errors that the work itself found. Only these are stored, so that a retry is not computed again.
+#: Errors raised by the tool itself. Only these are stored, so that a retry is not computed again.
 KEPT_ERROR_CODES = frozenset({"UNREADABLE_IMAGE", "IMAGE_TOO_LARGE", "NOTHING_FOUND", "MASK_EMPTY"})
 
 
@@ -73,7 +73,7 @@ class Answer:
 
 
 class JoinedCallLost(Exception):
-    """The call that was joined left no answer. Never shown to callers: they are admitted again."""
+    """The joined call ended without an answer. Never shown to callers, who are admitted again."""
 
 
 def retry_key(idempotency_key: str | None, fingerprint: str, *, random: bool) -> str:
@@ -149,7 +149,7 @@ def forget(session: Session, row_id: str) -> None:
 
 
 def forget_running(session: Session, hold_id: str) -> None:
-    """Delete the row of a call that left no answer."""
+    """Delete the row of a call that ended without an answer."""
     running = col(Replay.status) == ReplayStatus.RUNNING
     session.execute(delete(Replay).where(col(Replay.hold_id) == hold_id, running))
 
@@ -179,7 +179,7 @@ def store(
 
 
 def is_kept(error: Exception) -> bool:
-    """Whether the work itself found `error`, so that its answer is stored."""
+    """Whether the tool itself raised `error`, so that its answer is stored."""
     return status_and_code(error)[1] in KEPT_ERROR_CODES
 
 
@@ -199,12 +199,12 @@ def joined_state(session: Session, replay_id: str, now: datetime) -> Answer | No
 
 
 def mark_delivered(session: Session, replay_id: str) -> None:
-    """The answer was sent in full: stop replaying it if the call is random; other rows do not change."""
+    """Stop replaying the answer of a random call once it was sent in full; other rows do not change."""
     _hide_from_new_calls(session, replay_id, col(Replay.retry_key).startswith(RetryKind.RANDOM))
 
 
 def _hide_from_new_calls(session: Session, row_id: str, *only_if: ColumnElement[bool]) -> None:
-    """Keep the row's answer for the calls that joined, but let no new call find it."""
+    """Keep the row's answer for calls that joined, but hide it from new calls."""
     done = (col(Replay.id) == row_id, col(Replay.status) == ReplayStatus.DONE)
     session.execute(update(Replay).where(*done, *only_if).values(retry_key=RetryKind.PAST + row_id))
 

@@ -1,7 +1,7 @@
-"""This process's running calls, and who waits for each of them.
+"""This process's running calls, and the callers that wait for each of them.
 
-A call runs in a task of its own, so that a broken connection can neither stop it half-way nor leave its hold
-open. When nobody waits for a call any more, it is withdrawn if it is still queued. Work that has started is
+A call runs in its own task, so that a broken connection can neither interrupt it nor leave its hold open.
+When nobody waits for a call any more, it is withdrawn if it is still queued. Work that has started is
 finished, charged and kept for the retry, unless the caller asked to stop it.
 """
 
@@ -64,7 +64,7 @@ class InFlightCall:
         self.result.exception()  # Retrieve it so that asyncio does not warn.
 
     def submitted(self, ticket: Ticket) -> None:
-        """The backend has accepted the call; withdraw it if everyone has left in the meantime."""
+        """The backend has accepted the call; withdraw it if nobody waits for it any more."""
         self._ticket = ticket
         if self.waiting == 0:
             self._withdraw()

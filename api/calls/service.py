@@ -56,7 +56,7 @@ async def run(
 
 
 async def mark_delivered(services: Services, result: CallResult) -> None:
-    """The answer has been sent in full, so a random call's answer is not replayed any more."""
+    """Record that the answer was sent in full, so that a random call's answer is not replayed."""
     await services.database.run(lambda session: idempotency.mark_delivered(session, result.replay_id))
 
 

@@ -59,7 +59,7 @@ class Allowance:
     guests_a_minute: int | None = None  # of all guests at one network address
 
 
-#: An account's opened pictures take from its rate of API calls, as `POST /api/images` does.
+#: An account's opened images count towards its rate of API calls, as `POST /api/images` does.
 ALLOWANCES = {
     UnbilledKind.RUN: Allowance(at_once=2, guests_a_minute=10),
     UnbilledKind.LOOK: Allowance(at_once=2, a_minute=60),

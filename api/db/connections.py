@@ -1,4 +1,4 @@
-"""How connections to SQLite and PostgreSQL are opened, and which of their errors mean "try again later"."""
+"""Opens connections to SQLite and PostgreSQL, and classifies their errors as outages and conflicts."""
 
 import random
 import sqlite3
@@ -25,20 +25,20 @@ _POSTGRES_OUTAGE_CLASSES = {"08", "53", "57", "58"}
 _POSTGRES_LOCKED = "55P03"
 _POSTGRES_READ_ONLY = "25006"  # a standby server, say
 _POSTGRES_NO_TABLE = "42P01"
-_POSTGRES_CONFLICTS = {"40001", "40P01"}  # serialization failure, deadlock: rolled back for certain
+_POSTGRES_CONFLICTS = {"40001", "40P01"}  # serialization failure, deadlock: always rolled back
 
 
 def parse(url: str) -> URL:
-    """The address with the driver this project uses; raises ValueError for another database's."""
+    """The address with the driver that this project uses. Raises ValueError for other databases."""
     try:
         address = make_url(url)
     except ArgumentError:
-        # Not repeated, since it may hold a password.
+        # The message does not repeat the address, which may contain a password.
         raise ValueError(
             "BGERASER_DATABASE_URL must be sqlite:///path or postgresql://user:password@host/name"
         ) from None
     backend = address.get_backend_name()
-    if backend in ("postgresql", "postgres"):  # Hosting companies still hand out the old name.
+    if backend in ("postgresql", "postgres"):  # Some hosting providers use the old name.
         return address.set(drivername="postgresql+psycopg")
     if backend != "sqlite":
         raise ValueError(f"{backend} is not supported: use sqlite:///path or postgresql://…")
@@ -54,10 +54,10 @@ def sqlite_path(address: URL) -> Path | None:
 def open_engine(
     address: URL, *, connections: int, read_only: bool = False, lock_wait_seconds: float = LOCK_WAIT_SECONDS
 ) -> Engine:
-    """An engine whose transactions are exact: on SQLite a writer's begins with BEGIN IMMEDIATE.
+    """An engine whose write transactions begin with BEGIN IMMEDIATE on SQLite.
 
-    SQLAlchemy's default SQLite transaction begins only at the first write, after the balance was read: it
-    sold more credits than there were without one error.
+    SQLAlchemy's default SQLite transaction begins only at the first write, after the balance was read, so
+    concurrent calls oversold credits without an error.
     """
     path = sqlite_path(address)
     if path is not None:
@@ -70,7 +70,7 @@ def open_engine(
         pool_timeout=lock_wait_seconds,
         pool_pre_ping=True,  # connections that died while idle are replaced before they are used
         hide_parameters=True,  # errors and logs name no addresses, hashes or answers
-        isolation_level="READ COMMITTED",  # rows are locked by name: the account's first
+        isolation_level="READ COMMITTED",  # rows are locked explicitly, the account's first
         connect_args={"options": options, "connect_timeout": 5},
     )
     return engine.execution_options(postgresql_readonly=True) if read_only else engine
@@ -78,7 +78,7 @@ def open_engine(
 
 def _open_sqlite(path: Path, connections: int, read_only: bool, lock_wait_seconds: float) -> Engine:
     def connect() -> sqlite3.Connection:
-        # mode=rw: a file that has gone is an error, not a new empty database. Migrations create it.
+        # mode=rw: a missing file is an error instead of a new, empty database. Migrations create it.
         address = f"file:{quote(str(path.absolute()))}?mode=rw"
         return sqlite3.connect(
             address, uri=True, timeout=lock_wait_seconds, isolation_level=None, check_same_thread=False
@@ -98,7 +98,7 @@ def _open_sqlite(path: Path, connections: int, read_only: bool, lock_wait_second
     def configure(connection: Any, record: Any) -> None:  # noqa: ARG001 - SQLAlchemy's signature
         cursor = connection.cursor()
         cursor.execute("PRAGMA foreign_keys=ON")
-        # Without it INSERT OR REPLACE would delete a row past the triggers that protect it.
+        # Without this, INSERT OR REPLACE would delete a row without firing its triggers.
         cursor.execute("PRAGMA recursive_triggers=ON")
         if read_only:
             cursor.execute("PRAGMA query_only=ON")
@@ -118,10 +118,10 @@ def _open_sqlite(path: Path, connections: int, read_only: bool, lock_wait_second
 
 
 def _begin_immediate(connection: Connection, wait_seconds: float) -> None:
-    """Take the write lock, sharing it with other processes by random retries.
+    """Take the write lock, retrying at random intervals of about 1.5 ms.
 
-    SQLite retries after up to 100 ms, and so nearly always misses the gap between two transactions of a busy
-    writer: some processes waited for 8 s. This retries every other millisecond.
+    SQLite's own retries are up to 100 ms apart and nearly always miss the gap between two transactions of a
+    busy writer: some processes waited for 8 s.
     """
     driver_connection = _driver_connection(connection)
     give_up_at = time.monotonic() + wait_seconds
@@ -135,17 +135,17 @@ def _begin_immediate(connection: Connection, wait_seconds: float) -> None:
                     break
             else:
                 return
-            time.sleep(random.uniform(0.0005, 0.0025))  # noqa: S311 - keeps rivals out of step, no secret
-        connection.exec_driver_sql("BEGIN IMMEDIATE")  # Raises what SQLAlchemy's callers expect.
+            time.sleep(random.uniform(0.0005, 0.0025))  # noqa: S311 - jitter, not a secret
+        connection.exec_driver_sql("BEGIN IMMEDIATE")  # Raises the error as SQLAlchemy's.
     finally:
         driver_connection.execute(f"PRAGMA busy_timeout={round(wait_seconds * 1000)}")
 
 
 @contextmanager
 def savepoint(connection: Connection) -> Iterator[None]:
-    """One work of several in an SQLite transaction: undone by itself if the block raises.
+    """A savepoint in an SQLite transaction, rolled back if the block raises.
 
-    Said to the driver directly: SQLAlchemy's bookkeeping of savepoints took a sixth of an admission's time.
+    Uses the driver directly: SQLAlchemy's handling of savepoints took a sixth of the time of an admission.
     """
     driver_connection = _driver_connection(connection)
     driver_connection.execute("SAVEPOINT work")
@@ -160,7 +160,7 @@ def savepoint(connection: Connection) -> Iterator[None]:
 
 
 def in_transaction(connection: Connection) -> bool:
-    """Whether SQLite still has the transaction open; some errors end it as a whole."""
+    """Whether the SQLite transaction is still open; some errors roll all of it back."""
     return _driver_connection(connection).in_transaction
 
 
@@ -171,14 +171,14 @@ def _driver_connection(connection: Connection) -> sqlite3.Connection:
 
 
 def is_conflict(error: DBAPIError) -> bool:
-    """Whether the same work is in order a moment later: a serialization failure or a deadlock."""
+    """Whether a retry can succeed at once: after a serialization failure or a deadlock."""
     return getattr(error.orig, "sqlstate", None) in _POSTGRES_CONFLICTS
 
 
 def is_outage(error: DBAPIError, *, writing: bool) -> bool:
-    """Whether the database is locked, full, gone or another one, as against the work being at fault.
+    """Whether the database is locked, full, unreachable or replaced, so that the statement is not at fault.
 
-    A refusal to write is an outage for a writer, and a mistake of a reader. A missing table means that the
+    A refusal to write is an outage for a writer but a defect for a reader. A missing table means that the
     database was replaced by one without our schema.
     """
     if isinstance(error.orig, sqlite3.Error):

@@ -1,11 +1,11 @@
-"""The database: one transaction a request phase, off the event loop.
+"""Runs work functions in transactions, off the event loop.
 
-Work functions take a session and never commit. They are repeatable: each attempt gets a fresh session, and
-what a work function returns or raises reaches its caller only after COMMIT. They let database errors pass.
+Work functions take a session and never commit. They must be repeatable: each attempt gets a new session, and
+their result or exception reaches the caller only after COMMIT. They do not catch database errors.
 
-On SQLite one thread writes, and commits what waits in its queue together, each work in a savepoint of its
-own: several threads would only fight for the one write lock, which SQLite hands out unfairly. On PostgreSQL
-several threads write, one transaction a work, and the database itself brings their commits together.
+On SQLite one thread writes and commits all queued work functions together, each in its own savepoint: several
+threads would only compete for the single write lock, which SQLite grants unfairly. On PostgreSQL several
+threads write, one transaction per work function, and the database groups their commits.
 """
 
 import asyncio
@@ -30,15 +30,15 @@ _SQLITE_GROUP_SIZE = 64
 _WAITING_MAX = 10_000
 _ATTEMPTS = 6
 _READ_THREADS = 4
-_CALLING_THREADS = 4  # that use `transaction` at the same time, besides the queue's
+_CALLING_THREADS = 4  # that use `transaction` at the same time, besides those of the queue
 _UNAVAILABLE = "The database cannot be used at the moment. Nothing was charged; please try again."
 
 
 class Database:
-    """One process's access to the database at `url`; nothing is opened before it is needed.
+    """One process's access to the database at `url`. Connections are opened on first use.
 
-    Every method raises ServiceUnavailable when the database is locked, full or gone, and works again as soon
-    as the database does.
+    Every method raises ServiceUnavailable while the database is locked, full or unreachable, and works again
+    afterwards.
     """
 
     def __init__(
@@ -69,9 +69,9 @@ class Database:
         )
 
     async def run(self, work: Work[T]) -> T:
-        """`work` in one write transaction; returns or raises what it did once that is committed.
+        """Run `work` in a write transaction; returns its result, or raises its exception, after COMMIT.
 
-        A caller that is cancelled before its work began drops it; later the work is committed all the same.
+        Cancelling the caller drops work that has not begun. Work that has begun is committed nevertheless.
         """
         return await asyncio.wrap_future(self.submit(work))
 
@@ -80,10 +80,10 @@ class Database:
         return self._queue.submit(work)
 
     async def read(self, work: Work[T]) -> T:
-        """`work` on what is committed, waiting for no writer; writing is refused."""
+        """Run `work` in a read-only transaction, which does not wait for writers."""
         try:
             reading = asyncio.get_running_loop().run_in_executor(self._readers, self._read, work)
-        except RuntimeError as error:  # What an executor says that was shut down.
+        except RuntimeError as error:  # Raised by an executor that was shut down.
             raise ServiceUnavailable("The server is shutting down.") from error
         return await reading
 
@@ -91,14 +91,14 @@ class Database:
     def transaction(self) -> Iterator[Session]:
         """A write transaction in the calling thread, committed at the end; for the command line and tests.
 
-        It is not retried, because its body cannot be run twice: PostgreSQL may end it with a conflict.
+        It is not retried, because its body cannot be run twice, so PostgreSQL may abort it with a conflict.
         """
         with self._translate_outages(), Session(self.engine, expire_on_commit=False) as session:
             yield session
             session.commit()
 
     def close(self) -> None:
-        """Finish the queued works, then close every connection."""
+        """Finish the queued work, then close every connection."""
         self._queue.close()
         self._readers.shutdown()
         self.engine.dispose()
@@ -117,11 +117,11 @@ class Database:
                 with self._translate_outages(), self.engine.begin() as connection:
                     return [_in_savepoint(connection, work) for work in works]
             except _TransactionLost:
-                pass  # Which of the works is at fault is unknown, so each is tried alone.
+                pass  # It is unknown which work function is at fault, so each runs alone.
         return [self._run_alone(work) for work in works]
 
     def _run_alone(self, work: Work[Any]) -> Outcome:
-        """`work` in a transaction of its own: the one place where conflicts are retried."""
+        """Run `work` in its own transaction. Only here are conflicts retried."""
         for attempt in range(_ATTEMPTS):
             try:
                 with self.transaction() as session:
@@ -132,7 +132,7 @@ class Database:
                     return Raised(error)
             except Exception as error:
                 return Raised(error)
-            time.sleep(random.uniform(0, 0.01 * 2**attempt))  # noqa: S311 - keeps rivals apart, no secret
+            time.sleep(random.uniform(0, 0.01 * 2**attempt))  # noqa: S311 - jitter, not a secret
         return Raised(ServiceUnavailable(_UNAVAILABLE, retry_after_seconds=1))
 
     @contextmanager
@@ -150,7 +150,7 @@ class Database:
             raise ServiceUnavailable(_UNAVAILABLE) from error
 
     def _detect_replaced_file(self) -> None:
-        """Reconnect if the file was replaced: writes to a deleted file that is still open are lost."""
+        """Reconnect if the file was replaced: writes to a deleted file that is still open would be lost."""
         if self._path is None:
             return
         try:
@@ -166,7 +166,7 @@ class Database:
 
 
 class _TransactionLost(Exception):
-    """The transaction is gone: SQLite rolls all of it back on its own when, say, the disk is full."""
+    """SQLite rolled the whole transaction back by itself, for example because the disk is full."""
 
 
 def _in_savepoint(connection: Connection, work: Work[Any]) -> Outcome:

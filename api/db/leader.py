@@ -1,4 +1,4 @@
-"""Leader election for periodic work: the process that moves the due time forward does it for all."""
+"""Leader election for periodic work: the process that moves the due time forward does the work for all."""
 
 from datetime import datetime, timedelta
 
@@ -10,10 +10,10 @@ from billing.ledger.postings import insert_unless_taken
 
 
 async def try_claim(database: Database, name: str, every: timedelta, now: datetime) -> bool:
-    """Whether the work is due and this process is to do it; no other process does before `now + every`.
+    """Claim the work if it is due; True if this process must do it.
 
-    If this process dies, another one takes over only then. A due time more than `every` away counts as
-    passed, so a clock that ran far ahead delays nothing.
+    No other process does before `now + every`. If this process dies, another one takes over then. A due time
+    more than `every` in the future counts as due, so that a clock that ran ahead does not delay the work.
     """
 
     def is_due(session: Session) -> bool:
@@ -36,12 +36,12 @@ async def try_claim(database: Database, name: str, every: timedelta, now: dateti
         ).one_or_none()
         return claimed is not None
 
-    # Asked every few seconds by every process, so writing waits until there is reason to.
+    # Every process calls this every few seconds, so write only if the work is due.
     return await database.read(is_due) and await database.run(claim)
 
 
 async def reschedule(database: Database, name: str, due_at: datetime) -> None:
-    """Move the due time of work that this process has claimed: to keep the claim, or to end it."""
+    """Set the due time of work that this process has claimed, to extend or to end the claim."""
 
     def move(session: Session) -> None:
         session.execute(

@@ -1,4 +1,4 @@
-"""Tables of the paid path that are not credits: API keys, images, and answers kept for retries."""
+"""Tables of API keys, images, stored answers for retries, the call log, trial cards and periodic work."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -10,7 +10,7 @@ from billing.timestamps import UtcDateTime
 
 
 class ApiKey(SQLModel, table=True):
-    """A key's hash and first characters; the key itself is shown once and stored nowhere."""
+    """A key's hash and first characters. The key itself is shown once and not stored."""
 
     __tablename__ = "api_key"
 
@@ -21,12 +21,12 @@ class ApiKey(SQLModel, table=True):
     sha256: str = Field(unique=True)  # hex, of the whole key
     created_at: datetime = Field(sa_type=UtcDateTime)
     last_used_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
-    expires_at: datetime | None = Field(default=None, sa_type=UtcDateTime)  # set by rotate: end of the grace
+    expires_at: datetime | None = Field(default=None, sa_type=UtcDateTime)  # set by rotation: end of grace
     revoked_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
 
 
 class PeriodicWork(SQLModel, table=True):
-    """When periodic work is due next. The process that moves the time forward does it for all."""
+    """When periodic work is due next, see `api.db.leader`."""
 
     __tablename__ = "periodic_work"
 
@@ -41,7 +41,7 @@ class ImageKind(StrEnum):
 
 
 class Image(SQLModel, table=True):
-    """A stored picture. Its bytes are in storage under `id`; names from outside are never used."""
+    """A stored image. Its bytes are in storage under `id`; client file names are never used."""
 
     __tablename__ = "image"
     __table_args__ = (CheckConstraint("size_bytes >= 0", name="image_size_not_negative"),)
@@ -51,22 +51,22 @@ class Image(SQLModel, table=True):
     kind: str
     format: str  # jpg, png, webp, avif, heic
     size_bytes: int
-    #: Of what tools keep beside the picture (`api.images.storage`); counts towards the account's storage too.
+    #: Size of the stored artefacts (`api.images.storage`), which count towards the account's storage too.
     artefact_bytes: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
     sha256: str
-    width: int | None = Field(default=None)  # null: an upload that no worker has opened yet
+    width: int | None = Field(default=None)  # null: an upload that no worker has decoded yet
     height: int | None = Field(default=None)
     created_at: datetime = Field(sa_type=UtcDateTime)
-    expires_at: datetime = Field(sa_type=UtcDateTime, index=True)  # moves on with every use
+    expires_at: datetime = Field(sa_type=UtcDateTime, index=True)  # extended by every use
 
 
 class ReplayStatus(StrEnum):
     RUNNING = "running"
-    DONE = "done"  # an answer is stored: a success, or an error the work itself found
+    DONE = "done"  # an answer is stored: a success, or an error raised by the tool
 
 
 class Replay(SQLModel, table=True):
-    """What makes a retry safe: one row per idempotency key, or per fingerprint of a call without one."""
+    """Makes retries safe: one row per idempotency key, or per fingerprint of a call without one."""
 
     __tablename__ = "replay"
     __table_args__ = (
@@ -93,7 +93,7 @@ class Replay(SQLModel, table=True):
 
 
 class CallRecord(SQLModel, table=True):
-    """One call of a tool as its caller sees it in the log. No picture and no parameter is kept."""
+    """One tool call in the call log. Images and parameters are not recorded."""
 
     __tablename__ = "call_record"
     __table_args__ = (
@@ -116,7 +116,7 @@ class CallRecord(SQLModel, table=True):
 
 
 class TrialCard(SQLModel, table=True):
-    """A card that had a trial, so that it gets none in another account."""
+    """A card that was used for a trial, so that another account does not get a trial with it."""
 
     __tablename__ = "trial_card"
 

@@ -1,4 +1,4 @@
-"""The smallest transactions that show that the database has our tables and takes writes."""
+"""Minimal transactions that show whether the database has our tables and accepts writes."""
 
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import Session, select
@@ -10,12 +10,12 @@ _ROW_ID = "readiness"
 
 
 def read(session: Session) -> None:
-    """A real table, because an empty file or a wrong database answers `select 1` too."""
+    """Read one of our tables: `select 1` would also succeed on an empty file or another database."""
     session.exec(select(PeriodicWork.id).limit(1)).first()
 
 
 def write(session: Session) -> None:
-    """A row that changes: only its commit shows that the disk has room."""
+    """Change a row: only its commit shows that the disk has room."""
     insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
     statement = insert(PeriodicWork).values(id=_ROW_ID, due_at=utc_now())
     session.execute(

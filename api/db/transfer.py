@@ -1,4 +1,4 @@
-"""Moves everything from one database to another, for an operator who outgrows SQLite."""
+"""Copies all data from one database to another, for moving from SQLite to PostgreSQL."""
 
 from sqlalchemy import Connection, Table, func, select
 from sqlmodel import Session, SQLModel
@@ -13,17 +13,17 @@ _BATCH_ROWS = 1_000
 
 
 class TransferRefused(Exception):
-    """The databases are not fit for it; nothing was written."""
+    """The transfer was refused and nothing was copied."""
 
 
 def copy_database(source_url: str, target_url: str) -> dict[str, int]:
-    """Copies every row of every table; the number of rows by table.
+    """Copy every row of every table; returns the number of rows by table.
 
-    Both schemas are brought up to date first. The source is locked meanwhile, but a server that still runs
-    on it would write there afterwards: stop it first. One transaction on the target:
-    it has everything, with every balance as it was and every sum right, or nothing.
+    Both schemas are migrated first. The source is locked meanwhile, but a server that still uses it would
+    write to it afterwards: stop the server first. The target is written in one transaction, which is
+    committed only if every balance equals the source's and passes the audit.
 
-    Raises TransferRefused if the target has rows already or the source's books do not balance.
+    Raises TransferRefused if the target has rows already or the source does not pass the audit.
     """
     if source_url == target_url:
         raise TransferRefused("source and target are the same database")
@@ -44,7 +44,7 @@ def copy_database(source_url: str, target_url: str) -> dict[str, int]:
 
 
 def _copied_tables() -> list[Table]:
-    """Every table but the one that says when background work is due, which a server fills by starting."""
+    """All tables except the due times of periodic work, which a server fills when it starts."""
     return [table for table in SQLModel.metadata.sorted_tables if table.name != PeriodicWork.__tablename__]
 
 
@@ -59,7 +59,7 @@ def _copy(source: Connection, target: Connection, table_name: str) -> int:
 
 
 def _continue_numbering(target: Connection) -> None:
-    """PostgreSQL counts apart from the rows, so copied numbers would be given out again."""
+    """Advance the sequences of PostgreSQL, which would otherwise assign the copied numbers again."""
     if target.dialect.name != "postgresql":
         return
     for table in SQLModel.metadata.sorted_tables:
@@ -67,7 +67,7 @@ def _continue_numbering(target: Connection) -> None:
         if column is not None:
             sequence = func.pg_get_serial_sequence(table.name, column.name)
             largest = select(func.max(column)).scalar_subquery()
-            # Without rows it stays at its start: setval refuses null by doing nothing.
+            # For an empty table the maximum is null, and setval does nothing.
             target.execute(select(func.setval(sequence, largest)))
 
 
@@ -87,5 +87,5 @@ def _require_balance(connection: Connection, name: str) -> None:
 def _balances(connection: Connection) -> list[tuple[str, int, int]]:
     table = SQLModel.metadata.tables[str(Account.__tablename__)]
     query = select(table.c.id, table.c.available, table.c.held)
-    # Sorted here: the two databases may sort text differently.
+    # Sorted in Python, because the two databases may sort text differently.
     return sorted((row.id, row.available, row.held) for row in connection.execute(query))

@@ -1,4 +1,4 @@
-"""The queue in which writes wait: first in, first out, served by threads, off the event loop."""
+"""The first-in-first-out queue of write transactions, served by threads, off the event loop."""
 
 import queue
 import threading
@@ -35,9 +35,9 @@ class _Job:
 
 
 class WriteQueue:
-    """Passes queued works to `run_group(works) -> outcomes`, up to `group_size` at a time.
+    """Passes queued work functions to `run_group(works) -> outcomes`, up to `group_size` at a time.
 
-    `threads` threads do so. A future is resolved when `run_group` has returned, so after COMMIT.
+    `threads` threads do so. A future is resolved when `run_group` has returned, which is after COMMIT.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class WriteQueue:
         self._run_group = run_group
         self._group_size = group_size
         self._jobs: queue.Queue[_Job | None] = queue.Queue(waiting_max)
-        # Taken to put a job in and to close, so that no job comes after the end and waits for ever.
+        # Held while submitting and while closing, so that no job is added after the end and never run.
         self._submit_lock = threading.Lock()
         self._closed = False
         self._threads = [
@@ -62,7 +62,7 @@ class WriteQueue:
             thread.start()
 
     def submit(self, work: Work[T]) -> Future[T]:
-        """The future of what `work` returns. Raises ServiceUnavailable when too many wait, or at the end."""
+        """Queue `work`; returns the future of its result. Raises ServiceUnavailable when full or closed."""
         job = _Job(work)
         with self._submit_lock:
             if self._closed:
@@ -74,7 +74,7 @@ class WriteQueue:
         return job.future
 
     def close(self) -> None:
-        """Waits until everything in the queue is done."""
+        """Refuse new work and wait until the queued work is done."""
         with self._submit_lock:
             self._closed = True
         for _ in self._threads:
@@ -89,10 +89,10 @@ class WriteQueue:
             while group[-1] is not None and len(group) < self._group_size and not self._jobs.empty():
                 try:
                     group.append(self._jobs.get_nowait())
-                except queue.Empty:  # Another thread was quicker.
+                except queue.Empty:  # Another thread took it.
                     break
             ended = group[-1] is None
-            # A job whose caller has gone is dropped, unless it has begun.
+            # Drop jobs whose callers were cancelled.
             jobs = [job for job in group if job is not None and job.future.set_running_or_notify_cancel()]
             if jobs:
                 self._run_jobs(jobs)

@@ -1,4 +1,4 @@
-"""Tables of the web editor: a project is one opened picture, its steps are the tree of its results."""
+"""Tables of the web editor: a project is one opened image, its steps form the tree of results."""
 
 from datetime import datetime
 
@@ -9,24 +9,24 @@ from billing.timestamps import UtcDateTime
 
 
 class Project(SQLModel, table=True):
-    """One picture and its results, for as long as the pictures are stored."""
+    """An opened image and its results, kept as long as the images are stored."""
 
     __tablename__ = "editor_project"
 
     id: str = Field(primary_key=True)  # prj_…
-    #: Owns the pictures. Of a guest's project it is the guests' common account, and the session owns it.
+    #: Owns the images. For guests it is their common account, and `session_id` identifies the guest.
     account_id: str = Field(foreign_key="account.id", index=True)
     session_id: str | None = Field(default=None, index=True)
-    name: str = Field(max_length=200)  # as the file was called; shown, and proposed for downloads
+    name: str = Field(max_length=200)  # the file name; displayed, and used for downloads
     sample: str | None = Field(default=None)  # the sample's name; guests may edit samples only
     current_step_id: str  # no foreign key: the first step is written after its project
     created_at: datetime = Field(sa_type=UtcDateTime)
     used_at: datetime = Field(sa_type=UtcDateTime)
-    expires_at: datetime = Field(sa_type=UtcDateTime, index=True)  # moves on with every use
+    expires_at: datetime = Field(sa_type=UtcDateTime, index=True)  # extended by every use
 
 
 class Step(SQLModel, table=True):
-    """One picture of a project: the opened one (no tool), or what a tool made of its parent's."""
+    """One image of a project: the opened one (no tool), or a tool's result for the parent step's image."""
 
     __tablename__ = "editor_step"
     __table_args__ = (
@@ -37,15 +37,15 @@ class Step(SQLModel, table=True):
     id: str = Field(primary_key=True)  # stp_…
     project_id: str = Field(foreign_key="editor_project.id")
     parent_id: str | None = Field(default=None)  # a step of the same project
-    number: int  # 0, 1, … in the order of making
+    number: int  # 0, 1, … in order of creation
     tool: str | None = Field(default=None)
-    params: str = Field(default="{}", sa_type=Text)  # JSON: form fields as they were sent, files by id
-    answer: str = Field(default="{}", sa_type=Text)  # JSON: the answer's data besides the picture
-    image_id: str  # no foreign key: a picture can be deleted before its step
+    params: str = Field(default="{}", sa_type=Text)  # JSON: form fields as sent, files by id
+    answer: str = Field(default="{}", sa_type=Text)  # JSON: the answer's data besides the image
+    image_id: str  # no foreign key: an image can be deleted before its step
     width: int
     height: int
     format: str
-    is_mask: bool = Field(default=False)  # a selection, not an editable picture
-    is_paid: bool = Field(default=False)  # its look can be changed free of charge
-    run_key: str | None = Field(default=None)  # the idempotency key of the run that made it
+    is_mask: bool = Field(default=False)  # a selection, not an editable image
+    is_paid: bool = Field(default=False)  # true for every result of a tool, see `api.editor.pricing`
+    run_key: str | None = Field(default=None)  # the idempotency key of the run that created it
     created_at: datetime = Field(sa_type=UtcDateTime)

@@ -16,7 +16,7 @@ from ml.tools.magic_select import MagicSelectParams
 async def select(
     services: Services, owner: ProjectOwner, source: Step, params: MagicSelectParams
 ) -> ToolAnswer:
-    """The selection as a PNG mask of at most 1024 pixels a side; the caller has admitted it.
+    """The selection as a PNG mask of at most 1024 pixels a side. The caller admits the work.
 
     Raises what magic-select raises: `NothingFound`, `BadParameter`, `ModelUnavailable`, …
     """
@@ -27,6 +27,6 @@ async def select(
 
 
 def overlay_data(answer: ToolAnswer) -> dict[str, Any]:
-    """Score, box and area ratio, without anything that gives access to the mask."""
+    """Score, box and area ratio, but no id or URL that gives access to the mask."""
     data = response_bodies.picture_data(answer, "")
     return {name: data[name] for name in ("score", "bbox", "areaRatio") if name in data}

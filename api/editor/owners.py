@@ -1,7 +1,7 @@
 """Owners of projects: an account, or a guest, who is identified by a session only.
 
-Pictures need an account. Guests' pictures belong to one common account without sign-in and credits; the
-project identifies the guest. Signing up transfers the guest's projects and pictures to the new account.
+Every image needs an account. Guests' images belong to one common account without sign-in and credits; the
+project identifies the guest. Signing in transfers the guest's projects and images to the account.
 """
 
 from dataclasses import dataclass
@@ -28,9 +28,9 @@ GUESTS_EMAIL = "guests@bgeraser.invalid"
 
 @dataclass(frozen=True)
 class ProjectOwner:
-    """`account_id` owns the pictures; `session_id` is a guest's, None for an account's own.
+    """`account_id` owns the images; `session_id` identifies a guest, None for an account.
 
-    It is "" for a guest without a session, who owns nothing yet.
+    It is "" for a guest without a session, who does not own anything yet.
     """
 
     account_id: str
@@ -49,23 +49,23 @@ class ProjectOwner:
 
     @property
     def concurrent_calls(self) -> int:
-        """Calls that its plan runs at once."""
+        """How many calls the plan allows at once."""
         return PLANS[self.plan].concurrent_calls
 
     @property
     def name(self) -> str:
-        """A unique key, for counting by owner."""
+        """A unique key for limits per owner."""
         return self.session_id or self.account_id
 
     def claimant(self, address: str) -> Claimant:
-        """As which it asks for unbilled work from the network address `address`."""
+        """The claimant for unbilled work requested from the network address `address`."""
         network = network_of(address)
         return Claimant(
             self.name if self.session_id != "" else f"guests at {network}", network, self.priority
         )
 
     def owns(self) -> ColumnElement[bool]:
-        """The condition on `Project` rows."""
+        """The condition that selects its `Project` rows."""
         mine = col(Project.account_id) == self.account_id
         return mine & (
             col(Project.session_id).is_(None)
@@ -85,10 +85,9 @@ async def owner_of(services: Services, account_id: str | None, session_id: str) 
 
 
 def adopt(session: Session, session_id: str, account_id: str, now: datetime) -> None:
-    """Transfer a guest's projects and their pictures to `account_id`.
+    """Transfer a guest's projects and their images to `account_id`.
 
-    For the transaction in which the guest's session becomes the account's. The pictures then count towards
-    the account's storage.
+    Call it in the transaction of the login. The images then count towards the account's storage.
     """
     of_guest = select(Project.id).where(Project.session_id == session_id, col(Project.expires_at) > now)
     project_ids = list(session.exec(of_guest))
@@ -109,7 +108,7 @@ async def _guests_account(services: Services) -> str:
     def make(session: Session) -> str:
         try:
             return accounts.create(session, email=GUESTS_EMAIL, now=services.clock()).id
-        except AccountExists:  # another process was quicker
+        except AccountExists:  # another process created it
             return accounts.find_by_email(session, GUESTS_EMAIL).id
 
     account_id = await services.database.read(find)

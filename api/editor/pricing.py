@@ -1,6 +1,6 @@
-"""Free actions of the editor besides drawing: changing the look of a paid cut-out, and samples for guests.
+"""Which runs of the editor are free: changing the look of a paid cut-out, and samples for guests.
 
-Applying a tool costs one credit, as an API call does; `api.calls.admission` charges it.
+Every other run costs one credit, as an API call does; `api.calls.admission` charges it.
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from api.editor.owners import ProjectOwner
 
 CREDITS_PER_RUN = 1
 CUTOUT_TOOL = "bg-removal"
-#: Background, shadow, edge and frame of a cut-out. Those that determine the foreground are not included.
+#: Parameters of background, shadow, edge and frame, without those that determine the foreground.
 LOOK_PARAMS = frozenset(
     {
         "bg_color",
@@ -36,14 +36,14 @@ LOOK_PARAMS = frozenset(
 
 
 def is_free_for_guests(project: Project, owner: ProjectOwner) -> bool:
-    """Whether a guest may run tools here: on samples only."""
+    """Whether the owner is a guest who may run tools here, which is on samples only."""
     return owner.is_guest and project.sample is not None
 
 
 def only_changes_the_look(
     paid: Step, params: Mapping[str, Any], *, source: Step, tool: str, paid_params: Mapping[str, Any]
 ) -> bool:
-    """Whether this repeats the paid cut-out of the same picture with another look."""
+    """Whether this repeats the paid cut-out of the same image with another look."""
     same_work = paid.tool == tool == CUTOUT_TOOL and paid.parent_id == source.id and paid.is_paid
     return same_work and _core(params) == _core(paid_params)
 

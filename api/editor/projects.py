@@ -1,6 +1,6 @@
 """Projects and their steps: create, find, navigate, delete.
 
-Functions take a session and `now`, and never commit. A project that is another owner's is not found.
+Functions take a session and `now`, and never commit. Another owner's project is not found.
 """
 
 import json
@@ -17,7 +17,7 @@ from api.editor.owners import ProjectOwner
 from api.errors import InvalidParameter, NotFound
 from billing.identifiers import new_id
 
-#: Steps of one project, more than a person makes.
+#: The limit of steps per project.
 STEPS_MAX = 500
 _LISTED = 24
 _NAME_LENGTH_MAX = 200
@@ -27,7 +27,7 @@ _GRACE = timedelta(hours=1)
 
 @dataclass(frozen=True)
 class NewStep:
-    """The result of a run. Its picture is stored already."""
+    """A step to be added; its image is stored already."""
 
     image_id: str
     width: int
@@ -52,7 +52,7 @@ def open_project(
     now: datetime,
     retention: timedelta,
 ) -> tuple[Project, Step]:
-    """A new project whose first step is the picture as it was opened."""
+    """Create a project whose first step is the opened image."""
     project = Project(
         id=new_id("prj"),
         account_id=owner.account_id,
@@ -73,7 +73,7 @@ def open_project(
 
 
 def find(session: Session, owner: ProjectOwner, project_id: str, now: datetime) -> Project:
-    """Raises `NotFound` if it does not exist, has expired or is another owner's."""
+    """The owner's project. Raises `NotFound` if it does not exist, has expired or is another owner's."""
     is_current = (Project.id == project_id, col(Project.expires_at) > now)
     project = session.exec(select(Project).where(*is_current, owner.owns())).one_or_none()
     if project is None:
@@ -82,7 +82,7 @@ def find(session: Session, owner: ProjectOwner, project_id: str, now: datetime) 
 
 
 def listed(session: Session, owner: ProjectOwner, now: datetime) -> list[tuple[Project, Step]]:
-    """The owner's projects with their current steps, the most recently used first."""
+    """The owner's projects with their current steps, most recently used first."""
     statement = (
         select(Project, Step)
         .join(Step, col(Step.id) == col(Project.current_step_id))
@@ -95,12 +95,12 @@ def listed(session: Session, owner: ProjectOwner, now: datetime) -> list[tuple[P
 
 
 def steps_of(session: Session, project: Project) -> list[Step]:
-    """The project's steps, the oldest first."""
+    """The project's steps, oldest first."""
     return list(session.exec(select(Step).where(Step.project_id == project.id).order_by(col(Step.number))))
 
 
 def step_of(session: Session, project: Project, step_id: str) -> Step:
-    """Raises `NotFound` for a step of another project too."""
+    """A step of the project. Raises `NotFound` for other steps."""
     step = session.get(Step, step_id)
     if step is None or step.project_id != project.id:
         raise NotFound("No such step in this project.")
@@ -115,17 +115,17 @@ def step_of_run(session: Session, project: Project, run_key: str) -> Step | None
 
 
 def stored_images(session: Session, steps: list[Step], now: datetime) -> set[str]:
-    """Which of the steps' pictures are still stored."""
+    """The ids of the steps' images that are still stored."""
     ids = [step.image_id for step in steps]
     return set(session.exec(select(Image.id).where(col(Image.id).in_(ids), col(Image.expires_at) > now)))
 
 
 def lock(session: Session, project: Project) -> Project:
-    """The project's fresh row, locked until the transaction ends: two steps never get the same number.
+    """The project's current row, locked until the transaction ends, so that step numbers are unique.
 
     Raises `NotFound` if it was deleted meanwhile.
     """
-    # Without `key_share` PostgreSQL would make it wait for every step that refers to the project.
+    # Without `key_share`, PostgreSQL would wait for every transaction that inserts a step of it.
     statement = select(Project).where(Project.id == project.id).with_for_update(key_share=True)
     locked = session.exec(statement.execution_options(populate_existing=True)).one_or_none()
     if locked is None:
@@ -165,7 +165,7 @@ def add_step(
 def change_look(
     session: Session, project: Project, step: Step, new_step: NewStep, now: datetime, retention: timedelta
 ) -> Step:
-    """Replace the look of a cut-out in its step. The caller deletes the former picture."""
+    """Replace the look of a cut-out in its step. The caller deletes the replaced image."""
     step.image_id, step.width, step.height = new_step.image_id, new_step.width, new_step.height
     step.format, step.params = new_step.format, json.dumps(dict(new_step.params))
     step.answer = json.dumps(dict(new_step.answer))
@@ -184,7 +184,7 @@ def has_children(session: Session, step: Step) -> bool:
 def set_current_step(
     session: Session, project: Project, step_id: str, now: datetime, retention: timedelta
 ) -> None:
-    """Undo, redo, or continue from any step. Raises `NotFound`; `InvalidParameter` for a mask."""
+    """Make any step the current one (undo, redo). Raises `NotFound`; `InvalidParameter` for a mask."""
     step = step_of(session, project, step_id)
     if step.is_mask:
         raise InvalidParameter("stepId", "A mask cannot be the current step.")
@@ -199,19 +199,19 @@ def touch(project: Project, now: datetime, retention: timedelta) -> None:
 
 
 def delete_project(session: Session, project: Project) -> list[str]:
-    """Delete the project and its steps; returns the ids of their pictures, which the caller deletes."""
+    """Delete the project and its steps; returns the ids of their images, which the caller deletes."""
     image_ids = list(session.exec(select(Step.image_id).where(Step.project_id == project.id)))
     _delete(session, [project.id])
     return image_ids
 
 
 def delete_of_account(session: Session, account_id: str, _now: datetime) -> None:
-    """All of an account's projects, when it is deleted. Its pictures are deleted elsewhere."""
+    """Delete all projects of an account that is deleted. Its images are deleted elsewhere."""
     _delete(session, list(session.exec(select(Project.id).where(Project.account_id == account_id))))
 
 
 def delete_expired(session: Session, now: datetime, *, limit: int) -> int:
-    """Delete up to `limit` expired projects; the number deleted. Their pictures expire on their own."""
+    """Delete up to `limit` expired projects; returns the number deleted. Images expire separately."""
     expired = select(Project.id).where(col(Project.expires_at) <= now).limit(limit)
     project_ids = list(session.exec(expired))
     _delete(session, project_ids)
@@ -244,6 +244,6 @@ def _row(project_id: str, step_id: str, number: int, new_step: NewStep, now: dat
 
 
 def _shown_name(name: str) -> str:
-    """A file's name without folders and unprintable characters; never part of a path here."""
+    """A file name without folders and unprintable characters, for display. Never used as a path."""
     last = name.replace("\\", "/").rpartition("/")[2]
     return "".join(letter for letter in last if letter.isprintable())[:_NAME_LENGTH_MAX] or "picture"

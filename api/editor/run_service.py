@@ -29,22 +29,22 @@ from ml.tool import Tool
 
 SIGN_UP = "Sign up to work on your own pictures. It is free, and this picture will be there."
 _IMAGE = "image"
-#: Longer parameters (a brush's strokes) and answers (run lengths) are not kept with the step: every request
-#: for the project would parse them, and no storage quota would count them.
+#: Longer parameters (a brush's strokes) and answer fields (run lengths) are not stored with the step: every
+#: request for the project would parse them, and they do not count towards a storage quota.
 KEPT_CHARACTERS = 4 * 1024
 _URLS = frozenset({"imageUrl", "expiresAt", "creditsCharged", "creditsRemaining"})
 
 
 @dataclass(frozen=True)
 class RunRequest:
-    """A tool, its input step and parameters. `form`: the fields as sent, files as picture ids."""
+    """A tool, its input step and parameters. `form`: the fields as sent, files as image ids."""
 
     project: Project
     source: Step
     tool: Tool
     params: Params
     form: Mapping[str, str]
-    file_ids: Mapping[str, str]  # ids of stored pictures by the name of their form field
+    file_ids: Mapping[str, str]  # ids of stored images by form field
     run_key: str
     base_url: str
     #: The paid cut-out whose look this run changes.
@@ -52,7 +52,7 @@ class RunRequest:
 
 
 def check_guest(owner: ProjectOwner, project: Project) -> None:
-    """Raises `Forbidden` for a guest's own picture: guests work on our samples only."""
+    """Raises `Forbidden` for a guest's own image: guests may edit samples only."""
     if owner.is_guest and not pricing.is_free_for_guests(project, owner):
         raise Forbidden(SIGN_UP)
 
@@ -71,7 +71,7 @@ def check_look(run_request: RunRequest) -> None:
 
 
 async def execute(services: Services, owner: ProjectOwner, run_request: RunRequest, run: Run) -> Done:
-    """Do the admitted work and add its step. Raises what the work raises, and `RunFailed`."""
+    """Run the admitted work and add its step. Raises what the work raises, and `RunFailed`."""
     files = await _files(services, owner, run_request)
     params = await images.with_mask_mode(services, owner.account_id, run_request.params, run_request.file_ids)
     run_request = replace(run_request, params=params)
@@ -167,7 +167,7 @@ def _new_step(
 
 
 async def _record(services: Services, owner: ProjectOwner, run_request: RunRequest, made: NewStep) -> Step:
-    """Store the run's step. A new look replaces the old one unless other steps build on that."""
+    """Store the run's step. A new look replaces the cut-out's step unless that has children."""
     now = services.clock()
     replaced: list[str] = []
 
@@ -175,7 +175,7 @@ async def _record(services: Services, owner: ProjectOwner, run_request: RunReque
         replaced.clear()
         project = projects.lock(session, projects.find(session, owner, run_request.project.id, now))
         existing = projects.step_of_run(session, project, run_request.run_key)
-        if existing is not None:  # by another process; the answer is a replay of its call
+        if existing is not None:  # added by another process; this call was a replay
             return existing
         if run_request.look_of is not None:
             cutout_step = projects.step_of(session, project, run_request.look_of.id)
@@ -194,7 +194,7 @@ async def _record(services: Services, owner: ProjectOwner, run_request: RunReque
 
 
 async def _files(services: Services, owner: ProjectOwner, run_request: RunRequest) -> dict[str, bytes]:
-    """Raises `NotFound` for pictures of others; a guest's must be of the same project."""
+    """Read the run's images. Raises `NotFound` for others' images, for guests also for other projects'."""
     own: set[str] = set()
     if owner.is_guest and run_request.file_ids:
         steps = await services.database.read(lambda session: projects.steps_of(session, run_request.project))

@@ -1,7 +1,7 @@
 """Runs: tools applied to steps in the background, while the browser polls their progress.
 
-A run belongs to this process. Its result is a step in the database, stored under the run's key: a browser
-that starts the same run again gets that step and pays once.
+A run is in the memory of this process. Its result is a step in the database, stored under the run's key: a
+browser that starts the same run again gets that step and is charged once.
 """
 
 import asyncio
@@ -23,13 +23,13 @@ from billing.identifiers import new_id
 from ml.backend import Progress
 from ml.errors import Cancelled, Overloaded
 
-#: How long ended runs are remembered, and how many of one owner and in all.
+#: How long ended runs are remembered, and how many per owner and in total.
 _KEPT_SECONDS = 600.0
 _KEPT_OF_OWNER = 64
 _KEPT = 4096
-#: Runs of this process that have not ended.
+#: The limit of active runs in this process.
 _AT_ONCE = 1000
-#: An unbilled run that no browser has asked about for this long is stopped.
+#: An unbilled run that no browser has polled for this long is stopped.
 _UNWATCHED_SECONDS = 60.0
 
 log = structlog.get_logger()
@@ -47,7 +47,7 @@ _ENDED = frozenset({RunStatus.DONE, RunStatus.FAILED, RunStatus.CANCELLED})
 
 
 class RunFailed(Exception):
-    """What the call answered instead of a picture: the error part of its body."""
+    """The call was answered with a stored error. `error` is the `error` object of its body."""
 
     def __init__(self, status: int, error: Mapping[str, Any]) -> None:
         super().__init__(error.get("message"))
@@ -113,7 +113,7 @@ class Run:
         self._notify()
 
     async def changed_since(self, version: int, timeout_seconds: float) -> None:
-        """Returns when there is something newer than `version`, or after `timeout_seconds`."""
+        """Wait for a version newer than `version`, or the end of the run, for at most `timeout_seconds`."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_seconds):
                 while self.version <= version and not self.has_ended:
@@ -121,7 +121,7 @@ class Run:
 
     @contextlib.contextmanager
     def watched(self) -> Iterator[None]:
-        """A browser waits for changes. An unbilled run is stopped some time after the last one left."""
+        """Count a browser that waits for changes. An unbilled run is stopped some time after the last one."""
         self._watchers += 1
         self._stop_timer()
         try:
@@ -131,7 +131,7 @@ class Run:
             self.expect_watcher()
 
     def expect_watcher(self) -> None:
-        """Stop an unbilled run unless a browser asks about it soon."""
+        """Stop an unbilled run unless a browser polls it soon."""
         self._stop_timer()
         if not (self.is_billed or self._watchers or self.has_ended):
             self._unwatched = asyncio.get_running_loop().call_later(_UNWATCHED_SECONDS, self.cancel)
@@ -161,35 +161,35 @@ RunWork = Callable[[Run], Awaitable[Done]]
 
 
 class Runs:
-    """This process's runs. Those that ended are remembered for ten minutes, and count towards no limit."""
+    """This process's runs. Ended runs are remembered for ten minutes and do not count towards limits."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
         self._runs: dict[str, Run] = {}
         self._by_key: dict[tuple[str, str], Run] = {}  # by project and key, the newest
         self._active: Counter[tuple[str, ...]] = Counter()
-        self._ended: OrderedDict[str, float] = OrderedDict()  # when, by the loop's clock; in that order
+        self._ended: OrderedDict[str, float] = OrderedDict()  # end times by the loop's clock, oldest first
         self._ended_of: dict[str, deque[str]] = {}
 
     def find(self, owner: ProjectOwner, project: Project, run_id: str) -> Run:
-        """Raises `NotFound`, for another owner's too."""
+        """A run of the project. Raises `NotFound`, also for another owner's."""
         run = self._runs.get(run_id)
         if run is None or run.owner.name != owner.name or run.project_id != project.id:
             raise NotFound("No such run. Its result may be among the project's steps.")
         return run
 
     def of_key(self, project: Project, key: str) -> Run | None:
-        """The run that this key started before. One that failed may be tried again under its key."""
+        """The run that was started with this key. None if it failed or was cancelled: it may be retried."""
         run = self._by_key.get((project.id, key))
         is_over = run is None or run.status in (RunStatus.FAILED, RunStatus.CANCELLED)
         return None if is_over else run
 
     def active_in(self, project: Project) -> int:
-        """Runs that may still add a step to the project."""
+        """The number of runs that may still add a step to the project."""
         return self._active["project", project.id]
 
     def ended(self, owner: ProjectOwner, project: Project, step: Step) -> Run:
-        """The run that made `step`, after this process forgot it."""
+        """An ended run for `step`, whose own run this process does not know any more."""
         run = Run(owner, project.id, step.run_key or "", is_billed=True)
         self._remember(run)
         run.done(step.id, 0)
@@ -199,9 +199,9 @@ class Runs:
     def start(
         self, owner: ProjectOwner, project: Project, key: str, work: RunWork, *, is_billed: bool
     ) -> Run:
-        """Begin `work(run)`. Unbilled work was admitted by `api.calls.unbilled_admission` before.
+        """Start `work(run)`. The caller has admitted unbilled work by `api.calls.unbilled_admission`.
 
-        Raises `RateLimited` if the owner has as many billed runs going on as its plan has calls at once,
+        Raises `RateLimited` if the owner has as many active billed runs as its plan allows calls at once,
         `Overloaded` if this process has too many runs.
         """
         if is_billed and self._active["billed", owner.name] >= owner.concurrent_calls:
@@ -258,7 +258,7 @@ def _counters_of(run: Run) -> list[tuple[str, ...]]:
 
 
 def _error_data(raised: Exception) -> dict[str, Any]:
-    """The error part of the API's bodies, with its status."""
+    """The `error` object of the API's bodies, with the HTTP status added."""
     if isinstance(raised, RunFailed):
         return {**raised.error, "status": raised.status}
     return {**response_bodies.error_fields(raised), "status": status_and_code(raised)[0]}

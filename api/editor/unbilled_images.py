@@ -1,4 +1,4 @@
-"""Pictures of the editor that no call paid for: uploads, and results of free work."""
+"""Images of the editor without a billed call: opened images, and results of unbilled work."""
 
 import asyncio
 
@@ -16,8 +16,8 @@ from api.images.service import NewImage
 from api.services import Services
 from ml.backend import ToolAnswer
 
-#: Parts of the room that all guests share: what the pictures of one guest's session, and of all guests whose
-#: sessions began at one network address, may fill.
+#: The fractions (1 / n) of the guests' common storage quota that the images of one session, and of all
+#: sessions that began at one network address, may fill.
 _SESSION_SHARE = 64
 _NETWORK_SHARE = 16
 
@@ -25,13 +25,13 @@ _NETWORK_SHARE = 16
 async def store_opened(
     services: Services, owner: ProjectOwner, claimant: Claimant, content: bytes
 ) -> NewImage:
-    """Store an opened picture and get its size from a worker, which makes its preview.
+    """Store an opened image; a worker renders its preview and reports its size.
 
-    Of an account it takes one call of the rate, as `POST /api/images` does. Raises `FileTooLarge`,
-    `UnsupportedFormat`, `StorageFull`, `RateLimited`; `UnreadablePicture`, `PictureTooLarge` and whatever
-    else a worker finds: it is not kept then, and neither is it when this is cancelled.
+    For an account it takes one call of the rate, as `POST /api/images` does. Raises `FileTooLarge`,
+    `UnsupportedFormat`, `StorageFull`, `RateLimited`, and the `MlError`s of rendering. The image is deleted
+    again if rendering fails or this is cancelled.
     """
-    # In a task of its own, because storing that is cut short may leave bytes without a row.
+    # In a separate task, because interrupting it could leave bytes without a row.
     storing = services.running.start(_store_upload(services, owner, content))
     try:
         stored = await asyncio.shield(storing)
@@ -54,7 +54,7 @@ async def _store_upload(services: Services, owner: ProjectOwner, content: bytes)
 
 
 async def store_result(services: Services, owner: ProjectOwner, answer: ToolAnswer) -> NewImage:
-    """Keep the result of free work. Raises `StorageFull`."""
+    """Store the result of unbilled work. Raises `StorageFull`."""
     stored = await asyncio.to_thread(
         images.describe,
         services,
@@ -91,12 +91,12 @@ async def _store(services: Services, owner: ProjectOwner, image: NewImage, conte
 
 
 async def find(services: Services, image_id: str) -> Image:
-    """A picture of a step that was found for its owner. Raises `NotFound`."""
+    """The image of a step whose owner was checked. Raises `NotFound`."""
     return await services.database.read(lambda session: images.find(session, services, None, image_id))
 
 
 async def read(services: Services, image_id: str) -> bytes:
-    """The picture's bytes; extends its expiry. Raises `NotFound`."""
+    """The image's bytes; extends its lifetime. Raises `NotFound`."""
     image = await find(services, image_id)
     content = await asyncio.to_thread(services.storage.read, image.id)
     await images.keep_longer(services, image)
@@ -104,7 +104,7 @@ async def read(services: Services, image_id: str) -> bytes:
 
 
 async def delete(services: Services, image_ids: list[str]) -> None:
-    """Delete pictures; missing ones are ignored."""
+    """Delete images; missing ones are ignored."""
 
     def forget(session: Session) -> None:
         for image_id in image_ids:

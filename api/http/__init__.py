@@ -1,1 +1,1 @@
-"""The HTTP side of `api`: it reads requests and answers them; the rules are in the other packages."""
+"""The HTTP layer of `api`: reads requests and writes responses. The rules are in the other packages."""

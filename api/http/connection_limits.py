@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 from ipaddress import IPv6Address, ip_address
 from typing import Protocol
 
-#: For the database, the workers' pipes, logs, and files that are open briefly.
+#: Reserved for the database, the workers' pipes, logs and briefly opened files.
 _OTHER_DESCRIPTORS = 128
-#: Its own, that of a file it sends, and that of a connection waiting to be accepted: the server accepts all
-#: waiting connections at once, before it can close any of them.
+#: One for itself, one for a file it sends, and one for a connection waiting to be accepted: the server
+#: accepts all waiting connections at once, before it can close any of them.
 _DESCRIPTORS_PER_CONNECTION = 3
 _LEAST_CONNECTIONS = 16
 _BACKLOG_MAX = 512
-_IPV6_NETWORK_BITS = 64  # a provider gives each customer at least such a network
+_IPV6_NETWORK_BITS = 64  # providers assign each customer at least one such network
 
 
 def raise_descriptor_limit() -> int:
@@ -78,27 +78,27 @@ class ConnectionLimits:
         return len(self._groups) < self._total or self._evict(self._idle)
 
     def add(self, connection: Connection, address: str) -> None:
-        """The connection was opened and waits for its first request."""
+        """Register a connection that waits for its first request."""
         name = _network(address)
         self._groups[connection] = name
         self._by_address.setdefault(name, _Group()).open += 1
         self.idle(connection)
 
     def idle(self, connection: Connection) -> None:
-        """The connection waits for a request."""
+        """Mark the connection as waiting for a request."""
         name = self._groups.get(connection)
         if name is not None:
             self._idle[connection] = self._by_address[name].idle[connection] = None
 
     def busy(self, connection: Connection) -> None:
-        """The connection has a request that is not answered yet."""
+        """Mark the connection as having an unanswered request."""
         self._idle.pop(connection, None)
         name = self._groups.get(connection)
         if name is not None:
             self._by_address[name].idle.pop(connection, None)
 
     def remove(self, connection: Connection) -> None:
-        """The connection was closed. Does nothing if it is not registered."""
+        """Unregister a closed connection. Does nothing if it is not registered."""
         self.busy(connection)
         name = self._groups.pop(connection, None)
         if name is None:

@@ -1,4 +1,4 @@
-"""What routes depend on: the services, the caller, and work that ends when the client disconnects."""
+"""Dependencies of routes: the services, the caller, and work that ends when the client disconnects."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -45,7 +45,7 @@ async def authenticated_for_tools(request: Request) -> Caller:
 
 
 async def admit_body(request: Request, caller: Caller) -> None:
-    """Admit the body on the caller's account. Raises `RateLimited`, `ServerBusy`, `FileTooLarge`."""
+    """Admit the body, counted towards the account. Raises `RateLimited`, `ServerBusy`, `FileTooLarge`."""
     plan = PLANS[caller.plan]
     await body_limits.admit(
         request.scope,
@@ -68,7 +68,7 @@ def public_base_url(request: Request) -> str:
 async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
     """The result of `work`, which is cancelled when the client disconnects or this is cancelled.
 
-    Call it only after the body was read: it discards what else the client sends.
+    Call it only after the body was read: it discards everything else that the client sends.
     """
     task = asyncio.create_task(work)
     disconnected = asyncio.create_task(_wait_for_disconnect(request))

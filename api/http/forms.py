@@ -168,8 +168,8 @@ def _read_urlencoded(content: bytes) -> list[Part]:
 def _unescaped(text: bytes) -> bytes:
     """Decode percent escapes and plus signs.
 
-    The standard library decodes them in Python, and quoted-printable, which only has another sign before the
-    two digits, in C: a mebibyte of escapes takes milliseconds instead of a second.
+    The standard library decodes them in Python, but quoted-printable, which differs only in the sign before
+    the two digits, in C: a mebibyte of escapes takes milliseconds instead of a second.
     """
     return binascii.a2b_qp(text.replace(b"+", b" ").replace(b"=", b"=3D").replace(b"%", b"="))
 
@@ -255,5 +255,5 @@ def validated(params: type[Params], texts: dict[str, str]) -> Params:
 
 
 def _shown(name: str) -> str:
-    """A name, shortened for messages: a caller can send any length."""
+    """A name, truncated for messages, because callers can send any length."""
     return name if len(name) <= _SHOWN_NAME_LENGTH else name[:_SHOWN_NAME_LENGTH] + "…"

@@ -1,7 +1,7 @@
 """JSON bodies, whose structure is limited before they are parsed.
 
 Long strings are cheap to parse, but a mebibyte of brackets becomes hundreds of thousands of objects and
-blocks the event loop for a fifth of a second. No route needs more than a little structure.
+blocks the event loop for a fifth of a second. All routes need only a little structure.
 """
 
 import re

@@ -9,8 +9,8 @@ from api.errors import ApiError, InvalidRequest
 
 QUERY_BYTES_MAX = 8 * 1024
 QUERY_PARAMETERS_MAX = 64
-#: Where part of a file may be asked for. Elsewhere `Range` is ignored, because the framework answers an
-#: unusable one as plain text.
+#: The only routes that support `Range`. Elsewhere it is dropped, because the framework answers an unusable
+#: one in plain text.
 RANGES_BELOW = "/api/images/"
 
 

@@ -33,7 +33,7 @@ _RETRY_AFTER_SECONDS = 5
 _RETRIED_STATUSES = frozenset({409, 429, 503})
 _WINDOW_SECONDS = 60
 _HEADER_VALUE_LENGTH_MAX = 1024
-#: They have headers of their own.
+#: Fields that have other headers already.
 _NOT_REPEATED = frozenset({"creditsCharged", "creditsRemaining"})
 
 

@@ -13,7 +13,7 @@ from ml.imaging import codecs
 from ml.tools import rendition
 from ml.tools.rendition import RenditionParams
 
-#: Of a file that has to be encoded again.
+#: The quality of a file that has to be re-encoded.
 _QUALITY = 95
 _JPEG_END = b"\xff\xd9"
 
@@ -29,7 +29,7 @@ async def strip_metadata(services: Services, content: bytes, priority: Priority 
     stripped = await asyncio.to_thread(codecs.strip_metadata, content)
     if stripped is not None:
         if codecs.sniff(stripped[: codecs.SNIFF_BYTES]) == "jpg" and not stripped.endswith(_JPEG_END):
-            # Only a decoder can say whether the end marker is all that is missing.
+            # Only a decoder can tell whether more than the end marker is missing.
             await run_tool(services, _rendition(services, stripped, priority, RenditionParams(width=1)))
         return stripped
     call = _rendition(services, content, priority, RenditionParams(quality=_QUALITY))

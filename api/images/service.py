@@ -158,10 +158,10 @@ def result_kind(answer: ToolAnswer) -> ImageKind:
 
 
 async def with_mask_mode(services: Services, account_id: str, params: P, stored_ids: Mapping[str, str]) -> P:
-    """`params` with the mode in which the stored picture that serves as the mask is to be read.
+    """`params` with the mask mode that fits the stored image used as the mask.
 
-    A selection's cut-out is read by its alpha, unless `params` says otherwise: judged by its pixels alone, it
-    could as well be the picture with holes that are to be filled. Raises `NotFound`.
+    A selection's cut-out is read by its alpha, unless `params` sets a mode: its pixels alone could equally
+    be an image with holes to fill. Raises `NotFound`.
     """
     image_id = stored_ids.get("mask")
     if image_id is None or getattr(params, "mask_mode", None) != "auto":
@@ -220,7 +220,7 @@ async def _keep_artefacts(
     await services.database.read(check)
     for name, content in artefacts.items():
         await asyncio.to_thread(services.storage.write_artefact, image_id, name, content)
-    # The total is counted again, so that two calls that store the same at once count it once.
+    # Recompute the total, so that two calls that store the same artefact at once count it once.
     total_bytes = await asyncio.to_thread(services.storage.artefact_bytes, image_id)
     count = update(Image).where(col(Image.id) == image_id).values(artefact_bytes=total_bytes)
 
@@ -233,7 +233,7 @@ async def _keep_artefacts(
 
 
 async def record_size(services: Services, image_id: str, width: int, height: int) -> None:
-    """Record the upright size in pixels that a worker found when it opened an upload."""
+    """Record the upright size in pixels that a worker reported for an upload."""
     sized = update(Image).where(col(Image.id) == image_id).values(width=width, height=height)
     await services.database.run(lambda session: session.execute(sized))
 
@@ -273,7 +273,7 @@ def find(session: Session, services: Services, account_id: str | None, image_id:
 
 
 async def require_room(services: Services, account_id: str) -> None:
-    """Refuse work whose result could not be stored, before it starts. Raises `StorageFull`."""
+    """Raise `StorageFull` before work starts whose result could not be stored."""
     await services.database.read(lambda session: check_room(session, services, account_id, 1))
 
 
@@ -302,7 +302,7 @@ def address(services: Services, base_url: str, image_id: str, width: int | None 
 
 
 async def delete_strays(services: Services, age_seconds: float = 3600.0) -> None:
-    """Delete files without a row, which a process left that died between writing and recording them."""
+    """Delete files without a row, left by processes that died between writing and recording them."""
     await asyncio.to_thread(services.storage.delete_unfinished, age_seconds)
     stored = await asyncio.to_thread(lambda: list(services.storage.ids_older_than(age_seconds)))
     stored = list(dict.fromkeys(stored))

@@ -48,7 +48,7 @@ class Signer:
     def sign(self, image_id: str, expires_at: datetime, width: int | None = None) -> str:
         """The query string that gives access to an image until `expires_at`, rounded up to a whole second.
 
-        `width` (pixels) asks for a preview of that width.
+        `width` (pixels) requests a preview of that width.
         """
         expiry = str(unix_seconds(expires_at))
         width_text = "" if width is None else str(width)

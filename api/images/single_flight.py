@@ -1,4 +1,4 @@
-"""Work that is requested several times at the same moment, done once."""
+"""Runs concurrent requests for the same work once."""
 
 import asyncio
 from collections.abc import Callable, Coroutine

@@ -79,7 +79,7 @@ async def lease(services: Services, customer_id: str, *, wait_seconds: float = 0
 
 
 async def adopt(services: Services, stripe: StripeAccess, customer_id: str) -> bool:
-    """Whether the customer is ours: recorded here, or created for one of our accounts by its metadata."""
+    """Record the customer if its metadata names one of our accounts; returns whether it is ours."""
     is_ours = await services.database.read(lambda s: s.get(StripeCustomer, customer_id) is not None)
     if is_ours:
         return True
@@ -88,7 +88,7 @@ async def adopt(services: Services, stripe: StripeAccess, customer_id: str) -> b
     except StripeRefused as error:
         if error.code != "resource_missing":
             raise
-        account_id = None  # of another Stripe account, or long gone
+        account_id = None  # of another Stripe account, or deleted long ago
     if account_id is None:
         return False
 
@@ -117,7 +117,7 @@ async def fetch_and_apply(services: Services, stripe: StripeAccess, lease_held: 
     """As `sync_customer`, under a lease of the caller's. Raises CustomerGone too."""
     customer_id, database = lease_held.customer_id, services.database
     if await database.read(lambda session: _account_of(session, customer_id).closed_at is not None):
-        # First, because otherwise a page could still be paid after the fetch.
+        # Close them first: otherwise a page could still be paid after the fetch.
         await asyncio.to_thread(stripe.gateway.close_checkouts, customer_id)
     facts = await asyncio.to_thread(stripe.gateway.customer_facts, customer_id, services.clock())
 
@@ -142,14 +142,14 @@ async def fetch_and_apply(services: Services, stripe: StripeAccess, lease_held: 
 
 
 def corrections_for(facts: CustomerFacts, closed_at: datetime | None, now: datetime) -> Corrections:
-    """What to undo at Stripe: everything after the account was closed, and second subscriptions."""
+    """What to undo at Stripe: all payments after the account was closed, and second subscriptions."""
     if closed_at is not None:
         cancelled = {
             each.id: "its account was closed"
             for each in facts.subscriptions
             if each.status in subscriptions.LIVE_STATUSES
         }
-        # Stripe counts in whole seconds.
+        # Stripe's times are whole seconds.
         late = [each for each in facts.invoices if each.created_at >= closed_at.replace(microsecond=0)]
         return Corrections(cancelled, _payments(late, "it was paid after its account was closed"))
     second = {each.id: "another subscription was there" for each in subscriptions.surplus(facts, now)}
@@ -169,7 +169,7 @@ def _payments(paid: list[InvoiceFacts], reason: str) -> dict[str, str]:
 
 
 async def _apply_corrections(stripe: StripeAccess, customer_id: str, corrections: Corrections) -> list[str]:
-    """Refunds first: they are found by the subscriptions that are still live."""
+    """Refund first, because the payments are selected by subscriptions that are still live."""
     changes = []
     for intent, reason in corrections.refunded.items():
         if await asyncio.to_thread(stripe.gateway.refund, intent):
@@ -187,7 +187,7 @@ async def _apply_corrections(stripe: StripeAccess, customer_id: str, corrections
 
 
 async def detach_deleted_customer(services: Services, lease_held: Lease) -> list[str]:
-    """The customer was deleted at Stripe: end its subscriptions; the next purchase creates a new one."""
+    """End the subscriptions of a customer deleted at Stripe; the next purchase creates a new customer."""
 
     def work(session: Session) -> list[str]:
         account = _locked_account(session, lease_held)

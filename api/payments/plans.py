@@ -31,7 +31,7 @@ from billing.subscriptions.types import PriceFacts
 
 #: A customer deleted at Stripe, or an archived price, fails once; the next attempt uses a new one.
 _ATTEMPTS = 3
-#: How long a second click waits for the first one's page.
+#: How long a second click waits while the first one opens its page.
 _WAIT_SECONDS = 20.0
 
 log = structlog.get_logger()
@@ -133,7 +133,7 @@ def customer_id_of(session: Session, account_id: str) -> str | None:
 
 
 async def checkout_url(services: Services, account_id: str, plan: PlanName, base_url: str) -> str:
-    """Where the owner buys `plan`: a checkout, or for one who has subscribed already the portal.
+    """The URL for buying `plan`: a checkout, or the portal if the account has a subscription.
 
     Raises NotFound without Stripe, InvalidParameter for a plan that cannot be bought, AddressUnverified,
     AccountClosed, StripeUnavailable, StripeRefused.
@@ -146,7 +146,7 @@ async def checkout_url(services: Services, account_id: str, plan: PlanName, base
     for _ in range(_ATTEMPTS):
         customer_id = await _customer(services, stripe, account)
         try:
-            # Two clicks, even in two processes, are served one after the other: the second one closes the
+            # Two clicks are served one after the other, even in two processes: the second one closes the
             # first one's page, or finds that it was paid.
             async with customer_sync.lease(services, customer_id, wait_seconds=_WAIT_SECONDS) as held:
                 try:
@@ -242,8 +242,8 @@ async def _customer(services: Services, stripe: StripeAccess, account: Account) 
     created = await asyncio.to_thread(stripe.gateway.create_customer, account.id, account.email)
 
     def remember(session: Session) -> str:
-        # Of two that asked at once the first stays the account's customer; the idempotency key makes both
-        # the same one anyway.
+        # Of two concurrent requests, the first one determines the customer; the idempotency key makes both
+        # equal anyway.
         row = StripeCustomer(id=created, account_id=account.id, created_at=services.clock())
         insert_unless_taken(session, row, unique_column="account_id")
         return customer_id_of(session, account.id) or created

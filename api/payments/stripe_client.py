@@ -1,6 +1,6 @@
 """One process's access to Stripe: the gateway, webhook secrets, checkout options and cached prices.
 
-It exists only if a secret key is set; without one everything else works and nothing can be bought.
+It exists only if a secret key is set; without one, plans cannot be bought and everything else works.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from billing.subscriptions.setup import find_portal_configuration
 from billing.subscriptions.types import PriceFacts
 
 PRICES_KEPT_FOR = timedelta(hours=1)
-#: How long the old prices are shown after a failed request, before the next one.
+#: How long to wait after a failed request; the old prices are shown meanwhile.
 _RETRY_AFTER = timedelta(minutes=1)
 
 log = structlog.get_logger()

@@ -1,7 +1,7 @@
 """Synchronises accounts with Stripe: after each event, and by an hourly reconciliation.
 
 Both fetch a customer's current state and apply it. Events only trigger this, so their order, repetition or
-loss affects nothing but its time.
+loss only affects when it happens.
 """
 
 import asyncio
@@ -41,7 +41,7 @@ class Reconciled:
 async def run_forever(services: Services, stripe: StripeAccess) -> None:
     """Handle events as they come and reconcile every hour, until cancelled.
 
-    Each in its own task: a reconciliation takes long, and events do not wait for it.
+    In two loops, so that events do not wait for a reconciliation, which takes long.
     """
     await asyncio.gather(
         _repeat(lambda: _handle_and_end_graces(services, stripe), stripe.wakeup),
@@ -56,7 +56,7 @@ async def _repeat(work: Callable[[], Awaitable[object]], wakeup: asyncio.Event |
         except ServiceUnavailable as error:
             log.warning("Stripe's events wait for the database", reason=str(error))
         except Exception:
-            # Without this the loop would end silently, and payments would bring no credits.
+            # Without this, the loop would end silently and paid credits would not be granted.
             log.exception("synchronising payments failed; it is tried again")
         if wakeup is None:
             await asyncio.sleep(POLL_EVERY_SECONDS)
@@ -86,7 +86,7 @@ async def end_lapsed_graces(services: Services) -> None:
 
 
 async def handle_due(services: Services, stripe: StripeAccess) -> int:
-    """Handle every event that is due; the number handled. One that fails is retried later, never lost."""
+    """Handle every event that is due; returns the number handled. Failed ones are retried later."""
     handled = 0
     while True:
         now = services.clock()
@@ -125,7 +125,7 @@ async def _handle(services: Services, stripe: StripeAccess, event: StripeEvent) 
 
 
 async def _customer_of(services: Services, stripe: StripeAccess, event: StripeEvent) -> str | None:
-    """The event's customer, recorded here by now; None if it is not one of ours."""
+    """The event's customer, which is recorded if necessary; None if it is not one of ours."""
     customer_id = event.customer_id
     if customer_id is None and event.object_id.startswith(("ch_", "py_")):
         found = await asyncio.to_thread(stripe.gateway.customer_of_charge, event.object_id)

@@ -1,4 +1,4 @@
-"""One trial per card, because addresses are easier to get than cards.
+"""One trial per card, because e-mail addresses are easier to get than cards.
 
 Only a keyed hash of Stripe's fingerprint of the card is kept, for a year.
 """
@@ -14,18 +14,18 @@ from api.db.models import TrialCard
 from billing.subscriptions.types import CustomerFacts
 
 _KEPT_FOR = timedelta(days=365)
-#: The invoice of a trial is made with its subscription.
+#: The invoice of a trial is created with its subscription.
 _FIRST_INVOICE_WITHIN = timedelta(minutes=10)
 
 
 @dataclass(frozen=True)
 class Trials:
-    """`secret`: the server's."""
+    """`secret`: the server's secret."""
 
     secret: str
 
     def repeated(self, session: Session, account_id: str, facts: CustomerFacts, now: datetime) -> set[str]:
-        """Subscriptions whose card had a trial in another account. Other trials are recorded."""
+        """Ids of subscriptions whose card had a trial in another account. Records the other trials."""
         found = set()
         session.execute(delete(TrialCard).where(col(TrialCard.kept_until) <= now))
         for each in facts.subscriptions:
@@ -46,7 +46,7 @@ class Trials:
 
 
 def without(facts: CustomerFacts, repeated: set[str]) -> CustomerFacts:
-    """`facts` without those trials: they give no plan, and their first invoices no credits."""
+    """`facts` without the repeated trials, which give no plan, and without their first invoices."""
     began = {each.id: each.created_at for each in facts.subscriptions if each.id in repeated}
     return replace(
         facts,

@@ -14,12 +14,12 @@ from billing.text import is_storable_text
 
 EMAIL_LENGTH_MAX = 254
 
-# Built once, as are the other statements of every call's path: building takes longer than running.
+# Built once, as all statements that every call runs: building takes longer than running.
 _LOCK = (
     select(Account)
     .where(col(Account.id) == bindparam("account_id"))
-    # FOR NO KEY UPDATE on PostgreSQL: rows that merely refer to the account can still be inserted
-    # meanwhile. SQLite ignores it, its transaction holds the only write lock since BEGIN IMMEDIATE.
+    # FOR NO KEY UPDATE on PostgreSQL: rows that only refer to the account can still be inserted. SQLite
+    # ignores it; there the transaction holds the only write lock from BEGIN IMMEDIATE on.
     .with_for_update(key_share=True)
     .execution_options(populate_existing=True)
 )
@@ -33,10 +33,10 @@ def create(
     now: datetime,
     is_verified: bool = True,
 ) -> Account:
-    """A new account whose periods count from `now`; its first credits come with `ledger.refresh`.
+    """Create an account whose periods count from `now`; `ledger.refresh` grants its first credits.
 
-    `is_verified`: the address is known to be the owner's. Otherwise the account neither gets nor spends
-    credits until `verify`. Raises AccountExists; addresses are compared in lower case.
+    `is_verified`: the address is known to be the owner's. Otherwise no credits are granted or spent until
+    `verify`. Raises AccountExists; addresses are compared in lower case.
     """
     account = insert_unless_taken(
         session,
@@ -56,14 +56,14 @@ def create(
 
 
 def verify(session: Session, account: Account, *, now: datetime) -> None:
-    """Record that the owner proved the address. Idempotent; `account` comes from `lock`."""
+    """Record that the address was verified. Idempotent; `account` comes from `lock`."""
     if account.verified_at is None:
         account.verified_at = now
         session.flush()
 
 
 def find_by_email(session: Session, email: str) -> Account:
-    """Raises UnknownAccount. Finds closed accounts too: their address stays taken."""
+    """The account of this address, also a closed one. Raises UnknownAccount."""
     account = session.exec(select(Account).where(col(Account.email) == normalise_email(email))).one_or_none()
     if account is None:
         raise UnknownAccount(f"no account for {normalise_email(email)}")
@@ -71,7 +71,7 @@ def find_by_email(session: Session, email: str) -> Account:
 
 
 def lock(session: Session, account_id: str) -> Account:
-    """The account's fresh row, locked until the transaction ends. Lock it before touching credits.
+    """The account's current row, locked until the transaction ends. Lock it before changing credits.
 
     Raises UnknownAccount, AccountClosed.
     """
@@ -90,19 +90,19 @@ def lock_even_closed(session: Session, account_id: str) -> Account:
 
 
 def change_plan(session: Session, account: Account, plan: PlanName) -> None:
-    """Limits change at once, credits with the next period; what was granted stays until it expires."""
+    """Change the plan: limits at once, credits from the next period on. Granted credits are kept."""
     account.plan = plan.value
     session.flush()
 
 
 def close(session: Session, account_id: str, *, now: datetime) -> None:
-    """Nothing new can start; running calls settle and the history stays. Raises as `lock`."""
+    """Close the account: nothing new can start, running calls still settle. Raises as `lock`."""
     lock(session, account_id).closed_at = now
     session.flush()
 
 
 def is_storable(email: str) -> bool:
-    """Whether `email` fits its column and every database stores it; its syntax is not checked."""
+    """Whether `email` fits its column and can be stored by every database; its syntax is not checked."""
     return len(email) <= EMAIL_LENGTH_MAX and is_storable_text(email)
 
 

@@ -1,7 +1,7 @@
 """Recomputes every balance and every settlement from the entries and the open holds.
 
-Each check is one statement of the database's own sums, so it sees one moment even while calls go on, and
-costs no memory here however many entries there are. A consistent ledger yields no row.
+Each check is one SQL statement that lets the database compute the sums. So it sees one consistent state even
+while calls run, and needs no memory here for any number of entries. A consistent ledger yields no row.
 """
 
 from collections.abc import Iterable
@@ -16,7 +16,7 @@ from billing.ledger.models import Account, Entry, EntryKind, Grant, Hold, HoldSt
 
 @dataclass(frozen=True)
 class Drift:
-    """A stored value that differs from what the entries and holds add up to."""
+    """A stored value that differs from the sum of entries and holds."""
 
     what: str  # e.g. "account.available"
     row_id: str
@@ -28,10 +28,10 @@ class Drift:
 
 
 def audit(session: Session) -> list[Drift]:
-    """Every drift found; empty when the ledger is consistent.
+    """All drifts; empty if the ledger is consistent.
 
-    Only reads, so a transaction that keeps no writer waiting will do: with millions of entries it takes many
-    seconds, for which it lifts PostgreSQL's time limit on statements until the transaction ends.
+    Only reads, so call it in a read-only transaction, which does not block writers: millions of entries take
+    many seconds. It lifts PostgreSQL's statement timeout until the transaction ends.
     """
     if session.get_bind().dialect.name == "postgresql":
         session.execute(text("set local statement_timeout = 0"))
@@ -72,7 +72,7 @@ def _counts(
 
 
 def _first_entries(session: Session) -> Iterable[Drift]:
-    """Every grant came in by entries of exactly its amount."""
+    """The grant entries of every grant sum up to exactly its amount."""
     granted = (
         select(col(Entry.grant_id).label("id"), func.sum(Entry.amount).label("sum"))
         .where(col(Entry.kind) == EntryKind.GRANT)
@@ -119,7 +119,7 @@ def _settlements(session: Session) -> Iterable[Drift]:
 
 
 def _account_mismatches(session: Session) -> Iterable[Drift]:
-    """An entry and a hold belong to their grant's account, an entry to its hold's grant."""
+    """Entries and holds belong to the account of their grant, entries to the grant of their hold."""
     entries = (
         select(Entry.id, Entry.account_id, Grant.account_id)
         .join(Grant, col(Grant.id) == col(Entry.grant_id))
@@ -141,7 +141,7 @@ def _account_mismatches(session: Session) -> Iterable[Drift]:
 
 
 def _overdrafts(session: Session) -> Iterable[Drift]:
-    """No grant's entries ever summed up to less than zero, at no moment of its history."""
+    """At no point in its history do a grant's entries sum up to less than zero."""
     running = select(
         col(Entry.grant_id).label("id"),
         func.sum(Entry.amount).over(partition_by=col(Entry.grant_id), order_by=col(Entry.id)).label("sum"),

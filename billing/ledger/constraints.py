@@ -1,7 +1,7 @@
-"""Triggers that keep the ledger's history immutable, whoever sends SQL to the database.
+"""Triggers that keep the ledger's history immutable, whatever client sends SQL to the database.
 
-Entries are neither changed nor deleted; a settled hold stays as it settled; the identity of a
-hold or a grant never changes. Other constraints are declared with the tables in `billing.ledger.models`.
+Entries cannot be changed or deleted, settled holds cannot be changed, and neither can the identity of a hold
+or a grant. Other constraints are declared with the tables in `billing.ledger.models`.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ class _Guard:
     name: str
     table: str
     event: str  # what is refused: "delete", "update" or "update of <columns>"
-    when: str | None  # only for rows of which this holds; None = all rows
+    when: str | None  # the condition on the rows; None = all rows
     message: str
 
 
@@ -45,12 +45,12 @@ _GUARDS = (
     ),
     _Guard("credit_grant_never_deleted", "credit_grant", "delete", None, "a grant is never deleted"),
 )
-# PostgreSQL empties a table without touching its rows.
+# On PostgreSQL, TRUNCATE does not fire triggers for each row.
 _NEVER_TRUNCATED = ("entry", "hold", "credit_grant")
 
 
 def statements(dialect_name: str) -> list[str]:
-    """The SQL that creates the triggers, one statement an item; the tables exist already."""
+    """The SQL statements that create the triggers. The tables must exist."""
     if dialect_name == "sqlite":
         return [_create_on_sqlite(guard) for guard in _GUARDS]
     created = [_create_on_postgresql(guard) for guard in _GUARDS]

@@ -1,4 +1,4 @@
-"""Grants of credits, those of each period included, and their expiry.
+"""Grants of credits, including those of each period, and their expiry.
 
 Called as `ledger.refresh`, `ledger.grant` and `ledger.expire_due`; each needs the account's row from
 `accounts.lock`.
@@ -18,8 +18,8 @@ from billing.ledger.postings import expire_if_ended, insert_unless_taken, move, 
 from billing.subscriptions.models import PaidInvoice
 
 LARGEST_GRANT_CREDITS = 1_000_000
-#: An invoice's credits live this much longer than its period: Stripe charges the next one about an hour after
-#: the period's end, and a paying customer must not be without credits until then.
+#: An invoice's credits expire this long after its period: Stripe charges the next one about an hour after the
+#: period's end, and a paying customer must not be without credits until then.
 RENEWAL_SLACK = timedelta(hours=2)
 _PERIOD_REFERENCE = "grant:"
 
@@ -36,26 +36,26 @@ _ENDED = (
 
 
 def refresh(session: Session, account: Account, now: datetime) -> None:
-    """Expire what has ended and grant the current period's credits. Idempotent.
+    """Expire ended grants and grant the current period's credits. Idempotent.
 
-    Lazy: called whenever credits are about to be read or spent, so no scheduler is needed. Skipped periods
-    are not granted later. Accounts whose address is not verified get none, nor do those whose plan comes
-    from a Stripe subscription: paid invoices bring their credits.
+    Called whenever credits are about to be read or spent, so no scheduler is needed. Skipped periods are not
+    granted later. Accounts with an unverified address get no credits; those whose plan comes from a Stripe
+    subscription get theirs from paid invoices.
     """
     expire_due(session, account, now)
     if account.subscription_id is not None:
         return
     if account.verified_at is None:
-        return  # A period's credits wait until the address is verified; the period stays due.
+        return  # The period stays due, and its credits are granted once the address is verified.
     starts_at, ends_at = period_containing(account.period_anchor_at, now)
     if account.period_ends_at == ends_at:
         return
     plan = PLANS[PlanName(account.plan)]
     reference = f"{_PERIOD_REFERENCE}{account.id}:{starts_at:%Y-%m-%d}"
-    # The reference decides, not the cached end: after a clock was set back, this period may have had its
-    # credits, and a clock that had run ahead for a while must not keep later periods from theirs.
+    # The reference decides, not the cached end: after a clock was set back, this period's credits may have
+    # been granted already, and a clock that ran ahead must not prevent the grants of later periods.
     if session.exec(select(Grant.id).where(col(Grant.reference) == reference)).first() is None:
-        # A subscription that ended in the middle of its period has brought this period's credits already.
+        # The credits of this period may have been granted by a subscription that ended in its middle.
         due = plan.monthly_credits - granted_in_period(session, account.id, ends_at)
         if due <= 0:
             return
@@ -84,7 +84,7 @@ def grant(
     now: datetime,
     starts_at: datetime | None = None,
 ) -> Grant:
-    """Credits that end at `expires_at`, or never; what has ended already expires at once.
+    """Grant credits that expire at `expires_at`, or never; those that have ended already expire at once.
 
     `starts_at` is informational: the credits can be spent at once.
 
@@ -93,8 +93,9 @@ def grant(
     """
     if not 1 <= amount <= LARGEST_GRANT_CREDITS:
         raise InvalidGrant(f"a grant is 1 to {LARGEST_GRANT_CREDITS:,} credits, not {amount:,}")
-    # All or nothing, for a caller may take a DuplicateReference as "done before" and commit: also where the
-    # reference is another kind of entry's, which is met only after the grant's row was written.
+    # All or nothing, because a caller may treat DuplicateReference as success and commit. The savepoint also
+    # covers a reference that is used by another kind of entry, which is detected only after the grant's row
+    # was written.
     with session.begin_nested():
         granted = insert_unless_taken(
             session,
@@ -127,7 +128,7 @@ def grant(
 
 
 def granted_in_period(session: Session, account_id: str, ends_at: datetime) -> int:
-    """Credits that came in for the period ending at `ends_at`, by invoices or by its own beginning."""
+    """Credits granted for the period ending at `ends_at`, by invoices or at its start."""
     by_invoices = session.exec(
         select(func.coalesce(func.sum(PaidInvoice.credits), 0)).where(
             col(PaidInvoice.account_id) == account_id, col(PaidInvoice.period_ends_at) == ends_at
@@ -144,7 +145,7 @@ def granted_in_period(session: Session, account_id: str, ends_at: datetime) -> i
 
 
 def entitled_in_period(session: Session, account_id: str, ends_at: datetime) -> int:
-    """Credits that the paid invoices of the period ending at `ends_at` stand for, with those given back."""
+    """The sum of what the paid invoices of the period ending at `ends_at` are worth; it can be negative."""
     return int(
         session.exec(
             select(func.coalesce(func.sum(PaidInvoice.entitled), 0)).where(
@@ -155,6 +156,6 @@ def entitled_in_period(session: Session, account_id: str, ends_at: datetime) -> 
 
 
 def expire_due(session: Session, account: Account, now: datetime) -> None:
-    """Take away what is unspent of grants that have ended; credits in open holds stay until they settle."""
+    """Expire the unspent credits of ended grants; credits in open holds stay until they settle."""
     for each in session.exec(_ENDED, params={"account_id": account.id, "now": now}).all():
         expire_if_ended(session, each, now)

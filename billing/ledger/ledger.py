@@ -1,6 +1,6 @@
 """Credits: granted, held, captured, released, refunded, expired.
 
-Every function takes an open session and the present moment, and never commits. Those that take an `account`
+Every function takes an open session and the current time, and never commits. Those that take an `account`
 need its row from `accounts.lock`; those that take a hold's id lock its account themselves. Locks are taken
 in the order account, hold, grant, so that no two transactions wait for each other: settle one hold a
 transaction, or the holds of one account.
@@ -53,12 +53,12 @@ _NEXT_GRANT = (
     .execution_options(populate_existing=True)
 )
 
-# A plain read finds the account, for a hold never changes it.
+# A read without a lock is enough, because the account of a hold never changes.
 _ACCOUNT_OF_HOLD = select(Hold.account_id).where(col(Hold.id) == bindparam("hold_id"))
 
 
 def _settle_statement(status: HoldStatus, *only_if: ColumnElement[bool]) -> ReturningUpdate[Hold]:
-    # Conditional, so that of two that settle one hold the second finds nothing to change, locked or not.
+    # Conditional, so that of two transactions that settle one hold the second changes nothing.
     return (
         update(Hold)
         .where(col(Hold.id) == bindparam("hold_id"), col(Hold.status) == HoldStatus.OPEN, *only_if)
@@ -88,7 +88,7 @@ def hold(
     lease_seconds: float,
     now: datetime,
 ) -> Hold:
-    """Set 1 credit aside, from the grant that ends first; those that never end come last.
+    """Hold 1 credit of the grant that expires first; grants that never expire come last.
 
     Raises InsufficientCredits, AddressUnverified, DuplicateReference.
     """
@@ -123,7 +123,7 @@ def hold(
 def capture(session: Session, hold_id: str, *, lease_owner: str, now: datetime) -> Entry:
     """Spend the held credit: the call succeeded.
 
-    Raises LeaseLost when the lease lapsed or is another owner's, HoldSettled when it was settled before.
+    Raises LeaseLost if the lease lapsed or has another owner, HoldSettled if it was settled before.
     """
     _lock_account_of(session, hold_id)
     settled = _settle(session, hold_id, HoldStatus.CAPTURED, now=now, lease_owner=lease_owner)
@@ -153,7 +153,7 @@ def release(
     now: datetime,
     status: Literal[HoldStatus.RELEASED, HoldStatus.EXPIRED] = HoldStatus.RELEASED,
 ) -> Hold:
-    """Give the held credit back, uncharged; if its grant has ended meanwhile it expires at once.
+    """Release the held credit uncharged; if its grant has ended meanwhile, it expires at once.
 
     `EXPIRED` is for a hold whose process died. Raises HoldSettled, and for `EXPIRED` LeaseAlive while the
     owner still renews the lease.
@@ -172,7 +172,7 @@ def release(
 
 
 def refund(session: Session, hold_id: str, *, now: datetime) -> Entry:
-    """Give a captured credit back to its grant; if that has ended meanwhile it expires at once.
+    """Return a captured credit to its grant; if that has ended meanwhile, it expires at once.
 
     Raises HoldNotCaptured, and DuplicateReference the second time.
     """
@@ -198,7 +198,7 @@ def refund(session: Session, hold_id: str, *, now: datetime) -> Entry:
 def renew_leases(
     session: Session, lease_owner: str, hold_ids: Iterable[str], lease_until: datetime
 ) -> set[str]:
-    """Keep running calls' holds alive. The ids renewed; one that is missing was settled or never ours."""
+    """Renew the leases of running calls. Returns the renewed ids; missing ones are settled or not ours."""
     statement = (
         update(Hold)
         .where(
@@ -214,7 +214,7 @@ def renew_leases(
 
 
 def lapsed_holds(session: Session, now: datetime, limit: int) -> list[Hold]:
-    """Open holds whose lease ran out, the longest lapsed first. Release each in a transaction of its own."""
+    """Open holds with a lapsed lease, the longest lapsed first. Release each in its own transaction."""
     statement = (
         select(Hold)
         .where(col(Hold.status) == HoldStatus.OPEN, col(Hold.lease_until) <= now)
@@ -232,7 +232,7 @@ def _lock_account_of(session: Session, hold_id: str) -> None:
 def _settle(
     session: Session, hold_id: str, status: HoldStatus, *, now: datetime, lease_owner: str | None = None
 ) -> Hold | None:
-    """The settled hold, or None if it was not open or did not meet its status's condition."""
+    """Settle the hold; None if it was not open or did not meet the condition of `status`."""
     values: dict[str, object] = {"hold_id": hold_id, "now": now}
     if lease_owner is not None:
         values["owner"] = lease_owner

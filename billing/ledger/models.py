@@ -1,9 +1,9 @@
 """The ledger's tables.
 
-Truth is the immutable, signed `entry`; `available = sum(entries) - open holds` for every account and for
-every grant. The cached columns (`available`, `held`) change in the same transaction as what they count, so
-that admission never sums years of entries; the audit recomputes them. Triggers in the migrations keep
-entries immutable and settled holds settled, whatever code runs.
+The source of truth is the immutable, signed `entry`; `available = sum(entries) - open holds` for every
+account and for every grant. The cached columns (`available`, `held`) change in the same transaction as the
+rows they count, so that admission never sums years of entries; the audit recomputes them. Triggers in the
+migrations keep entries immutable and settled holds settled, whatever code runs.
 """
 
 from datetime import datetime
@@ -29,14 +29,14 @@ class GrantKind(StrEnum):
     MONTHLY = "monthly"  # the free plan's credits of one period
     PLAN = "plan"  # a paid plan's credits of one period
     GOODWILL = "goodwill"  # given by the operator
-    RETURNED = "returned"  # taken back for a dispute that was won, or a refund that failed
+    RETURNED = "returned"  # returned after a dispute was won or a refund failed
 
 
 class EntryKind(StrEnum):
     GRANT = "grant"  # + a grant's credits
     CAPTURE = "capture"  # - one successful call
     REFUND = "refund"  # + a captured credit given back
-    EXPIRY = "expiry"  # - what was unspent when its grant ended
+    EXPIRY = "expiry"  # - unspent credits when their grant ended
     REVOCATION = "revocation"  # - unspent credits taken back (a refunded or disputed payment)
 
 
@@ -61,17 +61,17 @@ class Account(SQLModel, table=True):
     email: str = Field(sa_column=Column(String(254), unique=True, nullable=False))  # lower case
     plan: str = Field(default=PlanName.FREE)
     created_at: datetime = Field(sa_type=UtcDateTime)
-    # Periods are counted from here: the account's start, or its Stripe period's.
+    # Periods are counted from here: the account's start, or that of its Stripe period.
     period_anchor_at: datetime = Field(sa_type=UtcDateTime)
-    # The present period's end as last granted; a cheap test that nothing is due. Null before the first grant.
+    # End of the last granted period; a cheap test that nothing is due. Null before the first grant.
     period_ends_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     closed_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
-    # The Stripe subscription that the plan comes from: its paid invoices bring the credits, nothing else.
-    # Null: the free plan, or one given by the operator; their credits come with each period.
+    # The Stripe subscription that the plan comes from; credits are granted only by its paid invoices.
+    # Null: the free plan, or one given by the operator; credits are granted for each period.
     subscription_id: str | None = Field(default=None)
-    # The plan that the operator gave, while a subscription's plan is in its place; it comes back afterwards.
+    # The plan given by the operator while a subscription replaces it; it is restored afterwards.
     given_plan: str | None = Field(default=None)
-    # When the address was proved to be its owner's. Before that the account neither gets nor spends credits.
+    # When the address was verified. Before that no credits are granted or spent.
     verified_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     available: int = Field(default=0)  # credits that can be held now
     held: int = Field(default=0)  # credits in open holds
@@ -80,7 +80,7 @@ class Account(SQLModel, table=True):
 
 
 class Grant(SQLModel, table=True):
-    """Credits that came in at once and end at once."""
+    """Credits that were granted together and expire together."""
 
     __tablename__ = "credit_grant"  # GRANT is a reserved word of SQL
     __table_args__ = (
@@ -148,7 +148,7 @@ class Entry(SQLModel, table=True):
 
     id: int | None = Field(
         default=None,
-        # SQLite counts up by itself only for a plain INTEGER key.
+        # SQLite assigns numbers only to a plain INTEGER key.
         sa_column=Column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
     )
     account_id: str = Field(foreign_key="account.id")

@@ -21,10 +21,10 @@ Row = TypeVar("Row", bound=SQLModel)
 
 
 def insert_unless_taken(session: Session, row: Row, *, unique_column: str = "reference") -> Row | None:
-    """`row`, stored and part of the session, or None if another one has its value in `unique_column`.
+    """Insert `row`; None if another row has the same value in `unique_column`.
 
-    One statement, decided by the unique constraint: a transaction that is inserting the same value is waited
-    for, and a second use leaves the transaction usable, which a caught IntegrityError does not.
+    One statement, decided by the unique constraint: it waits for a transaction that is inserting the same
+    value, and a conflict leaves the transaction usable, unlike a caught IntegrityError.
     """
     statement = _insert(session.get_bind().dialect.name, type(row), unique_column)
     stored_id = session.execute(statement, row.model_dump(exclude_none=True)).scalar_one_or_none()
@@ -59,7 +59,7 @@ def write_entry(
     now: datetime,
     hold_id: str | None = None,
 ) -> Entry:
-    """Insert one signed, permanent change. The caller moves the credits itself. Raises DuplicateReference."""
+    """Insert one signed, permanent entry. The caller changes the balances. Raises DuplicateReference."""
     entry = insert_unless_taken(
         session,
         Entry(
@@ -78,10 +78,10 @@ def write_entry(
 
 
 def move(session: Session, *, account_id: str, grant_id: str, available: int = 0, held: int = 0) -> None:
-    """Add to both counts of the account and of the grant.
+    """Add to `available` and `held` of the account and of the grant.
 
-    The sums are made by the database, so that no stale copy can be written back; its constraints refuse a
-    count below zero. Where the session has the rows, their counts become what the database says.
+    The database computes the sums, so that no stale value is written back; its constraints refuse negative
+    counts. Rows that the session has loaded are updated with the new values.
     """
     for model, row_id in ((Account, account_id), (Grant, grant_id)):
         changes = {"row_id": row_id, "more_available": available, "more_held": held}
@@ -107,11 +107,11 @@ def _add_statement(model: type[SQLModel]) -> Any:
 
 
 def expire_if_ended(session: Session, grant: Grant, now: datetime) -> None:
-    """Take away what is unspent of a grant that has ended; credits in open holds stay until they settle."""
+    """Expire the unspent credits of an ended grant; credits in open holds stay until they settle."""
     unspent = grant.available
     if grant.expires_at is None or grant.expires_at > now or unspent == 0:
         return
-    # A grant expires again when a credit comes back after its end: a hold released, a capture refunded.
+    # A grant expires again when a credit returns after its end, by a released hold or a refund.
     earlier = session.exec(
         select(func.count()).where(col(Entry.grant_id) == grant.id, col(Entry.kind) == EntryKind.EXPIRY)
     ).one()

@@ -14,19 +14,19 @@ class Line:
     at: datetime
     kind: str  # an EntryKind
     amount: int  # credits, signed
-    balance: int  # credits after this entry, those in open holds included
+    balance: int  # credits after this entry, including those in open holds
     reference: str
     grant_id: str
     hold_id: str | None
 
 
 def statement(session: Session, account_id: str, limit: int, before: int | None = None) -> list[Line]:
-    """Up to `limit` lines, the newest first; the next page is `before` the last line's `entry_id`.
+    """Up to `limit` lines, newest first; the next page is `before` the last line's `entry_id`.
 
-    The balance is counted backwards from the account's present one, so that a page costs what is newer than
-    it and not the whole history.
+    Balances are computed backwards from the account's current one, so that a page reads only newer entries
+    and not the whole history.
     """
-    # One statement, so that entries and balance are of the same moment.
+    # One statement, so that entries and balance are consistent.
     balance = select(col(Account.available) + col(Account.held)).where(col(Account.id) == account_id)
     page = select(Entry, balance.scalar_subquery()).where(col(Entry.account_id) == account_id)
     if before is not None:

@@ -1,7 +1,7 @@
-"""Stripe's smallest currency units, by its own table.
+"""Stripe's smallest currency units, according to its own table.
 
-Tables of ISO 4217 or of locales differ from it: they have no decimals for ISK, AFN or LBP, for which Stripe
-takes two.
+Tables of ISO 4217 or of locales differ from it: they have no decimals for ISK, AFN or LBP, for which
+Stripe uses two.
 """
 
 import re
@@ -10,9 +10,9 @@ from decimal import Decimal
 _NO_DECIMALS = frozenset(
     "bif clp djf gnf jpy kmf krw mga pyg rwf ugx vnd vuv xaf xof xpf".split()  # noqa: SIM905 - reads better
 )
-#: Stripe wants the last of the three digits to be zero, as card networks do.
+#: Stripe, like card networks, requires the last of the three digits to be zero.
 _THREE_DECIMALS = frozenset("bhd jod kwd omr tnd".split())  # noqa: SIM905 - likewise
-#: Counted in hundredths, of which only whole hundreds are taken.
+#: Counted in hundredths, but only whole units are accepted.
 _WHOLE_ONLY = frozenset({"isk"})
 _SYMBOLS = {"usd": "$", "eur": "€", "gbp": "£"}
 
@@ -24,7 +24,7 @@ def decimals(currency: str) -> int:
 
 
 def text(units: int, currency: str) -> str:
-    """Such as "$9.00", "900 JPY" or "2.500 KWD"."""
+    """The amount as text, such as "$9.00", "900 JPY" or "2.500 KWD"."""
     digits = decimals(currency)
     amount = f"{Decimal(units) / 10**digits:,.{digits}f}"
     symbol = _SYMBOLS.get(currency.lower())

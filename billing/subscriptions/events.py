@@ -44,7 +44,7 @@ WANTED_TYPES = (
     "charge.dispute.funds_reinstated",
     "charge.dispute.closed",
 )
-#: Stripe itself resends for three days; ids are kept for long after.
+#: Stripe resends for three days; ids are kept for much longer.
 KEPT_FOR = timedelta(days=90)
 _FIRST_RETRY = timedelta(seconds=10)
 _LONGEST_WAIT = timedelta(hours=1)
@@ -74,7 +74,7 @@ def read(payload: bytes) -> ReceivedEvent:
             id=str(event["id"])[:255],
             type=str(event["type"])[:255],
             created_at=datetime.fromtimestamp(int(event["created"]), UTC),
-            # A refund or dispute is found by its charge.
+            # A refund or dispute names its charge.
             object_id=str(stripe_object.get("charge") or stripe_object.get("id"))[:255],
             customer_id=_id_or_none(
                 stripe_object if stripe_object.get("object") == "customer" else stripe_object.get("customer")
@@ -86,7 +86,7 @@ def read(payload: bytes) -> ReceivedEvent:
 
 
 def store(session: Session, event: ReceivedEvent, now: datetime) -> bool:
-    """Store the event; whether it was new. Events of other types count as handled at once."""
+    """Store the event; returns whether it was new. Other event types are stored as handled."""
     is_wanted = event.type in WANTED_TYPES
     row = StripeEvent(
         id=event.id,
@@ -119,7 +119,7 @@ def enqueue_sync(session: Session, customer_id: str, reason: str, now: datetime)
 
 
 def due(session: Session, now: datetime, limit: int) -> list[StripeEvent]:
-    """Unhandled events that are due, the oldest first."""
+    """Unhandled events that are due, oldest first."""
     return list(
         session.exec(
             select(StripeEvent)
@@ -156,7 +156,7 @@ def mark_handled(session: Session, event_ids: Sequence[str], now: datetime) -> N
 
 
 def reschedule(session: Session, event_id: str, error: str, now: datetime) -> None:
-    """The attempt failed: try again after a delay that doubles up to an hour, without end."""
+    """After a failed attempt, retry after a delay that doubles up to an hour, without a limit."""
     event = session.get_one(StripeEvent, event_id)
     wait = min(_LONGEST_WAIT, _FIRST_RETRY * 2 ** min(event.attempts, 12))
     event.attempts += 1

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 #: Largest difference between a signature's time and ours, in either direction.
 SIGNATURE_TOLERANCE = timedelta(minutes=5)
-#: How far back invoices are read. A card's payment can be disputed for 120 days, and credits of an older
-#: one have long expired.
+#: How far back invoices are read. A card payment can be disputed for 120 days, and the credits of an
+#: older one have long expired.
 HORIZON = timedelta(days=130)
 _TIMEOUT_SECONDS = 20
 _RETRIES = 2
@@ -42,7 +42,7 @@ class PriceChange:
 def verify_signature(payload: bytes, header: str | None, secrets: tuple[str, ...], now: datetime) -> None:
     """Raise BadSignature unless one of our secrets signed exactly `payload`, within the tolerance of `now`.
 
-    The SDK itself lets a time in the future pass, so both sides are checked here.
+    The SDK accepts times in the future, so both directions are checked here.
     """
     import stripe
 
@@ -61,7 +61,7 @@ def _is_signed(signature: Any, payload: bytes, header: str | None, secret: str) 
     try:
         signature.verify_header(payload, header, secret, tolerance=None)
     except (stripe.SignatureVerificationError, ValueError, TypeError):
-        # The last two: a body that is not UTF-8, a header that is not ASCII.
+        # The last two are raised for a body that is not UTF-8 and a header that is not ASCII.
         return False
     return True
 
@@ -142,14 +142,14 @@ class StripeGateway:
         )
 
     def _reversals(self, customer_id: str, since: int) -> dict[str, list[ReversalFacts]]:
-        """Refunds and disputes that stand, by payment intent, or by charge where there is none."""
+        """Refunds and disputes in effect, by payment intent, or by charge where there is none."""
         found: dict[str, list[ReversalFacts]] = {}
         charges = self._client.v1.charges.list(
             {
                 "customer": customer_id,
                 "created": {"gte": since},
                 "limit": 100,
-                # The charge's own sum may leave out what is pending.
+                # The charge's own total may exclude pending refunds.
                 "expand": ["data.refunds"],
             }
         )
@@ -166,7 +166,7 @@ class StripeGateway:
         return found
 
     def _complete(self, lines: dict[str, Any], service: Any, invoice_id: str) -> None:
-        """An invoice shows ten of its lines, and prorations come first."""
+        """Load all lines: an invoice contains only the first ten, and prorations come first."""
         if lines["has_more"]:
             lines["data"] = _all(service.list(invoice_id, {"limit": 100}))
 
@@ -211,7 +211,7 @@ class StripeGateway:
     # Actions of an account's owner.
 
     def prices(self) -> dict[PlanName, PriceFacts]:
-        """The present prices by lookup key; a plan without one cannot be bought."""
+        """The current prices, found by lookup key; a plan without one cannot be bought."""
         keys = [plan.price_lookup_key for plan in PLANS.values() if plan.price_lookup_key]
         with _errors():
             found = _all(self._client.v1.prices.list({"lookup_keys": keys, "active": True}))
@@ -220,7 +220,7 @@ class StripeGateway:
 
     def create_customer(self, account_id: str, email: str) -> str:
         """Create the customer of an account; repeated within a day it returns the same one."""
-        # The address is part of the key, for a key may not be used again with another request.
+        # The address is part of the key, because a key must not be reused for a different request.
         digest = hashlib.sha256(email.encode()).hexdigest()[:16]
         key = f"bgeraser-customer-{account_id}-{digest}"
         with _errors():
@@ -232,7 +232,7 @@ class StripeGateway:
                 try:
                     self._require_customer(customer_id)
                 except CustomerGone:
-                    # The key's answer is a replay: that customer was deleted since.
+                    # The answer was a replay, and the customer has been deleted since.
                     key = f"{key[:200]}-{hashlib.sha256(customer_id.encode()).hexdigest()[:16]}"
                 else:
                     return customer_id
@@ -286,7 +286,7 @@ class StripeGateway:
                 except _invalid_request() as error:
                     if sessions.retrieve(earlier["id"]).status == "open":
                         raise StripeUnavailable("a payment is being made on an earlier page") from error
-                    # It was paid or expired since it was listed; the customer's state will show which.
+                    # It was paid or has expired since; the next sync of the customer shows which.
 
     def portal_url(
         self,
@@ -296,7 +296,7 @@ class StripeGateway:
         configuration_id: str | None = None,
         change: PriceChange | None = None,
     ) -> str:
-        """The address of the customer's portal; `change` opens it at confirming another price."""
+        """The URL of the customer's portal; with `change`, of its page that confirms another price."""
         params: dict[str, Any] = {"customer": customer_id, "return_url": return_url}
         if configuration_id is not None:
             params["configuration"] = configuration_id

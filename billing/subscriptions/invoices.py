@@ -1,7 +1,7 @@
 """Credits granted for paid invoices, and revoked for refunds and disputes.
 
 Each invoice, refund and dispute is processed once per change, in any order of events: those of one customer
-are always processed together, the oldest first.
+are always processed together, oldest first.
 """
 
 from collections.abc import Collection, Mapping
@@ -67,7 +67,7 @@ def _grant(session: Session, account: Account, invoice: InvoiceFacts, now: datet
 
 
 def _end_former_periods(session: Session, invoice: InvoiceFacts, now: datetime) -> None:
-    """Credits do not roll over: end those of earlier periods, which outlast their period a little."""
+    """Expire credits of earlier periods, which would otherwise last two hours longer."""
     former = session.exec(
         select(PaidInvoice.id).where(
             col(PaidInvoice.subscription_id) == invoice.subscription_id,
@@ -78,7 +78,7 @@ def _end_former_periods(session: Session, invoice: InvoiceFacts, now: datetime) 
     references = [_grant_reference(invoice_id) for invoice_id in former]
     current = select(Grant).where(col(Grant.reference).in_(references), col(Grant.expires_at) > now)
     for each in session.exec(current).all():
-        # Not before the period's own end, by which a period's credits are counted.
+        # Not before the period's own end, by which its credits are identified.
         each.expires_at = max(now, invoice.period_starts_at)
     session.flush()
 
@@ -99,11 +99,11 @@ def _reverse(
             changes.append(_give_back(session, account, stored_reversals[each_id], stored, now))
     counted = {each.id for each in stored_reversals.values() if each.returned_at is None}
     amount, credits_ = 0, 0
-    # Those counted before come first: a new one, or one that is lost after it was won, takes what they left.
+    # Those processed before come first: a new one, or one lost after it was won, takes the rest.
     for each in sorted(invoice.reversals, key=lambda one: (one.id not in counted, one.created_at, one.id)):
         amount = min(stored.amount_paid, amount + each.amount)
         if each.id not in counted:
-            # Counted together and rounded down once, so that a payment refunded in parts is refunded whole.
+            # Summed before rounding down, so that partial refunds add up to the whole payment.
             due = max(0, stored.credits * amount // stored.amount_paid - credits_)
             stored_reversals[each.id] = _take_back(session, account, each, stored, stored_reversals, due, now)
             changes.append(f"{each.id}: {stored_reversals[each.id].taken} of {due} credits taken back")
@@ -121,7 +121,7 @@ def _take_back(
     now: datetime,
 ) -> Reversal:
     """`stored_reversals`: the invoice's stored reversals; this one is among them if it was undone before."""
-    # Credits given back for a reversal that was undone are the invoice's too, and the first to go.
+    # Credits returned for a reversal that was undone belong to the invoice too, and are taken first.
     returned = _returned_grants(session, account, [*stored_reversals, reversal.id])
     times = len(_returned_grants(session, account, [reversal.id]))
     missing = due
@@ -156,7 +156,7 @@ def _take_back(
 def _give_back(
     session: Session, account: Account, reversal: Reversal, stored: PaidInvoice, now: datetime
 ) -> str:
-    """The dispute was won or the refund failed: what was taken comes back until its period's end."""
+    """Return the revoked credits until their period's end: the dispute was won or the refund failed."""
     reversal.returned_at = now
     if reversal.taken > 0:
         times = len(_returned_grants(session, account, [reversal.id]))
@@ -174,7 +174,7 @@ def _give_back(
 
 
 def _returned_grants(session: Session, account: Account, reversal_ids: Collection[str]) -> list[str]:
-    """References of the grants that gave these reversals' credits back, the newest first."""
+    """References of the grants that returned these reversals' credits, newest first."""
     given_back = session.exec(
         select(Grant.created_at, Grant.reference).where(
             col(Grant.account_id) == account.id, col(Grant.kind) == GrantKind.RETURNED
@@ -190,7 +190,7 @@ def _returned_reference(reversal_id: str) -> str:
 
 
 def _revocation_reference(reversal_id: str, times_undone: int, invoice_id: str, grant_reference: str) -> str:
-    """Different for each time and each grant, because an entry's reference is used once."""
+    """Unique for each revocation and grant, because an entry's reference is used once."""
     if times_undone == 0 and grant_reference == _grant_reference(invoice_id):
         return f"stripe:{reversal_id}"
     return f"stripe:{reversal_id}:{times_undone}:{grant_reference}"

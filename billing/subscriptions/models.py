@@ -21,14 +21,14 @@ class StripeCustomer(SQLModel, table=True):
     id: str = Field(primary_key=True)  # cus_…
     account_id: str = Field(foreign_key="account.id", unique=True)
     created_at: datetime = Field(sa_type=UtcDateTime)
-    # A process takes a fresh token before it fetches Stripe's state, and stores the result only while the
-    # token is unchanged: a slow process can never overwrite what a later one stored.
+    # A process stores a new token before it fetches Stripe's state, and stores the result only if the token
+    # is unchanged, so that a slow process cannot overwrite newer state.
     sync_token: str | None = Field(default=None)
     sync_until: datetime | None = Field(default=None, sa_type=UtcDateTime)
 
 
 class Subscription(SQLModel, table=True):
-    """A subscription as Stripe showed it last."""
+    """A subscription in the state last fetched from Stripe."""
 
     __tablename__ = "subscription"
 
@@ -36,17 +36,17 @@ class Subscription(SQLModel, table=True):
     account_id: str = Field(foreign_key="account.id", index=True)
     item_id: str  # si_…
     plan: str
-    status: str  # Stripe's word: active, trialing, past_due, canceled, …
+    status: str  # Stripe's value: active, trialing, past_due, canceled, …
     created_at: datetime = Field(sa_type=UtcDateTime)
     period_starts_at: datetime = Field(sa_type=UtcDateTime)
     period_ends_at: datetime = Field(sa_type=UtcDateTime)
     ends_at: datetime | None = Field(default=None, sa_type=UtcDateTime)  # cancelled as of then
     grace_ends_at: datetime | None = Field(default=None, sa_type=UtcDateTime)  # a payment failed
-    next_plan: str | None = Field(default=None)  # a change that waits for the period's end
+    next_plan: str | None = Field(default=None)  # a change scheduled for the period's end
 
 
 class PaidInvoice(SQLModel, table=True):
-    """A paid invoice and the credits it brought, which may be 0. Each is processed once."""
+    """A paid invoice and the credits granted for it, which may be 0. Each is processed once."""
 
     __tablename__ = "paid_invoice"
     __table_args__ = (
@@ -61,7 +61,7 @@ class PaidInvoice(SQLModel, table=True):
     amount_paid: int  # in the currency's smallest unit
     currency: str
     credits: int
-    # What its lines stood for; `credits` is what was then still missing in the period.
+    # What its lines are worth; `credits` is the part that had not been granted in the period yet.
     entitled: int = Field(sa_column=Column(Integer, nullable=False, server_default="0"))
     period_ends_at: datetime = Field(sa_type=UtcDateTime)
     created_at: datetime = Field(sa_type=UtcDateTime)
@@ -87,7 +87,7 @@ class Reversal(SQLModel, table=True):
     kind: str
     amount: int  # in the currency's smallest unit
     credits: int  # the credits that the money paid for
-    taken: int  # what was left to revoke; the difference is the shortfall
+    taken: int  # the part that could be revoked; the difference is the shortfall
     created_at: datetime = Field(sa_type=UtcDateTime)
     returned_at: datetime | None = Field(default=None, sa_type=UtcDateTime)  # won, or the refund failed
 
@@ -104,7 +104,7 @@ class StripeEvent(SQLModel, table=True):
 
     id: str = Field(primary_key=True)  # evt_…
     type: str  # e.g. invoice.paid
-    customer_id: str | None = Field(default=None, index=True)  # null: not in the event; found by the object
+    customer_id: str | None = Field(default=None, index=True)  # null: not in the event
     object_id: str
     created_at: datetime = Field(sa_type=UtcDateTime)
     received_at: datetime = Field(sa_type=UtcDateTime, index=True)

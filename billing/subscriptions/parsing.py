@@ -1,7 +1,7 @@
 """Parses Stripe's API objects into plain values. No network, no database.
 
-In Stripe's present API a period is on the subscription's items, an invoice's subscription is at
-`parent.subscription_details`, its payments are a list of their own, and a charge knows only its payment
+In Stripe's current API a period is on the subscription's items, an invoice's subscription is at
+`parent.subscription_details`, its payments are a separate list, and a charge only refers to its payment
 intent.
 """
 
@@ -18,7 +18,7 @@ Json = Mapping[str, Any]
 #: The plan behind a price's id; None for a price that is not ours.
 PlanOfPrice = Callable[[str], PlanName | None]
 
-#: Set on what we create, so that a price is recognised after its lookup key went to a newer one.
+#: Metadata of our objects, so that a price is recognised after its lookup key moved to a newer one.
 PLAN_METADATA = "bgeraser_plan"
 ACCOUNT_METADATA = "bgeraser_account"
 REFUND_METADATA = "bgeraser_refund"
@@ -32,7 +32,7 @@ _EFFECTIVE_DISPUTES = frozenset(
 
 
 def plan_of(price: Json) -> PlanName | None:
-    """The plan that a price sells; None for a price that is not ours."""
+    """The plan of a price; None for a price that is not ours."""
     named = (price.get("metadata") or {}).get(PLAN_METADATA)
     if named in set(PlanName):
         return PlanName(named)

@@ -1,9 +1,8 @@
 """The credits that the lines of an invoice are worth. No network, no database.
 
-A change of plan in the middle of a period is charged for the rest of the period only, so it brings credits
-for the rest only: a line that is a proration counts with the share of the period that it covers, negative
-where Stripe gives money back. Any other line brings the plan's month, also where it costs nothing because of
-a trial or a coupon.
+A change of plan in the middle of a period is charged for the rest of the period only, so it is worth credits
+for the rest only: a proration counts with the share of the period that it covers, negative where Stripe gives
+money back. Any other line is worth the plan's month, even if a trial or a coupon makes it free.
 """
 
 import math
@@ -31,8 +30,9 @@ class InvoiceLine:
 
 @dataclass(frozen=True)
 class Entitlement:
-    """What an invoice brings. Its period is the one that ends last: prorations of the period before it come
-    with the renewal where Stripe collects them until then.
+    """What an invoice is worth.
+
+    Its period is the one that ends last, because a renewal can contain prorations of the period before it.
     """
 
     plan: PlanName
@@ -42,7 +42,7 @@ class Entitlement:
 
 
 def entitlement(lines: Sequence[InvoiceLine], anchor: datetime | None) -> Entitlement:
-    """`lines`: at least one. `anchor`: what the subscription's periods are counted from, if it is known."""
+    """`lines`: at least one. `anchor`: the anchor of the subscription's periods, if known."""
     ends_at = max(line.ends_at for line in lines)
     present = [line for line in lines if line.ends_at == ends_at]
     whole = [line for line in present if not line.is_proration]
@@ -51,15 +51,15 @@ def entitlement(lines: Sequence[InvoiceLine], anchor: datetime | None) -> Entitl
     earlier = [line for line in lines if line.ends_at < ends_at]
     for end in {line.ends_at for line in earlier}:
         rest = _sum([line for line in earlier if line.ends_at == end], anchor)
-        # An upgrade that is paid with the renewal could not be used before, so its credits come now. What a
-        # downgrade gave back for a past period takes nothing from the month that was paid; for a period that
-        # was cut short by this invoice it does.
+        # The credits of an upgrade that is paid with the renewal are granted now, because they could not be
+        # used before. What a downgrade gave back for a past period does not reduce the paid month, unless
+        # this invoice cut that period short.
         credits_ += max(Fraction(0), rest) if end <= starts_at else rest
     return Entitlement(_plan(whole or present), math.floor(credits_ + Fraction(1, 2)), starts_at, ends_at)
 
 
 def _plan(lines: Sequence[InvoiceLine]) -> PlanName:
-    """The plan that is paid for: the largest of the lines that are not money given back."""
+    """The plan that is paid for: the largest among the lines that are not refunds."""
     kept = [line for line in lines if line.amount >= 0] or lines
     return max((line.plan for line in kept), key=lambda plan: PLANS[plan].monthly_credits)
 
@@ -80,9 +80,9 @@ def _credits(line: InvoiceLine, anchor: datetime | None) -> Fraction:
 
 
 def _period_start(line: InvoiceLine, anchor: datetime | None) -> datetime:
-    """Where the period began that the line covers the rest of."""
+    """The start of the period whose rest the line covers."""
     if anchor is not None:
         starts_at, ends_at = period_containing(anchor, line.starts_at)
         if ends_at == line.ends_at:
             return starts_at
-    return period_start(line.ends_at, -1)  # the anchor was moved since: a month, give or take three days
+    return period_start(line.ends_at, -1)  # the anchor was moved since: a month, within three days

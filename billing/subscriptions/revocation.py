@@ -14,10 +14,9 @@ def revoke(
 ) -> int:
     """Revoke up to `amount` unspent credits of one grant; returns the shortfall.
 
-    Credits that are spent, expired or held by a running call stay: no balance falls below zero.
-    `account` comes from
-    `accounts.lock`. Raises InvalidGrant for a grant that is not the account's or an amount below 1, and
-    DuplicateReference; a revocation that found nothing to take leaves no entry and may be tried again.
+    Credits that are spent, expired or held by a running call stay, so no balance falls below zero. `account`
+    comes from `accounts.lock`. Raises InvalidGrant for a grant that is not the account's or an amount below
+    1, and DuplicateReference; a revocation without credits to take writes no entry and may be retried.
     """
     if amount < 1:
         raise InvalidGrant(f"cannot take back {amount:,} credits")

@@ -39,7 +39,7 @@ def set_up(
 
 
 def find_portal_configuration(gateway: StripeGateway) -> str | None:
-    """Ours, if `set_up` has made one; Stripe's default portal is used otherwise."""
+    """Our configuration, if `set_up` has created one; otherwise Stripe's default is used."""
     existing = [each for each in gateway.list_setup("configuration", active=True) if _is_ours(each)]
     return str(existing[0]["id"]) if existing else None
 
@@ -62,7 +62,7 @@ def _price(
         if (existing["unit_amount"], existing["currency"]) == (amount, currency):
             result.lines.append(f"price of {plan.value}: {existing['id']} is there")
             return str(existing["id"])
-    # A price never changes: a new one takes over the lookup key, and existing subscribers keep the old one.
+    # Prices are immutable: a new one takes over the lookup key, and existing subscribers keep the old one.
     created = gateway.create_setup(
         "price",
         product=product_id,

@@ -1,7 +1,7 @@
 """The plan that a customer's subscriptions give an account, and when it ends.
 
 `apply` makes the account agree with Stripe's current state. It depends on nothing else, so the order and
-number of the events before it do not matter.
+number of earlier events do not matter.
 """
 
 from datetime import datetime, timedelta
@@ -39,7 +39,7 @@ def apply(session: Session, account: Account, facts: CustomerFacts, now: datetim
 
 
 def governing(facts: CustomerFacts, now: datetime) -> SubscriptionFacts | None:
-    """The subscription that the plan comes from: the largest plan, of two that are equal the first one."""
+    """The subscription that determines the plan: the one with the largest plan, of equal ones the first."""
     plan_by_id = {each.id: plan_given(each, facts.invoices, now) for each in facts.subscriptions}
     oldest_first = sorted(facts.subscriptions, key=lambda each: (each.created_at, each.id))
     with_a_plan = [each for each in oldest_first if plan_by_id[each.id] is not PlanName.FREE]
@@ -55,7 +55,7 @@ def surplus(facts: CustomerFacts, now: datetime) -> list[SubscriptionFacts]:
 
 
 def end_all_subscriptions(session: Session, account: Account) -> list[str]:
-    """End the subscriptions of a customer deleted at Stripe; paid credits stay."""
+    """End the subscriptions of a customer deleted at Stripe; paid credits are kept."""
     live = select(Subscription).where(
         col(Subscription.account_id) == account.id, col(Subscription.status).in_(LIVE_STATUSES)
     )
@@ -83,7 +83,7 @@ def plan_given(subscription: SubscriptionFacts, paid: tuple[InvoiceFacts, ...], 
         own = [invoice for invoice in paid if invoice.subscription_id == subscription.id]
         if ends_at is None or ends_at <= now or not own:
             return PlanName.FREE
-        # An upgrade whose payment failed raises no limits.
+        # An upgrade whose payment failed does not raise limits.
         last_paid = max(own, key=lambda invoice: (invoice.created_at, invoice.id)).plan
         return min(subscription.plan, last_paid, key=lambda plan: PLANS[plan].monthly_credits)
     return PlanName.FREE
@@ -97,7 +97,7 @@ def grace_end(subscription: SubscriptionFacts) -> datetime | None:
 
 
 def lapsed_graces(session: Session, now: datetime) -> list[str]:
-    """Ids of the accounts that still have a plan although their grace is over."""
+    """Ids of accounts that still have a plan although their grace period has ended."""
     statement = (
         select(Account.id)
         .join(Subscription, col(Subscription.id) == col(Account.subscription_id))
@@ -108,7 +108,7 @@ def lapsed_graces(session: Session, now: datetime) -> list[str]:
 
 
 def end_grace(session: Session, account_id: str, now: datetime) -> None:
-    """Return to the free plan, without a call to Stripe, if the grace period is over and still unpaid."""
+    """Return to the free plan, without a call to Stripe, if the grace period has ended unpaid."""
     account = accounts.lock_even_closed(session, account_id)
     if account_id in lapsed_graces(session, now):
         _end_plan(session, account)
@@ -177,7 +177,7 @@ def _apply_subscription(
 def _end_plan(session: Session, account: Account) -> list[str]:
     """Return to the free plan, or to the one that the operator gave before.
 
-    Paid credits stay until they expire; periods continue from the same anchor.
+    Paid credits are kept until they expire; periods continue from the same anchor.
     """
     plan = PlanName(account.given_plan or PlanName.FREE)
     changes = [f"{account.id}: plan was {account.plan}, is {plan.value}"]

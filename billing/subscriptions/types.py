@@ -27,11 +27,11 @@ class SubscriptionFacts:
     anchor_at: datetime  # periods are counted from here
     period_starts_at: datetime
     period_ends_at: datetime
-    ends_at: datetime | None = None  # it is, or will be, cancelled as of then
+    ends_at: datetime | None = None  # cancelled as of then, in the past or future
     is_collection_paused: bool = False
-    unpaid_since: datetime | None = None  # its oldest invoice that waits for money
+    unpaid_since: datetime | None = None  # since when its oldest unpaid invoice is open
     next_plan: PlanName | None = None  # scheduled for the period's end
-    trial_ends_at: datetime | None = None  # past, too, once it is over
+    trial_ends_at: datetime | None = None  # kept after the trial has ended
     card_fingerprint: str = ""  # Stripe's id of the paying card; the same for every customer
 
 
@@ -52,8 +52,8 @@ class InvoiceFacts:
     id: str
     subscription_id: str
     plan: PlanName
-    #: Credits that its lines are worth, in the period below: prorated like their prices, negative if more was
-    #: given back than charged.
+    #: Credits that its lines are worth in the period below: prorated like their prices, negative if more was
+    #: refunded than charged.
     entitled: int
     amount_paid: int
     currency: str

@@ -191,7 +191,7 @@ def _without_specks(candidate: Candidate, clicks: list[Click]) -> Candidate:
 
 
 def _small_parts(inside: _Region, least_pixels: float, kept: list[Click]) -> _Region:
-    """The connected parts of `inside` with fewer pixels, but for those at a place in `encode_embedding`."""
+    """The connected parts of `inside` with fewer than `least_pixels`, except those at a click in `kept`."""
     count, labels, stats, _ = cv2.connectedComponentsWithStats(inside.astype(np.uint8), connectivity=4)
     small = stats[:, cv2.CC_STAT_AREA] < least_pixels
     small[0] = False

@@ -84,7 +84,7 @@ class OpenVinoRuntime:
             try:
                 return self._compile(read(), precise)
             except RuntimeError:
-                # A damaged cache, or a defect that the second attempt reproduces.
+                # The cache may be damaged; any other defect is raised again by the second attempt.
                 shutil.rmtree(self._cache_dir, ignore_errors=True)
                 self._cache_dir.mkdir(parents=True, exist_ok=True)
                 return self._compile(read(), precise)

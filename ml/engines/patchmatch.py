@@ -1,11 +1,11 @@
-"""PatchMatch: for each small patch of a hole, the patch elsewhere in the picture that fits best.
+"""PatchMatch: for each small patch of a hole, finds the best matching patch elsewhere in the picture.
 
 After Barnes et al., "PatchMatch: A Randomized Correspondence Algorithm" (2009), with the texture channel of
-Newson et al., "Non-Local Patch-Based Image Inpainting" (IPOL, 2017). Written for whole arrays at a time:
-every step compares all patches with one candidate each, so that it can be stopped between any two of them.
+Newson et al., "Non-Local Patch-Based Image Inpainting" (IPOL, 2017). Vectorised: every step compares
+all patches with one candidate each, so the search can be cancelled between steps.
 
-Places are (row, column). An offset leads from a patch of the hole to the one it is copied from; neighbours
-of the same offset copy a connected piece of the picture, which is what keeps textures and edges whole.
+Places are (row, column). An offset points from a patch of the hole to the one it is copied from. Neighbours
+with the same offset copy a connected piece of the picture, which preserves textures and edges.
 """
 
 from dataclasses import dataclass
@@ -20,25 +20,25 @@ from ml.imaging import pyramid
 from ml.imaging.pyramid import Level, Region
 from ml.pixels import Pixels
 
-Offsets = NDArray[np.int32]  # one entry a patch
+Offsets = NDArray[np.int32]  # one entry per patch
 Costs = NDArray[np.float32]
 
 _IMPOSSIBLE = np.float32(1e9)
-# So many patches are compared at a time: their pixels fit the processor's cache.
+# Patches compared at a time, so that their pixels fit into the CPU cache.
 _PATCHES_AT_ONCE = 16_384
-# The votes of so many rows are held as floats at a time.
+# Rows whose votes are held as floats at a time.
 _ROWS_AT_ONCE = 512
 _NEIGHBOURS = ((0, 1), (0, -1), (1, 0), (-1, 0))
 
 
 @dataclass(frozen=True)
 class Charges:
-    """What a copy costs besides its patch's mean difference (0..255)."""
+    """Costs of a copy besides the mean difference of its patch (0..255)."""
 
-    row: float  # for each pixel between the rows of copy and original: floors stay low, skies high
-    seam: float  # for each of four neighbours that is copied from somewhere else
-    crowding: float  # for each time that the same place is copied again: no wallpaper
-    most_crowding: float  # however often it is
+    row: float  # per pixel of vertical offset: floors stay low, skies high
+    seam: float  # per neighbour (of four) with another offset
+    crowding: float  # per repeated copy of a place
+    most_crowding: float  # the maximum of the crowding cost
 
 
 class PatchField:
@@ -53,7 +53,7 @@ class PatchField:
         charges: Charges,
         place_charges: NDArray[np.float32] | None = None,
     ) -> None:
-        """`place_charges` (H x W): what it costs to copy from there. Without, texture does not count."""
+        """`place_charges` (H x W): the cost of copying from each place. Without it, texture is ignored."""
         self.radius = radius
         self.stride = stride
         self.painted = painted
@@ -77,23 +77,23 @@ class PatchField:
         self.right: Offsets = np.zeros(self.count, np.int32)
         self.costs: Costs = np.full(self.count, _IMPOSSIBLE, np.float32)
         self._patches: Pixels = np.empty((0, 0), np.uint8)
-        self._known: Pixels | None = None  # compares only these pixels of each patch, if given
+        self._known: Pixels | None = None  # the pixels of each patch to compare; None: all
         self._known_counts: Costs = np.empty(0, np.float32)
         self._place_charges = place_charges
         self._crowding: NDArray[np.float32] | None = None
         self._crowding_shares: Costs = np.empty(0, np.float32)
 
-    # Where copies come from -------------------------------------------------------------------------------
+    # Offsets --------------------------------------------------------------------------------------------
 
     def start_anywhere(self, random: np.random.Generator) -> None:
-        """Each patch from a place of its own, drawn at random."""
+        """Start with random offsets."""
         rows, columns = np.nonzero(self._valid)
         drawn = random.integers(0, len(rows), self.count)
         self.down = (rows[drawn] - self.rows).astype(np.int32)
         self.right = (columns[drawn] - self.columns).astype(np.int32)
 
     def start_from(self, coarse: "PatchField", factor: int) -> None:
-        """What was found at 1/`factor` of the size, enlarged. Patches beyond it continue its nearest ones."""
+        """Start with the nearest offset of a field at 1/`factor` of the size, enlarged, for each patch."""
         grid_rows = np.minimum(self.rows // factor // coarse.stride, coarse._index.shape[0] - 1)
         grid_columns = np.minimum(self.columns // factor // coarse.stride, coarse._index.shape[1] - 1)
         nearest = coarse._nearest_index()[grid_rows, grid_columns]
@@ -102,7 +102,7 @@ class PatchField:
         self._move_into_sources()
 
     def compare_with(self, current: Pixels, known: Region | None = None) -> None:
-        """Take `current` (H x W x 4) as what the patches look like now; `known`: only these pixels count."""
+        """Compare with the patches of `current` (H x W x 4) from now on; `known`: only these pixels count."""
         windows = self._windows(self._padded(current))
         self._patches = windows[self.rows, self.columns].reshape(self.count, -1).view(np.uint8)
         self._known = None
@@ -114,7 +114,7 @@ class PatchField:
         self.costs = self._costs(np.arange(self.count), self.down, self.right)
 
     def charge_crowding(self, random: np.random.Generator | None) -> None:
-        """From the next comparison on, charge for places that are copied several times; None: do not."""
+        """Charge for places that are copied repeatedly, from the next comparison on; None: stop charging."""
         self._crowding = None
         if random is None:
             return
@@ -122,20 +122,20 @@ class PatchField:
         np.add.at(uses, (self.rows + self.down, self.columns + self.right), np.float32(self.stride**2))
         uses = cv2.blur(uses, (self._size, self._size), borderType=cv2.BORDER_CONSTANT)
         self._crowding = np.clip(self._charges.crowding * (uses - 1), 0, self._charges.most_crowding)
-        # Not all alike, or all would leave a crowded place for the same next one.
+        # Vary the charge, or all patches would move from a crowded place to the same next one.
         self._crowding_shares = random.uniform(0, 2, self.count).astype(np.float32)
 
-    # Searching --------------------------------------------------------------------------------------------
+    # Searching ------------------------------------------------------------------------------------------
 
     def propagate(self, jump: int) -> None:
-        """Try what the patches `jump` places away found: good pieces grow."""
+        """Try the offsets of the patches `jump` places away, so that good pieces grow."""
         for down, right in _NEIGHBOURS:
             neighbours = self._neighbour((down * jump, right * jump))
             chosen = self._differing(neighbours)
             self._try(chosen, self.down[neighbours[chosen]], self.right[neighbours[chosen]])
 
     def search(self, random: np.random.Generator, reach: int) -> None:
-        """Try places at random around what was found, first up to `reach` pixels away, then ever nearer."""
+        """Try random places around the current ones, within `reach` pixels and successive halves of it."""
         everything = np.arange(self.count)
         while reach >= 1:
             jitter = random.integers(-reach, reach + 1, (2, self.count), dtype=np.int32)
@@ -143,9 +143,9 @@ class PatchField:
             reach //= 2
 
     def join(self) -> None:
-        """Let patches take a neighbour's offset where the seam saved is worth a worse fit."""
+        """Adopt a neighbour's offset where removing the seam outweighs a worse match."""
         for neighbours in self._beside:
-            for parity in (0, 1):  # no two neighbours at once, or they would swap for ever
+            for parity in (0, 1):  # never two neighbours at once, or they would swap offsets
                 chosen = self._differing(neighbours)
                 chosen = chosen[(self._grid_rows[chosen] + self._grid_columns[chosen]) % 2 == parity]
                 down, right = self.down[neighbours[chosen]], self.right[neighbours[chosen]]
@@ -154,13 +154,13 @@ class PatchField:
                 better = costs + self._seams(chosen, down, right) < before
                 self._take(chosen[better], down[better], right[better], costs[better])
 
-    # The answer -------------------------------------------------------------------------------------------
+    # Results --------------------------------------------------------------------------------------------
 
     def painted_over(self, sharpness: float, trust: Costs | None = None) -> Pixels:
-        """The picture (H x W x 4, colours and texture) with `painted` made of the copies.
+        """The picture (H x W x 4, colours and texture) with `painted` composed of the copies.
 
-        Every pixel is the mean of the patches over it, the better ones counting more; `sharpness` times the
-        usual cost is where they cease to. `trust` weighs each patch besides.
+        Every pixel is the mean of the patches that cover it, weighted by a Gaussian of their cost. Its width
+        is `sharpness` times the upper quartile of the costs. `trust` is an additional weight of each patch.
         """
         limit = max(float(np.percentile(self.costs, 75)) * sharpness, 0.5) if self.count else 1.0
         weights = np.exp(-((self.costs / limit) ** 2) / 2) + np.float32(1e-6)
@@ -176,7 +176,7 @@ class PatchField:
         return answer
 
     def offsets(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-        """For each pixel (H x W) where it is copied from, by its nearest patch."""
+        """The offset (down, right) of each pixel (H x W), taken from its nearest patch."""
         rows = np.minimum((np.arange(self._height) + self.stride // 2) // self.stride, len(self._index) - 1)
         columns = (np.arange(self._width) + self.stride // 2) // self.stride
         columns = np.minimum(columns, self._index.shape[1] - 1)
@@ -188,19 +188,20 @@ class PatchField:
         """How much of each patch was known in the last comparison, 0..1."""
         return self._known_counts / np.float32(self._size**2 * 4)
 
-    # Inside -----------------------------------------------------------------------------------------------
+    # Internals
+    # -----------------------------------------------------------------------------------------------
 
     def _padded(self, four_channels: Pixels) -> Pixels:
         border = (self.radius,) * 4
         return np.ascontiguousarray(cv2.copyMakeBorder(four_channels, *border, cv2.BORDER_REFLECT_101))
 
     def _windows(self, padded: Pixels) -> NDArray[np.uint32]:
-        """All patches by their centre's place, a pixel's four channels as one number; a view."""
+        """A view of all patches by their centre. The four channels of a pixel are one number."""
         whole: NDArray[np.uint32] = padded.view(np.uint32)[..., 0]
         return sliding_window_view(whole, (self._size, self._size))
 
     def _neighbour(self, step: tuple[int, int]) -> NDArray[np.int32]:
-        """The number of the patch `step` grid places away, for each patch; -1 where there is none."""
+        """For each patch, the index of the patch `step` grid places away; -1 if there is none."""
         rows, columns = self._grid_rows + step[0], self._grid_columns + step[1]
         height, width = self._index.shape
         inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
@@ -208,12 +209,12 @@ class PatchField:
         return np.where(inside, found, np.int32(-1))
 
     def _differing(self, neighbours: NDArray[np.int32]) -> NDArray[np.int64]:
-        """The patches whose neighbour is copied from somewhere else."""
+        """The patches whose neighbour has another offset."""
         other = (self.down[neighbours] != self.down) | (self.right[neighbours] != self.right)
         return np.flatnonzero((neighbours >= 0) & other)
 
     def _seams(self, chosen: NDArray[np.int64], down: Offsets, right: Offsets) -> Costs:
-        """The charge if the chosen patches had these offsets."""
+        """The seam charges of the chosen patches with these offsets."""
         seams = np.zeros(len(chosen), np.float32)
         for neighbours in self._beside:
             beside = neighbours[chosen]
@@ -231,7 +232,7 @@ class PatchField:
         self.costs[chosen] = costs
 
     def _costs(self, chosen: NDArray[np.int64], down: Offsets, right: Offsets) -> Costs:
-        """What copying the chosen patches from there would cost."""
+        """The costs of the chosen patches with these offsets."""
         rows, columns = self.rows[chosen] + down, self.columns[chosen] + right
         inside = (rows >= 0) & (rows < self._height) & (columns >= 0) & (columns < self._width)
         np.clip(rows, 0, self._height - 1, out=rows)
@@ -260,7 +261,7 @@ class PatchField:
         return (sums / counts).astype(np.float32)
 
     def _votes(self, top: int, bottom: int, weights: Costs) -> tuple[slice, Pixels]:
-        """Rows `top` to `bottom` as the weighted mean of all patches over them, and of which columns."""
+        """Columns, and their pixels in rows `top` to `bottom`: the weighted mean of the patches there."""
         first, last = np.searchsorted(self.rows, (top - self.radius, bottom + self.radius))
         some = slice(first, last)
         copies = self._sources[self.rows[some] + self.down[some], self.columns[some] + self.right[some]]
@@ -284,12 +285,12 @@ class PatchField:
         return columns, np.clip(np.rint(mean), 0, 255).astype(np.uint8)
 
     def _nearest_index(self) -> NDArray[np.int32]:
-        """For each place of the grid the number of the patch there, or of the nearest one."""
+        """For each grid place, the index of its patch, or of the nearest one."""
         rows, columns = np.ogrid[: self._index.shape[0], : self._index.shape[1]]
         return self._index[pyramid.nearest(self._index >= 0, rows, columns)]
 
     def _move_into_sources(self) -> None:
-        """Enlarged offsets may miss by a pixel or two: then the nearest valid place is taken."""
+        """Move offsets to the nearest valid place: enlarged ones may be wrong by a pixel or two."""
         rows = np.clip(self.rows + self.down, 0, self._height - 1)
         columns = np.clip(self.columns + self.right, 0, self._width - 1)
         wrong = ~self._valid[rows, columns]
@@ -300,5 +301,5 @@ class PatchField:
 
 
 def _channels(pixels: NDArray[np.uint32]) -> Pixels:
-    """One number a pixel (N) as its four channels (N x 4)."""
+    """Split pixels stored as one number (N) into their four channels (N x 4)."""
     return np.ascontiguousarray(pixels)[:, None].view(np.uint8)

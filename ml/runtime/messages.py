@@ -3,9 +3,10 @@
 The server sends `WorkerConfig` once, then `StartCall` and `CancelCall`, pickled. The worker sends JSON
 objects; `kind` is one of
 
-    ready      the worker has warmed up started    the call was started; it will not be run again estimated
-    from the header: `work` in units of `ml.runtime.duration_model`, expected `seconds`, and `trial`:
-               whether it runs although that exceeds its limit
+    ready      the worker has warmed up
+        started    the call was started; it will not be run again
+        estimated  from the header: `work` in units of `ml.runtime.duration_model`, expected `seconds`, and
+                   `trial`: whether it runs although that exceeds its limit
     long       the call was not started: it has to be queued as a long one
     step       `stage`, `fraction`
     done       `answer`, `seconds`, `cold`: whether this was the worker's first call of its kind

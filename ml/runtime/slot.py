@@ -127,7 +127,7 @@ class WorkerSlot:
     def _serve(self, child: WorkerProcess) -> bool:
         """Run the next call, or wait for one. False if this worker must be replaced."""
         has_gone = self._sleep(0.0, child)  # an idle worker's socket is readable only if it ended
-        # Check only after this sleep, which may have cleared the wakeup; a later one ends the next sleep.
+        # Check only after this sleep, which may have cleared the wakeup; a later wakeup ends the next sleep.
         if self._dispatcher.stop_at is not None:
             return False
         submission = None

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 _CONCURRENCY_LIMIT = 4
 #: By default every event of every page that was ever rendered gets its own concurrency id, and Gradio keeps
-#: one queue for each id for ever.
+#: one queue for each id forever.
 CONCURRENCY: dict[str, Any] = {"concurrency_id": "dashboard", "concurrency_limit": _CONCURRENCY_LIMIT}
 #: Options of every event of the page, which is not part of a documented API.
 EVENT: dict[str, Any] = {"api_visibility": "private", **CONCURRENCY}

@@ -74,7 +74,7 @@ def step_title(tool: str | None) -> str:
 
 
 def _short(params: dict[str, Any]) -> dict[str, Any]:
-    """Drop long values: the page does not show strokes, which can be megabytes in a project of many steps."""
+    """Drop long values, which the page does not show."""
     return {
         name: value
         for name, value in params.items()

@@ -1,9 +1,9 @@
 """The guard: an allow-list in front of Gradio's application.
 
-Gradio serves cached uploads to everyone, fetches addresses and copies files for callers, trusts `X-Forwarded-
-Host` from anyone and publishes its events as an API. Our pages need none of that, because images are
-transferred by our own routes. The guard passes requests for the pages and the files of Gradio's build and,
-for signed-in visitors, for the event queue. It replaces headers, query and body by validated values.
+Gradio serves cached uploads to everyone, fetches addresses and copies files for callers, trusts
+`X-Forwarded-Host` from anyone and publishes its events as an API. Our pages need none of that, because images
+are transferred by our own routes. The guard passes requests for the pages and the files of Gradio's build
+and, for signed-in visitors, for the event queue. It replaces headers, query and body by validated values.
 """
 
 import re

@@ -178,7 +178,7 @@ class Pages:
         self._state_holder.time_last_used.pop(session_hash, None)
 
     def _trim_statistics(self) -> None:
-        # Gradio keeps the average time of each function for ever, also of functions of former renderings.
+        # Gradio keeps the average time of each function forever, including functions of former renderings.
         if len(self._queue.process_time_per_fn) > PAGES_MAX:
             self._queue.process_time_per_fn.clear()
 

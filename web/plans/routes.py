@@ -23,7 +23,7 @@ from web.auth import forms, visitor
 from web.plans import messages
 from web.rendering import pages
 
-#: How often the page after a payment is polled, every two seconds.
+#: How many times the page after a payment polls, every two seconds.
 _POLLS_MAX = 30
 log = structlog.get_logger()
 

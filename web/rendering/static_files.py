@@ -14,7 +14,7 @@ PLACE = "/static"
 
 @lru_cache(maxsize=256)
 def address_of(name: str) -> str:
-    """The versioned address of a file below `web/static`, which may be cached for ever."""
+    """The versioned address of a file below `web/static`, which may be cached forever."""
     digest = hashlib.sha256((FOLDER / name).read_bytes()).hexdigest()[:12]
     return f"{PLACE}/{name}?v={digest}"
 

@@ -1,6 +1,6 @@
 """Mail over SMTP: `smtp://user:password@host:587` or `smtps://…:465`.
 
-`smtp://` turns to TLS as soon as the server offers it (STARTTLS), and never sends a password without.
+`smtp://` uses STARTTLS where the server offers it, and never sends a password without TLS.
 """
 
 import logging
@@ -31,7 +31,7 @@ class MailMessage:
 
 
 class Mailer:
-    """Sends mail in its own threads, so that no response waits for a mail server or leaks by its timing.
+    """Sends mail in its own threads, so that responses neither wait for the mail server nor leak by timing.
 
     Raises ValueError for an address that is not smtp:// or smtps://. A message that fails three times is
     dropped and logged without its text.
@@ -60,7 +60,7 @@ class Mailer:
         self._waiting: set[Future[bool]] = set()
 
     def send(self, message: MailMessage) -> Future[bool]:
-        """Queue the message; the future says whether it was delivered to the server."""
+        """Queue the message; the future resolves to whether the mail server accepted it."""
         if len(self._waiting) >= _WAITING_MAX:
             _log.error("a mail was dropped: %d are queued already", len(self._waiting))
             dropped: Future[bool] = Future()
@@ -81,7 +81,7 @@ class Mailer:
                 self._deliver(message)
             except (OSError, smtplib.SMTPException, ValueError) as error:
                 _log.warning("attempt %d to send a mail failed: %s", attempt, type(error).__name__)
-                # A wrong message or recipient fails again.
+                # An invalid message or recipient would fail again.
                 if isinstance(error, smtplib.SMTPRecipientsRefused | ValueError) or attempt == _ATTEMPTS:
                     break
                 sleep(self._pause_seconds * attempt)
@@ -119,7 +119,7 @@ class Mailer:
         mime["Subject"] = message.subject
         mime["Date"] = formatdate()
         mime["Message-ID"] = make_msgid(domain=self._sender.rpartition("@")[2].strip("<> "))
-        # Holiday notices are not sent in reply to these.
+        # Prevents out-of-office replies.
         mime["Auto-Submitted"] = "auto-generated"
         mime.set_content(message.text)
         return mime

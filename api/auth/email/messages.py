@@ -16,7 +16,7 @@ def verify(email: str, link: str) -> MailMessage:
 
 
 def address_taken(email: str, login_link: str, reset_link: str) -> MailMessage:
-    """For a sign-up with an address that has an account."""
+    """The answer to a sign-up with an address that has an account already."""
     return MailMessage(
         email,
         "You have an account already",

@@ -1,1 +1,1 @@
-"""The schema's history. `upgrade.migrate(url)` brings a database to its present form."""
+"""Migrations of the schema. `upgrade.migrate(url)` brings a database up to date."""

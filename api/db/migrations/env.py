@@ -1,4 +1,4 @@
-"""What alembic runs: on the connection that `upgrade.py` hands over, inside its transaction and its lock."""
+"""Alembic's environment. Uses the connection of `upgrade.py`, within its transaction and its lock."""
 
 from typing import Literal
 
@@ -14,7 +14,7 @@ from billing.ledger import models as billing_models
 from billing.subscriptions import models
 from billing.timestamps import UtcDateTime
 
-# Importing the modules is what registers their tables.
+# Importing the modules registers their tables.
 assert {
     api_models.Replay.__tablename__,
     billing_models.Entry.__tablename__,
@@ -25,7 +25,7 @@ assert {
 
 
 def _spell(kind: str, column_type: object, autogenerate: AutogenContext) -> str | Literal[False]:
-    """Drafts name our own types as a person would write them."""
+    """Render our own column types in drafted migrations."""
     if kind == "type" and isinstance(column_type, AutoString):
         return "sa.String()"
     if kind == "type" and isinstance(column_type, UtcDateTime):
@@ -38,7 +38,7 @@ connection = context.config.attributes["connection"]
 context.configure(
     connection=connection,
     target_metadata=SQLModel.metadata,
-    # SQLite changes a table only by copying it.
+    # SQLite can alter most of a table only by copying it.
     render_as_batch=connection.dialect.name == "sqlite",
     render_item=_spell,
 )

@@ -1,6 +1,6 @@
-"""Brings a database's schema to a revision; safe to call in every process at start-up.
+"""Migrates a database to a revision; safe to call in every process at start-up.
 
-One transaction for all of it: a migration that fails leaves the schema as it was.
+All migrations run in one transaction, so a failed one leaves the schema unchanged.
 """
 
 import sqlite3
@@ -19,29 +19,29 @@ from sqlalchemy.exc import DBAPIError
 from api.db import connections
 from api.errors import ServiceUnavailable
 
-# Any number that no other program takes in the same PostgreSQL database: "bgeraser" in ASCII.
+# The key of the advisory lock, unlikely to be used by other programs: "bgeraser" in ASCII.
 _LOCK_NUMBER = int.from_bytes(b"bgeraser", "big", signed=True)
 
 
 class NewerSchema(ValueError):
-    """The database belongs to a newer version of this program, which alone knows how to read it."""
+    """The database was migrated by a newer version, whose schema this version does not know."""
 
 
 def migrate(url: str, revision: str = "head") -> None:
-    """Upgrades the database at `url`, which it creates if it is an SQLite file; a second caller waits.
+    """Upgrade the database at `url`; creates a missing SQLite file. A second caller waits.
 
-    Raises ServiceUnavailable if the database is gone, locked or full, and NewerSchema.
+    Raises NewerSchema, and ServiceUnavailable if the database is unreachable, locked or full.
     """
     _alembic(url, lambda config: command.upgrade(config, revision))
 
 
 def downgrade(url: str, revision: str) -> None:
-    """Goes back to `revision`; "base" removes every table with everything in it."""
+    """Downgrade to `revision`; "base" drops every table with its data."""
     _alembic(url, lambda config: command.downgrade(config, revision))
 
 
 def write_revision(url: str, message: str) -> None:
-    """For developers: drafts the migration that turns the database at `url` into what the models say."""
+    """For developers: draft the migration from the database at `url` to the current models."""
     _alembic(url, lambda config: command.revision(config, message, autogenerate=True))
 
 
@@ -71,25 +71,25 @@ def _refuse_newer(config: Config, connection: Connection) -> None:
 
 @contextmanager
 def locked_connection(url: str) -> Iterator[Connection]:
-    """A connection in a transaction that no other caller of this function has at the same time."""
+    """A connection in a transaction, exclusive among all callers of this function."""
     address = connections.parse(url)
     path = connections.sqlite_path(address)
     if path is None:
         with _engine_connection(url) as connection, connection.begin():
-            # Both waits may be long: another replica's migration, and a table being rewritten.
+            # Both can take long: waiting for another replica's migration, and rewriting a table.
             connection.execute(text("set local lock_timeout = 0"))
             connection.execute(text("set local statement_timeout = 0"))
             connection.execute(text("select pg_advisory_xact_lock(:number)"), {"number": _LOCK_NUMBER})
             yield connection
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    # The first switch to write-ahead logging does not wait for its turn by itself.
+    # SQLite does not wait for other processes when it first switches to write-ahead logging.
     with FileLock(f"{path}.lock"):
         path.touch(mode=0o600)
         with _engine_connection(url) as connection:
             driver_connection = connection.connection.driver_connection
             assert isinstance(driver_connection, sqlite3.Connection)
-            # Copying a table drops the old one, which its references must survive; they are checked below.
+            # Altering a table drops and copies it, which would violate references; they are checked below.
             driver_connection.execute("PRAGMA foreign_keys=OFF")
             with connection.begin():
                 yield connection

@@ -17,11 +17,11 @@ from api.errors import ApiError, RateLimited, ServerBusy
 
 WAIT_SECONDS = 10.0
 RETRY_AFTER_SECONDS = 5
-#: Bodies that wait at once, of one sender and in total. Each uses a connection but no memory.
+#: The limits of waiting bodies, per sender and in total. Each uses a connection but no memory.
 WAITING_OF_SENDER_MAX = 128
 WAITING_MAX = 1024
 
-#: Bodies that are read at once.
+#: The limits of bodies that are read at once.
 OF_ACCOUNT_MIN = 4
 OF_GUEST = 2
 OF_GUESTS_AT_ADDRESS = 8
@@ -184,13 +184,13 @@ class Admission:
         self._size_bytes = size_bytes
 
     def arrived(self) -> None:
-        """The whole body was read, or the rest is discarded: another body may arrive."""
+        """Record that the body was read or its rest is discarded, so that another body may arrive."""
         if self._arrives:
             self._arrives = False
             self._gate._release(self._shares, 1, 0)
 
     def close(self) -> None:
-        """The request has ended, so its body is no longer needed."""
+        """Release the memory of the body when its request has ended."""
         self.arrived()
         self._gate._release(self._shares, 0, self._size_bytes)
         self._size_bytes = 0

@@ -25,8 +25,8 @@ OTHER_LIMIT_BYTES = MEBIBYTE
 DISCARD_LIMIT_BYTES = 64 * MEBIBYTE
 DISCARD_LIMIT_SECONDS = 10.0
 
-# In each window a body must bring this many bytes, so that a slow one holds its connection for at most two
-# windows. 0.2 Mbit/s is fast enough.
+# In each window this many bytes of a body must arrive, so that a slow one holds its connection for at most
+# two windows. 0.2 Mbit/s is fast enough.
 PROGRESS_WINDOW_SECONDS = 14.0
 PROGRESS_WINDOW_BYTES = 320 * 1024
 
@@ -98,7 +98,7 @@ async def admit(
     is_paid: bool = False,
     concurrent_calls: int = 0,
 ) -> None:
-    """Admit the request's body on its caller's account. Otherwise it counts towards its address only.
+    """Admit the request's body, counted towards its caller. Without this call it counts towards its address.
 
     Raises `BodyTooLarge` if the declared length is over the limit, `TooManyBodies`, `BodiesFillMemory`.
     """
@@ -150,7 +150,7 @@ class RequestBody:
     async def receive(self) -> Message:
         """The next piece of the body, or a disconnect."""
         if self._answer_began or self._is_whole:
-            # Only a wait for the disconnect gets here, which does not need the rest of the body.
+            # Only code that waits for a disconnect gets here; it does not need the rest of the body.
             return await self._wait_for_disconnect()
         await self.admit()
         try:
@@ -221,7 +221,7 @@ class _Window:
         self._bytes = 0
 
     async def wait_for(self, receive: Receive) -> Message:
-        """The next message. Raises `TimeoutError` if a whole window brought too few bytes."""
+        """The next message. Raises `TimeoutError` if too few bytes arrived in a whole window."""
         began = time.monotonic()
         async with asyncio.timeout(PROGRESS_WINDOW_SECONDS - self._waited_seconds):
             message = await receive()

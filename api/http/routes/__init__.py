@@ -1,1 +1,1 @@
-"""REST routes, one module for each noun. They read the request and answer it."""
+"""REST routes, one module per resource."""

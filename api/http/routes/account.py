@@ -28,7 +28,7 @@ def add_to(app: FastAPI) -> None:
 async def show(request: Request, caller: KeyHolder, services: ServicesOf) -> Response:
     def read_account(session: Session) -> AccountData:
         account = accounts.lock(session, caller.account_id)
-        # A period's credits are granted when they are first needed.
+        # The credits of a new period are granted on first use.
         ledger.refresh(session, account, services.clock())
         plan = PLANS[PlanName(account.plan)]
         renews_at = account.period_ends_at

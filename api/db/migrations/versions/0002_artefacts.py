@@ -1,4 +1,4 @@
-"""What tools keep beside a picture counts towards its account's storage."""
+"""The artefacts stored with an image count towards its account's storage."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""People: passwords, sessions, one-time tokens, linked identities; accounts whose address is verified."""
+"""Passwords, sessions, one-time tokens, linked identities, throttles, and verified addresses of accounts."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -11,7 +11,7 @@ down_revision = "0002"
 
 def upgrade() -> None:
     op.add_column("account", sa.Column("verified_at", UtcDateTime(), nullable=True))
-    # So far only operators made accounts, and they know whose addresses they entered.
+    # Until now only operators created accounts, so their addresses count as verified.
     op.execute("update account set verified_at = created_at")
     op.create_table(
         "browser_session",

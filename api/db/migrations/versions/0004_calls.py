@@ -1,4 +1,4 @@
-"""The log of calls, refused ones too."""
+"""The call log, which includes refused calls."""
 
 import sqlalchemy as sa
 from alembic import op

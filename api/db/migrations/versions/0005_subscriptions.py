@@ -1,4 +1,4 @@
-"""Stripe: customers, subscriptions, paid invoices, reversals, events; work that runs by the clock."""
+"""Stripe customers, subscriptions, paid invoices, reversals and events; periodic work."""
 
 import sqlalchemy as sa
 from alembic import op

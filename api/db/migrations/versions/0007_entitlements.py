@@ -1,4 +1,4 @@
-"""What invoices stand for, plans given by the operator, addresses whose account was deleted."""
+"""Credits that invoices are worth, plans given by the operator, addresses of deleted accounts."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,1 +1,1 @@
-"""One module a change of the schema, each frozen once released."""
+"""One module per schema change. Released ones are never edited."""
