@@ -72,7 +72,7 @@ class Services:
             ),
             backend=backend,
             authenticator=Authenticator(database),
-            trials=Trials(settings.signing_secret),
+            trials=Trials(tuple(each for each in secrets_ if each)),
             former=FormerAddresses(tuple(each for each in secrets_ if each)),
             public_url=settings.public_url.rstrip("/") if settings.public_url else None,
             call_timeout_seconds=settings.call_timeout_seconds,

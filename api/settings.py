@@ -6,6 +6,7 @@ Every field is in `.env.example` with its unit and default; a test compares the 
 import difflib
 import os
 import secrets
+from contextlib import suppress
 from functools import cached_property
 from ipaddress import ip_address, ip_network
 from pathlib import Path
@@ -298,12 +299,13 @@ def _sentence(message: str) -> str:
 
 def _secret_file(path: Path) -> str:
     path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        # Exclusive creation: of two processes starting at once, one writes and the other reads.
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return path.read_text().strip()
-    secret = secrets.token_urlsafe(48)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(secret)
-    return secret
+    if not path.exists():
+        unfinished = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
+        descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_urlsafe(48))
+        # The file gets its name when it is complete. Of two processes starting at once, the first one wins.
+        with suppress(FileExistsError):
+            path.hardlink_to(unfinished)
+        unfinished.unlink()
+    return path.read_text().strip()

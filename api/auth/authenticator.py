@@ -14,6 +14,7 @@ from api.calls import admission
 from api.calls.account_status import AccountStatus
 from api.db.database import Database
 from api.errors import InvalidApiKey, RateLimited, ServiceUnavailable
+from api.networks import network_of
 from api.rate_limit import MemoryRates
 from billing.ledger import accounts, ledger
 from billing.ledger.models import Account
@@ -58,6 +59,7 @@ class Authenticator:
     ) -> Caller:
         """The caller behind both headers. Raises InvalidApiKey, RateLimited, ServiceUnavailable."""
         plain = key_in(authorization, x_api_key)
+        address = network_of(address)
         if not api_keys.is_well_formed(plain):
             refusal = self._refusal(address, now)
             self._count_invalid(address, now)
@@ -84,7 +86,9 @@ class Authenticator:
 
     async def _account_status(self, account: Account, now: datetime) -> AccountStatus:
         rate = admission.rate_of(account, now)
-        if account.period_ends_at is not None and account.period_ends_at > now:
+        if account.verified_at is None or (
+            account.period_ends_at is not None and account.period_ends_at > now
+        ):
             return AccountStatus(rate, account.available)
 
         def grant_new_period(session: Session) -> int:

@@ -9,8 +9,9 @@ import resource
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from ipaddress import IPv6Address, ip_address
 from typing import Protocol
+
+from api.networks import network_of
 
 #: Reserved for the database, the workers' pipes, logs and briefly opened files.
 _OTHER_DESCRIPTORS = 128
@@ -19,7 +20,6 @@ _OTHER_DESCRIPTORS = 128
 _DESCRIPTORS_PER_CONNECTION = 3
 _LEAST_CONNECTIONS = 16
 _BACKLOG_MAX = 512
-_IPV6_NETWORK_BITS = 64  # providers assign each customer at least one such network
 
 
 def raise_descriptor_limit() -> int:
@@ -72,14 +72,14 @@ class ConnectionLimits:
     def has_room(self, address: str) -> bool:
         """Whether one more from `address` fits, after closing an idle one if necessary."""
         if not self._is_proxy(address):
-            group = self._by_address.get(_network(address), _Group())
+            group = self._by_address.get(network_of(address), _Group())
             if group.open >= self._per_address and not self._evict(group.idle):
                 return False
         return len(self._groups) < self._total or self._evict(self._idle)
 
     def add(self, connection: Connection, address: str) -> None:
         """Register a connection that waits for its first request."""
-        name = _network(address)
+        name = network_of(address)
         self._groups[connection] = name
         self._by_address.setdefault(name, _Group()).open += 1
         self.idle(connection)
@@ -116,16 +116,3 @@ class ConnectionLimits:
         self.remove(oldest)
         oldest.evict()
         return True
-
-
-def _network(address: str) -> str:
-    """The group of an address: an IPv4 address, or the IPv6 network of one customer."""
-    try:
-        parsed = ip_address(address)
-    except ValueError:
-        return address
-    if not isinstance(parsed, IPv6Address):
-        return address
-    if parsed.ipv4_mapped is not None:
-        return str(parsed.ipv4_mapped)
-    return f"{int(parsed) >> (128 - _IPV6_NETWORK_BITS):x}::/{_IPV6_NETWORK_BITS}"

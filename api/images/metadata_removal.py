@@ -38,4 +38,6 @@ async def strip_metadata(services: Services, content: bytes, priority: Priority 
 
 def _rendition(services: Services, content: bytes, priority: Priority, params: RenditionParams) -> ToolCall:
     files = {"image": content}
-    return ToolCall(rendition.TOOL.name, params, files, priority, services.call_timeout_seconds)
+    return ToolCall(
+        rendition.TOOL.name, params, files, priority, services.call_timeout_seconds, is_billed=False
+    )

@@ -20,9 +20,9 @@ _FIRST_INVOICE_WITHIN = timedelta(minutes=10)
 
 @dataclass(frozen=True)
 class Trials:
-    """`secret`: the server's secret."""
+    """`secrets`: the server's secret, then the previous one, if any."""
 
-    secret: str
+    secrets: tuple[str, ...]
 
     def repeated(self, session: Session, account_id: str, facts: CustomerFacts, now: datetime) -> set[str]:
         """Ids of subscriptions whose card had a trial in another account. Records the other trials."""
@@ -31,18 +31,20 @@ class Trials:
         for each in facts.subscriptions:
             if each.trial_ends_at is None or not each.card_fingerprint:
                 continue
-            card_id = self._hash(each.card_fingerprint)
-            stored = session.get(TrialCard, card_id, with_for_update=True)
+            card_ids = [_hash(secret, each.card_fingerprint) for secret in self.secrets]
+            cards = [session.get(TrialCard, card_id, with_for_update=True) for card_id in card_ids]
+            stored = next((card for card in cards if card is not None), None)
             if stored is None:
-                session.add(TrialCard(id=card_id, account_id=account_id, kept_until=now + _KEPT_FOR))
+                session.add(TrialCard(id=card_ids[0], account_id=account_id, kept_until=now + _KEPT_FOR))
                 session.flush()
             elif stored.account_id != account_id:
                 found.add(each.id)
         return found
 
-    def _hash(self, fingerprint: str) -> str:
-        message = f"bgeraser trial card\n{fingerprint}".encode()
-        return hmac.new(self.secret.encode(), message, hashlib.sha256).hexdigest()
+
+def _hash(secret: str, fingerprint: str) -> str:
+    message = f"bgeraser trial card\n{fingerprint}".encode()
+    return hmac.new(secret.encode(), message, hashlib.sha256).hexdigest()
 
 
 def without(facts: CustomerFacts, repeated: set[str]) -> CustomerFacts:

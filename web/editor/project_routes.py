@@ -13,7 +13,7 @@ from api.editor import projects, unbilled_images
 from api.editor.models import Project, Step
 from api.editor.owners import ProjectOwner
 from api.editor.projects import NewStep
-from api.errors import InvalidParameter
+from api.errors import InvalidParameter, NotFound
 from api.http import dependencies, forms, responses
 from api.http.routes.get_and_head import add_get
 from api.images import previews
@@ -134,8 +134,10 @@ async def download(
     await images.keep_longer(services, image)
     is_lossless = image.format == "png"
     if format in ("", image.format) and (is_lossless or quality == 90):
-        headers = _file_headers(project, image.format)
-        return FileResponse(services.storage.path(image.id), headers=headers)
+        path = services.storage.path(image.id)
+        if not await asyncio.to_thread(path.is_file):
+            raise NotFound("No such image.")
+        return FileResponse(path, headers=_file_headers(project, image.format))
     params = RenditionParams.model_validate({"format": format or image.format, "quality": quality})
     with access.admit(request, owner, UnbilledKind.CONVERSION):
         rendering = previews.render(services, image, params, owner.claimant(dependencies.address_of(request)))

@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import FileTooLarge, InvalidRequest
 from api.http.middleware.body_gate import Admission, BodyGate, Sender
+from api.networks import network_of
 
 MEBIBYTE = 1024 * 1024
 UPLOAD_LIMIT_BYTES = 52 * MEBIBYTE
@@ -109,7 +110,7 @@ async def admit(
 
 def _address(scope: Scope) -> str:
     client = scope.get("client")
-    return client[0] if client else ""
+    return network_of(client[0]) if client else ""
 
 
 class RequestBody:

@@ -49,7 +49,7 @@ async def ready(request: Request, services: ServicesOf) -> Response:
 
 async def metrics(request: Request, services: ServicesOf) -> Response:
     settings: Settings = request.app.state.settings
-    if settings.metrics_token is None:
+    if settings.metrics_token is None or not settings.metrics_token.get_secret_value().strip():
         raise NotFound("There is nothing at this address.")
     expected = f"Bearer {settings.metrics_token.get_secret_value()}"
     given = request.headers.get("authorization", "")

@@ -1,4 +1,4 @@
-"""`/metrics`: figures for who has the token, nothing for anybody else."""
+"""`/metrics`: only with the token."""
 
 from pathlib import Path
 
@@ -13,6 +13,12 @@ def test_without_a_token_in_the_settings_there_is_no_such_address(tmp_path: Path
         for headers in ({}, {"Authorization": "Bearer None"}, {"Authorization": "Bearer "}):
             answer = api.request("GET", "/metrics", headers=headers)
             assert (answer.status_code, code_of(answer)) == (404, "NOT_FOUND")
+
+
+def test_a_blank_token_counts_as_none(tmp_path: Path) -> None:
+    with local_api(tmp_path, metrics_token=SecretStr(" ")) as api:
+        answer = api.request("GET", "/metrics", headers={"Authorization": "Bearer  "})
+        assert (answer.status_code, code_of(answer)) == (404, "NOT_FOUND")
 
 
 def test_with_the_token_figures_come_in_prometheus_format(tmp_path: Path) -> None:
