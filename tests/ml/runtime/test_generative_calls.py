@@ -1,4 +1,4 @@
-"""Words in real worker processes: progress a step, a stop between two, and memory that runs out."""
+"""PromptOptions in real worker processes: progress per step, a stop between two, and memory that runs out."""
 
 import io
 import subprocess
@@ -82,9 +82,9 @@ from pathlib import Path
 import numpy as np
 import psutil
 from ml.engines.cache import EngineCache
-from ml.engines.diffusion import Words
+from ml.engines.diffusion import PromptOptions
 from ml.errors import OutOfMemory
-from ml.generative import GenerativeConfig
+from ml.generative_config import GenerativeConfig
 
 place = Path(sys.argv[1])
 config = GenerativeConfig(inpaint_checkpoint=sys.argv[1], inpaint_steps=1)
@@ -92,7 +92,7 @@ engine = EngineCache(place, place.parent, "cpu", 4 << 30, threads=1, generative=
 
 def paint(side):
     picture, mask = np.zeros((side, side, 3), np.uint8), np.full((side, side), 255, np.uint8)
-    return engine.repaint(picture, mask, Words("a cat"), lambda _: None)
+    return engine.repaint(picture, mask, PromptOptions("a cat"), lambda _: None)
 
 paint(64)
 _, most = resource.getrlimit(resource.RLIMIT_AS)
