@@ -215,6 +215,11 @@ class Runs:
         self._services.running.start(self._watch(run, work))
         return run
 
+    def cancel_all(self, project_id: str) -> None:
+        """Cancel the runs of a project that is deleted: nobody could get their results."""
+        for run in [run for run in self._runs.values() if run.project_id == project_id]:
+            run.cancel()
+
     async def _watch(self, run: Run, work: RunWork) -> None:
         try:
             done = await work(run)

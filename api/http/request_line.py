@@ -52,7 +52,7 @@ def _without_quoted_cookies(header: bytes) -> bytes:
 def without_trailing_slash(scope: Scope) -> Scope:
     """Route `/api/tools/crop/` as `/api/tools/crop`. Pages and mounted applications keep their slashes."""
     path: str = scope["path"]
-    if path.startswith("/api/") and path.endswith("/"):
+    if path.startswith(("/api/", "/healthz", "/readyz", "/metrics")) and path.endswith("/"):
         return {**scope, "path": path[:-1]}
     return scope
 

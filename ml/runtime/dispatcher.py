@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 #: long wait should be based on measurements.
 UNKNOWN_SECONDS = 0.5
 MAX_RETRY_AFTER_SECONDS = 60
+#: A call that was stopped at its time limit is recorded with this multiple of the limit.
+BEYOND_LIMIT = 1.2
 
 
 def shutting_down() -> Overloaded:
@@ -309,8 +311,9 @@ class Dispatcher:
             if isinstance(error, TooSlow):
                 self._durations.record_refusal(submission.call, time.monotonic())
         if isinstance(error, TimedOut) and submission.work is not None:
-            # It takes at least this long. Otherwise a failed trial would not change the estimate.
-            self.record(submission.call, submission.work, submission.call.timeout_seconds)
+            # It takes longer than the limit. Recorded at the limit itself, it would never count as too long.
+            seconds = submission.call.timeout_seconds * BEYOND_LIMIT
+            self.record(submission.call, submission.work, seconds)
         if not submission.answer.done():
             submission.answer.set_exception(_stop_reason(submission, error))
         # A waiting long call may be able to start now.

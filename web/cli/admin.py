@@ -229,11 +229,16 @@ def _database() -> "Iterator[Database]":
     """The operator's database, with migrations applied."""
     from api.db.database import Database
     from api.db.migrations import upgrade
+    from api.errors import ServiceUnavailable
+    from api.settings import MissingSecret, WrongSettings
 
-    settings = Settings.load()
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
-    upgrade.migrate(settings.database_address)
-    database = Database(settings.database_address)
+    try:
+        settings = Settings.load()
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        upgrade.migrate(settings.database_address)
+        database = Database(settings.database_address)
+    except (MissingSecret, WrongSettings, OSError, ServiceUnavailable, ValueError) as error:
+        _fail(str(error))
     try:
         yield database
     finally:

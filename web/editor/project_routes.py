@@ -94,6 +94,7 @@ async def delete_project(
     image_ids = await editor.services.database.run(
         lambda session: projects.delete_project(session, projects.find(session, owner, project_id, now))
     )
+    editor.runs.cancel_all(project_id)
     await unbilled_images.delete(editor.services, image_ids)
     return responses.success(request, {"id": project_id, "deleted": True})
 

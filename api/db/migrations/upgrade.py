@@ -56,7 +56,8 @@ def _alembic(url: str, run: Callable[[Config], object]) -> None:
     except DBAPIError as error:
         if not connections.is_outage(error, writing=True):
             raise
-        raise ServiceUnavailable("The database cannot be used: it is gone, locked or full.") from error
+        reason = str(error.orig).strip().partition("\n")[0]
+        raise ServiceUnavailable(f"The database cannot be used: {reason}") from error
 
 
 def _refuse_newer(config: Config, connection: Connection) -> None:

@@ -158,7 +158,9 @@ class TestFilesThatAreNone:
     def test_a_pickle_with_code_is_refused_and_not_run(self, tmp_path: Path) -> None:
         trap = tmp_path / "sprung"
         torch.save({"image_encoder.pos_embed": _Trap(trap)}, tmp_path / "evil.pth")
-        with pytest.raises(ModelUnavailable, match=r"sam \(evil.pth\) is damaged or contains more than a state dict"):
+        with pytest.raises(
+            ModelUnavailable, match=r"sam \(evil.pth\) is damaged or contains more than a state dict"
+        ):
             SamSegmenter("sam", "embedding-sam", tmp_path / "evil.pth", "00" * 32, "cpu", 1)
         assert not trap.exists()
 

@@ -155,7 +155,17 @@ def test_a_call_stopped_at_its_limit_is_learnt_from(dispatcher: Dispatcher) -> N
     dispatcher.fail(submission, TimedOut("stopped"))
     estimate = dispatcher.estimate(taken(dispatcher, call("echo")))
     assert estimate is not None
-    assert estimate.mean_seconds == 15.0
+    assert estimate.mean_seconds > 15.0  # so that enough of them are refused
+
+
+def test_calls_that_time_out_again_and_again_are_refused(dispatcher: Dispatcher) -> None:
+    for _ in range(8):
+        submission = taken(dispatcher, call("echo", timeout_seconds=15.0))
+        dispatcher.record_estimate(submission, work=4.0, seconds=1.0, is_trial=False)
+        dispatcher.fail(submission, TimedOut("stopped"))
+    estimate = dispatcher.estimate(taken(dispatcher, call("echo")))
+    assert estimate is not None
+    assert estimate.refuses(4.0, 15.0)
 
 
 def test_a_worker_s_first_call_of_a_kind_is_cold(

@@ -168,7 +168,6 @@ def test_pillows_own_test_files_are_harmless(pillow_test_images: Path, decoder: 
     # Its text of 1 GB is no pixel, so nobody inflates it.
     assert outcomes["png_decompression_dos.png"] == "decoded"
     assert {outcomes[f"hopper.{ending}"] for ending in ("jpg", "png", "webp")} == {"decoded"}
-    assert {outcomes[name] for name in ("truncated_jpeg.jpg", "truncated_image.png", "broken.png")} == {
-        "UnreadablePicture"
-    }
+    assert outcomes["truncated_jpeg.jpg"] == "decoded"  # it lacks only half of its end marker
+    assert {outcomes[name] for name in ("truncated_image.png", "broken.png")} == {"UnreadablePicture"}
     assert sum(outcome == "decoded" for outcome in outcomes.values()) > 400

@@ -45,9 +45,9 @@ def test_a_side_that_is_stuck_inside_a_frame_is_given_up(
 ) -> None:
     monkeypatch.setattr(wire, "STALL_SECONDS", 0.05)
     ours, theirs = ends
-    with pytest.raises(WireBroken, match="stuck"):
+    with pytest.raises(WireBroken, match=r"stall|writing failed"):
         ours.send(b"x", [bytes(8 << 20)])  # nobody reads
-    with pytest.raises(WireBroken, match="stuck"):
+    with pytest.raises(WireBroken, match=r"stall|writing failed"):
         theirs.receive()  # begun, never ended
 
 

@@ -170,10 +170,10 @@ def test_several_selections_are_told_best_first(engines: EngineCache) -> None:
     masks = found.fields["masks"]
     assert 2 <= len(masks) <= 3
     assert [one["score"] for one in masks] == sorted((one["score"] for one in masks), reverse=True)
-    rasters = [rasters.from_run_lengths(one["rle"]) for one in masks]
-    assert np.array_equal(rasters[0], found.pixels)
-    assert overlap(rasters[0], rasters[1]) < 0.9
-    for one, raster in zip(masks, rasters, strict=True):
+    selections = [rasters.from_run_lengths(one["rle"]) for one in masks]
+    assert np.array_equal(selections[0], found.pixels)
+    assert overlap(selections[0], selections[1]) < 0.9
+    for one, raster in zip(masks, selections, strict=True):
         assert one["areaRatio"] == pytest.approx(np.count_nonzero(raster) / raster.size, abs=1e-6)
 
 

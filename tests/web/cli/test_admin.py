@@ -114,3 +114,23 @@ def test_moving_to_another_database_keeps_the_balance(data_dir: Path, tmp_path: 
     again = _run(data_dir, "migrate-database", source, target)
     assert again.returncode == 1
     assert "Nothing was copied" in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "reason"),
+    [
+        ("BGERASER_DATABASE_URL", "foo", "DATABASE_URL"),
+        ("BGERASER_DATABASE_URL", "postgresql://nobody:secret@127.0.0.1:1/none", "refused"),
+        ("BGERASER_DATA_DIR", "/proc/nowhere", "/proc/nowhere"),
+    ],
+)
+def test_wrong_settings_end_a_command_with_one_sentence(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch, setting: str, value: str, reason: str
+) -> None:
+    monkeypatch.setenv(setting, value)
+    place = Path(value) if setting == "BGERASER_DATA_DIR" else data_dir
+    done = _run(place, "create-account", "ada@example.com")
+    assert done.returncode == 1
+    assert reason in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "secret" not in done.stderr

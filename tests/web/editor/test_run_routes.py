@@ -2,6 +2,7 @@
 
 import base64
 import json
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -86,6 +87,20 @@ def test_cancel_stops_a_running_call_and_gives_the_credit_back(server: RunningSe
         assert browser.watch(project, run)["status"] == "cancelled"
         assert len(browser.project(project["id"])["steps"]) == 1
     assert server.balance(customer) == (15, 0)
+
+
+def test_deleting_a_project_cancels_its_run_and_gives_the_credit_back(
+    server: RunningServer, coffee: bytes
+) -> None:
+    customer = server.new_customer(credits=3)
+    with Browser(server, customer) as browser:
+        project = browser.open(coffee)
+        assert browser.start(project, "upscale", {"mode": "quality", "scale": "4"}).status_code == 200
+        assert browser.client.delete(f"/editor/projects/{project['id']}").status_code == 200
+    deadline = time.monotonic() + 60
+    while server.balance(customer)[1] and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert server.balance(customer) == (3, 0)
 
 
 def test_another_look_of_a_paid_cut_out_is_free_and_takes_its_place(
