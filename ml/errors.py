@@ -42,7 +42,15 @@ class NothingFound(PictureError):
 
 
 class EmptyMask(PictureError):
-    """The mask marks no pixel."""
+    """The mask marks no pixel. `name` is the form field, if it came from one."""
+
+    def __init__(self, message: str, name: str | None = None) -> None:
+        super().__init__(message, name)
+        self.name = name
+        self.message = message
+
+    def __str__(self) -> str:
+        return self.message
 
 
 class UnsupportedFormat(MlError):

@@ -74,7 +74,7 @@ def from_strokes(text: str, width: int, height: int, name: str = "strokes") -> M
 def require_partial(mask: Mask, name: str) -> Mask:
     """`mask` itself. Raises `EmptyMask` if it marks nothing, `BadParameter` if it is full everywhere."""
     if not mask.any():
-        raise EmptyMask(f"{name} marks no pixel of the picture.")
+        raise EmptyMask(f"{name} marks no pixel of the picture.", name)
     if (mask == 255).all():
         raise BadParameter(name, f"{name} covers the whole picture; a part must remain uncovered")
     return mask

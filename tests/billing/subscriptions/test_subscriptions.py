@@ -38,7 +38,7 @@ INVOICE = InvoiceFacts(
 )
 
 
-@pytest.mark.notices(fault="grace from the period's start")
+@pytest.mark.notices(fault="grace from the start of the period")
 def test_grace_counts_from_the_failure() -> None:
     """Stripe charges a renewal an hour after the period's start, and retries may fail days later."""
     failed_at = NOON + 3 * DAY

@@ -15,6 +15,8 @@ from PIL import Image
 from pydantic import ValidationError
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
+from ml.backend import ToolCall
+from ml.catalogue import TOOLS
 from ml.engines import upscaling
 from ml.engines.cache import EngineCache
 from ml.engines.network_facts import UPSCALING_FACTS, UpscalerFacts
@@ -22,12 +24,13 @@ from ml.engines.upscaling import Upscaler
 from ml.errors import BadParameter, Cancelled, PictureTooLarge
 from ml.imaging.tiling import TilingFacts
 from ml.pixels import Picture, Pixels
+from ml.runtime import planning
 from ml.tool import ToolResult
 from ml.tools import upscale
 from ml.tools.upscale import UpscaleParams
 from tests.support import checkpoints
 from tests.support.ml.ncnn_reference import Reference
-from tests.support.ml.photos import photo
+from tests.support.ml.photos import photo, png_bytes
 
 
 @functools.cache
@@ -215,11 +218,11 @@ def test_more_than_64_megapixels_are_refused_before_any_work() -> None:
 
 
 def test_a_side_that_the_format_cannot_hold_is_refused_before_any_work() -> None:
-    run = Run()
+    params = TOOLS["upscale"].params.model_validate({"format": "webp"})
+    call = ToolCall("upscale", params, {"image": png_bytes(np.zeros((8, 8192, 3), np.uint8))})
     with pytest.raises(BadParameter, match="16383") as refused:
-        _upscale(np.zeros((8, 8192, 3), np.uint8), run, format="webp")
+        planning.plan(call)  # from the header alone
     assert refused.value.name == "format"
-    assert run.steps == []
 
 
 @pytest.mark.parametrize(
@@ -358,7 +361,7 @@ def test_tiles_that_low_precision_spoils_are_computed_again_in_f32(
 
 def test_a_checkpoint_without_finite_answers_is_an_error_not_a_picture(tmp_path: Path) -> None:
     engine = _network(tmp_path, _BLACK, bias=float("nan"))(None)
-    with pytest.raises(RuntimeError, match="no finite pixels"):
+    with pytest.raises(RuntimeError, match="non-finite pixels"):
         engine.enlarge(photo("coffee")[:64, :64], np.empty((128, 128, 3), np.uint8), lambda share: None)
 
 
