@@ -46,7 +46,8 @@ class Mutant:
     name: str
     description: str
     edits: tuple[Edit, ...]
-    #: Where the marked test runs; "" if it needs none. On SQLite one writer at a time hides what only concurrent writers show.
+    #: Where the marked test runs; "" if it needs none.
+    #: On SQLite one writer at a time hides what only concurrent writers show.
     database: str = "sqlite"
 
 

@@ -81,7 +81,7 @@ def test_a_wrong_setting_is_named(
         ({"BGERASER_STORAGE_URL": "file:///proc/pictures"}, "BGERASER_STORAGE_URL is /proc/pictures, which"),
         pytest.param(
             {"BGERASER_DEVICE": "cuda"},
-            "no device",
+            "does not find a device",
             marks=pytest.mark.skipif(Path("/dev/nvidia0").exists(), reason="this machine has the device"),
         ),
     ],
