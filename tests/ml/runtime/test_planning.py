@@ -154,3 +154,8 @@ def test_free_memory_is_that_of_the_machine_or_less() -> None:
     import psutil
 
     assert 0 < planning.available_bytes() <= psutil.virtual_memory().total
+
+
+def test_margins_that_are_too_large_by_themselves_are_refused_from_the_header() -> None:
+    with pytest.raises(PictureTooLarge):
+        planned("bg-removal", 8, 8, crop="true", crop_margin="20000")
