@@ -7,6 +7,7 @@ size and the first bytes of files are checked.
 import asyncio
 import binascii
 import re
+import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -34,6 +35,9 @@ _IDEMPOTENCY_KEY = "Idempotency-Key"
 _IDEMPOTENCY_KEY_LENGTH_MAX = 255
 _SHOWN_NAME_LENGTH = 100
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+# Unescaping holds the interpreter lock for some milliseconds. One form at a
+# time, so that the event loop never waits for several of them.
+_unescaping = threading.Lock()
 _GZIP = b"\x1f\x8b"
 _HOW_TO_SEND = "Send the image and its parameters as multipart/form-data, as in: curl -F image=@photo.jpg"
 
@@ -158,10 +162,11 @@ def _read_urlencoded(content: bytes) -> list[Part]:
     if not content.isascii() or _BAD_ESCAPE.search(content) is not None:
         raise InvalidRequest(f"The request's body is not a valid form. {_HOW_TO_SEND}")
     parts = []
-    for pair in content.split(b"&"):
-        name, _, value = pair.partition(b"=")
-        if name or value:
-            parts.append(multipart.part_of(_unescaped(name), content=_unescaped(value)))
+    with _unescaping:
+        for pair in content.split(b"&"):
+            name, _, value = pair.partition(b"=")
+            if name or value:
+                parts.append(multipart.part_of(_unescaped(name), content=_unescaped(value)))
     return parts
 
 
