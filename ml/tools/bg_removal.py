@@ -277,7 +277,7 @@ def _answer_size(params: BgRemovalParams, source: tuple[int, int]) -> tuple[int,
     if not params.crop:
         return source
     if params.crop_margin is not None:
-        # The size of a cropped result depends on the foreground, but it is no smaller than its margins.
+        # The size of a cropped result depends on the foreground, but it is at least as large as its margins.
         top, right, bottom, left = [0 if side.percent else side.pixels(0) for side in params.crop_margin]
         codecs.check_output_size(max(1, left + right), max(1, top + bottom))
     return None
