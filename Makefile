@@ -30,11 +30,12 @@ test-long: $(VENV)/.dev           ## every test, with the full figures (an hour)
 	@$(BIN)/bgeraser models pull --profile embedded --quiet-if-installed
 	$(BIN)/pytest -m "long or not long" --timeout 3600
 
-check: $(VENV)/.dev node_modules/.package-lock.json   ## lint, format, types, the one-way rule, the Dockerfile
+check: $(VENV)/.dev node_modules/.package-lock.json   ## lint, format, types, the one-way rule, dependencies, the Dockerfile
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/deptry .
 	$(BIN)/python -m tests.support.public_names
 	$(BIN)/hadolint Dockerfile
 	$(NODE) node_modules/eslint/bin/eslint.js web/static tests/js
