@@ -1,0 +1,117 @@
+"""`make quality`: the errors of cut-outs on the truth set, beside rembg's on the same weights.
+
+`python -m tests.ml.truth --quick` measures one composite of each category, without rembg, for development.
+The full run writes the table of docs/quality.md.
+"""
+
+import argparse
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.ml.truth.composites import composites
+from tests.ml.truth.cutters import Cutter, Rembg, ours
+from tests.ml.truth.metrics import Errors, errors
+from tests.ml.truth.recipes import CATEGORIES, RECIPES, Recipe
+
+PAGE = Path(__file__).resolve().parents[3] / "docs" / "quality.md"
+_START, _END = "<!-- cut-outs: written by make quality -->\n", "<!-- end -->\n"
+_MEASURES = {
+    "SAD": ("sad", "thousands a megapixel"),
+    "MSE": ("mse", "thousandths"),
+    "Gradient": ("gradient", "thousands a megapixel"),
+    "Foreground colour": ("color", "levels of 255"),
+}
+
+
+@dataclass(frozen=True)
+class Measured:
+    recipe: Recipe
+    errors: Errors
+    seconds: float
+
+
+def measure(cutters: dict[str, Cutter], recipes: Sequence[Recipe]) -> dict[str, list[Measured]]:
+    measured: dict[str, list[Measured]] = {name: [] for name in cutters}
+    for composite in composites(tuple(recipes)):
+        line = f"{composite.recipe.category:22}{composite.recipe.name:16}"
+        for name, cut in cutters.items():
+            start = time.perf_counter()
+            cutout = cut(composite.picture)
+            seconds = time.perf_counter() - start
+            found = errors(composite.alpha, composite.foreground, cutout)
+            measured[name].append(Measured(composite.recipe, found, seconds))
+            line += f"  {name}: SAD {found.sad:6.1f}, {seconds:5.1f} s"
+        print(line, flush=True)
+    return measured
+
+
+def tables(measured: dict[str, list[Measured]]) -> str:
+    """Markdown."""
+    names = list(measured)
+    parts = []
+    for title, (measure_name, unit) in _MEASURES.items():
+        rows = [f"| {title} ({unit}) | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
+        for category in (*CATEGORIES, "all"):
+            cells = [_mean(measured[name], measure_name, category) for name in names]
+            if any(cells):
+                rows.append(f"| {category} | " + " | ".join(cells) + " |")
+        parts.append("\n".join(rows))
+    found = [sum(one.errors.is_found for one in measured[name]) for name in names]
+    seconds = [_seconds(measured[name]) for name in names]
+    total = len(measured[names[0]])
+    parts.append(
+        "\n".join(
+            [
+                "| | " + " | ".join(names) + " |",
+                "|---" * (len(names) + 1) + "|",
+                f"| objects found (IoU above 0.5), of {total} | " + " | ".join(map(str, found)) + " |",
+                "| median seconds at 1 MP | " + " | ".join(seconds) + " |",
+            ]
+        )
+    )
+    return "\n\n".join(parts) + "\n"
+
+
+def _mean(measured: Sequence[Measured], measure_name: str, category: str) -> str:
+    values = [
+        getattr(one.errors, measure_name) for one in measured if category in ("all", one.recipe.category)
+    ]
+    known = [value for value in values if value is not None]
+    return f"{sum(known) / len(known):.2f}" if known else ""
+
+
+def _seconds(measured: Sequence[Measured]) -> str:
+    seconds = sorted(one.seconds for one in measured if one.recipe.megapixels == "1")
+    return f"{seconds[len(seconds) // 2]:.1f}" if seconds else ""
+
+
+def write_page(text: str, page: Path = PAGE) -> None:
+    """Replace the part of the page between the marks."""
+    content = page.read_text()
+    before, rest = content.split(_START)
+    after = rest.split(_END, 1)[1]
+    page.write_text(before + _START + "\n" + text + "\n" + _END + after)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.ml.truth", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="one composite of each category, without rembg")
+    parser.add_argument("--category", choices=CATEGORIES, help="only this one; the page is not written")
+    chosen = parser.parse_args()
+    recipes = [one for one in RECIPES if chosen.category in (None, one.category)]
+    if chosen.quick:
+        recipes = [next(one for one in recipes if one.category == category) for category in CATEGORIES]
+        print(tables(measure({"bgeraser": ours}, recipes)))
+        return
+    rembg = Rembg()
+    cutters = {"bgeraser": ours, "rembg": rembg.plain, "rembg, alpha matting": rembg.with_matting}
+    text = tables(measure(cutters, recipes))
+    print(text)
+    if chosen.category is None:
+        write_page(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,60 @@
+"""The ways to cut out an object that are compared: ours, and rembg plain and with alpha matting.
+
+All run ISNet from the same checkpoint file.
+"""
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from ml.engines import rembg_engine
+from ml.errors import NothingFound
+from ml.pixels import Picture, Pixels
+from ml.tools import bg_removal
+from tests.support.checkpoints import models_dir
+from tests.support.ml.contexts import Calm
+from tests.support.ml.cutouts import engines
+
+#: From a picture (H x W x 3) to its cut-out (H x W x 4).
+Cutter = Callable[[Pixels], Pixels]
+
+#: rembg's defaults for alpha matting.
+_FOREGROUND_THRESHOLD, _BACKGROUND_THRESHOLD, _ERODED_PIXELS = 240, 10, 10
+
+
+def ours(picture: Pixels) -> Pixels:
+    params = bg_removal.BgRemovalParams(model="quality")
+    try:
+        return bg_removal.run(Picture(picture, "png"), params, Calm(engines=engines())).pixels
+    except NothingFound:
+        return np.dstack([picture, np.zeros(picture.shape[:2], np.uint8)])
+
+
+class Rembg:
+    """rembg with its own session. Importing its alpha matting compiles numba code once, for a minute."""
+
+    def __init__(self) -> None:
+        os.environ["U2NET_HOME"] = str(models_dir())
+        os.environ["MODEL_CHECKSUM_DISABLED"] = "1"
+        self._session: Any = rembg_engine.import_sessions().new_session("isnet-general-use")
+        from rembg import bg
+
+        self._cut = bg
+
+    def plain(self, picture: Pixels) -> Pixels:
+        image = Image.fromarray(picture)
+        return np.dstack([picture, np.asarray(self._session.predict(image)[0])])
+
+    def with_matting(self, picture: Pixels) -> Pixels:
+        image = Image.fromarray(picture)
+        mask = self._session.predict(image)[0]
+        try:
+            cutout = self._cut.alpha_matting_cutout(
+                image, mask, _FOREGROUND_THRESHOLD, _BACKGROUND_THRESHOLD, _ERODED_PIXELS
+            )
+        except ValueError:  # rembg itself falls back like this if the mask has no certain part
+            cutout = self._cut.naive_cutout(image, mask)
+        return np.asarray(cutout.convert("RGBA"))
