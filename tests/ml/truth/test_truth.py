@@ -73,7 +73,7 @@ def test_each_measure_grows_with_its_own_kind_of_error() -> None:
     assert 0 < little.mse < much.mse
     assert 0 < little.gradient < much.gradient
     tinted = truth.copy()
-    tinted[..., 1] = np.minimum(tinted[..., 1].astype(int) + 30, 255)
+    tinted[..., 1] = np.maximum(tinted[..., 1].astype(int) - 30, 0)
     found = errors(composite.alpha, composite.foreground, tinted)
     assert found.sad == 0
     assert found.color == pytest.approx(10, abs=0.5)
