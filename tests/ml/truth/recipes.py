@@ -75,13 +75,13 @@ RECIPES: tuple[Recipe, ...] = (
     Recipe("white on white", "bottle", (Placed(shapes.bottle, (250, 250, 250)),), "white", "3"),
     Recipe("white on white", "cat", (Placed(shapes.cat, (240, 238, 232)),), "white"),
     Recipe("white on white", "chair", (Placed(shapes.chair, (250, 249, 246)),), "white", "1"),
-    Recipe("black on black", "hat", (Placed(shapes.hat, (52, 50, 54)),), "black"),
-    Recipe("black on black", "bottle", (Placed(shapes.bottle, (48, 46, 52)),), "black", "0.5"),
-    Recipe("black on black", "headphones", (Placed(shapes.headphones, (56, 56, 60)),), "black", "3"),
-    Recipe("black on black", "cat", (Placed(shapes.cat, (50, 48, 48)),), "black", "0.3"),
-    Recipe("black on black", "vase", (Placed(shapes.vase, (60, 56, 58)),), "black", "1", 0.6),
+    Recipe("black on black", "hat", (Placed(shapes.hat, (52, 50, 54)),), "black", "1", 0.3),
+    Recipe("black on black", "bottle", (Placed(shapes.bottle, (48, 46, 52)),), "black", "0.5", 0.35),
+    Recipe("black on black", "headphones", (Placed(shapes.headphones, (56, 56, 60)),), "black", "3", 0.4),
+    Recipe("black on black", "cat", (Placed(shapes.cat, (50, 48, 48)),), "black", "0.3", 0.5),
+    Recipe("black on black", "vase", (Placed(shapes.vase, (60, 56, 58)),), "black", "1", 0.25),
     Recipe(
-        "black on black", "mug at night", (Placed(shapes.mug, (150, 90, 80), x=0.46),), "garage", "1", 0.22
+        "black on black", "mug at night", (Placed(shapes.mug, (150, 90, 80), x=0.46),), "garage", "1", 0.12
     ),
     Recipe(
         "several objects",

@@ -47,18 +47,24 @@ def _strands(
     rows, columns = np.clip(rows, 0, solid.shape[0] - 1), np.clip(columns, 0, solid.shape[1] - 1)
     if solid[rows, columns].mean() > 0.5:
         normal = -normal
+    inside = np.argwhere(solid)
     shades = [drawing.stencil() for _ in range(4)]
     steps = np.linspace(-0.15, 1, 14)
     for number_of in range(number):
-        at = int(random.integers(len(outline)))
-        root = (outline[at] - (frame.center_x, frame.center_y)) / frame.unit
+        # Every other hair grows inside, so that a coat has no visible border to its rim of hair.
+        if number_of % 2:
+            row, column = inside[int(random.integers(len(inside)))]
+            at = np.array([column, row], np.float64)
+            heading = np.arctan2(at[1] - frame.center_y, at[0] - frame.center_x)
+        else:
+            index = int(random.integers(len(outline)))
+            at, heading = outline[index], np.arctan2(normal[index, 1], normal[index, 0])
+        root = (at - (frame.center_x, frame.center_y)) / frame.unit
         bend = random.normal(0, curl)
         reach = length * random.uniform(0.35, 1.0)
-        turn = np.arctan2(normal[at, 1], normal[at, 0]) + random.normal(0, 0.35) + bend * steps
-        path = (
-            root
-            + reach * np.stack([np.cos(turn), np.sin(turn) + gravity * steps**2], axis=1) * steps[:, None]
-        )
+        turn = heading + random.normal(0, 0.35) + bend * steps
+        fall = np.stack([np.cos(turn), np.sin(turn) + gravity * steps**2], axis=1)
+        path = root + reach * fall * steps[:, None]
         points = [(float(x), float(y)) for x, y in path]
         shade: Stencil = shades[number_of % len(shades)]
         shade.line(points, 0.006)
@@ -75,8 +81,8 @@ def _animal(drawing: Drawing, color: Color, length: float, number: int, curl: fl
         body.polygon([(side * 0.38, -0.45), (side * 0.36, -0.92), (side * 0.08, -0.66)])
         body.ellipse((side * 0.28, 0.88), (0.19, 0.13))
     opacity = body.opacity()
-    _strands(drawing, opacity, color, length, number, curl, 0.3)
     drawing.add(opacity, shaded(opacity, np.asarray(_fur_texture(drawing, color), np.uint8), gloss=0.05))
+    _strands(drawing, opacity, color, length, number, curl, 0.3)
     _face(drawing)
 
 
@@ -100,23 +106,25 @@ def _face(drawing: Drawing) -> None:
 
 
 def cat(drawing: Drawing, color: Color) -> None:
-    _animal(drawing, color, 0.12, 1400, 0.5)
+    _animal(drawing, color, 0.12, 3600, 0.5)
 
 
 def shaggy_dog(drawing: Drawing, color: Color) -> None:
-    _animal(drawing, color, 0.3, 900, 1.6)
+    _animal(drawing, color, 0.26, 2400, 1.6)
 
 
 def _bust(drawing: Drawing, color: Color, length: float, number: int, curl: float, gravity: float) -> None:
-    hair = drawing.stencil().ellipse((0, -0.42), (0.4, 0.46)).opacity()
-    _strands(drawing, hair, color, length, number, curl, gravity)
-    drawing.add(hair, shaded(hair, color, gloss=0.15))
     coat = drawing.stencil()
     coat.polygon([(-0.85, 1.0), (-0.75, 0.55), (-0.25, 0.3), (0.25, 0.3), (0.75, 0.55), (0.85, 1.0)])
     opacity = coat.opacity()
-    drawing.add(opacity, shaded(opacity, (60, 90, 140), gloss=0.1))
+    drawing.add(
+        opacity, shaded(opacity, np.asarray(_fur_texture(drawing, (105, 95, 95)), np.uint8), gloss=0.1)
+    )
     skin = drawing.stencil().polygon([(-0.14, 0.1), (0.14, 0.1), (0.17, 0.4), (-0.17, 0.4)]).opacity()
     drawing.add(skin, (190, 140, 115))
+    hair = drawing.stencil().ellipse((0, -0.42), (0.4, 0.46)).opacity()
+    drawing.add(hair, shaded(hair, color, gloss=0.15))
+    _strands(drawing, hair, color, length, number, curl, gravity)
     face = drawing.stencil().ellipse((0, -0.28), (0.28, 0.38)).opacity()
     drawing.add(face, shaded(face, (225, 175, 150), gloss=0.15))
     for side in (-1, 1):
@@ -133,11 +141,11 @@ def _bust(drawing: Drawing, color: Color, length: float, number: int, curl: floa
 
 
 def long_hair(drawing: Drawing, color: Color) -> None:
-    _bust(drawing, color, 0.55, 700, 0.5, 0.9)
+    _bust(drawing, color, 0.55, 1200, 0.5, 0.9)
 
 
 def curly_hair(drawing: Drawing, color: Color) -> None:
-    _bust(drawing, color, 0.34, 900, 2.6, 0.0)
+    _bust(drawing, color, 0.34, 1600, 2.6, 0.0)
 
 
 _GOBLET = [(0.42, -1.0), (0.46, -0.55), (0.36, -0.15), (0.05, 0.05), (0.04, 0.75), (0.34, 0.9), (0.36, 0.96)]
