@@ -197,18 +197,47 @@ def test_what_was_transparent_stays_so_and_its_hidden_colors_tell_nothing() -> N
     np.testing.assert_array_equal(again[..., 3], answer[..., 3])
 
 
-def test_cutting_out_a_cutout_again_keeps_its_edges() -> None:
-    first = pixels(call(png_bytes(photo("coffee")), model="quality"))
-    second = pixels(call(png_bytes(first), model="quality"))
-    difference = first[..., 3].astype(int) - second[..., 3]
-    assert np.abs(difference).mean() < 2
+def test_a_finished_cutout_stays_as_it_is() -> None:
+    """A white jacket: on the white that the network would see, it would be lost."""
+    source = np.zeros((600, 500, 4), np.uint8)
+    jacket = [(150, 120), (350, 120), (460, 420), (380, 440), (360, 560), (140, 560), (120, 440), (40, 420)]
+    alpha = np.zeros((600, 500), np.uint8)
+    cv2.fillPoly(alpha, [np.array(jacket)], 255, cv2.LINE_AA)
+    source[..., :3], source[..., 3] = (246, 246, 244), alpha
+    answer = call(png_bytes(source), model="quality")
+    np.testing.assert_array_equal(pixels(answer)[..., 3], alpha)
+    assert (pixels(answer)[alpha > 0][:, :3] == (246, 246, 244)).all()
+    (warning,) = answer.warnings
+    assert "cut-out already" in warning
+    assert answer.model is None
+
+
+def test_a_small_hole_stays_open() -> None:
+    y, x = np.mgrid[:800, :800]
+    distance = np.hypot(x - 400, y - 400)
+    ring = np.full((800, 800, 3), (200, 205, 210), np.float32)
+    ring[(distance < 220) & (distance > 24)] = (150, 40, 30)
+    ring += np.random.default_rng(0).normal(0, 2, ring.shape)
+    picture = png_bytes(np.clip(ring, 0, 255).astype(np.uint8))
+    alpha = pixels(call(picture, model="quality", channels="alpha"))
+    assert (alpha[distance < 18] == 0).all()
+    assert (alpha[(distance > 40) & (distance < 200)] == 255).all()
+
+
+def test_the_confidence_is_lower_where_the_network_hesitates() -> None:
+    clear, hazy = (
+        call(png_bytes(picture), model="quality").fields["confidence"]
+        for picture in (photo("coffee"), cv2.GaussianBlur(photo("chelsea"), (0, 0), 6))
+    )
+    assert 0 <= hazy < clear - 0.1
+    assert clear <= 1
 
 
 @pytest.mark.parametrize("model", ["fast", "quality"])
 def test_where_there_is_no_foreground_nothing_is_found(model: str) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (300, 400, 3), np.uint8)
     white = np.full((300, 400, 3), 255, np.uint8)
-    for picture in (noise, white, 0 * white, photo("grass"), photo("gravel")):
+    for picture in (noise, white, 0 * white, photo("grass"), photo("gravel"), photo("brick"), photo("page")):
         with pytest.raises(NothingFound):
             call(png_bytes(picture), model=model)
 

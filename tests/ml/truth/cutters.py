@@ -43,14 +43,14 @@ class Rembg:
         from rembg import bg
 
         self._cut = bg
+        self._last: tuple[Pixels, Image.Image] | None = None
 
     def plain(self, picture: Pixels) -> Pixels:
-        image = Image.fromarray(picture)
-        return np.dstack([picture, np.asarray(self._session.predict(image)[0])])
+        return np.dstack([picture, np.asarray(self._mask(picture))])
 
     def with_matting(self, picture: Pixels) -> Pixels:
         image = Image.fromarray(picture)
-        mask = self._session.predict(image)[0]
+        mask = self._mask(picture)
         try:
             cutout = self._cut.alpha_matting_cutout(
                 image, mask, _FOREGROUND_THRESHOLD, _BACKGROUND_THRESHOLD, _ERODED_PIXELS
@@ -58,3 +58,9 @@ class Rembg:
         except ValueError:  # rembg itself falls back like this if the mask has no certain part
             cutout = self._cut.naive_cutout(image, mask)
         return np.asarray(cutout.convert("RGBA"))
+
+    def _mask(self, picture: Pixels) -> Image.Image:
+        """The network runs once for both ways."""
+        if self._last is None or self._last[0] is not picture:
+            self._last = picture, self._session.predict(Image.fromarray(picture))[0]
+        return self._last[1]
