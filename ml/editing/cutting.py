@@ -78,7 +78,7 @@ def certainty(matte: Matte) -> float:
     edge_pixels = int((inside - cv2.erode(inside, np.ones((3, 3), np.uint8))).sum())
     uncertain_pixels = float((4 * matte * (1 - matte)).sum())
     width = uncertain_pixels / max(1, edge_pixels) / max(matte.shape)
-    return _HAZY_EDGE / (_HAZY_EDGE + width)
+    return float(_HAZY_EDGE / (_HAZY_EDGE + width))
 
 
 def _look_closer(engine: "MattingEngine", visible: Pixels, matte: Matte) -> tuple[Box, Matte, float] | None:

@@ -38,10 +38,10 @@ def is_texture(matte: Matte) -> bool:
     areas = stats[1:, cv2.CC_STAT_AREA]
     if count - 1 > _TEXTURE_PARTS and areas.max() < _TEXTURE_LARGEST * areas.sum():
         return True
-    if not all(border.any() for border in (inside[0], inside[-1], inside[:, 0], inside[:, -1])):
+    if not all(bool(border.any()) for border in (inside[0], inside[-1], inside[:, 0], inside[:, -1])):
         return False
     thickness = 2 * float(cv2.distanceTransform(inside, cv2.DIST_L2, 3).max())
-    return thickness < _TEXTURE_THICKNESS * max(matte.shape)
+    return bool(thickness < _TEXTURE_THICKNESS * max(matte.shape))
 
 
 def remove_uncertain(matte: Matte) -> Matte:

@@ -106,7 +106,11 @@ def main() -> None:
         print(tables(measure({"bgeraser": ours}, recipes)))
         return
     rembg = Rembg()
-    cutters = {"bgeraser": ours, "rembg": rembg.plain, "rembg, alpha matting": rembg.with_matting}
+    cutters: dict[str, Cutter] = {
+        "bgeraser": ours,
+        "rembg": rembg.plain,
+        "rembg, alpha matting": rembg.with_matting,
+    }
     text = tables(measure(cutters, recipes))
     print(text)
     if chosen.category is None:

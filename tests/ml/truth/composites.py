@@ -55,8 +55,7 @@ def _background(name: str, width: int, height: int, random: np.random.Generator)
     picture = shapes.texture(source, box, width, height).astype(np.float32)
     if blur:
         picture = cv2.GaussianBlur(picture, (0, 0), max(0.5, blur * max(width, height)))
-    answer: Floats = picture * (np.array(tint, np.float32) / 255)
-    return answer
+    return np.asarray(picture * (np.array(tint) / 255), np.float32)
 
 
 def _plain(name: str, width: int, height: int, random: np.random.Generator) -> Floats:
@@ -79,21 +78,22 @@ def compose(recipe: Recipe) -> Composite:
     width, height = SIZES[recipe.megapixels]
     random = np.random.default_rng(zlib.crc32(f"{recipe.category}/{recipe.name}".encode()))
     background = _background(recipe.background, width, height, random)
-    covered = np.zeros((height, width), np.float32)
-    colors = np.zeros((height, width, 3), np.float32)
+    covered: Floats = np.zeros((height, width), np.float32)
+    colors: Floats = np.zeros((height, width, 3), np.float32)
     shorter = min(width, height)
     for placed in recipe.objects:
         frame = Frame(placed.x * width, placed.y * height, placed.unit * shorter)
         drawing = Drawing(width, height, frame, random)
         placed.shape(drawing, placed.color)
-        share = drawing.alpha.astype(np.float32) / 255
-        colors = colors * (1 - share)[..., None] + drawing.colors * share[..., None]
-        covered = covered * (1 - share) + share
+        share: Floats = (drawing.alpha / 255).astype(np.float32)
+        colors += share[..., None] * (drawing.colors - colors)
+        covered += share * (1 - covered)
     alpha: Mask = np.rint(covered * 255).astype(np.uint8)
     noise = random.normal(0, _NOISE, (height, width, 1)).astype(np.float32)
-    foreground = _bytes((colors / np.maximum(covered, 1e-6)[..., None]) * recipe.brightness + noise)
-    behind = _bytes(background * recipe.brightness + noise)
-    opacity = alpha.astype(np.float32)[..., None] / 255
+    own_colors = colors / np.maximum(covered, 1e-6)[..., None]
+    foreground = _bytes(np.asarray(own_colors * recipe.brightness + noise, np.float32))
+    behind = _bytes(np.asarray(background * recipe.brightness + noise, np.float32))
+    opacity = (alpha / 255).astype(np.float32)[..., None]
     picture = np.rint(opacity * foreground + (1 - opacity) * behind).astype(np.uint8)
     return Composite(recipe, picture, alpha, foreground)
 

@@ -106,8 +106,7 @@ class Drawing:
     @property
     def colors(self) -> Floats:
         """H x W x 3, 0..255; black where nothing was drawn."""
-        answer: Floats = self._premultiplied / np.maximum(self._alpha, 1e-6)[..., None]
-        return answer
+        return np.asarray(self._premultiplied / np.maximum(self._alpha, 1e-6)[..., None], np.float32)
 
 
 def ellipse(center: Point, radii: Point, turned: float = 0, points: int = 120) -> list[Point]:

@@ -40,8 +40,7 @@ class Errors:
 
 def errors(alpha: Mask, foreground: Pixels, cutout: Pixels) -> Errors:
     """Of `cutout` (H x W x 4) against the true `alpha` (H x W) and `foreground` (H x W x 3)."""
-    truth = alpha.astype(np.float32) / 255
-    answer = cutout[..., 3].astype(np.float32) / 255
+    truth, answer = _opacity(alpha), _opacity(cutout[..., 3])
     difference = np.abs(truth - answer)
     slope = np.square(_slope(truth) - _slope(answer))
     megapixels = alpha.size / 1e6
@@ -53,6 +52,11 @@ def errors(alpha: Mask, foreground: Pixels, cutout: Pixels) -> Errors:
         color=_color_error(truth, foreground, answer, cutout),
         iou=float(together.sum() / max(1, either.sum())),
     )
+
+
+def _opacity(alpha: Mask) -> Floats:
+    answer: Floats = (alpha / 255).astype(np.float32)
+    return answer
 
 
 def _slope(alpha: Floats) -> Floats:
