@@ -21,7 +21,7 @@ def test_our_mattes_are_rembgs(checkpoint: str, monkeypatch: pytest.MonkeyPatch)
     def rembgs(picture: Pixels) -> Mask:
         return np.asarray(session.predict(Image.fromarray(picture))[0])
 
-    dark = np.asarray(photo("coffee") // 6)
+    dark = np.asarray(photo("coffee") // 24)
     for name, picture in [*((name, photo(name)) for name in PHOTOS), ("dark", dark)]:
         ours = enlarged(engines().matting(checkpoint).matte(picture), picture)
         difference = np.abs(ours.astype(np.float32) - rembgs(picture)).mean()

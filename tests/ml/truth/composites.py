@@ -34,17 +34,17 @@ class Composite:
 #: A part of a photo (x1, y1, x2, y2 in shares), its blur as a share of the longer side, and
 #: a tint for grey photos.
 _BACKGROUNDS: dict[str, tuple[str, tuple[float, float, float, float], float, Color]] = {
-    "table": ("coffee", (0.0, 0.0, 1.0, 1.0), 1 / 45, (255, 255, 255)),
+    "table": ("coffee", (0.0, 0.0, 1.0, 1.0), 1 / 90, (255, 255, 255)),
     "plank": ("coffee", (0.0, 0.86, 0.16, 1.0), 1 / 300, (255, 255, 255)),
     "sky": ("rocket", (0.0, 0.0, 0.4, 0.55), 1 / 200, (255, 255, 255)),
-    "horizon": ("rocket", (0.25, 0.1, 1.0, 1.0), 1 / 120, (255, 255, 255)),
+    "horizon": ("rocket", (0.25, 0.1, 1.0, 1.0), 1 / 240, (255, 255, 255)),
     "lawn": ("grass", (0.0, 0.0, 1.0, 1.0), 1 / 150, (150, 220, 110)),
     "sharp lawn": ("grass", (0.0, 0.0, 0.7, 0.7), 0, (150, 210, 110)),
     "gravel": ("gravel", (0.0, 0.0, 1.0, 1.0), 1 / 200, (235, 220, 200)),
     "wall": ("brick", (0.0, 0.0, 0.8, 0.8), 1 / 250, (235, 160, 130)),
-    "garage": ("motorcycle_left", (0.0, 0.0, 1.0, 1.0), 1 / 60, (255, 255, 255)),
-    "bokeh": ("chelsea", (0.0, 0.0, 1.0, 1.0), 1 / 28, (255, 255, 255)),
-    "studio": ("astronaut", (0.0, 0.0, 1.0, 1.0), 1 / 28, (255, 255, 255)),
+    "garage": ("motorcycle_left", (0.0, 0.0, 1.0, 1.0), 1 / 120, (255, 255, 255)),
+    "bokeh": ("chelsea", (0.0, 0.0, 1.0, 1.0), 1 / 60, (255, 255, 255)),
+    "studio": ("astronaut", (0.0, 0.0, 1.0, 1.0), 1 / 60, (255, 255, 255)),
 }
 
 

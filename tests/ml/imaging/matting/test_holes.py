@@ -28,7 +28,7 @@ def noisy(picture: Pixels, noise: float) -> Pixels:
 def opened_area(picture: Pixels, matte: Matte) -> float:
     """In pixels of the picture."""
     opened = (matte > 0.5) & (holes.open_holes(picture, matte) < 0.5)
-    return float(opened.mean()) * picture.shape[0] * picture.shape[1]
+    return float(opened.mean()) * picture[..., 0].size
 
 
 @pytest.mark.parametrize("radius", [8, 16, 24, 28, 34])
