@@ -15,8 +15,9 @@ from sqlmodel import Session, col, func, insert, select, update
 from api import rate_limit
 from api.calls import idempotency
 from api.calls.idempotency import Answer
-from api.db.models import Image, Replay, ReplayStatus
+from api.calls.models import Replay, ReplayStatus
 from api.errors import IdempotencyInProgress, IdempotencyMismatch, RateLimited
+from api.images.models import Image
 from api.rate_limit import RateState
 from billing.errors import HoldSettled, InsufficientCredits, LeaseAlive, LeaseLost
 from billing.ledger import accounts, ledger

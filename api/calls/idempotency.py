@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, CursorResult, Table, bindparam
 from sqlmodel import Session, col, delete, insert, or_, select, update
 
-from api.db.models import Replay, ReplayStatus
+from api.calls.models import Replay, ReplayStatus
 from api.errors import status_and_code
 from billing.identifiers import new_id
 from billing.ledger.models import Hold, HoldStatus

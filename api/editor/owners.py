@@ -12,8 +12,8 @@ from sqlmodel import Session, col, select, update
 
 from api.calls.types import priority_of
 from api.calls.unbilled_admission import Claimant
-from api.db.models import Image
 from api.editor.models import Project, Step
+from api.images.models import Image
 from api.networks import network_of
 from api.services import Services
 from billing.errors import AccountExists, UnknownAccount

@@ -11,10 +11,10 @@ from typing import Any
 
 from sqlmodel import Session, col, delete, func, select
 
-from api.db.models import Image
 from api.editor.models import Project, Step
 from api.editor.owners import ProjectOwner
 from api.errors import InvalidParameter, NotFound
+from api.images.models import Image
 from billing.identifiers import new_id
 
 #: The limit of steps per project.

@@ -6,12 +6,12 @@ from sqlmodel import Session, col, func, select
 
 from api.auth.models import BrowserSession
 from api.calls.unbilled_admission import Claimant
-from api.db.models import Image
 from api.editor.models import Project, Step
 from api.editor.owners import ProjectOwner
 from api.errors import NotFound, StorageFull
 from api.images import previews, uploads
 from api.images import service as images
+from api.images.models import Image
 from api.images.service import NewImage
 from api.services import Services
 from ml.backend import ToolAnswer

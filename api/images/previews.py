@@ -13,9 +13,9 @@ from api.calls import unbilled_admission
 from api.calls.tool_runner import run_tool
 from api.calls.types import priority_of
 from api.calls.unbilled_admission import Claimant
-from api.db.models import Image
 from api.editor.owners import GUESTS_EMAIL
 from api.images import service as images
+from api.images.models import Image
 from api.services import Services
 from billing.ledger.models import Account
 from billing.ledger.plans import PlanName

@@ -10,7 +10,6 @@ from starlette.responses import FileResponse, Response
 
 from api import response_bodies
 from api.calls import admission
-from api.db.models import Image
 from api.errors import NotFound
 from api.http import dependencies, forms, openapi, responses
 from api.http.dependencies import KeyHolder, ServicesOf, ToolCaller
@@ -19,6 +18,7 @@ from api.http.routes.get_and_head import add_get
 from api.http.schemas import UploadData
 from api.images import previews, uploads
 from api.images import service as images
+from api.images.models import Image
 from api.images.service import NewImage
 from api.networks import network_of
 from api.services import Services

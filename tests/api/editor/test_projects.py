@@ -9,12 +9,12 @@ from sqlalchemy import text
 from sqlmodel import Session, select
 
 from api.db.database import Database
-from api.db.models import Image
 from api.editor import owners, projects
 from api.editor.models import Project, Step
 from api.editor.owners import ProjectOwner
 from api.editor.projects import NewStep
 from api.errors import InvalidParameter, NotFound
+from api.images.models import Image
 from billing.identifiers import new_id
 from billing.ledger import accounts
 from tests.support.builders import NOON, make_account

@@ -4,8 +4,8 @@ import pytest
 from sqlmodel import Session
 
 from api.calls import call_log
+from api.calls.models import CallRecord
 from api.db.database import Database
-from api.db.models import CallRecord
 from ml.catalogue import TOOLS
 from tests.support.builders import NOON, make_account
 from web.dashboard import queries
