@@ -44,7 +44,7 @@ def only_changes_the_look(
     paid: Step, params: Mapping[str, Any], *, source: Step, tool: str, paid_params: Mapping[str, Any]
 ) -> bool:
     """Whether this repeats the paid cut-out of the same image with another look."""
-    same_work = paid.tool == tool == CUTOUT_TOOL and paid.parent_id == source.id and paid.is_paid
+    same_work = paid.tool == tool == CUTOUT_TOOL and paid.parent_id == source.id
     return same_work and _core(params) == _core(paid_params)
 
 

@@ -161,7 +161,6 @@ def _new_step(
         answer={name: value for name, value in answer.items() if len(json.dumps(value)) <= KEPT_CHARACTERS},
         parent_id=run_request.source.id,
         is_mask=selects and run_request.form.get("output") != "cutout",
-        is_paid=True,
         run_key=run_request.run_key,
     )
 

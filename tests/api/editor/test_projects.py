@@ -130,7 +130,7 @@ def test_signing_up_takes_the_guests_projects_and_pictures_along(
 def test_a_look_takes_its_steps_place_and_children_are_seen(database: Database, owner: ProjectOwner) -> None:
     with database.transaction() as session:
         project, first = opened(session, owner)
-        cut = made(session, owner, project, first, is_paid=True)
+        cut = made(session, owner, project, first)
         assert not projects.has_children(session, cut)
         look = NewStep("img_new", 50, 30, "png", tool="bg-removal", params={"bg_color": "red"})
         changed = projects.change_look(session, project, cut, look, NOON, DAY)
