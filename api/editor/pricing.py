@@ -9,7 +9,6 @@ from typing import Any
 from api.editor.models import Project, Step
 from api.editor.owners import ProjectOwner
 
-CREDITS_PER_RUN = 1
 CUTOUT_TOOL = "bg-removal"
 #: Parameters of background, shadow, edge and frame, without those that determine the foreground.
 LOOK_PARAMS = frozenset(

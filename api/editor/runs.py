@@ -161,7 +161,7 @@ RunWork = Callable[[Run], Awaitable[Done]]
 
 
 class Runs:
-    """The runs of this process that browsers poll, including ended ones, which are remembered for ten minutes.
+    """The runs that browsers poll in this process, including those that ended in the last ten minutes.
 
     The work itself is in the registry of running work, `Services.running`, and leaves it when it ends.
     """
