@@ -27,7 +27,7 @@ from ml.errors import Cancelled
 from ml.params import Params
 from ml.tool import Tool
 
-SIGN_UP = "Sign up to work on your own pictures. It is free, and this picture will be there."
+SIGN_UP = "Sign up to edit your own images. It is free, and this image is kept."
 _IMAGE = "image"
 #: Longer parameters (a brush's strokes) and answer fields (run lengths) are not stored with the step: every
 #: request for the project would parse them, and they do not count towards a storage quota.
@@ -201,7 +201,7 @@ async def _files(services: Services, owner: ProjectOwner, run_request: RunReques
     files = {_IMAGE: await unbilled_images.read(services, run_request.source.image_id)}
     for name, image_id in run_request.file_ids.items():
         if owner.is_guest and image_id not in own:
-            raise NotFound("No such picture in this project.")
+            raise NotFound("No such image in this project.")
         files[name] = await images.read_for_call(services, owner.account_id, image_id)
     return files
 

@@ -141,5 +141,5 @@ def _require_guest_room(session: Session, services: Services, owner: ProjectOwne
         ).one()
         if used + size_bytes > room_bytes:
             raise StorageFull(
-                f"Guests' pictures may fill {room_bytes // 1024**2} MiB here. Sign up for more room."
+                f"Guests' images may fill {room_bytes // 1024**2} MiB here. Sign up for more room."
             )

@@ -119,7 +119,7 @@ class Inpainter:
         finally:
             self._pipeline.maybe_free_model_hooks()
         if any(getattr(output, "nsfw_content_detected", None) or ()):
-            raise BadParameter("prompt", "prompt: the safety checker rejected the generated picture")
+            raise BadParameter("prompt", "prompt: the safety checker rejected the generated image")
         values = np.nan_to_num(np.asarray(output.images[0], np.float32))
         answer: Pixels = np.clip(np.rint(values * 255), 0, 255).astype(np.uint8)
         return answer

@@ -27,7 +27,7 @@ _CACHE_SECONDS_MAX = 3600
 
 
 def add_to(app: FastAPI) -> None:
-    described = {"tags": ["Pictures"], "response_class": Response}
+    described = {"tags": ["Images"], "response_class": Response}
     app.add_api_route(
         "/api/images",
         store,
@@ -51,7 +51,7 @@ def add_to(app: FastAPI) -> None:
         "/api/images/{image_id}",
         fetch,
         summary="Fetch an image by its signed URL",
-        tags=["Pictures"],
+        tags=["Images"],
         responses=openapi.error_responses(*openapi.ANY_REQUEST, 403, 404, 410, 429),
         openapi_extra={"parameters": openapi.signature_parameters()},
     )
