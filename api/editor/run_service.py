@@ -67,7 +67,7 @@ def check_look(run_request: RunRequest) -> None:
         tool=run_request.tool.name,
         paid_params=json.loads(paid.params),
     ):
-        raise InvalidParameter("lookOf", "This is more than another look of that step.")
+        raise InvalidParameter("lookOf", "These parameters change more than the look of that step.")
 
 
 async def execute(services: Services, owner: ProjectOwner, run_request: RunRequest, run: Run) -> Done:
