@@ -41,7 +41,7 @@ def password_changed(email: str, reset_link: str) -> MailMessage:
         email,
         "Your password was changed",
         "The password of your bgeraser account was changed, and all other browsers were signed out.\n\n"
-        f"If you did not change it, choose a new password immediately: {reset_link}\n",
+        f"If it was not you, choose a new password immediately: {reset_link}\n",
     )
 
 
