@@ -112,7 +112,7 @@ def test_a_listener_that_fails_or_hangs_holds_up_no_call(backend: LocalBackend) 
 
 def test_errors_of_the_work_keep_their_kind_and_the_worker(backend: LocalBackend) -> None:
     pids = children_pids()
-    with pytest.raises(BadParameter, match="outside the image") as caught:
+    with pytest.raises(BadParameter, match="outside the picture") as caught:
         answer_of(backend.submit(call("bad parameter")))
     assert caught.value.name == "x"
     with pytest.raises(ModelUnavailable) as unavailable:
