@@ -9,11 +9,10 @@ from datetime import datetime, timedelta
 from api.auth.authenticator import Authenticator
 from api.auth.former_accounts import FormerAddresses
 from api.calls.call_log import CallLog
-from api.calls.in_flight import InFlightCalls
+from api.calls.in_flight import RunningWork
 from api.calls.unbilled_admission import UnbilledAdmission
 from api.db.database import Database
 from api.images.signing import Signer
-from api.images.single_flight import SingleFlight
 from api.images.storage import Storage
 from api.payments.stripe_client import StripeAccess
 from api.payments.trials import Trials
@@ -41,10 +40,8 @@ class Services:
     stripe: StripeAccess | None = None  # None: plans cannot be bought
     #: This process's unique name in the leases of its holds.
     lease_owner: str = field(default_factory=lambda: f"process_{os.getpid()}_{secrets.token_hex(8)}")
-    running: InFlightCalls = field(default_factory=InFlightCalls)
+    running: RunningWork = field(default_factory=RunningWork)
     call_log: CallLog = field(default_factory=CallLog)
-    #: Previews being rendered.
-    previews: SingleFlight[bytes] = field(default_factory=SingleFlight)
     unbilled: UnbilledAdmission = field(default_factory=UnbilledAdmission)
     readiness: Readiness = field(default_factory=Readiness)
 

@@ -40,10 +40,10 @@ class Params(BaseModel):
 
     format: FormatField = Field(
         "auto",
-        description="Type of the answered picture. auto: png where it has transparency or is a mask, else the"
-        " source's own (HEIC becomes jpg).",
+        description="Output format. auto: png for transparent results and masks, otherwise the source's"
+        " format (jpg for HEIC).",
     )
-    quality: int = Field(90, ge=1, le=100, description="Quality of jpg, webp and avif.")
+    quality: int = Field(90, ge=1, le=100, description="Encoding quality for jpg, webp and avif.")
 
     @model_validator(mode="before")
     @classmethod

@@ -67,7 +67,7 @@ def find_matte(engine: "MattingEngine", visible: Pixels) -> Matte:
 
     matte = engine.matte(visible)
     if float((matte > CONFIDENT).mean()) < _MIN_SHARE:
-        raise NothingFound("No foreground was found in this picture.")
+        raise NothingFound("No foreground was found in this image.")
     return matte
 
 

@@ -8,7 +8,6 @@ import inspect
 import logging
 import math
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from ml.engines.torch_runtime import silence_libraries, translate_memory_errors
 from ml.errors import BadParameter, ModelUnavailable
 from ml.generative_config import COMMAND, FULL_STRENGTH, LIBRARIES, GenerativeConfig
 from ml.pixels import Mask, Pixels
+from ml.progress import ReportProgress
 
 log = logging.getLogger(__name__)
 
@@ -31,8 +31,6 @@ log = logging.getLogger(__name__)
 _MIN_GUIDANCE_AGAINST = 1.5
 # Pipelines that load a safety checker by default.
 _MAY_CHECK = ("StableDiffusionInpaintPipeline", "StableDiffusionPipeline")
-
-Step = Callable[[float], None]
 
 
 @dataclass(frozen=True)
@@ -87,7 +85,9 @@ class Inpainter:
         own = self._accepted.get("guidance_scale")
         return 1.0 if own is None else float(own.default)
 
-    def repaint(self, picture: Pixels, mask: Mask, prompt_options: PromptOptions, step: Step) -> Pixels:
+    def repaint(
+        self, picture: Pixels, mask: Mask, prompt_options: PromptOptions, step: ReportProgress
+    ) -> Pixels:
         """Inpaint `picture` (H x W x 3) where `mask` (H x W) is 255. The whole result is regenerated.
 
         Height and width must be multiples of `multiple`. Equal options give equal pixels on the same machine.
@@ -119,7 +119,7 @@ class Inpainter:
         finally:
             self._pipeline.maybe_free_model_hooks()
         if any(getattr(output, "nsfw_content_detected", None) or ()):
-            raise BadParameter("prompt", "prompt: the safety checker rejected the generated picture")
+            raise BadParameter("prompt", "prompt: the safety checker rejected the generated image")
         values = np.nan_to_num(np.asarray(output.images[0], np.float32))
         answer: Pixels = np.clip(np.rint(values * 255), 0, 255).astype(np.uint8)
         return answer

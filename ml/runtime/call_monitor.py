@@ -174,7 +174,7 @@ def _answer(message: dict[str, Any], submission: Submission) -> ToolAnswer:
     if not (
         isinstance(answer.content, bytes) and isinstance(answer.fields, dict) and answer.format in FORMATS
     ):
-        raise TypeError("not a picture")
+        raise TypeError("not an image")
     return replace(
         answer,
         width=int(answer.width),

@@ -73,11 +73,11 @@ def check_memory(plan: CallPlan, limit_bytes: int) -> None:
     """Raises `PictureTooLarge` beyond `limit_bytes`, `NotEnoughMemory` if the machine has too little now."""
     if plan.memory_bytes > limit_bytes:
         raise PictureTooLarge(
-            f"The call would need about {plan.memory_bytes >> 20} MiB of memory for its pictures;"
+            f"The call would need about {plan.memory_bytes >> 20} MiB of memory for its images;"
             f" this server allows {limit_bytes >> 20} MiB."
         )
     if plan.memory_bytes > available_bytes() - _RESERVE_BYTES:
-        raise NotEnoughMemory("The server has too little free memory for a picture of this size now.")
+        raise NotEnoughMemory("The server has too little free memory for an image of this size now.")
 
 
 def available_bytes() -> int:

@@ -53,7 +53,7 @@ def perform(call: ToolCall, engines: Any, on_step: OnStep) -> ToolAnswer:
         content = codecs.encode(pixels, format, call.params.quality)
     warnings = [*source.warnings, *outcome.warnings]
     if has_alpha and format == "jpg":
-        warnings.append("A JPEG has no transparency: the picture was laid on white.")
+        warnings.append("JPEG does not support transparency: the image was placed on a white background.")
     return ToolAnswer(
         content=content,
         format=format,
@@ -91,5 +91,5 @@ def _translate_memory_errors() -> Iterator[None]:
         if isinstance(error, MemoryError) or (
             is_opencv and getattr(error, "code", None) == opencv_code_for_no_memory
         ):
-            raise OutOfMemory("There is not enough memory for this call now.") from error
+            raise OutOfMemory("There is not enough memory for this call at the moment.") from error
         raise

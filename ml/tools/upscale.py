@@ -31,21 +31,21 @@ def _read_scale(value: Any) -> Any:
 
 class UpscaleParams(Params):
     scale: Annotated[Literal[2, 3, 4, 8], BeforeValidator(_read_scale)] = Field(
-        2, description="How many times larger each side becomes."
+        2, description="Enlargement factor of each side."
     )
     target_width: int | None = Field(
         None,
         ge=1,
         le=65_535,
-        description="Width of the result in pixels, instead of scale. The height follows, so that nothing is"
-        " stretched; with target_height too, the result is the largest that fits into both.",
+        description="Width of the result in pixels, instead of scale. The aspect ratio is kept; with"
+        " target_height too, the result is the largest that fits into both.",
     )
     target_height: int | None = Field(
         None, ge=1, le=65_535, description="Height of the result in pixels, instead of scale."
     )
     mode: Mode = Field(
         "fast",
-        description="fast keeps to what the picture shows; quality takes about 25 times as long and invents"
+        description="fast stays faithful to the source; quality takes about 25 times as long and adds"
         " plausible fine detail.",
     )
 
@@ -85,7 +85,7 @@ def result_size(width: int, height: int, params: UpscaleParams) -> Size:
             if factor <= 1
             else f"and this would be {factor:.3g} times larger; at most {MAX_SCALE} times is possible"
         )
-        raise BadParameter(name, f"the picture has {width} x {height} pixels already, {problem}")
+        raise BadParameter(name, f"the image has {width} x {height} pixels already, {problem}")
     size = Size(max(1, round(width * factor)), max(1, round(height * factor)), factor)
     codecs.check_output_size(size.width, size.height)
     return size
@@ -166,8 +166,8 @@ def _warnings(params: UpscaleParams, size: Size) -> list[str]:
     if wanted == (size.width, size.height):
         return []
     return [
-        f"The picture's proportions are not those of {wanted[0]} x {wanted[1]}: the result is the largest"
-        f" that fits, {size.width} x {size.height} pixels, neither stretched nor cropped."
+        f"The image's aspect ratio differs from {wanted[0]} x {wanted[1]}: the result is the largest that"
+        f" fits, {size.width} x {size.height} pixels, neither stretched nor cropped."
     ]
 
 
@@ -186,7 +186,7 @@ def cost(params: UpscaleParams, megapixels: float) -> float:
 TOOL = Tool(
     name="upscale",
     title="Upscale",
-    summary="Make a picture 2 to 8 times larger, with detail instead of blur; transparency is kept.",
+    summary="Enlarge an image 2 to 8 times with sharp detail. Transparency is kept.",
     params=UpscaleParams,
     run=run,
     checkpoints=("span-x2", "span-x4", "realesrgan-x4plus"),

@@ -12,9 +12,10 @@ from api.auth.models import Throttle
 from api.calls import admission, idempotency
 from api.calls.admission import Admitted
 from api.calls.idempotency import JoinedCallLost
+from api.calls.models import Replay
 from api.db import leader
 from api.db.database import Database
-from api.db.models import Image, Replay
+from api.images.models import Image
 from billing.errors import LeaseLost
 from billing.ledger.audit import audit
 from billing.ledger.models import Account, Hold, HoldStatus

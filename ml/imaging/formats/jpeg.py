@@ -34,7 +34,7 @@ _ADOBE_BYTES = 12
 _END = b"\xff\xd9"
 # Bits that no encoder writes after the last row; see `_load_unended`.
 _OTHER_BITS = b"\xaa\x55" * 64
-NO_END = "The file lacks its end marker; the picture is complete."
+NO_END = "The file lacks its end marker; the image is complete."
 
 
 @dataclass

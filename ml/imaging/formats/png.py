@@ -28,7 +28,7 @@ _CHUNK_BYTES_MAX = {
 }  # fmt: skip
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _END = b"\0\0\0\0IEND\xaeB`\x82"
-NO_END = "The file lacks its end chunk; the picture is complete."
+NO_END = "The file lacks its end chunk; the image is complete."
 
 
 @dataclass

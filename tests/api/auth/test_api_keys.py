@@ -10,8 +10,8 @@ import pytest
 from sqlmodel import Session, select
 
 from api.auth import api_keys
+from api.auth.models import ApiKey
 from api.db.database import Database
-from api.db.models import ApiKey
 from api.errors import InvalidApiKey, InvalidParameter, NotFound
 from billing.errors import AccountClosed
 from billing.ledger import accounts

@@ -10,8 +10,8 @@ import pytest
 
 from api.auth import api_keys, authenticator
 from api.auth.authenticator import Authenticator, Caller
+from api.auth.models import ApiKey
 from api.db.database import Database
-from api.db.models import ApiKey
 from api.errors import InvalidApiKey, RateLimited
 from billing.ledger.plans import PlanName
 from tests.support.builders import NOON, make_account

@@ -8,9 +8,10 @@ from sqlmodel import Session, col, select
 
 from api.calls import admission, idempotency
 from api.calls.admission import Admitted, Joined, Refused, Replayed
+from api.calls.models import Replay
 from api.db.database import Database
-from api.db.models import Image, Replay
 from api.errors import IdempotencyInProgress, IdempotencyMismatch, RateLimited
+from api.images.models import Image
 from billing.errors import (
     AccountClosed,
     DuplicateReference,

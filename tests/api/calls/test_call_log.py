@@ -6,8 +6,8 @@ import pytest
 
 from api.calls import call_log
 from api.calls import service as calls
+from api.calls.models import CallRecord
 from api.calls.types import CallFailed, CallRequest
-from api.db.models import CallRecord
 from billing.errors import AccountClosed
 from billing.identifiers import new_id
 from billing.ledger import accounts

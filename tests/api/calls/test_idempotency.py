@@ -10,9 +10,10 @@ from sqlmodel import Session, select
 from api.calls import admission, idempotency
 from api.calls.admission import AdmissionOutcome, Admitted, Joined, Refused, Replayed
 from api.calls.idempotency import Answer, JoinedCallLost
+from api.calls.models import Replay
 from api.db.database import Database
-from api.db.models import Image, Replay
 from api.errors import IdempotencyInProgress, IdempotencyMismatch
+from api.images.models import Image
 from billing.ledger.audit import audit
 from billing.ledger.models import Account
 from tests.api.calls.test_admission_load import captures, make_accounts

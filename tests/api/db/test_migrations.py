@@ -1,6 +1,9 @@
 """The schema's history: up and down, with data, by several processes, in agreement with the models."""
 
 import concurrent.futures
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,7 +22,7 @@ from tests.support.editor_rows import edit
 from tests.support.load import NOON, PROCESSES, account_with, admitted, succeed
 from tests.support.stripe_rows import pay
 
-REVISIONS = ["0001", "0002", "0003", "0004", "0005", "0006", "0007"]
+REVISIONS = ["0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008"]
 
 
 def fill(url: str) -> None:
@@ -52,6 +55,20 @@ def test_the_migrations_make_the_tables_that_the_models_describe(migrated_databa
         context = MigrationContext.configure(connection, opts={"compare_server_default": True})
         assert compare_metadata(context, SQLModel.metadata) == []
     database.close()
+
+
+def test_migrating_registers_the_model_of_every_table(tmp_path: Path) -> None:
+    """In a process that imports no model itself: a transfer copies the registered tables only."""
+    url = f"sqlite:///{tmp_path / 'a.db'}"
+    program = (
+        "import sys; from api.db.migrations import upgrade; upgrade.migrate(sys.argv[1]);"
+        "from sqlmodel import SQLModel; print(*SQLModel.metadata.tables, sep='\\n')"
+    )
+    run = subprocess.run([sys.executable, "-c", program, url], capture_output=True, text=True, check=True)
+    database = Database(url)
+    tables = set(inspect(database.engine).get_table_names())
+    database.close()
+    assert set(run.stdout.split()) == tables - {"alembic_version"}
 
 
 def test_the_migrations_make_the_checks_and_triggers_that_the_models_describe(database_url: str) -> None:

@@ -14,9 +14,10 @@ from sqlmodel import SQLModel
 from api.auth import api_keys
 from api.calls import admission, call_log
 from api.calls.admission import Replayed
+from api.calls.models import CallRecord
 from api.db.database import Database
 from api.db.migrations import upgrade
-from api.db.models import CallRecord, PeriodicWork
+from api.db.models import PeriodicWork
 from api.db.transfer import TransferRefused, copy_database
 from billing.ledger import ledger
 from billing.ledger.audit import audit

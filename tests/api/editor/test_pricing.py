@@ -10,7 +10,7 @@ from api.editor.models import Step
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
 
-def step(tool: str, parent_id: str | None, is_paid: bool = True) -> Step:
+def step(tool: str, parent_id: str | None) -> Step:
     return Step(
         id="stp_cut",
         project_id="prj",
@@ -21,7 +21,6 @@ def step(tool: str, parent_id: str | None, is_paid: bool = True) -> Step:
         width=1,
         height=1,
         format="png",
-        is_paid=is_paid,
         created_at=NOON,
     )
 
@@ -43,7 +42,6 @@ SOURCE.id = "stp_source"
         (step("bg-removal", "stp_source"), {"roi": "0 0 5 5"}, False),
         (step("bg-removal", "stp_source"), {"channels": "alpha"}, False),
         (step("bg-removal", "stp_other"), {}, False),
-        (step("bg-removal", "stp_source", is_paid=False), {}, False),
         (step("crop", "stp_source"), {}, False),
     ],
 )

@@ -9,12 +9,12 @@ from sqlalchemy import text
 from sqlmodel import Session, select
 
 from api.db.database import Database
-from api.db.models import Image
 from api.editor import owners, projects
 from api.editor.models import Project, Step
 from api.editor.owners import ProjectOwner
 from api.editor.projects import NewStep
 from api.errors import InvalidParameter, NotFound
+from api.images.models import Image
 from billing.identifiers import new_id
 from billing.ledger import accounts
 from tests.support.builders import NOON, make_account
@@ -130,7 +130,7 @@ def test_signing_up_takes_the_guests_projects_and_pictures_along(
 def test_a_look_takes_its_steps_place_and_children_are_seen(database: Database, owner: ProjectOwner) -> None:
     with database.transaction() as session:
         project, first = opened(session, owner)
-        cut = made(session, owner, project, first, is_paid=True)
+        cut = made(session, owner, project, first)
         assert not projects.has_children(session, cut)
         look = NewStep("img_new", 50, 30, "png", tool="bg-removal", params={"bg_color": "red"})
         changed = projects.change_look(session, project, cut, look, NOON, DAY)

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image as PillowImage
 from sqlmodel import Session, col, select
 
-from api.db.models import Image
 from api.images import service as images
+from api.images.models import Image
 from api.images.storage import Storage
 from ml.engines.network_facts import SEGMENTING_FACTS
 from tests.support.apps import local_api

@@ -8,8 +8,8 @@ import pytest
 from sqlmodel import Session
 
 from api.calls import call_log
+from api.calls.models import CallRecord
 from api.db.database import Database
-from api.db.models import CallRecord
 from api.errors import InvalidParameter
 from billing.ledger import accounts
 from tests.support.calling import code_of, crop, param_of, small_picture

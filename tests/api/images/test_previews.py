@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 
-from api.db.models import Image
 from api.images import service as images
+from api.images.models import Image
 from tests.support.apps import LocalApi, local_api
 from tests.support.calling import code_of
 from tests.support.ml.photos import jpeg_bytes, open_bytes, photo, png_bytes

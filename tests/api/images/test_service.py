@@ -13,8 +13,8 @@ from sqlmodel import select
 
 from api import cleanup
 from api.auth import api_keys
-from api.db.models import Image
 from api.images import service as images
+from api.images.models import Image
 from tests.support.apps import SECRET, LocalApi, local_api
 from tests.support.calling import code_of, small_picture
 from tests.support.ml.photos import heic_bytes, jpeg_bytes, photo

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from sqlmodel import func, select
 
-from api.db.models import Image
+from api.images.models import Image
 from tests.support.apps import LocalApi, local_api
 from tests.support.calling import code_of, param_of, small_picture
 from tests.support.ml.photos import jpeg_bytes, photo

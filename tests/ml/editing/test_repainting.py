@@ -113,7 +113,7 @@ class TestFill:
         self, engines: EngineCache
     ) -> None:
         answer = filled(engines, SMALL, spot(SMALL, 20, 40, 9), prompt="many cats " * 30)
-        assert answer.warnings == ["The prompt is too long for the checkpoint: its end is ignored."]
+        assert answer.warnings == ["The prompt is too long for the checkpoint and was truncated."]
 
     def test_it_stops_between_two_steps(self, engines: EngineCache) -> None:
         mask = spot(SMALL, 20, 40, 9)

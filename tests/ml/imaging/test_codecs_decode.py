@@ -404,4 +404,4 @@ class TestDamage:
     def test_the_message_names_no_library(self) -> None:
         with pytest.raises(UnreadablePicture) as refusal:
             codecs.decode(self.FILES["avif"][:400])
-        assert str(refusal.value) == "The picture cannot be read: it is damaged or cut short."
+        assert str(refusal.value) == "The image cannot be read: it is damaged or cut short."

@@ -116,6 +116,6 @@ def test_memory_that_runs_out_is_named_and_the_engine_goes_on(folder: Path, spar
     )
     assert run.returncode == 0, run.stderr
     assert run.stdout.splitlines() == [
-        "refused: There is not enough memory for this call now.",
+        "refused: There is not enough memory for this call at the moment.",
         "again: (64, 64, 3)",
     ]

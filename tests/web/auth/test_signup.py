@@ -111,7 +111,7 @@ def test_a_taken_address_gets_the_same_page_and_only_the_mail_differs(
     assert visible(second.text) == visible(first.text)
     assert second.status_code == first.status_code
     letter = mailbox.next()
-    assert letter["Subject"] == "You have an account already"
+    assert letter["Subject"] == "You already have an account"
     assert "/reset/new?token=" in letter.get_content()
     assert account_of(mailing_site) == before
     assert mailing_site.browser().log_in(ADA, "another password of mine").status_code == 401

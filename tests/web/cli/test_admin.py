@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from sqlmodel import select
 
+from api.auth.models import ApiKey
 from api.db.database import Database
-from api.db.models import ApiKey
 from billing.ledger.models import Account, Entry
 
 

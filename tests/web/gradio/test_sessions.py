@@ -71,8 +71,8 @@ def test_results_that_nobody_fetches_are_bounded(site: Site, monkeypatch: pytest
 
 def test_an_account_s_events_have_a_rate(site: Site) -> None:
     visitor, other = site.new_visitor(), site.new_visitor()
-    statuses = [visitor.join(f"page{number}") for number in range(2 * sessions.EVENTS_BURST)]
-    assert statuses[: sessions.EVENTS_BURST] == [200] * sessions.EVENTS_BURST
+    statuses = [visitor.join(f"page{number}") for number in range(2 * sessions.EVENTS_PER_MINUTE)]
+    assert statuses[: sessions.EVENTS_PER_MINUTE] == [200] * sessions.EVENTS_PER_MINUTE
     assert 429 in statuses
     assert other.join("other") == 200
 

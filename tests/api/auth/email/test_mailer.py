@@ -141,4 +141,4 @@ def test_every_letter_says_what_to_do_when_it_was_not_you() -> None:
         messages.password_changed("a@x.org", link),
     ):
         assert link in letter.text
-        assert "not you" in letter.text or "did not ask" in letter.text
+        assert "not you" in letter.text or "did not request" in letter.text

@@ -1,10 +1,10 @@
-"""Work that several callers share runs once, and as long as one of them waits."""
+"""The registry of running work: shared work, and what a shutdown waits for."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from api.images.single_flight import SingleFlight
+from api.calls.in_flight import RunningWork
 from tests.support.waiting import run_ready_tasks
 
 
@@ -23,9 +23,9 @@ def _slow(gate: asyncio.Event, ends: list[str]) -> Callable[[], Coroutine[Any, A
 
 def test_shared_work_goes_on_until_the_last_who_waits_has_left() -> None:
     async def main() -> None:
-        shared, gate = SingleFlight[bytes](), asyncio.Event()
+        running, gate = RunningWork(), asyncio.Event()
         ends: list[str] = []
-        first, second = (asyncio.create_task(shared.do("a", _slow(gate, ends))) for _ in range(2))
+        first, second = (asyncio.create_task(running.share("a", _slow(gate, ends))) for _ in range(2))
         await run_ready_tasks()
         first.cancel()
         await run_ready_tasks()
@@ -33,25 +33,41 @@ def test_shared_work_goes_on_until_the_last_who_waits_has_left() -> None:
         second.cancel()
         await run_ready_tasks()
         assert ends == ["cancelled"]
-        again = asyncio.create_task(shared.do("a", _slow(gate, ends)))
+        again = asyncio.create_task(running.share("a", _slow(gate, ends)))
         gate.set()
         assert await again == b"made"
         assert ends == ["cancelled", "done"]
-        assert (shared._tasks, shared._waiting) == ({}, {})
+        assert (running._tasks, running._shared) == (set(), {})
 
     asyncio.run(main())
 
 
 def test_shared_work_that_begins_while_its_forerunner_is_cancelled_is_its_own() -> None:
     async def main() -> None:
-        shared, gate = SingleFlight[bytes](), asyncio.Event()
+        running, gate = RunningWork(), asyncio.Event()
         ends: list[str] = []
-        first = asyncio.create_task(shared.do("a", _slow(gate, ends)))
+        first = asyncio.create_task(running.share("a", _slow(gate, ends)))
         await run_ready_tasks()
         first.cancel()
-        second = asyncio.create_task(shared.do("a", _slow(gate, ends)))
+        second = asyncio.create_task(running.share("a", _slow(gate, ends)))
         await run_ready_tasks()
         gate.set()
         assert await second == b"made"
+
+    asyncio.run(main())
+
+
+def test_a_shutdown_waits_for_shared_work() -> None:
+    async def main() -> None:
+        running, gate = RunningWork(), asyncio.Event()
+        ends: list[str] = []
+        done = asyncio.create_task(running.share("a", _slow(gate, ends)))
+        await run_ready_tasks()
+        shutdown = asyncio.create_task(running.settle_all(grace_seconds=60))
+        await run_ready_tasks()
+        assert not shutdown.done()
+        gate.set()
+        await shutdown
+        assert (await done, ends) == (b"made", ["done"])
 
     asyncio.run(main())
