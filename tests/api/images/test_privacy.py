@@ -38,13 +38,12 @@ def test_an_upload_is_stored_and_served_without_what_came_with_it(
         assert private not in served
 
 
-def test_bytes_after_the_last_row_of_a_jpeg_without_end_marker_are_not_stored(
-    api: LocalApi, tmp_path: Path
-) -> None:
+def test_bytes_after_the_last_row_of_a_jpeg_without_end_marker_are_not_stored(tmp_path: Path) -> None:
     content = jpeg_bytes(photo("coffee")[:96, :128])[:-2] + archive().replace(b"\xff", b"\xff\0")
-    headers = {"X-Api-Key": api.new_key("a@example.com")}
-    stored = api.request("POST", "/api/images", files={"image": content}, headers=headers)
-    assert stored.status_code == 200, stored.text
+    with local_api(tmp_path, has_workers=True) as api:
+        headers = {"X-Api-Key": api.new_key("a@example.com")}
+        stored = api.request("POST", "/api/images", files={"image": content}, headers=headers)
+        assert stored.status_code == 200, stored.text
     (file,) = (file for file in tmp_path.rglob("img_*") if file.is_file())
     kept = file.read_bytes()
     assert b"PK\x03\x04" not in kept
