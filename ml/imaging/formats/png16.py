@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageFile
 
 from ml.pixels import Mask, Pixels
 
@@ -77,7 +77,7 @@ def _joined(high: Pixels, low: Pixels) -> NDArray[np.uint16]:
     return samples
 
 
-def _open(content: bytes) -> Image.Image:
+def _open(content: bytes) -> ImageFile.ImageFile:
     return Image.open(io.BytesIO(content), formats=["PNG"])
 
 
