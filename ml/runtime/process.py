@@ -38,6 +38,7 @@ class WorkerProcess:
                 ours.close()
                 raise
         self._memory = psutil.Process(self._process.pid)
+        self._is_paused = False
         self.is_up = True  # until an error shows otherwise
         with contextlib.suppress(WireBroken):  # it has died already: `receive` will raise
             self._wire.send(dump_for_worker(config))
@@ -69,6 +70,12 @@ class WorkerProcess:
             return int(self._memory.memory_info().rss)
         except psutil.Error:
             return 0
+
+    def set_paused(self, is_paused: bool) -> None:
+        """Suspend or continue the process. Unlike a lower priority, this needs no privilege to be undone."""
+        if is_paused != self._is_paused:
+            self._is_paused = is_paused
+            self._process.send_signal(signal.SIGSTOP if is_paused else signal.SIGCONT)
 
     def kill(self) -> str:
         """Kill it if it still runs, wait for it, and return how it ended.

@@ -101,7 +101,11 @@ def test_a_multipart_body_is_copied_in_another_thread(
     assert api.call(loop_thread) not in joined_in
 
 
-def test_a_urlencoded_form_is_decoded_as_the_standard_library_does() -> None:
+@pytest.mark.parametrize("bytes_at_once", [3, 4, 7, forms._UNESCAPED_AT_ONCE_BYTES])
+def test_a_urlencoded_form_is_decoded_as_the_standard_library_does(
+    bytes_at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forms, "_UNESCAPED_AT_ONCE_BYTES", bytes_at_once)
     source = random.Random(1)
     escapes = ["%", "%41", "%c3%a9", "%3D", "%26", "%0D%0A", "%25"]
     alphabet = [*escapes, "+", "=", "z", "_", ".", " ", "\r\n", "\t"]
@@ -114,6 +118,22 @@ def test_a_urlencoded_form_is_decoded_as_the_standard_library_does() -> None:
             continue
         expected = urllib.parse.parse_qsl(text, keep_blank_values=True, errors="strict")
         assert [(part.name, part.text()) for part in parts] == expected, text
+
+
+@pytest.mark.parametrize("text", [b"%41" * (MIB // 3), b"=" * MIB, b"+" * MIB, b"a" * MIB])
+def test_a_long_form_is_decoded_in_pieces(text: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    lengths: list[int] = []
+    decode = forms._unescaped_piece
+
+    def note(piece: bytes) -> bytes:
+        lengths.append(len(piece))
+        return decode(piece)
+
+    monkeypatch.setattr(forms, "_unescaped_piece", note)
+    (part,) = forms._read_urlencoded(b"width=" + text)
+    assert part.content == urllib.parse.unquote_to_bytes(text.replace(b"+", b" "))
+    assert max(lengths) <= 32 * 1024
+    assert sum(lengths) == len(b"width" + text)
 
 
 @pytest.mark.parametrize(

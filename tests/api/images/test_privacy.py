@@ -11,7 +11,7 @@ from ml.imaging import codecs
 from tests.ml.imaging.test_stripped_files import MAKERS, SECRET, archive
 from tests.support.apps import LocalApi, local_api
 from tests.support.calling import code_of
-from tests.support.ml.photos import png_bytes
+from tests.support.ml.photos import jpeg_bytes, photo, png_bytes
 
 
 @pytest.fixture
@@ -36,6 +36,20 @@ def test_an_upload_is_stored_and_served_without_what_came_with_it(
     assert files == [served]
     for private in (SECRET, b"PK\x03\x04"):
         assert private not in served
+
+
+def test_bytes_after_the_last_row_of_a_jpeg_without_end_marker_are_not_stored(tmp_path: Path) -> None:
+    content = jpeg_bytes(photo("coffee")[:96, :128])[:-2] + archive().replace(b"\xff", b"\xff\0")
+    with local_api(tmp_path, has_workers=True) as api:
+        headers = {"X-Api-Key": api.new_key("a@example.com")}
+        stored = api.request("POST", "/api/images", files={"image": content}, headers=headers)
+        assert stored.status_code == 200, stored.text
+    (file,) = (file for file in tmp_path.rglob("img_*") if file.is_file())
+    kept = file.read_bytes()
+    assert b"PK\x03\x04" not in kept
+    assert kept.endswith(b"\xff\xd9")
+    difference = codecs.decode(kept).pixels.astype(int) - codecs.decode(content).pixels
+    assert np.abs(difference).mean() < 1.5
 
 
 def test_a_file_that_is_cut_short_or_far_too_long_is_not_stored(api: LocalApi, tmp_path: Path) -> None:

@@ -8,11 +8,11 @@ import zlib
 import numpy as np
 import pillow_heif
 import pytest
-from PIL import Image, PngImagePlugin
+from PIL import Image, ImageCms, PngImagePlugin
 
 from ml.errors import MlError, PictureTooLarge, UnreadablePicture
 from ml.imaging import codecs
-from ml.imaging.formats import exif, jpeg, png
+from ml.imaging.formats import exif, icc, jpeg, png
 from tests.support.ml import damage, hostile, photos, profiles
 from tests.support.ml.bombs import BOMBS
 from tests.support.ml.hostile import png_chunk, riff, segment
@@ -164,6 +164,116 @@ def test_an_animation_becomes_its_first_frame() -> None:
         assert np.array_equal(codecs.decode(clean).pixels, codecs.decode(out.getvalue()).pixels)
         with Image.open(io.BytesIO(clean)) as opened:
             assert getattr(opened, "n_frames", 1) == 1
+
+
+def _with_archive(place: str) -> bytes:
+    """A profile of Adobe RGB with an archive in it."""
+    hidden = archive()
+    clean = profiles.rgb_profile(profiles.ADOBE_RGB, 2.2)
+    if place == "instead of a profile":
+        return hidden
+    if place == "after the profile":
+        return clean + hidden
+    if place == "after the last tag":
+        content = bytearray(clean + hidden)
+        content[:4] = struct.pack(">I", len(content))
+        return bytes(content)
+    if place == "before the first tag":
+        content = bytearray(clean + hidden)
+        (count,) = struct.unpack_from(">I", clean, 128)
+        tags_at = 132 + 12 * count
+        content[tags_at:] = hidden + clean[tags_at:]
+        for number in range(count):
+            at = 136 + 12 * number
+            struct.pack_into(">I", content, at, struct.unpack_from(">I", content, at)[0] + len(hidden))
+        struct.pack_into(">I", content, 0, len(content))
+        return bytes(content)
+    if place == "in the header":
+        return clean[:84] + hidden[:44] + clean[128:]
+    curve = b"para\0\0\0\0\0\0\0\0" + struct.pack(">i", round(2.2 * 65536))
+    table = b"mft1\0\0\0\0" + bytes([3, 3, 2, 0]) + bytes(36 + 256 * 6 + 24)
+    tags = {
+        "in a maker's tag": {b"MSd0": b"text\0\0\0\0" + hidden},
+        "in a text": {b"cprt": b"text\0\0\0\0" + hidden},
+        "in a described text": {b"desc": b"desc\0\0\0\0" + struct.pack(">I", 4) + b"none" + hidden},
+        "in a translated text": {b"desc": b"mluc\0\0\0\0" + struct.pack(">II", 0, 12) + hidden},
+        "after a curve": {b"rTRC": curve + hidden},
+        "after a table": {b"A2B1": table + hidden},
+        "in a tag of an unknown type": {b"A2B2": b"hide\0\0\0\0" + hidden},
+    }[place]
+    colors = {b"rXYZ": 0, b"gXYZ": 1, b"bXYZ": 2}
+    primaries = {
+        name: b"XYZ \0\0\0\0"
+        + b"".join(struct.pack(">i", round(value * 65536)) for value in profiles.ADOBE_RGB[:, column])
+        for name, column in colors.items()
+    }
+    curves = dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), curve)
+    return profiles.profile(b"mntr", b"RGB ", b"XYZ ", primaries | curves | tags)
+
+
+PROFILED = {
+    "jpg": lambda profile: photos.jpeg_bytes(PHOTO, icc_profile=profile),
+    "png": lambda profile: photos.png_bytes(PHOTO, icc_profile=profile),
+    "webp": lambda profile: photos.file_bytes(PHOTO, "WEBP", icc_profile=profile),
+    "avif": lambda profile: photos.file_bytes(PHOTO, "AVIF", icc_profile=profile),
+    "heic": lambda profile: photos.heic_bytes(PHOTO, icc_profile=profile),
+}
+
+
+def _profile_of(content: bytes) -> bytes:
+    if codecs.sniff(content[:64]) == "heic":
+        return bytes(pillow_heif.open_heif(content).info.get("icc_profile") or b"")
+    with Image.open(io.BytesIO(content)) as opened:
+        return bytes(opened.info.get("icc_profile") or b"")
+
+
+@pytest.mark.parametrize("name", PROFILED)
+@pytest.mark.parametrize(
+    "place",
+    [
+        "instead of a profile",
+        "in the header",
+        "before the first tag",
+        "after the last tag",
+        "after the profile",
+        "in a maker's tag",
+        "in a text",
+        "in a described text",
+        "in a translated text",
+        "after a curve",
+        "after a table",
+        "in a tag of an unknown type",
+    ],
+)
+def test_an_archive_in_a_colour_profile_goes_and_its_colours_stay(place: str, name: str) -> None:
+    profile = _with_archive(place)
+    content = PROFILED[name](profile)
+    assert b"PK\x03\x04" in _profile_of(content)
+    clean = stripped(content)
+    for part in (clean, _profile_of(clean)):
+        assert b"PK\x03\x04" not in part
+        assert SECRET not in part
+    assert np.array_equal(codecs.decode(clean).pixels, codecs.decode(content).pixels)
+    assert stripped(clean) == clean
+
+
+@pytest.mark.parametrize("name", PROFILED)
+@pytest.mark.parametrize(
+    "profile",
+    [
+        profiles.rgb_profile(profiles.ADOBE_RGB, 2.2),
+        profiles.rgb_profile(profiles.DISPLAY_P3, None),
+        ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes(),
+    ],
+    ids=["adobe rgb", "display p3", "srgb"],
+)
+def test_a_clean_profile_stays_as_it_is(profile: bytes, name: str) -> None:
+    assert _profile_of(stripped(PROFILED[name](profile))) == profile
+
+
+def test_profiles_of_grey_and_of_ink_stay_as_they_are() -> None:
+    for profile in (profiles.grey_profile(1.8), profiles.cmyk_profile_where_cyan_prints_red()):
+        assert icc.essential(profile) == profile
 
 
 def test_a_compressed_profile_that_grows_beyond_real_ones_goes() -> None:

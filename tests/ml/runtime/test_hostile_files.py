@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import tarfile
+import zlib
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ import PIL
 import pytest
 
 from ml.imaging import codecs
+from ml.runtime import planning
 from tests.support.ml import hostile, photos
 from tests.support.ml.bombs import BOMBS
 from tests.support.ml.damage import damaged_file, good_files
@@ -44,6 +46,38 @@ def test_a_bomb_is_defused(name: str, decoder: DecoderProcess) -> None:
     verdict = decoder.decode(content)
     assert_harmless(name, verdict)
     assert verdict.outcome == outcome, verdict.message
+
+
+SIXTEEN_BITS = {
+    "grey": (0, 1, b""),
+    "colour": (2, 3, b""),
+    "grey with alpha": (4, 2, b""),
+    "colour with alpha": (6, 4, b""),
+    "a transparent grey": (0, 1, hostile.png_chunk(b"tRNS", b"\0\1")),
+    "a transparent colour": (2, 3, hostile.png_chunk(b"tRNS", b"\0\1" * 3)),
+}
+
+
+@pytest.mark.parametrize("name", SIXTEEN_BITS)
+def test_a_png_of_16_bits_takes_little_more_memory_than_one_of_8(name: str) -> None:
+    colors, channels, transparency = SIXTEEN_BITS[name]
+
+    def png(depth: int, side: int) -> bytes:
+        rows = bytes((1 + side * channels * depth // 8) * side)
+        return hostile.png(side, side, transparency, depth=depth, colors=colors, idat=zlib.compress(rows, 1))
+
+    def extra_bytes(depth: int, side: int) -> int:
+        with DecoderProcess() as decoder:
+            libraries = decoder.decode(png(depth, 8))
+            verdict = decoder.decode(png(depth, side))
+            assert verdict.outcome == "decoded", verdict.message
+            return verdict.extra_bytes - libraries.extra_bytes
+
+    side = 3_000
+    bytes_of_16_bits = extra_bytes(16, side)
+    assert bytes_of_16_bits <= 1.5 * extra_bytes(8, side)
+    # The memory limit of a call estimates this from the header alone.
+    assert bytes_of_16_bits <= planning._DECODING_BYTES["png"] * side * side
 
 
 def test_the_worker_decodes_good_files_after_bad_ones(decoder: DecoderProcess) -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from ml.errors import Overloaded
+from ml.backend import Priority
+from ml.errors import Cancelled, Overloaded
 from ml.runtime.local import LocalBackend
 from ml.runtime.process import WorkerProcess
 from tests.support.ml.backends import (
@@ -208,3 +209,41 @@ def test_a_close_that_rings_while_a_worker_looks_around_is_heard(
         monkeypatch.setattr(slot, "_sleep", closed_meanwhile)
         slot.wake()
         assert slot.join(PATIENCE_SECONDS / 2)
+
+
+def test_a_guest_s_worker_is_suspended_while_a_billed_call_runs(tmp_path: Path) -> None:
+    def suspended() -> int:
+        return sum(psutil.Process(pid).status() == psutil.STATUS_STOPPED for pid in children_pids())
+
+    guest_gate, billed_gate = tmp_path / "guest", tmp_path / "billed"
+    with running(workload_config(tmp_path, threads_per_worker=64)) as backend:
+        measure(backend, tmp_path, "wait")
+        guest = begin(backend, call("wait", gate=guest_gate, priority=Priority.GUEST, is_billed=False))
+        assert suspended() == 0
+        billed = begin(backend, call("wait", gate=billed_gate))
+        wait_until(lambda: suspended() == 1)
+        billed_gate.touch()
+        billed.answer.result(PATIENCE_SECONDS)
+        wait_until(lambda: suspended() == 0)
+        guest_gate.touch()
+        assert guest.answer.result(PATIENCE_SECONDS).width == 3
+
+
+def test_a_suspended_call_can_be_cancelled_and_its_worker_serves_on(tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    with running(workload_config(tmp_path, threads_per_worker=64)) as backend:
+        measure(backend, tmp_path, "wait")
+        guest = begin(
+            backend, call("wait", gate=tmp_path / "never", priority=Priority.GUEST, is_billed=False)
+        )
+        billed = begin(backend, call("wait", gate=gate))
+        wait_until(
+            lambda: any(psutil.Process(pid).status() == psutil.STATUS_STOPPED for pid in children_pids())
+        )
+        guest.cancel()
+        with pytest.raises(Cancelled):
+            guest.answer.result(PATIENCE_SECONDS)
+        wait_until_all_ready(backend, 2)
+        assert backend.submit(call("echo")).answer.result(PATIENCE_SECONDS).width == 3
+        gate.touch()
+        billed.answer.result(PATIENCE_SECONDS)

@@ -337,3 +337,66 @@ def test_a_billed_long_call_is_never_in_the_way() -> None:
     queue = queue_of(free=1, slots=2, seconds=100.0, is_long=True)
     assert queue.take(0.0) is not None
     assert queue.find_preemptible(1.0, entry(Priority.PAID, is_long=True)) is None
+
+
+class TestPauses:
+    """A guest's running call leaves the cores to billed ones."""
+
+    def running(
+        self, *entries: QueuedCall, full_speed_calls: int = 1, slots: int = 4
+    ) -> WeightedQueue[QueuedCall]:
+        queue = WeightedQueue[QueuedCall](1000, slots, 10.0, full_speed_calls)
+        for each in entries:
+            queue.put(each)
+        for _ in entries:
+            assert queue.take(0.0) is not None
+        return queue
+
+    def guest(self) -> QueuedCall:
+        return entry(Priority.GUEST, is_billed=False)
+
+    @pytest.mark.parametrize("priority", [Priority.PAID, Priority.FREE])
+    def test_it_pauses_while_a_billed_call_runs(self, priority: Priority) -> None:
+        guest, billed = self.guest(), entry(priority)
+        queue = self.running(guest, billed)
+        assert queue.must_pause(1.0, guest)
+        assert not queue.must_pause(1.0, billed)
+        queue.finish(billed)
+        assert not queue.must_pause(1.5, guest)
+
+    def test_it_runs_beside_other_unbilled_calls(self) -> None:
+        guest = self.guest()
+        queue = self.running(
+            guest, entry(Priority.PAID, is_billed=False), entry(Priority.FREE, is_billed=False)
+        )
+        assert not any(queue.must_pause(1.0, each) for each in queue.running)
+
+    def test_an_account_s_unbilled_call_never_pauses(self) -> None:
+        unbilled = entry(Priority.FREE, is_billed=False)
+        queue = self.running(unbilled, entry(Priority.PAID))
+        assert not queue.must_pause(1.0, unbilled)
+
+    def test_it_runs_where_there_are_cores_for_all(self) -> None:
+        guest = self.guest()
+        queue = self.running(guest, entry(Priority.PAID), full_speed_calls=2)
+        assert not queue.must_pause(1.0, guest)
+        queue.put(entry(Priority.PAID))
+        assert queue.take(1.0) is not None
+        assert queue.must_pause(1.0, guest)
+
+    def test_beside_endless_billed_calls_it_runs_a_twentieth_of_the_time(self) -> None:
+        guest = self.guest()
+        queue = self.running(guest, entry(Priority.PAID))
+        steps = [queue.must_pause(tenth / 10, guest) for tenth in range(6_300)]
+        assert steps.count(False) == 300
+
+    def test_billed_calls_one_after_the_other_do_not_start_its_turn(self) -> None:
+        guest = self.guest()
+        queue = self.running(guest)
+        for second in range(10):
+            billed = entry(Priority.PAID)
+            queue.put(billed)
+            assert queue.take(second) is billed
+            assert queue.must_pause(second + 0.1, guest)
+            queue.finish(billed)
+            assert not queue.must_pause(second + 0.9, guest)
