@@ -86,7 +86,7 @@ def account(server: RunningServer, key: str) -> tuple[str, int]:
     return answer["plan"], answer["credits"]["available"]
 
 
-def test_an_upgrade_from_the_button_to_the_credits_and_out_again(
+def test_an_upgrade_from_the_button_to_the_credits_and_its_cancellation(
     page: Page, shop: RunningServer, stripe: Stripe
 ) -> None:
     customer = shop.new_customer()

@@ -74,7 +74,7 @@ def leaving_client(
     return send_call(server, customer, "crop", {"image": content}, fields, **headers)
 
 
-def test_a_call_whose_caller_leaves_while_it_waits_is_withdrawn(
+def test_a_queued_call_is_withdrawn_when_its_client_disconnects(
     one_worker: RunningServer, customer: Customer, threads: ThreadPoolExecutor
 ) -> None:
     running = slow_call(threads, one_worker, customer)
@@ -88,7 +88,7 @@ def test_a_call_whose_caller_leaves_while_it_waits_is_withdrawn(
     assert one_worker.balance(customer) == (499, 0)
 
 
-def test_a_call_whose_caller_leaves_while_it_runs_is_finished_charged_once_and_kept(
+def test_a_running_call_whose_client_disconnects_finishes_is_charged_once_and_stored(
     one_worker: RunningServer, customer: Customer
 ) -> None:
     client = leaving_client(one_worker, customer, SLOW_PICTURE, SLOW, **{"Idempotency-Key": "left"})
@@ -101,7 +101,7 @@ def test_a_call_whose_caller_leaves_while_it_runs_is_finished_charged_once_and_k
     assert one_worker.balance(customer) == (499, 0)
 
 
-def test_a_retry_while_the_first_call_still_runs_is_told_to_wait_and_then_gets_its_answer(
+def test_a_retry_during_the_first_call_gets_retry_after_and_then_its_response(
     one_worker: RunningServer, customer: Customer, threads: ThreadPoolExecutor
 ) -> None:
     first = slow_call(threads, one_worker, customer, **{"Idempotency-Key": "patience"})
@@ -113,7 +113,7 @@ def test_a_retry_while_the_first_call_still_runs_is_told_to_wait_and_then_gets_i
     assert retry.content == answer.content
 
 
-def test_who_joins_a_waiting_call_keeps_it_alive_when_the_first_caller_leaves(
+def test_a_queued_call_continues_for_a_joined_client_when_the_first_one_disconnects(
     one_worker: RunningServer, customer: Customer, threads: ThreadPoolExecutor
 ) -> None:
     running = slow_call(threads, one_worker, customer)
@@ -145,7 +145,7 @@ def join(
     return joined
 
 
-def test_more_calls_at_once_than_the_plan_allows_are_429(
+def test_exceeding_the_concurrency_of_the_plan_is_429(
     one_worker: RunningServer, threads: ThreadPoolExecutor
 ) -> None:
     free = one_worker.new_customer()
@@ -159,7 +159,7 @@ def test_more_calls_at_once_than_the_plan_allows_are_429(
     assert one_worker.balance(free) == (13, 0)
 
 
-def test_the_call_of_a_killed_worker_is_500_costs_nothing_and_the_next_one_works(
+def test_a_killed_worker_answers_500_without_a_charge_and_the_next_call_succeeds(
     one_worker: RunningServer, customer: Customer, threads: ThreadPoolExecutor
 ) -> None:
     running = slow_call(threads, one_worker, customer)
@@ -174,7 +174,7 @@ def test_the_call_of_a_killed_worker_is_500_costs_nothing_and_the_next_one_works
     assert crop(one_worker, customer).status_code == 200
 
 
-def test_who_joined_a_call_that_fails_gets_its_failure_and_pays_nothing(
+def test_joining_a_failing_call_returns_its_failure_without_a_charge(
     one_worker: RunningServer, customer: Customer, threads: ThreadPoolExecutor
 ) -> None:
     first = slow_call(threads, one_worker, customer)
@@ -188,7 +188,7 @@ def test_who_joined_a_call_that_fails_gets_its_failure_and_pays_nothing(
     wait_until(lambda: httpx.get(f"{one_worker.address}/readyz").status_code == 200)
 
 
-def test_a_server_that_is_told_to_stop_finishes_its_calls_first(
+def test_a_stopping_server_finishes_its_running_calls(
     start_server: StartServer, threads: ThreadPoolExecutor
 ) -> None:
     server = start_server(BGERASER_WORKERS="1")
@@ -199,7 +199,7 @@ def test_a_server_that_is_told_to_stop_finishes_its_calls_first(
     assert server.balance(customer) == (14, 0)
 
 
-def test_a_database_that_is_gone_is_503_and_service_resumes_with_it(
+def test_an_unavailable_database_is_503_and_service_resumes_when_it_returns(
     one_worker: RunningServer, customer: Customer
 ) -> None:
     files = [one_worker.data_dir / f"bgeraser.db{suffix}" for suffix in ("", "-wal", "-shm")]
@@ -221,7 +221,7 @@ def test_a_database_that_is_gone_is_503_and_service_resumes_with_it(
     assert crop(one_worker, customer).status_code == 200
 
 
-def test_identical_calls_on_two_server_processes_are_one_call(
+def test_identical_calls_on_two_servers_are_one_call(
     start_server: StartServer, threads: ThreadPoolExecutor
 ) -> None:
     first = start_server(BGERASER_WORKERS="1")
@@ -238,7 +238,7 @@ def test_identical_calls_on_two_server_processes_are_one_call(
 
 
 @pytest.mark.long
-def test_a_server_killed_in_the_middle_of_a_call_charges_nothing_for_it(
+def test_a_call_is_not_charged_when_its_server_is_killed(
     start_server: StartServer, threads: ThreadPoolExecutor
 ) -> None:
     server = start_server(BGERASER_WORKERS="1")

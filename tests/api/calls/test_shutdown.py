@@ -88,7 +88,9 @@ def test_waiting_calls_are_refused_at_once_and_running_ones_finish(start_server:
     assert_clean_log(server)
 
 
-def test_what_does_not_finish_in_time_is_stopped_and_costs_nothing(start_server: StartServer) -> None:
+def test_calls_that_exceed_the_shutdown_timeout_are_stopped_and_not_charged(
+    start_server: StartServer,
+) -> None:
     server = start_server(BGERASER_WORKERS="1", BGERASER_SHUTDOWN_SECONDS="0")
     customer = server.new_customer(PlanName.BUSINESS)
     with ThreadPoolExecutor(3) as threads, ExitStack() as stack:
@@ -109,7 +111,7 @@ def test_what_does_not_finish_in_time_is_stopped_and_costs_nothing(start_server:
     assert_clean_log(server)
 
 
-def test_an_editor_that_watches_its_run_holds_nothing_up(start_server: StartServer) -> None:
+def test_an_editor_waiting_for_its_run_does_not_delay_the_shutdown(start_server: StartServer) -> None:
     server = start_server(BGERASER_WORKERS="1", BGERASER_SHUTDOWN_SECONDS="200")
     customer = server.new_customer(PlanName.BUSINESS)
     with ThreadPoolExecutor(2) as threads, Browser(server, customer) as browser:

@@ -62,7 +62,7 @@ async def queued(api: LocalApi) -> None:
 
 
 @pytest.mark.parametrize("is_early", [True, False], ids=["before admission", "in the queue"])
-def test_a_call_that_was_not_begun_is_stopped_for_nothing(tmp_path: Path, is_early: bool) -> None:
+def test_a_queued_call_is_stopped_without_a_charge(tmp_path: Path, is_early: bool) -> None:
     with local_api(tmp_path) as api:  # without workers it would wait for ever
         account_id = account_of(api)
 
@@ -83,7 +83,7 @@ def test_a_call_that_was_not_begun_is_stopped_for_nothing(tmp_path: Path, is_ear
         assert balance(api, account_id) == (15, 0)
 
 
-def test_stopping_what_another_one_waits_for_only_leaves_it(tmp_path: Path) -> None:
+def test_stopping_a_shared_call_only_leaves_it(tmp_path: Path) -> None:
     with local_api(tmp_path) as api:
         account_id = account_of(api)
 

@@ -59,7 +59,7 @@ async def ended(run: Run) -> None:
         await run.changed_since(run.version, 10)
 
 
-def test_any_number_of_ended_runs_keeps_nobody_from_starting_another(api: LocalApi) -> None:
+def test_ended_runs_do_not_count_towards_the_limit(api: LocalApi) -> None:
     async def main() -> None:
         known = Runs(api.services)
         for number in range(2000):
@@ -73,7 +73,7 @@ def test_any_number_of_ended_runs_keeps_nobody_from_starting_another(api: LocalA
     api.call(main)
 
 
-def test_billed_runs_at_once_are_as_many_as_the_plan_has_calls(api: LocalApi) -> None:
+def test_concurrent_billed_runs_are_limited_by_the_plan(api: LocalApi) -> None:
     async def main() -> None:
         known = Runs(api.services)
         first, second = (
@@ -94,7 +94,7 @@ def test_billed_runs_at_once_are_as_many_as_the_plan_has_calls(api: LocalApi) ->
     api.call(main)
 
 
-def test_an_unbilled_run_is_stopped_when_no_browser_asks_for_it_and_a_billed_one_is_not(
+def test_an_abandoned_run_is_stopped_if_unbilled_and_continues_if_billed(
     api: LocalApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runs, "_UNWATCHED_SECONDS", 0.05)

@@ -91,7 +91,7 @@ def await_count(limits: ConnectionLimits, count: int) -> None:
 @pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
 @pytest.mark.parametrize("path", ["/whole", "/pieces"])
 @pytest.mark.parametrize("line", ["Connection: close", "Connection: keep-alive"])
-def test_an_answer_that_nobody_reads_is_given_up(loop: str, path: str, line: str) -> None:
+def test_a_response_that_is_not_read_is_aborted(loop: str, path: str, line: str) -> None:
     limits = ConnectionLimits(100, 100, lambda _: False)
     with serving(limits, loop) as address, ExitStack() as clients:
         for _ in range(20):
@@ -101,7 +101,7 @@ def test_an_answer_that_nobody_reads_is_given_up(loop: str, path: str, line: str
 
 
 @pytest.mark.parametrize("path", ["/whole", "/pieces"])
-def test_a_client_that_reads_steadily_gets_everything(path: str) -> None:
+def test_a_slow_but_steady_client_receives_everything(path: str) -> None:
     limits = ConnectionLimits(100, 100, lambda _: False)
     with (
         serving(limits, "uvloop") as address,
@@ -117,7 +117,7 @@ def test_a_client_that_reads_steadily_gets_everything(path: str) -> None:
 
 
 @pytest.mark.parametrize(("line", "status"), [("Upgrade: websocket", b"400"), ("Upgrade: h2c", b"200")])
-def test_another_protocol_is_not_spoken(line: str, status: bytes) -> None:
+def test_protocol_upgrades_are_ignored(line: str, status: bytes) -> None:
     limits = ConnectionLimits(100, 100, lambda _: False)
     with serving(limits, "uvloop") as address, ask(address, "/pieces", "Connection: upgrade", line) as client:
         assert client.recv(12) == b"HTTP/1.1 " + status
@@ -134,7 +134,7 @@ def test_another_protocol_is_not_spoken(line: str, status: bytes) -> None:
         (b"GET / HTTP/1.1\r\nHost: localhost\r\nContent-Length: x\r\n\r\n", b"400", "INVALID_REQUEST"),
     ],
 )
-def test_what_the_parser_rejects_is_answered_in_the_shape_of_all_errors(
+def test_requests_that_the_parser_rejects_are_answered_in_the_error_shape(
     head: bytes, status: bytes, code: str
 ) -> None:
     limits = ConnectionLimits(100, 100, lambda _: False)

@@ -76,7 +76,7 @@ def quiet_server(
         yield running
 
 
-def test_downloads_that_nobody_reads_are_closed(quiet_server: RunningServer, sockets: ExitStack) -> None:
+def test_downloads_that_are_not_read_are_closed(quiet_server: RunningServer, sockets: ExitStack) -> None:
     server = quiet_server
     path, content = large_picture(server)
     before = descriptors(server)
@@ -105,7 +105,7 @@ def test_downloads_that_nobody_reads_are_closed(quiet_server: RunningServer, soc
     assert "Traceback" not in server.log_text()
 
 
-def test_an_answer_left_in_the_buffers_of_a_closed_connection_is_given_up(
+def test_a_response_left_in_the_buffers_of_a_closed_connection_is_dropped(
     quiet_server: RunningServer, sockets: ExitStack
 ) -> None:
     """`Connection: close`: the answer is complete for the application, and waits for its client in vain."""
@@ -121,7 +121,9 @@ def test_an_answer_left_in_the_buffers_of_a_closed_connection_is_given_up(
     assert connections(server) < before
 
 
-def test_half_open_connections_keep_nobody_out(start_server: StartServer, sockets: ExitStack) -> None:
+def test_half_open_connections_do_not_block_other_clients(
+    start_server: StartServer, sockets: ExitStack
+) -> None:
     server = start_server(descriptors=(200, 256), BGERASER_WORKERS="1")
     assert "limit of 256 open files" in server.log_text()
     for number in range(400):
@@ -134,7 +136,7 @@ def test_half_open_connections_keep_nobody_out(start_server: StartServer, socket
     assert "Traceback" not in server.log_text()
 
 
-def test_one_address_has_a_limit_of_its_own(start_server: StartServer, sockets: ExitStack) -> None:
+def test_connections_are_limited_per_address(start_server: StartServer, sockets: ExitStack) -> None:
     server = start_server(
         BGERASER_WORKERS="1", BGERASER_CONNECTIONS_PER_ADDRESS="4", BGERASER_TRUSTED_PROXIES="192.0.2.1"
     )

@@ -21,9 +21,7 @@ def api(tmp_path: Path) -> Iterator[LocalApi]:
 
 
 @pytest.mark.parametrize("name", MAKERS)
-def test_an_upload_is_stored_and_served_without_what_came_with_it(
-    api: LocalApi, tmp_path: Path, name: str
-) -> None:
+def test_an_upload_is_stored_and_served_without_metadata(api: LocalApi, tmp_path: Path, name: str) -> None:
     content = MAKERS[name](6) + archive()
     headers = {"X-Api-Key": api.new_key("a@example.com")}
     stored = api.request("POST", "/api/images", files={"image": content}, headers=headers)
@@ -38,7 +36,7 @@ def test_an_upload_is_stored_and_served_without_what_came_with_it(
         assert private not in served
 
 
-def test_a_file_that_is_cut_short_or_far_too_long_is_not_stored(api: LocalApi, tmp_path: Path) -> None:
+def test_a_truncated_or_oversized_file_is_not_stored(api: LocalApi, tmp_path: Path) -> None:
     headers = {"X-Api-Key": api.new_key("a@example.com")}
     whole = png_bytes(np.zeros((64, 64, 3), np.uint8))
     long = whole[:16] + (50_000_000).to_bytes(4, "big") + (1).to_bytes(4, "big") + whole[24:]

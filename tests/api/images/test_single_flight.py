@@ -21,7 +21,7 @@ def _slow(gate: asyncio.Event, ends: list[str]) -> Callable[[], Coroutine[Any, A
     return work
 
 
-def test_shared_work_goes_on_until_the_last_who_waits_has_left() -> None:
+def test_shared_work_continues_until_the_last_waiter_leaves() -> None:
     async def main() -> None:
         shared, gate = SingleFlight[bytes](), asyncio.Event()
         ends: list[str] = []
@@ -42,7 +42,7 @@ def test_shared_work_goes_on_until_the_last_who_waits_has_left() -> None:
     asyncio.run(main())
 
 
-def test_shared_work_that_begins_while_its_forerunner_is_cancelled_is_its_own() -> None:
+def test_work_started_while_a_previous_flight_is_cancelled_is_independent() -> None:
     async def main() -> None:
         shared, gate = SingleFlight[bytes](), asyncio.Event()
         ends: list[str] = []

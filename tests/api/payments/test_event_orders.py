@@ -94,7 +94,7 @@ def tell(story: Story, events: list[Json], *, one_by_one: bool) -> None:
     story.shop.handle()
 
 
-def test_every_order_of_a_lifes_turning_points_ends_in_the_same_books(story: Story) -> None:
+def test_every_order_of_key_events_yields_the_same_ledger(story: Story) -> None:
     turning_points = [
         *story.some("customer.subscription.created"),
         *story.some("invoice.paid"),
@@ -108,7 +108,7 @@ def test_every_order_of_a_lifes_turning_points_ends_in_the_same_books(story: Sto
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_all_events_shuffled_and_doubled_end_in_the_same_books(story: Story, seed: int) -> None:
+def test_shuffled_and_duplicated_events_yield_the_same_ledger(story: Story, seed: int) -> None:
     chance = random.Random(seed)
     events = story.events * 2
     chance.shuffle(events)
@@ -119,7 +119,7 @@ def test_all_events_shuffled_and_doubled_end_in_the_same_books(story: Story, see
 
 @pytest.mark.long
 @pytest.mark.timeout(3600)
-def test_every_order_of_six_events_ends_in_the_same_books(story: Story) -> None:
+def test_every_order_of_six_events_yields_the_same_ledger(story: Story) -> None:
     kinds = (
         "checkout.session.completed",
         "customer.subscription.created",
@@ -135,9 +135,7 @@ def test_every_order_of_six_events_ends_in_the_same_books(story: Story) -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_events_that_come_and_are_handled_at_the_same_time_end_in_the_same_books(
-    story: Story, seed: int
-) -> None:
+def test_concurrent_events_yield_the_same_ledger(story: Story, seed: int) -> None:
     events = story.events * 3
     random.Random(seed).shuffle(events)
 
@@ -155,7 +153,7 @@ def test_events_that_come_and_are_handled_at_the_same_time_end_in_the_same_books
     assert story.shop.books(story.ada) == story.told
 
 
-def test_a_slow_look_never_overwrites_what_a_later_one_found(tmp_path: Path) -> None:
+def test_a_slow_sync_never_overwrites_a_later_one(tmp_path: Path) -> None:
     with open_shop(tmp_path) as shop:
         ada = shop.owner()
         shop.buy(ada, STANDARD)
@@ -207,7 +205,7 @@ def dying_at_write(shop: Shop, number: int) -> Iterator[list[str]]:
         sqlalchemy_event.remove(engine, "before_cursor_execute", look)
 
 
-def test_a_crash_at_each_write_of_handling_is_healed_by_redelivery(story: Story) -> None:
+def test_redelivery_recovers_from_a_crash_at_each_write(story: Story) -> None:
     """The last event of all, so that the one look has everything to do at once."""
     event = story.events[-1]
     writes = 0
@@ -228,7 +226,7 @@ def test_a_crash_at_each_write_of_handling_is_healed_by_redelivery(story: Story)
     assert writes > 15
 
 
-def test_a_crash_while_an_event_is_stored_answers_no_2xx_so_that_stripe_sends_it_again(
+def test_a_crash_while_an_event_is_stored_is_not_2xx_so_that_stripe_retries(
     story: Story,
 ) -> None:
     event = story.events[-1]
@@ -309,7 +307,7 @@ def test_with_every_event_lost_reconciliation_alone_restores_plan_and_credits(
         shop.check()
 
 
-def test_a_life_ends_in_the_same_books_on_either_database(
+def test_a_subscription_yields_the_same_ledger_on_either_database(
     tmp_path: Path, database_url: str, undisturbed: Json
 ) -> None:
     switches = Switches(duplicated=0.5, is_shuffled=True, seed=5)
@@ -320,7 +318,7 @@ def test_a_life_ends_in_the_same_books_on_either_database(
         shop.check()
 
 
-def test_a_customer_whom_a_restored_database_does_not_know_is_found_again(tmp_path: Path) -> None:
+def test_a_customer_missing_from_a_restored_database_is_found_again(tmp_path: Path) -> None:
     with open_shop(tmp_path) as shop:
         ada = shop.owner()
         shop.buy(ada, STANDARD)

@@ -355,11 +355,11 @@ def check(database: Database, stories: settings, machine_class: type[LedgerMachi
 UNHURRIED = settings(deadline=None, suppress_health_check=list(HealthCheck), database=None, print_blob=True)
 
 
-def test_the_ledger_agrees_with_a_plain_one(database: Database) -> None:
+def test_the_ledger_agrees_with_the_reference_model(database: Database) -> None:
     check(database, settings(UNHURRIED, derandomize=True, max_examples=50, stateful_step_count=30))
 
 
 @pytest.mark.long
 @pytest.mark.timeout(3600)
-def test_the_ledger_agrees_with_a_plain_one_in_a_thousand_stories(database: Database) -> None:
+def test_the_ledger_agrees_with_the_reference_model_in_1000_histories(database: Database) -> None:
     check(database, settings(UNHURRIED, max_examples=1_000, stateful_step_count=40))

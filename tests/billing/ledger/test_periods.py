@@ -19,7 +19,7 @@ def test_a_period_runs_from_the_anchor_to_the_same_time_a_month_later() -> None:
     assert period_containing(utc("2026-01-10T08:30"), utc("2026-03-20")) == period
 
 
-def test_the_start_belongs_to_a_period_and_the_end_to_the_next() -> None:
+def test_a_period_includes_its_start_and_excludes_its_end() -> None:
     anchor = utc("2026-01-10T08:30:00.000001")
     start, end = utc("2026-03-10T08:30:00.000001"), utc("2026-04-10T08:30:00.000001")
     microsecond = timedelta(microseconds=1)
@@ -29,7 +29,7 @@ def test_the_start_belongs_to_a_period_and_the_end_to_the_next() -> None:
     assert period_containing(anchor, start - microsecond)[1] == start
 
 
-def test_an_anchor_on_the_31st_meets_the_last_day_of_short_months_and_does_not_drift() -> None:
+def test_an_anchor_on_the_31st_falls_on_the_last_day_of_short_months_without_drift() -> None:
     anchor = utc("2026-01-31T12:00")
     starts = [period_start(anchor, months).date().isoformat() for months in range(13)]
     assert starts == [
@@ -71,7 +71,7 @@ def test_month_ends_leap_days_and_moments_before_the_anchor(
 
 
 @given(anchor=moments, now=moments)
-def test_every_moment_lies_in_exactly_one_period_and_periods_follow_without_a_gap(
+def test_every_moment_is_in_exactly_one_period_and_periods_are_contiguous(
     anchor: datetime, now: datetime
 ) -> None:
     start, end = period_containing(anchor, now)
@@ -83,14 +83,14 @@ def test_every_moment_lies_in_exactly_one_period_and_periods_follow_without_a_ga
 
 
 @given(anchor=moments, now=moments, hours=st.integers(-12, 14))
-def test_the_zone_a_moment_is_told_in_changes_nothing(anchor: datetime, now: datetime, hours: int) -> None:
+def test_the_time_zone_of_a_datetime_does_not_matter(anchor: datetime, now: datetime, hours: int) -> None:
     elsewhere = timezone(timedelta(hours=hours))
     told = period_containing(anchor.astimezone(elsewhere), now.astimezone(elsewhere))
     assert told == period_containing(anchor, now)
     assert {moment.tzinfo for moment in told} == {UTC}
 
 
-def test_summer_time_on_the_server_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_daylight_saving_on_the_server_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     # The clocks of this zone spring forward on 8 March 2026 at 02:00.
     monkeypatch.setenv("TZ", "EST5EDT,M3.2.0,M11.1.0")
     time.tzset()

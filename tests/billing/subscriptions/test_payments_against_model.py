@@ -202,14 +202,14 @@ class PaidLedgerMachine(LedgerMachine):
         return CustomerFacts("cus_1", (present,), tuple(reversed(invoices)))
 
 
-def test_the_ledger_with_a_subscription_agrees_with_a_plain_one(database: Database) -> None:
+def test_the_ledger_with_a_subscription_agrees_with_the_reference_model(database: Database) -> None:
     stories = settings(UNHURRIED, derandomize=True, max_examples=60, stateful_step_count=30)
     check(database, stories, PaidLedgerMachine)
 
 
 @pytest.mark.long
 @pytest.mark.timeout(3600)
-def test_the_ledger_with_a_subscription_agrees_with_a_plain_one_in_a_thousand_stories(
+def test_the_ledger_with_a_subscription_agrees_with_the_reference_model_in_1000_histories(
     database: Database,
 ) -> None:
     check(database, settings(UNHURRIED, max_examples=1_000, stateful_step_count=40), PaidLedgerMachine)

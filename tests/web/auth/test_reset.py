@@ -23,7 +23,7 @@ def choose(browser: Browser, link: str, password: str = NEW_PASSWORD) -> int:
     return browser.post("/reset/new", token=link.partition("token=")[2], password=password).status_code
 
 
-def test_a_new_password_signs_in_here_and_out_everywhere_else(site: Site, browser: Browser) -> None:
+def test_a_reset_signs_in_this_browser_and_out_all_others(site: Site, browser: Browser) -> None:
     browser.join(ADA)
     forgetful = site.browser()
     asked(forgetful)
@@ -45,7 +45,9 @@ def test_the_page_is_the_same_for_an_address_without_an_account(mailing_site: Si
     assert mailbox.is_empty()
 
 
-def test_a_link_works_once_and_for_an_hour_and_the_last_use_ends_all(site: Site, browser: Browser) -> None:
+def test_a_link_works_once_within_an_hour_and_its_use_invalidates_the_others(
+    site: Site, browser: Browser
+) -> None:
     browser.join(ADA)
     links = []
     for _ in range(2):
@@ -64,7 +66,7 @@ def test_a_link_works_once_and_for_an_hour_and_the_last_use_ends_all(site: Site,
     )
 
 
-def test_a_link_that_expires_while_the_form_is_open_is_told(site: Site, browser: Browser) -> None:
+def test_a_link_that_expires_while_the_form_is_open_is_reported(site: Site, browser: Browser) -> None:
     browser.join(ADA)
     asked(browser)
     link = browser.link("reset/new")
@@ -75,7 +77,7 @@ def test_a_link_that_expires_while_the_form_is_open_is_told(site: Site, browser:
     assert "This link does not work" in page.text
 
 
-def test_a_weak_password_does_not_use_the_link_up(site: Site, browser: Browser) -> None:
+def test_a_weak_password_does_not_consume_the_link(site: Site, browser: Browser) -> None:
     browser.join(ADA)
     asked(browser)
     link = browser.link("reset/new")
@@ -84,7 +86,7 @@ def test_a_weak_password_does_not_use_the_link_up(site: Site, browser: Browser) 
     assert choose(browser, link) == 303
 
 
-def test_a_reset_proves_the_address_and_ends_what_a_stranger_began(
+def test_a_reset_verifies_the_address_and_revokes_earlier_access(
     mailing_site: Site, mailbox: Mailbox
 ) -> None:
     """Somebody signed up with Ada's address, knows the password and made a key; Ada takes the account."""
@@ -109,7 +111,7 @@ def test_a_reset_proves_the_address_and_ends_what_a_stranger_began(
     assert mailbox.next()["Subject"] == "Your password was changed"
 
 
-def test_a_reset_keeps_the_keys_of_a_confirmed_account(site: Site, browser: Browser) -> None:
+def test_a_reset_keeps_the_keys_of_a_verified_account(site: Site, browser: Browser) -> None:
     browser.join(ADA)
     with site.api.services.database.transaction() as session:
         api_keys.create(session, account_of(site).id, "shop", site.clock())
@@ -119,7 +121,7 @@ def test_a_reset_keeps_the_keys_of_a_confirmed_account(site: Site, browser: Brow
         assert [key.revoked_at for key in api_keys.listed(session, account_of(site).id)] == [None]
 
 
-def test_mails_to_one_address_are_limited_and_the_page_does_not_tell(
+def test_messages_to_one_address_are_limited_without_revealing_it(
     mailing_site: Site, mailbox: Mailbox
 ) -> None:
     mailing_site.browser().sign_up(ADA)

@@ -11,9 +11,7 @@ from tests.support.server import RunningServer
 
 
 @pytest.mark.parametrize("name", ["jpg", "png", "webp"])
-def test_an_unedited_step_is_downloaded_without_what_came_with_its_file(
-    server: RunningServer, name: str
-) -> None:
+def test_an_unedited_step_is_downloaded_without_metadata(server: RunningServer, name: str) -> None:
     content = MAKERS[name](1) + archive()
     with Browser(server, server.new_customer()) as browser:
         project = browser.open(content, f"photo.{name}")
