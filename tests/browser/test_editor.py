@@ -296,7 +296,7 @@ def test_escape_cancels_a_pending_selection(editor: Editor, tool: str, way: str 
     expect(waiting).to_have_count(0)
 
 
-def test_an_idle_editor_sends_no_requests(editor: Editor) -> None:
+def test_an_idle_editor_uses_little_cpu(editor: Editor) -> None:
     editor.open("cup.jpg", jpeg_bytes(photo("coffee")))
     editor.page.wait_for_timeout(3000)  # what opening set off comes to its end
     session = editor.page.context.new_cdp_session(editor.page)

@@ -91,7 +91,7 @@ def test_a_closed_account_allows_neither_password_reset_nor_sign_up(database: Da
             external_identities.account_for(session, FORMER, Claim("github", "1", ADA, True), now=NOON)
 
 
-def test_an_external_sign_in_opens_a_separate_account(database: Database) -> None:
+def test_an_external_identity_creates_one_account_and_needs_a_verified_address(database: Database) -> None:
     claim = Claim("github", "1", "Ada@Example.com", True)
     with database.transaction() as session:
         account_id = external_identities.account_for(session, FORMER, claim, now=NOON)

@@ -199,7 +199,7 @@ def test_200_parallel_calls_each_get_their_own_image(server: RunningServer) -> N
     assert sum(server.balance(customer)[0] for customer in customers) == 4 * 5000 - 200
 
 
-def test_a_replayed_response_has_its_own_request_id(server: RunningServer, customer: Customer) -> None:
+def test_a_replayed_body_keeps_the_first_request_id(server: RunningServer, customer: Customer) -> None:
     picture = small_picture()
     first = crop(server, customer, picture)
     second = crop(server, customer, picture)

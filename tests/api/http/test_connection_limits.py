@@ -83,7 +83,7 @@ def test_addresses_are_grouped_by_network(first: str, second: str, are_one: bool
     assert (connect(limited, second, busy=True) is None) is are_one
 
 
-def test_a_trusted_proxy_is_not_one_address() -> None:
+def test_connections_of_a_trusted_proxy_are_not_limited_per_address() -> None:
     limited = limits(total=100, per_address=1)
     assert all(connect(limited, PROXY, busy=True) for _ in range(50))
 

@@ -73,7 +73,7 @@ def test_an_epilogue_is_skipped(api: LocalApi, key: str) -> None:
     assert post(api, key, a_form(NAMED + b'; filename="a.png"') + b"the end").status_code == 200
 
 
-def test_a_field_named_filename_is_not_a_file(api: LocalApi, key: str) -> None:
+def test_a_field_name_containing_filename_is_not_a_file(api: LocalApi, key: str) -> None:
     head = b'Content-Disposition: form-data; name="x; filename*=a"'
     response = post(api, key, a_form(head))
     assert (response.status_code, param_of(response)) == (422, "x; filename*=a")

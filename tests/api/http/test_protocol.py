@@ -15,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 
 from api.http import protocol
 from api.http.connection_limits import ConnectionLimits
+from tests.support.waiting import wait_until
 
 SIZE_BYTES = 24 * 1024**2
 PATIENCE_SECONDS = 60.0
@@ -56,8 +57,7 @@ def serving(limits: ConnectionLimits, loop: str) -> Iterator[tuple[str, int]]:
     thread = threading.Thread(target=run)
     thread.start()
     try:
-        while not server.started:
-            time.sleep(0.01)
+        wait_until(lambda: server.started)
         yield server.servers[0].sockets[0].getsockname()
     finally:
         server.should_exit = True
@@ -82,10 +82,7 @@ def ask(address: tuple[str, int], path: str, *lines: str, buffer_bytes: int = 40
 
 
 def await_count(limits: ConnectionLimits, count: int) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while len(limits) != count and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert len(limits) == count
+    wait_until(lambda: len(limits) == count)
 
 
 @pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
@@ -112,7 +109,7 @@ def test_a_slow_but_steady_client_receives_everything(path: str) -> None:
         while piece := client.recv(65536):
             received += len(piece)
             if time.monotonic() < ends_at:
-                time.sleep(0.02)
+                time.sleep(0.02)  # the slow client under test
     assert received > SIZE_BYTES
 
 

@@ -53,7 +53,7 @@ def test_a_file_or_the_id_of_a_stored_image_is_accepted() -> None:
     assert read({"mask_id": ""}, "image", "mask") == {"files": ["image", "mask"], "stored": {}}
 
 
-def test_file_and_id_together_and_unknown_ids_are_refused() -> None:
+def test_file_and_id_together_and_ids_of_unknown_fields_are_refused() -> None:
     with pytest.raises(InvalidParameter, match="send either mask") as refused:
         read({"mask_id": "img_1"}, "image", "mask")
     assert refused.value.param == "mask_id"

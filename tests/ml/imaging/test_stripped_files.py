@@ -191,7 +191,7 @@ def test_every_kind_of_file_keeps_its_pixels(kind: str) -> None:
     assert np.array_equal(codecs.decode(stripped(content)).pixels, codecs.decode(content).pixels)
 
 
-def test_damaged_files_raise_only_client_errors() -> None:
+def test_damaged_files_raise_only_ml_errors() -> None:
     refused = kept = 0
     for number in range(4000):
         try:

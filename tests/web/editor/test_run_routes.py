@@ -2,7 +2,6 @@
 
 import base64
 import json
-import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -16,6 +15,7 @@ from api.editor.models import Step
 from tests.support.editor_client import Browser
 from tests.support.ml.photos import jpeg_bytes, open_bytes, photo
 from tests.support.server import RunningServer
+from tests.support.waiting import wait_until
 
 STROKES = json.dumps([{"points": [[100, 100], [200, 160]], "size": 40, "hardness": 0.7, "opacity": 0.9}])
 
@@ -99,10 +99,7 @@ def test_deleting_a_project_cancels_its_run_and_releases_the_credit(
         project = browser.open(coffee)
         assert browser.start(project, "upscale", {"mode": "quality", "scale": "4"}).status_code == 200
         assert browser.client.delete(f"/editor/projects/{project['id']}").status_code == 200
-    deadline = time.monotonic() + 60
-    while server.balance(customer)[1] and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert server.balance(customer) == (3, 0)
+    wait_until(lambda: server.balance(customer) == (3, 0))
 
 
 def test_restyling_a_paid_cutout_is_free_and_replaces_its_step(server: RunningServer, coffee: bytes) -> None:

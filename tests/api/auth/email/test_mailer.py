@@ -113,7 +113,7 @@ def test_a_temporary_smtp_failure_is_retried(mailbox: Mailbox) -> None:
     assert not send(mailbox.url)
 
 
-def test_an_unreachable_server_is_logged_and_does_not_fail_the_request(
+def test_a_failed_delivery_is_reported_without_logging_the_message(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     secret = MailMessage(
