@@ -1,27 +1,22 @@
 """What is offered and how it is set up: prices kept an hour, the operator's Stripe account, the commands."""
 
-import asyncio
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from api.db import leader
-from api.db.database import Database
 from api.errors import InvalidParameter, NotFound
 from api.payments import plans
 from billing.errors import StripeUnavailable, UnknownAccount
 from billing.ledger.plans import PlanName
-from billing.subscriptions import currencies, setup
+from billing.subscriptions import setup
 from billing.subscriptions.types import PriceFacts
 from tests.fakes.stripe.server import serving
 from tests.fakes.stripe.world import SECRET_KEY, World
 from tests.support.apps import local_api
-from tests.support.builders import NOON
 from tests.support.shop import AMOUNTS, BASE, Owner, Shop, open_shop
 
 
@@ -168,62 +163,6 @@ def test_an_idempotency_key_is_valid_for_one_request(shop: Shop) -> None:
 )
 def test_a_price_is_formatted_in_its_currency(units: int, currency: str, text: str) -> None:
     assert plans.price_text(PriceFacts("p", PlanName.STANDARD, units, currency, "x")) == text
-
-
-@pytest.mark.parametrize(
-    ("amount", "currency", "units"),
-    [
-        ("9.00", "usd", 900),
-        ("9", "USD", 900),
-        ("9.5", "eur", 950),
-        ("900", "jpy", 900),
-        ("2.500", "kwd", 2_500),
-        ("2.5", "BHD", 2_500),
-        ("900", "isk", 90_000),
-    ],
-)
-def test_an_amount_is_parsed_in_its_currency(amount: str, currency: str, units: int) -> None:
-    assert currencies.smallest_units(amount, currency) == units
-
-
-@pytest.mark.parametrize(
-    ("amount", "currency"),
-    [
-        ("-9", "usd"),
-        ("0", "usd"),
-        ("9,00", "usd"),
-        ("9.001", "usd"),
-        ("9.50", "jpy"),
-        ("9", "$"),
-        ("2.505", "kwd"),
-        ("9.50", "isk"),
-    ],
-)
-def test_an_invalid_amount_is_refused(amount: str, currency: str) -> None:
-    with pytest.raises(ValueError, match=r"not a price|cannot be charged"):
-        currencies.smallest_units(amount, currency)
-
-
-async def turns(database: Database, *seconds: float) -> list[bool]:
-    hour = timedelta(hours=1)
-    return [
-        await leader.try_claim(database, "work", hour, NOON + timedelta(seconds=each)) for each in seconds
-    ]
-
-
-def test_periodic_work_runs_once_per_interval(database: Database) -> None:
-    assert asyncio.run(turns(database, 0, 0, 3_599, 3_600, 3_600, 7_300)) == [
-        True,
-        False,
-        False,
-        True,
-        False,
-        True,
-    ]
-
-
-def test_a_clock_that_was_set_back_does_not_stop_periodic_work(database: Database) -> None:
-    assert asyncio.run(turns(database, 0, -10)) == [True, True]
 
 
 class TestCommands:

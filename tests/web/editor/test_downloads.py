@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ml.imaging import codecs
-from tests.ml.imaging.test_stripped_files import MAKERS, SECRET, archive
+from tests.ml.imaging.test_codecs_strip import MAKERS, SECRET, archive
 from tests.support.editor_client import Browser
 from tests.support.ml.photos import open_bytes
 from tests.support.server import RunningServer

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ml.imaging import codecs
-from tests.ml.imaging.test_stripped_files import MAKERS, SECRET, archive
+from tests.ml.imaging.test_codecs_strip import MAKERS, SECRET, archive
 from tests.support.apps import LocalApi, local_api
 from tests.support.calling import code_of
 from tests.support.ml.photos import png_bytes
