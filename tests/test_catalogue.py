@@ -1,4 +1,4 @@
-"""`Params` is the one source: the catalogue, the OpenAPI page and the README repeat it and nothing else."""
+"""`Params` is the single source of the catalogue, the OpenAPI document and the README table."""
 
 from typing import Any
 

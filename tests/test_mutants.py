@@ -1,4 +1,4 @@
-"""The suite notices faults that are put into the real code."""
+"""The suite detects faults injected into the real code."""
 
 import ast
 

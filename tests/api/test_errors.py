@@ -1,4 +1,4 @@
-"""Every error has its row: a new one without a status and a code fails here."""
+"""Every error class has a row with its status and code."""
 
 import json
 

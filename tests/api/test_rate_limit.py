@@ -1,4 +1,4 @@
-"""The rate limit as arithmetic: bursts, even refilling, true Retry-After, clocks that step."""
+"""The rate limit algorithm: bursts, even refilling, accurate Retry-After, clock changes."""
 
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction

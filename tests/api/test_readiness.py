@@ -1,4 +1,4 @@
-"""`/readyz` says which part fails, and the log says why."""
+"""`/readyz` reports which part fails, and the log says why."""
 
 import shutil
 from collections.abc import Iterator

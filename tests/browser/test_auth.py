@@ -1,4 +1,4 @@
-"""Signing up, in and out as people do it: with a real browser, by keyboard, on a phone, in the dark."""
+"""Signing up, in and out in a real browser: by keyboard, on a phone, in dark mode."""
 
 import secrets
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""The dashboard in a real browser: from a new key to a call, its trace, and the key's end."""
+"""The dashboard in a real browser: creating, using, rotating and revoking keys."""
 
 import re
 

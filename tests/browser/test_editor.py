@@ -1,4 +1,4 @@
-"""Whole stories in the editor, with the real models and a real browser."""
+"""Complete workflows in the editor, with the real models and a real browser."""
 
 import re
 import shlex

@@ -1,4 +1,4 @@
-"""Words in the editor, where a real, tiny inpainting checkpoint is installed."""
+"""Prompts in the editor, with a real, tiny inpainting checkpoint."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What holds for pages before anything is known of them."""
+"""The browser fixtures themselves."""
 
 from playwright.sync_api import Page
 

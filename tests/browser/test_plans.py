@@ -1,4 +1,4 @@
-"""An upgrade in a real browser: our pages, the simulator's pay page, the webhook, the new plan, and out."""
+"""An upgrade in a real browser: plans page, simulated checkout, webhook, cancellation."""
 
 import re
 import threading

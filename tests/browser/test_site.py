@@ -1,4 +1,4 @@
-"""The plain pages in a real browser: readable by everybody, on any width, in either light."""
+"""The site pages in a real browser: accessible, at any width, in light and dark mode."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The simulator's objects have the types that the installed SDK declares."""
+"""The simulator's objects have the types declared by the installed SDK."""
 
 from collections import Counter
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Stories of one caller over HTTP with the real models: an object vanishes, every tool answers."""
+"""Workflows of one client over HTTP with the real models."""
 
 import io
 import json

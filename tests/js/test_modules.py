@@ -1,4 +1,4 @@
-"""The browser's modules: their own tests, run by node. `make check` lints them."""
+"""The JavaScript unit tests, run by node. `make check` lints them."""
 
 import subprocess
 from pathlib import Path

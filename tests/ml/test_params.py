@@ -1,4 +1,4 @@
-"""Parameters that all tools share: spellings that are accepted, and texts that no field can mean."""
+"""Parameters shared by all tools: accepted spellings and refused values."""
 
 import pytest
 from pydantic import ValidationError

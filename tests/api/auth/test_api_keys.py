@@ -1,4 +1,4 @@
-"""API keys: their form, that only hashes are stored, how they end."""
+"""API keys: their format, hashed storage, rotation and revocation."""
 
 import re
 import string

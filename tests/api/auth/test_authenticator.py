@@ -1,4 +1,4 @@
-"""Who calls: headers, keys, and the brake on bad keys."""
+"""Authentication by headers and keys, and the rate limit for invalid keys."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine

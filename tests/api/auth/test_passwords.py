@@ -1,4 +1,4 @@
-"""Which passwords are taken, and how they are kept."""
+"""Password rules and hashing."""
 
 import asyncio
 

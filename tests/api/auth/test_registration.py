@@ -1,4 +1,4 @@
-"""Accounts of people and their one-time links, on both databases."""
+"""Registration and one-time links, on both databases."""
 
 from concurrent.futures import ThreadPoolExecutor
 

@@ -1,4 +1,4 @@
-"""Browser sessions: only hashes are stored, they end, and a login changes them."""
+"""Browser sessions: hashed storage, expiry, and rotation at login."""
 
 import secrets
 from datetime import datetime, timedelta

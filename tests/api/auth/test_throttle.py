@@ -1,4 +1,4 @@
-"""Buckets of attempts: exact for many at once on both databases, and harmless when the clock moves."""
+"""Attempt limits: exact under concurrency on both databases, and robust to clock changes."""
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""What becomes of a call: order of checks, rate, concurrency, credits, settlement."""
+"""Admission and settlement of calls: order of checks, rate, concurrency and credits."""
 
 from collections.abc import Iterator
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""Processes that are killed at any point of a call: at most one charge a key, nothing lost, books intact."""
+"""Processes killed at any point of a call charge each key at most once and leave a balanced ledger."""
 
 import os
 import random

@@ -1,4 +1,4 @@
-"""Limits and balances are exact, whatever the number of threads and processes."""
+"""Limits and balances are exact under concurrent threads and processes."""
 
 from datetime import timedelta
 

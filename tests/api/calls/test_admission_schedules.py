@@ -1,4 +1,4 @@
-"""Random schedules of one call's life: whatever happens in whatever order, it is charged once at most."""
+"""Random schedules of the events of a call charge it at most once."""
 
 import asyncio
 import random

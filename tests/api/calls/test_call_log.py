@@ -1,4 +1,4 @@
-"""Every call gets a row in the log, whether it comes from a REST route or from the editor."""
+"""Calls from REST routes and from the editor are logged."""
 
 from pathlib import Path
 

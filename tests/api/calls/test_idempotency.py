@@ -1,4 +1,4 @@
-"""Retrying is safe: with an idempotency key, without one, after a failure or a crash, at the same time."""
+"""Idempotency with and without a key, after failures and crashes, and under concurrency."""
 
 import time
 from datetime import timedelta

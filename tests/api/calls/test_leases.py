@@ -1,4 +1,4 @@
-"""A long call keeps its hold alive; one that lost it is never charged. The clock is ours, the work real."""
+"""A long call renews its lease; one that lost it is never charged. The clock is simulated."""
 
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor

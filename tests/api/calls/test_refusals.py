@@ -1,4 +1,4 @@
-"""Who may not: keys, credits, rate, routes and methods, and in which order they are looked at."""
+"""Refusals of tool calls over HTTP, and the order of the checks."""
 
 import httpx
 import pytest

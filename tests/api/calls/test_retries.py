@@ -1,4 +1,4 @@
-"""Retrying is safe, over HTTP: with an Idempotency-Key and without one."""
+"""Retries over HTTP, with and without an Idempotency-Key."""
 
 import json
 import time

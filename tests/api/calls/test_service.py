@@ -1,4 +1,4 @@
-"""Callers who go away, workers that die, servers that stop: the credit is charged once or given back."""
+"""Disconnected clients, killed workers and stopped servers: the credit is charged once or released."""
 
 import os
 import signal

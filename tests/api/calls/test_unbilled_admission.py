@@ -1,4 +1,4 @@
-"""Unbilled work is admitted by visitor, by network address and by process, and counts only while it runs."""
+"""Admission of unbilled work by visitor, by network address and by process."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta

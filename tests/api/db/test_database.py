@@ -1,4 +1,4 @@
-"""Transactions, the write queue, and what happens when the database is locked, full or gone."""
+"""Transactions, the write queue, and databases that are locked, full or unavailable."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""The schema's history: up and down, with data, by several processes, in agreement with the models."""
+"""Migrations up and down, with data, by several processes, and in agreement with the models."""
 
 import concurrent.futures
 from typing import Any

@@ -1,4 +1,4 @@
-"""Moving to another database keeps every balance, or changes nothing."""
+"""Copying to another database preserves every balance or changes nothing."""
 
 import random
 import sqlite3

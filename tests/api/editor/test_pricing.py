@@ -1,4 +1,4 @@
-"""What costs nothing in the editor."""
+"""Which editor runs are free."""
 
 from datetime import UTC, datetime
 

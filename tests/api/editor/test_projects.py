@@ -1,4 +1,4 @@
-"""Projects, their steps and their owners, on both databases. The clock is ours."""
+"""Projects, their steps and owners, on both databases. The clock is simulated."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor

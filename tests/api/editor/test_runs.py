@@ -1,4 +1,4 @@
-"""Runs of one process: those that ended count towards no limit, and unbilled ones end when nobody watches."""
+"""Runs of one process: their limits, and stopping abandoned unbilled ones."""
 
 import asyncio
 from collections.abc import Iterator

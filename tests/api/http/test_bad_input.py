@@ -1,4 +1,4 @@
-"""What cannot be served is refused with its own code, costs nothing, and the next good call works."""
+"""Invalid input has its own error code, is not charged, and does not affect the next call."""
 
 import io
 import zipfile

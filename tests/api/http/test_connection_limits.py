@@ -1,4 +1,4 @@
-"""How many connections may be open: in the process and from one address, and which one makes room."""
+"""Limits on open connections per process and address, and which idle one is closed first."""
 
 import resource
 import subprocess

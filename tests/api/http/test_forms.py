@@ -1,4 +1,4 @@
-"""Forms that nobody meant to send: each is answered with a refusal, never with a failure of our own."""
+"""Malformed forms are refused, never a 500."""
 
 import random
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""No account reaches another one's things: every route, tried with somebody else's ids and keys.
+"""Accounts are isolated: every route is tried with the ids and keys of another account.
 
 The list of routes comes from the application; one that is new fails here until it says how it is tried.
 """

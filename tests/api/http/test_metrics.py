@@ -1,4 +1,4 @@
-"""`/metrics`: only with the token."""
+"""`/metrics` needs its token."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Forms as clients really send them: what the standards allow is read, and what is broken is explained."""
+"""Multipart forms: everything the standards allow is accepted, and errors are explained."""
 
 import gzip
 from collections.abc import Iterator

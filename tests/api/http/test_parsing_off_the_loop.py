@@ -1,4 +1,4 @@
-"""Nothing whose time grows with a body runs on the event loop: it is refused before, or done elsewhere."""
+"""Work proportional to a body is bounded beforehand or runs off the event loop."""
 
 import json
 import random

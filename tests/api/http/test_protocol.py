@@ -1,4 +1,4 @@
-"""Connections whose clients do not read, on the protocol alone with short windows: closed, as no other is."""
+"""Connections of clients that do not read are closed; tested on the protocol with short windows."""
 
 import asyncio
 import json

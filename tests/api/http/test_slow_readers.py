@@ -1,4 +1,4 @@
-"""Clients that hold connections without using them: descriptors come back, and others are served."""
+"""Idle and slow clients: their connections are closed and other clients are served."""
 
 import socket
 import time

@@ -1,4 +1,4 @@
-"""Addresses and headers that nobody means: a 4xx in the one error shape on every route, never a failure."""
+"""Unusual paths and headers are 4xx in the error shape on every route, never a 500."""
 
 import base64
 import json

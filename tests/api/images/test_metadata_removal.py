@@ -1,4 +1,4 @@
-"""Nothing but the picture is stored, so no route can serve anything else."""
+"""Metadata of uploads is removed before storage, so no route can serve it."""
 
 from collections.abc import Iterator
 from pathlib import Path

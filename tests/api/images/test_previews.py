@@ -1,4 +1,4 @@
-"""Previews of stored pictures: made once by a worker, served by a signed address like the picture itself."""
+"""Previews of stored images: rendered once by a worker and served by a signed URL."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor

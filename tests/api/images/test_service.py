@@ -1,4 +1,4 @@
-"""Stored pictures: how long they live, how much room they have, how they are served. The clock is ours."""
+"""Stored images: expiry, storage limits and delivery. The clock is simulated."""
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta

@@ -1,4 +1,4 @@
-"""Signed addresses: a signature covers every byte of what it opens."""
+"""Signed URLs: the signature covers every byte."""
 
 import string
 from datetime import UTC, datetime, timedelta

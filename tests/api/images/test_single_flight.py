@@ -1,4 +1,4 @@
-"""Work that several callers share runs once, and as long as one of them waits."""
+"""Shared work runs once, as long as one caller waits for it."""
 
 import asyncio
 from collections.abc import Callable, Coroutine

@@ -1,4 +1,4 @@
-"""Stored files: whole or not at all, and never outside their directory."""
+"""Stored files are complete or absent, and never outside their directory."""
 
 import os
 import resource

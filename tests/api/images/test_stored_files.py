@@ -1,4 +1,4 @@
-"""Files of a form that may be named by the id of a stored picture instead."""
+"""Form files that may be given by the id of a stored image."""
 
 import asyncio
 from typing import Any

@@ -1,4 +1,4 @@
-"""The demonstration of billing: its clock, its refunds and disputes."""
+"""The billing demo: its clock, refunds and disputes."""
 
 import os
 import re

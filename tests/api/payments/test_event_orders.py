@@ -1,4 +1,4 @@
-"""Events in any order, any number of times, lost, or cut off by a crash: always the same books."""
+"""Events reordered, duplicated, lost, or interrupted by a crash yield the same ledger."""
 
 import asyncio
 import itertools

@@ -1,4 +1,4 @@
-"""Whole lives of subscriptions: the real SDK against the simulator, our webhook, our books."""
+"""Complete subscription lifecycles: the real SDK against the simulator, the webhook and the ledger."""
 
 from collections.abc import Iterator
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""What is offered and how it is set up: prices kept an hour, the operator's Stripe account, the commands."""
+"""Offered plans and their setup: cached prices, the Stripe account of the operator, the commands."""
 
 import os
 import subprocess

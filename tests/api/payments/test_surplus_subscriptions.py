@@ -1,4 +1,4 @@
-"""Too much: two subscriptions, payments after the end, refunds beside disputes, one customer's trouble."""
+"""Duplicate subscriptions, late payments, refunds beside disputes, and failing customers."""
 
 import asyncio
 import subprocess

@@ -1,4 +1,4 @@
-"""One trial per card, also while the server's secret is rotated."""
+"""One trial per card, including while the secret is rotated."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""The audit finds each kind of damage. The guards are taken away first: with them it could not happen."""
+"""The audit detects each kind of damage. The triggers that prevent it are dropped first."""
 
 import pytest
 from sqlalchemy import text

@@ -1,4 +1,4 @@
-"""Wrong states that no code of ours would write are refused by the database itself."""
+"""The database itself refuses invalid states."""
 
 import pytest
 from sqlalchemy import text

@@ -1,4 +1,4 @@
-"""Random life stories of one account, told to the real ledger and to a plain one: both must agree.
+"""Random histories of one account: the ledger must agree with a reference model.
 
 Some steps crash before their commit, the clock jumps on and back, and every error must be the same error.
 """
@@ -355,6 +355,7 @@ def check(database: Database, stories: settings, machine_class: type[LedgerMachi
 UNHURRIED = settings(deadline=None, suppress_health_check=list(HealthCheck), database=None, print_blob=True)
 
 
+@pytest.mark.slow
 def test_the_ledger_agrees_with_the_reference_model(database: Database) -> None:
     check(database, settings(UNHURRIED, derandomize=True, max_examples=50, stateful_step_count=30))
 

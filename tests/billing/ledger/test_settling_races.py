@@ -1,4 +1,4 @@
-"""Two that settle one hold at once, from two connections: one does, the other learns that it was done."""
+"""Concurrent settlements of one hold on two connections: exactly one succeeds."""
 
 import threading
 from collections import Counter

@@ -1,4 +1,4 @@
-"""An account whose address is not verified neither gets nor spends credits."""
+"""An account with an unverified address neither receives nor spends credits."""
 
 import pytest
 

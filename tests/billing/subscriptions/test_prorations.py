@@ -1,4 +1,4 @@
-"""What the lines of an invoice stand for."""
+"""What the lines of an invoice mean."""
 
 from datetime import UTC, datetime, timedelta
 

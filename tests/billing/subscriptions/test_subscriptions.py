@@ -1,4 +1,4 @@
-"""The plan that a subscription gives, its grace, and money that goes back more than once."""
+"""The plan of a subscription, its grace period, and repeated refunds and disputes."""
 
 from dataclasses import replace
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""What was hashed once is remembered, beyond the process, and forgotten when the file changes."""
+"""Verified digests are stored across processes and invalidated when the file changes."""
 
 import hashlib
 import os

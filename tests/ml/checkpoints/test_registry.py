@@ -1,4 +1,4 @@
-"""The table of checkpoints is consistent, and its look-ups believe nothing but bytes."""
+"""The table of checkpoints is consistent, and look-ups verify the bytes."""
 
 import os
 import pickle

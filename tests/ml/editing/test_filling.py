@@ -1,4 +1,4 @@
-"""Filling: what it leaves alone, what has no influence on it, and that it ends whatever it is given."""
+"""Filling: untouched pixels, independence of hidden pixels, and termination for any input."""
 
 import numpy as np
 import pytest

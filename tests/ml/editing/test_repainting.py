@@ -1,4 +1,4 @@
-"""Painting by words through the tools: windows, what stays as it was, and borders painted outwards."""
+"""Prompted painting through the tools: windows, preserved areas, and outpainted borders."""
 
 from dataclasses import dataclass
 from typing import Any

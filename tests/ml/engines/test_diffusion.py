@@ -1,4 +1,4 @@
-"""The diffusion engine on real, tiny pipelines: its output follows options, seed and folder."""
+"""The diffusion engine on real, tiny pipelines: its output depends on options, seed and folder."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Engines with their real checkpoints: runtimes agree, memory keeps to its budget, nothing downloads."""
+"""Engines with their real checkpoints: runtimes agree, memory is bounded, nothing downloads."""
 
 import subprocess
 import sys

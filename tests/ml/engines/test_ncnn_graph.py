@@ -1,4 +1,4 @@
-"""The reader of ncnn networks against ncnn: layer by layer on small networks, and on the real checkpoints."""
+"""The ncnn reader compared with ncnn, layer by layer and on the real checkpoints."""
 
 import struct
 from dataclasses import dataclass

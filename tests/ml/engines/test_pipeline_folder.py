@@ -1,4 +1,4 @@
-"""Which folder follows words, and which is never opened: code, pickles, a licence that forbids it."""
+"""Which pipeline folders are accepted; code, pickles and restrictive licences are refused."""
 
 import json
 import pickle

@@ -1,4 +1,4 @@
-"""Segment Anything by Meta's package: its own masks to the pixel, from state dicts that run no code."""
+"""Segment Anything: masks equal to the reference package, from state dicts that run no code."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Colours on their way in: profiles, CMYK and 16 bits become sRGB of 8 bits."""
+"""Decoded colours: profiles, CMYK and 16 bits become 8-bit sRGB."""
 
 import io
 import struct

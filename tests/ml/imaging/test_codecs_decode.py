@@ -1,4 +1,4 @@
-"""What a decoded picture looks like: format, side up, size, transparency, first frame."""
+"""Decoding: format, orientation, size, transparency, first frame."""
 
 import io
 import struct

@@ -1,4 +1,4 @@
-"""What an encoded answer is: its pixels, its format, and nothing besides."""
+"""Encoding: pixels, format, and no metadata."""
 
 import io
 import struct

@@ -1,4 +1,4 @@
-"""Files as they are stored: the same pixels, and nothing else of what was in them."""
+"""Removing metadata from files without changing their pixels."""
 
 import io
 import struct
@@ -203,6 +203,7 @@ def test_damaged_files_raise_only_ml_errors() -> None:
 
 
 @pytest.mark.parametrize("name", BOMBS)
+@pytest.mark.slow
 def test_hostile_files_are_stripped_or_refused_and_never_grow(name: str) -> None:
     content = BOMBS[name][0]()
     try:

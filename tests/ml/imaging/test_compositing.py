@@ -1,4 +1,4 @@
-"""Edges and backgrounds of cut-outs, checked to the pixel."""
+"""Edges and backgrounds of cutouts, checked to the pixel."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Masks: files of any size and kind, growing, softening, cleaning."""
+"""Masks: files of any size and kind, growing, feathering, cleaning."""
 
 import cv2
 import numpy as np

@@ -1,4 +1,4 @@
-"""What a network painted gets its picture's colours at the border, and its grain."""
+"""Matching the colours and grain of painted areas to their surroundings."""
 
 import cv2
 import numpy as np

@@ -1,4 +1,4 @@
-"""Masks as numbers and back."""
+"""Masks as polygons and run lengths, and back."""
 
 import cv2
 import numpy as np

@@ -1,4 +1,4 @@
-"""Where objects come to lie on a canvas, to the pixel."""
+"""Placement of objects on a canvas, to the pixel."""
 
 import cv2
 import numpy as np

@@ -1,4 +1,4 @@
-"""Strokes: what is read, what is refused, and exactly which pixels they paint."""
+"""Strokes: parsing, limits, and exactly which pixels they paint."""
 
 import json
 from typing import Any

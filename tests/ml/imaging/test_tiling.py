@@ -1,4 +1,4 @@
-"""Tiles of a picture, and the picture put together from them again."""
+"""Splitting an image into tiles and merging the results."""
 
 import itertools
 import tracemalloc

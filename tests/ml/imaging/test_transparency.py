@@ -1,4 +1,4 @@
-"""Colours under transparency, and alpha that stays within its surroundings."""
+"""Colours under transparency, and enlarged alpha."""
 
 import cv2
 import numpy as np

@@ -1,4 +1,4 @@
-"""One call in one real worker: what was begun, what goes back to wait, what is refused for its size."""
+"""One call in one real worker: retries, requeueing, and refusals by expected time."""
 
 import os
 import select

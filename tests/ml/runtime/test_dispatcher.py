@@ -1,4 +1,4 @@
-"""What the dispatcher expects of calls and tells of them, without any worker."""
+"""The dispatcher's estimates and answers, without workers."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What is learnt of how long calls take."""
+"""Estimates of how long calls take."""
 
 import random
 

@@ -1,4 +1,4 @@
-"""PromptOptions in real worker processes: progress per step, a stop between two, and memory that runs out."""
+"""Prompted calls in real workers: progress per step, cancellation, and exhausted memory."""
 
 import io
 import subprocess

@@ -1,4 +1,4 @@
-"""Files made to harm: each gets a picture or a clean refusal, at a bounded cost, and the worker lives on."""
+"""Malicious files: each yields an image or a clean refusal, and the worker survives."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""The backend with real worker processes: answers, order, progress, cancel and refusals."""
+"""The backend with real workers: results, order, progress, cancellation and refusals."""
 
 import hashlib
 import random

@@ -1,4 +1,4 @@
-"""Work that crashes, hangs, eats memory or lies costs its own call and one worker, nothing else."""
+"""Work that crashes, hangs or exhausts memory affects only its own call and worker."""
 
 import os
 import signal

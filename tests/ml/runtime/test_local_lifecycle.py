@@ -1,4 +1,4 @@
-"""Workers come up, are renewed, and never outlive the server."""
+"""Workers start, are replaced, and never outlive the server."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Memory of a worker over many calls of every tool: what is loaded stays within its budget, nothing grows."""
+"""Worker memory over many calls of every tool stays within its budget."""
 
 import itertools
 import json

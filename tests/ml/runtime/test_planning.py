@@ -1,4 +1,4 @@
-"""What a call's header alone decides: the answer's size, formats' limits, memory. Nothing is decoded."""
+"""Checks from the header alone: result size, format limits, memory. Nothing is decoded."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The order of calls, with the time passed in: nothing here waits."""
+"""The order of calls. The time is passed in, so nothing waits."""
 
 import pytest
 

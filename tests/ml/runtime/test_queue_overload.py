@@ -1,9 +1,11 @@
-"""The queue under more load than the workers can do, over simulated minutes: no clock and no process."""
+"""The queue under overload, over simulated minutes."""
 
 import heapq
 import itertools
 import random
 from dataclasses import dataclass, field
+
+import pytest
 
 from ml.backend import Priority
 from ml.runtime.queue import QueuedCall, QueueFull, WeightedQueue
@@ -58,6 +60,7 @@ def simulate(calls: list[QueuedCall], workers: int) -> Outcome:
     return outcome
 
 
+@pytest.mark.slow
 def test_at_three_times_the_load_paid_calls_are_hardly_delayed_and_free_ones_are_still_served() -> None:
     workers = 2
     for seed in range(5):

@@ -1,4 +1,4 @@
-"""One call from the uploaded bytes to the answered ones."""
+"""One call from uploaded to returned bytes."""
 
 import io
 from collections.abc import Callable, Mapping

@@ -1,4 +1,4 @@
-"""Upscaling through real worker processes, from uploaded bytes to answered ones."""
+"""Upscaling through real workers, from uploaded to returned bytes."""
 
 from collections.abc import Iterator
 

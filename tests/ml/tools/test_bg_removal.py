@@ -1,4 +1,4 @@
-"""Background removal as a caller meets it: bytes in, bytes out, real checkpoints."""
+"""Background removal from uploaded to returned bytes, with real checkpoints."""
 
 import functools
 import shutil

@@ -1,4 +1,4 @@
-"""Background removal's frames, regions, edges, shadows and uploaded backgrounds on real photos."""
+"""Background removal: framing, regions, edges, shadows and uploaded backgrounds on real photos."""
 
 import functools
 from typing import Any

@@ -1,4 +1,4 @@
-"""Mattes before refinement, beside those of rembg from the very same checkpoint files."""
+"""Unrefined mattes compared with those of rembg from the same checkpoint files."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The brush: exact pixels for each of its five ways, and what it refuses."""
+"""The brush: exact pixels for each of its five modes, and refusals."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""The crop tool: where it cuts, how it turns and resizes, and what it refuses."""
+"""The crop tool: cropping, rotation, resizing and refusals."""
 
 import math
 from collections.abc import Mapping

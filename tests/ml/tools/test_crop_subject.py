@@ -1,4 +1,4 @@
-"""Cropping to a shape over the subject."""
+"""Cropping to an aspect ratio around the subject."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Generative expand without words: sizes and places, an untouched picture, a plausible continuation."""
+"""Generative expand without a prompt: sizes, an unchanged source, a plausible continuation."""
 
 from pathlib import Path
 

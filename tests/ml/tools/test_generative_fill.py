@@ -1,4 +1,4 @@
-"""Generative fill without words: objects vanish, the rest is untouched, what makes no sense is refused."""
+"""Generative fill without a prompt: removed objects, unchanged surroundings, refusals."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Renditions: the same picture, smaller or as another file. And what workers do besides the catalogue."""
+"""Renditions: smaller or re-encoded images; and other tools outside the catalogue."""
 
 import numpy as np
 import pytest

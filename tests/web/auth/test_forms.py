@@ -1,4 +1,4 @@
-"""Every form of signing in, refused when it is forged, huge or broken; every page, with a forged cookie."""
+"""Every authentication form, forged, huge or malformed; every page, with a forged cookie."""
 
 import itertools
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Logging in and out: no difference between unknown and wrong, slowed but never locked out."""
+"""Logging in and out: no account enumeration, and throttling without lockout."""
 
 import asyncio
 import threading

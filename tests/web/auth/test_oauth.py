@@ -1,4 +1,4 @@
-"""Signing in elsewhere, against a real provider on this machine: what is accepted, and all that is not."""
+"""Signing in with a real local OpenID provider, and every refused variation."""
 
 import hashlib
 import re

@@ -1,4 +1,4 @@
-"""A forgotten password: links that are good once, and no word of who has an account."""
+"""Password reset: single-use links, and no account enumeration."""
 
 from api.auth import api_keys, external_identities
 from api.auth.external_identities import Claim

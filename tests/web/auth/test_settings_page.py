@@ -1,4 +1,4 @@
-"""The account's settings: each change asks for what it must and ends what it must."""
+"""Account settings: confirmations, and what each change revokes."""
 
 import csv
 import io

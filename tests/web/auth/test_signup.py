@@ -1,4 +1,4 @@
-"""Signing up and proving the address, with and without mail."""
+"""Signing up and verifying the address, with and without email."""
 
 import re
 

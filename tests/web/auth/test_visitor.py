@@ -1,4 +1,4 @@
-"""Sessions over HTTP: cookies, guests, and forms that came from elsewhere."""
+"""Sessions over HTTP: cookies, guests and CSRF protection."""
 
 from collections.abc import Iterator
 from pathlib import Path

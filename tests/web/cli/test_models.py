@@ -1,4 +1,4 @@
-"""`bgeraser models`: what an operator sees, and the exit status that a script goes by."""
+"""`bgeraser models`: its output and exit status."""
 
 import os
 import shutil

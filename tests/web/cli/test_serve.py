@@ -1,4 +1,4 @@
-"""What stops `bgeraser serve` from starting says so in one sentence, which repeats no secret."""
+"""Errors that stop `bgeraser serve` are one sentence without secrets."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""What the editor hands out of a picture that nobody has edited yet."""
+"""Downloads of unedited steps."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Bodies that the editor's page never sends: refused in our shape, never stored or repeated at length."""
+"""Malformed editor requests are refused in the error shape, and never stored or echoed."""
 
 import json
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What the editor's scripts rely on instead of constants of their own: limits and balance from the server."""
+"""Limits and balance that the editor's scripts get from the server."""
 
 import json
 from typing import Any

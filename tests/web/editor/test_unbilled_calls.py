@@ -1,4 +1,4 @@
-"""A hostile guest beside others, against a running server: what is free is bounded and stops in time."""
+"""A hostile guest on a running server: unbilled work is bounded and stops in time."""
 
 import secrets
 import socket

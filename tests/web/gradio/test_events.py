@@ -1,4 +1,4 @@
-"""Gradio's queue takes a strict schema of our own events; nothing of a caller's is taken for a file."""
+"""Gradio's queue accepts only a strict schema of events, and opens no files or URLs from them."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What of Gradio can be reached, and by whom."""
+"""Which Gradio routes are reachable, and by whom."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""What Gradio keeps for open pages is bounded, for each account and in total, and belongs to one visitor."""
+"""The state that Gradio keeps for open pages is bounded and belongs to one visitor."""
 
 from collections.abc import Iterator
 from pathlib import Path

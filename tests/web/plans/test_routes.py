@@ -1,4 +1,4 @@
-"""The pages around Stripe's: choosing, coming back, leaving; and that nobody acts for somebody else."""
+"""The plans pages: checkout, return, cancellation, and CSRF protection."""
 
 import html
 import re

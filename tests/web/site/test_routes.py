@@ -1,4 +1,4 @@
-"""The plain pages over HTTP: what they say, what browsers may do on them, and errors as pages."""
+"""The site pages over HTTP: content, security headers, and errors as pages."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Letters over real SMTP servers: plain, STARTTLS, TLS, with a login, and out of order for a while."""
+"""Sending email through real SMTP servers: plain, STARTTLS, TLS, authentication and retries."""
 
 import ssl
 from collections.abc import Iterator

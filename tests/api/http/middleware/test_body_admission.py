@@ -1,4 +1,4 @@
-"""Uploads before admission: bounded by account, address and process, answered, and never on the disk."""
+"""Uploads before admission are bounded by account, address and process, and never reach the disk."""
 
 import errno
 import os

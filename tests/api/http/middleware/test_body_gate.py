@@ -1,4 +1,4 @@
-"""Room for bodies by sender, address and process: who waits, who is refused, and that nothing is lost."""
+"""Limits on request bodies by sender, address and process."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

@@ -1,4 +1,4 @@
-"""Bodies that are too large, lie about their length, or drip: bounded, answered, never stored."""
+"""Bodies that are too large, slow, or of a wrong length are refused and never stored."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""Addresses in answers come from the operator's settings, never from what a caller calls this server."""
+"""URLs in responses come from the settings, never from an unverified Host header."""
 
 from collections.abc import Iterator
 from pathlib import Path

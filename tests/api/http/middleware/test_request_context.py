@@ -1,4 +1,4 @@
-"""What surrounds every exchange, even one that goes wrong in a way nobody foresaw."""
+"""Request ids, logging and errors around every request."""
 
 import json
 import logging

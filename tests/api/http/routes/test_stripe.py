@@ -1,4 +1,4 @@
-"""The door Stripe's events come in by: who may pass, and what passing does."""
+"""The Stripe webhook: signatures, storage and handling of events."""
 
 import json
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""The REST API over TCP, against a live server process: what a good call gets."""
+"""The REST API over TCP, against a live server process: successful calls."""
 
 import re
 import time

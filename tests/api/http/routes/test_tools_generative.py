@@ -1,4 +1,4 @@
-"""Words and Meta's selections over HTTP, on real tiny checkpoints: answered, charged and refused as told."""
+"""Prompts and Segment Anything over HTTP, on real tiny checkpoints."""
 
 import io
 import json

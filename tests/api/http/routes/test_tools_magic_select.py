@@ -1,4 +1,4 @@
-"""Magic select over HTTP: clicks on a stored picture, and masks that later calls name."""
+"""Magic select over HTTP: points on a stored image, and masks that later calls use by id."""
 
 import io
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The log of calls and `/api/usage`: what a caller sees of their own calls."""
+"""The call log and `/api/usage`."""
 
 import secrets
 from datetime import UTC, date, datetime

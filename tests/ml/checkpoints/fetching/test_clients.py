@@ -1,4 +1,4 @@
-"""What a package client says when it fails is passed on without the addresses of anybody's mirror."""
+"""Errors of package clients are reported without the URLs of mirrors."""
 
 from pathlib import Path
 
@@ -43,6 +43,7 @@ def test_text_that_is_not_a_url_is_kept(said: str) -> None:
     assert clients.redact_addresses(said) == said
 
 
+@pytest.mark.slow
 def test_an_unreachable_python_index_is_reported_without_its_url(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -57,6 +58,7 @@ def test_an_unreachable_python_index_is_reported_without_its_url(
     assert "secret" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_an_unreachable_npm_registry_is_reported_without_its_url(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -69,6 +71,7 @@ def test_an_unreachable_npm_registry_is_reported_without_its_url(
     assert "127.0.0.1" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_an_npm_that_does_not_run_counts_as_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     broken = tmp_path / "npm"
     broken.write_text("#!/nonexistent/node\n")

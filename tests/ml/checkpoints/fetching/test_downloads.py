@@ -1,4 +1,4 @@
-"""Downloads from an address, against a real server that breaks off, lies or knows no ranges."""
+"""Downloads from a real server that disconnects, sends wrong bytes or does not support ranges."""
 
 import threading
 from collections.abc import Iterator

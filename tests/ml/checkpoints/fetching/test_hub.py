@@ -1,4 +1,4 @@
-"""Repositories of the hub, from a real server that speaks as it does, from the mirror folder, and offline."""
+"""Hub repositories from a real server, from the mirror folder, and offline."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""Pulling with the real pip and npm: what arrives is what was pinned, whatever goes wrong on the way."""
+"""Pulling with the real pip and npm: installed files are exactly the pinned ones."""
 
 import os
 import subprocess

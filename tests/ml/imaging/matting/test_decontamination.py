@@ -1,4 +1,4 @@
-"""Taking the background's colour out of soft edges, against pictures whose true colours are known."""
+"""Removing background colour from soft edges, on images whose true colours are known."""
 
 import cv2
 import numpy as np

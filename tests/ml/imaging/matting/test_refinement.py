@@ -1,4 +1,4 @@
-"""Sharpening a coarse matte, against pictures whose true alpha is known."""
+"""Refining a coarse matte, on images whose true alpha is known."""
 
 import subprocess
 import sys
