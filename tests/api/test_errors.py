@@ -12,7 +12,7 @@ from api.http import responses
 from billing import errors as billing_errors
 from ml import errors as ml_errors
 
-#: Groups that nobody raises: each of their members has a row of its own.
+#: Base classes that are never raised: each subclass has its own row.
 GROUPS = {
     errors.ApiError,
     errors.RequestError,

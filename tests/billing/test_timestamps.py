@@ -32,9 +32,9 @@ def test_a_datetime_is_read_back_to_the_microsecond_in_utc(session: Session, mom
 
 
 def test_a_datetime_in_another_zone_is_stored_as_the_same_moment(session: Session) -> None:
-    told = datetime(2026, 3, 29, 2, 30, tzinfo=timezone(timedelta(hours=2)))
-    read = stored_and_read(session, told)
-    assert read == told
+    local = datetime(2026, 3, 29, 2, 30, tzinfo=timezone(timedelta(hours=2)))
+    read = stored_and_read(session, local)
+    assert read == local
     assert read.hour == 0
 
 

@@ -191,7 +191,7 @@ def session_of(page: Page) -> str | None:
 
 
 def test_every_form_works_by_keyboard(page: Page, server: RunningServer) -> None:
-    """The cursor stands in the first field; Tab reaches everything; Enter sends."""
+    """The first field has the focus; Tab reaches every control; Enter submits."""
     email = new_email()
     page.goto(f"{server.address}/signup")
     page.keyboard.type(email)

@@ -25,7 +25,7 @@ POINTS = ("before the hold", "in admission", "after the hold", "in settlement", 
 
 @dataclass(frozen=True)
 class Shift:
-    """What one process is told to do before it dies."""
+    """The work of one process before it dies."""
 
     url: str
     account_id: str

@@ -30,7 +30,7 @@ def captures(session: Session, account_id: str) -> int:
 
 
 def check_exactly_sold_out(url: str, load: Load, credits: int) -> None:
-    """More charges than credits: every credit is sold once, everybody else hears that there are none."""
+    """More charges than credits: every credit is spent once, and all other calls are refused."""
     report = run(load)
     sold = len(load.account_ids) * credits
     assert report.outcomes == {"charged": sold, "InsufficientCredits": load.calls - sold}

@@ -86,7 +86,7 @@ class Story:
                 self.charged.append(heard)
 
     def end(self) -> None:
-        """Everybody dies, the sweeper comes; the books are looked at."""
+        """All processes die, the sweeper runs, and the ledger is audited."""
         assert self.replayed <= set(self.charged)
         self.now += timedelta(seconds=31)
         asyncio.run(cleanup.release_lapsed_holds(self.database, self.now))

@@ -110,7 +110,7 @@ def test_a_queued_call_is_stopped_without_a_charge(tmp_path: Path, is_early: boo
     with local_api(tmp_path) as api:  # without workers it would wait for ever
         account_id = account_of(api)
 
-        async def story() -> None:
+        async def scenario() -> None:
             waiter = CallWaiter()
             if is_early:
                 waiter.stop()
@@ -123,7 +123,7 @@ def test_a_queued_call_is_stopped_without_a_charge(tmp_path: Path, is_early: boo
                 await task
             assert isinstance(failed.value.error, Cancelled)
 
-        api.call(story)
+        api.call(scenario)
         assert balance(api, account_id) == (15, 0)
 
 
@@ -131,7 +131,7 @@ def test_stopping_a_shared_call_only_leaves_it(tmp_path: Path) -> None:
     with local_api(tmp_path) as api:
         account_id = account_of(api)
 
-        async def story() -> None:
+        async def scenario() -> None:
             (first, second), tasks = await shared_call(api, request_of(account_id))
             first.stop()
             first.stop()  # twice counts once
@@ -143,7 +143,7 @@ def test_stopping_a_shared_call_only_leaves_it(tmp_path: Path) -> None:
                     await task
                 assert isinstance(failed.value.error, Cancelled)
 
-        api.call(story)
+        api.call(scenario)
         assert balance(api, account_id) == (15, 0)
 
 
@@ -151,7 +151,7 @@ def test_a_queued_call_continues_for_a_joined_caller_when_the_first_one_leaves(t
     with local_api(tmp_path) as api:
         account_id = account_of(api)
 
-        async def story() -> None:
+        async def scenario() -> None:
             _, (executing, joined) = await shared_call(api, request_of(account_id))
             executing.cancel()  # as the routes do when the client disconnects
             with pytest.raises(asyncio.CancelledError):
@@ -160,7 +160,7 @@ def test_a_queued_call_continues_for_a_joined_caller_when_the_first_one_leaves(t
                 result = await joined
             assert (result.status, result.is_replay, result.account_status.credits_charged) == (200, True, 0)
 
-        api.call(story)
+        api.call(scenario)
         assert balance(api, account_id) == (14, 0)
 
 
@@ -168,7 +168,7 @@ def test_callers_that_joined_a_failing_call_get_its_failure_without_a_charge(tmp
     with local_api(tmp_path) as api:
         account_id = account_of(api)
 
-        async def story() -> None:
+        async def scenario() -> None:
             started = threading.Event()
 
             def on_progress(progress: Progress) -> None:
@@ -186,5 +186,5 @@ def test_callers_that_joined_a_failing_call_get_its_failure_without_a_charge(tmp
                         await task
                     assert status_and_code(failed.value.error) == (500, "PROCESSING_FAILED")
 
-        api.call(story)
+        api.call(scenario)
         assert balance(api, account_id) == (15, 0)

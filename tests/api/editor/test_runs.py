@@ -61,33 +61,33 @@ async def ended(run: Run) -> None:
 
 def test_ended_runs_do_not_count_towards_the_limit(api: LocalApi) -> None:
     async def main() -> None:
-        known = Runs(api.services)
+        registry = Runs(api.services)
         for number in range(2000):
-            run = known.start(OWNER, PROJECT, f"key {number}", at_once, is_billed=True)
+            run = registry.start(OWNER, PROJECT, f"key {number}", at_once, is_billed=True)
             await ended(run)
             await asyncio.sleep(0)
-        assert known.active_in(PROJECT) == 0
-        assert len(known._runs) == len(known._by_key) <= 64
-        assert known.of_key(PROJECT, "key 1999") is not None
+        assert registry.active_in(PROJECT) == 0
+        assert len(registry._runs) == len(registry._by_key) <= 64
+        assert registry.of_key(PROJECT, "key 1999") is not None
 
     api.call(main)
 
 
 def test_concurrent_billed_runs_are_limited_by_the_plan(api: LocalApi) -> None:
     async def main() -> None:
-        known = Runs(api.services)
+        registry = Runs(api.services)
         first, second = (
-            known.start(OWNER, PROJECT, key, until_stopped, is_billed=True) for key in ("a", "b")
+            registry.start(OWNER, PROJECT, key, until_stopped, is_billed=True) for key in ("a", "b")
         )
         with pytest.raises(RateLimited):
-            known.start(OWNER, PROJECT, "c", until_stopped, is_billed=True)
-        known.start(ProjectOwner("acc_2"), PROJECT, "d", at_once, is_billed=True)
-        assert known.active_in(PROJECT) == 3
+            registry.start(OWNER, PROJECT, "c", until_stopped, is_billed=True)
+        registry.start(ProjectOwner("acc_2"), PROJECT, "d", at_once, is_billed=True)
+        assert registry.active_in(PROJECT) == 3
         await asyncio.sleep(0)
         first.cancel()
         await ended(first)
         await asyncio.sleep(0)
-        known.start(OWNER, PROJECT, "c", at_once, is_billed=True)
+        registry.start(OWNER, PROJECT, "c", at_once, is_billed=True)
         second.cancel()
         await ended(second)
 
@@ -100,15 +100,15 @@ def test_an_abandoned_run_is_stopped_if_unbilled_and_continues_if_billed(
     monkeypatch.setattr(runs, "_UNWATCHED_SECONDS", 0.05)
 
     async def main() -> None:
-        known = Runs(api.services)
-        watched = known.start(OWNER, PROJECT, "watched", until_stopped, is_billed=False)
-        left = known.start(OWNER, PROJECT, "left", until_stopped, is_billed=False)
-        billed = known.start(OWNER, PROJECT, "billed", until_stopped, is_billed=True)
+        registry = Runs(api.services)
+        watched = registry.start(OWNER, PROJECT, "watched", until_stopped, is_billed=False)
+        left = registry.start(OWNER, PROJECT, "left", until_stopped, is_billed=False)
+        billed = registry.start(OWNER, PROJECT, "billed", until_stopped, is_billed=True)
         with watched.watched():
             await ended(left)
             assert left.status is RunStatus.CANCELLED
             # Begun later than the watched one and stopped: that one's time without a browser would be over.
-            later = known.start(OWNER, PROJECT, "later", until_stopped, is_billed=False)
+            later = registry.start(OWNER, PROJECT, "later", until_stopped, is_billed=False)
             await ended(later)
             assert not watched.has_ended
         await ended(watched)

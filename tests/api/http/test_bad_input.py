@@ -21,7 +21,7 @@ MIB = 1024 * 1024
 
 @pytest.fixture
 def customer(server: RunningServer) -> Iterator[Customer]:
-    """An account that has paid for nothing when the test is over, and whose next good call works."""
+    """An account that must not have been charged after the test, and whose next valid call must succeed."""
     made = server.new_customer(PlanName.STANDARD)
     yield made
     assert server.balance(made) == (500, 0)

@@ -25,7 +25,7 @@ def key(api: LocalApi) -> str:
 
 
 def post(api: LocalApi, key: str, content: bytes, content_type: str) -> httpx.Response:
-    api.clock.move(minutes=1)  # so that the rate is no concern of these tests
+    api.clock.move(minutes=1)  # so that the rate limit does not interfere
     headers = {"X-Api-Key": key, "Content-Type": content_type}
     return api.request("POST", "/api/tools/crop", content=content, headers=headers)
 

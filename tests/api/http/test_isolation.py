@@ -44,7 +44,7 @@ def refused(response: httpx.Response, *allowed: tuple[int, str]) -> None:
     assert (response.status_code, code_of(response)) in allowed
 
 
-#: What a tool cannot do without, by its address: its parameters are looked at before any picture is.
+#: Required parameters of a tool, by its path: they are validated before any image.
 NEEDED = {
     "/api/tools/magic-select": {"auto": "true"},
     "/api/tools/generative-expand": {"left": "10"},

@@ -30,7 +30,7 @@ def post(
     api: LocalApi, key: str, content: bytes, content_type: str | None = MULTIPART, path: str = "/api/images"
 ) -> httpx.Response:
     """Uploads, because storing a picture needs no worker."""
-    api.clock.move(minutes=1)  # so that the rate is no concern of these tests
+    api.clock.move(minutes=1)  # so that the rate limit does not interfere
     headers = {"X-Api-Key": key} | ({} if content_type is None else {"Content-Type": content_type})
     return api.request("POST", path, content=content, headers=headers)
 

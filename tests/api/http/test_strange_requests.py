@@ -40,7 +40,7 @@ def customer(server: RunningServer) -> Customer:
 
 @pytest.fixture(autouse=True)
 def no_traceback(server: RunningServer) -> object:
-    """Whatever a test sends, nothing of it is an error that nobody foresaw."""
+    """No request of a test may cause an unexpected error."""
     before = server.log_text().count("unforeseen error")
     yield
     assert server.log_text().count("unforeseen error") == before

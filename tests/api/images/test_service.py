@@ -215,7 +215,7 @@ def account_of(api: LocalApi, key: str) -> str:
 
 
 def upload(api: LocalApi, key: str, content: bytes) -> httpx.Response:
-    api.clock.move(minutes=1)  # so that the rate is no concern of this test
+    api.clock.move(minutes=1)  # so that the rate limit does not interfere
     return api.request("POST", "/api/images", files={"image": content}, headers={"X-Api-Key": key})
 
 

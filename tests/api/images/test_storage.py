@@ -71,7 +71,7 @@ def test_old_partial_files_of_killed_processes_are_deleted(storage: Storage, tmp
 
 
 def test_a_full_disk_is_reported_and_leaves_no_partial_file(tmp_path: Path) -> None:
-    # A limit on the size of files stands in for a full disk, in a process of its own: it cannot be undone.
+    # A limit on the size of files simulates a full disk, in a separate process because it cannot be undone.
     script = (
         "import sys, pathlib\n"
         "from api.errors import ServiceUnavailable\n"

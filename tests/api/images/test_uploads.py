@@ -109,7 +109,7 @@ def test_a_key_works_for_another_file_after_24_hours(api: LocalApi, key: str) ->
 def test_concurrent_identical_uploads_store_one_image(api: LocalApi, key: str, tmp_path: Path) -> None:
     content = small_picture()
 
-    async def story() -> list[httpx.Response]:
+    async def scenario() -> list[httpx.Response]:
         transport = httpx.ASGITransport(api.app)
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
             files = {"image": ("picture", content)}
@@ -117,7 +117,7 @@ def test_concurrent_identical_uploads_store_one_image(api: LocalApi, key: str, t
             posts = [client.post("/api/images", files=files, headers=headers) for _ in range(4)]
             return list(await asyncio.gather(*posts))
 
-    answers = api.call(story)
+    answers = api.call(scenario)
     assert [answer.status_code for answer in answers] == [200] * 4
     assert len({answer.content for answer in answers}) == 1
     assert stored_images(api) == 1

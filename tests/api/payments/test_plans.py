@@ -60,10 +60,10 @@ def test_plans_are_offered_with_their_prices_and_limits(shop: Shop) -> None:
 def test_prices_are_read_once_an_hour(shop: Shop) -> None:
     offers(shop)
     set_up_again(shop, standard=1_100)
-    asked = len(shop.world.calls)
+    calls_before = len(shop.world.calls)
     shop.world.now += 3_599
     assert offers(shop)["standard"] == "$9.00 a month"
-    assert len(shop.world.calls) == asked
+    assert len(shop.world.calls) == calls_before
     shop.world.now += 1
     shop.api.call(shop.stripe.refresh, shop.api.clock())
     assert offers(shop)["standard"] == "$11.00 a month"
@@ -119,7 +119,7 @@ def test_stripe_setup_is_idempotent(shop: Shop) -> None:
     before = set(shop.world.objects)
     done = set_up_again(shop)
     assert set(shop.world.objects) == before
-    assert done.webhook_secret is None  # Stripe tells it once, when the endpoint is new
+    assert done.webhook_secret is None  # Stripe returns it once, when the endpoint is created
 
 
 def test_a_new_price_takes_the_lookup_key_and_subscribers_keep_plan_and_price(shop: Shop, ada: Owner) -> None:

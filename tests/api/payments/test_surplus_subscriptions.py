@@ -137,7 +137,7 @@ def test_a_second_subscription_is_cancelled_and_refunded(
 
 
 def test_concurrent_clicks_leave_one_open_checkout(shop: Shop, ada: Owner) -> None:
-    """Also of somebody who buys for the first time."""
+    """Likewise at a first purchase."""
     services = shop.api.services
 
     async def both() -> list[str]:
@@ -305,11 +305,11 @@ def test_a_refund_and_a_dispute_revoke_no_more_than_the_payment_granted(
     shop.check()
 
 
-# Others wait for nobody.
+# One customer must not delay the others.
 
 
 class FaultyGateway(StripeGateway):
-    """Something nobody foresaw in the data of one customer; or Stripe answers slowly."""
+    """Unexpected data of one customer, or a slow answer from Stripe."""
 
     faulty = ""
     slow: threading.Event | None = None
@@ -362,7 +362,7 @@ def test_events_do_not_wait_for_reconciliation(shop: Shop, ada: Owner) -> None:
                     await asyncio.sleep(0.01)
                 for payload, headers in (signed(each, shop.world.now) for each in events):
                     await client.post("/stripe/webhook", content=payload, headers=headers)
-                while await services.database.read(plan) != "standard":  # noqa: ASYNC110 - no event tells
+                while await services.database.read(plan) != "standard":  # noqa: ASYNC110 - rows send no events
                     await asyncio.sleep(0.05)
         finally:
             assert slow.slow is not None

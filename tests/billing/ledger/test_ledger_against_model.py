@@ -259,10 +259,10 @@ class LedgerMachine(RuleBasedStateMachine):
                 now=self.now,
             )
             self.hold_ids[name] = held.id
-            self.chosen = self.told(session.get_one(Grant, held.grant_id).reference)
+            self.chosen = self.model_name(session.get_one(Grant, held.grant_id).reference)
             return self.chosen
 
-        # Grants that nothing tells apart may be spent in any order, so the plain ledger checks the choice.
+        # Equivalent grants may be spent in any order, so the model checks the choice.
         return self.both(hold, lambda: self.plain.hold(name, self.chosen, owner, until, self.now), crash)
 
     def revoke_named(self, name: str, grant: str, amount: int, crash: bool) -> bool:
@@ -309,7 +309,7 @@ class LedgerMachine(RuleBasedStateMachine):
         """References are unique in the whole database, names in one account's story."""
         return f"{self.account_id}/{name}"
 
-    def told(self, reference: str) -> str:
+    def model_name(self, reference: str) -> str:
         if reference.startswith("grant:"):
             return "period " + reference.rsplit(":", 1)[1]
         return reference.rsplit("/", 1)[1]
@@ -327,11 +327,11 @@ class LedgerMachine(RuleBasedStateMachine):
             ).all()
             lines = statement(session, self.account_id, limit=1_000_000)
         assert (account.available, account.held) == (self.plain.available, self.plain.held)
-        names = {grant.id: self.told(grant.reference) for grant in grants}
+        names = {grant.id: self.model_name(grant.reference) for grant in grants}
         assert {names[grant.id]: (grant.available, grant.held) for grant in grants} == {
             name: (grant.available, grant.held) for name, grant in self.plain.grants.items()
         }
-        assert {self.told(hold.reference): (hold.status, hold.lease_until) for hold in holds} == {
+        assert {self.model_name(hold.reference): (hold.status, hold.lease_until) for hold in holds} == {
             name: (hold.status, hold.lease_until) for name, hold in self.plain.holds.items()
         }
         assert Counter((entry.kind, entry.amount, names[entry.grant_id]) for entry in entries) == Counter(

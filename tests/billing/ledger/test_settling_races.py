@@ -27,7 +27,7 @@ SETTLEMENTS: dict[str, Settle] = {
 
 
 def outcome_of(database: Database, settle: Settle, hold_id: str) -> str:
-    """ "done" or the name of the error, whichever it is: a thread that died would tell nobody."""
+    """ "done" or the name of the error, so that no failure of a thread is lost."""
     try:
         with database.transaction() as session:
             settle(session, hold_id)
@@ -83,7 +83,7 @@ def test_if_the_first_transaction_fails_the_second_settles(database: Database) -
 
 @pytest.mark.parametrize("second", SETTLEMENTS)
 def test_settling_without_locking_the_account_is_still_detected(database: Database, second: str) -> None:
-    """The hold's own row decides. This "somebody" is no code of ours, so the books are left unbalanced."""
+    """The row of the hold decides. The settlement is simulated, so the ledger is left unbalanced."""
     with database.transaction() as session:
         held = make_hold(session, make_account(session, credits=2))
     outcomes: list[str] = []

@@ -23,7 +23,7 @@ def _as_in_a_new_process() -> None:
 def test_an_intact_file_is_not_read_again_by_the_next_process(tmp_path: Path) -> None:
     path = _make_file(tmp_path)
     assert digests.is_intact(path, SHA256)
-    # Other bytes of the same length under the same time of change: only a second hashing could tell.
+    # Different bytes, same length and mtime: only hashing again would detect it.
     before = path.stat()
     path.write_bytes(b"Weights")
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))

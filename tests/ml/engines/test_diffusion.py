@@ -66,9 +66,9 @@ class TestBothKinds:
             assert not np.array_equal(painted(engine, other), first), other
 
     def test_each_step_is_reported_and_may_cancel(self, engine: Inpainter) -> None:
-        told: list[float] = []
-        engine.repaint(PICTURE, MASK, replace(CAT, steps=4), told.append)
-        assert told == [0.0, 0.25, 0.5, 0.75, 1.0]
+        fractions: list[float] = []
+        engine.repaint(PICTURE, MASK, replace(CAT, steps=4), fractions.append)
+        assert fractions == [0.0, 0.25, 0.5, 0.75, 1.0]
 
         def impatient(done: float) -> None:
             if done >= 0.5:
@@ -79,9 +79,9 @@ class TestBothKinds:
         assert painted(engine).std() > 1, "and it goes on working"
 
     def test_a_small_strength_still_runs_at_least_one_step(self, engine: Inpainter) -> None:
-        told: list[float] = []
-        engine.repaint(PICTURE, MASK, replace(CAT, steps=1, strength=0.1), told.append)
-        assert told == [0.0, 1.0]
+        fractions: list[float] = []
+        engine.repaint(PICTURE, MASK, replace(CAT, steps=1, strength=0.1), fractions.append)
+        assert fractions == [0.0, 1.0]
 
     def test_the_engine_states_its_preferred_sizes(self, engine: Inpainter) -> None:
         assert (engine.side_pixels, engine.multiple, engine.device) == (SIDE, 16, "cpu")
@@ -91,18 +91,18 @@ class TestBothKinds:
 class TestSetting:
     def test_the_default_is_25_guided_steps(self, folders: dict[str, Path], tmp_path: Path) -> None:
         engine = engines(folders["sd"], tmp_path).inpainter()
-        told: list[float] = []
-        engine.repaint(PICTURE, MASK, PromptOptions("a cat"), told.append)
-        assert (len(told), engine.default_guidance) == (26, 7.5)
+        fractions: list[float] = []
+        engine.repaint(PICTURE, MASK, PromptOptions("a cat"), fractions.append)
+        assert (len(fractions), engine.default_guidance) == (26, 7.5)
 
     @pytest.mark.parametrize("scheduler", ["lcm", "turbo"])
     def test_few_step_schedulers_take_four_without_guidance(
         self, folders: dict[str, Path], tmp_path: Path, scheduler: str
     ) -> None:
         engine = engines(folders["sd"], tmp_path, inpaint_scheduler=scheduler).inpainter()
-        told: list[float] = []
-        first = engine.repaint(PICTURE, MASK, PromptOptions("a cat"), told.append)
-        assert (len(told), engine.default_guidance) == (5, 1.0)
+        fractions: list[float] = []
+        first = engine.repaint(PICTURE, MASK, PromptOptions("a cat"), fractions.append)
+        assert (len(fractions), engine.default_guidance) == (5, 1.0)
         own = engines(folders["sd"], tmp_path).inpainter()
         same = PromptOptions("a cat", steps=4, guidance_scale=1.0)
         assert not np.array_equal(own.repaint(PICTURE, MASK, same, lambda _: None), first)
@@ -112,10 +112,10 @@ class TestSetting:
     ) -> None:
         lora = tiny_pipelines.save_lora(tmp_path / "few.safetensors", folders["sd"])
         with_it = engines(folders["sd"], tmp_path, inpaint_lora=str(lora)).inpainter()
-        told: list[float] = []
-        answer = with_it.repaint(PICTURE, MASK, PromptOptions("a cat"), told.append)
+        fractions: list[float] = []
+        answer = with_it.repaint(PICTURE, MASK, PromptOptions("a cat"), fractions.append)
         without = engines(folders["sd"], tmp_path, inpaint_scheduler="lcm").inpainter()
-        assert len(told) == 5
+        assert len(fractions) == 5
         assert not np.array_equal(
             without.repaint(PICTURE, MASK, PromptOptions("a cat"), lambda _: None), answer
         )
@@ -133,9 +133,9 @@ class TestSetting:
         self, folders: dict[str, Path], tmp_path: Path
     ) -> None:
         engine = engines(folders["sd"], tmp_path, inpaint_steps=3, inpaint_guidance=2.0).inpainter()
-        told: list[float] = []
-        answer = engine.repaint(PICTURE, MASK, PromptOptions("a cat"), told.append)
-        assert len(told) == 4
+        fractions: list[float] = []
+        answer = engine.repaint(PICTURE, MASK, PromptOptions("a cat"), fractions.append)
+        assert len(fractions) == 4
         assert np.array_equal(painted(engine, PromptOptions("a cat", guidance_scale=2.0, steps=3)), answer)
 
     def test_a_negative_prompt_needs_guidance(self, folders: dict[str, Path], tmp_path: Path) -> None:
@@ -181,7 +181,7 @@ class TestMemory:
         folder = pipeline_folder.inspect_folder(folders["sd"], "tiny-sd")
         parts = diffusion_parts.choose(folder, GenerativeConfig(), tmp_path, "cpu")
         width = 4 if parts.numbers == "float32" else 2
-        # Saved in 32 bits; what stands before the numbers is small.
+        # Saved in 32 bits; the header is small.
         stored = sum(path.stat().st_size for path in folder.weights()) // 4 * width
         taken = diffusion_parts.memory_bytes(folder, parts) - 500_000_000
         assert abs(taken - stored) < 100_000 + 1_000_000_000 * width / 2 / 64

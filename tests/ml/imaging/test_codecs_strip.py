@@ -158,7 +158,7 @@ def test_an_animation_becomes_its_first_frame() -> None:
         out = io.BytesIO()
         frames[0].save(out, kind, save_all=True, append_images=frames[1:], duration=100)
         clean = codecs.strip_metadata(out.getvalue())
-        if clean is None:  # has to be encoded anew
+        if clean is None:  # has to be re-encoded
             assert kind == "AVIF"
             continue
         assert np.array_equal(codecs.decode(clean).pixels, codecs.decode(out.getvalue()).pixels)

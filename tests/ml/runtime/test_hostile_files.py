@@ -161,7 +161,7 @@ def test_the_test_files_of_pillow_are_harmless(pillow_test_images: Path, decoder
     for name, outcome in outcomes.items():
         if any(word in name for word in infamous) and not name.endswith("png_decompression_dos.png"):
             assert outcome == "UnsupportedFormat", name
-    # Its text of 1 GB is no pixel, so nobody inflates it.
+    # Its text of 1 GB is not pixel data and is never inflated.
     assert outcomes["png_decompression_dos.png"] == "decoded"
     assert {outcomes[f"hopper.{ending}"] for ending in ("jpg", "png", "webp")} == {"decoded"}
     assert outcomes["truncated_jpeg.jpg"] == "decoded"  # it lacks only half of its end marker

@@ -56,7 +56,7 @@ def test_close_lets_running_calls_finish_and_withdraws_the_others(tmp_path: Path
     with running(workload_config(tmp_path, workers=1, close_seconds=PATIENCE_SECONDS)) as backend:
         runs = begin(backend, call("wait", gate=gate))
         waits = backend.submit(call("echo"))
-        # The withdrawn call tells that closing has begun; only then may the running one go on.
+        # The withdrawn call shows that closing has begun; only then may the running one continue.
         waits.answer.add_done_callback(lambda _: gate.touch())
         backend.close()
         with pytest.raises(Overloaded, match="shutting down"):

@@ -122,7 +122,7 @@ def test_a_call_stops_at_the_step_where_it_is_cancelled(at: str) -> None:
 
 
 class TestPrivacy:
-    """Everything that a file may say besides its pixels; `SECRET` stands in each of it."""
+    """Every kind of metadata of a file, each containing `SECRET`."""
 
     SECRET = "53.5511N-SECRET-9.9937E"
 

@@ -46,7 +46,7 @@ def test_a_peer_stuck_inside_a_frame_times_out(
     monkeypatch.setattr(wire, "STALL_SECONDS", 0.05)
     ours, theirs = ends
     with pytest.raises(WireBroken, match=r"stall|writing failed"):
-        ours.send(b"x", [bytes(8 << 20)])  # nobody reads
+        ours.send(b"x", [bytes(8 << 20)])  # not read
     with pytest.raises(WireBroken, match=r"stall|writing failed"):
         theirs.receive()  # begun, never ended
 

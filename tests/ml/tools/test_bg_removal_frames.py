@@ -45,7 +45,7 @@ class TestFrame:
         answer = coffee(preset="marketplace")
         assert answer.shape == (2000, 2000, 3)
         box = box_of(coffee(preset="marketplace", channels="alpha"))
-        # To the pixel of the photo, which is 4 here: where a soft edge ends is no sharper.
+        # Within one pixel of the photo, 4 here: the end of a soft edge is not sharper.
         assert max(box.width, box.height) == pytest.approx(1700, abs=6)
         assert box.left + box.right == pytest.approx(2000, abs=8)
         assert box.top + box.bottom == pytest.approx(2000, abs=8)

@@ -233,7 +233,7 @@ class TestRefusals:
             outcome(self.PHOTO, strokes='[{"points":[[10,10]],"opacity":0}]')
 
     def test_a_prompt_without_a_checkpoint_is_refused(self) -> None:
-        """Before anything else is looked at, even a mask that is missing."""
+        """Before any other check, even that of a missing mask."""
         for steps in ("20", "40"):
             with pytest.raises(ModelUnavailable) as refused:
                 outcome(self.PHOTO, prompt="a cat", steps=steps, strength="0.8")

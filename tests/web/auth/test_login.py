@@ -72,7 +72,7 @@ def test_an_unknown_address_and_a_wrong_password_get_the_same_message(
 
 
 def unfocused(page: str) -> str:
-    """Where the cursor stands tells only whether the person filled in an address."""
+    """The focused field depends only on whether an address was entered."""
     return visible(page).replace(" autofocus", "")
 
 
@@ -161,7 +161,7 @@ def test_the_limits_survive_a_restart(tmp_path: Path) -> None:
 
 
 def test_hashing_runs_off_the_event_loop_and_its_queue_is_bounded() -> None:
-    """Twenty at once with room for ten: ten are refused at once, and the loop never stands still."""
+    """Of twenty with capacity for ten, ten are refused at once, and the event loop keeps running."""
 
     async def flood() -> tuple[list[str | BaseException], int, set[str]]:
         hashing, turns, threads = Hashing(threads=2, waiting_max=10), 0, set()
@@ -285,7 +285,7 @@ def become_guest(site: Site, browser: Browser) -> str:
 
 
 def test_throttle_keys_contain_no_address_and_no_account(site: Site) -> None:
-    """Who reads the database learns from them neither who tried nor whom."""
+    """The database reveals neither who tried nor which account."""
     names = {throttle.by_email("login", ADA), throttle.by_address("login", "10.0.0.1")}
     assert all(len(name) == 64 and ADA not in name for name in names)
 

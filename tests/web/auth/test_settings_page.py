@@ -234,8 +234,8 @@ def test_deletion_removes_personal_data_and_keeps_the_ledger_balanced(site: Site
     other = site.browser()
     other.log_in(ADA)
     account_id = account_of(site).id
-    told: list[str] = []
-    site.auth.before_deletion.append(lambda _session, account, _now: told.append(account))
+    notified: list[str] = []
+    site.auth.before_deletion.append(lambda _session, account, _now: notified.append(account))
     with site.api.services.database.transaction() as session:
         external_identities.link(session, account_id, Claim("github", "1", ADA, True), now=site.clock())
         _, key = api_keys.create(session, account_id, "shop", site.clock())
@@ -244,7 +244,7 @@ def test_deletion_removes_personal_data_and_keeps_the_ledger_balanced(site: Site
     ).json()["data"]
     assert delete(browser, current=GOOD_PASSWORD, sure="yes") == 200
     assert "Account deleted" in browser.text
-    assert told == [account_id]
+    assert notified == [account_id]
     assert not browser.is_signed_in()
     assert not other.is_signed_in()
     assert site.browser().log_in(ADA).status_code == 401
@@ -311,7 +311,7 @@ def test_signing_up_again_after_deletion_grants_no_second_month_of_credits(site:
         assert ADA not in str(kept)
     site.browser().join(ADA)
     assert credits_of(site) == 0
-    # The period of the first account goes on, and its successor comes at the same day of the month.
+    # The period of the first account continues: the next one starts on the same day of the month.
     site.clock.move(days=24)
     assert credits_of(site) == 15
     with site.api.services.database.transaction() as session:

@@ -68,7 +68,7 @@ def test_opening_the_link_does_not_consume_it(mailing_site: Site, mailbox: Mailb
 
 
 def test_another_browser_verifies_the_address_but_must_log_in(mailing_site: Site, mailbox: Mailbox) -> None:
-    """Else whoever signs up with a stranger's address could have the stranger let them in, or the reverse."""
+    """Otherwise one could sign up with another person's address and have that person confirm it."""
     mailing_site.browser().sign_up(ADA)
     other = mailing_site.browser()
     answer = other.verify(mailbox.link("verify"))
@@ -110,9 +110,9 @@ def test_a_taken_address_gets_the_same_page_and_only_the_message_differs(
     second = mailing_site.browser().sign_up(ADA, "another password of mine")
     assert visible(second.text) == visible(first.text)
     assert second.status_code == first.status_code
-    letter = mailbox.next()
-    assert letter["Subject"] == "You have an account already"
-    assert "/reset/new?token=" in letter.get_content()
+    message = mailbox.next()
+    assert message["Subject"] == "You have an account already"
+    assert "/reset/new?token=" in message.get_content()
     assert account_of(mailing_site) == before
     assert mailing_site.browser().log_in(ADA, "another password of mine").status_code == 401
     assert mailing_site.browser().log_in(ADA).status_code == 303
@@ -134,7 +134,7 @@ def test_a_taken_address_costs_the_same_hash(mailing_site: Site, mailbox: Mailbo
 
 
 @pytest.mark.parametrize(
-    ("password", "told"),
+    ("password", "expected"),
     [
         ("short", "at least 8 characters"),
         ("", "at least 8 characters"),
@@ -146,10 +146,10 @@ def test_a_taken_address_costs_the_same_hash(mailing_site: Site, mailbox: Mailbo
         ("x" * 129, "at most 128 characters"),
     ],
 )
-def test_a_weak_password_is_reported_at_its_field(browser: Browser, password: str, told: str) -> None:
+def test_a_weak_password_is_reported_at_its_field(browser: Browser, password: str, expected: str) -> None:
     page = browser.sign_up(ADA, password)
     assert page.status_code == 422
-    assert told in page.text
+    assert expected in page.text
     assert 'aria-invalid="true"' in page.text
     assert password in ("", ADA) or password not in page.text
 

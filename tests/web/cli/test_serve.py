@@ -31,7 +31,7 @@ def run_command(tmp_path: Path, *command: str, **settings: str) -> subprocess.Co
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "expected"),
     [
         (PUBLIC, "BGERASER_SECRET_KEY is not set"),
         ({"BGERASER_SECRET_KEY": "short"}, "at least 32 characters"),
@@ -56,7 +56,7 @@ def run_command(tmp_path: Path, *command: str, **settings: str) -> subprocess.Co
     ],
 )
 def test_an_invalid_setting_is_named(
-    monkeypatch: pytest.MonkeyPatch, settings: dict[str, str], told: str
+    monkeypatch: pytest.MonkeyPatch, settings: dict[str, str], expected: str
 ) -> None:
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
@@ -64,12 +64,12 @@ def test_an_invalid_setting_is_named(
     assert done.exit_code == 1
     (sentence,) = done.stderr.splitlines()
     assert sentence.startswith("bgeraser cannot start: ")
-    assert told in sentence
+    assert expected in sentence
     assert "planted" not in sentence
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "expected"),
     [
         ({"BGERASER_DATABASE_URL": "foo"}, "BGERASER_DATABASE_URL must be sqlite:///path or postgresql://"),
         ({"BGERASER_DATABASE_URL": "mysql://127.0.0.1/books"}, "mysql is not supported"),
@@ -87,13 +87,13 @@ def test_an_invalid_setting_is_named(
     ],
 )
 def test_a_server_that_cannot_start_prints_the_reason(
-    tmp_path: Path, settings: dict[str, str], told: str
+    tmp_path: Path, settings: dict[str, str], expected: str
 ) -> None:
     done = run_command(tmp_path, "serve", "--port", "0", **settings)
     assert done.returncode == 1
     (sentence,) = done.stderr.splitlines()
     assert sentence.startswith("bgeraser cannot start: ")
-    assert told in sentence
+    assert expected in sentence
 
 
 def test_a_database_of_a_newer_version_is_not_touched(tmp_path: Path) -> None:

@@ -87,7 +87,7 @@ def test_files_and_urls_in_an_event_are_never_opened(
                 assert place not in answer.text
             assert is_alive(server)
     with pytest.raises(OSError, match="No such device or address"):
-        os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)  # opens only if somebody reads
+        os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)  # opens only if a reader exists
     with pytest.raises(BlockingIOError):
         listener.accept()
     assert (sorted(CACHE.rglob("*")) if CACHE.exists() else []) == copies

@@ -21,7 +21,7 @@ LETTER = MailMessage("ada@example.com", "Grüße", "Ein Link: https://pictures.e
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A key and a certificate for 127.0.0.1 that nobody signed, in one file."""
+    """A key and a certificate for 127.0.0.1 (self-signed), in one file."""
     from ipaddress import ip_address
 
     key = ec.generate_private_key(ec.SECP256R1())

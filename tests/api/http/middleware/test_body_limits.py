@@ -199,7 +199,7 @@ def test_the_connection_of_a_refused_endless_body_is_closed_after_64_mib(
     sent = 0
     while sent < 200 and client.write(chunk):
         sent += 1
-    # What lies in the buffers of both sides comes on top.
+    # The socket buffers of both sides come on top.
     assert 60 <= sent <= 64 + 30
 
 

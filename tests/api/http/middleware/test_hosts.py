@@ -39,7 +39,7 @@ def test_in_development_only_local_host_names_are_accepted(server: RunningServer
 
 
 def echo(api: LocalApi) -> LocalApi:
-    """With a route that tells what it takes for its own address."""
+    """With a route that returns its base URL."""
 
     async def own_address(request: Request) -> str:
         return str(request.base_url)

@@ -91,7 +91,7 @@ def test_framework_errors_have_the_error_shape(api: LocalApi) -> None:
     assert post(json={"number": "one"}) == (422, "INVALID_PARAMETER", "number")
     assert post("first", json={"number": 1}) == (422, "INVALID_PARAMETER", "page")
     assert post(content=b"{", headers={"Content-Type": "application/json"})[:2] == (422, "INVALID_PARAMETER")
-    # FastAPI's own reader of bodies meets our limit.
+    # FastAPI's body parser hits our limit.
     assert post(json={"number": "1" * 2_000_000}) == (413, "FILE_TOO_LARGE", None)
 
 

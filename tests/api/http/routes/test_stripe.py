@@ -146,10 +146,10 @@ def test_an_event_is_stored_before_it_is_handled_and_only_once(shop: Shop, ada: 
     shop.handle()
     assert shop.plan_and_credits(ada) == ("standard", 515)
     assert shop.waiting_events() == 0
-    asked = len(shop.world.calls)
+    calls_before = len(shop.world.calls)
     assert shop.send(*signed(event, shop.world.now))
     shop.handle()
-    assert len(shop.world.calls) == asked  # it was handled, so nobody asks Stripe again
+    assert len(shop.world.calls) == calls_before  # it is handled, so Stripe is not called again
 
 
 def test_failed_handling_is_retried_from_the_stored_event(shop: Shop, ada: Owner) -> None:

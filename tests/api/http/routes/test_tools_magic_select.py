@@ -65,7 +65,7 @@ def test_a_stored_image_is_encoded_once_and_its_masks_have_ids(start_server: Sta
         assert row is not None
         assert row.artefact_bytes == len(kept)
 
-        # Another picture's embedding in its place: whoever answers now reads it, and does not encode.
+        # Put another image's embedding in its place: the answer shows whether it is read.
         other_id = upload(client, jpeg_bytes(photo("chelsea")))
         clicked(client, other_id, points="[[150, 110, 1]]")
         other = stored(server).read_artefact(other_id, ARTEFACT)

@@ -29,7 +29,7 @@ class Hub:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.licence: dict[str, Any] = {"license": "openrail++"}
-        self.lies_about: str | None = None  # a file whose SHA-256 it tells wrongly
+        self.lies_about: str | None = None  # a file whose SHA-256 it reports wrongly
         self.asked: list[str] = []
         self.address = ""
 

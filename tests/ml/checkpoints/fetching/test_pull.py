@@ -32,7 +32,7 @@ PULL_U2NETP = (
 
 
 def _left_over(folder: Path) -> list[str]:
-    """Whatever lies about besides finished files, stamps, licences and the lock."""
+    """Leftovers: anything but finished files, stamps, licences and the lock."""
     return [
         path.name
         for path in folder.iterdir()
