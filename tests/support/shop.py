@@ -127,7 +127,7 @@ class Shop:
         return found
 
     def account(self, owner: Owner) -> Json:
-        """What the REST API tells the owner."""
+        """The account as the REST API returns it."""
         answer = self.api.request("GET", "/api/account", headers={"X-Api-Key": owner.key})
         data: Json = answer.json()["data"]
         return data

@@ -1,4 +1,4 @@
-"""What costs nothing in the editor."""
+"""Which editor runs are free."""
 
 from datetime import UTC, datetime
 
@@ -45,14 +45,14 @@ SOURCE.id = "stp_source"
         (step("crop", "stp_source"), {}, False),
     ],
 )
-def test_only_the_look_of_a_paid_cut_out_of_the_same_picture_is_free(
+def test_only_restyling_a_paid_cutout_of_the_same_image_is_free(
     paid: Step, params: dict[str, str], is_free: bool
 ) -> None:
     tool = paid.tool or ""
     assert pricing.only_changes_the_look(paid, params, source=SOURCE, tool=tool, paid_params={}) is is_free
 
 
-def test_what_the_cut_out_was_made_with_is_part_of_it() -> None:
+def test_parameters_that_change_the_cutout_itself_are_billed() -> None:
     paid = step("bg-removal", "stp_source")
     made_with = {"model": "fast", "format": "png"}
     for params, is_free in (({"model": "fast", "bg_color": "red"}, True), ({"bg_color": "red"}, False)):

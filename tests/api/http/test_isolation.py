@@ -1,4 +1,4 @@
-"""No account reaches another one's things: every route, tried with somebody else's ids and keys.
+"""Accounts are isolated: every route is tried with the ids and keys of another account.
 
 The list of routes comes from the application; one that is new fails here until it says how it is tried.
 """
@@ -44,7 +44,7 @@ def refused(response: httpx.Response, *allowed: tuple[int, str]) -> None:
     assert (response.status_code, code_of(response)) in allowed
 
 
-#: What a tool cannot do without, by its address: its parameters are looked at before any picture is.
+#: Required parameters of a tool, by its path: they are validated before any image.
 NEEDED = {
     "/api/tools/magic-select": {"auto": "true"},
     "/api/tools/generative-expand": {"left": "10"},
@@ -224,7 +224,7 @@ print(json.dumps([(method, route.path) for route in routes for method in route.m
 """
 
 
-def test_every_route_says_how_it_keeps_accounts_apart(tmp_path: Path) -> None:
+def test_every_route_declares_how_it_isolates_accounts(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", LIST_ROUTES, str(tmp_path)], capture_output=True, text=True, check=True
     )
@@ -233,7 +233,7 @@ def test_every_route_says_how_it_keeps_accounts_apart(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("method", "path"), TRIALS, ids=str)
-def test_a_route_keeps_accounts_apart(house: House, method: str, path: str) -> None:
+def test_a_route_isolates_accounts(house: House, method: str, path: str) -> None:
     TRIALS[method, path](house, method, path)
 
 
@@ -245,6 +245,8 @@ KEYLESS = (
 
 
 @pytest.mark.parametrize(("method", "path"), [place for place in TRIALS if TRIALS[place] not in KEYLESS])
-def test_a_bad_key_opens_no_route_that_takes_one(house: House, method: str, path: str) -> None:
+def test_an_invalid_key_is_refused_by_every_route_that_takes_one(
+    house: House, method: str, path: str
+) -> None:
     place = path.replace("{image_id}", house.image_id).replace("{tool}", "crop")
     assert house.request(method, place, "bge_live_" + "x" * 38).status_code == 401

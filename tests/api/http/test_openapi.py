@@ -1,4 +1,4 @@
-"""The OpenAPI page says what the server does."""
+"""The OpenAPI document matches the server."""
 
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,9 @@ def operation(page: dict[str, Any], tool: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("tool", TOOLS)
-def test_a_tools_form_has_each_parameter_the_picture_and_its_files(page: dict[str, Any], tool: str) -> None:
+def test_the_form_of_a_tool_has_each_parameter_the_image_and_its_files(
+    page: dict[str, Any], tool: str
+) -> None:
     form = operation(page, tool)["requestBody"]["content"]["multipart/form-data"]["schema"]
     files = {name for field in TOOLS[tool].files for name in (field.name, field.id_field) if name}
     assert set(form["properties"]) == {*TOOLS[tool].params.model_fields, "image", "image_id", *files}
@@ -59,7 +61,7 @@ def test_a_tool_lists_every_error_with_its_codes_and_headers(page: dict[str, Any
 
 
 @pytest.mark.parametrize("tool", TOOLS)
-def test_a_success_is_json_or_a_picture_and_has_an_example(page: dict[str, Any], tool: str) -> None:
+def test_a_success_is_json_or_an_image_and_has_an_example(page: dict[str, Any], tool: str) -> None:
     success = operation(page, tool)["responses"]["200"]
     assert {"application/json", "image/png", "image/jpeg", "image/webp", "image/avif"} <= set(
         success["content"]
@@ -89,7 +91,7 @@ def test_an_upload_declares_its_key_and_its_size(page: dict[str, Any]) -> None:
     assert "409" in described["responses"]
 
 
-def test_every_operation_declares_what_any_request_may_be_answered(page: dict[str, Any]) -> None:
+def test_every_operation_declares_the_common_errors(page: dict[str, Any]) -> None:
     for path, operations in page["paths"].items():
         for method, described in operations.items():
             responses = set(described["responses"])
@@ -100,7 +102,7 @@ def test_every_operation_declares_what_any_request_may_be_answered(page: dict[st
                 assert "Retry-After" in described["responses"][status]["headers"], (method, path)
 
 
-def test_every_error_has_our_shape(page: dict[str, Any]) -> None:
+def test_every_error_has_the_error_shape(page: dict[str, Any]) -> None:
     for operations in page["paths"].values():
         for described in operations.values():
             for status, response in described["responses"].items():
@@ -110,7 +112,7 @@ def test_every_error_has_our_shape(page: dict[str, Any]) -> None:
     assert not {"HTTPValidationError", "ValidationError"} & set(page["components"]["schemas"])
 
 
-def test_every_reference_leads_somewhere(page: dict[str, Any]) -> None:
+def test_every_reference_resolves(page: dict[str, Any]) -> None:
     def references(part: Any) -> list[str]:
         if isinstance(part, dict):
             own = [part["$ref"]] if isinstance(part.get("$ref"), str) else []
@@ -125,7 +127,7 @@ def test_every_reference_leads_somewhere(page: dict[str, Any]) -> None:
             place = place[step]
 
 
-def test_only_what_needs_a_key_says_so(page: dict[str, Any]) -> None:
+def test_only_authenticated_operations_declare_security(page: dict[str, Any]) -> None:
     secured = {
         (method, path)
         for path, operations in page["paths"].items()
@@ -143,7 +145,7 @@ def test_only_what_needs_a_key_says_so(page: dict[str, Any]) -> None:
     assert set(page["components"]["securitySchemes"]) == {"ApiKeyBearer", "ApiKeyHeader"}
 
 
-def test_the_page_needs_no_other_host(tmp_path: Path) -> None:
+def test_the_page_loads_nothing_from_another_host(tmp_path: Path) -> None:
     with local_api(tmp_path) as api:
         for path in ("/docs", "/redoc"):
             assert api.request("GET", path).status_code == 404  # FastAPI's load scripts from elsewhere

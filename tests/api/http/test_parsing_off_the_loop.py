@@ -1,4 +1,4 @@
-"""Nothing whose time grows with a body runs on the event loop: it is refused before, or done elsewhere."""
+"""Work proportional to a body is bounded beforehand or runs off the event loop."""
 
 import json
 import random
@@ -180,12 +180,12 @@ def test_json_of_long_texts_is_read() -> None:
         b"\xff",
     ],
 )
-def test_what_is_no_json_object_is_400(content: bytes) -> None:
+def test_anything_but_a_json_object_is_400(content: bytes) -> None:
     with pytest.raises(InvalidRequest):
         json_bodies.read_object(content)
 
 
-def test_a_long_field_is_refused_before_its_own_reader_sees_it(api: LocalApi, key: str) -> None:
+def test_an_overlong_field_is_refused_before_it_is_parsed(api: LocalApi, key: str) -> None:
     form = {"image": ("a.png", small_picture()), "pad_color": (None, b"1 " * MIB)}
     api.clock.move(minutes=1)
     response = api.request("POST", "/api/tools/crop", files=form, headers={"X-Api-Key": key})

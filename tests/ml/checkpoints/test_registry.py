@@ -1,4 +1,4 @@
-"""The table of checkpoints is consistent, and its look-ups believe nothing but bytes."""
+"""The table of checkpoints is consistent, and look-ups verify the bytes."""
 
 import os
 import pickle
@@ -19,7 +19,7 @@ EMBEDDED = [one for one in CHECKPOINTS.values() if one.profile is Profile.EMBEDD
 
 
 @every_checkpoint
-def test_every_file_is_pinned_and_lies_flat(checkpoint: Checkpoint) -> None:
+def test_every_file_is_pinned_and_has_no_subdirectory(checkpoint: Checkpoint) -> None:
     assert checkpoint.files
     for file in checkpoint.files:
         assert re.fullmatch(r"[0-9a-f]{64}", file.sha256)
@@ -116,7 +116,7 @@ def test_a_file_that_changes_after_it_was_verified_is_verified_again(tmp_path: P
     assert registry.path(tmp_path, target.name) == target
 
 
-def test_an_unavailable_checkpoint_crosses_processes_with_its_message(tmp_path: Path) -> None:
+def test_an_unavailable_checkpoint_error_survives_pickling_with_its_message(tmp_path: Path) -> None:
     with pytest.raises(ModelUnavailable) as caught:
         registry.path(tmp_path, "u2netp")
     copy = pickle.loads(pickle.dumps(caught.value))

@@ -1,4 +1,4 @@
-"""Workers come up, are renewed, and never outlive the server."""
+"""Workers start, are replaced, and never outlive the server."""
 
 import os
 import signal
@@ -43,7 +43,7 @@ def test_close_while_workers_start_leaves_no_process(tmp_path: Path) -> None:
     assert children_pids() == set()
 
 
-def test_close_without_start_and_twice_does_no_harm(tmp_path: Path) -> None:
+def test_close_without_start_and_repeated_close_are_safe(tmp_path: Path) -> None:
     backend = LocalBackend(workload_config(tmp_path))
     waiting = backend.submit(call("echo"))
     backend.close()
@@ -57,7 +57,7 @@ def test_close_lets_running_calls_finish_and_withdraws_the_others(tmp_path: Path
     with running(workload_config(tmp_path, workers=1, close_seconds=PATIENCE_SECONDS)) as backend:
         runs = begin(backend, call("wait", gate=gate))
         waits = backend.submit(call("echo"))
-        # The withdrawn call tells that closing has begun; only then may the running one go on.
+        # The withdrawn call shows that closing has begun; only then may the running one continue.
         waits.answer.add_done_callback(lambda _: gate.touch())
         backend.close()
         with pytest.raises(Overloaded, match="shutting down"):
@@ -76,7 +76,7 @@ def test_close_stops_calls_that_do_not_finish(tmp_path: Path) -> None:
         assert children_pids() == set()
 
 
-def test_calls_may_be_left_before_the_workers_are_up(tmp_path: Path) -> None:
+def test_calls_may_be_submitted_before_the_workers_are_ready(tmp_path: Path) -> None:
     backend = LocalBackend(workload_config(tmp_path))
     ticket = backend.submit(call("echo"))
     assert not backend.state().ready
@@ -91,7 +91,7 @@ def test_calls_may_be_left_before_the_workers_are_up(tmp_path: Path) -> None:
 @pytest.mark.skipif(
     sys.platform != "linux", reason="elsewhere nothing ends a worker that holds the interpreter"
 )
-def test_workers_die_with_a_server_that_was_killed(tmp_path: Path) -> None:
+def test_workers_exit_when_their_server_is_killed(tmp_path: Path) -> None:
     program = textwrap.dedent(
         """
         import sys, time
@@ -147,13 +147,13 @@ def test_a_worker_ignores_the_signals_that_stop_the_whole_group(tmp_path: Path) 
         assert children_pids() == pids
 
 
-def test_a_worker_is_renewed_after_its_number_of_calls(tmp_path: Path) -> None:
+def test_a_worker_is_replaced_after_its_maximum_number_of_calls(tmp_path: Path) -> None:
     with running(workload_config(tmp_path, workers=1, calls_per_worker=3)) as backend:
         pids = [backend.submit(call("echo")).answer.result(PATIENCE_SECONDS).fields["pid"] for _ in range(9)]
     assert [pids.count(pid) for pid in dict.fromkeys(pids)] == [3, 3, 3]
 
 
-def test_a_worker_that_stays_large_is_renewed_between_calls(tmp_path: Path) -> None:
+def test_a_worker_with_high_memory_is_replaced_between_calls(tmp_path: Path) -> None:
     limit_bytes = 400 << 20
     with running(workload_config(tmp_path, workers=1, memory_limit_bytes=limit_bytes)) as backend:
         pids = []
@@ -164,7 +164,7 @@ def test_a_worker_that_stays_large_is_renewed_between_calls(tmp_path: Path) -> N
     assert len(set(pids)) == 2
 
 
-def test_workers_that_cannot_start_are_told_to_callers(tmp_path: Path) -> None:
+def test_callers_learn_that_workers_cannot_start(tmp_path: Path) -> None:
     backend = LocalBackend(workload_config(tmp_path, workers=1, perform="tests.support.ml.nowhere:perform"))
     waiting = backend.submit(call("echo"))
     backend.start()
@@ -194,7 +194,7 @@ def test_a_second_backend_does_not_disturb_the_first(tmp_path: Path) -> None:
         first.submit(call("echo")).answer.result(PATIENCE_SECONDS)
 
 
-def test_a_close_that_rings_while_a_worker_looks_around_is_heard(
+def test_a_close_during_the_wakeup_check_of_a_worker_is_not_lost(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with running(workload_config(tmp_path, workers=1)) as backend:

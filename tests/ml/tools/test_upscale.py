@@ -74,7 +74,7 @@ PHOTOS = ("astronaut", "chelsea", "coffee", "hubble_deep_field", "ihc", "motorcy
 
 @pytest.mark.parametrize("factor", [2, 3, 4])
 @pytest.mark.parametrize("name", PHOTOS)
-def test_fast_is_nearer_to_the_original_than_lanczos(name: str, factor: int) -> None:
+def test_fast_is_closer_to_the_original_than_lanczos(name: str, factor: int) -> None:
     original = photo(name)[:288, :384]
     small = _reduced(original, factor)
     ours = _upscale(small, scale=str(factor)).pixels
@@ -85,7 +85,7 @@ def test_fast_is_nearer_to_the_original_than_lanczos(name: str, factor: int) -> 
     assert similar[0] > similar[1] + 0.01
 
 
-def test_eight_times_is_nearer_to_the_original_than_lanczos() -> None:
+def test_scale_8_is_closer_to_the_original_than_lanczos() -> None:
     for name in ("astronaut", "coffee"):
         original = photo(name)[:384, :384]
         small = _reduced(original, 8)
@@ -101,7 +101,7 @@ def _sharpness(pixels: Pixels) -> float:
     return float(cv2.Laplacian(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), cv2.CV_32F).var())
 
 
-def test_quality_is_what_ncnn_makes_of_the_same_weights_and_sharper_than_lanczos() -> None:
+def test_quality_matches_ncnn_and_is_sharper_than_lanczos() -> None:
     small = photo("chelsea")[90:122, 120:152]
     folder = checkpoints.models_dir()
     files = folder / "realesrgan-x4plus.param", folder / "realesrgan-x4plus.bin"
@@ -137,7 +137,7 @@ def _tiled_and_whole(checkpoint: str, picture: Pixels, precision: str | None) ->
 
 
 @pytest.mark.parametrize("checkpoint", ["span-x2", pytest.param("span-x4", marks=pytest.mark.long)])
-def test_fast_in_tiles_is_the_same_as_whole(checkpoint: str) -> None:
+def test_fast_tiled_equals_whole(checkpoint: str) -> None:
     picture = photo("coffee")
     assert picture.shape == (400, 600, 3)
     tiled, whole = _tiled_and_whole(checkpoint, picture, "f32")
@@ -145,7 +145,7 @@ def test_fast_in_tiles_is_the_same_as_whole(checkpoint: str) -> None:
 
 
 @pytest.mark.parametrize("size", [(96, 320), pytest.param((400, 600), marks=pytest.mark.long)])
-def test_quality_in_tiles_is_close_to_whole_and_has_no_seams(size: tuple[int, int]) -> None:
+def test_quality_tiled_is_close_to_whole_without_seams(size: tuple[int, int]) -> None:
     # This network sees far beyond any affordable overlap, so tiles differ a little wherever they are.
     picture = photo("coffee")[: size[0], : size[1]]
     tiled, whole = _tiled_and_whole("realesrgan-x4plus", picture, None)
@@ -174,7 +174,7 @@ def test_quality_in_tiles_is_close_to_whole_and_has_no_seams(size: tuple[int, in
         ({"target_width": 300, "target_height": 150}, 100, 150),
     ],
 )
-def test_the_result_has_the_size_that_was_asked_for(params: dict[str, Any], width: int, height: int) -> None:
+def test_the_result_has_the_requested_size(params: dict[str, Any], width: int, height: int) -> None:
     source = photo("chelsea")[100:160, 100:140]
     outcome = _upscale(source, **params)
     assert outcome.pixels.shape == (height, width, 3)
@@ -185,7 +185,7 @@ def test_the_result_has_the_size_that_was_asked_for(params: dict[str, Any], widt
 
 
 @pytest.mark.parametrize(("width", "height"), [(1, 1), (1, 70), (3, 2), (129, 1)])
-def test_the_smallest_pictures_work(width: int, height: int) -> None:
+def test_the_smallest_images_work(width: int, height: int) -> None:
     source = np.random.default_rng(1).integers(0, 256, (height, width, 3), np.uint8)
     assert _upscale(source, scale=3).pixels.shape == (3 * height, 3 * width, 3)
     grey = np.full((height, width, 3), 93, np.uint8)
@@ -239,7 +239,7 @@ def test_a_side_that_the_format_cannot_hold_is_refused_before_any_work() -> None
         {"scales": 2},
     ],
 )
-def test_impossible_parameters_are_refused(params: dict[str, Any]) -> None:
+def test_invalid_parameters_are_refused(params: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         UpscaleParams.model_validate(params)
 
@@ -254,7 +254,7 @@ def _cutout(name: str) -> tuple[Pixels, Pixels]:
 
 
 @pytest.mark.parametrize("params", [{"scale": 2}, {"scale": 3}, {"target_width": 512}])
-def test_transparency_is_upscaled_and_leaves_no_dark_fringe(params: dict[str, Any]) -> None:
+def test_transparency_is_upscaled_without_a_dark_fringe(params: dict[str, Any]) -> None:
     whole, cutout = _cutout("coffee")
     result = _upscale(cutout, **params).pixels
     opaque = _upscale(whole, **params).pixels
@@ -275,7 +275,7 @@ def test_transparency_is_upscaled_and_leaves_no_dark_fringe(params: dict[str, An
     assert result[edge][:, :3].mean() > opaque[edge].mean() - 3
 
 
-def test_progress_rises_by_tiles_from_none_to_all() -> None:
+def test_progress_increases_by_tiles_from_0_to_1() -> None:
     run = Run()
     _upscale(_cutout("astronaut")[1][:150, :150], run, scale=8, mode="fast")
     assert run.steps == sorted(run.steps)
@@ -284,7 +284,7 @@ def test_progress_rises_by_tiles_from_none_to_all() -> None:
     assert run.steps[-1] == pytest.approx(1)
 
 
-def test_a_cancelled_call_stops_between_tiles_and_the_engine_works_on() -> None:
+def test_a_cancelled_call_stops_between_tiles_and_the_engine_stays_usable() -> None:
     source = photo("astronaut")
     expected = _upscale(source, scale=2).pixels
     for stop_at in (1, 2, 4):
@@ -295,7 +295,7 @@ def test_a_cancelled_call_stops_between_tiles_and_the_engine_works_on() -> None:
     np.testing.assert_array_equal(_upscale(source, scale=2).pixels, expected)
 
 
-def test_a_slow_tile_asks_meanwhile_whether_to_go_on() -> None:
+def test_a_slow_tile_polls_for_cancellation() -> None:
     run = Run(stop_at=3)
     # One tile, which takes far longer than the first three questions.
     with pytest.raises(Cancelled):
@@ -349,9 +349,7 @@ def _has_bf16() -> bool:
 
 @pytest.mark.skipif(not _has_bf16(), reason="this processor computes in f32 anyway")
 @pytest.mark.parametrize("layers", [_BLACK, _NAN], ids=["black", "NaN"])
-def test_tiles_that_low_precision_spoils_are_computed_again_in_f32(
-    layers: tuple[str, ...], tmp_path: Path
-) -> None:
+def test_tiles_with_overflows_are_recomputed_in_f32(layers: tuple[str, ...], tmp_path: Path) -> None:
     source = np.maximum(photo("coffee")[:100, :150], 1)
     result = np.empty((200, 300, 3), np.uint8)
     engine = _network(tmp_path, layers)("bf16")
@@ -359,13 +357,13 @@ def test_tiles_that_low_precision_spoils_are_computed_again_in_f32(
     assert np.abs(result.astype(int) - source.repeat(2, axis=0).repeat(2, axis=1)).max() <= 1
 
 
-def test_a_checkpoint_without_finite_answers_is_an_error_not_a_picture(tmp_path: Path) -> None:
+def test_non_finite_results_are_an_error(tmp_path: Path) -> None:
     engine = _network(tmp_path, _BLACK, bias=float("nan"))(None)
     with pytest.raises(RuntimeError, match="non-finite pixels"):
         engine.enlarge(photo("coffee")[:64, :64], np.empty((128, 128, 3), np.uint8), lambda share: None)
 
 
-def test_soundness_of_a_tile() -> None:
+def test_tiles_with_invalid_values_are_detected() -> None:
     tile = (photo("coffee")[:64, :64] / 255).astype(np.float32)
     enlarged = tile.repeat(2, axis=0).repeat(2, axis=1)
     assert upscaling.is_sound(tile, enlarged)
@@ -380,7 +378,7 @@ def test_soundness_of_a_tile() -> None:
 
 
 @pytest.mark.parametrize("factor", [2, 4])
-def test_alpha_edges_are_sharper_than_a_resampler_and_free_of_artefacts(factor: int) -> None:
+def test_alpha_edges_are_sharper_than_resampling_and_free_of_artefacts(factor: int) -> None:
     shape = np.zeros((2048, 2048), np.uint8)
     cv2.ellipse(shape, (1024, 1024), (900, 620), 31, 0, 360, 255, -1)
     cv2.line(shape, (500, 900), (1500, 1180), 0, 22)

