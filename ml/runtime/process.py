@@ -60,7 +60,11 @@ class WorkerProcess:
         self._wire.send(dump_for_worker(CancelCall(number)))
 
     def receive(self) -> dict[str, Any]:
-        """The next message, see `ml.runtime.messages`. Raises WireBroken."""
+        """The next message, see `ml.runtime.messages`. Raises WireBroken.
+
+        Lets a suspended process continue: it may have sent only a part of the message.
+        """
+        self.set_paused(False)
         body, payloads = self._wire.receive()
         return load_in_server(body, payloads)
 

@@ -13,6 +13,7 @@ import pytest
 from ml.backend import Priority
 from ml.errors import Cancelled, Overloaded
 from ml.runtime.local import LocalBackend
+from ml.runtime.messages import WorkerConfig
 from ml.runtime.process import WorkerProcess
 from tests.support.ml.backends import (
     begin,
@@ -247,3 +248,16 @@ def test_a_suspended_call_can_be_cancelled_and_its_worker_serves_on(tmp_path: Pa
         assert backend.submit(call("echo")).answer.result(PATIENCE_SECONDS).width == 3
         gate.touch()
         billed.answer.result(PATIENCE_SECONDS)
+
+
+def test_a_suspended_worker_continues_to_send_the_message_that_is_awaited(tmp_path: Path) -> None:
+    config = WorkerConfig(
+        tmp_path / "models", tmp_path / "cache", "cpu", 1 << 30, 1 << 30, 1, engines="", warm_up=False
+    )
+    child = WorkerProcess(config)
+    try:
+        child.set_paused(True)  # long before it is ready
+        wait_until(lambda: psutil.Process(child.pid).status() == psutil.STATUS_STOPPED)
+        assert child.receive() == {"kind": "ready"}
+    finally:
+        child.kill()
