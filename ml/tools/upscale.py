@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from ml.engines.upscaling import Upscaler
 
 MAX_SCALE = 8
+#: Warn if the network failed in more than this share of the picture.
+WARNING_SHARE = 0.01
 
 Mode = Literal["fast", "quality"]
 
@@ -133,9 +135,10 @@ def run(source: Picture, params: UpscaleParams, context: Context) -> ToolResult:
     all_costs = sum(step.cost for step in (*colour_steps, *alpha_steps))
     result = np.empty((size.height, size.width, source.pixels.shape[2]), np.uint8)
     cost_done = 0.0
+    replaced_share = 0.0
 
     def enlarge(plan: list[ScalingPass], pixels: Any, target: Any) -> None:
-        nonlocal cost_done
+        nonlocal cost_done, replaced_share
         for step in plan:
             upscaler = _upscaler(context, step.checkpoint)
             enlarged = target if step is plan[-1] else np.empty((*step.result, *target.shape[2:]), np.uint8)
@@ -145,7 +148,8 @@ def run(source: Picture, params: UpscaleParams, context: Context) -> ToolResult:
                 context.step("upscaling", (before + share * cost) / all_costs)
 
             report(0.0)
-            upscaler.enlarge(pixels, enlarged, report)
+            share = upscaler.enlarge(pixels, enlarged, report)
+            replaced_share = max(replaced_share, share)
             cost_done += step.cost
             pixels = enlarged
 
@@ -153,7 +157,9 @@ def run(source: Picture, params: UpscaleParams, context: Context) -> ToolResult:
     if source.has_alpha:
         alpha = np.ascontiguousarray(source.pixels[:, :, 3])
         enlarge(alpha_steps, alpha, result[:, :, 3])
-    return ToolResult(result, model=colour_steps[0].checkpoint, warnings=_warnings(params, size))
+    return ToolResult(
+        result, model=colour_steps[0].checkpoint, warnings=_warnings(params, size, replaced_share)
+    )
 
 
 def _upscaler(context: Context, checkpoint: str) -> "Upscaler":
@@ -161,14 +167,20 @@ def _upscaler(context: Context, checkpoint: str) -> "Upscaler":
     return engine
 
 
-def _warnings(params: UpscaleParams, size: Size) -> list[str]:
+def _warnings(params: UpscaleParams, size: Size, replaced_share: float) -> list[str]:
+    warnings = []
     wanted = (params.target_width or size.width, params.target_height or size.height)
-    if wanted == (size.width, size.height):
-        return []
-    return [
-        f"The image's aspect ratio differs from {wanted[0]} x {wanted[1]}: the result is the largest that"
-        f" fits, {size.width} x {size.height} pixels, neither stretched nor cropped."
-    ]
+    if wanted != (size.width, size.height):
+        warnings.append(
+            f"The image's aspect ratio differs from {wanted[0]} x {wanted[1]}: the result is the largest that"
+            f" fits, {size.width} x {size.height} pixels, neither stretched nor cropped."
+        )
+    if replaced_share > WARNING_SHARE:
+        warnings.append(
+            f"In {replaced_share:.0%} of the image the network's result did not match the source,"
+            " so a plainer method was used there."
+        )
+    return warnings
 
 
 def cost(params: UpscaleParams, megapixels: float) -> float:

@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from ml.engines import ncnn_graph
+from ml.engines.network_facts import UPSCALING_FACTS
 from tests.support import checkpoints
 from tests.support.ml.ncnn_reference import Reference
 from tests.support.ml.photos import photo
@@ -126,7 +127,7 @@ def test_each_layer_matches_ncnn(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(("name", "side"), [("span-x2", 96), ("span-x4", 96), ("realesrgan-x4plus", 32)])
 def test_the_checkpoints_match_ncnn(name: str, side: int) -> None:
     folder = checkpoints.models_dir()
-    param, weights = folder / f"{name}.param", folder / f"{name}.bin"
+    param, weights = (folder / file for file in UPSCALING_FACTS[name].files)
     crop = photo("astronaut")[100 : 100 + side, 150 : 150 + side].transpose(2, 0, 1)
     picture = np.asarray(crop / 255, np.float32)
     ours, theirs = _run(param, weights, picture), Reference(param, weights, exact=True).run(picture)
