@@ -190,8 +190,8 @@ def test_a_guest_session_starts_once_under_the_token_of_the_browser(database: Da
         again = sessions.begin_guest(session, token, **facts)
         assert (first.session_id, first.token) == (again.session_id, token)
         later = NOON + sessions.GUEST_IDLE
-        anew = sessions.begin_guest(session, token, **{**facts, "now": later})
-        assert anew.session_id != first.session_id
+        renewed = sessions.begin_guest(session, token, **{**facts, "now": later})
+        assert renewed.session_id != first.session_id
         assert sessions.find(session, token, later) is not None
 
 

@@ -200,12 +200,12 @@ def test_a_close_during_the_wakeup_check_of_a_worker_is_not_lost(
 ) -> None:
     with running(workload_config(tmp_path, workers=1)) as backend:
         (slot,) = backend._slots
-        look_around = slot._sleep
+        real_sleep = slot._sleep
 
         def closed_meanwhile(seconds: float, child: WorkerProcess | None = None) -> bool:
             if seconds == 0.0:
-                backend._dispatcher.stop(0.0)  # rings; the look that follows hushes the bell
-            return look_around(seconds, child)
+                backend._dispatcher.stop(0.0)  # wakes the waiter, which then consumes the wakeup
+            return real_sleep(seconds, child)
 
         monkeypatch.setattr(slot, "_sleep", closed_meanwhile)
         slot.wake()

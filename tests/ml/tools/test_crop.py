@@ -142,9 +142,9 @@ class TestShape:
     def test_gravity_says_which_part_is_kept(self, gravity: str, left: int, top: int) -> None:
         tall_part = cropped(PHOTO, aspect_ratio="1:1", gravity=gravity)
         assert np.array_equal(tall_part, PHOTO[:, left : left + 300])
-        standing = np.ascontiguousarray(PHOTO.transpose(1, 0, 2))[:, :280]  # 280 wide, 480 high
-        wide_part = cropped(standing, aspect_ratio="1:1", gravity=gravity)
-        assert np.array_equal(wide_part, standing[top : top + 280])
+        portrait = np.ascontiguousarray(PHOTO.transpose(1, 0, 2))[:, :280]  # 280 wide, 480 high
+        wide_part = cropped(portrait, aspect_ratio="1:1", gravity=gravity)
+        assert np.array_equal(wide_part, portrait[top : top + 280])
 
     def test_an_aspect_ratio_too_narrow_for_the_image_names_the_parameter(self) -> None:
         with pytest.raises(BadParameter) as refusal:

@@ -16,7 +16,7 @@ from tests.support.builders import DAY
 from tests.support.mailbox import Mailbox, running_mailbox
 
 SENDER = "bgeraser <post@pictures.example.com>"
-LETTER = MailMessage("ada@example.com", "Grüße", "Ein Link: https://pictures.example.com/verify?token=x\n")
+MESSAGE = MailMessage("ada@example.com", "Grüße", "Ein Link: https://pictures.example.com/verify?token=x\n")
 
 
 @pytest.fixture(scope="module")
@@ -63,19 +63,19 @@ def mailbox() -> Iterator[Mailbox]:
         yield box
 
 
-def send(url: str, letter: MailMessage = LETTER, tls: ssl.SSLContext | None = None) -> bool:
-    post = Mailer(url, SENDER, tls=tls, pause_seconds=0.01)
+def send(url: str, message: MailMessage = MESSAGE, tls: ssl.SSLContext | None = None) -> bool:
+    mailer = Mailer(url, SENDER, tls=tls, pause_seconds=0.01)
     try:
-        return post.send(letter).result(60)
+        return mailer.send(message).result(60)
     finally:
-        post.close()
+        mailer.close()
 
 
 def test_a_message_is_delivered_unchanged(mailbox: Mailbox) -> None:
     assert send(mailbox.url)
     got = mailbox.next()
     assert (got["To"], got["From"], got["Subject"]) == ("ada@example.com", SENDER, "Grüße")
-    assert got.get_content().splitlines() == LETTER.text.splitlines()
+    assert got.get_content().splitlines() == MESSAGE.text.splitlines()
     assert got["Auto-Submitted"] == "auto-generated"
     assert got["Message-ID"].endswith("@pictures.example.com>")
 
@@ -136,11 +136,11 @@ def test_an_address_cannot_inject_headers(mailbox: Mailbox) -> None:
 
 def test_every_message_says_what_to_do_if_you_did_not_request_it() -> None:
     link = "https://pictures.example.com/x"
-    for letter in (
+    for message in (
         messages.verify("a@x.org", link),
         messages.address_taken("a@x.org", link, link),
         messages.reset("a@x.org", link),
         messages.password_changed("a@x.org", link),
     ):
-        assert link in letter.text
-        assert "not you" in letter.text or "did not request" in letter.text
+        assert link in message.text
+        assert "not you" in message.text or "did not request" in message.text

@@ -24,10 +24,10 @@ SECRET = "https://someone:secret@mirror.corp.test:8443/simple"
     ],
 )
 def test_urls_are_removed_from_messages(said: str) -> None:
-    told = clients.redact_addresses(said)
-    assert "mirror.corp" not in told
-    assert "secret" not in told
-    assert "<address>" in told
+    redacted = clients.redact_addresses(said)
+    assert "mirror.corp" not in redacted
+    assert "secret" not in redacted
+    assert "<address>" in redacted
 
 
 @pytest.mark.parametrize(
