@@ -18,6 +18,7 @@ from api.images.storage import Storage
 from api.payments.stripe_client import StripeAccess
 from api.payments.trials import Trials
 from api.readiness import Readiness
+from api.remote_files.service import RemoteFiles
 from api.settings import Settings
 from billing.timestamps import utc_now
 from ml.backend import Backend
@@ -47,6 +48,7 @@ class Services:
     previews: SingleFlight[bytes] = field(default_factory=SingleFlight)
     unbilled: UnbilledAdmission = field(default_factory=UnbilledAdmission)
     readiness: Readiness = field(default_factory=Readiness)
+    remote_files: RemoteFiles = field(default_factory=RemoteFiles)
 
     @property
     def guests_storage_bytes(self) -> int:
@@ -81,4 +83,5 @@ class Services:
             account_storage_bytes=settings.account_storage_mb * 1024**2,
             clock=clock,
             stripe=StripeAccess.of(settings),
+            remote_files=RemoteFiles(allows_http=settings.allow_http_urls),
         )

@@ -54,6 +54,9 @@ class Settings(BaseSettings):
     body_memory_mb: int = Field(
         1024, ge=128, description="MiB of memory for uploads that arrive or are being worked on."
     )
+    allow_http_urls: bool = Field(
+        False, description="Fetch pictures that callers name by URL over plain http too."
+    )
     call_timeout_seconds: float = Field(300.0, gt=0, description="A call is stopped after this many seconds.")
     shutdown_seconds: float = Field(
         25.0, ge=0, le=3600, description="How long running calls may go on after a request to stop."
