@@ -31,6 +31,8 @@ class CallRequest:
     source_id: str | None = None
     #: The form field of a stored image by the file that it stands for, where an error should name the field.
     id_fields: Mapping[str, str] = field(default_factory=dict)
+    #: Whether the request has taken its call of the rate already, before it was read in full.
+    rate_taken: bool = False
     #: None: the result is delivered as the parameters say.
     delivery: Delivery | None = None
 

@@ -1,8 +1,8 @@
 """Connections to hosts whose addresses were checked, made to those very addresses.
 
-A name is looked up once for each connection, every address is checked, and the connection goes to one of them.
-So a name that resolves differently the next time (DNS rebinding) gains nothing. The certificate is still
-verified for the name, because only the lowest layer knows the address.
+A name is looked up once for each connection, every address is checked, and the connection goes to one of
+them. So a name that resolves differently the next time (DNS rebinding) gains nothing. The certificate is
+still verified for the name, because only the lowest layer knows the address.
 """
 
 import asyncio
@@ -58,7 +58,7 @@ class PinnedBackend(httpcore.AsyncNetworkBackend):
         self,
         host: str,
         port: int,
-        timeout: float | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109 - the signature is httpcore's
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.AsyncNetworkStream:
@@ -84,11 +84,3 @@ class PinnedBackend(httpcore.AsyncNetworkBackend):
                 failure = error
         assert failure is not None
         raise failure
-
-    async def connect_unix_socket(
-        self, path: str, timeout: float | None = None, socket_options: Iterable[Any] | None = None
-    ) -> httpcore.AsyncNetworkStream:
-        raise HostRefused
-
-    async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)

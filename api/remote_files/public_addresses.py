@@ -1,4 +1,4 @@
-"""Which network addresses belong to the public internet, so that the server may connect to them for a caller."""
+"""Which network addresses belong to the public internet: the only ones that are fetched from for callers."""
 
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 

@@ -10,7 +10,6 @@ import ssl
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import NoReturn
 
 import certifi
 import httpcore
@@ -39,10 +38,10 @@ _NETWORK_ERRORS = (
 
 
 class RemoteFiles:
-    """Fetches pictures for callers. All arguments but `allows_http` have their defaults in production.
+    """Fetches pictures for callers, within limits for each account and for the process.
 
-    `resolve` and `is_allowed` replace the resolver and the check of its addresses, `ports` the ports of the
-    schemes, `tls` the trusted certificates.
+    Only `allows_http` is a setting. The other arguments replace the system's resolver, the check of its
+    addresses, the ports of the schemes, the trusted certificates and the time limit.
     """
 
     def __init__(
@@ -57,15 +56,14 @@ class RemoteFiles:
     ) -> None:
         self._schemes = frozenset({"https", "http"} if allows_http else {"https"})
         self._ports = ports or frozenset(remote_urls.DEFAULT_PORTS[scheme] for scheme in self._schemes)
-        self._resolver = None if resolve is not None else Resolver()
-        self._backend = PinnedBackend(resolve or self._resolver or Resolver(), is_allowed)
+        self._resolver = Resolver()
+        self._backend = PinnedBackend(resolve or self._resolver, is_allowed)
         self._tls = tls
         self._seconds = seconds
         self._fetching: Counter[str] = Counter()
 
     def close(self) -> None:
-        if self._resolver is not None:
-            self._resolver.close()
+        self._resolver.close()
 
     async def fetch(
         self,
@@ -88,11 +86,13 @@ class RemoteFiles:
                 async with asyncio.timeout(self._seconds):
                     return await self._follow(parsed, param, on_bytes)
             except TimeoutError:
-                _fail(param, f"could not be downloaded within {self._seconds:g} seconds")
+                raise _unavailable(
+                    param, f"could not be downloaded within {self._seconds:g} seconds"
+                ) from None
             except HostRefused:
                 raise UnusableRemoteUrl(param, f"{param} must name a public host that exists.") from None
             except _NETWORK_ERRORS:
-                _fail(param, "could not be downloaded: the connection failed")
+                raise _unavailable(param, "could not be downloaded: the connection failed") from None
 
     def _parse(self, url: str, param: str) -> RemoteUrl:
         try:
@@ -123,8 +123,8 @@ class RemoteFiles:
             try:
                 url = url.redirected(location or "", schemes=self._schemes, ports=self._ports)
             except UnusableUrl:
-                _fail(param, "leads to an address that is not allowed")
-        _fail(param, f"is redirected more than {REDIRECTS_MAX} times")
+                raise _unavailable(param, "leads to an address that is not allowed") from None
+        raise _unavailable(param, f"is redirected more than {REDIRECTS_MAX} times")
 
     @asynccontextmanager
     async def _answer(self, url: RemoteUrl) -> AsyncIterator[httpcore.Response]:
@@ -150,7 +150,7 @@ class RemoteFiles:
 
 async def _read(answer: httpcore.Response, param: str, on_bytes: Callable[[int], None]) -> bytes:
     if answer.status != 200:
-        _fail(param, "does not lead to a file: the address answered with an error")
+        raise _unavailable(param, "does not lead to a file: the address answered with an error")
     declared = _header(answer, b"content-length") or ""
     if declared.isdigit() and int(declared[:20]) > FILE_LIMIT_BYTES:
         raise _too_large(param)
@@ -178,7 +178,7 @@ def _check_picture(content: bytes, param: str) -> None:
     try:
         codecs.sniff(content[: codecs.SNIFF_BYTES])
     except UnsupportedFormat:
-        _fail(param, "does not lead to a JPEG, PNG, WebP, AVIF or HEIC file")
+        raise _unavailable(param, "does not lead to a JPEG, PNG, WebP, AVIF or HEIC file") from None
 
 
 def _header(answer: httpcore.Response, name: bytes) -> str | None:
@@ -191,5 +191,5 @@ def _too_large(param: str) -> FileTooLarge:
     return error
 
 
-def _fail(param: str, problem: str) -> NoReturn:
-    raise RemoteFileUnavailable(param, f"{param} {problem}.") from None
+def _unavailable(param: str, problem: str) -> RemoteFileUnavailable:
+    return RemoteFileUnavailable(param, f"{param} {problem}.")

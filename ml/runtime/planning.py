@@ -71,8 +71,12 @@ def plan(call: ToolCall) -> CallPlan:
         codecs.check_output_size(*answer)
         codecs.check_format_holds("jpg" if is_archive else params.format, *answer)
     size = answer or reduced
-    answer_format = "zip" if is_archive else codecs.resolve_format(
-        params.format, auto_format(source_format, call.delivery), False, False, size
+    answer_format = (
+        "zip"
+        if is_archive
+        else codecs.resolve_format(
+            params.format, auto_format(source_format, call.delivery), False, False, size
+        )
     )
     return CallPlan(source_format, source, reduced, size, answer_format)
 

@@ -10,9 +10,9 @@ from ml import catalogue
 from ml.backend import ToolAnswer, ToolCall
 from ml.errors import BadParameter, OutOfMemory
 from ml.imaging import codecs
-from ml.runtime import planning
 from ml.params import Params
 from ml.pixels import Picture, Pixels
+from ml.runtime import planning
 from ml.tool import ToolResult
 
 OnStep = Callable[[str, float], None]
