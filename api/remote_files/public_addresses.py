@@ -4,7 +4,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 
 # Addresses that stand for others: connecting to one may reach a private network behind a translator or a
 # tunnel. Python counts some of them as global, as their registry entries do.
-_TRANSLATING_V6 = tuple(
+_NOT_PUBLIC_V6 = tuple(
     IPv6Network(network)
     for network in (
         "::/96",  # IPv4-compatible, with the unspecified address and loopback
@@ -14,6 +14,7 @@ _TRANSLATING_V6 = tuple(
         "64:ff9b:1::/48",  # NAT64 of local use
         "2001::/23",  # IETF protocol assignments, with Teredo
         "2002::/16",  # 6to4
+        "3fff::/20",  # documentation, which older versions of Python do not know
     )
 )
 _GLOBAL_UNICAST_V6 = IPv6Network("2000::/3")
@@ -57,5 +58,5 @@ def _is_public_v6(address: IPv6Address) -> bool:
         and address.is_global
         and not address.is_multicast
         and address.scope_id is None
-        and not any(address in network for network in _TRANSLATING_V6)
+        and not any(address in network for network in _NOT_PUBLIC_V6)
     )

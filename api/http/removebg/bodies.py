@@ -160,11 +160,11 @@ def _value_of_json(name: str, value: Any) -> _Value | None:
 
 def _read_urlencoded(content: bytearray) -> dict[str, _Value]:
     forms.refuse_bare_files(bytes(content[: codecs.SNIFF_BYTES]))
-    if content.count(b"&") >= _FIELDS_MAX:
-        raise InvalidRequest(f"The form has too many fields: at most {_FIELDS_MAX}.")
     pairs: list[tuple[str, _Value]] = []
     at = 0
-    while at < len(content):
+    for _ in range(_FIELDS_MAX):
+        if at >= len(content):
+            break
         end = content.find(b"&", at)
         end = len(content) if end < 0 else end
         equals = content.find(b"=", at, end)
@@ -176,6 +176,8 @@ def _read_urlencoded(content: bytearray) -> dict[str, _Value]:
                 raise InvalidRequest("The request's body is not a valid form.") from None
             pairs.append((name, LongText(content, min(equals + 1, end), end, "urlencoded")))
         at = end + 1
+    else:
+        raise InvalidRequest(f"The form has too many fields: at most {_FIELDS_MAX - 1}.")
     return _by_name(pairs)
 
 
