@@ -85,8 +85,8 @@ def local_api(
 ) -> Iterator[LocalApi]:
     """An API with its data in `directory`. Opening it there again is a restart with other `settings`.
 
-    Without workers a call waits for ever, so only refusals can be tested. `remote_files` replaces what fetches
-    callers' URLs, because the usual one connects to public hosts only.
+    Without workers a call waits for ever, so only refusals can be tested. `remote_files` replaces what
+    fetches callers' URLs, because the usual one connects to public hosts only.
     """
     clock = clock or Clock()
     values: dict[str, Any] = {"secret_key": SecretStr(SECRET), "data_dir": directory, **settings}

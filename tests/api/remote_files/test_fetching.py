@@ -112,8 +112,8 @@ URLS = [
             "[fd00::1]",
             "[ff02::1]",
             "[::1",
-            "１２７.0.0.1",
-            "127。0。0。1",
+            "\uff11\uff12\uff17.0.0.1",
+            "127\u30020\u30020\u30021",
             "ⓛocalhost",
             "bücher.example.com",
             "user@public.example.com",
@@ -206,7 +206,7 @@ def test_a_name_with_an_address_that_is_not_public_is_refused_without_a_connecti
     assert (type(error), error.message) == (
         type(unknown),
         unknown.message,
-    )  # Names inside are not told apart.
+    )  # Whether it exists is not said.
 
 
 def test_an_address_is_allowed_only_where_its_operator_did(host: RemoteHost) -> None:
