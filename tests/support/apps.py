@@ -61,6 +61,10 @@ class LocalApi:
         """What `work` returns, run where the application runs."""
         return self._portal.call(work, *arguments)
 
+    def start(self, work: Callable[..., Awaitable[None]]) -> None:
+        """Run `work` in the background, where the application runs."""
+        self._portal.start_task_soon(work)
+
     def new_key(self, email: str, plan: PlanName = PlanName.FREE) -> str:
         """The API key of a new account."""
         with self.services.database.transaction() as session:

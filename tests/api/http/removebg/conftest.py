@@ -65,10 +65,13 @@ def remote_host() -> Iterator[RemoteHost]:
 
 @pytest.fixture(scope="package")
 def drop_api(tmp_path_factory: pytest.TempPathFactory, remote_host: RemoteHost) -> Iterator[LocalApi]:
+    # Only the small network, so that a call takes a fraction of a second.
+    fast_models = tmp_path_factory.mktemp("models")
+    (fast_models / "u2netp.onnx").symlink_to(models_dir() / "u2netp.onnx")
     with local_api(
         tmp_path_factory.mktemp("drop"),
         has_workers=True,
-        models_dir=models_dir(),
+        models_dir=fast_models,
         remote_files=files_of(remote_host, seconds=2.0),
     ) as api:
         yield api
