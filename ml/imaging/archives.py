@@ -17,7 +17,7 @@ COLOR_NAME, ALPHA_NAME = "color.jpg", "alpha.png"
 _FILL_SIGMA_PIXELS = 6.0
 _ROWS_AT_ONCE = 256
 _REACH = 4 * int(_FILL_SIGMA_PIXELS)
-_WEIGHT_MIN = 8  # of 255: below, rounding makes the average meaningless
+_WEIGHT_MIN = 0.03  # the share of visible pixels in an average, below which it is not used
 _MADE_AT = (1980, 1, 1, 0, 0, 0)  # the same pixels make the same file
 
 
@@ -49,11 +49,11 @@ def _without_removed_parts(colors: Pixels, alpha: Mask) -> Pixels:
         start, stop = max(0, first - _REACH), last + _REACH
         inner = slice(first - start, last - start)
         shown = visible[start:stop]
-        masked = cv2.bitwise_and(colors[start:stop], colors[start:stop], mask=shown)
-        weight = cv2.GaussianBlur(shown, (0, 0), _FILL_SIGMA_PIXELS)[inner].astype(np.float32)
-        average = cv2.GaussianBlur(masked, (0, 0), _FILL_SIGMA_PIXELS)[inner] * (
-            255 / np.maximum(weight, 1)[..., None]
+        masked = cv2.bitwise_and(colors[start:stop], colors[start:stop], mask=shown).astype(np.float32)
+        weight = cv2.GaussianBlur(shown.astype(np.float32), (0, 0), _FILL_SIGMA_PIXELS)[inner, :, None] / 255
+        average = cv2.GaussianBlur(masked, (0, 0), _FILL_SIGMA_PIXELS)[inner] / np.maximum(
+            weight, _WEIGHT_MIN
         )
-        fill = np.where(weight[..., None] >= _WEIGHT_MIN, np.clip(np.rint(average), 0, 255), mean)
+        fill = np.where(weight >= _WEIGHT_MIN, np.clip(np.rint(average), 0, 255), mean)
         answer[first:last] = np.where(shown[inner][..., None] > 0, colors[first:last], fill)
     return answer

@@ -1,8 +1,10 @@
 """Files as base64 and the JSON around them: every way of writing them is read, everything else refused."""
 
+import asyncio
 import base64
 import json
 import random
+import threading
 import urllib.parse
 from typing import Any, Literal
 
@@ -186,3 +188,28 @@ def test_what_is_no_json_object_of_few_values_is_refused(content: bytes) -> None
 def test_a_name_that_occurs_twice_is_refused(content: bytes) -> None:
     with pytest.raises(InvalidParameter, match="more than once"):
         json_forms.read_object(content)
+
+
+def test_long_text_is_decoded_in_another_thread_and_in_small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    pieces: list[tuple[int, int]] = []
+    decode_piece = LongText._decoded
+
+    def note(text: LongText, piece: bytes) -> bytes:
+        pieces.append((threading.get_ident(), len(piece)))
+        return decode_piece(text, piece)
+
+    monkeypatch.setattr(LongText, "_decoded", note)
+    content = TEXT.encode()
+    file = asyncio.run(base64_files.decode(LongText(content, 0, len(content), "json"), "image_file_b64"))
+    assert file == FILE
+    assert threading.get_ident() not in {thread for thread, _ in pieces}
+    assert max(size for _, size in pieces) <= long_texts.PIECE_BYTES
+
+
+def test_a_short_form_value_is_decoded_as_the_standard_library_does() -> None:
+    source = random.Random(3)
+    for _ in range(1_000):
+        text = "".join(source.choices(["%41", "%c3%a9", "%3D", "+", "=", "z", "_", "%25", "%0D%0A"], k=6))
+        content = text.encode()
+        value = LongText(content, 0, len(content), "urlencoded").text()
+        assert value == urllib.parse.unquote_plus(text, errors="strict")

@@ -1,4 +1,4 @@
-"""Clients that were written for remove.bg, unmodified, and the samples of its documentation and of our guide."""
+"""Clients written for remove.bg, unmodified, and the samples of its documentation and of our guide."""
 
 import contextlib
 import io
