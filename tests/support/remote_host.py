@@ -99,8 +99,11 @@ class RemoteHost:
             self.heads.append(head)
             path = head.split(b" ")[1].decode()
             missing = b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n"
-            page = self.pages.get(path, lambda _, to: to.sendall(missing))
-            page(head, connection)
+            page = self.pages.get(path)
+            if page is None:
+                connection.sendall(missing)
+            else:
+                page(head, connection)
 
 
 class Names:

@@ -20,7 +20,8 @@ def opened(content: bytes) -> tuple[Pixels, Mask]:
 def disc(height: int, width: int, radius: float) -> Mask:
     y, x = np.mgrid[:height, :width]
     away = np.hypot(y - height / 2, x - width / 2)
-    return np.clip((radius - away) * 64 + 128, 0, 255).astype(np.uint8)
+    soft: Mask = np.clip((radius - away) * 64 + 128, 0, 255).astype(np.uint8)
+    return soft
 
 
 @pytest.mark.parametrize("height", [100, archives._ROWS_AT_ONCE, archives._ROWS_AT_ONCE + 1, 700])

@@ -68,8 +68,8 @@ def test_the_usual_call_answers_the_cut_out_that_our_own_route_makes(drop: Drop)
     assert int(headers["x-ratelimit-reset"]) > 0
     top, left, width, height = box_of(response)
     rows, columns = np.nonzero(picture(response)[..., 3] >= 13)
-    assert (top, left) == (rows.min(), columns.min())
-    assert (height, width) == (np.ptp(rows) + 1, np.ptp(columns) + 1)
+    assert (top, left) == (int(rows.min()), int(columns.min()))
+    assert (height, width) == (int(np.ptp(rows)) + 1, int(np.ptp(columns)) + 1)
     assert drop.credits() == (4_998, 0)
 
 

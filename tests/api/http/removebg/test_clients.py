@@ -40,8 +40,8 @@ def address(drop: Drop, port: int) -> Iterator[str]:
     """The API of `drop` over TCP."""
     config = uvicorn.Config(drop.api.app, port=port, lifespan="off", log_config=None)
     server = uvicorn.Server(config)
-    server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
-    server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign]
+    # The server runs in another thread than the main one, where signals cannot be caught.
+    server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign, assignment]
     stopped = threading.Event()
 
     async def serve() -> None:
@@ -106,6 +106,7 @@ def test_the_python_client_with_base64(client: Any, tmp_path: Path) -> None:
 def test_the_python_client_gets_errors_as_it_expects(client: Any, tmp_path: Path) -> None:
     with pytest.raises(requests.HTTPError) as raised:
         client.remove_background_from_base64_img("junk", new_file_name=str(tmp_path / "none.png"))
+    assert raised.value.response is not None
     assert raised.value.response.status_code == 400
     assert raised.value.response.json()["errors"][0]["title"]
     assert not (tmp_path / "none.png").exists()
