@@ -107,7 +107,7 @@ def error(request: Request, raised: Exception, data: Any = None) -> Response:
         set_account_status(request, raised.account_status)
         raised = raised.error
     known = as_known_error(raised)
-    if removebg_errors.is_spoken(request.scope.get("path", ""), known):
+    if removebg_errors.applies(request.scope.get("path", ""), known):
         status, body = removebg_errors.failure(known)
     else:
         status, body = response_bodies.failure(known, request_id_of(request), data)

@@ -19,8 +19,9 @@ IsAllowed = Callable[[str], bool]
 
 _ADDRESSES_TRIED_MAX = 3
 _CONNECT_SECONDS = 4.0
-# Not the event loop's own threads: a name server that does not answer would occupy all of them.
-_RESOLVER_THREADS = 16
+# Not the event loop's own threads: name servers that do not answer would occupy all of them. A lookup cannot
+# be cancelled and may outlive its fetch, so there are as many threads as files are fetched at once.
+_RESOLVER_THREADS = 64
 
 
 class HostRefused(Exception):

@@ -10,6 +10,7 @@ import ssl
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 
 import certifi
 import httpcore
@@ -22,7 +23,6 @@ from api.remote_files.remote_urls import RemoteUrl, UnusableUrl
 from ml.errors import UnsupportedFormat
 from ml.imaging import codecs
 
-FILE_LIMIT_BYTES = 25 * 1024 * 1024
 FETCH_SECONDS = 10.0
 REDIRECTS_MAX = 3
 AT_ONCE_MAX = 64
@@ -72,9 +72,10 @@ class RemoteFiles:
         *,
         account_id: str,
         concurrent: int,
+        limit_bytes: int,
         on_bytes: Callable[[int], None] = lambda _count: None,
     ) -> bytes:
-        """The picture at `url`, which the caller sent as the parameter `param`.
+        """The picture at `url`, which the caller sent as the parameter `param`: at most `limit_bytes`.
 
         An account fetches at most `concurrent` files at once. `on_bytes` gets the number of bytes received so
         far and may raise. Raises `UnusableRemoteUrl`, `RemoteFileUnavailable`, `FileTooLarge`, `RateLimited`
@@ -84,7 +85,7 @@ class RemoteFiles:
         with self._slot(account_id, concurrent):
             try:
                 async with asyncio.timeout(self._seconds):
-                    return await self._follow(parsed, param, on_bytes)
+                    return await self._follow(parsed, _Reader(param, limit_bytes, on_bytes))
             except TimeoutError:
                 raise _unavailable(
                     param, f"could not be downloaded within {self._seconds:g} seconds"
@@ -114,17 +115,20 @@ class RemoteFiles:
             if not self._fetching[account_id]:
                 del self._fetching[account_id]
 
-    async def _follow(self, url: RemoteUrl, param: str, on_bytes: Callable[[int], None]) -> bytes:
+    async def _follow(self, url: RemoteUrl, reader: "_Reader") -> bytes:
+        location: str | None = None
         for _ in range(REDIRECTS_MAX + 1):
-            async with self._answer(url) as answer:
-                if answer.status not in _REDIRECTS:
-                    return await _read(answer, param, on_bytes)
-                location = _header(answer, b"location")
             try:
-                url = url.redirected(location or "", schemes=self._schemes, ports=self._ports)
-            except UnusableUrl:
-                raise _unavailable(param, "leads to an address that is not allowed") from None
-        raise _unavailable(param, f"is redirected more than {REDIRECTS_MAX} times")
+                async with self._answer(url) as answer:
+                    if answer.status not in _REDIRECTS:
+                        return await reader.read(answer)
+                    location = _header(answer, b"location") or ""
+                url = url.redirected(location, schemes=self._schemes, ports=self._ports)
+            except (HostRefused, UnusableUrl):
+                if location is None:
+                    raise  # The URL itself is refused, not what it leads to.
+                raise _unavailable(reader.param, "leads to an address that is not allowed") from None
+        raise _unavailable(reader.param, f"is redirected more than {REDIRECTS_MAX} times")
 
     @asynccontextmanager
     async def _answer(self, url: RemoteUrl) -> AsyncIterator[httpcore.Response]:
@@ -148,47 +152,54 @@ class RemoteFiles:
             yield answer
 
 
-async def _read(answer: httpcore.Response, param: str, on_bytes: Callable[[int], None]) -> bytes:
-    if answer.status != 200:
-        raise _unavailable(param, "does not lead to a file: the address answered with an error")
-    declared = _header(answer, b"content-length") or ""
-    if declared.isdigit() and int(declared[:20]) > FILE_LIMIT_BYTES:
-        raise _too_large(param)
-    pieces: list[bytes] = []
-    received_bytes = 0
-    is_picture = False
-    async for piece in answer.aiter_stream():
-        received_bytes += len(piece)
-        if received_bytes > FILE_LIMIT_BYTES:
-            raise _too_large(param)
-        on_bytes(received_bytes)
-        pieces.append(piece)
-        if not is_picture and received_bytes >= codecs.SNIFF_BYTES:
-            # Stop as soon as it is clear that this is no picture.
-            pieces = [b"".join(pieces)]
-            _check_picture(pieces[0], param)
-            is_picture = True
-    content = await asyncio.to_thread(b"".join, pieces)
-    if not is_picture:
-        _check_picture(content, param)
-    return content
+@dataclass(frozen=True)
+class _Reader:
+    """Reads the picture in the answer to one fetch, for the parameter `param`."""
 
+    param: str
+    limit_bytes: int
+    on_bytes: Callable[[int], None]
 
-def _check_picture(content: bytes, param: str) -> None:
-    try:
-        codecs.sniff(content[: codecs.SNIFF_BYTES])
-    except UnsupportedFormat:
-        raise _unavailable(param, "does not lead to a JPEG, PNG, WebP, AVIF or HEIC file") from None
+    async def read(self, answer: httpcore.Response) -> bytes:
+        if answer.status != 200:
+            raise _unavailable(self.param, "does not lead to a file: the address answered with an error")
+        declared = _header(answer, b"content-length") or ""
+        if declared.isdecimal():
+            self._check_size(int(declared[:20]))
+        pieces: list[bytes] = []
+        received_bytes = 0
+        is_picture = False
+        async for piece in answer.aiter_stream():
+            received_bytes += len(piece)
+            self._check_size(received_bytes)
+            self.on_bytes(received_bytes)
+            pieces.append(piece)
+            if not is_picture and received_bytes >= codecs.SNIFF_BYTES:
+                # Stop as soon as it is clear that this is no picture.
+                pieces = [b"".join(pieces)]
+                self._check_picture(pieces[0])
+                is_picture = True
+        content = await asyncio.to_thread(b"".join, pieces)
+        if not is_picture:
+            self._check_picture(content)
+        return content
+
+    def _check_size(self, size_bytes: int) -> None:
+        if size_bytes > self.limit_bytes:
+            error = FileTooLarge(f"The file is too large: at most {self.limit_bytes // 1024**2} MiB.")
+            error.param = self.param
+            raise error
+
+    def _check_picture(self, content: bytes) -> None:
+        try:
+            codecs.sniff(content[: codecs.SNIFF_BYTES])
+        except UnsupportedFormat:
+            problem = "does not lead to a JPEG, PNG, WebP, AVIF or HEIC file"
+            raise _unavailable(self.param, problem) from None
 
 
 def _header(answer: httpcore.Response, name: bytes) -> str | None:
     return next((value.decode("latin-1") for key, value in answer.headers if key.lower() == name), None)
-
-
-def _too_large(param: str) -> FileTooLarge:
-    error = FileTooLarge(f"The file is too large: at most {FILE_LIMIT_BYTES // 1024**2} MiB.")
-    error.param = param
-    return error
 
 
 def _unavailable(param: str, problem: str) -> RemoteFileUnavailable:

@@ -47,7 +47,7 @@ class MultipleBackgrounds(MultipleSources):
     """More than one of bg_color, bg_image_url and bg_image_file."""
 
 
-def is_spoken(path: str, error: Exception) -> bool:
+def applies(path: str, error: Exception) -> bool:
     """Whether an error at this path is answered in remove.bg's shape.
 
     What is wrong with the route itself, such as an unsupported method, keeps our own.

@@ -25,6 +25,7 @@ from api.http.removebg.bodies import RemoveBgBody
 from api.http.removebg.fields import RemoveBgFields
 from api.http.removebg.paths import ACCOUNT_PATH, REMOVE_PATH
 from api.http.routes.get_and_head import add_get
+from api.images import service as images
 from api.services import Services
 from billing.ledger import accounts, ledger
 from billing.ledger.plans import PLANS
@@ -128,6 +129,7 @@ async def _with_fetched(
             param,
             account_id=caller.account_id,
             concurrent=PLANS[caller.plan].concurrent_calls,
+            limit_bytes=images.FILE_LIMIT_BYTES,
             on_bytes=count,
         )
         files[file] = await dependencies.while_connected(request, fetch)

@@ -20,6 +20,7 @@ from api.remote_files.service import RemoteFiles
 from tests.support.ml.photos import photo, png_bytes
 from tests.support.remote_host import LOOPBACK, NAME, Names, RemoteHost, files_of, running_host
 
+LIMIT_BYTES = 3 * 1024 * 1024
 PICTURE = png_bytes(photo("chelsea")[:40, :60])
 
 
@@ -30,7 +31,10 @@ def host() -> Iterator[RemoteHost]:
 
 
 def fetch(files: RemoteFiles, url: str, on_bytes: Callable[[int], None] = lambda _: None) -> bytes:
-    return asyncio.run(files.fetch(url, "image_url", account_id="a", concurrent=4, on_bytes=on_bytes))
+    fetching = files.fetch(
+        url, "image_url", account_id="a", concurrent=4, limit_bytes=LIMIT_BYTES, on_bytes=on_bytes
+    )
+    return asyncio.run(fetching)
 
 
 def refusal(files: RemoteFiles, url: str) -> InvalidParameter:
@@ -270,7 +274,7 @@ def test_a_redirect_is_checked_as_the_url_itself(host: RemoteHost, location: str
     if not location:
         host.redirect("/away", "/away")
     before = host.connections
-    refusal(files, url)
+    assert isinstance(refusal(files, url), RemoteFileUnavailable)
     assert host.connections - before == (1 if location else service.REDIRECTS_MAX + 1)
 
 
@@ -294,7 +298,7 @@ def test_a_lying_content_type_does_not_matter(host: RemoteHost) -> None:
 
 def test_what_is_no_picture_is_left_after_its_first_bytes(host: RemoteHost) -> None:
     def endless(_: bytes, connection: ssl.SSLSocket) -> None:
-        connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 20000000\r\n\r\n" + b"x" * 100)
+        connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 2000000\r\n\r\n" + b"x" * 100)
         host.wait_until_stopped()
 
     error = refusal(files_of(host, seconds=30.0), host.respond("/endless", endless))
@@ -302,7 +306,7 @@ def test_what_is_no_picture_is_left_after_its_first_bytes(host: RemoteHost) -> N
 
 
 def test_a_file_over_the_limit_is_refused_by_its_declared_length(host: RemoteHost) -> None:
-    declared = str(service.FILE_LIMIT_BYTES + 1)
+    declared = str(LIMIT_BYTES + 1)
     with pytest.raises(FileTooLarge):
         fetch(files_of(host), host.serve("/big", PICTURE, content_length=declared))
 
@@ -318,7 +322,7 @@ def test_a_file_over_the_limit_is_refused_without_a_declared_length(host: Remote
 
     with pytest.raises(FileTooLarge):
         fetch(files_of(host, seconds=60.0), host.respond("/chunks", chunks), received.append)
-    assert max(received) <= service.FILE_LIMIT_BYTES
+    assert max(received) <= LIMIT_BYTES
 
 
 @pytest.mark.parametrize("declared", [len(PICTURE) + 1, -1])
@@ -382,7 +386,9 @@ def test_one_account_downloads_a_few_files_at_once() -> None:
         files = RemoteFiles(resolve=never)
 
         def start(account: str) -> "asyncio.Task[bytes]":
-            fetching = files.fetch("https://a.example.com/", "image_url", account_id=account, concurrent=2)
+            fetching = files.fetch(
+                "https://a.example.com/", "image_url", account_id=account, concurrent=2, limit_bytes=1
+            )
             return asyncio.create_task(fetching)
 
         first = [start("a"), start("a")]
