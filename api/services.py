@@ -17,6 +17,7 @@ from api.images.storage import Storage
 from api.payments.stripe_client import StripeAccess
 from api.payments.trials import Trials
 from api.readiness import Readiness
+from api.remote_files.service import RemoteFiles
 from api.settings import Settings
 from billing.timestamps import utc_now
 from ml.backend import Backend
@@ -44,6 +45,7 @@ class Services:
     call_log: CallLog = field(default_factory=CallLog)
     unbilled: UnbilledAdmission = field(default_factory=UnbilledAdmission)
     readiness: Readiness = field(default_factory=Readiness)
+    remote_files: RemoteFiles = field(default_factory=RemoteFiles)
 
     @property
     def guests_storage_bytes(self) -> int:
@@ -78,4 +80,5 @@ class Services:
             account_storage_bytes=settings.account_storage_mb * 1024**2,
             clock=clock,
             stripe=StripeAccess.of(settings),
+            remote_files=RemoteFiles(allows_http=settings.allow_http_urls),
         )

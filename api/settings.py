@@ -65,6 +65,9 @@ class Settings(BaseSettings):
     )
     queue_size: int = Field(256, ge=1, description="Maximum number of queued calls.")
     body_memory_mb: int = Field(1024, ge=128, description="Memory for request bodies in flight, in MiB.")
+    allow_http_urls: bool = Field(
+        False, description="Fetch images that callers name by URL over plain http too."
+    )
     call_timeout_seconds: float = Field(300.0, gt=0, description="Time limit of a call in seconds.")
     shutdown_seconds: float = Field(
         25.0, ge=0, le=3600, description="Seconds that running calls get to finish after SIGTERM."

@@ -6,7 +6,7 @@ table and the editor's controls. Forms send text, so every type here parses text
 
 import math
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from PIL import ImageColor
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -44,6 +44,14 @@ class Params(BaseModel):
         " format (jpg for HEIC).",
     )
     quality: int = Field(90, ge=1, le=100, description="Encoding quality for jpg, webp and avif.")
+
+    def for_reduced(self, source: tuple[int, int], reduced: tuple[int, int]) -> Self:
+        """The same parameters for a source of (width, height) that was reduced to another size.
+
+        Tools whose parameters name pixels of the source override this. Raises `BadParameter`.
+        """
+        del source, reduced
+        return self
 
     @model_validator(mode="before")
     @classmethod

@@ -121,7 +121,7 @@ def parameter_names(params: type[Params]) -> set[str]:
 async def _read(request: Request) -> list[Part]:
     """The parts of the form. Raises `InvalidRequest`, `FileTooLarge` and the errors of reading the body."""
     media_type, options = parse_options_header(request.headers.get("content-type"))
-    _check_encoding(request, options)
+    check_encoding(request, options)
     if media_type == b"multipart/form-data":
         if not options.get(b"boundary"):
             raise InvalidRequest(
@@ -141,7 +141,8 @@ async def _read(request: Request) -> list[Part]:
     return await asyncio.to_thread(_read_urlencoded, content)
 
 
-def _check_encoding(request: Request, options: Mapping[bytes, bytes]) -> None:
+def check_encoding(request: Request, options: Mapping[bytes, bytes]) -> None:
+    """Raises `InvalidRequest` for a compressed body, or one in another charset than UTF-8."""
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
     if encoding not in ("", "identity"):
         raise InvalidRequest("Send the body uncompressed: Content-Encoding is not supported.")
@@ -158,7 +159,7 @@ def _unsupported_type_message(media_type: bytes) -> str:
 
 def _read_urlencoded(content: bytes) -> list[Part]:
     """Raises `InvalidRequest`. For a thread, because its time grows with the body."""
-    _refuse_bare_files(content)
+    refuse_bare_files(content)
     if content.count(b"&") >= _FIELDS_MAX:
         raise InvalidRequest(f"The form has too many fields: at most {_FIELDS_MAX}.")
     if not content.isascii():
@@ -199,7 +200,7 @@ def _invalid_form() -> InvalidRequest:
     return InvalidRequest(f"The request's body is not a valid form. {_HOW_TO_SEND}")
 
 
-def _refuse_bare_files(content: bytes) -> None:
+def refuse_bare_files(content: bytes) -> None:
     """`curl --data-binary @photo.jpg` declares an image as a form."""
     if content.startswith(_GZIP):
         raise InvalidRequest("Send the body uncompressed: this one is gzip.")

@@ -33,6 +33,7 @@ MEDIA_TYPES = {
     "webp": "image/webp",
     "avif": "image/avif",
     "heic": "image/heic",
+    "zip": "application/zip",
 }
 #: A use extends an image's lifetime only if that gains more than this, so that not every use writes.
 _SLACK = timedelta(hours=1)

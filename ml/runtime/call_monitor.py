@@ -15,7 +15,7 @@ from ml.runtime.wire import WireBroken
 
 log = logging.getLogger(__name__)
 
-FORMATS = ("png", "jpg", "webp", "avif")
+FORMATS = ("png", "jpg", "webp", "avif", "zip")
 
 
 @dataclass(frozen=True)

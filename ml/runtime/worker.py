@@ -21,7 +21,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -257,7 +257,7 @@ def _warm_up(perform: Perform, engines: Any) -> duration_model.Kind:
 
 
 def _with_files(call: ToolCall, files: dict[str, bytes]) -> ToolCall:
-    return ToolCall(call.tool, call.params, files, call.priority, call.timeout_seconds)
+    return replace(call, files=files)
 
 
 def _as_message(answer: ToolAnswer) -> dict[str, Any]:

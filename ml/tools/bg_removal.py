@@ -11,7 +11,7 @@ from ml.imaging import codecs, fitting
 from ml.imaging.framing import MarginsField, crop_or_pad, object_box
 from ml.imaging.geometry import Box, CornersField, SizeField, box_of_corners
 from ml.imaging.placement import Placement, Position, PositionField, ScaleField, place_object
-from ml.params import ColorField, Params, parameter_error
+from ml.params import ColorField, Length, Params, parameter_error
 from ml.pixels import Mask, Matte, Picture, Pixels
 from ml.tool import Context, FileField, Tool, ToolResult
 
@@ -89,6 +89,18 @@ class BgRemovalParams(Params):
     shadow_opacity: int = Field(
         50, ge=0, le=100, description="Opacity of the shadow in percent. Requires shadow=drop."
     )
+
+    def for_reduced(self, source: tuple[int, int], reduced: tuple[int, int]) -> "BgRemovalParams":
+        if self.roi is None:
+            return self
+        # Check it against the size that the caller knows.
+        box_of_corners("roi", self.roi, source)
+        factors = [after / before for before, after in zip(source, reduced, strict=True)] * 2
+        corners = [
+            length if length.percent else Length(value=length.value * factor)
+            for length, factor in zip(self.roi, factors, strict=True)
+        ]
+        return self.model_copy(update={"roi": tuple(corners)})
 
     @model_validator(mode="before")
     @classmethod

@@ -13,9 +13,13 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlmodel import select
 
+from billing.ledger import ledger
+from billing.ledger.models import Account
 from ml.catalogue import TOOLS
 from tests.support.apps import LocalApi, local_api
+from tests.support.builders import make_grant
 from tests.support.calling import code_of, small_picture
 
 _numbers = itertools.count(1)
@@ -113,6 +117,27 @@ def usage_is_the_keys_own(house: House, method: str, path: str) -> None:
     assert house.request(method, path, None).status_code == 401
 
 
+def images_come_with_the_call(house: House, method: str, path: str) -> None:
+    """Another account's image cannot be named: an id is an unknown field, and its URL needs its signature."""
+    answer = house.request(method, path, house.stranger_key, data={"image_id": house.image_id})
+    assert (answer.status_code, answer.json()["errors"][0]["code"]) == (400, "missing_source")
+    assert house.request(method, path, None).status_code == 403
+
+
+def credits_are_the_keys_own(house: House, method: str, path: str) -> None:
+    with house.api.services.database.transaction() as session:
+        account = session.exec(select(Account).where(Account.email == house.owner_email)).one()
+        ledger.refresh(session, account, house.api.clock())
+        make_grant(session, account, 7, now=house.api.clock())
+    if method == "GET":
+        totals = [
+            house.request(method, path, key).json()["data"]["attributes"]["credits"]["total"]
+            for key in (house.owner_key, house.stranger_key)
+        ]
+        assert totals == [22, 15]
+    assert house.request(method, path, None).status_code == 403
+
+
 #: Pages without an account, which are tried with the whole application in tests/web.
 PUBLIC_PAGES = ("/", "/docs", "/openapi", "/openapi/{name}", "/favicon.ico", "/app")
 
@@ -176,6 +201,9 @@ TRIALS: dict[tuple[str, str], Callable[[House, str, str], None]] = {
     ("GET", "/api/images/{image_id}"): fetching_needs_the_signature_of_this_picture,
     ("HEAD", "/api/images/{image_id}"): fetching_needs_the_signature_of_this_picture,
     ("DELETE", "/api/images/{image_id}"): deleting_a_strangers_picture,
+    ("POST", "/v1.0/removebg"): images_come_with_the_call,
+    ("GET", "/v1.0/account"): credits_are_the_keys_own,
+    ("HEAD", "/v1.0/account"): credits_are_the_keys_own,
     ("POST", "/stripe/webhook"): takes_no_orders_from_strangers,
     ("GET", "/api/account"): account_is_the_keys_own,
     ("HEAD", "/api/account"): account_is_the_keys_own,
@@ -249,4 +277,5 @@ def test_an_invalid_key_is_refused_by_every_route_that_takes_one(
     house: House, method: str, path: str
 ) -> None:
     place = path.replace("{image_id}", house.image_id).replace("{tool}", "crop")
-    assert house.request(method, place, "bge_live_" + "x" * 38).status_code == 401
+    expected = 403 if path.startswith("/v1.0/") else 401  # remove.bg's clients know 403
+    assert house.request(method, place, "bge_live_" + "x" * 38).status_code == expected

@@ -6,9 +6,11 @@ from typing import Any
 import pytest
 
 from api.errors import ERROR_TABLE
+from api.http.removebg.openapi import RemoveBgFailure
 from ml.catalogue import TOOLS
 from tests.support.apps import local_api
 
+DROP_IN = "/v1.0/"
 HEADERS = {
     "X-Request-Id",
     "X-Credits-Charged",
@@ -97,18 +99,20 @@ def test_every_operation_declares_the_common_errors(page: dict[str, Any]) -> Non
             responses = set(described["responses"])
             assert responses >= {"400", "500", "503"}, (method, path)
             if described.get("security"):
-                assert responses >= {"401", "403", "429"}, (method, path)
+                unauthorized = set() if path.startswith(DROP_IN) else {"401"}
+                assert responses >= {*unauthorized, "403", "429"}, (method, path)
             for status in responses & {"409", "429", "503"}:
                 assert "Retry-After" in described["responses"][status]["headers"], (method, path)
 
 
-def test_every_error_has_the_error_shape(page: dict[str, Any]) -> None:
-    for operations in page["paths"].values():
+def test_every_error_has_our_shape_or_that_of_the_drop_in(page: dict[str, Any]) -> None:
+    for path, operations in page["paths"].items():
+        shape = "RemoveBgFailure" if path.startswith(DROP_IN) else "Failure"
         for described in operations.values():
             for status, response in described["responses"].items():
                 if status >= "400":
                     schema = response["content"]["application/json"]["schema"]
-                    assert schema == {"$ref": "#/components/schemas/Failure"}
+                    assert schema == {"$ref": f"#/components/schemas/{shape}"}
     assert not {"HTTPValidationError", "ValidationError"} & set(page["components"]["schemas"])
 
 
@@ -140,9 +144,30 @@ def test_only_authenticated_operations_declare_security(page: dict[str, Any]) ->
         ("delete", "/api/images/{image_id}"),
         ("get", "/api/account"),
         ("get", "/api/usage"),
+        ("post", "/v1.0/removebg"),
+        ("get", "/v1.0/account"),
     }
     assert secured == expected
     assert set(page["components"]["securitySchemes"]) == {"ApiKeyBearer", "ApiKeyHeader"}
+
+
+def test_the_drop_in_declares_its_bodies_and_examples(page: dict[str, Any]) -> None:
+    described = page["paths"]["/v1.0/removebg"]["post"]
+    assert described["tags"] == ["remove.bg drop-in"]
+    bodies = described["requestBody"]["content"]
+    assert set(bodies) == {"multipart/form-data", "application/x-www-form-urlencoded", "application/json"}
+    fields = set(bodies["multipart/form-data"]["schema"]["properties"])
+    assert fields >= {"image_file", "image_file_b64", "image_url", "size", "format", "bg_image_file", "roi"}
+    examples = described["responses"]["400"]["content"]["application/json"]["examples"]
+    for code, example in examples.items():
+        RemoveBgFailure.model_validate(example["value"])
+        assert example["value"]["errors"][0]["code"] == code
+    assert set(described["responses"]["200"]["content"]) >= {
+        "application/json",
+        "image/png",
+        "application/zip",
+    }
+    assert {"X-Type", "X-Foreground-Top", "X-Max-Width"} <= set(described["responses"]["200"]["headers"])
 
 
 def test_the_page_loads_nothing_from_another_host(tmp_path: Path) -> None:
