@@ -97,8 +97,9 @@ class CallMonitor:
     def _pause_or_continue(self, now: float) -> float:
         """Suspend or continue the worker. Returns how long it was suspended since the last time."""
         paused_seconds = 0.0 if self._paused_since is None else now - self._paused_since
-        is_paused = self._dispatcher.must_pause(self._submission)
-        self._child.set_paused(is_paused)
+        # Only a call that has begun counts the time of its worker, from which pauses are subtracted.
+        must_pause = self._began and self._dispatcher.must_pause(self._submission)
+        is_paused = self._child.set_paused(must_pause)
         self._paused_since = now if is_paused else None
         self._paused_seconds += paused_seconds
         return paused_seconds

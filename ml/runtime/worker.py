@@ -115,10 +115,10 @@ class _Run:
 
     def run(self, perform: Perform, engines: Any, payloads: list[bytes]) -> None:
         work = self._work
-        # From here on the call counts as started: if this process dies, the call may be the cause and is not
-        # retried.
-        self._send("started")
         began = time.perf_counter()
+        # From here on the call counts as started: if this process dies, the call may be the cause and is not
+        # retried. It may also be suspended, for which the server corrects its time.
+        self._send("started")
         try:
             call = _with_files(work.call, dict(zip(work.file_names, payloads, strict=True)))
             self._estimate(call)

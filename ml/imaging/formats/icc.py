@@ -36,15 +36,24 @@ def essential(profile: bytes) -> bytes | None:
         if count > _TAGS_MAX:
             return None
         entries = [struct.unpack_from(">4sII", profile, 132 + 12 * number) for number in range(count)]
-        tags = [
-            (start, name, cleaned)
-            for name, start, length in entries
-            if name in _TAGS and start + length <= size
-            if (cleaned := _cleaned(profile[start : start + length])) is not None
-        ]
-    except (struct.error, UnicodeDecodeError):
+    except struct.error:
         return None
-    return _joined(profile[:size], tags) if tags else None
+    used: dict[bytes, tuple[int, int]] = {}
+    for name, start, length in entries:
+        if name in _TAGS and start + length <= size:
+            used.setdefault(name, (start, length))  # readers use the first of a name
+    places = set(used.values())
+    # Tags may share their content, but overlapping ones would multiply the size, and the time to check it.
+    if sum(length for _, length in places) > 2 * size:
+        return None
+    found = {(start, length): _cleaned(profile[start : start + length]) for start, length in places}
+    tags = [
+        (place[0], name, content) for name, place in used.items() if (content := found[place]) is not None
+    ]
+    if not tags:
+        return None
+    joined = _joined(profile[:size], tags)
+    return joined if len(joined) <= MAX_PROFILE_BYTES else None
 
 
 def _joined(profile: bytes, tags: list[tuple[int, bytes, bytes]]) -> bytes:
@@ -75,7 +84,10 @@ def _joined(profile: bytes, tags: list[tuple[int, bytes, bytes]]) -> bytes:
 def _cleaned(tag: bytes) -> bytes | None:
     """The tag without bytes after its content; None if its type is not a known one or it is not valid."""
     clean = _TYPES.get(tag[:4])
-    answer = None if clean is None else clean(tag)
+    try:
+        answer = None if clean is None else clean(tag)
+    except (struct.error, UnicodeDecodeError):
+        return None
     return answer if answer is None or len(answer) <= len(tag) else None
 
 
@@ -139,9 +151,12 @@ def _translated(tag: bytes) -> bytes | None:
     texts_at = 16 + 12 * count
     if record_bytes != 12 or count > _TRANSLATIONS_MAX or texts_at > len(tag):
         return None
+    records = [struct.unpack_from(">II", tag, 20 + 12 * number) for number in range(count)]
+    texts = {(start, length) for length, start in records}  # several languages may share one
+    if sum(length for _, length in texts) > len(tag):
+        return None
     unused = bytearray(tag[texts_at:])
-    for number in range(count):
-        length, start = struct.unpack_from(">II", tag, 20 + 12 * number)
+    for start, length in texts:
         text = tag[start : start + length]
         if start < texts_at or len(text) < length or length % 2:
             return None

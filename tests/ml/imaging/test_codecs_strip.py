@@ -276,6 +276,71 @@ def test_profiles_of_grey_and_of_ink_stay_as_they_are() -> None:
         assert icc.essential(profile) == profile
 
 
+def test_overlapping_tags_of_a_profile_do_not_multiply_its_size() -> None:
+    # Each table is as long as the profile and begins eight bytes after the previous one.
+    names = [b"A2B0", b"A2B1", b"A2B2", b"A2B3", b"B2A0", b"B2A1", b"B2A2", b"B2A3"]
+    size = 4 << 20
+    table = b"".join(
+        struct.pack(">4sII", name, 1024 + 8 * number, size - 2048) for number, name in enumerate(names)
+    )
+    head = struct.pack(">I32x4s88xI", size, b"acsp", len(names)) + table
+    hostile_profile = head.ljust(1024, b"\0") + b"mAB \0\0\0\0" * len(names)
+    for count in (1, len(names)):
+        counted = hostile_profile[:128] + struct.pack(">I", count) + hostile_profile[132:]
+        clean = icc.essential(counted.ljust(size, b"\0"))
+        assert (clean is not None) is (count == 1)
+
+
+def _tags(profile: bytes) -> dict[bytes, bytes]:
+    (count,) = struct.unpack_from(">I", profile, 128)
+    entries = [struct.unpack_from(">4sII", profile, 132 + 12 * number) for number in range(count)]
+    return {name: profile[start : start + length] for name, start, length in entries}
+
+
+def _adobe_rgb_with(name: bytes, content: bytes) -> bytes:
+    tags = _tags(profiles.rgb_profile(profiles.ADOBE_RGB, 2.2))
+    return profiles.profile(b"mntr", b"RGB ", b"XYZ ", tags | {name: content})
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"mluc\0\0\0\0" + struct.pack(">II4sII", 1, 12, b"enUS", 2, 28) + b"\xd8\0",
+        b"mluc\0\0\0\0",
+        # A hundred records of the same megabyte of zeros, each a byte pair later: 100 MB to decode.
+        b"mluc\0\0\0\0"
+        + struct.pack(">II", 100, 12)
+        + b"".join(struct.pack(">4sII", b"enUS", 1 << 20, 1216 + 2 * number) for number in range(100))
+        + bytes((1 << 20) + 200),
+    ],
+    ids=["half a surrogate pair", "cut short", "overlapping"],
+)
+def test_a_bad_name_in_a_profile_goes_and_its_colours_stay(content: bytes) -> None:
+    profile = _adobe_rgb_with(b"desc", content)
+    clean = icc.essential(profile)
+    assert clean is not None
+    tags = _tags(profile)
+    assert tags.pop(b"desc") == content
+    assert _tags(clean) == tags
+
+
+def test_a_name_may_be_shared_by_languages() -> None:
+    text = "Weiß".encode("utf-16-be")
+    records = b"".join(
+        struct.pack(">4sII", tongue, len(text), 64) for tongue in (b"deDE", b"deAT", b"deCH", b"deLU")
+    )
+    profile = _adobe_rgb_with(b"desc", b"mluc\0\0\0\0" + struct.pack(">II", 4, 12) + records + text)
+    assert icc.essential(profile) == profile
+
+
+def test_of_tags_with_the_same_name_the_first_counts() -> None:
+    profile = profiles.rgb_profile(profiles.ADOBE_RGB, 2.2)
+    assert profile.count(b"bXYZ") == 1
+    clean = icc.essential(profile.replace(b"bXYZ", b"rXYZ"))
+    assert clean is not None
+    assert clean[132 : 132 + 12 * 5].count(b"rXYZ") == 1
+
+
 def test_an_oversized_compressed_profile_is_removed() -> None:
     bomb = hostile.png(8, 8, png_chunk(b"iCCP", b"a\0\0" + zlib.compress(bytes(64 << 20))))
     assert b"iCCP" not in stripped(bomb)

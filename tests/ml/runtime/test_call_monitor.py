@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ml.backend import ToolCall
+from ml.backend import Priority, ToolCall
 from ml.errors import TimedOut, TooSlow, WorkerLost
 from ml.runtime.call_monitor import CallMonitor, SlotLimits
 from ml.runtime.dispatcher import Dispatcher, Submission
@@ -180,3 +180,20 @@ def test_the_first_call_of_a_kind_in_a_worker_is_cold(
         assert estimate is not None
         counts.append(estimate.calls)
     assert counts == [0, 1, 2]
+
+
+def test_only_pauses_of_a_started_call_are_subtracted_from_its_time(
+    dispatcher: Dispatcher, start_child: Callable[[], WorkerProcess]
+) -> None:
+    dispatcher.record(call("echo"), work=1.0, seconds=0.5)  # what was never measured counts as long
+    guest = taken(dispatcher, call("echo", priority=Priority.GUEST, is_billed=False))
+    billed = taken(dispatcher, call("echo"))
+
+    def end_billed_call_once_nothing_happens(seconds: float, child: WorkerProcess) -> bool:
+        if until_said(0.5, child):
+            return True
+        dispatcher.fail(billed, TimedOut("stopped"))
+        return False
+
+    assert CallMonitor(start_child(), guest, dispatcher, LIMITS, end_billed_call_once_nothing_happens).run()
+    assert guest.answer.result(0).processing_seconds > 0.0

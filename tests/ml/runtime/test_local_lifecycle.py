@@ -97,12 +97,17 @@ def test_workers_exit_when_their_server_is_killed(tmp_path: Path) -> None:
         """
         import sys, time
         from pathlib import Path
+        import psutil
+        from ml.backend import Priority
         from tests.support.ml.backends import begin, call, children_pids, measure, running, workload_config
+        from tests.support.waiting import wait_until
         folder = Path(sys.argv[1])
-        with running(workload_config(folder, workers=3)) as backend:
+        with running(workload_config(folder, workers=3, threads_per_worker=64)) as backend:
             measure(backend, folder, "wait")
+            begin(backend, call("wait", gate=folder / "never", priority=Priority.GUEST, is_billed=False))
             begin(backend, call("deaf"))
             begin(backend, call("wait", gate=folder / "never"))
+            wait_until(lambda: any(psutil.Process(pid).status() == "stopped" for pid in children_pids()))
             print(*children_pids(), flush=True)
             time.sleep(600)
         """
@@ -261,3 +266,20 @@ def test_a_suspended_worker_continues_to_send_the_message_that_is_awaited(tmp_pa
         assert child.receive() == {"kind": "ready"}
     finally:
         child.kill()
+
+
+def test_a_call_that_holds_a_file_lock_is_not_suspended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ml.runtime.queue.PAUSE_SECONDS", 1e9)  # without turns
+    guest_gate, billed_gate = tmp_path / "guest", tmp_path / "billed"
+    with running(workload_config(tmp_path, threads_per_worker=64)) as backend:
+        measure(backend, tmp_path, "wait", "locked")
+        guest = begin(backend, call("locked", gate=guest_gate, priority=Priority.GUEST, is_billed=False))
+        billed = begin(backend, call("wait", gate=billed_gate))
+        guest_gate.touch()
+        wait_until((tmp_path / "guest-passed").exists)
+        assert not billed.answer.done()
+        billed_gate.touch()
+        for ticket in (guest, billed):
+            assert ticket.answer.result(PATIENCE_SECONDS).width == 3

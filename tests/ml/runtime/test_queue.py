@@ -400,3 +400,41 @@ class TestPauses:
             assert queue.must_pause(second + 0.1, guest)
             queue.finish(billed)
             assert not queue.must_pause(second + 0.9, guest)
+
+    def test_it_runs_while_a_short_billed_call_waits_for_it_and_long_ones(self) -> None:
+        guest = self.guest()
+        queue = self.running(guest, entry(Priority.PAID, seconds=100.0, is_long=True), slots=2)
+        assert queue.must_pause(1.0, guest)
+        waiting = entry(Priority.PAID)
+        queue.put(waiting)
+        assert not queue.must_pause(2.0, guest)
+        assert queue.remove(waiting)
+        queue.put(entry(Priority.PAID, is_long=True))  # has to wait for the other long call anyway
+        assert queue.must_pause(3.0, guest)
+
+    def test_it_pauses_while_billed_calls_wait_for_short_ones(self) -> None:
+        guest = self.guest()
+        queue = self.running(guest, entry(Priority.PAID), slots=2)
+        queue.put(entry(Priority.PAID))
+        assert queue.must_pause(1.0, guest)
+
+    def test_it_runs_while_it_keeps_a_long_billed_call_waiting(self) -> None:
+        guest = entry(Priority.GUEST, is_billed=False, is_long=True)
+        queue = self.running(guest, entry(Priority.PAID), slots=2)
+        queue.put(entry(Priority.PAID, is_long=True))
+        assert queue.take(1.0) is None
+        assert not queue.must_pause(1.0, guest)
+
+    def test_it_does_not_become_a_long_call_by_pausing(self) -> None:
+        guest, billed = self.guest(), entry(Priority.PAID)
+        queue = self.running(guest, billed, slots=2)
+        assert queue.must_pause(1.0, guest)
+        assert queue.must_pause(15.0, guest)  # it has run for one second
+        queue.finish(billed)
+        assert not queue.must_pause(16.0, guest)
+        for now, may_start in ((20.0, True), (24.9, True), (25.0, False)):
+            long = entry(Priority.PAID, is_long=True, submitted_at=now)
+            queue.put(long)
+            assert (queue.take(now) is long) is may_start
+            if may_start:
+                queue.finish(long)
