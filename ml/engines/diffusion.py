@@ -135,8 +135,6 @@ class Inpainter:
     def _options(self, prompt_options: PromptOptions) -> dict[str, Any]:
         """The pipeline's arguments for these options."""
         strength = FULL_STRENGTH if prompt_options.strength is None else prompt_options.strength
-        # The pipeline runs only the share `strength` of the steps, and needs at least one.
-        steps = max(prompt_options.steps or self._steps, math.ceil(1 / strength))
         guidance = (
             self.default_guidance if prompt_options.guidance_scale is None else prompt_options.guidance_scale
         )
@@ -151,11 +149,25 @@ class Inpainter:
         options: dict[str, Any] = {
             "prompt": prompt_options.prompt,
             "negative_prompt": prompt_options.negative_prompt or None,
-            "num_inference_steps": steps,
+            "num_inference_steps": self._steps_for(prompt_options.steps, strength),
             "guidance_scale": guidance,
             "strength": strength,
         }
         return {name: value for name, value in options.items() if name in self._accepted}
+
+    def _steps_for(self, asked: int | None, strength: float) -> int:
+        """Denoising steps, of which the pipeline runs only the share `strength` and needs at least one."""
+        scheduler = self._pipeline.scheduler
+        # Consistency models' schedulers can only skip steps of the schedule that they were distilled from.
+        is_distilled = "original_inference_steps" in inspect.signature(scheduler.set_timesteps).parameters
+        config = scheduler.config
+        most = config.original_inference_steps if is_distilled else config.num_train_timesteps
+        needed = math.ceil(1 / strength)
+        if asked is not None and asked > most:
+            raise BadParameter("steps", f"steps must be at most {most} with {self.checkpoint}")
+        if needed > most:
+            raise BadParameter("strength", f"strength must be at least {1 / most:g} with {self.checkpoint}")
+        return max(min(asked or self._steps, most), needed)
 
 
 def _load_pipeline(torch: Any, folder: PipelineFolder, parts: Parts, device: Device) -> Any:

@@ -107,6 +107,19 @@ class TestSetting:
         same = PromptOptions("a cat", steps=4, guidance_scale=1.0)
         assert not np.array_equal(own.repaint(PICTURE, MASK, same, lambda _: None), first)
 
+    def test_more_steps_than_a_distilled_schedule_has_are_refused(
+        self, folders: dict[str, Path], tmp_path: Path
+    ) -> None:
+        engine = engines(folders["sd"], tmp_path, inpaint_scheduler="lcm").inpainter()
+        assert painted(engine, replace(CAT, steps=50)).shape == PICTURE.shape
+        for options, param, message in (
+            (replace(CAT, steps=51), "steps", "steps must be at most 50 with tiny-sd"),
+            (replace(CAT, strength=0.01), "strength", "strength must be at least 0.02 with tiny-sd"),
+        ):
+            with pytest.raises(BadParameter, match=message) as refused:
+                painted(engine, options)
+            assert refused.value.name == param
+
     def test_a_lora_changes_the_result_and_sets_its_scheduler(
         self, folders: dict[str, Path], tmp_path: Path
     ) -> None:
