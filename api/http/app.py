@@ -16,6 +16,7 @@ from api.http import openapi, responses
 from api.http.metrics import Metrics
 from api.http.middleware.body_gate import BodyGate
 from api.http.middleware.body_limits import MEBIBYTE, UPLOAD_LIMIT_BYTES, BodyLimits
+from api.http.middleware.error_limit import ErrorLimit
 from api.http.middleware.hosts import Hosts
 from api.http.middleware.request_context import RequestContext
 from api.http.removebg import routes as removebg
@@ -65,6 +66,7 @@ def create_api(
     app.add_middleware(BodyLimits, limits=limits, gate=app.state.body_gate, limits_of_any_type=_BASE64_PATHS)
     if bound_host is not None:
         app.add_middleware(Hosts, settings=settings, bound_host=bound_host)
+    app.add_middleware(ErrorLimit, clock=services.clock)
     has_tls = services.public_url is not None and services.public_url.startswith("https://")
     app.add_middleware(RequestContext, metrics=app.state.metrics, has_tls=has_tls)
     return app

@@ -112,8 +112,7 @@ class _PaidCaller:
     def _new_picture(self) -> bytes:
         self._number += 1
         pixels = self._pixels.copy()
-        pixels[0, :8] = np.unpackbits(np.array([self._number], np.uint8))[:, None] * 255
-        pixels[8, :8] = np.unpackbits(np.array([self._number >> 8], np.uint8))[:, None] * 255
+        pixels[0, :16] = np.unpackbits(np.array([self._number], ">u2").view(np.uint8))[:, None] * 255
         return jpeg_bytes(pixels)
 
 
