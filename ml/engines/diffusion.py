@@ -161,7 +161,7 @@ class Inpainter:
         # Consistency models' schedulers can only skip steps of the schedule that they were distilled from.
         is_distilled = "original_inference_steps" in inspect.signature(scheduler.set_timesteps).parameters
         config = scheduler.config
-        most = config.original_inference_steps if is_distilled else config.num_train_timesteps
+        most = int(config.original_inference_steps if is_distilled else config.num_train_timesteps)
         needed = math.ceil(1 / strength)
         if asked is not None and asked > most:
             raise BadParameter("steps", f"steps must be at most {most} with {self.checkpoint}")
