@@ -37,6 +37,7 @@ check: $(VENV)/.dev node_modules/.package-lock.json   ## lint, format, types, th
 	$(BIN)/lint-imports
 	$(BIN)/deptry .
 	$(BIN)/python -m tests.support.public_names
+	$(BIN)/python -m tests.support.module_tests
 	$(BIN)/hadolint Dockerfile
 	$(NODE) node_modules/eslint/bin/eslint.js web/static tests/js
 	$(NODE) node_modules/prettier/bin/prettier.cjs --check --log-level warn "web/static/**/*.{js,d.ts}" "tests/js/*.js"

@@ -51,6 +51,7 @@ async def close(services: Services) -> None:
     """End the workers and close the database. Call it after the last call was settled."""
     await asyncio.to_thread(services.backend.close)
     await services.authenticator.close()
+    services.remote_files.close()
     await asyncio.to_thread(services.database.close)
 
 

@@ -17,9 +17,9 @@ from api.auth import former_accounts, sessions, throttle, tokens
 from api.calls import call_log, idempotency
 from api.db import leader
 from api.db.database import Database
-from api.db.models import Image
 from api.editor import projects
 from api.errors import ServiceUnavailable
+from api.images.models import Image
 from billing.errors import HoldSettled, LeaseAlive
 from billing.ledger import ledger
 from billing.ledger.models import HoldStatus

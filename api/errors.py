@@ -5,6 +5,8 @@ ApiError
 │   ├── InvalidRequest              malformed
 │   ├── MissingImage · MultipleSources
 │   ├── InvalidParameter            names the parameter
+│   │   ├── UnusableRemoteUrl       a URL that is not fetched
+│   │   └── RemoteFileUnavailable   a URL that does not lead to a picture
 │   ├── FileTooLarge · StorageFull
 │   ├── NotFound · MethodNotAllowed · Expired · Forbidden
 ├── InvalidApiKey                   missing, unknown or revoked
@@ -57,6 +59,14 @@ class InvalidParameter(RequestError):
     def __init__(self, param: str, message: str) -> None:
         super().__init__(message)
         self.param = param
+
+
+class UnusableRemoteUrl(InvalidParameter):
+    """`param` is a URL that this server does not fetch, whatever is there."""
+
+
+class RemoteFileUnavailable(InvalidParameter):
+    """`param` is a URL whose picture could not be fetched."""
 
 
 class FileTooLarge(RequestError):
@@ -148,6 +158,8 @@ ERROR_TABLE: dict[type[Exception], tuple[int, str]] = {
     StorageFull: (413, "STORAGE_FULL"),
     ml_errors.UnsupportedFormat: (415, "UNSUPPORTED_FORMAT"),
     InvalidParameter: (422, "INVALID_PARAMETER"),
+    UnusableRemoteUrl: (422, "INVALID_PARAMETER"),
+    RemoteFileUnavailable: (422, "INVALID_PARAMETER"),
     ml_errors.BadParameter: (422, "INVALID_PARAMETER"),
     ml_errors.UnreadablePicture: (422, "UNREADABLE_IMAGE"),
     ml_errors.PictureTooLarge: (422, "IMAGE_TOO_LARGE"),

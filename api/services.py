@@ -9,15 +9,15 @@ from datetime import datetime, timedelta
 from api.auth.authenticator import Authenticator
 from api.auth.former_accounts import FormerAddresses
 from api.calls.call_log import CallLog
-from api.calls.in_flight import InFlightCalls
+from api.calls.in_flight import RunningWork
 from api.calls.unbilled_admission import UnbilledAdmission
 from api.db.database import Database
 from api.images.signing import Signer
-from api.images.single_flight import SingleFlight
 from api.images.storage import Storage
 from api.payments.stripe_client import StripeAccess
 from api.payments.trials import Trials
 from api.readiness import Readiness
+from api.remote_files.service import RemoteFiles
 from api.settings import Settings
 from billing.timestamps import utc_now
 from ml.backend import Backend
@@ -41,12 +41,11 @@ class Services:
     stripe: StripeAccess | None = None  # None: plans cannot be bought
     #: This process's unique name in the leases of its holds.
     lease_owner: str = field(default_factory=lambda: f"process_{os.getpid()}_{secrets.token_hex(8)}")
-    running: InFlightCalls = field(default_factory=InFlightCalls)
+    running: RunningWork = field(default_factory=RunningWork)
     call_log: CallLog = field(default_factory=CallLog)
-    #: Previews being rendered.
-    previews: SingleFlight[bytes] = field(default_factory=SingleFlight)
     unbilled: UnbilledAdmission = field(default_factory=UnbilledAdmission)
     readiness: Readiness = field(default_factory=Readiness)
+    remote_files: RemoteFiles = field(default_factory=RemoteFiles)
 
     @property
     def guests_storage_bytes(self) -> int:
@@ -81,4 +80,5 @@ class Services:
             account_storage_bytes=settings.account_storage_mb * 1024**2,
             clock=clock,
             stripe=StripeAccess.of(settings),
+            remote_files=RemoteFiles(allows_http=settings.allow_http_urls),
         )

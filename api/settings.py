@@ -33,86 +33,106 @@ _PREFIX = "BGERASER_"
 class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=_PREFIX, env_file=".env", extra="ignore", frozen=True)
 
-    data_dir: Path = Field(Path("data"), description="Database, pictures, checkpoints and secret lie here.")
-    models_dir: Path | None = Field(None, description="Checkpoints; default: models in the data directory.")
-    database_url: str | None = Field(None, description="Default: SQLite in the data directory.")
-    storage_url: str | None = Field(None, description="file:///…; default: images in the data directory.")
-    public_url: str | None = Field(None, description="Address callers use; signed URLs begin with it.")
-    development: bool = Field(
-        False, description="Allow other machines to connect although no public address is set."
+    data_dir: Path = Field(
+        Path("data"), description="Directory for the database, images, checkpoints and secret."
     )
-    secret_key: SecretStr | None = Field(None, description="Signs result URLs; 32 characters or more.")
-    secret_key_previous: SecretStr | None = Field(None, description="A retired key that is still accepted.")
+    models_dir: Path | None = Field(
+        None, description="Directory for checkpoints; default: models in the data directory."
+    )
+    database_url: str | None = Field(
+        None, description="SQLAlchemy URL; default: SQLite in the data directory."
+    )
+    storage_url: str | None = Field(
+        None, description="Stored images, file:///directory; default: images in the data directory."
+    )
+    public_url: str | None = Field(None, description="Public base URL of signed URLs and e-mailed links.")
+    development: bool = Field(False, description="Listen beyond loopback without a public URL.")
+    secret_key: SecretStr | None = Field(None, description="Signs result URLs; at least 32 characters.")
+    secret_key_previous: SecretStr | None = Field(
+        None, description="The previous secret key, which is still accepted."
+    )
     device: Literal["auto", "cpu", "cuda", "mps"] = Field(
-        "auto", description="cuda and mps fail loudly if there is none."
+        "auto", description="Inference device; the server refuses to start without it."
     )
     workers: int | None = Field(
-        None, ge=1, le=64, description="Worker processes; default: one a core and 2 GiB, at least 2."
+        None,
+        ge=1,
+        le=64,
+        description="Worker processes; default: one per core and 2 GiB of memory, at least 2.",
     )
-    worker_memory_mb: int = Field(4096, ge=512, description="MiB a worker may use before it is replaced.")
-    queue_size: int = Field(256, ge=1, description="Calls that may wait for a worker.")
-    body_memory_mb: int = Field(
-        1024, ge=128, description="MiB of memory for uploads that arrive or are being worked on."
+    worker_memory_mb: int = Field(
+        4096, ge=512, description="Memory limit of a worker in MiB; it is replaced beyond it."
     )
-    call_timeout_seconds: float = Field(300.0, gt=0, description="A call is stopped after this many seconds.")
+    queue_size: int = Field(256, ge=1, description="Maximum number of queued calls.")
+    body_memory_mb: int = Field(1024, ge=128, description="Memory for request bodies in flight, in MiB.")
+    allow_http_urls: bool = Field(
+        False, description="Fetch images that callers name by URL over plain http too."
+    )
+    call_timeout_seconds: float = Field(300.0, gt=0, description="Time limit of a call in seconds.")
     shutdown_seconds: float = Field(
-        25.0, ge=0, le=3600, description="How long running calls may go on after a request to stop."
+        25.0, ge=0, le=3600, description="Seconds that running calls get to finish after SIGTERM."
     )
-    connections: int = Field(2000, ge=1, description="Connections that are open at the same time.")
+    connections: int = Field(2000, ge=1, description="Maximum number of open connections.")
     connections_per_address: int = Field(
-        256, ge=1, description="As many of them from one address; a trusted proxy's are not counted."
+        256, ge=1, description="Maximum number of connections per address; trusted proxies are exempt."
     )
-    retention_hours: int = Field(
-        24, ge=1, description="Uploads and results live this long after their last use."
-    )
-    account_storage_mb: int = Field(2048, ge=1, description="MiB of stored pictures an account may have.")
+    retention_hours: int = Field(24, ge=1, description="Hours until unused uploads and results are deleted.")
+    account_storage_mb: int = Field(2048, ge=1, description="Storage quota of an account in MiB.")
     inpaint_checkpoint: str = Field(
-        DEFAULT_INPAINTING, description="What follows prompts: a checkpoint's name, a directory, or a hub id."
+        DEFAULT_INPAINTING, description="Inpainting checkpoint for prompts: a name, a directory, or a hub id."
     )
     inpaint_lora: str = Field(
-        AUTO, description="LoRA for few steps: auto (the table's, on a processor), none, or a .safetensors."
+        AUTO, description="Few-step LoRA: auto (the built-in one, on CPU), none, or a .safetensors file."
     )
     inpaint_tiny_vae: str = Field(
         AUTO,
-        description="Quick autoencoder: auto (the table's, on a processor), none, a file or a directory.",
+        description="Tiny autoencoder: auto (the built-in one, on CPU), none, a file or a directory.",
     )
-    inpaint_scheduler: Scheduler = Field("auto", description="own: the checkpoint's; auto: lcm with a LoRA.")
+    inpaint_scheduler: Scheduler = Field(
+        "auto", description="own: the checkpoint's; auto: lcm with a LoRA, else own."
+    )
     inpaint_steps: int | None = Field(
-        None, ge=1, le=150, description="Steps where a call names none; default: 4 with few-step, else 25."
+        None, ge=1, le=150, description="Default steps; 4 with lcm and turbo, else 25, if unset."
     )
     inpaint_guidance: float | None = Field(
-        None, ge=0, le=30, description="Guidance where a call names none; default: 1 (none) or 7.5."
+        None, ge=0, le=30, description="Default guidance scale; 1 (none) or 7.5 if unset."
     )
     inpaint_safety_checker: bool = Field(
-        False, description="Refuse what the checkpoint's own safety checker objects to."
+        False, description="Reject results that the checkpoint's own safety checker flags."
     )
-    sam_checkpoint: Path | None = Field(None, description="A Segment Anything .pth, asked for as model=sam.")
+    sam_checkpoint: Path | None = Field(
+        None, description="A Segment Anything .pth file, selected by model=sam."
+    )
     allow_noncommercial: bool = Field(
         False, description="Serve checkpoints whose licence forbids commercial use."
     )
     models_mirror: Path | None = Field(
-        None, description="A folder of files that models pull takes instead of downloading."
+        None, description="Directory from which models pull copies files instead of downloading."
     )
     smtp_url: SecretStr | None = Field(None, description="smtp://user:password@host:587 or smtps://…:465.")
     mail_from: str | None = Field(
-        None, description="Sender of our mails; default: bgeraser@ the address's host."
+        None, description="Sender of emails; default: bgeraser@ the host of the public URL."
     )
-    oauth_google_client_id: str | None = Field(None, description="Signing in with Google.")
-    oauth_google_client_secret: SecretStr | None = Field(None, description="Its secret.")
-    oauth_github_client_id: str | None = Field(None, description="Signing in with GitHub.")
-    oauth_github_client_secret: SecretStr | None = Field(None, description="Its secret.")
-    oauth_github_url: str = Field("https://github.com", description="Another address: GitHub Enterprise.")
-    oauth_oidc_issuer: str | None = Field(None, description="Address of any other OpenID provider.")
-    oauth_oidc_client_id: str | None = Field(None, description="Our client id there.")
-    oauth_oidc_client_secret: SecretStr | None = Field(None, description="Its secret.")
-    oauth_oidc_name: str = Field("single sign-on", description="What its button says: Continue with …")
-    trusted_proxies: str = Field("127.0.0.1", description="Addresses whose X-Forwarded-For is believed.")
-    stripe_secret_key: SecretStr | None = Field(None, description="Unset: no plan can be bought here.")
-    stripe_webhook_secret: SecretStr | None = Field(None, description="Unset: /stripe/webhook is 404.")
+    oauth_google_client_id: str | None = Field(None, description="Client id for sign-in with Google.")
+    oauth_google_client_secret: SecretStr | None = Field(None, description="Its client secret.")
+    oauth_github_client_id: str | None = Field(None, description="Client id for sign-in with GitHub.")
+    oauth_github_client_secret: SecretStr | None = Field(None, description="Its client secret.")
+    oauth_github_url: str = Field("https://github.com", description="Base URL, for GitHub Enterprise.")
+    oauth_oidc_issuer: str | None = Field(None, description="Issuer URL of another OpenID provider.")
+    oauth_oidc_client_id: str | None = Field(None, description="Client id at that provider.")
+    oauth_oidc_client_secret: SecretStr | None = Field(None, description="Its client secret.")
+    oauth_oidc_name: str = Field("single sign-on", description="Name on its button, after Continue with.")
+    trusted_proxies: str = Field("127.0.0.1", description="Proxies whose X-Forwarded-* is trusted.")
+    stripe_secret_key: SecretStr | None = Field(
+        None, description="Secret key of Stripe; unset: plans are not sold."
+    )
+    stripe_webhook_secret: SecretStr | None = Field(
+        None, description="Signing secret of the webhook endpoint; unset: 404."
+    )
     stripe_webhook_secret_previous: SecretStr | None = Field(
-        None, description="Also accepted, during rotation."
+        None, description="The previous secret, accepted as well during rotation."
     )
-    stripe_api_base: str | None = Field(None, description="Base URL of the API; only for the simulator.")
+    stripe_api_base: str | None = Field(None, description="Base URL of Stripe's API; only for the simulator.")
     stripe_automatic_tax: bool = Field(False, description="Stripe Tax calculates taxes at checkout.")
     stripe_promotion_codes: bool = Field(False, description="Checkout accepts promotion codes.")
     stripe_trial_days: int = Field(
@@ -128,9 +148,9 @@ class Settings(BaseSettings):
             return None
         parts = urlsplit(value)  # raises ValueError for invalid brackets and ports
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
-            raise ValueError("must be a whole address such as https://pictures.example.com")
+            raise ValueError("must be a complete URL such as https://images.example.com")
         if parts.username is not None or parts.query or parts.fragment:
-            raise ValueError("must be scheme, host and port only, such as https://pictures.example.com")
+            raise ValueError("must be scheme, host and port only, such as https://images.example.com")
         if not value.isascii() or any(map(str.isspace, value)):
             raise ValueError("must be ASCII without spaces: write other letters of a host as xn--…")
         return value

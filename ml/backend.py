@@ -22,6 +22,18 @@ class Priority(StrEnum):
 
 
 @dataclass(frozen=True)
+class Delivery:
+    """How a call takes its source and delivers its result, apart from the tool's own parameters."""
+
+    #: A larger source is reduced to this many pixels before the tool runs. None: never.
+    max_pixels: int | None = None
+    #: The format of `format=auto` for a result without transparency. None: the source's own.
+    opaque_format: str | None = None
+    #: Deliver a ZIP of `color.jpg` and `alpha.png` instead of one picture.
+    archive: bool = False
+
+
+@dataclass(frozen=True)
 class ToolCall:
     """One tool on one picture. Pickled for the worker.
 
@@ -35,6 +47,7 @@ class ToolCall:
     priority: Priority = Priority.FREE
     timeout_seconds: float = 300.0
     is_billed: bool = True  # unbilled calls never occupy every worker
+    delivery: Delivery | None = None  # None: as the parameters say
 
 
 @dataclass(frozen=True)
@@ -42,7 +55,7 @@ class ToolAnswer:
     """A finished call: `content` is the encoded picture of `format`, `width` x `height` pixels."""
 
     content: bytes
-    format: str  # png, jpg, webp, avif
+    format: str  # png, jpg, webp, avif, or zip for an archive
     width: int
     height: int
     model: str | None  # the checkpoint used; None if the tool needs none

@@ -38,3 +38,8 @@ def get(name: str) -> Tool | None:
 def find(name: str) -> Tool:
     """The tool of this name, listed or unlisted. Raises KeyError."""
     return TOOLS.get(name) or UNLISTED_TOOLS[name]
+
+
+def tool_title(name: str) -> str:
+    """The tool's title. Stored rows may name a tool that was renamed or removed: its name is the title."""
+    return TOOLS[name].title if name in TOOLS else name

@@ -6,7 +6,7 @@ table and the editor's controls. Forms send text, so every type here parses text
 
 import math
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from PIL import ImageColor
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -40,10 +40,18 @@ class Params(BaseModel):
 
     format: FormatField = Field(
         "auto",
-        description="Type of the answered picture. auto: png where it has transparency or is a mask, else the"
-        " source's own (HEIC becomes jpg).",
+        description="Output format. auto: png for transparent results and masks, otherwise the source's"
+        " format (jpg for HEIC).",
     )
-    quality: int = Field(90, ge=1, le=100, description="Quality of jpg, webp and avif.")
+    quality: int = Field(90, ge=1, le=100, description="Encoding quality for jpg, webp and avif.")
+
+    def for_reduced(self, source: tuple[int, int], reduced: tuple[int, int]) -> Self:
+        """The same parameters for a source of (width, height) that was reduced to another size.
+
+        Tools whose parameters name pixels of the source override this. Raises `BadParameter`.
+        """
+        del source, reduced
+        return self
 
     @model_validator(mode="before")
     @classmethod

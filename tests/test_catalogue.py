@@ -1,4 +1,4 @@
-"""`Params` is the one source: the catalogue, the OpenAPI page and the README repeat it and nothing else."""
+"""`Params` is the single source of the catalogue, the OpenAPI document and the README table."""
 
 from typing import Any
 
@@ -32,7 +32,7 @@ def test_the_catalogue_repeats_the_parameters(served: dict[str, Any], name: str)
 
 
 @pytest.mark.parametrize("name", TOOLS)
-def test_catalogue_and_openapi_page_describe_each_parameter_alike(served: dict[str, Any], name: str) -> None:
+def test_catalogue_and_openapi_describe_each_parameter_identically(served: dict[str, Any], name: str) -> None:
     entry = next(tool for tool in served["/api/tools"]["data"] if tool["name"] == name)
     operation = served["/openapi.json"]["paths"][entry["path"]]["post"]
     form = operation["requestBody"]["content"]["multipart/form-data"]["schema"]
@@ -44,14 +44,14 @@ def test_catalogue_and_openapi_page_describe_each_parameter_alike(served: dict[s
 
 
 @pytest.mark.parametrize("name", TOOLS)
-def test_every_parameter_is_described_and_reads_text(name: str) -> None:
+def test_every_parameter_is_described_and_parses_text(name: str) -> None:
     params = TOOLS[name].params
     for parameter, field in params.model_fields.items():
         assert field.description, parameter
         assert field.is_required() == ((name, parameter) in REQUIRED), parameter
 
 
-def test_the_readme_has_the_table_of_today() -> None:
+def test_the_readme_table_is_up_to_date() -> None:
     present = documented.README.read_text()
     assert documented.with_tools(present) == present, "make docs writes it again"
 

@@ -1,4 +1,4 @@
-"""The suite notices faults that are put into the real code."""
+"""The suite detects faults injected into the real code."""
 
 import ast
 
@@ -12,7 +12,7 @@ each_mutant = pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: muta
 
 @pytest.mark.timeout(600)
 @each_mutant
-def test_the_marked_test_notices_its_fault(mutant: Mutant) -> None:
+def test_the_marked_test_detects_its_fault(mutant: Mutant) -> None:
     result = mutants.run(mutant, *mutants.arguments_for_marked_tests(mutant))
     assert result.verdict is Verdict.NOTICED, result.details
 
@@ -20,7 +20,7 @@ def test_the_marked_test_notices_its_fault(mutant: Mutant) -> None:
 @pytest.mark.long
 @pytest.mark.timeout(3_600)
 @each_mutant
-def test_the_suite_notices_a_fault(mutant: Mutant) -> None:
+def test_the_suite_detects_a_fault(mutant: Mutant) -> None:
     result = mutants.run(mutant, *mutants.SUITE, "--maxfail=10")
     assert result.verdict is Verdict.NOTICED, result.details
 
@@ -57,11 +57,11 @@ CASE = '<testsuites><testsuite><testcase classname="t" name="n">{}</testcase></t
         (5, "", Verdict.BROKEN),  # no test is marked
     ],
 )
-def test_only_an_assertion_that_failed_notices_a_fault(
+def test_only_a_failed_assertion_counts_as_detection(
     return_code: int, outcome: str, verdict: Verdict
 ) -> None:
     assert mutants.judge(return_code, CASE.format(outcome))[0] is verdict
 
 
-def test_a_run_that_left_no_report_is_broken() -> None:
+def test_a_run_without_a_report_is_broken() -> None:
     assert mutants.judge(4, "")[0] is Verdict.BROKEN

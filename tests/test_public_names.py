@@ -5,11 +5,11 @@ from pathlib import Path
 from tests.support import public_names
 
 
-def test_every_public_class_of_the_product_has_a_name_of_its_own() -> None:
+def test_every_public_class_has_a_unique_name() -> None:
     assert public_names.duplicates() == {}
 
 
-def test_classes_of_one_name_are_listed_with_their_places(tmp_path: Path) -> None:
+def test_duplicate_names_are_listed_with_their_locations(tmp_path: Path) -> None:
     for package in public_names.PACKAGES:
         (tmp_path / package).mkdir()
     (tmp_path / "api" / "limits.py").write_text("class Limits: ...\n\n\nclass Other: ...\n")
@@ -17,7 +17,7 @@ def test_classes_of_one_name_are_listed_with_their_places(tmp_path: Path) -> Non
     assert public_names.duplicates(tmp_path) == {"Limits": ["api/limits.py:1", "web/limits.py:2"]}
 
 
-def test_private_and_local_classes_may_repeat(tmp_path: Path) -> None:
+def test_private_and_local_classes_may_share_names(tmp_path: Path) -> None:
     for package in public_names.PACKAGES:
         (tmp_path / package).mkdir()
         code = "class _Row: ...\n\n\ndef make():\n    class Local: ...\n"

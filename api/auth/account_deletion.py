@@ -7,7 +7,7 @@ from sqlmodel import Session, col, delete, update
 from api.auth import api_keys, sessions, tokens
 from api.auth.former_accounts import FormerAddresses
 from api.auth.models import Identity, Password
-from api.db.models import Image
+from api.images.models import Image
 from billing.ledger import accounts
 
 

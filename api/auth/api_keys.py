@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from sqlmodel import Session, col, or_, select, update
 
-from api.db.models import ApiKey
+from api.auth.models import ApiKey
 from api.errors import InvalidApiKey, InvalidParameter, NotFound
 from billing.errors import AccountClosed
 from billing.identifiers import new_id, random_base62, to_base62

@@ -9,6 +9,22 @@ from sqlmodel import Field, SQLModel
 from billing.timestamps import UtcDateTime
 
 
+class ApiKey(SQLModel, table=True):
+    """A key's hash and first characters. The key itself is shown once and not stored."""
+
+    __tablename__ = "api_key"
+
+    id: str = Field(primary_key=True)  # key_…
+    account_id: str = Field(foreign_key="account.id", index=True)
+    name: str
+    first_characters: str  # "bge_live_Ab3d": enough to recognise it in a list
+    sha256: str = Field(unique=True)  # hex, of the whole key
+    created_at: datetime = Field(sa_type=UtcDateTime)
+    last_used_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    expires_at: datetime | None = Field(default=None, sa_type=UtcDateTime)  # set by rotation: end of grace
+    revoked_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+
+
 class BrowserSession(SQLModel, table=True):
     """The session of one browser: a guest's, or one signed in to an account.
 

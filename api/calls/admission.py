@@ -15,8 +15,9 @@ from sqlmodel import Session, col, func, insert, select, update
 from api import rate_limit
 from api.calls import idempotency
 from api.calls.idempotency import Answer
-from api.db.models import Image, Replay, ReplayStatus
+from api.calls.models import Replay, ReplayStatus
 from api.errors import IdempotencyInProgress, IdempotencyMismatch, RateLimited
+from api.images.models import Image
 from api.rate_limit import RateState
 from billing.errors import HoldSettled, InsufficientCredits, LeaseAlive, LeaseLost
 from billing.ledger import accounts, ledger
@@ -295,7 +296,7 @@ def _existing(
     now: datetime,
 ) -> Replayed | Joined | Refused | None:
     """The outcome for a call whose retry key has a row; None if the row is void and the call must run."""
-    running = hold if idempotency.is_running(row, hold, now) or _is_renewed(session, hold, now) else None
+    running = hold if idempotency.is_running(row, hold, now) or not _try_expire(session, hold, now) else None
     is_done = row.status == ReplayStatus.DONE and row.expires_at > now
     if running is None and not is_done:
         return None  # The process of the call died, or the row has expired.
@@ -322,15 +323,15 @@ def _is_image_gone(session: Session, image_id: str | None, now: datetime) -> boo
     return image is None or image.expires_at <= now
 
 
-def _is_renewed(session: Session, hold: Hold | None, now: datetime) -> bool:
-    """Release the hold of a dead process; True if its owner has renewed it meanwhile."""
+def _try_expire(session: Session, hold: Hold | None, now: datetime) -> bool:
+    """Release the hold of a dead process. False if the process lives and has renewed its lease meanwhile."""
     if hold is None or hold.status != HoldStatus.OPEN:
-        return False
+        return True
     try:
         ledger.release(session, hold.id, now=now, status=HoldStatus.EXPIRED)
     except LeaseAlive:
-        return True
-    return False
+        return False
+    return True
 
 
 def _count_running(session: Session, account_id: str, now: datetime) -> int:

@@ -16,9 +16,9 @@ from sqlalchemy import delete
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import Session, col, func, select
 
+from api.calls.models import CallRecord
 from api.calls.types import CallRequest
 from api.db.database import Database
-from api.db.models import CallRecord
 from api.errors import status_and_code
 
 WRITE_EVERY_SECONDS = 1.0

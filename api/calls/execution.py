@@ -136,6 +136,7 @@ async def _work(
         {**request.files, **artefacts},
         request.priority,
         services.call_timeout_seconds,
+        delivery=request.delivery,
     )
     return await run_tool(services, tool_call, on_progress, call.submitted)
 

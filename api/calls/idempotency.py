@@ -13,17 +13,14 @@ from typing import Any
 from sqlalchemy import ColumnElement, CursorResult, Table, bindparam
 from sqlmodel import Session, col, delete, insert, or_, select, update
 
-from api.db.models import Replay, ReplayStatus
-from api.errors import status_and_code
+from api.calls.models import Replay, ReplayStatus
 from billing.identifiers import new_id
 from billing.ledger.models import Hold, HoldStatus
+from ml.errors import PictureError
 
 KEYED_LIFE = timedelta(hours=24)
 KEYLESS_LIFE = timedelta(minutes=10)
 ANSWER_BYTES_MAX = 1024 * 1024  # run lengths of a large mask are long
-#: Errors raised by the tool itself. Only these are stored, so that a retry is not computed again.
-KEPT_ERROR_CODES = frozenset({"UNREADABLE_IMAGE", "IMAGE_TOO_LARGE", "NOTHING_FOUND", "MASK_EMPTY"})
-
 
 # Built once: admission runs them under the account's lock, and building them takes longer than running.
 _TABLE: Table = Replay.__table__  # type: ignore[attr-defined]
@@ -179,8 +176,8 @@ def store(
 
 
 def is_kept(error: Exception) -> bool:
-    """Whether the tool itself raised `error`, so that its answer is stored."""
-    return status_and_code(error)[1] in KEPT_ERROR_CODES
+    """Whether the answer is stored, because a retry would compute the same error again."""
+    return isinstance(error, PictureError)
 
 
 def joined_state(session: Session, replay_id: str, now: datetime) -> Answer | None:

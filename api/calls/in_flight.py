@@ -1,14 +1,18 @@
-"""This process's running calls, and the callers that wait for each of them.
+"""This process's running work: billed calls, editor runs, uploads being stored and previews being rendered.
 
-A call runs in its own task, so that a broken connection can neither interrupt it nor leave its hold open.
-When nobody waits for a call any more, it is withdrawn if it is still queued. Work that has started is
-finished, charged and kept for the retry, unless the caller asked to stop it.
+Work runs in its own task, so that a broken connection cannot interrupt it, and a shutdown waits for all of
+it. What happens when nobody waits for the result any more depends on the work:
+
+- A billed call is withdrawn if it is still queued. Once it has started it is finished, charged and kept for
+  the retry, unless the caller asked to stop it.
+- Work that several callers share, such as rendering a preview, is cancelled.
+- Other unbilled work is stopped by its own code: `api.editor.runs` stops a run that no browser polls.
 """
 
 import asyncio
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import structlog
 
@@ -119,22 +123,48 @@ class CallWaiter:
             self._call.remove_waiter(stop=stop)
 
 
-class InFlightCalls:
-    """The registry of this process's running work, which a shutdown waits for.
+class _SharedTask(Generic[T]):
+    """Work that several callers wait for."""
 
-    The accounts' concurrency limits bound the number of calls in it.
+    def __init__(self, task: asyncio.Task[T]) -> None:
+        self.task = task
+        self.waiting = 0
+
+
+class RunningWork:
+    """The registry of this process's running work.
+
+    Admission bounds it: the accounts' concurrency limits and `api.calls.unbilled_admission`.
     """
 
     def __init__(self) -> None:
         self._calls: dict[str, InFlightCall] = {}
+        self._shared: dict[str, _SharedTask[Any]] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def start(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Run `work` in a task that does not end with its caller."""
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._task_ended)
-        return task
+        return self._create_task(work, _log_unforeseen_error)
+
+    async def share(self, name: str, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """The result of the running work of this name, else of new `work`. Results are not cached.
+
+        The work continues while anyone waits for it, and is cancelled with its last waiter.
+        """
+        shared = self._shared.get(name)
+        if shared is None:
+            # Its waiters report its errors.
+            shared = self._shared[name] = _SharedTask(self._create_task(work(), lambda _error: None))
+            shared.task.add_done_callback(lambda _task: self._remove_shared(name, shared))
+        shared.waiting += 1
+        try:
+            return await asyncio.shield(shared.task)
+        finally:
+            shared.waiting -= 1
+            if shared.waiting == 0 and not shared.task.done():
+                # Later callers start new work instead of waiting for work that is being cancelled.
+                self._remove_shared(name, shared)
+                shared.task.cancel()
 
     def add(self, call: InFlightCall) -> None:
         self._calls[call.replay_id] = call
@@ -156,10 +186,10 @@ class InFlightCalls:
                 call.cancel()
 
     async def settle_all(self, grace_seconds: float) -> None:
-        """Let running work finish within `grace_seconds`, then cancel the rest and release its holds."""
+        """Let all work finish within `grace_seconds`, then cancel the rest and release its holds."""
         if not self._tasks:
             return
-        log.info("waiting for running calls", calls=len(self._tasks))
+        log.info("waiting for running work", tasks=len(self._tasks))
         _, late = await asyncio.wait(self._tasks, timeout=grace_seconds)
         for call in self._calls.values():
             call.cancel()
@@ -169,11 +199,29 @@ class InFlightCalls:
             for task in stuck:
                 task.cancel()
 
-    def _task_ended(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.discard(task)
-        error = None if task.cancelled() else task.exception()
-        if isinstance(error, CallFailed):
-            error = error.error
-        if isinstance(error, Exception) and status_and_code(error)[0] == 500:
-            # The caller may have disconnected, and then nothing else would report the error.
-            log.error("a call failed", exc_info=error)
+    def _create_task(
+        self, work: Coroutine[Any, Any, T], on_error: Callable[[BaseException], None]
+    ) -> asyncio.Task[T]:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+
+        def ended(task: asyncio.Task[T]) -> None:
+            self._tasks.discard(task)
+            # Reading the error also keeps asyncio from warning that nobody did.
+            if not task.cancelled() and (error := task.exception()) is not None:
+                on_error(error)
+
+        task.add_done_callback(ended)
+        return task
+
+    def _remove_shared(self, name: str, shared: _SharedTask[Any]) -> None:
+        if self._shared.get(name) is shared:
+            del self._shared[name]
+
+
+def _log_unforeseen_error(error: BaseException) -> None:
+    """The caller may have disconnected, and then nothing else would report the error."""
+    if isinstance(error, CallFailed):
+        error = error.error
+    if isinstance(error, Exception) and status_and_code(error)[0] == 500:
+        log.error("a call failed", exc_info=error)

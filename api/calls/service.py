@@ -55,6 +55,14 @@ async def run(
     return result
 
 
+async def read_picture(services: Services, result: CallResult) -> bytes:
+    """The bytes of a successful call's result. Raises `NotFound` if they were deleted meanwhile."""
+    if result.picture is not None:
+        return result.picture.content
+    assert result.image_id is not None
+    return await asyncio.to_thread(services.storage.read, result.image_id)
+
+
 async def mark_delivered(services: Services, result: CallResult) -> None:
     """Record that the answer was sent in full, so that a random call's answer is not replayed."""
     await services.database.run(lambda session: idempotency.mark_delivered(session, result.replay_id))
@@ -77,7 +85,7 @@ async def _serve(
     services: Services, request: CallRequest, waiter: CallWaiter, on_progress: OnProgress | None
 ) -> CallResult:
     fingerprint = await asyncio.to_thread(request.fingerprint)
-    rate_taken = False
+    rate_taken = request.rate_taken
     while True:
         outcome = await _admit(services, request, fingerprint, rate_taken)
         account_status = AccountStatus(outcome.rate, outcome.available)

@@ -3,12 +3,12 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from api.calls.account_status import AccountStatus
 from billing.ledger.plans import PLANS, PlanName
-from ml.backend import Priority, ToolAnswer
+from ml.backend import Delivery, Priority, ToolAnswer
 from ml.params import Params
 from ml.tool import Tool
 
@@ -31,6 +31,10 @@ class CallRequest:
     source_id: str | None = None
     #: The form field of a stored image by the file that it stands for, where an error should name the field.
     id_fields: Mapping[str, str] = field(default_factory=dict)
+    #: Whether the request has taken its call of the rate already, before it was read in full.
+    rate_taken: bool = False
+    #: None: the result is delivered as the parameters say.
+    delivery: Delivery | None = None
 
     @property
     def is_random(self) -> bool:
@@ -39,11 +43,13 @@ class CallRequest:
 
     def fingerprint(self) -> str:
         """SHA-256, hex, of the tool, the validated parameters and the files: equal for identical calls."""
-        parts = {
+        parts: dict[str, Any] = {
             "tool": self.tool.name,
             "params": self.params.model_dump(mode="json"),
             "files": {name: hashlib.sha256(content).hexdigest() for name, content in self.files.items()},
         }
+        if self.delivery is not None:
+            parts["delivery"] = asdict(self.delivery)
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 

@@ -46,6 +46,5 @@ class Step(SQLModel, table=True):
     height: int
     format: str
     is_mask: bool = Field(default=False)  # a selection, not an editable image
-    is_paid: bool = Field(default=False)  # true for every result of a tool, see `api.editor.pricing`
     run_key: str | None = Field(default=None)  # the idempotency key of the run that created it
     created_at: datetime = Field(sa_type=UtcDateTime)

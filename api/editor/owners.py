@@ -12,8 +12,8 @@ from sqlmodel import Session, col, select, update
 
 from api.calls.types import priority_of
 from api.calls.unbilled_admission import Claimant
-from api.db.models import Image
 from api.editor.models import Project, Step
+from api.images.models import Image
 from api.networks import network_of
 from api.services import Services
 from billing.errors import AccountExists, UnknownAccount
@@ -60,9 +60,9 @@ class ProjectOwner:
     def claimant(self, address: str) -> Claimant:
         """The claimant for unbilled work requested from the network address `address`."""
         network = network_of(address)
-        return Claimant(
-            self.name if self.session_id != "" else f"guests at {network}", network, self.priority
-        )
+        if self.session_id == "":
+            return _guest_claimant(network)
+        return Claimant(self.name, network, self.priority)
 
     def owns(self) -> ColumnElement[bool]:
         """The condition that selects its `Project` rows."""
@@ -84,6 +84,22 @@ async def owner_of(services: Services, account_id: str | None, session_id: str) 
     return ProjectOwner(account_id, None, PlanName(account.plan))
 
 
+async def claimant_of_image(services: Services, image: Image, address: str) -> Claimant:
+    """The claimant of a preview that the network address `address` requests by the image's signed URL.
+
+    A signed URL does not identify a session, so a guest is identified by the network only.
+    """
+    network = network_of(address)
+
+    def find_account(session: Session) -> Claimant:
+        account = session.get(Account, image.account_id)
+        if account is None or account.email == GUESTS_EMAIL:
+            return _guest_claimant(network)
+        return Claimant(account.id, network, priority_of(PlanName(account.plan)))
+
+    return await services.database.read(find_account)
+
+
 def adopt(session: Session, session_id: str, account_id: str, now: datetime) -> None:
     """Transfer a guest's projects and their images to `account_id`.
 
@@ -98,6 +114,11 @@ def adopt(session: Session, session_id: str, account_id: str, now: datetime) -> 
     session.execute(
         update(Project).where(col(Project.id).in_(project_ids)).values({**owned, "session_id": None})
     )
+
+
+def _guest_claimant(network: str) -> Claimant:
+    """The claimant for guests without a session: all of one network together."""
+    return Claimant(f"guests at {network}", network, Priority.GUEST)
 
 
 async def _guests_account(services: Services) -> str:

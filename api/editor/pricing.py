@@ -9,7 +9,6 @@ from typing import Any
 from api.editor.models import Project, Step
 from api.editor.owners import ProjectOwner
 
-CREDITS_PER_RUN = 1
 CUTOUT_TOOL = "bg-removal"
 #: Parameters of background, shadow, edge and frame, without those that determine the foreground.
 LOOK_PARAMS = frozenset(
@@ -44,7 +43,7 @@ def only_changes_the_look(
     paid: Step, params: Mapping[str, Any], *, source: Step, tool: str, paid_params: Mapping[str, Any]
 ) -> bool:
     """Whether this repeats the paid cut-out of the same image with another look."""
-    same_work = paid.tool == tool == CUTOUT_TOOL and paid.parent_id == source.id and paid.is_paid
+    same_work = paid.tool == tool == CUTOUT_TOOL and paid.parent_id == source.id
     return same_work and _core(params) == _core(paid_params)
 
 

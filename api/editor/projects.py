@@ -11,10 +11,10 @@ from typing import Any
 
 from sqlmodel import Session, col, delete, func, select
 
-from api.db.models import Image
 from api.editor.models import Project, Step
 from api.editor.owners import ProjectOwner
 from api.errors import InvalidParameter, NotFound
+from api.images.models import Image
 from billing.identifiers import new_id
 
 #: The limit of steps per project.
@@ -38,7 +38,6 @@ class NewStep:
     answer: Mapping[str, Any] = field(default_factory=dict)
     parent_id: str | None = None
     is_mask: bool = False
-    is_paid: bool = False
     run_key: str | None = None
 
 
@@ -237,7 +236,6 @@ def _row(project_id: str, step_id: str, number: int, new_step: NewStep, now: dat
         height=new_step.height,
         format=new_step.format,
         is_mask=new_step.is_mask,
-        is_paid=new_step.is_paid,
         run_key=new_step.run_key,
         created_at=now,
     )

@@ -27,7 +27,7 @@ from ml.errors import Cancelled
 from ml.params import Params
 from ml.tool import Tool
 
-SIGN_UP = "Sign up to work on your own pictures. It is free, and this picture will be there."
+SIGN_UP = "Sign up to edit your own images. It is free, and this image is kept."
 _IMAGE = "image"
 #: Longer parameters (a brush's strokes) and answer fields (run lengths) are not stored with the step: every
 #: request for the project would parse them, and they do not count towards a storage quota.
@@ -67,7 +67,7 @@ def check_look(run_request: RunRequest) -> None:
         tool=run_request.tool.name,
         paid_params=json.loads(paid.params),
     ):
-        raise InvalidParameter("lookOf", "This is more than another look of that step.")
+        raise InvalidParameter("lookOf", "These parameters change more than the look of that step.")
 
 
 async def execute(services: Services, owner: ProjectOwner, run_request: RunRequest, run: Run) -> Done:
@@ -161,7 +161,6 @@ def _new_step(
         answer={name: value for name, value in answer.items() if len(json.dumps(value)) <= KEPT_CHARACTERS},
         parent_id=run_request.source.id,
         is_mask=selects and run_request.form.get("output") != "cutout",
-        is_paid=True,
         run_key=run_request.run_key,
     )
 
@@ -202,7 +201,7 @@ async def _files(services: Services, owner: ProjectOwner, run_request: RunReques
     files = {_IMAGE: await unbilled_images.read(services, run_request.source.image_id)}
     for name, image_id in run_request.file_ids.items():
         if owner.is_guest and image_id not in own:
-            raise NotFound("No such picture in this project.")
+            raise NotFound("No such image in this project.")
         files[name] = await images.read_for_call(services, owner.account_id, image_id)
     return files
 

@@ -161,7 +161,10 @@ RunWork = Callable[[Run], Awaitable[Done]]
 
 
 class Runs:
-    """This process's runs. Ended runs are remembered for ten minutes and do not count towards limits."""
+    """The runs that browsers poll in this process, including those that ended in the last ten minutes.
+
+    The work itself is in the registry of running work, `Services.running`, and leaves it when it ends.
+    """
 
     def __init__(self, services: Services) -> None:
         self._services = services
@@ -258,8 +261,8 @@ class Runs:
 
 
 def _counters_of(run: Run) -> list[tuple[str, ...]]:
-    ended_ids = [("billed", run.owner.name)] if run.is_billed else []
-    return [("all",), ("project", run.project_id), *ended_ids]
+    billed = [("billed", run.owner.name)] if run.is_billed else []
+    return [("all",), ("project", run.project_id), *billed]
 
 
 def _error_data(raised: Exception) -> dict[str, Any]:

@@ -6,12 +6,12 @@ from sqlmodel import Session, col, func, select
 
 from api.auth.models import BrowserSession
 from api.calls.unbilled_admission import Claimant
-from api.db.models import Image
 from api.editor.models import Project, Step
 from api.editor.owners import ProjectOwner
 from api.errors import NotFound, StorageFull
 from api.images import previews, uploads
 from api.images import service as images
+from api.images.models import Image
 from api.images.service import NewImage
 from api.services import Services
 from ml.backend import ToolAnswer
@@ -141,5 +141,5 @@ def _require_guest_room(session: Session, services: Services, owner: ProjectOwne
         ).one()
         if used + size_bytes > room_bytes:
             raise StorageFull(
-                f"Guests' pictures may fill {room_bytes // 1024**2} MiB here. Sign up for more room."
+                f"Guests' images may fill {room_bytes // 1024**2} MiB here. Sign up for more room."
             )

@@ -16,8 +16,11 @@ from api.http import openapi, responses
 from api.http.metrics import Metrics
 from api.http.middleware.body_gate import BodyGate
 from api.http.middleware.body_limits import MEBIBYTE, UPLOAD_LIMIT_BYTES, BodyLimits
+from api.http.middleware.error_limit import ErrorLimit
 from api.http.middleware.hosts import Hosts
 from api.http.middleware.request_context import RequestContext
+from api.http.removebg import routes as removebg
+from api.http.removebg.paths import REMOVE_PATH
 from api.http.routes import account, health, images, stripe, tools, usage
 from api.services import Services
 from api.settings import Settings
@@ -26,6 +29,8 @@ from ml.catalogue import TOOLS
 from ml.errors import MlError
 
 VERSION = "0.1.0"
+#: Bodies of any type: JSON and urlencoded forms carry the image as base64, a third larger than the file.
+_BASE64_PATHS = {REMOVE_PATH: UPLOAD_LIMIT_BYTES}
 _UPLOAD_PATHS = {"/api/tools/": UPLOAD_LIMIT_BYTES, "/api/images": UPLOAD_LIMIT_BYTES}
 
 
@@ -51,16 +56,17 @@ def create_api(
     app.state.services = services
     app.state.settings = settings
     app.state.metrics = Metrics()
-    for routes in (tools, images, account, usage, stripe, health):
+    for routes in (tools, images, account, usage, removebg, stripe, health):
         routes.add_to(app)
     openapi.install(app, list(TOOLS.values()))
     for kind in (ApiError, BillingError, CallFailed, MlError, RequestValidationError, HTTPException):
         app.add_exception_handler(kind, _answer_error)
     app.state.body_gate = BodyGate(settings.body_memory_mb * MEBIBYTE, UPLOAD_LIMIT_BYTES)
     limits = {**_UPLOAD_PATHS, **(upload_paths or {})}
-    app.add_middleware(BodyLimits, limits=limits, gate=app.state.body_gate)
+    app.add_middleware(BodyLimits, limits=limits, gate=app.state.body_gate, limits_of_any_type=_BASE64_PATHS)
     if bound_host is not None:
         app.add_middleware(Hosts, settings=settings, bound_host=bound_host)
+    app.add_middleware(ErrorLimit, clock=services.clock)
     has_tls = services.public_url is not None and services.public_url.startswith("https://")
     app.add_middleware(RequestContext, metrics=app.state.metrics, has_tls=has_tls)
     return app

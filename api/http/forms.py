@@ -8,6 +8,7 @@ import asyncio
 import binascii
 import re
 import threading
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -35,8 +36,9 @@ _IDEMPOTENCY_KEY = "Idempotency-Key"
 _IDEMPOTENCY_KEY_LENGTH_MAX = 255
 _SHOWN_NAME_LENGTH = 100
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
-# Unescaping holds the interpreter lock for some milliseconds. One form at a
-# time, so that the event loop never waits for several of them.
+# Unescaping a mebibyte holds the interpreter lock for tens of milliseconds. It is done in pieces, and for one
+# form at a time, so that the event loop never waits for more than one piece.
+_UNESCAPED_AT_ONCE_BYTES = 32 * 1024
 _unescaping = threading.Lock()
 _GZIP = b"\x1f\x8b"
 _HOW_TO_SEND = "Send the image and its parameters as multipart/form-data, as in: curl -F image=@photo.jpg"
@@ -119,7 +121,7 @@ def parameter_names(params: type[Params]) -> set[str]:
 async def _read(request: Request) -> list[Part]:
     """The parts of the form. Raises `InvalidRequest`, `FileTooLarge` and the errors of reading the body."""
     media_type, options = parse_options_header(request.headers.get("content-type"))
-    _check_encoding(request, options)
+    check_encoding(request, options)
     if media_type == b"multipart/form-data":
         if not options.get(b"boundary"):
             raise InvalidRequest(
@@ -139,7 +141,8 @@ async def _read(request: Request) -> list[Part]:
     return await asyncio.to_thread(_read_urlencoded, content)
 
 
-def _check_encoding(request: Request, options: Mapping[bytes, bytes]) -> None:
+def check_encoding(request: Request, options: Mapping[bytes, bytes]) -> None:
+    """Raises `InvalidRequest` for a compressed body, or one in another charset than UTF-8."""
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
     if encoding not in ("", "identity"):
         raise InvalidRequest("Send the body uncompressed: Content-Encoding is not supported.")
@@ -156,11 +159,11 @@ def _unsupported_type_message(media_type: bytes) -> str:
 
 def _read_urlencoded(content: bytes) -> list[Part]:
     """Raises `InvalidRequest`. For a thread, because its time grows with the body."""
-    _refuse_bare_files(content)
+    refuse_bare_files(content)
     if content.count(b"&") >= _FIELDS_MAX:
         raise InvalidRequest(f"The form has too many fields: at most {_FIELDS_MAX}.")
-    if not content.isascii() or _BAD_ESCAPE.search(content) is not None:
-        raise InvalidRequest(f"The request's body is not a valid form. {_HOW_TO_SEND}")
+    if not content.isascii():
+        raise _invalid_form()
     parts = []
     with _unescaping:
         for pair in content.split(b"&"):
@@ -171,15 +174,33 @@ def _read_urlencoded(content: bytes) -> list[Part]:
 
 
 def _unescaped(text: bytes) -> bytes:
-    """Decode percent escapes and plus signs.
+    """Decode percent escapes and plus signs. Raises `InvalidRequest` for an incomplete escape."""
+    decoded, start = [], 0
+    while start < len(text):
+        end = start + _UNESCAPED_AT_ONCE_BYTES
+        if end < len(text):
+            split_escape = text.rfind(b"%", end - 2, end)
+            end = end if split_escape == -1 else split_escape
+        decoded.append(_unescaped_piece(text[start:end]))
+        start = end
+        time.sleep(0)  # releases the interpreter lock
+    return b"".join(decoded)
 
-    The standard library decodes them in Python, but quoted-printable, which differs only in the sign before
-    the two digits, in C: a mebibyte of escapes takes milliseconds instead of a second.
+
+def _unescaped_piece(text: bytes) -> bytes:
+    """The standard library decodes escapes in Python, but quoted-printable, which differs only in the sign
+    before the two digits, in C: a mebibyte of escapes takes milliseconds instead of a second.
     """
+    if _BAD_ESCAPE.search(text) is not None:
+        raise _invalid_form()
     return binascii.a2b_qp(text.replace(b"+", b" ").replace(b"=", b"=3D").replace(b"%", b"="))
 
 
-def _refuse_bare_files(content: bytes) -> None:
+def _invalid_form() -> InvalidRequest:
+    return InvalidRequest(f"The request's body is not a valid form. {_HOW_TO_SEND}")
+
+
+def refuse_bare_files(content: bytes) -> None:
     """`curl --data-binary @photo.jpg` declares an image as a form."""
     if content.startswith(_GZIP):
         raise InvalidRequest("Send the body uncompressed: this one is gzip.")

@@ -47,7 +47,7 @@ HEADERS = {
     "RateLimit-Policy": "The same as IETF draft: q calls in w seconds.",
 }
 _RETRYABLE_CODES = retryable_codes()
-_RETRY_AFTER = "Whole seconds to wait, at least 1."
+RETRY_AFTER = "Whole seconds to wait, at least 1."
 _REPLAYED = "true if the answer of an earlier identical request is repeated."
 
 SECURITY: list[dict[str, list[str]]] = [{"ApiKeyBearer": []}, {"ApiKeyHeader": []}]
@@ -111,7 +111,7 @@ def upload_operation() -> dict[str, Any]:
 
 def upload_responses() -> dict[int | str, dict[str, Any]]:
     """Every error of an upload, and the headers of its success."""
-    headers = _described({**HEADERS, "Idempotent-Replayed": _REPLAYED})
+    headers = described({**HEADERS, "Idempotent-Replayed": _REPLAYED})
     success = {"description": "The stored image.", "model": UploadSuccess, "headers": headers}
     errors = error_responses(*WITH_KEY, 409, 413, 415, 422, 500, 504)
     return {200: success, **errors}
@@ -126,7 +126,7 @@ def tool_responses(tool: Tool) -> dict[int | str, dict[str, Any]]:
         "description": "The result. With `Accept: image/*`: its bytes, with the metadata in `X-*` headers.",
         "model": ToolSuccess,
         "content": {"application/json": {"example": example}, **picture},
-        "headers": _described({**HEADERS, "Idempotent-Replayed": _REPLAYED}),
+        "headers": described({**HEADERS, "Idempotent-Replayed": _REPLAYED}),
     }
     return {200: success, **error_responses(*sorted({status for status, _ in ERROR_TABLE.values()}))}
 
@@ -183,7 +183,7 @@ def _drop_foreign_errors(page: dict[str, Any]) -> None:
 def _error_response(status: int, codes: list[str]) -> dict[str, Any]:
     headers = dict(HEADERS)
     if status in (409, 429, 503):
-        headers["Retry-After"] = _RETRY_AFTER
+        headers["Retry-After"] = RETRY_AFTER
     examples = {
         code: {"value": {"success": False, "error": _example_error(code), "requestId": _EXAMPLE_REQUEST_ID}}
         for code in codes
@@ -192,7 +192,7 @@ def _error_response(status: int, codes: list[str]) -> dict[str, Any]:
         "description": ", ".join(f"`{code}`" for code in codes),
         "model": Failure,
         "content": {"application/json": {"examples": examples}},
-        "headers": _described(headers),
+        "headers": described(headers),
     }
 
 
@@ -201,5 +201,6 @@ def _example_error(code: str) -> dict[str, Any]:
     return {"code": code, "message": message, "param": None, "retryable": code in _RETRYABLE_CODES}
 
 
-def _described(headers: dict[str, str]) -> dict[str, Any]:
+def described(headers: dict[str, str]) -> dict[str, Any]:
+    """Headers by name, from their descriptions."""
     return {name: {"description": text, "schema": {"type": "string"}} for name, text in headers.items()}

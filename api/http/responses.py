@@ -26,6 +26,7 @@ from api.errors import (
     as_api_error,
     is_retryable,
 )
+from api.http.removebg import errors as removebg_errors
 from api.images.service import MEDIA_TYPES
 
 #: Retry-After of an error that does not have its own.
@@ -59,19 +60,19 @@ def success(request: Request, data: Any) -> Response:
 def stored_body(request: Request, body: bytes, *, is_replay: bool) -> Response:
     """A success whose JSON body is encoded already."""
     headers = {**account_headers(request), **_replay_headers(is_replay)}
-    return _json(body, 200, headers)
+    return json_response(body, 200, headers)
 
 
 def call_result(request: Request, result: CallResult) -> Response:
     """A call's JSON answer; a replay is the first answer byte for byte."""
-    return _json(result.body, result.status, _call_headers(request, result))
+    return json_response(result.body, result.status, call_headers(request, result))
 
 
 def picture_result(request: Request, result: CallResult, content: bytes) -> Response:
     """The image itself, with the fields of the JSON answer in headers."""
     data = dict(result.data or {})
     headers = {
-        **_call_headers(request, result),
+        **call_headers(request, result),
         **_metadata_headers(data),
         **file_headers(data["imageId"], data["format"]),
         "Cache-Control": "no-store",
@@ -81,15 +82,23 @@ def picture_result(request: Request, result: CallResult, content: bytes) -> Resp
 
 def wants_picture(request: Request) -> bool:
     """Whether `Accept` prefers an image to JSON. JSON wins a tie, and `*/*` means JSON."""
-    best_picture, best_json = 0.0, 0.0
-    for entry in ",".join(request.headers.getlist("accept")).split(","):
-        media_type, *parameters = (part.strip().lower() for part in entry.split(";"))
-        weight = next((_weight(value[2:]) for value in parameters if value.startswith("q=")), 1.0)
+    best_picture = best_json = 0.0
+    for media_type, weight in accepted(request):
         if media_type.startswith("image/"):
             best_picture = max(best_picture, weight)
         elif media_type in ("application/json", "application/*"):
             best_json = max(best_json, weight)
     return best_picture > best_json
+
+
+def accepted(request: Request) -> list[tuple[str, float]]:
+    """The media types in `Accept`, in lower case, with their weights."""
+    found = []
+    for entry in ",".join(request.headers.getlist("accept")).split(","):
+        media_type, *parameters = (part.strip().lower() for part in entry.split(";"))
+        weight = next((_weight(value[2:]) for value in parameters if value.startswith("q=")), 1.0)
+        found.append((media_type, weight))
+    return found
 
 
 def error(request: Request, raised: Exception, data: Any = None) -> Response:
@@ -98,14 +107,17 @@ def error(request: Request, raised: Exception, data: Any = None) -> Response:
         set_account_status(request, raised.account_status)
         raised = raised.error
     known = as_known_error(raised)
-    status, body = response_bodies.failure(known, request_id_of(request), data)
+    if removebg_errors.applies(request.scope.get("path", ""), known):
+        status, body = removebg_errors.failure(known)
+    else:
+        status, body = response_bodies.failure(known, request_id_of(request), data)
     headers = account_headers(request)
     if status in _RETRIED_STATUSES and is_retryable(known):
         seconds = getattr(known, "retry_after_seconds", None) or _RETRY_AFTER_SECONDS
         headers["Retry-After"] = str(max(1, math.ceil(seconds)))
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    return _json(body, status, headers)
+    return json_response(body, status, headers)
 
 
 def as_known_error(raised: Exception) -> Exception:
@@ -163,7 +175,8 @@ def file_headers(image_id: str, format: str) -> dict[str, str]:
     }
 
 
-def _call_headers(request: Request, result: CallResult) -> dict[str, str]:
+def call_headers(request: Request, result: CallResult) -> dict[str, str]:
+    """Headers of every answer to a call."""
     return {**account_headers(request), "Vary": "Accept", **_replay_headers(result.is_replay)}
 
 
@@ -184,7 +197,8 @@ def _metadata_headers(data: dict[str, Any]) -> dict[str, str]:
     return headers
 
 
-def _json(body: bytes, status: int, headers: dict[str, str]) -> Response:
+def json_response(body: bytes, status: int, headers: dict[str, str]) -> Response:
+    """A JSON body that is encoded already; no cache may keep it."""
     return Response(body, status, {**headers, "Cache-Control": "no-store"}, media_type="application/json")
 
 

@@ -21,22 +21,24 @@ _JPEG_END = b"\xff\xd9"
 async def strip_metadata(services: Services, content: bytes, priority: Priority = Priority.FREE) -> bytes:
     """The same image without EXIF (except its orientation), XMP, comments, thumbnails and trailing bytes.
 
-    Compressed pixels are copied in a thread, without decoding them. A worker encodes the first image again
-    where only a decoder can parse the file, such as an AVIF or HEIC sequence without a still image. Raises
-    `UnsupportedFormat`, `UnreadablePicture` for a truncated file, `PictureTooLarge`; and, where a worker is
-    needed, any `MlError`.
+    Compressed pixels are copied in a thread, without decoding them. A worker encodes the image again where
+    only a decoder can tell where it ends: a JPEG without end marker, and an AVIF or HEIC sequence without a
+    still image. Raises `UnsupportedFormat`, `UnreadablePicture` for a truncated file, `PictureTooLarge`; and,
+    where a worker is needed, any `MlError`.
     """
     stripped = await asyncio.to_thread(codecs.strip_metadata, content)
-    if stripped is not None:
-        if codecs.sniff(stripped[: codecs.SNIFF_BYTES]) == "jpg" and not stripped.endswith(_JPEG_END):
-            # Only a decoder can tell whether more than the end marker is missing.
-            await run_tool(services, _rendition(services, stripped, priority, RenditionParams(width=1)))
+    if stripped is not None and not _lacks_end_marker(stripped):
         return stripped
-    call = _rendition(services, content, priority, RenditionParams(quality=_QUALITY))
-    return (await run_tool(services, call)).content
+    answer = await run_tool(services, _rendition(services, content, priority))
+    return answer.content
 
 
-def _rendition(services: Services, content: bytes, priority: Priority, params: RenditionParams) -> ToolCall:
+def _lacks_end_marker(content: bytes) -> bool:
+    return codecs.sniff(content[: codecs.SNIFF_BYTES]) == "jpg" and not content.endswith(_JPEG_END)
+
+
+def _rendition(services: Services, content: bytes, priority: Priority) -> ToolCall:
+    params = RenditionParams(quality=_QUALITY)
     files = {"image": content}
     return ToolCall(
         rendition.TOOL.name, params, files, priority, services.call_timeout_seconds, is_billed=False

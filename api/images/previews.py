@@ -7,19 +7,13 @@ and stored beside its image.
 
 import asyncio
 
-from sqlmodel import Session
-
 from api.calls import unbilled_admission
 from api.calls.tool_runner import run_tool
-from api.calls.types import priority_of
 from api.calls.unbilled_admission import Claimant
-from api.db.models import Image
-from api.editor.owners import GUESTS_EMAIL
 from api.images import service as images
+from api.images.models import Image
 from api.services import Services
-from billing.ledger.models import Account
-from billing.ledger.plans import PlanName
-from ml.backend import Priority, ToolAnswer, ToolCall
+from ml.backend import ToolAnswer, ToolCall
 from ml.tools import rendition
 from ml.tools.rendition import RenditionParams
 
@@ -38,7 +32,7 @@ async def read(services: Services, image: Image, width: int, claimant: Claimant)
     stored = await asyncio.to_thread(services.storage.read_artefact, image.id, name)
     if stored is not None:
         return stored
-    return await services.previews.do(
+    return await services.running.share(
         f"{image.id}/{name}", lambda: _render_preview(services, image, width, name, claimant)
     )
 
@@ -61,21 +55,6 @@ async def render(services: Services, image: Image, params: RenditionParams, clai
         is_billed=False,
     )
     return await run_tool(services, call)
-
-
-async def owner_of(services: Services, image: Image, network: str) -> Claimant:
-    """The claimant of a preview that is requested from `network` by its signed URL.
-
-    Guests can only be told apart by their network address there.
-    """
-
-    def find_account(session: Session) -> Claimant:
-        account = session.get(Account, image.account_id)
-        if account is None or account.email == GUESTS_EMAIL:
-            return Claimant(f"guests at {network}", network, Priority.GUEST)
-        return Claimant(account.id, network, priority_of(PlanName(account.plan)))
-
-    return await services.database.read(find_account)
 
 
 async def _render_preview(

@@ -10,8 +10,8 @@ from typing import TypeVar
 import structlog
 from sqlmodel import Session, col, func, select, update
 
-from api.db.models import Image, ImageKind
 from api.errors import ApiError, FileTooLarge, NotFound, StorageFull
+from api.images.models import Image, ImageKind
 from api.images.signing import unix_seconds
 from api.images.storage import is_image_id
 from api.services import Services
@@ -33,6 +33,7 @@ MEDIA_TYPES = {
     "webp": "image/webp",
     "avif": "image/avif",
     "heic": "image/heic",
+    "zip": "application/zip",
 }
 #: A use extends an image's lifetime only if that gains more than this, so that not every use writes.
 _SLACK = timedelta(hours=1)

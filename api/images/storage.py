@@ -31,7 +31,7 @@ class Storage:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._outage_log = OutageLog("picture storage")
+        self._outage_log = OutageLog("image storage")
         (directory / _UNFINISHED).mkdir(parents=True, exist_ok=True, mode=0o700)
 
     def path(self, image_id: str) -> Path:

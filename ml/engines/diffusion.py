@@ -8,7 +8,6 @@ import inspect
 import logging
 import math
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from ml.engines.torch_runtime import silence_libraries, translate_memory_errors
 from ml.errors import BadParameter, ModelUnavailable
 from ml.generative_config import COMMAND, FULL_STRENGTH, LIBRARIES, GenerativeConfig
 from ml.pixels import Mask, Pixels
+from ml.progress import ReportProgress
 
 log = logging.getLogger(__name__)
 
@@ -31,8 +31,6 @@ log = logging.getLogger(__name__)
 _MIN_GUIDANCE_AGAINST = 1.5
 # Pipelines that load a safety checker by default.
 _MAY_CHECK = ("StableDiffusionInpaintPipeline", "StableDiffusionPipeline")
-
-Step = Callable[[float], None]
 
 
 @dataclass(frozen=True)
@@ -87,7 +85,9 @@ class Inpainter:
         own = self._accepted.get("guidance_scale")
         return 1.0 if own is None else float(own.default)
 
-    def repaint(self, picture: Pixels, mask: Mask, prompt_options: PromptOptions, step: Step) -> Pixels:
+    def repaint(
+        self, picture: Pixels, mask: Mask, prompt_options: PromptOptions, step: ReportProgress
+    ) -> Pixels:
         """Inpaint `picture` (H x W x 3) where `mask` (H x W) is 255. The whole result is regenerated.
 
         Height and width must be multiples of `multiple`. Equal options give equal pixels on the same machine.
@@ -119,7 +119,7 @@ class Inpainter:
         finally:
             self._pipeline.maybe_free_model_hooks()
         if any(getattr(output, "nsfw_content_detected", None) or ()):
-            raise BadParameter("prompt", "prompt: the safety checker rejected the generated picture")
+            raise BadParameter("prompt", "prompt: the safety checker rejected the generated image")
         values = np.nan_to_num(np.asarray(output.images[0], np.float32))
         answer: Pixels = np.clip(np.rint(values * 255), 0, 255).astype(np.uint8)
         return answer
@@ -135,8 +135,6 @@ class Inpainter:
     def _options(self, prompt_options: PromptOptions) -> dict[str, Any]:
         """The pipeline's arguments for these options."""
         strength = FULL_STRENGTH if prompt_options.strength is None else prompt_options.strength
-        # The pipeline runs only the share `strength` of the steps, and needs at least one.
-        steps = max(prompt_options.steps or self._steps, math.ceil(1 / strength))
         guidance = (
             self.default_guidance if prompt_options.guidance_scale is None else prompt_options.guidance_scale
         )
@@ -151,11 +149,25 @@ class Inpainter:
         options: dict[str, Any] = {
             "prompt": prompt_options.prompt,
             "negative_prompt": prompt_options.negative_prompt or None,
-            "num_inference_steps": steps,
+            "num_inference_steps": self._steps_for(prompt_options.steps, strength),
             "guidance_scale": guidance,
             "strength": strength,
         }
         return {name: value for name, value in options.items() if name in self._accepted}
+
+    def _steps_for(self, asked: int | None, strength: float) -> int:
+        """Denoising steps, of which the pipeline runs only the share `strength` and needs at least one."""
+        scheduler = self._pipeline.scheduler
+        # Consistency models' schedulers can only skip steps of the schedule that they were distilled from.
+        is_distilled = "original_inference_steps" in inspect.signature(scheduler.set_timesteps).parameters
+        config = scheduler.config
+        most = int(config.original_inference_steps if is_distilled else config.num_train_timesteps)
+        needed = math.ceil(1 / strength)
+        if asked is not None and asked > most:
+            raise BadParameter("steps", f"steps must be at most {most} with {self.checkpoint}")
+        if needed > most:
+            raise BadParameter("strength", f"strength must be at least {1 / most:g} with {self.checkpoint}")
+        return max(min(asked or self._steps, most), needed)
 
 
 def _load_pipeline(torch: Any, folder: PipelineFolder, parts: Parts, device: Device) -> Any:

@@ -122,6 +122,9 @@ class UpscalerFacts:
     tiling: TilingFacts
     seconds_per_megapixel: float  # of input, including overlaps; measured on 2 cores with AMX
     memory_bytes: int  # approximate, with 2 streams
+    files: tuple[str, str]  # the graph and its weights
+    steadier: str | None = None  # the checkpoint for tiles where this one fails
+    shifts_colours: bool = False
 
 
 # SPAN's receptive field is 14 source pixels, of which the overlap covers 12 (the rest contributes 0.2 of 255
@@ -129,8 +132,29 @@ class UpscalerFacts:
 UPSCALING_FACTS: dict[str, UpscalerFacts] = {
     facts.checkpoint: facts
     for facts in (
-        UpscalerFacts("span-x2", TilingFacts(2, side=256, overlap=32, blend=8), 1.8, 160_000_000),
-        UpscalerFacts("span-x4", TilingFacts(4, side=256, overlap=32, blend=8), 2.1, 180_000_000),
-        UpscalerFacts("realesrgan-x4plus", TilingFacts(4, side=192, overlap=32, blend=16), 45, 600_000_000),
+        UpscalerFacts(
+            "span-x2",
+            TilingFacts(2, side=256, overlap=32, blend=8),
+            seconds_per_megapixel=1.8,
+            memory_bytes=340_000_000,  # with the steadier network's
+            files=("span-x2-ch52.param", "span-x2-ch52.bin"),
+            steadier="span-x4",
+        ),
+        UpscalerFacts(
+            "span-x4",
+            TilingFacts(4, side=256, overlap=32, blend=8),
+            seconds_per_megapixel=2.1,
+            memory_bytes=180_000_000,
+            files=("span-x4-ch52.param", "span-x4-ch52.bin"),
+        ),
+        UpscalerFacts(
+            "realesrgan-x4plus",
+            TilingFacts(4, side=192, overlap=32, blend=16),
+            seconds_per_megapixel=45,
+            memory_bytes=600_000_000,
+            files=("realesrgan-x4plus.param", "realesrgan-x4plus.bin"),
+            steadier="span-x4",
+            shifts_colours=True,  # by 3 levels in photos, 6 to 9 in text
+        ),
     )
 }

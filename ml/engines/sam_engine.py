@@ -7,7 +7,6 @@ Embeddings are stored in 32 bits for the same reason, twice the size of the buil
 import hashlib
 import pickle
 from collections import OrderedDict
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from ml.engines.torch_runtime import translate_memory_errors
 from ml.errors import ModelUnavailable
 from ml.imaging.selection_prompts import SelectionPrompt
 from ml.pixels import Mask, Pixels
+from ml.progress import ReportProgress
 
 _EMBEDDINGS_KEPT = 4
 _DIGEST_BYTES = 32
@@ -33,8 +33,6 @@ _GRID_POINTS_ELSEWHERE = 32
 _POINTS_AT_ONCE = 64
 # Logit for masks that come without logits.
 _SURE = 10.0
-
-Step = Callable[[float], None]
 
 
 class SamSegmenter:
@@ -121,7 +119,7 @@ class SamSegmenter:
         picture: Pixels,
         embedding: Embedding,
         prompt: SelectionPrompt,  # noqa: ARG002  # all objects are generated
-        step: Step,
+        step: ReportProgress,
     ) -> list[Candidate]:
         """All objects in the picture, by `SamAutomaticMaskGenerator`.
 
@@ -176,7 +174,7 @@ class SamSegmenter:
 class _Prepared:
     """A predictor whose picture is set, for a generator that would encode it again."""
 
-    def __init__(self, predictor: Any, step: Step) -> None:
+    def __init__(self, predictor: Any, step: ReportProgress) -> None:
         self._predictor = predictor
         self._step = step
         self._batches = 0

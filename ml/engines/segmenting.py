@@ -20,6 +20,7 @@ from ml.engines.network_facts import SegmentingFacts
 from ml.engines.resizing import resize_for_network
 from ml.imaging.selection_prompts import SelectionPrompt
 from ml.pixels import Mask, Pixels
+from ml.progress import ReportProgress
 
 Embedding = NDArray[Any]  # C x h x w, dtype depends on the engine
 
@@ -76,7 +77,7 @@ class SegmentingEngine(Protocol):
         """`count` (1..3) objects for `prompt` in the picture of `size` (width, height), the best first."""
 
     def objects(
-        self, picture: Pixels, embedding: Embedding, prompt: SelectionPrompt, step: Callable[[float], None]
+        self, picture: Pixels, embedding: Embedding, prompt: SelectionPrompt, step: ReportProgress
     ) -> list[Candidate]:
         """Candidates for the salient object; `prompt` is a box around it.
 
@@ -151,7 +152,7 @@ class Segmenter:
         return [Candidate(self._inner_logits(masks[0, n], size), float(scores[0, n])) for n in chosen]
 
     def objects(
-        self, picture: Pixels, embedding: Embedding, prompt: SelectionPrompt, step: Callable[[float], None]
+        self, picture: Pixels, embedding: Embedding, prompt: SelectionPrompt, step: ReportProgress
     ) -> list[Candidate]:
         """The three candidates for `prompt`."""
         step(0.0)

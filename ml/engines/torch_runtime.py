@@ -48,7 +48,7 @@ def translate_memory_errors() -> Iterator[None]:
         yield
     except (RuntimeError, MemoryError) as error:
         if isinstance(error, MemoryError) or any(words in str(error) for words in _NO_MEMORY):
-            raise OutOfMemory("There is not enough memory for this call now.") from error
+            raise OutOfMemory("There is not enough memory for this call at the moment.") from error
         raise
 
 

@@ -5,12 +5,14 @@ one thread each if there are enough: such narrow networks gain little from more 
 """
 
 import contextlib
+import functools
 import importlib.util
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,7 +20,7 @@ from ml.checkpoints import registry
 from ml.engines import ncnn_graph
 from ml.engines.network_facts import UPSCALING_FACTS, UpscalerFacts
 from ml.errors import ModelUnavailable
-from ml.imaging import tiling, transparency
+from ml.imaging import enlargement_checks, tiling, transparency
 from ml.pixels import Mask, Pixels
 
 Tile = NDArray[np.float32]  # RGB, H x W x 3, 0..1
@@ -31,44 +33,69 @@ MAX_STREAMS = 4
 PLANE_DARKEST, PLANE_RANGE = 0.25, 0.2
 #: How often the caller can cancel while a tile is computed, which may take seconds.
 POLL_MS = 250
+#: Contrasts at which a tile is computed again where the network failed. At 0.7, hardly any block fails.
+STEADIER_CONTRASTS = (0.7, 0.4)
 
 
 def load(models_dir: Path, checkpoint: str, threads: int) -> "Upscaler":
     """The upscaler of an installed checkpoint. Raises ModelUnavailable."""
     if importlib.util.find_spec("openvino") is None:
         raise ModelUnavailable("openvino", "pip install openvino")
-    param, weights = (registry.path(models_dir, f"{checkpoint}.{kind}") for kind in ("param", "bin"))
-    return Upscaler(UPSCALING_FACTS[checkpoint], param, weights, threads)
+    facts = UPSCALING_FACTS[checkpoint]
+    param, weights = (registry.path(models_dir, name) for name in facts.files)
+
+    def load_steadier() -> Upscaler | None:
+        try:
+            return None if facts.steadier is None else load(models_dir, facts.steadier, threads)
+        except ModelUnavailable:
+            return None
+
+    return Upscaler(facts, param, weights, threads, load_steadier=load_steadier)
 
 
 class Upscaler:
     """Enlarges pictures with one checkpoint. Not thread-safe."""
 
     def __init__(
-        self, facts: UpscalerFacts, param: Path, weights: Path, threads: int, precision: str | None = None
+        self,
+        facts: UpscalerFacts,
+        param: Path,
+        weights: Path,
+        threads: int,
+        precision: str | None = None,
+        load_steadier: "Callable[[], Upscaler | None]" = lambda: None,
     ) -> None:
-        """`precision` None: the fastest of this CPU (bf16 if supported), else e.g. "f32"."""
+        """`precision` None: the fastest of this CPU (bf16 if supported), else e.g. "f32".
+
+        `load_steadier` loads, when first needed, the upscaler for tiles where this one fails.
+        """
         self.facts = facts
         self._files = (param, weights)
         self._threads = threads
         self._streams = max(1, min(threads, MAX_STREAMS))
         self._precision = precision
         self._networks: dict[str | None, _Network] = {}  # by precision, all of one tile shape
+        self._load_steadier = functools.cache(load_steadier)
 
     def grid(self, source_shape: tuple[int, ...], result_shape: tuple[int, ...]) -> tiling.Grid:
         """The tiles of a picture; shapes start with height and width."""
         return tiling.plan(source_shape, result_shape, self.facts.tiling, self._streams)
 
-    def enlarge(self, source: Pixels | Mask, result: Pixels | Mask, on_tile: Callable[[float], None]) -> None:
+    def enlarge(
+        self, source: Pixels | Mask, result: Pixels | Mask, on_tile: Callable[[float], None]
+    ) -> float:
         """Enlarge `source` into `result`, at most `factor` times on each side.
 
-        Both are H x W x 3, or H x W for an alpha plane, which is limited to the local range of `source`. For
-        a source of 4 channels the colours are enlarged, extended under its transparency. `on_tile` is called
+        Both are H x W x 3, or H x W for an alpha plane; each is limited to the local range of `source`. For a
+        source of 4 channels the colours are enlarged, extended under its transparency. `on_tile` is called
         with the fraction done several times a second; exceptions from it end the work.
+
+        Returns the share of the picture, 0..1, where the network failed and a steadier method was used.
         """
         grid = self.grid(source.shape, result.shape)
         mosaic = tiling.Mosaic(grid, result)
         done = 0
+        replaced_share = 0.0
 
         def report() -> None:
             on_tile(done / grid.count)
@@ -76,18 +103,69 @@ class Upscaler:
         tiles = (_network_input(tiling.cut_tile(source, grid, index)) for index in range(grid.count))
         for tile, enlarged in self._network(grid, self._precision).enlarge(tiles, report):
             sound = enlarged if is_sound(tile, enlarged) else self._redo(grid, tile, report)
-            mosaic.place(done, _as_bytes(sound if result.ndim == 3 else _plane(sound)))
+            if result.ndim == 2:
+                finished = _as_bytes(_plane(sound))
+            else:
+                if self.facts.shifts_colours:
+                    sound = enlargement_checks.back_project(tile, sound)
+                steady, share = self._replace_failed_blocks(grid, tile, sound, report)
+                replaced_share += share / grid.count
+                finished = _as_bytes(steady)
+                enlargement_checks.hold_colours(_as_bytes(tile), finished)
+            mosaic.place(done, finished)
             done += 1
             report()
         if result.ndim == 2:
             transparency.hold_alpha(source, result)
+        return replaced_share
+
+    def enlarge_tile(self, grid: tiling.Grid, tile: Tile, report: Callable[[], None]) -> Tile:
+        """One tile of `grid`, `factor` times larger, by the network alone."""
+        ((_, enlarged),) = self._network(grid, self._precision).enlarge([tile], report)
+        return enlarged
+
+    def _replace_failed_blocks(
+        self, grid: tiling.Grid, tile: Tile, enlarged: Tile, report: Callable[[], None]
+    ) -> tuple[Tile, float]:
+        """`enlarged` with its failed blocks from steadier methods, and the share of such blocks."""
+        failed = enlargement_checks.failed_blocks(tile, enlarged)
+        share = float(failed.mean())
+        steadier = self._steadier_tiles(grid, tile, report)
+        while failed.any():
+            replacement = next(steadier, None)
+            if replacement is None:
+                plain = enlargement_checks.resample(tile, self.facts.tiling.factor)
+                return enlargement_checks.replace_blocks(enlarged, plain, failed), share
+            still_failed = enlargement_checks.failed_blocks(tile, replacement)
+            mended = failed & ~still_failed
+            enlarged = enlargement_checks.replace_blocks(enlarged, np.clip(replacement, 0, 1), mended)
+            failed &= still_failed
+        return enlarged, share
+
+    def _steadier_tiles(self, grid: tiling.Grid, tile: Tile, report: Callable[[], None]) -> Iterator[Tile]:
+        """Other enlargements of a tile, the best first, each computed when it is asked for."""
+        upscaler = self._load_steadier() or self
+        factor = self.facts.tiling.factor
+        height, width = (side * factor for side in tile.shape[:2])
+
+        def enlarge(contrast: float) -> Tile:
+            darkest = (1 - contrast) / 2
+            squeezed = np.asarray(tile * contrast + darkest, np.float32)
+            enlarged = (upscaler.enlarge_tile(grid, squeezed, report) - darkest) / contrast
+            reduced: Tile = cv2.resize(enlarged, (width, height), interpolation=cv2.INTER_AREA)
+            return reduced
+
+        for contrast in STEADIER_CONTRASTS:
+            yield enlarge(contrast)
 
     def _network(self, grid: tiling.Grid, precision: str | None) -> "_Network":
         if any(network.tile_shape != grid.tile_shape for network in self._networks.values()):
             self._networks.clear()
         if precision not in self._networks:
             streams = self._streams if precision == self._precision else 1
-            self._networks[precision] = _Network(self._files, grid, self._threads, streams, precision)
+            self._networks[precision] = _Network(
+                self._files, grid.tile_shape, self.facts.tiling.factor, self._threads, streams, precision
+            )
         return self._networks[precision]
 
     def _redo(self, grid: tiling.Grid, tile: Tile, report: Callable[[], None]) -> Tile:
@@ -109,14 +187,20 @@ class _Network:
     """A checkpoint compiled for one tile shape and precision."""
 
     def __init__(
-        self, files: tuple[Path, Path], grid: tiling.Grid, threads: int, streams: int, precision: str | None
+        self,
+        files: tuple[Path, Path],
+        tile_shape: tuple[int, int],
+        factor: int,
+        threads: int,
+        streams: int,
+        precision: str | None,
     ) -> None:
         import openvino
         from openvino.preprocess import PrePostProcessor
 
-        self.tile_shape = grid.tile_shape
-        self._factor = grid.factor
-        steps = PrePostProcessor(ncnn_graph.read_network(*files, *grid.tile_shape))
+        self.tile_shape = tile_shape
+        self._factor = factor
+        steps = PrePostProcessor(ncnn_graph.read_network(*files, *tile_shape))
         steps.input().tensor().set_layout(openvino.Layout("NHWC"))
         steps.input().model().set_layout(openvino.Layout("NCHW"))
         steps.output().model().set_layout(openvino.Layout("NCHW"))

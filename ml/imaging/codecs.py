@@ -150,12 +150,12 @@ def _translate_errors() -> Iterator[None]:
         except MlError:
             raise
         except MemoryError:
-            raise OutOfMemory("There is not enough memory to decode the picture.") from None
+            raise OutOfMemory("There is not enough memory to decode the image.") from None
         except Image.DecompressionBombError as error:
             limit = f"{MAX_INPUT_PIXELS / 1e6:g} megapixels"
-            raise PictureTooLarge(f"The picture has more pixels than the {limit} allowed.") from error
+            raise PictureTooLarge(f"The image has more pixels than the {limit} allowed.") from error
         except Exception as error:
-            raise UnreadablePicture("The picture cannot be read: it is damaged or cut short.") from error
+            raise UnreadablePicture("The image cannot be read: it is damaged or cut short.") from error
 
 
 def _decode(data: bytes, source_format: str, max_pixels: int) -> tuple[Pixels, tuple[str, ...]]:

@@ -17,7 +17,7 @@ from ml.params import Length, read_length
 MIN_BOX_SIDE = 2
 TOO_SMALL = f"must be at least {MIN_BOX_SIDE} x {MIN_BOX_SIDE} pixels"
 #: Message for coordinates that look like fractions of the picture's sides.
-SHARES = "must be in pixels of the picture: these are from 0 to 1, as shares of its sides would be"
+SHARES = "must be in pixels of the image: these are from 0 to 1, as shares of its sides would be"
 
 _SIZE = re.compile(r"(\d{1,5})\s*x\s*(\d{1,5})", re.IGNORECASE)
 _RATIO = re.compile(r"(\d{1,5}(?:\.\d{1,4})?)\s*:\s*(\d{1,5}(?:\.\d{1,4})?)")
@@ -118,15 +118,15 @@ def _span(start: tuple[str, Length | None], extent: tuple[str, Length | None], s
     first, end = round(exact_start), round(exact_end)
     if not 0 <= first < side:
         raise BadParameter(
-            start_name, f"{start_name} is outside the picture, whose {extent_name} is {side} pixels"
+            start_name, f"{start_name} is outside the image, whose {extent_name} is {side} pixels"
         )
     if end > side:
         raise BadParameter(
             extent_name,
-            f"{start_name} + {extent_name} is {end}, but the picture's {extent_name} is {side} pixels",
+            f"{start_name} + {extent_name} is {end}, but the image's {extent_name} is {side} pixels",
         )
     if end <= first:
-        raise BadParameter(extent_name, f"{extent_name} is less than one pixel of this picture")
+        raise BadParameter(extent_name, f"{extent_name} is less than one pixel of this image")
     return first, end
 
 
@@ -139,7 +139,7 @@ def box_of_corners(name: str, corners: Corners, picture: tuple[int, int]) -> Box
     left, right = (round(_exact_pixels(length, width)) for length in corners[::2])
     top, bottom = (round(_exact_pixels(length, height)) for length in corners[1::2])
     if right > width or bottom > height:
-        raise BadParameter(name, f"leaves the picture, which is {width} x {height} pixels")
+        raise BadParameter(name, f"leaves the image, which is {width} x {height} pixels")
     if left >= right or top >= bottom:
         raise BadParameter(name, "is empty: x1 must be less than x2, and y1 less than y2")
     if right - left < MIN_BOX_SIDE or bottom - top < MIN_BOX_SIDE:
@@ -161,7 +161,7 @@ def box_of_ratio(ratio: tuple[float, float], gravity: Gravity, picture: tuple[in
     size = (width, round(width / wanted)) if width < height * wanted else (round(height * wanted), height)
     size = min(size[0], width), min(size[1], height)
     if min(size) < 1:
-        raise BadParameter("aspect_ratio", "leaves less than one pixel of this picture")
+        raise BadParameter("aspect_ratio", "leaves less than one pixel of this image")
     left, top = place(size, gravity, picture)
     return Box(left, top, left + size[0], top + size[1])
 

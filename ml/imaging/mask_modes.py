@@ -9,8 +9,9 @@ from ml.errors import BadParameter
 MaskMode = Literal["auto", "luminance", "alpha", "inverted_alpha"]
 MASK_MODE: Any = Field(
     "auto",
-    description="How the mask file is read. auto: luminance times alpha where its colours vary, else alpha."
-    " luminance; alpha: opaque = act; inverted_alpha: transparent = act.",
+    description="How the mask file is interpreted. luminance: white selects; alpha: opaque pixels select;"
+    " inverted_alpha: transparent pixels select; auto: luminance times alpha if the mask's colours vary,"
+    " otherwise alpha.",
 )
 
 

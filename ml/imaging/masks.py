@@ -45,7 +45,7 @@ def from_file(content: bytes, source: Picture, mode: MaskMode = "auto", name: st
     if mode == "auto" and picture.has_alpha and _is_same_picture(picture, source):
         raise BadParameter(
             name,
-            f"{name} is the picture itself with holes; send mask_mode=inverted_alpha to act on the holes, or"
+            f"{name} is the image itself with holes; send mask_mode=inverted_alpha to act on the holes, or"
             " mask_mode=alpha to act on the rest",
         )
     mask = _read(picture, mode)
@@ -74,9 +74,9 @@ def from_strokes(text: str, width: int, height: int, name: str = "strokes") -> M
 def require_partial(mask: Mask, name: str) -> Mask:
     """`mask` itself. Raises `EmptyMask` if it marks nothing, `BadParameter` if it is full everywhere."""
     if not mask.any():
-        raise EmptyMask(f"{name} marks no pixel of the picture.", name)
+        raise EmptyMask(f"{name} marks no pixel of the image.", name)
     if (mask == 255).all():
-        raise BadParameter(name, f"{name} covers the whole picture; a part must remain uncovered")
+        raise BadParameter(name, f"{name} covers the whole image; a part must remain uncovered")
     return mask
 
 
@@ -162,7 +162,8 @@ def _resized(mask: Mask, width: int, height: int, name: str) -> Mask:
     if abs(own_width * height - own_height * width) > slack:
         raise BadParameter(
             name,
-            f"{name} is {own_width} x {own_height} pixels, the picture {width} x {height}: another shape",
+            f"{name} is {own_width} x {own_height} pixels and the image {width} x {height}:"
+            " their aspect ratios differ",
         )
     is_smaller = width < own_width
     way = cv2.INTER_AREA if is_smaller else cv2.INTER_LINEAR

@@ -103,10 +103,10 @@ def checked_prompt(
     for x, y, _label in clicks or ():
         if not (0 <= x < width and 0 <= y < height):
             raise BadParameter(
-                "points", f"points: ({x:g}, {y:g}) is outside the picture, which is {width} x {height} pixels"
+                "points", f"points: ({x:g}, {y:g}) is outside the image, which is {width} x {height} pixels"
             )
     if box is not None and not (box[0] >= 0 and box[1] >= 0 and box[2] <= width and box[3] <= height):
-        raise BadParameter("box", f"box reaches outside the picture, which is {width} x {height} pixels")
+        raise BadParameter("box", f"box reaches outside the image, which is {width} x {height} pixels")
     if box is None and not any(label for _x, _y, label in clicks or ()):
         raise BadParameter("points", "points must have one on the object, or come with a box")
     return SelectionPrompt(tuple(clicks or ()), box)

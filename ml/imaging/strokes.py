@@ -128,7 +128,7 @@ def _read_point(number: int, point: Any) -> tuple[float, float]:
     ):
         raise _error(f"stroke {number}: each point must be two finite numbers [x, y]")
     if any(abs(part) > _FARTHEST for part in point):
-        raise _error(f"stroke {number} has a point far outside of any picture")
+        raise _error(f"stroke {number} has a point far outside of any image")
     return float(point[0]), float(point[1])
 
 
@@ -173,7 +173,7 @@ def _check_inside(number: int, stroke: Stroke, width: int, height: int, name: st
     xs, ys = zip(*stroke.points, strict=True)
     beyond = max(-min(xs), -min(ys), max(xs) - width, max(ys) - height)
     if beyond > stroke.size:
-        raise BadParameter(name, f"stroke {number} has a point outside the picture of {width} x {height}")
+        raise BadParameter(name, f"stroke {number} has a point outside the image of {width} x {height}")
 
 
 def _reach(size: float) -> float:

@@ -19,7 +19,7 @@ def content_box(pixels: Pixels, tolerance: int) -> Box:
     rows = np.flatnonzero(is_content.any(axis=1))
     columns = np.flatnonzero(is_content.any(axis=0))
     if not len(rows):
-        raise NothingFound("There is nothing to trim to: the whole picture is of one colour.")
+        raise NothingFound("There is nothing to trim to: the whole image is of one colour.")
     return Box(int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
 
 

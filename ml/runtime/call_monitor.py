@@ -1,4 +1,4 @@
-"""Supervision of one call in one worker: time limit, memory limit, cancellation, progress and result."""
+"""Supervision of one call in one worker: time, memory, pauses, cancellation, progress and result."""
 
 import logging
 import time
@@ -15,7 +15,7 @@ from ml.runtime.wire import WireBroken
 
 log = logging.getLogger(__name__)
 
-FORMATS = ("png", "jpg", "webp", "avif")
+FORMATS = ("png", "jpg", "webp", "avif", "zip")
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,8 @@ class CallMonitor:
         self._fraction = 0.0
         self._stop_at: float | None = None  # deadline of a cancelled call
         self._checked_at = 0.0  # when memory was last checked
+        self._paused_since: float | None = None
+        self._paused_seconds = 0.0  # not counted as the call's own time
 
     def run(self) -> bool:
         """Supervise the call until it ends. False if its worker must be replaced."""
@@ -62,6 +64,7 @@ class CallMonitor:
             while True:
                 now = time.monotonic()
                 self._pass_on_cancel(now)
+                ends_at += self._pause_or_continue(now)
                 if (problem := self._problem(now, ends_at)) is not None:
                     return self._kill(problem)
                 seconds = min(self._limits.watch_seconds, ends_at - now)
@@ -71,6 +74,8 @@ class CallMonitor:
                         return survives
         except WireBroken as error:
             return self._lose(error)
+        finally:
+            self._child.set_paused(False)
 
     def _send(self) -> None:
         submission = self._submission
@@ -88,6 +93,16 @@ class CallMonitor:
         if self._submission.cancel_requested and self._stop_at is None:
             self._stop_at = now + self._limits.cancel_grace_seconds
             self._child.send_cancel(self._submission.sequence)
+
+    def _pause_or_continue(self, now: float) -> float:
+        """Suspend or continue the worker. Returns how long it was suspended since the last time."""
+        paused_seconds = 0.0 if self._paused_since is None else now - self._paused_since
+        # Only a call that has begun counts the time of its worker, from which pauses are subtracted.
+        must_pause = self._began and self._dispatcher.must_pause(self._submission)
+        is_paused = self._child.set_paused(must_pause)
+        self._paused_since = now if is_paused else None
+        self._paused_seconds += paused_seconds
+        return paused_seconds
 
     def _problem(self, now: float, ends_at: float) -> errors.MlError | None:
         """The reason to kill the call now, if there is one."""
@@ -153,7 +168,7 @@ class CallMonitor:
                 self._dispatcher.requeue(submission, is_long=True)
                 return True
             case "done":
-                self._dispatcher.answer(submission, _answer(message, submission), bool(message["cold"]))
+                self._dispatcher.answer(submission, self._answer(message), bool(message["cold"]))
                 return True
             case "failed":
                 error = _error(message)
@@ -166,6 +181,10 @@ class CallMonitor:
                 raise WireBroken(f"an unknown message {kind!r}")
         return None
 
+    def _answer(self, message: dict[str, Any]) -> ToolAnswer:
+        seconds = max(0.0, float(message["seconds"]) - self._paused_seconds)
+        return replace(_answer(message, self._submission), processing_seconds=seconds)
+
 
 def _answer(message: dict[str, Any], submission: Submission) -> ToolAnswer:
     found = message["answer"]
@@ -174,12 +193,11 @@ def _answer(message: dict[str, Any], submission: Submission) -> ToolAnswer:
     if not (
         isinstance(answer.content, bytes) and isinstance(answer.fields, dict) and answer.format in FORMATS
     ):
-        raise TypeError("not a picture")
+        raise TypeError("not an image")
     return replace(
         answer,
         width=int(answer.width),
         height=int(answer.height),
-        processing_seconds=float(message["seconds"]),
         queue_seconds=submission.began_at - submission.submitted_at,
     )
 

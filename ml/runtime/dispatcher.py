@@ -111,12 +111,15 @@ class Dispatcher:
         max_wait_seconds: float,
         long_seconds: float,
         wake: Callable[[], None],
+        full_speed_calls: int = 1,
     ) -> None:
         self._max_wait_seconds = max_wait_seconds
         self._long_seconds = long_seconds
         self._wake = wake
         self._lock = threading.Lock()
-        self._queue: WeightedQueue[Submission] = WeightedQueue(queue_size, slots, long_seconds)
+        self._queue: WeightedQueue[Submission] = WeightedQueue(
+            queue_size, slots, long_seconds, full_speed_calls
+        )
         self._durations = duration_model.DurationModel()
         self._progress = ProgressThread()
         self._devices: dict[str, str] = {}  # by tool, of its last answer
@@ -238,7 +241,16 @@ class Dispatcher:
             if submission is not None:
                 self._progress.report(submission, Progress("starting", 0.0))
                 self._report_positions()
+        if submission is not None and submission.is_billed:
+            self._wake()  # a guest's running call may have to pause
         return submission
+
+    def must_pause(self, submission: Submission) -> bool:
+        """Whether the running call's worker must be suspended now."""
+        if submission.cancel_requested or self._stop_at is not None:
+            return False  # it can only stop if it runs
+        with self._lock:
+            return self._queue.must_pause(time.monotonic(), submission)
 
     def estimate(self, submission: Submission) -> duration_model.DurationEstimate | None:
         with self._lock:

@@ -97,8 +97,14 @@ class LocalBackend:
         count = config.workers or max(2, min(cores, _memory_bytes() // WORKER_BYTES))
         self._config = config
         self._device = devices.resolve(config.device)
+        threads = config.threads_per_worker or _shared_threads(cores, count)
         self._dispatcher = Dispatcher(
-            config.queue_size, count, config.max_wait_seconds, config.long_seconds, self._wake_all
+            config.queue_size,
+            count,
+            config.max_wait_seconds,
+            config.long_seconds,
+            self._wake_all,
+            full_speed_calls=max(1, cores // threads),
         )
         worker = WorkerConfig(
             models_dir=config.models_dir.absolute(),
@@ -106,7 +112,7 @@ class LocalBackend:
             device=self._device,
             engine_memory_bytes=config.memory_limit_bytes // 2,
             picture_memory_bytes=config.memory_limit_bytes - config.memory_limit_bytes // 2,
-            threads=config.threads_per_worker or _shared_threads(cores, count),
+            threads=threads,
             perform=config.perform,
             engines=config.engines,
             warm_up=config.warm_up,

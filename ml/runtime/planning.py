@@ -4,20 +4,21 @@ Every limit that depends only on the header is checked here, so that no work is 
 fail.
 """
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
 from ml import catalogue
-from ml.backend import ToolCall
+from ml.backend import Delivery, ToolCall
 from ml.errors import NotEnoughMemory, PictureTooLarge
 from ml.imaging import codecs
 
 # Peak bytes per pixel of decoding and encoding, measured with pictures of 16 to 50 megapixels and rounded up.
 # They include the pixel arrays themselves; tools work in rows or tiles.
 _DECODING_BYTES = {"jpg": 10, "png": 13, "webp": 16, "avif": 20, "heic": 20}
-_ENCODING_BYTES = {"jpg": 8, "png": 12, "webp": 16, "avif": 40}
+_ENCODING_BYTES = {"jpg": 8, "png": 12, "webp": 16, "avif": 40, "zip": 20}
 #: Free memory of the machine that is left to other processes.
 _RESERVE_BYTES = 128 << 20
 
@@ -28,6 +29,8 @@ class CallPlan:
 
     source_format: str
     source: tuple[int, int]
+    #: The size at which the tool works: the source's, unless the delivery reduces it.
+    reduced: tuple[int, int]
     #: Of the result; the source's if the result's size depends on the picture's content.
     answer: tuple[int, int]
     #: As requested; for auto, the source's, because the result's transparency is not known yet.
@@ -35,7 +38,7 @@ class CallPlan:
 
     @property
     def source_megapixels(self) -> float:
-        return self.source[0] * self.source[1] / 1e6
+        return self.reduced[0] * self.reduced[1] / 1e6
 
     @property
     def answer_megapixels(self) -> float:
@@ -58,26 +61,49 @@ def plan(call: ToolCall) -> CallPlan:
     picture = call.files["image"]
     source_format = codecs.sniff(picture[: codecs.SNIFF_BYTES])
     source = codecs.upright_size(picture)
+    reduced = reduced_size(source, call.delivery)
+    params = call.params if reduced == source else call.params.for_reduced(source, reduced)
     tool = catalogue.get(call.tool)
     # For a tool outside the catalogue only the picture is checked.
-    answer = source if tool is None else tool.answer_size(call.params, source)
+    answer = reduced if tool is None else tool.answer_size(params, reduced)
+    is_archive = call.delivery is not None and call.delivery.archive
     if answer is not None:
         codecs.check_output_size(*answer)
-        codecs.check_format_holds(call.params.format, *answer)
-    size = answer or source
-    answer_format = codecs.resolve_format(call.params.format, source_format, False, False, size)
-    return CallPlan(source_format, source, size, answer_format)
+        codecs.check_format_holds("jpg" if is_archive else params.format, *answer)
+    size = answer or reduced
+    answer_format = (
+        "zip"
+        if is_archive
+        else codecs.resolve_format(
+            params.format, auto_format(source_format, call.delivery), False, False, size
+        )
+    )
+    return CallPlan(source_format, source, reduced, size, answer_format)
+
+
+def reduced_size(source: tuple[int, int], delivery: Delivery | None) -> tuple[int, int]:
+    """The (width, height) at which a tool works on a source of this size."""
+    if delivery is None or delivery.max_pixels is None or source[0] * source[1] <= delivery.max_pixels:
+        return source
+    scale = math.sqrt(delivery.max_pixels / (source[0] * source[1]))
+    # Rounded down, so that the result never exceeds the limit.
+    return max(1, math.floor(source[0] * scale)), max(1, math.floor(source[1] * scale))
+
+
+def auto_format(source_format: str, delivery: Delivery | None) -> str:
+    """The format of `format=auto` for a result without transparency."""
+    return (delivery.opaque_format if delivery is not None else None) or source_format
 
 
 def check_memory(plan: CallPlan, limit_bytes: int) -> None:
     """Raises `PictureTooLarge` beyond `limit_bytes`, `NotEnoughMemory` if the machine has too little now."""
     if plan.memory_bytes > limit_bytes:
         raise PictureTooLarge(
-            f"The call would need about {plan.memory_bytes >> 20} MiB of memory for its pictures;"
+            f"The call would need about {plan.memory_bytes >> 20} MiB of memory for its images;"
             f" this server allows {limit_bytes >> 20} MiB."
         )
     if plan.memory_bytes > available_bytes() - _RESERVE_BYTES:
-        raise NotEnoughMemory("The server has too little free memory for a picture of this size now.")
+        raise NotEnoughMemory("The server has too little free memory for an image of this size now.")
 
 
 def available_bytes() -> int:

@@ -18,6 +18,10 @@ from ml.runtime.wire import Wire, WireBroken, dump_for_worker, load_in_server
 # have them.
 _WITHHELD = ("BGERASER_", "AWS_")
 
+# Elsewhere a suspended process would stay if the server was killed: only Linux then kills its workers, see
+# `ml.runtime.worker`, and on other systems they could not notice.
+_CAN_PAUSE = sys.platform == "linux"
+
 
 class WorkerProcess:
     """A running worker process. Used by one thread; the process never outlives that thread."""
@@ -37,7 +41,8 @@ class WorkerProcess:
             except OSError:
                 ours.close()
                 raise
-        self._memory = psutil.Process(self._process.pid)
+        self._system_process = psutil.Process(self._process.pid)
+        self._is_paused = False
         self.is_up = True  # until an error shows otherwise
         with contextlib.suppress(WireBroken):  # it has died already: `receive` will raise
             self._wire.send(dump_for_worker(config))
@@ -59,16 +64,42 @@ class WorkerProcess:
         self._wire.send(dump_for_worker(CancelCall(number)))
 
     def receive(self) -> dict[str, Any]:
-        """The next message, see `ml.runtime.messages`. Raises WireBroken."""
+        """The next message, see `ml.runtime.messages`. Raises WireBroken.
+
+        Lets a suspended process continue: it may have sent only a part of the message.
+        """
+        self.set_paused(False)
         body, payloads = self._wire.receive()
         return load_in_server(body, payloads)
 
     def rss_bytes(self) -> int:
         """Resident memory; 0 after the process has ended."""
         try:
-            return int(self._memory.memory_info().rss)
+            return int(self._system_process.memory_info().rss)
         except psutil.Error:
             return 0
+
+    def set_paused(self, is_paused: bool) -> bool:
+        """Suspend or continue the process, and return whether it is suspended now.
+
+        Unlike a lower priority, this needs no privilege to be undone. A process that holds a file lock
+        continues, because other workers may wait for the lock. Call this again from time to time: the signal
+        takes effect a moment later.
+        """
+        is_paused = is_paused and _CAN_PAUSE
+        if is_paused != self._is_paused:
+            self._is_paused = is_paused
+            self._process.send_signal(signal.SIGSTOP if is_paused else signal.SIGCONT)
+        if self._is_paused and self._holds_file_lock():
+            self._is_paused = False
+            self._process.send_signal(signal.SIGCONT)
+        return self._is_paused
+
+    def _holds_file_lock(self) -> bool:
+        try:
+            return any(file.path.endswith(".lock") for file in self._system_process.open_files())
+        except psutil.Error:
+            return False
 
     def kill(self) -> str:
         """Kill it if it still runs, wait for it, and return how it ended.

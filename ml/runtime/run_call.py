@@ -3,13 +3,15 @@
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ml import catalogue
 from ml.backend import ToolAnswer, ToolCall
-from ml.errors import OutOfMemory
+from ml.errors import BadParameter, OutOfMemory
 from ml.imaging import codecs
+from ml.params import Params
+from ml.pixels import Picture, Pixels
 from ml.runtime import planning
 from ml.tool import ToolResult
 
@@ -43,17 +45,16 @@ def perform(call: ToolCall, engines: Any, on_step: OnStep) -> ToolAnswer:
     with _translate_memory_errors():
         on_step("decoding", 0.0)
         planning.plan(call)
-        source = codecs.decode(call.files["image"])
-        outcome = tool.run(source, call.params, _Context(call.files, engines, on_step))
+        decoded = codecs.decode(call.files["image"])
+        source, params = _reduced(decoded, call)
+        outcome = tool.run(source, params, _Context(call.files, engines, on_step))
         on_step("encoding", _RUN)
         pixels = outcome.pixels
         has_alpha = pixels.ndim == 3 and pixels.shape[2] == 4
-        size = (int(pixels.shape[1]), int(pixels.shape[0]))
-        format = codecs.resolve_format(call.params.format, source.format, has_alpha, pixels.ndim == 2, size)
-        content = codecs.encode(pixels, format, call.params.quality)
+        content, format = _encode(pixels, source.format, call)
     warnings = [*source.warnings, *outcome.warnings]
     if has_alpha and format == "jpg":
-        warnings.append("A JPEG has no transparency: the picture was laid on white.")
+        warnings.append("JPEG does not support transparency: the image was placed on a white background.")
     return ToolAnswer(
         content=content,
         format=format,
@@ -61,14 +62,48 @@ def perform(call: ToolCall, engines: Any, on_step: OnStep) -> ToolAnswer:
         height=int(pixels.shape[0]),
         model=outcome.model,
         device=outcome.device,
-        source_width=source.width,
-        source_height=source.height,
-        fields=outcome.fields,
+        source_width=decoded.width,
+        source_height=decoded.height,
+        fields={**outcome.fields, **_delivery_fields(decoded, source, call)},
         warnings=tuple(warnings),
         processing_seconds=time.perf_counter() - began,
         mask_mode=_mask_mode(outcome, format),
         artefacts=outcome.artefacts,
     )
+
+
+def _reduced(source: Picture, call: ToolCall) -> tuple[Picture, Params]:
+    """The source and the parameters as the tool gets them."""
+    size = (source.width, source.height)
+    reduced = planning.reduced_size(size, call.delivery)
+    if reduced == size:
+        return source, call.params
+    from ml.imaging.resampling import resize
+
+    return replace(source, pixels=resize(source.pixels, reduced)), call.params.for_reduced(size, reduced)
+
+
+def _encode(pixels: Pixels, source_format: str, call: ToolCall) -> tuple[bytes, str]:
+    """The content of the answer and its format."""
+    if call.delivery is not None and call.delivery.archive:
+        if pixels.ndim == 2:
+            raise BadParameter("format", "a mask has no colours, so it cannot be delivered as a ZIP")
+        from ml.imaging import archives
+
+        return archives.color_and_alpha(pixels, call.params.quality), "zip"
+    has_alpha = pixels.ndim == 3 and pixels.shape[2] == 4
+    size = (int(pixels.shape[1]), int(pixels.shape[0]))
+    own = planning.auto_format(source_format, call.delivery)
+    format = codecs.resolve_format(call.params.format, own, has_alpha, pixels.ndim == 2, size)
+    return codecs.encode(pixels, format, call.params.quality), format
+
+
+def _delivery_fields(decoded: Picture, source: Picture, call: ToolCall) -> dict[str, Any]:
+    """For a call with a delivery: the source's size, and the scale at which the tool worked on it."""
+    if call.delivery is None:
+        return {}
+    scale = source.width / decoded.width
+    return {"source": {"width": decoded.width, "height": decoded.height, "scale": scale}}
 
 
 def _mask_mode(result: ToolResult, format: str) -> str | None:
@@ -91,5 +126,5 @@ def _translate_memory_errors() -> Iterator[None]:
         if isinstance(error, MemoryError) or (
             is_opencv and getattr(error, "code", None) == opencv_code_for_no_memory
         ):
-            raise OutOfMemory("There is not enough memory for this call now.") from error
+            raise OutOfMemory("There is not enough memory for this call at the moment.") from error
         raise

@@ -21,7 +21,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -115,10 +115,10 @@ class _Run:
 
     def run(self, perform: Perform, engines: Any, payloads: list[bytes]) -> None:
         work = self._work
-        # From here on the call counts as started: if this process dies, the call may be the cause and is not
-        # retried.
-        self._send("started")
         began = time.perf_counter()
+        # From here on the call counts as started: if this process dies, the call may be the cause and is not
+        # retried. It may also be suspended, for which the server corrects its time.
+        self._send("started")
         try:
             call = _with_files(work.call, dict(zip(work.file_names, payloads, strict=True)))
             self._estimate(call)
@@ -257,7 +257,7 @@ def _warm_up(perform: Perform, engines: Any) -> duration_model.Kind:
 
 
 def _with_files(call: ToolCall, files: dict[str, bytes]) -> ToolCall:
-    return ToolCall(call.tool, call.params, files, call.priority, call.timeout_seconds)
+    return replace(call, files=files)
 
 
 def _as_message(answer: ToolAnswer) -> dict[str, Any]:

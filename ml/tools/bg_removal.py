@@ -11,12 +11,12 @@ from ml.imaging import codecs, fitting
 from ml.imaging.framing import MarginsField, crop_or_pad, object_box
 from ml.imaging.geometry import Box, CornersField, SizeField, box_of_corners
 from ml.imaging.placement import Placement, Position, PositionField, ScaleField, place_object
-from ml.params import ColorField, Params, parameter_error
+from ml.params import ColorField, Length, Params, parameter_error
 from ml.pixels import Mask, Picture, Pixels
 from ml.tool import Context, FileField, Tool, ToolResult
 
 _WHITE = (255, 255, 255, 255)
-_KEPT = "The picture is a cut-out already: its transparency was kept."
+_KEPT = "The image is a cut-out already: its transparency was kept."
 # Without its white background, which other backgrounds replace.
 _MARKETPLACE = {"output_size": "2000x2000", "scale": "85%", "position": "center"}
 
@@ -25,68 +25,83 @@ class BgRemovalParams(Params):
     model: str = Field(
         "auto",
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
-        description="auto, fast, quality, or the name of an installed checkpoint. auto is quality if that is"
-        " installed, else fast.",
+        description="auto, fast, quality, or the name of an installed checkpoint. auto selects quality if"
+        " it is installed, otherwise fast.",
     )
     channels: Literal["rgba", "alpha"] = Field(
         "rgba",
-        description="rgba answers the cut-out, alpha its matte as a grey picture (white = foreground).",
+        description="rgba returns the cut-out, alpha its matte as a grayscale image (white = foreground).",
     )
     bg_color: ColorField | None = Field(
         None,
-        description="Colour behind the foreground: #rgb, #rrggbb, #rrggbbaa or a CSS name. Default: none.",
+        description="Background colour: #rgb, #rrggbb, #rrggbbaa or a CSS colour name. Default: transparent.",
     )
     bg_blur: int = Field(
         0,
         ge=0,
         le=100,
-        description="Keep the photo's own background and blur it this much. 0: do not keep it.",
+        description="Keep the original background and blur it by this amount. 0 removes the background.",
     )
     preset: Literal["marketplace"] | None = Field(
         None,
-        description="marketplace: on white, 2000x2000, the object fills 85% in the middle. Other parameters"
-        " override their part of it.",
+        description="marketplace: 2000x2000 on white, with the object centered at 85% of the size. Other"
+        " parameters override the preset's values.",
     )
-    crop: bool = Field(False, description="Cut the answer to the foreground.")
+    crop: bool = Field(False, description="Crop the result to the foreground.")
     crop_margin: MarginsField | None = Field(
         None,
-        description='Room around the foreground (crop): pixels or % of its size, "10%", "20 40" (vertical,'
-        ' horizontal) or "1 2 3 4" (top, right, bottom, left). May reach beyond the photo.',
+        description='Margin around the foreground, in pixels or % of its size: "10%", "20 40" (vertical,'
+        ' horizontal) or "1 2 3 4" (top, right, bottom, left). May extend beyond the image. Requires crop.',
     )
     scale: ScaleField = Field(
         "original",
-        description='The object\'s share of the answer, "10%" to "100%", in the tighter direction. With crop'
-        " the answer gets as much room. original: as in the photo, or as the photo fits output_size.",
+        description='Size of the object relative to the result, "10%" to "100%", in the tighter'
+        " direction. With crop, the canvas is sized accordingly. original: as in the source, or as the"
+        " source fits output_size.",
     )
     position: PositionField | None = Field(
         None,
-        description='Where the object lies: original, center or "x% y%", the shares of the free space to its'
-        " left and above it. Default: center with scale, else original.",
+        description='Position of the object: original, center or "x% y%", the shares of the free space to its'
+        " left and above it. Default: center with scale, otherwise original.",
     )
     output_size: SizeField | None = Field(
         None,
-        description='Size of the answer in pixels, like "1000x800". The photo, or what crop leaves of it, is'
-        " fitted inside; bg_image and bg_blur fill all of it.",
+        description='Size of the result in pixels, e.g. "1000x800". The image, cropped if requested, is'
+        " fitted inside; bg_image and bg_blur fill the whole canvas.",
     )
     roi: CornersField | None = Field(
         None,
-        description='Where foreground may be: "x1 y1 x2 y2", two corners in pixels or %. All outside is'
+        description='Region of interest: "x1 y1 x2 y2", two corners in pixels or %. Everything outside is'
         " background.",
     )
     decontaminate: bool = Field(
-        True, description="Take the old background's colour out of soft edges such as hair."
+        True, description="Remove the original background's colour from soft edges such as hair."
     )
     shift_edge: float = Field(
         0,
         ge=-20,
         le=20,
-        description="Move the edge by this many pixels of the photo: below 0 inwards, above 0 outwards.",
+        description="Move the edge by this many pixels; negative values move it inwards.",
     )
-    feather: float = Field(0, ge=0, le=50, description="Soften the edge by this many pixels.")
+    feather: float = Field(0, ge=0, le=50, description="Soften the edge over this many pixels.")
     shadow: Literal["none", "drop"] = Field(
-        "none", description="drop: a soft shadow under the object; the answer grows no larger for it."
+        "none", description="drop: a soft shadow below the object. It does not enlarge the result."
     )
-    shadow_opacity: int = Field(50, ge=0, le=100, description="How dark the shadow is.")
+    shadow_opacity: int = Field(
+        50, ge=0, le=100, description="Opacity of the shadow in percent. Requires shadow=drop."
+    )
+
+    def for_reduced(self, source: tuple[int, int], reduced: tuple[int, int]) -> "BgRemovalParams":
+        if self.roi is None:
+            return self
+        # Check it against the size that the caller knows.
+        box_of_corners("roi", self.roi, source)
+        factors = [after / before for before, after in zip(source, reduced, strict=True)] * 2
+        corners = [
+            length if length.percent else Length(value=length.value * factor)
+            for length, factor in zip(self.roi, factors, strict=True)
+        ]
+        return self.model_copy(update={"roi": tuple(corners)})
 
     @model_validator(mode="before")
     @classmethod
@@ -122,7 +137,7 @@ class BgRemovalParams(Params):
         is_placed = self.position not in (None, "original")
         if self.crop_margin is not None and is_scaled:
             raise parameter_error(
-                "crop_margin", "cannot be combined with scale: both say how much room there is"
+                "crop_margin", "cannot be combined with scale, because both determine the margin"
             )
         if self.crop and is_scaled and is_sized:
             raise parameter_error("crop", "has no effect with scale and output_size")
@@ -145,7 +160,7 @@ def run(source: Picture, params: BgRemovalParams, context: Context) -> ToolResul
     alpha = cut.alpha
     box = object_box(alpha)
     if box is None:
-        raise NothingFound("No foreground was found in this picture.")
+        raise NothingFound("No foreground was found in this image.")
     context.step("finishing", 0.7)
     # Edge operations are limited to the region, so that nothing outside of it becomes visible.
     edge = _finish_edge(alpha, params)
@@ -202,7 +217,7 @@ def _finish_edge(alpha: Mask, params: BgRemovalParams) -> Mask:
     if params.shift_edge:
         edge = compositing.shift_edge(alpha, params.shift_edge)
         if object_box(edge) is None:
-            raise BadParameter("shift_edge", "shift_edge leaves nothing of the object in this picture")
+            raise BadParameter("shift_edge", "shift_edge removes the whole object from this image")
     return compositing.feather(edge, params.feather)
 
 
@@ -294,15 +309,14 @@ def _answer_size(params: BgRemovalParams, source: tuple[int, int]) -> tuple[int,
 TOOL = Tool(
     name="bg-removal",
     title="Remove background",
-    summary="Cut out the foreground of a photo, hair included, alone or on another background.",
+    summary="Cut out the foreground of a photo, including hair, on a transparent or another background.",
     params=BgRemovalParams,
     run=run,
     answer_size=_answer_size,
     files=(
         FileField(
             "bg_image",
-            "A picture behind the foreground, cut to fill the answer. At most one of bg_image, bg_color and"
-            " bg_blur.",
+            "Background image, cropped to fill the result. At most one of bg_image, bg_color and bg_blur.",
         ),
     ),
     checkpoints=foreground.MATTING_CHECKPOINTS,

@@ -19,8 +19,9 @@ _ROWS_AT_ONCE = 256
 
 class BrushParams(Params):
     op: Literal["erase", "restore", "paint", "blur", "heal"] = Field(
-        description="erase makes transparent, restore brings back the original's pixels, paint lays on a"
-        " colour, blur softens by 1% of the longer side, heal continues the surroundings over a blemish."
+        description="erase makes pixels transparent, restore copies them from the original, paint applies"
+        " a colour, blur softens by 1% of the longer side, heal removes a blemish by filling it from"
+        " its surroundings."
     )
     strokes: StrokesField | None = Field(
         None,
@@ -29,7 +30,7 @@ class BrushParams(Params):
     )
     mask_mode: MaskMode = MASK_MODE
     color: ColorField | None = Field(
-        None, description="What to paint with: #rgb, #rrggbb, #rrggbbaa or a CSS name (paint)."
+        None, description="Paint colour: #rgb, #rrggbb, #rrggbbaa or a CSS colour name. Requires op=paint."
     )
 
     @model_validator(mode="after")
@@ -125,7 +126,7 @@ def _read_original(source: Picture, params: BrushParams, context: Context) -> Pi
     if (original.width, original.height) != (source.width, source.height):
         raise BadParameter(
             _ORIGINAL,
-            f"original is {original.width} x {original.height} pixels, the picture {source.width} x"
+            f"original is {original.width} x {original.height} pixels, the image {source.width} x"
             f" {source.height}; both must have the same size",
         )
     return original.pixels
@@ -134,18 +135,20 @@ def _read_original(source: Picture, params: BrushParams, context: Context) -> Pi
 TOOL = Tool(
     name="brush",
     title="Brush",
-    summary="Erase, restore, paint, blur or heal by hand.",
+    summary="Erase, restore, paint, blur or heal along brush strokes or in a mask.",
     params=BrushParams,
     run=run,
     files=(
         FileField(
             _MASK,
-            "Instead of strokes: where to act, white = fully, greys = in part, transparent = not. A mask of"
-            " another size is resized if it has the picture's shape.",
+            "Instead of strokes: the area to edit; white = fully, grey = partially, transparent = not. A mask"
+            " of another size is resized if it has the image's aspect ratio.",
             id_field="mask_id",
         ),
         FileField(
-            _ORIGINAL, "The picture to restore from, of the same size (restore).", id_field="original_id"
+            _ORIGINAL,
+            "The image to restore from, of the same size. Requires op=restore.",
+            id_field="original_id",
         ),
     ),
 )

@@ -22,42 +22,51 @@ _BOX_FIELDS = ("x", "y", "width", "height")
 
 
 class CropParams(Params):
-    x: LengthField | None = Field(None, description="Left edge of the box: pixels or %. Default: 0.")
-    y: LengthField | None = Field(None, description="Top edge of the box: pixels or %. Default: 0.")
-    width: LengthField | None = Field(None, description="Width of the box: pixels or %. Default: the rest.")
-    height: LengthField | None = Field(None, description="Height of the box: pixels or %. Default: the rest.")
+    x: LengthField | None = Field(None, description="Left edge of the box, in pixels or %. Default: 0.")
+    y: LengthField | None = Field(None, description="Top edge of the box, in pixels or %. Default: 0.")
+    width: LengthField | None = Field(
+        None, description="Width of the box, in pixels or %. Default: up to the right edge."
+    )
+    height: LengthField | None = Field(
+        None, description="Height of the box, in pixels or %. Default: up to the bottom edge."
+    )
     aspect_ratio: AspectRatioField | None = Field(
-        None, description='Instead of a box: the largest part of this shape, like "16:9".'
+        None, description='Instead of a box: the largest area of this aspect ratio, e.g. "16:9".'
     )
     gravity: Literal[Gravity, "subject"] = Field(
         "center",
-        description="Where the kept part lies (aspect_ratio, fit=cover), or the picture on its canvas (pad)."
-        " subject, with aspect_ratio: over the most salient object.",
+        description="Which part is kept (aspect_ratio, fit=cover), or the position of the image on its"
+        " canvas (fit=pad). subject, with aspect_ratio: around the most salient object.",
     )
     mode: Literal["trim"] | None = Field(
-        None, description="trim, instead of a box: cut away a border of one colour, or of transparency."
+        None, description="Instead of a box: trim removes a uniform or transparent border."
     )
     tolerance: int = Field(
-        10, ge=0, le=255, description="How far from the border's colour still counts as border (trim)."
+        10,
+        ge=0,
+        le=255,
+        description="Largest difference from the border's colour that is trimmed. Requires mode=trim.",
     )
     rotate: float = Field(
         0,
         ge=-180,
         le=180,
-        description="Degrees clockwise. Other than multiples of 90 leave transparent corners.",
+        description="Degrees clockwise. Angles other than multiples of 90 leave transparent corners.",
     )
     flip: Literal["h", "v"] | None = Field(
         None, description="Mirror: h swaps left and right, v swaps top and bottom."
     )
-    resize: SizeField | None = Field(None, description='Size of the answer in pixels, like "800x600".')
+    resize: SizeField | None = Field(None, description='Size of the result in pixels, e.g. "800x600".')
     fit: fitting.Fit = Field(
         "contain",
-        description="How a picture of another shape meets resize: contain fits inside and may be smaller in"
-        " one direction, cover fills it and cuts off the rest, pad fits inside and fills the rest.",
+        description="How an image of another aspect ratio is resized: contain fits inside, so that one"
+        " side may be smaller; cover fills the size and crops the rest; pad fits inside and fills the"
+        " rest.",
     )
     pad_color: ColorField | None = Field(
         None,
-        description="Fills the rest (pad). Default: transparent if the picture has transparency, else white.",
+        description="Fill colour for fit=pad. Default: transparent if the image has transparency,"
+        " otherwise white.",
     )
 
     @model_validator(mode="after")
@@ -103,9 +112,7 @@ def _default(name: str) -> object:
 def _check_length(name: str, length: Length) -> None:
     """Check what does not depend on the picture."""
     if geometry.is_share(length):
-        raise parameter_error(
-            name, f'is less than a pixel; a share of a side is written "{_percent(length)}"'
-        )
+        raise parameter_error(name, f'is less than one pixel; percentages are written "{_percent(length)}"')
     if name in ("x", "y") and length.value < 0:
         raise parameter_error(name, "must not be negative")
     if name in ("width", "height") and length.value <= 0:
@@ -182,7 +189,7 @@ def _over_subject(box: Box, source: Picture, context: Context) -> _Cut:
     try:
         matte = foreground.find_matte(engine, foreground.flatten_on_white(source))
     except NothingFound:
-        cut.warnings.append("No subject was found in this picture: it was cropped at its center.")
+        cut.warnings.append("No subject was found in this image: it was cropped at its center.")
         return cut
     size = (source.width, source.height)
     cut.box = geometry.over_subject(box, foreground.matte_box(matte, size), size)
@@ -204,7 +211,7 @@ def _fit(pixels: Pixels, size: tuple[int, int], params: CropParams) -> Pixels:
 TOOL = Tool(
     name="crop",
     title="Crop",
-    summary="Cut a picture to a box, a shape or its content; rotate, mirror and resize it.",
+    summary="Crop an image to a box, an aspect ratio or its content; rotate, mirror and resize it.",
     params=CropParams,
     run=run,
     answer_size=_answer_size,

@@ -31,31 +31,29 @@ Margins = tuple[int, int, int, int]
 
 
 class GenerativeExpandParams(PromptParams):
-    left: LengthField | None = Field(None, description="Add this much on the left: pixels or % of the width.")
-    right: LengthField | None = Field(
-        None, description="Add this much on the right: pixels or % of the width."
-    )
-    top: LengthField | None = Field(None, description="Add this much on top: pixels or % of the height.")
-    bottom: LengthField | None = Field(None, description="Add this much below: pixels or % of the height.")
+    left: LengthField | None = Field(None, description="Pixels or % of the width to add on the left.")
+    right: LengthField | None = Field(None, description="Pixels or % of the width to add on the right.")
+    top: LengthField | None = Field(None, description="Pixels or % of the height to add at the top.")
+    bottom: LengthField | None = Field(None, description="Pixels or % of the height to add at the bottom.")
     aspect_ratio: AspectRatioField | None = Field(
         None,
-        description='Instead of lengths: the smallest canvas of this shape around the picture, like "16:9".',
+        description='Aspect ratio of the result, e.g. "16:9": the smallest such canvas around the image.',
     )
     width: LengthField | None = Field(
-        None, description="Instead: the width of the answer, pixels or % of the picture's. Default: as it is."
+        None, description="Width of the result, in pixels or % of the image's width. Default: unchanged."
     )
     height: LengthField | None = Field(
-        None, description="The height of the answer, pixels or % of the picture's. Default: as it is."
+        None, description="Height of the result, in pixels or % of the image's height. Default: unchanged."
     )
     anchor: Gravity = Field(
-        "center", description="Where the picture lies on its new canvas (aspect_ratio, width, height)."
+        "center", description="Position of the image on the new canvas, with aspect_ratio, width or height."
     )
     overlap: int = Field(
         16,
         ge=0,
         le=128,
-        description="Blend over this many pixels of the picture's own edge; at most a quarter of its shorter"
-        " side. What is farther inside does not change.",
+        description="Blend over this many pixels inside the image's edge, at most a quarter of its"
+        " shorter side. Pixels farther inside do not change.",
     )
 
     @model_validator(mode="after")
@@ -73,11 +71,11 @@ class GenerativeExpandParams(PromptParams):
             length = getattr(self, name)
             if geometry.is_share(length):
                 raise parameter_error(
-                    name, f'is less than a pixel; a share of a side is written "{100 * length.value:g}%"'
+                    name, f'is less than one pixel; percentages are written "{100 * length.value:g}%"'
                 )
         for name in sides:
             if getattr(self, name).value < 0:
-                raise parameter_error(name, "must not be negative; crop cuts")
+                raise parameter_error(name, "must not be negative; use crop to cut")
         return self
 
     def _given(self, names: tuple[str, ...]) -> list[str]:
@@ -91,7 +89,7 @@ def run(source: Picture, params: GenerativeExpandParams, context: Context) -> To
     codecs.check_output_size(source.width + left + right, source.height + top + bottom)
     from ml.editing import expanding
 
-    context.step("analysing the picture", 0.0)
+    context.step("analysing the image", 0.0)
     engine = _foreground_engine(context)
     foreground = None if engine is None else engine.matte(source.rgb)
     seed = params.seed or 0
@@ -162,7 +160,7 @@ def _margins(size: tuple[int, int], params: GenerativeExpandParams) -> Margins:
             _pixels(params.bottom, size[1]),
         )
     if not any(margins):
-        raise BadParameter(given[0], f"{given[0]} adds no pixel to this picture of {size[0]} x {size[1]}")
+        raise BadParameter(given[0], f"{given[0]} adds no pixel to this image of {size[0]} x {size[1]}")
     return margins
 
 
@@ -173,7 +171,7 @@ def _pixels(length: Length | None, side: int) -> int:
 def _side(name: str, length: Length | None, own: int) -> int:
     wanted = own if length is None else length.pixels(own)
     if wanted < own:
-        raise BadParameter(name, f"{name} is {wanted}, less than the picture's {own}; crop cuts")
+        raise BadParameter(name, f"{name} is {wanted}, less than the image's {own}; use crop to cut")
     return wanted
 
 
@@ -209,7 +207,7 @@ def _foreground_engine(context: Context) -> "MattingEngine | None":
 TOOL = Tool(
     name="generative-expand",
     title="Generative expand",
-    summary="Extend a picture beyond its edges: to a shape, a size, or by lengths on any side.",
+    summary="Extend an image beyond its edges: to an aspect ratio, to a size, or by a length per side.",
     params=GenerativeExpandParams,
     run=run,
     is_random=text_prompts.is_random,

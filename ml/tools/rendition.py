@@ -19,7 +19,7 @@ class RenditionParams(Params):
         None,
         ge=1,
         le=MAX_PIXELS_A_SIDE,
-        description="Width in pixels; the height follows. A picture that is narrower stays as it is.",
+        description="Width in pixels; the aspect ratio is kept. Narrower images are not enlarged.",
     )
 
 
@@ -45,7 +45,7 @@ def fitting_size(width: int, height: int, wanted_width: int | None) -> tuple[int
 TOOL = Tool(
     name="rendition",
     title="Rendition",
-    summary="The same picture in another size or file type.",
+    summary="The same image in another size or format.",
     params=RenditionParams,
     run=run,
     answer_size=lambda params, source: fitting_size(*source, params.width),

@@ -38,7 +38,7 @@ def _fitting_size(width: int, height: int) -> tuple[int, int]:
 TOOL = Tool(
     name="selection-overlay",
     title="Selection overlay",
-    summary="What magic-select would select, at the size of a screen.",
+    summary="The selection of magic-select at screen size.",
     params=MagicSelectParams,
     run=run,
     checkpoints=(CHECKPOINT,),

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from ml.engines.upscaling import Upscaler
 
 MAX_SCALE = 8
+#: Warn if the network failed in more than this share of the picture.
+WARNING_SHARE = 0.01
 
 Mode = Literal["fast", "quality"]
 
@@ -31,21 +33,21 @@ def _read_scale(value: Any) -> Any:
 
 class UpscaleParams(Params):
     scale: Annotated[Literal[2, 3, 4, 8], BeforeValidator(_read_scale)] = Field(
-        2, description="How many times larger each side becomes."
+        2, description="Enlargement factor of each side."
     )
     target_width: int | None = Field(
         None,
         ge=1,
         le=65_535,
-        description="Width of the result in pixels, instead of scale. The height follows, so that nothing is"
-        " stretched; with target_height too, the result is the largest that fits into both.",
+        description="Width of the result in pixels, instead of scale. The aspect ratio is kept; with"
+        " target_height too, the result is the largest that fits into both.",
     )
     target_height: int | None = Field(
         None, ge=1, le=65_535, description="Height of the result in pixels, instead of scale."
     )
     mode: Mode = Field(
         "fast",
-        description="fast keeps to what the picture shows; quality takes about 25 times as long and invents"
+        description="fast stays faithful to the source; quality takes about 25 times as long and adds"
         " plausible fine detail.",
     )
 
@@ -85,7 +87,7 @@ def result_size(width: int, height: int, params: UpscaleParams) -> Size:
             if factor <= 1
             else f"and this would be {factor:.3g} times larger; at most {MAX_SCALE} times is possible"
         )
-        raise BadParameter(name, f"the picture has {width} x {height} pixels already, {problem}")
+        raise BadParameter(name, f"the image has {width} x {height} pixels already, {problem}")
     size = Size(max(1, round(width * factor)), max(1, round(height * factor)), factor)
     codecs.check_output_size(size.width, size.height)
     return size
@@ -133,9 +135,10 @@ def run(source: Picture, params: UpscaleParams, context: Context) -> ToolResult:
     all_costs = sum(step.cost for step in (*colour_steps, *alpha_steps))
     result = np.empty((size.height, size.width, source.pixels.shape[2]), np.uint8)
     cost_done = 0.0
+    replaced_share = 0.0
 
     def enlarge(plan: list[ScalingPass], pixels: Any, target: Any) -> None:
-        nonlocal cost_done
+        nonlocal cost_done, replaced_share
         for step in plan:
             upscaler = _upscaler(context, step.checkpoint)
             enlarged = target if step is plan[-1] else np.empty((*step.result, *target.shape[2:]), np.uint8)
@@ -145,7 +148,8 @@ def run(source: Picture, params: UpscaleParams, context: Context) -> ToolResult:
                 context.step("upscaling", (before + share * cost) / all_costs)
 
             report(0.0)
-            upscaler.enlarge(pixels, enlarged, report)
+            share = upscaler.enlarge(pixels, enlarged, report)
+            replaced_share = max(replaced_share, share)
             cost_done += step.cost
             pixels = enlarged
 
@@ -153,7 +157,9 @@ def run(source: Picture, params: UpscaleParams, context: Context) -> ToolResult:
     if source.has_alpha:
         alpha = np.ascontiguousarray(source.pixels[:, :, 3])
         enlarge(alpha_steps, alpha, result[:, :, 3])
-    return ToolResult(result, model=colour_steps[0].checkpoint, warnings=_warnings(params, size))
+    return ToolResult(
+        result, model=colour_steps[0].checkpoint, warnings=_warnings(params, size, replaced_share)
+    )
 
 
 def _upscaler(context: Context, checkpoint: str) -> "Upscaler":
@@ -161,14 +167,20 @@ def _upscaler(context: Context, checkpoint: str) -> "Upscaler":
     return engine
 
 
-def _warnings(params: UpscaleParams, size: Size) -> list[str]:
+def _warnings(params: UpscaleParams, size: Size, replaced_share: float) -> list[str]:
+    warnings = []
     wanted = (params.target_width or size.width, params.target_height or size.height)
-    if wanted == (size.width, size.height):
-        return []
-    return [
-        f"The picture's proportions are not those of {wanted[0]} x {wanted[1]}: the result is the largest"
-        f" that fits, {size.width} x {size.height} pixels, neither stretched nor cropped."
-    ]
+    if wanted != (size.width, size.height):
+        warnings.append(
+            f"The image's aspect ratio differs from {wanted[0]} x {wanted[1]}: the result is the largest that"
+            f" fits, {size.width} x {size.height} pixels, neither stretched nor cropped."
+        )
+    if replaced_share > WARNING_SHARE:
+        warnings.append(
+            f"In {replaced_share:.0%} of the image the network's result did not match the source,"
+            " so a plainer method was used there."
+        )
+    return warnings
 
 
 def cost(params: UpscaleParams, megapixels: float) -> float:
@@ -186,7 +198,7 @@ def cost(params: UpscaleParams, megapixels: float) -> float:
 TOOL = Tool(
     name="upscale",
     title="Upscale",
-    summary="Make a picture 2 to 8 times larger, with detail instead of blur; transparency is kept.",
+    summary="Enlarge an image 2 to 8 times with sharp detail. Transparency is kept.",
     params=UpscaleParams,
     run=run,
     checkpoints=("span-x2", "span-x4", "realesrgan-x4plus"),

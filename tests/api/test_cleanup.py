@@ -12,9 +12,10 @@ from api.auth.models import Throttle
 from api.calls import admission, idempotency
 from api.calls.admission import Admitted
 from api.calls.idempotency import JoinedCallLost
+from api.calls.models import Replay
 from api.db import leader
 from api.db.database import Database
-from api.db.models import Image, Replay
+from api.images.models import Image
 from billing.errors import LeaseLost
 from billing.ledger.audit import audit
 from billing.ledger.models import Account, Hold, HoldStatus
@@ -24,7 +25,7 @@ SECOND = timedelta(seconds=1)
 LAPSED = NOON + 30 * SECOND
 
 
-def test_a_dead_processs_credits_are_back_within_60_seconds(database: Database) -> None:
+def test_credits_held_by_a_dead_process_are_released_within_60_seconds(database: Database) -> None:
     assert admission.LEASE_SECONDS + 2 * cleanup.EVERY_SECONDS <= 60
     with database.transaction() as session:
         account = account_with(session, credits=5)
@@ -47,7 +48,9 @@ def test_a_dead_processs_credits_are_back_within_60_seconds(database: Database) 
         assert audit(session) == []
 
 
-def test_who_comes_back_after_the_sweep_has_lost_the_call_and_charges_nothing(database: Database) -> None:
+def test_a_process_that_resumes_after_the_sweep_has_lost_the_call_and_charges_nothing(
+    database: Database,
+) -> None:
     with database.transaction() as session:
         account = account_with(session, credits=5)
         call = admitted(session, account.id, key="k")
@@ -82,7 +85,7 @@ def test_several_sweepers_at_once_release_each_hold_once(migrated_database_url: 
         database.close()
 
 
-def test_answers_are_forgotten_when_their_time_is_over(database: Database) -> None:
+def test_stored_responses_are_deleted_when_they_expire(database: Database) -> None:
     with database.transaction() as session:
         account = account_with(session, credits=5)
         succeed(session, admitted(session, account.id))
@@ -111,7 +114,7 @@ ENDED = NOON + timedelta(hours=24)
 LATER = ENDED + timedelta(minutes=2)
 
 
-def test_an_image_goes_bytes_first_a_little_after_it_expired(database: Database) -> None:
+def test_an_expired_image_is_deleted_bytes_first_after_a_delay(database: Database) -> None:
     ids = expired_images(database, 2)
     with database.transaction() as session:
         kept = result_image(account_with(session, credits=0).id)
@@ -157,7 +160,7 @@ def test_a_backlog_of_lapsed_holds_is_released_in_one_run(
     assert asyncio.run(cleanup.release_lapsed_holds(database, LAPSED)) == 5
 
 
-def test_an_image_that_cannot_be_deleted_does_not_keep_the_others(database: Database) -> None:
+def test_an_image_that_cannot_be_deleted_does_not_block_the_others(database: Database) -> None:
     ids = expired_images(database, cleanup.BATCH_SIZE + 5)
     stuck = set(sorted(ids)[: cleanup.BATCH_SIZE])  # a whole batch of them, first in the order
 
@@ -170,7 +173,7 @@ def test_an_image_that_cannot_be_deleted_does_not_keep_the_others(database: Data
     assert asyncio.run(cleanup.delete_expired_images(database, lambda _: None, LATER)) == len(stuck)
 
 
-def test_of_several_processes_one_deletes_at_a_time(migrated_database_url: str) -> None:
+def test_only_one_process_deletes_at_a_time(migrated_database_url: str) -> None:
     databases = [Database(migrated_database_url) for _ in range(2)]
     ids = expired_images(databases[0], 3)
     deleted: list[str] = []
@@ -217,7 +220,7 @@ def test_another_process_takes_over_from_one_that_died_while_deleting(database: 
     asyncio.run(test())
 
 
-def test_the_loop_goes_on_after_a_failure(migrated_database_url: str) -> None:
+def test_the_loop_continues_after_a_failure(migrated_database_url: str) -> None:
     database = Database(migrated_database_url)
     with database.transaction() as session:
         account = account_with(session, credits=5)

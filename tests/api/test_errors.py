@@ -1,4 +1,4 @@
-"""Every error has its row: a new one without a status and a code fails here."""
+"""Every error class has a row with its status and code."""
 
 import json
 
@@ -12,7 +12,7 @@ from api.http import responses
 from billing import errors as billing_errors
 from ml import errors as ml_errors
 
-#: Groups that nobody raises: each of their members has a row of its own.
+#: Base classes that are never raised: each subclass has its own row.
 GROUPS = {
     errors.ApiError,
     errors.RequestError,
@@ -59,7 +59,7 @@ RAISED = [
 
 
 @pytest.mark.parametrize("error", RAISED, ids=lambda error: error.__name__)
-def test_every_error_of_every_package_has_a_row_or_a_base_with_one(error: type[Exception]) -> None:
+def test_every_error_class_or_one_of_its_bases_has_a_row(error: type[Exception]) -> None:
     assert any(base in ERROR_TABLE for base in error.__mro__)
 
 
@@ -96,26 +96,26 @@ def retryable(error: Exception) -> bool:
 
 
 @pytest.mark.parametrize("error", LASTING, ids=lambda error: type(error).__name__)
-def test_what_cannot_succeed_later_is_not_retryable(error: Exception) -> None:
+def test_permanent_errors_are_not_retryable(error: Exception) -> None:
     assert retryable(error) is False
     assert "retry-after" not in answer_to(error).headers
 
 
 @pytest.mark.parametrize("error", PASSING, ids=lambda error: type(error).__name__)
-def test_what_may_succeed_later_is_retryable(error: Exception) -> None:
+def test_temporary_errors_are_retryable(error: Exception) -> None:
     assert retryable(error) is True
     answer = answer_to(error)
     assert ("retry-after" in answer.headers) == (answer.status_code in (409, 429, 503))
 
 
 @pytest.mark.parametrize("error", RAISED, ids=lambda error: error.__name__)
-def test_an_error_of_the_request_is_not_retryable(error: type[Exception]) -> None:
+def test_a_request_error_is_not_retryable(error: type[Exception]) -> None:
     raised = error.__new__(error)
     if status_and_code(raised)[0] in (400, 401, 402, 403, 404, 405, 410, 413, 415, 422):
         assert errors.is_retryable(raised) is False
 
 
-def test_what_nobody_foresaw_is_told_in_general_words() -> None:
+def test_an_unexpected_error_has_a_generic_message() -> None:
     assert b'"param":null' in response_bodies.failure(AttributeError("no", name="secret"), "req_1")[1]
     status, body = response_bodies.failure(KeyError("/srv/secret.key"), "req_1")
     assert status_and_code(KeyError()) == (500, "INTERNAL_ERROR")
@@ -124,12 +124,12 @@ def test_what_nobody_foresaw_is_told_in_general_words() -> None:
 
 
 @pytest.mark.parametrize("error", RAISED, ids=lambda error: error.__name__)
-def test_an_internal_error_never_tells_its_own_words(error: type[Exception]) -> None:
+def test_the_message_of_an_internal_error_is_not_exposed(error: type[Exception]) -> None:
     if status_and_code(error.__new__(error))[1] == "INTERNAL_ERROR":
         assert b"hold_1234" not in response_bodies.failure(error("hold_1234"), "req_1")[1]
 
 
-def test_the_parameter_at_fault_is_named_for_every_kind_of_parameter_error() -> None:
+def test_every_parameter_error_names_the_parameter() -> None:
     for error in (
         errors.InvalidParameter("quality", "too much"),
         ml_errors.BadParameter("quality", "too much"),
@@ -142,7 +142,7 @@ def test_the_parameter_at_fault_is_named_for_every_kind_of_parameter_error() -> 
     assert b'"param":null' in response_bodies.failure(errors.NotFound("no"), "req_1")[1]
 
 
-def test_text_that_is_no_unicode_can_still_be_answered() -> None:
+def test_lone_surrogates_in_an_error_can_be_serialized() -> None:
     status, body = response_bodies.failure(errors.InvalidParameter("\ud800", "\ud800 is unknown"), "req_1")
     assert status == 422
     assert body.isascii()

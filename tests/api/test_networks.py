@@ -1,4 +1,4 @@
-"""The network that a client address is counted under."""
+"""The network by which a client address is counted."""
 
 import pytest
 

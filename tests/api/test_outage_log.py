@@ -10,7 +10,7 @@ class Seconds:
         return self.now
 
 
-def test_an_outage_is_logged_once_a_minute_with_the_number_of_the_others() -> None:
+def test_an_outage_is_logged_once_a_minute_with_the_number_of_suppressed_entries() -> None:
     seconds = Seconds()
     outages = OutageLog("disk", seconds)
     with capture_logs() as logged:
@@ -23,7 +23,7 @@ def test_an_outage_is_logged_once_a_minute_with_the_number_of_the_others() -> No
     assert [line["repeated"] for line in logged] == [0, 99]
 
 
-def test_another_reason_is_logged_at_once() -> None:
+def test_a_different_cause_is_logged_at_once() -> None:
     outages = OutageLog("disk", Seconds())
     with capture_logs() as logged:
         outages.report(OSError(28, "No space left on device"))

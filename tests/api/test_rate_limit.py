@@ -1,4 +1,4 @@
-"""The rate limit as arithmetic: bursts, even refilling, true Retry-After, clocks that step."""
+"""The rate limit algorithm: bursts, even refilling, accurate Retry-After, clock changes."""
 
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
@@ -26,7 +26,7 @@ def burst_at(full_at: datetime | None, limit: int, now: datetime) -> tuple[int, 
 
 
 @pytest.mark.parametrize("limit", LIMITS)
-def test_the_burst_is_exactly_the_plans_calls_a_minute(limit: int) -> None:
+def test_the_burst_equals_the_calls_per_minute_of_the_plan(limit: int) -> None:
     assert rate_limit.state(None, limit=limit, now=NOON) == rate_limit.RateState(limit, limit, NOON, 0)
     accepted, full_at = burst_at(None, limit, NOON)
     assert accepted == limit
@@ -36,7 +36,7 @@ def test_the_burst_is_exactly_the_plans_calls_a_minute(limit: int) -> None:
 
 
 @pytest.mark.parametrize("limit", LIMITS)
-def test_one_call_comes_back_every_interval_and_not_a_microsecond_earlier(limit: int) -> None:
+def test_one_call_is_refilled_every_interval_and_not_a_microsecond_earlier(limit: int) -> None:
     _, full_at = burst_at(None, limit, NOON)
     interval = timedelta(minutes=1) / limit
     assert rate_limit.take(full_at, limit=limit, now=NOON + interval - timedelta(microseconds=1)) is None
@@ -58,7 +58,7 @@ moments = st.integers(0, 200_000_000).map(lambda microseconds: NOON + timedelta(
 
 
 @given(st.sampled_from(LIMITS), st.lists(moments, max_size=80).map(sorted))
-def test_it_accepts_what_a_bucket_that_refills_evenly_accepts(limit: int, arrivals: list[datetime]) -> None:
+def test_it_is_equivalent_to_a_token_bucket(limit: int, arrivals: list[datetime]) -> None:
     """Against another formula of the same rule: a bucket of fractions of calls."""
     level, last, full_at = Fraction(limit), NOON, None
     for now in arrivals:
@@ -74,7 +74,7 @@ def test_it_accepts_what_a_bucket_that_refills_evenly_accepts(limit: int, arriva
 
 
 @given(st.sampled_from(LIMITS), st.lists(moments, min_size=1, max_size=80))
-def test_obeying_retry_after_succeeds_whatever_the_clock_did(limit: int, arrivals: list[datetime]) -> None:
+def test_waiting_for_retry_after_succeeds_despite_clock_changes(limit: int, arrivals: list[datetime]) -> None:
     """Arrivals come in any order: the clock is set forward and back at will."""
     full_at: datetime | None = None
     for now in arrivals:
@@ -90,7 +90,7 @@ def test_obeying_retry_after_succeeds_whatever_the_clock_did(limit: int, arrival
 
 
 @pytest.mark.parametrize("back", [timedelta(minutes=2), timedelta(days=365)])
-def test_a_clock_that_is_set_back_far_leaves_the_steady_pace(back: timedelta) -> None:
+def test_a_clock_set_back_far_leaves_the_sustained_rate(back: timedelta) -> None:
     """Nobody has to wait until the clock is where it was; at worst the burst is empty."""
     _, full_at = burst_at(None, 20, NOON)
     now = NOON - back
@@ -101,13 +101,13 @@ def test_a_clock_that_is_set_back_far_leaves_the_steady_pace(back: timedelta) ->
     assert accepted == 20
 
 
-def test_a_clock_that_is_set_back_a_little_is_waited_for_and_retry_after_says_so() -> None:
+def test_a_clock_set_back_slightly_is_included_in_retry_after() -> None:
     _, full_at = burst_at(None, 20, NOON)
     state = rate_limit.state(full_at, limit=20, now=NOON - 10 * SECOND)
     assert (state.remaining, state.retry_after_seconds) == (0, 13)
 
 
-def test_two_clocks_that_differ_do_not_lend_each_other_calls() -> None:
+def test_differing_clocks_yield_no_extra_calls() -> None:
     full_at, accepted = None, 0
     for round_number in range(100):
         ahead = timedelta(seconds=5) if round_number % 2 else timedelta(0)
@@ -116,7 +116,7 @@ def test_two_clocks_that_differ_do_not_lend_each_other_calls() -> None:
     assert accepted == 600 + 50  # What the clock ahead is due, once.
 
 
-def test_a_clock_that_is_set_forward_only_fills_the_burst() -> None:
+def test_a_clock_set_forward_fills_at_most_the_burst() -> None:
     _, full_at = burst_at(None, 20, NOON)
     accepted, _ = burst_at(full_at, 20, NOON + timedelta(days=365))
     assert accepted == 20
@@ -133,7 +133,7 @@ def test_a_change_of_plan_applies_at_once(before: int, after: int) -> None:
     assert accepted == after // 2
 
 
-def test_another_window_refills_evenly_over_it() -> None:
+def test_a_different_window_refills_evenly() -> None:
     hour = timedelta(hours=1)
     full_at: datetime | None = None
     for _ in range(5):
@@ -145,7 +145,7 @@ def test_another_window_refills_evenly_over_it() -> None:
     assert rate_limit.take(full_at, limit=5, window=hour, now=NOON + 720 * SECOND) is not None
 
 
-def test_a_call_that_is_given_back_can_be_taken_again_and_only_once() -> None:
+def test_a_returned_call_can_be_taken_once_more() -> None:
     taken = rate_limit.take(None, limit=1, now=NOON)
     assert taken is not None
     given_back = rate_limit.give_back(taken[0], limit=1, now=NOON)

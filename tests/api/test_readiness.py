@@ -1,4 +1,4 @@
-"""`/readyz` says which part fails, and the log says why."""
+"""`/readyz` reports which part fails, and the log says why."""
 
 import shutil
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ def parts(api: LocalApi) -> tuple[str, str]:
     return data["database"], data["storage"]
 
 
-def test_a_database_that_takes_no_writes_is_told_from_one_that_does_not_answer(api: LocalApi) -> None:
+def test_a_read_only_database_is_distinguished_from_an_unreachable_one(api: LocalApi) -> None:
     assert parts(api) == ("ok", "ok")
     with api.services.database.engine.connect() as connection:
         connection.exec_driver_sql("PRAGMA query_only=ON")
@@ -54,7 +54,7 @@ def test_a_database_without_our_tables_is_unavailable(api: LocalApi, tmp_path: P
     assert api.request("GET", "/api/account", headers={"X-Api-Key": key}).status_code == 503
 
 
-def test_a_lost_directory_of_pictures_fails_the_storage_only(api: LocalApi, tmp_path: Path) -> None:
+def test_a_missing_image_directory_fails_the_storage_check_only(api: LocalApi, tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "images")
     with capture_logs() as logged:
         assert parts(api) == ("ok", "unavailable")
@@ -62,7 +62,7 @@ def test_a_lost_directory_of_pictures_fails_the_storage_only(api: LocalApi, tmp_
     assert "images cannot be stored" in ready(api).json()["error"]["message"]
 
 
-def test_a_flood_of_requests_writes_once_in_some_seconds(api: LocalApi) -> None:
+def test_concurrent_readiness_requests_share_one_write(api: LocalApi) -> None:
     seconds = [0.0]
     readiness = Readiness(lambda: seconds[0])
     written = set()

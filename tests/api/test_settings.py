@@ -6,7 +6,7 @@ from pathlib import Path
 from api import settings
 
 
-def test_processes_that_start_at_once_share_one_secret(tmp_path: Path) -> None:
+def test_processes_that_start_concurrently_share_one_secret(tmp_path: Path) -> None:
     place = tmp_path / "data" / "secret.key"
     with ThreadPoolExecutor(16) as threads:
         secrets = set(threads.map(lambda _: settings._secret_file(place), range(64)))

@@ -3,7 +3,16 @@
 import importlib
 import sys
 
-BENCHMARKS = ("bg_removal", "selecting", "upscale", "filling", "diffusion", "admissions", "loop_lag")
+BENCHMARKS = (
+    "bg_removal",
+    "selecting",
+    "upscale",
+    "filling",
+    "diffusion",
+    "admissions",
+    "loop_lag",
+    "fairness",
+)
 
 
 def main() -> None:

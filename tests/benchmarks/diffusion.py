@@ -97,7 +97,7 @@ def main() -> None:
         f"prompts at SD-1.5 shapes, {SIDE} x {SIDE}, {STEPS} steps, no guidance, tiny VAE, 2 threads: seconds"
     )
     print("CPU/2 is half of the processor's time for the later call: what it takes where nothing else runs")
-    print(f"{'numbers':10}{'loading':>9}{'first':>9}{'later':>9}{'CPU/2':>9}{'peak GiB':>12}{'told GiB':>12}")
+    print(f"{'numbers':10}{'loading':>9}{'first':>9}{'later':>9}{'CPU/2':>9}{'peak GiB':>12}{'estimate':>12}")
     environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE"}  # as `ml.runtime.process` starts workers
     with tempfile.TemporaryDirectory() as place:
         subprocess.run([sys.executable, "-m", "tests.benchmarks.diffusion", "build", place], check=True)

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from ml.engines import upscaling
+from ml.engines.network_facts import UPSCALING_FACTS
 from ml.pixels import Pixels
 from tests.support import checkpoints
 from tests.support.ml.ncnn_reference import Reference
@@ -37,12 +38,16 @@ def _ours(checkpoint: str, picture: Pixels) -> Callable[[], None]:
     engine = upscaling.load(checkpoints.models_dir(), checkpoint, THREADS)
     factor = engine.facts.tiling.factor
     result = np.empty((picture.shape[0] * factor, picture.shape[1] * factor, 3), np.uint8)
-    return lambda: engine.enlarge(picture, result, lambda share: None)
+
+    def work() -> None:
+        engine.enlarge(picture, result, lambda share: None)
+
+    return work
 
 
 def _theirs(checkpoint: str, picture: Pixels) -> Callable[[], None]:
     folder = checkpoints.models_dir()
-    files = folder / f"{checkpoint}.param", folder / f"{checkpoint}.bin"
+    files = tuple(folder / name for name in UPSCALING_FACTS[checkpoint].files)
     reference = Reference(*files, exact=False, threads=THREADS)
     channels_first = picture.transpose(2, 0, 1).astype(np.float32) / np.float32(255)
 

@@ -25,27 +25,27 @@ def stored_and_read(session: Session, moment: datetime) -> datetime:
 
 
 @pytest.mark.parametrize("moment", MOMENTS, ids=str)
-def test_a_moment_comes_back_to_the_microsecond_and_in_utc(session: Session, moment: datetime) -> None:
+def test_a_datetime_is_read_back_to_the_microsecond_in_utc(session: Session, moment: datetime) -> None:
     read = stored_and_read(session, moment)
     assert read == moment
     assert read.utcoffset() == timedelta(0)
 
 
-def test_a_moment_told_in_another_zone_is_the_same_moment(session: Session) -> None:
-    told = datetime(2026, 3, 29, 2, 30, tzinfo=timezone(timedelta(hours=2)))
-    read = stored_and_read(session, told)
-    assert read == told
+def test_a_datetime_in_another_zone_is_stored_as_the_same_moment(session: Session) -> None:
+    local = datetime(2026, 3, 29, 2, 30, tzinfo=timezone(timedelta(hours=2)))
+    read = stored_and_read(session, local)
+    assert read == local
     assert read.hour == 0
 
 
-def test_the_database_compares_moments_as_moments(session: Session) -> None:
+def test_the_database_compares_datetimes_chronologically(session: Session) -> None:
     for earlier in MOMENTS:
         for later in MOMENTS:
             compared = bindparam("one", earlier, UtcDateTime()) < bindparam("two", later, UtcDateTime())
             assert bool(session.execute(select(compared)).scalar_one()) == (earlier < later)
 
 
-def test_a_moment_without_a_zone_never_reaches_the_database(session: Session) -> None:
+def test_a_naive_datetime_is_refused(session: Session) -> None:
     account = make_account(session)
     with session.no_autoflush:
         account.period_anchor_at = datetime(2026, 1, 15)  # noqa: DTZ001 - the mistake this test is about
@@ -54,5 +54,5 @@ def test_a_moment_without_a_zone_never_reaches_the_database(session: Session) ->
     session.rollback()
 
 
-def test_the_present_moment_is_in_utc() -> None:
+def test_the_current_time_is_in_utc() -> None:
     assert utc_now().tzinfo is UTC

@@ -1,4 +1,4 @@
-"""Signing up, in and out as people do it: with a real browser, by keyboard, on a phone, in the dark."""
+"""Signing up, in and out in a real browser: by keyboard, on a phone, in dark mode."""
 
 import secrets
 from collections.abc import Iterator
@@ -92,7 +92,7 @@ def test_signing_up_leads_to_the_editor_with_free_credits(page: Page, server: Ru
     expect(page.get_by_text(f"Signed in as {email}")).to_be_visible()
 
 
-def test_signing_up_by_mail(page: Page, mailing_server: RunningServer, mailbox: Mailbox) -> None:
+def test_signing_up_by_email(page: Page, mailing_server: RunningServer, mailbox: Mailbox) -> None:
     email = new_email()
     sign_up(page, mailing_server, email)
     expect(page.get_by_text("Development")).to_have_count(0)
@@ -104,7 +104,9 @@ def test_signing_up_by_mail(page: Page, mailing_server: RunningServer, mailbox: 
     expect(page.get_by_text("not confirmed")).to_have_count(0)
 
 
-def test_a_forgotten_password(new_page: NewPage, mailing_server: RunningServer, mailbox: Mailbox) -> None:
+def test_resetting_a_forgotten_password(
+    new_page: NewPage, mailing_server: RunningServer, mailbox: Mailbox
+) -> None:
     page, email = new_page(), new_email()
     sign_up(page, mailing_server, email)
     page.goto(mailbox.link("verify"))
@@ -132,7 +134,7 @@ def test_a_forgotten_password(new_page: NewPage, mailing_server: RunningServer, 
     mailbox.next()  # The notice that the password was changed.
 
 
-def test_signing_in_elsewhere_and_out(
+def test_signing_in_with_a_provider_and_out(
     new_page: NewPage, mailing_server: RunningServer, provider: Provider
 ) -> None:
     page, email = new_page(), new_email()
@@ -162,7 +164,7 @@ OPEN_A_SAMPLE = """async () => {
 COUNT_PROJECTS = "async () => (await (await fetch('/editor/projects')).json()).data.length"
 
 
-def test_a_guests_work_is_the_new_accounts_under_another_session(
+def test_the_projects_of_a_guest_belong_to_the_new_account_under_another_session(
     new_page: NewPage, server: RunningServer
 ) -> None:
     page, stranger = new_page(), new_page()
@@ -188,8 +190,8 @@ def session_of(page: Page) -> str | None:
     return None
 
 
-def test_all_of_it_by_keyboard(page: Page, server: RunningServer) -> None:
-    """The cursor stands in the first field; Tab reaches everything; Enter sends."""
+def test_every_form_works_by_keyboard(page: Page, server: RunningServer) -> None:
+    """The first field has the focus; Tab reaches every control; Enter submits."""
     email = new_email()
     page.goto(f"{server.address}/signup")
     page.keyboard.type(email)
@@ -225,7 +227,7 @@ def press_tab_until(page: Page, wanted: str, of: str = "textContent") -> None:
     raise AssertionError(f"Tab never reaches {wanted}")
 
 
-def test_settings_end_other_browsers_and_change_the_password(
+def test_settings_sign_out_other_browsers_and_change_the_password(
     new_page: NewPage, server: RunningServer
 ) -> None:
     page, email = new_page(expect_errors=True), new_email()
@@ -257,7 +259,7 @@ def test_settings_end_other_browsers_and_change_the_password(
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", ["desktop", "phone"])
-def test_every_page_is_accessible_and_fits(
+def test_every_page_is_accessible_and_fits_its_viewport(
     new_page: NewPage, mailing_server: RunningServer, server: RunningServer, scheme: str, width: str
 ) -> None:
     options = {"viewport": PHONE} if width == "phone" else {}

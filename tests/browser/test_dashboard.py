@@ -1,4 +1,4 @@
-"""The dashboard in a real browser: from a new key to a call, its trace, and the key's end."""
+"""The dashboard in a real browser: creating, using, rotating and revoking keys."""
 
 import re
 
@@ -45,7 +45,7 @@ def crop(server: RunningServer, key: str, width: str = "10") -> httpx.Response:
     )
 
 
-def test_a_new_key_works_its_call_is_seen_and_revoked_it_is_refused(
+def test_a_new_key_works_its_call_is_listed_and_it_is_refused_once_revoked(
     page: Page, server: RunningServer
 ) -> None:
     customer = server.new_customer()
@@ -71,7 +71,7 @@ def test_a_new_key_works_its_call_is_seen_and_revoked_it_is_refused(
     assert (refused.status_code, refused.json()["error"]["code"]) == (401, "INVALID_API_KEY")
 
 
-def test_a_rotated_key_has_a_successor_and_a_grace(page: Page, server: RunningServer) -> None:
+def test_a_rotated_key_has_a_successor_and_a_grace_period(page: Page, server: RunningServer) -> None:
     open_dashboard(page, server, server.new_customer())
     old = make_key(page, "phone")
     row = page.locator(".key", has_text="phone")
@@ -83,7 +83,7 @@ def test_a_rotated_key_has_a_successor_and_a_grace(page: Page, server: RunningSe
     expect(page.locator(".key", has_text=", ends ")).to_have_count(1)
 
 
-def test_reloading_shows_no_key_again(page: Page, server: RunningServer) -> None:
+def test_reloading_does_not_show_the_key_again(page: Page, server: RunningServer) -> None:
     open_dashboard(page, server, server.new_customer())
     key = make_key(page, "once")
     page.reload()
@@ -93,7 +93,7 @@ def test_reloading_shows_no_key_again(page: Page, server: RunningServer) -> None
     expect(page.locator("#new-key")).to_be_hidden()
 
 
-def test_two_accounts_see_nothing_of_each_other(new_page: NewPage, server: RunningServer) -> None:
+def test_accounts_do_not_see_each_others_data(new_page: NewPage, server: RunningServer) -> None:
     mine, other = new_page(), new_page()
     owner, stranger = server.new_customer(), server.new_customer()
     open_dashboard(mine, server, owner)
@@ -105,12 +105,12 @@ def test_two_accounts_see_nothing_of_each_other(new_page: NewPage, server: Runni
     assert owner.email not in other.content()
 
 
-def test_without_a_login_the_dashboard_leads_to_it_and_back(page: Page, server: RunningServer) -> None:
+def test_the_dashboard_redirects_to_the_login_and_back(page: Page, server: RunningServer) -> None:
     page.goto(f"{server.address}/app/dashboard")
     assert page.url == f"{server.address}/login?next=/app/dashboard"
 
 
-def test_an_event_after_the_session_ended_says_so(new_page: NewPage, server: RunningServer) -> None:
+def test_an_event_after_the_session_ended_shows_a_message(new_page: NewPage, server: RunningServer) -> None:
     page = new_page(expect_errors=True)
     open_dashboard(page, server, server.new_customer())
     page.context.clear_cookies()

@@ -1,4 +1,4 @@
-"""Whole stories in the editor, with the real models and a real browser."""
+"""Complete workflows in the editor, with the real models and a real browser."""
 
 import re
 import shlex
@@ -52,7 +52,7 @@ def test_a_background_is_removed_colored_and_saved_for_one_credit(
     assert server.balance(customer) == (14, 0)
 
 
-def test_an_object_is_clicked_and_vanishes(
+def test_a_clicked_object_is_removed(
     editor: Editor, server: RunningServer, customer: Customer, tmp_path: Path
 ) -> None:
     scene = np.full((480, 640, 3), (90, 140, 90), np.uint8)
@@ -70,7 +70,7 @@ def test_an_object_is_clicked_and_vanishes(
     assert server.balance(customer) == (14, 0)
 
 
-def test_a_picture_is_expanded_to_16_by_9(editor: Editor, tmp_path: Path) -> None:
+def test_an_image_is_expanded_to_16_by_9(editor: Editor, tmp_path: Path) -> None:
     editor.open("cup.jpg", jpeg_bytes(photo("coffee")))
     editor.choose("generative-expand")
     editor.press("16:9")
@@ -103,7 +103,7 @@ def test_crop_upscale_and_download_at_full_resolution(
     assert server.balance(customer) == (13, 0)
 
 
-def test_cancel_gives_the_credit_back(editor: Editor, server: RunningServer, customer: Customer) -> None:
+def test_cancelling_releases_the_credit(editor: Editor, server: RunningServer, customer: Customer) -> None:
     editor.open("cup.jpg", jpeg_bytes(photo("coffee")))
     editor.choose("upscale")
     editor.press("4×")
@@ -117,7 +117,7 @@ def test_cancel_gives_the_credit_back(editor: Editor, server: RunningServer, cus
     assert server.balance(customer) == (15, 0)
 
 
-def test_the_history_survives_reloading_and_branches(editor: Editor) -> None:
+def test_the_history_survives_a_reload_and_can_branch(editor: Editor) -> None:
     page = editor.page
     editor.open("cup.jpg", jpeg_bytes(photo("coffee")))
     editor.choose("crop")
@@ -160,7 +160,7 @@ def test_drawn_strokes_and_the_shown_command_give_the_same_bytes(
     assert server.balance(customer) == (13, 0)
 
 
-def test_two_people_at_once_never_see_each_others_pictures(new_page: NewPage, server: RunningServer) -> None:
+def test_two_concurrent_users_never_see_each_others_images(new_page: NewPage, server: RunningServer) -> None:
     editors = []
     for level in (60, 190):
         page = new_page(expect_errors=True)
@@ -185,7 +185,7 @@ def test_two_people_at_once_never_see_each_others_pictures(new_page: NewPage, se
     expect(second.page.locator(".workplace")).to_be_hidden()
 
 
-def test_a_guest_tries_a_sample_and_keeps_an_own_picture_by_signing_up(
+def test_a_guest_edits_a_sample_and_keeps_an_uploaded_image_by_signing_up(
     page: Page, server: RunningServer
 ) -> None:
     guest = Editor(page, server)
@@ -217,7 +217,7 @@ def test_without_credits_the_plans_are_shown(new_page: NewPage, server: RunningS
     expect(problem.get_by_role("link", name="See the plans")).to_have_attribute("href", "/plans")
 
 
-def test_what_cannot_be_opened_is_told_in_words(new_page: NewPage, server: RunningServer) -> None:
+def test_an_unreadable_file_is_explained(new_page: NewPage, server: RunningServer) -> None:
     page = new_page(expect_errors=True)
     sign_in(page, server, server.new_customer())
     editor = Editor(page, server)
@@ -242,7 +242,7 @@ def test_every_tool_is_accessible_and_fits_a_phone(
         assert_fits(page)
 
 
-def test_keys_choose_size_and_show_the_original(editor: Editor) -> None:
+def test_keyboard_shortcuts_set_the_size_and_show_the_original(editor: Editor) -> None:
     page = editor.page
     editor.open("cup.jpg", jpeg_bytes(photo("coffee")))
     page.keyboard.press("7")
@@ -257,7 +257,7 @@ def test_keys_choose_size_and_show_the_original(editor: Editor) -> None:
     expect(page.get_by_role("dialog")).to_have_count(0)
 
 
-def test_frames_are_dragged_by_their_handles(editor: Editor) -> None:
+def test_crop_frames_are_dragged_by_their_handles(editor: Editor) -> None:
     editor.open("cup.jpg", jpeg_bytes(photo("coffee")))
     sizes = editor.page.locator(".sizes")
     editor.choose("crop")
@@ -282,7 +282,7 @@ def test_flip_buttons_show_whether_they_are_pressed(editor: Editor) -> None:
 
 
 @pytest.mark.parametrize(("tool", "way"), [("magic-select", None), ("generative-fill", "Click")])
-def test_escape_stops_waiting_for_what_a_click_selects(editor: Editor, tool: str, way: str | None) -> None:
+def test_escape_cancels_a_pending_selection(editor: Editor, tool: str, way: str | None) -> None:
     page = editor.page
     page.route("**/overlay", lambda _: None)  # It is never answered.
     editor.open("cup.jpg", jpeg_bytes(photo("coffee")))
@@ -296,7 +296,7 @@ def test_escape_stops_waiting_for_what_a_click_selects(editor: Editor, tool: str
     expect(waiting).to_have_count(0)
 
 
-def test_an_open_editor_that_nobody_touches_rests(editor: Editor) -> None:
+def test_an_idle_editor_uses_little_cpu(editor: Editor) -> None:
     editor.open("cup.jpg", jpeg_bytes(photo("coffee")))
     editor.page.wait_for_timeout(3000)  # what opening set off comes to its end
     session = editor.page.context.new_cdp_session(editor.page)

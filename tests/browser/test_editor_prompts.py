@@ -1,4 +1,4 @@
-"""Words in the editor, where a real, tiny inpainting checkpoint is installed."""
+"""Prompts in the editor, with a real, tiny inpainting checkpoint."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,7 +29,7 @@ def following(
         assert server.drifts() == []
 
 
-def test_words_fill_what_was_brushed_over(page: Page, following: RunningServer, tmp_path: Path) -> None:
+def test_a_prompt_fills_the_brushed_area(page: Page, following: RunningServer, tmp_path: Path) -> None:
     customer = following.new_customer()
     sign_in(page, following, customer)
     editor = Editor(page, following)
@@ -48,7 +48,7 @@ def test_words_fill_what_was_brushed_over(page: Page, following: RunningServer, 
     assert following.balance(customer) == (14, 0)
 
 
-def test_words_fill_the_new_border(page: Page, following: RunningServer, tmp_path: Path) -> None:
+def test_a_prompt_fills_the_new_border(page: Page, following: RunningServer, tmp_path: Path) -> None:
     sign_in(page, following, following.new_customer())
     editor = Editor(page, following)
     editor.open("cup.jpg", jpeg_bytes(photo("coffee")[100:220, 200:360]))

@@ -1,4 +1,4 @@
-"""What holds for pages before anything is known of them."""
+"""The browser fixtures themselves."""
 
 from playwright.sync_api import Page
 
@@ -7,7 +7,7 @@ from tests.support.browser.visitors import sign_in
 from tests.support.server import RunningServer
 
 
-def test_the_browser_reaches_the_server_and_its_cookie_is_taken(page: Page, server: RunningServer) -> None:
+def test_the_browser_reaches_the_server_and_its_cookie_is_accepted(page: Page, server: RunningServer) -> None:
     customer = server.new_customer()
     sign_in(page, server, customer)
     answer = page.goto(f"{server.address}/healthz")
@@ -16,7 +16,7 @@ def test_the_browser_reaches_the_server_and_its_cookie_is_taken(page: Page, serv
     assert [cookie["name"] for cookie in page.context.cookies()] == ["bgeraser_session"]
 
 
-def test_two_pages_are_two_visitors(new_page: NewPage, server: RunningServer) -> None:
+def test_separate_browser_contexts_are_separate_visitors(new_page: NewPage, server: RunningServer) -> None:
     first, second = new_page(), new_page()
     sign_in(first, server, server.new_customer())
     assert second.context.cookies() == []

@@ -1,4 +1,4 @@
-"""An upgrade in a real browser: our pages, the simulator's pay page, the webhook, the new plan, and out."""
+"""An upgrade in a real browser: plans page, simulated checkout, webhook, cancellation."""
 
 import re
 import threading
@@ -18,6 +18,7 @@ from tests.fakes.stripe.world import SECRET_KEY, WEBHOOK_SECRET, World
 from tests.support.browser.accessibility import assert_accessible, assert_fits
 from tests.support.browser.visitors import sign_in
 from tests.support.server import RunningServer, StartServer
+from tests.support.waiting import wait_until
 
 POLL_MS = 30_000
 
@@ -86,7 +87,7 @@ def account(server: RunningServer, key: str) -> tuple[str, int]:
     return answer["plan"], answer["credits"]["available"]
 
 
-def test_an_upgrade_from_the_button_to_the_credits_and_out_again(
+def test_an_upgrade_from_the_button_to_the_credits_and_its_cancellation(
     page: Page, shop: RunningServer, stripe: Stripe
 ) -> None:
     customer = shop.new_customer()
@@ -109,11 +110,7 @@ def test_an_upgrade_from_the_button_to_the_credits_and_out_again(
     page.get_by_role("button", name="Choose Business").click()
     page.get_by_role("button", name=re.compile("Change to Business")).click()
     page.goto(f"{shop.address}/plans/return")
-    for _ in range(60):
-        if account(shop, customer.key) == ("business", 5_015):
-            break
-        time.sleep(0.5)
-    assert account(shop, customer.key) == ("business", 5_015)
+    wait_until(lambda: account(shop, customer.key) == ("business", 5_015))
 
     page.reload()
     page.get_by_role("button", name="Card, invoices, cancel").click()
@@ -121,11 +118,12 @@ def test_an_upgrade_from_the_button_to_the_credits_and_out_again(
     expect(page.get_by_role("button", name="Keep it")).to_be_visible(timeout=POLL_MS)
     page.get_by_role("link", name="Return to the shop").click()
     expect(page.get_by_text("Your plan")).to_be_visible(timeout=POLL_MS)
-    for _ in range(60):
+
+    def shows_cancellation() -> bool:
         page.reload()
-        if page.get_by_text("Cancelled. You keep it until").count():
-            break
-        time.sleep(0.5)
+        return page.get_by_text("Cancelled. You keep it until").count() > 0
+
+    wait_until(shows_cancellation, every_seconds=0.5)
     expect(page.get_by_text("Cancelled. You keep it until")).to_be_visible()
     assert shop.drifts() == []
 

@@ -1,4 +1,4 @@
-"""The plain pages in a real browser: readable by everybody, on any width, in either light."""
+"""The site pages in a real browser: accessible, at any width, in light and dark mode."""
 
 from typing import Any
 
@@ -13,7 +13,9 @@ LOOKS: tuple[dict[str, Any], ...] = ({}, {"viewport": PHONE, "color_scheme": "da
 
 
 @pytest.mark.parametrize("path", ["/", "/docs"])
-def test_a_page_is_accessible_and_fits(new_page: NewPage, server: RunningServer, path: str) -> None:
+def test_a_page_is_accessible_and_fits_its_viewport(
+    new_page: NewPage, server: RunningServer, path: str
+) -> None:
     for look in LOOKS:
         page = new_page(**look)
         page.goto(f"{server.address}{path}")
@@ -21,7 +23,7 @@ def test_a_page_is_accessible_and_fits(new_page: NewPage, server: RunningServer,
         assert_fits(page)
 
 
-def test_a_page_that_is_not_there_is_accessible_too(new_page: NewPage, server: RunningServer) -> None:
+def test_the_404_page_is_accessible_too(new_page: NewPage, server: RunningServer) -> None:
     page = new_page(expect_errors=True)
     page.goto(f"{server.address}/nothing/here")
     assert_accessible(page)

@@ -1,4 +1,4 @@
-"""The simulator's objects have the types that the installed SDK declares."""
+"""The simulator's objects have the types declared by the installed SDK."""
 
 from collections import Counter
 from pathlib import Path
@@ -39,13 +39,13 @@ def objects(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
         return things + shop.world.events + [each["data"]["object"] for each in shop.world.events]
 
 
-def test_every_kind_of_object_occurs(objects: list[dict[str, Any]]) -> None:
+def test_every_object_type_is_covered(objects: list[dict[str, Any]]) -> None:
     kinds = Counter(each["object"] for each in objects)
     inner = {"plan", "subscription_item", "line_item"}  # within subscriptions and invoices
     assert set(CLASSES) - inner <= set(kinds)
 
 
-def test_every_object_has_the_shape_that_the_sdk_declares(objects: list[dict[str, Any]]) -> None:
+def test_every_object_has_the_shape_declared_by_the_sdk(objects: list[dict[str, Any]]) -> None:
     found = Counter(line for each in objects for line in differences(each))
     assert found == Counter()
 
@@ -61,7 +61,7 @@ def test_every_object_has_the_shape_that_the_sdk_declares(objects: list[dict[str
     ],
     ids=str,
 )
-def test_the_comparison_notices_what_is_wrong(
+def test_the_comparison_detects_deviations(
     objects: list[dict[str, Any]], change: dict[str, Any], expected: str
 ) -> None:
     charge = next(each for each in objects if each["object"] == "charge")

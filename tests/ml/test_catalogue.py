@@ -1,4 +1,4 @@
-"""The catalogue of tools is light: the server's process imports it and must not load engines."""
+"""Importing the catalogue of tools must not load engines."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Parameters that all tools share: spellings that are accepted, and texts that no field can mean."""
+"""Parameters shared by all tools: accepted spellings and refused values."""
 
 import pytest
 from pydantic import ValidationError
@@ -14,12 +14,12 @@ class Coloured(Params):
     ("sent", "read"),
     [("jpeg", "jpg"), ("JPG", "jpg"), ("JPEG", "jpg"), ("Png", "png"), (" webp ", "webp"), ("AUTO", "auto")],
 )
-def test_a_format_is_read_in_any_case_and_jpeg_is_jpg(sent: str, read: str) -> None:
+def test_a_format_is_case_insensitive_and_jpeg_is_jpg(sent: str, read: str) -> None:
     assert Params.model_validate({"format": sent}).format == read
 
 
 @pytest.mark.parametrize("sent", ["bmp", "jpe", "", "jpegg", "tiff"])
-def test_another_format_is_refused(sent: str) -> None:
+def test_an_unknown_format_is_refused(sent: str) -> None:
     with pytest.raises(ValidationError):
         Params.model_validate({"format": sent})
 
@@ -31,13 +31,13 @@ def test_a_hex_color_needs_no_hash(digits: str) -> None:
 
 
 @pytest.mark.parametrize("sent", ["##fff", "ffff", "ff", "#", "81d4f", "81d4fag", "nosuchcolor"])
-def test_what_is_no_color_is_refused(sent: str) -> None:
+def test_an_invalid_color_is_refused(sent: str) -> None:
     with pytest.raises(ValidationError):
         Coloured.model_validate({"color": sent})
 
 
 @pytest.mark.parametrize("text", ["a" * (VALUE_LENGTH_MAX + 1), "re\0d"])
-def test_a_text_that_no_field_can_mean_is_refused_by_name_before_it_is_read(text: str) -> None:
+def test_overlong_text_is_refused_by_name_before_it_is_parsed(text: str) -> None:
     with pytest.raises(ValidationError) as refused:
         Coloured.model_validate({"color": text})
     (error,) = refused.value.errors()

@@ -3,7 +3,7 @@
 import shutil
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,6 +18,7 @@ from api.db.database import Database
 from api.db.migrations.upgrade import migrate
 from api.http.app import create_api
 from api.images.storage import Storage
+from api.remote_files.service import RemoteFiles
 from api.services import Services
 from api.settings import Settings
 from billing.ledger import accounts
@@ -60,6 +61,10 @@ class LocalApi:
         """What `work` returns, run where the application runs."""
         return self._portal.call(work, *arguments)
 
+    def start(self, work: Callable[..., Awaitable[None]]) -> None:
+        """Run `work` in the background, where the application runs."""
+        self._portal.start_task_soon(work)
+
     def new_key(self, email: str, plan: PlanName = PlanName.FREE) -> str:
         """The API key of a new account."""
         with self.services.database.transaction() as session:
@@ -78,11 +83,14 @@ def local_api(
     clock: Clock | None = None,
     has_workers: bool = False,
     bound_host: str | None = None,
+    models_dir: Path | None = None,
+    remote_files: RemoteFiles | None = None,
     **settings: Any,
 ) -> Iterator[LocalApi]:
     """An API with its data in `directory`. Opening it there again is a restart with other `settings`.
 
-    Without workers a call waits for ever, so only refusals can be tested.
+    Without workers a call waits for ever, so only refusals can be tested. `remote_files` replaces what
+    fetches callers' URLs, because the usual one connects to public hosts only.
     """
     clock = clock or Clock()
     values: dict[str, Any] = {"secret_key": SecretStr(SECRET), "data_dir": directory, **settings}
@@ -94,11 +102,13 @@ def local_api(
     else:
         migrate(configured.database_address)
     database = Database(configured.database_address)
-    workers = LocalConfig(directory / "models", directory / "cache", workers=1, warm_up=False)
+    workers = LocalConfig(models_dir or directory / "models", directory / "cache", workers=1, warm_up=False)
     backend = LocalBackend(workers)
     if has_workers:
         backend.start()
     services = Services.of(configured, database, Storage(directory / "images"), backend, clock=clock)
+    if remote_files is not None:
+        services = replace(services, remote_files=remote_files)
     with start_blocking_portal() as portal:
         app = create_api(services, configured, bound_host=bound_host)
         yield LocalApi(app, services, clock, portal)

@@ -14,7 +14,7 @@ from sqlmodel import Session
 from api.calls import admission
 from api.calls.admission import AdmissionOutcome, Admitted, Refused
 from api.db.database import Database
-from api.db.models import Image
+from api.images.models import Image
 from billing import identifiers
 from billing.ledger.models import Account
 from billing.ledger.periods import period_containing

@@ -82,7 +82,7 @@ def running_mailbox(
 
 
 class _Controller(Controller):
-    """Learns which port it was given before it makes sure that somebody answers there."""
+    """Reads its assigned port before it checks that the server answers."""
 
     def _trigger_server(self) -> None:
         assert isinstance(self.server, asyncio.Server)

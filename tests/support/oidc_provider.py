@@ -22,6 +22,8 @@ from fastapi.responses import HTMLResponse, Response
 from joserfc import jwt
 from joserfc.jwk import RSAKey
 
+from tests.support.waiting import wait_until
+
 CLIENT_ID, CLIENT_SECRET = "bgeraser", "a secret of the client's"
 
 
@@ -115,8 +117,7 @@ def running_provider() -> Iterator[Provider]:
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
-    while not server.started:
-        time.sleep(0.01)
+    wait_until(lambda: server.started)
     provider.address = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     try:
         yield provider

@@ -55,7 +55,7 @@ class PlainInvoice:
     starts_at: datetime
     ends_at: datetime
     credits: int | None = None  # None: not heard of yet
-    #: Amounts returned, by the name of the refund or dispute.
+    #: Amounts returned, by refund or dispute name.
     reversals: dict[str, int] = field(default_factory=dict)
 
 
@@ -112,7 +112,7 @@ class PlainLedger:
         return self.grants[reference].available
 
     def spendable(self, now: datetime) -> list[PlainGrant]:
-        """The grants of which one is to be held next: several only if nothing tells them apart."""
+        """The candidates to be held next: several only if they are equivalent."""
 
         def key(grant: PlainGrant) -> tuple[bool, datetime, datetime]:
             return grant.expires_at is None, grant.expires_at or now, grant.created_at

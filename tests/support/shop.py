@@ -16,10 +16,10 @@ from api.payments import plans, sync
 from api.payments.stripe_client import StripeAccess
 from billing.ledger import accounts, ledger
 from billing.ledger.audit import audit
-from billing.ledger.models import Account, Entry, Grant
+from billing.ledger.models import Account, Entry, Grant, PaidInvoice
 from billing.ledger.plans import PlanName
 from billing.subscriptions import setup
-from billing.subscriptions.models import PaidInvoice, Reversal, StripeCustomer, StripeEvent, Subscription
+from billing.subscriptions.models import Reversal, StripeCustomer, StripeEvent, Subscription
 from tests.fakes.stripe import lifecycle
 from tests.fakes.stripe.delivery import Courier, Switches
 from tests.fakes.stripe.server import serving
@@ -127,7 +127,7 @@ class Shop:
         return found
 
     def account(self, owner: Owner) -> Json:
-        """What the REST API tells the owner."""
+        """The account as the REST API returns it."""
         answer = self.api.request("GET", "/api/account", headers={"X-Api-Key": owner.key})
         data: Json = answer.json()["data"]
         return data

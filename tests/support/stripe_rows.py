@@ -4,8 +4,10 @@ from datetime import datetime
 
 from sqlmodel import Session
 
-from api.db.models import PeriodicWork, TrialCard
-from billing.subscriptions.models import PaidInvoice, Reversal, StripeCustomer, StripeEvent, Subscription
+from api.db.models import PeriodicWork
+from api.payments.models import TrialCard
+from billing.ledger.models import PaidInvoice
+from billing.subscriptions.models import Reversal, StripeCustomer, StripeEvent, Subscription
 
 
 def pay(session: Session, account_id: str, now: datetime) -> None:

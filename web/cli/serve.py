@@ -172,8 +172,8 @@ def _first_login(settings: Settings) -> str | None:
 def _has_keys(settings: Settings) -> bool:
     from sqlmodel import select
 
+    from api.auth.models import ApiKey
     from api.db.database import Database
-    from api.db.models import ApiKey
 
     database = Database(settings.database_address)
     try:

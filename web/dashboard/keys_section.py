@@ -5,7 +5,7 @@ from typing import Any
 from sqlmodel import Session
 
 from api.auth import api_keys
-from api.db.models import ApiKey
+from api.auth.models import ApiKey
 from api.errors import InvalidApiKey, InvalidParameter, NotFound
 from api.http.dependencies import public_base_url
 from api.services import Services

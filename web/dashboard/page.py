@@ -65,6 +65,19 @@ def build(services: Services, page: Any) -> None:
     refresh.click(fill, None, outputs, **EVENT, show_progress="hidden")
 
 
+def usage_chart(bars: list[queries.UsageBar]) -> Any:
+    """The update of the usage plot, with its days in the order of `bars`."""
+    import gradio as gr
+    import pandas
+
+    frame = pandas.DataFrame([vars(bar) for bar in bars])
+    # Days are labels without a year, which the plot would sort alphabetically: January before December.
+    every_day = list(dict.fromkeys(bar.day for bar in bars))
+    # A minimum, so that the axis is labelled with whole credits when there is little usage.
+    credits_max = int(frame.groupby("day")["credits"].sum().max())
+    return gr.BarPlot(value=frame, sort=every_day, y_lim=[0, max(_AXIS_CREDITS_MIN, credits_max)])
+
+
 def _build_usage(gr: Any, services: Services, page: Any) -> None:
     with gr.Row():
         days = gr.Dropdown(_PERIODS, value=30, label="Period")
@@ -86,8 +99,6 @@ def _build_usage(gr: Any, services: Services, page: Any) -> None:
     )
 
     async def draw(days_value: int, group_value: str, request: gr.Request) -> Any:
-        import pandas
-
         user = visitor_of(request)
         day_count = days_value if days_value in {days for _, days in _PERIODS} else 30
         group: queries.GroupBy = "key" if group_value == "key" else "tool"
@@ -95,10 +106,7 @@ def _build_usage(gr: Any, services: Services, page: Any) -> None:
         bars = await services.database.read(
             lambda session: queries.usage_bars(session, user.account_id, day_count, group, services.clock())
         )
-        frame = pandas.DataFrame([vars(bar) for bar in bars])
-        # A minimum, so that the axis is labelled with whole credits when there is little usage.
-        credits_max = int(frame.groupby("day")["credits"].sum().max())
-        return gr.BarPlot(value=frame, y_lim=[0, max(_AXIS_CREDITS_MIN, credits_max)])
+        return usage_chart(bars)
 
     for event in (page.load, days.change, group_by.change):
         event(draw, [days, group_by], plot, **EVENT, show_progress="hidden")

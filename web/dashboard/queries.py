@@ -10,7 +10,7 @@ from api.auth import api_keys
 from api.calls import call_log
 from billing.ledger import accounts, ledger, statement
 from billing.ledger.plans import PLANS, Plan, PlanName
-from ml.catalogue import TOOLS
+from ml.catalogue import tool_title
 from web.dashboard.events import format_time
 
 GroupBy = Literal["tool", "key"]
@@ -54,18 +54,13 @@ def usage_bars(
     names = {key.id: key.name for key in api_keys.listed(session, account_id)}
     sums: dict[tuple[date, str], int] = {}
     for row in call_log.usage(session, account_id, first, last):
-        group = _tool_title(row.tool) if group_by == "tool" else names.get(row.key_id or "", EDITOR_LABEL)
+        group = tool_title(row.tool) if group_by == "tool" else names.get(row.key_id or "", EDITOR_LABEL)
         sums[row.day, group] = sums.get((row.day, group), 0) + row.credits
     groups = sorted({group for _, group in sums}) or ["no calls yet"]
     every_day = [first + timedelta(days=number) for number in range(days)]
     return [
         UsageBar(f"{day:%m-%d}", sums.get((day, group), 0), group) for day in every_day for group in groups
     ]
-
-
-def _tool_title(name: str) -> str:
-    """Calls of a tool that was renamed or removed stay in the log under its former name."""
-    return TOOLS[name].title if name in TOOLS else name
 
 
 def call_rows(session: Session, account_id: str) -> list[list[str | int]]:

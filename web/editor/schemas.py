@@ -4,17 +4,17 @@ import json
 from typing import Any
 
 from api import response_bodies
-from api.editor import pricing
+from api.calls.execution import CREDITS_PER_CALL
 from api.editor.models import Project, Step
 from api.editor.owners import ProjectOwner
 from api.editor.runs import Run
 from api.images import service as images
+from api.images.previews import OFFERED_WIDTH
 from api.services import Services
 from billing.ledger.models import Account
-from ml.catalogue import TOOLS
+from ml.catalogue import tool_title
 from ml.imaging import codecs, selection_prompts, strokes
 
-SCREEN_WIDTH = 1600  # equals `api.images.previews.OFFERED_WIDTH`, which is created when an image is opened
 ZOOM_WIDTH = 3200
 THUMBNAIL_WIDTH = 240
 _SHOWN_VALUE_LENGTH = 10_000
@@ -44,7 +44,7 @@ def listed_project(services: Services, row: Project, current: Step) -> dict[str,
 
 def step(services: Services, row: Step, *, is_available: bool = True) -> dict[str, Any]:
     addresses = {
-        "previewUrl": SCREEN_WIDTH,
+        "previewUrl": OFFERED_WIDTH,
         "closeUrl": ZOOM_WIDTH,
         "thumbnailUrl": THUMBNAIL_WIDTH,
     }
@@ -53,7 +53,7 @@ def step(services: Services, row: Step, *, is_available: bool = True) -> dict[st
         "parentId": row.parent_id,
         "number": row.number,
         "tool": row.tool,
-        "title": step_title(row.tool),
+        "title": "Original" if row.tool is None else tool_title(row.tool),
         "params": _short(json.loads(row.params)),
         "answer": json.loads(row.answer),
         "imageId": row.image_id,
@@ -64,13 +64,6 @@ def step(services: Services, row: Step, *, is_available: bool = True) -> dict[st
         "isAvailable": is_available,
         **{name: _address(services, row.image_id, width) for name, width in addresses.items()},
     }
-
-
-def step_title(tool: str | None) -> str:
-    """The tool's title. Steps of a tool that was renamed or removed are shown under its former name."""
-    if tool is None:
-        return "Original"
-    return TOOLS[tool].title if tool in TOOLS else tool
 
 
 def _short(params: dict[str, Any]) -> dict[str, Any]:
@@ -106,7 +99,7 @@ def limits(services: Services) -> dict[str, int]:
         "brushSizePixels": int(strokes.MAX_SIZE_PIXELS),
         "selectionPoints": selection_prompts.MAX_POINTS,
         "retentionHours": round(services.retention.total_seconds() / 3600),
-        "creditsPerRun": pricing.CREDITS_PER_RUN,
+        "creditsPerRun": CREDITS_PER_CALL,
     }
 
 

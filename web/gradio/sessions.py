@@ -5,21 +5,20 @@ messages. Here each page gets an owner and an entry in a bounded table. When an 
 state of that page is deleted, and a browser that still shows the page is asked to reload it.
 """
 
-import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from cachetools import LRUCache
-
 from api.errors import NotFound, RateLimited, ServiceUnavailable
+from api.rate_limit import MemoryRates
+from billing.timestamps import utc_now
 from web.auth.visitor import SignedInVisitor
 
 PAGES_MAX = 500
-#: Rate limits of more accounts than can have pages, so that evicting one does not reset it soon.
-BUCKETS_MAX = 10 * PAGES_MAX
+#: Rates of more accounts than can have pages, so that evicting one does not reset it soon.
+RATES_MAX = 10 * PAGES_MAX
 PAGES_PER_ACCOUNT_MAX = 6
 #: Events of one page that wait, run, or have an unfetched result. Opening the dashboard needs six.
 PENDING_PER_PAGE_MAX = 16
@@ -27,8 +26,7 @@ PENDING_MAX = 512
 STREAMS_PER_ACCOUNT_MAX = 16
 #: Components of one page. The list of API keys has about seven for each key.
 COMPONENTS_PER_PAGE_MAX = 3000
-EVENTS_BURST = 120
-EVENTS_PER_SECOND = 2.0
+EVENTS_PER_MINUTE = 120
 
 _OUTDATED = "This page is out of date. Reload it."
 _TOO_MANY = "Too many requests. Try again in a moment."
@@ -44,32 +42,15 @@ class Page:
     streams: int = 0
 
 
-@dataclass
-class _TokenBucket:
-    """The rate limit of one account: `tokens` were left at `updated_at`, in seconds of the clock."""
-
-    updated_at: float
-    tokens: float = EVENTS_BURST
-
-    def take(self, now: float) -> None:
-        """Raises RateLimited."""
-        self.tokens = min(EVENTS_BURST, self.tokens + (now - self.updated_at) * EVENTS_PER_SECOND)
-        self.updated_at = now
-        if self.tokens < 1:
-            raise RateLimited(_TOO_MANY, retry_after_seconds=1)
-        self.tokens -= 1
-
-
 class Pages:
-    """The open pages of one process. `gradio_app` is Gradio's application; `clock` returns seconds."""
+    """The open pages of one process. `gradio_app` is Gradio's application."""
 
-    def __init__(self, gradio_app: Any, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+    def __init__(self, gradio_app: Any) -> None:
         self._state_holder = gradio_app.state_holder
         self._blocks = gradio_app.get_blocks()
         self._queue = self._blocks._queue
         self._pages: OrderedDict[str, Page] = OrderedDict()  # least recently used first
-        self._buckets: LRUCache[str, _TokenBucket] = LRUCache(BUCKETS_MAX)  # by account
+        self._rates = MemoryRates(RATES_MAX)  # by account
         # A second limit, for sessions that Gradio recreates for events that are already queued.
         self._state_holder.capacity = PAGES_MAX
         self._queue.max_size = PENDING_MAX
@@ -89,8 +70,8 @@ class Pages:
     async def admit(self, visitor: SignedInVisitor, session_hash: str) -> None:
         """Reserve a place for one event of this page. Raises NotFound, RateLimited and ServiceUnavailable."""
         self.check_owner(visitor, session_hash)
-        now = self._clock()
-        self._buckets.setdefault(visitor.account_id, _TokenBucket(now)).take(now)
+        if not self._rates.take(visitor.account_id, limit=EVENTS_PER_MINUTE, now=utc_now()):
+            raise RateLimited(_TOO_MANY, retry_after_seconds=1)
         page = self._pages.get(session_hash)
         if page is not None and self._component_count(session_hash) > COMPONENTS_PER_PAGE_MAX:
             await self._evict(page)

@@ -2,16 +2,16 @@
 
 from api.auth.email.mailer import MailMessage
 
-_IGNORE = "If you did not ask for this, ignore this mail: nothing happens without the link."
+_IGNORE = "If you did not request this, you can ignore this email."
 
 
 def verify(email: str, link: str) -> MailMessage:
     return MailMessage(
         email,
-        "Confirm your address",
+        "Confirm your email address",
         "Welcome to bgeraser.\n\n"
-        f"Confirm your address with this link, which works for 24 hours:\n\n{link}\n\n"
-        f"Your free credits are there as soon as you have. {_IGNORE}\n",
+        f"Confirm your email address with this link, which is valid for 24 hours:\n\n{link}\n\n"
+        f"You receive your free credits as soon as the address is confirmed. {_IGNORE}\n",
     )
 
 
@@ -19,10 +19,11 @@ def address_taken(email: str, login_link: str, reset_link: str) -> MailMessage:
     """The answer to a sign-up with an address that has an account already."""
     return MailMessage(
         email,
-        "You have an account already",
-        "Somebody, probably you, signed up at bgeraser with this address, which has an account already.\n\n"
-        f"Sign in: {login_link}\n\nIf you forgot the password, choose a new one: {reset_link}\n\n"
-        "If it was not you, ignore this mail: nothing has changed.\n",
+        "You already have an account",
+        "Someone, probably you, tried to sign up for bgeraser with this address, which already has an"
+        " account.\n\n"
+        f"Sign in: {login_link}\n\nIf you forgot your password, choose a new one: {reset_link}\n\n"
+        "If it was not you, you can ignore this email: your account has not changed.\n",
     )
 
 
@@ -30,7 +31,8 @@ def reset(email: str, link: str) -> MailMessage:
     return MailMessage(
         email,
         "Choose a new password",
-        f"Choose a new password with this link, which works once, for an hour:\n\n{link}\n\n{_IGNORE}\n",
+        f"Choose a new password with this link, which is valid for one hour and can be used once:"
+        f"\n\n{link}\n\n{_IGNORE}\n",
     )
 
 
@@ -38,8 +40,8 @@ def password_changed(email: str, reset_link: str) -> MailMessage:
     return MailMessage(
         email,
         "Your password was changed",
-        "The password of your bgeraser account was changed, and every other browser was signed out.\n\n"
-        f"If it was not you, choose a new one at once: {reset_link}\n",
+        "The password of your bgeraser account was changed, and all other browsers were signed out.\n\n"
+        f"If it was not you, choose a new password immediately: {reset_link}\n",
     )
 
 
@@ -47,6 +49,6 @@ def account_deleted(email: str) -> MailMessage:
     return MailMessage(
         email,
         "Your account was deleted",
-        "Your bgeraser account was deleted with its pictures, keys and sign-ins. Credits that were left"
-        " are gone with it.\n",
+        "Your bgeraser account was deleted, including its images, API keys, sessions and remaining"
+        " credits.\n",
     )

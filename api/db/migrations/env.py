@@ -7,21 +7,27 @@ from alembic.autogenerate.api import AutogenContext
 from sqlmodel import SQLModel
 from sqlmodel.sql.sqltypes import AutoString
 
-from api.auth import models as people_models
-from api.db import models as api_models
+from api.auth import models as auth_models
+from api.calls import models as call_models
+from api.db import models as db_models
 from api.editor import models as editor_models
-from billing.ledger import models as billing_models
-from billing.subscriptions import models
+from api.images import models as image_models
+from api.payments import models as payment_models
+from billing.ledger import models as ledger_models
+from billing.subscriptions import models as subscription_models
 from billing.timestamps import UtcDateTime
 
-# Importing the modules registers their tables.
-assert {
-    api_models.Replay.__tablename__,
-    billing_models.Entry.__tablename__,
-    editor_models.Step.__tablename__,
-    people_models.BrowserSession.__tablename__,
-    models.Subscription.__tablename__,
-} <= SQLModel.metadata.tables.keys()
+#: Importing these modules registers their tables.
+_MODELS = (
+    auth_models,
+    call_models,
+    db_models,
+    editor_models,
+    image_models,
+    payment_models,
+    ledger_models,
+    subscription_models,
+)
 
 
 def _spell(kind: str, column_type: object, autogenerate: AutogenContext) -> str | Literal[False]:

@@ -55,12 +55,20 @@ class BodyTooSlow(InvalidRequest, HTTPException):
 class BodyLimits:
     """ASGI middleware. `limits`: bytes of multipart bodies by path; one that ends in "/" is a prefix.
 
-    All other bodies contain no file, so 1 MiB is enough for them.
+    `limits_of_any_type`: bytes of bodies of every type, by path, for routes that accept files as base64. All
+    other bodies contain no file, so 1 MiB is enough for them.
     """
 
-    def __init__(self, app: ASGIApp, limits: Mapping[str, int], gate: BodyGate) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        limits: Mapping[str, int],
+        gate: BodyGate,
+        limits_of_any_type: Mapping[str, int] | None = None,
+    ) -> None:
         self._app = app
         self._limits = dict(limits)
+        self._limits_of_any_type = dict(limits_of_any_type or {})
         self._gate = gate
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -77,6 +85,8 @@ class BodyLimits:
             body.close()
 
     def _limit_bytes(self, path: str, headers: Headers) -> int:
+        if (limit := self._limits_of_any_type.get(path)) is not None:
+            return limit
         media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
         if media_type == "multipart/form-data":
             for limited, limit in self._limits.items():
@@ -106,6 +116,15 @@ async def admit(
     body: RequestBody = scope[_SCOPE_KEY]
     body.sender = Sender(_address(scope), account_id, guest_id, is_paid, concurrent_calls)
     await body.admit()
+
+
+def count_fetched(scope: Scope, size_bytes: int) -> None:
+    """Count `size_bytes` fetched for this request towards the memory for bodies, besides its own body.
+
+    Call it after `admit`. Raises `TooManyBodies`, `BodiesFillMemory`.
+    """
+    body: RequestBody = scope[_SCOPE_KEY]
+    body.count_fetched(size_bytes)
 
 
 def _address(scope: Scope) -> str:
@@ -142,6 +161,12 @@ class RequestBody:
         self.refuse_declared_length()
         if self._admission is None and self.declared_bytes != 0:
             self._admission = await self._gate.admit(self.sender, self.declared_bytes or 0)
+
+    def count_fetched(self, size_bytes: int) -> None:
+        """Raises as `body_limits.count_fetched`."""
+        if self._admission is not None:
+            own_bytes = max(self.declared_bytes or 0, self._received_bytes)
+            self._admission.grow_to(own_bytes + size_bytes)
 
     def close(self) -> None:
         """The request was answered or abandoned."""

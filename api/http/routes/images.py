@@ -10,7 +10,7 @@ from starlette.responses import FileResponse, Response
 
 from api import response_bodies
 from api.calls import admission
-from api.db.models import Image
+from api.editor.owners import claimant_of_image
 from api.errors import NotFound
 from api.http import dependencies, forms, openapi, responses
 from api.http.dependencies import KeyHolder, ServicesOf, ToolCaller
@@ -19,15 +19,15 @@ from api.http.routes.get_and_head import add_get
 from api.http.schemas import UploadData
 from api.images import previews, uploads
 from api.images import service as images
+from api.images.models import Image
 from api.images.service import NewImage
-from api.networks import network_of
 from api.services import Services
 
 _CACHE_SECONDS_MAX = 3600
 
 
 def add_to(app: FastAPI) -> None:
-    described = {"tags": ["Pictures"], "response_class": Response}
+    described = {"tags": ["Images"], "response_class": Response}
     app.add_api_route(
         "/api/images",
         store,
@@ -51,7 +51,7 @@ def add_to(app: FastAPI) -> None:
         "/api/images/{image_id}",
         fetch,
         summary="Fetch an image by its signed URL",
-        tags=["Pictures"],
+        tags=["Images"],
         responses=openapi.error_responses(*openapi.ANY_REQUEST, 403, 404, 410, 429),
         openapi_extra={"parameters": openapi.signature_parameters()},
     )
@@ -119,7 +119,7 @@ async def fetch(image_id: str, request: Request, services: ServicesOf) -> Respon
     if request.headers.get("if-none-match") == headers["ETag"]:
         return Response(status_code=304, headers=headers)
     if width is not None:
-        claimant = await previews.owner_of(services, image, network_of(dependencies.address_of(request)))
+        claimant = await claimant_of_image(services, image, dependencies.address_of(request))
         preview = previews.read(services, image, width, claimant)
         return Response(await dependencies.while_connected(request, preview), headers=headers)
     _ignore_unusable_range(request, image.size_bytes)

@@ -5,15 +5,14 @@ from collections.abc import Awaitable, Callable
 
 from fastapi import Depends, FastAPI, Request
 from starlette.background import BackgroundTask
-from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from api.auth.authenticator import Caller
-from api.calls import admission, call_log
+from api.calls import admission
 from api.calls import service as calls
 from api.calls.types import CallRequest, CallResult, priority_of
 from api.errors import NotFound
-from api.http import dependencies, forms, openapi, responses
+from api.http import dependencies, forms, openapi, refusals, responses
 from api.http.dependencies import ServicesOf, ToolCaller
 from api.http.middleware import body_limits
 from api.http.routes.get_and_head import add_get
@@ -80,24 +79,8 @@ def _endpoint(tool: Tool) -> Callable[..., Awaitable[Response]]:
 
 
 async def _read_and_log(request: Request, services: Services, caller: Caller, tool: Tool) -> CallRequest:
-    """The call of a request; a refusal gets a row in the call log, as `calls.run` does for all later ones."""
-    started_at = services.clock()
-    try:
+    with refusals.logged(request, services, caller, tool):
         return await _read_call(request, services, caller, tool)
-    except ClientDisconnect:
-        raise  # No answer was sent.
-    except Exception as error:
-        record = call_log.refused(
-            responses.as_known_error(error),
-            request_id=responses.request_id_of(request),
-            account_id=caller.account_id,
-            key_id=caller.key_id,
-            tool=tool.name,
-            started_at=started_at,
-            now=services.clock(),
-        )
-        services.call_log.enqueue(record)
-        raise
 
 
 async def _read_call(request: Request, services: Services, caller: Caller, tool: Tool) -> CallRequest:
@@ -132,8 +115,5 @@ async def _read_call(request: Request, services: Services, caller: Caller, tool:
 async def _response(request: Request, services: Services, result: CallResult) -> Response:
     if result.image_id is None or not responses.wants_picture(request):
         return responses.call_result(request, result)
-    if result.picture is not None:
-        content = result.picture.content
-    else:
-        content = await asyncio.to_thread(services.storage.read, result.image_id)
+    content = await calls.read_picture(services, result)
     return responses.picture_result(request, result, content)

@@ -9,6 +9,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from ml.imaging.formats import icc
 from ml.imaging.formats.opened import check_size, damaged_picture
 
 # Real files have about ten boxes; a picture of tiles has an item for each.
@@ -19,10 +20,13 @@ _FTYP_BYTES = 256
 #: Item types of pictures, coded or derived from others.
 _PICTURES = {b"av01", b"hvc1", b"grid", b"iden", b"iovl"}
 _META_KEPT = {b"hdlr", b"pitm", b"iinf", b"iloc", b"iref", b"iprp", b"idat"}
+# Properties that define how pixels are decoded and displayed, with the most bytes that their content has.
 _PROPERTIES = {
-    b"ispe", b"pixi", b"colr", b"av1C", b"hvcC", b"irot", b"imir", b"clap", b"pasp", b"auxC",
-    b"a1op", b"lsel", b"a1lx", b"clli", b"mdcv",
+    b"ispe": 12, b"pixi": 32, b"colr": 1 << 32, b"av1C": 512, b"hvcC": 4096, b"irot": 1, b"imir": 1,
+    b"clap": 32, b"pasp": 8, b"auxC": 256, b"a1op": 1, b"lsel": 2, b"a1lx": 13, b"clli": 8, b"mdcv": 24,
 }  # fmt: skip
+_PROFILES = (b"prof", b"rICC")
+_CODE_POINTS_BYTES = 11  # of a `colr` box without a profile
 # A sequence is stored as the still picture that it also holds.
 _STILL_BRANDS = {b"avis": b"avif", b"msf1": b"mif1", b"hevc": b"heic", b"hevx": b"heix"}
 
@@ -259,10 +263,26 @@ def _blank_properties(data: bytes, iprp: _Box, out: bytearray) -> None:
     for box in _boxes(data, iprp.body, iprp.end):
         if box.name == b"ipco":
             for one in _boxes(data, box.body, box.end):
-                if one.name not in _PROPERTIES:
+                if one.end - one.body > _PROPERTIES.get(one.name, -1):
                     _blank(data, one, out)
+                elif one.name == b"colr":
+                    _clean_profile(data, one, out)
         elif box.name != b"ipma":
             _blank(data, box, out)
+
+
+def _clean_profile(data: bytes, colr: _Box, out: bytearray) -> None:
+    """Replace the profile by its essential part, followed by zeros."""
+    begin = colr.body + 4
+    if data[colr.body : begin] in _PROFILES:
+        profile = icc.essential(data[begin : colr.end])
+        if profile is not None and len(profile) <= colr.end - begin:
+            _zero(out, begin, colr.end)
+            out[begin : begin + len(profile)] = profile
+            return
+    elif colr.end - colr.body <= _CODE_POINTS_BYTES:
+        return
+    _blank(data, colr, out)
 
 
 def _copy_pixels(

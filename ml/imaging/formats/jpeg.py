@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from PIL import Image, ImageChops
 
-from ml.imaging.formats import exif
+from ml.imaging.formats import exif, icc
 from ml.imaging.formats.opened import MAX_PROFILE_BYTES, Opened, check_size, damaged_picture, search
 
 # Cameras write tens of segments, panoramas with large XMP some hundreds.
@@ -31,10 +31,12 @@ _NEXT_MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 
 _JFIF_BYTES = 14  # without its thumbnail
 _ADOBE_BYTES = 12
+_PROFILE = b"ICC_PROFILE\0"
+_PROFILE_BYTES_OF_SEGMENT = 65_533 - len(_PROFILE) - 2
 _END = b"\xff\xd9"
 # Bits that no encoder writes after the last row; see `_load_unended`.
 _OTHER_BITS = b"\xaa\x55" * 64
-NO_END = "The file lacks its end marker; the picture is complete."
+NO_END = "The file lacks its end marker; the image is complete."
 
 
 @dataclass
@@ -96,14 +98,19 @@ def read(data: bytes, max_pixels: int) -> Opened:
 def strip_metadata(data: bytes, max_pixels: int) -> bytes:
     """The same picture without comments, thumbnails, EXIF except the orientation, XMP and trailing bytes.
 
-    Nothing is decoded: the compressed rows and the colour profile are copied as they are.
+    Nothing is decoded, so the compressed data is copied with any bytes between its last row and the next
+    marker, which only a decoder could find. Of the colour profile, `icc.essential` is kept.
     """
-    parts = _parse(data, max_pixels, keep_appearance=True)
+    parts = _parse(data, max_pixels)
+    blocks = []
     orientation_value = exif.orientation(parts.exif)
     if orientation_value != 1:
-        block = _segment_bytes(_APP1, b"Exif\0\0" + exif.orientation_only(orientation_value))
-        parts.kept.insert(2 if _is_app0(parts.kept[1]) else 1, block)
-    return b"".join(parts.kept)
+        blocks.append(_segment_bytes(_APP1, b"Exif\0\0" + exif.orientation_only(orientation_value)))
+    profile = icc.essential(_profile(parts) or b"")
+    if profile is not None:
+        blocks += _profile_segments(profile)
+    place = 2 if _is_app0(parts.kept[1]) else 1
+    return b"".join([*parts.kept[:place], *blocks, *parts.kept[place:]])
 
 
 def _load(content: bytes) -> Image.Image:
@@ -127,8 +134,7 @@ def _load_unended(parts: _Parts) -> Image.Image:
     return image
 
 
-def _parse(data: bytes, max_pixels: int, keep_appearance: bool = False) -> _Parts:
-    """Split the file. `keep_appearance` keeps the segments of the colour profile."""
+def _parse(data: bytes, max_pixels: int) -> _Parts:
     parts = _Parts()
     for segment in _segments(data):
         if segment.marker in _FRAMES:
@@ -144,7 +150,7 @@ def _parse(data: bytes, max_pixels: int, keep_appearance: bool = False) -> _Part
             _note_scan(parts, segment.payload)
         elif segment.marker == _EOI:
             parts.has_end = True
-        kept = _needed(parts, segment, data, keep_appearance)
+        kept = _needed(parts, segment, data)
         if kept is not None:
             parts.kept.append(kept)
     if parts.size is None or not parts.scans:
@@ -212,16 +218,15 @@ def _is_exif(segment: _Segment) -> bool:
     return segment.marker == _APP1 and segment.payload.startswith(b"Exif\0\0")
 
 
-def _needed(parts: _Parts, segment: _Segment, data: bytes, keep_appearance: bool) -> bytes | None:
+def _needed(parts: _Parts, segment: _Segment, data: bytes) -> bytes | None:
     """The segment for the decoder; None if it has no pixel data. Records EXIF and ICC."""
     marker, payload = segment.marker, segment.payload
     if _is_exif(segment) and parts.exif is None:
         parts.exif = payload
-    if marker == _APP2 and payload.startswith(b"ICC_PROFILE\0") and len(payload) > 14:
-        is_repeated = payload[12] in parts.profile_parts
+    if marker == _APP2 and payload.startswith(_PROFILE) and len(payload) > 14:
         parts.profile_parts[payload[12]] = payload[14:]
         parts.profile_count = payload[13]
-        return _segment_bytes(marker, payload) if keep_appearance and not is_repeated else None
+        return None
     if marker == _APP0 and payload.startswith(b"JFIF\0"):
         if parts.has_jfif:
             return None
@@ -254,3 +259,12 @@ def _profile(parts: _Parts) -> bytes | None:
         return None
     profile = b"".join(parts.profile_parts[number] for number in numbers)
     return profile if len(profile) <= MAX_PROFILE_BYTES else None
+
+
+def _profile_segments(profile: bytes) -> list[bytes]:
+    size_bytes = _PROFILE_BYTES_OF_SEGMENT
+    pieces = [profile[start : start + size_bytes] for start in range(0, len(profile), size_bytes)]
+    return [
+        _segment_bytes(_APP2, _PROFILE + bytes([number, len(pieces)]) + piece)
+        for number, piece in enumerate(pieces, 1)
+    ]

@@ -34,14 +34,14 @@ class Opened:
 def check_size(width: int, height: int, max_pixels: int) -> None:
     """Raises `PictureTooLarge`, or `UnreadablePicture` for no pixels, before memory is allocated."""
     if width < 1 or height < 1:
-        raise UnreadablePicture("The picture has no pixels.")
+        raise UnreadablePicture("The image has no pixels.")
     if max(width, height) > MAX_SIDE_PIXELS:
         raise PictureTooLarge(
-            f"The picture has {width} x {height} pixels; at most {MAX_SIDE_PIXELS} pixels a side are allowed."
+            f"The image has {width} x {height} pixels; at most {MAX_SIDE_PIXELS} pixels a side are allowed."
         )
     if width * height > max_pixels:
         raise PictureTooLarge(
-            f"The picture has {width} x {height} pixels ({megapixels(width, height)} megapixels);"
+            f"The image has {width} x {height} pixels ({megapixels(width, height)} megapixels);"
             f" at most {max_pixels / 1e6:g} megapixels are allowed."
         )
 
@@ -53,7 +53,7 @@ def megapixels(width: int, height: int) -> str:
 
 def damaged_picture(reason: str) -> UnreadablePicture:
     """The error for a damaged file; `reason` continues the sentence."""
-    return UnreadablePicture(f"The picture cannot be read: {reason}.")
+    return UnreadablePicture(f"The image cannot be read: {reason}.")
 
 
 def search(pattern: re.Pattern[bytes], data: bytes, position: int) -> re.Match[bytes] | None:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ml.imaging.formats import cicp, exif, png16
+from ml.imaging.formats import cicp, exif, icc, png16
 from ml.imaging.formats.opened import MAX_PROFILE_BYTES, Opened, check_size, damaged_picture
 
 # Writers flush 8 KiB and more at a time; files of only tiny chunks would occupy a worker.
@@ -28,7 +28,7 @@ _CHUNK_BYTES_MAX = {
 }  # fmt: skip
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _END = b"\0\0\0\0IEND\xaeB`\x82"
-NO_END = "The file lacks its end chunk; the picture is complete."
+NO_END = "The file lacks its end chunk; the image is complete."
 
 
 @dataclass
@@ -91,9 +91,11 @@ def strip_metadata(data: bytes, max_pixels: int) -> bytes:
         if is_oversized and chunk.name in _PIXELS:
             raise damaged_picture("a chunk is too long")
         is_shown = chunk.name in _APPEARANCE and is_first and not is_oversized
-        if chunk.name == b"iCCP" and is_shown:
-            is_shown = _inflate_profile(data[payload]) is not None
-        if chunk.name in _PIXELS or is_shown:
+        if chunk.name == b"iCCP":
+            profile = icc.essential(_inflate_profile(data[payload]) or b"") if is_shown else None
+            if profile is not None:
+                kept.append(_chunk_bytes(b"iCCP", b"ICC profile\0\0" + zlib.compress(profile, 9)))
+        elif chunk.name in _PIXELS or is_shown:
             kept.append(data[chunk.start : chunk.end])
     if b"IDAT" not in seen:
         raise damaged_picture("a part of it is missing")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from PIL import Image
 
-from ml.imaging.formats import exif
+from ml.imaging.formats import exif, icc
 from ml.imaging.formats.opened import MAX_PROFILE_BYTES, Opened, check_size, damaged_picture
 
 # A long animation has a few thousand frames; EXIF may follow them.
@@ -42,7 +42,7 @@ def strip_metadata(data: bytes, max_pixels: int) -> bytes:
         if name == b"VP8X" and not canvas:
             canvas = payload
         elif name == b"ICCP" and profile is None:
-            profile = payload
+            profile = icc.essential(payload)
         elif name == b"EXIF":
             orientation_value = exif.orientation(payload)
         elif name == b"ANMF" and not has_frame:

@@ -1,4 +1,4 @@
-"""API keys: their form, that only hashes are stored, how they end."""
+"""API keys: their format, hashed storage, rotation and revocation."""
 
 import re
 import string
@@ -10,8 +10,8 @@ import pytest
 from sqlmodel import Session, select
 
 from api.auth import api_keys
+from api.auth.models import ApiKey
 from api.db.database import Database
-from api.db.models import ApiKey
 from api.errors import InvalidApiKey, InvalidParameter, NotFound
 from billing.errors import AccountClosed
 from billing.ledger import accounts
@@ -50,13 +50,15 @@ def test_a_key_has_its_prefix_32_random_characters_and_a_checksum(
     assert used == set(string.digits + string.ascii_letters)
 
 
-def test_a_known_key_keeps_its_checksum_for_ever() -> None:
+def test_the_checksum_of_a_fixed_key_never_changes() -> None:
     """Keys are out there: the checksum's rule must never change. Worked out by hand from CRC-32."""
     assert api_keys.is_well_formed("bge_live_" + "0" * 32 + "1BSNci")
     assert not api_keys.is_well_formed("bge_live_" + "0" * 32 + "1BSNcj")
 
 
-def test_any_single_wrong_character_is_seen_without_a_database(database: Database, account_id: str) -> None:
+def test_any_single_wrong_character_is_detected_without_the_database(
+    database: Database, account_id: str
+) -> None:
     with database.transaction() as session:
         _, plain = api_keys.create(session, account_id, "n", NOON)
     for position in range(len(plain)):
@@ -68,7 +70,7 @@ def test_any_single_wrong_character_is_seen_without_a_database(database: Databas
     "text",
     ["", "bge_live_", "bge_live_" + "0" * 38, "sk_live_" + "0" * 39, "é" * 47, "x" * 100_000, "\0" * 47],
 )
-def test_what_is_no_key_is_refused(database: Database, text: str) -> None:
+def test_malformed_keys_are_refused(database: Database, text: str) -> None:
     assert not api_keys.is_well_formed(text)
     with database.transaction() as session:
         assert not is_good(session, text)
@@ -111,7 +113,7 @@ def test_a_refusal_does_not_repeat_the_key(database: Database, account_id: str) 
     assert plain[9:] not in str(refusal.value)
 
 
-def test_a_revoked_key_ends_at_once_on_every_process(migrated_database_url: str) -> None:
+def test_a_revoked_key_is_refused_at_once_in_every_process(migrated_database_url: str) -> None:
     here, elsewhere = Database(migrated_database_url), Database(migrated_database_url)
     with here.transaction() as session:
         made, plain = api_keys.create(session, make_account(session).id, "n", NOON)
@@ -127,7 +129,7 @@ def test_a_revoked_key_ends_at_once_on_every_process(migrated_database_url: str)
     elsewhere.close()
 
 
-def test_the_keys_of_a_closed_account_end_with_it(database: Database, account_id: str) -> None:
+def test_closing_an_account_invalidates_its_keys(database: Database, account_id: str) -> None:
     with database.transaction() as session:
         _, plain = api_keys.create(session, account_id, "n", NOON)
         accounts.close(session, account_id, now=NOON)
@@ -135,7 +137,7 @@ def test_the_keys_of_a_closed_account_end_with_it(database: Database, account_id
             api_keys.find(session, plain, NOON)
 
 
-def test_a_rotated_key_works_until_its_grace_is_over(database: Database, account_id: str) -> None:
+def test_a_rotated_key_works_until_its_grace_period_ends(database: Database, account_id: str) -> None:
     with database.transaction() as session:
         old, old_plain = api_keys.create(session, account_id, "n", NOON)
         new, new_plain = api_keys.rotate(session, account_id, old.id, grace_seconds=60, now=NOON)
@@ -145,7 +147,7 @@ def test_a_rotated_key_works_until_its_grace_is_over(database: Database, account
         assert is_good(session, new_plain, NOON + 60 * SECOND)
 
 
-def test_rotating_twice_does_not_prolong_the_first_grace(database: Database, account_id: str) -> None:
+def test_rotating_twice_does_not_extend_the_first_grace_period(database: Database, account_id: str) -> None:
     with database.transaction() as session:
         old, plain = api_keys.create(session, account_id, "n", NOON)
         api_keys.rotate(session, account_id, old.id, grace_seconds=60, now=NOON)
@@ -155,7 +157,7 @@ def test_rotating_twice_does_not_prolong_the_first_grace(database: Database, acc
             api_keys.rotate(session, account_id, old.id, grace_seconds=60, now=NOON + 60 * SECOND)
 
 
-def test_an_account_has_a_limited_number_of_keys_also_for_requests_at_once(
+def test_the_number_of_keys_is_limited_even_for_concurrent_requests(
     migrated_database_url: str,
 ) -> None:
     database = Database(migrated_database_url)
@@ -180,7 +182,7 @@ def test_an_account_has_a_limited_number_of_keys_also_for_requests_at_once(
     database.close()
 
 
-def test_rotating_does_not_evade_the_limit(database: Database, account_id: str) -> None:
+def test_rotating_does_not_bypass_the_key_limit(database: Database, account_id: str) -> None:
     with database.transaction() as session:
         newest = [api_keys.create(session, account_id, "n", NOON)[0].id for _ in range(api_keys.LIMIT)][-1]
         for _ in range(api_keys.LIMIT):
@@ -198,7 +200,7 @@ def test_a_name_that_cannot_be_stored_is_refused(database: Database, account_id:
         assert api_keys.create(session, account_id, "Schlüssel 漢 🔑", NOON)[0].name == "Schlüssel 漢 🔑"
 
 
-def test_another_accounts_key_is_not_found(database: Database, account_id: str) -> None:
+def test_the_key_of_another_account_is_not_found(database: Database, account_id: str) -> None:
     with database.transaction() as session:
         made, plain = api_keys.create(session, account_id, "n", NOON)
         stranger = make_account(session).id
@@ -211,7 +213,7 @@ def test_another_accounts_key_is_not_found(database: Database, account_id: str) 
         assert is_good(session, plain)
 
 
-def test_last_used_is_noted_at_most_once_a_minute_and_never_moves_back(
+def test_last_used_is_updated_at_most_once_a_minute_and_never_moves_back(
     database: Database, account_id: str
 ) -> None:
     with database.transaction() as session:

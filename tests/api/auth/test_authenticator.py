@@ -1,4 +1,4 @@
-"""Who calls: headers, keys, and the brake on bad keys."""
+"""Authentication by headers and keys, and the rate limit for invalid keys."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -10,8 +10,8 @@ import pytest
 
 from api.auth import api_keys, authenticator
 from api.auth.authenticator import Authenticator, Caller
+from api.auth.models import ApiKey
 from api.db.database import Database
-from api.db.models import ApiKey
 from api.errors import InvalidApiKey, RateLimited
 from billing.ledger.plans import PlanName
 from tests.support.builders import NOON, make_account
@@ -59,7 +59,7 @@ async def ask(
         ("Bearer", "two", "two"),
     ],
 )
-def test_the_key_is_the_bearers_or_else_the_x_api_keys(
+def test_the_bearer_token_precedes_the_x_api_key_header(
     authorization: str | None, x_api_key: str | None, key: str
 ) -> None:
     assert authenticator.key_in(authorization, x_api_key) == key
@@ -69,12 +69,14 @@ def test_the_key_is_the_bearers_or_else_the_x_api_keys(
     ("authorization", "x_api_key"),
     [(None, None), ("", ""), ("Bearer ", " "), ("Basic x", None), ("one", None)],
 )
-def test_without_a_key_there_is_no_caller(authorization: str | None, x_api_key: str | None) -> None:
+def test_a_request_without_a_key_is_not_authenticated(
+    authorization: str | None, x_api_key: str | None
+) -> None:
     with pytest.raises(InvalidApiKey):
         authenticator.key_in(authorization, x_api_key)
 
 
-def test_a_good_key_tells_account_and_plan_and_its_use_is_noted_once_a_minute(database: Database) -> None:
+def test_a_valid_key_yields_account_and_plan_and_updates_last_used_once_a_minute(database: Database) -> None:
     key_id, plain = make_key(database)
 
     async def test() -> None:
@@ -89,7 +91,7 @@ def test_a_good_key_tells_account_and_plan_and_its_use_is_noted_once_a_minute(da
         assert session.get_one(ApiKey, key_id).last_used_at == NOON
 
 
-def test_an_address_that_tries_invalid_keys_is_limited_and_others_are_not(database: Database) -> None:
+def test_invalid_keys_are_rate_limited_per_address(database: Database) -> None:
     _, plain = make_key(database)
 
     async def test() -> None:
@@ -106,7 +108,7 @@ def test_an_address_that_tries_invalid_keys_is_limited_and_others_are_not(databa
     run(test)
 
 
-def test_guesses_from_an_address_over_the_limit_are_looked_up_one_at_a_time(
+def test_lookups_for_an_address_over_the_limit_run_one_at_a_time(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, plain = make_key(database)
@@ -141,7 +143,7 @@ def test_guesses_from_an_address_over_the_limit_are_looked_up_one_at_a_time(
     run(test)
 
 
-def test_a_key_that_was_valid_lately_passes_the_limit_until_it_is_revoked(database: Database) -> None:
+def test_a_recently_valid_key_bypasses_the_limit_until_it_is_revoked(database: Database) -> None:
     key_id, plain = make_key(database)
 
     async def test() -> None:
@@ -163,7 +165,7 @@ def test_a_key_that_was_valid_lately_passes_the_limit_until_it_is_revoked(databa
     run(test)
 
 
-def test_the_limit_covers_a_bounded_number_of_addresses(database: Database) -> None:
+def test_the_number_of_tracked_addresses_is_bounded(database: Database) -> None:
     async def test() -> None:
         async with open_authenticator(database) as door:
             for _ in range(30):

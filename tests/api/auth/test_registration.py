@@ -1,4 +1,4 @@
-"""Accounts of people and their one-time links, on both databases."""
+"""Registration and one-time links, on both databases."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -25,7 +25,7 @@ def join(session: Session, email: str = ADA, *, is_verified: bool = True) -> str
     return accounts.find_by_email(session, email).id
 
 
-def test_a_link_is_used_once_even_by_many_at_once(migrated_database_url: str) -> None:
+def test_concurrent_uses_of_a_link_succeed_once(migrated_database_url: str) -> None:
     database = Database(migrated_database_url)
     with database.transaction() as session:
         joined = registration.sign_up(session, FORMER, ADA, HASH, now=NOON)
@@ -41,7 +41,7 @@ def test_a_link_is_used_once_even_by_many_at_once(migrated_database_url: str) ->
 
 
 @pytest.mark.parametrize("purpose", Purpose)
-def test_links_end_with_their_time(database: Database, purpose: Purpose) -> None:
+def test_links_expire(database: Database, purpose: Purpose) -> None:
     with database.transaction() as session:
         token = tokens.create(session, make_account(session).id, purpose, now=NOON)
         end = NOON + tokens.LIFETIME[purpose]
@@ -52,7 +52,7 @@ def test_links_end_with_their_time(database: Database, purpose: Purpose) -> None
         assert session.exec(select(OneTimeToken)).all() == []
 
 
-def test_a_link_names_the_browser_that_asked_for_it(database: Database) -> None:
+def test_a_link_records_the_browser_that_requested_it(database: Database) -> None:
     with database.transaction() as session:
         token = tokens.create(session, join(session), Purpose.VERIFY, now=NOON, browser_token="mine")
         row = tokens.use(session, token, Purpose.VERIFY, NOON)
@@ -66,7 +66,7 @@ def test_a_link_names_the_browser_that_asked_for_it(database: Database) -> None:
         assert not tokens.is_from_browser(found, "")
 
 
-def test_signing_up_twice_leaves_the_first_account_as_it_was(database: Database) -> None:
+def test_signing_up_twice_leaves_the_first_account_unchanged(database: Database) -> None:
     with database.transaction() as session:
         first = registration.sign_up(session, FORMER, ADA, HASH, now=NOON)
         second = registration.sign_up(session, FORMER, "ADA@example.com ", "another hash", now=NOON)
@@ -77,7 +77,7 @@ def test_signing_up_twice_leaves_the_first_account_as_it_was(database: Database)
         assert tokens.peek(session, second.token, Purpose.RESET, NOON) is not None
 
 
-def test_a_closed_account_can_neither_be_reset_nor_signed_up_again(database: Database) -> None:
+def test_a_closed_account_allows_neither_password_reset_nor_sign_up(database: Database) -> None:
     with database.transaction() as session:
         account_id = join(session)
         token = registration.ask_for_reset(session, ADA, now=NOON)
@@ -91,7 +91,7 @@ def test_a_closed_account_can_neither_be_reset_nor_signed_up_again(database: Dat
             external_identities.account_for(session, FORMER, Claim("github", "1", ADA, True), now=NOON)
 
 
-def test_a_sign_in_elsewhere_opens_an_account_of_its_own(database: Database) -> None:
+def test_an_external_identity_creates_one_account_and_needs_a_verified_address(database: Database) -> None:
     claim = Claim("github", "1", "Ada@Example.com", True)
     with database.transaction() as session:
         account_id = external_identities.account_for(session, FORMER, claim, now=NOON)
@@ -107,7 +107,7 @@ def test_a_sign_in_elsewhere_opens_an_account_of_its_own(database: Database) -> 
             external_identities.unlink(session, account_id, "idt_of_nobody")
 
 
-def test_a_deleted_account_frees_its_address_and_its_sign_ins(database: Database) -> None:
+def test_deleting_an_account_frees_its_address_and_external_identities(database: Database) -> None:
     claim = Claim("github", "1", ADA, True)
     with database.transaction() as session:
         first = external_identities.account_for(session, FORMER, claim, now=NOON)
@@ -121,7 +121,7 @@ def test_a_deleted_account_frees_its_address_and_its_sign_ins(database: Database
             account_deletion.delete_account(session, FORMER, first, now=NOON)
 
 
-def test_the_operators_account_is_made_once(database: Database) -> None:
+def test_the_operator_account_is_created_once(database: Database) -> None:
     with database.transaction() as session:
         make_account(session)
         for _ in range(2):
@@ -133,7 +133,7 @@ def test_the_operators_account_is_made_once(database: Database) -> None:
             assert account.verified_at == NOON
 
 
-def test_a_device_cookie_is_good_for_one_account_and_cannot_be_forged() -> None:
+def test_a_device_cookie_is_valid_for_one_account_and_cannot_be_forged() -> None:
     secret = "s" * 40
     note = known_devices.issue_cookie(secret, ADA)
     assert known_devices.device_id(secret, ADA, note) is not None
@@ -144,7 +144,7 @@ def test_a_device_cookie_is_good_for_one_account_and_cannot_be_forged() -> None:
 
 
 @pytest.mark.parametrize("text", ["a\0b", "\ud800", "a\rb"], ids=ascii)
-def test_a_providers_text_that_cannot_be_stored_is_refused(migrated_database_url: str, text: str) -> None:
+def test_provider_text_that_cannot_be_stored_is_refused(migrated_database_url: str, text: str) -> None:
     database = Database(migrated_database_url)
     with database.transaction() as session:
         with pytest.raises(Forbidden):

@@ -1,4 +1,4 @@
-"""Browser sessions: only hashes are stored, they end, and a login changes them."""
+"""Browser sessions: hashed storage, expiry, and rotation at login."""
 
 import secrets
 from datetime import datetime, timedelta
@@ -25,7 +25,9 @@ def is_good(session: Session, token: str, now: datetime = NOON) -> bool:
     return sessions.find(session, token, now) is not None
 
 
-def test_a_session_finds_its_account_and_a_guests_has_none(database: Database, account_id: str) -> None:
+def test_a_session_token_finds_its_account_and_a_guest_session_has_none(
+    database: Database, account_id: str
+) -> None:
     with database.transaction() as session:
         made = sessions.create(session, account_id, user_agent="Firefox", address="10.0.0.1", now=NOON)
         guest = sessions.create(session, None, now=NOON)
@@ -58,14 +60,12 @@ def test_only_a_hash_of_the_token_is_stored(migrated_database_url: str, tmp_path
         assert made.token.encode() not in file.read_bytes()
 
 
-def test_the_token_of_forms_differs_from_the_sessions_and_between_sessions() -> None:
+def test_the_csrf_token_differs_from_the_session_token_and_between_sessions() -> None:
     assert sessions.csrf_token("a") != sessions.csrf_token("b")
     assert sessions.csrf_token("a") not in ("a", sessions.hash_of("a"))
 
 
-def test_a_session_ends_when_it_is_not_used_and_use_moves_its_end(
-    database: Database, account_id: str
-) -> None:
+def test_an_idle_session_expires_and_use_extends_it(database: Database, account_id: str) -> None:
     with database.transaction() as session:
         token = sessions.create(session, account_id, now=NOON).token
         assert is_good(session, token, NOON + sessions.IDLE - SECOND)
@@ -87,14 +87,14 @@ def test_a_session_in_daily_use_ends_90_days_after_login(database: Database, acc
         assert not is_good(session, made.token, NOON + 90 * DAY)
 
 
-def test_a_guests_session_ends_after_a_day_without_use(database: Database) -> None:
+def test_a_guest_session_expires_after_an_idle_day(database: Database) -> None:
     with database.transaction() as session:
         token = sessions.create(session, None, now=NOON).token
         assert is_good(session, token, NOON + DAY - SECOND)
         assert not is_good(session, token, NOON + DAY)
 
 
-def test_use_is_noted_at_most_every_five_minutes(database: Database, account_id: str) -> None:
+def test_use_is_recorded_at_most_every_five_minutes(database: Database, account_id: str) -> None:
     with database.transaction() as session:
         made = sessions.create(session, account_id, now=NOON)
         for later in (4 * MINUTE, 5 * MINUTE):
@@ -104,7 +104,7 @@ def test_use_is_noted_at_most_every_five_minutes(database: Database, account_id:
             assert (row.last_seen_at == NOON + later) == (later >= 5 * MINUTE)
 
 
-def test_a_session_that_was_ended_is_not_brought_back_by_its_use(database: Database, account_id: str) -> None:
+def test_using_an_ended_session_does_not_revive_it(database: Database, account_id: str) -> None:
     with database.transaction() as session:
         made = sessions.create(session, account_id, now=NOON)
         sessions.end(session, made.session_id)
@@ -112,7 +112,7 @@ def test_a_session_that_was_ended_is_not_brought_back_by_its_use(database: Datab
         assert not is_good(session, made.token)
 
 
-def test_a_login_makes_a_new_session_and_ends_the_guests(database: Database, account_id: str) -> None:
+def test_a_login_starts_a_new_session_and_ends_the_guest_session(database: Database, account_id: str) -> None:
     with database.transaction() as session:
         guest = sessions.create(session, None, now=NOON)
         made = sessions.upgrade(session, guest.session_id, account_id, NOON)
@@ -124,7 +124,7 @@ def test_a_login_makes_a_new_session_and_ends_the_guests(database: Database, acc
         assert sessions.upgrade(session, None, account_id, NOON).old_session_id is None
 
 
-def test_a_session_ends_at_once_on_every_process(migrated_database_url: str) -> None:
+def test_an_ended_session_is_refused_at_once_in_every_process(migrated_database_url: str) -> None:
     here, elsewhere = Database(migrated_database_url), Database(migrated_database_url)
     with here.transaction() as session:
         made = sessions.create(session, make_account(session).id, now=NOON)
@@ -138,14 +138,16 @@ def test_a_session_ends_at_once_on_every_process(migrated_database_url: str) -> 
     elsewhere.close()
 
 
-def test_the_sessions_of_a_closed_account_end_with_it(database: Database, account_id: str) -> None:
+def test_closing_an_account_ends_its_sessions(database: Database, account_id: str) -> None:
     with database.transaction() as session:
         made = sessions.create(session, account_id, now=NOON)
         accounts.close(session, account_id, now=NOON)
         assert not is_good(session, made.token)
 
 
-def test_ending_all_keeps_the_one_in_use_and_those_of_others(database: Database, account_id: str) -> None:
+def test_ending_all_other_sessions_keeps_the_current_one_and_other_accounts(
+    database: Database, account_id: str
+) -> None:
     with database.transaction() as session:
         kept = sessions.create(session, account_id, now=NOON)
         ended = [sessions.create(session, account_id, now=NOON) for _ in range(3)]
@@ -158,7 +160,9 @@ def test_ending_all_keeps_the_one_in_use_and_those_of_others(database: Database,
         assert not is_good(session, kept.token)
 
 
-def test_another_accounts_session_is_neither_listed_nor_ended(database: Database, account_id: str) -> None:
+def test_the_session_of_another_account_is_neither_listed_nor_ended(
+    database: Database, account_id: str
+) -> None:
     with database.transaction() as session:
         made = sessions.create(session, account_id, now=NOON)
         stranger = make_account(session).id
@@ -169,7 +173,7 @@ def test_another_accounts_session_is_neither_listed_nor_ended(database: Database
         assert not is_good(session, made.token)
 
 
-def test_expired_sessions_are_forgotten_in_batches(database: Database, account_id: str) -> None:
+def test_expired_sessions_are_deleted_in_batches(database: Database, account_id: str) -> None:
     with database.transaction() as session:
         for _ in range(5):
             sessions.create(session, None, now=NOON - timedelta(days=2))
@@ -178,7 +182,7 @@ def test_expired_sessions_are_forgotten_in_batches(database: Database, account_i
         assert is_good(session, alive.token)
 
 
-def test_a_guests_session_begins_under_the_browsers_token_once(database: Database) -> None:
+def test_a_guest_session_starts_once_under_the_token_of_the_browser(database: Database) -> None:
     token = secrets.token_urlsafe(32)
     facts: dict[str, Any] = {"user_agent": "", "address": "192.0.2.1", "now": NOON}
     with database.transaction() as session:
@@ -186,12 +190,12 @@ def test_a_guests_session_begins_under_the_browsers_token_once(database: Databas
         again = sessions.begin_guest(session, token, **facts)
         assert (first.session_id, first.token) == (again.session_id, token)
         later = NOON + sessions.GUEST_IDLE
-        anew = sessions.begin_guest(session, token, **{**facts, "now": later})
-        assert anew.session_id != first.session_id
+        renewed = sessions.begin_guest(session, token, **{**facts, "now": later})
+        assert renewed.session_id != first.session_id
         assert sessions.find(session, token, later) is not None
 
 
-def test_a_guests_session_never_begins_under_a_weak_token_or_an_accounts(database: Database) -> None:
+def test_a_guest_session_never_starts_under_a_weak_token_or_that_of_an_account(database: Database) -> None:
     facts: dict[str, Any] = {"user_agent": "", "address": "192.0.2.1", "now": NOON}
     with database.transaction() as session:
         of_account = sessions.create(session, make_account(session).id, now=NOON)

@@ -1,4 +1,4 @@
-"""Buckets of attempts: exact for many at once on both databases, and harmless when the clock moves."""
+"""Attempt limits: exact under concurrency on both databases, and robust to clock changes."""
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -16,7 +16,7 @@ from tests.support.builders import DAY, NOON, SECOND
 TEN_A_MINUTE = Limit(10, timedelta(minutes=1))
 
 
-def test_attempts_come_back_evenly(database: Database) -> None:
+def test_attempts_are_refilled_evenly(database: Database) -> None:
     with database.transaction() as session:
 
         def takes(seconds: float) -> bool:
@@ -30,7 +30,7 @@ def test_attempts_come_back_evenly(database: Database) -> None:
         assert [takes(66) for _ in range(11)] == [True] * 10 + [False]
 
 
-def test_the_wait_that_is_told_is_long_enough_and_no_longer(database: Database) -> None:
+def test_the_reported_wait_is_sufficient_and_minimal(database: Database) -> None:
     with database.transaction() as session:
         for _ in range(10):
             throttle.require(session, "b", TEN_A_MINUTE, NOON)
@@ -41,14 +41,14 @@ def test_the_wait_that_is_told_is_long_enough_and_no_longer(database: Database) 
         throttle.require(session, "b", TEN_A_MINUTE, NOON + 1.5 * SECOND + wait * SECOND)
 
 
-def test_buckets_do_not_touch_each_other(database: Database) -> None:
+def test_buckets_are_independent(database: Database) -> None:
     with database.transaction() as session:
         for _ in range(10):
             throttle.require(session, "a", TEN_A_MINUTE, NOON)
         assert throttle.take(session, "b", TEN_A_MINUTE, NOON) is None
 
 
-def test_a_good_attempt_is_given_back_and_never_more_than_that(database: Database) -> None:
+def test_a_successful_attempt_is_refunded_once(database: Database) -> None:
     with database.transaction() as session:
         for _ in range(50):
             throttle.require(session, "b", TEN_A_MINUTE, NOON)
@@ -58,7 +58,7 @@ def test_a_good_attempt_is_given_back_and_never_more_than_that(database: Databas
         assert taken == [True] * 10 + [False]
 
 
-def test_a_clock_that_was_set_back_locks_nobody_out(database: Database) -> None:
+def test_a_clock_set_back_does_not_lock_accounts_out(database: Database) -> None:
     with database.transaction() as session:
         for _ in range(10):
             throttle.require(session, "b", TEN_A_MINUTE, NOON + 30 * DAY)
@@ -68,7 +68,7 @@ def test_a_clock_that_was_set_back_locks_nobody_out(database: Database) -> None:
         assert wait <= 6 * SECOND
 
 
-def test_many_at_once_take_exactly_what_there_is(migrated_database_url: str) -> None:
+def test_concurrent_attempts_take_exactly_the_available_tokens(migrated_database_url: str) -> None:
     databases = [Database(migrated_database_url) for _ in range(3)]
 
     def attempt(number: int) -> bool:
@@ -81,7 +81,7 @@ def test_many_at_once_take_exactly_what_there_is(migrated_database_url: str) -> 
         database.close()
 
 
-def test_full_buckets_are_forgotten(database: Database) -> None:
+def test_full_buckets_are_deleted(database: Database) -> None:
     with database.transaction() as session:
         for name in "abc":
             throttle.require(session, name, TEN_A_MINUTE, NOON)

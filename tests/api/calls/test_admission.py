@@ -1,4 +1,4 @@
-"""What becomes of a call: order of checks, rate, concurrency, credits, settlement."""
+"""Admission and settlement of calls: order of checks, rate, concurrency and credits."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -8,9 +8,10 @@ from sqlmodel import Session, col, select
 
 from api.calls import admission, idempotency
 from api.calls.admission import Admitted, Joined, Refused, Replayed
+from api.calls.models import Replay
 from api.db.database import Database
-from api.db.models import Image, Replay
 from api.errors import IdempotencyInProgress, IdempotencyMismatch, RateLimited
+from api.images.models import Image
 from billing.errors import (
     AccountClosed,
     DuplicateReference,
@@ -69,7 +70,7 @@ def test_an_admitted_call_holds_one_credit_and_its_success_spends_it(session: Se
 
 
 @pytest.mark.notices(fault="no release")
-def test_a_failed_call_gives_its_credit_back_and_leaves_no_row(session: Session) -> None:
+def test_a_failed_call_releases_its_credit_and_leaves_no_row(session: Session) -> None:
     account = account_with(session, credits=3)
     call = admitted(session, account.id, key="k")
     admission.settle_failure(session, call, now=NOON)
@@ -78,7 +79,7 @@ def test_a_failed_call_gives_its_credit_back_and_leaves_no_row(session: Session)
     admitted(session, account.id, key="k", fingerprint="a corrected request")
 
 
-def test_without_credits_a_call_is_refused_and_takes_its_share_of_the_rate(session: Session) -> None:
+def test_a_call_without_credits_is_refused_and_counts_towards_the_rate(session: Session) -> None:
     account = account_with(session, credits=0)
     outcome = admit(session, account.id)
     assert isinstance(outcome, Refused)
@@ -87,7 +88,7 @@ def test_without_credits_a_call_is_refused_and_takes_its_share_of_the_rate(sessi
     assert admission.rate_of(session.get_one(Account, account.id), NOON).remaining == 599
 
 
-def test_a_replay_succeeds_on_an_empty_account_and_takes_its_share_of_the_rate(session: Session) -> None:
+def test_a_replay_succeeds_without_credits_and_counts_towards_the_rate(session: Session) -> None:
     account = account_with(session, credits=1)
     body = succeed(session, admitted(session, account.id, key="k"))
     outcome = admit(session, account.id, key="k")
@@ -105,7 +106,7 @@ def test_a_closed_or_unknown_account_is_refused(session: Session) -> None:
         admit(session, "acc_nobody")
 
 
-def test_what_runs_when_its_account_is_closed_still_settles(session: Session) -> None:
+def test_a_running_call_settles_after_its_account_is_closed(session: Session) -> None:
     account = account_with(session, credits=2)
     good, bad = admitted(session, account.id, key="a"), admitted(session, account.id, key="b")
     accounts.close(session, account.id, now=NOON)
@@ -114,7 +115,7 @@ def test_what_runs_when_its_account_is_closed_still_settles(session: Session) ->
     assert balance(session, account.id) == (1, 0)
 
 
-def test_one_call_too_many_at_once_waits_for_one_to_finish(session: Session) -> None:
+def test_a_call_over_the_concurrency_limit_is_admitted_after_one_finishes(session: Session) -> None:
     account = account_with(session, credits=5, plan=PlanName.FREE)
     first = admitted(session, account.id, key="1")
     admitted(session, account.id, key="2")
@@ -126,7 +127,7 @@ def test_one_call_too_many_at_once_waits_for_one_to_finish(session: Session) -> 
     admitted(session, account.id, key="3")
 
 
-def test_calls_of_a_dead_process_block_nobody_once_their_lease_lapsed(session: Session) -> None:
+def test_calls_of_a_dead_process_stop_counting_when_their_lease_lapses(session: Session) -> None:
     account = account_with(session, credits=5, plan=PlanName.FREE)
     for number in range(2):
         admitted(session, account.id, key=f"dead-{number}")
@@ -136,7 +137,7 @@ def test_calls_of_a_dead_process_block_nobody_once_their_lease_lapsed(session: S
     assert isinstance(refused(session, account.id, key="third", now=late), RateLimited)
 
 
-def test_the_rate_is_used_up_after_the_plans_calls_and_its_retry_after_is_true(session: Session) -> None:
+def test_the_rate_of_the_plan_is_enforced_and_retry_after_is_accurate(session: Session) -> None:
     account = account_with(session, credits=0, plan=PlanName.FREE)
     for number in range(20):
         assert isinstance(refused(session, account.id, key=f"{number}"), InsufficientCredits)
@@ -153,7 +154,7 @@ def test_the_rate_is_used_up_after_the_plans_calls_and_its_retry_after_is_true(s
     assert isinstance(refused(session, account.id, key="20", now=in_time), InsufficientCredits)
 
 
-def test_a_rate_that_is_used_up_refuses_replays_too(session: Session) -> None:
+def test_an_exhausted_rate_refuses_replays_too(session: Session) -> None:
     account = account_with(session, credits=1, plan=PlanName.FREE)
     succeed(session, admitted(session, account.id, key="k"))
     for _ in range(19):
@@ -161,7 +162,7 @@ def test_a_rate_that_is_used_up_refuses_replays_too(session: Session) -> None:
     assert isinstance(refused(session, account.id, key="k"), RateLimited)
 
 
-def test_a_call_that_comes_back_after_a_lost_join_does_not_take_the_rate_again(session: Session) -> None:
+def test_a_call_readmitted_after_a_lost_join_does_not_take_the_rate_again(session: Session) -> None:
     account = account_with(session, credits=1)
     assert admitted(session, account.id).rate.remaining == 599
     joined = admit(session, account.id)
@@ -172,7 +173,7 @@ def test_a_call_that_comes_back_after_a_lost_join_does_not_take_the_rate_again(s
     assert again.rate.remaining == 598
 
 
-def test_an_upload_takes_one_call_of_the_rate_and_no_credit(session: Session) -> None:
+def test_an_upload_counts_towards_the_rate_and_costs_no_credit(session: Session) -> None:
     account = account_with(session, credits=1, plan=PlanName.FREE)
     for left in range(19, -1, -1):
         assert admission.take_rate(session, account.id, NOON).remaining == left
@@ -182,7 +183,7 @@ def test_an_upload_takes_one_call_of_the_rate_and_no_credit(session: Session) ->
     assert balance(session, account.id) == (1, 0)
 
 
-def test_a_rate_that_is_used_up_is_seen_before_the_body_is_read(session: Session) -> None:
+def test_an_exhausted_rate_is_detected_before_the_body_is_read(session: Session) -> None:
     account = account_with(session, credits=1, plan=PlanName.FREE)
     admission.check_rate(admission.rate_of(session.get_one(Account, account.id), NOON))
     for _ in range(20):
@@ -194,7 +195,7 @@ def test_a_rate_that_is_used_up_is_seen_before_the_body_is_read(session: Session
     admission.check_rate(admission.rate_of(session.get_one(Account, account.id), later))
 
 
-def test_a_lapsed_lease_charges_nothing_and_its_late_failure_harms_nobody(session: Session) -> None:
+def test_a_lapsed_lease_charges_nothing_and_its_late_failure_has_no_effect(session: Session) -> None:
     account = account_with(session, credits=2)
     call = admitted(session, account.id, key="k")
     late = NOON + 30 * SECOND
@@ -225,7 +226,7 @@ def test_a_renewed_lease_keeps_a_long_call_alive(session: Session) -> None:
     assert balance(session, account.id) == (1, 0)
 
 
-def test_a_retry_takes_a_dead_processs_call_over_and_its_credit_comes_back(session: Session) -> None:
+def test_a_retry_takes_over_the_call_of_a_dead_process_and_its_credit_is_released(session: Session) -> None:
     account = account_with(session, credits=2)
     dead = admitted(session, account.id, key="k")
     late = NOON + 30 * SECOND
@@ -240,7 +241,7 @@ def test_a_retry_takes_a_dead_processs_call_over_and_its_credit_comes_back(sessi
 
 
 @pytest.mark.notices(fault="no unique reference")
-def test_a_request_id_that_was_used_before_is_a_programming_error(session: Session) -> None:
+def test_reusing_a_request_id_is_a_programming_error(session: Session) -> None:
     account = account_with(session, credits=5)
 
     def again(key: str) -> object:
@@ -259,7 +260,7 @@ def test_a_request_id_that_was_used_before_is_a_programming_error(session: Sessi
         again("b")
 
 
-def test_the_credit_that_ends_first_is_the_one_that_is_held(session: Session) -> None:
+def test_the_credit_that_expires_first_is_held_first(session: Session) -> None:
     account = account_with(session, credits=1)
     ends = NOON + timedelta(days=1)
     soon = ledger.grant(
@@ -288,11 +289,11 @@ def test_the_credit_that_ends_first_is_the_one_that_is_held(session: Session) ->
         (ValueError("x"), False),
     ],
 )
-def test_only_errors_that_the_work_found_are_kept(error: Exception, kept: bool) -> None:
+def test_only_errors_of_the_work_are_stored(error: Exception, kept: bool) -> None:
     assert idempotency.is_kept(error) is kept
 
 
-def test_an_answer_too_long_to_keep_is_refused_before_it_is_charged(database: Database) -> None:
+def test_a_response_too_long_to_store_is_refused_before_it_is_charged(database: Database) -> None:
     with database.transaction() as session:
         account = account_with(session, credits=1)
         call = admitted(session, account.id, key="k")
@@ -304,7 +305,7 @@ def test_an_answer_too_long_to_keep_is_refused_before_it_is_charged(database: Da
         succeed(session, call, body=b"x" * most)
 
 
-def test_a_result_lives_at_least_as_long_as_the_answer_that_points_at_it(session: Session) -> None:
+def test_a_result_image_outlives_the_stored_response_that_refers_to_it(session: Session) -> None:
     account = account_with(session, credits=1)
     call = admitted(session, account.id, key="k")
     image = result_image(account.id)

@@ -1,4 +1,4 @@
-"""Processes that are killed at any point of a call: at most one charge a key, nothing lost, books intact."""
+"""Processes killed at any point of a call charge each key at most once and leave a balanced ledger."""
 
 import os
 import random
@@ -25,7 +25,7 @@ POINTS = ("before the hold", "in admission", "after the hold", "in settlement", 
 
 @dataclass(frozen=True)
 class Shift:
-    """What one process is told to do before it dies."""
+    """The work of one process before it dies."""
 
     url: str
     account_id: str
@@ -123,7 +123,7 @@ def kill_again_and_again(url: str, answers_path: str, kills: int, keys_each: int
     database.close()
 
 
-def test_processes_that_are_killed_20_times_charge_every_key_once(
+def test_every_key_is_charged_once_when_processes_are_killed_20_times(
     migrated_database_url: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     answers_path = tmp_path_factory.mktemp("answers") / "answers"
@@ -132,7 +132,7 @@ def test_processes_that_are_killed_20_times_charge_every_key_once(
 
 @pytest.mark.long
 @pytest.mark.timeout(3_600)
-def test_processes_that_are_killed_200_times_charge_every_key_once(
+def test_every_key_is_charged_once_when_processes_are_killed_200_times(
     migrated_database_url: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     answers_path = tmp_path_factory.mktemp("answers") / "answers"

@@ -1,4 +1,4 @@
-"""Limits and balances are exact, whatever the number of threads and processes."""
+"""Limits and balances are exact under concurrent threads and processes."""
 
 from datetime import timedelta
 
@@ -30,7 +30,7 @@ def captures(session: Session, account_id: str) -> int:
 
 
 def check_exactly_sold_out(url: str, load: Load, credits: int) -> None:
-    """More charges than credits: every credit is sold once, everybody else hears that there are none."""
+    """More charges than credits: every credit is spent once, and all other calls are refused."""
     report = run(load)
     sold = len(load.account_ids) * credits
     assert report.outcomes == {"charged": sold, "InsufficientCredits": load.calls - sold}
@@ -62,7 +62,7 @@ def test_10_000_charges_by_52_threads_in_4_processes_sell_every_credit_once(
     check_exactly_sold_out(migrated_database_url, load, credits=375)
 
 
-def test_1000_calls_at_one_moment_in_4_processes_get_exactly_the_rate(migrated_database_url: str) -> None:
+def test_1000_simultaneous_calls_in_4_processes_get_exactly_the_rate(migrated_database_url: str) -> None:
     (account_id,) = make_accounts(migrated_database_url, 1, credits=2_000)
     report = run(Load(migrated_database_url, [account_id], calls=1_000, processes=4, threads=4))
     assert report.outcomes == {"charged": 600, "RateLimited": 400}
@@ -83,7 +83,7 @@ def test_1000_calls_at_one_moment_in_4_processes_get_exactly_the_rate(migrated_d
     database.close()
 
 
-def test_a_hundred_calls_at_one_moment_in_4_processes_get_exactly_the_concurrency(
+def test_100_simultaneous_calls_in_4_processes_get_exactly_the_concurrency(
     migrated_database_url: str,
 ) -> None:
     (account_id,) = make_accounts(migrated_database_url, 1, credits=200, plan=PlanName.STANDARD)

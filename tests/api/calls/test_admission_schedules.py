@@ -1,4 +1,4 @@
-"""Random schedules of one call's life: whatever happens in whatever order, it is charged once at most."""
+"""Random schedules of the events of a call charge it at most once."""
 
 import asyncio
 import random
@@ -86,7 +86,7 @@ class Story:
                 self.charged.append(heard)
 
     def end(self) -> None:
-        """Everybody dies, the sweeper comes; the books are looked at."""
+        """All processes die, the sweeper runs, and the ledger is audited."""
         assert self.replayed <= set(self.charged)
         self.now += timedelta(seconds=31)
         asyncio.run(cleanup.release_lapsed_holds(self.database, self.now))
@@ -115,13 +115,13 @@ def play(database: Database, seeds: range) -> int:
     return charged
 
 
-def test_40_random_schedules_of_a_calls_life_charge_it_once_or_not_at_all(database: Database) -> None:
+def test_40_random_schedules_charge_a_call_at_most_once(database: Database) -> None:
     assert 10 < play(database, range(40)) < 40, "both kinds of end must be among them"
 
 
 @pytest.mark.long
 @pytest.mark.timeout(3_600)
-def test_1000_random_schedules_of_a_calls_life_charge_it_once_or_not_at_all(database: Database) -> None:
+def test_1000_random_schedules_charge_a_call_at_most_once(database: Database) -> None:
     assert 300 < play(database, range(100, 1_100)) < 1_000
 
 

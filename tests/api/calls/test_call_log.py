@@ -1,4 +1,4 @@
-"""Every call gets a row in the log, whether it comes from a REST route or from the editor."""
+"""Calls from REST routes and from the editor are logged."""
 
 from pathlib import Path
 
@@ -6,8 +6,8 @@ import pytest
 
 from api.calls import call_log
 from api.calls import service as calls
+from api.calls.models import CallRecord
 from api.calls.types import CallFailed, CallRequest
-from api.db.models import CallRecord
 from billing.errors import AccountClosed
 from billing.identifiers import new_id
 from billing.ledger import accounts
@@ -45,7 +45,7 @@ def rows(api: LocalApi, account_id: str) -> dict[str, CallRecord]:
     return {row.request_id: row for row in found}
 
 
-def test_a_call_of_the_editor_that_is_not_admitted_is_in_the_log(tmp_path: Path) -> None:
+def test_a_refused_editor_call_is_logged(tmp_path: Path) -> None:
     with local_api(tmp_path) as api:
         account_id = account_of(api)
         with api.services.database.transaction() as session:
@@ -57,7 +57,7 @@ def test_a_call_of_the_editor_that_is_not_admitted_is_in_the_log(tmp_path: Path)
         assert (row.key_id, row.status_code, row.code, row.credits) == (None, 403, "FORBIDDEN", 0)
 
 
-def test_successes_replays_and_failures_of_the_editor_are_in_the_log(tmp_path: Path) -> None:
+def test_successes_replays_and_failures_of_the_editor_are_logged(tmp_path: Path) -> None:
     with local_api(tmp_path, has_workers=True) as api:
         account_id = account_of(api)
         picture = small_picture()

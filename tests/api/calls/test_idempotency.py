@@ -1,4 +1,4 @@
-"""Retrying is safe: with an idempotency key, without one, after a failure or a crash, at the same time."""
+"""Idempotency with and without a key, after failures and crashes, and under concurrency."""
 
 import time
 from datetime import timedelta
@@ -10,9 +10,10 @@ from sqlmodel import Session, select
 from api.calls import admission, idempotency
 from api.calls.admission import AdmissionOutcome, Admitted, Joined, Refused, Replayed
 from api.calls.idempotency import Answer, JoinedCallLost
+from api.calls.models import Replay
 from api.db.database import Database
-from api.db.models import Image, Replay
 from api.errors import IdempotencyInProgress, IdempotencyMismatch
+from api.images.models import Image
 from billing.ledger.audit import audit
 from billing.ledger.models import Account
 from tests.api.calls.test_admission_load import captures, make_accounts
@@ -33,7 +34,7 @@ def replayed(outcome: AdmissionOutcome) -> Answer:
     return outcome.answer
 
 
-def test_a_replay_is_byte_for_byte_the_first_answer(database: Database, account_id: str) -> None:
+def test_a_replay_is_byte_for_byte_the_first_response(database: Database, account_id: str) -> None:
     body = bytes(range(256)) * 4
     with database.transaction() as session:
         call = admitted(session, account_id, key="k")
@@ -73,7 +74,7 @@ def test_a_replay_whose_image_was_deleted_is_new_work(
         assert captures(session, account_id) == 2
 
 
-def test_another_request_is_refused_although_the_image_of_its_key_was_deleted(
+def test_another_request_is_refused_even_after_the_image_of_its_key_was_deleted(
     database: Database, account_id: str
 ) -> None:
     with database.transaction() as session:
@@ -85,7 +86,7 @@ def test_another_request_is_refused_although_the_image_of_its_key_was_deleted(
         assert isinstance(error, IdempotencyMismatch)
 
 
-def test_while_the_first_call_runs_its_key_is_in_progress_and_pauses_grow(
+def test_the_key_of_a_running_call_is_in_progress_and_retry_delays_grow(
     database: Database, account_id: str
 ) -> None:
     with database.transaction() as session:
@@ -108,7 +109,7 @@ def test_two_accounts_may_use_one_key(database: Database, account_id: str) -> No
         assert replayed(admit(session, other_id, key="k", fingerprint="other")).body == second
 
 
-def test_a_key_is_forgotten_after_24_hours(database: Database, account_id: str) -> None:
+def test_a_key_expires_after_24_hours(database: Database, account_id: str) -> None:
     with database.transaction() as session:
         body = succeed(session, admitted(session, account_id, key="k"))
         almost = NOON + timedelta(hours=24) - SECOND
@@ -127,7 +128,7 @@ def test_a_call_without_a_key_is_replayed_for_10_minutes(database: Database, acc
         assert isinstance(admit(session, account_id, now=NOON + timedelta(minutes=10)), Admitted)
 
 
-def test_a_key_and_a_call_without_one_do_not_meet(database: Database, account_id: str) -> None:
+def test_a_call_with_a_key_is_not_matched_to_one_without(database: Database, account_id: str) -> None:
     with database.transaction() as session:
         succeed(session, admitted(session, account_id, fingerprint="same"))
         succeed(session, admitted(session, account_id, key="same", fingerprint="same"))
@@ -148,7 +149,7 @@ def test_an_identical_call_without_a_key_joins_the_running_one(database: Databas
         assert captures(session, account_id) == 1
 
 
-def test_who_joined_a_call_that_fails_learns_that_it_is_lost(database: Database, account_id: str) -> None:
+def test_joining_a_call_that_fails_ends_in_call_lost(database: Database, account_id: str) -> None:
     with database.transaction() as session:
         call = admitted(session, account_id)
         admission.settle_failure(session, call, now=NOON)
@@ -156,9 +157,7 @@ def test_who_joined_a_call_that_fails_learns_that_it_is_lost(database: Database,
             idempotency.joined_state(session, call.replay_id, NOON)
 
 
-def test_who_joined_a_call_whose_process_died_learns_that_it_is_lost(
-    database: Database, account_id: str
-) -> None:
+def test_joining_a_call_whose_process_died_ends_in_call_lost(database: Database, account_id: str) -> None:
     with database.transaction() as session:
         call = admitted(session, account_id)
         with pytest.raises(JoinedCallLost):
@@ -178,7 +177,7 @@ def test_errors_of_the_work_are_replayed_under_a_key(database: Database, account
         assert captures(session, account_id) == 0
 
 
-def test_errors_of_the_work_are_not_replayed_without_a_key_but_reach_those_who_joined(
+def test_errors_of_the_work_without_a_key_reach_joined_callers_but_are_not_replayed(
     database: Database, account_id: str
 ) -> None:
     with database.transaction() as session:
@@ -197,9 +196,7 @@ def test_after_any_other_failure_a_corrected_request_may_reuse_its_key(
         succeed(session, corrected)
 
 
-def test_a_call_whose_process_died_never_stored_an_answer_so_its_key_is_free(
-    database: Database, account_id: str
-) -> None:
+def test_the_key_of_a_call_whose_process_died_is_free(database: Database, account_id: str) -> None:
     with database.transaction() as session:
         admitted(session, account_id, key="k")
         succeed(
@@ -208,7 +205,7 @@ def test_a_call_whose_process_died_never_stored_an_answer_so_its_key_is_free(
         assert captures(session, account_id) == 1
 
 
-def test_a_random_answer_is_joined_while_it_runs(database: Database, account_id: str) -> None:
+def test_a_running_random_call_can_be_joined(database: Database, account_id: str) -> None:
     with database.transaction() as session:
         call = admitted(session, account_id, random=True)
         joined = admit(session, account_id, random=True)
@@ -221,7 +218,7 @@ def test_a_random_answer_is_joined_while_it_runs(database: Database, account_id:
         assert answer.body == body
 
 
-def test_a_random_answer_is_replayed_only_until_it_was_sent_in_full(
+def test_a_random_response_without_a_key_is_replayed_only_until_it_was_fully_sent(
     database: Database, account_id: str
 ) -> None:
     with database.transaction() as session:
@@ -235,7 +232,7 @@ def test_a_random_answer_is_replayed_only_until_it_was_sent_in_full(
         assert succeed(session, another) != body
 
 
-def test_a_random_answer_under_a_key_is_replayed_even_when_it_was_delivered(
+def test_a_random_response_under_a_key_is_replayed_after_delivery(
     database: Database, account_id: str
 ) -> None:
     with database.transaction() as session:
@@ -245,7 +242,7 @@ def test_a_random_answer_under_a_key_is_replayed_even_when_it_was_delivered(
         assert replayed(admit(session, account_id, key="k", random=True)).body == body
 
 
-def test_a_delivered_answer_that_is_not_random_is_still_replayed(database: Database, account_id: str) -> None:
+def test_a_deterministic_response_is_replayed_after_delivery(database: Database, account_id: str) -> None:
     with database.transaction() as session:
         call = admitted(session, account_id)
         body = succeed(session, call)
@@ -253,7 +250,7 @@ def test_a_delivered_answer_that_is_not_random_is_still_replayed(database: Datab
         assert replayed(admit(session, account_id)).body == body
 
 
-def test_expired_rows_are_forgotten_and_running_ones_are_not(database: Database, account_id: str) -> None:
+def test_expired_rows_are_deleted_and_running_ones_are_kept(database: Database, account_id: str) -> None:
     day = NOON + timedelta(hours=24)
     with database.transaction() as session:
         succeed(session, admitted(session, account_id, key="old"))
@@ -289,7 +286,9 @@ def persist(database: Database, load: Load, number: int) -> tuple[str, bytes | N
 
 
 @pytest.mark.notices(fault="dedupe after the work")
-def test_100_calls_at_once_with_one_key_in_4_processes_are_executed_once(migrated_database_url: str) -> None:
+def test_100_concurrent_calls_with_one_key_in_4_processes_are_executed_once(
+    migrated_database_url: str,
+) -> None:
     (account_id,) = make_accounts(migrated_database_url, 1, credits=100)
     report = run(
         Load(migrated_database_url, [account_id], calls=100, processes=4, threads=25, key="k"), persist

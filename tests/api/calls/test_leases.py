@@ -1,4 +1,4 @@
-"""A long call keeps its hold alive; one that lost it is never charged. The clock is ours, the work real."""
+"""A long call renews its lease; one that lost it is never charged. The clock is simulated."""
 
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -82,7 +82,7 @@ def test_a_call_whose_lease_lapsed_is_not_charged(
     assert call(api, key, small_picture()).status_code == 200
 
 
-def test_work_whose_hold_was_swept_away_is_stopped(
+def test_work_whose_hold_was_expired_is_stopped(
     api: LocalApi, key: str, begun: "Future[httpx.Response]"
 ) -> None:
     api.clock.move(seconds=admission.LEASE_SECONDS + 1)
@@ -95,7 +95,7 @@ def test_work_whose_hold_was_swept_away_is_stopped(
     assert balance(api, key) == (15, 0)
 
 
-def test_a_retry_after_a_lapsed_lease_runs_anew_while_the_first_call_still_works(
+def test_a_retry_after_a_lapsed_lease_runs_again_while_the_first_call_still_runs(
     api: LocalApi, key: str, begun: "Future[httpx.Response]"
 ) -> None:
     api.clock.move(seconds=admission.LEASE_SECONDS + 1)

@@ -1,4 +1,4 @@
-"""Who may not: keys, credits, rate, routes and methods, and in which order they are looked at."""
+"""Refusals of tool calls over HTTP, and the order of the checks."""
 
 import httpx
 import pytest
@@ -42,7 +42,7 @@ def test_a_revoked_key_is_401_at_once(server: RunningServer) -> None:
     assert (response.status_code, code_of(response)) == (401, "INVALID_API_KEY")
 
 
-def test_without_credits_402_and_the_first_call_after_a_grant_works(server: RunningServer) -> None:
+def test_no_credits_is_402_and_the_first_call_after_a_grant_succeeds(server: RunningServer) -> None:
     customer = server.new_customer(credits=1)
     assert crop(server, customer).status_code == 200
     response = crop(server, customer)
@@ -51,7 +51,7 @@ def test_without_credits_402_and_the_first_call_after_a_grant_works(server: Runn
     assert server.balance(customer) == (0, 0)
 
 
-def test_over_the_rate_429_says_when_and_that_is_true(server: RunningServer) -> None:
+def test_exceeding_the_rate_is_429_with_an_accurate_retry_after(server: RunningServer) -> None:
     customer = server.new_customer()
     with server.client(customer) as client:
         answers = [client.post("/api/images", files={"image": small_picture()}) for _ in range(25)]
@@ -63,20 +63,22 @@ def test_over_the_rate_429_says_when_and_that_is_true(server: RunningServer) -> 
     assert refusals[-1].headers["x-ratelimit-remaining"] == "0"
 
 
-def test_the_key_is_looked_at_before_the_route_and_the_length(server: RunningServer) -> None:
+def test_authentication_precedes_route_and_content_length_checks(server: RunningServer) -> None:
     for path in ("/api/tools/no-such-tool", "/api/tools/crop", "/api/images"):
         response = httpx.post(f"{server.address}{path}", content=bytes(BIG))
         assert (response.status_code, code_of(response)) == (401, "INVALID_API_KEY")
 
 
-def test_an_unknown_tool_is_404_before_the_length_is_looked_at(server: RunningServer) -> None:
+def test_an_unknown_tool_is_404_before_the_content_length_check(server: RunningServer) -> None:
     with server.client(server.customer) as client:
         response = client.post("/api/tools/no-such-tool", content=bytes(BIG))
     assert (response.status_code, code_of(response)) == (404, "NOT_FOUND")
     assert "bg-removal" in response.json()["error"]["message"]
 
 
-def test_the_length_is_looked_at_before_the_rate_and_the_rate_before_the_body(server: RunningServer) -> None:
+def test_content_length_is_checked_before_the_rate_and_the_rate_before_the_body(
+    server: RunningServer,
+) -> None:
     customer = server.new_customer()
     with server.client(customer) as client:
 
@@ -92,7 +94,7 @@ def test_the_length_is_looked_at_before_the_rate_and_the_rate_before_the_body(se
         assert (response.status_code, code_of(response)) == (429, "RATE_LIMITED")
 
 
-def test_a_refused_body_takes_no_call_of_the_rate(server: RunningServer) -> None:
+def test_a_refused_body_does_not_count_towards_the_rate(server: RunningServer) -> None:
     customer = server.new_customer(PlanName.STANDARD)
     with server.client(customer) as client:
         answers = [client.post("/api/tools/crop", data={"width": "1"}) for _ in range(3)]
@@ -106,13 +108,13 @@ def test_a_refused_body_takes_no_call_of_the_rate(server: RunningServer) -> None
         ("GET", "/api/"),
         ("GET", "/api/nothing"),
         ("POST", "/api/tools/crop/more"),
-        ("GET", "/v1.0/account"),
-        ("POST", "/v1.0/removebg"),
+        ("GET", "/v1.0/accounts"),
+        ("POST", "/v1.0/improve"),
         ("GET", "/v1.0"),
         ("GET", "/api/jobs"),
     ],
 )
-def test_what_does_not_exist_is_404_in_our_shape(server: RunningServer, method: str, path: str) -> None:
+def test_an_unknown_route_is_404_in_the_error_shape(server: RunningServer, method: str, path: str) -> None:
     response = httpx.request(method, f"{server.address}{path}")
     assert (response.status_code, code_of(response)) == (404, "NOT_FOUND")
 
@@ -131,7 +133,7 @@ def test_what_does_not_exist_is_404_in_our_shape(server: RunningServer, method: 
         ("TRACE", "/readyz", "GET, HEAD"),
     ],
 )
-def test_a_wrong_method_is_405_and_names_every_right_one(
+def test_a_wrong_method_is_405_and_lists_the_allowed_ones(
     server: RunningServer, method: str, path: str, allowed: str
 ) -> None:
     response = httpx.request(method, f"{server.address}{path}")

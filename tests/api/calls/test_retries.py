@@ -1,4 +1,4 @@
-"""Retrying is safe, over HTTP: with an Idempotency-Key and without one."""
+"""Retries over HTTP, with and without an Idempotency-Key."""
 
 import json
 import time
@@ -31,7 +31,7 @@ def is_replay_of(second: httpx.Response, first: httpx.Response) -> bool:
 
 
 @pytest.mark.parametrize("headers", [{}, {"Idempotency-Key": "first order"}])
-def test_the_same_call_again_is_replayed_for_nothing(
+def test_repeating_a_call_replays_it_without_a_charge(
     server: RunningServer, customer: Customer, headers: dict[str, str]
 ) -> None:
     picture = small_picture()
@@ -45,7 +45,7 @@ def test_the_same_call_again_is_replayed_for_nothing(
 
 
 @pytest.mark.parametrize("headers", [{}, {"Idempotency-Key": "deleted"}])
-def test_the_same_call_after_its_result_was_deleted_is_new_work(
+def test_repeating_a_call_after_its_result_was_deleted_runs_it_again(
     server: RunningServer, customer: Customer, headers: dict[str, str]
 ) -> None:
     picture = small_picture()
@@ -59,7 +59,7 @@ def test_the_same_call_after_its_result_was_deleted_is_new_work(
     assert is_replay_of(crop(server, customer, picture, headers=headers), second)
 
 
-def test_a_replay_takes_a_call_of_the_rate(server: RunningServer) -> None:
+def test_a_replay_counts_towards_the_rate(server: RunningServer) -> None:
     customer = server.new_customer()
     picture = small_picture()
     began = time.time()
@@ -68,7 +68,7 @@ def test_a_replay_takes_a_call_of_the_rate(server: RunningServer) -> None:
     assert int(answers[-1].headers["x-ratelimit-reset"]) >= began + 4 * 3
 
 
-def test_a_replay_works_on_an_empty_account(server: RunningServer) -> None:
+def test_a_replay_succeeds_without_credits(server: RunningServer) -> None:
     customer = server.new_customer(credits=1)
     picture = small_picture()
     first = crop(server, customer, picture)
@@ -85,7 +85,7 @@ def test_the_same_values_written_differently_are_the_same_call(
     assert is_replay_of(second, first)
 
 
-def test_an_answer_as_a_picture_is_replayed_as_json_and_the_other_way_round(
+def test_an_image_response_is_replayed_as_json_and_vice_versa(
     server: RunningServer, customer: Customer
 ) -> None:
     picture = small_picture()
@@ -130,7 +130,7 @@ def test_a_key_of_255_characters_works(server: RunningServer, customer: Customer
     assert is_replay_of(crop(server, customer, picture, headers=headers), first)
 
 
-def test_100_calls_at_once_with_one_key_are_one_call(server: RunningServer, customer: Customer) -> None:
+def test_100_concurrent_calls_with_one_key_are_one_call(server: RunningServer, customer: Customer) -> None:
     picture = small_picture()
     headers = {"Idempotency-Key": "a hundred at once"}
     with ThreadPoolExecutor(50) as threads:
@@ -146,7 +146,7 @@ def test_100_calls_at_once_with_one_key_are_one_call(server: RunningServer, cust
     assert server.balance(customer) == (4999, 0)
 
 
-def test_100_identical_calls_at_once_without_a_key_share_one_execution(
+def test_100_concurrent_identical_calls_without_a_key_share_one_execution(
     server: RunningServer, customer: Customer
 ) -> None:
     picture = small_picture()
@@ -158,9 +158,7 @@ def test_100_identical_calls_at_once_without_a_key_share_one_execution(
     assert server.balance(customer) == (4999, 0)
 
 
-def test_an_error_that_the_work_found_is_replayed_under_its_key(
-    server: RunningServer, customer: Customer
-) -> None:
+def test_an_error_of_the_work_is_replayed_under_its_key(server: RunningServer, customer: Customer) -> None:
     damaged = jpeg_bytes(photo("coffee"))[:20_000]
     headers = {"Idempotency-Key": "damaged"}
     first = crop(server, customer, damaged, headers=headers)
@@ -172,7 +170,7 @@ def test_an_error_that_the_work_found_is_replayed_under_its_key(
     assert server.balance(customer) == (5000, 0)
 
 
-def test_a_corrected_request_may_use_its_key_again(server: RunningServer, customer: Customer) -> None:
+def test_a_corrected_request_may_reuse_its_key(server: RunningServer, customer: Customer) -> None:
     headers = {"Idempotency-Key": "corrected"}
     picture = small_picture()
     assert code_of(crop(server, customer, picture, headers=headers, quality="0")) == "INVALID_PARAMETER"
@@ -183,7 +181,7 @@ def test_a_corrected_request_may_use_its_key_again(server: RunningServer, custom
     assert (good.status_code, good.headers["x-credits-charged"]) == (200, "1")
 
 
-def test_200_parallel_calls_each_get_their_own_picture(server: RunningServer) -> None:
+def test_200_parallel_calls_each_get_their_own_image(server: RunningServer) -> None:
     customers = [server.new_customer(PlanName.BUSINESS) for _ in range(4)]
     source = photo("astronaut")
     content = jpeg_bytes(source, quality=95)
@@ -201,9 +199,7 @@ def test_200_parallel_calls_each_get_their_own_picture(server: RunningServer) ->
     assert sum(server.balance(customer)[0] for customer in customers) == 4 * 5000 - 200
 
 
-def test_a_stored_body_never_tells_another_request_of_itself(
-    server: RunningServer, customer: Customer
-) -> None:
+def test_a_replayed_body_keeps_the_first_request_id(server: RunningServer, customer: Customer) -> None:
     picture = small_picture()
     first = crop(server, customer, picture)
     second = crop(server, customer, picture)

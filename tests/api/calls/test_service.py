@@ -1,11 +1,11 @@
-"""Callers who go away, workers that die, servers that stop: the credit is charged once or given back."""
+"""Disconnected clients, killed workers and stopped servers: the credit is charged once or released."""
 
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from datetime import datetime
+from contextlib import suppress
 from typing import Any
 
 import httpx
@@ -13,7 +13,6 @@ import numpy as np
 import psutil
 import pytest
 
-from billing.ledger.models import Account
 from billing.ledger.plans import PlanName
 from tests.support.calling import code_of, crop, small_picture
 from tests.support.ml.photos import jpeg_bytes, photo
@@ -74,7 +73,7 @@ def leaving_client(
     return send_call(server, customer, "crop", {"image": content}, fields, **headers)
 
 
-def test_a_call_whose_caller_leaves_while_it_waits_is_withdrawn(
+def test_a_queued_call_is_withdrawn_when_its_client_disconnects(
     one_worker: RunningServer, customer: Customer, threads: ThreadPoolExecutor
 ) -> None:
     running = slow_call(threads, one_worker, customer)
@@ -88,7 +87,7 @@ def test_a_call_whose_caller_leaves_while_it_waits_is_withdrawn(
     assert one_worker.balance(customer) == (499, 0)
 
 
-def test_a_call_whose_caller_leaves_while_it_runs_is_finished_charged_once_and_kept(
+def test_a_running_call_whose_client_disconnects_finishes_is_charged_once_and_stored(
     one_worker: RunningServer, customer: Customer
 ) -> None:
     client = leaving_client(one_worker, customer, SLOW_PICTURE, SLOW, **{"Idempotency-Key": "left"})
@@ -101,7 +100,7 @@ def test_a_call_whose_caller_leaves_while_it_runs_is_finished_charged_once_and_k
     assert one_worker.balance(customer) == (499, 0)
 
 
-def test_a_retry_while_the_first_call_still_runs_is_told_to_wait_and_then_gets_its_answer(
+def test_a_retry_during_the_first_call_gets_retry_after_and_then_its_response(
     one_worker: RunningServer, customer: Customer, threads: ThreadPoolExecutor
 ) -> None:
     first = slow_call(threads, one_worker, customer, **{"Idempotency-Key": "patience"})
@@ -113,39 +112,7 @@ def test_a_retry_while_the_first_call_still_runs_is_told_to_wait_and_then_gets_i
     assert retry.content == answer.content
 
 
-def test_who_joins_a_waiting_call_keeps_it_alive_when_the_first_caller_leaves(
-    one_worker: RunningServer, customer: Customer, threads: ThreadPoolExecutor
-) -> None:
-    running = slow_call(threads, one_worker, customer)
-    picture = small_picture()
-    fields = {"width": "10", "height": "10"}
-    client = leaving_client(one_worker, customer, picture, fields)
-    wait_until(lambda: queue(one_worker) == (1, 1))
-    joined = join(threads, one_worker, customer, lambda: crop(one_worker, customer, picture))
-    time.sleep(0.3)  # from its admission to its waiting
-    client.close()
-    answer = joined.result()
-    assert (answer.status_code, answer.headers["x-credits-charged"]) == (200, "0")
-    assert running.result().status_code == 200
-    assert one_worker.balance(customer) == (498, 0)
-
-
-def join(
-    threads: ThreadPoolExecutor, server: RunningServer, customer: Customer, call: Callable[[], httpx.Response]
-) -> "Future[httpx.Response]":
-    """An identical call of one that is under way, admitted when this returns."""
-
-    def full_at() -> datetime | None:
-        with server.database.transaction() as session:
-            return session.get_one(Account, customer.account_id).rate_full_at
-
-    before = full_at()
-    joined = threads.submit(call)
-    wait_until(lambda: full_at() != before)  # it has taken its call of the rate
-    return joined
-
-
-def test_more_calls_at_once_than_the_plan_allows_are_429(
+def test_exceeding_the_concurrency_of_the_plan_is_429(
     one_worker: RunningServer, threads: ThreadPoolExecutor
 ) -> None:
     free = one_worker.new_customer()
@@ -159,12 +126,19 @@ def test_more_calls_at_once_than_the_plan_allows_are_429(
     assert one_worker.balance(free) == (13, 0)
 
 
-def test_the_call_of_a_killed_worker_is_500_costs_nothing_and_the_next_one_works(
+def test_a_killed_worker_answers_500_without_a_charge_and_the_next_call_succeeds(
     one_worker: RunningServer, customer: Customer, threads: ThreadPoolExecutor
 ) -> None:
     running = slow_call(threads, one_worker, customer)
-    for worker in psutil.Process(one_worker.process.pid).children(recursive=True):
-        worker.send_signal(signal.SIGKILL)
+
+    def kill_workers() -> bool:
+        """A call whose first worker died before starting it is retried once, so one kill may not suffice."""
+        for worker in psutil.Process(one_worker.process.pid).children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
+                worker.send_signal(signal.SIGKILL)
+        return running.done()
+
+    wait_until(kill_workers)
     answer = running.result()
     assert (answer.status_code, code_of(answer)) == (500, "PROCESSING_FAILED")
     assert answer.headers["x-credits-charged"] == "0"
@@ -174,21 +148,7 @@ def test_the_call_of_a_killed_worker_is_500_costs_nothing_and_the_next_one_works
     assert crop(one_worker, customer).status_code == 200
 
 
-def test_who_joined_a_call_that_fails_gets_its_failure_and_pays_nothing(
-    one_worker: RunningServer, customer: Customer, threads: ThreadPoolExecutor
-) -> None:
-    first = slow_call(threads, one_worker, customer)
-    joined = join(threads, one_worker, customer, lambda: crop_slowly(one_worker, customer))
-    time.sleep(0.3)  # from its admission to its waiting
-    for worker in psutil.Process(one_worker.process.pid).children(recursive=True):
-        worker.send_signal(signal.SIGKILL)
-    answers = [first.result(), joined.result()]
-    assert {code_of(answer) for answer in answers} == {"PROCESSING_FAILED"}
-    assert one_worker.balance(customer) == (500, 0)
-    wait_until(lambda: httpx.get(f"{one_worker.address}/readyz").status_code == 200)
-
-
-def test_a_server_that_is_told_to_stop_finishes_its_calls_first(
+def test_a_stopping_server_finishes_its_running_calls(
     start_server: StartServer, threads: ThreadPoolExecutor
 ) -> None:
     server = start_server(BGERASER_WORKERS="1")
@@ -199,7 +159,7 @@ def test_a_server_that_is_told_to_stop_finishes_its_calls_first(
     assert server.balance(customer) == (14, 0)
 
 
-def test_a_database_that_is_gone_is_503_and_service_resumes_with_it(
+def test_an_unavailable_database_is_503_and_service_resumes_when_it_returns(
     one_worker: RunningServer, customer: Customer
 ) -> None:
     files = [one_worker.data_dir / f"bgeraser.db{suffix}" for suffix in ("", "-wal", "-shm")]
@@ -210,10 +170,8 @@ def test_a_database_that_is_gone_is_503_and_service_resumes_with_it(
         answer = crop(one_worker, customer)
         assert (answer.status_code, code_of(answer)) == (503, "SERVICE_UNAVAILABLE")
         assert int(answer.headers["retry-after"]) >= 1
-        deadline = time.monotonic() + 30
-        while (ready := httpx.get(f"{one_worker.address}/readyz")).status_code == 200:
-            assert time.monotonic() < deadline, "still ready"  # a result is reused for two seconds
-            time.sleep(0.2)
+        wait_until(lambda: httpx.get(f"{one_worker.address}/readyz").status_code == 503)
+        ready = httpx.get(f"{one_worker.address}/readyz")
         assert (ready.status_code, ready.json()["data"]["database"]) == (503, "unavailable")
     finally:
         for file, away in moved:
@@ -221,7 +179,7 @@ def test_a_database_that_is_gone_is_503_and_service_resumes_with_it(
     assert crop(one_worker, customer).status_code == 200
 
 
-def test_identical_calls_on_two_server_processes_are_one_call(
+def test_identical_calls_on_two_servers_are_one_call(
     start_server: StartServer, threads: ThreadPoolExecutor
 ) -> None:
     first = start_server(BGERASER_WORKERS="1")
@@ -238,7 +196,7 @@ def test_identical_calls_on_two_server_processes_are_one_call(
 
 
 @pytest.mark.long
-def test_a_server_killed_in_the_middle_of_a_call_charges_nothing_for_it(
+def test_a_call_is_not_charged_when_its_server_is_killed(
     start_server: StartServer, threads: ThreadPoolExecutor
 ) -> None:
     server = start_server(BGERASER_WORKERS="1")

@@ -1,8 +1,7 @@
-"""A server that is asked to stop (SIGTERM) with work in hand: everybody gets an answer, and it ends."""
+"""A server that receives SIGTERM with unfinished calls answers every client and exits."""
 
 import signal
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
@@ -14,6 +13,7 @@ from tests.support.editor_client import Browser
 from tests.support.ml.photos import photo, png_bytes
 from tests.support.raw_client import HEAD_OF_PART, RawClient
 from tests.support.server import Customer, RunningServer, StartServer
+from tests.support.waiting import wait_until
 
 QUEUED = 4
 
@@ -28,12 +28,9 @@ def long_call(server: RunningServer, customer: Customer) -> httpx.Response:
 
 
 def await_queue(server: RunningServer, running: int, waiting: int) -> None:
-    wanted = {"waiting": waiting, "running": running}
-    deadline = time.monotonic() + 120
+    expected = {"waiting": waiting, "running": running}
     with server.client() as client:
-        while (found := client.get("/readyz").json()["data"]["queue"]) != wanted:
-            assert time.monotonic() < deadline, found
-            time.sleep(0.05)
+        wait_until(lambda: client.get("/readyz").json()["data"]["queue"] == expected)
 
 
 def assert_refused_for_now(answer: httpx.Response) -> None:
@@ -88,7 +85,9 @@ def test_waiting_calls_are_refused_at_once_and_running_ones_finish(start_server:
     assert_clean_log(server)
 
 
-def test_what_does_not_finish_in_time_is_stopped_and_costs_nothing(start_server: StartServer) -> None:
+def test_calls_that_exceed_the_shutdown_timeout_are_stopped_and_not_charged(
+    start_server: StartServer,
+) -> None:
     server = start_server(BGERASER_WORKERS="1", BGERASER_SHUTDOWN_SECONDS="0")
     customer = server.new_customer(PlanName.BUSINESS)
     with ThreadPoolExecutor(3) as threads, ExitStack() as stack:
@@ -109,7 +108,7 @@ def test_what_does_not_finish_in_time_is_stopped_and_costs_nothing(start_server:
     assert_clean_log(server)
 
 
-def test_an_editor_that_watches_its_run_holds_nothing_up(start_server: StartServer) -> None:
+def test_an_editor_waiting_for_its_run_does_not_delay_the_shutdown(start_server: StartServer) -> None:
     server = start_server(BGERASER_WORKERS="1", BGERASER_SHUTDOWN_SECONDS="200")
     customer = server.new_customer(PlanName.BUSINESS)
     with ThreadPoolExecutor(2) as threads, Browser(server, customer) as browser:
@@ -120,12 +119,22 @@ def test_an_editor_that_watches_its_run_holds_nothing_up(start_server: StartServ
         place = f"/editor/projects/{project['id']}/runs/{run['id']}"
         await_queue(server, running=1, waiting=1)
         seen = browser.client.get(place).json()["data"]["version"]
-        watching = threads.submit(browser.client.get, place, params={"seen": seen})
-        time.sleep(0.5)  # it waits for news now
+        sent = threading.Event()
+
+        def trace(event: str, _: object) -> None:
+            if event == "http11.send_request_body.complete":
+                sent.set()
+
+        polling = threads.submit(
+            browser.client.get, place, params={"seen": seen}, extensions={"trace": trace}
+        )
+        assert sent.wait(60)
+        # The server reads its connections in order: once this later request is answered, it has the poll.
+        await_queue(server, running=1, waiting=1)
         server.process.send_signal(signal.SIGTERM)
-        told = watching.result().json()["data"]
+        data = polling.result().json()["data"]
         assert not running.done()
-        assert (told["status"], told["error"]["status"]) == ("failed", 503)
+        assert (data["status"], data["error"]["status"]) == ("failed", 503)
         assert running.result().status_code == 200
     assert server.stop() in (0, -signal.SIGTERM)
     assert_clean_log(server)

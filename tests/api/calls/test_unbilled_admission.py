@@ -1,4 +1,4 @@
-"""Unbilled work is admitted by visitor, by network address and by process, and counts only while it runs."""
+"""Admission of unbilled work by visitor, by network address and by process."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -23,7 +23,7 @@ def account(name: str = "acc_1", network: str = "192.0.2.1") -> Claimant:
     return Claimant(name, network, Priority.FREE)
 
 
-def test_waiting_as_long_as_a_refusal_says_succeeds() -> None:
+def test_retry_after_is_accurate() -> None:
     work = UnbilledAdmission()
     for _ in range(60):
         work.admit(UnbilledKind.LOOK, account(), NOON).release()
@@ -44,7 +44,7 @@ def test_fresh_sessions_share_the_rate_of_their_network_address() -> None:
     work.admit(UnbilledKind.RUN, guest("ses_fresh", "192.0.2.2"), NOON)
 
 
-def test_work_counts_until_it_ends_and_a_refusal_takes_nothing_of_the_rate() -> None:
+def test_a_call_counts_until_it_ends_and_a_refusal_does_not_count_towards_the_rate() -> None:
     work = UnbilledAdmission()
     first, _ = work.admit(UnbilledKind.RUN, guest(), NOON), work.admit(UnbilledKind.RUN, guest(), NOON)
     for _ in range(1000):
@@ -57,7 +57,7 @@ def test_work_counts_until_it_ends_and_a_refusal_takes_nothing_of_the_rate() -> 
             pass
 
 
-def test_kinds_of_work_have_one_total_for_a_visitor() -> None:
+def test_kinds_of_work_share_one_limit_per_visitor() -> None:
     work = UnbilledAdmission()
     for kind in (UnbilledKind.RUN, UnbilledKind.RUN, UnbilledKind.CONVERSION, UnbilledKind.OVERLAY):
         work.admit(kind, guest(), NOON)
@@ -65,7 +65,7 @@ def test_kinds_of_work_have_one_total_for_a_visitor() -> None:
         work.admit(UnbilledKind.OPENING, guest(), NOON)
 
 
-def test_all_guests_of_a_network_address_together_have_a_limit() -> None:
+def test_guests_of_a_network_address_share_a_limit() -> None:
     work = UnbilledAdmission()
     for number in range(unbilled_admission.GUEST_NETWORK_AT_ONCE):
         work.admit(UnbilledKind.RUN, guest(f"ses_{number}"), NOON)
@@ -74,7 +74,7 @@ def test_all_guests_of_a_network_address_together_have_a_limit() -> None:
     work.admit(UnbilledKind.LOOK, account(), NOON)
 
 
-def test_guests_of_any_number_of_addresses_leave_places_to_accounts() -> None:
+def test_guests_of_any_number_of_addresses_leave_capacity_for_accounts() -> None:
     work = UnbilledAdmission()
     for number in range(unbilled_admission.GUESTS_AT_ONCE):
         work.admit(UnbilledKind.RUN, guest(f"ses_{number}", f"192.0.2.{number}"), NOON)
@@ -86,7 +86,7 @@ def test_guests_of_any_number_of_addresses_leave_places_to_accounts() -> None:
         work.admit(UnbilledKind.CONVERSION, account("acc_fresh", "198.51.100.200"), NOON)
 
 
-def test_invented_visitors_do_not_fill_the_memory() -> None:
+def test_tracked_visitors_are_bounded() -> None:
     work = UnbilledAdmission()
     for number in range(20_000):
         work.admit(UnbilledKind.LOOK, account(f"acc_{number}", f"{number}"), NOON).release()
@@ -100,7 +100,7 @@ async def _hold(work: UnbilledAdmission, claimant: Claimant, begun: list[str], g
         await gate.wait()
 
 
-def test_previews_wait_in_line_for_their_visitor_and_all_guests_for_a_part_of_the_process() -> None:
+def test_previews_queue_per_visitor_and_guests_share_part_of_the_process() -> None:
     async def main() -> None:
         work, gate = UnbilledAdmission(), asyncio.Event()
         begun: list[str] = []
@@ -121,7 +121,7 @@ def test_previews_wait_in_line_for_their_visitor_and_all_guests_for_a_part_of_th
     asyncio.run(main())
 
 
-def test_the_line_for_previews_is_bounded() -> None:
+def test_the_preview_queue_is_bounded() -> None:
     async def main() -> None:
         work, gate = UnbilledAdmission(), asyncio.Event()
         most = unbilled_admission.PREVIEWS_WAITING_OF_NETWORK

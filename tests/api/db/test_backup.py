@@ -1,4 +1,4 @@
-"""A backup that is taken while credits are spent is a whole and balanced database, and holds no key."""
+"""A backup taken under load is complete and balanced, and contains no API key."""
 
 import importlib.util
 import itertools

@@ -1,4 +1,4 @@
-"""Transactions, the write queue, and what happens when the database is locked, full or gone."""
+"""Transactions, the write queue, and databases that are locked, full or unavailable."""
 
 import asyncio
 import os
@@ -72,7 +72,7 @@ class Gate:
             work.result()
 
 
-def test_what_a_work_did_is_committed_before_its_caller_hears_of_it(database: Database) -> None:
+def test_a_write_is_committed_before_its_caller_resumes(database: Database) -> None:
     async def test() -> None:
         account_id = await database.run(add)
         other = await database.read(lambda session: session.get(Account, account_id))
@@ -81,7 +81,7 @@ def test_what_a_work_did_is_committed_before_its_caller_hears_of_it(database: Da
     asyncio.run(test())
 
 
-def test_a_work_that_raises_changes_nothing_and_its_error_arrives(database: Database) -> None:
+def test_a_write_that_raises_is_rolled_back_and_its_error_propagates(database: Database) -> None:
     def work(session: Session) -> None:
         add(session)
         raise UnknownAccount("on purpose")
@@ -100,7 +100,7 @@ def test_reads_refuse_to_write(database: Database) -> None:
     assert count(database) == 0
 
 
-def test_writes_of_one_caller_are_done_in_their_order(sqlite: Database) -> None:
+def test_writes_of_one_caller_run_in_order(sqlite: Database) -> None:
     gate = Gate(sqlite)
     done: list[int] = []
     works = [sqlite.submit(lambda session, n=n: done.append(n)) for n in range(200)]  # type: ignore[misc]
@@ -110,7 +110,7 @@ def test_writes_of_one_caller_are_done_in_their_order(sqlite: Database) -> None:
     assert done == list(range(200))
 
 
-def test_of_works_that_are_committed_together_only_the_failed_ones_are_undone(sqlite: Database) -> None:
+def test_only_the_failed_writes_of_a_group_commit_are_rolled_back(sqlite: Database) -> None:
     def fails(session: Session) -> None:
         add(session)
         raise UnknownAccount("on purpose")
@@ -130,7 +130,7 @@ def test_of_works_that_are_committed_together_only_the_failed_ones_are_undone(sq
         assert len(kept) == 3
 
 
-def test_a_flush_that_fails_is_undone_alone_too(sqlite: Database) -> None:
+def test_a_failed_flush_is_rolled_back_alone(sqlite: Database) -> None:
     """SQLAlchemy answers a failed flush by rolling the whole transaction back."""
 
     def takes_a_taken_id(session: Session) -> None:
@@ -149,7 +149,7 @@ def test_a_flush_that_fails_is_undone_alone_too(sqlite: Database) -> None:
         assert set(session.exec(select(Account.id))) == {works[0].result(), works[2].result()}
 
 
-def test_if_the_common_commit_fails_nobody_was_successful(sqlite: Database) -> None:
+def test_a_failed_group_commit_fails_every_write_in_it(sqlite: Database) -> None:
     """A deferred reference is checked at COMMIT only: one work spoils it for all."""
 
     def spoils(session: Session) -> None:
@@ -170,7 +170,7 @@ def test_if_the_common_commit_fails_nobody_was_successful(sqlite: Database) -> N
     assert count(sqlite) == 1
 
 
-def test_a_caller_that_goes_away_takes_its_waiting_work_along(sqlite: Database) -> None:
+def test_a_cancelled_caller_withdraws_its_queued_write(sqlite: Database) -> None:
     gate = Gate(sqlite)
 
     async def test() -> None:
@@ -185,7 +185,7 @@ def test_a_caller_that_goes_away_takes_its_waiting_work_along(sqlite: Database) 
     assert count(sqlite) == 0
 
 
-def test_closing_finishes_what_waits_and_refuses_what_comes_later(migrated_database_url: str) -> None:
+def test_closing_finishes_queued_writes_and_refuses_later_ones(migrated_database_url: str) -> None:
     database = Database(migrated_database_url)
     works = [database.submit(add) for _ in range(30)]
     database.close()
@@ -196,7 +196,7 @@ def test_closing_finishes_what_waits_and_refuses_what_comes_later(migrated_datab
         asyncio.run(database.read(add))
 
 
-def test_a_deadlock_is_resolved_by_trying_again(postgres: Postgres) -> None:
+def test_a_deadlock_is_resolved_by_a_retry(postgres: Postgres) -> None:
     name = postgres.create_database(template=postgres.migrated_template())
     database = Database(postgres.url(name))
     with database.transaction() as session:
@@ -225,7 +225,7 @@ def test_a_deadlock_is_resolved_by_trying_again(postgres: Postgres) -> None:
     postgres.drop_database(name)
 
 
-def test_a_serialization_failure_is_tried_again_with_a_fresh_session(postgres: Postgres) -> None:
+def test_a_serialization_failure_is_retried_with_a_new_session(postgres: Postgres) -> None:
     name = postgres.create_database(template=postgres.migrated_template())
     database = Database(postgres.url(name))
     with database.transaction() as session:
@@ -249,7 +249,7 @@ def test_a_serialization_failure_is_tried_again_with_a_fresh_session(postgres: P
     postgres.drop_database(name)
 
 
-def test_a_locked_database_is_unavailable_and_works_again_when_it_is_free(impatient: Database) -> None:
+def test_a_locked_database_is_unavailable_until_it_is_unlocked(impatient: Database) -> None:
     with impatient.transaction() as session:
         account_id = add(session)
     works: list[Future[Account]] = []
@@ -274,7 +274,7 @@ def test_reads_do_not_wait_for_a_writer(impatient: Database) -> None:
     asyncio.run(test())
 
 
-def test_a_full_disk_is_unavailable_charges_nobody_and_works_again_when_there_is_room(
+def test_a_full_disk_is_unavailable_without_charges_until_space_is_freed(
     sqlite: Database,
 ) -> None:
     def limit_pages(pages: int) -> None:
@@ -304,9 +304,7 @@ def fill(session: Session) -> None:
         add(session)
 
 
-def test_a_deleted_file_is_unavailable_and_works_again_when_it_is_back(
-    sqlite: Database, sqlite_path: Path
-) -> None:
+def test_a_deleted_file_is_unavailable_until_it_is_restored(sqlite: Database, sqlite_path: Path) -> None:
     first = sqlite.submit(add).result()
     aside = sqlite_path.with_name("aside")
     with sqlite3.connect(sqlite_path) as connection:
@@ -328,7 +326,7 @@ def test_a_deleted_file_is_unavailable_and_works_again_when_it_is_back(
         assert set(session.exec(select(Account.id))) == {first, second}
 
 
-def test_a_file_that_is_replaced_by_a_backup_is_noticed(sqlite: Database, sqlite_path: Path) -> None:
+def test_a_file_replaced_by_a_backup_is_detected(sqlite: Database, sqlite_path: Path) -> None:
     backup = sqlite_path.with_name("backup")
     first = sqlite.submit(add).result()
     with sqlite3.connect(sqlite_path) as source, sqlite3.connect(backup) as target:
@@ -344,7 +342,7 @@ def test_a_file_that_is_replaced_by_a_backup_is_noticed(sqlite: Database, sqlite
         assert set(session.exec(select(Account.id))) == {first, third}
 
 
-def test_a_server_that_goes_away_is_unavailable_and_works_again_when_it_is_back(postgres: Postgres) -> None:
+def test_a_stopped_server_is_unavailable_until_it_is_restarted(postgres: Postgres) -> None:
     name = postgres.create_database(template=postgres.migrated_template())
     database = Database(postgres.url(name))
     database.submit(add).result()
@@ -390,13 +388,13 @@ def test_a_database_without_our_tables_is_unavailable(postgres: Postgres) -> Non
     postgres.drop_database(name)
 
 
-def test_only_databases_that_are_known_to_be_exact_are_accepted() -> None:
+def test_only_supported_databases_are_accepted() -> None:
     for url in ("mysql://localhost/x", "sqlite://", "sqlite:///:memory:"):
         with pytest.raises(ValueError, match=r"SQLite|not supported"):
             Database(url)
 
 
-def test_the_old_name_of_postgresql_in_an_address_is_understood(postgres: Postgres) -> None:
+def test_the_postgres_url_scheme_is_accepted(postgres: Postgres) -> None:
     name = postgres.create_database(template=postgres.migrated_template())
     database = Database(postgres.url(name).replace("postgresql+psycopg", "postgres"))
     assert count(database) == 0
@@ -404,7 +402,7 @@ def test_the_old_name_of_postgresql_in_an_address_is_understood(postgres: Postgr
     postgres.drop_database(name)
 
 
-def test_database_errors_tell_no_values(database: Database) -> None:
+def test_database_errors_contain_no_values(database: Database) -> None:
     def work(session: Session) -> None:
         account = make_account(session)
         session.execute(update(Account).where(col(Account.id) == account.id).values(available=-12345))
@@ -414,7 +412,7 @@ def test_database_errors_tell_no_values(database: Database) -> None:
     assert "-12345" not in str(error).replace(str(error.orig), "")
 
 
-def test_time_comes_back_as_it_was_stored(database: Database) -> None:
+def test_a_stored_time_is_read_back_unchanged(database: Database) -> None:
     now = NOON.replace(microsecond=1)
     with database.transaction() as session:
         account_id = make_account(session, now=now).id

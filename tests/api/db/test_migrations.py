@@ -1,6 +1,9 @@
-"""The schema's history: up and down, with data, by several processes, in agreement with the models."""
+"""Migrations up and down, with data, by several processes, and in agreement with the models."""
 
 import concurrent.futures
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,7 +22,7 @@ from tests.support.editor_rows import edit
 from tests.support.load import NOON, PROCESSES, account_with, admitted, succeed
 from tests.support.stripe_rows import pay
 
-REVISIONS = ["0001", "0002", "0003", "0004", "0005", "0006", "0007"]
+REVISIONS = ["0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008"]
 
 
 def fill(url: str) -> None:
@@ -46,7 +49,7 @@ def triggers(connection: Connection) -> set[tuple[str, str]]:
     return {(name, definition) for name, definition in connection.execute(text(query))}
 
 
-def test_the_migrations_make_the_tables_that_the_models_describe(migrated_database_url: str) -> None:
+def test_the_migrations_create_the_tables_of_the_models(migrated_database_url: str) -> None:
     database = Database(migrated_database_url)
     with database.engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_server_default": True})
@@ -54,7 +57,21 @@ def test_the_migrations_make_the_tables_that_the_models_describe(migrated_databa
     database.close()
 
 
-def test_the_migrations_make_the_checks_and_triggers_that_the_models_describe(database_url: str) -> None:
+def test_migrating_registers_the_model_of_every_table(tmp_path: Path) -> None:
+    """In a process that imports no model itself: a transfer copies the registered tables only."""
+    url = f"sqlite:///{tmp_path / 'a.db'}"
+    program = (
+        "import sys; from api.db.migrations import upgrade; upgrade.migrate(sys.argv[1]);"
+        "from sqlmodel import SQLModel; print(*SQLModel.metadata.tables, sep='\\n')"
+    )
+    run = subprocess.run([sys.executable, "-c", program, url], capture_output=True, text=True, check=True)
+    database = Database(url)
+    tables = set(inspect(database.engine).get_table_names())
+    database.close()
+    assert set(run.stdout.split()) == tables - {"alembic_version"}
+
+
+def test_the_migrations_create_the_checks_and_triggers_of_the_models(database_url: str) -> None:
     """Alembic compares neither, so the same is made from the models directly and compared."""
     upgrade.migrate(database_url)
     migrated = schema_of(database_url)
@@ -95,7 +112,7 @@ def schema_of(url: str) -> dict[str, Any]:
     return found
 
 
-def test_every_migration_goes_down_and_up_again_with_data_in_the_tables(database_url: str) -> None:
+def test_every_migration_downgrades_and_upgrades_with_data_in_the_tables(database_url: str) -> None:
     upgrade.migrate(database_url)
     fill(database_url)
     for revision in [*reversed(REVISIONS[:-1]), "base"]:
@@ -114,7 +131,7 @@ def test_every_migration_goes_down_and_up_again_with_data_in_the_tables(database
     database.close()
 
 
-def test_migrating_what_is_up_to_date_changes_nothing(database_url: str) -> None:
+def test_migrating_an_up_to_date_database_changes_nothing(database_url: str) -> None:
     upgrade.migrate(database_url)
     fill(database_url)
     before = schema_of(database_url)
@@ -127,14 +144,14 @@ def test_migrating_what_is_up_to_date_changes_nothing(database_url: str) -> None
     database.close()
 
 
-def test_four_processes_that_migrate_at_once_do_no_harm(database_url: str) -> None:
+def test_four_processes_may_migrate_at_once(database_url: str) -> None:
     with concurrent.futures.ProcessPoolExecutor(4, mp_context=PROCESSES) as pool:
         for each in [pool.submit(upgrade.migrate, database_url) for _ in range(8)]:
             each.result()
     fill(database_url)
 
 
-def test_a_migration_that_fails_leaves_the_schema_as_it_was(database_url: str) -> None:
+def test_a_failed_migration_leaves_the_schema_unchanged(database_url: str) -> None:
     """A table that is in the way makes the last of the statements fail."""
     with upgrade.locked_connection(database_url) as connection:
         connection.execute(text("create table replay (id integer)"))

@@ -1,4 +1,4 @@
-"""Moving to another database keeps every balance, or changes nothing."""
+"""Copying to another database preserves every balance or changes nothing."""
 
 import random
 import sqlite3
@@ -14,9 +14,10 @@ from sqlmodel import SQLModel
 from api.auth import api_keys
 from api.calls import admission, call_log
 from api.calls.admission import Replayed
+from api.calls.models import CallRecord
 from api.db.database import Database
 from api.db.migrations import upgrade
-from api.db.models import CallRecord, PeriodicWork
+from api.db.models import PeriodicWork
 from api.db.transfer import TransferRefused, copy_database
 from billing.ledger import ledger
 from billing.ledger.audit import audit
@@ -88,7 +89,9 @@ def contents(url: str) -> dict[str, list[tuple[Any, ...]]]:
     return found
 
 
-def test_everything_arrives_and_the_service_goes_on_where_it_was(source_url: str, target_url: str) -> None:
+def test_every_row_is_copied_and_the_service_continues_on_the_target(
+    source_url: str, target_url: str
+) -> None:
     account_id = live_a_little(source_url)
     before = contents(source_url)
     copied = copy_database(source_url, target_url)
@@ -106,7 +109,7 @@ def test_everything_arrives_and_the_service_goes_on_where_it_was(source_url: str
     database.close()
 
 
-def test_more_rows_than_one_batch_arrive(source_url: str, target_url: str) -> None:
+def test_more_rows_than_one_batch_are_copied(source_url: str, target_url: str) -> None:
     database = Database(source_url)
     with database.transaction() as session:
         for _ in range(2_500):
@@ -120,7 +123,7 @@ def test_an_empty_database_can_be_copied_and_used(source_url: str, target_url: s
     live_a_little(target_url, accounts=1)
 
 
-def test_a_target_that_has_rows_is_refused_and_stays_as_it_is(source_url: str, target_url: str) -> None:
+def test_a_target_with_rows_is_refused_and_unchanged(source_url: str, target_url: str) -> None:
     live_a_little(source_url)
     copy_database(source_url, target_url)
     before = contents(target_url)
@@ -129,7 +132,7 @@ def test_a_target_that_has_rows_is_refused_and_stays_as_it_is(source_url: str, t
     assert contents(target_url) == before
 
 
-def test_a_source_whose_books_do_not_balance_is_refused(source_url: str, target_url: str) -> None:
+def test_a_source_that_fails_the_audit_is_refused(source_url: str, target_url: str) -> None:
     account_id = live_a_little(source_url)
     with sqlite3.connect(source_url.removeprefix("sqlite:///")) as connection:
         connection.execute("update account set available = available + 1 where id = ?", (account_id,))
@@ -158,6 +161,6 @@ def test_a_misspelt_source_is_refused_instead_of_created(tmp_path: Path, target_
     assert not (tmp_path / "misspelt.db").exists()
 
 
-def test_a_database_is_not_copied_onto_itself(source_url: str) -> None:
+def test_copying_a_database_onto_itself_is_refused(source_url: str) -> None:
     with pytest.raises(TransferRefused, match="same"):
         copy_database(source_url, source_url)

@@ -1,4 +1,4 @@
-"""What costs nothing in the editor."""
+"""Which editor runs are free."""
 
 from datetime import UTC, datetime
 
@@ -10,7 +10,7 @@ from api.editor.models import Step
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
 
-def step(tool: str, parent_id: str | None, is_paid: bool = True) -> Step:
+def step(tool: str, parent_id: str | None) -> Step:
     return Step(
         id="stp_cut",
         project_id="prj",
@@ -21,7 +21,6 @@ def step(tool: str, parent_id: str | None, is_paid: bool = True) -> Step:
         width=1,
         height=1,
         format="png",
-        is_paid=is_paid,
         created_at=NOON,
     )
 
@@ -43,18 +42,17 @@ SOURCE.id = "stp_source"
         (step("bg-removal", "stp_source"), {"roi": "0 0 5 5"}, False),
         (step("bg-removal", "stp_source"), {"channels": "alpha"}, False),
         (step("bg-removal", "stp_other"), {}, False),
-        (step("bg-removal", "stp_source", is_paid=False), {}, False),
         (step("crop", "stp_source"), {}, False),
     ],
 )
-def test_only_the_look_of_a_paid_cut_out_of_the_same_picture_is_free(
+def test_only_restyling_a_paid_cutout_of_the_same_image_is_free(
     paid: Step, params: dict[str, str], is_free: bool
 ) -> None:
     tool = paid.tool or ""
     assert pricing.only_changes_the_look(paid, params, source=SOURCE, tool=tool, paid_params={}) is is_free
 
 
-def test_what_the_cut_out_was_made_with_is_part_of_it() -> None:
+def test_parameters_that_change_the_cutout_itself_are_billed() -> None:
     paid = step("bg-removal", "stp_source")
     made_with = {"model": "fast", "format": "png"}
     for params, is_free in (({"model": "fast", "bg_color": "red"}, True), ({"bg_color": "red"}, False)):

@@ -1,4 +1,4 @@
-"""Projects, their steps and their owners, on both databases. The clock is ours."""
+"""Projects, their steps and owners, on both databases. The clock is simulated."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -9,12 +9,12 @@ from sqlalchemy import text
 from sqlmodel import Session, select
 
 from api.db.database import Database
-from api.db.models import Image
 from api.editor import owners, projects
 from api.editor.models import Project, Step
 from api.editor.owners import ProjectOwner
 from api.editor.projects import NewStep
 from api.errors import InvalidParameter, NotFound
+from api.images.models import Image
 from billing.identifiers import new_id
 from billing.ledger import accounts
 from tests.support.builders import NOON, make_account
@@ -59,7 +59,7 @@ def made(session: Session, owner: ProjectOwner, project: Project, parent: Step, 
     return projects.add_step(session, project, new, NOON, DAY)
 
 
-def test_steps_are_numbered_and_the_newest_picture_is_where_the_project_stands(
+def test_steps_are_numbered_and_the_newest_image_is_the_current_step(
     database: Database, owner: ProjectOwner
 ) -> None:
     with database.transaction() as session:
@@ -74,7 +74,7 @@ def test_steps_are_numbered_and_the_newest_picture_is_where_the_project_stands(
         assert project.current_step_id == first.id
 
 
-def test_a_project_lives_as_long_as_it_is_used(database: Database, owner: ProjectOwner) -> None:
+def test_use_extends_the_life_of_a_project(database: Database, owner: ProjectOwner) -> None:
     with database.transaction() as session:
         project, first = opened(session, owner)
         later = NOON + DAY
@@ -87,7 +87,7 @@ def test_a_project_lives_as_long_as_it_is_used(database: Database, owner: Projec
         assert list(session.exec(select(Step))) == []
 
 
-def test_a_project_is_its_owners_alone(database: Database, owner: ProjectOwner) -> None:
+def test_a_project_is_visible_to_its_owner_only(database: Database, owner: ProjectOwner) -> None:
     with database.transaction() as session:
         guests = accounts.create(session, email=owners.GUESTS_EMAIL, now=NOON).id
         one, other = ProjectOwner(guests, "ses_one"), ProjectOwner(guests, "ses_other")
@@ -108,7 +108,7 @@ def test_a_step_of_another_project_is_not_found(database: Database, owner: Proje
             projects.step_of(session, project, elsewhere.id)
 
 
-def test_signing_up_takes_the_guests_projects_and_pictures_along(
+def test_signing_up_keeps_the_projects_and_images_of_the_guest(
     database: Database, owner: ProjectOwner
 ) -> None:
     with database.transaction() as session:
@@ -127,10 +127,12 @@ def test_signing_up_takes_the_guests_projects_and_pictures_along(
         owners.adopt(session, "ses_nobody", owner.account_id, NOON)
 
 
-def test_a_look_takes_its_steps_place_and_children_are_seen(database: Database, owner: ProjectOwner) -> None:
+def test_a_restyled_step_replaces_the_original_and_child_steps_are_detected(
+    database: Database, owner: ProjectOwner
+) -> None:
     with database.transaction() as session:
         project, first = opened(session, owner)
-        cut = made(session, owner, project, first, is_paid=True)
+        cut = made(session, owner, project, first)
         assert not projects.has_children(session, cut)
         look = NewStep("img_new", 50, 30, "png", tool="bg-removal", params={"bg_color": "red"})
         changed = projects.change_look(session, project, cut, look, NOON, DAY)
@@ -139,7 +141,7 @@ def test_a_look_takes_its_steps_place_and_children_are_seen(database: Database, 
         assert projects.has_children(session, cut)
 
 
-def test_deleting_an_account_forgets_its_projects(database: Database, owner: ProjectOwner) -> None:
+def test_deleting_an_account_deletes_its_projects(database: Database, owner: ProjectOwner) -> None:
     with database.transaction() as session:
         opened(session, owner)
         projects.delete_of_account(session, owner.account_id, NOON)
@@ -155,14 +157,14 @@ def test_deleting_an_account_forgets_its_projects(database: Database, owner: Pro
         ("", "picture"),
     ],
 )
-def test_names_are_shown_without_folders(
+def test_names_are_stored_without_folders(
     database: Database, owner: ProjectOwner, name: str, shown: str
 ) -> None:
     with database.transaction() as session:
         assert opened(session, owner, name)[0].name == shown
 
 
-def test_a_project_takes_no_run_beyond_its_last_step_and_still_adds_what_was_charged(
+def test_a_full_project_refuses_runs_but_still_adds_a_charged_step(
     database: Database, owner: ProjectOwner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(projects, "STEPS_MAX", 2)
@@ -175,9 +177,7 @@ def test_a_project_takes_no_run_beyond_its_last_step_and_still_adds_what_was_cha
         assert made(session, owner, project, first).number == 2
 
 
-def test_steps_that_are_added_at_the_same_time_get_numbers_of_their_own(
-    database: Database, owner: ProjectOwner
-) -> None:
+def test_steps_added_concurrently_get_distinct_numbers(database: Database, owner: ProjectOwner) -> None:
     with database.transaction() as session:
         project, first = opened(session, owner)
     together = threading.Barrier(6)
@@ -195,9 +195,7 @@ def test_steps_that_are_added_at_the_same_time_get_numbers_of_their_own(
     assert sorted(numbers) == [1, 2, 3, 4, 5, 6]
 
 
-def test_a_project_that_was_deleted_meanwhile_cannot_be_locked(
-    database: Database, owner: ProjectOwner
-) -> None:
+def test_a_concurrently_deleted_project_cannot_be_locked(database: Database, owner: ProjectOwner) -> None:
     with database.transaction() as session:
         project, _ = opened(session, owner)
         projects.delete_project(session, project)

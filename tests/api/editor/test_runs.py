@@ -1,4 +1,4 @@
-"""Runs of one process: those that ended count towards no limit, and unbilled ones end when nobody watches."""
+"""Runs of one process: their limits, and stopping abandoned unbilled ones."""
 
 import asyncio
 from collections.abc import Iterator
@@ -59,56 +59,56 @@ async def ended(run: Run) -> None:
         await run.changed_since(run.version, 10)
 
 
-def test_any_number_of_ended_runs_keeps_nobody_from_starting_another(api: LocalApi) -> None:
+def test_ended_runs_do_not_count_towards_the_limit(api: LocalApi) -> None:
     async def main() -> None:
-        known = Runs(api.services)
+        registry = Runs(api.services)
         for number in range(2000):
-            run = known.start(OWNER, PROJECT, f"key {number}", at_once, is_billed=True)
+            run = registry.start(OWNER, PROJECT, f"key {number}", at_once, is_billed=True)
             await ended(run)
             await asyncio.sleep(0)
-        assert known.active_in(PROJECT) == 0
-        assert len(known._runs) == len(known._by_key) <= 64
-        assert known.of_key(PROJECT, "key 1999") is not None
+        assert registry.active_in(PROJECT) == 0
+        assert len(registry._runs) == len(registry._by_key) <= 64
+        assert registry.of_key(PROJECT, "key 1999") is not None
 
     api.call(main)
 
 
-def test_billed_runs_at_once_are_as_many_as_the_plan_has_calls(api: LocalApi) -> None:
+def test_concurrent_billed_runs_are_limited_by_the_plan(api: LocalApi) -> None:
     async def main() -> None:
-        known = Runs(api.services)
+        registry = Runs(api.services)
         first, second = (
-            known.start(OWNER, PROJECT, key, until_stopped, is_billed=True) for key in ("a", "b")
+            registry.start(OWNER, PROJECT, key, until_stopped, is_billed=True) for key in ("a", "b")
         )
         with pytest.raises(RateLimited):
-            known.start(OWNER, PROJECT, "c", until_stopped, is_billed=True)
-        known.start(ProjectOwner("acc_2"), PROJECT, "d", at_once, is_billed=True)
-        assert known.active_in(PROJECT) == 3
+            registry.start(OWNER, PROJECT, "c", until_stopped, is_billed=True)
+        registry.start(ProjectOwner("acc_2"), PROJECT, "d", at_once, is_billed=True)
+        assert registry.active_in(PROJECT) == 3
         await asyncio.sleep(0)
         first.cancel()
         await ended(first)
         await asyncio.sleep(0)
-        known.start(OWNER, PROJECT, "c", at_once, is_billed=True)
+        registry.start(OWNER, PROJECT, "c", at_once, is_billed=True)
         second.cancel()
         await ended(second)
 
     api.call(main)
 
 
-def test_an_unbilled_run_is_stopped_when_no_browser_asks_for_it_and_a_billed_one_is_not(
+def test_an_abandoned_run_is_stopped_if_unbilled_and_continues_if_billed(
     api: LocalApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runs, "_UNWATCHED_SECONDS", 0.05)
 
     async def main() -> None:
-        known = Runs(api.services)
-        watched = known.start(OWNER, PROJECT, "watched", until_stopped, is_billed=False)
-        left = known.start(OWNER, PROJECT, "left", until_stopped, is_billed=False)
-        billed = known.start(OWNER, PROJECT, "billed", until_stopped, is_billed=True)
+        registry = Runs(api.services)
+        watched = registry.start(OWNER, PROJECT, "watched", until_stopped, is_billed=False)
+        left = registry.start(OWNER, PROJECT, "left", until_stopped, is_billed=False)
+        billed = registry.start(OWNER, PROJECT, "billed", until_stopped, is_billed=True)
         with watched.watched():
             await ended(left)
             assert left.status is RunStatus.CANCELLED
             # Begun later than the watched one and stopped: that one's time without a browser would be over.
-            later = known.start(OWNER, PROJECT, "later", until_stopped, is_billed=False)
+            later = registry.start(OWNER, PROJECT, "later", until_stopped, is_billed=False)
             await ended(later)
             assert not watched.has_ended
         await ended(watched)

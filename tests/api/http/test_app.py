@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 
-def test_importing_the_api_loads_no_library_that_does_the_work() -> None:
+def test_importing_the_api_loads_no_image_or_ml_library() -> None:
     script = (
         "import sys, api.http.app\n"
         "heavy = {'openvino', 'onnxruntime', 'cv2', 'torch', 'rembg', 'pymatting', 'gradio', 'pillow_heif'}\n"

@@ -1,4 +1,4 @@
-"""What cannot be served is refused with its own code, costs nothing, and the next good call works."""
+"""Invalid input has its own error code, is not charged, and does not affect the next call."""
 
 import io
 import zipfile
@@ -21,7 +21,7 @@ MIB = 1024 * 1024
 
 @pytest.fixture
 def customer(server: RunningServer) -> Iterator[Customer]:
-    """An account that has paid for nothing when the test is over, and whose next good call works."""
+    """An account that must not have been charged after the test, and whose next valid call must succeed."""
     made = server.new_customer(PlanName.STANDARD)
     yield made
     assert server.balance(made) == (500, 0)
@@ -54,32 +54,32 @@ def refused(response: httpx.Response, status: int, code: str, param: str | None 
     assert response.headers["x-credits-charged"] == "0"
 
 
-def test_no_picture_is_400(server: RunningServer, customer: Customer) -> None:
+def test_a_missing_image_is_400(server: RunningServer, customer: Customer) -> None:
     refused(send(server, customer, [text("width", "10")]), 400, "MISSING_IMAGE")
 
 
-def test_nothing_at_all_is_400(server: RunningServer, customer: Customer) -> None:
+def test_an_empty_request_is_400(server: RunningServer, customer: Customer) -> None:
     with server.client(customer) as client:
         refused(client.post("/api/tools/crop"), 400, "MISSING_IMAGE")
 
 
 @pytest.mark.parametrize("part", [("image", ("a.png", b"")), ("image", (None, b"")), text("image_id", "")])
-def test_an_empty_picture_is_400(server: RunningServer, customer: Customer, part: Part) -> None:
+def test_an_empty_image_file_is_400(server: RunningServer, customer: Customer, part: Part) -> None:
     refused(send(server, customer, [part]), 400, "MISSING_IMAGE")
 
 
 @pytest.mark.parametrize(
     "second", [image(b"x", "image_file"), image(b"x", "file"), text("image_id", "img_1")]
 )
-def test_two_sources_are_400(server: RunningServer, customer: Customer, second: Part) -> None:
+def test_two_image_sources_are_400(server: RunningServer, customer: Customer, second: Part) -> None:
     refused(send(server, customer, [image(), second]), 400, "MULTIPLE_SOURCES")
 
 
-def test_a_picture_sent_as_text_is_told_so(server: RunningServer, customer: Customer) -> None:
+def test_an_image_sent_as_text_is_explained(server: RunningServer, customer: Customer) -> None:
     refused(send(server, customer, [text("image", "photo.jpg")]), 422, "INVALID_PARAMETER", "image")
 
 
-def test_a_parameter_sent_as_a_file_is_told_so(server: RunningServer, customer: Customer) -> None:
+def test_a_parameter_sent_as_a_file_is_explained(server: RunningServer, customer: Customer) -> None:
     refused(send(server, customer, [image(), image(b"5", "width")]), 422, "INVALID_PARAMETER", "width")
 
 
@@ -104,7 +104,7 @@ def test_26_mb_is_413(server: RunningServer, customer: Customer) -> None:
     ],
     ids=["text", "gif", "pdf", "svg", "tiff", "exe", "short-jpeg", "short-png", "wave", "mp4"],
 )
-def test_another_format_is_415_whatever_its_name(
+def test_an_unsupported_format_is_415_whatever_its_name(
     server: RunningServer, customer: Customer, content: bytes
 ) -> None:
     parts: list[Part] = [("image", ("photo.jpg", content))]
@@ -113,7 +113,7 @@ def test_another_format_is_415_whatever_its_name(
         refused(client.post("/api/images", files=parts), 415, "UNSUPPORTED_FORMAT")
 
 
-def test_a_zip_file_behind_a_text_is_415(server: RunningServer, customer: Customer) -> None:
+def test_a_zip_file_appended_to_text_is_415(server: RunningServer, customer: Customer) -> None:
     packed = io.BytesIO(b"text")
     with zipfile.ZipFile(packed, "a") as archive:
         archive.writestr("a.txt", "a")
@@ -139,12 +139,12 @@ def test_a_repeated_parameter_is_422(server: RunningServer, customer: Customer) 
     refused(send(server, customer, parts), 422, "INVALID_PARAMETER", "width")
 
 
-def test_a_repeated_picture_is_422(server: RunningServer, customer: Customer) -> None:
+def test_a_repeated_image_is_422(server: RunningServer, customer: Customer) -> None:
     refused(send(server, customer, [image(), image()]), 422, "INVALID_PARAMETER", "image")
 
 
 @pytest.mark.parametrize("tool", TOOLS)
-def test_a_picture_of_another_name_is_422_on_every_tool(
+def test_an_image_under_an_unknown_field_name_is_422_on_every_tool(
     server: RunningServer, customer: Customer, tool: str
 ) -> None:
     refused(send(server, customer, [image(name="photo")], tool), 422, "INVALID_PARAMETER", "photo")
@@ -158,7 +158,7 @@ def test_an_impossible_value_is_422(server: RunningServer, customer: Customer, n
     refused(send(server, customer, [image(), text(name, value)]), 422, "INVALID_PARAMETER", name)
 
 
-def test_a_banana_as_blur_is_422(server: RunningServer, customer: Customer) -> None:
+def test_a_non_numeric_blur_is_422(server: RunningServer, customer: Customer) -> None:
     parts = [image(), text("bg_blur", "banana")]
     refused(send(server, customer, parts, "bg-removal"), 422, "INVALID_PARAMETER", "bg_blur")
 
@@ -170,7 +170,7 @@ def test_two_backgrounds_are_422_naming_one_of_them(server: RunningServer, custo
     assert param_of(response) in ("bg_blur", "bg_color")
 
 
-def test_parameters_in_the_address_are_not_ignored(server: RunningServer, customer: Customer) -> None:
+def test_query_parameters_are_refused_instead_of_ignored(server: RunningServer, customer: Customer) -> None:
     with server.client(customer) as client:
         response = client.post("/api/tools/crop?format=jpg", files=[image()])
     refused(response, 422, "INVALID_PARAMETER", "format")
@@ -194,7 +194,7 @@ def test_json_instead_of_a_form_is_400(server: RunningServer, customer: Customer
         ("image/jpeg", b"\xff\xd8\xff"),
     ],
 )
-def test_a_form_that_cannot_be_read_is_400(
+def test_an_unreadable_form_is_400(
     server: RunningServer, customer: Customer, content_type: str, body: bytes
 ) -> None:
     with server.client(customer) as client:
@@ -202,9 +202,7 @@ def test_a_form_that_cannot_be_read_is_400(
     refused(response, 400, "INVALID_REQUEST")
 
 
-def test_a_form_cut_off_in_the_middle_is_never_taken_for_whole(
-    server: RunningServer, customer: Customer
-) -> None:
+def test_a_truncated_form_is_never_accepted_as_complete(server: RunningServer, customer: Customer) -> None:
     request = httpx.Request("POST", "http://x", files=[image()])
     body = request.read()
     with server.client(customer) as client:
@@ -216,7 +214,7 @@ def test_a_form_cut_off_in_the_middle_is_never_taken_for_whole(
 
 
 @pytest.mark.parametrize("value", ["x" * 256, "a\tb", "\xa0", "\x85"])
-def test_an_impossible_idempotency_key_is_422(server: RunningServer, customer: Customer, value: str) -> None:
+def test_an_invalid_idempotency_key_is_422(server: RunningServer, customer: Customer, value: str) -> None:
     with server.client(customer) as client:
         key = {b"Idempotency-Key": value.encode("latin-1")}
         response = client.post("/api/tools/crop", files=[image()], headers=key)
@@ -232,7 +230,7 @@ def test_an_empty_or_doubled_idempotency_key_is_422(server: RunningServer, custo
 
 
 @pytest.mark.parametrize("method", ["GET", "DELETE"])
-def test_200_traversal_strings_lead_nowhere(server: RunningServer, customer: Customer, method: str) -> None:
+def test_200_traversal_strings_reach_no_file(server: RunningServer, customer: Customer, method: str) -> None:
     with server.client(customer) as client:
         for name in TRAVERSALS:
             # As raw as a request line can be: only what it cannot hold is escaped.
@@ -243,7 +241,7 @@ def test_200_traversal_strings_lead_nowhere(server: RunningServer, customer: Cus
             assert response.content.startswith(b'{"success":false') or response.status_code == 400
 
 
-def test_traversal_strings_as_an_image_id_lead_nowhere(server: RunningServer, customer: Customer) -> None:
+def test_traversal_strings_as_an_image_id_reach_no_file(server: RunningServer, customer: Customer) -> None:
     names = [name for name in TRAVERSALS if name][::12]
     for name in names:
         response = send(server, customer, [text("image_id", name)])
@@ -256,7 +254,7 @@ def test_a_huge_parameter_name_is_not_repeated_in_full(server: RunningServer, cu
     assert len(response.content) < 1000
 
 
-def test_a_format_that_cannot_hold_the_picture_costs_nothing(
+def test_a_format_that_cannot_hold_the_image_is_not_charged(
     server: RunningServer, customer: Customer
 ) -> None:
     tall = file_bytes(np.zeros((17_000, 2, 3), np.uint8), "PNG")

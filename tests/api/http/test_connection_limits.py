@@ -1,4 +1,4 @@
-"""How many connections may be open: in the process and from one address, and which one makes room."""
+"""Limits on open connections per process and address, and which idle one is closed first."""
 
 import resource
 import subprocess
@@ -37,7 +37,7 @@ def connect(limited: ConnectionLimits, address: str, *, busy: bool = False) -> C
     return client
 
 
-def test_the_connection_that_waited_longest_makes_room() -> None:
+def test_the_longest_idle_connection_is_closed_first() -> None:
     limited = limits()
     clients = [connect(limited, f"192.0.2.{number}") for number in range(3)]
     assert all(clients)
@@ -47,7 +47,7 @@ def test_the_connection_that_waited_longest_makes_room() -> None:
     assert len(limited) == 3
 
 
-def test_busy_connections_are_never_closed_for_others() -> None:
+def test_busy_connections_are_never_closed_to_make_room() -> None:
     limited = limits()
     clients = [connect(limited, f"192.0.2.{number}", busy=True) for number in range(3)]
     assert connect(limited, "192.0.2.9") is None
@@ -56,7 +56,7 @@ def test_busy_connections_are_never_closed_for_others() -> None:
     assert connect(limited, "192.0.2.9") is not None
 
 
-def test_an_address_at_its_limit_makes_room_for_itself_only() -> None:
+def test_an_address_at_its_limit_closes_its_own_connections_only() -> None:
     limited = limits(total=100)
     other = connect(limited, "192.0.2.2")
     own = [connect(limited, "192.0.2.1") for _ in range(3)]
@@ -77,18 +77,18 @@ def test_an_address_at_its_limit_makes_room_for_itself_only() -> None:
         ("192.0.2.1", "192.0.2.2", False),
     ],
 )
-def test_what_counts_as_one_address(first: str, second: str, are_one: bool) -> None:
+def test_addresses_are_grouped_by_network(first: str, second: str, are_one: bool) -> None:
     limited = limits(total=100, per_address=1)
     assert connect(limited, first, busy=True)
     assert (connect(limited, second, busy=True) is None) is are_one
 
 
-def test_a_proxy_is_many_callers() -> None:
+def test_connections_of_a_trusted_proxy_are_not_limited_per_address() -> None:
     limited = limits(total=100, per_address=1)
     assert all(connect(limited, PROXY, busy=True) for _ in range(50))
 
 
-def test_nothing_is_remembered_of_connections_that_are_gone() -> None:
+def test_closed_connections_leave_no_state() -> None:
     limited = limits(total=100, per_address=100)
     clients = [connect(limited, f"192.0.2.{number % 5}", busy=number % 2 == 0) for number in range(50)]
     for client in clients:
@@ -102,14 +102,14 @@ def test_nothing_is_remembered_of_connections_that_are_gone() -> None:
     assert not limited._idle
 
 
-def test_a_server_never_takes_more_connections_than_it_can_open_files() -> None:
+def test_connections_are_limited_by_the_open_file_limit() -> None:
     for descriptors in (256, 1024, 4096, 2**20):
         connections = connection_limits.affordable(descriptors)
         needed = 2 * connections + connection_limits.backlog(connections)
         assert needed < descriptors - 64
 
 
-def test_the_soft_limit_of_open_files_is_raised_to_the_hard_one() -> None:
+def test_the_soft_open_file_limit_is_raised_to_the_hard_limit() -> None:
     program = "from api.http import connection_limits as c; print(c.raise_descriptor_limit())"
     done = subprocess.run(
         [sys.executable, "-c", program],

@@ -1,4 +1,4 @@
-"""Forms that nobody meant to send: each is answered with a refusal, never with a failure of our own."""
+"""Malformed forms are refused, never a 500."""
 
 import random
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ def key(api: LocalApi) -> str:
 
 
 def post(api: LocalApi, key: str, content: bytes, content_type: str) -> httpx.Response:
-    api.clock.move(minutes=1)  # so that the rate is no concern of these tests
+    api.clock.move(minutes=1)  # so that the rate limit does not interfere
     headers = {"X-Api-Key": key, "Content-Type": content_type}
     return api.request("POST", "/api/tools/crop", content=content, headers=headers)
 
@@ -98,20 +98,20 @@ def test_text_in_another_charset_is_refused(api: LocalApi, key: str, charset: st
 @pytest.mark.parametrize(
     "name", ["", " ", "width ", "WIDTH", "wid\x00th", "image[]", "__proto__", "\u202ewidth"]
 )
-def test_a_name_that_is_nearly_right_is_unknown(api: LocalApi, key: str, name: str) -> None:
+def test_an_almost_correct_field_name_is_unknown(api: LocalApi, key: str, name: str) -> None:
     content, content_type = a_form()
     response = post(api, key, content.replace(b'name="end"', f'name="{name}"'.encode()), content_type)
     assert (response.status_code, code_of(response)) == (422, "INVALID_PARAMETER")
 
 
-def test_a_file_name_is_never_looked_at(api: LocalApi, key: str) -> None:
+def test_file_names_are_ignored(api: LocalApi, key: str) -> None:
     content, content_type = a_form()
     for name in (b"../../etc/passwd", b"a\x00b", b"x" * 3000, b"con.png", b"%s%n", b"\xff"):
         response = post(api, key, content.replace(b"a.png", name), content_type)
         assert response.json()["error"]["param"] == "end"
 
 
-def test_a_browsers_empty_file_field_counts_as_not_sent(api: LocalApi, key: str) -> None:
+def test_an_empty_file_field_of_a_browser_counts_as_not_sent(api: LocalApi, key: str) -> None:
     boundary = "multipart/form-data; boundary=b"
     part = b'--b\r\nContent-Disposition: form-data; name="image"; filename=""\r\n\r\n\r\n--b--\r\n'
     response = post(api, key, part, boundary)

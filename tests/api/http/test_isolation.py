@@ -1,4 +1,4 @@
-"""No account reaches another one's things: every route, tried with somebody else's ids and keys.
+"""Accounts are isolated: every route is tried with the ids and keys of another account.
 
 The list of routes comes from the application; one that is new fails here until it says how it is tried.
 """
@@ -13,9 +13,13 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlmodel import select
 
+from billing.ledger import ledger
+from billing.ledger.models import Account
 from ml.catalogue import TOOLS
 from tests.support.apps import LocalApi, local_api
+from tests.support.builders import make_grant
 from tests.support.calling import code_of, small_picture
 
 _numbers = itertools.count(1)
@@ -44,7 +48,7 @@ def refused(response: httpx.Response, *allowed: tuple[int, str]) -> None:
     assert (response.status_code, code_of(response)) in allowed
 
 
-#: What a tool cannot do without, by its address: its parameters are looked at before any picture is.
+#: Required parameters of a tool, by its path: they are validated before any image.
 NEEDED = {
     "/api/tools/magic-select": {"auto": "true"},
     "/api/tools/generative-expand": {"left": "10"},
@@ -113,6 +117,27 @@ def usage_is_the_keys_own(house: House, method: str, path: str) -> None:
     assert house.request(method, path, None).status_code == 401
 
 
+def images_come_with_the_call(house: House, method: str, path: str) -> None:
+    """Another account's image cannot be named: an id is an unknown field, and its URL needs its signature."""
+    answer = house.request(method, path, house.stranger_key, data={"image_id": house.image_id})
+    assert (answer.status_code, answer.json()["errors"][0]["code"]) == (400, "missing_source")
+    assert house.request(method, path, None).status_code == 403
+
+
+def credits_are_the_keys_own(house: House, method: str, path: str) -> None:
+    with house.api.services.database.transaction() as session:
+        account = session.exec(select(Account).where(Account.email == house.owner_email)).one()
+        ledger.refresh(session, account, house.api.clock())
+        make_grant(session, account, 7, now=house.api.clock())
+    if method == "GET":
+        totals = [
+            house.request(method, path, key).json()["data"]["attributes"]["credits"]["total"]
+            for key in (house.owner_key, house.stranger_key)
+        ]
+        assert totals == [22, 15]
+    assert house.request(method, path, None).status_code == 403
+
+
 #: Pages without an account, which are tried with the whole application in tests/web.
 PUBLIC_PAGES = ("/", "/docs", "/openapi", "/openapi/{name}", "/favicon.ico", "/app")
 
@@ -176,6 +201,9 @@ TRIALS: dict[tuple[str, str], Callable[[House, str, str], None]] = {
     ("GET", "/api/images/{image_id}"): fetching_needs_the_signature_of_this_picture,
     ("HEAD", "/api/images/{image_id}"): fetching_needs_the_signature_of_this_picture,
     ("DELETE", "/api/images/{image_id}"): deleting_a_strangers_picture,
+    ("POST", "/v1.0/removebg"): images_come_with_the_call,
+    ("GET", "/v1.0/account"): credits_are_the_keys_own,
+    ("HEAD", "/v1.0/account"): credits_are_the_keys_own,
     ("POST", "/stripe/webhook"): takes_no_orders_from_strangers,
     ("GET", "/api/account"): account_is_the_keys_own,
     ("HEAD", "/api/account"): account_is_the_keys_own,
@@ -224,7 +252,7 @@ print(json.dumps([(method, route.path) for route in routes for method in route.m
 """
 
 
-def test_every_route_says_how_it_keeps_accounts_apart(tmp_path: Path) -> None:
+def test_every_route_declares_how_it_isolates_accounts(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", LIST_ROUTES, str(tmp_path)], capture_output=True, text=True, check=True
     )
@@ -233,7 +261,7 @@ def test_every_route_says_how_it_keeps_accounts_apart(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("method", "path"), TRIALS, ids=str)
-def test_a_route_keeps_accounts_apart(house: House, method: str, path: str) -> None:
+def test_a_route_isolates_accounts(house: House, method: str, path: str) -> None:
     TRIALS[method, path](house, method, path)
 
 
@@ -245,6 +273,9 @@ KEYLESS = (
 
 
 @pytest.mark.parametrize(("method", "path"), [place for place in TRIALS if TRIALS[place] not in KEYLESS])
-def test_a_bad_key_opens_no_route_that_takes_one(house: House, method: str, path: str) -> None:
+def test_an_invalid_key_is_refused_by_every_route_that_takes_one(
+    house: House, method: str, path: str
+) -> None:
     place = path.replace("{image_id}", house.image_id).replace("{tool}", "crop")
-    assert house.request(method, place, "bge_live_" + "x" * 38).status_code == 401
+    expected = 403 if path.startswith("/v1.0/") else 401  # remove.bg's clients know 403
+    assert house.request(method, place, "bge_live_" + "x" * 38).status_code == expected

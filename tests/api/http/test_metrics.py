@@ -1,4 +1,4 @@
-"""`/metrics`: only with the token."""
+"""`/metrics` needs its token."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from tests.support.apps import local_api
 from tests.support.calling import code_of
 
 
-def test_without_a_token_in_the_settings_there_is_no_such_address(tmp_path: Path) -> None:
+def test_metrics_are_404_when_no_token_is_configured(tmp_path: Path) -> None:
     with local_api(tmp_path) as api:
         for headers in ({}, {"Authorization": "Bearer None"}, {"Authorization": "Bearer "}):
             answer = api.request("GET", "/metrics", headers=headers)
@@ -21,7 +21,7 @@ def test_a_blank_token_counts_as_none(tmp_path: Path) -> None:
         assert (answer.status_code, code_of(answer)) == (404, "NOT_FOUND")
 
 
-def test_with_the_token_figures_come_in_prometheus_format(tmp_path: Path) -> None:
+def test_metrics_are_served_in_prometheus_format_with_the_token(tmp_path: Path) -> None:
     with local_api(tmp_path, metrics_token=SecretStr("figures")) as api:
         assert code_of(api.request("GET", "/metrics")) == "INVALID_API_KEY"
         assert code_of(api.request("GET", "/metrics", headers={"Authorization": "Bearer figure"})) == (
@@ -37,7 +37,7 @@ def test_with_the_token_figures_come_in_prometheus_format(tmp_path: Path) -> Non
     assert "bgeraser_calls_queued 0.0" in lines
 
 
-def test_paths_from_outside_make_no_new_series(tmp_path: Path) -> None:
+def test_unknown_paths_create_no_new_series(tmp_path: Path) -> None:
     with local_api(tmp_path, metrics_token=SecretStr("figures")) as api:
         for number in range(50):
             api.request("GET", f"/api/nothing/{number}")

@@ -1,4 +1,4 @@
-"""Forms as clients really send them: what the standards allow is read, and what is broken is explained."""
+"""Multipart forms: everything the standards allow is accepted, and errors are explained."""
 
 import gzip
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ def post(
     api: LocalApi, key: str, content: bytes, content_type: str | None = MULTIPART, path: str = "/api/images"
 ) -> httpx.Response:
     """Uploads, because storing a picture needs no worker."""
-    api.clock.move(minutes=1)  # so that the rate is no concern of these tests
+    api.clock.move(minutes=1)  # so that the rate limit does not interfere
     headers = {"X-Api-Key": key} | ({} if content_type is None else {"Content-Type": content_type})
     return api.request("POST", path, content=content, headers=headers)
 
@@ -51,7 +51,7 @@ def a_form(head: bytes, content: bytes | None = None) -> bytes:
         b"content-type: IMAGE/PNG\r\ncontent-disposition: form-data; name=image",
     ],
 )
-def test_every_way_to_send_a_picture_is_read(api: LocalApi, key: str, head: bytes) -> None:
+def test_every_way_of_sending_an_image_is_accepted(api: LocalApi, key: str, head: bytes) -> None:
     response = post(api, key, a_form(head))
     assert response.status_code == 200, response.text
     assert response.json()["data"]["format"] == "png"
@@ -64,7 +64,7 @@ def test_a_preamble_is_skipped(api: LocalApi, key: str, preamble: bytes) -> None
     assert post(api, key, preamble + a_form(NAMED + b'; filename="a.png"')).status_code == 200
 
 
-def test_a_preamble_has_an_end(api: LocalApi, key: str) -> None:
+def test_a_preamble_is_bounded(api: LocalApi, key: str) -> None:
     response = post(api, key, b"x" * 200_000 + b"\r\n" + a_form(NAMED + b'; filename="a.png"'))
     assert (response.status_code, code_of(response)) == (400, "INVALID_REQUEST")
 
@@ -73,14 +73,14 @@ def test_an_epilogue_is_skipped(api: LocalApi, key: str) -> None:
     assert post(api, key, a_form(NAMED + b'; filename="a.png"') + b"the end").status_code == 200
 
 
-def test_a_name_that_spells_filename_makes_no_file(api: LocalApi, key: str) -> None:
+def test_a_field_name_containing_filename_is_not_a_file(api: LocalApi, key: str) -> None:
     head = b'Content-Disposition: form-data; name="x; filename*=a"'
     response = post(api, key, a_form(head))
     assert (response.status_code, param_of(response)) == (422, "x; filename*=a")
 
 
 @pytest.mark.parametrize("length", [10, 60, 90])
-def test_a_body_that_was_cut_off_is_said_to_be(api: LocalApi, key: str, length: int) -> None:
+def test_a_truncated_body_is_reported_as_such(api: LocalApi, key: str, length: int) -> None:
     response = post(api, key, a_form(NAMED + b'; filename="a.png"')[:-length])
     assert (response.status_code, code_of(response)) == (400, "INVALID_REQUEST")
     assert "cut off" in response.json()["error"]["message"]
@@ -98,7 +98,7 @@ def test_a_body_that_was_cut_off_is_said_to_be(api: LocalApi, key: str, length: 
         (a_form(NAMED), "multipart/form-data", "boundary"),
     ],
 )
-def test_another_way_to_send_it_is_told_the_right_one(
+def test_an_unsupported_content_type_names_the_supported_one(
     api: LocalApi, key: str, content: bytes, content_type: str | None, said: str
 ) -> None:
     response = post(api, key, content, content_type, "/api/tools/crop")
@@ -121,7 +121,7 @@ def test_text_that_is_not_utf8_is_refused_by_name(api: LocalApi, key: str) -> No
 
 
 @pytest.mark.parametrize("name", ["\udc80", "a\udfff"])
-def test_half_a_surrogate_pair_in_a_name_is_no_failure_of_ours(api: LocalApi, key: str, name: str) -> None:
+def test_a_lone_surrogate_in_a_name_is_not_a_500(api: LocalApi, key: str, name: str) -> None:
     spelled = name.encode("utf-8", "surrogatepass")
     response = post(api, key, a_form(b'Content-Disposition: form-data; name="' + spelled + b'"'))
     assert (response.status_code, code_of(response)) == (400, "INVALID_REQUEST")
@@ -149,7 +149,7 @@ def test_an_empty_optional_field_counts_as_not_sent(api: LocalApi, key: str) -> 
 @pytest.mark.parametrize(
     ("tool", "name"), [("bg-removal", "bg_image"), ("generative-fill", "mask"), ("brush", "original")]
 )
-def test_an_error_about_a_file_names_it(api: LocalApi, key: str, tool: str, name: str) -> None:
+def test_an_error_about_a_file_names_its_field(api: LocalApi, key: str, tool: str, name: str) -> None:
     for content, status in ((b"no picture", 415), (small_picture() + bytes(26 * 1024 * 1024), 413)):
         form = {"image": ("a.png", small_picture()), name: ("a.png", content)}
         api.clock.move(minutes=1)
@@ -158,9 +158,7 @@ def test_an_error_about_a_file_names_it(api: LocalApi, key: str, tool: str, name
 
 
 @pytest.mark.parametrize(("tool", "name"), [("crop", "image_id"), ("generative-fill", "mask_id")])
-def test_an_error_about_a_stored_picture_names_its_field(
-    api: LocalApi, key: str, tool: str, name: str
-) -> None:
+def test_an_error_about_a_stored_image_names_its_field(api: LocalApi, key: str, tool: str, name: str) -> None:
     form = {name: (None, b"img_aaaaaaaaaaaaaaaaaaaaaa")}
     if name != "image_id":
         form["image"] = ("a.png", small_picture())  # type: ignore[assignment]

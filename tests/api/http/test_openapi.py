@@ -1,4 +1,4 @@
-"""The OpenAPI page says what the server does."""
+"""The OpenAPI document matches the server."""
 
 from pathlib import Path
 from typing import Any
@@ -6,9 +6,11 @@ from typing import Any
 import pytest
 
 from api.errors import ERROR_TABLE
+from api.http.removebg.openapi import RemoveBgFailure
 from ml.catalogue import TOOLS
 from tests.support.apps import local_api
 
+DROP_IN = "/v1.0/"
 HEADERS = {
     "X-Request-Id",
     "X-Credits-Charged",
@@ -36,7 +38,9 @@ def operation(page: dict[str, Any], tool: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("tool", TOOLS)
-def test_a_tools_form_has_each_parameter_the_picture_and_its_files(page: dict[str, Any], tool: str) -> None:
+def test_the_form_of_a_tool_has_each_parameter_the_image_and_its_files(
+    page: dict[str, Any], tool: str
+) -> None:
     form = operation(page, tool)["requestBody"]["content"]["multipart/form-data"]["schema"]
     files = {name for field in TOOLS[tool].files for name in (field.name, field.id_field) if name}
     assert set(form["properties"]) == {*TOOLS[tool].params.model_fields, "image", "image_id", *files}
@@ -59,7 +63,7 @@ def test_a_tool_lists_every_error_with_its_codes_and_headers(page: dict[str, Any
 
 
 @pytest.mark.parametrize("tool", TOOLS)
-def test_a_success_is_json_or_a_picture_and_has_an_example(page: dict[str, Any], tool: str) -> None:
+def test_a_success_is_json_or_an_image_and_has_an_example(page: dict[str, Any], tool: str) -> None:
     success = operation(page, tool)["responses"]["200"]
     assert {"application/json", "image/png", "image/jpeg", "image/webp", "image/avif"} <= set(
         success["content"]
@@ -89,28 +93,30 @@ def test_an_upload_declares_its_key_and_its_size(page: dict[str, Any]) -> None:
     assert "409" in described["responses"]
 
 
-def test_every_operation_declares_what_any_request_may_be_answered(page: dict[str, Any]) -> None:
+def test_every_operation_declares_the_common_errors(page: dict[str, Any]) -> None:
     for path, operations in page["paths"].items():
         for method, described in operations.items():
             responses = set(described["responses"])
             assert responses >= {"400", "500", "503"}, (method, path)
             if described.get("security"):
-                assert responses >= {"401", "403", "429"}, (method, path)
+                unauthorized = set() if path.startswith(DROP_IN) else {"401"}
+                assert responses >= {*unauthorized, "403", "429"}, (method, path)
             for status in responses & {"409", "429", "503"}:
                 assert "Retry-After" in described["responses"][status]["headers"], (method, path)
 
 
-def test_every_error_has_our_shape(page: dict[str, Any]) -> None:
-    for operations in page["paths"].values():
+def test_every_error_has_our_shape_or_that_of_the_drop_in(page: dict[str, Any]) -> None:
+    for path, operations in page["paths"].items():
+        shape = "RemoveBgFailure" if path.startswith(DROP_IN) else "Failure"
         for described in operations.values():
             for status, response in described["responses"].items():
                 if status >= "400":
                     schema = response["content"]["application/json"]["schema"]
-                    assert schema == {"$ref": "#/components/schemas/Failure"}
+                    assert schema == {"$ref": f"#/components/schemas/{shape}"}
     assert not {"HTTPValidationError", "ValidationError"} & set(page["components"]["schemas"])
 
 
-def test_every_reference_leads_somewhere(page: dict[str, Any]) -> None:
+def test_every_reference_resolves(page: dict[str, Any]) -> None:
     def references(part: Any) -> list[str]:
         if isinstance(part, dict):
             own = [part["$ref"]] if isinstance(part.get("$ref"), str) else []
@@ -125,7 +131,7 @@ def test_every_reference_leads_somewhere(page: dict[str, Any]) -> None:
             place = place[step]
 
 
-def test_only_what_needs_a_key_says_so(page: dict[str, Any]) -> None:
+def test_only_authenticated_operations_declare_security(page: dict[str, Any]) -> None:
     secured = {
         (method, path)
         for path, operations in page["paths"].items()
@@ -138,12 +144,33 @@ def test_only_what_needs_a_key_says_so(page: dict[str, Any]) -> None:
         ("delete", "/api/images/{image_id}"),
         ("get", "/api/account"),
         ("get", "/api/usage"),
+        ("post", "/v1.0/removebg"),
+        ("get", "/v1.0/account"),
     }
     assert secured == expected
     assert set(page["components"]["securitySchemes"]) == {"ApiKeyBearer", "ApiKeyHeader"}
 
 
-def test_the_page_needs_no_other_host(tmp_path: Path) -> None:
+def test_the_drop_in_declares_its_bodies_and_examples(page: dict[str, Any]) -> None:
+    described = page["paths"]["/v1.0/removebg"]["post"]
+    assert described["tags"] == ["remove.bg drop-in"]
+    bodies = described["requestBody"]["content"]
+    assert set(bodies) == {"multipart/form-data", "application/x-www-form-urlencoded", "application/json"}
+    fields = set(bodies["multipart/form-data"]["schema"]["properties"])
+    assert fields >= {"image_file", "image_file_b64", "image_url", "size", "format", "bg_image_file", "roi"}
+    examples = described["responses"]["400"]["content"]["application/json"]["examples"]
+    for code, example in examples.items():
+        RemoveBgFailure.model_validate(example["value"])
+        assert example["value"]["errors"][0]["code"] == code
+    assert set(described["responses"]["200"]["content"]) >= {
+        "application/json",
+        "image/png",
+        "application/zip",
+    }
+    assert {"X-Type", "X-Foreground-Top", "X-Max-Width"} <= set(described["responses"]["200"]["headers"])
+
+
+def test_the_page_loads_nothing_from_another_host(tmp_path: Path) -> None:
     with local_api(tmp_path) as api:
         for path in ("/docs", "/redoc"):
             assert api.request("GET", path).status_code == 404  # FastAPI's load scripts from elsewhere

@@ -1,4 +1,4 @@
-"""Parsers of request heads and bodies take time proportional to their input, whatever it is.
+"""Parsers of request heads and bodies take linear time.
 
 CPU time of two sizes is compared: four times the input may take about four times as long. A quadratic parser
 takes sixteen times as long.

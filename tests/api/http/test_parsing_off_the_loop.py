@@ -1,4 +1,4 @@
-"""Nothing whose time grows with a body runs on the event loop: it is refused before, or done elsewhere."""
+"""Work proportional to a body is bounded beforehand or runs off the event loop."""
 
 import json
 import random
@@ -101,7 +101,11 @@ def test_a_multipart_body_is_copied_in_another_thread(
     assert api.call(loop_thread) not in joined_in
 
 
-def test_a_urlencoded_form_is_decoded_as_the_standard_library_does() -> None:
+@pytest.mark.parametrize("bytes_at_once", [3, 4, 7, forms._UNESCAPED_AT_ONCE_BYTES])
+def test_a_urlencoded_form_is_decoded_as_the_standard_library_does(
+    bytes_at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forms, "_UNESCAPED_AT_ONCE_BYTES", bytes_at_once)
     source = random.Random(1)
     escapes = ["%", "%41", "%c3%a9", "%3D", "%26", "%0D%0A", "%25"]
     alphabet = [*escapes, "+", "=", "z", "_", ".", " ", "\r\n", "\t"]
@@ -114,6 +118,22 @@ def test_a_urlencoded_form_is_decoded_as_the_standard_library_does() -> None:
             continue
         expected = urllib.parse.parse_qsl(text, keep_blank_values=True, errors="strict")
         assert [(part.name, part.text()) for part in parts] == expected, text
+
+
+@pytest.mark.parametrize("text", [b"%41" * (MIB // 3), b"=" * MIB, b"+" * MIB, b"a" * MIB])
+def test_a_long_form_is_decoded_in_pieces(text: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    lengths: list[int] = []
+    decode = forms._unescaped_piece
+
+    def note(piece: bytes) -> bytes:
+        lengths.append(len(piece))
+        return decode(piece)
+
+    monkeypatch.setattr(forms, "_unescaped_piece", note)
+    (part,) = forms._read_urlencoded(b"width=" + text)
+    assert part.content == urllib.parse.unquote_to_bytes(text.replace(b"+", b" "))
+    assert max(lengths) <= 32 * 1024
+    assert sum(lengths) == len(b"width" + text)
 
 
 @pytest.mark.parametrize(
@@ -160,12 +180,12 @@ def test_json_of_long_texts_is_read() -> None:
         b"\xff",
     ],
 )
-def test_what_is_no_json_object_is_400(content: bytes) -> None:
+def test_anything_but_a_json_object_is_400(content: bytes) -> None:
     with pytest.raises(InvalidRequest):
         json_bodies.read_object(content)
 
 
-def test_a_long_field_is_refused_before_its_own_reader_sees_it(api: LocalApi, key: str) -> None:
+def test_an_overlong_field_is_refused_before_it_is_parsed(api: LocalApi, key: str) -> None:
     form = {"image": ("a.png", small_picture()), "pad_color": (None, b"1 " * MIB)}
     api.clock.move(minutes=1)
     response = api.request("POST", "/api/tools/crop", files=form, headers={"X-Api-Key": key})

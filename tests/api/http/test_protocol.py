@@ -1,4 +1,4 @@
-"""Connections whose clients do not read, on the protocol alone with short windows: closed, as no other is."""
+"""Connections of clients that do not read are closed; tested on the protocol with short windows."""
 
 import asyncio
 import json
@@ -15,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 
 from api.http import protocol
 from api.http.connection_limits import ConnectionLimits
+from tests.support.waiting import wait_until
 
 SIZE_BYTES = 24 * 1024**2
 PATIENCE_SECONDS = 60.0
@@ -56,8 +57,7 @@ def serving(limits: ConnectionLimits, loop: str) -> Iterator[tuple[str, int]]:
     thread = threading.Thread(target=run)
     thread.start()
     try:
-        while not server.started:
-            time.sleep(0.01)
+        wait_until(lambda: server.started)
         yield server.servers[0].sockets[0].getsockname()
     finally:
         server.should_exit = True
@@ -82,16 +82,13 @@ def ask(address: tuple[str, int], path: str, *lines: str, buffer_bytes: int = 40
 
 
 def await_count(limits: ConnectionLimits, count: int) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while len(limits) != count and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert len(limits) == count
+    wait_until(lambda: len(limits) == count)
 
 
 @pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
 @pytest.mark.parametrize("path", ["/whole", "/pieces"])
 @pytest.mark.parametrize("line", ["Connection: close", "Connection: keep-alive"])
-def test_an_answer_that_nobody_reads_is_given_up(loop: str, path: str, line: str) -> None:
+def test_a_response_that_is_not_read_is_aborted(loop: str, path: str, line: str) -> None:
     limits = ConnectionLimits(100, 100, lambda _: False)
     with serving(limits, loop) as address, ExitStack() as clients:
         for _ in range(20):
@@ -101,7 +98,7 @@ def test_an_answer_that_nobody_reads_is_given_up(loop: str, path: str, line: str
 
 
 @pytest.mark.parametrize("path", ["/whole", "/pieces"])
-def test_a_client_that_reads_steadily_gets_everything(path: str) -> None:
+def test_a_slow_but_steady_client_receives_everything(path: str) -> None:
     limits = ConnectionLimits(100, 100, lambda _: False)
     with (
         serving(limits, "uvloop") as address,
@@ -112,12 +109,12 @@ def test_a_client_that_reads_steadily_gets_everything(path: str) -> None:
         while piece := client.recv(65536):
             received += len(piece)
             if time.monotonic() < ends_at:
-                time.sleep(0.02)
+                time.sleep(0.02)  # the slow client under test
     assert received > SIZE_BYTES
 
 
 @pytest.mark.parametrize(("line", "status"), [("Upgrade: websocket", b"400"), ("Upgrade: h2c", b"200")])
-def test_another_protocol_is_not_spoken(line: str, status: bytes) -> None:
+def test_protocol_upgrades_are_ignored(line: str, status: bytes) -> None:
     limits = ConnectionLimits(100, 100, lambda _: False)
     with serving(limits, "uvloop") as address, ask(address, "/pieces", "Connection: upgrade", line) as client:
         assert client.recv(12) == b"HTTP/1.1 " + status
@@ -134,7 +131,7 @@ def test_another_protocol_is_not_spoken(line: str, status: bytes) -> None:
         (b"GET / HTTP/1.1\r\nHost: localhost\r\nContent-Length: x\r\n\r\n", b"400", "INVALID_REQUEST"),
     ],
 )
-def test_what_the_parser_rejects_is_answered_in_the_shape_of_all_errors(
+def test_requests_that_the_parser_rejects_are_answered_in_the_error_shape(
     head: bytes, status: bytes, code: str
 ) -> None:
     limits = ConnectionLimits(100, 100, lambda _: False)

@@ -1,4 +1,4 @@
-"""Clients that hold connections without using them: descriptors come back, and others are served."""
+"""Idle and slow clients: their connections are closed and other clients are served."""
 
 import socket
 import time
@@ -15,6 +15,7 @@ from tests.support.calling import crop
 from tests.support.ml.photos import png_bytes
 from tests.support.raw_client import HEAD_OF_PART, RawClient
 from tests.support.server import RunningServer, ServerFactory, StartServer
+from tests.support.waiting import wait_until
 
 READERS = 300
 #: Longer than two windows; nothing depends on how much of it is needed.
@@ -76,7 +77,7 @@ def quiet_server(
         yield running
 
 
-def test_downloads_that_nobody_reads_are_closed(quiet_server: RunningServer, sockets: ExitStack) -> None:
+def test_downloads_that_are_not_read_are_closed(quiet_server: RunningServer, sockets: ExitStack) -> None:
     server = quiet_server
     path, content = large_picture(server)
     before = descriptors(server)
@@ -84,28 +85,24 @@ def test_downloads_that_nobody_reads_are_closed(quiet_server: RunningServer, soc
     idle = [sockets.enter_context(connect(server, window_bytes=4096)) for _ in range(READERS)]
     for each in (steady, *idle):
         ask(each, path)
+    wait_until(lambda: connections(server) > READERS)  # all are accepted
     deadline = time.monotonic() + PATIENCE_SECONDS
-    while connections(server) <= READERS and time.monotonic() < deadline:
-        time.sleep(0.05)  # until it has accepted them
-    assert connections(server) > READERS
     received = b""
     # One that reads steadily, if slowly, gets everything; it takes longer than the others are waited for.
     while connections(server) > 2 and time.monotonic() < deadline:
         if len(received) < len(content) - 1024**2:
             received += steady.recv(65536)
-        time.sleep(0.2)
+        time.sleep(0.2)  # the pace of the slow reader under test
     assert connections(server) <= 2
     while piece := steady.recv(1024**2) if len(received) < len(content) else b"":
         received += piece
     assert received.endswith(content[-1000:])
     steady.close()
-    while descriptors(server) > before + 5 and time.monotonic() < deadline:
-        time.sleep(0.2)
-    assert descriptors(server) <= before + 5
+    wait_until(lambda: descriptors(server) <= before + 5)
     assert "Traceback" not in server.log_text()
 
 
-def test_an_answer_left_in_the_buffers_of_a_closed_connection_is_given_up(
+def test_a_response_left_in_the_buffers_of_a_closed_connection_is_dropped(
     quiet_server: RunningServer, sockets: ExitStack
 ) -> None:
     """`Connection: close`: the answer is complete for the application, and waits for its client in vain."""
@@ -115,13 +112,12 @@ def test_an_answer_left_in_the_buffers_of_a_closed_connection_is_given_up(
     reader.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
     reader.recv(100)
     before = connections(server)
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while connections(server) >= before and time.monotonic() < deadline:
-        time.sleep(0.5)
-    assert connections(server) < before
+    wait_until(lambda: connections(server) < before)
 
 
-def test_half_open_connections_keep_nobody_out(start_server: StartServer, sockets: ExitStack) -> None:
+def test_half_open_connections_do_not_block_other_clients(
+    start_server: StartServer, sockets: ExitStack
+) -> None:
     server = start_server(descriptors=(200, 256), BGERASER_WORKERS="1")
     assert "limit of 256 open files" in server.log_text()
     for number in range(400):
@@ -134,7 +130,7 @@ def test_half_open_connections_keep_nobody_out(start_server: StartServer, socket
     assert "Traceback" not in server.log_text()
 
 
-def test_one_address_has_a_limit_of_its_own(start_server: StartServer, sockets: ExitStack) -> None:
+def test_connections_are_limited_per_address(start_server: StartServer, sockets: ExitStack) -> None:
     server = start_server(
         BGERASER_WORKERS="1", BGERASER_CONNECTIONS_PER_ADDRESS="4", BGERASER_TRUSTED_PROXIES="192.0.2.1"
     )

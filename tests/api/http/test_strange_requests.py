@@ -1,4 +1,4 @@
-"""Addresses and headers that nobody means: a 4xx in the one error shape on every route, never a failure."""
+"""Unusual paths and headers are 4xx in the error shape on every route, never a 500."""
 
 import base64
 import json
@@ -40,7 +40,7 @@ def customer(server: RunningServer) -> Customer:
 
 @pytest.fixture(autouse=True)
 def no_traceback(server: RunningServer) -> object:
-    """Whatever a test sends, nothing of it is an error that nobody foresaw."""
+    """No request of a test may cause an unexpected error."""
     before = server.log_text().count("unforeseen error")
     yield
     assert server.log_text().count("unforeseen error") == before
@@ -60,7 +60,7 @@ def test_an_endless_query_or_a_nul_is_400_on_every_route(
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_no_path_or_header_is_a_failure_of_ours(server: RunningServer, path: str) -> None:
+def test_no_path_or_header_causes_a_500(server: RunningServer, path: str) -> None:
     strange: list[dict[str, str]] = [
         {"Origin": "http://[::1"},
         {"Origin": "\x7f"},
@@ -94,7 +94,7 @@ def test_a_nul_in_a_path_is_400(server: RunningServer, path: str) -> None:
 
 @pytest.mark.parametrize("place", ["/static/", "/static/editor/", "/api/images/", "/api/tools/", "/api/"])
 @pytest.mark.parametrize("name", ["a" * 300, "a" * 5000, "%FF%FE", "%ED%A0%80", "..%2f" * 50, "\u6f22" * 200])
-def test_a_strange_name_is_404(server: RunningServer, place: str, name: str) -> None:
+def test_an_unusual_path_is_404(server: RunningServer, place: str, name: str) -> None:
     with server.client() as client:
         response = client.get(place + name)
     assert response.status_code in (403, 404, 405), response.text[:300]
@@ -122,7 +122,7 @@ def test_a_trailing_slash_is_served(server: RunningServer, customer: Customer) -
 @pytest.mark.parametrize(
     "path", ["/", "/api/tools", "/api/tools/crop", "/app/", "/app/gradio_api/queue/join"]
 )
-def test_a_websocket_is_refused_in_our_shape(server: RunningServer, path: str) -> None:
+def test_a_websocket_is_refused_in_the_error_shape(server: RunningServer, path: str) -> None:
     parts = urlsplit(server.address)
     key = base64.b64encode(os.urandom(16)).decode()
     head = [

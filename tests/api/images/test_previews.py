@@ -1,4 +1,4 @@
-"""Previews of stored pictures: made once by a worker, served by a signed address like the picture itself."""
+"""Previews of stored images: rendered once by a worker and served by a signed URL."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 
-from api.db.models import Image
 from api.images import service as images
+from api.images.models import Image
 from tests.support.apps import LocalApi, local_api
 from tests.support.calling import code_of
 from tests.support.ml.photos import jpeg_bytes, open_bytes, photo, png_bytes
@@ -45,7 +45,7 @@ def row(api: LocalApi, image_id: str) -> Image:
         return session.get_one(Image, image_id)
 
 
-def test_an_upload_answers_the_address_of_a_webp_preview(api: LocalApi, key: str) -> None:
+def test_an_upload_returns_the_url_of_a_webp_preview(api: LocalApi, key: str) -> None:
     wide = np.tile(photo("coffee"), (1, 3, 1))  # 400 x 1800
     data = store(api, key, jpeg_bytes(wide))
     answer = api.request("GET", data["previewUrl"].removeprefix("http://test"))
@@ -58,7 +58,7 @@ def test_an_upload_answers_the_address_of_a_webp_preview(api: LocalApi, key: str
     assert np.abs(middle - whole).max() < 3
 
 
-def test_a_preview_is_never_larger_than_the_picture_and_keeps_transparency(api: LocalApi, key: str) -> None:
+def test_a_preview_is_never_larger_than_the_image_and_keeps_transparency(api: LocalApi, key: str) -> None:
     pixels = np.dstack([photo("chelsea"), np.zeros(photo("chelsea").shape[:2], np.uint8)])
     pixels[:150, :, 3] = 255
     data = store(api, key, png_bytes(pixels))
@@ -68,7 +68,7 @@ def test_a_preview_is_never_larger_than_the_picture_and_keeps_transparency(api: 
     assert (seen[155:, :, 3] == 0).all()
 
 
-def test_a_preview_is_made_once_and_counts_as_the_pictures_storage(api: LocalApi, key: str) -> None:
+def test_a_preview_is_rendered_once_and_counts_towards_storage(api: LocalApi, key: str) -> None:
     data = store(api, key, jpeg_bytes(photo("rocket")))
     path = preview_path(api, data["imageId"], 64)
     with ThreadPoolExecutor(8) as threads:
@@ -81,7 +81,7 @@ def test_a_preview_is_made_once_and_counts_as_the_pictures_storage(api: LocalApi
     assert stored == answers[0].content
 
 
-def test_a_preview_is_known_by_its_tag_and_answers_head(api: LocalApi, key: str) -> None:
+def test_a_preview_supports_etag_and_head(api: LocalApi, key: str) -> None:
     data = store(api, key, jpeg_bytes(photo("coffee")))
     path = preview_path(api, data["imageId"], 80)
     first = api.request("GET", path)
@@ -94,7 +94,7 @@ def test_a_preview_is_known_by_its_tag_and_answers_head(api: LocalApi, key: str)
     assert first.headers["content-disposition"].endswith('.webp"')
 
 
-def test_another_width_than_the_signed_one_is_refused(api: LocalApi, key: str) -> None:
+def test_a_width_other_than_the_signed_one_is_refused(api: LocalApi, key: str) -> None:
     data = store(api, key, jpeg_bytes(photo("coffee")))
     path = preview_path(api, data["imageId"], 100)
     for altered in (path.replace("w=100", "w=101"), path.replace("&w=100", "")):
@@ -103,7 +103,7 @@ def test_another_width_than_the_signed_one_is_refused(api: LocalApi, key: str) -
     assert code_of(api.request("GET", f"{whole}&w=100")) == "FORBIDDEN"
 
 
-def test_a_damaged_picture_has_no_preview_and_says_why(api: LocalApi, key: str) -> None:
+def test_the_preview_of_a_damaged_image_is_an_explained_error(api: LocalApi, key: str) -> None:
     content = png_bytes(photo("coffee"))
     middle = len(content) // 2
     data = store(api, key, content[:middle] + bytes(64) + content[middle + 64 :])  # only decoding finds it
@@ -112,7 +112,7 @@ def test_a_damaged_picture_has_no_preview_and_says_why(api: LocalApi, key: str) 
     assert row(api, data["imageId"]).artefact_bytes == 0
 
 
-def test_a_preview_goes_with_its_picture(api: LocalApi, key: str) -> None:
+def test_a_preview_is_deleted_with_its_image(api: LocalApi, key: str) -> None:
     data = store(api, key, jpeg_bytes(photo("coffee")))
     path = preview_path(api, data["imageId"], 90)
     assert api.request("GET", path).status_code == 200
@@ -121,7 +121,7 @@ def test_a_preview_goes_with_its_picture(api: LocalApi, key: str) -> None:
     assert api.services.storage.read_artefact(data["imageId"], "preview-90") is None
 
 
-def test_a_full_storage_still_has_previews_that_are_not_kept(tmp_path: Path) -> None:
+def test_previews_are_served_uncached_when_storage_is_full(tmp_path: Path) -> None:
     with local_api(tmp_path, has_workers=True, account_storage_mb=1) as api:
         noise = np.random.default_rng(1).integers(0, 256, (575, 600, 3), np.uint8)
         data = store(api, api.new_key("a@example.com"), png_bytes(noise))

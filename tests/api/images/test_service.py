@@ -1,4 +1,4 @@
-"""Stored pictures: how long they live, how much room they have, how they are served. The clock is ours."""
+"""Stored images: expiry, storage limits and delivery. The clock is simulated."""
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -13,8 +13,8 @@ from sqlmodel import select
 
 from api import cleanup
 from api.auth import api_keys
-from api.db.models import Image
 from api.images import service as images
+from api.images.models import Image
 from tests.support.apps import SECRET, LocalApi, local_api
 from tests.support.calling import code_of, small_picture
 from tests.support.ml.photos import heic_bytes, jpeg_bytes, photo
@@ -53,7 +53,7 @@ def row(api: LocalApi, image_id: str) -> Image | None:
         return session.get(Image, image_id)
 
 
-def test_an_address_works_a_second_before_24_hours_and_is_410_a_second_after(api: LocalApi, key: str) -> None:
+def test_a_signed_url_works_until_24_hours_and_is_410_afterwards(api: LocalApi, key: str) -> None:
     content = small_picture()
     data = store(api, key, content)
     api.clock.move(hours=23, minutes=59, seconds=59)
@@ -64,14 +64,14 @@ def test_an_address_works_a_second_before_24_hours_and_is_410_a_second_after(api
     assert (answer.status_code, code_of(answer)) == (410, "EXPIRED")
 
 
-def test_the_answer_says_when_its_address_ends(api: LocalApi, key: str) -> None:
+def test_the_response_states_when_its_url_expires(api: LocalApi, key: str) -> None:
     data = store(api, key)
     ends_at = datetime.fromisoformat(data["expiresAt"])
     assert timedelta(0) <= ends_at - (api.clock() + timedelta(hours=24)) < timedelta(seconds=1)
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_every_altered_byte_of_an_address_is_refused(api: LocalApi, key: str, method: str) -> None:
+def test_every_altered_byte_of_a_signed_url_is_refused(api: LocalApi, key: str, method: str) -> None:
     path = path_of(store(api, key)["imageUrl"])
     assert api.request(method, path).status_code == 200
     start = len("/api/images/")
@@ -82,20 +82,20 @@ def test_every_altered_byte_of_an_address_is_refused(api: LocalApi, key: str, me
                 assert api.request(method, altered).status_code in (403, 404, 405), altered
 
 
-def test_a_good_signature_for_a_picture_that_is_gone_is_404(api: LocalApi, key: str) -> None:
+def test_a_valid_signature_for_a_deleted_image_is_404(api: LocalApi, key: str) -> None:
     data = store(api, key)
     api.request("DELETE", f"/api/images/{data['imageId']}", headers={"X-Api-Key": key})
     answer = api.request("GET", path_of(data["imageUrl"]))
     assert (answer.status_code, code_of(answer)) == (404, "NOT_FOUND")
 
 
-def test_no_signature_is_403_even_for_the_owner(api: LocalApi, key: str) -> None:
+def test_a_missing_signature_is_403_even_for_the_owner(api: LocalApi, key: str) -> None:
     data = store(api, key)
     answer = api.request("GET", f"/api/images/{data['imageId']}", headers={"X-Api-Key": key})
     assert (answer.status_code, code_of(answer)) == (403, "FORBIDDEN")
 
 
-def test_addresses_of_a_replaced_secret_work_until_it_is_taken_out(tmp_path: Path) -> None:
+def test_urls_signed_with_a_previous_secret_work_until_it_is_removed(tmp_path: Path) -> None:
     with local_api(tmp_path) as first:
         path = path_of(store(first, first.new_key("a@example.com"))["imageUrl"])
         clock = first.clock
@@ -106,7 +106,7 @@ def test_addresses_of_a_replaced_secret_work_until_it_is_taken_out(tmp_path: Pat
         assert third.request("GET", path).status_code == 403
 
 
-def test_a_picture_is_served_as_a_download_of_its_exact_type(api: LocalApi, key: str) -> None:
+def test_an_image_is_served_as_a_download_of_its_exact_type(api: LocalApi, key: str) -> None:
     types = {
         "jpg": (jpeg_bytes(photo("coffee")), "image/jpeg"),
         "png": (small_picture(), "image/png"),
@@ -123,7 +123,7 @@ def test_a_picture_is_served_as_a_download_of_its_exact_type(api: LocalApi, key:
         assert headers["cache-control"].startswith("private, ")
 
 
-def test_a_range_gets_its_piece_and_an_odd_one_gets_everything(api: LocalApi, key: str) -> None:
+def test_a_valid_range_is_partial_and_an_unsupported_one_is_the_full_image(api: LocalApi, key: str) -> None:
     content = small_picture()
     path = path_of(store(api, key, content)["imageUrl"])
     piece = api.request("GET", path, headers={"Range": "bytes=10-19"})
@@ -135,14 +135,14 @@ def test_a_range_gets_its_piece_and_an_odd_one_gets_everything(api: LocalApi, ke
         assert (whole.status_code, whole.content) == (200, content), odd
 
 
-def test_what_a_browser_has_already_is_not_sent_again(api: LocalApi, key: str) -> None:
+def test_a_cached_image_is_304(api: LocalApi, key: str) -> None:
     path = path_of(store(api, key)["imageUrl"])
     tag = api.request("GET", path).headers["etag"]
     again = api.request("GET", path, headers={"If-None-Match": tag})
     assert (again.status_code, again.content) == (304, b"")
 
 
-def test_a_picture_lives_24_hours_after_its_last_use(api: LocalApi, key: str) -> None:
+def test_an_image_expires_24_hours_after_its_last_use(api: LocalApi, key: str) -> None:
     data = store(api, key)
     for _ in range(5):
         api.clock.move(hours=20)
@@ -161,7 +161,7 @@ def test_a_picture_lives_24_hours_after_its_last_use(api: LocalApi, key: str) ->
     assert not api.services.storage.path(data["imageId"]).exists()
 
 
-def test_a_full_store_is_413_until_something_is_deleted(tmp_path: Path) -> None:
+def test_full_storage_is_413_until_an_image_is_deleted(tmp_path: Path) -> None:
     with local_api(tmp_path, account_storage_mb=1) as api:
         key = api.new_key("a@example.com")
         other = api.new_key("b@example.com")
@@ -179,7 +179,7 @@ def test_a_full_store_is_413_until_something_is_deleted(tmp_path: Path) -> None:
         assert len(files) == len(stored) + 1  # what was refused left nothing behind
 
 
-def test_a_full_store_refuses_a_call_before_any_work_is_done(tmp_path: Path) -> None:
+def test_full_storage_refuses_a_call_before_it_runs(tmp_path: Path) -> None:
     with local_api(tmp_path, account_storage_mb=1) as api:
         key = api.new_key("a@example.com")
         store(api, key)
@@ -191,7 +191,7 @@ def test_a_full_store_refuses_a_call_before_any_work_is_done(tmp_path: Path) -> 
         assert answer.headers["x-credits-remaining"] == "15"
 
 
-def test_files_that_no_row_points_at_are_deleted_once_they_are_old(api: LocalApi, key: str) -> None:
+def test_old_files_without_a_row_are_deleted(api: LocalApi, key: str) -> None:
     kept = store(api, key)["imageId"]
     api.services.storage.write("img_stray0stray0stray0", b"stray")
     api.call(images.delete_strays, api.services, 3600.0)
@@ -201,7 +201,7 @@ def test_files_that_no_row_points_at_are_deleted_once_they_are_old(api: LocalApi
     assert api.services.storage.path(kept).exists()
 
 
-def test_the_public_address_comes_before_the_one_that_was_called(tmp_path: Path) -> None:
+def test_the_public_url_takes_precedence_over_the_host_header(tmp_path: Path) -> None:
     with local_api(tmp_path, public_url="https://pictures.example.com/") as api:
         url = store(api, api.new_key("a@example.com"))["imageUrl"]
         assert url.startswith("https://pictures.example.com/api/images/img_")
@@ -215,7 +215,7 @@ def account_of(api: LocalApi, key: str) -> str:
 
 
 def upload(api: LocalApi, key: str, content: bytes) -> httpx.Response:
-    api.clock.move(minutes=1)  # so that the rate is no concern of this test
+    api.clock.move(minutes=1)  # so that the rate limit does not interfere
     return api.request("POST", "/api/images", files={"image": content}, headers={"X-Api-Key": key})
 
 

@@ -1,4 +1,4 @@
-"""Signed addresses: a signature covers every byte of what it opens."""
+"""Signed URLs: the signature covers every byte."""
 
 import string
 from datetime import UTC, datetime, timedelta
@@ -22,16 +22,16 @@ def verify(
     signer.verify(image_id, parse_qsl(query, keep_blank_values=True), MADE_AT + after)
 
 
-def test_an_address_is_good_until_a_second_before_its_24_hours() -> None:
+def test_a_url_is_valid_until_a_second_before_24_hours() -> None:
     verify(QUERY, after=timedelta(hours=23, minutes=59, seconds=59))
 
 
-def test_an_address_has_expired_a_second_after_its_24_hours() -> None:
+def test_a_url_has_expired_a_second_after_24_hours() -> None:
     with pytest.raises(Expired):
         verify(QUERY, after=timedelta(hours=24, seconds=1))
 
 
-def test_a_forged_address_past_its_time_is_forged_not_expired() -> None:
+def test_a_forged_expired_url_is_reported_as_forged() -> None:
     with pytest.raises(Forbidden):
         verify(QUERY.replace("sig=", "sig=A"), after=timedelta(days=2))
 
@@ -46,7 +46,7 @@ def test_a_query_altered_at_any_byte_is_refused(position: int) -> None:
 
 
 @pytest.mark.parametrize("position", range(len(IMAGE)))
-def test_a_signature_opens_no_other_picture(position: int) -> None:
+def test_a_signature_is_valid_for_one_image_only(position: int) -> None:
     other = IMAGE[:position] + ("a" if IMAGE[position] != "a" else "b") + IMAGE[position + 1 :]
     with pytest.raises(Forbidden):
         verify(QUERY, image_id=other)
@@ -75,7 +75,7 @@ def test_a_preview_is_signed_for_its_width_only() -> None:
         verify(query.replace("&w=1600", ""))
 
 
-def test_addresses_of_the_previous_secret_work_until_it_is_retired() -> None:
+def test_urls_of_the_previous_secret_work_until_it_is_retired() -> None:
     renewed = Signer.of("y" * 40, previous_secret="x" * 40)
     verify(QUERY, renewed)
     verify(renewed.sign(IMAGE, ENDS_AT), renewed)

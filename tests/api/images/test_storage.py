@@ -1,4 +1,4 @@
-"""Stored files: whole or not at all, and never outside their directory."""
+"""Stored files are complete or absent, and never outside their directory."""
 
 import os
 import resource
@@ -21,12 +21,12 @@ def storage(tmp_path: Path) -> Storage:
     return Storage(tmp_path / "images")
 
 
-def test_what_was_written_is_read_again(storage: Storage) -> None:
+def test_written_bytes_are_read_back(storage: Storage) -> None:
     storage.write(IMAGE, b"picture")
     assert storage.read(IMAGE) == b"picture"
 
 
-def test_a_deleted_picture_is_not_found_and_may_be_deleted_again(storage: Storage) -> None:
+def test_a_deleted_image_is_not_found_and_deletion_is_idempotent(storage: Storage) -> None:
     storage.write(IMAGE, b"picture")
     storage.delete(IMAGE)
     storage.delete(IMAGE)
@@ -34,7 +34,7 @@ def test_a_deleted_picture_is_not_found_and_may_be_deleted_again(storage: Storag
         storage.read(IMAGE)
 
 
-def test_only_the_owner_of_the_process_may_read_a_file(storage: Storage) -> None:
+def test_files_are_readable_by_the_process_user_only(storage: Storage) -> None:
     storage.write(IMAGE, b"picture")
     path = storage.path(IMAGE)
     assert path.stat().st_mode & 0o777 == 0o600
@@ -42,13 +42,13 @@ def test_only_the_owner_of_the_process_may_read_a_file(storage: Storage) -> None
 
 
 @pytest.mark.parametrize("name", TRAVERSALS)
-def test_no_name_from_outside_becomes_a_path(storage: Storage, name: str) -> None:
+def test_untrusted_names_never_become_paths(storage: Storage, name: str) -> None:
     for operation in (storage.path, storage.read, storage.delete, lambda n: storage.write(n, b"x")):
         with pytest.raises(NotFound):
             operation(name)
 
 
-def test_every_path_lies_in_the_directory(storage: Storage, tmp_path: Path) -> None:
+def test_every_path_is_inside_the_directory(storage: Storage, tmp_path: Path) -> None:
     assert storage.path(IMAGE).resolve().is_relative_to(tmp_path / "images")
 
 
@@ -60,7 +60,7 @@ def test_files_are_listed_by_age(storage: Storage) -> None:
     assert list(storage.ids_older_than(1800)) == [IMAGE]
 
 
-def test_what_a_killed_process_left_unfinished_is_deleted_when_old(storage: Storage, tmp_path: Path) -> None:
+def test_old_partial_files_of_killed_processes_are_deleted(storage: Storage, tmp_path: Path) -> None:
     left = tmp_path / "images" / "unfinished" / f"{IMAGE}.0a1b2c3d"
     left.write_bytes(b"half")
     assert storage.delete_unfinished(60) == 0
@@ -70,8 +70,8 @@ def test_what_a_killed_process_left_unfinished_is_deleted_when_old(storage: Stor
     assert not left.exists()
 
 
-def test_a_disk_that_takes_no_more_is_said_to_be_so_and_keeps_no_half_file(tmp_path: Path) -> None:
-    # A limit on the size of files stands in for a full disk, in a process of its own: it cannot be undone.
+def test_a_full_disk_is_reported_and_leaves_no_partial_file(tmp_path: Path) -> None:
+    # A limit on the size of files simulates a full disk, in a separate process because it cannot be undone.
     script = (
         "import sys, pathlib\n"
         "from api.errors import ServiceUnavailable\n"

@@ -1,4 +1,4 @@
-"""Files of a form that may be named by the id of a stored picture instead."""
+"""Form files that may be given by the id of a stored image."""
 
 import asyncio
 from typing import Any
@@ -45,7 +45,7 @@ def read(data: dict[str, str], *files: str) -> dict[str, Any]:
     return answer
 
 
-def test_a_file_or_the_id_of_a_stored_picture_may_be_sent() -> None:
+def test_a_file_or_the_id_of_a_stored_image_is_accepted() -> None:
     assert read({}, "image", "mask") == {"files": ["image", "mask"], "stored": {}}
     assert read({"mask_id": "img_1"}, "image") == {"files": ["image"], "stored": {"mask": "img_1"}}
     both = read({"mask_id": "img_1", "image_id": "img_2"})
@@ -53,7 +53,7 @@ def test_a_file_or_the_id_of_a_stored_picture_may_be_sent() -> None:
     assert read({"mask_id": ""}, "image", "mask") == {"files": ["image", "mask"], "stored": {}}
 
 
-def test_not_both_and_no_id_where_there_is_none() -> None:
+def test_file_and_id_together_and_ids_of_unknown_fields_are_refused() -> None:
     with pytest.raises(InvalidParameter, match="send either mask") as refused:
         read({"mask_id": "img_1"}, "image", "mask")
     assert refused.value.param == "mask_id"
@@ -65,7 +65,7 @@ def test_not_both_and_no_id_where_there_is_none() -> None:
         read({"mask_id": "img_1"})
 
 
-def test_the_openapi_page_has_the_ids() -> None:
+def test_openapi_documents_the_id_fields() -> None:
     properties = openapi.form_schema(TOOL)["properties"]
     assert properties["mask_id"]["type"] == "string"
     assert "other_id" not in properties

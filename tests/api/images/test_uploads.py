@@ -9,7 +9,7 @@ import httpx
 import pytest
 from sqlmodel import func, select
 
-from api.db.models import Image
+from api.images.models import Image
 from tests.support.apps import LocalApi, local_api
 from tests.support.calling import code_of, param_of, small_picture
 from tests.support.ml.photos import jpeg_bytes, photo
@@ -90,7 +90,7 @@ def test_two_accounts_may_use_one_key(api: LocalApi, key: str) -> None:
     assert second.json()["data"]["imageId"] != first.json()["data"]["imageId"]
 
 
-def test_an_upload_that_was_deleted_is_stored_again_under_its_key(api: LocalApi, key: str) -> None:
+def test_a_deleted_upload_is_stored_again_under_its_key(api: LocalApi, key: str) -> None:
     content = small_picture()
     first = upload(api, key, content, **KEY).json()["data"]["imageId"]
     delete(api, key, first)
@@ -106,10 +106,10 @@ def test_a_key_works_for_another_file_after_24_hours(api: LocalApi, key: str) ->
     assert upload(api, key, small_picture(), **KEY).status_code == 200
 
 
-def test_many_identical_uploads_at_once_store_one_image(api: LocalApi, key: str, tmp_path: Path) -> None:
+def test_concurrent_identical_uploads_store_one_image(api: LocalApi, key: str, tmp_path: Path) -> None:
     content = small_picture()
 
-    async def story() -> list[httpx.Response]:
+    async def scenario() -> list[httpx.Response]:
         transport = httpx.ASGITransport(api.app)
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
             files = {"image": ("picture", content)}
@@ -117,21 +117,21 @@ def test_many_identical_uploads_at_once_store_one_image(api: LocalApi, key: str,
             posts = [client.post("/api/images", files=files, headers=headers) for _ in range(4)]
             return list(await asyncio.gather(*posts))
 
-    answers = api.call(story)
+    answers = api.call(scenario)
     assert [answer.status_code for answer in answers] == [200] * 4
     assert len({answer.content for answer in answers}) == 1
     assert stored_images(api) == 1
     assert len(list((tmp_path / "images").glob("??/img_*"))) == 1
 
 
-def test_a_refused_upload_leaves_its_key_for_a_corrected_one(api: LocalApi, key: str) -> None:
+def test_a_corrected_upload_may_reuse_the_key_of_a_refused_one(api: LocalApi, key: str) -> None:
     content = small_picture()
     response = upload(api, key, content[: len(content) // 2], **KEY)
     assert (response.status_code, code_of(response)) == (422, "UNREADABLE_IMAGE")
     assert upload(api, key, content, **KEY).status_code == 200
 
 
-def test_the_answer_has_the_upright_size(api: LocalApi, key: str) -> None:
+def test_the_response_has_the_upright_size(api: LocalApi, key: str) -> None:
     exif = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"  # rotated by 90 degrees
     content = jpeg_bytes(photo("chelsea")[:80, :120], exif=exif)
     data: dict[str, Any] = upload(api, key, content).json()["data"]

@@ -1,4 +1,4 @@
-"""The demonstration of billing: its clock, its refunds and disputes."""
+"""The billing demo: its clock, refunds and disputes."""
 
 import os
 import re
@@ -57,16 +57,14 @@ def test_a_payment_is_refunded(shop: Shop, ada: Owner) -> None:
 
 
 @pytest.mark.parametrize(("outcome", "credits_"), [("won", 515), ("lost", 15)])
-def test_a_payment_is_disputed_and_the_dispute_decided(
-    shop: Shop, ada: Owner, outcome: str, credits_: int
-) -> None:
+def test_a_dispute_can_be_opened_and_decided(shop: Shop, ada: Owner, outcome: str, credits_: int) -> None:
     press(shop, "dispute")
     assert shop.plan_and_credits(ada) == ("standard", 15)
     press(shop, outcome)
     assert shop.plan_and_credits(ada) == ("standard", credits_)
 
 
-def test_the_demonstrations_server_follows_the_simulators_clock(tmp_path: Path) -> None:
+def test_the_demo_server_follows_the_clock_of_the_simulator(tmp_path: Path) -> None:
     clock = tmp_path / "clock"
     clock.write_text(str(40 * 86_400), encoding="ascii")
     program = (

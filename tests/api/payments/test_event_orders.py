@@ -1,4 +1,4 @@
-"""Events in any order, any number of times, lost, or cut off by a crash: always the same books."""
+"""Events reordered, duplicated, lost, or interrupted by a crash yield the same ledger."""
 
 import asyncio
 import itertools
@@ -30,7 +30,7 @@ from tests.support.shop import Owner, Shop, open_shop
 STANDARD, BUSINESS = PlanName.STANDARD, PlanName.BUSINESS
 
 
-class Story:
+class History:
     """A shop in which much has happened that it has not heard of, and back to which it can be put."""
 
     def __init__(self, shop: Shop, directory: Path) -> None:
@@ -41,9 +41,9 @@ class Story:
         self.events = self._live()
         self._save()
         shop.reconcile()
-        self.told = shop.books(self.ada)
-        assert self.told["account"]["plan"] == "business"
-        assert {len(self.told["invoices"]), len(self.told["reversals"])} == {2}
+        self.expected_books = shop.books(self.ada)
+        assert self.expected_books["account"]["plan"] == "business"
+        assert {len(self.expected_books["invoices"]), len(self.expected_books["reversals"])} == {2}
         self.put_back()
 
     def _live(self) -> list[Json]:
@@ -80,46 +80,46 @@ class Story:
 
 
 @pytest.fixture
-def story(tmp_path: Path) -> Iterator[Story]:
+def history(tmp_path: Path) -> Iterator[History]:
     with open_shop(tmp_path) as shop:
-        yield Story(shop, tmp_path)
+        yield History(shop, tmp_path)
         shop.check()
 
 
-def tell(story: Story, events: list[Json], *, one_by_one: bool) -> None:
+def deliver(history: History, events: list[Json], *, one_by_one: bool) -> None:
     for each in events:
-        story.send(each)
+        history.send(each)
         if one_by_one:
-            story.shop.handle()
-    story.shop.handle()
+            history.shop.handle()
+    history.shop.handle()
 
 
-def test_every_order_of_a_lifes_turning_points_ends_in_the_same_books(story: Story) -> None:
+def test_every_order_of_key_events_yields_the_same_ledger(history: History) -> None:
     turning_points = [
-        *story.some("customer.subscription.created"),
-        *story.some("invoice.paid"),
-        *story.some("charge.refunded"),
+        *history.some("customer.subscription.created"),
+        *history.some("invoice.paid"),
+        *history.some("charge.refunded"),
     ]
     assert len(turning_points) == 4
     for order in itertools.permutations(turning_points):
-        story.put_back()
-        tell(story, [*order, *reversed(order)], one_by_one=True)
-        assert story.shop.books(story.ada) == story.told
+        history.put_back()
+        deliver(history, [*order, *reversed(order)], one_by_one=True)
+        assert history.shop.books(history.ada) == history.expected_books
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_all_events_shuffled_and_doubled_end_in_the_same_books(story: Story, seed: int) -> None:
+def test_shuffled_and_duplicated_events_yield_the_same_ledger(history: History, seed: int) -> None:
     chance = random.Random(seed)
-    events = story.events * 2
+    events = history.events * 2
     chance.shuffle(events)
-    tell(story, events, one_by_one=bool(seed % 2))
-    assert story.shop.books(story.ada) == story.told
-    assert story.shop.waiting_events() == 0
+    deliver(history, events, one_by_one=bool(seed % 2))
+    assert history.shop.books(history.ada) == history.expected_books
+    assert history.shop.waiting_events() == 0
 
 
 @pytest.mark.long
 @pytest.mark.timeout(3600)
-def test_every_order_of_six_events_ends_in_the_same_books(story: Story) -> None:
+def test_every_order_of_six_events_yields_the_same_ledger(history: History) -> None:
     kinds = (
         "checkout.session.completed",
         "customer.subscription.created",
@@ -127,35 +127,35 @@ def test_every_order_of_six_events_ends_in_the_same_books(story: Story) -> None:
         "charge.refunded",
         "charge.dispute.created",
     )
-    events = story.some(*kinds)[:6]
+    events = history.some(*kinds)[:6]
     for number, order in enumerate(itertools.permutations(events)):
-        story.put_back()
-        tell(story, [*order, order[number % len(order)]], one_by_one=number % 5 == 0)
-        assert story.shop.books(story.ada) == story.told
+        history.put_back()
+        deliver(history, [*order, order[number % len(order)]], one_by_one=number % 5 == 0)
+        assert history.shop.books(history.ada) == history.expected_books
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_events_that_come_and_are_handled_at_the_same_time_end_in_the_same_books(
-    story: Story, seed: int
-) -> None:
-    events = story.events * 3
+def test_concurrent_events_yield_the_same_ledger(history: History, seed: int) -> None:
+    events = history.events * 3
     random.Random(seed).shuffle(events)
 
     async def several() -> None:
-        await asyncio.gather(*(sync.handle_due(story.shop.api.services, story.shop.stripe) for _ in range(4)))
+        await asyncio.gather(
+            *(sync.handle_due(history.shop.api.services, history.shop.stripe) for _ in range(4))
+        )
 
     with ThreadPoolExecutor(12) as pool:
-        jobs: list[Any] = [pool.submit(story.send, each) for each in events]
-        jobs += [pool.submit(story.shop.api.call, several) for _ in range(6)]
+        jobs: list[Any] = [pool.submit(history.send, each) for each in events]
+        jobs += [pool.submit(history.shop.api.call, several) for _ in range(6)]
         for job in jobs:
             job.result()
-    story.shop.pass_days(0.1)  # an event whose customer was busy waits a little
-    story.shop.handle()
-    assert story.shop.waiting_events() == 0
-    assert story.shop.books(story.ada) == story.told
+    history.shop.pass_days(0.1)  # an event whose customer was busy waits a little
+    history.shop.handle()
+    assert history.shop.waiting_events() == 0
+    assert history.shop.books(history.ada) == history.expected_books
 
 
-def test_a_slow_look_never_overwrites_what_a_later_one_found(tmp_path: Path) -> None:
+def test_a_slow_sync_never_overwrites_a_later_one(tmp_path: Path) -> None:
     with open_shop(tmp_path) as shop:
         ada = shop.owner()
         shop.buy(ada, STANDARD)
@@ -207,40 +207,40 @@ def dying_at_write(shop: Shop, number: int) -> Iterator[list[str]]:
         sqlalchemy_event.remove(engine, "before_cursor_execute", look)
 
 
-def test_a_crash_at_each_write_of_handling_is_healed_by_redelivery(story: Story) -> None:
+def test_redelivery_recovers_from_a_crash_at_each_write(history: History) -> None:
     """The last event of all, so that the one look has everything to do at once."""
-    event = story.events[-1]
+    event = history.events[-1]
     writes = 0
     while True:
         writes += 1
-        story.put_back()
-        story.send(event)
+        history.put_back()
+        history.send(event)
         # The log of each crash in colours would take most of the time.
-        with dying_at_write(story.shop, writes) as written, suppress(Crash), capture_logs():
-            story.shop.handle()
+        with dying_at_write(history.shop, writes) as written, suppress(Crash), capture_logs():
+            history.shop.handle()
         came_through = len(written) + 1 < writes
-        story.shop.pass_days(0.02)  # the dead process's hold on the customer lapses
-        story.send(event)
-        story.shop.handle()
-        assert story.shop.books(story.ada) == story.told, f"after a crash at write {writes}"
+        history.shop.pass_days(0.02)  # the dead process's hold on the customer lapses
+        history.send(event)
+        history.shop.handle()
+        assert history.shop.books(history.ada) == history.expected_books, f"after a crash at write {writes}"
         if came_through:
             break
     assert writes > 15
 
 
-def test_a_crash_while_an_event_is_stored_answers_no_2xx_so_that_stripe_sends_it_again(
-    story: Story,
+def test_a_crash_while_an_event_is_stored_is_not_2xx_so_that_stripe_retries(
+    history: History,
 ) -> None:
-    event = story.events[-1]
-    with dying_at_write(story.shop, 1):
-        assert not story.shop.send(*signed(event, story.shop.world.now))
-    assert story.shop.waiting_events() == 0
-    tell(story, [event], one_by_one=True)
-    assert story.shop.books(story.ada) == story.told
+    event = history.events[-1]
+    with dying_at_write(history.shop, 1):
+        assert not history.shop.send(*signed(event, history.shop.world.now))
+    assert history.shop.waiting_events() == 0
+    deliver(history, [event], one_by_one=True)
+    assert history.shop.books(history.ada) == history.expected_books
 
 
 def lead_a_life(shop: Shop, ada: Owner, hear: Callable[[], None]) -> None:
-    """A long story, told as it happens."""
+    """A long history, delivered as it happens."""
     shop.buy(ada, STANDARD)
     hear()
     shop.pass_days(9)
@@ -309,7 +309,7 @@ def test_with_every_event_lost_reconciliation_alone_restores_plan_and_credits(
         shop.check()
 
 
-def test_a_life_ends_in_the_same_books_on_either_database(
+def test_a_subscription_yields_the_same_ledger_on_either_database(
     tmp_path: Path, database_url: str, undisturbed: Json
 ) -> None:
     switches = Switches(duplicated=0.5, is_shuffled=True, seed=5)
@@ -320,7 +320,7 @@ def test_a_life_ends_in_the_same_books_on_either_database(
         shop.check()
 
 
-def test_a_customer_whom_a_restored_database_does_not_know_is_found_again(tmp_path: Path) -> None:
+def test_a_customer_missing_from_a_restored_database_is_found_again(tmp_path: Path) -> None:
     with open_shop(tmp_path) as shop:
         ada = shop.owner()
         shop.buy(ada, STANDARD)

@@ -1,4 +1,4 @@
-"""Whole lives of subscriptions: the real SDK against the simulator, our webhook, our books."""
+"""Complete subscription lifecycles: the real SDK against the simulator, the webhook and the ledger."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -28,7 +28,7 @@ def ada(shop: Shop) -> Owner:
     return shop.owner()
 
 
-def test_from_free_to_standard_to_business_down_again_through_a_failed_payment_to_the_end(
+def test_a_subscription_from_upgrade_and_downgrade_through_a_failed_payment_to_its_end(
     shop: Shop, ada: Owner
 ) -> None:
     assert shop.plan_and_credits(ada) == ("free", 15)
@@ -86,9 +86,7 @@ def test_from_free_to_standard_to_business_down_again_through_a_failed_payment_t
     assert shop.state(ada).status == "free"
 
 
-def test_a_renewal_that_stripe_charges_an_hour_late_leaves_nobody_without_credits(
-    shop: Shop, ada: Owner
-) -> None:
+def test_a_renewal_charged_an_hour_late_leaves_no_gap_in_credits(shop: Shop, ada: Owner) -> None:
     shop.buy(ada, STANDARD)
     shop.settle()
     end = lifecycle.item_of(shop.subscription(ada))["current_period_end"]
@@ -100,7 +98,7 @@ def test_a_renewal_that_stripe_charges_an_hour_late_leaves_nobody_without_credit
     assert shop.plan_and_credits(ada) == ("standard", 500)  # of the new period: the old ones have ended
 
 
-def test_changing_plans_to_and_fro_brings_no_credits(shop: Shop, ada: Owner) -> None:
+def test_switching_plans_back_and_forth_gains_no_credits(shop: Shop, ada: Owner) -> None:
     shop.buy(ada, STANDARD)
     shop.settle()
     subscription = shop.subscription(ada)
@@ -113,7 +111,7 @@ def test_changing_plans_to_and_fro_brings_no_credits(shop: Shop, ada: Owner) -> 
     assert shop.plan_and_credits(ada) == ("standard", 15 + 500 + round(4_500 * 27.5 / 28))
 
 
-def test_a_failed_payment_leaves_seven_days_of_grace_and_then_the_free_plan(shop: Shop, ada: Owner) -> None:
+def test_a_failed_payment_has_seven_days_of_grace_and_then_the_free_plan(shop: Shop, ada: Owner) -> None:
     shop.buy(ada, STANDARD)
     shop.settle()
     shop.portal(ada, "declined-card")
@@ -140,7 +138,7 @@ def test_a_failed_payment_leaves_seven_days_of_grace_and_then_the_free_plan(shop
     assert shop.plan_and_credits(ada) == ("standard", 500)
 
 
-def test_after_the_last_attempt_the_subscription_ends(shop: Shop, ada: Owner) -> None:
+def test_the_subscription_ends_after_the_last_payment_attempt(shop: Shop, ada: Owner) -> None:
     shop.buy(ada, STANDARD)
     shop.settle()
     shop.portal(ada, "declined-card")
@@ -153,7 +151,7 @@ def test_after_the_last_attempt_the_subscription_ends(shop: Shop, ada: Owner) ->
     assert shop.plan_and_credits(ada)[0] == "standard"
 
 
-def test_an_upgrade_that_is_not_paid_raises_neither_limits_nor_credits(shop: Shop, ada: Owner) -> None:
+def test_an_unpaid_upgrade_raises_neither_limits_nor_credits(shop: Shop, ada: Owner) -> None:
     shop.buy(ada, STANDARD)
     shop.settle()
     shop.portal(ada, "declined-card")
@@ -163,7 +161,7 @@ def test_an_upgrade_that_is_not_paid_raises_neither_limits_nor_credits(shop: Sho
 
 
 @pytest.mark.parametrize(("refunded", "taken"), [(900, 500), (300, 166), (899, 499), (1, 0)], ids=str)
-def test_a_refund_takes_back_unspent_credits_in_proportion_rounded_down(
+def test_a_refund_revokes_unspent_credits_in_proportion_rounded_down(
     shop: Shop, ada: Owner, refunded: int, taken: int
 ) -> None:
     shop.buy(ada, STANDARD)
@@ -173,7 +171,7 @@ def test_a_refund_takes_back_unspent_credits_in_proportion_rounded_down(
     assert shop.plan_and_credits(ada) == ("standard", 515 - taken)
 
 
-def test_a_payment_refunded_in_parts_is_taken_back_whole(shop: Shop, ada: Owner) -> None:
+def test_partial_refunds_add_up_to_a_full_revocation(shop: Shop, ada: Owner) -> None:
     shop.buy(ada, STANDARD)
     shop.settle()
     for _ in range(3):
@@ -183,7 +181,7 @@ def test_a_payment_refunded_in_parts_is_taken_back_whole(shop: Shop, ada: Owner)
     assert shop.plan_and_credits(ada) == ("standard", 15)
 
 
-def test_spent_credits_are_not_taken_back_and_the_shortfall_is_recorded(shop: Shop, ada: Owner) -> None:
+def test_spent_credits_are_not_revoked_and_the_shortfall_is_recorded(shop: Shop, ada: Owner) -> None:
     shop.buy(ada, STANDARD)
     shop.settle()
     shop.spend(ada, 115)  # the 15 free ones first, for they end first
@@ -194,7 +192,7 @@ def test_spent_credits_are_not_taken_back_and_the_shortfall_is_recorded(shop: Sh
     assert (reversal["credits"], reversal["taken"]) == (500, 400)
 
 
-def test_a_refund_that_fails_gives_the_credits_back(shop: Shop, ada: Owner) -> None:
+def test_a_failed_refund_restores_the_credits(shop: Shop, ada: Owner) -> None:
     shop.buy(ada, STANDARD)
     shop.settle()
     made = lifecycle.refund(shop.world, shop.charges(ada)[0])
@@ -205,7 +203,7 @@ def test_a_refund_that_fails_gives_the_credits_back(shop: Shop, ada: Owner) -> N
 
 
 @pytest.mark.parametrize("won", [True, False])
-def test_a_dispute_takes_the_credits_and_winning_it_brings_them_back(
+def test_a_dispute_revokes_the_credits_and_winning_it_restores_them(
     shop: Shop, ada: Owner, won: bool
 ) -> None:
     shop.buy(ada, STANDARD)
@@ -219,7 +217,7 @@ def test_a_dispute_takes_the_credits_and_winning_it_brings_them_back(
     assert shop.plan_and_credits(ada) == ("standard", 515 if won else 15)
 
 
-def test_a_dispute_that_is_lost_after_it_was_won_takes_the_credits_again(shop: Shop, ada: Owner) -> None:
+def test_a_dispute_lost_after_it_was_won_revokes_the_credits_again(shop: Shop, ada: Owner) -> None:
     """As often as the bank changes its mind, and never what a refund has taken meanwhile."""
     shop.buy(ada, STANDARD)
     shop.settle()
@@ -245,7 +243,7 @@ def test_a_dispute_that_is_lost_after_it_was_won_takes_the_credits_again(shop: S
     shop.check()
 
 
-def test_an_upgrade_after_a_won_dispute_brings_what_it_always_brings(shop: Shop, ada: Owner) -> None:
+def test_an_upgrade_after_a_won_dispute_grants_the_usual_credits(shop: Shop, ada: Owner) -> None:
     shop.buy(ada, STANDARD)
     shop.settle()
     dispute = lifecycle.open_dispute(shop.world, shop.charges(ada)[0])
@@ -257,7 +255,7 @@ def test_an_upgrade_after_a_won_dispute_brings_what_it_always_brings(shop: Shop,
     assert shop.plan_and_credits(ada) == ("business", 5_015)
 
 
-def test_a_paused_collection_keeps_what_is_paid_for_and_resumes(shop: Shop, ada: Owner) -> None:
+def test_paused_collection_keeps_the_paid_period_and_resumes(shop: Shop, ada: Owner) -> None:
     shop.buy(ada, STANDARD)
     shop.settle()
     subscription = shop.subscription(ada)
@@ -274,7 +272,7 @@ def test_a_paused_collection_keeps_what_is_paid_for_and_resumes(shop: Shop, ada:
     assert shop.plan_and_credits(ada) == ("standard", 500)
 
 
-def test_the_owner_of_an_account_given_by_the_operator_keeps_its_monthly_credits(shop: Shop) -> None:
+def test_an_account_with_an_operator_plan_keeps_its_monthly_credits(shop: Shop) -> None:
     given = shop.owner("given@example.com", STANDARD)
     assert shop.plan_and_credits(given) == ("standard", 500)
     assert shop.state(given).status == "given"
@@ -282,7 +280,7 @@ def test_the_owner_of_an_account_given_by_the_operator_keeps_its_monthly_credits
     assert shop.plan_and_credits(given) == ("standard", 500)
 
 
-def test_two_checkouts_at_once_make_one_subscription(shop: Shop, ada: Owner) -> None:
+def test_two_concurrent_checkouts_create_one_subscription(shop: Shop, ada: Owner) -> None:
     first = shop.checkout(ada, STANDARD)
     shop.buy(ada, BUSINESS)
     closed = first.rsplit("/", 1)[1]
@@ -292,15 +290,13 @@ def test_two_checkouts_at_once_make_one_subscription(shop: Shop, ada: Owner) -> 
     assert "/portal/" in shop.checkout(ada, STANDARD)
 
 
-def test_one_who_comes_again_before_the_webhook_is_not_sold_a_second_subscription(
-    shop: Shop, ada: Owner
-) -> None:
+def test_a_second_checkout_before_the_webhook_creates_no_second_subscription(shop: Shop, ada: Owner) -> None:
     shop.buy(ada, STANDARD)
     assert "/portal/" in shop.checkout(ada, STANDARD)
     assert shop.plan_and_credits(ada) == ("standard", 515)
 
 
-def test_a_grace_ends_on_time_while_stripe_is_away(shop: Shop, ada: Owner) -> None:
+def test_the_grace_period_ends_on_time_while_stripe_is_unavailable(shop: Shop, ada: Owner) -> None:
     shop.buy(ada, STANDARD)
     shop.settle()
     shop.portal(ada, "declined-card")
@@ -331,7 +327,7 @@ class TestTrial:
             opened.settle()
             opened.check()
 
-    def test_a_trials_invoice_grants_too_and_the_first_paid_month_grants_again(
+    def test_the_trial_invoice_grants_credits_and_the_first_paid_month_grants_again(
         self, shop: Shop, ada: Owner
     ) -> None:
         shop.buy(ada, STANDARD)
@@ -359,7 +355,7 @@ class TestTrial:
         assert plan == "standard"
         assert credits_ >= 500
 
-    def test_there_is_one_trial_an_account(self, shop: Shop, ada: Owner) -> None:
+    def test_an_account_gets_one_trial(self, shop: Shop, ada: Owner) -> None:
         shop.buy(ada, STANDARD)
         shop.settle()
         shop.portal(ada, "cancel")
@@ -372,7 +368,7 @@ class TestTrial:
         assert shop.state(ada).renews_at is not None
         assert shop.api.clock() + timedelta(days=27) < shop.state(ada).renews_at  # type: ignore[operator]
 
-    def test_there_is_one_trial_a_card(self, shop: Shop, ada: Owner) -> None:
+    def test_a_card_gets_one_trial(self, shop: Shop, ada: Owner) -> None:
         bob = shop.owner("bob@example.com")
         for owner in (ada, bob):
             url = shop.checkout(owner, STANDARD)

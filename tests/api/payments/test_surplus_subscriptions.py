@@ -1,4 +1,4 @@
-"""Too much: two subscriptions, payments after the end, refunds beside disputes, one customer's trouble."""
+"""Duplicate subscriptions, late payments, refunds beside disputes, and failing customers."""
 
 import asyncio
 import subprocess
@@ -59,7 +59,7 @@ def is_refunded(shop: Shop, subscription: Json) -> bool:
 # Prorations.
 
 
-def test_a_renewal_with_prorations_in_it_pays_the_new_month(shop: Shop, ada: Owner) -> None:
+def test_a_renewal_with_prorations_pays_the_new_month(shop: Shop, ada: Owner) -> None:
     shop.buy(ada, STANDARD)
     shop.settle()
     shop.pass_days(14)
@@ -75,7 +75,7 @@ def test_a_renewal_with_prorations_in_it_pays_the_new_month(shop: Shop, ada: Own
     shop.check()
 
 
-def test_lines_beyond_the_ten_that_an_invoice_shows_count_too(shop: Shop, ada: Owner) -> None:
+def test_invoice_lines_beyond_the_first_page_count_too(shop: Shop, ada: Owner) -> None:
     shop.buy(ada, STANDARD)
     shop.settle()
     for number in range(12):
@@ -89,7 +89,7 @@ def test_lines_beyond_the_ten_that_an_invoice_shows_count_too(shop: Shop, ada: O
     shop.check()
 
 
-def test_an_upgrade_an_hour_before_the_end_brings_an_hours_credits(shop: Shop, ada: Owner) -> None:
+def test_an_upgrade_an_hour_before_the_period_ends_grants_one_hour_of_credits(shop: Shop, ada: Owner) -> None:
     shop.buy(ada, STANDARD)
     shop.settle()
     shop.pass_days(
@@ -102,7 +102,7 @@ def test_an_upgrade_an_hour_before_the_end_brings_an_hours_credits(shop: Shop, a
     assert shop.plan_and_credits(ada) == ("business", before + 7)
 
 
-def test_a_customers_balance_pays_and_the_month_counts_in_full(shop: Shop, ada: Owner) -> None:
+def test_a_month_paid_from_the_customer_balance_counts_in_full(shop: Shop, ada: Owner) -> None:
     shop.buy(ada, BUSINESS)
     shop.settle()
     shop.pass_days(1)
@@ -136,8 +136,8 @@ def test_a_second_subscription_is_cancelled_and_refunded(
     shop.check()
 
 
-def test_two_clicks_at_once_leave_one_page_that_can_be_paid(shop: Shop, ada: Owner) -> None:
-    """Also of somebody who buys for the first time."""
+def test_concurrent_clicks_leave_one_open_checkout(shop: Shop, ada: Owner) -> None:
+    """Likewise at a first purchase."""
     services = shop.api.services
 
     async def both() -> list[str]:
@@ -153,7 +153,7 @@ def test_two_clicks_at_once_leave_one_page_that_can_be_paid(shop: Shop, ada: Own
     shop.check()
 
 
-def test_a_double_click_served_by_two_processes_leaves_one_page_that_can_be_paid(
+def test_a_double_click_served_by_two_processes_leaves_one_open_checkout(
     shop: Shop, ada: Owner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     creating = shop.world.gates["POST /v1/checkout/sessions"] = Gate()
@@ -178,7 +178,7 @@ def test_a_double_click_served_by_two_processes_leaves_one_page_that_can_be_paid
     shop.check()
 
 
-def test_an_earlier_page_that_is_being_paid_keeps_a_second_one_from_opening(shop: Shop, ada: Owner) -> None:
+def test_a_checkout_being_paid_prevents_a_second_one(shop: Shop, ada: Owner) -> None:
     first = shop.checkout(ada, STANDARD).rsplit("/", 1)[1]
     shop.world.sessions_being_paid.add(first)
     with pytest.raises(StripeUnavailable):
@@ -207,7 +207,7 @@ def test_deleting_the_account_closes_its_open_checkout(shop: Shop, ada: Owner) -
     assert httpx.post(url, data={"do": "pay", "card": "good"}).status_code == 410
 
 
-def test_a_payment_after_the_account_was_deleted_is_given_back(shop: Shop, ada: Owner) -> None:
+def test_a_payment_after_the_account_was_deleted_is_refunded(shop: Shop, ada: Owner) -> None:
     session_id = shop.checkout(ada, STANDARD).rsplit("/", 1)[1]
     delete(shop, ada)
     pages.complete(shop.world, shop.world.get(session_id))
@@ -219,7 +219,7 @@ def test_a_payment_after_the_account_was_deleted_is_given_back(shop: Shop, ada: 
     assert shop.waiting_events() == 0
 
 
-def test_what_was_paid_before_the_deletion_is_kept(shop: Shop, ada: Owner) -> None:
+def test_a_payment_made_before_the_deletion_is_not_refunded(shop: Shop, ada: Owner) -> None:
     shop.buy(ada, STANDARD)
     shop.settle()
     shop.pass_days(1)
@@ -246,9 +246,7 @@ def test_a_customer_deleted_at_stripe_loses_the_plan_and_can_buy_again(shop: Sho
     shop.check()
 
 
-def test_a_customer_deleted_without_our_hearing_of_it_is_replaced_at_the_next_purchase(
-    shop: Shop, ada: Owner
-) -> None:
+def test_a_customer_deleted_without_an_event_is_replaced_at_the_next_purchase(shop: Shop, ada: Owner) -> None:
     shop.checkout(ada, STANDARD)
     former = shop.customer_id(ada)
     lifecycle.delete_customer(shop.world, shop.world.get(former))
@@ -259,7 +257,7 @@ def test_a_customer_deleted_without_our_hearing_of_it_is_replaced_at_the_next_pu
     assert shop.plan_and_credits(ada) == ("standard", 515)
 
 
-def test_an_archived_price_is_read_again(shop: Shop, ada: Owner) -> None:
+def test_an_archived_price_is_fetched_again(shop: Shop, ada: Owner) -> None:
     shop.checkout(ada, STANDARD)
     old = price_of(shop, STANDARD)
     new = {**old, "id": "price_new", "unit_amount": 1_100}
@@ -272,7 +270,7 @@ def test_an_archived_price_is_read_again(shop: Shop, ada: Owner) -> None:
 # Money back.
 
 
-def test_a_pending_refund_counts_and_gives_back_when_it_fails(shop: Shop, ada: Owner) -> None:
+def test_a_pending_refund_revokes_credits_and_restores_them_if_it_fails(shop: Shop, ada: Owner) -> None:
     shop.buy(ada, STANDARD)
     shop.settle()
     made = lifecycle.refund(shop.world, shop.charges(ada)[0], 300, is_pending=True)
@@ -284,7 +282,7 @@ def test_a_pending_refund_counts_and_gives_back_when_it_fails(shop: Shop, ada: O
 
 
 @pytest.mark.parametrize("late", [False, True], ids=["in order", "the refund is heard of late"])
-def test_refund_and_dispute_together_take_no_more_than_the_payment_brought(
+def test_a_refund_and_a_dispute_revoke_no_more_than_the_payment_granted(
     shop: Shop, ada: Owner, late: bool
 ) -> None:
     shop.buy(ada, STANDARD)
@@ -307,11 +305,11 @@ def test_refund_and_dispute_together_take_no_more_than_the_payment_brought(
     shop.check()
 
 
-# Others wait for nobody.
+# One customer must not delay the others.
 
 
 class FaultyGateway(StripeGateway):
-    """Something nobody foresaw in the data of one customer; or Stripe answers slowly."""
+    """Unexpected data of one customer, or a slow answer from Stripe."""
 
     faulty = ""
     slow: threading.Event | None = None
@@ -329,7 +327,7 @@ class FaultyGateway(StripeGateway):
         return super().subscribed_customers()
 
 
-def test_one_customer_that_raises_stops_reconciliation_for_nobody(shop: Shop, ada: Owner) -> None:
+def test_an_error_for_one_customer_does_not_stop_reconciliation_of_others(shop: Shop, ada: Owner) -> None:
     bob = shop.owner("bob@example.com")
     for owner in (ada, bob):
         shop.buy(owner, STANDARD)
@@ -364,7 +362,7 @@ def test_events_do_not_wait_for_reconciliation(shop: Shop, ada: Owner) -> None:
                     await asyncio.sleep(0.01)
                 for payload, headers in (signed(each, shop.world.now) for each in events):
                     await client.post("/stripe/webhook", content=payload, headers=headers)
-                while await services.database.read(plan) != "standard":  # noqa: ASYNC110 - no event tells
+                while await services.database.read(plan) != "standard":  # noqa: ASYNC110 - rows send no events
                     await asyncio.sleep(0.05)
         finally:
             assert slow.slow is not None
@@ -376,7 +374,7 @@ def test_events_do_not_wait_for_reconciliation(shop: Shop, ada: Owner) -> None:
     shop.api.call(until_bought)
 
 
-def test_the_front_page_shows_the_last_prices_while_stripe_does_not_answer(shop: Shop) -> None:
+def test_the_front_page_shows_the_last_prices_while_stripe_is_unavailable(shop: Shop) -> None:
     services, clock = shop.api.services, shop.api.clock
     shop.api.call(shop.stripe.refresh, clock())
     shop.world.now += 7_200
@@ -400,7 +398,7 @@ def test_the_front_page_shows_the_last_prices_while_stripe_does_not_answer(shop:
 # The plan that the operator gave.
 
 
-def test_after_a_subscription_the_plan_that_the_operator_gave_is_back(shop: Shop) -> None:
+def test_the_plan_set_by_the_operator_returns_after_a_subscription(shop: Shop) -> None:
     given = shop.owner("given@example.com", BUSINESS)
     shop.buy(given, STANDARD)
     shop.settle()

@@ -1,4 +1,4 @@
-"""One trial per card, also while the server's secret is rotated."""
+"""One trial per card, including while the secret is rotated."""
 
 from datetime import timedelta
 
@@ -26,7 +26,7 @@ def trial(subscription_id: str, card: str) -> CustomerFacts:
     return CustomerFacts("cus_1", subscriptions=(subscription,), invoices=())
 
 
-def test_a_card_is_recognised_after_the_secret_was_rotated(database: Database) -> None:
+def test_a_card_is_recognised_after_a_secret_rotation(database: Database) -> None:
     with database.transaction() as session:
         first, second = make_account(session).id, make_account(session).id
         assert Trials(("old secret",)).repeated(session, first, trial("sub_1", "card"), NOON) == set()

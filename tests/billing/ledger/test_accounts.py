@@ -12,21 +12,21 @@ from billing.ledger.plans import PlanName
 from tests.support.builders import DAY, NOON, OWNER, make_account, make_hold
 
 
-def test_a_new_account_is_free_and_its_periods_count_from_its_start(session: Session) -> None:
+def test_a_new_account_is_free_and_its_periods_start_at_its_creation(session: Session) -> None:
     account = accounts.create(session, email="ada@example.org", now=NOON)
     assert (account.plan, account.available, account.held) == (PlanName.FREE, 0, 0)
     assert account.created_at == account.period_anchor_at == NOON
     assert account.id.startswith("acc_")
 
 
-def test_an_address_has_one_account_however_it_is_written(session: Session) -> None:
+def test_an_address_has_one_account_in_any_spelling(session: Session) -> None:
     account = accounts.create(session, email=" Ada@Example.org ", now=NOON)
     with pytest.raises(AccountExists, match=r"ada@example\.org"):
         accounts.create(session, email="ADA@example.ORG", now=NOON)
     assert accounts.find_by_email(session, "aDa@example.org").id == account.id
 
 
-def test_of_two_that_open_an_account_with_one_address_at_once_one_learns_that_it_exists(
+def test_opening_an_account_twice_concurrently_fails_for_one_caller(
     database: Database,
 ) -> None:
     outcomes: list[str] = []
@@ -51,17 +51,17 @@ def test_of_two_that_open_an_account_with_one_address_at_once_one_learns_that_it
     assert outcomes == ["exists"]
 
 
-def test_finding_an_address_without_an_account_says_so(session: Session) -> None:
+def test_finding_an_address_without_an_account_raises(session: Session) -> None:
     with pytest.raises(UnknownAccount, match=r"nobody@example\.org"):
         accounts.find_by_email(session, "nobody@example.org")
 
 
-def test_locking_an_unknown_account_says_so(session: Session) -> None:
+def test_locking_an_unknown_account_raises(session: Session) -> None:
     with pytest.raises(UnknownAccount):
         accounts.lock(session, "acc_none")
 
 
-def test_locking_reads_the_row_afresh(database: Database) -> None:
+def test_locking_refreshes_the_row(database: Database) -> None:
     with database.transaction() as session:
         account_id = make_account(session).id
     with Session(database.engine, expire_on_commit=False) as session:
@@ -75,14 +75,14 @@ def test_locking_reads_the_row_afresh(database: Database) -> None:
         session.rollback()
 
 
-def test_locking_keeps_what_was_changed_in_this_transaction(session: Session) -> None:
+def test_locking_keeps_changes_of_this_transaction(session: Session) -> None:
     account = make_account(session, credits=1)
     account.rate_full_at = NOON
     make_hold(session, account)
     assert accounts.lock(session, account.id).rate_full_at == NOON
 
 
-def test_a_closed_account_can_do_nothing_more(session: Session) -> None:
+def test_a_closed_account_refuses_every_operation(session: Session) -> None:
     account = make_account(session, credits=1)
     accounts.close(session, account.id, now=NOON)
     with pytest.raises(AccountClosed):
@@ -93,7 +93,7 @@ def test_a_closed_account_can_do_nothing_more(session: Session) -> None:
 
 
 @pytest.mark.parametrize("ending", ["capture", "release"])
-def test_calls_that_run_while_their_account_is_closed_still_settle(session: Session, ending: str) -> None:
+def test_running_calls_settle_after_their_account_is_closed(session: Session, ending: str) -> None:
     account = make_account(session, credits=2)
     running = make_hold(session, account)
     accounts.close(session, account.id, now=NOON)
@@ -105,7 +105,7 @@ def test_calls_that_run_while_their_account_is_closed_still_settle(session: Sess
 
 
 @pytest.mark.parametrize("later", [NOON, NOON + 20 * DAY])
-def test_a_changed_plan_brings_its_credits_with_the_next_period(session: Session, later: datetime) -> None:
+def test_a_changed_plan_grants_its_credits_with_the_next_period(session: Session, later: datetime) -> None:
     account = make_account(session)
     ledger.refresh(session, account, NOON)
     accounts.change_plan(session, account, PlanName.STANDARD)

@@ -1,4 +1,4 @@
-"""The audit finds each kind of damage. The guards are taken away first: with them it could not happen."""
+"""The audit detects each kind of damage. The triggers that prevent it are dropped first."""
 
 import pytest
 from sqlalchemy import text
@@ -110,7 +110,7 @@ DAMAGES = {
 
 
 @pytest.mark.parametrize(("damage", "said"), DAMAGES.values(), ids=DAMAGES.keys())
-def test_the_audit_finds(database: Database, damage: str, said: Drift) -> None:
+def test_the_audit_detects(database: Database, damage: str, said: Drift) -> None:
     with database.transaction() as session:
         rows = books(session)
         assert audit(session) == []
@@ -127,7 +127,7 @@ def test_the_audit_finds(database: Database, damage: str, said: Drift) -> None:
         assert expected in audit(session)
 
 
-def test_credits_that_were_spent_before_they_came_in_are_found_though_all_sums_fit(
+def test_credits_spent_before_they_were_granted_are_detected_although_all_sums_match(
     database: Database,
 ) -> None:
     with database.transaction() as session:
@@ -140,10 +140,10 @@ def test_credits_that_were_spent_before_they_came_in_are_found_though_all_sums_f
         assert audit(session) == [Drift("the lowest balance", held.grant_id, -1, "0 or more")]
 
 
-def test_a_drift_reads_as_a_sentence() -> None:
+def test_a_discrepancy_is_described_in_a_sentence() -> None:
     drift = Drift("account.available", "acc_1", 1000, 8)
     assert str(drift) == "acc_1: account.available is 1000, should be 8"
 
 
-def test_an_empty_database_is_in_order(session: Session) -> None:
+def test_an_empty_database_passes(session: Session) -> None:
     assert audit(session) == []

@@ -1,4 +1,4 @@
-"""Wrong states that no code of ours would write are refused by the database itself."""
+"""The database itself refuses invalid states."""
 
 import pytest
 from sqlalchemy import text
@@ -138,7 +138,7 @@ def test_history_cannot_be_truncated(database: Database, table: str) -> None:
         session.connection().execute(text(f"truncate {table} cascade"))
 
 
-def test_what_may_change_still_does(database: Database) -> None:
+def test_permitted_changes_are_accepted(database: Database) -> None:
     """The guards are about single columns and rows, no more."""
     with database.transaction() as session:
         named = a_little_ledger(session)
@@ -151,7 +151,7 @@ def test_what_may_change_still_does(database: Database) -> None:
         connection.execute(text("update credit_grant set expires_at = created_at where id = :grant"), named)
 
 
-def test_the_guards_can_be_taken_away_and_put_back_for_a_migration(database: Database) -> None:
+def test_the_triggers_can_be_dropped_and_recreated_for_a_migration(database: Database) -> None:
     with database.transaction() as session:
         named = a_little_ledger(session)
     dialect = database.engine.dialect.name
@@ -165,7 +165,7 @@ def test_the_guards_can_be_taken_away_and_put_back_for_a_migration(database: Dat
         session.connection().execute(text("update entry set reference = 'again' where id = :entry"), named)
 
 
-def test_code_that_takes_too_much_is_refused_by_the_database(database: Database) -> None:
+def test_the_database_refuses_an_overdraft_by_faulty_code(database: Database) -> None:
     with database.transaction() as session:
         account = make_account(session)
         granted = make_grant(session, account, 2)

@@ -26,9 +26,7 @@ def test_a_grant_adds_its_credits_with_one_entry(session: Session) -> None:
 
 
 @pytest.mark.parametrize("amount", [0, -1, -1_000_000, 1_000_001, 10**30])
-def test_an_amount_that_is_no_sensible_number_of_credits_is_refused_and_nothing_written(
-    session: Session, amount: int
-) -> None:
+def test_an_invalid_amount_is_refused_and_writes_nothing(session: Session, amount: int) -> None:
     account = make_account(session)
     with pytest.raises(InvalidGrant, match="1 to 1,000,000 credits"):
         make_grant(session, account, amount)
@@ -37,12 +35,12 @@ def test_an_amount_that_is_no_sensible_number_of_credits_is_refused_and_nothing_
 
 
 @pytest.mark.parametrize("amount", [1, 1_000_000])
-def test_the_smallest_and_the_largest_grant_are_fine(session: Session, amount: int) -> None:
+def test_the_smallest_and_the_largest_grant_are_accepted(session: Session, amount: int) -> None:
     account = make_account(session, credits=amount)
     assert account.available == amount
 
 
-def test_a_reference_grants_once_for_all_accounts_and_the_transaction_goes_on(session: Session) -> None:
+def test_a_reference_grants_once_across_accounts_and_the_transaction_stays_usable(session: Session) -> None:
     first, second = make_account(session), make_account(session)
     make_grant(session, first, 3, reference="stripe:in_1")
     for account in (first, second):
@@ -52,7 +50,7 @@ def test_a_reference_grants_once_for_all_accounts_and_the_transaction_goes_on(se
     assert (first.available, second.available) == (3, 4)
 
 
-def test_a_reference_that_another_kind_of_entry_used_grants_nothing_at_all(session: Session) -> None:
+def test_a_reference_used_by_another_kind_of_entry_grants_nothing(session: Session) -> None:
     account = make_account(session)
     make_grant(session, account, 3, reference="stripe:in_1")
     revoke(session, account, grant_reference="stripe:in_1", amount=1, reference="stripe:ch_1", now=NOON)
@@ -62,7 +60,7 @@ def test_a_reference_that_another_kind_of_entry_used_grants_nothing_at_all(sessi
     assert session.exec(select(Grant.reference)).all() == ["stripe:in_1"]
 
 
-def test_a_grant_that_has_ended_already_expires_at_once(session: Session) -> None:
+def test_a_grant_in_the_past_expires_at_once(session: Session) -> None:
     account = make_account(session)
     granted = make_grant(session, account, 3, expires_at=NOON)
     assert (granted.available, account.available) == (0, 0)
@@ -86,7 +84,7 @@ def test_a_grant_without_an_end_never_expires(session: Session) -> None:
     assert account.available == 3
 
 
-def test_the_end_takes_only_what_is_not_held(session: Session) -> None:
+def test_expiry_takes_only_credits_that_are_not_held(session: Session) -> None:
     account = make_account(session)
     granted = make_grant(session, account, 3, expires_at=NOON + DAY)
     make_hold(session, account)
@@ -96,7 +94,7 @@ def test_the_end_takes_only_what_is_not_held(session: Session) -> None:
     assert entries(session, account) == [("grant", 3), ("expiry", -2)]
 
 
-def test_ended_grants_of_others_stay_as_they_are(session: Session) -> None:
+def test_expiry_leaves_grants_of_other_accounts_unchanged(session: Session) -> None:
     account, other = make_account(session), make_account(session)
     make_grant(session, other, 3, expires_at=NOON + DAY)
     ledger.expire_due(session, account, NOON + 2 * DAY)
@@ -111,7 +109,7 @@ def test_ended_grants_of_others_stay_as_they_are(session: Session) -> None:
         (PlanName.BUSINESS, 5_000, GrantKind.PLAN),
     ],
 )
-def test_each_plan_brings_its_credits(session: Session, plan: PlanName, credits: int, kind: str) -> None:
+def test_each_plan_grants_its_credits(session: Session, plan: PlanName, credits: int, kind: str) -> None:
     account = make_account(session, plan=plan)
     ledger.refresh(session, account, NOON)
     granted = session.exec(select(Grant)).one()
@@ -120,7 +118,7 @@ def test_each_plan_brings_its_credits(session: Session, plan: PlanName, credits:
     assert (granted.starts_at, granted.expires_at) == (NOON, NOON + 31 * DAY)
 
 
-def test_asking_again_within_a_period_grants_nothing_more(session: Session) -> None:
+def test_a_period_grants_its_credits_once(session: Session) -> None:
     account = make_account(session)
     for days in (0, 0, 1, 30):
         ledger.refresh(session, account, NOON + days * DAY)
@@ -128,7 +126,7 @@ def test_asking_again_within_a_period_grants_nothing_more(session: Session) -> N
     assert account.period_ends_at == NOON + 31 * DAY
 
 
-def test_unused_credits_end_with_their_period_and_the_next_one_brings_new_ones(session: Session) -> None:
+def test_unused_credits_expire_with_their_period_and_the_next_one_grants_new_ones(session: Session) -> None:
     account = make_account(session)
     ledger.refresh(session, account, NOON)
     ledger.refresh(session, account, NOON + 31 * DAY - SECOND)
@@ -138,14 +136,14 @@ def test_unused_credits_end_with_their_period_and_the_next_one_brings_new_ones(s
     assert entries(session, account) == [("grant", 15), ("expiry", -15), ("grant", 15)]
 
 
-def test_credits_that_were_granted_for_ever_outlive_the_period(session: Session) -> None:
+def test_credits_without_an_expiry_outlive_the_period(session: Session) -> None:
     account = make_account(session, credits=4)
     ledger.refresh(session, account, NOON)
     ledger.refresh(session, account, NOON + 31 * DAY)
     assert account.available == 19
 
 
-def test_an_account_that_was_idle_for_seven_months_gets_the_present_month_only(session: Session) -> None:
+def test_an_account_idle_for_seven_months_gets_the_current_month_only(session: Session) -> None:
     account = make_account(session)
     ledger.refresh(session, account, NOON)
     ledger.refresh(session, account, datetime(2026, 8, 20, tzinfo=UTC))
@@ -154,7 +152,7 @@ def test_an_account_that_was_idle_for_seven_months_gets_the_present_month_only(s
     assert account.period_ends_at == datetime(2026, 9, 15, 12, tzinfo=UTC)
 
 
-def test_twelve_months_from_the_31st_bring_twelve_grants(session: Session) -> None:
+def test_twelve_months_from_the_31st_yield_twelve_grants(session: Session) -> None:
     account = make_account(session, now=datetime(2027, 12, 31, 23, 59, tzinfo=UTC))
     for hours in range(0, 366 * 24, 6):  # 2028 has a leap day.
         ledger.refresh(session, account, datetime(2027, 12, 31, 23, 59, tzinfo=UTC) + timedelta(hours=hours))
@@ -165,7 +163,7 @@ def test_twelve_months_from_the_31st_bring_twelve_grants(session: Session) -> No
     assert references == [f"grant:{account.id}:{day}" for day in days]
 
 
-def test_a_clock_that_is_set_back_over_the_periods_start_grants_nothing_twice(session: Session) -> None:
+def test_a_clock_set_back_across_the_start_of_the_period_grants_nothing_twice(session: Session) -> None:
     account = make_account(session)
     ledger.refresh(session, account, NOON)
     for step in (31 * DAY, 31 * DAY - SECOND, 31 * DAY, 0 * DAY, 31 * DAY):
@@ -174,7 +172,7 @@ def test_a_clock_that_is_set_back_over_the_periods_start_grants_nothing_twice(se
     assert len(session.exec(select(Grant)).all()) == 2
 
 
-def test_a_clock_that_ran_a_year_ahead_for_a_while_keeps_no_later_period_from_its_credits(
+def test_a_clock_that_was_a_year_ahead_does_not_prevent_later_grants(
     session: Session,
 ) -> None:
     account = make_account(session)
@@ -196,7 +194,7 @@ def test_an_anchor_moved_within_its_day_grants_nothing_twice(session: Session) -
     assert account.period_ends_at == NOON + 31 * DAY - timedelta(hours=3)
 
 
-def test_a_period_is_granted_once_by_any_number_of_stale_sessions(session: Session) -> None:
+def test_stale_sessions_grant_a_period_once(session: Session) -> None:
     account = make_account(session)
     ledger.refresh(session, account, NOON)
     account.period_ends_at = None  # As a session sees it that read the row before.
@@ -204,7 +202,7 @@ def test_a_period_is_granted_once_by_any_number_of_stale_sessions(session: Sessi
     assert account.available == 15
 
 
-def test_starts_at_is_told(session: Session) -> None:
+def test_starts_at_is_given(session: Session) -> None:
     account = make_account(session)
     granted = ledger.grant(
         session,

@@ -34,7 +34,7 @@ def entries(session: Session, account: Account) -> list[tuple[str, int, str]]:
 # Holding
 
 
-def test_a_hold_sets_one_credit_aside_and_writes_no_entry(session: Session) -> None:
+def test_a_hold_reserves_one_credit_and_writes_no_entry(session: Session) -> None:
     account = make_account(session, credits=3)
     held = make_hold(session, account, reference="request:req_1", lease_seconds=30)
     assert (account.available, account.held) == (2, 1)
@@ -43,7 +43,7 @@ def test_a_hold_sets_one_credit_aside_and_writes_no_entry(session: Session) -> N
     assert [kind for kind, _, _ in entries(session, account)] == ["grant"]
 
 
-def test_the_grant_that_ends_first_is_held_first_and_those_without_an_end_last(session: Session) -> None:
+def test_grants_are_held_in_order_of_expiry_and_those_without_one_last(session: Session) -> None:
     account = make_account(session)
     for reference, days in (("never", None), ("late", 9), ("soon", 2), ("later-made", 9)):
         make_grant(
@@ -62,7 +62,7 @@ def test_the_grant_that_ends_first_is_held_first_and_those_without_an_end_last(s
     assert spent == ["soon", "late", "later-made", "never"]
 
 
-def test_a_grant_that_has_ended_cannot_be_held_even_before_its_expiry_is_written(session: Session) -> None:
+def test_an_expired_grant_cannot_be_held_even_before_its_expiry_is_posted(session: Session) -> None:
     account = make_account(session)
     make_grant(session, account, 5, expires_at=NOON + DAY)
     make_hold(session, account, now=NOON + DAY - timedelta(microseconds=1))
@@ -79,13 +79,13 @@ def test_the_last_credit_is_held_once(session: Session) -> None:
     assert (account.available, account.held) == (0, 2)
 
 
-def test_credits_of_another_account_are_no_help(session: Session) -> None:
+def test_credits_of_another_account_cannot_be_held(session: Session) -> None:
     make_account(session, credits=5)
     with pytest.raises(InsufficientCredits):
         make_hold(session, make_account(session))
 
 
-def test_a_reference_holds_once_for_all_accounts_and_the_transaction_goes_on(session: Session) -> None:
+def test_a_reference_holds_once_across_accounts_and_the_transaction_stays_usable(session: Session) -> None:
     first, second = make_account(session, credits=5), make_account(session, credits=5)
     make_hold(session, first, reference="request:req_1")
     for account in (first, second):
@@ -95,7 +95,7 @@ def test_a_reference_holds_once_for_all_accounts_and_the_transaction_goes_on(ses
     assert (first.available, first.held, second.available, second.held) == (4, 1, 4, 1)
 
 
-def test_a_used_reference_is_told_from_an_empty_account(session: Session) -> None:
+def test_a_used_reference_is_distinguished_from_an_empty_account(session: Session) -> None:
     account = make_account(session, credits=1)
     make_hold(session, account, reference="request:req_1")
     with pytest.raises(DuplicateReference):
@@ -117,7 +117,7 @@ def test_a_capture_spends_the_held_credit_with_one_entry(session: Session) -> No
     assert entries(session, account)[1:] == [("capture", -1, f"capture:{held.id}")]
 
 
-def test_a_credit_held_before_its_grants_end_may_be_captured_after_it(session: Session) -> None:
+def test_a_credit_held_before_its_grant_expires_may_be_captured_afterwards(session: Session) -> None:
     account = make_account(session)
     make_grant(session, account, 2, expires_at=NOON + 10 * SECOND)
     held = make_hold(session, account)
@@ -127,7 +127,7 @@ def test_a_credit_held_before_its_grants_end_may_be_captured_after_it(session: S
     assert [amount for _, amount, _ in entries(session, account)] == [2, -1, -1]
 
 
-def test_a_lease_is_good_until_its_last_microsecond(session: Session) -> None:
+def test_a_lease_is_valid_until_its_last_microsecond(session: Session) -> None:
     account = make_account(session, credits=2)
     in_time, late = make_hold(session, account), make_hold(session, account)
     microsecond = timedelta(microseconds=1)
@@ -138,7 +138,7 @@ def test_a_lease_is_good_until_its_last_microsecond(session: Session) -> None:
     assert (account.available, account.held) == (0, 1)
 
 
-def test_another_process_cannot_capture(session: Session) -> None:
+def test_only_the_process_that_holds_can_capture(session: Session) -> None:
     account = make_account(session, credits=1)
     held = make_hold(session, account)
     with pytest.raises(LeaseLost):
@@ -146,7 +146,7 @@ def test_another_process_cannot_capture(session: Session) -> None:
     ledger.capture(session, held.id, lease_owner=OWNER, now=NOON)
 
 
-def test_a_hold_that_the_sweeper_expired_counts_as_a_lost_lease(session: Session) -> None:
+def test_a_hold_expired_by_the_sweeper_is_a_lost_lease(session: Session) -> None:
     account = make_account(session, credits=1)
     held = make_hold(session, account)
     ledger.release(session, held.id, now=NOON + 30 * SECOND, status=HoldStatus.EXPIRED)
@@ -180,7 +180,7 @@ def test_a_hold_settles_once(session: Session, first: str, second: str) -> None:
 
 
 @pytest.mark.parametrize("status", [HoldStatus.RELEASED, HoldStatus.EXPIRED])
-def test_a_release_gives_the_credit_back_without_an_entry(session: Session, status: HoldStatus) -> None:
+def test_a_release_returns_the_credit_without_an_entry(session: Session, status: HoldStatus) -> None:
     account = make_account(session, credits=3)
     held = make_hold(session, account)
     later = NOON + 30 * SECOND
@@ -193,7 +193,7 @@ def test_a_release_gives_the_credit_back_without_an_entry(session: Session, stat
     assert len(entries(session, account)) == 1
 
 
-def test_a_credit_released_after_its_grants_end_expires_at_once(session: Session) -> None:
+def test_a_credit_released_after_its_grant_ended_expires_at_once(session: Session) -> None:
     account = make_account(session)
     granted = make_grant(session, account, 3, expires_at=NOON + DAY)
     held = make_hold(session, account)
@@ -209,7 +209,7 @@ def test_a_credit_released_after_its_grants_end_expires_at_once(session: Session
     ]
 
 
-def test_a_hold_whose_owner_is_alive_cannot_be_expired_over_its_head(session: Session) -> None:
+def test_a_hold_with_a_valid_lease_cannot_be_expired(session: Session) -> None:
     account = make_account(session, credits=1)
     held = make_hold(session, account)
     ledger.renew_leases(session, OWNER, [held.id], NOON + 60 * SECOND)
@@ -230,7 +230,7 @@ def test_a_renewed_lease_keeps_the_hold(session: Session) -> None:
     ledger.capture(session, held.id, lease_owner=OWNER, now=NOON + 60 * SECOND)
 
 
-def test_only_the_owners_open_holds_are_renewed_and_the_answer_says_which(session: Session) -> None:
+def test_only_open_holds_of_the_owner_are_renewed_and_returned(session: Session) -> None:
     account = make_account(session, credits=3)
     mine, settled = make_hold(session, account), make_captured_hold(session, account)
     other = ledger.hold(
@@ -244,7 +244,7 @@ def test_only_the_owners_open_holds_are_renewed_and_the_answer_says_which(sessio
     assert until[settled.id] == until[other.id] == NOON + 30 * SECOND
 
 
-def test_lapsed_holds_come_longest_lapsed_first_and_not_more_than_asked_for(session: Session) -> None:
+def test_lapsed_holds_are_ordered_by_age_and_limited(session: Session) -> None:
     account = make_account(session, credits=5)
     holds = [make_hold(session, account, lease_seconds=seconds) for seconds in (30, 10, 20, 40)]
     settled = make_hold(session, account, lease_seconds=5)
@@ -257,7 +257,7 @@ def test_lapsed_holds_come_longest_lapsed_first_and_not_more_than_asked_for(sess
 # Refunding
 
 
-def test_a_refund_gives_a_captured_credit_back_to_its_grant(session: Session) -> None:
+def test_a_refund_returns_a_captured_credit_to_its_grant(session: Session) -> None:
     account = make_account(session)
     granted = make_grant(session, account, 1, expires_at=NOON + DAY)
     held = make_captured_hold(session, account)
@@ -277,7 +277,7 @@ def test_a_refund_happens_once(session: Session) -> None:
     assert account.available == 1
 
 
-def test_a_refund_after_the_grants_end_expires_at_once(session: Session) -> None:
+def test_a_refund_after_the_grant_ended_expires_at_once(session: Session) -> None:
     account = make_account(session)
     granted = make_grant(session, account, 1, expires_at=NOON + DAY)
     held = make_captured_hold(session, account)
@@ -289,7 +289,7 @@ def test_a_refund_after_the_grants_end_expires_at_once(session: Session) -> None
     ]
 
 
-def test_what_was_never_charged_cannot_be_refunded(session: Session) -> None:
+def test_an_uncharged_hold_cannot_be_refunded(session: Session) -> None:
     account = make_account(session, credits=2)
     running, released = make_hold(session, account), make_hold(session, account)
     ledger.release(session, released.id, now=NOON)

@@ -19,7 +19,7 @@ def test_a_period_runs_from_the_anchor_to_the_same_time_a_month_later() -> None:
     assert period_containing(utc("2026-01-10T08:30"), utc("2026-03-20")) == period
 
 
-def test_the_start_belongs_to_a_period_and_the_end_to_the_next() -> None:
+def test_a_period_includes_its_start_and_excludes_its_end() -> None:
     anchor = utc("2026-01-10T08:30:00.000001")
     start, end = utc("2026-03-10T08:30:00.000001"), utc("2026-04-10T08:30:00.000001")
     microsecond = timedelta(microseconds=1)
@@ -29,7 +29,7 @@ def test_the_start_belongs_to_a_period_and_the_end_to_the_next() -> None:
     assert period_containing(anchor, start - microsecond)[1] == start
 
 
-def test_an_anchor_on_the_31st_meets_the_last_day_of_short_months_and_does_not_drift() -> None:
+def test_an_anchor_on_the_31st_falls_on_the_last_day_of_short_months_without_drift() -> None:
     anchor = utc("2026-01-31T12:00")
     starts = [period_start(anchor, months).date().isoformat() for months in range(13)]
     assert starts == [
@@ -58,7 +58,7 @@ def test_an_anchor_on_the_31st_meets_the_last_day_of_short_months_and_does_not_d
         ("2026-01-29", "2026-02-28", "2026-02-28", "2026-03-29"),
         ("2024-02-29", "2025-02-28", "2025-02-28", "2025-03-29"),  # the leap day's anniversary
         ("2024-02-29", "2028-03-01", "2028-02-29", "2028-03-29"),
-        ("2024-02-29", "2100-02-28", "2100-02-28", "2100-03-29"),  # 2100 is no leap year
+        ("2024-02-29", "2100-02-28", "2100-02-28", "2100-03-29"),  # 2100 is not a leap year
         ("2026-12-15", "2027-01-14", "2026-12-15", "2027-01-15"),  # across a year's end
         ("2026-05-15", "2026-05-14", "2026-04-15", "2026-05-15"),  # a clock set back before the start
         ("2026-05-15", "2025-01-01", "2024-12-15", "2025-01-15"),
@@ -71,7 +71,7 @@ def test_month_ends_leap_days_and_moments_before_the_anchor(
 
 
 @given(anchor=moments, now=moments)
-def test_every_moment_lies_in_exactly_one_period_and_periods_follow_without_a_gap(
+def test_every_moment_is_in_exactly_one_period_and_periods_are_contiguous(
     anchor: datetime, now: datetime
 ) -> None:
     start, end = period_containing(anchor, now)
@@ -83,14 +83,14 @@ def test_every_moment_lies_in_exactly_one_period_and_periods_follow_without_a_ga
 
 
 @given(anchor=moments, now=moments, hours=st.integers(-12, 14))
-def test_the_zone_a_moment_is_told_in_changes_nothing(anchor: datetime, now: datetime, hours: int) -> None:
+def test_the_time_zone_of_a_datetime_does_not_matter(anchor: datetime, now: datetime, hours: int) -> None:
     elsewhere = timezone(timedelta(hours=hours))
-    told = period_containing(anchor.astimezone(elsewhere), now.astimezone(elsewhere))
-    assert told == period_containing(anchor, now)
-    assert {moment.tzinfo for moment in told} == {UTC}
+    period = period_containing(anchor.astimezone(elsewhere), now.astimezone(elsewhere))
+    assert period == period_containing(anchor, now)
+    assert {moment.tzinfo for moment in period} == {UTC}
 
 
-def test_summer_time_on_the_server_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_daylight_saving_on_the_server_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     # The clocks of this zone spring forward on 8 March 2026 at 02:00.
     monkeypatch.setenv("TZ", "EST5EDT,M3.2.0,M11.1.0")
     time.tzset()

@@ -1,4 +1,4 @@
-"""Two that settle one hold at once, from two connections: one does, the other learns that it was done."""
+"""Concurrent settlements of one hold on two connections: exactly one succeeds."""
 
 import threading
 from collections import Counter
@@ -27,7 +27,7 @@ SETTLEMENTS: dict[str, Settle] = {
 
 
 def outcome_of(database: Database, settle: Settle, hold_id: str) -> str:
-    """ "done" or the name of the error, whichever it is: a thread that died would tell nobody."""
+    """ "done" or the name of the error, so that no failure of a thread is lost."""
     try:
         with database.transaction() as session:
             settle(session, hold_id)
@@ -39,7 +39,7 @@ def outcome_of(database: Database, settle: Settle, hold_id: str) -> str:
 @pytest.mark.notices(fault="read, then write")
 @pytest.mark.parametrize("second", SETTLEMENTS)
 @pytest.mark.parametrize("first", SETTLEMENTS)
-def test_the_second_waits_for_the_first_and_then_finds_the_hold_settled(
+def test_the_second_settlement_waits_for_the_first_and_finds_the_hold_settled(
     database: Database, first: str, second: str
 ) -> None:
     with database.transaction() as session:
@@ -82,10 +82,8 @@ def test_if_the_first_transaction_fails_the_second_settles(database: Database) -
 
 
 @pytest.mark.parametrize("second", SETTLEMENTS)
-def test_one_who_settles_without_locking_the_account_is_noticed_all_the_same(
-    database: Database, second: str
-) -> None:
-    """The hold's own row decides. This "somebody" is no code of ours, so the books are left unbalanced."""
+def test_settling_without_locking_the_account_is_still_detected(database: Database, second: str) -> None:
+    """The row of the hold decides. The settlement is simulated, so the ledger is left unbalanced."""
     with database.transaction() as session:
         held = make_hold(session, make_account(session, credits=2))
     outcomes: list[str] = []
@@ -104,7 +102,9 @@ def test_one_who_settles_without_locking_the_account_is_noticed_all_the_same(
 
 
 @pytest.mark.parametrize("rounds", [15, pytest.param(1_000, marks=pytest.mark.long)])
-def test_of_four_at_once_one_settles_and_the_books_balance(database: Database, rounds: int) -> None:
+def test_one_of_four_concurrent_settlements_succeeds_and_the_ledger_balances(
+    database: Database, rounds: int
+) -> None:
     with database.transaction() as session:
         account = make_account(session, credits=rounds)
         holds = [make_hold(session, account).id for _ in range(rounds)]
@@ -133,7 +133,7 @@ def test_of_four_at_once_one_settles_and_the_books_balance(database: Database, r
         assert audit(session) == []
 
 
-def test_two_refunds_at_once_give_the_credit_back_once(database: Database) -> None:
+def test_two_concurrent_refunds_return_the_credit_once(database: Database) -> None:
     with database.transaction() as session:
         account = make_account(session, credits=1)
         held = make_hold(session, account)
@@ -153,7 +153,7 @@ def test_two_refunds_at_once_give_the_credit_back_once(database: Database) -> No
     assert sorted(outcomes) == ["DuplicateReference", "DuplicateReference", "done"]
 
 
-def test_a_period_asked_for_by_many_at_once_is_granted_once(database: Database) -> None:
+def test_a_period_requested_concurrently_is_granted_once(database: Database) -> None:
     with database.transaction() as session:
         account = make_account(session)
 
@@ -171,7 +171,7 @@ def test_a_period_asked_for_by_many_at_once_is_granted_once(database: Database) 
         assert audit(session) == []
 
 
-def test_whoever_locks_an_account_waits_for_the_one_who_did_before(database: Database) -> None:
+def test_locking_an_account_waits_for_the_previous_lock(database: Database) -> None:
     with database.transaction() as session:
         account_id = make_account(session, credits=1).id
     seen: list[int] = []
@@ -191,7 +191,7 @@ def test_whoever_locks_an_account_waits_for_the_one_who_did_before(database: Dat
     assert seen == [0]
 
 
-def test_many_at_once_hold_the_last_credits_once_each(database: Database) -> None:
+def test_concurrent_holds_take_each_of_the_last_credits_once(database: Database) -> None:
     with database.transaction() as session:
         account_id = make_account(session, credits=5).id
     outcomes: list[str] = []

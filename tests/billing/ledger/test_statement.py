@@ -5,7 +5,7 @@ from billing.ledger.statement import statement
 from tests.support.builders import DAY, NOON, SECOND, make_account, make_captured_hold, make_grant, make_hold
 
 
-def test_a_statement_tells_every_change_with_the_balance_after_it_newest_first(session: Session) -> None:
+def test_a_statement_lists_every_change_with_its_balance_newest_first(session: Session) -> None:
     account = make_account(session)
     make_grant(session, account, 5, reference="goodwill:1", expires_at=NOON + DAY)
     spent = make_captured_hold(session, account, now=NOON + SECOND)
@@ -27,7 +27,7 @@ def test_a_statement_tells_every_change_with_the_balance_after_it_newest_first(s
     )
 
 
-def test_pages_follow_each_other_without_a_gap_and_with_one_running_balance(session: Session) -> None:
+def test_pages_are_contiguous_with_one_running_balance(session: Session) -> None:
     account, other = make_account(session, credits=20), make_account(session, credits=20)
     for _ in range(9):
         make_captured_hold(session, account)

@@ -1,4 +1,4 @@
-"""An account whose address is not verified neither gets nor spends credits."""
+"""An account with an unverified address neither receives nor spends credits."""
 
 import pytest
 
@@ -14,7 +14,7 @@ def unverified(database: Database) -> str:
         return accounts.create(session, email="a@example.com", now=NOON, is_verified=False).id
 
 
-def test_the_free_credits_come_when_the_address_is_verified_and_once(database: Database) -> None:
+def test_free_credits_are_granted_once_when_the_address_is_verified(database: Database) -> None:
     account_id = unverified(database)
     seen = []
     for step in range(4):
@@ -29,7 +29,7 @@ def test_the_free_credits_come_when_the_address_is_verified_and_once(database: D
         assert session.get_one(Account, account_id).verified_at == NOON + 2 * SECOND
 
 
-def test_credits_that_came_otherwise_cannot_be_spent_before(database: Database) -> None:
+def test_other_credits_cannot_be_spent_before_verification(database: Database) -> None:
     account_id = unverified(database)
     with database.transaction() as session:
         account = accounts.lock(session, account_id)
@@ -40,7 +40,7 @@ def test_credits_that_came_otherwise_cannot_be_spent_before(database: Database) 
         assert make_hold(session, account).amount == 1
 
 
-def test_accounts_that_an_operator_makes_count_as_verified(database: Database) -> None:
+def test_accounts_created_by_an_operator_are_verified(database: Database) -> None:
     with database.transaction() as session:
         account = accounts.create(session, email="a@example.com", now=NOON)
         ledger.refresh(session, accounts.lock(session, account.id), NOON)

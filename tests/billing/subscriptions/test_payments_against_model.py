@@ -1,4 +1,4 @@
-"""The random life stories of the ledger once more, now with a Stripe subscription in them.
+"""Random histories of the ledger with a Stripe subscription.
 
 Stripe's state is made up here, step by step: subscribed, upgraded, renewed at a lower plan, unpaid and paid
 after all, refunded, disputed, cancelled. The real code is shown that state as a whole and may or may not have
@@ -202,14 +202,15 @@ class PaidLedgerMachine(LedgerMachine):
         return CustomerFacts("cus_1", (present,), tuple(reversed(invoices)))
 
 
-def test_the_ledger_with_a_subscription_agrees_with_a_plain_one(database: Database) -> None:
+@pytest.mark.slow
+def test_the_ledger_with_a_subscription_agrees_with_the_reference_model(database: Database) -> None:
     stories = settings(UNHURRIED, derandomize=True, max_examples=60, stateful_step_count=30)
     check(database, stories, PaidLedgerMachine)
 
 
 @pytest.mark.long
 @pytest.mark.timeout(3600)
-def test_the_ledger_with_a_subscription_agrees_with_a_plain_one_in_a_thousand_stories(
+def test_the_ledger_with_a_subscription_agrees_with_the_reference_model_in_1000_histories(
     database: Database,
 ) -> None:
     check(database, settings(UNHURRIED, max_examples=1_000, stateful_step_count=40), PaidLedgerMachine)

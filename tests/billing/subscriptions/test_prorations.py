@@ -1,4 +1,4 @@
-"""What the lines of an invoice stand for."""
+"""What the lines of an invoice mean."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -23,12 +23,12 @@ def month(plan: PlanName, start: datetime, end: datetime, amount: int = 900) -> 
 @pytest.mark.parametrize(
     ("days", "credits_"), [(0, 4_500), (15, 2_250), (20, 1_500), (29.5, 75), (30 - 1 / 24, 6), (30, 0)]
 )
-def test_an_upgrade_brings_the_share_of_the_period_that_is_left(days: float, credits_: int) -> None:
+def test_an_upgrade_grants_the_remaining_share_of_the_period(days: float, credits_: int) -> None:
     brought = entitlement(change(STANDARD, BUSINESS, START + timedelta(days=days)), START)
     assert (brought.plan, brought.credits, brought.ends_at) == (BUSINESS, credits_, END)
 
 
-def test_a_downgrade_takes_as_much_as_the_upgrade_brought() -> None:
+def test_a_downgrade_revokes_as_much_as_the_upgrade_granted() -> None:
     at = START + timedelta(days=7)
     up, down = (
         entitlement(change(*plans, at), START) for plans in ((STANDARD, BUSINESS), (BUSINESS, STANDARD))
@@ -45,12 +45,12 @@ def test_a_renewal_with_prorations_before_it_pays_the_new_month_in_full(order: i
     assert brought.credits == 5_000 + 2_250  # the half month that is paid only now
 
 
-def test_what_a_downgrade_gave_back_takes_nothing_from_the_month_that_is_paid() -> None:
+def test_a_downgrade_credit_does_not_reduce_the_paid_month() -> None:
     lines = [*change(BUSINESS, STANDARD, START + timedelta(days=3)), month(STANDARD, END, NEXT)]
     assert entitlement(lines, START).credits == 500
 
 
-def test_a_period_that_the_invoice_cuts_short_gives_its_rest_back() -> None:
+def test_a_shortened_period_revokes_the_remaining_share() -> None:
     now = START + timedelta(days=15)
     lines = [
         InvoiceLine(STANDARD, -450, now, END, True),
@@ -60,17 +60,17 @@ def test_a_period_that_the_invoice_cuts_short_gives_its_rest_back() -> None:
 
 
 @pytest.mark.parametrize("amount", [0, 900])
-def test_a_month_counts_in_full_also_when_it_costs_nothing(amount: int) -> None:
+def test_a_free_of_charge_month_counts_in_full(amount: int) -> None:
     assert entitlement([month(STANDARD, START, START + timedelta(days=7), amount)], START).credits == 500
 
 
-def test_an_upgrade_that_costs_nothing_during_a_trial_brings_nothing_yet() -> None:
+def test_a_free_upgrade_during_a_trial_grants_nothing_yet() -> None:
     now = START + timedelta(days=3)
     lines = [InvoiceLine(STANDARD, 0, now, END, True), InvoiceLine(BUSINESS, 0, now, END, True)]
     assert entitlement(lines, END).credits == 0
 
 
-def test_the_share_is_of_the_subscriptions_own_period_at_month_ends() -> None:
+def test_the_share_refers_to_the_period_of_the_subscription_at_month_ends() -> None:
     anchor = datetime(2026, 1, 31, 12, tzinfo=UTC)
     end = datetime(2026, 2, 28, 12, tzinfo=UTC)
     assert entitlement(change(STANDARD, BUSINESS, end - timedelta(days=14), end), anchor).credits == 2_250

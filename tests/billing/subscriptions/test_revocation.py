@@ -14,7 +14,7 @@ def take_back(session: Session, account: Account, amount: int, reference: str = 
     )
 
 
-def test_unspent_credits_are_taken_back_with_one_entry(session: Session) -> None:
+def test_unspent_credits_are_revoked_with_one_entry(session: Session) -> None:
     account = make_account(session)
     make_grant(session, account, 10, reference="stripe:in_1")
     assert take_back(session, account, 4) == 0
@@ -23,7 +23,9 @@ def test_unspent_credits_are_taken_back_with_one_entry(session: Session) -> None
     assert (entry.amount, entry.reference) == (-4, "stripe:re_1")
 
 
-def test_spent_and_held_credits_are_the_shortfall_and_no_balance_falls_below_zero(session: Session) -> None:
+def test_spent_and_held_credits_are_the_shortfall_and_the_balance_stays_non_negative(
+    session: Session,
+) -> None:
     account = make_account(session)
     make_grant(session, account, 10, reference="stripe:in_1")
     make_captured_hold(session, account)
@@ -37,7 +39,7 @@ def test_spent_and_held_credits_are_the_shortfall_and_no_balance_falls_below_zer
     assert account.available == 0
 
 
-def test_credits_of_other_grants_stay(session: Session) -> None:
+def test_credits_of_other_grants_are_kept(session: Session) -> None:
     account = make_account(session, credits=5)
     make_grant(session, account, 2, reference="stripe:in_1")
     assert take_back(session, account, 3) == 1
@@ -53,7 +55,7 @@ def test_a_revocation_happens_once(session: Session) -> None:
     assert account.available == 0
 
 
-def test_with_nothing_left_everything_is_the_shortfall_and_no_entry_is_written(session: Session) -> None:
+def test_revoking_from_an_empty_grant_records_only_a_shortfall(session: Session) -> None:
     account = make_account(session)
     make_grant(session, account, 2, reference="stripe:in_1", expires_at=NOON + DAY)
     ledger.expire_due(session, account, NOON + DAY)
@@ -62,14 +64,14 @@ def test_with_nothing_left_everything_is_the_shortfall_and_no_entry_is_written(s
 
 
 @pytest.mark.parametrize("amount", [0, -5])
-def test_a_revocation_cannot_give(session: Session, amount: int) -> None:
+def test_a_negative_revocation_is_refused(session: Session, amount: int) -> None:
     account = make_account(session)
     make_grant(session, account, 2, reference="stripe:in_1")
     with pytest.raises(InvalidGrant):
         take_back(session, account, amount)
 
 
-def test_anothers_grant_cannot_be_revoked(session: Session) -> None:
+def test_the_grant_of_another_account_cannot_be_revoked(session: Session) -> None:
     make_grant(session, make_account(session), 2, reference="stripe:in_1")
     with pytest.raises(InvalidGrant, match="no grant stripe:in_1"):
         take_back(session, make_account(session), 1)

@@ -1,4 +1,4 @@
-"""The plan that a subscription gives, its grace, and money that goes back more than once."""
+"""The plan of a subscription, its grace period, and repeated refunds and disputes."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -39,7 +39,7 @@ INVOICE = InvoiceFacts(
 
 
 @pytest.mark.notices(fault="grace from the start of the period")
-def test_grace_counts_from_the_failure() -> None:
+def test_the_grace_period_starts_at_the_failed_payment() -> None:
     """Stripe charges a renewal an hour after the period's start, and retries may fail days later."""
     failed_at = NOON + 3 * DAY
     unpaid = replace(SUBSCRIPTION, status="past_due", unpaid_since=failed_at)
@@ -65,14 +65,14 @@ def apply(session: Session, account: Account, *reversals: ReversalFacts) -> int:
 
 
 @pytest.mark.notices(fault="a lost dispute is final")
-def test_a_dispute_that_is_lost_after_it_was_won_takes_the_credits_again(session: Session) -> None:
+def test_a_dispute_lost_after_it_was_won_revokes_the_credits_again(session: Session) -> None:
     account = make_account(session)
     shown = [(), (DISPUTE,), (), (DISPUTE,), (), (DISPUTE,)]
     assert [apply(session, account, *each) for each in shown] == [500, 0, 500, 0, 500, 0]
 
 
 @pytest.mark.parametrize("refunded", [450, 900])
-def test_a_dispute_lost_again_takes_only_what_a_refund_has_left(session: Session, refunded: int) -> None:
+def test_a_dispute_lost_again_revokes_only_what_a_refund_left(session: Session, refunded: int) -> None:
     account = make_account(session)
     refund = reversal(ReversalKind.REFUND, refunded, "re_1")
     apply(session, account, DISPUTE)

@@ -48,7 +48,7 @@ def _act(world: World, form: dict[str, str]) -> None:
 
 def _clock(world: World) -> str:
     now = datetime.fromtimestamp(world.now, UTC)
-    buttons = "".join(f'<button name="step" value="{step}">A {step} later</button> ' for step in _STEPS)
+    buttons = "".join(f'<button name="step" value="{step}">One {step} later</button> ' for step in _STEPS)
     return f"""<h1>Test clock</h1><p>{now:%-d %B %Y, %H:%M} UTC, at the simulator and in the shop.</p>
     <form method="post">{buttons}</form>
     <p>Renewals, retries and the ends of periods happen at their own moment on the way.

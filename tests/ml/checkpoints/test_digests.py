@@ -1,4 +1,4 @@
-"""What was hashed once is remembered, beyond the process, and forgotten when the file changes."""
+"""Verified digests are stored across processes and invalidated when the file changes."""
 
 import hashlib
 import os
@@ -23,7 +23,7 @@ def _as_in_a_new_process() -> None:
 def test_an_intact_file_is_not_read_again_by_the_next_process(tmp_path: Path) -> None:
     path = _make_file(tmp_path)
     assert digests.is_intact(path, SHA256)
-    # Other bytes of the same length under the same time of change: only a second hashing could tell.
+    # Different bytes, same length and mtime: only hashing again would detect it.
     before = path.stat()
     path.write_bytes(b"Weights")
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
@@ -33,7 +33,7 @@ def test_an_intact_file_is_not_read_again_by_the_next_process(tmp_path: Path) ->
     assert not digests.is_intact(path, SHA256)
 
 
-def test_the_memory_of_one_hash_does_not_serve_another(tmp_path: Path) -> None:
+def test_a_stored_digest_is_valid_for_one_hash_only(tmp_path: Path) -> None:
     path = _make_file(tmp_path)
     assert digests.is_intact(path, SHA256)
     assert not digests.is_intact(path, "0" * 64)
@@ -41,17 +41,17 @@ def test_the_memory_of_one_hash_does_not_serve_another(tmp_path: Path) -> None:
     assert digests.is_intact(path, SHA256)
 
 
-def test_damage_is_not_remembered_beyond_the_process(tmp_path: Path) -> None:
+def test_a_failed_verification_is_not_stored(tmp_path: Path) -> None:
     path = _make_file(tmp_path)
     assert not digests.is_intact(path, "0" * 64)
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_stamp_that_is_no_stamp_is_ignored(tmp_path: Path) -> None:
+def test_a_malformed_stamp_is_ignored(tmp_path: Path) -> None:
     path = _make_file(tmp_path)
     (tmp_path / ".some.onnx.checked").write_bytes(b"\xff\xfe")
     assert digests.is_intact(path, SHA256)
 
 
-def test_a_file_that_is_not_there_is_not_intact(tmp_path: Path) -> None:
+def test_a_missing_file_is_not_intact(tmp_path: Path) -> None:
     assert not digests.is_intact(tmp_path / "nothing.onnx", SHA256)

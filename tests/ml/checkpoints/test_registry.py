@@ -1,4 +1,4 @@
-"""The table of checkpoints is consistent, and its look-ups believe nothing but bytes."""
+"""The table of checkpoints is consistent, and look-ups verify the bytes."""
 
 import os
 import pickle
@@ -19,7 +19,7 @@ EMBEDDED = [one for one in CHECKPOINTS.values() if one.profile is Profile.EMBEDD
 
 
 @every_checkpoint
-def test_every_file_is_pinned_and_lies_flat(checkpoint: Checkpoint) -> None:
+def test_every_file_is_pinned_and_has_no_subdirectory(checkpoint: Checkpoint) -> None:
     assert checkpoint.files
     for file in checkpoint.files:
         assert re.fullmatch(r"[0-9a-f]{64}", file.sha256)
@@ -79,11 +79,11 @@ def test_a_missing_checkpoint_names_the_command_that_installs_it(tmp_path: Path)
 
 
 def test_one_of_two_files_is_not_an_installed_checkpoint(tmp_path: Path) -> None:
-    shutil.copy(models_dir() / "span-x2.param", tmp_path)
+    shutil.copy(models_dir() / "span-x2-ch52.param", tmp_path)
     assert not registry.installed(tmp_path, "span-x2")
-    assert registry.path(tmp_path, "span-x2.param").exists()
+    assert registry.path(tmp_path, "span-x2-ch52.param").exists()
     with pytest.raises(ModelUnavailable, match="span-x2 is not installed"):
-        registry.path(tmp_path, "span-x2.bin")
+        registry.path(tmp_path, "span-x2-ch52.bin")
 
 
 @pytest.mark.parametrize("damage", ["one bit", "cut short", "something else"])
@@ -103,7 +103,7 @@ def test_a_damaged_file_counts_as_not_installed_and_the_message_says_so(tmp_path
 
 
 def test_a_file_that_changes_after_it_was_verified_is_verified_again(tmp_path: Path) -> None:
-    target = tmp_path / "span-x2.param"
+    target = tmp_path / "span-x2-ch52.param"
     shutil.copy(models_dir() / target.name, target)
     assert registry.path(tmp_path, target.name) == target
     content = bytearray(target.read_bytes())
@@ -116,7 +116,7 @@ def test_a_file_that_changes_after_it_was_verified_is_verified_again(tmp_path: P
     assert registry.path(tmp_path, target.name) == target
 
 
-def test_an_unavailable_checkpoint_crosses_processes_with_its_message(tmp_path: Path) -> None:
+def test_an_unavailable_checkpoint_error_survives_pickling_with_its_message(tmp_path: Path) -> None:
     with pytest.raises(ModelUnavailable) as caught:
         registry.path(tmp_path, "u2netp")
     copy = pickle.loads(pickle.dumps(caught.value))

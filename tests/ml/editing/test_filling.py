@@ -1,4 +1,4 @@
-"""Filling: what it leaves alone, what has no influence on it, and that it ends whatever it is given."""
+"""Filling: untouched pixels, independence of hidden pixels, and termination for any input."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from tests.support.ml.fill_figures import Region, disc, figures, painted_over
 
 
 class TestLargeHoles:
-    def test_a_hole_too_large_to_be_searched_at_full_size_is_as_sharp_and_seamless(self) -> None:
+    def test_a_hole_filled_at_reduced_size_is_as_sharp_and_seamless(self) -> None:
         photo = np.tile(photos.photo("gravel"), (4, 4, 1))
         hole = disc(photo, 1000, 1000, 480)
         assert hole.sum() > 700_000
@@ -25,21 +25,21 @@ class TestLargeHoles:
 
 
 class TestRepeatability:
-    def test_the_same_seed_gives_the_same_picture_and_another_one_another(self) -> None:
+    def test_the_result_depends_on_the_seed_only(self) -> None:
         photo = photos.photo("chelsea")
         hole = disc(photo, 111, 171, 30)
         one, same, other = (filling.fill(photo, hole, seed=seed) for seed in (7, 7, 8))
         assert np.array_equal(one, same)
         assert not np.array_equal(one, other)
 
-    def test_what_is_under_the_hole_has_no_influence(self) -> None:
+    def test_pixels_under_the_hole_do_not_affect_the_result(self) -> None:
         photo = photos.photo("chelsea")
         hole = disc(photo, 111, 171, 30)
         assert np.array_equal(filling.fill(photo, hole), filling.fill(painted_over(photo, hole), hole))
 
 
 class TestSteps:
-    def test_progress_only_grows_and_it_stops_where_it_is_told_to(self) -> None:
+    def test_progress_increases_and_cancellation_is_honoured(self) -> None:
         photo = photos.photo("coffee")
         hole = disc(photo, 130, 288, 60) | disc(photo, 370, 40, 12)
         fractions: list[float] = []
@@ -77,35 +77,35 @@ class TestAwkwardHoles:
         pixels[hole] = 255
         assert abs(int(self.check(pixels, hole)[-1, -1, 0]) - 90) <= 1
 
-    def test_only_one_row_is_known(self) -> None:
+    def test_a_single_known_row_suffices(self) -> None:
         photo = photos.photo("coffee")
         hole = np.ones(photo.shape[:2], np.bool_)
         hole[0] = False
         assert self.check(photo, hole)[200].std() > 0
 
-    def test_only_a_narrow_frame_is_known(self) -> None:
+    def test_a_narrow_known_frame_suffices(self) -> None:
         photo = photos.photo("coffee")
         hole = np.zeros(photo.shape[:2], np.bool_)
         hole[10:-10, 10:-10] = True
         self.check(photo, hole)
 
-    def test_many_specks_all_over(self) -> None:
+    def test_many_small_holes_are_filled(self) -> None:
         photo = photos.photo("coffee")
         hole = np.random.default_rng(3).random(photo.shape[:2]) < 0.02
         answer = self.check(photo, hole)
         assert np.abs(answer[hole].astype(int) - photo[hole]).mean() < 25
 
-    def test_corners_and_edges(self) -> None:
+    def test_holes_at_corners_and_edges_are_filled(self) -> None:
         photo = photos.photo("astronaut")
         hole = np.zeros(photo.shape[:2], np.bool_)
         hole[:30, :30] = hole[-40:, 200:260] = hole[100:150, -25:] = True
         self.check(photo, hole)
 
-    def test_nothing_at_all(self) -> None:
+    def test_an_empty_hole_changes_nothing(self) -> None:
         photo = photos.photo("coffee")
         assert np.array_equal(self.check(photo, np.zeros(photo.shape[:2], np.bool_)), photo)
 
-    def test_what_is_not_usable_is_never_copied(self) -> None:
+    def test_excluded_pixels_are_never_copied(self) -> None:
         """Half of the picture is of a colour that the other has nothing of."""
         pixels = photos.photo("gravel").copy()
         pixels[:, 256:] = (0, 255, 0)

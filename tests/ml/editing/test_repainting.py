@@ -1,4 +1,4 @@
-"""Painting by words through the tools: windows, what stays as it was, and borders painted outwards."""
+"""Prompted painting through the tools: windows, preserved areas, and outpainted borders."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -69,9 +69,7 @@ class _WithoutMatting:
 
 class TestFill:
     @pytest.mark.parametrize("pixels", [PHOTO, SMALL], ids=["large", "small"])
-    def test_every_pixel_farther_than_grow_and_feather_is_the_source_s(
-        self, engines: EngineCache, pixels: Pixels
-    ) -> None:
+    def test_pixels_beyond_grow_and_feather_are_unchanged(self, engines: EngineCache, pixels: Pixels) -> None:
         mask = spot(pixels, 20, 40, 9)
         answer = filled(engines, pixels, mask).pixels
         far = cv2.distanceTransform((mask == 0).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
@@ -87,7 +85,7 @@ class TestFill:
         assert answer.shape == pixels.shape
         assert np.abs(changed - (1500, 900)).max() <= 30 + GROW + FEATHER
 
-    def test_the_answer_tells_the_checkpoint_and_the_seed(self, engines: EngineCache) -> None:
+    def test_the_result_states_checkpoint_and_seed(self, engines: EngineCache) -> None:
         mask = spot(SMALL, 20, 40, 9)
         first, again, other = (filled(engines, SMALL, mask, seed=seed) for seed in ("1", "1", "2"))
         assert (first.model, first.device, first.fields) == ("tiny", "cpu", {"seed": 1})
@@ -95,7 +93,7 @@ class TestFill:
         assert not np.array_equal(first.pixels, other.pixels)
         assert not np.array_equal(filled(engines, SMALL, mask, prompt="dogs").pixels, first.pixels)
 
-    def test_without_a_seed_one_is_drawn_and_told(self, engines: EngineCache) -> None:
+    def test_a_missing_seed_is_drawn_and_returned(self, engines: EngineCache) -> None:
         mask = spot(SMALL, 20, 40, 9)
         params = GenerativeFillParams.model_validate({"prompt": "a cat"})
         context = Calm({"mask": photos.png_bytes(mask)}, engines)
@@ -103,7 +101,7 @@ class TestFill:
         again = filled(engines, SMALL, mask, seed=str(drawn.fields["seed"]))
         assert np.array_equal(drawn.pixels, again.pixels)
 
-    def test_transparency_stays(self, engines: EngineCache) -> None:
+    def test_transparency_is_preserved(self, engines: EngineCache) -> None:
         alpha = np.full(SMALL.shape[:2], 255, np.uint8)
         alpha[:, :30] = 90
         answer = filled(engines, np.dstack([SMALL, alpha]), spot(SMALL, 20, 40, 9)).pixels
@@ -113,9 +111,9 @@ class TestFill:
         self, engines: EngineCache
     ) -> None:
         answer = filled(engines, SMALL, spot(SMALL, 20, 40, 9), prompt="many cats " * 30)
-        assert answer.warnings == ["The prompt is too long for the checkpoint: its end is ignored."]
+        assert answer.warnings == ["The prompt is too long for the checkpoint and was truncated."]
 
-    def test_it_stops_between_two_steps(self, engines: EngineCache) -> None:
+    def test_cancellation_stops_between_two_steps(self, engines: EngineCache) -> None:
         mask = spot(SMALL, 20, 40, 9)
         context = Impatient({"mask": photos.png_bytes(mask)}, engines, limit=0.4)
         params = GenerativeFillParams.model_validate({"prompt": "a cat", "steps": "8"})
@@ -142,7 +140,7 @@ class TestExpand:
         assert np.array_equal(inside[kept], SMALL[kept])
         assert (answer.model, answer.fields["seed"]) == ("tiny", 1)
 
-    def test_all_of_the_new_area_is_painted_anew(self, engines: EngineCache) -> None:
+    def test_all_of_the_new_area_is_painted(self, engines: EngineCache) -> None:
         """What PatchMatch guessed is seen nowhere, and another seed paints all of it otherwise."""
         params = GenerativeExpandParams.model_validate({"left": "90", "bottom": "70"})
         context = Calm(engines=_WithoutMatting(engines))
@@ -155,7 +153,7 @@ class TestExpand:
             differs = (first != picture).any(axis=2)
             assert differs[new].mean() > 0.97
 
-    def test_windows_go_outwards_and_always_see_something_known(self) -> None:
+    def test_windows_proceed_outwards_and_always_include_known_pixels(self) -> None:
         hole = np.ones((500, 700), np.bool_)
         hole[220:280, 300:400] = False
         known = ~hole
@@ -180,12 +178,12 @@ class TestExpand:
             ((800, 400), (704, 384)),
         ],
     )
-    def test_the_network_sees_about_its_own_area(
+    def test_windows_match_the_native_area_of_the_network(
         self, size: tuple[int, int], wanted: tuple[int, int]
     ) -> None:
         assert repainting.network_size(size, 512, 64) == wanted
 
-    def test_long_shapes_are_not_longer_than_networks_know(self) -> None:
+    def test_the_aspect_ratio_of_windows_is_bounded(self) -> None:
         assert repainting.network_size((4000, 100), 512, 64) == (1024, 64)
 
     def test_progress_grows_over_all_windows(self, engines: EngineCache) -> None:
@@ -196,7 +194,7 @@ class TestExpand:
         assert len([each for each in context.fractions if each > 0.25]) >= 6
 
 
-def test_the_words_of_one_window_differ_from_the_next_in_their_seed(engines: EngineCache) -> None:
+def test_each_window_has_its_own_seed(engines: EngineCache) -> None:
     """Else the same noise would make the same thing in each."""
     seeds = []
 

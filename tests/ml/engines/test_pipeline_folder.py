@@ -1,4 +1,4 @@
-"""Which folder follows words, and which is never opened: code, pickles, a licence that forbids it."""
+"""Which pipeline folders are accepted; code, pickles and restrictive licences are refused."""
 
 import json
 import pickle
@@ -43,7 +43,7 @@ class TestChoice:
         assert found(folder, tmp_path).name == "tiny"
         assert str(tmp_path) not in str(refusal(tmp_path / "elsewhere", tmp_path))
 
-    def test_the_default_is_not_here_until_it_is_pulled(self, tmp_path: Path) -> None:
+    def test_the_default_is_not_installed_until_it_is_pulled(self, tmp_path: Path) -> None:
         refused = refusal(DEFAULT_INPAINTING, tmp_path)
         assert refused.command == "bgeraser models pull --profile generative"
         assert DEFAULT_INPAINTING in str(refused)
@@ -51,9 +51,7 @@ class TestChoice:
     def test_another_tool_s_checkpoint_is_refused(self, tmp_path: Path) -> None:
         assert "not an inpainting checkpoint" in str(refusal("u2netp", tmp_path))
 
-    def test_a_hub_id_is_looked_for_on_this_machine_only(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_a_hub_id_is_resolved_locally_only(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
         assert refusal("owner/name", tmp_path).command == "bgeraser models pull owner/name"
         cache = tmp_path / "hf" / "hub" / "models--owner--name"
@@ -64,7 +62,7 @@ class TestChoice:
         pulled = tiny_pipelines.save_sd(tmp_path / "models" / "hub" / "owner--name")
         assert found("owner/name", tmp_path).path == pulled
 
-    def test_half_precision_files_alone_are_found_as_such(self, folder: Path, tmp_path: Path) -> None:
+    def test_a_folder_with_only_half_precision_files_is_detected(self, folder: Path, tmp_path: Path) -> None:
         for file in folder.glob("*/*.safetensors"):
             file.rename(file.with_name(file.name.replace(".safetensors", ".fp16.safetensors")))
         assert found(folder, tmp_path).variant == "fp16"
@@ -72,11 +70,11 @@ class TestChoice:
 
 class TestNeverOpened:
     @pytest.mark.parametrize("name", ["model.ckpt", "model.bin", "model.pt", "model.pkl"])
-    def test_a_pickle(self, tmp_path: Path, name: str) -> None:
+    def test_a_pickle_is_refused(self, tmp_path: Path, name: str) -> None:
         (tmp_path / name).write_bytes(pickle.dumps({}))
         assert "pickle" in str(refusal(tmp_path / name, tmp_path))
 
-    def test_a_folder_with_pickles_for_weights(self, folder: Path, tmp_path: Path) -> None:
+    def test_a_folder_with_pickled_weights_is_refused(self, folder: Path, tmp_path: Path) -> None:
         weights = folder / "unet" / "diffusion_pytorch_model.safetensors"
         weights.unlink()
         torch.save({}, weights.with_suffix(".bin"))
@@ -85,7 +83,7 @@ class TestNeverOpened:
         assert "only safetensors" in refused
 
     @pytest.mark.parametrize("where", ["own component", "own pipeline", "file"])
-    def test_a_folder_that_brings_code(self, folder: Path, tmp_path: Path, where: str) -> None:
+    def test_a_folder_with_code_is_refused(self, folder: Path, tmp_path: Path, where: str) -> None:
         index = json.loads((folder / "model_index.json").read_text())
         if where == "own component":
             index["unet"] = ["my_unet", "MyUNet"]
@@ -97,7 +95,7 @@ class TestNeverOpened:
         assert "contains code" in str(refusal(folder, tmp_path))
 
     @pytest.mark.parametrize("content", [None, "", "[]", "{}", "\x00"])
-    def test_what_is_no_pipeline(self, tmp_path: Path, content: str | None) -> None:
+    def test_a_folder_that_is_not_a_pipeline_is_refused(self, tmp_path: Path, content: str | None) -> None:
         place = tmp_path / "empty"
         place.mkdir()
         if content is not None:
@@ -109,7 +107,7 @@ class TestLicences:
     @pytest.mark.parametrize(
         "licence", ["cc-by-nc-4.0", "cc-by-nc-sa-4.0", "flux-1-dev-non-commercial-license"]
     )
-    def test_one_that_forbids_commercial_use_needs_the_operator_s_word(
+    def test_a_non_commercial_licence_must_be_accepted_by_the_operator(
         self, tmp_path: Path, licence: str
     ) -> None:
         folder = tiny_pipelines.save_sd(tmp_path / "nc", licence=licence)
@@ -121,12 +119,12 @@ class TestLicences:
     @pytest.mark.parametrize(
         "licence", ["creativeml-openrail-m", "openrail++", "apache-2.0", "mit", "stabilityai-ai-community"]
     )
-    def test_one_that_allows_it_does_not(self, tmp_path: Path, licence: str) -> None:
+    def test_a_commercial_licence_needs_no_acceptance(self, tmp_path: Path, licence: str) -> None:
         folder = tiny_pipelines.save_sd(tmp_path / "free", licence=licence)
         assert licences.read_licence(folder) == licence
         assert found(folder, tmp_path).name == "free"
 
-    def test_a_licence_of_an_own_name_counts_by_that(self, tmp_path: Path) -> None:
+    def test_a_custom_licence_is_judged_by_its_name(self, tmp_path: Path) -> None:
         (tmp_path / "README.md").write_text("---\nlicense: other\nlicense_name: 'sai-nc-community'\n---\n")
         stated = licences.read_licence(tmp_path)
         assert stated == "sai-nc-community"
@@ -139,7 +137,7 @@ class TestLicences:
 
 
 class TestTheDefaultsOwnShape:
-    def test_every_file_of_it_has_its_place(self) -> None:
+    def test_every_pinned_file_has_a_path_in_the_pipeline(self) -> None:
         names = {file.file_name for file in CHECKPOINTS[DEFAULT_INPAINTING].files}
         assert set(sd_inpainting_config.FILES.values()) == names
 
@@ -166,7 +164,7 @@ class TestTheDefaultsOwnShape:
         # Two bytes a number; the rest is the header, and in the text encoder 77 whole numbers.
         assert 0 < size_bytes - 2 * numbers < most_header_bytes
 
-    def test_its_folder_is_put_together_from_links_and_plain_facts(
+    def test_the_pipeline_folder_is_built_from_links_and_generated_configs(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """With small files, and their pins, in place of the real ones."""

@@ -1,4 +1,4 @@
-"""Segment Anything by Meta's package: its own masks to the pixel, from state dicts that run no code."""
+"""Segment Anything: masks equal to the reference package, from state dicts that run no code."""
 
 import os
 from pathlib import Path
@@ -49,7 +49,7 @@ PROMPTS = {
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("prompt", PROMPTS)
-def test_masks_are_the_package_s_own_to_the_pixel(engine: SamSegmenter, size: str, prompt: str) -> None:
+def test_masks_equal_those_of_the_reference_package(engine: SamSegmenter, size: str, prompt: str) -> None:
     height, width = SIZES[size]
     pixels = cv2.resize(photo("astronaut"), (width, height))
     asked = PROMPTS[prompt]
@@ -68,7 +68,7 @@ def test_masks_are_the_package_s_own_to_the_pixel(engine: SamSegmenter, size: st
         assert 0 < (mask > 0).mean() < 1, "nothing to compare"
 
 
-def test_several_points_mean_one_object_and_few_the_best_of_three(engine: SamSegmenter) -> None:
+def test_several_points_yield_one_mask_and_few_the_best_of_three(engine: SamSegmenter) -> None:
     pixels = photo("astronaut")[:100, :150]
     embedding = engine.embed(pixels)
     for name, is_ambiguous in (("one click", True), ("clicks on and off", False)):
@@ -83,7 +83,7 @@ def test_several_points_mean_one_object_and_few_the_best_of_three(engine: SamSeg
 
 
 @pytest.mark.parametrize("name", ["vit_b", "vit_l", "vit_h"])
-def test_shapes_tell_each_of_meta_s_networks(name: str) -> None:
+def test_tensor_shapes_identify_each_network(name: str) -> None:
     with torch.device("meta"):
         theirs = sam_model_registry[name]()
         shapes = {key: tuple(tensor.shape) for key, tensor in theirs.state_dict().items()}
@@ -97,7 +97,7 @@ def test_shapes_tell_each_of_meta_s_networks(name: str) -> None:
     assert mine.img_size == wanted.img_size == 1024
 
 
-def test_an_embedding_is_kept_to_the_bit_and_only_for_its_own_checkpoint(
+def test_an_embedding_is_stored_exactly_and_bound_to_its_checkpoint(
     engine: SamSegmenter, tmp_path: Path
 ) -> None:
     embedding = engine.embed(photo("chelsea"))
@@ -112,14 +112,14 @@ def test_an_embedding_is_kept_to_the_bit_and_only_for_its_own_checkpoint(
     assert other.decode_embedding(kept) is None
 
 
-def test_a_picture_is_encoded_once(file: Path) -> None:
+def test_an_image_is_encoded_once(file: Path) -> None:
     engine = SamSegmenter("sam", "embedding-sam", file, digests.sha256_of(file), "cpu", 2)
     for _ in range(3):
         engine.embed(photo("chelsea"))
     assert engine.encoded == 1
 
 
-def test_everything_in_a_picture_is_what_the_package_s_generator_finds(engine: SamSegmenter) -> None:
+def test_automatic_masks_equal_those_of_the_reference_package(engine: SamSegmenter) -> None:
     pixels = cv2.resize(photo("astronaut"), (64, 64))
     found = engine.objects(pixels, engine.embed(pixels), SelectionPrompt(box=(0, 0, 9, 9)), lambda _: None)
     network = tiny_sam()
@@ -130,7 +130,7 @@ def test_everything_in_a_picture_is_what_the_package_s_generator_finds(engine: S
         assert one.score == other["predicted_iou"]
 
 
-def test_looking_for_everything_can_be_stopped(engine: SamSegmenter) -> None:
+def test_automatic_mask_generation_can_be_cancelled(engine: SamSegmenter) -> None:
     seen: list[float] = []
 
     def step(done: float) -> None:
@@ -155,7 +155,7 @@ class _Trap:
 
 
 class TestFilesThatAreNone:
-    def test_a_pickle_with_code_is_refused_and_not_run(self, tmp_path: Path) -> None:
+    def test_a_pickle_with_code_is_refused_and_not_executed(self, tmp_path: Path) -> None:
         trap = tmp_path / "sprung"
         torch.save({"image_encoder.pos_embed": _Trap(trap)}, tmp_path / "evil.pth")
         with pytest.raises(
@@ -182,7 +182,9 @@ class TestInTheTool:
         directory = checkpoints.models_dir()
         return EngineCache(directory, tmp_path, "cpu", budget_bytes, threads=2, generative=config)
 
-    def test_model_chooses_it_and_the_second_click_does_not_encode(self, tmp_path: Path, file: Path) -> None:
+    def test_the_model_parameter_selects_it_and_the_second_click_reuses_the_embedding(
+        self, tmp_path: Path, file: Path
+    ) -> None:
         pixels = photo("astronaut")
         context = Calm(engines=self.engines(tmp_path, file))
         click = place_of_an_object(pixels)
@@ -197,7 +199,9 @@ class TestInTheTool:
         assert np.array_equal(second.pixels, first.pixels)
         assert fresh.engines.segmenting("sam").encoded == 0
 
-    def test_auto_outlines_what_stands_out_and_can_be_stopped(self, tmp_path: Path, file: Path) -> None:
+    def test_automatic_selection_finds_the_salient_object_and_can_be_cancelled(
+        self, tmp_path: Path, file: Path
+    ) -> None:
         engines = self.engines(tmp_path, file)
         params = MagicSelectParams.model_validate({"auto": "true", "model": "sam"})
         found = magic_select.run(Picture(photo("astronaut"), "png"), params, Calm(engines=engines))
@@ -208,16 +212,14 @@ class TestInTheTool:
             )
 
     @pytest.mark.parametrize("model", ["sam", "sam-vit-b", "sam-vit-h"])
-    def test_what_is_not_installed_names_the_command(self, tmp_path: Path, model: str) -> None:
+    def test_a_missing_checkpoint_names_the_install_command(self, tmp_path: Path, model: str) -> None:
         params = MagicSelectParams.model_validate({"points": "[[5,5,1]]", "model": model})
         context = Calm(engines=self.engines(tmp_path, None))
         with pytest.raises(ModelUnavailable) as refused:
             magic_select.run(Picture(photo("chelsea"), "png"), params, context)
         assert refused.value.command == f"bgeraser models pull {'sam-vit-b' if model == 'sam' else model}"
 
-    def test_what_is_too_large_for_a_worker_is_said_before_it_is_loaded(
-        self, tmp_path: Path, file: Path
-    ) -> None:
+    def test_insufficient_worker_memory_is_reported_before_loading(self, tmp_path: Path, file: Path) -> None:
         engines = self.engines(tmp_path, file, budget_bytes=500 << 20)
         with pytest.raises(OutOfMemory, match="raise memory_limit_bytes"):
             engines.segmenting("sam")

@@ -1,4 +1,4 @@
-"""Colours on their way in: profiles, CMYK and 16 bits become sRGB of 8 bits."""
+"""Decoded colours: profiles, CMYK and 16 bits become 8-bit sRGB."""
 
 import io
 import struct
@@ -28,7 +28,7 @@ class TestProfiles:
             assert largest_difference(codecs.decode(content).pixels, PHOTO[..., ::-1]) <= 1
 
     @pytest.mark.parametrize("format", ["JPEG", "AVIF", "HEIC"])
-    def test_lossy_formats_obey_their_profiles_too(self, format: str) -> None:
+    def test_profiles_of_lossy_formats_are_applied_too(self, format: str) -> None:
         profile = profiles.rgb_profile(profiles.SRGB[:, ::-1], gamma=None)
         if format == "HEIC":
             content = photos.heic_bytes(PHOTO, icc_profile=profile)
@@ -38,7 +38,7 @@ class TestProfiles:
         assert np.abs(pixels.astype(np.int16) - PHOTO[..., ::-1]).mean() < 4
         assert np.abs(pixels.astype(np.int16) - PHOTO).mean() > 15
 
-    def test_adobe_rgb_is_converted_by_the_definition_of_both(self) -> None:
+    def test_adobe_rgb_is_converted_according_to_both_definitions(self) -> None:
         gamma = 563 / 256
         profile = profiles.rgb_profile(profiles.ADOBE_RGB, gamma)
         pixels = codecs.decode(photos.png_bytes(PHOTO, icc_profile=profile)).pixels
@@ -49,14 +49,14 @@ class TestProfiles:
         profile = profiles.rgb_profile(profiles.SRGB, gamma=None)
         assert np.array_equal(codecs.decode(photos.png_bytes(PHOTO, icc_profile=profile)).pixels, PHOTO)
 
-    def test_transparency_passes_a_profile_untouched(self) -> None:
+    def test_a_profile_does_not_change_alpha(self) -> None:
         rgba = np.dstack([PHOTO, PHOTO[..., 1]])
         profile = profiles.rgb_profile(profiles.SRGB[:, ::-1], gamma=None)
         pixels = codecs.decode(photos.png_bytes(rgba, icc_profile=profile)).pixels
         assert np.array_equal(pixels[..., 3], PHOTO[..., 1])
         assert largest_difference(pixels[..., :3], PHOTO[..., ::-1]) <= 1
 
-    def test_a_grey_profile_bends_grey(self) -> None:
+    def test_a_grey_profile_is_applied(self) -> None:
         grey = np.tile(np.arange(256, dtype=np.uint8), (4, 1))
         expected = profiles.to_srgb(np.dstack([grey] * 3), profiles.SRGB, 1.0)
         for stored in (grey, np.dstack([grey, grey])):
@@ -74,10 +74,10 @@ class TestProfiles:
         ],
         ids=["text", "cut short", "zeros", "grey", "cmyk"],
     )
-    def test_a_profile_that_is_broken_or_for_other_colours_is_ignored(self, profile: bytes) -> None:
+    def test_a_broken_or_mismatched_profile_is_ignored(self, profile: bytes) -> None:
         assert np.array_equal(codecs.decode(photos.png_bytes(PHOTO, icc_profile=profile)).pixels, PHOTO)
 
-    def test_a_jpeg_profile_in_several_pieces_out_of_order_is_put_together(self) -> None:
+    def test_a_jpeg_profile_in_unordered_segments_is_reassembled(self) -> None:
         profile = profiles.rgb_profile(profiles.SRGB[:, ::-1], gamma=None)
         pieces = [profile[:300], profile[300:500], profile[500:]]
         segments = [
@@ -101,11 +101,11 @@ class TestCodePoints:
         assert largest_difference(codecs.decode(content).pixels, expected) <= 2
         assert largest_difference(PHOTO, expected) > 20
 
-    def test_srgb_and_unknown_ones_leave_every_value_as_stored(self) -> None:
+    def test_srgb_and_unknown_primaries_change_no_value(self) -> None:
         for number in (0, 1, 2, 99):
             assert np.array_equal(codecs.decode(self.png(number)).pixels, PHOTO)
 
-    def test_in_png_they_win_over_a_profile(self) -> None:
+    def test_cicp_in_png_takes_precedence_over_a_profile(self) -> None:
         exchanged = photos.png_bytes(
             PHOTO, icc_profile=profiles.rgb_profile(profiles.SRGB[:, ::-1], gamma=None)
         )
@@ -145,14 +145,14 @@ class TestCmyk:
         )
         return out.getvalue()
 
-    def test_without_a_profile_inks_take_away_light(self) -> None:
+    def test_cmyk_without_a_profile_is_subtractive(self) -> None:
         content = self.jpeg()
         assert b"Adobe" in content
         colors = codecs.decode(content).pixels[4, 4::8]
         expected = (255 - self.INKS[:, :3].astype(float)) * (255 - self.INKS[:, 3:].astype(float)) / 255
         assert largest_difference(colors, expected) <= 3
 
-    def test_a_profile_says_what_inks_look_like(self) -> None:
+    def test_a_cmyk_profile_is_applied(self) -> None:
         content = self.jpeg(icc_profile=profiles.cmyk_profile_where_cyan_prints_red())
         colors = codecs.decode(content).pixels[4, 4::8]
         assert largest_difference(colors[0], np.array([255.0, 255.0, 255.0])) <= 3
@@ -165,7 +165,7 @@ class TestCmyk:
         assert codecs.decode(content).pixels.shape == (8, 40, 3)
         assert not np.array_equal(codecs.decode(content).pixels, codecs.decode(self.jpeg()).pixels)
 
-    def test_the_side_up_is_right_as_well(self) -> None:
+    def test_the_orientation_is_applied_as_well(self) -> None:
         exif = Image.Exif()
         exif[0x0112] = 6
         assert codecs.decode(self.jpeg(exif=exif)).pixels.shape == (40, 8, 3)
@@ -222,7 +222,7 @@ class TestSixteenBits:
         content = self.png(0, samples, hostile.png_chunk(b"tRNS", struct.pack(">H", 0x1235)))
         assert codecs.decode(content).pixels[0, :, 3].tolist() == [255, 0, 255]
 
-    def test_ten_bits_of_avif_become_eight(self) -> None:
+    def test_a_ten_bit_avif_becomes_eight_bit(self) -> None:
         flat = np.full((64, 64, 3), (200, 100, 50), np.uint16)
         options = [cv2.IMWRITE_AVIF_QUALITY, 100, cv2.IMWRITE_AVIF_DEPTH, 10]
         is_written, content = cv2.imencode(".avif", flat[..., ::-1] * 4, options)

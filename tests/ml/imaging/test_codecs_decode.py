@@ -1,4 +1,4 @@
-"""What a decoded picture looks like: format, side up, size, transparency, first frame."""
+"""Decoding: format, orientation, size, transparency, first frame."""
 
 import io
 import struct
@@ -72,7 +72,7 @@ class TestSniffing:
             ("heic", photos.heic_bytes(PHOTO)),
         ],
     )
-    def test_a_format_is_known_by_its_first_bytes(self, format: str, content: bytes) -> None:
+    def test_a_format_is_detected_by_its_first_bytes(self, format: str, content: bytes) -> None:
         assert codecs.sniff(content[: codecs.SNIFF_BYTES]) == format
         assert codecs.decode(content).format == format
 
@@ -85,7 +85,7 @@ class TestSniffing:
             (b"\0\0\0\x14ftypavis\0\0\0\0msf1", "avif"),
         ],
     )
-    def test_containers_are_told_apart_by_all_their_brands(self, first_bytes: bytes, format: str) -> None:
+    def test_containers_are_distinguished_by_all_their_brands(self, first_bytes: bytes, format: str) -> None:
         assert codecs.sniff(first_bytes) == format
 
     @pytest.mark.parametrize(
@@ -173,14 +173,14 @@ class TestOrientation:
             exif_of(6).replace(b"\0\x03\0\0\0\x01", b"\0\x02\0\0\0\x01"),  # text instead of a number
         ],
     )
-    def test_a_damaged_orientation_leaves_the_picture_as_stored(self, exif: bytes) -> None:
+    def test_a_damaged_orientation_is_ignored(self, exif: bytes) -> None:
         content = photos.png_bytes(PHOTO)
         chunk = hostile.png_chunk(b"eXIf", exif.removeprefix(b"Exif\0\0"))
         assert np.array_equal(codecs.decode(content[:33] + chunk + content[33:]).pixels, PHOTO)
 
 
 class TestSize:
-    def test_the_largest_allowed_picture_is_decoded_and_one_row_more_is_not(self) -> None:
+    def test_the_largest_allowed_image_is_decoded_and_one_row_more_is_refused(self) -> None:
         content = photos.png_bytes(PHOTO)
         pixels = PHOTO.shape[0] * PHOTO.shape[1]
         assert codecs.decode(content, max_pixels=pixels).width == 160
@@ -194,7 +194,7 @@ class TestSize:
             codecs.decode(content)
 
     @pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "AVIF"])
-    def test_a_picture_of_one_pixel_is_a_picture(self, format: str) -> None:
+    def test_a_one_pixel_image_is_decoded(self, format: str) -> None:
         content = photos.file_bytes(np.full((1, 1, 3), 128, np.uint8), format)
         assert codecs.decode(content).pixels.shape == (1, 1, 3)
 
@@ -210,7 +210,7 @@ class TestSize:
             photos.heic_bytes(PHOTO),
         ],
     )
-    def test_the_size_is_known_without_decoding(self, content: bytes) -> None:
+    def test_the_size_is_read_without_decoding(self, content: bytes) -> None:
         assert codecs.probe(content) == (160, 120)
 
     def test_a_size_beyond_the_limit_is_refused_when_probed_too(self) -> None:
@@ -303,15 +303,15 @@ class TestFirstFrame:
         first.save(out, format, save_all=True, append_images=rest, **options)
         return out.getvalue()
 
-    def test_an_animated_png_gives_its_still_picture(self) -> None:
+    def test_an_animated_png_yields_its_default_image(self) -> None:
         assert np.array_equal(codecs.decode(self.animation("PNG")).pixels, PHOTO)
 
-    def test_an_animated_webp_gives_its_first_frame(self) -> None:
+    def test_an_animated_webp_yields_its_first_frame(self) -> None:
         content = self.animation("WEBP", lossless=True, duration=100)
         assert content.count(b"ANMF") == 3
         assert np.array_equal(codecs.decode(content).pixels, PHOTO)
 
-    def test_a_first_frame_smaller_than_the_canvas_lies_on_a_transparent_one(self) -> None:
+    def test_a_first_frame_smaller_than_the_canvas_is_padded_with_transparency(self) -> None:
         still = photos.file_bytes(PHOTO[:20, :30], "WEBP", lossless=True)[12:]
         numbers = [4, 3, 30 - 1, 20 - 1, 100]  # x and y halved, size less one, milliseconds
         header = b"".join(number.to_bytes(3, "little") for number in numbers) + b"\0"
@@ -321,16 +321,16 @@ class TestFirstFrame:
         assert np.array_equal(pixels[6:26, 8:38, :3], PHOTO[:20, :30])
         assert pixels[..., 3].sum() == 20 * 30 * 255
 
-    def test_an_avif_sequence_gives_its_first_frame(self) -> None:
+    def test_an_avif_sequence_yields_its_first_frame(self) -> None:
         assert mean_difference(codecs.decode(self.animation("AVIF", quality=95)).pixels, PHOTO) < 4
 
-    def test_an_mpo_gives_its_first_picture_as_a_jpg(self) -> None:
+    def test_an_mpo_yields_its_first_image_as_a_jpg(self) -> None:
         picture = codecs.decode(self.animation("MPO", quality=95))
         assert picture.format == "jpg"
         assert mean_difference(picture.pixels, PHOTO) < 4
 
 
-def test_too_little_memory_is_told_apart_from_damage() -> None:
+def test_insufficient_memory_is_distinguished_from_damage() -> None:
     program = (
         "import resource, sys; from ml.imaging import codecs; from ml.errors import OutOfMemory\n"
         "content = sys.stdin.buffer.read(); codecs.decode(content)\n"
@@ -355,7 +355,7 @@ class TestDamage:
     }
 
     @pytest.mark.parametrize("kind", FILES)
-    def test_a_file_cut_short_anywhere_is_refused(self, kind: str) -> None:
+    def test_a_file_truncated_anywhere_is_refused(self, kind: str) -> None:
         content = self.FILES[kind]
         for kept in (0.1, 0.3, 0.5, 0.7, 0.9, 0.99):
             with pytest.raises(UnreadablePicture):
@@ -382,20 +382,20 @@ class TestDamage:
         assert "end" in unended.warnings[0]
 
     @pytest.mark.parametrize("kind", UNENDED)
-    def test_a_cut_inside_the_rows_is_refused_wherever_it_is(self, kind: str) -> None:
+    def test_truncation_inside_the_rows_is_always_refused(self, kind: str) -> None:
         content, _ = self.UNENDED[kind]
         shortest = 14 if kind.startswith("png") else 8
         for missing in (*range(shortest, 60, 3), 100, 300, 1000):
             with pytest.raises(UnreadablePicture):
                 codecs.decode(content[:-missing])
 
-    def test_a_progressive_picture_without_its_last_scans_is_refused(self) -> None:
+    def test_a_progressive_image_without_its_last_scans_is_refused(self) -> None:
         content = self.FILES["jpg progressive"]
         last = content.rindex(b"\xff\xda")
         with pytest.raises(UnreadablePicture):
             codecs.decode(content[:last])
 
-    def test_a_flipped_bit_in_a_png_is_noticed(self) -> None:
+    def test_a_flipped_bit_in_a_png_is_detected(self) -> None:
         content = bytearray(self.FILES["png"])
         content[len(content) // 2] ^= 4
         with pytest.raises(UnreadablePicture, match="checksum"):
@@ -404,4 +404,4 @@ class TestDamage:
     def test_the_message_names_no_library(self) -> None:
         with pytest.raises(UnreadablePicture) as refusal:
             codecs.decode(self.FILES["avif"][:400])
-        assert str(refusal.value) == "The picture cannot be read: it is damaged or cut short."
+        assert str(refusal.value) == "The image cannot be read: it is damaged or cut short."

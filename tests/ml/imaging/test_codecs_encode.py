@@ -1,4 +1,4 @@
-"""What an encoded answer is: its pixels, its format, and nothing besides."""
+"""Encoding: pixels, format, and no metadata."""
 
 import io
 import struct
@@ -42,7 +42,7 @@ class TestPixels:
         assert mean_difference(photos.open_bytes(content), PHOTO) < 3
 
     @pytest.mark.parametrize("format", ["jpg", "webp", "avif"])
-    def test_quality_trades_size_for_likeness(self, format: str) -> None:
+    def test_quality_trades_size_for_fidelity(self, format: str) -> None:
         low, high = codecs.encode(PHOTO, format, 20), codecs.encode(PHOTO, format, 95)
         assert len(high) > 2 * len(low)
         assert mean_difference(photos.open_bytes(high), PHOTO) < mean_difference(
@@ -62,7 +62,7 @@ class TestPixels:
         assert answer[:, :40].min() >= 250
 
     @pytest.mark.parametrize("format", FORMATS)
-    def test_a_mask_is_a_grey_picture_in_every_format(self, format: str) -> None:
+    def test_a_mask_is_a_grey_image_in_every_format(self, format: str) -> None:
         content = codecs.encode(MATTE, format, 90)
         answer = photos.open_bytes(content)
         grey = answer if answer.ndim == 2 else answer[..., 0]
@@ -81,7 +81,7 @@ class TestPixels:
             assert mean_difference(photos.open_bytes(codecs.encode(lines, format, 80)), lines) > 2 * sharp
 
     @pytest.mark.parametrize("format", FORMATS)
-    def test_parts_and_mirrored_views_of_a_picture_are_encoded_as_seen(self, format: str) -> None:
+    def test_slices_and_mirrored_views_of_an_array_are_encoded_correctly(self, format: str) -> None:
         view = PHOTO[10:110:1, 200:50:-1]
         assert mean_difference(photos.open_bytes(codecs.encode(view, format, 90)), view) < 3
 
@@ -93,21 +93,21 @@ class TestPixels:
 
 class TestHiddenColor:
     @pytest.mark.parametrize("format", FORMATS)
-    def test_nothing_of_the_colour_under_full_transparency_reaches_the_file(self, format: str) -> None:
+    def test_colour_under_full_transparency_is_not_written(self, format: str) -> None:
         other = CUTOUT.copy()
         other[MATTE == 0] = (255, 0, 255, 0)
         assert (MATTE == 0).sum() > 1000
         assert codecs.encode(other, format) == codecs.encode(CUTOUT, format)
 
-    def test_png_shows_black_there(self) -> None:
+    def test_png_writes_black_under_full_transparency(self) -> None:
         assert photos.open_bytes(codecs.encode(CUTOUT, "png"))[MATTE == 0].max() == 0
 
-    def test_visible_colour_stays_even_under_the_faintest_alpha(self) -> None:
+    def test_colour_is_kept_under_the_faintest_alpha(self) -> None:
         answer = photos.open_bytes(codecs.encode(CUTOUT, "png"))
         visible = MATTE > 0
         assert np.array_equal(answer[visible], CUTOUT[visible])
 
-    def test_the_callers_own_pixels_are_not_changed(self) -> None:
+    def test_the_input_array_is_not_modified(self) -> None:
         pixels = CUTOUT.copy()
         for format in FORMATS:
             codecs.encode(pixels, format)
@@ -149,7 +149,7 @@ class TestNothingBesides:
 
 
 class TestLimits:
-    def test_an_answer_beyond_64_megapixels_is_refused(self) -> None:
+    def test_a_result_beyond_64_megapixels_is_refused(self) -> None:
         pixels = np.broadcast_to(np.uint8(0), (8000, 8001))
         with pytest.raises(PictureTooLarge, match="8001 x 8000"):
             codecs.encode(pixels, "png")
@@ -183,7 +183,7 @@ class TestFormatChoice:
             ("avif", "heic", False, True, "avif"),
         ],
     )
-    def test_auto_follows_the_source_unless_only_png_will_do(
+    def test_auto_keeps_the_source_format_unless_png_is_required(
         self, wanted: str, source: str, has_alpha: bool, is_mask: bool, answer: str
     ) -> None:
         assert codecs.resolve_format(wanted, source, has_alpha, is_mask, (100, 50)) == answer

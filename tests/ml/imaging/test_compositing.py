@@ -1,4 +1,4 @@
-"""Edges and backgrounds of cut-outs, checked to the pixel."""
+"""Edges and backgrounds of cutouts, checked to the pixel."""
 
 import math
 
@@ -17,7 +17,7 @@ def disc(side: int = 200, radius: int = 60) -> Mask:
     return alpha
 
 
-def test_laying_over_is_exact_where_opaque_and_mixes_where_soft() -> None:
+def test_compositing_is_exact_where_opaque_and_blends_where_soft() -> None:
     front, back = photo("coffee")[:200, :300], photo("rocket")[:200, :300]
     alpha = np.tile(np.linspace(0, 255, 300).astype(np.uint8), (200, 1))
     answer = compositing.composite_opaque(front, alpha, back)
@@ -27,7 +27,7 @@ def test_laying_over_is_exact_where_opaque_and_mixes_where_soft() -> None:
     np.testing.assert_array_equal(answer[alpha == 0], back[alpha == 0])
 
 
-def test_an_opaque_color_leaves_no_alpha() -> None:
+def test_an_opaque_color_removes_the_alpha_channel() -> None:
     alpha = disc()
     answer = compositing.composite_on_color(photo("coffee")[:200, :200], alpha, (10, 200, 30, 255))
     assert answer.shape == (200, 200, 3)
@@ -47,7 +47,7 @@ def test_a_translucent_color_shines_through() -> None:
     assert (answer[:, 5:10] == (167, 167, 167, 153)).all()
 
 
-def test_a_transparent_color_is_as_good_as_none() -> None:
+def test_a_transparent_color_equals_no_color() -> None:
     colors, alpha = photo("coffee")[:200, :200], disc()
     answer = compositing.composite_on_color(colors, alpha, (255, 0, 0, 0))
     np.testing.assert_array_equal(answer[..., 3], alpha)
@@ -62,7 +62,7 @@ def test_alpha_becomes_the_fourth_channel() -> None:
 
 
 @pytest.mark.parametrize("width", [1, 4, 16, 17, 50])
-def test_feather_softens_about_that_far_to_either_side(width: int) -> None:
+def test_feather_softens_by_its_width_on_either_side(width: int) -> None:
     alpha = np.zeros((400, 400), np.uint8)
     alpha[:, 200:] = 255
     edge = compositing.feather(alpha, width)[200].astype(int)
@@ -75,12 +75,12 @@ def test_feather_softens_about_that_far_to_either_side(width: int) -> None:
     assert width <= soft <= 2.5 * width
 
 
-def test_no_feather_changes_nothing() -> None:
+def test_zero_feather_changes_nothing() -> None:
     alpha = disc()
     np.testing.assert_array_equal(compositing.feather(alpha, 0), alpha)
 
 
-def test_the_object_is_gone_from_its_blurred_background() -> None:
+def test_the_object_does_not_bleed_into_its_blurred_background() -> None:
     picture = np.zeros((300, 400, 3), np.uint8)
     picture[:] = (20, 60, 160)
     picture[100:200, 100:250] = (255, 255, 0)
@@ -103,13 +103,13 @@ def test_a_stronger_blur_is_smoother() -> None:
     assert sharpness[-1] < 0.1 * sharpness[0]
 
 
-def test_a_picture_that_is_all_object_has_some_background() -> None:
+def test_an_image_filled_by_the_object_still_has_a_background() -> None:
     picture = photo("coffee")
     everything = np.full(picture.shape[:2], 255, np.uint8)
     assert compositing.blur_background(picture, everything, 50).shape == picture.shape
 
 
-def test_an_edge_moves_by_whole_and_broken_pixels() -> None:
+def test_an_edge_moves_by_integer_and_fractional_pixels() -> None:
     alpha = np.zeros((60, 80), np.uint8)
     alpha[:, 30:] = 255  # reaches the picture's border, which stays
     for shift in (-20, -7, -1, 1, 6, 20):
@@ -123,7 +123,7 @@ def test_an_edge_moves_by_whole_and_broken_pixels() -> None:
         assert np.abs(covered - (50 + part)).max() < 0.01
 
 
-def test_a_disc_grows_and_shrinks_alike_to_all_sides() -> None:
+def test_a_disc_grows_and_shrinks_isotropically() -> None:
     alpha = np.zeros((200, 200), np.uint8)
     cv2.circle(alpha, (100, 100), 50, 255, -1, cv2.LINE_AA)
     for shift in (-12.5, -3, 4.5, 20):
@@ -132,7 +132,7 @@ def test_a_disc_grows_and_shrinks_alike_to_all_sides() -> None:
         assert abs(radius - before - shift) < 0.5
 
 
-def test_layers_are_laid_on_nothing_on_pictures_and_on_translucent_ones() -> None:
+def test_layers_are_composited_on_transparent_opaque_and_translucent_images() -> None:
     colors = np.full((1, 3, 3), (200, 100, 0), np.uint8)
     alpha = np.array([[0, 128, 255]], np.uint8)
     assert compositing.composite(colors, alpha, None)[0, 1].tolist() == [200, 100, 0, 128]

@@ -14,7 +14,7 @@ from tests.support.ml.photos import photo
 margins = TypeAdapter(MarginsField).validate_python
 
 
-def test_the_box_holds_what_is_visible_and_leaves_out_what_is_faint() -> None:
+def test_the_box_contains_visible_pixels_and_excludes_faint_ones() -> None:
     alpha = np.zeros((100, 200), np.uint8)
     alpha[:, :] = framing.FAINT_ALPHA - 1
     assert framing.object_box(alpha) is None
@@ -23,7 +23,7 @@ def test_the_box_holds_what_is_visible_and_leaves_out_what_is_faint() -> None:
     assert framing.object_box(alpha) == Box(40, 30, 150, 60)
 
 
-def test_margins_are_written_as_in_css() -> None:
+def test_margins_follow_css_syntax() -> None:
     ten, twenty = Length(value=10), Length(value=20, percent=True)
     assert margins("10") == (ten, ten, ten, ten)
     assert margins("10px 20%") == (ten, twenty, ten, twenty)
@@ -31,7 +31,7 @@ def test_margins_are_written_as_in_css() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "1 2 3", "1 2 3 4 5", "ten", "-1", "5 -1%", "1;2", "1e3"])
-def test_other_margins_are_refused(text: str) -> None:
+def test_invalid_margins_are_refused(text: str) -> None:
     with pytest.raises(ValidationError):
         margins(text)
 
@@ -42,12 +42,12 @@ def test_margins_grow_the_box_by_pixels_or_its_own_sides() -> None:
     assert framing.add_margins(box, margins("10% 50%")) == Box(0, 40, 400, 160)
 
 
-def test_a_frame_inside_is_a_plain_cut() -> None:
+def test_a_frame_inside_the_image_is_a_crop() -> None:
     picture = photo("coffee")
     np.testing.assert_array_equal(framing.crop_or_pad(picture, Box(5, 7, 105, 57)), picture[7:57, 5:105])
 
 
-def test_beyond_the_picture_a_frame_is_empty_or_repeats_the_edge() -> None:
+def test_a_frame_beyond_the_image_is_empty_or_repeats_the_edge() -> None:
     picture = photo("coffee")[:20, :30]
     frame = Box(-2, -3, 35, 24)
     empty = framing.crop_or_pad(picture, frame)
@@ -61,6 +61,6 @@ def test_beyond_the_picture_a_frame_is_empty_or_repeats_the_edge() -> None:
     np.testing.assert_array_equal(framing.crop_or_pad(picture[..., 0], frame), empty[..., 0])
 
 
-def test_a_frame_of_too_many_pixels_is_refused_before_it_takes_memory() -> None:
+def test_a_frame_of_too_many_pixels_is_refused_before_allocation() -> None:
     with pytest.raises(PictureTooLarge):
         framing.crop_or_pad(photo("coffee"), Box(-(10**9), -(10**9), 10**9, 10**9))

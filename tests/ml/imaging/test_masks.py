@@ -1,4 +1,4 @@
-"""Masks: files of any size and kind, growing, softening, cleaning."""
+"""Masks: files of any size and kind, growing, feathering, cleaning."""
 
 import cv2
 import numpy as np
@@ -27,11 +27,11 @@ def from_file(mask: Pixels | Mask, width: int, height: int, mode: MaskMode = "au
 
 
 class TestFiles:
-    def test_greys_of_a_file_are_strengths_as_they_are(self) -> None:
+    def test_grey_values_are_used_as_mask_strengths(self) -> None:
         ramp = np.tile(np.arange(200, dtype=np.uint8), (50, 1))
         assert np.array_equal(from_file(ramp, 200, 50), ramp)
 
-    def test_transparency_weakens_what_is_white(self) -> None:
+    def test_transparency_weakens_white(self) -> None:
         pixels = np.full((20, 30, 4), 255, np.uint8)
         pixels[..., 3] = 0
         pixels[5:10, 5:10, 3] = 100
@@ -48,16 +48,16 @@ class TestFiles:
         assert mask[30 * factor, 10 * factor] == 0
         assert abs(float(mask.mean()) - float(small.mean())) < 2
 
-    def test_a_size_that_was_rounded_still_fits(self) -> None:
+    def test_a_rounded_size_still_matches(self) -> None:
         assert from_file(dot(100, 67), 1000, 667).shape == (667, 1000)
 
     @pytest.mark.parametrize(("width", "height"), [(60, 61), (61, 30), (40, 60), (1, 1)])
-    def test_another_shape_is_refused_by_name(self, width: int, height: int) -> None:
+    def test_a_different_aspect_ratio_is_refused_by_name(self, width: int, height: int) -> None:
         with pytest.raises(BadParameter) as refused:
             from_file(np.full((height, width), 255, np.uint8), 600, 400)
         assert refused.value.name == "mask"
 
-    def test_a_file_that_is_no_picture_is_refused_by_name(self) -> None:
+    def test_a_file_that_is_not_an_image_is_refused_by_name(self) -> None:
         for content in (b"", b"no picture", photos.png_bytes(dot())[:60]):
             with pytest.raises(BadParameter) as refused:
                 masks.from_file(content, picture(41, 31))
@@ -98,20 +98,20 @@ class TestModes:
         assert mask[0, 0] == 0
         assert (mask > 0).mean() == pytest.approx(np.pi * 60**2 / (400 * 300), rel=0.02)
 
-    def test_half_transparent_white_beside_black_counts_by_half(self) -> None:
+    def test_half_transparent_white_beside_black_counts_half(self) -> None:
         card = rounded_card()
         card[150, 200, 3] = 128
         assert from_file(card, 400, 300)[150, 200] == 128
 
     @pytest.mark.parametrize("colour", [0, 255])
-    def test_one_colour_whatever_it_is_marks_by_its_alpha(self, colour: int) -> None:
+    def test_a_uniform_colour_is_read_by_its_alpha(self, colour: int) -> None:
         pixels = np.full((20, 30, 4), colour, np.uint8)
         pixels[..., 3] = 0
         pixels[5:10, 5:10, 3] = 200
         pixels[0, 0] = (90, 200, 10, 3)  # as good as invisible: its colour says nothing
         assert from_file(pixels, 30, 20)[7, 7] == 200
 
-    def test_each_mode_reads_what_it_names(self) -> None:
+    def test_each_mode_reads_the_channel_it_names(self) -> None:
         card = rounded_card()
         assert from_file(card, 400, 300, "luminance")[150, 200] == 255
         assert from_file(card, 400, 300, "luminance")[150, 60] == 0
@@ -120,7 +120,7 @@ class TestModes:
         assert from_file(card, 400, 300, "inverted_alpha")[150, 200] == 0
 
     @pytest.mark.parametrize("scale", [1, 2])
-    def test_the_picture_itself_with_a_hole_is_refused_until_a_mode_is_named(self, scale: int) -> None:
+    def test_the_image_itself_with_a_hole_is_ambiguous_without_a_mode(self, scale: int) -> None:
         source = picture(200, 140)
         edited = cv2.resize(with_hole(source), None, fx=scale, fy=scale, interpolation=cv2.INTER_NEAREST)
         with pytest.raises(BadParameter, match="mask_mode=inverted_alpha") as refused:
@@ -133,13 +133,13 @@ class TestModes:
         assert rest[60, 80] == 0
         assert rest[5, 5] == 255
 
-    def test_the_same_on_a_picture_that_only_looks_similar_is_a_mask(self) -> None:
+    def test_an_image_that_only_resembles_the_source_is_a_mask(self) -> None:
         source = picture(200, 140)
         other = Picture(np.ascontiguousarray(255 - source.pixels), "png")
         assert masks.from_file(photos.png_bytes(with_hole(other)), source).any()
 
     @pytest.mark.parametrize("mode", ["alpha", "inverted_alpha"])
-    def test_transparency_that_is_not_there_is_refused_by_the_mode_s_name(self, mode: MaskMode) -> None:
+    def test_alpha_mode_without_alpha_is_refused_by_name(self, mode: MaskMode) -> None:
         with pytest.raises(BadParameter) as refused:
             from_file(dot(), 41, 31, mode)
         assert refused.value.name == "mask_mode"
@@ -158,24 +158,24 @@ class TestShaping:
         disc = (rows - 15) ** 2 + (columns - 20) ** 2 <= 7**2
         assert np.array_equal(masks.grow_and_feather(dot(), 7, 0) == 255, disc)
 
-    def test_feather_falls_to_nothing_at_exactly_its_width(self) -> None:
+    def test_feather_reaches_zero_at_exactly_its_width(self) -> None:
         mask = masks.grow_and_feather(dot(), 2, 4)
         assert mask[15, 20:29].tolist() == [255, 255, 255, 191, 128, 64, 0, 0, 0]
         rows, columns = np.ogrid[:31, :41]
         far = np.hypot(rows - 15, columns - 20) > 6
         assert mask[far].max() == 0
 
-    def test_weak_parts_stay_weak_when_grown(self) -> None:
+    def test_growing_preserves_weak_strengths(self) -> None:
         mask = dot()
         mask[15, 20] = 90
         grown = masks.grow_and_feather(mask, 3, 2)
         assert grown.max() == 90
         assert grown[15, 23] == 90
 
-    def test_nothing_to_do_is_nothing_done(self) -> None:
+    def test_zero_grow_and_feather_change_nothing(self) -> None:
         noise = np.random.default_rng(1).integers(0, 256, (30, 40), dtype=np.uint8)
         assert np.array_equal(masks.grow_and_feather(noise, 0, 0), noise)
 
-    def test_inverting_twice_is_the_mask(self) -> None:
+    def test_inverting_twice_restores_the_mask(self) -> None:
         assert np.array_equal(masks.invert(masks.invert(dot())), dot())
         assert masks.invert(dot())[15, 20] == 0

@@ -1,4 +1,4 @@
-"""What a network painted gets its picture's colours at the border, and its grain."""
+"""Matching the colours and grain of painted areas to their surroundings."""
 
 import cv2
 import numpy as np
@@ -26,7 +26,7 @@ def rim(painted: Region) -> Region:
 
 class TestTint:
     @pytest.mark.parametrize("tint", [(12, 12, 12), (-9, 4, 15), (0, -20, 0)])
-    def test_a_tint_beside_the_area_is_taken_out_of_its_border(self, tint: tuple[int, int, int]) -> None:
+    def test_a_colour_shift_at_the_border_is_corrected(self, tint: tuple[int, int, int]) -> None:
         made = np.clip(SHOWN.astype(int) // 2 + 60 + np.array(tint), 0, 255).astype(np.uint8)
         wanted = (SHOWN.astype(int) // 2 + 60).astype(np.uint8)
         answer = matching.match_tint(made, wanted, PAINTED)
@@ -36,25 +36,25 @@ class TestTint:
         assert before > 6
         assert after < 1.5
 
-    def test_deep_inside_what_was_painted_keeps_its_colour(self) -> None:
+    def test_the_interior_of_the_painted_area_keeps_its_colour(self) -> None:
         made = np.clip(SHOWN.astype(int) + 10, 0, 255).astype(np.uint8)
         answer = matching.match_tint(made, SHOWN, PAINTED)
         at_border = np.abs(answer[82, 100:150].astype(int) - made[82, 100:150]).mean()
         inside = np.abs(answer[130, 100:150].astype(int) - made[130, 100:150]).mean()
         assert inside < 0.6 * at_border
 
-    def test_other_content_beside_the_area_does_not_flood_it(self) -> None:
+    def test_different_content_beside_the_area_does_not_bleed_into_it(self) -> None:
         made = np.full_like(SHOWN, 120)
         answer = matching.match_tint(made, np.full_like(SHOWN, 250), PAINTED)
         assert np.abs(answer[PAINTED].astype(int) - 120).max() <= 33
 
-    def test_outside_nothing_changes(self) -> None:
+    def test_pixels_outside_are_unchanged(self) -> None:
         answer = matching.match_tint(SHOWN // 2, SHOWN, PAINTED)
         assert np.array_equal(answer[~PAINTED], (SHOWN // 2)[~PAINTED])
 
 
 class TestGrain:
-    def test_its_measure_is_the_noise_s_standard_deviation(self) -> None:
+    def test_the_grain_estimate_is_the_standard_deviation_of_the_noise(self) -> None:
         plain = np.full((256, 256, 3), 120, np.uint8)
         everywhere: Region = np.ones((256, 256), np.bool_)
         for deviation in (2.0, 5.0, 10.0):
@@ -74,6 +74,6 @@ class TestGrain:
         assert np.array_equal(matching.match_grain(made, source, PAINTED, seed=4), answer)
         assert not np.array_equal(matching.match_grain(made, source, PAINTED, seed=5), answer)
 
-    def test_where_there_is_none_none_is_added(self) -> None:
+    def test_no_grain_is_added_where_there_is_none(self) -> None:
         source = np.full((256, 256, 3), 120, np.uint8)
         assert np.array_equal(matching.match_grain(source, source, PAINTED, seed=4), source)

@@ -1,4 +1,4 @@
-"""Masks as numbers and back."""
+"""Masks as polygons and run lengths, and back."""
 
 import cv2
 import numpy as np
@@ -26,12 +26,12 @@ def ring(size: int = 400) -> Mask:
 
 
 @pytest.mark.parametrize("mask", [ring(), *(hand.mask for hand in HAND_MASKS)])
-def test_polygons_filled_again_are_the_mask(mask: Mask) -> None:
+def test_filling_the_polygons_restores_the_mask(mask: Mask) -> None:
     parts = outlines.to_polygons(mask)
     assert overlap(rasters.from_polygons(parts, (mask.shape[1], mask.shape[0])), mask) > 0.97
 
 
-def test_each_part_is_told_with_its_holes() -> None:
+def test_each_part_is_listed_with_its_holes() -> None:
     parts = outlines.to_polygons(ring())
     assert sorted(len(rings) for rings in parts) == [1, 1, 2]  # island, rectangle, ring with its hole
     rectangle = min(parts, key=lambda rings: -min(x for x, _ in rings[0]))
@@ -58,11 +58,11 @@ def test_a_part_of_one_pixel_is_kept() -> None:
         np.random.default_rng(1).integers(0, 2, (31, 43)).astype(np.uint8) * 255,
     ],
 )
-def test_run_lengths_give_the_mask_back_exactly(mask: Mask) -> None:
+def test_run_lengths_restore_the_mask_exactly(mask: Mask) -> None:
     assert np.array_equal(rasters.from_run_lengths(outlines.to_run_lengths(mask)), mask)
 
 
-def test_run_lengths_are_cocos() -> None:
+def test_run_lengths_match_the_coco_encoding() -> None:
     """Down the columns, beginning outside: written out by hand."""
     mask = np.array([[0, 255, 255], [0, 0, 255]], np.uint8)
     assert outlines.to_run_lengths(mask) == {"size": [2, 3], "counts": [2, 1, 1, 2]}

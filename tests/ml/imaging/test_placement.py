@@ -1,4 +1,4 @@
-"""Where objects come to lie on a canvas, to the pixel."""
+"""Placement of objects on a canvas, to the pixel."""
 
 import cv2
 import numpy as np
@@ -38,7 +38,7 @@ def placed(
     )
 
 
-def test_scales_and_positions_are_read() -> None:
+def test_scales_and_positions_are_parsed() -> None:
     assert scales("original") == "original"
     assert (scales("10%"), scales(" 85.5% "), scales(85.5)) == (10, 85.5, 85.5)
     assert positions("center") == (50, 50)
@@ -47,12 +47,12 @@ def test_scales_and_positions_are_read() -> None:
 
 
 @pytest.mark.parametrize("text", ["9.9%", "100.1%", "nan", "-50%", "0.5", ""])
-def test_other_scales_are_refused(text: str) -> None:
+def test_invalid_scales_are_refused(text: str) -> None:
     with pytest.raises(ValidationError):
         scales(text)
 
 
-def test_nothing_asked_leaves_the_picture_as_it_is() -> None:
+def test_defaults_change_nothing() -> None:
     assert placed() == Placement(Box(0, 0, *PICTURE), Box(0, 0, *PICTURE), PICTURE)
 
 
@@ -76,7 +76,7 @@ def test_a_position_moves_the_object_and_keeps_its_pixels(position: str, target:
     assert placement.keeps_pixels
 
 
-def test_a_scale_is_the_objects_share_in_the_tighter_direction() -> None:
+def test_a_scale_is_the_share_of_the_object_in_the_tighter_direction() -> None:
     placement = placed(scale="50%", position="center")
     assert (placement.target, placement.canvas) == (Box(150, 125, 450, 275), PICTURE)
     square = placed(scale="85%", position="center", output_size=(2000, 2000))
@@ -85,18 +85,18 @@ def test_a_scale_is_the_objects_share_in_the_tighter_direction() -> None:
     assert wide.target == Box(0, 0, 200, 100)
 
 
-def test_a_scaled_object_keeps_its_place_if_that_is_asked() -> None:
+def test_a_scaled_object_keeps_its_position_on_request() -> None:
     # A quarter of the free space was to its left and a sixth above.
     assert placed(scale="50%", position="original").target == Box(75, 42, 375, 192)
 
 
-def test_a_scaled_crop_gets_room_and_keeps_its_pixels() -> None:
+def test_a_scaled_crop_is_padded_and_keeps_its_pixels() -> None:
     placement = placed(crop=True, scale="50%", position="center")
     assert (placement.target, placement.canvas) == (Box(100, 50, 300, 150), (400, 200))
     assert placement.keeps_pixels
 
 
-def test_an_output_size_holds_the_whole_picture_or_the_crop() -> None:
+def test_an_output_size_contains_the_whole_image_or_the_crop() -> None:
     whole = placed(output_size=(300, 300))
     assert (whole.source, whole.target) == (Box(0, 0, 600, 400), Box(0, 50, 300, 250))
     centered = placed(output_size=(300, 300), position="center")
@@ -105,7 +105,7 @@ def test_an_output_size_holds_the_whole_picture_or_the_crop() -> None:
     assert (cropped.source, cropped.target) == (Box(50, 0, 350, 200), Box(0, 200, 600, 600))
 
 
-def test_resampled_pixels_lie_where_the_placement_says() -> None:
+def test_resampled_pixels_are_at_the_computed_placement() -> None:
     alpha = np.zeros((400, 600), np.uint8)
     alpha[50:150, 100:300] = 255
     colors = np.full((400, 600, 3), (10, 200, 30), np.uint8)
@@ -118,7 +118,7 @@ def test_resampled_pixels_lie_where_the_placement_says() -> None:
         assert np.abs(placement.mask(alpha).astype(int) - edge).max() <= 1
 
 
-def test_an_object_at_the_pictures_edge_reaches_the_canvas_edge_of_its_target() -> None:
+def test_an_object_at_the_image_edge_reaches_the_edge_of_the_canvas() -> None:
     whole = np.full((33, 47), 255, np.uint8)
     placement = place_object(
         Box(0, 0, 47, 33),
@@ -136,7 +136,7 @@ def test_an_object_at_the_pictures_edge_reaches_the_canvas_edge_of_its_target() 
     assert edge.astype(int).sum() == 255 * target.width * target.height
 
 
-def test_shrinking_is_what_a_plain_resize_does() -> None:
+def test_shrinking_equals_a_plain_resize() -> None:
     picture = photo("coffee")
     placement = placed(output_size=(300, 200))
     laid, _ = placement.cutout(picture, np.full((400, 600), 255, np.uint8))
@@ -144,6 +144,6 @@ def test_shrinking_is_what_a_plain_resize_does() -> None:
     assert np.abs(laid.astype(int) - expected).mean() < 3
 
 
-def test_a_canvas_of_too_many_pixels_is_refused_before_it_takes_memory() -> None:
+def test_a_canvas_of_too_many_pixels_is_refused_before_allocation() -> None:
     with pytest.raises(PictureTooLarge):
         placed(scale="50%", output_size=(90_000, 90_000)).mask(np.zeros((400, 600), np.uint8))

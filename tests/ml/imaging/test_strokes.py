@@ -1,4 +1,4 @@
-"""Strokes: what is read, what is refused, and exactly which pixels they paint."""
+"""Strokes: parsing, limits, and exactly which pixels they paint."""
 
 import json
 from typing import Any
@@ -44,10 +44,10 @@ def drawn(*lines: Stroke, width: int = 20, height: int = 10) -> Mask:
 
 
 class TestReading:
-    def test_a_stroke_is_read_with_its_defaults(self) -> None:
+    def test_a_stroke_is_parsed_with_its_defaults(self) -> None:
         assert read('[{"points":[[1,2],[3.5,4]]}]') == (Stroke(((1, 2), (3.5, 4)), 24, 0.8, 1),)
 
-    def test_all_of_a_stroke_is_read(self) -> None:
+    def test_every_field_of_a_stroke_is_parsed(self) -> None:
         (stroke,) = read('[{"points":[[1,2]],"size":5,"hardness":0,"opacity":0.5}]')
         assert stroke == Stroke(((1, 2),), 5, 0, 0.5)
 
@@ -79,10 +79,10 @@ class TestReading:
             "[[[1,2]]]",
         ],
     )
-    def test_what_is_no_strokes_is_refused_by_name(self, text: str) -> None:
+    def test_invalid_strokes_are_refused_by_name(self, text: str) -> None:
         assert refusal(text)
 
-    def test_points_that_are_shares_of_the_sides_are_refused(self) -> None:
+    def test_relative_coordinates_are_refused(self) -> None:
         shares = '[{"points":[[0.2,0.3],[0.5,0.9]]},{"points":[[1,1]]}]'
         assert "pixels" in refusal(shares)
         assert len(read(shares.replace("[1,1]", "[1,2]"))) == 2
@@ -96,7 +96,7 @@ class TestReading:
         most[1]["points"].append([5, 6])
         assert "100000" in refusal(json.dumps(most))
 
-    def test_long_text_is_counted_before_it_is_parsed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_long_text_is_bounded_before_it_is_parsed(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """The validator runs on a server's event loop, so its work must not grow with the text."""
 
         def parse(text: str) -> Any:
@@ -117,7 +117,7 @@ class TestReading:
     @pytest.mark.parametrize(
         "end", ["", "}]", '{"points":[[1]]}]', '{"points":[[1,2]],"colour":"red"}]', '{"points":[[1e7,2]]}]']
     )
-    def test_long_text_that_is_no_strokes_is_refused_where_it_is_drawn(self, end: str) -> None:
+    def test_long_invalid_text_is_refused_when_it_is_drawn(self, end: str) -> None:
         long = json.dumps([{"points": [[1, 2]] * 5_000}])[:-1]
         assert refusal_of_worker(f"{long},{end}")
 
@@ -145,34 +145,34 @@ class TestDrawing:
         mask = drawn(Stroke(((0, 5), (20, 5)), size=3.5, hardness=1))
         assert mask[:, 10].tolist() == [0, 0, 0, 191, 255, 255, 191, 0, 0, 0]
 
-    def test_a_soft_brush_falls_off_evenly_from_its_solid_part(self) -> None:
+    def test_a_soft_brush_falls_off_linearly_from_its_core(self) -> None:
         mask = drawn(Stroke(((0, 0.5), (20, 0.5)), size=20, hardness=0.5), height=14)
         column = mask[:, 10].astype(int)
         assert column[:6].tolist() == [255] * 6
         assert column[6:11].tolist() == [204, 153, 102, 51, 0]
 
-    def test_opacity_is_the_most_that_a_stroke_gives(self) -> None:
+    def test_opacity_caps_the_coverage_of_a_stroke(self) -> None:
         mask = drawn(Stroke(((10, 5),), size=8, opacity=0.5))
         assert mask.max() == 128
 
-    def test_where_strokes_overlap_the_strongest_counts(self) -> None:
+    def test_overlapping_strokes_combine_by_maximum(self) -> None:
         weak = Stroke(((0, 5), (20, 5)), size=6, hardness=1, opacity=0.25)
         strong = Stroke(((10, 5),), size=4, hardness=1)
         mask = drawn(weak, strong)
         assert mask[5, 10] == 255
         assert mask[5, 2] == 64
 
-    def test_a_stroke_may_leave_the_picture_and_come_back(self) -> None:
+    def test_a_stroke_may_leave_the_image_and_return(self) -> None:
         mask = drawn(Stroke(((2, -3), (2, 3)), size=4, hardness=1))
         assert mask[0, 1] == 255
         assert mask[9].max() == 0
 
-    def test_a_point_far_outside_the_picture_is_refused_by_name(self) -> None:
+    def test_a_point_far_outside_the_image_is_refused_by_name(self) -> None:
         with pytest.raises(BadParameter) as refused:
             drawn(Stroke(((2, 2), (300, 3)), size=4))
         assert refused.value.name == "strokes"
 
-    def test_very_many_pieces_are_drawn_as_well_as_few(self) -> None:
+    def test_many_segments_are_drawn_like_few(self) -> None:
         """The quick way for long scribbles agrees with the exact one to within a pixel."""
         points = tuple((200 + 150 * np.cos(t / 700), 150 + 100 * np.sin(t / 450)) for t in range(9_000))
         quick = strokes.draw([Stroke(points, size=30, hardness=1)], 400, 300).astype(int)
@@ -181,7 +181,7 @@ class TestDrawing:
         assert quick.any()
         assert differing.mean() < 0.005
 
-    def test_too_many_large_brushes_are_refused_instead_of_drawn_for_minutes(self) -> None:
+    def test_too_many_large_brushes_are_refused_before_drawing(self) -> None:
         lines = [Stroke(((0, 0), (4000, 3000)), size=500 + number) for number in range(200)]
         with pytest.raises(BadParameter) as refused:
             strokes.draw(lines, 4000, 3000)

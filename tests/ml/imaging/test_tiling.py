@@ -1,4 +1,4 @@
-"""Tiles of a picture, and the picture put together from them again."""
+"""Splitting an image into tiles and merging the results."""
 
 import itertools
 import tracemalloc
@@ -25,9 +25,7 @@ def _sources(axis: Axis) -> list[tuple[int, int]]:
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("at_once", [1, 2, 4])
-def test_tiles_cover_the_picture_and_neighbours_share_the_overlap(
-    size: tuple[int, int], at_once: int
-) -> None:
+def test_tiles_cover_the_image_and_neighbours_share_the_overlap(size: tuple[int, int], at_once: int) -> None:
     grid = tiling.plan(size, (2 * size[0], 2 * size[1]), FACTS, at_once)
     assert grid.rows.side * grid.columns.side <= FACTS.side**2
     for axis in (grid.rows, grid.columns):
@@ -40,7 +38,7 @@ def test_tiles_cover_the_picture_and_neighbours_share_the_overlap(
 
 @pytest.mark.parametrize("scale", [1.01, 1.37, 2.0])
 @pytest.mark.parametrize("length", [40, 65, 200, 451])
-def test_every_target_pixel_is_taken_from_a_tile_with_its_context(length: int, scale: float) -> None:
+def test_every_target_pixel_is_taken_from_a_tile_with_full_context(length: int, scale: float) -> None:
     target = round(length * scale)
     axis = tiling.plan((length, 64), (target, 64), FACTS).rows
     context = (FACTS.overlap - FACTS.blend) / 2
@@ -70,7 +68,7 @@ def _enlarge(picture: NDArray[np.uint8], grid: Grid) -> NDArray[np.uint8]:
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_a_network_that_looks_at_one_pixel_gives_the_same_tiled_as_whole(size: tuple[int, int]) -> None:
+def test_a_pointwise_network_yields_the_same_result_tiled_and_whole(size: tuple[int, int]) -> None:
     picture = np.random.default_rng(2).integers(0, 256, (*size, 3), np.uint8)
     grid = tiling.plan(size, (2 * size[0], 2 * size[1]), FACTS, at_once=2)
     np.testing.assert_array_equal(_enlarge(picture, grid), picture.repeat(2, axis=0).repeat(2, axis=1))
@@ -88,7 +86,7 @@ def test_a_mask_has_no_channels_and_a_view_may_be_filled() -> None:
 
 
 @pytest.mark.parametrize("target", [(401, 602), (433, 650), (555, 833)])
-def test_another_scale_gives_what_resampling_the_whole_gives(target: tuple[int, int]) -> None:
+def test_a_different_scale_equals_resampling_the_whole(target: tuple[int, int]) -> None:
     picture = photo("coffee")[:300, :450]
     grid = tiling.plan(picture.shape, target, FACTS)
     assert grid.count > 20
@@ -98,7 +96,7 @@ def test_another_scale_gives_what_resampling_the_whole_gives(target: tuple[int, 
     assert difference.max() <= 1  # rounding of two blends
 
 
-def test_where_tiles_disagree_they_fade_into_each_other_without_an_edge() -> None:
+def test_disagreeing_tiles_are_blended_without_an_edge() -> None:
     size = (200, 200)
     grid = tiling.plan(size, (400, 400), TilingFacts(factor=2, side=64, overlap=32, blend=16))
     result = np.empty((400, 400), np.uint8)
@@ -129,7 +127,7 @@ def test_the_tile_shape_wastes_little_and_stays_the_same_for_large_pictures() ->
     assert shapes == {(192, 192)}
 
 
-def test_a_picture_smaller_than_its_tile_is_continued_by_its_reflection() -> None:
+def test_an_image_smaller_than_its_tile_is_padded_by_reflection() -> None:
     picture = photo("chelsea")[:20, :50]
     grid = tiling.plan(picture.shape, (40, 100), FACTS)
     assert grid.count == 1
@@ -138,7 +136,7 @@ def test_a_picture_smaller_than_its_tile_is_continued_by_its_reflection() -> Non
     np.testing.assert_array_equal(tile, expected)
 
 
-def test_memory_besides_the_result_does_not_grow_with_the_picture() -> None:
+def test_memory_beyond_the_result_does_not_grow_with_the_image() -> None:
     facts = TilingFacts(factor=2, side=128, overlap=32, blend=8)
 
     def extra_bytes(height: int, width: int) -> int:

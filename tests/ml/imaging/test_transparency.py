@@ -1,4 +1,4 @@
-"""Colours under transparency, and alpha that stays within its surroundings."""
+"""Colours under transparency, and enlarged alpha."""
 
 import cv2
 import numpy as np
@@ -18,7 +18,7 @@ def _cutout(name: str, hidden: int) -> tuple[Pixels, Pixels]:
     return whole, np.dstack([colours, alpha])
 
 
-def test_colours_beyond_an_edge_continue_those_inside() -> None:
+def test_colours_outside_an_edge_extend_those_inside() -> None:
     whole, cutout = _cutout("coffee", hidden=0)
     spread = transparency.spread_colours(cutout)
     ring = cv2.dilate(cutout[:, :, 3], np.ones((9, 9), np.uint8)) > 0
@@ -27,7 +27,7 @@ def test_colours_beyond_an_edge_continue_those_inside() -> None:
     assert np.abs(cutout[outside][:, :3].astype(int) - whole[outside]).mean() > 60  # as it was
 
 
-def test_what_is_hidden_does_not_matter_and_what_is_visible_stays() -> None:
+def test_hidden_colours_have_no_effect_and_visible_ones_are_unchanged() -> None:
     _, black = _cutout("astronaut", hidden=0)
     _, white = _cutout("astronaut", hidden=255)
     np.testing.assert_array_equal(transparency.spread_colours(black), transparency.spread_colours(white))
@@ -35,14 +35,14 @@ def test_what_is_hidden_does_not_matter_and_what_is_visible_stays() -> None:
     np.testing.assert_array_equal(transparency.spread_colours(black)[visible], black[visible][:, :3])
 
 
-def test_opaque_and_empty_pictures_keep_their_colours() -> None:
+def test_opaque_and_empty_images_keep_their_colours() -> None:
     colours = photo("chelsea")[:50, :70]
     for level in (0, transparency.TRUSTED_ALPHA, 255):
         pixels = np.dstack([colours, np.full((50, 70), level, np.uint8)])
         np.testing.assert_array_equal(transparency.spread_colours(pixels), colours)
 
 
-def test_one_visible_pixel_colours_a_picture_of_any_shape() -> None:
+def test_one_visible_pixel_colours_an_image_of_any_shape() -> None:
     for height, width in ((1, 1), (1, 9), (7, 1), (33, 129)):
         pixels = np.zeros((height, width, 4), np.uint8)
         pixels[height // 2, width // 3] = (200, 100, 50, 255)

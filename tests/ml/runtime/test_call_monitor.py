@@ -1,4 +1,4 @@
-"""One call in one real worker: what was begun, what goes back to wait, what is refused for its size."""
+"""One call in one real worker: retries, requeueing, and refusals by expected time."""
 
 import os
 import select
@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ml.backend import ToolCall
+from ml.backend import Priority, ToolCall
 from ml.errors import TimedOut, TooSlow, WorkerLost
 from ml.runtime.call_monitor import CallMonitor, SlotLimits
 from ml.runtime.dispatcher import Dispatcher, Submission
@@ -65,7 +65,7 @@ def until_said(seconds: float, child: WorkerProcess) -> bool:
     return bool(select.select([child], [], [], seconds)[0])
 
 
-def test_a_worker_that_dies_before_it_begins_costs_the_call_one_try_and_a_second_one_its_life(
+def test_a_call_is_retried_once_if_its_worker_dies_before_starting_it(
     dispatcher: Dispatcher, start_child: Callable[[], WorkerProcess]
 ) -> None:
     def kill_first(seconds: float, child: WorkerProcess) -> bool:
@@ -82,7 +82,7 @@ def test_a_worker_that_dies_before_it_begins_costs_the_call_one_try_and_a_second
     assert isinstance(submission.answer.exception(), WorkerLost)
 
 
-def test_a_call_that_had_begun_is_never_run_again(
+def test_a_started_call_is_never_run_again(
     dispatcher: Dispatcher, start_child: Callable[[], WorkerProcess]
 ) -> None:
     submission = taken(dispatcher, call("exit"))
@@ -99,7 +99,7 @@ def measured(dispatcher: Dispatcher) -> Dispatcher:
     return dispatcher
 
 
-def test_a_call_that_its_header_shows_to_be_long_goes_back_to_wait_among_the_long_ones(
+def test_a_call_found_long_by_its_header_is_requeued_among_the_long_ones(
     measured: Dispatcher, start_child: Callable[[], WorkerProcess]
 ) -> None:
     child = start_child()
@@ -115,7 +115,7 @@ def test_a_call_that_its_header_shows_to_be_long_goes_back_to_wait_among_the_lon
     assert submission.answer.result(0).width == 3
 
 
-def test_a_call_expected_to_pass_its_limit_is_refused_with_the_figure(
+def test_a_call_expected_to_exceed_its_limit_is_refused_with_the_estimate(
     measured: Dispatcher, start_child: Callable[[], WorkerProcess]
 ) -> None:
     child = start_child()
@@ -128,7 +128,7 @@ def test_a_call_expected_to_pass_its_limit_is_refused_with_the_figure(
     assert fine.answer.result(0).width == 3
 
 
-def test_a_refused_call_is_tried_when_its_time_has_come(
+def test_a_refused_kind_of_call_is_probed_periodically(
     measured: Dispatcher, start_child: Callable[[], WorkerProcess], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     child = start_child()
@@ -149,7 +149,7 @@ def test_a_refused_call_is_tried_when_its_time_has_come(
     assert tried.answer.result(0).width == 3
 
 
-def test_a_call_stopped_at_its_limit_is_learnt_from(dispatcher: Dispatcher) -> None:
+def test_a_timed_out_call_is_recorded_as_a_measurement(dispatcher: Dispatcher) -> None:
     submission = taken(dispatcher, call("echo", timeout_seconds=15.0))
     dispatcher.record_estimate(submission, work=4.0, seconds=1.0, is_trial=False)
     dispatcher.fail(submission, TimedOut("stopped"))
@@ -158,7 +158,7 @@ def test_a_call_stopped_at_its_limit_is_learnt_from(dispatcher: Dispatcher) -> N
     assert estimate.mean_seconds > 15.0  # so that enough of them are refused
 
 
-def test_calls_that_time_out_again_and_again_are_refused(dispatcher: Dispatcher) -> None:
+def test_calls_that_time_out_repeatedly_are_refused(dispatcher: Dispatcher) -> None:
     for _ in range(8):
         submission = taken(dispatcher, call("echo", timeout_seconds=15.0))
         dispatcher.record_estimate(submission, work=4.0, seconds=1.0, is_trial=False)
@@ -168,7 +168,7 @@ def test_calls_that_time_out_again_and_again_are_refused(dispatcher: Dispatcher)
     assert estimate.refuses(4.0, 15.0)
 
 
-def test_a_worker_s_first_call_of_a_kind_is_cold(
+def test_the_first_call_of_a_kind_in_a_worker_is_cold(
     dispatcher: Dispatcher, start_child: Callable[[], WorkerProcess]
 ) -> None:
     child = start_child()
@@ -180,3 +180,20 @@ def test_a_worker_s_first_call_of_a_kind_is_cold(
         assert estimate is not None
         counts.append(estimate.calls)
     assert counts == [0, 1, 2]
+
+
+def test_only_pauses_of_a_started_call_are_subtracted_from_its_time(
+    dispatcher: Dispatcher, start_child: Callable[[], WorkerProcess]
+) -> None:
+    dispatcher.record(call("echo"), work=1.0, seconds=0.5)  # what was never measured counts as long
+    guest = taken(dispatcher, call("echo", priority=Priority.GUEST, is_billed=False))
+    billed = taken(dispatcher, call("echo"))
+
+    def end_billed_call_once_nothing_happens(seconds: float, child: WorkerProcess) -> bool:
+        if until_said(0.5, child):
+            return True
+        dispatcher.fail(billed, TimedOut("stopped"))
+        return False
+
+    assert CallMonitor(start_child(), guest, dispatcher, LIMITS, end_billed_call_once_nothing_happens).run()
+    assert guest.answer.result(0).processing_seconds > 0.0

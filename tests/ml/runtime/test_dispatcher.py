@@ -1,4 +1,4 @@
-"""What the dispatcher expects of calls and tells of them, without any worker."""
+"""The dispatcher's estimates and answers, without workers."""
 
 import pytest
 
@@ -13,7 +13,7 @@ def dispatcher() -> Dispatcher:
     return Dispatcher(queue_size=50, slots=3, max_wait_seconds=25.0, long_seconds=10.0, wake=lambda: None)
 
 
-def test_the_first_measurement_frees_those_that_wait_from_being_taken_for_long(
+def test_the_first_measurement_reclassifies_waiting_calls_as_short(
     dispatcher: Dispatcher,
 ) -> None:
     for _ in range(5):
@@ -23,7 +23,7 @@ def test_the_first_measurement_frees_those_that_wait_from_being_taken_for_long(
     assert dispatcher.take() is not None
 
 
-def test_a_kind_that_is_measured_to_be_long_stays_among_the_long_ones(dispatcher: Dispatcher) -> None:
+def test_a_kind_measured_as_long_stays_long(dispatcher: Dispatcher) -> None:
     dispatcher.record(call("slow"), work=1.0, seconds=12.0)
     for _ in range(3):
         dispatcher.submit(call("slow"), None)
@@ -36,7 +36,7 @@ def test_a_kind_that_is_measured_to_be_long_stays_among_the_long_ones(dispatcher
     assert taken.call.tool == "quick"
 
 
-def test_the_expected_wait_is_that_of_the_caller_s_own_queue(dispatcher: Dispatcher) -> None:
+def test_the_expected_wait_is_that_of_the_queue_of_the_call(dispatcher: Dispatcher) -> None:
     dispatcher.record(call("echo"), work=1.0, seconds=5.0)
     for _ in range(18):  # three workers, five seconds each: six rounds begin within 25 s
         dispatcher.submit(call("echo", priority=Priority.FREE), None)
@@ -49,7 +49,7 @@ def test_the_expected_wait_is_that_of_the_caller_s_own_queue(dispatcher: Dispatc
         dispatcher.submit(call("echo"), None)
 
 
-def test_a_call_that_was_to_stop_and_comes_back_unbegun_is_over(dispatcher: Dispatcher) -> None:
+def test_a_cancelled_call_that_is_returned_unstarted_is_finished(dispatcher: Dispatcher) -> None:
     submission = dispatcher.submit(call("echo"), None)
     assert dispatcher.take() is submission
     dispatcher.cancel(submission)
@@ -59,7 +59,7 @@ def test_a_call_that_was_to_stop_and_comes_back_unbegun_is_over(dispatcher: Disp
     assert dispatcher.counts() == (0, 0)
 
 
-def test_a_stopping_desk_gives_no_calls_and_takes_none(dispatcher: Dispatcher) -> None:
+def test_a_stopping_dispatcher_neither_hands_out_nor_accepts_calls(dispatcher: Dispatcher) -> None:
     waiting = dispatcher.submit(call("echo"), None)
     dispatcher.stop(grace_seconds=1.0)
     assert dispatcher.take() is None
@@ -68,7 +68,7 @@ def test_a_stopping_desk_gives_no_calls_and_takes_none(dispatcher: Dispatcher) -
         dispatcher.submit(call("echo"), None)
 
 
-def test_a_guests_long_call_makes_way_for_a_billed_long_one_and_its_caller_may_try_again() -> None:
+def test_a_long_guest_call_yields_to_a_billed_long_one_and_may_be_retried() -> None:
     dispatcher = Dispatcher(
         queue_size=50, slots=2, max_wait_seconds=25.0, long_seconds=10.0, wake=lambda: None
     )

@@ -1,4 +1,4 @@
-"""What is learnt of how long calls take."""
+"""Estimates of how long calls take."""
 
 import random
 
@@ -26,12 +26,12 @@ def expected(speeds: DurationModel, work: float) -> float:
     return estimate.seconds(work)
 
 
-def test_nothing_is_known_before_the_first_call() -> None:
+def test_there_is_no_estimate_before_the_first_call() -> None:
     assert DurationModel().estimate(CALL) is None
     assert DurationModel().seconds_per_megapixel("tool") is None
 
 
-def test_a_fixed_share_of_the_time_is_told_from_the_share_that_grows() -> None:
+def test_fixed_and_proportional_time_are_separated() -> None:
     # An engine that sees every picture at one size: 0.6 s, and 0.1 s a megapixel around it.
     speeds = learnt(*((work, 0.6 + 0.1 * work) for work in (1, 9, 2, 12, 1, 4)))
     assert expected(speeds, 50) == pytest.approx(5.6)
@@ -39,7 +39,7 @@ def test_a_fixed_share_of_the_time_is_told_from_the_share_that_grows() -> None:
     assert speeds.seconds_per_megapixel("tool") == pytest.approx(0.7)
 
 
-def test_noise_does_not_spoil_the_line() -> None:
+def test_the_fit_is_robust_to_noise() -> None:
     noise = random.Random(1)
     speeds = learnt(
         *((w := noise.uniform(1, 12), (0.6 + 0.1 * w) * noise.uniform(0.8, 1.3)) for _ in range(50))
@@ -47,28 +47,28 @@ def test_noise_does_not_spoil_the_line() -> None:
     assert 3 < expected(speeds, 50) < 9
 
 
-def test_calls_of_one_size_say_nothing_of_smaller_ones_and_larger_ones_grow_in_proportion() -> None:
+def test_calls_of_one_size_are_extrapolated_in_proportion_to_larger_ones_only() -> None:
     speeds = learnt((2, 1.0), (2, 1.0), (2, 1.0))
     assert expected(speeds, 0.5) == pytest.approx(1.0)
     assert expected(speeds, 20) == pytest.approx(10.0)
 
 
-def test_tiny_pictures_do_not_make_large_ones_look_hopeless() -> None:
+def test_tiny_images_do_not_inflate_the_estimate_of_large_ones() -> None:
     speeds = learnt(*((0.01, 0.6) for _ in range(20)))
     assert expected(speeds, 50) == pytest.approx(30.0)
 
 
-def test_an_expected_time_is_never_negative_and_never_falls_with_the_size() -> None:
+def test_the_estimate_is_never_negative_and_never_decreases_with_size() -> None:
     speeds = learnt((1, 5.0), (10, 1.0), (1, 5.0), (10, 1.0))
     assert expected(speeds, 50) >= expected(speeds, 0.1) >= 0.0
 
 
-def test_what_was_long_ago_is_forgotten() -> None:
+def test_old_measurements_lose_their_weight() -> None:
     speeds = learnt(*[(4, 8.0)] * 10, *[(4, 2.0)] * 40)
     assert expected(speeds, 4) == pytest.approx(2.0, abs=0.2)
 
 
-def test_a_few_calls_are_needed_before_an_estimate_may_refuse_any() -> None:
+def test_an_estimate_refuses_calls_only_after_several_measurements() -> None:
     reliable = []
     for count in range(1, 5):
         estimate = learnt(*[(1, 1.0)] * count).estimate(CALL)
@@ -77,18 +77,18 @@ def test_a_few_calls_are_needed_before_an_estimate_may_refuse_any() -> None:
     assert reliable == [False, False, True, True]
 
 
-def test_tools_and_engines_are_measured_apart() -> None:
+def test_tools_and_engines_are_measured_separately() -> None:
     speeds = learnt((1, 9.0))
     assert speeds.estimate(call("another")) is None
 
 
-def test_before_anything_is_measured_a_stated_cost_refuses_only_what_is_far_too_long() -> None:
+def test_a_stated_cost_alone_refuses_only_calls_far_over_the_limit() -> None:
     assert FIRST_FIGURE.seconds(240) == 240
     assert not FIRST_FIGURE.refuses(500, limit_seconds=300)  # this machine may be quicker than that one
     assert FIRST_FIGURE.refuses(700, limit_seconds=300)
 
 
-def test_measured_calls_replace_a_stated_cost_once_there_are_enough() -> None:
+def test_enough_measurements_replace_a_stated_cost() -> None:
     speeds = learnt((10, 5.0), (20, 10.0))
     estimate = speeds.estimate(CALL)
     assert estimate is not None
@@ -112,7 +112,7 @@ class TestBigPicturesAfterThumbnails:
             speeds.record(CALL, work, seconds)
         return speeds
 
-    def test_a_cold_call_is_no_measurement(self) -> None:
+    def test_a_cold_call_is_not_a_measurement(self) -> None:
         speeds = self.thumbnails(30.0)
         cold = speeds.estimate(CALL)
         assert cold is not None
@@ -120,11 +120,11 @@ class TestBigPicturesAfterThumbnails:
         assert expected(self.thumbnails(30.0, (0.001, 0.5), (0.002, 0.5), (0.003, 0.5)), 0.002) < 1.0
         assert expected(self.thumbnails(30.0, (0.001, 0.5)), 0.001) == pytest.approx(0.5)
 
-    def test_a_steep_line_through_small_sizes_is_bounded_by_the_tool_s_figure(self) -> None:
+    def test_extrapolation_from_small_sizes_is_bounded_by_the_stated_cost(self) -> None:
         speeds = self.thumbnails(9.0, (0.0135, 2.0), (0.0004, 0.5), (0.0006, 0.5), (0.012, 1.9))
         assert expected(speeds, 4.8) < 25
 
-    def test_no_measurement_of_small_ones_alone_refuses_a_large_one(self) -> None:
+    def test_measurements_of_small_calls_alone_do_not_refuse_a_large_one(self) -> None:
         speeds = learnt(*((work, 100 * work) for work in (0.1, 1.0, 2.0, 0.5)))
         estimate = speeds.estimate(CALL)
         assert estimate is not None
@@ -136,7 +136,7 @@ class TestBigPicturesAfterThumbnails:
         assert measured is not None
         assert measured.refuses(250.0, self.LIMIT_SECONDS)
 
-    def test_what_is_refused_is_tried_now_and_then_and_teaches(self) -> None:
+    def test_refused_calls_are_probed_occasionally_and_update_the_estimate(self) -> None:
         speeds = learnt(*[(400.0, 400.0)] * 4)
 
         def refuses(now: float) -> bool:
@@ -156,7 +156,7 @@ class TestBigPicturesAfterThumbnails:
         assert not refuses(now=TRIAL_SECONDS + 2)
 
 
-def test_the_answer_s_format_and_size_are_part_of_the_work() -> None:
+def test_the_format_and_size_of_the_result_count_as_work() -> None:
     tool, params = TOOLS["crop"], TOOLS["crop"].params()
     small = duration_model.work(tool, params, 0.01, 0.01, "png")
     assert duration_model.work(tool, params, 0.01, 32.0, "png") > 10 * small
@@ -165,7 +165,7 @@ def test_the_answer_s_format_and_size_are_part_of_the_work() -> None:
     )
 
 
-def test_seconds_a_megapixel_are_those_of_a_picture_whatever_the_unit_of_work() -> None:
+def test_seconds_per_megapixel_refer_to_the_image_whatever_the_unit_of_work() -> None:
     params = TOOLS["upscale"].params.model_validate({"mode": "quality", "scale": "4"})
     upscale = ToolCall("upscale", params, {})
     speeds = DurationModel()

@@ -1,4 +1,4 @@
-"""PromptOptions in real worker processes: progress per step, a stop between two, and memory that runs out."""
+"""Prompted calls in real workers: progress per step, cancellation, and exhausted memory."""
 
 import io
 import subprocess
@@ -51,7 +51,7 @@ def call(**form: str) -> ToolCall:
     return ToolCall("generative-fill", params, files)
 
 
-def test_steps_are_heard_as_they_are_done(backend: LocalBackend) -> None:
+def test_steps_are_reported_as_they_finish(backend: LocalBackend) -> None:
     listener = Listener()
     answer = backend.submit(call(steps="30"), listener).answer.result(PATIENCE_SECONDS)
     assert answer.fields["seed"] == 1
@@ -59,10 +59,12 @@ def test_steps_are_heard_as_they_are_done(backend: LocalBackend) -> None:
     assert len(painting) > 3
     assert painting == sorted(painting)
     stages = list(dict.fromkeys(heard.stage for heard in listener.heard if heard.queue_position == 0))
-    assert stages[-4:] == ["reading the mask", "loading", "painting", "encoding"]
+    # Encoding may be over before it is reported: a finished call reports nothing more.
+    working = [stage for stage in stages if stage != "encoding"]
+    assert working[-3:] == ["reading the mask", "loading", "painting"]
 
 
-def test_a_stop_between_two_steps_keeps_the_worker(backend: LocalBackend) -> None:
+def test_cancelling_between_two_steps_keeps_the_worker(backend: LocalBackend) -> None:
     before = children_pids()
     listener = Listener()
     ticket = backend.submit(call(steps="150"), listener)
@@ -107,7 +109,7 @@ print("again:", paint(64).shape)
 
 
 @pytest.mark.parametrize("spare_mib", [20, 250], ids=["in numpy", "in torch"])
-def test_memory_that_runs_out_is_named_and_the_engine_goes_on(folder: Path, spare_mib: int) -> None:
+def test_running_out_of_memory_is_reported_and_the_engine_survives(folder: Path, spare_mib: int) -> None:
     run = subprocess.run(
         [sys.executable, "-c", _RUN_OUT, str(folder), str(spare_mib)],
         capture_output=True,
@@ -116,6 +118,6 @@ def test_memory_that_runs_out_is_named_and_the_engine_goes_on(folder: Path, spar
     )
     assert run.returncode == 0, run.stderr
     assert run.stdout.splitlines() == [
-        "refused: There is not enough memory for this call now.",
+        "refused: There is not enough memory for this call at the moment.",
         "again: (64, 64, 3)",
     ]

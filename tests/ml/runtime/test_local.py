@@ -1,4 +1,4 @@
-"""The backend with real worker processes: answers, order, progress, cancel and refusals."""
+"""The backend with real workers: results, order, progress, cancellation and refusals."""
 
 import hashlib
 import random
@@ -38,7 +38,7 @@ def answer_of(ticket: LocalTicket) -> ToolAnswer:
     return ticket.answer.result(PATIENCE_SECONDS)
 
 
-def test_an_answer_comes_back_whole(backend: LocalBackend) -> None:
+def test_a_result_is_returned_unchanged(backend: LocalBackend) -> None:
     answer = answer_of(backend.submit(call("echo")))
     assert answer.content == hashlib.sha256(PICTURE).digest() + PICTURE
     assert (answer.format, answer.width, answer.height, answer.warnings) == ("png", 3, 2, ("one",))
@@ -48,7 +48,7 @@ def test_an_answer_comes_back_whole(backend: LocalBackend) -> None:
     assert answer.queue_seconds >= 0.0
 
 
-def test_of_200_calls_at_once_each_gets_its_own_picture(backend: LocalBackend) -> None:
+def test_200_concurrent_calls_each_get_their_own_image(backend: LocalBackend) -> None:
     source = random.Random(7)
     pictures = [PICTURE + source.randbytes(source.choice([10, 50_000, 3_000_000])) for _ in range(200)]
 
@@ -76,7 +76,7 @@ def test_the_memory_of_the_server_stays_flat(backend: LocalBackend) -> None:
     assert run(60) - after_some < 32 << 20
 
 
-def test_progress_rises_and_comes_on_a_thread_of_the_backend(backend: LocalBackend) -> None:
+def test_progress_increases_and_is_reported_on_a_backend_thread(backend: LocalBackend) -> None:
     listener = Listener()
     threads = set()
 
@@ -94,7 +94,7 @@ def test_progress_rises_and_comes_on_a_thread_of_the_backend(backend: LocalBacke
     assert len(threads) == 1
 
 
-def test_a_listener_that_fails_or_hangs_holds_up_no_call(backend: LocalBackend) -> None:
+def test_a_failing_or_hanging_listener_does_not_block_calls(backend: LocalBackend) -> None:
     release = threading.Event()
 
     def open(progress: object) -> None:
@@ -125,7 +125,7 @@ def test_errors_of_the_work_keep_their_kind_and_the_worker(backend: LocalBackend
     assert children_pids() == pids
 
 
-def test_paid_calls_go_before_free_ones_that_came_earlier(tmp_path: Path) -> None:
+def test_paid_calls_precede_earlier_free_ones(tmp_path: Path) -> None:
     with running(workload_config(tmp_path, workers=1)) as backend:
         measure(backend, tmp_path, "echo", "wait")
         gate = tmp_path / "gate"
@@ -143,7 +143,7 @@ def test_paid_calls_go_before_free_ones_that_came_earlier(tmp_path: Path) -> Non
         assert "".join(order) == "ppppfppppfppffffffff"
 
 
-def test_a_waiting_call_hears_its_position(backend: LocalBackend, tmp_path: Path) -> None:
+def test_a_waiting_call_reports_its_position(backend: LocalBackend, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     blocking = [begin(backend, call("wait", gate=gate)) for _ in range(2)]
     first, second = Listener(), Listener()
@@ -157,7 +157,7 @@ def test_a_waiting_call_hears_its_position(backend: LocalBackend, tmp_path: Path
         answer_of(ticket)
 
 
-def test_state_counts_what_waits_and_what_runs(backend: LocalBackend, tmp_path: Path) -> None:
+def test_state_counts_waiting_and_running_calls(backend: LocalBackend, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     tickets = [begin(backend, call("wait", gate=gate)) for _ in range(2)]
     tickets += [backend.submit(call("echo")) for _ in range(3)]
@@ -170,7 +170,7 @@ def test_state_counts_what_waits_and_what_runs(backend: LocalBackend, tmp_path: 
     assert (state.running, state.queued) == (0, 0)
 
 
-def test_only_a_waiting_call_can_be_dropped(backend: LocalBackend, tmp_path: Path) -> None:
+def test_only_a_waiting_call_can_be_withdrawn(backend: LocalBackend, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     tickets = [begin(backend, call("wait", gate=gate)) for _ in range(2)]
     waiting = backend.submit(call("echo"))
@@ -207,7 +207,7 @@ def test_cancel_stops_a_running_call_at_its_next_step_and_keeps_the_worker(backe
     assert children_pids() == pids
 
 
-def test_a_call_that_was_to_stop_and_finished_all_the_same_is_not_answered(backend: LocalBackend) -> None:
+def test_a_cancelled_call_that_finishes_anyway_returns_no_result(backend: LocalBackend) -> None:
     ticket = begin(backend, call("stubborn to the end"))
     ticket.cancel()
     with pytest.raises(Cancelled):
@@ -221,9 +221,7 @@ def test_cancel_after_the_end_changes_nothing(backend: LocalBackend) -> None:
     assert answer_of(ticket) is answer
 
 
-def test_giving_up_waiting_for_an_answer_does_not_stop_the_call(
-    backend: LocalBackend, tmp_path: Path
-) -> None:
+def test_abandoning_the_wait_does_not_cancel_the_call(backend: LocalBackend, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     ticket = begin(backend, call("wait", gate=gate))
     assert not ticket.answer.cancel()  # as asyncio does when the task that awaits it is cancelled
@@ -231,7 +229,7 @@ def test_giving_up_waiting_for_an_answer_does_not_stop_the_call(
     answer_of(ticket)
 
 
-def test_calls_never_measured_leave_a_worker_to_others(backend: LocalBackend, tmp_path: Path) -> None:
+def test_unmeasured_calls_leave_a_worker_free(backend: LocalBackend, tmp_path: Path) -> None:
     unknown = [begin(backend, call("polite"))]
     listener = Listener()
     unknown.append(backend.submit(call("polite"), listener))
@@ -245,7 +243,7 @@ def test_calls_never_measured_leave_a_worker_to_others(backend: LocalBackend, tm
             answer_of(ticket)
 
 
-def test_a_full_queue_refuses_and_says_when_to_come_again(tmp_path: Path) -> None:
+def test_a_full_queue_refuses_with_retry_after(tmp_path: Path) -> None:
     with running(workload_config(tmp_path, workers=1, queue_size=4)) as backend:
         gate = tmp_path / "gate"
         tickets = [begin(backend, call("wait", gate=gate))]
@@ -261,7 +259,7 @@ def test_a_full_queue_refuses_and_says_when_to_come_again(tmp_path: Path) -> Non
             answer_of(ticket)
 
 
-def test_a_wait_that_is_expected_to_be_too_long_is_refused(tmp_path: Path) -> None:
+def test_an_expected_wait_over_the_limit_is_refused(tmp_path: Path) -> None:
     with running(workload_config(tmp_path, workers=1, max_wait_seconds=2.0)) as backend:
         tickets = [begin(backend, call("polite"))]
         # Half a second each is what is expected of them, as long as nothing was measured.

@@ -1,4 +1,4 @@
-"""Work that crashes, hangs, eats memory or lies costs its own call and one worker, nothing else."""
+"""Work that crashes, hangs or exhausts memory affects only its own call and worker."""
 
 import os
 import signal
@@ -45,7 +45,7 @@ def backend(shared: LocalBackend) -> Iterator[LocalBackend]:
 
 
 @pytest.mark.parametrize("end", ["exit", "segfault"])
-def test_a_crash_loses_its_call_only(backend: LocalBackend, end: str, tmp_path: Path) -> None:
+def test_a_crash_fails_only_its_own_call(backend: LocalBackend, end: str, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     neighbour = begin(backend, call("wait", gate=gate))
     pids = children_pids()
@@ -67,12 +67,12 @@ def test_a_hang_in_native_code_that_holds_the_interpreter_is_stopped_too(backend
         backend.submit(call("deaf", timeout_seconds=0.3)).answer.result(PATIENCE_SECONDS)
 
 
-def test_a_call_that_eats_memory_is_stopped_at_the_worker_s_limit(backend: LocalBackend) -> None:
+def test_a_call_that_exhausts_memory_is_stopped_at_the_limit_of_the_worker(backend: LocalBackend) -> None:
     with pytest.raises(OutOfMemory, match="256 MiB"):
         backend.submit(call("eat")).answer.result(PATIENCE_SECONDS)
 
 
-def test_an_allocation_that_fails_is_told_as_such_and_the_worker_replaced(backend: LocalBackend) -> None:
+def test_a_failed_allocation_is_reported_and_the_worker_replaced(backend: LocalBackend) -> None:
     pids = children_pids()
     with pytest.raises(OutOfMemory):
         backend.submit(call("no memory")).answer.result(PATIENCE_SECONDS)
@@ -80,7 +80,7 @@ def test_an_allocation_that_fails_is_told_as_such_and_the_worker_replaced(backen
 
 
 @pytest.mark.parametrize("tool", ["stubborn", "deaf"])
-def test_a_call_that_ignores_its_cancel_is_stopped_by_force(backend: LocalBackend, tool: str) -> None:
+def test_a_call_that_ignores_its_cancellation_is_killed(backend: LocalBackend, tool: str) -> None:
     ticket = begin(backend, call(tool))
     ticket.cancel()
     with pytest.raises(Cancelled):
@@ -88,12 +88,12 @@ def test_a_call_that_ignores_its_cancel_is_stopped_by_force(backend: LocalBacken
 
 
 @pytest.mark.parametrize("tool", ["garbage", "nonsense"])
-def test_a_worker_that_writes_garbage_is_ended(backend: LocalBackend, tool: str) -> None:
+def test_a_worker_that_writes_garbage_is_killed(backend: LocalBackend, tool: str) -> None:
     with pytest.raises(WorkerLost):
         backend.submit(call(tool)).answer.result(PATIENCE_SECONDS)
 
 
-def test_a_worker_killed_from_outside_loses_its_call(backend: LocalBackend) -> None:
+def test_an_externally_killed_worker_fails_its_call(backend: LocalBackend) -> None:
     listener = Listener()
     before = backend.submit(call("echo")).answer.result(PATIENCE_SECONDS)
     ticket = backend.submit(call("polite"), listener)
@@ -106,7 +106,7 @@ def test_a_worker_killed_from_outside_loses_its_call(backend: LocalBackend) -> N
     assert after.fields["pid"] != before.fields["pid"]
 
 
-def test_crash_after_crash_every_call_is_answered(backend: LocalBackend) -> None:
+def test_every_call_is_answered_despite_repeated_crashes(backend: LocalBackend) -> None:
     outcomes: list[str] = []
     done = threading.Event()
     tools = ["exit", "echo", "no memory", "echo", "echo"] * 4

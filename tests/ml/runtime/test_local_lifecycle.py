@@ -1,4 +1,4 @@
-"""Workers come up, are renewed, and never outlive the server."""
+"""Workers start, are replaced, and never outlive the server."""
 
 import os
 import signal
@@ -10,8 +10,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from ml.errors import Overloaded
+from ml.backend import Priority
+from ml.errors import Cancelled, Overloaded
 from ml.runtime.local import LocalBackend
+from ml.runtime.messages import WorkerConfig
 from ml.runtime.process import WorkerProcess
 from tests.support.ml.backends import (
     begin,
@@ -42,7 +44,7 @@ def test_close_while_workers_start_leaves_no_process(tmp_path: Path) -> None:
     assert children_pids() == set()
 
 
-def test_close_without_start_and_twice_does_no_harm(tmp_path: Path) -> None:
+def test_close_without_start_and_repeated_close_are_safe(tmp_path: Path) -> None:
     backend = LocalBackend(workload_config(tmp_path))
     waiting = backend.submit(call("echo"))
     backend.close()
@@ -56,7 +58,7 @@ def test_close_lets_running_calls_finish_and_withdraws_the_others(tmp_path: Path
     with running(workload_config(tmp_path, workers=1, close_seconds=PATIENCE_SECONDS)) as backend:
         runs = begin(backend, call("wait", gate=gate))
         waits = backend.submit(call("echo"))
-        # The withdrawn call tells that closing has begun; only then may the running one go on.
+        # The withdrawn call shows that closing has begun; only then may the running one continue.
         waits.answer.add_done_callback(lambda _: gate.touch())
         backend.close()
         with pytest.raises(Overloaded, match="shutting down"):
@@ -75,7 +77,7 @@ def test_close_stops_calls_that_do_not_finish(tmp_path: Path) -> None:
         assert children_pids() == set()
 
 
-def test_calls_may_be_left_before_the_workers_are_up(tmp_path: Path) -> None:
+def test_calls_may_be_submitted_before_the_workers_are_ready(tmp_path: Path) -> None:
     backend = LocalBackend(workload_config(tmp_path))
     ticket = backend.submit(call("echo"))
     assert not backend.state().ready
@@ -90,17 +92,22 @@ def test_calls_may_be_left_before_the_workers_are_up(tmp_path: Path) -> None:
 @pytest.mark.skipif(
     sys.platform != "linux", reason="elsewhere nothing ends a worker that holds the interpreter"
 )
-def test_workers_die_with_a_server_that_was_killed(tmp_path: Path) -> None:
+def test_workers_exit_when_their_server_is_killed(tmp_path: Path) -> None:
     program = textwrap.dedent(
         """
         import sys, time
         from pathlib import Path
+        import psutil
+        from ml.backend import Priority
         from tests.support.ml.backends import begin, call, children_pids, measure, running, workload_config
+        from tests.support.waiting import wait_until
         folder = Path(sys.argv[1])
-        with running(workload_config(folder, workers=3)) as backend:
+        with running(workload_config(folder, workers=3, threads_per_worker=64)) as backend:
             measure(backend, folder, "wait")
+            begin(backend, call("wait", gate=folder / "never", priority=Priority.GUEST, is_billed=False))
             begin(backend, call("deaf"))
             begin(backend, call("wait", gate=folder / "never"))
+            wait_until(lambda: any(psutil.Process(pid).status() == "stopped" for pid in children_pids()))
             print(*children_pids(), flush=True)
             time.sleep(600)
         """
@@ -146,13 +153,13 @@ def test_a_worker_ignores_the_signals_that_stop_the_whole_group(tmp_path: Path) 
         assert children_pids() == pids
 
 
-def test_a_worker_is_renewed_after_its_number_of_calls(tmp_path: Path) -> None:
+def test_a_worker_is_replaced_after_its_maximum_number_of_calls(tmp_path: Path) -> None:
     with running(workload_config(tmp_path, workers=1, calls_per_worker=3)) as backend:
         pids = [backend.submit(call("echo")).answer.result(PATIENCE_SECONDS).fields["pid"] for _ in range(9)]
     assert [pids.count(pid) for pid in dict.fromkeys(pids)] == [3, 3, 3]
 
 
-def test_a_worker_that_stays_large_is_renewed_between_calls(tmp_path: Path) -> None:
+def test_a_worker_with_high_memory_is_replaced_between_calls(tmp_path: Path) -> None:
     limit_bytes = 400 << 20
     with running(workload_config(tmp_path, workers=1, memory_limit_bytes=limit_bytes)) as backend:
         pids = []
@@ -163,7 +170,7 @@ def test_a_worker_that_stays_large_is_renewed_between_calls(tmp_path: Path) -> N
     assert len(set(pids)) == 2
 
 
-def test_workers_that_cannot_start_are_told_to_callers(tmp_path: Path) -> None:
+def test_callers_learn_that_workers_cannot_start(tmp_path: Path) -> None:
     backend = LocalBackend(workload_config(tmp_path, workers=1, perform="tests.support.ml.nowhere:perform"))
     waiting = backend.submit(call("echo"))
     backend.start()
@@ -193,18 +200,86 @@ def test_a_second_backend_does_not_disturb_the_first(tmp_path: Path) -> None:
         first.submit(call("echo")).answer.result(PATIENCE_SECONDS)
 
 
-def test_a_close_that_rings_while_a_worker_looks_around_is_heard(
+def test_a_close_during_the_wakeup_check_of_a_worker_is_not_lost(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with running(workload_config(tmp_path, workers=1)) as backend:
         (slot,) = backend._slots
-        look_around = slot._sleep
+        real_sleep = slot._sleep
 
         def closed_meanwhile(seconds: float, child: WorkerProcess | None = None) -> bool:
             if seconds == 0.0:
-                backend._dispatcher.stop(0.0)  # rings; the look that follows hushes the bell
-            return look_around(seconds, child)
+                backend._dispatcher.stop(0.0)  # wakes the waiter, which then consumes the wakeup
+            return real_sleep(seconds, child)
 
         monkeypatch.setattr(slot, "_sleep", closed_meanwhile)
         slot.wake()
         assert slot.join(PATIENCE_SECONDS / 2)
+
+
+def test_a_guest_s_worker_is_suspended_while_a_billed_call_runs(tmp_path: Path) -> None:
+    def suspended() -> int:
+        return sum(psutil.Process(pid).status() == psutil.STATUS_STOPPED for pid in children_pids())
+
+    guest_gate, billed_gate = tmp_path / "guest", tmp_path / "billed"
+    with running(workload_config(tmp_path, threads_per_worker=64)) as backend:
+        measure(backend, tmp_path, "wait")
+        guest = begin(backend, call("wait", gate=guest_gate, priority=Priority.GUEST, is_billed=False))
+        assert suspended() == 0
+        billed = begin(backend, call("wait", gate=billed_gate))
+        wait_until(lambda: suspended() == 1)
+        billed_gate.touch()
+        billed.answer.result(PATIENCE_SECONDS)
+        wait_until(lambda: suspended() == 0)
+        guest_gate.touch()
+        assert guest.answer.result(PATIENCE_SECONDS).width == 3
+
+
+def test_a_suspended_call_can_be_cancelled_and_its_worker_serves_on(tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    with running(workload_config(tmp_path, threads_per_worker=64)) as backend:
+        measure(backend, tmp_path, "wait")
+        guest = begin(
+            backend, call("wait", gate=tmp_path / "never", priority=Priority.GUEST, is_billed=False)
+        )
+        billed = begin(backend, call("wait", gate=gate))
+        wait_until(
+            lambda: any(psutil.Process(pid).status() == psutil.STATUS_STOPPED for pid in children_pids())
+        )
+        guest.cancel()
+        with pytest.raises(Cancelled):
+            guest.answer.result(PATIENCE_SECONDS)
+        wait_until_all_ready(backend, 2)
+        assert backend.submit(call("echo")).answer.result(PATIENCE_SECONDS).width == 3
+        gate.touch()
+        billed.answer.result(PATIENCE_SECONDS)
+
+
+def test_a_suspended_worker_continues_to_send_the_message_that_is_awaited(tmp_path: Path) -> None:
+    config = WorkerConfig(
+        tmp_path / "models", tmp_path / "cache", "cpu", 1 << 30, 1 << 30, 1, engines="", warm_up=False
+    )
+    child = WorkerProcess(config)
+    try:
+        child.set_paused(True)  # long before it is ready
+        wait_until(lambda: psutil.Process(child.pid).status() == psutil.STATUS_STOPPED)
+        assert child.receive() == {"kind": "ready"}
+    finally:
+        child.kill()
+
+
+def test_a_call_that_holds_a_file_lock_is_not_suspended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ml.runtime.queue.PAUSE_SECONDS", 1e9)  # without turns
+    guest_gate, billed_gate = tmp_path / "guest", tmp_path / "billed"
+    with running(workload_config(tmp_path, threads_per_worker=64)) as backend:
+        measure(backend, tmp_path, "wait", "locked")
+        guest = begin(backend, call("locked", gate=guest_gate, priority=Priority.GUEST, is_billed=False))
+        billed = begin(backend, call("wait", gate=billed_gate))
+        guest_gate.touch()
+        wait_until((tmp_path / "guest-passed").exists)
+        assert not billed.answer.done()
+        billed_gate.touch()
+        for ticket in (guest, billed):
+            assert ticket.answer.result(PATIENCE_SECONDS).width == 3

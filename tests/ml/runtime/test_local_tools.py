@@ -31,7 +31,7 @@ def answer(backend: LocalBackend, tool: str, image: bytes, **params: str) -> Too
     return backend.submit(call).answer.result(PATIENCE_SECONDS)
 
 
-def test_crops_of_many_photos_at_once_are_each_exact(backend: LocalBackend) -> None:
+def test_concurrent_crops_of_many_photos_are_exact(backend: LocalBackend) -> None:
     names = ["astronaut", "chelsea", "coffee", "rocket"] * 5
     boxes = [(10 + 7 * number, 20 + 3 * number, 50 + number, 40 + 2 * number) for number in range(len(names))]
 
@@ -47,14 +47,14 @@ def test_crops_of_many_photos_at_once_are_each_exact(backend: LocalBackend) -> N
         np.testing.assert_array_equal(open_bytes(found.content), expected)
 
 
-def test_a_damaged_picture_is_told_and_the_next_one_served(backend: LocalBackend) -> None:
+def test_a_damaged_image_is_refused_and_the_next_one_processed(backend: LocalBackend) -> None:
     whole = jpeg_bytes(photo("coffee"))
     with pytest.raises(UnreadablePicture):
         answer(backend, "crop", whole[: len(whole) // 2], x="0", y="0", width="10", height="10")
     assert answer(backend, "crop", whole, x="0", y="0", width="10", height="10").width == 10
 
 
-def test_a_picture_too_large_is_refused_by_its_header(backend: LocalBackend) -> None:
+def test_an_image_too_large_is_refused_by_its_header(backend: LocalBackend) -> None:
     # 60 megapixels of one colour: a few kilobytes.
     bomb = png_bytes(np.zeros((6000, 10_000), np.uint8))
     with pytest.raises(PictureTooLarge):
@@ -75,7 +75,7 @@ def test_a_cutout_reports_its_progress_and_its_speed(backend: LocalBackend) -> N
     assert found.model in state.installed
 
 
-def test_state_says_how_to_install_what_is_missing(tmp_path: Path) -> None:
+def test_state_lists_the_commands_for_missing_checkpoints(tmp_path: Path) -> None:
     (found,) = [
         state
         for state in LocalBackend(LocalConfig(tmp_path, tmp_path)).state().engines

@@ -1,4 +1,4 @@
-"""Memory of a worker over many calls of every tool: what is loaded stays within its budget, nothing grows."""
+"""Worker memory over many calls of every tool stays within its budget."""
 
 import itertools
 import json
@@ -63,10 +63,10 @@ def _check(folder: Path, warm_rounds: int, rounds: int) -> None:
         assert children_pids() == first_worker
 
 
-def test_nothing_grows_over_some_mixed_calls(tmp_path: Path) -> None:
+def test_memory_is_stable_over_some_mixed_calls(tmp_path: Path) -> None:
     _check(tmp_path, warm_rounds=2, rounds=2)
 
 
 @pytest.mark.long
-def test_nothing_grows_over_500_mixed_calls(tmp_path: Path) -> None:
+def test_memory_is_stable_over_500_mixed_calls(tmp_path: Path) -> None:
     _check(tmp_path, warm_rounds=5, rounds=50)

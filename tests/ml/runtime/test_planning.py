@@ -1,4 +1,4 @@
-"""What a call's header alone decides: the answer's size, formats' limits, memory. Nothing is decoded."""
+"""Checks from the header alone: result size, format limits, memory. Nothing is decoded."""
 
 from typing import Any
 
@@ -54,14 +54,16 @@ class Nothing:
         ("rendition", {"width": "300"}, (300, 200)),
     ],
 )
-def test_the_answer_s_size_is_the_tool_s(tool: str, form: dict[str, str], answer: tuple[int, int]) -> None:
+def test_the_result_size_is_computed_by_the_tool(
+    tool: str, form: dict[str, str], answer: tuple[int, int]
+) -> None:
     assert planned(tool, 600, 400, **form).answer == answer
     if tool in ("crop", "rendition"):
         made = perform(call(tool, photos.png_bytes(photos.photo("coffee")), **form), None, lambda *_: None)
         assert (made.width, made.height) == answer
 
 
-def test_a_stored_picture_s_orientation_counts() -> None:
+def test_the_orientation_of_the_image_is_applied() -> None:
     content = photos.jpeg_bytes(photos.photo("coffee"), exif=b"Exif\0\0" + codecs_orientation(6))
     assert planning.plan(call("crop", content, width="100%", height="50%")).answer == (400, 300)
 
@@ -84,7 +86,7 @@ def codecs_orientation(number: int) -> bytes:
         ("generative-expand", {"aspect_ratio": "99999:1"}),
     ],
 )
-def test_an_answer_over_the_limit_is_too_large_before_any_work(tool: str, form: dict[str, str]) -> None:
+def test_a_result_over_the_limit_is_refused_before_any_work(tool: str, form: dict[str, str]) -> None:
     with pytest.raises(PictureTooLarge):
         perform(call(tool, header(4000, 4000), **form), Nothing(), _only_decoding)
 
@@ -100,7 +102,7 @@ def test_an_answer_over_the_limit_is_too_large_before_any_work(tool: str, form: 
         ("magic-select", 6000, {"auto": "true", "format": "avif"}),
     ],
 )
-def test_a_format_that_cannot_hold_the_answer_is_named_before_any_work(
+def test_a_format_that_cannot_hold_the_result_is_named_before_any_work(
     tool: str, height: int, form: dict[str, str]
 ) -> None:
     with pytest.raises(BadParameter) as refused:
@@ -136,7 +138,7 @@ def test_a_size_just_above_the_limit_does_not_read_as_the_limit() -> None:
         planned("crop", 50_001, 1000)
 
 
-def test_memory_is_weighed_before_anything_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_is_checked_before_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
     plan = planned("crop", 7000, 7000)
     assert plan.memory_bytes > 49_000_000 * 3 * 2
     planning.check_memory(plan, 2048 * MIB)
@@ -150,12 +152,12 @@ def test_memory_is_weighed_before_anything_is_decoded(monkeypatch: pytest.Monkey
     assert avif.memory_bytes > 2 * png.memory_bytes
 
 
-def test_free_memory_is_that_of_the_machine_or_less() -> None:
+def test_free_memory_is_bounded_by_the_container_limit() -> None:
     import psutil
 
     assert 0 < planning.available_bytes() <= psutil.virtual_memory().total
 
 
-def test_margins_that_are_too_large_by_themselves_are_refused_from_the_header() -> None:
+def test_excessive_margins_are_refused_from_the_header() -> None:
     with pytest.raises(PictureTooLarge):
         planned("bg-removal", 8, 8, crop="true", crop_margin="20000")

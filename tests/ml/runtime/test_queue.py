@@ -1,4 +1,4 @@
-"""The order of calls, with the time passed in: nothing here waits."""
+"""The order of calls. The time is passed in, so nothing waits."""
 
 import pytest
 
@@ -70,12 +70,12 @@ def test_a_free_call_waits_for_at_most_four_paid_ones_however_many_arrive() -> N
     assert longest == 4
 
 
-def test_alone_each_priority_gets_everything() -> None:
+def test_a_priority_alone_gets_every_worker() -> None:
     assert letters(served(queue_of(free=5), 5)) == "fffff"
     assert letters(served(queue_of(paid=5), 5)) == "ppppp"
 
 
-def test_a_quiet_time_earns_no_claim_on_later_ones() -> None:
+def test_an_idle_priority_accumulates_no_credit() -> None:
     queue = queue_of(free=50)
     served(queue, 40)
     for _ in range(40):
@@ -84,7 +84,7 @@ def test_a_quiet_time_earns_no_claim_on_later_ones() -> None:
     assert letters(served(queue, 10)).count("f") == 2
 
 
-def test_the_share_is_one_of_seconds_so_that_slow_free_calls_take_no_more() -> None:
+def test_shares_are_measured_in_seconds_so_that_slow_free_calls_get_no_more() -> None:
     queue = queue_of(free=20, seconds=8.0)
     for _ in range(200):
         queue.put(entry(Priority.PAID, seconds=1.0))
@@ -95,7 +95,7 @@ def test_the_share_is_one_of_seconds_so_that_slow_free_calls_take_no_more() -> N
     assert seconds[Priority.PAID] / seconds[Priority.FREE] == pytest.approx(4.0, rel=0.1)
 
 
-def test_an_aged_free_call_is_at_par_with_fresh_paid_ones() -> None:
+def test_an_aged_free_call_equals_a_new_paid_one() -> None:
     now = AGED_SECONDS + 1.0
     queue = queue_of(free=10)
     for _ in range(20):
@@ -116,7 +116,7 @@ def test_long_calls_leave_one_worker_to_short_ones() -> None:
     assert not taken.is_long
 
 
-def test_a_waiting_long_call_gets_its_place_when_another_ends() -> None:
+def test_a_waiting_long_call_starts_when_another_ends() -> None:
     queue = queue_of(paid=2, slots=2, is_long=True)
     first = queue.take(0.0)
     assert first is not None
@@ -129,7 +129,7 @@ def test_one_worker_alone_serves_long_calls_too() -> None:
     assert queue_of(paid=1, slots=1, is_long=True).take(0.0) is not None
 
 
-def test_a_call_that_runs_long_unexpectedly_counts_as_long() -> None:
+def test_a_call_that_overruns_counts_as_long() -> None:
     queue = queue_of(paid=1, slots=2)
     assert queue.take(0.0) is not None
     queue.put(entry(Priority.PAID, is_long=True))
@@ -149,7 +149,7 @@ def test_the_queue_is_bounded() -> None:
 
 
 @pytest.mark.parametrize(("full", "other"), [(Priority.FREE, Priority.PAID), (Priority.PAID, Priority.FREE)])
-def test_no_priority_can_keep_the_other_out(full: Priority, other: Priority) -> None:
+def test_no_priority_can_fill_the_queue(full: Priority, other: Priority) -> None:
     queue = queue_of(size=8)
     for _ in range(6):
         queue.put(entry(full))
@@ -175,7 +175,7 @@ def test_a_running_call_cannot_be_withdrawn() -> None:
     assert not queue.remove(taken)
 
 
-def test_a_call_put_back_stands_where_it_stood() -> None:
+def test_a_requeued_call_keeps_its_position() -> None:
     queue = queue_of(paid=3)
     first = queue.take(0.0)
     assert first is not None
@@ -183,7 +183,7 @@ def test_a_call_put_back_stands_where_it_stood() -> None:
     assert queue.take(0.0) is first
 
 
-def test_the_forecast_is_the_order_of_service() -> None:
+def test_the_forecast_matches_the_order_of_service() -> None:
     queue = queue_of(paid=7, free=7)
     for _ in range(3):
         queue.put(entry(Priority.FREE, seconds=30.0, is_long=True))
@@ -196,7 +196,7 @@ def test_the_forecast_shares_the_work_among_the_workers() -> None:
     assert [seconds for _, seconds in queue.forecast(0.0)] == [0, 0, 3, 3, 6, 6]
 
 
-def test_the_forecast_counts_what_runs_and_does_not_change_the_queue() -> None:
+def test_the_forecast_includes_running_calls_and_does_not_change_the_queue() -> None:
     queue = queue_of(paid=2, seconds=4.0)
     running = queue.take(100.0)
     assert running is not None
@@ -207,7 +207,7 @@ def test_the_forecast_counts_what_runs_and_does_not_change_the_queue() -> None:
     assert len(queue) == 1
 
 
-def test_the_forecast_does_not_believe_a_call_that_overruns() -> None:
+def test_the_forecast_adjusts_for_a_call_that_overruns() -> None:
     queue = queue_of(paid=2, seconds=1.0)
     queue.take(0.0)
     ((_, seconds),) = queue.forecast(40.0)
@@ -248,7 +248,7 @@ def test_unbilled_calls_hold_at_most_half_of_the_workers(slots: int, most: int) 
         assert billed.is_billed
 
 
-def test_unbilled_long_calls_leave_a_place_for_a_billed_long_one() -> None:
+def test_unbilled_long_calls_leave_a_worker_for_a_billed_long_one() -> None:
     queue = queue_of(slots=3)
     for _ in range(3):
         queue.put(guest_call(seconds=60.0, is_long=True))
@@ -259,7 +259,7 @@ def test_unbilled_long_calls_leave_a_place_for_a_billed_long_one() -> None:
     assert taken.is_billed
 
 
-def test_a_brief_unbilled_call_of_an_account_passes_a_guests_long_one_and_a_guests_does_not() -> None:
+def test_a_short_unbilled_call_overtakes_a_long_guest_call_if_it_is_from_an_account() -> None:
     queue = queue_of(slots=2)
     queue.put(guest_call(seconds=60.0, is_long=True))
     assert queue.take(0.0) is not None
@@ -270,7 +270,7 @@ def test_a_brief_unbilled_call_of_an_account_passes_a_guests_long_one_and_a_gues
     assert queue.take(0.0) is preview
 
 
-def test_a_brief_unbilled_call_that_overruns_counts_as_the_others_do() -> None:
+def test_a_short_unbilled_call_that_overruns_counts_as_long() -> None:
     queue = queue_of(slots=2)
     for _ in range(2):
         queue.put(entry(Priority.FREE, seconds=0.5, is_billed=False))
@@ -280,7 +280,7 @@ def test_a_brief_unbilled_call_that_overruns_counts_as_the_others_do() -> None:
     assert queue.take(3.0) is None
 
 
-def test_a_waiting_unbilled_call_gets_its_place_when_another_ends() -> None:
+def test_a_waiting_unbilled_call_starts_when_another_ends() -> None:
     queue = queue_of(slots=2)
     queue.put(guest_call())
     queue.put(guest_call())
@@ -291,7 +291,7 @@ def test_a_waiting_unbilled_call_gets_its_place_when_another_ends() -> None:
     assert queue.take(0.0) is not None
 
 
-def test_guests_fill_a_quarter_of_the_queue_at_most() -> None:
+def test_guests_fill_at_most_a_quarter_of_the_queue() -> None:
     queue = queue_of(size=8)
     queue.put(guest_call())
     queue.put(guest_call())
@@ -321,7 +321,7 @@ def test_the_forecast_ends_when_long_and_unbilled_calls_wait_for_each_other() ->
     assert len(queue.forecast(1.0)) == 3
 
 
-def test_a_guests_long_call_is_in_the_way_of_a_billed_long_one_only() -> None:
+def test_a_long_guest_call_yields_to_a_billed_long_one_only() -> None:
     queue = queue_of(slots=2)
     running = guest_call(seconds=100.0, is_long=True)
     queue.put(running)
@@ -333,7 +333,108 @@ def test_a_guests_long_call_is_in_the_way_of_a_billed_long_one_only() -> None:
     assert dict(queue.forecast(1.0, newcomer))[newcomer] <= 5.0
 
 
-def test_a_billed_long_call_is_never_in_the_way() -> None:
+def test_a_billed_long_call_never_yields() -> None:
     queue = queue_of(free=1, slots=2, seconds=100.0, is_long=True)
     assert queue.take(0.0) is not None
     assert queue.find_preemptible(1.0, entry(Priority.PAID, is_long=True)) is None
+
+
+class TestPauses:
+    """A guest's running call leaves the cores to billed ones."""
+
+    def running(
+        self, *entries: QueuedCall, full_speed_calls: int = 1, slots: int = 4
+    ) -> WeightedQueue[QueuedCall]:
+        queue = WeightedQueue[QueuedCall](1000, slots, 10.0, full_speed_calls)
+        for each in entries:
+            queue.put(each)
+        for _ in entries:
+            assert queue.take(0.0) is not None
+        return queue
+
+    def guest(self) -> QueuedCall:
+        return entry(Priority.GUEST, is_billed=False)
+
+    @pytest.mark.parametrize("priority", [Priority.PAID, Priority.FREE])
+    def test_it_pauses_while_a_billed_call_runs(self, priority: Priority) -> None:
+        guest, billed = self.guest(), entry(priority)
+        queue = self.running(guest, billed)
+        assert queue.must_pause(1.0, guest)
+        assert not queue.must_pause(1.0, billed)
+        queue.finish(billed)
+        assert not queue.must_pause(1.5, guest)
+
+    def test_it_runs_beside_other_unbilled_calls(self) -> None:
+        guest = self.guest()
+        queue = self.running(
+            guest, entry(Priority.PAID, is_billed=False), entry(Priority.FREE, is_billed=False)
+        )
+        assert not any(queue.must_pause(1.0, each) for each in queue.running)
+
+    def test_an_account_s_unbilled_call_never_pauses(self) -> None:
+        unbilled = entry(Priority.FREE, is_billed=False)
+        queue = self.running(unbilled, entry(Priority.PAID))
+        assert not queue.must_pause(1.0, unbilled)
+
+    def test_it_runs_where_there_are_cores_for_all(self) -> None:
+        guest = self.guest()
+        queue = self.running(guest, entry(Priority.PAID), full_speed_calls=2)
+        assert not queue.must_pause(1.0, guest)
+        queue.put(entry(Priority.PAID))
+        assert queue.take(1.0) is not None
+        assert queue.must_pause(1.0, guest)
+
+    def test_beside_endless_billed_calls_it_runs_a_twentieth_of_the_time(self) -> None:
+        guest = self.guest()
+        queue = self.running(guest, entry(Priority.PAID))
+        steps = [queue.must_pause(tenth / 10, guest) for tenth in range(6_300)]
+        assert steps.count(False) == 300
+
+    def test_billed_calls_one_after_the_other_do_not_start_its_turn(self) -> None:
+        guest = self.guest()
+        queue = self.running(guest)
+        for second in range(10):
+            billed = entry(Priority.PAID)
+            queue.put(billed)
+            assert queue.take(second) is billed
+            assert queue.must_pause(second + 0.1, guest)
+            queue.finish(billed)
+            assert not queue.must_pause(second + 0.9, guest)
+
+    def test_it_runs_while_a_short_billed_call_waits_for_it_and_long_ones(self) -> None:
+        guest = self.guest()
+        queue = self.running(guest, entry(Priority.PAID, seconds=100.0, is_long=True), slots=2)
+        assert queue.must_pause(1.0, guest)
+        waiting = entry(Priority.PAID)
+        queue.put(waiting)
+        assert not queue.must_pause(2.0, guest)
+        assert queue.remove(waiting)
+        queue.put(entry(Priority.PAID, is_long=True))  # has to wait for the other long call anyway
+        assert queue.must_pause(3.0, guest)
+
+    def test_it_pauses_while_billed_calls_wait_for_short_ones(self) -> None:
+        guest = self.guest()
+        queue = self.running(guest, entry(Priority.PAID), slots=2)
+        queue.put(entry(Priority.PAID))
+        assert queue.must_pause(1.0, guest)
+
+    def test_it_runs_while_it_keeps_a_long_billed_call_waiting(self) -> None:
+        guest = entry(Priority.GUEST, is_billed=False, is_long=True)
+        queue = self.running(guest, entry(Priority.PAID), slots=2)
+        queue.put(entry(Priority.PAID, is_long=True))
+        assert queue.take(1.0) is None
+        assert not queue.must_pause(1.0, guest)
+
+    def test_it_does_not_become_a_long_call_by_pausing(self) -> None:
+        guest, billed = self.guest(), entry(Priority.PAID)
+        queue = self.running(guest, billed, slots=2)
+        assert queue.must_pause(1.0, guest)
+        assert queue.must_pause(15.0, guest)  # it has run for one second
+        queue.finish(billed)
+        assert not queue.must_pause(16.0, guest)
+        for now, may_start in ((20.0, True), (24.9, True), (25.0, False)):
+            long = entry(Priority.PAID, is_long=True, submitted_at=now)
+            queue.put(long)
+            assert (queue.take(now) is long) is may_start
+            if may_start:
+                queue.finish(long)

@@ -1,9 +1,11 @@
-"""The queue under more load than the workers can do, over simulated minutes: no clock and no process."""
+"""The queue under overload, over simulated minutes."""
 
 import heapq
 import itertools
 import random
 from dataclasses import dataclass, field
+
+import pytest
 
 from ml.backend import Priority
 from ml.runtime.queue import QueuedCall, QueueFull, WeightedQueue
@@ -58,7 +60,8 @@ def simulate(calls: list[QueuedCall], workers: int) -> Outcome:
     return outcome
 
 
-def test_paid_calls_hardly_notice_three_times_the_load_and_free_ones_are_served_on() -> None:
+@pytest.mark.slow
+def test_at_three_times_the_load_paid_calls_are_hardly_delayed_and_free_ones_are_still_served() -> None:
     workers = 2
     for seed in range(5):
         paid = arrivals(Priority.PAID, 0.5 * workers, seed)
@@ -73,14 +76,14 @@ def test_paid_calls_hardly_notice_three_times_the_load_and_free_ones_are_served_
         assert max(b - a for a, b in itertools.pairwise(served)) <= 10.0
 
 
-def test_free_calls_that_were_accepted_wait_about_as_long_as_was_expected() -> None:
+def test_accepted_free_calls_wait_about_as_long_as_estimated() -> None:
     calls = arrivals(Priority.PAID, 1.0, 1) + arrivals(Priority.FREE, 5.0, 2)
     waits = sorted(simulate(calls, workers=2).waits[Priority.FREE])
     assert waits[len(waits) // 2] <= 1.2 * MAX_WAIT_SECONDS
     assert waits[-1] <= 2 * MAX_WAIT_SECONDS
 
 
-def test_two_long_calls_block_nobody() -> None:
+def test_two_long_calls_do_not_block_short_ones() -> None:
     short = arrivals(Priority.FREE, 0.5, 3)
     long = [QueuedCall(Priority.PAID, 100.0, True, 10.0), QueuedCall(Priority.PAID, 100.0, True, 10.0)]
     outcome = simulate(short + long[:1], workers=2)

@@ -1,4 +1,4 @@
-"""One call from the uploaded bytes to the answered ones."""
+"""One call from uploaded to returned bytes."""
 
 import io
 from collections.abc import Callable, Mapping
@@ -41,7 +41,7 @@ def perform_watched(
     )
 
 
-def test_the_answer_says_what_it_is() -> None:
+def test_the_result_describes_itself() -> None:
     answer = perform(photos.png_bytes(PHOTO), x="20", y="10", width="50%")
     assert np.array_equal(photos.open_bytes(answer.content), PHOTO[10:, 20:120])
     assert (answer.format, answer.width, answer.height) == ("png", 100, 140)
@@ -75,9 +75,7 @@ def test_lengths_are_those_of_the_upright_picture() -> None:
         (photos.png_bytes(CUTOUT), {"format": "avif"}, "avif"),
     ],
 )
-def test_the_answers_type_is_the_one_it_is_said_to_be(
-    source: bytes, form: dict[str, str], format: str
-) -> None:
+def test_the_content_type_matches_the_bytes(source: bytes, form: dict[str, str], format: str) -> None:
     answer = perform(source, **form)
     assert answer.format == format
     with Image.open(io.BytesIO(answer.content)) as opened:
@@ -91,14 +89,14 @@ def test_quality_reaches_the_encoder() -> None:
     assert len(high.content) > 2 * len(low.content)
 
 
-def test_a_cutout_asked_for_as_jpg_comes_on_white_and_says_so() -> None:
+def test_a_cutout_as_jpg_is_on_white_with_a_warning() -> None:
     answer = perform(photos.png_bytes(CUTOUT), format="jpg")
     assert len(answer.warnings) == 1
     assert "white" in answer.warnings[0]
     assert photos.open_bytes(answer.content)[:, 0].min() >= 250
 
 
-def test_progress_runs_from_decoding_over_the_tools_own_steps_to_encoding() -> None:
+def test_progress_covers_decoding_the_tool_and_encoding() -> None:
     steps: list[tuple[str, float]] = []
     form = {"resize": "50x50"}
     perform_watched(photos.png_bytes(PHOTO), lambda *step: steps.append(step), form)
@@ -110,7 +108,7 @@ def test_progress_runs_from_decoding_over_the_tools_own_steps_to_encoding() -> N
 
 
 @pytest.mark.parametrize("at", ["decoding", "cropping", "encoding"])
-def test_a_call_stops_at_the_step_at_which_it_is_cancelled(at: str) -> None:
+def test_a_call_stops_at_the_step_where_it_is_cancelled(at: str) -> None:
     reached: list[str] = []
 
     def stop(stage: str, _fraction: float) -> None:
@@ -124,7 +122,7 @@ def test_a_call_stops_at_the_step_at_which_it_is_cancelled(at: str) -> None:
 
 
 class TestPrivacy:
-    """Everything that a file may say besides its pixels; `SECRET` stands in each of it."""
+    """Every kind of metadata of a file, each containing `SECRET`."""
 
     SECRET = "53.5511N-SECRET-9.9937E"
 
@@ -156,7 +154,7 @@ class TestPrivacy:
 
     @pytest.mark.parametrize("format", ["png", "jpg", "webp", "avif"])
     @pytest.mark.parametrize("source", ["jpg", "png", "webp", "avif", "heic"])
-    def test_gps_exif_xmp_and_comments_are_gone(self, source: str, format: str) -> None:
+    def test_gps_exif_xmp_and_comments_are_removed(self, source: str, format: str) -> None:
         content = self.sources()[source]
         assert self.SECRET.encode() in content
         answer = perform(content, format=format)
@@ -169,11 +167,11 @@ class TestPrivacy:
 
 
 class TestErrors:
-    def test_no_picture(self) -> None:
+    def test_a_file_that_is_not_an_image(self) -> None:
         with pytest.raises(UnsupportedFormat):
             perform(b"this is a text named photo.jpg")
 
-    def test_a_damaged_picture(self) -> None:
+    def test_a_damaged_image(self) -> None:
         with pytest.raises(UnreadablePicture):
             perform(photos.jpeg_bytes(PHOTO)[:2000])
 
@@ -181,12 +179,12 @@ class TestErrors:
         with pytest.raises(BadParameter, match="width"):
             perform(photos.png_bytes(PHOTO), x="190", width="20")
 
-    def test_an_answer_its_format_cannot_hold(self) -> None:
+    def test_a_result_its_format_cannot_hold(self) -> None:
         with pytest.raises(BadParameter) as refusal:
             perform(photos.png_bytes(PHOTO[:1]), resize="16384x82", format="webp")
         assert refusal.value.name == "format"
 
-    def test_an_answer_of_too_many_pixels(self) -> None:
+    def test_a_result_of_too_many_pixels(self) -> None:
         with pytest.raises(PictureTooLarge):
             self.perform_with(lambda: np.broadcast_to(np.uint8(0), (9000, 9000, 3)))
 
@@ -202,7 +200,7 @@ class TestErrors:
             with pytest.raises(OutOfMemory):
                 self.perform_with(make)
 
-    def test_a_defect_of_ours_is_not_dressed_up_as_the_callers_fault(self) -> None:
+    def test_an_internal_error_is_not_reported_as_a_client_error(self) -> None:
         def defective() -> Pixels:
             raise KeyError("a name that should be there")
 

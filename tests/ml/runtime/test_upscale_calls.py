@@ -1,4 +1,4 @@
-"""Upscaling through real worker processes, from uploaded bytes to answered ones."""
+"""Upscaling through real workers, from uploaded to returned bytes."""
 
 from collections.abc import Iterator
 
@@ -33,7 +33,7 @@ def _state(backend: LocalBackend) -> EngineState:
     return state
 
 
-def test_a_call_whose_expected_time_is_hopeless_is_refused_with_the_figure(backend: LocalBackend) -> None:
+def test_a_call_expected_to_exceed_its_limit_is_refused_with_the_estimate(backend: LocalBackend) -> None:
     # 16 megapixels of one colour: a small file, and some twelve minutes by the first figure.
     image = png_bytes(np.full((4000, 4000), 80, np.uint8))
     listener = Listener()

@@ -18,7 +18,7 @@ def ends() -> Iterator[tuple[Wire, Wire]]:
     theirs.close()
 
 
-def test_large_pictures_cross_while_both_sides_write(ends: tuple[Wire, Wire]) -> None:
+def test_large_frames_are_exchanged_while_both_sides_write(ends: tuple[Wire, Wire]) -> None:
     ours, theirs = ends
     pictures = [bytes(30 << 20), b"", b"x" * (5 << 20)]
     sender = threading.Thread(target=ours.send, args=(b"there", pictures))
@@ -31,7 +31,7 @@ def test_large_pictures_cross_while_both_sides_write(ends: tuple[Wire, Wire]) ->
     answerer.join()
 
 
-def test_the_other_side_going_away_is_told_when_reading_and_when_writing(ends: tuple[Wire, Wire]) -> None:
+def test_a_closed_peer_is_reported_when_reading_and_writing(ends: tuple[Wire, Wire]) -> None:
     ours, theirs = ends
     theirs.close()
     with pytest.raises(WireBroken):
@@ -40,13 +40,13 @@ def test_the_other_side_going_away_is_told_when_reading_and_when_writing(ends: t
         ours.send(b"x", [bytes(1 << 20)])
 
 
-def test_a_side_that_is_stuck_inside_a_frame_is_given_up(
+def test_a_peer_stuck_inside_a_frame_times_out(
     ends: tuple[Wire, Wire], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(wire, "STALL_SECONDS", 0.05)
     ours, theirs = ends
     with pytest.raises(WireBroken, match=r"stall|writing failed"):
-        ours.send(b"x", [bytes(8 << 20)])  # nobody reads
+        ours.send(b"x", [bytes(8 << 20)])  # not read
     with pytest.raises(WireBroken, match=r"stall|writing failed"):
         theirs.receive()  # begun, never ended
 
@@ -72,7 +72,7 @@ def test_bytes_and_numbers_of_a_tool_reach_the_server() -> None:
 @pytest.mark.parametrize(
     "body", [b"", b"\x80\x04K\x01.", b"[1]", b'{"$payload": 3}', b"[" * 100_000, b'{"a": {"$payload": "x"}}']
 )
-def test_what_is_no_message_is_refused(body: bytes) -> None:
+def test_a_malformed_message_is_refused(body: bytes) -> None:
     with pytest.raises(WireBroken):
         wire.load_in_server(body, [b"one"])
 

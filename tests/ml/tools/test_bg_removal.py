@@ -1,4 +1,4 @@
-"""Background removal as a caller meets it: bytes in, bytes out, real checkpoints."""
+"""Background removal from uploaded to returned bytes, with real checkpoints."""
 
 import functools
 import shutil
@@ -58,7 +58,7 @@ def test_a_photo_becomes_a_cutout() -> None:
     assert np.abs(cutout[..., :3].astype(int) - source)[inside].max() <= 1
 
 
-def test_nothing_is_left_under_full_transparency() -> None:
+def test_no_colour_is_left_under_full_transparency() -> None:
     cutout = pixels(coffee())
     assert not cutout[cutout[..., 3] == 0].any()
 
@@ -70,7 +70,7 @@ def test_the_default_is_the_best_checkpoint_installed() -> None:
     assert call(jpeg_bytes(photo("coffee")), model="u2netp").model == "u2netp"
 
 
-def test_without_the_best_checkpoint_the_next_one_works_and_says_so(tmp_path: Path) -> None:
+def test_without_the_best_checkpoint_the_next_one_is_used_with_a_warning(tmp_path: Path) -> None:
     shutil.copy(models_dir() / "u2netp.onnx", tmp_path)
     poor = EngineCache(tmp_path, tmp_path / "cache", "cpu", 8 << 30)
     answer = call(jpeg_bytes(photo("coffee")), poor, model="auto")
@@ -81,13 +81,13 @@ def test_without_the_best_checkpoint_the_next_one_works_and_says_so(tmp_path: Pa
         call(jpeg_bytes(photo("coffee")), poor, model="quality")
 
 
-def test_without_any_checkpoint_the_command_is_named(tmp_path: Path) -> None:
+def test_without_any_checkpoint_the_install_command_is_named(tmp_path: Path) -> None:
     empty = EngineCache(tmp_path, tmp_path / "cache", "cpu", 8 << 30)
     with pytest.raises(ModelUnavailable, match="bgeraser models pull --profile embedded"):
         call(jpeg_bytes(photo("coffee")), empty, model="auto")
 
 
-def test_a_checkpoint_of_rembgs_that_is_not_installed_is_never_fetched() -> None:
+def test_a_missing_rembg_checkpoint_is_never_downloaded() -> None:
     with pytest.raises(ModelUnavailable, match="bgeraser models pull u2net_human_seg"):
         call(jpeg_bytes(photo("coffee")), model="u2net_human_seg")
 
@@ -99,7 +99,7 @@ def test_an_unknown_model_is_refused_by_name(name: str) -> None:
     assert caught.value.name == "model"
 
 
-def test_the_alpha_alone_is_a_grey_picture() -> None:
+def test_the_alpha_channel_alone_is_a_grey_image() -> None:
     answer = coffee(channels="alpha")
     assert answer.format == "png"
     matte = pixels(answer)
@@ -107,7 +107,7 @@ def test_the_alpha_alone_is_a_grey_picture() -> None:
     np.testing.assert_array_equal(matte, pixels(coffee())[..., 3])
 
 
-def test_a_color_lies_behind_and_the_answer_keeps_the_sources_format() -> None:
+def test_a_background_color_keeps_the_source_format() -> None:
     answer = coffee(bg_color="#00f", format="png")
     laid = pixels(answer)
     assert laid.shape == (400, 600, 3)
@@ -118,7 +118,7 @@ def test_a_color_lies_behind_and_the_answer_keeps_the_sources_format() -> None:
     assert coffee(bg_color="#0000ff80").format == "png"
 
 
-def test_a_blurred_background_is_the_photos_own() -> None:
+def test_a_blurred_background_comes_from_the_photo() -> None:
     answer = coffee(bg_blur="50", format="png")
     laid, source = pixels(answer), open_bytes(jpeg_bytes(photo("coffee")))
     assert laid.shape == (400, 600, 3)
@@ -129,7 +129,7 @@ def test_a_blurred_background_is_the_photos_own() -> None:
     assert laid[table].std() < source[table].std()
 
 
-def test_cropping_leaves_the_foregrounds_box() -> None:
+def test_cropping_leaves_the_bounding_box_of_the_foreground() -> None:
     box = coffee().fields["foreground"]
     answer = coffee(crop="true")
     assert (answer.width, answer.height) == (box["width"], box["height"])
@@ -169,7 +169,7 @@ def test_feather_softens_the_edge() -> None:
     assert abs(float(soft.mean()) - float(hard.mean())) < 3
 
 
-def test_a_feathered_cutout_shows_no_rim_of_the_old_background() -> None:
+def test_a_feathered_cutout_has_no_fringe_of_the_old_background() -> None:
     """A red disc on green: what feathering makes visible outside must be red too."""
     picture = np.zeros((500, 500, 3), np.uint8)
     picture[:] = (0, 170, 60)
@@ -183,7 +183,7 @@ def test_a_feathered_cutout_shows_no_rim_of_the_old_background() -> None:
     assert (kept[rim][:, 0].astype(int) - kept[rim][:, 1]).min() < -80
 
 
-def test_what_was_transparent_stays_so_and_its_hidden_colors_tell_nothing() -> None:
+def test_transparent_pixels_stay_transparent_and_their_hidden_colors_are_removed() -> None:
     source = np.dstack([photo("astronaut"), np.full((512, 512), 255, np.uint8)])
     source[:, :150, 3] = 0
     source[:, 150:180, 3] = 100
@@ -235,7 +235,7 @@ def test_the_confidence_is_lower_where_the_network_hesitates() -> None:
 
 
 @pytest.mark.parametrize("model", ["fast", "quality"])
-def test_where_there_is_no_foreground_nothing_is_found(model: str) -> None:
+def test_an_image_without_foreground_is_an_error(model: str) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (300, 400, 3), np.uint8)
     white = np.full((300, 400, 3), 255, np.uint8)
     for picture in (noise, white, 0 * white, photo("grass"), photo("gravel")):
@@ -244,12 +244,12 @@ def test_where_there_is_no_foreground_nothing_is_found(model: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["brick", "page"])
-def test_the_joints_of_a_wall_and_the_letters_of_a_page_are_no_foreground(name: str) -> None:
+def test_a_brick_wall_and_a_page_of_text_have_no_foreground(name: str) -> None:
     with pytest.raises(NothingFound):
         call(png_bytes(photo(name)), model="quality")
 
 
-def test_tiny_pictures_are_no_defect() -> None:
+def test_tiny_images_are_processed() -> None:
     for size in ((1, 1), (1, 40), (9, 7)):
         picture = cv2.resize(photo("coffee"), size, interpolation=cv2.INTER_AREA)
         try:
@@ -258,12 +258,12 @@ def test_tiny_pictures_are_no_defect() -> None:
             continue
 
 
-def test_a_grey_photo_works_like_a_colored_one() -> None:
+def test_a_grey_photo_is_processed_like_a_colored_one() -> None:
     answer = pixels(call(png_bytes(cv2.cvtColor(photo("coffee"), cv2.COLOR_RGB2GRAY))))
     assert (answer[150:250, 250:350, 3] == 255).all()
 
 
-def test_a_call_reports_its_stages_and_stops_when_asked() -> None:
+def test_a_call_reports_its_stages_and_can_be_cancelled() -> None:
     stages: list[tuple[str, float]] = []
 
     def stop(stage: str, fraction: float) -> None:
@@ -329,7 +329,7 @@ def test_a_call_reports_its_stages_and_stops_when_asked() -> None:
         ({"bg_image": "text"}, "bg_image"),
     ],
 )
-def test_impossible_parameters_are_named(values: dict[str, str], named: str) -> None:
+def test_invalid_parameters_are_named(values: dict[str, str], named: str) -> None:
     assert refused_parameter(values) == named
 
 

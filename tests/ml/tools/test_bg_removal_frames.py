@@ -1,4 +1,4 @@
-"""Background removal's frames, regions, edges, shadows and uploaded backgrounds on real photos."""
+"""Background removal: framing, regions, edges, shadows and uploaded backgrounds on real photos."""
 
 import functools
 from typing import Any
@@ -45,7 +45,7 @@ class TestFrame:
         answer = coffee(preset="marketplace")
         assert answer.shape == (2000, 2000, 3)
         box = box_of(coffee(preset="marketplace", channels="alpha"))
-        # To the pixel of the photo, which is 4 here: where a soft edge ends is no sharper.
+        # Within one pixel of the photo, 4 here: the end of a soft edge is not sharper.
         assert max(box.width, box.height) == pytest.approx(1700, abs=6)
         assert box.left + box.right == pytest.approx(2000, abs=8)
         assert box.top + box.bottom == pytest.approx(2000, abs=8)
@@ -54,7 +54,7 @@ class TestFrame:
         assert answer[outside].min() >= 255 - FAINT_ALPHA
         assert (answer[:100] == 255).all()
 
-    def test_what_is_said_overrides_the_preset(self) -> None:
+    def test_explicit_parameters_override_the_preset(self) -> None:
         answer = coffee(preset="marketplace", bg_color="red", output_size="300x200", position="0% 0%")
         assert answer.shape == (200, 300, 3)
         assert (answer[-1, -1] == (255, 0, 0)).all()
@@ -62,7 +62,7 @@ class TestFrame:
         blue = png_bytes(np.full((30, 30, 3), (0, 0, 255), np.uint8))
         assert coffee(blue, preset="marketplace", output_size="300x200")[0, 0].tolist() == [0, 0, 255]
 
-    def test_a_preset_reads_what_it_writes(self) -> None:
+    def test_a_preset_round_trips(self) -> None:
         params = BgRemovalParams.model_validate({"preset": "marketplace", "scale": "original"})
         assert (params.output_size, params.scale, params.position) == ((2000, 2000), "original", (50, 50))
         assert BgRemovalParams.model_validate(params.model_dump()) == params
@@ -77,13 +77,13 @@ class TestFrame:
             corner[: box.height, : box.width], plain[box.top : box.bottom, box.left : box.right]
         )
 
-    def test_a_scaled_crop_is_the_object_with_room(self) -> None:
+    def test_a_scaled_crop_is_the_object_with_padding(self) -> None:
         tight, roomy = coffee(crop="true"), coffee(crop="true", scale="50%")
         height, width = tight.shape[:2]
         assert roomy.shape == (2 * height, 2 * width, 4)
         assert box_of(roomy[..., 3]).width == width
 
-    def test_a_blurred_background_fills_all_of_a_sized_answer(self) -> None:
+    def test_a_blurred_background_fills_the_output_size(self) -> None:
         answer = coffee(bg_blur="40", output_size="300x600")
         assert answer.shape == (600, 300, 3)
         middle = coffee(bg_blur="40")[:, 200:400]  # what covers 300 x 600
@@ -92,7 +92,7 @@ class TestFrame:
 
 
 class TestUploadedBackground:
-    def test_it_fills_the_answer_behind_the_object(self) -> None:
+    def test_a_background_image_fills_the_output_behind_the_object(self) -> None:
         answer = coffee(png_bytes(photo("chelsea")))
         assert answer.shape == (400, 600, 3)
         alpha = coffee()[..., 3]
@@ -101,7 +101,7 @@ class TestUploadedBackground:
         expected = cv2.resize(cat, (600, 400), interpolation=cv2.INTER_CUBIC)
         assert np.abs(answer.astype(int) - expected)[alpha == 0].mean() < 2
 
-    def test_a_translucent_one_makes_a_translucent_answer(self) -> None:
+    def test_a_translucent_background_image_yields_a_translucent_result(self) -> None:
         answer = coffee(png_bytes(np.full((40, 60, 4), (10, 20, 30, 128), np.uint8)))
         assert answer[0, 0].tolist() == [10, 20, 30, 128]
         assert (answer[coffee()[..., 3] == 255][:, 3] == 255).all()
@@ -114,31 +114,31 @@ class TestUploadedBackground:
             (png_bytes(np.zeros((90, 90, 3), np.uint8))[:-40], "cut short"),
         ],
     )
-    def test_an_unreadable_one_is_named(self, content: bytes, message: str) -> None:
+    def test_an_unreadable_background_image_is_named(self, content: bytes, message: str) -> None:
         error = refused(content)
         assert error.name == "bg_image"
         assert "bg_image" in error.message
         assert message in error.message
 
     @pytest.mark.parametrize("other", [{"bg_color": "red"}, {"bg_blur": "5"}, {"channels": "alpha"}])
-    def test_there_is_only_one_background(self, other: dict[str, str]) -> None:
+    def test_several_backgrounds_are_refused(self, other: dict[str, str]) -> None:
         assert refused(png_bytes(photo("chelsea")), **other).name == "bg_image"
 
 
 class TestRegion:
-    def test_all_outside_is_transparent_even_with_a_soft_grown_edge(self) -> None:
+    def test_everything_outside_the_region_is_transparent_even_with_a_soft_grown_edge(self) -> None:
         for more in ({}, {"feather": "20"}, {"shift_edge": "15"}):
             alpha = coffee(roi="0 0 300 100%", **more)[..., 3]
             assert not alpha[:, 300:].any()
             assert (alpha[180:240, 200:280] == 255).all()
 
-    def test_the_network_sees_the_region_alone(self) -> None:
+    def test_the_network_receives_only_the_region(self) -> None:
         pair = np.hstack([photo("coffee"), photo("chelsea")[:, :300].repeat(2, axis=0)[:400]])
         answer = call(png_bytes(pair), roi="0% 0% 600px 100%")
         np.testing.assert_array_equal(open_bytes(answer.content)[:, :600, 3], coffee()[..., 3])
         assert not open_bytes(answer.content)[:, 600:].any()
 
-    def test_the_foregrounds_box_is_in_the_photos_pixels(self) -> None:
+    def test_the_foreground_box_is_in_pixels_of_the_photo(self) -> None:
         answer = call(png_bytes(photo("coffee")), roi="100 20 100% 100%")
         box, alpha = answer.fields["foreground"], open_bytes(answer.content)[..., 3]
         seen = box_of(alpha)
@@ -148,7 +148,7 @@ class TestRegion:
     @pytest.mark.parametrize(
         "roi", ["0 0 601 400", "0 0 600 401", "50% 0 50% 100%", "9 0 2 5", "0 9 9 9", "5 5 6 50"]
     )
-    def test_a_region_that_this_photo_does_not_have_is_named(self, roi: str) -> None:
+    def test_a_region_outside_the_photo_is_named(self, roi: str) -> None:
         assert refused(roi=roi).name == "roi"
 
 
@@ -160,7 +160,7 @@ class TestEdge:
         grown = box_of(coffee(channels="alpha", shift_edge="10"))
         assert (box.left - grown.left, box.top - grown.top) == (10, 10)
 
-    def test_what_growing_shows_has_the_objects_color(self) -> None:
+    def test_pixels_revealed_by_growing_have_the_color_of_the_object(self) -> None:
         picture = np.full((400, 400, 3), (0, 170, 60), np.uint8)
         cv2.circle(picture, (200, 200), 110, (210, 40, 30), -1, cv2.LINE_AA)
         before = open_bytes(call(png_bytes(picture)).content)[..., 3]
@@ -169,7 +169,7 @@ class TestEdge:
         assert new.sum() > 3000
         assert np.abs(grown[new][:, :3].astype(int) - (210, 40, 30)).mean() < 12
 
-    def test_an_edge_that_eats_the_object_is_named(self) -> None:
+    def test_an_edge_that_removes_the_object_is_named(self) -> None:
         small = cv2.resize(photo("coffee"), (60, 40), interpolation=cv2.INTER_AREA)
         with pytest.raises(BadParameter) as caught:
             call(png_bytes(small), shift_edge="-20", crop="true")
@@ -177,7 +177,7 @@ class TestEdge:
 
 
 class TestShadow:
-    def test_on_transparency_it_is_black_with_alpha_and_the_object_stays(self) -> None:
+    def test_on_transparency_the_shadow_is_black_with_alpha_and_the_object_is_unchanged(self) -> None:
         plain, shaded = coffee(), coffee(shadow="drop", shadow_opacity="60")
         assert shaded.shape == plain.shape
         solid = plain[..., 3] == 255
@@ -187,7 +187,7 @@ class TestShadow:
         assert not shaded[only_shadow][:, :3].any()
         assert shaded[only_shadow][:, 3].max() <= 153
 
-    def test_on_white_it_darkens_below_and_right_more_than_above_and_left(self) -> None:
+    def test_on_white_the_shadow_is_darker_below_and_right(self) -> None:
         white, shaded = coffee(bg_color="white"), coffee(bg_color="white", shadow="drop")
         box = box_of(coffee()[..., 3])
         darker = white.astype(int) - shaded
@@ -197,14 +197,14 @@ class TestShadow:
         assert darker[box.top - 6 : box.top, middle].mean() < 10
         assert (shaded[:20, :20] == 255).all()
 
-    def test_its_opacity_scales_it_and_0_is_none(self) -> None:
+    def test_opacity_scales_the_shadow_and_zero_disables_it(self) -> None:
         full, half = (coffee(shadow="drop", shadow_opacity=str(one)) for one in (100, 50))
         outside = coffee()[..., 3] == 0
         assert np.abs(full[outside][:, 3] / 2 - half[outside][:, 3]).max() <= 1
         np.testing.assert_array_equal(coffee(shadow="drop", shadow_opacity="0"), coffee())
 
-    def test_it_grows_with_the_object(self) -> None:
-        """Enlarged three times, the shadow differs no more than the object does, whose place is rounded."""
+    def test_the_shadow_scales_with_the_object(self) -> None:
+        """Enlarged three times, the shadow differs no more than the object, whose position is rounded."""
         differences = []
         for shadow in ("none", "drop"):
             small, large = (

@@ -1,4 +1,4 @@
-"""Mattes before refinement, beside those of rembg from the very same checkpoint files."""
+"""Unrefined mattes compared with those of rembg from the same checkpoint files."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ PHOTOS = ["astronaut", "chelsea", "coffee", "rocket"]
 
 
 @pytest.mark.parametrize("checkpoint", ["isnet-general-use", "u2netp"])
-def test_our_mattes_are_rembgs(checkpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mattes_equal_those_of_rembg(checkpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("U2NET_HOME", str(models_dir()))
     session = rembg_engine.import_sessions().new_session(checkpoint)
 

@@ -1,4 +1,4 @@
-"""The brush: exact pixels for each of its five ways, and what it refuses."""
+"""The brush: exact pixels for each of its five modes, and refusals."""
 
 import json
 
@@ -43,7 +43,7 @@ def with_alpha(pixels: Pixels, alpha: int) -> Pixels:
 
 
 class TestErase:
-    def test_alpha_falls_by_as_much_as_the_mask_says_and_colors_stay(self) -> None:
+    def test_erasing_reduces_alpha_by_the_mask_and_keeps_colors(self) -> None:
         answer = brushed(PHOTO, op="erase")
         assert np.array_equal(answer[..., :3], PHOTO)
         assert (answer[40:60, :, 3] == 0).all()
@@ -51,7 +51,7 @@ class TestErase:
         assert (answer[:40, :, 3] == 255).all()
         assert (answer[61:, :, 3] == 255).all()
 
-    def test_what_is_half_transparent_becomes_more_so(self) -> None:
+    def test_erasing_half_transparent_pixels_multiplies_their_alpha(self) -> None:
         answer = brushed(with_alpha(PHOTO, 100), op="erase")
         assert (answer[60, :, 3] == 80).all()
         assert (answer[0, :, 3] == 100).all()
@@ -67,14 +67,14 @@ class TestErase:
 
 
 class TestRestore:
-    def test_what_was_erased_comes_back_exactly(self) -> None:
+    def test_erased_pixels_are_restored_exactly(self) -> None:
         erased = brushed(PHOTO, op="erase")
         assert np.array_equal(brushed(erased, original=PHOTO, op="restore")[40:60, :, :3], PHOTO[40:60])
         everywhere = np.full_like(BAND, 255)
         everywhere[0, 0] = 0
         assert np.array_equal(brushed(erased, everywhere, PHOTO, op="restore"), PHOTO)
 
-    def test_only_under_the_brush(self) -> None:
+    def test_restoring_changes_only_pixels_under_the_brush(self) -> None:
         changed = 255 - PHOTO
         answer = brushed(changed, original=PHOTO, op="restore")
         assert np.array_equal(answer[40:60], PHOTO[40:60])
@@ -82,7 +82,7 @@ class TestRestore:
         expected = np.rint(changed[60] * 0.8 + PHOTO[60] * 0.2)
         assert np.abs(answer[60] - expected).max() <= 1
 
-    def test_a_transparent_original_brings_its_transparency(self) -> None:
+    def test_restoring_from_a_transparent_original_restores_its_alpha(self) -> None:
         answer = brushed(PHOTO, original=with_alpha(PHOTO, 0), op="restore")
         assert (answer[40:60, :, 3] == 0).all()
         assert (answer[60, :, 3] == 204).all()
@@ -90,20 +90,20 @@ class TestRestore:
 
 
 class TestPaint:
-    def test_an_opaque_color_covers(self) -> None:
+    def test_an_opaque_color_replaces_the_pixels(self) -> None:
         answer = brushed(PHOTO, op="paint", color="#0a141e")
         assert (answer[40:60] == (10, 20, 30)).all()
         assert np.array_equal(answer[:40], PHOTO[:40])
         expected = np.rint(PHOTO[60] * 0.8 + np.array((10, 20, 30)) * 0.2)
         assert np.abs(answer[60] - expected).max() <= 1
 
-    def test_a_half_transparent_color_shines_through(self) -> None:
+    def test_a_half_transparent_color_is_blended(self) -> None:
         answer = brushed(PHOTO, op="paint", color="#ff000080")
         share = 128 / 255
         expected = PHOTO[40:60] * (1 - share) + np.array((255, 0, 0)) * share
         assert np.abs(answer[40:60] - expected).max() <= 0.51
 
-    def test_on_transparency_the_color_is_pure(self) -> None:
+    def test_on_transparency_the_color_is_unblended(self) -> None:
         answer = brushed(with_alpha(PHOTO, 0), op="paint", color="red")
         assert (answer[40:60] == (255, 0, 0, 255)).all()
         assert (answer[60] == (255, 0, 0, 51)).all()
@@ -111,7 +111,7 @@ class TestPaint:
 
 
 class TestBlur:
-    def test_it_is_a_gaussian_of_one_percent_of_the_longer_side(self) -> None:
+    def test_the_blur_radius_is_one_percent_of_the_longer_side(self) -> None:
         large = cv2.resize(PHOTO, (600, 400), interpolation=cv2.INTER_CUBIC)
         mask = np.zeros((400, 600), np.uint8)
         mask[100:380, 50:500] = 255
@@ -121,7 +121,7 @@ class TestBlur:
         assert np.abs(answer[within].astype(int) - expected[within]).max() <= 1
         assert np.array_equal(answer[~within], large[~within])
 
-    def test_transparent_pixels_lend_no_color(self) -> None:
+    def test_blurring_takes_no_color_from_transparent_pixels(self) -> None:
         pixels = with_alpha(np.full_like(PHOTO, 200), 255)
         pixels[:, :70] = (0, 0, 0, 0)
         answer = brushed(pixels, op="blur")
@@ -131,7 +131,7 @@ class TestBlur:
 
 
 class TestHeal:
-    def test_a_blemish_vanishes_into_its_surroundings(self) -> None:
+    def test_a_blemish_is_replaced_by_its_surroundings(self) -> None:
         photo = photos.photo("gravel")
         blemish = disc(photo, 200, 300, 14)
         stroke = {"points": [[300.5, 200.5]], "size": 40}
@@ -144,7 +144,7 @@ class TestHeal:
         beyond = ~disc(photo, 200, 300, 22)
         assert np.array_equal(answer[beyond], photo[beyond])
 
-    def test_transparency_stays(self) -> None:
+    def test_transparency_is_preserved(self) -> None:
         answer = brushed(with_alpha(PHOTO, 130), op="heal")
         assert (answer[..., 3] == 130).all()
 
@@ -167,7 +167,7 @@ class TestRefusals:
     def test_a_bad_parameter_is_named(self, form: dict[str, str], name: str) -> None:
         assert refused_parameter(**form) == name
 
-    def test_the_place_must_be_said_exactly_once(self) -> None:
+    def test_exactly_one_of_mask_and_strokes_is_required(self) -> None:
         with pytest.raises(BadParameter) as refused:
             brushed(PHOTO, None, op="erase")
         assert refused.value.name == "strokes"
@@ -175,7 +175,7 @@ class TestRefusals:
             brushed(PHOTO, op="erase", strokes='[{"points":[[1,2]]}]')
         assert refused.value.name == "mask"
 
-    def test_an_original_must_come_with_restore_alone_and_have_the_same_size(self) -> None:
+    def test_an_original_is_accepted_for_restore_only_and_must_have_the_same_size(self) -> None:
         for form, original in (
             ({"op": "restore"}, None),
             ({"op": "erase"}, PHOTO),

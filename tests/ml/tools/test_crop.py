@@ -1,4 +1,4 @@
-"""The crop tool: where it cuts, how it turns and resizes, and what it refuses."""
+"""The crop tool: cropping, rotation, resizing and refusals."""
 
 import math
 from collections.abc import Mapping
@@ -54,21 +54,21 @@ def mean_difference(one: Pixels, other: Pixels) -> float:
 
 class TestBox:
     @pytest.mark.parametrize("pixels", [PHOTO, CUTOUT], ids=["opaque", "transparent"])
-    def test_a_box_in_pixels_is_cut_exactly(self, pixels: Pixels) -> None:
+    def test_a_box_in_pixels_is_cropped_exactly(self, pixels: Pixels) -> None:
         answer = outcome(pixels, x="30", y="20", width="100", height="60px")
         assert np.array_equal(answer.pixels, pixels[20:80, 30:130])
         assert answer.fields == {"bbox": [30, 20, 130, 80]}
 
-    def test_percent_are_of_the_pictures_own_sides(self) -> None:
+    def test_percentages_refer_to_the_sides_of_the_image(self) -> None:
         answer = cropped(PHOTO, x="25%", y="10%", width="50%", height="80%")
         assert np.array_equal(answer, PHOTO[30:270, 120:360])
 
-    def test_lengths_left_out_reach_to_the_edges(self) -> None:
+    def test_omitted_lengths_extend_to_the_edges(self) -> None:
         assert np.array_equal(cropped(PHOTO, x="100"), PHOTO[:, 100:])
         assert np.array_equal(cropped(PHOTO, height="50%"), PHOTO[:150])
         assert np.array_equal(cropped(PHOTO, y="290", width="7"), PHOTO[290:, :7])
 
-    def test_nothing_asked_is_the_whole_picture(self) -> None:
+    def test_without_parameters_the_result_is_the_whole_image(self) -> None:
         assert np.array_equal(cropped(CUTOUT), CUTOUT)
 
     def test_neighbouring_boxes_in_percent_share_their_edges(self) -> None:
@@ -79,7 +79,7 @@ class TestBox:
         ]
         assert np.array_equal(np.hstack(parts), narrow)
 
-    def test_the_last_pixel_can_be_cut_out_alone(self) -> None:
+    def test_the_last_pixel_can_be_cropped_alone(self) -> None:
         assert np.array_equal(cropped(PHOTO, x="479", y="299", width="1", height="1"), PHOTO[299:, 479:])
 
     @pytest.mark.parametrize(
@@ -95,9 +95,7 @@ class TestBox:
             ({"width": "0.01%"}, "width"),
         ],
     )
-    def test_a_box_that_this_picture_does_not_have_names_the_parameter(
-        self, form: dict[str, str], name: str
-    ) -> None:
+    def test_a_box_outside_the_image_names_the_parameter(self, form: dict[str, str], name: str) -> None:
         with pytest.raises(BadParameter) as refusal:
             cropped(PHOTO, **form)
         assert refusal.value.name == name
@@ -116,12 +114,12 @@ class TestBox:
             ({"width": ""}, "width"),
         ],
     )
-    def test_a_box_that_no_picture_has_is_refused_beforehand(self, form: dict[str, str], name: str) -> None:
+    def test_an_impossible_box_is_refused_before_decoding(self, form: dict[str, str], name: str) -> None:
         assert refused_parameter(**form) == name
 
 
 class TestShape:
-    def test_the_largest_part_of_a_shape_is_cut_from_the_middle(self) -> None:
+    def test_an_aspect_ratio_crops_the_largest_centred_part(self) -> None:
         assert np.array_equal(cropped(PHOTO, aspect_ratio="1:1"), PHOTO[:, 90:390])
         assert np.array_equal(cropped(PHOTO, aspect_ratio="16:9"), PHOTO[15:285])
         assert np.array_equal(cropped(PHOTO, aspect_ratio="8:5"), PHOTO)
@@ -144,20 +142,20 @@ class TestShape:
     def test_gravity_says_which_part_is_kept(self, gravity: str, left: int, top: int) -> None:
         tall_part = cropped(PHOTO, aspect_ratio="1:1", gravity=gravity)
         assert np.array_equal(tall_part, PHOTO[:, left : left + 300])
-        standing = np.ascontiguousarray(PHOTO.transpose(1, 0, 2))[:, :280]  # 280 wide, 480 high
-        wide_part = cropped(standing, aspect_ratio="1:1", gravity=gravity)
-        assert np.array_equal(wide_part, standing[top : top + 280])
+        portrait = np.ascontiguousarray(PHOTO.transpose(1, 0, 2))[:, :280]  # 280 wide, 480 high
+        wide_part = cropped(portrait, aspect_ratio="1:1", gravity=gravity)
+        assert np.array_equal(wide_part, portrait[top : top + 280])
 
-    def test_a_shape_too_narrow_for_the_picture_names_the_parameter(self) -> None:
+    def test_an_aspect_ratio_too_narrow_for_the_image_names_the_parameter(self) -> None:
         with pytest.raises(BadParameter) as refusal:
             cropped(PHOTO, aspect_ratio="1:99999")
         assert refusal.value.name == "aspect_ratio"
 
     @pytest.mark.parametrize("value", ["16", "16:0", "0:9", "-4:3", "a:b", "16/9", "1:2:3", ":"])
-    def test_what_is_no_shape_is_refused(self, value: str) -> None:
+    def test_an_invalid_aspect_ratio_is_refused(self, value: str) -> None:
         assert refused_parameter(aspect_ratio=value) == "aspect_ratio"
 
-    def test_what_is_no_place_is_refused(self) -> None:
+    def test_an_invalid_gravity_is_refused(self) -> None:
         assert refused_parameter(aspect_ratio="1:1", gravity="up") == "gravity"
 
 
@@ -179,32 +177,32 @@ class TestTrim:
         return content
 
     @pytest.mark.parametrize("color", [(255, 255, 255), (0, 0, 0), (12, 200, 240)])
-    def test_a_border_of_one_colour_is_cut_away(self, color: tuple[int, int, int]) -> None:
+    def test_a_uniform_border_is_trimmed(self, color: tuple[int, int, int]) -> None:
         canvas = self.bordered(color)
         canvas[30:90, 40:140] = self.content()
         answer = outcome(canvas, mode="trim")
         assert np.array_equal(answer.pixels, self.content())
         assert answer.fields == {"bbox": [40, 30, 140, 90]}
 
-    def test_a_transparent_border_is_cut_away_whatever_colour_hides_there(self) -> None:
+    def test_a_transparent_border_is_trimmed_whatever_its_hidden_colour(self) -> None:
         canvas = self.bordered((9, 9, 9, 0))
         canvas[::2, ::3, :3] = 250
         assert outcome(canvas, mode="trim").fields == {"bbox": [40, 30, 140, 90]}
 
-    def test_transparent_corners_are_alike_whatever_colour_hides_there(self) -> None:
+    def test_transparent_corners_match_whatever_their_hidden_colour(self) -> None:
         canvas = np.zeros((60, 80, 4), np.uint8)
         canvas[0, 0], canvas[0, -1] = (200, 10, 10, 0), (10, 200, 10, 0)
         canvas[20:] = (255, 255, 255, 255)  # reaches both lower corners
         assert outcome(canvas, mode="trim").fields == {"bbox": [0, 20, 80, 60]}
 
-    def test_tolerance_says_how_uneven_a_border_may_be(self) -> None:
+    def test_tolerance_allows_an_uneven_border(self) -> None:
         canvas = self.bordered((240, 240, 240))
         canvas[30:90, 40:140] = self.content()
         canvas[5, 5] = (232, 240, 247)
         assert cropped(canvas, mode="trim", tolerance="8").shape == (60, 100, 3)
         assert cropped(canvas, mode="trim", tolerance="7").shape == (85, 135, 3)
 
-    def test_a_jpegs_uneven_white_is_still_a_border(self) -> None:
+    def test_jpeg_noise_in_a_white_border_is_tolerated(self) -> None:
         canvas = self.bordered((255, 255, 255))
         canvas[30:90, 40:140] = self.content()
         stored = photos.open_bytes(photos.jpeg_bytes(canvas, quality=80))
@@ -215,12 +213,12 @@ class TestTrim:
         canvas[:40, :50] = 30
         assert outcome(canvas, mode="trim").fields == {"bbox": [0, 0, 50, 40]}
 
-    def test_a_picture_of_one_colour_has_nothing_to_trim_to(self) -> None:
+    def test_trimming_a_uniform_image_is_an_error(self) -> None:
         for pixels in (np.full((20, 30, 3), 200, np.uint8), np.zeros((20, 30, 4), np.uint8)):
             with pytest.raises(NothingFound):
                 cropped(pixels, mode="trim")
 
-    def test_a_photo_without_border_stays_whole(self) -> None:
+    def test_a_photo_without_border_is_not_trimmed(self) -> None:
         noisy = np.random.default_rng(3).integers(0, 256, (40, 50, 3)).astype(np.uint8)
         assert np.array_equal(cropped(noisy, mode="trim"), noisy)
 
@@ -260,12 +258,10 @@ class TestOneWayToCut:
             ({"colour": "red"}, "colour"),
         ],
     )
-    def test_what_contradicts_or_does_nothing_names_the_parameter(
-        self, form: dict[str, str], name: str
-    ) -> None:
+    def test_conflicting_or_ineffective_parameters_are_named(self, form: dict[str, str], name: str) -> None:
         assert refused_parameter(**form) == name
 
-    def test_defaults_said_aloud_do_no_harm(self) -> None:
+    def test_explicit_defaults_are_accepted(self) -> None:
         form = {"gravity": "center", "tolerance": "10", "fit": "contain", "rotate": "0", "x": "3"}
         assert np.array_equal(cropped(PHOTO, **form), PHOTO[:, 3:])
 
@@ -282,9 +278,7 @@ class TestTurning:
         assert np.array_equal(cropped(pixels, rotate=degrees), np.rot90(pixels, counterclockwise_quarters))
 
     @pytest.mark.parametrize("degrees", [-170.0, -120.0, -45.0, -1.0, 0.3, 30.0, 45.0, 89.9, 135.0, 179.0])
-    def test_any_other_angle_keeps_the_whole_picture_on_a_canvas_that_just_holds_it(
-        self, degrees: float
-    ) -> None:
+    def test_other_angles_keep_the_whole_image_on_the_smallest_canvas(self, degrees: float) -> None:
         answer = cropped(PHOTO, rotate=str(degrees))
         sine, cosine = abs(math.sin(math.radians(degrees))), abs(math.cos(math.radians(degrees)))
         assert answer.shape == (math.ceil(480 * sine + 300 * cosine), math.ceil(480 * cosine + 300 * sine), 4)
@@ -292,13 +286,13 @@ class TestTurning:
         assert abs(answer[..., 3].sum() / 255 - 480 * 300) < 2 * (480 + 300)
         assert answer[0, 0, 3] < 255
 
-    def test_positive_angles_turn_clockwise(self) -> None:
+    def test_positive_angles_rotate_clockwise(self) -> None:
         answer = cropped(PHOTO, rotate="45")
         # The picture's top right corner comes to lie at the right, its top left one at the top.
         top_row_center = np.flatnonzero(answer[2, :, 3]).mean()
         assert abs(top_row_center - 300 * math.sin(math.radians(45))) < 5
 
-    def test_the_interior_is_the_picture_itself_at_that_angle(self) -> None:
+    def test_the_interior_is_the_rotated_image(self) -> None:
         smooth = np.dstack([np.add.outer(np.arange(200), np.arange(200)) // 2 + 20] * 3).astype(np.uint8)
         answer = cropped(smooth, rotate="30")
         back = cropped(answer, rotate="-30")
@@ -307,14 +301,14 @@ class TestTurning:
         assert np.all(inner[..., 3] == 255)
         assert np.abs(inner[..., :3].astype(int) - smooth[20:180, 20:180]).max() <= 3
 
-    def test_edges_are_soft_and_of_the_pictures_own_colour(self) -> None:
+    def test_rotated_edges_are_soft_and_keep_the_colour_of_the_image(self) -> None:
         red = np.full((100, 100, 3), (250, 10, 20), np.uint8)
         answer = cropped(red, rotate="20")
         soft = (answer[..., 3] > 20) & (answer[..., 3] < 235)
         assert soft.sum() > 100
         assert np.abs(answer[soft][:, :3].astype(int) - (250, 10, 20)).max() <= 12
 
-    def test_colour_hidden_under_transparency_does_not_bleed(self) -> None:
+    def test_hidden_colour_under_transparency_does_not_bleed(self) -> None:
         half = np.zeros((100, 100, 4), np.uint8)
         half[:, :50] = (0, 0, 255, 255)
         half[:, 50:] = (255, 255, 0, 0)  # invisible yellow
@@ -337,19 +331,19 @@ class TestTurning:
         assert np.array_equal(cropped(CUTOUT, flip="h"), CUTOUT[:, ::-1])
         assert np.array_equal(cropped(CUTOUT, flip="v"), CUTOUT[::-1])
 
-    def test_a_turn_that_would_need_too_large_a_canvas_is_refused(self) -> None:
+    def test_a_rotation_that_needs_too_large_a_canvas_is_refused(self) -> None:
         wide = np.broadcast_to(np.uint8(0), (2_000, 20_000, 3))
         with pytest.raises(PictureTooLarge):
             cropped(wide, rotate="45")
 
 
 class TestResizing:
-    def test_contain_fits_inside_and_keeps_the_shape(self) -> None:
+    def test_contain_fits_inside_and_keeps_the_aspect_ratio(self) -> None:
         assert cropped(PHOTO, resize="240x240").shape == (150, 240, 3)
         assert cropped(PHOTO, resize="960x600").shape == (600, 960, 3)  # also larger
         assert cropped(PHOTO, resize="480x1").shape == (1, 2, 3)
 
-    def test_cover_fills_and_cuts_off_by_gravity(self) -> None:
+    def test_cover_fills_and_crops_by_gravity(self) -> None:
         for gravity, part in (
             ("center", PHOTO[:, 90:390]),
             ("west", PHOTO[:, :300]),
@@ -368,7 +362,7 @@ class TestResizing:
             rest = np.delete(answer, np.s_[top : top + 150], axis=0)
             assert np.all(rest == 255)
 
-    def test_pad_color_fills_with_what_is_asked(self) -> None:
+    def test_pad_color_sets_the_fill(self) -> None:
         answer = cropped(PHOTO, resize="240x240", fit="pad", pad_color="#102030")
         assert answer[0, 0].tolist() == [16, 32, 48]
         see_through = cropped(PHOTO, resize="240x240", fit="pad", pad_color="#10203080")
@@ -385,7 +379,7 @@ class TestResizing:
         ]
 
     @pytest.mark.parametrize("size", ["1200x1200", "333x700", "90x90", "900x900"])
-    def test_a_cutouts_edge_keeps_its_colour_and_gets_no_second_edge(self, size: str) -> None:
+    def test_the_edge_of_a_cutout_keeps_its_colour_without_a_second_edge(self, size: str) -> None:
         square = np.zeros((300, 300, 4), np.uint8)
         square[100:200, 100:200] = (10, 200, 30, 255)
         square[..., :3][square[..., 3] == 0] = (255, 0, 255)
@@ -397,7 +391,7 @@ class TestResizing:
             assert (answer[408:792, 408:792] == (10, 200, 30, 255)).all()
 
     @pytest.mark.parametrize("fit", ["contain", "cover", "pad"])
-    def test_the_pictures_own_size_changes_nothing(self, fit: str) -> None:
+    def test_resizing_to_the_same_size_changes_nothing(self, fit: str) -> None:
         assert np.array_equal(cropped(PHOTO, resize="480x300", fit=fit), PHOTO)
 
     def test_shrinking_averages_instead_of_dropping_pixels(self) -> None:
@@ -409,7 +403,7 @@ class TestResizing:
         blocks = PHOTO.reshape(75, 4, 120, 4, 3).mean(axis=(1, 3))
         assert np.abs(cropped(PHOTO, resize="120x75") - blocks).mean() < 3
 
-    def test_what_has_no_area_any_more_is_still_one_pixel(self) -> None:
+    def test_a_vanishing_side_is_rounded_up_to_one_pixel(self) -> None:
         assert cropped(PHOTO[:2], resize="10x10").shape == (1, 10, 3)
 
 
@@ -420,10 +414,10 @@ class TestOrder:
         )
         assert np.array_equal(answer, np.rot90(PHOTO[20:120, 10:210], -1)[:, ::-1])
 
-    def test_resize_is_the_size_of_the_answer_after_a_quarter_turn(self) -> None:
+    def test_resize_applies_after_a_quarter_turn(self) -> None:
         assert cropped(PHOTO, rotate="-90", resize="60x96").shape == (96, 60, 3)
 
-    def test_trim_looks_at_the_source_and_not_at_the_corners_that_a_turn_leaves(self) -> None:
+    def test_trim_applies_to_the_source_before_rotation(self) -> None:
         canvas = np.full((100, 100, 3), 255, np.uint8)
         canvas[40:60, 40:60] = 0
         answer = outcome(canvas, mode="trim", rotate="45")
@@ -431,7 +425,7 @@ class TestOrder:
         assert answer.pixels.shape == (29, 29, 4)
 
 
-def test_parameters_read_what_they_write() -> None:
+def test_parameters_round_trip() -> None:
     form = {"aspect_ratio": "1.91:1", "resize": "80x60", "fit": "pad", "pad_color": "red", "rotate": "-3.5"}
     params = CropParams.model_validate(form)
     assert CropParams.model_validate(params.model_dump()) == params

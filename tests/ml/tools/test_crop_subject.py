@@ -1,4 +1,4 @@
-"""Cropping to a shape over the subject."""
+"""Cropping to an aspect ratio around the subject."""
 
 from pathlib import Path
 
@@ -46,20 +46,20 @@ def test_a_person_keeps_the_head() -> None:
     assert top <= 20
 
 
-def test_without_a_subject_the_middle_is_kept_and_said() -> None:
+def test_without_a_subject_the_crop_is_centred_with_a_warning() -> None:
     answer = call(np.full((100, 300, 3), 255, np.uint8), aspect_ratio="1:1")
     assert answer.fields["bbox"] == [100, 0, 200, 100]
     (warning,) = answer.warnings
     assert "No subject" in warning
 
 
-def test_without_a_checkpoint_the_command_is_named(tmp_path: Path) -> None:
+def test_without_a_checkpoint_the_install_command_is_named(tmp_path: Path) -> None:
     empty = EngineCache(tmp_path, tmp_path / "cache", "cpu", 8 << 30)
     with pytest.raises(ModelUnavailable, match="bgeraser models pull --profile embedded"):
         call(photo("coffee"), empty, aspect_ratio="1:1")
 
 
-def test_the_box_stays_inside_the_picture_and_tall_subjects_keep_their_top() -> None:
+def test_the_box_stays_inside_the_image_and_tall_subjects_keep_their_top() -> None:
     box, picture = Box(0, 0, 100, 50), (100, 400)
     assert over_subject(box, Box(20, 200, 60, 240), picture) == Box(0, 195, 100, 245)
     assert over_subject(box, Box(0, 0, 10, 10), picture) == Box(0, 0, 100, 50)

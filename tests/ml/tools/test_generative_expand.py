@@ -1,4 +1,4 @@
-"""Generative expand without words: sizes and places, an untouched picture, a plausible continuation."""
+"""Generative expand without a prompt: sizes, an unchanged source, a plausible continuation."""
 
 from pathlib import Path
 
@@ -48,7 +48,7 @@ class TestSizes:
             ({"height": "111", "anchor": "south"}, (150, 111), [0, 11, 150, 111]),
         ],
     )
-    def test_the_canvas_and_the_picture_s_place_on_it(
+    def test_the_canvas_size_and_image_position_follow_the_parameters(
         self, form: dict[str, str], size: tuple[int, int], bbox: list[int]
     ) -> None:
         answer = outcome(SMALL, overlap="0", **form)
@@ -58,14 +58,14 @@ class TestSizes:
         assert np.array_equal(answer.pixels[top:bottom, left:right], SMALL)
 
     @pytest.mark.parametrize("overlap", [0, 16, 128])
-    def test_pixels_farther_inside_than_the_overlap_are_the_source_s(self, overlap: int) -> None:
+    def test_pixels_inside_the_overlap_are_unchanged(self, overlap: int) -> None:
         answer = outcome(SMALL, left="40", right="40", overlap=str(overlap)).pixels[:, 40:-40]
         used = min(overlap, 25)  # a quarter of the shorter side
         assert np.array_equal(answer[:, used : -used or None], SMALL[:, used : -used or None])
         if overlap:
             assert not np.array_equal(answer, SMALL)
 
-    def test_tiny_pictures_grow_too(self) -> None:
+    def test_tiny_images_are_expanded_too(self) -> None:
         for height, width in ((1, 1), (1, 30), (9, 4)):
             pixels = np.full((height, width, 3), (10, 200, 90), np.uint8)
             answer = outcome(pixels, left="20", bottom="7").pixels
@@ -89,7 +89,7 @@ def wider() -> dict[str, Pixels]:
 
 class TestContinuation:
     @pytest.mark.parametrize("name", PHOTOS)
-    def test_the_new_area_is_like_the_picture_beside_it_and_has_no_seam(
+    def test_the_new_area_resembles_its_neighbourhood_without_a_seam(
         self, name: str, wider: dict[str, Pixels]
     ) -> None:
         answer = wider[name]
@@ -103,7 +103,9 @@ class TestContinuation:
             assert found.seam_ratio < 1.35
 
     @pytest.mark.parametrize("name", PHOTOS)
-    def test_it_is_no_smear_of_the_edge_and_no_mirror(self, name: str, wider: dict[str, Pixels]) -> None:
+    def test_the_new_area_is_neither_a_smear_nor_a_reflection_of_the_edge(
+        self, name: str, wider: dict[str, Pixels]
+    ) -> None:
         answer = wider[name].astype(int)
         photo = PHOTOS[name]
         padded = {
@@ -124,7 +126,7 @@ class TestContinuation:
         assert (answer[:, :50, 3] == 0).all()
         assert (answer[:, 50:, 3] == 255).all()
 
-    def test_the_same_call_gives_the_same_picture(self) -> None:
+    def test_the_same_call_yields_the_same_image(self) -> None:
         one, same, other = (outcome(SMALL, right="60", seed=seed) for seed in ("3", "3", "4"))
         assert np.array_equal(one.pixels, same.pixels)
         assert not np.array_equal(one.pixels, other.pixels)
@@ -132,7 +134,7 @@ class TestContinuation:
 
 
 class TestForeground:
-    def test_with_a_checkpoint_the_main_thing_is_not_seen_twice(self, tmp_path: Path) -> None:
+    def test_with_a_checkpoint_the_subject_is_not_repeated(self, tmp_path: Path) -> None:
         """The motorcycle's red fender and tyre fill the picture's right edge unless it is recognised."""
         photo = photos.photo("motorcycle_left")
         params = GenerativeExpandParams.model_validate({"right": "150"})
@@ -194,11 +196,11 @@ class TestRefusals:
     @pytest.mark.parametrize(
         "form", [{"left": "999999999"}, {"aspect_ratio": "99999:1"}, {"width": "9000000%"}]
     )
-    def test_an_answer_over_the_limit_is_refused_before_it_takes_memory(self, form: dict[str, str]) -> None:
+    def test_a_result_over_the_limit_is_refused_before_allocation(self, form: dict[str, str]) -> None:
         with pytest.raises(PictureTooLarge):
             outcome(SMALL, **form)
 
-    def test_words_need_a_checkpoint_and_are_never_ignored(self) -> None:
+    def test_a_prompt_without_a_checkpoint_is_refused(self) -> None:
         with pytest.raises(ModelUnavailable) as refused:
             outcome(SMALL, left="10", prompt="the sea")
         assert refused.value.command == "bgeraser models pull --profile generative"

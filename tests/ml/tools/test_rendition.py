@@ -1,4 +1,4 @@
-"""Renditions: the same picture, smaller or as another file. And what workers do besides the catalogue."""
+"""Renditions: smaller or re-encoded images; and other tools outside the catalogue."""
 
 import numpy as np
 import pytest
@@ -27,7 +27,7 @@ def rendered(pixels: Pixels, **params: object) -> Pixels:
         ((50_000, 3), 100, (100, 1)),
     ],
 )
-def test_it_keeps_the_shape_and_never_enlarges(
+def test_a_rendition_keeps_the_aspect_ratio_and_never_enlarges(
     size: tuple[int, int], wanted: int | None, expected: tuple[int, int]
 ) -> None:
     assert fitting_size(*size, wanted) == expected
@@ -37,7 +37,7 @@ def test_without_a_width_only_the_file_type_changes() -> None:
     assert np.array_equal(rendered(photo("coffee"), format="png"), photo("coffee"))
 
 
-def test_hidden_colour_does_not_bleed_into_a_smaller_picture() -> None:
+def test_hidden_colour_does_not_bleed_into_a_smaller_image() -> None:
     pixels = np.zeros((40, 40, 4), np.uint8)
     pixels[:, :20] = (255, 0, 0, 255)
     pixels[:, 20:] = (0, 255, 0, 0)
@@ -45,7 +45,7 @@ def test_hidden_colour_does_not_bleed_into_a_smaller_picture() -> None:
     assert (seen[seen[..., 3] > 0][:, 1] == 0).all()
 
 
-def test_unlisted_tools_are_found_but_not_in_the_catalogue() -> None:
+def test_unlisted_tools_are_callable_but_not_in_the_catalogue() -> None:
     assert not set(catalogue.UNLISTED_TOOLS) & set(catalogue.TOOLS)
     for name in (*catalogue.TOOLS, *catalogue.UNLISTED_TOOLS):
         assert catalogue.find(name).name == name

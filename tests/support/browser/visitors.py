@@ -1,4 +1,4 @@
-"""Visitors who are signed in already, for tests of what lies behind the login."""
+"""Visitors who are signed in already, for tests of pages that need a login."""
 
 from playwright.sync_api import Page
 

@@ -1,4 +1,4 @@
-"""Figures that tell a good filling from a blur, a smear or a patch with a visible edge."""
+"""Metrics that distinguish a good filling from a blur, a smear or a patch with a visible edge."""
 
 from dataclasses import dataclass
 

@@ -72,7 +72,7 @@ def member(file_name: str, path: str, chunks_key: str | None = None) -> tuple[Me
     return (Member(file_name, path, chunks_key),)
 
 
-class Told:
+class RecordedProgress:
     """A progress listener that records its calls."""
 
     def __init__(self) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock
 
 from ml.backend import ToolAnswer, ToolCall
 from ml.errors import BadParameter, Cancelled, ModelUnavailable
@@ -58,6 +59,14 @@ def _wait(call: ToolCall, on_step: OnStep) -> None:
     on_step("began", 0.1)
     while not Path(call.params.gate).exists():  # type: ignore[attr-defined]
         time.sleep(0.005)
+
+
+def _locked(call: ToolCall, on_step: OnStep) -> None:
+    """Waits for its gate with a file lock, and notes the end of waiting in a file before releasing it."""
+    gate = call.params.gate  # type: ignore[attr-defined]
+    with FileLock(f"{gate}.lock"):
+        _wait(call, on_step)
+        Path(f"{gate}-passed").touch()
 
 
 def _polite(call: ToolCall, on_step: OnStep) -> None:
@@ -143,6 +152,7 @@ def _nonsense(call: ToolCall, on_step: OnStep) -> None:
 _WORKLOADS: dict[str, Callable[[ToolCall, OnStep], bytes | None]] = {
     "echo": _echo,
     "wait": _wait,
+    "locked": _locked,
     "polite": _polite,
     "stubborn": _stubborn,
     "stubborn to the end": _stubborn_to_the_end,

@@ -1,4 +1,4 @@
-"""The operator's way in: what the first start prints, and the command that prints another."""
+"""The operator's first login: the link printed at the first start, and the command for another."""
 
 import os
 import re

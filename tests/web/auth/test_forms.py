@@ -1,4 +1,4 @@
-"""Every form of signing in, refused when it is forged, huge or broken; every page, with a forged cookie."""
+"""Every authentication form, forged, huge or malformed; every page, with a forged cookie."""
 
 import itertools
 from collections.abc import Iterator
@@ -50,7 +50,7 @@ def test_a_form_from_another_site_is_refused(site: Site, browser: Browser, path:
 
 
 @pytest.mark.parametrize("path", FORMS)
-def test_a_form_without_its_token_is_refused(site: Site, browser: Browser, path: str) -> None:
+def test_a_form_without_its_csrf_token_is_refused(site: Site, browser: Browser, path: str) -> None:
     browser.join(new_email())
     stranger = site.browser()
     stranger.get("/login")
@@ -63,7 +63,7 @@ def test_a_form_without_its_token_is_refused(site: Site, browser: Browser, path:
 
 
 @pytest.mark.parametrize("path", ["/login", "/signup", "/reset", "/verify", "/reset/new"])
-def test_strangers_forms_need_their_token_too(site: Site, path: str) -> None:
+def test_forms_of_guests_need_their_csrf_token_too(site: Site, path: str) -> None:
     stranger = site.browser()
     assert stranger.post_raw(path, {"email": "ada@example.com", "password": "x"}).status_code == 403
     stranger.get("/login")
@@ -89,7 +89,7 @@ def test_strangers_forms_need_their_token_too(site: Site, path: str) -> None:
     ],
     ids=["empty", "bytes", "twice", "not text", "many", "json", "multipart", "large", "huge"],
 )
-def test_what_is_no_form_of_ours_is_told_on_a_page(
+def test_a_malformed_form_is_answered_with_an_error_page(
     browser: Browser, path: str, content: bytes, media_type: str
 ) -> None:
     answer = send(browser, path, content, media_type)
@@ -103,7 +103,7 @@ def send(browser: Browser, path: str, content: bytes, media_type: str) -> httpx.
 
 @pytest.mark.parametrize("path", PAGES)
 @pytest.mark.parametrize("cookie", ["x", "%00%ff", '"', "x" * 4_000, "a.b.c"])
-def test_forged_cookies_are_no_error(browser: Browser, path: str, cookie: str) -> None:
+def test_forged_cookies_are_ignored(browser: Browser, path: str, cookie: str) -> None:
     names = ("bgeraser_session", "bgeraser_visit", "bgeraser_known", "bgeraser_exchange")
     answer = browser.get(path, Cookie="; ".join(f"{name}={cookie}" for name in names))
     assert answer.status_code < 500
@@ -111,7 +111,7 @@ def test_forged_cookies_are_no_error(browser: Browser, path: str, cookie: str) -
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_pages_load_nothing_from_elsewhere(browser: Browser, path: str) -> None:
+def test_pages_load_nothing_from_other_hosts(browser: Browser, path: str) -> None:
     answer = browser.get(path)
     policy = answer.headers.get("content-security-policy", "")
     if answer.status_code != 303:

@@ -1,4 +1,4 @@
-"""Logging in and out: no difference between unknown and wrong, slowed but never locked out."""
+"""Logging in and out: no account enumeration, and throttling without lockout."""
 
 import asyncio
 import threading
@@ -23,7 +23,7 @@ def stored_hash(site: Site, email: str = ADA) -> str:
         return session.get_one(Password, accounts.find_by_email(session, email).id).hash
 
 
-def test_a_login_leads_to_the_editor_and_makes_a_new_session(site: Site, browser: Browser) -> None:
+def test_a_login_redirects_to_the_editor_and_starts_a_new_session(site: Site, browser: Browser) -> None:
     browser.join(ADA)
     first = browser.session_cookie()
     other = site.browser()
@@ -34,7 +34,7 @@ def test_a_login_leads_to_the_editor_and_makes_a_new_session(site: Site, browser
     assert browser.is_signed_in()
 
 
-def test_logging_in_again_changes_the_session_and_ends_the_former(site: Site, browser: Browser) -> None:
+def test_logging_in_again_replaces_the_session(site: Site, browser: Browser) -> None:
     browser.join(ADA)
     former = browser.session_cookie()
     browser.get("/settings")
@@ -57,7 +57,7 @@ def test_logging_out_ends_the_session_on_the_server(site: Site, browser: Browser
 
 
 @pytest.mark.parametrize("email", [ADA, "nobody@example.com", "", "no address", "é@x", "\ud800"])
-def test_an_unknown_address_and_a_wrong_password_get_the_same_words(
+def test_an_unknown_address_and_a_wrong_password_get_the_same_message(
     site: Site, browser: Browser, email: str
 ) -> None:
     browser.join(ADA)
@@ -72,7 +72,7 @@ def test_an_unknown_address_and_a_wrong_password_get_the_same_words(
 
 
 def unfocused(page: str) -> str:
-    """Where the cursor stands tells only whether the person filled in an address."""
+    """The focused field depends only on whether an address was entered."""
     return visible(page).replace(" autofocus", "")
 
 
@@ -94,7 +94,7 @@ def test_an_unknown_address_costs_the_same_hash(site: Site, browser: Browser) ->
     assert verified == [47_104] * 3
 
 
-def test_an_old_hash_is_made_anew_at_login_and_then_left_alone(site: Site, browser: Browser) -> None:
+def test_an_old_hash_is_upgraded_once_at_login(site: Site, browser: Browser) -> None:
     browser.join(ADA)
     weak = Argon2Hasher(memory_cost=8_192, time_cost=1, parallelism=1).hash(GOOD_PASSWORD)
     with site.api.services.database.transaction() as session:
@@ -108,7 +108,9 @@ def test_an_old_hash_is_made_anew_at_login_and_then_left_alone(site: Site, brows
     assert stored_hash(site) == better
 
 
-def test_guessing_from_many_addresses_is_slowed_but_the_owner_gets_in(site: Site, browser: Browser) -> None:
+def test_guessing_from_many_addresses_is_throttled_but_the_owner_can_log_in(
+    site: Site, browser: Browser
+) -> None:
     """The browser that signed in before has attempts of its own, and a mailed link opens in any case."""
     browser.join(ADA)
     browser.get("/settings")
@@ -125,19 +127,21 @@ def test_guessing_from_many_addresses_is_slowed_but_the_owner_gets_in(site: Site
     assert "token=" in reset.link("reset/new")
 
 
-def test_the_slowed_are_told_the_same_for_an_account_that_does_not_exist(site: Site) -> None:
+def test_throttling_looks_the_same_for_an_account_that_does_not_exist(site: Site) -> None:
     answers = [site.browser(f"10.0.0.{n}").log_in("nobody@example.com", WRONG).status_code for n in range(13)]
     assert answers == [401] * 10 + [429] * 3
 
 
-def test_trying_many_accounts_from_one_address_is_slowed(site: Site, browser: Browser) -> None:
+def test_trying_many_accounts_from_one_address_is_throttled(site: Site, browser: Browser) -> None:
     browser.join(ADA)
     answers = [site.browser("10.9.9.9").log_in(f"{n}@example.com", WRONG).status_code for n in range(33)]
     assert answers == [401] * 30 + [429] * 3
     assert site.browser("10.9.9.10").log_in(ADA).status_code == 303
 
 
-def test_obeying_the_wait_is_enough_and_good_logins_do_not_count(site: Site, browser: Browser) -> None:
+def test_waiting_for_retry_after_suffices_and_successful_logins_do_not_count(
+    site: Site, browser: Browser
+) -> None:
     browser.join(ADA)
     for number in range(25):
         assert site.browser(f"10.0.2.{number}").log_in(ADA).status_code == 303
@@ -148,7 +152,7 @@ def test_obeying_the_wait_is_enough_and_good_logins_do_not_count(site: Site, bro
     assert site.browser("10.0.4.1").log_in(ADA).status_code == 303
 
 
-def test_the_limits_outlive_a_restart(tmp_path: Path) -> None:
+def test_the_limits_survive_a_restart(tmp_path: Path) -> None:
     with opened_site(tmp_path) as site:
         for number in range(10):
             site.browser(f"10.0.0.{number}").log_in(ADA, WRONG)
@@ -156,8 +160,8 @@ def test_the_limits_outlive_a_restart(tmp_path: Path) -> None:
         assert site.browser("10.0.0.99").log_in(ADA, WRONG).status_code == 429
 
 
-def test_hashing_runs_beside_the_event_loop_and_its_queue_is_bounded() -> None:
-    """Twenty at once with room for ten: ten are refused at once, and the loop never stands still."""
+def test_hashing_runs_off_the_event_loop_and_its_queue_is_bounded() -> None:
+    """Of twenty with capacity for ten, ten are refused at once, and the event loop keeps running."""
 
     async def flood() -> tuple[list[str | BaseException], int, set[str]]:
         hashing, turns, threads = Hashing(threads=2, waiting_max=10), 0, set()
@@ -200,7 +204,9 @@ def test_hashing_runs_beside_the_event_loop_and_its_queue_is_bounded() -> None:
         ("/" + "x" * 2_000, "/app/"),
     ],
 )
-def test_a_login_leads_to_our_own_pages_only(site: Site, browser: Browser, wanted: str, led_to: str) -> None:
+def test_a_login_redirects_to_local_pages_only(
+    site: Site, browser: Browser, wanted: str, led_to: str
+) -> None:
     browser.join(ADA)
     other = site.browser()
     other.get("/login")
@@ -208,13 +214,13 @@ def test_a_login_leads_to_our_own_pages_only(site: Site, browser: Browser, wante
     assert answer.headers["location"] == led_to
 
 
-def test_who_is_signed_in_needs_no_login_page(browser: Browser) -> None:
+def test_a_signed_in_visitor_is_redirected_from_the_login_page(browser: Browser) -> None:
     browser.join(ADA)
     assert browser.get("/login?next=/settings").headers["location"] == "/settings"
     assert browser.get("/signup?next=//evil.example").headers["location"] == "/app/"
 
 
-def test_a_closed_account_is_like_an_unknown_one(site: Site, browser: Browser) -> None:
+def test_a_closed_account_is_treated_like_an_unknown_one(site: Site, browser: Browser) -> None:
     browser.join(ADA)
     with site.api.services.database.transaction() as session:
         accounts.close(session, account_of(site).id, now=site.clock())
@@ -230,7 +236,7 @@ def operators_link(site: Site) -> str:
         return f"/login/once?token={make(session)}"
 
 
-def test_the_operators_link_signs_in_once(site: Site, browser: Browser) -> None:
+def test_the_operator_link_signs_in_once(site: Site, browser: Browser) -> None:
     link = operators_link(site)
     assert browser.head(link).status_code == 410
     assert browser.get(link).headers["location"] == "/app/"
@@ -240,7 +246,7 @@ def test_the_operators_link_signs_in_once(site: Site, browser: Browser) -> None:
     assert not late.is_signed_in()
 
 
-def test_a_link_is_good_for_its_own_purpose_only(site: Site, browser: Browser) -> None:
+def test_a_link_is_valid_for_its_own_purpose_only(site: Site, browser: Browser) -> None:
     browser.join(ADA)
     with site.api.services.database.transaction() as session:
         account_id = accounts.find_by_email(session, ADA).id
@@ -255,9 +261,7 @@ def test_a_link_is_good_for_its_own_purpose_only(site: Site, browser: Browser) -
     assert not stranger.is_signed_in()
 
 
-def test_what_a_guest_made_is_carried_over_in_the_transaction_of_the_login(
-    site: Site, browser: Browser
-) -> None:
+def test_guest_projects_are_transferred_in_the_transaction_of_the_login(site: Site, browser: Browser) -> None:
     browser.join(ADA)
     carried: list[tuple[str, str]] = []
     site.auth.guest_transfers.append(lambda _session, guest, account, _now: carried.append((guest, account)))
@@ -280,8 +284,8 @@ def become_guest(site: Site, browser: Browser) -> str:
     return made.session_id
 
 
-def test_the_throttles_name_no_address_and_no_account(site: Site) -> None:
-    """Who reads the database learns from them neither who tried nor whom."""
+def test_throttle_keys_contain_no_address_and_no_account(site: Site) -> None:
+    """The database reveals neither who tried nor which account."""
     names = {throttle.by_email("login", ADA), throttle.by_address("login", "10.0.0.1")}
     assert all(len(name) == 64 and ADA not in name for name in names)
 

@@ -1,4 +1,4 @@
-"""Signing in elsewhere, against a real provider on this machine: what is accepted, and all that is not."""
+"""Signing in with a real local OpenID provider, and every refused variation."""
 
 import hashlib
 import re
@@ -58,7 +58,7 @@ def sign_in(browser: Browser, way: str, query: str = "") -> httpx.Response:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_newcomer_gets_an_account_with_a_confirmed_address(site: Site, way: str) -> None:
+def test_a_new_user_gets_an_account_with_a_verified_address(site: Site, way: str) -> None:
     browser = site.browser()
     assert f"/oauth/{way}" in browser.get("/login").text
     answer = sign_in(browser, way, "?next=/settings")
@@ -87,7 +87,7 @@ def test_each_exchange_has_its_own_state_challenge_and_nonce(
     assert first["redirect_uri"] == f"http://test/oauth/{way}/callback"
 
 
-def test_the_session_changes_with_the_sign_in(site: Site) -> None:
+def test_a_sign_in_starts_a_new_session(site: Site) -> None:
     browser = site.browser()
     sign_in(browser, "oidc")
     former = browser.session_cookie()
@@ -98,7 +98,7 @@ def test_the_session_changes_with_the_sign_in(site: Site) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("has_account", [True, False])
-def test_an_address_that_the_provider_did_not_prove_opens_nothing(
+def test_an_address_not_verified_by_the_provider_is_refused(
     site: Site, provider: Provider, way: str, has_account: bool
 ) -> None:
     if has_account:
@@ -114,7 +114,7 @@ def test_an_address_that_the_provider_did_not_prove_opens_nothing(
         assert len(session.exec(select(Account)).all()) == int(has_account)
 
 
-def test_an_account_whose_address_nobody_confirmed_is_not_linked(tmp_path: Path, provider: Provider) -> None:
+def test_an_account_with_an_unverified_address_is_not_linked(tmp_path: Path, provider: Provider) -> None:
     """A stranger signed up with Ada's address; her own sign-in must not end up in the stranger's account."""
     with (
         running_mailbox() as mailbox,
@@ -131,7 +131,7 @@ def test_an_account_whose_address_nobody_confirmed_is_not_linked(tmp_path: Path,
         assert account_of(site).verified_at is None
 
 
-def test_a_confirmed_account_of_the_same_address_is_linked(site: Site) -> None:
+def test_a_verified_account_with_the_same_address_is_linked(site: Site) -> None:
     site.browser().join(ADA)
     browser = site.browser()
     assert sign_in(browser, "oidc").status_code == 303
@@ -140,9 +140,7 @@ def test_a_confirmed_account_of_the_same_address_is_linked(site: Site) -> None:
     assert site.browser().log_in(ADA, GOOD_PASSWORD).status_code == 303
 
 
-def test_the_provider_tells_people_by_their_subject_not_by_their_address(
-    site: Site, provider: Provider
-) -> None:
+def test_identities_are_matched_by_subject_and_not_by_address(site: Site, provider: Provider) -> None:
     sign_in(site.browser(), "oidc")
     provider.person = Person(email="new@example.com")
     browser = site.browser()
@@ -168,9 +166,7 @@ def test_the_provider_tells_people_by_their_subject_not_by_their_address(
         "refused",
     ],
 )
-def test_an_answer_that_is_not_what_was_begun_opens_nothing(
-    site: Site, provider: Provider, fault: str
-) -> None:
+def test_a_mismatched_callback_is_refused(site: Site, provider: Provider, fault: str) -> None:
     provider.fault = fault
     browser = site.browser()
     answer = sign_in(browser, "oidc")
@@ -179,7 +175,7 @@ def test_an_answer_that_is_not_what_was_begun_opens_nothing(
     assert not browser.is_signed_in()
 
 
-def test_a_provider_that_is_lost_is_told_on_a_page(site: Site, provider: Provider) -> None:
+def test_an_unreachable_provider_is_reported_on_a_page(site: Site, provider: Provider) -> None:
     provider.fault = "lost"
     browser = site.browser()
     answer = sign_in(browser, "github")
@@ -200,7 +196,7 @@ def test_an_unknown_state_is_refused(site: Site, state: str) -> None:
     assert not browser.is_signed_in()
 
 
-def test_an_answer_opens_only_the_browser_that_began_and_only_once(site: Site) -> None:
+def test_a_callback_works_once_and_only_in_the_browser_that_started_it(site: Site) -> None:
     browser, other = site.browser(), site.browser()
     back = begin(browser, "oidc")
     assert other.get(back).status_code == 403
@@ -208,13 +204,13 @@ def test_an_answer_opens_only_the_browser_that_began_and_only_once(site: Site) -
     assert browser.get(back).status_code == 403
 
 
-def test_an_exchange_with_one_provider_is_no_answer_of_another(site: Site) -> None:
+def test_a_callback_for_another_provider_is_refused(site: Site) -> None:
     browser = site.browser()
     back = begin(browser, "oidc")
     assert browser.get(back.replace("/oidc/", "/github/")).status_code == 403
 
 
-def test_an_altered_exchange_is_refused(site: Site) -> None:
+def test_a_tampered_exchange_is_refused(site: Site) -> None:
     browser = site.browser()
     back = begin(browser, "oidc")
     (cookie,) = (cookie for cookie in browser.cookies.jar if cookie.name == "bgeraser_exchange")
@@ -253,16 +249,16 @@ def test_an_exchange_expires_after_ten_minutes(site: Site) -> None:
     assert statuses == [303, 403]
 
 
-def test_another_site_cannot_begin_a_sign_in(site: Site) -> None:
+def test_another_site_cannot_start_a_sign_in(site: Site) -> None:
     answer = site.browser().get("/oauth/oidc", **{"Sec-Fetch-Site": "cross-site"})
     assert answer.status_code == 403
 
 
-def test_an_address_elsewhere_is_not_where_a_sign_in_leads(site: Site) -> None:
+def test_a_sign_in_does_not_redirect_to_other_hosts(site: Site) -> None:
     assert sign_in(site.browser(), "oidc", "?next=//evil.example").headers["location"] == "/app/"
 
 
-def test_further_ways_are_linked_in_the_settings_and_removed_there(site: Site, provider: Provider) -> None:
+def test_identities_are_linked_and_removed_in_the_settings(site: Site, provider: Provider) -> None:
     browser = site.browser().join(ADA)
     provider.person = Person(email="work@example.com")
     assert "Link Example ID" in browser.get("/settings").text
@@ -279,7 +275,7 @@ def test_further_ways_are_linked_in_the_settings_and_removed_there(site: Site, p
     assert "Link Example ID" in browser.get("/settings").text
 
 
-def test_what_belongs_to_another_account_is_not_linked(site: Site, provider: Provider) -> None:
+def test_an_identity_of_another_account_is_not_linked(site: Site, provider: Provider) -> None:
     sign_in(site.browser(), "oidc")
     bob = site.browser().join("bob@example.com")
     answer = sign_in(bob, "oidc", "?link=1")
@@ -287,7 +283,7 @@ def test_what_belongs_to_another_account_is_not_linked(site: Site, provider: Pro
     assert "belongs to another account" in answer.text
 
 
-def test_a_link_that_was_begun_signed_in_is_not_finished_signed_out(site: Site) -> None:
+def test_linking_started_while_signed_in_cannot_finish_signed_out(site: Site) -> None:
     browser = site.browser().join(ADA)
     back = begin(browser, "oidc", "?link=1")
     browser.get("/settings")
@@ -295,7 +291,7 @@ def test_a_link_that_was_begun_signed_in_is_not_finished_signed_out(site: Site) 
     assert browser.get(back).status_code == 403
 
 
-def test_only_what_is_configured_is_shown(tmp_path: Path, provider: Provider) -> None:
+def test_only_configured_providers_are_shown(tmp_path: Path, provider: Provider) -> None:
     configured = provider.settings() | {"oauth_google_client_id": "id only"}
     del configured["oauth_github_client_secret"]
     with opened_site(tmp_path, **configured) as site:
@@ -307,7 +303,7 @@ def test_only_what_is_configured_is_shown(tmp_path: Path, provider: Provider) ->
         assert site.browser().get("/oauth/google/callback?code=x&state=y").status_code == 404
 
 
-def test_google_is_asked_through_its_own_description(tmp_path: Path) -> None:
+def test_google_is_configured_through_its_discovery_document(tmp_path: Path) -> None:
     with opened_site(tmp_path, oauth_google_client_id="id", oauth_google_client_secret="secret") as site:
         assert "Continue with Google" in site.browser().get("/signup").text
         google = site.auth.providers["google"]

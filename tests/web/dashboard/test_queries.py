@@ -1,15 +1,13 @@
 from datetime import timedelta
 
-import pytest
 from sqlmodel import Session
 
 from api.calls import call_log
+from api.calls.models import CallRecord
 from api.db.database import Database
-from api.db.models import CallRecord
 from ml.catalogue import TOOLS
 from tests.support.builders import NOON, make_account
 from web.dashboard import queries
-from web.editor import schemas
 
 
 def record(session: Session, account_id: str, tool: str) -> None:
@@ -28,7 +26,7 @@ def record(session: Session, account_id: str, tool: str) -> None:
     )
 
 
-def test_calls_of_a_tool_that_was_renamed_or_removed_are_shown_under_its_former_name(
+def test_calls_of_a_renamed_or_removed_tool_are_shown_under_its_former_name(
     database: Database,
 ) -> None:
     with database.transaction() as session:
@@ -42,10 +40,3 @@ def test_calls_of_a_tool_that_was_renamed_or_removed_are_shown_under_its_former_
             ("retired-tool", 1),
         }
         assert {row[1] for row in queries.call_rows(session, account_id)} == {"crop", "retired-tool"}
-
-
-@pytest.mark.parametrize(
-    ("tool", "title"), [(None, "Original"), ("crop", TOOLS["crop"].title), ("retired-tool", "retired-tool")]
-)
-def test_a_step_is_titled_by_its_tool(tool: str | None, title: str) -> None:
-    assert schemas.step_title(tool) == title

@@ -1,19 +1,17 @@
-"""What the editor hands out of a picture that nobody has edited yet."""
+"""Downloads of unedited steps."""
 
 import numpy as np
 import pytest
 
 from ml.imaging import codecs
-from tests.ml.imaging.test_stripped_files import MAKERS, SECRET, archive
+from tests.ml.imaging.test_codecs_strip import MAKERS, SECRET, archive
 from tests.support.editor_client import Browser
 from tests.support.ml.photos import open_bytes
 from tests.support.server import RunningServer
 
 
 @pytest.mark.parametrize("name", ["jpg", "png", "webp"])
-def test_an_unedited_step_is_downloaded_without_what_came_with_its_file(
-    server: RunningServer, name: str
-) -> None:
+def test_an_unedited_step_is_downloaded_without_metadata(server: RunningServer, name: str) -> None:
     content = MAKERS[name](1) + archive()
     with Browser(server, server.new_customer()) as browser:
         project = browser.open(content, f"photo.{name}")

@@ -1,4 +1,4 @@
-"""Bodies that the editor's page never sends: refused in our shape, never stored or repeated at length."""
+"""Malformed editor requests are refused in the error shape, and never stored or echoed."""
 
 import json
 from collections.abc import Iterator
@@ -44,7 +44,7 @@ def refused(browser: Browser, path: str, content: bytes, *statuses: int) -> dict
         (b"", 400),
     ],
 )
-def test_json_that_nobody_meant_is_a_4xx_on_every_route_that_takes_it(
+def test_invalid_json_is_4xx_on_every_route_that_accepts_json(
     member: Browser, content: bytes, status: int
 ) -> None:
     place = f"/editor/projects/{member.open_sample()['id']}"
@@ -64,7 +64,7 @@ def test_a_nul_in_a_name_is_refused(server: RunningServer, member: Browser) -> N
         assert not [name for name in session.exec(select(Project.name)) if "\0" in name]
 
 
-def test_a_project_does_not_repeat_its_strokes(member: Browser) -> None:
+def test_a_project_response_omits_the_strokes(member: Browser) -> None:
     strokes = json.dumps([{"points": [[index % 500, 100] for index in range(3_000)], "size": 8}])
     project = member.open_sample()
     step = member.run(project, "brush", {"op": "erase", "strokes": strokes})

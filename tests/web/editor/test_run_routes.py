@@ -2,7 +2,6 @@
 
 import base64
 import json
-import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -16,6 +15,7 @@ from api.editor.models import Step
 from tests.support.editor_client import Browser
 from tests.support.ml.photos import jpeg_bytes, open_bytes, photo
 from tests.support.server import RunningServer
+from tests.support.waiting import wait_until
 
 STROKES = json.dumps([{"points": [[100, 100], [200, 160]], "size": 40, "hardness": 0.7, "opacity": 0.9}])
 
@@ -25,7 +25,7 @@ def coffee() -> bytes:
     return jpeg_bytes(photo("coffee"))
 
 
-def test_a_tool_makes_a_step_costs_one_credit_and_is_found_again(
+def test_a_run_creates_a_step_costs_one_credit_and_can_be_fetched(
     server: RunningServer, coffee: bytes
 ) -> None:
     customer = server.new_customer()
@@ -42,7 +42,7 @@ def test_a_tool_makes_a_step_costs_one_credit_and_is_found_again(
     assert server.balance(customer) == (14, 0)
 
 
-def test_strokes_give_the_same_bytes_as_through_the_api(server: RunningServer, coffee: bytes) -> None:
+def test_strokes_yield_the_same_bytes_as_the_api(server: RunningServer, coffee: bytes) -> None:
     customer = server.new_customer()
     form = {"op": "paint", "color": "#ff0000", "strokes": STROKES, "format": "png"}
     with Browser(server, customer) as browser:
@@ -57,7 +57,7 @@ def test_strokes_give_the_same_bytes_as_through_the_api(server: RunningServer, c
     assert called.content == edited
 
 
-def test_asked_twice_under_one_key_it_runs_and_costs_once(server: RunningServer, coffee: bytes) -> None:
+def test_two_requests_under_one_key_run_and_charge_once(server: RunningServer, coffee: bytes) -> None:
     customer = server.new_customer()
     with Browser(server, customer) as browser:
         project = browser.open(coffee)
@@ -74,7 +74,9 @@ def test_asked_twice_under_one_key_it_runs_and_costs_once(server: RunningServer,
     assert server.balance(customer) == (14, 0)
 
 
-def test_cancel_stops_a_running_call_and_gives_the_credit_back(server: RunningServer, coffee: bytes) -> None:
+def test_cancelling_stops_a_running_call_and_releases_the_credit(
+    server: RunningServer, coffee: bytes
+) -> None:
     customer = server.new_customer()
     with Browser(server, customer) as browser:
         project = browser.open(coffee)
@@ -89,7 +91,7 @@ def test_cancel_stops_a_running_call_and_gives_the_credit_back(server: RunningSe
     assert server.balance(customer) == (15, 0)
 
 
-def test_deleting_a_project_cancels_its_run_and_gives_the_credit_back(
+def test_deleting_a_project_cancels_its_run_and_releases_the_credit(
     server: RunningServer, coffee: bytes
 ) -> None:
     customer = server.new_customer(credits=3)
@@ -97,15 +99,10 @@ def test_deleting_a_project_cancels_its_run_and_gives_the_credit_back(
         project = browser.open(coffee)
         assert browser.start(project, "upscale", {"mode": "quality", "scale": "4"}).status_code == 200
         assert browser.client.delete(f"/editor/projects/{project['id']}").status_code == 200
-    deadline = time.monotonic() + 60
-    while server.balance(customer)[1] and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert server.balance(customer) == (3, 0)
+    wait_until(lambda: server.balance(customer) == (3, 0))
 
 
-def test_another_look_of_a_paid_cut_out_is_free_and_takes_its_place(
-    server: RunningServer, coffee: bytes
-) -> None:
+def test_restyling_a_paid_cutout_is_free_and_replaces_its_step(server: RunningServer, coffee: bytes) -> None:
     customer = server.new_customer()
     with Browser(server, customer) as browser:
         project = browser.open(coffee)
@@ -128,7 +125,9 @@ def test_another_look_of_a_paid_cut_out_is_free_and_takes_its_place(
     assert server.balance(customer) == (13, 0)
 
 
-def test_the_overlay_is_free_small_and_the_selection_then_acts(server: RunningServer, coffee: bytes) -> None:
+def test_the_overlay_is_free_and_small_and_its_selection_can_be_applied(
+    server: RunningServer, coffee: bytes
+) -> None:
     customer = server.new_customer()
     with Browser(server, customer) as browser:
         project = browser.open(coffee)
@@ -158,7 +157,7 @@ def test_without_credits_a_run_fails_with_the_code(server: RunningServer, coffee
         assert (ended["status"], ended["error"]["code"]) == ("failed", "INSUFFICIENT_CREDITS")
 
 
-def test_a_step_is_downloaded_in_any_format_for_nothing(server: RunningServer, coffee: bytes) -> None:
+def test_a_step_is_downloaded_in_any_format_without_a_charge(server: RunningServer, coffee: bytes) -> None:
     customer = server.new_customer()
     with Browser(server, customer) as browser:
         project = browser.open(coffee, "été.jpg")
@@ -174,7 +173,7 @@ def test_a_step_is_downloaded_in_any_format_for_nothing(server: RunningServer, c
     assert server.balance(customer) == (15, 0)
 
 
-def test_undo_and_branching_move_where_the_project_stands(server: RunningServer, coffee: bytes) -> None:
+def test_undo_and_branching_move_the_current_step(server: RunningServer, coffee: bytes) -> None:
     with Browser(server, server.new_customer()) as browser:
         project = browser.open(coffee)
         first = project["currentStepId"]
@@ -191,7 +190,7 @@ def test_undo_and_branching_move_where_the_project_stands(server: RunningServer,
         assert browser.client.put(place, json={"stepId": "stp_none"}).status_code == 404
 
 
-def test_guests_try_every_tool_on_samples_for_nothing(server: RunningServer) -> None:
+def test_guests_can_use_every_tool_on_samples_without_a_charge(server: RunningServer) -> None:
     with Browser(server) as guest:
         project = guest.open_sample("coffee")
         first = project["currentStepId"]
@@ -211,7 +210,7 @@ def test_guests_try_every_tool_on_samples_for_nothing(server: RunningServer) -> 
         assert any(answer.status_code == 429 for answer in more)
 
 
-def test_a_guests_own_picture_asks_for_signing_up(server: RunningServer, coffee: bytes) -> None:
+def test_an_image_of_a_guest_requires_signing_up(server: RunningServer, coffee: bytes) -> None:
     with Browser(server) as guest:
         project = guest.open(coffee)
         refused = guest.start(project, "crop", {"width": "50"})
@@ -221,7 +220,7 @@ def test_a_guests_own_picture_asks_for_signing_up(server: RunningServer, coffee:
         assert overlay.status_code == 403
 
 
-def test_two_visitors_never_see_each_others_projects(server: RunningServer, coffee: bytes) -> None:
+def test_visitors_never_see_each_others_projects(server: RunningServer, coffee: bytes) -> None:
     customer = server.new_customer()
     with (
         Browser(server, customer) as owner,
@@ -247,7 +246,9 @@ def test_two_visitors_never_see_each_others_projects(server: RunningServer, coff
             assert project["id"] not in [one["id"] for one in own]
 
 
-def test_without_the_token_or_from_another_site_nothing_changes(server: RunningServer, coffee: bytes) -> None:
+def test_requests_without_the_csrf_token_or_from_another_site_are_refused(
+    server: RunningServer, coffee: bytes
+) -> None:
     with Browser(server, server.new_customer()) as browser:
         project = browser.open(coffee)
         token = browser.client.headers.pop("X-CSRF-Token")
@@ -267,7 +268,7 @@ def test_without_the_token_or_from_another_site_nothing_changes(server: RunningS
         assert browser.project(project["id"])["id"] == project["id"]
 
 
-def test_a_key_made_on_the_spot_opens_the_api(server: RunningServer) -> None:
+def test_a_key_created_in_the_editor_works_for_the_api(server: RunningServer) -> None:
     with Browser(server, server.new_customer()) as browser:
         made = browser.client.post("/editor/keys", json={"name": "Editor"}).json()["data"]["key"]
         account = httpx.get(f"{server.address}/api/account", headers={"X-Api-Key": made})
@@ -276,7 +277,7 @@ def test_a_key_made_on_the_spot_opens_the_api(server: RunningServer) -> None:
         assert guest.client.post("/editor/keys", json={"name": "Editor"}).status_code == 403
 
 
-def test_the_editor_makes_keys_up_to_the_limit_and_with_names_that_can_be_stored(
+def test_the_editor_creates_keys_up_to_the_limit_and_validates_their_names(
     server: RunningServer,
 ) -> None:
     with Browser(server, server.new_customer()) as browser:
@@ -294,7 +295,7 @@ def test_the_editor_makes_keys_up_to_the_limit_and_with_names_that_can_be_stored
         assert "at most 100 keys" in answers[-1].json()["error"]["message"]
 
 
-def test_an_unreadable_picture_is_told_at_once_and_leaves_nothing(
+def test_an_unreadable_image_is_refused_at_once_and_leaves_nothing(
     server: RunningServer, coffee: bytes
 ) -> None:
     with Browser(server, server.new_customer()) as browser:
@@ -303,7 +304,7 @@ def test_an_unreadable_picture_is_told_at_once_and_leaves_nothing(
         assert browser.client.get("/editor/projects").json()["data"] == []
 
 
-def test_stored_pictures_serve_as_original_and_as_background(server: RunningServer, coffee: bytes) -> None:
+def test_stored_images_can_be_the_original_and_the_background(server: RunningServer, coffee: bytes) -> None:
     with Browser(server, server.new_customer()) as browser, Browser(server) as guest:
         project = browser.open(coffee)
         first = project["steps"][0]

@@ -1,4 +1,4 @@
-"""What the editor's scripts rely on instead of constants of their own: limits and balance from the server."""
+"""Limits and balance that the editor's scripts get from the server."""
 
 import json
 from typing import Any
@@ -16,7 +16,7 @@ def coffee() -> bytes:
     return jpeg_bytes(photo("coffee"))
 
 
-def test_a_run_that_has_ended_answers_what_credits_are_left(server: RunningServer, coffee: bytes) -> None:
+def test_a_finished_run_returns_the_remaining_credits(server: RunningServer, coffee: bytes) -> None:
     customer = server.new_customer()
     with Browser(server, customer) as browser:
         project = browser.open(coffee)
@@ -35,7 +35,9 @@ def test_a_run_that_has_ended_answers_what_credits_are_left(server: RunningServe
         assert (run["status"], run["creditsAvailable"]) == ("done", None)
 
 
-def test_the_session_tells_the_limits_that_the_server_enforces(server: RunningServer, coffee: bytes) -> None:
+def test_the_session_returns_the_limits_that_the_server_enforces(
+    server: RunningServer, coffee: bytes
+) -> None:
     with Browser(server, server.new_customer()) as browser:
         limits = browser.session["limits"]
         project = browser.open(coffee)

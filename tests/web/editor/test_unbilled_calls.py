@@ -1,4 +1,4 @@
-"""A hostile guest beside others, against a running server: what is free is bounded and stops in time."""
+"""A hostile guest on a running server: unbilled work is bounded and stops in time."""
 
 import secrets
 import socket
@@ -66,7 +66,7 @@ def sessions_of(server: RunningServer) -> int:
         return session.exec(select(func.count()).select_from(BrowserSession)).one()
 
 
-def test_a_thousand_runs_of_a_guest_keep_no_other_account_from_working(
+def test_1000_runs_of_a_guest_do_not_block_accounts(
     own: RunningServer, guest: Browser, coffee: bytes
 ) -> None:
     sample = guest.open_sample("coffee")
@@ -109,7 +109,7 @@ class Conversions:
             thread.join(PATIENCE_SECONDS)
 
 
-def test_a_paid_crop_is_done_before_the_conversions_that_a_guest_asked_for_earlier(
+def test_a_paid_crop_precedes_earlier_guest_conversions(
     own: RunningServer, guest: Browser, project: dict[str, Any], coffee: bytes
 ) -> None:
     with own.client(own.customer) as paid:
@@ -136,7 +136,7 @@ def leave_after(browser: Browser, path: str, condition: Callable[[], bool]) -> N
         wait_until(condition)
 
 
-def test_a_conversion_stops_when_the_caller_leaves(
+def test_a_conversion_stops_when_its_client_disconnects(
     own: RunningServer, guest: Browser, project: dict[str, Any]
 ) -> None:
     step = project["steps"][0]
@@ -146,7 +146,7 @@ def test_a_conversion_stops_when_the_caller_leaves(
         wait_until(lambda: queue_of(own) == {"waiting": 0, "running": 0})
 
 
-def test_a_preview_stops_when_all_who_wait_for_it_have_left(
+def test_a_preview_stops_when_all_its_clients_have_disconnected(
     own: RunningServer, guest: Browser, project: dict[str, Any]
 ) -> None:
     step = project["steps"][0]
@@ -155,7 +155,7 @@ def test_a_preview_stops_when_all_who_wait_for_it_have_left(
     assert guest.client.get(step["closeUrl"]).status_code == 200
 
 
-def test_looking_at_the_editor_writes_no_row_and_the_first_picture_one(own: RunningServer) -> None:
+def test_opening_the_editor_writes_no_row_and_the_first_image_writes_one(own: RunningServer) -> None:
     before = sessions_of(own)
     with own.client() as client:
         for _ in range(300):
@@ -176,7 +176,7 @@ def test_looking_at_the_editor_writes_no_row_and_the_first_picture_one(own: Runn
         )
 
 
-def test_a_session_that_ended_is_told_and_the_next_page_begins_anew(own: RunningServer) -> None:
+def test_an_ended_session_is_reported_and_the_next_page_starts_a_new_one(own: RunningServer) -> None:
     with Browser(own) as visitor:
         opened = visitor.open_sample()
         token_sha256 = sessions.hash_of(visitor.client.cookies["bgeraser_session"])
@@ -197,7 +197,7 @@ def small(start_server: StartServer) -> RunningServer:
     return start_server(BGERASER_WORKERS="2", BGERASER_ACCOUNT_STORAGE_MB="8")
 
 
-def test_one_guest_fills_a_small_part_of_what_all_guests_may_store(
+def test_one_guest_can_fill_only_a_small_part_of_the_guest_storage(
     small: RunningServer, coffee: bytes
 ) -> None:
     with Browser(small) as guest, Browser(small) as other:
@@ -212,7 +212,7 @@ def test_one_guest_fills_a_small_part_of_what_all_guests_may_store(
         other.open_sample()
 
 
-def test_runs_of_one_member_are_bounded_by_the_plan_before_any_work(
+def test_runs_of_one_account_are_limited_by_the_plan_before_any_work(
     server: RunningServer, coffee: bytes
 ) -> None:
     customer = server.new_customer()

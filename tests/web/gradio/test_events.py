@@ -1,4 +1,4 @@
-"""Gradio's queue takes a strict schema of our own events; nothing of a caller's is taken for a file."""
+"""Gradio's queue accepts only a strict schema of events, and opens no files or URLs from them."""
 
 import json
 import os
@@ -58,7 +58,7 @@ def listener() -> Iterator[socket.socket]:
         yield opened
 
 
-def test_no_file_or_address_in_an_event_is_opened(
+def test_files_and_urls_in_an_event_are_never_opened(
     server: RunningServer, client: httpx.Client, fifo: Path, listener: socket.socket
 ) -> None:
     database = server.data_dir / "bgeraser.db"
@@ -87,7 +87,7 @@ def test_no_file_or_address_in_an_event_is_opened(
                 assert place not in answer.text
             assert is_alive(server)
     with pytest.raises(OSError, match="No such device or address"):
-        os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)  # opens only if somebody reads
+        os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)  # opens only if a reader exists
     with pytest.raises(BlockingIOError):
         listener.accept()
     assert (sorted(CACHE.rglob("*")) if CACHE.exists() else []) == copies
@@ -95,9 +95,7 @@ def test_no_file_or_address_in_an_event_is_opened(
 
 @pytest.mark.parametrize("as_guest", [True, False])
 @pytest.mark.parametrize("argument", ["x", file_object("/dev/zero"), file_object("http://127.0.0.1:9/")])
-def test_who_is_not_signed_in_cannot_send_an_event(
-    server: RunningServer, as_guest: bool, argument: object
-) -> None:
+def test_an_event_requires_a_session(server: RunningServer, as_guest: bool, argument: object) -> None:
     with browser(server, None) as client:
         if as_guest:
             assert client.get("/editor/session").status_code == 200
@@ -110,12 +108,12 @@ def test_who_is_not_signed_in_cannot_send_an_event(
 
 
 @pytest.mark.parametrize("route", ["run/generate", "api/generate", "call/generate", "cancel"])
-def test_the_queue_is_the_only_way_to_an_event(client: httpx.Client, route: str) -> None:
+def test_events_are_accepted_through_the_queue_only(client: httpx.Client, route: str) -> None:
     answer = client.post(f"/app/gradio_api/{route}", json={"data": [file_object("/dev/zero")]})
     assert refused(answer) == (404, "NOT_FOUND", None)
 
 
-def test_an_event_of_our_own_is_answered(server: RunningServer, client: httpx.Client) -> None:
+def test_a_genuine_event_is_answered(server: RunningServer, client: httpx.Client) -> None:
     dashboard = Dashboard(client)
     answer = client.post(JOIN, json=dashboard.event("generate", "ein Schlüssel"))
     assert answer.status_code == 200, answer.text
@@ -154,7 +152,7 @@ FIELDS: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("fields", "at_fault"), FIELDS)
-def test_what_no_page_of_ours_sends_is_refused_by_name(
+def test_unexpected_values_are_refused_by_name(
     client: httpx.Client, fields: dict[str, Any], at_fault: str
 ) -> None:
     event = Dashboard(client).event("generate", "a name")
@@ -162,7 +160,7 @@ def test_what_no_page_of_ours_sends_is_refused_by_name(
 
 
 @pytest.mark.parametrize("days", [8, "30", 30.0, True, None, [30]])
-def test_a_choice_is_one_of_those_offered(client: httpx.Client, days: object) -> None:
+def test_a_choice_must_be_one_of_the_options(client: httpx.Client, days: object) -> None:
     dashboard = Dashboard(client)
     assert client.post(JOIN, json=dashboard.event("draw", 30, "tool")).status_code == 200
     answer = client.post(JOIN, json=dashboard.event("draw", days, "tool"))
@@ -172,7 +170,7 @@ def test_a_choice_is_one_of_those_offered(client: httpx.Client, days: object) ->
 @pytest.mark.parametrize(
     "name", ["simple_format", "batched", "oauth_token", "event_id", "request", "batch_trigger_ids", "\ud800"]
 )
-def test_a_field_that_no_page_sends_is_refused(client: httpx.Client, name: str) -> None:
+def test_an_unknown_field_is_refused(client: httpx.Client, name: str) -> None:
     event = Dashboard(client).event("generate", "a name")
     answer = client.post(JOIN, content=json.dumps(event | {name: "x"}))
     assert refused(answer) == (400, "INVALID_REQUEST", None)
@@ -192,7 +190,7 @@ def test_a_field_that_no_page_sends_is_refused(client: httpx.Client, name: str) 
         b'{"fn_index":' + b"9" * 7_000 + b"}",
     ],
 )
-def test_what_is_not_an_event_is_refused(server: RunningServer, client: httpx.Client, body: bytes) -> None:
+def test_a_malformed_event_is_refused(server: RunningServer, client: httpx.Client, body: bytes) -> None:
     answer = client.post(JOIN, content=body, headers={"Content-Type": "application/json"})
     assert answer.status_code in (400, 422)
     refused(answer)
@@ -200,7 +198,7 @@ def test_what_is_not_an_event_is_refused(server: RunningServer, client: httpx.Cl
 
 
 @pytest.mark.parametrize("first", ["data", "fn_index", "session_hash"])
-def test_a_name_that_occurs_twice_is_refused(client: httpx.Client, first: str) -> None:
+def test_a_duplicate_name_is_refused(client: httpx.Client, first: str) -> None:
     event = json.dumps(Dashboard(client).event("generate", "a name"))
     twice = f'{{"{first}": [{json.dumps(file_object("/dev/zero"))}], {event[1:]}'
     assert refused(client.post(JOIN, content=twice)) == (400, "INVALID_REQUEST", None)
@@ -214,7 +212,7 @@ def test_a_lone_surrogate_in_a_text_is_refused(client: httpx.Client) -> None:
 
 @pytest.mark.parametrize("size_bytes", [9 * 1024, 900 * 1024, 4 * 1024 * 1024])
 @pytest.mark.parametrize("is_chunked", [True, False])
-def test_a_large_event_is_refused_before_it_is_read(
+def test_a_large_event_is_refused_before_it_is_parsed(
     server: RunningServer, client: httpx.Client, size_bytes: int, is_chunked: bool
 ) -> None:
     body = b'{"data": ["' + b"x" * size_bytes + b'"]}'

@@ -1,4 +1,4 @@
-"""What of Gradio can be reached, and by whom."""
+"""Which Gradio routes are reachable, and by whom."""
 
 import json
 import re
@@ -62,7 +62,7 @@ def customer(server: RunningServer) -> Customer:
 
 @pytest.mark.parametrize("path", CLOSED)
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_what_is_not_ours_to_offer_is_not_there(server: RunningServer, method: str, path: str) -> None:
+def test_unused_gradio_routes_are_404(server: RunningServer, method: str, path: str) -> None:
     answer = httpx.request(method, f"{server.address}/app/{path}")
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, "NOT_FOUND")
 
@@ -79,7 +79,7 @@ def test_an_upload_through_gradio_is_refused_and_leaves_nothing(server: RunningS
     assert answer.status_code == 404
 
 
-def test_its_pages_load_nothing_from_elsewhere(server: RunningServer) -> None:
+def test_pages_load_nothing_from_other_hosts(server: RunningServer) -> None:
     answer = httpx.get(f"{server.address}/app/")
     assert answer.status_code == 200
     policy = answer.headers["content-security-policy"]
@@ -89,7 +89,7 @@ def test_its_pages_load_nothing_from_elsewhere(server: RunningServer) -> None:
         assert not place.startswith(("http:", "https:", "//")) or place.startswith(server.address)
 
 
-def test_the_editor_s_address_may_lack_its_slash(server: RunningServer) -> None:
+def test_the_editor_url_may_lack_its_trailing_slash(server: RunningServer) -> None:
     answer = httpx.get(f"{server.address}/app")
     assert (answer.status_code, answer.headers["location"]) == (308, "/app/")
 
@@ -105,7 +105,7 @@ def in_our_shape(answer: httpx.Response) -> tuple[int, str]:
     return answer.status_code, body["error"]["code"]
 
 
-def test_gradio_s_own_files_are_served(server: RunningServer) -> None:
+def test_gradio_assets_are_served(server: RunningServer) -> None:
     page = httpx.get(f"{server.address}/app/").text
     (entrance,) = re.findall(r'src="\./(assets/index-[^"]+\.js)"', page)[:1]
     for method in ("GET", "HEAD"):
@@ -133,7 +133,7 @@ def test_another_method_is_refused(server: RunningServer, method: str, path: str
     assert "access-control-allow-origin" not in answer.headers
 
 
-def test_its_refusals_have_the_shape_of_all_errors(server: RunningServer, customer: Customer) -> None:
+def test_refusals_have_the_error_shape(server: RunningServer, customer: Customer) -> None:
     """Its queue holds no messages for this page, which it would say in a `detail` or inside the stream."""
     with browser(server, customer) as client:
         answer = client.get(DATA, params={"session_hash": "nobody"})
@@ -150,9 +150,7 @@ FORWARDED = {
 
 
 @pytest.mark.parametrize("path", ["/app/", "/app/dashboard", "/app/?deep_link=../x&view=api&__theme=dark"])
-def test_its_pages_believe_no_header_about_their_address(
-    server: RunningServer, customer: Customer, path: str
-) -> None:
+def test_pages_ignore_forwarded_host_headers(server: RunningServer, customer: Customer, path: str) -> None:
     with browser(server, customer) as client:
         plain, forged = client.get(path), client.get(path, headers=FORWARDED)
         misdirected = client.get(path, headers={"x-forwarded-host": "evil.example"})
@@ -164,7 +162,7 @@ def test_its_pages_believe_no_header_about_their_address(
 
 
 @pytest.mark.parametrize("host", ["[::1", "a b", "a/b", "a@b", "a:99999999", "", "a\\b"])
-def test_a_host_that_is_none_is_refused(server: RunningServer, host: str) -> None:
+def test_a_malformed_host_is_refused(server: RunningServer, host: str) -> None:
     client = RawClient(server)
     client.write(f"GET /app/ HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
     status, body = client.answer()
@@ -189,7 +187,7 @@ def test_a_websocket_is_refused(server: RunningServer, path: str) -> None:
     assert httpx.get(f"{server.address}/healthz").status_code == 200
 
 
-def test_another_upgrade_is_answered_as_plain_http(server: RunningServer) -> None:
+def test_other_upgrades_are_answered_as_plain_http(server: RunningServer) -> None:
     """As `curl --http2` asks; RFC 9110 lets a server go on with the present protocol."""
     client = RawClient(server)
     client.write(
@@ -200,12 +198,12 @@ def test_another_upgrade_is_answered_as_plain_http(server: RunningServer) -> Non
     client.close()
 
 
-def test_the_dashboard_s_address_may_end_in_a_slash(server: RunningServer) -> None:
+def test_the_dashboard_url_may_end_with_a_slash(server: RunningServer) -> None:
     answer = httpx.get(f"{server.address}/app/dashboard/")
     assert (answer.status_code, answer.headers["location"]) == (308, "/app/dashboard")
 
 
-def test_no_attack_of_these_tests_left_a_traceback(server: RunningServer, customer: Customer) -> None:
+def test_no_request_of_these_tests_left_a_traceback(server: RunningServer, customer: Customer) -> None:
     before = server.log_text().count("Traceback")
     with browser(server, customer) as client:
         event = Dashboard(client).event("generate", "a name")

@@ -1,4 +1,4 @@
-"""What Gradio keeps for open pages is bounded, for each account and in total, and belongs to one visitor."""
+"""The state that Gradio keeps for open pages is bounded and belongs to one visitor."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,7 +26,7 @@ def kept(site: Site) -> list[set[str]]:
     ]
 
 
-def test_an_account_keeps_its_last_pages(site: Site) -> None:
+def test_the_most_recent_pages_of_an_account_are_kept(site: Site) -> None:
     visitor, other = site.new_visitor(), site.new_visitor()
     assert other.join("other") == 200
     pages = [f"page{number}" for number in range(sessions.PAGES_PER_ACCOUNT_MAX + 3)]
@@ -39,16 +39,14 @@ def test_an_account_keeps_its_last_pages(site: Site) -> None:
     assert visitor.get(f"heartbeat/{pages[0]}").status_code == 404
 
 
-def test_a_second_browser_of_an_account_has_no_room_of_its_own(site: Site) -> None:
+def test_browsers_of_an_account_share_one_limit(site: Site) -> None:
     first = site.new_visitor()
     for number in range(2 * sessions.PAGES_PER_ACCOUNT_MAX):
         assert site.new_visitor(first.account_id).join(f"page{number}") == 200
     assert [len(pages) for pages in kept(site)] == [sessions.PAGES_PER_ACCOUNT_MAX] * 3
 
 
-def test_all_accounts_together_keep_a_bounded_number_of_pages(
-    site: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_total_number_of_pages_is_bounded(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sessions, "PAGES_MAX", 20)
     for number in range(60):
         assert site.new_visitor().join(f"page{number}") == 200
@@ -56,7 +54,7 @@ def test_all_accounts_together_keep_a_bounded_number_of_pages(
     assert kept(site) == [last, last, last]
 
 
-def test_results_that_nobody_fetches_are_bounded(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unfetched_results_are_bounded(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     visitor = site.new_visitor()
     for _ in range(sessions.PENDING_PER_PAGE_MAX):
         assert visitor.join("page") == 200
@@ -69,10 +67,10 @@ def test_results_that_nobody_fetches_are_bounded(site: Site, monkeypatch: pytest
     assert len(site.queue) == 4
 
 
-def test_an_account_s_events_have_a_rate(site: Site) -> None:
+def test_events_of_an_account_are_rate_limited(site: Site) -> None:
     visitor, other = site.new_visitor(), site.new_visitor()
-    statuses = [visitor.join(f"page{number}") for number in range(2 * sessions.EVENTS_BURST)]
-    assert statuses[: sessions.EVENTS_BURST] == [200] * sessions.EVENTS_BURST
+    statuses = [visitor.join(f"page{number}") for number in range(2 * sessions.EVENTS_PER_MINUTE)]
+    assert statuses[: sessions.EVENTS_PER_MINUTE] == [200] * sessions.EVENTS_PER_MINUTE
     assert 429 in statuses
     assert other.join("other") == 200
 
@@ -87,7 +85,7 @@ def test_a_page_belongs_to_the_browser_that_opened_it(site: Site) -> None:
     assert len(site.queue) == 1
 
 
-def test_a_refused_event_leaves_nothing(site: Site) -> None:
+def test_a_refused_event_leaves_no_state(site: Site) -> None:
     visitor = site.new_visitor()
     for fields in ({"fn_index": 999}, {"data": [{"path": "/dev/zero"}]}, {"trigger_id": 999}):
         event = {"data": [], "fn_index": site.fill._id, "trigger_id": 0, "session_hash": "page"} | fields
@@ -100,12 +98,12 @@ def test_a_refused_event_leaves_nothing(site: Site) -> None:
     "query",
     ["", "session_hash=", "session_hash=..%2f", "session_hash=a&session_hash=b", "session_hash=" + "a" * 900],
 )
-def test_a_stream_names_one_page(site: Site, query: str) -> None:
+def test_a_stream_is_bound_to_one_page(site: Site, query: str) -> None:
     answer = site.new_visitor().get(f"queue/data?{query}")
     assert (answer.status_code, answer.json()["error"]["param"]) == (422, "session_hash")
 
 
-def test_pages_carry_the_public_address_whatever_host_was_asked(tmp_path: Path) -> None:
+def test_pages_contain_the_public_url_whatever_the_host_header(tmp_path: Path) -> None:
     with local_api(tmp_path, public_url="https://pictures.example.com") as api:
         Site(api)
         assert api.request("GET", "/app/", headers={"Host": "[::1"}).status_code == 400
@@ -116,7 +114,7 @@ def test_pages_carry_the_public_address_whatever_host_was_asked(tmp_path: Path) 
             assert "evil.example" not in answer.text
 
 
-def test_a_page_keeps_only_the_parts_of_its_last_drawing(site: Site) -> None:
+def test_a_page_keeps_only_the_components_of_its_last_render(site: Site) -> None:
     visitor = site.new_visitor()
     with site.services.database.transaction() as session:
         for number in range(20):

@@ -1,4 +1,4 @@
-"""Letters over real SMTP servers: plain, STARTTLS, TLS, with a login, and out of order for a while."""
+"""Sending email through real SMTP servers: plain, STARTTLS, TLS, authentication and retries."""
 
 import ssl
 from collections.abc import Iterator
@@ -16,12 +16,12 @@ from tests.support.builders import DAY
 from tests.support.mailbox import Mailbox, running_mailbox
 
 SENDER = "bgeraser <post@pictures.example.com>"
-LETTER = MailMessage("ada@example.com", "Grüße", "Ein Link: https://pictures.example.com/verify?token=x\n")
+MESSAGE = MailMessage("ada@example.com", "Grüße", "Ein Link: https://pictures.example.com/verify?token=x\n")
 
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A key and a certificate for 127.0.0.1 that nobody signed, in one file."""
+    """A key and a certificate for 127.0.0.1 (self-signed), in one file."""
     from ipaddress import ip_address
 
     key = ec.generate_private_key(ec.SECP256R1())
@@ -63,24 +63,24 @@ def mailbox() -> Iterator[Mailbox]:
         yield box
 
 
-def send(url: str, letter: MailMessage = LETTER, tls: ssl.SSLContext | None = None) -> bool:
-    post = Mailer(url, SENDER, tls=tls, pause_seconds=0.01)
+def send(url: str, message: MailMessage = MESSAGE, tls: ssl.SSLContext | None = None) -> bool:
+    mailer = Mailer(url, SENDER, tls=tls, pause_seconds=0.01)
     try:
-        return post.send(letter).result(60)
+        return mailer.send(message).result(60)
     finally:
-        post.close()
+        mailer.close()
 
 
-def test_a_letter_arrives_as_it_was_written(mailbox: Mailbox) -> None:
+def test_a_message_is_delivered_unchanged(mailbox: Mailbox) -> None:
     assert send(mailbox.url)
     got = mailbox.next()
     assert (got["To"], got["From"], got["Subject"]) == ("ada@example.com", SENDER, "Grüße")
-    assert got.get_content().splitlines() == LETTER.text.splitlines()
+    assert got.get_content().splitlines() == MESSAGE.text.splitlines()
     assert got["Auto-Submitted"] == "auto-generated"
     assert got["Message-ID"].endswith("@pictures.example.com>")
 
 
-def test_starttls_is_used_where_it_is_offered(server_tls: ssl.SSLContext, client_tls: ssl.SSLContext) -> None:
+def test_starttls_is_used_when_offered(server_tls: ssl.SSLContext, client_tls: ssl.SSLContext) -> None:
     with running_mailbox(server_tls, needs_login=True) as box:
         url = box.url.replace("://", "://us%40er:p%40ss%3Aword@")
         assert send(url, tls=client_tls)
@@ -88,13 +88,13 @@ def test_starttls_is_used_where_it_is_offered(server_tls: ssl.SSLContext, client
         assert box.logins == ["us@er:p@ss:word"]
 
 
-def test_tls_from_the_first_byte(server_tls: ssl.SSLContext, client_tls: ssl.SSLContext) -> None:
+def test_implicit_tls_is_supported(server_tls: ssl.SSLContext, client_tls: ssl.SSLContext) -> None:
     with running_mailbox(server_tls, is_smtps=True) as box:
         assert send(box.url, tls=client_tls)
         assert box.was_encrypted == [True]
 
 
-def test_a_server_that_cannot_prove_its_name_gets_no_letter(server_tls: ssl.SSLContext) -> None:
+def test_no_message_is_sent_to_a_server_with_an_invalid_certificate(server_tls: ssl.SSLContext) -> None:
     with running_mailbox(server_tls) as box:
         assert not send(box.url)
         assert box.is_empty()
@@ -106,14 +106,16 @@ def test_a_password_is_never_sent_in_the_clear(mailbox: Mailbox) -> None:
     assert mailbox.is_empty()
 
 
-def test_a_server_that_is_out_of_order_is_tried_again(mailbox: Mailbox) -> None:
+def test_a_temporary_smtp_failure_is_retried(mailbox: Mailbox) -> None:
     mailbox.refusals = 2
     assert send(mailbox.url)
     mailbox.refusals = 3
     assert not send(mailbox.url)
 
 
-def test_nobody_there_is_no_error_for_who_asked(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_failed_delivery_is_reported_without_logging_the_message(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     secret = MailMessage(
         "ada@example.com", "Subject", "the link is https://x.example/reset?token=very-secret"
     )
@@ -122,23 +124,23 @@ def test_nobody_there_is_no_error_for_who_asked(caplog: pytest.LogCaptureFixture
 
 
 @pytest.mark.parametrize("url", ["", "http://x", "smtp://", "mail.example.com:25", "smtp:/x"])
-def test_an_address_that_is_no_mail_servers_is_refused_at_the_start(url: str) -> None:
+def test_an_invalid_smtp_url_is_refused_at_startup(url: str) -> None:
     with pytest.raises(ValueError, match="BGERASER_SMTP_URL"):
         Mailer(url, SENDER)
 
 
-def test_no_address_adds_headers_to_a_letter(mailbox: Mailbox) -> None:
+def test_an_address_cannot_inject_headers(mailbox: Mailbox) -> None:
     assert not send(mailbox.url, messages.reset("a@x.org\r\nBcc: b@x.org", "https://x.example"))
     assert mailbox.is_empty()
 
 
-def test_every_letter_says_what_to_do_when_it_was_not_you() -> None:
+def test_every_message_says_what_to_do_if_you_did_not_request_it() -> None:
     link = "https://pictures.example.com/x"
-    for letter in (
+    for message in (
         messages.verify("a@x.org", link),
         messages.address_taken("a@x.org", link, link),
         messages.reset("a@x.org", link),
         messages.password_changed("a@x.org", link),
     ):
-        assert link in letter.text
-        assert "not you" in letter.text or "did not ask" in letter.text
+        assert link in message.text
+        assert "not you" in message.text or "did not request" in message.text

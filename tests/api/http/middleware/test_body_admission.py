@@ -1,4 +1,4 @@
-"""Uploads before admission: bounded by account, address and process, answered, and never on the disk."""
+"""Uploads before admission are bounded by account, address and process, and never reach the disk."""
 
 import errno
 import os
@@ -33,7 +33,7 @@ def temporary_files(server: RunningServer) -> list[str]:
     return [name for name in names if name.startswith("/tmp/") and str(server.data_dir) not in name]
 
 
-def test_sixty_large_bodies_on_one_free_key_take_no_more_memory_than_four(server: RunningServer) -> None:
+def test_60_large_bodies_on_one_free_key_take_no_more_memory_than_4(server: RunningServer) -> None:
     customer = server.new_customer()
     other = server.new_customer()
     assert crop(server, other).status_code == 200  # so that what is loaded once is loaded
@@ -71,7 +71,7 @@ def test_sixty_large_bodies_on_one_free_key_take_no_more_memory_than_four(server
     assert server.balance(customer) == (14, 0)
 
 
-def test_a_process_whose_memory_is_full_answers_503_and_takes_the_next_body_when_it_is_not(
+def test_exhausted_body_memory_is_503_until_it_is_released(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(body_gate, "WAIT_SECONDS", 0.0)
@@ -93,7 +93,7 @@ def test_a_process_whose_memory_is_full_answers_503_and_takes_the_next_body_when
 
 
 @pytest.mark.parametrize("path", ["/api/images", "/api/tools/crop", "/stripe/webhook", "/login", "/nothing"])
-def test_whatever_becomes_of_a_request_its_room_is_given_back(tmp_path: Path, path: str) -> None:
+def test_reserved_memory_is_released_however_a_request_ends(tmp_path: Path, path: str) -> None:
     with local_api(tmp_path) as api:
         key = api.new_key("a@example.com")
         for content, content_type in (
@@ -111,7 +111,7 @@ def test_whatever_becomes_of_a_request_its_room_is_given_back(tmp_path: Path, pa
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
-def test_a_full_disk_is_503_in_our_shape_wherever_it_is_met(number: int) -> None:
+def test_a_full_disk_is_503_in_the_error_shape_everywhere(number: int) -> None:
     known = responses.as_known_error(OSError(number, os.strerror(number)))
     assert status_and_code(known) == (503, "SERVICE_UNAVAILABLE")
     request = Request({"type": "http", "state": {"request_id": "req_1"}, "headers": []})

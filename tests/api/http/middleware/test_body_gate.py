@@ -1,4 +1,4 @@
-"""Room for bodies by sender, address and process: who waits, who is refused, and that nothing is lost."""
+"""Limits on request bodies by sender, address and process."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -39,7 +39,7 @@ async def admitted(gate: BodyGate, sender: Sender, size_bytes: int, most: int = 
     return most
 
 
-def test_a_free_account_sends_four_at_once_and_a_paid_one_as_many_as_it_may_call() -> None:
+def test_concurrent_bodies_are_limited_to_four_for_free_and_by_the_plan_for_paid_accounts() -> None:
     async def scenario(gate: BodyGate) -> None:
         assert await admitted(gate, FREE, 1) == body_gate.OF_ACCOUNT_MIN
         assert await admitted(gate, PAID, 1) == 50
@@ -47,7 +47,7 @@ def test_a_free_account_sends_four_at_once_and_a_paid_one_as_many_as_it_may_call
     run(scenario)
 
 
-def test_a_refusal_of_a_senders_own_is_429_and_one_of_the_process_503() -> None:
+def test_exceeding_the_limit_of_a_sender_is_429_and_that_of_the_process_503() -> None:
     async def scenario(gate: BodyGate) -> None:
         await admitted(gate, FREE, 1)
         with pytest.raises(RateLimited) as too_many:
@@ -68,7 +68,7 @@ def test_a_refusal_of_a_senders_own_is_429_and_one_of_the_process_503() -> None:
     run(scenario)
 
 
-def test_whoever_pays_nothing_leaves_half_of_the_memory_to_payers() -> None:
+def test_half_of_the_memory_is_reserved_for_paying_accounts() -> None:
     async def scenario(gate: BodyGate) -> None:
         for number in range(100):
             await admitted(gate, Sender(f"9.9.9.{number}", f"acc_{number}"), LARGEST)
@@ -80,7 +80,7 @@ def test_whoever_pays_nothing_leaves_half_of_the_memory_to_payers() -> None:
     run(scenario)
 
 
-def test_guests_behind_an_address_share_it_and_shut_out_no_account_there() -> None:
+def test_guests_behind_an_address_share_a_limit_that_does_not_affect_accounts() -> None:
     async def scenario(gate: BodyGate) -> None:
         guests = [Sender("1.1.1.1", guest_id=f"guest_{number}") for number in range(100)]
         assert sum([await admitted(gate, guest, 1) for guest in guests]) == body_gate.OF_GUESTS_AT_ADDRESS
@@ -115,7 +115,7 @@ def test_a_body_of_unknown_length_is_counted_as_it_grows() -> None:
     run(scenario)
 
 
-def test_an_arrived_body_frees_its_place_and_keeps_its_bytes_until_it_is_closed() -> None:
+def test_a_received_body_frees_its_slot_and_keeps_its_bytes_until_closed() -> None:
     async def scenario(gate: BodyGate) -> None:
         admissions = [await gate.admit(FREE, MIB) for _ in range(4)]
         for admission in admissions:
@@ -130,7 +130,7 @@ def test_an_arrived_body_frees_its_place_and_keeps_its_bytes_until_it_is_closed(
     run(scenario)
 
 
-def test_bodies_wait_their_turn_and_all_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_queued_bodies_are_all_admitted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(body_gate, "WAIT_SECONDS", 60.0)
 
     async def send(gate: BodyGate) -> None:
@@ -148,7 +148,7 @@ def test_bodies_wait_their_turn_and_all_pass(monkeypatch: pytest.MonkeyPatch) ->
     run(scenario)
 
 
-def test_waiting_is_bounded_and_given_up_by_whoever_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_wait_queue_is_bounded_and_left_on_disconnect(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(body_gate, "WAIT_SECONDS", 60.0)
 
     async def scenario(gate: BodyGate) -> None:
@@ -168,7 +168,7 @@ def test_waiting_is_bounded_and_given_up_by_whoever_leaves(monkeypatch: pytest.M
     run(scenario)
 
 
-def test_the_table_forgets_senders_that_are_done() -> None:
+def test_finished_senders_are_removed_from_the_table() -> None:
     async def scenario(gate: BodyGate) -> None:
         for number in range(1000):
             (await gate.admit(Sender(f"address {number}", f"acc_{number}"), MIB)).close()
@@ -177,7 +177,7 @@ def test_the_table_forgets_senders_that_are_done() -> None:
     run(scenario)
 
 
-def test_one_body_of_full_size_fits_into_the_smallest_memory() -> None:
+def test_one_body_of_maximum_size_fits_into_the_minimum_memory() -> None:
     async def scenario(gate: BodyGate) -> None:
         for sender in (FREE, PAID, Sender("1.1.1.1", guest_id="guest"), Sender("1.1.1.1")):
             (await gate.admit(sender, LARGEST)).close()

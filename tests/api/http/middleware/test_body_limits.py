@@ -1,4 +1,4 @@
-"""Bodies that are too large, lie about their length, or drip: bounded, answered, never stored."""
+"""Bodies that are too large, slow, or of a wrong length are refused and never stored."""
 
 import json
 import shutil
@@ -47,7 +47,7 @@ def temporary_files(server: RunningServer) -> list[str]:
     return [name for name in held if name.startswith("/tmp/") and str(server.data_dir) not in name]
 
 
-def test_a_client_that_sends_everything_before_it_reads_sees_the_413(
+def test_a_client_that_sends_everything_before_reading_receives_the_413(
     client: RawClient, customer: Customer
 ) -> None:
     client.head(customer, f"Content-Length: {60 * MIB}")
@@ -57,7 +57,7 @@ def test_a_client_that_sends_everything_before_it_reads_sees_the_413(
     assert (status, b"FILE_TOO_LARGE" in body) == (413, True)
 
 
-def test_a_file_over_25_mib_that_is_sent_before_reading_sees_the_413(
+def test_a_client_that_sends_a_file_over_25_mib_before_reading_receives_the_413(
     client: RawClient, customer: Customer
 ) -> None:
     content = HEAD_OF_PART + small_picture() + bytes(26 * MIB) + b"\r\n--part-boundary--\r\n"
@@ -69,7 +69,7 @@ def test_a_file_over_25_mib_that_is_sent_before_reading_sees_the_413(
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 @pytest.mark.parametrize("expect", ["Expect:", "Expect: 100-continue"])
-def test_curl_sees_the_413_of_a_file_that_is_too_large(
+def test_curl_receives_the_413_for_a_file_that_is_too_large(
     server: RunningServer, customer: Customer, tmp_path: Path, expect: str
 ) -> None:
     big = tmp_path / "big.png"
@@ -83,7 +83,7 @@ def test_curl_sees_the_413_of_a_file_that_is_too_large(
     assert "FILE_TOO_LARGE" in body
 
 
-def test_ten_times_the_limit_by_its_own_word_is_refused_at_once(
+def test_a_content_length_of_ten_times_the_limit_is_refused_at_once(
     server: RunningServer, client: RawClient, customer: Customer
 ) -> None:
     client.head(customer, f"Content-Length: {520 * MIB}")
@@ -91,7 +91,7 @@ def test_ten_times_the_limit_by_its_own_word_is_refused_at_once(
     assert status == 413
 
 
-def test_ten_times_the_limit_in_chunks_is_refused_without_growing(
+def test_ten_times_the_limit_in_chunks_is_refused_in_constant_memory(
     server: RunningServer, client: RawClient, customer: Customer
 ) -> None:
     crop(server, customer, headers={"Idempotency-Key": "warm-up"}, quality="0")
@@ -110,7 +110,7 @@ def test_ten_times_the_limit_in_chunks_is_refused_without_growing(
     assert temporary_files(server) == []
 
 
-def test_a_body_in_chunks_over_the_limit_sees_the_413(client: RawClient, customer: Customer) -> None:
+def test_a_chunked_body_over_the_limit_receives_the_413(client: RawClient, customer: Customer) -> None:
     client.head(customer, "Transfer-Encoding: chunked")
     client.write(b"%x\r\n%s\r\n" % (len(HEAD_OF_PART), HEAD_OF_PART))
     for _ in range(60):
@@ -120,19 +120,19 @@ def test_a_body_in_chunks_over_the_limit_sees_the_413(client: RawClient, custome
 
 
 @pytest.mark.parametrize("length", ["-1", "1e9", "0x10", "10, 20", "99999999999999999999999"])
-def test_a_length_that_is_no_length_is_refused(client: RawClient, customer: Customer, length: str) -> None:
+def test_an_invalid_content_length_is_refused(client: RawClient, customer: Customer, length: str) -> None:
     client.head(customer, f"Content-Length: {length}")
     assert 400 <= client.answer()[0] < 500
 
 
-def test_what_is_no_http_is_answered_in_the_shape_of_all_errors(client: RawClient) -> None:
+def test_malformed_http_is_answered_in_the_error_shape(client: RawClient) -> None:
     client.write(b"\x16\x03\x01 this is not HTTP\r\n\r\n")
     status, body = client.answer()
     assert status == 400
     assert json.loads(body)["error"]["code"] == "INVALID_REQUEST"
 
 
-def test_endless_headers_are_refused_without_growing(server: RunningServer, client: RawClient) -> None:
+def test_endless_headers_are_refused_in_constant_memory(server: RunningServer, client: RawClient) -> None:
     before = server.memory_bytes()
     client.write(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n")
     sent = 0
@@ -142,7 +142,7 @@ def test_endless_headers_are_refused_without_growing(server: RunningServer, clie
     assert server.memory_bytes() - before < 50 * MIB
 
 
-def test_a_body_shorter_than_its_word_is_no_call(
+def test_a_body_shorter_than_its_content_length_is_not_processed(
     server: RunningServer, client: RawClient, customer: Customer
 ) -> None:
     content = HEAD_OF_PART + small_picture() + b"\r\n--part-boundary--\r\n"
@@ -184,14 +184,14 @@ def test_a_text_field_over_4_mib_is_400(server: RunningServer, customer: Custome
     assert (response.status_code, code_of(response)) == (400, "INVALID_REQUEST")
 
 
-def test_other_routes_take_small_bodies_only(server: RunningServer, customer: Customer) -> None:
+def test_other_routes_accept_small_bodies_only(server: RunningServer, customer: Customer) -> None:
     with server.client(customer) as client:
         answer = client.request("DELETE", "/api/images/img_aaaaaaaaaaaa", content=bytes(2 * MIB))
         assert answer.status_code == 404  # never read
     assert body_limits.OTHER_LIMIT_BYTES == MIB
 
 
-def test_a_refused_body_of_endless_length_is_let_go_after_64_mib(
+def test_the_connection_of_a_refused_endless_body_is_closed_after_64_mib(
     server: RunningServer, client: RawClient
 ) -> None:
     client.head(None, "Transfer-Encoding: chunked")
@@ -199,11 +199,11 @@ def test_a_refused_body_of_endless_length_is_let_go_after_64_mib(
     sent = 0
     while sent < 200 and client.write(chunk):
         sent += 1
-    # What lies in the buffers of both sides comes on top.
+    # The socket buffers of both sides come on top.
     assert 60 <= sent <= 64 + 30
 
 
-def test_a_whole_body_keeps_the_connection_and_an_unread_one_closes_it(
+def test_a_body_read_in_full_keeps_the_connection_and_an_unread_one_closes_it(
     server: RunningServer, customer: Customer
 ) -> None:
     with server.client(customer) as client:
@@ -257,7 +257,7 @@ def answered_and_idle(server: RunningServer) -> None:
         client.wait_for_close()
 
 
-def test_dripping_clients_do_not_slow_others_down(server: RunningServer, customer: Customer) -> None:
+def test_slow_clients_do_not_slow_down_others(server: RunningServer, customer: Customer) -> None:
     dripping = [RawClient(server) for _ in range(200)]
     for each in dripping:
         each.head(customer, f"Content-Length: {MIB}")

@@ -1,4 +1,4 @@
-"""Addresses in answers come from the operator's settings, never from what a caller calls this server."""
+"""URLs in responses come from the settings, never from an unverified Host header."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,7 +27,7 @@ FOREIGN = [
 
 
 @pytest.mark.parametrize("path", ["/", "/healthz", "/reset", "/login", "/app/", "/api/tools", "/nothing"])
-def test_development_answers_requests_for_this_machine_only(server: RunningServer, path: str) -> None:
+def test_in_development_only_local_host_names_are_accepted(server: RunningServer, path: str) -> None:
     with server.client() as client:
         assert client.get(path).status_code in (200, 404)
         refused = client.get(path, headers={"Host": "evil.example"})
@@ -39,7 +39,7 @@ def test_development_answers_requests_for_this_machine_only(server: RunningServe
 
 
 def echo(api: LocalApi) -> LocalApi:
-    """With a route that tells what it takes for its own address."""
+    """With a route that returns its base URL."""
 
     async def own_address(request: Request) -> str:
         return str(request.base_url)
@@ -55,21 +55,21 @@ def development(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalApi]:
 
 
 @pytest.mark.parametrize("host", FOREIGN)
-def test_a_foreign_host_is_refused(development: LocalApi, host: str) -> None:
+def test_an_unknown_host_is_refused(development: LocalApi, host: str) -> None:
     answer = development.request("GET", "/echo", headers={"Host": host})
     assert (answer.status_code, code_of(answer)) == (400, "INVALID_REQUEST")
 
 
 @pytest.mark.parametrize("host", ["localhost", "LOCALHOST:9", "127.0.0.1:8000", "127.9.9.9", "[::1]:8000"])
-def test_this_machine_has_several_names(development: LocalApi, host: str) -> None:
+def test_all_names_of_this_machine_are_accepted(development: LocalApi, host: str) -> None:
     assert development.request("GET", "/echo", headers={"Host": host}).status_code == 200
 
 
-def test_what_the_server_was_asked_to_listen_on_is_answered(development: LocalApi) -> None:
+def test_the_configured_listen_address_is_accepted(development: LocalApi) -> None:
     assert development.request("GET", "/echo", headers={"Host": "box.example:8000"}).status_code == 200
 
 
-def test_the_address_that_a_connection_came_to_is_answered(development: LocalApi) -> None:
+def test_the_local_address_of_the_connection_is_accepted(development: LocalApi) -> None:
     own = development.request("GET", "http://192.0.2.8/echo")  # the transport's end of the connection too
     assert own.status_code == 200
     other = development.request("GET", "http://192.0.2.8/echo", headers={"Host": "192.0.2.9"})
@@ -84,7 +84,7 @@ def test_a_malformed_host_is_refused_by_a_public_server_too(tmp_path: Path, host
 
 
 @pytest.mark.parametrize("host", [host for host in FOREIGN if host not in ("localhost:port", "[::1")])
-def test_a_public_server_goes_by_its_public_address_whatever_a_caller_says(tmp_path: Path, host: str) -> None:
+def test_a_public_server_uses_its_public_url_whatever_the_host_header(tmp_path: Path, host: str) -> None:
     public = "https://pictures.example.com:8443"
     with local_api(tmp_path, bound_host="127.0.0.1", public_url=public) as api:
         sent = {"Host": host, "X-Forwarded-Host": "evil.example"}

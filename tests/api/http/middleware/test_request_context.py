@@ -1,4 +1,4 @@
-"""What surrounds every exchange, even one that goes wrong in a way nobody foresaw."""
+"""Request ids, logging and errors around every request."""
 
 import json
 import logging
@@ -43,7 +43,7 @@ async def broken() -> None:
     raise KeyError("/srv/bgeraser/secret.key bge_live_AbCdEfGhIjKl")
 
 
-def test_what_nobody_foresaw_is_500_without_a_word_of_it(api: LocalApi, logged: Logged) -> None:
+def test_an_unexpected_error_is_500_without_details(api: LocalApi, logged: Logged) -> None:
     api.app.add_api_route("/api/broken", broken)
     read = logged("json")
     answer = api.request("GET", "/api/broken")
@@ -59,7 +59,7 @@ def test_what_nobody_foresaw_is_500_without_a_word_of_it(api: LocalApi, logged: 
     assert "EfGh" not in failure["exception"]
 
 
-def test_a_line_break_in_a_path_forges_no_line(api: LocalApi, logged: Logged) -> None:
+def test_a_line_break_in_a_path_cannot_forge_a_log_line(api: LocalApi, logged: Logged) -> None:
     read = logged("console")
     api.request("GET", "/api/a%0Aforged=line")
     (line,) = [line for line in read().splitlines() if "path=" in line]
@@ -74,7 +74,7 @@ def test_a_signature_never_reaches_the_log(api: LocalApi, logged: Logged) -> Non
     assert "not-to-be-logged" not in written
 
 
-def test_frameworks_errors_have_our_shape_too(api: LocalApi) -> None:
+def test_framework_errors_have_the_error_shape(api: LocalApi) -> None:
     class Order(BaseModel):
         number: int
 
@@ -91,7 +91,7 @@ def test_frameworks_errors_have_our_shape_too(api: LocalApi) -> None:
     assert post(json={"number": "one"}) == (422, "INVALID_PARAMETER", "number")
     assert post("first", json={"number": 1}) == (422, "INVALID_PARAMETER", "page")
     assert post(content=b"{", headers={"Content-Type": "application/json"})[:2] == (422, "INVALID_PARAMETER")
-    # FastAPI's own reader of bodies meets our limit.
+    # FastAPI's body parser hits our limit.
     assert post(json={"number": "1" * 2_000_000}) == (413, "FILE_TOO_LARGE", None)
 
 

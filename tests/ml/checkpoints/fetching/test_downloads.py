@@ -1,4 +1,4 @@
-"""Downloads from an address, against a real server that breaks off, lies or knows no ranges."""
+"""Downloads from a real server that disconnects, sends wrong bytes or does not support ranges."""
 
 import threading
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from ml.checkpoints import registry
 from ml.checkpoints.fetching import pull
 from ml.checkpoints.registry import Checkpoint, State
 from ml.checkpoints.types import UrlSource
-from tests.support.ml.package_sources import Told, make_checkpoint, member
+from tests.support.ml.package_sources import RecordedProgress, make_checkpoint, member
 
 WEIGHTS = bytes(range(256)) * 8000
 HALF = len(WEIGHTS) // 2
@@ -74,63 +74,63 @@ def _checkpoint(server: Server) -> Checkpoint:
 
 def test_a_download_is_verified_and_its_bytes_are_reported(tmp_path: Path) -> None:
     with serving(Server()) as server:
-        told = Told()
-        [pulled] = pull.pull(tmp_path, [_checkpoint(server)], told)
+        recorded = RecordedProgress()
+        [pulled] = pull.pull(tmp_path, [_checkpoint(server)], recorded)
     assert pulled.state is State.INSTALLED, pulled.problems
     assert (tmp_path / "w.onnx").read_bytes() == WEIGHTS
-    assert told.bytes_seen == sorted(told.bytes_seen)
-    assert told.bytes_seen[-1] == len(WEIGHTS)
+    assert recorded.bytes_seen == sorted(recorded.bytes_seen)
+    assert recorded.bytes_seen[-1] == len(WEIGHTS)
 
 
-def test_a_download_that_breaks_off_goes_on_where_it_stopped(tmp_path: Path) -> None:
+def test_an_interrupted_download_is_resumed(tmp_path: Path) -> None:
     with serving(Server(break_off_after=HALF)) as server:
-        [broken] = pull.pull(tmp_path, [_checkpoint(server)], Told())
+        [broken] = pull.pull(tmp_path, [_checkpoint(server)], RecordedProgress())
         assert broken.state is State.MISSING
         assert "run the command again to resume" in broken.problems[0]
         assert not (tmp_path / "w.onnx").exists()
-        [pulled] = pull.pull(tmp_path, [_checkpoint(server)], Told())
+        [pulled] = pull.pull(tmp_path, [_checkpoint(server)], RecordedProgress())
     assert pulled.state is State.INSTALLED, pulled.problems
     assert server.ranges == [None, f"bytes={HALF}-"]
     assert (tmp_path / "w.onnx").read_bytes() == WEIGHTS
     assert not (tmp_path / ".w.onnx.part").exists()
 
 
-def test_a_server_without_ranges_is_read_from_the_start_again(tmp_path: Path) -> None:
+def test_a_download_restarts_if_the_server_does_not_support_ranges(tmp_path: Path) -> None:
     with serving(Server(break_off_after=HALF, knows_ranges=False)) as server:
-        pull.pull(tmp_path, [_checkpoint(server)], Told())
-        [pulled] = pull.pull(tmp_path, [_checkpoint(server)], Told())
+        pull.pull(tmp_path, [_checkpoint(server)], RecordedProgress())
+        [pulled] = pull.pull(tmp_path, [_checkpoint(server)], RecordedProgress())
     assert pulled.state is State.INSTALLED, pulled.problems
     assert (tmp_path / "w.onnx").read_bytes() == WEIGHTS
 
 
-def test_wrong_bytes_are_thrown_away_so_that_the_next_try_is_a_fresh_one(tmp_path: Path) -> None:
+def test_a_download_with_a_wrong_hash_is_deleted(tmp_path: Path) -> None:
     with serving(Server(content=WEIGHTS[::-1])) as server:
-        [refused] = pull.pull(tmp_path, [_checkpoint(server)], Told())
+        [refused] = pull.pull(tmp_path, [_checkpoint(server)], RecordedProgress())
         assert "not the pinned file" in refused.problems[0]
         assert not list(tmp_path.glob("*.onnx"))
         assert not list(tmp_path.glob(".*.part"))
         server.content = WEIGHTS
-        [pulled] = pull.pull(tmp_path, [_checkpoint(server)], Told())
+        [pulled] = pull.pull(tmp_path, [_checkpoint(server)], RecordedProgress())
     assert pulled.state is State.INSTALLED
     assert server.ranges == [None, None]
 
 
-def test_a_server_that_sends_too_much_is_stopped(tmp_path: Path) -> None:
+def test_a_download_larger_than_declared_is_aborted(tmp_path: Path) -> None:
     with serving(Server(content=WEIGHTS * 2)) as server:
-        [refused] = pull.pull(tmp_path, [_checkpoint(server)], Told())
+        [refused] = pull.pull(tmp_path, [_checkpoint(server)], RecordedProgress())
     assert "more than" in refused.problems[0]
     assert not (tmp_path / "w.onnx").exists()
 
 
-def test_a_server_that_refuses_is_named_by_its_status(tmp_path: Path) -> None:
+def test_a_refused_download_reports_the_status(tmp_path: Path) -> None:
     with serving(Server(status=404)) as server:
-        [refused] = pull.pull(tmp_path, [_checkpoint(server)], Told())
+        [refused] = pull.pull(tmp_path, [_checkpoint(server)], RecordedProgress())
     assert refused.problems == ("a test: the server answers 404",)
 
 
-def test_a_server_that_is_gone_is_told_as_such(tmp_path: Path) -> None:
+def test_an_unreachable_server_is_reported(tmp_path: Path) -> None:
     with serving(Server()) as server:
         checkpoint = _checkpoint(server)
-    [refused] = pull.pull(tmp_path, [checkpoint], Told())
+    [refused] = pull.pull(tmp_path, [checkpoint], RecordedProgress())
     assert refused.problems == ("a test: no connection",)
     assert registry.state(tmp_path, checkpoint) is State.MISSING

@@ -1,4 +1,4 @@
-"""Repositories of the hub, from a real server that speaks as it does, from the mirror folder, and offline."""
+"""Hub repositories from a real server, from the mirror folder, and offline."""
 
 import hashlib
 import json
@@ -17,7 +17,7 @@ from ml.checkpoints.types import SourceFailed, UrlSource
 from ml.engines import pipeline_folder
 from ml.generative_config import GenerativeConfig
 from tests.support.ml import tiny_pipelines
-from tests.support.ml.package_sources import Told, make_checkpoint, member
+from tests.support.ml.package_sources import RecordedProgress, make_checkpoint, member
 
 NAME = "owner/tiny"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -29,11 +29,11 @@ class Hub:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.licence: dict[str, Any] = {"license": "openrail++"}
-        self.lies_about: str | None = None  # a file whose SHA-256 it tells wrongly
+        self.lies_about: str | None = None  # a file whose SHA-256 it reports wrongly
         self.asked: list[str] = []
         self.address = ""
 
-    def told(self) -> dict[str, Any]:
+    def recorded(self) -> dict[str, Any]:
         siblings = []
         for path in sorted(path for path in self.folder.rglob("*") if path.is_file()):
             content = path.read_bytes()
@@ -48,7 +48,7 @@ class Hub:
     def content(self, path: str) -> bytes | None:
         self.asked.append(path)
         if path == f"/api/models/{NAME}":
-            return json.dumps(self.told()).encode()
+            return json.dumps(self.recorded()).encode()
         prefix = f"/{NAME}/resolve/{COMMIT}/"
         place = self.folder / path.removeprefix(prefix)
         return place.read_bytes() if path.startswith(prefix) and place.is_file() else None
@@ -80,23 +80,23 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
         listening.shutdown()
 
 
-def test_a_pulled_repository_is_one_that_can_be_served(served: Hub, tmp_path: Path) -> None:
+def test_a_pulled_repository_can_be_loaded(served: Hub, tmp_path: Path) -> None:
     models = tmp_path / "models"
     repository = hub.find_repository(NAME)
     assert (repository.licence, repository.revision) == ("openrail++", COMMIT)
     assert repository.size_bytes == sum(file.size_bytes for file in repository.files)
-    repositories.pull(models, repository, Told())
+    repositories.pull(models, repository, RecordedProgress())
     found = pipeline_folder.find(GenerativeConfig(inpaint_checkpoint=NAME), models, tmp_path / "cache")
     assert found.name == NAME
     for file in found.weights():
         theirs = served.folder / file.relative_to(found.path)
         assert file.read_bytes() == theirs.read_bytes()
     asked = len(served.asked)
-    repositories.pull(models, repository, Told())
+    repositories.pull(models, repository, RecordedProgress())
     assert len(served.asked) == asked, "what is there is not fetched again"
 
 
-def test_only_what_a_pipeline_is_made_of_is_fetched(served: Hub, tmp_path: Path) -> None:
+def test_only_the_files_of_a_pipeline_are_fetched(served: Hub, tmp_path: Path) -> None:
     for name in (
         "run.py",
         "weights.ckpt",
@@ -124,14 +124,14 @@ def test_only_what_a_pipeline_is_made_of_is_fetched(served: Hub, tmp_path: Path)
     assert "unet/diffusion_pytorch_model.safetensors" not in names
 
 
-def test_other_bytes_than_the_hub_tells_of_are_refused(served: Hub, tmp_path: Path) -> None:
+def test_bytes_that_differ_from_the_hub_metadata_are_refused(served: Hub, tmp_path: Path) -> None:
     served.lies_about = "vae/diffusion_pytorch_model.safetensors"
     with pytest.raises(SourceFailed, match="SHA-256 differs"):
-        repositories.pull(tmp_path, hub.find_repository(NAME), Told())
+        repositories.pull(tmp_path, hub.find_repository(NAME), RecordedProgress())
     assert not repositories.is_installed(tmp_path, NAME)
 
 
-def test_what_is_no_pipeline_in_safetensors_is_said(served: Hub) -> None:
+def test_a_repository_without_a_safetensors_pipeline_is_explained(served: Hub) -> None:
     for file in served.folder.glob("*/*.safetensors"):
         file.rename(file.with_suffix(".bin"))
     with pytest.raises(SourceFailed, match="no safetensors"):
@@ -144,7 +144,7 @@ def test_what_is_no_pipeline_in_safetensors_is_said(served: Hub) -> None:
 
 
 @pytest.mark.parametrize("value", ["1", "true", "YES"])
-def test_offline_nothing_is_asked_of_the_hub(
+def test_offline_mode_sends_no_request_to_the_hub(
     served: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str
 ) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", value)
@@ -152,16 +152,18 @@ def test_offline_nothing_is_asked_of_the_hub(
         hub.find_repository(NAME)
     address = f"https://huggingface.co/{NAME}/resolve/{COMMIT}/model_index.json"
     source = UrlSource("theirs", member("w.json", address))
-    [pulled] = pull.pull(tmp_path / "models", [make_checkpoint("w", {"w.json": b"{}"}, source)], Told())
+    [pulled] = pull.pull(
+        tmp_path / "models", [make_checkpoint("w", {"w.json": b"{}"}, source)], RecordedProgress()
+    )
     assert "HF_HUB_OFFLINE" in pulled.problems[0]
     assert not served.asked
 
 
-def test_a_pinned_file_of_the_hub_comes_from_the_operator_s_endpoint(served: Hub, tmp_path: Path) -> None:
+def test_a_pinned_hub_file_is_fetched_from_the_configured_endpoint(served: Hub, tmp_path: Path) -> None:
     content = (served.folder / "model_index.json").read_bytes()
     address = f"https://huggingface.co/{NAME}/resolve/{COMMIT}/model_index.json"
     checkpoint = make_checkpoint("w", {"w.json": content}, UrlSource("theirs", member("w.json", address)))
-    [pulled] = pull.pull(tmp_path / "models", [checkpoint], Told())
+    [pulled] = pull.pull(tmp_path / "models", [checkpoint], RecordedProgress())
     assert pulled.state is State.INSTALLED, pulled.problems
 
 
@@ -172,11 +174,11 @@ class TestMirrorFolder:
         nowhere = UrlSource("nobody", member("w.bin", "http://127.0.0.1:9/w.bin"))
         checkpoint = make_checkpoint("w", {"w.bin": b"weights"}, nowhere)
         (mirror / "w.bin").write_bytes(b"WEIGHTS")
-        [failed] = pull.pull(tmp_path / "models", [checkpoint], Told(), mirror)
+        [failed] = pull.pull(tmp_path / "models", [checkpoint], RecordedProgress(), mirror)
         assert failed.state is State.MISSING
         assert "SHA-256" in failed.problems[0]
         (mirror / "w.bin").write_bytes(b"weights")
-        [pulled] = pull.pull(tmp_path / "models", [checkpoint], Told(), mirror)
+        [pulled] = pull.pull(tmp_path / "models", [checkpoint], RecordedProgress(), mirror)
         assert (pulled.state, str(pulled.source)) == (State.INSTALLED, "the mirror folder")
 
     def test_a_repository_is_taken_from_it(self, tmp_path: Path) -> None:
@@ -200,5 +202,5 @@ class TestMirrorFolder:
         ("/a", False),
     ],
 )
-def test_what_can_be_a_repository_s_name(text: str, is_one: bool) -> None:
+def test_repository_names_are_validated(text: str, is_one: bool) -> None:
     assert hub.is_repository_name(text) is is_one

@@ -1,4 +1,4 @@
-"""Taking the background's colour out of soft edges, against pictures whose true colours are known."""
+"""Removing background colour from soft edges, on images whose true colours are known."""
 
 import cv2
 import numpy as np
@@ -18,7 +18,7 @@ from tests.support.ml.photos import photo
         ("astronaut", "grass", 0.4),
     ],
 )
-def test_colors_of_hair_come_nearer_to_the_foregrounds_own(front: str, back: str, left_over: float) -> None:
+def test_hair_colors_get_closer_to_the_true_foreground(front: str, back: str, left_over: float) -> None:
     known = known_cutout(front, back)
     before = known.color_error(known.picture)
     assert known.color_error(decontamination.decontaminate(known.picture, known.alpha)) < left_over * before
@@ -53,7 +53,7 @@ def test_opaque_pixels_keep_their_exact_colors() -> None:
     np.testing.assert_array_equal(colors[opaque], known.picture[opaque])
 
 
-def test_pixels_shown_by_a_softened_edge_get_the_objects_color() -> None:
+def test_pixels_revealed_by_a_softened_edge_get_the_color_of_the_object() -> None:
     picture = np.zeros((200, 200, 3), np.uint8)
     picture[:] = (0, 0, 255)
     picture[60:140, 60:140] = (250, 120, 0)
@@ -73,7 +73,7 @@ def test_without_soft_edges_nothing_changes() -> None:
 
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 3), (5, 700), (400, 1)])
-def test_tiny_and_narrow_pictures_work(size: tuple[int, int]) -> None:
+def test_tiny_and_narrow_images_work(size: tuple[int, int]) -> None:
     picture = cv2.resize(photo("coffee"), size[::-1], interpolation=cv2.INTER_AREA)
     alpha = np.full(size, 100, np.uint8)
     assert decontamination.decontaminate(picture, alpha).shape == picture.shape

@@ -1,4 +1,4 @@
-"""Sharpening a coarse matte, against pictures whose true alpha is known."""
+"""Refining a coarse matte, on images whose true alpha is known."""
 
 import subprocess
 import sys
@@ -16,7 +16,9 @@ PAIRS = [("chelsea", "rocket"), ("coffee", "rocket"), ("rocket", "chelsea"), ("g
 
 @pytest.mark.parametrize(("front", "back"), PAIRS)
 @pytest.mark.parametrize(("side_pixels", "left_over"), [(1024, 0.7), (320, 0.5)])
-def test_hair_comes_nearer_to_the_truth(front: str, back: str, side_pixels: int, left_over: float) -> None:
+def test_hair_gets_closer_to_the_ground_truth(
+    front: str, back: str, side_pixels: int, left_over: float
+) -> None:
     known = known_cutout(front, back)
     matte = known.blurred_matte(side_pixels)
     before = known.alpha_error(enlarged(matte, known.picture))
@@ -24,7 +26,7 @@ def test_hair_comes_nearer_to_the_truth(front: str, back: str, side_pixels: int,
     assert after < left_over * before
 
 
-def test_what_is_certain_is_exactly_opaque_or_transparent() -> None:
+def test_certain_pixels_are_exactly_opaque_or_transparent() -> None:
     known = known_cutout("chelsea", "rocket")
     alpha = refinement.refine(known.picture, known.blurred_matte(1024))
     far = np.ones((81, 81), np.uint8)
@@ -36,7 +38,7 @@ def test_what_is_certain_is_exactly_opaque_or_transparent() -> None:
     assert (alpha[outside] == 0).all()
 
 
-def test_doubt_inside_an_object_makes_no_hole() -> None:
+def test_uncertainty_inside_an_object_makes_no_hole() -> None:
     picture = photo("astronaut")
     matte = np.zeros((1024, 1024), np.float32)
     matte[200:800, 200:800] = 1
@@ -45,7 +47,7 @@ def test_doubt_inside_an_object_makes_no_hole() -> None:
     assert (alpha[120:380, 120:380] == 255).all()
 
 
-def test_a_dark_spot_at_a_bright_objects_edge_is_no_background() -> None:
+def test_a_dark_spot_at_the_edge_of_a_bright_object_stays_foreground() -> None:
     """A spotted white disc on black, seen by a network that is sure of all of it."""
     truth = np.zeros((800, 800), np.uint8)
     cv2.circle(truth, (400, 400), 250, 255, -1, cv2.LINE_AA)
@@ -60,14 +62,14 @@ def test_a_dark_spot_at_a_bright_objects_edge_is_no_background() -> None:
     assert (alpha[spots] > 250).mean() > 0.99
 
 
-def test_an_empty_and_a_full_matte_stay_so() -> None:
+def test_empty_and_full_mattes_are_unchanged() -> None:
     picture = photo("coffee")
     assert not refinement.refine(picture, np.zeros((320, 320), np.float32)).any()
     assert (refinement.refine(picture, np.ones((320, 320), np.float32)) == 255).all()
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 2), (7, 500), (300, 1), (33, 65)])
-def test_tiny_and_narrow_pictures_are_refined_too(size: tuple[int, int]) -> None:
+def test_tiny_and_narrow_images_are_refined_too(size: tuple[int, int]) -> None:
     height, width = size
     picture = cv2.resize(photo("coffee"), (width, height), interpolation=cv2.INTER_AREA)
     matte = cv2.GaussianBlur(np.tri(1024, dtype=np.float32), (0, 0), 3)

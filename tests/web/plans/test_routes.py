@@ -1,4 +1,4 @@
-"""The pages around Stripe's: choosing, coming back, leaving; and that nobody acts for somebody else."""
+"""The plans pages: checkout, return, cancellation, and CSRF protection."""
 
 import html
 import re
@@ -64,9 +64,7 @@ def pay(url: str) -> str:
     return answer.headers["location"].removeprefix("http://test")
 
 
-def test_a_plan_is_bought_and_the_page_after_it_waits_for_the_webhook(
-    shop: Shop, site: Site, ada: Browser
-) -> None:
+def test_after_a_purchase_the_page_waits_for_the_webhook(shop: Shop, site: Site, ada: Browser) -> None:
     back = pay(choose(ada, "standard"))
     assert back == "/plans/success?plan=standard"
     ada.get(back)
@@ -82,7 +80,7 @@ def test_a_plan_is_bought_and_the_page_after_it_waits_for_the_webhook(
     assert "Choose Standard" not in ada.text
 
 
-def test_coming_to_the_success_page_without_paying_brings_nothing(shop: Shop, ada: Browser) -> None:
+def test_opening_the_success_page_without_paying_grants_nothing(shop: Shop, ada: Browser) -> None:
     ada.get("/plans/success?plan=business")
     assert "We are waiting for Stripe" in ada.text
     ada.get("/plans/success?plan=business&polls=30")
@@ -92,14 +90,14 @@ def test_coming_to_the_success_page_without_paying_brings_nothing(shop: Shop, ad
     assert shop.state(owner_of(shop)).plan is PlanName.FREE
 
 
-def test_going_back_from_the_checkout_buys_nothing(shop: Shop, ada: Browser) -> None:
+def test_leaving_the_checkout_buys_nothing(shop: Shop, ada: Browser) -> None:
     url = choose(ada, "standard")
     answer = httpx.post(url, data={"do": "cancel"})
     ada.get(answer.headers["location"].removeprefix("http://test"))
     assert "Checkout cancelled" in ada.text
 
 
-def test_a_declined_card_says_so_and_the_next_one_pays(shop: Shop, ada: Browser) -> None:
+def test_a_declined_card_is_reported_and_another_card_pays(shop: Shop, ada: Browser) -> None:
     url = choose(ada, "standard")
     assert "declined" in httpx.post(url, data={"do": "pay", "card": "declined"}).text
     pay(url)
@@ -107,7 +105,7 @@ def test_a_declined_card_says_so_and_the_next_one_pays(shop: Shop, ada: Browser)
     assert shop.state(owner_of(shop)).plan is PlanName.STANDARD
 
 
-def test_one_who_has_subscribed_changes_and_cancels_in_the_portal(shop: Shop, ada: Browser) -> None:
+def test_subscribers_change_and_cancel_in_the_portal(shop: Shop, ada: Browser) -> None:
     pay(choose(ada, "standard"))
     shop.settle()
     assert "/portal/" in choose(ada, "business")
@@ -120,7 +118,7 @@ def test_one_who_has_subscribed_changes_and_cancels_in_the_portal(shop: Shop, ad
     assert "Cancelled. You keep it until" in ada.text
 
 
-def test_a_failed_payment_is_told(shop: Shop, ada: Browser) -> None:
+def test_a_failed_payment_is_shown(shop: Shop, ada: Browser) -> None:
     pay(choose(ada, "standard"))
     shop.settle()
     shop.world.declined_customers.add(shop.customer_id(owner_of(shop)))
@@ -132,7 +130,7 @@ def test_a_failed_payment_is_told(shop: Shop, ada: Browser) -> None:
     assert "The last payment failed" in ada.text
 
 
-def test_while_stripe_is_away_the_page_says_so(shop: Shop, ada: Browser) -> None:
+def test_the_page_reports_that_stripe_is_unavailable(shop: Shop, ada: Browser) -> None:
     ada.get("/plans")
     shop.world.is_down = True
     answer = ada.post("/plans/standard/checkout")
@@ -140,7 +138,7 @@ def test_while_stripe_is_away_the_page_says_so(shop: Shop, ada: Browser) -> None
     shop.world.is_down = False
 
 
-def test_an_unconfirmed_address_buys_nothing(shop: Shop, ada: Browser) -> None:
+def test_an_unverified_address_cannot_buy(shop: Shop, ada: Browser) -> None:
     with shop.api.services.database.transaction() as session:
         accounts.find_by_email(session, "ada@example.com").verified_at = None
     ada.get("/plans")
@@ -150,13 +148,13 @@ def test_an_unconfirmed_address_buys_nothing(shop: Shop, ada: Browser) -> None:
 
 
 @pytest.mark.parametrize("path", ["/plans", "/plans/success", "/plans/cancelled", "/plans/return"])
-def test_strangers_are_sent_to_the_login(shop: Shop, site: Site, path: str) -> None:
+def test_guests_are_redirected_to_the_login(shop: Shop, site: Site, path: str) -> None:
     answer = site.browser().get(path)
     assert (answer.status_code, answer.headers["location"].startswith("/login?next=")) == (303, True)
 
 
 @pytest.mark.parametrize("path", ["/plans/standard/checkout", "/plans/portal"])
-def test_no_other_site_sends_somebody_to_pay(shop: Shop, ada: Browser, path: str) -> None:
+def test_another_site_cannot_start_a_checkout(shop: Shop, ada: Browser, path: str) -> None:
     ada.get("/plans")
     assert ada.post(path, csrf_token="").status_code == 403
     assert ada.post(path, csrf_token="x" * 43).status_code == 403
@@ -168,12 +166,12 @@ def test_no_other_site_sends_somebody_to_pay(shop: Shop, ada: Browser, path: str
 
 
 @pytest.mark.parametrize("plan", ["free", "gold", "../x"])
-def test_what_is_no_plan_for_sale_is_not_found(shop: Shop, ada: Browser, plan: str) -> None:
+def test_an_unknown_plan_is_not_found(shop: Shop, ada: Browser, plan: str) -> None:
     ada.get("/plans")
     assert ada.post(f"/plans/{plan}/checkout").status_code in (404, 405)
 
 
-def test_two_people_have_customers_and_plans_of_their_own(shop: Shop, site: Site, ada: Browser) -> None:
+def test_accounts_have_separate_customers_and_plans(shop: Shop, site: Site, ada: Browser) -> None:
     bob = site.browser().join("bob@example.com")
     pay(choose(ada, "business"))
     shop.settle()
@@ -199,7 +197,7 @@ def test_deleting_the_account_ends_the_subscription_at_once(shop: Shop, ada: Bro
         assert session.exec(mine).one()
 
 
-def test_without_stripe_the_page_shows_the_plans_and_says_that_billing_is_off(tmp_path: Path) -> None:
+def test_without_stripe_the_page_shows_the_plans_and_that_billing_is_off(tmp_path: Path) -> None:
     with opened_site(tmp_path / "data") as site:
         plans.add_to(site.api.app)
         browser = site.browser().join("ada@example.com")
@@ -214,7 +212,7 @@ def token_of(browser: Browser) -> str:
     return found[1] if found else ""
 
 
-def test_buying_a_plan_below_the_given_one_asks_first(shop: Shop, ada: Browser) -> None:
+def test_buying_a_plan_below_the_operator_plan_asks_for_confirmation(shop: Shop, ada: Browser) -> None:
     with shop.api.services.database.transaction() as session:
         accounts.change_plan(session, accounts.find_by_email(session, "ada@example.com"), PlanName.BUSINESS)
     ada.get("/plans")
@@ -227,7 +225,7 @@ def test_buying_a_plan_below_the_given_one_asks_first(shop: Shop, ada: Browser) 
     assert shop.state(owner_of(shop)).plan is PlanName.STANDARD
 
 
-def test_a_price_that_stripe_refuses_is_told_on_the_page(shop: Shop, ada: Browser) -> None:
+def test_a_price_refused_by_stripe_is_reported_on_the_page(shop: Shop, ada: Browser) -> None:
     ada.get("/plans")
     for price in shop.world.all("price", lookup_key="bgeraser_standard_monthly"):
         price["active"] = False
@@ -235,7 +233,7 @@ def test_a_price_that_stripe_refuses_is_told_on_the_page(shop: Shop, ada: Browse
     assert (answer.status_code, "cannot be bought right now" in ada.text) == (422, True)
 
 
-def test_signing_up_again_brings_neither_a_second_trial_nor_more_credits(
+def test_signing_up_again_grants_neither_a_second_trial_nor_more_credits(
     tmp_path: Path,
 ) -> None:
     with open_shop(tmp_path, stripe_trial_days=7) as shop:
@@ -256,7 +254,7 @@ def test_signing_up_again_brings_neither_a_second_trial_nor_more_credits(
         site.auth.close()
 
 
-def test_a_dispute_lost_or_won_leaves_the_plan_page_in_order(shop: Shop, ada: Browser) -> None:
+def test_the_plans_page_is_correct_after_a_lost_or_won_dispute(shop: Shop, ada: Browser) -> None:
     pay(choose(ada, "standard"))
     shop.settle()
     lifecycle.open_dispute(shop.world, shop.charges(owner_of(shop))[0])

@@ -1,4 +1,4 @@
-"""The plain pages over HTTP: what they say, what browsers may do on them, and errors as pages."""
+"""The site pages over HTTP: content, security headers, and errors as pages."""
 
 import re
 
@@ -18,7 +18,9 @@ def get(server: RunningServer, path: str, **headers: str) -> httpx.Response:
 
 
 @pytest.mark.parametrize("path", ["/", "/docs", "/openapi"])
-def test_a_page_is_ours_alone_and_its_scripts_are_named(server: RunningServer, path: str) -> None:
+def test_a_page_loads_only_local_resources_and_lists_its_scripts_in_the_policy(
+    server: RunningServer, path: str
+) -> None:
     first, second = get(server, path), get(server, path)
     assert first.status_code == 200
     policy = first.headers["content-security-policy"]
@@ -31,14 +33,14 @@ def test_a_page_is_ours_alone_and_its_scripts_are_named(server: RunningServer, p
     assert httpx.head(f"{server.address}{path}").status_code == 200
 
 
-def test_the_front_page_has_every_tool_and_this_server_s_address(server: RunningServer) -> None:
+def test_the_front_page_lists_every_tool_and_the_url_of_this_server(server: RunningServer) -> None:
     text = get(server, "/").text
     for tool in TOOLS.values():
         assert f"POST /api/tools/{tool.name}" in text
     assert f"curl -X POST {server.address}/api/tools/bg-removal" in text
 
 
-def test_everything_a_page_loads_is_there_and_may_be_kept(server: RunningServer) -> None:
+def test_every_resource_of_a_page_exists_and_is_cacheable(server: RunningServer) -> None:
     for path in ("/", "/docs"):
         for place in re.findall(r'(?:src|href)="(/static/[^"]+)"', get(server, path).text):
             answer = httpx.get(f"{server.address}{place}")
@@ -57,7 +59,7 @@ def test_the_reference_explains_every_code_and_parameter(server: RunningServer) 
     assert "<code>GET /api/usage</code>" in text
 
 
-def test_an_unknown_page_is_a_page_and_an_unknown_route_is_not(server: RunningServer) -> None:
+def test_an_unknown_page_is_an_html_404_and_an_unknown_route_a_json_404(server: RunningServer) -> None:
     page = get(server, "/nothing/here")
     assert (page.status_code, page.headers["content-type"]) == (404, "text/html; charset=utf-8")
     assert page.headers["x-request-id"] in page.text
@@ -67,10 +69,10 @@ def test_an_unknown_page_is_a_page_and_an_unknown_route_is_not(server: RunningSe
 
 
 @pytest.mark.parametrize("path", ["/static/../settings.py", "/static/%2e%2e/app.py", "/static//etc/passwd"])
-def test_static_files_are_those_of_the_folder_only(server: RunningServer, path: str) -> None:
+def test_only_files_of_the_static_folder_are_served(server: RunningServer, path: str) -> None:
     assert get(server, path).status_code == 404
 
 
-def test_a_page_never_shows_markup_from_an_address(server: RunningServer) -> None:
+def test_urls_are_escaped_in_pages(server: RunningServer) -> None:
     text = get(server, "/<script>alert(1)</script>").text
     assert "<script>alert" not in text

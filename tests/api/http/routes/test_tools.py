@@ -1,4 +1,4 @@
-"""The REST API over TCP, against a live server process: what a good call gets."""
+"""The REST API over TCP, against a live server process: successful calls."""
 
 import re
 import time
@@ -35,7 +35,7 @@ def customer(server: RunningServer) -> Customer:
     return server.new_customer(PlanName.BUSINESS)
 
 
-def test_a_good_call_answers_the_published_body(server: RunningServer, customer: Customer) -> None:
+def test_a_successful_call_returns_the_documented_body(server: RunningServer, customer: Customer) -> None:
     response = crop(server, customer)
     assert response.status_code == 200
     body = response.json()
@@ -49,7 +49,7 @@ def test_a_good_call_answers_the_published_body(server: RunningServer, customer:
     assert server.balance(customer) == (4999, 0)
 
 
-def test_a_photo_comes_back_without_its_background(server: RunningServer, customer: Customer) -> None:
+def test_the_background_of_a_photo_is_removed(server: RunningServer, customer: Customer) -> None:
     with server.client(customer) as client:
         files = {"image": ("coffee.jpg", jpeg_bytes(photo("coffee")))}
         data = client.post("/api/tools/bg-removal", files=files).json()["data"]
@@ -75,7 +75,7 @@ def test_the_result_can_be_fetched_without_a_key_for_24_hours(
     assert 86_400 <= (ends_at - began).total_seconds() < 86_400 + 120
 
 
-def test_every_tool_answer_tells_of_credits_and_rate(server: RunningServer, customer: Customer) -> None:
+def test_every_tool_response_has_credit_and_rate_headers(server: RunningServer, customer: Customer) -> None:
     before = int(time.time())
     headers = crop(server, customer).headers
     assert headers["x-credits-charged"] == "1"
@@ -87,7 +87,7 @@ def test_every_tool_answer_tells_of_credits_and_rate(server: RunningServer, cust
     assert re.fullmatch(r'"calls";r=599;t=[01]', headers["ratelimit"])
 
 
-def test_answers_protect_browsers(server: RunningServer, customer: Customer) -> None:
+def test_responses_have_security_headers(server: RunningServer, customer: Customer) -> None:
     answers = [
         crop(server, customer),
         httpx.get(f"{server.address}/healthz"),
@@ -102,7 +102,7 @@ def test_answers_protect_browsers(server: RunningServer, customer: Customer) -> 
         assert "server" not in answer.headers
 
 
-def test_accept_image_answers_the_picture_with_its_facts_in_headers(
+def test_accept_image_returns_the_image_with_metadata_in_headers(
     server: RunningServer, customer: Customer
 ) -> None:
     response = crop(server, customer, headers={"Accept": "image/*"})
@@ -136,7 +136,7 @@ def test_accept_image_answers_the_picture_with_its_facts_in_headers(
         ("image/*;q=banana", False),
     ],
 )
-def test_json_is_answered_unless_a_picture_is_preferred(
+def test_json_is_returned_unless_an_image_is_preferred(
     server: RunningServer, customer: Customer, accept: str, is_picture: bool
 ) -> None:
     response = crop(server, customer, headers={"Accept": accept})
@@ -144,27 +144,27 @@ def test_json_is_answered_unless_a_picture_is_preferred(
     assert response.headers["vary"] == "Accept"
 
 
-def test_an_error_is_json_even_where_a_picture_was_asked_for(
-    server: RunningServer, customer: Customer
-) -> None:
+def test_an_error_is_json_even_if_an_image_was_requested(server: RunningServer, customer: Customer) -> None:
     response = crop(server, customer, quality="500", headers={"Accept": "image/*"})
     assert response.status_code == 422
     assert code_of(response) == "INVALID_PARAMETER"
 
 
 @pytest.mark.parametrize("alias", ["image", "image_file", "file"])
-def test_the_picture_may_go_by_three_names(server: RunningServer, customer: Customer, alias: str) -> None:
+def test_the_image_field_has_three_accepted_names(
+    server: RunningServer, customer: Customer, alias: str
+) -> None:
     with server.client(customer) as client:
         response = client.post("/api/tools/crop", files={alias: ("a.png", small_picture())})
     assert response.status_code == 200
 
 
-def test_the_key_may_come_as_x_api_key(server: RunningServer, customer: Customer) -> None:
+def test_the_key_may_be_sent_as_x_api_key(server: RunningServer, customer: Customer) -> None:
     with httpx.Client(base_url=server.address, headers={"X-Api-Key": customer.key}) as client:
         assert client.get("/api/account").json()["data"]["email"] == customer.email
 
 
-def test_a_stored_picture_can_be_worked_on_by_its_id(server: RunningServer, customer: Customer) -> None:
+def test_a_stored_image_can_be_processed_by_its_id(server: RunningServer, customer: Customer) -> None:
     with server.client(customer) as client:
         photo_bytes = jpeg_bytes(photo("coffee"))
         stored = client.post("/api/images", files={"image": ("coffee.jpg", photo_bytes)})
@@ -183,7 +183,7 @@ def test_a_stored_picture_can_be_worked_on_by_its_id(server: RunningServer, cust
     assert server.balance(customer) == (4998, 0)
 
 
-def test_storing_a_picture_costs_no_credit_but_a_call_of_the_rate(
+def test_an_upload_costs_no_credit_but_counts_towards_the_rate(
     server: RunningServer, customer: Customer
 ) -> None:
     with server.client(customer) as client:
@@ -193,7 +193,7 @@ def test_storing_a_picture_costs_no_credit_but_a_call_of_the_rate(
     assert response.headers["x-ratelimit-remaining"] == "599"
 
 
-def test_a_deleted_picture_is_gone_at_once(server: RunningServer, customer: Customer) -> None:
+def test_a_deleted_image_is_gone_at_once(server: RunningServer, customer: Customer) -> None:
     with server.client(customer) as client:
         data = client.post("/api/images", files={"image": ("a.png", small_picture())}).json()["data"]
         deleted = client.delete(f"/api/images/{data['imageId']}")
@@ -205,7 +205,7 @@ def test_a_deleted_picture_is_gone_at_once(server: RunningServer, customer: Cust
     assert list(server.data_dir.rglob(data["imageId"])) == []
 
 
-def test_the_account_tells_credits_plan_and_limits(server: RunningServer) -> None:
+def test_the_account_route_returns_credits_plan_and_limits(server: RunningServer) -> None:
     free = server.new_customer()
     with server.client(free) as client:
         data = client.get("/api/account").json()["data"]
@@ -234,7 +234,7 @@ def test_the_catalogue_needs_no_key_and_lists_every_tool(server: RunningServer) 
         }
 
 
-def test_health_and_readiness_are_told_without_a_key(server: RunningServer) -> None:
+def test_health_and_readiness_need_no_key(server: RunningServer) -> None:
     assert httpx.get(f"{server.address}/healthz").json()["data"] == {"status": "ok"}
     data = httpx.get(f"{server.address}/readyz").json()["data"]
     assert (data["ready"], data["database"], data["device"]) == (True, "ok", "cpu")
@@ -242,16 +242,14 @@ def test_health_and_readiness_are_told_without_a_key(server: RunningServer) -> N
     assert {engine["tool"] for engine in data["engines"]} >= {"bg-removal", "crop"}
 
 
-def test_metrics_are_behind_a_door_that_only_a_token_makes(server: RunningServer) -> None:
+def test_metrics_need_the_configured_token(server: RunningServer) -> None:
     with httpx.Client(base_url=server.address) as client:
         answer = client.get("/metrics", headers={"Authorization": "Bearer token"})
     assert (answer.status_code, code_of(answer)) == (404, "NOT_FOUND")
 
 
 @pytest.mark.parametrize("path", ["/api/tools", "/healthz", "/readyz", "/openapi.json", "/api/account"])
-def test_head_answers_as_get_does_without_a_body(
-    server: RunningServer, customer: Customer, path: str
-) -> None:
+def test_head_matches_get_without_a_body(server: RunningServer, customer: Customer, path: str) -> None:
     with server.client(customer) as client:
         get, head = client.get(path), client.head(path)
     assert (head.status_code, head.content) == (get.status_code, b"")
@@ -260,7 +258,7 @@ def test_head_answers_as_get_does_without_a_body(
         assert head.headers["content-length"] == get.headers["content-length"]
 
 
-def test_request_ids_are_ours_and_never_repeat(server: RunningServer, customer: Customer) -> None:
+def test_request_ids_are_generated_and_unique(server: RunningServer, customer: Customer) -> None:
     with server.client(customer) as client:
         ids = {
             client.get("/healthz", headers={"X-Request-Id": "mine"}).headers["x-request-id"]

@@ -1,4 +1,4 @@
-"""Nothing but the picture is stored, so no route can serve anything else."""
+"""Metadata of uploads is removed before storage, so no route can serve it."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from ml.imaging import codecs
-from tests.ml.imaging.test_stripped_files import MAKERS, SECRET, archive
+from tests.ml.imaging.test_codecs_strip import MAKERS, SECRET, archive
 from tests.support.apps import LocalApi, local_api
 from tests.support.calling import code_of
-from tests.support.ml.photos import png_bytes
+from tests.support.ml.photos import jpeg_bytes, photo, png_bytes
 
 
 @pytest.fixture
@@ -21,9 +21,7 @@ def api(tmp_path: Path) -> Iterator[LocalApi]:
 
 
 @pytest.mark.parametrize("name", MAKERS)
-def test_an_upload_is_stored_and_served_without_what_came_with_it(
-    api: LocalApi, tmp_path: Path, name: str
-) -> None:
+def test_an_upload_is_stored_and_served_without_metadata(api: LocalApi, tmp_path: Path, name: str) -> None:
     content = MAKERS[name](6) + archive()
     headers = {"X-Api-Key": api.new_key("a@example.com")}
     stored = api.request("POST", "/api/images", files={"image": content}, headers=headers)
@@ -38,7 +36,21 @@ def test_an_upload_is_stored_and_served_without_what_came_with_it(
         assert private not in served
 
 
-def test_a_file_that_is_cut_short_or_far_too_long_is_not_stored(api: LocalApi, tmp_path: Path) -> None:
+def test_bytes_after_the_last_row_of_a_jpeg_without_end_marker_are_not_stored(tmp_path: Path) -> None:
+    content = jpeg_bytes(photo("coffee")[:96, :128])[:-2] + archive().replace(b"\xff", b"\xff\0")
+    with local_api(tmp_path, has_workers=True) as api:
+        headers = {"X-Api-Key": api.new_key("a@example.com")}
+        stored = api.request("POST", "/api/images", files={"image": content}, headers=headers)
+        assert stored.status_code == 200, stored.text
+    (file,) = (file for file in tmp_path.rglob("img_*") if file.is_file())
+    kept = file.read_bytes()
+    assert b"PK\x03\x04" not in kept
+    assert kept.endswith(b"\xff\xd9")
+    difference = codecs.decode(kept).pixels.astype(int) - codecs.decode(content).pixels
+    assert np.abs(difference).mean() < 1.5
+
+
+def test_a_truncated_or_oversized_file_is_not_stored(api: LocalApi, tmp_path: Path) -> None:
     headers = {"X-Api-Key": api.new_key("a@example.com")}
     whole = png_bytes(np.zeros((64, 64, 3), np.uint8))
     long = whole[:16] + (50_000_000).to_bytes(4, "big") + (1).to_bytes(4, "big") + whole[24:]

@@ -1,4 +1,4 @@
-"""The log of calls and `/api/usage`: what a caller sees of their own calls."""
+"""The call log and `/api/usage`."""
 
 import secrets
 from datetime import UTC, date, datetime
@@ -8,8 +8,8 @@ import pytest
 from sqlmodel import Session
 
 from api.calls import call_log
+from api.calls.models import CallRecord
 from api.db.database import Database
-from api.db.models import CallRecord
 from api.errors import InvalidParameter
 from billing.ledger import accounts
 from tests.support.calling import code_of, crop, param_of, small_picture
@@ -33,7 +33,7 @@ def until_logged(server: RunningServer, account_id: str, count: int) -> list[Cal
     raise AssertionError(f"{len(found)} of {count} records came")
 
 
-def test_answered_calls_are_counted_by_tool_and_key_and_refused_ones_are_only_logged(
+def test_answered_calls_are_counted_by_tool_and_key_and_refused_ones_only_logged(
     server: RunningServer,
 ) -> None:
     customer = server.new_customer()
@@ -64,12 +64,12 @@ def test_answered_calls_are_counted_by_tool_and_key_and_refused_ones_are_only_lo
         ("?to=20261122", "to"),
     ],
 )
-def test_days_that_cannot_be_are_refused(server: RunningServer, query: str, param: str) -> None:
+def test_invalid_days_are_refused(server: RunningServer, query: str, param: str) -> None:
     answer = usage_of(server, server.customer.headers, query)
     assert (answer.status_code, code_of(answer), param_of(answer)) == (422, "INVALID_PARAMETER", param)
 
 
-def test_the_first_of_all_days_has_none_before_it(server: RunningServer) -> None:
+def test_the_earliest_representable_day_is_accepted(server: RunningServer) -> None:
     assert usage_of(server, server.customer.headers, "?to=0001-01-02").json()["data"] == []
 
 
@@ -91,7 +91,7 @@ def record(account_id: str, request_id: str, started_at: datetime, **changes: ob
     return made.model_copy(update=changes)
 
 
-def test_usage_counts_whole_days_of_one_account(database: Database) -> None:
+def test_usage_counts_full_days_of_one_account(database: Database) -> None:
     noon = datetime(2026, 11, 22, 12, tzinfo=UTC)
     with database.transaction() as session:
         mine, other = make_account(session), make_account(session)
@@ -114,7 +114,7 @@ def test_a_call_has_one_row_and_the_charged_one_wins(database: Database) -> None
         assert [row.credits for row in call_log.latest(session, account_id, 10)] == [1]
 
 
-def test_rows_past_their_time_are_forgotten(database: Database) -> None:
+def test_expired_rows_are_deleted(database: Database) -> None:
     now = datetime(2026, 11, 22, 12, tzinfo=UTC)
     with database.transaction() as session:
         account_id = make_account(session)

@@ -1,4 +1,4 @@
-"""The door Stripe's events come in by: who may pass, and what passing does."""
+"""The Stripe webhook: signatures, storage and handling of events."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -64,7 +64,7 @@ FORGERIES: dict[str, Callable[[bytes, int], str | None]] = {
 
 
 @pytest.mark.parametrize("forgery", FORGERIES, ids=str)
-def test_what_stripe_did_not_sign_lately_is_refused_and_changes_nothing(
+def test_an_invalid_or_expired_signature_is_refused_and_changes_nothing(
     shop: Shop, ada: Owner, forgery: str
 ) -> None:
     payload = body(paid_event(shop, ada))
@@ -83,7 +83,7 @@ def test_what_stripe_did_not_sign_lately_is_refused_and_changes_nothing(
     [b"", b"[]", b"{}", b"null", b"\xff\xfe", b'{"object":"event"}', b'{"object":"charge","id":"evt_1"}'],
     ids=str,
 )
-def test_a_signed_body_that_is_no_event_is_refused(shop: Shop, payload: bytes) -> None:
+def test_a_signed_body_that_is_not_an_event_is_refused(shop: Shop, payload: bytes) -> None:
     header = signature(payload, WEBHOOK_SECRET, shop.world.now)
     answer = shop.api.request(
         "POST", "/stripe/webhook", content=payload, headers={"Stripe-Signature": header}
@@ -92,7 +92,9 @@ def test_a_signed_body_that_is_no_event_is_refused(shop: Shop, payload: bytes) -
 
 
 @pytest.mark.parametrize("offset", [-300, -299, 0, 299, 300])
-def test_a_signature_within_five_minutes_to_either_side_is_good(shop: Shop, ada: Owner, offset: int) -> None:
+def test_a_signature_within_five_minutes_in_either_direction_is_valid(
+    shop: Shop, ada: Owner, offset: int
+) -> None:
     payload = body(paid_event(shop, ada))
     header = signature(payload, WEBHOOK_SECRET, shop.world.now + offset)
     assert shop.send(payload, {"Stripe-Signature": header})
@@ -101,13 +103,13 @@ def test_a_signature_within_five_minutes_to_either_side_is_good(shop: Shop, ada:
 
 
 @pytest.mark.parametrize("secret", [WEBHOOK_SECRET, OLD_SECRET])
-def test_while_the_secret_is_rotated_both_are_good(shop: Shop, ada: Owner, secret: str) -> None:
+def test_both_secrets_are_valid_during_rotation(shop: Shop, ada: Owner, secret: str) -> None:
     assert shop.send(*signed(paid_event(shop, ada), shop.world.now, secret))
     shop.handle()
     assert shop.plan_and_credits(ada) == ("standard", 515)
 
 
-def test_stripes_own_two_signatures_in_one_header_are_good_while_it_rotates(shop: Shop, ada: Owner) -> None:
+def test_two_signatures_in_one_header_are_valid_during_rotation(shop: Shop, ada: Owner) -> None:
     payload = body(paid_event(shop, ada))
     now = shop.world.now
     other = signature(payload, "whsec_the_next", now).split(",")[1]
@@ -115,7 +117,7 @@ def test_stripes_own_two_signatures_in_one_header_are_good_while_it_rotates(shop
 
 
 @pytest.mark.parametrize("secret", [None, SecretStr(""), SecretStr("   ")])
-def test_without_a_secret_there_is_no_such_address(tmp_path: Path, secret: SecretStr | None) -> None:
+def test_the_webhook_is_404_without_a_secret(tmp_path: Path, secret: SecretStr | None) -> None:
     with local_api(tmp_path, stripe_secret_key=SecretStr("sk_test_x"), stripe_webhook_secret=secret) as api:
         payload = b"{}"
         now = int(api.clock().timestamp())
@@ -144,13 +146,13 @@ def test_an_event_is_stored_before_it_is_handled_and_only_once(shop: Shop, ada: 
     shop.handle()
     assert shop.plan_and_credits(ada) == ("standard", 515)
     assert shop.waiting_events() == 0
-    asked = len(shop.world.calls)
+    calls_before = len(shop.world.calls)
     assert shop.send(*signed(event, shop.world.now))
     shop.handle()
-    assert len(shop.world.calls) == asked  # it was handled, so nobody asks Stripe again
+    assert len(shop.world.calls) == calls_before  # it is handled, so Stripe is not called again
 
 
-def test_handling_that_fails_is_tried_again_from_the_store(shop: Shop, ada: Owner) -> None:
+def test_failed_handling_is_retried_from_the_stored_event(shop: Shop, ada: Owner) -> None:
     event = paid_event(shop, ada)
     shop.world.is_down = True
     assert shop.send(*signed(event, shop.world.now))
@@ -169,7 +171,7 @@ def test_handling_that_fails_is_tried_again_from_the_store(shop: Shop, ada: Owne
     assert shop.waiting_events() == 0
 
 
-def test_what_an_old_event_says_is_not_believed(shop: Shop, ada: Owner) -> None:
+def test_the_content_of_a_stale_event_is_not_trusted(shop: Shop, ada: Owner) -> None:
     event = paid_event(shop, ada)
     shop.world.take_outbox()
     lifecycle.cancel_now(shop.world, shop.subscription(ada))
@@ -180,7 +182,7 @@ def test_what_an_old_event_says_is_not_believed(shop: Shop, ada: Owner) -> None:
     assert credits_ == 515  # paid for, until the period ends
 
 
-def test_a_lie_in_a_signed_event_moves_no_credits(shop: Shop, ada: Owner) -> None:
+def test_forged_amounts_in_a_signed_event_move_no_credits(shop: Shop, ada: Owner) -> None:
     shop.buy(ada, PlanName.STANDARD)
     shop.settle()
     event = shop.world.events[-1] | {"id": "evt_lie", "type": "invoice.paid"}
@@ -192,7 +194,7 @@ def test_a_lie_in_a_signed_event_moves_no_credits(shop: Shop, ada: Owner) -> Non
     assert shop.plan_and_credits(ada) == ("standard", 515)
 
 
-def test_events_of_strangers_and_of_other_kinds_are_stored_as_handled(shop: Shop, ada: Owner) -> None:
+def test_events_of_unknown_customers_and_other_types_are_stored_as_handled(shop: Shop, ada: Owner) -> None:
     paid_event(shop, ada)
     event = shop.world.events[-1]
     stranger = event | {"id": "evt_stranger", "type": "invoice.paid"}
@@ -206,7 +208,7 @@ def test_events_of_strangers_and_of_other_kinds_are_stored_as_handled(shop: Shop
         assert {each.id for each in session.exec(select(StripeEvent))} == {"evt_stranger", "evt_other"}
 
 
-def test_the_endpoint_asks_for_exactly_what_is_handled(shop: Shop) -> None:
+def test_the_endpoint_subscribes_to_exactly_the_handled_event_types(shop: Shop) -> None:
     (endpoint,) = shop.world.all("webhook_endpoint")
     assert set(endpoint["enabled_events"]) == set(WANTED_TYPES)
 

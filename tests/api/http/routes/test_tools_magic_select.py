@@ -1,4 +1,4 @@
-"""Magic select over HTTP: clicks on a stored picture, and masks that later calls name."""
+"""Magic select over HTTP: points on a stored image, and masks that later calls use by id."""
 
 import io
 from pathlib import Path
@@ -10,8 +10,8 @@ import pytest
 from PIL import Image as PillowImage
 from sqlmodel import Session, col, select
 
-from api.db.models import Image
 from api.images import service as images
+from api.images.models import Image
 from api.images.storage import Storage
 from ml.engines.network_facts import SEGMENTING_FACTS
 from tests.support.apps import local_api
@@ -51,7 +51,7 @@ def row_of(server: RunningServer, image_id: str) -> Image | None:
         return found
 
 
-def test_a_stored_picture_is_encoded_once_and_its_masks_have_ids(start_server: StartServer) -> None:
+def test_a_stored_image_is_encoded_once_and_its_masks_have_ids(start_server: StartServer) -> None:
     server = start_server(BGERASER_WORKERS="2")
     with server.client(server.customer) as client:
         image_id = upload(client, jpeg_bytes(photo("astronaut")))
@@ -65,7 +65,7 @@ def test_a_stored_picture_is_encoded_once_and_its_masks_have_ids(start_server: S
         assert row is not None
         assert row.artefact_bytes == len(kept)
 
-        # Another picture's embedding in its place: whoever answers now reads it, and does not encode.
+        # Put another image's embedding in its place: the answer shows whether it is read.
         other_id = upload(client, jpeg_bytes(photo("chelsea")))
         clicked(client, other_id, points="[[150, 110, 1]]")
         other = stored(server).read_artefact(other_id, ARTEFACT)
@@ -108,7 +108,7 @@ def test_a_stored_picture_is_encoded_once_and_its_masks_have_ids(start_server: S
         assert server.drifts() == []
 
 
-def test_nothing_found_and_impossible_places_cost_nothing(server: RunningServer) -> None:
+def test_empty_selections_and_invalid_points_are_not_charged(server: RunningServer) -> None:
     customer = server.new_customer(credits=2)
     with server.client(customer) as client:
         flat = upload(client, small_picture())
@@ -130,7 +130,7 @@ def test_nothing_found_and_impossible_places_cost_nothing(server: RunningServer)
 IMAGE = "img_0123456789abcdefABCDEF"
 
 
-def test_artefacts_lie_beside_their_picture_and_go_with_it(tmp_path: Path) -> None:
+def test_artefacts_are_stored_and_deleted_with_their_image(tmp_path: Path) -> None:
     storage = Storage(tmp_path)
     storage.write(IMAGE, b"picture")
     assert storage.read_artefact(IMAGE, "one") is None
@@ -147,7 +147,7 @@ def test_artefacts_lie_beside_their_picture_and_go_with_it(tmp_path: Path) -> No
             storage.write_artefact(IMAGE, name, b"")
 
 
-def test_artefacts_without_a_picture_are_swept_up_and_never_kept_after_it(tmp_path: Path) -> None:
+def test_orphaned_artefacts_are_deleted(tmp_path: Path) -> None:
     with local_api(tmp_path) as api:
         storage = api.services.storage
         storage.write_artefact(IMAGE, "one", b"1")
@@ -157,7 +157,7 @@ def test_artefacts_without_a_picture_are_swept_up_and_never_kept_after_it(tmp_pa
         assert storage.read_artefact(IMAGE, "one") is None
 
 
-def test_artefacts_count_towards_the_accounts_storage(tmp_path: Path) -> None:
+def test_artefacts_count_towards_the_storage_of_the_account(tmp_path: Path) -> None:
     with local_api(tmp_path, account_storage_mb=1) as api:
         key = api.new_key("a@example.com")
 

@@ -1,0 +1,60 @@
+"""Slows down browsers whose requests keep failing, before anything is done for them.
+
+A page that ignores `Retry-After`, or an attacker with a guest's session, would otherwise have its session and
+project looked up in the database for every refused request, and so delay the requests of others.
+"""
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime
+
+from fastapi import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.errors import RateLimited
+from api.http import responses
+from api.http.dependencies import address_of
+from api.rate_limit import MemoryRates
+
+#: Error responses of one browser, at once and a minute, before further requests are refused.
+ERRORS_A_MINUTE = 60
+#: A refused client waits this long for its response, so that one that never pauses sends fewer requests.
+DELAY_SECONDS = 1.0
+_ERRORS = range(400, 600)
+
+
+class ErrorLimit:
+    """ASGI middleware for requests with cookies; API calls have no cookie and rates of their own."""
+
+    def __init__(
+        self, app: ASGIApp, clock: Callable[[], datetime], delay_seconds: float = DELAY_SECONDS
+    ) -> None:
+        self._app = app
+        self._clock = clock
+        self._delay_seconds = delay_seconds
+        self._errors = MemoryRates()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        browser = _browser_of(scope) if scope["type"] == "http" else None
+        if browser is None:
+            await self._app(scope, receive, send)
+            return
+        rate = self._errors.state(browser, limit=ERRORS_A_MINUTE, now=self._clock())
+        if not rate.remaining:
+            await asyncio.sleep(self._delay_seconds)
+            refusal = RateLimited("Too many failed requests. Please wait.", rate.retry_after_seconds)
+            await responses.error(Request(scope), refusal)(scope, receive, send)
+            return
+
+        async def count_errors(message: Message) -> None:
+            if message["type"] == "http.response.start" and message["status"] in _ERRORS:
+                self._errors.take(browser, limit=ERRORS_A_MINUTE, now=self._clock())
+            await send(message)
+
+        await self._app(scope, receive, count_errors)
+
+
+def _browser_of(scope: Scope) -> tuple[str, int] | None:
+    """The address and cookies of a browser; None for a request without cookies."""
+    cookies = [value for name, value in scope["headers"] if name == b"cookie"]
+    return (address_of(Request(scope)), hash(tuple(cookies))) if cookies else None

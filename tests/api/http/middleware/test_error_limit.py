@@ -1,0 +1,74 @@
+"""A browser whose requests keep failing is refused before anything is done for it."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from api.http.metrics import Metrics
+from api.http.middleware.error_limit import ERRORS_A_MINUTE, ErrorLimit
+from api.http.middleware.request_context import RequestContext
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+MINE, OTHER = {"Cookie": "session=mine"}, {"Cookie": "session=other"}
+
+
+class Server:
+    """An application that answers with the status in the path, and counts the requests that reach it."""
+
+    def __init__(self) -> None:
+        self.reached = 0
+        self.now = NOON
+
+        async def answer(request: Request) -> JSONResponse:
+            self.reached += 1
+            return JSONResponse({}, request.path_params["status"])
+
+        app = Starlette(routes=[Route("/{status:int}", answer)])
+        limited = ErrorLimit(app, clock=lambda: self.now, delay_seconds=0)
+        self._transport = httpx.ASGITransport(RequestContext(limited, Metrics(), has_tls=False))
+
+    async def get(self, status: int, headers: dict[str, str]) -> httpx.Response:
+        async with httpx.AsyncClient(transport=self._transport, base_url="http://test") as client:
+            return await client.get(f"/{status}", headers=headers)
+
+
+@pytest.fixture
+def server() -> Server:
+    return Server()
+
+
+async def _exhaust(server: Server, status: int = 429) -> None:
+    for _ in range(ERRORS_A_MINUTE):
+        assert (await server.get(status, MINE)).status_code == status
+
+
+def test_errors_beyond_the_limit_are_refused_unprocessed(server: Server) -> None:
+    async def main() -> None:
+        await _exhaust(server)
+        for status in (429, 200):
+            refused = await server.get(status, MINE)
+            assert refused.status_code == 429
+            assert refused.json()["error"]["code"] == "RATE_LIMITED"
+            assert refused.headers["Retry-After"] == "1"
+        assert server.reached == ERRORS_A_MINUTE
+        server.now += timedelta(seconds=1)
+        assert (await server.get(200, MINE)).status_code == 200
+
+    asyncio.run(main())
+
+
+def test_other_browsers_successes_and_requests_without_cookies_are_not_limited(server: Server) -> None:
+    async def main() -> None:
+        await _exhaust(server)
+        assert (await server.get(200, OTHER)).status_code == 200
+        for _ in range(ERRORS_A_MINUTE + 5):
+            assert (await server.get(200, OTHER)).status_code == 200
+            assert (await server.get(401, {})).status_code == 401
+
+    asyncio.run(main())

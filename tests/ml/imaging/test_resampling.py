@@ -1,0 +1,52 @@
+"""Resizing and rotation of pixels; the crop tool's tests cover edges and transparency."""
+
+import numpy as np
+import pytest
+
+from ml.errors import PictureTooLarge
+from ml.imaging.resampling import resize, rotate, rotated_size
+from ml.pixels import Pixels
+
+NOISE: Pixels = np.random.default_rng(1).integers(0, 256, (30, 40, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("degrees", [-180.0, -90.0, 0.0, 90.0, 180.0])
+def test_quarter_turns_are_exact_and_clockwise(degrees: float) -> None:
+    turned = rotate(NOISE, degrees)
+    assert np.array_equal(turned, np.rot90(NOISE, -round(degrees / 90)))
+    assert rotated_size(40, 30, degrees) == (turned.shape[1], turned.shape[0])
+
+
+@pytest.mark.parametrize("degrees", [-135.0, -1.0, 0.5, 45.0, 89.0, 179.0])
+def test_the_canvas_of_other_angles_is_that_of_rotated_size(degrees: float) -> None:
+    turned = rotate(NOISE, degrees)
+    assert rotated_size(40, 30, degrees) == (turned.shape[1], turned.shape[0])
+    assert turned.shape[2] == 4
+    assert turned[[0, 0, -1, -1], [0, -1, 0, -1], 3].max() < 255  # transparent corners
+
+
+def test_resizing_to_the_same_size_returns_the_same_pixels() -> None:
+    assert resize(NOISE, (40, 30)) is NOISE
+
+
+def test_a_part_is_resized_like_the_same_part_cut_out() -> None:
+    mask = NOISE[..., 0]
+    for pixels in (NOISE, mask):
+        part = resize(pixels, (20, 20), part=(4, 2, 14, 12))
+        assert part.shape[:2] == (20, 20)
+        inner = resize(np.ascontiguousarray(pixels[2:12, 4:14]), (20, 20))
+        # Pixels beyond the part contribute at its edges only.
+        assert np.array_equal(part[8:12, 8:12], inner[8:12, 8:12])
+
+
+def test_hidden_colour_does_not_bleed() -> None:
+    pixels = np.zeros((20, 20, 4), np.uint8)
+    pixels[:, :10] = (200, 10, 10, 255)
+    pixels[:, 10:, 1] = 255  # green under full transparency
+    small = resize(pixels, (10, 10))
+    assert small[small[..., 3] > 0][:, 1].max() <= 11
+
+
+def test_a_result_of_too_many_pixels_is_refused() -> None:
+    with pytest.raises(PictureTooLarge):
+        resize(NOISE, (20_000, 20_000))
