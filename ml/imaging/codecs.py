@@ -115,8 +115,7 @@ def decode(data: bytes, max_pixels: int = MAX_INPUT_PIXELS) -> Picture:
     """
     source_format = sniff(data[:SNIFF_BYTES])
     with _translate_errors():
-        pixels, warnings = _decode(data, source_format, max_pixels)
-        return Picture(pixels, source_format, warnings)
+        return _decode(data, source_format, max_pixels)
 
 
 class _Format(Protocol):
@@ -158,16 +157,17 @@ def _translate_errors() -> Iterator[None]:
             raise UnreadablePicture("The image cannot be read: it is damaged or cut short.") from error
 
 
-def _decode(data: bytes, source_format: str, max_pixels: int) -> tuple[Pixels, tuple[str, ...]]:
+def _decode(data: bytes, source_format: str, max_pixels: int) -> Picture:
     from ml.imaging import srgb
     from ml.imaging.formats import exif
     from ml.imaging.formats.opened import as_array
 
     opened = _format_module(source_format).read(data, max_pixels)
-    orientation, warnings = opened.orientation, opened.warnings
+    orientation, warnings, jpeg_tables = opened.orientation, opened.warnings, opened.jpeg_tables
     image = srgb.to_srgb(opened.image, opened.icc_profile)
     del opened  # releases its picture
-    return as_array(exif.apply_orientation(image, orientation)), warnings
+    pixels = as_array(exif.apply_orientation(image, orientation))
+    return Picture(pixels, source_format, warnings, jpeg_tables)
 
 
 def check_output_size(width: int, height: int) -> None:

@@ -80,7 +80,8 @@ def _reduced(source: Picture, call: ToolCall) -> tuple[Picture, Params]:
         return source, call.params
     from ml.imaging.resampling import resize
 
-    return replace(source, pixels=resize(source.pixels, reduced)), call.params.for_reduced(size, reduced)
+    pixels = resize(source.pixels, reduced)
+    return replace(source, pixels=pixels, jpeg_tables=None), call.params.for_reduced(size, reduced)
 
 
 def _encode(pixels: Pixels, source_format: str, call: ToolCall) -> tuple[bytes, str]:
