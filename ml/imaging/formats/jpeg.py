@@ -93,7 +93,14 @@ def read(data: bytes, max_pixels: int) -> Opened:
     else:
         image = _load_unended(parts)
         warnings = (NO_END,)
-    return Opened(image, _profile(parts), exif.orientation(parts.exif), warnings, _tables(image))
+    return Opened(image, _profile(parts), exif.orientation(parts.exif), warnings, _tables(image), _dpi(image))
+
+
+def _dpi(image: Image.Image) -> tuple[float, float] | None:
+    """The density that the JFIF segment states, in pixels an inch."""
+    across, down = image.info.get("jfif_density", (0, 0))
+    inch = {1: 1.0, 2: 2.54}.get(image.info.get("jfif_unit", 0))
+    return (across * inch, down * inch) if inch is not None and across and down else None
 
 
 def _tables(image: Image.Image) -> tuple[tuple[int, ...], ...] | None:
