@@ -108,8 +108,8 @@ def _at_size_of(candidate: Candidate, picture: Pixels) -> _Floats:
 def _preference(candidate: Candidate, colors: _Floats) -> float:
     inside = candidate.logits > 0
     area = np.count_nonzero(inside) / inside.size
-    certain = np.count_nonzero(candidate.logits > _STABLE_WITHIN)
-    possible = np.count_nonzero(candidate.logits > -_STABLE_WITHIN)
+    certain = int(np.count_nonzero(candidate.logits > _STABLE_WITHIN))
+    possible = int(np.count_nonzero(candidate.logits > -_STABLE_WITHIN))
     return (
         candidate.score
         + _CONTRAST_WEIGHT * contrast_share(inside, colors)

@@ -82,7 +82,7 @@ def _rotate_tile(
 
     def warp(values: NDArray[Any], method: int) -> NDArray[Any]:
         flags = method | cv2.WARP_INVERSE_MAP
-        return cv2.warpAffine(np.ascontiguousarray(values), matrix, (width, height), flags=flags)
+        return np.asarray(cv2.warpAffine(np.ascontiguousarray(values), matrix, (width, height), flags=flags))
 
     opaque = (
         np.full(part.shape[:2], 255, np.uint8) if part.shape[2] == 3 else cv2.inRange(part[..., 3], 255, 255)

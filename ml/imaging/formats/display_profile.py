@@ -46,8 +46,8 @@ def build(primaries: tuple[Xyz, Xyz, Xyz], gamma: float | None = None, name: str
     for letter, color in zip((b"r", b"g", b"b"), primaries, strict=True):
         tags += [(letter + b"XYZ", _xyz(color)), (letter + b"TRC", curve)]
     table, body, start = b"", b"", 132 + 12 * len(tags)
-    for name, content in tags:
-        table += struct.pack(">4sII", name, start + len(body), len(content))
+    for tag, content in tags:
+        table += struct.pack(">4sII", tag, start + len(body), len(content))
         body += content
     header = struct.pack(">I4sI", start + len(body), b"", 0x04300000) + b"mntrRGB XYZ " + b"\0" * 12 + b"acsp"
     header += b"\0" * 28 + _fixed(*_D50)

@@ -6,9 +6,11 @@ of them at 12 megapixels, beside the network alone.
 
 import zlib
 from dataclasses import replace
+from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from ml.editing import selecting
 from ml.engines import segmenting
@@ -72,7 +74,7 @@ def select_by_network(composite: Composite, click: Click | None) -> Mask:
 def overlap(mask: Mask, alpha: Mask) -> float:
     """Intersection over union."""
     one, other = mask > _INSIDE, alpha > _INSIDE
-    return np.count_nonzero(one & other) / max(1, np.count_nonzero(one | other))
+    return _count(one & other) / max(1, _count(one | other))
 
 
 def contour_score(mask: Mask, alpha: Mask) -> float:
@@ -80,9 +82,13 @@ def contour_score(mask: Mask, alpha: Mask) -> float:
     one, other = _contour(mask), _contour(alpha)
     reach = 2 * CONTOUR_WITHIN + 1
     near = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))
-    precision = np.count_nonzero(one & cv2.dilate(other, near)) / max(1, np.count_nonzero(one))
-    recall = np.count_nonzero(other & cv2.dilate(one, near)) / max(1, np.count_nonzero(other))
+    precision = _count(one & cv2.dilate(other, near)) / max(1, _count(one))
+    recall = _count(other & cv2.dilate(one, near)) / max(1, _count(other))
     return 2 * precision * recall / max(1e-9, precision + recall)
+
+
+def _count(region: NDArray[Any]) -> int:
+    return int(np.count_nonzero(region))
 
 
 def _contour(mask: Mask) -> Mask:
