@@ -8,6 +8,7 @@ import argparse
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from tests.ml.truth.composites import composites
@@ -23,6 +24,8 @@ _MEASURES = {
     "Gradient": ("gradient", "thousands a megapixel"),
     "Foreground colour": ("color", "levels of 255"),
 }
+_CONFIDENCES = (0.0, 0.4, 0.6, 0.8, 1.01)
+_GOOD_IOU = 0.9
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,7 @@ class Measured:
     recipe: Recipe
     errors: Errors
     seconds: float
+    confidence: float | None = None
 
 
 def measure(cutters: dict[str, Cutter], recipes: Sequence[Recipe]) -> dict[str, list[Measured]]:
@@ -40,8 +44,8 @@ def measure(cutters: dict[str, Cutter], recipes: Sequence[Recipe]) -> dict[str, 
             start = time.perf_counter()
             cutout = cut(composite.picture)
             seconds = time.perf_counter() - start
-            found = errors(composite.alpha, composite.foreground, cutout)
-            measured[name].append(Measured(composite.recipe, found, seconds))
+            found = errors(composite.alpha, composite.foreground, cutout.pixels)
+            measured[name].append(Measured(composite.recipe, found, seconds, cutout.confidence))
             line += f"  {name}: SAD {found.sad:6.1f}, {seconds:5.1f} s"
         print(line, flush=True)
     return measured
@@ -71,7 +75,23 @@ def tables(measured: dict[str, list[Measured]]) -> str:
             ]
         )
     )
-    return "\n\n".join(parts) + "\n"
+    parts.extend(_confidence(name, measured[name]) for name in names)
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _confidence(name: str, measured: Sequence[Measured]) -> str:
+    """How well sorting by confidence separates good cut-outs from bad ones; empty without confidences."""
+    known = [(one.confidence, one.errors.iou) for one in measured if one.confidence is not None]
+    if not known:
+        return ""
+    rows = [f"| Confidence of {name} | cut-outs | mean IoU | IoU below {_GOOD_IOU:g} |", "|---|---|---|---|"]
+    for low, high in pairwise(_CONFIDENCES):
+        ious = [iou for confidence, iou in known if low <= confidence < high]
+        if ious:
+            title = f"{low:g} to {min(high, 1):g}"
+            bad = sum(iou < _GOOD_IOU for iou in ious)
+            rows.append(f"| {title} | {len(ious)} | {sum(ious) / len(ious):.2f} | {bad} |")
+    return "\n".join(rows)
 
 
 def _mean(measured: Sequence[Measured], measure_name: str, category: str) -> str:

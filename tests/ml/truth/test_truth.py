@@ -112,3 +112,15 @@ def test_the_report_replaces_only_its_own_part_of_the_page(tmp_path: Path) -> No
     assert f"| {SMALL[0].category} | 1.00 | 1.00 |" in lines
     assert lines[:3] == original[:3]
     assert lines[-1] == original[-1]
+
+
+def test_the_report_groups_cutouts_by_confidence() -> None:
+    measured = [
+        report.Measured(SMALL[0], Errors(1, 2, 3, 4, iou), 0.5, confidence)
+        for confidence, iou in ((0.0, 0.0), (0.7, 0.8), (0.75, 1.0), (1.0, 0.95))
+    ]
+    lines = report.tables({"bgeraser": measured}).splitlines()
+    assert "| 0 to 0.4 | 1 | 0.00 | 1 |" in lines
+    assert "| 0.6 to 0.8 | 2 | 0.90 | 1 |" in lines
+    assert "| 0.8 to 1 | 1 | 0.95 | 0 |" in lines
+    assert not any(line.startswith("| 0.4 to 0.6") for line in lines)
