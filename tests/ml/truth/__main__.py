@@ -5,8 +5,9 @@ The full run writes the table of docs/quality.md.
 """
 
 import argparse
+import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -26,6 +27,8 @@ _MEASURES = {
 }
 _CONFIDENCES = (0.0, 0.4, 0.6, 0.8, 1.01)
 _GOOD_IOU = 0.9
+# rembg's alpha matting solves for every pixel at once, which takes minutes and gigabytes beyond this.
+_MATTING_MEGAPIXELS = 1.0
 
 
 @dataclass(frozen=True)
@@ -36,11 +39,16 @@ class Measured:
     confidence: float | None = None
 
 
-def measure(cutters: dict[str, Cutter], recipes: Sequence[Recipe]) -> dict[str, list[Measured]]:
+def measure(
+    cutters: dict[str, Cutter], recipes: Sequence[Recipe], limits: Mapping[str, float] | None = None
+) -> dict[str, list[Measured]]:
+    """Each cutter's errors; `limits` are the largest megapixels of cutters that take minutes beyond."""
     measured: dict[str, list[Measured]] = {name: [] for name in cutters}
     for composite in composites(tuple(recipes)):
         line = f"{composite.recipe.category:22}{composite.recipe.name:16}"
         for name, cut in cutters.items():
+            if float(composite.recipe.megapixels) > (limits or {}).get(name, math.inf):
+                continue
             start = time.perf_counter()
             cutout = cut(composite.picture)
             seconds = time.perf_counter() - start
@@ -52,25 +60,33 @@ def measure(cutters: dict[str, Cutter], recipes: Sequence[Recipe]) -> dict[str, 
 
 
 def tables(measured: dict[str, list[Measured]]) -> str:
-    """Markdown."""
+    """Markdown. Rows of categories count only the pictures that every cutter was measured on."""
     names = list(measured)
+    shared = set.intersection(*({one.recipe for one in measured[name]} for name in names))
+    total = max(len(measured[name]) for name in names)
+    groups: dict[str, Callable[[Measured], bool]] = {
+        category: lambda one, category=category: one.recipe in shared and one.recipe.category == category
+        for category in CATEGORIES
+    }
+    groups[f"these {len(shared)}"] = lambda one: one.recipe in shared
+    if len(shared) < total:
+        groups[f"the {total - len(shared)} larger ones"] = lambda one: one.recipe not in shared
     parts = []
     for title, (measure_name, unit) in _MEASURES.items():
         rows = [f"| {title} ({unit}) | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
-        for category in (*CATEGORIES, "all"):
-            cells = [_mean(measured[name], measure_name, category) for name in names]
+        for group, belongs in groups.items():
+            cells = [_mean([one for one in measured[name] if belongs(one)], measure_name) for name in names]
             if any(cells):
-                rows.append(f"| {category} | " + " | ".join(cells) + " |")
+                rows.append(f"| {group} | " + " | ".join(cells) + " |")
         parts.append("\n".join(rows))
-    found = [sum(one.errors.is_found for one in measured[name]) for name in names]
+    found = [sum(one.errors.is_found for one in measured[name] if one.recipe in shared) for name in names]
     seconds = [_seconds(measured[name]) for name in names]
-    total = len(measured[names[0]])
     parts.append(
         "\n".join(
             [
                 "| | " + " | ".join(names) + " |",
                 "|---" * (len(names) + 1) + "|",
-                f"| objects found (IoU above 0.5), of {total} | " + " | ".join(map(str, found)) + " |",
+                f"| objects found (IoU above 0.5), of {len(shared)} | " + " | ".join(map(str, found)) + " |",
                 "| median seconds at 1 MP | " + " | ".join(seconds) + " |",
             ]
         )
@@ -94,10 +110,8 @@ def _confidence(name: str, measured: Sequence[Measured]) -> str:
     return "\n".join(rows)
 
 
-def _mean(measured: Sequence[Measured], measure_name: str, category: str) -> str:
-    values = [
-        getattr(one.errors, measure_name) for one in measured if category in ("all", one.recipe.category)
-    ]
+def _mean(measured: Sequence[Measured], measure_name: str) -> str:
+    values = [getattr(one.errors, measure_name) for one in measured]
     known = [value for value in values if value is not None]
     return f"{sum(known) / len(known):.2f}" if known else ""
 
@@ -119,19 +133,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.ml.truth", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one composite of each category, without rembg")
     parser.add_argument("--category", choices=CATEGORIES, help="only this one; the page is not written")
+    parser.add_argument("--all-sizes", action="store_true", help="alpha matting of the larger pictures too")
     chosen = parser.parse_args()
     recipes = [one for one in RECIPES if chosen.category in (None, one.category)]
     if chosen.quick:
         recipes = [next(one for one in recipes if one.category == category) for category in CATEGORIES]
         print(tables(measure({"bgeraser": ours}, recipes)))
         return
-    rembg = Rembg()
+    rembg, matting = Rembg(), "rembg, alpha matting"
     cutters: dict[str, Cutter] = {
         "bgeraser": ours,
         "rembg": rembg.plain,
-        "rembg, alpha matting": rembg.with_matting,
+        matting: rembg.with_matting,
     }
-    text = tables(measure(cutters, recipes))
+    limits = {} if chosen.all_sizes else {matting: _MATTING_MEGAPIXELS}
+    text = tables(measure(cutters, recipes, limits))
     print(text)
     if chosen.category is None:
         write_page(text)
