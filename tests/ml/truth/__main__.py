@@ -7,7 +7,7 @@ The full run writes the table of docs/quality.md.
 import argparse
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -64,18 +64,18 @@ def tables(measured: dict[str, list[Measured]]) -> str:
     names = list(measured)
     shared = set.intersection(*({one.recipe for one in measured[name]} for name in names))
     total = max(len(measured[name]) for name in names)
-    groups: dict[str, Callable[[Measured], bool]] = {
-        category: lambda one, category=category: one.recipe in shared and one.recipe.category == category
-        for category in CATEGORIES
-    }
-    groups[f"these {len(shared)}"] = lambda one: one.recipe in shared
+    groups = {name: {one for one in shared if one.category == name} for name in CATEGORIES}
+    groups[f"these {len(shared)}"] = shared
     if len(shared) < total:
-        groups[f"the {total - len(shared)} larger ones"] = lambda one: one.recipe not in shared
+        groups[f"the {total - len(shared)} larger ones"] = set(RECIPES) - shared
     parts = []
     for title, (measure_name, unit) in _MEASURES.items():
         rows = [f"| {title} ({unit}) | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
-        for group, belongs in groups.items():
-            cells = [_mean([one for one in measured[name] if belongs(one)], measure_name) for name in names]
+        for group, recipes in groups.items():
+            cells = [
+                _mean([one for one in measured[name] if one.recipe in recipes], measure_name)
+                for name in names
+            ]
             if any(cells):
                 rows.append(f"| {group} | " + " | ".join(cells) + " |")
         parts.append("\n".join(rows))
