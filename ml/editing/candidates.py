@@ -108,7 +108,7 @@ def _at_size_of(candidate: Candidate, picture: Pixels) -> _Floats:
 def _preference(candidate: Candidate, colors: _Floats) -> float:
     inside = candidate.logits > 0
     area = np.count_nonzero(inside) / inside.size
-    certain = int(np.count_nonzero(candidate.logits > _STABLE_WITHIN))
+    certain = int(np.count_nonzero(candidate.logits >= _STABLE_WITHIN))
     possible = int(np.count_nonzero(candidate.logits > -_STABLE_WITHIN))
     return (
         candidate.score

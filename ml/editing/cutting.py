@@ -1,4 +1,4 @@
-"""From a picture to the full-size alpha of its foreground; small objects are looked at twice."""
+"""From a picture to the full-size alpha of its foreground. The network runs again on small objects."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,16 +14,18 @@ from ml.pixels import Mask, Matte, Picture, Pixels
 if TYPE_CHECKING:
     from ml.engines.matting import MattingEngine
 
-# A network sees small objects with few of its pixels, so these are looked at once more, alone. On larger ones
-# a second look adds errors: it lacks the surroundings that separate an object from its background.
+# Small objects take few of the network's pixels, so it runs on their surroundings again. On larger objects a
+# second run adds errors: it lacks the surroundings that separate the object from its background.
 _CLOSER_LOOK_SHARE = 0.3
 _MARGIN = 0.15  # times the longer side of the object's box
-# Both looks must show the same object: intersection over union.
+# Both runs must show the same object: intersection over union.
 _MIN_AGREEMENT = 0.75
 # Agreement is measured at this size.
 _COMPARED_SIDE = 256
 # An uncertain band of this width around the edge halves the confidence; a share of the matte's longer side.
 _HAZY_EDGE = 1 / 64
+# Of a matte: less is haze around the object.
+_VISIBLE = 0.25
 
 
 @dataclass(frozen=True)
@@ -71,18 +73,23 @@ def _refine(picture: Pixels, matte: Matte) -> Mask:
 
 
 def certainty(matte: Matte) -> float:
-    """How certain the network is of the object's edge, 0..1, from the mean width of the uncertain band."""
+    """How certain the network is of the object, 0..1.
+
+    The product of two: the width of the uncertain band around the edge, and the mean opacity of the object.
+    """
     import cv2
 
     inside = (matte > 0.5).astype(np.uint8)
     edge_pixels = int((inside - cv2.erode(inside, np.ones((3, 3), np.uint8))).sum())
     uncertain_pixels = float((4 * matte * (1 - matte)).sum())
     width = uncertain_pixels / max(1, edge_pixels) / max(matte.shape)
-    return float(_HAZY_EDGE / (_HAZY_EDGE + width))
+    visible = matte > _VISIBLE
+    opacity = float(matte[visible].mean()) if visible.any() else 0.0
+    return float(_HAZY_EDGE / (_HAZY_EDGE + width)) * opacity
 
 
 def _look_closer(engine: "MattingEngine", visible: Pixels, matte: Matte) -> tuple[Box, Matte, float] | None:
-    """The object's surroundings, its matte there and the agreement of both looks; None to keep the first."""
+    """The object's surroundings, its matte there and the agreement of both runs; None to keep the first."""
     from ml.imaging.matting import parts
 
     height, width = visible.shape[:2]

@@ -25,6 +25,8 @@ _MIN_AGREEMENT = 0.75
 _MATTE_TO_LOGITS = 12
 # An object is identified by at most one click or a box; with more, the network returns one mask.
 _MAX_CANDIDATES = 3
+# Of logits: outlines drawn this much lower and higher show how stable a mask is (Kirillov et al. 2023).
+_STABILITY_OFFSET = 1.0
 
 _Region = NDArray[np.bool_]
 
@@ -39,6 +41,12 @@ class SelectedObjects:
     device: str
     artefacts: dict[str, bytes]
     engine: SegmentingEngine  # converts the candidates to masks
+    agreement: float = 1.0  # the overlap of two networks' masks of the object, if two were asked
+
+    def confidence(self, candidate: Candidate) -> float:
+        """How far a mask can be trusted, 0..1: its score, the stability of its outline and the agreement."""
+        score = min(max(candidate.score, 0.0), 1.0)
+        return score * _stability(candidate.logits) * self.agreement
 
     @property
     def mask(self) -> Mask:
@@ -137,10 +145,13 @@ def select_salient(
     inner_height, inner_width = found[0].logits.shape if found else matte.shape
     logits = cv2.resize(matte, (inner_width, inner_height), interpolation=cv2.INTER_LINEAR) - _INSIDE
     overlaps = [_overlap(one.logits > 0, logits > 0) for one in found]
-    if max(overlaps, default=0.0) >= _MIN_AGREEMENT:
-        return embedded.select([found[int(np.argmax(overlaps))]])
+    agreement = max(overlaps, default=0.0)
+    if agreement >= _MIN_AGREEMENT:
+        return replace(embedded.select([found[int(np.argmax(overlaps))]]), agreement=agreement)
     own = Candidate(logits * _MATTE_TO_LOGITS, float(matte[matte > _INSIDE].mean()))
-    return replace(embedded.select([own]), checkpoint=engine.checkpoint, device=engine.device)
+    return replace(
+        embedded.select([own]), checkpoint=engine.checkpoint, device=engine.device, agreement=agreement
+    )
 
 
 def _largest_object(matte: Matte) -> Matte:
@@ -179,6 +190,11 @@ def _embed(source: Picture, context: Context, checkpoint: str) -> _Embedded:
     context.step("analysing the image", 0.1)
     embedding = engine.embed(picture)
     return _Embedded(engine, picture, embedding, {engine.artefact: engine.encode_embedding(embedding)})
+
+
+def _stability(logits: NDArray[np.float32]) -> float:
+    # With >=, because filled holes and removed specks have just these values.
+    return _overlap(logits >= _STABILITY_OFFSET, logits > -_STABILITY_OFFSET)
 
 
 def _overlap(one: _Region, other: _Region) -> float:

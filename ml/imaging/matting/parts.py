@@ -15,6 +15,9 @@ _CERTAIN = 0.9
 # the matte's longer side and of the certain parts' area.
 _NEAR = 1 / 64
 _SMALL = 0.02
+# If the certain parts are less opaque than this on average, the network is uncertain of the whole object, and
+# the other parts belong to it.
+_SURE_MEAN = 0.75
 # Haze around a removed part goes with it; share of the matte's longer side.
 _HAZE = 1 / 100
 # More parts than these, of which the largest takes less than this share of all, are a texture; so are lines
@@ -47,7 +50,7 @@ def is_texture(matte: Matte) -> bool:
 def remove_uncertain(matte: Matte) -> Matte:
     """`matte` without the parts of which no pixel is certain, unless small and near one that is certain.
 
-    A matte without any certain part stays as it is.
+    A matte without any certain part, or of which even the certain parts are mostly uncertain, is not changed.
     """
     count, labels, stats, _ = cv2.connectedComponentsWithStats(
         (matte > _PART).astype(np.uint8), connectivity=8
@@ -59,6 +62,8 @@ def remove_uncertain(matte: Matte) -> Matte:
     is_certain = highest > _CERTAIN
     is_certain[0] = False
     if not is_certain.any() or is_certain[1:].all():
+        return matte
+    if float(matte[is_certain[labels]].mean()) < _SURE_MEAN:
         return matte
     areas = stats[:, cv2.CC_STAT_AREA]
     near = _grown(is_certain[labels], max(1, round(max(matte.shape) * _NEAR)))

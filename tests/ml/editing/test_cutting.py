@@ -124,3 +124,12 @@ def test_confidence_is_higher_for_a_sharp_matte_than_for_a_hazy_one() -> None:
     assert values[0] > values[1] + 0.1
     assert values[1] > values[2]
     assert all(0 <= value <= 1 for value in values)
+
+
+def test_confidence_is_lower_where_the_inside_is_uncertain_too() -> None:
+    """An edge like any other, but a body that the network half believes in."""
+    disc = np.zeros((256, 256), np.float32)
+    cv2.circle(disc, (128, 128), 70, 1, -1, cv2.LINE_AA)
+    disc = cv2.GaussianBlur(disc, (0, 0), 1)
+    assert cutting.certainty(disc * 0.6) < 0.7 * cutting.certainty(disc)
+    assert cutting.certainty(np.zeros((64, 64), np.float32)) == 0

@@ -5,6 +5,7 @@ All run ISNet from the same checkpoint file.
 
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,19 +19,29 @@ from tests.support.checkpoints import models_dir
 from tests.support.ml.contexts import Calm
 from tests.support.ml.cutouts import engines
 
-#: From a picture (H x W x 3) to its cut-out (H x W x 4).
-Cutter = Callable[[Pixels], Pixels]
+
+@dataclass(frozen=True)
+class Cutout:
+    """The pixels (H x W x 4), and the confidence of cutters that have one. Nothing found: 0."""
+
+    pixels: Pixels
+    confidence: float | None = None
+
+
+#: From a picture (H x W x 3) to its cut-out.
+Cutter = Callable[[Pixels], Cutout]
 
 #: rembg's defaults for alpha matting.
 _FOREGROUND_THRESHOLD, _BACKGROUND_THRESHOLD, _ERODED_PIXELS = 240, 10, 10
 
 
-def ours(picture: Pixels) -> Pixels:
+def ours(picture: Pixels) -> Cutout:
     params = bg_removal.BgRemovalParams(model="quality")
     try:
-        return bg_removal.run(Picture(picture, "png"), params, Calm(engines=engines())).pixels
+        result = bg_removal.run(Picture(picture, "png"), params, Calm(engines=engines()))
     except NothingFound:
-        return np.dstack([picture, np.zeros(picture.shape[:2], np.uint8)])
+        return Cutout(np.dstack([picture, np.zeros(picture.shape[:2], np.uint8)]), 0.0)
+    return Cutout(result.pixels, float(result.fields["confidence"]))
 
 
 class Rembg:
@@ -45,10 +56,10 @@ class Rembg:
         self._cut = bg
         self._last: tuple[Pixels, Image.Image] | None = None
 
-    def plain(self, picture: Pixels) -> Pixels:
-        return np.dstack([picture, np.asarray(self._mask(picture))])
+    def plain(self, picture: Pixels) -> Cutout:
+        return Cutout(np.dstack([picture, np.asarray(self._mask(picture))]))
 
-    def with_matting(self, picture: Pixels) -> Pixels:
+    def with_matting(self, picture: Pixels) -> Cutout:
         image = Image.fromarray(picture)
         mask = self._mask(picture)
         try:
@@ -57,7 +68,7 @@ class Rembg:
             )
         except ValueError:  # rembg itself falls back like this if the mask has no certain part
             cutout = self._cut.naive_cutout(image, mask)
-        return np.asarray(cutout.convert("RGBA"))
+        return Cutout(np.asarray(cutout.convert("RGBA")))
 
     def _mask(self, picture: Pixels) -> Image.Image:
         """The network runs once for both ways."""

@@ -9,6 +9,7 @@ import pytest
 from ml.pixels import Pixels
 from tests.ml.truth import __main__ as report
 from tests.ml.truth.composites import SIZES, Composite, compose
+from tests.ml.truth.cutters import Cutout
 from tests.ml.truth.metrics import Errors, errors
 from tests.ml.truth.recipes import CATEGORIES, RECIPES, Recipe
 
@@ -112,3 +113,32 @@ def test_the_report_replaces_only_its_own_part_of_the_page(tmp_path: Path) -> No
     assert f"| {SMALL[0].category} | 1.00 | 1.00 |" in lines
     assert lines[:3] == original[:3]
     assert lines[-1] == original[-1]
+
+
+def test_the_report_groups_cutouts_by_confidence() -> None:
+    measured = [
+        report.Measured(SMALL[0], Errors(1, 2, 3, 4, iou), 0.5, confidence)
+        for confidence, iou in ((0.0, 0.0), (0.7, 0.8), (0.75, 1.0), (1.0, 0.95))
+    ]
+    lines = report.tables({"bgeraser": measured}).splitlines()
+    assert "| 0 to 0.4 | 1 | 0.00 | 1 |" in lines
+    assert "| 0.6 to 0.8 | 2 | 0.90 | 1 |" in lines
+    assert "| 0.8 to 1 | 1 | 0.95 | 0 |" in lines
+    assert not any(line.startswith("| 0.4 to 0.6") for line in lines)
+
+
+def test_the_report_compares_categories_on_pictures_that_every_way_was_measured_on() -> None:
+    large = next(one for one in RECIPES if one.megapixels == "12")
+    ours = [report.Measured(one, Errors(sad, 0, 0, 0, 1), 0.5) for one, sad in ((SMALL[0], 1), (large, 5))]
+    lines = report.tables({"bgeraser": ours, "rembg": ours[:1]}).splitlines()
+    assert f"| {SMALL[0].category} | 1.00 | 1.00 |" in lines
+    assert "| these 1 | 1.00 | 1.00 |" in lines
+    assert "| the 1 larger ones | 5.00 |  |" in lines
+
+
+def test_pictures_beyond_a_limit_are_not_measured() -> None:
+    def perfect(picture: Pixels) -> Cutout:
+        return Cutout(np.dstack([picture, np.full(picture.shape[:2], 255, np.uint8)]))
+
+    measured = report.measure({"one": perfect, "other": perfect}, SMALL[:1], {"other": 0.2})
+    assert (len(measured["one"]), len(measured["other"])) == (1, 0)

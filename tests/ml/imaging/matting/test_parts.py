@@ -44,6 +44,13 @@ def test_where_nothing_is_certain_nothing_is_removed() -> None:
     np.testing.assert_array_equal(parts.remove_uncertain(matte), matte)
 
 
+def test_parts_of_an_object_stay_where_the_network_is_uncertain_of_all_of_it() -> None:
+    """A cat that the border cuts: one hair is certain, everything else of it is not."""
+    matte = matte_of((200, 300, 120, 0.5), (200, 120, 50, 0.5))
+    cv2.line(matte, (200, 300), (220, 300), 0.98, 3)
+    np.testing.assert_array_equal(parts.remove_uncertain(matte), matte)
+
+
 def test_islands_that_the_matte_does_not_support_are_removed() -> None:
     matte = matte_of((250, 250, 100, 1.0))
     alpha = np.rint(cv2.resize(matte, (1600, 1600)) * 255).astype(np.uint8)
@@ -52,7 +59,7 @@ def test_islands_that_the_matte_does_not_support_are_removed() -> None:
     np.testing.assert_array_equal(parts.remove_islands(alpha, matte), clean)
 
 
-def test_detached_ends_of_hair_are_no_islands() -> None:
+def test_detached_ends_of_hair_stay() -> None:
     matte = matte_of((250, 250, 100, 1.0))
     cv2.line(matte, (352, 250), (365, 250), 0.3, 2)
     alpha = np.rint(cv2.resize(matte_of((250, 250, 100, 1.0)), (1024, 1024)) * 255).astype(np.uint8)
@@ -80,5 +87,5 @@ def test_the_letters_of_a_page_are_a_texture_and_those_of_a_sign_are_not() -> No
     assert not parts.is_texture(sign.astype(np.float32))
 
 
-def test_an_empty_matte_is_no_texture() -> None:
+def test_an_empty_matte_is_not_a_texture() -> None:
     assert not parts.is_texture(np.zeros((64, 64), np.float32))
