@@ -22,6 +22,8 @@ const PROJECT_KEY = "bgeraser.project";
 
 /** Pauses before a request is sent again that the server did not answer; the last one is repeated. */
 const RETRY_DELAYS_MS = [500, 1000, 2000, 4000, 8000, 15000];
+/** Until a change of a cut-out that came too soon is tried again. */
+const RESTYLE_PAUSE_MS = 2000;
 /** How often a run that the server has forgotten is started again. */
 const RESTARTS = 3;
 
@@ -402,12 +404,14 @@ export class Model extends EventTarget {
 
   /**
    * Changes the appearance of a paid cut-out, free of charge. A newer change supersedes one that is still running.
+   * Resolves to false if it failed; a change that comes too soon after others waits for its turn.
    * @param {Step} cutout
    * @param {Fields} params
+   * @returns {Promise<boolean>}
    */
   async restyle(cutout, params) {
     const { project } = this;
-    if (!project || !cutout.tool || !cutout.parentId) return;
+    if (!project || !cutout.tool || !cutout.parentId) return false;
     const superseded = this.restyleRun;
     /** @type {{ id: string | null }} */
     const current = { id: null };
@@ -416,7 +420,8 @@ export class Model extends EventTarget {
     this.emit("restyle");
     const body = { tool: cutout.tool, params, stepId: cutout.parentId, lookOf: cutout.id };
     try {
-      let run = await this.client.startRun(project.id, body, newKey());
+      let run = await this.#startedRestyle(project, body, current);
+      if (!run) return true;
       current.id = run.id;
       while (isUnfinished(run)) {
         if (this.restyleRun !== current) this.#cancelSuperseded(project, run.id);
@@ -426,11 +431,33 @@ export class Model extends EventTarget {
         this.reportError(new ApiError(run.error.status, run.error));
       }
       if (run.step) this.#addStep(project, run.step);
+      return !run.error;
     } catch (thrown) {
       if (this.restyleRun === current) this.reportError(thrown);
+      return false;
     } finally {
       if (this.restyleRun === current) this.restyleRun = null;
       this.emit("restyle");
+    }
+  }
+
+  /**
+   * Starts a change, later if there were too many before it; null if a newer one supersedes it meanwhile.
+   * @param {Project} project
+   * @param {RunBody} body
+   * @param {{ id: string | null }} current
+   * @returns {Promise<Run | null>}
+   */
+  async #startedRestyle(project, body, current) {
+    const key = newKey();
+    for (;;) {
+      try {
+        return await this.client.startRun(project.id, body, key);
+      } catch (thrown) {
+        if (!(thrown instanceof ApiError && thrown.status === 429)) throw thrown;
+        await this.sleep(RESTYLE_PAUSE_MS);
+        if (this.restyleRun !== current) return null;
+      }
     }
   }
 

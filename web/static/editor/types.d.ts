@@ -96,7 +96,7 @@ export interface Session {
   account: Account | null;
   samples: { name: string; title: string; url: string }[];
   tools: ToolInfo[];
-  prompts: { isInstalled: boolean; command: string };
+  prompts: { isInstalled: boolean };
   limits: Limits;
 }
 
