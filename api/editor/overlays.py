@@ -27,6 +27,6 @@ async def select(
 
 
 def overlay_data(answer: ToolAnswer) -> dict[str, Any]:
-    """Score, box and area ratio, but no id or URL that gives access to the mask."""
+    """Score, confidence, box and area ratio, but no id or URL that gives access to the mask."""
     data = response_bodies.picture_data(answer, "")
-    return {name: data[name] for name in ("score", "bbox", "areaRatio") if name in data}
+    return {name: data[name] for name in ("score", "confidence", "bbox", "areaRatio") if name in data}

@@ -62,13 +62,17 @@ def best_engine(context: Context) -> tuple["MattingEngine", list[str]]:
 
 
 def find_matte(engine: "MattingEngine", visible: Pixels) -> Matte:
-    """The matte of `visible` (H x W x 3) at the network's own size. Raises `NothingFound`."""
+    """The matte of `visible` (H x W x 3) at the network's own size, without false detections.
+
+    Raises `NothingFound`.
+    """
     from ml.engines.matting import CONFIDENT
+    from ml.imaging.matting import parts
 
     matte = engine.matte(visible)
-    if float((matte > CONFIDENT).mean()) < _MIN_SHARE:
+    if float((matte > CONFIDENT).mean()) < _MIN_SHARE or parts.is_texture(matte):
         raise NothingFound("No foreground was found in this image.")
-    return matte
+    return parts.remove_uncertain(matte)
 
 
 def flatten_on_white(source: Picture) -> Pixels:

@@ -32,6 +32,8 @@ _MIN_OBJECT_SHARE = 1e-4
 # With less overlap, the segmenter and the matte found different objects.
 _MIN_AGREEMENT = 0.75
 _MATTE_TO_LOGITS = 12
+# Of logits: outlines drawn this much lower and higher show how stable a mask is (Kirillov et al. 2023).
+_STABILITY_OFFSET = 1.0
 _NOTHING = "No object was found at this place."
 
 _Region = NDArray[np.bool_]
@@ -47,6 +49,12 @@ class SelectedObjects:
     device: str
     artefacts: dict[str, bytes]
     engine: SegmentingEngine  # converts the candidates to masks
+    agreement: float = 1.0  # the overlap of two networks' masks of the object, if two were asked
+
+    def confidence(self, candidate: Candidate) -> float:
+        """How far a mask can be trusted, 0..1: its score, the stability of its outline and the agreement."""
+        score = min(max(candidate.score, 0.0), 1.0)
+        return score * _stability(candidate.logits) * self.agreement
 
     @property
     def mask(self) -> Mask:
@@ -125,10 +133,13 @@ def select_salient(
     inner_height, inner_width = found[0].logits.shape if found else matte.shape
     logits = cv2.resize(matte, (inner_width, inner_height), interpolation=cv2.INTER_LINEAR) - _INSIDE
     overlaps = [_overlap(one.logits > 0, logits > 0) for one in found]
-    if max(overlaps, default=0.0) >= _MIN_AGREEMENT:
-        return embedded.select([found[int(np.argmax(overlaps))]], size)
+    agreement = max(overlaps, default=0.0)
+    if agreement >= _MIN_AGREEMENT:
+        return replace(embedded.select([found[int(np.argmax(overlaps))]], size), agreement=agreement)
     own = Candidate(logits * _MATTE_TO_LOGITS, float(matte[matte > _INSIDE].mean()))
-    return SelectedObjects([own], size, engine.checkpoint, engine.device, embedded.artefacts, embedded.engine)
+    return SelectedObjects(
+        [own], size, engine.checkpoint, engine.device, embedded.artefacts, embedded.engine, agreement
+    )
 
 
 def _largest_object(matte: Matte) -> Matte:
@@ -206,6 +217,11 @@ def _values_near(values: NDArray[np.generic], click: Click) -> NDArray[np.generi
     column, row = int(click[0]), int(click[1])
     rows = slice(max(0, row - _NEAR_PIXELS), row + _NEAR_PIXELS + 1)
     return values[rows, max(0, column - _NEAR_PIXELS) : column + _NEAR_PIXELS + 1].ravel()
+
+
+def _stability(logits: NDArray[np.float32]) -> float:
+    # With >=, because filled holes and removed specks have just these values.
+    return _overlap(logits >= _STABILITY_OFFSET, logits > -_STABILITY_OFFSET)
 
 
 def _overlap(one: _Region, other: _Region) -> float:

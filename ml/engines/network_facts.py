@@ -32,9 +32,10 @@ MATTING_FACTS = {
         MattingFacts(
             checkpoint="isnet-general-use",
             side_pixels=1024,
-            mean=(128.0, 128.0, 128.0),
-            deviation=(256.0, 256.0, 256.0),
-            by_brightest=False,
+            mean=(0.5, 0.5, 0.5),
+            deviation=(1.0, 1.0, 1.0),
+            # Without it, dark objects in dark photos are lost.
+            by_brightest=True,
             precise=False,  # bf16 changes its mattes by 0.1/255 on average
             memory_bytes=600_000_000,
         ),

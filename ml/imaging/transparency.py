@@ -1,4 +1,4 @@
-"""Helpers for enlarging pictures with transparency without fringes or ringing."""
+"""What a picture's transparency means, and enlarging it without fringes or ringing."""
 
 import numpy as np
 
@@ -9,6 +9,36 @@ from ml.pixels import Mask, Pixels
 TRUSTED_ALPHA = 16
 
 _ROWS_AT_ONCE = 512
+
+# A visible part that takes more than this share of the sides of its box is a photo, perhaps with rounded
+# corners or with strokes erased from it, and so is one that agrees this well with the ellipse in its box.
+_PHOTO_SIDES = 0.5
+_PHOTO_ELLIPSE = 0.97
+_VISIBLE_ALPHA = 128
+_CLEAR_ALPHA = 12
+# The least share of clear pixels of a cut-out.
+_MIN_CLEAR = 0.02
+
+
+def is_cutout(alpha: Mask) -> bool:
+    """Whether `alpha` (H x W) is the outline of an object, not the frame of a photo.
+
+    Rectangles, also with rounded corners, and ellipses are frames of photos.
+    """
+    import cv2
+
+    visible = (alpha >= _VISIBLE_ALPHA).astype(np.uint8)
+    left, top, width, height = cv2.boundingRect(visible)
+    if not width or float((alpha <= _CLEAR_ALPHA).mean()) < _MIN_CLEAR:
+        return False
+    inside = visible[top : top + height, left : left + width]
+    sides = np.concatenate([inside[0], inside[-1], inside[:, 0], inside[:, -1]])
+    if float(sides.mean()) > _PHOTO_SIDES:
+        return False
+    y, x = np.ogrid[:height, :width]
+    ellipse = (2 * (x + 0.5) / width - 1) ** 2 + (2 * (y + 0.5) / height - 1) ** 2 <= 1
+    shared, either = (ellipse & (inside > 0)).sum(), (ellipse | (inside > 0)).sum()
+    return bool(shared <= _PHOTO_ELLIPSE * either)
 
 
 def spread_colours(pixels: Pixels) -> Pixels:

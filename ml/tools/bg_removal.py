@@ -5,17 +5,18 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
-from ml.editing import foreground
+from ml.editing import cutting, foreground
 from ml.errors import BadParameter, NothingFound, PictureTooLarge, UnreadablePicture, UnsupportedFormat
 from ml.imaging import codecs, fitting
 from ml.imaging.framing import MarginsField, crop_or_pad, object_box
 from ml.imaging.geometry import Box, CornersField, SizeField, box_of_corners
 from ml.imaging.placement import Placement, Position, PositionField, ScaleField, place_object
 from ml.params import ColorField, Length, Params, parameter_error
-from ml.pixels import Mask, Matte, Picture, Pixels
+from ml.pixels import Mask, Picture, Pixels
 from ml.tool import Context, FileField, Tool, ToolResult
 
 _WHITE = (255, 255, 255, 255)
+_KEPT = "The image is a cut-out already: its transparency was kept."
 # Without its white background, which other backgrounds replace.
 _MARKETPLACE = {"output_size": "2000x2000", "scale": "85%", "position": "center"}
 
@@ -155,10 +156,8 @@ def run(source: Picture, params: BgRemovalParams, context: Context) -> ToolResul
     engine, warnings = foreground.choose_engine(params.model, context)
     context.step("finding the foreground", 0.1)
     inside = Picture(source.pixels[region.top : region.bottom, region.left : region.right], source.format)
-    visible = foreground.flatten_on_white(inside)
-    matte = foreground.find_matte(engine, visible)
-    context.step("refining edges", 0.5)
-    alpha = _refine(inside, visible, matte)
+    cut = cutting.cut_out(engine, inside, lambda: context.step("refining edges", 0.5))
+    alpha = cut.alpha
     box = object_box(alpha)
     if box is None:
         raise NothingFound("No foreground was found in this image.")
@@ -167,8 +166,15 @@ def run(source: Picture, params: BgRemovalParams, context: Context) -> ToolResul
     edge = _finish_edge(alpha, params)
     whole = Box(-region.left, -region.top, source.width - region.left, source.height - region.top)
     return ToolResult(
-        _finish(source, crop_or_pad(alpha, whole), crop_or_pad(edge, whole), params, background_image),
-        model=engine.checkpoint,
+        _finish(
+            source,
+            crop_or_pad(alpha, whole),
+            crop_or_pad(edge, whole),
+            params,
+            background_image,
+            mixed=not cut.is_kept,
+        ),
+        model=None if cut.is_kept else engine.checkpoint,
         device=engine.device,
         fields={
             "foreground": {
@@ -177,8 +183,9 @@ def run(source: Picture, params: BgRemovalParams, context: Context) -> ToolResul
                 "width": box.width,
                 "height": box.height,
             },
+            "confidence": round(cut.confidence, 3),
         },
-        warnings=warnings,
+        warnings=[*warnings, *([_KEPT] if cut.is_kept else [])],
     )
 
 
@@ -203,14 +210,6 @@ def _region(source: Picture, params: BgRemovalParams) -> Box:
     return Box(0, 0, *size) if params.roi is None else box_of_corners("roi", params.roi, size)
 
 
-def _refine(inside: Picture, visible: Pixels, matte: Matte) -> Mask:
-    from ml.imaging.matting import refinement
-
-    alpha = refinement.refine(visible, matte)
-    # Keep existing transparency. The minimum, because the product would thin the edges of a cut-out.
-    return np.minimum(alpha, inside.pixels[..., 3]) if inside.has_alpha else alpha
-
-
 def _finish_edge(alpha: Mask, params: BgRemovalParams) -> Mask:
     from ml.imaging import compositing
 
@@ -223,9 +222,18 @@ def _finish_edge(alpha: Mask, params: BgRemovalParams) -> Mask:
 
 
 def _finish(
-    source: Picture, alpha: Mask, edge: Mask, params: BgRemovalParams, background_image: Pixels | None
+    source: Picture,
+    alpha: Mask,
+    edge: Mask,
+    params: BgRemovalParams,
+    background_image: Pixels | None,
+    *,
+    mixed: bool,
 ) -> Pixels | Mask:
-    """The result: the source with the alpha `edge`; `alpha` is the estimated opacity of its pixels."""
+    """The result: the source with the alpha `edge`; `alpha` is the estimated opacity of its pixels.
+
+    `mixed` is whether soft pixels show the background too, which those of a finished cut-out do not.
+    """
     from ml.imaging import compositing, shadows
     from ml.imaging.matting import decontamination
 
@@ -233,7 +241,7 @@ def _finish(
     if params.channels == "alpha":
         return placement.mask(edge)
     colors = source.rgb
-    if params.decontaminate:
+    if params.decontaminate and mixed:
         colors = decontamination.decontaminate(colors, alpha, shown=edge)
     colors, edge = placement.cutout(colors, edge)
     background = _background(source, alpha, placement, params, background_image)

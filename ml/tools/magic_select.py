@@ -77,7 +77,7 @@ def run(source: Picture, params: MagicSelectParams, context: Context) -> ToolRes
         finished = _finish_mask(mask, params)
         if (finished > _INSIDE).any():
             best = finished if best is None else best
-            selections.append(_describe(finished, candidate.score, params))
+            selections.append(_describe(finished, candidate.score, selection.confidence(candidate), params))
     if best is None:
         raise EmptyMask("Nothing is left of the selection after grow and invert.")
     fields = dict(selections[0])
@@ -118,7 +118,7 @@ def _finish_mask(mask: Mask, params: MagicSelectParams) -> Mask:
     return compositing.feather(selected, params.feather)
 
 
-def _describe(mask: Mask, score: float, params: MagicSelectParams) -> dict[str, Any]:
+def _describe(mask: Mask, score: float, confidence: float, params: MagicSelectParams) -> dict[str, Any]:
     """The response fields of one selection; of several, each includes its mask as run lengths."""
     import cv2
 
@@ -128,6 +128,7 @@ def _describe(mask: Mask, score: float, params: MagicSelectParams) -> dict[str, 
     left, top, width, height = cv2.boundingRect(inside)
     described: dict[str, Any] = {
         "score": round(min(max(score, 0.0), 1.0), 4),
+        "confidence": round(float(confidence), 3),
         "bbox": [left, top, left + width, top + height],
         "areaRatio": round(cv2.countNonZero(inside) / mask.size, 6),
     }

@@ -39,6 +39,7 @@ def test_a_background_is_removed_colored_and_saved_for_one_credit(
     editor.open("Morning cup.jpg", jpeg_bytes(photo("coffee")))
     expect(editor.page.locator(".cost")).to_contain_text("1 credit, 15 left")
     editor.apply("Remove background")
+    expect(editor.page.get_by_text(re.compile(r"Cut out, \d+ % sure"))).to_be_visible()
     saved = editor.save(tmp_path)
     assert saved.name == "Morning cup-cutout.png"
     assert file_pixels(saved).shape == (400, 600, 4)

@@ -35,6 +35,24 @@ class Tile:
     height: int
     width: int
 
+    def padded(self, pixels: int) -> "Tile":
+        """This tile with up to `pixels` more of the picture on each side."""
+        rows, columns = self.window
+        return Tile(
+            (
+                slice(max(0, rows.start - pixels), min(self.height, rows.stop + pixels)),
+                slice(max(0, columns.start - pixels), min(self.width, columns.stop + pixels)),
+            ),
+            self.height,
+            self.width,
+        )
+
+    def within(self, padded: "Tile") -> tuple[slice, slice]:
+        """The window that cuts this tile from an array of the size of `padded`."""
+        rows, columns = self.window
+        top, left = padded.window[0].start, padded.window[1].start
+        return slice(rows.start - top, rows.stop - top), slice(columns.start - left, columns.stop - left)
+
     def enlarged(self, small: Floats) -> Floats:
         """This tile of `small` (h x w, or h x w x channels up to 4, showing the whole picture) at full size.
 

@@ -197,11 +197,41 @@ def test_transparent_pixels_stay_transparent_and_their_hidden_colors_are_removed
     np.testing.assert_array_equal(again[..., 3], answer[..., 3])
 
 
-def test_processing_a_cutout_again_keeps_its_edges() -> None:
-    first = pixels(call(png_bytes(photo("coffee")), model="quality"))
-    second = pixels(call(png_bytes(first), model="quality"))
-    difference = first[..., 3].astype(int) - second[..., 3]
-    assert np.abs(difference).mean() < 2
+def test_a_finished_cutout_stays_as_it_is() -> None:
+    """A white jacket: on the white that the network would see, it would be lost."""
+    source = np.zeros((600, 500, 4), np.uint8)
+    jacket = [(150, 120), (350, 120), (460, 420), (380, 440), (360, 560), (140, 560), (120, 440), (40, 420)]
+    alpha = np.zeros((600, 500), np.uint8)
+    cv2.fillPoly(alpha, [np.array(jacket)], 255, cv2.LINE_AA)
+    source[..., :3], source[..., 3] = (246, 246, 244), alpha
+    answer = call(png_bytes(source), model="quality")
+    np.testing.assert_array_equal(pixels(answer)[..., 3], alpha)
+    assert (pixels(answer)[alpha > 0][:, :3] == (246, 246, 244)).all()
+    (warning,) = answer.warnings
+    assert "cut-out already" in warning
+    assert answer.model is None
+
+
+def test_a_small_hole_stays_open() -> None:
+    y, x = np.mgrid[:800, :800]
+    distance = np.hypot(x - 400, y - 400)
+    ring = np.full((800, 800, 3), (200, 205, 210), np.float32)
+    ring[(distance < 220) & (distance > 24)] = (150, 40, 30)
+    ring += np.random.default_rng(0).normal(0, 2, ring.shape)
+    picture = png_bytes(np.clip(ring, 0, 255).astype(np.uint8))
+    alpha = pixels(call(picture, model="quality", channels="alpha"))
+    assert (alpha[distance < 18] == 0).all()
+    assert (alpha[(distance > 40) & (distance < 200)] == 255).all()
+
+
+def test_the_confidence_is_lower_where_the_network_hesitates() -> None:
+    """Most of the cat fills the photo, and its edge is out of focus."""
+    clear, hazy = (
+        call(png_bytes(picture), model="quality").fields["confidence"]
+        for picture in (photo("coffee"), photo("chelsea"))
+    )
+    assert 0 <= hazy < clear - 0.1
+    assert clear <= 1
 
 
 @pytest.mark.parametrize("model", ["fast", "quality"])
@@ -211,6 +241,12 @@ def test_an_image_without_foreground_is_an_error(model: str) -> None:
     for picture in (noise, white, 0 * white, photo("grass"), photo("gravel")):
         with pytest.raises(NothingFound):
             call(png_bytes(picture), model=model)
+
+
+@pytest.mark.parametrize("name", ["brick", "page"])
+def test_a_brick_wall_and_a_page_of_text_have_no_foreground(name: str) -> None:
+    with pytest.raises(NothingFound):
+        call(png_bytes(photo(name)), model="quality")
 
 
 def test_tiny_images_are_processed() -> None:

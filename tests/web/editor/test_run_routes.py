@@ -138,7 +138,8 @@ def test_the_overlay_is_free_and_small_and_its_selection_can_be_applied(
         mask = open_bytes(base64.b64decode(data["mask"].partition(",")[2]))
         assert mask.shape == (400, 600)
         assert 0 < np.count_nonzero(mask) < mask.size
-        assert set(data) == {"mask", "score", "bbox", "areaRatio"}
+        assert set(data) == {"mask", "score", "confidence", "bbox", "areaRatio"}
+        assert 0 < data["confidence"] <= 1
         assert server.balance(customer) == (15, 0)
         kept = browser.run(project, "magic-select", {"points": points, "output": "mask"})
         assert kept["isMask"]

@@ -133,7 +133,7 @@ export class ApiClient {
    * @param {string} stepId
    * @param {Fields} params
    * @param {AbortSignal} signal
-   * @returns {Promise<{ mask: string, score: number | null }>}
+   * @returns {Promise<{ mask: string, confidence: number | null }>}
    */
   overlay(id, stepId, params, signal) {
     return this.#send("POST", `/editor/projects/${id}/overlay`, { body: { stepId, params }, signal });

@@ -59,6 +59,7 @@ def test_the_background_of_a_photo_is_removed(server: RunningServer, customer: C
     alpha = cutout[:, :, 3]
     assert alpha[200, 300] == 255  # the cup
     assert alpha[:20, :20].max() == 0  # the table's corner
+    assert 0.5 < data["confidence"] <= 1
     assert server.balance(customer) == (4999, 0)
 
 

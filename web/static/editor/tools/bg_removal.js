@@ -1,5 +1,6 @@
 // Remove background: the cut-out costs a credit once; its appearance can then be changed for free.
 
+import { withConfidence } from "../confidence.js";
 import { checkbox, el, newId, segments, slider } from "../elements.js";
 import * as history from "../history.js";
 import { ACCEPTED_TYPES } from "../start_screen.js";
@@ -71,7 +72,7 @@ export class BgRemoval extends Tool {
     this.#loadSettings();
     const isCutout = this.cutout !== null;
     return [
-      isCutout && note("Cut out. Changing background, shadow, edge and frame is free."),
+      isCutout && note(`${this.#describeCutout()} Changing background, shadow, edge and frame is free.`),
       isCutout ? null : this.#buildDetail(),
       this.#buildBackground(),
       this.#buildShadow(),
@@ -181,6 +182,12 @@ export class BgRemoval extends Tool {
     this.controls.values = values;
     this.background = imageId ? "picture" : values.bg_blur ? "blur" : values.bg_color ? "color" : "none";
     if (imageId && this.backgroundImage?.imageId !== imageId) this.backgroundImage = { imageId };
+  }
+
+  #describeCutout() {
+    const confidence = this.cutout?.answer.confidence;
+    // Cut-outs that were made by earlier versions have none.
+    return typeof confidence === "number" ? withConfidence("Cut out", confidence) : "Cut out.";
   }
 
   #buildDetail() {

@@ -1,5 +1,6 @@
 // Magic select: click on an object, then cut it out, remove it, or keep it as a mask.
 
+import { withConfidence } from "../confidence.js";
 import { el, segments } from "../elements.js";
 import { SelectionInput } from "./selection_input.js";
 import { note, quietButton, Tool } from "./tool.js";
@@ -156,8 +157,8 @@ export class MagicSelect extends Tool {
   }
 
   #showMessage() {
-    const { isLoading, message, overlay, score } = this.input;
-    const selected = overlay && score !== null ? `Selected, ${Math.round(score * 100)} % sure.` : "";
+    const { isLoading, message, overlay, confidence } = this.input;
+    const selected = overlay && confidence !== null ? withConfidence("Selected", confidence) : "";
     this.message.textContent = isLoading ? "Selecting …" : message || selected;
   }
 }

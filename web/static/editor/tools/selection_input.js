@@ -29,7 +29,7 @@ export class SelectionInput {
      * How sure the model is of the selection, 0 to 1.
      * @type {number | null}
      */
-    this.score = null;
+    this.confidence = null;
     this.message = "";
     /**
      * The drag that is going on.
@@ -65,7 +65,7 @@ export class SelectionInput {
     this.#abort();
     this.selection = selections.emptySelection();
     this.overlay = null;
-    this.score = null;
+    this.confidence = null;
     this.message = "";
     this.drag = null;
   }
@@ -144,11 +144,11 @@ export class SelectionInput {
     this.onChange();
     try {
       const fields = { ...this.tool.overlayFields(), ...this.fields() };
-      const { mask, score } = await model.client.overlay(project.id, step.id, fields, request.signal);
+      const { mask, confidence } = await model.client.overlay(project.id, step.id, fields, request.signal);
       const image = await loadImage(mask);
       if (request.signal.aborted) return;
       this.overlay = maskOverlay(image, this.tool.editor.selectionColor());
-      this.score = score;
+      this.confidence = confidence;
     } catch (error) {
       if (isAbort(error) || request.signal.aborted) return;
       this.overlay = null;

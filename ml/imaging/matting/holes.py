@@ -1,0 +1,110 @@
+"""Small holes that a network closes, found by the colour of a plain background that shows through them."""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ml.pixels import Matte, Pixels
+
+Floats = NDArray[np.float32]
+Region = NDArray[np.bool_]
+
+# Holes are found at this size.
+_MAX_SIDE = 640
+# The background near an object is compared, within this share of the longer side.
+_NEAR = 1 / 10
+# The background's colours vary slowly, so they are averaged at a fraction of that size.
+_REDUCTION = 8
+# Standard deviation, in levels, up to which a background counts as plain.
+_PLAIN = 8.0
+# The colour in a hole differs from the background's by at most this many levels on average, and from that of
+# the object around it by at least this many.
+_SAME = 2.5
+_OTHER = 25.0
+# A hole takes at most this share of the object, and at least so many pixels. Networks see larger ones.
+_LARGEST = 0.03
+_SMALLEST_PIXELS = 20
+# The square around the largest circle in a hole takes at least this share of its area: letters are thinner.
+_COMPACT = 0.5
+# More spots than these are a pattern, such as dots in the background's colour.
+_MOST = 12
+
+
+def open_holes(picture: Pixels, matte: Matte) -> Matte:
+    """`matte`, of any size, with 0 in the holes of the object in `picture` (H x W x 3)."""
+    size = (
+        min(matte.shape[1], picture.shape[1], _MAX_SIDE),
+        min(matte.shape[0], picture.shape[0], _MAX_SIDE),
+    )
+    small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA).astype(np.float32)
+    opacity = cv2.resize(matte, size, interpolation=cv2.INTER_AREA)
+    holes = _holes(small, opacity)
+    if not holes.any():
+        return matte
+    shape = (matte.shape[1], matte.shape[0])
+    closed = cv2.resize(1 - holes.astype(np.float32), shape, interpolation=cv2.INTER_LINEAR)
+    answer: Matte = matte * closed
+    return answer
+
+
+def _holes(picture: Floats, opacity: Matte) -> Region:
+    nothing: Region = np.zeros(opacity.shape, bool)
+    inside = (opacity > 0.5).astype(np.uint8)
+    visible = opacity > 0.02
+    # Not the pixels at the edge, which a matte misses by one or two.
+    around = _grown(visible, round(max(opacity.shape) * _NEAR)) & ~_grown(visible, 3)
+    if around.sum() < _SMALLEST_PIXELS or not inside.any():
+        return nothing
+    expected = _continued(picture, around)
+    spread = float((picture - expected)[around].std())
+    if spread > _PLAIN:
+        return nothing
+    core = cv2.erode(inside, np.ones((5, 5), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=0) > 0
+    distance = np.abs(cv2.blur(picture, (3, 3)) - expected).max(axis=2)
+    similar = (core & (distance < _SAME + 2 * spread)).astype(np.uint8)
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(similar, connectivity=4)
+    holes = [
+        label
+        for label in range(1, count)
+        if _SMALLEST_PIXELS <= stats[label, cv2.CC_STAT_AREA] <= _LARGEST * inside.sum()
+        and _is_hole(labels == label, picture, expected, spread)
+    ]
+    if not 0 < len(holes) <= _MOST:
+        return nothing
+    # The blur and the erosion above leave out a hole's rim.
+    answer: Region = _grown(np.isin(labels, holes), 1)
+    return answer
+
+
+def _is_hole(spot: Region, picture: Floats, expected: Floats, spread: float) -> bool:
+    difference = (picture - expected)[spot]
+    if np.abs(difference.mean(axis=0)).max() > _SAME or float(difference.std()) > 1.5 * spread + 1:
+        return False
+    radius = float(cv2.distanceTransform(np.pad(spot, 1).astype(np.uint8), cv2.DIST_L2, 3).max())
+    if (2 * radius) ** 2 < _COMPACT * spot.sum():
+        return False
+    rim = _grown(spot, 6) & ~_grown(spot, 2)
+    contrast = np.abs(picture - expected).max(axis=2)[rim]
+    # All around, or it is a gradient or a gap between two things.
+    return bool(np.quantile(contrast, 0.05) > _OTHER)
+
+
+def _continued(picture: Floats, known: Region) -> Floats:
+    """The colours of `known` places, averaged over wide windows and continued everywhere."""
+    height, width = known.shape
+    size = (max(1, width // _REDUCTION), max(1, height // _REDUCTION))
+    weight = known.astype(np.float32)
+    share = cv2.resize(weight, size, interpolation=cv2.INTER_AREA)
+    colors = cv2.resize(picture * weight[..., None], size, interpolation=cv2.INTER_AREA)
+    sigma = max(size) * _NEAR
+    total = cv2.GaussianBlur(share, (0, 0), sigma)[..., None]
+    mean = picture[known].mean(axis=0)
+    averaged = (cv2.GaussianBlur(colors, (0, 0), sigma) + 1e-6 * mean) / (total + 1e-6)
+    answer: Floats = cv2.resize(averaged.astype(np.float32), (width, height))
+    return answer
+
+
+def _grown(region: Region, pixels: int) -> Region:
+    grown = cv2.dilate(region.astype(np.uint8), np.ones((2 * pixels + 1, 2 * pixels + 1), np.uint8))
+    answer: Region = grown > 0
+    return answer

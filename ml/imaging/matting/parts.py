@@ -1,0 +1,115 @@
+"""The connected parts of a matte: which of them show the object, and which are false detections."""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ml.pixels import Mask, Matte
+
+Region = NDArray[np.bool_]
+
+# A part is a connected region above the first value; it certainly shows an object if it reaches the second.
+_PART = 0.25
+_CERTAIN = 0.9
+# A small uncertain part near a certain one is a piece of it, such as a curl or the end of a cable. Shares of
+# the matte's longer side and of the certain parts' area.
+_NEAR = 1 / 64
+_SMALL = 0.02
+# If the certain parts are less opaque than this on average, the network is uncertain of the whole object, and
+# the other parts belong to it.
+_SURE_MEAN = 0.75
+# Haze around a removed part goes with it; share of the matte's longer side.
+_HAZE = 1 / 100
+# More parts than these, of which the largest takes less than this share of all, are a texture; so are lines
+# that reach all borders of the picture and are thinner than this share of its longer side.
+_TEXTURE_PARTS = 50
+_TEXTURE_LARGEST = 0.05
+_TEXTURE_THICKNESS = 0.08
+# Visible from this opacity on, as for the object's box.
+_VISIBLE_ALPHA = 13
+# Islands are found at this size.
+_MAX_SIDE = 1024
+
+
+def is_texture(matte: Matte) -> bool:
+    """Whether `matte` shows a texture or a page of text instead of an object.
+
+    Either thin lines all over the picture, such as the joints of a wall, or many parts of similar size.
+    """
+    inside = (matte > 0.5).astype(np.uint8)
+    count, _, stats, _ = cv2.connectedComponentsWithStats(inside, connectivity=8)
+    areas = stats[1:, cv2.CC_STAT_AREA]
+    if count - 1 > _TEXTURE_PARTS and areas.max() < _TEXTURE_LARGEST * areas.sum():
+        return True
+    if not all(bool(border.any()) for border in (inside[0], inside[-1], inside[:, 0], inside[:, -1])):
+        return False
+    thickness = 2 * float(cv2.distanceTransform(inside, cv2.DIST_L2, 3).max())
+    return bool(thickness < _TEXTURE_THICKNESS * max(matte.shape))
+
+
+def remove_uncertain(matte: Matte) -> Matte:
+    """`matte` without the parts of which no pixel is certain, unless small and near one that is certain.
+
+    A matte without any certain part, or of which even the certain parts are mostly uncertain, is not changed.
+    """
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(
+        (matte > _PART).astype(np.uint8), connectivity=8
+    )
+    if count <= 2:
+        return matte
+    highest = np.zeros(count, np.float32)
+    np.maximum.at(highest, labels[labels > 0], matte[labels > 0])
+    is_certain = highest > _CERTAIN
+    is_certain[0] = False
+    if not is_certain.any() or is_certain[1:].all():
+        return matte
+    if float(matte[is_certain[labels]].mean()) < _SURE_MEAN:
+        return matte
+    areas = stats[:, cv2.CC_STAT_AREA]
+    near = _grown(is_certain[labels], max(1, round(max(matte.shape) * _NEAR)))
+    is_near = np.zeros(count, bool)
+    is_near[np.unique(labels[near])] = True
+    is_kept = is_certain | (is_near & (areas < _SMALL * areas[is_certain].sum()))
+    is_kept[0] = False
+    kept = is_kept[labels]
+    removed = (labels > 0) & ~kept
+    haze = _grown(removed, max(1, round(max(matte.shape) * _HAZE)))
+    answer: Matte = np.where(haze & ~_grown(kept, 2) & ~kept, np.float32(0), matte)
+    return answer
+
+
+def remove_islands(alpha: Mask, matte: Matte) -> Mask:
+    """A refined `alpha` (H x W) without the islands that `matte`, of any size, does not support.
+
+    Refining an uncertain region by its colours can leave specks of the background that look like the object.
+    """
+    height, width = alpha.shape
+    scale = min(1.0, _MAX_SIDE / max(height, width))
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    # The largest value of each block, so that no thin hair is lost by the reduction.
+    visible = cv2.resize(alpha, size, interpolation=cv2.INTER_AREA) if scale < 1 else alpha
+    count, labels = cv2.connectedComponents((visible >= _VISIBLE_ALPHA).astype(np.uint8), connectivity=8)
+    if count <= 2:
+        return alpha
+    support = cv2.resize(matte, size, interpolation=cv2.INTER_LINEAR)
+    highest = np.zeros(count, np.float32)
+    np.maximum.at(highest, labels[labels > 0], support[labels > 0])
+    is_supported = highest > 0.5
+    is_supported[0] = False
+    near = _grown(is_supported[labels], max(1, round(max(size) * _NEAR)))
+    is_supported[np.unique(labels[near & (support > 0.1)])] = True
+    is_island = ~is_supported
+    is_island[0] = False
+    if not is_island.any():
+        return alpha
+    removed = cv2.dilate(is_island[labels].astype(np.uint8), np.ones((3, 3), np.uint8))
+    removed[is_supported[labels] & (labels > 0)] = 0
+    answer = alpha.copy()
+    answer[cv2.resize(removed, (width, height), interpolation=cv2.INTER_NEAREST) > 0] = 0
+    return answer
+
+
+def _grown(region: Region, pixels: int) -> Region:
+    grown = cv2.dilate(region.astype(np.uint8), np.ones((2 * pixels + 1, 2 * pixels + 1), np.uint8))
+    answer: Region = grown > 0
+    return answer
