@@ -6,6 +6,7 @@ of transactions. A crash loses the last second of those.
 """
 
 from collections import deque
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import cache
@@ -165,3 +166,11 @@ def _insert_statement(dialect_name: str) -> Any:
     insert: Any = postgresql.insert if dialect_name == "postgresql" else sqlite.insert
     table = CallRecord.__table__  # type: ignore[attr-defined]
     return insert(table).on_conflict_do_nothing(index_elements=["request_id"])
+
+
+def tools_of(session: Session, request_ids: Collection[str]) -> dict[str, str]:
+    """The tool of each of these requests that is still in the log, by the request's id."""
+    rows = session.exec(
+        select(CallRecord.request_id, CallRecord.tool).where(col(CallRecord.request_id).in_(request_ids))
+    )
+    return dict(rows.all())

@@ -1,11 +1,12 @@
 """An account's statement: its entries with the balance after each."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
 from sqlmodel import Session, col, func, select
 
-from billing.ledger.models import Account, Entry
+from billing.ledger.models import Account, Entry, Hold
 
 
 @dataclass(frozen=True)
@@ -53,3 +54,9 @@ def statement(session: Session, account_id: str, limit: int, before: int | None 
             )
         )
     return lines
+
+
+def references_of_holds(session: Session, hold_ids: Collection[str]) -> dict[str, str]:
+    """The reference of each of these holds, by the hold's id: what the credit was held for."""
+    rows = session.exec(select(Hold.id, Hold.reference).where(col(Hold.id).in_(hold_ids)))
+    return dict(rows.all())

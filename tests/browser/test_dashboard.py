@@ -60,7 +60,7 @@ def test_a_new_key_works_its_call_is_listed_and_it_is_refused_once_revoked(
     expect(page.locator("#calls")).to_contain_text("422 INVALID_PARAMETER", timeout=PATIENCE_MS)
     expect(page.locator("#calls")).to_contain_text("shop *window*")
     open_tab(page, "Statement")
-    expect(page.locator("#statement")).to_contain_text("capture")
+    expect(page.locator("#statement")).to_contain_text("Crop")
 
     open_tab(page, "API")
     row = page.locator(".key", has_text="shop *window*")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from ml.pixels import Pixels
 from tests.browser.conftest import PHONE, NewPage
@@ -41,7 +41,7 @@ def test_a_background_is_removed_colored_and_saved_for_one_credit(
     editor.apply("Remove background")
     expect(editor.page.get_by_text(re.compile(r"Cut out, \d+ % sure"))).to_be_visible()
     saved = editor.save(tmp_path)
-    assert saved.name == "Morning cup.png"
+    assert saved.name == "Morning cup-cutout.png"
     assert file_pixels(saved).shape == (400, 600, 4)
     editor.press("Color")
     editor.page.get_by_role("button", name="Background #1f3a5f").click()
@@ -78,7 +78,7 @@ def test_an_image_is_expanded_to_16_by_9(editor: Editor, tmp_path: Path) -> None
     expect(editor.page.locator(".sizes")).to_have_text("600 × 400 → 711 × 400")
     editor.apply("Expand")
     saved = editor.save(tmp_path)
-    assert saved.name == "cup.jpg"  # no transparency: the type it came in
+    assert saved.name == "cup-extended.jpg"  # no transparency: the type it came in
     assert file_pixels(saved).shape == (400, 711, 3)
 
 
@@ -102,6 +102,94 @@ def test_crop_upscale_and_download_at_full_resolution(
     expect(editor.page.locator(".filmstrip li")).to_have_count(2)
     assert file_pixels(editor.save(tmp_path, "AVIF")).shape == (2400, 2400, 3)
     assert server.balance(customer) == (13, 0)
+
+
+def test_an_interrupted_connection_neither_loses_nor_repeats_a_paid_run(
+    new_page: NewPage, server: RunningServer, customer: Customer
+) -> None:
+    """The answer to the start is lost, and so are two polls: the step still comes, for one credit."""
+    page = new_page(expect_errors=True)
+    sign_in(page, server, customer)
+    editor = Editor(page, server)
+    editor.open("cup.jpg", jpeg_bytes(photo("coffee")))
+    lost: list[str] = []
+
+    def lose(route: Route) -> None:
+        request = route.request
+        if [method for method in lost if method == request.method] == ["GET"] * 2 or (
+            request.method == "POST" and "POST" in lost
+        ):
+            route.continue_()
+            return
+        lost.append(request.method)
+        if request.method == "POST":
+            route.fetch()  # the server starts the run, but its answer does not arrive
+        route.abort()
+
+    editor.page.route(re.compile("/runs"), lose)
+    editor.apply("Remove background")
+    assert sorted(lost) == ["GET", "GET", "POST"]
+    assert (editor.steps(), server.balance(customer)) == (2, (14, 0))
+    expect(editor.page.locator(".message.problem")).to_have_count(0)
+
+
+def test_a_background_picture_is_applied_to_a_finished_cutout(
+    editor: Editor, server: RunningServer, customer: Customer, tmp_path: Path
+) -> None:
+    editor.open("cup.jpg", jpeg_bytes(photo("coffee")))
+    editor.apply("Remove background")
+    editor.press("Picture")
+    green = np.full((40, 60, 3), (20, 200, 40), np.uint8)
+    with editor.page.expect_file_chooser() as chooser:
+        editor.press("Choose a picture")
+    chooser.value.set_files({"name": "g.jpg", "mimeType": "image/jpeg", "buffer": jpeg_bytes(green)})
+    expect(editor.page.get_by_text("Changing …")).to_be_visible(timeout=WORK_MS)
+    expect(editor.page.get_by_text("Changes are free.")).to_be_visible(timeout=WORK_MS)
+    expect(editor.page.locator(".panel").get_by_role("button", name="Choose another")).to_be_visible()
+    corner = file_pixels(editor.save(tmp_path, "PNG"))[2, 2].astype(int)
+    assert abs(corner[:3] - (20, 200, 40)).max() < 12
+    assert server.balance(customer) == (14, 0)
+
+
+def test_the_settings_of_one_picture_do_not_apply_to_the_next(editor: Editor) -> None:
+    editor.open("cup.jpg", jpeg_bytes(photo("coffee")))
+    editor.press("Color")
+    expect(editor.page.locator(".swatches")).to_be_visible()
+    editor.page.get_by_label("Open another picture").click()
+    editor.open("cat.jpg", jpeg_bytes(photo("chelsea")))
+    expect(editor.page.locator(".swatches")).to_have_count(0)
+    none = editor.page.locator(".panel").get_by_role("button", name="None")
+    expect(none).to_have_attribute("aria-pressed", "true")
+
+
+def test_no_further_expansion_is_proposed_after_one(editor: Editor) -> None:
+    editor.open("cup.jpg", jpeg_bytes(photo("coffee")))
+    editor.choose("generative-expand")
+    editor.apply("Expand")
+    expect(editor.page.locator(".sizes")).to_have_text("750 × 500 → 750 × 500")
+    expect(editor.page.locator(".panel").get_by_role("button", name="Expand")).to_be_disabled()
+
+
+def test_the_zoom_is_kept_when_the_tool_changes(editor: Editor) -> None:
+    editor.open("cup.jpg", jpeg_bytes(photo("coffee")))
+    scale = editor.page.locator(".zoom .scale")
+    expect(editor.page.locator(".stage.loading")).to_have_count(0)
+    editor.page.keyboard.press("+")
+    zoomed = scale.inner_text()
+    editor.choose("brush")
+    expect(scale).to_have_text(zoomed)
+
+
+def test_tab_reaches_every_control_from_the_image(editor: Editor) -> None:
+    page = editor.page
+    editor.open("cup.jpg", jpeg_bytes(photo("coffee")))
+    page.locator(".stage").focus()
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.textContent").startswith("Remove background"):
+            break
+    else:
+        raise AssertionError("Tab never reaches the button that applies the tool")
 
 
 def test_cancelling_releases_the_credit(editor: Editor, server: RunningServer, customer: Customer) -> None:
@@ -226,6 +314,8 @@ def test_an_unreadable_file_is_explained(new_page: NewPage, server: RunningServe
     page.get_by_label("Picture", exact=True).set_input_files(file)  # type: ignore[arg-type]
     expect(page.get_by_role("alert")).to_contain_text("damaged")
     expect(editor.page.get_by_role("heading", name="Open a picture")).to_be_visible()
+    editor.open("cup.jpg", jpeg_bytes(photo("coffee")))
+    expect(page.get_by_role("alert")).to_have_count(0)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -35,7 +35,7 @@ test("a run is watched until it is done; its step becomes the current one", asyn
   assert.deepEqual(named("step").at(-1), { made });
   assert.deepEqual(named("notice"), ["Crop: done. 1 credit."]);
   assert.deepEqual(requests[1].body, { stepId: "a", tool: "crop", params: { width: "50" } });
-  assert.match(requests[1].headers["Idempotency-Key"], /^[0-9a-f-]{36}$/);
+  assert.match(requests[1].headers["Idempotency-Key"], /^[0-9a-f]{32}$/);
   assert.equal(storage.has("bgeraser.pending-run"), false);
 });
 
@@ -105,17 +105,105 @@ test("a run that is refused is reported, and the balance is fetched", async () =
   assert.equal(storage.has("bgeraser.pending-run"), false);
 });
 
-test("a server that cannot be reached is reported as such", async () => {
-  const { model, named } = await openModel(
-    {
-      "POST /editor/projects/p1/runs": () => {
-        throw new TypeError("fetch failed");
-      },
-    },
-    { account: null, opened: project({ sample: "coffee" }) },
-  );
+const unreachable = () => {
+  throw new TypeError("fetch failed");
+};
+const failing = (status, body) => () => new Response(body, { status });
+const PENDING = "bgeraser.pending-run";
+
+test("a run that could not be started is started again with the same key", async () => {
+  const { model, requests, delays, named, storage } = await openModel({
+    "POST /editor/projects/p1/runs": [
+      unreachable,
+      failing(502, "<html>Bad gateway</html>"),
+      ok(run("done", { step: step("b", "a"), creditsCharged: 1 })),
+    ],
+  });
+  const states = [];
+  model.on("run", () => states.push(model.run?.isDisconnected));
+  assert.equal((await model.apply(CROP)).id, "b");
+  const keys = requests.slice(1).map((one) => one.headers["Idempotency-Key"]);
+  assert.deepEqual([keys.length, new Set(keys).size], [3, 1]);
+  assert.deepEqual(delays, [500, 1000]);
+  assert.deepEqual(states, [false, true, undefined]);
+  assert.deepEqual([named("error"), storage.has(PENDING)], [[], false]);
+});
+
+test("polls that fail are repeated, so that a paid run is not abandoned", async () => {
+  const { model, requests, delays, named } = await openModel({
+    "POST /editor/projects/p1/runs": ok(run("running")),
+    "GET /editor/projects/p1/runs/r1?seen=1": [
+      unreachable,
+      failing(504, ""),
+      refused(503, "OVERLOADED"),
+      refused(429, "RATE_LIMITED"),
+      ok(run("done", { step: step("b", "a"), creditsCharged: 1 })),
+    ],
+  });
+  assert.equal((await model.apply(CROP)).id, "b");
+  assert.equal(requests.filter(({ method }) => method === "POST").length, 2, "one project and one run");
+  assert.deepEqual(delays, [500, 1000, 2000, 4000]);
+  assert.deepEqual(named("error"), []);
+});
+
+test("a run that the server has forgotten is found by its key", async () => {
+  const { model, requests } = await openModel({
+    "POST /editor/projects/p1/runs": [
+      ok(run("running")),
+      ok(run("done", { id: "r2", step: step("b", "a") })),
+    ],
+    "GET /editor/projects/p1/runs/r1?seen=1": refused(404, "NOT_FOUND"),
+  });
+  assert.equal((await model.apply(CROP)).id, "b");
+  const keys = requests.map((one) => one.headers["Idempotency-Key"]).filter(Boolean);
+  assert.deepEqual([keys.length, new Set(keys).size], [2, 1]);
+});
+
+test("a run that is forgotten again and again is given up", async () => {
+  const { model, requests, named } = await openModel({
+    "POST /editor/projects/p1/runs": () => ok(run("running")),
+    "GET /editor/projects/p1/runs/r1?seen=1": () => refused(404, "NOT_FOUND"),
+    "GET /editor/session": () => ok({ csrfToken: "t", account: ACCOUNT, limits: LIMITS }),
+  });
+  assert.equal(await model.apply(CROP), null);
+  assert.equal(named("error")[0].code, "NOT_FOUND");
+  assert.equal(requests.filter(({ headers }) => headers["Idempotency-Key"]).length, 4);
+});
+
+test("giving up keeps the key, so that the same run is not paid twice", async () => {
+  const { model, requests, named, storage } = await openModel({
+    "POST /editor/projects/p1/runs": [unreachable, ok(run("done", { step: step("b", "a") }))],
+    "GET /editor/session": () => ok({ csrfToken: "t", account: ACCOUNT, limits: LIMITS }),
+  });
+  model.on("run", () => model.run?.isDisconnected && queueMicrotask(() => model.cancel()));
+  assert.equal(await model.apply(CROP), null);
+  assert.deepEqual([named("error")[0].code, storage.has(PENDING), model.run], ["UNREACHABLE", true, null]);
+  assert.equal((await model.apply(CROP)).id, "b");
+  const keys = requests.map((one) => one.headers["Idempotency-Key"]).filter(Boolean);
+  assert.equal(new Set(keys).size, 1);
+  assert.equal(storage.has(PENDING), false);
+});
+
+test("after giving up, another request has a key of its own", async () => {
+  const { model, requests } = await openModel({
+    "POST /editor/projects/p1/runs": [unreachable, ok(run("done", { step: step("b", "a") }))],
+    "GET /editor/session": () => ok({ csrfToken: "t", account: ACCOUNT, limits: LIMITS }),
+  });
+  model.on("run", () => model.run?.isDisconnected && queueMicrotask(() => model.cancel()));
   await model.apply(CROP);
-  assert.deepEqual([named("error")[0].code, named("error")[0].status, model.run], ["UNREACHABLE", 0, null]);
+  await model.apply({ ...CROP, params: { width: "51" } });
+  const keys = requests.map((one) => one.headers["Idempotency-Key"]).filter(Boolean);
+  assert.equal(new Set(keys).size, 2);
+});
+
+test("a session that ended keeps the key for after the next login", async () => {
+  const { model, storage } = await openModel({
+    "POST /editor/projects/p1/runs": ok(run("running")),
+    "GET /editor/projects/p1/runs/r1?seen=1": refused(401, "UNAUTHORIZED"),
+    "GET /editor/session": refused(401, "UNAUTHORIZED"),
+  });
+  await model.apply(CROP);
+  assert.equal(storage.has(PENDING), true);
 });
 
 test("cancelling waits for the server to confirm it", async () => {

@@ -53,6 +53,7 @@ export function modelWith(routes, { account = ACCOUNT, hash = "", stored = {} } 
   const requests = [];
   const events = [];
   const addresses = [];
+  const delays = [];
   const storage = new Map(Object.entries(stored));
   const fetch = async (path, options) => {
     const request = { method: options.method, path, headers: options.headers };
@@ -74,13 +75,17 @@ export function modelWith(routes, { account = ACCOUNT, hash = "", stored = {} } 
       },
       location: { pathname: "/app/", search: "", hash },
       browserHistory: { replaceState: (_data, _title, address) => addresses.push(address) },
+      sleep: (milliseconds) => {
+        delays.push(milliseconds);
+        return new Promise(setImmediate);
+      },
     },
   );
   for (const name of ["project", "step", "run", "restyle", "account", "error", "notice"]) {
     model.on(name, (detail) => events.push([name, detail]));
   }
   const named = (name) => events.filter(([one]) => one === name).map(([, detail]) => detail);
-  return { model, requests, events, addresses, storage, named };
+  return { model, requests, events, addresses, delays, storage, named };
 }
 
 /** A model with an open project. */

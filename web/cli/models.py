@@ -6,13 +6,16 @@ Results go to stdout, progress and warnings to stderr.
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from api.settings import Settings
 from ml.checkpoints import digests, registry
 from ml.checkpoints.registry import CHECKPOINTS, Checkpoint, Profile, State
+
+if TYPE_CHECKING:
+    from web.cli.model_timing import Timing
 
 app = typer.Typer(help="Checkpoints: the weights that the tools run on.", no_args_is_help=True)
 
@@ -37,9 +40,23 @@ ProfileOption = Annotated[Selection | None, typer.Option("--profile", help="All 
 
 
 @app.command("list")
-def list_(names: Names = None, profile: ProfileOption = None) -> None:
+def list_(
+    names: Names = None,
+    profile: ProfileOption = None,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Time those that are installed on this machine.")
+    ] = False,
+) -> None:
     """List checkpoints with size, state, use, licences and source. All of them by default."""
-    _print_list(_models_dir(), _selected(names, profile, Selection.ALL))
+    selected = _selected(names, profile, Selection.ALL)
+    if not measure:
+        _print_list(_models_dir(), selected)
+        return
+    from web.cli.model_timing import Timing
+
+    settings = Settings.load()
+    with Timing(settings.models_path, settings.device, settings.worker_memory_mb) as timing:
+        _print_list(settings.models_path, selected, timing)
 
 
 @app.command()
@@ -188,8 +205,10 @@ def _selected(names: list[str] | None, profile: Selection | None, default: Selec
     return [one for one in CHECKPOINTS.values() if one.name in (names or ()) or one.profile in profiles]
 
 
-def _print_list(models_dir: Path, rows: Sequence[Checkpoint], *, err: bool = False) -> None:
-    """Two short lines each, which fit any terminal. The state is on the first line, for grep."""
+def _print_list(
+    models_dir: Path, rows: Sequence[Checkpoint], timing: "Timing | None" = None, *, err: bool = False
+) -> None:
+    """A few short lines each, which fit any terminal. The state is on the first line, for grep."""
     for profile in Profile:
         group = [one for one in rows if one.profile is profile]
         if group:
@@ -199,9 +218,13 @@ def _print_list(models_dir: Path, rows: Sequence[Checkpoint], *, err: bool = Fal
             state = registry.state(models_dir, one)
             size = f"{one.size_bytes / 1e6:,.1f} MB"
             typer.echo(f"  {one.name:<22} {size:>10}  {state:<13}  {one.tool}: {one.use}", err=err)
-            terms = one.weights_licence + ("" if one.commercial else ", commercial use not clearly allowed")
             source = " or ".join(map(str, one.sources))
-            typer.echo(f"    weights: {terms} | carrier: {one.carrier_licence} | {source}", err=err)
+            licences = f"weights: {one.weights_licence} | carrier: {one.carrier_licence}"
+            typer.echo(f"    {licences} | {source}", err=err)
+            use = "allowed" if one.commercial else "not clearly allowed"
+            typer.echo(f"    commercial use: {use}", err=err)
+            if timing is not None and state is State.INSTALLED:
+                typer.echo(f"    measured: {timing.describe(one)}", err=err)
 
 
 def _confirm(models_dir: Path, large: Sequence[Checkpoint]) -> None:

@@ -9,13 +9,24 @@ from sqlmodel import Session
 from api.auth import api_keys
 from api.calls import call_log
 from billing.ledger import accounts, ledger, statement
+from billing.ledger.models import EntryKind
 from billing.ledger.plans import PLANS, Plan, PlanName
+from billing.ledger.statement import Line
 from ml.catalogue import tool_title
 from web.dashboard.events import format_time
 
 GroupBy = Literal["tool", "key"]
 EDITOR_LABEL = "web editor"
 _ROWS_MAX = 200
+#: Entries of a statement in words. Those of calls are named by the tool as long as the call log knows it.
+_ENTRY_LABELS = {
+    EntryKind.GRANT: "Credits granted",
+    EntryKind.CAPTURE: "Call",
+    EntryKind.REFUND: "Credit returned",
+    EntryKind.EXPIRY: "Unused credits expired",
+    EntryKind.REVOCATION: "Credits taken back",
+}
+_RETURNED = ": credit returned"
 
 
 @dataclass(frozen=True)
@@ -81,8 +92,17 @@ def call_rows(session: Session, account_id: str) -> list[list[str | int]]:
 
 
 def statement_rows(session: Session, account_id: str) -> list[list[str | int]]:
-    """Table rows of the latest ledger entries, newest first."""
-    return [
-        [format_time(line.at), line.kind, f"{line.amount:+,}", line.balance, line.reference]
-        for line in statement.statement(session, account_id, _ROWS_MAX)
-    ]
+    """Table rows of the latest ledger entries, newest first. A call is named by its tool and request."""
+    lines = statement.statement(session, account_id, _ROWS_MAX)
+    references = statement.references_of_holds(session, {line.hold_id for line in lines if line.hold_id})
+    requests = {hold_id: text.removeprefix("request:") for hold_id, text in references.items()}
+    tools = call_log.tools_of(session, set(requests.values()))
+
+    def row(line: Line) -> list[str | int]:
+        request = requests.get(line.hold_id or "")
+        label = _ENTRY_LABELS[EntryKind(line.kind)]
+        if request in tools:
+            label = f"{tool_title(tools[request])}{_RETURNED if line.kind == EntryKind.REFUND else ''}"
+        return [format_time(line.at), label, f"{line.amount:+,}", line.balance, request or line.reference]
+
+    return [row(line) for line in lines]

@@ -25,6 +25,14 @@ from web.editor.access import EditorServices, EditorServicesDependency, Reader, 
 from web.editor.session_routes import SAMPLES, SAMPLES_FOLDER
 
 _FORMATS = ("png", "jpg", "webp", "avif")
+#: What a downloaded file's name says about the tool that made it; "edited" for the others.
+_SUFFIXES = {
+    "bg-removal": "cutout",
+    "upscale": "enlarged",
+    "generative-expand": "extended",
+    "crop": "cropped",
+    "magic-select": "selection",
+}
 
 
 def add_to(app: FastAPI) -> None:
@@ -138,12 +146,12 @@ async def download(
         path = services.storage.path(image.id)
         if not await asyncio.to_thread(path.is_file):
             raise NotFound("No such image.")
-        return FileResponse(path, headers=_file_headers(project, image.format))
+        return FileResponse(path, headers=_file_headers(project, step, image.format))
     params = RenditionParams.model_validate({"format": format or image.format, "quality": quality})
     with access.admit(request, owner, UnbilledKind.CONVERSION):
         rendering = previews.render(services, image, params, owner.claimant(dependencies.address_of(request)))
         rendition = await dependencies.while_connected(request, rendering)
-    return Response(rendition.content, headers=_file_headers(project, rendition.format))
+    return Response(rendition.content, headers=_file_headers(project, step, rendition.format))
 
 
 async def find_step(
@@ -190,9 +198,11 @@ async def _record(
     return schemas.project(services, project, [step], {step.image_id})
 
 
-def _file_headers(project: Project, format: str) -> dict[str, str]:
-    """The headers of a signed download, but with the name of the opened file."""
+def _file_headers(project: Project, step: Step, format: str) -> dict[str, str]:
+    """The headers of a signed download, named after the opened file and what was done with it."""
     stem = project.name.rpartition(".")[0] or project.name
+    if step.tool is not None:
+        stem = f"{stem}-{_SUFFIXES.get(step.tool, 'edited')}"
     ascii_stem = (
         "".join(character for character in stem if character.isascii() and character not in '"\\%;')
         or "picture"

@@ -17,7 +17,6 @@ from api.http.routes.get_and_head import add_get
 from api.images import service as images
 from api.services import Services
 from billing.ledger import accounts, ledger
-from ml import generative_config
 from ml.catalogue import TOOLS
 from web.auth import visitor
 from web.auth.visitor import SignedInVisitor
@@ -74,10 +73,7 @@ async def show_session(request: Request, editor: EditorServicesDependency) -> Re
             }
             for tool in TOOLS.values()
         ],
-        "prompts": {
-            "isInstalled": await asyncio.to_thread(_supports_prompts, editor.services),
-            "command": generative_config.COMMAND,
-        },
+        "prompts": {"isInstalled": await asyncio.to_thread(_supports_prompts, editor.services)},
         "limits": schemas.limits(editor.services),
     }
     return responses.success(request, data)

@@ -62,8 +62,10 @@ def test_list_shows_both_licences_the_source_the_size_and_the_state(models: Path
 
 
 def test_list_marks_weights_without_a_clear_commercial_licence(models: Path) -> None:
-    assert "commercial use not clearly allowed" in bgeraser_models("list", "silueta").stdout
-    assert "not clearly allowed" not in bgeraser_models("list", "--profile", "embedded").stdout
+    assert "commercial use: not clearly allowed" in bgeraser_models("list", "silueta").stdout
+    embedded = bgeraser_models("list", "--profile", "embedded").stdout
+    assert "not clearly allowed" not in embedded
+    assert embedded.count("commercial use: allowed") == len(EMBEDDED)
 
 
 def test_list_marks_a_damaged_checkpoint(models: Path) -> None:

@@ -5,6 +5,7 @@ from sqlmodel import Session
 from api.calls import call_log
 from api.calls.models import CallRecord
 from api.db.database import Database
+from billing.ledger import ledger
 from ml.catalogue import TOOLS
 from tests.support.builders import NOON, make_account
 from web.dashboard import queries
@@ -40,3 +41,27 @@ def test_calls_of_a_renamed_or_removed_tool_are_shown_under_its_former_name(
             ("retired-tool", 1),
         }
         assert {row[1] for row in queries.call_rows(session, account_id)} == {"crop", "retired-tool"}
+
+
+def test_the_statement_names_calls_by_their_tool_and_request(database: Database) -> None:
+    with database.transaction() as session:
+        account = make_account(session)
+        ledger.refresh(session, account, NOON)
+        held = [
+            ledger.hold(
+                session, account, reference=f"request:req_{name}", lease_owner="a", lease_seconds=60, now=NOON
+            )
+            for name in ("crop", "forgotten")
+        ]
+        for one in held:
+            ledger.capture(session, one.id, lease_owner="a", now=NOON)
+        ledger.refund(session, held[0].id, now=NOON)
+        record(session, account.id, "crop")
+        shown = [(row[1], row[2], row[4]) for row in queries.statement_rows(session, account.id)]
+    crop = TOOLS["crop"].title
+    assert shown[:3] == [
+        (f"{crop}: credit returned", "+1", "req_crop"),
+        ("Call", "-1", "req_forgotten"),
+        (crop, "-1", "req_crop"),
+    ]
+    assert shown[3][:2] == ("Credits granted", "+15")

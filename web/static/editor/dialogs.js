@@ -12,7 +12,7 @@ const SHORTCUTS = [
   ["[  ]", "Smaller or larger brush"],
   ["Ctrl+Z", "Undo"],
   ["Ctrl+Shift+Z", "Redo"],
-  ["Hold Tab", "Show the original"],
+  ["Hold O", "Show the original"],
   ["Hold Space", "Drag to pan"],
   ["Ctrl+S", "Download"],
   ["+  −  0", "Zoom in, zoom out, fit"],

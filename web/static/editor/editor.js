@@ -50,12 +50,17 @@ export class Editor {
     this.model = model;
     this.stage = new Stage();
     /**
-     * The tools that were chosen before, by name: they keep their settings.
+     * The tools that were chosen before for this picture, by name: they keep their settings.
      * @type {Map<string, Tool>}
      */
     this.tools = new Map();
     /** @type {Tool | null} */
     this.tool = null;
+    /**
+     * The project that the tools' settings belong to.
+     * @type {string | null}
+     */
+    this.projectId = null;
     this.isComparing = false;
     /** Whether the larger preview of the current step is loading or shown. */
     this.isCloseUp = false;
@@ -133,7 +138,8 @@ export class Editor {
     this.panel.fold(false);
     this.panel.rebuild();
     this.setCursor(this.tool?.cursor ?? "grab");
-    this.stage.fit();
+    // The zoom is kept, unless the tool has a frame that is to be seen as a whole.
+    if (this.stage.isFitted || this.tool?.visibleFrame()) this.stage.fit();
   }
 
   /** @param {string} cursor of the mouse over the stage, as in CSS */
@@ -145,6 +151,17 @@ export class Editor {
 
   #showProject() {
     const hasPicture = Boolean(this.model.step);
+    if (this.model.project?.id !== this.projectId) {
+      // The settings of one picture do not apply to the next.
+      this.tool?.leave();
+      this.tools.clear();
+      this.projectId = this.model.project?.id ?? null;
+      if (this.tool && hasPicture) {
+        const { name } = this.tool;
+        this.tool = this.stage.tool = null;
+        this.choose(name);
+      }
+    }
     this.workplace.hidden = !hasPicture;
     if (!hasPicture) {
       this.stage.clear();

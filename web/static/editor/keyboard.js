@@ -53,10 +53,10 @@ export class Keyboard {
       "-": () => editor.stage.zoom(0.8),
       0: () => editor.stage.fit(),
       Escape: () => editor.escape(),
+      o: () => editor.showOriginal(true),
     };
     if (event.key in actions) return run(actions[event.key]);
     if (!isOnStage) return false; // These keys operate buttons and move the focus elsewhere.
-    if (event.key === "Tab" && !event.shiftKey) return run(() => editor.showOriginal(true));
     if (event.key === "Enter") return run(() => editor.applyPrimary());
     if (event.key === " ") return run(() => (this.isSpaceHeld = true));
     return false;
@@ -64,7 +64,7 @@ export class Keyboard {
 
   /** @param {KeyboardEvent} event */
   #up(event) {
-    if (event.key === "Tab") this.editor.showOriginal(false);
+    if (event.key === "o") this.editor.showOriginal(false);
     if (event.key === " ") this.isSpaceHeld = false;
   }
 

@@ -19,6 +19,7 @@ export async function start(root) {
       storage: window.sessionStorage,
       location: window.location,
       browserHistory: window.history,
+      sleep,
     });
     new Editor(root, model);
     await model.resume();
@@ -29,4 +30,21 @@ export async function start(root) {
     root.setAttribute("aria-busy", "false");
     if (!(error instanceof ApiError)) throw error;
   }
+}
+
+/**
+ * Resolves after a time, or as soon as the network is back.
+ * @param {number} milliseconds
+ * @returns {Promise<void>}
+ */
+function sleep(milliseconds) {
+  return new Promise((resolve) => {
+    const end = () => {
+      clearTimeout(timer);
+      window.removeEventListener("online", end);
+      resolve();
+    };
+    const timer = setTimeout(end, milliseconds);
+    window.addEventListener("online", end);
+  });
 }

@@ -6,6 +6,7 @@ import { el, iconButton } from "./elements.js";
 /** @import { Model } from "./model.js" */
 
 const SHOWN_MS = 5000;
+const ERROR_SHOWN_MS = 30_000;
 
 /**
  * Messages for the codes of API errors whose own message is written for programmers.
@@ -28,8 +29,17 @@ export class Messages {
     this.element = el("div", {}, this.polite, this.list);
     model.on("notice", (text) => this.showNotice(text));
     model.on("error", (error) => this.showError(error));
+    // What was said about one picture or run does not concern the next.
+    let projectId = model.project?.id;
+    model.on("project", () => {
+      if (model.project?.id !== projectId) this.list.replaceChildren();
+      projectId = model.project?.id;
+    });
     let stage = "";
+    let isRunning = false;
     model.on("run", () => {
+      if (model.run && !isRunning) this.list.replaceChildren();
+      isRunning = model.run !== null;
       // Screen readers read out a new stage, but not every percent of progress.
       if (model.run && model.run.stage !== stage) this.polite.textContent = model.run.stage;
       stage = model.run?.stage ?? "";
@@ -55,6 +65,12 @@ export class Messages {
       iconButton("Close", "close", () => shown.remove()),
     );
     this.list.replaceChildren(shown);
+    const expire = () => {
+      // Not while its button or link has the focus.
+      if (shown.contains(document.activeElement)) setTimeout(expire, SHOWN_MS);
+      else shown.remove();
+    };
+    setTimeout(expire, ERROR_SHOWN_MS);
   }
 }
 

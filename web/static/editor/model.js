@@ -17,19 +17,30 @@ const PROJECT_KEY = "bgeraser.project";
  * @property {Pick<Storage, "getItem" | "setItem" | "removeItem">} storage kept as long as the browser's tab
  * @property {Pick<Location, "pathname" | "search" | "hash">} location
  * @property {Pick<History, "replaceState">} browserHistory
+ * @property {(milliseconds: number) => Promise<void>} sleep may end early when the network is back
  */
+
+/** Pauses before a request is sent again that the server did not answer; the last one is repeated. */
+const RETRY_DELAYS_MS = [500, 1000, 2000, 4000, 8000, 15000];
+/** Until a change of a cut-out that came too soon is tried again. */
+const RESTYLE_PAUSE_MS = 2000;
+/** How often a run that the server has forgotten is started again. */
+const RESTARTS = 3;
 
 export class Model extends EventTarget {
   /**
    * @param {Session} session
    * @param {Environment} environment
    */
-  constructor(session, { client, storage, location, browserHistory }) {
+  constructor(session, { client, storage, location, browserHistory, sleep }) {
     super();
     this.client = client;
     this.storage = storage;
     this.location = location;
     this.browserHistory = browserHistory;
+    this.sleep = sleep;
+    /** Ends the wait for a server that does not answer. */
+    this.giveUp = () => {};
     this.session = session;
     this.account = session.account;
     /** @type {Project | null} */
@@ -217,9 +228,21 @@ export class Model extends EventTarget {
     const { project, step } = this;
     if (this.run || !project || !step) return null;
     const body = { stepId: step.id, ...request };
-    const key = crypto.randomUUID();
+    const key = this.#pendingKey(project, body) ?? newKey();
     this.storage.setItem(PENDING_KEY, JSON.stringify({ project: project.id, body, title, key }));
     return this.#follow(project, body, title, key);
+  }
+
+  /**
+   * The key of the same run if it was started before and its outcome is unknown: it must not be paid twice.
+   * @param {Project} project
+   * @param {RunBody} body
+   * @returns {string | null}
+   */
+  #pendingKey(project, body) {
+    const pending = JSON.parse(this.storage.getItem(PENDING_KEY) ?? "null");
+    const isSame = pending?.project === project.id && JSON.stringify(pending.body) === JSON.stringify(body);
+    return isSame ? pending.key : null;
   }
 
   /** Finds the run that was active when the page was reloaded: its idempotency key leads to it or its result. */
@@ -246,25 +269,79 @@ export class Model extends EventTarget {
       version: -1,
       title,
       isCancelled: false,
+      isDisconnected: false,
     };
     this.emit("run");
+    let isUnknown = false; // whether the run may have a result that was not received
     try {
-      let run = await this.client.startRun(project.id, body, key);
-      while (isUnfinished(run)) {
-        this.run = { ...run, title, isCancelled: this.run.isCancelled };
-        this.emit("run");
-        run = await this.client.watchRun(project.id, run.id, versionSeen(run));
-      }
+      const run = await this.#outcome(project, body, title, key);
       return this.#finish(project, run, title);
     } catch (thrown) {
+      isUnknown = isInterrupted(thrown) || (thrown instanceof ApiError && thrown.status === 401);
       this.reportError(thrown);
       // The server may have charged the run all the same, so its balance has to be fetched.
       void this.refreshAccount();
       return null;
     } finally {
-      this.storage.removeItem(PENDING_KEY);
+      if (!isUnknown) this.storage.removeItem(PENDING_KEY);
       this.run = null;
       this.emit("run");
+    }
+  }
+
+  /**
+   * Starts a run and watches it until it ends. The key leads to the same run however often it is started.
+   * @param {Project} project
+   * @param {RunBody} body
+   * @param {string} title
+   * @param {string} key
+   */
+  async #outcome(project, body, title, key) {
+    const start = () => this.#answered(() => this.client.startRun(project.id, body, key));
+    let run = await start();
+    let restarts = 0;
+    while (isUnfinished(run)) {
+      const { id } = run;
+      const seen = versionSeen(run);
+      const isCancelled = this.run?.isCancelled ?? false;
+      this.run = { ...run, title, isCancelled, isDisconnected: false };
+      this.emit("run");
+      try {
+        run = await this.#answered(() => this.client.watchRun(project.id, id, seen), isInterrupted);
+      } catch (thrown) {
+        const isForgotten = thrown instanceof ApiError && thrown.status === 404;
+        if (!isForgotten || restarts === RESTARTS) throw thrown;
+        restarts += 1;
+        run = await start();
+      }
+    }
+    return run;
+  }
+
+  /**
+   * Sends a request until the server answers it, or the user gives up. Raises what the server refused.
+   * @param {() => Promise<Run>} send
+   * @param {(thrown: unknown) => boolean} isWorthRetrying
+   */
+  async #answered(send, isWorthRetrying = isUnanswered) {
+    for (let attempt = 0; ; attempt += 1) {
+      try {
+        return await send();
+      } catch (thrown) {
+        if (!isWorthRetrying(thrown)) throw thrown;
+        if (this.run && !this.run.isDisconnected) {
+          this.run = { ...this.run, isDisconnected: true };
+          this.emit("run");
+        }
+        let hasGivenUp = false;
+        const givingUp = new Promise((resolve) => {
+          this.giveUp = () => resolve((hasGivenUp = true));
+        });
+        const delay = RETRY_DELAYS_MS[Math.min(attempt, RETRY_DELAYS_MS.length - 1)];
+        await Promise.race([this.sleep(delay), givingUp]);
+        this.giveUp = () => {};
+        if (hasGivenUp) throw thrown;
+      }
     }
   }
 
@@ -314,24 +391,27 @@ export class Model extends EventTarget {
 
   async cancel() {
     const { project, run } = this;
+    if (run?.isDisconnected) this.giveUp();
     if (!project || !run?.id) return;
     this.run = { ...run, isCancelled: true };
     this.emit("run");
     try {
       await this.client.cancelRun(project.id, run.id);
     } catch (thrown) {
-      this.reportError(thrown);
+      if (!run.isDisconnected) this.reportError(thrown);
     }
   }
 
   /**
    * Changes the appearance of a paid cut-out, free of charge. A newer change supersedes one that is still running.
+   * Resolves to false if it failed; a change that comes too soon after others waits for its turn.
    * @param {Step} cutout
    * @param {Fields} params
+   * @returns {Promise<boolean>}
    */
   async restyle(cutout, params) {
     const { project } = this;
-    if (!project || !cutout.tool || !cutout.parentId) return;
+    if (!project || !cutout.tool || !cutout.parentId) return false;
     const superseded = this.restyleRun;
     /** @type {{ id: string | null }} */
     const current = { id: null };
@@ -340,7 +420,8 @@ export class Model extends EventTarget {
     this.emit("restyle");
     const body = { tool: cutout.tool, params, stepId: cutout.parentId, lookOf: cutout.id };
     try {
-      let run = await this.client.startRun(project.id, body, crypto.randomUUID());
+      let run = await this.#startedRestyle(project, body, current);
+      if (!run) return true;
       current.id = run.id;
       while (isUnfinished(run)) {
         if (this.restyleRun !== current) this.#cancelSuperseded(project, run.id);
@@ -350,11 +431,33 @@ export class Model extends EventTarget {
         this.reportError(new ApiError(run.error.status, run.error));
       }
       if (run.step) this.#addStep(project, run.step);
+      return !run.error;
     } catch (thrown) {
       if (this.restyleRun === current) this.reportError(thrown);
+      return false;
     } finally {
       if (this.restyleRun === current) this.restyleRun = null;
       this.emit("restyle");
+    }
+  }
+
+  /**
+   * Starts a change, later if there were too many before it; null if a newer one supersedes it meanwhile.
+   * @param {Project} project
+   * @param {RunBody} body
+   * @param {{ id: string | null }} current
+   * @returns {Promise<Run | null>}
+   */
+  async #startedRestyle(project, body, current) {
+    const key = newKey();
+    for (;;) {
+      try {
+        return await this.client.startRun(project.id, body, key);
+      } catch (thrown) {
+        if (!(thrown instanceof ApiError && thrown.status === 429)) throw thrown;
+        await this.sleep(RESTYLE_PAUSE_MS);
+        if (this.restyleRun !== current) return null;
+      }
     }
   }
 
@@ -395,6 +498,32 @@ export class Model extends EventTarget {
  */
 export function credits(count) {
   return count === 1 ? "1 credit" : `${count} credits`;
+}
+
+/**
+ * An idempotency key of 128 random bits. `crypto.randomUUID` does not exist on pages without TLS.
+ */
+function newKey() {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+/**
+ * Whether it is unknown if the server received a request: it, or a proxy before it, did not answer properly.
+ * @param {unknown} thrown
+ */
+function isUnanswered(thrown) {
+  return thrown instanceof ApiError && thrown.code === "UNREACHABLE";
+}
+
+/**
+ * Whether a run that was accepted goes on although asking for it failed.
+ * @param {unknown} thrown
+ */
+function isInterrupted(thrown) {
+  return (
+    isUnanswered(thrown) || (thrown instanceof ApiError && (thrown.status === 429 || thrown.status >= 500))
+  );
 }
 
 /**

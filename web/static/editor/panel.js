@@ -158,6 +158,7 @@ export class Panel {
  */
 export function progressText(run) {
   if (run.isCancelled) return "Stopping …";
+  if (run.isDisconnected) return "No connection to the server. Trying again …";
   if (run.queuePosition === 1) return "Waiting: next in the queue";
   if (run.queuePosition > 1) return `Waiting: number ${run.queuePosition} in the queue`;
   if (!run.stage) return `${run.title} …`;

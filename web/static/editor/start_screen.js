@@ -160,8 +160,11 @@ export class StartScreen {
       if (!hasFiles(event)) return;
       event.preventDefault();
       setDepth(0);
-      const file = event.dataTransfer?.files[0];
-      if (file) this.open(file);
+      const [file, ...others] = event.dataTransfer?.files ?? [];
+      if (!file) return;
+      this.open(file);
+      if (others.length)
+        this.model.emit("notice", `Only ${file.name} was opened. Drop one picture at a time.`);
     });
     window.addEventListener("paste", (event) => {
       const files = [...(event.clipboardData?.files ?? [])];

@@ -118,7 +118,7 @@ export class TopBar {
             "a",
             { href: "/app/dashboard", title: account.email },
             el("strong", {}, `${account.creditsAvailable}`),
-            " credits",
+            account.creditsAvailable === 1 ? " credit" : " credits",
           ),
         ]
       : [

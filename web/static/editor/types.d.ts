@@ -96,7 +96,7 @@ export interface Session {
   account: Account | null;
   samples: { name: string; title: string; url: string }[];
   tools: ToolInfo[];
-  prompts: { isInstalled: boolean; command: string };
+  prompts: { isInstalled: boolean };
   limits: Limits;
 }
 
@@ -167,6 +167,8 @@ export type ActiveRun = Pick<Run, "status" | "stage" | "fraction" | "queuePositi
   id: string | null;
   title: string;
   isCancelled: boolean;
+  /** The server does not answer; the request is sent again until it does. */
+  isDisconnected: boolean;
 };
 
 /** The body that starts a run. */

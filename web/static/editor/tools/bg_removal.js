@@ -50,6 +50,11 @@ export class BgRemoval extends Tool {
      */
     this.cutoutId = null;
     /**
+     * The id of the cut-out whose settings the controls have. Loading them again would lose changes.
+     * @type {string | null}
+     */
+    this.loadedId = null;
+    /**
      * The last transparent preview of a cut-out: it is shown on a new background until the server has made it.
      * @type {{ step: Step, image: HTMLImageElement } | null}
      */
@@ -106,8 +111,16 @@ export class BgRemoval extends Tool {
     clearTimeout(this.timer);
     this.timer = setTimeout(() => {
       this.timer = undefined;
-      this.model.restyle(cutout, this.request(this.fields()).params);
+      this.#restyle(cutout);
     }, RESTYLE_DELAY_MS);
+  }
+
+  /** @param {Step} cutout */
+  async #restyle(cutout) {
+    const hasFailed = (await this.model.restyle(cutout, this.request(this.fields()).params)) === false;
+    if (!hasFailed || this.#isRestyling || this.cutout?.id !== cutout.id) return;
+    this.loadedId = null; // the panel shows again what the stored picture is
+    this.editor.panel.rebuild();
   }
 
   /** Whether a change of the appearance has not arrived yet. */
@@ -155,12 +168,15 @@ export class BgRemoval extends Tool {
     clearTimeout(this.timer);
     this.timer = undefined;
     this.cutoutId = null;
+    this.loadedId = null;
   }
 
   /** Shows the settings that the current cut-out was made with. */
   #loadSettings() {
     const { cutout } = this;
     this.cutoutId = cutout?.id ?? null;
+    if (cutout?.id === this.loadedId) return;
+    this.loadedId = this.cutoutId;
     if (!cutout) return;
     const { bg_image_id: imageId, format: _, ...values } = cutout.params;
     this.controls.values = values;

@@ -9,7 +9,7 @@ import { note, Tool } from "./tool.js";
 
 /** @import { Context } from "../canvas.js" */
 /** @import { Editor } from "../editor.js" */
-/** @import { Action, Frame, Point } from "../types.js" */
+/** @import { Action, Frame, Point, Step } from "../types.js" */
 /** @import { Hover } from "./tool.js" */
 
 const INITIAL_FACTOR = 1.25;
@@ -104,8 +104,10 @@ export class GenerativeExpand extends Tool {
     return this.frame;
   }
 
-  onStep() {
-    this.chosenFrame = null;
+  /** @param {Step | null} made */
+  onStep(made) {
+    // After an expansion no further one is proposed, which a click would pay for.
+    this.chosenFrame = made?.tool === this.name ? frames.wholePicture(made) : null;
     this.editor.panel.rebuild();
     this.stage.fit();
   }

@@ -1,22 +1,17 @@
 // The prompt of generative fill and generative expand.
 
 import { el, newId } from "../elements.js";
-import { note } from "./tool.js";
-
 /** @import { Tool } from "./tool.js" */
 
 /** Parameters that only have an effect together with a prompt. */
 const PROMPT_SETTINGS = ["steps", "guidance_scale", "strength"];
 
 /**
- * The field for the prompt if the server has a model that follows prompts, else how to install one.
+ * The field for the prompt; null if the server has no model that follows prompts.
  * @param {Tool} tool
  */
 export function promptField(tool) {
-  const { isInstalled, command } = tool.model.session.prompts;
-  if (!isInstalled) {
-    return note("To describe what should appear, install an inpainting model: ", el("code", {}, command));
-  }
+  if (!tool.model.session.prompts.isInstalled) return null;
   const id = newId("prompt");
   const input = el("textarea", {
     id,
