@@ -11,10 +11,14 @@ from ml.imaging import codecs, fitting
 from ml.imaging.framing import MarginsField, crop_or_pad, object_box
 from ml.imaging.geometry import Box, CornersField, SizeField, box_of_corners
 from ml.imaging.placement import Placement, Position, PositionField, ScaleField, place_object
-from ml.params import ColorField, Length, Params, parameter_error
+from ml.params import ColorField, Length, LengthField, Params, parameter_error
 from ml.pixels import Mask, Picture, Pixels
 from ml.tool import Context, FileField, Tool, ToolResult
 
+_STYLE_LENGTHS = ("outline_width", "shadow_blur", "shadow_x", "shadow_y")
+_SHADOW_FIELDS = ("shadow_opacity", "shadow_color", "shadow_blur")
+_LONGEST, _LARGEST_PERCENT = 500, 50
+_BLACK = (0, 0, 0, 255)
 _WHITE = (255, 255, 255, 255)
 _KEPT = "The image is a cut-out already: its transparency was kept."
 # Without its white background, which other backgrounds replace.
@@ -84,24 +88,52 @@ class BgRemovalParams(Params):
         description="Move the edge by this many pixels; negative values move it inwards.",
     )
     feather: float = Field(0, ge=0, le=50, description="Soften the edge over this many pixels.")
-    shadow: Literal["none", "drop"] = Field(
-        "none", description="drop: a soft shadow below the object. It does not enlarge the result."
+    outline_width: LengthField | None = Field(
+        None,
+        description="Draw an outline around the object, as around a sticker, of this width: in pixels of the"
+        " image or % of the object's size.",
+    )
+    outline_color: ColorField | None = Field(
+        None, description="Colour of the outline. Default: white. Requires outline_width."
+    )
+    shadow: Literal["none", "drop", "contact"] = Field(
+        "none",
+        description="drop: a soft shadow of the object; contact: a flat one where it stands. Neither"
+        " enlarges the result.",
     )
     shadow_opacity: int = Field(
-        50, ge=0, le=100, description="Opacity of the shadow in percent. Requires shadow=drop."
+        50, ge=0, le=100, description="Opacity of the shadow in percent. Requires shadow."
+    )
+    shadow_color: ColorField | None = Field(
+        None, description="Colour of the shadow. Default: black. Requires shadow."
+    )
+    shadow_blur: LengthField | None = Field(
+        None,
+        description="Softness of the shadow's edge, in pixels of the result or % of the object's size."
+        " Default: 5%, for contact 3%. Requires shadow.",
+    )
+    shadow_x: LengthField | None = Field(
+        None,
+        description="Offset of the shadow to the right, in pixels of the result or % of the object's size;"
+        " may be negative. Default: 1.5%. Requires shadow=drop.",
+    )
+    shadow_y: LengthField | None = Field(
+        None, description="Offset of the shadow downwards, as shadow_x. Default: 3.5%. Requires shadow=drop."
     )
 
     def for_reduced(self, source: tuple[int, int], reduced: tuple[int, int]) -> "BgRemovalParams":
+        scaled = {
+            name: _scaled(length, reduced[0] / source[0])
+            for name in _STYLE_LENGTHS
+            if (length := getattr(self, name)) is not None
+        }
         if self.roi is None:
-            return self
+            return self.model_copy(update=scaled) if scaled else self
         # Check it against the size that the caller knows.
         box_of_corners("roi", self.roi, source)
         factors = [after / before for before, after in zip(source, reduced, strict=True)] * 2
-        corners = [
-            length if length.percent else Length(value=length.value * factor)
-            for length, factor in zip(self.roi, factors, strict=True)
-        ]
-        return self.model_copy(update={"roi": tuple(corners)})
+        corners = [_scaled(length, factor) for length, factor in zip(self.roi, factors, strict=True)]
+        return self.model_copy(update={**scaled, "roi": tuple(corners)})
 
     @model_validator(mode="before")
     @classmethod
@@ -127,8 +159,29 @@ class BgRemovalParams(Params):
             raise parameter_error("bg_blur", "has no effect with channels=alpha")
         if self.channels == "alpha" and self.shadow != "none":
             raise parameter_error("shadow", "has no effect with channels=alpha")
-        if self.shadow == "none" and self.shadow_opacity != type(self).model_fields["shadow_opacity"].default:
-            raise parameter_error("shadow_opacity", "has an effect only with shadow=drop")
+        if self.channels == "alpha" and self.outline_width is not None:
+            raise parameter_error("outline_width", "has no effect with channels=alpha")
+        if self.outline_color is not None and self.outline_width is None:
+            raise parameter_error("outline_color", "has an effect only with outline_width")
+        for name in _SHADOW_FIELDS:
+            if self.shadow == "none" and getattr(self, name) != type(self).model_fields[name].default:
+                raise parameter_error(name, "has an effect only with shadow=drop or contact")
+        for name in ("shadow_x", "shadow_y"):
+            if self.shadow != "drop" and getattr(self, name) is not None:
+                raise parameter_error(name, "has an effect only with shadow=drop")
+        return self
+
+    @model_validator(mode="after")
+    def _check_style_lengths(self) -> "BgRemovalParams":
+        for name in _STYLE_LENGTHS:
+            length: Length | None = getattr(self, name)
+            if length is None:
+                continue
+            most = _LARGEST_PERCENT if length.percent else _LONGEST
+            least = {"outline_width": 0.1, "shadow_blur": 0}.get(name, -most)
+            if not least <= length.value <= most:
+                unit = "%" if length.percent else " pixels"
+                raise parameter_error(name, f"must be from {least} to {most}{unit}")
         return self
 
     @model_validator(mode="after")
@@ -210,6 +263,10 @@ def _region(source: Picture, params: BgRemovalParams) -> Box:
     return Box(0, 0, *size) if params.roi is None else box_of_corners("roi", params.roi, size)
 
 
+def _scaled(length: Length, factor: float) -> Length:
+    return length if length.percent else Length(value=length.value * factor)
+
+
 def _finish_edge(alpha: Mask, params: BgRemovalParams) -> Mask:
     from ml.imaging import compositing
 
@@ -234,7 +291,7 @@ def _finish(
 
     `mixed` is whether soft pixels show the background too, which those of a finished cut-out do not.
     """
-    from ml.imaging import compositing, shadows
+    from ml.imaging import compositing, shadows, stickers
     from ml.imaging.matting import decontamination
 
     placement = _placement(edge, params)
@@ -243,11 +300,27 @@ def _finish(
     colors = source.rgb
     if params.decontaminate and mixed:
         colors = decontamination.decontaminate(colors, alpha, shown=edge)
+    if params.outline_width is not None:
+        colors, edge = stickers.add_outline(
+            colors, edge, params.outline_width, params.outline_color or _WHITE
+        )
+        placement = _placement(edge, params)
     colors, edge = placement.cutout(colors, edge)
     background = _background(source, alpha, placement, params, background_image)
-    if params.shadow == "drop":
-        background = shadows.add_shadow(background, shadows.drop_shadow(edge, params.shadow_opacity))
+    if params.shadow != "none":
+        shadow = _shadow(edge, params)
+        background = shadows.add_shadow(background, shadow, params.shadow_color or _BLACK)
     return compositing.composite(colors, edge, background)
+
+
+def _shadow(edge: Mask, params: BgRemovalParams) -> Mask:
+    from ml.imaging import shadows
+
+    if params.shadow == "contact":
+        return shadows.contact_shadow(edge, params.shadow_opacity, params.shadow_blur)
+    return shadows.drop_shadow(
+        edge, params.shadow_opacity, params.shadow_x, params.shadow_y, params.shadow_blur
+    )
 
 
 def _placement(edge: Mask, params: BgRemovalParams) -> Placement:

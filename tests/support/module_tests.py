@@ -136,7 +136,6 @@ TESTED_THROUGH = {
     "ml/imaging/pyramid.py": "ml/editing/test_filling.py",
     "ml/imaging/seams.py": "ml/imaging/test_matching.py",
     "ml/imaging/selection_prompts.py": "ml/tools/test_magic_select.py",
-    "ml/imaging/shadows.py": "ml/tools/test_bg_removal_frames.py",
     "ml/imaging/srgb.py": "ml/imaging/test_codecs_color.py",
     "ml/imaging/trimming.py": "ml/tools/test_crop.py",
     "ml/runtime/messages.py": "ml/runtime/test_wire.py",

@@ -187,6 +187,32 @@ class TestShadow:
         assert not shaded[only_shadow][:, :3].any()
         assert shaded[only_shadow][:, 3].max() <= 153
 
+    def test_colour_and_offset_of_the_shadow_are_the_caller_s(self) -> None:
+        plain = coffee()
+        shaded = coffee(shadow="drop", shadow_color="#c81e0a", shadow_x="-40", shadow_y="0", shadow_blur="2")
+        only_shadow = (plain[..., 3] == 0) & (shaded[..., 3] > 100)
+        assert np.abs(shaded[only_shadow][:, :3].astype(int) - (200, 30, 10)).max() <= 1
+        object_columns = np.flatnonzero((plain[..., 3] > 127).any(axis=0))
+        columns = np.flatnonzero(only_shadow.any(axis=0))
+        assert columns.min() == pytest.approx(object_columns.min() - 40, abs=4)
+
+    def test_a_contact_shadow_is_at_the_bottom(self) -> None:
+        plain, shaded = coffee(), coffee(shadow="contact")
+        rows = np.flatnonzero(((plain[..., 3] == 0) & (shaded[..., 3] > 20)).any(axis=1))
+        object_rows = np.flatnonzero((plain[..., 3] > 127).any(axis=1))
+        assert rows.size
+        assert rows.min() > object_rows.min() + 0.7 * np.ptp(object_rows)
+
+    def test_an_outline_is_around_the_object_and_within_a_crop(self) -> None:
+        plain, outlined = coffee(), coffee(outline_width="6", outline_color="lime")
+        added = (plain[..., 3] == 0) & (outlined[..., 3] == 255)
+        assert added.sum() > 2000
+        assert (outlined[added][:, :3] == (0, 255, 0)).all()
+        cropped, tight = coffee(crop="true", outline_width="6"), coffee(crop="true")
+        assert cropped.shape[1] > tight.shape[1]
+        white = coffee(outline_width="6", bg_color="black")
+        assert (white[added] == 255).all()
+
     def test_on_white_the_shadow_is_darker_below_and_right(self) -> None:
         white, shaded = coffee(bg_color="white"), coffee(bg_color="white", shadow="drop")
         box = box_of(coffee()[..., 3])

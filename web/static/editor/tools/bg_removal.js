@@ -93,7 +93,13 @@ export class BgRemoval extends Tool {
     if (this.background === "picture" && this.backgroundImage) {
       fields.bg_image_id = this.backgroundImage.imageId;
     }
-    if (fields.shadow !== "drop") delete fields.shadow_opacity;
+    if (fields.shadow !== "drop" && fields.shadow !== "contact") {
+      for (const name of ["shadow_opacity", "shadow_color", "shadow_blur"]) delete fields[name];
+    }
+    if (fields.shadow !== "drop") {
+      for (const name of ["shadow_x", "shadow_y"]) delete fields[name];
+    }
+    if (!fields.outline_width) delete fields.outline_color;
     return fields;
   }
 
@@ -139,7 +145,9 @@ export class BgRemoval extends Tool {
     if (!cutout || !this.#isRestyling || transparent?.step.id !== cutout.id) return false;
     if (!history.hasSameSize(transparent.step, cutout)) return false;
     if (this.background !== "none" && this.background !== "color") return false;
-    if (this.controls.get("shadow") === "drop") return false;
+    const shadow = this.controls.get("shadow");
+    if (shadow === "drop" || shadow === "contact") return false;
+    if (this.controls.get("outline_width")) return false;
     if (this.background === "color") {
       context.fillStyle = this.controls.get("bg_color");
       context.fillRect(box.x, box.y, box.width, box.height);
