@@ -176,7 +176,8 @@ class _Filling:
         finest = next((number for number, level in enumerate(levels) if level.hole.sum() <= most), None)
         if finest is None:  # a large hole whose rim is too narrow for a smaller level
             return self._smooth()
-        places = self._place_charges(levels[-1])
+        # A guide has no texture to compare, and has decided what belongs where.
+        places = self._place_charges(levels[-1]) if self.guide is None else None
         field: PatchField | None = None
         for turn, number in enumerate(range(len(levels) - 1, finest - 1, -1)):
             painted = self.painted if number == 0 else levels[number].hole
@@ -219,7 +220,7 @@ class _Filling:
         self,
         level: Level,
         painted: Region,
-        place_charges: NDArray[np.float32],
+        place_charges: NDArray[np.float32] | None,
         coarse: PatchField | None,
         rounds: int,
         step: ReportProgress,
@@ -235,8 +236,7 @@ class _Filling:
             self.penalties.crowding,
             self.penalties.most_crowding,
         )
-        # A guide has no texture to compare, and has decided what belongs where.
-        enlarged = None if self.guide is not None else cv2.resize(place_charges, (width, height))
+        enlarged = None if place_charges is None else cv2.resize(place_charges, (width, height))
         field = PatchField(level, painted, _RADIUS_PIXELS, stride, charges, enlarged)
         is_guided = coarse is None and self.guide is not None
         if is_guided:
