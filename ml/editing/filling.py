@@ -42,9 +42,9 @@ BEYOND = FillPenalties(strangeness=2.0, crowding=1.0, most_crowding=4.0, uniquen
 
 _RADIUS_PIXELS = 3
 _MAX_UNIQUENESS_CHARGE = 40.0
-# Objects fit into holes deeper than the second; into those up to the first, only parts of them that continue
-# their surroundings, such as a brick's edge.
-_UNIQUENESS_DEPTHS_PIXELS = (24.0, 64.0)
+# Whole objects are copied into holes deeper than the second. In those up to the first, what is unlike the
+# rest of the picture usually continues the rim, such as folds of cloth or the edge of a brick.
+_UNIQUENESS_DEPTHS_PIXELS = (58.0, 72.0)
 # Only votes about as good as the best count: averaging many would blur.
 _SHARPNESS = 0.3
 _SHARPNESS_OF_GUESS = 0.5

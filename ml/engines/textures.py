@@ -16,6 +16,8 @@ _MAX_RIM_PLACES = 400
 _MAX_UNIQUE_PLACES = 6_000
 _MAX_COMPARED_PLACES = 1_500
 _UNIQUE_AT_ONCE = 512
+# Places up to this percentile of uniqueness count as ordinary.
+_USUAL_PERCENT = 50
 
 
 def measure_texture(level: Level) -> Mask:
@@ -94,7 +96,7 @@ def uniqueness(level: Level, radius: int) -> NDArray[np.float32]:
         second = np.partition(squares, min(1, squares.shape[1] - 1), axis=1)[:, min(1, squares.shape[1] - 1)]
         found[some] = np.sqrt(np.maximum(second, 0) / described.shape[1])
     found[~np.isfinite(found)] = 0
-    usual = float(np.median(found))
+    usual = float(np.percentile(found, _USUAL_PERCENT))
     answer[rows[every], columns[every]] = np.clip(found - usual, 0, 255)
     step = 2 * (1 + int(np.sqrt(len(rows) / len(every)))) + 1
     return np.asarray(cv2.dilate(answer, np.ones((step, step), np.uint8)), np.float32)
