@@ -21,13 +21,16 @@ if TYPE_CHECKING:
 ErasingModel = Literal["auto", "patchmatch", "migan", "lama"]
 
 _AUTO = "auto"
-#: The parameter of every tool that fills without words.
-MODEL: Any = Field(
-    _AUTO,
-    description="What fills the area: patchmatch copies from the surroundings, the networks migan and lama"
-    " continue them. auto selects the best that is installed: lama, migan, patchmatch. Has no effect with"
-    " a prompt.",
-)
+
+
+def model_field(requirement: str) -> Any:
+    """The parameter of a tool that fills without words; `requirement` says when it has an effect."""
+    return Field(
+        _AUTO,
+        description="What fills the area: patchmatch copies from the surroundings, the networks migan and lama"
+        " continue them. auto selects the best that is installed: lama, migan, patchmatch."
+        f" {requirement}",
+    )
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field, model_validator
 
-from ml.editing.erasing_models import MODEL, ErasingModel
+from ml.editing.erasing_models import ErasingModel, model_field
 from ml.params import Params, parameter_error
 from ml.tool import Context
 
@@ -35,7 +35,7 @@ class PromptParams(Params):
         max_length=_MAX_CHARACTERS,
         description=f"Text description of content to avoid. {_ONLY_WITH_PROMPT}",
     )
-    model: ErasingModel = MODEL
+    model: ErasingModel = model_field("Requires an empty prompt.")
     seed: int | None = Field(
         None,
         ge=0,

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from ml.editing import erasing_models
-from ml.editing.erasing_models import MODEL, ErasingModel
+from ml.editing.erasing_models import ErasingModel, model_field
 from ml.errors import BadParameter, MlError
 from ml.imaging import codecs
 from ml.imaging.mask_modes import MASK_MODE, MaskMode, reject_mask_mode
@@ -34,7 +34,7 @@ class BrushParams(Params):
     color: ColorField | None = Field(
         None, description="Paint colour: #rgb, #rrggbb, #rrggbbaa or a CSS colour name. Requires op=paint."
     )
-    model: ErasingModel = MODEL
+    model: ErasingModel = model_field("Requires op=heal.")
 
     @model_validator(mode="after")
     def _reject_without_effect(self) -> "BrushParams":

@@ -154,7 +154,7 @@ class TestPixels:
             answer = outcome(engines["both"], "generative-fill", pixels).pixels
             assert np.array_equal(answer[..., 3], alpha)
             answers.append(answer[disc(PHOTO, 120, 180, 25) & (alpha > 0)])
-        assert np.array_equal(*answers)
+        assert np.array_equal(answers[0], answers[1])
 
     @pytest.mark.parametrize("tool", TOOLS)
     def test_grey_pictures_stay_grey(self, tool: str, engines: dict[str, EngineCache]) -> None:
@@ -172,8 +172,7 @@ class TestPixels:
     ) -> None:
         mask = np.full(PHOTO.shape[:2], 255, np.uint8)
         mask[0, :60] = 0
-        more = {"grow_mask": "0", "feather": "0"}
-        answer = outcome(engines["both"], "generative-fill", mask=mask, **more)
+        answer = outcome(engines["both"], "generative-fill", mask=mask, grow_mask="0", feather="0")
         assert answer.model == "patchmatch"
         assert answer.warnings == [
             "The area was filled by patchmatch instead of lama: too little of the image is known around the"

@@ -39,7 +39,7 @@ def save_migan(path: Path) -> None:
     """As MI-GAN's pipeline: bytes of any size, mask 0 = hole, output of bytes with the known pixels."""
     image = helper.make_tensor_value_info("image", TensorProto.UINT8, ["batch_size", 3, "height", "width"])
     mask = helper.make_tensor_value_info("mask", TensorProto.UINT8, ["batch_size", 1, "height", "width"])
-    shape = ["batch_size", 3, "height", "width"]
+    shape: list[str | int | None] = ["batch_size", 3, "height", "width"]
     result = helper.make_tensor_value_info("result", TensorProto.UINT8, shape)
     nodes = [
         helper.make_node("Cast", ["image"], ["colors"], to=TensorProto.FLOAT),
