@@ -27,8 +27,8 @@ def model_field(requirement: str) -> Any:
     """The parameter of a tool that fills without words; `requirement` says when it has an effect."""
     return Field(
         _AUTO,
-        description="What fills the area: patchmatch copies from the surroundings, the networks migan and lama"
-        " continue them. auto selects the best that is installed: lama, migan, patchmatch."
+        description="What fills the area: patchmatch copies from the surroundings, the networks migan and"
+        " lama continue them. auto selects the best that is installed: lama, migan, patchmatch."
         f" {requirement}",
     )
 
