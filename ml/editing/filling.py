@@ -37,8 +37,9 @@ class FillPenalties:
 BEHIND = FillPenalties(strangeness=2.0, crowding=6.0, most_crowding=20.0, uniqueness=2.0)
 #: For blemishes.
 OVER = FillPenalties(strangeness=2.0, crowding=0.0, most_crowding=0.0, row=20.0)
-#: For extending a picture: objects must not be duplicated.
-BEYOND = FillPenalties(strangeness=2.0, crowding=1.0, most_crowding=4.0, uniqueness=2.0)
+#: For extending a picture: objects must not be duplicated. Unique places are not charged for, because what
+#: continues beyond the edge, such as a mast, is often unique.
+BEYOND = FillPenalties(strangeness=2.0, crowding=1.0, most_crowding=4.0)
 
 _RADIUS_PIXELS = 3
 _MAX_UNIQUENESS_CHARGE = 40.0
