@@ -134,7 +134,7 @@ class TestWords:
             ("generative-expand", usual),
         ):
             engines = tools[name]["engines"]
-            assert engines["installed"] == ["tiny-sd"]
+            assert engines["installed"] == ["patchmatch", "tiny-sd"]
             assert engines["defaults"] == defaults
         assert "sam" in tools["magic-select"]["engines"]["installed"]
         assert tools["crop"]["engines"]["defaults"] == {}
