@@ -22,6 +22,9 @@ class Picture:
     pixels: Pixels
     format: str  # of the source: jpg, png, webp, avif, heic
     warnings: tuple[str, ...] = ()  # about the file
+    #: Of a JPEG, if the pixels are still those of the file: the quantisation steps of luminance and colour.
+    jpeg_tables: tuple[tuple[int, ...], ...] | None = None
+    dpi: tuple[float, float] | None = None  # across and down, where the file states it
 
     @property
     def width(self) -> int:

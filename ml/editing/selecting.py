@@ -1,4 +1,4 @@
-"""Selects objects by clicks, box or salience, and removes specks and small holes from their masks."""
+"""Selects objects by clicks, boxes or salience."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -7,34 +7,26 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.editing import foreground
+from ml.editing import candidates, foreground
 from ml.engines.matting import MattingEngine
 from ml.engines.network_facts import CHECKPOINT
 from ml.engines.segmenting import Candidate, Embedding, SegmentingEngine
-from ml.errors import NothingFound
-from ml.imaging.selection_prompts import Click, Corners, SelectionPrompt, checked_prompt
-from ml.pixels import Mask, Matte, Picture
+from ml.errors import BadParameter, NothingFound
+from ml.imaging import selection_edges
+from ml.imaging.selection_prompts import Clicks, Corners, SelectionPrompt, checked_prompts
+from ml.pixels import Mask, Matte, Picture, Pixels
 from ml.tool import ARTEFACT_PREFIX, Context
 
-# Specks and holes below this share of the object are noise.
-_SPECK_SHARE = 0.005
-# A click within this distance of an object, in pixels of the logits, counts as on it.
-_NEAR_PIXELS = 8
-# The smallest object.
-_MIN_PIXELS = 12
-# Masks with a lower score are rejected.
-_MIN_SCORE = 0.3
-# A mask of nearly the whole picture is not an object: it is the output for plain areas.
-_MAX_SHARE = 0.98
 # Of a matte, 0..1.
 _INSIDE = 0.5
 _MIN_OBJECT_SHARE = 1e-4
 # With less overlap, the segmenter and the matte found different objects.
 _MIN_AGREEMENT = 0.75
 _MATTE_TO_LOGITS = 12
+# An object is identified by at most one click or a box; with more, the network returns one mask.
+_MAX_CANDIDATES = 3
 # Of logits: outlines drawn this much lower and higher show how stable a mask is (Kirillov et al. 2023).
 _STABILITY_OFFSET = 1.0
-_NOTHING = "No object was found at this place."
 
 _Region = NDArray[np.bool_]
 
@@ -44,7 +36,7 @@ class SelectedObjects:
     """Selected objects, the best first. `artefacts` are for `ToolResult.artefacts`."""
 
     candidates: list[Candidate]
-    size: tuple[int, int]  # width and height of the picture
+    picture: Pixels  # H x W x 3
     checkpoint: str
     device: str
     artefacts: dict[str, bytes]
@@ -62,46 +54,68 @@ class SelectedObjects:
         return next(self.masks())
 
     def masks(self) -> Iterator[Mask]:
-        """One at a time, because full-size masks can be large."""
+        """One at a time, because full-size masks can be large.
+
+        In a picture larger than the network's grid, the edges are refined to the picture's own.
+        """
+        height, width = self.picture.shape[:2]
         for candidate in self.candidates:
-            yield self.engine.to_mask(candidate.logits, self.size)
+            if candidate.logits.shape == (height, width):
+                yield self.engine.to_mask(candidate.logits, (width, height))
+            else:
+                yield selection_edges.refine(self.picture, candidate.logits)
 
 
-def select_object(
+def select_objects(
     source: Picture,
-    clicks: Sequence[Click] | None,
-    box: Corners | None,
+    groups: Sequence[Clicks] | None,
+    boxes: Sequence[Corners] | None,
     context: Context,
     count: int = 1,
     checkpoint: str = CHECKPOINT,
 ) -> SelectedObjects:
-    """As `select_prompted`, for unchecked clicks and box.
+    """The objects at the clicks and boxes (see `checked_prompts`) as one candidate.
 
-    Raises `BadParameter` for `points` and `box` too.
+    For a single object, up to `count` (1..3) candidates. Raises `NothingFound`, `ModelUnavailable`, and
+    `BadParameter` for `points` and `box`, and for `multimask` with several objects.
     """
-    return select_prompted(
-        source, checked_prompt(clicks, box, (source.width, source.height)), context, count, checkpoint
-    )
-
-
-def select_prompted(
-    source: Picture, prompt: SelectionPrompt, context: Context, count: int = 1, checkpoint: str = CHECKPOINT
-) -> SelectedObjects:
-    """The object at `prompt` (see `checked_prompt`), or up to `count` (1..3) candidates.
-
-    Raises `NothingFound`, `ModelUnavailable`.
-    """
+    prompts = checked_prompts(groups, boxes, (source.width, source.height))
+    if count > 1 and len(prompts) > 1:
+        raise BadParameter("multimask", "multimask has no effect with several objects")
     embedded = _embed(source, context, checkpoint)
     context.step("finding the object", 0.5)
-    size = (source.width, source.height)
-    found = embedded.engine.candidates(embedded.embedding, prompt, size, count)
-    scale = max(found[0].logits.shape) / max(size)
+    if len(prompts) == 1:
+        return embedded.select(_candidates(embedded, prompts[0], count, "at this place"))
+    found = []
+    for number, prompt in enumerate(prompts):
+        context.step("finding the objects", 0.5 + 0.3 * number / len(prompts))
+        found += _candidates(embedded, prompt, 1, f"at {_place(prompt)}")
+    # The union is as certain as its least certain part.
+    union = Candidate(np.maximum.reduce([one.logits for one in found]), min(one.score for one in found))
+    return embedded.select([union])
+
+
+def _candidates(embedded: "_Embedded", prompt: SelectionPrompt, count: int, place: str) -> list[Candidate]:
+    """The best candidates for one object. Raises `NothingFound`."""
+    height, width = embedded.picture.shape[:2]
+    is_ambiguous = (prompt.box is None and len(prompt.clicks) == 1) or not prompt.clicks
+    wanted = _MAX_CANDIDATES if is_ambiguous else count
+    found = embedded.engine.candidates(embedded.embedding, prompt, (width, height), wanted)
+    scale = max(found[0].logits.shape) / max(width, height)
     clicks = [(x * scale, y * scale, label) for x, y, label in prompt.clicks]
-    cleaned = [_without_specks(candidate, clicks) for candidate in found]
-    kept = [one for one in cleaned if _is_object(one, clicks)]
+    cleaned = [candidates.clean(candidate, clicks) for candidate in found]
+    kept = [one for one in cleaned if candidates.is_object(one, clicks)]
     if not kept:
-        raise NothingFound(_NOTHING)
-    return embedded.select(kept, size)
+        raise NothingFound(f"No object was found {place}.")
+    ordered = candidates.preferred_first(kept, embedded.picture) if is_ambiguous else kept
+    return [candidates.open_holes(one, embedded.picture, clicks) for one in ordered[:count]]
+
+
+def _place(prompt: SelectionPrompt) -> str:
+    if prompt.box is not None:
+        return "the box [{:g}, {:g}, {:g}, {:g}]".format(*prompt.box)
+    x, y = next((x, y) for x, y, label in prompt.clicks if label == 1)
+    return f"the point ({x:g}, {y:g})"
 
 
 def select_salient(
@@ -114,17 +128,15 @@ def select_salient(
     """
     embedded = _embed(source, context, checkpoint)
     context.step("finding the foreground", 0.4)
-    seen = foreground.flatten_on_white(source)
-    matte = _largest_object(engine.matte(seen))
+    matte = _largest_object(engine.matte(embedded.picture))
     context.step("finding the object", 0.7)
-    size = (source.width, source.height)
     left, top, width, height = cv2.boundingRect((matte > _INSIDE).astype(np.uint8))
     across, down = source.width / matte.shape[1], source.height / matte.shape[0]
     prompt = SelectionPrompt(box=(left * across, top * down, (left + width) * across, (top + height) * down))
     found = [
-        _without_specks(one, [])
+        candidates.clean(one, [])
         for one in embedded.engine.objects(
-            seen,
+            embedded.picture,
             embedded.embedding,
             prompt,
             lambda done: context.step("finding the object", 0.7 + 0.1 * done),
@@ -135,10 +147,10 @@ def select_salient(
     overlaps = [_overlap(one.logits > 0, logits > 0) for one in found]
     agreement = max(overlaps, default=0.0)
     if agreement >= _MIN_AGREEMENT:
-        return replace(embedded.select([found[int(np.argmax(overlaps))]], size), agreement=agreement)
+        return replace(embedded.select([found[int(np.argmax(overlaps))]]), agreement=agreement)
     own = Candidate(logits * _MATTE_TO_LOGITS, float(matte[matte > _INSIDE].mean()))
-    return SelectedObjects(
-        [own], size, engine.checkpoint, engine.device, embedded.artefacts, embedded.engine, agreement
+    return replace(
+        embedded.select([own]), checkpoint=engine.checkpoint, device=engine.device, agreement=agreement
     )
 
 
@@ -158,12 +170,13 @@ def _largest_object(matte: Matte) -> Matte:
 @dataclass(frozen=True)
 class _Embedded:
     engine: SegmentingEngine
+    picture: Pixels  # H x W x 3, on white
     embedding: Embedding
     artefacts: dict[str, bytes]
 
-    def select(self, candidates: list[Candidate], size: tuple[int, int]) -> SelectedObjects:
+    def select(self, found: list[Candidate]) -> SelectedObjects:
         checkpoint, device = self.engine.checkpoint, self.engine.device
-        return SelectedObjects(candidates, size, checkpoint, device, self.artefacts, self.engine)
+        return SelectedObjects(found, self.picture, checkpoint, device, self.artefacts, self.engine)
 
 
 def _embed(source: Picture, context: Context, checkpoint: str) -> _Embedded:
@@ -171,52 +184,12 @@ def _embed(source: Picture, context: Context, checkpoint: str) -> _Embedded:
     context.step("loading", 0.0)
     engine: SegmentingEngine = context.engines.segmenting(checkpoint)
     stored = engine.decode_embedding(context.files.get(ARTEFACT_PREFIX + engine.artefact))
+    picture = foreground.flatten_on_white(source)
     if stored is not None:
-        return _Embedded(engine, stored, {})
+        return _Embedded(engine, picture, stored, {})
     context.step("analysing the image", 0.1)
-    embedding = engine.embed(foreground.flatten_on_white(source))
-    return _Embedded(engine, embedding, {engine.artefact: engine.encode_embedding(embedding)})
-
-
-def _is_object(candidate: Candidate, clicks: list[Click]) -> bool:
-    inside = candidate.logits > 0
-    pixels = np.count_nonzero(inside)
-    if candidate.score < _MIN_SCORE or not _MIN_PIXELS <= pixels <= _MAX_SHARE * inside.size:
-        return False
-    wanted = [click for click in clicks if click[2] == 1]
-    return not wanted or any(_values_near(inside, click).any() for click in wanted)
-
-
-def _without_specks(candidate: Candidate, clicks: list[Click]) -> Candidate:
-    """`candidate` without small holes and without specks, except those that were clicked on.
-
-    Computed at the network's size, to save memory.
-    """
-    inside = candidate.logits > 0
-    least_pixels = max(_MIN_PIXELS, _SPECK_SHARE * np.count_nonzero(inside))
-    logits = candidate.logits.copy()
-    logits[_small_parts(inside, least_pixels, [click for click in clicks if click[2] == 1])] = -1
-    # Afterwards, because a speck in a hole would otherwise become a hole.
-    logits[_small_parts(logits <= 0, least_pixels, [click for click in clicks if click[2] == 0])] = 1
-    return replace(candidate, logits=logits)
-
-
-def _small_parts(inside: _Region, least_pixels: float, kept: list[Click]) -> _Region:
-    """The connected parts of `inside` with fewer than `least_pixels`, except those at a click in `kept`."""
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(inside.astype(np.uint8), connectivity=4)
-    small = stats[:, cv2.CC_STAT_AREA] < least_pixels
-    small[0] = False
-    for click in kept:
-        small[_values_near(labels, click)] = False
-    answer: _Region = small[labels] if count > 1 else np.zeros_like(inside)
-    return answer
-
-
-def _values_near(values: NDArray[np.generic], click: Click) -> NDArray[np.generic]:
-    """The values around a click."""
-    column, row = int(click[0]), int(click[1])
-    rows = slice(max(0, row - _NEAR_PIXELS), row + _NEAR_PIXELS + 1)
-    return values[rows, max(0, column - _NEAR_PIXELS) : column + _NEAR_PIXELS + 1].ravel()
+    embedding = engine.embed(picture)
+    return _Embedded(engine, picture, embedding, {engine.artefact: engine.encode_embedding(embedding)})
 
 
 def _stability(logits: NDArray[np.float32]) -> float:

@@ -46,7 +46,8 @@ _BIG_PNG_PIXELS = 250_000
 _BIG_WEBP_PIXELS = 4_000_000
 _BIG_AVIF_PIXELS = 4_000_000
 _AVIF_SPEED, _BIG_AVIF_SPEED = 8, 10
-_AVIF_THREADS = 4
+_AVIF_THREADS = 4  # AVIF states that it is sRGB without a profile
+_MAX_JFIF_DENSITY = 65_535
 
 
 def sniff(first_bytes: bytes) -> str:
@@ -115,8 +116,7 @@ def decode(data: bytes, max_pixels: int = MAX_INPUT_PIXELS) -> Picture:
     """
     source_format = sniff(data[:SNIFF_BYTES])
     with _translate_errors():
-        pixels, warnings = _decode(data, source_format, max_pixels)
-        return Picture(pixels, source_format, warnings)
+        return _decode(data, source_format, max_pixels)
 
 
 class _Format(Protocol):
@@ -158,16 +158,20 @@ def _translate_errors() -> Iterator[None]:
             raise UnreadablePicture("The image cannot be read: it is damaged or cut short.") from error
 
 
-def _decode(data: bytes, source_format: str, max_pixels: int) -> tuple[Pixels, tuple[str, ...]]:
+def _decode(data: bytes, source_format: str, max_pixels: int) -> Picture:
     from ml.imaging import srgb
     from ml.imaging.formats import exif
     from ml.imaging.formats.opened import as_array
 
     opened = _format_module(source_format).read(data, max_pixels)
     orientation, warnings = opened.orientation, opened.warnings
+    jpeg_tables, dpi = opened.jpeg_tables, opened.dpi
     image = srgb.to_srgb(opened.image, opened.icc_profile)
     del opened  # releases its picture
-    return as_array(exif.apply_orientation(image, orientation)), warnings
+    pixels = as_array(exif.apply_orientation(image, orientation))
+    if dpi is not None and orientation >= 5:
+        dpi = (dpi[1], dpi[0])
+    return Picture(pixels, source_format, warnings, jpeg_tables, dpi)
 
 
 def check_output_size(width: int, height: int) -> None:
@@ -220,8 +224,12 @@ def resolve_format(
     return own
 
 
-def encode(pixels: Pixels | Mask, format: str, quality: int = 90) -> bytes:
-    """`pixels` (H x W x 3|4, or H x W for a mask) as png, jpg, webp or avif, with no metadata at all.
+def encode(
+    pixels: Pixels | Mask, format: str, quality: int = 90, dpi: tuple[float, float] | None = None
+) -> bytes:
+    """`pixels` (H x W x 3|4, or H x W for a mask) as png, jpg, webp or avif.
+
+    The only metadata is that colours are sRGB and, in png and jpg, the density `dpi` in pixels an inch.
 
     Colour under fully transparent pixels is zeroed, so that removed parts cannot be recovered. JPEG does not
     support transparency: the picture is composited on white. Raises `PictureTooLarge`, `BadParameter` for a
@@ -229,23 +237,29 @@ def encode(pixels: Pixels | Mask, format: str, quality: int = 90) -> bytes:
     """
     from PIL import Image
 
+    from ml.imaging.formats import display_profile
+
     height, width = pixels.shape[:2]
     check_output_size(width, height)
     check_format_holds(format, width, height)
     if pixels.ndim == 3 and pixels.shape[2] == 4:
         pixels = _on_white(pixels) if format == "jpg" else _without_hidden_color(pixels)
-    if format == "png" and height * width > _BIG_PNG_PIXELS:
-        return _big_png(pixels)
+    if format == "png":
+        from ml.imaging.formats import png
+
+        is_big = height * width > _BIG_PNG_PIXELS
+        return png.add_chunks(_big_png(pixels) if is_big else _small_png(pixels), png.display_chunks(dpi))
     image = Image.fromarray(np.ascontiguousarray(pixels))
     out = io.BytesIO()
     # At high quality without chroma subsampling, which visibly blurs red edges.
     subsampling = "4:4:4" if quality >= 90 else "4:2:0"
-    if format == "png":
-        image.save(out, "PNG", compress_level=6)
-    elif format == "jpg":
-        image.save(out, "JPEG", quality=quality, subsampling=subsampling)
+    tag = {} if pixels.ndim == 2 else {"icc_profile": display_profile.srgb()}
+    if format == "jpg":
+        density = {} if dpi is None else {"dpi": _jfif_density(dpi)}
+        image.save(out, "JPEG", quality=quality, subsampling=subsampling, **tag, **density)
     elif format == "webp":
-        image.save(out, "WEBP", quality=quality, method=1 if height * width > _BIG_WEBP_PIXELS else 4)
+        method = 1 if height * width > _BIG_WEBP_PIXELS else 4
+        image.save(out, "WEBP", quality=quality, method=method, **tag)
     elif format == "avif":
         _save_avif(image, out, quality, subsampling)
     else:
@@ -262,6 +276,19 @@ def _save_avif(image: "Image.Image", out: io.BytesIO, quality: int, subsampling:
     speed = _BIG_AVIF_SPEED if count > _BIG_AVIF_PIXELS else _AVIF_SPEED
     settings = {"speed": speed, "max_threads": _AVIF_THREADS, "autotiling": True}
     image.save(out, "AVIF", quality=quality, subsampling=subsampling, **settings)
+
+
+def _jfif_density(dpi: tuple[float, float]) -> tuple[int, int]:
+    across, down = (min(_MAX_JFIF_DENSITY, max(1, round(value))) for value in dpi)
+    return across, down
+
+
+def _small_png(pixels: Pixels | Mask) -> bytes:
+    from PIL import Image
+
+    out = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(pixels)).save(out, "PNG", compress_level=6)
+    return out.getvalue()
 
 
 def _big_png(pixels: Pixels | Mask) -> bytes:

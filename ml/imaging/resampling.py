@@ -4,7 +4,7 @@ Colours are weighted by alpha, so that those hidden under transparency never ble
 """
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,8 @@ Floats = NDArray[np.float32]
 Part = tuple[float, float, float, float]
 
 _ROWS_AT_ONCE = 256
+_TILE_PIXELS = 512
+_LANCZOS_PIXELS = 8  # a side that OpenCV's Lanczos mixes
 # Lower alpha is rounded to 0.
 _MIN_ALPHA = 0.5
 
@@ -27,32 +29,77 @@ _MIN_ALPHA = 0.5
 def rotate(pixels: Pixels, degrees: float) -> Pixels:
     """H x W x 3|4 rotated clockwise by -180..180 degrees, on the smallest canvas that contains it.
 
-    Multiples of 90 are exact. At other angles pixels are mixed (bicubic) and the answer is RGBA with
-    transparent corners and smooth edges. Raises `PictureTooLarge`.
+    Multiples of 90 are exact. At other angles the answer is RGBA with transparent corners and smooth edges.
+    Opaque areas are resampled by Lanczos, and by bicubic at their edges, where Lanczos would leave a faint
+    second edge. Raises `PictureTooLarge`.
     """
     quarter_turns, rest = divmod(degrees, 90)
     if rest == 0:
         return np.rot90(pixels, -int(quarter_turns))
-    import cv2
-
     height, width = pixels.shape[:2]
-    sine, cosine = math.sin(math.radians(degrees)), math.cos(math.radians(degrees))
     new_width, new_height = rotated_size(width, height, degrees)
     check_output_size(new_width, new_height)
+    sine, cosine = math.sin(math.radians(degrees)), math.cos(math.radians(degrees))
     # Pixel centres have integer coordinates; the centre of the picture maps to the centre of the canvas.
-    middle_x, middle_y = (width - 1) / 2, (height - 1) / 2
-    shift_x = (new_width - 1) / 2 - cosine * middle_x + sine * middle_y
-    shift_y = (new_height - 1) / 2 - sine * middle_x - cosine * middle_y
-    matrix = np.array([[cosine, -sine, shift_x], [sine, cosine, shift_y]])
-    if pixels.shape[2] == 3:
-        weighted = cv2.cvtColor(pixels, cv2.COLOR_RGB2RGBA)
-    else:
-        weighted = cv2.cvtColor(pixels, cv2.COLOR_RGBA2mRGBA)
-    turned = cv2.warpAffine(weighted, matrix, (new_width, new_height), flags=cv2.INTER_CUBIC)
-    # Bicubic overshoots at edges. Premultiplied colour must not exceed alpha; not every library clips it.
-    np.minimum(turned[..., :3], turned[..., 3:], out=turned[..., :3])
-    answer: Pixels = cv2.cvtColor(turned, cv2.COLOR_mRGBA2RGBA)
+    middle_x, middle_y = (new_width - 1) / 2, (new_height - 1) / 2
+    to_source = np.array(
+        [
+            [cosine, sine, (width - 1) / 2 - cosine * middle_x - sine * middle_y],
+            [-sine, cosine, (height - 1) / 2 + sine * middle_x - cosine * middle_y],
+        ]
+    )
+    answer = np.zeros((new_height, new_width, 4), np.uint8)
+    for top in range(0, new_height, _TILE_PIXELS):
+        for left in range(0, new_width, _TILE_PIXELS):
+            _rotate_tile(pixels, to_source, answer, (left, top))
     return answer
+
+
+def _rotate_tile(
+    pixels: Pixels, to_source: NDArray[np.float64], answer: Pixels, place: tuple[int, int]
+) -> None:
+    """Fill the tile of `answer` at `place`, (left, top).
+
+    `to_source` maps the answer's pixels to the source's.
+    """
+    import cv2
+
+    left, top = place
+    tile = answer[top : top + _TILE_PIXELS, left : left + _TILE_PIXELS]
+    height, width = tile.shape[:2]
+    corners = to_source @ [
+        [left, left + width, left, left + width],
+        [top, top, top + height, top + height],
+        [1] * 4,
+    ]
+    first = np.maximum(np.floor(corners.min(axis=1)).astype(int) - _LANCZOS_PIXELS, 0)
+    last = np.ceil(corners.max(axis=1)).astype(int) + _LANCZOS_PIXELS
+    part = pixels[first[1] : max(0, last[1]), first[0] : max(0, last[0])]
+    if not part.size:
+        return
+    shift = to_source @ [left, top, 1] - first
+    matrix = np.column_stack([to_source[:, :2], shift])
+
+    def warp(values: NDArray[Any], method: int) -> NDArray[Any]:
+        flags = method | cv2.WARP_INVERSE_MAP
+        return np.asarray(cv2.warpAffine(np.ascontiguousarray(values), matrix, (width, height), flags=flags))
+
+    opaque = (
+        np.full(part.shape[:2], 255, np.uint8) if part.shape[2] == 3 else cv2.inRange(part[..., 3], 255, 255)
+    )
+    reach = np.ones((_LANCZOS_PIXELS + 1, _LANCZOS_PIXELS + 1), np.uint8)
+    inner = warp(cv2.erode(opaque, reach, borderType=cv2.BORDER_CONSTANT, borderValue=0), cv2.INTER_NEAREST)
+    if not inner.all():
+        # In floats, because in 8 bits alpha is clipped at 255 while weighted colour still overshoots.
+        weights = opaque if part.shape[2] == 3 else part[..., 3]
+        alpha = warp(weights.astype(np.float32), cv2.INTER_CUBIC)
+        weighted = part[..., :3] * weights[..., None].astype(np.float32)
+        divisor = np.where(alpha >= _MIN_ALPHA, alpha, np.inf)[..., None]
+        tile[..., :3] = np.clip(np.rint(warp(weighted, cv2.INTER_CUBIC) / divisor), 0, 255)
+        tile[..., 3] = np.clip(np.rint(alpha), 0, 255)
+    if inner.any():
+        sharp = cv2.cvtColor(warp(part[..., :3], cv2.INTER_LANCZOS4), cv2.COLOR_RGB2RGBA)
+        tile[...] = sharp if inner.all() else np.where(inner[..., None] > 0, sharp, tile)
 
 
 def rotated_size(width: int, height: int, degrees: float) -> tuple[int, int]:

@@ -51,7 +51,7 @@ def perform(call: ToolCall, engines: Any, on_step: OnStep) -> ToolAnswer:
         on_step("encoding", _RUN)
         pixels = outcome.pixels
         has_alpha = pixels.ndim == 3 and pixels.shape[2] == 4
-        content, format = _encode(pixels, source.format, call)
+        content, format = _encode(pixels, source, call)
     warnings = [*source.warnings, *outcome.warnings]
     if has_alpha and format == "jpg":
         warnings.append("JPEG does not support transparency: the image was placed on a white background.")
@@ -80,10 +80,11 @@ def _reduced(source: Picture, call: ToolCall) -> tuple[Picture, Params]:
         return source, call.params
     from ml.imaging.resampling import resize
 
-    return replace(source, pixels=resize(source.pixels, reduced)), call.params.for_reduced(size, reduced)
+    pixels = resize(source.pixels, reduced)
+    return replace(source, pixels=pixels, jpeg_tables=None), call.params.for_reduced(size, reduced)
 
 
-def _encode(pixels: Pixels, source_format: str, call: ToolCall) -> tuple[bytes, str]:
+def _encode(pixels: Pixels, source: Picture, call: ToolCall) -> tuple[bytes, str]:
     """The content of the answer and its format."""
     if call.delivery is not None and call.delivery.archive:
         if pixels.ndim == 2:
@@ -93,9 +94,9 @@ def _encode(pixels: Pixels, source_format: str, call: ToolCall) -> tuple[bytes, 
         return archives.color_and_alpha(pixels, call.params.quality), "zip"
     has_alpha = pixels.ndim == 3 and pixels.shape[2] == 4
     size = (int(pixels.shape[1]), int(pixels.shape[0]))
-    own = planning.auto_format(source_format, call.delivery)
+    own = planning.auto_format(source.format, call.delivery)
     format = codecs.resolve_format(call.params.format, own, has_alpha, pixels.ndim == 2, size)
-    return codecs.encode(pixels, format, call.params.quality), format
+    return codecs.encode(pixels, format, call.params.quality, source.dpi), format
 
 
 def _delivery_fields(decoded: Picture, source: Picture, call: ToolCall) -> dict[str, Any]:

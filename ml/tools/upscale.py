@@ -14,7 +14,7 @@ from ml.engines.network_facts import UPSCALING_FACTS
 from ml.errors import BadParameter
 from ml.imaging import codecs
 from ml.params import Params, parameter_error
-from ml.pixels import Picture
+from ml.pixels import Picture, Pixels
 from ml.tool import Context, Tool, ToolResult
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 MAX_SCALE = 8
 #: Warn if the network failed in more than this share of the picture.
 WARNING_SHARE = 0.01
+
+NOISE_REDUCED = "The image is noisy: its noise was reduced, because enlarging would have amplified it."
 
 Mode = Literal["fast", "quality"]
 
@@ -153,13 +155,39 @@ def run(source: Picture, params: UpscaleParams, context: Context) -> ToolResult:
             cost_done += step.cost
             pixels = enlarged
 
-    enlarge(colour_steps, source.pixels, result[:, :, :3])
+    clean, warnings = _without_noise(source, params.mode, context)
+    enlarge(colour_steps, clean, result[:, :, :3])
     if source.has_alpha:
         alpha = np.ascontiguousarray(source.pixels[:, :, 3])
         enlarge(alpha_steps, alpha, result[:, :, 3])
     return ToolResult(
-        result, model=colour_steps[0].checkpoint, warnings=_warnings(params, size, replaced_share)
+        result,
+        model=colour_steps[0].checkpoint,
+        warnings=[*warnings, *_warnings(params, size, replaced_share)],
     )
+
+
+def _without_noise(source: Picture, mode: Mode, context: Context) -> tuple[Pixels, list[str]]:
+    """The source's pixels without JPEG's block edges and strong noise, and warnings.
+
+    The faithful network would sharpen both; the other one is trained to remove them. Noise is not measured in
+    pictures with transparency, whose hidden colours are arbitrary.
+    """
+    from ml.imaging import denoising
+
+    if mode == "quality" or source.has_alpha:
+        return source.pixels, []
+
+    def report(_done: float) -> None:
+        context.step("upscaling", 0.0)
+
+    deviation = denoising.noise_deviation(source.pixels)
+    if deviation >= denoising.NOISY:
+        tables = denoising.noise_tables(deviation)
+        return denoising.reduce(source.pixels, tables, report), [NOISE_REDUCED]
+    if source.jpeg_tables is not None and denoising.has_visible_blocks(source.jpeg_tables):
+        return denoising.reduce(source.pixels, source.jpeg_tables, report), []
+    return source.pixels, []
 
 
 def _upscaler(context: Context, checkpoint: str) -> "Upscaler":

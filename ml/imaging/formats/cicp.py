@@ -4,7 +4,7 @@ Code points of wide gamuts are converted to an ICC profile, so that there is one
 range (PQ, HLG) is not tone-mapped but treated as standard range.
 """
 
-import struct
+from ml.imaging.formats import display_profile
 
 # Primaries as XYZ under D50, adapted from D65 by Bradford's method: red, green, blue. What is not here counts
 # as sRGB: BT.709, whose primaries sRGB's are, and unknown ones.
@@ -14,30 +14,10 @@ _PRIMARIES = {
 }
 # Transfer curves treated like sRGB's: BT.709, unspecified, BT.601, sRGB, BT.2020.
 _LIKE_SRGB = {1, 2, 6, 13, 14, 15}
-_D50 = (0.9642, 1.0, 0.8249)
 
 
 def icc_profile(primaries: int, transfer: int) -> bytes | None:
     """An ICC profile of these code points; None where they are sRGB's, unknown, or of high dynamic range."""
     if primaries not in _PRIMARIES or transfer not in _LIKE_SRGB:
         return None
-    curve = b"para\0\0\0\0\0\3\0\0" + _fixed(2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)
-    tags = [(b"wtpt", _xyz(_D50))]
-    for letter, color in zip((b"r", b"g", b"b"), _PRIMARIES[primaries], strict=True):
-        tags += [(letter + b"XYZ", _xyz(color)), (letter + b"TRC", curve)]
-    table, body, start = b"", b"", 132 + 12 * len(tags)
-    for name, content in tags:
-        table += struct.pack(">4sII", name, start + len(body), len(content))
-        body += content
-    header = struct.pack(">I4sI", start + len(body), b"", 0x04300000) + b"mntrRGB XYZ " + b"\0" * 12 + b"acsp"
-    header += b"\0" * 28 + _fixed(*_D50)
-    return header.ljust(128, b"\0") + struct.pack(">I", len(tags)) + table + body
-
-
-def _xyz(color: tuple[float, float, float]) -> bytes:
-    return b"XYZ \0\0\0\0" + _fixed(*color)
-
-
-def _fixed(*values: float) -> bytes:
-    """ICC's s15Fixed16 numbers."""
-    return struct.pack(f">{len(values)}i", *(round(value * 65536) for value in values))
+    return display_profile.build(_PRIMARIES[primaries])

@@ -36,6 +36,7 @@ _PROFILE_BYTES_OF_SEGMENT = 65_533 - len(_PROFILE) - 2
 _END = b"\xff\xd9"
 # Bits that no encoder writes after the last row; see `_load_unended`.
 _OTHER_BITS = b"\xaa\x55" * 64
+_MAX_STEP = 255  # of quantisation, with 8 bits a channel
 NO_END = "The file lacks its end marker; the image is complete."
 
 
@@ -92,7 +93,21 @@ def read(data: bytes, max_pixels: int) -> Opened:
     else:
         image = _load_unended(parts)
         warnings = (NO_END,)
-    return Opened(image, _profile(parts), exif.orientation(parts.exif), warnings)
+    return Opened(image, _profile(parts), exif.orientation(parts.exif), warnings, _tables(image), _dpi(image))
+
+
+def _dpi(image: Image.Image) -> tuple[float, float] | None:
+    """The density that the JFIF segment states, in pixels an inch."""
+    across, down = image.info.get("jfif_density", (0, 0))
+    inch = {1: 1.0, 2: 2.54}.get(image.info.get("jfif_unit", 0))
+    return (across * inch, down * inch) if inch is not None and across and down else None
+
+
+def _tables(image: Image.Image) -> tuple[tuple[int, ...], ...] | None:
+    """The quantisation steps of luminance and colour, row by row; None if they exceed 8 bits."""
+    tables = [tuple(table) for _, table in sorted(getattr(image, "quantization", {}).items())][:2]
+    is_usable = tables and all(len(table) == 64 and max(table) <= _MAX_STEP for table in tables)
+    return tuple(tables) if is_usable else None
 
 
 def strip_metadata(data: bytes, max_pixels: int) -> bytes:

@@ -29,6 +29,8 @@ class Opened:
     icc_profile: bytes | None = None
     orientation: int = 1  # EXIF's numbers, 1..8; 1 = upright
     warnings: tuple[str, ...] = ()
+    jpeg_tables: tuple[tuple[int, ...], ...] | None = None  # see `ml.pixels.Picture`
+    dpi: tuple[float, float] | None = None
 
 
 def check_size(width: int, height: int, max_pixels: int) -> None:

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ml.imaging.formats import cicp, exif, icc, png16
+from ml.imaging.formats import cicp, display_profile, exif, icc, png16
+from ml.imaging.formats.display_profile import Chromaticities, Chromaticity
 from ml.imaging.formats.opened import MAX_PROFILE_BYTES, Opened, check_size, damaged_picture
 
 # Writers flush 8 KiB and more at a time; files of only tiny chunks would occupy a worker.
@@ -28,6 +29,12 @@ _CHUNK_BYTES_MAX = {
 }  # fmt: skip
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _END = b"\0\0\0\0IEND\xaeB`\x82"
+_HEADER_END = 33  # signature and IHDR
+_PARTS = 100_000  # gAMA and cHRM are in hundred thousandths
+_INCH = 0.0254  # metres
+_GAMMA_MIN, _GAMMA_MAX = 0.1, 10.0
+_SAME_GAMMA = 0.05
+_SAME_CHROMATICITY = 0.005
 NO_END = "The file lacks its end chunk; the image is complete."
 
 
@@ -41,6 +48,9 @@ class _Parts:
     names: set[bytes] = field(default_factory=set)
     transparency: bytes | None = None
     icc_profile: bytes | None = None
+    gamma: float | None = None  # of the file: 1 / that of the display
+    chromaticities: Chromaticities | None = None
+    dpi: tuple[float, float] | None = None
     exif: bytes | None = None
 
 
@@ -61,7 +71,7 @@ def orientation(data: bytes) -> int:
 
 
 def read(data: bytes, max_pixels: int) -> Opened:
-    """L, LA, RGB or RGBA. 16 bits are rounded to 8 exactly; sRGB is assumed where there is no ICC profile.
+    """L, LA, RGB or RGBA. 16 bits are rounded to 8 exactly; sRGB is assumed where nothing else is stated.
 
     A file that lacks only its end chunk is read with a warning.
     """
@@ -70,7 +80,7 @@ def read(data: bytes, max_pixels: int) -> Opened:
     if b"IEND" not in parts.names:
         parts.kept.append(_END)
         warnings = (NO_END,)
-    return Opened(_load(parts), parts.icc_profile, exif.orientation(parts.exif), warnings)
+    return Opened(_load(parts), _profile(parts), exif.orientation(parts.exif), warnings, dpi=parts.dpi)
 
 
 def strip_metadata(data: bytes, max_pixels: int) -> bytes:
@@ -174,8 +184,59 @@ def _note(parts: _Parts, name: bytes, payload: bytes) -> None:
         parts.exif = payload
     elif name == b"iCCP" and b"cICP" not in parts.names:
         parts.icc_profile = _inflate_profile(payload)
+    elif name == b"gAMA" and len(payload) == 4:
+        parts.gamma = struct.unpack(">I", payload)[0] / _PARTS
+    elif name == b"cHRM" and len(payload) == 32:
+        numbers = [number / _PARTS for number in struct.unpack(">8I", payload)]
+        pairs = (Chromaticity(*numbers[at : at + 2]) for at in range(0, 8, 2))
+        parts.chromaticities = Chromaticities(*pairs)
+    elif name == b"pHYs" and len(payload) == 9:
+        parts.dpi = _dpi(payload)
     elif name == b"cICP" and len(payload) == 4:  # by the standard it takes precedence over iCCP
         parts.icc_profile = cicp.icc_profile(payload[0], payload[1])
+
+
+def _profile(parts: _Parts) -> bytes | None:
+    """The ICC profile of the colours; None for sRGB.
+
+    By the standard cICP, iCCP and sRGB take precedence over gAMA and cHRM, in this order.
+    """
+    if parts.icc_profile is not None or parts.names & {b"cICP", b"iCCP", b"sRGB"} or parts.gamma is None:
+        return parts.icc_profile
+    if not _GAMMA_MIN <= parts.gamma <= _GAMMA_MAX:
+        return None
+    colors = parts.chromaticities or display_profile.SRGB
+    # Writers round both: sRGB's own curve is often written as gamma 0.45455.
+    has_srgb_curve = abs(parts.gamma * 2.2 - 1) < _SAME_GAMMA
+    differences = (abs(one - other) for pair in zip(colors, display_profile.SRGB, strict=True)
+                   for one, other in zip(*pair, strict=True))  # fmt: skip
+    has_srgb_primaries = max(differences) < _SAME_CHROMATICITY
+    if has_srgb_curve and has_srgb_primaries:
+        return None
+    primaries = display_profile.primaries_under_d50(colors)
+    if primaries is None:
+        return None
+    return display_profile.build(primaries, None if has_srgb_curve else 1 / parts.gamma)
+
+
+def _dpi(payload: bytes) -> tuple[float, float] | None:
+    """Of a pHYs chunk, if it states pixels a metre."""
+    across, down, unit = struct.unpack(">IIB", payload)
+    return (across * _INCH, down * _INCH) if unit == 1 and across and down else None
+
+
+def display_chunks(dpi: tuple[float, float] | None) -> bytes:
+    """The chunks that tag a picture as sRGB and, if `dpi` is given, state its density. They follow IHDR."""
+    tagged = _chunk_bytes(b"sRGB", b"\0")
+    if dpi is None:
+        return tagged
+    across, down = (max(1, round(value / _INCH)) for value in dpi)
+    return tagged + _chunk_bytes(b"pHYs", struct.pack(">IIB", across, down, 1))
+
+
+def add_chunks(content: bytes, chunks: bytes) -> bytes:
+    """A PNG file with `chunks` after its header."""
+    return content[:_HEADER_END] + chunks + content[_HEADER_END:]
 
 
 def _inflate_profile(payload: bytes) -> bytes | None:

@@ -21,7 +21,7 @@ _PLAIN = 8.0
 # the object around it by at least this many.
 _SAME = 2.5
 _OTHER = 25.0
-# A hole takes at most this share of the object, and at least so many pixels. Networks see larger ones.
+# A hole takes at most this share of the object, and at least so many pixels; ISNet sees larger ones.
 _LARGEST = 0.03
 _SMALLEST_PIXELS = 20
 # The square around the largest circle in a hole takes at least this share of its area: letters are thinner.
@@ -30,15 +30,18 @@ _COMPACT = 0.5
 _MOST = 12
 
 
-def open_holes(picture: Pixels, matte: Matte) -> Matte:
-    """`matte`, of any size, with 0 in the holes of the object in `picture` (H x W x 3)."""
+def open_holes(picture: Pixels, matte: Matte, largest_share: float = _LARGEST) -> Matte:
+    """`matte`, of any size, with 0 in the holes of the object in `picture` (H x W x 3).
+
+    A hole takes at most `largest_share` of the object with its holes.
+    """
     size = (
         min(matte.shape[1], picture.shape[1], _MAX_SIDE),
         min(matte.shape[0], picture.shape[0], _MAX_SIDE),
     )
     small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA).astype(np.float32)
     opacity = cv2.resize(matte, size, interpolation=cv2.INTER_AREA)
-    holes = _holes(small, opacity)
+    holes = _holes(small, opacity, largest_share)
     if not holes.any():
         return matte
     shape = (matte.shape[1], matte.shape[0])
@@ -47,7 +50,7 @@ def open_holes(picture: Pixels, matte: Matte) -> Matte:
     return answer
 
 
-def _holes(picture: Floats, opacity: Matte) -> Region:
+def _holes(picture: Floats, opacity: Matte, largest_share: float) -> Region:
     nothing: Region = np.zeros(opacity.shape, bool)
     inside = (opacity > 0.5).astype(np.uint8)
     visible = opacity > 0.02
@@ -66,7 +69,7 @@ def _holes(picture: Floats, opacity: Matte) -> Region:
     holes = [
         label
         for label in range(1, count)
-        if _SMALLEST_PIXELS <= stats[label, cv2.CC_STAT_AREA] <= _LARGEST * inside.sum()
+        if _SMALLEST_PIXELS <= stats[label, cv2.CC_STAT_AREA] <= largest_share * inside.sum()
         and _is_hole(labels == label, picture, expected, spread)
     ]
     if not 0 < len(holes) <= _MOST:

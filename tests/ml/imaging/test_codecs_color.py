@@ -20,6 +20,69 @@ def largest_difference(one: NDArray[np.uint8], other: NDArray[np.float64] | NDAr
     return float(np.abs(one.astype(np.float64) - other).max())
 
 
+def chunk(name: bytes, payload: bytes) -> bytes:
+    return struct.pack(">I", len(payload)) + name + payload + struct.pack(">I", zlib.crc32(name + payload))
+
+
+def with_chunks(*chunks: bytes) -> bytes:
+    """The photo as a PNG that states nothing about its colours, and these chunks."""
+    content = io.BytesIO()
+    Image.fromarray(PHOTO).save(content, "PNG")
+    return content.getvalue()[:33] + b"".join(chunks) + content.getvalue()[33:]
+
+
+def gamma_chunk(value: float) -> bytes:
+    return chunk(b"gAMA", struct.pack(">I", round(value * 100_000)))
+
+
+def chromaticity_chunk(*values: float) -> bytes:
+    return chunk(b"cHRM", struct.pack(">8I", *(round(value * 100_000) for value in values)))
+
+
+class TestGammaOfPng:
+    SRGB = (0.3127, 0.329, 0.64, 0.33, 0.3, 0.6, 0.15, 0.06)
+    ADOBE = (0.3127, 0.329, 0.64, 0.33, 0.21, 0.71, 0.15, 0.06)
+
+    @pytest.mark.parametrize("gamma", [1.0, 1 / 1.8, 1 / 2.6])
+    def test_a_gamma_is_applied(self, gamma: float) -> None:
+        pixels = codecs.decode(with_chunks(gamma_chunk(gamma))).pixels
+        assert largest_difference(pixels, profiles.to_srgb(PHOTO, profiles.SRGB, 1 / gamma)) <= 3
+        assert largest_difference(pixels, PHOTO) > 10
+
+    def test_chromaticities_are_applied_with_a_gamma(self) -> None:
+        gamma = 256 / 563
+        pixels = codecs.decode(with_chunks(gamma_chunk(gamma), chromaticity_chunk(*self.ADOBE))).pixels
+        # The writer's gamma is sRGB's, so its curve counts as sRGB's.
+        expected = profiles.to_srgb(PHOTO, profiles.ADOBE_RGB, None)
+        assert largest_difference(pixels, expected) <= 3
+        assert largest_difference(pixels, PHOTO) > 20
+
+    def test_grey_is_converted_too(self) -> None:
+        grey = np.tile(np.arange(256, dtype=np.uint8), (4, 1))
+        content = io.BytesIO()
+        Image.fromarray(grey).save(content, "PNG")
+        data = content.getvalue()[:33] + gamma_chunk(1.0) + content.getvalue()[33:]
+        pixels = codecs.decode(data).pixels
+        assert np.ptp(pixels, axis=2).max() <= 1
+        assert 180 < pixels[0, 128, 0] < 195  # half of the light
+
+    def test_what_is_srgb_or_cannot_be_leaves_every_value_as_stored(self) -> None:
+        cases = [
+            (gamma_chunk(0.45455),),
+            (gamma_chunk(0.45455), chromaticity_chunk(*self.SRGB)),
+            (chromaticity_chunk(*self.ADOBE),),  # means nothing without a gamma
+            (gamma_chunk(0),),
+            (gamma_chunk(400),),
+            (gamma_chunk(1), chromaticity_chunk(0.3127, 0, 0.64, 0.33, 0.3, 0.6, 0.15, 0.06)),
+            (gamma_chunk(1), chromaticity_chunk(0.3127, 0.329, *[0.3] * 6)),
+            (gamma_chunk(1), chromaticity_chunk(*[40_000.0] * 8)),
+            (chunk(b"gAMA", b"\0\1"),),
+            (chunk(b"sRGB", b"\0"), gamma_chunk(1), chromaticity_chunk(*self.ADOBE)),
+        ]
+        for chunks in cases:
+            assert np.array_equal(codecs.decode(with_chunks(*chunks)).pixels, PHOTO), chunks
+
+
 class TestProfiles:
     def test_a_profile_with_red_and_blue_exchanged_exchanges_them(self) -> None:
         profile = profiles.rgb_profile(profiles.SRGB[:, ::-1], gamma=None)

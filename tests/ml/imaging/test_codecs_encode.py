@@ -5,7 +5,7 @@ import struct
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
 from ml.errors import BadParameter, PictureTooLarge
 from ml.imaging import codecs
@@ -143,9 +143,50 @@ class TestNothingBesides:
     def test_the_file_carries_no_metadata(self, format: str) -> None:
         with Image.open(io.BytesIO(codecs.encode(PHOTO, format))) as opened:
             opened.load()
-            for name in ("exif", "xmp", "icc_profile", "photoshop", "comment", "XML:com.adobe.xmp"):
+            for name in ("exif", "xmp", "photoshop", "comment", "XML:com.adobe.xmp"):
                 assert not opened.info.get(name)
             assert not opened.getexif()
+
+    @pytest.mark.parametrize("format", FORMATS)
+    def test_the_file_states_that_its_colours_are_srgb(self, format: str) -> None:
+        for pixels in (PHOTO, CUTOUT):
+            content = codecs.encode(pixels, format)
+            assert content == codecs.encode(pixels, format)  # without a time
+            if format == "png":
+                assert content[33:].startswith(b"\0\0\0\1sRGB\0")
+                assert content.count(b"sRGB") == 1
+            elif format == "avif":
+                assert b"colrnclx\0\1\0\x0d" in content  # BT.709's primaries, sRGB's curve
+            else:
+                profile = Image.open(io.BytesIO(content)).info["icc_profile"]
+                assert len(profile) < 600
+                assert "sRGB" in ImageCms.getProfileDescription(io.BytesIO(profile))
+        # A profile of colours would be wrong for a grey picture.
+        assert b"ICC" not in codecs.encode(MATTE, "jpg")
+
+    @pytest.mark.parametrize("format", ["png", "jpg"])
+    def test_the_density_is_kept(self, format: str) -> None:
+        for pixels in (PHOTO, CUTOUT, np.tile(PHOTO, (5, 5, 1))):
+            content = codecs.encode(pixels, format, dpi=(300, 150))
+            decoded = codecs.decode(content)
+            assert decoded.dpi == pytest.approx((300, 150), abs=0.02)
+            assert codecs.decode(codecs.encode(pixels, format)).dpi is None
+        absurd = codecs.decode(codecs.encode(PHOTO, format, dpi=(1e6, 1e-6))).dpi
+        assert absurd is not None
+        assert min(absurd) > 0
+
+    def test_the_density_turns_with_the_image(self) -> None:
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        content = io.BytesIO()
+        Image.fromarray(PHOTO).save(content, "JPEG", exif=exif, dpi=(300, 150))
+        with_jfif = _add_jfif(content.getvalue(), 300, 150)
+        assert codecs.decode(with_jfif).dpi == (150, 300)
+
+
+def _add_jfif(content: bytes, across: int, down: int) -> bytes:
+    segment = struct.pack(">BBH5sHBHHBB", 0xFF, 0xE0, 16, b"JFIF\0", 0x101, 1, across, down, 0, 0)
+    return content[:2] + segment + content[2:]
 
 
 class TestLimits:

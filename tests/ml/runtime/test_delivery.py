@@ -10,7 +10,9 @@ import pytest
 from ml.backend import Delivery, ToolAnswer, ToolCall
 from ml.catalogue import TOOLS
 from ml.errors import BadParameter, PictureTooLarge
+from ml.imaging import codecs
 from ml.params import Length
+from ml.pixels import Picture
 from ml.runtime import planning, run_call
 from ml.tools.bg_removal import BgRemovalParams
 from tests.support.ml import hostile, photos
@@ -79,7 +81,7 @@ def test_an_archive_is_delivered_as_zip() -> None:
 def test_a_mask_has_no_archive() -> None:
     grey = np.zeros((4, 4), np.uint8)
     with pytest.raises(BadParameter):
-        run_call._encode(grey, "png", call(Delivery(archive=True), photos.png_bytes(PHOTO)))
+        run_call._encode(grey, Picture(PHOTO, "png"), call(Delivery(archive=True), photos.png_bytes(PHOTO)))
 
 
 def test_the_plan_is_of_the_reduced_source() -> None:
@@ -107,3 +109,10 @@ def test_a_region_in_pixels_is_scaled_with_the_source() -> None:
     outside = BgRemovalParams.model_validate({"roi": "0 0 601 400"})
     with pytest.raises(BadParameter, match="600 x 400"):
         outside.for_reduced((600, 400), (300, 200))
+
+
+def test_a_result_keeps_the_density_of_its_source() -> None:
+    content = photos.file_bytes(PHOTO, "JPEG", dpi=(300, 300))
+    answer = perform(Delivery(240_000), content)
+    decoded = codecs.decode(answer.content)
+    assert decoded.dpi == pytest.approx((300, 300), abs=0.02)

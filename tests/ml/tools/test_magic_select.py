@@ -1,7 +1,9 @@
 """Magic select with the real checkpoint on real photos."""
 
+import json
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +16,15 @@ from ml.editing.selecting import SelectedObjects
 from ml.engines import segmenting
 from ml.engines.cache import EngineCache
 from ml.errors import BadParameter, EmptyMask, NothingFound
-from ml.imaging.selection_prompts import SelectionPrompt
+from ml.imaging.selection_prompts import SelectionPrompt, checked_prompts
 from ml.pixels import Mask, Picture, Pixels
 from ml.tool import ARTEFACT_PREFIX, ToolResult
 from ml.tools import magic_select, selection_overlay
 from ml.tools.magic_select import MagicSelectParams
 from tests.ml.imaging.test_outlines import overlap
+from tests.ml.truth import selections
+from tests.ml.truth.composites import compose
+from tests.ml.truth.recipes import RECIPES, Recipe
 from tests.support import checkpoints
 from tests.support.ml import rasters
 from tests.support.ml.hand_masks import HAND_MASKS
@@ -184,6 +189,84 @@ def test_large_logits_are_resampled_as_exactly_as_small_ones() -> None:
     assert overlap(large, exact.astype(np.uint8) * 255) > 0.998
 
 
+def test_a_click_on_a_ring_selects_the_ring_and_not_its_hole(engines: EngineCache) -> None:
+    rows, columns = np.mgrid[:800, :800]
+    distance = np.hypot(columns - 400, rows - 400)
+    ring = (distance < 220) & (distance > 150)
+    noise = np.random.default_rng(0).normal(0, 3, (800, 800, 1))
+    pixels = np.where(ring[..., None], (150, 40, 30), (200, 205, 210)) + noise
+    found = select(engines, np.clip(pixels, 0, 255).astype(np.uint8), points="[[585, 400, 1]]")
+    assert overlap(found.pixels, ring.astype(np.uint8) * 255) > 0.95
+
+
+def test_edges_of_large_images_are_refined(engines: EngineCache) -> None:
+    composite = compose(replace(recipe_of("small in the picture", "apple"), megapixels="12"))
+    left, top, right, bottom = selections.box(composite.alpha)
+    found = select(engines, composite.picture, box=f"[{left}, {top}, {right}, {bottom}]")
+    alone = selections.select_by_network(composite, None)
+    assert selections.contour_score(found.pixels, composite.alpha) > 0.9
+    assert selections.contour_score(alone, composite.alpha) < 0.87
+
+
+def recipe_of(category: str, name: str) -> Recipe:
+    return next(one for one in RECIPES if (one.category, one.name) == (category, name))
+
+
+@pytest.mark.parametrize("way", ["groups", "boxes", "a box and a group"])
+def test_several_objects_are_selected_as_one_mask(engines: EngineCache, way: str) -> None:
+    composite = compose(recipe_of("several objects", "apples"))
+    _, _, stats, centers = cv2.connectedComponentsWithStats((composite.alpha > 127).astype(np.uint8))
+    apples = np.argsort(stats[1:, cv2.CC_STAT_AREA])[::-1][:2] + 1
+    points = [[[round(x), round(y), 1]] for x, y in centers[apples]]
+    boxes = [[int(left), int(top), int(left + width), int(top + height)]
+             for left, top, width, height, _ in stats[apples]]  # fmt: skip
+    forms = {
+        "groups": {"points": json.dumps(points)},
+        "boxes": {"box": json.dumps(boxes)},
+        "a box and a group": {"points": json.dumps(points[1:]), "box": json.dumps(boxes)},
+    }
+    found = select(engines, composite.picture, **forms[way])
+    assert selections.overlap(found.pixels, composite.alpha) > 0.9
+    assert "masks" not in found.fields
+    one = select(engines, composite.picture, points=json.dumps(points[0]))
+    assert found.fields["score"] <= one.fields["score"] + 1e-6 or way == "boxes"
+    assert found.fields["areaRatio"] > 1.5 * one.fields["areaRatio"]
+
+
+def test_a_group_without_an_object_is_named(engines: EngineCache) -> None:
+    pixels = np.full((300, 400, 3), 128, np.uint8)
+    with pytest.raises(NothingFound, match=re.escape("at the point (30, 40)")):
+        select(engines, pixels, points="[[[30, 40, 1]], [[200, 100, 1]]]")
+
+
+def test_candidates_of_several_objects_are_refused(engines: EngineCache) -> None:
+    with pytest.raises(BadParameter) as refused:
+        select(engines, photo("astronaut"), points="[[[172, 385, 1]], [[300, 350, 1]]]", multimask="2")
+    assert refused.value.name == "multimask"
+
+
+def test_clicks_and_boxes_are_combined_by_object() -> None:
+    size = (1000, 1000)
+    large, small, far = (0.0, 0.0, 500.0, 500.0), (100.0, 100.0, 200.0, 200.0), (600.0, 600.0, 900.0, 900.0)
+    on, beside, outside = (150.0, 150.0, 1), (160.0, 160.0, 0), (950.0, 20.0, 1)
+    assert checked_prompts([(outside,)], [large], size) == [SelectionPrompt((outside,), large)]
+    assert checked_prompts([(on, beside, outside)], [large, small, far], size) == [
+        SelectionPrompt((on, beside), small),
+        SelectionPrompt((outside,)),
+        SelectionPrompt((), large),
+        SelectionPrompt((), far),
+    ]
+    assert checked_prompts([(on,), (outside, beside)], [far], size) == [
+        SelectionPrompt((on,)),
+        SelectionPrompt((outside, beside)),
+        SelectionPrompt((), far),
+    ]
+    with pytest.raises(BadParameter):
+        checked_prompts([(on,), (beside,)], None, size)
+    with pytest.raises(BadParameter):
+        checked_prompts([(on,)] * 16, [far], size)
+
+
 def test_the_salient_object_is_found_without_a_click(engines: EngineCache) -> None:
     found = select(engines, photo("coffee"), auto="true")
     left, top, right, bottom = found.fields["bbox"]
@@ -320,6 +403,17 @@ MANY = "[" + ",".join(["[5,1,1]"] * 65) + "]"
         ({"points": "[" * 9000}, "points"),
         ({"points": "[[5,1,1]]" + " " * 20_000}, "points"),
         ({"points": MANY}, "points"),
+        ({"points": "[[[5, 1, 1]], []]"}, "points"),
+        ({"points": "[[[5, 1, 1]], [5, 1, 1]]"}, "points"),
+        ({"points": "[[5, 1, 1], [[5, 1, 1]]]"}, "points"),
+        ({"points": "[[]]"}, "points"),
+        ({"points": "[[[0.5, 0.5, 1]], [[0.1, 0.2, 1]]]"}, "points"),
+        ({"points": "[" + ",".join(["[[5, 1, 1]]"] * 17) + "]"}, "points"),
+        ({"points": f"[{MANY[:-1]}], [[5, 1, 1]]]"}, "points"),
+        ({"box": "[[10, 10, 50, 60], [1, 2, 3]]"}, "box"),
+        ({"box": "[[10, 10, 50, 60], 5]"}, "box"),
+        ({"box": "[]"}, "box"),
+        ({"box": "[" + ",".join(["[10, 10, 50, 60]"] * 17) + "]"}, "box"),
         ({"box": "[10, 10, 10, 20]"}, "box"),
         ({"box": "[10, 20, 30, 15]"}, "box"),
         ({"box": "[1, 2, 3]"}, "box"),

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import io
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -22,7 +23,7 @@ from ml.engines.cache import EngineCache
 from ml.engines.network_facts import UPSCALING_FACTS, UpscalerFacts
 from ml.engines.upscaling import Upscaler
 from ml.errors import BadParameter, Cancelled, PictureTooLarge
-from ml.imaging import enlargement_checks
+from ml.imaging import codecs, enlargement_checks
 from ml.imaging.tiling import TilingFacts
 from ml.pixels import Picture, Pixels
 from ml.runtime import planning
@@ -68,6 +69,37 @@ def _reduced(pixels: Pixels, factor: int) -> Pixels:
 def _lanczos(pixels: Pixels, factor: int) -> Pixels:
     size = pixels.shape[1] * factor, pixels.shape[0] * factor
     return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS))
+
+
+def _jpeg(pixels: Pixels, quality: int) -> Picture:
+    content = io.BytesIO()
+    Image.fromarray(pixels).save(content, "JPEG", quality=quality)
+    return codecs.decode(content.getvalue())
+
+
+@pytest.mark.parametrize("name", ["coffee", "chelsea"])
+def test_blocks_of_a_jpeg_are_not_sharpened(name: str) -> None:
+    original = photo(name)[:288, :384]
+    source = _jpeg(_reduced(original, 2), 40)
+    cleaned = upscale.run(source, UpscaleParams(), Run())
+    sharpened = _upscale(source.pixels)
+    better = [peak_signal_noise_ratio(original, found.pixels) for found in (sharpened, cleaned)]
+    assert better[1] > better[0] + 0.25, better
+    assert cleaned.warnings == sharpened.warnings == []
+    fine = _jpeg(_reduced(original, 2), 97)
+    assert np.array_equal(upscale.run(fine, UpscaleParams(), Run()).pixels, _upscale(fine.pixels).pixels)
+
+
+@pytest.mark.parametrize("deviation", [6, 10])
+def test_noise_is_not_amplified(deviation: int) -> None:
+    original = photo("coffee")[:288, :384]
+    small = _reduced(original, 2)
+    noise = np.random.default_rng(1).normal(0, deviation, small.shape)
+    noisy = np.clip(np.rint(small + noise), 0, 255).astype(np.uint8)
+    found = _upscale(noisy)
+    plain = peak_signal_noise_ratio(original, _lanczos(noisy, 2))
+    assert peak_signal_noise_ratio(original, found.pixels) > plain + 0.5
+    assert found.warnings == [upscale.NOISE_REDUCED]
 
 
 PHOTOS = ("astronaut", "chelsea", "coffee", "hubble_deep_field", "ihc", "motorcycle_left", "rocket")
