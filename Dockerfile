@@ -27,4 +27,4 @@ HEALTHCHECK --interval=30s --timeout=5s --start-period=60s \
     CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8000/healthz', timeout=4)"]
 # Listening on every interface needs BGERASER_PUBLIC_URL and BGERASER_SECRET_KEY (or BGERASER_DEVELOPMENT=true);
 # without them the first command says so and nothing starts.
-CMD ["sh", "-c", "bgeraser serve --host 0.0.0.0 --check && bgeraser models pull --profile embedded && exec bgeraser serve --host 0.0.0.0 --port 8000"]
+CMD ["sh", "-c", "bgeraser serve --host 0.0.0.0 --check && bgeraser models pull --profile embedded && bgeraser models pull migan --optional --quiet-if-installed && exec bgeraser serve --host 0.0.0.0 --port 8000"]

@@ -12,6 +12,7 @@ export BGERASER_DATA_DIR ?= data
 
 run: $(VENV)/.base                ## install, fetch the checkpoints, serve on 127.0.0.1:8000
 	@$(BIN)/bgeraser models pull --profile embedded --quiet-if-installed
+	@$(BIN)/bgeraser models pull migan --optional --quiet-if-installed
 	@$(BIN)/bgeraser serve
 
 run-billing-demo: $(VENV)/.base   ## serve with a simulated Stripe: click through an upgrade, no money moves

@@ -45,6 +45,7 @@ GUEST_RENDITION_SECONDS = 60.0
 class UnbilledKind(StrEnum):
     RUN = "run"
     LOOK = "look"
+    EDIT = "edit"
     OVERLAY = "overlay"
     CONVERSION = "conversion"
     OPENING = "opening"
@@ -63,6 +64,7 @@ class Allowance:
 ALLOWANCES = {
     UnbilledKind.RUN: Allowance(at_once=2, guests_a_minute=10),
     UnbilledKind.LOOK: Allowance(at_once=2, a_minute=60),
+    UnbilledKind.EDIT: Allowance(at_once=2, a_minute=60),
     UnbilledKind.OVERLAY: Allowance(at_once=4, a_minute=60, guests_a_minute=120),
     UnbilledKind.CONVERSION: Allowance(at_once=2, a_minute=30, guests_a_minute=60),
     UnbilledKind.OPENING: Allowance(at_once=2, guests_a_minute=6),

@@ -1,4 +1,4 @@
-"""Which runs of the editor are free: changing the look of a paid cut-out, and samples for guests.
+"""Which runs of the editor are free: small edits, looks of a paid cut-out, and samples for guests.
 
 Every other run costs one credit, as an API call does; `api.calls.admission` charges it.
 """
@@ -38,6 +38,17 @@ LOOK_PARAMS = frozenset(
         "quality",
     }
 )
+
+
+#: What a brush does without a network: everything but healing.
+_FREE_BRUSH_OPERATIONS = frozenset({"erase", "restore", "paint", "blur"})
+
+
+def is_free_edit(tool: str, params: Mapping[str, Any]) -> bool:
+    """Whether a run of this tool with these validated parameters is free in the editor, for accounts too."""
+    if tool == "brush":
+        return params.get("op") in _FREE_BRUSH_OPERATIONS
+    return tool == "crop"
 
 
 def is_free_for_guests(project: Project, owner: ProjectOwner) -> bool:

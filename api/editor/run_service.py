@@ -50,6 +50,11 @@ class RunRequest:
     #: The paid cut-out whose look this run changes.
     look_of: Step | None = None
 
+    def is_billed_to(self, owner: ProjectOwner) -> bool:
+        """Whether this costs the owner a credit. Guests run free tools on samples."""
+        is_free = self.look_of is not None or pricing.is_free_edit(self.tool.name, self.params.model_dump())
+        return not (is_free or owner.is_guest)
+
 
 def check_guest(owner: ProjectOwner, project: Project) -> None:
     """Raises `Forbidden` for a guest's own image: guests may edit samples only."""
@@ -75,7 +80,7 @@ async def execute(services: Services, owner: ProjectOwner, run_request: RunReque
     files = await _files(services, owner, run_request)
     params = await images.with_mask_mode(services, owner.account_id, run_request.params, run_request.file_ids)
     run_request = replace(run_request, params=params)
-    if run_request.look_of is None and not owner.is_guest:
+    if run_request.is_billed_to(owner):
         return await _execute_billed(services, owner, run_request, files, run)
     await unbilled_images.require_room(services, owner)
     return await _execute_unbilled(services, owner, run_request, files, run)

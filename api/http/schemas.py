@@ -100,7 +100,7 @@ class AccountData(_Shape):
 
 
 class Engines(_Shape):
-    installed: list[str] = Field(description="Checkpoints that can be requested.")
+    installed: list[str] = Field(description="Checkpoints and algorithms that can be requested.")
     missing: list[str] = Field(description="Missing checkpoints and the commands that install them.")
     device: str
     seconds_per_megapixel: float | None = Field(description="Measured here; null before the first call.")

@@ -53,6 +53,8 @@ f15622d853e8260172812b657053460e20806f04b9e05147d49af7bed31a6e99  176069933 isne
 ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912  375042383 sam_vit_b_01ec64.pth
 3adcc4315b642a4d2101128f611684e8734c41232a17c648ed1693702a49a622 1249524607 sam_vit_l_0b3195.pth
 a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e 2564550879 sam_vit_h_4b8939.pth
+6f1f3530a1a2324b19752018ce756088b07973cda8d7d890034ace5c8a48c40b  28079181 migan_pipeline_v2.onnx
+7df918ac3921d3daf0aae1d219776cf0dc4e4935f035af81841b40adcf74fdf2  92591623 inpainting_lama_2025jan.onnx
 24b788b4a777748377cc20364eea4ae113c8c42f4468c16bc8c02fdae5492af9 1719154104 sd-inpainting-unet.safetensors
 4fbcf0ebe55a0984f5a5e00d8c4521d52359af7229bb4d81890039d2aa16dd7c  167335342 sd-inpainting-vae.safetensors
 77795e2023adcf39bc29a884661950380bd093cf0750a966d473d1718dc9ef4e  246144864 sd-inpainting-text.safetensors
@@ -232,6 +234,42 @@ def _hub(repository: str, revision: str, **paths: str) -> UrlSource:
     return UrlSource(repository, tuple(Member(name, f"{base}/{path}") for name, path in paths.items()))
 
 
+def _eraser(name: str, use: str, repository: str, revision: str, licence: str, origin: str) -> Checkpoint:
+    (file_name,) = (file for file in _FILES if name in file and file.endswith(".onnx"))
+    return Checkpoint(
+        name=name,
+        tool="generative-fill",
+        use=f"{use}, in fill, expand and heal without a prompt",
+        profile=Profile.GENERATIVE,
+        files=_files(file_name),
+        sources=(_hub(repository, revision, **{file_name: file_name}),),
+        carrier_licence=licence,
+        # Places2's pictures are for research; the publishers put the weights under this licence nevertheless.
+        weights_licence=f"{licence}; trained on Places2, whose pictures are for research",
+        origin=origin,
+    )
+
+
+# The smallest first: `make run` tries it.
+_ERASING = (
+    _eraser(
+        "migan",
+        "fast",
+        "andraniksargsyan/migan",
+        "1538c135034b8cfe7a8472f34d09c8a5a45b17a7",
+        "MIT",
+        "Picsart-AI-Research/MI-GAN",
+    ),
+    _eraser(
+        "lama",
+        "best",
+        "opencv/inpainting_lama",
+        "aee6d22f0a13e5e35af1c9a1c3afd62841fc6f3f",
+        "Apache-2.0",
+        "OpenCV, from advimman/lama",
+    ),
+)
+
 _DIFFUSION = (
     Checkpoint(
         name="stable-diffusion-inpainting",
@@ -296,6 +334,7 @@ _DIFFUSION = (
 
 
 _OPTIONAL = (
+    *_ERASING,
     _rembg("u2net", "general", "Apache-2.0", "xuebinqin/U-2-Net"),
     _rembg("u2net_human_seg", "people", "Apache-2.0", "xuebinqin/U-2-Net"),
     _rembg("silueta", "general, small", "not stated", "rembg, from U-2-Net", commercial=False),

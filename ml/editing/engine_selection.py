@@ -4,10 +4,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ml.checkpoints import registry
 from ml.device import Device
+from ml.editing import erasing_models
 from ml.editing.text_prompts import PromptParams
 from ml.engines import diffusion_parts, pipeline_folder, torch_runtime
-from ml.engines.network_facts import OWN_SAM
+from ml.engines.network_facts import ERASING_FACTS, OWN_SAM, PATCHMATCH
 from ml.errors import ModelUnavailable
 from ml.generative_config import DEFAULT_INPAINTING, FULL_STRENGTH, LIBRARIES, GenerativeConfig
 from ml.tool import Tool
@@ -33,8 +35,11 @@ def select(
             return EngineSelection(installed=(OWN_SAM,))
         setting = config.setting_names.sam_checkpoint
         return EngineSelection(missing=(f"{OWN_SAM} is not installed: {setting} does not name a file.",))
+    erasers: tuple[str, ...] = ()
+    if erasing_models.uses_model(tool.params):
+        erasers = (*(name for name in ERASING_FACTS if registry.installed(models_dir, name)), PATCHMATCH)
     if not issubclass(tool.params, PromptParams):
-        return EngineSelection()
+        return EngineSelection(installed=erasers)
     try:
         folder = pipeline_folder.find(config, models_dir, cache_dir)
         torch_runtime.check_installed(*LIBRARIES)
@@ -42,7 +47,8 @@ def select(
     except ModelUnavailable as error:
         # A missing default checkpoint is not a problem to report: the tool works without a prompt.
         return EngineSelection(
-            missing=() if config.inpaint_checkpoint == DEFAULT_INPAINTING else (str(error),)
+            installed=erasers,
+            missing=() if config.inpaint_checkpoint == DEFAULT_INPAINTING else (str(error),),
         )
     defaults: dict[str, Any] = {"steps": config.inpaint_steps or parts.steps}
     guidance = parts.guidance if config.inpaint_guidance is None else config.inpaint_guidance
@@ -50,4 +56,4 @@ def select(
         defaults["guidance_scale"] = guidance
     if "strength" in tool.params.model_fields:
         defaults["strength"] = FULL_STRENGTH
-    return EngineSelection(installed=(folder.name,), defaults=defaults)
+    return EngineSelection(installed=(*erasers, folder.name), defaults=defaults)

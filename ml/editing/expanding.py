@@ -3,55 +3,36 @@
 import cv2
 import numpy as np
 
-from ml.editing import replacing
-from ml.editing.filling import BEYOND
 from ml.imaging.pyramid import Region
 from ml.pixels import Mask, Matte, Pixels
-from ml.progress import ReportProgress
+
+# (left, top, right, bottom): pixels added on each side.
+Margins = tuple[int, int, int, int]
 
 # Costs of copying from the foreground and from the place farthest from the new area, in levels of 255.
-# Without them the main object would be duplicated.
 _FOREGROUND_CHARGE = 30.0
 _DISTANCE_CHARGE = 15.0
 # The blended strip leaves the middle half of the shorter side untouched.
 _MAX_OVERLAP_SHARE = 0.25
 
 
-def expand(
-    pixels: Pixels,
-    margins: tuple[int, int, int, int],
-    overlap: int,
-    foreground: Matte | None,
-    *,
-    seed: int,
-    step: ReportProgress,
-) -> Pixels:
-    """Extend `pixels` (H x W x 3|4) by (left, top, right, bottom) pixels.
+def source_costs(canvas_hole: Region, margins: Margins, foreground: Matte | None) -> Matte:
+    """The cost of copying each pixel into the new area `canvas_hole`, in levels of 255.
 
-    The new area is blended into the picture over `overlap` pixels of its edge, at most a quarter of the
-    shorter side; pixels farther inside equal the source. `foreground` (any size, 0..1) is expensive to copy
-    from. Transparency is extended from the edge.
+    Far places are expensive, and so is `foreground` (any size, 0..1), or the main object would be duplicated.
     """
-    left, top, _, _ = margins
-    height, width = pixels.shape[:2]
-    canvas, hole = extend_canvas(pixels, margins)
-    inside = np.s_[top : top + height, left : left + width]
-    distance = _distance(hole)
-    source_costs = distance * np.float32(_DISTANCE_CHARGE / max(1.0, float(distance.max())))
+    left, top, right, bottom = margins
+    height, width = canvas_hole.shape
+    distance = _distance(canvas_hole)
+    costs = distance * np.float32(_DISTANCE_CHARGE / max(1.0, float(distance.max())))
     if foreground is not None:
-        source_costs[inside] += cv2.resize(foreground, (width, height)) * np.float32(_FOREGROUND_CHARGE)
-    return replacing.fill_and_blend(
-        canvas,
-        hole,
-        blend_mask(pixels, hole, overlap),
-        source_costs=source_costs,
-        penalties=BEYOND,
-        seed=seed,
-        step=step,
-    )
+        inside = np.s_[top : height - bottom, left : width - right]
+        size = width - left - right, height - top - bottom
+        costs[inside] += cv2.resize(foreground, size) * np.float32(_FOREGROUND_CHARGE)
+    return costs
 
 
-def extend_canvas(pixels: Pixels, margins: tuple[int, int, int, int]) -> tuple[Pixels, Region]:
+def extend_canvas(pixels: Pixels, margins: Margins) -> tuple[Pixels, Region]:
     """`pixels` on a canvas extended by (left, top, right, bottom) pixels, and the region of these.
 
     The new pixels repeat the picture's edge.

@@ -28,18 +28,24 @@ class FillPenalties:
     strangeness: float  # per level by which a place differs from everything at the hole's rim
     crowding: float  # per repeated copy of a place
     most_crowding: float
+    uniqueness: float = 0.0  # per level by which a place differs from everything else in the picture
     row: float = 60.0  # per picture height of vertical offset: floors stay low, skies high
     seam: float = 3.0  # per neighbour with another offset
 
 
 #: For removed objects: repeated texture would be visible.
-BEHIND = FillPenalties(strangeness=2.0, crowding=6.0, most_crowding=20.0)
+BEHIND = FillPenalties(strangeness=2.0, crowding=6.0, most_crowding=20.0, uniqueness=2.0)
 #: For blemishes.
 OVER = FillPenalties(strangeness=2.0, crowding=0.0, most_crowding=0.0, row=20.0)
-#: For extending a picture: objects must not be duplicated.
+#: For extending a picture: objects must not be duplicated. Unique places are not charged for, because what
+#: continues beyond the edge, such as a mast, is often unique.
 BEYOND = FillPenalties(strangeness=2.0, crowding=1.0, most_crowding=4.0)
 
 _RADIUS_PIXELS = 3
+_MAX_UNIQUENESS_CHARGE = 40.0
+# Whole objects are copied into holes deeper than the second. In those up to the first, what is unlike the
+# rest of the picture usually continues the rim, such as folds of cloth or the edge of a brick.
+_UNIQUENESS_DEPTHS_PIXELS = (58.0, 72.0)
 # Only votes about as good as the best count: averaging many would blur.
 _SHARPNESS = 0.3
 _SHARPNESS_OF_GUESS = 0.5
@@ -60,6 +66,10 @@ _MAX_SMOOTHED_PIXELS = 1_000_000
 _MIN_CONTEXT_PIXELS = 64
 _ROWS_AT_ONCE = 64
 _MAX_GROUPS = 16
+# A hole of which this share is no deeper than this is narrower than a patch.
+_THIN_QUANTILE = 0.95
+_MAX_THIN_DEPTH_PIXELS = 4.0
+_THIN_RADIUS_PIXELS = 3
 
 
 def fill(
@@ -70,21 +80,23 @@ def fill(
     usable: Region | None = None,
     source_costs: Matte | None = None,
     penalties: FillPenalties = BEHIND,
+    guide: "Guide | None" = None,
     seed: int = 0,
     step: ReportProgress = lambda _: None,
 ) -> Pixels:
     """Fill `hole` in `colors` (H x W x 3) from its surroundings; all other pixels equal the source.
 
     `painted` (default: the hole) may extend beyond the hole, where copies are needed for blending. `usable`
-    (default: everything) may be copied from, at additional `source_costs` (H x W, in levels of 255). If there
-    is too little to copy from, the rim's colours are interpolated. Equal seeds give equal results. `step` is
-    called with the fraction done, 0..1, and may raise.
+    (default: everything) may be copied from, at additional `source_costs` (H x W, in levels of 255). With a
+    `guide`, what is copied resembles it. If there is too little to copy from, the rim's colours are
+    interpolated. Equal seeds give equal results. `step` is called with the fraction done, 0..1, and may
+    raise.
     """
     painted = hole if painted is None else painted | hole
     usable = ~hole if usable is None else usable & ~hole
     answer = colors.copy()
-    groups = list(_groups(painted))
-    for number, (part, group) in enumerate(groups):
+    parts = list(groups(painted))
+    for number, (part, group) in enumerate(parts):
         own = group[part]
         filling = _Filling(
             whole=Level(np.ascontiguousarray(answer[part]), hole[part] & own, usable[part]),
@@ -93,13 +105,26 @@ def fill(
             penalties=penalties,
             random=np.random.default_rng(seed),
             rows=colors.shape[0],
-            step=part_of(step, number, len(groups)),
+            step=part_of(step, number, len(parts)),
+            guide=None if guide is None else Guide(guide.colors[part], guide.coarseness),
         )
         answer[part][own] = filling.fill()[own]
     return answer
 
 
-def _groups(painted: Region) -> Iterator[tuple[tuple[slice, slice], Region]]:
+def is_thin(hole: Region, usable: Region) -> bool:
+    """Whether `hole` is a scratch: too thin for patches, with `usable` pixels all around it."""
+    depths = cv2.distanceTransform(np.pad(hole, 1, mode="edge").astype(np.uint8), cv2.DIST_L2, 3)[1:-1, 1:-1]
+    depths = depths[hole]
+    if not len(depths) or depths.max() > 2 * _MAX_THIN_DEPTH_PIXELS:  # where scratches cross
+        return False
+    if np.quantile(depths, _THIN_QUANTILE) > _MAX_THIN_DEPTH_PIXELS:
+        return False
+    near = pyramid.patches_touching(hole, _THIN_RADIUS_PIXELS) & ~hole
+    return bool(usable[near].all())
+
+
+def groups(painted: Region) -> Iterator[tuple[tuple[slice, slice], Region]]:
     """Groups of nearby holes, and the part of the picture to search for each.
 
     The part is wider than high, because matching content is more often beside a hole than above or below it.
@@ -107,14 +132,22 @@ def _groups(painted: Region) -> Iterator[tuple[tuple[slice, slice], Region]]:
     reach = 2 * _MIN_CONTEXT_PIXELS + 1
     near = cv2.dilate(painted.astype(np.uint8), np.ones((reach, reach), np.uint8))
     count, labels = cv2.connectedComponents(near)
-    groups = (painted & (labels == number) for number in range(1, count))
+    found = (painted & (labels == number) for number in range(1, count))
     height, width = painted.shape
-    for group in groups if count - 1 <= _MAX_GROUPS else (painted,):
+    for group in found if count - 1 <= _MAX_GROUPS else (painted,):
         left, top, across, along = cv2.boundingRect(group.astype(np.uint8))
         context = max(_MIN_CONTEXT_PIXELS, round((across * along) ** 0.5))
         rows = slice(max(0, top - context), min(height, top + along + context))
         columns = slice(max(0, left - 2 * context), min(width, left + across + 2 * context))
         yield (rows, columns), group
+
+
+@dataclass(frozen=True)
+class Guide:
+    """A picture (H x W x 3) whose hole is filled, but without detail smaller than `coarseness` pixels."""
+
+    colors: Pixels
+    coarseness: float
 
 
 @dataclass(frozen=True)
@@ -128,17 +161,24 @@ class _Filling:
     random: np.random.Generator
     rows: int  # height of the picture that `whole` is a part of
     step: ReportProgress
+    guide: "Guide | None" = None
 
     def fill(self) -> Pixels:
         """The colours (H x W x 3) with `painted` filled."""
+        if self.guide is None and is_thin(self.whole.hole, self.whole.usable):
+            return _diffused(self.whole)
         if not pyramid.has_sources(self.whole, _RADIUS_PIXELS):
             return self._smooth()
-        levels = pyramid.build(self.whole, _RADIUS_PIXELS)
+        if self.guide is None:
+            levels = pyramid.build(self.whole, _RADIUS_PIXELS)
+        else:
+            levels = pyramid.build_to(self.whole, _RADIUS_PIXELS, self.guide.coarseness)
         most = _STRIDES[-1][0]
         finest = next((number for number, level in enumerate(levels) if level.hole.sum() <= most), None)
         if finest is None:  # a large hole whose rim is too narrow for a smaller level
             return self._smooth()
-        places = self._place_charges(levels[-1])
+        # A guide has no texture to compare, and has decided what belongs where.
+        places = self._place_charges(levels[-1]) if self.guide is None else None
         field: PatchField | None = None
         for turn, number in enumerate(range(len(levels) - 1, finest - 1, -1)):
             painted = self.painted if number == 0 else levels[number].hole
@@ -152,7 +192,9 @@ class _Filling:
         return self._enlarged(levels[finest], field, 2**finest)
 
     def _smooth(self) -> Pixels:
-        """Interpolate the rim's colours, because there is nothing to copy."""
+        """The guide, or the rim's colours interpolated, because there is nothing to copy."""
+        if self.guide is not None:
+            return self.guide.colors
         small = self.whole
         while small.hole.sum() > _MAX_SMOOTHED_PIXELS:
             small = pyramid.halve(small)
@@ -165,6 +207,11 @@ class _Filling:
     def _place_charges(self, coarsest: Level) -> NDArray[np.float32]:
         """The cost of copying from each place (H x W of the coarsest level)."""
         charges = textures.strangeness(coarsest, _RADIUS_PIXELS) * np.float32(self.penalties.strangeness)
+        share = np.interp(self.whole.depth_pixels, _UNIQUENESS_DEPTHS_PIXELS, (0.0, 1.0))
+        if self.penalties.uniqueness * share > 0:
+            unique = textures.uniqueness(coarsest, _RADIUS_PIXELS)
+            unique *= np.float32(self.penalties.uniqueness * share)
+            charges += np.minimum(unique, np.float32(_MAX_UNIQUENESS_CHARGE))
         if self.source_costs is not None:
             size = charges.shape[1], charges.shape[0]
             charges += cv2.resize(self.source_costs, size, interpolation=cv2.INTER_AREA)
@@ -174,7 +221,7 @@ class _Filling:
         self,
         level: Level,
         painted: Region,
-        place_charges: NDArray[np.float32],
+        place_charges: NDArray[np.float32] | None,
         coarse: PatchField | None,
         rounds: int,
         step: ReportProgress,
@@ -190,9 +237,12 @@ class _Filling:
             self.penalties.crowding,
             self.penalties.most_crowding,
         )
-        enlarged = cv2.resize(place_charges, (width, height))
+        enlarged = None if place_charges is None else cv2.resize(place_charges, (width, height))
         field = PatchField(level, painted, _RADIUS_PIXELS, stride, charges, enlarged)
-        if coarse is None:
+        is_guided = coarse is None and self.guide is not None
+        if is_guided:
+            current = self._shown_guide(level, field)
+        elif coarse is None:
             current = self._guessed(level, field)
         else:
             field.start_from(coarse, 2)
@@ -207,8 +257,20 @@ class _Filling:
                     field.propagate(jump)
                 field.search(self.random, max(height, width) // 2 if is_thorough else 4)
             field.join()
-            current = field.painted_over(_SHARPNESS)
+            if not is_guided:
+                current = field.painted_over(_SHARPNESS)
         return field
+
+    def _shown_guide(self, level: Level, field: PatchField) -> Pixels:
+        """The level with the guide in its hole, to compare with."""
+        assert self.guide is not None
+        field.start_anywhere(self.random)
+        current = field.painted_over(1.0)
+        height, width = level.hole.shape
+        small = cv2.resize(self.guide.colors, (width, height), interpolation=cv2.INTER_AREA)
+        painted = field.painted
+        current[painted, :3] = small[painted]
+        return current
 
     def _guessed(self, level: Level, field: PatchField) -> Pixels:
         """Fill layer by layer from the rim inwards, each from patches of known pixels."""
@@ -251,6 +313,16 @@ class _Filling:
             height, width = painted.shape
             answer[rows] = _corrected(answer[rows], painted, strip[:height, :width])
         return answer
+
+
+def _diffused(level: Level) -> Pixels:
+    """Continue the lines at the rim of a thin hole inwards (Bertalmio et al., "Navier-Stokes", 2001).
+
+    On scratches of 1 to 11 pixels its error is 0.6 to 0.85 times that of Telea's method.
+    """
+    mask = level.hole.astype(np.uint8)
+    answer: Pixels = cv2.inpaint(level.colors, mask, 1, cv2.INPAINT_NS)
+    return answer
 
 
 def _joined(colors: Pixels, painted: Region, field: PatchField) -> Pixels:

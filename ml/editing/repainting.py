@@ -6,14 +6,14 @@ change. A border larger than a window is painted window by window, outwards.
 """
 
 import math
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
-from ml.editing import replacing
+from ml.editing import replacing, windows
+from ml.editing.windows import Window
 from ml.engines.resizing import resize_for_network
 from ml.imaging import matching
 from ml.imaging.pyramid import Region
@@ -29,15 +29,12 @@ _CONTEXT = 1.75
 _MAX_ASPECT = 2.0
 # Windows of a border are at least this share of the canvas's longer side, so that there are few.
 _WINDOW_SHARE = 0.5
-# Shares of a window's side: the depth painted beyond known pixels, and the stride between windows.
+# The depth painted beyond known pixels, as a share of a window's side.
 _REACH_SHARE = 0.5
-_STRIDE_SHARE = 0.75
 # Width of the fade between windows.
 _SEAM_PIXELS = 12
 # Denoising strength for borders, which start from a first guess.
 _STRENGTH_OUTWARD = 0.9
-
-Window = tuple[slice, slice]
 
 
 def repaint(
@@ -73,7 +70,8 @@ def outpaint(
     if options.strength is None:
         options = replace(options, strength=_STRENGTH_OUTWARD)
     work = np.ascontiguousarray(guess[..., :3]).copy()
-    plan = list(_outward_windows(hole, engine.side_pixels))
+    side = max(engine.side_pixels, math.ceil(max(hole.shape) * _WINDOW_SHARE))
+    plan = list(windows.outward(hole, side, side * _REACH_SHARE))
     for number, (window, painted) in enumerate(plan):
         window_options = replace(options, seed=(options.seed + number) % 2**32)
         window_step = part_of(step, number, len(plan))
@@ -109,43 +107,10 @@ def network_size(size: tuple[int, int], side_pixels: int, multiple: int) -> tupl
 def _around(painted: Region, side_pixels: int) -> Window:
     """A window around `painted` with context, at least as large as the network's input."""
     height, width = painted.shape
-    left, top, across, along = cv2.boundingRect(painted.astype(np.uint8))
-    wide, high = (max(side_pixels, math.ceil(_CONTEXT * side)) for side in (across, along))
+    box = cv2.boundingRect(painted.astype(np.uint8))
+    wide, high = (max(side_pixels, math.ceil(_CONTEXT * side)) for side in box[2:])
     wide, high = max(wide, math.ceil(high / _MAX_ASPECT)), max(high, math.ceil(wide / _MAX_ASPECT))
-    return _placed(top + along / 2, high, height), _placed(left + across / 2, wide, width)
-
-
-def _placed(middle: float, length: int, most: int) -> slice:
-    """A span of `length` around `middle`, moved into 0..`most`, or all of that."""
-    start = max(0, min(round(middle - length / 2), most - length))
-    return slice(start, min(most, start + length))
-
-
-def _outward_windows(hole: Region, side_pixels: int) -> Iterator[tuple[Window, Region]]:
-    """Windows and the region to paint in each, so that each has known pixels as context."""
-    height, width = hole.shape
-    side = max(side_pixels, math.ceil(max(height, width) * _WINDOW_SHARE))
-    unknown = hole.copy()
-    while unknown.any():
-        distance = cv2.distanceTransform(unknown.astype(np.uint8), cv2.DIST_L2, 5)
-        band = unknown & (distance <= side * _REACH_SHARE)
-        for rows in _overlapping_spans(height, side):
-            for columns in _overlapping_spans(width, side):
-                window = rows, columns
-                painted = band[window].copy()
-                if painted.any():
-                    band[window] = False
-                    unknown[window] &= ~painted
-                    yield window, painted
-
-
-def _overlapping_spans(length: int, side: int) -> list[slice]:
-    """Evenly spaced, overlapping spans of `side` that cover `length`."""
-    if length <= side:
-        return [slice(0, length)]
-    count = 1 + math.ceil((length - side) / (side * _STRIDE_SHARE))
-    starts = np.rint(np.linspace(0, length - side, count)).astype(int)
-    return [slice(int(start), int(start) + side) for start in starts]
+    return windows.around(box, (wide, high), (height, width))
 
 
 def _with_seam(painted: Region) -> tuple[Region, Mask]:

@@ -29,7 +29,7 @@ def fill_and_blend(
     `filling.fill`.
     """
     colors = np.ascontiguousarray(pixels[..., :3])
-    usable = pixels[..., 3] >= _MIN_VISIBLE if pixels.shape[2] == 4 else None
+    usable = visible(pixels)
     painted = blend > 0
     filled = filling.fill(
         colors,
@@ -42,6 +42,11 @@ def fill_and_blend(
         step=step,
     )
     return blend_colors(pixels, filled, blend)
+
+
+def visible(pixels: Pixels) -> Region | None:
+    """The pixels of `pixels` (H x W x 3|4) that may be copied; None if all may."""
+    return pixels[..., 3] >= _MIN_VISIBLE if pixels.shape[2] == 4 else None
 
 
 def blend_colors(pixels: Pixels, filled: Pixels, blend: Mask) -> Pixels:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field, model_validator
 
+from ml.editing.erasing_models import ErasingModel, model_field
 from ml.params import Params, parameter_error
 from ml.tool import Context
 
@@ -34,6 +35,7 @@ class PromptParams(Params):
         max_length=_MAX_CHARACTERS,
         description=f"Text description of content to avoid. {_ONLY_WITH_PROMPT}",
     )
+    model: ErasingModel = model_field("Requires an empty prompt.")
     seed: int | None = Field(
         None,
         ge=0,
@@ -64,6 +66,8 @@ class PromptParams(Params):
         for name in _NEEDS_PROMPT:
             if not self.has_prompt and getattr(self, name, None):
                 raise parameter_error(name, "has an effect only with a prompt")
+        if self.has_prompt and self.model != "auto":
+            raise parameter_error("model", "has an effect only without a prompt")
         return self
 
 

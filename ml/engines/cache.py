@@ -2,22 +2,26 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from ml import device as devices
 from ml.checkpoints import digests, registry
-from ml.engines import upscaling
+from ml.engines import erasing, upscaling
+from ml.engines.erasing import Eraser
 from ml.engines.matting import MattingEngine, NetworkMatting
 from ml.engines.network import Runtime
 from ml.engines.network_facts import (
+    ERASING_FACTS,
     MATTING_FACTS,
     OWN_SAM,
     SAM_CHECKPOINTS,
     SEGMENTING_FACTS,
     UPSCALING_FACTS,
+    ErasingFacts,
     SegmentingFacts,
     sam_artefact,
 )
@@ -99,6 +103,18 @@ class EngineCache:
         facts = SEGMENTING_FACTS[checkpoint]
         return self.get(checkpoint, facts.memory_bytes, lambda: self._segmenter(facts))
 
+    def check_erasing(self, checkpoint: str) -> None:
+        """Raise ModelUnavailable if `checkpoint` is not installed, KeyError if unknown. Loads nothing."""
+        registry.path(self._models_dir, ERASING_FACTS[checkpoint].checkpoint)
+
+    def erasing(self, checkpoint: str) -> Eraser:
+        """The engine of a checkpoint that fills holes without words.
+
+        Raises KeyError for an unknown name, ModelUnavailable if it is not installed or cannot be run.
+        """
+        facts = ERASING_FACTS[checkpoint]
+        return self.get(checkpoint, facts.memory_bytes, lambda: self._eraser(facts))
+
     def check_inpainting(self) -> None:
         """Raise ModelUnavailable if `inpainter` would, without loading anything."""
         from ml.engines import pipeline_folder, torch_runtime
@@ -178,6 +194,18 @@ class EngineCache:
         file = registry.path(self._models_dir, checkpoint)
         shape = (1, 3, facts.side_pixels, facts.side_pixels)
         return NetworkMatting(facts, self._get_runtime().load(file, shape, precise=facts.precise))
+
+    def _eraser(self, facts: ErasingFacts) -> Eraser:
+        file = registry.path(self._models_dir, facts.checkpoint)
+        return erasing.load(facts, file, [self._get_runtime(), *self._other_runtimes()])
+
+    def _other_runtimes(self) -> Iterator[Runtime]:
+        """onnxruntime, if it is installed and not chosen anyway, for graphs that OpenVINO cannot run."""
+        from ml.engines import onnx_runtime
+
+        if self._runtime_name == "auto":
+            with suppress(ImportError):
+                yield onnx_runtime.OnnxRuntime(self.device, self._threads)
 
     def _segmenter(self, facts: SegmentingFacts) -> Segmenter:
         encoder = registry.path(self._models_dir, facts.encoder_file)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,8 @@ from ml.device import Device
 
 Floats = NDArray[np.float32]
 Shape = tuple[int, ...]
+#: Inputs of a graph by name, each of the type that the graph declares.
+Inputs = Mapping[str, NDArray[Any]]
 
 
 class Network(Protocol):
@@ -31,7 +33,7 @@ class Graph(Protocol):
     def device(self) -> Device:
         """The device it runs on."""
 
-    def __call__(self, inputs: Mapping[str, Floats]) -> list[Floats]:
+    def __call__(self, inputs: Inputs) -> list[NDArray[Any]]:
         """The requested outputs in order, for inputs by name. The caller owns the results."""
 
 
@@ -44,8 +46,12 @@ class Runtime(Protocol):
         `precise` computes in 32 bits even if the CPU is faster with fewer.
         """
 
-    def load_graph(self, checkpoint: Path, outputs: Sequence[str]) -> Graph:
+    def load_graph(
+        self, checkpoint: Path, outputs: Sequence[str], shapes: Mapping[str, Shape] | None = None
+    ) -> Graph:
         """The graph in an ONNX file, computing the named tensors, also inner ones, in 32 bits.
 
-        Inputs that these do not depend on may be omitted from calls.
+        Without names it computes the first declared output. Inputs that these do not depend on may be omitted
+        from calls. `shapes` fixes the shapes of inputs by name. Raises RuntimeError for a graph that the
+        library cannot run.
         """

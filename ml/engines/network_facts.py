@@ -158,3 +158,47 @@ UPSCALING_FACTS: dict[str, UpscalerFacts] = {
         ),
     )
 }
+
+
+@dataclass(frozen=True)
+class ErasingFacts:
+    """The inputs and output of a checkpoint that fills holes without words.
+
+    It takes a square of `side_pixels`, RGB, and the mask of its hole. The output is 0..255.
+    """
+
+    checkpoint: str
+    side_pixels: int
+    image_input: str
+    mask_input: str
+    as_bytes: bool  # inputs are whole numbers 0..255, otherwise floats 0..1
+    hole_is_white: bool  # the mask's polarity
+    memory_bytes: int  # approximate: weights and activations
+
+
+#: Best first.
+ERASING_FACTS = {
+    facts.checkpoint: facts
+    for facts in (
+        ErasingFacts(
+            checkpoint="lama",
+            side_pixels=512,
+            image_input="image",
+            mask_input="mask",
+            as_bytes=False,
+            hole_is_white=True,
+            memory_bytes=900_000_000,
+        ),
+        ErasingFacts(
+            checkpoint="migan",
+            side_pixels=512,
+            image_input="image",
+            mask_input="mask",
+            as_bytes=True,
+            hole_is_white=False,
+            memory_bytes=400_000_000,
+        ),
+    )
+}
+#: The algorithm that needs no checkpoint, by the name that callers use.
+PATCHMATCH = "patchmatch"

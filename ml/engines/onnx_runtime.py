@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ml.device import Device
-from ml.engines.network import Floats, Shape
+from ml.engines.network import Floats, Inputs, Shape
 
 
 class OnnxNetwork:
@@ -31,11 +32,11 @@ class OnnxGraph:
         self._outputs = list(outputs)
         self.device: Device = "cuda" if "CUDAExecutionProvider" in session.get_providers() else "cpu"
 
-    def __call__(self, inputs: Mapping[str, Floats]) -> list[Floats]:
+    def __call__(self, inputs: Inputs) -> list[NDArray[Any]]:
         # onnxruntime requires every input, even those that no requested output depends on.
         omitted = (port for port in self._session.get_inputs() if port.name not in inputs)
         unused = {port.name: np.ones([_side(side) for side in port.shape], np.float32) for port in omitted}
-        answer: list[Floats] = self._session.run(self._outputs, {**inputs, **unused})
+        answer: list[NDArray[Any]] = self._session.run(self._outputs, {**inputs, **unused})
         return answer
 
 
@@ -53,9 +54,15 @@ class OnnxRuntime:
         session = onnxruntime.InferenceSession(checkpoint, self._options, providers=self._providers)
         return OnnxNetwork(session, input_shape)
 
-    def load_graph(self, checkpoint: Path, outputs: Sequence[str]) -> OnnxGraph:
+    def load_graph(
+        self, checkpoint: Path, outputs: Sequence[str], shapes: Mapping[str, Shape] | None = None
+    ) -> OnnxGraph:
         import onnxruntime
 
+        del shapes  # sessions are not compiled for a shape
+        if not outputs:
+            session = onnxruntime.InferenceSession(checkpoint, self._options, providers=self._providers)
+            return OnnxGraph(session, [session.get_outputs()[0].name])
         # onnxruntime returns declared outputs only. Protobuf messages can be concatenated, which merges them
         # and extends lists: this declares inner tensors as outputs without the onnx library.
         declared = b"".join(_message(_GRAPH_OUTPUT, _message(_VALUE_NAME, name.encode())) for name in outputs)

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 from filelock import FileLock
+from numpy.typing import NDArray
 
 from ml.device import Device
-from ml.engines.network import Floats, Shape
+from ml.engines.network import Floats, Inputs, Shape
 
 
 class OpenVinoNetwork:
@@ -31,7 +32,7 @@ class OpenVinoGraph:
         self._request = request
         self._names = {name for port in request.get_compiled_model().inputs for name in port.get_names()}
 
-    def __call__(self, inputs: Mapping[str, Floats]) -> list[Floats]:
+    def __call__(self, inputs: Inputs) -> list[NDArray[Any]]:
         wanted = {name: np.ascontiguousarray(value) for name, value in inputs.items() if name in self._names}
         outputs = self._request.infer(wanted, share_inputs=True)
         return [outputs[number] for number in range(len(outputs))]
@@ -64,12 +65,16 @@ class OpenVinoRuntime:
 
         return OpenVinoNetwork(self._compiled(read, precise).create_infer_request())
 
-    def load_graph(self, checkpoint: Path, outputs: Sequence[str]) -> OpenVinoGraph:
+    def load_graph(
+        self, checkpoint: Path, outputs: Sequence[str], shapes: Mapping[str, Shape] | None = None
+    ) -> OpenVinoGraph:
         def read() -> Any:
             import openvino
 
             whole = self._core.read_model(checkpoint)
-            ports = whole.add_outputs(list(outputs))
+            if shapes:
+                whole.reshape({name: list(shape) for name, shape in shapes.items()})
+            ports = whole.add_outputs(list(outputs)) if outputs else [whole.outputs[0]]
             # Drop inputs that only other outputs need.
             used = _inputs_of(ports)
             parameters = [one for one in whole.get_parameters() if one.get_friendly_name() in used]

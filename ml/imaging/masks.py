@@ -103,6 +103,15 @@ def grow_and_feather(mask: Mask, grow_pixels: float, feather_pixels: float) -> M
     return answer
 
 
+def thickness(mask: Mask) -> int:
+    """The width in pixels of what `mask` marks, at its widest place, where no mask continues the edge."""
+    marked = np.pad(mask > 0, 1, mode="edge").astype(np.uint8)
+    if marked.all():
+        return int(max(mask.shape))
+    depth = float(cv2.distanceTransform(marked, cv2.DIST_L2, cv2.DIST_MASK_PRECISE).max())
+    return max(0, math.ceil(2 * depth - 1))
+
+
 def invert(mask: Mask) -> Mask:
     return np.asarray(255 - mask, np.uint8)
 

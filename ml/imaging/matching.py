@@ -48,10 +48,14 @@ def match_tint(generated: Pixels, source: Pixels, painted: Region) -> Pixels:
     return np.where(painted[..., None], np.clip(np.rint(corrected), 0, 255).astype(np.uint8), generated)
 
 
-def match_grain(generated: Pixels, source: Pixels, painted: Region, seed: int) -> Pixels:
-    """Add grain to `painted` in `generated` (H x W x 3), as much as `source` has around it."""
+def match_grain(
+    generated: Pixels, source: Pixels, painted: Region, seed: int, usable: Region | None = None
+) -> Pixels:
+    """Add grain to `painted` in `generated` (H x W x 3), as much as `source` has in `usable` around it."""
     reach = np.ones((2 * _NEAR_PIXELS + 1, 2 * _NEAR_PIXELS + 1), np.uint8)
     near = (cv2.dilate(painted.astype(np.uint8), reach) > 0) & ~painted
+    if usable is not None:
+        near &= usable
     wanted, present = estimate_grain(source, near), estimate_grain(generated, painted)
     missing = min(_MAX_GRAIN, float(np.sqrt(max(0.0, wanted**2 - present**2))))
     if missing < 0.5:  # of 255: invisible

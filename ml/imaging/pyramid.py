@@ -1,5 +1,6 @@
 """A picture with a hole, at full size and at successive halves, for filling coarse to fine."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,11 +12,12 @@ from ml.pixels import Pixels
 
 Region = NDArray[np.bool_]  # H x W
 
-# The hole is reduced until no place in it is farther than this from its rim, so that patches span it. A
-# shallow hole is reduced less, because its surroundings, such as bricks, often have details of its size.
-_COARSEST_DEPTH_PIXELS = 8
-_SHALLOW_PIXELS = 64
-_SHALLOW_COARSEST_DEPTH_PIXELS = 16
+# The hole is reduced until no place in it is farther than this from its rim, so that patches span it.
+_COARSEST_DEPTH_PIXELS = 4
+# Holes of these depths are reduced less: their surroundings, such as bricks, often have details of their
+# size. Across a thinner hole the rims on both sides must be seen together, and a larger one repeats objects.
+_DETAILED_DEPTHS_PIXELS = (10, 64)
+_COARSEST_DETAILED_DEPTH_PIXELS = 16
 # A level needs this many places to copy from, and this many for each pixel of the hole.
 _MIN_SOURCES = 100
 _MIN_SOURCES_PER_HOLE_PIXEL = 0.03
@@ -48,9 +50,21 @@ class Level:
 def build(full: Level, radius: int) -> list[Level]:
     """The full size first, then halves, as long as there are sources for patches of `radius`."""
     levels = [full]
-    is_shallow = full.depth_pixels <= _SHALLOW_PIXELS
-    depth = _SHALLOW_COARSEST_DEPTH_PIXELS if is_shallow else _COARSEST_DEPTH_PIXELS
+    thinnest, deepest = _DETAILED_DEPTHS_PIXELS
+    is_detailed = thinnest <= full.depth_pixels <= deepest
+    depth = _COARSEST_DETAILED_DEPTH_PIXELS if is_detailed else _COARSEST_DEPTH_PIXELS
     while levels[-1].depth_pixels > depth:
+        smaller = halve(levels[-1])
+        if min(smaller.hole.shape) < _MIN_SIDE_PIXELS or not has_sources(smaller, radius):
+            break
+        levels.append(smaller)
+    return levels
+
+
+def build_to(full: Level, radius: int, coarseness: float) -> list[Level]:
+    """The full size first, then halves down to about 1/`coarseness`, as long as there are sources."""
+    levels = [full]
+    for _ in range(round(math.log2(max(1.0, coarseness)))):
         smaller = halve(levels[-1])
         if min(smaller.hole.shape) < _MIN_SIDE_PIXELS or not has_sources(smaller, radius):
             break

@@ -17,7 +17,7 @@ Colors = NDArray[np.float32]  # H x W x 3
 Places = NDArray[Any]  # H x W, whole numbers
 
 # Where pieces differ by more than this (of 255), the seam is an object edge and is kept.
-_EDGE_STEP = 30.0
+_EDGE_STEP = 80.0
 # A correction fades over this share of the hole's size: colour must not bleed from one end to the other.
 _FADE_SHARE = 0.35
 _MIN_GRID = 8

@@ -4,6 +4,8 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from ml.editing import erasing_models
+from ml.editing.erasing_models import ErasingModel, model_field
 from ml.errors import BadParameter, MlError
 from ml.imaging import codecs
 from ml.imaging.mask_modes import MASK_MODE, MaskMode, reject_mask_mode
@@ -32,6 +34,7 @@ class BrushParams(Params):
     color: ColorField | None = Field(
         None, description="Paint colour: #rgb, #rrggbb, #rrggbbaa or a CSS colour name. Requires op=paint."
     )
+    model: ErasingModel = model_field("Requires op=heal.")
 
     @model_validator(mode="after")
     def _reject_without_effect(self) -> "BrushParams":
@@ -40,30 +43,36 @@ class BrushParams(Params):
             raise parameter_error("color", "is needed to paint")
         if self.op != "paint" and self.color is not None:
             raise parameter_error("color", "has an effect only with op=paint")
+        if self.op != "heal" and self.model != "auto":
+            raise parameter_error("model", "has an effect only with op=heal")
         return self
 
 
 def run(source: Picture, params: BrushParams, context: Context) -> ToolResult:
     """Raises `BadParameter` and `EmptyMask` for strokes, mask or original."""
+    erasing_models.check_available(params.model, context)
     context.step("reading the strokes", 0.0)
     mask = _read_mask(source, params, context)
     original = _read_original(source, params, context)
     context.step("brushing", 0.2)
     if params.op == "heal":
-        return ToolResult(_heal(source, mask, context))
+        return _heal(source, mask, params.model, context)
     return ToolResult(_apply(source, mask, original, params, context))
 
 
-def _heal(source: Picture, mask: Mask, context: Context) -> Pixels:
-    from ml.editing import filling, replacing
+def _heal(source: Picture, mask: Mask, model: ErasingModel, context: Context) -> ToolResult:
+    from ml.editing import filling
 
-    return replacing.fill_and_blend(
+    erased = erasing_models.fill_and_blend(
+        model,
+        context,
         source.pixels,
         mask > 0,
         mask,
         penalties=filling.OVER,
         step=lambda fraction: context.step("healing", 0.2 + 0.7 * fraction),
     )
+    return ToolResult(erased.pixels, model=erased.model, device=erased.device, warnings=erased.warnings)
 
 
 def _apply(

@@ -1,33 +1,34 @@
 """Generative expand: extend a picture beyond its edges.
 
-Without a prompt the surroundings are continued by patches; if a matting checkpoint is installed, foreground
-objects are recognised so that they are not duplicated. With a prompt a diffusion checkpoint repaints that
-result, window by window outwards. The new area continues the transparency of the edge.
+Without a prompt the surroundings are continued by a network or by patches. For patches, foreground objects
+are recognised, if a matting checkpoint is installed, so that they are not duplicated. With a prompt a
+diffusion checkpoint repaints what patches filled, window by window outwards. The new area continues the
+transparency of the edge.
 """
 
 from typing import TYPE_CHECKING
 
 from pydantic import Field, model_validator
 
-from ml.editing import text_prompts
+from ml.editing import erasing_models, text_prompts
 from ml.editing.text_prompts import PromptParams
 from ml.errors import BadParameter, ModelUnavailable
 from ml.imaging import codecs, geometry
 from ml.imaging.geometry import AspectRatioField, Gravity
 from ml.params import Length, LengthField, parameter_error
-from ml.pixels import Picture
+from ml.pixels import Mask, Matte, Picture, Pixels
 from ml.tool import Context, Tool, ToolResult
 
 if TYPE_CHECKING:
+    from ml.editing.expanding import Margins
     from ml.engines.matting import MattingEngine
+    from ml.imaging.pyramid import Region
 
 _SIDES = ("left", "right", "top", "bottom")
 _SIZE = ("width", "height")
 _FOREGROUND_CHECKPOINTS = ("isnet-general-use", "u2netp")
 # Progress after the first fill with a prompt, and after the fill without one.
 _GUESSED, _FILLED = 0.25, 0.9
-# (left, top, right, bottom): pixels added on each side.
-Margins = tuple[int, int, int, int]
 
 
 class GenerativeExpandParams(PromptParams):
@@ -85,52 +86,64 @@ class GenerativeExpandParams(PromptParams):
 def run(source: Picture, params: GenerativeExpandParams, context: Context) -> ToolResult:
     """Raises `ModelUnavailable` for a prompt, `BadParameter`, `PictureTooLarge`."""
     text_prompts.check_available(params, context)
+    erasing_models.check_available(params.model, context)
     left, top, right, bottom = _margins((source.width, source.height), params)
     codecs.check_output_size(source.width + left + right, source.height + top + bottom)
-    from ml.editing import expanding
+    from ml.editing import expanding, filling
 
-    context.step("analysing the image", 0.0)
-    engine = _foreground_engine(context)
-    foreground = None if engine is None else engine.matte(source.rgb)
+    margins = left, top, right, bottom
+    canvas, hole = expanding.extend_canvas(source.pixels, margins)
+    blend = expanding.blend_mask(source.pixels, hole, params.overlap)
     seed = params.seed or 0
     filled_at = _GUESSED if params.has_prompt else _FILLED
-    context.step("filling", 0.1)
-    pixels = expanding.expand(
-        source.pixels,
-        (left, top, right, bottom),
-        params.overlap,
-        foreground,
+
+    def source_costs() -> Matte:
+        context.step("analysing the image", 0.0)
+        engine = _foreground_engine(context)
+        foreground = None if engine is None else engine.matte(source.rgb)
+        return expanding.source_costs(hole, margins, foreground)
+
+    erased = erasing_models.fill_and_blend(
+        # The prompt's network repaints it, so this need not be good.
+        "patchmatch" if params.has_prompt else params.model,
+        context,
+        canvas,
+        hole,
+        blend,
+        source_costs=source_costs,
+        penalties=filling.BEYOND,
         seed=seed,
         step=lambda fraction: context.step("filling", 0.1 + (filled_at - 0.1) * fraction),
     )
     result = ToolResult(
-        pixels,
-        model=None if engine is None else engine.checkpoint,
-        device="cpu" if engine is None else engine.device,
+        erased.pixels,
+        model=erased.model,
+        device=erased.device,
         fields={"seed": seed, "bbox": [left, top, left + source.width, top + source.height]},
+        warnings=erased.warnings,
     )
     if params.has_prompt:
-        _paint(result, source, (left, top, right, bottom), params, context)
+        _paint(result, canvas, hole, blend, params, context)
     return result
 
 
 def _paint(
     result: ToolResult,
-    source: Picture,
-    margins: Margins,
+    canvas: Pixels,
+    hole: "Region",
+    blend: Mask,
     params: GenerativeExpandParams,
     context: Context,
 ) -> None:
     """Paint the new area by the prompt, starting from the first fill in `result`."""
-    from ml.editing import expanding, repainting
+    from ml.editing import repainting
 
     engine, options, result.warnings = text_prompts.load_inpainter(params, context, _GUESSED)
-    canvas, hole = expanding.extend_canvas(source.pixels, margins)
     result.pixels = repainting.outpaint(
         canvas,
         result.pixels,
         hole,
-        expanding.blend_mask(source.pixels, hole, params.overlap),
+        blend,
         engine,
         options,
         lambda fraction: context.step("painting", _GUESSED + (_FILLED - _GUESSED) * fraction),
@@ -144,7 +157,7 @@ def _answer_size(params: GenerativeExpandParams, source: tuple[int, int]) -> tup
     return source[0] + left + right, source[1] + top + bottom
 
 
-def _margins(size: tuple[int, int], params: GenerativeExpandParams) -> Margins:
+def _margins(size: tuple[int, int], params: GenerativeExpandParams) -> "Margins":
     """Raises `BadParameter` if the canvas would not be larger than the picture of `size`."""
     given = [name for name in (*_SIDES, *_SIZE, "aspect_ratio") if getattr(params, name) is not None]
     if params.aspect_ratio is not None:
@@ -189,7 +202,7 @@ def _of_ratio(size: tuple[int, int], ratio: tuple[float, float]) -> tuple[int, i
     )
 
 
-def _around(size: tuple[int, int], canvas: tuple[int, int], anchor: Gravity) -> Margins:
+def _around(size: tuple[int, int], canvas: tuple[int, int], anchor: Gravity) -> "Margins":
     left, top = geometry.place(size, anchor, canvas)
     return left, top, canvas[0] - size[0] - left, canvas[1] - size[1] - top
 

@@ -5,9 +5,11 @@ paints. Transparency does not change, and transparent pixels are not copied. (Th
 transparency.)
 """
 
+import math
+
 from pydantic import Field, model_validator
 
-from ml.editing import text_prompts
+from ml.editing import erasing_models, text_prompts
 from ml.editing.text_prompts import PromptParams
 from ml.engines.network_facts import ARTEFACTS
 from ml.errors import BadParameter
@@ -60,30 +62,57 @@ class GenerativeFillParams(PromptParams):
 def run(source: Picture, params: GenerativeFillParams, context: Context) -> ToolResult:
     """Raises `ModelUnavailable` for a prompt, `BadParameter` and `EmptyMask` for the mask or prompt."""
     text_prompts.check_available(params, context)
-    from ml.editing import replacing
+    erasing_models.check_available(params.model, context)
     from ml.imaging import masks
 
     context.step("reading the mask", 0.0)
     mask, artefacts = _read_mask(source, params, context)
-    hole = masks.grow_and_feather(mask, params.grow_mask, 0) > 0
+    grow, feather = _margins(mask, params)
+    hole = masks.grow_and_feather(mask, grow, 0) > 0
     if hole.all():
         name = _MASK if mask.all() else "grow_mask"
         raise BadParameter(
             name, f"with this {name} the mask covers the whole image; a part must remain uncovered"
         )
-    blend = masks.grow_and_feather(mask, params.grow_mask, params.feather)
+    blend = masks.grow_and_feather(mask, grow, feather)
     if params.has_prompt:
         return _inpaint(source, blend, params, context, artefacts)
     seed = params.seed or 0
     context.step("filling", 0.1)
-    pixels = replacing.fill_and_blend(
+    erased = erasing_models.fill_and_blend(
+        params.model,
+        context,
         source.pixels,
         hole,
         blend,
         seed=seed,
         step=lambda fraction: context.step("filling", 0.1 + 0.8 * fraction),
     )
-    return ToolResult(pixels, fields={"seed": seed}, artefacts=artefacts)
+    return ToolResult(
+        erased.pixels,
+        model=erased.model,
+        device=erased.device,
+        fields={"seed": seed},
+        warnings=erased.warnings,
+        artefacts=artefacts,
+    )
+
+
+def _margins(mask: Mask, params: GenerativeFillParams) -> tuple[int, int]:
+    """How far to grow and to feather. A thin mask limits those that were not given.
+
+    Otherwise a scratch of one pixel would become a strip of 27, of which little could be restored.
+    """
+    from ml.imaging import masks
+
+    grow, feather = params.grow_mask, params.feather
+    if not params.has_prompt:
+        thickness = masks.thickness(mask)
+        if "grow_mask" not in params.model_fields_set:
+            grow = min(grow, math.ceil(thickness / 2))
+        if "feather" not in params.model_fields_set:
+            feather = min(feather, thickness)
+    return grow, feather
 
 
 def _inpaint(

@@ -13,6 +13,7 @@ import typer
 from api.settings import Settings
 from ml.checkpoints import digests, registry
 from ml.checkpoints.registry import CHECKPOINTS, Checkpoint, Profile, State
+from ml.engines.network_facts import ERASING_FACTS, PATCHMATCH
 
 if TYPE_CHECKING:
     from web.cli.model_timing import Timing
@@ -67,12 +68,15 @@ def pull(
     quiet_if_installed: Annotated[
         bool, typer.Option("--quiet-if-installed", help="Print nothing if everything is installed.")
     ] = False,
+    optional: Annotated[
+        bool, typer.Option("--optional", help="Try the named ones for a short time; go on without them.")
+    ] = False,
 ) -> None:
     """Install checkpoints, the embedded profile by default. Run it again to resume.
 
     A name like owner/name is a pipeline on the Hugging Face Hub.
     """
-    from ml.checkpoints.fetching import hub, pull
+    from ml.checkpoints.fetching import downloads, hub, pull
     from web.cli import pull_progress
 
     models_dir = _models_dir()
@@ -84,13 +88,16 @@ def pull(
             raise typer.Exit(1)
         if not names and profile is None:
             return
+    if optional and (not names or profile is not None):
+        raise typer.BadParameter("--optional is for checkpoints that are named")
     selected = _selected(names, profile, Selection.EMBEDDED)
     missing = [one for one in selected if registry.state(models_dir, one) is not State.INSTALLED]
     if profile in (Selection.GENERATIVE, Selection.ALL) and not yes:
         _confirm(models_dir, [one for one in missing if one.profile is Profile.GENERATIVE])
     try:
-        with pull_progress.shown(verbose=not quiet_if_installed) as progress:
-            pulled = pull.pull(models_dir, selected, progress, mirror)
+        with pull_progress.shown(verbose=not quiet_if_installed, failures=not optional) as progress:
+            patience = downloads.BRIEF if optional else downloads.PATIENT
+            pulled = pull.pull(models_dir, selected, progress, mirror, patience)
     except OSError as error:
         raise _unusable(models_dir, error) from None
     if not missing and not quiet_if_installed:
@@ -99,6 +106,10 @@ def pull(
         if not one.commercial and registry.state(models_dir, one) is State.INSTALLED:
             typer.echo(f"Note: the licence of {one.name} does not clearly allow commercial use", err=True)
     failed = [result for result in pulled if result.state is not State.INSTALLED]
+    if optional:
+        for result in failed:
+            _note_absence(result.checkpoint, result.problems)
+        return
     for result in failed:
         _report_failure(models_dir, result.checkpoint, result.problems)
     # A missing embedded checkpoint is not an error unless it was requested or the essential tool needs it.
@@ -241,11 +252,26 @@ def _report_failure(models_dir: Path, checkpoint: Checkpoint, problems: Iterable
     for problem in problems:
         typer.echo(f"  {problem}", err=True)
     alternatives = _installed_for(models_dir, checkpoint.tool)
+    if checkpoint.name in ERASING_FACTS:
+        alternatives.append(PATCHMATCH)
     if alternatives:
         typer.echo(f"  {checkpoint.tool} still works with {', '.join(alternatives)}.", err=True)
     else:
         typer.echo(f"  {checkpoint.tool} does not work until it is installed.", err=True)
     typer.echo(f"  {_install_hint(checkpoint)}", err=True)
+
+
+def _note_absence(checkpoint: Checkpoint, problems: Sequence[str]) -> None:
+    """Say in one line that an optional checkpoint is missing and what that means."""
+    meaning = (
+        f"fill, expand and heal use {PATCHMATCH}, which copies from the surroundings"
+        if checkpoint.name in ERASING_FACTS
+        else f"{checkpoint.tool} works without it"
+    )
+    reason = problems[-1] if problems else "it is damaged"
+    typer.echo(
+        f"{checkpoint.name} is not installed ({reason}): {meaning}. {_install_hint(checkpoint)}", err=True
+    )
 
 
 def _installed_for(models_dir: Path, tool: str) -> list[str]:

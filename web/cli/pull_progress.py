@@ -14,14 +14,14 @@ _LINE_EVERY_FRACTION = 0.1  # of a download, without a terminal
 
 
 @contextmanager
-def shown(verbose: bool = True) -> Iterator[PullProgress]:
+def shown(verbose: bool = True, failures: bool = True) -> Iterator[PullProgress]:
     """The progress object for a pull.
 
-    With `verbose`, checkpoints that are already installed are listed too.
+    With `verbose`, checkpoints that are already installed are listed too; with `failures`, those that failed.
     """
     console = Console(stderr=True, highlight=False)
     if not console.is_terminal:
-        yield _Lines(verbose)
+        yield _Lines(verbose, failures)
         return
     bars = Bars(
         SpinnerColumn(),
@@ -33,15 +33,16 @@ def shown(verbose: bool = True) -> Iterator[PullProgress]:
         transient=True,
     )
     with bars:
-        yield _Bar(bars, verbose)
+        yield _Bar(bars, verbose, failures)
 
 
 class _Bar:
     """A bar for the current step, pulsing if its length is unknown, and a line for each finished item."""
 
-    def __init__(self, bars: Bars, verbose: bool) -> None:
+    def __init__(self, bars: Bars, verbose: bool, failures: bool) -> None:
         self._bars = bars
         self._verbose = verbose
+        self._failures = failures
         self._task: TaskID | None = None
 
     def stage(self, text: str) -> None:
@@ -56,7 +57,7 @@ class _Bar:
 
     def finished(self, pulled: Pulled) -> None:
         self._clear()
-        if line := _line(pulled, self._verbose):
+        if line := _line(pulled, self._verbose, self._failures):
             self._bars.console.print(line, markup=False)
 
     def _clear(self) -> None:
@@ -66,8 +67,9 @@ class _Bar:
 
 
 class _Lines:
-    def __init__(self, verbose: bool) -> None:
+    def __init__(self, verbose: bool, failures: bool) -> None:
         self._verbose = verbose
+        self._failures = failures
         self._next_fraction = 0.0
 
     def stage(self, text: str) -> None:
@@ -81,15 +83,15 @@ class _Lines:
             typer.echo(f"{file_name}: {fraction:.0%} of {total_bytes / 1e6:.0f} MB", err=True)
 
     def finished(self, pulled: Pulled) -> None:
-        if line := _line(pulled, self._verbose):
+        if line := _line(pulled, self._verbose, self._failures):
             typer.echo(line, err=True)
 
 
-def _line(pulled: Pulled, verbose: bool) -> str:
+def _line(pulled: Pulled, verbose: bool, failures: bool) -> str:
     """The result of one checkpoint. The command prints details of failures at the end."""
     name = pulled.checkpoint.name
     if pulled.problems and pulled.source is None:
-        return f"{name}: failed"
+        return f"{name}: failed" if failures else ""
     if pulled.source is None:
         return f"{name}: already installed" if verbose else ""
     return f"{name}: installed from {pulled.source} in {pulled.seconds:.1f} s"

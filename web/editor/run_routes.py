@@ -63,8 +63,10 @@ async def _start(
             slots.enter_context(access.admit(request, owner, UnbilledKind.RUN))
         run_request = await _read_run_request(request, editor, project, key)
         run_service.check_look(run_request)
-        if run_request.look_of is not None and not owner.is_guest:
-            slots.enter_context(access.admit(request, owner, UnbilledKind.LOOK))
+        is_billed = run_request.is_billed_to(owner)
+        if not (is_billed or owner.is_guest):
+            kind = UnbilledKind.EDIT if run_request.look_of is None else UnbilledKind.LOOK
+            slots.enter_context(access.admit(request, owner, kind))
         steps = await editor.services.database.read(lambda session: projects.count_steps(session, project))
         # Without an await from here on, so that of two simultaneous requests with one key only one starts.
         existing = editor.runs.of_key(project, key)
@@ -77,7 +79,6 @@ async def _start(
         with held_slots:
             return await run_service.execute(editor.services, owner, run_request, run)
 
-    is_billed = run_request.look_of is None and not owner.is_guest
     try:
         return editor.runs.start(owner, project, key, work, is_billed=is_billed)
     except Exception:

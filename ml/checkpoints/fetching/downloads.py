@@ -1,16 +1,42 @@
 """Downloads a file over HTTP and resumes interrupted downloads."""
 
+import math
+import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 
 from ml.checkpoints.types import SourceFailed
 
-_TIMEOUT = httpx.Timeout(60.0, connect=20.0)  # seconds without data, not of the whole download
+
+@dataclass(frozen=True)
+class Patience:
+    """How long a download may take."""
+
+    connect_seconds: float = 20.0
+    silence_seconds: float = 60.0  # without data
+    total_seconds: float = math.inf
+
+    @property
+    def timeout(self) -> httpx.Timeout:
+        return httpx.Timeout(self.silence_seconds, connect=self.connect_seconds)
 
 
-def download(url: str, target: Path, size_bytes: int, received: Callable[[int], None]) -> None:
+PATIENT = Patience()
+#: For what is useful, but must not delay a start.
+BRIEF = Patience(connect_seconds=3.0, silence_seconds=10.0, total_seconds=60.0)
+
+
+def download(
+    url: str,
+    target: Path,
+    size_bytes: int,
+    received: Callable[[int], None],
+    patience: Patience = PATIENT,
+    clock: Callable[[], float] = time.monotonic,
+) -> None:
     """Download to `target`, resuming a partial file. `received` is called with the bytes on disk.
 
     Raises SourceFailed; a partial file is kept for the next attempt.
@@ -20,10 +46,13 @@ def download(url: str, target: Path, size_bytes: int, received: Callable[[int], 
         have = 0
     if have == size_bytes:
         return
+    deadline = clock() + patience.total_seconds
     # Compression would make offsets meaningless.
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
     try:
-        with httpx.stream("GET", url, headers=headers, follow_redirects=True, timeout=_TIMEOUT) as answer:
+        with httpx.stream(
+            "GET", url, headers=headers, follow_redirects=True, timeout=patience.timeout
+        ) as answer:
             have = _start(answer, have)
             with target.open("ab" if have else "wb") as file:
                 received(have)
@@ -33,6 +62,10 @@ def download(url: str, target: Path, size_bytes: int, received: Callable[[int], 
                     if have > size_bytes:
                         raise SourceFailed(f"the server sends more than the {size_bytes} bytes expected")
                     received(have)
+                    if have < size_bytes and clock() > deadline:
+                        raise SourceFailed(
+                            f"it takes more than {patience.total_seconds:.0f} s; {have / 1e6:.1f} MB are kept"
+                        )
     except httpx.HTTPError as error:
         kept = f"; {have / 1e6:.1f} MB are kept, run the command again to resume" if have else ""
         raise SourceFailed(f"{_describe_error(error)}{kept}") from None

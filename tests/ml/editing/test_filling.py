@@ -1,10 +1,14 @@
 """Filling: untouched pixels, independence of hidden pixels, and termination for any input."""
 
+import cv2
 import numpy as np
 import pytest
 
 from ml.editing import filling
+from ml.engines import textures
 from ml.errors import Cancelled
+from ml.imaging import pyramid, seams
+from ml.imaging.pyramid import Level
 from ml.pixels import Pixels
 from tests.support.ml import photos
 from tests.support.ml.fill_figures import Region, disc, figures, painted_over
@@ -22,6 +26,87 @@ class TestLargeHoles:
         assert 0.7 < found.deviation_ratio < 1.4
         assert 0.7 < found.texture_ratio < 1.4
         assert np.array_equal(answer[~hole], photo[~hole])
+
+
+def line(pixels: Pixels, start: tuple[int, int], end: tuple[int, int], thickness: int) -> Region:
+    mask = np.zeros(pixels.shape[:2], np.uint8)
+    cv2.line(mask, start, end, 1, thickness)
+    return mask > 0
+
+
+def error(answer: Pixels, photo: Pixels, hole: Region) -> float:
+    return float(np.abs(answer[hole].astype(int) - photo[hole]).mean())
+
+
+class TestScratches:
+    @pytest.mark.parametrize("thickness", [1, 2, 5])
+    def test_lines_across_a_scratch_are_continued_better_than_by_telea(self, thickness: int) -> None:
+        errors = []
+        for name in ("astronaut", "brick", "chelsea"):
+            photo = photos.photo(name)
+            hole = line(photo, (20, 30), (290, 280), thickness) | line(photo, (200, 10), (30, 260), thickness)
+            pixels = painted_over(photo, hole)
+            telea = cv2.inpaint(pixels, hole.astype(np.uint8), 3, cv2.INPAINT_TELEA)
+            errors.append([error(answer, photo, hole) for answer in (filling.fill(pixels, hole), telea)])
+        ours, teleas = np.mean(errors, axis=0)
+        assert ours < 0.95 * teleas
+
+    def test_hidden_pixels_beside_a_scratch_are_not_used(self) -> None:
+        pixels = photos.photo("gravel").copy()
+        pixels[:, 256:] = (0, 255, 0)
+        usable = np.ones(pixels.shape[:2], np.bool_)
+        usable[:, 256:] = False
+        hole = line(pixels, (254, 100), (254, 300), 2)
+        answer = filling.fill(pixels, hole, usable=usable)[hole].astype(int)
+        assert np.ptp(answer, axis=1).max() < 30
+
+    def test_a_scratch_is_seen_from_both_sides_at_the_coarsest_level(self) -> None:
+        photo = np.tile(photos.photo("brick"), (2, 2, 1))
+        levels = {}
+        for depth in (8, 30, 100):
+            hole = disc(photo, 256, 256, depth)
+            levels[depth] = pyramid.build(Level(photo, hole, ~hole), 3)[-1].depth_pixels
+        assert levels[8] <= 4
+        assert 8 < levels[30] <= 16
+        assert levels[100] <= 4
+
+
+class TestRepetition:
+    def test_an_object_beside_a_large_hole_is_not_copied_into_it(self) -> None:
+        """The motorcycle's red tank would appear a second time where its rear is removed."""
+        photo = photos.photo("motorcycle_left")
+        hole = np.zeros(photo.shape[:2], np.bool_)
+        hole[80:300, 80:250] = True
+        answer = filling.fill(painted_over(photo, hole), hole)
+        redness = answer.astype(int) @ (2, -1, -1)
+        assert (redness[hole] > 200).sum() < 100
+
+    def test_texture_and_edges_are_ordinary_and_a_single_object_is_not(self) -> None:
+        photo = photos.photo("brick").copy()
+        cv2.putText(photo, "LOGO", (60, 120), cv2.FONT_HERSHEY_SIMPLEX, 2, (250, 240, 20), 6)
+        hole = disc(photo, 350, 350, 80)
+        answer = textures.uniqueness(Level(photo, hole, ~hole), 3)
+        assert answer[80:115, 70:200].mean() > 4 * answer[200:, :200].mean()
+
+    def test_a_picture_without_sources_has_nothing_unique(self) -> None:
+        tiny = np.zeros((4, 4, 3), np.uint8)
+        hole = np.zeros((4, 4), np.bool_)
+        assert not textures.uniqueness(Level(tiny, hole, ~hole), 3).any()
+
+
+class TestSeams:
+    def test_a_smooth_step_between_copies_is_levelled(self) -> None:
+        """Skies differ by 30 to 80 levels within a picture; pieces of them must not keep hard edges."""
+        ramp = np.linspace(40, 200, 300)[None, :, None].repeat(200, axis=0).repeat(3, axis=2)
+        photo = np.rint(ramp).astype(np.uint8)
+        painted = np.zeros(photo.shape[:2], np.bool_)
+        painted[60:140, 100:200] = True
+        right = np.where(painted, 90, 0)
+        correction, _ = seams.seam_correction(photo, painted, np.zeros_like(right), right)
+        rows, columns = np.nonzero(painted)
+        answer = photo.astype(np.float32)
+        answer[painted] = photo[rows, columns + 90] + correction[painted]
+        assert np.abs(np.diff(answer[100, :, 0])).max() < 16
 
 
 class TestRepeatability:

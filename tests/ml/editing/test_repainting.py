@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ml.editing import repainting
+from ml.editing import repainting, windows
 from ml.engines.cache import EngineCache
 from ml.engines.diffusion import PromptOptions
 from ml.errors import Cancelled, ModelUnavailable
@@ -58,6 +58,9 @@ class _WithoutMatting:
     engines: EngineCache
 
     def matting(self, checkpoint: str) -> Any:
+        raise ModelUnavailable(checkpoint, "")
+
+    def erasing(self, checkpoint: str) -> Any:
         raise ModelUnavailable(checkpoint, "")
 
     def check_inpainting(self) -> None:
@@ -159,7 +162,7 @@ class TestExpand:
         known = ~hole
         reached = []
         distance = cv2.distanceTransform(hole.astype(np.uint8), cv2.DIST_L2, 5)
-        for window, painted in repainting._outward_windows(hole, 64):
+        for window, painted in windows.outward(hole, 350, 175.0):
             assert known[window].any(), "nothing to go on from"
             assert painted.any()
             assert not (known[window] & painted).any(), "painted twice"

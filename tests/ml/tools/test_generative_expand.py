@@ -140,9 +140,8 @@ class TestForeground:
         params = GenerativeExpandParams.model_validate({"right": "150"})
         engines = EngineCache(checkpoints.models_dir(), tmp_path, "cpu", 2_000_000_000)
         recognised = generative_expand.run(Picture(photo, "png"), params, Calm(engines=engines))
-        assert recognised.model == "isnet-general-use"
         unaware = generative_expand.run(Picture(photo, "png"), params, Calm())
-        assert unaware.model is None
+        assert recognised.model == unaware.model == "patchmatch"
         new = np.s_[:, photo.shape[1] :]
         # Red as the motorcycle's tank is; the boxes and the floor are not.
         red = [

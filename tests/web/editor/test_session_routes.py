@@ -21,7 +21,7 @@ def test_a_finished_run_returns_the_remaining_credits(server: RunningServer, cof
     with Browser(server, customer) as browser:
         project = browser.open(coffee)
         before = browser.session["account"]["creditsAvailable"]
-        started = browser.start(project, "crop", {"width": "50"}).json()["data"]
+        started = browser.start(project, "bg-removal", {"model": "fast"}).json()["data"]
         assert "creditsAvailable" not in started
         done = browser.watch(project, started)
         assert (done["creditsCharged"], done["creditsAvailable"]) == (1, before - 1)

@@ -106,13 +106,18 @@ export class Panel {
         onclick: () => this.editor.apply(action.request()),
       },
       el("span", {}, action.label),
-      el("span", { class: "chip-cost" }, isGuest ? "free" : credits(limits.creditsPerRun)),
+      el(
+        "span",
+        { class: "chip-cost" },
+        isGuest || this.editor.tool?.isFree ? "free" : credits(limits.creditsPerRun),
+      ),
     );
   }
 
   #buildCost() {
     const { account, limits } = this.model;
     if (!account) return el("p", { class: "cost" }, "Free on our samples.");
+    if (this.editor.tool?.isFree) return el("p", { class: "cost" }, "Free.");
     const cost = `${credits(limits.creditsPerRun)}, ${account.creditsAvailable} left. `;
     const more = account.creditsAvailable ? null : el("a", { href: "/plans" }, "Get more");
     return el("p", { class: "cost" }, cost, more);

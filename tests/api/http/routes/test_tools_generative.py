@@ -66,6 +66,27 @@ def error_of(response: httpx.Response) -> tuple[int, str, str | None]:
     return response.status_code, error["code"], error["param"]
 
 
+class TestWithoutWords:
+    def test_a_network_that_is_not_installed_is_named_with_its_command_and_costs_nothing(
+        self, served: RunningServer
+    ) -> None:
+        with served.client(served.new_customer(credits=3)) as client:
+            refused = fill(client, {"model": "lama"})
+            assert error_of(refused)[:2] == (503, "MODEL_UNAVAILABLE")
+            assert "bgeraser models pull lama" in refused.json()["error"]["message"]
+            filled = fill(client, {"format": "png"})
+            assert filled.json()["data"]["model"] == "patchmatch"
+            assert filled.json()["data"]["creditsRemaining"] == 2
+
+    def test_the_catalogue_lists_the_engines_and_the_choices(self, served: RunningServer) -> None:
+        with served.client(None) as client:
+            tools = {tool["name"]: tool for tool in client.get("/api/tools").json()["data"]}
+        for name in ("generative-fill", "generative-expand", "brush"):
+            assert "patchmatch" in tools[name]["engines"]["installed"]
+            choices = tools[name]["parameters"]["properties"]["model"]["enum"]
+            assert choices == ["auto", "patchmatch", "migan", "lama"]
+
+
 class TestWords:
     def test_a_fill_depends_on_its_seed_and_changes_only_the_masked_area(self, served: RunningServer) -> None:
         with served.client(served.new_customer(credits=3)) as client:
@@ -113,7 +134,7 @@ class TestWords:
             ("generative-expand", usual),
         ):
             engines = tools[name]["engines"]
-            assert engines["installed"] == ["tiny-sd"]
+            assert engines["installed"] == ["patchmatch", "tiny-sd"]
             assert engines["defaults"] == defaults
         assert "sam" in tools["magic-select"]["engines"]["installed"]
         assert tools["crop"]["engines"]["defaults"] == {}

@@ -7,10 +7,13 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import pytest
+
 from ml.checkpoints import registry
-from ml.checkpoints.fetching import pull
-from ml.checkpoints.registry import Checkpoint, State
-from ml.checkpoints.types import UrlSource
+from ml.checkpoints.fetching import downloads, pull
+from ml.checkpoints.fetching.downloads import Patience
+from ml.checkpoints.registry import CHECKPOINTS, Checkpoint, State
+from ml.checkpoints.types import SourceFailed, UrlSource
 from tests.support.ml.package_sources import RecordedProgress, make_checkpoint, member
 
 WEIGHTS = bytes(range(256)) * 8000
@@ -26,11 +29,13 @@ class Server:
     knows_ranges: bool = True
     status: int | None = None
     ranges: list[str | None] = field(default_factory=list)  # as asked for
+    paths: list[str] = field(default_factory=list)
     address: str = ""
 
     def answer(self, request: BaseHTTPRequestHandler) -> None:
         asked = request.headers["Range"]
         self.ranges.append(asked)
+        self.paths.append(request.path)
         start = int(asked.removeprefix("bytes=").rstrip("-")) if asked and self.knows_ranges else 0
         if self.status is not None:
             request.send_error(self.status)
@@ -134,3 +139,51 @@ def test_an_unreachable_server_is_reported(tmp_path: Path) -> None:
     [refused] = pull.pull(tmp_path, [checkpoint], RecordedProgress())
     assert refused.problems == ("a test: no connection",)
     assert registry.state(tmp_path, checkpoint) is State.MISSING
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        (
+            "migan",
+            "/andraniksargsyan/migan/resolve/1538c135034b8cfe7a8472f34d09c8a5a45b17a7/migan_pipeline_v2.onnx",
+        ),
+        (
+            "lama",
+            "/opencv/inpainting_lama/resolve/aee6d22f0a13e5e35af1c9a1c3afd62841fc6f3f/"
+            "inpainting_lama_2025jan.onnx",
+        ),
+    ],
+)
+def test_the_erasing_networks_come_from_the_hubs_mirror_at_their_revision_and_are_verified(
+    name: str, path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of the real files' way but their bytes: these have the right number and are refused."""
+    [file] = CHECKPOINTS[name].files
+    with serving(Server(content=bytes(file.size_bytes))) as server:
+        monkeypatch.setenv("HF_ENDPOINT", server.address.removesuffix("/w.onnx"))
+        monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+        [refused] = pull.pull(tmp_path, [CHECKPOINTS[name]], RecordedProgress())
+    assert server.paths == [path]
+    assert "is not the pinned file (its SHA-256 differs)" in refused.problems[0]
+    assert registry.state(tmp_path, CHECKPOINTS[name]) is State.MISSING
+
+
+def test_a_download_that_takes_too_long_is_given_up_and_resumed_next_time(tmp_path: Path) -> None:
+    target = tmp_path / "part"
+    times = iter([0.0, 2.0])
+    with serving(Server()) as server:
+        with pytest.raises(SourceFailed, match="takes more than 1 s"):
+            downloads.download(
+                server.address,
+                target,
+                len(WEIGHTS),
+                lambda _: None,
+                Patience(total_seconds=1.0),
+                clock=lambda: next(times),
+            )
+        kept = target.stat().st_size
+        assert 0 < kept < len(WEIGHTS)
+        downloads.download(server.address, target, len(WEIGHTS), lambda _: None)
+    assert server.ranges == [None, f"bytes={kept}-"]
+    assert target.read_bytes() == WEIGHTS

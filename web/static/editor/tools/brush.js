@@ -96,6 +96,11 @@ export class Brush extends Tool {
     }[this.operation];
   }
 
+  /** Healing is done by the fill engine and costs a credit. */
+  get isFree() {
+    return this.operation !== "heal";
+  }
+
   /** @returns {Fields} */
   fields() {
     /** @type {Fields} */

@@ -73,6 +73,10 @@ export class Crop extends Tool {
     this.input.up();
   }
 
+  get isFree() {
+    return true;
+  }
+
   get frame() {
     return this.chosenFrame ?? frames.wholePicture(this.step);
   }

@@ -52,6 +52,11 @@ export class Tool {
     return "";
   }
 
+  /** Whether applying it costs nothing. */
+  get isFree() {
+    return false;
+  }
+
   /**
    * The buttons that apply the tool, the primary one first.
    * @returns {Action[]}
