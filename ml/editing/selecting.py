@@ -105,6 +105,7 @@ def _candidates(embedded: "_Embedded", prompt: SelectionPrompt, count: int, plac
     clicks = [(x * scale, y * scale, label) for x, y, label in prompt.clicks]
     cleaned = [candidates.clean(candidate, clicks) for candidate in found]
     kept = [one for one in cleaned if candidates.is_object(one, clicks)]
+    kept = candidates.with_a_contour(kept, embedded.picture)
     if not kept:
         raise NothingFound(f"No object was found {place}.")
     ordered = candidates.preferred_first(kept, embedded.picture) if is_ambiguous else kept
