@@ -142,7 +142,9 @@ def _stability(candidate: Candidate) -> float:
 
 def _contour(inside: _Region) -> _Region:
     """The pixels along the edge of `inside`, without those at the border of the picture."""
-    contour = cv2.morphologyEx(inside.astype(np.uint8), cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > 0
+    contour: _Region = (
+        cv2.morphologyEx(inside.astype(np.uint8), cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > 0
+    )
     contour[:2] = contour[-2:] = False
     contour[:, :2] = contour[:, -2:] = False
     return contour
