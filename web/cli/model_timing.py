@@ -19,6 +19,7 @@ class _Sample:
 
     side: int
     fields: dict[str, str]
+    has_mask: bool = False  # of a square in the middle, a fifth as wide as the photo
 
 
 #: Upscaling is timed on a smaller photo, because its result is up to 16 times as large.
@@ -26,7 +27,10 @@ _SAMPLES = {
     "bg-removal": _Sample(1000, {}),
     "magic-select": _Sample(1000, {"points": "[[440, 400, 1]]"}),
     "upscale": _Sample(250, {}),
+    "generative-fill": _Sample(1000, {}, has_mask=True),
 }
+#: Networks that fill without a prompt. The other checkpoints of generative-fill are parts of a pipeline.
+_FILLING = ("migan", "lama")
 _FIELDS = {
     "span-x2": {"mode": "fast", "scale": "2"},
     "span-x4": {"mode": "fast", "scale": "4"},
@@ -55,7 +59,8 @@ class Timing:
         from ml.errors import MlError
 
         sample = _SAMPLES.get(checkpoint.tool)
-        if sample is None:
+        is_part = checkpoint.tool == "generative-fill" and checkpoint.name not in _FILLING
+        if sample is None or is_part:
             return "not timed: works only as a part of a pipeline"
         try:
             seconds = self._seconds(checkpoint, sample)
@@ -70,7 +75,10 @@ class Timing:
 
         fields: dict[str, Any] = sample.fields | _FIELDS.get(checkpoint.name, {"model": checkpoint.name})
         params = catalogue.find(checkpoint.tool).params.model_validate(fields)
-        call = ToolCall(checkpoint.tool, params, {"image": _photo(sample.side)})
+        files = {"image": _photo(sample.side)}
+        if sample.has_mask:
+            files["mask"] = _mask(sample.side)
+        call = ToolCall(checkpoint.tool, params, files)
         for _ in ("loads and compiles", "is timed"):
             began = time.perf_counter()
             run_call.perform(call, self._engines, lambda _stage, _fraction: None)
@@ -83,4 +91,14 @@ def _photo(side: int) -> bytes:
     content = io.BytesIO()
     with Image.open(_PHOTO) as photo:
         photo.convert("RGB").resize((side, side)).save(content, "PNG")
+    return content.getvalue()
+
+
+def _mask(side: int) -> bytes:
+    from PIL import Image
+
+    content = io.BytesIO()
+    mask = Image.new("L", (side, side))
+    mask.paste(255, (2 * side // 5, 2 * side // 5, 3 * side // 5, 3 * side // 5))
+    mask.save(content, "PNG")
     return content.getvalue()

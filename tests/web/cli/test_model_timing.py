@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from ml.checkpoints.registry import CHECKPOINTS
+from tests.support.ml import tiny_erasers
 from tests.web.cli.test_models import bgeraser_models, models, place
 from web.cli.model_timing import Timing
 
@@ -21,6 +22,15 @@ def test_an_installed_checkpoint_is_timed(models: Path, name: str, side: int) ->
     [measured] = re.findall(r"measured: ([\d.]+) s for (\d+) x (\d+) pixels on cpu", output)
     assert float(measured[0]) > 0
     assert measured[1:] == (str(side), str(side))
+
+
+@pytest.mark.parametrize("name", ["migan", "lama"])
+def test_a_network_that_fills_is_timed_with_a_mask(
+    models: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    tiny_erasers.install(models, monkeypatch, name)
+    output = bgeraser_models("list", "--measure", name).stdout
+    assert re.search(r"measured: [\d.]+ s for 1000 x 1000 pixels on cpu", output), output
 
 
 def test_what_cannot_run_alone_says_so(models: Path) -> None:
