@@ -30,7 +30,7 @@ class Server:
             return JSONResponse({}, request.path_params["status"])
 
         app = Starlette(routes=[Route("/{status:int}", answer)])
-        limited = ErrorLimit(app, clock=lambda: self.now, delay_seconds=0)
+        limited = ErrorLimit(app, lambda: self.now, ["session", "__Host-session"], delay_seconds=0)
         self._transport = httpx.ASGITransport(RequestContext(limited, Metrics(), has_tls=False))
 
     async def get(self, status: int, headers: dict[str, str]) -> httpx.Response:
@@ -59,6 +59,19 @@ def test_errors_beyond_the_limit_are_refused_unprocessed(server: Server) -> None
         assert server.reached == ERRORS_A_MINUTE
         server.now += timedelta(seconds=1)
         assert (await server.get(200, MINE)).status_code == 200
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    "cookie", ["session=mine; other={}", "other={}; session=mine", "__Host-session={}; session=mine"]
+)
+def test_other_cookies_do_not_reset_the_limit(server: Server, cookie: str) -> None:
+    async def main() -> None:
+        for number in range(ERRORS_A_MINUTE):
+            assert (await server.get(404, {"Cookie": cookie.format(number)})).status_code == 404
+        assert (await server.get(404, {"Cookie": cookie.format("new")})).status_code == 429
+        assert (await server.get(404, {"Cookie": "other=1"})).status_code == 404
 
     asyncio.run(main())
 
