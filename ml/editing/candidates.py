@@ -36,7 +36,7 @@ _DIFFERENCE = 5.0
 _SIDE_PIXELS = 4  # width of the strips along both sides of a contour
 # Share of the object with its hole.
 _LARGEST_HOLE = 0.8
-# A mask that shrinks with a higher threshold is uncertain.
+# Of logits: outlines drawn this much lower and higher show how stable a mask is (Kirillov et al. 2023).
 _STABLE_WITHIN = 1.0
 # Colours that differ by less than this look the same.
 _JUST_VISIBLE = 2.0
@@ -128,14 +128,15 @@ def _preference(candidate: Candidate, colors: _Floats) -> float:
     return (
         candidate.score
         + _CONTRAST_WEIGHT * contrast_share(inside, colors)
-        + _STABILITY_WEIGHT * _stability(candidate)
+        + _STABILITY_WEIGHT * stability(candidate)
         + _AREA_WEIGHT * float(np.log2(max(area, 1e-6)))
     )
 
 
-def _stability(candidate: Candidate) -> float:
+def stability(candidate: Candidate) -> float:
     """How little the mask shrinks and grows with the threshold, 0..1."""
     certain = int(np.count_nonzero(candidate.logits >= _STABLE_WITHIN))
+    # With >= above, because filled holes and removed specks have just these values.
     possible = int(np.count_nonzero(candidate.logits > -_STABLE_WITHIN))
     return certain / max(1, possible)
 
@@ -153,7 +154,7 @@ def _contour(inside: _Region) -> _Region:
 def contrast_share(inside: _Region, colors: _Floats, difference: float = _DIFFERENCE) -> float:
     """The share of the contour of `inside`, 0..1, whose sides differ by more than `difference`.
 
-    `colors` is H x W x 3 in CIELAB. The border of the picture is not a contour; 0 if there is no other.
+    `colors` is H x W x 3 in CIELAB. Returns 0 if the contour runs along the border of the picture only.
     """
     inner = inside.astype(np.uint8)
     strip = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * _SIDE_PIXELS + 1, 2 * _SIDE_PIXELS + 1))
