@@ -5,6 +5,7 @@ project looked up in the database for every refused request, and so delay the re
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Collection
 from datetime import datetime
 
@@ -42,14 +43,17 @@ class ErrorLimit:
         self._cookies = cookies
         self._delay_seconds = delay_seconds
         self._errors = MemoryRates()
+        self._unanswered: Counter[tuple[str, int]] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         browsers = self._browsers_of(scope) if scope["type"] == "http" else []
         for browser in browsers:
             rate = self._errors.state(browser, limit=ERRORS_A_MINUTE, now=self._clock())
-            if not rate.remaining:
+            # Each request that is not answered yet may fail too: a burst must not pass before it is counted.
+            if rate.remaining <= self._unanswered[browser]:
                 await asyncio.sleep(self._delay_seconds)
-                refusal = RateLimited("Too many failed requests. Please wait.", rate.retry_after_seconds)
+                wait_seconds = max(1, rate.retry_after_seconds)
+                refusal = RateLimited("Too many failed requests. Please wait.", wait_seconds)
                 await responses.error(Request(scope), refusal)(scope, receive, send)
                 return
 
@@ -59,7 +63,14 @@ class ErrorLimit:
                     self._errors.take(browser, limit=ERRORS_A_MINUTE, now=self._clock())
             await send(message)
 
-        await self._app(scope, receive, count_errors if browsers else send)
+        self._unanswered.update(browsers)
+        try:
+            await self._app(scope, receive, count_errors if browsers else send)
+        finally:
+            for browser in browsers:
+                self._unanswered[browser] -= 1
+                if not self._unanswered[browser]:
+                    del self._unanswered[browser]
 
     def _browsers_of(self, scope: Scope) -> list[tuple[str, int]]:
         """The address with each session cookie of a request: one for a browser, which has one session."""
