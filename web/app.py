@@ -21,7 +21,7 @@ def create_app(settings: Settings, bound_host: str = "127.0.0.1") -> FastAPI:
     """
     logging_setup.set_up(settings.log_format)
     services = open_services(settings)
-    app = create_api(services, settings, editor.UPLOAD_PLACES, bound_host)
+    app = create_api(services, settings, editor.UPLOAD_PLACES, bound_host, visitor.SESSION_COOKIES)
     visitor.install(app, services)
     auth.add_to(app, settings)
     plans.add_to(app)

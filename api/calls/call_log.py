@@ -95,6 +95,14 @@ def latest(session: Session, account_id: str, limit: int, before: datetime | Non
     return list(session.exec(statement.order_by(newest_first, CallRecord.request_id).limit(limit)))
 
 
+def tools_of(session: Session, request_ids: Collection[str]) -> dict[str, str]:
+    """The tool of each of these requests that is still in the log, by the request's id."""
+    rows = session.exec(
+        select(CallRecord.request_id, CallRecord.tool).where(col(CallRecord.request_id).in_(request_ids))
+    )
+    return dict(rows.all())
+
+
 def forget_old(session: Session, now: datetime, limit: int) -> int:
     """Delete up to `limit` rows older than `KEPT`; returns their number."""
     old = (
@@ -166,11 +174,3 @@ def _insert_statement(dialect_name: str) -> Any:
     insert: Any = postgresql.insert if dialect_name == "postgresql" else sqlite.insert
     table = CallRecord.__table__  # type: ignore[attr-defined]
     return insert(table).on_conflict_do_nothing(index_elements=["request_id"])
-
-
-def tools_of(session: Session, request_ids: Collection[str]) -> dict[str, str]:
-    """The tool of each of these requests that is still in the log, by the request's id."""
-    rows = session.exec(
-        select(CallRecord.request_id, CallRecord.tool).where(col(CallRecord.request_id).in_(request_ids))
-    )
-    return dict(rows.all())

@@ -8,6 +8,7 @@ from typing import Any
 
 from api.editor.models import Project, Step
 from api.editor.owners import ProjectOwner
+from ml.params import Params
 
 CUTOUT_TOOL = "bg-removal"
 #: Parameters of background, shadow, edge and frame, without those that determine the foreground.
@@ -44,10 +45,10 @@ LOOK_PARAMS = frozenset(
 _FREE_BRUSH_OPERATIONS = frozenset({"erase", "restore", "paint", "blur"})
 
 
-def is_free_edit(tool: str, params: Mapping[str, Any]) -> bool:
-    """Whether a run of this tool with these validated parameters is free in the editor, for accounts too."""
+def is_free_edit(tool: str, params: Params) -> bool:
+    """Whether a run of this tool with these parameters is free in the editor, for accounts too."""
     if tool == "brush":
-        return params.get("op") in _FREE_BRUSH_OPERATIONS
+        return getattr(params, "op", None) in _FREE_BRUSH_OPERATIONS
     return tool == "crop"
 
 

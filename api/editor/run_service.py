@@ -52,7 +52,7 @@ class RunRequest:
 
     def is_billed_to(self, owner: ProjectOwner) -> bool:
         """Whether this costs the owner a credit. Guests run free tools on samples."""
-        is_free = self.look_of is not None or pricing.is_free_edit(self.tool.name, self.params.model_dump())
+        is_free = self.look_of is not None or pricing.is_free_edit(self.tool.name, self.params)
         return not (is_free or owner.is_guest)
 
 

@@ -1,6 +1,6 @@
 """The REST API as one FastAPI application, and its lifespan."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI, Request
@@ -39,10 +39,12 @@ def create_api(
     settings: Settings,
     upload_paths: Mapping[str, int] | None = None,
     bound_host: str | None = None,
+    session_cookies: Collection[str] = (),
 ) -> FastAPI:
     """The API over open `services`. `upload_paths`: more paths that accept large bodies, with their limits.
 
     `bound_host`: the host that the server listens on. None: there is no server, so any `Host` is accepted.
+    `session_cookies`: the names of the cookies by which browsers are limited whose requests keep failing.
     The lifespan starts the workers; at its end running calls are settled and `services` is closed.
     """
     app = FastAPI(
@@ -66,7 +68,7 @@ def create_api(
     app.add_middleware(BodyLimits, limits=limits, gate=app.state.body_gate, limits_of_any_type=_BASE64_PATHS)
     if bound_host is not None:
         app.add_middleware(Hosts, settings=settings, bound_host=bound_host)
-    app.add_middleware(ErrorLimit, clock=services.clock)
+    app.add_middleware(ErrorLimit, clock=services.clock, cookies=session_cookies)
     has_tls = services.public_url is not None and services.public_url.startswith("https://")
     app.add_middleware(RequestContext, metrics=app.state.metrics, has_tls=has_tls)
     return app

@@ -36,8 +36,10 @@ _DIFFERENCE = 5.0
 _SIDE_PIXELS = 4  # width of the strips along both sides of a contour
 # Share of the object with its hole.
 _LARGEST_HOLE = 0.8
-# A mask that shrinks with a higher threshold is uncertain.
+# Of logits: outlines drawn this much lower and higher show how stable a mask is (Kirillov et al. 2023).
 _STABLE_WITHIN = 1.0
+# Colours that differ by less than this look the same.
+_JUST_VISIBLE = 2.0
 
 _Region = NDArray[np.bool_]
 _Floats = NDArray[np.float32]
@@ -65,6 +67,21 @@ def is_object(candidate: Candidate, clicks: Sequence[Click]) -> bool:
         return False
     wanted = [click for click in clicks if click[2] == 1]
     return not wanted or any(_values_near(inside, click).any() for click in wanted)
+
+
+def with_a_contour(candidates: Sequence[Candidate], picture: Pixels) -> list[Candidate]:
+    """The candidates whose contour is a visible edge somewhere. `picture` is H x W x 3.
+
+    The others are the output for plain areas. A mask up to the borders of the picture has no contour.
+    """
+    if not candidates:
+        return []
+    colors = _at_size_of(candidates[0], picture)
+    return [
+        one
+        for one in candidates
+        if not _contour(one.logits > 0).any() or contrast_share(one.logits > 0, colors, _JUST_VISIBLE) > 0
+    ]
 
 
 def open_holes(candidate: Candidate, picture: Pixels, clicks: Sequence[Click]) -> Candidate:
@@ -108,32 +125,46 @@ def _at_size_of(candidate: Candidate, picture: Pixels) -> _Floats:
 def _preference(candidate: Candidate, colors: _Floats) -> float:
     inside = candidate.logits > 0
     area = np.count_nonzero(inside) / inside.size
-    certain = int(np.count_nonzero(candidate.logits >= _STABLE_WITHIN))
-    possible = int(np.count_nonzero(candidate.logits > -_STABLE_WITHIN))
     return (
         candidate.score
         + _CONTRAST_WEIGHT * contrast_share(inside, colors)
-        + _STABILITY_WEIGHT * certain / max(1, possible)
+        + _STABILITY_WEIGHT * stability(candidate)
         + _AREA_WEIGHT * float(np.log2(max(area, 1e-6)))
     )
 
 
-def contrast_share(inside: _Region, colors: _Floats) -> float:
-    """The share of the contour of `inside`, 0..1, whose sides differ visibly.
+def stability(candidate: Candidate) -> float:
+    """How little the mask shrinks and grows with the threshold, 0..1."""
+    certain = int(np.count_nonzero(candidate.logits >= _STABLE_WITHIN))
+    # With >= above, because filled holes and removed specks have just these values.
+    possible = int(np.count_nonzero(candidate.logits > -_STABLE_WITHIN))
+    return certain / max(1, possible)
 
-    `colors` is H x W x 3 in CIELAB. The border of the picture is not a contour; 0 if there is no other.
+
+def _contour(inside: _Region) -> _Region:
+    """The pixels along the edge of `inside`, without those at the border of the picture."""
+    contour: _Region = (
+        cv2.morphologyEx(inside.astype(np.uint8), cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > 0
+    )
+    contour[:2] = contour[-2:] = False
+    contour[:, :2] = contour[:, -2:] = False
+    return contour
+
+
+def contrast_share(inside: _Region, colors: _Floats, difference: float = _DIFFERENCE) -> float:
+    """The share of the contour of `inside`, 0..1, whose sides differ by more than `difference`.
+
+    `colors` is H x W x 3 in CIELAB. Returns 0 if the contour runs along the border of the picture only.
     """
     inner = inside.astype(np.uint8)
     strip = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * _SIDE_PIXELS + 1, 2 * _SIDE_PIXELS + 1))
-    contour = cv2.morphologyEx(inner, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > 0
-    contour[[0, 1, -2, -1]] = False
-    contour[:, [0, 1, -2, -1]] = False
+    contour = _contour(inside)
     if not contour.any():
         return 0.0
     object_side = _means_near(colors, inner - cv2.erode(inner, strip))[contour]
     other_side = _means_near(colors, cv2.dilate(inner, strip) - inner)[contour]
     differences = np.linalg.norm(object_side - other_side, axis=1)
-    return float((differences > _DIFFERENCE).mean())
+    return float((differences > difference).mean())
 
 
 def _means_near(colors: _Floats, weights: NDArray[np.uint8]) -> _Floats:

@@ -66,7 +66,7 @@ _MAX_SMOOTHED_PIXELS = 1_000_000
 _MIN_CONTEXT_PIXELS = 64
 _ROWS_AT_ONCE = 64
 _MAX_GROUPS = 16
-# A hole of which this share is no deeper than this is narrower than a patch.
+# Holes are thin if this share of their pixels is at most so far from the edge: narrower than a patch.
 _THIN_QUANTILE = 0.95
 _MAX_THIN_DEPTH_PIXELS = 4.0
 _THIN_RADIUS_PIXELS = 3

@@ -25,8 +25,6 @@ _MIN_AGREEMENT = 0.75
 _MATTE_TO_LOGITS = 12
 # An object is identified by at most one click or a box; with more, the network returns one mask.
 _MAX_CANDIDATES = 3
-# Of logits: outlines drawn this much lower and higher show how stable a mask is (Kirillov et al. 2023).
-_STABILITY_OFFSET = 1.0
 
 _Region = NDArray[np.bool_]
 
@@ -46,7 +44,7 @@ class SelectedObjects:
     def confidence(self, candidate: Candidate) -> float:
         """How far a mask can be trusted, 0..1: its score, the stability of its outline and the agreement."""
         score = min(max(candidate.score, 0.0), 1.0)
-        return score * _stability(candidate.logits) * self.agreement
+        return score * candidates.stability(candidate) * self.agreement
 
     @property
     def mask(self) -> Mask:
@@ -105,6 +103,7 @@ def _candidates(embedded: "_Embedded", prompt: SelectionPrompt, count: int, plac
     clicks = [(x * scale, y * scale, label) for x, y, label in prompt.clicks]
     cleaned = [candidates.clean(candidate, clicks) for candidate in found]
     kept = [one for one in cleaned if candidates.is_object(one, clicks)]
+    kept = candidates.with_a_contour(kept, embedded.picture)
     if not kept:
         raise NothingFound(f"No object was found {place}.")
     ordered = candidates.preferred_first(kept, embedded.picture) if is_ambiguous else kept
@@ -190,11 +189,6 @@ def _embed(source: Picture, context: Context, checkpoint: str) -> _Embedded:
     context.step("analysing the image", 0.1)
     embedding = engine.embed(picture)
     return _Embedded(engine, picture, embedding, {engine.artefact: engine.encode_embedding(embedding)})
-
-
-def _stability(logits: NDArray[np.float32]) -> float:
-    # With >=, because filled holes and removed specks have just these values.
-    return _overlap(logits >= _STABILITY_OFFSET, logits > -_STABILITY_OFFSET)
 
 
 def _overlap(one: _Region, other: _Region) -> float:

@@ -46,7 +46,7 @@ _BIG_PNG_PIXELS = 250_000
 _BIG_WEBP_PIXELS = 4_000_000
 _BIG_AVIF_PIXELS = 4_000_000
 _AVIF_SPEED, _BIG_AVIF_SPEED = 8, 10
-_AVIF_THREADS = 4  # AVIF states that it is sRGB without a profile
+_AVIF_THREADS = 4
 _MAX_JFIF_DENSITY = 65_535
 
 
@@ -253,6 +253,7 @@ def encode(
     out = io.BytesIO()
     # At high quality without chroma subsampling, which visibly blurs red edges.
     subsampling = "4:4:4" if quality >= 90 else "4:2:0"
+    # PNG and AVIF state that they are sRGB without a profile.
     tag = {} if pixels.ndim == 2 else {"icc_profile": display_profile.srgb()}
     if format == "jpg":
         density = {} if dpi is None else {"dpi": _jfif_density(dpi)}

@@ -1,6 +1,6 @@
 """The overlay that the editor shows while the user clicks.
 
-Selects like magic-select, at screen size. It is free, so it never returns the full-size mask.
+Selects like magic-select, at screen size. It is free, so it has at most 1024 pixels a side.
 """
 
 from ml.engines.network_facts import ARTEFACTS, CHECKPOINT

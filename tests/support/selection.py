@@ -3,8 +3,11 @@
 `make test-fast` runs the tests that none of these markers is set on.
 """
 
+import ast
 import functools
+import re
 import sys
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -20,6 +23,8 @@ _SLOW_MODULES = frozenset(
     {
         "multiprocessing",
         "subprocess",
+        "uvicorn",
+        "tests.ml.truth.selections",
         *(
             f"tests.support.{name}"
             for name in (
@@ -35,6 +40,7 @@ _SLOW_MODULES = frozenset(
                 "ml.decoder_process",
                 "ml.fill_figures",
                 "ml.ncnn_reference",
+                "ml.tiny_erasers",
                 "ml.tiny_pipelines",
                 "ml.tiny_sam",
             )
@@ -44,6 +50,30 @@ _SLOW_MODULES = frozenset(
 #: Tests of one group run one after the other in one xdist worker. All tests of the session's server are one
 #: group, so that only one worker starts it; each other file is a group, for its fixtures of module scope.
 _SERVER_GROUP = "server"
+
+
+#: The expression of `make test-fast`.
+_WITHOUT_SLOW = re.compile(r"not \(.*\bslow\b.*\)")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Without slow tests, do not import the modules that have no others: torch alone takes seconds."""
+    if collection_path.suffix != ".py" or not _WITHOUT_SLOW.fullmatch(config.option.markexpr):
+        return None
+    is_test = collection_path.name.startswith("test_")
+    return True if is_test and _imported_in(collection_path) & _SLOW_MODULES else None
+
+
+def _imported_in(path: Path) -> set[str]:
+    """The modules that a file imports, or names from, at its top level."""
+    imported: set[str] = set()
+    for node in ast.parse(path.read_bytes()).body:
+        if isinstance(node, ast.Import):
+            imported.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            imported.add(node.module)
+            imported.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return imported
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -25,6 +25,8 @@ from api.networks import network_of
 from api.services import Services
 
 _COOKIE = "bgeraser_session"
+#: The names that the session's cookie may have, over http and https.
+SESSION_COOKIES = (_COOKIE, f"__Host-{_COOKIE}")
 _SAFE_METHODS = frozenset({"GET", "HEAD"})
 #: Values of `Sec-Fetch-Site`. "none": the person started the request, for example by reloading a sent form.
 _OWN_SITES = frozenset({"same-origin", "none"})

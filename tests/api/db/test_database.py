@@ -218,7 +218,8 @@ def test_a_deadlock_is_resolved_by_a_retry(postgres: Postgres) -> None:
     ]
     for one in works:
         one.result()
-    assert len(attempts) == 3
+    # More often if the retry takes its lock again before the other one gets it.
+    assert len(attempts) >= 3
     with database.transaction() as session:
         assert [session.get_one(Account, account_id).available for account_id in ids] == [1, 1]
     database.close()

@@ -115,7 +115,7 @@ def test_a_second_click_reuses_the_stored_embedding(engines: EngineCache) -> Non
     assert list(first.artefacts) == [engine.artefact]
     encoded = engine.encoded
     # Pixels that were never seen: the same answer can only come from the embedding.
-    unseen = np.zeros_like(photo("astronaut"))
+    unseen = 255 - photo("astronaut")
     again = select(engines, unseen, first.artefacts, **BADGE)
     assert engine.encoded == encoded
     assert np.array_equal(again.pixels, first.pixels)
@@ -343,8 +343,10 @@ def test_masks_have_no_specks(engines: EngineCache) -> None:
 
 def test_a_uniform_area_yields_no_selection(engines: EngineCache) -> None:
     for plain in (np.full((300, 400, 3), 128, np.uint8), np.zeros((64, 64, 3), np.uint8)):
-        with pytest.raises(NothingFound):
-            select(engines, plain, points="[[30, 40, 1]]")
+        height, width = plain.shape[:2]
+        for x, y in ((30, 40), (9, 9), (width - 10, height - 10), (width // 2, height // 2)):
+            with pytest.raises(NothingFound):
+                select(engines, plain, points=f"[[{x}, {y}, 1]]")
         with pytest.raises(NothingFound):
             select(engines, plain, auto="true")
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from api.http.middleware.error_limit import ERRORS_A_MINUTE
 from ml.imaging import codecs
 from tests.support.editor_client import Browser
 from tests.support.ml.photos import jpeg_bytes, photo
@@ -65,3 +66,20 @@ def test_the_session_returns_the_limits_that_the_server_enforces(
         )
         assert too_large.json()["error"]["code"] == "FILE_TOO_LARGE"
         assert limits["outputPixels"] == codecs.MAX_OUTPUT_PIXELS
+
+
+def test_a_browser_whose_requests_keep_failing_is_refused_whatever_else_it_sends(
+    server: RunningServer,
+) -> None:
+    with Browser(server, server.new_customer()) as browser, Browser(server, server.new_customer()) as other:
+        statuses = []
+        for number in range(ERRORS_A_MINUTE + 10):  # some of the limit is refilled meanwhile
+            browser.client.cookies.set("other", f"{number}")
+            failed = browser.client.get("/editor/projects/none")
+            statuses.append(failed.status_code)
+            if failed.status_code == 429:
+                break
+        assert statuses[-1] == 429
+        assert set(statuses[:-1]) == {404}
+        assert failed.json()["error"]["message"] == "Too many failed requests. Please wait."
+        assert other.client.get("/editor/projects/none").status_code == 404

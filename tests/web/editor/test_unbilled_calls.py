@@ -86,8 +86,8 @@ def test_1000_runs_of_a_guest_do_not_block_accounts(
     assert all(int(answer.headers["retry-after"]) >= 1 for answer in answers if answer.is_error)
     customer = own.new_customer()
     with Browser(own, customer) as browser:
-        step = browser.run(browser.open(coffee), "crop", {"width": "50"})
-        assert step["width"] == 50
+        step = browser.run(browser.open(coffee), "bg-removal", {"model": "fast"})
+        assert step["width"] == 600
     assert own.balance(customer) == (14, 0)
 
 
@@ -225,5 +225,5 @@ def test_runs_of_one_account_are_limited_by_the_plan_before_any_work(
             browser.client.delete(f"/editor/projects/{project['id']}/runs/{run.json()['data']['id']}")
         ended = [browser.watch(project, run.json()["data"])["status"] for run in runs[:2]]
         assert ended == ["cancelled", "cancelled"]
-        assert browser.run(project, "crop", {"width": "50"})["width"] == 50
+        assert browser.run(project, "bg-removal", {"model": "fast"})["width"] == 600
     assert server.balance(customer) == (14, 0)

@@ -18,6 +18,7 @@ const TEXTS = {
   UNSUPPORTED_FORMAT: "This type of file cannot be opened. Use JPEG, PNG, WebP, AVIF or HEIC.",
   OVERLOADED: "The server is busy. Nothing was charged; please try again shortly.",
   PROCESSING_FAILED: "Processing failed. Nothing was charged; please try again.",
+  MODEL_UNAVAILABLE: "This is not installed on this server. Nothing was charged.",
   INTERNAL_ERROR: "Something went wrong on the server. Nothing was charged.",
 };
 

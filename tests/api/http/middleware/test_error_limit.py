@@ -13,6 +13,7 @@ from starlette.routing import Route
 from api.http.metrics import Metrics
 from api.http.middleware.error_limit import ERRORS_A_MINUTE, ErrorLimit
 from api.http.middleware.request_context import RequestContext
+from tests.support.waiting import run_ready_tasks
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 MINE, OTHER = {"Cookie": "session=mine"}, {"Cookie": "session=other"}
@@ -24,16 +25,22 @@ class Server:
     def __init__(self) -> None:
         self.reached = 0
         self.now = NOON
+        self.gate = asyncio.Event()
 
         async def answer(request: Request) -> JSONResponse:
             self.reached += 1
             return JSONResponse({}, request.path_params["status"])
 
-        app = Starlette(routes=[Route("/{status:int}", answer)])
-        limited = ErrorLimit(app, clock=lambda: self.now, delay_seconds=0)
+        async def wait(_request: Request) -> JSONResponse:
+            self.reached += 1
+            await self.gate.wait()
+            return JSONResponse({}, 404)
+
+        app = Starlette(routes=[Route("/{status:int}", answer), Route("/waiting", wait)])
+        limited = ErrorLimit(app, lambda: self.now, ["session", "__Host-session"], delay_seconds=0)
         self._transport = httpx.ASGITransport(RequestContext(limited, Metrics(), has_tls=False))
 
-    async def get(self, status: int, headers: dict[str, str]) -> httpx.Response:
+    async def get(self, status: int | str, headers: dict[str, str]) -> httpx.Response:
         async with httpx.AsyncClient(transport=self._transport, base_url="http://test") as client:
             return await client.get(f"/{status}", headers=headers)
 
@@ -59,6 +66,35 @@ def test_errors_beyond_the_limit_are_refused_unprocessed(server: Server) -> None
         assert server.reached == ERRORS_A_MINUTE
         server.now += timedelta(seconds=1)
         assert (await server.get(200, MINE)).status_code == 200
+
+    asyncio.run(main())
+
+
+def test_a_burst_does_not_pass_before_its_errors_are_counted(server: Server) -> None:
+    async def main() -> None:
+        burst = [asyncio.create_task(server.get("waiting", MINE)) for _ in range(3 * ERRORS_A_MINUTE)]
+        await run_ready_tasks()
+        assert (server.reached, sum(one.done() for one in burst)) == (ERRORS_A_MINUTE, 2 * ERRORS_A_MINUTE)
+        assert (await server.get(200, OTHER)).status_code == 200
+        server.gate.set()
+        statuses = [(await one).status_code for one in burst]
+        assert (statuses.count(404), statuses.count(429)) == (ERRORS_A_MINUTE, 2 * ERRORS_A_MINUTE)
+        # Answered requests are not counted twice.
+        server.now += timedelta(minutes=1)
+        assert (await server.get(200, MINE)).status_code == 200
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    "cookie", ["session=mine; other={}", "other={}; session=mine", "__Host-session={}; session=mine"]
+)
+def test_other_cookies_do_not_reset_the_limit(server: Server, cookie: str) -> None:
+    async def main() -> None:
+        for number in range(ERRORS_A_MINUTE):
+            assert (await server.get(404, {"Cookie": cookie.format(number)})).status_code == 404
+        assert (await server.get(404, {"Cookie": cookie.format("new")})).status_code == 429
+        assert (await server.get(404, {"Cookie": "other=1"})).status_code == 404
 
     asyncio.run(main())
 

@@ -18,6 +18,7 @@ const HATCH_PIXELS = 14;
 const HIDDEN = [
   "prompt",
   "negative_prompt",
+  "model",
   "left",
   "right",
   "top",

@@ -15,7 +15,18 @@ import { note, quietButton, Tool } from "./tool.js";
 
 /** @typedef {"brush" | "click" | "mask"} Method how the area is marked */
 
-const HIDDEN = ["prompt", "negative_prompt", "strokes", "points", "box", "format", "quality"];
+// The best installed model is used, and masks are drawn here, never files.
+const HIDDEN = [
+  "prompt",
+  "negative_prompt",
+  "model",
+  "strokes",
+  "points",
+  "box",
+  "mask_mode",
+  "format",
+  "quality",
+];
 const MARK_OPACITY = 0.5;
 
 export class GenerativeFill extends Tool {
