@@ -239,7 +239,5 @@ def test_the_preview_equals_what_the_server_draws(new_page: NewPage, server: Run
         counts = np.array(answer["counts"])
         shares = np.cumsum(counts) / counts.sum()
         mean, high = (counts * np.arange(256)).sum() / counts.sum(), int(np.searchsorted(shares, 0.99))
-        print(look, round(mean, 3), high, np.flatnonzero(counts)[-1])
-        assert answer["size"] == [600, 600]
-        assert mean <= 2, look
+        assert mean <= 0.5, look
         assert high <= 2, look

@@ -358,7 +358,9 @@ export function foot(alpha, { width, height }, box) {
   const radii = { x: Math.max(1, Math.round(halfWidth)), y: Math.round(halfHeight) };
   const answer = new Uint8ClampedArray(alpha.length);
   for (let y = Math.max(0, middle.y - radii.y); y <= Math.min(height - 1, middle.y + radii.y); y += 1) {
-    const reach = radii.x * Math.sqrt(Math.max(0, 1 - ((y - middle.y) / radii.y) ** 2));
+    // A row is as wide as the ellipse where the row begins, not at its middle.
+    const away = Math.max(0, Math.abs(y - middle.y) - 0.5);
+    const reach = radii.x * Math.sqrt(Math.max(0, 1 - (away / radii.y) ** 2));
     const first = Math.max(0, Math.round(middle.x - reach));
     const last = Math.min(width - 1, Math.round(middle.x + reach));
     if (last >= first) answer.fill(255, y * width + first, y * width + last + 1);
