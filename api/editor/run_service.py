@@ -20,7 +20,7 @@ from api.editor.models import Project, Step
 from api.editor.owners import ProjectOwner
 from api.editor.projects import NewStep
 from api.editor.runs import Done, Run, RunFailed
-from api.editor.selections import Selection
+from api.editor.selections import ToolSelection
 from api.errors import Forbidden, InvalidParameter, NotFound
 from api.images import service as images
 from api.services import Services
@@ -55,7 +55,7 @@ class RunRequest:
     run_key: str
     base_url: str
     #: Selects the mask that the tool acts in.
-    selection: Selection | None = None
+    selection: ToolSelection | None = None
 
     @property
     def is_look(self) -> bool:

@@ -20,7 +20,7 @@ MASK = "mask"
 
 
 @dataclass(frozen=True)
-class Selection:
+class ToolSelection:
     """What is selected, in the image `image_id`."""
 
     params: MagicSelectParams
@@ -36,7 +36,7 @@ def selected_image_id(step: Step) -> str:
 async def find_mask(
     services: Services,
     owner: ProjectOwner,
-    selection: Selection,
+    selection: ToolSelection,
     on_progress: OnProgress | None,
     on_ticket: Callable[[Ticket], None],
 ) -> bytes:

@@ -13,7 +13,7 @@ from api.editor.models import Project
 from api.editor.owners import ProjectOwner
 from api.editor.run_service import RunRequest
 from api.editor.runs import Done, Run
-from api.editor.selections import Selection, selected_image_id
+from api.editor.selections import ToolSelection, selected_image_id
 from api.errors import InvalidParameter
 from api.http import dependencies, forms, responses
 from api.http.routes.get_and_head import add_get
@@ -183,7 +183,7 @@ async def _read_run_request(
 
 async def _read_selection(
     body: dict[str, Any], editor: EditorServices, project: Project, tool: Tool, form: dict[str, str]
-) -> Selection | None:
+) -> ToolSelection | None:
     """The body's `selection`: `{"stepId", "params"}`, of magic-select; its mask is that of the tool."""
     selection = body.get("selection")
     if selection is None:
@@ -195,7 +195,7 @@ async def _read_selection(
     params = forms.validated(TOOLS["magic-select"].params, access.string_params(selection))
     step_id = access.string_field(selection, "stepId")
     step = await editor.services.database.read(lambda session: projects.step_of(session, project, step_id))
-    return Selection(params, selected_image_id(step))  # type: ignore[arg-type]
+    return ToolSelection(params, selected_image_id(step))  # type: ignore[arg-type]
 
 
 def _split_file_ids(tool: Tool, form: dict[str, str]) -> tuple[dict[str, str], dict[str, str]]:
