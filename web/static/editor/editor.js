@@ -390,13 +390,14 @@ export class Editor {
   }
 
   /** Takes back what was drawn last, else the last step. */
-  undo() {
-    if (this.model.run) return;
-    if (this.tool?.undo()) return;
+  async undo() {
+    if (this.model.run || this.tool?.undo()) return;
     if (this.recorder.discard()) {
-      this.tool?.onStep(null);
       this.refreshStep();
-    } else this.model.undo();
+      return;
+    }
+    await this.recorder.settle();
+    this.model.undo();
   }
 
   /** Cancels the run, else discards what was drawn. */
