@@ -22,7 +22,7 @@ from ml.backend import Ticket
 from ml.tools import cutout_look
 from ml.tools.bg_removal_params import BgRemovalParams
 
-_BACKGROUNDS = ("bg_color", "bg_gradient", "bg_blur")
+_BACKGROUNDS = ("bg_color", "bg_gradient", "bg_scene", "bg_blur")
 
 
 def needs_rendering(step: Step) -> bool:

@@ -81,7 +81,7 @@ TOOL = Tool(
         FileField(
             "bg_image",
             "Background image, cropped to fill the result. At most one of bg_image, bg_color,"
-            " bg_gradient and bg_blur.",
+            " bg_gradient, bg_scene and bg_blur.",
         ),
     ),
     checkpoints=foreground.MATTING_CHECKPOINTS,

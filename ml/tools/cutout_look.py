@@ -7,7 +7,7 @@ foreground that was paid for, and retouched since, is kept.
 import numpy as np
 
 from ml.errors import BadParameter, PictureTooLarge, UnreadablePicture, UnsupportedFormat
-from ml.imaging import codecs, fitting, gradients, subjects
+from ml.imaging import codecs, fitting, gradients, scenes, subjects
 from ml.imaging.framing import crop_or_pad, object_box
 from ml.imaging.geometry import Box, box_of_corners
 from ml.imaging.placement import Placement, Position, place_object
@@ -15,6 +15,7 @@ from ml.imaging.subjects import SubjectMove
 from ml.pixels import Mask, Picture, Pixels
 from ml.tool import Context, FileField, Tool, ToolResult
 from ml.tools.bg_removal_params import BgRemovalParams
+from ml.tools.cutout_presets import PRESETS
 
 _CUTOUT = "cutout"
 _BLACK = (0, 0, 0, 255)
@@ -22,14 +23,14 @@ _WHITE = (255, 255, 255, 255)
 
 
 def background_image(params: BgRemovalParams, context: Context) -> Pixels | None:
-    """The uploaded background. Raises `BadParameter` for `bg_image`."""
+    """The uploaded background, or the scene. Raises `BadParameter` for `bg_image`."""
     content = context.files.get("bg_image")
     if content is None:
-        return None
+        return None if params.bg_scene is None else scenes.read(params.bg_scene)
     if params.channels == "alpha":
         raise BadParameter("bg_image", "bg_image has no effect with channels=alpha")
-    others = {"bg_blur": params.bg_blur, "bg_color": params.bg_color, "bg_gradient": params.bg_gradient}
-    other = next((name for name, value in others.items() if value), None)
+    others = ("bg_blur", "bg_color", "bg_gradient", "bg_scene")
+    other = next((name for name in others if getattr(params, name)), None)
     if other is not None:
         raise BadParameter("bg_image", f"bg_image cannot be combined with {other}")
     try:
@@ -146,8 +147,8 @@ def _background(
     if params.bg_gradient is not None:
         return gradients.linear(params.bg_gradient, placement.canvas)
     color = params.bg_color
-    if color is None and params.preset == "marketplace":
-        color = _WHITE
+    if color is None and params.preset is not None:
+        color = PRESETS[params.preset].background
     if color is None:
         return None
     channels = 3 if color[3] == 255 else 4
