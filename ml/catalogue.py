@@ -9,6 +9,7 @@ from ml.tools import (
     generative_expand,
     generative_fill,
     magic_select,
+    preview_mark,
     rendition,
     selection_overlay,
     upscale,
@@ -29,7 +30,7 @@ TOOLS: dict[str, Tool] = {
 
 #: Internal, unbilled tools: they have no route and are not documented.
 UNLISTED_TOOLS: dict[str, Tool] = {
-    tool.name: tool for tool in (rendition.TOOL, selection_overlay.TOOL, cutout_look.TOOL)
+    tool.name: tool for tool in (rendition.TOOL, preview_mark.TOOL, selection_overlay.TOOL, cutout_look.TOOL)
 }
 
 

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import Boolean, Column, Text, UniqueConstraint, true
+from sqlalchemy import Boolean, Column, Text, UniqueConstraint, false, true
 from sqlmodel import Field, SQLModel
 
 from billing.timestamps import UtcDateTime
@@ -46,6 +46,8 @@ class Step(SQLModel, table=True):
     height: int
     format: str
     is_mask: bool = Field(default=False)  # a selection, not an editable image
+    #: Small and marked, made for a guest. Tools are never applied to it but to the photo before it.
+    is_preview: bool = Field(default=False, sa_column=Column(Boolean, nullable=False, server_default=false()))
     run_key: str | None = Field(default=None)  # the idempotency key of the run that created it
     #: The layers of a cut-out, `api.editor.layers.Layers`. No foreign keys, as for `image_id`.
     cutout_id: str | None = Field(default=None)
@@ -56,3 +58,12 @@ class Step(SQLModel, table=True):
     #: Whether `image_id` shows the look. If not, it is the cut-out until the look is drawn at full size.
     is_rendered: bool = Field(default=True, sa_column=Column(Boolean, nullable=False, server_default=true()))
     created_at: datetime = Field(sa_type=UtcDateTime)
+
+
+class BrandColors(SQLModel, table=True):
+    """The colours that an account keeps for backgrounds, shadows and outlines."""
+
+    __tablename__ = "brand_colors"
+
+    account_id: str = Field(primary_key=True, foreign_key="account.id")
+    colors: str = Field(sa_type=Text)  # "#rrggbb #rrggbb …"

@@ -44,6 +44,7 @@ class NewStep:
     run_key: str | None = None
     layers: Layers | None = None
     is_rendered: bool = True
+    is_preview: bool = False
 
 
 def open_project(
@@ -260,6 +261,7 @@ def _row(project_id: str, step_id: str, number: int, new_step: NewStep, now: dat
         run_key=new_step.run_key,
         created_at=now,
         is_rendered=new_step.is_rendered,
+        is_preview=new_step.is_preview,
         **columns_of(new_step.layers),
     )
 

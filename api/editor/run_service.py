@@ -13,8 +13,8 @@ from api.calls import service as calls
 from api.calls import unbilled
 from api.calls.in_flight import CallWaiter
 from api.calls.types import CallFailed, CallRequest
+from api.editor import guest_previews, looks, pricing, projects, rendering, selections, unbilled_images
 from api.editor import layers as layers_module
-from api.editor import looks, pricing, projects, rendering, selections, unbilled_images
 from api.editor.layers import Layers, layers_of
 from api.editor.models import Project, Step
 from api.editor.owners import ProjectOwner
@@ -54,6 +54,8 @@ class RunRequest:
     file_ids: Mapping[str, str]  # ids of stored images by form field
     run_key: str
     base_url: str
+    #: A guest's own photo gets a preview instead of the result.
+    is_preview: bool = False
     #: Selects the mask that the tool acts in.
     selection: ToolSelection | None = None
 
@@ -129,6 +131,7 @@ async def _prepare(services: Services, owner: ProjectOwner, run_request: RunRequ
     tool = run_request.tool.name
     makes_cutout = tool == pricing.CUTOUT_TOOL or run_request.form.get("output") == "cutout"
     makes_cutout = makes_cutout and run_request.form.get("channels", "rgba") == "rgba"
+    makes_cutout = makes_cutout and not run_request.is_preview  # which has no layers
     reporter = _progress_reporter(run)
     if layers is not None and tool == "magic-select":
         image_id = layers.photo_id  # whose objects may be missing in the cut-out
@@ -203,7 +206,12 @@ async def _execute_billed(services: Services, owner: ProjectOwner, work: _Work, 
 async def _execute_unbilled(services: Services, owner: ProjectOwner, work: _Work, run: Run) -> Done:
     run_request = work.request
     call = unbilled.UnbilledCall(run_request.tool, work.params, work.files, work.image_id, owner.priority)
-    answer = await unbilled.run(services, call, _progress_reporter(run), on_ticket=_stopper(run))
+    if run_request.is_preview:
+        answer = await guest_previews.make(
+            services, call, run_request.source, _progress_reporter(run), _stopper(run)
+        )
+    else:
+        answer = await unbilled.run(services, call, _progress_reporter(run), on_ticket=_stopper(run))
     if run.is_stopped:
         raise Cancelled("The run was stopped.")
     stored = await unbilled_images.store_result(services, owner, answer)
@@ -242,6 +250,7 @@ def _new_step(
         answer={name: value for name, value in answer.items() if len(json.dumps(value)) <= KEPT_CHARACTERS},
         parent_id=run_request.source.id,
         is_mask=selects and run_request.form.get("output") != "cutout",
+        is_preview=run_request.is_preview,
         run_key=run_request.run_key,
         layers=layers,
         is_rendered=layers is None or layers.is_plain,

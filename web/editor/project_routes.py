@@ -208,7 +208,8 @@ def _file_headers(project: Project, step: Step, format: str) -> dict[str, str]:
     """The headers of a signed download, named after the opened file and what was done with it."""
     stem = project.name.rpartition(".")[0] or project.name
     if step.tool is not None:
-        stem = f"{stem}-{_SUFFIXES.get(step.tool, 'edited')}"
+        suffix = "preview" if step.is_preview else _SUFFIXES.get(step.tool, "edited")
+        stem = f"{stem}-{suffix}"
     ascii_stem = (
         "".join(character for character in stem if character.isascii() and character not in '"\\%;')
         or "picture"

@@ -2,12 +2,12 @@
 
 from fastapi import FastAPI
 
-from api.editor import owners, projects
+from api.editor import brand_colors, owners, projects
 from api.editor.runs import Runs
 from api.http.middleware.body_limits import UPLOAD_LIMIT_BYTES
 from api.services import Services
 from web.auth.services import AuthServices
-from web.editor import look_routes, project_routes, run_routes, session_routes
+from web.editor import background_routes, look_routes, project_routes, run_routes, session_routes
 from web.editor.access import EditorServices
 
 #: Routes that accept images, and their body limits.
@@ -22,6 +22,6 @@ def add_to(app: FastAPI, services: Services) -> None:
     app.state.editor = EditorServices(services, Runs(services))
     auth: AuthServices = app.state.auth
     auth.guest_transfers.append(owners.adopt)
-    auth.before_deletion.append(projects.delete_of_account)
-    for routes in (session_routes, project_routes, run_routes, look_routes):
+    auth.before_deletion.extend([projects.delete_of_account, brand_colors.delete_of_account])
+    for routes in (session_routes, background_routes, project_routes, run_routes, look_routes):
         routes.add_to(app)

@@ -8,7 +8,7 @@ from fastapi import FastAPI, Request
 from starlette.responses import Response
 
 from api.calls.unbilled_admission import UnbilledKind
-from api.editor import overlays, projects, run_service, selections
+from api.editor import guest_previews, overlays, projects, run_service, selections
 from api.editor.models import Project
 from api.editor.owners import ProjectOwner
 from api.editor.run_service import RunRequest
@@ -57,32 +57,45 @@ async def _start(
     request: Request, editor: EditorServices, owner: ProjectOwner, project: Project, key: str
 ) -> Run:
     """Start a run. Unbilled runs are admitted first; those of guests even before the body is read."""
+    is_preview = guest_previews.are_for(owner, project)
+    address = dependencies.address_of(request)
     with ExitStack() as slots:
         if owner.is_guest:
-            run_service.check_guest(owner, project)
             slots.enter_context(access.admit(request, owner, UnbilledKind.RUN))
-        run_request = await _read_run_request(request, editor, project, key)
+        run_request = await _read_run_request(request, editor, project, key, is_preview=is_preview)
         run_service.check_layers(run_request)
         is_billed = run_request.is_billed_to(owner)
         if not owner.is_guest:
             for kind in _unbilled_kinds(run_request, is_billed=is_billed):
                 slots.enter_context(access.admit(request, owner, kind))
         steps = await editor.services.database.read(lambda session: projects.count_steps(session, project))
+        projects.require_room(steps)
+        if is_preview:
+            await guest_previews.take(editor.services, address)
         # Without an await from here on, so that of two simultaneous requests with one key only one starts.
         existing = editor.runs.of_key(project, key)
         if existing is not None:
+            if is_preview:
+                await guest_previews.give_back(editor.services, address)
             return existing
         projects.require_room(steps + editor.runs.active_in(project))
         held_slots = slots.pop_all()
 
     async def work(run: Run) -> Done:
-        with held_slots:
-            return await run_service.execute(editor.services, owner, run_request, run)
+        try:
+            with held_slots:
+                return await run_service.execute(editor.services, owner, run_request, run)
+        except BaseException:
+            if is_preview:
+                await guest_previews.give_back(editor.services, address)
+            raise
 
     try:
         return editor.runs.start(owner, project, key, work, is_billed=is_billed)
     except Exception:
         held_slots.close()
+        if is_preview:
+            await guest_previews.give_back(editor.services, address)
         raise
 
 
@@ -157,17 +170,21 @@ async def _find_run(editor: EditorServices, owner: ProjectOwner, project_id: str
 
 
 async def _read_run_request(
-    request: Request, editor: EditorServices, project: Project, key: str
+    request: Request, editor: EditorServices, project: Project, key: str, *, is_preview: bool
 ) -> RunRequest:
     body = await access.read_json(request)
     tool = TOOLS.get(access.string_field(body, "tool"))
     if tool is None:
         raise InvalidParameter("tool", f"tool must be one of {', '.join(TOOLS)}.")
+    if is_preview:
+        guest_previews.check_tool(tool.name)
     form = access.string_params(body)
     fields, file_ids = _split_file_ids(tool, form)
     params = forms.validated(tool.params, fields)
     step_id = access.string_field(body, "stepId")
-    source = await editor.services.database.read(lambda session: projects.step_of(session, project, step_id))
+    source = await editor.services.database.read(
+        lambda session: guest_previews.source_of(session, project, step_id, tool.name)
+    )
     return RunRequest(
         project=project,
         source=source,
@@ -177,6 +194,7 @@ async def _read_run_request(
         file_ids=file_ids,
         run_key=key,
         base_url=dependencies.public_base_url(request),
+        is_preview=is_preview,
         selection=await _read_selection(body, editor, project, tool, form),
     )
 

@@ -39,6 +39,7 @@ def listed_project(services: Services, row: Project, current: Step) -> dict[str,
         "id": row.id,
         "name": row.name,
         "usedAt": response_bodies.timestamp(row.used_at),
+        "expiresAt": response_bodies.timestamp(row.expires_at),
         "thumbnailUrl": address(services, current.image_id, THUMBNAIL_WIDTH),
     }
 
@@ -64,6 +65,7 @@ def step(services: Services, row: Step, *, is_available: bool = True) -> dict[st
         "isMask": row.is_mask,
         "isAvailable": is_available,
         "isRendered": row.is_rendered,
+        "isPreview": row.is_preview,
         "cutout": _cutout(services, row),
         **{name: address(services, row.image_id, width) for name, width in addresses.items()},
     }

@@ -1,4 +1,4 @@
-"""`/editor/session`, `/editor/keys` and `/editor/backgrounds`: session data, API keys, background images."""
+"""`/editor/session` and `/editor/keys`: what the editor's page is built from, API keys."""
 
 import asyncio
 from pathlib import Path
@@ -10,17 +10,15 @@ from starlette.responses import Response
 
 from api import response_bodies
 from api.auth import api_keys
-from api.calls.unbilled_admission import UnbilledKind
-from api.editor import unbilled_images
-from api.http import dependencies, forms, responses
+from api.editor import brand_colors
+from api.http import responses
 from api.http.routes.get_and_head import add_get
-from api.images.previews import OFFERED_WIDTH
 from api.services import Services
 from billing.ledger import accounts, ledger
 from ml.catalogue import TOOLS
 from web.auth import visitor
 from web.auth.visitor import SignedInVisitor
-from web.editor import access, schemas
+from web.editor import access, background_routes, schemas
 from web.editor.access import AccountOwner, EditorServicesDependency
 
 SAMPLES_FOLDER = Path(__file__).parents[1] / "static" / "samples"
@@ -36,7 +34,6 @@ def add_to(app: FastAPI) -> None:
     add_get(app, "/editor/session", show_session, include_in_schema=False)
     hidden: dict[str, Any] = {"methods": ["POST"], "include_in_schema": False, "response_class": Response}
     app.add_api_route("/editor/keys", create_key, **hidden)
-    app.add_api_route("/editor/backgrounds", store_background, **hidden)
 
 
 async def show_session(request: Request, editor: EditorServicesDependency) -> Response:
@@ -53,6 +50,9 @@ async def show_session(request: Request, editor: EditorServicesDependency) -> Re
         account = {
             **await editor.services.database.run(
                 lambda session: _account(session, account_id, editor.services)
+            ),
+            "brandColors": await editor.services.database.read(
+                lambda session: brand_colors.listed(session, account_id)
             ),
             "email": current.email,
             "isVerified": current.is_verified,
@@ -73,6 +73,7 @@ async def show_session(request: Request, editor: EditorServicesDependency) -> Re
             }
             for tool in TOOLS.values()
         ],
+        **background_routes.offered(),
         "prompts": {"isInstalled": await asyncio.to_thread(_supports_prompts, editor.services)},
         "limits": schemas.limits(editor.services),
     }
@@ -88,23 +89,6 @@ async def create_key(request: Request, owner: AccountOwner, editor: EditorServic
         lambda session: api_keys.create(session, owner.account_id, name, now)
     )
     return responses.success(request, {"key": plain})
-
-
-async def store_background(
-    request: Request, owner: AccountOwner, editor: EditorServicesDependency
-) -> Response:
-    """Store an image to use as the background of a cut-out."""
-    with access.admit(request, owner, UnbilledKind.OPENING):
-        content = await forms.read_image_form(request)
-        claimant = owner.claimant(dependencies.address_of(request))
-        storing = unbilled_images.store_opened(editor.services, owner, claimant, content)
-        stored = await dependencies.while_connected(request, storing)
-    data = {
-        "imageId": stored.id,
-        "thumbnailUrl": schemas.address(editor.services, stored.id, schemas.THUMBNAIL_WIDTH),
-        "previewUrl": schemas.address(editor.services, stored.id, OFFERED_WIDTH),
-    }
-    return responses.success(request, data)
 
 
 def _supports_prompts(services: Services) -> bool:

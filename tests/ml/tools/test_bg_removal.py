@@ -337,7 +337,11 @@ def test_a_call_reports_its_stages_and_can_be_cancelled() -> None:
         ({"crop": "true", "crop_margin": "5", "scale": "50%"}, "crop_margin"),
         ({"crop": "true", "scale": "50%", "output_size": "100x100"}, "crop"),
         ({"preset": "marketplace", "crop": "true"}, "crop"),
-        ({"preset": "amazon"}, "preset"),
+        ({"preset": "bazaar"}, "preset"),
+        ({"bg_scene": "beach"}, "bg_scene"),
+        ({"bg_scene": "sky", "bg_color": "red"}, "bg_scene"),
+        ({"bg_scene": "sky", "bg_blur": "5"}, "bg_scene"),
+        ({"bg_scene": "sky", "channels": "alpha"}, "bg_scene"),
         ({"bg_image": "text"}, "bg_image"),
     ],
 )

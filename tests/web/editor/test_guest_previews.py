@@ -1,0 +1,125 @@
+"""Guests' previews of their own photos: small, marked, limited, kept through sign-up, never in full size."""
+
+import io
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from sqlmodel import col, delete
+
+from api.auth import throttle
+from api.auth.models import Throttle
+from api.editor import guest_previews, owners
+from api.editor.models import Project
+from billing.timestamps import utc_now
+from tests.support.editor_client import Browser
+from tests.support.ml.photos import jpeg_bytes, photo
+from tests.support.server import Customer, RunningServer
+
+ADDRESS = "127.0.0.1"
+
+
+@pytest.fixture
+def fresh_server(server: RunningServer) -> RunningServer:
+    """The shared server, whose address has all of its previews left."""
+    bucket = throttle.by_address("preview", ADDRESS)
+    with server.database.transaction() as session:
+        session.execute(delete(Throttle).where(col(Throttle.bucket) == bucket))
+    return server
+
+
+@pytest.fixture(scope="module")
+def large_photo() -> bytes:
+    return jpeg_bytes(np.asarray(Image.fromarray(photo("coffee")).resize((1800, 1200))))
+
+
+def downloaded(browser: Browser, project: dict[str, Any], step: dict[str, Any]) -> Any:
+    answer = browser.client.get(f"/editor/projects/{project['id']}/steps/{step['id']}/file?format=png")
+    assert answer.status_code == 200, answer.text
+    with Image.open(io.BytesIO(answer.content)) as picture:
+        return np.asarray(picture.convert("RGBA"))
+
+
+def sign_up(server: RunningServer, project: dict[str, Any]) -> Customer:
+    """What the sign-up does with the guest's projects."""
+    customer = server.new_customer()
+    with server.database.transaction() as session:
+        guest_id = session.get_one(Project, project["id"]).session_id
+        assert guest_id is not None
+        owners.adopt(session, guest_id, customer.account_id, utc_now())
+    return customer
+
+
+def refused(browser: Browser, project: dict[str, Any], tool: str, params: dict[str, str]) -> dict[str, Any]:
+    answer = browser.start(project, tool, params)
+    error: dict[str, Any] = {"status": answer.status_code, **answer.json()["error"]}
+    return error
+
+
+def test_a_guest_gets_a_small_marked_preview_which_sign_up_keeps(
+    fresh_server: RunningServer, large_photo: bytes
+) -> None:
+    with Browser(fresh_server) as guest:
+        project = guest.open(large_photo)
+        step = guest.run(project, "bg-removal", {"model": "fast"})
+        assert step["isPreview"] is True
+        assert max(step["width"], step["height"]) == guest_previews.LONGEST_SIDE
+        assert step["cutout"] is None  # no layers that a look could be drawn from at full size
+        picture = downloaded(guest, project, step)
+        assert max(picture.shape[:2]) == guest_previews.LONGEST_SIDE
+        plain = picture[picture[..., 3] == 0]
+        assert plain.size > 0  # the background is gone
+        corner = picture[-60:-6, -160:-6]
+        assert corner[..., 3].max() > 120  # the mark, where the photo's background was
+        assert (corner[..., :3][corner[..., 3] > 200] > 200).any()
+        # No look, no larger picture: neither is drawn from a preview.
+        look = guest.add_look(project, step, {"bg_color": "red"})
+        assert look.status_code in (403, 422)
+        again = guest.run(project, "bg-removal", {"model": "fast"}, step_id=step["id"])
+        assert again["parentId"] == project["currentStepId"]
+        assert again["isPreview"] is True
+    customer = sign_up(fresh_server, project)
+    with Browser(fresh_server, customer) as member:
+        kept = member.project(project["id"])
+        assert [one["isPreview"] for one in kept["steps"]] == [False, True, True]
+        assert max(downloaded(member, kept, step).shape[:2]) == guest_previews.LONGEST_SIDE
+        before = member.session["account"]["creditsAvailable"]
+        full = member.run(kept, "bg-removal", {"model": "fast"}, step_id=step["id"])
+        assert full["isPreview"] is False
+        assert (full["width"], full["height"]) == (1800, 1200)
+        assert full["parentId"] == kept["steps"][0]["id"]
+        session = member.client.get("/editor/session").json()["data"]
+        assert session["account"]["creditsAvailable"] == before - 1
+        wrong = refused(member, {**kept, "currentStepId": step["id"]}, "crop", {"width": "100"})
+        assert (wrong["status"], wrong["param"]) == (422, "stepId")
+
+
+def test_a_preset_does_not_make_a_preview_larger(fresh_server: RunningServer, large_photo: bytes) -> None:
+    with Browser(fresh_server) as guest:
+        project = guest.open(large_photo)
+        step = guest.run(project, "bg-removal", {"model": "fast", "preset": "etsy"})
+        assert (step["width"], step["height"]) == (1024, 768)
+
+
+def test_previews_are_limited_by_network_and_failures_do_not_count(
+    fresh_server: RunningServer, large_photo: bytes
+) -> None:
+    with Browser(fresh_server) as guest, Browser(fresh_server) as neighbour:
+        project = guest.open(large_photo)
+        assert refused(guest, project, "upscale", {})["code"] == "FORBIDDEN"
+        assert refused(guest, project, "bg-removal", {"scale": "7%"})["status"] == 422
+        edge = {"model": "fast", "shift_edge": "-20", "crop": "true"}
+        plain = guest.open(jpeg_bytes(np.full((40, 40, 3), 200, np.uint8)))
+        failing = guest.watch(plain, guest.start(plain, "bg-removal", edge).json()["data"])
+        assert failing["status"] == "failed"
+        for number in range(guest_previews.LIMIT.attempts):
+            browser = guest if number % 2 else neighbour
+            own = project if browser is guest else browser.open(large_photo)
+            browser.run(own, "bg-removal", {"model": "fast"})
+        over = guest.start(project, "bg-removal", {"model": "fast"})
+        assert over.json()["error"]["code"] == "RATE_LIMITED"
+        assert int(over.headers["retry-after"]) > 3600
+        assert "Sign up" in over.json()["error"]["message"]
+        # Samples stay free.
+        guest.run(guest.open_sample(), "crop", {"width": "50"})
