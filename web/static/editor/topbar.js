@@ -184,10 +184,11 @@ export class TopBar {
 
   /** Downloads the picture at full resolution. */
   async save() {
+    const chosen = this.format; // a look that becomes a step meanwhile resets it
     await this.editor.settled(); // Whether the picture has transparency is known only once it is shown.
     const { project, step } = this.model;
     if (!project || !step) return;
-    const format = this.#chosenFormat;
+    const format = chosen ?? this.#chosenFormat;
     const quality = format === "png" ? DEFAULT_QUALITY : this.quality;
     const link = el("a", { href: downloadUrl(project.id, step.id, format, quality), download: "" });
     document.body.append(link);
