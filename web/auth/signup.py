@@ -3,6 +3,8 @@
 Signing up with a taken address shows the same page. Only the mail says that the account exists already.
 """
 
+from urllib.parse import quote
+
 from fastapi import Request
 from sqlmodel import Session
 from starlette.responses import RedirectResponse, Response
@@ -54,7 +56,7 @@ async def signup(request: Request) -> Response:
     visitor.anonymous_csrf_token(
         request
     )  # Sets the cookie that identifies this browser when the link is opened.
-    message = await _sign_up(request, email, hashed)
+    message = await _sign_up(request, email, hashed, next_path)
     return await forms.show(request, "check_mail.html", email=email, message=message, purpose="sign-up")
 
 
@@ -65,7 +67,8 @@ async def verify_page(request: Request) -> Response:
     row = await services.database.read(lambda s: tokens.peek(s, token, Purpose.VERIFY, now))
     if row is None:
         return await forms.show(request, "bad_link.html", 410, again="verify")
-    return await forms.show(request, "verify.html", token=token)
+    next_path = forms.local_path(request.query_params.get("next", ""))
+    return await forms.show(request, "verify.html", token=token, next_path=next_path)
 
 
 async def verify(request: Request) -> Response:
@@ -76,6 +79,7 @@ async def verify(request: Request) -> Response:
     sender, fields = await forms.read(request)
     services = visitor.services_of(request)
     token, now = fields.get("token", ""), services.clock()
+    next_path = forms.local_path(fields.get("next", ""))
 
     def confirm(session: Session) -> tuple[Account, CreatedSession | None] | None:
         used = registration.verify(session, token, now=now)
@@ -97,8 +101,8 @@ async def verify(request: Request) -> Response:
     if created is not None:
         browser_session.set_cookies(request, created, account.email)
     if created is not None or is_signed_in(account):
-        return RedirectResponse(forms.HOME, 303)
-    return await forms.show(request, "verified.html", email=account.email)
+        return RedirectResponse(next_path, 303)
+    return await forms.show(request, "verified.html", email=account.email, next_path=next_path)
 
 
 async def resend(request: Request) -> Response:
@@ -120,7 +124,9 @@ async def resend(request: Request) -> Response:
     return await forms.show(request, "check_mail.html", email=email, message=message, purpose="verify")
 
 
-async def _sign_up(request: Request, email: str, password_hash: str) -> MailMessage | None:
+async def _sign_up(
+    request: Request, email: str, password_hash: str, next_path: str
+) -> MailMessage | None:
     auth, services = auth_services_of(request), visitor.services_of(request)
     base_url, now = dependencies.public_base_url(request), services.clock()
     browser = visitor.browser_token(request)
@@ -140,7 +146,7 @@ async def _sign_up(request: Request, email: str, password_hash: str) -> MailMess
         if sign_up.token is None or wait is not None:
             return None
         if sign_up.is_new:
-            return messages.verify(email, f"{base_url}/verify?token={sign_up.token}")
+            return messages.verify(email, f"{base_url}/verify?token={sign_up.token}{_next(next_path)}")
         return messages.address_taken(
             email, f"{base_url}/login", f"{base_url}/reset/new?token={sign_up.token}"
         )
@@ -170,6 +176,11 @@ async def _form(
         length_min=passwords.LENGTH_MIN,
         length_max=passwords.LENGTH_MAX,
     )
+
+
+def _next(next_path: str) -> str:
+    """The part of a confirmation link that leads to where the visitor wanted to go."""
+    return "" if next_path == forms.HOME else f"&next={quote(next_path, safe='/')}"
 
 
 def _problems(email: str, password: str) -> dict[str, str]:

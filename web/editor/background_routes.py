@@ -7,7 +7,7 @@ from sqlmodel import Session
 from starlette.responses import FileResponse, Response
 
 from api.calls.unbilled_admission import UnbilledKind
-from api.editor import backgrounds, brand_colors, unbilled_images
+from api.editor import backgrounds, brand_colors, guest_previews, unbilled_images
 from api.errors import InvalidParameter, NotFound
 from api.http import dependencies, forms, responses
 from api.http.routes.get_and_head import add_get
@@ -17,7 +17,6 @@ from ml.tools import cutout_presets
 from web.editor import access, schemas
 from web.editor.access import AccountOwner, EditorServices, EditorServicesDependency, Reader
 
-_SCENES_PREFIX = "/editor/scenes"
 _SCENE_FILES = {
     scenes.path_of(name, is_thumbnail=is_thumbnail).name: scenes.path_of(name, is_thumbnail=is_thumbnail)
     for name in scenes.NAMES
@@ -30,7 +29,7 @@ def add_to(app: FastAPI) -> None:
     add_get(app, "/editor/backgrounds", list_backgrounds, include_in_schema=False)
     app.add_api_route("/editor/backgrounds", store_background, methods=["POST"], **hidden)
     app.add_api_route("/editor/brand-colors", set_brand_colors, methods=["PUT"], **hidden)
-    add_get(app, f"{_SCENES_PREFIX}/{{file_name}}", scene_file, include_in_schema=False)
+    add_get(app, f"{schemas.SCENES_PREFIX}/{{file_name}}", scene_file, include_in_schema=False)
 
 
 def offered() -> dict[str, Any]:
@@ -40,12 +39,13 @@ def offered() -> dict[str, Any]:
             {
                 "name": name,
                 "title": scenes.TITLES[name],
-                "url": f"{_SCENES_PREFIX}/{scenes.path_of(name).name}",
-                "thumbnailUrl": f"{_SCENES_PREFIX}/{scenes.path_of(name, is_thumbnail=True).name}",
+                "url": schemas.scene_url(name),
+                "thumbnailUrl": f"{schemas.SCENES_PREFIX}/{scenes.path_of(name, is_thumbnail=True).name}",
             }
             for name in scenes.NAMES
         ],
         "presets": [_preset(name) for name in cutout_presets.NAMES],
+        "previews": {"tools": sorted(guest_previews.TOOLS), "side": guest_previews.LONGEST_SIDE},
         "brandColorsMax": brand_colors.COLORS_MAX,
     }
 

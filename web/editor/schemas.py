@@ -5,7 +5,7 @@ from typing import Any
 
 from api import response_bodies
 from api.calls.execution import CREDITS_PER_CALL
-from api.editor.layers import BACKGROUND_ID, layers_of
+from api.editor.layers import BACKGROUND_ID, Layers, layers_of
 from api.editor.models import Project, Step
 from api.editor.owners import ProjectOwner
 from api.editor.runs import Run
@@ -16,6 +16,8 @@ from billing.ledger.models import Account
 from ml.catalogue import tool_title
 from ml.imaging import codecs, selection_prompts, strokes
 
+#: Where the files of scenes are served.
+SCENES_PREFIX = "/editor/scenes"
 ZOOM_WIDTH = 3200
 THUMBNAIL_WIDTH = 240
 _SHOWN_VALUE_LENGTH = 10_000
@@ -76,16 +78,27 @@ def _cutout(services: Services, row: Step) -> dict[str, Any] | None:
     layers = layers_of(row)
     if layers is None:
         return None
-    background_id = layers.look.get(BACKGROUND_ID)
     return {
         "url": f"/editor/projects/{row.project_id}/cutouts/{layers.cutout_id}",
         "photoId": layers.photo_id,
         "photoUrl": address(services, layers.photo_id, OFFERED_WIDTH),
-        "backgroundUrl": background_id and address(services, background_id, OFFERED_WIDTH),
+        "backgroundUrl": _background_url(services, layers),
         "width": layers.width,
         "height": layers.height,
         "look": dict(layers.look),
     }
+
+
+def _background_url(services: Services, layers: Layers) -> str | None:
+    """The picture that the look has behind the subject."""
+    background_id, scene = layers.look.get(BACKGROUND_ID), layers.look.get("bg_scene")
+    if background_id is not None:
+        return address(services, background_id, OFFERED_WIDTH)
+    return None if scene is None else scene_url(scene)
+
+
+def scene_url(name: str) -> str:
+    return f"{SCENES_PREFIX}/{name}.webp"
 
 
 def _short(params: dict[str, Any]) -> dict[str, Any]:

@@ -55,6 +55,35 @@ def test_with_email_the_credits_are_granted_when_the_address_is_verified(
     assert browser.is_signed_in()
 
 
+def test_the_page_that_was_wanted_is_reached_after_the_confirmation(
+    mailing_site: Site, mailbox: Mailbox
+) -> None:
+    browser = mailing_site.browser()
+    browser.get("/signup?next=/plans%3Ffrom%3Dpage")
+    browser.post("/signup", email=ADA, password=GOOD_PASSWORD, next="/plans?from=page")
+    link = mailbox.link("verify")
+    page = browser.get(path_of(link))
+    assert 'name="next" value="/plans?from=page"' in page.text
+    token = link.partition("token=")[2].partition("&")[0]
+    entered = browser.post("/verify", token=token, next="/plans?from=page")
+    assert entered.headers["location"] == "/plans?from=page"
+
+
+@pytest.mark.parametrize("elsewhere", ["https://evil.example/", "//evil.example", "/\\evil.example", "javascript:x"])
+def test_the_confirmation_never_leads_to_another_site(
+    mailing_site: Site, mailbox: Mailbox, elsewhere: str
+) -> None:
+    browser = mailing_site.browser()
+    browser.get("/signup")
+    browser.post("/signup", email=ADA, password=GOOD_PASSWORD, next=elsewhere)
+    link = mailbox.link("verify")
+    assert "evil" not in link
+    page = browser.get(f"{path_of(link)}&next={quote(elsewhere)}")
+    assert "evil" not in page.text
+    entered = browser.post("/verify", token=link.partition("token=")[2], next=elsewhere)
+    assert entered.headers["location"] == "/app/"
+
+
 def test_opening_the_link_does_not_consume_it(mailing_site: Site, mailbox: Mailbox) -> None:
     browser = mailing_site.browser()
     browser.sign_up(ADA)

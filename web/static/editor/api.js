@@ -78,6 +78,24 @@ export class ApiClient {
     return this.#send("POST", "/editor/backgrounds", { body: fileForm(file, file.name || "background") });
   }
 
+  /** @returns {Promise<{ imageId: string, thumbnailUrl: string, previewUrl: string }[]>} */
+  backgrounds() {
+    return this.#send("GET", "/editor/backgrounds");
+  }
+
+  /**
+   * @param {string[]} colors
+   * @returns {Promise<{ colors: string[] }>}
+   */
+  setBrandColors(colors) {
+    return this.#send("PUT", "/editor/brand-colors", { body: { colors } });
+  }
+
+  /** @param {string} id */
+  deleteProject(id) {
+    return this.#send("DELETE", `/editor/projects/${encodeURIComponent(id)}`);
+  }
+
   /**
    * @param {string} id
    * @param {string} stepId

@@ -94,7 +94,8 @@ export class Composer {
   compose(cutout, look, backgroundUrl = cutout.backgroundUrl) {
     const layers = this.#loaded.get(cutout.url);
     if (!layers || !looks.isComposable(look)) return null;
-    if (look.bg_image_id && !(backgroundUrl && this.#backgrounds.has(backgroundUrl))) return null;
+    if ((look.bg_image_id || look.bg_scene) && !(backgroundUrl && this.#backgrounds.has(backgroundUrl)))
+      return null;
     const { size } = layers;
     const canvas = new OffscreenCanvas(size.width, size.height);
     const context = offscreenContextOf(canvas);
@@ -131,7 +132,8 @@ export class Composer {
    */
   #drawBackground(context, layers, look, backgroundUrl) {
     const { width, height } = layers.size;
-    const picture = look.bg_image_id && backgroundUrl ? this.#backgrounds.get(backgroundUrl) : null;
+    const picture =
+      (look.bg_image_id || look.bg_scene) && backgroundUrl ? this.#backgrounds.get(backgroundUrl) : null;
     const gradient = look.bg_gradient ? looks.gradientOf(look.bg_gradient, layers.size) : null;
     const blur = Number(look.bg_blur || "0");
     if (picture) {

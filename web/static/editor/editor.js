@@ -1,5 +1,6 @@
 // Puts the editor together: start screen, tools, stage, panel, bars; and the actions that involve several of them.
 
+import { BrandColors } from "./brand_colors.js";
 import { offscreenContextOf } from "./canvas.js";
 import { Composer } from "./composer.js";
 import { showApi, showHelp } from "./dialogs.js";
@@ -74,6 +75,7 @@ export class Editor {
     /** Draws looks of cut-outs here, and records them as steps. */
     this.composer = new Composer();
     this.recorder = new LookRecorder(model);
+    this.brandColors = new BrandColors(model);
     /**
      * The selection that Magic select keeps for other tools, and the size of the picture it was made in.
      * @type {{ selection: KeptSelection, overlay: OffscreenCanvas, size: Size } | null}
@@ -136,6 +138,10 @@ export class Editor {
   /** @param {string} name */
   choose(name) {
     if (this.model.run || !this.model.step) return;
+    // Of a preview, only what it was made with can be applied, and to its photo.
+    const { parentId, isPreview } = this.model.step;
+    if (isPreview && parentId && !this.model.session.previews.tools.includes(name))
+      void this.model.goTo(parentId);
     if (this.tool?.name !== name) {
       this.tool?.leave();
       this.compare(false);
@@ -382,7 +388,7 @@ export class Editor {
 
   /** Applies the tool's first action. */
   applyPrimary() {
-    if (!this.model.mayApply) return;
+    if (!this.model.mayApply && !this.model.mayPreview(this.tool?.name ?? "")) return;
     const action = this.tool?.actions().find((one) => !one.isHidden);
     if (!action || action.problem) return;
     if (action.act) action.act();

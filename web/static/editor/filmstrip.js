@@ -45,7 +45,8 @@ export class Filmstrip {
     const { model } = this;
     const parent = steps.findIndex((one) => one.id === step.parentId);
     const isBranch = parent >= 0 && parent !== at - 1;
-    const name = `${at + 1}. ${step.title}${isBranch ? `, from step ${parent + 1}` : ""}`;
+    const title = step.isPreview ? `${step.title} (preview)` : step.title;
+    const name = `${at + 1}. ${title}${isBranch ? `, from step ${parent + 1}` : ""}`;
     const image = step.isAvailable
       ? el("img", { src: step.thumbnailUrl, alt: "", loading: "lazy", draggable: "false" })
       : el("span", { class: "gone" }, "deleted");

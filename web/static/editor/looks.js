@@ -15,7 +15,16 @@ import { rounded } from "./planes.js";
 
 /** Fields that change the size of the result: only the server draws those. */
 const FRAME_FIELDS = ["crop", "crop_margin", "scale", "position", "output_size", "preset"];
-const BACKGROUND_FIELDS = ["bg_color", "bg_gradient", "bg_blur", "bg_image_id"];
+const BACKGROUND_FIELDS = ["bg_color", "bg_gradient", "bg_scene", "bg_blur", "bg_image_id"];
+/** What is behind the subject if a look has one of these presets and no background. */
+const PRESET_BACKGROUNDS = /** @type {Record<string, string>} */ ({
+  marketplace: "#ffffff",
+  amazon: "#ffffff",
+  ebay: "#ffffff",
+  etsy: "#ffffff",
+  shopify: "#ffffff",
+  passport: "#eeeeee",
+});
 const SUBJECT_FIELDS = ["subject_x", "subject_y", "subject_scale", "subject_rotate"];
 const SHADOW_DEFAULTS = { x: "1.5%", y: "3.5%", drop: "5%", contact: "3%" };
 /** Blurring at strength 100 uses a Gaussian of this share of the longer side. */
@@ -41,7 +50,8 @@ export function unplaced(look) {
   const placing = [...FRAME_FIELDS, ...SUBJECT_FIELDS];
   const kept = Object.fromEntries(Object.entries(look).filter(([name]) => !placing.includes(name)));
   const hasBackground = BACKGROUND_FIELDS.some((name) => kept[name] && kept[name] !== "0");
-  return look.preset === "marketplace" && !hasBackground ? { ...kept, bg_color: "#ffffff" } : kept;
+  const color = PRESET_BACKGROUNDS[look.preset ?? ""];
+  return color && !hasBackground ? { ...kept, bg_color: color } : kept;
 }
 
 /**

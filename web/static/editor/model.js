@@ -91,6 +91,29 @@ export class Model extends EventTarget {
     return !this.isGuest || Boolean(this.project?.sample);
   }
 
+  /**
+   * Whether a guest may see what a tool makes of the own picture, small and marked.
+   * @param {string} tool
+   */
+  mayPreview(tool) {
+    return !this.mayApply && this.project !== null && this.session.previews.tools.includes(tool);
+  }
+
+  /**
+   * Deletes a picture and everything made from it; whether that succeeded.
+   * @param {string} id
+   */
+  async deleteProject(id) {
+    try {
+      await this.client.deleteProject(id);
+    } catch (thrown) {
+      this.reportError(thrown);
+      return false;
+    }
+    if (this.project?.id === id) this.close();
+    return true;
+  }
+
   // Opening
 
   /** @param {File} file */

@@ -73,7 +73,7 @@ export class Panel {
     else {
       this.progress = null;
       this.footer.replaceChildren(
-        ...(this.model.mayApply
+        ...(this.model.mayApply || this.model.mayPreview(tool.name)
           ? this.#buildActions(tool.actions().filter((action) => !action.isHidden))
           : this.#buildSignUp()),
       );
@@ -115,11 +115,23 @@ export class Panel {
 
   #buildCost() {
     const { account, limits } = this.model;
+    if (this.editor.tool && this.model.mayPreview(this.editor.tool.name)) return this.#buildPreviewNote();
     if (!account) return el("p", { class: "cost" }, "Free on our samples.");
     if (this.editor.tool?.isFree) return el("p", { class: "cost" }, "Free.");
     const cost = `${credits(limits.creditsPerRun)}, ${account.creditsAvailable} left. `;
     const more = account.creditsAvailable ? null : el("a", { href: "/plans" }, "Get more");
     return el("p", { class: "cost" }, cost, more);
+  }
+
+  #buildPreviewNote() {
+    const { side } = this.model.session.previews;
+    return el(
+      "p",
+      { class: "cost" },
+      `A free preview of at most ${side} pixels, with a mark. `,
+      el("a", { href: this.editor.signUpUrl() }, "Sign up"),
+      " for the full size: it is free, and the picture and its preview stay.",
+    );
   }
 
   #buildSignUp() {

@@ -1,6 +1,6 @@
 // The start screen: open a picture by drop, paste, file, camera, or choose a sample or a recent project.
 
-import { el, icon } from "./elements.js";
+import { el, icon, iconButton } from "./elements.js";
 
 /** @import { Editor } from "./editor.js" */
 /** @import { ListedProject } from "./types.js" */
@@ -8,6 +8,35 @@ import { el, icon } from "./elements.js";
 const MEBIBYTE = 1024 * 1024;
 export const ACCEPTED_TYPES =
   "image/jpeg,image/png,image/webp,image/avif,image/heic,image/heif,.heic,.heif,.avif";
+
+const CHOICES_MAX = 12;
+
+/**
+ * What people come for, each with a sample that shows it.
+ * @typedef {object} Task
+ * @property {string} sample
+ * @property {string} tool
+ * @property {string} title
+ * @property {string} hint
+ */
+
+/** @type {Task[]} */
+const TASKS = [
+  {
+    sample: "coffee",
+    tool: "bg-removal",
+    title: "Product picture",
+    hint: "White background, shadow, shop sizes",
+  },
+  {
+    sample: "astronaut",
+    tool: "bg-removal",
+    title: "Person with hair",
+    hint: "Cut out down to the single hair",
+  },
+  { sample: "cat", tool: "bg-removal", title: "Pet", hint: "Fur on any background" },
+  { sample: "rocket", tool: "generative-fill", title: "Outdoors", hint: "Remove what disturbs the view" },
+];
 
 export class StartScreen {
   /** @param {Editor} editor */
@@ -26,6 +55,56 @@ export class StartScreen {
 
   get #maxMebibytes() {
     return Math.floor(this.model.limits.fileBytes / MEBIBYTE);
+  }
+
+  /**
+   * Opens one picture. Of several nothing is opened until one is chosen.
+   * @param {File[]} files
+   */
+  openOneOf(files) {
+    const pictures = files.filter(
+      (file) => file.type.startsWith("image/") || /\.(heic|heif|avif)$/i.test(file.name),
+    );
+    if (files.length <= 1 || pictures.length === 1) {
+      const file = pictures[0] ?? files[0];
+      if (file) this.open(file);
+      return;
+    }
+    const close = () => dialog.remove();
+    const dialog = el(
+      "dialog",
+      { class: "choice", "aria-label": "Choose a picture", onclose: close },
+      el("h2", {}, `${files.length} files were dropped`),
+      el("p", {}, "The editor works on one picture at a time. Which one is to be opened?"),
+      el(
+        "ul",
+        { class: "files" },
+        pictures.slice(0, CHOICES_MAX).map((file) =>
+          el(
+            "li",
+            {},
+            el(
+              "button",
+              {
+                type: "button",
+                class: "quiet",
+                onclick: () => {
+                  dialog.close();
+                  this.open(file);
+                },
+              },
+              file.name,
+            ),
+          ),
+        ),
+      ),
+      pictures.length > CHOICES_MAX
+        ? el("p", { class: "note" }, `And ${pictures.length - CHOICES_MAX} more.`)
+        : null,
+      el("button", { type: "button", class: "quiet", onclick: () => dialog.close() }, "Open none"),
+    );
+    this.editor.root.append(dialog);
+    dialog.showModal();
   }
 
   /** @param {File} file */
@@ -67,9 +146,6 @@ export class StartScreen {
   }
 
   #build() {
-    const samples = this.model.session.samples.map((sample) =>
-      thumbnailButton(sample.title, sample.url, () => this.model.openSample(sample.name)),
-    );
     return el(
       "main",
       { class: "start-screen" },
@@ -112,11 +188,33 @@ export class StartScreen {
       el(
         "section",
         {},
-        el("h2", {}, this.model.isGuest ? "Try a sample for free" : "Or try a sample"),
-        el("div", { class: "samples" }, samples),
+        el("h2", {}, this.model.isGuest ? "Try it for free" : "Or try a sample"),
+        el("div", { class: "tasks" }, this.#buildTasks()),
       ),
       this.recent,
     );
+  }
+
+  #buildTasks() {
+    return TASKS.flatMap((task) => {
+      const sample = this.model.session.samples.find((one) => one.name === task.sample);
+      if (!sample || !this.editor.toolNames.includes(task.tool)) return [];
+      return [
+        el(
+          "button",
+          { type: "button", class: "task", "data-sample": sample.name, onclick: () => this.#startTask(task) },
+          el("img", { src: sample.url, alt: sample.title, loading: "lazy" }),
+          el("strong", {}, task.title),
+          el("span", {}, task.hint),
+        ),
+      ];
+    });
+  }
+
+  /** @param {Task} task */
+  async #startTask(task) {
+    await this.model.openSample(task.sample);
+    if (this.model.project?.sample === task.sample) this.editor.choose(task.tool);
   }
 
   async #refresh() {
@@ -133,16 +231,74 @@ export class StartScreen {
 
   /** @param {ListedProject[]} projects */
   #showRecent(projects) {
-    const buttons = projects.map((project) =>
-      thumbnailButton(project.name, project.thumbnailUrl, () => this.model.openProject(project.id)),
-    );
+    const items = projects.map((project) => this.#buildRecent(project));
     const section = el(
       "section",
       {},
       el("h2", {}, "Continue where you left off"),
-      el("div", { class: "samples" }, buttons),
+      el("ul", { class: "recents" }, items),
     );
-    this.recent.replaceChildren(...(buttons.length ? [section] : []));
+    this.recent.replaceChildren(...(items.length ? [section] : []));
+  }
+
+  /** @param {ListedProject} project */
+  #buildRecent(project) {
+    const item = el(
+      "li",
+      { class: "recent-picture" },
+      el(
+        "button",
+        {
+          type: "button",
+          class: "sample",
+          title: project.name,
+          onclick: () => this.model.openProject(project.id),
+        },
+        el("img", { src: project.thumbnailUrl, alt: project.name, loading: "lazy" }),
+      ),
+      el(
+        "div",
+        { class: "caption" },
+        el("span", { class: "name", title: project.name }, project.name),
+        el("span", { class: "expiry" }, timeLeft(project.expiresAt, Date.now())),
+        iconButton(`Delete ${project.name}`, "trash", () => this.#confirmDeletion(project, item)),
+      ),
+    );
+    return item;
+  }
+
+  /**
+   * Asks in place of the picture whether to delete it.
+   * @param {ListedProject} project
+   * @param {HTMLElement} item
+   */
+  #confirmDeletion(project, item) {
+    const kept = [...item.children];
+    const keep = el(
+      "button",
+      { type: "button", class: "quiet", onclick: () => item.replaceChildren(...kept) },
+      "Keep",
+    );
+    const remove = async () => {
+      if (!(await this.model.deleteProject(project.id))) return item.replaceChildren(...kept);
+      item.remove();
+      this.model.emit("notice", `${project.name} was deleted with everything made from it.`);
+      if (!this.recent.querySelector("li")) this.recent.replaceChildren();
+    };
+    item.replaceChildren(
+      el(
+        "div",
+        { class: "question", role: "group", "aria-label": `Delete ${project.name}?` },
+        el("p", {}, "Delete this picture and everything made from it?"),
+        el(
+          "div",
+          { class: "row" },
+          el("button", { type: "button", class: "danger", onclick: remove }, "Delete"),
+          keep,
+        ),
+      ),
+    );
+    keep.focus();
   }
 
   /** Files can be dropped and pasted anywhere on the page, also while another picture is open. */
@@ -160,29 +316,25 @@ export class StartScreen {
       if (!hasFiles(event)) return;
       event.preventDefault();
       setDepth(0);
-      const [file, ...others] = event.dataTransfer?.files ?? [];
-      if (!file) return;
-      this.open(file);
-      if (others.length)
-        this.model.emit("notice", `Only ${file.name} was opened. Drop one picture at a time.`);
+      this.openOneOf([...(event.dataTransfer?.files ?? [])]);
     });
     window.addEventListener("paste", (event) => {
       const files = [...(event.clipboardData?.files ?? [])];
-      const file = files.find((one) => one.type.startsWith("image/"));
-      if (file) this.open(file);
+      const pictures = files.filter((one) => one.type.startsWith("image/"));
+      if (pictures.length) this.openOneOf(pictures);
     });
   }
 }
 
 /**
- * @param {string} title
- * @param {string} url
- * @param {() => void} onclick
+ * How long a picture is still kept.
+ * @param {string} expiresAt
+ * @param {number} now in milliseconds
  */
-function thumbnailButton(title, url, onclick) {
-  return el(
-    "button",
-    { type: "button", class: "sample", title, onclick },
-    el("img", { src: url, alt: title, loading: "lazy" }),
-  );
+export function timeLeft(expiresAt, now) {
+  const minutes = Math.floor((Date.parse(expiresAt) - now) / 60_000);
+  if (minutes < 1) return "expires now";
+  if (minutes < 60) return `kept ${minutes} min`;
+  const hours = Math.floor(minutes / 60);
+  return hours < 48 ? `kept ${hours} h` : `kept ${Math.floor(hours / 24)} days`;
 }

@@ -76,6 +76,8 @@ export interface Account {
   email: string;
   isVerified: boolean;
   creditsAvailable: number;
+  /** As #rrggbb. */
+  brandColors: string[];
   renewsAt: string | null;
 }
 
@@ -97,7 +99,21 @@ export interface Session {
   samples: { name: string; title: string; url: string }[];
   tools: ToolInfo[];
   prompts: { isInstalled: boolean };
+  scenes: { name: string; title: string; url: string; thumbnailUrl: string }[];
+  presets: Preset[];
+  brandColorsMax: number;
+  /** What guests may preview on their own pictures. */
+  previews: { tools: string[]; side: number };
   limits: Limits;
+}
+
+/** A named frame for cut-outs. `background`: the color it rules, if it rules one. */
+export interface Preset {
+  name: string;
+  title: string;
+  rule: string;
+  fields: Fields;
+  background: string | null;
 }
 
 /** The kept foreground of a photo, and the look that is drawn from it. Its size is that of the photo. */
@@ -133,6 +149,8 @@ export interface Step {
   isAvailable: boolean;
   /** Whether the step's image shows its look; else the browser draws it from the cut-out. */
   isRendered: boolean;
+  /** Small and marked, made for a guest. */
+  isPreview: boolean;
   /** The layers of a cut-out that can still be changed; null for other steps. */
   cutout: Cutout | null;
   previewUrl: string;
@@ -154,6 +172,7 @@ export interface ListedProject {
   id: string;
   name: string;
   usedAt: string;
+  expiresAt: string;
   thumbnailUrl: string;
 }
 

@@ -22,6 +22,7 @@ const HIDDEN = [
   "model",
   "bg_color",
   "bg_gradient",
+  "bg_scene",
   "bg_blur",
   "preset",
   "shadow",
@@ -135,7 +136,7 @@ export class BgRemoval extends Tool {
    * @param {Cutout} cutout
    */
   #showLook(cutout) {
-    const backgroundUrl = this.background === "picture" ? (this.backgroundImage?.previewUrl ?? null) : null;
+    const backgroundUrl = this.#backgroundUrl;
     const show = () => {
       const drawn = this.editor.composer.compose(cutout, this.#lookFields, backgroundUrl);
       if (drawn && this.cutout?.url === cutout.url) {
@@ -145,6 +146,13 @@ export class BgRemoval extends Tool {
     };
     if (show()) return;
     this.editor.composer.load(cutout, backgroundUrl).then(show, (error) => this.model.reportError(error));
+  }
+
+  /** The picture behind the subject, if there is one. */
+  get #backgroundUrl() {
+    if (this.background === "picture") return this.backgroundImage?.previewUrl ?? null;
+    const scene = this.controls.get("bg_scene");
+    return this.model.session.scenes.find((one) => one.name === scene)?.url ?? null;
   }
 
   /** Shows the settings of the stored step again. */
@@ -210,11 +218,13 @@ export class BgRemoval extends Tool {
       ? "picture"
       : values.bg_gradient
         ? "gradient"
-        : values.bg_blur && values.bg_blur !== "0"
-          ? "blur"
-          : values.bg_color
-            ? "color"
-            : "none";
+        : values.bg_scene
+          ? "scene"
+          : values.bg_blur && values.bg_blur !== "0"
+            ? "blur"
+            : values.bg_color
+              ? "color"
+              : "none";
     if (imageId && this.backgroundImage?.imageId !== imageId) {
       this.backgroundImage = { imageId, previewUrl: cutout.backgroundUrl ?? "" };
     }
@@ -246,13 +256,18 @@ export class BgRemoval extends Tool {
   /** @param {File} file */
   async storeBackground(file) {
     try {
-      this.backgroundImage = await this.model.client.storeBackground(file);
-      this.background = "picture";
-      this.onChange("background");
-      this.editor.panel.rebuild();
+      this.useBackground(await this.model.client.storeBackground(file));
     } catch (error) {
       this.model.reportError(error);
     }
+  }
+
+  /** @param {{ imageId: string, thumbnailUrl: string, previewUrl: string }} picture */
+  useBackground(picture) {
+    this.backgroundImage = picture;
+    this.background = "picture";
+    this.onChange("background");
+    this.editor.panel.rebuild();
   }
 
   // The subject on the stage

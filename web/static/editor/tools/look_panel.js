@@ -1,12 +1,13 @@
 // The panel's sections for the look of a cut-out: background, shadow, outline, edge and the subject's place.
 
-import { checkbox, el, newId, segments, slider } from "../elements.js";
+import { checkbox, el, iconButton, newId, segments, setPressed, slider } from "../elements.js";
 import { ACCEPTED_TYPES } from "../start_screen.js";
+import { presetChooser, withPreset } from "./preset_chooser.js";
 import { note, quietButton } from "./tool.js";
 
 /** @import { BgRemoval } from "./bg_removal.js" */
 
-/** @typedef {"none" | "color" | "gradient" | "picture" | "blur"} Background */
+/** @typedef {"none" | "color" | "gradient" | "scene" | "picture" | "blur"} Background */
 
 const COLORS = ["#ffffff", "#000000", "#f4f1ea", "#dbe7f3", "#f6d8d0", "#cfe8d5", "#ffd84d", "#1f3a5f"];
 /** @type {Record<string, string>} */
@@ -20,7 +21,14 @@ const GRADIENTS = {
 };
 const DEFAULT_BLUR = "30";
 /** @type {Record<Background, string>} */
-const BACKGROUNDS = { none: "None", color: "Color", gradient: "Gradient", picture: "Picture", blur: "Blur" };
+const BACKGROUNDS = {
+  none: "None",
+  color: "Color",
+  gradient: "Gradient",
+  scene: "Scene",
+  picture: "Picture",
+  blur: "Blur",
+};
 const SHADOWS = { none: "None", drop: "Drop", contact: "Contact" };
 
 export class LookPanel {
@@ -60,6 +68,8 @@ export class LookPanel {
       bg_color: background === "color" ? this.controls.get("bg_color") || COLORS[0] : "",
       bg_gradient:
         background === "gradient" ? this.controls.get("bg_gradient") || Object.keys(GRADIENTS)[0] : "",
+      bg_scene:
+        background === "scene" ? this.controls.get("bg_scene") || this.tool.model.session.scenes[0].name : "",
       bg_blur: background === "blur" ? this.#blur : "0",
     });
     this.tool.onChange("background");
@@ -75,6 +85,7 @@ export class LookPanel {
     const { background } = this.tool;
     if (background === "color") return [this.#buildColors("bg_color", "Background", COLORS)];
     if (background === "gradient") return [this.#buildGradients()];
+    if (background === "scene") return [this.#buildScenes()];
     if (background === "picture") return [this.#buildPictureChooser()];
     if (background === "none") return [];
     return [
@@ -102,7 +113,7 @@ export class LookPanel {
       value: /^#[0-9a-f]{6}$/i.test(color) ? color : colors[0],
       oninput: () => this.controls.set(name, custom.value),
     });
-    const swatches = colors.map((swatch) =>
+    const swatchOf = (/** @type {string} */ swatch) =>
       el("button", {
         type: "button",
         class: "swatch",
@@ -113,9 +124,56 @@ export class LookPanel {
           custom.value = swatch;
           this.controls.set(name, swatch);
         },
-      }),
+      });
+    const swatches = el("div", { class: "swatches" }, colors.map(swatchOf), custom);
+    return el("div", {}, swatches, this.#buildBrandColors(swatchOf, custom));
+  }
+
+  /**
+   * The user's own colors, with a button that keeps the chosen one.
+   * @param {(color: string) => HTMLElement} swatchOf
+   * @param {HTMLInputElement} custom
+   */
+  #buildBrandColors(swatchOf, custom) {
+    const { brandColors } = this.tool.editor;
+    const row = el("div", { class: "swatches brand", role: "group", "aria-label": "My colors" });
+    const rebuild = () => {
+      const remove = (/** @type {string} */ color) => async () => {
+        await brandColors.remove(color);
+        rebuild();
+      };
+      const kept = brandColors.all.map((color) =>
+        el("span", { class: "kept" }, swatchOf(color), iconButton(`Forget ${color}`, "close", remove(color))),
+      );
+      const keep = quietButton("Keep color", async () => {
+        await brandColors.add(custom.value);
+        rebuild();
+      });
+      row.replaceChildren(...kept, ...(brandColors.isFull ? [] : [keep]));
+    };
+    rebuild();
+    return row;
+  }
+
+  #buildScenes() {
+    const buttons = this.tool.model.session.scenes.map((scene) =>
+      el(
+        "button",
+        {
+          type: "button",
+          class: "scene",
+          title: scene.title,
+          "aria-label": `Scene ${scene.title}`,
+          "aria-pressed": `${this.controls.get("bg_scene") === scene.name}`,
+          onclick: (/** @type {MouseEvent} */ event) => {
+            for (const one of buttons) setPressed(one, one === event.currentTarget);
+            this.controls.set("bg_scene", scene.name);
+          },
+        },
+        el("img", { src: scene.thumbnailUrl, alt: "", loading: "lazy" }),
+      ),
     );
-    return el("div", { class: "swatches" }, swatches, custom);
+    return el("div", { class: "scenes", role: "group", "aria-label": "Scenes" }, buttons);
   }
 
   #buildGradients() {
@@ -178,7 +236,33 @@ export class LookPanel {
       thumbnail,
       el("button", { type: "button", class: "quiet", onclick: () => input.click() }, label),
       input,
+      this.#buildRecentPictures(),
     );
+  }
+
+  /** The pictures that were used as backgrounds before, as soon as the server has listed them. */
+  #buildRecentPictures() {
+    const { tool } = this;
+    const list = el("div", { class: "scenes", role: "group", "aria-label": "Recent backgrounds" });
+    tool.model.client.backgrounds().then(
+      (pictures) =>
+        list.replaceChildren(
+          ...pictures.map((picture, at) =>
+            el(
+              "button",
+              {
+                type: "button",
+                class: "scene",
+                "aria-label": `Recent background ${at + 1}`,
+                onclick: () => tool.useBackground(picture),
+              },
+              el("img", { src: picture.thumbnailUrl, alt: "", loading: "lazy" }),
+            ),
+          ),
+        ),
+      () => {}, // without them, a picture can still be chosen
+    );
+    return list;
   }
 
   #buildShadow() {
@@ -279,12 +363,13 @@ export class LookPanel {
   }
 
   buildPreset() {
-    const isChosen = this.controls.get("preset") === "marketplace";
-    return checkbox(
-      "Marketplace picture",
-      isChosen,
-      (isChecked) => this.controls.set("preset", isChecked ? "marketplace" : ""),
-      { title: "White background, 2000 × 2000, the object centred and filling 85 %." },
-    );
+    const { tool } = this;
+    const { presets } = tool.model.session;
+    return presetChooser(presets, this.controls.get("preset"), (preset) => {
+      this.controls.values = withPreset(this.controls.values, preset);
+      if (preset?.background) tool.background = "color";
+      tool.onChange("preset");
+      tool.editor.panel.rebuild();
+    });
   }
 }

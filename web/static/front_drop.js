@@ -1,0 +1,52 @@
+// The drop area of the front page: opens a picture in the editor.
+
+import { ApiClient } from "./editor/api.js";
+
+const area = /** @type {HTMLElement | null} */ (document.querySelector("[data-drop]"));
+const input = area?.querySelector("input");
+const status = area?.querySelector("output");
+
+/** @param {string} text */
+function say(text) {
+  if (status) status.textContent = text;
+}
+
+/** @param {File[]} files */
+async function open(files) {
+  const pictures = files.filter(
+    (file) => file.type.startsWith("image/") || /\.(heic|heif|avif)$/i.test(file.name),
+  );
+  if (!files.length) return;
+  if (!pictures.length) return say("This is not a picture.");
+  if (pictures.length > 1) return say("One picture at a time, please: drop the one to start with.");
+  say("Opening …");
+  try {
+    const client = new ApiClient(window.fetch.bind(window));
+    const { limits } = await client.session();
+    if (pictures[0].size > limits.fileBytes) return say("The file is too large.");
+    const project = await client.openFile(pictures[0]);
+    window.location.assign(`/app/#${project.id}`);
+  } catch (error) {
+    say(error instanceof Error ? error.message : "The picture could not be opened.");
+  }
+}
+
+if (area && input) {
+  const setOver = (/** @type {boolean} */ isOver) => area.classList.toggle("over", isOver);
+  input.addEventListener("change", () => {
+    open([...(input.files ?? [])]);
+    input.value = "";
+  });
+  // Also beside the area: a browser would leave the page to show a file that is dropped there.
+  window.addEventListener("dragover", (event) => {
+    event.preventDefault();
+    setOver(true);
+  });
+  window.addEventListener("dragleave", () => setOver(false));
+  window.addEventListener("drop", (event) => {
+    event.preventDefault();
+    setOver(false);
+    open([...(event.dataTransfer?.files ?? [])]);
+  });
+  window.addEventListener("paste", (event) => open([...(event.clipboardData?.files ?? [])]));
+}
