@@ -6,6 +6,12 @@ import { ApiClient } from "../../web/static/editor/api.js";
 import { Model } from "../../web/static/editor/model.js";
 
 export const LIMITS = { retentionHours: 24, creditsPerRun: 1 };
+export const SESSION = {
+  previews: { tools: ["bg-removal"], side: 1024 },
+  brandColorsMax: 12,
+  scenes: [],
+  presets: [],
+};
 export const ACCOUNT = { email: "a@example.com", plan: "free", creditsAvailable: 15 };
 export const step = (id, parentId = null, more = {}) => ({
   id,
@@ -65,7 +71,7 @@ export function modelWith(routes, { account = ACCOUNT, hash = "", stored = {} } 
     return typeof answer === "function" ? answer(request) : answer;
   };
   const model = new Model(
-    { csrfToken: "token", account, samples: [], tools: [], prompts: {}, limits: LIMITS },
+    { csrfToken: "token", account, samples: [], tools: [], prompts: {}, limits: LIMITS, ...SESSION },
     {
       client: new ApiClient(fetch),
       storage: {

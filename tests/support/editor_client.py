@@ -4,12 +4,21 @@ import secrets
 from typing import Any
 
 import httpx
+from sqlmodel import col, delete
 
-from api.auth import sessions
+from api.auth import sessions, throttle
+from api.auth.models import Throttle
 from billing.timestamps import utc_now
 from tests.support.server import Customer, RunningServer
 
 SECONDS = 120
+
+
+def refill_previews(server: RunningServer) -> None:
+    """Give the tests' network address all of its guests' previews again."""
+    bucket = throttle.by_address("preview", "127.0.0.1")
+    with server.database.transaction() as session:
+        session.execute(delete(Throttle).where(col(Throttle.bucket) == bucket))
 
 
 class Browser:

@@ -69,7 +69,9 @@ def test_the_page_that_was_wanted_is_reached_after_the_confirmation(
     assert entered.headers["location"] == "/plans?from=page"
 
 
-@pytest.mark.parametrize("elsewhere", ["https://evil.example/", "//evil.example", "/\\evil.example", "javascript:x"])
+@pytest.mark.parametrize(
+    "elsewhere", ["https://evil.example/", "//evil.example", "/\\evil.example", "javascript:x"]
+)
 def test_the_confirmation_never_leads_to_another_site(
     mailing_site: Site, mailbox: Mailbox, elsewhere: str
 ) -> None:

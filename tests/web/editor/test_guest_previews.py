@@ -6,26 +6,19 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from sqlmodel import col, delete
 
-from api.auth import throttle
-from api.auth.models import Throttle
 from api.editor import guest_previews, owners
 from api.editor.models import Project
 from billing.timestamps import utc_now
-from tests.support.editor_client import Browser
+from tests.support.editor_client import Browser, refill_previews
 from tests.support.ml.photos import jpeg_bytes, photo
 from tests.support.server import Customer, RunningServer
-
-ADDRESS = "127.0.0.1"
 
 
 @pytest.fixture
 def fresh_server(server: RunningServer) -> RunningServer:
     """The shared server, whose address has all of its previews left."""
-    bucket = throttle.by_address("preview", ADDRESS)
-    with server.database.transaction() as session:
-        session.execute(delete(Throttle).where(col(Throttle.bucket) == bucket))
+    refill_previews(server)
     return server
 
 

@@ -20,11 +20,12 @@ const DRESSING = [
 
 /**
  * The fields of a look after a preset was chosen. One that rules the background also rules out shadow and outline.
- * @param {Fields} values
+ * @param {Partial<Fields>} values
  * @param {Preset | null} preset null to leave every preset
- * @returns {Fields}
+ * @returns {Partial<Fields>}
  */
 export function withPreset(values, preset) {
+  /** @type {Partial<Fields>} */
   const changed = { ...values, preset: preset?.name ?? "" };
   for (const name of [...FRAME, ...SUBJECT]) changed[name] = "";
   if (preset?.background) {
