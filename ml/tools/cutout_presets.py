@@ -32,7 +32,7 @@ def _framed(size: str, scale: str, position: str = "center") -> dict[str, str]:
 
 PRESETS: dict[PresetName, Preset] = {
     "marketplace": Preset(
-        "Marketplace", "2000 × 2000, white, the object fills 85 %.", _framed("2000x2000", "85%"), _WHITE
+        "Any shop", "2000 × 2000, white, the object fills 85 %.", _framed("2000x2000", "85%"), _WHITE
     ),
     # Main images: pure white (255, 255, 255), at least 85 % of the frame, zoom from 1000 pixels, better
     # 1600. A little more than 85 %, so that a soft edge does not fall short of it.

@@ -1,4 +1,4 @@
-"""The start screen and what leads to it: tasks, recent pictures, dropped files, guests' previews, presets and scenes."""
+"""The start screen and what leads to it: tasks, recent pictures, dropped files, previews, presets, scenes."""
 
 import re
 from pathlib import Path
@@ -95,10 +95,8 @@ def test_of_several_dropped_pictures_one_is_chosen(page: Page, server: RunningSe
     dialog.get_by_role("button", name="second.png").click()
     editor.shown()
     expect(dialog).to_have_count(0)
-    name = page.evaluate(
-        "fetch('/editor/projects').then((answer) => answer.json()).then(({ data }) => data.map((one) => one.name))"
-    )
-    assert name == ["second.png"]
+    listed = page.evaluate("fetch('/editor/projects').then((answer) => answer.json())")["data"]
+    assert [project["name"] for project in listed] == ["second.png"]
 
 
 def test_the_front_page_says_that_it_opens_one_picture(page: Page, server: RunningServer) -> None:
