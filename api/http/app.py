@@ -65,7 +65,13 @@ def create_api(
         app.add_exception_handler(kind, _answer_error)
     app.state.body_gate = BodyGate(settings.body_memory_mb * MEBIBYTE, UPLOAD_LIMIT_BYTES)
     limits = {**_UPLOAD_PATHS, **(upload_paths or {})}
-    app.add_middleware(BodyLimits, limits=limits, gate=app.state.body_gate, limits_of_any_type=_BASE64_PATHS)
+    app.add_middleware(
+        BodyLimits,
+        limits=limits,
+        gate=app.state.body_gate,
+        limits_of_any_type=_BASE64_PATHS,
+        limits_of_json=_UPLOAD_PATHS,
+    )
     if bound_host is not None:
         app.add_middleware(Hosts, settings=settings, bound_host=bound_host)
     app.add_middleware(ErrorLimit, clock=services.clock, cookies=session_cookies)
