@@ -64,18 +64,6 @@ def test_a_mask_may_be_one(server: RunningServer, customer: Customer, format: st
     assert open_bytes(results[0])[20, 30, 3] == 0
 
 
-@pytest.mark.parametrize("format", ["BMP", "GIF", "TIFF"])
-def test_remove_bg_takes_it_as_image_and_background(
-    server: RunningServer, customer: Customer, format: str
-) -> None:
-    image = photo("coffee")[::4, ::4]
-    grey = image[..., 0] if format == "GIF" else image
-    files = {"image_file": file_bytes(grey, format), "bg_image_file": file_bytes(grey, format)}
-    with server.client(customer) as client:
-        answer = client.post("/v1.0/removebg", files=files, data={"size": "auto", "format": "JPEG"})
-    assert (answer.status_code, answer.headers["content-type"]) == (200, "image/jpeg"), answer.text
-
-
 @pytest.mark.parametrize("format", FILES)
 def test_the_editor_opens_it(server: RunningServer, format: str) -> None:
     content, _ = FILES[format]
