@@ -47,8 +47,8 @@ def test_a_tool_takes_it_and_a_stored_one_too(server: RunningServer, customer: C
         fields = {"image_id": str(stored["imageId"]), "width": "10", "height": "10"}
         by_id = answered(client.post("/api/tools/crop", data=fields))
         assert by_id["format"] == auto
-        images = [open_bytes(client.get(str(data["imageUrl"])).content) for data in (direct, by_id)]
-    assert np.array_equal(*images)
+        first, second = (open_bytes(client.get(str(data["imageUrl"])).content) for data in (direct, by_id))
+    assert np.array_equal(first, second)
 
 
 @pytest.mark.parametrize("format", ["BMP", "GIF", "TIFF"])

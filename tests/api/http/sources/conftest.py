@@ -23,7 +23,7 @@ def host() -> Iterator[RemoteHost]:
 def api(tmp_path_factory: pytest.TempPathFactory, host: RemoteHost) -> Iterator[LocalApi]:
     names = Names(**{NAME: [LOOPBACK], **PRIVATE_NAMES})
     with local_api(
-        tmp_path_factory.mktemp("json"), has_workers=True, remote_files=files_of(host, names, seconds=2.0)
+        tmp_path_factory.mktemp("json"), has_workers=True, remote_files=files_of(host, names, seconds=10.0)
     ) as opened:
         yield opened
 

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from api.errors import InvalidParameter, InvalidRequest
-from api.http import json_calls
+from api.http import base64_files, json_calls
+from api.http.long_texts import LongText
 from tests.api.http.sources.conftest import as_base64, crop, picture_of, post
 from tests.support.apps import LocalApi
 from tests.support.calling import code_of, param_of, small_picture
@@ -215,12 +216,13 @@ def test_lists_are_cut_out_wherever_they_are() -> None:
 
 def test_decoding_is_not_done_on_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     threads: list[str] = []
-    real = json_calls.base64_files._decode
-    monkeypatch.setattr(
-        json_calls.base64_files,
-        "_decode",
-        lambda text, param: (threads.append(threading.current_thread().name), real(text, param))[1],
-    )
+    real = base64_files._decode
+
+    def decode(text: LongText, param: str) -> bytes:
+        threads.append(threading.current_thread().name)
+        return real(text, param)
+
+    monkeypatch.setattr(base64_files, "_decode", decode)
     read = json_calls.read(bytearray(b'{"image": {"base64": "AAAA"}}'), {"image": "image"}, set(), set())
     assert asyncio.run(json_calls.decoded(read)) == {"image": b"\0\0\0"}
     assert threads

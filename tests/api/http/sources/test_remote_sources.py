@@ -78,7 +78,7 @@ class TestRetries:
             head = f"HTTP/1.1 200 OK\r\ncontent-length: {len(content)}\r\n\r\n".encode()
             connection.sendall(head + content)
 
-        body = {"image": {"url": host.respond(f"/slow{len(path)}.png", slow)}}
+        body: dict[str, Any] = {"image": {"url": host.respond(f"/slow{len(path)}.png", slow)}}
         body |= {"width": 10} if "tools" in path else {}
         before = host.connections
         headers = {"Idempotency-Key": "four"}
