@@ -139,7 +139,7 @@ async def _read_fields(
         for name, file in names.items():
             value = fields.texts.pop(name, "")
             if value and file in sent:
-                raise InvalidParameter(name, f"{name} was sent more than once.")
+                raise MultipleSources(f"Send {file} in one way: {name} was sent besides.")
             if value:
                 sent[file] = value
     _require_one_source(fields)
