@@ -6,6 +6,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from api.errors import ERROR_TABLE, retryable_codes
+from api.http import forms, openapi_bodies
 from api.http.schemas import Failure, ToolSuccess, UploadSuccess
 from ml.tool import Tool
 
@@ -62,7 +63,15 @@ IDEMPOTENCY_PARAMETER = {
 
 def tool_operation(tool: Tool) -> dict[str, Any]:
     """The parts of a tool's route that FastAPI cannot infer: its form and its header."""
-    content = {"multipart/form-data": {"schema": form_schema(tool), "example": {"image": "@photo.jpg"}}}
+    form = form_schema(tool)
+    files = {"image", *(field.name for field in tool.files)}
+    content = {
+        "multipart/form-data": {"schema": form, "example": {"image": "@photo.jpg"}},
+        "application/json": {
+            "schema": openapi_bodies.json_schema(form, files, forms.list_names(tool.params)),
+            "example": openapi_bodies.example(tool.name),
+        },
+    }
     return {
         "security": SECURITY,
         "parameters": [IDEMPOTENCY_PARAMETER],
@@ -87,7 +96,8 @@ def form_schema(tool: Tool) -> dict[str, Any]:
         "image": {**_FILE, "description": "The image; `image_file` and `file` are aliases."},
         "image_id": {"type": "string", "description": "Instead of `image`: an earlier upload or result."},
     }
-    return {**parameters, "properties": {**source, **files, **ids, **parameters["properties"]}}
+    urls = {forms.url_field(name): openapi_bodies.url_property(name) for name in ("image", *files)}
+    return {**parameters, "properties": {**source, **files, **ids, **urls, **parameters["properties"]}}
 
 
 def signature_parameters() -> list[dict[str, Any]]:
@@ -104,8 +114,16 @@ def signature_parameters() -> list[dict[str, Any]]:
 
 
 def upload_operation() -> dict[str, Any]:
-    schema = {"type": "object", "properties": {"image": _FILE}, "required": ["image"]}
-    body = {"required": True, "content": {"multipart/form-data": {"schema": schema}}}
+    url = {forms.url_field("image"): openapi_bodies.url_property("image")}
+    schema = {"type": "object", "properties": {"image": _FILE, **url}}
+    json_body = {
+        "schema": openapi_bodies.json_schema(schema, {"image"}, ()),
+        "example": openapi_bodies.example(),
+    }
+    body = {
+        "required": True,
+        "content": {"multipart/form-data": {"schema": schema}, "application/json": json_body},
+    }
     return {"security": SECURITY, "parameters": [IDEMPOTENCY_PARAMETER], "requestBody": body}
 
 
@@ -159,6 +177,7 @@ def install(app: FastAPI, tools: list[Tool]) -> None:
                 "ApiKeyBearer": {"type": "http", "scheme": "bearer"},
                 "ApiKeyHeader": {"type": "apiKey", "in": "header", "name": "X-Api-Key"},
             }
+            components.setdefault("schemas", {}).update(openapi_bodies.COMPONENTS)
             for tool in tools:
                 definitions = tool.params.model_json_schema(ref_template=_COMPONENTS).get("$defs", {})
                 components.setdefault("schemas", {}).update(definitions)

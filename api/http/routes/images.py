@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime
 
@@ -9,18 +10,22 @@ from fastapi import FastAPI, Request
 from starlette.responses import FileResponse, Response
 
 from api import response_bodies
+from api.auth.authenticator import Caller
 from api.calls import admission
 from api.editor.owners import claimant_of_image
 from api.errors import NotFound
-from api.http import dependencies, forms, openapi, responses
+from api.http import dependencies, forms, openapi, remote_sources, responses
 from api.http.dependencies import KeyHolder, ServicesOf, ToolCaller
+from api.http.forms import UploadForm
 from api.http.middleware import body_limits
+from api.http.remote_sources import RemoteSource
 from api.http.routes.get_and_head import add_get
 from api.http.schemas import UploadData
 from api.images import previews, uploads
 from api.images import service as images
 from api.images.models import Image
 from api.images.service import NewImage
+from api.images.uploads import UploadResult
 from api.services import Services
 
 _CACHE_SECONDS_MAX = 3600
@@ -63,7 +68,34 @@ async def store(request: Request, caller: ToolCaller, services: ServicesOf) -> R
     idempotency_key = forms.idempotency_key(request)
     forms.refuse_query(request)
     await dependencies.admit_body(request, caller)
-    content = await forms.read_image_form(request)
+    form = await forms.read_upload_form(request)
+    with ExitStack() as claims:
+        return await _store(request, services, caller, form, idempotency_key, claims)
+
+
+async def _store(
+    request: Request,
+    services: Services,
+    caller: Caller,
+    form: UploadForm,
+    idempotency_key: str | None,
+    claims: ExitStack,
+) -> Response:
+    content, rate = form.content, None
+    if form.url is not None:
+        if idempotency_key is not None:
+            claims.enter_context(remote_sources.claimed_key(services, caller.account_id, idempotency_key))
+        outcome = await uploads.admit_fetch(
+            services, caller.account_id, form.url, idempotency_key=idempotency_key
+        )
+        if isinstance(outcome, UploadResult):
+            return _answer(request, caller, outcome)
+        rate = outcome
+        responses.set_account_status(request, replace(caller.account_status, rate=rate))
+        source = RemoteSource(forms.url_field(forms.IMAGE), form.url)
+        files = await remote_sources.fetch(request, services, caller, {forms.IMAGE: source})
+        content = files[forms.IMAGE]
+    assert content is not None
     base_url = dependencies.public_base_url(request)
 
     def build_body(image: NewImage) -> bytes:
@@ -78,9 +110,14 @@ async def store(request: Request, caller: ToolCaller, services: ServicesOf) -> R
             content,
             idempotency_key=idempotency_key,
             build_body=build_body,
+            url=form.url,
+            rate_taken=rate,
         )
     )
-    result = await asyncio.shield(storing)
+    return _answer(request, caller, await asyncio.shield(storing))
+
+
+def _answer(request: Request, caller: Caller, result: UploadResult) -> Response:
     responses.set_account_status(request, replace(caller.account_status, rate=result.rate))
     return responses.stored_body(request, result.body, is_replay=result.is_replay)
 
