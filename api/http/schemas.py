@@ -1,5 +1,6 @@
 """The JSON shapes of answers, for the OpenAPI description and for building larger ones."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
@@ -149,4 +150,26 @@ class ToolEntry(_Shape):
                 for field in tool.files
             ],
             engines=Engines.of(state),
+        )
+
+
+class ModelsOfTool(_Shape):
+    name: str
+    title: str
+    summary: str
+    engines: Engines
+
+
+class CatalogueData(_Shape):
+    """The tools and their engines, without the parameters."""
+
+    tools: list[ModelsOfTool]
+
+    @classmethod
+    def of(cls, entries: Iterable[ToolEntry]) -> "CatalogueData":
+        return cls(
+            tools=[
+                ModelsOfTool(name=each.name, title=each.title, summary=each.summary, engines=each.engines)
+                for each in entries
+            ]
         )

@@ -9,6 +9,7 @@ from api.http import openapi, responses
 from api.http.dependencies import KeyHolder, ServicesOf
 from api.http.routes.get_and_head import add_get
 from api.http.schemas import AccountData, Credits, PlanLimits
+from api.services import Services
 from billing.ledger import accounts, ledger
 from billing.ledger.plans import PLANS, PlanName
 
@@ -26,8 +27,15 @@ def add_to(app: FastAPI) -> None:
 
 
 async def show(request: Request, caller: KeyHolder, services: ServicesOf) -> Response:
+    data = await read(services, caller.account_id)
+    return responses.success(request, data.as_data())
+
+
+async def read(services: Services, account_id: str) -> AccountData:
+    """The account with the credits that it has now. Raises as `accounts.lock`."""
+
     def read_account(session: Session) -> AccountData:
-        account = accounts.lock(session, caller.account_id)
+        account = accounts.lock(session, account_id)
         # The credits of a new period are granted on first use.
         ledger.refresh(session, account, services.clock())
         plan = PLANS[PlanName(account.plan)]
@@ -43,5 +51,4 @@ async def show(request: Request, caller: KeyHolder, services: ServicesOf) -> Res
             limits=PlanLimits(concurrent_calls=plan.concurrent_calls, calls_per_minute=plan.calls_per_minute),
         )
 
-    data = await services.database.run(read_account)
-    return responses.success(request, data.as_data())
+    return await services.database.run(read_account)

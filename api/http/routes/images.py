@@ -67,7 +67,7 @@ async def store(request: Request, caller: ToolCaller, services: ServicesOf) -> R
     base_url = dependencies.public_base_url(request)
 
     def build_body(image: NewImage) -> bytes:
-        data = _upload_data(services, base_url, image).as_data()
+        data = upload_data(services, base_url, image).as_data()
         return response_bodies.success(data, responses.request_id_of(request))
 
     # In a task of its own, so that a broken connection cannot leave a file without its row.
@@ -85,7 +85,8 @@ async def store(request: Request, caller: ToolCaller, services: ServicesOf) -> R
     return responses.stored_body(request, result.body, is_replay=result.is_replay)
 
 
-def _upload_data(services: Services, base_url: str, image: NewImage) -> UploadData:
+def upload_data(services: Services, base_url: str, image: NewImage) -> UploadData:
+    """An upload as its answer describes it."""
     address = images.address(services, base_url, image.id)
     assert image.width is not None
     assert image.height is not None
