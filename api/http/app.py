@@ -64,7 +64,7 @@ def create_api(
     app.state.mcp = McpSessions(services, VERSION)
     for routes in (tools, images, account, usage, removebg, mcp, stripe, health):
         routes.add_to(app)
-    openapi.install(app, list(TOOLS.values()))
+    openapi.install(app, list(TOOLS.values()), services.public_url, settings.contact_email)
     for kind in (ApiError, BillingError, CallFailed, MlError, RequestValidationError, HTTPException):
         app.add_exception_handler(kind, _answer_error)
     app.state.body_gate = BodyGate(settings.body_memory_mb * MEBIBYTE, UPLOAD_LIMIT_BYTES)

@@ -5,10 +5,10 @@ from sqlmodel import Session
 from starlette.responses import Response
 
 from api import response_bodies
-from api.http import openapi, responses
+from api.http import openapi, openapi_examples, responses
 from api.http.dependencies import KeyHolder, ServicesOf
 from api.http.routes.get_and_head import add_get
-from api.http.schemas import AccountData, Credits, PlanLimits
+from api.http.schemas import AccountData, AccountSuccess, Credits, PlanLimits
 from api.services import Services
 from billing.ledger import accounts, ledger
 from billing.ledger.plans import PLANS, PlanName
@@ -19,9 +19,11 @@ def add_to(app: FastAPI) -> None:
         app,
         "/api/account",
         show,
+        operation_id="get-account",
         summary="Credits, plan and limits",
         tags=["Account"],
-        responses=openapi.error_responses(*openapi.WITH_KEY),
+        responses=openapi.success_response("The account.", AccountSuccess, openapi_examples.ACCOUNT)
+        | openapi.error_responses(*openapi.WITH_KEY),
         openapi_extra={"security": openapi.SECURITY},
     )
 

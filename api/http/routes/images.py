@@ -12,11 +12,11 @@ from api import response_bodies
 from api.calls import admission
 from api.editor.owners import claimant_of_image
 from api.errors import NotFound
-from api.http import dependencies, forms, openapi, responses
+from api.http import dependencies, forms, openapi, openapi_examples, responses
 from api.http.dependencies import KeyHolder, ServicesOf, ToolCaller
 from api.http.middleware import body_limits
 from api.http.routes.get_and_head import add_get
-from api.http.schemas import UploadData
+from api.http.schemas import DeletedImage, DeletedImageSuccess, UploadData
 from api.images import previews, uploads
 from api.images import service as images
 from api.images.models import Image
@@ -32,6 +32,7 @@ def add_to(app: FastAPI) -> None:
         "/api/images",
         store,
         methods=["POST"],
+        operation_id="upload-image",
         summary="Store an image (free)",
         responses=openapi.upload_responses(),
         openapi_extra=openapi.upload_operation(),
@@ -41,8 +42,10 @@ def add_to(app: FastAPI) -> None:
         "/api/images/{image_id}",
         remove,
         methods=["DELETE"],
+        operation_id="delete-image",
         summary="Delete an image at once",
-        responses=openapi.error_responses(*openapi.WITH_KEY, 404),
+        responses=openapi.success_response("It is gone.", DeletedImageSuccess, openapi_examples.DELETED)
+        | openapi.error_responses(*openapi.WITH_KEY, 404),
         openapi_extra={"security": openapi.SECURITY},
         **described,  # type: ignore[arg-type]
     )
@@ -50,9 +53,11 @@ def add_to(app: FastAPI) -> None:
         app,
         "/api/images/{image_id}",
         fetch,
+        operation_id="fetch-image",
         summary="Fetch an image by its signed URL",
         tags=["Images"],
-        responses=openapi.error_responses(*openapi.ANY_REQUEST, 403, 404, 410, 429),
+        responses=openapi.picture_response()
+        | openapi.error_responses(*openapi.ANY_REQUEST, 403, 404, 410, 429),
         openapi_extra={"parameters": openapi.signature_parameters()},
     )
 
@@ -104,7 +109,7 @@ def upload_data(services: Services, base_url: str, image: NewImage) -> UploadDat
 
 async def remove(image_id: str, request: Request, caller: KeyHolder, services: ServicesOf) -> Response:
     await images.delete(services, caller.account_id, image_id)
-    return responses.success(request, {"imageId": image_id, "deleted": True})
+    return responses.success(request, DeletedImage(image_id=image_id, deleted=True).as_data())
 
 
 async def fetch(image_id: str, request: Request, services: ServicesOf) -> Response:
