@@ -1,5 +1,6 @@
 """The OpenAPI description: forms from each tool's `Params`, errors from the error table, shared headers."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import FastAPI
@@ -82,7 +83,21 @@ def form_schema(tool: Tool) -> dict[str, Any]:
         "image": {**_FILE, "description": "The image; `image_file` and `file` are aliases."},
         "image_id": {"type": "string", "description": "Instead of `image`: an earlier upload or result."},
     }
-    return {**parameters, "properties": {**source, **files, **ids, **parameters["properties"]}}
+    texts = {name: without_null(each) for name, each in parameters["properties"].items()}
+    return {**parameters, "properties": {**source, **files, **ids, **texts}}
+
+
+def without_null(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """A parameter's schema without the `null` by which Python writes that it is absent."""
+    options = [option for option in schema.get("anyOf", ()) if option != {"type": "null"}]
+    plain = {key: value for key, value in schema.items() if key not in ("anyOf", "title")}
+    if len(options) == 1:
+        plain |= options[0]
+    elif options:
+        plain["anyOf"] = options
+    if plain.get("default", ...) is None:
+        del plain["default"]
+    return plain
 
 
 def signature_parameters() -> list[dict[str, Any]]:

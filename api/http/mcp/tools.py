@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from api.http import openapi
 from api.http.schemas import AccountData, CatalogueData, ToolData, UploadData
 from ml.catalogue import TOOLS
 from ml.tool import Tool
@@ -117,17 +118,9 @@ def _file(description: str, sources: tuple[str, ...] = (URL, BASE64, IMAGE_ID)) 
 
 
 def _parameter(name: str, schema: Mapping[str, Any]) -> dict[str, Any]:
-    """A parameter without the `null` that stands for its absence: it is optional anyway."""
-    options = [option for option in schema.get("anyOf", ()) if option != {"type": "null"}]
-    plain = {key: value for key, value in schema.items() if key not in ("anyOf", "title")}
-    if len(options) == 1:
-        plain |= options[0]
-    elif options:
-        plain["anyOf"] = options
-    if plain.get("default", ...) is None:
-        del plain["default"]
+    plain = openapi.without_null(schema)
     if name in _JSON_TEXTS:
-        plain["description"] = f"{plain['description']} The JSON itself is accepted as well as its text."
+        plain["description"] += " The JSON itself is accepted as well as its text."
     return plain
 
 
