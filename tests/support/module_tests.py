@@ -79,6 +79,7 @@ TESTED_THROUGH = {
     "api/http/mcp/exchange.py": "api/http/mcp/test_sessions.py",
     "api/http/mcp/results.py": "api/http/mcp/test_server.py",
     "api/http/mcp/tools.py": "api/http/mcp/test_server.py",
+    "api/http/openapi_examples.py": "api/http/test_openapi.py",
     "api/http/refusals.py": "api/http/removebg/test_refusals.py",
     "api/http/removebg/bodies.py": "api/http/removebg/test_routes.py",
     "api/http/removebg/errors.py": "api/http/removebg/test_refusals.py",

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from api.calls import admission
-from api.calls.account_status import AccountStatus
 from api.errors import InvalidParameter, MissingImage, MultipleSources, NotFound
-from api.http import base64_files, forms, json_forms, responses
+from api.http import base64_files, forms, json_forms
 from api.http.long_texts import LongText
 from api.http.mcp.exchange import Exchange
 from api.http.mcp.tools import BASE64, IDEMPOTENCY_KEY, IMAGE, IMAGE_ID, URL
@@ -179,11 +178,7 @@ async def _read_files(
     urls = {name: value for name, (source, value) in sources.items() if source == URL}
     if not urls:
         return files, False
-    rate = await services.database.run(
-        lambda session: admission.take_rate(session, account_id, services.clock())
-    )
-    available = exchange.caller.account_status.credits_remaining
-    responses.set_account_status(exchange.request, AccountStatus(rate, available))
+    await services.database.run(lambda session: admission.take_rate(session, account_id, services.clock()))
     fetched_bytes = 0
     for name, url in urls.items():
         before = fetched_bytes

@@ -26,6 +26,7 @@ from mcp_types import (
 from mcp_types import (
     Tool as OfferedTool,
 )
+from sse_starlette.sse import AppStatus
 
 from api import response_bodies
 from api.calls import service as calls
@@ -49,6 +50,8 @@ _Context = ServerRequestContext[Any, Any]
 
 def new_manager(services: Services, version: str) -> StreamableHTTPSessionManager:
     """The manager of a server that offers `tools.offers()`."""
+    # A shutdown lets running calls finish; the library would cut off their answers at its first signal.
+    AppStatus.disable_automatic_graceful_drain()
     offers = tools.offers()
     listed = ListToolsResult(tools=[_listed(offer) for offer in offers])
     arguments_by_name = {offer.name: offer.arguments for offer in offers}

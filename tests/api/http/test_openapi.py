@@ -273,8 +273,9 @@ def test_a_refused_call_is_valid_by_its_schema(api: LocalApi, page: dict[str, An
 def test_the_server_and_the_contact_are_settings(tmp_path: Path, page: dict[str, Any]) -> None:
     assert page["servers"] == [{"url": "/"}]
     assert "contact" not in page["info"]
-    settings = {"public_url": "https://images.example.com", "contact_email": "help@example.com"}
-    with local_api(tmp_path, **settings) as api:
+    with local_api(
+        tmp_path, public_url="https://images.example.com", contact_email="help@example.com"
+    ) as api:
         described = api.request("GET", "/openapi.json").json()
     assert described["servers"] == [{"url": "https://images.example.com"}]
     assert described["info"]["contact"] == {"email": "help@example.com"}
