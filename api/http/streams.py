@@ -16,7 +16,7 @@ _EVENT_STREAM = b"text/event-stream"
 
 def mark_endless(scope: Scope, start: Message) -> None:
     """Mark the request's scope if the answer that begins with `start` is an event stream."""
-    if scope["path"] == MCP_PATH:
+    if scope.get("path") == MCP_PATH:
         return
     for name, value in start.get("headers", []):
         if name.lower() == b"content-type" and value.lower().startswith(_EVENT_STREAM):
