@@ -41,7 +41,7 @@ class Params(BaseModel):
     format: FormatField = Field(
         "auto",
         description="Output format. auto: png for transparent results and masks, otherwise the source's"
-        " format (jpg for HEIC).",
+        " format (jpg for HEIC, BMP and TIFF, png for GIF).",
     )
     quality: int = Field(90, ge=1, le=100, description="Encoding quality for jpg, webp and avif.")
 

@@ -13,6 +13,7 @@ from api import background
 from api.calls.types import CallFailed
 from api.errors import ApiError
 from api.http import openapi, responses
+from api.http.cors import Cors
 from api.http.mcp import routes as mcp
 from api.http.mcp.paths import MCP_PATH
 from api.http.mcp.sessions import McpSessions
@@ -69,12 +70,19 @@ def create_api(
         app.add_exception_handler(kind, _answer_error)
     app.state.body_gate = BodyGate(settings.body_memory_mb * MEBIBYTE, UPLOAD_LIMIT_BYTES)
     limits = {**_UPLOAD_PATHS, **(upload_paths or {})}
-    app.add_middleware(BodyLimits, limits=limits, gate=app.state.body_gate, limits_of_any_type=_BASE64_PATHS)
+    app.add_middleware(
+        BodyLimits,
+        limits=limits,
+        gate=app.state.body_gate,
+        limits_of_any_type=_BASE64_PATHS,
+        limits_of_json=_UPLOAD_PATHS,
+    )
     if bound_host is not None:
         app.add_middleware(Hosts, settings=settings, bound_host=bound_host)
     app.add_middleware(ErrorLimit, clock=services.clock, cookies=session_cookies)
     has_tls = services.public_url is not None and services.public_url.startswith("https://")
-    app.add_middleware(RequestContext, metrics=app.state.metrics, has_tls=has_tls)
+    cors = Cors(settings.cors_allowed_origins)
+    app.add_middleware(RequestContext, metrics=app.state.metrics, has_tls=has_tls, cors=cors)
     return app
 
 

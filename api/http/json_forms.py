@@ -61,7 +61,7 @@ def _cut_out(content: bytes | bytearray) -> tuple[bytes, dict[str, LongText]]:
         start = content.find(b'"', at) + 1
         if not start:
             break
-        end = _end_of_string(content, start)
+        end = end_of_string(content, start)
         if end - start > LONG_BYTES:
             cut.append(LongText(content, start, end, "json"))
         at = end + 1
@@ -79,8 +79,8 @@ def _cut_out(content: bytes | bytearray) -> tuple[bytes, dict[str, LongText]]:
     return bytes(short), {f"{prefix}{number}": text for number, text in enumerate(cut)}
 
 
-def _end_of_string(content: bytes | bytearray, start: int) -> int:
-    """Where the string that begins at `start` has its closing quote."""
+def end_of_string(content: bytes | bytearray, start: int) -> int:
+    """Where the string that begins at `start` has its closing quote. Raises `InvalidRequest`."""
     at = start
     for _ in range(_ESCAPED_QUOTES_MAX):
         end = content.find(b'"', at)

@@ -25,7 +25,8 @@ MEANINGS = {
     "IDEMPOTENCY_IN_PROGRESS": "The first request with this Idempotency-Key is still running.",
     "FILE_TOO_LARGE": "A file is larger than 25 MiB, or the request larger than 52 MiB.",
     "STORAGE_FULL": "The account has no storage left.",
-    "UNSUPPORTED_FORMAT": "The file is not JPEG, PNG, WebP, AVIF or HEIC, judged by its first bytes.",
+    "UNSUPPORTED_FORMAT": "The file is not JPEG, PNG, WebP, AVIF, HEIC, BMP, GIF or TIFF, judged by its first"
+    " bytes.",
     "INVALID_PARAMETER": "A parameter is invalid; param names it.",
     "UNREADABLE_IMAGE": "The image is damaged or truncated.",
     "IMAGE_TOO_LARGE": "More than 50 megapixels of input or 64 megapixels of output.",

@@ -9,15 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from api.calls import admission
 from api.errors import InvalidParameter, MissingImage, MultipleSources, NotFound
 from api.http import base64_files, forms, json_forms
 from api.http.long_texts import LongText
 from api.http.mcp.exchange import Exchange
 from api.http.mcp.tools import BASE64, IDEMPOTENCY_KEY, IMAGE, IMAGE_ID, URL
-from api.http.middleware import body_limits
+from api.http.remote_sources import RemoteSource
 from api.images import service as images
-from billing.ledger.plans import PLANS
 from ml.errors import UnsupportedFormat
 from ml.params import Params
 from ml.tool import Tool
@@ -31,46 +29,47 @@ _SHOWN_LENGTH = 100
 
 @dataclass(frozen=True)
 class EditArguments:
-    """`files` has every file by its name, `stored_ids` the ids of those that were stored before."""
+    """`files` has every file by its name, apart from those of `urls`, which are not fetched yet.
+
+    `stored_ids` has the ids of files that were stored before.
+    """
 
     params: Params
     files: dict[str, bytes]
+    urls: dict[str, RemoteSource]
     stored_ids: dict[str, str]
     idempotency_key: str | None
-    rate_taken: bool
 
 
 async def read_edit(exchange: Exchange, tool: Tool, sent: Mapping[str, Any]) -> EditArguments:
-    """The arguments of a tool of the catalogue, its files fetched, decoded or read.
+    """The arguments of a tool of the catalogue, its files decoded or read.
 
-    Raises `RequestError`s, `UnsupportedFormat`, `RateLimited` and as `RemoteFiles.fetch`.
+    Raises `RequestError`s and `UnsupportedFormat`.
     """
     values = _by_name(exchange, sent)
     file_names = {IMAGE, *(field.name for field in tool.files)}
-    known = file_names | forms.parameter_names(tool.params) | {IDEMPOTENCY_KEY}
-    _refuse_unknown(values, known)
+    _refuse_unknown(values, file_names | forms.parameter_names(tool.params) | {IDEMPOTENCY_KEY})
     key = _idempotency_key(values)
     sources = {name: _source(name, values[name], _SOURCES) for name in file_names if name in values}
     if IMAGE not in sources:
         raise MissingImage("The call has no image: give its url, base64 or image_id.")
-    # Parameters are checked first: a mistake in them must not cost a download.
     params = await asyncio.to_thread(_params, tool, values)
-    files, rate_taken = await _read_files(exchange, sources)
+    files = await _read_files(exchange, sources)
     stored_ids = {name: value for name, (source, value) in sources.items() if source == IMAGE_ID}
-    account_id = exchange.caller.account_id
-    params = await images.with_mask_mode(exchange.services, account_id, params, stored_ids)
-    return EditArguments(params, files, stored_ids, key, rate_taken)
+    params = await images.with_mask_mode(exchange.services, exchange.caller.account_id, params, stored_ids)
+    return EditArguments(params, files, _urls(sources), stored_ids, key)
 
 
-async def read_upload(exchange: Exchange, sent: Mapping[str, Any]) -> tuple[bytes, str | None]:
-    """The file of an upload and its idempotency key. Raises as `read_edit`."""
+async def read_upload(exchange: Exchange, sent: Mapping[str, Any]) -> tuple[bytes | RemoteSource, str | None]:
+    """The image of an upload or where to fetch it, and its idempotency key. Raises as `read_edit`."""
     values = _by_name(exchange, sent)
     _refuse_unknown(values, {IMAGE, IDEMPOTENCY_KEY})
     key = _idempotency_key(values)
     if IMAGE not in values:
         raise MissingImage("The call has no image: give its url or base64.")
-    files, _ = await _read_files(exchange, {IMAGE: _source(IMAGE, values[IMAGE], (URL, BASE64))})
-    return files[IMAGE], key
+    sources = {IMAGE: _source(IMAGE, values[IMAGE], (URL, BASE64))}
+    files = await _read_files(exchange, sources)
+    return files[IMAGE] if IMAGE in files else _urls(sources)[IMAGE], key
 
 
 def refuse_all(exchange: Exchange, sent: Mapping[str, Any]) -> None:
@@ -154,48 +153,30 @@ def _has_long_text(value: Any) -> bool:
     return any(map(_has_long_text, value)) if isinstance(value, list) else isinstance(value, LongText)
 
 
-async def _read_files(
-    exchange: Exchange, sources: Mapping[str, tuple[str, Any]]
-) -> tuple[dict[str, bytes], bool]:
-    """The files by name, and whether a call of the rate was taken for fetching some of them.
-
-    It is taken before anything is fetched: a caller whose fetches fail could otherwise have any number of
-    requests sent to other hosts.
-    """
-    services, account_id = exchange.services, exchange.caller.account_id
+async def _read_files(exchange: Exchange, sources: Mapping[str, tuple[str, Any]]) -> dict[str, bytes]:
+    """The files that need not be fetched, by name."""
     files: dict[str, bytes] = {}
     for name, (source, value) in sources.items():
+        param = f"{name}.{source}"
         if source == IMAGE_ID:
             try:
-                files[name] = await images.read_for_call(services, account_id, value)
+                account_id = exchange.caller.account_id
+                files[name] = await images.read_for_call(exchange.services, account_id, value)
             except NotFound as error:
-                raise forms.named(error, f"{name}.{IMAGE_ID}") from None
+                raise forms.named(error, param) from None
         elif source == BASE64:
             text = value if isinstance(value, LongText) else LongText.of(value)
-            param = f"{name}.{BASE64}"
             files[name] = await base64_files.decode(text, param)
             _check_picture(param, files[name])
-    urls = {name: value for name, (source, value) in sources.items() if source == URL}
-    if not urls:
-        return files, False
-    await services.database.run(lambda session: admission.take_rate(session, account_id, services.clock()))
-    fetched_bytes = 0
-    for name, url in urls.items():
-        before = fetched_bytes
+    return files
 
-        def count(received_bytes: int, before: int = before) -> None:
-            body_limits.count_fetched(exchange.request.scope, before + received_bytes)
 
-        files[name] = await services.remote_files.fetch(
-            url,
-            f"{name}.{URL}",
-            account_id=account_id,
-            concurrent=PLANS[exchange.caller.plan].concurrent_calls,
-            limit_bytes=images.FILE_LIMIT_BYTES,
-            on_bytes=count,
-        )
-        fetched_bytes += len(files[name])
-    return files, True
+def _urls(sources: Mapping[str, tuple[str, Any]]) -> dict[str, RemoteSource]:
+    return {
+        name: RemoteSource(f"{name}.{URL}", value)
+        for name, (source, value) in sources.items()
+        if source == URL
+    }
 
 
 def _check_picture(param: str, content: bytes) -> None:

@@ -21,6 +21,7 @@ from api.http.mcp.exchange import Exchange
 from api.http.mcp.paths import MCP_PATH
 from api.http.mcp.sessions import McpSessions
 from api.http.middleware import body_limits
+from api.settings import Settings
 
 
 def add_to(app: FastAPI) -> None:
@@ -48,10 +49,15 @@ async def answer(request: Request, services: ServicesOf) -> Response:
 
 
 def _check_origin(request: Request) -> None:
-    """Raise `Forbidden` for a page of another site. Agents are no browsers and send no `Origin`."""
+    """Raise `Forbidden` for a page of another origin, unless the operator allows it to call the API.
+
+    Agents that are no pages send no `Origin`.
+    """
+    own = urlsplit(dependencies.public_base_url(request))
+    settings: Settings = request.app.state.settings
+    allowed = {f"{own.scheme}://{own.netloc}".lower(), *settings.cors_allowed_origins}
     for origin in request.headers.getlist("origin"):
-        parts = urlsplit(dependencies.public_base_url(request))
-        if origin.lower() != f"{parts.scheme}://{parts.netloc}".lower():
+        if origin.lower() not in allowed and "*" not in allowed:
             raise Forbidden("Pages of this origin may not use this address.")
 
 

@@ -7,7 +7,7 @@ limits and call log.
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Any
 
 from mcp.server.context import ServerRequestContext
@@ -27,19 +27,16 @@ from mcp_types import (
     Tool as OfferedTool,
 )
 from sse_starlette.sse import AppStatus
+from starlette.requests import ClientDisconnect
 
-from api import response_bodies
 from api.calls import service as calls
-from api.calls.types import CallRequest, priority_of
-from api.http import dependencies, refusals, responses
+from api.calls.types import CallRequest, CallResult, priority_of
+from api.http import dependencies, refusals, remote_sources, responses
 from api.http.mcp import arguments, results, tools
 from api.http.mcp.exchange import Exchange, exchange_of
 from api.http.mcp.tools import Offer
-from api.http.routes import account
-from api.http.routes.images import upload_data
+from api.http.routes import account, images
 from api.http.schemas import CatalogueData, ToolEntry
-from api.images import uploads
-from api.images.service import NewImage
 from api.services import Services
 from ml.backend import Progress
 from ml.catalogue import TOOLS
@@ -51,7 +48,7 @@ _Context = ServerRequestContext[Any, Any]
 def new_manager(services: Services, version: str) -> StreamableHTTPSessionManager:
     """The manager of a server that offers `tools.offers()`."""
     # A shutdown lets running calls finish; the library would cut off their answers at its first signal.
-    AppStatus.disable_automatic_graceful_drain()
+    AppStatus.disable_automatic_graceful_drain()  # type: ignore[no-untyped-call]  # it has no annotations
     offers = tools.offers()
     listed = ListToolsResult(tools=[_listed(offer) for offer in offers])
     arguments_by_name = {offer.name: offer.arguments for offer in offers}
@@ -99,6 +96,8 @@ async def _call_tool(context: _Context, params: CallToolRequestParams) -> CallTo
             return await _edit(exchange, tool, sent, context.session)
         assert run is not None
         return await run(exchange, sent)
+    except ClientDisconnect:
+        return CallToolResult(content=[], is_error=True)  # Nobody reads it.
     except Exception as error:
         return results.refusal(exchange, error)
 
@@ -106,33 +105,48 @@ async def _call_tool(context: _Context, params: CallToolRequestParams) -> CallTo
 async def _edit(
     exchange: Exchange, tool: Tool, sent: Mapping[str, Any], session: ServerSession
 ) -> CallToolResult:
-    services, caller = exchange.services, exchange.caller
-    with refusals.logged(exchange.request, services, caller, tool):
-        read = await arguments.read_edit(exchange, tool, sent)
+    with ExitStack() as claims:
+        with refusals.logged(exchange.request, exchange.services, exchange.caller, tool):
+            call = await _read_call(exchange, tool, sent, claims)
+        if isinstance(call, CallResult):  # a replay
+            return await results.success(exchange, call)
+        result = await _run(exchange, call, session)
+    if call.is_random:
+        exchange.random_results.append(result)
+    return await results.success(exchange, result)
+
+
+async def _read_call(
+    exchange: Exchange, tool: Tool, sent: Mapping[str, Any], claims: ExitStack
+) -> CallRequest | CallResult:
+    """The call, or the stored answer to its idempotency key if its files would have to be fetched."""
+    services, caller, request = exchange.services, exchange.caller, exchange.request
+    read = await arguments.read_edit(exchange, tool, sent)
     call = CallRequest(
-        request_id=responses.request_id_of(exchange.request),
+        request_id=responses.request_id_of(request),
         account_id=caller.account_id,
         priority=priority_of(caller.plan),
         tool=tool,
         params=read.params,
         files=read.files,
-        base_url=dependencies.public_base_url(exchange.request),
+        base_url=dependencies.public_base_url(request),
         idempotency_key=read.idempotency_key,
         key_id=caller.key_id,
         source_id=read.stored_ids.get(tools.IMAGE),
-        rate_taken=read.rate_taken,
     )
+    return await remote_sources.with_files(request, services, caller, call, read.urls, claims)
+
+
+async def _run(exchange: Exchange, call: CallRequest, session: ServerSession) -> CallResult:
+    """Run the call, and report its progress meanwhile."""
     reporter = _ProgressReporter(session)
     reporting = asyncio.create_task(reporter.report())
     try:
-        result = await calls.run(services, call, on_progress=reporter.update)
+        return await calls.run(exchange.services, call, on_progress=reporter.update)
     finally:
         reporting.cancel()
         # Retrieve the exception of an agent that has left, so that asyncio does not warn.
         reporting.add_done_callback(lambda done: done.cancelled() or done.exception())
-    if call.is_random:
-        exchange.random_results.append(result)
-    return await results.success(exchange, result)
 
 
 class _ProgressReporter:
@@ -166,26 +180,12 @@ class _ProgressReporter:
 
 
 async def _upload_image(exchange: Exchange, sent: Mapping[str, Any]) -> CallToolResult:
-    services, request = exchange.services, exchange.request
-    content, idempotency_key = await arguments.read_upload(exchange, sent)
-    base_url = dependencies.public_base_url(request)
-    request_id = responses.request_id_of(request)
-
-    def build_body(image: NewImage) -> bytes:
-        return response_bodies.success(upload_data(services, base_url, image).as_data(), request_id)
-
-    # In a task of its own, so that a broken connection cannot leave a file without its row.
-    storing = services.running.start(
-        uploads.store(
-            services,
-            exchange.caller.account_id,
-            content,
-            idempotency_key=idempotency_key,
-            build_body=build_body,
-        )
+    image, idempotency_key = await arguments.read_upload(exchange, sent)
+    result = await images.store_image(
+        exchange.request, exchange.services, exchange.caller, image, idempotency_key
     )
-    result = await asyncio.shield(storing)
     data = json.loads(result.body)["data"]
+    request_id = responses.request_id_of(exchange.request)
     return results.structured({**data, "requestId": request_id, "replayed": result.is_replay})
 
 

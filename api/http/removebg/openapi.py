@@ -89,7 +89,11 @@ _EXAMPLES: dict[int, tuple[tuple[str, str, str | None], ...]] = {
         ("invalid_image_url", "Invalid image_url parameter given", "image_url must be a whole URL …"),
         ("failed_image_download", "Failed to download image", "image_url could not be downloaded …"),
         ("file_too_large", "File too large", "The file is too large: at most 25 MiB."),
-        ("invalid_file_type", "Invalid file type", "Not a JPEG, PNG, WebP, AVIF or HEIC file."),
+        (
+            "invalid_file_type",
+            "Invalid file type",
+            "Not a JPEG, PNG, WebP, AVIF, HEIC, BMP, GIF or TIFF file.",
+        ),
         ("failed_to_read_image", "There was an error reading the image", "…"),
         ("resolution_too_high", "Image resolution too high", "…"),
         ("unknown_foreground", "Could not identify foreground in image", "…"),

@@ -101,11 +101,11 @@ def test_a_queued_call_of_an_agent_that_disconnects_is_dropped(tmp_path: Path, v
         connection = api.call(connect)
         api.start(lambda: connection.run(api))
         wait_until(lambda: balance(api) == (available - 1, 1))
-        assert api.services.backend.state().queued == 1
+        wait_until(lambda: api.services.backend.state().queued == 1)
         api.call(leave, connection)
         wait_until(lambda: connection.has_ended)
         wait_until(lambda: balance(api) == (available, 0))
-        assert api.services.backend.state().queued == 0
+        wait_until(lambda: api.services.backend.state().queued == 0)
 
 
 @pytest.fixture(scope="module")

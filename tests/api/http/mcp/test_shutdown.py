@@ -17,9 +17,12 @@ def test_a_running_call_of_an_agent_is_finished(start_server: StartServer) -> No
     customer = server.new_customer(PlanName.BUSINESS)
     image = {"base64": b64encode(png_bytes(photo("chelsea")[:120, :120])).decode()}
 
+    signals: list[float] = []
+
     async def call() -> CallToolResult:
         async def stop_it(progress: float, _total: float | None, _message: str | None) -> None:
-            if progress > 0:
+            if progress > 0 and not signals:
+                signals.append(progress)
                 server.process.send_signal(signal.SIGTERM)
 
         # The versions with a handshake are answered by another library, which watches for signals itself.
@@ -30,7 +33,8 @@ def test_a_running_call_of_an_agent_is_finished(start_server: StartServer) -> No
 
     result = asyncio.run(call())
     assert not result.is_error, result.structured_content
-    assert server.stop() == 0
+    assert signals
+    server.process.wait(60)
     assert server.balance(customer)[1] == 0
     assert "Traceback" not in server.log_text()
     assert "without completing" not in server.log_text()
