@@ -77,7 +77,6 @@ TESTED_THROUGH = {
     "api/http/long_texts.py": "api/http/test_base64_files.py",
     "api/http/mcp/arguments.py": "api/http/mcp/test_server.py",
     "api/http/mcp/exchange.py": "api/http/mcp/test_sessions.py",
-    "api/http/mcp/results.py": "api/http/mcp/test_server.py",
     "api/http/mcp/tools.py": "api/http/mcp/test_server.py",
     "api/http/openapi_examples.py": "api/http/test_openapi.py",
     "api/http/refusals.py": "api/http/removebg/test_refusals.py",

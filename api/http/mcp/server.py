@@ -15,7 +15,7 @@ from mcp.server.lowlevel.server import Server
 from mcp.server.session import ServerSession
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.shared.exceptions import MCPError
-from mcp_types import (
+from mcp.types import (
     INVALID_PARAMS,
     CallToolRequestParams,
     CallToolResult,
@@ -23,7 +23,7 @@ from mcp_types import (
     PaginatedRequestParams,
     ToolAnnotations,
 )
-from mcp_types import (
+from mcp.types import (
     Tool as OfferedTool,
 )
 from sse_starlette.sse import AppStatus

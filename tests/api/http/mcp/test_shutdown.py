@@ -4,7 +4,7 @@ import asyncio
 import signal
 from base64 import b64encode
 
-from mcp_types import CallToolResult
+from mcp.types import CallToolResult
 
 from billing.ledger.plans import PlanName
 from tests.api.http.mcp.conftest import agent
@@ -20,7 +20,7 @@ def test_a_running_call_of_an_agent_is_finished(start_server: StartServer) -> No
     signals: list[float] = []
 
     async def call() -> CallToolResult:
-        async def stop_it(progress: float, _total: float | None, _message: str | None) -> None:
+        async def stop_it(progress: float, total: float | None, message: str | None) -> None:
             if progress > 0 and not signals:
                 signals.append(progress)
                 server.process.send_signal(signal.SIGTERM)
