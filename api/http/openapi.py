@@ -8,6 +8,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 
 from api.errors import ERROR_TABLE, retryable_codes
+from api.http import forms, openapi_bodies
 from api.http import openapi_examples as examples_of
 from api.http.schemas import Failure, ToolSuccess, UploadSuccess
 from ml.tool import Tool
@@ -56,8 +57,15 @@ IDEMPOTENCY_PARAMETER = {
 
 def tool_operation(tool: Tool) -> dict[str, Any]:
     """The parts of a tool's route that FastAPI cannot infer: its form and its header."""
-    form = {"schema": form_schema(tool), "example": examples_of.FORMS[tool.name]}
-    content = {"multipart/form-data": form}
+    form = form_schema(tool)
+    files = {"image", *(field.name for field in tool.files)}
+    content = {
+        "multipart/form-data": {"schema": form, "example": examples_of.FORMS[tool.name]},
+        "application/json": {
+            "schema": openapi_bodies.json_schema(form, files, forms.list_names(tool.params)),
+            "example": openapi_bodies.example(tool.name),
+        },
+    }
     return {
         "security": SECURITY,
         "parameters": [IDEMPOTENCY_PARAMETER],
@@ -84,7 +92,8 @@ def form_schema(tool: Tool) -> dict[str, Any]:
         "image_id": {"type": "string", "description": "Instead of `image`: an earlier upload or result."},
     }
     texts = {name: without_null(each) for name, each in parameters["properties"].items()}
-    return {**parameters, "properties": {**source, **files, **ids, **texts}}
+    urls = {forms.url_field(name): openapi_bodies.url_property(name) for name in ("image", *files)}
+    return {**parameters, "properties": {**source, **files, **ids, **urls, **texts}}
 
 
 def without_null(schema: Mapping[str, Any]) -> dict[str, Any]:
@@ -114,9 +123,19 @@ def signature_parameters() -> list[dict[str, Any]]:
 
 
 def upload_operation() -> dict[str, Any]:
-    schema = {"type": "object", "properties": {"image": _FILE}, "required": ["image"]}
-    form = {"schema": schema, "example": examples_of.UPLOAD_FORM}
-    body = {"required": True, "content": {"multipart/form-data": form}}
+    url = {forms.url_field("image"): openapi_bodies.url_property("image")}
+    schema = {"type": "object", "properties": {"image": _FILE, **url}}
+    json_body = {
+        "schema": openapi_bodies.json_schema(schema, {"image"}, ()),
+        "example": openapi_bodies.example(),
+    }
+    body = {
+        "required": True,
+        "content": {
+            "multipart/form-data": {"schema": schema, "example": examples_of.UPLOAD_FORM},
+            "application/json": json_body,
+        },
+    }
     return {"security": SECURITY, "parameters": [IDEMPOTENCY_PARAMETER], "requestBody": body}
 
 
@@ -206,6 +225,7 @@ def install(
                 "ApiKeyBearer": {"type": "http", "scheme": "bearer"},
                 "ApiKeyHeader": {"type": "apiKey", "in": "header", "name": "X-Api-Key"},
             }
+            components.setdefault("schemas", {}).update(openapi_bodies.COMPONENTS)
             for tool in tools:
                 definitions = tool.params.model_json_schema(ref_template=_COMPONENTS).get("$defs", {})
                 components.setdefault("schemas", {}).update(definitions)

@@ -116,6 +116,7 @@ def read(data: bytes, max_pixels: int) -> Opened:
         _orientation(directory),
         (MORE_PAGES,) if directory.has_more_pages else (),
         dpi=_dpi(directory),
+        exif=data,  # a TIFF file is what an EXIF block is
     )
 
 

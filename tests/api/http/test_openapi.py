@@ -1,5 +1,6 @@
 """The OpenAPI document matches the server."""
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ import jsonschema
 import pytest
 
 from api.errors import ERROR_TABLE
+from api.http import forms, json_calls, openapi_bodies
 from api.http.removebg.openapi import RemoveBgFailure
 from ml.catalogue import TOOLS
 from tests.support.apps import LocalApi, local_api
@@ -62,12 +64,38 @@ def test_the_form_of_a_tool_has_each_parameter_the_image_and_its_files(
 ) -> None:
     form = operation(page, tool)["requestBody"]["content"]["multipart/form-data"]["schema"]
     files = {name for field in TOOLS[tool].files for name in (field.name, field.id_field) if name}
-    assert set(form["properties"]) == {*TOOLS[tool].params.model_fields, "image", "image_id", *files}
+    files |= {f"{field.name}_url" for field in TOOLS[tool].files}
+    sources = {"image", "image_id", "image_url"}
+    assert set(form["properties"]) == {*TOOLS[tool].params.model_fields, *sources, *files}
     assert form["additionalProperties"] is False
     assert form["properties"]["quality"]["maximum"] == 100
     assert form["properties"]["image"]["format"] == "binary"
-    for name in set(form["properties"]) - files - {"image", "image_id"}:
+    for name in set(form["properties"]) - files - sources:
         assert form["properties"][name].get("description"), name
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_a_tool_takes_json_of_the_same_names(page: dict[str, Any], tool: str) -> None:
+    content = operation(page, tool)["requestBody"]["content"]
+    body, form = content["application/json"], content["multipart/form-data"]
+    assert set(body["schema"]["properties"]) == set(form["schema"]["properties"])
+    for name in ("image", *(field.name for field in TOOLS[tool].files)):
+        assert body["schema"]["properties"][name]["$ref"] == "#/components/schemas/FileSource"
+    ways = page["components"]["schemas"]["FileSource"]["oneOf"]
+    assert [set(way["properties"]) for way in ways] == [{"url"}, {"base64"}, {"image_id"}]
+    assert body["example"]["image"] == {"url": "https://example.com/photo.jpg"}
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_the_example_of_json_is_a_call(tool: str) -> None:
+    """Everything but the image's address, which nobody should fetch, is accepted."""
+    sent = openapi_bodies.example(tool)
+    content = bytearray(json.dumps(sent).encode())
+    params = TOOLS[tool].params
+    names, lists = forms.parameter_names(params), forms.list_names(params)
+    read = json_calls.read(content, {"image": "image"}, names, lists)
+    assert read.urls == {"image": "https://example.com/photo.jpg"}
+    forms.validated(params, read.texts)
 
 
 @pytest.mark.parametrize("tool", TOOLS)
