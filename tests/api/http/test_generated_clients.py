@@ -39,23 +39,26 @@ def picture():
 
 address = os.environ["ADDRESS"]
 client = AuthenticatedClient(base_url=address, token=os.environ["KEY"])
-call = crop.sync(client=client, body=CropBody(image=picture(), width="10"), idempotency_key="one")
+call = crop.sync(client=client, body=CropFilesBody(image=picture(), width="10"), idempotency_key="one")
 assert isinstance(call, ToolSuccess), call
 assert (call.data.width, call.data.credits_charged, call.data.model) == (10, 1, None)
-detailed = crop.sync_detailed(client=client, body=CropBody(image=picture(), width="0"))
+detailed = crop.sync_detailed(client=client, body=CropFilesBody(image=picture(), width="0"))
 assert detailed.status_code == 422
 assert isinstance(detailed.parsed, Failure)
 assert (detailed.parsed.error.code, detailed.parsed.error.param) == ("INVALID_PARAMETER", "width")
-upload = upload_image.sync(client=client, body=UploadImageBody(image=picture()))
+upload = upload_image.sync(client=client, body=UploadImageFilesBody(image=picture()))
 assert isinstance(upload, UploadSuccess), upload
-painted = brush.sync(client=client, body=BrushBody(
-    image_id=upload.data.image_id, op=BrushBodyOp.ERASE, strokes='[{"points":[[5,5]],"size":4}]'))
+painted = brush.sync(client=client, body=BrushFilesBody(
+    image_id=upload.data.image_id, op=BrushFilesBodyOp.ERASE, strokes='[{"points":[[5,5]],"size":4}]'))
 assert isinstance(painted, ToolSuccess), painted
+stored = FileOfStoredImage(image_id=upload.data.image_id)
+by_json = crop.sync(client=client, body=CropJsonBody(image=stored, width="7"))
+assert isinstance(by_json, ToolSuccess), by_json
 account = get_account.sync(client=client)
 assert isinstance(account, AccountSuccess), account
-assert account.data.credits_.available == 3
+assert account.data.credits_.available == 2
 assert isinstance(get_usage.sync(client=client), UsageSuccess)
-assert removebg_account.sync(client=client).data.attributes.credits_.total == 3
+assert removebg_account.sync(client=client).data.attributes.credits_.total == 2
 deleted = delete_image.sync(image_id=upload.data.image_id, client=client)
 assert isinstance(deleted, DeletedImageSuccess), deleted
 gone = delete_image.sync(image_id=upload.data.image_id, client=client)
@@ -116,13 +119,15 @@ const upload = await client.POST("/api/images", {
 });
 check(upload.data !== undefined, upload.error);
 const imageId: string = upload.data.data.imageId;
+const byJson = await client.POST("/api/tools/crop", { body: { image: { image_id: imageId }, width: "7" } });
+check(byJson.data !== undefined, byJson.error);
 const gone = await client.DELETE("/api/images/{image_id}", { params: { path: { image_id: imageId } } });
 check(gone.data?.data.deleted === true, gone.error);
 
 const account = await client.GET("/api/account");
 check(account.data !== undefined, account.error);
 const available: number = account.data.data.credits.available;
-check(available === 4, account.data);
+check(available === 3, account.data);
 const tools = await client.GET("/api/tools");
 check(tools.data?.data[0]?.name === "bg-removal", tools.error);
 """
@@ -162,7 +167,7 @@ def test_a_client_of_openapi_python_client(server: RunningServer, workplace: Pat
     assert "WARNING" not in said
     (workplace / "use.py").write_text(PYTHON_CLIENT)
     run(workplace, sys.executable, "use.py", ADDRESS=server.address, KEY=customer.key, PYTHONPATH=".")
-    assert server.balance(customer) == (3, 0)
+    assert server.balance(customer) == (2, 0)
 
 
 @pytest.mark.skipif(
@@ -187,4 +192,4 @@ def test_a_client_of_openapi_typescript(server: RunningServer, workplace: Path) 
         *("--skipLibCheck", "use.mts", "globals.d.ts"),
     )
     run(workplace, NODE, "use.mts", ADDRESS=server.address, KEY=customer.key)
-    assert server.balance(customer) == (4, 0)
+    assert server.balance(customer) == (3, 0)
