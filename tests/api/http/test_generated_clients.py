@@ -136,7 +136,7 @@ check(tools.data?.data[0]?.name === "bg-removal", tools.error);
 @pytest.fixture
 def workplace(server: RunningServer, tmp_path: Path) -> Path:
     """A directory with the document and a picture."""
-    document = httpx.get(f"{server.address}/openapi.json").json()
+    document = httpx.get(f"{server.address}/openapi.json", timeout=60).json()
     (tmp_path / "openapi.json").write_text(json.dumps(document))
     (tmp_path / "picture.png").write_bytes(small_picture())
     return tmp_path
