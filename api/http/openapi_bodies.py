@@ -78,6 +78,6 @@ def example(tool: str | None = None) -> dict[str, Any]:
 
 def _or_list(described: dict[str, Any]) -> dict[str, Any]:
     """The text, or the list that it is the JSON of."""
-    kept = {key: described[key] for key in ("description", "default") if key in described}
+    kept = {key: value for key, value in described.items() if key in ("description", "default")}
     text = {key: value for key, value in described.items() if key not in kept}
     return {**kept, "anyOf": [text, {"type": "array", "items": {}}]}

@@ -52,8 +52,8 @@ def good_files() -> dict[str, bytes]:
         "gif animated": _saved(frames[0], "GIF", append=frames[1:]),
         "tiff": photos.file_bytes(rgb, "TIFF", icc_profile=icc),
         "tiff lzw": photos.tiff_bytes(rgba, compression="tiff_lzw", predictor=2),
-        "tiff deflate": photos.file_bytes(
-            rgb[..., 0].astype(np.uint16) * 257, "TIFF", compression="tiff_deflate"
+        "tiff deflate": _saved(
+            Image.fromarray(rgb[..., 0].astype(np.uint16) * 257), "TIFF", compression="tiff_deflate"
         ),
         "tiff tiles": photos.tiled_tiff_bytes(rgb),
         "tiff packbits": _saved(Image.fromarray(rgb).quantize(64), "TIFF", compression="packbits"),
