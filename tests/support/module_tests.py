@@ -40,6 +40,7 @@ NO_LOGIC = {
     ),
     "constants": (
         "billing/ledger/plans.py",
+        "api/http/mcp/paths.py",
         "ml/engines/network_facts.py",
         "ml/generative_config.py",
         "ml/imaging/mask_modes.py",
@@ -78,6 +79,10 @@ TESTED_THROUGH = {
     "api/http/remote_sources.py": "api/http/sources/test_remote_sources.py",
     "api/http/json_forms.py": "api/http/test_base64_files.py",
     "api/http/long_texts.py": "api/http/test_base64_files.py",
+    "api/http/mcp/arguments.py": "api/http/mcp/test_server.py",
+    "api/http/mcp/exchange.py": "api/http/mcp/test_sessions.py",
+    "api/http/mcp/tools.py": "api/http/mcp/test_server.py",
+    "api/http/openapi_examples.py": "api/http/test_openapi.py",
     "api/http/refusals.py": "api/http/removebg/test_refusals.py",
     "api/http/removebg/bodies.py": "api/http/removebg/test_routes.py",
     "api/http/removebg/errors.py": "api/http/removebg/test_refusals.py",
