@@ -1,0 +1,1 @@
+"""`bgeraser run`: one tool on many files, on this machine or through the API."""
