@@ -183,8 +183,12 @@ def _format_of(options: _Options) -> str | None:
     return None if options.file is None else _SUFFIXES[options.file.suffix.lower()]
 
 
-def _usage(message: str) -> typer.BadParameter:
-    return typer.BadParameter(message)
+def _usage(message: str) -> typer.Exit:
+    """Print what is wrong with the command line, in one line."""
+    from web.cli.run import reporting
+
+    typer.echo(f"bgeraser run: {reporting.printable(message)}", err=True)
+    return typer.Exit(2)
 
 
 def _run_one(name: str, parsed: "RunParameters", options: _Options, report: "Report") -> bool:

@@ -90,11 +90,11 @@ class OutputFolder:
 
 
 def _candidates(path: Path, tool: str, is_shared: bool) -> Iterator[str]:
-    if not is_shared:
+    if is_shared:
+        yield path.name
+    else:
         yield path.stem
-    yield path.name
-    for stem in (path.stem, path.name) if not is_shared else (path.name,):
-        yield f"{stem}-{tool}"
+        yield f"{path.stem}-{tool}"
     for number in itertools.count(2):
         yield f"{path.name}-{number}"
 

@@ -73,10 +73,8 @@ def parse(tool_name: str, pairs: Sequence[str], format: str | None = None) -> Ru
 def read_file(path: Path, limit_bytes: int) -> bytes:
     """The content of a regular file. Raises OSError; with EFBIG for a larger file than the limit."""
     # Opening a named pipe would otherwise wait for its writer.
-    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:  # noqa: PTH123
         status = os.fstat(file.fileno())
-        if stat.S_ISDIR(status.st_mode):
-            raise OSError(errno.EISDIR, "is a folder")
         if not stat.S_ISREG(status.st_mode):
             raise OSError(errno.EINVAL, "is not a regular file")
         content = file.read(limit_bytes + 1) if status.st_size <= limit_bytes else b""

@@ -98,8 +98,8 @@ class _RateColumn(ProgressColumn):
         return Text("" if speed is None else f"{speed:.1f} images/s")
 
 
-def printable(path: Path) -> str:
-    """A file's name for messages: bytes that are not UTF-8 and control characters are escaped."""
+def printable(path: Path | str) -> str:
+    """A file's name, or a text from the command line, for messages: bytes that are not UTF-8 and control characters are escaped."""
     text = os.fsencode(path).decode("utf-8", "backslashreplace")
     return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
 
