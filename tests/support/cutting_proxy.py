@@ -47,10 +47,12 @@ class CuttingProxy:
 
             threading.Thread(target=send, daemon=True).start()
             with contextlib.suppress(OSError):
-                while chunk := theirs.recv(_CHUNK_BYTES):
-                    if is_post.is_set() and self._cuts():
-                        return
+                while (chunk := theirs.recv(_CHUNK_BYTES)) and not (is_post.is_set() and self._cuts()):
                     ours.sendall(chunk)
+            # Closing alone would wait for the other thread, which reads from one of them.
+            for end in (ours, theirs):
+                with contextlib.suppress(OSError):
+                    end.shutdown(socket.SHUT_RDWR)
 
     def _cuts(self) -> bool:
         with self._lock:
