@@ -29,7 +29,9 @@ class Measured:
 
 
 def main() -> None:
-    print(f"folder: {PHOTOS} photos of 1 MP, ISNet on the same weights, seconds from the start of the command")
+    print(
+        f"folder: {PHOTOS} photos of 1 MP, ISNet on the same weights, seconds from the start of the command"
+    )
     checkpoint = checkpoints.models_dir() / "isnet-general-use.onnx"
     their_command, their_environment = peer.folder_command(Path("data/bench").absolute(), checkpoint)
     our_command = [sys.executable, "-m", "web.cli", "run", "bg-removal", "--local", "-p", "model=quality"]

@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,19 +17,21 @@ from tests.support.ml.photos import jpeg_bytes, photo
 _ROOT = Path(__file__).resolve().parents[2]
 
 
-def environment(data_dir: Path, **settings: str) -> dict[str, str]:
+def environment(data_dir: Path, settings: Mapping[str, str]) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("BGERASER_")}
     paths = {"BGERASER_DATA_DIR": str(data_dir), "BGERASER_MODELS_DIR": str(models_dir())}
-    return kept | paths | {"PYTHONPATH": str(_ROOT)} | settings
+    return kept | paths | {"PYTHONPATH": str(_ROOT)} | dict(settings)
 
 
 @contextmanager
-def started(folder: Path, *arguments: str | Path, **settings: str) -> "Iterator[subprocess.Popen[bytes]]":
+def started(
+    folder: Path, *arguments: str | Path, settings: Mapping[str, str] | None = None
+) -> "Iterator[subprocess.Popen[bytes]]":
     """Start it in `folder`, which also has its data; killed at the end of the block."""
     process = subprocess.Popen(
         [sys.executable, "-m", "web.cli", "run", *arguments],
         cwd=folder,
-        env=environment(folder / ".data", **settings),
+        env=environment(folder / ".data", settings or {}),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -42,10 +44,10 @@ def started(folder: Path, *arguments: str | Path, **settings: str) -> "Iterator[
 
 
 def run(
-    folder: Path, *arguments: str | Path, sent: bytes = b"", **settings: str
+    folder: Path, *arguments: str | Path, sent: bytes = b"", settings: Mapping[str, str] | None = None
 ) -> "subprocess.CompletedProcess[bytes]":
-    """Run it to its end."""
-    with started(folder, *arguments, **settings) as process:
+    """Run it to its end. `settings` are environment variables."""
+    with started(folder, *arguments, settings=settings) as process:
         stdout, stderr = process.communicate(sent, timeout=240)
     return subprocess.CompletedProcess(arguments, process.returncode, stdout, stderr)
 

@@ -117,7 +117,15 @@ def run(
         raise _usage("--fresh is for calls of a server.")
     place = _place(out, files, tool, watch)
     options = _Options(
-        place.folder, place.file, skip_existing, watch, jobs, as_json, None if local else url, key or "", fresh
+        place.folder,
+        place.file,
+        skip_existing,
+        watch,
+        jobs,
+        as_json,
+        None if local else url,
+        key or "",
+        fresh,
     )
     try:
         parsed = parameters.parse(tool, pairs or [], _format_of(options))

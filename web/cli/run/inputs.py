@@ -10,8 +10,7 @@ from web.cli.run.types import Source
 
 #: Suffixes of the files of a folder that are read. A file that is named itself is read whatever its suffix.
 SUFFIXES = frozenset(
-    f".{name}"
-    for name in ("jpg", "jpeg", "jpe", "jfif", "png", "webp", "avif", "heic", "heif", "bmp", "gif")
+    f".{name}" for name in ("jpg", "jpeg", "jpe", "jfif", "png", "webp", "avif", "heic", "heif", "bmp", "gif")
 ) | {".tif", ".tiff"}
 
 Identity = tuple[int, int]  # device and inode

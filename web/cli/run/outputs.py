@@ -64,7 +64,7 @@ class OutputFolder:
             raise UnwritableOutput(f"{self._root} cannot be written: {reason(error)}.") from None
 
     def assign(self, sources: Iterable[Source]) -> list[Target]:
-        """The targets of `sources`, in their order. Later sources do not change the targets of earlier ones."""
+        """The targets of `sources`, in their order. Those of an earlier call stay as they are."""
         groups: defaultdict[tuple[PurePath, str], list[Source]] = defaultdict(list)
         ordered = list(sources)
         for source in ordered:
@@ -125,4 +125,6 @@ def write(target: Path, content: bytes) -> None:
     except OSError as error:
         if error.errno in _LASTING_ERRORS:
             raise RunStopped(f"{target} cannot be written: {reason(error)}.") from None
-        raise PictureFailed("UNWRITABLE_OUTPUT", f"{target.name} cannot be written: {reason(error)}") from None
+        raise PictureFailed(
+            "UNWRITABLE_OUTPUT", f"{target.name} cannot be written: {reason(error)}"
+        ) from None

@@ -73,7 +73,7 @@ def parse(tool_name: str, pairs: Sequence[str], format: str | None = None) -> Ru
 def read_file(path: Path, limit_bytes: int) -> bytes:
     """The content of a regular file. Raises OSError; with EFBIG for a larger file than the limit."""
     # Opening a named pipe would otherwise wait for its writer.
-    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:  # noqa: PTH123
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
             raise OSError(errno.EINVAL, "is not a regular file")

@@ -69,14 +69,15 @@ class ApiRunner:
 
     async def open(self, jobs: int | None) -> int:
         """Ask for the plan's limits, and return the available credits. Raises RunStopped."""
-        response = await self._send("GET", "/api/account")
+        try:
+            response = await self._send("GET", "/api/account")
+        except PictureFailed as failure:
+            raise RunStopped(f"{self._url}: {failure.message}") from None
         try:
             data = response.json()["data"]
             limit, credits = int(data["limits"]["concurrentCalls"]), int(data["credits"]["available"])
         except (ValueError, KeyError, TypeError):
-            if response.status_code == 200:
-                raise RunStopped(f"{self._url} is not the address of a bgeraser server.") from None
-            raise RunStopped(_failure(response).message) from None
+            raise RunStopped(f"{self._url} is not the address of a bgeraser server.") from None
         self._parallel = max(1, min(limit, jobs or _DEFAULT_PARALLEL))
         return credits
 
@@ -117,9 +118,18 @@ class ApiRunner:
         return (await self._send("GET", _IMAGES + signed, is_signed=True)).content
 
     async def _send(
-        self, method: str, path: str, *, is_signed: bool = False, headers: dict[str, str] | None = None, **body: Any
+        self,
+        method: str,
+        path: str,
+        *,
+        is_signed: bool = False,
+        headers: dict[str, str] | None = None,
+        **body: Any,
     ) -> httpx.Response:
-        """The successful answer. Waits and tries again where that may help. Raises PictureFailed, RunStopped."""
+        """The successful answer. Waits and tries again where that may help.
+
+        Raises PictureFailed, RunStopped.
+        """
         headers = (headers or {}) | ({} if is_signed else self._authorization)
         patience_ends_at = time.monotonic() + _PATIENCE_SECONDS
         failures = broken = 0
@@ -155,7 +165,7 @@ class ApiRunner:
             await asyncio.sleep(_backoff_seconds(failures))
 
     async def _wait_until_wanted(self) -> None:
-        while (seconds := self._resume_at - time.monotonic()) > 0:
+        while (seconds := self._resume_at - time.monotonic()) > 0:  # noqa: ASYNC110 (it waits for a time)
             # Not all at the same moment.
             await asyncio.sleep(seconds + random.uniform(0.0, 0.2))  # noqa: S311
 
@@ -167,8 +177,10 @@ class ApiRunner:
         self._resume_at = max(self._resume_at, resume_at)
 
     async def _free_storage(self) -> bool:
-        """Delete results that were downloaded. They are not needed: their files are here."""
-        ids = [self._stored.popleft() for _ in range(min(_DELETED_AT_ONCE, len(self._stored)))]
+        """Delete results that were downloaded. False if there are none."""
+        # The last ones of the other calls may not be written yet: their only copy may be the server's.
+        count = min(_DELETED_AT_ONCE, len(self._stored) - (self._parallel - 1))
+        ids = [self._stored.popleft() for _ in range(count)]
         for image_id in ids:
             await self._client.delete(f"{self._url}{_IMAGES}{image_id}", headers=self._authorization)
         return bool(ids)
@@ -193,7 +205,7 @@ def _checked_url(url: str) -> str:
         is_usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
         is_usable = False
-    if not is_usable or parts.query or parts.fragment or parts.username is not None:
+    if not is_usable or "?" in url or "#" in url or parts.username is not None:
         raise RunStopped(f"{url!r} is not the address of a server, such as https://images.example.com.")
     return url.rstrip("/")
 

@@ -10,8 +10,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TaskID, TextColumn
-from rich.progress import ProgressColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.text import Text
 
 from web.cli.run.types import Outcome, Status
@@ -99,7 +107,10 @@ class _RateColumn(ProgressColumn):
 
 
 def printable(path: Path | str) -> str:
-    """A file's name, or a text from the command line, for messages: bytes that are not UTF-8 and control characters are escaped."""
+    """A file's name, or a text from the command line, for messages.
+
+    Bytes that are not UTF-8 and control characters are escaped.
+    """
     text = os.fsencode(path).decode("utf-8", "backslashreplace")
     return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
 

@@ -6,6 +6,8 @@ from enum import StrEnum
 from pathlib import Path, PurePath
 from typing import Any, Protocol
 
+_TOP = PurePath()
+
 
 class PictureFailed(Exception):
     """One picture failed; the run continues. `code` and `param` are those of the API's errors."""
@@ -26,7 +28,7 @@ class Source:
     """A picture to process: its file, and the folder of its result relative to the output folder."""
 
     path: Path
-    folder: PurePath = PurePath()
+    folder: PurePath = _TOP
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,9 @@ def test_a_folder_is_processed_with_its_structure_and_one_line_a_failure(tmp_pat
 
 def test_real_models_cut_out_the_same_as_the_worker_of_a_server(tmp_path: Path) -> None:
     (tmp_path / "astronaut.jpg").write_bytes(jpeg_bytes(photo("astronaut")[:256, :256]))
-    done = run(tmp_path, "bg-removal", "astronaut.jpg", "--json", "-p", "bg_color=#00ff00", "-p", "format=png")
+    done = run(
+        tmp_path, "bg-removal", "astronaut.jpg", "--json", "-p", "bg_color=#00ff00", "-p", "format=png"
+    )
     assert done.returncode == 0, done.stderr
     (line,) = lines(done)
     assert (line["status"], line["output"]) == ("done", "bg-removal/astronaut.png")
@@ -90,7 +92,10 @@ def test_one_picture_may_have_a_file_of_its_own(tmp_path: Path) -> None:
         (("crop", "in", "-o", "a.png"), "--out a.png is a file, and there may be several results"),
         (("crop", "in", "-o", "/proc/out"), "/proc/out cannot be written"),
         (("crop", "in/p000.jpg", "-o", "in/p000.jpg"), "in/p000.jpg is the input itself."),
-        (("crop", "in/p000.jpg", "-o", "a.png", "-p", "format=jpg"), "format: a.png would not be a jpg file."),
+        (
+            ("crop", "in/p000.jpg", "-o", "a.png", "-p", "format=jpg"),
+            "a.png would not be a jpg file.",
+        ),
         (("crop", "in", "-o", "-"), "--out - is for one picture."),
         (("crop", "-", "in"), "- for stdin is the only picture of a run."),
         (("crop", "in/p000.jpg", "--watch"), "--watch is for folders."),
@@ -154,13 +159,13 @@ def test_a_watched_folder_gives_pictures_until_it_is_stopped(tmp_path: Path) -> 
     make_pictures(tmp_path / "in", 1)
     out = tmp_path / "in/out"
     with started(tmp_path, "crop", "in", "-o", "in/out", "--watch", *HALF) as process:
-        wait_until(lambda: (out / "p000.jpg").exists())
+        wait_until((out / "p000.jpg").exists)
         (tmp_path / "in/new.jpg").write_bytes(small_picture(5))
-        wait_until(lambda: (out / "new.jpg").exists())
+        wait_until((out / "new.jpg").exists)
         (tmp_path / "in/bad.jpg").write_bytes(b"text")
         (tmp_path / "in/more").mkdir()
         (tmp_path / "in/more/new.jpg").write_bytes(small_picture(6))
-        wait_until(lambda: (out / "more/new.jpg").exists())
+        wait_until((out / "more/new.jpg").exists)
         process.send_signal(signal.SIGTERM)
         _, stderr = process.communicate(timeout=60)
     assert process.returncode == 0
@@ -173,7 +178,7 @@ def test_a_watched_folder_gives_pictures_until_it_is_stopped(tmp_path: Path) -> 
 def test_working_on_this_machine_needs_neither_web_server_nor_database_nor_torch(tmp_path: Path) -> None:
     """What they cost at the start would be most of a short run."""
     (tmp_path / "a.jpg").write_bytes(small_picture(1))
-    done = run(tmp_path, "crop", "a.jpg", PYTHONPROFILEIMPORTTIME="1", *HALF)
+    done = run(tmp_path, "crop", "a.jpg", *HALF, settings={"PYTHONPROFILEIMPORTTIME": "1"})
     assert done.returncode == 0
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.decode().splitlines() if "|" in line}
     assert "web.cli.run.local" in imported

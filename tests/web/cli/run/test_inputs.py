@@ -19,7 +19,9 @@ def listed(root: Path, output: Path | None = None) -> list[str]:
 
 
 def test_folders_are_read_with_their_subfolders(tmp_path: Path) -> None:
-    make(tmp_path, "b.jpg", "a.PNG", "notes.txt", "2024/june/c.heic", "2024/d.tif", ".hidden.jpg", ".git/e.jpg")
+    make(
+        tmp_path, "b.jpg", "a.PNG", "notes.txt", "2024/june/c.heic", "2024/d.tif", ".hidden.jpg", ".git/e.jpg"
+    )
     found = inputs.find([tmp_path], None)
     assert found.sources == [
         Source(tmp_path / "a.PNG"),

@@ -112,7 +112,13 @@ def test_there_are_no_more_workers_than_pictures(tmp_path: Path) -> None:
     def workers(wanted: int | None, pictures: int | None) -> int | None:
         return local.config(tmp_path, tmp_path, wanted, pictures).workers
 
-    assert [workers(8, 3), workers(2, 3), workers(None, 1), workers(None, 5), workers(8, None)] == [3, 2, 1, None, 8]
+    assert [workers(8, 3), workers(2, 3), workers(None, 1), workers(None, 5), workers(8, None)] == [
+        3,
+        2,
+        1,
+        None,
+        8,
+    ]
 
 
 def test_every_worker_takes_long_calls(tmp_path: Path) -> None:

@@ -65,7 +65,9 @@ def test_no_two_results_of_any_set_of_names_collide(tmp_path: Path) -> None:
         ]
         sources = list(dict.fromkeys(sources))
         folder = OutputFolder(tmp_path, "crop", ALL, set())
-        names = [one.stem.casefold() for one in [*folder.assign(sources), *folder.assign([Source(Path("a.gif"))])]]
+        names = [
+            one.stem.casefold() for one in [*folder.assign(sources), *folder.assign([Source(Path("a.gif"))])]
+        ]
         assert len(set(names)) == len(names)
 
 

@@ -40,7 +40,11 @@ def test_files_are_read(tmp_path: Path) -> None:
     ("tool", "pairs", "expected"),
     [
         ("cut-out", [], "There is no tool 'cut-out'. The tools are: bg-removal, "),
-        ("bg-removal", ["bg_colour=white"], "bg_colour is not a parameter of bg-removal. Its parameters are: "),
+        (
+            "bg-removal",
+            ["bg_colour=white"],
+            "bg_colour is not a parameter of bg-removal. Its ",
+        ),
         ("bg-removal", ["bg_color=wite"], "bg_color: "),
         ("bg-removal", ["bg_color"], "bg_color: write parameters as name=value."),
         ("bg-removal", ["=white"], "=white: write parameters as name=value."),

@@ -4,12 +4,14 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from sqlmodel import select
 
+from api.images.models import Image
 from billing.ledger.plans import PlanName
 from tests.support.cli_runs import lines, make_pictures, run, small_picture, started, tree
 from tests.support.cutting_proxy import cutting
 from tests.support.ml.photos import open_bytes
-from tests.support.server import Customer, RunningServer, StartServer
+from tests.support.server import Customer, RunningServer
 from tests.support.waiting import wait_until
 from web.cli.run import parameters
 from web.cli.run.remote import ApiRunner
@@ -26,7 +28,7 @@ def test_results_and_failures_are_those_of_the_api(server: RunningServer, tmp_pa
     customer = server.new_customer(credits=9)
     make_pictures(tmp_path / "in/sub", 3)
     (tmp_path / "in/no-picture.png").write_bytes(b"text")
-    done = run(tmp_path, "crop", "in", "-o", "out", "--json", *HALF, **settings(server, customer))
+    done = run(tmp_path, "crop", "in", "-o", "out", "--json", *HALF, settings=settings(server, customer))
     assert done.returncode == 1
     by_input = {line["input"]: line for line in lines(done)}
     assert by_input["in/no-picture.png"]["error"]["code"] == "UNSUPPORTED_FORMAT"
@@ -38,10 +40,14 @@ def test_results_and_failures_are_those_of_the_api(server: RunningServer, tmp_pa
     assert b", 3 credits" in done.stderr
     assert server.balance(customer) == (6, 0)
     # The same again is replayed; a deliberate new run is charged.
-    again = run(tmp_path, "crop", "in/sub", "-o", "out2", "--json", *HALF, **settings(server, customer))
+    again = run(
+        tmp_path, "crop", "in/sub", "-o", "out2", "--json", *HALF, settings=settings(server, customer)
+    )
     assert [line["creditsCharged"] for line in lines(again)] == [0, 0, 0]
     assert server.balance(customer) == (6, 0)
-    fresh = run(tmp_path, "crop", "in/sub", "-o", "out2", "--fresh", *HALF, **settings(server, customer))
+    fresh = run(
+        tmp_path, "crop", "in/sub", "-o", "out2", "--fresh", *HALF, settings=settings(server, customer)
+    )
     assert fresh.returncode == 0
     assert server.balance(customer) == (3, 0)
 
@@ -52,14 +58,14 @@ def killed_and_run_again(server: RunningServer, folder: Path, pictures: int, don
     credits, _ = server.balance(customer)
     make_pictures(folder / "in", pictures)
     out = folder / "out"
-    with started(folder, "crop", "in", "-o", "out", *HALF, **settings(server, customer)) as process:
+    with started(folder, "crop", "in", "-o", "out", *HALF, settings=settings(server, customer)) as process:
         wait_until(lambda: len(list(out.glob("[!.]*"))) >= done_before, every_seconds=0.005)
         process.kill()
     assert len(list(out.glob("[!.]*"))) < pictures
     for path in out.glob("[!.]*"):
         assert open_bytes(path.read_bytes()).shape == (40, 30, 3)
     # Everything is asked for again, also what has its result already.
-    done = run(folder, "crop", "in", "-o", "out", *HALF, **settings(server, customer))
+    done = run(folder, "crop", "in", "-o", "out", *HALF, settings=settings(server, customer))
     assert done.returncode == 0, done.stderr
     assert len(list(out.glob("[!.]*"))) == pictures
     wait_until(lambda: server.balance(customer)[1] == 0)
@@ -84,7 +90,7 @@ def test_lost_answers_are_asked_for_again_and_paid_once(server: RunningServer, t
     make_pictures(tmp_path / "in", 4)
     with cutting(server.address, cuts=2) as proxy:
         keys = {"BGERASER_URL": proxy.address, "BGERASER_KEY": customer.key}
-        done = run(tmp_path, "crop", "in", "-o", "out", *HALF, **keys)
+        done = run(tmp_path, "crop", "in", "-o", "out", *HALF, settings=keys)
     assert (done.returncode, proxy.cuts) == (0, 2), done.stderr
     assert len(tree(tmp_path / "out")) == 4
     assert server.balance(customer) == (0, 0)
@@ -94,7 +100,7 @@ def test_the_rate_of_the_plan_is_obeyed(server: RunningServer, tmp_path: Path) -
     """The free plan allows 20 calls at once, and then one in three seconds."""
     customer = server.new_customer(credits=22)
     make_pictures(tmp_path / "in", 22)
-    done = run(tmp_path, "crop", "in", "-o", "out", *HALF, **settings(server, customer))
+    done = run(tmp_path, "crop", "in", "-o", "out", *HALF, settings=settings(server, customer))
     assert done.returncode == 0, done.stderr
     assert len(tree(tmp_path / "out")) == 22
     assert server.balance(customer) == (0, 0)
@@ -106,7 +112,7 @@ def test_the_rate_of_the_plan_is_obeyed(server: RunningServer, tmp_path: Path) -
 def test_no_credits_left_ends_the_run_with_one_line(server: RunningServer, tmp_path: Path) -> None:
     customer = server.new_customer(credits=2)
     make_pictures(tmp_path / "in", 12)
-    done = run(tmp_path, "crop", "in", "-o", "out", *HALF, **settings(server, customer))
+    done = run(tmp_path, "crop", "in", "-o", "out", *HALF, settings=settings(server, customer))
     assert done.returncode == 1
     note, stopped, summary = done.stderr.decode().splitlines()
     assert note == "Credits: 2 for up to 12 pictures."
@@ -114,7 +120,16 @@ def test_no_credits_left_ends_the_run_with_one_line(server: RunningServer, tmp_p
     assert summary.startswith(f"{len(tree(tmp_path / 'out'))} done in ")
     assert server.balance(customer) == (0, 0)
     # What was paid is not lost, even if its answer was.
-    again = run(tmp_path, "crop", "in/p000.jpg", "in/p001.jpg", "-o", "out", *HALF, **settings(server, customer))
+    again = run(
+        tmp_path,
+        "crop",
+        "in/p000.jpg",
+        "in/p001.jpg",
+        "-o",
+        "out",
+        *HALF,
+        settings=settings(server, customer),
+    )
     assert again.returncode == 0
     assert server.balance(customer) == (0, 0)
 
@@ -124,8 +139,8 @@ def test_no_credits_left_ends_the_run_with_one_line(server: RunningServer, tmp_p
     [
         (None, "bge_live_wrong", "(INVALID_API_KEY)"),
         (None, "bge_live_\u00fc", "The API key is not valid."),
-        ("{server}/nowhere", None, "does not exist. (NOT_FOUND)"),
-        ("{server}/healthz?", None, "(NOT_FOUND)"),
+        ("{server}/nowhere", None, "There is nothing at this address. (NOT_FOUND)"),
+        ("{server}/?", None, "is not the address of a server"),
         ("ftp://127.0.0.1", None, "is not the address of a server"),
         ("http://", None, "is not the address of a server"),
         ("http://127.0.0.1:99999", None, "is not the address of a server"),
@@ -151,18 +166,25 @@ def test_a_wrong_address_or_key_stops_the_run_before_any_work(
     assert customer.key not in str(stopped.value)
 
 
-def test_a_full_storage_is_freed_of_results_that_were_downloaded(start_server: StartServer) -> None:
-    server = start_server(BGERASER_ACCOUNT_STORAGE_MB="1", BGERASER_WORKERS="1")
-    customer = server.new_customer(plan=PlanName.BUSINESS)
+def test_a_full_storage_is_freed_of_results_that_were_downloaded(server: RunningServer) -> None:
+    customer = server.new_customer(credits=3)
 
     async def work() -> list[Result]:
-        runner = ApiRunner(server.address, customer.key, parameters.parse("crop", ["format=png", "resize=500x500"]))
+        runner = ApiRunner(server.address, customer.key, parameters.parse("crop", []))
         try:
             await runner.open(1)
-            return [await runner.run(small_picture(number)) for number in range(12)]
+            first = await runner.run(small_picture(1))
+            with server.database.transaction() as session:
+                stored = session.exec(select(Image).where(Image.account_id == customer.account_id)).one()
+                stored.size_bytes = 2 * 1024**3  # as many results would
+                session.add(stored)
+            return [first, await runner.run(small_picture(2))]
         finally:
             await runner.close()
 
-    results = asyncio.run(work())
-    assert len(results) == 12
-    assert sum(len(result.content) for result in results) > 2**20
+    first, second = asyncio.run(work())
+    assert first.content != second.content
+    with server.database.transaction() as session:
+        (left,) = session.exec(select(Image).where(Image.account_id == customer.account_id)).all()
+        assert left.id == second.data["imageId"]
+    assert server.balance(customer) == (1, 0)
