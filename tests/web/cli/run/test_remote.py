@@ -26,9 +26,10 @@ def settings(server: RunningServer, customer: Customer) -> dict[str, str]:
 
 def test_results_and_failures_are_those_of_the_api(server: RunningServer, tmp_path: Path) -> None:
     customer = server.new_customer(credits=9)
+    ours = settings(server, customer)
     make_pictures(tmp_path / "in/sub", 3)
     (tmp_path / "in/no-picture.png").write_bytes(b"text")
-    done = run(tmp_path, "crop", "in", "-o", "out", "--json", *HALF, settings=settings(server, customer))
+    done = run(tmp_path, "crop", "in", "-o", "out", "--json", *HALF, settings=ours)
     assert done.returncode == 1
     by_input = {line["input"]: line for line in lines(done)}
     assert by_input["in/no-picture.png"]["error"]["code"] == "UNSUPPORTED_FORMAT"
@@ -40,14 +41,10 @@ def test_results_and_failures_are_those_of_the_api(server: RunningServer, tmp_pa
     assert b", 3 credits" in done.stderr
     assert server.balance(customer) == (6, 0)
     # The same again is replayed; a deliberate new run is charged.
-    again = run(
-        tmp_path, "crop", "in/sub", "-o", "out2", "--json", *HALF, settings=settings(server, customer)
-    )
+    again = run(tmp_path, "crop", "in/sub", "-o", "out2", "--json", *HALF, settings=ours)
     assert [line["creditsCharged"] for line in lines(again)] == [0, 0, 0]
     assert server.balance(customer) == (6, 0)
-    fresh = run(
-        tmp_path, "crop", "in/sub", "-o", "out2", "--fresh", *HALF, settings=settings(server, customer)
-    )
+    fresh = run(tmp_path, "crop", "in/sub", "-o", "out2", "--fresh", *HALF, settings=ours)
     assert fresh.returncode == 0
     assert server.balance(customer) == (3, 0)
 
@@ -111,8 +108,9 @@ def test_the_rate_of_the_plan_is_obeyed(server: RunningServer, tmp_path: Path) -
 
 def test_no_credits_left_ends_the_run_with_one_line(server: RunningServer, tmp_path: Path) -> None:
     customer = server.new_customer(credits=2)
+    ours = settings(server, customer)
     make_pictures(tmp_path / "in", 12)
-    done = run(tmp_path, "crop", "in", "-o", "out", *HALF, settings=settings(server, customer))
+    done = run(tmp_path, "crop", "in", "-o", "out", *HALF, settings=ours)
     assert done.returncode == 1
     note, stopped, summary = done.stderr.decode().splitlines()
     assert note == "Credits: 2 for up to 12 pictures."
@@ -128,7 +126,7 @@ def test_no_credits_left_ends_the_run_with_one_line(server: RunningServer, tmp_p
         "-o",
         "out",
         *HALF,
-        settings=settings(server, customer),
+        settings=ours,
     )
     assert again.returncode == 0
     assert server.balance(customer) == (0, 0)
