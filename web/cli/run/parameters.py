@@ -85,7 +85,8 @@ def read_file(path: Path, limit_bytes: int) -> bytes:
 
 def reason(error: OSError) -> str:
     """Why a file cannot be used, without repeating its name."""
-    return (error.strerror or str(error)).lower()
+    text = error.strerror or str(error)
+    return text[:1].lower() + text[1:]
 
 
 def _picture(name: str, value: str) -> bytes:
