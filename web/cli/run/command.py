@@ -176,6 +176,8 @@ def _place(out: str | None, files: list[str], tool: str, watch: bool) -> _Place:
         if not is_one:
             raise _usage(f"--out {out} is a file, and there may be several results: name a folder.")
         return _Place(file=folder)
+    if reads_stdin:
+        raise _usage("For stdin, --out names the file of the result, with a suffix such as .png.")
     if any(_is_same(Path(name), folder) for name in files):
         raise _usage("The output folder is the input folder, whose results would be read next time.")
     return _Place(folder=folder)

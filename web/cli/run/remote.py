@@ -52,9 +52,10 @@ class ApiRunner:
         self._salt = secrets.token_hex(16) if is_fresh else ""
         self._resume_at = 0.0  # monotonic; until then the server wants no calls
         self._stored: deque[str] = deque()  # ids of the results that were downloaded
-        if not key.isascii() or not key.isprintable() or not key.strip():
+        key = key.strip()
+        if not key or not key.isascii() or not key.isprintable():
             raise RunStopped("The API key is not valid.")
-        self._authorization = {"Authorization": f"Bearer {key.strip()}"}
+        self._authorization = {"Authorization": f"Bearer {key}"}
         # Without the key: signed addresses need none.
         self._client = httpx.AsyncClient(timeout=_TIMEOUT, headers={"User-Agent": "bgeraser"})
         self._parallel = 1
@@ -157,7 +158,12 @@ class ApiRunner:
             if response.status_code in _WAITING_STATUSES:
                 if time.monotonic() >= patience_ends_at:
                     raise failure
-                self._pause(response)
+                seconds = _retry_after_seconds(response)
+                if response.status_code == 409:  # the same picture is being processed for another call
+                    await asyncio.sleep(seconds)
+                else:
+                    # It concerns the account or the whole server, so every call of this run obeys.
+                    self._resume_at = max(self._resume_at, time.monotonic() + seconds)
                 continue
             failures += 1
             if failures >= _CALL_ATTEMPTS:
@@ -168,13 +174,6 @@ class ApiRunner:
         while (seconds := self._resume_at - time.monotonic()) > 0:  # noqa: ASYNC110 (it waits for a time)
             # Not all at the same moment.
             await asyncio.sleep(seconds + random.uniform(0.0, 0.2))  # noqa: S311
-
-    def _pause(self, response: httpx.Response) -> None:
-        """Obey `Retry-After`, with every call of this run: it concerns the account."""
-        text = response.headers.get("Retry-After", "")
-        seconds = int(text) if text.isdecimal() else _RETRY_AFTER_SECONDS
-        resume_at = time.monotonic() + min(max(seconds, 1), _LONGEST_RETRY_AFTER_SECONDS)
-        self._resume_at = max(self._resume_at, resume_at)
 
     async def _free_storage(self) -> bool:
         """Delete results that were downloaded. False if there are none."""
@@ -230,6 +229,12 @@ def _is_retryable(response: httpx.Response) -> bool:
         return bool(response.json()["error"]["retryable"])
     except (ValueError, KeyError, TypeError):
         return response.status_code == 429 or response.status_code >= 500
+
+
+def _retry_after_seconds(response: httpx.Response) -> int:
+    text = response.headers.get("Retry-After", "")
+    seconds = int(text) if text.isdecimal() else _RETRY_AFTER_SECONDS
+    return min(max(seconds, 1), _LONGEST_RETRY_AFTER_SECONDS)
 
 
 def _backoff_seconds(failures: int) -> float:

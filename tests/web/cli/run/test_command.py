@@ -97,6 +97,7 @@ def test_one_picture_may_have_a_file_of_its_own(tmp_path: Path) -> None:
             "a.png would not be a jpg file.",
         ),
         (("crop", "in", "-o", "-"), "--out - is for one picture."),
+        (("crop", "-", "-o", "out"), "For stdin, --out names the file of the result"),
         (("crop", "-", "in"), "- for stdin is the only picture of a run."),
         (("crop", "in/p000.jpg", "--watch"), "--watch is for folders."),
         (("crop", "-", "--json"), "--json and the picture would both go to stdout"),

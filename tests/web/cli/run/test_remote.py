@@ -93,6 +93,17 @@ def test_lost_answers_are_asked_for_again_and_paid_once(server: RunningServer, t
     assert server.balance(customer) == (0, 0)
 
 
+def test_copies_of_a_picture_are_paid_once(server: RunningServer, tmp_path: Path) -> None:
+    customer = server.new_customer(credits=1)
+    make_pictures(tmp_path / "in", 1)
+    for name in ("a.jpg", "b.jpg", "c.jpg"):
+        (tmp_path / "in" / name).write_bytes((tmp_path / "in/p000.jpg").read_bytes())
+    done = run(tmp_path, "crop", "in", "-o", "out", *HALF, settings=settings(server, customer))
+    assert done.returncode == 0, done.stderr
+    assert tree(tmp_path / "out") == ["a.jpg", "b.jpg", "c.jpg", "p000.jpg"]
+    assert server.balance(customer) == (0, 0)
+
+
 def test_the_rate_of_the_plan_is_obeyed(server: RunningServer, tmp_path: Path) -> None:
     """The free plan allows 20 calls at once, and then one in three seconds."""
     customer = server.new_customer(credits=22)
