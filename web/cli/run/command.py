@@ -219,7 +219,7 @@ def _run_one(name: str, parsed: "RunParameters", options: _Options, report: "Rep
     else:
         if name != _STANDARD and identity(target) is not None and identity(target) == identity(source):
             raise _usage(f"{target} is the input itself.")
-        _require_writable(outputs.OutputFolder(target.parent, parsed.tool.name, (), ()))
+        _require_writable(target.parent)
         if options.skip_existing and target.is_file():
             report.add(Outcome(source, Status.SKIPPED, target))
             return True
@@ -275,7 +275,7 @@ def _run_many(
         if not found.problems:
             report.note(f"There are no pictures in {', '.join(map(str, paths))}.")
         return not found.problems
-    _require_writable(folder)
+    _require_writable(options.out)
     total = None if options.watch else len(found.sources)
 
     async def work() -> bool:
@@ -319,12 +319,12 @@ async def _targets(
             yield known[source]
 
 
-def _require_writable(folder: "OutputFolder") -> None:
-    from web.cli.run.outputs import UnwritableOutput
+def _require_writable(folder: Path) -> None:
+    from web.cli.run import outputs
 
     try:
-        folder.require_writable()
-    except UnwritableOutput as error:
+        outputs.require_writable(folder)
+    except outputs.UnwritableOutput as error:
         raise _usage(str(error)) from None
 
 
@@ -347,12 +347,17 @@ async def _open_runner(
             report.note(f"Credits: {credits} for up to {pictures} pictures.")
         return api
     from ml.device import NoCudaDevice
-    from web.cli.run import local
+    from web.cli.run import local, outputs
 
     settings = Settings.load()
+    cache_dir = settings.data_dir / "cache"
+    try:
+        outputs.require_writable(cache_dir)  # for compiled engines
+    except outputs.UnwritableOutput as error:
+        raise RunStopped(f"BGERASER_DATA_DIR is {settings.data_dir}: {error}") from None
     config = local.config(
         settings.models_path,
-        settings.data_dir / "cache",
+        cache_dir,
         options.jobs or settings.workers,
         pictures,
         device=settings.device,

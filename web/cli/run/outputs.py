@@ -20,7 +20,7 @@ _LASTING_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 
 
 class UnwritableOutput(Exception):
-    """No result can be written. The message names the folder."""
+    """Nothing can be written into a folder."""
 
 
 @dataclass(frozen=True)
@@ -53,15 +53,6 @@ class OutputFolder:
         self._formats = formats
         self._inputs = inputs
         self._taken: set[tuple[PurePath, str]] = set()
-
-    def require_writable(self) -> None:
-        """Raises UnwritableOutput. Creates the folder."""
-        try:
-            self._root.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=self._root):
-                pass
-        except OSError as error:
-            raise UnwritableOutput(f"{self._root} cannot be written: {reason(error)}.") from None
 
     def assign(self, sources: Iterable[Source]) -> list[Target]:
         """The targets of `sources`, in their order. Those of an earlier call stay as they are."""
@@ -102,6 +93,16 @@ def _candidates(path: Path, tool: str, is_shared: bool) -> Iterator[str]:
 def _key(stem: str) -> str:
     """Equal for names that are one file where file names ignore case."""
     return stem.casefold()
+
+
+def require_writable(folder: Path) -> None:
+    """Create the folder. Raises UnwritableOutput, which names it, if no file can be created in it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UnwritableOutput(f"{folder} cannot be written: {reason(error)}.") from None
 
 
 def write(target: Path, content: bytes) -> None:

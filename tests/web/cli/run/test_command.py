@@ -120,6 +120,21 @@ def test_a_wrong_command_line_is_refused_before_any_work(
     assert tree(tmp_path) == before
 
 
+def test_what_is_missing_on_this_machine_is_said_once(tmp_path: Path) -> None:
+    make_pictures(tmp_path / "in", 5)
+    models = {"BGERASER_MODELS_DIR": str(tmp_path / "models")}
+    done = run(tmp_path, "bg-removal", "in", "-o", "out", settings=models)
+    stopped, summary = done.stderr.decode().splitlines()
+    assert (done.returncode, summary[:7]) == (1, "0 done ")
+    assert stopped.startswith("bgeraser run: isnet-general-use is not installed. Install it with: bgeraser ")
+    done = run(tmp_path, "crop", "in", "-o", "out", settings={"BGERASER_DATA_DIR": "/proc/data"})
+    assert done.returncode == 1
+    assert done.stderr.startswith(
+        b"bgeraser run: BGERASER_DATA_DIR is /proc/data: /proc/data/cache cannot be"
+    )
+    assert tree(tmp_path / "out") == []
+
+
 def test_an_empty_folder_is_no_failure(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     done = run(tmp_path, "crop", "in")

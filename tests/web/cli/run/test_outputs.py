@@ -101,7 +101,7 @@ def test_an_unusable_output_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"x")
     for root in (tmp_path / "file", tmp_path / "file" / "below", Path("/proc/results")):
         with pytest.raises(UnwritableOutput, match=str(root)):
-            OutputFolder(root, "crop", ALL, set()).require_writable()
+            outputs.require_writable(root)
 
 
 def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
