@@ -205,7 +205,7 @@ def _run_one(name: str, parsed: "RunParameters", options: _Options, report: "Rep
     """A picture whose result goes to stdout or to a file that was named."""
     from dataclasses import replace
 
-    from web.cli.run import outputs, pipeline
+    from web.cli.run import outputs, parameters, pipeline
     from web.cli.run.inputs import identity
     from web.cli.run.types import Outcome, PictureFailed, RunStopped, Source, Status
 
@@ -224,13 +224,17 @@ def _run_one(name: str, parsed: "RunParameters", options: _Options, report: "Rep
             report.add(Outcome(source, Status.SKIPPED, target))
             return True
 
+    # Before the event loop runs, which would not let Ctrl-C interrupt it.
+    sent = sys.stdin.buffer.read(parameters.LARGEST_FILE_BYTES + 1) if name == _STANDARD else None
+
     async def work() -> bool:
         try:
             runner = await _open_runner(parsed, options, 1, report)
             try:
-                content = _read_stdin(runner.file_limit_bytes) if name == _STANDARD else None
-                if content is None:
-                    content = pipeline.read(Source(source), runner.file_limit_bytes)
+                limit = runner.file_limit_bytes
+                content = pipeline.read(Source(source), limit) if sent is None else sent
+                if len(content) > limit:
+                    raise PictureFailed("FILE_TOO_LARGE", f"is too large: at most {limit // 1024**2} MiB")
                 outcome, result = await pipeline.process_one(source, content, runner)
             finally:
                 await runner.close()
@@ -245,18 +249,10 @@ def _run_one(name: str, parsed: "RunParameters", options: _Options, report: "Rep
             report.note(f"bgeraser run: {stopped}")
             return False
         report.add(outcome if outcome.failure is not None else replace(outcome, output=target))
+        report.note_warnings()
         return outcome.failure is None
 
     return _until_signalled(work())
-
-
-def _read_stdin(limit_bytes: int) -> bytes:
-    from web.cli.run.types import PictureFailed
-
-    content = sys.stdin.buffer.read(limit_bytes + 1)
-    if len(content) > limit_bytes:
-        raise PictureFailed("FILE_TOO_LARGE", f"is too large: at most {limit_bytes // 1024**2} MiB")
-    return content
 
 
 def _run_many(

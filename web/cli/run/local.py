@@ -9,7 +9,7 @@ from api import response_bodies
 from ml import errors
 from ml.backend import Priority, ToolAnswer, ToolCall
 from ml.runtime.local import LocalBackend, LocalConfig
-from web.cli.run.parameters import RunParameters
+from web.cli.run.parameters import LARGEST_FILE_BYTES, RunParameters
 from web.cli.run.types import PictureFailed, Result, RunStopped
 
 #: Nobody waits for an answer over HTTP here, so that calls may take long. A hung one still ends.
@@ -18,7 +18,6 @@ _CALL_SECONDS = 3600.0
 _ATTEMPTS = 3
 #: Before a call for which too little memory was free is tried again, several times as long each time.
 _MEMORY_PAUSE_SECONDS = 2.0
-_FILE_LIMIT_BYTES = 256 * 1024 * 1024
 
 
 class LocalRunner:
@@ -36,7 +35,7 @@ class LocalRunner:
 
     @property
     def file_limit_bytes(self) -> int:
-        return _FILE_LIMIT_BYTES
+        return LARGEST_FILE_BYTES
 
     async def run(self, content: bytes) -> Result:
         """Raises PictureFailed, RunStopped."""

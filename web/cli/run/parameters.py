@@ -17,7 +17,10 @@ from ml.tool import Tool
 
 #: Values that are JSON, which never begins with "@", and too long for a command line.
 _JSON_PARAMETERS = frozenset({"strokes", "points", "box"})
+#: Of a file that is sent to a server.
 FILE_LIMIT_BYTES = 25 * 1024 * 1024
+#: Of a picture that is processed on this machine, where the limit only protects its memory.
+LARGEST_FILE_BYTES = 256 * 1024 * 1024
 _FROM_FILE = "@"
 
 

@@ -59,10 +59,14 @@ class Report:
         """A line on stderr, above the progress bar."""
         self._console.print(_one_line(line), markup=False, highlight=False, soft_wrap=True)
 
-    def summarize(self) -> None:
-        seconds = time.monotonic() - self._began
+    def note_warnings(self) -> None:
+        """A line for each kind of warning so far."""
         for warning, count in sorted(self._warnings.items()):
             self.note(f"Warning ({_count(count, 'picture')}): {warning}")
+
+    def summarize(self) -> None:
+        seconds = time.monotonic() - self._began
+        self.note_warnings()
         done = self.counts[Status.DONE]
         parts = [f"{done} done"]
         parts += [

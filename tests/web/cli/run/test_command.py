@@ -1,9 +1,13 @@
 """`bgeraser run` as a user runs it: its files, its lines and its exit status."""
 
+import fcntl
 import os
 import signal
+import sys
+import termios
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 from typer.testing import CliRunner
@@ -73,6 +77,31 @@ def test_stdin_goes_to_stdout(tmp_path: Path) -> None:
     assert (failed.returncode, failed.stdout) == (1, b"")
     assert failed.stderr.startswith(b"stdin: Not a ")
     assert failed.stderr.count(b"\n") == 1
+
+
+def test_waiting_for_stdin_can_be_interrupted(tmp_path: Path) -> None:
+    with started(tmp_path, "crop", "-") as process:
+        assert process.stdin is not None
+        process.stdin.write(b"\xff\xd8")
+        process.stdin.flush()
+        # When it reads, its own modules are loaded: it is not the interpreter that is interrupted.
+        pipe = process.stdin.fileno()
+        wait_until(lambda: _unread_bytes(pipe) == 0)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=60) == 130
+
+
+def _unread_bytes(pipe: int) -> int:
+    return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, b"\0" * 4), sys.byteorder)
+
+
+def test_warnings_of_one_picture_are_shown(tmp_path: Path) -> None:
+    transparent = np.zeros((20, 20, 4), np.uint8)
+    transparent[5:15, 5:15] = 255
+    (tmp_path / "a.png").write_bytes(png_bytes(transparent))
+    done = run(tmp_path, "crop", "a.png", "-o", "a.jpg")
+    assert done.returncode == 0
+    assert done.stderr.startswith(b"Warning (1 picture): JPEG does not support transparency")
 
 
 def test_one_picture_may_have_a_file_of_its_own(tmp_path: Path) -> None:
