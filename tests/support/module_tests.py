@@ -93,6 +93,7 @@ TESTED_THROUGH = {
     "api/remote_files/pinned_connections.py": "api/remote_files/test_service.py",
     "api/remote_files/remote_urls.py": "api/remote_files/test_service.py",
     "api/editor/overlays.py": "web/editor/test_run_routes.py",
+    "api/editor/guest_previews.py": "web/editor/test_guest_previews.py",
     "api/editor/owners.py": "api/editor/test_projects.py",
     "api/editor/run_service.py": "web/editor/test_run_routes.py",
     "api/editor/unbilled_images.py": "web/editor/test_unbilled_calls.py",

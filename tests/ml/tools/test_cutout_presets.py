@@ -1,5 +1,6 @@
 """Named presets of background removal: sizes, margins and backgrounds, by the real cut-out of a photo."""
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,7 @@ SHARES = {"marketplace": 0.85, "amazon": 0.88, "ebay": 0.9, "etsy": 0.7, "shopif
 SUBJECT = (slice(60, 240), slice(80, 320))
 
 
+@functools.cache
 def looked(bg_image: bytes | None = None, **fields: str) -> Any:
     """A cut-out with a rectangular subject of 240 x 180, drawn with the given look."""
     photo = np.full((300, 400, 3), (40, 90, 160), np.uint8)

@@ -1,6 +1,7 @@
 """Signing up and verifying the address, with and without email."""
 
 import re
+from urllib.parse import quote
 
 import pytest
 from sqlmodel import select
