@@ -86,6 +86,7 @@ def test_recent_pictures_have_name_and_expiry_and_can_be_deleted(
 
 
 def test_of_several_dropped_pictures_one_is_chosen(page: Page, server: RunningServer) -> None:
+    sign_in(page, server, server.new_customer())
     editor = Editor(page, server)
     drop(page, "first.png", "second.png", "third.png")
     dialog = page.get_by_role("dialog", name="Choose a picture")

@@ -72,10 +72,12 @@ def test_a_guest_gets_a_small_marked_preview_which_sign_up_keeps(
         again = guest.run(project, "bg-removal", {"model": "fast"}, step_id=step["id"])
         assert again["parentId"] == project["currentStepId"]
         assert again["isPreview"] is True
+        framed = guest.run(project, "bg-removal", {"model": "fast", "preset": "etsy"})
+        assert (framed["width"], framed["height"]) == (1024, 768)
     customer = sign_up(fresh_server, project)
     with Browser(fresh_server, customer) as member:
         kept = member.project(project["id"])
-        assert [one["isPreview"] for one in kept["steps"]] == [False, True, True]
+        assert [one["isPreview"] for one in kept["steps"]] == [False, True, True, True]
         assert max(downloaded(member, kept, step).shape[:2]) == guest_previews.LONGEST_SIDE
         before = member.session["account"]["creditsAvailable"]
         full = member.run(kept, "bg-removal", {"model": "fast"}, step_id=step["id"])
@@ -88,13 +90,6 @@ def test_a_guest_gets_a_small_marked_preview_which_sign_up_keeps(
         assert (wrong["status"], wrong["param"]) == (422, "stepId")
 
 
-def test_a_preset_does_not_make_a_preview_larger(fresh_server: RunningServer, large_photo: bytes) -> None:
-    with Browser(fresh_server) as guest:
-        project = guest.open(large_photo)
-        step = guest.run(project, "bg-removal", {"model": "fast", "preset": "etsy"})
-        assert (step["width"], step["height"]) == (1024, 768)
-
-
 def test_previews_are_limited_by_network_and_failures_do_not_count(
     fresh_server: RunningServer, large_photo: bytes
 ) -> None:
@@ -102,13 +97,11 @@ def test_previews_are_limited_by_network_and_failures_do_not_count(
         project = guest.open(large_photo)
         assert refused(guest, project, "upscale", {})["code"] == "FORBIDDEN"
         assert refused(guest, project, "bg-removal", {"scale": "7%"})["status"] == 422
-        edge = {"model": "fast", "shift_edge": "-20", "crop": "true"}
-        plain = guest.open(jpeg_bytes(np.full((40, 40, 3), 200, np.uint8)))
-        failing = guest.watch(plain, guest.start(plain, "bg-removal", edge).json()["data"])
-        assert failing["status"] == "failed"
+        missing = guest.start(project, "bg-removal", {"model": "fast", "bg_image_id": "img_none"})
+        assert guest.watch(project, missing.json()["data"])["status"] == "failed"
+        others = neighbour.open(large_photo)
         for number in range(guest_previews.LIMIT.attempts):
-            browser = guest if number % 2 else neighbour
-            own = project if browser is guest else browser.open(large_photo)
+            browser, own = (guest, project) if number % 2 else (neighbour, others)
             browser.run(own, "bg-removal", {"model": "fast"})
         over = guest.start(project, "bg-removal", {"model": "fast"})
         assert over.json()["error"]["code"] == "RATE_LIMITED"
