@@ -156,7 +156,7 @@ def test_the_settings_of_one_picture_do_not_apply_to_the_next(editor: Editor) ->
     editor.page.get_by_label("Open another picture").click()
     editor.open("cat.jpg", jpeg_bytes(photo("chelsea")))
     expect(editor.page.locator(".swatches")).to_have_count(0)
-    none = editor.page.locator(".panel").get_by_role("button", name="None")
+    none = editor.page.get_by_role("group", name="Background").get_by_role("button", name="None")
     expect(none).to_have_attribute("aria-pressed", "true")
 
 
