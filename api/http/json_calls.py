@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from api.errors import InvalidParameter, InvalidRequest
+from api.errors import InvalidParameter, InvalidRequest, MultipleSources
 from api.http import base64_files, json_forms
 from api.http.long_texts import LongText
 from ml.imaging.strokes import MAX_TEXT_CHARACTERS
@@ -44,7 +44,7 @@ def read(
     """The fields of the JSON object in `content`. For a thread.
 
     `files`: the file's own name by each of its names. `list_names`: the texts that may be lists. Raises
-    `InvalidRequest`, `InvalidParameter`; unknown and repeated names are refused.
+    `InvalidRequest`, `InvalidParameter`, `MultipleSources`; unknown and repeated names are refused.
     """
     rest, lists = _cut_out_lists(content)
     fields = JsonFields()
@@ -62,7 +62,9 @@ def read(
         elif value is not None:
             file = files[name]
             if file in sent:
-                raise InvalidParameter(name, f"{name} and {sent[file]} are names of the same file.")
+                raise MultipleSources(
+                    f"{name} and {sent[file]} are names of the same file: send one of them."
+                )
             sent[file] = name
             _read_file(fields, name, file, value)
     return fields
@@ -99,6 +101,8 @@ def _long_text(name: str, value: LongText) -> str:
 
 
 def _read_file(fields: JsonFields, name: str, file: str, value: Any) -> None:
+    if isinstance(value, dict) and len(value) > 1 and set(value) <= set(_WAYS):
+        raise MultipleSources(f"Send {name} in one way: these are {' and '.join(value)}.")
     if not isinstance(value, dict) or len(value) != 1 or not set(value) <= set(_WAYS):
         raise InvalidParameter(
             name,

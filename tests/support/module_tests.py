@@ -37,6 +37,7 @@ NO_LOGIC = {
         "ml/errors.py",
         "ml/pixels.py",
         "ml/tool.py",
+        "web/cli/run/types.py",
     ),
     "constants": (
         "billing/ledger/plans.py",

@@ -14,8 +14,8 @@ from ml.catalogue import TOOLS
 
 MEANINGS = {
     "INVALID_REQUEST": "The request is malformed.",
-    "MISSING_IMAGE": "Neither image nor image_id was sent.",
-    "MULTIPLE_SOURCES": "Both image and image_id were sent.",
+    "MISSING_IMAGE": "None of image, image_url and image_id was sent.",
+    "MULTIPLE_SOURCES": "More than one of image, image_url and image_id was sent.",
     "INVALID_API_KEY": "The API key is missing, unknown or revoked.",
     "INSUFFICIENT_CREDITS": "No credits are left in this period.",
     "FORBIDDEN": "The signature is invalid, or the account is closed.",

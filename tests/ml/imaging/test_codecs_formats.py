@@ -14,7 +14,7 @@ from PIL import Image
 
 from ml.errors import UnreadablePicture
 from ml.imaging import codecs
-from ml.imaging.formats import gif, tiff, tiff_directory
+from ml.imaging.formats import camera_metadata, gif, tiff, tiff_directory
 from ml.pixels import Pixels
 from tests.support.ml import damage, photos, profiles
 
@@ -223,6 +223,13 @@ class TestTiff:
             assert each is not None
             assert np.array_equal(codecs.decode(each).pixels, png.pixels)
         assert not np.array_equal(png.pixels, PHOTO)
+
+    def test_what_says_who_made_it_is_found(self) -> None:
+        exif = Image.Exif()
+        exif[0x013B] = "An artist"
+        picture = codecs.decode(saved(Image.fromarray(PHOTO), "TIFF", exif=exif))
+        (artist,) = camera_metadata.read(picture.exif)
+        assert artist.value == b"An artist\0"
 
     def test_the_density_is_read(self) -> None:
         picture = codecs.decode(saved(Image.fromarray(PHOTO), "TIFF", dpi=(300, 200)))

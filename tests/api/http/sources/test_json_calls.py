@@ -124,8 +124,16 @@ REFUSED: list[tuple[Any, int, str, str | None]] = [
     (b'{"width": NaN}', 400, "INVALID_REQUEST", None),
     (b'{"width": 1, "width": 2}', 422, "INVALID_PARAMETER", "width"),
     (b'{"image": {"base64": "AA==", "base64": "AA=="}}', 422, "INVALID_PARAMETER", "base64"),
-    (b'{"image": {"base64": "AA=="}, "file": {"base64": "AA=="}}', 422, "INVALID_PARAMETER", "file"),
-    (b'{"image": {"image_id": "a"}, "image_id": "b"}', 422, "INVALID_PARAMETER", "image_id"),
+    (b'{"image": {"base64": "AA=="}, "file": {"base64": "AA=="}}', 400, "MULTIPLE_SOURCES", None),
+    (b'{"image": {"image_id": "a"}, "image_id": "b"}', 400, "MULTIPLE_SOURCES", None),
+    (
+        b'{"image": {"url": "https://a.example.com"}, "image_url": "https://b.example.com"}',
+        400,
+        "MULTIPLE_SOURCES",
+        None,
+    ),
+    (b'{"image": {"url": "a", "base64": "b"}}', 400, "MULTIPLE_SOURCES", None),
+    (b'{"image": {"url": "a", "path": "b"}}', 422, "INVALID_PARAMETER", "image"),
     (b'{"image": {"url": "https://a.example.com"}, "image_id": "b"}', 400, "MULTIPLE_SOURCES", None),
     (b'{"image_url": "https://a.example.com", "image_id": "b"}', 400, "MULTIPLE_SOURCES", None),
     (b"{}", 400, "MISSING_IMAGE", None),
@@ -137,7 +145,6 @@ REFUSED: list[tuple[Any, int, str, str | None]] = [
     (b'{"image": 5}', 422, "INVALID_PARAMETER", "image"),
     (b'{"image": {}}', 422, "INVALID_PARAMETER", "image"),
     (b'{"image": {"path": "/etc/passwd"}}', 422, "INVALID_PARAMETER", "image"),
-    (b'{"image": {"url": "a", "base64": "b"}}', 422, "INVALID_PARAMETER", "image"),
     (b'{"image": {"url": null}}', 422, "INVALID_PARAMETER", "image"),
     (b'{"image": {"url": ""}}', 422, "INVALID_PARAMETER", "image"),
     (b'{"image": {"url": {"url": "a"}}}', 422, "INVALID_PARAMETER", "image"),
@@ -182,6 +189,13 @@ def test_other_encodings_and_types_are_refused(
     api: LocalApi, key: str, headers: dict[str, str], code: str
 ) -> None:
     assert code_of(post(api, key, content=b"{}", headers=headers)) == code
+
+
+@pytest.mark.parametrize("path", ["/api/tools/crop", "/api/images"])
+def test_a_body_over_the_limit_is_413(api: LocalApi, key: str, path: str) -> None:
+    headers = {"Content-Type": "application/json", "Content-Length": str(53 * MIB)}
+    answer = post(api, key, path, content=b"", headers=headers)
+    assert (answer.status_code, code_of(answer)) == (413, "FILE_TOO_LARGE")
 
 
 def test_a_plain_text_may_not_be_a_list(api: LocalApi, key: str) -> None:
