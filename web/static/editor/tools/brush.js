@@ -18,7 +18,7 @@ import { note, quietButton, Tool } from "./tool.js";
 /** @type {Record<Operation, string>} */
 const OPERATIONS = { erase: "Erase", restore: "Restore", paint: "Paint", blur: "Blur", heal: "Heal" };
 const BLUR_SHARE = 0.01; // of the longer side, the same as on the server
-const BACKGROUNDS = ["bg_color", "bg_gradient", "bg_blur", "bg_image_id"];
+const BACKGROUNDS = ["bg_color", "bg_gradient", "bg_scene", "bg_blur", "bg_image_id"];
 const HEAL_MARK = "#ff5fa2";
 
 export class Brush extends Tool {
