@@ -124,9 +124,7 @@ async def resend(request: Request) -> Response:
     return await forms.show(request, "check_mail.html", email=email, message=message, purpose="verify")
 
 
-async def _sign_up(
-    request: Request, email: str, password_hash: str, next_path: str
-) -> MailMessage | None:
+async def _sign_up(request: Request, email: str, password_hash: str, next_path: str) -> MailMessage | None:
     auth, services = auth_services_of(request), visitor.services_of(request)
     base_url, now = dependencies.public_base_url(request), services.clock()
     browser = visitor.browser_token(request)
