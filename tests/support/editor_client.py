@@ -1,6 +1,8 @@
 """A browser's part in the editor without a browser: cookie, token, and the requests that its scripts send."""
 
 import secrets
+import time
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -19,6 +21,13 @@ def refill_previews(server: RunningServer) -> None:
     bucket = throttle.by_address("preview", "127.0.0.1")
     with server.database.transaction() as session:
         session.execute(delete(Throttle).where(col(Throttle.bucket) == bucket))
+
+
+def patiently(send: Callable[[], httpx.Response]) -> httpx.Response:
+    """The answer once the guests' rate of a minute, which other tests use too, has room again."""
+    while (answer := send()).status_code == 429 and int(answer.headers["retry-after"]) <= 60:
+        time.sleep(int(answer.headers["retry-after"]))
+    return answer
 
 
 class Browser:

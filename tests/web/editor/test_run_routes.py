@@ -12,7 +12,7 @@ import pytest
 from api.auth import api_keys
 from api.editor import projects
 from api.editor.models import Step
-from tests.support.editor_client import Browser
+from tests.support.editor_client import Browser, patiently
 from tests.support.ml.photos import jpeg_bytes, open_bytes, photo
 from tests.support.server import RunningServer
 from tests.support.waiting import wait_until
@@ -229,7 +229,7 @@ def test_guests_can_use_every_tool_on_samples_without_a_charge(server: RunningSe
 def test_an_image_of_a_guest_requires_signing_up(server: RunningServer, coffee: bytes) -> None:
     with Browser(server) as guest:
         project = guest.open(coffee)
-        refused = guest.start(project, "crop", {"width": "50"})
+        refused = patiently(lambda: guest.start(project, "crop", {"width": "50"}))
         assert (refused.status_code, refused.json()["error"]["code"]) == (403, "FORBIDDEN")
         body = {"stepId": project["currentStepId"], "params": {"points": "[[300,150,1]]"}}
         overlay = guest.client.post(f"/editor/projects/{project['id']}/overlay", json=body)
