@@ -5,7 +5,6 @@ Not in the public catalogue, because it neither edits the picture nor costs a cr
 
 from pydantic import Field
 
-from ml.imaging import resampling, watermark
 from ml.params import Params
 from ml.pixels import Picture
 from ml.tool import Context, Tool, ToolResult
@@ -17,6 +16,8 @@ class PreviewMarkParams(Params):
 
 
 def run(source: Picture, params: PreviewMarkParams, context: Context) -> ToolResult:
+    from ml.imaging import resampling, watermark
+
     context.step("marking the preview", 0.5)
     size = reduced_size((source.width, source.height), params.side)
     pixels = source.pixels
