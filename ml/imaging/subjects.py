@@ -3,7 +3,6 @@
 import math
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 
 from ml.imaging.framing import object_box
@@ -30,6 +29,8 @@ class SubjectMove:
 
 def move_subject(colors: Pixels, alpha: Mask, move: SubjectMove) -> tuple[Pixels, Mask]:
     """Colours (H x W x 3) and alpha (H x W) with the subject moved on the same canvas, which cuts it off."""
+    import cv2
+
     box = object_box(alpha)
     if box is None or move == SubjectMove():
         return colors, alpha
@@ -66,12 +67,16 @@ def move_subject(colors: Pixels, alpha: Mask, move: SubjectMove) -> tuple[Pixels
 
 
 def _multiplied(colors: Pixels, alpha: Mask) -> Pixels:
+    import cv2
+
     share = np.ascontiguousarray(np.broadcast_to(alpha[..., None], colors.shape))
     answer: Pixels = cv2.multiply(colors, share, scale=1 / 255)
     return answer
 
 
 def _divided(weighted: Pixels, alpha: Mask) -> Pixels:
+    import cv2
+
     share = np.ascontiguousarray(np.broadcast_to(alpha[..., None], weighted.shape))
     answer: Pixels = cv2.divide(np.ascontiguousarray(weighted), share, scale=255)
     return answer
