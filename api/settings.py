@@ -50,6 +50,9 @@ class Settings(BaseSettings):
         None, description="Stored images, file:///directory; default: images in the data directory."
     )
     public_url: str | None = Field(None, description="Public base URL of signed URLs and e-mailed links.")
+    contact_email: str | None = Field(
+        None, description="Address for questions about the API, named in its OpenAPI document."
+    )
     development: bool = Field(False, description="Listen beyond loopback without a public URL.")
     secret_key: SecretStr | None = Field(None, description="Signs result URLs; at least 32 characters.")
     secret_key_previous: SecretStr | None = Field(
@@ -161,6 +164,16 @@ class Settings(BaseSettings):
             raise ValueError("must be scheme, host and port only, such as https://images.example.com")
         if not value.isascii() or any(map(str.isspace, value)):
             raise ValueError("must be ASCII without spaces: write other letters of a host as xn--…")
+        return value
+
+    @field_validator("contact_email")
+    @classmethod
+    def _is_an_email_address(cls, value: str | None) -> str | None:
+        if not value:
+            return None
+        name, _, host = value.rpartition("@")
+        if not name or "." not in host or not value.isascii() or any(map(str.isspace, value)):
+            raise ValueError("must be an email address such as help@example.com")
         return value
 
     @field_validator("cors_origins")

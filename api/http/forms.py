@@ -23,7 +23,7 @@ from api.http import json_calls, multipart
 from api.http.multipart import Part
 from api.images import service as images
 from ml.errors import UnsupportedFormat
-from ml.params import Params
+from ml.params import Params, first_problem
 from ml.tool import Tool
 
 E = TypeVar("E", bound=Exception)
@@ -344,13 +344,9 @@ def validated(params: type[Params], texts: dict[str, str]) -> Params:
     try:
         return params.model_validate({name: text for name, text in texts.items() if text})
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        if first["type"] == "parameter":
-            name = str(first["ctx"]["param"])
-        else:
-            name = str(first["loc"][0]) if first["loc"] else ""
-        name = _shown(name)
-        raise InvalidParameter(name, f"{name}: {first['msg']}" if name else first["msg"]) from None
+        problem_name, message = first_problem(error)
+        name = _shown(problem_name)
+        raise InvalidParameter(name, f"{name}: {message}" if name else message) from None
 
 
 def _shown(name: str) -> str:

@@ -102,6 +102,12 @@ def refuse_declared_length(scope: Scope) -> None:
     body.refuse_declared_length()
 
 
+def may_be_longer_than(scope: Scope, size_bytes: int) -> bool:
+    """Whether the body is declared to be longer, or its length is not declared."""
+    body: RequestBody = scope[_SCOPE_KEY]
+    return body.declared_bytes is None or body.declared_bytes > size_bytes
+
+
 async def admit(
     scope: Scope,
     *,

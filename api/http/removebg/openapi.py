@@ -143,7 +143,10 @@ def _body() -> dict[str, Any]:
         "required": True,
         "content": {
             "multipart/form-data": {"schema": whole, "example": {"image_file": "@photo.jpg", "size": "auto"}},
-            "application/x-www-form-urlencoded": {"schema": without_files},
+            "application/x-www-form-urlencoded": {
+                "schema": without_files,
+                "example": {"image_url": "https://example.com/photo.jpg", "size": "auto"},
+            },
             "application/json": {
                 "schema": without_files,
                 "example": {"image_url": "https://example.com/photo.jpg", "size": "auto"},
@@ -193,13 +196,26 @@ REMOVE: dict[str, Any] = {
         "requestBody": _body(),
     },
 }
+_EXAMPLE_ACCOUNT = {
+    "data": {
+        "attributes": {
+            "credits": {"total": 14, "subscription": 14, "payg": 0, "enterprise": 0},
+            "api": {"free_calls": 0, "sizes": "all"},
+        }
+    }
+}
 #: And for `GET /v1.0/account`.
 ACCOUNT: dict[str, Any] = {
     "operation_id": "removebg-account",
     "summary": "Credits, as remove.bg's API shows them",
     "tags": _TAGS,
     "responses": {
-        200: {"description": "The credits left.", "model": RemoveBgAccount},
+        200: {
+            "description": "The credits left.",
+            "model": RemoveBgAccount,
+            "content": {"application/json": {"example": _EXAMPLE_ACCOUNT}},
+            "headers": openapi.described({"X-Request-Id": openapi.HEADERS["X-Request-Id"]}),
+        },
         **_failures(400, 403, 429, 500, 503),
     },
     "openapi_extra": {"security": openapi.SECURITY},

@@ -13,12 +13,20 @@ from api.calls import admission
 from api.calls import service as calls
 from api.calls.types import CallRequest, CallResult, priority_of
 from api.errors import NotFound
-from api.http import dependencies, forms, openapi, refusals, remote_sources, responses
+from api.http import (
+    dependencies,
+    forms,
+    openapi,
+    openapi_examples,
+    refusals,
+    remote_sources,
+    responses,
+)
 from api.http.dependencies import ServicesOf, ToolCaller
 from api.http.middleware import body_limits
 from api.http.remote_sources import RemoteSource
 from api.http.routes.get_and_head import add_get
-from api.http.schemas import ToolEntry
+from api.http.schemas import ToolEntry, ToolsSuccess
 from api.images import service as images
 from api.services import Services
 from ml.catalogue import TOOLS
@@ -44,9 +52,11 @@ def add_to(app: FastAPI) -> None:
         app,
         "/api/tools",
         catalogue,
+        operation_id="list-tools",
         summary="The tools, their parameters and engines",
         tags=["Tools"],
-        responses=openapi.error_responses(*openapi.ANY_REQUEST),
+        responses=openapi.success_response("The catalogue.", ToolsSuccess, openapi_examples.CATALOGUE)
+        | openapi.error_responses(*openapi.ANY_REQUEST),
     )
     app.add_api_route(
         "/api/tools/{tool}",
