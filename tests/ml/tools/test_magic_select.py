@@ -19,7 +19,7 @@ from ml.errors import BadParameter, EmptyMask, NothingFound
 from ml.imaging.selection_prompts import SelectionPrompt, checked_prompts
 from ml.pixels import Mask, Picture, Pixels
 from ml.tool import ARTEFACT_PREFIX, ToolResult
-from ml.tools import magic_select, selection_overlay
+from ml.tools import magic_select, selection_encoding, selection_overlay
 from ml.tools.magic_select import MagicSelectParams
 from tests.ml.imaging.test_outlines import overlap
 from tests.ml.truth import selections
@@ -455,6 +455,18 @@ def test_the_free_overlay_shows_the_same_selection_up_to_1024_pixels(engines: En
     assert overlap((cv2.resize(small.pixels, (1500, 1500)) > 127) * np.uint8(255), whole.pixels) > 0.98
     tiny = selection_overlay.run(Picture(photo("astronaut"), "png"), params_of(BADGE), Selecting(engines))
     assert tiny.pixels.shape == (512, 512)
+
+
+def test_a_picture_is_encoded_once_before_anything_is_selected_in_it(engines: EngineCache) -> None:
+    picture, params = Picture(photo("astronaut"), "png"), selection_encoding.TOOL.params()
+    kept = selection_encoding.run(picture, params, Selecting(engines)).artefacts
+    assert set(kept) <= set(selection_encoding.TOOL.artefacts)
+    assert kept
+    prepared = Selecting(engines, kept)
+    assert selection_encoding.run(picture, params, prepared).artefacts == {}
+    selected = magic_select.run(picture, params_of(BADGE), prepared)
+    assert selected.artefacts == {}  # nothing was encoded again
+    assert np.count_nonzero(selected.pixels)
 
 
 def params_of(form: Mapping[str, str]) -> MagicSelectParams:
