@@ -187,6 +187,40 @@ def test_the_overlay_is_free_and_small_and_its_selection_can_be_applied(
     assert server.balance(customer) == (13, 0)
 
 
+def test_a_picture_is_prepared_for_selections_and_the_time_of_a_run_is_known_before_it(
+    server: RunningServer, coffee: bytes
+) -> None:
+    customer = server.new_customer()
+    with Browser(server, customer) as browser:
+        project = browser.open(coffee)
+        place, step_id = f"/editor/projects/{project['id']}", project["currentStepId"]
+        prepared = browser.client.post(f"{place}/encoding", json={"stepId": step_id})
+        assert prepared.status_code == 200, prepared.text
+        image_id = project["steps"][0]["imageId"]
+        assert list(server.data_dir.glob(f"**/{image_id}*embedding*"))
+
+        def expectation(tool: str, params: dict[str, str]) -> float | None:
+            body = {"tool": tool, "stepId": step_id, "params": params}
+            seconds: float | None = browser.client.post(f"{place}/expectation", json=body).json()["data"][
+                "expectedSeconds"
+            ]
+            return seconds
+
+        fast, fine = (expectation("upscale", {"mode": mode}) for mode in ("fast", "quality"))
+        assert fast is not None
+        assert fine is not None
+        assert fine > 3 * fast
+        assert expectation("crop", {"x": "9000"}) is None  # impossible in this picture
+        assert expectation("upscale", {"scale": "7"}) is None  # an invalid parameter
+        run = browser.start(project, "upscale", {"mode": "fast"}).json()["data"]
+        assert run["expectedSeconds"] is not None
+        assert browser.watch(project, run)["elapsedSeconds"] > 0
+    with Browser(server, server.new_customer()) as other:
+        body = {"tool": "upscale", "stepId": step_id, "params": {}}
+        assert other.client.post(f"{place}/expectation", json=body).status_code == 404
+        assert other.client.post(f"{place}/encoding", json={"stepId": step_id}).status_code == 404
+
+
 def test_without_credits_a_run_fails_with_the_code(server: RunningServer, coffee: bytes) -> None:
     customer = server.new_customer(credits=0)
     with Browser(server, customer) as browser:
