@@ -128,12 +128,31 @@ export class ApiClient {
   }
 
   /**
+   * How long a run would take; null if the server does not know.
+   * @param {string} id
+   * @param {RunBody} body
+   * @returns {Promise<{ expectedSeconds: number | null }>}
+   */
+  expectation(id, body) {
+    return this.#send("POST", `/editor/projects/${id}/expectation`, { body });
+  }
+
+  /**
+   * Prepares a step's picture for selections.
+   * @param {string} id
+   * @param {string} stepId
+   */
+  prepareSelection(id, stepId) {
+    return this.#send("POST", `/editor/projects/${id}/encoding`, { body: { stepId } });
+  }
+
+  /**
    * What clicks and a box select, as a mask to draw over the picture.
    * @param {string} id
    * @param {string} stepId
    * @param {Fields} params
    * @param {AbortSignal} signal
-   * @returns {Promise<{ mask: string, confidence: number | null }>}
+   * @returns {Promise<{ mask: string, confidence: number | null, bbox: [number, number, number, number] }>}
    */
   overlay(id, stepId, params, signal) {
     return this.#send("POST", `/editor/projects/${id}/overlay`, { body: { stepId, params }, signal });

@@ -18,26 +18,28 @@ import { GenerativeExpand } from "./tools/generative_expand.js";
 import { GenerativeFill } from "./tools/generative_fill.js";
 import { MagicSelect } from "./tools/magic_select.js";
 import { Upscale } from "./tools/upscale.js";
+import { TOOL_NAMES } from "./tool_names.js";
 import { suggestFormat, TopBar } from "./topbar.js";
 import { needsLargerPreview } from "./view.js";
+import { WorkMarks } from "./work_marks.js";
 
 /** @import { Context } from "./canvas.js" */
 /** @import { Model } from "./model.js" */
 /** @import { Tool } from "./tools/tool.js" */
-/** @import { RunRequest, Step } from "./types.js" */
+/** @import { RunRequest, Step, View } from "./types.js" */
 
 /**
  * The tools that the editor has a panel for, by the server's name of each.
- * @type {Record<string, { label: string, create: (editor: Editor) => Tool }>}
+ * @type {Record<string, (editor: Editor) => Tool>}
  */
 const TOOLS = {
-  "bg-removal": { label: "Cut out", create: (editor) => new BgRemoval(editor) },
-  upscale: { label: "Upscale", create: (editor) => new Upscale(editor) },
-  "generative-fill": { label: "Fill", create: (editor) => new GenerativeFill(editor) },
-  "generative-expand": { label: "Expand", create: (editor) => new GenerativeExpand(editor) },
-  "magic-select": { label: "Select", create: (editor) => new MagicSelect(editor) },
-  crop: { label: "Crop", create: (editor) => new Crop(editor) },
-  brush: { label: "Brush", create: (editor) => new Brush(editor) },
+  "bg-removal": (editor) => new BgRemoval(editor),
+  upscale: (editor) => new Upscale(editor),
+  "generative-fill": (editor) => new GenerativeFill(editor),
+  "generative-expand": (editor) => new GenerativeExpand(editor),
+  "magic-select": (editor) => new MagicSelect(editor),
+  crop: (editor) => new Crop(editor),
+  brush: (editor) => new Brush(editor),
 };
 
 export class Editor {
@@ -62,6 +64,11 @@ export class Editor {
      */
     this.projectId = null;
     this.isComparing = false;
+    /**
+     * The user's view before a tool with a frame was chosen; null if it does not apply to the picture any more.
+     * @type {View | null}
+     */
+    this.interruptedView = null;
     /** Whether the larger preview of the current step is loading or shown. */
     this.isCloseUp = false;
     /**
@@ -91,6 +98,7 @@ export class Editor {
       this.workplace,
       this.messages.element,
     );
+    this.marks = new WorkMarks(this);
     this.keyboard = new Keyboard(this);
     new Pointers(this.stage, () => this.keyboard.isSpaceHeld);
     this.stage.onView = () => this.#onView();
@@ -113,11 +121,11 @@ export class Editor {
           type: "button",
           "data-tool": tool.name,
           "aria-pressed": "false",
-          title: `${tool.title} (${at + 1}). ${tool.summary}`,
+          title: `${TOOL_NAMES[tool.name]} (${at + 1}). ${tool.summary}`,
           onclick: () => this.choose(tool.name),
         },
         icon(tool.name),
-        el("span", {}, TOOLS[tool.name].label),
+        el("span", {}, TOOL_NAMES[tool.name]),
       ),
     );
     return el("nav", { class: "rail", "aria-label": "Tools" }, buttons);
@@ -126,20 +134,43 @@ export class Editor {
   /** @param {string} name */
   choose(name) {
     if (this.model.run || !this.model.step) return;
+    const zoomed = this.tool && !this.stage.isFitted ? this.stage.view : null;
     if (this.tool?.name !== name) {
       this.tool?.leave();
       this.compare(false);
-      const tool = this.tools.get(name) ?? TOOLS[name].create(this);
+      const tool = this.tools.get(name) ?? TOOLS[name](this);
       this.tools.set(name, tool);
       this.tool = this.stage.tool = tool;
+      this.model.rememberTool(name);
       for (const button of this.rail.querySelectorAll("button"))
         setPressed(button, button.dataset.tool === name);
     }
     this.panel.fold(false);
     this.panel.rebuild();
     this.setCursor(this.tool?.cursor ?? "grab");
-    // The zoom is kept, unless the tool has a frame that is to be seen as a whole.
-    if (this.stage.isFitted || this.tool?.visibleFrame()) this.stage.fit();
+    this.#adjustZoom(zoomed);
+  }
+
+  /**
+   * The zoom is kept when another tool is chosen, unless the tool has a frame that is to be seen as a whole. The tool
+   * after that gets the zoom back.
+   * @param {View | null} zoomed the user's own view before another tool was chosen
+   */
+  #adjustZoom(zoomed) {
+    const { stage } = this;
+    if (this.tool?.visibleFrame()) {
+      if (zoomed) this.interruptedView = zoomed;
+      stage.fit();
+      return;
+    }
+    const view = zoomed ?? this.interruptedView;
+    this.interruptedView = null;
+    if (!view) {
+      stage.fit();
+      return;
+    }
+    stage.zoom(view.scale / stage.view.scale);
+    stage.pan(view.x - stage.view.x, view.y - stage.view.y);
   }
 
   /** @param {string} cursor of the mouse over the stage, as in CSS */
@@ -167,7 +198,10 @@ export class Editor {
       this.stage.clear();
       this.tool?.leave();
       this.tool = this.stage.tool = null;
-    } else if (!this.tool) this.choose(this.toolNames[0]);
+    } else if (!this.tool) {
+      const { rememberedTool } = this.model;
+      this.choose(this.toolNames.includes(rememberedTool) ? rememberedTool : this.toolNames[0]);
+    }
   }
 
   /** @param {Step | null} made the step that a run has just made */
@@ -175,6 +209,8 @@ export class Editor {
     const { step } = this.model;
     if (!step) return;
     this.topbar.resetFormat();
+    if (step.width !== this.stage.size.width || step.height !== this.stage.size.height)
+      this.interruptedView = null;
     if (!made || made.id !== step.id || made.tool !== "bg-removal") this.compare(false);
     this.tool?.onStep(made);
     this.#loadMask();
@@ -197,6 +233,7 @@ export class Editor {
   /** Loads a larger preview once the user zooms in. */
   async #onView() {
     this.topbar.showScale(this.stage.view.scale);
+    this.marks.refresh();
     const { step } = this.model;
     const { image, view } = this.stage;
     if (!step || !image || this.isCloseUp) return;

@@ -2,6 +2,7 @@
 
 import { el } from "./elements.js";
 import * as history from "./history.js";
+import { stepTitle } from "./tool_names.js";
 
 /** @import { Model } from "./model.js" */
 /** @import { Step } from "./types.js" */
@@ -36,7 +37,7 @@ export class Filmstrip {
     const { model } = this;
     const parent = steps.findIndex((one) => one.id === step.parentId);
     const isBranch = parent >= 0 && parent !== at - 1;
-    const name = `${at + 1}. ${step.title}${isBranch ? `, from step ${parent + 1}` : ""}`;
+    const name = `${at + 1}. ${stepTitle(step)}${isBranch ? `, from step ${parent + 1}` : ""}`;
     const image = step.isAvailable
       ? el("img", { src: step.thumbnailUrl, alt: "", loading: "lazy", draggable: "false" })
       : el("span", { class: "gone" }, "deleted");
