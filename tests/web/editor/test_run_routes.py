@@ -184,7 +184,21 @@ def test_the_overlay_is_free_and_small_and_its_selection_can_be_applied(
         assert browser.project(project["id"])["currentStepId"] == project["currentStepId"]
         filled = browser.run(project, "generative-fill", {"mask_id": kept["imageId"]})
         assert (filled["width"], filled["height"]) == (600, 400)
-    assert server.balance(customer) == (13, 0)
+        mixed = browser.run(
+            project,
+            "generative-fill",
+            {"points": points, "strokes": STROKES, "format": "png"},
+            step_id=project["currentStepId"],
+        )
+        before, after = (
+            open_bytes(browser.client.get(step["previewUrl"]).content)[..., :3].astype(int)
+            for step in (project["steps"][0], mixed)
+        )
+        changed = abs(after - before).max(axis=2) > 24
+        # The clicked cup is filled, and so is what the strokes paint far from it.
+        assert changed[mask > 127].mean() > 0.5
+        assert changed[115:145, 135:165].mean() > 0.2
+    assert server.balance(customer) == (12, 0)
 
 
 def test_a_picture_is_prepared_for_selections_and_the_time_of_a_run_is_known_before_it(

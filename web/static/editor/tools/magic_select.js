@@ -1,15 +1,16 @@
 // Magic select: click on an object, then cut it out, remove it, or keep it as a mask.
 
 import { withConfidence } from "../confidence.js";
-import { el, segments } from "../elements.js";
-import { SelectionInput } from "./selection_input.js";
-import { note, quietButton, Tool } from "./tool.js";
+import { el } from "../elements.js";
+import { Marking } from "./marking.js";
+import { quietButton, Tool } from "./tool.js";
 
 /** @import { Context } from "../canvas.js" */
 /** @import { Editor } from "../editor.js" */
 /** @import { Action, Fields, Point, Step } from "../types.js" */
+/** @import { Hover } from "./tool.js" */
 
-const HIDDEN = ["points", "box", "auto", "output", "multimask", "model", "format", "quality"];
+const HIDDEN = ["points", "box", "strokes", "auto", "output", "multimask", "model", "format", "quality"];
 const REFINEMENTS = ["grow", "feather", "invert"]; // shown in the overlay
 
 export class MagicSelect extends Tool {
@@ -17,23 +18,28 @@ export class MagicSelect extends Tool {
   constructor(editor) {
     super(editor, "magic-select");
     this.message = el("p", { class: "note", role: "status" });
-    /** @type {SelectionInput} */
-    this.input = new SelectionInput(this, () => this.#refresh());
+    /** @type {Marking} */
+    this.marking = new Marking(this, {
+      way: "click",
+      overlaysStrokes: true,
+      onChange: () => this.#refresh(),
+    });
   }
 
   build() {
-    const { input } = this;
+    const { marking } = this;
     this.#showMessage();
-    const signs = { add: "+ Add", subtract: "− Subtract" };
     return [
-      note("Click on an object, or draw a box around it. Clicking is free."),
-      segments("Each click", signs, input.subtracts ? "subtract" : "add", (sign) => {
-        input.subtracts = sign === "subtract";
+      ...marking.build((way) => {
+        marking.way = way;
+        this.editor.panel.rebuild();
+        this.editor.setCursor(this.cursor);
+        this.stage.invalidate();
       }),
       el(
         "div",
         { class: "row" },
-        quietButton("Find the subject", () => input.selectSubject()),
+        quietButton("Find the subject", () => marking.selectSubject()),
         quietButton("Clear", () => this.clear()),
       ),
       this.message,
@@ -52,7 +58,7 @@ export class MagicSelect extends Tool {
       {
         label: "Remove object",
         problem,
-        request: () => this.request(this.input.fields(), "generative-fill", "Remove object"),
+        request: () => this.request(this.marking.fields(), "generative-fill", "Remove object"),
         isHidden: isRefined,
       },
       {
@@ -64,12 +70,11 @@ export class MagicSelect extends Tool {
   }
 
   problem() {
-    if (this.input.isUsable) return "";
-    return this.input.isLoading ? "Selecting …" : "Select something first.";
+    return this.marking.problem();
   }
 
   fields() {
-    return { ...this.controls.fields(), ...this.input.fields() };
+    return { ...this.controls.fields(), ...this.marking.fields() };
   }
 
   example() {
@@ -83,19 +88,25 @@ export class MagicSelect extends Tool {
   /** @returns {Fields} */
   overlayFields() {
     const fields = Object.entries(this.controls.fields());
-    return Object.fromEntries(fields.filter(([name]) => REFINEMENTS.includes(name)));
+    const refinements = fields.filter(([name]) => REFINEMENTS.includes(name));
+    return { ...Object.fromEntries(refinements), ...this.marking.strokeFields() };
   }
 
   /** @param {string} name */
   onChange(name) {
     super.onChange(name);
-    if (REFINEMENTS.includes(name) && !this.input.isEmpty) this.input.loadOverlay();
+    if (REFINEMENTS.includes(name) && !this.marking.isEmpty) this.marking.selection.loadOverlay();
   }
 
   /** @param {Step | null} made */
   onStep(made) {
-    if (made?.isMask) this.editor.noticeMaskKept();
-    else this.clear();
+    if (made?.isMask) {
+      this.editor.noticeMaskKept();
+      return;
+    }
+    this.clear();
+    this.marking.strokes.onStep();
+    this.editor.panel.rebuild();
   }
 
   leave() {
@@ -103,20 +114,20 @@ export class MagicSelect extends Tool {
   }
 
   get hasDrawn() {
-    return !this.input.isEmpty;
+    return !this.marking.isEmpty;
   }
 
   undo() {
-    return this.input.undo();
+    return this.marking.undo();
   }
 
   clear() {
-    this.input.clear();
+    this.marking.clear();
     this.#refresh();
   }
 
   get cursor() {
-    return "crosshair";
+    return this.marking.cursor;
   }
 
   handlesPointer() {
@@ -128,26 +139,44 @@ export class MagicSelect extends Tool {
    * @param {PointerEvent} event
    */
   pointerDown(point, event) {
-    this.input.down(point, event);
+    this.marking.down(point, event);
   }
 
   /** @param {Point} point */
   pointerMove(point) {
-    this.input.move(point);
+    this.marking.move(point);
   }
 
   /** @param {Point} point */
   pointerUp(point) {
-    this.input.up(point);
+    this.marking.up(point);
   }
 
   cancelPointer() {
-    this.input.cancelDrag();
+    this.marking.cancel();
+  }
+
+  /** @param {Hover | null} hover */
+  hover(hover) {
+    this.marking.hover(hover);
+  }
+
+  /** @param {-1 | 1} direction */
+  resizeBrush(direction) {
+    this.marking.strokes.resizeBrush(direction);
+  }
+
+  workArea() {
+    return this.marking.bounds;
+  }
+
+  pendingPoint() {
+    return this.marking.selection.pendingPoint;
   }
 
   /** @param {Context} context */
   drawOverlay(context) {
-    this.input.draw(context);
+    this.marking.draw(context);
   }
 
   #refresh() {
@@ -157,7 +186,7 @@ export class MagicSelect extends Tool {
   }
 
   #showMessage() {
-    const { isLoading, message, overlay, confidence } = this.input;
+    const { isLoading, message, overlay, confidence } = this.marking.selection;
     const selected = overlay && confidence !== null ? withConfidence("Selected", confidence) : "";
     this.message.textContent = isLoading ? "Selecting …" : message || selected;
   }
