@@ -1,6 +1,6 @@
 // The client of the server's /editor routes: JSON, the session's cookie, and a CSRF token for every change.
 
-/** @import { ApiErrorBody, Fields, ListedProject, Project, Run, RunBody, Session } from "./types.js" */
+/** @import { ApiErrorBody, DownloadOptions, Fields, ListedProject, Project, Run, RunBody, Session } from "./types.js" */
 
 /** A request that did not succeed: the API's `code`, and a `message` for people. */
 export class ApiError extends Error {
@@ -159,6 +159,17 @@ export class ApiClient {
   }
 
   /**
+   * A file and the name that the server proposes for it.
+   * @param {string} path
+   * @param {AbortSignal} [signal]
+   */
+  async file(path, signal) {
+    const response = await this.#fetch(path, { signal, credentials: "same-origin" });
+    if (!response.ok) throw new ApiError(response.status, errorOf(await response.json().catch(() => null)));
+    return { blob: await response.blob(), name: proposedName(response) };
+  }
+
+  /**
    * @param {string} method
    * @param {string} path
    * @param {{ body?: object, headers?: Record<string, string>, signal?: AbortSignal }} [options]
@@ -180,8 +191,7 @@ export class ApiClient {
     });
     const answer = await response.json().catch(() => null);
     if (answer?.success) return answer.data;
-    const error = answer?.error ?? { code: "UNREACHABLE", message: "The server did not answer." };
-    throw new ApiError(response.status, error);
+    throw new ApiError(response.status, errorOf(answer));
   }
 
   /**
@@ -202,14 +212,35 @@ export class ApiClient {
 }
 
 /**
- * Where a step's full-size picture is downloaded from.
+ * The error in an answer; one of its own for an answer that is not the server's.
+ * @param {{ error?: ApiErrorBody } | null} answer
+ * @returns {ApiErrorBody}
+ */
+function errorOf(answer) {
+  return answer?.error ?? { code: "UNREACHABLE", message: "The server did not answer." };
+}
+
+/**
+ * Where a step's picture is downloaded from.
  * @param {string} id
  * @param {string} stepId
- * @param {string} format
- * @param {number} quality
+ * @param {DownloadOptions} options
  */
-export function downloadUrl(id, stepId, format, quality) {
-  return `/editor/projects/${id}/steps/${stepId}/file?format=${format}&quality=${quality}`;
+export function downloadUrl(id, stepId, { format, quality, width, background }) {
+  const query = new URLSearchParams({ format, quality: `${quality}` });
+  if (width) query.set("width", `${width}`);
+  if (background) query.set("bg_color", background);
+  return `/editor/projects/${id}/steps/${stepId}/file?${query}`;
+}
+
+/**
+ * The file name that an answer proposes, or "".
+ * @param {Response} response
+ */
+function proposedName(response) {
+  const header = response.headers.get("Content-Disposition") ?? "";
+  const encoded = /filename\*=UTF-8''([^;]+)/i.exec(header)?.[1];
+  return encoded ? decodeURIComponent(encoded) : (/filename="([^"]*)"/i.exec(header)?.[1] ?? "");
 }
 
 /**

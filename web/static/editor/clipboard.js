@@ -22,8 +22,8 @@ export async function copyText(text) {
 }
 
 /**
- * Copies a picture. Returns whether it was copied.
- * @param {Blob} png
+ * Copies a picture, a PNG that may still be loading. Returns whether it was copied. Raises what loading it raises.
+ * @param {Promise<Blob>} png
  */
 export async function copyPicture(png) {
   if (navigator.clipboard && "ClipboardItem" in window) {
@@ -31,10 +31,10 @@ export async function copyPicture(png) {
       await navigator.clipboard.write([new ClipboardItem({ "image/png": png })]);
       return true;
     } catch {
-      // As above.
+      // As above, or the picture could not be loaded, which is reported below.
     }
   }
-  const image = el("img", { src: await dataUrl(png), alt: "" });
+  const image = el("img", { src: await dataUrl(await png), alt: "" });
   await image.decode();
   const holder = el("div", { class: "visually-hidden", contenteditable: "true", tabindex: "-1" }, image);
   return copySelected(holder, () => {

@@ -7,10 +7,12 @@ import * as history from "./history.js";
 import { loadImage, maskOverlay } from "./images.js";
 import { Keyboard } from "./keyboard.js";
 import { Messages } from "./messages.js";
+import { NextSteps } from "./next_steps.js";
 import { Panel } from "./panel.js";
 import { Pointers } from "./pointers.js";
 import { Stage } from "./stage.js";
 import { StartScreen } from "./start_screen.js";
+import { sweep } from "./sweep.js";
 import { BgRemoval } from "./tools/bg_removal.js";
 import { Brush } from "./tools/brush.js";
 import { Crop } from "./tools/crop.js";
@@ -42,6 +44,9 @@ const TOOLS = {
   brush: (editor) => new Brush(editor),
 };
 
+/** Tools whose results are worth a look at what has changed. */
+const SWEPT_TOOLS = ["bg-removal", "upscale", "generative-fill", "magic-select"];
+
 export class Editor {
   /**
    * @param {HTMLElement} root
@@ -69,6 +74,13 @@ export class Editor {
      * @type {View | null}
      */
     this.interruptedView = null;
+    /**
+     * The step whose picture was shown last.
+     * @type {string | null}
+     */
+    this.shownStepId = null;
+    /** Ends the sweep over a result. */
+    this.endSweep = () => {};
     /** Whether the larger preview of the current step is loading or shown. */
     this.isCloseUp = false;
     /**
@@ -83,12 +95,14 @@ export class Editor {
     this.topbar = new TopBar(this);
     this.filmstrip = new Filmstrip(model);
     this.startScreen = new StartScreen(this);
+    this.nextSteps = new NextSteps(this);
     this.rail = this.#buildRail();
     this.workplace = el(
       "div",
       { class: "workplace", hidden: true },
       this.rail,
       this.stage.element,
+      this.nextSteps.element,
       this.panel.element,
       this.filmstrip.element,
     );
@@ -138,6 +152,7 @@ export class Editor {
     if (this.tool?.name !== name) {
       this.tool?.leave();
       this.compare(false);
+      this.nextSteps.hide();
       const tool = this.tools.get(name) ?? TOOLS[name](this);
       this.tools.set(name, tool);
       this.tool = this.stage.tool = tool;
@@ -208,10 +223,13 @@ export class Editor {
   async #showStep(made) {
     const { step } = this.model;
     if (!step) return;
-    this.topbar.resetFormat();
+    this.topbar.download.resetFormat();
     if (step.width !== this.stage.size.width || step.height !== this.stage.size.height)
       this.interruptedView = null;
-    if (!made || made.id !== step.id || made.tool !== "bg-removal") this.compare(false);
+    const isResult = made?.id === step.id;
+    const isSameStep = step.id === this.shownStepId; // only its look has changed
+    this.compare(false);
+    this.nextSteps.hide();
     this.tool?.onStep(made);
     this.#loadMask();
     this.stage.element.classList.add("loading");
@@ -221,13 +239,42 @@ export class Editor {
       this.isCloseUp = false;
       this.stage.show(image, { width: step.width, height: step.height });
       this.tool?.onShown(image);
+      this.shownStepId = step.id;
       if (this.isComparing) await this.compare(true);
       this.#onView();
+      if (isResult) void this.#presentResult(step, isSameStep);
     } catch {
       this.model.emit("notice", "This step's picture cannot be shown.");
     }
     this.stage.element.classList.remove("loading");
     this.topbar.refresh();
+  }
+
+  /**
+   * Sweeps once over a result that costs a credit, and proposes what can follow.
+   * @param {Step} step
+   * @param {boolean} isSameStep whether it was shown before with another look
+   */
+  async #presentResult(step, isSameStep) {
+    if (!isSameStep && SWEPT_TOOLS.includes(step.tool ?? "")) await this.#sweep(step);
+    if (this.model.step?.id === step.id && !this.model.run) this.nextSteps.show(step);
+  }
+
+  /** @param {Step} step */
+  async #sweep(step) {
+    const before = this.#comparable();
+    const image = before && (await loadImage(before.previewUrl).catch(() => null));
+    if (!image || this.model.step?.id !== step.id || this.isComparing) return;
+    const ending = new AbortController();
+    this.endSweep = () => ending.abort();
+    this.stage.before = image;
+    await sweep((divider) => {
+      this.stage.divider = divider;
+      this.stage.invalidate();
+    }, ending.signal);
+    this.endSweep = () => {};
+    if (!this.isComparing && !this.stage.showsBefore) this.stage.before = null;
+    this.stage.invalidate();
   }
 
   /** Loads a larger preview once the user zooms in. */
@@ -267,6 +314,7 @@ export class Editor {
 
   /** @param {boolean} isOn */
   async compare(isOn) {
+    this.endSweep();
     const wasComparing = this.isComparing;
     this.isComparing = isOn && this.canCompare();
     this.topbar.showComparing(this.isComparing);
@@ -343,9 +391,13 @@ export class Editor {
   // Actions
 
   /** @param {RunRequest} request */
-  apply(request) {
+  async apply(request) {
+    const stepId = request.stepId ?? this.model.step?.id;
     this.compare(false);
-    return this.model.apply(request);
+    const made = await this.model.apply(request);
+    // A step of an earlier run may have arrived instead.
+    if (stepId && made?.parentId === stepId) this.nextSteps.remember(made, { ...request, stepId });
+    return made;
   }
 
   /** Applies the tool's first action. */

@@ -195,6 +195,17 @@ export interface RunRequest {
   stepId?: string;
 }
 
+export type FileType = "png" | "jpg" | "webp" | "avif";
+
+export interface DownloadOptions {
+  format: FileType;
+  quality: number;
+  /** The picture's own width if there is none. */
+  width?: number;
+  /** The color behind transparency, for file types without it. */
+  background?: string;
+}
+
 /** A button that applies a tool. */
 export interface Action {
   label: string;

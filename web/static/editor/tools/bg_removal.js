@@ -164,9 +164,7 @@ export class BgRemoval extends Tool {
     }
   }
 
-  /** @param {Step | null} made */
-  onStep(made) {
-    if (made?.tool === this.name && made.id !== this.cutoutId) this.editor.compare(true);
+  onStep() {
     if (this.model.step?.id === this.cutoutId) return;
     this.cutoutId = this.cutout?.id ?? null;
     this.editor.panel.rebuild();
