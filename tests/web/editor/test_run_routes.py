@@ -257,6 +257,11 @@ def test_a_step_is_downloaded_in_any_format_without_a_charge(server: RunningServ
             assert answer.content.startswith(signature)
             assert open_bytes(answer.content).shape == (400, 600, 3)
         assert browser.download(project, first, format="gif").status_code == 422
+        small = browser.download(project, first, format="png", width=300)
+        assert open_bytes(small.content).shape == (200, 300, 3)
+        for name, value in (("width", "0"), ("width", "x"), ("bg_color", "no colour"), ("quality", 0)):
+            refused = browser.download(project, first, format="jpg", **{name: value})
+            assert (refused.status_code, refused.json()["error"]["param"]) == (422, name)
     assert server.balance(customer) == (15, 0)
 
 
