@@ -1,7 +1,6 @@
 // Generative fill: brush over an object or click on it to remove it, or describe what should replace it.
 
 import { el, segments } from "../elements.js";
-import * as history from "../history.js";
 import { Marking, WAYS } from "./marking.js";
 import { hiddenPromptSettings, promptField } from "./prompt.js";
 import { quietButton, Tool } from "./tool.js";
@@ -41,16 +40,15 @@ export class GenerativeFill extends Tool {
     this.usesMask = false;
   }
 
-  get #mask() {
-    return history.latestMaskFor(this.model.steps, this.step);
+  get #kept() {
+    return this.editor.keptSelection;
   }
 
   build() {
-    const mask = this.#mask;
-    if (!mask) this.usesMask = false;
+    if (!this.#kept) this.usesMask = false;
     const { marking } = this;
     /** @type {Partial<Record<Way | "mask", string>>} */
-    const ways = { ...WAYS, ...(mask ? { mask: "Kept selection" } : {}) };
+    const ways = { ...WAYS, ...(this.#kept ? { mask: "Kept selection" } : {}) };
     marking.selection.prepare();
     return [
       segments("Mark with", ways, this.usesMask ? "mask" : marking.way, (way) => this.#chooseWay(way)),
@@ -70,7 +68,8 @@ export class GenerativeFill extends Tool {
   /** @returns {Action[]} */
   actions() {
     const label = this.controls.get("prompt").trim() ? "Fill" : "Remove object";
-    const request = () => this.request(this.fields(), this.name, label);
+    const selection = this.usesMask ? (this.#kept ?? undefined) : undefined;
+    const request = () => ({ ...this.request(this.fields(), this.name, label), selection });
     return [{ label, problem: this.problem(), request }];
   }
 
@@ -81,8 +80,7 @@ export class GenerativeFill extends Tool {
   /** @returns {Fields} */
   fields() {
     const fields = this.controls.fields();
-    if (!this.usesMask) return { ...fields, ...this.marking.fields() };
-    return this.#mask ? { ...fields, mask_id: this.#mask.imageId } : fields;
+    return this.usesMask ? fields : { ...fields, ...this.marking.fields() };
   }
 
   /** @param {Step | null} made */
@@ -160,7 +158,7 @@ export class GenerativeFill extends Tool {
 
   /** @param {Context} context */
   drawOverlay(context) {
-    if (this.usesMask) this.editor.drawMask(context);
+    if (this.usesMask) this.editor.drawKeptSelection(context);
     else this.marking.draw(context);
   }
 
