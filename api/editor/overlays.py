@@ -25,14 +25,14 @@ async def select(
     return await unbilled.run(services, work)
 
 
-async def prepare(services: Services, owner: ProjectOwner, source: Step) -> None:
-    """Encode the step's image, so that the first selection in it is as fast as later ones.
+async def prepare(services: Services, owner: ProjectOwner, image_id: str) -> None:
+    """Encode an image, so that the first selection in it is as fast as later ones.
 
     The caller admits the work. Raises `ModelUnavailable`, …
     """
-    files = {"image": await unbilled_images.read(services, source.image_id)}
+    files = {"image": await unbilled_images.read(services, image_id)}
     params = selection_encoding.TOOL.params()
-    work = unbilled.UnbilledCall(selection_encoding.TOOL, params, files, source.image_id, owner.priority)
+    work = unbilled.UnbilledCall(selection_encoding.TOOL, params, files, image_id, owner.priority)
     await unbilled.run(services, work)
 
 

@@ -82,6 +82,13 @@ test("an object moved beyond the border is cut off", () => {
   assert.equal(planes.objectBox(planes.moved(plane, SIZE, 70, 0), SIZE), null);
 });
 
+test("halves are rounded to the even neighbour", () => {
+  assert.deepEqual(
+    [0.5, 1.5, 2.5, -0.5, -1.5, 2.4, 2.6].map(planes.rounded).map(Math.abs),
+    [0, 2, 2, 0, 2, 2, 3],
+  );
+});
+
 test("a contact shadow lies under the lowest part", () => {
   const plane = rectangle(20, 10, 40, 30);
   const box = planes.objectBox(planes.foot(plane, SIZE, { x: 20, y: 10, width: 20, height: 20 }), SIZE);

@@ -10,5 +10,8 @@ test("steps are named by what was done", () => {
   assert.equal(stepTitle({ tool: "brush", title, params: { op: "heal" } }), "Heal");
   assert.equal(stepTitle({ tool: "generative-fill", title, params: { prompt: "a cup" } }), "Fill");
   assert.equal(stepTitle({ tool: "generative-fill", title, params: {} }), "Remove object");
+  assert.equal(stepTitle({ tool: "bg-removal", title, params: {}, answer: {} }), "Look");
+  const cutOut = { tool: "bg-removal", title, params: {}, answer: { confidence: 0.9 } };
+  assert.equal(stepTitle(cutOut), "Remove background");
   assert.equal(stepTitle({ tool: "later", title, params: {} }), title, "a tool that this page does not know");
 });

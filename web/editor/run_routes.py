@@ -179,7 +179,9 @@ async def prepare_selection(
     with access.admit(request, owner, UnbilledKind.OVERLAY):
         body = await access.read_json(request)
         _, step = await find_step(editor, owner, project_id, access.string_field(body, "stepId"))
-        await dependencies.while_connected(request, overlays.prepare(editor.services, owner, step))
+        await dependencies.while_connected(
+            request, overlays.prepare(editor.services, owner, selected_image_id(step))
+        )
     return responses.success(request, {"isReady": True})
 
 

@@ -78,7 +78,7 @@ export class DownloadPanel {
 
   /** Downloads the picture at full resolution without asking, as the keyboard shortcut does. */
   async save() {
-    await this.editor.stepShown; // Whether the picture has transparency is known only once it is shown.
+    await this.editor.settled(); // Whether the picture has transparency is known only once it is shown.
     const { project, step } = this.model;
     if (!project || !step) return;
     const format = this.chosenFormat;
@@ -94,8 +94,11 @@ export class DownloadPanel {
     return format === "png" ? DEFAULT_QUALITY : this.quality;
   }
 
-  #open() {
+  async #open() {
     this.name.value = "";
+    this.#build();
+    await this.editor.settled(); // the look that is shown is that of the step
+    if (!this.menu.matches(":popover-open")) return;
     this.#build();
     this.#fetchSoon(0);
   }

@@ -80,11 +80,6 @@ export class Editor {
      * @type {View | null}
      */
     this.interruptedView = null;
-    /**
-     * The step whose picture was shown last.
-     * @type {string | null}
-     */
-    this.shownStepId = null;
     /** Ends the sweep over a result. */
     this.endSweep = () => {};
     /** Whether the larger preview of the current step is loading or shown. */
@@ -238,7 +233,7 @@ export class Editor {
     if (step.width !== this.stage.size.width || step.height !== this.stage.size.height)
       this.interruptedView = null;
     const isResult = made?.id === step.id;
-    const isSameStep = step.id === this.shownStepId; // only its look has changed
+    const hadNextSteps = !this.nextSteps.element.hidden;
     this.compare(false);
     this.nextSteps.hide();
     this.tool?.onStep(made);
@@ -249,10 +244,10 @@ export class Editor {
       this.isCloseUp = image instanceof OffscreenCanvas; // there is no larger one of a look drawn here
       this.stage.show(image, size);
       this.tool?.onShown(image);
-      this.shownStepId = step.id;
       if (this.isComparing) await this.compare(true);
       this.#onView();
-      if (isResult) void this.#presentResult(step, isSameStep);
+      if (isResult && !isLook(step)) void this.#presentResult(step);
+      else if (isResult && hadNextSteps) this.nextSteps.show(step);
     } catch {
       this.model.emit("notice", "This step's picture cannot be shown.");
     }
@@ -263,10 +258,9 @@ export class Editor {
   /**
    * Sweeps once over a result that costs a credit, and proposes what can follow.
    * @param {Step} step
-   * @param {boolean} isSameStep whether it was shown before with another look
    */
-  async #presentResult(step, isSameStep) {
-    if (!isSameStep && SWEPT_TOOLS.includes(step.tool ?? "")) await this.#sweep(step);
+  async #presentResult(step) {
+    if (SWEPT_TOOLS.includes(step.tool ?? "")) await this.#sweep(step);
     if (this.model.step?.id === step.id && !this.model.run) this.nextSteps.show(step);
   }
 
@@ -478,13 +472,14 @@ export class Editor {
   }
 
   /** Takes back what was drawn last, else the last step. */
-  undo() {
-    if (this.model.run) return;
-    if (this.tool?.undo()) return;
+  async undo() {
+    if (this.model.run || this.tool?.undo()) return;
     if (this.recorder.discard()) {
-      this.tool?.onStep(null);
       this.refreshStep();
-    } else this.model.undo();
+      return;
+    }
+    await this.recorder.settle();
+    this.model.undo();
   }
 
   /** Cancels the run, else discards what was drawn. */
@@ -546,4 +541,12 @@ async function thumbnail(drawn) {
  */
 function hasSameRatio(one, other) {
   return Math.abs(one.width / one.height - other.width / other.height) < 0.01;
+}
+
+/**
+ * Whether a step only changes the look of a cut-out.
+ * @param {Step} step
+ */
+function isLook(step) {
+  return step.tool === "bg-removal" && step.answer.confidence === undefined;
 }

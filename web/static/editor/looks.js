@@ -1,5 +1,7 @@
 // The look of a cut-out as numbers: what its form fields mean at a preview's size. Pure functions.
 
+import { rounded } from "./planes.js";
+
 /** @import { Fields, Frame, Point, Size } from "./types.js" */
 
 /**
@@ -78,7 +80,7 @@ export function cssColor(color) {
  */
 export function lengthPixels(text, side) {
   const value = parseFloat(text) || 0;
-  return Math.round(text.trim().endsWith("%") ? (value * side) / 100 : value);
+  return rounded(text.trim().endsWith("%") ? (value * side) / 100 : value);
 }
 
 /**
@@ -87,7 +89,7 @@ export function lengthPixels(text, side) {
  * @param {number} scale of the preview to the picture
  */
 export function objectSize(box, scale) {
-  return Math.round(Math.sqrt(box.width * box.height) / scale);
+  return rounded(Math.sqrt(box.width * box.height) / scale);
 }
 
 /**

@@ -173,9 +173,9 @@ export class Model extends EventTarget {
   /** Adds the steps that another tab or device has made meanwhile. */
   async synchronize() {
     const { project } = this;
-    if (!project || this.run || this.restyleRun) return;
+    if (!project || this.run) return;
     const current = await this.client.project(project.id).catch(() => null);
-    if (!current || this.project !== project || this.run || this.restyleRun) return;
+    if (!current || this.project !== project || this.run) return;
     const isKnown = (/** @type {Step} */ one) => {
       const known = history.findStep(project.steps, one.id);
       return known?.imageId === one.imageId && known.isAvailable === one.isAvailable;

@@ -60,9 +60,11 @@ export class NextSteps {
 
   /** @param {Step} made */
   #buttonsFor(made) {
-    if (made.tool === "bg-removal") {
+    if (made.cutout) {
       return [
-        this.#button("White", () => this.#changeLook({ bg_color: "#ffffff", bg_blur: "0" }, "color")),
+        this.#button("White", () =>
+          this.#changeLook({ bg_color: "#ffffff", bg_gradient: "", bg_blur: "0" }, "color"),
+        ),
         this.#button("Shadow", () => this.#changeLook({ shadow: "drop" })),
         this.#button("Crop to subject", () => this.#changeLook({ crop: "true", crop_margin: CROP_MARGIN })),
       ];

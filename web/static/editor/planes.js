@@ -333,6 +333,16 @@ export function moved(alpha, { width, height }, across, down) {
 }
 
 /**
+ * The nearest integer, of two the even one, as the server rounds.
+ * @param {number} value
+ */
+export function rounded(value) {
+  const below = Math.floor(value);
+  if (value - below !== 0.5) return Math.round(value);
+  return below % 2 ? below + 1 : below;
+}
+
+/**
  * A flat ellipse where the object stands, before it is blurred.
  * @param {Plane} alpha
  * @param {Size} size
@@ -340,7 +350,7 @@ export function moved(alpha, { width, height }, across, down) {
  */
 export function foot(alpha, { width, height }, box) {
   const bottom = box.y + box.height;
-  const top = bottom - Math.max(1, Math.round(FOOT * box.height));
+  const top = bottom - Math.max(1, rounded(FOOT * box.height));
   let left = -1;
   let right = -1;
   for (let x = 0; x < width; x += 1) {
@@ -354,8 +364,8 @@ export function foot(alpha, { width, height }, box) {
   if (left < 0) [left, right] = [box.x, box.x + box.width - 1];
   const halfWidth = (right - left + 1) / 2;
   const halfHeight = Math.max(1, FLATNESS * halfWidth);
-  const middle = { x: Math.round((left + right) / 2), y: Math.round(bottom - halfHeight / 2) };
-  const radii = { x: Math.max(1, Math.round(halfWidth)), y: Math.round(halfHeight) };
+  const middle = { x: rounded((left + right) / 2), y: rounded(bottom - halfHeight / 2) };
+  const radii = { x: Math.max(1, rounded(halfWidth)), y: rounded(halfHeight) };
   const answer = new Uint8ClampedArray(alpha.length);
   for (let y = Math.max(0, middle.y - radii.y); y <= Math.min(height - 1, middle.y + radii.y); y += 1) {
     // A row is as wide as the ellipse where the row begins, not at its middle.

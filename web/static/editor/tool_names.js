@@ -18,10 +18,11 @@ const OPERATION_NAMES = { erase: "Erase", restore: "Restore", paint: "Paint", bl
 
 /**
  * What was done in a step.
- * @param {Pick<Step, "tool" | "title" | "params">} step
+ * @param {Pick<Step, "tool" | "title" | "params" | "answer">} step
  */
-export function stepTitle({ tool, title, params }) {
+export function stepTitle({ tool, title, params, answer }) {
   if (!tool) return title;
+  if (tool === "bg-removal" && answer?.confidence === undefined) return "Look"; // nothing was cut out anew
   if (tool === "brush") return OPERATION_NAMES[params?.op] ?? TOOL_NAMES.brush;
   if (tool === "generative-fill" && params?.prompt) return "Fill";
   if (tool === "magic-select" && params?.output === "cutout") return "Cut out";

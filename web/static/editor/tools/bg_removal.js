@@ -3,6 +3,7 @@
 
 import { withConfidence } from "../confidence.js";
 import { el, segments } from "../elements.js";
+import * as history from "../history.js";
 import * as looks from "../looks.js";
 import { LookPanel } from "./look_panel.js";
 import { actionAt, dragged, drawOutline, outlineOf } from "./subject_input.js";
@@ -158,6 +159,7 @@ export class BgRemoval extends Tool {
   onStep(made) {
     const { step } = this.model;
     this.drag = null;
+    if (made === null) this.editor.recorder.discard(); // another step was chosen meanwhile
     const isOwn = made && made.id === step?.id && made.cutout && this.#isShown(made.cutout);
     if (isOwn || this.editor.recorder.pending) {
       this.loadedId = step?.id ?? null;
@@ -173,7 +175,7 @@ export class BgRemoval extends Tool {
    * @param {Cutout} cutout
    */
   #isShown(cutout) {
-    return this.loadedId !== null && looks.isSameLook(cutout.look, this.#lookFields);
+    return this.wasCutout && this.loadedId !== null && looks.isSameLook(cutout.look, this.#lookFields);
   }
 
   onShown() {
@@ -219,7 +221,11 @@ export class BgRemoval extends Tool {
   wasCutout = false;
 
   #describeCutout() {
-    const confidence = this.model.step?.answer.confidence;
+    const { step, steps } = this.model;
+    const confidence = history
+      .pathTo(steps, step?.id ?? "")
+      .map((one) => one.answer.confidence)
+      .findLast((value) => typeof value === "number");
     return typeof confidence === "number" ? withConfidence("Cut out", confidence) : "Cut out.";
   }
 
@@ -290,8 +296,14 @@ export class BgRemoval extends Tool {
     if (!cutout || !drag) return;
     const fields = dragged(drag.action, drag.look, cutout, drag.middle, drag.from, point);
     Object.assign(this.controls.values, fields);
-    this.onChange("subject_x");
+    if (this.#frameRequest) return; // there are several moves a frame
+    this.#frameRequest = requestAnimationFrame(() => {
+      this.#frameRequest = 0;
+      this.onChange("subject_x");
+    });
   }
+
+  #frameRequest = 0;
 
   pointerUp() {
     const wasDragging = this.drag !== null;
