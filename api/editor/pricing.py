@@ -37,6 +37,7 @@ LOOK_PARAMS = frozenset(
         "output_size",
         "format",
         "quality",
+        "dpi",
     }
 )
 
