@@ -44,6 +44,17 @@ class Params(BaseModel):
         " format (jpg for HEIC).",
     )
     quality: int = Field(90, ge=1, le=100, description="Encoding quality for jpg, webp and avif.")
+    dpi: int | None = Field(
+        None,
+        ge=1,
+        le=10_000,
+        description="Density that the result states, in pixels an inch. Default: the source's.",
+    )
+    keep_metadata: bool = Field(
+        False,
+        description="Keep what the source says of its making: date, camera, exposure, description, artist,"
+        " copyright. Never its position. Uploaded images were stored without it.",
+    )
 
     def for_reduced(self, source: tuple[int, int], reduced: tuple[int, int]) -> Self:
         """The same parameters for a source of (width, height) that was reduced to another size.

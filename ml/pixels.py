@@ -25,6 +25,7 @@ class Picture:
     #: Of a JPEG, if the pixels are still those of the file: the quantisation steps of luminance and colour.
     jpeg_tables: tuple[tuple[int, ...], ...] | None = None
     dpi: tuple[float, float] | None = None  # across and down, where the file states it
+    exif: bytes | None = None  # the block as stored, for `ml.imaging.formats.camera_metadata`
 
     @property
     def width(self) -> int:

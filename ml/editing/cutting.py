@@ -1,4 +1,7 @@
-"""From a picture to the full-size alpha of its foreground. The network runs again on small objects."""
+"""From a picture to the full-size alpha of its foreground.
+
+The network runs again on small objects, and along thin lines that it is uncertain of.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,6 +25,8 @@ _MARGIN = 0.15  # times the longer side of the object's box
 _MIN_AGREEMENT = 0.75
 # Agreement is measured at this size.
 _COMPARED_SIDE = 256
+# At most so many lines are followed, with one run of the network each.
+_FOLLOWED_LINES = 2
 # An uncertain band of this width around the edge halves the confidence; a share of the matte's longer side.
 _HAZY_EDGE = 1 / 64
 # Of a matte: less is haze around the object.
@@ -52,17 +57,41 @@ def cut_out(engine: "MattingEngine", source: Picture, on_found: Callable[[], Non
 
 
 def _cut_out(engine: "MattingEngine", visible: Pixels, on_found: Callable[[], None]) -> Cut:
-    height, width = visible.shape[:2]
-    matte = foreground.find_matte(engine, visible)
+    from ml.imaging.matting import parts
+
+    suspected = foreground.find_suspected(engine, visible)
+    matte = parts.remove_uncertain(suspected)
     closer = _look_closer(engine, visible, matte)
     on_found()
     if closer is None:
-        return Cut(_refine(visible, matte), certainty(matte))
-    box, near, agreement = closer
-    part = np.ascontiguousarray(visible[box.top : box.bottom, box.left : box.right])
-    alpha = np.zeros((height, width), np.uint8)
-    alpha[box.top : box.bottom, box.left : box.right] = _refine(part, near)
-    return Cut(alpha, certainty(near) * agreement)
+        cut = Cut(_refine(visible, matte), certainty(matte))
+    else:
+        box, near, agreement = closer
+        alpha = np.zeros(visible.shape[:2], np.uint8)
+        alpha[box.top : box.bottom, box.left : box.right] = _refine(_window(visible, box), near)
+        cut = Cut(alpha, certainty(near) * agreement)
+    _follow_thin_lines(engine, visible, suspected, cut.alpha)
+    return cut
+
+
+def _window(picture: Pixels, box: Box) -> Pixels:
+    return np.ascontiguousarray(picture[box.top : box.bottom, box.left : box.right])
+
+
+def _follow_thin_lines(engine: "MattingEngine", visible: Pixels, matte: Matte, alpha: Mask) -> None:
+    """Add to `alpha` the lines that lead from the object and that the network shows from nearby."""
+    from ml.imaging.matting import thin_lines
+
+    height, width = alpha.shape
+    for line in thin_lines.find(matte, (width, height), _FOLLOWED_LINES):
+        near = engine.matte(_window(visible, line.window))
+        region = thin_lines.corridor(line, near, (width, height))
+        if region is None:
+            continue
+        box = line.window
+        refined = _refine(_window(visible, box), near)
+        part = alpha[box.top : box.bottom, box.left : box.right]
+        np.maximum(part, refined, out=part, where=region)
 
 
 def _refine(picture: Pixels, matte: Matte) -> Mask:
@@ -103,9 +132,7 @@ def _look_closer(engine: "MattingEngine", visible: Pixels, matte: Matte) -> tupl
         min(width, found.right + margin),
         min(height, found.bottom + margin),
     )
-    near = parts.remove_uncertain(
-        engine.matte(np.ascontiguousarray(visible[box.top : box.bottom, box.left : box.right]))
-    )
+    near = parts.remove_uncertain(engine.matte(_window(visible, box)))
     agreement = _agreement(_part_of(matte, box, (width, height)), near)
     return (box, near, agreement) if agreement >= _MIN_AGREEMENT else None
 

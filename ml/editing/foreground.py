@@ -66,13 +66,20 @@ def find_matte(engine: "MattingEngine", visible: Pixels) -> Matte:
 
     Raises `NothingFound`.
     """
+    from ml.imaging.matting import parts
+
+    return parts.remove_uncertain(find_suspected(engine, visible))
+
+
+def find_suspected(engine: "MattingEngine", visible: Pixels) -> Matte:
+    """As `find_matte`, with the parts of which the network is uncertain. Raises `NothingFound`."""
     from ml.engines.matting import CONFIDENT
     from ml.imaging.matting import parts
 
     matte = engine.matte(visible)
     if float((matte > CONFIDENT).mean()) < _MIN_SHARE or parts.is_texture(matte):
         raise NothingFound("No foreground was found in this image.")
-    return parts.remove_uncertain(matte)
+    return matte
 
 
 def flatten_on_white(source: Picture) -> Pixels:

@@ -165,13 +165,13 @@ def _decode(data: bytes, source_format: str, max_pixels: int) -> Picture:
 
     opened = _format_module(source_format).read(data, max_pixels)
     orientation, warnings = opened.orientation, opened.warnings
-    jpeg_tables, dpi = opened.jpeg_tables, opened.dpi
+    jpeg_tables, dpi, exif_block = opened.jpeg_tables, opened.dpi, opened.exif
     image = srgb.to_srgb(opened.image, opened.icc_profile)
     del opened  # releases its picture
     pixels = as_array(exif.apply_orientation(image, orientation))
     if dpi is not None and orientation >= 5:
         dpi = (dpi[1], dpi[0])
-    return Picture(pixels, source_format, warnings, jpeg_tables, dpi)
+    return Picture(pixels, source_format, warnings, jpeg_tables, dpi, exif_block)
 
 
 def check_output_size(width: int, height: int) -> None:
@@ -225,11 +225,16 @@ def resolve_format(
 
 
 def encode(
-    pixels: Pixels | Mask, format: str, quality: int = 90, dpi: tuple[float, float] | None = None
+    pixels: Pixels | Mask,
+    format: str,
+    quality: int = 90,
+    dpi: tuple[float, float] | None = None,
+    exif_block: bytes | None = None,
 ) -> bytes:
     """`pixels` (H x W x 3|4, or H x W for a mask) as png, jpg, webp or avif.
 
-    The only metadata is that colours are sRGB and, in png and jpg, the density `dpi` in pixels an inch.
+    The only metadata is that colours are sRGB, `exif_block` (a TIFF block) and, in png and jpg, the density
+    `dpi` in pixels an inch.
 
     Colour under fully transparent pixels is zeroed, so that removed parts cannot be recovered. JPEG does not
     support transparency: the picture is composited on white. Raises `PictureTooLarge`, `BadParameter` for a
@@ -248,13 +253,16 @@ def encode(
         from ml.imaging.formats import png
 
         is_big = height * width > _BIG_PNG_PIXELS
-        return png.add_chunks(_big_png(pixels) if is_big else _small_png(pixels), png.display_chunks(dpi))
+        content = _big_png(pixels) if is_big else _small_png(pixels)
+        return png.add_chunks(content, png.display_chunks(dpi, exif_block))
     image = Image.fromarray(np.ascontiguousarray(pixels))
     out = io.BytesIO()
     # At high quality without chroma subsampling, which visibly blurs red edges.
     subsampling = "4:4:4" if quality >= 90 else "4:2:0"
     # PNG and AVIF state that they are sRGB without a profile.
     tag = {} if pixels.ndim == 2 else {"icc_profile": display_profile.srgb()}
+    if exif_block is not None:
+        tag["exif"] = b"Exif\0\0" + exif_block
     if format == "jpg":
         density = {} if dpi is None else {"dpi": _jfif_density(dpi)}
         image.save(out, "JPEG", quality=quality, subsampling=subsampling, **tag, **density)
@@ -262,13 +270,15 @@ def encode(
         method = 1 if height * width > _BIG_WEBP_PIXELS else 4
         image.save(out, "WEBP", quality=quality, method=method, **tag)
     elif format == "avif":
-        _save_avif(image, out, quality, subsampling)
+        _save_avif(image, out, quality, subsampling, exif_block)
     else:
         raise ValueError(f"no encoder for {format!r}")
     return out.getvalue()
 
 
-def _save_avif(image: "Image.Image", out: io.BytesIO, quality: int, subsampling: str) -> None:
+def _save_avif(
+    image: "Image.Image", out: io.BytesIO, quality: int, subsampling: str, exif_block: bytes | None
+) -> None:
     count = image.width * image.height
     if image.mode == "L":  # greyscale
         subsampling = "4:0:0"
@@ -276,7 +286,8 @@ def _save_avif(image: "Image.Image", out: io.BytesIO, quality: int, subsampling:
         subsampling = "4:2:0"
     speed = _BIG_AVIF_SPEED if count > _BIG_AVIF_PIXELS else _AVIF_SPEED
     settings = {"speed": speed, "max_threads": _AVIF_THREADS, "autotiling": True}
-    image.save(out, "AVIF", quality=quality, subsampling=subsampling, **settings)
+    tag = {} if exif_block is None else {"exif": exif_block}
+    image.save(out, "AVIF", quality=quality, subsampling=subsampling, **settings, **tag)
 
 
 def _jfif_density(dpi: tuple[float, float]) -> tuple[int, int]:

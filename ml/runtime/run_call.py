@@ -53,6 +53,8 @@ def perform(call: ToolCall, engines: Any, on_step: OnStep) -> ToolAnswer:
         has_alpha = pixels.ndim == 3 and pixels.shape[2] == 4
         content, format = _encode(pixels, source, call)
     warnings = [*source.warnings, *outcome.warnings]
+    if call.params.keep_metadata and not source.exif:
+        warnings.append("The image has no metadata that keep_metadata could keep.")
     if has_alpha and format == "jpg":
         warnings.append("JPEG does not support transparency: the image was placed on a white background.")
     return ToolAnswer(
@@ -96,7 +98,19 @@ def _encode(pixels: Pixels, source: Picture, call: ToolCall) -> tuple[bytes, str
     size = (int(pixels.shape[1]), int(pixels.shape[0]))
     own = planning.auto_format(source.format, call.delivery)
     format = codecs.resolve_format(call.params.format, own, has_alpha, pixels.ndim == 2, size)
-    return codecs.encode(pixels, format, call.params.quality, source.dpi), format
+    density = source.dpi if call.params.dpi is None else (float(call.params.dpi), float(call.params.dpi))
+    block = _exif_block(source, call.params, format)
+    return codecs.encode(pixels, format, call.params.quality, density, block), format
+
+
+def _exif_block(source: Picture, params: Params, format: str) -> bytes | None:
+    """What the result keeps of the source's EXIF, and a density that its format cannot state otherwise."""
+    from ml.imaging.formats import camera_metadata
+
+    entries = camera_metadata.read(source.exif) if params.keep_metadata else ()
+    if params.dpi is not None and format in ("webp", "avif"):
+        entries += camera_metadata.density((params.dpi, params.dpi))
+    return camera_metadata.block(entries) if entries else None
 
 
 def _delivery_fields(decoded: Picture, source: Picture, call: ToolCall) -> dict[str, Any]:

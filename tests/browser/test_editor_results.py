@@ -40,6 +40,14 @@ def test_a_cutout_is_swept_once_and_downloaded_as_chosen(
     expect(shimmer).to_be_hidden()
     compare = page.get_by_role("button", name="Compare with before")
     expect(compare).to_have_attribute("aria-pressed", "false")  # the clean result
+    stage = page.locator(".stage")
+    result = stage.screenshot()
+    page.keyboard.down("o")  # the original, as long as the key is held
+    page.wait_for_timeout(300)
+    assert stage.screenshot() != result
+    page.keyboard.up("o")
+    page.wait_for_timeout(100)
+    assert stage.screenshot() == result
     following.get_by_role("button", name="Shadow").click()
     drop = page.locator(".panel").get_by_role("button", name="Drop")
     expect(drop).to_have_attribute("aria-pressed", "true")

@@ -39,7 +39,7 @@ def read(data: bytes, max_pixels: int) -> Opened:
     image = Image.frombytes(primary.mode, (width, height), pixels, "raw", primary.mode, primary.stride)
     if image.mode in ("RGBa", "La"):  # colour stored multiplied by alpha
         image = image.convert("RGBA" if image.mode == "RGBa" else "LA")
-    return Opened(image, _profile(primary))
+    return Opened(image, _profile(primary), exif=primary.info.get("exif"))
 
 
 def _profile(primary: Any) -> bytes | None:

@@ -93,7 +93,15 @@ def read(data: bytes, max_pixels: int) -> Opened:
     else:
         image = _load_unended(parts)
         warnings = (NO_END,)
-    return Opened(image, _profile(parts), exif.orientation(parts.exif), warnings, _tables(image), _dpi(image))
+    return Opened(
+        image,
+        _profile(parts),
+        exif.orientation(parts.exif),
+        warnings,
+        _tables(image),
+        _dpi(image),
+        parts.exif,
+    )
 
 
 def _dpi(image: Image.Image) -> tuple[float, float] | None:

@@ -31,6 +31,7 @@ class Opened:
     warnings: tuple[str, ...] = ()
     jpeg_tables: tuple[tuple[int, ...], ...] | None = None  # see `ml.pixels.Picture`
     dpi: tuple[float, float] | None = None
+    exif: bytes | None = None  # the block as stored, for `camera_metadata`
 
 
 def check_size(width: int, height: int, max_pixels: int) -> None:

@@ -80,7 +80,9 @@ def read(data: bytes, max_pixels: int) -> Opened:
     if b"IEND" not in parts.names:
         parts.kept.append(_END)
         warnings = (NO_END,)
-    return Opened(_load(parts), _profile(parts), exif.orientation(parts.exif), warnings, dpi=parts.dpi)
+    return Opened(
+        _load(parts), _profile(parts), exif.orientation(parts.exif), warnings, dpi=parts.dpi, exif=parts.exif
+    )
 
 
 def strip_metadata(data: bytes, max_pixels: int) -> bytes:
@@ -225,9 +227,11 @@ def _dpi(payload: bytes) -> tuple[float, float] | None:
     return (across * _INCH, down * _INCH) if unit == 1 and across and down else None
 
 
-def display_chunks(dpi: tuple[float, float] | None) -> bytes:
-    """The chunks that tag a picture as sRGB and, if `dpi` is given, state its density. They follow IHDR."""
+def display_chunks(dpi: tuple[float, float] | None, exif_block: bytes | None = None) -> bytes:
+    """The chunks that tag a picture as sRGB and, if given, state its density and EXIF. They follow IHDR."""
     tagged = _chunk_bytes(b"sRGB", b"\0")
+    if exif_block is not None:
+        tagged += _chunk_bytes(b"eXIf", exif_block)
     if dpi is None:
         return tagged
     across, down = (max(1, round(value / _INCH)) for value in dpi)

@@ -95,7 +95,8 @@ def read(data: bytes, max_pixels: int) -> Opened:
     image = Image.open(io.BytesIO(_file(kept)), formats=["WEBP"])
     check_size(*image.size, max_pixels)
     # The copy releases the decoder, which holds two canvases.
-    return Opened(image.copy(), extra.get(b"ICCP"), exif.orientation(extra.get(b"EXIF")))
+    block = extra.get(b"EXIF")
+    return Opened(image.copy(), extra.get(b"ICCP"), exif.orientation(block), exif=block)
 
 
 def _file(chunks: list[bytes]) -> bytes:

@@ -9,6 +9,8 @@ import pytest
 from ml.device import Device
 from ml.editing import cutting
 from ml.pixels import Mask, Matte, Picture, Pixels
+from tests.ml.truth.shapes import texture
+from tests.support.ml.cutouts import engines
 
 SIZE = (600, 900)
 
@@ -133,3 +135,24 @@ def test_confidence_is_lower_where_the_inside_is_uncertain_too() -> None:
     disc = cv2.GaussianBlur(disc, (0, 0), 1)
     assert cutting.certainty(disc * 0.6) < 0.7 * cutting.certainty(disc)
     assert cutting.certainty(np.zeros((64, 64), np.float32)) == 0
+
+
+def test_a_cable_that_the_network_only_suspects_is_followed() -> None:
+    """A cable of three pixels at 12 megapixels is less than a pixel wide at the network's size."""
+    height, width = 3024, 4032
+    truth = np.zeros((height, width), np.uint8)
+    along = np.linspace(0, 1, 200)
+    cable = np.stack([1612 + along * 2339, 1814 - 907 * np.sin(along * 3)], 1)
+    cv2.polylines(truth, [np.int32(np.rint(cable))], False, 255, 3, cv2.LINE_AA)
+    on_cable = truth > 128
+    on_cable[:, :1650] = False
+    cv2.ellipse(truth, (1210, 1814), (605, 393), 0, 0, 360, 255, -1, cv2.LINE_AA)
+    photo = texture("coffee", (0.0, 0.86, 0.16, 1.0), width, height).astype(np.float32)
+    opacity = truth[..., None].astype(np.float32) / 255
+    foreground = np.where(on_cable[..., None], (190, 170, 150), (205, 205, 203)).astype(np.float32)
+    picture = np.rint(opacity * foreground + (1 - opacity) * photo).astype(np.uint8)
+    alpha = cutting.cut_out(
+        engines().matting("isnet-general-use"), Picture(picture, "png"), lambda: None
+    ).alpha
+    assert (alpha[on_cable] > 128).mean() > 0.7
+    assert (alpha[truth == 0] > 128).mean() < 1e-4

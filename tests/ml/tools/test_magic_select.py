@@ -21,6 +21,7 @@ from ml.pixels import Mask, Picture, Pixels
 from ml.tool import ARTEFACT_PREFIX, ToolResult
 from ml.tools import magic_select, selection_encoding, selection_overlay
 from ml.tools.magic_select import MagicSelectParams
+from ml.tools.selection_encoding import SelectionEncodingParams
 from tests.ml.imaging.test_outlines import overlap
 from tests.ml.truth import selections
 from tests.ml.truth.composites import compose
@@ -475,7 +476,7 @@ def test_strokes_are_selected_alone_or_in_addition_to_an_object(engines: EngineC
 
 
 def test_a_picture_is_encoded_once_before_anything_is_selected_in_it(engines: EngineCache) -> None:
-    picture, params = Picture(photo("astronaut"), "png"), selection_encoding.TOOL.params()
+    picture, params = Picture(photo("astronaut"), "png"), SelectionEncodingParams()
     kept = selection_encoding.run(picture, params, Selecting(engines)).artefacts
     assert set(kept) <= set(selection_encoding.TOOL.artefacts)
     assert kept

@@ -233,9 +233,9 @@ export class Editor {
     if (step.width !== this.stage.size.width || step.height !== this.stage.size.height)
       this.interruptedView = null;
     const isResult = made?.id === step.id;
-    const hadNextSteps = !this.nextSteps.element.hidden;
+    const hadNextSteps = this.nextSteps.isShown;
     this.compare(false);
-    this.nextSteps.hide();
+    if (!this.nextSteps.isOf(step)) this.nextSteps.hide();
     this.tool?.onStep(made);
     this.stage.element.classList.add("loading");
     try {

@@ -22,6 +22,11 @@ export class NextSteps {
      * @type {Map<string, RunRequest & { stepId: string }>}
      */
     this.requests = new Map();
+    /**
+     * The step that the buttons belong to.
+     * @type {string | null}
+     */
+    this.stepId = null;
     this.element = el("div", {
       class: "next-steps",
       role: "group",
@@ -39,6 +44,15 @@ export class NextSteps {
     if (made) this.requests.set(made.id, request);
   }
 
+  get isShown() {
+    return !this.element.hidden;
+  }
+
+  /** @param {Step} step */
+  isOf(step) {
+    return this.stepId === step.id;
+  }
+
   hide() {
     this.element.hidden = true;
   }
@@ -50,6 +64,7 @@ export class NextSteps {
   show(made) {
     const buttons = this.#buttonsFor(made);
     if (!buttons.length) return;
+    this.stepId = made.id;
     this.element.replaceChildren(
       ...buttons,
       this.#button("Download", () => this.editor.topbar.download.show()),
@@ -99,7 +114,7 @@ export class NextSteps {
    * @param {"color"} [background]
    */
   #changeLook(values, background) {
-    this.editor.choose("bg-removal");
+    if (!(this.editor.tool instanceof BgRemoval)) this.editor.choose("bg-removal");
     const { tool } = this.editor;
     if (!(tool instanceof BgRemoval)) return;
     Object.assign(tool.controls.values, values);

@@ -84,8 +84,8 @@ const WORDS = {
   },
 };
 
-/** Settings that only make sense as text. */
-const ONLY_IN_THE_API = ["roi"];
+/** Settings that only make sense as text, or for files that were not opened in the editor. */
+const ONLY_IN_THE_API = ["roi", "dpi", "keep_metadata"];
 
 /**
  * The words of a setting; null for one that is only in the API.

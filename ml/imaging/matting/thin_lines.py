@@ -1,0 +1,121 @@
+"""Finds thin lines, such as cables, that lead from the object and of which the network is uncertain."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ml.imaging.geometry import Box
+from ml.pixels import Mask, Matte
+
+Region = NDArray[np.bool_]
+
+# What the network suspects; above `_SURE` it shows the object.
+_SUSPECTED = 0.06
+_SURE = 0.5
+# Shares of the matte's longer side: the widest line, the shortest, and how close to the object it begins.
+_WIDEST = 1 / 50
+_SHORTEST = 1 / 12
+_NEAR = 1 / 32
+# Lines that are sure for a larger share of their pixels need no second run of the network.
+_MOSTLY_SURE = 0.6
+# Around a line, for the network; times the longer side of the line's box.
+_MARGIN = 0.15
+# A window that is a larger share of the picture shows the network little more than the picture did.
+_LARGEST_WINDOW = 0.5
+# How far from the suspected line the second run may find it; a share of the window's longer side.
+_CORRIDOR = 1 / 32
+# The soft edge of a line, in pixels of the second matte.
+_SOFT_EDGE = 3
+# The second run agrees if it is sure of at least this share of the suspected pixels.
+_MIN_AGREEMENT = 0.5
+
+
+@dataclass(frozen=True)
+class ThinLine:
+    """The suspected pixels (H x W, of the matte's size) and the picture's window to look at again."""
+
+    suspected: Region
+    window: Box
+
+
+def find(matte: Matte, picture: tuple[int, int], limit: int) -> list[ThinLine]:
+    """At most `limit` lines that start at the object, the longest first, in a picture of (width, height)."""
+    side = max(matte.shape)
+    suspected = (matte > _SUSPECTED).astype(np.uint8)
+    width = max(3, round(side * _WIDEST) | 1)
+    thick = cv2.morphologyEx(
+        suspected, cv2.MORPH_OPEN, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (width, width))
+    )
+    thin = (suspected > 0) & ~_grown(thick > 0, 2)
+    # Grown by a pixel, so that a line of single pixels is one region.
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(
+        _grown(thin, 1).astype(np.uint8), connectivity=8
+    )
+    near_object = _grown((matte > _SURE) & (thick > 0), max(1, round(side * _NEAR)))
+    lengths = stats[:, [cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT]].max(axis=1)
+    lines: list[ThinLine] = []
+    for label in sorted(range(1, count), key=lambda label: -int(lengths[label])):
+        if lengths[label] < side * _SHORTEST or len(lines) == limit:
+            break
+        line = (labels == label) & thin
+        if not (line & near_object).any() or float((matte[line] > _SURE).mean()) > _MOSTLY_SURE:
+            continue
+        window = _window(stats[label], matte.shape, picture)
+        if window.width * window.height <= _LARGEST_WINDOW * picture[0] * picture[1]:
+            lines.append(ThinLine(line, window))
+    return lines
+
+
+def _window(stats: NDArray[np.int32], matte: tuple[int, ...], picture: tuple[int, int]) -> Box:
+    left, top, width, height = (int(value) for value in stats[:4])
+    across, down = picture[0] / matte[1], picture[1] / matte[0]
+    margin = _MARGIN * max(width * across, height * down)
+    return Box(
+        max(0, round(left * across - margin)),
+        max(0, round(top * down - margin)),
+        min(picture[0], round((left + width) * across + margin)),
+        min(picture[1], round((top + height) * down + margin)),
+    )
+
+
+def corridor(line: ThinLine, closer: Matte, picture: tuple[int, int]) -> Region | None:
+    """Where the line is in its window, of the window's size; None if the second run does not show it.
+
+    `closer` is the network's matte of the window, of any size.
+    """
+    window = line.window
+    across, down = line.suspected.shape[1] / picture[0], line.suspected.shape[0] / picture[1]
+    height, width = closer.shape
+    columns = ((window.left + (np.arange(width) + 0.5) * window.width / width) * across).astype(int)
+    rows = ((window.top + (np.arange(height) + 0.5) * window.height / height) * down).astype(int)
+    suspected = line.suspected[
+        np.minimum(rows, line.suspected.shape[0] - 1)[:, None],
+        np.minimum(columns, line.suspected.shape[1] - 1)[None, :],
+    ]
+    # The suspected line is wider than the one found, which need only be near its pixels.
+    found = closer > _SURE
+    reach = max(1, round(_CORRIDOR * max(closer.shape)))
+    if float(_grown(found, reach)[suspected].mean()) < _MIN_AGREEMENT:
+        return None
+    opened = cv2.morphologyEx(
+        found.astype(np.uint8), cv2.MORPH_OPEN, np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
+    )
+    # The line is followed beyond its suspected part, to the object and to its end.
+    _, labels = cv2.connectedComponents((found & ~_grown(opened > 0, 1)).astype(np.uint8), connectivity=8)
+    is_line = np.zeros(int(labels.max()) + 1, bool)
+    is_line[np.unique(labels[_grown(suspected, reach)])] = True
+    is_line[0] = False
+    near = _grown(is_line[labels], _SOFT_EDGE)
+    enlarged: Mask = cv2.resize(
+        near.astype(np.uint8), (window.width, window.height), interpolation=cv2.INTER_NEAREST
+    )
+    answer: Region = enlarged > 0
+    return answer
+
+
+def _grown(region: Region, pixels: int) -> Region:
+    grown = cv2.dilate(region.astype(np.uint8), np.ones((2 * pixels + 1, 2 * pixels + 1), np.uint8))
+    answer: Region = grown > 0
+    return answer
