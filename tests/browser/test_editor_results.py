@@ -106,7 +106,7 @@ def test_clicks_and_strokes_mark_together_and_another_version_is_one_click_away(
     page.unroute("**/overlay")
     editor.apply("Remove object")
 
-    def shown() -> np.ndarray:  # type: ignore[type-arg]
+    def shown() -> np.ndarray:
         source = page.locator(".filmstrip [aria-current] img").get_attribute("src")
         assert source is not None
         return open_bytes(page.request.get(server.address + source).body()).astype(int)
