@@ -72,16 +72,18 @@ export class DownloadPanel {
 
   /** Another picture may need another file type than the one that was chosen. */
   resetFormat() {
+    if (this.menu.matches(":popover-open")) return; // a look that was just chosen becomes a step meanwhile
     this.format = null;
     this.width = 0;
   }
 
   /** Downloads the picture at full resolution without asking, as the keyboard shortcut does. */
   async save() {
+    const chosen = this.format; // a look that becomes a step meanwhile resets it
     await this.editor.settled(); // Whether the picture has transparency is known only once it is shown.
     const { project, step } = this.model;
     if (!project || !step) return;
-    const format = this.chosenFormat;
+    const format = chosen ?? this.chosenFormat;
     saveLink(downloadUrl(project.id, step.id, { format, quality: this.#quality(format) }), "");
   }
 
