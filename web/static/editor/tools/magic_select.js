@@ -2,27 +2,17 @@
 // edits the foreground. Only what is done with the selection costs a credit.
 
 import { withConfidence } from "../confidence.js";
-<<<<<<< HEAD
+import { drawGhost } from "../canvas.js";
 import { el } from "../elements.js";
+import { loadImage } from "../images.js";
 import { Marking } from "./marking.js";
 import { quietButton, Tool } from "./tool.js";
 
 /** @import { Context } from "../canvas.js" */
 /** @import { Editor } from "../editor.js" */
-/** @import { Action, Fields, Point } from "../types.js" */
-/** @import { Hover } from "./tool.js" */
-=======
-import { drawGhost } from "../canvas.js";
-import { el, segments } from "../elements.js";
-import { loadImage } from "../images.js";
-import { SelectionInput } from "./selection_input.js";
-import { note, quietButton, Tool } from "./tool.js";
-
-/** @import { Context } from "../canvas.js" */
-/** @import { Editor } from "../editor.js" */
 /** @import { Picture } from "../images.js" */
 /** @import { Action, Fields, Frame, Point } from "../types.js" */
->>>>>>> origin/looks
+/** @import { Hover } from "./tool.js" */
 
 const HIDDEN = ["points", "box", "strokes", "auto", "output", "multimask", "model", "format", "quality"];
 const REFINEMENTS = ["grow", "feather", "invert"]; // shown in the overlay
@@ -32,22 +22,17 @@ export class MagicSelect extends Tool {
   constructor(editor) {
     super(editor, "magic-select");
     this.message = el("p", { class: "note", role: "status" });
-<<<<<<< HEAD
+    /**
+     * The photo of the cut-out that is shown.
+     * @type {HTMLImageElement | null}
+     */
+    this.photo = null;
     /** @type {Marking} */
     this.marking = new Marking(this, {
       way: "click",
       overlaysStrokes: true,
       onChange: () => this.#refresh(),
     });
-=======
-    /**
-     * The photo of the cut-out that is shown.
-     * @type {HTMLImageElement | null}
-     */
-    this.photo = null;
-    /** @type {SelectionInput} */
-    this.input = new SelectionInput(this, () => this.#refresh());
->>>>>>> origin/looks
   }
 
   build() {
