@@ -12,6 +12,15 @@ from tests.support.browser.visitors import sign_in
 from tests.support.ml.photos import jpeg_bytes, open_bytes, photo
 from tests.support.server import Customer, RunningServer
 
+#: The colour that the stage shows at a place of the page, as text.
+_SHOWN_CORNER = """([x, y]) => {
+    const canvas = document.querySelector(".stage canvas");
+    const box = canvas.getBoundingClientRect();
+    const ratio = canvas.width / box.width;
+    const { data } = canvas.getContext("2d").getImageData((x - box.x) * ratio, (y - box.y) * ratio, 1, 1);
+    return data.join();
+}"""
+
 
 @pytest.fixture
 def customer(server: RunningServer) -> Customer:
@@ -40,14 +49,12 @@ def test_a_cutout_is_swept_once_and_downloaded_as_chosen(
     expect(shimmer).to_be_hidden()
     compare = page.get_by_role("button", name="Compare with before")
     expect(compare).to_have_attribute("aria-pressed", "false")  # the clean result
-    stage = page.locator(".stage")
-    result = stage.screenshot()
+    result = page.evaluate(_SHOWN_CORNER, editor.place(4, 4))
     page.keyboard.down("o")  # the original, as long as the key is held
-    page.wait_for_timeout(300)
-    assert stage.screenshot() != result
+    seen = [editor.place(4, 4), result]
+    page.wait_for_function(f"([place, result]) => ({_SHOWN_CORNER})(place) !== result", arg=seen)
     page.keyboard.up("o")
-    page.wait_for_timeout(100)
-    assert stage.screenshot() == result
+    page.wait_for_function(f"([place, result]) => ({_SHOWN_CORNER})(place) === result", arg=seen)
     following.get_by_role("button", name="Shadow").click()
     drop = page.locator(".panel").get_by_role("button", name="Drop")
     expect(drop).to_have_attribute("aria-pressed", "true")

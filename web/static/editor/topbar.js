@@ -118,6 +118,12 @@ export class TopBar {
 }
 
 /**
+ * Formats that can be opened but not saved, and what replaces them.
+ * @type {Record<string, FileType>}
+ */
+const REPLACED_FORMATS = { heic: "jpg", bmp: "jpg", tiff: "jpg", gif: "png" };
+
+/**
  * The file type to suggest: one with transparency if the picture has any, else that of the original.
  * @param {Step[]} steps
  * @param {boolean} hasTransparency
@@ -125,6 +131,6 @@ export class TopBar {
  */
 export function suggestFormat(steps, hasTransparency) {
   const original = history.originalOf(steps)?.format ?? "png";
-  const format = original === "heic" ? "jpg" : /** @type {FileType} */ (original);
+  const format = /** @type {FileType} */ (REPLACED_FORMATS[original] ?? original);
   return hasTransparency && format === "jpg" ? "png" : format;
 }
