@@ -43,7 +43,7 @@ export class Panel {
       this.body,
       this.footer,
     );
-    this.expectations = new Expectations(this.model, () => this.refresh());
+    this.expectations = new Expectations(this.model, () => this.#refreshCost());
     /** When the run's version was received, and how long the work had been running then. */
     this.report = { version: -1, atMs: 0, elapsedSeconds: 0 };
     /** The largest progress that was shown for the run: it never goes back. */
@@ -139,6 +139,13 @@ export class Panel {
     const cost = `${credits(limits.creditsPerRun)}, ${account.creditsAvailable} left.${time} `;
     const more = account.creditsAvailable ? null : el("a", { href: "/plans" }, "Get more");
     return el("p", { class: "cost" }, cost, more);
+  }
+
+  /** Shows the expected time. The buttons stay, because one of them may just be pressed. */
+  #refreshCost() {
+    const shown = this.footer.querySelector(".cost");
+    const action = this.editor.tool?.actions().find((one) => !one.isHidden);
+    if (shown && action && !action.problem && !this.model.run) shown.replaceWith(this.#buildCost(action));
   }
 
   /**
