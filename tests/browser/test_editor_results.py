@@ -49,6 +49,8 @@ def test_a_cutout_is_swept_once_and_downloaded_as_chosen(
     expect(shimmer).to_be_hidden()
     compare = page.get_by_role("button", name="Compare with before")
     expect(compare).to_have_attribute("aria-pressed", "false")  # the clean result
+    # The stage draws the end of the sweep in the next frame.
+    page.evaluate("() => new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))")
     result = page.evaluate(_SHOWN_CORNER, editor.place(4, 4))
     page.keyboard.down("o")  # the original, as long as the key is held
     seen = [editor.place(4, 4), result]
