@@ -202,6 +202,11 @@ def _embed(source: Picture, context: Context, checkpoint: str) -> _Embedded:
     return _Embedded(engine, picture, embedding, {engine.artefact: engine.encode_embedding(embedding)})
 
 
+def encode(source: Picture, context: Context, checkpoint: str) -> dict[str, bytes]:
+    """The artefacts that spare later selections the encoding; none if they are stored already."""
+    return _embed(source, context, checkpoint).artefacts
+
+
 def _overlap(one: _Region, other: _Region) -> float:
     """Intersection over union."""
     either = np.count_nonzero(one | other)

@@ -9,7 +9,7 @@ from sqlmodel import Session
 from starlette.responses import FileResponse, Response
 
 from api.calls.unbilled_admission import Claimant, UnbilledKind
-from api.editor import projects, unbilled_images
+from api.editor import projects, rendering, unbilled_images
 from api.editor.models import Project, Step
 from api.editor.owners import ProjectOwner
 from api.editor.projects import NewStep
@@ -131,26 +131,39 @@ async def download(
     editor: EditorServicesDependency,
     format: str = "",
     quality: int = 90,
+    width: str = "",
+    bg_color: str = "",
 ) -> Response:
-    """The step's image at full resolution in any format, free of charge."""
+    """The step's image in any format, free of charge: at full resolution, or reduced to `width`.
+
+    `bg_color` is for formats without transparency.
+    """
     services = editor.services
     if format not in ("", *_FORMATS):
         raise InvalidParameter("format", f"format must be one of {', '.join(_FORMATS)}.")
     if not 1 <= quality <= 100:
         raise InvalidParameter("quality", "quality must be from 1 to 100.")
     project, step = await find_step(editor, owner, project_id, step_id)
+    if rendering.needs_rendering(step):
+        with access.admit(request, owner, UnbilledKind.RENDERING):
+            drawing = rendering.ensure_rendered(services, owner, project, step)
+            step = await dependencies.while_connected(request, drawing)
     image = await unbilled_images.find(services, step.image_id)
     await images.keep_longer(services, image)
     is_lossless = image.format == "png"
-    if format in ("", image.format) and (is_lossless or quality == 90):
+    changes = {"width": width, "bg_color": bg_color}
+    if not any(changes.values()) and format in ("", image.format) and (is_lossless or quality == 90):
         path = services.storage.path(image.id)
         if not await asyncio.to_thread(path.is_file):
             raise NotFound("No such image.")
         return FileResponse(path, headers=_file_headers(project, step, image.format))
-    params = RenditionParams.model_validate({"format": format or image.format, "quality": quality})
+    texts = {"format": format or image.format, "quality": str(quality), **changes}
+    params = forms.validated(RenditionParams, texts)
     with access.admit(request, owner, UnbilledKind.CONVERSION):
-        rendering = previews.render(services, image, params, owner.claimant(dependencies.address_of(request)))
-        rendition = await dependencies.while_connected(request, rendering)
+        converting = previews.render(
+            services, image, params, owner.claimant(dependencies.address_of(request))
+        )
+        rendition = await dependencies.while_connected(request, converting)
     return Response(rendition.content, headers=_file_headers(project, step, rendition.format))
 
 

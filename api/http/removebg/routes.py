@@ -27,7 +27,7 @@ from api.http.removebg.paths import ACCOUNT_PATH, REMOVE_PATH
 from api.http.routes.get_and_head import add_get
 from api.services import Services
 from billing.ledger import accounts, ledger
-from ml.tools.bg_removal import BgRemovalParams
+from ml.tools.bg_removal_params import BgRemovalParams
 
 
 def add_to(app: FastAPI) -> None:

@@ -1,16 +1,22 @@
 // Puts the editor together: start screen, tools, stage, panel, bars; and the actions that involve several of them.
 
+import { offscreenContextOf } from "./canvas.js";
+import { Composer } from "./composer.js";
 import { showApi, showHelp } from "./dialogs.js";
 import { el, icon, setPressed } from "./elements.js";
 import { Filmstrip } from "./filmstrip.js";
 import * as history from "./history.js";
-import { loadImage, maskOverlay } from "./images.js";
+import { loadImage, widthOf } from "./images.js";
 import { Keyboard } from "./keyboard.js";
+import { LookRecorder } from "./look_recorder.js";
+import * as looks from "./looks.js";
 import { Messages } from "./messages.js";
+import { NextSteps } from "./next_steps.js";
 import { Panel } from "./panel.js";
 import { Pointers } from "./pointers.js";
 import { Stage } from "./stage.js";
 import { StartScreen } from "./start_screen.js";
+import { sweep } from "./sweep.js";
 import { BgRemoval } from "./tools/bg_removal.js";
 import { Brush } from "./tools/brush.js";
 import { Crop } from "./tools/crop.js";
@@ -18,27 +24,34 @@ import { GenerativeExpand } from "./tools/generative_expand.js";
 import { GenerativeFill } from "./tools/generative_fill.js";
 import { MagicSelect } from "./tools/magic_select.js";
 import { Upscale } from "./tools/upscale.js";
+import { TOOL_NAMES } from "./tool_names.js";
 import { suggestFormat, TopBar } from "./topbar.js";
 import { needsLargerPreview } from "./view.js";
+import { WorkMarks } from "./work_marks.js";
 
 /** @import { Context } from "./canvas.js" */
 /** @import { Model } from "./model.js" */
 /** @import { Tool } from "./tools/tool.js" */
-/** @import { RunRequest, Step } from "./types.js" */
+/** @import { Picture } from "./images.js" */
+/** @import { Fields, KeptSelection, RunRequest, Size, Step, View } from "./types.js" */
 
 /**
  * The tools that the editor has a panel for, by the server's name of each.
- * @type {Record<string, { label: string, create: (editor: Editor) => Tool }>}
+ * @type {Record<string, (editor: Editor) => Tool>}
  */
 const TOOLS = {
-  "bg-removal": { label: "Cut out", create: (editor) => new BgRemoval(editor) },
-  upscale: { label: "Upscale", create: (editor) => new Upscale(editor) },
-  "generative-fill": { label: "Fill", create: (editor) => new GenerativeFill(editor) },
-  "generative-expand": { label: "Expand", create: (editor) => new GenerativeExpand(editor) },
-  "magic-select": { label: "Select", create: (editor) => new MagicSelect(editor) },
-  crop: { label: "Crop", create: (editor) => new Crop(editor) },
-  brush: { label: "Brush", create: (editor) => new Brush(editor) },
+  "bg-removal": (editor) => new BgRemoval(editor),
+  upscale: (editor) => new Upscale(editor),
+  "generative-fill": (editor) => new GenerativeFill(editor),
+  "generative-expand": (editor) => new GenerativeExpand(editor),
+  "magic-select": (editor) => new MagicSelect(editor),
+  crop: (editor) => new Crop(editor),
+  brush: (editor) => new Brush(editor),
 };
+
+/** Tools whose results are worth a look at what has changed. */
+const SWEPT_TOOLS = ["bg-removal", "upscale", "generative-fill", "magic-select"];
+const THUMBNAIL_PIXELS = 240;
 
 export class Editor {
   /**
@@ -62,13 +75,23 @@ export class Editor {
      */
     this.projectId = null;
     this.isComparing = false;
+    /**
+     * The user's view before a tool with a frame was chosen; null if it does not apply to the picture any more.
+     * @type {View | null}
+     */
+    this.interruptedView = null;
+    /** Ends the sweep over a result. */
+    this.endSweep = () => {};
     /** Whether the larger preview of the current step is loading or shown. */
     this.isCloseUp = false;
+    /** Draws looks of cut-outs here, and records them as steps. */
+    this.composer = new Composer();
+    this.recorder = new LookRecorder(model);
     /**
-     * The newest mask that fits the current step, and its overlay once it is loaded.
-     * @type {{ id: string, overlay: OffscreenCanvas | null } | null}
+     * The selection that Magic select keeps for other tools, and the size of the picture it was made in.
+     * @type {{ selection: KeptSelection, overlay: OffscreenCanvas, size: Size } | null}
      */
-    this.mask = null;
+    this.kept = null;
     this.toolInfos = model.session.tools.filter((tool) => tool.name in TOOLS);
     this.toolNames = this.toolInfos.map((tool) => tool.name);
     this.messages = new Messages(model);
@@ -76,12 +99,14 @@ export class Editor {
     this.topbar = new TopBar(this);
     this.filmstrip = new Filmstrip(model);
     this.startScreen = new StartScreen(this);
+    this.nextSteps = new NextSteps(this);
     this.rail = this.#buildRail();
     this.workplace = el(
       "div",
       { class: "workplace", hidden: true },
       this.rail,
       this.stage.element,
+      this.nextSteps.element,
       this.panel.element,
       this.filmstrip.element,
     );
@@ -91,6 +116,7 @@ export class Editor {
       this.workplace,
       this.messages.element,
     );
+    this.marks = new WorkMarks(this);
     this.keyboard = new Keyboard(this);
     new Pointers(this.stage, () => this.keyboard.isSpaceHeld);
     this.stage.onView = () => this.#onView();
@@ -113,11 +139,11 @@ export class Editor {
           type: "button",
           "data-tool": tool.name,
           "aria-pressed": "false",
-          title: `${tool.title} (${at + 1}). ${tool.summary}`,
+          title: `${TOOL_NAMES[tool.name]} (${at + 1}). ${tool.summary}`,
           onclick: () => this.choose(tool.name),
         },
         icon(tool.name),
-        el("span", {}, TOOLS[tool.name].label),
+        el("span", {}, TOOL_NAMES[tool.name]),
       ),
     );
     return el("nav", { class: "rail", "aria-label": "Tools" }, buttons);
@@ -126,20 +152,45 @@ export class Editor {
   /** @param {string} name */
   choose(name) {
     if (this.model.run || !this.model.step) return;
+    const zoomed = this.tool && !this.stage.isFitted ? this.stage.view : null;
     if (this.tool?.name !== name) {
       this.tool?.leave();
       this.compare(false);
-      const tool = this.tools.get(name) ?? TOOLS[name].create(this);
+      this.nextSteps.hide();
+      const tool = this.tools.get(name) ?? TOOLS[name](this);
       this.tools.set(name, tool);
       this.tool = this.stage.tool = tool;
+      this.model.rememberTool(name);
       for (const button of this.rail.querySelectorAll("button"))
         setPressed(button, button.dataset.tool === name);
     }
+    if (this.model.step?.cutout) this.refreshStep();
     this.panel.fold(false);
     this.panel.rebuild();
     this.setCursor(this.tool?.cursor ?? "grab");
-    // The zoom is kept, unless the tool has a frame that is to be seen as a whole.
-    if (this.stage.isFitted || this.tool?.visibleFrame()) this.stage.fit();
+    this.#adjustZoom(zoomed);
+  }
+
+  /**
+   * The zoom is kept when another tool is chosen, unless the tool has a frame that is to be seen as a whole. The tool
+   * after that gets the zoom back.
+   * @param {View | null} zoomed the user's own view before another tool was chosen
+   */
+  #adjustZoom(zoomed) {
+    const { stage } = this;
+    if (this.tool?.visibleFrame()) {
+      if (zoomed) this.interruptedView = zoomed;
+      stage.fit();
+      return;
+    }
+    const view = zoomed ?? this.interruptedView;
+    this.interruptedView = null;
+    if (!view) {
+      stage.fit();
+      return;
+    }
+    stage.zoom(view.scale / stage.view.scale);
+    stage.pan(view.x - stage.view.x, view.y - stage.view.y);
   }
 
   /** @param {string} cursor of the mouse over the stage, as in CSS */
@@ -155,6 +206,7 @@ export class Editor {
       // The settings of one picture do not apply to the next.
       this.tool?.leave();
       this.tools.clear();
+      this.kept = null;
       this.projectId = this.model.project?.id ?? null;
       if (this.tool && hasPicture) {
         const { name } = this.tool;
@@ -167,26 +219,35 @@ export class Editor {
       this.stage.clear();
       this.tool?.leave();
       this.tool = this.stage.tool = null;
-    } else if (!this.tool) this.choose(this.toolNames[0]);
+    } else if (!this.tool) {
+      const { rememberedTool } = this.model;
+      this.choose(this.toolNames.includes(rememberedTool) ? rememberedTool : this.toolNames[0]);
+    }
   }
 
   /** @param {Step | null} made the step that a run has just made */
   async #showStep(made) {
     const { step } = this.model;
     if (!step) return;
-    this.topbar.resetFormat();
-    if (!made || made.id !== step.id || made.tool !== "bg-removal") this.compare(false);
+    this.topbar.download.resetFormat();
+    if (step.width !== this.stage.size.width || step.height !== this.stage.size.height)
+      this.interruptedView = null;
+    const isResult = made?.id === step.id;
+    const hadNextSteps = this.nextSteps.isShown;
+    this.compare(false);
+    if (!this.nextSteps.isOf(step)) this.nextSteps.hide();
     this.tool?.onStep(made);
-    this.#loadMask();
     this.stage.element.classList.add("loading");
     try {
-      const image = await loadImage(step.previewUrl);
-      if (this.model.step?.previewUrl !== step.previewUrl) return;
-      this.isCloseUp = false;
-      this.stage.show(image, { width: step.width, height: step.height });
+      const { image, size } = await this.#pictureOf(step);
+      if (this.model.step?.id !== step.id) return;
+      this.isCloseUp = image instanceof OffscreenCanvas; // there is no larger one of a look drawn here
+      this.stage.show(image, size);
       this.tool?.onShown(image);
       if (this.isComparing) await this.compare(true);
       this.#onView();
+      if (isResult && !isLook(step)) void this.#presentResult(step);
+      else if (isResult && hadNextSteps) this.nextSteps.show(step);
     } catch {
       this.model.emit("notice", "This step's picture cannot be shown.");
     }
@@ -194,13 +255,84 @@ export class Editor {
     this.topbar.refresh();
   }
 
+  /**
+   * Sweeps once over a result that costs a credit, and proposes what can follow.
+   * @param {Step} step
+   */
+  async #presentResult(step) {
+    if (SWEPT_TOOLS.includes(step.tool ?? "")) await this.#sweep(step);
+    if (this.model.step?.id === step.id && !this.model.run) this.nextSteps.show(step);
+  }
+
+  /** @param {Step} step */
+  async #sweep(step) {
+    const before = this.#comparable();
+    const image = before && (await loadImage(before.previewUrl).catch(() => null));
+    if (!image || this.model.step?.id !== step.id || this.isComparing) return;
+    const ending = new AbortController();
+    this.endSweep = () => ending.abort();
+    this.stage.before = image;
+    await sweep((divider) => {
+      this.stage.divider = divider;
+      this.stage.invalidate();
+    }, ending.signal);
+    this.endSweep = () => {};
+    if (!this.isComparing && !this.stage.showsBefore) this.stage.before = null;
+    this.stage.invalidate();
+  }
+
+  /** Shows the current step again, as the tool that was chosen shows it. */
+  refreshStep() {
+    this.stepShown = this.#showStep(null);
+  }
+
+  /** The look that the stage shows of a step, or null for its stored image. */
+  lookShown() {
+    const cutout = this.model.step?.cutout;
+    if (!cutout) return null;
+    if (this.tool?.retouches) return looks.unplaced(cutout.look);
+    return this.model.step?.isRendered ? null : cutout.look;
+  }
+
+  /**
+   * The preview of a step: its stored image, or its look drawn here. Looks in another frame are drawn by the server.
+   * @param {Step} step
+   * @returns {Promise<{ image: Picture, size: Size }>}
+   */
+  async #pictureOf(step) {
+    const look = this.lookShown();
+    if (step.cutout && look) {
+      const { cutout } = step;
+      await this.composer.load(cutout);
+      const drawn = this.composer.compose(cutout, look);
+      if (drawn) {
+        void this.#showThumbnail(step, drawn);
+        return { image: drawn, size: { width: cutout.width, height: cutout.height } };
+      }
+    }
+    const { previewUrl, width, height } = step.isRendered ? step : await this.model.render(step);
+    return { image: await loadImage(previewUrl), size: { width, height } };
+  }
+
+  /**
+   * @param {Step} step
+   * @param {OffscreenCanvas} drawn its look
+   */
+  async #showThumbnail(step, drawn) {
+    const former = step.thumbnailUrl;
+    step.thumbnailUrl = await thumbnail(drawn);
+    if (former.startsWith("blob:")) URL.revokeObjectURL(former);
+    this.filmstrip.refreshThumbnail(step);
+  }
+
   /** Loads a larger preview once the user zooms in. */
   async #onView() {
     this.topbar.showScale(this.stage.view.scale);
+    this.marks.refresh();
     const { step } = this.model;
     const { image, view } = this.stage;
     if (!step || !image || this.isCloseUp) return;
-    if (!needsLargerPreview(view, step.width, image.naturalWidth, window.devicePixelRatio)) return;
+    if (!needsLargerPreview(view, step.width, widthOf(image), window.devicePixelRatio)) return;
     this.isCloseUp = true;
     const larger = await loadImage(step.closeUrl).catch(() => null);
     if (larger && this.model.step?.id === step.id && this.isCloseUp) {
@@ -220,8 +352,10 @@ export class Editor {
     // A cut-out in another frame shows things elsewhere, even at the same aspect ratio. Upscaling does not.
     const fits = (/** @type {Step | null} */ one) =>
       one?.isAvailable &&
+      one.isRendered &&
       (history.hasSameSize(one, step) || (step.tool === "upscale" && hasSameRatio(one, step)));
-    return [history.parentOf(steps, step.id), history.originalOf(steps)].find(fits) ?? null;
+    const photo = steps.find((one) => one.imageId === step.cutout?.photoId) ?? null;
+    return [photo, history.parentOf(steps, step.id), history.originalOf(steps)].find(fits) ?? null;
   }
 
   canCompare() {
@@ -230,6 +364,7 @@ export class Editor {
 
   /** @param {boolean} isOn */
   async compare(isOn) {
+    this.endSweep();
     const wasComparing = this.isComparing;
     this.isComparing = isOn && this.canCompare();
     this.topbar.showComparing(this.isComparing);
@@ -273,29 +408,36 @@ export class Editor {
     this.stage.zoom(1 / window.devicePixelRatio / this.stage.view.scale);
   }
 
-  // The mask that Magic select made last
+  // The selection that Magic select keeps
 
-  noticeMaskKept() {
-    this.model.emit("notice", "The selection is kept. Fill and Brush can use it.");
+  /**
+   * Keeps a selection for Fill and Brush. It costs nothing until one of them is applied.
+   * @param {Fields} params
+   * @param {OffscreenCanvas} overlay
+   */
+  keepSelection(params, overlay) {
+    const { step } = this.model;
+    if (!step) return;
+    const { width, height } = step;
+    this.kept = { selection: { stepId: step.id, params }, overlay, size: { width, height } };
+    this.stage.invalidate();
+    this.model.emit("notice", "The selection is kept: Fill and Brush can use it. Nothing was charged.");
   }
 
-  async #loadMask() {
-    const { step, steps } = this.model;
-    const mask = history.latestMaskFor(steps, step);
-    if (mask?.id === this.mask?.id) return;
-    this.mask = mask && { id: mask.id, overlay: null };
-    if (!mask) return;
-    const image = await loadImage(mask.previewUrl).catch(() => null);
-    if (!image || this.mask?.id !== mask.id) return;
-    this.mask.overlay = maskOverlay(image, this.selectionColor());
-    this.stage.invalidate();
+  /** The kept selection if it fits the current picture. */
+  get keptSelection() {
+    const { step } = this.model;
+    const { kept } = this;
+    const fits =
+      kept && step && !step.cutout && kept.size.width === step.width && kept.size.height === step.height;
+    return fits ? kept.selection : null;
   }
 
   /** @param {Context} context */
-  drawMask(context) {
-    if (!this.mask?.overlay) return;
+  drawKeptSelection(context) {
+    if (!this.kept || !this.keptSelection) return;
     const box = this.stage.pictureBox();
-    context.drawImage(this.mask.overlay, box.x, box.y, box.width, box.height);
+    context.drawImage(this.kept.overlay, box.x, box.y, box.width, box.height);
   }
 
   /** The color of selections, which depends on the color scheme. */
@@ -306,22 +448,40 @@ export class Editor {
   // Actions
 
   /** @param {RunRequest} request */
-  apply(request) {
+  async apply(request) {
+    const stepId = request.stepId ?? this.model.step?.id;
     this.compare(false);
-    return this.model.apply(request);
+    await this.recorder.settle(); // the look that is shown is part of what the tool is applied to
+    const made = await this.model.apply(request);
+    // A step of an earlier run may have arrived instead.
+    if (stepId && made?.parentId === stepId) this.nextSteps.remember(made, { ...request, stepId });
+    return made;
+  }
+
+  /** Resolves once the shown picture is that of the current step, which can then be downloaded. */
+  async settled() {
+    await this.recorder.settle();
+    await this.stepShown;
   }
 
   /** Applies the tool's first action. */
   applyPrimary() {
     if (!this.model.mayApply) return;
     const action = this.tool?.actions().find((one) => !one.isHidden);
-    if (action && !action.problem) this.apply(action.request());
+    if (!action || action.problem) return;
+    if (action.act) action.act();
+    else this.apply(action.request());
   }
 
   /** Takes back what was drawn last, else the last step. */
-  undo() {
-    if (this.model.run) return;
-    if (!this.tool?.undo()) this.model.undo();
+  async undo() {
+    if (this.model.run || this.tool?.undo()) return;
+    if (this.recorder.discard()) {
+      this.refreshStep();
+      return;
+    }
+    await this.recorder.settle();
+    this.model.undo();
   }
 
   /** Cancels the run, else discards what was drawn. */
@@ -364,9 +524,31 @@ export class Editor {
 }
 
 /**
+ * A small copy of a look that was drawn here, for the filmstrip.
+ * @param {OffscreenCanvas} drawn
+ */
+async function thumbnail(drawn) {
+  const scale = Math.min(1, THUMBNAIL_PIXELS / Math.max(drawn.width, drawn.height));
+  const small = new OffscreenCanvas(
+    Math.max(1, Math.round(drawn.width * scale)),
+    Math.max(1, Math.round(drawn.height * scale)),
+  );
+  offscreenContextOf(small).drawImage(drawn, 0, 0, small.width, small.height);
+  return URL.createObjectURL(await small.convertToBlob({ type: "image/webp" }));
+}
+
+/**
  * @param {Step} one
  * @param {Step} other
  */
 function hasSameRatio(one, other) {
   return Math.abs(one.width / one.height - other.width / other.height) < 0.01;
+}
+
+/**
+ * Whether a step only changes the look of a cut-out.
+ * @param {Step} step
+ */
+function isLook(step) {
+  return step.tool === "bg-removal" && step.answer.confidence === undefined;
 }

@@ -2,6 +2,7 @@
 
 import { el } from "./elements.js";
 import * as history from "./history.js";
+import { stepTitle } from "./tool_names.js";
 
 /** @import { Model } from "./model.js" */
 /** @import { Step } from "./types.js" */
@@ -14,6 +15,15 @@ export class Filmstrip {
     this.element = el("nav", { class: "filmstrip", "aria-label": "Steps" }, this.list);
     model.on("project", () => this.#build());
     model.on("step", () => this.#build());
+  }
+
+  /**
+   * Shows the thumbnail that the step has got.
+   * @param {Step} step
+   */
+  refreshThumbnail(step) {
+    const image = this.list.querySelector(`[data-step="${step.id}"] img`);
+    if (image instanceof HTMLImageElement) image.src = step.thumbnailUrl;
   }
 
   #build() {
@@ -36,7 +46,7 @@ export class Filmstrip {
     const { model } = this;
     const parent = steps.findIndex((one) => one.id === step.parentId);
     const isBranch = parent >= 0 && parent !== at - 1;
-    const name = `${at + 1}. ${step.title}${isBranch ? `, from step ${parent + 1}` : ""}`;
+    const name = `${at + 1}. ${stepTitle(step)}${isBranch ? `, from step ${parent + 1}` : ""}`;
     const image = step.isAvailable
       ? el("img", { src: step.thumbnailUrl, alt: "", loading: "lazy", draggable: "false" })
       : el("span", { class: "gone" }, "deleted");
@@ -47,6 +57,7 @@ export class Filmstrip {
         "button",
         {
           type: "button",
+          "data-step": step.id,
           title: `${name}, ${step.width} × ${step.height}`,
           "aria-label": name,
           "aria-current": step.id === model.step?.id ? "step" : null,

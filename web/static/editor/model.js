@@ -1,14 +1,15 @@
 // The editor's state apart from its appearance: project, steps, the active run, the account.
-// Views subscribe to its events: "project", "step", "run", "restyle", "account", "error", "notice".
+// Views subscribe to its events: "project", "step", "run", "account", "error", "notice".
 
 import { ApiError, isAbort } from "./api.js";
 import * as history from "./history.js";
+import { PendingRuns } from "./pending_runs.js";
 
 /** @import { ApiClient } from "./api.js" */
 /** @import { ActiveRun, Fields, Project, Run, RunBody, RunRequest, Session, Step } from "./types.js" */
 
-const PENDING_KEY = "bgeraser.pending-run";
 const PROJECT_KEY = "bgeraser.project";
+const TOOL_KEY = "bgeraser.tool";
 
 /**
  * What the model uses of the browser. It is passed in, so that the model runs without one.
@@ -16,14 +17,13 @@ const PROJECT_KEY = "bgeraser.project";
  * @property {ApiClient} client
  * @property {Pick<Storage, "getItem" | "setItem" | "removeItem">} storage kept as long as the browser's tab
  * @property {Pick<Location, "pathname" | "search" | "hash">} location
- * @property {Pick<History, "replaceState">} browserHistory
+ * @property {Pick<History, "pushState" | "replaceState">} browserHistory
  * @property {(milliseconds: number) => Promise<void>} sleep may end early when the network is back
+ * @property {(projectId: string) => void} [announce] informs the browser's other tabs of a project's change
  */
 
 /** Pauses before a request is sent again that the server did not answer; the last one is repeated. */
 const RETRY_DELAYS_MS = [500, 1000, 2000, 4000, 8000, 15000];
-/** Until a change of a cut-out that came too soon is tried again. */
-const RESTYLE_PAUSE_MS = 2000;
 /** How often a run that the server has forgotten is started again. */
 const RESTARTS = 3;
 
@@ -32,13 +32,15 @@ export class Model extends EventTarget {
    * @param {Session} session
    * @param {Environment} environment
    */
-  constructor(session, { client, storage, location, browserHistory, sleep }) {
+  constructor(session, { client, storage, location, browserHistory, sleep, announce }) {
     super();
     this.client = client;
     this.storage = storage;
     this.location = location;
     this.browserHistory = browserHistory;
     this.sleep = sleep;
+    this.announce = announce ?? (() => {});
+    this.pendingRuns = new PendingRuns(storage);
     /** Ends the wait for a server that does not answer. */
     this.giveUp = () => {};
     this.session = session;
@@ -47,11 +49,6 @@ export class Model extends EventTarget {
     this.project = null;
     /** @type {ActiveRun | null} */
     this.run = null;
-    /**
-     * The newest change of a cut-out's appearance that is still going on.
-     * @type {{ id: string | null } | null}
-     */
-    this.restyleRun = null;
     this.isOpening = false;
     /**
      * Ids of the steps that were current, oldest first: redo returns to them.
@@ -98,6 +95,23 @@ export class Model extends EventTarget {
     return !this.isGuest || Boolean(this.project?.sample);
   }
 
+  /** The title of a run whose outcome is unknown: no other may be started meanwhile. "" if there is none. */
+  get unknownRun() {
+    if (this.run || !this.project) return "";
+    return this.pendingRuns.of(this.project.id)?.title ?? "";
+  }
+
+  /** The tool that was chosen last in this project, also before the page was reloaded; "" if none was. */
+  get rememberedTool() {
+    const kept = JSON.parse(this.storage.getItem(TOOL_KEY) ?? "null");
+    return kept && kept.project === this.project?.id ? kept.tool : "";
+  }
+
+  /** @param {string} tool */
+  rememberTool(tool) {
+    this.storage.setItem(TOOL_KEY, JSON.stringify({ project: this.project?.id, tool }));
+  }
+
   // Opening
 
   /** @param {File} file */
@@ -120,21 +134,55 @@ export class Model extends EventTarget {
     const id = this.location.hash.slice(1) || this.storage.getItem(PROJECT_KEY);
     if (!id) return false;
     try {
-      this.#show(await this.client.project(id));
+      this.#show(await this.client.project(id), "replaceState");
     } catch (thrown) {
-      this.#forgetProject();
+      this.#forgetProject("replaceState");
       if (!(thrown instanceof ApiError && thrown.status === 404)) this.reportError(thrown);
       return false;
     }
-    await this.#resumeRun();
+    await this.resumeRun();
     return true;
   }
 
   close() {
+    this.#forgetProject("pushState");
+    this.#showNone();
+  }
+
+  /** Follows the browser's Back and Forward buttons: to the start screen, or to another project. */
+  async navigate() {
+    const id = this.location.hash.slice(1);
+    if (id === (this.project?.id ?? "")) return;
+    if (this.run && this.project) {
+      this.#setHash("pushState", `#${this.project.id}`);
+      this.emit("notice", `${this.run.title} is running. Wait for it, or cancel it first.`);
+    } else if (id) {
+      if (!(await this.resume())) this.#showNone();
+    } else {
+      this.storage.removeItem(PROJECT_KEY);
+      this.#showNone();
+    }
+  }
+
+  #showNone() {
     this.project = null;
-    this.#forgetProject();
     this.emit("project");
     this.emit("step");
+  }
+
+  /** Adds the steps that another tab or device has made meanwhile. */
+  async synchronize() {
+    const { project } = this;
+    if (!project || this.run) return;
+    const current = await this.client.project(project.id).catch(() => null);
+    if (!current || this.project !== project || this.run) return;
+    const isKnown = (/** @type {Step} */ one) => {
+      const known = history.findStep(project.steps, one.id);
+      return known?.imageId === one.imageId && known.isAvailable === one.isAvailable;
+    };
+    if (current.steps.length === project.steps.length && current.steps.every(isKnown)) return;
+    project.steps = current.steps;
+    this.emit("project");
   }
 
   /** @param {() => Promise<Project>} load */
@@ -143,34 +191,42 @@ export class Model extends EventTarget {
     this.isOpening = true;
     this.emit("project");
     try {
-      this.#show(await load());
+      this.#show(await load(), "pushState");
     } catch (thrown) {
       this.reportError(thrown);
     } finally {
       this.isOpening = false;
       this.emit("project");
     }
+    await this.resumeRun();
   }
 
-  /** @param {Project} project */
-  #show(project) {
+  /**
+   * @param {Project} project
+   * @param {"pushState" | "replaceState"} how it is entered into the browser's history
+   */
+  #show(project, how) {
     this.project = project;
     this.visited = [project.currentStepId];
     this.storage.setItem(PROJECT_KEY, project.id);
-    this.#setHash(`#${project.id}`);
+    this.#setHash(how, `#${project.id}`);
     this.emit("project");
     this.emit("step");
   }
 
-  #forgetProject() {
+  /** @param {"pushState" | "replaceState"} how */
+  #forgetProject(how) {
     this.storage.removeItem(PROJECT_KEY);
-    this.#setHash("");
+    this.#setHash(how, "");
   }
 
-  /** @param {string} hash */
-  #setHash(hash) {
+  /**
+   * @param {"pushState" | "replaceState"} how
+   * @param {string} hash
+   */
+  #setHash(how, hash) {
     const { pathname, search } = this.location;
-    this.browserHistory.replaceState(null, "", `${pathname}${search}${hash}`);
+    this.browserHistory[how](null, "", `${pathname}${search}${hash}`);
   }
 
   // Undo and redo
@@ -227,29 +283,21 @@ export class Model extends EventTarget {
   async apply({ title, ...request }) {
     const { project, step } = this;
     if (this.run || !project || !step) return null;
+    if (this.unknownRun) return this.resumeRun();
     const body = { stepId: step.id, ...request };
-    const key = this.#pendingKey(project, body) ?? newKey();
-    this.storage.setItem(PENDING_KEY, JSON.stringify({ project: project.id, body, title, key }));
+    const key = newKey();
+    this.pendingRuns.keep(project.id, { body, title, key });
     return this.#follow(project, body, title, key);
   }
 
   /**
-   * The key of the same run if it was started before and its outcome is unknown: it must not be paid twice.
-   * @param {Project} project
-   * @param {RunBody} body
-   * @returns {string | null}
+   * Finds the run whose outcome is unknown: its idempotency key leads to it or its result.
+   * @returns {Promise<Step | null>}
    */
-  #pendingKey(project, body) {
-    const pending = JSON.parse(this.storage.getItem(PENDING_KEY) ?? "null");
-    const isSame = pending?.project === project.id && JSON.stringify(pending.body) === JSON.stringify(body);
-    return isSame ? pending.key : null;
-  }
-
-  /** Finds the run that was active when the page was reloaded: its idempotency key leads to it or its result. */
-  async #resumeRun() {
-    const pending = JSON.parse(this.storage.getItem(PENDING_KEY) ?? "null");
-    if (!this.project || pending?.project !== this.project.id) return;
-    await this.#follow(this.project, pending.body, pending.title, pending.key);
+  async resumeRun() {
+    const { project } = this;
+    const pending = project && !this.run ? this.pendingRuns.of(project.id) : null;
+    return project && pending ? this.#follow(project, pending.body, pending.title, pending.key) : null;
   }
 
   /**
@@ -267,6 +315,8 @@ export class Model extends EventTarget {
       fraction: 0,
       queuePosition: 0,
       version: -1,
+      expectedSeconds: null,
+      elapsedSeconds: 0,
       title,
       isCancelled: false,
       isDisconnected: false,
@@ -283,7 +333,7 @@ export class Model extends EventTarget {
       void this.refreshAccount();
       return null;
     } finally {
-      if (!isUnknown) this.storage.removeItem(PENDING_KEY);
+      if (!isUnknown) this.pendingRuns.forget(project.id);
       this.run = null;
       this.emit("run");
     }
@@ -387,6 +437,7 @@ export class Model extends EventTarget {
       this.emit("project");
       this.emit("step", { made: step });
     }
+    this.announce(project.id);
   }
 
   async cancel() {
@@ -403,71 +454,33 @@ export class Model extends EventTarget {
   }
 
   /**
-   * Changes the appearance of a paid cut-out, free of charge. A newer change supersedes one that is still running.
-   * Resolves to false if it failed; a change that comes too soon after others waits for its turn.
-   * @param {Step} cutout
-   * @param {Fields} params
-   * @returns {Promise<boolean>}
+   * Adds a look that was recorded as a step.
+   * @param {Project} project
+   * @param {Step} step
+   * @param {string | null} removedId an old look that made room for it
    */
-  async restyle(cutout, params) {
+  addLook(project, step, removedId) {
+    const removed = removedId ? history.findStep(project.steps, removedId) : null;
+    if (removed) {
+      for (const one of project.steps) if (one.parentId === removed.id) one.parentId = removed.parentId;
+      project.steps = project.steps.filter((one) => one !== removed);
+    }
+    this.#addStep(project, step);
+  }
+
+  /**
+   * Lets the server draw a step's look; resolves to the drawn step.
+   * @param {Step} step
+   * @returns {Promise<Step>}
+   */
+  async render(step) {
     const { project } = this;
-    if (!project || !cutout.tool || !cutout.parentId) return false;
-    const superseded = this.restyleRun;
-    /** @type {{ id: string | null }} */
-    const current = { id: null };
-    this.restyleRun = current;
-    if (superseded?.id) this.#cancelSuperseded(project, superseded.id);
-    this.emit("restyle");
-    const body = { tool: cutout.tool, params, stepId: cutout.parentId, lookOf: cutout.id };
-    try {
-      let run = await this.#startedRestyle(project, body, current);
-      if (!run) return true;
-      current.id = run.id;
-      while (isUnfinished(run)) {
-        if (this.restyleRun !== current) this.#cancelSuperseded(project, run.id);
-        run = await this.client.watchRun(project.id, run.id, versionSeen(run));
-      }
-      if (run.error && this.restyleRun === current) {
-        this.reportError(new ApiError(run.error.status, run.error));
-      }
-      if (run.step) this.#addStep(project, run.step);
-      return !run.error;
-    } catch (thrown) {
-      if (this.restyleRun === current) this.reportError(thrown);
-      return false;
-    } finally {
-      if (this.restyleRun === current) this.restyleRun = null;
-      this.emit("restyle");
-    }
-  }
-
-  /**
-   * Starts a change, later if there were too many before it; null if a newer one supersedes it meanwhile.
-   * @param {Project} project
-   * @param {RunBody} body
-   * @param {{ id: string | null }} current
-   * @returns {Promise<Run | null>}
-   */
-  async #startedRestyle(project, body, current) {
-    const key = newKey();
-    for (;;) {
-      try {
-        return await this.client.startRun(project.id, body, key);
-      } catch (thrown) {
-        if (!(thrown instanceof ApiError && thrown.status === 429)) throw thrown;
-        await this.sleep(RESTYLE_PAUSE_MS);
-        if (this.restyleRun !== current) return null;
-      }
-    }
-  }
-
-  /**
-   * Nothing depends on whether this succeeds: the run's result is ignored or replaced anyway.
-   * @param {Project} project
-   * @param {string} runId
-   */
-  #cancelSuperseded(project, runId) {
-    this.client.cancelRun(project.id, runId).catch(() => {});
+    if (!project) return step;
+    const { step: drawn } = await this.client.renderLook(project.id, step.id);
+    const known = project.steps.findIndex((one) => one.id === drawn.id);
+    if (known >= 0) project.steps[known] = drawn;
+    if (project === this.project) this.emit("project");
+    return drawn;
   }
 
   // Account and errors

@@ -72,7 +72,7 @@ export class StartScreen {
       thumbnailButton(sample.title, sample.url, () => this.model.openSample(sample.name)),
     );
     return el(
-      "main",
+      "div",
       { class: "start-screen" },
       el(
         "div",

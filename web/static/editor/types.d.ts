@@ -100,6 +100,21 @@ export interface Session {
   limits: Limits;
 }
 
+/** The kept foreground of a photo, and the look that is drawn from it. Its size is that of the photo. */
+export interface Cutout extends Size {
+  url: string;
+  photoId: string;
+  photoUrl: string;
+  backgroundUrl: string | null;
+  look: Fields;
+}
+
+/** A selection that is kept to be used by a tool: what is selected, and the step that it was made in. */
+export interface KeptSelection {
+  stepId: string;
+  params: Fields;
+}
+
 export interface Step {
   id: string;
   parentId: string | null;
@@ -116,6 +131,10 @@ export interface Step {
   isMask: boolean;
   /** Whether the server still has the step's image. */
   isAvailable: boolean;
+  /** Whether the step's image shows its look; else the browser draws it from the cut-out. */
+  isRendered: boolean;
+  /** The layers of a cut-out that can still be changed; null for other steps. */
+  cutout: Cutout | null;
   previewUrl: string;
   closeUrl: string;
   thumbnailUrl: string;
@@ -156,6 +175,10 @@ export interface Run {
   stepId: string | null;
   error: (ApiErrorBody & { status: number }) | null;
   creditsCharged: number;
+  /** How long the work is expected to take; null if that is unknown. */
+  expectedSeconds: number | null;
+  /** How long it has been running. */
+  elapsedSeconds: number;
   /** Once the run has ended: the account's remaining credits, null for a guest. */
   creditsAvailable?: number | null;
   /** Once the run is done and was fetched by its id. */
@@ -163,7 +186,10 @@ export interface Run {
 }
 
 /** The run that the editor waits for. `id` is null until the server has accepted it. */
-export type ActiveRun = Pick<Run, "status" | "stage" | "fraction" | "queuePosition" | "version"> & {
+export type ActiveRun = Pick<
+  Run,
+  "status" | "stage" | "fraction" | "queuePosition" | "version" | "expectedSeconds" | "elapsedSeconds"
+> & {
   id: string | null;
   title: string;
   isCancelled: boolean;
@@ -176,8 +202,8 @@ export interface RunBody {
   tool: string;
   params: Fields;
   stepId: string;
-  /** The paid cut-out whose appearance this changes. */
-  lookOf?: string;
+  /** Selects what the tool acts on, as part of its run. */
+  selection?: KeptSelection;
 }
 
 /** What a tool asks the model to run; on the current step unless `stepId` says otherwise. */
@@ -186,6 +212,18 @@ export interface RunRequest {
   params: Fields;
   title: string;
   stepId?: string;
+  selection?: KeptSelection;
+}
+
+export type FileType = "png" | "jpg" | "webp" | "avif";
+
+export interface DownloadOptions {
+  format: FileType;
+  quality: number;
+  /** The picture's own width if there is none. */
+  width?: number;
+  /** The color behind transparency, for file types without it. */
+  background?: string;
 }
 
 /** A button that applies a tool. */
@@ -195,4 +233,6 @@ export interface Action {
   problem: string;
   request: () => RunRequest;
   isHidden?: boolean;
+  /** Instead of a run, for actions that cost nothing and change no picture. */
+  act?: () => void;
 }

@@ -3,11 +3,13 @@
 
 import { Controls } from "../controls.js";
 import { el } from "../elements.js";
+import { TOOL_NAMES } from "../tool_names.js";
 
 /** @import { Context } from "../canvas.js" */
 /** @import { Editor } from "../editor.js" */
+/** @import { Picture } from "../images.js" */
 /** @import { Child } from "../elements.js" */
-/** @import { Action, Fields, Frame, Point, RunRequest, Step } from "../types.js" */
+/** @import { Action, Fields, Frame, Point, RunRequest, Size, Step } from "../types.js" */
 
 /**
  * A pointer over the stage that is not pressed, or operates the tool.
@@ -30,6 +32,7 @@ export class Tool {
     const info = this.model.session.tools.find((tool) => tool.name === name);
     if (!info) throw new Error(`The server has no tool "${name}".`);
     this.info = info;
+    this.title = TOOL_NAMES[name];
     this.controls = new Controls(info.parameters, (changed) => this.onChange(changed));
   }
 
@@ -38,6 +41,19 @@ export class Tool {
     const { step } = this.model;
     if (!step) throw new Error("No project is open.");
     return step;
+  }
+
+  /** Whether the tool acts on the layers of a cut-out, which are then shown where they are in the photo. */
+  get retouches() {
+    return false;
+  }
+
+  /**
+   * The size of what the stage shows in full resolution.
+   * @returns {Size}
+   */
+  get size() {
+    return (this.retouches && this.step.cutout) || this.step;
   }
 
   // What is applied
@@ -62,7 +78,7 @@ export class Tool {
    * @returns {Action[]}
    */
   actions() {
-    return [{ label: this.info.title, problem: this.problem(), request: () => this.request(this.fields()) }];
+    return [{ label: this.title, problem: this.problem(), request: () => this.request(this.fields()) }];
   }
 
   /**
@@ -70,7 +86,7 @@ export class Tool {
    * @param {Fields} fields
    * @returns {RunRequest}
    */
-  request(fields, tool = this.name, title = this.info.title) {
+  request(fields, tool = this.name, title = this.title) {
     return { tool, params: { ...fields, format: "png" }, title };
   }
 
@@ -116,7 +132,7 @@ export class Tool {
 
   /**
    * The current step's picture is shown.
-   * @param {HTMLImageElement} _image
+   * @param {Picture} _image
    */
   onShown(_image) {}
 
@@ -176,6 +192,24 @@ export class Tool {
   /** @param {Hover | null} _hover null once the pointer has left the stage */
   hover(_hover) {}
 
+  // While something is computed
+
+  /**
+   * The part of the picture that a run works on, in picture coordinates; null for all of it.
+   * @returns {Frame | null}
+   */
+  workArea() {
+    return null;
+  }
+
+  /**
+   * Where the user waits for an answer to a click, in picture coordinates.
+   * @returns {Point | null}
+   */
+  pendingPoint() {
+    return null;
+  }
+
   // Drawing on the stage
 
   /** Whether the picture needs a checkerboard behind it because the tool's preview is transparent. */
@@ -194,7 +228,7 @@ export class Tool {
   /**
    * Draws a preview of the result instead of the picture. Returns false if the picture is to be drawn as it is.
    * @param {CanvasRenderingContext2D} _context
-   * @param {HTMLImageElement} _image a preview of the picture
+   * @param {Picture} _image a preview of the picture
    * @param {Frame} _box where the picture is on the screen
    */
   drawPicture(_context, _image, _box) {
