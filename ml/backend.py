@@ -137,4 +137,10 @@ class Backend(Protocol):
         `on_progress` is called from a thread of the backend.
         """
 
+    def expected_seconds(self, tool: str, params: Params, source: tuple[int, int]) -> float | None:
+        """How long a call on a picture of `source` (width, height) is expected to take, without waiting.
+
+        None if neither this server's earlier calls nor the tool's own figures allow an estimate.
+        """
+
     def state(self) -> BackendState: ...

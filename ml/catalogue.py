@@ -11,6 +11,7 @@ from ml.tools import (
     magic_select,
     preview_mark,
     rendition,
+    selection_encoding,
     selection_overlay,
     upscale,
 )
@@ -30,7 +31,14 @@ TOOLS: dict[str, Tool] = {
 
 #: Internal, unbilled tools: they have no route and are not documented.
 UNLISTED_TOOLS: dict[str, Tool] = {
-    tool.name: tool for tool in (rendition.TOOL, preview_mark.TOOL, selection_overlay.TOOL, cutout_look.TOOL)
+    tool.name: tool
+    for tool in (
+        rendition.TOOL,
+        preview_mark.TOOL,
+        selection_encoding.TOOL,
+        selection_overlay.TOOL,
+        cutout_look.TOOL,
+    )
 }
 
 

@@ -8,7 +8,7 @@ from api.editor import unbilled_images
 from api.editor.owners import ProjectOwner
 from api.services import Services
 from ml.backend import ToolAnswer
-from ml.tools import selection_overlay
+from ml.tools import selection_encoding, selection_overlay
 from ml.tools.magic_select import MagicSelectParams
 
 
@@ -23,6 +23,17 @@ async def select(
     small = params.model_copy(update={"output": "mask", "multimask": 1, "format": "png"})
     work = unbilled.UnbilledCall(selection_overlay.TOOL, small, files, image_id, owner.priority)
     return await unbilled.run(services, work)
+
+
+async def prepare(services: Services, owner: ProjectOwner, image_id: str) -> None:
+    """Encode an image, so that the first selection in it is as fast as later ones.
+
+    The caller admits the work. Raises `ModelUnavailable`, …
+    """
+    files = {"image": await unbilled_images.read(services, image_id)}
+    params = selection_encoding.TOOL.params()
+    work = unbilled.UnbilledCall(selection_encoding.TOOL, params, files, image_id, owner.priority)
+    await unbilled.run(services, work)
 
 
 def overlay_data(answer: ToolAnswer) -> dict[str, Any]:

@@ -72,6 +72,9 @@ class Run:
     step_id: str | None = None
     error: dict[str, Any] | None = None
     credits_charged: int = 0
+    #: How long the work is expected to take once it runs; None if that is unknown.
+    expected_seconds: float | None = None
+    _began_at: float | None = None  # by the loop's clock
     #: Stops the work; set once it has begun.
     stop: Callable[[], None] | None = None
     is_stopped: bool = False
@@ -82,6 +85,11 @@ class Run:
     @property
     def has_ended(self) -> bool:
         return self.status in _ENDED
+
+    @property
+    def elapsed_seconds(self) -> float:
+        """Seconds since the work left the queue."""
+        return 0.0 if self._began_at is None else asyncio.get_running_loop().time() - self._began_at
 
     def cancel(self) -> None:
         """Stop the work at its next step. Does nothing if the run has ended."""
@@ -95,6 +103,8 @@ class Run:
         if self.has_ended:
             return
         self.status = RunStatus.QUEUED if progress.queue_position else RunStatus.RUNNING
+        if self.status is RunStatus.RUNNING and self._began_at is None:
+            self._began_at = asyncio.get_running_loop().time()
         self.stage, self.queue_position = progress.stage, progress.queue_position
         self.fraction = max(self.fraction, progress.fraction)
         self._notify()

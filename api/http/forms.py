@@ -28,6 +28,7 @@ from ml.tool import Tool
 
 E = TypeVar("E", bound=Exception)
 
+_P = TypeVar("_P", bound=Params)
 _FIELDS_MAX = 64
 _MULTIPART_LIMITS = multipart.Limits(
     files=3, fields=_FIELDS_MAX, file_bytes=images.FILE_LIMIT_BYTES, text_bytes=4 * 1024 * 1024
@@ -336,7 +337,7 @@ def named(error: E, param: str) -> E:
     return error
 
 
-def validated(params: type[Params], texts: dict[str, str]) -> Params:
+def validated(params: type[_P], texts: dict[str, str]) -> _P:
     """Validate a tool's parameters; an empty text counts as not sent.
 
     Raises `InvalidParameter` for the first invalid one.

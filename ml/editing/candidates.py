@@ -69,6 +69,15 @@ def is_object(candidate: Candidate, clicks: Sequence[Click]) -> bool:
     return not wanted or any(_values_near(inside, click).any() for click in wanted)
 
 
+def agrees(candidate: Candidate, clicks: Sequence[Click]) -> bool:
+    """Whether its mask contains every click labelled 1 and none labelled 0; clicks are in its pixels."""
+    height, width = candidate.logits.shape
+    return all(
+        (candidate.logits[min(int(y), height - 1), min(int(x), width - 1)] > 0) == (label == 1)
+        for x, y, label in clicks
+    )
+
+
 def with_a_contour(candidates: Sequence[Candidate], picture: Pixels) -> list[Candidate]:
     """The candidates whose contour is a visible edge somewhere. `picture` is H x W x 3.
 

@@ -42,13 +42,18 @@ class Cut:
     is_kept: bool = False  # whether the alpha is the picture's own
 
 
-def cut_out(engine: "MattingEngine", source: Picture, on_found: Callable[[], None]) -> Cut:
-    """The foreground of `source`; `on_found` is called between finding and refining it.
+def cut_out(
+    engine: "MattingEngine", source: Picture, on_found: Callable[[], None], region: Box | None = None
+) -> Cut:
+    """The foreground of `source` or of its `region`; `on_found` is called between finding and refining it.
 
     The alpha of a picture that is a cut-out already is kept. Raises `NothingFound`.
     """
+    is_cutout = source.has_alpha and transparency.is_cutout(source.pixels[..., 3])
+    if region is not None:
+        source = Picture(source.pixels[region.top : region.bottom, region.left : region.right], source.format)
     own = source.pixels[..., 3] if source.has_alpha else None
-    if own is not None and transparency.is_cutout(own):
+    if own is not None and is_cutout:
         on_found()
         return Cut(own.copy(), 1.0, is_kept=True)
     cut = _cut_out(engine, foreground.flatten_on_white(source), on_found)

@@ -95,6 +95,17 @@ def select_objects(
 
 def _candidates(embedded: "_Embedded", prompt: SelectionPrompt, count: int, place: str) -> list[Candidate]:
     """The best candidates for one object. Raises `NothingFound`."""
+    wanted_clicks = tuple(click for click in prompt.clicks if click[2] == 1)
+    if count == 1 and wanted_clicks and len(wanted_clicks) < len(prompt.clicks):
+        # The network often answers a fragment where clicks exclude what it does not select anyway.
+        try:
+            (found,) = _candidates(embedded, replace(prompt, clicks=wanted_clicks), 1, place)
+        except NothingFound:
+            pass
+        else:
+            scale = max(found.logits.shape) / max(embedded.picture.shape[:2])
+            if candidates.agrees(found, [(x * scale, y * scale, label) for x, y, label in prompt.clicks]):
+                return [found]
     height, width = embedded.picture.shape[:2]
     is_ambiguous = (prompt.box is None and len(prompt.clicks) == 1) or not prompt.clicks
     wanted = _MAX_CANDIDATES if is_ambiguous else count
@@ -189,6 +200,11 @@ def _embed(source: Picture, context: Context, checkpoint: str) -> _Embedded:
     context.step("analysing the image", 0.1)
     embedding = engine.embed(picture)
     return _Embedded(engine, picture, embedding, {engine.artefact: engine.encode_embedding(embedding)})
+
+
+def encode(source: Picture, context: Context, checkpoint: str) -> dict[str, bytes]:
+    """The artefacts that spare later selections the encoding; none if they are stored already."""
+    return _embed(source, context, checkpoint).artefacts
 
 
 def _overlap(one: _Region, other: _Region) -> float:

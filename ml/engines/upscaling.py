@@ -121,8 +121,7 @@ class Upscaler:
 
     def enlarge_tile(self, grid: tiling.Grid, tile: Tile, report: Callable[[], None]) -> Tile:
         """One tile of `grid`, `factor` times larger, by the network alone."""
-        ((_, enlarged),) = self._network(grid, self._precision).enlarge([tile], report)
-        return enlarged
+        return self._network(grid, self._precision).enlarge_one(tile, report)
 
     def _replace_failed_blocks(
         self, grid: tiling.Grid, tile: Tile, enlarged: Tile, report: Callable[[], None]
@@ -215,6 +214,20 @@ class _Network:
             settings["INFERENCE_PRECISION_HINT"] = precision
         compiled = openvino.Core().compile_model(steps.build(), "CPU", settings)
         self._requests = [compiled.create_infer_request() for _ in range(streams)]
+        self._spare_request = functools.cache(compiled.create_infer_request)
+
+    def enlarge_one(self, tile: Tile, on_wait: Callable[[], None]) -> Tile:
+        """One tile (not clipped), also while the requests of `enlarge` are busy with others."""
+        request = self._spare_request()
+        request.start_async({0: tile[None]})
+        try:
+            while not request.wait_for(POLL_MS):
+                on_wait()
+        except BaseException:
+            _cancel_requests([request])
+            raise
+        enlarged: Tile = request.get_output_tensor().data[0].copy()
+        return enlarged
 
     def enlarge(self, tiles: Iterable[Tile], on_wait: Callable[[], None]) -> Iterator[tuple[Tile, Tile]]:
         """Each tile with its enlargement (not clipped), in order; one per stream in parallel.

@@ -185,12 +185,13 @@ def _translate_errors() -> Iterator[None]:
 
 def _decode(data: bytes, source_format: str, max_pixels: int) -> Picture:
     from ml.imaging import srgb
-    from ml.imaging.formats import exif
+    from ml.imaging.formats import camera_metadata, exif
     from ml.imaging.formats.opened import as_array
 
     opened = _format_module(source_format).read(data, max_pixels)
     orientation, warnings = opened.orientation, opened.warnings
-    jpeg_tables, dpi, exif_block = opened.jpeg_tables, opened.dpi, opened.exif
+    jpeg_tables, exif_block = opened.jpeg_tables, opened.exif
+    dpi = opened.dpi or camera_metadata.density(exif_block)
     image = srgb.to_srgb(opened.image, opened.icc_profile)
     del opened  # releases its picture
     pixels = as_array(exif.apply_orientation(image, orientation))

@@ -24,6 +24,14 @@ DIFFERENCE_MAX = 12 / 255
 COLOUR_DIFFERENCE_MAX = 16 / 255
 #: Largest distance of a single value from 0..1. Photos stay below 0.25, sharp text below 1.
 OVERSHOOT_MAX = 1.0
+#: A pixel that differs by more than this from the median around it is a speck. On text without soft edges,
+#: the networks dot the strokes; the dots' mean is right, so a block's difference does not show them.
+SPECK = 0.4
+#: Specks by which a block may exceed plain resampling where the source has hard edges. Photos have hardly any
+#: block with both.
+SPECKS_MAX = 2
+#: A difference of neighbouring pixels this large is a hard edge; as many of them make a block one of text.
+_HARD_EDGE, _HARD_EDGES_MIN = 0.7, 2
 #: A pixel stays within the range of the source in this window, widened by this share of the range on either
 #: side. Sharpening needs some room; flat areas keep their value exactly.
 WINDOW = 5
@@ -42,12 +50,15 @@ def failed_blocks(source: Tile, enlarged: Tile) -> Blocks:
     overshoot = np.maximum(_block_maxima(enlarged, source.shape), _block_maxima(-enlarged, source.shape, 1))
     suspects = (difference > DIFFERENCE_MAX) | (colour > COLOUR_DIFFERENCE_MAX)
     suspects |= overshoot > 1 + OVERSHOOT_MAX
-    if not suspects.any():
+    factor = enlarged.shape[0] // source.shape[0]
+    is_text = _hard_edges(source) >= _HARD_EDGES_MIN
+    specks = _specks(clipped, factor) if is_text.any() else np.zeros(is_text.shape, np.float32)
+    speckled = is_text & (specks > SPECKS_MAX)
+    if not (suspects.any() or speckled.any()):
         return suspects
-    plain = resample(source, enlarged.shape[0] // source.shape[0])
-    return suspects & (
-        (difference > _difference(source, plain)) | (colour > _colour_difference(source, plain))
-    )
+    plain = resample(source, factor)
+    suspects &= (difference > _difference(source, plain)) | (colour > _colour_difference(source, plain))
+    return suspects | (speckled & (specks > SPECKS_MAX + _specks(plain, factor)))
 
 
 def resample(source: Tile, factor: int) -> Tile:
@@ -113,6 +124,28 @@ def _colour_difference(source: Tile, clipped: Tile) -> NDArray[np.float32]:
     colour = clipped - _shades(clipped)
     expected = cv2.resize(source - _shades(source), size, interpolation=cv2.INTER_LINEAR)
     return _block_means(cv2.absdiff(colour, expected), clipped.shape[0] // source.shape[0])
+
+
+def _hard_edges(source: Tile) -> NDArray[np.float32]:
+    """The number of pixels of each block that differ much from the one to their left or above."""
+    shades = source.mean(axis=2)
+    steps = np.zeros_like(shades)
+    steps[:, 1:] = np.abs(np.diff(shades, axis=1))
+    steps[1:] = np.maximum(steps[1:], np.abs(np.diff(shades, axis=0)))
+    return _block_counts(steps > _HARD_EDGE, 1)
+
+
+def _specks(clipped: Tile, factor: int) -> NDArray[np.float32]:
+    """The number of enlarged pixels of each block that differ much from the median around them."""
+    shades = clipped.mean(axis=2)
+    return _block_counts(np.abs(shades - cv2.medianBlur(shades, 3)) > SPECK, factor)
+
+
+def _block_counts(pixels: NDArray[np.bool_], factor: int) -> NDArray[np.float32]:
+    side = BLOCK * factor
+    size = (pixels.shape[1] // side, pixels.shape[0] // side)
+    shares: NDArray[np.float32] = cv2.resize(pixels.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+    return np.rint(shares * side**2)
 
 
 def _shades(tile: Tile) -> Tile:

@@ -155,6 +155,11 @@ def checked_prompts(
 
 def _check_within(groups: tuple[Clicks, ...], boxes: tuple[Corners, ...], size: tuple[int, int]) -> None:
     width, height = size
+    for group in groups:
+        wanted, unwanted = ({click[:2] for click in group if click[2] == label} for label in (1, 0))
+        if wanted & unwanted:
+            x, y = min(wanted & unwanted)
+            raise BadParameter("points", f"points: ({x:g}, {y:g}) is given both as 1 and as 0")
     for x, y, _label in chain.from_iterable(groups):
         if not (0 <= x < width and 0 <= y < height):
             raise BadParameter(

@@ -222,6 +222,10 @@ class Dispatcher:
         with self._lock:
             return self._durations.seconds_per_megapixel(tool)
 
+    def expected_seconds(self, call: ToolCall, source: tuple[int, int]) -> float | None:
+        with self._lock:
+            return self._durations.expected_seconds(call, source)
+
     def device(self, tool: str) -> str | None:
         """The device of the tool's last result; None before the first."""
         with self._lock:

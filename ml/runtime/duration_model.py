@@ -14,6 +14,7 @@ one that would be refused is tried from time to time, so that a wrong estimate g
 from dataclasses import dataclass
 
 from ml.backend import ToolCall
+from ml.errors import MlError
 from ml.params import Params
 from ml.tool import Tool
 
@@ -162,6 +163,27 @@ class DurationModel:
             return None
         line = max(lines, key=lambda line: line.calls)
         return line.estimate(0.0).seconds(work(TOOLS.get(tool), line.latest, 1.0))
+
+    def expected_seconds(self, call: ToolCall, source: tuple[int, int]) -> float | None:
+        """Expected seconds of `call`, without its files, on a picture of `source` (width, height).
+
+        None before the first measurement if the tool has no figure of its own, and for parameters that are
+        impossible for this size.
+        """
+        from ml.catalogue import TOOLS
+
+        tool = TOOLS.get(call.tool)
+        estimate = self.estimate(call)
+        if estimate is None and (tool is None or tool.cost is None):
+            return None
+        try:
+            answer = None if tool is None else tool.answer_size(call.params, source)
+        except MlError:
+            return None
+        width, height = answer or source
+        format = "png" if call.params.format == "auto" else call.params.format
+        amount = work(tool, call.params, source[0] * source[1] / 1e6, width * height / 1e6, format)
+        return (estimate or FIRST_FIGURE).seconds(amount)
 
 
 def kind(call: ToolCall) -> Kind:

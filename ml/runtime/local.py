@@ -29,6 +29,7 @@ from ml.editing import engine_selection
 from ml.editing.engine_selection import EngineSelection
 from ml.errors import ModelUnavailable, Overloaded
 from ml.generative_config import GenerativeConfig
+from ml.params import Params
 from ml.runtime.call_monitor import SlotLimits
 from ml.runtime.dispatcher import Dispatcher, Submission
 from ml.runtime.messages import WorkerConfig
@@ -172,6 +173,9 @@ class LocalBackend:
         if all(slot.is_failing for slot in self._slots):
             raise Overloaded("No worker process can be started; see the server's log.", 10)
         return LocalTicket(self._dispatcher, self._dispatcher.submit(call, on_progress))
+
+    def expected_seconds(self, tool: str, params: Params, source: tuple[int, int]) -> float | None:
+        return self._dispatcher.expected_seconds(ToolCall(tool, params, {}), source)
 
     def state(self) -> BackendState:
         """`workers` counts those that are ready. Reads files from time to time: not for an event loop."""

@@ -99,18 +99,20 @@ def _encode(pixels: Pixels, source: Picture, call: ToolCall) -> tuple[bytes, str
     own = planning.auto_format(source.format, call.delivery)
     format = codecs.resolve_format(call.params.format, own, has_alpha, pixels.ndim == 2, size)
     density = source.dpi if call.params.dpi is None else (float(call.params.dpi), float(call.params.dpi))
-    block = _exif_block(source, call.params, format)
+    block = _exif_block(source, call.params, format, density)
     return codecs.encode(pixels, format, call.params.quality, density, block), format
 
 
-def _exif_block(source: Picture, params: Params, format: str) -> bytes | None:
+def _exif_block(
+    source: Picture, params: Params, format: str, density: tuple[float, float] | None
+) -> bytes | None:
     """What the result keeps of the source's EXIF, and a density that its format cannot state otherwise."""
     from ml.imaging.formats import camera_metadata
 
-    entries = camera_metadata.read(source.exif) if params.keep_metadata else ()
-    if params.dpi is not None and format in ("webp", "avif"):
-        entries += camera_metadata.density((params.dpi, params.dpi))
-    return camera_metadata.block(entries) if entries else None
+    tags = camera_metadata.read(source.exif) if params.keep_metadata else ()
+    if density is not None and format in ("webp", "avif"):
+        tags += camera_metadata.density_tags(density)
+    return camera_metadata.block(tags) if tags else None
 
 
 def _delivery_fields(decoded: Picture, source: Picture, call: ToolCall) -> dict[str, Any]:

@@ -19,8 +19,7 @@ def run(source: Picture, params: BgRemovalParams, context: Context) -> ToolResul
     region = cutout_look.region_of(source, params)
     engine, warnings = foreground.choose_engine(params.model, context)
     context.step("finding the foreground", 0.1)
-    inside = Picture(source.pixels[region.top : region.bottom, region.left : region.right], source.format)
-    cut = cutting.cut_out(engine, inside, lambda: context.step("refining edges", 0.5))
+    cut = cutting.cut_out(engine, source, lambda: context.step("refining edges", 0.5), region)
     alpha = cut.alpha
     box = object_box(alpha)
     if box is None:

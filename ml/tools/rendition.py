@@ -6,8 +6,8 @@ because only workers decode pictures.
 
 from pydantic import Field
 
-from ml.params import Params
-from ml.pixels import Picture
+from ml.params import ColorField, Params
+from ml.pixels import Picture, Pixels
 from ml.tool import Context, Tool, ToolResult
 
 #: libwebp's limit, and so the longest side of a preview.
@@ -21,17 +21,27 @@ class RenditionParams(Params):
         le=MAX_PIXELS_A_SIDE,
         description="Width in pixels; the aspect ratio is kept. Narrower images are not enlarged.",
     )
+    bg_color: ColorField | None = Field(None, description="Colour behind transparent parts.")
 
 
 def run(source: Picture, params: RenditionParams, context: Context) -> ToolResult:
     """Raises `PictureTooLarge`."""
     context.step("resizing", 0.2)
     size = fitting_size(source.width, source.height, params.width)
-    if size == (source.width, source.height):
-        return ToolResult(source.pixels)
-    from ml.imaging import resampling
+    pixels = source.pixels
+    if size != (source.width, source.height):
+        from ml.imaging import resampling
 
-    return ToolResult(resampling.resize(source.pixels, size))
+        pixels = resampling.resize(pixels, size)
+    return ToolResult(_on_color(pixels, params))
+
+
+def _on_color(pixels: Pixels, params: RenditionParams) -> Pixels:
+    if params.bg_color is None or pixels.shape[2] < 4:
+        return pixels
+    from ml.imaging import compositing
+
+    return compositing.composite_on_color(pixels[..., :3], pixels[..., 3], params.bg_color)
 
 
 def fitting_size(width: int, height: int, wanted_width: int | None) -> tuple[int, int]:

@@ -76,7 +76,7 @@ def test_an_image_is_expanded_to_16_by_9(editor: Editor, tmp_path: Path) -> None
     editor.choose("generative-expand")
     editor.press("16:9")
     expect(editor.page.locator(".sizes")).to_have_text("600 × 400 → 711 × 400")
-    editor.apply("Expand")
+    editor.apply("Extend")
     saved = editor.save(tmp_path)
     assert saved.name == "cup-extended.jpg"  # no transparency: the type it came in
     assert file_pixels(saved).shape == (400, 711, 3)
@@ -94,7 +94,7 @@ def test_crop_upscale_and_download_at_full_resolution(
     editor.open("small.jpg", jpeg_bytes(photo("coffee")[:200, :300]))
     editor.choose("upscale")
     expect(editor.page.locator(".sizes")).to_contain_text("600 × 400")
-    editor.apply("Upscale")
+    editor.apply("Enlarge")
     assert file_pixels(editor.save(tmp_path, "WebP")).shape == (400, 600, 3)
     editor.page.get_by_label("Open another picture").click()
     editor.page.get_by_role("button", name="large.jpg").click()
@@ -164,9 +164,9 @@ def test_the_settings_of_one_picture_do_not_apply_to_the_next(editor: Editor) ->
 def test_no_further_expansion_is_proposed_after_one(editor: Editor) -> None:
     editor.open("cup.jpg", jpeg_bytes(photo("coffee")))
     editor.choose("generative-expand")
-    editor.apply("Expand")
+    editor.apply("Extend")
     expect(editor.page.locator(".sizes")).to_have_text("750 × 500 → 750 × 500")
-    expect(editor.page.locator(".panel").get_by_role("button", name="Expand")).to_be_disabled()
+    expect(editor.page.locator(".panel").get_by_role("button", name="Extend")).to_be_disabled()
 
 
 def test_the_zoom_is_kept_when_the_tool_changes(editor: Editor) -> None:
@@ -196,7 +196,7 @@ def test_cancelling_releases_the_credit(editor: Editor, server: RunningServer, c
     editor.choose("upscale")
     editor.press("4×")
     editor.press("Quality")
-    editor.press("Upscale")
+    editor.press("Enlarge")
     expect(editor.page.get_by_text("Upscaling,")).to_be_visible(timeout=WORK_MS)
     assert server.balance(customer) == (14, 1)
     editor.press("Cancel")
@@ -221,7 +221,9 @@ def test_the_history_survives_a_reload_and_can_branch(editor: Editor) -> None:
     page.reload()
     editor.shown()
     expect(page.locator(".filmstrip li")).to_have_count(3)
-    expect(page.get_by_role("button", name="3. Crop, from step 1")).to_have_attribute("aria-current", "step")
+    expect(page.get_by_role("button", name="3. Crop & rotate, from step 1")).to_have_attribute(
+        "aria-current", "step"
+    )
 
 
 def test_drawn_strokes_and_the_shown_command_give_the_same_bytes(
@@ -307,9 +309,14 @@ def test_without_credits_the_plans_are_shown(new_page: NewPage, server: RunningS
 
 def test_an_unreadable_file_is_explained(new_page: NewPage, server: RunningServer) -> None:
     page = new_page(expect_errors=True)
+    page.clock.install()
     sign_in(page, server, server.new_customer())
     editor = Editor(page, server)
     file = {"name": "a.jpg", "mimeType": "image/jpeg", "buffer": jpeg_bytes(photo("coffee"))[:4000]}
+    page.get_by_label("Picture", exact=True).set_input_files(file)  # type: ignore[arg-type]
+    expect(page.get_by_role("alert")).to_contain_text("damaged")
+    page.clock.fast_forward(31_000)
+    expect(page.get_by_role("alert")).to_have_count(0)  # messages expire
     page.get_by_label("Picture", exact=True).set_input_files(file)  # type: ignore[arg-type]
     expect(page.get_by_role("alert")).to_contain_text("damaged")
     expect(editor.page.get_by_role("heading", name="Open a picture")).to_be_visible()

@@ -55,5 +55,5 @@ def test_a_prompt_fills_the_new_border(page: Page, following: RunningServer, tmp
     editor.choose("generative-expand")
     editor.press("1.25×")
     editor.page.get_by_label("What should be there").fill("a wooden table")
-    editor.apply("Expand")
+    editor.apply("Extend")
     assert open_bytes(editor.save(tmp_path, "PNG").read_bytes()).shape[:2] == (150, 200)

@@ -42,6 +42,20 @@ def test_the_curl_example_returns_a_cutout(server: RunningServer) -> None:
     assert (body["data"]["width"], body["data"]["height"]) == (600, 400)
 
 
+def test_the_json_examples_are_calls(server: RunningServer) -> None:
+    (block,) = _snippets("bash")
+    # Without the network only the address is refused: everything before it was read.
+    examples = block.replace(PRINTED_ADDRESS, server.address).replace(
+        "https://example.com/", "https://localhost/"
+    )
+    by_url, as_json, as_base64 = examples.strip().split("\n\n")
+    for command in (by_url, as_json):
+        error = json.loads(_run(["sh", "-c", command], server))["error"]
+        assert (error["code"], error["param"]) == ("INVALID_PARAMETER", "image_url")
+    body = json.loads(_run(["sh", "-c", as_base64], server))
+    assert (body["data"]["width"], body["data"]["height"]) == (400, 400)
+
+
 def test_the_python_example_prints_the_result_url(server: RunningServer) -> None:
     (snippet,) = _snippets("python")
     printed = _run([sys.executable, "-c", snippet.replace(PRINTED_ADDRESS, server.address)], server)

@@ -59,5 +59,10 @@ test("files are sent as a form, with a name for those that have none", async () 
 });
 
 test("a download names its format and quality", () => {
-  assert.equal(downloadUrl("p1", "a", "jpg", 80), "/editor/projects/p1/steps/a/file?format=jpg&quality=80");
+  const place = "/editor/projects/p1/steps/a/file";
+  assert.equal(downloadUrl("p1", "a", { format: "jpg", quality: 80 }), `${place}?format=jpg&quality=80`);
+  assert.equal(
+    downloadUrl("p1", "a", { format: "jpg", quality: 80, width: 512, background: "#ff0000" }),
+    `${place}?format=jpg&quality=80&width=512&bg_color=%23ff0000`,
+  );
 });

@@ -70,6 +70,39 @@ test("closing forgets the project", async () => {
   assert.equal(addresses.at(-1), "/app/");
 });
 
+test("Back leads to the start screen and Forward to the project again", async () => {
+  const routes = { "GET /editor/projects/p1": () => ok(project()) };
+  const { model, location, addresses } = await openModel(routes);
+  location.hash = "";
+  await model.navigate();
+  assert.equal(model.project, null);
+  location.hash = "#p1";
+  await model.navigate();
+  assert.equal(model.step.id, "a");
+  const entered = addresses.length;
+  await model.navigate();
+  assert.equal(addresses.length, entered, "an address that is shown already changes nothing");
+});
+
+test("Back does not leave a project while a tool is running", async () => {
+  const { model, location, named } = await openModel({
+    "POST /editor/projects/p1/runs": () => new Promise(() => {}),
+  });
+  model.apply({ tool: "crop", params: {}, title: "Crop" });
+  location.hash = "";
+  await model.navigate();
+  assert.deepEqual([model.project.id, location.hash], ["p1", "#p1"]);
+  assert.match(named("notice").at(-1), /Crop is running/);
+});
+
+test("a tool is remembered for its project", async () => {
+  const { model } = await openModel({ "GET /editor/projects/p2": ok(project({ id: "p2" })) });
+  model.rememberTool("crop");
+  assert.equal(model.rememberedTool, "crop");
+  await model.openProject("p2");
+  assert.equal(model.rememberedTool, "");
+});
+
 test("guests may apply tools to samples only", async () => {
   for (const [account, sample, mayApply] of [
     [null, null, false],

@@ -36,7 +36,7 @@ test("a run is watched until it is done; its step becomes the current one", asyn
   assert.deepEqual(named("notice"), ["Crop: done. 1 credit."]);
   assert.deepEqual(requests[1].body, { stepId: "a", tool: "crop", params: { width: "50" } });
   assert.match(requests[1].headers["Idempotency-Key"], /^[0-9a-f]{32}$/);
-  assert.equal(storage.has("bgeraser.pending-run"), false);
+  assert.equal(storage.has("bgeraser.pending-runs"), false);
 });
 
 test("the balance comes from the run's answer, without asking for it again", async () => {
@@ -102,14 +102,14 @@ test("a run that is refused is reported, and the balance is fetched", async () =
   assert.equal(await model.apply(CROP), null);
   assert.equal(named("error")[0].code, "INSUFFICIENT_CREDITS");
   assert.equal(await balance, 0);
-  assert.equal(storage.has("bgeraser.pending-run"), false);
+  assert.equal(storage.has("bgeraser.pending-runs"), false);
 });
 
 const unreachable = () => {
   throw new TypeError("fetch failed");
 };
 const failing = (status, body) => () => new Response(body, { status });
-const PENDING = "bgeraser.pending-run";
+const PENDING = "bgeraser.pending-runs";
 
 test("a run that could not be started is started again with the same key", async () => {
   const { model, requests, delays, named, storage } = await openModel({
@@ -184,16 +184,35 @@ test("giving up keeps the key, so that the same run is not paid twice", async ()
   assert.equal(storage.has(PENDING), false);
 });
 
-test("after giving up, another request has a key of its own", async () => {
+test("after giving up, another request is only started once the outcome of the first is known", async () => {
   const { model, requests } = await openModel({
-    "POST /editor/projects/p1/runs": [unreachable, ok(run("done", { step: step("b", "a") }))],
+    "POST /editor/projects/p1/runs": [
+      unreachable,
+      ok(run("done", { step: step("b", "a") })),
+      ok(run("done", { id: "r2", step: step("c", "b") })),
+    ],
     "GET /editor/session": () => ok({ csrfToken: "t", account: ACCOUNT, limits: LIMITS }),
   });
   model.on("run", () => model.run?.isDisconnected && queueMicrotask(() => model.cancel()));
   await model.apply(CROP);
-  await model.apply({ ...CROP, params: { width: "51" } });
+  assert.equal(model.unknownRun, "Crop");
+  const other = { ...CROP, params: { width: "51" } };
+  assert.equal((await model.apply(other)).id, "b", "the result of the first");
+  assert.equal(model.unknownRun, "");
+  assert.equal((await model.apply(other)).id, "c");
   const keys = requests.map((one) => one.headers["Idempotency-Key"]).filter(Boolean);
-  assert.equal(new Set(keys).size, 2);
+  assert.deepEqual([keys.length, new Set(keys).size, keys[0] === keys[1]], [3, 2, true]);
+});
+
+test("the steps that another tab has made are added without leaving the current one", async () => {
+  const both = project({ currentStepId: "b", steps: [step("a"), step("b", "a")] });
+  const { model, named } = await openModel({ "GET /editor/projects/p1": () => ok(both) });
+  const shown = named("step").length;
+  await model.synchronize();
+  assert.deepEqual([model.step.id, model.steps.map((one) => one.id)], ["a", ["a", "b"]]);
+  const built = named("project").length;
+  await model.synchronize();
+  assert.deepEqual([named("step").length, named("project").length], [shown, built], "nothing was new");
 });
 
 test("a session that ended keeps the key for after the next login", async () => {
@@ -253,13 +272,8 @@ test("one run at a time", async () => {
 });
 
 test("a run that was going on before a reload is found by its idempotency key", async () => {
-  const pending = {
-    project: "p1",
-    body: { stepId: "a", tool: "crop", params: {} },
-    title: "Crop",
-    key: "k1",
-  };
-  const stored = { "bgeraser.project": "p1", "bgeraser.pending-run": JSON.stringify(pending) };
+  const pending = { body: { stepId: "a", tool: "crop", params: {} }, title: "Crop", key: "k1" };
+  const stored = { "bgeraser.project": "p1", [PENDING]: JSON.stringify({ p1: pending }) };
   const routes = {
     "GET /editor/projects/p1": ok(project()),
     "POST /editor/projects/p1/runs": ok(run("done", { step: step("b", "a") })),
@@ -269,13 +283,13 @@ test("a run that was going on before a reload is found by its idempotency key", 
   assert.equal(requests[1].headers["Idempotency-Key"], "k1");
   assert.deepEqual(requests[1].body, pending.body);
   assert.equal(model.step.id, "b");
-  assert.equal(storage.has("bgeraser.pending-run"), false);
+  assert.equal(storage.has("bgeraser.pending-runs"), false);
 });
 
 test("a pending run of another project is left alone", async () => {
   const stored = {
     "bgeraser.project": "p1",
-    "bgeraser.pending-run": JSON.stringify({ project: "p2", body: {}, title: "Crop", key: "k1" }),
+    [PENDING]: JSON.stringify({ p2: { body: {}, title: "Crop", key: "k1" } }),
   };
   const { model, requests } = modelWith({ "GET /editor/projects/p1": ok(project()) }, { stored });
   await model.resume();

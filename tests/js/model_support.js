@@ -70,6 +70,11 @@ export function modelWith(routes, { account = ACCOUNT, hash = "", stored = {} } 
     const answer = Array.isArray(route) ? route.shift() : route;
     return typeof answer === "function" ? answer(request) : answer;
   };
+  const location = { pathname: "/app/", search: "", hash };
+  const enter = (_data, _title, address) => {
+    addresses.push(address);
+    location.hash = address.split("#")[1] ? `#${address.split("#")[1]}` : "";
+  };
   const model = new Model(
     { csrfToken: "token", account, samples: [], tools: [], prompts: {}, limits: LIMITS, ...SESSION },
     {
@@ -79,8 +84,8 @@ export function modelWith(routes, { account = ACCOUNT, hash = "", stored = {} } 
         setItem: (key, value) => storage.set(key, value),
         removeItem: (key) => storage.delete(key),
       },
-      location: { pathname: "/app/", search: "", hash },
-      browserHistory: { replaceState: (_data, _title, address) => addresses.push(address) },
+      location,
+      browserHistory: { replaceState: enter, pushState: enter },
       sleep: (milliseconds) => {
         delays.push(milliseconds);
         return new Promise(setImmediate);
@@ -91,7 +96,7 @@ export function modelWith(routes, { account = ACCOUNT, hash = "", stored = {} } 
     model.on(name, (detail) => events.push([name, detail]));
   }
   const named = (name) => events.filter(([one]) => one === name).map(([, detail]) => detail);
-  return { model, requests, events, addresses, delays, storage, named };
+  return { model, requests, events, addresses, delays, location, storage, named };
 }
 
 /** A model with an open project. */

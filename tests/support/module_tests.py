@@ -153,6 +153,7 @@ TESTED_THROUGH = {
     "ml/runtime/process.py": "ml/runtime/test_local_lifecycle.py",
     "ml/runtime/slot.py": "ml/runtime/test_local_lifecycle.py",
     "ml/runtime/worker.py": "ml/runtime/test_local_hostile.py",
+    "ml/tools/selection_encoding.py": "ml/tools/test_magic_select.py",
     "ml/tools/selection_overlay.py": "ml/tools/test_magic_select.py",
     "web/auth/browser_session.py": "web/auth/test_visitor.py",
     "web/auth/deletion.py": "web/auth/test_settings_page.py",

@@ -131,8 +131,13 @@ async def download(
     editor: EditorServicesDependency,
     format: str = "",
     quality: int = 90,
+    width: str = "",
+    bg_color: str = "",
 ) -> Response:
-    """The step's image at full resolution in any format, free of charge."""
+    """The step's image in any format, free of charge: at full resolution, or reduced to `width`.
+
+    `bg_color` is for formats without transparency.
+    """
     services = editor.services
     if format not in ("", *_FORMATS):
         raise InvalidParameter("format", f"format must be one of {', '.join(_FORMATS)}.")
@@ -146,12 +151,14 @@ async def download(
     image = await unbilled_images.find(services, step.image_id)
     await images.keep_longer(services, image)
     is_lossless = image.format == "png"
-    if format in ("", image.format) and (is_lossless or quality == 90):
+    changes = {"width": width, "bg_color": bg_color}
+    if not any(changes.values()) and format in ("", image.format) and (is_lossless or quality == 90):
         path = services.storage.path(image.id)
         if not await asyncio.to_thread(path.is_file):
             raise NotFound("No such image.")
         return FileResponse(path, headers=_file_headers(project, step, image.format))
-    params = RenditionParams.model_validate({"format": format or image.format, "quality": quality})
+    texts = {"format": format or image.format, "quality": str(quality), **changes}
+    params = forms.validated(RenditionParams, texts)
     with access.admit(request, owner, UnbilledKind.CONVERSION):
         converting = previews.render(
             services, image, params, owner.claimant(dependencies.address_of(request))

@@ -1,4 +1,7 @@
-"""`/editor/projects/{id}/runs` and `/overlay`: apply tools, follow and cancel runs, preview selections."""
+"""`/editor/projects/{id}/runs` and `/overlay`: apply tools, follow and cancel runs, preview selections.
+
+`/expectation` answers how long a run would take; `/encoding` prepares an image for selections.
+"""
 
 import base64
 from contextlib import ExitStack
@@ -32,6 +35,8 @@ def add_to(app: FastAPI) -> None:
     app.add_api_route(f"{prefix}/runs", start_run, methods=["POST"], **hidden)
     add_get(app, f"{prefix}/runs/{{run_id}}", show_run, include_in_schema=False)
     app.add_api_route(f"{prefix}/runs/{{run_id}}", cancel_run, methods=["DELETE"], **hidden)
+    app.add_api_route(f"{prefix}/expectation", expect, methods=["POST"], **hidden)
+    app.add_api_route(f"{prefix}/encoding", prepare_selection, methods=["POST"], **hidden)
     app.add_api_route(f"{prefix}/overlay", select_overlay, methods=["POST"], **hidden)
 
 
@@ -91,12 +96,32 @@ async def _start(
             raise
 
     try:
-        return editor.runs.start(owner, project, key, work, is_billed=is_billed)
+        run = editor.runs.start(owner, project, key, work, is_billed=is_billed)
     except Exception:
         held_slots.close()
         if is_preview:
             await guest_previews.give_back(editor.services, address)
         raise
+    run.expected_seconds = _expected_seconds(editor, run_request)
+    return run
+
+
+async def expect(
+    project_id: str, request: Request, owner: Writer, editor: EditorServicesDependency
+) -> Response:
+    """How long a run would take on this server; null if that is unknown or the run is impossible."""
+    project = await _find_project(editor, owner, project_id)
+    try:
+        run_request = await _read_run_request(request, editor, project, "")
+    except InvalidParameter:  # the panel may ask while its settings are incomplete
+        return responses.success(request, {"expectedSeconds": None})
+    return responses.success(request, {"expectedSeconds": _expected_seconds(editor, run_request)})
+
+
+def _expected_seconds(editor: EditorServices, run_request: RunRequest) -> float | None:
+    source = run_request.source.width, run_request.source.height
+    seconds = editor.services.backend.expected_seconds(run_request.tool.name, run_request.params, source)
+    return None if seconds is None else round(seconds, 1)
 
 
 def _unbilled_kinds(run_request: RunRequest, *, is_billed: bool) -> list[UnbilledKind]:
@@ -157,6 +182,20 @@ async def select_overlay(
     mask = base64.b64encode(selection.content).decode()
     data = {**overlays.overlay_data(selection), "mask": f"data:image/png;base64,{mask}"}
     return responses.success(request, data)
+
+
+async def prepare_selection(
+    project_id: str, request: Request, owner: Writer, editor: EditorServicesDependency
+) -> Response:
+    """Encode a step's image before the visitor clicks on it."""
+    run_service.check_guest(owner, await _find_project(editor, owner, project_id))
+    with access.admit(request, owner, UnbilledKind.OVERLAY):
+        body = await access.read_json(request)
+        _, step = await find_step(editor, owner, project_id, access.string_field(body, "stepId"))
+        await dependencies.while_connected(
+            request, overlays.prepare(editor.services, owner, selected_image_id(step))
+        )
+    return responses.success(request, {"isReady": True})
 
 
 async def _find_project(editor: EditorServices, owner: ProjectOwner, project_id: str) -> Project:

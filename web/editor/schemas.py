@@ -117,6 +117,8 @@ def run(run_: Run) -> dict[str, Any]:
         "stage": run_.stage,
         "fraction": round(run_.fraction, 3),
         "queuePosition": run_.queue_position,
+        "expectedSeconds": run_.expected_seconds,
+        "elapsedSeconds": round(run_.elapsed_seconds, 2),
         "version": run_.version,
         "stepId": run_.step_id,
         "error": run_.error,

@@ -55,6 +55,13 @@ _MAX_NUMBERS = 4
 _MAX_ENTRIES = 500
 _X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT, _INCH = 0x011A, 0x011B, 0x0128, 2
 _RESOLUTION_SCALE = 100
+#: In pixels an inch; larger values are mistakes.
+MAX_DENSITY = 10_000
+_OF_DENSITY = {
+    _X_RESOLUTION: frozenset({_RATIONAL}),
+    _Y_RESOLUTION: frozenset({_RATIONAL}),
+    _RESOLUTION_UNIT: frozenset({_SHORT}),
+}
 
 
 @dataclass(frozen=True)
@@ -70,6 +77,12 @@ class ExifTag:
 
 def read(block: bytes | None) -> tuple[ExifTag, ...]:
     """The kept tags of an EXIF block; those that are damaged or too long are left out."""
+    return _tags(block, _IN_FIRST, _IN_DETAILS)
+
+
+def _tags(
+    block: bytes | None, in_first: dict[int, frozenset[int]], in_details: dict[int, frozenset[int]]
+) -> tuple[ExifTag, ...]:
     if block is None:
         return ()
     block = block.removeprefix(b"Exif\0\0")
@@ -78,10 +91,10 @@ def read(block: bytes | None) -> tuple[ExifTag, ...]:
         return ()
     try:
         (first,) = struct.unpack_from(order + "I", block, 4)
-        entries = dict(_directory(block, order, first, _IN_FIRST, is_detail=False))
-        details = _pointer(block, order, first)
+        entries = dict(_directory(block, order, first, in_first, is_detail=False))
+        details = _pointer(block, order, first) if in_details else None
         if details is not None:
-            entries |= dict(_directory(block, order, details, _IN_DETAILS, is_detail=True))
+            entries |= dict(_directory(block, order, details, in_details, is_detail=True))
     except struct.error:
         return ()
     return tuple(entries[tag] for tag in sorted(entries))
@@ -123,17 +136,34 @@ def _directory(
         content = struct.pack(f">{parts * length}{code}", *values)
         if kind == _ASCII:
             content = _plain_text(content)
+        elif parts == 2 and 0 in values[1::2]:
+            continue  # a fraction with denominator 0
         if content:
             yield tag, ExifTag(tag, kind, len(content) if kind == _ASCII else length, content, is_detail)
 
 
 def _plain_text(content: bytes) -> bytes:
-    """The text up to its end, without control characters, ended by a NUL; empty if nothing is left."""
-    text = bytes(byte for byte in content.split(b"\0")[0] if byte >= 0x20 and byte != 0x7F).strip()
-    return text + b"\0" if text else b""
+    """The text up to its end, without control characters, ended by a NUL; empty if it is not UTF-8."""
+    try:
+        text = content.split(b"\0")[0].decode()
+    except UnicodeDecodeError:
+        return b""
+    plain = "".join(character for character in text if character.isprintable()).strip()
+    return plain.encode() + b"\0" if plain else b""
 
 
-def density(dpi: tuple[float, float]) -> tuple[ExifTag, ...]:
+def density(block: bytes | None) -> tuple[float, float] | None:
+    """The density that an EXIF block states, in pixels an inch, across and down; None if it states none."""
+    tags = {tag.tag: tag.value for tag in _tags(block, _OF_DENSITY, {})}
+    unit = {2: 1.0, 3: 2.54}.get(int.from_bytes(tags.get(_RESOLUTION_UNIT, b"\0\2"), "big"))
+    if unit is None or not {_X_RESOLUTION, _Y_RESOLUTION} <= tags.keys():
+        return None
+    across, down = (struct.unpack(">II", tags[tag]) for tag in (_X_RESOLUTION, _Y_RESOLUTION))
+    values = (across[0] / across[1] * unit, down[0] / down[1] * unit)
+    return values if all(1 <= value <= MAX_DENSITY for value in values) else None
+
+
+def density_tags(dpi: tuple[float, float]) -> tuple[ExifTag, ...]:
     """The tags that state a density in pixels an inch, across and down."""
     values = [
         struct.pack(">II", max(1, round(value * _RESOLUTION_SCALE)), _RESOLUTION_SCALE) for value in dpi

@@ -8,6 +8,7 @@ import pytest
 
 from ml.device import Device
 from ml.editing import cutting
+from ml.imaging.geometry import Box
 from ml.pixels import Mask, Matte, Picture, Pixels
 from tests.ml.truth.shapes import texture
 from tests.support.ml.cutouts import engines
@@ -156,3 +157,16 @@ def test_a_cable_that_the_network_only_suspects_is_followed() -> None:
     ).alpha
     assert (alpha[on_cable] > 128).mean() > 0.7
     assert (alpha[truth == 0] > 128).mean() < 1e-4
+
+
+def test_a_region_of_a_finished_cutout_keeps_its_alpha() -> None:
+    """Within the region, the object may look like a photo in a frame."""
+    alpha = np.zeros(SIZE, np.uint8)
+    cv2.ellipse(alpha, (400, 320), (300, 200), 0, 0, 360, 255, -1, cv2.LINE_AA)
+    cv2.circle(alpha, (400, 110), 80, 255, -1, cv2.LINE_AA)
+    white = np.full((*SIZE, 3), 245, np.uint8)
+    region = Box(200, 150, 600, 500)
+    source = Picture(np.dstack([white, alpha]), "png")
+    found = cutting.cut_out(Redness(), source, lambda: None, region)
+    assert found.is_kept
+    np.testing.assert_array_equal(found.alpha, alpha[150:500, 200:600])

@@ -120,3 +120,28 @@ def test_damaged_blocks_raise_nothing_and_keep_no_other_tags() -> None:
 def test_a_directory_that_contains_itself_is_read_once() -> None:
     pointer = struct.pack(">HHII", _DETAILS, 4, 1, 8)
     assert camera_metadata.read(b"MM\0*" + struct.pack(">IH", 8, 1) + pointer + bytes(4)) == ()
+
+
+@pytest.mark.parametrize("format", ["jpg", "png", "webp", "avif"])
+def test_a_density_that_only_exif_states_is_kept(format: str) -> None:
+    exif = Image.Exif()
+    exif[0x011A], exif[0x011B], exif[0x0128] = IFDRational(240), IFDRational(240), 2
+    content = io.BytesIO()
+    Image.new("RGB", (40, 30), (200, 90, 10)).save(content, "JPEG", exif=exif)
+    answer = crop(content.getvalue(), format=format)
+    with Image.open(io.BytesIO(answer.content)) as image:
+        density = image.info.get("dpi") or tuple(image.getexif()[tag] for tag in (0x011A, 0x011B))
+    assert [float(value) for value in density] == pytest.approx([240, 240], abs=0.01)
+
+
+def test_fractions_by_zero_and_texts_that_are_not_utf_8_are_dropped() -> None:
+    def entry(tag: int, kind: int, count: int, offset: int) -> bytes:
+        return struct.pack(">HHII", tag, kind, count, offset)
+
+    first = struct.pack(">H", 2) + entry(0x013B, 2, 6, 80) + entry(_DETAILS, 4, 1, 40) + bytes(4)
+    details = struct.pack(">H", 1) + entry(_EXPOSURE, 5, 1, 90) + bytes(4)
+    block = (b"MM\0*" + struct.pack(">I", 8) + first).ljust(40, b"\0") + details
+    block = block.ljust(80, b"\0") + b"\xff\xfe\xfdabc".ljust(10, b"\0")
+    assert camera_metadata.read(block + struct.pack(">II", 1, 0)) == ()
+    (exposure,) = camera_metadata.read(block + struct.pack(">II", 1, 8))
+    assert exposure.tag == _EXPOSURE

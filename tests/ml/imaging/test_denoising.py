@@ -5,6 +5,7 @@ import io
 import cv2
 import numpy as np
 import pytest
+import skimage.data
 from PIL import Image
 
 from ml.errors import Cancelled
@@ -109,3 +110,22 @@ def test_it_can_be_cancelled() -> None:
 
     with pytest.raises(Cancelled):
         denoising.reduce(photo("coffee"), denoising.noise_tables(5), cancel)
+
+
+@pytest.mark.parametrize("name", ["camera", "coffee", "chelsea", "rocket", "brick"])
+@pytest.mark.parametrize("deviation", [6, 10])
+def test_noise_that_all_channels_share_is_measured(name: str, deviation: int) -> None:
+    """As in black and white photos and scans of film."""
+    pixels = photo(name) if name not in ("camera", "brick") else grey_photo(name)
+    noise = np.random.default_rng(3).normal(0, deviation, pixels.shape[:2])
+    noisy = np.clip(pixels + noise[..., None], 0, 255).round().astype(np.uint8)
+    assert denoising.noise_deviation(noisy) == pytest.approx(deviation, rel=0.1)
+
+
+@pytest.mark.parametrize("name", ["grass", "gravel", "brick", "coins", "page", "camera"])
+def test_grey_texture_and_text_are_not_taken_for_noise(name: str) -> None:
+    assert denoising.noise_deviation(grey_photo(name)) < denoising.NOISY
+
+
+def grey_photo(name: str) -> Pixels:
+    return np.ascontiguousarray(np.dstack([getattr(skimage.data, name)()] * 3))

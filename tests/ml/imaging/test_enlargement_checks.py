@@ -92,3 +92,24 @@ def test_photos_keep_their_sharpened_edges() -> None:
     held = enlarged.copy()
     enlargement_checks.hold_colours(source, held)
     assert np.abs(held.astype(int) - enlarged).mean() < 0.2
+
+
+def test_a_dotted_stroke_fails_although_its_mean_is_right() -> None:
+    """Networks dot the strokes of text without soft edges."""
+    tile = np.ones((SIDE, SIDE, 3), np.float32)
+    tile[40:88, 51:53] = 0
+    plain = enlargement_checks.resample(tile, FACTOR)
+    assert not enlargement_checks.failed_blocks(tile, plain).any()
+    dotted = plain.copy()
+    dotted[100:112:3, 103:105] = 1
+    dotted[101:113:3, 98:100] = 0
+    failed = enlargement_checks.failed_blocks(tile, dotted)
+    assert failed.any()
+    assert set(np.argwhere(failed)[:, 1]) <= {6}
+
+
+def test_specks_of_a_photo_without_hard_edges_do_not_fail() -> None:
+    tile = _tile()
+    enlarged = enlargement_checks.resample(tile, FACTOR)
+    enlarged[100, 100:110:2] = 1
+    assert not enlargement_checks.failed_blocks(tile, enlarged).any()

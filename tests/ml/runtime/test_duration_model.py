@@ -172,3 +172,25 @@ def test_seconds_per_megapixel_refer_to_the_image_whatever_the_unit_of_work() ->
     for megapixels in (0.5, 1.0, 2.0):
         speeds.record(upscale, duration_model.work(TOOLS["upscale"], params, megapixels), 30 * megapixels)
     assert speeds.seconds_per_megapixel("upscale") == pytest.approx(30, rel=0.01)
+
+
+def test_a_call_is_expected_to_take_as_long_as_earlier_ones_of_its_kind_and_size() -> None:
+    params = TOOLS["upscale"].params.model_validate({"mode": "quality", "scale": "4"})
+    upscale = ToolCall("upscale", params, {})
+    speeds = DurationModel()
+    assert speeds.expected_seconds(upscale, (1000, 1000)) is not None  # the tool's own figure
+    for megapixels in (0.5, 1.0, 2.0):
+        work = duration_model.work(TOOLS["upscale"], params, megapixels, 16 * megapixels)
+        speeds.record(upscale, work, 30 * megapixels)
+    assert speeds.expected_seconds(upscale, (1000, 1000)) == pytest.approx(30, rel=0.02)
+    assert speeds.expected_seconds(upscale, (1000, 2000)) == pytest.approx(60, rel=0.02)
+
+
+def test_nothing_is_expected_of_an_unmeasured_tool_without_figures_or_of_an_impossible_call() -> None:
+    crop = TOOLS["crop"].params
+    speeds = DurationModel()
+    assert speeds.expected_seconds(ToolCall("crop", crop(), {}), (10, 10)) is None
+    speeds.record(ToolCall("crop", crop(), {}), 1.0, 1.0)
+    beyond = ToolCall("crop", crop.model_validate({"x": "50", "width": "10"}), {})
+    assert speeds.expected_seconds(beyond, (20, 20)) is None
+    assert speeds.expected_seconds(beyond, (100, 20)) is not None

@@ -188,7 +188,6 @@ class TestRefusals:
             ({"box": "[10,10,5,20]"}, "box"),
             ({"box": "[1,2,3]"}, "box"),
             ({"box": "[1,2,1e999,4]"}, "box"),
-            ({"strokes": '[{"points":[[1,2]]}]', "box": "[1,2,3,4]"}, "box"),
             ({"prompt": "x" * 2001}, "prompt"),
             ({"seed": "-1"}, "seed"),
             ({"steps": "20"}, "steps"),

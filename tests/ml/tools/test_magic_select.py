@@ -19,8 +19,9 @@ from ml.errors import BadParameter, EmptyMask, NothingFound
 from ml.imaging.selection_prompts import SelectionPrompt, checked_prompts
 from ml.pixels import Mask, Picture, Pixels
 from ml.tool import ARTEFACT_PREFIX, ToolResult
-from ml.tools import magic_select, selection_overlay
+from ml.tools import magic_select, selection_encoding, selection_overlay
 from ml.tools.magic_select import MagicSelectParams
+from ml.tools.selection_encoding import SelectionEncodingParams
 from tests.ml.imaging.test_outlines import overlap
 from tests.ml.truth import selections
 from tests.ml.truth.composites import compose
@@ -432,6 +433,7 @@ MANY = "[" + ",".join(["[5,1,1]"] * 65) + "]"
         ({"auto": "true", "box": "[1,1,5,5]"}, "auto"),
         ({"auto": "true", "multimask": "2"}, "multimask"),
         ({"auto": "true", "multimask": "4"}, "multimask"),
+        ({"strokes": '[{"points":[[1,2]]}]', "multimask": "2"}, "multimask"),
         ({"auto": "true", "grow": "51"}, "grow"),
         ({"auto": "true", "feather": "nan"}, "feather"),
         ({"auto": "true", "model": "sam2"}, "model"),
@@ -455,6 +457,34 @@ def test_the_free_overlay_shows_the_same_selection_up_to_1024_pixels(engines: En
     assert overlap((cv2.resize(small.pixels, (1500, 1500)) > 127) * np.uint8(255), whole.pixels) > 0.98
     tiny = selection_overlay.run(Picture(photo("astronaut"), "png"), params_of(BADGE), Selecting(engines))
     assert tiny.pixels.shape == (512, 512)
+
+
+def test_strokes_are_selected_alone_or_in_addition_to_an_object(engines: EngineCache) -> None:
+    pixels = photo("astronaut")
+    strokes = json.dumps([{"points": [[60, 60]], "size": 40, "hardness": 1}])
+    alone = select(engines, pixels, strokes=strokes)
+    assert alone.fields["bbox"] == pytest.approx([40, 40, 81, 81], abs=2)
+    assert alone.is_mask
+    inverted = select(engines, pixels, strokes=strokes, invert="true").pixels
+    assert np.array_equal(inverted, 255 - alone.pixels)
+    badge = select(engines, pixels, **BADGE)
+    both = select(engines, pixels, strokes=strokes, **BADGE)
+    assert np.array_equal(both.pixels, np.maximum(badge.pixels, alone.pixels))
+    assert select(engines, pixels, strokes=strokes, output="cutout").pixels.shape[2] == 4
+    with pytest.raises(EmptyMask):
+        select(engines, pixels, strokes=strokes, grow="-50")
+
+
+def test_a_picture_is_encoded_once_before_anything_is_selected_in_it(engines: EngineCache) -> None:
+    picture, params = Picture(photo("astronaut"), "png"), SelectionEncodingParams()
+    kept = selection_encoding.run(picture, params, Selecting(engines)).artefacts
+    assert set(kept) <= set(selection_encoding.TOOL.artefacts)
+    assert kept
+    prepared = Selecting(engines, kept)
+    assert selection_encoding.run(picture, params, prepared).artefacts == {}
+    selected = magic_select.run(picture, params_of(BADGE), prepared)
+    assert selected.artefacts == {}  # nothing was encoded again
+    assert np.count_nonzero(selected.pixels)
 
 
 def params_of(form: Mapping[str, str]) -> MagicSelectParams:

@@ -45,6 +45,15 @@ def test_hidden_colour_does_not_bleed_into_a_smaller_image() -> None:
     assert (seen[seen[..., 3] > 0][:, 1] == 0).all()
 
 
+def test_a_colour_is_put_behind_transparent_parts_only() -> None:
+    pixels = np.zeros((40, 40, 4), np.uint8)
+    pixels[:, :20] = (255, 0, 0, 255)
+    seen = rendered(pixels, bg_color="#00f", format="png")
+    assert seen[5, 5, :3].tolist() == [255, 0, 0]
+    assert seen[5, 30, :3].tolist() == [0, 0, 255]
+    assert np.array_equal(rendered(photo("coffee"), bg_color="#00f", format="png"), photo("coffee"))
+
+
 def test_unlisted_tools_are_callable_but_not_in_the_catalogue() -> None:
     assert not set(catalogue.UNLISTED_TOOLS) & set(catalogue.TOOLS)
     for name in (*catalogue.TOOLS, *catalogue.UNLISTED_TOOLS):

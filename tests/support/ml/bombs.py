@@ -88,7 +88,8 @@ def _heic() -> bytes:
 
 def _bmp(width: int, height: int, depth: int = 24, compression: int = 0, rows: bytes = b"") -> bytes:
     header = struct.pack("<IiiHHIIiiII", 40, width, height, 1, depth, compression, 0, 0, 0, 0, 0)
-    return struct.pack("<2sIHHI", b"BM", 0, 0, 0, 54) + header + rows
+    palette = b"\0\0\0\0\xff\xff\xff\0" if depth == 1 else b""
+    return struct.pack("<2sIHHI", b"BM", 0, 0, 0, 54 + len(palette)) + header + palette + rows
 
 
 def _gif(width: int, height: int, *blocks: bytes, frame: bytes = b"") -> bytes:

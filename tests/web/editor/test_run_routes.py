@@ -161,7 +161,55 @@ def test_the_overlay_is_free_and_small_and_its_selection_can_be_applied(
         assert browser.project(project["id"])["currentStepId"] == project["currentStepId"]
         filled = browser.run(project, "generative-fill", {"mask_id": kept["imageId"]})
         assert (filled["width"], filled["height"]) == (600, 400)
-    assert server.balance(customer) == (13, 0)
+        mixed = browser.run(
+            project,
+            "generative-fill",
+            {"points": points, "strokes": STROKES, "format": "png"},
+            step_id=project["currentStepId"],
+        )
+        before, after = (
+            open_bytes(browser.client.get(step["previewUrl"]).content)[..., :3].astype(int)
+            for step in (project["steps"][0], mixed)
+        )
+        changed = abs(after - before).max(axis=2) > 24
+        # The clicked cup is filled, and so is what the strokes paint far from it.
+        assert changed[mask > 127].mean() > 0.5
+        assert changed[115:145, 135:165].mean() > 0.2
+    assert server.balance(customer) == (12, 0)
+
+
+def test_a_picture_is_prepared_for_selections_and_the_time_of_a_run_is_known_before_it(
+    server: RunningServer, coffee: bytes
+) -> None:
+    customer = server.new_customer()
+    with Browser(server, customer) as browser:
+        project = browser.open(coffee)
+        place, step_id = f"/editor/projects/{project['id']}", project["currentStepId"]
+        prepared = browser.client.post(f"{place}/encoding", json={"stepId": step_id})
+        assert prepared.status_code == 200, prepared.text
+        image_id = project["steps"][0]["imageId"]
+        assert list(server.data_dir.glob(f"**/{image_id}*embedding*"))
+
+        def expectation(tool: str, params: dict[str, str]) -> float | None:
+            body = {"tool": tool, "stepId": step_id, "params": params}
+            seconds: float | None = browser.client.post(f"{place}/expectation", json=body).json()["data"][
+                "expectedSeconds"
+            ]
+            return seconds
+
+        fast, fine = (expectation("upscale", {"mode": mode}) for mode in ("fast", "quality"))
+        assert fast is not None
+        assert fine is not None
+        assert fine > 3 * fast
+        assert expectation("crop", {"x": "9000"}) is None  # impossible in this picture
+        assert expectation("upscale", {"scale": "7"}) is None  # an invalid parameter
+        run = browser.start(project, "upscale", {"mode": "fast"}).json()["data"]
+        assert run["expectedSeconds"] is not None
+        assert browser.watch(project, run)["elapsedSeconds"] > 0
+    with Browser(server, server.new_customer()) as other:
+        body = {"tool": "upscale", "stepId": step_id, "params": {}}
+        assert other.client.post(f"{place}/expectation", json=body).status_code == 404
+        assert other.client.post(f"{place}/encoding", json={"stepId": step_id}).status_code == 404
 
 
 def test_without_credits_a_run_fails_with_the_code(server: RunningServer, coffee: bytes) -> None:
@@ -186,6 +234,11 @@ def test_a_step_is_downloaded_in_any_format_without_a_charge(server: RunningServ
             assert answer.content.startswith(signature)
             assert open_bytes(answer.content).shape == (400, 600, 3)
         assert browser.download(project, first, format="gif").status_code == 422
+        small = browser.download(project, first, format="png", width=300)
+        assert open_bytes(small.content).shape == (200, 300, 3)
+        for name, value in (("width", "0"), ("width", "x"), ("bg_color", "no colour"), ("quality", 0)):
+            refused = browser.download(project, first, format="jpg", **{name: value})
+            assert (refused.status_code, refused.json()["error"]["param"]) == (422, name)
     assert server.balance(customer) == (15, 0)
 
 

@@ -1,6 +1,7 @@
 // The client of the server's /editor routes: JSON, the session's cookie, and a CSRF token for every change.
 
-/** @import { ApiErrorBody, Fields, ListedProject, Project, Run, RunBody, Session, Step } from "./types.js" */
+/** @import { ApiErrorBody, DownloadOptions, Fields, ListedProject, Project, Run, RunBody } from "./types.js" */
+/** @import { Session, Step } from "./types.js" */
 
 /** A request that did not succeed: the API's `code`, and a `message` for people. */
 export class ApiError extends Error {
@@ -167,15 +168,45 @@ export class ApiClient {
   }
 
   /**
+   * How long a run would take; null if the server does not know.
+   * @param {string} id
+   * @param {RunBody} body
+   * @returns {Promise<{ expectedSeconds: number | null }>}
+   */
+  expectation(id, body) {
+    return this.#send("POST", `/editor/projects/${id}/expectation`, { body });
+  }
+
+  /**
+   * Prepares a step's picture for selections.
+   * @param {string} id
+   * @param {string} stepId
+   */
+  prepareSelection(id, stepId) {
+    return this.#send("POST", `/editor/projects/${id}/encoding`, { body: { stepId } });
+  }
+
+  /**
    * What clicks and a box select, as a mask to draw over the picture.
    * @param {string} id
    * @param {string} stepId
    * @param {Fields} params
    * @param {AbortSignal} signal
-   * @returns {Promise<{ mask: string, confidence: number | null }>}
+   * @returns {Promise<{ mask: string, confidence: number | null, bbox: [number, number, number, number] }>}
    */
   overlay(id, stepId, params, signal) {
     return this.#send("POST", `/editor/projects/${id}/overlay`, { body: { stepId, params }, signal });
+  }
+
+  /**
+   * A file and the name that the server proposes for it.
+   * @param {string} path
+   * @param {AbortSignal} [signal]
+   */
+  async file(path, signal) {
+    const response = await this.#fetch(path, { signal, credentials: "same-origin" });
+    if (!response.ok) throw new ApiError(response.status, errorOf(await response.json().catch(() => null)));
+    return { blob: await response.blob(), name: proposedName(response) };
   }
 
   /**
@@ -200,8 +231,7 @@ export class ApiClient {
     });
     const answer = await response.json().catch(() => null);
     if (answer?.success) return answer.data;
-    const error = answer?.error ?? { code: "UNREACHABLE", message: "The server did not answer." };
-    throw new ApiError(response.status, error);
+    throw new ApiError(response.status, errorOf(answer));
   }
 
   /**
@@ -222,14 +252,35 @@ export class ApiClient {
 }
 
 /**
- * Where a step's full-size picture is downloaded from.
+ * The error in an answer; one of its own for an answer that is not the server's.
+ * @param {{ error?: ApiErrorBody } | null} answer
+ * @returns {ApiErrorBody}
+ */
+function errorOf(answer) {
+  return answer?.error ?? { code: "UNREACHABLE", message: "The server did not answer." };
+}
+
+/**
+ * Where a step's picture is downloaded from.
  * @param {string} id
  * @param {string} stepId
- * @param {string} format
- * @param {number} quality
+ * @param {DownloadOptions} options
  */
-export function downloadUrl(id, stepId, format, quality) {
-  return `/editor/projects/${id}/steps/${stepId}/file?format=${format}&quality=${quality}`;
+export function downloadUrl(id, stepId, { format, quality, width, background }) {
+  const query = new URLSearchParams({ format, quality: `${quality}` });
+  if (width) query.set("width", `${width}`);
+  if (background) query.set("bg_color", background);
+  return `/editor/projects/${id}/steps/${stepId}/file?${query}`;
+}
+
+/**
+ * The file name that an answer proposes, or "".
+ * @param {Response} response
+ */
+function proposedName(response) {
+  const header = response.headers.get("Content-Disposition") ?? "";
+  const encoded = /filename\*=UTF-8''([^;]+)/i.exec(header)?.[1];
+  return encoded ? decodeURIComponent(encoded) : (/filename="([^"]*)"/i.exec(header)?.[1] ?? "");
 }
 
 /**

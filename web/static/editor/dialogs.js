@@ -1,5 +1,6 @@
 // Modal dialogs: the API equivalent of the current settings, and help.
 
+import { copyText } from "./clipboard.js";
 import { el, iconButton, segments } from "./elements.js";
 import { credits } from "./model.js";
 import { LANGUAGES, snippet } from "./snippets.js";
@@ -86,8 +87,9 @@ export function showApi(root, model, example, source) {
   };
   const copy = el("button", { type: "button", class: "primary" }, "Copy");
   copy.addEventListener("click", async () => {
-    await navigator.clipboard.writeText(code.textContent ?? "");
-    copy.textContent = "Copied";
+    const isCopied = await copyText(code.textContent ?? "");
+    copy.textContent = isCopied ? "Copied" : "Press Ctrl+C";
+    if (!isCopied) window.getSelection()?.selectAllChildren(code);
     setTimeout(() => (copy.textContent = "Copy"), COPIED_MS);
   });
   const create = el("button", { type: "button", class: "quiet" }, "Make a key and insert it");

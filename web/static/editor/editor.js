@@ -12,10 +12,12 @@ import { Keyboard } from "./keyboard.js";
 import { LookRecorder } from "./look_recorder.js";
 import * as looks from "./looks.js";
 import { Messages } from "./messages.js";
+import { NextSteps } from "./next_steps.js";
 import { Panel } from "./panel.js";
 import { Pointers } from "./pointers.js";
 import { Stage } from "./stage.js";
 import { StartScreen } from "./start_screen.js";
+import { sweep } from "./sweep.js";
 import { BgRemoval } from "./tools/bg_removal.js";
 import { Brush } from "./tools/brush.js";
 import { Crop } from "./tools/crop.js";
@@ -23,29 +25,33 @@ import { GenerativeExpand } from "./tools/generative_expand.js";
 import { GenerativeFill } from "./tools/generative_fill.js";
 import { MagicSelect } from "./tools/magic_select.js";
 import { Upscale } from "./tools/upscale.js";
+import { TOOL_NAMES } from "./tool_names.js";
 import { suggestFormat, TopBar } from "./topbar.js";
 import { needsLargerPreview } from "./view.js";
+import { WorkMarks } from "./work_marks.js";
 
 /** @import { Context } from "./canvas.js" */
 /** @import { Model } from "./model.js" */
 /** @import { Tool } from "./tools/tool.js" */
 /** @import { Picture } from "./images.js" */
-/** @import { Fields, KeptSelection, RunRequest, Size, Step } from "./types.js" */
+/** @import { Fields, KeptSelection, RunRequest, Size, Step, View } from "./types.js" */
 
 /**
  * The tools that the editor has a panel for, by the server's name of each.
- * @type {Record<string, { label: string, create: (editor: Editor) => Tool }>}
+ * @type {Record<string, (editor: Editor) => Tool>}
  */
 const TOOLS = {
-  "bg-removal": { label: "Cut out", create: (editor) => new BgRemoval(editor) },
-  upscale: { label: "Upscale", create: (editor) => new Upscale(editor) },
-  "generative-fill": { label: "Fill", create: (editor) => new GenerativeFill(editor) },
-  "generative-expand": { label: "Expand", create: (editor) => new GenerativeExpand(editor) },
-  "magic-select": { label: "Select", create: (editor) => new MagicSelect(editor) },
-  crop: { label: "Crop", create: (editor) => new Crop(editor) },
-  brush: { label: "Brush", create: (editor) => new Brush(editor) },
+  "bg-removal": (editor) => new BgRemoval(editor),
+  upscale: (editor) => new Upscale(editor),
+  "generative-fill": (editor) => new GenerativeFill(editor),
+  "generative-expand": (editor) => new GenerativeExpand(editor),
+  "magic-select": (editor) => new MagicSelect(editor),
+  crop: (editor) => new Crop(editor),
+  brush: (editor) => new Brush(editor),
 };
 
+/** Tools whose results are worth a look at what has changed. */
+const SWEPT_TOOLS = ["bg-removal", "upscale", "generative-fill", "magic-select"];
 const THUMBNAIL_PIXELS = 240;
 
 export class Editor {
@@ -70,6 +76,13 @@ export class Editor {
      */
     this.projectId = null;
     this.isComparing = false;
+    /**
+     * The user's view before a tool with a frame was chosen; null if it does not apply to the picture any more.
+     * @type {View | null}
+     */
+    this.interruptedView = null;
+    /** Ends the sweep over a result. */
+    this.endSweep = () => {};
     /** Whether the larger preview of the current step is loading or shown. */
     this.isCloseUp = false;
     /** Draws looks of cut-outs here, and records them as steps. */
@@ -88,12 +101,14 @@ export class Editor {
     this.topbar = new TopBar(this);
     this.filmstrip = new Filmstrip(model);
     this.startScreen = new StartScreen(this);
+    this.nextSteps = new NextSteps(this);
     this.rail = this.#buildRail();
     this.workplace = el(
       "div",
       { class: "workplace", hidden: true },
       this.rail,
       this.stage.element,
+      this.nextSteps.element,
       this.panel.element,
       this.filmstrip.element,
     );
@@ -103,6 +118,7 @@ export class Editor {
       this.workplace,
       this.messages.element,
     );
+    this.marks = new WorkMarks(this);
     this.keyboard = new Keyboard(this);
     new Pointers(this.stage, () => this.keyboard.isSpaceHeld);
     this.stage.onView = () => this.#onView();
@@ -125,11 +141,11 @@ export class Editor {
           type: "button",
           "data-tool": tool.name,
           "aria-pressed": "false",
-          title: `${tool.title} (${at + 1}). ${tool.summary}`,
+          title: `${TOOL_NAMES[tool.name]} (${at + 1}). ${tool.summary}`,
           onclick: () => this.choose(tool.name),
         },
         icon(tool.name),
-        el("span", {}, TOOLS[tool.name].label),
+        el("span", {}, TOOL_NAMES[tool.name]),
       ),
     );
     return el("nav", { class: "rail", "aria-label": "Tools" }, buttons);
@@ -142,12 +158,15 @@ export class Editor {
     const { parentId, isPreview } = this.model.step;
     if (isPreview && parentId && !this.model.session.previews.tools.includes(name))
       void this.model.goTo(parentId);
+    const zoomed = this.tool && !this.stage.isFitted ? this.stage.view : null;
     if (this.tool?.name !== name) {
       this.tool?.leave();
       this.compare(false);
-      const tool = this.tools.get(name) ?? TOOLS[name].create(this);
+      this.nextSteps.hide();
+      const tool = this.tools.get(name) ?? TOOLS[name](this);
       this.tools.set(name, tool);
       this.tool = this.stage.tool = tool;
+      this.model.rememberTool(name);
       for (const button of this.rail.querySelectorAll("button"))
         setPressed(button, button.dataset.tool === name);
     }
@@ -155,8 +174,29 @@ export class Editor {
     this.panel.fold(false);
     this.panel.rebuild();
     this.setCursor(this.tool?.cursor ?? "grab");
-    // The zoom is kept, unless the tool has a frame that is to be seen as a whole.
-    if (this.stage.isFitted || this.tool?.visibleFrame()) this.stage.fit();
+    this.#adjustZoom(zoomed);
+  }
+
+  /**
+   * The zoom is kept when another tool is chosen, unless the tool has a frame that is to be seen as a whole. The tool
+   * after that gets the zoom back.
+   * @param {View | null} zoomed the user's own view before another tool was chosen
+   */
+  #adjustZoom(zoomed) {
+    const { stage } = this;
+    if (this.tool?.visibleFrame()) {
+      if (zoomed) this.interruptedView = zoomed;
+      stage.fit();
+      return;
+    }
+    const view = zoomed ?? this.interruptedView;
+    this.interruptedView = null;
+    if (!view) {
+      stage.fit();
+      return;
+    }
+    stage.zoom(view.scale / stage.view.scale);
+    stage.pan(view.x - stage.view.x, view.y - stage.view.y);
   }
 
   /** @param {string} cursor of the mouse over the stage, as in CSS */
@@ -185,15 +225,23 @@ export class Editor {
       this.stage.clear();
       this.tool?.leave();
       this.tool = this.stage.tool = null;
-    } else if (!this.tool) this.choose(this.toolNames[0]);
+    } else if (!this.tool) {
+      const { rememberedTool } = this.model;
+      this.choose(this.toolNames.includes(rememberedTool) ? rememberedTool : this.toolNames[0]);
+    }
   }
 
   /** @param {Step | null} made the step that a run has just made */
   async #showStep(made) {
     const { step } = this.model;
     if (!step) return;
-    this.topbar.resetFormat();
-    if (!made || made.id !== step.id || made.tool !== "bg-removal") this.compare(false);
+    this.topbar.download.resetFormat();
+    if (step.width !== this.stage.size.width || step.height !== this.stage.size.height)
+      this.interruptedView = null;
+    const isResult = made?.id === step.id;
+    const hadNextSteps = this.nextSteps.isShown;
+    this.compare(false);
+    if (!this.nextSteps.isOf(step)) this.nextSteps.hide();
     this.tool?.onStep(made);
     this.stage.element.classList.add("loading");
     try {
@@ -204,11 +252,39 @@ export class Editor {
       this.tool?.onShown(image);
       if (this.isComparing) await this.compare(true);
       this.#onView();
+      if (isResult && !isLook(step)) void this.#presentResult(step);
+      else if (isResult && hadNextSteps) this.nextSteps.show(step);
     } catch {
       this.model.emit("notice", "This step's picture cannot be shown.");
     }
     this.stage.element.classList.remove("loading");
     this.topbar.refresh();
+  }
+
+  /**
+   * Sweeps once over a result that costs a credit, and proposes what can follow.
+   * @param {Step} step
+   */
+  async #presentResult(step) {
+    if (SWEPT_TOOLS.includes(step.tool ?? "")) await this.#sweep(step);
+    if (this.model.step?.id === step.id && !this.model.run) this.nextSteps.show(step);
+  }
+
+  /** @param {Step} step */
+  async #sweep(step) {
+    const before = this.#comparable();
+    const image = before && (await loadImage(before.previewUrl).catch(() => null));
+    if (!image || this.model.step?.id !== step.id || this.isComparing) return;
+    const ending = new AbortController();
+    this.endSweep = () => ending.abort();
+    this.stage.before = image;
+    await sweep((divider) => {
+      this.stage.divider = divider;
+      this.stage.invalidate();
+    }, ending.signal);
+    this.endSweep = () => {};
+    if (!this.isComparing && !this.stage.showsBefore) this.stage.before = null;
+    this.stage.invalidate();
   }
 
   /** Shows the current step again, as the tool that was chosen shows it. */
@@ -258,6 +334,7 @@ export class Editor {
   /** Loads a larger preview once the user zooms in. */
   async #onView() {
     this.topbar.showScale(this.stage.view.scale);
+    this.marks.refresh();
     const { step } = this.model;
     const { image, view } = this.stage;
     if (!step || !image || this.isCloseUp) return;
@@ -293,6 +370,7 @@ export class Editor {
 
   /** @param {boolean} isOn */
   async compare(isOn) {
+    this.endSweep();
     const wasComparing = this.isComparing;
     this.isComparing = isOn && this.canCompare();
     this.topbar.showComparing(this.isComparing);
@@ -377,9 +455,13 @@ export class Editor {
 
   /** @param {RunRequest} request */
   async apply(request) {
+    const stepId = request.stepId ?? this.model.step?.id;
     this.compare(false);
     await this.recorder.settle(); // the look that is shown is part of what the tool is applied to
-    return this.model.apply(request);
+    const made = await this.model.apply(request);
+    // A step of an earlier run may have arrived instead.
+    if (stepId && made?.parentId === stepId) this.nextSteps.remember(made, { ...request, stepId });
+    return made;
   }
 
   /** Resolves once the shown picture is that of the current step, which can then be downloaded. */
@@ -467,4 +549,12 @@ async function thumbnail(drawn) {
  */
 function hasSameRatio(one, other) {
   return Math.abs(one.width / one.height - other.width / other.height) < 0.01;
+}
+
+/**
+ * Whether a step only changes the look of a cut-out.
+ * @param {Step} step
+ */
+function isLook(step) {
+  return step.tool === "bg-removal" && step.answer.confidence === undefined;
 }

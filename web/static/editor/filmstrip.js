@@ -2,6 +2,7 @@
 
 import { el } from "./elements.js";
 import * as history from "./history.js";
+import { stepTitle } from "./tool_names.js";
 
 /** @import { Model } from "./model.js" */
 /** @import { Step } from "./types.js" */
@@ -45,7 +46,7 @@ export class Filmstrip {
     const { model } = this;
     const parent = steps.findIndex((one) => one.id === step.parentId);
     const isBranch = parent >= 0 && parent !== at - 1;
-    const title = step.isPreview ? `${step.title} (preview)` : step.title;
+    const title = step.isPreview ? `${stepTitle(step)} (preview)` : stepTitle(step);
     const name = `${at + 1}. ${title}${isBranch ? `, from step ${parent + 1}` : ""}`;
     const image = step.isAvailable
       ? el("img", { src: step.thumbnailUrl, alt: "", loading: "lazy", draggable: "false" })

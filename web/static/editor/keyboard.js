@@ -28,7 +28,7 @@ export class Keyboard {
   #withControl(event) {
     const { editor } = this;
     const key = event.key.toLowerCase();
-    if (key === "s") return run(() => editor.topbar.save());
+    if (key === "s") return run(() => editor.topbar.download.save());
     if (isTyping(event)) return false;
     if (key === "z" && event.shiftKey) return run(() => editor.model.redo());
     if (key === "z") return run(() => editor.undo());

@@ -13,6 +13,7 @@ export async function start(root) {
   if (root.dataset.started) return;
   root.dataset.started = "yes";
   try {
+    const tabs = new BroadcastChannel("bgeraser.projects");
     const client = new ApiClient(window.fetch.bind(window));
     const model = new Model(await client.session(), {
       client,
@@ -20,8 +21,14 @@ export async function start(root) {
       location: window.location,
       browserHistory: window.history,
       sleep,
+      announce: (projectId) => tabs.postMessage(projectId),
     });
     new Editor(root, model);
+    tabs.addEventListener("message", ({ data }) => data === model.project?.id && model.synchronize());
+    document.addEventListener("visibilitychange", () => !document.hidden && model.synchronize());
+    window.addEventListener("focus", () => model.synchronize());
+    window.addEventListener("popstate", () => model.navigate());
+    window.addEventListener("online", () => model.resumeRun());
     await model.resume();
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);

@@ -3,12 +3,13 @@
 
 import { ApiError, isAbort } from "./api.js";
 import * as history from "./history.js";
+import { PendingRuns } from "./pending_runs.js";
 
 /** @import { ApiClient } from "./api.js" */
 /** @import { ActiveRun, Fields, Project, Run, RunBody, RunRequest, Session, Step } from "./types.js" */
 
-const PENDING_KEY = "bgeraser.pending-run";
 const PROJECT_KEY = "bgeraser.project";
+const TOOL_KEY = "bgeraser.tool";
 
 /**
  * What the model uses of the browser. It is passed in, so that the model runs without one.
@@ -16,8 +17,9 @@ const PROJECT_KEY = "bgeraser.project";
  * @property {ApiClient} client
  * @property {Pick<Storage, "getItem" | "setItem" | "removeItem">} storage kept as long as the browser's tab
  * @property {Pick<Location, "pathname" | "search" | "hash">} location
- * @property {Pick<History, "replaceState">} browserHistory
+ * @property {Pick<History, "pushState" | "replaceState">} browserHistory
  * @property {(milliseconds: number) => Promise<void>} sleep may end early when the network is back
+ * @property {(projectId: string) => void} [announce] informs the browser's other tabs of a project's change
  */
 
 /** Pauses before a request is sent again that the server did not answer; the last one is repeated. */
@@ -30,13 +32,15 @@ export class Model extends EventTarget {
    * @param {Session} session
    * @param {Environment} environment
    */
-  constructor(session, { client, storage, location, browserHistory, sleep }) {
+  constructor(session, { client, storage, location, browserHistory, sleep, announce }) {
     super();
     this.client = client;
     this.storage = storage;
     this.location = location;
     this.browserHistory = browserHistory;
     this.sleep = sleep;
+    this.announce = announce ?? (() => {});
+    this.pendingRuns = new PendingRuns(storage);
     /** Ends the wait for a server that does not answer. */
     this.giveUp = () => {};
     this.session = session;
@@ -114,6 +118,23 @@ export class Model extends EventTarget {
     return true;
   }
 
+  /** The title of a run whose outcome is unknown: no other may be started meanwhile. "" if there is none. */
+  get unknownRun() {
+    if (this.run || !this.project) return "";
+    return this.pendingRuns.of(this.project.id)?.title ?? "";
+  }
+
+  /** The tool that was chosen last in this project, also before the page was reloaded; "" if none was. */
+  get rememberedTool() {
+    const kept = JSON.parse(this.storage.getItem(TOOL_KEY) ?? "null");
+    return kept && kept.project === this.project?.id ? kept.tool : "";
+  }
+
+  /** @param {string} tool */
+  rememberTool(tool) {
+    this.storage.setItem(TOOL_KEY, JSON.stringify({ project: this.project?.id, tool }));
+  }
+
   // Opening
 
   /** @param {File} file */
@@ -136,21 +157,55 @@ export class Model extends EventTarget {
     const id = this.location.hash.slice(1) || this.storage.getItem(PROJECT_KEY);
     if (!id) return false;
     try {
-      this.#show(await this.client.project(id));
+      this.#show(await this.client.project(id), "replaceState");
     } catch (thrown) {
-      this.#forgetProject();
+      this.#forgetProject("replaceState");
       if (!(thrown instanceof ApiError && thrown.status === 404)) this.reportError(thrown);
       return false;
     }
-    await this.#resumeRun();
+    await this.resumeRun();
     return true;
   }
 
   close() {
+    this.#forgetProject("pushState");
+    this.#showNone();
+  }
+
+  /** Follows the browser's Back and Forward buttons: to the start screen, or to another project. */
+  async navigate() {
+    const id = this.location.hash.slice(1);
+    if (id === (this.project?.id ?? "")) return;
+    if (this.run && this.project) {
+      this.#setHash("pushState", `#${this.project.id}`);
+      this.emit("notice", `${this.run.title} is running. Wait for it, or cancel it first.`);
+    } else if (id) {
+      if (!(await this.resume())) this.#showNone();
+    } else {
+      this.storage.removeItem(PROJECT_KEY);
+      this.#showNone();
+    }
+  }
+
+  #showNone() {
     this.project = null;
-    this.#forgetProject();
     this.emit("project");
     this.emit("step");
+  }
+
+  /** Adds the steps that another tab or device has made meanwhile. */
+  async synchronize() {
+    const { project } = this;
+    if (!project || this.run) return;
+    const current = await this.client.project(project.id).catch(() => null);
+    if (!current || this.project !== project || this.run) return;
+    const isKnown = (/** @type {Step} */ one) => {
+      const known = history.findStep(project.steps, one.id);
+      return known?.imageId === one.imageId && known.isAvailable === one.isAvailable;
+    };
+    if (current.steps.length === project.steps.length && current.steps.every(isKnown)) return;
+    project.steps = current.steps;
+    this.emit("project");
   }
 
   /** @param {() => Promise<Project>} load */
@@ -159,34 +214,42 @@ export class Model extends EventTarget {
     this.isOpening = true;
     this.emit("project");
     try {
-      this.#show(await load());
+      this.#show(await load(), "pushState");
     } catch (thrown) {
       this.reportError(thrown);
     } finally {
       this.isOpening = false;
       this.emit("project");
     }
+    await this.resumeRun();
   }
 
-  /** @param {Project} project */
-  #show(project) {
+  /**
+   * @param {Project} project
+   * @param {"pushState" | "replaceState"} how it is entered into the browser's history
+   */
+  #show(project, how) {
     this.project = project;
     this.visited = [project.currentStepId];
     this.storage.setItem(PROJECT_KEY, project.id);
-    this.#setHash(`#${project.id}`);
+    this.#setHash(how, `#${project.id}`);
     this.emit("project");
     this.emit("step");
   }
 
-  #forgetProject() {
+  /** @param {"pushState" | "replaceState"} how */
+  #forgetProject(how) {
     this.storage.removeItem(PROJECT_KEY);
-    this.#setHash("");
+    this.#setHash(how, "");
   }
 
-  /** @param {string} hash */
-  #setHash(hash) {
+  /**
+   * @param {"pushState" | "replaceState"} how
+   * @param {string} hash
+   */
+  #setHash(how, hash) {
     const { pathname, search } = this.location;
-    this.browserHistory.replaceState(null, "", `${pathname}${search}${hash}`);
+    this.browserHistory[how](null, "", `${pathname}${search}${hash}`);
   }
 
   // Undo and redo
@@ -243,29 +306,21 @@ export class Model extends EventTarget {
   async apply({ title, ...request }) {
     const { project, step } = this;
     if (this.run || !project || !step) return null;
+    if (this.unknownRun) return this.resumeRun();
     const body = { stepId: step.id, ...request };
-    const key = this.#pendingKey(project, body) ?? newKey();
-    this.storage.setItem(PENDING_KEY, JSON.stringify({ project: project.id, body, title, key }));
+    const key = newKey();
+    this.pendingRuns.keep(project.id, { body, title, key });
     return this.#follow(project, body, title, key);
   }
 
   /**
-   * The key of the same run if it was started before and its outcome is unknown: it must not be paid twice.
-   * @param {Project} project
-   * @param {RunBody} body
-   * @returns {string | null}
+   * Finds the run whose outcome is unknown: its idempotency key leads to it or its result.
+   * @returns {Promise<Step | null>}
    */
-  #pendingKey(project, body) {
-    const pending = JSON.parse(this.storage.getItem(PENDING_KEY) ?? "null");
-    const isSame = pending?.project === project.id && JSON.stringify(pending.body) === JSON.stringify(body);
-    return isSame ? pending.key : null;
-  }
-
-  /** Finds the run that was active when the page was reloaded: its idempotency key leads to it or its result. */
-  async #resumeRun() {
-    const pending = JSON.parse(this.storage.getItem(PENDING_KEY) ?? "null");
-    if (!this.project || pending?.project !== this.project.id) return;
-    await this.#follow(this.project, pending.body, pending.title, pending.key);
+  async resumeRun() {
+    const { project } = this;
+    const pending = project && !this.run ? this.pendingRuns.of(project.id) : null;
+    return project && pending ? this.#follow(project, pending.body, pending.title, pending.key) : null;
   }
 
   /**
@@ -283,6 +338,8 @@ export class Model extends EventTarget {
       fraction: 0,
       queuePosition: 0,
       version: -1,
+      expectedSeconds: null,
+      elapsedSeconds: 0,
       title,
       isCancelled: false,
       isDisconnected: false,
@@ -299,7 +356,7 @@ export class Model extends EventTarget {
       void this.refreshAccount();
       return null;
     } finally {
-      if (!isUnknown) this.storage.removeItem(PENDING_KEY);
+      if (!isUnknown) this.pendingRuns.forget(project.id);
       this.run = null;
       this.emit("run");
     }
@@ -403,6 +460,7 @@ export class Model extends EventTarget {
       this.emit("project");
       this.emit("step", { made: step });
     }
+    this.announce(project.id);
   }
 
   async cancel() {

@@ -1,7 +1,9 @@
 // The chosen tool's settings, what applying it costs, and the progress of a run.
 
 import { el, icon, present } from "./elements.js";
+import { Expectations } from "./expectations.js";
 import { credits } from "./model.js";
+import { aboutSeconds, progressAt, progressText } from "./progress.js";
 
 /** @import { Editor } from "./editor.js" */
 /** @import { Action, ActiveRun } from "./types.js" */
@@ -10,6 +12,8 @@ import { credits } from "./model.js";
  * The elements that show a run.
  * @typedef {{ stage: HTMLElement, bar: HTMLProgressElement, cancel: HTMLButtonElement }} Progress
  */
+
+const TICK_MS = 200;
 
 export class Panel {
   /** @param {Editor} editor */
@@ -39,6 +43,16 @@ export class Panel {
       this.body,
       this.footer,
     );
+    this.expectations = new Expectations(this.model, () => this.#refreshCost());
+    /** When the run's version was received, and how long the work had been running then. */
+    this.report = { version: -1, atMs: 0, elapsedSeconds: 0 };
+    /** The largest progress that was shown for the run: it never goes back. */
+    this.shownValue = 0;
+    /**
+     * Moves the progress between the server's reports.
+     * @type {ReturnType<typeof setInterval> | undefined}
+     */
+    this.ticker = undefined;
     for (const name of ["run", "account"]) this.model.on(name, () => this.refresh());
   }
 
@@ -55,7 +69,7 @@ export class Panel {
     const titleOf = (/** @type {HTMLDetailsElement} */ section) =>
       section.querySelector("summary")?.textContent;
     const open = [...this.body.querySelectorAll("details")].filter((section) => section.open).map(titleOf);
-    this.title.textContent = tool.info.title;
+    this.title.textContent = tool.title;
     this.body.replaceChildren(...present(tool.build()));
     for (const section of this.body.querySelectorAll("details"))
       section.open = open.includes(titleOf(section));
@@ -71,7 +85,7 @@ export class Panel {
     this.body.inert = run !== null;
     if (run) this.#showRun(run);
     else {
-      this.progress = null;
+      this.#stopShowingRun();
       this.footer.replaceChildren(
         ...(this.model.mayApply || this.model.mayPreview(tool.name)
           ? this.#buildActions(tool.actions().filter((action) => !action.isHidden))
@@ -79,14 +93,16 @@ export class Panel {
       );
     }
     this.editor.topbar.refresh();
+    this.editor.marks.refresh();
   }
 
   /** @param {Action[]} actions */
   #buildActions(actions) {
+    if (this.model.unknownRun) return this.#buildUnknownRun(this.model.unknownRun);
     const buttons = actions.map((action, at) => this.#buildButton(action, at === 0));
     if (actions[0]?.problem)
       return [...buttons, el("p", { class: "note", id: "apply-problem" }, actions[0].problem)];
-    if (actions.length) return [...buttons, this.#buildCost()];
+    if (actions.length) return [...buttons, this.#buildCost(actions[0])];
     return [el("p", { class: "note", role: "status" }, "Changes are free.")];
   }
 
@@ -113,12 +129,15 @@ export class Panel {
     );
   }
 
-  #buildCost() {
+  /** @param {Action} action */
+  #buildCost(action) {
     const { account, limits } = this.model;
     if (this.editor.tool && this.model.mayPreview(this.editor.tool.name)) return this.#buildPreviewNote();
-    if (!account) return el("p", { class: "cost" }, "Free on our samples.");
-    if (this.editor.tool?.isFree) return el("p", { class: "cost" }, "Free.");
-    const cost = `${credits(limits.creditsPerRun)}, ${account.creditsAvailable} left. `;
+    const seconds = this.expectations.of(action.request());
+    const time = seconds === null ? "" : ` Takes ${aboutSeconds(seconds)}.`;
+    if (!account) return el("p", { class: "cost" }, `Free on our samples.${time}`);
+    if (this.editor.tool?.isFree) return el("p", { class: "cost" }, `Free.${time}`);
+    const cost = `${credits(limits.creditsPerRun)}, ${account.creditsAvailable} left.${time} `;
     const more = account.creditsAvailable ? null : el("a", { href: "/plans" }, "Get more");
     return el("p", { class: "cost" }, cost, more);
   }
@@ -132,6 +151,32 @@ export class Panel {
       el("a", { href: this.editor.signUpUrl() }, "Sign up"),
       " for the full size: it is free, and the picture and its preview stay.",
     );
+  }
+
+  /** Shows the expected time. The buttons stay, because one of them may just be pressed. */
+  #refreshCost() {
+    const shown = this.footer.querySelector(".cost");
+    const action = this.editor.tool?.actions().find((one) => !one.isHidden);
+    if (shown && action && !action.problem && !this.model.run) shown.replaceWith(this.#buildCost(action));
+  }
+
+  /**
+   * Nothing else can be applied until it is known what became of a run.
+   * @param {string} title
+   */
+  #buildUnknownRun(title) {
+    return [
+      el(
+        "p",
+        { class: "note", role: "status" },
+        `${title} was sent, but its result has not arrived. It is charged once at most.`,
+      ),
+      el(
+        "button",
+        { type: "button", class: "primary", onclick: () => this.model.resumeRun() },
+        "Look for the result",
+      ),
+    ];
   }
 
   #buildSignUp() {
@@ -152,11 +197,40 @@ export class Panel {
       this.progress = this.#buildProgress();
       this.footer.replaceChildren(...Object.values(this.progress));
     }
-    const { stage, bar, cancel } = this.progress;
-    stage.textContent = progressText(run);
-    if (run.status === "queued" || !run.fraction) bar.removeAttribute("value");
-    else bar.value = run.fraction;
-    cancel.disabled = run.isCancelled;
+    if (run.version !== this.report.version) {
+      this.report = {
+        version: run.version,
+        atMs: performance.now(),
+        elapsedSeconds: run.elapsedSeconds,
+      };
+    }
+    this.ticker ??= setInterval(() => this.#showProgress(), TICK_MS);
+    this.progress.cancel.disabled = run.isCancelled;
+    this.#showProgress();
+  }
+
+  #showProgress() {
+    const { run } = this.model;
+    if (!run || !this.progress) return;
+    const { stage, bar } = this.progress;
+    const { atMs, elapsedSeconds } = this.report;
+    const progress = progressAt(run, elapsedSeconds + (performance.now() - atMs) / 1000, elapsedSeconds);
+    const text = progressText(run, progress);
+    if (stage.textContent !== text) stage.textContent = text;
+    bar.classList.toggle("estimated", progress.isEstimate);
+    if (progress.value === null) bar.removeAttribute("value");
+    else {
+      this.shownValue = Math.max(this.shownValue, progress.value);
+      bar.value = this.shownValue;
+    }
+  }
+
+  #stopShowingRun() {
+    clearInterval(this.ticker);
+    this.ticker = undefined;
+    this.progress = null;
+    this.shownValue = 0;
+    this.report = { version: -1, atMs: 0, elapsedSeconds: 0 };
   }
 
   #buildProgress() {
@@ -166,18 +240,4 @@ export class Panel {
       cancel: el("button", { type: "button", class: "quiet", onclick: () => this.model.cancel() }, "Cancel"),
     };
   }
-}
-
-/**
- * What a run is doing, for people.
- * @param {ActiveRun} run
- */
-export function progressText(run) {
-  if (run.isCancelled) return "Stopping …";
-  if (run.isDisconnected) return "No connection to the server. Trying again …";
-  if (run.queuePosition === 1) return "Waiting: next in the queue";
-  if (run.queuePosition > 1) return `Waiting: number ${run.queuePosition} in the queue`;
-  if (!run.stage) return `${run.title} …`;
-  const stage = run.stage[0].toUpperCase() + run.stage.slice(1);
-  return `${stage}, ${Math.round(run.fraction * 100)} %`;
 }

@@ -148,7 +148,7 @@ export class StartScreen {
 
   #build() {
     return el(
-      "main",
+      "div",
       { class: "start-screen" },
       el(
         "div",

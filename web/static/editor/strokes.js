@@ -1,6 +1,6 @@
 // Brush strokes in the picture's pixel coordinates, exactly as the API takes them.
 
-/** @import { Brush, Limits, Point, Size, Stroke } from "./types.js" */
+/** @import { Brush, Frame, Limits, Point, Size, Stroke } from "./types.js" */
 
 const SMALLEST_LARGE_BRUSH = 40; // even a tiny picture gets a brush of up to this size
 
@@ -94,4 +94,21 @@ export function maxSize(picture, limits) {
 export function nextSize(size, direction, max) {
   const next = direction > 0 ? Math.max(size + 1, size * 1.2) : Math.min(size - 1, size / 1.2);
   return Math.round(Math.min(max, Math.max(1, next)));
+}
+
+/**
+ * The box around strokes; null if there are none.
+ * @param {Stroke[]} strokes
+ * @returns {Frame | null}
+ */
+export function boundsOf(strokes) {
+  if (!strokes.length) return null;
+  const half = Math.max(...strokes.map((stroke) => stroke.size)) / 2;
+  const points = strokes.flatMap((stroke) => stroke.points);
+  const smallest = (/** @type {0 | 1} */ axis) =>
+    points.reduce((least, point) => Math.min(least, point[axis]), Infinity) - half;
+  const largest = (/** @type {0 | 1} */ axis) =>
+    points.reduce((most, point) => Math.max(most, point[axis]), -Infinity) + half;
+  const [x, y] = [smallest(0), smallest(1)];
+  return { x, y, width: largest(0) - x, height: largest(1) - y };
 }

@@ -1,18 +1,11 @@
 // The bar above the picture: open, undo, redo, compare, zoom, API, download, account.
 
-import { downloadUrl } from "./api.js";
-import { el, iconButton, newId, segments, setPressed, slider } from "./elements.js";
+import { DownloadPanel } from "./download_panel.js";
+import { el, iconButton, setPressed } from "./elements.js";
 import * as history from "./history.js";
 
 /** @import { Editor } from "./editor.js" */
-/** @import { Step } from "./types.js" */
-
-/** @typedef {"png" | "jpg" | "webp" | "avif"} Format */
-
-/** @type {Record<Format, string>} */
-const FORMATS = { png: "PNG", jpg: "JPEG", webp: "WebP", avif: "AVIF" };
-const DEFAULT_QUALITY = 90;
-const MIN_QUALITY = 40;
+/** @import { FileType, Step } from "./types.js" */
 
 export class TopBar {
   /** @param {Editor} editor */
@@ -20,12 +13,7 @@ export class TopBar {
     this.editor = editor;
     this.model = editor.model;
     const { model } = this;
-    /**
-     * The file type that the user chose for this picture.
-     * @type {Format | null}
-     */
-    this.format = null;
-    this.quality = DEFAULT_QUALITY;
+    this.download = new DownloadPanel(editor);
     this.undoButton = iconButton("Undo", "undo", () => editor.undo(), { shortcut: "Ctrl+Z" });
     this.redoButton = iconButton("Redo", "redo", () => model.redo(), { shortcut: "Ctrl+Shift+Z" });
     this.restartButton = iconButton("Start over", "restart", () => model.startOver());
@@ -64,7 +52,7 @@ export class TopBar {
       "div",
       { class: "ends" },
       iconButton("The same with the API", "code", () => editor.showApi()),
-      this.#buildDownload(),
+      this.download.element,
     );
     this.element = el(
       "header",
@@ -127,79 +115,11 @@ export class TopBar {
         ];
     this.account.replaceChildren(...content);
   }
-
-  #buildDownload() {
-    const id = newId("download");
-    const menu = el("div", { class: "menu", id, popover: "auto", "aria-label": "Download" });
-    menu.addEventListener("beforetoggle", (event) => {
-      const { step } = this.model;
-      if (/** @type {ToggleEvent} */ (event).newState === "open" && step) {
-        menu.replaceChildren(...this.#buildDownloadMenu(menu, step));
-      }
-    });
-    const button = el(
-      "button",
-      { type: "button", class: "primary downloader", title: "Download (Ctrl+S)", popovertarget: id },
-      "Download",
-    );
-    return el("div", { class: "group" }, button, menu);
-  }
-
-  /**
-   * @param {HTMLElement} menu
-   * @param {Step} step
-   */
-  #buildDownloadMenu(menu, step) {
-    const quality = slider({
-      label: "Quality",
-      min: MIN_QUALITY,
-      max: 100,
-      value: this.quality,
-      onChange: (value) => (this.quality = value),
-    }).element;
-    quality.hidden = this.#chosenFormat === "png";
-    const download = () => {
-      menu.hidePopover();
-      this.save();
-    };
-    return [
-      el("p", { class: "sizes" }, `${step.width} × ${step.height}, full resolution`),
-      segments("File type", FORMATS, this.#chosenFormat, (format) => {
-        this.format = format;
-        quality.hidden = format === "png";
-      }),
-      quality,
-      el("button", { type: "button", class: "primary", onclick: download }, "Download"),
-    ];
-  }
-
-  get #chosenFormat() {
-    return this.format ?? this.editor.suggestedFormat();
-  }
-
-  /** Another picture may need another file type than the one that was chosen. */
-  resetFormat() {
-    this.format = null;
-  }
-
-  /** Downloads the picture at full resolution. */
-  async save() {
-    const chosen = this.format; // a look that becomes a step meanwhile resets it
-    await this.editor.settled(); // Whether the picture has transparency is known only once it is shown.
-    const { project, step } = this.model;
-    if (!project || !step) return;
-    const format = chosen ?? this.#chosenFormat;
-    const quality = format === "png" ? DEFAULT_QUALITY : this.quality;
-    const link = el("a", { href: downloadUrl(project.id, step.id, format, quality), download: "" });
-    document.body.append(link);
-    link.click();
-    link.remove();
-  }
 }
 
 /**
  * Formats that can be opened but not saved, and what replaces them.
- * @type {Record<string, Format>}
+ * @type {Record<string, FileType>}
  */
 const REPLACED_FORMATS = { heic: "jpg", bmp: "jpg", tiff: "jpg", gif: "png" };
 
@@ -207,10 +127,10 @@ const REPLACED_FORMATS = { heic: "jpg", bmp: "jpg", tiff: "jpg", gif: "png" };
  * The file type to suggest: one with transparency if the picture has any, else that of the original.
  * @param {Step[]} steps
  * @param {boolean} hasTransparency
- * @returns {Format}
+ * @returns {FileType}
  */
 export function suggestFormat(steps, hasTransparency) {
   const original = history.originalOf(steps)?.format ?? "png";
-  const format = /** @type {Format} */ (REPLACED_FORMATS[original] ?? original);
+  const format = /** @type {FileType} */ (REPLACED_FORMATS[original] ?? original);
   return hasTransparency && format === "jpg" ? "png" : format;
 }

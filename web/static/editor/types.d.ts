@@ -194,6 +194,10 @@ export interface Run {
   stepId: string | null;
   error: (ApiErrorBody & { status: number }) | null;
   creditsCharged: number;
+  /** How long the work is expected to take; null if that is unknown. */
+  expectedSeconds: number | null;
+  /** How long it has been running. */
+  elapsedSeconds: number;
   /** Once the run has ended: the account's remaining credits, null for a guest. */
   creditsAvailable?: number | null;
   /** Once the run is done and was fetched by its id. */
@@ -201,7 +205,10 @@ export interface Run {
 }
 
 /** The run that the editor waits for. `id` is null until the server has accepted it. */
-export type ActiveRun = Pick<Run, "status" | "stage" | "fraction" | "queuePosition" | "version"> & {
+export type ActiveRun = Pick<
+  Run,
+  "status" | "stage" | "fraction" | "queuePosition" | "version" | "expectedSeconds" | "elapsedSeconds"
+> & {
   id: string | null;
   title: string;
   isCancelled: boolean;
@@ -225,6 +232,17 @@ export interface RunRequest {
   title: string;
   stepId?: string;
   selection?: KeptSelection;
+}
+
+export type FileType = "png" | "jpg" | "webp" | "avif";
+
+export interface DownloadOptions {
+  format: FileType;
+  quality: number;
+  /** The picture's own width if there is none. */
+  width?: number;
+  /** The color behind transparency, for file types without it. */
+  background?: string;
 }
 
 /** A button that applies a tool. */

@@ -168,9 +168,6 @@ export class BgRemoval extends Tool {
     const { step } = this.model;
     this.drag = null;
     if (made === null) this.editor.recorder.discard(); // another step was chosen meanwhile
-    if (made?.tool === this.name && made.id === step?.id && made.answer.confidence !== undefined) {
-      this.editor.compare(true);
-    }
     const isOwn = made && made.id === step?.id && made.cutout && this.#isShown(made.cutout);
     if (isOwn || this.editor.recorder.pending) {
       this.loadedId = step?.id ?? null;

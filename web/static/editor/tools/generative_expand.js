@@ -9,7 +9,7 @@ import { note, Tool } from "./tool.js";
 
 /** @import { Context } from "../canvas.js" */
 /** @import { Editor } from "../editor.js" */
-/** @import { Action, Frame, Point, Step } from "../types.js" */
+/** @import { Action, Frame, Point } from "../types.js" */
 /** @import { Hover } from "./tool.js" */
 
 const INITIAL_FACTOR = 1.25;
@@ -55,7 +55,11 @@ export class GenerativeExpand extends Tool {
   }
 
   build() {
-    this.chosenFrame ??= frames.scaledAround(this.step, INITIAL_FACTOR);
+    // After an extension no further one is proposed, which a click would pay for.
+    const isExtended = this.step.tool === this.name;
+    this.chosenFrame ??= isExtended
+      ? frames.wholePicture(this.step)
+      : frames.scaledAround(this.step, INITIAL_FACTOR);
     this.stage.fit();
     this.#showSizes();
     const ratios = frames.ASPECT_RATIOS.map((ratio) =>
@@ -92,7 +96,7 @@ export class GenerativeExpand extends Tool {
 
   /** @returns {Action[]} */
   actions() {
-    return [{ label: "Expand", problem: this.problem(), request: () => this.request(this.fields()) }];
+    return [{ label: this.title, problem: this.problem(), request: () => this.request(this.fields()) }];
   }
 
   problem() {
@@ -105,10 +109,12 @@ export class GenerativeExpand extends Tool {
     return this.frame;
   }
 
-  /** @param {Step | null} made */
-  onStep(made) {
-    // After an expansion no further one is proposed, which a click would pay for.
-    this.chosenFrame = made?.tool === this.name ? frames.wholePicture(made) : null;
+  workArea() {
+    return this.frame;
+  }
+
+  onStep() {
+    this.chosenFrame = null;
     this.editor.panel.rebuild();
     this.stage.fit();
   }

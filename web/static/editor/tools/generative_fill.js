@@ -1,18 +1,16 @@
 // Generative fill: brush over an object or click on it to remove it, or describe what should replace it.
 
-import { drawStrokes, scratchLayer } from "../canvas.js";
 import { el, segments } from "../elements.js";
+import { Marking, WAYS } from "./marking.js";
 import { hiddenPromptSettings, promptField } from "./prompt.js";
-import { SelectionInput } from "./selection_input.js";
-import { StrokeInput } from "./stroke_input.js";
-import { note, quietButton, Tool } from "./tool.js";
+import { quietButton, Tool } from "./tool.js";
 
 /** @import { Context } from "../canvas.js" */
 /** @import { Editor } from "../editor.js" */
 /** @import { Action, Fields, Point, Step } from "../types.js" */
 /** @import { Hover } from "./tool.js" */
 
-/** @typedef {"brush" | "click" | "mask"} Method how the area is marked */
+/** @import { Way } from "./marking.js" */
 
 // The best installed model is used, and masks are drawn here, never files.
 const HIDDEN = [
@@ -26,20 +24,20 @@ const HIDDEN = [
   "format",
   "quality",
 ];
-const MARK_OPACITY = 0.5;
 
 export class GenerativeFill extends Tool {
   /** @param {Editor} editor */
   constructor(editor) {
     super(editor, "generative-fill");
     this.message = el("p", { class: "note", role: "status" });
-    /** @type {Method} */
-    this.method = "brush";
-    /** @type {StrokeInput} */
-    this.strokes = new StrokeInput(this, () => this.#refresh());
-    this.strokes.brush.hardness = 1;
-    /** @type {SelectionInput} */
-    this.selection = new SelectionInput(this, () => this.#refresh());
+    /** @type {Marking} */
+    this.marking = new Marking(this, {
+      way: "brush",
+      overlaysStrokes: false,
+      onChange: () => this.#refresh(),
+    });
+    /** Whether the kept selection says what to replace, instead of marks. */
+    this.usesMask = false;
   }
 
   get #kept() {
@@ -47,15 +45,15 @@ export class GenerativeFill extends Tool {
   }
 
   build() {
-    if (!this.#kept && this.method === "mask") this.method = "brush";
-    /** @type {Partial<Record<Method, string>>} */
-    const methods = { brush: "Brush", click: "Click", ...(this.#kept ? { mask: "Kept selection" } : {}) };
+    if (!this.#kept) this.usesMask = false;
+    const { marking } = this;
+    /** @type {Partial<Record<Way | "mask", string>>} */
+    const ways = { ...WAYS, ...(this.#kept ? { mask: "Kept selection" } : {}) };
+    marking.selection.prepare();
     return [
-      segments("Mark by", methods, this.method, (method) => this.#chooseMethod(method)),
-      this.method === "brush" && note("Brush over what to remove."),
-      this.method === "click" && note("Click on what to remove. Alt+click subtracts."),
-      ...(this.method === "brush" ? this.strokes.build(["size"]) : []),
-      this.method !== "mask" &&
+      segments("Mark with", ways, this.usesMask ? "mask" : marking.way, (way) => this.#chooseWay(way)),
+      ...(this.usesMask ? [] : marking.buildWay()),
+      !this.usesMask &&
         el(
           "div",
           { class: "row" },
@@ -70,30 +68,26 @@ export class GenerativeFill extends Tool {
   /** @returns {Action[]} */
   actions() {
     const label = this.controls.get("prompt").trim() ? "Fill" : "Remove object";
-    const selection = this.method === "mask" ? (this.#kept ?? undefined) : undefined;
+    const selection = this.usesMask ? (this.#kept ?? undefined) : undefined;
     const request = () => ({ ...this.request(this.fields(), this.name, label), selection });
     return [{ label, problem: this.problem(), request }];
   }
 
   problem() {
-    if (this.method === "brush") return this.strokes.problem();
-    if (this.method === "click") return this.selection.isUsable ? "" : "Click on something first.";
-    return "";
+    return this.usesMask ? "" : this.marking.problem();
   }
 
   /** @returns {Fields} */
   fields() {
     const fields = this.controls.fields();
-    if (this.method === "brush") return { ...fields, strokes: this.strokes.field() };
-    if (this.method === "click") return { ...fields, ...this.selection.fields() };
-    return fields;
+    return this.usesMask ? fields : { ...fields, ...this.marking.fields() };
   }
 
   /** @param {Step | null} made */
   onStep(made) {
-    if (made && this.method === "mask") this.method = "brush"; // What the mask marked is gone.
+    if (made) this.usesMask = false; // What the mask marked is gone.
     this.clear();
-    this.strokes.onStep();
+    this.marking.strokes.onStep();
     this.editor.panel.rebuild();
   }
 
@@ -102,31 +96,29 @@ export class GenerativeFill extends Tool {
   }
 
   get hasDrawn() {
-    return this.strokes.strokes.length > 0 || !this.selection.isEmpty;
+    return !this.marking.isEmpty;
   }
 
   undo() {
-    if (this.method === "mask") return false;
-    return this.method === "brush" ? this.strokes.undo() : this.selection.undo();
+    return !this.usesMask && this.marking.undo();
   }
 
   clear() {
-    this.strokes.clear();
-    this.selection.clear();
+    this.marking.clear();
     this.#refresh();
   }
 
   /** @param {-1 | 1} direction */
   resizeBrush(direction) {
-    this.strokes.resizeBrush(direction);
+    this.marking.strokes.resizeBrush(direction);
   }
 
   get cursor() {
-    return this.method === "brush" ? "none" : "crosshair";
+    return this.marking.cursor;
   }
 
   handlesPointer() {
-    return this.method !== "mask";
+    return !this.usesMask;
   }
 
   /**
@@ -134,57 +126,54 @@ export class GenerativeFill extends Tool {
    * @param {PointerEvent} event
    */
   pointerDown(point, event) {
-    if (this.method === "brush") this.strokes.down(point);
-    else this.selection.down(point, event);
+    this.marking.down(point, event);
   }
 
   /** @param {Point} point */
   pointerMove(point) {
-    if (this.method === "brush") this.strokes.move(point);
-    else this.selection.move(point);
+    this.marking.move(point);
   }
 
   /** @param {Point} point */
   pointerUp(point) {
-    if (this.method === "brush") this.strokes.up();
-    else this.selection.up(point);
+    this.marking.up(point);
   }
 
   cancelPointer() {
-    this.strokes.cancel();
-    this.selection.cancelDrag();
+    this.marking.cancel();
   }
 
   /** @param {Hover | null} hover */
   hover(hover) {
-    this.strokes.hover(this.method === "brush" ? hover : null);
+    this.marking.hover(this.usesMask ? null : hover);
+  }
+
+  workArea() {
+    return this.usesMask ? null : this.marking.bounds;
+  }
+
+  pendingPoint() {
+    return this.marking.selection.pendingPoint;
   }
 
   /** @param {Context} context */
   drawOverlay(context) {
-    if (this.method === "click") this.selection.draw(context);
-    if (this.method === "mask") this.editor.drawKeptSelection(context);
-    if (this.method !== "brush") return;
-    const { view, viewport } = this.stage;
-    const layer = scratchLayer(this.stage);
-    drawStrokes(layer.context, this.strokes.all, view, this.editor.selectionColor());
-    context.globalAlpha = MARK_OPACITY;
-    context.drawImage(layer.canvas, 0, 0, viewport.width, viewport.height);
-    context.globalAlpha = 1;
-    this.strokes.drawCursor(context);
+    if (this.usesMask) this.editor.drawKeptSelection(context);
+    else this.marking.draw(context);
   }
 
-  /** @param {Method} method */
-  #chooseMethod(method) {
-    this.clear();
-    this.method = method;
+  /** @param {Way | "mask"} way */
+  #chooseWay(way) {
+    this.usesMask = way === "mask";
+    if (way !== "mask") this.marking.way = way;
     this.editor.panel.rebuild();
     this.editor.setCursor(this.cursor);
     this.stage.invalidate();
   }
 
   #refresh() {
-    this.message.textContent = this.selection.isLoading ? "Selecting …" : this.selection.message;
+    const { selection } = this.marking;
+    this.message.textContent = selection.isLoading ? "Selecting …" : selection.message;
     this.editor.panel.refresh();
     this.stage.invalidate();
   }

@@ -3,17 +3,18 @@
 
 import { withConfidence } from "../confidence.js";
 import { drawGhost } from "../canvas.js";
-import { el, segments } from "../elements.js";
+import { el } from "../elements.js";
 import { loadImage } from "../images.js";
-import { SelectionInput } from "./selection_input.js";
-import { note, quietButton, Tool } from "./tool.js";
+import { Marking } from "./marking.js";
+import { quietButton, Tool } from "./tool.js";
 
 /** @import { Context } from "../canvas.js" */
 /** @import { Editor } from "../editor.js" */
 /** @import { Picture } from "../images.js" */
 /** @import { Action, Fields, Frame, Point } from "../types.js" */
+/** @import { Hover } from "./tool.js" */
 
-const HIDDEN = ["points", "box", "auto", "output", "multimask", "model", "format", "quality"];
+const HIDDEN = ["points", "box", "strokes", "auto", "output", "multimask", "model", "format", "quality"];
 const REFINEMENTS = ["grow", "feather", "invert"]; // shown in the overlay
 
 export class MagicSelect extends Tool {
@@ -26,23 +27,28 @@ export class MagicSelect extends Tool {
      * @type {HTMLImageElement | null}
      */
     this.photo = null;
-    /** @type {SelectionInput} */
-    this.input = new SelectionInput(this, () => this.#refresh());
+    /** @type {Marking} */
+    this.marking = new Marking(this, {
+      way: "click",
+      overlaysStrokes: true,
+      onChange: () => this.#refresh(),
+    });
   }
 
   build() {
-    const { input } = this;
+    const { marking } = this;
     this.#showMessage();
-    const signs = { add: "+ Add", subtract: "− Subtract" };
     return [
-      note("Click on an object, or draw a box around it. Clicking is free."),
-      segments("Each click", signs, input.subtracts ? "subtract" : "add", (sign) => {
-        input.subtracts = sign === "subtract";
+      ...marking.build((way) => {
+        marking.way = way;
+        this.editor.panel.rebuild();
+        this.editor.setCursor(this.cursor);
+        this.stage.invalidate();
       }),
       el(
         "div",
         { class: "row" },
-        quietButton("Find the subject", () => input.selectSubject()),
+        quietButton("Find the subject", () => marking.selectSubject()),
         quietButton("Clear", () => this.clear()),
       ),
       this.message,
@@ -101,16 +107,16 @@ export class MagicSelect extends Tool {
   }
 
   #keep() {
-    if (this.input.overlay) this.editor.keepSelection(this.fields(), this.input.overlay);
+    const { overlay } = this.marking.selection;
+    if (overlay) this.editor.keepSelection(this.fields(), overlay);
   }
 
   problem() {
-    if (this.input.isUsable) return "";
-    return this.input.isLoading ? "Selecting …" : "Select something first.";
+    return this.marking.problem();
   }
 
   fields() {
-    return { ...this.controls.fields(), ...this.input.fields() };
+    return { ...this.controls.fields(), ...this.marking.fields() };
   }
 
   example() {
@@ -124,17 +130,19 @@ export class MagicSelect extends Tool {
   /** @returns {Fields} */
   overlayFields() {
     const fields = Object.entries(this.controls.fields());
-    return Object.fromEntries(fields.filter(([name]) => REFINEMENTS.includes(name)));
+    const refinements = fields.filter(([name]) => REFINEMENTS.includes(name));
+    return { ...Object.fromEntries(refinements), ...this.marking.strokeFields() };
   }
 
   /** @param {string} name */
   onChange(name) {
     super.onChange(name);
-    if (REFINEMENTS.includes(name) && !this.input.isEmpty) this.input.loadOverlay();
+    if (REFINEMENTS.includes(name) && !this.marking.isEmpty) this.marking.selection.loadOverlay();
   }
 
   onStep() {
     this.clear();
+    this.marking.strokes.onStep();
     this.editor.panel.rebuild();
     this.photo = null;
   }
@@ -152,20 +160,20 @@ export class MagicSelect extends Tool {
   }
 
   get hasDrawn() {
-    return !this.input.isEmpty;
+    return !this.marking.isEmpty;
   }
 
   undo() {
-    return this.input.undo();
+    return this.marking.undo();
   }
 
   clear() {
-    this.input.clear();
+    this.marking.clear();
     this.#refresh();
   }
 
   get cursor() {
-    return "crosshair";
+    return this.marking.cursor;
   }
 
   handlesPointer() {
@@ -177,21 +185,39 @@ export class MagicSelect extends Tool {
    * @param {PointerEvent} event
    */
   pointerDown(point, event) {
-    this.input.down(point, event);
+    this.marking.down(point, event);
   }
 
   /** @param {Point} point */
   pointerMove(point) {
-    this.input.move(point);
+    this.marking.move(point);
   }
 
   /** @param {Point} point */
   pointerUp(point) {
-    this.input.up(point);
+    this.marking.up(point);
   }
 
   cancelPointer() {
-    this.input.cancelDrag();
+    this.marking.cancel();
+  }
+
+  /** @param {Hover | null} hover */
+  hover(hover) {
+    this.marking.hover(hover);
+  }
+
+  /** @param {-1 | 1} direction */
+  resizeBrush(direction) {
+    this.marking.strokes.resizeBrush(direction);
+  }
+
+  workArea() {
+    return this.marking.bounds;
+  }
+
+  pendingPoint() {
+    return this.marking.selection.pendingPoint;
   }
 
   /**
@@ -210,7 +236,7 @@ export class MagicSelect extends Tool {
 
   /** @param {Context} context */
   drawOverlay(context) {
-    this.input.draw(context);
+    this.marking.draw(context);
   }
 
   #refresh() {
@@ -220,7 +246,7 @@ export class MagicSelect extends Tool {
   }
 
   #showMessage() {
-    const { isLoading, message, overlay, confidence } = this.input;
+    const { isLoading, message, overlay, confidence } = this.marking.selection;
     const selected = overlay && confidence !== null ? withConfidence("Selected", confidence) : "";
     this.message.textContent = isLoading ? "Selecting …" : message || selected;
   }

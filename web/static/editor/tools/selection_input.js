@@ -30,12 +30,45 @@ export class SelectionInput {
      * @type {number | null}
      */
     this.confidence = null;
+    /**
+     * The box around what is selected.
+     * @type {Frame | null}
+     */
+    this.bounds = null;
     this.message = "";
     /**
      * The drag that is going on.
      * @type {{ from: Point, to: Point, subtracts: boolean } | null}
      */
     this.drag = null;
+  }
+
+  /**
+   * Settles once the picture of the step in `preparedId` is prepared for selections, or could not be.
+   * @type {Promise<unknown>}
+   */
+  #prepared = Promise.resolve();
+  /** @type {string | null} */
+  #preparedId = null;
+
+  /** Prepares the picture, so that the first click does not have to wait for it. */
+  prepare() {
+    const { model, step } = this.tool;
+    if (!model.project || !model.mayApply || this.#preparedId === step.id) return;
+    this.#preparedId = step.id;
+    this.#prepared = model.client.prepareSelection(model.project.id, step.id).catch(() => {});
+  }
+
+  /**
+   * Where the user waits for the overlay.
+   * @returns {Point | null}
+   */
+  get pendingPoint() {
+    if (!this.isLoading) return null;
+    const click = this.selection.points.at(-1);
+    if (click) return { x: click[0] + 0.5, y: click[1] + 0.5 };
+    const box = frameOf(this.selection.box) ?? { x: 0, y: 0, ...this.tool.stage.size };
+    return { x: box.x + box.width / 2, y: box.y + box.height / 2 };
   }
 
   /**
@@ -66,6 +99,7 @@ export class SelectionInput {
     this.selection = selections.emptySelection();
     this.overlay = null;
     this.confidence = null;
+    this.bounds = null;
     this.message = "";
     this.drag = null;
   }
@@ -142,13 +176,21 @@ export class SelectionInput {
     this.#request = request;
     this.message = "";
     this.onChange();
+    await this.#prepared; // it computes what the overlay needs
+    if (request.signal.aborted) return;
     try {
       const fields = { ...this.tool.overlayFields(), ...this.fields() };
-      const { mask, confidence } = await model.client.overlay(project.id, step.id, fields, request.signal);
+      const { mask, confidence, bbox } = await model.client.overlay(
+        project.id,
+        step.id,
+        fields,
+        request.signal,
+      );
       const image = await loadImage(mask);
       if (request.signal.aborted) return;
       this.overlay = maskOverlay(image, this.tool.editor.selectionColor());
       this.confidence = confidence;
+      this.bounds = { x: bbox[0], y: bbox[1], width: bbox[2] - bbox[0], height: bbox[3] - bbox[1] };
     } catch (error) {
       if (isAbort(error) || request.signal.aborted) return;
       this.overlay = null;

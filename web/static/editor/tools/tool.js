@@ -3,6 +3,7 @@
 
 import { Controls } from "../controls.js";
 import { el } from "../elements.js";
+import { TOOL_NAMES } from "../tool_names.js";
 
 /** @import { Context } from "../canvas.js" */
 /** @import { Editor } from "../editor.js" */
@@ -31,6 +32,7 @@ export class Tool {
     const info = this.model.session.tools.find((tool) => tool.name === name);
     if (!info) throw new Error(`The server has no tool "${name}".`);
     this.info = info;
+    this.title = TOOL_NAMES[name];
     this.controls = new Controls(info.parameters, (changed) => this.onChange(changed));
   }
 
@@ -76,7 +78,7 @@ export class Tool {
    * @returns {Action[]}
    */
   actions() {
-    return [{ label: this.info.title, problem: this.problem(), request: () => this.request(this.fields()) }];
+    return [{ label: this.title, problem: this.problem(), request: () => this.request(this.fields()) }];
   }
 
   /**
@@ -84,7 +86,7 @@ export class Tool {
    * @param {Fields} fields
    * @returns {RunRequest}
    */
-  request(fields, tool = this.name, title = this.info.title) {
+  request(fields, tool = this.name, title = this.title) {
     return { tool, params: { ...fields, format: "png" }, title };
   }
 
@@ -189,6 +191,24 @@ export class Tool {
 
   /** @param {Hover | null} _hover null once the pointer has left the stage */
   hover(_hover) {}
+
+  // While something is computed
+
+  /**
+   * The part of the picture that a run works on, in picture coordinates; null for all of it.
+   * @returns {Frame | null}
+   */
+  workArea() {
+    return null;
+  }
+
+  /**
+   * Where the user waits for an answer to a click, in picture coordinates.
+   * @returns {Point | null}
+   */
+  pendingPoint() {
+    return null;
+  }
 
   // Drawing on the stage
 

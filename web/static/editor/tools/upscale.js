@@ -33,9 +33,7 @@ export class Upscale extends Tool {
       el("div", { class: "field" }, el("span", { class: "label" }, "Times larger"), group),
       this.sizes,
       ...controls.build(["mode"]),
-      note(
-        "Fast keeps to what the picture shows. Quality invents fine detail and takes about 25 times as long.",
-      ),
+      note("Fast keeps to what the picture shows. Quality invents fine detail and takes much longer."),
       controls.advanced(["scale", "mode", "format", "quality"]),
     ];
   }

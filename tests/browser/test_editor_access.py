@@ -1,0 +1,148 @@
+"""The editor without a mouse, without TLS, and beside another tab."""
+
+import re
+
+import pytest
+from playwright.sync_api import Page, Route, expect
+
+from tests.browser.conftest import NewPage
+from tests.support.browser.accessibility import assert_accessible
+from tests.support.browser.editing import WORK_MS, Editor
+from tests.support.browser.visitors import sign_in
+from tests.support.ml.photos import jpeg_bytes, photo
+from tests.support.server import Customer, RunningServer
+
+#: The visible controls that Tab must reach, numbered in `data-walk`; returns how many there are.
+_NUMBER_CONTROLS = """() => {
+    const selector = "a[href], button, input, select, textarea, summary, [tabindex='0']";
+    for (const old of document.querySelectorAll("[data-walk]")) old.removeAttribute("data-walk");
+    const controls = [...document.querySelectorAll(`.bge-editor :is(${selector})`)]
+        .filter((one) => !one.disabled && one.checkVisibility() && !one.closest("[inert]"));
+    controls.forEach((one, at) => one.setAttribute("data-walk", at));
+    return controls.length;
+}"""
+_FOCUSED = """() => {
+    const { outlineStyle, outlineWidth } = getComputedStyle(document.activeElement);
+    const at = document.activeElement.dataset.walk;
+    const isVisible = outlineStyle !== "none" && parseFloat(outlineWidth) > 0;
+    return at === undefined ? null : [Number(at), isVisible];
+}"""
+#: What a page has not got that was loaded over plain HTTP from another machine.
+_WITHOUT_SECURE_CONTEXT = """
+    Object.defineProperty(window, "isSecureContext", { value: false });
+    for (const name of ["clipboard", "serviceWorker", "storage", "locks"])
+        Object.defineProperty(Navigator.prototype, name, { value: undefined });
+    for (const name of ["randomUUID", "subtle"]) delete Crypto.prototype[name];
+    for (const name of ["ClipboardItem", "caches", "cookieStore"]) delete window[name];
+"""
+
+
+@pytest.fixture
+def customer(server: RunningServer) -> Customer:
+    return server.new_customer()
+
+
+@pytest.fixture
+def editor(page: Page, server: RunningServer, customer: Customer) -> Editor:
+    sign_in(page, server, customer)
+    return Editor(page, server)
+
+
+def test_tab_reaches_every_control_of_every_tool_with_a_visible_focus(editor: Editor) -> None:
+    page = editor.page
+    expect(page.locator("main:visible")).to_have_count(1)
+    editor.open("cup.jpg", jpeg_bytes(photo("coffee")))
+    for button in page.locator(".rail button").all():
+        button.click()
+        expect(page.locator("main:visible")).to_have_count(1)
+        page.evaluate("document.querySelectorAll('.panel details').forEach((one) => (one.open = true))")
+        assert_accessible(page)
+        count = page.evaluate(_NUMBER_CONTROLS)
+        page.locator(".stage").focus()
+        reached = {}
+        for _ in range(count + 3):  # and the browser's own controls between the last and the first
+            page.keyboard.press("Tab")
+            focused = page.evaluate(_FOCUSED)
+            if focused is not None:
+                reached[focused[0]] = focused[1]
+        names = page.evaluate(
+            "(missed) => missed.map((at) => document.querySelector(`[data-walk='${at}']`).outerHTML)",
+            [at for at in range(count) if not reached.get(at)],
+        )
+        assert names == [], f"not reached, or without a visible focus: {names}"
+
+
+def test_the_editor_works_without_a_secure_context(
+    new_page: NewPage, server: RunningServer, customer: Customer
+) -> None:
+    page = new_page()
+    page.context.add_init_script(_WITHOUT_SECURE_CONTEXT)
+    sign_in(page, server, customer)
+    editor = Editor(page, server)
+    page.get_by_role("button", name="Paste").click()
+    expect(page.locator(".message")).to_contain_text("Press Ctrl+V")
+    editor.open("cup.jpg", jpeg_bytes(photo("coffee")))
+    editor.choose("crop")
+    editor.press("1:1")
+    editor.apply("Crop & rotate")
+    page.get_by_label("The same with the API").click()
+    page.get_by_role("button", name="Copy").click()
+    expect(page.get_by_role("button", name="Copied")).to_be_visible()
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Download", exact=True).click()
+    page.locator(".menu").get_by_role("button", name="Copy").click()
+    expect(page.locator(".message")).to_contain_text("Copied.")
+
+
+def test_back_reload_and_another_tab_keep_the_work(
+    editor: Editor, server: RunningServer, customer: Customer
+) -> None:
+    page = editor.page
+    editor.open("cup.jpg", jpeg_bytes(photo("coffee")))
+    other = page.context.new_page()
+    other.goto(page.url)
+    expect(other.locator(".workplace")).to_be_visible(timeout=30_000)
+    editor.choose("generative-expand")
+    editor.apply("Extend")
+    expect(other.locator(".filmstrip li")).to_have_count(2)
+    expect(other.locator(".filmstrip li").first.locator("[aria-current]")).to_be_visible()
+    other.close()
+    page.reload()
+    editor.shown()
+    expect(page.locator("[data-tool=generative-expand]")).to_have_attribute("aria-pressed", "true")
+    # No further extension is armed, which a click would pay for.
+    expect(page.locator(".panel").get_by_role("button", name="Extend")).to_be_disabled()
+    page.go_back()
+    expect(page.get_by_role("heading", name="Open a picture")).to_be_visible()
+    page.go_forward()
+    editor.shown()
+    assert editor.steps() == 2
+    assert server.balance(customer) == (14, 0)
+
+
+def test_nothing_else_is_applied_until_the_result_of_a_lost_run_is_known(
+    new_page: NewPage, server: RunningServer, customer: Customer
+) -> None:
+    page = new_page(expect_errors=True)
+    sign_in(page, server, customer)
+    editor = Editor(page, server)
+    editor.open("cup.jpg", jpeg_bytes(photo("coffee")))
+
+    def lose(route: Route) -> None:
+        route.fetch()  # the server starts the run, but its answer does not arrive
+        route.abort()
+
+    place = re.compile("/runs$")
+    page.route(place, lose)
+    editor.press("Remove background")
+    expect(page.get_by_text("No connection to the server")).to_be_visible(timeout=WORK_MS)
+    editor.press("Cancel")
+    panel = page.locator(".panel-foot")
+    expect(panel.get_by_role("button", name="Look for the result")).to_be_visible()
+    editor.choose("crop")
+    expect(panel.get_by_role("button")).to_have_count(1)  # Crop cannot be applied either
+    page.unroute(place)
+    panel.get_by_role("button", name="Look for the result").click()
+    expect(page.locator(".filmstrip li")).to_have_count(2, timeout=WORK_MS)
+    expect(panel.get_by_role("button", name="Crop & rotate")).to_be_visible()
+    assert server.balance(customer) == (14, 0)

@@ -1,0 +1,129 @@
+"""From marking to waiting, the result and its download, with the real models and a real browser."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from playwright.sync_api import Page, Route, expect
+
+from tests.support.browser.editing import WORK_MS, Editor
+from tests.support.browser.visitors import sign_in
+from tests.support.ml.photos import jpeg_bytes, open_bytes, photo
+from tests.support.server import Customer, RunningServer
+
+#: The colour that the stage shows at a place of the page, as text.
+_SHOWN_CORNER = """([x, y]) => {
+    const canvas = document.querySelector(".stage canvas");
+    const box = canvas.getBoundingClientRect();
+    const ratio = canvas.width / box.width;
+    const { data } = canvas.getContext("2d").getImageData((x - box.x) * ratio, (y - box.y) * ratio, 1, 1);
+    return data.join();
+}"""
+
+
+@pytest.fixture
+def customer(server: RunningServer) -> Customer:
+    return server.new_customer()
+
+
+@pytest.fixture
+def editor(page: Page, server: RunningServer, customer: Customer) -> Editor:
+    sign_in(page, server, customer)
+    return Editor(page, server)
+
+
+def test_a_cutout_is_swept_once_and_downloaded_as_chosen(
+    editor: Editor, server: RunningServer, customer: Customer, tmp_path: Path
+) -> None:
+    page = editor.page
+    editor.open("Morning cup.jpg", jpeg_bytes(photo("coffee")))
+    editor.press("Remove background")
+    shimmer = page.locator(".shimmer")
+    expect(shimmer).to_be_visible(timeout=WORK_MS)
+    box, place = shimmer.bounding_box(), editor.place(0, 0)
+    assert box is not None
+    assert abs(box["x"] - place[0]) + abs(box["y"] - place[1]) < 4  # over the picture
+    following = page.get_by_role("group", name="Next steps")
+    expect(following).to_be_visible(timeout=WORK_MS)
+    expect(shimmer).to_be_hidden()
+    compare = page.get_by_role("button", name="Compare with before")
+    expect(compare).to_have_attribute("aria-pressed", "false")  # the clean result
+    # The stage draws the end of the sweep in the next frame.
+    page.evaluate("() => new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))")
+    result = page.evaluate(_SHOWN_CORNER, editor.place(4, 4))
+    page.keyboard.down("o")  # the original, as long as the key is held
+    seen = [editor.place(4, 4), result]
+    page.wait_for_function(f"([place, result]) => ({_SHOWN_CORNER})(place) !== result", arg=seen)
+    page.keyboard.up("o")
+    page.wait_for_function(f"([place, result]) => ({_SHOWN_CORNER})(place) === result", arg=seen)
+    following.get_by_role("button", name="Shadow").click()
+    drop = page.locator(".panel").get_by_role("button", name="Drop")
+    expect(drop).to_have_attribute("aria-pressed", "true")
+    following.get_by_role("button", name="Download").click()
+    menu = page.locator(".menu")
+    expect(menu.get_by_label("Name")).to_have_value("Morning cup-cutout")
+    menu.get_by_role("button", name="JPEG").click()
+    menu.get_by_role("button", name="512 px").click()
+    expect(menu.locator(".sizes")).to_have_text(re.compile(r"^512 × 341, \d+ KB$"))
+    menu.get_by_label("Color behind the cut-out").fill("#ff0000")
+    menu.get_by_label("Name").fill("Shop")
+    expect(menu.locator(".sizes")).to_have_text(re.compile(r"^512 × 341, \d+ KB$"))
+    with page.expect_download(timeout=WORK_MS) as started:
+        menu.get_by_role("button", name="Download").click()
+    assert started.value.suggested_filename == "Shop.jpg"
+    started.value.save_as(tmp_path / "shop.jpg")
+    saved = open_bytes((tmp_path / "shop.jpg").read_bytes()).astype(int)
+    assert saved.shape == (341, 512, 3)
+    assert abs(saved[3, 3] - (255, 0, 0)).max() < 12
+    assert server.balance(customer) == (14, 0)
+    # The time of the next one is known from the one before.
+    page.get_by_label("Open another picture").click()
+    editor.open("cat.jpg", jpeg_bytes(photo("chelsea")))
+    expect(page.locator(".cost")).to_contain_text(re.compile("Takes about [0-9]+ s"))
+
+
+def test_clicks_and_strokes_mark_together_and_another_version_is_one_click_away(
+    editor: Editor, server: RunningServer, customer: Customer
+) -> None:
+    page = editor.page
+    scene = np.full((480, 640, 3), (90, 140, 90), np.uint8)
+    scene += np.random.default_rng(3).integers(0, 24, scene.shape, np.uint8)
+    rows, columns = np.ogrid[:480, :640]
+    scene[(rows - 240) ** 2 + (columns - 220) ** 2 < 60**2] = (200, 30, 30)
+    scene[60:90, 480:510] = (30, 30, 200)
+    editor.open("ball.jpg", jpeg_bytes(scene))
+    with page.expect_response(re.compile("/encoding$")) as prepared:  # before anything is clicked
+        editor.choose("generative-fill")
+    assert prepared.value.ok
+    editor.drag((482, 64), (508, 64), (508, 86), (482, 86), (482, 75), (508, 75))
+    editor.press("Click or box")
+    waiting: list[Route] = []
+
+    def hold(route: Route) -> None:
+        waiting.append(route)
+
+    page.route("**/overlay", hold)
+    editor.click(220, 240)
+    spinner = page.locator(".spinner")
+    expect(spinner).to_be_visible()
+    box, place = spinner.bounding_box(), editor.place(220, 240)
+    assert box is not None
+    assert abs(box["x"] + box["width"] / 2 - place[0]) < 4
+    waiting[0].continue_()
+    expect(spinner).to_be_hidden(timeout=WORK_MS)
+    page.unroute("**/overlay")
+    editor.apply("Remove object")
+
+    def shown() -> np.ndarray:
+        source = page.locator(".filmstrip [aria-current] img").get_attribute("src")
+        assert source is not None
+        return open_bytes(page.request.get(server.address + source).body()).astype(int)
+
+    first = shown()
+    assert (abs(first[..., 0] - first[..., 2]) > 60).mean() < 0.002  # neither ball nor square is left
+    page.get_by_role("button", name="Another version (1 credit)").click()
+    expect(page.locator(".filmstrip li")).to_have_count(3, timeout=WORK_MS)
+    expect(page.get_by_role("button", name="3. Remove object, from step 1")).to_be_visible()
+    assert not np.array_equal(shown(), first)
+    assert server.balance(customer) == (13, 0)

@@ -1,0 +1,30 @@
+"""Clicks that exclude, and contradictory ones."""
+
+import cv2
+import numpy as np
+import pytest
+
+from ml.editing import selecting
+from ml.errors import BadParameter
+from ml.pixels import Picture
+from tests.ml.truth.selections import overlap
+from tests.support.ml.contexts import Calm
+from tests.support.ml.cutouts import engines
+
+
+def test_a_click_that_excludes_what_is_not_selected_anyway_changes_nothing() -> None:
+    picture = np.full((400, 500, 3), (200, 205, 210), np.uint8)
+    cv2.circle(picture, (250, 200), 150, (150, 40, 30), 40, cv2.LINE_AA)
+    ring = np.zeros((400, 500), np.uint8)
+    cv2.circle(ring, (250, 200), 150, 255, 40, cv2.LINE_AA)
+    source, context = Picture(picture, "png"), Calm(engines=engines())
+    alone = selecting.select_objects(source, [((400.0, 200.0, 1),)], None, context)
+    excluded = selecting.select_objects(source, [((400.0, 200.0, 1), (250.0, 200.0, 0))], None, context)
+    np.testing.assert_array_equal(alone.mask, excluded.mask)
+    assert overlap(excluded.mask, ring) > 0.9
+
+
+def test_one_point_cannot_be_on_the_object_and_off_it() -> None:
+    source = Picture(np.full((60, 80, 3), 120, np.uint8), "png")
+    with pytest.raises(BadParameter, match="both as 1 and as 0"):
+        selecting.select_objects(source, [((20.0, 20.0, 1), (20.0, 20.0, 0))], None, Calm(engines=engines()))
