@@ -99,13 +99,13 @@ def _candidates(embedded: "_Embedded", prompt: SelectionPrompt, count: int, plac
     if count == 1 and wanted_clicks and len(wanted_clicks) < len(prompt.clicks):
         # The network often answers a fragment where clicks exclude what it does not select anyway.
         try:
-            (found,) = _candidates(embedded, replace(prompt, clicks=wanted_clicks), 1, place)
+            (without,) = _candidates(embedded, replace(prompt, clicks=wanted_clicks), 1, place)
         except NothingFound:
             pass
         else:
-            scale = max(found.logits.shape) / max(embedded.picture.shape[:2])
-            if candidates.agrees(found, [(x * scale, y * scale, label) for x, y, label in prompt.clicks]):
-                return [found]
+            scale = max(without.logits.shape) / max(embedded.picture.shape[:2])
+            if candidates.agrees(without, [(x * scale, y * scale, label) for x, y, label in prompt.clicks]):
+                return [without]
     height, width = embedded.picture.shape[:2]
     is_ambiguous = (prompt.box is None and len(prompt.clicks) == 1) or not prompt.clicks
     wanted = _MAX_CANDIDATES if is_ambiguous else count
