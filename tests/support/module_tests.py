@@ -124,7 +124,6 @@ TESTED_THROUGH = {
     "ml/editing/expanding.py": "ml/tools/test_generative_expand.py",
     "ml/editing/foreground.py": "ml/tools/test_bg_removal.py",
     "ml/editing/replacing.py": "ml/tools/test_generative_fill.py",
-    "ml/editing/selecting.py": "ml/tools/test_magic_select.py",
     "ml/editing/text_prompts.py": "ml/tools/test_generative_fill.py",
     "ml/engines/cache.py": "ml/engines/test_engines.py",
     "ml/engines/diffusion_parts.py": "ml/engines/test_diffusion.py",

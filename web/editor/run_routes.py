@@ -83,7 +83,12 @@ async def _start(
             if is_preview:
                 await guest_previews.give_back(editor.services, address)
             return existing
-        projects.require_room(steps + editor.runs.active_in(project))
+        try:
+            projects.require_room(steps + editor.runs.active_in(project))
+        except Exception:
+            if is_preview:
+                await guest_previews.give_back(editor.services, address)
+            raise
         held_slots = slots.pop_all()
 
     async def work(run: Run) -> Done:
@@ -112,7 +117,8 @@ async def expect(
     """How long a run would take on this server; null if that is unknown or the run is impossible."""
     project = await _find_project(editor, owner, project_id)
     try:
-        run_request = await _read_run_request(request, editor, project, "")
+        is_preview = guest_previews.are_for(owner, project)
+        run_request = await _read_run_request(request, editor, project, "", is_preview=is_preview)
     except InvalidParameter:  # the panel may ask while its settings are incomplete
         return responses.success(request, {"expectedSeconds": None})
     return responses.success(request, {"expectedSeconds": _expected_seconds(editor, run_request)})
