@@ -5,6 +5,7 @@ from ml.tools import (
     bg_removal,
     brush,
     crop,
+    cutout_look,
     generative_expand,
     generative_fill,
     magic_select,
@@ -27,7 +28,9 @@ TOOLS: dict[str, Tool] = {
 }
 
 #: Internal, unbilled tools: they have no route and are not documented.
-UNLISTED_TOOLS: dict[str, Tool] = {tool.name: tool for tool in (rendition.TOOL, selection_overlay.TOOL)}
+UNLISTED_TOOLS: dict[str, Tool] = {
+    tool.name: tool for tool in (rendition.TOOL, selection_overlay.TOOL, cutout_look.TOOL)
+}
 
 
 def get(name: str) -> Tool | None:

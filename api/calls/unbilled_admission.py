@@ -45,6 +45,7 @@ GUEST_RENDITION_SECONDS = 60.0
 class UnbilledKind(StrEnum):
     RUN = "run"
     LOOK = "look"
+    RENDERING = "rendering"
     EDIT = "edit"
     OVERLAY = "overlay"
     CONVERSION = "conversion"
@@ -63,7 +64,9 @@ class Allowance:
 #: An account's opened images count towards its rate of API calls, as `POST /api/images` does.
 ALLOWANCES = {
     UnbilledKind.RUN: Allowance(at_once=2, guests_a_minute=10),
-    UnbilledKind.LOOK: Allowance(at_once=2, a_minute=60),
+    # A look is a row without work until it is drawn.
+    UnbilledKind.LOOK: Allowance(at_once=2, a_minute=240, guests_a_minute=240),
+    UnbilledKind.RENDERING: Allowance(at_once=2, a_minute=60, guests_a_minute=30),
     UnbilledKind.EDIT: Allowance(at_once=2, a_minute=60),
     UnbilledKind.OVERLAY: Allowance(at_once=4, a_minute=60, guests_a_minute=120),
     UnbilledKind.CONVERSION: Allowance(at_once=2, a_minute=30, guests_a_minute=60),

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import Text, UniqueConstraint
+from sqlalchemy import Boolean, Column, Text, UniqueConstraint, true
 from sqlmodel import Field, SQLModel
 
 from billing.timestamps import UtcDateTime
@@ -47,4 +47,12 @@ class Step(SQLModel, table=True):
     format: str
     is_mask: bool = Field(default=False)  # a selection, not an editable image
     run_key: str | None = Field(default=None)  # the idempotency key of the run that created it
+    #: The layers of a cut-out, `api.editor.layers.Layers`. No foreign keys, as for `image_id`.
+    cutout_id: str | None = Field(default=None)
+    photo_id: str | None = Field(default=None)
+    photo_width: int | None = Field(default=None)
+    photo_height: int | None = Field(default=None)
+    look: str | None = Field(default=None, sa_type=Text)  # JSON
+    #: Whether `image_id` shows the look. If not, it is the cut-out until the look is drawn at full size.
+    is_rendered: bool = Field(default=True, sa_column=Column(Boolean, nullable=False, server_default=true()))
     created_at: datetime = Field(sa_type=UtcDateTime)

@@ -5,7 +5,6 @@ from typing import Any
 from api import response_bodies
 from api.calls import unbilled
 from api.editor import unbilled_images
-from api.editor.models import Step
 from api.editor.owners import ProjectOwner
 from api.services import Services
 from ml.backend import ToolAnswer
@@ -14,15 +13,15 @@ from ml.tools.magic_select import MagicSelectParams
 
 
 async def select(
-    services: Services, owner: ProjectOwner, source: Step, params: MagicSelectParams
+    services: Services, owner: ProjectOwner, image_id: str, params: MagicSelectParams
 ) -> ToolAnswer:
     """The selection as a PNG mask of at most 1024 pixels a side. The caller admits the work.
 
     Raises what magic-select raises: `NothingFound`, `BadParameter`, `ModelUnavailable`, …
     """
-    files = {"image": await unbilled_images.read(services, source.image_id)}
+    files = {"image": await unbilled_images.read(services, image_id)}
     small = params.model_copy(update={"output": "mask", "multimask": 1, "format": "png"})
-    work = unbilled.UnbilledCall(selection_overlay.TOOL, small, files, source.image_id, owner.priority)
+    work = unbilled.UnbilledCall(selection_overlay.TOOL, small, files, image_id, owner.priority)
     return await unbilled.run(services, work)
 
 

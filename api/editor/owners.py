@@ -12,6 +12,7 @@ from sqlmodel import Session, col, select, update
 
 from api.calls.types import priority_of
 from api.calls.unbilled_admission import Claimant
+from api.editor.layers import image_ids_of
 from api.editor.models import Project, Step
 from api.images.models import Image
 from api.networks import network_of
@@ -107,8 +108,7 @@ def adopt(session: Session, session_id: str, account_id: str, now: datetime) -> 
     """
     of_guest = select(Project.id).where(Project.session_id == session_id, col(Project.expires_at) > now)
     project_ids = list(session.exec(of_guest))
-    steps = select(Step.image_id).where(col(Step.project_id).in_(project_ids))
-    image_ids = list(session.exec(steps))
+    image_ids = list(session.execute(image_ids_of(col(Step.project_id).in_(project_ids))).scalars())
     owned = {"account_id": account_id}
     session.execute(update(Image).where(col(Image.id).in_(image_ids)).values(owned))
     session.execute(

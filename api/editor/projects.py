@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlmodel import Session, col, delete, func, select
+from sqlmodel import Session, col, delete, func, select, update
 
+from api.editor.layers import Layers, columns_of, image_ids_of
 from api.editor.models import Project, Step
 from api.editor.owners import ProjectOwner
 from api.errors import InvalidParameter, NotFound
@@ -19,6 +20,8 @@ from billing.identifiers import new_id
 
 #: The limit of steps per project.
 STEPS_MAX = 500
+#: The limit of undrawn looks per project: clicking through colours must not use up its steps.
+LOOKS_MAX = 100
 _LISTED = 24
 _NAME_LENGTH_MAX = 200
 _NO_SUCH_PROJECT = "No such project: it may have expired or been deleted."
@@ -39,6 +42,8 @@ class NewStep:
     parent_id: str | None = None
     is_mask: bool = False
     run_key: str | None = None
+    layers: Layers | None = None
+    is_rendered: bool = True
 
 
 def open_project(
@@ -161,23 +166,39 @@ def add_step(
     return step
 
 
-def change_look(
-    session: Session, project: Project, step: Step, new_step: NewStep, now: datetime, retention: timedelta
-) -> Step:
-    """Replace the look of a cut-out in its step. The caller deletes the replaced image."""
-    step.image_id, step.width, step.height = new_step.image_id, new_step.width, new_step.height
-    step.format, step.params = new_step.format, json.dumps(dict(new_step.params))
-    step.answer = json.dumps(dict(new_step.answer))
-    touch(project, now, retention)
-    project.current_step_id = step.id
-    session.add_all([step, project])
+def record_rendering(session: Session, step: Step, image: NewStep) -> bool:
+    """Let a step show its look, drawn at full size. False if that was recorded already.
+
+    The step is one of a project from `lock`.
+    """
+    if step.is_rendered:
+        return False
+    step.image_id, step.format = image.image_id, image.format
+    step.width, step.height = image.width, image.height
+    step.is_rendered = True
+    session.add(step)
     session.flush()
-    return step
+    return True
 
 
-def has_children(session: Session, step: Step) -> bool:
-    statement = select(Step.id).where(Step.project_id == step.project_id, Step.parent_id == step.id).limit(1)
-    return session.exec(statement).first() is not None
+def remove_oldest_look(session: Session, project: Project) -> str | None:
+    """Delete the oldest of more than `LOOKS_MAX` looks that were never drawn; its id, if there is one.
+
+    The steps made from it become children of its parent, so that the history stays connected.
+    """
+    looks = [
+        step
+        for step in steps_of(session, project)
+        if not step.is_rendered and step.run_key is None and step.id != project.current_step_id
+    ]
+    if len(looks) < LOOKS_MAX:
+        return None
+    oldest = looks[0]
+    children = update(Step).where(col(Step.project_id) == project.id, col(Step.parent_id) == oldest.id)
+    session.execute(children.values(parent_id=oldest.parent_id))
+    session.delete(oldest)
+    session.flush()
+    return oldest.id
 
 
 def set_current_step(
@@ -199,7 +220,7 @@ def touch(project: Project, now: datetime, retention: timedelta) -> None:
 
 def delete_project(session: Session, project: Project) -> list[str]:
     """Delete the project and its steps; returns the ids of their images, which the caller deletes."""
-    image_ids = list(session.exec(select(Step.image_id).where(Step.project_id == project.id)))
+    image_ids = list(session.execute(image_ids_of(col(Step.project_id) == project.id)).scalars())
     _delete(session, [project.id])
     return image_ids
 
@@ -238,6 +259,8 @@ def _row(project_id: str, step_id: str, number: int, new_step: NewStep, now: dat
         is_mask=new_step.is_mask,
         run_key=new_step.run_key,
         created_at=now,
+        is_rendered=new_step.is_rendered,
+        **columns_of(new_step.layers),
     )
 
 

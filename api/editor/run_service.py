@@ -13,22 +13,29 @@ from api.calls import service as calls
 from api.calls import unbilled
 from api.calls.in_flight import CallWaiter
 from api.calls.types import CallFailed, CallRequest
-from api.editor import pricing, projects, unbilled_images
+from api.editor import layers as layers_module
+from api.editor import looks, pricing, projects, rendering, selections, unbilled_images
+from api.editor.layers import Layers, layers_of
 from api.editor.models import Project, Step
 from api.editor.owners import ProjectOwner
 from api.editor.projects import NewStep
 from api.editor.runs import Done, Run, RunFailed
+from api.editor.selections import ToolSelection
 from api.errors import Forbidden, InvalidParameter, NotFound
 from api.images import service as images
 from api.services import Services
 from billing.identifiers import new_id
-from ml.backend import Progress
+from ml.backend import Progress, Ticket
 from ml.errors import Cancelled
 from ml.params import Params
 from ml.tool import Tool
 
 SIGN_UP = "Sign up to edit your own images. It is free, and this image is kept."
-_IMAGE = "image"
+_IMAGE, _ORIGINAL = "image", "original"
+#: Parameters of bg-removal that its cut-out is made with; all others belong to the look.
+_CUTOUT_PARAMS = ("model", "roi")
+#: Tools that act on the layers of a cut-out instead of its look.
+_LAYER_TOOLS = frozenset({"brush", "magic-select"})
 #: Longer parameters (a brush's strokes) and answer fields (run lengths) are not stored with the step: every
 #: request for the project would parse them, and they do not count towards a storage quota.
 KEPT_CHARACTERS = 4 * 1024
@@ -47,13 +54,24 @@ class RunRequest:
     file_ids: Mapping[str, str]  # ids of stored images by form field
     run_key: str
     base_url: str
-    #: The paid cut-out whose look this run changes.
-    look_of: Step | None = None
+    #: Selects the mask that the tool acts in.
+    selection: ToolSelection | None = None
+
+    @property
+    def is_look(self) -> bool:
+        """Whether this is another look of a cut-out: one is never made from a cut-out again."""
+        return self.tool.name == pricing.CUTOUT_TOOL and layers_of(self.source) is not None
+
+    @property
+    def draws_look(self) -> bool:
+        """Whether the source's look has to be drawn first."""
+        uses_layers = self.is_look or self.tool.name in _LAYER_TOOLS
+        return rendering.needs_rendering(self.source) and not uses_layers
 
     def is_billed_to(self, owner: ProjectOwner) -> bool:
         """Whether this costs the owner a credit. Guests run free tools on samples."""
-        is_free = self.look_of is not None or pricing.is_free_edit(self.tool.name, self.params)
-        return not (is_free or owner.is_guest)
+        is_edit = self.selection is None and pricing.is_free_edit(self.tool.name, self.params)
+        return not (self.is_look or is_edit or owner.is_guest)
 
 
 def check_guest(owner: ProjectOwner, project: Project) -> None:
@@ -62,33 +80,92 @@ def check_guest(owner: ProjectOwner, project: Project) -> None:
         raise Forbidden(SIGN_UP)
 
 
-def check_look(run_request: RunRequest) -> None:
-    """Raises `InvalidParameter` if the run changes more than the look."""
-    paid = run_request.look_of
-    if paid is not None and not pricing.only_changes_the_look(
-        paid,
-        run_request.form,
-        source=run_request.source,
-        tool=run_request.tool.name,
-        paid_params=json.loads(paid.params),
-    ):
-        raise InvalidParameter("lookOf", "These parameters change more than the look of that step.")
+def check_layers(run_request: RunRequest) -> None:
+    """Raises `InvalidParameter` if a cut-out would be made again, or restored from another image."""
+    layers = layers_of(run_request.source)
+    if layers is None:
+        return
+    if run_request.is_look:
+        params = run_request.params
+        for name in ("model", "channels"):
+            if getattr(params, name) != type(params).model_fields[name].default:
+                raise InvalidParameter(
+                    name, f"{name}: this is a cut-out already. Go back to the photo to cut it out anew."
+                )
+    original_id = run_request.file_ids.get("original")
+    if run_request.tool.name == "brush" and original_id not in (None, layers.photo_id):
+        raise InvalidParameter("original_id", "A cut-out is restored from the photo that it was made from.")
 
 
 async def execute(services: Services, owner: ProjectOwner, run_request: RunRequest, run: Run) -> Done:
     """Run the admitted work and add its step. Raises what the work raises, and `RunFailed`."""
-    files = await _files(services, owner, run_request)
-    params = await images.with_mask_mode(services, owner.account_id, run_request.params, run_request.file_ids)
-    run_request = replace(run_request, params=params)
+    if run_request.is_look:
+        look = await looks.add_look(
+            services, owner, run_request.project, run_request.source, run_request.form
+        )
+        return Done(look.step, 0)
+    work = await _prepare(services, owner, run_request, run)
     if run_request.is_billed_to(owner):
-        return await _execute_billed(services, owner, run_request, files, run)
+        return await _execute_billed(services, owner, work, run)
     await unbilled_images.require_room(services, owner)
-    return await _execute_unbilled(services, owner, run_request, files, run)
+    return await _execute_unbilled(services, owner, work, run)
 
 
-async def _execute_billed(
-    services: Services, owner: ProjectOwner, run_request: RunRequest, files: Mapping[str, bytes], run: Run
-) -> Done:
+@dataclass(frozen=True)
+class _Work:
+    """A run with everything that its call needs. `layers`: of its step, but for the cut-out it makes."""
+
+    request: RunRequest
+    params: Params
+    files: Mapping[str, bytes]
+    image_id: str
+    layers: Layers | None
+    makes_cutout: bool
+
+
+async def _prepare(services: Services, owner: ProjectOwner, run_request: RunRequest, run: Run) -> _Work:
+    """Read the run's images, draw the look that the tool acts on, find its selection."""
+    layers = layers_of(run_request.source)
+    tool = run_request.tool.name
+    makes_cutout = tool == pricing.CUTOUT_TOOL or run_request.form.get("output") == "cutout"
+    makes_cutout = makes_cutout and run_request.form.get("channels", "rgba") == "rgba"
+    reporter = _progress_reporter(run)
+    if layers is not None and tool == "magic-select":
+        image_id = layers.photo_id  # whose objects may be missing in the cut-out
+    elif layers is not None and tool == "brush":
+        image_id = layers.cutout_id
+        makes_cutout = True
+    else:
+        source = await rendering.ensure_rendered(
+            services, owner, run_request.project, run_request.source, reporter, _stopper(run)
+        )
+        image_id, layers = source.image_id, None
+    files = await _files(services, owner, run_request, image_id, layers)
+    params = await images.with_mask_mode(services, owner.account_id, run_request.params, run_request.file_ids)
+    if run_request.selection is not None:
+        files[selections.MASK] = await selections.find_mask(
+            services, owner, run_request.selection, reporter, _stopper(run)
+        )
+        params = params.model_copy(update={"mask_mode": "luminance"})
+    if not makes_cutout:
+        return _Work(run_request, params, files, image_id, None, makes_cutout=False)
+    if layers is None:
+        look = layers_module.look_of(run_request.form) if tool == pricing.CUTOUT_TOOL else {}
+        layers = Layers("", image_id, 0, 0, look)
+        await rendering.check_background(services, owner, run_request.project, layers)
+    if tool == pricing.CUTOUT_TOOL:
+        params, files = _without_look(params), {_IMAGE: files[_IMAGE]}
+    return _Work(run_request, params, files, image_id, layers, makes_cutout=True)
+
+
+def _without_look(params: Params) -> Params:
+    """The parameters that the cut-out itself is made with."""
+    kept = {name: getattr(params, name) for name in _CUTOUT_PARAMS}
+    return type(params).model_validate({**kept, "format": "png"})
+
+
+async def _execute_billed(services: Services, owner: ProjectOwner, work: _Work, run: Run) -> Done:
+    run_request = work.request
     waiter = CallWaiter()
     _stop_by(run, waiter.stop)
     call = CallRequest(
@@ -96,11 +173,11 @@ async def _execute_billed(
         account_id=owner.account_id,
         priority=owner.priority,
         tool=run_request.tool,
-        params=run_request.params,
-        files=files,
+        params=work.params,
+        files=work.files,
         base_url=run_request.base_url,
         idempotency_key=f"editor:{run_request.project.id}:{run_request.run_key}",
-        source_id=run_request.source.image_id,
+        source_id=work.image_id,
     )
     try:
         answer = await calls.run(services, call, _progress_reporter(run), waiter)
@@ -110,7 +187,7 @@ async def _execute_billed(
         raise RunFailed(answer.status, answer.error)
     data = answer.data or {}
     made = _new_step(
-        run_request,
+        work,
         image_id=data["imageId"],
         width=data["width"],
         height=data["height"],
@@ -123,20 +200,15 @@ async def _execute_billed(
     return Done(step, answer.account_status.credits_charged)
 
 
-async def _execute_unbilled(
-    services: Services, owner: ProjectOwner, run_request: RunRequest, files: Mapping[str, bytes], run: Run
-) -> Done:
-    work = unbilled.UnbilledCall(
-        run_request.tool, run_request.params, files, run_request.source.image_id, owner.priority
-    )
-    answer = await unbilled.run(
-        services, work, _progress_reporter(run), on_ticket=lambda ticket: _stop_by(run, ticket.cancel)
-    )
+async def _execute_unbilled(services: Services, owner: ProjectOwner, work: _Work, run: Run) -> Done:
+    run_request = work.request
+    call = unbilled.UnbilledCall(run_request.tool, work.params, work.files, work.image_id, owner.priority)
+    answer = await unbilled.run(services, call, _progress_reporter(run), on_ticket=_stopper(run))
     if run.is_stopped:
         raise Cancelled("The run was stopped.")
     stored = await unbilled_images.store_result(services, owner, answer)
     made = _new_step(
-        run_request,
+        work,
         image_id=stored.id,
         width=answer.width,
         height=answer.height,
@@ -147,7 +219,7 @@ async def _execute_unbilled(
 
 
 def _new_step(
-    run_request: RunRequest,
+    work: _Work,
     *,
     image_id: str,
     width: int,
@@ -155,7 +227,11 @@ def _new_step(
     format: str,
     answer: Mapping[str, Any],
 ) -> NewStep:
+    run_request = work.request
     selects = run_request.tool.name == "magic-select"
+    layers = None
+    if work.layers is not None:
+        layers = replace(work.layers, cutout_id=image_id, width=width, height=height)
     return NewStep(
         image_id=image_id,
         width=width,
@@ -167,47 +243,46 @@ def _new_step(
         parent_id=run_request.source.id,
         is_mask=selects and run_request.form.get("output") != "cutout",
         run_key=run_request.run_key,
+        layers=layers,
+        is_rendered=layers is None or layers.is_plain,
     )
 
 
 async def _record(services: Services, owner: ProjectOwner, run_request: RunRequest, made: NewStep) -> Step:
-    """Store the run's step. A new look replaces the cut-out's step unless that has children."""
+    """Store the run's step."""
     now = services.clock()
-    replaced: list[str] = []
 
     def record(session: Session) -> Step:
-        replaced.clear()
         project = projects.lock(session, projects.find(session, owner, run_request.project.id, now))
         existing = projects.step_of_run(session, project, run_request.run_key)
         if existing is not None:  # added by another process; this call was a replay
             return existing
-        if run_request.look_of is not None:
-            cutout_step = projects.step_of(session, project, run_request.look_of.id)
-            if not projects.has_children(session, cutout_step):
-                replaced.append(cutout_step.image_id)
-                return projects.change_look(session, project, cutout_step, made, now, services.retention)
         return projects.add_step(session, project, made, now, services.retention)
 
     try:
-        step = await services.database.run(record)
+        return await services.database.run(record)
     except NotFound:  # the project was deleted meanwhile
         await unbilled_images.delete(services, [made.image_id])
         raise
-    await unbilled_images.delete(services, replaced)
-    return step
 
 
-async def _files(services: Services, owner: ProjectOwner, run_request: RunRequest) -> dict[str, bytes]:
+async def _files(
+    services: Services, owner: ProjectOwner, run_request: RunRequest, image_id: str, layers: Layers | None
+) -> dict[str, bytes]:
     """Read the run's images. Raises `NotFound` for others' images, for guests also for other projects'."""
     own: set[str] = set()
     if owner.is_guest and run_request.file_ids:
         steps = await services.database.read(lambda session: projects.steps_of(session, run_request.project))
         own = {step.image_id for step in steps}
-    files = {_IMAGE: await unbilled_images.read(services, run_request.source.image_id)}
-    for name, image_id in run_request.file_ids.items():
-        if owner.is_guest and image_id not in own:
+    files = {_IMAGE: await unbilled_images.read(services, image_id)}
+    file_ids = dict(run_request.file_ids)
+    if layers is not None and getattr(run_request.params, "op", None) == "restore":
+        file_ids.pop(_ORIGINAL, None)
+        files[_ORIGINAL] = await unbilled_images.read(services, layers.photo_id)
+    for name, file_id in file_ids.items():
+        if owner.is_guest and file_id not in own:
             raise NotFound("No such image in this project.")
-        files[name] = await images.read_for_call(services, owner.account_id, image_id)
+        files[name] = await images.read_for_call(services, owner.account_id, file_id)
     return files
 
 
@@ -220,6 +295,11 @@ def _progress_reporter(run: Run) -> Callable[[Progress], None]:
 def _report_progress(loop: asyncio.AbstractEventLoop, run: Run, progress: Progress) -> None:
     if not loop.is_closed():
         loop.call_soon_threadsafe(run.progressed, progress)
+
+
+def _stopper(run: Run) -> Callable[[Ticket], None]:
+    """A callback that lets the run be stopped by cancelling a ticket."""
+    return lambda ticket: _stop_by(run, ticket.cancel)
 
 
 def _stop_by(run: Run, stop: Callable[[], None]) -> None:

@@ -6,6 +6,7 @@ from sqlmodel import Session, col, func, select
 
 from api.auth.models import BrowserSession
 from api.calls.unbilled_admission import Claimant
+from api.editor.layers import image_ids_of
 from api.editor.models import Project, Step
 from api.editor.owners import ProjectOwner
 from api.errors import NotFound, StorageFull
@@ -133,12 +134,9 @@ def _require_guest_room(session: Session, services: Services, owner: ProjectOwne
     for share, condition in parts.items():
         room_bytes = services.guests_storage_bytes // share
         total = func.coalesce(func.sum(col(Image.size_bytes) + col(Image.artefact_bytes)), 0)
-        used = session.exec(
-            select(total)
-            .join(Step, col(Step.image_id) == col(Image.id))
-            .join(Project, col(Project.id) == col(Step.project_id))
-            .where(condition)
-        ).one()
+        projects = select(Project.id).where(condition)
+        own = image_ids_of(col(Step.project_id).in_(projects))
+        used = session.exec(select(total).where(col(Image.id).in_(own))).one()
         if used + size_bytes > room_bytes:
             raise StorageFull(
                 f"Guests' images may fill {room_bytes // 1024**2} MiB here. Sign up for more room."

@@ -28,12 +28,27 @@ async def read(services: Services, image: Image, width: int, claimant: Claimant)
     Rendering is cancelled when everyone who waits for it is. Raises `NotFound` if the image was deleted
     meanwhile, `RateLimited` and `Overloaded` when too many previews are being rendered, and any `MlError`.
     """
-    name = f"preview-{width}"
+    return await _read(services, image, claimant, f"preview-{width}", _preview_params(width))
+
+
+async def read_lossless(services: Services, image: Image, claimant: Claimant) -> bytes:
+    """As `read`, at `OFFERED_WIDTH`, as a PNG."""
+    params = RenditionParams(width=OFFERED_WIDTH, format="png")
+    return await _read(services, image, claimant, f"lossless-{OFFERED_WIDTH}", params)
+
+
+def _preview_params(width: int) -> RenditionParams:
+    return RenditionParams(width=width, format="webp", quality=_QUALITY)
+
+
+async def _read(
+    services: Services, image: Image, claimant: Claimant, name: str, params: RenditionParams
+) -> bytes:
     stored = await asyncio.to_thread(services.storage.read_artefact, image.id, name)
     if stored is not None:
         return stored
     return await services.running.share(
-        f"{image.id}/{name}", lambda: _render_preview(services, image, width, name, claimant)
+        f"{image.id}/{name}", lambda: _render_preview(services, image, params, name, claimant)
     )
 
 
@@ -58,9 +73,8 @@ async def render(services: Services, image: Image, params: RenditionParams, clai
 
 
 async def _render_preview(
-    services: Services, image: Image, width: int, name: str, claimant: Claimant
+    services: Services, image: Image, params: RenditionParams, name: str, claimant: Claimant
 ) -> bytes:
-    params = RenditionParams(width=width, format="webp", quality=_QUALITY)
     async with services.unbilled.preview_turn(claimant):
         answer = await render(services, image, params, claimant)
     if image.width is None:

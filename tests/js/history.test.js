@@ -2,7 +2,6 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import {
-  latestMaskFor,
   originalOf,
   parentOf,
   pathTo,
@@ -55,11 +54,6 @@ test("the filmstrip shows pictures only", () => {
     pathTo(STEPS, "c").map((one) => one.id),
     ["a", "b", "c"],
   );
-});
-
-test("a mask fits pictures of its size only", () => {
-  assert.equal(latestMaskFor(STEPS, STEPS[1]).id, "m");
-  assert.equal(latestMaskFor(STEPS, STEPS[3]), null);
 });
 
 test("a brush restores from the oldest picture of the same size", () => {

@@ -296,70 +296,32 @@ test("a run that ends after its project was closed changes nothing that is shown
   assert.deepEqual([model.step, named("step").length], [null, shown]);
 });
 
-const CUTOUT = step("b", "a", { tool: "bg-removal", previewUrl: "/old" });
+const CUTOUT = step("b", "a", { tool: "bg-removal", cutout: { url: "/cut", look: {} } });
 
-test("restyling a cut-out replaces its step, free of charge", async () => {
-  const restyled = { ...CUTOUT, previewUrl: "/new" };
-  const { model, requests } = await openModel(
-    {
-      "POST /editor/projects/p1/runs": ok(run("running")),
-      "GET /editor/projects/p1/runs/r1?seen=1": ok(run("done", { step: restyled })),
-    },
-    { opened: project({ currentStepId: "b", steps: [step("a"), CUTOUT] }) },
+test("a recorded look becomes the current step, and an old one makes room for it", async () => {
+  const steps = [step("a"), CUTOUT, step("old", "b"), step("last", "old")];
+  const { model } = await openModel({}, { opened: project({ currentStepId: "last", steps }) });
+  model.addLook(model.project, step("new", "last"), "old");
+  assert.deepEqual(
+    model.steps.map((one) => [one.id, one.parentId]),
+    [
+      ["a", null],
+      ["b", "a"],
+      ["last", "b"],
+      ["new", "last"],
+    ],
   );
-  await model.restyle(CUTOUT, { bg_color: "#ffffff" });
-  assert.deepEqual(requests[1].body, {
-    tool: "bg-removal",
-    params: { bg_color: "#ffffff" },
-    stepId: "a",
-    lookOf: "b",
-  });
-  assert.deepEqual([model.steps.length, model.step.previewUrl, model.restyleRun], [2, "/new", null]);
+  assert.equal(model.step.id, "new");
+  model.undo();
+  assert.equal(model.step.id, "last", "undo leads to the look before");
 });
 
-test("a newer change supersedes one that still runs, whose failure is not reported", async () => {
-  const watched = deferred();
-  const cancelled = deferred();
-  const error = { status: 500, code: "PROCESSING_FAILED", message: "It failed." };
-  const { model, named } = await openModel(
-    {
-      "POST /editor/projects/p1/runs": [ok(run("running")), ok(run("running", { id: "r2" }))],
-      "GET /editor/projects/p1/runs/r1?seen=1": () => watched.promise,
-      "GET /editor/projects/p1/runs/r2?seen=1": ok(
-        run("done", { id: "r2", step: { ...CUTOUT, previewUrl: "/second" } }),
-      ),
-      "DELETE /editor/projects/p1/runs/r1": () => {
-        cancelled.resolve();
-        return refused(404, "NOT_FOUND");
-      },
-    },
-    { opened: project({ currentStepId: "b", steps: [step("a"), CUTOUT] }) },
-  );
-  const first = model.restyle(CUTOUT, { bg_color: "#ffffff" });
-  while (!model.restyleRun.id) await new Promise(setImmediate);
-  await model.restyle(CUTOUT, { bg_color: "#000000" });
-  await cancelled.promise;
-  watched.resolve(ok(run("failed", { error })));
-  await first;
-  assert.deepEqual([model.step.previewUrl, model.restyleRun, named("error")], ["/second", null, []]);
-});
-
-test("a superseded change that ends leaves the newer one going on", async () => {
-  const first = deferred();
-  const second = deferred();
+test("a look that the server has drawn replaces its step", async () => {
+  const look = step("c", "b", { isRendered: false, previewUrl: "/cut" });
   const { model } = await openModel(
-    {
-      "POST /editor/projects/p1/runs": [() => first.promise, () => second.promise],
-    },
-    { opened: project({ currentStepId: "b", steps: [step("a"), CUTOUT] }) },
+    { "POST /editor/projects/p1/steps/c/rendering": ok({ step: { ...look, previewUrl: "/drawn" } }) },
+    { opened: project({ currentStepId: "c", steps: [step("a"), CUTOUT, look] }) },
   );
-  const older = model.restyle(CUTOUT, { bg_color: "#ffffff" });
-  const newer = model.restyle(CUTOUT, { bg_color: "#000000" });
-  const current = model.restyleRun;
-  first.resolve(refused(503, "OVERLOADED"));
-  await older;
-  assert.equal(model.restyleRun, current);
-  second.resolve(ok(run("done", { step: CUTOUT })));
-  await newer;
-  assert.equal(model.restyleRun, null);
+  assert.equal((await model.render(look)).previewUrl, "/drawn");
+  assert.deepEqual([model.steps.length, model.step.previewUrl], [3, "/drawn"]);
 });

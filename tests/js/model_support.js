@@ -81,7 +81,7 @@ export function modelWith(routes, { account = ACCOUNT, hash = "", stored = {} } 
       },
     },
   );
-  for (const name of ["project", "step", "run", "restyle", "account", "error", "notice"]) {
+  for (const name of ["project", "step", "run", "account", "error", "notice"]) {
     model.on(name, (detail) => events.push([name, detail]));
   }
   const named = (name) => events.filter(([one]) => one === name).map(([, detail]) => detail);

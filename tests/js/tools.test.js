@@ -8,7 +8,11 @@ import { Tool } from "../../web/static/editor/tools/tool.js";
 
 const FOLDER = new URL("../../web/static/editor/tools/", import.meta.url);
 /** Public members that a tool adds for its own parts; everything else must override a hook. */
-const OWN_MEMBERS = { GenerativeExpand: ["frame"], Crop: ["frame"], BgRemoval: ["cutout"] };
+const OWN_MEMBERS = {
+  GenerativeExpand: ["frame"],
+  Crop: ["frame"],
+  BgRemoval: ["cutout", "storeBackground"],
+};
 
 const membersOf = (prototype) =>
   Object.getOwnPropertyNames(prototype).filter((name) => name !== "constructor");

@@ -79,5 +79,18 @@ class Browser:
         step: dict[str, Any] = ended["step"]
         return step
 
+    def add_look(
+        self, project: dict[str, Any], step: dict[str, Any], params: dict[str, str]
+    ) -> httpx.Response:
+        body = {"stepId": step["id"], "params": params}
+        return self.client.post(f"/editor/projects/{project['id']}/looks", json=body)
+
+    def look(self, project: dict[str, Any], step: dict[str, Any], params: dict[str, str]) -> dict[str, Any]:
+        """The step of another look of the step's cut-out."""
+        answer = self.add_look(project, step, params)
+        assert answer.status_code == 200, answer.text
+        made: dict[str, Any] = answer.json()["data"]["step"]
+        return made
+
     def download(self, project: dict[str, Any], step: dict[str, Any], **options: Any) -> httpx.Response:
         return self.client.get(f"/editor/projects/{project['id']}/steps/{step['id']}/file", params=options)

@@ -94,6 +94,14 @@ async def read_json(request: Request) -> dict[str, Any]:
     return await asyncio.to_thread(json_bodies.read_object, content)
 
 
+def string_params(body: dict[str, Any]) -> dict[str, str]:
+    """A tool's parameters in a body, each a string as in a form. Raises `InvalidParameter`."""
+    params = body.get("params")
+    if not isinstance(params, dict) or not all(isinstance(value, str) for value in params.values()):
+        raise InvalidParameter("params", "params must be an object of strings.")
+    return params
+
+
 def string_field(body: dict[str, Any], name: str, *, max_length: int = 255, optional: bool = False) -> str:
     """A string of the body, "" for an absent `optional` one. Raises `InvalidParameter`."""
     value = body.get(name)

@@ -9,7 +9,7 @@ from sqlmodel import Session
 from starlette.responses import FileResponse, Response
 
 from api.calls.unbilled_admission import Claimant, UnbilledKind
-from api.editor import projects, unbilled_images
+from api.editor import projects, rendering, unbilled_images
 from api.editor.models import Project, Step
 from api.editor.owners import ProjectOwner
 from api.editor.projects import NewStep
@@ -139,6 +139,10 @@ async def download(
     if not 1 <= quality <= 100:
         raise InvalidParameter("quality", "quality must be from 1 to 100.")
     project, step = await find_step(editor, owner, project_id, step_id)
+    if rendering.needs_rendering(step):
+        with access.admit(request, owner, UnbilledKind.RENDERING):
+            drawing = rendering.ensure_rendered(services, owner, project, step)
+            step = await dependencies.while_connected(request, drawing)
     image = await unbilled_images.find(services, step.image_id)
     await images.keep_longer(services, image)
     is_lossless = image.format == "png"
@@ -149,8 +153,10 @@ async def download(
         return FileResponse(path, headers=_file_headers(project, step, image.format))
     params = RenditionParams.model_validate({"format": format or image.format, "quality": quality})
     with access.admit(request, owner, UnbilledKind.CONVERSION):
-        rendering = previews.render(services, image, params, owner.claimant(dependencies.address_of(request)))
-        rendition = await dependencies.while_connected(request, rendering)
+        converting = previews.render(
+            services, image, params, owner.claimant(dependencies.address_of(request))
+        )
+        rendition = await dependencies.while_connected(request, converting)
     return Response(rendition.content, headers=_file_headers(project, step, rendition.format))
 
 

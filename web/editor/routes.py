@@ -7,7 +7,7 @@ from api.editor.runs import Runs
 from api.http.middleware.body_limits import UPLOAD_LIMIT_BYTES
 from api.services import Services
 from web.auth.services import AuthServices
-from web.editor import project_routes, run_routes, session_routes
+from web.editor import look_routes, project_routes, run_routes, session_routes
 from web.editor.access import EditorServices
 
 #: Routes that accept images, and their body limits.
@@ -23,5 +23,5 @@ def add_to(app: FastAPI, services: Services) -> None:
     auth: AuthServices = app.state.auth
     auth.guest_transfers.append(owners.adopt)
     auth.before_deletion.append(projects.delete_of_account)
-    for routes in (session_routes, project_routes, run_routes):
+    for routes in (session_routes, project_routes, run_routes, look_routes):
         routes.add_to(app)

@@ -5,15 +5,15 @@ from contextlib import ExitStack
 from typing import Any
 
 from fastapi import FastAPI, Request
-from sqlmodel import Session
 from starlette.responses import Response
 
 from api.calls.unbilled_admission import UnbilledKind
-from api.editor import overlays, projects, run_service
-from api.editor.models import Project, Step
+from api.editor import overlays, projects, run_service, selections
+from api.editor.models import Project
 from api.editor.owners import ProjectOwner
 from api.editor.run_service import RunRequest
 from api.editor.runs import Done, Run
+from api.editor.selections import ToolSelection, selected_image_id
 from api.errors import InvalidParameter
 from api.http import dependencies, forms, responses
 from api.http.routes.get_and_head import add_get
@@ -62,11 +62,11 @@ async def _start(
             run_service.check_guest(owner, project)
             slots.enter_context(access.admit(request, owner, UnbilledKind.RUN))
         run_request = await _read_run_request(request, editor, project, key)
-        run_service.check_look(run_request)
+        run_service.check_layers(run_request)
         is_billed = run_request.is_billed_to(owner)
-        if not (is_billed or owner.is_guest):
-            kind = UnbilledKind.EDIT if run_request.look_of is None else UnbilledKind.LOOK
-            slots.enter_context(access.admit(request, owner, kind))
+        if not owner.is_guest:
+            for kind in _unbilled_kinds(run_request, is_billed=is_billed):
+                slots.enter_context(access.admit(request, owner, kind))
         steps = await editor.services.database.read(lambda session: projects.count_steps(session, project))
         # Without an await from here on, so that of two simultaneous requests with one key only one starts.
         existing = editor.runs.of_key(project, key)
@@ -84,6 +84,20 @@ async def _start(
     except Exception:
         held_slots.close()
         raise
+
+
+def _unbilled_kinds(run_request: RunRequest, *, is_billed: bool) -> list[UnbilledKind]:
+    """The unbilled work of an account's run, which is limited before it begins."""
+    kinds = []
+    if run_request.is_look:
+        kinds.append(UnbilledKind.LOOK)
+    elif not is_billed:
+        kinds.append(UnbilledKind.EDIT)
+    if run_request.selection is not None:
+        kinds.append(UnbilledKind.OVERLAY)
+    if run_request.draws_look:
+        kinds.append(UnbilledKind.RENDERING)
+    return kinds
 
 
 async def show_run(
@@ -124,11 +138,9 @@ async def select_overlay(
     with access.admit(request, owner, UnbilledKind.OVERLAY):
         body = await access.read_json(request)
         _, step = await find_step(editor, owner, project_id, access.string_field(body, "stepId"))
-        params = forms.validated(TOOLS["magic-select"].params, _string_params(body))
-        selection = await dependencies.while_connected(
-            request,
-            overlays.select(editor.services, owner, step, params),  # type: ignore[arg-type]
-        )
+        params = forms.validated(TOOLS["magic-select"].params, access.string_params(body))
+        selecting = overlays.select(editor.services, owner, selected_image_id(step), params)  # type: ignore[arg-type]
+        selection = await dependencies.while_connected(request, selecting)
     mask = base64.b64encode(selection.content).decode()
     data = {**overlays.overlay_data(selection), "mask": f"data:image/png;base64,{mask}"}
     return responses.success(request, data)
@@ -151,17 +163,11 @@ async def _read_run_request(
     tool = TOOLS.get(access.string_field(body, "tool"))
     if tool is None:
         raise InvalidParameter("tool", f"tool must be one of {', '.join(TOOLS)}.")
-    form = _string_params(body)
+    form = access.string_params(body)
     fields, file_ids = _split_file_ids(tool, form)
     params = forms.validated(tool.params, fields)
     step_id = access.string_field(body, "stepId")
-    restyled_step_id = access.string_field(body, "lookOf", optional=True)
-
-    def read_steps(session: Session) -> tuple[Step, Step | None]:
-        restyled = projects.step_of(session, project, restyled_step_id) if restyled_step_id else None
-        return projects.step_of(session, project, step_id), restyled
-
-    source, restyled = await editor.services.database.read(read_steps)
+    source = await editor.services.database.read(lambda session: projects.step_of(session, project, step_id))
     return RunRequest(
         project=project,
         source=source,
@@ -171,16 +177,25 @@ async def _read_run_request(
         file_ids=file_ids,
         run_key=key,
         base_url=dependencies.public_base_url(request),
-        look_of=restyled,
+        selection=await _read_selection(body, editor, project, tool, form),
     )
 
 
-def _string_params(body: dict[str, Any]) -> dict[str, str]:
-    """The tool's parameters, each a string as in a form."""
-    params = body.get("params")
-    if not isinstance(params, dict) or not all(isinstance(value, str) for value in params.values()):
-        raise InvalidParameter("params", "params must be an object of strings.")
-    return params
+async def _read_selection(
+    body: dict[str, Any], editor: EditorServices, project: Project, tool: Tool, form: dict[str, str]
+) -> ToolSelection | None:
+    """The body's `selection`: `{"stepId", "params"}`, of magic-select; its mask is that of the tool."""
+    selection = body.get("selection")
+    if selection is None:
+        return None
+    if not isinstance(selection, dict):
+        raise InvalidParameter("selection", "selection must be an object.")
+    if tool.name not in selections.MASKED_TOOLS or f"{selections.MASK}_id" in form:
+        raise InvalidParameter("selection", "selection is for tools with a mask, instead of mask_id.")
+    params = forms.validated(TOOLS["magic-select"].params, access.string_params(selection))
+    step_id = access.string_field(selection, "stepId")
+    step = await editor.services.database.read(lambda session: projects.step_of(session, project, step_id))
+    return ToolSelection(params, selected_image_id(step))  # type: ignore[arg-type]
 
 
 def _split_file_ids(tool: Tool, form: dict[str, str]) -> tuple[dict[str, str], dict[str, str]]:

@@ -5,6 +5,7 @@ from typing import Any
 
 from api import response_bodies
 from api.calls.execution import CREDITS_PER_CALL
+from api.editor.layers import BACKGROUND_ID, layers_of
 from api.editor.models import Project, Step
 from api.editor.owners import ProjectOwner
 from api.editor.runs import Run
@@ -38,7 +39,7 @@ def listed_project(services: Services, row: Project, current: Step) -> dict[str,
         "id": row.id,
         "name": row.name,
         "usedAt": response_bodies.timestamp(row.used_at),
-        "thumbnailUrl": _address(services, current.image_id, THUMBNAIL_WIDTH),
+        "thumbnailUrl": address(services, current.image_id, THUMBNAIL_WIDTH),
     }
 
 
@@ -62,7 +63,26 @@ def step(services: Services, row: Step, *, is_available: bool = True) -> dict[st
         "format": row.format,
         "isMask": row.is_mask,
         "isAvailable": is_available,
-        **{name: _address(services, row.image_id, width) for name, width in addresses.items()},
+        "isRendered": row.is_rendered,
+        "cutout": _cutout(services, row),
+        **{name: address(services, row.image_id, width) for name, width in addresses.items()},
+    }
+
+
+def _cutout(services: Services, row: Step) -> dict[str, Any] | None:
+    """The layers of a cut-out, which the browser draws looks from."""
+    layers = layers_of(row)
+    if layers is None:
+        return None
+    background_id = layers.look.get(BACKGROUND_ID)
+    return {
+        "url": f"/editor/projects/{row.project_id}/cutouts/{layers.cutout_id}",
+        "photoId": layers.photo_id,
+        "photoUrl": address(services, layers.photo_id, OFFERED_WIDTH),
+        "backgroundUrl": background_id and address(services, background_id, OFFERED_WIDTH),
+        "width": layers.width,
+        "height": layers.height,
+        "look": dict(layers.look),
     }
 
 
@@ -111,6 +131,7 @@ async def credits_available(services: Services, owner: ProjectOwner) -> int | No
     return account.available
 
 
-def _address(services: Services, image_id: str, width: int) -> str:
+def address(services: Services, image_id: str, width: int) -> str:
+    """The path of a signed preview."""
     url = images.address(services, "", image_id, width).url
     return url[url.index("/api/images/") :]

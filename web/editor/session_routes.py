@@ -14,7 +14,7 @@ from api.calls.unbilled_admission import UnbilledKind
 from api.editor import unbilled_images
 from api.http import dependencies, forms, responses
 from api.http.routes.get_and_head import add_get
-from api.images import service as images
+from api.images.previews import OFFERED_WIDTH
 from api.services import Services
 from billing.ledger import accounts, ledger
 from ml.catalogue import TOOLS
@@ -99,8 +99,11 @@ async def store_background(
         claimant = owner.claimant(dependencies.address_of(request))
         storing = unbilled_images.store_opened(editor.services, owner, claimant, content)
         stored = await dependencies.while_connected(request, storing)
-    address = images.address(editor.services, "", stored.id, schemas.THUMBNAIL_WIDTH).url
-    data = {"imageId": stored.id, "thumbnailUrl": address[address.index("/api/images/") :]}
+    data = {
+        "imageId": stored.id,
+        "thumbnailUrl": schemas.address(editor.services, stored.id, schemas.THUMBNAIL_WIDTH),
+        "previewUrl": schemas.address(editor.services, stored.id, OFFERED_WIDTH),
+    }
     return responses.success(request, data)
 
 

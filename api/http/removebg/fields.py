@@ -14,7 +14,7 @@ from api.http import forms
 from ml.backend import Delivery
 from ml.params import Params
 from ml.tools import bg_removal
-from ml.tools.bg_removal import BgRemovalParams
+from ml.tools.bg_removal_params import BgRemovalParams
 
 Size = Literal["auto", "preview", "small", "regular", "medium", "hd", "full", "4k", "50mp"]
 ResultFormat = Literal["auto", "png", "jpg", "webp", "zip"]

@@ -29,7 +29,7 @@ from api.images import service as images
 from api.services import Services
 from billing.ledger import accounts, ledger
 from billing.ledger.plans import PLANS
-from ml.tools.bg_removal import BgRemovalParams
+from ml.tools.bg_removal_params import BgRemovalParams
 
 
 def add_to(app: FastAPI) -> None:

@@ -1,62 +1,27 @@
 """Which editor runs are free."""
 
-from datetime import UTC, datetime
-
 import pytest
 
 from api.editor import pricing
-from api.editor.models import Step
+from ml.catalogue import TOOLS
 
-NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
-
-
-def step(tool: str, parent_id: str | None) -> Step:
-    return Step(
-        id="stp_cut",
-        project_id="prj",
-        parent_id=parent_id,
-        number=1,
-        tool=tool,
-        image_id="img",
-        width=1,
-        height=1,
-        format="png",
-        created_at=NOON,
-    )
-
-
-SOURCE = step("crop", None)
-SOURCE.id = "stp_source"
+STROKES = '[{"points":[[9,9]],"size":4}]'
 
 
 @pytest.mark.parametrize(
-    ("paid", "params", "is_free"),
+    ("tool", "form", "is_free"),
     [
-        (
-            step("bg-removal", "stp_source"),
-            {"bg_color": "red", "preset": "marketplace"},
-            True,
-        ),
-        (step("bg-removal", "stp_source"), {"feather": "2", "shift_edge": "-1", "crop": "true"}, True),
-        (step("bg-removal", "stp_source"), {"model": "fast"}, False),
-        (step("bg-removal", "stp_source"), {"roi": "0 0 5 5"}, False),
-        (step("bg-removal", "stp_source"), {"channels": "alpha"}, False),
-        (step("bg-removal", "stp_other"), {}, False),
-        (step("crop", "stp_source"), {}, False),
+        ("crop", {"rotate": "90"}, True),
+        *(("brush", {"op": op, "strokes": STROKES}, True) for op in ("erase", "restore", "blur")),
+        ("brush", {"op": "paint", "color": "red", "strokes": STROKES}, True),
+        ("brush", {"op": "heal", "strokes": STROKES}, False),
+        ("bg-removal", {"bg_color": "red"}, False),
+        ("magic-select", {"auto": "true"}, False),
+        ("generative-fill", {"strokes": STROKES}, False),
+        ("generative-expand", {"left": "5"}, False),
+        ("upscale", {}, False),
     ],
 )
-def test_only_restyling_a_paid_cutout_of_the_same_image_is_free(
-    paid: Step, params: dict[str, str], is_free: bool
-) -> None:
-    tool = paid.tool or ""
-    assert pricing.only_changes_the_look(paid, params, source=SOURCE, tool=tool, paid_params={}) is is_free
-
-
-def test_parameters_that_change_the_cutout_itself_are_billed() -> None:
-    paid = step("bg-removal", "stp_source")
-    made_with = {"model": "fast", "format": "png"}
-    for params, is_free in (({"model": "fast", "bg_color": "red"}, True), ({"bg_color": "red"}, False)):
-        found = pricing.only_changes_the_look(
-            paid, params, source=SOURCE, tool="bg-removal", paid_params=made_with
-        )
-        assert found is is_free
+def test_only_edits_without_a_network_are_free(tool: str, form: dict[str, str], is_free: bool) -> None:
+    params = TOOLS[tool].params.model_validate(form)
+    assert pricing.is_free_edit(tool, params) is is_free

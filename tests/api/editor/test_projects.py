@@ -10,6 +10,7 @@ from sqlmodel import Session, select
 
 from api.db.database import Database
 from api.editor import owners, projects
+from api.editor.layers import Layers, layers_of
 from api.editor.models import Project, Step
 from api.editor.owners import ProjectOwner
 from api.editor.projects import NewStep
@@ -127,18 +128,53 @@ def test_signing_up_keeps_the_projects_and_images_of_the_guest(
         owners.adopt(session, "ses_nobody", owner.account_id, NOON)
 
 
-def test_a_restyled_step_replaces_the_original_and_child_steps_are_detected(
-    database: Database, owner: ProjectOwner
-) -> None:
+def look(session: Session, owner: ProjectOwner, project: Project, parent: Step, color: str) -> Step:
+    layers = Layers("img_cut", parent.image_id, 60, 40, {"bg_color": color})
+    new = NewStep(
+        "img_cut", 60, 40, "png", "bg-removal", parent_id=parent.id, layers=layers, is_rendered=False
+    )
+    return projects.add_step(session, project, new, NOON, DAY)
+
+
+def test_a_look_is_drawn_once(database: Database, owner: ProjectOwner) -> None:
     with database.transaction() as session:
         project, first = opened(session, owner)
-        cut = made(session, owner, project, first)
-        assert not projects.has_children(session, cut)
-        look = NewStep("img_new", 50, 30, "png", tool="bg-removal", params={"bg_color": "red"})
-        changed = projects.change_look(session, project, cut, look, NOON, DAY)
-        assert (changed.id, changed.image_id, changed.number) == (cut.id, "img_new", 1)
-        made(session, owner, project, cut)
-        assert projects.has_children(session, cut)
+        red = look(session, owner, project, first, "red")
+        layers = layers_of(red)
+        assert layers is not None
+        assert (layers.cutout_id, layers.photo_id, layers.look) == (
+            "img_cut",
+            first.image_id,
+            {"bg_color": "red"},
+        )
+        assert layers_of(first) is None
+        drawn = NewStep("img_red", 50, 30, "png")
+        assert projects.record_rendering(session, red, drawn)
+        assert (red.image_id, red.width, red.is_rendered) == ("img_red", 50, True)
+        assert not projects.record_rendering(session, red, NewStep("img_again", 1, 1, "png"))
+        assert red.image_id == "img_red"
+        # The kept cut-out goes with the project, although no step shows it any more.
+        assert set(projects.delete_project(session, project)) == {first.image_id, "img_red", "img_cut"}
+
+
+def test_the_oldest_undrawn_look_makes_room_and_the_history_stays_connected(
+    database: Database, owner: ProjectOwner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(projects, "LOOKS_MAX", 3)
+    with database.transaction() as session:
+        project, first = opened(session, owner)
+        chain = [first]
+        for color in ("red", "green", "blue", "white"):
+            assert projects.remove_oldest_look(session, project) is None
+            chain.append(look(session, owner, project, chain[-1], color))
+        # The current look does not count.
+        assert projects.remove_oldest_look(session, project) == chain[1].id
+        session.expire_all()
+        left = projects.steps_of(session, project)
+        assert [step.id for step in left] == [step.id for step in (chain[0], *chain[2:])]
+        assert chain[2].parent_id == first.id
+        projects.record_rendering(session, chain[2], NewStep("img_green", 60, 40, "png"))
+        assert projects.remove_oldest_look(session, project) is None, "drawn looks stay"
 
 
 def test_deleting_an_account_deletes_its_projects(database: Database, owner: ProjectOwner) -> None:

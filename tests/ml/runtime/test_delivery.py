@@ -14,7 +14,7 @@ from ml.imaging import codecs
 from ml.params import Length
 from ml.pixels import Picture
 from ml.runtime import planning, run_call
-from ml.tools.bg_removal import BgRemovalParams
+from ml.tools.bg_removal_params import BgRemovalParams
 from tests.support.ml import hostile, photos
 
 PHOTO = photos.photo("coffee")  # 600 x 400

@@ -15,7 +15,8 @@ from ml.backend import ToolAnswer, ToolCall
 from ml.engines.cache import EngineCache
 from ml.errors import BadParameter, Cancelled, ModelUnavailable, NothingFound
 from ml.runtime import run_call
-from ml.tools.bg_removal import TOOL, BgRemovalParams
+from ml.tools.bg_removal import TOOL
+from ml.tools.bg_removal_params import BgRemovalParams
 from tests.support.checkpoints import models_dir
 from tests.support.ml.cutouts import engines
 from tests.support.ml.photos import jpeg_bytes, open_bytes, photo, png_bytes

@@ -12,7 +12,7 @@ from ml.errors import BadParameter
 from ml.imaging.framing import FAINT_ALPHA, object_box
 from ml.imaging.geometry import Box
 from ml.runtime import run_call
-from ml.tools.bg_removal import BgRemovalParams
+from ml.tools.bg_removal_params import BgRemovalParams
 from tests.support.ml.cutouts import engines
 from tests.support.ml.photos import jpeg_bytes, open_bytes, photo, png_bytes
 

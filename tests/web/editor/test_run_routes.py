@@ -140,29 +140,6 @@ def test_deleting_a_project_cancels_its_run_and_releases_the_credit(
     wait_until(lambda: server.balance(customer) == (3, 0))
 
 
-def test_restyling_a_paid_cutout_is_free_and_replaces_its_step(server: RunningServer, coffee: bytes) -> None:
-    customer = server.new_customer()
-    with Browser(server, customer) as browser:
-        project = browser.open(coffee)
-        source = project["currentStepId"]
-        cut = browser.run(project, "bg-removal", {"format": "png"})
-        look = {"format": "png", "bg_color": "#00ff00", "shadow": "drop"}
-        red = browser.run(project, "bg-removal", look, step_id=source, lookOf=cut["id"])
-        assert red["id"] == cut["id"]
-        assert red["imageId"] != cut["imageId"]
-        corner = open_bytes(browser.download(project, red).content)[5, 5]
-        assert corner.tolist()[:3] == [0, 255, 0]
-        # Once something was made of it, the new look becomes a step beside it.
-        browser.run(project, "crop", {"width": "50"}, step_id=red["id"])
-        beside = browser.run(project, "bg-removal", {"format": "png"}, step_id=source, lookOf=cut["id"])
-        assert beside["id"] != cut["id"]
-        refused = browser.start(project, "bg-removal", {"model": "fast"}, step_id=source, lookOf=cut["id"])
-        assert refused.json()["error"]["param"] == "lookOf"
-        other = browser.start(project, "bg-removal", {}, step_id=beside["id"], lookOf=cut["id"])
-        assert other.status_code == 422
-    assert server.balance(customer) == (14, 0)
-
-
 def test_the_overlay_is_free_and_small_and_its_selection_can_be_applied(
     server: RunningServer, coffee: bytes
 ) -> None:

@@ -1,6 +1,6 @@
 // The client of the server's /editor routes: JSON, the session's cookie, and a CSRF token for every change.
 
-/** @import { ApiErrorBody, Fields, ListedProject, Project, Run, RunBody, Session } from "./types.js" */
+/** @import { ApiErrorBody, Fields, ListedProject, Project, Run, RunBody, Session, Step } from "./types.js" */
 
 /** A request that did not succeed: the API's `code`, and a `message` for people. */
 export class ApiError extends Error {
@@ -72,7 +72,7 @@ export class ApiClient {
 
   /**
    * @param {File} file
-   * @returns {Promise<{ imageId: string, thumbnailUrl: string }>}
+   * @returns {Promise<{ imageId: string, thumbnailUrl: string, previewUrl: string }>}
    */
   storeBackground(file) {
     return this.#send("POST", "/editor/backgrounds", { body: fileForm(file, file.name || "background") });
@@ -84,6 +84,27 @@ export class ApiClient {
    */
   setCurrentStep(id, stepId) {
     return this.#send("PUT", `/editor/projects/${id}/current`, { body: { stepId } });
+  }
+
+  /**
+   * Adds another look of a cut-out as a step.
+   * @param {string} id
+   * @param {string} stepId
+   * @param {Fields} params
+   * @returns {Promise<{ step: Step, removedId: string | null }>}
+   */
+  addLook(id, stepId, params) {
+    return this.#send("POST", `/editor/projects/${id}/looks`, { body: { stepId, params } });
+  }
+
+  /**
+   * Lets the server draw a look that the browser cannot draw.
+   * @param {string} id
+   * @param {string} stepId
+   * @returns {Promise<{ step: Step }>}
+   */
+  renderLook(id, stepId) {
+    return this.#send("POST", `/editor/projects/${id}/steps/${stepId}/rendering`);
   }
 
   /**

@@ -1,11 +1,15 @@
 // Puts the editor together: start screen, tools, stage, panel, bars; and the actions that involve several of them.
 
+import { offscreenContextOf } from "./canvas.js";
+import { Composer } from "./composer.js";
 import { showApi, showHelp } from "./dialogs.js";
 import { el, icon, setPressed } from "./elements.js";
 import { Filmstrip } from "./filmstrip.js";
 import * as history from "./history.js";
-import { loadImage, maskOverlay } from "./images.js";
+import { loadImage, widthOf } from "./images.js";
 import { Keyboard } from "./keyboard.js";
+import { LookRecorder } from "./look_recorder.js";
+import * as looks from "./looks.js";
 import { Messages } from "./messages.js";
 import { Panel } from "./panel.js";
 import { Pointers } from "./pointers.js";
@@ -24,7 +28,8 @@ import { needsLargerPreview } from "./view.js";
 /** @import { Context } from "./canvas.js" */
 /** @import { Model } from "./model.js" */
 /** @import { Tool } from "./tools/tool.js" */
-/** @import { RunRequest, Step } from "./types.js" */
+/** @import { Picture } from "./images.js" */
+/** @import { Fields, KeptSelection, RunRequest, Size, Step } from "./types.js" */
 
 /**
  * The tools that the editor has a panel for, by the server's name of each.
@@ -39,6 +44,8 @@ const TOOLS = {
   crop: { label: "Crop", create: (editor) => new Crop(editor) },
   brush: { label: "Brush", create: (editor) => new Brush(editor) },
 };
+
+const THUMBNAIL_PIXELS = 240;
 
 export class Editor {
   /**
@@ -64,11 +71,14 @@ export class Editor {
     this.isComparing = false;
     /** Whether the larger preview of the current step is loading or shown. */
     this.isCloseUp = false;
+    /** Draws looks of cut-outs here, and records them as steps. */
+    this.composer = new Composer();
+    this.recorder = new LookRecorder(model);
     /**
-     * The newest mask that fits the current step, and its overlay once it is loaded.
-     * @type {{ id: string, overlay: OffscreenCanvas | null } | null}
+     * The selection that Magic select keeps for other tools, and the size of the picture it was made in.
+     * @type {{ selection: KeptSelection, overlay: OffscreenCanvas, size: Size } | null}
      */
-    this.mask = null;
+    this.kept = null;
     this.toolInfos = model.session.tools.filter((tool) => tool.name in TOOLS);
     this.toolNames = this.toolInfos.map((tool) => tool.name);
     this.messages = new Messages(model);
@@ -135,6 +145,7 @@ export class Editor {
       for (const button of this.rail.querySelectorAll("button"))
         setPressed(button, button.dataset.tool === name);
     }
+    if (this.model.step?.cutout) this.refreshStep();
     this.panel.fold(false);
     this.panel.rebuild();
     this.setCursor(this.tool?.cursor ?? "grab");
@@ -155,6 +166,7 @@ export class Editor {
       // The settings of one picture do not apply to the next.
       this.tool?.leave();
       this.tools.clear();
+      this.kept = null;
       this.projectId = this.model.project?.id ?? null;
       if (this.tool && hasPicture) {
         const { name } = this.tool;
@@ -177,13 +189,12 @@ export class Editor {
     this.topbar.resetFormat();
     if (!made || made.id !== step.id || made.tool !== "bg-removal") this.compare(false);
     this.tool?.onStep(made);
-    this.#loadMask();
     this.stage.element.classList.add("loading");
     try {
-      const image = await loadImage(step.previewUrl);
-      if (this.model.step?.previewUrl !== step.previewUrl) return;
-      this.isCloseUp = false;
-      this.stage.show(image, { width: step.width, height: step.height });
+      const { image, size } = await this.#pictureOf(step);
+      if (this.model.step?.id !== step.id) return;
+      this.isCloseUp = image instanceof OffscreenCanvas; // there is no larger one of a look drawn here
+      this.stage.show(image, size);
       this.tool?.onShown(image);
       if (this.isComparing) await this.compare(true);
       this.#onView();
@@ -194,13 +205,55 @@ export class Editor {
     this.topbar.refresh();
   }
 
+  /** Shows the current step again, as the tool that was chosen shows it. */
+  refreshStep() {
+    this.stepShown = this.#showStep(null);
+  }
+
+  /** The look that the stage shows of a step, or null for its stored image. */
+  lookShown() {
+    const cutout = this.model.step?.cutout;
+    if (!cutout) return null;
+    if (this.tool?.retouches) return looks.unplaced(cutout.look);
+    return this.model.step?.isRendered ? null : cutout.look;
+  }
+
+  /**
+   * The preview of a step: its stored image, or its look drawn here. Looks in another frame are drawn by the server.
+   * @param {Step} step
+   * @returns {Promise<{ image: Picture, size: Size }>}
+   */
+  async #pictureOf(step) {
+    const look = this.lookShown();
+    if (step.cutout && look) {
+      const { cutout } = step;
+      await this.composer.load(cutout);
+      const drawn = this.composer.compose(cutout, look);
+      if (drawn) {
+        void this.#showThumbnail(step, drawn);
+        return { image: drawn, size: { width: cutout.width, height: cutout.height } };
+      }
+    }
+    const { previewUrl, width, height } = step.isRendered ? step : await this.model.render(step);
+    return { image: await loadImage(previewUrl), size: { width, height } };
+  }
+
+  /**
+   * @param {Step} step
+   * @param {OffscreenCanvas} drawn its look
+   */
+  async #showThumbnail(step, drawn) {
+    step.thumbnailUrl = await thumbnail(drawn);
+    this.filmstrip.refreshThumbnail(step);
+  }
+
   /** Loads a larger preview once the user zooms in. */
   async #onView() {
     this.topbar.showScale(this.stage.view.scale);
     const { step } = this.model;
     const { image, view } = this.stage;
     if (!step || !image || this.isCloseUp) return;
-    if (!needsLargerPreview(view, step.width, image.naturalWidth, window.devicePixelRatio)) return;
+    if (!needsLargerPreview(view, step.width, widthOf(image), window.devicePixelRatio)) return;
     this.isCloseUp = true;
     const larger = await loadImage(step.closeUrl).catch(() => null);
     if (larger && this.model.step?.id === step.id && this.isCloseUp) {
@@ -220,8 +273,10 @@ export class Editor {
     // A cut-out in another frame shows things elsewhere, even at the same aspect ratio. Upscaling does not.
     const fits = (/** @type {Step | null} */ one) =>
       one?.isAvailable &&
+      one.isRendered &&
       (history.hasSameSize(one, step) || (step.tool === "upscale" && hasSameRatio(one, step)));
-    return [history.parentOf(steps, step.id), history.originalOf(steps)].find(fits) ?? null;
+    const photo = steps.find((one) => one.imageId === step.cutout?.photoId) ?? null;
+    return [photo, history.parentOf(steps, step.id), history.originalOf(steps)].find(fits) ?? null;
   }
 
   canCompare() {
@@ -273,29 +328,36 @@ export class Editor {
     this.stage.zoom(1 / window.devicePixelRatio / this.stage.view.scale);
   }
 
-  // The mask that Magic select made last
+  // The selection that Magic select keeps
 
-  noticeMaskKept() {
-    this.model.emit("notice", "The selection is kept. Fill and Brush can use it.");
+  /**
+   * Keeps a selection for Fill and Brush. It costs nothing until one of them is applied.
+   * @param {Fields} params
+   * @param {OffscreenCanvas} overlay
+   */
+  keepSelection(params, overlay) {
+    const { step } = this.model;
+    if (!step) return;
+    const { width, height } = step;
+    this.kept = { selection: { stepId: step.id, params }, overlay, size: { width, height } };
+    this.stage.invalidate();
+    this.model.emit("notice", "The selection is kept: Fill and Brush can use it. Nothing was charged.");
   }
 
-  async #loadMask() {
-    const { step, steps } = this.model;
-    const mask = history.latestMaskFor(steps, step);
-    if (mask?.id === this.mask?.id) return;
-    this.mask = mask && { id: mask.id, overlay: null };
-    if (!mask) return;
-    const image = await loadImage(mask.previewUrl).catch(() => null);
-    if (!image || this.mask?.id !== mask.id) return;
-    this.mask.overlay = maskOverlay(image, this.selectionColor());
-    this.stage.invalidate();
+  /** The kept selection if it fits the current picture. */
+  get keptSelection() {
+    const { step } = this.model;
+    const { kept } = this;
+    const fits =
+      kept && step && !step.cutout && kept.size.width === step.width && kept.size.height === step.height;
+    return fits ? kept.selection : null;
   }
 
   /** @param {Context} context */
-  drawMask(context) {
-    if (!this.mask?.overlay) return;
+  drawKeptSelection(context) {
+    if (!this.kept || !this.keptSelection) return;
     const box = this.stage.pictureBox();
-    context.drawImage(this.mask.overlay, box.x, box.y, box.width, box.height);
+    context.drawImage(this.kept.overlay, box.x, box.y, box.width, box.height);
   }
 
   /** The color of selections, which depends on the color scheme. */
@@ -306,22 +368,36 @@ export class Editor {
   // Actions
 
   /** @param {RunRequest} request */
-  apply(request) {
+  async apply(request) {
     this.compare(false);
+    await this.recorder.settle(); // the look that is shown is part of what the tool is applied to
     return this.model.apply(request);
+  }
+
+  /** Resolves once the shown picture is that of the current step, which can then be downloaded. */
+  async settled() {
+    await this.recorder.settle();
+    await this.stepShown;
   }
 
   /** Applies the tool's first action. */
   applyPrimary() {
     if (!this.model.mayApply) return;
     const action = this.tool?.actions().find((one) => !one.isHidden);
-    if (action && !action.problem) this.apply(action.request());
+    if (!action || action.problem) return;
+    if (action.act) action.act();
+    else this.apply(action.request());
   }
 
   /** Takes back what was drawn last, else the last step. */
-  undo() {
-    if (this.model.run) return;
-    if (!this.tool?.undo()) this.model.undo();
+  async undo() {
+    if (this.model.run || this.tool?.undo()) return;
+    if (this.recorder.discard()) {
+      this.refreshStep();
+      return;
+    }
+    await this.recorder.settle();
+    this.model.undo();
   }
 
   /** Cancels the run, else discards what was drawn. */
@@ -361,6 +437,20 @@ export class Editor {
   logInUrl() {
     return `/login?next=${encodeURIComponent("/app/")}`;
   }
+}
+
+/**
+ * A small copy of a look that was drawn here, for the filmstrip.
+ * @param {OffscreenCanvas} drawn
+ */
+async function thumbnail(drawn) {
+  const scale = Math.min(1, THUMBNAIL_PIXELS / Math.max(drawn.width, drawn.height));
+  const small = new OffscreenCanvas(
+    Math.max(1, Math.round(drawn.width * scale)),
+    Math.max(1, Math.round(drawn.height * scale)),
+  );
+  offscreenContextOf(small).drawImage(drawn, 0, 0, small.width, small.height);
+  return URL.createObjectURL(await small.convertToBlob({ type: "image/webp" }));
 }
 
 /**

@@ -16,6 +16,15 @@ export class Filmstrip {
     model.on("step", () => this.#build());
   }
 
+  /**
+   * Shows the thumbnail that the step has got.
+   * @param {Step} step
+   */
+  refreshThumbnail(step) {
+    const image = this.list.querySelector(`[data-step="${step.id}"] img`);
+    if (image instanceof HTMLImageElement) image.src = step.thumbnailUrl;
+  }
+
   #build() {
     const { model } = this;
     const steps = history.pictureSteps(model.steps);
@@ -47,6 +56,7 @@ export class Filmstrip {
         "button",
         {
           type: "button",
+          "data-step": step.id,
           title: `${name}, ${step.width} × ${step.height}`,
           "aria-label": name,
           "aria-current": step.id === model.step?.id ? "step" : null,

@@ -60,16 +60,6 @@ export function pathTo(steps, id) {
 }
 
 /**
- * The newest mask of a step's size.
- * @param {Step[]} steps
- * @param {Step | null} step
- */
-export function latestMaskFor(steps, step) {
-  if (!step) return null;
-  return steps.filter((one) => one.isMask && one.isAvailable && hasSameSize(one, step)).at(-1) ?? null;
-}
-
-/**
  * The oldest ancestor of a step that has its size: what the brush restores from.
  * @param {Step[]} steps
  * @param {Step | null} step

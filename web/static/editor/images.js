@@ -32,9 +32,16 @@ export function loadImage(url) {
   return decoded;
 }
 
+/** @typedef {HTMLImageElement | OffscreenCanvas} Picture a loaded preview, or one that was drawn here */
+
+/** @param {Picture} picture */
+export function widthOf(picture) {
+  return picture instanceof HTMLImageElement ? picture.naturalWidth : picture.width;
+}
+
 /**
  * Whether a part of the image is transparent, as far as a small copy shows.
- * @param {HTMLImageElement} image
+ * @param {Picture} image
  */
 export function hasTransparency(image) {
   const canvas = new OffscreenCanvas(SAMPLE_SIDE, SAMPLE_SIDE);

@@ -1,5 +1,5 @@
 // The editor's state apart from its appearance: project, steps, the active run, the account.
-// Views subscribe to its events: "project", "step", "run", "restyle", "account", "error", "notice".
+// Views subscribe to its events: "project", "step", "run", "account", "error", "notice".
 
 import { ApiError, isAbort } from "./api.js";
 import * as history from "./history.js";
@@ -22,8 +22,6 @@ const PROJECT_KEY = "bgeraser.project";
 
 /** Pauses before a request is sent again that the server did not answer; the last one is repeated. */
 const RETRY_DELAYS_MS = [500, 1000, 2000, 4000, 8000, 15000];
-/** Until a change of a cut-out that came too soon is tried again. */
-const RESTYLE_PAUSE_MS = 2000;
 /** How often a run that the server has forgotten is started again. */
 const RESTARTS = 3;
 
@@ -47,11 +45,6 @@ export class Model extends EventTarget {
     this.project = null;
     /** @type {ActiveRun | null} */
     this.run = null;
-    /**
-     * The newest change of a cut-out's appearance that is still going on.
-     * @type {{ id: string | null } | null}
-     */
-    this.restyleRun = null;
     this.isOpening = false;
     /**
      * Ids of the steps that were current, oldest first: redo returns to them.
@@ -403,71 +396,33 @@ export class Model extends EventTarget {
   }
 
   /**
-   * Changes the appearance of a paid cut-out, free of charge. A newer change supersedes one that is still running.
-   * Resolves to false if it failed; a change that comes too soon after others waits for its turn.
-   * @param {Step} cutout
-   * @param {Fields} params
-   * @returns {Promise<boolean>}
+   * Adds a look that was recorded as a step.
+   * @param {Project} project
+   * @param {Step} step
+   * @param {string | null} removedId an old look that made room for it
    */
-  async restyle(cutout, params) {
+  addLook(project, step, removedId) {
+    const removed = removedId ? history.findStep(project.steps, removedId) : null;
+    if (removed) {
+      for (const one of project.steps) if (one.parentId === removed.id) one.parentId = removed.parentId;
+      project.steps = project.steps.filter((one) => one !== removed);
+    }
+    this.#addStep(project, step);
+  }
+
+  /**
+   * Lets the server draw a step's look; resolves to the drawn step.
+   * @param {Step} step
+   * @returns {Promise<Step>}
+   */
+  async render(step) {
     const { project } = this;
-    if (!project || !cutout.tool || !cutout.parentId) return false;
-    const superseded = this.restyleRun;
-    /** @type {{ id: string | null }} */
-    const current = { id: null };
-    this.restyleRun = current;
-    if (superseded?.id) this.#cancelSuperseded(project, superseded.id);
-    this.emit("restyle");
-    const body = { tool: cutout.tool, params, stepId: cutout.parentId, lookOf: cutout.id };
-    try {
-      let run = await this.#startedRestyle(project, body, current);
-      if (!run) return true;
-      current.id = run.id;
-      while (isUnfinished(run)) {
-        if (this.restyleRun !== current) this.#cancelSuperseded(project, run.id);
-        run = await this.client.watchRun(project.id, run.id, versionSeen(run));
-      }
-      if (run.error && this.restyleRun === current) {
-        this.reportError(new ApiError(run.error.status, run.error));
-      }
-      if (run.step) this.#addStep(project, run.step);
-      return !run.error;
-    } catch (thrown) {
-      if (this.restyleRun === current) this.reportError(thrown);
-      return false;
-    } finally {
-      if (this.restyleRun === current) this.restyleRun = null;
-      this.emit("restyle");
-    }
-  }
-
-  /**
-   * Starts a change, later if there were too many before it; null if a newer one supersedes it meanwhile.
-   * @param {Project} project
-   * @param {RunBody} body
-   * @param {{ id: string | null }} current
-   * @returns {Promise<Run | null>}
-   */
-  async #startedRestyle(project, body, current) {
-    const key = newKey();
-    for (;;) {
-      try {
-        return await this.client.startRun(project.id, body, key);
-      } catch (thrown) {
-        if (!(thrown instanceof ApiError && thrown.status === 429)) throw thrown;
-        await this.sleep(RESTYLE_PAUSE_MS);
-        if (this.restyleRun !== current) return null;
-      }
-    }
-  }
-
-  /**
-   * Nothing depends on whether this succeeds: the run's result is ignored or replaced anyway.
-   * @param {Project} project
-   * @param {string} runId
-   */
-  #cancelSuperseded(project, runId) {
-    this.client.cancelRun(project.id, runId).catch(() => {});
+    if (!project) return step;
+    const { step: drawn } = await this.client.renderLook(project.id, step.id);
+    const known = project.steps.findIndex((one) => one.id === drawn.id);
+    if (known >= 0) project.steps[known] = drawn;
+    if (project === this.project) this.emit("project");
+    return drawn;
   }
 
   // Account and errors

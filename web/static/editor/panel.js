@@ -39,7 +39,7 @@ export class Panel {
       this.body,
       this.footer,
     );
-    for (const name of ["run", "account", "restyle"]) this.model.on(name, () => this.refresh());
+    for (const name of ["run", "account"]) this.model.on(name, () => this.refresh());
   }
 
   /** On small screens the panel can be folded. Without an argument it is toggled. */
@@ -87,8 +87,7 @@ export class Panel {
     if (actions[0]?.problem)
       return [...buttons, el("p", { class: "note", id: "apply-problem" }, actions[0].problem)];
     if (actions.length) return [...buttons, this.#buildCost()];
-    const text = this.model.restyleRun ? "Changing …" : "Changes are free.";
-    return [el("p", { class: "note", role: "status" }, text)];
+    return [el("p", { class: "note", role: "status" }, "Changes are free.")];
   }
 
   /**
@@ -103,13 +102,13 @@ export class Panel {
         type: "button",
         class: isPrimary ? "primary" : "quiet",
         disabled: Boolean(action.problem),
-        onclick: () => this.editor.apply(action.request()),
+        onclick: () => (action.act ? action.act() : this.editor.apply(action.request())),
       },
       el("span", {}, action.label),
       el(
         "span",
         { class: "chip-cost" },
-        isGuest || this.editor.tool?.isFree ? "free" : credits(limits.creditsPerRun),
+        isGuest || action.act || this.editor.tool?.isFree ? "free" : credits(limits.creditsPerRun),
       ),
     );
   }

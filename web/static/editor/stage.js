@@ -5,6 +5,7 @@ import { el } from "./elements.js";
 import { hasTransparency } from "./images.js";
 import * as views from "./view.js";
 
+/** @import { Picture } from "./images.js" */
 /** @import { Frame, Point, Size, View } from "./types.js" */
 /** @import { Tool } from "./tools/tool.js" */
 
@@ -33,7 +34,7 @@ export class Stage {
     this.size = { width: 1, height: 1 };
     /**
      * A preview of the picture; null while there is none.
-     * @type {HTMLImageElement | null}
+     * @type {Picture | null}
      */
     this.image = null;
     /**
@@ -64,7 +65,7 @@ export class Stage {
 
   /**
    * Shows a preview of a picture of this size. The view is kept if the size is the same.
-   * @param {HTMLImageElement} image
+   * @param {Picture} image
    * @param {Size} size
    */
   show(image, size) {
@@ -181,7 +182,7 @@ export class Stage {
 
   /**
    * @param {CanvasRenderingContext2D} context
-   * @param {HTMLImageElement} image
+   * @param {Picture} image
    * @param {Frame} box
    */
   #drawPicture(context, image, box) {
@@ -196,7 +197,7 @@ export class Stage {
   /**
    * The current picture, or the tool's preview of what it will become.
    * @param {CanvasRenderingContext2D} context
-   * @param {HTMLImageElement} image
+   * @param {Picture} image
    * @param {Frame} box
    */
   #drawCurrent(context, image, box) {
@@ -207,7 +208,7 @@ export class Stage {
   /**
    * The picture before on the left of the divider, the current one on its right.
    * @param {CanvasRenderingContext2D} context
-   * @param {HTMLImageElement} image
+   * @param {Picture} image
    * @param {HTMLImageElement} before
    * @param {Frame} box
    */

@@ -184,7 +184,7 @@ export class TopBar {
 
   /** Downloads the picture at full resolution. */
   async save() {
-    await this.editor.stepShown; // Whether the picture has transparency is known only once it is shown.
+    await this.editor.settled(); // Whether the picture has transparency is known only once it is shown.
     const { project, step } = this.model;
     if (!project || !step) return;
     const format = this.#chosenFormat;

@@ -100,6 +100,21 @@ export interface Session {
   limits: Limits;
 }
 
+/** The kept foreground of a photo, and the look that is drawn from it. Its size is that of the photo. */
+export interface Cutout extends Size {
+  url: string;
+  photoId: string;
+  photoUrl: string;
+  backgroundUrl: string | null;
+  look: Fields;
+}
+
+/** A selection that is kept to be used by a tool: what is selected, and the step that it was made in. */
+export interface KeptSelection {
+  stepId: string;
+  params: Fields;
+}
+
 export interface Step {
   id: string;
   parentId: string | null;
@@ -116,6 +131,10 @@ export interface Step {
   isMask: boolean;
   /** Whether the server still has the step's image. */
   isAvailable: boolean;
+  /** Whether the step's image shows its look; else the browser draws it from the cut-out. */
+  isRendered: boolean;
+  /** The layers of a cut-out that can still be changed; null for other steps. */
+  cutout: Cutout | null;
   previewUrl: string;
   closeUrl: string;
   thumbnailUrl: string;
@@ -176,8 +195,8 @@ export interface RunBody {
   tool: string;
   params: Fields;
   stepId: string;
-  /** The paid cut-out whose appearance this changes. */
-  lookOf?: string;
+  /** Selects what the tool acts on, as part of its run. */
+  selection?: KeptSelection;
 }
 
 /** What a tool asks the model to run; on the current step unless `stepId` says otherwise. */
@@ -186,6 +205,7 @@ export interface RunRequest {
   params: Fields;
   title: string;
   stepId?: string;
+  selection?: KeptSelection;
 }
 
 /** A button that applies a tool. */
@@ -195,4 +215,6 @@ export interface Action {
   problem: string;
   request: () => RunRequest;
   isHidden?: boolean;
+  /** Instead of a run, for actions that cost nothing and change no picture. */
+  act?: () => void;
 }

@@ -8,7 +8,7 @@ from api.errors import InvalidParameter
 from api.http.removebg import fields
 from ml.backend import Delivery
 from ml.params import Length
-from ml.tools.bg_removal import BgRemovalParams
+from ml.tools.bg_removal_params import BgRemovalParams
 
 MEGA = 1_000_000
 

@@ -1,28 +1,41 @@
-// Remove background: the cut-out costs a credit once; its appearance can then be changed for free.
+// Remove background: the cut-out costs a credit once. Its look is then free: it is drawn here at once, and recorded as
+// a step of the history.
 
 import { withConfidence } from "../confidence.js";
-import { checkbox, el, newId, segments, slider } from "../elements.js";
+import { el, segments } from "../elements.js";
 import * as history from "../history.js";
-import { ACCEPTED_TYPES } from "../start_screen.js";
+import * as looks from "../looks.js";
+import { LookPanel } from "./look_panel.js";
+import { actionAt, dragged, drawOutline, outlineOf } from "./subject_input.js";
 import { note, Tool } from "./tool.js";
 
+/** @import { Context } from "../canvas.js" */
 /** @import { Editor } from "../editor.js" */
-/** @import { Action, Fields, Frame, Step } from "../types.js" */
-
-/** @typedef {"none" | "color" | "picture" | "blur"} Background */
+/** @import { Action, Cutout, Fields, Point, Step } from "../types.js" */
+/** @import { Background } from "./look_panel.js" */
+/** @import { Action as SubjectAction } from "./subject_input.js" */
+/** @import { Hover } from "./tool.js" */
 
 /** Parameters that decide what is cut out. They are fixed once the cut-out is paid. */
 const CUT_OUT_PARAMETERS = ["model", "channels", "roi"];
-const RESTYLE_DELAY_MS = 300; // several changes in a row become one request
-const COLORS = ["#ffffff", "#000000", "#f4f1ea", "#dbe7f3", "#f6d8d0", "#cfe8d5", "#ffd84d", "#1f3a5f"];
-const DEFAULT_BLUR = "30";
 const HIDDEN = [
   "model",
   "bg_color",
+  "bg_gradient",
   "bg_blur",
   "preset",
   "shadow",
   "shadow_opacity",
+  "shadow_color",
+  "shadow_blur",
+  "shadow_x",
+  "shadow_y",
+  "outline_width",
+  "outline_color",
+  "subject_x",
+  "subject_y",
+  "subject_scale",
+  "subject_rotate",
   "feather",
   "shift_edge",
   "decontaminate",
@@ -35,37 +48,32 @@ export class BgRemoval extends Tool {
   /** @param {Editor} editor */
   constructor(editor) {
     super(editor, "bg-removal");
+    this.look = new LookPanel(this);
     /** @type {Background} */
     this.background = "none";
-    /** @type {{ imageId: string, thumbnailUrl?: string } | null} */
+    /** @type {{ imageId: string, thumbnailUrl?: string, previewUrl: string } | null} */
     this.backgroundImage = null;
     /**
-     * Waits for further changes before the cut-out is restyled.
-     * @type {ReturnType<typeof setTimeout> | undefined}
-     */
-    this.timer = undefined;
-    /**
-     * The id of the cut-out that the panel shows.
-     * @type {string | null}
-     */
-    this.cutoutId = null;
-    /**
-     * The id of the cut-out whose settings the controls have. Loading them again would lose changes.
+     * The id of the step whose settings the controls have. Loading them again would lose changes.
      * @type {string | null}
      */
     this.loadedId = null;
     /**
-     * The last transparent preview of a cut-out: it is shown on a new background until the server has made it.
-     * @type {{ step: Step, image: HTMLImageElement } | null}
+     * The drag of the subject that is going on.
+     * @type {{ action: SubjectAction, from: Point, look: Fields, middle: Point } | null}
      */
-    this.transparent = null;
+    this.drag = null;
+    /** Whether the subject's outline is shown, which it is under the pointer. */
+    this.isSubjectShown = false;
+    editor.recorder.onRefused = () => this.#reload();
   }
 
-  /** The current step if it is a cut-out whose appearance can be changed. */
+  /**
+   * The layers of the current step, if it shows a cut-out that can be changed.
+   * @returns {Cutout | null}
+   */
   get cutout() {
-    const { step, steps } = this.model;
-    if (!step || step.tool !== this.name || !step.parentId) return null;
-    return history.findStep(steps, step.parentId)?.isAvailable ? step : null;
+    return this.model.step?.cutout ?? null;
   }
 
   build() {
@@ -74,10 +82,9 @@ export class BgRemoval extends Tool {
     return [
       isCutout && note(`${this.#describeCutout()} Changing background, shadow, edge and frame is free.`),
       isCutout ? null : this.#buildDetail(),
-      this.#buildBackground(),
-      this.#buildShadow(),
-      this.#buildEdge(),
-      this.#buildPreset(),
+      ...this.look.build(),
+      isCutout && this.look.buildPlace(),
+      this.look.buildPreset(),
       this.controls.advanced(isCutout ? [...HIDDEN, ...CUT_OUT_PARAMETERS] : HIDDEN),
     ];
   }
@@ -104,97 +111,124 @@ export class BgRemoval extends Tool {
   }
 
   example() {
-    const { cutout } = this;
     const request = this.request(this.fields());
-    return cutout?.parentId ? { ...request, stepId: cutout.parentId } : request;
+    const photo = this.model.steps.find((step) => step.imageId === this.cutout?.photoId);
+    return photo ? { ...request, stepId: photo.id } : request;
   }
 
   /** @param {string} name */
   onChange(name) {
     super.onChange(name);
-    const { cutout } = this;
-    if (!cutout) return;
-    clearTimeout(this.timer);
-    this.timer = setTimeout(() => {
-      this.timer = undefined;
-      this.#restyle(cutout);
-    }, RESTYLE_DELAY_MS);
+    const { step } = this.model;
+    if (!step?.cutout) return;
+    this.editor.compare(false);
+    if (looks.isComposable(this.#lookFields)) this.#showLook(step.cutout);
+    this.editor.recorder.schedule(step, this.request(this.fields()).params);
   }
 
-  /** @param {Step} cutout */
-  async #restyle(cutout) {
-    const hasFailed = (await this.model.restyle(cutout, this.request(this.fields()).params)) === false;
-    if (!hasFailed || this.#isRestyling || this.cutout?.id !== cutout.id) return;
-    this.loadedId = null; // the panel shows again what the stored picture is
-    this.editor.panel.rebuild();
-  }
-
-  /** Whether a change of the appearance has not arrived yet. */
-  get #isRestyling() {
-    return this.timer !== undefined || this.model.restyleRun !== null;
+  get #lookFields() {
+    return looks.lookFields(this.fields());
   }
 
   /**
-   * The last transparent preview on the color that was just chosen, until the server's result arrives.
-   * @param {CanvasRenderingContext2D} context
-   * @param {HTMLImageElement} _image
-   * @param {Frame} box
+   * Draws the look of the controls. The layers are loaded once, when the first look is drawn.
+   * @param {Cutout} cutout
    */
-  drawPicture(context, _image, box) {
-    const { cutout, transparent } = this;
-    if (!cutout || !this.#isRestyling || transparent?.step.id !== cutout.id) return false;
-    if (!history.hasSameSize(transparent.step, cutout)) return false;
-    if (this.background !== "none" && this.background !== "color") return false;
-    const shadow = this.controls.get("shadow");
-    if (shadow === "drop" || shadow === "contact") return false;
-    if (this.controls.get("outline_width")) return false;
-    if (this.background === "color") {
-      context.fillStyle = this.controls.get("bg_color");
-      context.fillRect(box.x, box.y, box.width, box.height);
-    }
-    context.drawImage(transparent.image, box.x, box.y, box.width, box.height);
-    return true;
+  #showLook(cutout) {
+    const backgroundUrl = this.background === "picture" ? (this.backgroundImage?.previewUrl ?? null) : null;
+    const show = () => {
+      const drawn = this.editor.composer.compose(cutout, this.#lookFields, backgroundUrl);
+      if (drawn && this.cutout?.url === cutout.url) {
+        this.stage.show(drawn, { width: cutout.width, height: cutout.height });
+      }
+      return drawn !== null;
+    };
+    if (show()) return;
+    this.editor.composer.load(cutout, backgroundUrl).then(show, (error) => this.model.reportError(error));
   }
 
-  /** @param {HTMLImageElement} image */
-  onShown(image) {
-    const { cutout } = this;
-    if (cutout && this.stage.hasTransparency && cutout.params.shadow !== "drop") {
-      this.transparent = { step: cutout, image };
-    }
+  /** Shows the settings of the stored step again. */
+  #reload() {
+    if (this.editor.tool !== this) return;
+    this.loadedId = null;
+    this.editor.panel.rebuild();
+    this.editor.refreshStep();
   }
 
   /** @param {Step | null} made */
   onStep(made) {
-    if (made?.tool === this.name && made.id !== this.cutoutId) this.editor.compare(true);
-    if (this.model.step?.id === this.cutoutId) return;
-    this.cutoutId = this.cutout?.id ?? null;
+    const { step } = this.model;
+    this.drag = null;
+    if (made === null) this.editor.recorder.discard(); // another step was chosen meanwhile
+    if (made?.tool === this.name && made.id === step?.id && made.answer.confidence !== undefined) {
+      this.editor.compare(true);
+    }
+    const isOwn = made && made.id === step?.id && made.cutout && this.#isShown(made.cutout);
+    if (isOwn || this.editor.recorder.pending) {
+      this.loadedId = step?.id ?? null;
+      return;
+    }
+    if (step?.id === this.loadedId && made !== null) return;
+    this.loadedId = null;
     this.editor.panel.rebuild();
   }
 
+  /**
+   * Whether the controls have the look of these layers: rebuilding them would only disturb who uses them.
+   * @param {Cutout} cutout
+   */
+  #isShown(cutout) {
+    return this.wasCutout && this.loadedId !== null && looks.isSameLook(cutout.look, this.#lookFields);
+  }
+
+  onShown() {
+    // The layers are at hand when the first color is clicked.
+    if (this.cutout) this.editor.composer.load(this.cutout).catch(() => {});
+  }
+
   leave() {
-    clearTimeout(this.timer);
-    this.timer = undefined;
-    this.cutoutId = null;
+    void this.editor.recorder.settle();
     this.loadedId = null;
+    this.drag = null;
   }
 
   /** Shows the settings that the current cut-out was made with. */
   #loadSettings() {
+    const { step } = this.model;
+    if (!step || step.id === this.loadedId) return;
+    this.loadedId = step.id;
     const { cutout } = this;
-    this.cutoutId = cutout?.id ?? null;
-    if (cutout?.id === this.loadedId) return;
-    this.loadedId = this.cutoutId;
-    if (!cutout) return;
-    const { bg_image_id: imageId, format: _, ...values } = cutout.params;
+    if (!cutout) {
+      if (this.wasCutout) [this.controls.values, this.background] = [{}, "none"];
+      this.wasCutout = false;
+      return;
+    }
+    this.wasCutout = true;
+    const { bg_image_id: imageId, ...values } = cutout.look;
     this.controls.values = values;
-    this.background = imageId ? "picture" : values.bg_blur ? "blur" : values.bg_color ? "color" : "none";
-    if (imageId && this.backgroundImage?.imageId !== imageId) this.backgroundImage = { imageId };
+    this.background = imageId
+      ? "picture"
+      : values.bg_gradient
+        ? "gradient"
+        : values.bg_blur && values.bg_blur !== "0"
+          ? "blur"
+          : values.bg_color
+            ? "color"
+            : "none";
+    if (imageId && this.backgroundImage?.imageId !== imageId) {
+      this.backgroundImage = { imageId, previewUrl: cutout.backgroundUrl ?? "" };
+    }
   }
 
+  /** Whether the controls were loaded from a cut-out: its settings do not apply to the photo before it. */
+  wasCutout = false;
+
   #describeCutout() {
-    const confidence = this.cutout?.answer.confidence;
-    // Cut-outs that were made by earlier versions have none.
+    const { step, steps } = this.model;
+    const confidence = history
+      .pathTo(steps, step?.id ?? "")
+      .map((one) => one.answer.confidence)
+      .findLast((value) => typeof value === "number");
     return typeof confidence === "number" ? withConfidence("Cut out", confidence) : "Cut out.";
   }
 
@@ -209,107 +243,11 @@ export class BgRemoval extends Tool {
     );
   }
 
-  #buildBackground() {
-    const details = el("div", { class: "details" });
-    const showDetails = () => details.replaceChildren(...this.#buildBackgroundDetails());
-    /** @type {Record<Background, string>} */
-    const options = { none: "None", color: "Color", picture: "Picture", blur: "Blur" };
-    showDetails();
-    return el(
-      "div",
-      { class: "field" },
-      el("span", { class: "label" }, "Background"),
-      segments("Background", options, this.background, (background) => {
-        this.#chooseBackground(background);
-        showDetails();
-      }),
-      details,
-    );
-  }
-
-  /** @param {Background} background */
-  #chooseBackground(background) {
-    this.background = background;
-    Object.assign(this.controls.values, {
-      bg_color: background === "color" ? this.controls.get("bg_color") || COLORS[0] : "",
-      bg_blur: background === "blur" ? this.#blur : "0",
-    });
-    this.onChange("background");
-  }
-
-  get #blur() {
-    const blur = this.controls.get("bg_blur");
-    return blur && blur !== "0" ? blur : DEFAULT_BLUR;
-  }
-
-  /** @returns {HTMLElement[]} */
-  #buildBackgroundDetails() {
-    if (this.background === "color") return [this.#buildColors()];
-    if (this.background === "picture") return [this.#buildPictureChooser()];
-    if (this.background === "none") return [];
-    return [
-      slider({
-        label: "Strength",
-        min: 1,
-        max: 100,
-        value: this.#blur,
-        onChange: (blur) => this.controls.set("bg_blur", `${blur}`),
-      }).element,
-    ];
-  }
-
-  #buildColors() {
-    const color = this.controls.get("bg_color");
-    const custom = el("input", {
-      id: newId("color"),
-      type: "color",
-      "aria-label": "Another color",
-      value: /^#[0-9a-f]{6}$/i.test(color) ? color : COLORS[0],
-      oninput: () => this.controls.set("bg_color", custom.value),
-    });
-    const swatches = COLORS.map((swatch) =>
-      el("button", {
-        type: "button",
-        class: "swatch",
-        "aria-label": `Background ${swatch}`,
-        title: swatch,
-        style: `--swatch: ${swatch}`,
-        onclick: () => {
-          custom.value = swatch;
-          this.controls.set("bg_color", swatch);
-        },
-      }),
-    );
-    return el("div", { class: "swatches" }, swatches, custom);
-  }
-
-  #buildPictureChooser() {
-    if (this.model.isGuest) {
-      return note(el("a", { href: this.editor.signUpUrl() }, "Sign up"), " to use a picture of your own.");
-    }
-    const input = el("input", { type: "file", accept: ACCEPTED_TYPES, hidden: true });
-    input.addEventListener("change", () => {
-      const file = input.files?.[0];
-      if (file) this.#storeBackground(file);
-    });
-    const { backgroundImage } = this;
-    const thumbnail = backgroundImage?.thumbnailUrl
-      ? el("img", { src: backgroundImage.thumbnailUrl, alt: "The background", class: "thumbnail" })
-      : null;
-    const label = backgroundImage ? "Choose another" : "Choose a picture";
-    return el(
-      "div",
-      { class: "chooser" },
-      thumbnail,
-      el("button", { type: "button", class: "quiet", onclick: () => input.click() }, label),
-      input,
-    );
-  }
-
   /** @param {File} file */
-  async #storeBackground(file) {
+  async storeBackground(file) {
     try {
       this.backgroundImage = await this.model.client.storeBackground(file);
+      this.background = "picture";
       this.onChange("background");
       this.editor.panel.rebuild();
     } catch (error) {
@@ -317,38 +255,88 @@ export class BgRemoval extends Tool {
     }
   }
 
-  #buildShadow() {
-    const opacity = slider({
-      label: "Darkness",
-      min: 0,
-      max: 100,
-      value: this.controls.get("shadow_opacity"),
-      onChange: (value) => this.controls.set("shadow_opacity", `${value}`),
-    }).element;
-    opacity.hidden = this.controls.get("shadow") !== "drop";
-    const field = checkbox("Shadow", !opacity.hidden, (isChecked) => {
-      opacity.hidden = !isChecked;
-      this.controls.set("shadow", isChecked ? "drop" : "none");
+  // The subject on the stage
+
+  /** The outline of the subject on the screen; null without one that can be dragged. */
+  get #outline() {
+    const { cutout } = this;
+    const look = this.#lookFields;
+    if (!cutout || !looks.isComposable(look) || this.stage.before) return null;
+    const box = this.editor.composer.subjectBox(cutout, look);
+    return box && outlineOf(box, look, cutout, this.stage.view);
+  }
+
+  /** @param {Point} point in picture coordinates */
+  #actionAt(point) {
+    const outline = this.#outline;
+    const { x, y } = this.stage.boxOf({ ...point, width: 0, height: 0 });
+    return outline && actionAt(outline, { x, y });
+  }
+
+  /** @param {Point} point */
+  handlesPointer(point) {
+    return this.#actionAt(point) !== null;
+  }
+
+  /** @param {Point} point */
+  pointerDown(point) {
+    const action = this.#actionAt(point);
+    const outline = this.#outline;
+    if (!action || !outline) return;
+    this.isSubjectShown = true;
+    this.drag = {
+      action,
+      from: point,
+      look: this.#lookFields,
+      middle: this.stage.toPicture(outline.middle),
+    };
+    this.stage.invalidate();
+  }
+
+  /** @param {Point} point */
+  pointerMove(point) {
+    const { cutout, drag } = this;
+    if (!cutout || !drag) return;
+    const fields = dragged(drag.action, drag.look, cutout, drag.middle, drag.from, point);
+    Object.assign(this.controls.values, fields);
+    if (this.#frameRequest) return; // there are several moves a frame
+    this.#frameRequest = requestAnimationFrame(() => {
+      this.#frameRequest = 0;
+      this.onChange("subject_x");
     });
-    return el("div", {}, field, opacity);
   }
 
-  #buildEdge() {
-    return el(
-      "details",
-      { class: "advanced" },
-      el("summary", {}, "Edge"),
-      this.controls.build(["shift_edge", "feather", "decontaminate"]),
-    );
+  #frameRequest = 0;
+
+  pointerUp() {
+    const wasDragging = this.drag !== null;
+    this.drag = null;
+    if (wasDragging) this.editor.panel.rebuild();
   }
 
-  #buildPreset() {
-    const isChosen = this.controls.get("preset") === "marketplace";
-    return checkbox(
-      "Marketplace picture",
-      isChosen,
-      (isChecked) => this.controls.set("preset", isChecked ? "marketplace" : ""),
-      { title: "White background, 2000 × 2000, the object centred and filling 85 %." },
-    );
+  cancelPointer() {
+    const { drag } = this;
+    this.drag = null;
+    if (!drag) return;
+    for (const name of ["subject_x", "subject_y", "subject_scale", "subject_rotate"])
+      this.controls.values[name] = drag.look[name] ?? "";
+    this.onChange("subject_x");
+  }
+
+  /** @param {Hover | null} hover */
+  hover(hover) {
+    const action = hover && this.#actionAt(hover.point);
+    const isShown = this.drag !== null || Boolean(action);
+    const cursors = { move: "move", scale: "nwse-resize", rotate: "crosshair" };
+    this.editor.setCursor(action ? cursors[action] : this.cursor);
+    if (isShown === this.isSubjectShown || hover?.isTouch) return;
+    this.isSubjectShown = isShown;
+    this.stage.invalidate();
+  }
+
+  /** @param {Context} context */
+  drawOverlay(context) {
+    const outline = this.isSubjectShown ? this.#outline : null;
+    if (outline) drawOutline(context, outline);
   }
 }

@@ -9,7 +9,8 @@ import { note, quietButton, Tool } from "./tool.js";
 
 /** @import { Context } from "../canvas.js" */
 /** @import { Editor } from "../editor.js" */
-/** @import { Action, Fields, Frame, Point } from "../types.js" */
+/** @import { Picture } from "../images.js" */
+/** @import { Action, Cutout, Fields, Frame, Point } from "../types.js" */
 /** @import { Hover } from "./tool.js" */
 
 /** @typedef {"erase" | "restore" | "paint" | "blur" | "heal"} Operation */
@@ -17,6 +18,7 @@ import { note, quietButton, Tool } from "./tool.js";
 /** @type {Record<Operation, string>} */
 const OPERATIONS = { erase: "Erase", restore: "Restore", paint: "Paint", blur: "Blur", heal: "Heal" };
 const BLUR_SHARE = 0.01; // of the longer side, the same as on the server
+const BACKGROUNDS = ["bg_color", "bg_gradient", "bg_blur", "bg_image_id"];
 const HEAL_MARK = "#ff5fa2";
 
 export class Brush extends Tool {
@@ -37,16 +39,26 @@ export class Brush extends Tool {
     this.restoreImage = null;
   }
 
-  get #mask() {
-    return history.latestMaskFor(this.model.steps, this.step);
+  get retouches() {
+    return true;
   }
 
+  get #selection() {
+    return this.editor.keptSelection;
+  }
+
+  /**
+   * The picture that "Restore" draws from: of a cut-out, its photo.
+   * @returns {{ imageId: string, previewUrl: string } | null}
+   */
   get #restoreSource() {
+    const { cutout } = this.step;
+    if (cutout) return { imageId: cutout.photoId, previewUrl: cutout.photoUrl };
     return history.restoreSource(this.model.steps, this.step);
   }
 
   build() {
-    const hasMask = this.#mask !== null;
+    const hasMask = this.#selection !== null;
     if (!hasMask) this.usesMask = false;
     return [
       segments("Operation", OPERATIONS, this.operation, (operation) => this.#chooseOperation(operation)),
@@ -86,7 +98,9 @@ export class Brush extends Tool {
 
   #explanation() {
     return {
-      erase: "Makes the picture transparent where you draw.",
+      erase: this.step.cutout
+        ? "Removes from the cut-out where you draw. The background stays."
+        : "Makes the picture transparent where you draw.",
       restore: this.#restoreSource
         ? "Brings back the original's pixels where you draw."
         : "There is nothing to restore from: no earlier picture has this size.",
@@ -96,17 +110,16 @@ export class Brush extends Tool {
     }[this.operation];
   }
 
-  /** Healing is done by the fill engine and costs a credit. */
+  /** Healing and selecting are done by networks and cost a credit. */
   get isFree() {
-    return this.operation !== "heal";
+    return this.operation !== "heal" && !this.usesMask;
   }
 
   /** @returns {Fields} */
   fields() {
     /** @type {Fields} */
     const fields = { op: this.operation };
-    if (this.usesMask && this.#mask) fields.mask_id = this.#mask.imageId;
-    else fields.strokes = this.strokes.field();
+    if (!this.usesMask) fields.strokes = this.strokes.field();
     if (this.operation === "paint") fields.color = this.color;
     const source = this.#restoreSource;
     if (this.operation === "restore" && source) fields.original_id = source.imageId;
@@ -116,7 +129,11 @@ export class Brush extends Tool {
   /** @returns {Action[]} */
   actions() {
     const label = this.usesMask ? "Apply to selection" : "Apply strokes";
-    const request = () => this.request(this.fields(), this.name, OPERATIONS[this.operation]);
+    const selection = this.usesMask ? (this.#selection ?? undefined) : undefined;
+    const request = () => ({
+      ...this.request(this.fields(), this.name, OPERATIONS[this.operation]),
+      selection,
+    });
     return [{ label, problem: this.problem(), request }];
   }
 
@@ -185,11 +202,12 @@ export class Brush extends Tool {
   }
 
   get makesTransparent() {
-    return this.operation === "erase" && this.strokes.all.length > 0;
+    return this.operation === "erase" && !this.#background && this.strokes.all.length > 0;
   }
 
   /** @param {Context} context */
   drawOverlay(context) {
+    if (this.usesMask) this.editor.drawKeptSelection(context);
     if (this.operation === "heal") {
       const { view, viewport } = this.stage;
       const layer = scratchLayer(this.stage);
@@ -204,7 +222,7 @@ export class Brush extends Tool {
   /**
    * The picture with the strokes applied. Healing cannot be previewed.
    * @param {CanvasRenderingContext2D} context
-   * @param {HTMLImageElement} image
+   * @param {Picture} image
    * @param {Frame} box
    */
   drawPicture(context, image, box) {
@@ -212,7 +230,7 @@ export class Brush extends Tool {
     if (!all.length || this.operation === "heal") return false;
     const { view, viewport } = this.stage;
     const layer = scratchLayer(this.stage);
-    if (this.operation === "erase") {
+    if (this.operation === "erase" && !this.#background) {
       layer.context.drawImage(image, box.x, box.y, box.width, box.height);
       layer.context.globalCompositeOperation = "destination-out";
       drawStrokes(layer.context, all, view, "black");
@@ -224,6 +242,8 @@ export class Brush extends Tool {
     if (this.operation === "blur") {
       layer.context.filter = `blur(${Math.max(box.width, box.height) * BLUR_SHARE}px)`;
       layer.context.drawImage(image, box.x, box.y, box.width, box.height);
+    } else if (this.operation === "erase" && this.#background) {
+      layer.context.drawImage(this.#background, box.x, box.y, box.width, box.height);
     } else if (this.operation === "restore" && this.restoreImage) {
       layer.context.drawImage(this.restoreImage, box.x, box.y, box.width, box.height);
     }
@@ -236,6 +256,19 @@ export class Brush extends Tool {
     context.restore();
     return true;
   }
+
+  /** What erasing a cut-out shows; null if that is nothing. */
+  get #background() {
+    const { cutout } = this.step;
+    if (!cutout || !BACKGROUNDS.some((name) => cutout.look[name])) return null;
+    if (this.#shownBackground?.cutout !== cutout) {
+      this.#shownBackground = { cutout, canvas: this.editor.composer.background(cutout, cutout.look) };
+    }
+    return this.#shownBackground.canvas;
+  }
+
+  /** @type {{ cutout: Cutout, canvas: OffscreenCanvas | null } | null} */
+  #shownBackground = null;
 
   /** @param {Operation} operation */
   #chooseOperation(operation) {
@@ -256,7 +289,7 @@ export class Brush extends Tool {
     const source = this.#restoreSource;
     if (this.operation !== "restore" || !source) return;
     const image = await loadImage(source.previewUrl).catch(() => null);
-    if (this.operation === "restore" && this.model.step && this.#restoreSource?.id === source.id) {
+    if (this.operation === "restore" && this.model.step && this.#restoreSource?.imageId === source.imageId) {
       this.restoreImage = image;
       this.stage.invalidate();
     }

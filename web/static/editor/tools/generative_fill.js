@@ -2,7 +2,6 @@
 
 import { drawStrokes, scratchLayer } from "../canvas.js";
 import { el, segments } from "../elements.js";
-import * as history from "../history.js";
 import { hiddenPromptSettings, promptField } from "./prompt.js";
 import { SelectionInput } from "./selection_input.js";
 import { StrokeInput } from "./stroke_input.js";
@@ -43,14 +42,14 @@ export class GenerativeFill extends Tool {
     this.selection = new SelectionInput(this, () => this.#refresh());
   }
 
-  get #mask() {
-    return history.latestMaskFor(this.model.steps, this.step);
+  get #kept() {
+    return this.editor.keptSelection;
   }
 
   build() {
-    if (!this.#mask && this.method === "mask") this.method = "brush";
+    if (!this.#kept && this.method === "mask") this.method = "brush";
     /** @type {Partial<Record<Method, string>>} */
-    const methods = { brush: "Brush", click: "Click", ...(this.#mask ? { mask: "Kept selection" } : {}) };
+    const methods = { brush: "Brush", click: "Click", ...(this.#kept ? { mask: "Kept selection" } : {}) };
     return [
       segments("Mark by", methods, this.method, (method) => this.#chooseMethod(method)),
       this.method === "brush" && note("Brush over what to remove."),
@@ -71,7 +70,8 @@ export class GenerativeFill extends Tool {
   /** @returns {Action[]} */
   actions() {
     const label = this.controls.get("prompt").trim() ? "Fill" : "Remove object";
-    const request = () => this.request(this.fields(), this.name, label);
+    const selection = this.method === "mask" ? (this.#kept ?? undefined) : undefined;
+    const request = () => ({ ...this.request(this.fields(), this.name, label), selection });
     return [{ label, problem: this.problem(), request }];
   }
 
@@ -86,7 +86,7 @@ export class GenerativeFill extends Tool {
     const fields = this.controls.fields();
     if (this.method === "brush") return { ...fields, strokes: this.strokes.field() };
     if (this.method === "click") return { ...fields, ...this.selection.fields() };
-    return this.#mask ? { ...fields, mask_id: this.#mask.imageId } : fields;
+    return fields;
   }
 
   /** @param {Step | null} made */
@@ -163,7 +163,7 @@ export class GenerativeFill extends Tool {
   /** @param {Context} context */
   drawOverlay(context) {
     if (this.method === "click") this.selection.draw(context);
-    if (this.method === "mask") this.editor.drawMask(context);
+    if (this.method === "mask") this.editor.drawKeptSelection(context);
     if (this.method !== "brush") return;
     const { view, viewport } = this.stage;
     const layer = scratchLayer(this.stage);

@@ -1,4 +1,5 @@
-// Magic select: click on an object, then cut it out, remove it, or keep it as a mask.
+// Magic select: click on an object, then cut it out, remove it, or keep the selection for other tools. Of a cut-out it
+// edits the foreground. Only what is done with the selection costs a credit.
 
 import { withConfidence } from "../confidence.js";
 import { el, segments } from "../elements.js";
@@ -7,7 +8,7 @@ import { note, quietButton, Tool } from "./tool.js";
 
 /** @import { Context } from "../canvas.js" */
 /** @import { Editor } from "../editor.js" */
-/** @import { Action, Fields, Point, Step } from "../types.js" */
+/** @import { Action, Fields, Point } from "../types.js" */
 
 const HIDDEN = ["points", "box", "auto", "output", "multimask", "model", "format", "quality"];
 const REFINEMENTS = ["grow", "feather", "invert"]; // shown in the overlay
@@ -41,26 +42,58 @@ export class MagicSelect extends Tool {
     ];
   }
 
+  /** The selection is made in the photo, where the cut-out's missing parts are visible too. */
+  get retouches() {
+    return true;
+  }
+
   /** @returns {Action[]} */
   actions() {
     const problem = this.problem();
-    const fields = this.fields();
-    // Generative fill takes the plain selection only. A refined one can be removed by way of a mask.
-    const isRefined = "auto" in fields || REFINEMENTS.some((name) => name in fields);
+    const isCutout = this.step.cutout !== null;
     return [
-      { label: "Cut out", problem, request: () => this.#cutOut() },
+      { label: isCutout ? "Keep only this" : "Cut out", problem, request: () => this.#cutOut() },
+      {
+        label: "Add to the cut-out",
+        problem,
+        request: () => this.#withSelection("brush", { op: "restore" }, "Add to the cut-out"),
+        isHidden: !isCutout,
+      },
+      {
+        label: "Erase from the cut-out",
+        problem,
+        request: () => this.#withSelection("brush", { op: "erase" }, "Erase from the cut-out"),
+        isHidden: !isCutout,
+      },
       {
         label: "Remove object",
         problem,
-        request: () => this.request(this.input.fields(), "generative-fill", "Remove object"),
-        isHidden: isRefined,
+        request: () => this.#withSelection("generative-fill", {}, "Remove object"),
+        isHidden: isCutout,
       },
       {
         label: "Use as mask",
         problem,
-        request: () => this.request(this.fields(), this.name, "Use as mask"),
+        request: () => this.request(this.fields()),
+        act: () => this.#keep(),
+        isHidden: isCutout,
       },
     ];
+  }
+
+  /**
+   * A tool that acts on the selection: both together are one run.
+   * @param {string} tool
+   * @param {Fields} fields
+   * @param {string} title
+   */
+  #withSelection(tool, fields, title) {
+    const selection = { stepId: this.step.id, params: this.fields() };
+    return { ...this.request(fields, tool, title), selection };
+  }
+
+  #keep() {
+    if (this.input.overlay) this.editor.keepSelection(this.fields(), this.input.overlay);
   }
 
   problem() {
@@ -92,10 +125,9 @@ export class MagicSelect extends Tool {
     if (REFINEMENTS.includes(name) && !this.input.isEmpty) this.input.loadOverlay();
   }
 
-  /** @param {Step | null} made */
-  onStep(made) {
-    if (made?.isMask) this.editor.noticeMaskKept();
-    else this.clear();
+  onStep() {
+    this.clear();
+    this.editor.panel.rebuild();
   }
 
   leave() {

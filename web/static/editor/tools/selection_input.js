@@ -100,13 +100,13 @@ export class SelectionInput {
     const { drag } = this;
     this.drag = null;
     if (!drag) return;
-    const { stage, step, model } = this.tool;
+    const { stage, size, model } = this.tool;
     const length = Math.hypot(point.x - drag.from.x, point.y - drag.from.y) * stage.view.scale;
     const maxPoints = model.limits.selectionPoints;
     const next =
       length < CLICK_PIXELS
-        ? selections.withClick(this.selection, drag.from, !drag.subtracts, step, maxPoints)
-        : selections.withBox(this.selection, drag.from, point, step);
+        ? selections.withClick(this.selection, drag.from, !drag.subtracts, size, maxPoints)
+        : selections.withBox(this.selection, drag.from, point, size);
     if (next !== this.selection) this.#setSelection(next);
   }
 

@@ -43,7 +43,7 @@ export class StrokeInput {
   }
 
   get #maxSize() {
-    return strokes.maxSize(this.tool.step, this.tool.model.limits);
+    return strokes.maxSize(this.tool.size, this.tool.model.limits);
   }
 
   /** Whether the strokes can be sent: the problem, or "". */
@@ -62,7 +62,7 @@ export class StrokeInput {
    */
   build(names) {
     if (!this.isSized) {
-      this.brush.size = strokes.defaultSize(this.tool.step);
+      this.brush.size = strokes.defaultSize(this.tool.size);
       this.isSized = true;
     }
     return names.map((name) => {
@@ -145,7 +145,7 @@ export class StrokeInput {
 
   /** @param {Point} point */
   #clamp(point) {
-    return strokes.clampToPicture(point, this.tool.step, this.brush.size);
+    return strokes.clampToPicture(point, this.tool.size, this.brush.size);
   }
 
   up() {

@@ -6,8 +6,9 @@ import { el } from "../elements.js";
 
 /** @import { Context } from "../canvas.js" */
 /** @import { Editor } from "../editor.js" */
+/** @import { Picture } from "../images.js" */
 /** @import { Child } from "../elements.js" */
-/** @import { Action, Fields, Frame, Point, RunRequest, Step } from "../types.js" */
+/** @import { Action, Fields, Frame, Point, RunRequest, Size, Step } from "../types.js" */
 
 /**
  * A pointer over the stage that is not pressed, or operates the tool.
@@ -38,6 +39,19 @@ export class Tool {
     const { step } = this.model;
     if (!step) throw new Error("No project is open.");
     return step;
+  }
+
+  /** Whether the tool acts on the layers of a cut-out, which are then shown where they are in the photo. */
+  get retouches() {
+    return false;
+  }
+
+  /**
+   * The size of what the stage shows in full resolution.
+   * @returns {Size}
+   */
+  get size() {
+    return (this.retouches && this.step.cutout) || this.step;
   }
 
   // What is applied
@@ -116,7 +130,7 @@ export class Tool {
 
   /**
    * The current step's picture is shown.
-   * @param {HTMLImageElement} _image
+   * @param {Picture} _image
    */
   onShown(_image) {}
 
@@ -194,7 +208,7 @@ export class Tool {
   /**
    * Draws a preview of the result instead of the picture. Returns false if the picture is to be drawn as it is.
    * @param {CanvasRenderingContext2D} _context
-   * @param {HTMLImageElement} _image a preview of the picture
+   * @param {Picture} _image a preview of the picture
    * @param {Frame} _box where the picture is on the screen
    */
   drawPicture(_context, _image, _box) {

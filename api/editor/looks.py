@@ -1,0 +1,59 @@
+"""New looks of a cut-out: steps without work, which only hold parameters until they are drawn."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sqlmodel import Session
+
+from api.editor import pricing, projects, rendering
+from api.editor.layers import layers_of
+from api.editor.models import Project, Step
+from api.editor.owners import ProjectOwner
+from api.editor.projects import NewStep
+from api.errors import InvalidParameter
+from api.services import Services
+
+_NO_CUTOUT = "This step is not a cut-out: remove its background first."
+
+
+@dataclass(frozen=True)
+class NewLook:
+    """The step of a look, and the id of an old look that made room for it."""
+
+    step: Step
+    removed_id: str | None
+
+
+async def add_look(
+    services: Services, owner: ProjectOwner, project: Project, source: Step, form: Mapping[str, str]
+) -> NewLook:
+    """Add a look of the source's cut-out, which becomes the current step. `form` has been validated.
+
+    Raises `InvalidParameter` if the source has no layers, `NotFound` for its background.
+    """
+    layers = layers_of(source)
+    if layers is None:
+        raise InvalidParameter("stepId", _NO_CUTOUT)
+    made = layers.with_look(form)
+    await rendering.check_background(services, owner, project, made)
+    now = services.clock()
+    new_step = NewStep(
+        image_id=made.cutout_id,
+        width=made.width,
+        height=made.height,
+        format="png",
+        tool=pricing.CUTOUT_TOOL,
+        params=form,
+        parent_id=source.id,
+        layers=made,
+        is_rendered=made.is_plain,
+    )
+
+    def record(session: Session) -> NewLook:
+        locked = projects.lock(session, projects.find(session, owner, project.id, now))
+        projects.step_of(session, locked, source.id)  # it may have been deleted meanwhile
+        removed_id = projects.remove_oldest_look(session, locked)
+        projects.require_room(projects.count_steps(session, locked))
+        return NewLook(projects.add_step(session, locked, new_step, now, services.retention), removed_id)
+
+    return await services.database.run(record)

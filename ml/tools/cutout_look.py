@@ -1,0 +1,213 @@
+"""The look of a cut-out: its edge, background, shadow, outline and placement, without finding the foreground.
+
+As a tool of its own it draws the editor's looks from a stored cut-out, so that no network runs and the
+foreground that was paid for, and retouched since, is kept.
+"""
+
+import numpy as np
+
+from ml.errors import BadParameter, PictureTooLarge, UnreadablePicture, UnsupportedFormat
+from ml.imaging import codecs, fitting, gradients, subjects
+from ml.imaging.framing import crop_or_pad, object_box
+from ml.imaging.geometry import Box, box_of_corners
+from ml.imaging.placement import Placement, Position, place_object
+from ml.imaging.subjects import SubjectMove
+from ml.pixels import Mask, Picture, Pixels
+from ml.tool import Context, FileField, Tool, ToolResult
+from ml.tools.bg_removal_params import BgRemovalParams
+
+_CUTOUT = "cutout"
+_BLACK = (0, 0, 0, 255)
+_WHITE = (255, 255, 255, 255)
+
+
+def background_image(params: BgRemovalParams, context: Context) -> Pixels | None:
+    """The uploaded background. Raises `BadParameter` for `bg_image`."""
+    content = context.files.get("bg_image")
+    if content is None:
+        return None
+    if params.channels == "alpha":
+        raise BadParameter("bg_image", "bg_image has no effect with channels=alpha")
+    others = {"bg_blur": params.bg_blur, "bg_color": params.bg_color, "bg_gradient": params.bg_gradient}
+    other = next((name for name, value in others.items() if value), None)
+    if other is not None:
+        raise BadParameter("bg_image", f"bg_image cannot be combined with {other}")
+    try:
+        return codecs.decode(content).pixels
+    except (UnreadablePicture, PictureTooLarge, UnsupportedFormat) as error:
+        raise BadParameter("bg_image", f"bg_image cannot be used. {error}") from error
+
+
+def region_of(source: Picture, params: BgRemovalParams) -> Box:
+    size = (source.width, source.height)
+    return Box(0, 0, *size) if params.roi is None else box_of_corners("roi", params.roi, size)
+
+
+def finish_edge(alpha: Mask, params: BgRemovalParams) -> Mask:
+    from ml.imaging import compositing
+
+    edge = alpha
+    if params.shift_edge:
+        edge = compositing.shift_edge(alpha, params.shift_edge)
+        if object_box(edge) is None:
+            raise BadParameter("shift_edge", "shift_edge removes the whole object from this image")
+    return compositing.feather(edge, params.feather)
+
+
+def finish(
+    source: Picture,
+    colors: Pixels,
+    alpha: Mask,
+    edge: Mask,
+    params: BgRemovalParams,
+    background: Pixels | None,
+) -> Pixels:
+    """The cut-out's `colors` (H x W x 3) with the alpha `edge`, placed, and on its background.
+
+    `alpha` is the opacity before the edge was finished; the original background is where it is low.
+    """
+    from ml.imaging import compositing, shadows, stickers
+
+    placement = _placement(edge, params)
+    if params.outline_width is not None:
+        colors, edge = stickers.add_outline(
+            colors, edge, params.outline_width, params.outline_color or _WHITE
+        )
+        placement = _placement(edge, params)
+    colors, edge = placement.cutout(colors, edge)
+    colors, edge = subjects.move_subject(colors, edge, _move(params, placement.canvas))
+    behind = _background(source, alpha, placement, params, background)
+    if params.shadow != "none":
+        shadow = _shadow(edge, params)
+        behind = shadows.add_shadow(behind, shadow, params.shadow_color or _BLACK)
+    return compositing.composite(colors, edge, behind)
+
+
+def matte(edge: Mask, params: BgRemovalParams) -> Mask:
+    """The alpha (H x W) of the placed cut-out by itself."""
+    placed = _placement(edge, params).mask(edge)
+    colors = np.zeros((*placed.shape, 3), np.uint8)
+    return subjects.move_subject(colors, placed, _move(params, (placed.shape[1], placed.shape[0])))[1]
+
+
+def _move(params: BgRemovalParams, canvas: tuple[int, int]) -> SubjectMove:
+    x, y = (
+        0 if length is None else length.pixels(side)
+        for length, side in zip((params.subject_x, params.subject_y), canvas, strict=True)
+    )
+    return SubjectMove(x, y, params.subject_scale / 100, params.subject_rotate)
+
+
+def _shadow(edge: Mask, params: BgRemovalParams) -> Mask:
+    from ml.imaging import shadows
+
+    if params.shadow == "contact":
+        return shadows.contact_shadow(edge, params.shadow_opacity, params.shadow_blur)
+    return shadows.drop_shadow(
+        edge, params.shadow_opacity, params.shadow_x, params.shadow_y, params.shadow_blur
+    )
+
+
+def _placement(edge: Mask, params: BgRemovalParams) -> Placement:
+    height, width = edge.shape
+    box = object_box(edge)
+    if box is None:  # almost nothing is left after feathering
+        box = Box(0, 0, width, height)
+    default_position: Position = "original" if params.scale == "original" else (50.0, 50.0)
+    return place_object(
+        box,
+        (width, height),
+        crop=params.crop,
+        margins=params.crop_margin,
+        scale=params.scale,
+        position=params.position or default_position,
+        output_size=params.output_size,
+    )
+
+
+def _background(
+    source: Picture,
+    alpha: Mask,
+    placement: Placement,
+    params: BgRemovalParams,
+    background_image: Pixels | None,
+) -> Pixels | None:
+    """The background on the canvas, H x W x 3|4; None if transparent."""
+    from ml.imaging import compositing
+
+    width, height = placement.canvas
+    if background_image is not None:
+        return fitting.cover(background_image, placement.canvas, "center")
+    if params.bg_blur:
+        blurred = compositing.blur_background(source.rgb, alpha, params.bg_blur)
+        if placement.keeps_pixels:
+            return crop_or_pad(blurred, placement.frame(), repeat_edge=True)
+        return fitting.cover(blurred, placement.canvas, "center")
+    if params.bg_gradient is not None:
+        return gradients.linear(params.bg_gradient, placement.canvas)
+    color = params.bg_color
+    if color is None and params.preset == "marketplace":
+        color = _WHITE
+    if color is None:
+        return None
+    channels = 3 if color[3] == 255 else 4
+    return np.broadcast_to(np.array(color[:channels], np.uint8), (height, width, channels))
+
+
+def answer_size(params: BgRemovalParams, source: tuple[int, int]) -> tuple[int, int] | None:
+    if params.output_size is not None:
+        return params.output_size
+    if not params.crop:
+        return source
+    if params.crop_margin is not None:
+        # The size of a cropped result depends on the foreground, but it is at least as large as its margins.
+        top, right, bottom, left = [0 if side.percent else side.pixels(0) for side in params.crop_margin]
+        codecs.check_output_size(max(1, left + right), max(1, top + bottom))
+    return None
+
+
+def run(photo: Picture, params: BgRemovalParams, context: Context) -> ToolResult:
+    """Draw the look of the stored cut-out of `photo`. Raises `BadParameter`."""
+    context.step("reading", 0.0)
+    background = background_image(params, context)
+    cutout = codecs.decode(context.files[_CUTOUT]).pixels
+    if cutout.shape[:2] != photo.pixels.shape[:2]:
+        raise BadParameter(_CUTOUT, "the cut-out does not have the photo's size")
+    # A restored cut-out may have become opaque.
+    alpha = cutout[..., 3].copy() if cutout.shape[2] == 4 else np.full(cutout.shape[:2], 255, np.uint8)
+    context.step("finishing", 0.2)
+    region = region_of(photo, params)
+    part = slice(region.top, region.bottom), slice(region.left, region.right)
+    edge = alpha.copy()
+    edge[part] = finish_edge(np.ascontiguousarray(alpha[part]), params)
+    colors = _colors(photo, cutout[..., :3], alpha, edge, params)
+    context.step("compositing", 0.5)
+    return ToolResult(finish(photo, colors, alpha, edge, params, background))
+
+
+def _colors(photo: Picture, cutout: Pixels, alpha: Mask, edge: Mask, params: BgRemovalParams) -> Pixels:
+    """The cut-out's colours, and the photo's where more is visible or the background's tint is kept."""
+    from ml.imaging.matting import decontamination
+
+    soft = (alpha > 0) & (alpha < 255)
+    if not params.decontaminate:
+        return np.where(((alpha == 0) | soft)[..., None], photo.rgb, cutout)
+    hidden = (alpha == 0) & (edge > 0)
+    if not hidden.any():
+        return cutout
+    near = decontamination.decontaminate(photo.rgb, alpha, shown=edge)
+    return np.where(hidden[..., None], near, cutout)
+
+
+TOOL = Tool(
+    name="cutout-look",
+    title="Look of a cut-out",
+    summary="A stored cut-out with another edge, background, shadow, outline or placement.",
+    params=BgRemovalParams,
+    run=run,
+    answer_size=answer_size,
+    files=(
+        FileField(_CUTOUT, "The cut-out of the image, of the same size."),
+        FileField("bg_image", "Background image, cropped to fill the result."),
+    ),
+)

@@ -1,0 +1,80 @@
+"""Looks of cut-outs: `/editor/projects/{id}/looks`, `…/cutouts/{image_id}`, `…/steps/{id}/rendering`."""
+
+from typing import Any
+
+from fastapi import FastAPI, Request
+from sqlmodel import Session
+from starlette.responses import Response
+
+from api.calls.unbilled_admission import UnbilledKind
+from api.editor import looks, projects, rendering, run_service, unbilled_images
+from api.editor.layers import BACKGROUND_ID
+from api.errors import NotFound
+from api.http import dependencies, forms, responses
+from api.http.routes.get_and_head import add_get
+from api.images import previews
+from ml.tools.bg_removal_params import BgRemovalParams
+from web.editor import access, schemas
+from web.editor.access import EditorServicesDependency, Reader, Writer
+from web.editor.project_routes import find_step
+
+
+def add_to(app: FastAPI) -> None:
+    prefix = "/editor/projects/{project_id}"
+    hidden: dict[str, Any] = {"methods": ["POST"], "include_in_schema": False, "response_class": Response}
+    app.add_api_route(f"{prefix}/looks", add_look, **hidden)
+    app.add_api_route(f"{prefix}/steps/{{step_id}}/rendering", render, **hidden)
+    add_get(app, f"{prefix}/cutouts/{{image_id}}", show_cutout, include_in_schema=False)
+
+
+async def add_look(
+    project_id: str, request: Request, owner: Writer, editor: EditorServicesDependency
+) -> Response:
+    """Add another look of a cut-out as a step. It is drawn at full size only when that is needed."""
+    with access.admit(request, owner, UnbilledKind.LOOK):
+        body = await access.read_json(request)
+        form = access.string_params(body)
+        fields = {name: text for name, text in form.items() if name != BACKGROUND_ID}
+        forms.validated(BgRemovalParams, fields)
+        project, source = await find_step(editor, owner, project_id, access.string_field(body, "stepId"))
+        run_service.check_guest(owner, project)
+        made = await looks.add_look(editor.services, owner, project, source, form)
+    data = {"step": schemas.step(editor.services, made.step), "removedId": made.removed_id}
+    return responses.success(request, data)
+
+
+async def render(
+    project_id: str, step_id: str, request: Request, owner: Writer, editor: EditorServicesDependency
+) -> Response:
+    """Draw a look at full size; the step shows it from then on."""
+    project, step = await find_step(editor, owner, project_id, step_id)
+    if rendering.needs_rendering(step):
+        with access.admit(request, owner, UnbilledKind.RENDERING):
+            drawing = rendering.ensure_rendered(editor.services, owner, project, step)
+            step = await dependencies.while_connected(request, drawing)
+    return responses.success(request, {"step": schemas.step(editor.services, step)})
+
+
+async def show_cutout(
+    project_id: str, image_id: str, request: Request, owner: Reader, editor: EditorServicesDependency
+) -> Response:
+    """The stored cut-out at the size of previews, without loss, for the browser to draw looks from."""
+    services = editor.services
+    now = services.clock()
+
+    def check(session: Session) -> None:
+        project = projects.find(session, owner, project_id, now)
+        if all(step.cutout_id != image_id for step in projects.steps_of(session, project)):
+            raise NotFound("No such cut-out in this project.")
+
+    await services.database.read(check)
+    image = await unbilled_images.find(services, image_id)
+    claimant = owner.claimant(dependencies.address_of(request))
+    reading = previews.read_lossless(services, image, claimant)
+    content = await dependencies.while_connected(request, reading)
+    headers = {
+        **responses.file_headers("cutout", "png"),
+        "Content-Disposition": "inline",
+        "Cache-Control": "private, max-age=86400, immutable",
+    }
+    return Response(content, headers=headers)

@@ -1,0 +1,106 @@
+// Records looks as steps, behind the preview: a change is shown at once, and becomes a step of the history when no
+// other one follows. A server that is busy or away only delays that.
+
+import { ApiError } from "./api.js";
+
+/** @import { Model } from "./model.js" */
+/** @import { Fields, Project, Step } from "./types.js" */
+
+/** Several changes in a row, as of a color that is being picked, become one step. */
+const DELAY_MS = 350;
+const RETRY_MS = 2000;
+
+export class LookRecorder {
+  /**
+   * @param {Model} model
+   * @param {(callback: () => void, milliseconds: number) => any} [setTimer]
+   * @param {(timer: any) => void} [clearTimer]
+   */
+  constructor(
+    model,
+    setTimer = (callback, delay) => setTimeout(callback, delay),
+    clearTimer = (timer) => clearTimeout(timer),
+  ) {
+    this.model = model;
+    this.setTimer = setTimer;
+    this.clearTimer = clearTimer;
+    /**
+     * The newest look that is not recorded yet.
+     * @type {{ project: Project, step: Step, fields: Fields } | null}
+     */
+    this.pending = null;
+    /** Called with the step that a refused look was to be made of. */
+    this.onRefused = (/** @type {Step} */ _step) => {};
+  }
+
+  /** @type {any} */
+  #timer = null;
+  /** @type {Promise<void> | null} */
+  #recording = null;
+
+  /** Whether a look is shown that is no step yet. */
+  get isBehind() {
+    return this.pending !== null || this.#recording !== null;
+  }
+
+  /**
+   * Records the look once no other one follows for a moment.
+   * @param {Step} step the cut-out
+   * @param {Fields} fields
+   */
+  schedule(step, fields) {
+    const { project } = this.model;
+    if (!project) return;
+    this.pending = { project, step, fields };
+    this.clearTimer(this.#timer);
+    this.#timer = this.setTimer(() => void this.settle(), DELAY_MS);
+  }
+
+  /** Forgets the look that is not recorded yet. Returns whether there was one. */
+  discard() {
+    const wasPending = this.pending !== null;
+    this.pending = null;
+    this.clearTimer(this.#timer);
+    return wasPending;
+  }
+
+  /** Records what is pending now; resolves once all is recorded or refused. */
+  async settle() {
+    this.clearTimer(this.#timer);
+    while (this.isBehind) {
+      this.#recording ??= this.#record().finally(() => {
+        this.#recording = null;
+      });
+      await this.#recording;
+    }
+  }
+
+  async #record() {
+    const taken = this.pending;
+    if (!taken) return;
+    this.pending = null;
+    const { model } = this;
+    // Looks follow each other, so that undo leads through them.
+    const isCurrent = model.project === taken.project && model.step?.cutout?.url === taken.step.cutout?.url;
+    const source = isCurrent && model.step ? model.step : taken.step;
+    try {
+      const { step, removedId } = await model.client.addLook(taken.project.id, source.id, taken.fields);
+      model.addLook(taken.project, step, removedId);
+    } catch (thrown) {
+      if (isTemporary(thrown)) {
+        this.pending ??= taken;
+        await model.sleep(RETRY_MS);
+        return;
+      }
+      model.reportError(thrown);
+      if (!this.pending) this.onRefused(source);
+    }
+  }
+}
+
+/** @param {unknown} thrown */
+function isTemporary(thrown) {
+  return (
+    thrown instanceof ApiError && (thrown.status === 429 || thrown.status === 503 || thrown.status === 0)
+  );
+}

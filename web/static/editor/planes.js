@@ -1,0 +1,406 @@
+// Planes of alpha: blur, edges, outlines and shadows of a cut-out, computed as the server computes them. Pure
+// functions without a canvas. A plane holds one byte a pixel, row by row.
+
+/** @import { Frame, Size } from "./types.js" */
+
+/** @typedef {Uint8Array | Uint8ClampedArray} Plane */
+
+const FAINT = 13; // less alpha does not count as part of the object
+const INSIDE = 127;
+/** Wider blurs are computed on a reduced plane. It looks the same and takes a fraction of the time. */
+const WIDEST_SIGMA = 3;
+const FOOT = 0.08;
+const FLATNESS = 0.1;
+
+/**
+ * The smallest box around what is visible, or null.
+ * @param {Plane} alpha
+ * @param {Size} size
+ * @returns {Frame | null}
+ */
+export function objectBox(alpha, { width, height }) {
+  let left = width;
+  let right = -1;
+  let top = height;
+  let bottom = -1;
+  for (let y = 0; y < height; y += 1) {
+    const row = y * width;
+    for (let x = 0; x < width; x += 1) {
+      if (alpha[row + x] < FAINT) continue;
+      if (x < left) left = x;
+      if (x > right) right = x;
+      if (y < top) top = y;
+      bottom = y;
+    }
+  }
+  return right < 0 ? null : { x: left, y: top, width: right - left + 1, height: bottom - top + 1 };
+}
+
+/**
+ * A plane of floats blurred by a Gaussian. The border is mirrored.
+ * @param {Float32Array} plane
+ * @param {Size} size
+ * @param {number} sigma in pixels
+ * @returns {Float32Array}
+ */
+export function blurred(plane, size, sigma) {
+  if (sigma <= 0) return plane;
+  if (sigma <= WIDEST_SIGMA) return convolved(plane, size, sigma);
+  const reduction = sigma / WIDEST_SIGMA;
+  const small = {
+    width: Math.max(1, Math.round(size.width / reduction)),
+    height: Math.max(1, Math.round(size.height / reduction)),
+  };
+  return enlarged(convolved(reduced(plane, size, small), small, WIDEST_SIGMA), small, size);
+}
+
+/**
+ * @param {Float32Array} plane
+ * @param {Size} size
+ * @param {number} sigma
+ */
+function convolved(plane, { width, height }, sigma) {
+  const radius = Math.max(1, Math.ceil(sigma * 3));
+  const kernel = new Float32Array(2 * radius + 1);
+  let sum = 0;
+  for (let at = -radius; at <= radius; at += 1)
+    sum += kernel[at + radius] = Math.exp(-(at ** 2) / (2 * sigma ** 2));
+  for (let at = 0; at < kernel.length; at += 1) kernel[at] /= sum;
+  const across = new Float32Array(plane.length);
+  const line = new Float32Array(Math.max(width, height) + 2 * radius);
+  for (let y = 0; y < height; y += 1) {
+    const row = y * width;
+    let isEmpty = true;
+    for (let at = 0; at < width + 2 * radius; at += 1) {
+      const value = plane[row + mirrored(at - radius, width)];
+      line[at] = value;
+      if (value) isEmpty = false;
+    }
+    if (isEmpty) continue;
+    for (let x = 0; x < width; x += 1) {
+      let total = 0;
+      for (let at = 0; at < kernel.length; at += 1) total += kernel[at] * line[x + at];
+      across[row + x] = total;
+    }
+  }
+  const answer = new Float32Array(plane.length);
+  for (let y = 0; y < height; y += 1) {
+    const row = y * width;
+    for (let at = 0; at < kernel.length; at += 1) {
+      const from = mirrored(y + at - radius, height) * width;
+      const weight = kernel[at];
+      for (let x = 0; x < width; x += 1) answer[row + x] += weight * across[from + x];
+    }
+  }
+  return answer;
+}
+
+/**
+ * @param {number} at
+ * @param {number} length
+ */
+function mirrored(at, length) {
+  if (length === 1) return 0;
+  const period = 2 * (length - 1);
+  const within = ((at % period) + period) % period;
+  return within < length ? within : period - within;
+}
+
+/**
+ * A plane averaged over the area of each pixel of a smaller size.
+ * @param {ArrayLike<number>} plane
+ * @param {Size} size
+ * @param {Size} small
+ */
+export function reduced(plane, size, small) {
+  const across = new Float32Array(small.width * size.height);
+  for (let x = 0; x < small.width; x += 1) {
+    const from = (x * size.width) / small.width;
+    const to = ((x + 1) * size.width) / small.width;
+    for (let source = Math.floor(from); source < Math.min(to, size.width); source += 1) {
+      const share = (Math.min(to, source + 1) - Math.max(from, source)) / (to - from);
+      for (let y = 0; y < size.height; y += 1)
+        across[y * small.width + x] += plane[y * size.width + source] * share;
+    }
+  }
+  const answer = new Float32Array(small.width * small.height);
+  for (let y = 0; y < small.height; y += 1) {
+    const from = (y * size.height) / small.height;
+    const to = ((y + 1) * size.height) / small.height;
+    for (let source = Math.floor(from); source < Math.min(to, size.height); source += 1) {
+      const share = (Math.min(to, source + 1) - Math.max(from, source)) / (to - from);
+      for (let x = 0; x < small.width; x += 1)
+        answer[y * small.width + x] += across[source * small.width + x] * share;
+    }
+  }
+  return answer;
+}
+
+/**
+ * A plane interpolated to a larger size.
+ * @param {Float32Array} plane
+ * @param {Size} small
+ * @param {Size} size
+ */
+export function enlarged(plane, small, size) {
+  const answer = new Float32Array(size.width * size.height);
+  const columns = interpolation(small.width, size.width);
+  const rows = interpolation(small.height, size.height);
+  for (let y = 0; y < size.height; y += 1) {
+    const above = rows.first[y] * small.width;
+    const below = rows.second[y] * small.width;
+    const down = rows.share[y];
+    for (let x = 0; x < size.width; x += 1) {
+      const left = columns.first[x];
+      const right = columns.second[x];
+      const share = columns.share[x];
+      const upper = plane[above + left] * (1 - share) + plane[above + right] * share;
+      const lower = plane[below + left] * (1 - share) + plane[below + right] * share;
+      answer[y * size.width + x] = upper * (1 - down) + lower * down;
+    }
+  }
+  return answer;
+}
+
+/**
+ * @param {number} from
+ * @param {number} to
+ */
+function interpolation(from, to) {
+  const first = new Int32Array(to);
+  const second = new Int32Array(to);
+  const share = new Float32Array(to);
+  for (let at = 0; at < to; at += 1) {
+    const place = Math.min(from - 1, Math.max(0, ((at + 0.5) * from) / to - 0.5));
+    first[at] = Math.floor(place);
+    second[at] = Math.min(from - 1, first[at] + 1);
+    share[at] = place - first[at];
+  }
+  return { first, second, share };
+}
+
+/**
+ * The plane with its edge softened over about `width` pixels to either side.
+ * @param {Plane} alpha
+ * @param {Size} size
+ * @param {number} width
+ * @returns {Plane}
+ */
+export function feathered(alpha, size, width) {
+  if (width <= 0) return alpha;
+  return Uint8ClampedArray.from(blurred(Float32Array.from(alpha), size, width / 2));
+}
+
+/**
+ * The plane with its edge moved outwards by `shift` pixels, inwards if that is negative. Fractions are interpolated.
+ * @param {Plane} alpha
+ * @param {Size} size
+ * @param {number} shift
+ * @returns {Plane}
+ */
+export function shifted(alpha, size, shift) {
+  const choose = shift > 0 ? Math.max : Math.min;
+  const whole = Math.floor(Math.abs(shift));
+  const rest = Math.abs(shift) - whole;
+  let answer = Uint8ClampedArray.from(alpha);
+  // Crosses and squares in turn make an octagon, which is close to the server's disc.
+  for (let at = 0; at < whole; at += 1) answer = spread(answer, size, choose, at % 3 === 2);
+  if (!rest) return answer;
+  const next = spread(answer, size, choose, false);
+  return answer.map((value, at) => value * (1 - rest) + next[at] * rest);
+}
+
+/**
+ * @param {Uint8ClampedArray} alpha
+ * @param {Size} size
+ * @param {(...values: number[]) => number} choose
+ * @param {boolean} isSquare whether diagonal neighbours count
+ */
+function spread(alpha, { width, height }, choose, isSquare) {
+  const answer = new Uint8ClampedArray(alpha.length);
+  for (let y = 0; y < height; y += 1) {
+    const above = Math.max(0, y - 1) * width;
+    const row = y * width;
+    const below = Math.min(height - 1, y + 1) * width;
+    for (let x = 0; x < width; x += 1) {
+      const left = Math.max(0, x - 1);
+      const right = Math.min(width - 1, x + 1);
+      let value = choose(
+        alpha[row + x],
+        alpha[row + left],
+        alpha[row + right],
+        alpha[above + x],
+        alpha[below + x],
+      );
+      if (isSquare)
+        value = choose(
+          value,
+          alpha[above + left],
+          alpha[above + right],
+          alpha[below + left],
+          alpha[below + right],
+        );
+      answer[row + x] = value;
+    }
+  }
+  return answer;
+}
+
+/**
+ * The distance of each pixel to the nearest one inside the object, exactly (Felzenszwalb and Huttenlocher).
+ * @param {Plane} alpha
+ * @param {Size} size
+ */
+export function distances(alpha, { width, height }) {
+  const far = 1e12;
+  const squares = Float64Array.from(alpha, (value) => (value > INSIDE ? 0 : far));
+  const longest = Math.max(width, height);
+  const line = new Float64Array(longest);
+  const vertices = new Int32Array(longest);
+  const borders = new Float64Array(longest + 1);
+  const transform = (
+    /** @type {number} */ start,
+    /** @type {number} */ step,
+    /** @type {number} */ length,
+  ) => {
+    for (let at = 0; at < length; at += 1) line[at] = squares[start + at * step];
+    let last = 0;
+    vertices[0] = 0;
+    borders[0] = -Infinity;
+    borders[1] = Infinity;
+    for (let at = 1; at < length; at += 1) {
+      let border = crossing(line, at, vertices[last]);
+      while (border <= borders[last]) {
+        last -= 1;
+        border = crossing(line, at, vertices[last]);
+      }
+      last += 1;
+      vertices[last] = at;
+      borders[last] = border;
+      borders[last + 1] = Infinity;
+    }
+    last = 0;
+    for (let at = 0; at < length; at += 1) {
+      while (borders[last + 1] < at) last += 1;
+      squares[start + at * step] = (at - vertices[last]) ** 2 + line[vertices[last]];
+    }
+  };
+  for (let x = 0; x < width; x += 1) transform(x, width, height);
+  for (let y = 0; y < height; y += 1) transform(y * width, 1, width);
+  return Float32Array.from(squares, Math.sqrt);
+}
+
+/**
+ * @param {Float64Array} line
+ * @param {number} at
+ * @param {number} vertex
+ */
+function crossing(line, at, vertex) {
+  return (line[at] + at * at - line[vertex] - vertex * vertex) / (2 * (at - vertex));
+}
+
+/**
+ * The opacity of an outline around the object.
+ * @param {Plane} alpha
+ * @param {Size} size
+ * @param {number} width of the outline in pixels of the picture
+ * @param {number} scale of this plane to the picture
+ * @returns {Plane}
+ */
+export function outline(alpha, size, width, scale) {
+  // From the centre of the last pixel inside to where the outline is half transparent.
+  const reach = (width - 0.5) * scale + 0.5;
+  return Uint8ClampedArray.from(distances(alpha, size), (away) => (reach + 0.5 - away) * 255);
+}
+
+/**
+ * The object moved by whole pixels.
+ * @param {Plane} alpha
+ * @param {Size} size
+ * @param {number} across
+ * @param {number} down
+ */
+export function moved(alpha, { width, height }, across, down) {
+  const answer = new Uint8ClampedArray(alpha.length);
+  for (let y = Math.max(0, down); y < Math.min(height, height + down); y += 1) {
+    const from = (y - down) * width;
+    const first = Math.max(0, across);
+    const last = Math.min(width, width + across);
+    if (last > first)
+      answer.set(alpha.subarray(from + first - across, from + last - across), y * width + first);
+  }
+  return answer;
+}
+
+/**
+ * The nearest integer, of two the even one, as the server rounds.
+ * @param {number} value
+ */
+export function rounded(value) {
+  const below = Math.floor(value);
+  if (value - below !== 0.5) return Math.round(value);
+  return below % 2 ? below + 1 : below;
+}
+
+/**
+ * A flat ellipse where the object stands, before it is blurred.
+ * @param {Plane} alpha
+ * @param {Size} size
+ * @param {Frame} box of the object
+ */
+export function foot(alpha, { width, height }, box) {
+  const bottom = box.y + box.height;
+  const top = bottom - Math.max(1, rounded(FOOT * box.height));
+  let left = -1;
+  let right = -1;
+  for (let x = 0; x < width; x += 1) {
+    for (let y = top; y < bottom; y += 1) {
+      if (alpha[y * width + x] <= INSIDE) continue;
+      if (left < 0) left = x;
+      right = x;
+      break;
+    }
+  }
+  if (left < 0) [left, right] = [box.x, box.x + box.width - 1];
+  const halfWidth = (right - left + 1) / 2;
+  const halfHeight = Math.max(1, FLATNESS * halfWidth);
+  const middle = { x: rounded((left + right) / 2), y: rounded(bottom - halfHeight / 2) };
+  const radii = { x: Math.max(1, rounded(halfWidth)), y: rounded(halfHeight) };
+  const answer = new Uint8ClampedArray(alpha.length);
+  for (let y = Math.max(0, middle.y - radii.y); y <= Math.min(height - 1, middle.y + radii.y); y += 1) {
+    // A row is as wide as the ellipse where the row begins, not at its middle.
+    const away = Math.max(0, Math.abs(y - middle.y) - 0.5);
+    const reach = radii.x * Math.sqrt(Math.max(0, 1 - (away / radii.y) ** 2));
+    const first = Math.max(0, Math.round(middle.x - reach));
+    const last = Math.min(width - 1, Math.round(middle.x + reach));
+    if (last >= first) answer.fill(255, y * width + first, y * width + last + 1);
+  }
+  return answer;
+}
+
+/**
+ * The colours of the background behind the object too, blurred: three planes of the reduced size.
+ * @param {Float32Array[]} colors red, green, blue at the reduced size
+ * @param {Float32Array} background 1 where nothing of the object is
+ * @param {Size} size the reduced one
+ * @param {number} sigma at the reduced size
+ */
+export function blurredBackground(colors, background, size, sigma) {
+  const weighted = colors.map((plane) => plane.map((value, at) => value * background[at]));
+  const missing = new Float32Array(background.length).fill(1);
+  const answer = colors.map(() => new Float32Array(background.length));
+  const widest = 4 * Math.max(size.width, size.height);
+  for (let reach = sigma; reach < widest && missing.some((value) => value > 0.01); reach *= 2) {
+    const weight = blurred(background, size, reach);
+    const spreads = weighted.map((plane) => blurred(plane, size, reach));
+    for (let at = 0; at < missing.length; at += 1) {
+      const taken = missing[at] * Math.min(4 * weight[at], 1);
+      for (const [channel, plane] of spreads.entries())
+        answer[channel][at] += (taken * plane[at]) / (weight[at] + 1e-6);
+      missing[at] -= taken;
+    }
+  }
+  for (const plane of answer)
+    for (let at = 0; at < plane.length; at += 1) plane[at] /= Math.max(1 - missing[at], 1e-6);
+  return answer;
+}

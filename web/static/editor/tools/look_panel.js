@@ -1,0 +1,288 @@
+// The panel's sections for the look of a cut-out: background, shadow, outline, edge and the subject's place.
+
+import { checkbox, el, newId, segments, slider } from "../elements.js";
+import { ACCEPTED_TYPES } from "../start_screen.js";
+import { note, quietButton } from "./tool.js";
+
+/** @import { BgRemoval } from "./bg_removal.js" */
+
+/** @typedef {"none" | "color" | "gradient" | "picture" | "blur"} Background */
+
+const COLORS = ["#ffffff", "#000000", "#f4f1ea", "#dbe7f3", "#f6d8d0", "#cfe8d5", "#ffd84d", "#1f3a5f"];
+/** @type {Record<string, string>} */
+const GRADIENTS = {
+  "#ffffff #d9dee5 180": "White to grey",
+  "#dbe7f3 #7da2cc 180": "Sky",
+  "#fff3e0 #f2a65a 135": "Sand",
+  "#fde2ea #c9a7eb 135": "Rose to violet",
+  "#d7f2e3 #4fae8a 160": "Mint",
+  "#3b4252 #15181e 180": "Charcoal",
+};
+const DEFAULT_BLUR = "30";
+/** @type {Record<Background, string>} */
+const BACKGROUNDS = { none: "None", color: "Color", gradient: "Gradient", picture: "Picture", blur: "Blur" };
+const SHADOWS = { none: "None", drop: "Drop", contact: "Contact" };
+
+export class LookPanel {
+  /** @param {BgRemoval} tool */
+  constructor(tool) {
+    this.tool = tool;
+  }
+
+  get controls() {
+    return this.tool.controls;
+  }
+
+  build() {
+    return [this.#buildBackground(), this.#buildShadow(), this.#buildOutline(), this.#buildEdge()];
+  }
+
+  #buildBackground() {
+    const details = el("div", { class: "details" });
+    const showDetails = () => details.replaceChildren(...this.#buildBackgroundDetails());
+    showDetails();
+    return el(
+      "div",
+      { class: "field" },
+      el("span", { class: "label" }, "Background"),
+      segments("Background", BACKGROUNDS, this.tool.background, (background) => {
+        this.#chooseBackground(background);
+        showDetails();
+      }),
+      details,
+    );
+  }
+
+  /** @param {Background} background */
+  #chooseBackground(background) {
+    this.tool.background = background;
+    Object.assign(this.controls.values, {
+      bg_color: background === "color" ? this.controls.get("bg_color") || COLORS[0] : "",
+      bg_gradient:
+        background === "gradient" ? this.controls.get("bg_gradient") || Object.keys(GRADIENTS)[0] : "",
+      bg_blur: background === "blur" ? this.#blur : "0",
+    });
+    this.tool.onChange("background");
+  }
+
+  get #blur() {
+    const blur = this.controls.get("bg_blur");
+    return blur && blur !== "0" ? blur : DEFAULT_BLUR;
+  }
+
+  /** @returns {HTMLElement[]} */
+  #buildBackgroundDetails() {
+    const { background } = this.tool;
+    if (background === "color") return [this.#buildColors("bg_color", "Background", COLORS)];
+    if (background === "gradient") return [this.#buildGradients()];
+    if (background === "picture") return [this.#buildPictureChooser()];
+    if (background === "none") return [];
+    return [
+      slider({
+        label: "Strength",
+        min: 1,
+        max: 100,
+        value: this.#blur,
+        onChange: (blur) => this.controls.set("bg_blur", `${blur}`),
+      }).element,
+    ];
+  }
+
+  /**
+   * @param {string} name of the parameter
+   * @param {string} label
+   * @param {string[]} colors
+   */
+  #buildColors(name, label, colors) {
+    const color = this.controls.get(name);
+    const custom = el("input", {
+      id: newId("color"),
+      type: "color",
+      "aria-label": "Another color",
+      value: /^#[0-9a-f]{6}$/i.test(color) ? color : colors[0],
+      oninput: () => this.controls.set(name, custom.value),
+    });
+    const swatches = colors.map((swatch) =>
+      el("button", {
+        type: "button",
+        class: "swatch",
+        "aria-label": `${label} ${swatch}`,
+        title: swatch,
+        style: `--swatch: ${swatch}`,
+        onclick: () => {
+          custom.value = swatch;
+          this.controls.set(name, swatch);
+        },
+      }),
+    );
+    return el("div", { class: "swatches" }, swatches, custom);
+  }
+
+  #buildGradients() {
+    const chosen = this.controls.get("bg_gradient") || Object.keys(GRADIENTS)[0];
+    const [first, last, angle = "180"] = chosen.split(" ");
+    const picker = (/** @type {string} */ label, /** @type {string} */ value) =>
+      el("input", { type: "color", "aria-label": label, value, oninput: () => setOwn() });
+    const from = picker("First color", first);
+    const to = picker("Second color", last);
+    const direction = slider({
+      label: "Direction",
+      min: 0,
+      max: 360,
+      unit: "°",
+      value: angle,
+      onChange: (degrees) => setOwn(degrees),
+    });
+    let degrees = Number(angle);
+    const setOwn = (next = degrees) => {
+      degrees = next;
+      this.controls.set("bg_gradient", `${from.value} ${to.value} ${degrees}`);
+    };
+    const swatches = Object.entries(GRADIENTS).map(([gradient, name]) => {
+      const [start, end, turn] = gradient.split(" ");
+      return el("button", {
+        type: "button",
+        class: "swatch",
+        "aria-label": `Gradient ${name}`,
+        title: name,
+        style: `--swatch: linear-gradient(${turn}deg, ${start}, ${end})`,
+        onclick: () => {
+          [from.value, to.value] = [start, end];
+          degrees = Number(turn);
+          direction.set(degrees);
+          this.controls.set("bg_gradient", gradient);
+        },
+      });
+    });
+    return el("div", {}, el("div", { class: "swatches" }, swatches, from, to), direction.element);
+  }
+
+  #buildPictureChooser() {
+    const { tool } = this;
+    if (tool.model.isGuest) {
+      return note(el("a", { href: tool.editor.signUpUrl() }, "Sign up"), " to use a picture of your own.");
+    }
+    const input = el("input", { type: "file", accept: ACCEPTED_TYPES, hidden: true });
+    input.addEventListener("change", () => {
+      const file = input.files?.[0];
+      if (file) tool.storeBackground(file);
+    });
+    const { backgroundImage } = tool;
+    const thumbnail = backgroundImage?.thumbnailUrl
+      ? el("img", { src: backgroundImage.thumbnailUrl, alt: "The background", class: "thumbnail" })
+      : null;
+    const label = backgroundImage ? "Choose another" : "Choose a picture";
+    return el(
+      "div",
+      { class: "chooser" },
+      thumbnail,
+      el("button", { type: "button", class: "quiet", onclick: () => input.click() }, label),
+      input,
+    );
+  }
+
+  #buildShadow() {
+    const details = el("div", { class: "details" });
+    const showDetails = (/** @type {string} */ kind) =>
+      details.replaceChildren(...(kind === "none" ? [] : this.#buildShadowDetails(kind)));
+    const kind = /** @type {keyof typeof SHADOWS} */ (this.controls.get("shadow") || "none");
+    showDetails(kind);
+    return el(
+      "div",
+      { class: "field" },
+      el("span", { class: "label" }, "Shadow"),
+      segments("Shadow", SHADOWS, kind, (chosen) => {
+        showDetails(chosen);
+        this.controls.set("shadow", chosen);
+      }),
+      details,
+    );
+  }
+
+  /** @param {string} kind */
+  #buildShadowDetails(kind) {
+    const isDrop = kind === "drop";
+    return [
+      this.#buildSlider("shadow_opacity", "Darkness", 0, 100, "50", ""),
+      this.#buildSlider("shadow_blur", "Softness", 0, 30, isDrop ? "5%" : "3%", "%", 0.5),
+      ...(isDrop
+        ? [
+            this.#buildSlider("shadow_x", "To the right", -30, 30, "1.5%", "%", 0.5),
+            this.#buildSlider("shadow_y", "Down", -30, 30, "3.5%", "%", 0.5),
+          ]
+        : []),
+      this.#buildColors("shadow_color", "Shadow color", ["#000000", "#1f3a5f", "#5a3a22"]),
+    ];
+  }
+
+  /**
+   * @param {string} name of the parameter
+   * @param {string} label
+   * @param {number} min
+   * @param {number} max
+   * @param {string} initial
+   * @param {"" | "%"} unit written behind the value
+   */
+  #buildSlider(name, label, min, max, initial, unit, step = 1) {
+    return slider({
+      label,
+      min,
+      max,
+      step,
+      unit: unit && " %",
+      value: parseFloat(this.controls.get(name) || initial),
+      onChange: (value) => this.controls.set(name, `${value}${unit}`),
+    }).element;
+  }
+
+  #buildOutline() {
+    const width = this.#buildSlider("outline_width", "Width", 0.5, 10, "2%", "%", 0.5);
+    const colors = this.#buildColors("outline_color", "Outline color", ["#ffffff", "#000000", "#ffd84d"]);
+    const details = el("div", { class: "details" }, width, colors);
+    const isOn = Boolean(this.controls.get("outline_width"));
+    details.hidden = !isOn;
+    const field = checkbox("Outline", isOn, (isChecked) => {
+      details.hidden = !isChecked;
+      this.controls.set("outline_width", isChecked ? "2%" : "");
+    });
+    return el("div", {}, field, details);
+  }
+
+  #buildEdge() {
+    return el(
+      "details",
+      { class: "advanced" },
+      el("summary", {}, "Edge"),
+      this.controls.build(["shift_edge", "feather", "decontaminate"]),
+    );
+  }
+
+  /** The subject's place: only of a finished cut-out, which can be dragged. */
+  buildPlace() {
+    const reset = quietButton("Put back", () => {
+      for (const name of ["subject_x", "subject_y", "subject_scale", "subject_rotate"])
+        this.controls.values[name] = "";
+      this.tool.onChange("subject_x");
+      this.tool.editor.panel.rebuild();
+    });
+    return el(
+      "details",
+      { class: "advanced" },
+      el("summary", {}, "Position"),
+      note("Drag the subject on the picture, its corners to scale it, the handle above it to turn it."),
+      this.#buildSlider("subject_scale", "Size", 5, 400, "100", ""),
+      this.#buildSlider("subject_rotate", "Turn", -180, 180, "0", ""),
+      el("div", { class: "row" }, reset),
+    );
+  }
+
+  buildPreset() {
+    const isChosen = this.controls.get("preset") === "marketplace";
+    return checkbox(
+      "Marketplace picture",
+      isChosen,
+      (isChecked) => this.controls.set("preset", isChecked ? "marketplace" : ""),
+      { title: "White background, 2000 × 2000, the object centred and filling 85 %." },
+    );
+  }
+}
