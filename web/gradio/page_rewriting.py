@@ -9,7 +9,7 @@ from web.rendering import content_security, static_files
 
 _HEAD = b"<head>"
 #: Each script's first comment says why it is needed.
-_SCRIPTS = ("gradio_idle_patch.js", "gradio_error_messages.js")
+_SCRIPTS = ("gradio_idle_patch.js", "gradio_error_messages.js", "gradio_fresh_page.js")
 
 Rewrite = Callable[[bytes, MutableHeaders], bytes]
 
