@@ -60,7 +60,6 @@ def build(gr: Any, services: Services, page: Any) -> None:
     async def list_keys(request: gr.Request) -> list[ApiKey]:
         return await _list_keys(services, visitor_of(request).account_id)
 
-
     def render_keys(keys: list[ApiKey]) -> None:
         if not keys:
             gr.Markdown("No keys yet.")
