@@ -1,7 +1,7 @@
 """The idempotency keys of the editor's billed runs, and the pictures that they name.
 
-The call log records no file names. A run's key names its project, which has one, for as long as the answers of
-runs are kept for retries.
+The call log records no file names. A run's key names its project, which has one, for as long as the answers
+of runs are kept for retries.
 """
 
 from collections.abc import Collection

@@ -12,6 +12,7 @@ BENCHMARKS = (
     "admissions",
     "loop_lag",
     "fairness",
+    "editor_page",
 )
 
 

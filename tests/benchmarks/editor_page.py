@@ -1,8 +1,8 @@
-"""The editor's page in Chromium over loopback, with an empty cache: seconds until it can be used, requests, bytes.
+"""The pages in Chromium over loopback, with an empty cache: seconds until usable, requests, bytes.
 
-Usable is when the start screen answers, which the page says with `aria-busy="false"`. Bytes are those of the
-responses as transferred, heads included. The idle tab's share of a core is that of all of Chromium's processes
-while nobody touches the page. The dashboard is measured too: its figures appear with `#cards .figure`.
+The editor is usable when its start screen answers, which it says with `aria-busy="false"`, the dashboard when
+it shows the credits. Bytes are those of the responses as transferred, heads included. The idle tab's share of
+a core is that of all of Chromium's processes while nobody touches the page. The visitor is signed in.
 """
 
 import os
@@ -57,7 +57,7 @@ class Traffic:
 def main() -> None:
     with (
         tempfile.TemporaryDirectory() as folder,
-        running_server(Path(folder)) as server,
+        running_server(Path(folder), {}) as server,
         sync_playwright() as playwright,
     ):
         arguments = ["--no-sandbox"] if os.geteuid() == 0 else []

@@ -58,9 +58,9 @@ log = structlog.get_logger()
 class Guard:
     """ASGI application in front of Gradio's.
 
-    `files` are the paths of the files that Gradio may serve, such as `/assets/index.js`. `server_pages` are the
-    pages that are drawn without Gradio's client, by name. `public_url` is the operator's public address, None
-    if it is not set.
+    `files` are the paths of the files that Gradio may serve, such as `/assets/index.js`. `server_pages` are
+    the pages that are drawn without Gradio's client, by name. `public_url` is the operator's public address,
+    None if it is not set.
     """
 
     def __init__(

@@ -34,7 +34,7 @@ class ServerPage:
     components: tuple[Mapping[str, Any], ...]  # their properties
 
     def render(self, html: bytes, nonce: str) -> bytes:
-        """The page without the client. `html` is Gradio's response, `nonce` marks the scripts that may run."""
+        """The page without the client. `html` is Gradio's response, `nonce` marks our scripts."""
         attribute = f' nonce="{nonce}"'
 
         def keep_configuration(match: re.Match[bytes]) -> bytes:
@@ -51,7 +51,7 @@ class ServerPage:
 
 
 def server_pages(config: Mapping[str, Any]) -> dict[str, ServerPage]:
-    """The pages of an application that need no client, by name. `config` is the application's configuration."""
+    """The pages that need no client, by name. `config` is the application's configuration."""
     components = {component["id"]: component for component in config["components"]}
     return {
         name: ServerPage(config["title"], tuple(component["props"] for component in on_page))

@@ -47,8 +47,8 @@ def _gradio_policy(scripts: str) -> str:
     )
 
 
-#: Gradio's client compiles templates in the browser, which needs `unsafe-inline` and `unsafe-eval`. Other hosts
-#: stay forbidden.
+#: Gradio's client compiles templates in the browser, which needs `unsafe-inline` and `unsafe-eval`. Other
+#: hosts stay forbidden.
 GRADIO_POLICY = _gradio_policy("'unsafe-inline' 'unsafe-eval' blob:")
 
 

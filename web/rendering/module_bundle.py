@@ -1,4 +1,4 @@
-"""One script out of JavaScript modules that import each other, so that a page needs one request for all of them.
+"""One script out of JavaScript modules that import each other, so that a page needs one request for all.
 
 The sources stay what browsers, linters and tests read: modules without a build step. They are joined when the
 server first needs the bundle. Each module becomes a function that returns its exports, called in the order of

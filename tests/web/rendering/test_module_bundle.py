@@ -88,4 +88,4 @@ def test_the_bundle_of_the_editor_has_every_module_that_its_entry_needs() -> Non
     script = bundle(FOLDER / "editor" / "main.js")
     used = {path.name for path in (FOLDER / "editor").rglob("*.js")}
     assert {name for name in used if f"// {name}\n" in script} == used
-    assert script.endswith("export const { start } = module%d;\n" % (len(used) - 1))
+    assert script.endswith(f"export const {{ start }} = module{len(used) - 1};\n")
