@@ -20,14 +20,14 @@ run-billing-demo: $(VENV)/.base   ## serve with a simulated Stripe: click throug
 
 # Two processes, which two cores keep busy: many tests wait for servers and databases. Tests of one file, and all
 # tests of the shared server, stay in one process (tests/support/selection.py).
-test: $(VENV)/.dev                ## the test suite (minutes)
+test: $(VENV)/.dev node_modules/.package-lock.json   ## the test suite (minutes)
 	@$(BIN)/bgeraser models pull --profile embedded --quiet-if-installed
 	$(BIN)/pytest -n 2 --dist loadgroup --durations 25
 
 test-fast: $(VENV)/.dev           ## tests that run no server, browser, PostgreSQL, worker or engine (under a minute)
 	$(BIN)/pytest -n 2 --dist loadgroup -m "not (long or server or chromium or postgres or slow)"
 
-test-long: $(VENV)/.dev           ## every test, with the full figures (an hour)
+test-long: $(VENV)/.dev node_modules/.package-lock.json   ## every test, with the full figures (an hour)
 	@$(BIN)/bgeraser models pull --profile embedded --quiet-if-installed
 	$(BIN)/pytest -m "long or not long" --timeout 3600
 

@@ -55,7 +55,7 @@ def set_up(format: Literal["auto", "json", "console"], level: int = logging.INFO
     # Alembic logs every inspection of the schema.
     logging.getLogger("alembic").setLevel(logging.WARNING)
     # We log each request ourselves; lines about outgoing requests could contain secrets.
-    for name in ("uvicorn.access", "httpx", "httpcore", "stripe"):
+    for name in ("uvicorn.access", "httpx", "httpcore", "mcp", "stripe"):
         logging.getLogger(name).setLevel(logging.WARNING)
 
 

@@ -70,7 +70,7 @@ def picture_data(answer: ToolAnswer, image_id: str) -> dict[str, Any]:
 
 
 def _own_fields(answer: ToolAnswer, image_id: str) -> dict[str, Any]:
-    return {**({"maskId": image_id} if answer.mask_mode else {}), **_camel_case(answer.fields)}
+    return {**({"maskId": image_id} if answer.mask_mode else {}), **camel_case(answer.fields)}
 
 
 def failure(error: Exception, request_id: str, data: Any = None) -> tuple[int, bytes]:
@@ -120,5 +120,6 @@ def encode(body: Any) -> bytes:
     return json.dumps(body, ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode("ascii")
 
 
-def _camel_case(fields: Mapping[str, Any]) -> dict[str, Any]:
+def camel_case(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """A tool's own fields under the names that callers see."""
     return {re.sub(r"_([a-z0-9])", lambda m: m[1].upper(), name): value for name, value in fields.items()}

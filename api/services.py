@@ -46,6 +46,8 @@ class Services:
     unbilled: UnbilledAdmission = field(default_factory=UnbilledAdmission)
     readiness: Readiness = field(default_factory=Readiness)
     remote_files: RemoteFiles = field(default_factory=RemoteFiles)
+    #: Account and idempotency key of each call whose files are being fetched.
+    fetching_keys: set[tuple[str, str]] = field(default_factory=set)
 
     @property
     def guests_storage_bytes(self) -> int:

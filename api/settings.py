@@ -5,6 +5,7 @@ Every field is in `.env.example` with its unit and default; a test compares the 
 
 import difflib
 import os
+import re
 import secrets
 from contextlib import suppress
 from functools import cached_property
@@ -28,6 +29,9 @@ class WrongSettings(Exception):
 
 
 _PREFIX = "BGERASER_"
+_ORIGIN = re.compile(
+    r"https?://(?:[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])(?::\d{1,5})?", re.IGNORECASE
+)
 
 
 class Settings(BaseSettings):
@@ -46,6 +50,9 @@ class Settings(BaseSettings):
         None, description="Stored images, file:///directory; default: images in the data directory."
     )
     public_url: str | None = Field(None, description="Public base URL of signed URLs and e-mailed links.")
+    contact_email: str | None = Field(
+        None, description="Address for questions about the API, named in its OpenAPI document."
+    )
     development: bool = Field(False, description="Listen beyond loopback without a public URL.")
     secret_key: SecretStr | None = Field(None, description="Signs result URLs; at least 32 characters.")
     secret_key_previous: SecretStr | None = Field(
@@ -67,6 +74,10 @@ class Settings(BaseSettings):
     body_memory_mb: int = Field(1024, ge=128, description="Memory for request bodies in flight, in MiB.")
     allow_http_urls: bool = Field(
         False, description="Fetch images that callers name by URL over plain http too."
+    )
+    cors_origins: str = Field(
+        "",
+        description="Origins whose pages may call the API, with commas between them, or *; none by default.",
     )
     call_timeout_seconds: float = Field(300.0, gt=0, description="Time limit of a call in seconds.")
     shutdown_seconds: float = Field(
@@ -153,6 +164,28 @@ class Settings(BaseSettings):
             raise ValueError("must be scheme, host and port only, such as https://images.example.com")
         if not value.isascii() or any(map(str.isspace, value)):
             raise ValueError("must be ASCII without spaces: write other letters of a host as xn--…")
+        return value
+
+    @field_validator("contact_email")
+    @classmethod
+    def _is_an_email_address(cls, value: str | None) -> str | None:
+        if not value:
+            return None
+        name, _, host = value.rpartition("@")
+        if not name or "." not in host or not value.isascii() or any(map(str.isspace, value)):
+            raise ValueError("must be an email address such as help@example.com")
+        return value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _are_origins(cls, value: str) -> str:
+        origins = _listed(value)
+        for origin in origins:
+            if not (_ORIGIN.fullmatch(origin) or origins == ["*"]):
+                raise ValueError(
+                    "must be * or origins such as https://shop.example.com, without a path and with commas"
+                    " between them"
+                )
         return value
 
     @field_validator("trusted_proxies")
@@ -247,6 +280,13 @@ class Settings(BaseSettings):
         except ValueError:
             return False
         return any(part == "*" or found in ip_network(part) for part in _listed(self.trusted_proxies))
+
+    @property
+    def cors_allowed_origins(self) -> frozenset[str]:
+        """As browsers send them: in lower case, and without the usual port of the scheme."""
+        usual = {"http": ":80", "https": ":443"}
+        origins = [origin.lower() for origin in _listed(self.cors_origins)]
+        return frozenset(origin.removesuffix(usual.get(origin.partition(":")[0], "")) for origin in origins)
 
     @property
     def models_path(self) -> Path:

@@ -9,7 +9,7 @@ import re
 from typing import Annotated, Any, Literal, Self
 
 from PIL import ImageColor
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError, from_json
 
 OutputFormat = Literal["auto", "png", "jpg", "webp", "avif"]
@@ -41,7 +41,7 @@ class Params(BaseModel):
     format: FormatField = Field(
         "auto",
         description="Output format. auto: png for transparent results and masks, otherwise the source's"
-        " format (jpg for HEIC).",
+        " format (jpg for HEIC, BMP and TIFF, png for GIF).",
     )
     quality: int = Field(90, ge=1, le=100, description="Encoding quality for jpg, webp and avif.")
     dpi: int | None = Field(
@@ -81,6 +81,14 @@ class Params(BaseModel):
 def parameter_error(name: str, message: str) -> PydanticCustomError:
     """A validation error to raise in a model validator; `name` is the parameter that is reported."""
     return PydanticCustomError("parameter", "{message}", {"param": name, "message": message})
+
+
+def first_problem(error: ValidationError) -> tuple[str, str]:
+    """The parameter that the first problem of a validation is about, or "", and what is wrong with it."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    if first["type"] == "parameter":
+        return str(first["ctx"]["param"]), first["msg"]
+    return (str(first["loc"][0]) if first["loc"] else ""), first["msg"]
 
 
 class Length(BaseModel):

@@ -20,7 +20,7 @@ class Picture:
     """A decoded picture: upright, sRGB, 8 bits a channel."""
 
     pixels: Pixels
-    format: str  # of the source: jpg, png, webp, avif, heic
+    format: str  # of the source: jpg, png, webp, avif, heic, bmp, gif, tiff
     warnings: tuple[str, ...] = ()  # about the file
     #: Of a JPEG, if the pixels are still those of the file: the quantisation steps of luminance and colour.
     jpeg_tables: tuple[tuple[int, ...], ...] | None = None

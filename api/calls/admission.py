@@ -112,13 +112,9 @@ def admit(
         # Calls that poll the old row notice, because the new row has another id.
         idempotency.forget(session, found[0].id)
 
-    # `held` includes holds of dead processes, so it decides without counting only if it is below the limit.
-    if (
-        account.held >= plan.concurrent_calls
-        and _count_running(session, account_id, now) >= plan.concurrent_calls
-    ):
-        message = f"The {plan.title} plan runs {plan.concurrent_calls} calls at once; wait for one to finish."
-        return Refused(RateLimited(message, 1), state, account.available)
+    busy = concurrency_refusal(session, account, now)
+    if busy is not None:
+        return Refused(busy, state, account.available)
     try:
         held = ledger.hold(
             session,
@@ -134,6 +130,18 @@ def admit(
         session, account_id=account_id, key=key, fingerprint=fingerprint, hold_id=held.id, now=now
     )
     return Admitted(account_id, held.id, replay_id, idempotency_key is not None, state, account.available)
+
+
+def concurrency_refusal(session: Session, account: Account, now: datetime) -> RateLimited | None:
+    """The refusal of one more call, if as many run as the plan allows. The account must be locked."""
+    plan = PLANS[PlanName(account.plan)]
+    # `held` includes holds of dead processes, so it decides without counting only if it is below the limit.
+    is_full = (
+        account.held >= plan.concurrent_calls
+        and _count_running(session, account.id, now) >= plan.concurrent_calls
+    )
+    message = f"The {plan.title} plan runs {plan.concurrent_calls} calls at once; wait for one to finish."
+    return RateLimited(message, 1) if is_full else None
 
 
 def admit_unbilled(

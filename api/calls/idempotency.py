@@ -85,6 +85,16 @@ def find(session: Session, account_id: str, key: str) -> tuple[Replay, Hold | No
     return None if found is None else (found[0], found[1])
 
 
+def has_keyless(session: Session, account_id: str, now: datetime) -> bool:
+    """Whether a call without a key may still be joined or replayed."""
+    statement = select(Replay.id).where(
+        col(Replay.account_id) == account_id,
+        col(Replay.retry_key).startswith(RetryKind.KEYLESS),
+        col(Replay.expires_at) > now,
+    )
+    return session.exec(statement.limit(1)).first() is not None
+
+
 def is_running(row: Replay, hold: Hold | None, now: datetime) -> bool:
     return (
         row.status == ReplayStatus.RUNNING

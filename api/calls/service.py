@@ -11,9 +11,10 @@ from datetime import datetime
 
 from sqlmodel import Session
 
-from api.calls import admission, call_log, execution, idempotency
+from api.calls import admission, call_log, execution, fetch_admission, idempotency
 from api.calls.account_status import AccountStatus
 from api.calls.admission import Admitted, Joined, Refused, Replayed
+from api.calls.fetch_admission import MayFetch
 from api.calls.in_flight import CallWaiter
 from api.calls.tool_runner import OnProgress
 from api.calls.types import CallFailed, CallRequest, CallResult
@@ -52,6 +53,34 @@ async def run(
         raise
     if result.is_replay:
         services.call_log.enqueue(call_log.replayed(request, result.status, started_at, services.clock()))
+    return result
+
+
+async def admit_fetch(services: Services, request: CallRequest) -> AccountStatus | CallResult:
+    """Check whether the URLs of `request`, whose files are missing, may be fetched, for a call of the rate.
+
+    Returns the stored answer instead, if the request's idempotency key has one. Raises `CallFailed`.
+    """
+    started_at = services.clock()
+    fingerprint = await asyncio.to_thread(request.fingerprint)
+
+    def admit(session: Session) -> MayFetch | Replayed | Refused:
+        return fetch_admission.admit(
+            session,
+            account_id=request.account_id,
+            idempotency_key=request.idempotency_key,
+            fingerprint=fingerprint,
+            now=services.clock(),
+        )
+
+    outcome = await services.database.run(admit)
+    account_status = AccountStatus(outcome.rate, outcome.available)
+    if isinstance(outcome, Refused):
+        raise CallFailed(outcome.error, account_status)
+    if isinstance(outcome, MayFetch):
+        return account_status
+    result = await _replay(outcome.replay_id, outcome.answer, account_status)
+    services.call_log.enqueue(call_log.replayed(request, result.status, started_at, services.clock()))
     return result
 
 

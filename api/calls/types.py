@@ -29,6 +29,8 @@ class CallRequest:
     key_id: str | None = None
     #: The id of the stored image in `files["image"]`; None if the image came with the call.
     source_id: str | None = None
+    #: URLs from which files are, by the form name of the file.
+    urls: Mapping[str, str] = field(default_factory=dict)
     #: The form field of a stored image by the file that it stands for, where an error should name the field.
     id_fields: Mapping[str, str] = field(default_factory=dict)
     #: Whether the request has taken its call of the rate already, before it was read in full.
@@ -42,12 +44,23 @@ class CallRequest:
         return self.tool.is_random(self.params)
 
     def fingerprint(self) -> str:
-        """SHA-256, hex, of the tool, the validated parameters and the files: equal for identical calls."""
+        """SHA-256, hex, of the tool, the validated parameters and the files: equal for identical calls.
+
+        With an idempotency key a file that was named by URL counts as its URL, so that a retry is recognised
+        before anything is fetched. Without one it counts as its content, which may have changed.
+        """
+        urls = {} if self.idempotency_key is None else self.urls
         parts: dict[str, Any] = {
             "tool": self.tool.name,
             "params": self.params.model_dump(mode="json"),
-            "files": {name: hashlib.sha256(content).hexdigest() for name, content in self.files.items()},
+            "files": {
+                name: hashlib.sha256(content).hexdigest()
+                for name, content in self.files.items()
+                if name not in urls
+            },
         }
+        if urls:
+            parts["urls"] = dict(urls)
         if self.delivery is not None:
             parts["delivery"] = asdict(self.delivery)
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 
 from sqlmodel import Session
 
-from api.editor import pricing, projects, rendering
+from api.editor import pricing, projects, rendering, unbilled_images
 from api.editor.layers import layers_of
 from api.editor.models import Project, Step
 from api.editor.owners import ProjectOwner
 from api.editor.projects import NewStep
 from api.errors import InvalidParameter
+from api.images import service as images
 from api.services import Services
 
 _NO_CUTOUT = "This step is not a cut-out: remove its background first."
@@ -29,13 +30,16 @@ async def add_look(
 ) -> NewLook:
     """Add a look of the source's cut-out, which becomes the current step. `form` has been validated.
 
-    Raises `InvalidParameter` if the source has no layers, `NotFound` for its background.
+    Raises `InvalidParameter` if the source has no layers, `NotFound` for deleted images and for others'
+    backgrounds.
     """
     layers = layers_of(source)
     if layers is None:
         raise InvalidParameter("stepId", _NO_CUTOUT)
     made = layers.with_look(form)
     await rendering.check_background(services, owner, project, made)
+    for image_id in (made.cutout_id, made.photo_id):  # both are needed when the look is drawn
+        await images.keep_longer(services, await unbilled_images.find(services, image_id))
     now = services.clock()
     new_step = NewStep(
         image_id=made.cutout_id,

@@ -13,6 +13,10 @@ from api import background
 from api.calls.types import CallFailed
 from api.errors import ApiError
 from api.http import openapi, responses
+from api.http.cors import Cors
+from api.http.mcp import routes as mcp
+from api.http.mcp.paths import MCP_PATH
+from api.http.mcp.sessions import McpSessions
 from api.http.metrics import Metrics
 from api.http.middleware.body_gate import BodyGate
 from api.http.middleware.body_limits import MEBIBYTE, UPLOAD_LIMIT_BYTES, BodyLimits
@@ -30,7 +34,7 @@ from ml.errors import MlError
 
 VERSION = "0.1.0"
 #: Bodies of any type: JSON and urlencoded forms carry the image as base64, a third larger than the file.
-_BASE64_PATHS = {REMOVE_PATH: UPLOAD_LIMIT_BYTES}
+_BASE64_PATHS = {REMOVE_PATH: UPLOAD_LIMIT_BYTES, MCP_PATH: UPLOAD_LIMIT_BYTES}
 _UPLOAD_PATHS = {"/api/tools/": UPLOAD_LIMIT_BYTES, "/api/images": UPLOAD_LIMIT_BYTES}
 
 
@@ -58,19 +62,27 @@ def create_api(
     app.state.services = services
     app.state.settings = settings
     app.state.metrics = Metrics()
-    for routes in (tools, images, account, usage, removebg, stripe, health):
+    app.state.mcp = McpSessions(services, VERSION)
+    for routes in (tools, images, account, usage, removebg, mcp, stripe, health):
         routes.add_to(app)
-    openapi.install(app, list(TOOLS.values()))
+    openapi.install(app, list(TOOLS.values()), services.public_url, settings.contact_email)
     for kind in (ApiError, BillingError, CallFailed, MlError, RequestValidationError, HTTPException):
         app.add_exception_handler(kind, _answer_error)
     app.state.body_gate = BodyGate(settings.body_memory_mb * MEBIBYTE, UPLOAD_LIMIT_BYTES)
     limits = {**_UPLOAD_PATHS, **(upload_paths or {})}
-    app.add_middleware(BodyLimits, limits=limits, gate=app.state.body_gate, limits_of_any_type=_BASE64_PATHS)
+    app.add_middleware(
+        BodyLimits,
+        limits=limits,
+        gate=app.state.body_gate,
+        limits_of_any_type=_BASE64_PATHS,
+        limits_of_json=_UPLOAD_PATHS,
+    )
     if bound_host is not None:
         app.add_middleware(Hosts, settings=settings, bound_host=bound_host)
     app.add_middleware(ErrorLimit, clock=services.clock, cookies=session_cookies)
     has_tls = services.public_url is not None and services.public_url.startswith("https://")
-    app.add_middleware(RequestContext, metrics=app.state.metrics, has_tls=has_tls)
+    cors = Cors(settings.cors_allowed_origins)
+    app.add_middleware(RequestContext, metrics=app.state.metrics, has_tls=has_tls, cors=cors)
     return app
 
 
@@ -82,6 +94,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with background.running(services):
             yield
             await services.running.settle_all(services.shutdown_seconds)
+            await app.state.mcp.close()
     finally:
         await background.close(services)
 

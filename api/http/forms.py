@@ -11,19 +11,19 @@ import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
-from pydantic import ValidationError
+from pydantic import BeforeValidator, ValidationError
 from python_multipart.multipart import parse_options_header
 from starlette.requests import Request
 
 from api.errors import FileTooLarge, InvalidParameter, InvalidRequest, MissingImage, MultipleSources
-from api.http import multipart
+from api.http import json_calls, multipart
 from api.http.multipart import Part
 from api.images import service as images
 from ml.errors import UnsupportedFormat
-from ml.params import Params
+from ml.params import Params, first_problem
 from ml.tool import Tool
 
 E = TypeVar("E", bound=Exception)
@@ -46,54 +46,116 @@ _HOW_TO_SEND = "Send the image and its parameters as multipart/form-data, as in:
 IMAGE = "image"
 IMAGE_ID = "image_id"
 IMAGE_ALIASES = ("image_file", "file")
+_JSON = b"application/json"
 
 
 @dataclass(frozen=True)
 class ToolForm:
-    """The form of a tool's call. `image` is in `files` or in `stored_ids`.
+    """The form of a tool's call. `image` is in `files`, `urls` or `stored_ids`.
 
-    `stored_ids` has the ids of stored images by the form name of the file that each replaces; `id_fields` has
-    the form names of those ids by the same names.
+    `urls` and `stored_ids` have URLs and ids of stored images by the form name of the file that each
+    replaces; `id_fields` has the form names of those ids by the same names.
     """
 
     params: Params
     files: dict[str, bytes]
+    urls: dict[str, str]
     stored_ids: dict[str, str]
     id_fields: Mapping[str, str]
 
 
+@dataclass(frozen=True)
+class UploadForm:
+    """The form of an upload: the image, or the URL to fetch it from."""
+
+    content: bytes | None
+    url: str | None
+
+
 @dataclass
 class _Fields:
-    """A form's fields by name, each name at most once."""
+    """A form's fields by name, each name at most once. Ids and URLs are by the file that they replace."""
 
     texts: dict[str, str]
     files: dict[str, bytes]
+    urls: dict[str, str] = field(default_factory=dict)
+    ids: dict[str, str] = field(default_factory=dict)
 
 
 async def read_tool_form(request: Request, tool: Tool) -> ToolForm:
     """The body of a tool's call. Raises `RequestError`s, `UnsupportedFormat`."""
-    extra_files = {field.name for field in tool.files}
-    id_fields = {IMAGE_ID: IMAGE} | {field.id_field: field.name for field in tool.files if field.id_field}
-    parts = await _read(request)
-    fields = _by_field(parts, parameter_names(tool.params) | set(id_fields), extra_files)
-    sent_ids = {file: fields.texts.pop(name, "") for name, file in id_fields.items()}
-    stored_ids = {file: image_id for file, image_id in sent_ids.items() if image_id}
-    _require_one_source(fields, stored_ids.get(IMAGE))
-    for name, file in id_fields.items():
-        if file in stored_ids and file in fields.files:
+    files = {field.name for field in tool.files}
+    id_fields = {field.name: field.id_field for field in tool.files if field.id_field} | {IMAGE: IMAGE_ID}
+    names, lists = parameter_names(tool.params), list_names(tool.params)
+    fields = await _read_fields(request, names, files, id_fields, lists)
+    names_of_ids = {file: id_fields.get(file, file) for file in fields.ids}
+    for file, name in names_of_ids.items():
+        if file != IMAGE and (file in fields.files or file in fields.urls):
             raise InvalidParameter(name, f"{name}: send either {file} or the id of a stored image.")
-    for name, content in fields.files.items():
-        _check_file(name, content)
-    names_of_ids = {file: name for name, file in id_fields.items()}
-    return ToolForm(validated(tool.params, fields.texts), fields.files, stored_ids, names_of_ids)
+    for file in fields.urls:
+        if file != IMAGE and file in fields.files:
+            raise InvalidParameter(url_field(file), f"{url_field(file)}: send either {file} or its URL.")
+    return ToolForm(validated(tool.params, fields.texts), fields.files, fields.urls, fields.ids, names_of_ids)
+
+
+async def read_upload_form(request: Request) -> UploadForm:
+    """The body of an upload: one image or its URL, and nothing else."""
+    fields = await _read_fields(request, set(), set(), {}, set())
+    if fields.ids:
+        raise InvalidParameter(IMAGE, "image: this image is stored already.")
+    return UploadForm(fields.files.get(IMAGE), fields.urls.get(IMAGE))
 
 
 async def read_image_form(request: Request) -> bytes:
-    """The body of an upload: one image and nothing else."""
+    """The body of an upload that must be a file of a form."""
     fields = _by_field(await _read(request), set(), set())
-    _require_one_source(fields, None)
+    _require_one_source(fields)
     _check_file(IMAGE, fields.files[IMAGE])
     return fields.files[IMAGE]
+
+
+def url_field(file: str) -> str:
+    """The form name of the URL that replaces this file."""
+    return f"{file}_url"
+
+
+async def _read_fields(
+    request: Request,
+    text_names: set[str],
+    file_names: set[str],
+    id_fields: Mapping[str, str],
+    lists: set[str],
+) -> _Fields:
+    """The fields of a form or of a JSON object, whose one image is checked. `file_names`: further files."""
+    files = file_names | {IMAGE}
+    ids = {name: file for file, name in id_fields.items()}
+    urls = {url_field(file): file for file in files}
+    text_names = text_names | set(ids) | set(urls)
+    if parse_options_header(request.headers.get("content-type"))[0] == _JSON:
+        fields = await _read_json(request, text_names, files, lists)
+    else:
+        fields = _by_field(await _read(request), text_names, file_names)
+    for sent, names in ((fields.urls, urls), (fields.ids, ids)):
+        for name, file in names.items():
+            value = fields.texts.pop(name, "")
+            if value and file in sent:
+                raise MultipleSources(f"Send {file} in one way: {name} was sent besides.")
+            if value:
+                sent[file] = value
+    _require_one_source(fields)
+    for name, content in fields.files.items():
+        _check_file(name, content)
+    return fields
+
+
+async def _read_json(request: Request, text_names: set[str], files: set[str], lists: set[str]) -> _Fields:
+    check_encoding(request, parse_options_header(request.headers.get("content-type"))[1])
+    content = bytearray()
+    async for piece in request.stream():
+        content += piece
+    names = {name: name for name in files} | dict.fromkeys(IMAGE_ALIASES, IMAGE)
+    read = await asyncio.to_thread(json_calls.read, content, names, text_names, lists)
+    return _Fields(read.texts, await json_calls.decoded(read), read.urls, read.ids)
 
 
 def idempotency_key(request: Request) -> str | None:
@@ -116,6 +178,16 @@ def refuse_query(request: Request) -> None:
 
 def parameter_names(params: type[Params]) -> set[str]:
     return {field.alias or name for name, field in params.model_fields.items()}
+
+
+def list_names(params: type[Params]) -> set[str]:
+    """The parameters whose text is a list in JSON, which a JSON body may send as the list itself."""
+    return {
+        field.alias or name
+        for name, field in params.model_fields.items()
+        if field.annotation not in (str, str | None)
+        or any(isinstance(each, BeforeValidator) for each in field.metadata)
+    }
 
 
 async def _read(request: Request) -> list[Part]:
@@ -238,11 +310,12 @@ def _by_field(parts: list[Part], text_names: set[str], file_names: set[str]) -> 
     return fields
 
 
-def _require_one_source(fields: _Fields, image_id: str | None) -> None:
-    if IMAGE in fields.files and image_id is not None:
-        raise MultipleSources("Send either an image or the id of a stored one.")
-    if IMAGE not in fields.files and image_id is None:
-        raise MissingImage("The request has no image. Send it as the form field image.")
+def _require_one_source(fields: _Fields) -> None:
+    sources = [each for each in (fields.files, fields.urls, fields.ids) if IMAGE in each]
+    if len(sources) > 1:
+        raise MultipleSources("Send one image: a file, its URL or the id of a stored one.")
+    if not sources:
+        raise MissingImage("The request has no image. Send it as image, image_url or image_id.")
 
 
 def _check_file(name: str, content: bytes) -> None:
@@ -271,13 +344,9 @@ def validated(params: type[Params], texts: dict[str, str]) -> Params:
     try:
         return params.model_validate({name: text for name, text in texts.items() if text})
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        if first["type"] == "parameter":
-            name = str(first["ctx"]["param"])
-        else:
-            name = str(first["loc"][0]) if first["loc"] else ""
-        name = _shown(name)
-        raise InvalidParameter(name, f"{name}: {first['msg']}" if name else first["msg"]) from None
+        problem_name, message = first_problem(error)
+        name = _shown(problem_name)
+        raise InvalidParameter(name, f"{name}: {message}" if name else message) from None
 
 
 def _shown(name: str) -> str:

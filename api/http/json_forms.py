@@ -5,6 +5,8 @@ Long strings are cut out first, so that what is left is small enough for `json_b
 
 import json
 import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from api.errors import InvalidParameter, InvalidRequest
@@ -20,15 +22,33 @@ _BACKSLASH = ord("\\")
 _SHOWN_NAME_LENGTH = 100
 
 
+@dataclass(frozen=True)
+class ShortenedJson:
+    """A JSON object in which each long string is a placeholder, and the strings by placeholder."""
+
+    content: bytes
+    long_texts: Mapping[str, LongText]
+
+
 def read_object(content: bytes | bytearray) -> dict[str, Any]:
     """The JSON object in `content`, whose long strings are `LongText`. For a thread.
 
     Raises `InvalidRequest`, and `InvalidParameter` for a name that occurs twice in one object.
     """
+    value, shortened = _read(content)
+    return {name: put_back(each, shortened.long_texts) for name, each in value.items()}
+
+
+def shorten(content: bytes | bytearray) -> ShortenedJson:
+    """The JSON object in `content` for a parser that is not limited itself. Raises as `read_object`."""
+    return _read(content)[1]
+
+
+def _read(content: bytes | bytearray) -> tuple[dict[str, Any], ShortenedJson]:
     short, long_texts = _cut_out(content)
     value = json_bodies.read_object(short)
     json.loads(short, object_pairs_hook=_refuse_repeated)
-    return {name: _put_back(each, long_texts) for name, each in value.items()}
+    return value, ShortenedJson(short, long_texts)
 
 
 def _cut_out(content: bytes | bytearray) -> tuple[bytes, dict[str, LongText]]:
@@ -41,7 +61,7 @@ def _cut_out(content: bytes | bytearray) -> tuple[bytes, dict[str, LongText]]:
         start = content.find(b'"', at) + 1
         if not start:
             break
-        end = _end_of_string(content, start)
+        end = end_of_string(content, start)
         if end - start > LONG_BYTES:
             cut.append(LongText(content, start, end, "json"))
         at = end + 1
@@ -59,8 +79,8 @@ def _cut_out(content: bytes | bytearray) -> tuple[bytes, dict[str, LongText]]:
     return bytes(short), {f"{prefix}{number}": text for number, text in enumerate(cut)}
 
 
-def _end_of_string(content: bytes | bytearray, start: int) -> int:
-    """Where the string that begins at `start` has its closing quote."""
+def end_of_string(content: bytes | bytearray, start: int) -> int:
+    """Where the string that begins at `start` has its closing quote. Raises `InvalidRequest`."""
     at = start
     for _ in range(_ESCAPED_QUOTES_MAX):
         end = content.find(b'"', at)
@@ -77,13 +97,14 @@ def _end_of_string(content: bytes | bytearray, start: int) -> int:
     raise InvalidRequest("The request's body is not valid JSON.")
 
 
-def _put_back(value: Any, long_texts: dict[str, LongText]) -> Any:
+def put_back(value: Any, long_texts: Mapping[str, LongText]) -> Any:
+    """`value` with the long strings in place of their placeholders."""
     if isinstance(value, str):
         return long_texts.get(value, value)
     if isinstance(value, list):
-        return [_put_back(each, long_texts) for each in value]
+        return [put_back(each, long_texts) for each in value]
     if isinstance(value, dict):
-        return {name: _put_back(each, long_texts) for name, each in value.items()}
+        return {name: put_back(each, long_texts) for name, each in value.items()}
     return value
 
 

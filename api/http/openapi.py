@@ -1,41 +1,36 @@
 """The OpenAPI description: forms from each tool's `Params`, errors from the error table, shared headers."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
 
 from api.errors import ERROR_TABLE, retryable_codes
+from api.http import forms, openapi_bodies
+from api.http import openapi_examples as examples_of
 from api.http.schemas import Failure, ToolSuccess, UploadSuccess
 from ml.tool import Tool
 
 _COMPONENTS = "#/components/schemas/{model}"
 _FILE = {"type": "string", "format": "binary"}
+#: Bodies that are an image.
+PICTURES = {f"image/{kind}": {"schema": _FILE} for kind in ("png", "jpeg", "webp", "avif")}
 _DESCRIPTION = (
     "Send an image, get an image. Every successful call costs 1 credit, any other answer costs nothing."
     " Authenticate with `Authorization: Bearer bge_live_…` or `X-Api-Key`."
 )
-_EXAMPLE_REQUEST_ID = "req_5pT0sVn2Qb8mXw4cYk1LrZ"
-_EXAMPLE_DATA = {
-    "imageUrl": "https://example.com/api/images/img_4KdX0aJv8sQ2mTn6RzB1yP?exp=1795446000&kid=9f2c41aa&sig=…",
-    "width": 1920,
-    "height": 1080,
-    "format": "png",
-    "processingTimeMs": 1450,
-    "queueTimeMs": 12,
-    "imageId": "img_4KdX0aJv8sQ2mTn6RzB1yP",
-    "bytes": 812345,
-    "expiresAt": "2026-11-23T15:00:00Z",
-    "model": None,
-    "device": "cpu",
-    "creditsCharged": 1,
-    "creditsRemaining": 14,
-    "warnings": [],
-}
 _EXAMPLE_CODE_MESSAGES = {
     "INVALID_PARAMETER": "quality: Input should be less than or equal to 100",
     "RATE_LIMITED": "The plan allows 20 calls a minute; try again in 3 s.",
 }
+_EXAMPLE_CODE_PARAMS = {"INVALID_PARAMETER": "quality"}
+#: Headers that are not whole numbers.
+_TEXT_HEADERS = frozenset(
+    {"Cache-Control", "ETag", "RateLimit", "RateLimit-Policy", "X-Request-Id", "X-Type"}
+)
+_TRUE_HEADERS = frozenset({"Idempotent-Replayed"})
 HEADERS = {
     "X-Request-Id": "The id of this request; include it when you report a problem.",
     "X-Credits-Charged": "Credits this answer cost: 1 for a new success, 0 for a replay or an error.",
@@ -62,7 +57,15 @@ IDEMPOTENCY_PARAMETER = {
 
 def tool_operation(tool: Tool) -> dict[str, Any]:
     """The parts of a tool's route that FastAPI cannot infer: its form and its header."""
-    content = {"multipart/form-data": {"schema": form_schema(tool), "example": {"image": "@photo.jpg"}}}
+    form = form_schema(tool)
+    files = {"image", *(field.name for field in tool.files)}
+    content = {
+        "multipart/form-data": {"schema": form, "example": examples_of.FORMS[tool.name]},
+        "application/json": {
+            "schema": openapi_bodies.json_schema(form, files, forms.list_names(tool.params)),
+            "example": openapi_bodies.example(tool.name),
+        },
+    }
     return {
         "security": SECURITY,
         "parameters": [IDEMPOTENCY_PARAMETER],
@@ -74,6 +77,7 @@ def form_schema(tool: Tool) -> dict[str, Any]:
     """A tool's form as JSON Schema: its parameters, the image or its id, and its other files."""
     parameters = tool.params.model_json_schema(ref_template=_COMPONENTS)
     parameters.pop("$defs", None)
+    parameters.pop("title", None)  # Generated clients name the form after the operation.
     files = {field.name: {**_FILE, "description": field.description} for field in tool.files}
     ids = {
         field.id_field: {
@@ -87,7 +91,22 @@ def form_schema(tool: Tool) -> dict[str, Any]:
         "image": {**_FILE, "description": "The image; `image_file` and `file` are aliases."},
         "image_id": {"type": "string", "description": "Instead of `image`: an earlier upload or result."},
     }
-    return {**parameters, "properties": {**source, **files, **ids, **parameters["properties"]}}
+    texts = {name: without_null(each) for name, each in parameters["properties"].items()}
+    urls = {forms.url_field(name): openapi_bodies.url_property(name) for name in ("image", *files)}
+    return {**parameters, "properties": {**source, **files, **ids, **urls, **texts}}
+
+
+def without_null(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """A parameter's schema without the `null` by which Python writes that it is absent."""
+    options = [option for option in schema.get("anyOf", ()) if option != {"type": "null"}]
+    plain = {key: value for key, value in schema.items() if key not in ("anyOf", "title")}
+    if len(options) == 1:
+        plain |= options[0]
+    elif options:
+        plain["anyOf"] = options
+    if plain.get("default", ...) is None:
+        del plain["default"]
+    return plain
 
 
 def signature_parameters() -> list[dict[str, Any]]:
@@ -104,31 +123,66 @@ def signature_parameters() -> list[dict[str, Any]]:
 
 
 def upload_operation() -> dict[str, Any]:
-    schema = {"type": "object", "properties": {"image": _FILE}, "required": ["image"]}
-    body = {"required": True, "content": {"multipart/form-data": {"schema": schema}}}
+    url = {forms.url_field("image"): openapi_bodies.url_property("image")}
+    schema = {"type": "object", "properties": {"image": _FILE, **url}}
+    json_body = {
+        "schema": openapi_bodies.json_schema(schema, {"image"}, ()),
+        "example": openapi_bodies.example(),
+    }
+    body = {
+        "required": True,
+        "content": {
+            "multipart/form-data": {"schema": schema, "example": examples_of.UPLOAD_FORM},
+            "application/json": json_body,
+        },
+    }
     return {"security": SECURITY, "parameters": [IDEMPOTENCY_PARAMETER], "requestBody": body}
 
 
 def upload_responses() -> dict[int | str, dict[str, Any]]:
     """Every error of an upload, and the headers of its success."""
     headers = described({**HEADERS, "Idempotent-Replayed": _REPLAYED})
-    success = {"description": "The stored image.", "model": UploadSuccess, "headers": headers}
-    errors = error_responses(*WITH_KEY, 409, 413, 415, 422, 500, 504)
-    return {200: success, **errors}
+    success = success_response("The stored image.", UploadSuccess, examples_of.UPLOAD, headers)
+    return success | error_responses(*WITH_KEY, 409, 413, 415, 422, 500, 504)
 
 
 def tool_responses(tool: Tool) -> dict[int | str, dict[str, Any]]:
     """A tool's success, as JSON or as the image, and every error of a call."""
     model = tool.checkpoints[0] if tool.checkpoints else None
-    example = {"success": True, "data": {**_EXAMPLE_DATA, "model": model}, "requestId": _EXAMPLE_REQUEST_ID}
-    picture = {f"image/{kind}": {"schema": _FILE} for kind in ("png", "jpeg", "webp", "avif")}
+    example = examples_of.success(examples_of.tool_data(model))
     success = {
         "description": "The result. With `Accept: image/*`: its bytes, with the metadata in `X-*` headers.",
         "model": ToolSuccess,
-        "content": {"application/json": {"example": example}, **picture},
+        "content": {"application/json": {"example": example}, **PICTURES},
         "headers": described({**HEADERS, "Idempotent-Replayed": _REPLAYED}),
     }
     return {200: success, **error_responses(*sorted({status for status, _ in ERROR_TABLE.values()}))}
+
+
+def success_response(
+    description: str, model: type[BaseModel], example: Any, headers: dict[str, Any] | None = None
+) -> dict[int | str, dict[str, Any]]:
+    """A success as JSON; `example` is its `data`."""
+    described_headers = headers or described({"X-Request-Id": HEADERS["X-Request-Id"]})
+    content = {"application/json": {"example": examples_of.success(example)}}
+    return {
+        200: {"description": description, "model": model, "content": content, "headers": described_headers}
+    }
+
+
+def picture_response() -> dict[int | str, dict[str, Any]]:
+    """The answer of a download."""
+    headers = described(
+        {
+            "X-Request-Id": HEADERS["X-Request-Id"],
+            "ETag": "Send it as `If-None-Match` to get 304 while the image is the same.",
+            "Cache-Control": "How long a browser may keep it.",
+        }
+    )
+    return {
+        200: {"description": "The image's bytes.", "content": PICTURES, "headers": headers},
+        304: {"description": "The image is the one that `If-None-Match` names."},
+    }
 
 
 def error_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -145,13 +199,25 @@ ANY_REQUEST = (400, 500, 503)
 WITH_KEY = (*ANY_REQUEST, 401, 403, 429)
 
 
-def install(app: FastAPI, tools: list[Tool]) -> None:
-    """Set the OpenAPI description of `app`, which is built on first use."""
+def install(
+    app: FastAPI, tools: list[Tool], public_url: str | None = None, contact_email: str | None = None
+) -> None:
+    """Set the OpenAPI description of `app`, which is built on first use.
+
+    Without a public URL the server is the one that the document came from.
+    """
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
-            page = get_openapi(
-                title="bgeraser", version=app.version, description=_DESCRIPTION, routes=app.routes
+            page = examples_of.restore_nulls(
+                get_openapi(
+                    title="bgeraser",
+                    version=app.version,
+                    description=_DESCRIPTION,
+                    routes=app.routes,
+                    servers=[{"url": public_url or "/"}],
+                    contact=None if contact_email is None else {"email": contact_email},
+                )
             )
             _drop_foreign_errors(page)
             components = page.setdefault("components", {})
@@ -159,6 +225,7 @@ def install(app: FastAPI, tools: list[Tool]) -> None:
                 "ApiKeyBearer": {"type": "http", "scheme": "bearer"},
                 "ApiKeyHeader": {"type": "apiKey", "in": "header", "name": "X-Api-Key"},
             }
+            components.setdefault("schemas", {}).update(openapi_bodies.COMPONENTS)
             for tool in tools:
                 definitions = tool.params.model_json_schema(ref_template=_COMPONENTS).get("$defs", {})
                 components.setdefault("schemas", {}).update(definitions)
@@ -185,7 +252,9 @@ def _error_response(status: int, codes: list[str]) -> dict[str, Any]:
     if status in (409, 429, 503):
         headers["Retry-After"] = RETRY_AFTER
     examples = {
-        code: {"value": {"success": False, "error": _example_error(code), "requestId": _EXAMPLE_REQUEST_ID}}
+        code: {
+            "value": {"success": False, "error": _example_error(code), "requestId": examples_of.REQUEST_ID}
+        }
         for code in codes
     }
     return {
@@ -198,9 +267,20 @@ def _error_response(status: int, codes: list[str]) -> dict[str, Any]:
 
 def _example_error(code: str) -> dict[str, Any]:
     message = _EXAMPLE_CODE_MESSAGES.get(code, "…")
-    return {"code": code, "message": message, "param": None, "retryable": code in _RETRYABLE_CODES}
+    return {
+        "code": code,
+        "message": message,
+        "param": _EXAMPLE_CODE_PARAMS.get(code, examples_of.NULL),
+        "retryable": code in _RETRYABLE_CODES,
+    }
 
 
 def described(headers: dict[str, str]) -> dict[str, Any]:
     """Headers by name, from their descriptions."""
-    return {name: {"description": text, "schema": {"type": "string"}} for name, text in headers.items()}
+    return {name: {"description": text, "schema": _header_schema(name)} for name, text in headers.items()}
+
+
+def _header_schema(name: str) -> dict[str, Any]:
+    if name in _TRUE_HEADERS:
+        return {"type": "string", "enum": ["true"]}
+    return {"type": "string" if name in _TEXT_HEADERS else "integer"}

@@ -8,6 +8,7 @@ from starlette.requests import ClientDisconnect
 
 from api.auth.authenticator import Caller
 from api.calls import call_log
+from api.calls.types import CallFailed
 from api.http import responses
 from api.services import Services
 from ml.tool import Tool
@@ -23,7 +24,7 @@ def logged(request: Request, services: Services, caller: Caller, tool: Tool) -> 
         raise  # No answer was sent.
     except Exception as error:
         record = call_log.refused(
-            responses.as_known_error(error),
+            responses.as_known_error(error.error if isinstance(error, CallFailed) else error),
             request_id=responses.request_id_of(request),
             account_id=caller.account_id,
             key_id=caller.key_id,

@@ -25,6 +25,7 @@ from api.errors import (
     ServiceUnavailable,
     as_api_error,
     is_retryable,
+    status_and_code,
 )
 from api.http.removebg import errors as removebg_errors
 from api.images.service import MEDIA_TYPES
@@ -112,12 +113,18 @@ def error(request: Request, raised: Exception, data: Any = None) -> Response:
     else:
         status, body = response_bodies.failure(known, request_id_of(request), data)
     headers = account_headers(request)
-    if status in _RETRIED_STATUSES and is_retryable(known):
-        seconds = getattr(known, "retry_after_seconds", None) or _RETRY_AFTER_SECONDS
-        headers["Retry-After"] = str(max(1, math.ceil(seconds)))
+    if (seconds := retry_after_seconds(known)) is not None:
+        headers["Retry-After"] = str(seconds)
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     return json_response(body, status, headers)
+
+
+def retry_after_seconds(error: Exception) -> int | None:
+    """Whole seconds after which the same request may succeed; None if waiting does not help."""
+    if status_and_code(error)[0] not in _RETRIED_STATUSES or not is_retryable(error):
+        return None
+    return max(1, math.ceil(getattr(error, "retry_after_seconds", None) or _RETRY_AFTER_SECONDS))
 
 
 def as_known_error(raised: Exception) -> Exception:

@@ -1,5 +1,6 @@
 """The JSON shapes of answers, for the OpenAPI description and for building larger ones."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
@@ -16,6 +17,11 @@ class _Shape(BaseModel):
     def as_data(self) -> dict[str, Any]:
         """The `data` of an answer."""
         return self.model_dump(mode="json", by_alias=True)
+
+
+class _Success(_Shape):
+    success: bool = Field(True, description="true")
+    request_id: str
 
 
 class ErrorBody(_Shape):
@@ -50,10 +56,8 @@ class ToolData(BaseModel):
     warnings: list[str]
 
 
-class ToolSuccess(_Shape):
-    success: bool = Field(True, description="true")
+class ToolSuccess(_Success):
     data: ToolData
-    request_id: str
 
 
 class UploadData(_Shape):
@@ -67,10 +71,17 @@ class UploadData(_Shape):
     expires_at: str = Field(description="When the URL expires.")
 
 
-class UploadSuccess(_Shape):
-    success: bool = Field(True, description="true")
+class UploadSuccess(_Success):
     data: UploadData
-    request_id: str
+
+
+class DeletedImage(_Shape):
+    image_id: str
+    deleted: bool
+
+
+class DeletedImageSuccess(_Success):
+    data: DeletedImage
 
 
 class Credits(_Shape):
@@ -97,6 +108,14 @@ class AccountData(_Shape):
     plan: str
     credits: Credits
     limits: PlanLimits
+
+
+class AccountSuccess(_Success):
+    data: AccountData
+
+
+class UsageSuccess(_Success):
+    data: list[UsageEntry]
 
 
 class Engines(_Shape):
@@ -149,4 +168,67 @@ class ToolEntry(_Shape):
                 for field in tool.files
             ],
             engines=Engines.of(state),
+        )
+
+
+class ToolsSuccess(_Success):
+    data: list[ToolEntry]
+
+
+class Alive(_Shape):
+    status: str = Field(description="ok")
+
+
+class AliveSuccess(_Success):
+    data: Alive
+
+
+class QueueLength(_Shape):
+    waiting: int
+    running: int
+
+
+class EnginesOfTool(Engines):
+    tool: str
+
+
+class ReadyData(_Shape):
+    ready: bool
+    database: str = Field(description="ok, read-only or unavailable.")
+    storage: str = Field(description="ok or unavailable.")
+    device: str
+    workers: int
+    queue: QueueLength
+    engines: list[EnginesOfTool]
+
+
+class ReadySuccess(_Success):
+    data: ReadyData
+
+
+class NotReady(Failure):
+    """A failure that says which parts are not ready."""
+
+    data: ReadyData | None = Field(None, description="Absent if another error is answered.")
+
+
+class ModelsOfTool(_Shape):
+    name: str
+    title: str
+    summary: str
+    engines: Engines
+
+
+class CatalogueData(_Shape):
+    """The tools and their engines, without the parameters."""
+
+    tools: list[ModelsOfTool]
+
+    @classmethod
+    def of(cls, entries: Iterable[ToolEntry]) -> "CatalogueData":
+        return cls(
+            tools=[
+                ModelsOfTool(name=each.name, title=each.title, summary=each.summary, engines=each.engines)
+                for each in entries
+            ]
         )

@@ -24,7 +24,7 @@ class Image(SQLModel, table=True):
     id: str = Field(primary_key=True)  # img_…
     account_id: str = Field(foreign_key="account.id", index=True)
     kind: str
-    format: str  # jpg, png, webp, avif, heic
+    format: str  # jpg, png, webp, avif, heic, bmp, gif, tiff
     size_bytes: int
     #: Size of the stored artefacts (`api.images.storage`), which count towards the account's storage too.
     artefact_bytes: int = Field(default=0, sa_column_kwargs={"server_default": "0"})

@@ -33,6 +33,9 @@ MEDIA_TYPES = {
     "webp": "image/webp",
     "avif": "image/avif",
     "heic": "image/heic",
+    "bmp": "image/bmp",
+    "gif": "image/gif",
+    "tiff": "image/tiff",
     "zip": "application/zip",
 }
 #: A use extends an image's lifetime only if that gains more than this, so that not every use writes.

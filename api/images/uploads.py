@@ -18,6 +18,7 @@ from api.images.models import ImageKind
 from api.images.service import NewImage
 from api.rate_limit import RateState
 from api.services import Services
+from billing.ledger import accounts
 from ml.imaging import codecs
 
 
@@ -37,29 +38,21 @@ async def store(
     *,
     idempotency_key: str | None,
     build_body: Callable[[NewImage], bytes],
+    url: str | None = None,
+    rate_taken: RateState | None = None,
 ) -> UploadResult:
     """Store an upload and answer with `build_body`, or repeat the answer of the same key and file.
 
-    Raises as `store_upload`, and `CallFailed` with `IdempotencyMismatch`, `IdempotencyInProgress` or
-    `RateLimited`.
+    `url` is where `content` was fetched from, and `rate_taken` the outcome of `admit_fetch`. Raises as
+    `store_upload`, and `CallFailed` with `IdempotencyMismatch`, `IdempotencyInProgress` or `RateLimited`.
     """
     if idempotency_key is None:
-        image, rate = await store_upload(services, account_id, content)
+        image, rate = await store_upload(services, account_id, content, rate_taken)
         return UploadResult(build_body(image), rate, is_replay=False)
-    fingerprint = await asyncio.to_thread(_fingerprint, content)
-    outcome = await services.database.run(
-        lambda session: admission.admit_unbilled(
-            session,
-            account_id=account_id,
-            idempotency_key=idempotency_key,
-            fingerprint=fingerprint,
-            now=services.clock(),
-        )
-    )
-    if isinstance(outcome, Refused):
-        raise CallFailed(outcome.error, AccountStatus(outcome.rate, outcome.available))
-    if isinstance(outcome, Replayed):
-        return UploadResult(outcome.answer.body, outcome.rate, is_replay=True)
+    fingerprint = await asyncio.to_thread(_fingerprint, content if url is None else url)
+    outcome = rate_taken or await _admit(services, account_id, idempotency_key, fingerprint)
+    if isinstance(outcome, UploadResult):
+        return outcome
     image, content = await clean_upload(services, account_id, content)
     own_answer = Answer(200, build_body(image), image.id)
 
@@ -84,16 +77,54 @@ async def store(
     return UploadResult(answer.body, outcome, is_replay)
 
 
-async def store_upload(services: Services, account_id: str, content: bytes) -> tuple[NewImage, RateState]:
-    """Store an uploaded image without its metadata; takes one call of the rate.
+async def admit_fetch(
+    services: Services, account_id: str, url: str, *, idempotency_key: str | None
+) -> RateState | UploadResult:
+    """Take a call of the rate before `url` is fetched; or the answer of the same key and URL.
+
+    Raises `RateLimited`, and `CallFailed` as `store`.
+    """
+    if idempotency_key is None:
+        return await services.database.run(
+            lambda session: admission.take_rate(session, account_id, services.clock())
+        )
+    return await _admit(services, account_id, idempotency_key, _fingerprint(url))
+
+
+async def _admit(
+    services: Services, account_id: str, idempotency_key: str, fingerprint: str
+) -> RateState | UploadResult:
+    outcome = await services.database.run(
+        lambda session: admission.admit_unbilled(
+            session,
+            account_id=account_id,
+            idempotency_key=idempotency_key,
+            fingerprint=fingerprint,
+            now=services.clock(),
+        )
+    )
+    if isinstance(outcome, Refused):
+        raise CallFailed(outcome.error, AccountStatus(outcome.rate, outcome.available))
+    if isinstance(outcome, Replayed):
+        return UploadResult(outcome.answer.body, outcome.rate, is_replay=True)
+    return outcome
+
+
+async def store_upload(
+    services: Services, account_id: str, content: bytes, rate_taken: RateState | None = None
+) -> tuple[NewImage, RateState]:
+    """Store an uploaded image without its metadata; takes one call of the rate unless that was done.
 
     Raises `StorageFull`, `RateLimited` and as `clean_upload`.
     """
     image, content = await clean_upload(services, account_id, content)
 
     def record(session: Session) -> RateState:
-        # Taking from the rate locks the account, so that two uploads cannot share the last room.
-        rate = admission.take_rate(session, account_id, services.clock())
+        # The account is locked, so that two uploads cannot share the last room.
+        if rate_taken is None:
+            rate = admission.take_rate(session, account_id, services.clock())
+        else:
+            rate = admission.rate_of(accounts.lock(session, account_id), services.clock())
         images.check_room(session, services, account_id, image.size_bytes)
         session.add(image.row())
         return rate
@@ -119,5 +150,8 @@ def _describe(services: Services, account_id: str, content: bytes) -> NewImage:
     return images.describe(services, account_id, ImageKind.UPLOAD, format, content, width, height)
 
 
-def _fingerprint(content: bytes) -> str:
-    return hashlib.sha256(b"upload:" + hashlib.sha256(content).digest()).hexdigest()
+def _fingerprint(source: bytes | str) -> str:
+    """Of a file's content, or of the URL that it is fetched from."""
+    kind = b"upload:" if isinstance(source, bytes) else b"upload from:"
+    content = source if isinstance(source, bytes) else source.encode()
+    return hashlib.sha256(kind + hashlib.sha256(content).digest()).hexdigest()

@@ -194,7 +194,7 @@ class _Reader:
         try:
             codecs.sniff(content[: codecs.SNIFF_BYTES])
         except UnsupportedFormat:
-            problem = "does not lead to a JPEG, PNG, WebP, AVIF or HEIC file"
+            problem = f"does not lead to a {codecs.INPUT_FORMATS_TITLE} file"
             raise _unavailable(self.param, problem) from None
 
 

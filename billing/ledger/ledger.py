@@ -92,8 +92,7 @@ def hold(
 
     Raises InsufficientCredits, AddressUnverified, DuplicateReference.
     """
-    if account.verified_at is None:
-        raise AddressUnverified("the account's address is not verified")
+    require_verified(account)
     source = session.exec(_NEXT_GRANT, params={"account_id": account.id, "now": now}).first()
     if source is None:
         used = session.exec(select(Hold.id).where(col(Hold.reference) == reference)).first()
@@ -118,6 +117,19 @@ def hold(
         raise DuplicateReference(f"there is a hold {reference}")
     move(session, account_id=account.id, grant_id=source.id, available=-held.amount, held=held.amount)
     return held
+
+
+def require_verified(account: Account) -> None:
+    """Raises AddressUnverified: credits can be spent once the address is verified."""
+    if account.verified_at is None:
+        raise AddressUnverified("the account's address is not verified")
+
+
+def require_credit(account: Account) -> None:
+    """Raises InsufficientCredits, AddressUnverified if `hold` would; the account must be locked."""
+    require_verified(account)
+    if account.available < 1:
+        raise InsufficientCredits("no credits are left")
 
 
 def capture(session: Session, hold_id: str, *, lease_owner: str, now: datetime) -> Entry:

@@ -32,8 +32,16 @@ MAX_OUTPUT_PIXELS = 64_000_000
 #: How many of a file's first bytes `sniff` needs.
 SNIFF_BYTES = 64
 
+#: The formats of inputs, for messages.
+INPUT_FORMATS_TITLE = "JPEG, PNG, WebP, AVIF, HEIC, BMP, GIF or TIFF"
+
 _AVIF_BRANDS = {b"avif", b"avis"}
 _HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis"}
+_GIF_VERSIONS = {b"GIF87a", b"GIF89a"}
+_TIFF_MARKS = {b"II*\0", b"MM\0*"}
+_BMP_HEADER_BYTES = {12, 40, 52, 56, 64, 108, 124}
+#: What `auto` makes of a source whose own format is no output; transparency is png in any case.
+_AUTO_FORMATS = {"heic": "jpg", "bmp": "jpg", "tiff": "jpg", "gif": "png"}
 # Limits of libjpeg and libwebp, and of AVIF readers such as browsers.
 _MAX_SIDE_PIXELS = {"jpg": 65_500, "webp": 16_383, "avif": 32_768}
 # libaom needs 36 bytes per pixel to encode, 24 with subsampled colour, and 0.2 s per megapixel at its fastest
@@ -51,7 +59,7 @@ _MAX_JFIF_DENSITY = 65_535
 
 
 def sniff(first_bytes: bytes) -> str:
-    """The format by its magic bytes: jpg, png, webp, avif or heic. Raises `UnsupportedFormat`.
+    """The format by its magic bytes, as in `Picture.format`. Raises `UnsupportedFormat`.
 
     `first_bytes` are the first `SNIFF_BYTES` of the file, or all of it if it is shorter.
     """
@@ -68,7 +76,14 @@ def sniff(first_bytes: bytes) -> str:
             return "avif"
         if brands & _HEIC_BRANDS:
             return "heic"
-    raise UnsupportedFormat("Not a JPEG, PNG, WebP, AVIF or HEIC file.")
+    if first_bytes[:6] in _GIF_VERSIONS:
+        return "gif"
+    if first_bytes[:4] in _TIFF_MARKS:
+        return "tiff"
+    # Two letters alone could begin any text.
+    if first_bytes[:2] == b"BM" and int.from_bytes(first_bytes[14:18], "little") in _BMP_HEADER_BYTES:
+        return "bmp"
+    raise UnsupportedFormat(f"Not a {INPUT_FORMATS_TITLE} file.")
 
 
 def probe(data: bytes, max_pixels: int = MAX_INPUT_PIXELS) -> tuple[int, int]:
@@ -111,8 +126,9 @@ def strip_metadata(data: bytes, max_pixels: int = MAX_INPUT_PIXELS) -> bytes | N
 def decode(data: bytes, max_pixels: int = MAX_INPUT_PIXELS) -> Picture:
     """The picture in `data`: upright, sRGB, RGBA only if some pixel is not opaque.
 
-    Of animations and sequences the first frame. Raises `UnsupportedFormat`, `PictureTooLarge` (from the
-    header alone, before pixels are decoded), `UnreadablePicture` (damaged or cut short) or `OutOfMemory`.
+    Of animations and sequences the first frame, of documents the first page. Raises `UnsupportedFormat`,
+    `PictureTooLarge` (from the header alone, before pixels are decoded), `UnreadablePicture` (damaged or cut
+    short) or `OutOfMemory`.
     """
     source_format = sniff(data[:SNIFF_BYTES])
     with _translate_errors():
@@ -132,9 +148,18 @@ class _Format(Protocol):
 
 
 def _format_module(source_format: str) -> _Format:
-    from ml.imaging.formats import avif, heic, jpeg, png, webp
+    from ml.imaging.formats import avif, bmp, gif, heic, jpeg, png, tiff, webp
 
-    modules: dict[str, _Format] = {"jpg": jpeg, "png": png, "webp": webp, "avif": avif, "heic": heic}
+    modules: dict[str, _Format] = {
+        "jpg": jpeg,
+        "png": png,
+        "webp": webp,
+        "avif": avif,
+        "heic": heic,
+        "bmp": bmp,
+        "gif": gif,
+        "tiff": tiff,
+    }
     return modules[source_format]
 
 
@@ -209,14 +234,14 @@ def resolve_format(
 ) -> str:
     """The format of an answer of `size`, (width, height) in pixels.
 
-    auto: png for transparency and masks, else the source's own; HEIC becomes jpg; png too where that format
-    cannot hold the size.
+    auto: png for transparency and masks, else the source's own; HEIC, BMP and TIFF become jpg, GIF png. It is
+    png too where that format cannot hold the size.
     """
     if wanted != "auto":
         return wanted
     if has_alpha or is_mask:
         return "png"
-    own = "jpg" if source_format == "heic" else source_format
+    own = _AUTO_FORMATS.get(source_format, source_format)
     try:
         check_format_holds(own, *size)
     except BadParameter:

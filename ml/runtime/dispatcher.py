@@ -155,14 +155,16 @@ class Dispatcher:
         """Expected seconds before the picture's size is known, and whether it is a long call."""
         estimate = self._durations.estimate(call)
         if estimate is None:
-            return UNKNOWN_SECONDS, True  # it may be long, and must not occupy every worker
+            # It may be long, and must not occupy every worker.
+            return UNKNOWN_SECONDS, self._long_seconds < math.inf
         return estimate.mean_seconds, estimate.mean_seconds > self._long_seconds
 
     def _refuse_if_overloaded(self, submission: Submission, now: float) -> None:
         if self._stop_at is not None:
             raise shutting_down()
         seconds = self._queue.expected_wait_seconds(now, submission)
-        retry_after = min(max(math.ceil(seconds - self._max_wait_seconds), 1), MAX_RETRY_AFTER_SECONDS)
+        beyond_seconds = min(max(seconds - self._max_wait_seconds, 1.0), MAX_RETRY_AFTER_SECONDS)
+        retry_after = math.ceil(beyond_seconds)
         if seconds > self._max_wait_seconds:
             raise Overloaded(f"The expected wait is {seconds:.0f} seconds.", retry_after)
         try:

@@ -57,8 +57,8 @@ class LocalConfig:
     threads_per_worker: int | None = None
     memory_limit_bytes: int = 4 << 30  # resident memory of one worker
     queue_size: int = 256  # waiting calls
-    max_wait_seconds: float = 25.0  # calls expected to wait longer are refused
-    long_seconds: float = 10.0  # longer calls never occupy every worker
+    max_wait_seconds: float = 25.0  # calls expected to wait longer are refused; math.inf: none
+    long_seconds: float = 10.0  # longer calls never occupy every worker; math.inf: no call counts as long
     cancel_grace_seconds: float = 5.0
     close_seconds: float = 20.0  # for running calls when the backend closes
     start_seconds: float = 180.0  # the first start ever compiles engines
@@ -140,6 +140,11 @@ class LocalBackend:
         self._started = False
         self._checked_at: float | None = None
         self._checkpoints: dict[str, EngineSelection] = {}
+
+    @property
+    def worker_count(self) -> int:
+        """How many workers there are, ready or not."""
+        return len(self._slots)
 
     def start(self) -> None:
         """Start the workers. Returns at once; they warm up in the background. May be called once."""

@@ -17,7 +17,7 @@ from ml.imaging import codecs
 
 # Peak bytes per pixel of decoding and encoding, measured with pictures of 16 to 50 megapixels and rounded up.
 # They include the pixel arrays themselves; tools work in rows or tiles.
-_DECODING_BYTES = {"jpg": 10, "png": 13, "webp": 16, "avif": 20, "heic": 20}
+_DECODING_BYTES = {"jpg": 10, "png": 13, "webp": 16, "avif": 20, "heic": 20, "bmp": 10, "gif": 14, "tiff": 20}
 _ENCODING_BYTES = {"jpg": 8, "png": 12, "webp": 16, "avif": 40, "zip": 20}
 #: Free memory of the machine that is left to other processes.
 _RESERVE_BYTES = 128 << 20

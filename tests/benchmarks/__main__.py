@@ -5,6 +5,7 @@ import sys
 
 BENCHMARKS = (
     "bg_removal",
+    "folder",
     "selecting",
     "upscale",
     "filling",

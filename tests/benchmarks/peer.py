@@ -1,4 +1,4 @@
-"""rembg's own server, in a virtual environment of its own, on the checkpoint that we use."""
+"""rembg's own server and command, in a virtual environment of its own, on the checkpoint that we use."""
 
 import os
 import shutil
@@ -26,17 +26,29 @@ def _environment(directory: Path) -> Path:
     return home
 
 
+def folder_command(directory: Path, checkpoint: Path) -> tuple[list[str], dict[str, str]]:
+    """`rembg p` without its folders, and its environment."""
+    home = _environment(directory)
+    command = [str(home / "bin/rembg"), "p", "--model", "isnet-general-use"]
+    return command, _settings(directory, checkpoint)
+
+
+def _settings(directory: Path, checkpoint: Path) -> dict[str, str]:
+    """The environment in which rembg finds the checkpoint."""
+    models = directory / "rembg-models"
+    models.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(checkpoint, models / checkpoint.name)
+    return os.environ | {"U2NET_HOME": str(models), "MODEL_CHECKSUM_DISABLED": "1"}
+
+
 @contextmanager
 def serving(directory: Path, checkpoint: Path) -> Iterator[str]:
     """`rembg s` on a free port; yields its address once a first picture went through."""
     home = _environment(directory)
-    models = directory / "rembg-models"
-    models.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(checkpoint, models / checkpoint.name)
+    environment = _settings(directory, checkpoint)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    environment = os.environ | {"U2NET_HOME": str(models), "MODEL_CHECKSUM_DISABLED": "1"}
     command = [str(home / "bin/rembg"), "s", "--host", "127.0.0.1", "--port", str(port), "--no-ui"]
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:

@@ -152,11 +152,12 @@ def test_a_background_picture_is_applied_to_a_finished_cutout(
 def test_the_settings_of_one_picture_do_not_apply_to_the_next(editor: Editor) -> None:
     editor.open("cup.jpg", jpeg_bytes(photo("coffee")))
     editor.press("Color")
-    expect(editor.page.locator(".swatches")).to_be_visible()
+    swatch = editor.page.get_by_role("button", name="Background #1f3a5f")
+    expect(swatch).to_be_visible()
     editor.page.get_by_label("Open another picture").click()
     editor.open("cat.jpg", jpeg_bytes(photo("chelsea")))
-    expect(editor.page.locator(".swatches")).to_have_count(0)
-    none = editor.page.locator(".panel").get_by_role("button", name="None")
+    expect(swatch).to_have_count(0)
+    none = editor.page.get_by_role("group", name="Background").get_by_role("button", name="None")
     expect(none).to_have_attribute("aria-pressed", "true")
 
 

@@ -179,7 +179,7 @@ def test_a_selection_edits_the_cutout(
     editor.choose("magic-select")
     editor.drag((20, 20), (200, 120))
     expect(editor.page.get_by_text("% sure")).to_be_visible(timeout=WORK_MS)
-    editor.apply("Add to the cut-out")
+    editor.apply("Add to cut-out")
     assert server.balance(customer) == (13, 0)
     assert saved(editor, tmp_path)[395, 5].tolist() == [0x1F, 0x3A, 0x5F], "the background is kept"
 

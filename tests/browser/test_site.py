@@ -12,7 +12,7 @@ from tests.support.server import RunningServer
 LOOKS: tuple[dict[str, Any], ...] = ({}, {"viewport": PHONE, "color_scheme": "dark"})
 
 
-@pytest.mark.parametrize("path", ["/", "/docs"])
+@pytest.mark.parametrize("path", ["/", "/docs", "/docs/agents"])
 def test_a_page_is_accessible_and_fits_its_viewport(
     new_page: NewPage, server: RunningServer, path: str
 ) -> None:

@@ -35,6 +35,10 @@ from tests.support.checkpoints import models_dir
 
 __all__ = ["Customer", "RunningServer", "server", "server_factory", "start_server"]
 
+#: Where a test may serve a page that the session's server lets call the API.
+OTHER_PORT = 20_000 + os.getpid() % 10_000
+OTHER_ORIGIN = f"http://127.0.0.1:{OTHER_PORT}"
+
 _ROOT = Path(__file__).resolve().parents[2]
 _COMMAND = [sys.executable, "-m", "web.cli", "serve", "--port"]
 _TLS = ssl.create_default_context()  # made once: making it takes longer than a call
@@ -132,7 +136,8 @@ def server(
     tmp_path_factory: pytest.TempPathFactory, server_factory: ServerFactory
 ) -> Iterator[RunningServer]:
     """The session's server. Each test creates accounts of its own on it."""
-    with server_factory(tmp_path_factory.mktemp("server"), {}) as running:
+    settings = {"BGERASER_CORS_ORIGINS": OTHER_ORIGIN}
+    with server_factory(tmp_path_factory.mktemp("server"), settings) as running:
         yield running
         assert running.drifts() == []
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from api import background
 from api.errors import ServiceUnavailable
 from api.settings import MissingSecret, Settings, WrongSettings
 from ml.device import NoCudaDevice
@@ -55,6 +54,7 @@ def _run(application: "FastAPI", settings: Settings, host: str, port: int) -> bo
     """Serve until the process is stopped. Returns False if it could not listen."""
     import uvicorn
 
+    from api import background
     from api.http import connection_limits, protocol
 
     connections = _max_connections(settings)

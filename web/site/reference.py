@@ -14,8 +14,8 @@ from ml.catalogue import TOOLS
 
 MEANINGS = {
     "INVALID_REQUEST": "The request is malformed.",
-    "MISSING_IMAGE": "Neither image nor image_id was sent.",
-    "MULTIPLE_SOURCES": "Both image and image_id were sent.",
+    "MISSING_IMAGE": "None of image, image_url and image_id was sent.",
+    "MULTIPLE_SOURCES": "More than one of image, image_url and image_id was sent.",
     "INVALID_API_KEY": "The API key is missing, unknown or revoked.",
     "INSUFFICIENT_CREDITS": "No credits are left in this period.",
     "FORBIDDEN": "The signature is invalid, or the account is closed.",
@@ -25,7 +25,8 @@ MEANINGS = {
     "IDEMPOTENCY_IN_PROGRESS": "The first request with this Idempotency-Key is still running.",
     "FILE_TOO_LARGE": "A file is larger than 25 MiB, or the request larger than 52 MiB.",
     "STORAGE_FULL": "The account has no storage left.",
-    "UNSUPPORTED_FORMAT": "The file is not JPEG, PNG, WebP, AVIF or HEIC, judged by its first bytes.",
+    "UNSUPPORTED_FORMAT": "The file is not JPEG, PNG, WebP, AVIF, HEIC, BMP, GIF or TIFF, judged by its first"
+    " bytes.",
     "INVALID_PARAMETER": "A parameter is invalid; param names it.",
     "UNREADABLE_IMAGE": "The image is damaged or truncated.",
     "IMAGE_TOO_LARGE": "More than 50 megapixels of input or 64 megapixels of output.",

@@ -1,7 +1,7 @@
-"""Routes of the public pages: front page, API reference and Swagger UI."""
+"""Routes of the public pages: front page, API reference, how agents connect, and Swagger UI."""
 
 from fastapi import FastAPI, Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
 
 from api.http.dependencies import public_base_url
 from api.http.routes.get_and_head import add_get
@@ -9,7 +9,7 @@ from api.payments import plans
 from ml.catalogue import TOOLS
 from web.auth import visitor
 from web.rendering import pages, static_files
-from web.site import code_samples, errors, reference
+from web.site import agents, code_samples, errors, reference
 
 SHOWCASE = (
     ("bg-removal", "Cut out hair and edges cleanly, on any background you like."),
@@ -26,6 +26,8 @@ def add_to(app: FastAPI) -> None:
     app.mount(static_files.PLACE, static_files.SiteFiles())
     add_get(app, "/", front_page, include_in_schema=False)
     add_get(app, "/docs", reference_page, include_in_schema=False)
+    add_get(app, "/docs/agents", agents_page, include_in_schema=False)
+    add_get(app, "/llms.txt", llms_txt, include_in_schema=False)
     add_get(app, "/openapi", openapi_page, include_in_schema=False)
     add_get(app, "/openapi/{name}", openapi_asset, include_in_schema=False)
     add_get(app, "/app", editor, include_in_schema=False)
@@ -53,6 +55,25 @@ async def reference_page(request: Request) -> Response:
         examples=code_samples.for_server(public_base_url(request)),
         **reference.template_values(request.app.openapi()),
     )
+
+
+async def agents_page(request: Request) -> Response:
+    await visitor.visitor_of(request)
+    base_url = public_base_url(request)
+    return pages.render(
+        request,
+        "agents.html",
+        base_url=base_url,
+        connections=agents.connections(base_url),
+        tools=list(TOOLS.values()),
+        free_tools=agents.free_tools(),
+    )
+
+
+async def llms_txt(request: Request) -> Response:
+    """For language models; the same for everyone, so it has no session."""
+    contact_email = request.app.state.settings.contact_email
+    return PlainTextResponse(agents.llms_txt(public_base_url(request), contact_email))
 
 
 async def openapi_page(request: Request) -> Response:

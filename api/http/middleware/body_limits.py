@@ -55,8 +55,9 @@ class BodyTooSlow(InvalidRequest, HTTPException):
 class BodyLimits:
     """ASGI middleware. `limits`: bytes of multipart bodies by path; one that ends in "/" is a prefix.
 
-    `limits_of_any_type`: bytes of bodies of every type, by path, for routes that accept files as base64. All
-    other bodies contain no file, so 1 MiB is enough for them.
+    `limits_of_json`: bytes of JSON bodies, by path in the same way, for routes that accept files as base64.
+    `limits_of_any_type`: bytes of bodies of every type, by path. All other bodies contain no file, so 1 MiB
+    is enough for them.
     """
 
     def __init__(
@@ -65,9 +66,10 @@ class BodyLimits:
         limits: Mapping[str, int],
         gate: BodyGate,
         limits_of_any_type: Mapping[str, int] | None = None,
+        limits_of_json: Mapping[str, int] | None = None,
     ) -> None:
         self._app = app
-        self._limits = dict(limits)
+        self._limits = {"multipart/form-data": dict(limits), "application/json": dict(limits_of_json or {})}
         self._limits_of_any_type = dict(limits_of_any_type or {})
         self._gate = gate
 
@@ -88,10 +90,9 @@ class BodyLimits:
         if (limit := self._limits_of_any_type.get(path)) is not None:
             return limit
         media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
-        if media_type == "multipart/form-data":
-            for limited, limit in self._limits.items():
-                if path == limited or (limited.endswith("/") and path.startswith(limited)):
-                    return limit
+        for limited, limit in self._limits.get(media_type, {}).items():
+            if path == limited or (limited.endswith("/") and path.startswith(limited)):
+                return limit
         return OTHER_LIMIT_BYTES
 
 
@@ -99,6 +100,12 @@ def refuse_declared_length(scope: Scope) -> None:
     """Raise `BodyTooLarge` if the declared length is over the limit."""
     body: RequestBody = scope[_SCOPE_KEY]
     body.refuse_declared_length()
+
+
+def may_be_longer_than(scope: Scope, size_bytes: int) -> bool:
+    """Whether the body is declared to be longer, or its length is not declared."""
+    body: RequestBody = scope[_SCOPE_KEY]
+    return body.declared_bytes is None or body.declared_bytes > size_bytes
 
 
 async def admit(

@@ -1,4 +1,4 @@
-"""The outermost middleware: request ids, the request log, security headers and unforeseen errors.
+"""The outermost middleware: request ids, the request log, security headers, CORS and unforeseen errors.
 
 It also refuses invalid URLs, and WebSockets, which no route supports.
 """
@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api import response_bodies
 from api.errors import NotFound, ServiceUnavailable
 from api.http import request_line, responses, streams
+from api.http.cors import Cors
 from api.http.metrics import Metrics
 from billing.identifiers import new_id
 
@@ -31,11 +32,15 @@ _LOGGED_PATH_LENGTH = 500
 
 
 class RequestContext:
-    """The outermost ASGI middleware. Headers that the application has set are kept."""
+    """The outermost ASGI middleware. Headers that the application has set are kept.
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, has_tls: bool) -> None:
+    `cors` is applied here, so that pages of other origins can read every refusal.
+    """
+
+    def __init__(self, app: ASGIApp, metrics: Metrics, has_tls: bool, cors: Cors) -> None:
         self._app = app
         self._metrics = metrics
+        self._cors = cors
         self._headers = dict(_SECURITY_HEADERS)
         if has_tls:
             self._headers["Strict-Transport-Security"] = "max-age=31536000"
@@ -63,6 +68,7 @@ class RequestContext:
                 headers["X-Request-Id"] = request_id
                 for name, value in self._headers.items():
                     headers.setdefault(name, value)
+                self._cors.decorate(scope, headers)
                 message = {**message, "headers": headers.raw}
             await send(message)
 
@@ -70,6 +76,8 @@ class RequestContext:
             refusal = request_line.refusal(scope)
             if refusal is not None:
                 await responses.error(Request(scope), refusal)(scope, receive, send_with_headers)
+            elif (preflight := self._cors.preflight(Request(scope))) is not None:
+                await preflight(scope, receive, send_with_headers)
             else:
                 scope = request_line.normalized(scope)
                 await self._app(scope, receive, send_with_headers)

@@ -27,6 +27,8 @@ _MULTIPART_LIMITS = multipart.Limits(
     file_bytes=images.FILE_LIMIT_BYTES,
     text_bytes=40 * 1024 * 1024,  # 25 MiB as base64, with line breaks
 )
+#: Charsets that clients name although they send ASCII, in which all of them agree. Texts are read as UTF-8.
+_ASCII_CHARSETS = frozenset({b"us-ascii", b"iso-8859-1", b"windows-1252"})
 _BACKGROUNDS = ("bg_color", "bg_image_url", "bg_image_file")
 
 
@@ -73,6 +75,8 @@ async def read(request: Request) -> RemoveBgBody:
 
 async def _read_values(request: Request) -> dict[str, _Value]:
     media_type, options = parse_options_header(request.headers.get("content-type"))
+    if options.get(b"charset", b"").lower() in _ASCII_CHARSETS:
+        del options[b"charset"]
     forms.check_encoding(request, options)
     if media_type == b"multipart/form-data":
         boundary = options.get(b"boundary")

@@ -89,7 +89,11 @@ _EXAMPLES: dict[int, tuple[tuple[str, str, str | None], ...]] = {
         ("invalid_image_url", "Invalid image_url parameter given", "image_url must be a whole URL …"),
         ("failed_image_download", "Failed to download image", "image_url could not be downloaded …"),
         ("file_too_large", "File too large", "The file is too large: at most 25 MiB."),
-        ("invalid_file_type", "Invalid file type", "Not a JPEG, PNG, WebP, AVIF or HEIC file."),
+        (
+            "invalid_file_type",
+            "Invalid file type",
+            "Not a JPEG, PNG, WebP, AVIF, HEIC, BMP, GIF or TIFF file.",
+        ),
         ("failed_to_read_image", "There was an error reading the image", "…"),
         ("resolution_too_high", "Image resolution too high", "…"),
         ("unknown_foreground", "Could not identify foreground in image", "…"),
@@ -139,7 +143,10 @@ def _body() -> dict[str, Any]:
         "required": True,
         "content": {
             "multipart/form-data": {"schema": whole, "example": {"image_file": "@photo.jpg", "size": "auto"}},
-            "application/x-www-form-urlencoded": {"schema": without_files},
+            "application/x-www-form-urlencoded": {
+                "schema": without_files,
+                "example": {"image_url": "https://example.com/photo.jpg", "size": "auto"},
+            },
             "application/json": {
                 "schema": without_files,
                 "example": {"image_url": "https://example.com/photo.jpg", "size": "auto"},
@@ -189,13 +196,26 @@ REMOVE: dict[str, Any] = {
         "requestBody": _body(),
     },
 }
+_EXAMPLE_ACCOUNT = {
+    "data": {
+        "attributes": {
+            "credits": {"total": 14, "subscription": 14, "payg": 0, "enterprise": 0},
+            "api": {"free_calls": 0, "sizes": "all"},
+        }
+    }
+}
 #: And for `GET /v1.0/account`.
 ACCOUNT: dict[str, Any] = {
     "operation_id": "removebg-account",
     "summary": "Credits, as remove.bg's API shows them",
     "tags": _TAGS,
     "responses": {
-        200: {"description": "The credits left.", "model": RemoveBgAccount},
+        200: {
+            "description": "The credits left.",
+            "model": RemoveBgAccount,
+            "content": {"application/json": {"example": _EXAMPLE_ACCOUNT}},
+            "headers": openapi.described({"X-Request-Id": openapi.HEADERS["X-Request-Id"]}),
+        },
         **_failures(400, 403, 429, 500, 503),
     },
     "openapi_extra": {"security": openapi.SECURITY},

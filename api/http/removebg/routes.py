@@ -5,6 +5,7 @@ admission, credit, retries, limits and call log.
 """
 
 import math
+from contextlib import ExitStack
 
 from fastapi import FastAPI, Request
 from sqlmodel import Session
@@ -14,21 +15,18 @@ from api import response_bodies
 from api.auth.authenticator import Caller
 from api.calls import admission
 from api.calls import service as calls
-from api.calls.account_status import AccountStatus
 from api.calls.types import CallRequest, CallResult, priority_of
-from api.http import dependencies, forms, refusals
+from api.http import dependencies, forms, refusals, remote_sources
 from api.http import responses as own_responses
 from api.http.dependencies import KeyHolder, ServicesOf, ToolCaller
 from api.http.middleware import body_limits
+from api.http.remote_sources import RemoteSource
 from api.http.removebg import bodies, fields, openapi, responses
-from api.http.removebg.bodies import RemoveBgBody
 from api.http.removebg.fields import RemoveBgFields
 from api.http.removebg.paths import ACCOUNT_PATH, REMOVE_PATH
 from api.http.routes.get_and_head import add_get
-from api.images import service as images
 from api.services import Services
 from billing.ledger import accounts, ledger
-from billing.ledger.plans import PLANS
 from ml.tools.bg_removal_params import BgRemovalParams
 
 
@@ -40,9 +38,13 @@ def add_to(app: FastAPI) -> None:
 
 
 async def remove_background(request: Request, caller: ToolCaller, services: ServicesOf) -> Response:
-    with refusals.logged(request, services, caller, fields.TOOL):
-        form, call = await _read_call(request, services, caller)
-    result = await dependencies.while_connected(request, calls.run(services, call))
+    with ExitStack() as claims:
+        with refusals.logged(request, services, caller, fields.TOOL):
+            form, max_pixels, call = await _read_call(request, services, caller, claims)
+        if isinstance(call, CallResult):
+            result = call
+        else:
+            result = await dependencies.while_connected(request, calls.run(services, call))
     own_responses.set_account_status(request, result.account_status)
     if result.image_id is None:
         return responses.failure(request, result)
@@ -52,7 +54,7 @@ async def remove_background(request: Request, caller: ToolCaller, services: Serv
         result,
         content,
         foreground_type=form.foreground_type,
-        max_scale=_max_scale(form, call, result),
+        max_scale=_max_scale(max_pixels, result),
     )
 
 
@@ -70,8 +72,9 @@ async def show_account(caller: KeyHolder, services: ServicesOf) -> Response:
 
 
 async def _read_call(
-    request: Request, services: Services, caller: Caller
-) -> tuple[RemoveBgFields, CallRequest]:
+    request: Request, services: Services, caller: Caller, claims: ExitStack
+) -> tuple[RemoveBgFields, int, CallRequest | CallResult]:
+    """The fields, the most pixels that the result could have at any size, and the call or its replay."""
     body_limits.refuse_declared_length(request.scope)
     admission.check_rate(caller.account_status.rate)
     idempotency_key = forms.idempotency_key(request)
@@ -80,75 +83,46 @@ async def _read_call(
     form = body.fields
     has_background_image = form.bg_image_url is not None or "bg_image_file" in body.files
     params = form.params()
-    files, rate_taken = await _with_fetched(request, services, caller, body)
+    files, sources = _own_names(body.files, params), _sources(form)
+    max_pixels = form.max_pixels(
+        "50mp", params, has_background_image="bg_image" in files or "bg_image" in sources
+    )
     call = CallRequest(
         request_id=own_responses.request_id_of(request),
         account_id=caller.account_id,
         priority=priority_of(caller.plan),
         tool=fields.TOOL,
         params=params,
-        files=_own_names(files, params),
+        files=files,
         base_url=dependencies.public_base_url(request),
         idempotency_key=idempotency_key,
         key_id=caller.key_id,
-        rate_taken=rate_taken,
         delivery=form.delivery(params, has_background_image=has_background_image),
     )
-    return form, call
+    completed = await remote_sources.with_files(request, services, caller, call, sources, claims)
+    return form, max_pixels, completed
 
 
-async def _with_fetched(
-    request: Request, services: Services, caller: Caller, body: RemoveBgBody
-) -> tuple[dict[str, bytes], bool]:
-    """The request's files with those that it names by URL, and whether a call of the rate was taken.
-
-    It is taken before anything is fetched: a caller whose fetches fail could otherwise have any number of
-    requests sent to other hosts.
-    """
-    form, files = body.fields, dict(body.files)
-    urls = {"image_file": ("image_url", form.image_url), "bg_image_file": ("bg_image_url", form.bg_image_url)}
-    if form.channels == "alpha":
-        del urls["bg_image_file"]  # It has no effect.
-    wanted = {file: (param, url) for file, (param, url) in urls.items() if url is not None}
-    if not wanted:
-        return files, False
-    rate = await services.database.run(
-        lambda session: admission.take_rate(session, caller.account_id, services.clock())
-    )
-    available = caller.account_status.credits_remaining
-    own_responses.set_account_status(request, AccountStatus(rate, available))
-    fetched_bytes = 0
-    for file, (param, url) in wanted.items():
-        before = fetched_bytes
-
-        def count(received_bytes: int, before: int = before) -> None:
-            body_limits.count_fetched(request.scope, before + received_bytes)
-
-        fetch = services.remote_files.fetch(
-            url,
-            param,
-            account_id=caller.account_id,
-            concurrent=PLANS[caller.plan].concurrent_calls,
-            limit_bytes=images.FILE_LIMIT_BYTES,
-            on_bytes=count,
-        )
-        files[file] = await dependencies.while_connected(request, fetch)
-        fetched_bytes += len(files[file])
-    return files, True
+def _sources(form: RemoveBgFields) -> dict[str, RemoteSource]:
+    """What is fetched, by the names that background removal has for files."""
+    sources = {}
+    if form.image_url is not None:
+        sources["image"] = RemoteSource("image_url", form.image_url)
+    if form.bg_image_url is not None and form.channels != "alpha":  # It would have no effect.
+        sources["bg_image"] = RemoteSource("bg_image_url", form.bg_image_url)
+    return sources
 
 
 def _own_names(files: dict[str, bytes], params: BgRemovalParams) -> dict[str, bytes]:
     """The files by the names that background removal has for them."""
-    own = {"image": files["image_file"]}
+    own = {"image": files["image_file"]} if "image_file" in files else {}
     if "bg_image_file" in files and params.channels == "rgba":
         own["bg_image"] = files["bg_image_file"]
     return own
 
 
-def _max_scale(form: RemoveBgFields, call: CallRequest, result: CallResult) -> float:
-    """How many times larger the sides of the result would be at `size=50MP`."""
-    assert isinstance(call.params, BgRemovalParams)
+def _max_scale(max_pixels: int, result: CallResult) -> float:
+    """How many times larger the sides of the result would be at the largest size."""
     source = (result.data or {})["source"]
-    most = form.max_pixels("50mp", call.params, has_background_image="bg_image" in call.files)
-    largest = min(1.0, math.sqrt(most / (source["width"] * source["height"])))
+    largest = min(1.0, math.sqrt(max_pixels / (source["width"] * source["height"])))
     return max(1.0, largest / float(source["scale"]))

@@ -5,10 +5,11 @@ from sqlmodel import Session
 from starlette.responses import Response
 
 from api import response_bodies
-from api.http import openapi, responses
+from api.http import openapi, openapi_examples, responses
 from api.http.dependencies import KeyHolder, ServicesOf
 from api.http.routes.get_and_head import add_get
-from api.http.schemas import AccountData, Credits, PlanLimits
+from api.http.schemas import AccountData, AccountSuccess, Credits, PlanLimits
+from api.services import Services
 from billing.ledger import accounts, ledger
 from billing.ledger.plans import PLANS, PlanName
 
@@ -18,16 +19,25 @@ def add_to(app: FastAPI) -> None:
         app,
         "/api/account",
         show,
+        operation_id="get-account",
         summary="Credits, plan and limits",
         tags=["Account"],
-        responses=openapi.error_responses(*openapi.WITH_KEY),
+        responses=openapi.success_response("The account.", AccountSuccess, openapi_examples.ACCOUNT)
+        | openapi.error_responses(*openapi.WITH_KEY),
         openapi_extra={"security": openapi.SECURITY},
     )
 
 
 async def show(request: Request, caller: KeyHolder, services: ServicesOf) -> Response:
+    data = await read(services, caller.account_id)
+    return responses.success(request, data.as_data())
+
+
+async def read(services: Services, account_id: str) -> AccountData:
+    """The account with the credits that it has now. Raises as `accounts.lock`."""
+
     def read_account(session: Session) -> AccountData:
-        account = accounts.lock(session, caller.account_id)
+        account = accounts.lock(session, account_id)
         # The credits of a new period are granted on first use.
         ledger.refresh(session, account, services.clock())
         plan = PLANS[PlanName(account.plan)]
@@ -43,5 +53,4 @@ async def show(request: Request, caller: KeyHolder, services: ServicesOf) -> Res
             limits=PlanLimits(concurrent_calls=plan.concurrent_calls, calls_per_minute=plan.calls_per_minute),
         )
 
-    data = await services.database.run(read_account)
-    return responses.success(request, data.as_data())
+    return await services.database.run(read_account)

@@ -8,10 +8,18 @@ from fastapi import FastAPI, Request
 from starlette.responses import Response
 
 from api.errors import InvalidApiKey, NotFound, ServiceUnavailable
-from api.http import openapi, responses
+from api.http import openapi, openapi_examples, responses
 from api.http.dependencies import ServicesOf
 from api.http.routes.get_and_head import add_get
-from api.http.schemas import Engines
+from api.http.schemas import (
+    AliveSuccess,
+    Engines,
+    EnginesOfTool,
+    NotReady,
+    QueueLength,
+    ReadyData,
+    ReadySuccess,
+)
 from api.readiness import PartState, PartStates
 from api.settings import Settings
 
@@ -19,9 +27,27 @@ log = structlog.get_logger()
 
 
 def add_to(app: FastAPI) -> None:
-    described = {"tags": ["Health"], "responses": openapi.error_responses(*openapi.ANY_REQUEST)}
-    add_get(app, "/healthz", alive, summary="The process is alive", **described)
-    add_get(app, "/readyz", ready, summary="Engines, device, database and queue", **described)
+    errors = openapi.error_responses(*openapi.ANY_REQUEST)
+    add_get(
+        app,
+        "/healthz",
+        alive,
+        operation_id="check-alive",
+        summary="The process is alive",
+        tags=["Health"],
+        responses=openapi.success_response("It is alive.", AliveSuccess, openapi_examples.ALIVE) | errors,
+    )
+    add_get(
+        app,
+        "/readyz",
+        ready,
+        operation_id="check-ready",
+        summary="Engines, device, database and queue",
+        tags=["Health"],
+        responses=openapi.success_response("It can work.", ReadySuccess, openapi_examples.READY)
+        | errors
+        | {503: errors[503] | {"model": NotReady}},
+    )
     add_get(app, "/metrics", metrics, include_in_schema=False)
 
 
@@ -33,15 +59,17 @@ async def ready(request: Request, services: ServicesOf) -> Response:
     backend = await asyncio.to_thread(services.backend.state)
     parts = await services.readiness.check(services.database, services.storage)
     failing = [text for is_failing, text in _failures(parts, backend.ready) if is_failing]
-    data = {
-        "ready": not failing,
-        "database": parts.database.value,
-        "storage": parts.storage.value,
-        "device": backend.device,
-        "workers": backend.workers,
-        "queue": {"waiting": backend.queued, "running": backend.running},
-        "engines": [{"tool": state.tool, **Engines.of(state).as_data()} for state in backend.engines],
-    }
+    data = ReadyData(
+        ready=not failing,
+        database=parts.database.value,
+        storage=parts.storage.value,
+        device=backend.device,
+        workers=backend.workers,
+        queue=QueueLength(waiting=backend.queued, running=backend.running),
+        engines=[
+            EnginesOfTool(tool=state.tool, **Engines.of(state).model_dump()) for state in backend.engines
+        ],
+    ).as_data()
     if data["ready"]:
         return responses.success(request, data)
     return responses.error(request, ServiceUnavailable(f"Not ready: {', '.join(failing)}."), data=data)

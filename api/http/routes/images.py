@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime
 
@@ -9,18 +10,22 @@ from fastapi import FastAPI, Request
 from starlette.responses import FileResponse, Response
 
 from api import response_bodies
+from api.auth.authenticator import Caller
 from api.calls import admission
 from api.editor.owners import claimant_of_image
 from api.errors import NotFound
-from api.http import dependencies, forms, openapi, responses
+from api.http import dependencies, forms, openapi, openapi_examples, remote_sources, responses
 from api.http.dependencies import KeyHolder, ServicesOf, ToolCaller
 from api.http.middleware import body_limits
+from api.http.remote_sources import RemoteSource
 from api.http.routes.get_and_head import add_get
-from api.http.schemas import UploadData
+from api.http.schemas import DeletedImage, DeletedImageSuccess, UploadData
 from api.images import previews, uploads
 from api.images import service as images
 from api.images.models import Image
 from api.images.service import NewImage
+from api.images.uploads import UploadResult
+from api.rate_limit import RateState
 from api.services import Services
 
 _CACHE_SECONDS_MAX = 3600
@@ -32,6 +37,7 @@ def add_to(app: FastAPI) -> None:
         "/api/images",
         store,
         methods=["POST"],
+        operation_id="upload-image",
         summary="Store an image (free)",
         responses=openapi.upload_responses(),
         openapi_extra=openapi.upload_operation(),
@@ -41,8 +47,10 @@ def add_to(app: FastAPI) -> None:
         "/api/images/{image_id}",
         remove,
         methods=["DELETE"],
+        operation_id="delete-image",
         summary="Delete an image at once",
-        responses=openapi.error_responses(*openapi.WITH_KEY, 404),
+        responses=openapi.success_response("It is gone.", DeletedImageSuccess, openapi_examples.DELETED)
+        | openapi.error_responses(*openapi.WITH_KEY, 404),
         openapi_extra={"security": openapi.SECURITY},
         **described,  # type: ignore[arg-type]
     )
@@ -50,9 +58,11 @@ def add_to(app: FastAPI) -> None:
         app,
         "/api/images/{image_id}",
         fetch,
+        operation_id="fetch-image",
         summary="Fetch an image by its signed URL",
         tags=["Images"],
-        responses=openapi.error_responses(*openapi.ANY_REQUEST, 403, 404, 410, 429),
+        responses=openapi.picture_response()
+        | openapi.error_responses(*openapi.ANY_REQUEST, 403, 404, 410, 429),
         openapi_extra={"parameters": openapi.signature_parameters()},
     )
 
@@ -63,26 +73,57 @@ async def store(request: Request, caller: ToolCaller, services: ServicesOf) -> R
     idempotency_key = forms.idempotency_key(request)
     forms.refuse_query(request)
     await dependencies.admit_body(request, caller)
-    content = await forms.read_image_form(request)
-    base_url = dependencies.public_base_url(request)
-
-    def build_body(image: NewImage) -> bytes:
-        data = _upload_data(services, base_url, image).as_data()
-        return response_bodies.success(data, responses.request_id_of(request))
-
-    # In a task of its own, so that a broken connection cannot leave a file without its row.
-    storing = services.running.start(
-        uploads.store(
-            services,
-            caller.account_id,
-            content,
-            idempotency_key=idempotency_key,
-            build_body=build_body,
-        )
-    )
-    result = await asyncio.shield(storing)
+    form = await forms.read_upload_form(request)
+    image = form.content if form.url is None else RemoteSource(forms.url_field(forms.IMAGE), form.url)
+    assert image is not None
+    result = await store_image(request, services, caller, image, idempotency_key)
     responses.set_account_status(request, replace(caller.account_status, rate=result.rate))
     return responses.stored_body(request, result.body, is_replay=result.is_replay)
+
+
+async def store_image(
+    request: Request,
+    services: Services,
+    caller: Caller,
+    image: bytes | RemoteSource,
+    idempotency_key: str | None,
+) -> UploadResult:
+    """Store an upload, or fetch and store it. Raises as `uploads.store` and `RemoteFiles.fetch`."""
+    with ExitStack() as claims:
+        rate: RateState | None = None
+        url: str | None = None
+        if isinstance(image, RemoteSource):
+            url = image.url
+            if idempotency_key is not None:
+                claims.enter_context(remote_sources.claimed_key(services, caller.account_id, idempotency_key))
+            outcome = await uploads.admit_fetch(
+                services, caller.account_id, url, idempotency_key=idempotency_key
+            )
+            if isinstance(outcome, UploadResult):
+                return outcome
+            rate = outcome
+            responses.set_account_status(request, replace(caller.account_status, rate=rate))
+            files = await remote_sources.fetch(request, services, caller, {forms.IMAGE: image})
+            image = files[forms.IMAGE]
+        base_url = dependencies.public_base_url(request)
+
+        def build_body(stored: NewImage) -> bytes:
+            data = _upload_data(services, base_url, stored).as_data()
+            return response_bodies.success(data, responses.request_id_of(request))
+
+        # In a task of its own, so that a broken connection cannot leave a file without its row.
+        storing = services.running.start(
+            uploads.store(
+                services,
+                caller.account_id,
+                image,
+                idempotency_key=idempotency_key,
+                build_body=build_body,
+                url=url,
+                rate_taken=rate,
+            )
+        )
+        return await asyncio.shield(storing)
 
 
 def _upload_data(services: Services, base_url: str, image: NewImage) -> UploadData:
@@ -103,7 +144,7 @@ def _upload_data(services: Services, base_url: str, image: NewImage) -> UploadDa
 
 async def remove(image_id: str, request: Request, caller: KeyHolder, services: ServicesOf) -> Response:
     await images.delete(services, caller.account_id, image_id)
-    return responses.success(request, {"imageId": image_id, "deleted": True})
+    return responses.success(request, DeletedImage(image_id=image_id, deleted=True).as_data())
 
 
 async def fetch(image_id: str, request: Request, services: ServicesOf) -> Response:

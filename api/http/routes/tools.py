@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
 
 from fastapi import Depends, FastAPI, Request
 from starlette.background import BackgroundTask
@@ -12,11 +13,20 @@ from api.calls import admission
 from api.calls import service as calls
 from api.calls.types import CallRequest, CallResult, priority_of
 from api.errors import NotFound
-from api.http import dependencies, forms, openapi, refusals, responses
+from api.http import (
+    dependencies,
+    forms,
+    openapi,
+    openapi_examples,
+    refusals,
+    remote_sources,
+    responses,
+)
 from api.http.dependencies import ServicesOf, ToolCaller
 from api.http.middleware import body_limits
+from api.http.remote_sources import RemoteSource
 from api.http.routes.get_and_head import add_get
-from api.http.schemas import ToolEntry
+from api.http.schemas import ToolEntry, ToolsSuccess
 from api.images import service as images
 from api.services import Services
 from ml.catalogue import TOOLS
@@ -42,9 +52,11 @@ def add_to(app: FastAPI) -> None:
         app,
         "/api/tools",
         catalogue,
+        operation_id="list-tools",
         summary="The tools, their parameters and engines",
         tags=["Tools"],
-        responses=openapi.error_responses(*openapi.ANY_REQUEST),
+        responses=openapi.success_response("The catalogue.", ToolsSuccess, openapi_examples.CATALOGUE)
+        | openapi.error_responses(*openapi.ANY_REQUEST),
     )
     app.add_api_route(
         "/api/tools/{tool}",
@@ -66,11 +78,15 @@ async def unknown_tool() -> Response:
 
 def _endpoint(tool: Tool) -> Callable[..., Awaitable[Response]]:
     async def run_tool(request: Request, caller: ToolCaller, services: ServicesOf) -> Response:
-        call = await _read_and_log(request, services, caller, tool)
-        result = await dependencies.while_connected(request, calls.run(services, call))
+        with ExitStack() as claims:
+            call = await _read_and_log(request, services, caller, tool, claims)
+            if isinstance(call, CallResult):
+                result = call
+            else:
+                result = await dependencies.while_connected(request, calls.run(services, call))
         responses.set_account_status(request, result.account_status)
         response = await _response(request, services, result)
-        if call.is_random:
+        if isinstance(call, CallRequest) and call.is_random:
             # Runs after the answer was sent; a caller who disconnected gets the answer again on a retry.
             response.background = BackgroundTask(calls.mark_delivered, services, result)
         return response
@@ -78,12 +94,17 @@ def _endpoint(tool: Tool) -> Callable[..., Awaitable[Response]]:
     return run_tool
 
 
-async def _read_and_log(request: Request, services: Services, caller: Caller, tool: Tool) -> CallRequest:
+async def _read_and_log(
+    request: Request, services: Services, caller: Caller, tool: Tool, claims: ExitStack
+) -> CallRequest | CallResult:
     with refusals.logged(request, services, caller, tool):
-        return await _read_call(request, services, caller, tool)
+        return await _read_call(request, services, caller, tool, claims)
 
 
-async def _read_call(request: Request, services: Services, caller: Caller, tool: Tool) -> CallRequest:
+async def _read_call(
+    request: Request, services: Services, caller: Caller, tool: Tool, claims: ExitStack
+) -> CallRequest | CallResult:
+    """The call, or the stored answer to its idempotency key if its files would have to be fetched."""
     body_limits.refuse_declared_length(request.scope)
     admission.check_rate(caller.account_status.rate)
     idempotency_key = forms.idempotency_key(request)
@@ -97,7 +118,7 @@ async def _read_call(request: Request, services: Services, caller: Caller, tool:
         except NotFound as error:
             raise forms.named(error, form.id_fields[name]) from None
     params = await images.with_mask_mode(services, caller.account_id, form.params, form.stored_ids)
-    return CallRequest(
+    call = CallRequest(
         request_id=responses.request_id_of(request),
         account_id=caller.account_id,
         priority=priority_of(caller.plan),
@@ -110,6 +131,8 @@ async def _read_call(request: Request, services: Services, caller: Caller, tool:
         source_id=form.stored_ids.get(forms.IMAGE),
         id_fields={name: form.id_fields[name] for name in form.stored_ids if name != forms.IMAGE},
     )
+    sources = {file: RemoteSource(forms.url_field(file), url) for file, url in form.urls.items()}
+    return await remote_sources.with_files(request, services, caller, call, sources, claims)
 
 
 async def _response(request: Request, services: Services, result: CallResult) -> Response:

@@ -7,10 +7,10 @@ from starlette.responses import Response
 
 from api.calls import call_log
 from api.errors import InvalidParameter
-from api.http import openapi, responses
+from api.http import openapi, openapi_examples, responses
 from api.http.dependencies import KeyHolder, ServicesOf
 from api.http.routes.get_and_head import add_get
-from api.http.schemas import UsageEntry
+from api.http.schemas import UsageEntry, UsageSuccess
 
 _DEFAULT_DAYS = 30
 _PARAMETERS = [
@@ -33,9 +33,11 @@ def add_to(app: FastAPI) -> None:
         app,
         "/api/usage",
         show,
+        operation_id="get-usage",
         summary="Calls and credits by day, tool and key",
         tags=["Account"],
-        responses=openapi.error_responses(*openapi.WITH_KEY, 422),
+        responses=openapi.success_response("Usage by day.", UsageSuccess, openapi_examples.USAGE)
+        | openapi.error_responses(*openapi.WITH_KEY, 422),
         openapi_extra={"security": openapi.SECURITY, "parameters": _PARAMETERS},
     )
 

@@ -92,17 +92,17 @@ def test_26_mb_is_413(server: RunningServer, customer: Customer) -> None:
     "content",
     [
         b"This is a text file.",
-        b"GIF89a" + bytes(100),
+        b"8BPS\0\x01" + bytes(100),
         b"%PDF-1.7",
         b"<svg xmlns='http://www.w3.org/2000/svg'/>",
-        b"II*\x00" + bytes(100),
+        b"II+\x00" + bytes(100),
         b"MZ",
         b"\xff\xd8",
         b"\x89PNG",
         b"RIFF\x00\x00\x00\x00WAVE",
         b"\x00\x00\x00\x18ftypisom" + bytes(100),
     ],
-    ids=["text", "gif", "pdf", "svg", "tiff", "exe", "short-jpeg", "short-png", "wave", "mp4"],
+    ids=["text", "psd", "pdf", "svg", "bigtiff", "exe", "short-jpeg", "short-png", "wave", "mp4"],
 )
 def test_an_unsupported_format_is_415_whatever_its_name(
     server: RunningServer, customer: Customer, content: bytes

@@ -93,7 +93,7 @@ def test_a_truncated_body_is_reported_as_such(api: LocalApi, key: str, length: i
         (small_picture(), "image/png", "curl -F image=@"),
         (small_picture(), "application/octet-stream", "curl -F image=@"),
         (small_picture(), None, "curl -F image=@"),
-        (b'{"image_id": "img_1"}', "application/json", "multipart/form-data"),
+        (b'{"image_id": "img_1"}', "application/ld+json", "multipart/form-data"),
         (gzip.compress(b"width=10", mtime=0), "application/x-www-form-urlencoded", "uncompressed"),
         (a_form(NAMED), "multipart/form-data", "boundary"),
     ],

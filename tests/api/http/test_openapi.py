@@ -1,14 +1,19 @@
 """The OpenAPI document matches the server."""
 
+import json
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 
 from api.errors import ERROR_TABLE
+from api.http import forms, json_calls, openapi_bodies
 from api.http.removebg.openapi import RemoveBgFailure
 from ml.catalogue import TOOLS
-from tests.support.apps import local_api
+from tests.support.apps import LocalApi, local_api
 
 DROP_IN = "/v1.0/"
 HEADERS = {
@@ -24,12 +29,28 @@ HEADERS = {
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    with local_api(tmp_path_factory.mktemp("openapi")) as api:
-        answer = api.request("GET", "/openapi.json")
-        assert answer.status_code == 200
-        found: dict[str, Any] = answer.json()
-        return found
+def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalApi]:
+    with local_api(tmp_path_factory.mktemp("openapi")) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def page(api: LocalApi) -> dict[str, Any]:
+    answer = api.request("GET", "/openapi.json")
+    assert answer.status_code == 200
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def operations(page: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    for path, methods in page["paths"].items():
+        for method, described in methods.items():
+            yield method, path, described
+
+
+def validate(page: dict[str, Any], schema: dict[str, Any], value: Any) -> None:
+    """Raise unless `value` is valid by a schema of the document, which may refer to others."""
+    jsonschema.Draft202012Validator({**schema, "components": page["components"]}).validate(value)
 
 
 def operation(page: dict[str, Any], tool: str) -> dict[str, Any]:
@@ -43,12 +64,38 @@ def test_the_form_of_a_tool_has_each_parameter_the_image_and_its_files(
 ) -> None:
     form = operation(page, tool)["requestBody"]["content"]["multipart/form-data"]["schema"]
     files = {name for field in TOOLS[tool].files for name in (field.name, field.id_field) if name}
-    assert set(form["properties"]) == {*TOOLS[tool].params.model_fields, "image", "image_id", *files}
+    files |= {f"{field.name}_url" for field in TOOLS[tool].files}
+    sources = {"image", "image_id", "image_url"}
+    assert set(form["properties"]) == {*TOOLS[tool].params.model_fields, *sources, *files}
     assert form["additionalProperties"] is False
     assert form["properties"]["quality"]["maximum"] == 100
     assert form["properties"]["image"]["format"] == "binary"
-    for name in set(form["properties"]) - files - {"image", "image_id"}:
+    for name in set(form["properties"]) - files - sources:
         assert form["properties"][name].get("description"), name
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_a_tool_takes_json_of_the_same_names(page: dict[str, Any], tool: str) -> None:
+    content = operation(page, tool)["requestBody"]["content"]
+    body, form = content["application/json"], content["multipart/form-data"]
+    assert set(body["schema"]["properties"]) == set(form["schema"]["properties"])
+    for name in ("image", *(field.name for field in TOOLS[tool].files)):
+        assert body["schema"]["properties"][name]["$ref"] == "#/components/schemas/FileSource"
+    ways = page["components"]["schemas"]["FileSource"]["oneOf"]
+    assert [set(way["properties"]) for way in ways] == [{"url"}, {"base64"}, {"image_id"}]
+    assert body["example"]["image"] == {"url": "https://example.com/photo.jpg"}
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_the_example_of_json_is_a_call(tool: str) -> None:
+    """Everything but the image's address, which nobody should fetch, is accepted."""
+    sent = openapi_bodies.example(tool)
+    content = bytearray(json.dumps(sent).encode())
+    params = TOOLS[tool].params
+    names, lists = forms.parameter_names(params), forms.list_names(params)
+    read = json_calls.read(content, {"image": "image"}, names, lists)
+    assert read.urls == {"image": "https://example.com/photo.jpg"}
+    forms.validated(params, read.texts)
 
 
 @pytest.mark.parametrize("tool", TOOLS)
@@ -112,7 +159,9 @@ def test_every_error_has_our_shape_or_that_of_the_drop_in(page: dict[str, Any]) 
             for status, response in described["responses"].items():
                 if status >= "400":
                     schema = response["content"]["application/json"]["schema"]
-                    assert schema == {"$ref": f"#/components/schemas/{shape}"}
+                    is_not_ready = (path, status) == ("/readyz", "503")
+                    name = "NotReady" if is_not_ready else shape
+                    assert schema == {"$ref": f"#/components/schemas/{name}"}
     assert not {"HTTPValidationError", "ValidationError"} & set(page["components"]["schemas"])
 
 
@@ -174,3 +223,87 @@ def test_the_page_loads_nothing_from_another_host(tmp_path: Path) -> None:
     with local_api(tmp_path) as api:
         for path in ("/docs", "/redoc"):
             assert api.request("GET", path).status_code == 404  # FastAPI's load scripts from elsewhere
+
+
+def test_every_json_content_has_a_schema_and_valid_examples(page: dict[str, Any]) -> None:
+    checked = 0
+    for method, path, described in operations(page):
+        contents = [described["requestBody"]["content"]] if "requestBody" in described else []
+        contents += [response.get("content", {}) for response in described["responses"].values()]
+        for media_type, content in ((kind, each) for every in contents for kind, each in every.items()):
+            assert content["schema"], (method, path, media_type)
+            examples = [content["example"]] if "example" in content else []
+            examples += [example["value"] for example in content.get("examples", {}).values()]
+            assert examples or media_type.startswith(("image/", "application/zip")), (method, path)
+            for example in examples:
+                validate(page, content["schema"], example)
+                checked += 1
+    assert checked > 200
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_the_example_of_a_form_is_valid_by_the_tools_parameters(page: dict[str, Any], tool: str) -> None:
+    example = operation(page, tool)["requestBody"]["content"]["multipart/form-data"]["example"]
+    texts = {name: value for name, value in example.items() if not str(value).startswith("@")}
+    assert len(texts) >= 1
+    TOOLS[tool].params.model_validate(texts)
+
+
+def test_every_operation_has_a_name_of_its_own_and_a_success(page: dict[str, Any]) -> None:
+    names = [described["operationId"] for _, _, described in operations(page)]
+    assert len(set(names)) == len(names)
+    assert all(re.fullmatch(r"[a-z]+(-[a-z]+)*", name) for name in names)
+    for method, path, described in operations(page):
+        assert described["responses"]["200"]["content"], (method, path)
+        assert described["responses"]["200"]["headers"]["X-Request-Id"], (method, path)
+
+
+def test_headers_that_are_numbers_are_declared_as_numbers(page: dict[str, Any]) -> None:
+    types: dict[str, set[str]] = {}
+    for _, _, described in operations(page):
+        for response in described["responses"].values():
+            for name, header in response.get("headers", {}).items():
+                types.setdefault(name, set()).add(header["schema"]["type"])
+    texts = {name for name, kinds in types.items() if kinds == {"string"}}
+    assert texts == {
+        "Cache-Control",
+        "ETag",
+        "Idempotent-Replayed",
+        "RateLimit",
+        "RateLimit-Policy",
+        "X-Request-Id",
+        "X-Type",
+    }
+    assert {kind for name in types.keys() - texts for kind in types[name]} == {"integer"}
+
+
+@pytest.mark.parametrize(
+    "path", ["/api/account", "/api/usage", "/api/tools", "/healthz", "/readyz", "/v1.0/account"]
+)
+def test_an_answer_is_valid_by_its_schema(api: LocalApi, page: dict[str, Any], path: str) -> None:
+    key = api.new_key(f"{re.sub(r'[^a-z]', '', path)}@example.com")
+    answers = [api.request("GET", path, headers=headers) for headers in ({"X-Api-Key": key}, {})]
+    for answer in answers:
+        described = page["paths"][path]["get"]["responses"][str(answer.status_code)]
+        validate(page, described["content"]["application/json"]["schema"], answer.json())
+        for name, header in described["headers"].items():
+            if name in answer.headers and header["schema"]["type"] == "integer":
+                assert answer.headers[name].isdigit()
+
+
+def test_a_refused_call_is_valid_by_its_schema(api: LocalApi, page: dict[str, Any]) -> None:
+    key = api.new_key("refused@example.com")
+    answer = api.request("POST", "/api/tools/crop", headers={"X-Api-Key": key}, data={"quality": "101"})
+    described = operation(page, "crop")["responses"][str(answer.status_code)]
+    validate(page, described["content"]["application/json"]["schema"], answer.json())
+
+
+def test_the_server_and_the_contact_are_settings(tmp_path: Path, page: dict[str, Any]) -> None:
+    assert page["servers"] == [{"url": "/"}]
+    assert "contact" not in page["info"]
+    with local_api(
+        tmp_path, public_url="https://images.example.com", contact_email="help@example.com"
+    ) as api:
+        described = api.request("GET", "/openapi.json").json()
+    assert described["servers"] == [{"url": "https://images.example.com"}]
+    assert described["info"]["contact"] == {"email": "help@example.com"}

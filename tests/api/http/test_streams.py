@@ -25,3 +25,9 @@ def test_a_response_without_headers_is_not_endless() -> None:
     scope = {"type": "http"}
     mark_endless(scope, {"type": "http.response.start"})
     assert not is_endless(scope)
+
+
+def test_the_stream_of_an_agents_call_ends_with_its_answer() -> None:
+    scope = {"type": "http", "path": "/mcp"}
+    mark_endless(scope, {"type": "http.response.start", "headers": [(b"content-type", b"text/event-stream")]})
+    assert not is_endless(scope)

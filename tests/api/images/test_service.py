@@ -17,7 +17,7 @@ from api.images import service as images
 from api.images.models import Image
 from tests.support.apps import SECRET, LocalApi, local_api
 from tests.support.calling import code_of, small_picture
-from tests.support.ml.photos import heic_bytes, jpeg_bytes, photo
+from tests.support.ml.photos import file_bytes, heic_bytes, jpeg_bytes, photo
 
 
 @pytest.fixture
@@ -111,6 +111,9 @@ def test_an_image_is_served_as_a_download_of_its_exact_type(api: LocalApi, key: 
         "jpg": (jpeg_bytes(photo("coffee")), "image/jpeg"),
         "png": (small_picture(), "image/png"),
         "heic": (heic_bytes(photo("coffee")), "image/heic"),
+        "bmp": (file_bytes(photo("coffee"), "BMP"), "image/bmp"),
+        "gif": (file_bytes(photo("coffee")[..., 0], "GIF"), "image/gif"),
+        "tiff": (file_bytes(photo("coffee"), "TIFF"), "image/tiff"),
     }
     for format, (content, media_type) in types.items():
         data = store(api, key, content)

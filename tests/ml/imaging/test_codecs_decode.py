@@ -70,6 +70,10 @@ class TestSniffing:
             ("webp", photos.file_bytes(PHOTO, "WEBP", lossless=True)),
             ("avif", photos.file_bytes(PHOTO, "AVIF")),
             ("heic", photos.heic_bytes(PHOTO)),
+            ("bmp", photos.file_bytes(PHOTO, "BMP")),
+            ("gif", photos.file_bytes(PHOTO, "GIF")),
+            ("tiff", photos.file_bytes(PHOTO, "TIFF")),
+            ("tiff", photos.tiled_tiff_bytes(PHOTO, byteorder=">")),
         ],
     )
     def test_a_format_is_detected_by_its_first_bytes(self, format: str, content: bytes) -> None:
@@ -94,10 +98,11 @@ class TestSniffing:
             b"",
             b"\xff",
             b"hello, I am a .jpg",
-            b"GIF89a\x01\0\x01\0",
+            b"GIF88a\x01\0\x01\0",
             b"BM\x36\0\0\0",
-            b"II*\0\x08\0\0\0",
-            b"MM\0*\0\0\0\x08",
+            b"BM is how this text begins",
+            b"II+\0\x08\0\0\0",  # BigTIFF
+            b"II\0*\0\0\0\x08",
             b"%PDF-1.7\n",
             b"%!PS-Adobe-3.0 EPSF-3.0\n",
             b'<svg xmlns="http://www.w3.org/2000/svg"/>',
@@ -352,6 +357,11 @@ class TestDamage:
         "webp lossless": photos.file_bytes(PHOTO, "WEBP", lossless=True),
         "avif": photos.file_bytes(PHOTO, "AVIF"),
         "heic": photos.heic_bytes(PHOTO),
+        "bmp": photos.file_bytes(PHOTO, "BMP"),
+        "gif": photos.file_bytes(PHOTO, "GIF"),
+        "tiff": photos.file_bytes(PHOTO, "TIFF"),
+        "tiff lzw": photos.tiff_bytes(PHOTO, compression="tiff_lzw", predictor=2),
+        "tiff tiles": photos.tiled_tiff_bytes(PHOTO),
     }
 
     @pytest.mark.parametrize("kind", FILES)

@@ -12,7 +12,7 @@ from PIL import Image, ImageCms, PngImagePlugin
 
 from ml.errors import MlError, PictureTooLarge, UnreadablePicture
 from ml.imaging import codecs
-from ml.imaging.formats import exif, icc, jpeg, png
+from ml.imaging.formats import exif, icc, jpeg, png, tiff_directory
 from tests.support.ml import damage, hostile, photos, profiles
 from tests.support.ml.bombs import BOMBS
 from tests.support.ml.hostile import png_chunk, riff, segment
@@ -78,6 +78,37 @@ def _heic(orientation: int) -> bytes:
     return out.getvalue()
 
 
+def _bmp(_: int) -> bytes:
+    """With a long header whose colour profile is the secret, and the secret before and behind the rows."""
+    plain = photos.file_bytes(PHOTO, "BMP")
+    rows = plain[54:]
+    header = (
+        struct.pack("<I", 124) + plain[18:54] + bytes(56 + 16) + struct.pack("<IIII", 4, 138, len(SECRET), 0)
+    )
+    assert len(header) == 128
+    start = struct.pack("<2sIHHI", b"BM", 0, 0, 0, 14 + 124 + 3 * len(SECRET))
+    return start + header[:124] + SECRET * 3 + rows + SECRET
+
+
+def _gif(_: int) -> bytes:
+    plain = photos.file_bytes(PHOTO[..., 0], "GIF", comment=SECRET)
+    first_extension = plain.index(b"!\xfe", 13 + 3 * 256)
+    xmp = b"!\xff\x0bXMP DataXMP" + bytes([len(SECRET)]) + SECRET + b"\0"
+    return plain[:first_extension] + xmp + plain[first_extension:-1] + xmp + plain[-1:]
+
+
+def _tiff(orientation: int) -> bytes:
+    tags = Image.Exif()
+    tags[0x0112] = orientation
+    tags[0x010E] = SECRET.decode()
+    tags[700] = XMP
+    tags[33723] = SECRET
+    tags.get_ifd(0x8825)[1] = SECRET.decode()
+    out = io.BytesIO()
+    Image.fromarray(PHOTO).save(out, "TIFF", exif=tags, icc_profile=ICC, compression="tiff_deflate")
+    return out.getvalue()
+
+
 MAKERS = {
     "jpg": _jpeg,
     "progressive jpg": _progressive,
@@ -85,7 +116,10 @@ MAKERS = {
     "webp": _webp,
     "avif": _avif,
     "heic": _heic,
+    "tiff": _tiff,
 }
+#: Formats without orientation.
+FLAT_MAKERS = {"bmp": _bmp, "gif": _gif}
 
 
 def stripped(content: bytes) -> bytes:
@@ -113,8 +147,22 @@ def test_only_the_image_is_left(name: str, orientation: int) -> None:
         return
     with Image.open(io.BytesIO(clean)) as opened:
         tags = opened.getexif()
-        assert set(tags) <= {0x0112}
+        own = set(tiff_directory._VALUES_MAX) if name == "tiff" else {0x0112}
+        assert set(tags) <= own
         assert not tags.get_ifd(0x8825)
+
+
+@pytest.mark.parametrize("name", FLAT_MAKERS)
+def test_only_the_pixels_of_a_bmp_or_gif_are_left(name: str) -> None:
+    content = FLAT_MAKERS[name](1)
+    assert content.count(SECRET) >= 3
+    clean = stripped(content + archive())
+    for private in (SECRET, b"PK\x03\x04"):
+        assert private not in clean
+    assert np.array_equal(codecs.decode(clean).pixels, codecs.decode(content).pixels)
+    assert stripped(clean) == clean
+    with Image.open(io.BytesIO(clean)) as opened:
+        assert opened.size == (128, 96)
 
 
 @pytest.mark.parametrize("orientation", [1, 6])

@@ -15,6 +15,7 @@ from ml.engines import rembg_engine
 from ml.errors import NothingFound
 from ml.pixels import Picture, Pixels
 from ml.tools import bg_removal
+from ml.tools.bg_removal_params import BgRemovalParams
 from tests.support.checkpoints import models_dir
 from tests.support.ml.contexts import Calm
 from tests.support.ml.cutouts import engines
@@ -36,7 +37,7 @@ _FOREGROUND_THRESHOLD, _BACKGROUND_THRESHOLD, _ERODED_PIXELS = 240, 10, 10
 
 
 def ours(picture: Pixels) -> Cutout:
-    params = bg_removal.BgRemovalParams(model="quality")
+    params = BgRemovalParams(model="quality")
     try:
         result = bg_removal.run(Picture(picture, "png"), params, Calm(engines=engines()))
     except NothingFound:

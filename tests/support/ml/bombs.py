@@ -7,6 +7,7 @@ from functools import partial
 
 import numpy as np
 
+from ml.imaging.formats import tiff_directory
 from tests.support.ml import hostile, photos
 from tests.support.ml.hostile import box, png, png_chunk, riff, segment
 
@@ -83,6 +84,49 @@ def _avif() -> bytes:
 
 def _heic() -> bytes:
     return photos.heic_bytes(_SMALL)
+
+
+def _bmp(width: int, height: int, depth: int = 24, compression: int = 0, rows: bytes = b"") -> bytes:
+    header = struct.pack("<IiiHHIIiiII", 40, width, height, 1, depth, compression, 0, 0, 0, 0, 0)
+    return struct.pack("<2sIHHI", b"BM", 0, 0, 0, 54) + header + rows
+
+
+def _gif(width: int, height: int, *blocks: bytes, frame: bytes = b"") -> bytes:
+    """A GIF of two colours; without `frame` its one pixel is at the top left."""
+    screen = struct.pack("<6sHHBBB", b"GIF89a", width, height, 0x80, 0, 0) + b"\0\0\0\xff\xff\xff"
+    dot = struct.pack("<BHHHHB", 0x2C, 0, 0, 1, 1, 0) + b"\x02\x02\x44\x01\0"
+    return screen + b"".join(blocks) + (frame or dot) + b";"
+
+
+def _flat_gif(side: int) -> bytes:
+    return photos.file_bytes(_flat(side)[..., 0], "GIF")
+
+
+def _tiff(width: int, height: int, rows: list[bytes], **tags: int) -> bytes:
+    """A TIFF of one sample of 8 bits; `tags` replace values by the directory's names."""
+    values = {"WIDTH": width, "HEIGHT": height, "BITS": 8, "COMPRESSION": 1, "PHOTOMETRIC": 1, "SAMPLES": 1}
+    values |= {"ROWS_PER_STRIP": height} | tags
+    tagged = {getattr(tiff_directory, name): (value,) for name, value in values.items()}
+    return tiff_directory.write("<", tagged, None, rows)
+
+
+def _tiff_of_one_strip_named_often() -> bytes:
+    content = bytearray(_tiff(800, 60_000, [b"x" * 800] * 60_000, ROWS_PER_STRIP=1)[: 8 << 20])
+    at = content.index(struct.pack("<HHI", tiff_directory.STRIP_OFFSETS, 4, 60_000))
+    (offsets,) = struct.unpack_from("<I", content, at + 8)
+    content[offsets : offsets + 240_000] = struct.pack("<I", 500_000) * 60_000
+    return bytes(content)
+
+
+def _deflated_tiff(side: int, samples: int, bits: int) -> bytes:
+    """Zeros of 50 megapixels and more, each of many bytes."""
+    strips = 64
+    rows = side // strips
+    strip = zlib.compress(bytes(side * samples * bits // 8 * rows), 9)
+    values = {"COMPRESSION": 8, "ROWS_PER_STRIP": rows, "SAMPLES": samples, "PHOTOMETRIC": 2}
+    content = _tiff(side, rows * strips, [strip] * strips, **values)
+    at = content.index(struct.pack("<HHI", tiff_directory.BITS, 3, 1)) + 8
+    return content[:at] + struct.pack("<H", bits) + content[at + 2 :]
 
 
 def _deflated(name: bytes, prefix: bytes, size_bytes: int) -> bytes:
@@ -194,4 +238,66 @@ BOMBS: dict[str, Bomb] = {
     "a heic's first bytes": (lambda: b"\0\0\0\x14ftypheic\0\0\0\0heic", UNREADABLE),
     "a png chunk of 4 GB": (lambda: png(8, 8)[:33] + b"\xff\xff\xff\xffIDAT" + b"\0" * 99, UNREADABLE),
     "a png of no compressed pixels": (lambda: png(8, 8, idat=zlib.compress(b"")), UNREADABLE),
+    # BMP, GIF and TIFF
+    "bmp of 60,000 x 60,000": (lambda: _bmp(60_000, 60_000), TOO_LARGE),
+    "bmp of 60,000 x -60,000": (lambda: _bmp(60_000, -60_000), TOO_LARGE),
+    "bmp of -2 billion": (lambda: _bmp(-(2**31), -(2**31)), UNREADABLE),
+    "bmp of 49 megapixels without rows": (lambda: _bmp(7000, 7000, 32), UNREADABLE),
+    "bmp of 49 megapixels in 6 MB": (
+        lambda: _bmp(7000, 7000, 1, rows=bytes(7000 * 876)),
+        DECODED,
+    ),
+    "bmp of run lengths": (lambda: _bmp(7000, 7000, 8, 1, b"\1\0" * (12 << 20)), UNREADABLE),
+    "bmp with a PNG inside": (lambda: _bmp(8, 8, 0, 5, png(8, 8)), UNREADABLE),
+    "a bmp's first bytes": (lambda: b"BM" + bytes(12) + b"\x28\0\0\0", UNREADABLE),
+    "gif canvas of 65,535 x 65,535": (lambda: _gif(65_535, 65_535), TOO_LARGE),
+    "gif frame of 65,535 x 65,535": (
+        lambda: _gif(1, 1, frame=struct.pack("<BHHHHB", 0x2C, 0, 0, 65_535, 65_535, 0) + b"\2\0"),
+        TOO_LARGE,
+    ),
+    "gif frame beyond every canvas": (
+        lambda: _gif(1, 1, frame=struct.pack("<BHHHHB", 0x2C, 65_535, 65_535, 9, 9, 0) + b"\2\0"),
+        TOO_LARGE,
+    ),
+    "gif of 49 megapixels in a dot": (lambda: _gif(7000, 7000), DECODED),
+    "gif of 49 megapixels": (lambda: _flat_gif(7000), DECODED),
+    "gif of 8 million extensions": (lambda: _gif(1, 1, b"!\xfe\0" * 8_000_000), UNREADABLE),
+    "gif of 12 million pieces": (lambda: _gif(1, 1, b"!\xfe" + b"\1x" * 12_000_000 + b"\0"), UNREADABLE),
+    "gif of 12 million pieces behind": (lambda: _gif(1, 1) + b"!\xfe" + b"\1x" * 12_000_000, DECODED),
+    "gif of a million frames": (lambda: _gif(1, 1)[:-1] + _gif(1, 1)[19:-1] * 1_000_000, DECODED),
+    "a gif's first bytes": (lambda: b"GIF89a", UNREADABLE),
+    "tiff of 60,000 x 60,000": (lambda: _tiff(60_000, 60_000, [b"x"]), TOO_LARGE),
+    "tiff of 4 billion squared": (lambda: _tiff(2**32 - 1, 2**32 - 1, [b"x"]), TOO_LARGE),
+    "tiff of nothing": (lambda: _tiff(0, 0, [b"x"]), UNREADABLE),
+    "tiff of one strip named often": (_tiff_of_one_strip_named_often, UNREADABLE),
+    "tiff of 49 megapixels of 10 bytes": (lambda: _deflated_tiff(7000, 5, 16), DECODED),
+    "tiff of one strip of 20 GB": (
+        lambda: _tiff(7000, 7000, [hostile.zeros_deflated(20 * _GB)], COMPRESSION=8),
+        DECODED,
+    ),
+    "tiff of 10,000 strips of 1 GB": (
+        lambda: _tiff(
+            100, 10_000, [hostile.zeros_deflated(2 << 20)] * 10_000, COMPRESSION=8, ROWS_PER_STRIP=1
+        ),
+        DECODED,
+    ),
+    "tiff of one tile of 4 GB": (
+        lambda: _tiff(8, 8, [b"x" * 99], COMPRESSION=8, TILE_WIDTH=65_520, TILE_HEIGHT=65_520),
+        UNREADABLE,
+    ),
+    "tiff of 200,000 tiles": (
+        lambda: _tiff(
+            7104, 7024, [b"\x81\0" * 3] * 194_916, COMPRESSION=32773, TILE_WIDTH=16, TILE_HEIGHT=16
+        ),
+        DECODED,
+    ),
+    "tiff whose directory is itself": (
+        lambda: b"II*\0\x08\0\0\0" + struct.pack("<HHHII", 1, 330, 4, 1, 8) + b"\x08\0\0\0",
+        UNREADABLE,
+    ),
+    "tiff of 65,535 tags": (
+        lambda: b"MM\0*\0\0\0\x08\xff\xff" + struct.pack(">HHII", 270, 2, 1 << 24, 8) * 65_535 + bytes(99),
+        UNREADABLE,
+    ),
+    "a tiff's first bytes": (lambda: b"II*\0", UNREADABLE),
 }

@@ -46,6 +46,17 @@ def good_files() -> dict[str, bytes]:
         "heic": photos.heic_bytes(rgb, exif=_EXIF, icc_profile=icc),
         "heic alpha": photos.heic_bytes(rgba),
         "heic tiles": photos.heic_bytes(rgb, tile_size=64),
+        "bmp": photos.file_bytes(rgb, "BMP"),
+        "bmp palette": _saved(Image.fromarray(rgb).quantize(64), "BMP"),
+        "gif": _saved(Image.fromarray(rgb).quantize(64), "GIF", transparency=3),
+        "gif animated": _saved(frames[0], "GIF", append=frames[1:]),
+        "tiff": photos.file_bytes(rgb, "TIFF", icc_profile=icc),
+        "tiff lzw": photos.tiff_bytes(rgba, compression="tiff_lzw", predictor=2),
+        "tiff deflate": _saved(
+            Image.fromarray(rgb[..., 0].astype(np.uint16) * 257), "TIFF", compression="tiff_deflate"
+        ),
+        "tiff tiles": photos.tiled_tiff_bytes(rgb),
+        "tiff packbits": _saved(Image.fromarray(rgb).quantize(64), "TIFF", compression="packbits"),
     }
 
 

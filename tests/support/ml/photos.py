@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import pillow_heif
 import skimage
+import tifffile
+from numpy.typing import NDArray
 from PIL import Image
 
 from ml.pixels import Mask, Pixels
@@ -22,7 +24,7 @@ def photo(name: str) -> Pixels:
 
 
 def file_bytes(pixels: Pixels | Mask, format: str, **options: Any) -> bytes:
-    """A file of Pillow's `format` name (JPEG, PNG, WEBP, AVIF); `options` go to its writer."""
+    """A file of Pillow's `format` name (JPEG, PNG, GIF, TIFF, ...); `options` go to its writer."""
     out = io.BytesIO()
     Image.fromarray(pixels).save(out, format, **options)
     return out.getvalue()
@@ -42,6 +44,18 @@ def heic_bytes(pixels: Pixels, quality: int = 92, **options: Any) -> bytes:
     """`options` go to pillow_heif's writer: exif, icc_profile, chroma, ..."""
     out = io.BytesIO()
     pillow_heif.from_pillow(Image.fromarray(pixels)).save(out, quality=quality, **options)
+    return out.getvalue()
+
+
+def tiff_bytes(pixels: Pixels | Mask, *, predictor: int = 1, **options: Any) -> bytes:
+    """`options` go to Pillow's TIFF writer: compression, icc_profile, ..."""
+    return file_bytes(pixels, "TIFF", tiffinfo={317: predictor}, **options)
+
+
+def tiled_tiff_bytes(pixels: NDArray[np.unsignedinteger], **options: Any) -> bytes:
+    """A TIFF in tiles of 48 x 32 pixels; `options` go to tifffile: byteorder, compression, ..."""
+    out = io.BytesIO()
+    tifffile.imwrite(out, pixels, **{"photometric": "rgb", "tile": (32, 48), "metadata": None, **options})
     return out.getvalue()
 
 

@@ -244,6 +244,20 @@ def test_a_look_with_invalid_parameters_or_a_strangers_background_is_refused(
         assert len(browser.project(project["id"])["steps"]) == 3
 
 
+def test_a_look_of_deleted_images_is_not_found(server: RunningServer, coffee: bytes) -> None:
+    customer = server.new_customer()
+    with Browser(server, customer) as browser, server.client(customer) as client:
+        project = browser.open(coffee)
+        cut = browser.run(project, "bg-removal", {"model": "fast"})
+        red = browser.look(project, cut, {"bg_color": "red"})
+        assert client.delete(f"/api/images/{project['steps'][0]['imageId']}").status_code == 200
+        assert browser.add_look(project, cut, {"bg_color": "blue"}).status_code == 404
+        assert browser.download(project, red).status_code == 404
+        assert browser.start(project, "upscale", {}, step_id=red["id"]).status_code == 200
+        assert browser.download(project, cut).status_code == 200, "what was paid stays"
+    assert server.balance(customer) == (14, 0)
+
+
 def test_guests_change_looks_of_samples_only(server: RunningServer) -> None:
     with Browser(server) as guest:
         project = guest.open_sample("coffee")

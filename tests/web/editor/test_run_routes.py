@@ -256,6 +256,9 @@ def test_visitors_never_see_each_others_projects(server: RunningServer, coffee: 
                 theirs.start(project, "crop", {"width": "9"}),
                 theirs.client.post(f"{place}/overlay", json={"stepId": step["id"], "params": {}}),
                 theirs.client.get(f"{place}/runs/run_none"),
+                theirs.add_look(project, step, {}),
+                theirs.client.post(f"{place}/steps/{step['id']}/rendering"),
+                theirs.client.get(f"{place}/cutouts/{step['imageId']}"),
             ]
             assert [answer.status_code for answer in trials] == [404] * len(trials)
             own = theirs.client.get("/editor/projects").json()["data"]
@@ -274,6 +277,8 @@ def test_requests_without_the_csrf_token_or_from_another_site_are_refused(
             ("PUT", f"/editor/projects/{project['id']}/current", {"json": {}}),
             ("POST", f"/editor/projects/{project['id']}/runs", {"json": {}}),
             ("POST", f"/editor/projects/{project['id']}/overlay", {"json": {}}),
+            ("POST", f"/editor/projects/{project['id']}/looks", {"json": {}}),
+            ("POST", f"/editor/projects/{project['id']}/steps/stp_1/rendering", {}),
             ("POST", "/editor/keys", {"json": {"name": "a"}}),
             ("POST", "/editor/backgrounds", {"files": {"image": coffee}}),
         ]

@@ -17,7 +17,7 @@ def get(server: RunningServer, path: str, **headers: str) -> httpx.Response:
     return httpx.get(f"{server.address}{path}", headers=HTML | headers)
 
 
-@pytest.mark.parametrize("path", ["/", "/docs", "/openapi"])
+@pytest.mark.parametrize("path", ["/", "/docs", "/docs/agents", "/openapi"])
 def test_a_page_loads_only_local_resources_and_lists_its_scripts_in_the_policy(
     server: RunningServer, path: str
 ) -> None:

@@ -5,6 +5,7 @@
 
 /** @typedef {CanvasRenderingContext2D | OffscreenCanvasRenderingContext2D} Context */
 
+const GHOST_OPACITY = 0.3;
 /** @type {OffscreenCanvas | null} */
 let scratch = null;
 
@@ -74,6 +75,19 @@ export function drawStrokes(context, strokes, view, color) {
     }
     context.restore();
   }
+}
+
+/**
+ * A picture drawn faintly, to show what is missing in the one below it.
+ * @param {Context} context
+ * @param {HTMLImageElement} image
+ * @param {Frame} box
+ */
+export function drawGhost(context, image, box) {
+  context.save();
+  context.globalAlpha = GHOST_OPACITY;
+  context.drawImage(image, box.x, box.y, box.width, box.height);
+  context.restore();
 }
 
 /**

@@ -243,7 +243,9 @@ export class Editor {
    * @param {OffscreenCanvas} drawn its look
    */
   async #showThumbnail(step, drawn) {
+    const former = step.thumbnailUrl;
     step.thumbnailUrl = await thumbnail(drawn);
+    if (former.startsWith("blob:")) URL.revokeObjectURL(former);
     this.filmstrip.refreshThumbnail(step);
   }
 

@@ -15,7 +15,8 @@ const ERROR_SHOWN_MS = 30_000;
 const TEXTS = {
   INSUFFICIENT_CREDITS: "You have no credits left.",
   UNREADABLE_IMAGE: "This file cannot be read as a picture. It may be damaged.",
-  UNSUPPORTED_FORMAT: "This type of file cannot be opened. Use JPEG, PNG, WebP, AVIF or HEIC.",
+  UNSUPPORTED_FORMAT:
+    "This type of file cannot be opened. Use JPEG, PNG, WebP, AVIF, HEIC, BMP, GIF or TIFF.",
   OVERLOADED: "The server is busy. Nothing was charged; please try again shortly.",
   PROCESSING_FAILED: "Processing failed. Nothing was charged; please try again.",
   MODEL_UNAVAILABLE: "This is not installed on this server. Nothing was charged.",

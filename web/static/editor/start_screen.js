@@ -7,7 +7,8 @@ import { el, icon } from "./elements.js";
 
 const MEBIBYTE = 1024 * 1024;
 export const ACCEPTED_TYPES =
-  "image/jpeg,image/png,image/webp,image/avif,image/heic,image/heif,.heic,.heif,.avif";
+  "image/jpeg,image/png,image/webp,image/avif,image/heic,image/heif,image/bmp,image/gif,image/tiff," +
+  ".heic,.heif,.avif,.bmp,.tif,.tiff";
 
 export class StartScreen {
   /** @param {Editor} editor */
@@ -80,7 +81,7 @@ export class StartScreen {
         el(
           "p",
           {},
-          "Drop it anywhere, paste it, or choose a file: JPEG, PNG, WebP, AVIF or HEIC, ",
+          "Drop it anywhere, paste it, or choose a file: JPEG, PNG, WebP, AVIF, HEIC, BMP, GIF or TIFF, ",
           `up to ${this.#maxMebibytes} MiB.`,
         ),
         el(

@@ -178,10 +178,11 @@ export class TopBar {
 
   /** Downloads the picture at full resolution. */
   async save() {
+    const chosen = this.format; // a look that becomes a step meanwhile resets it
     await this.editor.settled(); // Whether the picture has transparency is known only once it is shown.
     const { project, step } = this.model;
     if (!project || !step) return;
-    const format = this.#chosenFormat;
+    const format = chosen ?? this.#chosenFormat;
     const quality = format === "png" ? DEFAULT_QUALITY : this.quality;
     const link = el("a", { href: downloadUrl(project.id, step.id, format, quality), download: "" });
     document.body.append(link);
@@ -191,6 +192,12 @@ export class TopBar {
 }
 
 /**
+ * Formats that can be opened but not saved, and what replaces them.
+ * @type {Record<string, Format>}
+ */
+const REPLACED_FORMATS = { heic: "jpg", bmp: "jpg", tiff: "jpg", gif: "png" };
+
+/**
  * The file type to suggest: one with transparency if the picture has any, else that of the original.
  * @param {Step[]} steps
  * @param {boolean} hasTransparency
@@ -198,6 +205,6 @@ export class TopBar {
  */
 export function suggestFormat(steps, hasTransparency) {
   const original = history.originalOf(steps)?.format ?? "png";
-  const format = original === "heic" ? "jpg" : /** @type {Format} */ (original);
+  const format = /** @type {Format} */ (REPLACED_FORMATS[original] ?? original);
   return hasTransparency && format === "jpg" ? "png" : format;
 }

@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from api.http.cors import Cors
 from api.http.metrics import Metrics
 from api.http.middleware.error_limit import ERRORS_A_MINUTE, ErrorLimit
 from api.http.middleware.request_context import RequestContext
@@ -38,7 +39,7 @@ class Server:
 
         app = Starlette(routes=[Route("/{status:int}", answer), Route("/waiting", wait)])
         limited = ErrorLimit(app, lambda: self.now, ["session", "__Host-session"], delay_seconds=0)
-        self._transport = httpx.ASGITransport(RequestContext(limited, Metrics(), has_tls=False))
+        self._transport = httpx.ASGITransport(RequestContext(limited, Metrics(), has_tls=False, cors=Cors()))
 
     async def get(self, status: int | str, headers: dict[str, str]) -> httpx.Response:
         async with httpx.AsyncClient(transport=self._transport, base_url="http://test") as client:

@@ -215,6 +215,52 @@ def test_what_the_ruby_gem_and_guzzle_send(drop: Drop, address: str) -> None:
     assert int(response.headers["X-RateLimit-Reset"]) > 0
 
 
+DOTNET = (
+    "--{boundary}\r\nContent-Disposition: form-data; name=image_file; filename=file.jpg;"
+    " filename*=utf-8''file.jpg\r\n\r\n{photo}\r\n"
+    "--{boundary}\r\nContent-Type: text/plain; charset=utf-8\r\n"
+    "Content-Disposition: form-data; name=size\r\n\r\nauto\r\n--{boundary}--\r\n"
+)
+APACHE = (
+    '--{boundary}\r\nContent-Disposition: form-data; name="image_file"; filename="file.jpg"\r\n'
+    "Content-Type: application/octet-stream\r\nContent-Transfer-Encoding: binary\r\n\r\n{photo}\r\n"
+    '--{boundary}\r\nContent-Disposition: form-data; name="size"\r\n'
+    "Content-Type: text/plain; charset=ISO-8859-1\r\nContent-Transfer-Encoding: 8bit\r\n\r\nauto\r\n"
+    "--{boundary}--\r\n"
+)
+ALAMOFIRE = (
+    '--{boundary}\r\nContent-Disposition: form-data; name="image_file"; filename="file.jpg"\r\n'
+    "Content-Type: image/jpeg\r\n\r\n{photo}"
+    '\r\n--{boundary}\r\nContent-Disposition: form-data; name="size"\r\n\r\nauto\r\n--{boundary}--\r\n'
+)
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type"),
+    [
+        (DOTNET, 'multipart/form-data; boundary="{boundary}"'),
+        (APACHE, "multipart/form-data; boundary={boundary}; charset=ISO-8859-1"),
+        (APACHE, "multipart/form-data; boundary={boundary}"),
+        (ALAMOFIRE, "multipart/form-data; boundary={boundary}"),
+    ],
+    ids=["C#", "Java, with a charset", "Java", "Swift"],
+)
+def test_what_the_samples_in_compiled_languages_send(
+    drop: Drop, address: str, body: str, content_type: str
+) -> None:
+    """.NET quotes the boundary and no names, and Apache's client for Java names a charset."""
+    boundary = "8f0c9f4e-6d1b-4b0d-9d4a-0a6f9d3c5e21"
+    before, _, after = body.replace("{boundary}", boundary).partition("{photo}")
+    response = requests.post(
+        f"{address}/v1.0/removebg",
+        data=before.encode() + COFFEE + after.encode(),
+        headers={"X-Api-Key": drop.key, "Content-Type": content_type.replace("{boundary}", boundary)},
+        timeout=60,
+    )
+    assert response.status_code == 200, response.text
+    assert is_cut_out(response.content)
+
+
 def _snippets(language: str) -> list[str]:
     found = re.findall(rf"^```{language}\n(.*?)^```", GUIDE, flags=re.MULTILINE | re.DOTALL)
     assert all(GUIDE_HOST in snippet for snippet in found)

@@ -88,7 +88,7 @@ B64 = base64.b64encode(png_bytes(photo("chelsea")[:40, :60])).decode()
         ),
         ({"data": {"image_file_b64": "not base64!"}}, "invalid_image_file_b64"),
         ({"json": {"image_base64": "?"}}, "invalid_image_base64"),
-        ({"data": {"image_file_b64": base64.b64encode(b"GIF89a" + bytes(80)).decode()}}, "invalid_file_type"),
+        ({"data": {"image_file_b64": base64.b64encode(b"8BPS" + bytes(80)).decode()}}, "invalid_file_type"),
         ({"files": {"image_file": ("a.mp4", bytes(100), "image/png")}}, "invalid_file_type"),
         ({"files": {"image_file": ("a.png", b"", "image/png")}}, "invalid_image_file"),
         ({"files": {**image(), "bg_image_file": ("a.png", b"%PDF-1.7" + bytes(80))}}, "invalid_file_type"),

@@ -14,7 +14,7 @@ import pytest
 
 from ml.pixels import Mask, Pixels
 from tests.api.http.removebg.conftest import Drop
-from tests.support.ml.photos import jpeg_bytes, open_bytes, photo, png_bytes
+from tests.support.ml.photos import file_bytes, jpeg_bytes, open_bytes, photo, png_bytes
 
 COFFEE = jpeg_bytes(photo("coffee"))
 SIZE = {"x-width": "600", "x-height": "400"}
@@ -189,6 +189,18 @@ def test_a_background_colour_without_hash_is_that_colour(drop: Drop) -> None:
     png = picture(send(drop, bg_color="81d4fa", format="png"))
     assert np.array_equal(png[0, 0], (0x81, 0xD4, 0xFA))
     assert np.array_equal(png, own_result(drop, bg_color="81d4fa", format="png"))
+
+
+@pytest.mark.parametrize("format", ["BMP", "GIF", "TIFF"])
+def test_an_image_and_a_background_of_other_formats(drop: Drop, format: str) -> None:
+    background = np.full((50, 50), 77, np.uint8)
+    files = {
+        "image_file": file_bytes(photo("coffee")[..., 0], format),
+        "bg_image_file": file_bytes(background, format),
+    }
+    response = drop.post(files=files, data={"format": "PNG"})
+    assert response.status_code == 200, response.text
+    assert np.array_equal(picture(response)[0, 0], (77, 77, 77))
 
 
 @pytest.mark.parametrize("way", ["file", "url"])

@@ -1,6 +1,6 @@
 // Brush: erase, restore, paint, blur or heal by hand. Strokes are previewed at once and applied together.
 
-import { drawStrokes, scratchLayer } from "../canvas.js";
+import { drawGhost, drawStrokes, scratchLayer } from "../canvas.js";
 import { checkbox, el, newId, segments } from "../elements.js";
 import * as history from "../history.js";
 import { loadImage } from "../images.js";
@@ -227,6 +227,12 @@ export class Brush extends Tool {
    */
   drawPicture(context, image, box) {
     const { all } = this.strokes;
+    const ghost = this.operation === "restore" && this.step.cutout ? this.restoreImage : null;
+    if (!all.length && ghost) {
+      context.drawImage(image, box.x, box.y, box.width, box.height);
+      drawGhost(context, ghost, box);
+      return true;
+    }
     if (!all.length || this.operation === "heal") return false;
     const { view, viewport } = this.stage;
     const layer = scratchLayer(this.stage);
@@ -249,6 +255,7 @@ export class Brush extends Tool {
     }
     context.save();
     context.drawImage(image, box.x, box.y, box.width, box.height);
+    if (ghost) drawGhost(context, ghost, box);
     context.beginPath();
     context.rect(box.x, box.y, box.width, box.height);
     context.clip();

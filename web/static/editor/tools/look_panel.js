@@ -207,8 +207,8 @@ export class LookPanel {
       this.#buildSlider("shadow_blur", "Softness", 0, 30, isDrop ? "5%" : "3%", "%", 0.5),
       ...(isDrop
         ? [
-            this.#buildSlider("shadow_x", "To the right", -30, 30, "1.5%", "%", 0.5),
-            this.#buildSlider("shadow_y", "Down", -30, 30, "3.5%", "%", 0.5),
+            this.#buildSlider("shadow_x", "Shadow right", -30, 30, "1.5%", "%", 0.5),
+            this.#buildSlider("shadow_y", "Shadow down", -30, 30, "3.5%", "%", 0.5),
           ]
         : []),
       this.#buildColors("shadow_color", "Shadow color", ["#000000", "#1f3a5f", "#5a3a22"]),
@@ -270,6 +270,8 @@ export class LookPanel {
       { class: "advanced" },
       el("summary", {}, "Position"),
       note("Drag the subject on the picture, its corners to scale it, the handle above it to turn it."),
+      this.#buildSlider("subject_x", "To the right", -100, 100, "0", "%"),
+      this.#buildSlider("subject_y", "Down", -100, 100, "0", "%"),
       this.#buildSlider("subject_scale", "Size", 5, 400, "100", ""),
       this.#buildSlider("subject_rotate", "Turn", -180, 180, "0", ""),
       el("div", { class: "row" }, reset),

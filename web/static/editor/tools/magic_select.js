@@ -2,13 +2,16 @@
 // edits the foreground. Only what is done with the selection costs a credit.
 
 import { withConfidence } from "../confidence.js";
+import { drawGhost } from "../canvas.js";
 import { el, segments } from "../elements.js";
+import { loadImage } from "../images.js";
 import { SelectionInput } from "./selection_input.js";
 import { note, quietButton, Tool } from "./tool.js";
 
 /** @import { Context } from "../canvas.js" */
 /** @import { Editor } from "../editor.js" */
-/** @import { Action, Fields, Point } from "../types.js" */
+/** @import { Picture } from "../images.js" */
+/** @import { Action, Fields, Frame, Point } from "../types.js" */
 
 const HIDDEN = ["points", "box", "auto", "output", "multimask", "model", "format", "quality"];
 const REFINEMENTS = ["grow", "feather", "invert"]; // shown in the overlay
@@ -18,6 +21,11 @@ export class MagicSelect extends Tool {
   constructor(editor) {
     super(editor, "magic-select");
     this.message = el("p", { class: "note", role: "status" });
+    /**
+     * The photo of the cut-out that is shown.
+     * @type {HTMLImageElement | null}
+     */
+    this.photo = null;
     /** @type {SelectionInput} */
     this.input = new SelectionInput(this, () => this.#refresh());
   }
@@ -54,15 +62,15 @@ export class MagicSelect extends Tool {
     return [
       { label: isCutout ? "Keep only this" : "Cut out", problem, request: () => this.#cutOut() },
       {
-        label: "Add to the cut-out",
+        label: "Add to cut-out",
         problem,
-        request: () => this.#withSelection("brush", { op: "restore" }, "Add to the cut-out"),
+        request: () => this.#withSelection("brush", { op: "restore" }, "Add to cut-out"),
         isHidden: !isCutout,
       },
       {
-        label: "Erase from the cut-out",
+        label: "Erase from cut-out",
         problem,
-        request: () => this.#withSelection("brush", { op: "erase" }, "Erase from the cut-out"),
+        request: () => this.#withSelection("brush", { op: "erase" }, "Erase from cut-out"),
         isHidden: !isCutout,
       },
       {
@@ -128,6 +136,15 @@ export class MagicSelect extends Tool {
   onStep() {
     this.clear();
     this.editor.panel.rebuild();
+    this.photo = null;
+  }
+
+  async onShown() {
+    const { cutout } = this.step;
+    const photo = cutout && (await loadImage(cutout.photoUrl).catch(() => null));
+    if (this.model.step?.cutout !== cutout) return;
+    this.photo = photo;
+    this.stage.invalidate();
   }
 
   leave() {
@@ -175,6 +192,20 @@ export class MagicSelect extends Tool {
 
   cancelPointer() {
     this.input.cancelDrag();
+  }
+
+  /**
+   * What a cut-out lacks is shown faintly, so that it can be selected.
+   * @param {CanvasRenderingContext2D} context
+   * @param {Picture} image
+   * @param {Frame} box
+   */
+  drawPicture(context, image, box) {
+    const photo = this.step.cutout && this.photo;
+    if (!photo) return false;
+    context.drawImage(image, box.x, box.y, box.width, box.height);
+    drawGhost(context, photo, box);
+    return true;
   }
 
   /** @param {Context} context */

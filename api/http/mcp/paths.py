@@ -1,0 +1,3 @@
+"""The path of the protocol's only endpoint."""
+
+MCP_PATH = "/mcp"

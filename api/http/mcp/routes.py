@@ -1,0 +1,99 @@
+"""`POST /mcp`: what is decided from the headers, then the body in short, then the SDK.
+
+The SDK reads and parses whole bodies on the event loop. So the body is read here, its long strings, which are
+files as base64, are cut out in a thread, and the SDK gets the little that is left.
+"""
+
+import asyncio
+from urllib.parse import urlsplit
+
+from fastapi import FastAPI, Request
+from python_multipart.multipart import parse_options_header
+from starlette.responses import Response
+from starlette.types import Message, Receive, Scope, Send
+
+from api.calls import admission
+from api.calls import service as calls
+from api.errors import Forbidden, InvalidRequest
+from api.http import dependencies, forms, json_forms
+from api.http.dependencies import ServicesOf
+from api.http.mcp.exchange import Exchange
+from api.http.mcp.paths import MCP_PATH
+from api.http.mcp.sessions import McpSessions
+from api.http.middleware import body_limits
+from api.settings import Settings
+
+
+def add_to(app: FastAPI) -> None:
+    app.add_api_route(MCP_PATH, answer, methods=["POST"], include_in_schema=False)
+
+
+async def answer(request: Request, services: ServicesOf) -> Response:
+    """The SDK's answer. Refusals before the message is read have the REST routes' statuses and shape."""
+    _check_origin(request)
+    caller = await dependencies.authenticated_for_tools(request)
+    body_limits.refuse_declared_length(request.scope)
+    if body_limits.may_be_longer_than(request.scope, body_limits.OTHER_LIMIT_BYTES):
+        admission.check_rate(caller.account_status.rate)  # Smaller bodies are refused by the tool itself.
+    media_type, options = parse_options_header(request.headers.get("content-type"))
+    forms.check_encoding(request, options)
+    if media_type != b"application/json":
+        raise InvalidRequest("Send one JSON-RPC message as application/json.")
+    await dependencies.admit_body(request, caller)
+    content = bytearray()
+    async for piece in request.stream():
+        content += piece
+    shortened = await asyncio.to_thread(json_forms.shorten, content)
+    exchange = Exchange(request, caller, services, shortened.long_texts)
+    return _SdkAnswer(request.app.state.mcp, exchange, shortened.content)
+
+
+def _check_origin(request: Request) -> None:
+    """Raise `Forbidden` for a page of another origin, unless the operator allows it to call the API.
+
+    Agents that are no pages send no `Origin`.
+    """
+    own = urlsplit(dependencies.public_base_url(request))
+    settings: Settings = request.app.state.settings
+    allowed = {f"{own.scheme}://{own.netloc}".lower(), *settings.cors_allowed_origins}
+    for origin in request.headers.getlist("origin"):
+        if origin.lower() not in allowed and "*" not in allowed:
+            raise Forbidden("Pages of this origin may not use this address.")
+
+
+class _SdkAnswer(Response):
+    """An answer that the SDK sends, for a message that was read already."""
+
+    def __init__(self, sessions: McpSessions, exchange: Exchange, message: bytes) -> None:
+        super().__init__()
+        self._sessions = sessions
+        self._exchange = exchange
+        self._message: bytes | None = message
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        is_sent = has_disconnected = False
+
+        async def receive_message() -> Message:
+            nonlocal has_disconnected
+            if self._message is not None:
+                content, self._message = self._message, None
+                return {"type": "http.request", "body": content, "more_body": False}
+            message = await receive()
+            has_disconnected = has_disconnected or message["type"] == "http.disconnect"
+            return message
+
+        async def send_message(message: Message) -> None:
+            nonlocal is_sent
+            await send(message)
+            if message["type"] == "http.response.body" and not message.get("more_body", False):
+                is_sent = not has_disconnected
+
+        self._exchange.put_in(scope)
+        # The declared length is that of the whole body, of which the SDK gets only a part.
+        headers = [
+            pair for pair in scope["headers"] if pair[0] not in (b"content-length", b"transfer-encoding")
+        ]
+        await self._sessions.handle({**scope, "headers": headers}, receive_message, send_message)
+        if is_sent:
+            for result in self._exchange.random_results:
+                await calls.mark_delivered(self._exchange.services, result)

@@ -1,0 +1,113 @@
+"""The examples of the OpenAPI document: requests and answers that are valid by their schemas.
+
+FastAPI drops null values from the document, so examples write `NULL`, which `restore_nulls` replaces.
+"""
+
+from typing import Any
+
+#: Stands for null until the document is complete. No example has this text.
+NULL = "\0null"
+
+REQUEST_ID = "req_5pT0sVn2Qb8mXw4cYk1LrZ"
+_IMAGE_ID = "img_4KdX0aJv8sQ2mTn6RzB1yP"
+_IMAGE_URL = f"https://example.com/api/images/{_IMAGE_ID}?exp=1795446000&kid=9f2c41aa&sig=…"
+
+#: The form of a call by tool. Files are named as curl names them.
+FORMS: dict[str, dict[str, Any]] = {
+    "bg-removal": {"image": "@photo.jpg", "bg_color": "white", "crop": True},
+    "upscale": {"image": "@photo.jpg", "scale": 4},
+    "generative-fill": {"image": "@photo.jpg", "mask": "@mask.png", "prompt": "a wooden bench"},
+    "generative-expand": {"image": "@photo.jpg", "aspect_ratio": "16:9"},
+    "magic-select": {"image": "@photo.jpg", "points": "[[320,240,1]]"},
+    "crop": {"image": "@photo.jpg", "aspect_ratio": "1:1", "gravity": "north"},
+    "brush": {
+        "image": "@photo.jpg",
+        "op": "erase",
+        "strokes": '[{"points":[[40,40],[90,60]],"size":24}]',
+    },
+}
+UPLOAD_FORM = {"image": "@photo.jpg"}
+
+UPLOAD = {
+    "imageId": _IMAGE_ID,
+    "imageUrl": _IMAGE_URL,
+    "previewUrl": f"{_IMAGE_URL}&w=1600",
+    "width": 1920,
+    "height": 1080,
+    "format": "jpg",
+    "bytes": 412345,
+    "expiresAt": "2026-11-23T15:00:00Z",
+}
+DELETED = {"imageId": _IMAGE_ID, "deleted": True}
+ACCOUNT = {
+    "email": "you@example.com",
+    "plan": "free",
+    "credits": {"available": 14, "held": 1, "renewsAt": "2026-12-22T12:00:00Z"},
+    "limits": {"concurrentCalls": 2, "callsPerMinute": 20},
+}
+USAGE = [
+    {"day": "2026-11-22", "tool": "bg-removal", "keyId": "key_2bC9", "calls": 12, "credits": 11},
+    {"day": "2026-11-22", "tool": "crop", "keyId": NULL, "calls": 1, "credits": 1},
+]
+_ENGINES = {
+    "installed": ["isnet-general-use"],
+    "missing": ["u2netp: bgeraser models pull u2netp"],
+    "device": "cpu",
+    "secondsPerMegapixel": 0.9,
+    "defaults": {},
+}
+CATALOGUE = [
+    {
+        "name": "bg-removal",
+        "title": "Remove background",
+        "summary": "Cut out the foreground of a photo.",
+        "path": "/api/tools/bg-removal",
+        "parameters": {"type": "object", "properties": {"quality": {"type": "integer"}}},
+        "files": [{"name": "bg_image", "description": "A background.", "idField": NULL}],
+        "engines": _ENGINES,
+    }
+]
+ALIVE = {"status": "ok"}
+READY = {
+    "ready": True,
+    "database": "ok",
+    "storage": "ok",
+    "device": "cpu",
+    "workers": 2,
+    "queue": {"waiting": 0, "running": 1},
+    "engines": [{"tool": "bg-removal", **_ENGINES}],
+}
+
+
+def tool_data(model: str | None) -> dict[str, Any]:
+    """The `data` of a tool's answer."""
+    return {
+        "imageUrl": _IMAGE_URL,
+        "width": 1920,
+        "height": 1080,
+        "format": "png",
+        "processingTimeMs": 1450,
+        "queueTimeMs": 12,
+        "imageId": _IMAGE_ID,
+        "bytes": 812345,
+        "expiresAt": "2026-11-23T15:00:00Z",
+        "model": NULL if model is None else model,
+        "device": "cpu",
+        "creditsCharged": 1,
+        "creditsRemaining": 14,
+        "warnings": [],
+    }
+
+
+def success(data: Any) -> dict[str, Any]:
+    """A whole answer."""
+    return {"success": True, "data": data, "requestId": REQUEST_ID}
+
+
+def restore_nulls(part: Any) -> Any:
+    """The document with null for `NULL`."""
+    if isinstance(part, dict):
+        return {name: restore_nulls(inner) for name, inner in part.items()}
+    if isinstance(part, list):
+        return [restore_nulls(inner) for inner in part]
+    return None if part == NULL else part

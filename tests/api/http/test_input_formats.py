@@ -1,0 +1,97 @@
+"""BMP, GIF and TIFF in every place where a caller sends a file."""
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+
+from ml.imaging.formats import gif, tiff
+from tests.support.calling import crop, small_picture
+from tests.support.editor_client import Browser
+from tests.support.ml.damage import good_files
+from tests.support.ml.photos import file_bytes, open_bytes, photo
+from tests.support.server import Customer, RunningServer
+
+#: A file of each format, and what `format=auto` makes of it.
+FILES = {
+    "bmp": (good_files()["bmp"], "jpg"),
+    "gif": (good_files()["gif animated"], "png"),
+    "tiff": (good_files()["tiff"], "jpg"),
+}
+MASK = np.zeros((40, 60), np.uint8)
+MASK[10:30, 20:40] = 255
+
+
+@pytest.fixture(scope="module")
+def customer(server: RunningServer) -> Customer:
+    return server.new_customer(credits=40)
+
+
+def answered(response: httpx.Response) -> dict[str, object]:
+    assert response.status_code == 200, response.text
+    data: dict[str, object] = response.json()["data"]
+    return data
+
+
+@pytest.mark.parametrize("format", FILES)
+def test_a_tool_takes_it_and_a_stored_one_too(server: RunningServer, customer: Customer, format: str) -> None:
+    content, auto = FILES[format]
+    direct = answered(crop(server, customer, content))
+    assert direct["format"] == auto
+    assert direct["warnings"] == ([gif.ANIMATED] if format == "gif" else [])
+    with server.client(customer) as client:
+        stored = answered(client.post("/api/images", files={"image": content}))
+        assert (stored["format"], stored["width"], stored["height"]) == (format, 128, 96)
+        preview = client.get(str(stored["previewUrl"]))
+        assert (preview.status_code, preview.headers["content-type"]) == (200, "image/webp")
+        fields = {"image_id": str(stored["imageId"]), "width": "10", "height": "10"}
+        by_id = answered(client.post("/api/tools/crop", data=fields))
+        assert by_id["format"] == auto
+        first, second = (open_bytes(client.get(str(data["imageUrl"])).content) for data in (direct, by_id))
+    assert np.array_equal(first, second)
+
+
+@pytest.mark.parametrize("format", ["BMP", "GIF", "TIFF"])
+def test_a_mask_may_be_one(server: RunningServer, customer: Customer, format: str) -> None:
+    content = small_picture()
+    results = []
+    with server.client(customer) as client:
+        for mask in (file_bytes(MASK, format), file_bytes(MASK, "PNG")):
+            files = {"image": content, "mask": mask}
+            data = answered(client.post("/api/tools/brush", files=files, data={"op": "erase"}))
+            results.append(client.get(str(data["imageUrl"])).content)
+    assert results[0] == results[1]
+    assert open_bytes(results[0])[20, 30, 3] == 0
+
+
+@pytest.mark.parametrize("format", FILES)
+def test_the_editor_opens_it(server: RunningServer, format: str) -> None:
+    content, _ = FILES[format]
+    with Browser(server) as browser:
+        project = browser.open(content, f"photo.{format}")
+        (step,) = project["steps"]
+        assert (step["width"], step["height"]) == (128, 96)
+        answer = browser.download(project, step, format="png")
+        assert answer.status_code == 200, answer.text
+        assert open_bytes(answer.content).shape[:2] == (96, 128)
+
+
+def test_a_damaged_file_and_an_unsupported_kind_are_refused_for_nothing(
+    server: RunningServer, customer: Customer
+) -> None:
+    before = server.balance(customer)
+    kinds = {
+        "cut": good_files()["bmp"][:5_000],
+        "cut gif": good_files()["gif"][:3_000],
+        "jpeg in tiff": file_bytes(photo("coffee")[:64, :64], "TIFF", compression="jpeg"),
+    }
+    for content in kinds.values():
+        answer = crop(server, customer, content)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (422, "UNREADABLE_IMAGE")
+    assert server.balance(customer) == before
+
+
+def test_the_second_page_of_a_tiff_is_warned_about(server: RunningServer, customer: Customer) -> None:
+    pages = [Image.fromarray(photo("coffee")[:64, :64]), Image.fromarray(photo("chelsea")[:64, :64])]
+    content = file_bytes(np.asarray(pages[0]), "TIFF", save_all=True, append_images=pages[1:])
+    assert answered(crop(server, customer, content))["warnings"] == [tiff.MORE_PAGES]
