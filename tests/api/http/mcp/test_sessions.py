@@ -157,3 +157,17 @@ def test_a_url_without_a_picture_is_refused_and_a_mistake_is_found_before_anythi
     connections = host.connections
     error = call(api, key, "crop", {"image": {"url": page}, "width": 0})["error"]
     assert (error["param"], host.connections) == ("width", connections)
+
+
+def test_a_page_may_connect_if_the_operator_allows_its_origin(tmp_path: Path) -> None:
+    with local_api(tmp_path, cors_origins="https://shop.example.com") as api:
+        key = api.new_key(EMAIL)
+        statuses = {}
+        for origin in ("https://shop.example.com", "https://other.example.com"):
+            headers = {**HEADERS, "X-Api-Key": key, "Origin": origin}
+            response = api.request("POST", "/mcp", headers=headers, json=message("account", {}))
+            statuses[origin] = (response.status_code, response.headers.get("access-control-allow-origin"))
+    assert statuses == {
+        "https://shop.example.com": (200, "https://shop.example.com"),
+        "https://other.example.com": (403, None),
+    }
