@@ -15,7 +15,7 @@ from typing import Any
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from tests.browser.conftest import CHROMIUM, DESKTOP
+from tests.browser.conftest import CHROMIUM
 from tests.support.browser.visitors import sign_in
 from tests.support.server import RunningServer, running_server
 
@@ -80,7 +80,7 @@ def _print_row(browser: Browser, server: RunningServer, name: str, path: str, re
 
 
 def _open(browser: Browser, server: RunningServer) -> Page:
-    page = browser.new_context(viewport=DESKTOP).new_page()
+    page = browser.new_context(viewport={"width": 1280, "height": 800}).new_page()
     sign_in(page, server, server.customer)
     return page
 
