@@ -65,10 +65,10 @@ def _bundle_response(name: str, headers: Headers) -> Response:
 
 
 def _compressed_file(file: FileResponse, headers: Headers) -> Response:
-    """`file` itself for clients that accept no compression or ask for a range of it."""
+    """`file` itself for clients that accept no compression."""
     file.headers["Vary"] = "Accept-Encoding"
     encoding = _encoding(headers)
-    if encoding is None or "range" in headers:
+    if encoding is None:
         return file
     body = _compressed(Path(file.path).read_bytes(), encoding)
     response = Response(body, media_type=file.media_type)

@@ -59,11 +59,6 @@ def test_a_compressed_file_is_revalidated(server: RunningServer) -> None:
     assert (again.status_code, again.content) == (304, b"")
 
 
-def test_a_range_is_one_of_the_uncompressed_file(server: RunningServer) -> None:
-    answer = get(server, "/static/tokens.css", "br", range="bytes=0-9")
-    assert (answer.status_code, answer.content) == (206, (FOLDER / "tokens.css").read_bytes()[:10])
-
-
 def test_pictures_are_sent_as_they_are(server: RunningServer) -> None:
     answer, body = raw(server, "/static/samples/cat.jpg", "br, gzip")
     assert "content-encoding" not in answer.headers
