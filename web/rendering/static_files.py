@@ -5,8 +5,8 @@ import hashlib
 from functools import lru_cache
 from pathlib import Path
 
-import anyio.to_thread
 import brotli
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.responses import FileResponse, Response
 from starlette.staticfiles import StaticFiles
@@ -44,11 +44,11 @@ class SiteFiles(StaticFiles):
     async def get_response(self, path: str, scope: Scope) -> Response:
         headers = Headers(scope=scope)
         if path in _BUNDLES and scope["method"] in ("GET", "HEAD"):
-            response = await anyio.to_thread.run_sync(_bundle_response, path, headers)
+            response = await run_in_threadpool(_bundle_response, path, headers)
         else:
             response = await super().get_response(path, scope)
             if isinstance(response, FileResponse) and Path(path).suffix in _COMPRESSIBLE:
-                response = await anyio.to_thread.run_sync(_compressed_file, response, headers)
+                response = await run_in_threadpool(_compressed_file, response, headers)
         is_versioned = scope.get("query_string", b"").startswith(b"v=")
         response.headers["Cache-Control"] = (
             "public, max-age=31536000, immutable" if is_versioned else "no-cache"
