@@ -7,6 +7,9 @@ from api.calls.models import CallRecord
 from api.db.database import Database
 from billing.ledger import ledger
 from tests.support.builders import NOON, make_account
+from tests.support.editor_client import Browser
+from tests.support.ml.photos import jpeg_bytes, photo
+from tests.support.server import RunningServer
 from web.dashboard import queries
 
 
@@ -66,3 +69,17 @@ def test_the_statement_names_calls_by_their_tool_and_request(database: Database)
         ("Crop & rotate", "-1", "req_crop"),
     ]
     assert shown[3][:2] == ("Credits granted", "+15")
+
+
+def test_a_run_of_the_editor_is_named_by_its_tool_and_picture(server: RunningServer) -> None:
+    customer = server.new_customer()
+    with Browser(server, customer) as editor:
+        project = editor.open(jpeg_bytes(photo("coffee")), "My cup.jpg")
+        editor.run(project, "upscale", {"scale": "2"})
+    with server.database.transaction() as session:
+        assert queries.call_rows(session, customer.account_id)[0][1:4] == [
+            "Enlarge, My cup.jpg",
+            "Editor",
+            "Done",
+        ]
+        assert queries.statement_rows(session, customer.account_id)[0][1:3] == ["Enlarge, My cup.jpg", "-1"]
