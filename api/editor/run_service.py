@@ -13,7 +13,16 @@ from api.calls import service as calls
 from api.calls import unbilled
 from api.calls.in_flight import CallWaiter
 from api.calls.types import CallFailed, CallRequest
-from api.editor import guest_previews, looks, pricing, projects, rendering, selections, unbilled_images
+from api.editor import (
+    guest_previews,
+    looks,
+    pricing,
+    projects,
+    rendering,
+    run_names,
+    selections,
+    unbilled_images,
+)
 from api.editor import layers as layers_module
 from api.editor.layers import Layers, layers_of
 from api.editor.models import Project, Step
@@ -179,7 +188,7 @@ async def _execute_billed(services: Services, owner: ProjectOwner, work: _Work, 
         params=work.params,
         files=work.files,
         base_url=run_request.base_url,
-        idempotency_key=f"editor:{run_request.project.id}:{run_request.run_key}",
+        idempotency_key=run_names.idempotency_key(run_request.project.id, run_request.run_key),
         source_id=work.image_id,
     )
     try:

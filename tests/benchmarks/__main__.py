@@ -13,6 +13,7 @@ BENCHMARKS = (
     "admissions",
     "loop_lag",
     "fairness",
+    "editor_page",
 )
 
 

@@ -57,10 +57,11 @@ def test_a_new_key_works_its_call_is_listed_and_it_is_refused_once_revoked(
     page.get_by_role("button", name="Refresh").click()
     expect(page.locator("#cards .figure")).to_contain_text("14 left of 15", timeout=PATIENCE_MS)
     open_tab(page, "Requests")
-    expect(page.locator("#calls")).to_contain_text("422 INVALID_PARAMETER", timeout=PATIENCE_MS)
+    expect(page.locator("#calls")).to_contain_text("Crop & rotate", timeout=PATIENCE_MS)
     expect(page.locator("#calls")).to_contain_text("shop *window*")
+    expect(page.locator("#calls")).to_contain_text("Refused (422 INVALID_PARAMETER)")
     open_tab(page, "Statement")
-    expect(page.locator("#statement")).to_contain_text("Crop")
+    expect(page.locator("#statement")).to_contain_text("Crop & rotate")
 
     open_tab(page, "API")
     row = page.locator(".key", has_text="shop *window*")
@@ -79,6 +80,7 @@ def test_a_rotated_key_has_a_successor_and_a_grace_period(page: Page, server: Ru
     expect(page.locator(".key", has_text="phone")).to_have_count(2, timeout=PATIENCE_MS)
     new = page.locator("#new-key textarea, #new-key input").input_value()
     assert new != old
+    expect(page.locator(".code-sample code").first).to_contain_text(new)
     assert [crop(server, key).status_code for key in (old, new)] == [200, 200]
     expect(page.locator(".key", has_text=", ends ")).to_have_count(1)
 
@@ -88,9 +90,54 @@ def test_reloading_does_not_show_the_key_again(page: Page, server: RunningServer
     key = make_key(page, "once")
     page.reload()
     open_tab(page, "API")
+    expect(page.locator(".code-sample code").first).to_contain_text("Bearer $KEY", timeout=PATIENCE_MS)
     expect(page.locator(".key", has_text="once")).to_be_visible(timeout=PATIENCE_MS)
     assert key not in page.content()
     expect(page.locator("#new-key")).to_be_hidden()
+
+
+def test_a_new_key_is_filled_into_the_code_samples_and_can_be_copied(
+    new_page: NewPage, server: RunningServer
+) -> None:
+    page = new_page(permissions=["clipboard-read", "clipboard-write"])
+    open_dashboard(page, server, server.new_customer())
+    key = make_key(page, "shop")
+    for language in ("curl", "Node", "Python"):
+        open_tab(page, language)
+        sample = page.locator(".code-sample:visible")
+        expect(sample.locator("code")).to_contain_text(key)
+    sample.get_by_role("button", name="Copy").click()
+    expect(sample.get_by_role("button", name="Copied")).to_be_visible()
+    copied = page.evaluate("navigator.clipboard.readText()")
+    assert f'"Bearer {key}"' in copied
+    compile(copied, "sample.py", "exec")
+
+
+def test_a_page_that_the_browser_kept_is_loaded_anew(page: Page, server: RunningServer) -> None:
+    open_dashboard(page, server, server.new_customer())
+    key = make_key(page, "kept")
+    with page.expect_navigation():
+        page.evaluate("window.dispatchEvent(new PageTransitionEvent('pageshow', { persisted: true }))")
+    open_tab(page, "API")
+    expect(page.locator(".key", has_text="kept")).to_be_visible(timeout=PATIENCE_MS)
+    assert key not in page.content()
+
+
+def test_the_chart_follows_the_period_and_loads_no_library(page: Page, server: RunningServer) -> None:
+    addresses: list[str] = []
+    page.on("request", lambda request: addresses.append(request.url))
+    customer = server.new_customer()
+    assert crop(server, customer.key).status_code == 200
+    open_dashboard(page, server, customer)
+    chart = page.get_by_role("img", name="Credits a day. 1 credit in 30 days")
+    expect(chart).to_be_visible(timeout=PATIENCE_MS)
+    page.get_by_label("7 days").check()
+    expect(page.locator("#usage")).to_contain_text("1 credit in 7 days", timeout=PATIENCE_MS)
+    page.get_by_label("Key", exact=True).check()
+    expect(page.locator(".legend")).to_have_text(re.compile("test"), timeout=PATIENCE_MS)
+    assert [
+        url for url in addresses if re.search("vega|plotly|codemirror|Plot|Dataframe", url, re.IGNORECASE)
+    ] == []
 
 
 def test_accounts_do_not_see_each_others_data(new_page: NewPage, server: RunningServer) -> None:
@@ -125,7 +172,7 @@ def test_the_dashboard_is_accessible_and_fits_a_phone(new_page: NewPage, server:
     for options in ({}, {"viewport": PHONE, "color_scheme": "dark"}):
         page = new_page(**options)
         open_dashboard(page, server, customer)
-        expect(page.locator("#usage canvas, #usage svg").first).to_be_visible(timeout=PATIENCE_MS)
+        expect(page.locator("#usage svg").first).to_be_visible(timeout=PATIENCE_MS)
         assert_accessible(page)
         assert_fits(page)
         make_key(page, "seen")

@@ -169,7 +169,7 @@ TESTED_THROUGH = {
     "web/editor/project_routes.py": "web/editor/test_run_routes.py",
     "web/editor/schemas.py": "web/editor/test_run_routes.py",
     "web/gradio/guard.py": "web/gradio/test_mount.py",
-    "web/gradio/page_scripts.py": "web/gradio/test_mount.py",
+    "web/gradio/page_rewriting.py": "web/gradio/test_mount.py",
     "web/rendering/*.py": "web/site/test_routes.py",
     "web/site/*.py": "web/site/test_routes.py",
 }

@@ -10,10 +10,27 @@ from api.errors import InvalidApiKey, InvalidParameter, NotFound
 from api.http.dependencies import public_base_url
 from api.services import Services
 from web.dashboard.events import CONCURRENCY, EVENT, format_time, http_request_of, visitor_of
+from web.rendering import pages
 from web.site import code_samples
 
 _DEFAULT_NAME = "my key"
 _GRACE_HOURS = 24
+#: Gradio runs this as a function of `element`, once. Plain http has no clipboard API but on this machine.
+_COPY = """
+element.addEventListener("click", async (event) => {
+  const button = event.target.closest(".copy");
+  if (!button) return;
+  const code = button.parentElement.querySelector("code");
+  try {
+    await navigator.clipboard.writeText(code.textContent);
+  } catch {
+    getSelection().selectAllChildren(code);
+    document.execCommand("copy");
+  }
+  button.textContent = "Copied";
+  setTimeout(() => (button.textContent = "Copy"), 2000);
+});
+"""
 
 
 def build(gr: Any, services: Services, page: Any) -> None:
@@ -31,28 +48,28 @@ def build(gr: Any, services: Services, page: Any) -> None:
         elem_id="new-key",
     )
 
-    async def generate(name_value: str, request: gr.Request) -> tuple[Any, str, list[ApiKey]]:
+    async def generate(name_value: str, request: gr.Request) -> tuple[Any, ...]:
         account_id = visitor_of(request).account_id
         try:
             plain = await _create(services, account_id, name_value)
         except InvalidParameter as error:
             raise gr.Error(error.message) from error
-        return gr.update(value=plain, visible=True), "", await _list_keys(services, account_id)
+        shown = gr.update(value=plain, visible=True)
+        return shown, "", await _list_keys(services, account_id), *_code_samples(request, plain)
 
     async def list_keys(request: gr.Request) -> list[ApiKey]:
         return await _list_keys(services, visitor_of(request).account_id)
-
-    create.click(generate, [name], [new_key, name, listed_keys], **EVENT)
-    page.load(list_keys, None, [listed_keys], **EVENT)
 
     def render_keys(keys: list[ApiKey]) -> None:
         if not keys:
             gr.Markdown("No keys yet.")
         for key in keys:
-            _build_row(gr, services, key, listed_keys, new_key)
+            _build_row(gr, services, key, listed_keys, [new_key, *code_boxes])
 
     gr.render(inputs=[listed_keys], triggers=[listed_keys.change], **CONCURRENCY)(render_keys)
-    _build_code_samples(gr, page)
+    code_boxes = _build_code_samples(gr, page)
+    create.click(generate, [name], [new_key, name, listed_keys, *code_boxes], **EVENT)
+    page.load(list_keys, None, [listed_keys], **EVENT)
 
 
 async def _create(services: Services, account_id: str, name: str) -> str:
@@ -73,7 +90,8 @@ async def _list_keys(services: Services, account_id: str) -> list[ApiKey]:
     return await services.database.read(read_keys)
 
 
-def _build_row(gr: Any, services: Services, key: ApiKey, listed_keys: Any, new_key: Any) -> None:
+def _build_row(gr: Any, services: Services, key: ApiKey, listed_keys: Any, key_boxes: list[Any]) -> None:
+    """`key_boxes` show a new key: on its own, and in the code samples."""
     key_id = key.id
     with gr.Column(elem_classes="key"):
         gr.Markdown(_description(key))
@@ -92,7 +110,7 @@ def _build_row(gr: Any, services: Services, key: ApiKey, listed_keys: Any, new_k
         )
         return await _list_keys(services, account_id)
 
-    async def rotate_key(request: gr.Request) -> tuple[Any, list[ApiKey]]:
+    async def rotate_key(request: gr.Request) -> tuple[Any, ...]:
         account_id = visitor_of(request).account_id
         grace_seconds = _GRACE_HOURS * 3600
         try:
@@ -103,12 +121,13 @@ def _build_row(gr: Any, services: Services, key: ApiKey, listed_keys: Any, new_k
             )
         except (InvalidApiKey, InvalidParameter, NotFound) as error:
             raise gr.Error(error.message) from error
-        return gr.update(value=plain, visible=True), await _list_keys(services, account_id)
+        listed = await _list_keys(services, account_id)
+        return listed, gr.update(value=plain, visible=True), *_code_samples(request, plain)
 
     revoke.click(lambda: gr.update(visible=True), None, confirmation, **EVENT)
     cancel.click(lambda: gr.update(visible=False), None, confirmation, **EVENT)
     confirm.click(revoke_key, None, [listed_keys], **EVENT)
-    rotate.click(rotate_key, None, [new_key, listed_keys], **EVENT)
+    rotate.click(rotate_key, None, [listed_keys, *key_boxes], **EVENT)
 
 
 def _description(key: ApiKey) -> str:
@@ -120,17 +139,29 @@ def _description(key: ApiKey) -> str:
     return f"**{name}** `{key.first_characters}…` {created}, {used}{ends}"
 
 
-def _build_code_samples(gr: Any, page: Any) -> None:
+def _build_code_samples(gr: Any, page: Any) -> list[Any]:
+    """Add the code samples. Returns the components that show them, one for each language."""
     gr.Markdown("### Use the API")
-    code_boxes = []
+    boxes = []
     with gr.Tabs():
         for language in code_samples.LANGUAGES:
             with gr.Tab(language):
-                # Without a language: the highlighter's colours have too little contrast on a light page.
-                code_boxes.append(gr.Code(interactive=False, show_label=False, lines=4, wrap_lines=True))
+                boxes.append(
+                    gr.HTML(
+                        apply_default_css=False, padding=False, js_on_load=_COPY, elem_classes="code-sample"
+                    )
+                )
 
     def fill(request: gr.Request) -> list[str]:
-        base_url = public_base_url(http_request_of(request))
-        return [sample.code for sample in code_samples.for_server(base_url)]
+        return _code_samples(request)
 
-    page.load(fill, None, code_boxes, **EVENT)
+    page.load(fill, None, boxes, **EVENT)
+    return boxes
+
+
+def _code_samples(request: Any, key: str | None = None) -> list[str]:
+    """The code samples as HTML, with a new key if there is one. The server keeps no copy of it."""
+    samples = code_samples.for_server(public_base_url(http_request_of(request)), key=key)
+    return [
+        pages.fragment("dashboard/code.html", code=sample.code, has_key=key is not None) for sample in samples
+    ]

@@ -8,17 +8,19 @@ from sqlmodel import Session
 
 from api.auth import api_keys
 from api.calls import call_log
+from api.editor import run_names
 from billing.ledger import accounts, ledger, statement
 from billing.ledger.models import EntryKind
 from billing.ledger.plans import PLANS, Plan, PlanName
 from billing.ledger.statement import Line
-from ml.catalogue import tool_title
+from web.dashboard import words
 from web.dashboard.events import format_time
 
 GroupBy = Literal["tool", "key"]
-EDITOR_LABEL = "web editor"
+EDITOR_LABEL = "Editor"
 _ROWS_MAX = 200
-#: Entries of a statement in words. Those of calls are named by the tool as long as the call log knows it.
+#: Entries of a statement in words. Those of calls are named by what the tool does, as long as
+#: the call log knows it.
 _ENTRY_LABELS = {
     EntryKind.GRANT: "Credits granted",
     EntryKind.CAPTURE: "Call",
@@ -65,7 +67,7 @@ def usage_bars(
     names = {key.id: key.name for key in api_keys.listed(session, account_id)}
     sums: dict[tuple[date, str], int] = {}
     for row in call_log.usage(session, account_id, first, last):
-        group = tool_title(row.tool) if group_by == "tool" else names.get(row.key_id or "", EDITOR_LABEL)
+        group = words.action(row.tool) if group_by == "tool" else names.get(row.key_id or "", EDITOR_LABEL)
         sums[row.day, group] = sums.get((row.day, group), 0) + row.credits
     groups = sorted({group for _, group in sums}) or ["no calls yet"]
     every_day = [first + timedelta(days=number) for number in range(days)]
@@ -77,32 +79,37 @@ def usage_bars(
 def call_rows(session: Session, account_id: str) -> list[list[str | int]]:
     """Table rows of the latest calls, newest first."""
     names = {key.id: key.name for key in api_keys.listed(session, account_id)}
+    calls = call_log.latest(session, account_id, _ROWS_MAX)
+    pictures = run_names.picture_names(session, account_id, {call.request_id for call in calls})
     return [
         [
             format_time(call.started_at),
-            call.tool,
+            words.action(call.tool, pictures.get(call.request_id)),
             names.get(call.key_id or "", EDITOR_LABEL),
-            f"{call.status_code} {call.code}" if call.code else str(call.status_code),
+            words.outcome(call),
             call.credits,
-            call.duration_ms,
+            f"{call.duration_ms / 1000:.2f} s",
             call.request_id,
         ]
-        for call in call_log.latest(session, account_id, _ROWS_MAX)
+        for call in calls
     ]
 
 
 def statement_rows(session: Session, account_id: str) -> list[list[str | int]]:
-    """Table rows of the latest ledger entries, newest first. A call is named by its tool and request."""
+    """Table rows of the latest ledger entries, newest first. A call is named by its tool and picture."""
     lines = statement.statement(session, account_id, _ROWS_MAX)
     references = statement.references_of_holds(session, {line.hold_id for line in lines if line.hold_id})
     requests = {hold_id: text.removeprefix("request:") for hold_id, text in references.items()}
     tools = call_log.tools_of(session, set(requests.values()))
+    pictures = run_names.picture_names(session, account_id, set(requests.values()))
 
     def row(line: Line) -> list[str | int]:
-        request = requests.get(line.hold_id or "")
+        request = requests.get(line.hold_id or "", "")
         label = _ENTRY_LABELS[EntryKind(line.kind)]
         if request in tools:
-            label = f"{tool_title(tools[request])}{_RETURNED if line.kind == EntryKind.REFUND else ''}"
-        return [format_time(line.at), label, f"{line.amount:+,}", line.balance, request or line.reference]
+            label = words.action(tools[request], pictures.get(request))
+            if line.kind == EntryKind.REFUND:
+                label += _RETURNED
+        return [format_time(line.at), label, f"{line.amount:+,}", line.balance, request]
 
     return [row(line) for line in lines]

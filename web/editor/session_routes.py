@@ -20,6 +20,7 @@ from web.auth import visitor
 from web.auth.visitor import SignedInVisitor
 from web.editor import access, background_routes, schemas
 from web.editor.access import AccountOwner, EditorServicesDependency
+from web.rendering import static_files
 
 SAMPLES_FOLDER = Path(__file__).parents[1] / "static" / "samples"
 SAMPLES = {
@@ -61,7 +62,7 @@ async def show_session(request: Request, editor: EditorServicesDependency) -> Re
         "csrfToken": visitor.csrf_token_for(request, current),
         "account": account,
         "samples": [
-            {"name": name, "title": title, "url": f"/static/samples/{name}.jpg"}
+            {"name": name, "title": title, "url": static_files.address_of(f"samples/thumbnails/{name}.webp")}
             for name, title in SAMPLES.items()
         ],
         "tools": [

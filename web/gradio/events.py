@@ -108,6 +108,7 @@ _VALIDATORS: dict[str, Callable[[Any, object], bool]] = {
     "state": _is_empty,
     "textbox": _is_text,
     "dropdown": _is_choice,
+    "radio": _is_choice,
 }
 
 

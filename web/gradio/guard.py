@@ -25,7 +25,8 @@ from web.auth import visitor
 from web.auth.visitor import SignedInVisitor
 from web.gradio import events
 from web.gradio.events import BODY_LIMIT_BYTES, SESSION_HASH
-from web.gradio.page_scripts import with_page_scripts
+from web.gradio.page_rewriting import rendered_by, rewriting, with_page_scripts
+from web.gradio.server_rendering import ServerPage
 from web.gradio.sessions import Pages
 from web.rendering import content_security
 
@@ -57,14 +58,23 @@ log = structlog.get_logger()
 class Guard:
     """ASGI application in front of Gradio's.
 
-    `files` are the paths of the files that Gradio may serve, such as `/assets/index.js`. `public_url` is the
-    operator's public address, None if it is not set.
+    `files` are the paths of the files that Gradio may serve, such as `/assets/index.js`. `server_pages` are
+    the pages that are drawn without Gradio's client, by name. `public_url` is the operator's public address,
+    None if it is not set.
     """
 
-    def __init__(self, app: ASGIApp, pages: Pages, files: frozenset[str], public_url: str | None) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        pages: Pages,
+        files: frozenset[str],
+        server_pages: Mapping[str, ServerPage],
+        public_url: str | None,
+    ) -> None:
         self.app = app
         self._pages = pages
         self._files = files
+        self._server_pages = server_pages
         self._public = urlsplit(public_url) if public_url else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -94,10 +104,10 @@ class Guard:
             return
         # Gradio does not support HEAD. The server omits the body.
         scope = self._scope(request, method="GET")
-        is_page = path in _PAGES
-        await _relay(
-            self.app, scope, request.receive, with_page_scripts(_uncached(send)) if is_page else send
-        )
+        if path in _PAGES:
+            page = self._server_pages.get(path.strip("/"))
+            send = rewriting(send, with_page_scripts if page is None else rendered_by(page.render))
+        await _relay(self.app, scope, request.receive, send)
 
     async def _join_queue(self, request: Request, send: Send) -> None:
         if await _refuse_method(request, send, "POST"):
@@ -239,16 +249,3 @@ def _session_hash_of(request: Request) -> str:
     if len(values) != 1 or not re.fullmatch(SESSION_HASH, values[0]):
         raise InvalidParameter("session_hash", "session_hash: This is not a valid session hash.")
     return values[0]
-
-
-def _uncached(send: Send) -> Send:
-    """Forbid caching, because the page contains the address of this request."""
-
-    async def send_uncached(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            headers = MutableHeaders(raw=list(message.get("headers", [])))
-            headers["Cache-Control"] = "no-store"
-            message = {**message, "headers": headers.raw}
-        await send(message)
-
-    return send_uncached

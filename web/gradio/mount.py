@@ -8,7 +8,7 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.routing import Mount
 
-from web.gradio import events, theme
+from web.gradio import events, server_rendering, theme
 from web.gradio.guard import MOUNT_PATH, Guard, files_of
 from web.gradio.sessions import Pages
 
@@ -48,7 +48,8 @@ def mount(app: FastAPI) -> None:
     # In the events of a page, `request.app` is Gradio's application.
     gradio_app.state.services = app.state.services
     files = files_of({"/assets": BUILD_PATH_LIB, "/static": STATIC_PATH_LIB})
-    mounted.app = Guard(gradio_app, Pages(gradio_app), files, app.state.services.public_url)
+    server_pages = server_rendering.server_pages(blocks.config)
+    mounted.app = Guard(gradio_app, Pages(gradio_app), files, server_pages, app.state.services.public_url)
 
 
 def _mount(gr: ModuleType, app: FastAPI, blocks: Any) -> None:

@@ -85,9 +85,13 @@ def site_theme() -> "gr.themes.Base":
 
 
 def head() -> str:
-    """Additional elements of the `<head>` of every Gradio page."""
+    """Additional elements of the `<head>` of every page that Gradio's client draws."""
+    return f'{page_head()}<link rel="stylesheet" href="{static_files.address_of("app.css")}">'
+
+
+def page_head() -> str:
+    """What the `<head>` of every Gradio page needs: the colours and the icon."""
     return (
         f'<link rel="stylesheet" href="{static_files.address_of("tokens.css")}">'
-        f'<link rel="stylesheet" href="{static_files.address_of("app.css")}">'
         f'<link rel="icon" href="{static_files.address_of("icon.svg")}" type="image/svg+xml">'
     )

@@ -29,20 +29,29 @@ def page_policy(nonce: str) -> str:
     )
 
 
-#: Gradio compiles its templates in the browser and sets inline styles, which needs `unsafe-inline` and
-#: `unsafe-eval`. Other hosts stay forbidden.
-GRADIO_POLICY = "; ".join(
-    (
-        "default-src 'self'",
-        "script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:",
-        "style-src 'self' 'unsafe-inline'",
-        "img-src 'self' data: blob:",
-        "font-src 'self' data:",
-        "connect-src 'self' blob: data:",
-        "worker-src 'self' blob:",
-        "object-src 'none'",
-        "base-uri 'self'",
-        "form-action 'self'",
-        "frame-ancestors 'none'",
+def _gradio_policy(scripts: str) -> str:
+    return "; ".join(
+        (
+            "default-src 'self'",
+            f"script-src 'self' {scripts}",
+            "style-src 'self' 'unsafe-inline'",
+            "img-src 'self' data: blob:",
+            "font-src 'self' data:",
+            "connect-src 'self' blob: data:",
+            "worker-src 'self' blob:",
+            "object-src 'none'",
+            "base-uri 'self'",
+            "form-action 'self'",
+            "frame-ancestors 'none'",
+        )
     )
-)
+
+
+#: Gradio's client compiles templates in the browser, which needs `unsafe-inline` and `unsafe-eval`. Other
+#: hosts stay forbidden.
+GRADIO_POLICY = _gradio_policy("'unsafe-inline' 'unsafe-eval' blob:")
+
+
+def server_page_policy(nonce: str) -> str:
+    """The policy of a Gradio page that is drawn without Gradio's client."""
+    return _gradio_policy(f"'nonce-{nonce}'")

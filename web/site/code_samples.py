@@ -6,6 +6,8 @@ from dataclasses import dataclass
 LANGUAGES = ("curl", "Node", "Python")
 #: The placeholder for the caller's API key, an environment variable of the shell.
 KEY_VARIABLE = "$KEY"
+#: The same in the code of each language.
+_VARIABLES = (KEY_VARIABLE, "${process.env.KEY}", "{os.environ['KEY']}")
 
 
 @dataclass(frozen=True)
@@ -14,11 +16,19 @@ class CodeSample:
     code: str
 
 
-def for_server(base_url: str, tool: str = "bg-removal", file_name: str = "photo.jpg") -> list[CodeSample]:
-    """The same call in three languages. `base_url` has no slash at its end."""
+def for_server(
+    base_url: str, tool: str = "bg-removal", file_name: str = "photo.jpg", key: str | None = None
+) -> list[CodeSample]:
+    """The same call in three languages. `base_url` has no slash at its end.
+
+    The commands contain `key` if there is one, else they read it from the environment.
+    """
     url = f"{base_url}/api/tools/{tool}"
     codes = (_curl(url, file_name), _node(url, file_name), _python(url, file_name))
-    return [CodeSample(language, code) for language, code in zip(LANGUAGES, codes, strict=True)]
+    return [
+        CodeSample(language, code if key is None else code.replace(variable, key))
+        for language, code, variable in zip(LANGUAGES, codes, _VARIABLES, strict=True)
+    ]
 
 
 def _curl(url: str, file_name: str) -> str:

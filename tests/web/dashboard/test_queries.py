@@ -6,8 +6,10 @@ from api.calls import call_log
 from api.calls.models import CallRecord
 from api.db.database import Database
 from billing.ledger import ledger
-from ml.catalogue import TOOLS
 from tests.support.builders import NOON, make_account
+from tests.support.editor_client import Browser
+from tests.support.ml.photos import jpeg_bytes, photo
+from tests.support.server import RunningServer
 from web.dashboard import queries
 
 
@@ -37,10 +39,13 @@ def test_calls_of_a_renamed_or_removed_tool_are_shown_under_its_former_name(
         now = NOON + timedelta(hours=1)
         shown = queries.usage_bars(session, account_id, 7, "tool", now)
         assert {(bar.group, bar.credits) for bar in shown if bar.credits} == {
-            (TOOLS["crop"].title, 1),
+            ("Crop & rotate", 1),
             ("retired-tool", 1),
         }
-        assert {row[1] for row in queries.call_rows(session, account_id)} == {"crop", "retired-tool"}
+        assert {row[1] for row in queries.call_rows(session, account_id)} == {
+            "Crop & rotate",
+            "retired-tool",
+        }
 
 
 def test_the_statement_names_calls_by_their_tool_and_request(database: Database) -> None:
@@ -58,10 +63,23 @@ def test_the_statement_names_calls_by_their_tool_and_request(database: Database)
         ledger.refund(session, held[0].id, now=NOON)
         record(session, account.id, "crop")
         shown = [(row[1], row[2], row[4]) for row in queries.statement_rows(session, account.id)]
-    crop = TOOLS["crop"].title
     assert shown[:3] == [
-        (f"{crop}: credit returned", "+1", "req_crop"),
+        ("Crop & rotate: credit returned", "+1", "req_crop"),
         ("Call", "-1", "req_forgotten"),
-        (crop, "-1", "req_crop"),
+        ("Crop & rotate", "-1", "req_crop"),
     ]
     assert shown[3][:2] == ("Credits granted", "+15")
+
+
+def test_a_run_of_the_editor_is_named_by_its_tool_and_picture(server: RunningServer) -> None:
+    customer = server.new_customer()
+    with Browser(server, customer) as editor:
+        project = editor.open(jpeg_bytes(photo("coffee")), "My cup.jpg")
+        editor.run(project, "upscale", {"scale": "2"})
+    with server.database.transaction() as session:
+        assert queries.call_rows(session, customer.account_id)[0][1:4] == [
+            "Enlarge, My cup.jpg",
+            "Editor",
+            "Done",
+        ]
+        assert queries.statement_rows(session, customer.account_id)[0][1:3] == ["Enlarge, My cup.jpg", "-1"]

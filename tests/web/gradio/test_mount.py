@@ -105,8 +105,9 @@ def in_our_shape(answer: httpx.Response) -> tuple[int, str]:
     return answer.status_code, body["error"]["code"]
 
 
-def test_gradio_assets_are_served(server: RunningServer) -> None:
-    page = httpx.get(f"{server.address}/app/").text
+def test_gradio_assets_are_served(server: RunningServer, customer: Customer) -> None:
+    with browser(server, customer) as client:
+        page = client.get("/app/dashboard").text
     (entrance,) = re.findall(r'src="\./(assets/index-[^"]+\.js)"', page)[:1]
     for method in ("GET", "HEAD"):
         answer = httpx.request(method, f"{server.address}/app/{entrance}")

@@ -1,5 +1,6 @@
 // The bar above the picture: open, undo, redo, compare, zoom, API, download, account.
 
+import { accountMenu } from "./account_menu.js";
 import { DownloadPanel } from "./download_panel.js";
 import { el, iconButton, setPressed } from "./elements.js";
 import * as history from "./history.js";
@@ -101,14 +102,7 @@ export class TopBar {
   #showAccount() {
     const { account } = this.model;
     const content = account
-      ? [
-          el(
-            "a",
-            { href: "/app/dashboard", title: account.email },
-            el("strong", {}, `${account.creditsAvailable}`),
-            account.creditsAvailable === 1 ? " credit" : " credits",
-          ),
-        ]
+      ? accountMenu(account, this.model.client.csrfToken)
       : [
           el("a", { href: this.editor.logInUrl() }, "Log in"),
           el("a", { class: "primary", href: this.editor.signUpUrl() }, "Sign up"),

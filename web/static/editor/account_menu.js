@@ -1,0 +1,51 @@
+// The account in the top bar: its credits, and a menu with its pages.
+
+import { el, newId } from "./elements.js";
+
+/** @import { Account } from "./types.js" */
+
+/** @type {[string, string][]} */
+const PAGES = [
+  ["Dashboard and API keys", "/app/dashboard"],
+  ["Plans", "/plans"],
+  ["Settings", "/settings"],
+];
+
+/**
+ * The button with the credits, and the menu that it opens.
+ * @param {Account} account
+ * @param {string} csrfToken
+ */
+export function accountMenu(account, csrfToken) {
+  const { creditsAvailable, email, isVerified } = account;
+  const id = newId("account");
+  const text = [el("strong", {}, `${creditsAvailable}`), creditsAvailable === 1 ? " credit" : " credits"];
+  const button = el(
+    "button",
+    { type: "button", class: "account-button", title: `Account of ${email}`, popovertarget: id },
+    el("span", {}, ...text),
+  );
+  const logOut = el(
+    "form",
+    { method: "post", action: "/logout" },
+    el("input", { type: "hidden", name: "csrf_token", value: csrfToken }),
+    el("button", { type: "submit" }, "Log out"),
+  );
+  const menu = el(
+    "nav",
+    { class: "account-menu", id, popover: "auto", "aria-label": "Account" },
+    el("p", {}, el("strong", {}, email), el("br", {}), describe(account)),
+    isVerified ? null : el("p", { class: "note" }, "Confirm your address to receive the free credits."),
+    PAGES.map(([label, href]) => el("a", { href }, label)),
+    logOut,
+  );
+  return [button, menu];
+}
+
+/** @param {Account} account */
+export function describe({ plan, renewsAt }) {
+  const name = `${plan.charAt(0).toUpperCase()}${plan.slice(1)} plan`;
+  if (!renewsAt) return name;
+  const day = new Date(renewsAt).toLocaleDateString(undefined, { day: "numeric", month: "long" });
+  return `${name}, new credits on ${day}`;
+}
