@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ml.editing import smooth_filling
 from ml.engines import textures
 from ml.engines.patchmatch import Charges, PatchField
 from ml.imaging import pyramid, seams
@@ -167,6 +168,10 @@ class _Filling:
         """The colours (H x W x 3) with `painted` filled."""
         if self.guide is None and is_thin(self.whole.hole, self.whole.usable):
             return _diffused(self.whole)
+        if self.guide is None:
+            smooth = smooth_filling.fill(self.whole, self.painted | self.whole.hole, self.random)
+            if smooth is not None:
+                return smooth
         if not pyramid.has_sources(self.whole, _RADIUS_PIXELS):
             return self._smooth()
         if self.guide is None:
