@@ -12,6 +12,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, sync_playwright
 
+from tests.support.browser.editing import Editor
+from tests.support.browser.visitors import sign_in
+from tests.support.server import Customer, RunningServer
+
 CHROMIUM = Path(os.environ.get("BGERASER_CHROMIUM", "/usr/bin/chromium"))
 DESKTOP = {"width": 1280, "height": 800}
 PHONE = {"width": 375, "height": 740}
@@ -87,3 +91,15 @@ class _Watch:
     def _note_message(self, message: ConsoleMessage) -> None:
         if message.type == "error":
             self._errors.append(f"{message.text} ({message.location.get('url', '')})")
+
+
+@pytest.fixture
+def customer(server: RunningServer) -> Customer:
+    return server.new_customer()
+
+
+@pytest.fixture
+def editor(page: Page, server: RunningServer, customer: Customer) -> Editor:
+    """The editor, with a customer signed in."""
+    sign_in(page, server, customer)
+    return Editor(page, server)

@@ -18,17 +18,6 @@ from tests.support.ml.photos import jpeg_bytes, open_bytes, photo
 from tests.support.server import Customer, RunningServer
 
 
-@pytest.fixture
-def customer(server: RunningServer) -> Customer:
-    return server.new_customer()
-
-
-@pytest.fixture
-def editor(page: Page, server: RunningServer, customer: Customer) -> Editor:
-    sign_in(page, server, customer)
-    return Editor(page, server)
-
-
 def file_pixels(path: Path) -> Pixels:
     return open_bytes(path.read_bytes())
 

@@ -2,8 +2,7 @@
 
 import re
 
-import pytest
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Route, expect
 
 from tests.browser.conftest import NewPage
 from tests.support.browser.accessibility import assert_accessible
@@ -35,17 +34,6 @@ _WITHOUT_SECURE_CONTEXT = """
     for (const name of ["randomUUID", "subtle"]) delete Crypto.prototype[name];
     for (const name of ["ClipboardItem", "caches", "cookieStore"]) delete window[name];
 """
-
-
-@pytest.fixture
-def customer(server: RunningServer) -> Customer:
-    return server.new_customer()
-
-
-@pytest.fixture
-def editor(page: Page, server: RunningServer, customer: Customer) -> Editor:
-    sign_in(page, server, customer)
-    return Editor(page, server)
 
 
 def test_tab_reaches_every_control_of_every_tool_with_a_visible_focus(editor: Editor) -> None:

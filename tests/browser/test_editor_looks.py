@@ -4,25 +4,13 @@ import re
 from pathlib import Path
 
 import numpy as np
-import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
 from tests.browser.conftest import NewPage
 from tests.support.browser.editing import WORK_MS, Editor
 from tests.support.browser.visitors import sign_in
 from tests.support.ml.photos import jpeg_bytes, open_bytes, photo
 from tests.support.server import Customer, RunningServer
-
-
-@pytest.fixture
-def customer(server: RunningServer) -> Customer:
-    return server.new_customer()
-
-
-@pytest.fixture
-def editor(page: Page, server: RunningServer, customer: Customer) -> Editor:
-    sign_in(page, server, customer)
-    return Editor(page, server)
 
 
 def saved(editor: Editor, folder: Path) -> np.ndarray:

@@ -4,11 +4,9 @@ import re
 from pathlib import Path
 
 import numpy as np
-import pytest
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Route, expect
 
 from tests.support.browser.editing import WORK_MS, Editor
-from tests.support.browser.visitors import sign_in
 from tests.support.ml.photos import jpeg_bytes, open_bytes, photo
 from tests.support.server import Customer, RunningServer
 
@@ -20,17 +18,6 @@ _SHOWN_CORNER = """([x, y]) => {
     const { data } = canvas.getContext("2d").getImageData((x - box.x) * ratio, (y - box.y) * ratio, 1, 1);
     return data.join();
 }"""
-
-
-@pytest.fixture
-def customer(server: RunningServer) -> Customer:
-    return server.new_customer()
-
-
-@pytest.fixture
-def editor(page: Page, server: RunningServer, customer: Customer) -> Editor:
-    sign_in(page, server, customer)
-    return Editor(page, server)
 
 
 def test_a_cutout_is_swept_once_and_downloaded_as_chosen(
