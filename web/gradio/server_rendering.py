@@ -46,7 +46,9 @@ class ServerPage:
         head = f"<title>{self.title}</title>{theme.page_head()}" + "".join(
             component["head"] for component in self.components
         )
-        body = "".join(_component(component, attribute) for component in self.components)
+        # The client draws pages within <main> too.
+        components = "".join(_component(component, attribute) for component in self.components)
+        body = f"<main>{components}</main>"
         return _insert(_insert(html, _HEAD, head), _BODY, body)
 
 
