@@ -54,6 +54,8 @@ def test_files_are_read(tmp_path: Path) -> None:
         ("bg-removal", ["bg_image=beach.jpg"], "bg_image is a file: write bg_image=@PATH."),
         ("bg-removal", ["bg_image=@/nowhere/beach.jpg"], "bg_image: /nowhere/beach.jpg: no such file"),
         ("bg-removal", ["bg_image=@/dev/zero"], "bg_image: /dev/zero: is not a regular file."),
+        ("bg-removal", ["bg_image=@"], "bg_image: write the path of the file after @."),
+        ("bg-removal", ["bg_image=@/dev/null"], "bg_image: /dev/null: is not a regular file."),
         ("bg-removal", ["bg_image=@/"], "bg_image: /: is a directory."),
         ("bg-removal", [f"bg_image=@{__file__}"], "bg_image: Not a "),
         ("bg-removal", ["model=\udcff"], "model"),
