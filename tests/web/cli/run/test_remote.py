@@ -138,6 +138,23 @@ def test_no_credits_left_ends_the_run_with_one_line(server: RunningServer, tmp_p
     assert len(tree(tmp_path / "out")) == 7  # everything that was paid
 
 
+def test_a_run_that_is_stopping_sends_no_further_calls(server: RunningServer) -> None:
+    customer = server.new_customer(credits=1)
+
+    async def work() -> None:
+        runner = ApiRunner(server.address, customer.key, parameters.parse("crop", []))
+        try:
+            await runner.open(1)
+            runner.start_no_more()
+            await runner.run(small_picture(1))
+        finally:
+            await runner.close()
+
+    with pytest.raises(RunStopped):
+        asyncio.run(work())
+    assert server.balance(customer) == (1, 0)
+
+
 @pytest.mark.parametrize(
     ("address", "key", "expected"),
     [

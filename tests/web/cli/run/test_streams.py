@@ -1,5 +1,6 @@
 """Closed, full and broken standard streams end a run with one line, and cost no result."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -31,7 +32,6 @@ def shell(folder: Path, line: str) -> "subprocess.CompletedProcess[str]":
     [
         ("run crop - <&-", 2, "stdin is closed."),
         ("run crop a.jpg -o - >&-", 2, "stdout is closed."),
-        ("run crop a.jpg --json >&-", 2, "stdout is closed."),
         ("run crop - <a.jpg >/dev/full", 1, "stdout cannot be written: no space left on device."),
         (
             "run crop a.jpg -o b.png --json >/dev/full",
@@ -47,7 +47,7 @@ def test_an_unusable_stream_is_one_line(tmp_path: Path, line: str, status: int, 
 
 
 def test_without_a_reader_of_its_lines_a_run_stops_and_keeps_whole_results(tmp_path: Path) -> None:
-    make_pictures(tmp_path / "in", 300)
+    make_pictures(tmp_path / "in", 100)
     with started(tmp_path, "crop", "in", "-o", "out", "--json", "-p", "width=50%") as process:
         assert process.stdout is not None
         assert process.stderr is not None
@@ -59,20 +59,23 @@ def test_without_a_reader_of_its_lines_a_run_stops_and_keeps_whole_results(tmp_p
     assert stopped == "bgeraser run: stdout cannot be written: broken pipe."
     results = tree(tmp_path / "out")
     assert summary.startswith(f"{len(results)} done in ")
-    assert 1 <= len(results) < 300
+    assert 1 <= len(results) < 100
     for name in results:
         assert open_bytes((tmp_path / "out" / name).read_bytes()).shape == (40, 30, 3)
 
 
 def test_stdin_that_cannot_be_read_stops_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with open(tmp_path / "a", "w") as written:
-        monkeypatch.setattr(sys, "stdin", open(written.fileno(), closefd=False))
+    path = tmp_path / "a"
+    path.touch()
+    with path.open() as opened, path.open("w") as written_only:
+        os.dup2(written_only.fileno(), opened.fileno())
+        monkeypatch.setattr(sys, "stdin", opened)
         with pytest.raises(RunStopped, match=r"^stdin cannot be read: bad file descriptor\.$"):
             streams.read_stdin(10)
 
 
 def test_after_a_failed_write_nothing_is_left_to_fail_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    with open("/dev/full", "w") as full:
+    with Path("/dev/full").open("w") as full:
         monkeypatch.setattr(sys, "stdout", full)
         with pytest.raises(RunStopped):
             streams.write_stdout(b"line\n")
