@@ -100,7 +100,7 @@ def run(
     ] = False,
 ) -> None:
     """Run a tool on many pictures, on this machine without a server, or through the API of one."""
-    from web.cli.run import inputs, parameters
+    from web.cli.run import inputs, parameters, streams
     from web.cli.run.reporting import Report, StderrConsole
     from web.cli.run.types import RunStopped
 
@@ -138,6 +138,7 @@ def run(
     if options.file is not None and _format_of(options) != parsed.params.format:
         raise _usage(f"format: {options.file.name} would not be a {parsed.params.format} file.")
     _require_streams(options, files)
+    streams.fill_closed()
     report = Report(StderrConsole(), as_json=as_json, lists_results=watch)
     # Workers that are replaced during a run are not the user's concern.
     logging.getLogger("ml").setLevel(logging.ERROR)

@@ -11,6 +11,18 @@ from web.cli.run.parameters import reason
 from web.cli.run.types import RunStopped
 
 
+def fill_closed() -> None:
+    """Open the null device for closed streams.
+
+    Otherwise their descriptors go to the next sockets, which worker processes take for their streams.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # it gets the lowest free number
+
+
 def read_stdin(limit_bytes: int) -> bytes:
     """Everything up to one byte more than the limit. Raises RunStopped."""
     assert sys.stdin is not None

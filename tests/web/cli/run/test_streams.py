@@ -46,6 +46,13 @@ def test_an_unusable_stream_is_one_line(tmp_path: Path, line: str, status: int, 
     assert (done.returncode, done.stderr) == (status, f"bgeraser run: {expected}\n")
 
 
+def test_a_run_that_needs_no_stream_works_with_all_of_them_closed(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(small_picture(1))
+    done = shell(tmp_path, "run crop a.jpg -o b.png <&- >&- 2>&-")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert open_bytes((tmp_path / "b.png").read_bytes()).shape == (40, 60, 3)
+
+
 def test_without_a_reader_of_its_lines_a_run_stops_and_keeps_whole_results(tmp_path: Path) -> None:
     make_pictures(tmp_path / "in", 100)
     with started(tmp_path, "crop", "in", "-o", "out", "--json", "-p", "width=50%") as process:
