@@ -160,6 +160,7 @@ TESTED_THROUGH = {
     "web/auth/routes.py": "web/auth/test_forms.py",
     "ml/progress.py": "ml/editing/test_filling.py",
     "web/cli/pull_progress.py": "web/cli/test_models.py",
+    "web/cli/run/signals.py": "web/cli/run/test_command.py",
     "web/dashboard/*.py": "browser/test_dashboard.py",
     "web/editor/access.py": "web/editor/test_run_routes.py",
     "api/editor/looks.py": "web/editor/test_look_routes.py",

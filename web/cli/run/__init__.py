@@ -6,5 +6,7 @@ inputs, watching       the pictures to process
 outputs                names of results, and writing them
 pipeline               several pictures at a time, from file to file
 local, remote          the two runners
+streams                stdin and stdout, which may be closed or full
+signals                Ctrl-C and SIGTERM
 reporting              progress, failures and JSON lines
 """

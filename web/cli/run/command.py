@@ -4,19 +4,18 @@
 130 and 143: ended by Ctrl-C or SIGTERM, which is the usual end of `--watch` and 0 there.
 """
 
-import asyncio
 import logging
 import signal
 import sys
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from api.settings import Settings
+from web.cli.run import signals
 
 if TYPE_CHECKING:
     from web.cli.run.inputs import Found
@@ -24,11 +23,11 @@ if TYPE_CHECKING:
     from web.cli.run.parameters import RunParameters
     from web.cli.run.reporting import Report
     from web.cli.run.types import Runner
+    from web.cli.run.watching import Settling
 
 _STANDARD = "-"
 _SUFFIXES = {".png": "png", ".jpg": "jpg", ".jpeg": "jpg", ".webp": "webp", ".avif": "avif"}
 _STDIN_NAME = Path("stdin")
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @dataclass(frozen=True)
@@ -42,12 +41,6 @@ class _Options:
     url: str | None  # None: on this machine
     key: str
     is_fresh: bool
-
-
-class _Interrupted(Exception):
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.number = number
 
 
 def run(
@@ -107,9 +100,20 @@ def run(
     ] = False,
 ) -> None:
     """Run a tool on many pictures, on this machine without a server, or through the API of one."""
-    from web.cli.run import inputs, parameters
-    from web.cli.run.reporting import Report
+    from web.cli.run import inputs, parameters, streams
+    from web.cli.run.reporting import Report, StderrConsole
+    from web.cli.run.types import RunStopped
 
+    # An empty path would mean the current folder, whose pictures nobody has asked to pay for.
+    for name, value in [
+        ("TOOL", tool),
+        *(("FILES", one) for one in files),
+        ("--out", out),
+        ("--url", url),
+        ("--key", key),
+    ]:
+        if value == "":
+            raise _usage(f"{name}: an argument is empty; is a variable not set?")
     if not local and (url is None) != (key is None):
         missing = "BGERASER_KEY (or --key)" if key is None else "BGERASER_URL (or --url)"
         raise _usage(f"To call a server, set {missing} too; --local works without one.")
@@ -133,8 +137,9 @@ def run(
         raise _usage(str(error)) from None
     if options.file is not None and _format_of(options) != parsed.params.format:
         raise _usage(f"format: {options.file.name} would not be a {parsed.params.format} file.")
-    console = Console(stderr=True, highlight=False)
-    report = Report(console, as_json=as_json, lists_results=watch)
+    _require_streams(options, files)
+    streams.fill_closed()
+    report = Report(StderrConsole(), as_json=as_json, lists_results=watch)
     # Workers that are replaced during a run are not the user's concern.
     logging.getLogger("ml").setLevel(logging.ERROR)
     try:
@@ -143,8 +148,11 @@ def run(
         else:
             paths = [Path(name) for name in files]
             succeeded = _run_many(paths, inputs.find(paths, options.out), parsed, options, report)
-    except (KeyboardInterrupt, _Interrupted) as error:
-        number = error.number if isinstance(error, _Interrupted) else signal.SIGINT
+    except RunStopped as stopped:
+        report.note(f"bgeraser run: {stopped}")
+        raise typer.Exit(1) from None
+    except (KeyboardInterrupt, signals.Interrupted) as error:
+        number = error.number if isinstance(error, signals.Interrupted) else signal.SIGINT
         if watch:
             report.summarize()
             return
@@ -183,6 +191,19 @@ def _place(out: str | None, files: list[str], tool: str, watch: bool) -> _Place:
     return _Place(folder=folder)
 
 
+def _require_streams(options: _Options, files: list[str]) -> None:
+    """Streams that the run needs are open, and stdout is not needed twice."""
+    goes_to_stdout = options.out is None and options.file is None
+    if _STANDARD in files and sys.stdin is None:
+        raise _usage("stdin is closed.")
+    if goes_to_stdout and options.as_json:
+        raise _usage("--json and the picture would both go to stdout: use --out.")
+    if (goes_to_stdout or options.as_json) and sys.stdout is None:
+        raise _usage("stdout is closed.")
+    if goes_to_stdout and sys.stdout.isatty():
+        raise _usage("The picture would go to the terminal: redirect stdout, or use --out.")
+
+
 def _is_same(path: Path, folder: Path) -> bool:
     from web.cli.run.inputs import identity
 
@@ -205,18 +226,13 @@ def _run_one(name: str, parsed: "RunParameters", options: _Options, report: "Rep
     """A picture whose result goes to stdout or to a file that was named."""
     from dataclasses import replace
 
-    from web.cli.run import outputs, parameters, pipeline
+    from web.cli.run import outputs, parameters, pipeline, streams
     from web.cli.run.inputs import identity
-    from web.cli.run.types import Outcome, PictureFailed, RunStopped, Source, Status
+    from web.cli.run.types import Outcome, PictureFailed, Source, Status
 
     target = options.file
     source = _STDIN_NAME if name == _STANDARD else Path(name)
-    if target is None:
-        if options.as_json:
-            raise _usage("--json and the picture would both go to stdout: use --out.")
-        if sys.stdout.isatty():
-            raise _usage("The picture would go to the terminal: redirect stdout, or use --out.")
-    else:
+    if target is not None:
         if name != _STANDARD and identity(target) is not None and identity(target) == identity(source):
             raise _usage(f"{target} is the input itself.")
         _require_writable(target.parent)
@@ -225,7 +241,7 @@ def _run_one(name: str, parsed: "RunParameters", options: _Options, report: "Rep
             return True
 
     # Before the event loop runs, which would not let Ctrl-C interrupt it.
-    sent = sys.stdin.buffer.read(parameters.LARGEST_FILE_BYTES + 1) if name == _STANDARD else None
+    sent = streams.read_stdin(parameters.LARGEST_FILE_BYTES) if name == _STANDARD else None
 
     async def work() -> bool:
         try:
@@ -233,6 +249,7 @@ def _run_one(name: str, parsed: "RunParameters", options: _Options, report: "Rep
             try:
                 limit = runner.file_limit_bytes
                 content = pipeline.read(Source(source), limit) if sent is None else sent
+                pipeline.require_content(content)
                 if len(content) > limit:
                     raise PictureFailed("FILE_TOO_LARGE", f"is too large: at most {limit // 1024**2} MiB")
                 outcome, result = await pipeline.process_one(source, content, runner)
@@ -241,56 +258,56 @@ def _run_one(name: str, parsed: "RunParameters", options: _Options, report: "Rep
             if result is not None and target is not None:
                 outputs.write(target, result.content)
             elif result is not None:
-                sys.stdout.buffer.write(result.content)
-                sys.stdout.buffer.flush()
+                streams.write_stdout(result.content)
         except PictureFailed as failure:
             outcome = Outcome(source, Status.FAILED, failure=failure)
-        except RunStopped as stopped:
-            report.note(f"bgeraser run: {stopped}")
-            return False
         report.add(outcome if outcome.failure is not None else replace(outcome, output=target))
         report.note_warnings()
         return outcome.failure is None
 
-    return _until_signalled(work())
+    return signals.until_signalled(work())
 
 
 def _run_many(
     paths: list[Path], found: "Found", parsed: "RunParameters", options: _Options, report: "Report"
 ) -> bool:
     """Pictures whose results go to a folder."""
-    from web.cli.run import outputs, pipeline
-    from web.cli.run.types import Outcome, PictureFailed, RunStopped, Status
+    from web.cli.run import outputs, pipeline, watching
+    from web.cli.run.types import UNREADABLE_FILE, Outcome, PictureFailed, RunStopped, Status
 
     assert options.out is not None
     formats = parsed.result_formats
     folder = outputs.OutputFolder(options.out, parsed.tool.name, formats, found.identities)
     for path, problem in found.problems:
-        report.add(Outcome(path, Status.FAILED, failure=PictureFailed("UNREADABLE_FILE", problem)))
+        report.add(Outcome(path, Status.FAILED, failure=PictureFailed(UNREADABLE_FILE, problem)))
     if not found.sources and not options.watch:
         if not found.problems:
             report.note(f"There are no pictures in {', '.join(map(str, paths))}.")
         return not found.problems
     _require_writable(options.out)
     total = None if options.watch else len(found.sources)
+    settling = watching.Settling() if options.watch else None
+
+    def add(outcome: Outcome) -> None:
+        if settling is not None and outcome.failure is not None and outcome.failure.code == UNREADABLE_FILE:
+            settling.unread(outcome.source)
+        report.add(outcome)
 
     async def work() -> bool:
+        runner = await _open_runner(parsed, options, total, report)
         try:
-            runner = await _open_runner(parsed, options, total, report)
-            try:
-                skipping = pipeline.Skipping(options.skip_existing, formats)
-                targets = _targets(paths, found, folder, options)
-                await pipeline.process(targets, runner, skipping, report.add)
-            finally:
-                await runner.close()
-        except RunStopped as stopped:
-            report.note(f"bgeraser run: {stopped}")
-            return False
+            skipping = pipeline.Skipping(options.skip_existing, formats)
+            await pipeline.process(_targets(paths, found, folder, options, settling), runner, skipping, add)
+        finally:
+            await runner.close()
         return True
 
+    finished = False
     try:
         with report.progress(total):
-            finished = _until_signalled(work())
+            finished = signals.until_signalled(work())
+    except RunStopped as stopped:
+        report.note(f"bgeraser run: {stopped}")
     finally:
         if not options.watch:
             report.summarize()
@@ -298,17 +315,21 @@ def _run_many(
 
 
 async def _targets(
-    paths: list[Path], found: "Found", folder: "OutputFolder", options: _Options
+    paths: list[Path],
+    found: "Found",
+    folder: "OutputFolder",
+    options: _Options,
+    settling: "Settling | None",
 ) -> "AsyncIterator[Target]":
     from web.cli.run import watching
 
-    if not options.watch:
+    if settling is None:
         for target in folder.assign(found.sources):
             yield target
         return
     assert options.out is not None
     known: dict[object, Target] = {}
-    async for sources in watching.settled(paths, options.out):
+    async for sources in watching.settled(paths, options.out, settling):
         new = [source for source in sources if source not in known]
         known.update(zip(new, folder.assign(new), strict=True))
         for source in sources:
@@ -364,29 +385,3 @@ async def _open_runner(
         return local.LocalRunner(config, parsed)
     except NoCudaDevice as error:
         raise RunStopped(str(error)) from None
-
-
-def _until_signalled(work: Coroutine[Any, Any, bool]) -> bool:
-    """Run `work`, which Ctrl-C and SIGTERM cancel. Raises _Interrupted then."""
-
-    async def supervise() -> bool:
-        loop = asyncio.get_running_loop()
-        task = asyncio.ensure_future(work)
-        received: list[int] = []
-
-        def stop(number: int) -> None:
-            received.append(number)
-            task.cancel()
-            for one in _SIGNALS:  # a second signal ends the process as usual
-                loop.remove_signal_handler(one)
-
-        for number in _SIGNALS:
-            loop.add_signal_handler(number, stop, number)
-        try:
-            return await task
-        except asyncio.CancelledError:
-            if received:
-                raise _Interrupted(received[0]) from None
-            raise
-
-    return asyncio.run(supervise())

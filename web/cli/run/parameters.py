@@ -113,10 +113,15 @@ def _text(name: str, value: str) -> str:
 
 
 def _content(name: str, path: str) -> bytes:
+    if not path:
+        raise WrongParameter(f"{name}: write the path of the file after @.")
     try:
-        return read_file(Path(path), FILE_LIMIT_BYTES)
+        content = read_file(Path(path), FILE_LIMIT_BYTES)
     except OSError as error:
         raise WrongParameter(f"{name}: {path}: {reason(error)}.") from None
+    if not content:
+        raise WrongParameter(f"{name}: {path}: is empty.")
+    return content
 
 
 def _validated(tool: Tool, texts: dict[str, str]) -> Params:

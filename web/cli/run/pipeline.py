@@ -7,7 +7,16 @@ from pathlib import Path
 
 from web.cli.run import outputs, parameters
 from web.cli.run.outputs import Target
-from web.cli.run.types import Outcome, PictureFailed, Result, Runner, RunStopped, Source, Status
+from web.cli.run.types import (
+    UNREADABLE_FILE,
+    Outcome,
+    PictureFailed,
+    Result,
+    Runner,
+    RunStopped,
+    Source,
+    Status,
+)
 
 OnOutcome = Callable[[Outcome], None]
 
@@ -25,25 +34,39 @@ async def process(
 ) -> None:
     """Process every target. At most `runner.parallel` pictures are in memory at once.
 
-    Cancelling this leaves no half-written file. Raises RunStopped.
+    Cancelling this leaves no half-written file. Raises RunStopped, after the calls that were running have
+    finished and their results, which may have been paid, are written.
     """
     taking = asyncio.Lock()
+    waiting: set[asyncio.Task[None]] = set()  # for a target, which may take for ever in watched folders
+    reasons: list[RunStopped] = []
+
+    async def take() -> Target | None:
+        task = asyncio.current_task()
+        assert task is not None
+        waiting.add(task)
+        try:
+            async with taking:
+                return await anext(targets, None)
+        finally:
+            waiting.discard(task)
 
     async def work() -> None:
-        while True:
-            async with taking:
-                target = await anext(targets, None)
-            if target is None:
-                return
-            on_outcome(await _outcome(target, runner, skipping))
+        while not reasons and (target := await take()) is not None:
+            try:
+                on_outcome(await _outcome(target, runner, skipping))
+            except RunStopped as stopped:
+                reasons.append(stopped)
+                runner.start_no_more()
+                for task in waiting:
+                    task.cancel()
 
-    try:
-        async with asyncio.TaskGroup() as tasks:
-            for _ in range(runner.parallel):
-                tasks.create_task(work())
-    except* RunStopped as stopped:
+    async with asyncio.TaskGroup() as tasks:
+        for _ in range(runner.parallel):
+            tasks.create_task(work())
+    if reasons:
         # One reason is enough; usually all of them are the same.
-        raise RunStopped(str(stopped.exceptions[0])) from None
+        raise reasons[0]
 
 
 async def process_one(source: Path, content: bytes, runner: Runner) -> tuple[Outcome, Result | None]:
@@ -74,7 +97,15 @@ async def _outcome(target: Target, runner: Runner, skipping: Skipping) -> Outcom
 def read(source: Source, limit_bytes: int) -> bytes:
     """The content of a source's file. Raises PictureFailed."""
     try:
-        return parameters.read_file(source.path, limit_bytes)
+        content = parameters.read_file(source.path, limit_bytes)
     except (OSError, ValueError) as error:
         message = parameters.reason(error) if isinstance(error, OSError) else str(error)
-        raise PictureFailed("UNREADABLE_FILE", message) from None
+        raise PictureFailed(UNREADABLE_FILE, message) from None
+    require_content(content)
+    return content
+
+
+def require_content(content: bytes) -> None:
+    """Raises PictureFailed for an empty file, which a form cannot tell from one that is missing."""
+    if not content:
+        raise PictureFailed(UNREADABLE_FILE, "is empty")

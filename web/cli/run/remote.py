@@ -1,6 +1,7 @@
 """Runs pictures through the API of a server, within the limits of the account's plan."""
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import random
@@ -59,6 +60,7 @@ class ApiRunner:
         # Without the key: signed addresses need none.
         self._client = httpx.AsyncClient(timeout=_TIMEOUT, headers={"User-Agent": "bgeraser"})
         self._parallel = 1
+        self._is_ending = asyncio.Event()
 
     @property
     def parallel(self) -> int:
@@ -101,7 +103,9 @@ class ApiRunner:
         except (ValueError, KeyError, TypeError):
             raise PictureFailed("INVALID_ANSWER", "the server's answer cannot be read") from None
         if response.headers.get("Idempotent-Replayed") == "true":
-            data["creditsCharged"] = 0  # the stored answer has what the first call was charged
+            # The stored answer has what the first call was charged, and what was left then.
+            data["creditsCharged"] = 0
+            data.pop("creditsRemaining", None)
         if not format.isalnum():
             raise PictureFailed("INVALID_ANSWER", "the server's answer names no format")
         result = await self._download(address)
@@ -109,6 +113,10 @@ class ApiRunner:
             raise PictureFailed("INVALID_ANSWER", "the result was not received completely")
         self._stored.append(image_id)
         return Result(result, format, data)
+
+    def start_no_more(self) -> None:
+        """Results that may have been paid are still fetched; calls that wait for the rate are not sent."""
+        self._is_ending.set()
 
     async def close(self) -> None:
         await self._client.aclose()
@@ -134,12 +142,16 @@ class ApiRunner:
         headers = (headers or {}) | ({} if is_signed else self._authorization)
         patience_ends_at = time.monotonic() + _PATIENCE_SECONDS
         failures = broken = 0
+        may_be_paid = is_signed  # for a stored result, a call was paid
         while True:
-            await self._wait_until_wanted()
+            await self._wait_until_wanted(may_be_paid)
+            if self._is_ending.is_set() and not may_be_paid:
+                raise RunStopped("The run is stopping.")
             try:
                 response = await self._client.request(method, self._url + path, headers=headers, **body)
             except httpx.TransportError as error:
                 broken += 1
+                may_be_paid |= not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
                 if broken >= _CONNECTION_ATTEMPTS:
                     raise RunStopped(f"{self._url} cannot be reached: {_text(error)}.") from None
                 await asyncio.sleep(_backoff_seconds(broken))
@@ -160,20 +172,28 @@ class ApiRunner:
                     raise failure
                 seconds = _retry_after_seconds(response)
                 if response.status_code == 409:  # the same picture is being processed for another call
+                    may_be_paid = True
                     await asyncio.sleep(seconds)
                 else:
                     # It concerns the account or the whole server, so every call of this run obeys.
                     self._resume_at = max(self._resume_at, time.monotonic() + seconds)
                 continue
             failures += 1
+            may_be_paid = True  # a proxy may have given up while the server went on
             if failures >= _CALL_ATTEMPTS:
                 raise failure
             await asyncio.sleep(_backoff_seconds(failures))
 
-    async def _wait_until_wanted(self) -> None:
-        while (seconds := self._resume_at - time.monotonic()) > 0:  # noqa: ASYNC110 (it waits for a time)
-            # Not all at the same moment.
-            await asyncio.sleep(seconds + random.uniform(0.0, 0.2))  # noqa: S311
+    async def _wait_until_wanted(self, may_be_paid: bool) -> None:
+        """Wait for the time that the server named, or for the end of the run if nothing was paid yet."""
+        while (seconds := self._resume_at - time.monotonic()) > 0:
+            seconds += random.uniform(0.0, 0.2)  # noqa: S311 (not all at the same moment)
+            if may_be_paid:
+                await asyncio.sleep(seconds)
+                continue
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._is_ending.wait(), seconds)
+                return
 
     async def _free_storage(self) -> bool:
         """Delete results that were downloaded. False if there are none."""

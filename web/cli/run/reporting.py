@@ -22,7 +22,18 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from web.cli.run import streams
 from web.cli.run.types import Outcome, Status
+
+
+class StderrConsole(Console):
+    """Goes silent once stderr has no reader, where rich would end the process in the middle of its work."""
+
+    def __init__(self) -> None:
+        super().__init__(stderr=True, highlight=False)
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
 
 
 class Report:
@@ -39,14 +50,12 @@ class Report:
         self._bar: tuple[Progress, TaskID] | None = None
 
     def add(self, outcome: Outcome) -> None:
+        """Raises RunStopped if its line of JSON cannot be written."""
         self.counts[outcome.status] += 1
         self._warnings.update(set(outcome.data.get("warnings", ())))
         charged = outcome.data.get("creditsCharged")
         if isinstance(charged, int):
             self._credits = (self._credits or 0) + charged
-        if self._as_json:
-            sys.stdout.write(json.dumps(_as_json(outcome)) + "\n")
-            sys.stdout.flush()
         if outcome.failure is not None:
             self.note(f"{printable(outcome.source)}: {outcome.failure.message}")
         elif self._lists_results and outcome.status is Status.DONE and outcome.output is not None:
@@ -54,10 +63,15 @@ class Report:
         if self._bar is not None:
             bars, task = self._bar
             bars.advance(task)
+        if self._as_json:
+            streams.write_stdout(json.dumps(_as_json(outcome)).encode() + b"\n")
 
     def note(self, line: str) -> None:
         """A line on stderr, above the progress bar."""
-        self._console.print(_one_line(line), markup=False, highlight=False, soft_wrap=True)
+        try:
+            self._console.print(_one_line(line), markup=False, highlight=False, soft_wrap=True)
+        except OSError:  # stderr is on a full disk: nowhere is left to say so
+            self._console.quiet = True
 
     def note_warnings(self) -> None:
         """A line for each kind of warning so far."""

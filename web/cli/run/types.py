@@ -8,6 +8,9 @@ from typing import Any, Protocol
 
 _TOP = PurePath()
 
+#: The code of files that cannot be read, which an API never sees.
+UNREADABLE_FILE = "UNREADABLE_FILE"
+
 
 class PictureFailed(Exception):
     """One picture failed; the run continues. `code` and `param` are those of the API's errors."""
@@ -69,6 +72,9 @@ class Runner(Protocol):
 
     async def run(self, content: bytes) -> Result:
         """Run the tool on a picture's file. Raises PictureFailed, RunStopped."""
+
+    def start_no_more(self) -> None:
+        """The run is stopping: calls of `run` that have not begun to work raise RunStopped, others finish."""
 
     async def close(self) -> None:
         """Stop at once whatever still runs."""

@@ -16,11 +16,14 @@ SETTLED_SECONDS = 2.0
 
 @dataclass(frozen=True)
 class Version:
-    """What changes when a file is written."""
+    """What changes when a file is written or replaced.
+
+    The device is no part of it: a share that is mounted again gets another number.
+    """
 
     size_bytes: int
     modified_ns: int
-    identity: inputs.Identity
+    inode: int
 
 
 class Settling:
@@ -29,12 +32,24 @@ class Settling:
     def __init__(self) -> None:
         self._seen: dict[Source, tuple[Version, float]] = {}  # since when each version has been there
         self._delivered: dict[Source, Version] = {}
+        self._unread: set[Path] = set()
+
+    def unread(self, path: Path) -> None:
+        """A file that was delivered could not be read. It is ready again if it vanishes and returns."""
+        self._unread.add(path)
 
     def ready(self, found: Mapping[Source, Version], now: float) -> list[Source]:
-        """Files that have settled since the last time, each once for every version of it."""
+        """Files that have settled since the last time, each once for every version of it.
+
+        What was delivered is kept for files that vanish: a share that is lost for a moment, or a folder that
+        is moved and moved back, brings the same versions again, which may have been paid.
+        """
         for gone in self._seen.keys() - found.keys():
             del self._seen[gone]
-            self._delivered.pop(gone, None)
+        for source in found.keys() - self._seen.keys():
+            if source.path in self._unread:
+                self._unread.remove(source.path)
+                self._delivered.pop(source, None)
         ready = []
         for source, version in found.items():
             seen, since = self._seen.get(source, (None, now))
@@ -51,9 +66,8 @@ class Settling:
         return ready
 
 
-async def settled(folders: Sequence[Path], output: Path) -> AsyncIterator[list[Source]]:
+async def settled(folders: Sequence[Path], output: Path, settling: Settling) -> AsyncIterator[list[Source]]:
     """The pictures that have been written completely since the last time, for ever."""
-    settling = Settling()
     while True:
         found = await asyncio.to_thread(_versions, folders, output)
         if ready := settling.ready(found, time.monotonic()):
@@ -68,6 +82,5 @@ def _versions(folders: Sequence[Path], output: Path) -> dict[Source, Version]:
             status = source.path.stat()
         except OSError:
             continue  # deleted meanwhile
-        identity = status.st_dev, status.st_ino
-        versions[source] = Version(status.st_size, status.st_mtime_ns, identity)
+        versions[source] = Version(status.st_size, status.st_mtime_ns, status.st_ino)
     return versions

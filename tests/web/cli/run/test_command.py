@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import termios
+import time
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from tests.support.cli_runs import lines, make_pictures, run, small_picture, sta
 from tests.support.ml.photos import jpeg_bytes, open_bytes, photo, png_bytes
 from tests.support.waiting import wait_until
 from web.cli import main
+from web.cli.run.watching import POLL_SECONDS
 
 HALF = ("-p", "width=50%")
 
@@ -77,6 +79,8 @@ def test_stdin_goes_to_stdout(tmp_path: Path) -> None:
     assert (failed.returncode, failed.stdout) == (1, b"")
     assert failed.stderr.startswith(b"stdin: Not a ")
     assert failed.stderr.count(b"\n") == 1
+    empty = run(tmp_path, "crop", "-", *HALF)
+    assert (empty.returncode, empty.stdout, empty.stderr) == (1, b"", b"stdin: is empty\n")
 
 
 def test_waiting_for_stdin_can_be_interrupted(tmp_path: Path) -> None:
@@ -114,6 +118,12 @@ def test_one_picture_may_have_a_file_of_its_own(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
+        (("crop", "", "-o", "out"), "FILES: an argument is empty"),
+        (("crop", "in", "", "-o", "out"), "FILES: an argument is empty"),
+        (("crop", "in", "--out", ""), "--out: an argument is empty"),
+        (("", "in"), "TOOL: an argument is empty"),
+        (("crop", "in", "--url", "", "--key", ""), "--url: an argument is empty"),
+        (("crop", "in", "--url", "http://127.0.0.1:9", "--key="), "--key: an argument is empty"),
         (("crop", "in", "-p", "widht=50%"), "widht is not a parameter of crop."),
         (("crop", "in", "-p", "width=wide"), "width: must be pixels"),
         (("cut", "in"), "There is no tool 'cut'."),
@@ -212,13 +222,19 @@ def test_a_watched_folder_gives_pictures_until_it_is_stopped(tmp_path: Path) -> 
         (tmp_path / "in/more").mkdir()
         (tmp_path / "in/more/new.jpg").write_bytes(small_picture(6))
         wait_until((out / "more/new.jpg").exists)
+        # A folder that is lost for a moment brings nothing that was done already.
+        (tmp_path / "in").rename(tmp_path / "away")
+        time.sleep(2 * POLL_SECONDS)
+        (tmp_path / "away").rename(tmp_path / "in")
+        (tmp_path / "in/late.jpg").write_bytes(small_picture(7))
+        wait_until((out / "late.jpg").exists)
         process.send_signal(signal.SIGTERM)
         _, stderr = process.communicate(timeout=60)
     assert process.returncode == 0
-    assert tree(out) == ["more/new.jpg", "new.jpg", "p000.jpg"]
+    assert tree(out) == ["late.jpg", "more/new.jpg", "new.jpg", "p000.jpg"]
     assert "in/p000.jpg -> in/out/p000.jpg" in stderr.decode().splitlines()
     assert "in/bad.jpg: Not a " in stderr.decode()
-    assert stderr.decode().splitlines()[-1].startswith("3 done, 1 failed in ")
+    assert stderr.decode().splitlines()[-1].startswith("4 done, 1 failed in ")
 
 
 def test_working_on_this_machine_needs_neither_web_server_nor_database_nor_torch(tmp_path: Path) -> None:

@@ -54,6 +54,7 @@ def test_files_are_read(tmp_path: Path) -> None:
         ("bg-removal", ["bg_image=beach.jpg"], "bg_image is a file: write bg_image=@PATH."),
         ("bg-removal", ["bg_image=@/nowhere/beach.jpg"], "bg_image: /nowhere/beach.jpg: no such file"),
         ("bg-removal", ["bg_image=@/dev/zero"], "bg_image: /dev/zero: is not a regular file."),
+        ("bg-removal", ["bg_image=@"], "bg_image: write the path of the file after @."),
         ("bg-removal", ["bg_image=@/"], "bg_image: /: is a directory."),
         ("bg-removal", [f"bg_image=@{__file__}"], "bg_image: Not a "),
         ("bg-removal", ["model=\udcff"], "model"),
@@ -76,3 +77,11 @@ def test_large_files_and_pipes_are_refused_without_reading_them(tmp_path: Path) 
     os.mkfifo(pipe)
     with pytest.raises(OSError, match="is not a regular file"):
         read_file(pipe, FILE_LIMIT_BYTES)
+
+
+def test_an_empty_file_is_refused_rather_than_taken_for_a_missing_parameter(tmp_path: Path) -> None:
+    empty = tmp_path / "empty.json"
+    empty.touch()
+    for tool, name in (("brush", "strokes"), ("bg-removal", "bg_image")):
+        with pytest.raises(WrongParameter, match=f"^{name}: {empty}: is empty"):
+            parse(tool, [f"{name}=@{empty}"])

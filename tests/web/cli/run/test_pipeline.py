@@ -37,6 +37,8 @@ class CopyingRunner:
         finally:
             self._running -= 1
 
+    def start_no_more(self) -> None: ...
+
     async def close(self) -> None: ...
 
 
@@ -78,16 +80,21 @@ def test_a_file_that_cannot_be_read_or_written_fails_alone(tmp_path: Path) -> No
     sources = write(tmp_path, 4)
     sources[1].path.unlink()
     sources[2].path.write_bytes(b"x" * 1001)
+    (tmp_path / "empty.png").touch()
     os.mkfifo(tmp_path / "pipe.png")
     (tmp_path / "out" / "003.png").mkdir(parents=True)
-    outcomes = process([*sources, Source(tmp_path / "pipe.png")], tmp_path / "out", CopyingRunner())
+    more = [Source(tmp_path / "pipe.png"), Source(tmp_path / "empty.png")]
+    runner = CopyingRunner()
+    outcomes = process([*sources, *more], tmp_path / "out", runner)
     messages = {name: one.failure.message for name, one in outcomes.items() if one.failure is not None}
     assert messages == {
         "001.png": "no such file or directory",
         "002.png": "is too large: at most 0 MiB",
         "003.png": "003.png cannot be written: is a directory",
         "pipe.png": "is not a regular file",
+        "empty.png": "is empty",
     }
+    assert runner.runs == 2
     assert outcomes["000.png"].status is Status.DONE
 
 
@@ -106,3 +113,37 @@ def test_a_reason_to_stop_ends_the_run_once(tmp_path: Path) -> None:
     with pytest.raises(RunStopped, match=r"^No credits are left\.$"):
         process(write(tmp_path, 50), tmp_path / "out", runner)
     assert runner.runs <= 10 + runner.parallel
+
+
+def test_calls_that_run_when_the_run_stops_finish_and_are_written(tmp_path: Path) -> None:
+    """Their results may have been paid. Watched folders, whose targets never end, do not hold the end up."""
+    outcomes: dict[str, Outcome] = {}
+    sources = write(tmp_path, 3)
+
+    class LastOneStops(CopyingRunner):
+        parallel = 5
+
+        async def run(self, content: bytes) -> Result:
+            if content == b"002.png":
+                raise RunStopped("No credits are left.")
+            await asyncio.sleep(0.1)
+            return await super().run(content)
+
+    async def targets() -> AsyncIterator[Target]:
+        for target in OutputFolder(tmp_path / "out", "crop", ("png",), set()).assign(sources):
+            yield target
+        await asyncio.Event().wait()
+
+    async def work() -> None:
+        async with asyncio.timeout(60):
+            await pipeline.process(
+                targets(), LastOneStops(), ALL, lambda one: outcomes.update({one.source.name: one})
+            )
+
+    with pytest.raises(RunStopped):
+        asyncio.run(work())
+    assert {name: one.status for name, one in outcomes.items()} == {
+        "000.png": Status.DONE,
+        "001.png": Status.DONE,
+    }
+    assert (tmp_path / "out/001.png").read_bytes() == b"001.png"

@@ -29,20 +29,26 @@ def test_results_and_failures_are_those_of_the_api(server: RunningServer, tmp_pa
     ours = settings(server, customer)
     make_pictures(tmp_path / "in/sub", 3)
     (tmp_path / "in/no-picture.png").write_bytes(b"text")
+    (tmp_path / "in/empty.png").touch()
     done = run(tmp_path, "crop", "in", "-o", "out", "--json", *HALF, settings=ours)
     assert done.returncode == 1
     by_input = {line["input"]: line for line in lines(done)}
     assert by_input["in/no-picture.png"]["error"]["code"] == "UNSUPPORTED_FORMAT"
+    assert by_input["in/empty.png"]["error"]["message"] == "is empty"
     line = by_input["in/sub/p000.jpg"]
+    assert line["creditsRemaining"] in (6, 7, 8)
     assert (line["output"], line["width"], line["creditsCharged"]) == ("out/sub/p000.jpg", 30, 1)
     assert open_bytes((tmp_path / "out/sub/p000.jpg").read_bytes()).shape == (40, 30, 3)
     assert tree(tmp_path / "out") == [f"sub/p00{number}.jpg" for number in range(3)]
-    assert b"3 done, 1 failed" in done.stderr
+    assert b"3 done, 2 failed" in done.stderr
     assert b", 3 credits" in done.stderr
     assert server.balance(customer) == (6, 0)
     # The same again is replayed; a deliberate new run is charged.
     again = run(tmp_path, "crop", "in/sub", "-o", "out2", "--json", *HALF, settings=ours)
     assert [line["creditsCharged"] for line in lines(again)] == [0, 0, 0]
+    assert not any(
+        "creditsRemaining" in line for line in lines(again)
+    )  # it would be that of the first answer
     assert server.balance(customer) == (6, 0)
     fresh = run(tmp_path, "crop", "in/sub", "-o", "out2", "--fresh", *HALF, settings=ours)
     assert fresh.returncode == 0
@@ -118,29 +124,35 @@ def test_the_rate_of_the_plan_is_obeyed(server: RunningServer, tmp_path: Path) -
 
 
 def test_no_credits_left_ends_the_run_with_one_line(server: RunningServer, tmp_path: Path) -> None:
-    customer = server.new_customer(credits=2)
+    customer = server.new_customer(credits=7)
     ours = settings(server, customer)
-    make_pictures(tmp_path / "in", 12)
+    make_pictures(tmp_path / "in", 24)
     done = run(tmp_path, "crop", "in", "-o", "out", *HALF, settings=ours)
     assert done.returncode == 1
     note, stopped, summary = done.stderr.decode().splitlines()
-    assert note == "Credits: 2 for up to 12 pictures."
+    assert note == "Credits: 7 for up to 24 pictures."
     assert stopped.startswith("bgeraser run: No credits are left. (INSUFFICIENT_CREDITS)")
-    assert summary.startswith(f"{len(tree(tmp_path / 'out'))} done in ")
+    assert summary.startswith("7 done in ")
+    assert summary.endswith(", 7 credits")
     assert server.balance(customer) == (0, 0)
-    # What was paid is not lost, even if its answer was.
-    again = run(
-        tmp_path,
-        "crop",
-        "in/p000.jpg",
-        "in/p001.jpg",
-        "-o",
-        "out",
-        *HALF,
-        settings=ours,
-    )
-    assert again.returncode == 0
-    assert server.balance(customer) == (0, 0)
+    assert len(tree(tmp_path / "out")) == 7  # everything that was paid
+
+
+def test_a_run_that_is_stopping_sends_no_further_calls(server: RunningServer) -> None:
+    customer = server.new_customer(credits=1)
+
+    async def work() -> None:
+        runner = ApiRunner(server.address, customer.key, parameters.parse("crop", []))
+        try:
+            await runner.open(1)
+            runner.start_no_more()
+            await runner.run(small_picture(1))
+        finally:
+            await runner.close()
+
+    with pytest.raises(RunStopped):
+        asyncio.run(work())
+    assert server.balance(customer) == (1, 0)
 
 
 @pytest.mark.parametrize(
