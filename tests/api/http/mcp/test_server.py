@@ -162,7 +162,9 @@ def test_json_values_may_be_sent_as_they_are(server: RunningServer) -> None:
 @pytest.mark.parametrize("shape", [(135, 4), (1_000, 100), (1, 3_000)])
 def test_strokes_are_accepted_up_to_their_own_limits(server: RunningServer, shape: tuple[int, int]) -> None:
     number, points = shape
-    strokes = [{"points": [[5.5, 6.5], [7.5, 8.5]] * (points // 2), "size": 2, "hardness": 0.5}] * number
+    strokes = [
+        {"points": [[5.5, 6.5], [7.5, 8.5]] * (points // 2), "size": 2, "hardness": 0.5, "opacity": 1}
+    ] * number
     arguments = {"image": base64(small_picture()), "op": "erase"}
 
     async def call(client: Client) -> list[CallToolResult]:

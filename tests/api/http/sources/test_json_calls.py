@@ -76,7 +76,12 @@ class TestTheSameCall:
         self, api: LocalApi, key: str, shape: tuple[int, int]
     ) -> None:
         number, points = shape
-        stroke = {"points": [[5.5, 6.5], [7.5, 8.5]] * (points // 2), "size": 2, "hardness": 0.5}
+        stroke = {
+            "points": [[5.5, 6.5], [7.5, 8.5]] * (points // 2),
+            "size": 2,
+            "hardness": 0.5,
+            "opacity": 1,
+        }
         strokes = [stroke] * number
         body = {"image": {"base64": as_base64(small_picture())}, "op": "erase"}
         answers = [
