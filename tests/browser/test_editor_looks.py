@@ -193,6 +193,27 @@ LOOKS: list[dict[str, str]] = [
 ]
 
 
+def test_presets_in_a_row_end_with_the_last_one_and_an_undone_look_can_be_redone(editor: Editor) -> None:
+    """Presets are drawn by the server, few at once."""
+    page = editor.page
+    editor.open("cup.jpg", jpeg_bytes(photo("coffee")))
+    editor.apply("Remove background")
+    for name in ("Amazon", "eBay", "Etsy", "Shopify", "Square", "Story"):
+        editor.press(name)
+        page.wait_for_timeout(500)
+    current = page.locator(".filmstrip [aria-current]")
+    expect(current).to_have_attribute("title", re.compile("1080 × 1920"), timeout=WORK_MS)
+    expect(page.locator(".stage.loading")).to_have_count(0, timeout=WORK_MS)
+    expect(page.get_by_text("cannot be shown")).to_have_count(0)
+    steps = editor.steps()
+    editor.press("Blur")
+    page.keyboard.press("Control+z")
+    recorded(editor, steps + 1)
+    expect(current).to_have_attribute("title", re.compile("1080 × 1920"))
+    page.get_by_role("button", name="Redo").click()
+    expect(page.locator(".filmstrip li").last.locator("[aria-current]")).to_have_count(1)
+
+
 def test_the_preview_equals_what_the_server_draws(new_page: NewPage, server: RunningServer) -> None:
     """At full size: the photo is smaller than a preview, so that both show the same pixels."""
     customer = server.new_customer()

@@ -9,6 +9,7 @@ from playwright.sync_api import Route, expect
 from tests.support.browser.editing import WORK_MS, Editor
 from tests.support.ml.photos import jpeg_bytes, open_bytes, photo
 from tests.support.server import Customer, RunningServer
+from tests.support.waiting import wait_until
 
 #: The colour that the stage shows at a place of the page, as text.
 _SHOWN_CORNER = """([x, y]) => {
@@ -40,15 +41,19 @@ def test_a_cutout_is_swept_once_and_downloaded_as_chosen(
     page.evaluate("() => new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))")
     result = page.evaluate(_SHOWN_CORNER, editor.place(4, 4))
     page.keyboard.down("o")  # the original, as long as the key is held
-    seen = [editor.place(4, 4), result]
-    page.wait_for_function(f"([place, result]) => ({_SHOWN_CORNER})(place) !== result", arg=seen)
+    wait_until(lambda: page.evaluate(_SHOWN_CORNER, editor.place(4, 4)) != result)
     page.keyboard.up("o")
-    page.wait_for_function(f"([place, result]) => ({_SHOWN_CORNER})(place) === result", arg=seen)
+    wait_until(lambda: page.evaluate(_SHOWN_CORNER, editor.place(4, 4)) == result)
     following.get_by_role("button", name="Shadow").click()
     drop = page.locator(".panel").get_by_role("button", name="Drop")
     expect(drop).to_have_attribute("aria-pressed", "true")
-    following.get_by_role("button", name="Download").click()
     menu = page.locator(".menu")
+    page.locator(".downloader").click()
+    expect(menu.get_by_label("Name")).to_have_value("Morning cup-cutout")
+    expect(menu.locator(".sizes")).to_have_text(re.compile(r"^600 × 400, \d+ KB$"))
+    page.keyboard.press("Escape")
+    expect(menu).to_be_hidden()
+    following.get_by_role("button", name="Download").click()
     expect(menu.get_by_label("Name")).to_have_value("Morning cup-cutout")
     menu.get_by_role("button", name="JPEG").click()
     menu.get_by_role("button", name="512 px").click()

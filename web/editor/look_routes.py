@@ -9,14 +9,20 @@ from starlette.responses import Response
 from api.calls.unbilled_admission import UnbilledKind
 from api.editor import looks, projects, rendering, run_service, unbilled_images
 from api.editor.layers import BACKGROUND_ID
-from api.errors import NotFound
+from api.editor.models import Step
+from api.errors import InvalidParameter, NotFound
 from api.http import dependencies, forms, responses
 from api.http.routes.get_and_head import add_get
 from api.images import previews
+from ml.catalogue import TOOLS
+from ml.imaging import codecs
 from ml.tools.bg_removal_params import BgRemovalParams
 from web.editor import access, schemas
 from web.editor.access import EditorServicesDependency, Reader, Writer
 from web.editor.project_routes import find_step
+
+#: Parameters of the removal itself.
+_NOT_OF_LOOKS = frozenset({"model", "channels", "roi"})
 
 
 def add_to(app: FastAPI) -> None:
@@ -35,12 +41,22 @@ async def add_look(
         body = await access.read_json(request)
         form = access.string_params(body)
         fields = {name: text for name, text in form.items() if name != BACKGROUND_ID}
-        forms.validated(BgRemovalParams, fields)
+        params = forms.validated(BgRemovalParams, fields)
+        for name in sorted(_NOT_OF_LOOKS & form.keys()):
+            raise InvalidParameter(name, f"{name} belongs to the cut-out, not to its look.")
         project, source = await find_step(editor, owner, project_id, access.string_field(body, "stepId"))
         run_service.check_guest(owner, project)
+        _check_size(params, source)
         made = await looks.add_look(editor.services, owner, project, source, form)
     data = {"step": schemas.step(editor.services, made.step), "removedId": made.removed_id}
     return responses.success(request, data)
+
+
+def _check_size(params: BgRemovalParams, source: Step) -> None:
+    """Raise `PictureTooLarge` for a look that could not be drawn."""
+    size = TOOLS["bg-removal"].answer_size(params, (source.width, source.height))
+    if size is not None:
+        codecs.check_output_size(*size)
 
 
 async def render(

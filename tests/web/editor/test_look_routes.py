@@ -293,3 +293,24 @@ def test_clicking_through_colours_is_not_refused_and_leaves_room(
         with server.database.transaction() as session:
             stored = session.exec(select(Image).where(col(Image.account_id) == customer.account_id)).all()
             assert len(stored) == 2, "no look was drawn"
+
+
+def test_a_look_that_cannot_be_drawn_is_refused(server: RunningServer, coffee: bytes) -> None:
+    customer = server.new_customer()
+    refused = (
+        ({"output_size": "60000x60000"}, "IMAGE_TOO_LARGE", None),
+        ({"output_size": "8001x8000"}, "IMAGE_TOO_LARGE", None),
+        ({"crop": "true", "crop_margin": "99999999"}, "IMAGE_TOO_LARGE", None),
+        ({"model": "quality"}, "INVALID_PARAMETER", "model"),
+        ({"channels": "alpha"}, "INVALID_PARAMETER", "channels"),
+        ({"roi": "0 0 50% 50%"}, "INVALID_PARAMETER", "roi"),
+    )
+    with Browser(server, customer) as browser:
+        project = browser.open(coffee)
+        cut = browser.run(project, "bg-removal", {"model": "fast"})
+        for params, code, name in refused:
+            answer = browser.add_look(project, cut, params)
+            assert answer.status_code == 422, params
+            error = answer.json()["error"]
+            assert (error["code"], error["param"]) == (code, name), params
+        assert len(browser.project(project["id"])["steps"]) == 2

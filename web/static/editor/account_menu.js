@@ -19,7 +19,8 @@ const PAGES = [
 export function accountMenu(account, csrfToken) {
   const { creditsAvailable, email, isVerified } = account;
   const id = newId("account");
-  const text = [el("strong", {}, `${creditsAvailable}`), creditsAvailable === 1 ? " credit" : " credits"];
+  const unit = creditsAvailable === 1 ? " credit" : " credits";
+  const text = [el("strong", {}, `${creditsAvailable}`), el("span", { class: "unit" }, unit)];
   const button = el(
     "button",
     { type: "button", class: "account-button", title: `Account of ${email}`, popovertarget: id },

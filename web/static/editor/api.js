@@ -292,3 +292,11 @@ function fileForm(file, name) {
   form.append("image", file, name);
   return form;
 }
+
+/**
+ * Whether a request failed because the server is busy or away.
+ * @param {unknown} thrown
+ */
+export function isTemporary(thrown) {
+  return thrown instanceof ApiError && [0, 429, 503].includes(thrown.status);
+}

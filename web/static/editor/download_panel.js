@@ -53,8 +53,12 @@ export class DownloadPanel {
     const id = newId("download");
     this.menu = el("div", { class: "menu", id, popover: "auto", role: "dialog", "aria-label": "Download" });
     this.menu.addEventListener("beforetoggle", (event) => {
-      if (/** @type {ToggleEvent} */ (event).newState === "open") this.#open();
+      if (/** @type {ToggleEvent} */ (event).newState === "open") this.#prepare();
       else this.#abort();
+    });
+    // Only now is the menu open, which what follows checks.
+    this.menu.addEventListener("toggle", (event) => {
+      if (/** @type {ToggleEvent} */ (event).newState === "open") void this.#fill();
     });
     const title = "Download (Ctrl+S)";
     this.button = el(
@@ -96,9 +100,13 @@ export class DownloadPanel {
     return format === "png" ? DEFAULT_QUALITY : this.quality;
   }
 
-  async #open() {
+  #prepare() {
     this.name.value = "";
+    this.size.textContent = "";
     this.#build();
+  }
+
+  async #fill() {
     await this.editor.settled(); // the look that is shown is that of the step
     if (!this.menu.matches(":popover-open")) return;
     this.#build();

@@ -34,7 +34,7 @@ import { WorkMarks } from "./work_marks.js";
 /** @import { Model } from "./model.js" */
 /** @import { Tool } from "./tools/tool.js" */
 /** @import { Picture } from "./images.js" */
-/** @import { Fields, KeptSelection, RunRequest, Size, Step, View } from "./types.js" */
+/** @import { Cutout, Fields, KeptSelection, RunRequest, Size, Step, View } from "./types.js" */
 
 /**
  * The tools that the editor has a panel for, by the server's name of each.
@@ -255,6 +255,7 @@ export class Editor {
       if (isResult && !isLook(step)) void this.#presentResult(step);
       else if (isResult && hadNextSteps) this.nextSteps.show(step);
     } catch {
+      if (this.model.step?.id !== step.id) return;
       this.model.emit("notice", "This step's picture cannot be shown.");
     }
     this.stage.element.classList.remove("loading");
@@ -316,8 +317,20 @@ export class Editor {
         return { image: drawn, size: { width: cutout.width, height: cutout.height } };
       }
     }
+    if (!step.isRendered && step.cutout) this.#showUnplaced(step, step.cutout);
     const { previewUrl, width, height } = step.isRendered ? step : await this.model.render(step);
     return { image: await loadImage(previewUrl), size: { width, height } };
+  }
+
+  /**
+   * Shows the look in the frame of the photo while the server draws it in its own, so that no other step is shown.
+   * @param {Step} step
+   * @param {Cutout} cutout
+   */
+  #showUnplaced(step, cutout) {
+    const image = this.composer.compose(cutout, looks.unplaced(cutout.look));
+    if (image && this.model.step?.id === step.id)
+      this.stage.show(image, { width: cutout.width, height: cutout.height });
   }
 
   /**
@@ -482,11 +495,7 @@ export class Editor {
   /** Takes back what was drawn last, else the last step. */
   async undo() {
     if (this.model.run || this.tool?.undo()) return;
-    if (this.recorder.discard()) {
-      this.refreshStep();
-      return;
-    }
-    await this.recorder.settle();
+    await this.recorder.settle(); // a look that was just chosen can be redone
     this.model.undo();
   }
 

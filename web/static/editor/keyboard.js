@@ -52,7 +52,7 @@ export class Keyboard {
       "=": () => editor.stage.zoom(1.25),
       "-": () => editor.stage.zoom(0.8),
       0: () => editor.stage.fit(),
-      Escape: () => editor.escape(),
+      Escape: () => closeMenu(editor.root) || editor.escape(),
       o: () => editor.showOriginal(true),
     };
     if (event.key in actions) return run(actions[event.key]);
@@ -78,6 +78,16 @@ export class Keyboard {
 function run(action) {
   action();
   return true;
+}
+
+/**
+ * Closes the menu that is open, which the browser would do if the key were not used here.
+ * @param {HTMLElement} root
+ */
+function closeMenu(root) {
+  const menu = root.querySelector(":popover-open");
+  if (menu instanceof HTMLElement) menu.hidePopover();
+  return menu !== null;
 }
 
 /**

@@ -1,7 +1,7 @@
 // Records looks as steps, behind the preview: a change is shown at once, and becomes a step of the history when no
 // other one follows. A server that is busy or away only delays that.
 
-import { ApiError } from "./api.js";
+import { isTemporary } from "./api.js";
 
 /** @import { Model } from "./model.js" */
 /** @import { Fields, Project, Step } from "./types.js" */
@@ -96,11 +96,4 @@ export class LookRecorder {
       if (!this.pending) this.onRefused(source);
     }
   }
-}
-
-/** @param {unknown} thrown */
-function isTemporary(thrown) {
-  return (
-    thrown instanceof ApiError && (thrown.status === 429 || thrown.status === 503 || thrown.status === 0)
-  );
 }

@@ -1,7 +1,7 @@
 // The editor's state apart from its appearance: project, steps, the active run, the account.
 // Views subscribe to its events: "project", "step", "run", "account", "error", "notice".
 
-import { ApiError, isAbort } from "./api.js";
+import { ApiError, isAbort, isTemporary } from "./api.js";
 import * as history from "./history.js";
 import { PendingRuns } from "./pending_runs.js";
 
@@ -24,6 +24,8 @@ const TOOL_KEY = "bgeraser.tool";
 
 /** Pauses before a request is sent again that the server did not answer; the last one is repeated. */
 const RETRY_DELAYS_MS = [500, 1000, 2000, 4000, 8000, 15000];
+/** Pause before a busy server is asked again to draw a look. */
+const RENDERING_RETRY_MS = 1000;
 /** How often a run that the server has forgotten is started again. */
 const RESTARTS = 3;
 
@@ -491,15 +493,44 @@ export class Model extends EventTarget {
     this.#addStep(project, step);
   }
 
+  /** @type {Promise<Step> | null} */
+  #rendering = null;
+
   /**
-   * Lets the server draw a step's look; resolves to the drawn step.
+   * Lets the server draw a step's look; resolves to the drawn step. Tries again while the server is busy, and fails
+   * once another step is shown.
    * @param {Step} step
    * @returns {Promise<Step>}
    */
   async render(step) {
     const { project } = this;
     if (!project) return step;
-    const { step: drawn } = await this.client.renderLook(project.id, step.id);
+    // One after another, because the server draws few at once.
+    const earlier = this.#rendering;
+    const rendering = (async () => {
+      await earlier?.catch(() => {});
+      return this.#render(project, step);
+    })();
+    this.#rendering = rendering;
+    return rendering;
+  }
+
+  /**
+   * @param {Project} project
+   * @param {Step} step
+   * @returns {Promise<Step>}
+   */
+  async #render(project, step) {
+    let drawn;
+    while (!drawn) {
+      if (this.step?.id !== step.id) throw new Error("another step is shown meanwhile");
+      try {
+        ({ step: drawn } = await this.client.renderLook(project.id, step.id));
+      } catch (thrown) {
+        if (!isTemporary(thrown)) throw thrown;
+        await this.sleep(RENDERING_RETRY_MS);
+      }
+    }
     const known = project.steps.findIndex((one) => one.id === drawn.id);
     if (known >= 0) project.steps[known] = drawn;
     if (project === this.project) this.emit("project");

@@ -52,7 +52,7 @@ export class TopBar {
     this.exporting = el(
       "div",
       { class: "ends" },
-      iconButton("The same with the API", "code", () => editor.showApi()),
+      iconButton("The same with the API", "code", () => editor.showApi(), { class: "icon for-developers" }),
       this.download.element,
     );
     this.element = el(
