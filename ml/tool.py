@@ -1,6 +1,6 @@
 """The definition of a tool: a name, its parameters, and a function from a picture to a result."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -70,3 +70,6 @@ class Tool:
     #: (width, height) of the result, from the params and the source's size, needed before any work. None if
     #: it depends on the picture's content. Raises `BadParameter` and `PictureTooLarge`.
     answer_size: Callable[[Any, Size], Size | None] = lambda _params, source: source
+    #: Checks a call's params against the names of its files, before any of them is fetched.
+    #: Raises `BadParameter`.
+    check_files: Callable[[Any, Container[str]], None] = lambda _params, _names: None

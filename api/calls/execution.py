@@ -48,7 +48,7 @@ async def execute(
         stopping = ServiceUnavailable("The server is shutting down. Nothing was charged.")
         error = raised if isinstance(raised, Exception) else stopping
         if (id_field := request.id_fields.get(getattr(error, "name", None) or "")) is not None:
-            error.param = id_field  # type: ignore[attr-defined]  # the caller sent an id instead of the file
+            error.param = id_field  # type: ignore[attr-defined]  # the caller sent an id or URL
         credits_remaining = None
         try:
             credits_remaining = await _release(services, request, admitted, error)

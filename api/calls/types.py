@@ -31,7 +31,7 @@ class CallRequest:
     source_id: str | None = None
     #: URLs from which files are, by the form name of the file.
     urls: Mapping[str, str] = field(default_factory=dict)
-    #: The form field of a stored image by the file that it stands for, where an error should name the field.
+    #: The form field of a stored image or URL by the file that it stands for, where an error should name it.
     id_fields: Mapping[str, str] = field(default_factory=dict)
     #: Whether the request has taken its call of the rate already, before it was read in full.
     rate_taken: bool = False

@@ -1,17 +1,14 @@
 """The JSON body of a tool's call or an upload: the form's fields by the same names.
 
 A file is an object such as `{"url": …}`, `{"base64": …}` or `{"image_id": …}`. Lists are the values that a
-form sends as JSON text, and stay text here: they are cut out of the body, because a hundred thousand points
-are far more structure than `json_bodies` allows.
+form sends as JSON text, and stay text here.
 """
 
-import re
-import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from api.errors import InvalidParameter, InvalidRequest, MultipleSources
+from api.errors import InvalidParameter, MultipleSources
 from api.http import base64_files, json_forms
 from api.http.long_texts import LongText
 from ml.imaging.strokes import MAX_TEXT_CHARACTERS
@@ -21,11 +18,6 @@ URL, BASE64, IMAGE_ID = "url", "base64", "image_id"
 _WAYS = (URL, BASE64, IMAGE_ID)
 _DATA_URL = "data:"
 _NAME_LENGTH_SHOWN = 100
-# Each stroke has a few strings, each point a pair of brackets.
-_TOKENS_MAX = 500_000
-_SEARCHED_AT_ONCE = 64 * 1024  # a search holds the interpreter lock
-_TOKEN = re.compile(rb'["\[\]{}]')
-_QUOTE, _OPENING, _LIST = ord('"'), b"[{", ord("[")
 
 
 @dataclass
@@ -46,7 +38,7 @@ def read(
     `files`: the file's own name by each of its names. `list_names`: the texts that may be lists. Raises
     `InvalidRequest`, `InvalidParameter`, `MultipleSources`; unknown and repeated names are refused.
     """
-    rest, lists = _cut_out_lists(content)
+    rest, lists = json_forms.cut_out_lists(content)
     fields = JsonFields()
     sent: dict[str, str] = {}
     for name, entry in json_forms.read_object(rest).items():
@@ -126,55 +118,3 @@ def _read_file(fields: JsonFields, name: str, file: str, value: Any) -> None:
 def _is_data_url(sent: str | LongText) -> bool:
     first = sent if isinstance(sent, str) else next(sent.pieces(), b"").decode("ascii", "replace")
     return first.lstrip()[: len(_DATA_URL)].lower() == _DATA_URL
-
-
-def _cut_out_lists(content: bytearray) -> tuple[bytearray, dict[str, str]]:
-    """The content with a placeholder for each list that is a value of the whole object, and their texts.
-
-    What is cut out is valid only if its own parser finds it so. The rest is parsed strictly, so that it does
-    not matter where lists were cut out of content that is not JSON.
-    """
-    prefix = secrets.token_hex(16)  # unpredictable: no text in the body can be mistaken for a placeholder
-    rest, lists, at = bytearray(), dict[str, str](), 0
-    for start, end in _lists(content):
-        if end - start > MAX_TEXT_CHARACTERS:
-            raise InvalidRequest(f"The request's JSON has a list of more than {MAX_TEXT_CHARACTERS:,} bytes.")
-        placeholder = f"{prefix}{len(lists)}"
-        try:
-            lists[placeholder] = content[start:end].decode()
-        except UnicodeDecodeError:
-            raise InvalidRequest("The request's body is not valid JSON.") from None
-        rest += content[at:start]
-        rest += f'"{placeholder}"'.encode()
-        at = end
-    if not lists:
-        return content, lists
-    rest += content[at:]
-    return rest, lists
-
-
-def _lists(content: bytearray) -> Iterator[tuple[int, int]]:
-    """Start and end of each list that is a value of the outermost object."""
-    depth = at = start = 0
-    for _ in range(_TOKENS_MAX):
-        window_end = min(at + _SEARCHED_AT_ONCE, len(content))
-        found = _TOKEN.search(content, at, window_end)
-        if found is None:
-            if window_end == len(content):
-                return
-            at = window_end
-            continue
-        at = found.end()
-        token = content[found.start()]
-        if token == _QUOTE:
-            at = json_forms.end_of_string(content, at) + 1
-        elif token in _OPENING:
-            depth += 1
-            if depth == 2 and token == _LIST:
-                start = found.start()
-        else:
-            depth -= 1
-            if depth == 1 and start:
-                yield start, at
-                start = 0
-    raise InvalidRequest("The request's JSON has too many values.")

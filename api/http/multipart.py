@@ -201,31 +201,45 @@ class _Reader:
 
 
 class _Preamble:
-    """The text before the first boundary, which RFC 2046 allows and says to ignore."""
+    """The text before the first boundary and the white space after it, which RFC 2046 says to ignore.
+
+    python-multipart skips the white space after the other boundaries itself.
+    """
 
     def __init__(self, boundary: bytes) -> None:
         self.is_over = False
+        self._is_padding_over = False
         self._delimiter = b"--" + boundary
         self._held = bytearray()
 
     def strip(self, chunk: bytes) -> bytes:
         """The bytes, held back or in `chunk`, that belong to the form; empty until the boundary is found."""
         if self.is_over:
-            return chunk
+            return self._without_padding(chunk)
         searched_from = max(0, len(self._held) - len(self._delimiter) - 2)
         self._held += chunk
         if len(self._held) >= len(self._delimiter) and self._held.startswith(self._delimiter):
-            self.is_over = True
-            return bytes(self._held)
+            return self._begin(0)
         at = self._held.find(b"\n" + self._delimiter, searched_from)
         if 0 <= at <= PREAMBLE_BYTES_MAX:
-            self.is_over = True
-            return bytes(self._held[at + 1 :])
+            return self._begin(at + 1)
         if len(self._held) > PREAMBLE_BYTES_MAX + len(self._delimiter):
             raise InvalidRequest(
                 "The form cannot be read: the boundary that Content-Type names is not in its first 64 KiB."
             )
         return b""
+
+    def _begin(self, at: int) -> bytes:
+        """What is held of the form, whose first boundary is at `at`."""
+        self.is_over = True
+        end = at + len(self._delimiter)
+        return self._delimiter + self._without_padding(bytes(self._held[end:]))
+
+    def _without_padding(self, chunk: bytes) -> bytes:
+        if not self._is_padding_over:
+            chunk = chunk.lstrip(b" \t")
+            self._is_padding_over = bool(chunk)
+        return chunk
 
 
 def _decoded(name: bytes) -> str:

@@ -9,12 +9,13 @@ from fastapi import Request
 from api.auth.authenticator import Caller
 from api.calls import service as calls
 from api.calls.types import CallRequest, CallResult
-from api.errors import IdempotencyInProgress
+from api.errors import IdempotencyInProgress, InvalidParameter
 from api.http import dependencies, responses
 from api.http.middleware import body_limits
 from api.images import service as images
 from api.services import Services
 from billing.ledger.plans import PLANS
+from ml.errors import BadParameter
 
 
 @dataclass(frozen=True)
@@ -37,10 +38,11 @@ async def with_files(
 
     Nothing is fetched for a call that is refused, nor for a replay. `claims` is closed after the call has
     run: until then nothing is fetched for another one with its key. Raises `CallFailed`,
-    `IdempotencyInProgress` and as `fetch`.
+    `IdempotencyInProgress`, `InvalidParameter` for files that the parameters exclude, and as `fetch`.
     """
     if not sources:
         return call
+    _check_files(call, sources)
     call = replace(call, urls={file: source.url for file, source in sources.items()})
     if call.idempotency_key is not None:
         claims.enter_context(claimed_key(services, call.account_id, call.idempotency_key))
@@ -50,6 +52,17 @@ async def with_files(
     responses.set_account_status(request, outcome)
     fetched = await fetch(request, services, caller, sources)
     return replace(call, files={**call.files, **fetched}, rate_taken=True)
+
+
+def _check_files(call: CallRequest, sources: Mapping[str, RemoteSource]) -> None:
+    """Raise what the tool would find wrong with the files' names once they are there."""
+    try:
+        call.tool.check_files(call.params, {*call.files, *sources})
+    except BadParameter as error:
+        source = sources.get(error.name)
+        param = call.id_fields.get(error.name, error.name) if source is None else source.param
+        named, rest = error.message[: len(error.name)], error.message[len(error.name) :]
+        raise InvalidParameter(param, param + rest if named == error.name else error.message) from None
 
 
 async def fetch(

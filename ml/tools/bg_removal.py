@@ -76,6 +76,7 @@ TOOL = Tool(
     params=BgRemovalParams,
     run=run,
     answer_size=cutout_look.answer_size,
+    check_files=cutout_look.check_background,
     files=(
         FileField(
             "bg_image",

@@ -1,5 +1,6 @@
 """Brush: erase, restore, paint, blur or heal under strokes or a mask."""
 
+from collections.abc import Container
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -48,12 +49,26 @@ class BrushParams(Params):
         return self
 
 
+def _check_files(params: BrushParams, names: Container[str]) -> None:
+    if _MASK in names and params.strokes is not None:
+        raise BadParameter(_MASK, "send either strokes or a mask")
+    if _MASK not in names:
+        reject_mask_mode(params.mask_mode)
+        if params.strokes is None:
+            raise BadParameter("strokes", "send strokes or a mask")
+    if _ORIGINAL in names and params.op != "restore":
+        raise BadParameter(_ORIGINAL, "original has an effect only with op=restore")
+    if _ORIGINAL not in names and params.op == "restore":
+        raise BadParameter(_ORIGINAL, "restore needs the original: send original or original_id")
+
+
 def run(source: Picture, params: BrushParams, context: Context) -> ToolResult:
     """Raises `BadParameter` and `EmptyMask` for strokes, mask or original."""
     erasing_models.check_available(params.model, context)
+    _check_files(params, context.files)
     context.step("reading the strokes", 0.0)
     mask = _read_mask(source, params, context)
-    original = _read_original(source, params, context)
+    original = _read_original(source, context)
     context.step("brushing", 0.2)
     if params.op == "heal":
         return _heal(source, mask, params.model, context)
@@ -110,24 +125,16 @@ def _read_mask(source: Picture, params: BrushParams, context: Context) -> Mask:
     from ml.imaging import masks
 
     content = context.files.get(_MASK)
-    if content is not None and params.strokes is not None:
-        raise BadParameter(_MASK, "send either strokes or a mask")
     if content is not None:
         return masks.from_file(content, source, params.mask_mode)
-    reject_mask_mode(params.mask_mode)
-    if params.strokes is None:
-        raise BadParameter("strokes", "send strokes or a mask")
+    assert params.strokes is not None
     return masks.from_strokes(params.strokes, source.width, source.height)
 
 
-def _read_original(source: Picture, params: BrushParams, context: Context) -> Pixels | None:
+def _read_original(source: Picture, context: Context) -> Pixels | None:
     content = context.files.get(_ORIGINAL)
-    if params.op != "restore":
-        if content is not None:
-            raise BadParameter(_ORIGINAL, "original has an effect only with op=restore")
-        return None
     if content is None:
-        raise BadParameter(_ORIGINAL, "restore needs the original: send original or original_id")
+        return None
     try:
         original = codecs.decode(content)
     except MlError as error:
@@ -147,6 +154,7 @@ TOOL = Tool(
     summary="Erase, restore, paint, blur or heal along brush strokes or in a mask.",
     params=BrushParams,
     run=run,
+    check_files=_check_files,
     files=(
         FileField(
             _MASK,

@@ -4,6 +4,8 @@ As a tool of its own it draws the editor's looks from a stored cut-out, so that 
 foreground that was paid for, and retouched since, is kept.
 """
 
+from collections.abc import Container
+
 import numpy as np
 
 from ml.errors import BadParameter, PictureTooLarge, UnreadablePicture, UnsupportedFormat
@@ -22,17 +24,24 @@ _BLACK = (0, 0, 0, 255)
 _WHITE = (255, 255, 255, 255)
 
 
-def background_image(params: BgRemovalParams, context: Context) -> Pixels | None:
-    """The uploaded background, or the scene. Raises `BadParameter` for `bg_image`."""
-    content = context.files.get("bg_image")
-    if content is None:
-        return None if params.bg_scene is None else scenes.read(params.bg_scene)
+def check_background(params: BgRemovalParams, names: Container[str]) -> None:
+    """Raise `BadParameter` if `bg_image` is one of the files' names and the parameters exclude it."""
+    if "bg_image" not in names:
+        return
     if params.channels == "alpha":
         raise BadParameter("bg_image", "bg_image has no effect with channels=alpha")
     others = ("bg_blur", "bg_color", "bg_gradient", "bg_scene")
     other = next((name for name in others if getattr(params, name)), None)
     if other is not None:
         raise BadParameter("bg_image", f"bg_image cannot be combined with {other}")
+
+
+def background_image(params: BgRemovalParams, context: Context) -> Pixels | None:
+    """The uploaded background, or the scene. Raises `BadParameter` for `bg_image`."""
+    check_background(params, context.files)
+    content = context.files.get("bg_image")
+    if content is None:
+        return None if params.bg_scene is None else scenes.read(params.bg_scene)
     try:
         return codecs.decode(content).pixels
     except (UnreadablePicture, PictureTooLarge, UnsupportedFormat) as error:

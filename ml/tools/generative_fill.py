@@ -6,6 +6,7 @@ transparency.)
 """
 
 import math
+from collections.abc import Container
 
 from pydantic import Field
 
@@ -52,12 +53,23 @@ class GenerativeFillParams(PromptParams):
     )
 
 
+def _check_files(params: GenerativeFillParams, names: Container[str]) -> None:
+    is_drawn = any(each is not None for each in (params.strokes, params.points, params.box))
+    if _MASK in names and is_drawn:
+        raise BadParameter(_MASK, "send either mask or mask_id, or strokes, points and box")
+    if _MASK not in names:
+        reject_mask_mode(params.mask_mode)
+        if not is_drawn:
+            raise BadParameter(_MASK, "send mask, mask_id, strokes, points or box")
+
+
 def run(source: Picture, params: GenerativeFillParams, context: Context) -> ToolResult:
     """Raises `ModelUnavailable` for a prompt, `BadParameter` and `EmptyMask` for the mask or prompt."""
     text_prompts.check_available(params, context)
     erasing_models.check_available(params.model, context)
     from ml.imaging import masks
 
+    _check_files(params, context.files)
     context.step("reading the mask", 0.0)
     mask, artefacts = _read_mask(source, params, context)
     grow, feather = _margins(mask, params)
@@ -144,24 +156,19 @@ def _read_mask(
     from ml.imaging import masks
 
     content = context.files.get(_MASK)
-    is_selection = params.points is not None or params.box is not None
-    if content is not None and (params.strokes is not None or is_selection):
-        raise BadParameter(_MASK, "send either mask or mask_id, or strokes, points and box")
     if content is not None:
         return masks.from_file(content, source, params.mask_mode), {}
-    reject_mask_mode(params.mask_mode)
     drawn = None
     if params.strokes is not None:
         drawn = masks.from_strokes(params.strokes, source.width, source.height)
-    if is_selection:
+    if params.points is not None or params.box is not None:
         from ml.editing import selecting
 
         selection = selecting.select_objects(source, params.points, params.box, context)
         selected = masks.require_partial(selection.mask, "points" if params.points else "box")
         return selected if drawn is None else np.maximum(selected, drawn), selection.artefacts
-    if drawn is not None:
-        return drawn, {}
-    raise BadParameter(_MASK, "send mask, mask_id, strokes, points or box")
+    assert drawn is not None
+    return drawn, {}
 
 
 TOOL = Tool(
@@ -170,6 +177,7 @@ TOOL = Tool(
     summary="Remove an object and fill the area from its surroundings, or from a prompt.",
     params=GenerativeFillParams,
     run=run,
+    check_files=_check_files,
     files=(
         FileField(
             _MASK,

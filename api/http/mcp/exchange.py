@@ -17,7 +17,7 @@ _SCOPE_KEY = "bgeraser.mcp"
 
 @dataclass
 class Exchange:
-    """`long_texts` has the long strings of the body, which the SDK sees as short placeholders."""
+    """`long_texts` has the long strings and lists of the body, which the SDK sees as short placeholders."""
 
     request: Request
     caller: Caller

@@ -1,10 +1,12 @@
 """`POST /mcp`: what is decided from the headers, then the body in short, then the SDK.
 
 The SDK reads and parses whole bodies on the event loop. So the body is read here, its long strings, which are
-files as base64, are cut out in a thread, and the SDK gets the little that is left.
+files as base64, and the lists among the arguments are cut out in a thread, and the SDK gets the little that
+is left.
 """
 
 import asyncio
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 from fastapi import FastAPI, Request
@@ -17,11 +19,14 @@ from api.calls import service as calls
 from api.errors import Forbidden, InvalidRequest
 from api.http import dependencies, forms, json_forms
 from api.http.dependencies import ServicesOf
+from api.http.json_forms import ShortenedJson
 from api.http.mcp.exchange import Exchange
 from api.http.mcp.paths import MCP_PATH
 from api.http.mcp.sessions import McpSessions
 from api.http.middleware import body_limits
 from api.settings import Settings
+
+_ARGUMENTS = (b"params", b"arguments")
 
 
 def add_to(app: FastAPI) -> None:
@@ -43,9 +48,30 @@ async def answer(request: Request, services: ServicesOf) -> Response:
     content = bytearray()
     async for piece in request.stream():
         content += piece
-    shortened = await asyncio.to_thread(json_forms.shorten, content)
+    shortened = await asyncio.to_thread(_shorten, content)
     exchange = Exchange(request, caller, services, shortened.long_texts)
     return _SdkAnswer(request.app.state.mcp, exchange, shortened.content)
+
+
+def _shorten(content: bytearray) -> ShortenedJson:
+    """The message without its long strings and without the lists among a call's arguments."""
+    rest, lists = json_forms.cut_out_lists(content, _ARGUMENTS)
+    shortened = json_forms.shorten(rest)
+    _refuse_long_ids(shortened)
+    return replace(shortened, long_texts={**shortened.long_texts, **lists})
+
+
+def _refuse_long_ids(shortened: ShortenedJson) -> None:
+    """Refuse what the SDK repeats in its answers and would repeat as a placeholder."""
+    message = shortened.value
+    params = message.get("params")
+    meta = params.get("_meta") if isinstance(params, dict) else None
+    token = meta.get("progressToken") if isinstance(meta, dict) else None
+    for name, value in (("id", message.get("id")), ("progressToken", token)):
+        if isinstance(value, str) and value in shortened.long_texts:
+            raise InvalidRequest(
+                f"The message's {name} is too long: at most {json_forms.LONG_BYTES:,} bytes."
+            )
 
 
 def _check_origin(request: Request) -> None:

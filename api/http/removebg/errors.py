@@ -4,6 +4,7 @@ Clients read `errors[0].title` and the status. Everything that the caller sent w
 invalid key 403. Codes that remove.bg does not have are ours in lower case.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -34,13 +35,16 @@ _CODES: dict[str, tuple[str, str | None]] = {
     "RATE_LIMITED": ("rate_limit_exceeded", "Rate limit exceeded"),
 }
 _DOWNLOAD_CODES = {"image_url": "failed_image_download", "bg_image_url": "failed_bg_download"}
+_KEY_HEADER = "Idempotency-Key"
 #: Our names of what a call names at fault, and remove.bg's.
 _NAMES = {
     "image": "image_file",
     "bg_image": "bg_image_file",
     "shadow": "shadow_type",
-    "Idempotency-Key": "idempotency_key",
+    _KEY_HEADER: "idempotency_key",
 }
+# Messages begin with the name that they are about, or do not have it.
+_NAME_AT_START = re.compile(r"(?:bg_image|shadow)\b")
 
 
 class MultipleBackgrounds(MultipleSources):
@@ -67,9 +71,19 @@ def replayed_failure(status: int, error: Mapping[str, Any]) -> tuple[int, bytes]
 
 def _body(status: int, fields: Mapping[str, Any], error: Exception | None) -> tuple[int, bytes]:
     code, title = _code_and_title(fields, error)
-    message = str(fields["message"])
+    message = _message(fields)
     entry = {"title": title or message, "code": code, **({"detail": message} if title else {})}
     return _STATUSES.get(status, status), response_bodies.encode({"errors": [entry]})
+
+
+def _message(fields: Mapping[str, Any]) -> str:
+    """Our message with remove.bg's name of the parameter at fault."""
+    message, own_name = str(fields["message"]), fields["param"]
+    if own_name is None:
+        return message
+    name = own_name if own_name == _KEY_HEADER else _NAMES.get(own_name, own_name)
+    message = _NAME_AT_START.sub(name, message, count=1) if _NAME_AT_START.match(message) else message
+    return message if name in message else f"{name}: {message}"
 
 
 def _code_and_title(fields: Mapping[str, Any], error: Exception | None) -> tuple[str, str | None]:

@@ -97,6 +97,7 @@ async def _read_call(
         base_url=dependencies.public_base_url(request),
         idempotency_key=idempotency_key,
         key_id=caller.key_id,
+        id_fields={file: source.param for file, source in sources.items()},
         delivery=form.delivery(params, has_background_image=has_background_image),
     )
     completed = await remote_sources.with_files(request, services, caller, call, sources, claims)

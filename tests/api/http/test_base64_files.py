@@ -151,14 +151,53 @@ def test_json_with_random_strings_is_read_as_the_standard_library_does() -> None
             f"k{number}": "".join(source.choices(letters, k=source.choice([0, 3, 9_000])))
             for number in range(source.randrange(5))
         }
-        # Escaped quotes are limited, and no file has any.
-        body = {name: text for name, text in body.items() if text.count('"') < 1_000}
-        body = {name: text for name, text in body.items() if "\\" * 60 not in text}
         read = json_forms.read_object(json.dumps(body, ensure_ascii=source.random() < 0.5).encode())
         as_text = {
             name: value.text() if isinstance(value, LongText) else value for name, value in read.items()
         }
         assert as_text == body
+
+
+@pytest.mark.parametrize("text", ['"', "\\", '\\"', 'x"\\', "\\\\n"])
+@pytest.mark.parametrize("offset", range(4))
+def test_a_text_of_escapes_is_read_wherever_a_search_ends(text: str, offset: int) -> None:
+    body = {"a": "x" * offset + text * 70_000, "b": "ends here"}
+    read = json_forms.read_object(json.dumps(body).encode())
+    assert (read["a"].text(), read["b"]) == (body["a"], "ends here")
+
+
+def test_lists_are_cut_out_of_the_object_that_the_path_leads_to() -> None:
+    path = (b"params", b"arguments")
+    body = {
+        "params": {
+            "other": {"strokes": [1]},
+            "list": [2, {"params": {"arguments": {"strokes": [3]}}}],
+            "name": "arguments",
+            "arguments": {"strokes": [[4, "]"], {"a": [5]}], "image": {"x": [6]}, "points": []},
+            "_meta": {"arguments": {"strokes": [7]}},
+        },
+        "arguments": {"strokes": [8]},
+    }
+    rest, lists = json_forms.cut_out_lists(bytearray(json.dumps(body).encode()), path)
+    left = json.loads(rest)
+    arguments = left["params"]["arguments"]
+    texts = {name: lists[arguments.pop(name)].text() for name in ("strokes", "points")}
+    assert texts == {"strokes": '[[4, "]"], {"a": [5]}]', "points": "[]"}
+    assert len(lists) == 2
+    del body["params"]["arguments"]["strokes"], body["params"]["arguments"]["points"]  # type: ignore[index]
+    assert left == body
+
+
+def test_a_list_of_too_many_values_is_refused_by_its_name() -> None:
+    content = bytearray(b'{"strokes":[' + b"[]," * 300_000 + b"[]]}")
+    with pytest.raises(InvalidParameter) as raised:
+        json_forms.cut_out_lists(content)
+    assert raised.value.param == "strokes"
+
+
+def test_a_long_name_is_not_mistaken_for_a_file() -> None:
+    with pytest.raises(InvalidRequest, match="a name of more than"):
+        json_forms.read_object(b'{"' + b"x" * 9_000 + b'" : 1}')
 
 
 @pytest.mark.parametrize(
@@ -169,8 +208,8 @@ def test_json_with_random_strings_is_read_as_the_standard_library_does() -> None
         b"[]",
         b'"a"',
         b'{"a":"' + b"x" * 20_000,
-        b'{"a":"' + b'\\"' * 20_000 + b'"}',
-        b'{"a":"' + b"\\" * 20_000 + b'"}',
+        b'{"a":"' + b'\\"' * 20_000,
+        b'{"a":"' + b"\\" * 20_001 + b'"}',
         b"[" * 2_000_000,
         b" " * 2_000_000,
         b'{"a":[' + b'"",' * json_bodies.STRINGS_MAX + b'""]}',

@@ -1,11 +1,13 @@
 """Multipart forms: everything the standards allow is accepted, and errors are explained."""
 
+import asyncio
 import gzip
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import httpx
 import pytest
 
+from api.http import multipart
 from tests.support.apps import LocalApi, local_api
 from tests.support.calling import code_of, param_of, small_picture
 
@@ -62,6 +64,32 @@ def test_every_way_of_sending_an_image_is_accepted(api: LocalApi, key: str, head
 )
 def test_a_preamble_is_skipped(api: LocalApi, key: str, preamble: bytes) -> None:
     assert post(api, key, preamble + a_form(NAMED + b'; filename="a.png"')).status_code == 200
+
+
+@pytest.mark.parametrize("chunk_bytes", [1, 2, 3, 7, 64, 100_000])
+@pytest.mark.parametrize("preamble", [b"", b"\r\n", b"In MIME format.\r\n"])
+def test_white_space_after_a_boundary_is_ignored_wherever_a_chunk_ends(
+    preamble: bytes, chunk_bytes: int
+) -> None:
+    content = b"\r\n--c \r\n--\r\r\n"
+    named = b'Content-Disposition: form-data; name="x"\r\n\r\n'
+    second = named.replace(b"x", b"y") + b"last"
+    form = preamble + b"--b \t\r\n" + named + content + b"\r\n--b \t \r\n" + second + b"\r\n--b-- \r\n"
+    limits = multipart.Limits(files=1, fields=2, file_bytes=100, text_bytes=1_000)
+
+    async def read() -> list[multipart.Part]:
+        async def chunks() -> AsyncIterator[bytes]:
+            for start in range(0, len(form), chunk_bytes):
+                yield form[start : start + chunk_bytes]
+
+        return await multipart.read_parts(chunks(), b"b", limits)
+
+    assert [(part.name, part.content) for part in asyncio.run(read())] == [("x", content), ("y", b"last")]
+
+
+def test_a_form_with_padded_boundaries_is_read(api: LocalApi, key: str) -> None:
+    form = a_form(NAMED + b'; filename="a.png"').replace(b"--b\r\n", b"--b  \r\n", 1)
+    assert post(api, key, form + b"epilogue").status_code == 200
 
 
 def test_a_preamble_is_bounded(api: LocalApi, key: str) -> None:

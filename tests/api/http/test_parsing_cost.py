@@ -11,7 +11,7 @@ import pytest
 from starlette.requests import cookie_parser
 
 from api.errors import InvalidRequest
-from api.http import json_bodies, multipart, request_line
+from api.http import json_bodies, json_forms, multipart, request_line
 from ml.imaging.formats import jpeg
 from tests.support.ml.photos import jpeg_bytes, photo
 
@@ -39,6 +39,22 @@ def test_an_unterminated_json_string_full_of_escaped_quotes() -> None:
             json_bodies.read_object(b'"' + b'\\"' * size)
 
     assert_linear(read, 20_000)
+
+
+@pytest.mark.parametrize("escape", [b'\\"', b"\\\\"])
+def test_an_unterminated_json_text_full_of_escapes(escape: bytes) -> None:
+    def read(size: int) -> None:
+        with pytest.raises(InvalidRequest):
+            json_forms.read_object(b'{"a":"' + escape * size)
+
+    assert_linear(read, 200_000)
+
+
+def test_json_of_many_short_lists() -> None:
+    def read(size: int) -> None:
+        json_forms.cut_out_lists(bytearray(b"{" + b'"a":[],' * size + b'"b":1}'))
+
+    assert_linear(read, 5_000)
 
 
 def test_an_unterminated_parameter_of_a_part() -> None:

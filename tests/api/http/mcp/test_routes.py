@@ -3,14 +3,20 @@
 import json
 import subprocess
 import sys
+import threading
 from base64 import b64encode
+from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
 from api.auth import api_keys
+from api.http import json_forms
+from api.http.long_texts import LongText
 from billing.timestamps import utc_now
-from tests.api.http.mcp.conftest import message, post
+from tests.api.http.mcp.conftest import HEADERS, message, post
+from tests.support.apps import local_api
 from tests.support.calling import code_of, small_picture
 from tests.support.raw_client import RawClient
 from tests.support.server import RunningServer
@@ -65,13 +71,52 @@ def test_only_post_is_allowed(server: RunningServer, method: str) -> None:
         b'{"a":' * 5000 + b"1" + b"}" * 5000,
         json.dumps([message("account", {})]).encode(),
         b'{"jsonrpc":"2.0","id":1,"method":"tools/list","x":"\\ud800"}',
-        json.dumps(message("brush", {"strokes": [[0, 1]] * 9000})).encode(),
+        json.dumps(message("brush", {"strokes": {"points": [[0, 1]] * 9000}})).encode(),
+        json.dumps({**message("account", {}), "id": "x" * 20_000}).encode(),
+        json.dumps(
+            {"jsonrpc": "2.0", "id": 1, "method": "ping", "params": {"_meta": {"progressToken": "x" * 9_000}}}
+        ).encode(),
         b'{"jsonrpc":"2.0","id":NaN,"method":"tools/list"}',
     ],
 )
 def test_what_is_not_one_message_of_little_structure_is_400(server: RunningServer, content: bytes) -> None:
     response = post(server, server.customer.headers, content=content)
     assert (response.status_code, code_of(response)) == (400, "INVALID_REQUEST")
+
+
+def test_an_id_of_any_accepted_length_is_echoed(server: RunningServer) -> None:
+    response = post(server, server.customer.headers, json={**message("account", {}), "id": "x" * 8_000})
+    assert response.status_code == 200
+    assert f'"id":"{"x" * 8_000}"' in response.text.replace(" ", "")
+
+
+def test_lists_among_the_arguments_are_searched_and_decoded_off_the_event_loop(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    threads: set[int] = set()
+    cut_out_lists, as_text = json_forms.cut_out_lists, LongText.text
+
+    def note_search(content: bytearray, path: tuple[bytes, ...] = ()) -> Any:
+        threads.add(threading.get_ident())
+        return cut_out_lists(content, path)
+
+    def note_decoding(text: LongText) -> str:
+        threads.add(threading.get_ident())
+        return as_text(text)
+
+    async def loop_thread() -> int:
+        return threading.get_ident()
+
+    monkeypatch.setattr(json_forms, "cut_out_lists", note_search)
+    monkeypatch.setattr(LongText, "text", note_decoding)
+    with local_api(tmp_path) as api:
+        headers = {**HEADERS, "X-Api-Key": api.new_key("a@example.com")}
+        image = {"base64": b64encode(small_picture()).decode()}
+        arguments = {"image": image, "op": "erase", "strokes": [{"points": [[1, 2]], "size": 0}]}
+        response = api.request("POST", "/mcp", headers=headers, json=message("brush", arguments))
+        assert "stroke 0: size must be" in response.text
+        assert threads
+        assert api.call(loop_thread) not in threads
 
 
 def test_a_repeated_name_is_422(server: RunningServer) -> None:

@@ -159,6 +159,43 @@ def test_json_values_may_be_sent_as_they_are(server: RunningServer) -> None:
     assert fields_of(as_text)["imageId"] == fields_of(plain)["imageId"]
 
 
+@pytest.mark.parametrize("shape", [(135, 4), (1_000, 100), (1, 3_000)])
+def test_strokes_are_accepted_up_to_their_own_limits(server: RunningServer, shape: tuple[int, int]) -> None:
+    number, points = shape
+    strokes = [
+        {"points": [[5.5, 6.5], [7.5, 8.5]] * (points // 2), "size": 2, "hardness": 0.5, "opacity": 1}
+    ] * number
+    arguments = {"image": base64(small_picture()), "op": "erase"}
+
+    async def call(client: Client) -> list[CallToolResult]:
+        return [
+            await client.call_tool("brush", {**arguments, "strokes": value})
+            for value in (strokes, json.dumps(strokes, separators=(",", ":")))
+        ]
+
+    plain, as_text = as_agent(server, server.new_customer(), call)
+    assert not plain.is_error, plain.structured_content
+    assert fields_of(as_text)["imageId"] == fields_of(plain)["imageId"]
+
+
+@pytest.mark.parametrize("shape", [(1_001, 1), (2, 51_000), (1, 400_000)])
+def test_too_many_strokes_are_a_tool_error_that_names_them(
+    server: RunningServer, shape: tuple[int, int]
+) -> None:
+    number, points = shape
+    strokes = [{"points": [[5, 6]] * points}] * number
+    arguments = {"image": base64(small_picture()), "op": "erase", "strokes": json.dumps(strokes)}
+
+    async def call(client: Client) -> list[CallToolResult]:
+        as_text = await client.call_tool("brush", arguments)
+        if points == 400_000:
+            return [as_text]
+        return [as_text, await client.call_tool("brush", {**arguments, "strokes": strokes})]
+
+    for result in as_agent(server, server.new_customer(), call):
+        assert (error_of(result)["code"], error_of(result)["param"]) == ("INVALID_PARAMETER", "strokes")
+
+
 def test_free_tools_upload_and_show_the_account_and_the_models(server: RunningServer) -> None:
     customer = server.new_customer(credits=3)
     picture = base64(small_picture())

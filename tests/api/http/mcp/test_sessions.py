@@ -157,6 +157,10 @@ def test_a_url_without_a_picture_is_refused_and_a_mistake_is_found_before_anythi
     connections = host.connections
     error = call(api, key, "crop", {"image": {"url": page}, "width": 0})["error"]
     assert (error["param"], host.connections) == ("width", connections)
+    excluded = {"image": {"url": page}, "mask": {"url": page}, "op": "erase"}
+    error = call(api, key, "brush", {**excluded, "strokes": [{"points": [[1, 2]]}]})["error"]
+    assert (error["param"], host.connections) == ("mask.url", connections)
+    assert "either strokes or a mask" in error["message"]
 
 
 def test_a_page_may_connect_if_the_operator_allows_its_origin(tmp_path: Path) -> None:

@@ -148,6 +148,31 @@ def test_what_the_caller_sent_wrongly_is_400(drop: Drop, options: dict[str, Any]
     assert drop.credits() == before == (5_000, 0)
 
 
+@pytest.mark.parametrize(
+    ("data", "name", "message"),
+    [
+        ({"roi": "0 0 5000 5000"}, "roi", "roi: leaves the image"),
+        ({"roi": "9 9 9 9"}, "roi", "roi: is empty"),
+        ({"bg_image_file": small_picture()[:60]}, "bg_image_file", "bg_image_file cannot be used"),
+        ({"bg_image_url": small_picture()[:60]}, "bg_image_url", "bg_image_url cannot be used"),
+        ({"size": "giant"}, "size", "size: "),
+    ],
+)
+def test_a_detail_names_the_parameter_as_the_caller_sent_it(
+    drop: Drop, data: dict[str, Any], name: str, message: str
+) -> None:
+    files, texts = image(), dict(data)
+    if name == "bg_image_file":
+        files[name] = texts.pop(name)
+    elif name == "bg_image_url":
+        texts[name] = drop.host.serve("/damaged.png", texts[name])
+    answers = [drop.post(files=files, data=texts, headers={"Idempotency-Key": name}) for _ in range(2)]
+    for answer in answers:
+        problem = check(answer, 400, f"invalid_{name}")
+        assert problem["title"] == f"Invalid {name} parameter given"
+        assert problem["detail"].startswith(message)
+
+
 def test_an_image_of_too_many_pixels_is_400(drop: Drop) -> None:
     huge = bytearray(small_picture())
     huge[16:24] = (20_000).to_bytes(4, "big") * 2

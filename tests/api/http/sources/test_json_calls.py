@@ -71,6 +71,34 @@ class TestTheSameCall:
             "strokes",
         )
 
+    @pytest.mark.parametrize("shape", [(135, 4), (1_000, 98), (1, 3_000)])
+    def test_strokes_as_text_and_as_a_list_are_the_same_call(
+        self, api: LocalApi, key: str, shape: tuple[int, int]
+    ) -> None:
+        number, points = shape
+        stroke = {
+            "points": [[5.5, 6.5], [7.5, 8.5]] * (points // 2),
+            "size": 2,
+            "hardness": 0.5,
+            "opacity": 1,
+        }
+        strokes = [stroke] * number
+        body = {"image": {"base64": as_base64(small_picture())}, "op": "erase"}
+        answers = [
+            post(api, key, "/api/tools/brush", json={**body, "strokes": value})
+            for value in (strokes, json.dumps(strokes, separators=(",", ":")))
+        ]
+        assert [each.status_code for each in answers] == [200, 200], answers[1].text
+        assert answers[1].headers["idempotent-replayed"] == "true"
+
+    @pytest.mark.parametrize("prompt", ['"' * 1_100, "\\" * 40, '\\"' * 500])
+    def test_a_text_of_quotes_and_backslashes_is_read(self, api: LocalApi, key: str, prompt: str) -> None:
+        body = {"image": {"image_id": "img_none"}, "prompt": prompt, "box": [0, 0, 9, 9], "seed": -2}
+        form = {"image_id": "img_none", "prompt": prompt, "box": "[0,0,9,9]", "seed": "-2"}
+        answer = post(api, key, "/api/tools/generative-fill", json=body)
+        expected = post(api, key, "/api/tools/generative-fill", data=form)
+        assert (answer.status_code, answer.json()["error"]) == (422, expected.json()["error"])
+
     @pytest.mark.parametrize("way", ["base64", "url", "form url", "image_id"])
     def test_a_mask_is_sent_in_the_same_ways(
         self, api: LocalApi, host: RemoteHost, key: str, way: str
@@ -161,8 +189,10 @@ REFUSED: list[tuple[Any, int, str, str | None]] = [
     (b'{"width": ' + b"9" * 5_000 + b"}", 400, "INVALID_REQUEST", None),
     (b'{"image": {"base64": "AA=="}, "width": ' + b"9" * 4_000 + b"}", 415, "UNSUPPORTED_FORMAT", None),
     (b'{"width": ' + b"[" * 100_000, 400, "INVALID_REQUEST", None),
-    (b'{"width": ' + b"[" * 300_000 + b"]" * 300_000 + b"}", 400, "INVALID_REQUEST", None),
-    (b'{"width": "' + b'\\"' * 2_000 + b'"}', 400, "INVALID_REQUEST", None),
+    (b'{"width": ' + b"[" * 300_000 + b"]" * 300_000 + b"}", 422, "INVALID_PARAMETER", "width"),
+    (b'{"image": {"base64": "AA=="}, "x": [' + b"0," * 3 * MIB + b"0]}", 422, "INVALID_PARAMETER", "x"),
+    (b'{"width": "' + b'\\"' * 2_000 + b'"}', 400, "MISSING_IMAGE", None),
+    (b'{"width": "' + b'\\"' * 2_000, 400, "INVALID_REQUEST", None),
     (b"{" + b'"a":1,' * 3_000 + b'"b":1}', 400, "INVALID_REQUEST", None),
     (b" " * (2 * MIB), 400, "INVALID_REQUEST", None),
 ]

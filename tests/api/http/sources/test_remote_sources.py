@@ -12,6 +12,8 @@ from tests.support.apps import LocalApi
 from tests.support.calling import code_of, param_of, small_picture
 from tests.support.remote_host import LOOPBACK, RemoteHost
 
+STROKES = '[{"points":[[5,5]],"size":4}]'
+
 
 class TestRetries:
     def test_a_replay_fetches_nothing(self, api: LocalApi, host: RemoteHost, key: str) -> None:
@@ -155,6 +157,58 @@ class TestLimitsBeforeFetching:
         before = host.connections
         refused = post(api, key, json=crop({"url": host.serve("/a.png", small_picture())}, quality=101))
         assert (refused.status_code, param_of(refused)) == (422, "quality")
+        assert host.connections == before
+
+    @pytest.mark.parametrize(
+        ("tool", "form", "files", "param", "message"),
+        [
+            ("bg-removal", {"bg_color": "red"}, {"bg_image"}, "bg_image_url", "combined with bg_color"),
+            (
+                "bg-removal",
+                {"bg_scene": "studio-white"},
+                {"bg_image"},
+                "bg_image_url",
+                "combined with bg_scene",
+            ),
+            ("bg-removal", {"channels": "alpha"}, {"bg_image"}, "bg_image_url", "channels=alpha"),
+            ("brush", {"op": "erase", "strokes": STROKES}, {"mask"}, "mask_url", "either strokes or a mask"),
+            ("brush", {"op": "erase"}, {"image"}, "strokes", "send strokes or a mask"),
+            ("brush", {"op": "erase"}, {"mask", "original"}, "original_url", "only with op=restore"),
+            ("brush", {"op": "restore"}, {"mask"}, "original", "needs the original"),
+            (
+                "brush",
+                {"op": "erase", "strokes": STROKES, "mask_mode": "alpha"},
+                {"image"},
+                "mask_mode",
+                "only with a mask",
+            ),
+            ("generative-fill", {"strokes": STROKES}, {"mask"}, "mask_url", "either mask"),
+            ("generative-fill", {"box": "[0,0,9,9]"}, {"mask"}, "mask_url", "either mask"),
+            ("generative-fill", {}, {"image"}, "mask", "send mask"),
+        ],
+    )
+    @pytest.mark.parametrize("way", ["form", "json"])
+    def test_files_that_the_parameters_exclude_are_refused_before_anything_is_fetched(
+        self,
+        api: LocalApi,
+        host: RemoteHost,
+        key: str,
+        tool: str,
+        form: dict[str, str],
+        files: set[str],
+        param: str,
+        message: str,
+        way: str,
+    ) -> None:
+        before, path = host.connections, f"/api/tools/{tool}"
+        urls = {name: f"{host.url}/{name}.png" for name in {"image", *files}}
+        if way == "form":
+            answer = post(api, key, path, data={**form, **{f"{name}_url": url for name, url in urls.items()}})
+        else:
+            body = {**form, **{name: {"url": url} for name, url in urls.items()}}
+            answer = post(api, key, path, json=body)
+        assert (answer.status_code, param_of(answer)) == (422, param), answer.text
+        assert message in answer.json()["error"]["message"]
         assert host.connections == before
 
     def test_nothing_is_charged_or_told_for_a_failed_fetch(
