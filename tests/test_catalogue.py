@@ -37,10 +37,10 @@ def test_catalogue_and_openapi_describe_each_parameter_identically(served: dict[
     operation = served["/openapi.json"]["paths"][entry["path"]]["post"]
     form = operation["requestBody"]["content"]["multipart/form-data"]["schema"]
     for parameter, described in entry["parameters"]["properties"].items():
-        # FastAPI leaves out what is null.
-        assert form["properties"][parameter] == {
-            part: one for part, one in described.items() if one is not None
-        }
+        # FastAPI leaves out what is null, and generated clients would make types of the titles.
+        expected = {part: one for part, one in described.items() if one is not None and part != "title"}
+        shown = {part: one for part, one in form["properties"][parameter].items() if part != "title"}
+        assert shown == expected
 
 
 @pytest.mark.parametrize("name", TOOLS)

@@ -86,7 +86,7 @@ def test_crop_upscale_and_download_at_full_resolution(
     editor.apply("Enlarge")
     assert file_pixels(editor.save(tmp_path, "WebP")).shape == (400, 600, 3)
     editor.page.get_by_label("Open another picture").click()
-    editor.page.get_by_role("button", name="large.jpg").click()
+    editor.page.get_by_role("button", name="large.jpg").first.click()
     editor.shown()
     expect(editor.page.locator(".filmstrip li")).to_have_count(2)
     assert file_pixels(editor.save(tmp_path, "AVIF")).shape == (2400, 2400, 3)

@@ -135,6 +135,6 @@ def test_the_plans_page_fits_a_phone_in_light_and_dark(
     page = new_page(viewport=PHONE, color_scheme=color_scheme)
     sign_in(page, server, server.new_customer())
     page.goto(f"{server.address}/plans")
-    expect(page.get_by_text("Billing is off on this server")).to_be_visible()
+    expect(page.get_by_text("Plans cannot be bought on this server")).to_be_visible()
     assert_fits(page)
     assert_accessible(page)

@@ -26,13 +26,13 @@ def account(name: str = "acc_1", network: str = "192.0.2.1") -> Claimant:
 def test_retry_after_is_accurate() -> None:
     work = UnbilledAdmission()
     for _ in range(60):
-        work.admit(UnbilledKind.LOOK, account(), NOON).release()
+        work.admit(UnbilledKind.EDIT, account(), NOON).release()
     with pytest.raises(RateLimited) as refused:
-        work.admit(UnbilledKind.LOOK, account(), NOON)
-    work.admit(UnbilledKind.LOOK, account("acc_2"), NOON)
+        work.admit(UnbilledKind.EDIT, account(), NOON)
+    work.admit(UnbilledKind.EDIT, account("acc_2"), NOON)
     seconds = refused.value.retry_after_seconds
     assert seconds is not None
-    work.admit(UnbilledKind.LOOK, account(), NOON + timedelta(seconds=seconds))
+    work.admit(UnbilledKind.EDIT, account(), NOON + timedelta(seconds=seconds))
 
 
 def test_fresh_sessions_share_the_rate_of_their_network_address() -> None:

@@ -19,6 +19,7 @@ from api.db.database import Database
 from api.db.migrations import upgrade
 from api.db.models import PeriodicWork
 from api.db.transfer import TransferRefused, copy_database
+from api.editor.models import BrandColors
 from billing.ledger import ledger
 from billing.ledger.audit import audit
 from tests.support.auth_rows import sign_up
@@ -52,6 +53,7 @@ def live_a_little(url: str, accounts: int = 12) -> str:
             api_keys.create(session, account.id, "n", NOON)
             sign_up(session, account.id, NOON)
             edit(session, account.id, NOON)
+            session.add(BrandColors(account_id=account.id, colors="#1f3a5f"))
             pay(session, account.id, NOON)
             call_log.add(session, CallRecord(**logged(f"req_{number}", account.id)))
             for call_number in range(chance.randrange(20)):

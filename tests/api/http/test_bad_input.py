@@ -176,9 +176,9 @@ def test_query_parameters_are_refused_instead_of_ignored(server: RunningServer, 
     refused(response, 422, "INVALID_PARAMETER", "format")
 
 
-def test_json_instead_of_a_form_is_400(server: RunningServer, customer: Customer) -> None:
+def test_json_that_is_no_object_is_400(server: RunningServer, customer: Customer) -> None:
     with server.client(customer) as client:
-        refused(client.post("/api/tools/crop", json={"image_id": "img_1"}), 400, "INVALID_REQUEST")
+        refused(client.post("/api/tools/crop", json=["image_id", "img_1"]), 400, "INVALID_REQUEST")
 
 
 @pytest.mark.parametrize(

@@ -138,8 +138,32 @@ def credits_are_the_keys_own(house: House, method: str, path: str) -> None:
     assert house.request(method, path, None).status_code == 403
 
 
+def agents_see_only_their_own_pictures(house: House, method: str, path: str) -> None:
+    arguments = {"image": {"image_id": house.image_id}, "width": "10"}
+    call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call"}
+    call["params"] = {"name": "crop", "arguments": arguments}
+    accept = {"Accept": "application/json, text/event-stream"}
+
+    def send(key: str | None) -> httpx.Response:
+        headers = accept | ({"X-Api-Key": key} if key else {})
+        return house.api.request(method, path, headers=headers, json=call)
+
+    assert "NOT_FOUND" in send(house.stranger_key).text
+    assert '"isError":false' in send(house.owner_key).text.replace(" ", "")
+    assert send(None).status_code == 401
+
+
 #: Pages without an account, which are tried with the whole application in tests/web.
-PUBLIC_PAGES = ("/", "/docs", "/openapi", "/openapi/{name}", "/favicon.ico", "/app")
+PUBLIC_PAGES = (
+    "/",
+    "/docs",
+    "/docs/agents",
+    "/llms.txt",
+    "/openapi",
+    "/openapi/{name}",
+    "/favicon.ico",
+    "/app",
+)
 
 #: The editor's, which know sessions only; two visitors are kept apart in tests/web/editor.
 _PROJECT = "/editor/projects/{project_id}"
@@ -149,6 +173,9 @@ EDITOR_READS = (
     _PROJECT,
     f"{_PROJECT}/runs/{{run_id}}",
     f"{_PROJECT}/steps/{{step_id}}/file",
+    f"{_PROJECT}/cutouts/{{image_id}}",
+    "/editor/backgrounds",
+    "/editor/scenes/{file_name}",
 )
 EDITOR_CHANGES = (
     ("POST", "/editor/keys"),
@@ -159,6 +186,11 @@ EDITOR_CHANGES = (
     ("POST", f"{_PROJECT}/runs"),
     ("DELETE", f"{_PROJECT}/runs/{{run_id}}"),
     ("POST", f"{_PROJECT}/overlay"),
+    ("POST", f"{_PROJECT}/encoding"),
+    ("POST", f"{_PROJECT}/expectation"),
+    ("POST", f"{_PROJECT}/looks"),
+    ("POST", f"{_PROJECT}/steps/{{step_id}}/rendering"),
+    ("PUT", "/editor/brand-colors"),
 )
 
 #: Those of signing in, likewise; tests/web/auth keeps two visitors apart, route by route.
@@ -201,6 +233,7 @@ TRIALS: dict[tuple[str, str], Callable[[House, str, str], None]] = {
     ("GET", "/api/images/{image_id}"): fetching_needs_the_signature_of_this_picture,
     ("HEAD", "/api/images/{image_id}"): fetching_needs_the_signature_of_this_picture,
     ("DELETE", "/api/images/{image_id}"): deleting_a_strangers_picture,
+    ("POST", "/mcp"): agents_see_only_their_own_pictures,
     ("POST", "/v1.0/removebg"): images_come_with_the_call,
     ("GET", "/v1.0/account"): credits_are_the_keys_own,
     ("HEAD", "/v1.0/account"): credits_are_the_keys_own,

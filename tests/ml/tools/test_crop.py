@@ -438,7 +438,7 @@ def test_the_parameters_describe_themselves() -> None:
     fields = CropParams.model_json_schema()["properties"]
     assert set(fields) == {
         *("x", "y", "width", "height", "aspect_ratio", "gravity", "mode", "tolerance"),
-        *("rotate", "flip", "resize", "fit", "pad_color", "format", "quality"),
+        *("rotate", "flip", "resize", "fit", "pad_color", "format", "quality", "dpi", "keep_metadata"),
     }
     assert all(field["description"] for field in fields.values())
     assert "subject" in str(fields["gravity"])

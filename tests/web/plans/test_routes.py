@@ -202,7 +202,7 @@ def test_without_stripe_the_page_shows_the_plans_and_that_billing_is_off(tmp_pat
         plans.add_to(site.api.app)
         browser = site.browser().join("ada@example.com")
         browser.get("/plans")
-        assert "Billing is off on this server" in browser.text
+        assert "Plans cannot be bought on this server" in browser.text
         assert "5,000" in browser.text
         assert browser.post("/plans/standard/checkout", csrf_token=token_of(browser)).status_code == 404
 
