@@ -177,3 +177,15 @@ def test_a_large_file_is_decoded_from_a_large_body(server: RunningServer) -> Non
 def test_the_sdk_is_not_imported_before_the_first_request() -> None:
     check = "import sys, web.app; sys.exit(any(name.split('.')[0] == 'mcp' for name in sys.modules))"
     assert subprocess.run([sys.executable, "-c", check], timeout=60).returncode == 0
+
+
+def test_another_accounts_picture_is_not_found(server: RunningServer) -> None:
+    owner, stranger = server.new_customer(), server.new_customer()
+    with server.client(owner) as client:
+        stored = client.post("/api/images", files={"image": small_picture()}).json()["data"]
+    call = message("crop", {"image": {"image_id": stored["imageId"]}, "width": "10"})
+    refused = post(server, stranger.headers, json=call)
+    assert "NOT_FOUND" in refused.text
+    assert stored["imageUrl"] not in refused.text
+    assert server.balance(stranger) == (15, 0)
+    assert '"isError":false' in post(server, owner.headers, json=call).text.replace(" ", "")
