@@ -66,6 +66,7 @@ def sessions_of(server: RunningServer) -> int:
         return session.exec(select(func.count()).select_from(BrowserSession)).one()
 
 
+@pytest.mark.long
 def test_1000_runs_of_a_guest_do_not_block_accounts(
     own: RunningServer, guest: Browser, coffee: bytes
 ) -> None:

@@ -223,6 +223,7 @@ class TestSegmentAnything:
         assert served.balance(customer) == (1, 0)
 
 
+@pytest.mark.long  # starts a server for each
 class TestOperatorsMistakes:
     def test_nothing_is_charged_for_a_checkpoint_that_cannot_be_served(
         self, start_server: StartServer, folders: dict[str, Path], tmp_path: Path
