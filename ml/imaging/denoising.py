@@ -61,7 +61,7 @@ def noise_deviation(pixels: Pixels) -> float:
     Measured by a second difference that is 0 on slopes (Immerkaer 1996), where the picture is flattest, in
     the luminance and in the differences of the channels: texture is in all channels alike, the noise of
     sensors is not. The smallest counts, because noise that is kept does less harm than texture that is
-    removed. Noise that is grey, as in scans of film, is told from texture by averaging it.
+    removed. Averaging distinguishes grey noise, as in scans of film, from texture.
     """
     height, width = (side // _SQUARE for side in pixels.shape[:2])
     if height * width < _MIN_SQUARES:
