@@ -168,10 +168,9 @@ def test_an_event_after_the_session_ended_shows_a_message(new_page: NewPage, ser
 
 
 def test_the_dashboard_is_accessible_and_fits_a_phone(new_page: NewPage, server: RunningServer) -> None:
-    customer = server.new_customer()
     for options in ({}, {"viewport": PHONE, "color_scheme": "dark"}):
         page = new_page(**options)
-        open_dashboard(page, server, customer)
+        open_dashboard(page, server, server.new_customer())
         expect(page.locator("#usage svg").first).to_be_visible(timeout=PATIENCE_MS)
         assert_accessible(page)
         assert_fits(page)
