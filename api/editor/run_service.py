@@ -14,6 +14,7 @@ from api.calls import unbilled
 from api.calls.in_flight import CallWaiter
 from api.calls.types import CallFailed, CallRequest
 from api.editor import (
+    cropping,
     guest_previews,
     looks,
     pricing,
@@ -38,13 +39,14 @@ from ml.backend import Progress, Ticket
 from ml.errors import Cancelled
 from ml.params import Params
 from ml.tool import Tool
+from ml.tools import crop
 
 SIGN_UP = "Sign up to edit your own images. It is free, and this image is kept."
 _IMAGE, _ORIGINAL = "image", "original"
 #: Parameters of bg-removal that its cut-out is made with; all others belong to the look.
 _CUTOUT_PARAMS = ("model", "roi")
 #: Tools that act on the layers of a cut-out instead of its look.
-_LAYER_TOOLS = frozenset({"brush", "magic-select"})
+_LAYER_TOOLS = frozenset({"brush", "crop", "magic-select"})
 #: Longer parameters (a brush's strokes) and answer fields (run lengths) are not stored with the step: every
 #: request for the project would parse them, and they do not count towards a storage quota.
 KEPT_CHARACTERS = 4 * 1024
@@ -115,6 +117,9 @@ async def execute(services: Services, owner: ProjectOwner, run_request: RunReque
             services, owner, run_request.project, run_request.source, run_request.form
         )
         return Done(look.step, 0)
+    layers = layers_of(run_request.source)
+    if layers is not None and run_request.tool is crop.TOOL:
+        return await _execute_crop(services, owner, run_request, layers, run)
     work = await _prepare(services, owner, run_request, run)
     if run_request.is_billed_to(owner):
         return await _execute_billed(services, owner, work, run)
@@ -235,6 +240,43 @@ async def _execute_unbilled(services: Services, owner: ProjectOwner, work: _Work
     return Done(await _record(services, owner, run_request, made), 0)
 
 
+async def _execute_crop(
+    services: Services, owner: ProjectOwner, run_request: RunRequest, layers: Layers, run: Run
+) -> Done:
+    """Crop the layers of a cut-out, which is free."""
+    await unbilled_images.require_room(services, owner)
+    cropped = await cropping.crop_layers(
+        services,
+        owner,
+        run_request.project,
+        layers,
+        run_request.params,
+        _progress_reporter(run),
+        _stopper(run),
+    )
+    if run.is_stopped:
+        await unbilled_images.delete(services, cropped.image_ids)
+        raise Cancelled("The run was stopped.")
+    made = NewStep(
+        image_id=cropped.layers.cutout_id,
+        width=cropped.layers.width,
+        height=cropped.layers.height,
+        format="png",
+        tool=run_request.tool.name,
+        params=_kept_params(run_request),
+        answer=cropped.answer,
+        parent_id=run_request.source.id,
+        run_key=run_request.run_key,
+        layers=cropped.layers,
+        is_rendered=cropped.layers.is_plain,
+    )
+    return Done(await _record(services, owner, run_request, made, cropped.image_ids), 0)
+
+
+def _kept_params(run_request: RunRequest) -> dict[str, str]:
+    return {name: text for name, text in run_request.form.items() if len(text) <= KEPT_CHARACTERS}
+
+
 def _new_step(
     work: _Work,
     *,
@@ -255,7 +297,7 @@ def _new_step(
         height=height,
         format=format,
         tool=run_request.tool.name,
-        params={name: text for name, text in run_request.form.items() if len(text) <= KEPT_CHARACTERS},
+        params=_kept_params(run_request),
         answer={name: value for name, value in answer.items() if len(json.dumps(value)) <= KEPT_CHARACTERS},
         parent_id=run_request.source.id,
         is_mask=selects and run_request.form.get("output") != "cutout",
@@ -266,8 +308,14 @@ def _new_step(
     )
 
 
-async def _record(services: Services, owner: ProjectOwner, run_request: RunRequest, made: NewStep) -> Step:
-    """Store the run's step."""
+async def _record(
+    services: Services,
+    owner: ProjectOwner,
+    run_request: RunRequest,
+    made: NewStep,
+    image_ids: list[str] | None = None,
+) -> Step:
+    """Store the run's step. `image_ids`: all images that the run has made, if they are several."""
     now = services.clock()
 
     def record(session: Session) -> Step:
@@ -280,7 +328,7 @@ async def _record(services: Services, owner: ProjectOwner, run_request: RunReque
     try:
         return await services.database.run(record)
     except NotFound:  # the project was deleted meanwhile
-        await unbilled_images.delete(services, [made.image_id])
+        await unbilled_images.delete(services, image_ids or [made.image_id])
         raise
 
 
