@@ -15,6 +15,7 @@ import { Messages } from "./messages.js";
 import { NextSteps } from "./next_steps.js";
 import { Panel } from "./panel.js";
 import { Pointers } from "./pointers.js";
+import { hintScrolling } from "./scroll_hint.js";
 import { Stage } from "./stage.js";
 import { StartScreen } from "./start_screen.js";
 import { sweep } from "./sweep.js";
@@ -148,7 +149,9 @@ export class Editor {
         el("span", {}, TOOL_NAMES[tool.name]),
       ),
     );
-    return el("nav", { class: "rail", "aria-label": "Tools" }, buttons);
+    const rail = el("nav", { class: "rail", "aria-label": "Tools" }, buttons);
+    hintScrolling(rail);
+    return rail;
   }
 
   /** @param {string} name */
@@ -167,8 +170,10 @@ export class Editor {
       this.tools.set(name, tool);
       this.tool = this.stage.tool = tool;
       this.model.rememberTool(name);
-      for (const button of this.rail.querySelectorAll("button"))
+      for (const button of this.rail.querySelectorAll("button")) {
         setPressed(button, button.dataset.tool === name);
+        if (button.dataset.tool === name) button.scrollIntoView({ block: "nearest", inline: "nearest" });
+      }
     }
     if (this.model.step?.cutout) this.refreshStep();
     this.panel.fold(false);

@@ -84,6 +84,10 @@ export class Crop extends Tool {
   build() {
     this.#showSize();
     return [
+      this.step.cutout &&
+        note(
+          "This stays a cut-out, whose look can be changed afterwards. The background fills the new frame, and is not straightened.",
+        ),
       this.#buildShapes(),
       this.sizes,
       this.#buildOrientation(),
