@@ -163,6 +163,7 @@ TESTED_THROUGH = {
     "web/cli/run/signals.py": "web/cli/run/test_command.py",
     "web/dashboard/*.py": "browser/test_dashboard.py",
     "web/editor/access.py": "web/editor/test_run_routes.py",
+    "api/editor/cropping.py": "web/editor/test_crop_routes.py",
     "api/editor/looks.py": "web/editor/test_look_routes.py",
     "api/editor/rendering.py": "web/editor/test_look_routes.py",
     "api/editor/selections.py": "web/editor/test_look_routes.py",
