@@ -16,6 +16,14 @@ import { rounded } from "./planes.js";
 /** Fields that change the size of the result: only the server draws those. */
 const FRAME_FIELDS = ["crop", "crop_margin", "scale", "position", "output_size", "preset"];
 const BACKGROUND_FIELDS = ["bg_color", "bg_gradient", "bg_scene", "bg_blur", "bg_image_id"];
+/** Changes a look so that nothing is behind the subject, whatever its preset says. */
+export const NO_BACKGROUND = {
+  bg_color: "transparent",
+  bg_gradient: "",
+  bg_scene: "",
+  bg_blur: "",
+  bg_image_id: "",
+};
 /** What is behind the subject if a look has one of these presets and no background. */
 const PRESET_BACKGROUNDS = /** @type {Record<string, string>} */ ({
   marketplace: "#ffffff",
