@@ -231,9 +231,11 @@ def _region(shown: _Shown, box: Box, params: CropParams) -> dict[str, str]:
     return {"roi": f"{seen.left} {seen.top} {seen.right} {seen.bottom}"}
 
 
-def _answer_size(params: CutoutCropParams, _source: tuple[int, int]) -> tuple[int, int] | None:
-    """Of a result whose size is stated. All others are checked while they are made."""
-    return params.crop.resize if params.crop.fit != "contain" else None
+def _answer_size(params: CutoutCropParams, source: tuple[int, int]) -> tuple[int, int] | None:
+    frame = cutout_look.answer_size(BgRemovalParams.model_validate(params.look), source)
+    if frame is None:  # it depends on the subject, so the result is checked while it is made
+        return params.crop.resize if params.crop.fit != "contain" else None
+    return crop.TOOL.answer_size(params.crop, frame)
 
 
 TOOL = Tool(

@@ -367,8 +367,8 @@ export class Editor {
   // Comparing
 
   /**
-   * The step to compare with: the one before if everything in it is at the same place, else the original.
-   * @returns {Step | null}
+   * The picture to compare with: the step before if everything in it is at the same place, else the original.
+   * @returns {{ previewUrl: string } | null}
    */
   #comparable() {
     const { step, steps } = this.model;
@@ -379,6 +379,9 @@ export class Editor {
       one.isRendered &&
       (history.hasSameSize(one, step) || (step.tool === "upscale" && hasSameRatio(one, step)));
     const photo = steps.find((one) => one.imageId === step.cutout?.photoId) ?? null;
+    // The photo of a crop is a picture of its own, which no step shows.
+    if (step.cutout && !photo && history.hasSameSize(step.cutout, step))
+      return { previewUrl: step.cutout.photoUrl };
     return [photo, history.parentOf(steps, step.id), history.originalOf(steps)].find(fits) ?? null;
   }
 

@@ -1,6 +1,6 @@
 // The tree of steps: where undo and redo lead, what the filmstrip shows, what is compared with a step.
 
-/** @import { Step } from "./types.js" */
+/** @import { Size, Step } from "./types.js" */
 
 /**
  * @param {Step[]} steps
@@ -71,8 +71,8 @@ export function restoreSource(steps, step) {
 }
 
 /**
- * @param {Step} one
- * @param {Step} other
+ * @param {Size} one
+ * @param {Size} other
  */
 export function hasSameSize(one, other) {
   return one.width === other.width && one.height === other.height;
