@@ -79,6 +79,7 @@ def test_a_cropped_cutout_is_recoloured_and_restored_for_one_credit(
     expect(page.locator(".filmstrip [aria-current]")).to_have_attribute(
         "title", "5. Crop & rotate, 400 × 400"
     )
+    expect(page.get_by_role("button", name="Compare with before")).to_be_enabled()
     editor.choose("bg-removal")
     expect(page.get_by_text("Changes are free.")).to_be_visible()
     expect(page.locator(".panel").get_by_role("button", name="Remove background")).to_have_count(0)
