@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from fastapi import FastAPI, Request
 from python_multipart.multipart import parse_options_header
+from starlette.datastructures import MutableHeaders
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
@@ -20,6 +21,7 @@ from api.errors import Forbidden, InvalidRequest
 from api.http import dependencies, forms, json_forms
 from api.http.dependencies import ServicesOf
 from api.http.json_forms import ShortenedJson
+from api.http.mcp.cancellation import SESSION_HEADER, new_session_id
 from api.http.mcp.exchange import Exchange
 from api.http.mcp.paths import MCP_PATH
 from api.http.mcp.sessions import McpSessions
@@ -27,6 +29,7 @@ from api.http.middleware import body_limits
 from api.settings import Settings
 
 _ARGUMENTS = (b"params", b"arguments")
+_HANDSHAKE = "initialize"
 
 
 def add_to(app: FastAPI) -> None:
@@ -49,8 +52,9 @@ async def answer(request: Request, services: ServicesOf) -> Response:
     async for piece in request.stream():
         content += piece
     shortened = await asyncio.to_thread(_shorten, content)
-    exchange = Exchange(request, caller, services, shortened.long_texts)
-    return _SdkAnswer(request.app.state.mcp, exchange, shortened.content)
+    sessions: McpSessions = request.app.state.mcp
+    exchange = Exchange(request, caller, services, shortened.long_texts, sessions.calls)
+    return _SdkAnswer(sessions, exchange, shortened)
 
 
 def _shorten(content: bytearray) -> ShortenedJson:
@@ -90,11 +94,12 @@ def _check_origin(request: Request) -> None:
 class _SdkAnswer(Response):
     """An answer that the SDK sends, for a message that was read already."""
 
-    def __init__(self, sessions: McpSessions, exchange: Exchange, message: bytes) -> None:
+    def __init__(self, sessions: McpSessions, exchange: Exchange, message: ShortenedJson) -> None:
         super().__init__()
         self._sessions = sessions
         self._exchange = exchange
-        self._message: bytes | None = message
+        self._message: bytes | None = message.content
+        self._opens_session = message.value.get("method") == _HANDSHAKE
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         is_sent = has_disconnected = False
@@ -110,6 +115,8 @@ class _SdkAnswer(Response):
 
         async def send_message(message: Message) -> None:
             nonlocal is_sent
+            if self._opens_session and message["type"] == "http.response.start" and message["status"] == 200:
+                MutableHeaders(scope=message)[SESSION_HEADER] = new_session_id()
             await send(message)
             if message["type"] == "http.response.body" and not message.get("more_body", False):
                 is_sent = not has_disconnected
