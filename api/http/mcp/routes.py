@@ -6,7 +6,9 @@ is left.
 """
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 from urllib.parse import urlsplit
 
 from fastapi import FastAPI, Request
@@ -61,8 +63,19 @@ def _shorten(content: bytearray) -> ShortenedJson:
     """The message without its long strings and without the lists among a call's arguments."""
     rest, lists = json_forms.cut_out_lists(content, _ARGUMENTS)
     shortened = json_forms.shorten(rest)
+    _check_id(shortened.value)
     _refuse_long_ids(shortened)
     return replace(shortened, long_texts={**shortened.long_texts, **lists})
+
+
+def _check_id(message: Mapping[str, Any]) -> None:
+    """Refuse an id that the SDK would overlook: it would take the request for a notification."""
+    if "method" in message and "id" in message and not _is_id(message["id"]):
+        raise InvalidRequest("The message's id must be a text or a whole number.")
+
+
+def _is_id(value: object) -> bool:
+    return isinstance(value, str | int) and not isinstance(value, bool)
 
 
 def _refuse_long_ids(shortened: ShortenedJson) -> None:
