@@ -18,6 +18,7 @@ import * as planes from "./planes.js";
  * @property {ImageData} pixels of the cut-out, not weighted by alpha
  * @property {Plane} alpha
  * @property {HTMLImageElement} photo
+ * @property {OffscreenCanvas | null} mark the corner with a preview's mark, which stays in the picture's corner
  */
 
 /**
@@ -92,6 +93,20 @@ export class Composer {
    * @returns {OffscreenCanvas | null}
    */
   compose(cutout, look, backgroundUrl = cutout.backgroundUrl) {
+    const canvas = this.#compose(cutout, look, backgroundUrl);
+    const mark = this.#loaded.get(cutout.url)?.mark;
+    if (canvas && mark)
+      offscreenContextOf(canvas).drawImage(mark, canvas.width - mark.width, canvas.height - mark.height);
+    return canvas;
+  }
+
+  /**
+   * @param {Cutout} cutout
+   * @param {Fields} look
+   * @param {string | null} backgroundUrl
+   * @returns {OffscreenCanvas | null}
+   */
+  #compose(cutout, look, backgroundUrl) {
     const layers = this.#loaded.get(cutout.url);
     if (!layers || !looks.isComposable(look)) return null;
     if ((look.bg_image_id || look.bg_scene) && !(backgroundUrl && this.#backgrounds.has(backgroundUrl)))
@@ -221,8 +236,23 @@ async function loadLayers(cutout) {
     willReadFrequently: true,
   });
   context.drawImage(image, 0, 0);
+  const mark = takeMark(context, cutout);
   const pixels = context.getImageData(0, 0, size.width, size.height);
-  return { cutout, size, scale: size.width / cutout.width, pixels, alpha: alphaOf(pixels), photo };
+  return { cutout, size, scale: size.width / cutout.width, pixels, alpha: alphaOf(pixels), photo, mark };
+}
+
+/**
+ * Moves a preview's mark out of its cut-out, so that it has neither shadow nor outline and does not count as subject.
+ * @param {OffscreenCanvasRenderingContext2D} context of the cut-out
+ * @param {Cutout} cutout
+ */
+function takeMark(context, { markBox }) {
+  if (!markBox) return null;
+  const [left, top, right, bottom] = markBox;
+  const mark = new OffscreenCanvas(right - left, bottom - top);
+  offscreenContextOf(mark).drawImage(context.canvas, -left, -top);
+  context.clearRect(left, top, right - left, bottom - top);
+  return mark;
 }
 
 /** @param {ImageData} pixels */
