@@ -129,9 +129,9 @@ def test_every_paid_outcome_has_a_small_marked_preview_that_sign_up_keeps(
             assert_marked(pictures[name])
         small = pixels(guest.client.get(made["remove"]["preview"]["beforeUrl"]).content)
         x, y = (round(place * SIDE / 1200) for place in DISC)
-        assert (redness(small)[y - 10 : y + 10, x - 10 : x + 10] > 100).all()
+        assert (redness(small)[y - 10 : y + 10, x - 10 : x + 10] > 200).all()
         for name in ("remove", "heal"):
-            assert (redness(pictures[name])[y - 20 : y + 20, x - 20 : x + 20] < 60).all(), name
+            assert (redness(pictures[name])[y - 20 : y + 20, x - 20 : x + 20] < 130).all(), name
         # The picture that Enlarge is compared with is the one that was enlarged.
         before = pixels(guest.client.get(made["upscale"]["preview"]["beforeUrl"]).content)
         assert before.shape[1] == SIDE // 2
@@ -308,7 +308,7 @@ def test_free_tools_work_on_a_guests_own_photo_and_take_no_preview(
             step_id=cropped["id"],
         )
         assert painted["isPreview"] is False
-        assert (downloaded(guest, project, painted)[100, 100, :3] == (255, 0, 0)).all()
+        assert redness(downloaded(guest, project, painted))[100, 100] > 250
         assert previews_left(fresh_server) == guest_previews.LIMIT.attempts
 
 
@@ -318,7 +318,7 @@ def test_previews_are_limited_by_network_and_failures_do_not_count(
     with Browser(fresh_server) as guest, Browser(fresh_server) as neighbour:
         project = guest.open(large_photo)
         # What could not be made at full size has no preview either, and words need an account.
-        assert refused(guest, project, "upscale", {"scale": "8"})["status"] == 422
+        assert refused(guest, project, "upscale", {"target_width": "9999"})["status"] == 422
         assert refused(guest, project, "bg-removal", {"scale": "7%"})["status"] == 422
         for tool, where in (("generative-fill", {"strokes": STROKE}), ("generative-expand", {"left": "9"})):
             words = refused(guest, project, tool, {**where, "prompt": "a cat"})
