@@ -145,14 +145,12 @@ def test_every_paid_outcome_has_a_small_marked_preview_that_sign_up_keeps(
         assert [one["isPreview"] for one in kept["steps"]] == [False] + [True] * 5
         for step in kept["steps"][1:]:
             assert_marked(downloaded(member, kept, step))
-        # What was previewed is applied to the photo itself, for a credit each.
-        for name in ("remove", "upscale"):
-            request = made[name]["preview"]["request"]
-            full = member.run(kept, request["tool"], request["params"], step_id=photo_id)
-            assert full["isPreview"] is False
-            assert full["preview"] is None
-            assert (full["width"], full["height"]) == ((1200, 800) if name == "remove" else (2400, 1600))
-    assert fresh_server.balance(customer) == (13, 0)
+        # What was previewed is applied to the photo itself, for a credit.
+        request = made["remove"]["preview"]["request"]
+        full = member.run(kept, request["tool"], request["params"], step_id=photo_id)
+        assert (full["isPreview"], full["preview"]) == (False, None)
+        assert (full["width"], full["height"]) == (1200, 800)
+    assert fresh_server.balance(customer) == (14, 0)
 
 
 def test_looks_and_strokes_on_a_previewed_cut_out_are_free_and_stay_marked(

@@ -84,7 +84,8 @@ export class Panel {
     const { run } = this.model;
     if (!tool || !this.model.step) return;
     this.element.classList.toggle("running", run !== null);
-    this.body.inert = run !== null || this.editor.isLocked;
+    this.body.inert = run !== null;
+    this.body.hidden = this.editor.isLocked; // its settings are those of the photo
     if (run) this.#showRun(run);
     else {
       this.#stopShowingRun();
