@@ -5,6 +5,7 @@ import { offscreenContextOf } from "./canvas.js";
 import { loadImage } from "./images.js";
 import * as looks from "./looks.js";
 import * as planes from "./planes.js";
+import { drawMark, takeMark } from "./preview_mark.js";
 
 /** @import { Plane } from "./planes.js" */
 /** @import { Cutout, Fields, Frame, Size } from "./types.js" */
@@ -95,8 +96,7 @@ export class Composer {
   compose(cutout, look, backgroundUrl = cutout.backgroundUrl) {
     const canvas = this.#compose(cutout, look, backgroundUrl);
     const mark = this.#loaded.get(cutout.url)?.mark;
-    if (canvas && mark)
-      offscreenContextOf(canvas).drawImage(mark, canvas.width - mark.width, canvas.height - mark.height);
+    if (canvas && mark) drawMark(canvas, mark);
     return canvas;
   }
 
@@ -239,20 +239,6 @@ async function loadLayers(cutout) {
   const mark = takeMark(context, cutout);
   const pixels = context.getImageData(0, 0, size.width, size.height);
   return { cutout, size, scale: size.width / cutout.width, pixels, alpha: alphaOf(pixels), photo, mark };
-}
-
-/**
- * Moves a preview's mark out of its cut-out, so that it has neither shadow nor outline and does not count as subject.
- * @param {OffscreenCanvasRenderingContext2D} context of the cut-out
- * @param {Cutout} cutout
- */
-function takeMark(context, { markBox }) {
-  if (!markBox) return null;
-  const [left, top, right, bottom] = markBox;
-  const mark = new OffscreenCanvas(right - left, bottom - top);
-  offscreenContextOf(mark).drawImage(context.canvas, -left, -top);
-  context.clearRect(left, top, right - left, bottom - top);
-  return mark;
 }
 
 /** @param {ImageData} pixels */
