@@ -4,7 +4,7 @@ The cut-out of a crop is the one that was paid, and its photo is the same part o
 brings back nothing else.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,11 +15,12 @@ from api.editor import rendering, unbilled_images
 from api.editor.layers import BACKGROUND_ID, Layers
 from api.editor.models import Project
 from api.editor.owners import ProjectOwner
+from api.editor.projects import NewStep
 from api.images import service as images
 from api.services import Services
 from ml.backend import Progress, Ticket, ToolAnswer
 from ml.params import Params
-from ml.tools import cutout_crop
+from ml.tools import crop, cutout_crop
 from ml.tools.crop import CropParams
 from ml.tools.cutout_crop import CutoutCropParams, Layer
 
@@ -29,11 +30,10 @@ _OWN_FIELDS = frozenset({"look", "has_own_background"})
 
 @dataclass(frozen=True)
 class CroppedCutout:
-    """The new layers and the ids of their images; `answer` is the answer's data besides the image."""
+    """The new step's image, size and layers, and the ids of all its images."""
 
-    layers: Layers
+    step: NewStep
     image_ids: list[str]
-    answer: Mapping[str, Any]
 
 
 async def crop_layers(
@@ -89,8 +89,17 @@ async def crop_layers(
     background = made.get(BACKGROUND_ID)
     new = Layers(image_ids[0], image_ids[1], cutout.width, cutout.height, made, background)
     fields = {name: value for name, value in cutout.fields.items() if name not in _OWN_FIELDS}
-    answer = response_bodies.picture_data(replace(cutout, fields=fields), new.cutout_id)
-    return CroppedCutout(new, image_ids, answer)
+    step = NewStep(
+        image_id=new.cutout_id,
+        width=new.width,
+        height=new.height,
+        format=cutout.format,
+        tool=crop.TOOL.name,
+        answer=response_bodies.picture_data(replace(cutout, fields=fields), new.cutout_id),
+        layers=new,
+        is_rendered=new.is_plain,
+    )
+    return CroppedCutout(step, image_ids)
 
 
 def _share(on_progress: OnProgress, part: int) -> OnProgress:

@@ -272,18 +272,11 @@ async def _execute_crop(
     if run.is_stopped:
         await unbilled_images.delete(services, cropped.image_ids)
         raise Cancelled("The run was stopped.")
-    made = NewStep(
-        image_id=cropped.layers.cutout_id,
-        width=cropped.layers.width,
-        height=cropped.layers.height,
-        format="png",
-        tool=run_request.tool.name,
+    made = replace(
+        cropped.step,
         params=_kept_params(run_request),
-        answer=cropped.answer,
         parent_id=run_request.source.id,
         run_key=run_request.run_key,
-        layers=cropped.layers,
-        is_rendered=cropped.layers.is_plain,
     )
     return Done(await _record(services, owner, run_request, made, cropped.image_ids), 0)
 

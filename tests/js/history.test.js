@@ -3,6 +3,7 @@ import { test } from "node:test";
 
 import {
   beforePreview,
+  comparable,
   fullSizeRequest,
   originalOf,
   parentOf,
@@ -114,4 +115,23 @@ test("of a preview only a cut-out can be changed, without another preview", () =
     ["bg-removal", "brush", "generative-fill", "crop"].map((tool) => worksOn(cutout, tool)),
     [true, true, false, false],
   );
+});
+
+test("a step is compared with what shows the same place", () => {
+  const drawn = { isRendered: true, imageId: "none" };
+  const photo = step("a", null, { ...drawn, imageId: "photo", previewUrl: "/photo" });
+  const cutout = { photoId: "photo", photoUrl: "/photo", width: 600, height: 400 };
+  const cut = step("b", "a", { ...drawn, cutout, previewUrl: "/cut" });
+  const white = step("c", "b", { ...drawn, isRendered: false, cutout });
+  const crop = step("d", "c", {
+    ...drawn,
+    width: 300,
+    cutout: { ...cutout, photoId: "cropped photo", photoUrl: "/cropped", width: 300 },
+  });
+  const framed = step("e", "d", { ...drawn, width: 2000, cutout: crop.cutout });
+  const steps = [photo, cut, white, crop, framed];
+  assert.equal(comparable(steps, photo), null);
+  assert.equal(comparable(steps, white).previewUrl, "/photo");
+  assert.equal(comparable(steps, crop).previewUrl, "/cropped");
+  assert.equal(comparable(steps, framed), null);
 });

@@ -376,24 +376,9 @@ export class Editor {
 
   // Comparing
 
-  /**
-   * The picture to compare with: the step before if everything in it is at the same place, else the original.
-   * @returns {{ previewUrl: string } | null}
-   */
   #comparable() {
     const { step, steps } = this.model;
-    if (!step?.parentId) return null;
-    if (step.isPreview) return history.beforePreview(steps, step);
-    // A cut-out in another frame shows things elsewhere, even at the same aspect ratio. Upscaling does not.
-    const fits = (/** @type {Step | null} */ one) =>
-      one?.isAvailable &&
-      one.isRendered &&
-      (history.hasSameSize(one, step) || (step.tool === "upscale" && history.hasSameRatio(one, step)));
-    const photo = steps.find((one) => one.imageId === step.cutout?.photoId) ?? null;
-    // The photo of a crop is a picture of its own, which no step shows.
-    if (step.cutout && !photo && history.hasSameSize(step.cutout, step))
-      return { previewUrl: step.cutout.photoUrl };
-    return [photo, history.parentOf(steps, step.id), history.originalOf(steps)].find(fits) ?? null;
+    return step && history.comparable(steps, step);
   }
 
   canCompare() {
