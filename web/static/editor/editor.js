@@ -157,10 +157,7 @@ export class Editor {
   /** @param {string} name */
   choose(name) {
     if (this.model.run || !this.model.step) return;
-    // Of a preview, only what it was made with can be applied, and to its photo.
-    const { parentId, isPreview } = this.model.step;
-    if (isPreview && parentId && !this.model.session.previews.tools.includes(name))
-      void this.model.goTo(parentId);
+    if (!history.worksOn(this.model.step, name)) this.showPhoto();
     const zoomed = this.tool && !this.stage.isFitted ? this.stage.view : null;
     if (this.tool?.name !== name) {
       this.tool?.leave();
@@ -180,6 +177,18 @@ export class Editor {
     this.panel.rebuild();
     this.setCursor(this.tool?.cursor ?? "grab");
     this.#adjustZoom(zoomed);
+  }
+
+  /** Whether the current step is a preview that the tool cannot be applied to. */
+  get isLocked() {
+    const { step } = this.model;
+    return step !== null && this.tool !== null && !history.worksOn(step, this.tool.name);
+  }
+
+  /** Goes back from a preview to its photo, to which every tool can be applied. */
+  showPhoto() {
+    const { photo } = this.model;
+    if (photo) void this.model.goTo(photo.id);
   }
 
   /**
@@ -243,6 +252,7 @@ export class Editor {
     this.topbar.download.resetFormat();
     if (step.width !== this.stage.size.width || step.height !== this.stage.size.height)
       this.interruptedView = null;
+    this.stage.tool = this.isLocked ? null : this.tool;
     const isResult = made?.id === step.id;
     const hadNextSteps = this.nextSteps.isShown;
     this.compare(false);
@@ -479,7 +489,7 @@ export class Editor {
 
   /** Applies the tool's first action. */
   applyPrimary() {
-    if (!this.model.mayApply && !this.model.mayPreview(this.tool?.name ?? "")) return;
+    if (this.isLocked || (this.model.getsPreviews && this.tool?.usesWords)) return;
     const action = this.tool?.actions().find((one) => !one.isHidden);
     if (!action || action.problem) return;
     if (action.act) action.act();
@@ -524,11 +534,17 @@ export class Editor {
   }
 
   signUpUrl() {
-    return `/signup?next=${encodeURIComponent("/app/")}`;
+    return `/signup?next=${encodeURIComponent(this.#ownAddress)}`;
   }
 
   logInUrl() {
-    return `/login?next=${encodeURIComponent("/app/")}`;
+    return `/login?next=${encodeURIComponent(this.#ownAddress)}`;
+  }
+
+  /** Where to return to: a mailed link may be opened in a tab that knows nothing of the picture. */
+  get #ownAddress() {
+    const { project } = this.model;
+    return project ? `/app/#${project.id}` : "/app/";
   }
 }
 

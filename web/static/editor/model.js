@@ -92,17 +92,14 @@ export class Model extends EventTarget {
     return this.account === null;
   }
 
-  /** Whether tools may be applied: guests may only edit our samples. */
-  get mayApply() {
-    return !this.isGuest || Boolean(this.project?.sample);
+  /** Whether tools make small, marked previews here: guests' own pictures, not our samples. */
+  get getsPreviews() {
+    return this.isGuest && this.project !== null && !this.project.sample;
   }
 
-  /**
-   * Whether a guest may see what a tool makes of the own picture, small and marked.
-   * @param {string} tool
-   */
-  mayPreview(tool) {
-    return !this.mayApply && this.project !== null && this.session.previews.tools.includes(tool);
+  /** The current step, or the photo that it is a preview of. */
+  get photo() {
+    return this.step && history.photoOf(this.steps, this.step);
   }
 
   /**
