@@ -15,6 +15,7 @@ import { Messages } from "./messages.js";
 import { NextSteps } from "./next_steps.js";
 import { Panel } from "./panel.js";
 import { Pointers } from "./pointers.js";
+import * as previews from "./previews.js";
 import { Stage } from "./stage.js";
 import { StartScreen } from "./start_screen.js";
 import { sweep } from "./sweep.js";
@@ -154,7 +155,7 @@ export class Editor {
   /** @param {string} name */
   choose(name) {
     if (this.model.run || !this.model.step) return;
-    if (!history.worksOn(this.model.step, name)) this.showPhoto();
+    if (!previews.worksOn(this.model.step, name)) this.showPhoto();
     const zoomed = this.tool && !this.stage.isFitted ? this.stage.view : null;
     if (this.tool?.name !== name) {
       this.tool?.leave();
@@ -177,7 +178,7 @@ export class Editor {
   /** Whether the current step is a preview that the tool cannot be applied to. */
   get isLocked() {
     const { step } = this.model;
-    return step !== null && this.tool !== null && !history.worksOn(step, this.tool.name);
+    return step !== null && this.tool !== null && !previews.worksOn(step, this.tool.name);
   }
 
   /** Goes back from a preview to its photo, to which every tool can be applied. */
@@ -378,7 +379,7 @@ export class Editor {
   #comparable() {
     const { step, steps } = this.model;
     if (!step?.parentId) return null;
-    if (step.isPreview) return history.beforePreview(steps, step);
+    if (step.isPreview) return previews.beforePreview(steps, step);
     // A cut-out in another frame shows things elsewhere, even at the same aspect ratio. Upscaling does not.
     const fits = (/** @type {Step | null} */ one) =>
       one?.isAvailable &&
