@@ -542,17 +542,11 @@ export class Editor {
   }
 
   signUpUrl() {
-    return `/signup?next=${encodeURIComponent(this.#ownAddress)}`;
+    return `/signup?next=${encodeURIComponent(this.model.ownAddress)}`;
   }
 
   logInUrl() {
-    return `/login?next=${encodeURIComponent(this.#ownAddress)}`;
-  }
-
-  /** Where to return to: a mailed link may be opened in a tab that knows nothing of the picture. */
-  get #ownAddress() {
-    const { project } = this.model;
-    return project ? `/app/#${project.id}` : "/app/";
+    return `/login?next=${encodeURIComponent(this.model.ownAddress)}`;
   }
 }
 

@@ -98,6 +98,11 @@ export class Model extends EventTarget {
     return this.isGuest && this.project !== null && !this.project.sample;
   }
 
+  /** Where to return to: a mailed link may be opened in a tab that knows nothing of the picture. */
+  get ownAddress() {
+    return this.project ? `/app/#${this.project.id}` : "/app/";
+  }
+
   /** The current step, or the photo that it is a preview of. */
   get photo() {
     return this.step && previews.photoOf(this.steps, this.step);
