@@ -111,6 +111,7 @@ test("guests get previews of their own pictures, and results of samples", async 
   ]) {
     const { model } = await openModel({}, { account, opened: project({ sample }) });
     assert.equal(model.getsPreviews, getsPreviews);
+    assert.equal(model.ownAddress, "/app/#p1");
   }
 });
 

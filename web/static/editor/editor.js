@@ -15,6 +15,7 @@ import { Messages } from "./messages.js";
 import { NextSteps } from "./next_steps.js";
 import { Panel } from "./panel.js";
 import { Pointers } from "./pointers.js";
+import * as previews from "./previews.js";
 import { hintScrolling } from "./scroll_hint.js";
 import { Stage } from "./stage.js";
 import { StartScreen } from "./start_screen.js";
@@ -157,7 +158,7 @@ export class Editor {
   /** @param {string} name */
   choose(name) {
     if (this.model.run || !this.model.step) return;
-    if (!history.worksOn(this.model.step, name)) this.showPhoto();
+    if (!previews.worksOn(this.model.step, name)) this.showPhoto();
     const zoomed = this.tool && !this.stage.isFitted ? this.stage.view : null;
     if (this.tool?.name !== name) {
       this.tool?.leave();
@@ -182,7 +183,7 @@ export class Editor {
   /** Whether the current step is a preview that the tool cannot be applied to. */
   get isLocked() {
     const { step } = this.model;
-    return step !== null && this.tool !== null && !history.worksOn(step, this.tool.name);
+    return step !== null && this.tool !== null && !previews.worksOn(step, this.tool.name);
   }
 
   /** Goes back from a preview to its photo, to which every tool can be applied. */
@@ -378,6 +379,7 @@ export class Editor {
 
   #comparable() {
     const { step, steps } = this.model;
+    if (step?.isPreview) return previews.beforePreview(steps, step);
     return step && history.comparable(steps, step);
   }
 
@@ -534,17 +536,11 @@ export class Editor {
   }
 
   signUpUrl() {
-    return `/signup?next=${encodeURIComponent(this.#ownAddress)}`;
+    return `/signup?next=${encodeURIComponent(this.model.ownAddress)}`;
   }
 
   logInUrl() {
-    return `/login?next=${encodeURIComponent(this.#ownAddress)}`;
-  }
-
-  /** Where to return to: a mailed link may be opened in a tab that knows nothing of the picture. */
-  get #ownAddress() {
-    const { project } = this.model;
-    return project ? `/app/#${project.id}` : "/app/";
+    return `/login?next=${encodeURIComponent(this.model.ownAddress)}`;
   }
 }
 

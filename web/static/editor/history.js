@@ -1,6 +1,6 @@
 // The tree of steps: where undo and redo lead, what the filmstrip shows, what is compared with a step.
 
-/** @import { RunRequest, Size, Step } from "./types.js" */
+/** @import { Size, Step } from "./types.js" */
 
 /**
  * @param {Step[]} steps
@@ -71,54 +71,6 @@ export function restoreSource(steps, step) {
 }
 
 /**
- * The photo that a preview was made from; any other step itself.
- * @param {Step[]} steps
- * @param {Step} step
- */
-export function photoOf(steps, step) {
-  return pathTo(steps, step.id).findLast((one) => !one.isPreview) ?? step;
-}
-
-/**
- * What a preview is compared with; null if that does not have its frame.
- * @param {Step[]} steps
- * @param {Step} step
- * @returns {{ previewUrl: string } | null}
- */
-export function beforePreview(steps, step) {
-  const photo = photoOf(steps, step);
-  if (!photo.isAvailable || !step.isRendered || !hasSameRatio(photo, step)) return null;
-  return { previewUrl: step.preview?.beforeUrl ?? photo.previewUrl };
-}
-
-/**
- * Whether a tool can be applied to a step. Of a preview only the cut-out can be changed.
- * @param {Step} step
- * @param {string} tool
- */
-export function worksOn(step, tool) {
-  return !step.isPreview || (step.cutout !== null && ["bg-removal", "brush"].includes(tool));
-}
-
-/**
- * The run that makes a preview again at full size, with the look that its cut-out has; null if it is not known.
- * @param {Step[]} steps
- * @param {Step} step
- * @returns {RunRequest | null}
- */
-export function fullSizeRequest(steps, step) {
-  const request = step.preview?.request;
-  if (!request) return null;
-  const { tool, selection } = request;
-  const { model, roi } = request.params;
-  const cutout = tool === "bg-removal" ? step.cutout : null;
-  const fields = cutout ? { model, roi, ...cutout.look } : request.params;
-  const params = Object.fromEntries(Object.entries(fields).filter(([, text]) => text));
-  const answer = { tool, title: "Full size", params, stepId: photoOf(steps, step).id };
-  return selection ? { ...answer, selection } : answer;
-}
-
-/**
  * @param {Size} one
  * @param {Size} other
  */
@@ -130,7 +82,7 @@ export function hasSameSize(one, other) {
  * @param {Size} one
  * @param {Size} other
  */
-function hasSameRatio(one, other) {
+export function hasSameRatio(one, other) {
   return Math.abs(one.width / one.height - other.width / other.height) < 0.01;
 }
 
@@ -143,7 +95,6 @@ function hasSameRatio(one, other) {
  */
 export function comparable(steps, step) {
   if (!step.parentId) return null;
-  if (step.isPreview) return beforePreview(steps, step);
   // A cut-out in another frame shows things elsewhere, even at the same aspect ratio. Upscaling does not.
   const fits = (/** @type {Step | null} */ one) =>
     one?.isAvailable &&

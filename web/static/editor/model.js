@@ -4,6 +4,7 @@
 import { ApiError, isAbort, isTemporary } from "./api.js";
 import * as history from "./history.js";
 import { PendingRuns } from "./pending_runs.js";
+import * as previews from "./previews.js";
 
 /** @import { ApiClient } from "./api.js" */
 /** @import { ActiveRun, Fields, Project, Run, RunBody, RunRequest, Session, Step } from "./types.js" */
@@ -97,9 +98,14 @@ export class Model extends EventTarget {
     return this.isGuest && this.project !== null && !this.project.sample;
   }
 
+  /** Where to return to: a mailed link may be opened in a tab that knows nothing of the picture. */
+  get ownAddress() {
+    return this.project ? `/app/#${this.project.id}` : "/app/";
+  }
+
   /** The current step, or the photo that it is a preview of. */
   get photo() {
-    return this.step && history.photoOf(this.steps, this.step);
+    return this.step && previews.photoOf(this.steps, this.step);
   }
 
   /**

@@ -2,8 +2,8 @@
 
 import { el, icon, present } from "./elements.js";
 import { Expectations } from "./expectations.js";
-import { fullSizeRequest } from "./history.js";
 import { credits } from "./model.js";
+import { fullSizeRequest } from "./previews.js";
 import { aboutSeconds, progressAt, progressText } from "./progress.js";
 
 /** @import { Editor } from "./editor.js" */
