@@ -146,6 +146,48 @@ test("polls that fail are repeated, so that a paid run is not abandoned", async 
   assert.deepEqual(named("error"), []);
 });
 
+test("a run that comes a moment too soon is sent again", async () => {
+  const tooSoon = (seconds) => () => {
+    const error = { code: "RATE_LIMITED", message: "At most 60 a minute." };
+    const headers = { "Retry-After": `${seconds}` };
+    return Response.json({ success: false, error }, { status: 429, headers });
+  };
+  const made = step("b", "a");
+  const { model, requests, named } = await openModel({
+    "POST /editor/projects/p1/runs": [tooSoon(1), tooSoon(1), ok(run("done", { step: made }))],
+  });
+  const states = [];
+  model.on("run", () => states.push(model.run?.isDisconnected));
+  assert.equal((await model.apply(CROP)).id, "b");
+  const keys = requests.map((one) => one.headers["Idempotency-Key"]).filter(Boolean);
+  assert.deepEqual([keys.length, new Set(keys).size], [3, 1]);
+  assert.deepEqual([states, named("error")], [[false, undefined], []]);
+});
+
+test("a run that was refused outright leaves nothing to look for", async () => {
+  for (const [status, code] of [
+    [429, "RATE_LIMITED"],
+    [503, "OVERLOADED"],
+    [401, "INVALID_API_KEY"],
+  ]) {
+    const { model, named, storage } = await openModel({
+      "POST /editor/projects/p1/runs": refused(status, code),
+      "GET /editor/session": () => ok({ csrfToken: "t", account: ACCOUNT, limits: LIMITS }),
+    });
+    assert.equal(await model.apply(CROP), null);
+    assert.deepEqual([named("error")[0].code, storage.has(PENDING), model.unknownRun], [code, false, ""]);
+  }
+});
+
+test("a refusal after an answer was lost leaves the outcome unknown", async () => {
+  const { model, storage } = await openModel({
+    "POST /editor/projects/p1/runs": [unreachable, refused(429, "RATE_LIMITED")],
+    "GET /editor/session": () => ok({ csrfToken: "t", account: ACCOUNT, limits: LIMITS }),
+  });
+  assert.equal(await model.apply(CROP), null);
+  assert.deepEqual([storage.has(PENDING), model.unknownRun], [true, "Crop"]);
+});
+
 test("a run that the server has forgotten is found by its key", async () => {
   const { model, requests } = await openModel({
     "POST /editor/projects/p1/runs": [

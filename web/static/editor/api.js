@@ -8,10 +8,12 @@ export class ApiError extends Error {
   /**
    * @param {number} status 0 if the server could not be reached
    * @param {ApiErrorBody} error
+   * @param {number | null} [retryAfterSeconds] when the server says that the request may succeed
    */
-  constructor(status, error) {
+  constructor(status, error, retryAfterSeconds = null) {
     super(error.message);
     this.status = status;
+    this.retryAfterSeconds = retryAfterSeconds;
     this.code = error.code;
     this.param = error.param ?? null;
   }
@@ -205,7 +207,10 @@ export class ApiClient {
    */
   async file(path, signal) {
     const response = await this.#fetch(path, { signal, credentials: "same-origin" });
-    if (!response.ok) throw new ApiError(response.status, errorOf(await response.json().catch(() => null)));
+    if (!response.ok) {
+      const answer = await response.json().catch(() => null);
+      throw new ApiError(response.status, errorOf(answer), retryAfter(response));
+    }
     return { blob: await response.blob(), name: proposedName(response) };
   }
 
@@ -231,7 +236,7 @@ export class ApiClient {
     });
     const answer = await response.json().catch(() => null);
     if (answer?.success) return answer.data;
-    throw new ApiError(response.status, errorOf(answer));
+    throw new ApiError(response.status, errorOf(answer), retryAfter(response));
   }
 
   /**
@@ -258,6 +263,12 @@ export class ApiClient {
  */
 function errorOf(answer) {
   return answer?.error ?? { code: "UNREACHABLE", message: "The server did not answer." };
+}
+
+/** @param {Response} response */
+function retryAfter(response) {
+  const seconds = Number.parseInt(response.headers.get("Retry-After") ?? "", 10);
+  return Number.isNaN(seconds) ? null : seconds;
 }
 
 /**

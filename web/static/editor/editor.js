@@ -430,7 +430,7 @@ export class Editor {
   // The selection that Magic select keeps
 
   /**
-   * Keeps a selection for Fill and Brush. It costs nothing until one of them is applied.
+   * Keeps a selection for Remove object and Retouch. It costs nothing until one of them is applied.
    * @param {Fields} params
    * @param {OffscreenCanvas} overlay
    */
@@ -440,7 +440,10 @@ export class Editor {
     const { width, height } = step;
     this.kept = { selection: { stepId: step.id, params }, overlay, size: { width, height } };
     this.stage.invalidate();
-    this.model.emit("notice", "The selection is kept: Fill and Brush can use it. Nothing was charged.");
+    this.model.emit(
+      "notice",
+      "The selection is kept: Remove object and Retouch can use it. Nothing was charged.",
+    );
   }
 
   /** The kept selection if it fits the current picture. */

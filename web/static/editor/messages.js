@@ -1,27 +1,13 @@
 // Notices, and errors with what to do about them. Screen readers read them out.
 
 import { el, iconButton } from "./elements.js";
+import { errorText } from "./error_texts.js";
 
 /** @import { ApiError } from "./api.js" */
 /** @import { Model } from "./model.js" */
 
 const SHOWN_MS = 5000;
 const ERROR_SHOWN_MS = 30_000;
-
-/**
- * Messages for the codes of API errors whose own message is written for programmers.
- * @type {Record<string, string>}
- */
-const TEXTS = {
-  INSUFFICIENT_CREDITS: "You have no credits left.",
-  UNREADABLE_IMAGE: "This file cannot be read as a picture. It may be damaged.",
-  UNSUPPORTED_FORMAT:
-    "This type of file cannot be opened. Use JPEG, PNG, WebP, AVIF, HEIC, BMP, GIF or TIFF.",
-  OVERLOADED: "The server is busy. Nothing was charged; please try again shortly.",
-  PROCESSING_FAILED: "Processing failed. Nothing was charged; please try again.",
-  MODEL_UNAVAILABLE: "This is not installed on this server. Nothing was charged.",
-  INTERNAL_ERROR: "Something went wrong on the server. Nothing was charged.",
-};
 
 export class Messages {
   /** @param {Model} model */
@@ -57,12 +43,12 @@ export class Messages {
   }
 
   /** @param {Partial<ApiError>} error an API error, or any other that was thrown */
-  showError({ code = "", message = "", status = 0 }) {
-    const text = TEXTS[code] ?? (message || "Something went wrong.");
+  showError(error) {
+    const { code = "", status = 0 } = error;
     const shown = el(
       "div",
-      { class: "message problem", role: "alert" },
-      el("p", {}, text, " ", code ? el("code", {}, code) : null),
+      { class: "message problem", role: "alert", "data-code": code },
+      el("p", {}, errorText(error)),
       remedy(code, status),
       iconButton("Close", "close", () => shown.remove()),
     );

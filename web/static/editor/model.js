@@ -28,6 +28,9 @@ const RETRY_DELAYS_MS = [500, 1000, 2000, 4000, 8000, 15000];
 const RENDERING_RETRY_MS = 1000;
 /** How often a run that the server has forgotten is started again. */
 const RESTARTS = 3;
+/** How often a run is sent again that came too soon after others, if it had to wait this long at most. */
+const SHORT_WAITS = 4;
+const SHORT_WAIT_SECONDS = 2;
 
 export class Model extends EventTarget {
   /**
@@ -312,6 +315,7 @@ export class Model extends EventTarget {
     const body = { stepId: step.id, ...request };
     const key = newKey();
     this.pendingRuns.keep(project.id, { body, title, key });
+    this.#mayHaveStarted = false;
     return this.#follow(project, body, title, key);
   }
 
@@ -322,8 +326,13 @@ export class Model extends EventTarget {
   async resumeRun() {
     const { project } = this;
     const pending = project && !this.run ? this.pendingRuns.of(project.id) : null;
-    return project && pending ? this.#follow(project, pending.body, pending.title, pending.key) : null;
+    if (!project || !pending) return null;
+    this.#mayHaveStarted = true;
+    return this.#follow(project, pending.body, pending.title, pending.key);
   }
+
+  /** Whether the server may have accepted the run that is followed. */
+  #mayHaveStarted = false;
 
   /**
    * @param {Project} project
@@ -352,7 +361,8 @@ export class Model extends EventTarget {
       const run = await this.#outcome(project, body, title, key);
       return this.#finish(project, run, title);
     } catch (thrown) {
-      isUnknown = isInterrupted(thrown) || (thrown instanceof ApiError && thrown.status === 401);
+      const isSignedOut = thrown instanceof ApiError && thrown.status === 401;
+      isUnknown = this.#mayHaveStarted && (isInterrupted(thrown) || isSignedOut);
       this.reportError(thrown);
       // The server may have charged the run all the same, so its balance has to be fetched.
       void this.refreshAccount();
@@ -372,7 +382,19 @@ export class Model extends EventTarget {
    * @param {string} key
    */
   async #outcome(project, body, title, key) {
-    const start = () => this.#answered(() => this.client.startRun(project.id, body, key));
+    const send = async () => {
+      try {
+        const run = await this.client.startRun(project.id, body, key);
+        this.#mayHaveStarted = true;
+        return run;
+      } catch (thrown) {
+        this.#mayHaveStarted ||= !isRefusal(thrown);
+        throw thrown;
+      }
+    };
+    let waits = 0;
+    const isTooSoon = (/** @type {unknown} */ thrown) => isShortLimit(thrown) && waits++ < SHORT_WAITS;
+    const start = () => this.#answered(send, (thrown) => isUnanswered(thrown) || isTooSoon(thrown));
     let run = await start();
     let restarts = 0;
     while (isUnfinished(run)) {
@@ -398,13 +420,14 @@ export class Model extends EventTarget {
    * @param {() => Promise<Run>} send
    * @param {(thrown: unknown) => boolean} isWorthRetrying
    */
-  async #answered(send, isWorthRetrying = isUnanswered) {
+  async #answered(send, isWorthRetrying) {
     for (let attempt = 0; ; attempt += 1) {
       try {
         return await send();
       } catch (thrown) {
         if (!isWorthRetrying(thrown)) throw thrown;
-        if (this.run && !this.run.isDisconnected) {
+        const isTooSoon = isShortLimit(thrown) && !this.run?.id;
+        if (this.run && !this.run.isDisconnected && !isTooSoon) {
           this.run = { ...this.run, isDisconnected: true };
           this.emit("run");
         }
@@ -581,6 +604,24 @@ function newKey() {
  */
 function isUnanswered(thrown) {
   return thrown instanceof ApiError && thrown.code === "UNREACHABLE";
+}
+
+/**
+ * Whether the server surely has not accepted a request to start a run.
+ * @param {unknown} thrown
+ */
+function isRefusal(thrown) {
+  if (!(thrown instanceof ApiError) || isUnanswered(thrown)) return false;
+  return thrown.code === "OVERLOADED" || (thrown.status >= 400 && thrown.status < 500);
+}
+
+/**
+ * Whether a request came only a moment too soon after others.
+ * @param {unknown} thrown
+ */
+function isShortLimit(thrown) {
+  if (!(thrown instanceof ApiError) || thrown.status !== 429) return false;
+  return thrown.retryAfterSeconds !== null && thrown.retryAfterSeconds <= SHORT_WAIT_SECONDS;
 }
 
 /**

@@ -66,6 +66,10 @@ export class StartScreen {
     const pictures = files.filter(
       (file) => file.type.startsWith("image/") || /\.(heic|heif|avif)$/i.test(file.name),
     );
+    if (files.length > 1 && !pictures.length) {
+      this.model.emit("error", { message: "None of these files is a picture. Nothing was opened." });
+      return;
+    }
     if (files.length <= 1 || pictures.length === 1) {
       const file = pictures[0] ?? files[0];
       if (file) this.open(file);

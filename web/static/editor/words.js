@@ -98,6 +98,14 @@ export function wordsOf(spec) {
 }
 
 /**
+ * What the panel calls a setting; undefined for one without words of its own.
+ * @param {string} name
+ */
+export function labelOfSetting(name) {
+  return WORDS[name]?.label;
+}
+
+/**
  * Whether a setting has an effect with the other ones: the server refuses one that has none.
  * @param {string} name
  * @param {(name: string) => string} get
