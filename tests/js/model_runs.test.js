@@ -267,6 +267,31 @@ test("a session that ended keeps the key for after the next login", async () => 
   assert.equal(storage.has(PENDING), true);
 });
 
+test("no other picture replaces the one that a tool is working on", async () => {
+  const watched = deferred();
+  const uploaded = deferred();
+  const { model, named, requests } = await openModel({
+    "POST /editor/projects/p1/runs": ok(run("running")),
+    "GET /editor/projects/p1/runs/r1?seen=1": () => watched.promise,
+    "GET /editor/projects/p2": [() => uploaded.promise, ok(project({ id: "p2", name: "dog.jpg" }))],
+  });
+  const opened = model.openProject("p2");
+  const started = new Promise((resolve) => model.on("run", () => model.run?.id && resolve()));
+  const applied = model.apply(CROP);
+  await started;
+  uploaded.resolve(ok(project({ id: "p2", name: "dog.jpg" })));
+  await opened;
+  assert.deepEqual([model.project.id, model.isOpening], ["p1", false]);
+  assert.match(named("notice").at(-1), /^Crop is running.* dog.jpg is among your pictures/);
+  const sent = requests.length;
+  await model.openProject("p2");
+  assert.deepEqual([model.project.id, requests.length], ["p1", sent]);
+  watched.resolve(ok(run("done", { step: step("b", "a") })));
+  assert.equal((await applied).id, "b");
+  await model.openProject("p2");
+  assert.equal(model.project.id, "p2");
+});
+
 test("cancelling waits for the server to confirm it", async () => {
   const watched = deferred();
   const { model, named } = await openModel({

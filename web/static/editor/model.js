@@ -183,13 +183,22 @@ export class Model extends EventTarget {
     if (id === (this.project?.id ?? "")) return;
     if (this.run && this.project) {
       this.#setHash("pushState", `#${this.project.id}`);
-      this.emit("notice", `${this.run.title} is running. Wait for it, or cancel it first.`);
+      this.#askToWait(this.run);
     } else if (id) {
       if (!(await this.resume())) this.#showNone();
     } else {
       this.storage.removeItem(PROJECT_KEY);
       this.#showNone();
     }
+  }
+
+  /**
+   * A run belongs to the picture that is shown, as its progress and its Cancel button do.
+   * @param {ActiveRun} run
+   * @param {string} [more]
+   */
+  #askToWait(run, more = "") {
+    this.emit("notice", `${run.title} is running. Wait for it, or cancel it first.${more}`);
   }
 
   #showNone() {
@@ -216,10 +225,17 @@ export class Model extends EventTarget {
   /** @param {() => Promise<Project>} load */
   async #open(load) {
     if (this.isOpening) return;
+    if (this.run) {
+      this.#askToWait(this.run);
+      return;
+    }
     this.isOpening = true;
     this.emit("project");
     try {
-      this.#show(await load(), "pushState");
+      const project = await load();
+      // A tool may have been applied to the picture that was open while the other one was uploaded.
+      if (this.run) this.#askToWait(this.run, ` ${project.name} is among your pictures.`);
+      else this.#show(project, "pushState");
     } catch (thrown) {
       this.reportError(thrown);
     } finally {
