@@ -23,7 +23,12 @@ test("errors are sentences without codes and names of parameters", () => {
     ],
     ["INVALID_PARAMETER", "grow_mask: is too large", "grow_mask", "Room around your marks: is too large."],
     ["INVALID_PARAMETER", "A project has at most 200 steps.", "project", "A project has at most 200 steps."],
-    ["RATE_LIMITED", "At most 60 a minute; try again in 1 s.", null, "At most 60 a minute; try again in 1 s."],
+    [
+      "RATE_LIMITED",
+      "At most 60 a minute; try again in 1 s.",
+      null,
+      "At most 60 a minute; try again in 1 s.",
+    ],
     ["UNHEARD_OF", "", null, "Something went wrong."],
   ])
     assert.equal(text(code, message, param), expected);

@@ -1,6 +1,7 @@
 // The drop area of the front page: opens a picture in the editor.
 
 import { ApiClient } from "./editor/api.js";
+import { errorText } from "./editor/error_texts.js";
 
 const area = /** @type {HTMLElement | null} */ (document.querySelector("[data-drop]"));
 const input = area?.querySelector("input");
@@ -27,7 +28,7 @@ async function open(files) {
     const project = await client.openFile(pictures[0]);
     window.location.assign(`/app/#${project.id}`);
   } catch (error) {
-    say(error instanceof Error ? error.message : "The picture could not be opened.");
+    say(errorText(/** @type {Error} */ (error)));
   }
 }
 

@@ -4,6 +4,14 @@
 import { ApiError, isAbort, isTemporary } from "./api.js";
 import * as history from "./history.js";
 import { PendingRuns } from "./pending_runs.js";
+import {
+  isInterrupted,
+  isRefusal,
+  isShortLimit,
+  isUnanswered,
+  isUnfinished,
+  versionSeen,
+} from "./run_answers.js";
 
 /** @import { ApiClient } from "./api.js" */
 /** @import { ActiveRun, Fields, Project, Run, RunBody, RunRequest, Session, Step } from "./types.js" */
@@ -28,9 +36,8 @@ const RETRY_DELAYS_MS = [500, 1000, 2000, 4000, 8000, 15000];
 const RENDERING_RETRY_MS = 1000;
 /** How often a run that the server has forgotten is started again. */
 const RESTARTS = 3;
-/** How often a run is sent again that came too soon after others, if it had to wait this long at most. */
+/** How often a run is sent again that came a moment too soon after others. */
 const SHORT_WAITS = 4;
-const SHORT_WAIT_SECONDS = 2;
 
 export class Model extends EventTarget {
   /**
@@ -612,56 +619,4 @@ export function credits(count) {
 function newKey() {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
-}
-
-/**
- * Whether it is unknown if the server received a request: it, or a proxy before it, did not answer properly.
- * @param {unknown} thrown
- */
-function isUnanswered(thrown) {
-  return thrown instanceof ApiError && thrown.code === "UNREACHABLE";
-}
-
-/**
- * Whether the server surely has not accepted a request to start a run.
- * @param {unknown} thrown
- */
-function isRefusal(thrown) {
-  if (!(thrown instanceof ApiError) || isUnanswered(thrown)) return false;
-  return thrown.code === "OVERLOADED" || (thrown.status >= 400 && thrown.status < 500);
-}
-
-/**
- * Whether a request came only a moment too soon after others.
- * @param {unknown} thrown
- */
-function isShortLimit(thrown) {
-  if (!(thrown instanceof ApiError) || thrown.status !== 429) return false;
-  return thrown.retryAfterSeconds !== null && thrown.retryAfterSeconds <= SHORT_WAIT_SECONDS;
-}
-
-/**
- * Whether a run that was accepted goes on although asking for it failed.
- * @param {unknown} thrown
- */
-function isInterrupted(thrown) {
-  return (
-    isUnanswered(thrown) || (thrown instanceof ApiError && (thrown.status === 429 || thrown.status >= 500))
-  );
-}
-
-/**
- * Whether to ask for the run again. A run that is done already when it is started is answered without its step.
- * @param {Run} run
- */
-function isUnfinished(run) {
-  return run.status === "queued" || run.status === "running" || (run.status === "done" && !run.step);
-}
-
-/**
- * The version to wait for a change of; -1 is answered at once.
- * @param {Run} run
- */
-function versionSeen(run) {
-  return run.status === "done" ? -1 : run.version;
 }

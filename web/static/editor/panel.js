@@ -1,11 +1,12 @@
 // The chosen tool's settings, what applying it costs, and the progress of a run.
 
-import { el, icon, present } from "./elements.js";
+import { el, icon, keepFocus, present } from "./elements.js";
 import { Expectations } from "./expectations.js";
 import { credits } from "./model.js";
 import { aboutSeconds, progressAt, progressText } from "./progress.js";
 
 /** @import { Editor } from "./editor.js" */
+/** @import { Tool } from "./tools/tool.js" */
 /** @import { Action, ActiveRun } from "./types.js" */
 
 /**
@@ -70,7 +71,7 @@ export class Panel {
       section.querySelector("summary")?.textContent;
     const open = [...this.body.querySelectorAll("details")].filter((section) => section.open).map(titleOf);
     this.title.textContent = tool.title;
-    this.body.replaceChildren(...present(tool.build()));
+    keepFocus(this.body, () => this.body.replaceChildren(...present(tool.build())));
     for (const section of this.body.querySelectorAll("details"))
       section.open = open.includes(titleOf(section));
     this.refresh();
@@ -83,17 +84,24 @@ export class Panel {
     if (!tool || !this.model.step) return;
     this.element.classList.toggle("running", run !== null);
     this.body.inert = run !== null;
-    if (run) this.#showRun(run);
-    else {
-      this.#stopShowingRun();
-      this.footer.replaceChildren(
-        ...(this.model.mayApply || this.model.mayPreview(tool.name)
-          ? this.#buildActions(tool.actions().filter((action) => !action.isHidden))
-          : this.#buildSignUp()),
-      );
-    }
+    const show = () => {
+      if (run) this.#showRun(run);
+      else this.#showActions(tool);
+    };
+    // Not to "Cancel": a second press of the key that applied the tool would cancel it.
+    keepFocus(this.footer, show, this.editor.stage.element);
     this.editor.topbar.refresh();
     this.editor.marks.refresh();
+  }
+
+  /** @param {Tool} tool */
+  #showActions(tool) {
+    this.#stopShowingRun();
+    this.footer.replaceChildren(
+      ...(this.model.mayApply || this.model.mayPreview(tool.name)
+        ? this.#buildActions(tool.actions().filter((action) => !action.isHidden))
+        : this.#buildSignUp()),
+    );
   }
 
   /** @param {Action[]} actions */

@@ -286,7 +286,9 @@ export class StartScreen {
     );
     const remove = async () => {
       if (!(await this.model.deleteProject(project.id))) return item.replaceChildren(...kept);
+      const neighbour = item.nextElementSibling ?? item.previousElementSibling;
       item.remove();
+      (neighbour ?? this.element).querySelector("button")?.focus();
       this.model.emit("notice", `${project.name} was deleted with everything made from it.`);
       if (!this.recent.querySelector("li")) this.recent.replaceChildren();
     };
