@@ -196,6 +196,13 @@ def test_white_replaces_a_scene_and_a_background_without_a_picture_is_no_step(
     editor.press("Picture")  # none is chosen yet
     editor.press("Drop")
     recorded(editor, 7)
+    editor.press("Contact")
+    page.reload()  # before the look was recorded
+    editor.shown()
+    expect(page.locator(".panel").get_by_role("button", name="Contact")).to_have_attribute(
+        "aria-pressed", "true"
+    )
+    recorded(editor, 8)
 
 
 LOOKS: list[dict[str, str]] = [

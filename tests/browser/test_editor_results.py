@@ -162,3 +162,24 @@ def test_another_version_replaces_what_a_selection_marked(
     page.route("**/file?*", lambda route: route.fulfill(status=503, json={"success": False, "error": busy}))
     page.keyboard.press("Control+s")
     expect(page.get_by_role("alert")).to_contain_text("The server is busy.")
+
+
+def test_a_refused_run_can_be_changed_and_guests_at_a_limit_may_sign_up(
+    new_page: NewPage, server: RunningServer
+) -> None:
+    page = new_page(expect_errors=True)  # the browser logs the refusal
+    editor = Editor(page, server)
+    editor.open_sample("A cup of espresso")
+    error = {"code": "RATE_LIMITED", "message": "Your network has had its free previews.", "param": None}
+    refusal = {"success": False, "error": error}
+    page.route(
+        "**/runs", lambda route: route.fulfill(status=429, headers={"Retry-After": "7200"}, json=refusal)
+    )
+    editor.press("Remove background")
+    alert = page.get_by_role("alert")
+    expect(alert.locator("p")).to_have_text("Your network has had its free previews.")  # without its code
+    expect(alert.get_by_role("link", name="Sign up")).to_have_attribute("href", "/signup?next=/app/")
+    # Nothing was accepted, so there is nothing to look for, and other settings can be tried.
+    panel = page.locator(".panel")
+    expect(panel.get_by_role("button", name="Remove background")).to_be_enabled()
+    expect(panel.get_by_text("its result has not arrived")).to_have_count(0)

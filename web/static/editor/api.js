@@ -115,7 +115,8 @@ export class ApiClient {
    * @returns {Promise<{ step: Step, removedId: string | null }>}
    */
   addLook(id, stepId, params) {
-    return this.#send("POST", `/editor/projects/${id}/looks`, { body: { stepId, params } });
+    const body = { stepId, params };
+    return this.#send("POST", `/editor/projects/${id}/looks`, { body, keepalive: true });
   }
 
   /**
@@ -217,14 +218,19 @@ export class ApiClient {
   /**
    * @param {string} method
    * @param {string} path
-   * @param {{ body?: object, headers?: Record<string, string>, signal?: AbortSignal }} [options]
+   * @param {object} [options]
+   * @param {object} [options.body]
+   * @param {Record<string, string>} [options.headers]
+   * @param {AbortSignal} [options.signal]
+   * @param {boolean} [options.keepalive] whether the request is sent even if the page is left meanwhile
    * @returns {Promise<any>} the answer's `data`
    */
-  async #send(method, path, { body, headers = {}, signal } = {}) {
+  async #send(method, path, { body, headers = {}, signal, keepalive = false } = {}) {
     const isJson = body !== undefined && !(body instanceof FormData);
     const response = await this.#fetch(path, {
       method,
       signal,
+      keepalive,
       credentials: "same-origin",
       headers: {
         Accept: "application/json",

@@ -8,10 +8,13 @@ import { errorText } from "./error_texts.js";
 
 const SHOWN_MS = 5000;
 const ERROR_SHOWN_MS = 30_000;
+/** Guests who had to wait longer than this for what is free for them may sign up instead. */
+const LONG_WAIT_SECONDS = 120;
 
 export class Messages {
   /** @param {Model} model */
   constructor(model) {
+    this.model = model;
     this.polite = el("div", { class: "visually-hidden", role: "status", "aria-live": "polite" });
     this.list = el("div", { class: "messages" });
     this.element = el("div", {}, this.polite, this.list);
@@ -44,12 +47,12 @@ export class Messages {
 
   /** @param {Partial<ApiError>} error an API error, or any other that was thrown */
   showError(error) {
-    const { code = "", status = 0 } = error;
+    const { code = "" } = error;
     const shown = el(
       "div",
       { class: "message problem", role: "alert", "data-code": code },
       el("p", {}, errorText(error)),
-      remedy(code, status),
+      this.#remedy(error),
       iconButton("Close", "close", () => shown.remove()),
     );
     this.list.replaceChildren(shown);
@@ -60,15 +63,23 @@ export class Messages {
     };
     setTimeout(expire, ERROR_SHOWN_MS);
   }
+
+  /**
+   * A link to where the user can resolve the error.
+   * @param {Partial<ApiError>} error
+   */
+  #remedy({ code, status, retryAfterSeconds }) {
+    if (code === "INSUFFICIENT_CREDITS") return link("See the plans", "/plans");
+    if (status === 401) return link("Log in", "/login?next=/app/");
+    const isLong = typeof retryAfterSeconds === "number" && retryAfterSeconds > LONG_WAIT_SECONDS;
+    return isLong && this.model.isGuest ? link("Sign up", "/signup?next=/app/") : null;
+  }
 }
 
 /**
- * A link to where the user can resolve the error.
- * @param {string} code
- * @param {number} status
+ * @param {string} text
+ * @param {string} href
  */
-function remedy(code, status) {
-  if (code === "INSUFFICIENT_CREDITS") return el("a", { class: "primary", href: "/plans" }, "See the plans");
-  if (status === 401) return el("a", { class: "primary", href: "/login?next=/app/" }, "Log in");
-  return null;
+function link(text, href) {
+  return el("a", { class: "primary", href }, text);
 }

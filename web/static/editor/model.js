@@ -3,15 +3,17 @@
 
 import { ApiError, isAbort, isTemporary } from "./api.js";
 import * as history from "./history.js";
-import { PendingRuns } from "./pending_runs.js";
+import { newKey, PendingRuns } from "./pending_runs.js";
 import {
   isInterrupted,
   isRefusal,
   isShortLimit,
   isUnanswered,
   isUnfinished,
+  unsentRun,
   versionSeen,
 } from "./run_answers.js";
+import { credits } from "./words.js";
 
 /** @import { ApiClient } from "./api.js" */
 /** @import { ActiveRun, Fields, Project, Run, RunBody, RunRequest, Session, Step } from "./types.js" */
@@ -32,6 +34,8 @@ const TOOL_KEY = "bgeraser.tool";
 
 /** Pauses before a request is sent again that the server did not answer; the last one is repeated. */
 const RETRY_DELAYS_MS = [500, 1000, 2000, 4000, 8000, 15000];
+/** How often a project is requested again that is resumed while the server is busy or away. */
+const LOADING_RETRIES = 4;
 /** Pause before a busy server is asked again to draw a look. */
 const RENDERING_RETRY_MS = 1000;
 /** How often a run that the server has forgotten is started again. */
@@ -169,14 +173,41 @@ export class Model extends EventTarget {
     const id = this.location.hash.slice(1) || this.storage.getItem(PROJECT_KEY);
     if (!id) return false;
     try {
-      this.#show(await this.client.project(id), "replaceState");
+      this.#show(await this.#loaded(id), "replaceState");
     } catch (thrown) {
-      this.#forgetProject("replaceState");
+      // A server that is away for longer has the project when the page is loaded again.
+      if (!isInterrupted(thrown)) this.#forgetProject("replaceState");
       if (!(thrown instanceof ApiError && thrown.status === 404)) this.reportError(thrown);
       return false;
     }
     await this.resumeRun();
     return true;
+  }
+
+  /**
+   * A project, also if the server is busy or being restarted just now.
+   * @param {string} id
+   */
+  async #loaded(id) {
+    try {
+      for (let attempt = 0; ; attempt += 1) {
+        try {
+          return await this.client.project(id);
+        } catch (thrown) {
+          if (!isInterrupted(thrown) || attempt === LOADING_RETRIES) throw thrown;
+          this.#setOpening(true);
+          await this.sleep(RETRY_DELAYS_MS[attempt]);
+        }
+      }
+    } finally {
+      if (this.isOpening) this.#setOpening(false);
+    }
+  }
+
+  /** @param {boolean} isOpening */
+  #setOpening(isOpening) {
+    this.isOpening = isOpening;
+    this.emit("project");
   }
 
   close() {
@@ -236,8 +267,7 @@ export class Model extends EventTarget {
       this.#askToWait(this.run);
       return;
     }
-    this.isOpening = true;
-    this.emit("project");
+    this.#setOpening(true);
     try {
       const project = await load();
       // A tool may have been applied to the picture that was open while the other one was uploaded.
@@ -246,8 +276,7 @@ export class Model extends EventTarget {
     } catch (thrown) {
       this.reportError(thrown);
     } finally {
-      this.isOpening = false;
-      this.emit("project");
+      this.#setOpening(false);
     }
     await this.resumeRun();
   }
@@ -365,19 +394,7 @@ export class Model extends EventTarget {
    * @returns {Promise<Step | null>}
    */
   async #follow(project, body, title, key) {
-    this.run = {
-      id: null,
-      status: "queued",
-      stage: "",
-      fraction: 0,
-      queuePosition: 0,
-      version: -1,
-      expectedSeconds: null,
-      elapsedSeconds: 0,
-      title,
-      isCancelled: false,
-      isDisconnected: false,
-    };
+    this.run = unsentRun(title);
     this.emit("run");
     let isUnknown = false; // whether the run may have a result that was not received
     try {
@@ -603,20 +620,4 @@ export class Model extends EventTarget {
   reportError(thrown) {
     if (!isAbort(thrown)) this.emit("error", thrown);
   }
-}
-
-/**
- * "1 credit", "2 credits".
- * @param {number} count
- */
-export function credits(count) {
-  return count === 1 ? "1 credit" : `${count} credits`;
-}
-
-/**
- * An idempotency key of 128 random bits. `crypto.randomUUID` does not exist on pages without TLS.
- */
-function newKey() {
-  const bytes = crypto.getRandomValues(new Uint8Array(16));
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }

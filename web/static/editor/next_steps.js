@@ -1,8 +1,8 @@
 // What people usually do next with a result, in a row over the picture.
 
 import { el, iconButton } from "./elements.js";
-import { credits } from "./model.js";
 import { BgRemoval } from "./tools/bg_removal.js";
+import { credits } from "./words.js";
 
 /** @import { Editor } from "./editor.js" */
 /** @import { Fields, RunRequest, Step } from "./types.js" */

@@ -2,8 +2,8 @@
 
 import { el, icon, keepFocus, present } from "./elements.js";
 import { Expectations } from "./expectations.js";
-import { credits } from "./model.js";
 import { aboutSeconds, progressAt, progressText } from "./progress.js";
+import { credits } from "./words.js";
 
 /** @import { Editor } from "./editor.js" */
 /** @import { Tool } from "./tools/tool.js" */

@@ -2,7 +2,7 @@
 
 import { ApiError } from "./api.js";
 
-/** @import { Run } from "./types.js" */
+/** @import { ActiveRun, Run } from "./types.js" */
 
 /** A limit that is over after this time is waited for. */
 const SHORT_WAIT_SECONDS = 2;
@@ -57,4 +57,25 @@ export function isUnfinished(run) {
  */
 export function versionSeen(run) {
   return run.status === "done" ? -1 : run.version;
+}
+
+/**
+ * A run that the server has not answered yet.
+ * @param {string} title
+ * @returns {ActiveRun}
+ */
+export function unsentRun(title) {
+  return {
+    id: null,
+    status: "queued",
+    stage: "",
+    fraction: 0,
+    queuePosition: 0,
+    version: -1,
+    expectedSeconds: null,
+    elapsedSeconds: 0,
+    title,
+    isCancelled: false,
+    isDisconnected: false,
+  };
 }

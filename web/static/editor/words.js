@@ -143,3 +143,11 @@ export function sizeText(width, height) {
   const isWhole = (/** @type {string} */ text) => /^[1-9]\d*$/.test(text);
   return isWhole(width) && isWhole(height) ? `${width}x${height}` : "";
 }
+
+/**
+ * "1 credit", "2 credits".
+ * @param {number} count
+ */
+export function credits(count) {
+  return count === 1 ? "1 credit" : `${count} credits`;
+}

@@ -258,8 +258,10 @@ export class BgRemoval extends Tool {
 
   /** @param {File} file */
   async storeBackground(file) {
+    const { project } = this.model;
     try {
-      this.useBackground(await this.model.client.storeBackground(file));
+      const stored = await this.model.client.storeBackground(file);
+      if (this.model.project === project) this.useBackground(stored); // else another picture was opened meanwhile
     } catch (error) {
       this.model.reportError(error);
     }
