@@ -164,6 +164,22 @@ test("a run that comes a moment too soon is sent again", async () => {
   assert.deepEqual([states, named("error")], [[false, undefined], []]);
 });
 
+test("a run that waits because it came too soon can be cancelled", async () => {
+  let attempts = 0;
+  const tooSoon = () => {
+    attempts += 1;
+    if (attempts === 2) setImmediate(() => model.cancel());
+    const error = { code: "RATE_LIMITED", message: "At most 60 a minute." };
+    return Response.json({ success: false, error }, { status: 429, headers: { "Retry-After": "1" } });
+  };
+  const { model, storage } = await openModel({
+    "POST /editor/projects/p1/runs": tooSoon,
+    "GET /editor/session": () => ok({ csrfToken: "t", account: ACCOUNT, limits: LIMITS }),
+  });
+  assert.equal(await model.apply(CROP), null);
+  assert.deepEqual([attempts, model.unknownRun, storage.has(PENDING)], [2, "", false]);
+});
+
 test("a run that was refused outright leaves nothing to look for", async () => {
   for (const [status, code] of [
     [429, "RATE_LIMITED"],

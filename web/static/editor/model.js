@@ -530,7 +530,7 @@ export class Model extends EventTarget {
 
   async cancel() {
     const { project, run } = this;
-    if (run?.isDisconnected) this.giveUp();
+    if (run && (run.isDisconnected || !run.id)) this.giveUp();
     if (!project || !run?.id) return;
     this.run = { ...run, isCancelled: true };
     this.emit("run");
