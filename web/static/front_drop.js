@@ -1,7 +1,6 @@
 // The drop area of the front page: opens a picture in the editor.
 
 import { ApiClient } from "./editor/api.js";
-import { errorText } from "./editor/error_texts.js";
 
 const area = /** @type {HTMLElement | null} */ (document.querySelector("[data-drop]"));
 const input = area?.querySelector("input");
@@ -28,7 +27,10 @@ async function open(files) {
     const project = await client.openFile(pictures[0]);
     window.location.assign(`/app/#${project.id}`);
   } catch (error) {
-    say(errorText(/** @type {Error} */ (error)));
+    const failure = /** @type {Error} */ (error);
+    // Few visitors need these words, and without the server they cannot be loaded.
+    const words = import("./editor/error_texts.js").then((texts) => texts.errorText(failure));
+    say(await words.catch(() => failure.message));
   }
 }
 
