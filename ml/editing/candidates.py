@@ -34,6 +34,9 @@ _AREA_WEIGHT = 0.02  # for twice the area
 # in which 2 is just visible.
 _DIFFERENCE = 5.0
 _SIDE_PIXELS = 4  # width of the strips along both sides of a contour
+# Contours of objects in photos are visible edges along three quarters and more, those of patches of grass,
+# gravel and brick along half and less.
+_VISIBLE_CONTOUR = 0.7
 # Share of the object with its hole.
 _LARGEST_HOLE = 0.8
 # Of logits: outlines drawn this much lower and higher show how stable a mask is (Kirillov et al. 2023).
@@ -148,6 +151,17 @@ def stability(candidate: Candidate) -> float:
     # With >= above, because filled holes and removed specks have just these values.
     possible = int(np.count_nonzero(candidate.logits > -_STABLE_WITHIN))
     return certain / max(1, possible)
+
+
+def distinctness(candidate: Candidate, picture: Pixels) -> float:
+    """How far the contour of the mask is a visible edge, 0..1. `picture` is H x W x 3.
+
+    Networks are often certain of a patch of texture, of which one part is as good as another.
+    """
+    inside = candidate.logits > 0
+    if not _contour(inside).any():
+        return 1.0
+    return min(1.0, contrast_share(inside, _at_size_of(candidate, picture)) / _VISIBLE_CONTOUR)
 
 
 def _contour(inside: _Region) -> _Region:

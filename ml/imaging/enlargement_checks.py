@@ -24,9 +24,10 @@ DIFFERENCE_MAX = 12 / 255
 COLOUR_DIFFERENCE_MAX = 16 / 255
 #: Largest distance of a single value from 0..1. Photos stay below 0.25, sharp text below 1.
 OVERSHOOT_MAX = 1.0
-#: A pixel that differs by more than this from the median around it, and from plain resampling, is a speck. On
-#: text without soft edges, the networks dot the strokes; the dots' mean is right, so a block's difference does
-#: not show them. Sharp corners and ends of strokes differ from the median too, but less from plain resampling.
+#: A pixel that differs by more than this from the median around it and from plain resampling is a speck. On
+#: text without soft edges, the networks dot the strokes; the dots' mean is right, so a block's difference
+#: does not show them. Sharp corners and ends of strokes differ from the median, too, but less from plain
+#: resampling.
 SPECK = 0.4
 #: Specks that a block may have where the source has hard edges. Photos have hardly any block with both.
 SPECKS_MAX = 2
@@ -134,7 +135,7 @@ def _hard_edges(source: Tile) -> NDArray[np.float32]:
 
 
 def _specks(clipped: Tile, plain: Tile, factor: int) -> NDArray[np.float32]:
-    """The number of enlarged pixels of each block that differ much from those around them and from `plain`."""
+    """The number of enlarged pixels of each block that differ much from their surroundings and `plain`."""
     shades = clipped.mean(axis=2)
     is_alone = np.abs(shades - cv2.medianBlur(shades, 3)) > SPECK
     return _block_counts(is_alone & (np.abs(shades - plain.mean(axis=2)) > SPECK), factor)

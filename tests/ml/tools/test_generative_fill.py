@@ -215,7 +215,7 @@ class TestRefusals:
             (np.eye(100, 150, dtype=np.uint8) * 255, {"strokes": '[{"points":[[1,2]]}]'}, "mask"),
             (np.eye(100, 150, dtype=np.uint8) * 255, {"points": "[[1,2,1]]"}, "mask"),
             (np.tri(100, 150, 140, dtype=np.uint8) * 255, {"grow_mask": "0"}, "mask"),
-            (np.tri(100, 150, 120, dtype=np.uint8) * 255, {"grow_mask": "20"}, "grow_mask"),
+            (np.tri(100, 150, 100, dtype=np.uint8) * 255, {"grow_mask": "20"}, "grow_mask"),
             (None, {"strokes": '[{"points":[[75,45]],"size":170}]', "grow_mask": "0"}, "strokes"),
             (None, {"strokes": '[{"points":[[9000,2]]}]'}, "strokes"),
             (None, {"strokes": '[{"points":[[20,20]],"size":1000}]'}, "strokes"),
