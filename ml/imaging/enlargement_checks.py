@@ -20,8 +20,9 @@ BLOCK = 8
 #: Largest mean difference of a block from its source. Photos stay below 0.04, legible text below 0.05; blocks
 #: with visible noise differ by 0.08 to 0.4.
 DIFFERENCE_MAX = 12 / 255
-#: Largest mean difference in colour alone (without brightness). Photos and coloured text stay below 0.047.
-COLOUR_DIFFERENCE_MAX = 16 / 255
+#: Largest mean distance of the colour alone (without brightness) from those of the source around it. Photos,
+#: coloured text and line art stay below 0.024.
+COLOUR_DIFFERENCE_MAX = 8 / 255
 #: Largest distance of a single value from 0..1. Photos stay below 0.25, sharp text below 1.
 OVERSHOOT_MAX = 1.0
 #: A pixel that differs by more than this from the median around it and from plain resampling is a speck. On
@@ -118,11 +119,20 @@ def _difference(source: Tile, clipped: Tile) -> NDArray[np.float32]:
 
 
 def _colour_difference(source: Tile, clipped: Tile) -> NDArray[np.float32]:
-    """The mean difference in colour of each block's enlarged pixels from the source's colour there."""
+    """The mean distance of each block's enlarged pixels from the range of the source's colours there.
+
+    A sharper edge is within the range of its sides, however far it is from what interpolation would give.
+    """
     size = (clipped.shape[1], clipped.shape[0])
+    around = np.ones((3, 3), np.uint8)
     colour = clipped - _shades(clipped)
-    expected = cv2.resize(source - _shades(source), size, interpolation=cv2.INTER_LINEAR)
-    return _block_means(cv2.absdiff(colour, expected), clipped.shape[0] // source.shape[0])
+    expected = source - _shades(source)
+    highest, lowest = (
+        cv2.resize(bound, size, interpolation=cv2.INTER_LINEAR)
+        for bound in (cv2.dilate(expected, around), cv2.erode(expected, around))
+    )
+    distance = np.maximum(np.maximum(colour - highest, lowest - colour), 0)
+    return _block_means(distance, clipped.shape[0] // source.shape[0])
 
 
 def _hard_edges(source: Tile) -> NDArray[np.float32]:

@@ -125,3 +125,14 @@ def test_the_original_of_a_reduced_text_does_not_fail(factor: int) -> None:
     original = (page / 255).astype(np.float32)
     source = cv2.resize(original, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
     assert not enlargement_checks.failed_blocks(source, original).any()
+
+
+@pytest.mark.parametrize("ink", [(200, 30, 30), (20, 40, 160)])
+def test_the_original_of_thin_coloured_lines_does_not_fail(ink: tuple[int, int, int]) -> None:
+    """Sharp lines differ in colour from what interpolation gives, but not from the source."""
+    page = np.full((SIDE * 4, SIDE * 4, 3), 255, np.uint8)
+    for offset in range(-480, 480, 40):
+        cv2.line(page, (0, offset), (512, offset + 350), ink, 4, cv2.LINE_AA)
+    original = (page / 255).astype(np.float32)
+    source = cv2.resize(original, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+    assert not enlargement_checks.failed_blocks(source, original).any()
