@@ -115,7 +115,9 @@ def _check_size(mask: Mask, hole: "NDArray[np.bool_]", params: GenerativeFillPar
         name = "grow_mask" if is_grown else _origin(params)
         covered = "the whole image" if share == 1 else f"{math.floor(100 * share)}% of the image"
         raise BadParameter(
-            name, f"with this {name} the mask covers {covered}; a part must remain uncovered to be continued"
+            name,
+            f"the area to replace covers {covered} with this {name}; a part must remain to be continued."
+            " White marks what is replaced",
         )
     if params.has_prompt or share <= _WARNING_SHARE:
         return []
