@@ -5,6 +5,7 @@ import { offscreenContextOf } from "./canvas.js";
 import { loadImage } from "./images.js";
 import * as looks from "./looks.js";
 import * as planes from "./planes.js";
+import { drawMark, takeMark } from "./preview_mark.js";
 
 /** @import { Plane } from "./planes.js" */
 /** @import { Cutout, Fields, Frame, Size } from "./types.js" */
@@ -18,6 +19,7 @@ import * as planes from "./planes.js";
  * @property {ImageData} pixels of the cut-out, not weighted by alpha
  * @property {Plane} alpha
  * @property {HTMLImageElement} photo
+ * @property {OffscreenCanvas | null} mark the corner with a preview's mark, which stays in the picture's corner
  */
 
 /**
@@ -92,6 +94,19 @@ export class Composer {
    * @returns {OffscreenCanvas | null}
    */
   compose(cutout, look, backgroundUrl = cutout.backgroundUrl) {
+    const canvas = this.#compose(cutout, look, backgroundUrl);
+    const mark = this.#loaded.get(cutout.url)?.mark;
+    if (canvas && mark) drawMark(canvas, mark);
+    return canvas;
+  }
+
+  /**
+   * @param {Cutout} cutout
+   * @param {Fields} look
+   * @param {string | null} backgroundUrl
+   * @returns {OffscreenCanvas | null}
+   */
+  #compose(cutout, look, backgroundUrl) {
     const layers = this.#loaded.get(cutout.url);
     if (!layers || !looks.isComposable(look)) return null;
     if ((look.bg_image_id || look.bg_scene) && !(backgroundUrl && this.#backgrounds.has(backgroundUrl)))
@@ -221,8 +236,9 @@ async function loadLayers(cutout) {
     willReadFrequently: true,
   });
   context.drawImage(image, 0, 0);
+  const mark = takeMark(context, cutout);
   const pixels = context.getImageData(0, 0, size.width, size.height);
-  return { cutout, size, scale: size.width / cutout.width, pixels, alpha: alphaOf(pixels), photo };
+  return { cutout, size, scale: size.width / cutout.width, pixels, alpha: alphaOf(pixels), photo, mark };
 }
 
 /** @param {ImageData} pixels */
