@@ -127,7 +127,13 @@ export class BgRemoval extends Tool {
     if (!step?.cutout) return;
     this.editor.compare(false);
     if (looks.isComposable(this.#lookFields)) this.#showLook(step.cutout);
-    this.editor.recorder.schedule(step, this.request(this.fields()).params);
+    const { recorder } = this.editor;
+    if (looks.isSameLook(step.cutout.look, this.#lookFields)) {
+      // "Picture" without one yet, or a change that was taken back, is no step of the history.
+      recorder.discard();
+      if (!recorder.isBehind) return;
+    }
+    recorder.schedule(step, this.request(this.fields()).params);
   }
 
   get #lookFields() {
@@ -246,8 +252,10 @@ export class BgRemoval extends Tool {
 
   /** @param {File} file */
   async storeBackground(file) {
+    const { project } = this.model;
     try {
-      this.useBackground(await this.model.client.storeBackground(file));
+      const stored = await this.model.client.storeBackground(file);
+      if (this.model.project === project) this.useBackground(stored); // else another picture was opened meanwhile
     } catch (error) {
       this.model.reportError(error);
     }
