@@ -227,10 +227,10 @@ def test_the_preview_equals_what_the_server_draws(new_page: NewPage, server: Run
             const { ApiClient } = await import("/static/editor/api.js");
             const { Composer } = await import("/static/editor/composer.js");
             const client = new ApiClient(fetch.bind(window));
-            await client.session();
+            const { presets } = await client.session();
             const project = await client.project(location.hash.slice(1));
             const cut = project.steps.find((step) => step.id === project.currentStepId);
-            const composer = new Composer();
+            const composer = new Composer(presets);
             await composer.load(cut.cutout);
             const answers = [];
             for (const look of looks) {

@@ -27,6 +27,7 @@ import { MagicSelect } from "./tools/magic_select.js";
 import { Upscale } from "./tools/upscale.js";
 import { TOOL_NAMES } from "./tool_names.js";
 import { suggestFormat, TopBar } from "./topbar.js";
+import { isFramed } from "./placement.js";
 import { needsLargerPreview } from "./view.js";
 import { WorkMarks } from "./work_marks.js";
 
@@ -86,7 +87,7 @@ export class Editor {
     /** Whether the larger preview of the current step is loading or shown. */
     this.isCloseUp = false;
     /** Draws looks of cut-outs here, and records them as steps. */
-    this.composer = new Composer();
+    this.composer = new Composer(model.session.presets);
     this.recorder = new LookRecorder(model);
     this.brandColors = new BrandColors(model);
     /**
@@ -273,8 +274,7 @@ export class Editor {
 
   /** @param {Step} step */
   async #sweep(step) {
-    const before = this.#comparable();
-    const image = before && (await loadImage(before.previewUrl).catch(() => null));
+    const image = await this.#pictureBefore();
     if (!image || this.model.step?.id !== step.id || this.isComparing) return;
     const ending = new AbortController();
     this.endSweep = () => ending.abort();
@@ -297,12 +297,12 @@ export class Editor {
   lookShown() {
     const cutout = this.model.step?.cutout;
     if (!cutout) return null;
-    if (this.tool?.retouches) return looks.unplaced(cutout.look);
+    if (this.tool?.retouches) return this.composer.unplaced(cutout.look);
     return this.model.step?.isRendered ? null : cutout.look;
   }
 
   /**
-   * The preview of a step: its stored image, or its look drawn here. Looks in another frame are drawn by the server.
+   * The preview of a step: its stored image, or its look drawn here.
    * @param {Step} step
    * @returns {Promise<{ image: Picture, size: Size }>}
    */
@@ -312,25 +312,18 @@ export class Editor {
       const { cutout } = step;
       await this.composer.load(cutout);
       const drawn = this.composer.compose(cutout, look);
-      if (drawn) {
+      const frame = this.composer.frameOf(cutout, look);
+      // Other tools refer to the pixels of the result, so its size has to be the server's.
+      const isSettled = frame?.isExact || this.tool?.retouches || this.tool?.name === "bg-removal";
+      if (drawn && frame && isSettled) {
+        // The server knows the size of a crop only once it has drawn it.
+        if (!this.tool?.retouches) Object.assign(step, frame.size);
         void this.#showThumbnail(step, drawn);
-        return { image: drawn, size: { width: cutout.width, height: cutout.height } };
+        return { image: drawn, size: frame.size };
       }
     }
-    if (!step.isRendered && step.cutout) this.#showUnplaced(step, step.cutout);
     const { previewUrl, width, height } = step.isRendered ? step : await this.model.render(step);
     return { image: await loadImage(previewUrl), size: { width, height } };
-  }
-
-  /**
-   * Shows the look in the frame of the photo while the server draws it in its own, so that no other step is shown.
-   * @param {Step} step
-   * @param {Cutout} cutout
-   */
-  #showUnplaced(step, cutout) {
-    const image = this.composer.compose(cutout, looks.unplaced(cutout.look));
-    if (image && this.model.step?.id === step.id)
-      this.stage.show(image, { width: cutout.width, height: cutout.height });
   }
 
   /**
@@ -341,7 +334,7 @@ export class Editor {
     const former = step.thumbnailUrl;
     step.thumbnailUrl = await thumbnail(drawn);
     if (former.startsWith("blob:")) URL.revokeObjectURL(former);
-    this.filmstrip.refreshThumbnail(step);
+    this.filmstrip.refreshStep(step);
   }
 
   /** Loads a larger preview once the user zooms in. */
@@ -377,8 +370,26 @@ export class Editor {
     return [photo, history.parentOf(steps, step.id), history.originalOf(steps)].find(fits) ?? null;
   }
 
+  /** The photo in the frame of the look that is shown, if it is not the photo's; else null. */
+  #photoInFrame() {
+    const look = this.model.step?.cutout?.look;
+    if (!look || !this.model.step?.cutout || !isFramed(looks.resolved(look, this.composer.presets)))
+      return null;
+    return this.tool?.retouches ? null : this.composer.photoIn(this.model.step.cutout, look);
+  }
+
+  /**
+   * The picture to compare the current step with.
+   * @returns {Promise<Picture | null>}
+   */
+  async #pictureBefore() {
+    const photo = this.#photoInFrame();
+    const step = photo ? null : this.#comparable();
+    return step ? loadImage(step.previewUrl).catch(() => null) : photo;
+  }
+
   canCompare() {
-    return this.#comparable() !== null;
+    return this.#comparable() !== null || this.#photoInFrame() !== null;
   }
 
   /** @param {boolean} isOn */
@@ -397,8 +408,7 @@ export class Editor {
   }
 
   async #showBefore() {
-    const step = this.#comparable();
-    const image = step && (await loadImage(step.previewUrl).catch(() => null));
+    const image = await this.#pictureBefore();
     if (!this.isComparing) return;
     this.stage.before = image;
     this.stage.invalidate();
@@ -413,7 +423,7 @@ export class Editor {
     const original = history.originalOf(this.model.steps);
     this.stage.showsBefore = isShown;
     if (isShown && original?.isAvailable) {
-      const image = await loadImage(original.previewUrl).catch(() => null);
+      const image = this.#photoInFrame() ?? (await loadImage(original.previewUrl).catch(() => null));
       if (this.stage.showsBefore) this.stage.before = image;
     } else {
       this.stage.before = null;
