@@ -25,6 +25,7 @@ from tests.support.server import RunningServer, running_server
 
 SIZE = (4000, 3000)
 CLICKS = 20
+RECORDED_MS = 1200  # a look becomes a step meanwhile, whose thumbnail is drawn
 SETTLING_SECONDS = 10.0
 IDLE_SECONDS = 60.0
 
@@ -69,8 +70,12 @@ def _cut_out(browser: Browser, server: RunningServer) -> Page:
     large = Image.fromarray(photo("coffee")).resize(SIZE, Image.Resampling.LANCZOS)
     editor.open("cup.jpg", jpeg_bytes(np.asarray(large)))
     editor.apply("Remove background")
+    # The first look waits for the layers.
+    page.evaluate("void (window.frameDrawn = new Promise((drawn) => (window.onFrameDrawn = drawn)))")
+    editor.press("Color")
+    page.evaluate("window.frameDrawn")
     page.wait_for_load_state("networkidle")
-    time.sleep(3)
+    time.sleep(SETTLING_SECONDS)
     return page
 
 
@@ -78,14 +83,13 @@ def _times(page: Page, buttons: tuple[str, ...], before: str | None) -> list[flo
     panel = page.locator(".panel")
     if before is not None:
         panel.get_by_role("button", name=before, exact=True).first.click()
-        page.wait_for_timeout(1500)
+        page.wait_for_timeout(RECORDED_MS)
     times = []
     for count in range(CLICKS + 1):
-        page.evaluate("window.frameDrawn = new Promise((drawn) => (window.onFrameDrawn = drawn))")
+        page.evaluate("void (window.frameDrawn = new Promise((drawn) => (window.onFrameDrawn = drawn)))")
         panel.get_by_role("button", name=buttons[count % len(buttons)], exact=True).first.click()
         times.append(float(page.evaluate("window.frameDrawn")))
-        # The look becomes a step meanwhile, whose thumbnail is drawn.
-        page.wait_for_timeout(1200)
+        page.wait_for_timeout(RECORDED_MS)
     return times
 
 

@@ -23,6 +23,8 @@ import { shadowCanvas } from "./shadows.js";
  */
 
 const LAYERS_KEPT = 4;
+/** How many results of each kind are kept. */
+const KEPT = { look: 3, subject: 1, framed: 4, moved: 1, alpha: 2, shadow: 2, blur: 1 };
 
 export class Composer {
   /** @param {Preset[]} presets what the looks' presets stand for */
@@ -75,6 +77,15 @@ export class Composer {
    */
   unplaced(look) {
     return looks.unplaced(looks.resolved(look, this.presets));
+  }
+
+  /**
+   * Whether a look has another frame than the photo; false until the layers are loaded.
+   * @param {Cutout} cutout
+   * @param {Fields} look
+   */
+  isFramed(cutout, look) {
+    return this.#loaded.has(cutout.url) && isFramed(looks.resolved(look, this.presets));
   }
 
   /**
@@ -257,23 +268,24 @@ export class Composer {
 
 /** What was computed last for each purpose, as long as it stays the same. */
 class Kept {
-  /** @type {Map<string, { key: string, source: unknown, value: any }>} */
+  /** @type {Map<string, { key: string, source: unknown, value: any }[]>} */
   #values = new Map();
 
   /**
    * @template Value
-   * @param {string} purpose
+   * @param {keyof typeof KEPT} purpose
    * @param {string} key
    * @param {() => Value} compute
-   * @param {unknown} [source] an object that the value depends on, too
+   * @param {unknown} source an object that the value depends on, too
    * @returns {Value}
    */
-  get(purpose, key, compute, source = null) {
-    const kept = this.#values.get(purpose);
-    if (kept && kept.key === key && kept.source === source) return kept.value;
-    const value = compute();
-    this.#values.set(purpose, { key, source, value });
-    return value;
+  get(purpose, key, compute, source) {
+    const values = this.#values.get(purpose) ?? [];
+    const kept = values.find((one) => one.key === key && one.source === source);
+    const newest = kept ?? { key, source, value: compute() };
+    const others = values.filter((one) => one !== kept);
+    this.#values.set(purpose, [newest, ...others].slice(0, KEPT[purpose]));
+    return newest.value;
   }
 }
 

@@ -1,16 +1,14 @@
 // Puts the editor together: start screen, tools, stage, panel, bars; and the actions that involve several of them.
 
 import { BrandColors } from "./brand_colors.js";
-import { offscreenContextOf } from "./canvas.js";
 import { Composer } from "./composer.js";
 import { showApi, showHelp } from "./dialogs.js";
 import { el, icon, setPressed } from "./elements.js";
 import { Filmstrip } from "./filmstrip.js";
 import * as history from "./history.js";
-import { loadImage, widthOf } from "./images.js";
+import { loadImage, thumbnail, widthOf } from "./images.js";
 import { Keyboard } from "./keyboard.js";
 import { LookRecorder } from "./look_recorder.js";
-import * as looks from "./looks.js";
 import { Messages } from "./messages.js";
 import { NextSteps } from "./next_steps.js";
 import { Panel } from "./panel.js";
@@ -27,7 +25,6 @@ import { MagicSelect } from "./tools/magic_select.js";
 import { Upscale } from "./tools/upscale.js";
 import { TOOL_NAMES } from "./tool_names.js";
 import { suggestFormat, TopBar } from "./topbar.js";
-import { isFramed } from "./placement.js";
 import { needsLargerPreview } from "./view.js";
 import { WorkMarks } from "./work_marks.js";
 
@@ -53,7 +50,6 @@ const TOOLS = {
 
 /** Tools whose results are worth a look at what has changed. */
 const SWEPT_TOOLS = ["bg-removal", "upscale", "generative-fill", "magic-select"];
-const THUMBNAIL_PIXELS = 240;
 
 export class Editor {
   /**
@@ -249,7 +245,7 @@ export class Editor {
       const { image, size } = await this.#pictureOf(step);
       if (this.model.step?.id !== step.id) return;
       this.isCloseUp = image instanceof OffscreenCanvas; // there is no larger one of a look drawn here
-      this.stage.show(image, size);
+      if (!this.#isAheadOf(step)) this.stage.show(image, size);
       this.tool?.onShown(image);
       if (this.isComparing) await this.compare(true);
       this.#onView();
@@ -286,6 +282,17 @@ export class Editor {
     this.endSweep = () => {};
     if (!this.isComparing && !this.stage.showsBefore) this.stage.before = null;
     this.stage.invalidate();
+  }
+
+  /**
+   * Whether the stage shows another look already, which was chosen while this one was being recorded.
+   * @param {Step} step
+   */
+  #isAheadOf(step) {
+    const { pending } = this.recorder;
+    return (
+      this.tool?.name === "bg-removal" && pending?.step.cutout?.url === step.cutout?.url && pending !== null
+    );
   }
 
   /** Shows the current step again, as the tool that was chosen shows it. */
@@ -370,12 +377,16 @@ export class Editor {
     return [photo, history.parentOf(steps, step.id), history.originalOf(steps)].find(fits) ?? null;
   }
 
-  /** The photo in the frame of the look that is shown, if it is not the photo's; else null. */
+  /** The layers of the current step, if its look has another frame than the photo and is shown in it. */
+  get #framedCutout() {
+    const cutout = this.model.step?.cutout;
+    return cutout && !this.tool?.retouches && this.composer.isFramed(cutout, cutout.look) ? cutout : null;
+  }
+
+  /** The photo in the frame of the look that is shown, if it is another one than the photo's. */
   #photoInFrame() {
-    const look = this.model.step?.cutout?.look;
-    if (!look || !this.model.step?.cutout || !isFramed(looks.resolved(look, this.composer.presets)))
-      return null;
-    return this.tool?.retouches ? null : this.composer.photoIn(this.model.step.cutout, look);
+    const cutout = this.#framedCutout;
+    return cutout && this.composer.photoIn(cutout, cutout.look);
   }
 
   /**
@@ -389,7 +400,7 @@ export class Editor {
   }
 
   canCompare() {
-    return this.#comparable() !== null || this.#photoInFrame() !== null;
+    return this.#framedCutout !== null || this.#comparable() !== null;
   }
 
   /** @param {boolean} isOn */
@@ -546,20 +557,6 @@ export class Editor {
   logInUrl() {
     return `/login?next=${encodeURIComponent("/app/")}`;
   }
-}
-
-/**
- * A small copy of a look that was drawn here, for the filmstrip.
- * @param {OffscreenCanvas} drawn
- */
-async function thumbnail(drawn) {
-  const scale = Math.min(1, THUMBNAIL_PIXELS / Math.max(drawn.width, drawn.height));
-  const small = new OffscreenCanvas(
-    Math.max(1, Math.round(drawn.width * scale)),
-    Math.max(1, Math.round(drawn.height * scale)),
-  );
-  offscreenContextOf(small).drawImage(drawn, 0, 0, small.width, small.height);
-  return URL.createObjectURL(await small.convertToBlob({ type: "image/webp" }));
 }
 
 /**

@@ -204,8 +204,13 @@ export class BgRemoval extends Tool {
   }
 
   onShown() {
-    // The layers are at hand when the first color is clicked.
-    if (this.cutout) this.editor.composer.load(this.cutout).catch(() => {});
+    // The layers are at hand when the first color is clicked, and for comparing.
+    const { composer, topbar } = this.editor;
+    if (this.cutout)
+      composer.load(this.cutout).then(
+        () => topbar.refresh(),
+        () => {},
+      );
   }
 
   leave() {
