@@ -22,6 +22,13 @@ import { shadowCanvas } from "./shadows.js";
  * @property {Frame | null} subject where it is without its move, if anything of it is visible
  */
 
+/**
+ * The subject where it is on the preview.
+ * @typedef {object} Placed
+ * @property {OffscreenCanvas} canvas
+ * @property {ImageData | null} pixels of the canvas, if they are at hand
+ */
+
 const LAYERS_KEPT = 4;
 /** How many results of each kind are kept. */
 const KEPT = { look: 3, subject: 1, framed: 4, moved: 1, alpha: 2, shadow: 2, blur: 1 };
@@ -140,7 +147,7 @@ export class Composer {
     const placed = this.#placed(layers, look, subject, framing);
     const shadow = this.#shadowOf(look, placed, framing);
     if (shadow) context.drawImage(shadow, 0, 0, canvas.width, canvas.height);
-    context.drawImage(placed, 0, 0);
+    context.drawImage(placed.canvas, 0, 0);
     return canvas;
   }
 
@@ -230,38 +237,45 @@ export class Composer {
    * @param {Fields} look
    * @param {Subject} subject
    * @param {Framing} framing
+   * @returns {Placed}
    */
   #placed({ cutout }, look, subject, framing) {
-    const framed = this.#framed(subject, framing);
+    const inFrame = this.#framed(subject, framing);
     const move = looks.moveOf(look, framing.canvas, framing.scale);
-    if (!move.x && !move.y && !move.degrees && move.scale === 1) return framed;
+    if (!move.x && !move.y && !move.degrees && move.scale === 1) return inFrame;
     const middle = looks.middleOf(placedBox(subject.fullBox, cutout, framing));
     const key = JSON.stringify([move, middle]);
-    return this.#kept.get("moved", key, () => movedCanvas(framed, middle, move, framing.scale), framed);
+    const { canvas } = inFrame;
+    return this.#kept.get("moved", key, () => moved(canvas, middle, move, framing.scale), inFrame);
   }
 
   /**
    * The subject alone in its frame, without its move.
    * @param {Subject} subject
    * @param {Framing} framing
+   * @returns {Placed}
    */
   #framed(subject, framing) {
-    const { picture, size } = framing;
-    if (isWhole(framing, subject.canvas)) return subject.canvas;
-    const key = JSON.stringify([picture, size]);
-    return this.#kept.get("framed", key, () => framedCanvas(subject, framing), subject);
+    if (isWhole(framing, subject.canvas)) return subject;
+    const key = JSON.stringify([framing.picture, framing.size]);
+    return this.#kept.get("framed", key, () => framed(subject, framing), subject);
   }
 
   /**
    * @param {Fields} look
-   * @param {OffscreenCanvas} placed the subject where it is drawn
+   * @param {Placed} placed
    * @param {Framing} framing
    */
   #shadowOf(look, placed, framing) {
     if (look.shadow !== "drop" && look.shadow !== "contact") return null;
     const names = Object.keys(look).filter((name) => name.startsWith("shadow"));
     const key = JSON.stringify([names.map((name) => [name, look[name]]), framing.scale]);
-    const alpha = this.#kept.get("alpha", "", () => alphaOf(pixelsOf(placed)), placed);
+    const alpha = this.#kept.get(
+      "alpha",
+      "",
+      () => alphaOf(placed.pixels ?? pixelsOf(placed.canvas)),
+      placed,
+    );
     return this.#kept.get("shadow", key, () => shadowCanvas(alpha, framing, look), placed);
   }
 }
@@ -300,28 +314,29 @@ function isWhole({ picture }, size) {
 /**
  * @param {Subject} subject
  * @param {Framing} framing
+ * @returns {Placed}
  */
-function framedCanvas({ pixels, canvas: whole, faintBox }, { picture, size }) {
+function framed({ pixels: whole, canvas: wholeCanvas, faintBox }, { picture, size }) {
   const canvas = new OffscreenCanvas(size.width, size.height);
-  const context = offscreenContextOf(canvas, { willReadFrequently: true });
   const isMovedOnly = picture.width === whole.width && picture.height === whole.height;
   if (isMovedOnly && Number.isInteger(picture.x) && Number.isInteger(picture.y)) {
-    context.drawImage(whole, picture.x, picture.y);
-  } else {
-    const data = resampled(pixels, faintBox, picture, size);
-    context.putImageData(new ImageData(data, size.width), 0, 0);
+    offscreenContextOf(canvas, { willReadFrequently: true }).drawImage(wholeCanvas, picture.x, picture.y);
+    return { canvas, pixels: null };
   }
-  return canvas;
+  const pixels = new ImageData(resampled(whole, faintBox, picture, size), size.width);
+  offscreenContextOf(canvas).putImageData(pixels, 0, 0);
+  return { canvas, pixels };
 }
 
 /**
- * @param {OffscreenCanvas} framed the subject in its frame
+ * @param {OffscreenCanvas} source the subject in its frame
  * @param {Point} middle of it in the result
  * @param {looks.Move} move
  * @param {number} scale of the preview to the result
+ * @returns {Placed}
  */
-function movedCanvas(framed, middle, move, scale) {
-  const canvas = new OffscreenCanvas(framed.width, framed.height);
+function moved(source, middle, move, scale) {
+  const canvas = new OffscreenCanvas(source.width, source.height);
   const context = offscreenContextOf(canvas, { willReadFrequently: true });
   const x = middle.x * scale;
   const y = middle.y * scale;
@@ -329,6 +344,6 @@ function movedCanvas(framed, middle, move, scale) {
   context.translate(x + move.x, y + move.y);
   context.rotate((move.degrees * Math.PI) / 180);
   context.scale(move.scale, move.scale);
-  context.drawImage(framed, -x, -y);
-  return canvas;
+  context.drawImage(source, -x, -y);
+  return { canvas, pixels: null };
 }

@@ -104,7 +104,7 @@ export function subjectOf(layers, look) {
     box = planes.objectBox(alphaOf(pixels), size) ?? box;
   }
   const canvas = new OffscreenCanvas(size.width, size.height);
-  offscreenContextOf(canvas, { willReadFrequently: true }).putImageData(pixels, 0, 0);
+  offscreenContextOf(canvas).putImageData(pixels, 0, 0);
   const isExact = scale === 1 || box === layers.box;
   const faintBox = planes.objectBox(alphaOf(pixels), size, BARELY_VISIBLE) ?? box;
   return { canvas, pixels, box, faintBox, fullBox: fullBoxOf(layers, box), isExact };
