@@ -197,7 +197,8 @@ LOOKS: list[dict[str, str]] = [
 FRAMED: list[dict[str, str]] = [
     {"preset": "amazon"},
     {"preset": "story", "bg_gradient": "#fff3e0 #f2a65a 135", "shadow": "drop"},
-    {"preset": "square", "bg_scene": "oak-table", "subject_x": "10%", "subject_rotate": "20"},
+    {"preset": "square", "bg_scene": "oak-table"},
+    {"preset": "square", "bg_color": "#1f3a5f", "subject_x": "10%", "subject_rotate": "20"},
     {"crop": "true", "crop_margin": "20%", "bg_blur": "30"},
     {"crop": "true", "scale": "70%", "bg_color": "#ffffff", "outline_width": "3%", "feather": "2"},
     {

@@ -16,7 +16,12 @@ test("a look has a frame of its own if anything places the subject", () => {
 });
 
 test("the preview of a crop has the scale of the photo's", () => {
-  const framing = placement.framingOf(placement.placementOf({ crop: "true" }, BOX, PICTURE), PICTURE, 0.4);
+  const framing = placement.framingOf(
+    placement.placementOf({ crop: "true" }, BOX, PICTURE),
+    PICTURE,
+    0.4,
+    false,
+  );
   assert.deepEqual(framing.canvas, { width: 2000, height: 1500 });
   assert.deepEqual(framing.size, { width: 800, height: 600 });
   assert.deepEqual(framing.picture, { x: -400, y: -200, width: 1600, height: 1200 });
@@ -26,8 +31,10 @@ test("the preview of a crop has the scale of the photo's", () => {
 
 test("the preview of a large result is limited", () => {
   const look = { output_size: "8000x8000", scale: "80%" };
-  const framing = placement.framingOf(placement.placementOf(look, BOX, PICTURE), PICTURE, 0.4);
+  const placed = placement.placementOf(look, BOX, PICTURE);
+  const framing = placement.framingOf(placed, PICTURE, 0.4, false);
   assert.ok(framing.size.width * framing.size.height < 2_000_000);
+  assert.ok(placement.framingOf(placed, PICTURE, 0.4, true).size.width > framing.size.width);
   assert.equal(framing.keepsPixels, false);
   const { x, width } = placement.placedBox(BOX, PICTURE, framing);
   assert.deepEqual([Math.round(x), Math.round(width)], [800, 6400]);

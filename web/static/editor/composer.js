@@ -191,7 +191,8 @@ export class Composer {
   #framingOf({ cutout, size, scale }, look, subject) {
     if (!isFramed(look)) return wholeFraming(cutout, size);
     const box = subject?.fullBox ?? { x: 0, y: 0, width: cutout.width, height: cutout.height };
-    return framingOf(placementOf(look, box, cutout), cutout, scale);
+    const isTurned = Number(look.subject_rotate || "0") !== 0 || Number(look.subject_scale || "100") !== 100;
+    return framingOf(placementOf(look, box, cutout), cutout, scale, isTurned);
   }
 
   /**

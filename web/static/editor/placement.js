@@ -197,14 +197,15 @@ export function wholeFraming(picture, size) {
  * @param {Placement} placement
  * @param {Size} picture
  * @param {number} previewScale of the picture's preview: in a larger one of the result, the subject is not sharper
+ * @param {boolean} isTurned whether the subject is resampled once more, which a small preview would blur
  * @returns {Framing}
  */
-export function framingOf({ source, target, canvas }, picture, previewScale) {
+export function framingOf({ source, target, canvas }, picture, previewScale, isTurned) {
   const zoom = { x: target.width / source.width, y: target.height / source.height };
   const keepsPixels = zoom.x === 1 && zoom.y === 1;
   const scaleWith = (/** @type {number} */ pixels) => Math.sqrt(pixels / (canvas.width * canvas.height));
   const sharpest = previewScale / zoom.x;
-  const wanted = keepsPixels ? sharpest : Math.max(sharpest, scaleWith(FEWEST_PIXELS));
+  const wanted = keepsPixels ? sharpest : Math.max(isTurned ? 1 : sharpest, scaleWith(FEWEST_PIXELS));
   const width = Math.max(1, Math.round(canvas.width * Math.min(1, wanted, scaleWith(MOST_PIXELS))));
   const height = Math.max(1, Math.round((canvas.height * width) / canvas.width));
   const size = { width, height };

@@ -9,6 +9,8 @@ const FAINT = 13; // less alpha does not count as part of the object
 const INSIDE = 127;
 /** Wider blurs are computed on a reduced plane. It looks the same and takes a fraction of the time. */
 const WIDEST_SIGMA = 3;
+/** How far the server blurs colors, in sigmas. */
+const LONG_REACH = 4;
 /** Pixels times sigma that are blurred without reducing them first. */
 const CONVOLVED_AT_ONCE = 1_000_000;
 const FOOT = 0.08;
@@ -44,11 +46,12 @@ export function objectBox(alpha, { width, height }, least = FAINT) {
  * @param {Float32Array} plane
  * @param {Size} size
  * @param {number} sigma in pixels
+ * @param {number} [reach] of the kernel in sigmas
  * @returns {Float32Array}
  */
-export function blurred(plane, size, sigma) {
+export function blurred(plane, size, sigma, reach) {
   if (sigma <= 0) return plane;
-  const soft = blurredSmall(plane, size, sigma);
+  const soft = blurredSmall(plane, size, sigma, reach);
   return soft.size === size ? soft.plane : enlarged(soft.plane, soft.size, size);
 }
 
@@ -57,26 +60,28 @@ export function blurred(plane, size, sigma) {
  * @param {ArrayLike<number>} plane
  * @param {Size} size
  * @param {number} sigma in pixels
+ * @param {number} [reach] of the kernel in sigmas
  * @returns {{ plane: Float32Array, size: Size }}
  */
-export function blurredSmall(plane, size, sigma) {
+export function blurredSmall(plane, size, sigma, reach) {
   if (sigma <= 0) return { plane: Float32Array.from(plane), size };
-  if (sigma <= WIDEST_SIGMA) return { plane: convolved(plane, size, sigma), size };
+  if (sigma <= WIDEST_SIGMA) return { plane: convolved(plane, size, sigma, reach), size };
   const reduction = sigma / WIDEST_SIGMA;
   const small = {
     width: Math.max(1, Math.round(size.width / reduction)),
     height: Math.max(1, Math.round(size.height / reduction)),
   };
-  return { plane: convolved(reduced(plane, size, small), small, WIDEST_SIGMA), size: small };
+  return { plane: convolved(reduced(plane, size, small), small, WIDEST_SIGMA, reach), size: small };
 }
 
 /**
  * @param {ArrayLike<number>} plane
  * @param {Size} size
  * @param {number} sigma
+ * @param {number} reach of the kernel in sigmas
  */
-function convolved(plane, { width, height }, sigma) {
-  const radius = Math.max(1, Math.ceil(sigma * 3));
+function convolved(plane, { width, height }, sigma, reach = 3) {
+  const radius = Math.max(1, Math.ceil(sigma * reach));
   const kernel = new Float32Array(2 * radius + 1);
   let sum = 0;
   for (let at = -radius; at <= radius; at += 1)
@@ -428,9 +433,10 @@ export function blurredBackground(colors, background, size, sigma) {
   for (let reach = sigma; reach < widest && missing.some((value) => value > 0.01); reach *= 2) {
     // A reduced plane is less exact at its border, which wide blurs spread, so small planes are not reduced.
     const isSmall = reach * background.length < CONVOLVED_AT_ONCE;
-    const blur = isSmall ? convolved : blurred;
-    const weight = blur(background, size, reach);
-    const spreads = weighted.map((plane) => blur(plane, size, reach));
+    const blur = (/** @type {Float32Array} */ plane) =>
+      isSmall ? convolved(plane, size, reach, LONG_REACH) : blurred(plane, size, reach, LONG_REACH);
+    const weight = blur(background);
+    const spreads = weighted.map(blur);
     for (let at = 0; at < missing.length; at += 1) {
       const taken = missing[at] * Math.min(4 * weight[at], 1);
       for (const [channel, plane] of spreads.entries())
