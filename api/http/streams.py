@@ -1,6 +1,6 @@
 """Event streams, which only end when the client disconnects. A shutdown must not wait for them.
 
-Those of agents are no such streams: each ends with the answer to one call.
+Those of agents are not counted: each ends with the answer to one call.
 """
 
 from collections.abc import Mapping

@@ -175,7 +175,7 @@ class _Reader:
             self.on_bytes(received_bytes)
             pieces.append(piece)
             if not is_picture and received_bytes >= codecs.SNIFF_BYTES:
-                # Stop as soon as it is clear that this is no picture.
+                # Stop as soon as it is clear that this is not a picture.
                 pieces = [b"".join(pieces)]
                 self._check_picture(pieces[0])
                 is_picture = True

@@ -40,7 +40,7 @@ _HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis"}
 _GIF_VERSIONS = {b"GIF87a", b"GIF89a"}
 _TIFF_MARKS = {b"II*\0", b"MM\0*"}
 _BMP_HEADER_BYTES = {12, 40, 52, 56, 64, 108, 124}
-#: What `auto` makes of a source whose own format is no output; transparency is png in any case.
+#: What `auto` chooses for a source whose own format cannot be written; transparent results are png.
 _AUTO_FORMATS = {"heic": "jpg", "bmp": "jpg", "tiff": "jpg", "gif": "png"}
 # Limits of libjpeg and libwebp, and of AVIF readers such as browsers.
 _MAX_SIDE_PIXELS = {"jpg": 65_500, "webp": 16_383, "avif": 32_768}

@@ -37,7 +37,7 @@ _QUEUE_JOIN = frozenset({"/gradio_api/queue/join", "/gradio_api/queue/join/"})
 _QUEUE_DATA = "/gradio_api/queue/data"
 _HEARTBEAT = re.compile(f"/gradio_api/heartbeat/({SESSION_HASH})")
 _OTHER_PATHS = frozenset({"/theme.css", "/gradio_api/app_id"})
-#: Other headers are dropped: Gradio reads its server's address from some of them, whoever sent them.
+#: Other headers are dropped: Gradio reads its server's address from some of them, and clients can set them.
 _FORWARDED_HEADERS = frozenset(
     {
         b"accept",

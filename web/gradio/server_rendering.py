@@ -64,7 +64,7 @@ def server_pages(config: Mapping[str, Any]) -> dict[str, ServerPage]:
 
 
 def _leaves(node: Mapping[str, Any]) -> Iterator[int]:
-    """The ids of the components below `node`, in the order of the page. Pages and rows are no leaves."""
+    """The ids of the components below `node`, in the order of the page. Only leaves: no pages or rows."""
     for child in node.get("children") or ():
         if child.get("children"):
             yield from _leaves(child)

@@ -77,7 +77,7 @@ def _refuse_long_ids(shortened: ShortenedJson) -> None:
 def _check_origin(request: Request) -> None:
     """Raise `Forbidden` for a page of another origin, unless the operator allows it to call the API.
 
-    Agents that are no pages send no `Origin`.
+    Agents outside a browser send no `Origin`.
     """
     own = urlsplit(dependencies.public_base_url(request))
     settings: Settings = request.app.state.settings

@@ -194,7 +194,7 @@ def test_the_test_files_of_pillow_are_harmless(pillow_test_images: Path, decoder
             assert_harmless(path.name, verdict)
             outcomes[str(path.relative_to(pillow_test_images))] = verdict.outcome
     infamous = ("bomb", "oom-", "timeout-", "crash-", "ossfuzz", "overrun", "oob", "segfault", "dos")
-    # A text of 1 GB that is no pixel data, and an image of 100 x 100 pixels.
+    # A text of 1 GB, which is not pixel data, and an image of 100 x 100 pixels.
     within_limits = ("png_decompression_dos.png", "decompression_bomb_extents.gif")
     for name, outcome in outcomes.items():
         if any(word in name for word in infamous) and not name.endswith(within_limits):

@@ -175,7 +175,7 @@ BOMBS: dict[str, Bomb] = {
     "heic claiming 16,000 x 16,000": (lambda: hostile.claim_size(_flat_heic(), 16_000, 16_000), TOO_LARGE),
     "heic claiming 60,000 x 60,000": (lambda: hostile.claim_size(_flat_heic(), 60_000, 60_000), TOO_LARGE),
     "heic claiming too few pixels": (lambda: hostile.claim_size(_flat_heic(), 64, 64), UNREADABLE),
-    # Compressed data that grows: whatever is no pixel is never inflated, and pixels only as far as needed
+    # Compressed data that grows: what is not pixel data is never inflated, and pixels only as far as needed
     "png profile of 1 GB": (partial(_deflated, b"iCCP", b"a\0\0", _GB), DECODED),
     "png text of 1 GB": (partial(_deflated, b"zTXt", b"a\0\0", _GB), DECODED),
     "png international text of 1 GB": (partial(_deflated, b"iTXt", b"a\0\1\0\0\0", _GB), DECODED),

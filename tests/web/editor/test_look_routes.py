@@ -194,7 +194,7 @@ def test_no_free_step_removes_another_background(server: RunningServer, coffee: 
         stranger = {"op": "restore", "strokes": ALL, "original_id": other_photo["imageId"]}
         refused = browser.start(project, "brush", stranger, step_id=cut["id"])
         assert refused.json()["error"]["param"] == "original_id"
-        # A look of a step that is no cut-out: the photo, a crop of the cut-out, a step of another project.
+        # A look of a step that is not a cut-out: the photo, a crop of the cut-out, a step of another project.
         cropped = browser.run(project, "crop", {"width": "300"}, step_id=cut["id"])
         for step in (first, cropped):
             assert browser.add_look(project, step, {"bg_color": "red"}).json()["error"]["param"] == "stepId"

@@ -18,7 +18,7 @@ SETTLED_SECONDS = 2.0
 class Version:
     """What changes when a file is written or replaced.
 
-    The device is no part of it: a share that is mounted again gets another number.
+    The device number is not included: a share that is mounted again gets another number.
     """
 
     size_bytes: int

@@ -17,7 +17,7 @@ def report_on(stream: io.StringIO, *, terminal: bool = False, as_json: bool = Fa
     return Report(console, as_json=as_json, lists_results=False)
 
 
-def failed(name: str, message: str = "is no picture") -> Outcome:
+def failed(name: str, message: str = "is not a picture") -> Outcome:
     return Outcome(Path(name), Status.FAILED, failure=PictureFailed("UNREADABLE_IMAGE", message))
 
 
@@ -45,7 +45,7 @@ def test_the_summary_counts_outcomes_warnings_and_credits() -> None:
     report.add(failed("c.jpg"))
     report.summarize()
     lines = stream.getvalue().splitlines()
-    assert lines[:2] == ["c.jpg: is no picture", "Warning (2 pictures): It is small."]
+    assert lines[:2] == ["c.jpg: is not a picture", "Warning (2 pictures): It is small."]
     assert lines[2].startswith("3 done, 1 skipped, 1 failed in ")
     assert lines[2].endswith(" images/s), 1 credit")
 
@@ -60,7 +60,7 @@ def test_json_lines_go_to_stdout_at_once(capsys: pytest.CaptureFixture[str]) -> 
         "input": "\\xff.jpg",
         "output": None,
         "status": "failed",
-        "error": {"code": "UNREADABLE_IMAGE", "message": "is no picture", "param": None},
+        "error": {"code": "UNREADABLE_IMAGE", "message": "is not a picture", "param": None},
     }
 
 
@@ -71,7 +71,7 @@ def test_a_terminal_has_a_progress_bar_and_a_pipe_has_none(capsys: pytest.Captur
         with report.progress(2):
             report.add(Outcome(Path("a.jpg"), Status.DONE, Path("a.png")))
             report.add(failed("b.jpg"))
-        assert "b.jpg: is no picture" in stream.getvalue()
+        assert "b.jpg: is not a picture" in stream.getvalue()
         assert ("2/2" in stream.getvalue()) is terminal
         assert "images/s" in stream.getvalue() or not terminal
         # Not captured by the bar: it may be a file.
