@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from tests.support.browser.editing import WORK_MS, Editor
 from tests.support.ml.photos import jpeg_bytes, open_bytes, photo
@@ -242,13 +242,16 @@ def test_presets_are_drawn_at_once_and_are_steps_of_the_history(
     editor.apply("Remove background")
     on_white(editor)
     page.wait_for_load_state("networkidle")
-    # Without a server, too: a frame is drawn here, and all of it is shown.
-    page.route(re.compile("/looks"), lambda route: route.abort())
+    # While the server does not answer, too: a frame is drawn here, and all of it is shown.
+    held: list[Route] = []
+    page.route(re.compile("/looks"), held.append)
     presets = {"Amazon": 1, "Etsy": 4 / 3, "Passport": 827 / 1063, "Square": 1, "Story": 9 / 16}
     for name, ratio in presets.items():
         editor.press(name)
         assert shown_ratio(editor) == pytest.approx(ratio, rel=0.01), name
     page.unroute(re.compile("/looks"))
+    for route in held:
+        route.continue_()
     current = page.locator(".filmstrip [aria-current]")
     expect(current).to_have_attribute("title", re.compile("1080 × 1920"), timeout=WORK_MS)
     steps = editor.steps()
