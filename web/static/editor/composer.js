@@ -7,6 +7,7 @@ import { loadImage } from "./images.js";
 import { alphaOf, loadLayers, pixelsOf, subjectOf } from "./layers.js";
 import * as looks from "./looks.js";
 import { framingOf, isFramed, placedBox, placementOf, wholeFraming } from "./placement.js";
+import * as planes from "./planes.js";
 import { resampled } from "./resampling.js";
 import { shadowCanvas } from "./shadows.js";
 
@@ -144,7 +145,7 @@ export class Composer {
     const context = offscreenContextOf(canvas);
     this.#drawBackground(context, layers, look, backgroundUrl, framing);
     if (!subject) return canvas;
-    const placed = this.#placed(layers, look, subject, framing);
+    const placed = this.#placed(look, subject, framing);
     const shadow = this.#shadowOf(look, placed, framing);
     if (shadow) context.drawImage(shadow, 0, 0, canvas.width, canvas.height);
     context.drawImage(placed.canvas, 0, 0);
@@ -234,20 +235,21 @@ export class Composer {
 
   /**
    * The subject alone, where it is on the preview.
-   * @param {Layers} layers
    * @param {Fields} look
    * @param {Subject} subject
    * @param {Framing} framing
    * @returns {Placed}
    */
-  #placed({ cutout }, look, subject, framing) {
+  #placed(look, subject, framing) {
     const inFrame = this.#framed(subject, framing);
     const move = looks.moveOf(look, framing.canvas, framing.scale);
     if (!move.x && !move.y && !move.degrees && move.scale === 1) return inFrame;
-    const middle = looks.middleOf(placedBox(subject.fullBox, cutout, framing));
+    // Where it is seen, because filters move its edge, and not where its box was placed.
+    const box = inFrame === subject ? subject.box : planes.objectBox(this.#alphaOf(inFrame), framing.size);
+    if (!box) return inFrame;
+    const middle = looks.middleOf(box);
     const key = JSON.stringify([move, middle]);
-    const { canvas } = inFrame;
-    return this.#kept.get("moved", key, () => moved(canvas, middle, move, framing.scale), inFrame);
+    return this.#kept.get("moved", key, () => moved(inFrame.canvas, middle, move), inFrame);
   }
 
   /**
@@ -260,6 +262,11 @@ export class Composer {
     if (isWhole(framing, subject.canvas)) return subject;
     const key = JSON.stringify([framing.picture, framing.size]);
     return this.#kept.get("framed", key, () => framed(subject, framing), subject);
+  }
+
+  /** @param {Placed} placed */
+  #alphaOf(placed) {
+    return this.#kept.get("alpha", "", () => alphaOf(placed.pixels ?? pixelsOf(placed.canvas)), placed);
   }
 
   /**
@@ -331,16 +338,13 @@ function framed({ pixels: whole, canvas: wholeCanvas, faintBox }, { picture, siz
 
 /**
  * @param {OffscreenCanvas} source the subject in its frame
- * @param {Point} middle of it in the result
+ * @param {Point} middle of it
  * @param {looks.Move} move
- * @param {number} scale of the preview to the result
  * @returns {Placed}
  */
-function moved(source, middle, move, scale) {
+function moved(source, { x, y }, move) {
   const canvas = new OffscreenCanvas(source.width, source.height);
   const context = offscreenContextOf(canvas, { willReadFrequently: true });
-  const x = middle.x * scale;
-  const y = middle.y * scale;
   context.imageSmoothingQuality = move.scale < 0.5 ? "high" : "low";
   context.translate(x + move.x, y + move.y);
   context.rotate((move.degrees * Math.PI) / 180);
