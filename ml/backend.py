@@ -4,6 +4,7 @@
 Pictures are passed as uploaded bytes and returned as encoded bytes: only workers decode.
 """
 
+import asyncio
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -92,6 +93,19 @@ class Ticket(Protocol):
 
     def drop_if_queued(self) -> bool:
         """Withdraw it unless a worker has started it. True if withdrawn (`answer` raises `Cancelled`)."""
+
+
+async def answer_of(ticket: Ticket) -> ToolAnswer:
+    """The answer of a submitted call, whose errors this raises. Cancelling this cancels the call."""
+    answer = asyncio.wrap_future(ticket.answer)
+    try:
+        # Shielded, because cancelling the wrapper would cancel the backend's own future.
+        return await asyncio.shield(answer)
+    except asyncio.CancelledError:
+        # Retrieve the exception so that asyncio does not warn.
+        answer.add_done_callback(lambda done: done.cancelled() or done.exception())
+        ticket.cancel()
+        raise
 
 
 @dataclass(frozen=True)

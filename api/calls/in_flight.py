@@ -95,21 +95,26 @@ class InFlightCall:
 
 
 class CallWaiter:
-    """Whether one caller still waits for its answer."""
+    """Whether one caller still waits for its answer.
 
-    def __init__(self) -> None:
+    `leaving_cancels`: the caller's protocol has no other way to cancel than to disconnect.
+    """
+
+    def __init__(self, *, leaving_cancels: bool = False) -> None:
+        self._leaving_cancels = leaving_cancels
         self._call: InFlightCall | None = None
+        self._is_stopped = False
         self.has_left = False
 
     def wait_for(self, call: InFlightCall) -> None:
         self._call = call
         call.waiting += 1
         if self.has_left:
-            call.remove_waiter()
+            call.remove_waiter(stop=self._is_stopped)
 
     def leave(self) -> None:
-        """The caller disconnected: work that has started is still finished and charged."""
-        self._end(stop=False)
+        """The caller disconnected. Unless that cancels, work that has started is finished and charged."""
+        self._end(stop=self._leaving_cancels)
 
     def stop(self) -> None:
         """The caller cancelled: work that has started is stopped, and its hold released."""
@@ -119,6 +124,7 @@ class CallWaiter:
         if self.has_left:
             return
         self.has_left = True
+        self._is_stopped = stop
         if self._call is not None:
             self._call.remove_waiter(stop=stop)
 

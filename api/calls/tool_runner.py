@@ -1,10 +1,9 @@
 """Submitting a tool to the backend and waiting for its answer."""
 
-import asyncio
 from collections.abc import Callable
 
 from api.services import Services
-from ml.backend import Progress, Ticket, ToolAnswer, ToolCall
+from ml.backend import Progress, Ticket, ToolAnswer, ToolCall, answer_of
 
 OnProgress = Callable[[Progress], None]
 
@@ -22,12 +21,4 @@ async def run_tool(
     ticket = services.backend.submit(call, on_progress)
     if on_submitted is not None:
         on_submitted(ticket)
-    answer = asyncio.wrap_future(ticket.answer)
-    try:
-        # Shielded, because cancelling the wrapper would cancel the backend's own future.
-        return await asyncio.shield(answer)
-    except asyncio.CancelledError:
-        # Retrieve the exception so that asyncio does not warn.
-        answer.add_done_callback(lambda done: done.cancelled() or done.exception())
-        ticket.cancel()
-        raise
+    return await answer_of(ticket)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from sqlmodel import Session
 
-from api.editor import pricing, projects, rendering, unbilled_images
+from api.editor import guest_previews, pricing, projects, rendering, unbilled_images
 from api.editor.layers import BACKGROUND_ID, Layers, layers_of
 from api.editor.models import Project, Step
 from api.editor.owners import ProjectOwner
@@ -42,6 +42,7 @@ async def add_look(
     await rendering.check_background(services, owner, project, made)
     for image_id in (made.cutout_id, made.photo_id):  # both are needed when the look is drawn
         await images.keep_longer(services, await unbilled_images.find(services, image_id))
+    carried = guest_previews.origin_of(source)
     now = services.clock()
     width, height = _size(made)
     new_step = NewStep(
@@ -51,7 +52,9 @@ async def add_look(
         format="png",
         tool=pricing.CUTOUT_TOOL,
         params=form,
+        answer={} if carried is None else {guest_previews.ORIGIN: carried},
         parent_id=source.id,
+        is_preview=source.is_preview,
         layers=made,
         is_rendered=made.is_plain,
     )

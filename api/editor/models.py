@@ -18,7 +18,7 @@ class Project(SQLModel, table=True):
     account_id: str = Field(foreign_key="account.id", index=True)
     session_id: str | None = Field(default=None, index=True)
     name: str = Field(max_length=200)  # the file name; displayed, and used for downloads
-    sample: str | None = Field(default=None)  # the sample's name; guests may edit samples only
+    sample: str | None = Field(default=None)  # the sample's name; guests get only previews of other images
     current_step_id: str  # no foreign key: the first step is written after its project
     created_at: datetime = Field(sa_type=UtcDateTime)
     used_at: datetime = Field(sa_type=UtcDateTime)

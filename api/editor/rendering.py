@@ -10,7 +10,7 @@ from sqlmodel import Session
 
 from api.calls import unbilled
 from api.calls.tool_runner import OnProgress
-from api.editor import projects, unbilled_images
+from api.editor import guest_previews, projects, unbilled_images
 from api.editor.layers import BACKGROUND_ID, Layers, layers_of
 from api.editor.models import Project, Step
 from api.editor.owners import ProjectOwner
@@ -43,6 +43,7 @@ async def check_background(services: Services, owner: ProjectOwner, project: Pro
 
     def check(session: Session) -> None:
         images.find(session, services, owner.account_id, image_id)
+        guest_previews.refuse_as_file(session, owner, image_id)
         own = {step.image_id for step in projects.steps_of(session, project)} if owner.is_guest else None
         if own is not None and image_id not in own:
             raise NotFound("No such image in this project.")
@@ -70,6 +71,24 @@ async def ensure_rendered(
     )
 
 
+async def _read_layers(
+    services: Services,
+    owner: ProjectOwner,
+    layers: Layers,
+    on_ticket: Callable[[Ticket], None] | None,
+    *,
+    is_preview: bool,
+) -> dict[str, bytes]:
+    photo = await unbilled_images.read(services, layers.photo_id)
+    cutout = await unbilled_images.read(services, layers.cutout_id)
+    if is_preview:
+        small = await guest_previews.reduce(
+            services, layers.photo_id, photo, layers.width, owner.priority, on_ticket
+        )
+        photo, cutout = small.content, await guest_previews.read_cutout(services, layers.cutout_id)
+    return {"image": photo, "cutout": cutout}
+
+
 async def _render(
     services: Services,
     owner: ProjectOwner,
@@ -81,10 +100,7 @@ async def _render(
     layers = layers_of(step)
     assert layers is not None
     await unbilled_images.require_room(services, owner)
-    files = {
-        "image": await unbilled_images.read(services, layers.photo_id),
-        "cutout": await unbilled_images.read(services, layers.cutout_id),
-    }
+    files = await _read_layers(services, owner, layers, on_ticket, is_preview=step.is_preview)
     look = dict(layers.look)
     background_id = look.pop(BACKGROUND_ID, None)
     if background_id is not None:
@@ -93,6 +109,10 @@ async def _render(
     params = BgRemovalParams.model_validate({**look, "format": "png"})
     work = unbilled.UnbilledCall(cutout_look.TOOL, params, files, layers.photo_id, owner.priority)
     answer = await unbilled.run(services, work, on_progress, on_ticket)
+    if step.is_preview:
+        answer = (
+            await guest_previews.mark(services, answer, layers.photo_id, owner.priority, on_ticket)
+        ).answer
     stored = await unbilled_images.store_result(services, owner, answer)
     drawn = NewStep(stored.id, answer.width, answer.height, answer.format)
     now = services.clock()

@@ -24,13 +24,14 @@ from api.editor import (
     unbilled_images,
 )
 from api.editor import layers as layers_module
+from api.editor.guest_previews import MadePreview
 from api.editor.layers import Layers, layers_of
 from api.editor.models import Project, Step
 from api.editor.owners import ProjectOwner
 from api.editor.projects import NewStep
 from api.editor.runs import Done, Run, RunFailed
 from api.editor.selections import ToolSelection
-from api.errors import Forbidden, InvalidParameter, NotFound
+from api.errors import InvalidParameter, NotFound
 from api.images import service as images
 from api.services import Services
 from billing.identifiers import new_id
@@ -39,7 +40,6 @@ from ml.errors import Cancelled
 from ml.params import Params
 from ml.tool import Tool
 
-SIGN_UP = "Sign up to edit your own images. It is free, and this image is kept."
 _IMAGE, _ORIGINAL = "image", "original"
 #: Parameters of bg-removal that its cut-out is made with; all others belong to the look.
 _CUTOUT_PARAMS = ("model", "roi")
@@ -63,10 +63,20 @@ class RunRequest:
     file_ids: Mapping[str, str]  # ids of stored images by form field
     run_key: str
     base_url: str
-    #: A guest's own photo gets a preview instead of the result.
+    #: The result is small and marked: a guest's own photo gets a preview, and what is made of one stays one.
     is_preview: bool = False
     #: Selects the mask that the tool acts in.
     selection: ToolSelection | None = None
+
+    @property
+    def is_free_edit(self) -> bool:
+        """Whether this costs nothing in the editor, and no preview of a guest."""
+        return self.selection is None and pricing.is_free_edit(self.tool.name, self.params)
+
+    @property
+    def is_new_preview(self) -> bool:
+        """Whether this takes one of a guest's previews. Free changes of a preview take none."""
+        return self.is_preview and not self.source.is_preview
 
     @property
     def is_look(self) -> bool:
@@ -80,15 +90,8 @@ class RunRequest:
         return rendering.needs_rendering(self.source) and not uses_layers
 
     def is_billed_to(self, owner: ProjectOwner) -> bool:
-        """Whether this costs the owner a credit. Guests run free tools on samples."""
-        is_edit = self.selection is None and pricing.is_free_edit(self.tool.name, self.params)
-        return not (self.is_look or is_edit or owner.is_guest)
-
-
-def check_guest(owner: ProjectOwner, project: Project) -> None:
-    """Raises `Forbidden` for a guest's own image: guests may edit samples only."""
-    if owner.is_guest and not pricing.is_free_for_guests(project, owner):
-        raise Forbidden(SIGN_UP)
+        """Whether this costs the owner a credit."""
+        return not (self.is_look or self.is_free_edit or owner.is_guest)
 
 
 def check_layers(run_request: RunRequest) -> None:
@@ -140,7 +143,6 @@ async def _prepare(services: Services, owner: ProjectOwner, run_request: RunRequ
     tool = run_request.tool.name
     makes_cutout = tool == pricing.CUTOUT_TOOL or run_request.form.get("output") == "cutout"
     makes_cutout = makes_cutout and run_request.form.get("channels", "rgba") == "rgba"
-    makes_cutout = makes_cutout and not run_request.is_preview  # which has no layers
     reporter = _progress_reporter(run)
     if layers is not None and tool == "magic-select":
         image_id = layers.photo_id  # whose objects may be missing in the cut-out
@@ -154,15 +156,20 @@ async def _prepare(services: Services, owner: ProjectOwner, run_request: RunRequ
         image_id, layers = source.image_id, None
     files = await _files(services, owner, run_request, image_id, layers)
     params = await images.with_mask_mode(services, owner.account_id, run_request.params, run_request.file_ids)
-    if run_request.selection is not None:
+    selection = run_request.selection
+    if run_request.is_new_preview and selection is None:
+        selection, params = selections.of_marks(tool, params, image_id)
+    if selection is not None:
         files[selections.MASK] = await selections.find_mask(
-            services, owner, run_request.selection, reporter, _stopper(run)
+            services, owner, selection, reporter, _stopper(run), is_preview=run_request.is_preview
         )
         params = params.model_copy(update={"mask_mode": "luminance"})
     if not makes_cutout:
         return _Work(run_request, params, files, image_id, None, makes_cutout=False)
     if layers is None:
         look = layers_module.look_of(run_request.form) if tool == pricing.CUTOUT_TOOL else {}
+        if run_request.is_preview:  # whose cut-out has no pixels beyond the region either
+            look.pop("roi", None)
         layers = Layers("", image_id, 0, 0, look)
         await rendering.check_background(services, owner, run_request.project, layers)
     if tool == pricing.CUTOUT_TOOL:
@@ -215,22 +222,30 @@ async def _execute_billed(services: Services, owner: ProjectOwner, work: _Work, 
 async def _execute_unbilled(services: Services, owner: ProjectOwner, work: _Work, run: Run) -> Done:
     run_request = work.request
     call = unbilled.UnbilledCall(run_request.tool, work.params, work.files, work.image_id, owner.priority)
+    preview = None
     if run_request.is_preview:
-        answer = await guest_previews.make(
+        preview = await guest_previews.make(
             services, call, run_request.source, _progress_reporter(run), _stopper(run)
         )
+        answer = preview.answer
     else:
         answer = await unbilled.run(services, call, _progress_reporter(run), on_ticket=_stopper(run))
     if run.is_stopped:
         raise Cancelled("The run was stopped.")
     stored = await unbilled_images.store_result(services, owner, answer)
+    data = response_bodies.picture_data(answer, stored.id)
+    if preview is not None:
+        has_room = await guest_previews.keep_cutout(services, owner, stored.id, preview) if work.layers else 0
+        if not has_room:
+            work = replace(work, layers=None)
+        data[guest_previews.ORIGIN] = _origin(work, preview)
     made = _new_step(
         work,
         image_id=stored.id,
         width=answer.width,
         height=answer.height,
         format=answer.format,
-        answer=response_bodies.picture_data(answer, stored.id),
+        answer=data,
     )
     return Done(await _record(services, owner, run_request, made), 0)
 
@@ -256,13 +271,32 @@ def _new_step(
         format=format,
         tool=run_request.tool.name,
         params={name: text for name, text in run_request.form.items() if len(text) <= KEPT_CHARACTERS},
-        answer={name: value for name, value in answer.items() if len(json.dumps(value)) <= KEPT_CHARACTERS},
+        answer={name: value for name, value in answer.items() if _is_kept(name, value)},
         parent_id=run_request.source.id,
         is_mask=selects and run_request.form.get("output") != "cutout",
         is_preview=run_request.is_preview,
         run_key=run_request.run_key,
         layers=layers,
         is_rendered=layers is None or layers.is_plain,
+    )
+
+
+def _is_kept(name: str, value: Any) -> bool:
+    return name == guest_previews.ORIGIN or len(json.dumps(value)) <= KEPT_CHARACTERS
+
+
+def _origin(work: _Work, preview: MadePreview) -> dict[str, Any]:
+    """What a preview's step says of how it was made."""
+    run_request = work.request
+    source = run_request.source
+    selection = run_request.selection
+    request: dict[str, Any] = {
+        "params": dict(run_request.form),
+        "selection": selection and {"stepId": selection.step_id, "params": dict(selection.form)},
+    }
+    width, _ = guest_previews.reduced_size(run_request.tool, work.params, (source.width, source.height))
+    return guest_previews.origin(
+        source, preview, run_request.tool, request, width, has_layers=work.layers is not None
     )
 
 
@@ -287,16 +321,34 @@ async def _record(services: Services, owner: ProjectOwner, run_request: RunReque
 async def _files(
     services: Services, owner: ProjectOwner, run_request: RunRequest, image_id: str, layers: Layers | None
 ) -> dict[str, bytes]:
-    """Read the run's images. Raises `NotFound` for others' images, for guests also for other projects'."""
-    own: set[str] = set()
-    if owner.is_guest and run_request.file_ids:
-        steps = await services.database.read(lambda session: projects.steps_of(session, run_request.project))
-        own = {step.image_id for step in steps}
-    files = {_IMAGE: await unbilled_images.read(services, image_id)}
+    """Read the run's images.
+
+    Raises `NotFound` for others' images, for those of previews, for guests also for other projects'.
+    """
     file_ids = dict(run_request.file_ids)
-    if layers is not None and getattr(run_request.params, "op", None) == "restore":
+    restores = layers is not None and getattr(run_request.params, "op", None) == "restore"
+    if restores:
         file_ids.pop(_ORIGINAL, None)
+    own: set[str] = set()
+
+    def check(session: Session) -> None:
+        for file_id in file_ids.values():
+            guest_previews.refuse_as_file(session, owner, file_id)
+        if owner.is_guest:
+            own.update(step.image_id for step in projects.steps_of(session, run_request.project))
+
+    if file_ids:
+        await services.database.read(check)
+    files = {_IMAGE: await unbilled_images.read(services, image_id)}
+    if layers is not None and restores:
         files[_ORIGINAL] = await unbilled_images.read(services, layers.photo_id)
+    if layers is not None and run_request.source.is_preview:
+        files[_IMAGE] = await guest_previews.read_cutout(services, image_id)
+        if restores:
+            small = await guest_previews.reduce(
+                services, layers.photo_id, files[_ORIGINAL], layers.width, owner.priority
+            )
+            files[_ORIGINAL] = small.content
     for name, file_id in file_ids.items():
         if owner.is_guest and file_id not in own:
             raise NotFound("No such image in this project.")

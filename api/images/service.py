@@ -178,10 +178,15 @@ async def read_artefacts(services: Services, image_id: str, tool: Tool) -> dict[
     """The stored artefacts of an image that `tool` uses, by the file names that a worker expects."""
     artefacts = {}
     for name in tool.artefacts:
-        content = await asyncio.to_thread(services.storage.read_artefact, image_id, name)
+        content = await read_artefact(services, image_id, name)
         if content is not None:
             artefacts[f"{ARTEFACT_PREFIX}{name}"] = content
     return artefacts
+
+
+async def read_artefact(services: Services, image_id: str, name: str) -> bytes | None:
+    """What was stored for an image under this name."""
+    return await asyncio.to_thread(services.storage.read_artefact, image_id, name)
 
 
 async def keep_announced_artefacts(

@@ -12,8 +12,8 @@ _PLATE = (0, 0, 0, 150)
 _TEXT = (255, 255, 255, 235)
 
 
-def mark(pixels: Pixels, text: str) -> Pixels:
-    """The picture (H x W x 3|4) with `text` on a dark plate at the lower right."""
+def mark(pixels: Pixels, text: str) -> tuple[Pixels, list[int]]:
+    """The picture (H x W x 3|4) with `text` on a dark plate at the lower right, and the plate's box."""
     height, width = pixels.shape[:2]
     text_height = max(_LEAST_HEIGHT, min(height, width) * _HEIGHT_SHARE)
     font = ImageFont.load_default(text_height)
@@ -28,4 +28,5 @@ def mark(pixels: Pixels, text: str) -> Pixels:
     draw.text((x + padding - left, y + padding - top), text, _TEXT, font)
     base = Image.fromarray(pixels).convert("RGBA")
     marked = np.asarray(Image.alpha_composite(base, layer))
-    return np.ascontiguousarray(marked if pixels.shape[2] == 4 else marked[..., :3])
+    box = [max(0, int(x)), max(0, int(y)), width, height]
+    return np.ascontiguousarray(marked if pixels.shape[2] == 4 else marked[..., :3]), box

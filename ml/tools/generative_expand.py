@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _SIDES = ("left", "right", "top", "bottom")
 _SIZE = ("width", "height")
+_HORIZONTAL = frozenset({"left", "right", "width"})
 _FOREGROUND_CHECKPOINTS = ("isnet-general-use", "u2netp")
 # Progress after the first fill with a prompt, and after the fill without one.
 _GUESSED, _FILLED = 0.25, 0.9
@@ -78,6 +79,16 @@ class GenerativeExpandParams(PromptParams):
             if getattr(self, name).value < 0:
                 raise parameter_error(name, "must not be negative; use crop to cut")
         return self
+
+    def for_reduced(self, source: tuple[int, int], reduced: tuple[int, int]) -> "GenerativeExpandParams":
+        across, along = (after / before for before, after in zip(source, reduced, strict=True))
+        factors = {name: across if name in _HORIZONTAL else along for name in (*_SIDES, *_SIZE)}
+        scaled: dict[str, object] = {
+            name: Length(value=max(1.0, length.value * factor) if length.value else 0.0)
+            for name, factor in factors.items()
+            if (length := getattr(self, name)) is not None and not length.percent
+        }
+        return self.model_copy(update={**scaled, "overlap": round(self.overlap * min(across, along))})
 
     def _given(self, names: tuple[str, ...]) -> list[str]:
         return [name for name in names if getattr(self, name) is not None]

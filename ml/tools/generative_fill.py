@@ -52,6 +52,13 @@ class GenerativeFillParams(PromptParams):
         description="Blend over this many pixels beyond the mask. Pixels farther away do not change.",
     )
 
+    def for_reduced(self, source: tuple[int, int], reduced: tuple[int, int]) -> "GenerativeFillParams":
+        """For a call with a mask of the reduced picture: strokes, points and box are not changed."""
+        factor = reduced[0] / source[0]
+        names = {"grow_mask", "feather"} & self.model_fields_set
+        scaled = {name: round(getattr(self, name) * factor) for name in names}
+        return self.model_copy(update=scaled) if scaled else self
+
 
 def _check_files(params: GenerativeFillParams, names: Container[str]) -> None:
     is_drawn = any(each is not None for each in (params.strokes, params.points, params.box))

@@ -23,7 +23,8 @@ def run(source: Picture, params: PreviewMarkParams, context: Context) -> ToolRes
     pixels = source.pixels
     if size != (source.width, source.height):
         pixels = resampling.resize(pixels, size)
-    return ToolResult(watermark.mark(pixels, params.text))
+    marked, box = watermark.mark(pixels, params.text)
+    return ToolResult(marked, fields={"mark_box": box})
 
 
 def reduced_size(size: tuple[int, int], side: int) -> tuple[int, int]:

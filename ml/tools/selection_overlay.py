@@ -1,6 +1,7 @@
 """The overlay that the editor shows while the user clicks.
 
-Selects like magic-select, at screen size. It is free, so it has at most 1024 pixels a side.
+Selects like magic-select, at screen size. It is free, so it has at most 1024 pixels a side. It also makes
+guests' previews of selections and their cut-outs.
 """
 
 from ml.engines.network_facts import ARTEFACTS, CHECKPOINT
@@ -14,9 +15,15 @@ OVERLAY_PIXELS = 1024
 
 
 def run(source: Picture, params: MagicSelectParams, context: Context) -> ToolResult:
-    """A mask of at most `OVERLAY_PIXELS` a side. Raises as magic-select does."""
+    """A mask or cut-out of at most `OVERLAY_PIXELS` a side. Raises as magic-select does."""
     selected = magic_select.run(source, params, context)
-    selected.pixels = _reduce(selected.pixels)
+    if selected.pixels.ndim == 2:
+        selected.pixels = _reduce(selected.pixels)
+    else:
+        from ml.imaging import resampling
+
+        height, width = selected.pixels.shape[:2]
+        selected.pixels = resampling.resize(selected.pixels, _fitting_size(width, height))
     return selected
 
 

@@ -59,6 +59,15 @@ class UpscaleParams(Params):
             raise parameter_error("scale", "give either scale or target_width/target_height, not both")
         return self
 
+    def for_reduced(self, source: tuple[int, int], reduced: tuple[int, int]) -> Self:
+        sides = {"target_width": 0, "target_height": 1}
+        scaled = {
+            name: max(reduced[side] + 1, round(target * reduced[side] / source[side]))
+            for name, side in sides.items()
+            if (target := getattr(self, name)) is not None
+        }
+        return self.model_copy(update=scaled) if scaled else self
+
     @property
     def has_target(self) -> bool:
         return self.target_width is not None or self.target_height is not None

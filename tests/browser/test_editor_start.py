@@ -13,7 +13,6 @@ from tests.browser.conftest import PHONE, NewPage
 from tests.support.browser.accessibility import assert_accessible, assert_fits
 from tests.support.browser.editing import WORK_MS, Editor
 from tests.support.browser.visitors import sign_in
-from tests.support.editor_client import refill_previews
 from tests.support.ml.photos import jpeg_bytes, open_bytes, photo
 from tests.support.server import RunningServer
 
@@ -40,28 +39,6 @@ def drop(page: Page, *names: str) -> None:
 
 def saved(editor: Editor, folder: Path) -> Any:
     return open_bytes(editor.save(folder, "PNG").read_bytes()).astype(int)
-
-
-def test_a_guests_preview_of_the_own_photo_is_made_and_explained(
-    page: Page, server: RunningServer, cup: bytes
-) -> None:
-    refill_previews(server)
-    page.goto(server.address)
-    file: Any = {"name": "Morning cup.jpg", "mimeType": "image/jpeg", "buffer": cup}
-    page.locator("[data-drop] input").set_input_files(file)
-    page.wait_for_url(re.compile("/app/#prj_"), timeout=30_000)
-    expect(page.locator(".workplace")).to_be_visible(timeout=30_000)
-    panel = page.locator(".panel")
-    expect(panel.get_by_text("A free preview of at most 1024 pixels")).to_be_visible()
-    panel.get_by_role("button", name=re.compile("Remove background.*free")).click()
-    expect(page.locator(".filmstrip li")).to_have_count(2, timeout=WORK_MS)
-    expect(page.locator(".filmstrip [aria-current]")).to_have_attribute("title", re.compile("preview"))
-    sign_up = panel.get_by_role("link", name="Sign up")
-    expect(sign_up).to_have_attribute("href", re.compile(r"/signup\?next="))
-    # Another tool works on the photo, not on its preview, and needs an account.
-    page.locator("[data-tool=upscale]").click()
-    expect(page.locator(".filmstrip [aria-current]")).not_to_have_attribute("title", re.compile("preview"))
-    expect(panel.get_by_text("Sign up to edit your own pictures.")).to_be_visible()
 
 
 def test_recent_pictures_have_name_and_expiry_and_can_be_deleted(

@@ -103,14 +103,15 @@ test("a tool is remembered for its project", async () => {
   assert.equal(model.rememberedTool, "");
 });
 
-test("guests may apply tools to samples only", async () => {
-  for (const [account, sample, mayApply] of [
-    [null, null, false],
-    [null, "coffee", true],
-    [ACCOUNT, null, true],
+test("guests get previews of their own pictures, and results of samples", async () => {
+  for (const [account, sample, getsPreviews] of [
+    [null, null, true],
+    [null, "coffee", false],
+    [ACCOUNT, null, false],
   ]) {
     const { model } = await openModel({}, { account, opened: project({ sample }) });
-    assert.equal(model.mayApply, mayApply);
+    assert.equal(model.getsPreviews, getsPreviews);
+    assert.equal(model.ownAddress, "/app/#p1");
   }
 });
 

@@ -7,7 +7,7 @@ import { Model } from "../../web/static/editor/model.js";
 
 export const LIMITS = { retentionHours: 24, creditsPerRun: 1 };
 export const SESSION = {
-  previews: { tools: ["bg-removal"], side: 1024 },
+  previews: { side: 1024, aDay: 5 },
   brandColorsMax: 12,
   scenes: [],
   presets: [],

@@ -45,7 +45,7 @@ def offered() -> dict[str, Any]:
             for name in scenes.NAMES
         ],
         "presets": [_preset(name) for name in cutout_presets.NAMES],
-        "previews": {"tools": sorted(guest_previews.TOOLS), "side": guest_previews.LONGEST_SIDE},
+        "previews": {"side": guest_previews.LONGEST_SIDE, "aDay": guest_previews.LIMIT.attempts},
         "brandColorsMax": brand_colors.COLORS_MAX,
     }
 

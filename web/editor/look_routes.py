@@ -8,7 +8,7 @@ from sqlmodel import Session
 from starlette.responses import Response
 
 from api.calls.unbilled_admission import UnbilledKind
-from api.editor import looks, projects, rendering, run_service, unbilled_images
+from api.editor import looks, projects, rendering, unbilled_images
 from api.editor.layers import BACKGROUND_ID
 from api.editor.models import Step
 from api.errors import InvalidParameter, NotFound
@@ -48,7 +48,6 @@ async def add_look(
         for name in sorted(_NOT_OF_LOOKS & form.keys()):
             raise InvalidParameter(name, f"{name} belongs to the cut-out, not to its look.")
         project, source = await find_step(editor, owner, project_id, access.string_field(body, "stepId"))
-        run_service.check_guest(owner, project)
         _check_size(params, source)
         made = await looks.add_look(editor.services, owner, project, source, form)
     data = {"step": schemas.step(editor.services, made.step), "removedId": made.removed_id}

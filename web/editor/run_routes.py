@@ -5,13 +5,14 @@
 
 import base64
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
 
 from fastapi import FastAPI, Request
 from starlette.responses import Response
 
 from api.calls.unbilled_admission import UnbilledKind
-from api.editor import guest_previews, overlays, projects, run_service, selections
+from api.editor import guest_previews, overlays, pricing, projects, run_service, selections
 from api.editor.models import Project
 from api.editor.owners import ProjectOwner
 from api.editor.run_service import RunRequest
@@ -62,12 +63,11 @@ async def _start(
     request: Request, editor: EditorServices, owner: ProjectOwner, project: Project, key: str
 ) -> Run:
     """Start a run. Unbilled runs are admitted first; those of guests even before the body is read."""
-    is_preview = guest_previews.are_for(owner, project)
     address = dependencies.address_of(request)
     with ExitStack() as slots:
         if owner.is_guest:
             slots.enter_context(access.admit(request, owner, UnbilledKind.RUN))
-        run_request = await _read_run_request(request, editor, project, key, is_preview=is_preview)
+        run_request = await _read_run_request(request, editor, owner, project, key)
         run_service.check_layers(run_request)
         is_billed = run_request.is_billed_to(owner)
         if not owner.is_guest:
@@ -75,18 +75,19 @@ async def _start(
                 slots.enter_context(access.admit(request, owner, kind))
         steps = await editor.services.database.read(lambda session: projects.count_steps(session, project))
         projects.require_room(steps)
-        if is_preview:
+        takes_preview = run_request.is_new_preview
+        if takes_preview:
             await guest_previews.take(editor.services, address)
         # Without an await from here on, so that of two simultaneous requests with one key only one starts.
         existing = editor.runs.of_key(project, key)
         if existing is not None:
-            if is_preview:
+            if takes_preview:
                 await guest_previews.give_back(editor.services, address)
             return existing
         try:
             projects.require_room(steps + editor.runs.active_in(project))
         except Exception:
-            if is_preview:
+            if takes_preview:
                 await guest_previews.give_back(editor.services, address)
             raise
         held_slots = slots.pop_all()
@@ -96,7 +97,7 @@ async def _start(
             with held_slots:
                 return await run_service.execute(editor.services, owner, run_request, run)
         except BaseException:
-            if is_preview:
+            if takes_preview:
                 await guest_previews.give_back(editor.services, address)
             raise
 
@@ -104,7 +105,7 @@ async def _start(
         run = editor.runs.start(owner, project, key, work, is_billed=is_billed)
     except Exception:
         held_slots.close()
-        if is_preview:
+        if takes_preview:
             await guest_previews.give_back(editor.services, address)
         raise
     run.expected_seconds = _expected_seconds(editor, run_request)
@@ -117,16 +118,18 @@ async def expect(
     """How long a run would take on this server; null if that is unknown or the run is impossible."""
     project = await _find_project(editor, owner, project_id)
     try:
-        is_preview = guest_previews.are_for(owner, project)
-        run_request = await _read_run_request(request, editor, project, "", is_preview=is_preview)
+        run_request = await _read_run_request(request, editor, owner, project, "")
     except InvalidParameter:  # the panel may ask while its settings are incomplete
         return responses.success(request, {"expectedSeconds": None})
     return responses.success(request, {"expectedSeconds": _expected_seconds(editor, run_request)})
 
 
 def _expected_seconds(editor: EditorServices, run_request: RunRequest) -> float | None:
+    tool, params = run_request.tool, run_request.params
     source = run_request.source.width, run_request.source.height
-    seconds = editor.services.backend.expected_seconds(run_request.tool.name, run_request.params, source)
+    if run_request.is_new_preview:
+        source = guest_previews.reduced_size(tool, params, source)
+    seconds = editor.services.backend.expected_seconds(tool.name, params, source)
     return None if seconds is None else round(seconds, 1)
 
 
@@ -178,10 +181,11 @@ async def select_overlay(
     project_id: str, request: Request, owner: Writer, editor: EditorServicesDependency
 ) -> Response:
     """A small mask of what points and a box select, to draw over the image."""
-    run_service.check_guest(owner, await _find_project(editor, owner, project_id))
+    await _find_project(editor, owner, project_id)
     with access.admit(request, owner, UnbilledKind.OVERLAY):
         body = await access.read_json(request)
         _, step = await find_step(editor, owner, project_id, access.string_field(body, "stepId"))
+        guest_previews.require_photo(step)
         params = forms.validated(TOOLS["magic-select"].params, access.string_params(body))
         selecting = overlays.select(editor.services, owner, selected_image_id(step), params)  # type: ignore[arg-type]
         selection = await dependencies.while_connected(request, selecting)
@@ -194,10 +198,11 @@ async def prepare_selection(
     project_id: str, request: Request, owner: Writer, editor: EditorServicesDependency
 ) -> Response:
     """Encode a step's image before the visitor clicks on it."""
-    run_service.check_guest(owner, await _find_project(editor, owner, project_id))
+    await _find_project(editor, owner, project_id)
     with access.admit(request, owner, UnbilledKind.OVERLAY):
         body = await access.read_json(request)
         _, step = await find_step(editor, owner, project_id, access.string_field(body, "stepId"))
+        guest_previews.require_photo(step)
         await dependencies.while_connected(
             request, overlays.prepare(editor.services, owner, selected_image_id(step))
         )
@@ -215,22 +220,22 @@ async def _find_run(editor: EditorServices, owner: ProjectOwner, project_id: str
 
 
 async def _read_run_request(
-    request: Request, editor: EditorServices, project: Project, key: str, *, is_preview: bool
+    request: Request, editor: EditorServices, owner: ProjectOwner, project: Project, key: str
 ) -> RunRequest:
     body = await access.read_json(request)
     tool = TOOLS.get(access.string_field(body, "tool"))
     if tool is None:
         raise InvalidParameter("tool", f"tool must be one of {', '.join(TOOLS)}.")
-    if is_preview:
-        guest_previews.check_tool(tool.name)
     form = access.string_params(body)
     fields, file_ids = _split_file_ids(tool, form)
     params = forms.validated(tool.params, fields)
     step_id = access.string_field(body, "stepId")
+    is_free_edit = body.get("selection") is None and pricing.is_free_edit(tool.name, params)
     source = await editor.services.database.read(
-        lambda session: guest_previews.source_of(session, project, step_id, tool.name)
+        lambda session: guest_previews.source_of(session, project, step_id, tool, is_free_edit=is_free_edit)
     )
-    return RunRequest(
+    selection = await _read_selection(body, editor, project, tool, form)
+    run_request = RunRequest(
         project=project,
         source=source,
         tool=tool,
@@ -239,9 +244,14 @@ async def _read_run_request(
         file_ids=file_ids,
         run_key=key,
         base_url=dependencies.public_base_url(request),
-        is_preview=is_preview,
-        selection=await _read_selection(body, editor, project, tool, form),
+        is_preview=source.is_preview,
+        selection=selection,
     )
+    if guest_previews.are_for(owner, project) and not run_request.is_free_edit:
+        run_request = replace(run_request, is_preview=True)
+    if run_request.is_new_preview:
+        guest_previews.check(tool, params, source)
+    return run_request
 
 
 async def _read_selection(
@@ -258,7 +268,8 @@ async def _read_selection(
     params = forms.validated(TOOLS["magic-select"].params, access.string_params(selection))
     step_id = access.string_field(selection, "stepId")
     step = await editor.services.database.read(lambda session: projects.step_of(session, project, step_id))
-    return ToolSelection(params, selected_image_id(step))  # type: ignore[arg-type]
+    guest_previews.require_photo(step)
+    return ToolSelection(params, selected_image_id(step), step_id, access.string_params(selection))  # type: ignore[arg-type]
 
 
 def _split_file_ids(tool: Tool, form: dict[str, str]) -> tuple[dict[str, str], dict[str, str]]:

@@ -5,6 +5,7 @@ from typing import Any
 
 from api import response_bodies
 from api.calls.execution import CREDITS_PER_CALL
+from api.editor import guest_previews
 from api.editor.layers import BACKGROUND_ID, Layers, layers_of
 from api.editor.models import Project, Step
 from api.editor.owners import ProjectOwner
@@ -47,6 +48,9 @@ def listed_project(services: Services, row: Project, current: Step) -> dict[str,
 
 
 def step(services: Services, row: Step, *, is_available: bool = True) -> dict[str, Any]:
+    answer = json.loads(row.answer)
+    origin = answer.pop(guest_previews.ORIGIN, None)
+    cutout = _cutout(services, row)
     addresses = {
         "previewUrl": OFFERED_WIDTH,
         "closeUrl": ZOOM_WIDTH,
@@ -59,7 +63,7 @@ def step(services: Services, row: Step, *, is_available: bool = True) -> dict[st
         "tool": row.tool,
         "title": "Original" if row.tool is None else tool_title(row.tool),
         "params": _short(json.loads(row.params)),
-        "answer": json.loads(row.answer),
+        "answer": answer,
         "imageId": row.image_id,
         "width": row.width,
         "height": row.height,
@@ -68,8 +72,17 @@ def step(services: Services, row: Step, *, is_available: bool = True) -> dict[st
         "isAvailable": is_available,
         "isRendered": row.is_rendered,
         "isPreview": row.is_preview,
-        "cutout": _cutout(services, row),
+        "preview": None if origin is None else _preview(services, origin),
+        "cutout": None if cutout is None else {**cutout, "markBox": origin and origin["markBox"]},
         **{name: address(services, row.image_id, width) for name, width in addresses.items()},
+    }
+
+
+def _preview(services: Services, origin: dict[str, Any]) -> dict[str, Any]:
+    """What a guest's preview was made from, and the run that an account repeats at full size."""
+    return {
+        "beforeUrl": address(services, origin["photoId"], origin["width"]),
+        "request": origin["request"],
     }
 
 

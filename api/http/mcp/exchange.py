@@ -10,6 +10,7 @@ from starlette.types import Scope
 from api.auth.authenticator import Caller
 from api.calls.types import CallResult
 from api.http.long_texts import LongText
+from api.http.mcp.cancellation import SESSION_HEADER, CallName, CancellableCalls
 from api.services import Services
 
 _SCOPE_KEY = "bgeraser.mcp"
@@ -23,8 +24,16 @@ class Exchange:
     caller: Caller
     services: Services
     long_texts: Mapping[str, LongText]
+    calls: CancellableCalls
     #: Answers that may be random. Only those that were not sent in full are repeated to a retry.
     random_results: list[CallResult] = field(default_factory=list)
+
+    def call_name(self, message_id: str | int | None) -> CallName | None:
+        """What a notification of this agent calls a message of its session; None outside of a session."""
+        session_id = self.request.headers.get(SESSION_HEADER)
+        if session_id is None or message_id is None:
+            return None
+        return CallName(self.caller.account_id, session_id, str(message_id))
 
     def put_in(self, scope: Scope) -> None:
         scope[_SCOPE_KEY] = self

@@ -6,11 +6,14 @@ is left.
 """
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 from urllib.parse import urlsplit
 
 from fastapi import FastAPI, Request
 from python_multipart.multipart import parse_options_header
+from starlette.datastructures import MutableHeaders
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
@@ -20,6 +23,7 @@ from api.errors import Forbidden, InvalidRequest
 from api.http import dependencies, forms, json_forms
 from api.http.dependencies import ServicesOf
 from api.http.json_forms import ShortenedJson
+from api.http.mcp.cancellation import SESSION_HEADER, new_session_id
 from api.http.mcp.exchange import Exchange
 from api.http.mcp.paths import MCP_PATH
 from api.http.mcp.sessions import McpSessions
@@ -27,6 +31,7 @@ from api.http.middleware import body_limits
 from api.settings import Settings
 
 _ARGUMENTS = (b"params", b"arguments")
+_HANDSHAKE = "initialize"
 
 
 def add_to(app: FastAPI) -> None:
@@ -49,16 +54,28 @@ async def answer(request: Request, services: ServicesOf) -> Response:
     async for piece in request.stream():
         content += piece
     shortened = await asyncio.to_thread(_shorten, content)
-    exchange = Exchange(request, caller, services, shortened.long_texts)
-    return _SdkAnswer(request.app.state.mcp, exchange, shortened.content)
+    sessions: McpSessions = request.app.state.mcp
+    exchange = Exchange(request, caller, services, shortened.long_texts, sessions.calls)
+    return _SdkAnswer(sessions, exchange, shortened)
 
 
 def _shorten(content: bytearray) -> ShortenedJson:
     """The message without its long strings and without the lists among a call's arguments."""
     rest, lists = json_forms.cut_out_lists(content, _ARGUMENTS)
     shortened = json_forms.shorten(rest)
+    _check_id(shortened.value)
     _refuse_long_ids(shortened)
     return replace(shortened, long_texts={**shortened.long_texts, **lists})
+
+
+def _check_id(message: Mapping[str, Any]) -> None:
+    """Refuse an id that the SDK would overlook: it would take the request for a notification."""
+    if "method" in message and "id" in message and not _is_id(message["id"]):
+        raise InvalidRequest("The message's id must be a text or a whole number.")
+
+
+def _is_id(value: object) -> bool:
+    return isinstance(value, str | int) and not isinstance(value, bool)
 
 
 def _refuse_long_ids(shortened: ShortenedJson) -> None:
@@ -90,11 +107,12 @@ def _check_origin(request: Request) -> None:
 class _SdkAnswer(Response):
     """An answer that the SDK sends, for a message that was read already."""
 
-    def __init__(self, sessions: McpSessions, exchange: Exchange, message: bytes) -> None:
+    def __init__(self, sessions: McpSessions, exchange: Exchange, message: ShortenedJson) -> None:
         super().__init__()
         self._sessions = sessions
         self._exchange = exchange
-        self._message: bytes | None = message
+        self._message: bytes | None = message.content
+        self._opens_session = message.value.get("method") == _HANDSHAKE
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         is_sent = has_disconnected = False
@@ -110,6 +128,8 @@ class _SdkAnswer(Response):
 
         async def send_message(message: Message) -> None:
             nonlocal is_sent
+            if self._opens_session and message["type"] == "http.response.start" and message["status"] == 200:
+                MutableHeaders(scope=message)[SESSION_HEADER] = new_session_id()
             await send(message)
             if message["type"] == "http.response.body" and not message.get("more_body", False):
                 is_sent = not has_disconnected

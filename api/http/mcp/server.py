@@ -19,6 +19,7 @@ from mcp.types import (
     INVALID_PARAMS,
     CallToolRequestParams,
     CallToolResult,
+    CancelledNotificationParams,
     ListToolsResult,
     PaginatedRequestParams,
     ToolAnnotations,
@@ -26,10 +27,12 @@ from mcp.types import (
 from mcp.types import (
     Tool as OfferedTool,
 )
+from mcp.types.version import HANDSHAKE_PROTOCOL_VERSIONS
 from sse_starlette.sse import AppStatus
 from starlette.requests import ClientDisconnect
 
 from api.calls import service as calls
+from api.calls.in_flight import CallWaiter
 from api.calls.types import CallRequest, CallResult, priority_of
 from api.http import dependencies, refusals, remote_sources, responses
 from api.http.mcp import arguments, results, tools
@@ -66,6 +69,7 @@ def new_manager(services: Services, version: str) -> StreamableHTTPSessionManage
         on_list_tools=list_tools,
         on_call_tool=_call_tool,
     )
+    server.add_notification_handler("notifications/cancelled", CancelledNotificationParams, _cancel_call)
     return StreamableHTTPSessionManager(server, stateless=True)
 
 
@@ -93,7 +97,9 @@ async def _call_tool(context: _Context, params: CallToolRequestParams) -> CallTo
         raise MCPError(INVALID_PARAMS, f"Unknown tool. The tools are: {', '.join([*TOOLS, *_FREE_TOOLS])}.")
     try:
         if tool is not None:
-            return await _edit(exchange, tool, sent, context.session)
+            waiter = CallWaiter(leaving_cancels=context.protocol_version not in HANDSHAKE_PROTOCOL_VERSIONS)
+            edit = _edit(exchange, tool, sent, context.session, waiter)
+            return await exchange.calls.run(exchange.call_name(context.request_id), edit, waiter.stop)
         assert run is not None
         return await run(exchange, sent)
     except ClientDisconnect:
@@ -102,15 +108,27 @@ async def _call_tool(context: _Context, params: CallToolRequestParams) -> CallTo
         return results.refusal(exchange, error)
 
 
+async def _cancel_call(context: _Context, params: CancelledNotificationParams) -> None:
+    assert context.request is not None
+    exchange = exchange_of(context.request.scope)
+    name = exchange.call_name(params.request_id)
+    if name is not None:
+        exchange.calls.cancel(name)
+
+
 async def _edit(
-    exchange: Exchange, tool: Tool, sent: Mapping[str, Any], session: ServerSession
+    exchange: Exchange,
+    tool: Tool,
+    sent: Mapping[str, Any],
+    session: ServerSession,
+    waiter: CallWaiter,
 ) -> CallToolResult:
     with ExitStack() as claims:
         with refusals.logged(exchange.request, exchange.services, exchange.caller, tool):
             call = await _read_call(exchange, tool, sent, claims)
         if isinstance(call, CallResult):  # a replay
             return await results.success(exchange, call)
-        result = await _run(exchange, call, session)
+        result = await _run(exchange, call, session, waiter)
     if call.is_random:
         exchange.random_results.append(result)
     return await results.success(exchange, result)
@@ -137,12 +155,14 @@ async def _read_call(
     return await remote_sources.with_files(request, services, caller, call, read.urls, claims)
 
 
-async def _run(exchange: Exchange, call: CallRequest, session: ServerSession) -> CallResult:
+async def _run(
+    exchange: Exchange, call: CallRequest, session: ServerSession, waiter: CallWaiter
+) -> CallResult:
     """Run the call, and report its progress meanwhile."""
     reporter = _ProgressReporter(session)
     reporting = asyncio.create_task(reporter.report())
     try:
-        return await calls.run(exchange.services, call, on_progress=reporter.update)
+        return await calls.run(exchange.services, call, on_progress=reporter.update, waiter=waiter)
     finally:
         reporting.cancel()
         # Retrieve the exception of an agent that has left, so that asyncio does not warn.

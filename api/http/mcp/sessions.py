@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from starlette.types import Receive, Scope, Send
 
+from api.http.mcp.cancellation import CancellableCalls
 from api.services import Services
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ class McpSessions:
     """Passes HTTP requests to the SDK. For one event loop."""
 
     def __init__(self, services: Services, version: str) -> None:
+        self.calls = CancellableCalls()
         self._services = services
         self._version = version
         self._serving: asyncio.Task[None] | None = None

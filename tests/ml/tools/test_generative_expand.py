@@ -203,3 +203,15 @@ class TestRefusals:
         with pytest.raises(ModelUnavailable) as refused:
             outcome(SMALL, left="10", prompt="the sea")
         assert refused.value.command == "bgeraser models pull --profile generative"
+
+
+def test_lengths_follow_the_reduced_source() -> None:
+    for params, size in {
+        GenerativeExpandParams(left="600", top="10%"): (800, 440),
+        GenerativeExpandParams(left="1"): (601, 400),
+        GenerativeExpandParams(width="2400", height="1800"): (800, 600),
+        GenerativeExpandParams(aspect_ratio="2:1"): (800, 400),
+    }.items():
+        reduced = params.for_reduced((1800, 1200), (600, 400))
+        assert generative_expand.TOOL.answer_size(reduced, (600, 400)) == size
+        assert reduced.overlap == 5

@@ -247,3 +247,12 @@ class TestRefusals:
         )
         params = (GenerativeFillParams.model_validate(form) for form in forms)
         assert [generative_fill.TOOL.is_random(each) for each in params] == [False, False, False, True]
+
+
+def test_margins_that_were_given_follow_the_reduced_source() -> None:
+    box = "[10, 10, 90, 90]"
+    given = GenerativeFillParams(box=box, grow_mask=30, feather=12).for_reduced((1800, 1200), (600, 400))
+    assert (given.grow_mask, given.feather) == (10, 4)
+    # A thin mask limits those that were not given.
+    default = GenerativeFillParams(box=box).for_reduced((1800, 1200), (600, 400))
+    assert not {"grow_mask", "feather"} & default.model_fields_set

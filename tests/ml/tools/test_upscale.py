@@ -491,3 +491,12 @@ def test_alpha_edges_are_sharper_than_resampling_and_free_of_artefacts(factor: i
     for thresholded, expected in ((result > 127, shape > 127), (result <= 127, shape <= 127)):
         counts = [cv2.connectedComponents(part.astype(np.uint8))[0] for part in (thresholded, expected)]
         assert counts[0] == counts[1]
+
+
+def test_a_target_follows_the_reduced_source() -> None:
+    wide = UpscaleParams(target_width=3000).for_reduced((1800, 1200), (614, 409))
+    assert upscale.result_size(614, 409, wide).width == 1023
+    least = UpscaleParams(target_height=1201).for_reduced((1800, 1200), (600, 400))
+    assert upscale.result_size(600, 400, least).height == 401  # still enlarges
+    scaled = UpscaleParams(scale=4)
+    assert scaled.for_reduced((1800, 1200), (256, 171)) == scaled

@@ -10,12 +10,13 @@ WORK_MS = 120_000  # real models on a busy machine
 
 
 class Editor:
-    """The editor in a page. Points are pixels of the picture."""
+    """The editor in a page, which it opens unless it is open. Points are pixels of the picture."""
 
-    def __init__(self, page: Page, server: RunningServer) -> None:
+    def __init__(self, page: Page, server: RunningServer, *, is_open: bool = False) -> None:
         self.page = page
         self.server = server
-        page.goto(f"{server.address}/app/")
+        if not is_open:
+            page.goto(f"{server.address}/app/")
         expect(page.locator(".bge-editor[aria-busy=false]")).to_be_visible(timeout=20_000)
 
     def open(self, name: str, content: bytes) -> None:

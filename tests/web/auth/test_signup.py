@@ -56,18 +56,20 @@ def test_with_email_the_credits_are_granted_when_the_address_is_verified(
     assert browser.is_signed_in()
 
 
+@pytest.mark.parametrize("wanted", ["/plans?from=page", "/app/#prj_0123"])
 def test_the_page_that_was_wanted_is_reached_after_the_confirmation(
-    mailing_site: Site, mailbox: Mailbox
+    mailing_site: Site, mailbox: Mailbox, wanted: str
 ) -> None:
     browser = mailing_site.browser()
-    browser.get("/signup?next=/plans%3Ffrom%3Dpage")
-    browser.post("/signup", email=ADA, password=GOOD_PASSWORD, next="/plans?from=page")
+    form = browser.get(f"/signup?next={quote(wanted, safe='')}")
+    assert f'name="next" value="{wanted}"' in form.text
+    browser.post("/signup", email=ADA, password=GOOD_PASSWORD, next=wanted)
     link = mailbox.link("verify")
     page = browser.get(path_of(link))
-    assert 'name="next" value="/plans?from=page"' in page.text
+    assert f'name="next" value="{wanted}"' in page.text
     token = link.partition("token=")[2].partition("&")[0]
-    entered = browser.post("/verify", token=token, next="/plans?from=page")
-    assert entered.headers["location"] == "/plans?from=page"
+    entered = browser.post("/verify", token=token, next=wanted)
+    assert entered.headers["location"] == wanted
 
 
 @pytest.mark.parametrize(

@@ -283,7 +283,7 @@ def test_a_look_of_deleted_images_is_not_found(server: RunningServer, coffee: by
     assert server.balance(customer) == (14, 0)
 
 
-def test_guests_change_looks_of_samples_only(server: RunningServer) -> None:
+def test_guests_change_looks_of_samples(server: RunningServer) -> None:
     with Browser(server) as guest:
         project = guest.open_sample("coffee")
         cut = guest.run(project, "bg-removal", {})

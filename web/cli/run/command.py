@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 _STANDARD = "-"
 _SUFFIXES = {".png": "png", ".jpg": "jpg", ".jpeg": "jpg", ".webp": "webp", ".avif": "avif"}
+#: Formats of pictures that no result has. Taken for a folder, such a name would surprise.
+_OTHER_SUFFIXES = frozenset({".bmp", ".gif", ".heic", ".heif", ".jfif", ".jxl", ".svg", ".tif", ".tiff"})
 _STDIN_NAME = Path("stdin")
 
 
@@ -184,6 +186,8 @@ def _place(out: str | None, files: list[str], tool: str, watch: bool) -> _Place:
         if not is_one:
             raise _usage(f"--out {out} is a file, and there may be several results: name a folder.")
         return _Place(file=folder)
+    if folder.suffix.lower() in _OTHER_SUFFIXES and not folder.is_dir():
+        raise _usage(f"--out {out}: the suffix of a result is one of {', '.join(_SUFFIXES)}.")
     if reads_stdin:
         raise _usage("For stdin, --out names the file of the result, with a suffix such as .png.")
     if any(_is_same(Path(name), folder) for name in files):

@@ -7,7 +7,7 @@ from typing import Any
 
 from api import response_bodies
 from ml import errors
-from ml.backend import Priority, ToolAnswer, ToolCall
+from ml.backend import Priority, ToolAnswer, ToolCall, answer_of
 from ml.runtime.local import LocalBackend, LocalConfig
 from web.cli.run.parameters import LARGEST_FILE_BYTES, RunParameters
 from web.cli.run.types import PictureFailed, Result, RunStopped
@@ -48,7 +48,7 @@ class LocalRunner:
         )
         for attempt in range(1, _ATTEMPTS + 1):
             try:
-                answer = await self._answer(call)
+                answer = await answer_of(self._backend.submit(call))
             except errors.WorkerLost as error:
                 if attempt == _ATTEMPTS:
                     raise _failure(error) from None
@@ -68,19 +68,6 @@ class LocalRunner:
             else:
                 return Result(answer.content, answer.format, _data(answer))
         raise AssertionError("the last attempt raises or returns")
-
-    async def _answer(self, call: ToolCall) -> ToolAnswer:
-        """Cancelling this cancels the work."""
-        ticket = self._backend.submit(call)
-        answer = asyncio.wrap_future(ticket.answer)
-        try:
-            # Shielded, because cancelling the wrapper would cancel the backend's own future.
-            return await asyncio.shield(answer)
-        except asyncio.CancelledError:
-            # Retrieve the exception so that asyncio does not warn.
-            answer.add_done_callback(lambda done: done.cancelled() or done.exception())
-            ticket.cancel()
-            raise
 
     def start_no_more(self) -> None:
         """Calls cost nothing here, and at most one of them still waits for a worker: let it finish."""

@@ -8,6 +8,7 @@ import { alphaOf, loadLayers, pixelsOf, subjectOf } from "./layers.js";
 import * as looks from "./looks.js";
 import { framingOf, isFramed, placedBox, placementOf, wholeFraming } from "./placement.js";
 import * as planes from "./planes.js";
+import { drawMark } from "./preview_mark.js";
 import { resampled } from "./resampling.js";
 import { shadowCanvas } from "./shadows.js";
 
@@ -144,11 +145,13 @@ export class Composer {
     const canvas = new OffscreenCanvas(framing.size.width, framing.size.height);
     const context = offscreenContextOf(canvas);
     this.#drawBackground(context, layers, look, backgroundUrl, framing);
-    if (!subject) return canvas;
-    const placed = this.#placed(look, subject, framing);
-    const shadow = this.#shadowOf(look, placed, framing);
-    if (shadow) context.drawImage(shadow, 0, 0, canvas.width, canvas.height);
-    context.drawImage(placed.canvas, 0, 0);
+    if (subject) {
+      const placed = this.#placed(look, subject, framing);
+      const shadow = this.#shadowOf(look, placed, framing);
+      if (shadow) context.drawImage(shadow, 0, 0, canvas.width, canvas.height);
+      context.drawImage(placed.canvas, 0, 0);
+    }
+    if (layers.mark) drawMark(canvas, layers.mark);
     return canvas;
   }
 

@@ -13,6 +13,7 @@ import { Messages } from "./messages.js";
 import { NextSteps } from "./next_steps.js";
 import { Panel } from "./panel.js";
 import { Pointers } from "./pointers.js";
+import * as previews from "./previews.js";
 import { Stage } from "./stage.js";
 import { StartScreen } from "./start_screen.js";
 import { sweep } from "./sweep.js";
@@ -151,10 +152,7 @@ export class Editor {
   /** @param {string} name */
   choose(name) {
     if (this.model.run || !this.model.step) return;
-    // Of a preview, only what it was made with can be applied, and to its photo.
-    const { parentId, isPreview } = this.model.step;
-    if (isPreview && parentId && !this.model.session.previews.tools.includes(name))
-      void this.model.goTo(parentId);
+    if (!previews.worksOn(this.model.step, name)) this.showPhoto();
     const zoomed = this.tool && !this.stage.isFitted ? this.stage.view : null;
     if (this.tool?.name !== name) {
       this.tool?.leave();
@@ -172,6 +170,18 @@ export class Editor {
     this.panel.rebuild();
     this.setCursor(this.tool?.cursor ?? "grab");
     this.#adjustZoom(zoomed);
+  }
+
+  /** Whether the current step is a preview that the tool cannot be applied to. */
+  get isLocked() {
+    const { step } = this.model;
+    return step !== null && this.tool !== null && !previews.worksOn(step, this.tool.name);
+  }
+
+  /** Goes back from a preview to its photo, to which every tool can be applied. */
+  showPhoto() {
+    const { photo } = this.model;
+    if (photo) void this.model.goTo(photo.id);
   }
 
   /**
@@ -235,6 +245,7 @@ export class Editor {
     this.topbar.download.resetFormat();
     if (step.width !== this.stage.size.width || step.height !== this.stage.size.height)
       this.interruptedView = null;
+    this.stage.tool = this.isLocked ? null : this.tool;
     const isResult = made?.id === step.id;
     const hadNextSteps = this.nextSteps.isShown;
     this.compare(false);
@@ -363,16 +374,17 @@ export class Editor {
 
   /**
    * The step to compare with: the one before if everything in it is at the same place, else the original.
-   * @returns {Step | null}
+   * @returns {{ previewUrl: string } | null}
    */
   #comparable() {
     const { step, steps } = this.model;
     if (!step?.parentId) return null;
+    if (step.isPreview) return previews.beforePreview(steps, step);
     // A cut-out in another frame shows things elsewhere, even at the same aspect ratio. Upscaling does not.
     const fits = (/** @type {Step | null} */ one) =>
       one?.isAvailable &&
       one.isRendered &&
-      (history.hasSameSize(one, step) || (step.tool === "upscale" && hasSameRatio(one, step)));
+      (history.hasSameSize(one, step) || (step.tool === "upscale" && history.hasSameRatio(one, step)));
     const photo = steps.find((one) => one.imageId === step.cutout?.photoId) ?? null;
     return [photo, history.parentOf(steps, step.id), history.originalOf(steps)].find(fits) ?? null;
   }
@@ -506,7 +518,7 @@ export class Editor {
 
   /** Applies the tool's first action. */
   applyPrimary() {
-    if (!this.model.mayApply && !this.model.mayPreview(this.tool?.name ?? "")) return;
+    if (this.isLocked || (this.model.getsPreviews && this.tool?.usesWords)) return;
     const action = this.tool?.actions().find((one) => !one.isHidden);
     if (!action || action.problem) return;
     if (action.act) action.act();
@@ -551,20 +563,12 @@ export class Editor {
   }
 
   signUpUrl() {
-    return `/signup?next=${encodeURIComponent("/app/")}`;
+    return `/signup?next=${encodeURIComponent(this.model.ownAddress)}`;
   }
 
   logInUrl() {
-    return `/login?next=${encodeURIComponent("/app/")}`;
+    return `/login?next=${encodeURIComponent(this.model.ownAddress)}`;
   }
-}
-
-/**
- * @param {Step} one
- * @param {Step} other
- */
-function hasSameRatio(one, other) {
-  return Math.abs(one.width / one.height - other.width / other.height) < 0.01;
 }
 
 /**

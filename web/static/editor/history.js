@@ -77,3 +77,11 @@ export function restoreSource(steps, step) {
 export function hasSameSize(one, other) {
   return one.width === other.width && one.height === other.height;
 }
+
+/**
+ * @param {Step} one
+ * @param {Step} other
+ */
+export function hasSameRatio(one, other) {
+  return Math.abs(one.width / one.height - other.width / other.height) < 0.01;
+}

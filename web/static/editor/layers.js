@@ -5,6 +5,7 @@ import { offscreenContextOf } from "./canvas.js";
 import { loadImage } from "./images.js";
 import * as looks from "./looks.js";
 import * as planes from "./planes.js";
+import { takeMark } from "./preview_mark.js";
 
 /** @import { Plane } from "./planes.js" */
 /** @import { Cutout, Fields, Frame, Size } from "./types.js" */
@@ -20,6 +21,7 @@ import * as planes from "./planes.js";
  * @property {Frame | null} box of what is visible, in the preview
  * @property {Frame} fullBox the same in the picture, to the pixel; all of it if nothing is visible
  * @property {HTMLImageElement} photo
+ * @property {OffscreenCanvas | null} mark the corner with a preview's mark, which stays in the picture's corner
  */
 
 /**
@@ -52,12 +54,16 @@ export async function loadLayers(cutout) {
     willReadFrequently: true,
   });
   context.drawImage(image, 0, 0);
+  const mark = takeMark(context, cutout);
   const pixels = context.getImageData(0, 0, size.width, size.height);
   const alpha = alphaOf(pixels);
   const box = planes.objectBox(alpha, size);
   const [left, top, right, bottom] = corners ?? [0, 0, cutout.width, cutout.height];
-  const fullBox = { x: left, y: top, width: right - left, height: bottom - top };
-  return { cutout, size, scale: size.width / cutout.width, pixels, alpha, box, fullBox, photo };
+  const scale = size.width / cutout.width;
+  // The server's box includes a mark, which only small pictures have.
+  const isKnown = scale === 1 && box;
+  const fullBox = isKnown ? box : { x: left, y: top, width: right - left, height: bottom - top };
+  return { cutout, size, scale, pixels, alpha, box, fullBox, photo, mark };
 }
 
 /**

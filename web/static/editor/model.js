@@ -4,6 +4,7 @@
 import { ApiError, isAbort, isTemporary } from "./api.js";
 import * as history from "./history.js";
 import { PendingRuns } from "./pending_runs.js";
+import * as previews from "./previews.js";
 
 /** @import { ApiClient } from "./api.js" */
 /** @import { ActiveRun, Fields, Project, Run, RunBody, RunRequest, Session, Step } from "./types.js" */
@@ -92,17 +93,19 @@ export class Model extends EventTarget {
     return this.account === null;
   }
 
-  /** Whether tools may be applied: guests may only edit our samples. */
-  get mayApply() {
-    return !this.isGuest || Boolean(this.project?.sample);
+  /** Whether tools make small, marked previews here: guests' own pictures, not our samples. */
+  get getsPreviews() {
+    return this.isGuest && this.project !== null && !this.project.sample;
   }
 
-  /**
-   * Whether a guest may see what a tool makes of the own picture, small and marked.
-   * @param {string} tool
-   */
-  mayPreview(tool) {
-    return !this.mayApply && this.project !== null && this.session.previews.tools.includes(tool);
+  /** Where to return to: a mailed link may be opened in a tab that knows nothing of the picture. */
+  get ownAddress() {
+    return this.project ? `/app/#${this.project.id}` : "/app/";
+  }
+
+  /** The current step, or the photo that it is a preview of. */
+  get photo() {
+    return this.step && previews.photoOf(this.steps, this.step);
   }
 
   /**

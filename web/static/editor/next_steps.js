@@ -85,7 +85,7 @@ export class NextSteps {
       ];
     }
     if (FILLING_TOOLS.includes(made.tool ?? "")) {
-      const another = this.#anotherVersion(made);
+      const another = made.isPreview ? null : this.#anotherVersion(made);
       const cost = this.model.isGuest ? "free" : credits(this.model.limits.creditsPerRun);
       const button =
         another &&

@@ -3,10 +3,12 @@
 import { el, icon, present } from "./elements.js";
 import { Expectations } from "./expectations.js";
 import { credits } from "./model.js";
+import { fullSizeRequest } from "./previews.js";
 import { aboutSeconds, progressAt, progressText } from "./progress.js";
 
 /** @import { Editor } from "./editor.js" */
-/** @import { Action, ActiveRun } from "./types.js" */
+/** @import { Tool } from "./tools/tool.js" */
+/** @import { Action, ActiveRun, Step } from "./types.js" */
 
 /**
  * The elements that show a run.
@@ -83,22 +85,30 @@ export class Panel {
     if (!tool || !this.model.step) return;
     this.element.classList.toggle("running", run !== null);
     this.body.inert = run !== null;
+    this.body.hidden = this.editor.isLocked; // its settings are those of the photo
     if (run) this.#showRun(run);
     else {
       this.#stopShowingRun();
-      this.footer.replaceChildren(
-        ...(this.model.mayApply || this.model.mayPreview(tool.name)
-          ? this.#buildActions(tool.actions().filter((action) => !action.isHidden))
-          : this.#buildSignUp()),
-      );
+      this.footer.replaceChildren(...this.#buildFooter(tool, this.model.step));
     }
     this.editor.topbar.refresh();
     this.editor.marks.refresh();
   }
 
+  /**
+   * @param {Tool} tool
+   * @param {Step} step
+   */
+  #buildFooter(tool, step) {
+    if (this.model.unknownRun) return this.#buildUnknownRun(this.model.unknownRun);
+    if (this.model.getsPreviews && tool.usesWords) return this.#buildSignUp();
+    const isStrokes = step.isPreview && tool.name === "brush" && !this.editor.isLocked;
+    if (step.isPreview && !isStrokes) return this.#buildFullSize(step);
+    return this.#buildActions(tool.actions().filter((action) => !action.isHidden));
+  }
+
   /** @param {Action[]} actions */
   #buildActions(actions) {
-    if (this.model.unknownRun) return this.#buildUnknownRun(this.model.unknownRun);
     const buttons = actions.map((action, at) => this.#buildButton(action, at === 0));
     if (actions[0]?.problem)
       return [...buttons, el("p", { class: "note", id: "apply-problem" }, actions[0].problem)];
@@ -132,22 +142,24 @@ export class Panel {
   /** @param {Action} action */
   #buildCost(action) {
     const { account, limits } = this.model;
-    if (this.editor.tool && this.model.mayPreview(this.editor.tool.name)) return this.#buildPreviewNote();
     const seconds = this.expectations.of(action.request());
     const time = seconds === null ? "" : ` Takes ${aboutSeconds(seconds)}.`;
-    if (!account) return el("p", { class: "cost" }, `Free on our samples.${time}`);
+    if (!account && this.model.project?.sample)
+      return el("p", { class: "cost" }, `Free on our samples.${time}`);
     if (this.editor.tool?.isFree) return el("p", { class: "cost" }, `Free.${time}`);
+    if (!account) return this.#buildPreviewNote(time);
     const cost = `${credits(limits.creditsPerRun)}, ${account.creditsAvailable} left.${time} `;
     const more = account.creditsAvailable ? null : el("a", { href: "/plans" }, "Get more");
     return el("p", { class: "cost" }, cost, more);
   }
 
-  #buildPreviewNote() {
-    const { side } = this.model.session.previews;
+  /** @param {string} time */
+  #buildPreviewNote(time) {
+    const { side, aDay } = this.model.session.previews;
     return el(
       "p",
       { class: "cost" },
-      `A free preview of at most ${side} pixels, with a mark. `,
+      `A free preview of at most ${side} pixels, with a mark; ${aDay} a day.${time} `,
       el("a", { href: this.editor.signUpUrl() }, "Sign up"),
       " for the full size: it is free, and the picture and its preview stay.",
     );
@@ -179,12 +191,43 @@ export class Panel {
     ];
   }
 
+  /**
+   * What can be done with a preview: make it at full size, or go back to the photo.
+   * @param {Step} step
+   */
+  #buildFullSize(step) {
+    const { model, editor } = this;
+    const { side } = model.session.previews;
+    const free = step.cutout && !editor.isLocked ? "Changes are free. " : "";
+    const text = `${free}This is a preview of at most ${side} pixels, with a mark.`;
+    const back = el(
+      "button",
+      { type: "button", class: "quiet", onclick: () => editor.showPhoto() },
+      "Back to the photo",
+    );
+    if (model.isGuest) {
+      return [
+        el("a", { class: "primary", href: editor.signUpUrl() }, "Sign up for the full size"),
+        back,
+        el("p", { class: "note" }, `${text} Signing up is free; the picture and its previews stay.`),
+      ];
+    }
+    const request = fullSizeRequest(model.steps, step);
+    const apply = el(
+      "button",
+      { type: "button", class: "primary", onclick: () => request && editor.apply(request) },
+      el("span", {}, "Make it at full size"),
+      el("span", { class: "chip-cost" }, credits(model.limits.creditsPerRun)),
+    );
+    return [...(request ? [apply] : []), back, el("p", { class: "note" }, text)];
+  }
+
   #buildSignUp() {
     return [
       el(
         "p",
         { class: "note" },
-        "Sign up to edit your own pictures. It is free, and this picture will still be here.",
+        "Sign up to create pictures from words. It is free, and this picture will still be here.",
       ),
       el("a", { class: "primary", href: this.editor.signUpUrl() }, "Sign up"),
       el("a", { class: "quiet", href: this.editor.logInUrl() }, "I have an account"),

@@ -72,6 +72,7 @@ export class TopBar {
     );
     for (const event of ["project", "step", "run"]) model.on(event, () => this.refresh());
     model.on("account", () => this.#showAccount());
+    model.on("project", () => model.isGuest && this.#showAccount()); // the links lead back to it
     this.#showAccount();
     this.refresh();
   }

@@ -102,8 +102,8 @@ export interface Session {
   scenes: { name: string; title: string; url: string; thumbnailUrl: string }[];
   presets: Preset[];
   brandColorsMax: number;
-  /** What guests may preview on their own pictures. */
-  previews: { tools: string[]; side: number };
+  /** Guests' previews of their own pictures: their longest side in pixels, and how many a day are free. */
+  previews: { side: number; aDay: number };
   limits: Limits;
 }
 
@@ -123,12 +123,21 @@ export interface Cutout extends Size {
   photoUrl: string;
   backgroundUrl: string | null;
   look: Fields;
+  /** The corner with a preview's mark: left, top, right, bottom. It belongs to the picture, not to the subject. */
+  markBox: [number, number, number, number] | null;
 }
 
 /** A selection that is kept to be used by a tool: what is selected, and the step that it was made in. */
 export interface KeptSelection {
   stepId: string;
   params: Fields;
+}
+
+/** The run that made a preview, in pixels of its photo. */
+export interface PreviewedRun {
+  tool: string;
+  params: Fields;
+  selection: KeptSelection | null;
 }
 
 export interface Step {
@@ -151,6 +160,8 @@ export interface Step {
   isRendered: boolean;
   /** Small and marked, made for a guest. */
   isPreview: boolean;
+  /** What a preview is compared with, and the run that makes it at full size; null if that is not known. */
+  preview: { beforeUrl: string; request: PreviewedRun | null } | null;
   /** The layers of a cut-out that can still be changed; null for other steps. */
   cutout: Cutout | null;
   previewUrl: string;

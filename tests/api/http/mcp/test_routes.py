@@ -77,6 +77,11 @@ def test_only_post_is_allowed(server: RunningServer, method: str) -> None:
             {"jsonrpc": "2.0", "id": 1, "method": "ping", "params": {"_meta": {"progressToken": "x" * 9_000}}}
         ).encode(),
         b'{"jsonrpc":"2.0","id":NaN,"method":"tools/list"}',
+        b'{"jsonrpc":"2.0","id":null,"method":"tools/list"}',
+        b'{"jsonrpc":"2.0","id":1.5,"method":"tools/list"}',
+        b'{"jsonrpc":"2.0","id":true,"method":"tools/list"}',
+        b'{"jsonrpc":"2.0","id":{},"method":"tools/list"}',
+        b'{"jsonrpc":"2.0","id":[1],"method":"tools/list"}',
     ],
 )
 def test_what_is_not_one_message_of_little_structure_is_400(server: RunningServer, content: bytes) -> None:

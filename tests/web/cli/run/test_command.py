@@ -129,6 +129,8 @@ def test_one_picture_may_have_a_file_of_its_own(tmp_path: Path) -> None:
         (("cut", "in"), "There is no tool 'cut'."),
         (("crop", "in", "-o", "in"), "The output folder is the input folder"),
         (("crop", "in", "-o", "a.png"), "--out a.png is a file, and there may be several results"),
+        (("crop", "in/p000.jpg", "-o", "a.gif"), "--out a.gif: the suffix of a result is one of .png"),
+        (("crop", "in", "-o", "A.TIFF"), "--out A.TIFF: the suffix of a result"),
         (("crop", "in", "-o", "/proc/out"), "/proc/out cannot be written"),
         (("crop", "in/p000.jpg", "-o", "in/p000.jpg"), "in/p000.jpg is the input itself."),
         (

@@ -94,6 +94,10 @@ export class GenerativeExpand extends Tool {
     return { ...this.controls.fields(), ...frames.expandFields(this.frame, this.step) };
   }
 
+  get usesWords() {
+    return Boolean(this.controls.get("prompt").trim());
+  }
+
   /** @returns {Action[]} */
   actions() {
     return [{ label: this.title, problem: this.problem(), request: () => this.request(this.fields()) }];

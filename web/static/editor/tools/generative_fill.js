@@ -65,6 +65,10 @@ export class GenerativeFill extends Tool {
     ];
   }
 
+  get usesWords() {
+    return Boolean(this.controls.get("prompt").trim());
+  }
+
   /** @returns {Action[]} */
   actions() {
     const label = this.controls.get("prompt").trim() ? "Fill" : "Remove object";

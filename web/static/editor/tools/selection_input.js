@@ -54,7 +54,7 @@ export class SelectionInput {
   /** Prepares the picture, so that the first click does not have to wait for it. */
   prepare() {
     const { model, step } = this.tool;
-    if (!model.project || !model.mayApply || this.#preparedId === step.id) return;
+    if (!model.project || step.isPreview || this.#preparedId === step.id) return;
     this.#preparedId = step.id;
     this.#prepared = model.client.prepareSelection(model.project.id, step.id).catch(() => {});
   }

@@ -192,6 +192,11 @@ export class Tool {
   /** @param {Hover | null} _hover null once the pointer has left the stage */
   hover(_hover) {}
 
+  /** Whether the result is described in words, which guests cannot preview. */
+  get usesWords() {
+    return false;
+  }
+
   // While something is computed
 
   /**

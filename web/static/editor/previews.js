@@ -1,0 +1,53 @@
+// Guests' previews among the steps: the photo before one, what can be changed in it, and the run that makes it at full size.
+
+import { hasSameRatio, pathTo } from "./history.js";
+
+/** @import { RunRequest, Step } from "./types.js" */
+
+/**
+ * The photo that a preview was made from; any other step itself.
+ * @param {Step[]} steps
+ * @param {Step} step
+ */
+export function photoOf(steps, step) {
+  return pathTo(steps, step.id).findLast((one) => !one.isPreview) ?? step;
+}
+
+/**
+ * What a preview is compared with; null if that does not have its frame.
+ * @param {Step[]} steps
+ * @param {Step} step
+ * @returns {{ previewUrl: string } | null}
+ */
+export function beforePreview(steps, step) {
+  const photo = photoOf(steps, step);
+  if (!photo.isAvailable || !step.isRendered || !hasSameRatio(photo, step)) return null;
+  return { previewUrl: step.preview?.beforeUrl ?? photo.previewUrl };
+}
+
+/**
+ * Whether a tool can be applied to a step. Of a preview only the cut-out can be changed.
+ * @param {Step} step
+ * @param {string} tool
+ */
+export function worksOn(step, tool) {
+  return !step.isPreview || (step.cutout !== null && ["bg-removal", "brush"].includes(tool));
+}
+
+/**
+ * The run that makes a preview again at full size, with the look that its cut-out has; null if it is not known.
+ * @param {Step[]} steps
+ * @param {Step} step
+ * @returns {RunRequest | null}
+ */
+export function fullSizeRequest(steps, step) {
+  const request = step.preview?.request;
+  if (!request) return null;
+  const { tool, selection } = request;
+  const { model, roi } = request.params;
+  const cutout = tool === "bg-removal" ? step.cutout : null;
+  const fields = cutout ? { model, roi, ...cutout.look } : request.params;
+  const params = Object.fromEntries(Object.entries(fields).filter(([, text]) => text));
+  const answer = { tool, title: "Full size", params, stepId: photoOf(steps, step).id };
+  return selection ? { ...answer, selection } : answer;
+}
