@@ -48,9 +48,10 @@ bench: $(VENV)/.dev               ## ratios against the peer on the same weights
 	@$(BIN)/bgeraser models pull --profile embedded --quiet-if-installed
 	$(BIN)/python -m tests.benchmarks
 
-quality: $(VENV)/.dev             ## errors of cut-outs against known truth, beside the peer's; writes docs/quality.md
+quality: $(VENV)/.dev             ## errors of cut-outs and enlargements against known truth; writes docs/quality.md
 	@$(BIN)/bgeraser models pull --profile embedded --quiet-if-installed
 	$(BIN)/python -m tests.ml.truth
+	$(BIN)/python -m tests.ml.truth.enlargements
 
 gallery: $(VENV)/.dev             ## before and after of every tool on one page: data/gallery/index.html
 	@$(BIN)/bgeraser models pull --profile embedded --quiet-if-installed

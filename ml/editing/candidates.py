@@ -34,6 +34,9 @@ _AREA_WEIGHT = 0.02  # for twice the area
 # in which 2 is just visible.
 _DIFFERENCE = 5.0
 _SIDE_PIXELS = 4  # width of the strips along both sides of a contour
+# Contours of objects in photos are visible edges along three quarters and more, those of patches of grass,
+# gravel and brick along half and less.
+_VISIBLE_CONTOUR = 0.7
 # Share of the object with its hole.
 _LARGEST_HOLE = 0.8
 # Of logits: outlines drawn this much lower and higher show how stable a mask is (Kirillov et al. 2023).
@@ -57,6 +60,16 @@ def clean(candidate: Candidate, clicks: Sequence[Click]) -> Candidate:
     # Afterwards, because a speck in a hole would otherwise become a hole.
     logits[_small_parts(logits <= 0, least_pixels, [click for click in clicks if click[2] == 0])] = 1
     return replace(candidate, logits=logits)
+
+
+def without_parts_outside(candidate: Candidate, region: _Region) -> Candidate:
+    """`candidate` without the connected parts that do not touch `region` (of the size of its logits)."""
+    inside = candidate.logits > 0
+    count, labels = cv2.connectedComponents(inside.astype(np.uint8), connectivity=4)
+    is_kept = np.zeros(count, bool)
+    is_kept[labels[inside & region]] = True
+    is_kept[0] = True
+    return replace(candidate, logits=np.where(is_kept[labels], candidate.logits, np.float32(-1)))
 
 
 def is_object(candidate: Candidate, clicks: Sequence[Click]) -> bool:
@@ -148,6 +161,17 @@ def stability(candidate: Candidate) -> float:
     # With >= above, because filled holes and removed specks have just these values.
     possible = int(np.count_nonzero(candidate.logits > -_STABLE_WITHIN))
     return certain / max(1, possible)
+
+
+def distinctness(candidate: Candidate, picture: Pixels) -> float:
+    """How far the contour of the mask is a visible edge, 0..1. `picture` is H x W x 3.
+
+    Networks are often certain of a patch of texture, of which one part is as good as another.
+    """
+    inside = candidate.logits > 0
+    if not _contour(inside).any():
+        return 1.0
+    return min(1.0, contrast_share(inside, _at_size_of(candidate, picture)) / _VISIBLE_CONTOUR)
 
 
 def _contour(inside: _Region) -> _Region:

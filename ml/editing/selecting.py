@@ -42,9 +42,13 @@ class SelectedObjects:
     agreement: float = 1.0  # the overlap of two networks' masks of the object, if two were asked
 
     def confidence(self, candidate: Candidate) -> float:
-        """How far a mask can be trusted, 0..1: its score, the stability of its outline and the agreement."""
+        """How far a mask can be trusted, 0..1.
+
+        By its score, how stable and how visible its outline is, and the agreement.
+        """
         score = min(max(candidate.score, 0.0), 1.0)
-        return score * candidates.stability(candidate) * self.agreement
+        distinctness = candidates.distinctness(candidate, self.picture)
+        return score * candidates.stability(candidate) * distinctness * self.agreement
 
     @property
     def mask(self) -> Mask:
@@ -154,6 +158,8 @@ def select_salient(
     ]
     inner_height, inner_width = found[0].logits.shape if found else matte.shape
     logits = cv2.resize(matte, (inner_width, inner_height), interpolation=cv2.INTER_LINEAR) - _INSIDE
+    # The segmenter's mask of the object often has islands in the background.
+    found = [candidates.without_parts_outside(one, logits > 0) for one in found]
     overlaps = [_overlap(one.logits > 0, logits > 0) for one in found]
     agreement = max(overlaps, default=0.0)
     if agreement >= _MIN_AGREEMENT:

@@ -20,15 +20,17 @@ BLOCK = 8
 #: Largest mean difference of a block from its source. Photos stay below 0.04, legible text below 0.05; blocks
 #: with visible noise differ by 0.08 to 0.4.
 DIFFERENCE_MAX = 12 / 255
-#: Largest mean difference in colour alone (without brightness). Photos and coloured text stay below 0.047.
-COLOUR_DIFFERENCE_MAX = 16 / 255
+#: Largest mean distance of the colour alone (without brightness) from those of the source around it. Photos,
+#: coloured text and line art stay below 0.024.
+COLOUR_DIFFERENCE_MAX = 8 / 255
 #: Largest distance of a single value from 0..1. Photos stay below 0.25, sharp text below 1.
 OVERSHOOT_MAX = 1.0
-#: A pixel that differs by more than this from the median around it is a speck. On text without soft edges,
-#: the networks dot the strokes; the dots' mean is right, so a block's difference does not show them.
+#: A pixel that differs by more than this from the median around it and from plain resampling is a speck. On
+#: text without soft edges, the networks dot the strokes; the dots' mean is right, so a block's difference
+#: does not show them. Sharp corners and ends of strokes differ from the median, too, but less from plain
+#: resampling.
 SPECK = 0.4
-#: Specks by which a block may exceed plain resampling where the source has hard edges. Photos have hardly any
-#: block with both.
+#: Specks that a block may have where the source has hard edges. Photos have hardly any block with both.
 SPECKS_MAX = 2
 #: A difference of neighbouring pixels this large is a hard edge; as many of them make a block one of text.
 _HARD_EDGE, _HARD_EDGES_MIN = 0.7, 2
@@ -52,13 +54,11 @@ def failed_blocks(source: Tile, enlarged: Tile) -> Blocks:
     suspects |= overshoot > 1 + OVERSHOOT_MAX
     factor = enlarged.shape[0] // source.shape[0]
     is_text = _hard_edges(source) >= _HARD_EDGES_MIN
-    specks = _specks(clipped, factor) if is_text.any() else np.zeros(is_text.shape, np.float32)
-    speckled = is_text & (specks > SPECKS_MAX)
-    if not (suspects.any() or speckled.any()):
+    if not (suspects.any() or is_text.any()):
         return suspects
     plain = resample(source, factor)
     suspects &= (difference > _difference(source, plain)) | (colour > _colour_difference(source, plain))
-    return suspects | (speckled & (specks > SPECKS_MAX + _specks(plain, factor)))
+    return suspects | (is_text & (_specks(clipped, plain, factor) > SPECKS_MAX))
 
 
 def resample(source: Tile, factor: int) -> Tile:
@@ -119,11 +119,20 @@ def _difference(source: Tile, clipped: Tile) -> NDArray[np.float32]:
 
 
 def _colour_difference(source: Tile, clipped: Tile) -> NDArray[np.float32]:
-    """The mean difference in colour of each block's enlarged pixels from the source's colour there."""
+    """The mean distance of each block's enlarged pixels from the range of the source's colours there.
+
+    A sharper edge is within the range of its sides, however far it is from what interpolation would give.
+    """
     size = (clipped.shape[1], clipped.shape[0])
+    around = np.ones((3, 3), np.uint8)
     colour = clipped - _shades(clipped)
-    expected = cv2.resize(source - _shades(source), size, interpolation=cv2.INTER_LINEAR)
-    return _block_means(cv2.absdiff(colour, expected), clipped.shape[0] // source.shape[0])
+    expected = source - _shades(source)
+    highest, lowest = (
+        cv2.resize(bound, size, interpolation=cv2.INTER_LINEAR)
+        for bound in (cv2.dilate(expected, around), cv2.erode(expected, around))
+    )
+    distance = np.maximum(np.maximum(colour - highest, lowest - colour), 0)
+    return _block_means(distance, clipped.shape[0] // source.shape[0])
 
 
 def _hard_edges(source: Tile) -> NDArray[np.float32]:
@@ -135,10 +144,11 @@ def _hard_edges(source: Tile) -> NDArray[np.float32]:
     return _block_counts(steps > _HARD_EDGE, 1)
 
 
-def _specks(clipped: Tile, factor: int) -> NDArray[np.float32]:
-    """The number of enlarged pixels of each block that differ much from the median around them."""
+def _specks(clipped: Tile, plain: Tile, factor: int) -> NDArray[np.float32]:
+    """The number of enlarged pixels of each block that differ much from their surroundings and `plain`."""
     shades = clipped.mean(axis=2)
-    return _block_counts(np.abs(shades - cv2.medianBlur(shades, 3)) > SPECK, factor)
+    is_alone = np.abs(shades - cv2.medianBlur(shades, 3)) > SPECK
+    return _block_counts(is_alone & (np.abs(shades - plain.mean(axis=2)) > SPECK), factor)
 
 
 def _block_counts(pixels: NDArray[np.bool_], factor: int) -> NDArray[np.float32]:

@@ -42,8 +42,12 @@ class Box:
 
 
 def are_shares(coordinates: Iterable[float]) -> bool:
-    """Whether all coordinates are within 0..1, so that they cannot be pixels."""
-    return all(0 <= number <= 1 for number in coordinates)
+    """Whether all coordinates are within 0..1, so that they cannot be pixels.
+
+    All zeros are the top left corner either way, and the only pixel of a 1 x 1 picture.
+    """
+    numbers = list(coordinates)
+    return any(numbers) and all(0 <= number <= 1 for number in numbers)
 
 
 def is_share(length: Length | None) -> bool:

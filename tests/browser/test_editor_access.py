@@ -134,3 +134,33 @@ def test_nothing_else_is_applied_until_the_result_of_a_lost_run_is_known(
     expect(page.locator(".filmstrip li")).to_have_count(2, timeout=WORK_MS)
     expect(panel.get_by_role("button", name="Crop & rotate")).to_be_visible()
     assert server.balance(customer) == (14, 0)
+
+
+def test_the_keyboard_keeps_its_place_when_controls_are_built_again(editor: Editor) -> None:
+    page = editor.page
+    editor.open("cup.jpg", jpeg_bytes(photo("coffee")))
+    panel = page.locator(".panel")
+    editor.choose("brush")
+    panel.get_by_role("button", name="Restore").press("Enter")
+    expect(panel.get_by_text("nothing to restore from").first).to_be_visible()
+    expect(panel.get_by_role("button", name="Restore")).to_be_focused()
+    editor.choose("crop")
+    editor.press("1:1")
+    panel.get_by_role("button", name="Crop & rotate").focus()
+    page.keyboard.down("Enter")
+    expect(page.locator(".filmstrip li")).to_have_count(2, timeout=WORK_MS)
+    editor.idle()
+    expect(page.locator(".stage")).to_be_focused()
+    page.keyboard.down("Enter")  # still held: it repeats, now on the stage
+    expect(page.locator(".bge-editor.busy")).to_have_count(0)
+    page.keyboard.up("Enter")
+    page.get_by_role("button", name="1. Original").press("Enter")
+    expect(page.get_by_role("button", name="1. Original")).to_have_attribute("aria-current", "step")
+    expect(page.get_by_role("button", name="1. Original")).to_be_focused()
+    assert editor.steps() == 2
+    page.get_by_label("Open another picture").click()
+    page.get_by_role("button", name="Delete cup.jpg").press("Enter")
+    expect(page.get_by_role("button", name="Keep")).to_be_focused()
+    page.get_by_role("button", name="Delete", exact=True).press("Enter")
+    expect(page.locator(".recents")).to_have_count(0)
+    expect(page.get_by_role("button", name="Choose a file")).to_be_focused()

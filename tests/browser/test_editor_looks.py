@@ -172,6 +172,39 @@ def test_a_selection_edits_the_cutout(
     assert saved(editor, tmp_path)[395, 5].tolist() == [0x1F, 0x3A, 0x5F], "the background is kept"
 
 
+def test_white_replaces_a_scene_and_a_background_without_a_picture_is_no_step(
+    editor: Editor, tmp_path: Path
+) -> None:
+    page = editor.page
+    editor.open("cup.jpg", jpeg_bytes(photo("coffee")))
+    editor.apply("Remove background")
+    following = page.get_by_role("group", name="Next steps")
+    expect(following).to_be_visible(timeout=WORK_MS)  # after the sweep over the result
+    editor.press("Scene")
+    recorded(editor, 3)
+    following.get_by_role("button", name="White").click()
+    recorded(editor, 4)
+    expect(page.get_by_role("alert")).to_have_count(0)
+    assert saved(editor, tmp_path)[5, 5].tolist() == [255, 255, 255]
+    editor.press("Color")
+    color(editor, "#1f3a5f")
+    # A download right after it has the color, although it is not recorded yet.
+    assert saved(editor, tmp_path)[5, 5].tolist() == [0x1F, 0x3A, 0x5F]
+    recorded(editor, 5)
+    editor.press("None")
+    recorded(editor, 6)
+    editor.press("Picture")  # none is chosen yet
+    editor.press("Drop")
+    recorded(editor, 7)
+    editor.press("Contact")
+    page.reload()  # before the look was recorded
+    editor.shown()
+    expect(page.locator(".panel").get_by_role("button", name="Contact")).to_have_attribute(
+        "aria-pressed", "true"
+    )
+    recorded(editor, 8)
+
+
 LOOKS: list[dict[str, str]] = [
     {"bg_color": "#1f3a5f"},
     {"bg_gradient": "#fff3e0 #f2a65a 135"},

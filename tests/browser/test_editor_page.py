@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import PHONE, NewPage
+from tests.browser.conftest import DESKTOP, PHONE, NewPage
 from tests.support.browser.accessibility import assert_accessible, assert_fits
 from tests.support.browser.editing import Editor
 from tests.support.browser.visitors import sign_in
@@ -60,6 +60,12 @@ def test_the_account_menu_leads_to_the_accounts_pages_and_logs_out(page: Page, s
     links = [link.get_attribute("href") for link in menu.get_by_role("link").all()]
     assert links == ["/app/dashboard", "/plans", "/settings"]
     assert_accessible(page)
+    page.set_viewport_size(PHONE)  # type: ignore[arg-type]  # Playwright's own dictionary type
+    page.get_by_role("button", name="A cup of espresso").click()
+    expect(page.locator(".workplace")).to_be_visible(timeout=30_000)
+    page.locator(".account-button").click()
+    expect(menu.get_by_role("link")).to_have_count(3)  # the hidden ones are not counted
+    page.set_viewport_size(DESKTOP)  # type: ignore[arg-type]
     page.keyboard.press("Escape")
     expect(menu).to_be_hidden()
     button.press("Enter")

@@ -6,7 +6,9 @@ from pathlib import Path
 import numpy as np
 from playwright.sync_api import Route, expect
 
+from tests.browser.conftest import NewPage
 from tests.support.browser.editing import WORK_MS, Editor
+from tests.support.browser.visitors import sign_in
 from tests.support.ml.photos import jpeg_bytes, open_bytes, photo
 from tests.support.server import Customer, RunningServer
 from tests.support.waiting import wait_until
@@ -119,3 +121,65 @@ def test_clicks_and_strokes_mark_together_and_another_version_is_one_click_away(
     expect(page.get_by_role("button", name="3. Remove object, from step 1")).to_be_visible()
     assert not np.array_equal(shown(), first)
     assert server.balance(customer) == (13, 0)
+
+
+def test_another_version_replaces_what_a_selection_marked(
+    new_page: NewPage, server: RunningServer, customer: Customer
+) -> None:
+    page = new_page(expect_errors=True)  # the browser logs the refusal below
+    sign_in(page, server, customer)
+    editor = Editor(page, server)
+    scene = np.full((300, 400, 3), (90, 140, 90), np.uint8)
+    scene += np.random.default_rng(5).integers(0, 24, scene.shape, np.uint8)
+    rows, columns = np.ogrid[:300, :400]
+    scene[(rows - 150) ** 2 + (columns - 140) ** 2 < 40**2] = (200, 30, 30)
+    editor.open("ball.jpg", jpeg_bytes(scene))
+    refused = 0
+
+    def refuse_once(route: Route) -> None:
+        nonlocal refused
+        refused += 1
+        if refused > 1:
+            return route.continue_()
+        error = {"code": "RATE_LIMITED", "message": "At most 60 a minute.", "param": None}
+        headers = {"Retry-After": "1"}
+        return route.fulfill(status=429, headers=headers, json={"success": False, "error": error})
+
+    page.route("**/overlay", refuse_once)
+    editor.choose("magic-select")
+    editor.click(140, 150)
+    # A click that comes too soon after others is repeated, not lost.
+    expect(page.get_by_text("% sure")).to_be_visible(timeout=WORK_MS)
+    expect(page.get_by_role("alert")).to_have_count(0)
+    assert refused == 2
+    editor.apply("Remove object")
+    page.get_by_role("button", name="Another version (1 credit)").click()
+    expect(page.locator(".filmstrip li")).to_have_count(3, timeout=WORK_MS)
+    expect(page.get_by_role("button", name="3. Remove object, from step 1")).to_be_visible()
+    assert server.balance(customer) == (13, 0)
+    # A file that cannot be made is explained, whichever way it was asked for.
+    busy = {"code": "OVERLOADED", "message": "Workers are busy.", "param": None}
+    page.route("**/file?*", lambda route: route.fulfill(status=503, json={"success": False, "error": busy}))
+    page.keyboard.press("Control+s")
+    expect(page.get_by_role("alert")).to_contain_text("The server is busy.")
+
+
+def test_a_refused_run_can_be_changed_and_guests_at_a_limit_may_sign_up(
+    new_page: NewPage, server: RunningServer
+) -> None:
+    page = new_page(expect_errors=True)  # the browser logs the refusal
+    editor = Editor(page, server)
+    editor.open_sample("A cup of espresso")
+    error = {"code": "RATE_LIMITED", "message": "Your network has had its free previews.", "param": None}
+    refusal = {"success": False, "error": error}
+    page.route(
+        "**/runs", lambda route: route.fulfill(status=429, headers={"Retry-After": "7200"}, json=refusal)
+    )
+    editor.press("Remove background")
+    alert = page.get_by_role("alert")
+    expect(alert.locator("p")).to_have_text("Your network has had its free previews.")  # without its code
+    expect(alert.get_by_role("link", name="Sign up")).to_have_attribute("href", "/signup?next=/app/")
+    # Nothing was accepted, so there is nothing to look for, and other settings can be tried.
+    panel = page.locator(".panel")
+    expect(panel.get_by_role("button", name="Remove background")).to_be_enabled()
+    expect(panel.get_by_text("its result has not arrived")).to_have_count(0)

@@ -27,6 +27,25 @@ test("an error of the API is thrown with its code, parameter and status", async 
   await assert.rejects(client.projects(), { status: 422, ...error });
 });
 
+test("an error has the time after which the request may succeed", async () => {
+  const error = { code: "RATE_LIMITED", message: "Too many." };
+  const answer = (headers) => Response.json({ success: false, error }, { status: 429, headers });
+  const seconds = async (headers) =>
+    new ApiClient(async () => answer(headers)).projects().catch((thrown) => thrown.retryAfterSeconds);
+  assert.deepEqual([await seconds({ "Retry-After": "7" }), await seconds({})], [7, null]);
+});
+
+test("a look is sent even if the page is left meanwhile", async () => {
+  const seen = [];
+  const client = new ApiClient(async (_path, { keepalive }) => {
+    seen.push(keepalive);
+    return ok({ step: {}, removedId: null });
+  });
+  await client.addLook("p1", "a", {});
+  await client.projects();
+  assert.deepEqual(seen, [true, false]);
+});
+
 test("an answer that is not JSON, and none at all, are reported as an unreachable server", async () => {
   const proxy = new ApiClient(async () => new Response("<html>", { status: 502 }));
   await assert.rejects(proxy.projects(), { status: 502, code: "UNREACHABLE" });

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { credits } from "../../web/static/editor/model.js";
+import { credits } from "../../web/static/editor/words.js";
 import { ACCOUNT, deferred, modelWith, ok, openModel, project, refused, step } from "./model_support.js";
 
 test("opening a project shows its current step and remembers it in the tab and the address", async () => {
@@ -48,10 +48,10 @@ test("without a project to resume nothing is requested", async () => {
   assert.equal(requests.length, 0);
 });
 
-test("a project that is gone is forgotten silently, any other failure is reported", async () => {
+test("a project that is gone is forgotten silently, one that is refused with a message", async () => {
   for (const [status, code, reported] of [
     [404, "NOT_FOUND", 0],
-    [503, "OVERLOADED", 1],
+    [403, "FORBIDDEN", 1],
   ]) {
     const routes = { "GET /editor/projects/p1": refused(status, code) };
     const made = modelWith(routes, { stored: { "bgeraser.project": "p1" } });
@@ -60,6 +60,30 @@ test("a project that is gone is forgotten silently, any other failure is reporte
     assert.deepEqual(made.addresses, ["/app/"]);
     assert.equal(made.named("error").length, reported, code);
   }
+});
+
+test("a project is resumed although the server is away for a moment", async () => {
+  const routes = {
+    "GET /editor/projects/p1": [
+      refused(503, "OVERLOADED"),
+      () => new Response("<html>Bad gateway</html>", { status: 502 }),
+      ok(project()),
+    ],
+  };
+  const { model, delays, named } = modelWith(routes, { stored: { "bgeraser.project": "p1" } });
+  const opening = [];
+  model.on("project", () => opening.push(model.isOpening));
+  assert.equal(await model.resume(), true);
+  assert.deepEqual([model.project.id, delays, named("error")], ["p1", [500, 1000], []]);
+  assert.deepEqual([opening[0], opening.at(-1)], [true, false]);
+});
+
+test("a project that is out of reach for longer is opened when the page is loaded again", async () => {
+  const routes = { "GET /editor/projects/p1": () => refused(503, "OVERLOADED") };
+  const made = modelWith(routes, { hash: "#p1", stored: { "bgeraser.project": "p1" } });
+  assert.equal(await made.model.resume(), false);
+  assert.equal(made.named("error").length, 1);
+  assert.deepEqual([made.storage.get("bgeraser.project"), made.location.hash], ["p1", "#p1"]);
 });
 
 test("closing forgets the project", async () => {

@@ -146,6 +146,64 @@ test("polls that fail are repeated, so that a paid run is not abandoned", async 
   assert.deepEqual(named("error"), []);
 });
 
+test("a run that comes a moment too soon is sent again", async () => {
+  const tooSoon = (seconds) => () => {
+    const error = { code: "RATE_LIMITED", message: "At most 60 a minute." };
+    const headers = { "Retry-After": `${seconds}` };
+    return Response.json({ success: false, error }, { status: 429, headers });
+  };
+  const made = step("b", "a");
+  const { model, requests, named } = await openModel({
+    "POST /editor/projects/p1/runs": [tooSoon(1), tooSoon(1), ok(run("done", { step: made }))],
+  });
+  const states = [];
+  model.on("run", () => states.push(model.run?.isDisconnected));
+  assert.equal((await model.apply(CROP)).id, "b");
+  const keys = requests.map((one) => one.headers["Idempotency-Key"]).filter(Boolean);
+  assert.deepEqual([keys.length, new Set(keys).size], [3, 1]);
+  assert.deepEqual([states, named("error")], [[false, undefined], []]);
+});
+
+test("a run that waits because it came too soon can be cancelled", async () => {
+  let attempts = 0;
+  const tooSoon = () => {
+    attempts += 1;
+    if (attempts === 2) setImmediate(() => model.cancel());
+    const error = { code: "RATE_LIMITED", message: "At most 60 a minute." };
+    return Response.json({ success: false, error }, { status: 429, headers: { "Retry-After": "1" } });
+  };
+  const { model, storage } = await openModel({
+    "POST /editor/projects/p1/runs": tooSoon,
+    "GET /editor/session": () => ok({ csrfToken: "t", account: ACCOUNT, limits: LIMITS }),
+  });
+  assert.equal(await model.apply(CROP), null);
+  assert.deepEqual([attempts, model.unknownRun, storage.has(PENDING)], [2, "", false]);
+});
+
+test("a run that was refused outright leaves nothing to look for", async () => {
+  for (const [status, code] of [
+    [429, "RATE_LIMITED"],
+    [503, "OVERLOADED"],
+    [401, "INVALID_API_KEY"],
+  ]) {
+    const { model, named, storage } = await openModel({
+      "POST /editor/projects/p1/runs": refused(status, code),
+      "GET /editor/session": () => ok({ csrfToken: "t", account: ACCOUNT, limits: LIMITS }),
+    });
+    assert.equal(await model.apply(CROP), null);
+    assert.deepEqual([named("error")[0].code, storage.has(PENDING), model.unknownRun], [code, false, ""]);
+  }
+});
+
+test("a refusal after an answer was lost leaves the outcome unknown", async () => {
+  const { model, storage } = await openModel({
+    "POST /editor/projects/p1/runs": [unreachable, refused(429, "RATE_LIMITED")],
+    "GET /editor/session": () => ok({ csrfToken: "t", account: ACCOUNT, limits: LIMITS }),
+  });
+  assert.equal(await model.apply(CROP), null);
+  assert.deepEqual([storage.has(PENDING), model.unknownRun], [true, "Crop"]);
+});
+
 test("a run that the server has forgotten is found by its key", async () => {
   const { model, requests } = await openModel({
     "POST /editor/projects/p1/runs": [
@@ -223,6 +281,31 @@ test("a session that ended keeps the key for after the next login", async () => 
   });
   await model.apply(CROP);
   assert.equal(storage.has(PENDING), true);
+});
+
+test("no other picture replaces the one that a tool is working on", async () => {
+  const watched = deferred();
+  const uploaded = deferred();
+  const { model, named, requests } = await openModel({
+    "POST /editor/projects/p1/runs": ok(run("running")),
+    "GET /editor/projects/p1/runs/r1?seen=1": () => watched.promise,
+    "GET /editor/projects/p2": [() => uploaded.promise, ok(project({ id: "p2", name: "dog.jpg" }))],
+  });
+  const opened = model.openProject("p2");
+  const started = new Promise((resolve) => model.on("run", () => model.run?.id && resolve()));
+  const applied = model.apply(CROP);
+  await started;
+  uploaded.resolve(ok(project({ id: "p2", name: "dog.jpg" })));
+  await opened;
+  assert.deepEqual([model.project.id, model.isOpening], ["p1", false]);
+  assert.match(named("notice").at(-1), /^Crop is running.* dog.jpg is among your pictures/);
+  const sent = requests.length;
+  await model.openProject("p2");
+  assert.deepEqual([model.project.id, requests.length], ["p1", sent]);
+  watched.resolve(ok(run("done", { step: step("b", "a") })));
+  assert.equal((await applied).id, "b");
+  await model.openProject("p2");
+  assert.equal(model.project.id, "p2");
 });
 
 test("cancelling waits for the server to confirm it", async () => {

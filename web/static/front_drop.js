@@ -27,7 +27,10 @@ async function open(files) {
     const project = await client.openFile(pictures[0]);
     window.location.assign(`/app/#${project.id}`);
   } catch (error) {
-    say(error instanceof Error ? error.message : "The picture could not be opened.");
+    const failure = /** @type {Error} */ (error);
+    // Few visitors need these words, and without the server they cannot be loaded.
+    const words = import("./editor/error_texts.js").then((texts) => texts.errorText(failure));
+    say(await words.catch(() => failure.message));
   }
 }
 

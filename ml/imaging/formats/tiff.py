@@ -201,12 +201,13 @@ def _segments(data: bytes, page: _Page) -> Iterator[bytes]:
         counts = (raw_bytes,)  # old writers leave it out
     if min(len(offsets), len(counts)) < number:
         raise damaged_picture("its strips or tiles are missing")
+    segments = list(zip(offsets[:number], counts[:number], strict=True))
+    if any(offset + count > len(data) or not count for offset, count in segments):
+        raise damaged_picture("it is cut short")
     # Otherwise a small file could name the same bytes a hundred thousand times.
     if sum(counts[:number]) > len(data):
         raise damaged_picture("its strips or tiles overlap")
-    for offset, count in zip(offsets[:number], counts[:number], strict=True):
-        if offset + count > len(data) or not count:
-            raise damaged_picture("it is cut short")
+    for offset, count in segments:
         # Uncompressed rows have a known length, and what is behind them is not shown.
         yield data[offset : offset + (min(count, raw_bytes) if is_raw else count)]
 

@@ -98,3 +98,10 @@ def test_clicks_on_composites_find_more_of_the_objects_than_the_network_alone() 
     assert len(ours) == 6
     assert np.mean(ours) > 0.85, (ours, alone)
     assert np.mean(ours) > np.mean(alone) + 0.1, (ours, alone)
+
+
+def test_parts_outside_a_region_are_removed_whole_and_others_stay_whole() -> None:
+    large, island = disc(80, 120), disc(20, 320)
+    found = candidates.without_parts_outside(candidate(large | island, 0.9), disc(10, 60))
+    np.testing.assert_array_equal(found.logits > 0, candidate(large, 0.9).logits > 0)
+    assert found.score == 0.9

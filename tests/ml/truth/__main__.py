@@ -10,15 +10,13 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 
 from tests.ml.truth.composites import composites
 from tests.ml.truth.cutters import Cutter, Rembg, ours
 from tests.ml.truth.metrics import Errors, errors
+from tests.ml.truth.page import write_part
 from tests.ml.truth.recipes import CATEGORIES, RECIPES, Recipe
 
-PAGE = Path(__file__).resolve().parents[3] / "docs" / "quality.md"
-_START, _END = "<!-- cut-outs: written by make quality -->\n", "<!-- end -->\n"
 _MEASURES = {
     "SAD": ("sad", "thousands a megapixel"),
     "MSE": ("mse", "thousandths"),
@@ -121,14 +119,6 @@ def _seconds(measured: Sequence[Measured]) -> str:
     return f"{seconds[len(seconds) // 2]:.1f}" if seconds else ""
 
 
-def write_page(text: str, page: Path = PAGE) -> None:
-    """Replace the part of the page between the marks."""
-    content = page.read_text()
-    before, rest = content.split(_START)
-    after = rest.split(_END, 1)[1]
-    page.write_text(before + _START + "\n" + text + "\n" + _END + after)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.ml.truth", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one composite of each category, without rembg")
@@ -150,7 +140,7 @@ def main() -> None:
     text = tables(measure(cutters, recipes, limits))
     print(text)
     if chosen.category is None:
-        write_page(text)
+        write_part("cut-outs", text)
 
 
 if __name__ == "__main__":

@@ -8,9 +8,11 @@ import pytest
 
 from ml.pixels import Pixels
 from tests.ml.truth import __main__ as report
+from tests.ml.truth import enlargements
 from tests.ml.truth.composites import SIZES, Composite, compose
 from tests.ml.truth.cutters import Cutout
 from tests.ml.truth.metrics import Errors, errors
+from tests.ml.truth.page import PAGE, write_part
 from tests.ml.truth.recipes import CATEGORIES, RECIPES, Recipe
 
 # The smallest of each category: large ones take seconds.
@@ -105,11 +107,11 @@ def moved(pixels: Pixels, columns: int) -> Pixels:
 
 def test_the_report_replaces_only_its_own_part_of_the_page(tmp_path: Path) -> None:
     page = tmp_path / "quality.md"
-    page.write_text(report.PAGE.read_text())
+    page.write_text(PAGE.read_text())
     measured = report.Measured(SMALL[0], Errors(1, 2, 3, 4, 0.9), 0.5)
-    report.write_page(report.tables({"bgeraser": [measured], "rembg": [measured]}), page)
+    write_part("cut-outs", report.tables({"bgeraser": [measured], "rembg": [measured]}), page)
     lines = page.read_text().splitlines()
-    original = report.PAGE.read_text().splitlines()
+    original = PAGE.read_text().splitlines()
     assert f"| {SMALL[0].category} | 1.00 | 1.00 |" in lines
     assert lines[:3] == original[:3]
     assert lines[-1] == original[-1]
@@ -142,3 +144,12 @@ def test_pictures_beyond_a_limit_are_not_measured() -> None:
 
     measured = report.measure({"one": perfect, "other": perfect}, SMALL[:1], {"other": 0.2})
     assert (len(measured["one"]), len(measured["other"])) == (1, 0)
+
+
+def test_the_part_of_an_original_is_measured_in_a_size_that_can_be_reduced() -> None:
+    whole = enlargements.line_art()
+    small = enlargements.part(whole, 256)
+    assert small.shape == (256, 256, 3)
+    assert np.array_equal(small, whole[96:352, 96:352])
+    assert np.array_equal(enlargements.part(whole, 768), whole)
+    assert enlargements.part(whole[:300], 256).shape == (256, 256, 3)

@@ -8,10 +8,12 @@ export class ApiError extends Error {
   /**
    * @param {number} status 0 if the server could not be reached
    * @param {ApiErrorBody} error
+   * @param {number | null} [retryAfterSeconds] when the server says that the request may succeed
    */
-  constructor(status, error) {
+  constructor(status, error, retryAfterSeconds = null) {
     super(error.message);
     this.status = status;
+    this.retryAfterSeconds = retryAfterSeconds;
     this.code = error.code;
     this.param = error.param ?? null;
   }
@@ -113,7 +115,8 @@ export class ApiClient {
    * @returns {Promise<{ step: Step, removedId: string | null }>}
    */
   addLook(id, stepId, params) {
-    return this.#send("POST", `/editor/projects/${id}/looks`, { body: { stepId, params } });
+    const body = { stepId, params };
+    return this.#send("POST", `/editor/projects/${id}/looks`, { body, keepalive: true });
   }
 
   /**
@@ -205,21 +208,29 @@ export class ApiClient {
    */
   async file(path, signal) {
     const response = await this.#fetch(path, { signal, credentials: "same-origin" });
-    if (!response.ok) throw new ApiError(response.status, errorOf(await response.json().catch(() => null)));
+    if (!response.ok) {
+      const answer = await response.json().catch(() => null);
+      throw new ApiError(response.status, errorOf(answer), retryAfter(response));
+    }
     return { blob: await response.blob(), name: proposedName(response) };
   }
 
   /**
    * @param {string} method
    * @param {string} path
-   * @param {{ body?: object, headers?: Record<string, string>, signal?: AbortSignal }} [options]
+   * @param {object} [options]
+   * @param {object} [options.body]
+   * @param {Record<string, string>} [options.headers]
+   * @param {AbortSignal} [options.signal]
+   * @param {boolean} [options.keepalive] whether the request is sent even if the page is left meanwhile
    * @returns {Promise<any>} the answer's `data`
    */
-  async #send(method, path, { body, headers = {}, signal } = {}) {
+  async #send(method, path, { body, headers = {}, signal, keepalive = false } = {}) {
     const isJson = body !== undefined && !(body instanceof FormData);
     const response = await this.#fetch(path, {
       method,
       signal,
+      keepalive,
       credentials: "same-origin",
       headers: {
         Accept: "application/json",
@@ -231,7 +242,7 @@ export class ApiClient {
     });
     const answer = await response.json().catch(() => null);
     if (answer?.success) return answer.data;
-    throw new ApiError(response.status, errorOf(answer));
+    throw new ApiError(response.status, errorOf(answer), retryAfter(response));
   }
 
   /**
@@ -258,6 +269,12 @@ export class ApiClient {
  */
 function errorOf(answer) {
   return answer?.error ?? { code: "UNREACHABLE", message: "The server did not answer." };
+}
+
+/** @param {Response} response */
+function retryAfter(response) {
+  const seconds = Number.parseInt(response.headers.get("Retry-After") ?? "", 10);
+  return Number.isNaN(seconds) ? null : seconds;
 }
 
 /**

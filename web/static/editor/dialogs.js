@@ -2,8 +2,8 @@
 
 import { copyText } from "./clipboard.js";
 import { el, iconButton, segments } from "./elements.js";
-import { credits } from "./model.js";
 import { LANGUAGES, snippet } from "./snippets.js";
+import { credits } from "./words.js";
 
 /** @import { Model } from "./model.js" */
 /** @import { Fields, Step } from "./types.js" */

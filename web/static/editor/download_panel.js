@@ -15,6 +15,8 @@ const MIN_QUALITY = 40;
 const WIDTHS = [2048, 1080, 512];
 const WHITE = "#ffffff";
 const BLOB_KEPT_MS = 60_000; // browsers read it after the click
+/** Waiting longer than this is announced. */
+const SLOW_MS = 800;
 const FETCH_DELAY_MS = 300; // several changes in a row become one request
 
 /** The values that the user chose are kept for the next download, except for the file type and the name. */
@@ -83,12 +85,42 @@ export class DownloadPanel {
 
   /** Downloads the picture at full resolution without asking, as the keyboard shortcut does. */
   async save() {
+    await this.#announced(() => this.#saveWhole());
+  }
+
+  async #saveWhole() {
     const chosen = this.format; // a look that becomes a step meanwhile resets it
     await this.editor.settled(); // Whether the picture has transparency is known only once it is shown.
     const { project, step } = this.model;
     if (!project || !step) return;
     const format = chosen ?? this.chosenFormat;
-    saveLink(downloadUrl(project.id, step.id, { format, quality: this.#quality(format) }), "");
+    await this.#save(downloadUrl(project.id, step.id, { format, quality: this.#quality(format) }));
+  }
+
+  /**
+   * Saves a file that the server draws. The browser would not say why it could not, as the editor's messages do.
+   * @param {string} url
+   * @param {string} [name] "" for the one that the server proposes
+   */
+  async #save(url, name = "") {
+    const { file } = this;
+    const isFetched = name !== "" && file?.url === url;
+    const fetched = isFetched ? { blob: file.blob, name } : await this.model.client.file(url);
+    saveBlob(fetched.blob, name || fetched.name);
+  }
+
+  /**
+   * Does something that may take seconds, and says so then. Reports why it failed.
+   * @param {() => Promise<void>} work
+   */
+  async #announced(work) {
+    const timer = setTimeout(() => this.model.emit("notice", "Preparing the file …"), SLOW_MS);
+    try {
+      await work();
+    } catch (error) {
+      this.model.reportError(error);
+    }
+    clearTimeout(timer);
   }
 
   show() {
@@ -246,31 +278,28 @@ export class DownloadPanel {
   }
 
   async #download() {
-    const url = this.#url();
-    const stem = this.name.value.trim();
-    const name = stem && `${stem}.${this.chosenFormat}`;
-    const { file } = this;
-    this.menu.hidePopover();
-    try {
-      // The name in the server's answer would count instead of the user's, so the fetched file is saved.
-      if (!name) saveLink(url, "");
-      else saveBlob(file?.url === url ? file.blob : (await this.model.client.file(url)).blob, name);
-    } catch (error) {
-      this.model.reportError(error);
-    }
+    await this.#announced(async () => {
+      await this.editor.settled(); // the look that was chosen last may not be a step yet
+      const stem = this.name.value.trim();
+      const [url, name] = [this.#url(), stem && `${stem}.${this.chosenFormat}`];
+      this.menu.hidePopover();
+      await this.#save(url, name);
+    });
   }
 
   async #copy() {
-    const png = this.model.client.file(this.#url({ format: "png" })).then(({ blob }) => blob);
-    try {
+    await this.#announced(async () => {
+      // A promise, because browsers allow copying only at once after a click.
+      const png = this.editor
+        .settled()
+        .then(() => this.model.client.file(this.#url({ format: "png" })))
+        .then(({ blob }) => blob);
       const isCopied = await copyPicture(png);
       this.model.emit(
         "notice",
         isCopied ? "Copied." : "This browser cannot copy pictures. Download it instead.",
       );
-    } catch (error) {
-      this.model.reportError(error);
-    }
+    });
     this.menu.hidePopover();
   }
 }

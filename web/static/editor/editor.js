@@ -128,6 +128,8 @@ export class Editor {
     this.stepShown = Promise.resolve();
     model.on("step", (detail) => (this.stepShown = this.#showStep(detail?.made ?? null)));
     model.on("run", () => root.classList.toggle("busy", model.run !== null));
+    // A look that was just chosen is not lost when the page is left or reloaded.
+    window.addEventListener("pagehide", () => void this.recorder.settle());
     root.setAttribute("aria-busy", "false");
   }
 
@@ -463,7 +465,7 @@ export class Editor {
   // The selection that Magic select keeps
 
   /**
-   * Keeps a selection for Fill and Brush. It costs nothing until one of them is applied.
+   * Keeps a selection for Remove object and Retouch. It costs nothing until one of them is applied.
    * @param {Fields} params
    * @param {OffscreenCanvas} overlay
    */
@@ -473,7 +475,10 @@ export class Editor {
     const { width, height } = step;
     this.kept = { selection: { stepId: step.id, params }, overlay, size: { width, height } };
     this.stage.invalidate();
-    this.model.emit("notice", "The selection is kept: Fill and Brush can use it. Nothing was charged.");
+    this.model.emit(
+      "notice",
+      "The selection is kept: Remove object and Retouch can use it. Nothing was charged.",
+    );
   }
 
   /** The kept selection if it fits the current picture. */

@@ -199,3 +199,31 @@ export function icon(name) {
   svg.append(path);
   return svg;
 }
+
+/**
+ * Builds the content of an element again. The focus stays on the control that had it, or goes to `fallback` if that is
+ * gone or disabled: a keyboard's user would have to start at the top of the page.
+ * @param {HTMLElement} container
+ * @param {() => void} build
+ * @param {HTMLElement} [fallback]
+ */
+export function keepFocus(container, build, fallback) {
+  const focused = document.activeElement;
+  const had = focused instanceof HTMLElement && container.contains(focused) ? controlName(focused) : null;
+  build();
+  if (had === null || container.contains(focused)) return;
+  const controls = [...container.querySelectorAll("a, button, input, select, textarea, summary")];
+  const same = controls.find((one) => one instanceof HTMLElement && controlName(one) === had);
+  if (same instanceof HTMLElement) same.focus();
+  if (!container.contains(document.activeElement)) fallback?.focus();
+}
+
+/**
+ * What tells a control from the others: its text or label, and the group that it is in.
+ * @param {HTMLElement} control
+ */
+function controlName(control) {
+  const label = control instanceof HTMLInputElement ? control.labels?.[0]?.textContent : control.textContent;
+  const group = control.parentElement?.closest("[role=group]")?.getAttribute("aria-label");
+  return [control.tagName, control.getAttribute("aria-label") ?? label, group].join("/");
+}

@@ -1,6 +1,6 @@
 // The steps as thumbnails: where the picture came from, and a way back to each step.
 
-import { el } from "./elements.js";
+import { el, keepFocus } from "./elements.js";
 import * as history from "./history.js";
 import { stepTitle } from "./tool_names.js";
 
@@ -32,9 +32,8 @@ export class Filmstrip {
     const { model } = this;
     const steps = history.pictureSteps(model.steps);
     const path = model.step ? history.pathTo(model.steps, model.step.id) : [];
-    this.list.replaceChildren(
-      ...steps.map((step, at) => this.#thumbnail(step, at, path.includes(step), steps)),
-    );
+    const thumbnails = steps.map((step, at) => this.#thumbnail(step, at, path.includes(step), steps));
+    keepFocus(this.list, () => this.list.replaceChildren(...thumbnails));
     this.list.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
   }
 

@@ -57,7 +57,8 @@ export class Keyboard {
     };
     if (event.key in actions) return run(actions[event.key]);
     if (!isOnStage) return false; // These keys operate buttons and move the focus elsewhere.
-    if (event.key === "Enter") return run(() => editor.applyPrimary());
+    // A key that is still held from applying a tool does not apply it again.
+    if (event.key === "Enter") return run(() => !event.repeat && editor.applyPrimary());
     if (event.key === " ") return run(() => (this.isSpaceHeld = true));
     return false;
   }

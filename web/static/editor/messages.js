@@ -1,31 +1,20 @@
 // Notices, and errors with what to do about them. Screen readers read them out.
 
 import { el, iconButton } from "./elements.js";
+import { errorText } from "./error_texts.js";
 
 /** @import { ApiError } from "./api.js" */
 /** @import { Model } from "./model.js" */
 
 const SHOWN_MS = 5000;
 const ERROR_SHOWN_MS = 30_000;
-
-/**
- * Messages for the codes of API errors whose own message is written for programmers.
- * @type {Record<string, string>}
- */
-const TEXTS = {
-  INSUFFICIENT_CREDITS: "You have no credits left.",
-  UNREADABLE_IMAGE: "This file cannot be read as a picture. It may be damaged.",
-  UNSUPPORTED_FORMAT:
-    "This type of file cannot be opened. Use JPEG, PNG, WebP, AVIF, HEIC, BMP, GIF or TIFF.",
-  OVERLOADED: "The server is busy. Nothing was charged; please try again shortly.",
-  PROCESSING_FAILED: "Processing failed. Nothing was charged; please try again.",
-  MODEL_UNAVAILABLE: "This is not installed on this server. Nothing was charged.",
-  INTERNAL_ERROR: "Something went wrong on the server. Nothing was charged.",
-};
+/** Guests who had to wait longer than this for what is free for them may sign up instead. */
+const LONG_WAIT_SECONDS = 120;
 
 export class Messages {
   /** @param {Model} model */
   constructor(model) {
+    this.model = model;
     this.polite = el("div", { class: "visually-hidden", role: "status", "aria-live": "polite" });
     this.list = el("div", { class: "messages" });
     this.element = el("div", {}, this.polite, this.list);
@@ -57,13 +46,13 @@ export class Messages {
   }
 
   /** @param {Partial<ApiError>} error an API error, or any other that was thrown */
-  showError({ code = "", message = "", status = 0 }) {
-    const text = TEXTS[code] ?? (message || "Something went wrong.");
+  showError(error) {
+    const { code = "" } = error;
     const shown = el(
       "div",
-      { class: "message problem", role: "alert" },
-      el("p", {}, text, " ", code ? el("code", {}, code) : null),
-      remedy(code, status),
+      { class: "message problem", role: "alert", "data-code": code },
+      el("p", {}, errorText(error)),
+      this.#remedy(error),
       iconButton("Close", "close", () => shown.remove()),
     );
     this.list.replaceChildren(shown);
@@ -74,15 +63,23 @@ export class Messages {
     };
     setTimeout(expire, ERROR_SHOWN_MS);
   }
+
+  /**
+   * A link to where the user can resolve the error.
+   * @param {Partial<ApiError>} error
+   */
+  #remedy({ code, status, retryAfterSeconds }) {
+    if (code === "INSUFFICIENT_CREDITS") return link("See the plans", "/plans");
+    if (status === 401) return link("Log in", "/login?next=/app/");
+    const isLong = typeof retryAfterSeconds === "number" && retryAfterSeconds > LONG_WAIT_SECONDS;
+    return isLong && this.model.isGuest ? link("Sign up", "/signup?next=/app/") : null;
+  }
 }
 
 /**
- * A link to where the user can resolve the error.
- * @param {string} code
- * @param {number} status
+ * @param {string} text
+ * @param {string} href
  */
-function remedy(code, status) {
-  if (code === "INSUFFICIENT_CREDITS") return el("a", { class: "primary", href: "/plans" }, "See the plans");
-  if (status === 401) return el("a", { class: "primary", href: "/login?next=/app/" }, "Log in");
-  return null;
+function link(text, href) {
+  return el("a", { class: "primary", href }, text);
 }

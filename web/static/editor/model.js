@@ -3,8 +3,18 @@
 
 import { ApiError, isAbort, isTemporary } from "./api.js";
 import * as history from "./history.js";
-import { PendingRuns } from "./pending_runs.js";
+import { newKey, PendingRuns } from "./pending_runs.js";
 import * as previews from "./previews.js";
+import {
+  isInterrupted,
+  isRefusal,
+  isShortLimit,
+  isUnanswered,
+  isUnfinished,
+  unsentRun,
+  versionSeen,
+} from "./run_answers.js";
+import { credits } from "./words.js";
 
 /** @import { ApiClient } from "./api.js" */
 /** @import { ActiveRun, Fields, Project, Run, RunBody, RunRequest, Session, Step } from "./types.js" */
@@ -25,10 +35,14 @@ const TOOL_KEY = "bgeraser.tool";
 
 /** Pauses before a request is sent again that the server did not answer; the last one is repeated. */
 const RETRY_DELAYS_MS = [500, 1000, 2000, 4000, 8000, 15000];
+/** How often a project is requested again that is resumed while the server is busy or away. */
+const LOADING_RETRIES = 4;
 /** Pause before a busy server is asked again to draw a look. */
 const RENDERING_RETRY_MS = 1000;
 /** How often a run that the server has forgotten is started again. */
 const RESTARTS = 3;
+/** How often a run is sent again that came a moment too soon after others. */
+const SHORT_WAITS = 4;
 
 export class Model extends EventTarget {
   /**
@@ -162,14 +176,41 @@ export class Model extends EventTarget {
     const id = this.location.hash.slice(1) || this.storage.getItem(PROJECT_KEY);
     if (!id) return false;
     try {
-      this.#show(await this.client.project(id), "replaceState");
+      this.#show(await this.#loaded(id), "replaceState");
     } catch (thrown) {
-      this.#forgetProject("replaceState");
+      // A server that is away for longer has the project when the page is loaded again.
+      if (!isInterrupted(thrown)) this.#forgetProject("replaceState");
       if (!(thrown instanceof ApiError && thrown.status === 404)) this.reportError(thrown);
       return false;
     }
     await this.resumeRun();
     return true;
+  }
+
+  /**
+   * A project, also if the server is busy or being restarted just now.
+   * @param {string} id
+   */
+  async #loaded(id) {
+    try {
+      for (let attempt = 0; ; attempt += 1) {
+        try {
+          return await this.client.project(id);
+        } catch (thrown) {
+          if (!isInterrupted(thrown) || attempt === LOADING_RETRIES) throw thrown;
+          this.#setOpening(true);
+          await this.sleep(RETRY_DELAYS_MS[attempt]);
+        }
+      }
+    } finally {
+      if (this.isOpening) this.#setOpening(false);
+    }
+  }
+
+  /** @param {boolean} isOpening */
+  #setOpening(isOpening) {
+    this.isOpening = isOpening;
+    this.emit("project");
   }
 
   close() {
@@ -183,13 +224,22 @@ export class Model extends EventTarget {
     if (id === (this.project?.id ?? "")) return;
     if (this.run && this.project) {
       this.#setHash("pushState", `#${this.project.id}`);
-      this.emit("notice", `${this.run.title} is running. Wait for it, or cancel it first.`);
+      this.#askToWait(this.run);
     } else if (id) {
       if (!(await this.resume())) this.#showNone();
     } else {
       this.storage.removeItem(PROJECT_KEY);
       this.#showNone();
     }
+  }
+
+  /**
+   * A run belongs to the picture that is shown, as its progress and its Cancel button do.
+   * @param {ActiveRun} run
+   * @param {string} [more]
+   */
+  #askToWait(run, more = "") {
+    this.emit("notice", `${run.title} is running. Wait for it, or cancel it first.${more}`);
   }
 
   #showNone() {
@@ -216,15 +266,20 @@ export class Model extends EventTarget {
   /** @param {() => Promise<Project>} load */
   async #open(load) {
     if (this.isOpening) return;
-    this.isOpening = true;
-    this.emit("project");
+    if (this.run) {
+      this.#askToWait(this.run);
+      return;
+    }
+    this.#setOpening(true);
     try {
-      this.#show(await load(), "pushState");
+      const project = await load();
+      // A tool may have been applied to the picture that was open while the other one was uploaded.
+      if (this.run) this.#askToWait(this.run, ` ${project.name} is among your pictures.`);
+      else this.#show(project, "pushState");
     } catch (thrown) {
       this.reportError(thrown);
     } finally {
-      this.isOpening = false;
-      this.emit("project");
+      this.#setOpening(false);
     }
     await this.resumeRun();
   }
@@ -315,6 +370,7 @@ export class Model extends EventTarget {
     const body = { stepId: step.id, ...request };
     const key = newKey();
     this.pendingRuns.keep(project.id, { body, title, key });
+    this.#mayHaveStarted = false;
     return this.#follow(project, body, title, key);
   }
 
@@ -325,8 +381,13 @@ export class Model extends EventTarget {
   async resumeRun() {
     const { project } = this;
     const pending = project && !this.run ? this.pendingRuns.of(project.id) : null;
-    return project && pending ? this.#follow(project, pending.body, pending.title, pending.key) : null;
+    if (!project || !pending) return null;
+    this.#mayHaveStarted = true;
+    return this.#follow(project, pending.body, pending.title, pending.key);
   }
+
+  /** Whether the server may have accepted the run that is followed. */
+  #mayHaveStarted = false;
 
   /**
    * @param {Project} project
@@ -336,26 +397,15 @@ export class Model extends EventTarget {
    * @returns {Promise<Step | null>}
    */
   async #follow(project, body, title, key) {
-    this.run = {
-      id: null,
-      status: "queued",
-      stage: "",
-      fraction: 0,
-      queuePosition: 0,
-      version: -1,
-      expectedSeconds: null,
-      elapsedSeconds: 0,
-      title,
-      isCancelled: false,
-      isDisconnected: false,
-    };
+    this.run = unsentRun(title);
     this.emit("run");
     let isUnknown = false; // whether the run may have a result that was not received
     try {
       const run = await this.#outcome(project, body, title, key);
       return this.#finish(project, run, title);
     } catch (thrown) {
-      isUnknown = isInterrupted(thrown) || (thrown instanceof ApiError && thrown.status === 401);
+      const isSignedOut = thrown instanceof ApiError && thrown.status === 401;
+      isUnknown = this.#mayHaveStarted && (isInterrupted(thrown) || isSignedOut);
       this.reportError(thrown);
       // The server may have charged the run all the same, so its balance has to be fetched.
       void this.refreshAccount();
@@ -375,7 +425,19 @@ export class Model extends EventTarget {
    * @param {string} key
    */
   async #outcome(project, body, title, key) {
-    const start = () => this.#answered(() => this.client.startRun(project.id, body, key));
+    const send = async () => {
+      try {
+        const run = await this.client.startRun(project.id, body, key);
+        this.#mayHaveStarted = true;
+        return run;
+      } catch (thrown) {
+        this.#mayHaveStarted ||= !isRefusal(thrown);
+        throw thrown;
+      }
+    };
+    let waits = 0;
+    const isTooSoon = (/** @type {unknown} */ thrown) => isShortLimit(thrown) && waits++ < SHORT_WAITS;
+    const start = () => this.#answered(send, (thrown) => isUnanswered(thrown) || isTooSoon(thrown));
     let run = await start();
     let restarts = 0;
     while (isUnfinished(run)) {
@@ -401,13 +463,14 @@ export class Model extends EventTarget {
    * @param {() => Promise<Run>} send
    * @param {(thrown: unknown) => boolean} isWorthRetrying
    */
-  async #answered(send, isWorthRetrying = isUnanswered) {
+  async #answered(send, isWorthRetrying) {
     for (let attempt = 0; ; attempt += 1) {
       try {
         return await send();
       } catch (thrown) {
         if (!isWorthRetrying(thrown)) throw thrown;
-        if (this.run && !this.run.isDisconnected) {
+        const isTooSoon = isShortLimit(thrown) && !this.run?.id;
+        if (this.run && !this.run.isDisconnected && !isTooSoon) {
           this.run = { ...this.run, isDisconnected: true };
           this.emit("run");
         }
@@ -470,7 +533,7 @@ export class Model extends EventTarget {
 
   async cancel() {
     const { project, run } = this;
-    if (run?.isDisconnected) this.giveUp();
+    if (run && (run.isDisconnected || !run.id)) this.giveUp();
     if (!project || !run?.id) return;
     this.run = { ...run, isCancelled: true };
     this.emit("run");
@@ -560,54 +623,4 @@ export class Model extends EventTarget {
   reportError(thrown) {
     if (!isAbort(thrown)) this.emit("error", thrown);
   }
-}
-
-/**
- * "1 credit", "2 credits".
- * @param {number} count
- */
-export function credits(count) {
-  return count === 1 ? "1 credit" : `${count} credits`;
-}
-
-/**
- * An idempotency key of 128 random bits. `crypto.randomUUID` does not exist on pages without TLS.
- */
-function newKey() {
-  const bytes = crypto.getRandomValues(new Uint8Array(16));
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
-}
-
-/**
- * Whether it is unknown if the server received a request: it, or a proxy before it, did not answer properly.
- * @param {unknown} thrown
- */
-function isUnanswered(thrown) {
-  return thrown instanceof ApiError && thrown.code === "UNREACHABLE";
-}
-
-/**
- * Whether a run that was accepted goes on although asking for it failed.
- * @param {unknown} thrown
- */
-function isInterrupted(thrown) {
-  return (
-    isUnanswered(thrown) || (thrown instanceof ApiError && (thrown.status === 429 || thrown.status >= 500))
-  );
-}
-
-/**
- * Whether to ask for the run again. A run that is done already when it is started is answered without its step.
- * @param {Run} run
- */
-function isUnfinished(run) {
-  return run.status === "queued" || run.status === "running" || (run.status === "done" && !run.step);
-}
-
-/**
- * The version to wait for a change of; -1 is answered at once.
- * @param {Run} run
- */
-function versionSeen(run) {
-  return run.status === "done" ? -1 : run.version;
 }

@@ -1,8 +1,8 @@
 // What people usually do next with a result, in a row over the picture.
 
 import { el, iconButton } from "./elements.js";
-import { credits } from "./model.js";
 import { BgRemoval } from "./tools/bg_removal.js";
+import { credits } from "./words.js";
 
 /** @import { Editor } from "./editor.js" */
 /** @import { Fields, RunRequest, Step } from "./types.js" */
@@ -78,7 +78,7 @@ export class NextSteps {
     if (made.cutout) {
       return [
         this.#button("White", () =>
-          this.#changeLook({ bg_color: "#ffffff", bg_gradient: "", bg_blur: "0" }, "color"),
+          this.#changeLook({ bg_color: "#ffffff", bg_gradient: "", bg_scene: "", bg_blur: "0" }, "color"),
         ),
         this.#button("Shadow", () => this.#changeLook({ shadow: "drop" })),
         this.#button("Crop to subject", () => this.#changeLook({ crop: "true", crop_margin: CROP_MARGIN })),
@@ -137,6 +137,7 @@ export class NextSteps {
     const params = known?.params ?? made.params;
     const seed = Number(made.answer.seed ?? params.seed ?? 0) + 1;
     const title = known?.title ?? made.title;
-    return { tool: made.tool, title, stepId: source, params: { ...params, seed: `${seed}` } };
+    const another = { tool: made.tool, title, stepId: source, params: { ...params, seed: `${seed}` } };
+    return known?.selection ? { ...another, selection: known.selection } : another;
   }
 }

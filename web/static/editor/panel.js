@@ -1,10 +1,10 @@
 // The chosen tool's settings, what applying it costs, and the progress of a run.
 
-import { el, icon, present } from "./elements.js";
+import { el, icon, keepFocus, present } from "./elements.js";
 import { Expectations } from "./expectations.js";
-import { credits } from "./model.js";
 import { fullSizeRequest } from "./previews.js";
 import { aboutSeconds, progressAt, progressText } from "./progress.js";
+import { credits } from "./words.js";
 
 /** @import { Editor } from "./editor.js" */
 /** @import { Tool } from "./tools/tool.js" */
@@ -72,7 +72,7 @@ export class Panel {
       section.querySelector("summary")?.textContent;
     const open = [...this.body.querySelectorAll("details")].filter((section) => section.open).map(titleOf);
     this.title.textContent = tool.title;
-    this.body.replaceChildren(...present(tool.build()));
+    keepFocus(this.body, () => this.body.replaceChildren(...present(tool.build())));
     for (const section of this.body.querySelectorAll("details"))
       section.open = open.includes(titleOf(section));
     this.refresh();
@@ -81,16 +81,20 @@ export class Panel {
   /** Updates what can be applied, or the progress of the run. */
   refresh() {
     const { tool } = this.editor;
-    const { run } = this.model;
-    if (!tool || !this.model.step) return;
+    const { run, step } = this.model;
+    if (!tool || !step) return;
     this.element.classList.toggle("running", run !== null);
     this.body.inert = run !== null;
     this.body.hidden = this.editor.isLocked; // its settings are those of the photo
-    if (run) this.#showRun(run);
-    else {
-      this.#stopShowingRun();
-      this.footer.replaceChildren(...this.#buildFooter(tool, this.model.step));
-    }
+    const show = () => {
+      if (run) this.#showRun(run);
+      else {
+        this.#stopShowingRun();
+        this.footer.replaceChildren(...this.#buildFooter(tool, step));
+      }
+    };
+    // Not to "Cancel": a second press of the key that applied the tool would cancel it.
+    keepFocus(this.footer, show, this.editor.stage.element);
     this.editor.topbar.refresh();
     this.editor.marks.refresh();
   }

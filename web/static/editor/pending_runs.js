@@ -40,3 +40,11 @@ export class PendingRuns {
     return JSON.parse(this.storage.getItem(STORAGE_KEY) ?? "{}");
   }
 }
+
+/**
+ * An idempotency key of 128 random bits. `crypto.randomUUID` does not exist on pages without TLS.
+ */
+export function newKey() {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+}

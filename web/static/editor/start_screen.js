@@ -66,6 +66,10 @@ export class StartScreen {
     const pictures = files.filter(
       (file) => file.type.startsWith("image/") || /\.(heic|heif|avif)$/i.test(file.name),
     );
+    if (files.length > 1 && !pictures.length) {
+      this.model.emit("error", { message: "None of these files is a picture. Nothing was opened." });
+      return;
+    }
     if (files.length <= 1 || pictures.length === 1) {
       const file = pictures[0] ?? files[0];
       if (file) this.open(file);
@@ -282,7 +286,9 @@ export class StartScreen {
     );
     const remove = async () => {
       if (!(await this.model.deleteProject(project.id))) return item.replaceChildren(...kept);
+      const neighbour = item.nextElementSibling ?? item.previousElementSibling;
       item.remove();
+      (neighbour ?? this.element).querySelector("button")?.focus();
       this.model.emit("notice", `${project.name} was deleted with everything made from it.`);
       if (!this.recent.querySelector("li")) this.recent.replaceChildren();
     };

@@ -98,6 +98,14 @@ export function wordsOf(spec) {
 }
 
 /**
+ * What the panel calls a setting; undefined for one without words of its own.
+ * @param {string} name
+ */
+export function labelOfSetting(name) {
+  return WORDS[name]?.label;
+}
+
+/**
  * Whether a setting has an effect with the other ones: the server refuses one that has none.
  * @param {string} name
  * @param {(name: string) => string} get
@@ -134,4 +142,12 @@ export function positionOf(value) {
 export function sizeText(width, height) {
   const isWhole = (/** @type {string} */ text) => /^[1-9]\d*$/.test(text);
   return isWhole(width) && isWhole(height) ? `${width}x${height}` : "";
+}
+
+/**
+ * "1 credit", "2 credits".
+ * @param {number} count
+ */
+export function credits(count) {
+  return count === 1 ? "1 credit" : `${count} credits`;
 }

@@ -125,13 +125,19 @@ export class BgRemoval extends Tool {
     if (!step?.cutout) return;
     this.editor.compare(false);
     this.#showLook(step.cutout);
+    const { recorder } = this.editor;
     const problem = this.#sizeProblem;
     if (problem) {
-      this.editor.recorder.discard();
+      recorder.discard();
       this.model.emit("notice", `${problem} Choose a smaller margin or size.`);
       return;
     }
-    this.editor.recorder.schedule(step, this.request(this.fields()).params);
+    if (looks.isSameLook(step.cutout.look, this.#lookFields)) {
+      // "Picture" without one yet, or a change that was taken back, is no step of the history.
+      recorder.discard();
+      if (!recorder.isBehind) return;
+    }
+    recorder.schedule(step, this.request(this.fields()).params);
   }
 
   /** Why the frame of the look is too large, or "". */
@@ -274,8 +280,10 @@ export class BgRemoval extends Tool {
 
   /** @param {File} file */
   async storeBackground(file) {
+    const { project } = this.model;
     try {
-      this.useBackground(await this.model.client.storeBackground(file));
+      const stored = await this.model.client.storeBackground(file);
+      if (this.model.project === project) this.useBackground(stored); // else another picture was opened meanwhile
     } catch (error) {
       this.model.reportError(error);
     }

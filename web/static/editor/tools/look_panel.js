@@ -221,23 +221,21 @@ export class LookPanel {
       return note(el("a", { href: tool.editor.signUpUrl() }, "Sign up"), " to use a picture of your own.");
     }
     const input = el("input", { type: "file", accept: ACCEPTED_TYPES, hidden: true });
-    input.addEventListener("change", () => {
+    input.addEventListener("change", async () => {
       const file = input.files?.[0];
-      if (file) tool.storeBackground(file);
+      input.value = ""; // the same file can be chosen again if it fails
+      if (!file) return;
+      [choose.disabled, choose.textContent] = [true, "Uploading …"];
+      await tool.storeBackground(file);
+      [choose.disabled, choose.textContent] = [false, label];
     });
     const { backgroundImage } = tool;
     const thumbnail = backgroundImage?.thumbnailUrl
       ? el("img", { src: backgroundImage.thumbnailUrl, alt: "The background", class: "thumbnail" })
       : null;
     const label = backgroundImage ? "Choose another" : "Choose a picture";
-    return el(
-      "div",
-      { class: "chooser" },
-      thumbnail,
-      el("button", { type: "button", class: "quiet", onclick: () => input.click() }, label),
-      input,
-      this.#buildRecentPictures(),
-    );
+    const choose = quietButton(label, () => input.click());
+    return el("div", { class: "chooser" }, thumbnail, choose, input, this.#buildRecentPictures());
   }
 
   /** The pictures that were used as backgrounds before, as soon as the server has listed them. */

@@ -1,16 +1,18 @@
 // Pointing out an object with clicks and a box, and the overlay of what they select. Magic select and generative
 // fill share it.
 
-import { ApiError, isAbort } from "../api.js";
+import { ApiError, isAbort, isTemporary } from "../api.js";
 import { loadImage, maskOverlay } from "../images.js";
 import * as selections from "../selection.js";
 
 /** @import { Context } from "../canvas.js" */
-/** @import { Frame, Point, Selection } from "../types.js" */
+/** @import { Fields, Frame, Point, Selection } from "../types.js" */
 /** @import { Tool } from "./tool.js" */
 
 const CLICK_PIXELS = 5; // a drag shorter than this on the screen is a click
 const CLICK_RADIUS = 8;
+/** Pauses before an overlay is requested again that a busy or unreachable server has not answered. */
+const RETRY_DELAYS_MS = [1000, 1000, 2000, 4000, 8000];
 
 export class SelectionInput {
   /**
@@ -180,12 +182,7 @@ export class SelectionInput {
     if (request.signal.aborted) return;
     try {
       const fields = { ...this.tool.overlayFields(), ...this.fields() };
-      const { mask, confidence, bbox } = await model.client.overlay(
-        project.id,
-        step.id,
-        fields,
-        request.signal,
-      );
+      const { mask, confidence, bbox } = await this.#overlay(project.id, step.id, fields, request.signal);
       const image = await loadImage(mask);
       if (request.signal.aborted) return;
       this.overlay = maskOverlay(image, this.tool.editor.selectionColor());
@@ -196,10 +193,33 @@ export class SelectionInput {
       this.overlay = null;
       if (error instanceof ApiError && error.code === "NOTHING_FOUND") {
         this.message = "There is nothing to select here. Click somewhere else.";
-      } else model.reportError(error);
+      } else {
+        this.message = "The selection could not be made. Undo the last mark or try another one.";
+        model.reportError(error);
+      }
     }
     this.#request = null;
     this.onChange();
+  }
+
+  /**
+   * The overlay of a selection. What was clicked is not lost while the server is busy or out of reach.
+   * @param {string} projectId
+   * @param {string} stepId
+   * @param {Fields} fields
+   * @param {AbortSignal} signal
+   */
+  async #overlay(projectId, stepId, fields, signal) {
+    const { model } = this.tool;
+    for (let attempt = 0; ; attempt += 1) {
+      try {
+        return await model.client.overlay(projectId, stepId, fields, signal);
+      } catch (thrown) {
+        if (!isTemporary(thrown) || attempt === RETRY_DELAYS_MS.length) throw thrown;
+        await model.sleep(RETRY_DELAYS_MS[attempt]);
+        signal.throwIfAborted();
+      }
+    }
   }
 
   /** @param {Context} context */
