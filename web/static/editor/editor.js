@@ -329,10 +329,9 @@ export class Editor {
   async #pictureOf(step) {
     const look = this.lookShown();
     if (step.cutout && look) {
-      const { cutout } = step;
-      await this.composer.load(cutout);
-      const drawn = this.composer.compose(cutout, look);
-      const frame = this.composer.frameOf(cutout, look);
+      await this.composer.load(step.cutout);
+      const drawn = this.composer.compose(step.cutout, look);
+      const frame = this.composer.frameOf(step.cutout, look);
       // Other tools refer to the pixels of the result, so its size has to be the server's.
       const isSettled = frame?.isExact || this.tool?.retouches || this.tool?.name === "bg-removal";
       if (drawn && frame && isSettled) {
