@@ -6,13 +6,15 @@ from dataclasses import dataclass
 from sqlmodel import Session
 
 from api.editor import guest_previews, pricing, projects, rendering, unbilled_images
-from api.editor.layers import layers_of
+from api.editor.layers import BACKGROUND_ID, Layers, layers_of
 from api.editor.models import Project, Step
 from api.editor.owners import ProjectOwner
 from api.editor.projects import NewStep
 from api.errors import InvalidParameter
 from api.images import service as images
 from api.services import Services
+from ml.tools import cutout_look
+from ml.tools.bg_removal_params import BgRemovalParams
 
 _NO_CUTOUT = "This step is not a cut-out: remove its background first."
 
@@ -42,10 +44,11 @@ async def add_look(
         await images.keep_longer(services, await unbilled_images.find(services, image_id))
     carried = guest_previews.origin_of(source)
     now = services.clock()
+    width, height = _size(made)
     new_step = NewStep(
         image_id=made.cutout_id,
-        width=made.width,
-        height=made.height,
+        width=width,
+        height=height,
         format="png",
         tool=pricing.CUTOUT_TOOL,
         params=form,
@@ -64,3 +67,10 @@ async def add_look(
         return NewLook(projects.add_step(session, locked, new_step, now, services.retention), removed_id)
 
     return await services.database.run(record)
+
+
+def _size(layers: Layers) -> tuple[int, int]:
+    """The size of the look; of a crop, which is known once it is drawn, that of the cut-out."""
+    size = layers.width, layers.height
+    look = {name: text for name, text in layers.look.items() if name != BACKGROUND_ID}
+    return cutout_look.answer_size(BgRemovalParams.model_validate(look), size) or size

@@ -6,6 +6,8 @@ and stored beside its image.
 """
 
 import asyncio
+import json
+from dataclasses import dataclass
 
 from api.calls import unbilled_admission
 from api.calls.tool_runner import run_tool
@@ -31,10 +33,20 @@ async def read(services: Services, image: Image, width: int, claimant: Claimant)
     return await _read(services, image, claimant, f"preview-{width}", _preview_params(width))
 
 
-async def read_lossless(services: Services, image: Image, claimant: Claimant) -> bytes:
+@dataclass(frozen=True)
+class CutoutPreview:
+    """A reduced cut-out. `box`: left, top, right, bottom of what is visible at full size, if anything is."""
+
+    content: bytes
+    box: list[int] | None
+
+
+async def read_cutout(services: Services, image: Image, claimant: Claimant) -> CutoutPreview:
     """As `read`, at `OFFERED_WIDTH`, as a PNG."""
-    params = RenditionParams(width=OFFERED_WIDTH, format="png")
-    return await _read(services, image, claimant, f"lossless-{OFFERED_WIDTH}", params)
+    params = RenditionParams(width=OFFERED_WIDTH, format="png", finds_object=True)
+    stored = await _read(services, image, claimant, f"cutout-{OFFERED_WIDTH}", params)
+    box, _, content = stored.partition(b"\n")
+    return CutoutPreview(content, json.loads(box))
 
 
 def _preview_params(width: int) -> RenditionParams:
@@ -79,6 +91,9 @@ async def _render_preview(
         answer = await render(services, image, params, claimant)
     if image.width is None:
         await images.record_size(services, image.id, answer.source_width, answer.source_height)
+    content = answer.content
+    if params.finds_object:  # in one artefact, so that neither is stored without the other
+        content = json.dumps(answer.fields["box"]).encode() + b"\n" + content
     room_bytes = services.guests_storage_bytes if claimant.is_guest else None
-    await images.keep_artefacts(services, image.id, {name: answer.content}, room_bytes=room_bytes)
-    return answer.content
+    await images.keep_artefacts(services, image.id, {name: content}, room_bytes=room_bytes)
+    return content

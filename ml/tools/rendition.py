@@ -4,8 +4,10 @@ Not in the public catalogue, because it neither edits the picture nor costs a cr
 because only workers decode pictures.
 """
 
+import numpy as np
 from pydantic import Field
 
+from ml.imaging import framing
 from ml.params import ColorField, Params
 from ml.pixels import Picture, Pixels
 from ml.tool import Context, Tool, ToolResult
@@ -22,6 +24,9 @@ class RenditionParams(Params):
         description="Width in pixels; the aspect ratio is kept. Narrower images are not enlarged.",
     )
     bg_color: ColorField | None = Field(None, description="Colour behind transparent parts.")
+    finds_object: bool = Field(
+        False, description="Add `box` to the answer: left, top, right, bottom of what is visible."
+    )
 
 
 def run(source: Picture, params: RenditionParams, context: Context) -> ToolResult:
@@ -33,7 +38,17 @@ def run(source: Picture, params: RenditionParams, context: Context) -> ToolResul
         from ml.imaging import resampling
 
         pixels = resampling.resize(pixels, size)
-    return ToolResult(_on_color(pixels, params))
+    fields = {"box": _object_corners(source.pixels)} if params.finds_object else {}
+    return ToolResult(_on_color(pixels, params), fields=fields)
+
+
+def _object_corners(pixels: Pixels) -> list[int] | None:
+    """Of the picture before it is reduced; None if nothing is visible."""
+    height, width = pixels.shape[:2]
+    if pixels.shape[2] < 4:
+        return [0, 0, width, height]
+    box = framing.object_box(np.ascontiguousarray(pixels[..., 3]))
+    return None if box is None else [box.left, box.top, box.right, box.bottom]
 
 
 def _on_color(pixels: Pixels, params: RenditionParams) -> Pixels:

@@ -14,6 +14,7 @@ BENCHMARKS = (
     "loop_lag",
     "fairness",
     "editor_page",
+    "look_changes",
 )
 
 

@@ -4,11 +4,11 @@ import re
 from pathlib import Path
 
 import numpy as np
-from playwright.sync_api import expect
+import pytest
+from PIL import Image
+from playwright.sync_api import Route, expect
 
-from tests.browser.conftest import NewPage
 from tests.support.browser.editing import WORK_MS, Editor
-from tests.support.browser.visitors import sign_in
 from tests.support.ml.photos import jpeg_bytes, open_bytes, photo
 from tests.support.server import Customer, RunningServer
 
@@ -226,66 +226,169 @@ LOOKS: list[dict[str, str]] = [
 ]
 
 
-def test_presets_in_a_row_end_with_the_last_one_and_an_undone_look_can_be_redone(editor: Editor) -> None:
-    """Presets are drawn by the server, few at once."""
+#: Looks in another frame than the photo's.
+FRAMED: list[dict[str, str]] = [
+    {"preset": "amazon"},
+    {"preset": "story", "bg_gradient": "#fff3e0 #f2a65a 135", "shadow": "drop"},
+    {"preset": "square", "bg_scene": "oak-table"},
+    {"preset": "square", "bg_color": "#1f3a5f", "subject_x": "10%", "subject_rotate": "20"},
+    {"crop": "true", "crop_margin": "20%", "bg_blur": "30"},
+    {"crop": "true", "scale": "70%", "bg_color": "#ffffff", "outline_width": "3%", "feather": "2"},
+    {
+        "output_size": "500x300",
+        "scale": "60%",
+        "position": "20% 80%",
+        "bg_color": "#fff",
+        "shadow": "contact",
+    },
+    {"scale": "50%", "bg_blur": "40"},
+]
+
+
+def shown_ratio(editor: Editor) -> float:
+    """Width to height of the opaque picture that the stage shows."""
+    found: float = editor.page.evaluate(
+        """async () => {
+            await new Promise((shown) => requestAnimationFrame(() => requestAnimationFrame(shown)));
+            const canvas = document.querySelector(".stage canvas");
+            const { data, width } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+            let [left, right, top, bottom] = [Infinity, 0, Infinity, 0];
+            for (let at = 0; at < data.length / 4; at += 1) {
+                if (data[at * 4 + 3] < 128) continue;
+                const [x, y] = [at % width, Math.floor(at / width)];
+                [left, right] = [Math.min(left, x), Math.max(right, x)];
+                [top, bottom] = [Math.min(top, y), Math.max(bottom, y)];
+            }
+            return (right - left + 1) / (bottom - top + 1);
+        }"""
+    )
+    return found
+
+
+def test_presets_are_drawn_at_once_and_are_steps_of_the_history(
+    editor: Editor, server: RunningServer, customer: Customer, tmp_path: Path
+) -> None:
+    page = editor.page
+    drawings: list[str] = []
+    page.on("request", lambda request: drawings.append(request.url) if "/rendering" in request.url else None)
+    editor.open("cup.jpg", jpeg_bytes(photo("coffee")))
+    editor.apply("Remove background")
+    on_white(editor)
+    page.wait_for_load_state("networkidle")
+    # While the server does not answer, too: a frame is drawn here, and all of it is shown.
+    held: list[Route] = []
+    page.route(re.compile("/looks"), lambda route: held.append(route))  # noqa: PLW0108 - no builtin is accepted
+    presets = {"Amazon": 1, "Etsy": 4 / 3, "Passport": 827 / 1063, "Square": 1, "Story": 9 / 16}
+    for name, ratio in presets.items():
+        editor.press(name)
+        assert shown_ratio(editor) == pytest.approx(ratio, rel=0.01), name
+    page.unroute(re.compile("/looks"))
+    for route in held:
+        route.continue_()
+    current = page.locator(".filmstrip [aria-current]")
+    expect(current).to_have_attribute("title", re.compile("1080 × 1920"), timeout=WORK_MS)
+    steps = editor.steps()
+    editor.press("Etsy")
+    recorded(editor, steps + 1)
+    page.keyboard.press("Control+z")
+    expect(current).to_have_attribute("title", re.compile("1080 × 1920"))
+    assert shown_ratio(editor) == pytest.approx(9 / 16, rel=0.01)
+    page.get_by_role("button", name="Redo").click()
+    expect(current).to_have_attribute("title", re.compile("2800 × 2100"))
+    assert drawings == [], "the server draws nothing until a picture is downloaded"
+    assert saved(editor, tmp_path).shape == (2100, 2800, 3)
+    assert server.balance(customer) == (14, 0)
+
+
+def test_a_framed_cutout_is_compared_dragged_and_retouched(editor: Editor, tmp_path: Path) -> None:
     page = editor.page
     editor.open("cup.jpg", jpeg_bytes(photo("coffee")))
     editor.apply("Remove background")
-    for name in ("Amazon", "eBay", "Etsy", "Shopify", "Square", "Story"):
-        editor.press(name)
-        page.wait_for_timeout(500)
-    current = page.locator(".filmstrip [aria-current]")
-    expect(current).to_have_attribute("title", re.compile("1080 × 1920"), timeout=WORK_MS)
-    expect(page.locator(".stage.loading")).to_have_count(0, timeout=WORK_MS)
-    expect(page.get_by_text("cannot be shown")).to_have_count(0)
-    steps = editor.steps()
-    editor.press("Blur")
-    page.keyboard.press("Control+z")
-    recorded(editor, steps + 1)
-    expect(current).to_have_attribute("title", re.compile("1080 × 1920"))
-    page.get_by_role("button", name="Redo").click()
-    expect(page.locator(".filmstrip li").last.locator("[aria-current]")).to_have_count(1)
+    editor.press("Amazon")
+    recorded(editor, 3)
+    before = saved(editor, tmp_path)
+    # On the left of the divider is the photo in the same frame, with nothing above it.
+    page.get_by_role("button", name="Compare with before").click()
+    page.get_by_role("button", name="Compare with before", pressed=True).wait_for()
+    dark = np.argwhere((before < 200).any(axis=2))
+    top, left = dark.min(axis=0)
+    row = int(top + dark.max(axis=0)[0]) // 2
+    assert np.abs(np.array(at(editor, 30, row)[:3]) - 255).max() > 40, "the table beside the cup"
+    assert at(editor, 1970, row)[:3] == [255, 255, 255]
+    page.get_by_role("button", name="Compare with before").click()
+    editor.drag((1000, 1000), (1050, 1000), (1200, 1100))
+    recorded(editor, 4)
+    moved = np.argwhere((saved(editor, tmp_path) < 200).any(axis=2))
+    assert np.abs(moved.min(axis=0) - (top + 100, left + 200)).max() <= 6
+    # The brush shows the cut-out where it is in the photo; the frame comes back with another tool.
+    editor.choose("brush")
+    assert shown_ratio(editor) == pytest.approx(1.5, rel=0.01)
+    editor.choose("bg-removal")
+    assert shown_ratio(editor) == pytest.approx(1, rel=0.01)
 
 
-def test_the_preview_equals_what_the_server_draws(new_page: NewPage, server: RunningServer) -> None:
-    """At full size: the photo is smaller than a preview, so that both show the same pixels."""
-    customer = server.new_customer()
-    page = new_page()
-    sign_in(page, server, customer)
-    editor = Editor(page, server)
+_COMPARE = """async (looks) => {
+    const { ApiClient } = await import("/static/editor/api.js");
+    const { Composer } = await import("/static/editor/composer.js");
+    const client = new ApiClient(fetch.bind(window));
+    const { presets } = await client.session();
+    const project = await client.project(location.hash.slice(1));
+    const cut = project.steps.find((step) => step.id === project.currentStepId);
+    const composer = new Composer(presets);
+    const answers = [];
+    for (const look of looks) {
+        const { step } = await client.addLook(project.id, cut.id, look);
+        await composer.load(cut.cutout, step.cutout.backgroundUrl);
+        const canvas = composer.compose(cut.cutout, look, step.cutout.backgroundUrl);
+        const { size, isExact } = composer.frameOf(cut.cutout, look);
+        const { width, height } = canvas;
+        const { data } = canvas.getContext("2d").getImageData(0, 0, width, height);
+        const { step: drawn } = await client.renderLook(project.id, step.id);
+        const file = await fetch(
+            `/editor/projects/${project.id}/steps/${step.id}/file?format=png&width=${width}`,
+        );
+        const image = await createImageBitmap(await file.blob());
+        const stored = new OffscreenCanvas(image.width, image.height);
+        stored.getContext("2d").drawImage(image, 0, 0);
+        const other = stored.getContext("2d").getImageData(0, 0, image.width, image.height).data;
+        const counts = new Uint32Array(256);
+        for (let at = 0; at < data.length; at += 1) counts[Math.abs(data[at] - other[at])] += 1;
+        answers.push({
+            preview: [width, height],
+            stored: [image.width, image.height],
+            frame: [size.width, size.height],
+            drawn: [drawn.width, drawn.height],
+            isExact,
+            counts: [...counts],
+        });
+    }
+    return answers;
+}"""
+
+
+@pytest.mark.parametrize("looks", [LOOKS, FRAMED], ids=["in the photo's frame", "in another frame"])
+def test_the_preview_equals_what_the_server_draws(editor: Editor, looks: list[dict[str, str]]) -> None:
+    """Reduced to the preview's size, which is the full one for a small photo in its own frame."""
     editor.open("cup.jpg", jpeg_bytes(photo("coffee")))
     editor.apply("Remove background")
-    found = page.evaluate(
-        """async (looks) => {
-            const { ApiClient } = await import("/static/editor/api.js");
-            const { Composer } = await import("/static/editor/composer.js");
-            const client = new ApiClient(fetch.bind(window));
-            await client.session();
-            const project = await client.project(location.hash.slice(1));
-            const cut = project.steps.find((step) => step.id === project.currentStepId);
-            const composer = new Composer();
-            await composer.load(cut.cutout);
-            const answers = [];
-            for (const look of looks) {
-                const canvas = composer.compose(cut.cutout, look);
-                const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
-                const { step } = await client.addLook(project.id, cut.id, look);
-                const file = await fetch(`/editor/projects/${project.id}/steps/${step.id}/file?format=png`);
-                const image = await createImageBitmap(await file.blob());
-                const stored = new OffscreenCanvas(image.width, image.height);
-                stored.getContext("2d").drawImage(image, 0, 0);
-                const other = stored.getContext("2d").getImageData(0, 0, image.width, image.height).data;
-                const counts = new Uint32Array(256);
-                for (let at = 0; at < data.length; at += 1) counts[Math.abs(data[at] - other[at])] += 1;
-                answers.push({ size: [image.width, canvas.width], counts: [...counts] });
-            }
-            return answers;
-        }""",
-        LOOKS,
-    )
-    for look, answer in zip(LOOKS, found, strict=True):
+    for look, answer in zip(looks, editor.page.evaluate(_COMPARE, looks), strict=True):
+        assert answer["preview"] == answer["stored"], look
+        assert answer["frame"] == answer["drawn"], look
+        assert answer["isExact"], look
         counts = np.array(answer["counts"])
         shares = np.cumsum(counts) / counts.sum()
         mean, high = (counts * np.arange(256)).sum() / counts.sum(), int(np.searchsorted(shares, 0.99))
         assert mean <= 0.5, look
         assert high <= 2, look
+
+
+def test_the_frame_of_a_large_photo_is_the_servers_to_the_pixel(editor: Editor) -> None:
+    """Its preview is reduced, and does not show to the pixel where the subject is."""
+    large = np.asarray(Image.fromarray(photo("coffee")).resize((2400, 1600)))
+    editor.open("cup.jpg", jpeg_bytes(large))
+    editor.apply("Remove background")
+    looks = [{"crop": "true", "crop_margin": "7"}, {"crop": "true", "scale": "83%", "bg_color": "#ffffff"}]
+    for look, answer in zip(looks, editor.page.evaluate(_COMPARE, looks), strict=True):
+        assert answer["frame"] == answer["drawn"], look
+        counts = np.array(answer["counts"])
+        assert int(np.searchsorted(np.cumsum(counts) / counts.sum(), 0.99)) <= 2, look

@@ -5,18 +5,29 @@ import { test } from "node:test";
 
 import * as looks from "../../web/static/editor/looks.js";
 
-test("looks in another frame are left to the server", () => {
-  for (const look of [{}, { bg_color: "red", crop: "false" }, { scale: "original" }])
-    assert.equal(looks.isComposable(look), true, JSON.stringify(look));
-  for (const look of [{ crop: "true" }, { output_size: "9x9" }, { preset: "marketplace" }, { scale: "80%" }])
-    assert.equal(looks.isComposable(look), false, JSON.stringify(look));
+const PRESETS = [
+  {
+    name: "marketplace",
+    title: "Any shop",
+    rule: "",
+    fields: { output_size: "2000x2000", scale: "85%" },
+    background: "#ffffff",
+  },
+];
+
+test("a preset stands for its fields and its background, which a look's own ones replace", () => {
+  assert.deepEqual(looks.resolved({ feather: "2", crop: "" }, PRESETS), { feather: "2" });
+  const plain = looks.resolved({ preset: "marketplace" }, PRESETS);
+  assert.deepEqual([plain.output_size, plain.scale, plain.bg_color], ["2000x2000", "85%", "#ffffff"]);
+  const own = looks.resolved({ preset: "marketplace", bg_blur: "9", scale: "70%" }, PRESETS);
+  assert.deepEqual([own.scale, own.bg_color, own.bg_blur], ["70%", undefined, "9"]);
 });
 
 test("an unplaced look is that of the photo's frame, on its background", () => {
   const look = { bg_color: "red", crop: "true", subject_x: "5%", subject_rotate: "9" };
   assert.deepEqual(looks.unplaced(look), { bg_color: "red" });
-  assert.deepEqual(looks.unplaced({ preset: "marketplace" }), { bg_color: "#ffffff" });
-  assert.deepEqual(looks.unplaced({ preset: "marketplace", bg_blur: "9" }), { bg_blur: "9" });
+  const preset = looks.resolved({ preset: "marketplace" }, PRESETS);
+  assert.deepEqual(looks.unplaced(preset), { bg_color: "#ffffff" });
 });
 
 test("looks are compared without order, encoding and empty fields", () => {

@@ -1,6 +1,7 @@
 """Looks of cut-outs: `/editor/projects/{id}/looks`, `…/cutouts/{image_id}`, `…/steps/{id}/rendering`."""
 
 import contextlib
+import json
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -23,6 +24,8 @@ from web.editor import access, schemas
 from web.editor.access import EditorServicesDependency, Reader, Writer
 from web.editor.project_routes import find_step
 
+#: Left, top, right and bottom of what is visible of a cut-out at full size, as JSON; null if nothing is.
+BOX_HEADER = "X-Object-Box"
 #: Parameters of the removal itself.
 _NOT_OF_LOOKS = frozenset({"model", "channels", "roi"})
 
@@ -114,11 +117,13 @@ async def show_cutout(
     await services.database.read(check)
     image = await unbilled_images.find(services, image_id)
     claimant = owner.claimant(dependencies.address_of(request))
-    reading = previews.read_lossless(services, image, claimant)
-    content = await dependencies.while_connected(request, reading)
+    reading = previews.read_cutout(services, image, claimant)
+    preview = await dependencies.while_connected(request, reading)
     headers = {
         **responses.file_headers("cutout", "png"),
         "Content-Disposition": "inline",
         "Cache-Control": "private, max-age=86400, immutable",
+        # A frame that follows the subject depends on its box to the pixel, which the preview does not show.
+        BOX_HEADER: json.dumps(preview.box),
     }
-    return Response(content, headers=headers)
+    return Response(preview.content, headers=headers)

@@ -37,6 +37,20 @@ def test_without_a_width_only_the_file_type_changes() -> None:
     assert np.array_equal(rendered(photo("coffee"), format="png"), photo("coffee"))
 
 
+def test_a_reduced_cutout_says_to_the_pixel_what_is_visible_of_it() -> None:
+    cutout = np.zeros((200, 300, 4), np.uint8)
+    cutout[31:77, 53:101] = 255
+
+    def box_of(pixels: Pixels) -> object:
+        params = RenditionParams(width=100, finds_object=True)
+        call = ToolCall("rendition", params, {"image": png_bytes(pixels)})
+        return perform(call, None, lambda _stage, _fraction: None).fields["box"]
+
+    assert box_of(cutout) == [53, 31, 101, 77]
+    assert box_of(np.zeros_like(cutout)) is None
+    assert box_of(cutout[..., :3]) == [0, 0, 300, 200], "everything is visible of an opaque picture"
+
+
 def test_hidden_colour_does_not_bleed_into_a_smaller_image() -> None:
     pixels = np.zeros((40, 40, 4), np.uint8)
     pixels[:, :20] = (255, 0, 0, 255)

@@ -1,5 +1,6 @@
 """Looks of cut-outs on a running server: what is free, what costs a credit, and what nobody gets for free."""
 
+import json
 from typing import Any
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from sqlmodel import col, select
 
 from api.images.models import Image
+from ml.imaging.framing import object_box
 from ml.pixels import Pixels
 from tests.support.editor_client import Browser
 from tests.support.ml.photos import jpeg_bytes, open_bytes, photo
@@ -259,6 +261,29 @@ def test_a_look_with_invalid_parameters_or_a_strangers_background_is_refused(
         assert np.abs(pixels(browser, project, own).astype(int) - open_bytes(coffee)).mean() < 2
         assert stranger.add_look(project, cut, {}).status_code == 404
         assert len(browser.project(project["id"])["steps"]) == 3
+
+
+def test_a_look_has_the_size_of_its_frame_before_it_is_drawn(server: RunningServer, coffee: bytes) -> None:
+    with Browser(server, server.new_customer()) as browser:
+        project = browser.open(coffee)
+        cut = browser.run(project, "bg-removal", {"model": "fast"})
+        story = browser.look(project, cut, {"preset": "story"})
+        assert (story["width"], story["height"], story["isRendered"]) == (1080, 1920, False)
+        assert pixels(browser, project, story).shape[:2] == (1920, 1080)
+
+
+def test_the_layers_say_where_the_subject_is_at_full_size(server: RunningServer, coffee: bytes) -> None:
+    """A frame that follows the subject depends on that to the pixel, which the preview does not show."""
+    large = jpeg_bytes(np.tile(open_bytes(coffee), (5, 5, 1)))
+    with Browser(server, server.new_customer()) as browser:
+        project = browser.open(large)
+        cut = browser.run(project, "bg-removal", {"model": "fast"})
+        box = object_box(np.ascontiguousarray(pixels(browser, project, cut)[..., 3]))
+        assert box is not None
+        for _ in ("rendered", "stored"):
+            layers = browser.client.get(cut["cutout"]["url"])
+            assert json.loads(layers.headers["x-object-box"]) == [box.left, box.top, box.right, box.bottom]
+            assert open_bytes(layers.content).shape == (1067, 1600, 4)
 
 
 def test_a_look_of_deleted_images_is_not_found(server: RunningServer, coffee: bytes) -> None:

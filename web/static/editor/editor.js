@@ -1,16 +1,14 @@
 // Puts the editor together: start screen, tools, stage, panel, bars; and the actions that involve several of them.
 
 import { BrandColors } from "./brand_colors.js";
-import { offscreenContextOf } from "./canvas.js";
 import { Composer } from "./composer.js";
 import { showApi, showHelp } from "./dialogs.js";
 import { el, icon, setPressed } from "./elements.js";
 import { Filmstrip } from "./filmstrip.js";
 import * as history from "./history.js";
-import { loadImage, widthOf } from "./images.js";
+import { loadImage, thumbnail, widthOf } from "./images.js";
 import { Keyboard } from "./keyboard.js";
 import { LookRecorder } from "./look_recorder.js";
-import * as looks from "./looks.js";
 import { Messages } from "./messages.js";
 import { NextSteps } from "./next_steps.js";
 import { Panel } from "./panel.js";
@@ -54,7 +52,6 @@ const TOOLS = {
 
 /** Tools whose results are worth a look at what has changed. */
 const SWEPT_TOOLS = ["bg-removal", "upscale", "generative-fill", "magic-select"];
-const THUMBNAIL_PIXELS = 240;
 
 export class Editor {
   /**
@@ -88,7 +85,7 @@ export class Editor {
     /** Whether the larger preview of the current step is loading or shown. */
     this.isCloseUp = false;
     /** Draws looks of cut-outs here, and records them as steps. */
-    this.composer = new Composer();
+    this.composer = new Composer(model.session.presets);
     this.recorder = new LookRecorder(model);
     this.brandColors = new BrandColors(model);
     /**
@@ -266,7 +263,7 @@ export class Editor {
       const { image, size } = await this.#pictureOf(step);
       if (this.model.step?.id !== step.id) return;
       this.isCloseUp = image instanceof OffscreenCanvas; // there is no larger one of a look drawn here
-      this.stage.show(image, size);
+      if (!this.#isAheadOf(step)) this.stage.show(image, size);
       this.tool?.onShown(image);
       if (this.isComparing) await this.compare(true);
       this.#onView();
@@ -291,8 +288,7 @@ export class Editor {
 
   /** @param {Step} step */
   async #sweep(step) {
-    const before = this.#comparable();
-    const image = before && (await loadImage(before.previewUrl).catch(() => null));
+    const image = await this.#pictureBefore();
     if (!image || this.model.step?.id !== step.id || this.isComparing) return;
     const ending = new AbortController();
     this.endSweep = () => ending.abort();
@@ -306,6 +302,17 @@ export class Editor {
     this.stage.invalidate();
   }
 
+  /**
+   * Whether the stage shows another look already, which was chosen while this one was being recorded.
+   * @param {Step} step
+   */
+  #isAheadOf(step) {
+    const { pending } = this.recorder;
+    return (
+      this.tool?.name === "bg-removal" && pending?.step.cutout?.url === step.cutout?.url && pending !== null
+    );
+  }
+
   /** Shows the current step again, as the tool that was chosen shows it. */
   refreshStep() {
     this.stepShown = this.#showStep(null);
@@ -315,40 +322,32 @@ export class Editor {
   lookShown() {
     const cutout = this.model.step?.cutout;
     if (!cutout) return null;
-    if (this.tool?.retouches) return looks.unplaced(cutout.look);
+    if (this.tool?.retouches) return this.composer.unplaced(cutout.look);
     return this.model.step?.isRendered ? null : cutout.look;
   }
 
   /**
-   * The preview of a step: its stored image, or its look drawn here. Looks in another frame are drawn by the server.
+   * The preview of a step: its stored image, or its look drawn here.
    * @param {Step} step
    * @returns {Promise<{ image: Picture, size: Size }>}
    */
   async #pictureOf(step) {
     const look = this.lookShown();
     if (step.cutout && look) {
-      const { cutout } = step;
-      await this.composer.load(cutout);
-      const drawn = this.composer.compose(cutout, look);
-      if (drawn) {
+      await this.composer.load(step.cutout);
+      const drawn = this.composer.compose(step.cutout, look);
+      const frame = this.composer.frameOf(step.cutout, look);
+      // Other tools refer to the pixels of the result, so its size has to be the server's.
+      const isSettled = frame?.isExact || this.tool?.retouches || this.tool?.name === "bg-removal";
+      if (drawn && frame && isSettled) {
+        // The server knows the size of a crop only once it has drawn it.
+        if (!this.tool?.retouches) Object.assign(step, frame.size);
         void this.#showThumbnail(step, drawn);
-        return { image: drawn, size: { width: cutout.width, height: cutout.height } };
+        return { image: drawn, size: frame.size };
       }
     }
-    if (!step.isRendered && step.cutout) this.#showUnplaced(step, step.cutout);
     const { previewUrl, width, height } = step.isRendered ? step : await this.model.render(step);
     return { image: await loadImage(previewUrl), size: { width, height } };
-  }
-
-  /**
-   * Shows the look in the frame of the photo while the server draws it in its own, so that no other step is shown.
-   * @param {Step} step
-   * @param {Cutout} cutout
-   */
-  #showUnplaced(step, cutout) {
-    const image = this.composer.compose(cutout, looks.unplaced(cutout.look));
-    if (image && this.model.step?.id === step.id)
-      this.stage.show(image, { width: cutout.width, height: cutout.height });
   }
 
   /**
@@ -359,7 +358,7 @@ export class Editor {
     const former = step.thumbnailUrl;
     step.thumbnailUrl = await thumbnail(drawn);
     if (former.startsWith("blob:")) URL.revokeObjectURL(former);
-    this.filmstrip.refreshThumbnail(step);
+    this.filmstrip.refreshStep(step);
   }
 
   /** Loads a larger preview once the user zooms in. */
@@ -385,8 +384,30 @@ export class Editor {
     return step && history.comparable(steps, step);
   }
 
+  /** The layers of the current step, if its look has another frame than the photo and is shown in it. */
+  get #framedCutout() {
+    const cutout = this.model.step?.cutout;
+    return cutout && !this.tool?.retouches && this.composer.isFramed(cutout, cutout.look) ? cutout : null;
+  }
+
+  /** The photo in the frame of the look that is shown, if it is another one than the photo's. */
+  #photoInFrame() {
+    const cutout = this.#framedCutout;
+    return cutout && this.composer.photoIn(cutout, cutout.look);
+  }
+
+  /**
+   * The picture to compare the current step with.
+   * @returns {Promise<Picture | null>}
+   */
+  async #pictureBefore() {
+    const photo = this.#photoInFrame();
+    const step = photo ? null : this.#comparable();
+    return step ? loadImage(step.previewUrl).catch(() => null) : photo;
+  }
+
   canCompare() {
-    return this.#comparable() !== null;
+    return this.#framedCutout !== null || this.#comparable() !== null;
   }
 
   /** @param {boolean} isOn */
@@ -405,8 +426,7 @@ export class Editor {
   }
 
   async #showBefore() {
-    const step = this.#comparable();
-    const image = step && (await loadImage(step.previewUrl).catch(() => null));
+    const image = await this.#pictureBefore();
     if (!this.isComparing) return;
     this.stage.before = image;
     this.stage.invalidate();
@@ -421,7 +441,7 @@ export class Editor {
     const original = history.originalOf(this.model.steps);
     this.stage.showsBefore = isShown;
     if (isShown && original?.isAvailable) {
-      const image = await loadImage(original.previewUrl).catch(() => null);
+      const image = this.#photoInFrame() ?? (await loadImage(original.previewUrl).catch(() => null));
       if (this.stage.showsBefore) this.stage.before = image;
     } else {
       this.stage.before = null;
@@ -547,20 +567,6 @@ export class Editor {
   logInUrl() {
     return `/login?next=${encodeURIComponent(this.model.ownAddress)}`;
   }
-}
-
-/**
- * A small copy of a look that was drawn here, for the filmstrip.
- * @param {OffscreenCanvas} drawn
- */
-async function thumbnail(drawn) {
-  const scale = Math.min(1, THUMBNAIL_PIXELS / Math.max(drawn.width, drawn.height));
-  const small = new OffscreenCanvas(
-    Math.max(1, Math.round(drawn.width * scale)),
-    Math.max(1, Math.round(drawn.height * scale)),
-  );
-  offscreenContextOf(small).drawImage(drawn, 0, 0, small.width, small.height);
-  return URL.createObjectURL(await small.convertToBlob({ type: "image/webp" }));
 }
 
 /**

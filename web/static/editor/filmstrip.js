@@ -18,12 +18,14 @@ export class Filmstrip {
   }
 
   /**
-   * Shows the thumbnail that the step has got.
+   * Shows the thumbnail and the size that the step has got.
    * @param {Step} step
    */
-  refreshThumbnail(step) {
-    const image = this.list.querySelector(`[data-step="${step.id}"] img`);
-    if (image instanceof HTMLImageElement) image.src = step.thumbnailUrl;
+  refreshStep(step) {
+    const button = this.list.querySelector(`[data-step="${step.id}"]`);
+    const image = button?.querySelector("img");
+    button?.setAttribute("title", titleOf(button.getAttribute("aria-label") ?? "", step));
+    if (image) image.src = step.thumbnailUrl;
   }
 
   #build() {
@@ -58,7 +60,7 @@ export class Filmstrip {
         {
           type: "button",
           "data-step": step.id,
-          title: `${name}, ${step.width} × ${step.height}`,
+          title: titleOf(name, step),
           "aria-label": name,
           "aria-current": step.id === model.step?.id ? "step" : null,
           onclick: () => !model.run && model.goTo(step.id),
@@ -68,4 +70,12 @@ export class Filmstrip {
       ),
     );
   }
+}
+
+/**
+ * @param {string} name
+ * @param {Step} step
+ */
+function titleOf(name, { width, height }) {
+  return `${name}, ${width} × ${height}`;
 }

@@ -11,6 +11,7 @@ const CACHE_SIZE = 40;
 const SAMPLE_SIDE = 160; // transparency is looked for in a copy of this size
 const OPAQUE = 250; // alpha values from here on count as opaque
 const OVERLAY_OPACITY = 0.45;
+const THUMBNAIL_PIXELS = 240;
 
 /**
  * The decoded image at an address.
@@ -96,4 +97,18 @@ function rgbOf(color) {
   context.fillStyle = color;
   context.fillRect(0, 0, 1, 1);
   return context.getImageData(0, 0, 1, 1).data;
+}
+
+/**
+ * A small copy of a look that was drawn here, for the filmstrip.
+ * @param {OffscreenCanvas} drawn
+ */
+export async function thumbnail(drawn) {
+  const scale = Math.min(1, THUMBNAIL_PIXELS / Math.max(drawn.width, drawn.height));
+  const small = new OffscreenCanvas(
+    Math.max(1, Math.round(drawn.width * scale)),
+    Math.max(1, Math.round(drawn.height * scale)),
+  );
+  offscreenContextOf(small).drawImage(drawn, 0, 0, small.width, small.height);
+  return URL.createObjectURL(await small.convertToBlob({ type: "image/webp" }));
 }

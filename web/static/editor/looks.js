@@ -2,7 +2,7 @@
 
 import { rounded } from "./planes.js";
 
-/** @import { Fields, Frame, Point, Size } from "./types.js" */
+/** @import { Fields, Frame, Point, Preset, Size } from "./types.js" */
 
 /**
  * How the subject is moved on its canvas: scaled and turned about the middle of its box, then moved.
@@ -13,7 +13,7 @@ import { rounded } from "./planes.js";
  * @property {number} degrees clockwise
  */
 
-/** Fields that change the size of the result: only the server draws those. */
+/** Fields that place the subject in a frame of its own. */
 const FRAME_FIELDS = ["crop", "crop_margin", "scale", "position", "output_size", "preset"];
 const BACKGROUND_FIELDS = ["bg_color", "bg_gradient", "bg_scene", "bg_blur", "bg_image_id"];
 /** Changes a look so that nothing is behind the subject, whatever its preset says. */
@@ -24,15 +24,6 @@ export const NO_BACKGROUND = {
   bg_blur: "",
   bg_image_id: "",
 };
-/** What is behind the subject if a look has one of these presets and no background. */
-const PRESET_BACKGROUNDS = /** @type {Record<string, string>} */ ({
-  marketplace: "#ffffff",
-  amazon: "#ffffff",
-  ebay: "#ffffff",
-  etsy: "#ffffff",
-  shopify: "#ffffff",
-  passport: "#eeeeee",
-});
 const SUBJECT_FIELDS = ["subject_x", "subject_y", "subject_scale", "subject_rotate"];
 const SHADOW_DEFAULTS = { x: "1.5%", y: "3.5%", drop: "5%", contact: "3%" };
 /** Blurring at strength 100 uses a Gaussian of this share of the longer side. */
@@ -40,26 +31,28 @@ const STRONGEST_BLUR = 0.05;
 const REDUCED_SIGMA = 4;
 
 /**
- * Whether the browser can draw this look itself.
+ * The look with what its preset rules, as far as its own fields do not rule it.
  * @param {Fields} look
+ * @param {Preset[]} presets
+ * @returns {Fields}
  */
-export function isComposable(look) {
-  return FRAME_FIELDS.every((name) => {
-    const value = look[name] ?? "";
-    return value === "" || value === "false" || (value === "original" && name !== "preset");
-  });
+export function resolved(look, presets) {
+  const given = Object.fromEntries(Object.entries(look).filter(([, value]) => value));
+  const preset = presets.find((one) => one.name === look.preset);
+  if (!preset) return given;
+  const hasBackground = BACKGROUND_FIELDS.some((name) => given[name] && given[name] !== "0");
+  const background =
+    preset.background && !hasBackground ? { bg_color: preset.background } : /** @type {Fields} */ ({});
+  return { ...preset.fields, ...given, ...background };
 }
 
 /**
- * The look with the subject where it is in the photo, at the photo's size: strokes and clicks are placed there.
+ * A resolved look with the subject where it is in the photo, at the photo's size: strokes and clicks are placed there.
  * @param {Fields} look
  */
 export function unplaced(look) {
   const placing = [...FRAME_FIELDS, ...SUBJECT_FIELDS];
-  const kept = Object.fromEntries(Object.entries(look).filter(([name]) => !placing.includes(name)));
-  const hasBackground = BACKGROUND_FIELDS.some((name) => kept[name] && kept[name] !== "0");
-  const color = PRESET_BACKGROUNDS[look.preset ?? ""];
-  return color && !hasBackground ? { ...kept, bg_color: color } : kept;
+  return Object.fromEntries(Object.entries(look).filter(([name]) => !placing.includes(name)));
 }
 
 /**
@@ -112,11 +105,10 @@ export function objectSize(box, scale) {
 
 /**
  * @param {Fields} look
- * @param {Frame} box
- * @param {number} scale
+ * @param {Frame} box of the object in the picture
  */
-export function outlineWidth(look, box, scale) {
-  return look.outline_width ? Math.max(1, lengthPixels(look.outline_width, objectSize(box, scale))) : 0;
+export function outlineWidth(look, box) {
+  return look.outline_width ? Math.max(1, lengthPixels(look.outline_width, objectSize(box, 1))) : 0;
 }
 
 /**

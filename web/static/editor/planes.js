@@ -9,6 +9,10 @@ const FAINT = 13; // less alpha does not count as part of the object
 const INSIDE = 127;
 /** Wider blurs are computed on a reduced plane. It looks the same and takes a fraction of the time. */
 const WIDEST_SIGMA = 3;
+/** How far the server blurs colors, in sigmas. */
+const LONG_REACH = 4;
+/** Pixels times sigma that are blurred without reducing them first. */
+const CONVOLVED_AT_ONCE = 1_000_000;
 const FOOT = 0.08;
 const FLATNESS = 0.1;
 
@@ -16,9 +20,10 @@ const FLATNESS = 0.1;
  * The smallest box around what is visible, or null.
  * @param {Plane} alpha
  * @param {Size} size
+ * @param {number} least alpha that counts
  * @returns {Frame | null}
  */
-export function objectBox(alpha, { width, height }) {
+export function objectBox(alpha, { width, height }, least = FAINT) {
   let left = width;
   let right = -1;
   let top = height;
@@ -26,7 +31,7 @@ export function objectBox(alpha, { width, height }) {
   for (let y = 0; y < height; y += 1) {
     const row = y * width;
     for (let x = 0; x < width; x += 1) {
-      if (alpha[row + x] < FAINT) continue;
+      if (alpha[row + x] < least) continue;
       if (x < left) left = x;
       if (x > right) right = x;
       if (y < top) top = y;
@@ -41,26 +46,42 @@ export function objectBox(alpha, { width, height }) {
  * @param {Float32Array} plane
  * @param {Size} size
  * @param {number} sigma in pixels
+ * @param {number} [reach] of the kernel in sigmas
  * @returns {Float32Array}
  */
-export function blurred(plane, size, sigma) {
+export function blurred(plane, size, sigma, reach) {
   if (sigma <= 0) return plane;
-  if (sigma <= WIDEST_SIGMA) return convolved(plane, size, sigma);
+  const soft = blurredSmall(plane, size, sigma, reach);
+  return soft.size === size ? soft.plane : enlarged(soft.plane, soft.size, size);
+}
+
+/**
+ * A plane blurred by a Gaussian, at the size that shows it without loss: a wide blur needs fewer pixels.
+ * @param {ArrayLike<number>} plane
+ * @param {Size} size
+ * @param {number} sigma in pixels
+ * @param {number} [reach] of the kernel in sigmas
+ * @returns {{ plane: Float32Array, size: Size }}
+ */
+export function blurredSmall(plane, size, sigma, reach) {
+  if (sigma <= 0) return { plane: Float32Array.from(plane), size };
+  if (sigma <= WIDEST_SIGMA) return { plane: convolved(plane, size, sigma, reach), size };
   const reduction = sigma / WIDEST_SIGMA;
   const small = {
     width: Math.max(1, Math.round(size.width / reduction)),
     height: Math.max(1, Math.round(size.height / reduction)),
   };
-  return enlarged(convolved(reduced(plane, size, small), small, WIDEST_SIGMA), small, size);
+  return { plane: convolved(reduced(plane, size, small), small, WIDEST_SIGMA, reach), size: small };
 }
 
 /**
- * @param {Float32Array} plane
+ * @param {ArrayLike<number>} plane
  * @param {Size} size
  * @param {number} sigma
+ * @param {number} reach of the kernel in sigmas
  */
-function convolved(plane, { width, height }, sigma) {
-  const radius = Math.max(1, Math.ceil(sigma * 3));
+function convolved(plane, { width, height }, sigma, reach = 3) {
+  const radius = Math.max(1, Math.ceil(sigma * reach));
   const kernel = new Float32Array(2 * radius + 1);
   let sum = 0;
   for (let at = -radius; at <= radius; at += 1)
@@ -113,27 +134,46 @@ function mirrored(at, length) {
  * @param {Size} small
  */
 export function reduced(plane, size, small) {
-  const across = new Float32Array(small.width * size.height);
-  for (let x = 0; x < small.width; x += 1) {
-    const from = (x * size.width) / small.width;
-    const to = ((x + 1) * size.width) / small.width;
-    for (let source = Math.floor(from); source < Math.min(to, size.width); source += 1) {
-      const share = (Math.min(to, source + 1) - Math.max(from, source)) / (to - from);
-      for (let y = 0; y < size.height; y += 1)
-        across[y * small.width + x] += plane[y * size.width + source] * share;
-    }
-  }
+  const columns = shares(size.width, small.width);
+  const rows = shares(size.height, small.height);
   const answer = new Float32Array(small.width * small.height);
-  for (let y = 0; y < small.height; y += 1) {
-    const from = (y * size.height) / small.height;
-    const to = ((y + 1) * size.height) / small.height;
-    for (let source = Math.floor(from); source < Math.min(to, size.height); source += 1) {
-      const share = (Math.min(to, source + 1) - Math.max(from, source)) / (to - from);
-      for (let x = 0; x < small.width; x += 1)
-        answer[y * small.width + x] += across[source * small.width + x] * share;
+  const line = new Float32Array(small.width + 1);
+  for (let y = 0; y < size.height; y += 1) {
+    line.fill(0);
+    const row = y * size.width;
+    for (let x = 0; x < size.width; x += 1) {
+      const value = plane[row + x];
+      if (!value) continue;
+      const to = columns.to[x];
+      line[to] += value * columns.first[x];
+      line[to + 1] += value * columns.second[x];
     }
+    const to = rows.to[y] * small.width;
+    const first = rows.first[y];
+    const second = rows.second[y];
+    for (let x = 0; x < small.width; x += 1) answer[to + x] += line[x] * first;
+    if (second) for (let x = 0; x < small.width; x += 1) answer[to + small.width + x] += line[x] * second;
   }
   return answer;
+}
+
+/**
+ * How each pixel of a line is shared out among those of a shorter one: `first` to number `to`, `second` to the next.
+ * @param {number} from
+ * @param {number} small
+ */
+function shares(from, small) {
+  const to = new Int32Array(from);
+  const first = new Float32Array(from);
+  const second = new Float32Array(from);
+  const share = small / from;
+  for (let at = 0; at < from; at += 1) {
+    to[at] = Math.min(small - 1, Math.floor(at * share));
+    const beyond = Math.max(0, (at + 1) * share - (to[at] + 1));
+    second[at] = to[at] + 1 < small ? beyond : 0;
+    first[at] = share - second[at];
+  }
+  return { to, first, second };
 }
 
 /**
@@ -391,8 +431,12 @@ export function blurredBackground(colors, background, size, sigma) {
   const answer = colors.map(() => new Float32Array(background.length));
   const widest = 4 * Math.max(size.width, size.height);
   for (let reach = sigma; reach < widest && missing.some((value) => value > 0.01); reach *= 2) {
-    const weight = blurred(background, size, reach);
-    const spreads = weighted.map((plane) => blurred(plane, size, reach));
+    // A reduced plane is less exact at its border, which wide blurs spread, so small planes are not reduced.
+    const isSmall = reach * background.length < CONVOLVED_AT_ONCE;
+    const blur = (/** @type {Float32Array} */ plane) =>
+      isSmall ? convolved(plane, size, reach, LONG_REACH) : blurred(plane, size, reach, LONG_REACH);
+    const weight = blur(background);
+    const spreads = weighted.map(blur);
     for (let at = 0; at < missing.length; at += 1) {
       const taken = missing[at] * Math.min(4 * weight[at], 1);
       for (const [channel, plane] of spreads.entries())

@@ -39,7 +39,7 @@ export class Stage {
     this.image = null;
     /**
      * A preview of the picture to compare with.
-     * @type {HTMLImageElement | null}
+     * @type {Picture | null}
      */
     this.before = null;
     /** Where the comparison's divider is, as a share of the picture's width. */
@@ -209,7 +209,7 @@ export class Stage {
    * The picture before on the left of the divider, the current one on its right.
    * @param {CanvasRenderingContext2D} context
    * @param {Picture} image
-   * @param {HTMLImageElement} before
+   * @param {Picture} before
    * @param {Frame} box
    */
   #drawComparison(context, image, before, box) {

@@ -3,6 +3,7 @@
 
 import { describeCutout } from "../confidence.js";
 import { el, segments } from "../elements.js";
+import { sizeProblem } from "../frames.js";
 import * as history from "../history.js";
 import * as looks from "../looks.js";
 import { LookPanel } from "./look_panel.js";
@@ -126,14 +127,31 @@ export class BgRemoval extends Tool {
     const { step } = this.model;
     if (!step?.cutout) return;
     this.editor.compare(false);
-    if (looks.isComposable(this.#lookFields)) this.#showLook(step.cutout);
+    this.#showLook(step.cutout);
     const { recorder } = this.editor;
+    const problem = this.#sizeProblem;
+    if (problem) {
+      recorder.discard();
+      this.model.emit("notice", `${problem} Choose a smaller margin or size.`);
+      return;
+    }
     if (looks.isSameLook(step.cutout.look, this.#lookFields)) {
       // "Picture" without one yet, or a change that was taken back, is no step of the history.
       recorder.discard();
       if (!recorder.isBehind) return;
     }
     recorder.schedule(step, this.request(this.fields()).params);
+  }
+
+  /** Why the frame of the look is too large, or "". */
+  get #sizeProblem() {
+    const frame = this.#frame;
+    return frame ? sizeProblem(frame.size, this.model.limits.outputPixels) : "";
+  }
+
+  /** The frame of the controls' look, once it can be drawn. */
+  get #frame() {
+    return this.cutout && this.editor.composer.frameOf(this.cutout, this.#lookFields);
   }
 
   get #lookFields() {
@@ -148,9 +166,8 @@ export class BgRemoval extends Tool {
     const backgroundUrl = this.#backgroundUrl;
     const show = () => {
       const drawn = this.editor.composer.compose(cutout, this.#lookFields, backgroundUrl);
-      if (drawn && this.cutout?.url === cutout.url) {
-        this.stage.show(drawn, { width: cutout.width, height: cutout.height });
-      }
+      const frame = this.#frame;
+      if (drawn && frame && this.cutout?.url === cutout.url) this.stage.show(drawn, frame.size);
       return drawn !== null;
     };
     if (show()) return;
@@ -196,8 +213,13 @@ export class BgRemoval extends Tool {
   }
 
   onShown() {
-    // The layers are at hand when the first color is clicked.
-    if (this.cutout) this.editor.composer.load(this.cutout).catch(() => {});
+    // The layers are at hand when the first color is clicked, and for comparing.
+    const { composer, topbar } = this.editor;
+    if (this.cutout)
+      composer.load(this.cutout).then(
+        () => topbar.refresh(),
+        () => {},
+      );
   }
 
   leave() {
@@ -273,11 +295,8 @@ export class BgRemoval extends Tool {
 
   /** The outline of the subject on the screen; null without one that can be dragged. */
   get #outline() {
-    const { cutout } = this;
-    const look = this.#lookFields;
-    if (!cutout || !looks.isComposable(look) || this.stage.before) return null;
-    const box = this.editor.composer.subjectBox(cutout, look);
-    return box && outlineOf(box, look, cutout, this.stage.view);
+    const frame = this.stage.before ? null : this.#frame;
+    return frame?.subject ? outlineOf(frame.subject, this.#lookFields, frame.size, this.stage.view) : null;
   }
 
   /** @param {Point} point in picture coordinates */
@@ -309,9 +328,10 @@ export class BgRemoval extends Tool {
 
   /** @param {Point} point */
   pointerMove(point) {
-    const { cutout, drag } = this;
-    if (!cutout || !drag) return;
-    const fields = dragged(drag.action, drag.look, cutout, drag.middle, drag.from, point);
+    const { drag } = this;
+    const size = this.#frame?.size;
+    if (!size || !drag) return;
+    const fields = dragged(drag.action, drag.look, size, drag.middle, drag.from, point);
     Object.assign(this.controls.values, fields);
     if (this.#frameRequest) return; // there are several moves a frame
     this.#frameRequest = requestAnimationFrame(() => {

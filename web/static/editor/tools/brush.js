@@ -267,9 +267,9 @@ export class Brush extends Tool {
   /** What erasing a cut-out shows; null if that is nothing. */
   get #background() {
     const { cutout } = this.step;
-    if (!cutout || !BACKGROUNDS.some((name) => cutout.look[name])) return null;
+    if (!cutout || !BACKGROUNDS.some((name) => this.editor.composer.unplaced(cutout.look)[name])) return null;
     if (this.#shownBackground?.cutout !== cutout) {
-      this.#shownBackground = { cutout, canvas: this.editor.composer.background(cutout, cutout.look) };
+      this.#shownBackground = { cutout, canvas: this.editor.composer.background(cutout) };
     }
     return this.#shownBackground.canvas;
   }

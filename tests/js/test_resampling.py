@@ -1,0 +1,57 @@
+"""The browser resamples cut-outs as the server does."""
+
+import base64
+import json
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ml.imaging.resampling import resize
+from ml.pixels import Pixels
+from tests.js.test_modules import NODE
+from tests.support.ml.photos import photo
+
+_SCRIPT = """
+import { resampled } from "./resampling.js";
+let text = "";
+for await (const part of process.stdin) text += part;
+const { pixels, width, height, size } = JSON.parse(text);
+const data = Uint8ClampedArray.from(Buffer.from(pixels, "base64"));
+const visible = { x: 0, y: 0, width, height };
+const answer = resampled({ data, width, height }, visible, { x: 0, y: 0, ...size }, size);
+console.log(Buffer.from(answer).toString("base64"));
+"""
+
+
+def _in_the_browser(pixels: Pixels, width: int, height: int) -> Pixels:
+    question = {
+        "pixels": base64.b64encode(pixels.tobytes()).decode(),
+        "width": pixels.shape[1],
+        "height": pixels.shape[0],
+        "size": {"width": width, "height": height},
+    }
+    done = subprocess.run(
+        [NODE, "--input-type=module", "-e", _SCRIPT],
+        input=json.dumps(question),
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[2] / "web" / "static" / "editor",
+    )
+    assert done.returncode == 0, done.stderr
+    answer = np.frombuffer(base64.b64decode(done.stdout), np.uint8)
+    return answer.reshape(height, width, 4)
+
+
+@pytest.mark.parametrize("size", [(331, 221), (90, 60), (75, 200)], ids=["larger", "smaller", "both"])
+def test_a_cutout_in_another_size_has_the_servers_pixels(size: tuple[int, int]) -> None:
+    colors = photo("coffee")[100:220, 200:380]
+    rows, columns = np.mgrid[:120, :180]
+    alpha = np.clip(400 - 6 * np.hypot(rows - 60, columns - 90), 0, 255).astype(np.uint8)
+    cutout = np.dstack([colors, alpha])
+    found = _in_the_browser(cutout, *size).astype(int)
+    expected = resize(cutout, size).astype(int)
+    assert np.abs(found[..., 3] - expected[..., 3]).max() <= 1
+    seen = expected[..., 3] > 20
+    assert np.abs(found[seen] - expected[seen]).max() <= 2
