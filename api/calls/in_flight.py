@@ -116,9 +116,14 @@ class CallWaiter:
         """The caller disconnected. Unless that cancels, work that has started is finished and charged."""
         self._end(stop=self._leaving_cancels)
 
-    def stop(self) -> None:
-        """The caller cancelled: work that has started is stopped, and its hold released."""
+    def stop(self) -> bool:
+        """The caller cancelled: work that has started is stopped, and its hold released.
+
+        Returns whether the call ends soon. It may still succeed, because its work was done already. False: it
+        has not been admitted, or goes on for other callers.
+        """
         self._end(stop=True)
+        return self._call is not None and self._call.waiting == 0
 
     def _end(self, *, stop: bool) -> None:
         if self.has_left:

@@ -413,7 +413,7 @@ def _stopper(run: Run) -> Callable[[Ticket], None]:
     return lambda ticket: _stop_by(run, ticket.cancel)
 
 
-def _stop_by(run: Run, stop: Callable[[], None]) -> None:
+def _stop_by(run: Run, stop: Callable[[], object]) -> None:
     run.stop = stop
     if run.is_stopped:
         stop()

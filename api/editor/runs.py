@@ -76,7 +76,7 @@ class Run:
     expected_seconds: float | None = None
     _began_at: float | None = None  # by the loop's clock
     #: Stops the work; set once it has begun.
-    stop: Callable[[], None] | None = None
+    stop: Callable[[], object] | None = None
     is_stopped: bool = False
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
     _watchers: int = 0

@@ -23,6 +23,7 @@ _NOT_PUBLIC_V4 = tuple(
     for network in (
         "0.0.0.0/8",
         "100.64.0.0/10",  # carrier-grade NAT
+        "168.63.129.16/32",  # Azure's own services, as its virtual machines reach them
         "192.0.0.0/24",  # IETF protocol assignments
         "192.88.99.0/24",  # 6to4 relays
         "198.18.0.0/15",  # benchmarks

@@ -26,6 +26,10 @@ from ml.imaging import codecs
 FETCH_SECONDS = 10.0
 REDIRECTS_MAX = 3
 AT_ONCE_MAX = 64
+# Each chunk of a chunked answer takes the event loop some 0.1 ms, however short it is.
+_PIECES_MAX = 1000
+_PIECE_BYTES_MIN = 256  # on average, of any more pieces
+_PIECES_AT_ONCE = 32
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _NETWORK_ERRORS = (
@@ -57,7 +61,8 @@ class RemoteFiles:
         self._schemes = frozenset({"https", "http"} if allows_http else {"https"})
         self._ports = ports or frozenset(remote_urls.DEFAULT_PORTS[scheme] for scheme in self._schemes)
         self._resolver = Resolver()
-        self._backend = PinnedBackend(resolve or self._resolver, is_allowed)
+        self._resolve = resolve or self._resolver
+        self._is_allowed = is_allowed
         self._tls = tls
         self._seconds = seconds
         self._fetching: Counter[str] = Counter()
@@ -142,13 +147,15 @@ class RemoteFiles:
             ("User-Agent", "bgeraser"),
             ("Connection", "close"),
         ]
+        backend = PinnedBackend(self._resolve, self._is_allowed)
         address = httpcore.URL(scheme=url.scheme, host=url.host, port=url.port, target=url.target)
         async with (
             httpcore.AsyncConnectionPool(
-                ssl_context=self._tls, max_connections=1, network_backend=self._backend
+                ssl_context=self._tls, max_connections=1, network_backend=backend
             ) as pool,
             pool.stream("GET", address, headers=headers) as answer,
         ):
+            backend.head_was_read()
             yield answer
 
 
@@ -167,10 +174,15 @@ class _Reader:
         if declared.isdecimal():
             self._check_size(int(declared[:20]))
         pieces: list[bytes] = []
-        received_bytes = 0
+        received_bytes = count = 0
         is_picture = False
         async for piece in answer.aiter_stream():
             received_bytes += len(piece)
+            count += 1
+            if count > _PIECES_MAX + received_bytes // _PIECE_BYTES_MIN:
+                raise _unavailable(self.param, "could not be downloaded: it is sent in too small pieces")
+            if count % _PIECES_AT_ONCE == 0:
+                await asyncio.sleep(0)  # Pieces that have arrived already do not let others run.
             self._check_size(received_bytes)
             self.on_bytes(received_bytes)
             pieces.append(piece)

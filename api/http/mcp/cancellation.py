@@ -46,21 +46,22 @@ class CancellableCalls:
             cancel()
 
     async def run(
-        self, name: CallName | None, work: Coroutine[Any, Any, T], on_cancel: Callable[[], None]
+        self, name: CallName | None, work: Coroutine[Any, Any, T], on_cancel: Callable[[], bool]
     ) -> T:
-        """The result of `work`, which `cancel` cancels after it called `on_cancel`.
+        """The result of `work`.
 
-        Raises `Cancelled` then. Work without a name cannot be cancelled. Of two calls that an agent gave one
-        name, the later one can be.
+        `cancel` calls `on_cancel`, which returns whether it has made `work` end soon. If not, `work` is
+        cancelled, and `Cancelled` is raised. Work without a name cannot be cancelled. Of two calls that an
+        agent gave one name, the later one can be.
         """
         task = asyncio.create_task(work)
         is_cancelled = False
 
         def cancel() -> None:
             nonlocal is_cancelled
-            is_cancelled = True
-            on_cancel()
-            task.cancel()
+            if not is_cancelled and not on_cancel():
+                is_cancelled = True
+                task.cancel()
 
         if name is not None:
             self._cancels[name] = cancel

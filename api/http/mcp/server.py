@@ -129,7 +129,7 @@ async def _edit(
         if isinstance(call, CallResult):  # a replay
             return await results.success(exchange, call)
         result = await _run(exchange, call, session, waiter)
-    if call.is_random:
+    if call.is_random and not waiter.has_left:
         exchange.random_results.append(result)
     return await results.success(exchange, result)
 

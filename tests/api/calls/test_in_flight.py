@@ -114,12 +114,12 @@ def test_a_queued_call_is_stopped_without_a_charge(tmp_path: Path, is_early: boo
         async def scenario() -> None:
             waiter = CallWaiter()
             if is_early:
-                waiter.stop()
+                assert not waiter.stop()
             call = calls.run(api.services, request_of(account_id), waiter=waiter)
             task = asyncio.create_task(call)
             if not is_early:
                 await queued(api)
-                waiter.stop()
+                assert waiter.stop()
             with pytest.raises(CallFailed) as failed:
                 await task
             assert isinstance(failed.value.error, Cancelled)
@@ -134,11 +134,11 @@ def test_stopping_a_shared_call_only_leaves_it(tmp_path: Path) -> None:
 
         async def scenario() -> None:
             (first, second), tasks = await shared_call(api, request_of(account_id))
-            first.stop()
-            first.stop()  # twice counts once
+            assert not first.stop()
+            assert not first.stop()  # twice counts once
             await run_ready_tasks()
             assert api.services.backend.state().queued == 1
-            second.stop()
+            assert second.stop()
             for task in tasks:
                 with pytest.raises(CallFailed) as failed:
                     await task

@@ -3,6 +3,7 @@
 import asyncio
 import ssl
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 import pytest
 
@@ -375,6 +376,33 @@ def test_what_breaks_the_protocol_is_a_failure(host: RemoteHost) -> None:
 
     for path, respond in {"/garbage": garbage, "/head": long_head}.items():
         assert isinstance(refusal(files_of(host), host.respond(path, respond)), RemoteFileUnavailable)
+
+
+def _sending(host: RemoteHost, path: str, content: bytes) -> str:
+    def respond(_: bytes, connection: ssl.SSLSocket) -> None:
+        with suppress(OSError):  # The fetcher does not wait for all of it.
+            connection.sendall(content)
+
+    return host.respond(path, respond)
+
+
+def _chunked(content: bytes, chunk_bytes: int) -> bytes:
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    pieces = (content[start : start + chunk_bytes] for start in range(0, len(content), chunk_bytes))
+    return head + b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in pieces) + b"0\r\n\r\n"
+
+
+def test_what_keeps_the_event_loop_busy_is_left_early(host: RemoteHost) -> None:
+    """Each interim answer and each chunk is parsed on the event loop."""
+    large = png_bytes(photo("chelsea"))
+    assert fetch(files_of(host), _sending(host, "/small", _chunked(PICTURE, 7))) == PICTURE
+    assert fetch(files_of(host), _sending(host, "/many", _chunked(large, 400))) == large
+    answers = {
+        "too small pieces": _chunked(large, 8),
+        "the connection failed": b"HTTP/1.1 103 Early Hints\r\n\r\n" * 10_000 + _chunked(PICTURE, 1000),
+    }
+    for path, (reason, content) in enumerate(answers.items()):
+        assert reason in refusal(files_of(host), _sending(host, f"/busy/{path}", content)).message
 
 
 def test_one_account_downloads_a_few_files_at_once() -> None:

@@ -151,6 +151,21 @@ def test_a_call_is_cancelled_while_its_image_is_fetched(api: LocalApi, host: Rem
     assert credits_of(api, key) == (15, 0)
 
 
+def test_a_call_that_was_charged_is_answered_although_it_is_cancelled(api: LocalApi) -> None:
+    """Cancelled while the preview of the answer is made, after the credit was spent."""
+    key = api.new_key("charged@example.com")
+    headers = {"X-Api-Key": key, SESSION_HEADER: session_of(api, key)}
+    arguments = {"image": base64(SLOW_IMAGE), "width": "100%", "height": "100%", "format": "jpg"}
+    connection = start_call(api, headers, arguments)
+    wait_until(lambda: credits_of(api, key) == (14, 0))
+    cancel(api, headers, 1)
+    cancel(api, headers, 1)
+    wait_until(lambda: connection.has_ended)
+    answer = answer_of(connection)
+    assert answer.get("creditsCharged") == 1, answer
+    assert answer["imageUrl"]
+
+
 def credits_of(api: LocalApi, key: str) -> tuple[int, int]:
     credit = api.request("GET", "/api/account", headers={"X-Api-Key": key}).json()["data"]["credits"]
     return credit["available"], credit["held"]
@@ -187,13 +202,13 @@ async def _cancel_when(is_time: Callable[[], bool], cancel_scope: Callable[[], N
 def test_a_caller_that_is_cancelled_itself_is_not_answered() -> None:
     async def main() -> None:
         calls, name = CancellableCalls(), CallName("account", "session", "1")
-        waiting = asyncio.create_task(calls.run(name, asyncio.sleep(60), lambda: None))
+        waiting = asyncio.create_task(calls.run(name, asyncio.sleep(60), lambda: False))
         await run_ready_tasks()
         calls.cancel(name)
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
-        waiting = asyncio.create_task(calls.run(name, asyncio.sleep(60), lambda: None))
+        waiting = asyncio.create_task(calls.run(name, asyncio.sleep(60), lambda: False))
         await run_ready_tasks()
         calls.cancel(name)
         with pytest.raises(Cancelled):
