@@ -33,6 +33,7 @@ _HEADER_END = 33  # signature and IHDR
 _PARTS = 100_000  # gAMA and cHRM are in hundred thousandths
 _INCH = 0.0254  # metres
 _GAMMA_MIN, _GAMMA_MAX = 0.1, 10.0
+_GAMMA_OF_SRGB = 0.45455  # as the standard writes it
 _SAME_GAMMA = 0.05
 _SAME_CHROMATICITY = 0.005
 NO_END = "The file lacks its end chunk; the image is complete."
@@ -208,17 +209,17 @@ def _profile(parts: _Parts) -> bytes | None:
     if not _GAMMA_MIN <= parts.gamma <= _GAMMA_MAX:
         return None
     colors = parts.chromaticities or display_profile.SRGB
-    # Writers round both: sRGB's own curve is often written as gamma 0.45455.
-    has_srgb_curve = abs(parts.gamma * 2.2 - 1) < _SAME_GAMMA
     differences = (abs(one - other) for pair in zip(colors, display_profile.SRGB, strict=True)
                    for one, other in zip(*pair, strict=True))  # fmt: skip
     has_srgb_primaries = max(differences) < _SAME_CHROMATICITY
-    if has_srgb_curve and has_srgb_primaries:
+    # Writers round: with sRGB's primaries, any gamma close to that of its curve means the curve.
+    if has_srgb_primaries and abs(parts.gamma * 2.2 - 1) < _SAME_GAMMA:
         return None
     primaries = display_profile.primaries_under_d50(colors)
     if primaries is None:
         return None
-    return display_profile.build(primaries, None if has_srgb_curve else 1 / parts.gamma)
+    # Display P3 has sRGB's curve, Adobe RGB a gamma of 2.2: 0.45471 when rounded.
+    return display_profile.build(primaries, None if parts.gamma == _GAMMA_OF_SRGB else 1 / parts.gamma)
 
 
 def _dpi(payload: bytes) -> tuple[float, float] | None:

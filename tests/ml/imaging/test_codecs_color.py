@@ -49,12 +49,11 @@ class TestGammaOfPng:
         assert largest_difference(pixels, profiles.to_srgb(PHOTO, profiles.SRGB, 1 / gamma)) <= 3
         assert largest_difference(pixels, PHOTO) > 10
 
-    def test_chromaticities_are_applied_with_a_gamma(self) -> None:
-        gamma = 256 / 563
+    # Adobe RGB's own gamma, and sRGB's as the standard writes it, which stands for its curve.
+    @pytest.mark.parametrize(("gamma", "curve"), [(256 / 563, 563 / 256), (0.45455, None)])
+    def test_chromaticities_are_applied_with_a_gamma(self, gamma: float, curve: float | None) -> None:
         pixels = codecs.decode(with_chunks(gamma_chunk(gamma), chromaticity_chunk(*self.ADOBE))).pixels
-        # The writer's gamma is sRGB's, so its curve counts as sRGB's.
-        expected = profiles.to_srgb(PHOTO, profiles.ADOBE_RGB, None)
-        assert largest_difference(pixels, expected) <= 3
+        assert largest_difference(pixels, profiles.to_srgb(PHOTO, profiles.ADOBE_RGB, curve)) <= 3
         assert largest_difference(pixels, PHOTO) > 20
 
     def test_grey_is_converted_too(self) -> None:
