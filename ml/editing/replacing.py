@@ -1,16 +1,23 @@
 """Fills a hole and blends it into its picture."""
 
+import math
+
 import cv2
 import numpy as np
 
 from ml.editing import filling
 from ml.editing.filling import BEHIND, FillPenalties
+from ml.errors import BadParameter
 from ml.imaging.pyramid import Region
 from ml.pixels import Mask, Matte, Pixels
 from ml.progress import ReportProgress
 
 # Pixels of lower alpha are not visible, so they are not copied.
 _MIN_VISIBLE = 128
+# If less than half of the picture is left, the result is mostly repetition, and the mask may be inverted. With
+# less than a twentieth there is nothing to continue.
+_WARNING_SHARE = 0.5
+LARGEST_SHARE = 0.95
 
 
 def fill_and_blend(
@@ -42,6 +49,36 @@ def fill_and_blend(
         step=step,
     )
     return blend_colors(pixels, filled, blend)
+
+
+def replaced_share(pixels: Pixels, hole: Region) -> float:
+    """How much of what is visible of `pixels` (H x W x 3|4) is in `hole` (H x W), 0..1."""
+    shown = visible(pixels)
+    if shown is None or not shown.any():
+        return float(hole.mean())
+    return float(hole[shown].mean())
+
+
+def warnings_of_share(pixels: Pixels, hole: Region, name: str) -> list[str]:
+    """Warnings if most of `pixels` (H x W x 3|4) is in `hole` (H x W), which is filled from the rest.
+
+    Raises `BadParameter` for the form field `name` if too little is left to continue.
+    """
+    share = replaced_share(pixels, hole)
+    picture = "image" if pixels.shape[2] == 3 else "image's visible part"
+    if share > LARGEST_SHARE:
+        covered = f"the whole {picture}" if share == 1 else f"{math.floor(100 * share)}% of the {picture}"
+        raise BadParameter(
+            name,
+            f"the area to replace covers {covered} with this {name}; a part must remain to be continued."
+            " White marks what is replaced",
+        )
+    if share <= _WARNING_SHARE:
+        return []
+    return [
+        f"{share:.0%} of the {picture} was replaced, more than was left to continue. If this was not"
+        " intended: white marks what is replaced, black what is kept."
+    ]
 
 
 def visible(pixels: Pixels) -> Region | None:

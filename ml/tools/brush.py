@@ -76,18 +76,23 @@ def run(source: Picture, params: BrushParams, context: Context) -> ToolResult:
 
 
 def _heal(source: Picture, mask: Mask, model: ErasingModel, context: Context) -> ToolResult:
-    from ml.editing import filling
+    from ml.editing import filling, replacing
 
+    hole = mask > 0
+    name = _MASK if _MASK in context.files else "strokes"
+    size_warnings = replacing.warnings_of_share(source.pixels, hole, name)
     erased = erasing_models.fill_and_blend(
         model,
         context,
         source.pixels,
-        mask > 0,
+        hole,
         mask,
         penalties=filling.OVER,
         step=lambda fraction: context.step("healing", 0.2 + 0.7 * fraction),
     )
-    return ToolResult(erased.pixels, model=erased.model, device=erased.device, warnings=erased.warnings)
+    return ToolResult(
+        erased.pixels, model=erased.model, device=erased.device, warnings=[*size_warnings, *erased.warnings]
+    )
 
 
 def _apply(

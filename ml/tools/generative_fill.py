@@ -26,9 +26,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _MASK = "mask"
-# Without a prompt the rest of the picture is continued. If less than half of it is left, the result is mostly
-# repetition, and the mask may be inverted; with less than a twentieth there is nothing to continue.
-_WARNING_SHARE, _LARGEST_SHARE = 0.5, 0.95
 
 
 class GenerativeFillParams(PromptParams):
@@ -89,7 +86,7 @@ def run(source: Picture, params: GenerativeFillParams, context: Context) -> Tool
     mask, artefacts = _read_mask(source, params, context)
     grow, feather = _margins(mask, params)
     hole = masks.grow_and_feather(mask, grow, 0) > 0
-    size_warnings = _check_size(mask, hole, params)
+    size_warnings = _check_size(source, mask, hole, params)
     blend = masks.grow_and_feather(mask, grow, feather)
     if params.has_prompt:
         return _inpaint(source, blend, params, context, artefacts)
@@ -114,24 +111,20 @@ def run(source: Picture, params: GenerativeFillParams, context: Context) -> Tool
     )
 
 
-def _check_size(mask: Mask, hole: "NDArray[np.bool_]", params: GenerativeFillParams) -> list[str]:
+def _check_size(
+    source: Picture, mask: Mask, hole: "NDArray[np.bool_]", params: GenerativeFillParams
+) -> list[str]:
     """Warnings about how much is to be replaced. Raises `BadParameter` if too little is left."""
-    share = float(hole.mean())
-    if share == 1 or (share > _LARGEST_SHARE and not params.has_prompt):
-        is_grown = (mask > 0).mean() <= _LARGEST_SHARE or (share == 1 and not mask.all())
-        name = "grow_mask" if is_grown else _origin(params)
-        covered = "the whole image" if share == 1 else f"{math.floor(100 * share)}% of the image"
-        raise BadParameter(
-            name,
-            f"the area to replace covers {covered} with this {name}; a part must remain to be continued."
-            " White marks what is replaced",
-        )
-    if params.has_prompt or share <= _WARNING_SHARE:
-        return []
-    return [
-        f"{share:.0%} of the image was replaced, more than was left to continue. If this was not intended:"
-        " white marks what is replaced, black what is kept."
-    ]
+    from ml.editing import replacing
+
+    if not params.has_prompt:
+        is_grown = replacing.replaced_share(source.pixels, mask > 0) <= replacing.LARGEST_SHARE
+        is_grown |= bool(hole.all() and not mask.all())
+        return replacing.warnings_of_share(source.pixels, hole, "grow_mask" if is_grown else _origin(params))
+    if hole.all():
+        name = _origin(params) if mask.all() else "grow_mask"
+        raise BadParameter(name, f"the area to replace covers the whole image with this {name}")
+    return []
 
 
 def _origin(params: GenerativeFillParams) -> str:

@@ -148,6 +148,30 @@ class TestHeal:
         answer = brushed(with_alpha(PHOTO, 130), op="heal")
         assert (answer[..., 3] == 130).all()
 
+    @pytest.mark.parametrize("marked", [254, 255])
+    def test_healing_without_surroundings_is_refused(self, marked: int) -> None:
+        """Also of a cut-out, of which only what is visible can be continued."""
+        almost_all = np.full((100, 150), marked, np.uint8)
+        almost_all[:4] = 0
+        object_only = np.zeros((100, 150), np.uint8)
+        object_only[20:80, 20:80] = marked
+        cutout = np.dstack([PHOTO, np.where(object_only > 0, 255, 0).astype(np.uint8)])
+        for pixels, mask in ((PHOTO, almost_all), (PHOTO, np.maximum(almost_all, 1)), (cutout, object_only)):
+            with pytest.raises(BadParameter) as refused:
+                brushed(pixels, mask, op="heal")
+            assert refused.value.name == "mask"
+        with pytest.raises(BadParameter) as refused:
+            brushed(PHOTO, None, op="heal", strokes=json.dumps([{"points": [[75, 50]], "size": 176}]))
+        assert refused.value.name == "strokes"
+
+    def test_healing_most_of_the_image_is_warned_of(self) -> None:
+        mask = np.full((100, 150), 255, np.uint8)
+        mask[:40] = 0
+        healed = brush.run(
+            Picture(PHOTO, "png"), BrushParams(op="heal"), Calm({"mask": photos.png_bytes(mask)})
+        )
+        assert "more than was left" in healed.warnings[0]
+
 
 class TestRefusals:
     @pytest.mark.parametrize(

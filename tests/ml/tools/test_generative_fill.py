@@ -237,6 +237,19 @@ class TestRefusals:
             assert "white marks what is replaced" in warning
         assert outcome(self.PHOTO, as_mask(disc(self.PHOTO, 50, 75, 40))).warnings == []
 
+    def test_a_mask_of_all_that_is_visible_is_refused(self) -> None:
+        """Only hidden colours of transparent pixels would be left to continue."""
+        shown = disc(self.PHOTO, 50, 75, 30)
+        cutout = np.dstack([self.PHOTO, np.where(shown, 255, 0).astype(np.uint8)])
+        with pytest.raises(BadParameter) as refused:
+            outcome(cutout, as_mask(shown))
+        assert refused.value.name == "mask"
+        assert "visible part" in refused.value.message
+        (warning,) = outcome(cutout, as_mask(disc(self.PHOTO, 50, 75, 21))).warnings
+        assert "visible part" in warning
+        # Marking what is transparent replaces nothing that is seen.
+        assert outcome(cutout, as_mask(~disc(self.PHOTO, 50, 75, 40))).warnings == []
+
     def test_an_empty_mask_is_refused(self) -> None:
         with pytest.raises(EmptyMask):
             outcome(self.PHOTO, np.zeros((100, 150), np.uint8))
