@@ -14,7 +14,7 @@ from ml.progress import ReportProgress
 
 # Pixels of lower alpha are not visible, so they are not copied.
 _MIN_VISIBLE = 128
-# If less than half of the picture is left, the result is mostly repetition, and the mask may be inverted. With
+# If less than half of the picture is left, the result is mostly repetition, or the mask is inverted. With
 # less than a twentieth there is nothing to continue.
 _WARNING_SHARE = 0.5
 LARGEST_SHARE = 0.95
