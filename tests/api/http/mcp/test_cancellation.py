@@ -4,6 +4,7 @@ import asyncio
 import json
 from base64 import b64encode
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from mcp.client.client import Client
 from api.http.mcp.cancellation import SESSION_HEADER, CallName, CancellableCalls
 from ml.errors import Cancelled
 from tests.api.http.mcp.conftest import HEADERS, MODES, agent, message
-from tests.api.http.mcp.test_sessions import EMAIL, MODERN, Connection, balance, in_version
+from tests.api.http.mcp.test_sessions import EMAIL, MODERN, Connection, balance, call, in_version
 from tests.support.apps import LocalApi, local_api
 from tests.support.calling import small_picture
 from tests.support.ml.photos import jpeg_bytes, photo
@@ -50,6 +51,10 @@ def start_call(
     connection = api.call(connect)
     api.start(lambda: connection.run(api))
     return connection
+
+
+async def _leave(connection: Connection) -> None:
+    connection.leave.set()
 
 
 def cancel(api: LocalApi, headers: dict[str, str], message_id: object) -> None:
@@ -123,16 +128,13 @@ def test_a_running_call_that_is_cancelled_is_stopped_and_costs_nothing(
 ) -> None:
     key = api.new_key(f"{version}@example.com")
 
-    async def leave(connection: Connection) -> None:
-        connection.leave.set()
-
     headers = {"X-Api-Key": key, SESSION_HEADER: session_of(api, key)}
     connection = start_call(api, headers, {"image": base64(SLOW_IMAGE), **SLOW}, version)
     wait_until(lambda: api.services.backend.state().running == 1)
     if version is None:
         cancel(api, headers, 1)
     else:
-        api.call(leave, connection)  # This version has no other way.
+        api.call(_leave, connection)  # This version has no other way.
     wait_until(lambda: connection.has_ended)
     wait_until(lambda: api.services.backend.state().running == 0)
     wait_until(lambda: credits_of(api, key) == (15, 0))
@@ -151,19 +153,42 @@ def test_a_call_is_cancelled_while_its_image_is_fetched(api: LocalApi, host: Rem
     assert credits_of(api, key) == (15, 0)
 
 
-def test_a_call_that_was_charged_is_answered_although_it_is_cancelled(api: LocalApi) -> None:
-    """Cancelled while the preview of the answer is made, after the credit was spent."""
-    key = api.new_key("charged@example.com")
+@pytest.mark.parametrize("leaves", [False, True])
+def test_a_call_is_charged_once_if_it_is_cancelled_after_its_work_was_done(
+    api: LocalApi, leaves: bool
+) -> None:
+    """Cancelled, or its connection closed, while the preview of the answer is made."""
+    key = api.new_key(f"charged-{leaves}@example.com")
     headers = {"X-Api-Key": key, SESSION_HEADER: session_of(api, key)}
     arguments = {"image": base64(SLOW_IMAGE), "width": "100%", "height": "100%", "format": "jpg"}
     connection = start_call(api, headers, arguments)
     wait_until(lambda: credits_of(api, key) == (14, 0))
-    cancel(api, headers, 1)
-    cancel(api, headers, 1)
-    wait_until(lambda: connection.has_ended)
-    answer = answer_of(connection)
-    assert answer.get("creditsCharged") == 1, answer
-    assert answer["imageUrl"]
+    if leaves:
+        api.call(_leave, connection)
+        wait_until(lambda: connection.has_ended)
+    else:
+        cancel(api, headers, 1)
+        cancel(api, headers, 1)
+        wait_until(lambda: connection.has_ended)
+        assert answer_of(connection).get("creditsCharged") == 1
+    retry = call(api, key, "crop", arguments)
+    assert (retry["replayed"], retry["creditsCharged"]) == (True, 0)
+    assert credits_of(api, key) == (14, 0)
+
+
+def test_the_idempotency_key_of_a_cancelled_call_is_free_again(tmp_path: Path) -> None:
+    with local_api(tmp_path) as api:
+        key = api.new_key(EMAIL)
+        headers = {"X-Api-Key": key, SESSION_HEADER: session_of(api, key)}
+        arguments = {"image": base64(small_picture()), "width": 5, "idempotency_key": "one"}
+        for _ in range(2):
+            connection = start_call(api, headers, arguments)
+            wait_until(lambda: api.services.backend.state().queued == 1)
+            assert balance(api)[1] == 1
+            cancel(api, headers, 1)
+            wait_until(lambda: balance(api) == (15, 0))
+            wait_until(partial(getattr, connection, "has_ended"))
+            assert answer_of(connection)["error"]["retryable"]
 
 
 def credits_of(api: LocalApi, key: str) -> tuple[int, int]:
