@@ -5,6 +5,7 @@
 """
 
 import logging
+import os
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -28,7 +29,12 @@ if TYPE_CHECKING:
 _STANDARD = "-"
 _SUFFIXES = {".png": "png", ".jpg": "jpg", ".jpeg": "jpg", ".webp": "webp", ".avif": "avif"}
 #: Formats of pictures that no result has. Taken for a folder, such a name would surprise.
-_OTHER_SUFFIXES = frozenset({".bmp", ".gif", ".heic", ".heif", ".jfif", ".jxl", ".svg", ".tif", ".tiff"})
+_OTHER_SUFFIXES = frozenset(
+    {
+        ".apng", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".jp2", ".jpe", ".jxl", ".pdf", ".psd", ".svg",
+        ".tif", ".tiff",
+    }
+)  # fmt: skip
 _STDIN_NAME = Path("stdin")
 
 
@@ -182,11 +188,12 @@ def _place(out: str | None, files: list[str], tool: str, watch: bool) -> _Place:
             raise _usage("--out - is for one picture.")
         return _Place()
     folder = Path(tool if out is None else out)
-    if folder.suffix.lower() in _SUFFIXES and not folder.is_dir():
+    is_folder = folder.is_dir() or (out is not None and out.endswith(("/", os.sep)))
+    if folder.suffix.lower() in _SUFFIXES and not is_folder:
         if not is_one:
             raise _usage(f"--out {out} is a file, and there may be several results: name a folder.")
         return _Place(file=folder)
-    if folder.suffix.lower() in _OTHER_SUFFIXES and not folder.is_dir():
+    if folder.suffix.lower() in _OTHER_SUFFIXES and not is_folder:
         raise _usage(f"--out {out}: the suffix of a result is one of {', '.join(_SUFFIXES)}.")
     if reads_stdin:
         raise _usage("For stdin, --out names the file of the result, with a suffix such as .png.")

@@ -115,6 +115,12 @@ def test_one_picture_may_have_a_file_of_its_own(tmp_path: Path) -> None:
     assert (tmp_path / "new/half.webp").read_bytes()[8:12] == b"WEBP"
 
 
+def test_a_slash_at_the_end_names_a_folder_whatever_its_suffix(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(small_picture(1))
+    done = run(tmp_path, "crop", "a.jpg", "--out", "new.png/", *HALF)
+    assert (done.returncode, tree(tmp_path / "new.png")) == (0, ["a.jpg"])
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
@@ -131,6 +137,7 @@ def test_one_picture_may_have_a_file_of_its_own(tmp_path: Path) -> None:
         (("crop", "in", "-o", "a.png"), "--out a.png is a file, and there may be several results"),
         (("crop", "in/p000.jpg", "-o", "a.gif"), "--out a.gif: the suffix of a result is one of .png"),
         (("crop", "in", "-o", "A.TIFF"), "--out A.TIFF: the suffix of a result"),
+        (("crop", "in", "-o", "a.pdf"), "--out a.pdf: the suffix of a result"),
         (("crop", "in", "-o", "/proc/out"), "/proc/out cannot be written"),
         (("crop", "in/p000.jpg", "-o", "in/p000.jpg"), "in/p000.jpg is the input itself."),
         (
