@@ -5,6 +5,7 @@ from ml.tools import (
     bg_removal,
     brush,
     crop,
+    cutout_crop,
     cutout_look,
     generative_expand,
     generative_fill,
@@ -38,6 +39,7 @@ UNLISTED_TOOLS: dict[str, Tool] = {
         selection_encoding.TOOL,
         selection_overlay.TOOL,
         cutout_look.TOOL,
+        cutout_crop.TOOL,
     )
 }
 

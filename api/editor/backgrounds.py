@@ -19,7 +19,12 @@ def recent(session: Session, owner: ProjectOwner, now: datetime) -> list[str]:
     statement = (
         select(Step.look)
         .join(Project, col(Project.id) == col(Step.project_id))
-        .where(owner.owns(), col(Project.expires_at) > now, col(Step.look).contains(BACKGROUND_ID))
+        .where(
+            owner.owns(),
+            col(Project.expires_at) > now,
+            col(Step.look).contains(BACKGROUND_ID),
+            col(Step.background_id).is_(None),  # a part of another background, made by cropping
+        )
         .order_by(col(Step.created_at).desc())
         .limit(_LOOKS_READ)
     )

@@ -1,7 +1,8 @@
 """The layers of a cut-out: its foreground as an image of its own, the photo, and the look drawn from both.
 
 They are kept with every step that still shows the cut-out. Retouching changes the foreground and keeps the
-look; another look keeps the foreground. Neither runs a network, so neither is charged.
+look; another look keeps the foreground; cropping changes the foreground and its photo alike. None of them
+runs a network, so none is charged.
 """
 
 import json
@@ -24,13 +25,17 @@ _ENCODING_FIELDS = frozenset({"format", "quality"})
 
 @dataclass(frozen=True)
 class Layers:
-    """`look`: form fields; `width` and `height`: the size of cut-out and photo in pixels."""
+    """`look`: form fields; `width` and `height`: the size of cut-out and photo in pixels.
+
+    `background_id`: the look's background image, if it was made by cropping and not stored by the user.
+    """
 
     cutout_id: str
     photo_id: str
     width: int
     height: int
     look: Mapping[str, str] = field(default_factory=dict)
+    background_id: str | None = None
 
     @property
     def is_plain(self) -> bool:
@@ -47,7 +52,10 @@ class Layers:
         """These layers with another look of the same cut-out, whose region cannot change."""
         changed = {name: text for name, text in look_of(look).items() if name != "roi"}
         region = {"roi": self.look["roi"]} if "roi" in self.look else {}
-        return replace(self, look={**changed, **region})
+        is_kept = changed.get(BACKGROUND_ID) == self.background_id
+        return replace(
+            self, look={**changed, **region}, background_id=self.background_id if is_kept else None
+        )
 
 
 def layers_of(step: Step) -> Layers | None:
@@ -55,7 +63,8 @@ def layers_of(step: Step) -> Layers | None:
     if step.cutout_id is None or step.photo_id is None:
         return None
     look: dict[str, str] = json.loads(step.look or "{}")
-    return Layers(step.cutout_id, step.photo_id, step.photo_width or 0, step.photo_height or 0, look)
+    width, height = step.photo_width or 0, step.photo_height or 0
+    return Layers(step.cutout_id, step.photo_id, width, height, look, step.background_id)
 
 
 def look_of(form: Mapping[str, str]) -> dict[str, str]:
@@ -74,11 +83,15 @@ def columns_of(layers: Layers | None) -> dict[str, Any]:
         "photo_width": layers.width,
         "photo_height": layers.height,
         "look": json.dumps(dict(layers.look)),
+        "background_id": layers.background_id,
     }
 
 
 def image_ids_of(condition: ColumnElement[bool]) -> CompoundSelect[str]:
-    """The ids of all images of the steps that fulfil the condition, those of cut-outs included."""
+    """The ids of all images of the steps that fulfil the condition, those of their layers included."""
     shown = select(Step.image_id).where(condition)
-    cutouts = select(col(Step.cutout_id)).where(col(Step.cutout_id).is_not(None), condition)
-    return shown.union(cutouts)
+    layers = (
+        select(column).where(column.is_not(None), condition)
+        for column in (col(Step.cutout_id), col(Step.photo_id), col(Step.background_id))
+    )
+    return shown.union(*layers)

@@ -55,6 +55,7 @@ class Step(SQLModel, table=True):
     photo_width: int | None = Field(default=None)
     photo_height: int | None = Field(default=None)
     look: str | None = Field(default=None, sa_type=Text)  # JSON
+    background_id: str | None = Field(default=None)
     #: Whether `image_id` shows the look. If not, it is the cut-out until the look is drawn at full size.
     is_rendered: bool = Field(default=True, sa_column=Column(Boolean, nullable=False, server_default=true()))
     created_at: datetime = Field(sa_type=UtcDateTime)

@@ -44,11 +44,15 @@ async def check_background(services: Services, owner: ProjectOwner, project: Pro
     def check(session: Session) -> None:
         images.find(session, services, owner.account_id, image_id)
         guest_previews.refuse_as_file(session, owner, image_id)
-        own = {step.image_id for step in projects.steps_of(session, project)} if owner.is_guest else None
-        if own is not None and image_id not in own:
+        if owner.is_guest and image_id not in _pictures(projects.steps_of(session, project)):
             raise NotFound("No such image in this project.")
 
     await services.database.read(check)
+
+
+def _pictures(steps: list[Step]) -> set[str | None]:
+    """The images of steps, and the backgrounds that cropping has made."""
+    return {step.image_id for step in steps} | {step.background_id for step in steps}
 
 
 async def ensure_rendered(

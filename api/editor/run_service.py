@@ -14,6 +14,7 @@ from api.calls import unbilled
 from api.calls.in_flight import CallWaiter
 from api.calls.types import CallFailed, CallRequest
 from api.editor import (
+    cropping,
     guest_previews,
     looks,
     pricing,
@@ -26,89 +27,27 @@ from api.editor import (
 from api.editor import layers as layers_module
 from api.editor.guest_previews import MadePreview
 from api.editor.layers import Layers, layers_of
-from api.editor.models import Project, Step
+from api.editor.models import Step
 from api.editor.owners import ProjectOwner
 from api.editor.projects import NewStep
+from api.editor.run_requests import RunRequest
 from api.editor.runs import Done, Run, RunFailed
-from api.editor.selections import ToolSelection
-from api.errors import InvalidParameter, NotFound
+from api.errors import NotFound
 from api.images import service as images
 from api.services import Services
 from billing.identifiers import new_id
 from ml.backend import Progress, Ticket
 from ml.errors import Cancelled
 from ml.params import Params
-from ml.tool import Tool
+from ml.tools import crop
 
 _IMAGE, _ORIGINAL = "image", "original"
 #: Parameters of bg-removal that its cut-out is made with; all others belong to the look.
 _CUTOUT_PARAMS = ("model", "roi")
-#: Tools that act on the layers of a cut-out instead of its look.
-_LAYER_TOOLS = frozenset({"brush", "magic-select"})
 #: Longer parameters (a brush's strokes) and answer fields (run lengths) are not stored with the step: every
 #: request for the project would parse them, and they do not count towards a storage quota.
 KEPT_CHARACTERS = 4 * 1024
 _URLS = frozenset({"imageUrl", "expiresAt", "creditsCharged", "creditsRemaining"})
-
-
-@dataclass(frozen=True)
-class RunRequest:
-    """A tool, its input step and parameters. `form`: the fields as sent, files as image ids."""
-
-    project: Project
-    source: Step
-    tool: Tool
-    params: Params
-    form: Mapping[str, str]
-    file_ids: Mapping[str, str]  # ids of stored images by form field
-    run_key: str
-    base_url: str
-    #: The result is small and marked: a guest's own photo gets a preview, and what is made of one stays one.
-    is_preview: bool = False
-    #: Selects the mask that the tool acts in.
-    selection: ToolSelection | None = None
-
-    @property
-    def is_free_edit(self) -> bool:
-        """Whether this costs nothing in the editor, and no preview of a guest."""
-        return self.selection is None and pricing.is_free_edit(self.tool.name, self.params)
-
-    @property
-    def is_new_preview(self) -> bool:
-        """Whether this takes one of a guest's previews. Free changes of a preview take none."""
-        return self.is_preview and not self.source.is_preview
-
-    @property
-    def is_look(self) -> bool:
-        """Whether this is another look of a cut-out: one is never made from a cut-out again."""
-        return self.tool.name == pricing.CUTOUT_TOOL and layers_of(self.source) is not None
-
-    @property
-    def draws_look(self) -> bool:
-        """Whether the source's look has to be drawn first."""
-        uses_layers = self.is_look or self.tool.name in _LAYER_TOOLS
-        return rendering.needs_rendering(self.source) and not uses_layers
-
-    def is_billed_to(self, owner: ProjectOwner) -> bool:
-        """Whether this costs the owner a credit."""
-        return not (self.is_look or self.is_free_edit or owner.is_guest)
-
-
-def check_layers(run_request: RunRequest) -> None:
-    """Raises `InvalidParameter` if a cut-out would be made again, or restored from another image."""
-    layers = layers_of(run_request.source)
-    if layers is None:
-        return
-    if run_request.is_look:
-        params = run_request.params
-        for name in ("model", "channels"):
-            if getattr(params, name) != type(params).model_fields[name].default:
-                raise InvalidParameter(
-                    name, f"{name}: this is a cut-out already. Go back to the photo to cut it out anew."
-                )
-    original_id = run_request.file_ids.get("original")
-    if run_request.tool.name == "brush" and original_id not in (None, layers.photo_id):
-        raise InvalidParameter("original_id", "A cut-out is restored from the photo that it was made from.")
 
 
 async def execute(services: Services, owner: ProjectOwner, run_request: RunRequest, run: Run) -> Done:
@@ -118,6 +57,9 @@ async def execute(services: Services, owner: ProjectOwner, run_request: RunReque
             services, owner, run_request.project, run_request.source, run_request.form
         )
         return Done(look.step, 0)
+    layers = layers_of(run_request.source)
+    if layers is not None and run_request.tool is crop.TOOL:
+        return await _execute_crop(services, owner, run_request, layers, run)
     work = await _prepare(services, owner, run_request, run)
     if run_request.is_billed_to(owner):
         return await _execute_billed(services, owner, work, run)
@@ -250,6 +192,36 @@ async def _execute_unbilled(services: Services, owner: ProjectOwner, work: _Work
     return Done(await _record(services, owner, run_request, made), 0)
 
 
+async def _execute_crop(
+    services: Services, owner: ProjectOwner, run_request: RunRequest, layers: Layers, run: Run
+) -> Done:
+    """Crop the layers of a cut-out, which is free."""
+    await unbilled_images.require_room(services, owner)
+    cropped = await cropping.crop_layers(
+        services,
+        owner,
+        run_request.project,
+        layers,
+        run_request.params,
+        _progress_reporter(run),
+        _stopper(run),
+    )
+    if run.is_stopped:
+        await unbilled_images.delete(services, cropped.image_ids)
+        raise Cancelled("The run was stopped.")
+    made = replace(
+        cropped.step,
+        params=_kept_params(run_request),
+        parent_id=run_request.source.id,
+        run_key=run_request.run_key,
+    )
+    return Done(await _record(services, owner, run_request, made, cropped.image_ids), 0)
+
+
+def _kept_params(run_request: RunRequest) -> dict[str, str]:
+    return {name: text for name, text in run_request.form.items() if len(text) <= KEPT_CHARACTERS}
+
+
 def _new_step(
     work: _Work,
     *,
@@ -270,7 +242,7 @@ def _new_step(
         height=height,
         format=format,
         tool=run_request.tool.name,
-        params={name: text for name, text in run_request.form.items() if len(text) <= KEPT_CHARACTERS},
+        params=_kept_params(run_request),
         answer={name: value for name, value in answer.items() if _is_kept(name, value)},
         parent_id=run_request.source.id,
         is_mask=selects and run_request.form.get("output") != "cutout",
@@ -300,8 +272,14 @@ def _origin(work: _Work, preview: MadePreview) -> dict[str, Any]:
     )
 
 
-async def _record(services: Services, owner: ProjectOwner, run_request: RunRequest, made: NewStep) -> Step:
-    """Store the run's step."""
+async def _record(
+    services: Services,
+    owner: ProjectOwner,
+    run_request: RunRequest,
+    made: NewStep,
+    image_ids: list[str] | None = None,
+) -> Step:
+    """Store the run's step. `image_ids`: all images that the run has made, if they are several."""
     now = services.clock()
 
     def record(session: Session) -> Step:
@@ -314,7 +292,7 @@ async def _record(services: Services, owner: ProjectOwner, run_request: RunReque
     try:
         return await services.database.run(record)
     except NotFound:  # the project was deleted meanwhile
-        await unbilled_images.delete(services, [made.image_id])
+        await unbilled_images.delete(services, image_ids or [made.image_id])
         raise
 
 

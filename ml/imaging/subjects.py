@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ml.imaging.framing import object_box
+from ml.imaging.geometry import Box
 from ml.pixels import Mask, Pixels
 
 # Smaller subjects are averaged first, because bilinear interpolation would skip pixels.
@@ -27,15 +28,21 @@ class SubjectMove:
         return self.scale == 1 and self.degrees % 360 == 0
 
 
-def move_subject(colors: Pixels, alpha: Mask, move: SubjectMove) -> tuple[Pixels, Mask]:
-    """Colours (H x W x 3) and alpha (H x W) with the subject moved on the same canvas, which cuts it off."""
+def move_subject(
+    colors: Pixels, alpha: Mask, move: SubjectMove, about: Box | None = None
+) -> tuple[Pixels, Mask]:
+    """Colours (H x W x 3) and alpha (H x W) with the subject moved on the same canvas, which cuts it off.
+
+    `about`: the box about whose middle it is scaled and turned, if that is not its own.
+    """
     import cv2
 
     box = object_box(alpha)
     if box is None or move == SubjectMove():
         return colors, alpha
     height, width = alpha.shape
-    middle = (box.left + box.right) / 2, (box.top + box.bottom) / 2
+    pivoted = about or box
+    middle = (pivoted.left + pivoted.right) / 2, (pivoted.top + pivoted.bottom) / 2
     visible: Pixels = cv2.bitwise_and(colors, colors, mask=np.ascontiguousarray(alpha))
     if move.keeps_pixels:
         shift = np.array([[1, 0, move.x_pixels], [0, 1, move.y_pixels]], np.float64)

@@ -18,6 +18,9 @@ from ml.params import ColorField, Length, LengthField, Params, parameter_error
 from ml.pixels import Picture, Pixels
 from ml.tool import Context, Tool, ToolResult
 
+#: Mirror: h swaps left and right, v swaps top and bottom.
+Flip = Literal["h", "v"]
+
 _BOX_FIELDS = ("x", "y", "width", "height")
 
 
@@ -53,9 +56,7 @@ class CropParams(Params):
         le=180,
         description="Degrees clockwise. Angles other than multiples of 90 leave transparent corners.",
     )
-    flip: Literal["h", "v"] | None = Field(
-        None, description="Mirror: h swaps left and right, v swaps top and bottom."
-    )
+    flip: Flip | None = Field(None, description="Mirror: h swaps left and right, v swaps top and bottom.")
     resize: SizeField | None = Field(None, description='Size of the result in pixels, e.g. "800x600".')
     fit: fitting.Fit = Field(
         "contain",
@@ -140,13 +141,10 @@ def run(source: Picture, params: CropParams, context: Context) -> ToolResult:
     cut = _cut(source, params, context)
     context.step("cropping", 0.3)
     box = cut.box
-    pixels = source.pixels[box.top : box.bottom, box.left : box.right]
-    pixels = resampling.rotate(pixels, params.rotate)
-    if params.flip is not None:
-        pixels = pixels[:, ::-1] if params.flip == "h" else pixels[::-1]
+    pixels = turned(source.pixels[box.top : box.bottom, box.left : box.right], params.rotate, params.flip)
     if params.resize is not None:
         context.step("resizing", 0.5)
-        pixels = _fit(pixels, params.resize, params)
+        pixels = fit(pixels, params.resize, params)
     return ToolResult(
         pixels,
         model=cut.model,
@@ -156,15 +154,23 @@ def run(source: Picture, params: CropParams, context: Context) -> ToolResult:
     )
 
 
+def turned(pixels: Pixels, degrees: float, flip: Flip | None) -> Pixels:
+    """Rotated clockwise, then mirrored. Raises `PictureTooLarge`."""
+    pixels = resampling.rotate(pixels, degrees)
+    if flip is None:
+        return pixels
+    return pixels[:, ::-1] if flip == "h" else pixels[::-1]
+
+
 def _cut(source: Picture, params: CropParams, context: Context) -> _Cut:
     if params.mode == "trim":
         return _Cut(trimming.content_box(source.pixels, params.tolerance))
-    box = _box(params, (source.width, source.height))
+    box = box_of(params, (source.width, source.height))
     return _over_subject(box, source, context) if params.gravity == "subject" else _Cut(box)
 
 
-def _box(params: CropParams, size: tuple[int, int]) -> Box:
-    """The part kept of a picture of this size, before it is moved to the subject."""
+def box_of(params: CropParams, size: tuple[int, int]) -> Box:
+    """The part kept of a picture of this size, before it is moved to the subject. Raises `BadParameter`."""
     if params.aspect_ratio is None:
         return geometry.box_of_lengths(params.x, params.y, params.width, params.height, size)
     return geometry.box_of_ratio(params.aspect_ratio, _compass(params), size)
@@ -173,7 +179,7 @@ def _box(params: CropParams, size: tuple[int, int]) -> Box:
 def _answer_size(params: CropParams, source: tuple[int, int]) -> tuple[int, int] | None:
     if params.mode == "trim":  # with fit=contain, the size depends on the trimmed picture's shape
         return params.resize if params.resize is not None and params.fit != "contain" else None
-    box = _box(params, source)
+    box = box_of(params, source)
     size = resampling.rotated_size(box.width, box.height, params.rotate)
     if params.resize is None:
         return size
@@ -200,7 +206,8 @@ def _compass(params: CropParams) -> Gravity:
     return "center" if params.gravity == "subject" else params.gravity
 
 
-def _fit(pixels: Pixels, size: tuple[int, int], params: CropParams) -> Pixels:
+def fit(pixels: Pixels, size: tuple[int, int], params: CropParams) -> Pixels:
+    """Resized as `params` ask for. Raises `PictureTooLarge`."""
     if params.fit == "cover":
         return fitting.cover(pixels, size, _compass(params))
     if params.fit == "pad":

@@ -19,7 +19,10 @@ from ml.tool import Context, FileField, Tool, ToolResult
 from ml.tools.bg_removal_params import BgRemovalParams
 from ml.tools.cutout_presets import PRESETS
 
-_CUTOUT = "cutout"
+#: The name of the cut-out's file.
+CUTOUT = "cutout"
+Color = tuple[int, int, int, int]
+
 _BLACK = (0, 0, 0, 255)
 _WHITE = (255, 255, 255, 255)
 
@@ -78,15 +81,14 @@ def finish(
     """
     from ml.imaging import compositing, shadows, stickers
 
-    placement = _placement(edge, params)
     if params.outline_width is not None:
         colors, edge = stickers.add_outline(
             colors, edge, params.outline_width, params.outline_color or _WHITE
         )
-        placement = _placement(edge, params)
+    placement = placement_of(edge, params)
     colors, edge = placement.cutout(colors, edge)
-    colors, edge = subjects.move_subject(colors, edge, _move(params, placement.canvas))
-    behind = _background(source, alpha, placement, params, background)
+    colors, edge = subjects.move_subject(colors, edge, move_of(params, placement.canvas))
+    behind = background_of(source, alpha, placement, params, background)
     if params.shadow != "none":
         shadow = _shadow(edge, params)
         behind = shadows.add_shadow(behind, shadow, params.shadow_color or _BLACK)
@@ -95,12 +97,12 @@ def finish(
 
 def matte(edge: Mask, params: BgRemovalParams) -> Mask:
     """The alpha (H x W) of the placed cut-out by itself."""
-    placed = _placement(edge, params).mask(edge)
+    placed = placement_of(edge, params).mask(edge)
     colors = np.zeros((*placed.shape, 3), np.uint8)
-    return subjects.move_subject(colors, placed, _move(params, (placed.shape[1], placed.shape[0])))[1]
+    return subjects.move_subject(colors, placed, move_of(params, (placed.shape[1], placed.shape[0])))[1]
 
 
-def _move(params: BgRemovalParams, canvas: tuple[int, int]) -> SubjectMove:
+def move_of(params: BgRemovalParams, canvas: tuple[int, int]) -> SubjectMove:
     x, y = (
         0 if length is None else length.pixels(side)
         for length, side in zip((params.subject_x, params.subject_y), canvas, strict=True)
@@ -118,7 +120,8 @@ def _shadow(edge: Mask, params: BgRemovalParams) -> Mask:
     )
 
 
-def _placement(edge: Mask, params: BgRemovalParams) -> Placement:
+def placement_of(edge: Mask, params: BgRemovalParams) -> Placement:
+    """Where the source is on the canvas of the result, by the edge of what is shown."""
     height, width = edge.shape
     box = object_box(edge)
     if box is None:  # almost nothing is left after feathering
@@ -135,7 +138,7 @@ def _placement(edge: Mask, params: BgRemovalParams) -> Placement:
     )
 
 
-def _background(
+def background_of(
     source: Picture,
     alpha: Mask,
     placement: Placement,
@@ -149,19 +152,26 @@ def _background(
     if background_image is not None:
         return fitting.cover(background_image, placement.canvas, "center")
     if params.bg_blur:
-        blurred = compositing.blur_background(source.rgb, alpha, params.bg_blur)
+        # Where the source is transparent, there is nothing of the background either.
+        seen = np.maximum(alpha, 255 - source.pixels[..., 3]) if source.has_alpha else alpha
+        blurred = compositing.blur_background(source.rgb, seen, params.bg_blur)
         if placement.keeps_pixels:
             return crop_or_pad(blurred, placement.frame(), repeat_edge=True)
         return fitting.cover(blurred, placement.canvas, "center")
     if params.bg_gradient is not None:
         return gradients.linear(params.bg_gradient, placement.canvas)
-    color = params.bg_color
-    if color is None and params.preset is not None:
-        color = PRESETS[params.preset].background
+    color = color_behind(params)
     if color is None:
         return None
     channels = 3 if color[3] == 255 else 4
     return np.broadcast_to(np.array(color[:channels], np.uint8), (height, width, channels))
+
+
+def color_behind(params: BgRemovalParams) -> Color | None:
+    """The background's colour, which may be that of the preset."""
+    if params.bg_color is not None or params.preset is None:
+        return params.bg_color
+    return PRESETS[params.preset].background
 
 
 def answer_size(params: BgRemovalParams, source: tuple[int, int]) -> tuple[int, int] | None:
@@ -180,22 +190,34 @@ def run(photo: Picture, params: BgRemovalParams, context: Context) -> ToolResult
     """Draw the look of the stored cut-out of `photo`. Raises `BadParameter`."""
     context.step("reading", 0.0)
     background = background_image(params, context)
-    cutout = codecs.decode(context.files[_CUTOUT]).pixels
-    if cutout.shape[:2] != photo.pixels.shape[:2]:
-        raise BadParameter(_CUTOUT, "the cut-out does not have the photo's size")
-    # A restored cut-out may have become opaque.
-    alpha = cutout[..., 3].copy() if cutout.shape[2] == 4 else np.full(cutout.shape[:2], 255, np.uint8)
+    cutout, alpha = read_cutout(photo, context)
     context.step("finishing", 0.2)
-    region = region_of(photo, params)
-    part = slice(region.top, region.bottom), slice(region.left, region.right)
-    edge = alpha.copy()
-    edge[part] = finish_edge(np.ascontiguousarray(alpha[part]), params)
-    colors = _colors(photo, cutout[..., :3], alpha, edge, params)
+    edge = finish_region(photo, alpha, params)
+    colors = colors_of(photo, cutout, alpha, edge, params)
     context.step("compositing", 0.5)
     return ToolResult(finish(photo, colors, alpha, edge, params, background))
 
 
-def _colors(photo: Picture, cutout: Pixels, alpha: Mask, edge: Mask, params: BgRemovalParams) -> Pixels:
+def read_cutout(photo: Picture, context: Context) -> tuple[Pixels, Mask]:
+    """The stored cut-out's colours (H x W x 3) and alpha (H x W). Raises `BadParameter`."""
+    cutout = codecs.decode(context.files[CUTOUT]).pixels
+    if cutout.shape[:2] != photo.pixels.shape[:2]:
+        raise BadParameter(CUTOUT, "the cut-out does not have the photo's size")
+    # A restored cut-out may have become opaque.
+    alpha = cutout[..., 3].copy() if cutout.shape[2] == 4 else np.full(cutout.shape[:2], 255, np.uint8)
+    return cutout[..., :3], alpha
+
+
+def finish_region(photo: Picture, alpha: Mask, params: BgRemovalParams) -> Mask:
+    """`alpha` with its edge finished in the region of interest."""
+    region = region_of(photo, params)
+    part = slice(region.top, region.bottom), slice(region.left, region.right)
+    edge = alpha.copy()
+    edge[part] = finish_edge(np.ascontiguousarray(alpha[part]), params)
+    return edge
+
+
+def colors_of(photo: Picture, cutout: Pixels, alpha: Mask, edge: Mask, params: BgRemovalParams) -> Pixels:
     """The cut-out's colours, and the photo's where more is visible or the background's tint is kept."""
     from ml.imaging.matting import decontamination
 
@@ -217,7 +239,7 @@ TOOL = Tool(
     run=run,
     answer_size=answer_size,
     files=(
-        FileField(_CUTOUT, "The cut-out of the image, of the same size."),
+        FileField(CUTOUT, "The cut-out of the image, of the same size."),
         FileField("bg_image", "Background image, cropped to fill the result."),
     ),
 )

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import {
+  comparable,
   originalOf,
   parentOf,
   pathTo,
@@ -60,4 +61,23 @@ test("a brush restores from the oldest picture of the same size", () => {
   assert.equal(restoreSource(STEPS, STEPS[1]).id, "a");
   assert.equal(restoreSource(STEPS, STEPS[3]), null);
   assert.equal(restoreSource(STEPS, STEPS[0]), null);
+});
+
+test("a step is compared with what shows the same place", () => {
+  const drawn = { isRendered: true, imageId: "none" };
+  const photo = step("a", null, { ...drawn, imageId: "photo", previewUrl: "/photo" });
+  const cutout = { photoId: "photo", photoUrl: "/photo", width: 600, height: 400 };
+  const cut = step("b", "a", { ...drawn, cutout, previewUrl: "/cut" });
+  const white = step("c", "b", { ...drawn, isRendered: false, cutout });
+  const crop = step("d", "c", {
+    ...drawn,
+    width: 300,
+    cutout: { ...cutout, photoId: "cropped photo", photoUrl: "/cropped", width: 300 },
+  });
+  const framed = step("e", "d", { ...drawn, width: 2000, cutout: crop.cutout });
+  const steps = [photo, cut, white, crop, framed];
+  assert.equal(comparable(steps, photo), null);
+  assert.equal(comparable(steps, white).previewUrl, "/photo");
+  assert.equal(comparable(steps, crop).previewUrl, "/cropped");
+  assert.equal(comparable(steps, framed), null);
 });

@@ -1,5 +1,6 @@
 """Looks of cut-outs: `/editor/projects/{id}/looks`, `…/cutouts/{image_id}`, `…/steps/{id}/rendering`."""
 
+import contextlib
 import json
 from typing import Any
 
@@ -11,11 +12,12 @@ from api.calls.unbilled_admission import UnbilledKind
 from api.editor import looks, projects, rendering, unbilled_images
 from api.editor.layers import BACKGROUND_ID
 from api.editor.models import Step
-from api.errors import InvalidParameter, NotFound
+from api.errors import InvalidParameter, NotFound, RateLimited, StorageFull
 from api.http import dependencies, forms, responses
 from api.http.routes.get_and_head import add_get
 from api.images import previews
 from ml.catalogue import TOOLS
+from ml.errors import MlError
 from ml.imaging import codecs
 from ml.tools.bg_removal_params import BgRemovalParams
 from web.editor import access, schemas
@@ -33,6 +35,7 @@ def add_to(app: FastAPI) -> None:
     hidden: dict[str, Any] = {"methods": ["POST"], "include_in_schema": False, "response_class": Response}
     app.add_api_route(f"{prefix}/looks", add_look, **hidden)
     app.add_api_route(f"{prefix}/steps/{{step_id}}/rendering", render, **hidden)
+    add_get(app, f"{prefix}/steps/{{step_id}}/thumbnail", show_thumbnail, include_in_schema=False)
     add_get(app, f"{prefix}/cutouts/{{image_id}}", show_cutout, include_in_schema=False)
 
 
@@ -71,6 +74,32 @@ async def render(
             drawing = rendering.ensure_rendered(editor.services, owner, project, step)
             step = await dependencies.while_connected(request, drawing)
     return responses.success(request, {"step": schemas.step(editor.services, step)})
+
+
+async def show_thumbnail(
+    project_id: str, step_id: str, request: Request, owner: Reader, editor: EditorServicesDependency
+) -> Response:
+    """A small picture of a step, whose look is drawn first; the cut-out if that is impossible for now."""
+    services = editor.services
+    project, step = await find_step(editor, owner, project_id, step_id)
+    claimant = owner.claimant(dependencies.address_of(request))
+
+    async def draw() -> bytes:
+        drawn = step
+        with contextlib.suppress(RateLimited, MlError, StorageFull, NotFound):
+            async with services.unbilled.preview_turn(claimant):
+                with access.admit(request, owner, UnbilledKind.RENDERING):
+                    drawn = await rendering.ensure_rendered(services, owner, project, step)
+        image = await unbilled_images.find(services, drawn.image_id)
+        return await previews.read(services, image, schemas.THUMBNAIL_WIDTH, claimant)
+
+    content = await dependencies.while_connected(request, draw())
+    headers = {
+        **responses.file_headers("thumbnail", "webp"),
+        "Content-Disposition": "inline",
+        "Cache-Control": "private, no-cache",
+    }
+    return Response(content, headers=headers)
 
 
 async def show_cutout(

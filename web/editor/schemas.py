@@ -5,7 +5,7 @@ from typing import Any
 
 from api import response_bodies
 from api.calls.execution import CREDITS_PER_CALL
-from api.editor import guest_previews
+from api.editor import guest_previews, rendering
 from api.editor.layers import BACKGROUND_ID, Layers, layers_of
 from api.editor.models import Project, Step
 from api.editor.owners import ProjectOwner
@@ -43,8 +43,15 @@ def listed_project(services: Services, row: Project, current: Step) -> dict[str,
         "name": row.name,
         "usedAt": response_bodies.timestamp(row.used_at),
         "expiresAt": response_bodies.timestamp(row.expires_at),
-        "thumbnailUrl": address(services, current.image_id, THUMBNAIL_WIDTH),
+        "thumbnailUrl": _listed_thumbnail(services, current),
     }
+
+
+def _listed_thumbnail(services: Services, current: Step) -> str:
+    """The path of a picture of the step. A look that is not drawn yet is drawn when it is shown."""
+    if rendering.needs_rendering(current):
+        return f"/editor/projects/{current.project_id}/steps/{current.id}/thumbnail"
+    return address(services, current.image_id, THUMBNAIL_WIDTH)
 
 
 def step(services: Services, row: Step, *, is_available: bool = True) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from tests.support.editor_rows import edit
 from tests.support.load import NOON, PROCESSES, account_with, admitted, succeed
 from tests.support.stripe_rows import pay
 
-REVISIONS = ["0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010"]
+REVISIONS = ["0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010", "0011"]
 
 
 def fill(url: str) -> None:

@@ -40,3 +40,10 @@ def test_a_look_keeps_the_region_that_was_paid_and_none_of_the_rest() -> None:
     }
     whole = Layers("img_c", "img_p", 60, 40)
     assert whole.with_look({"roi": "0 0 9 9", "feather": "2"}).look == {"feather": "2"}
+
+
+def test_the_background_of_a_crop_belongs_to_the_looks_that_show_it() -> None:
+    cropped = Layers("img_c", "img_p", 60, 40, {"bg_image_id": "img_b"}, "img_b")
+    assert cropped.with_look({"bg_image_id": "img_b", "shadow": "drop"}).background_id == "img_b"
+    for look in ({"bg_image_id": "img_mine"}, {"bg_color": "red"}, {}):
+        assert cropped.with_look(look).background_id is None

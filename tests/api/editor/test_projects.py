@@ -6,11 +6,11 @@ from datetime import timedelta
 
 import pytest
 from sqlalchemy import text
-from sqlmodel import Session, select
+from sqlmodel import Session, col, select
 
 from api.db.database import Database
 from api.editor import owners, projects
-from api.editor.layers import Layers, layers_of
+from api.editor.layers import Layers, image_ids_of, layers_of
 from api.editor.models import Project, Step
 from api.editor.owners import ProjectOwner
 from api.editor.projects import NewStep
@@ -155,6 +155,19 @@ def test_a_look_is_drawn_once(database: Database, owner: ProjectOwner) -> None:
         assert red.image_id == "img_red"
         # The kept cut-out goes with the project, although no step shows it any more.
         assert set(projects.delete_project(session, project)) == {first.image_id, "img_red", "img_cut"}
+
+
+def test_the_layers_of_a_crop_go_with_the_project(database: Database, owner: ProjectOwner) -> None:
+    with database.transaction() as session:
+        project, first = opened(session, owner)
+        layers = Layers("img_cut", "img_photo", 60, 40, {"bg_image_id": "img_behind"}, "img_behind")
+        new = NewStep("img_cut", 60, 40, "png", "crop", parent_id=first.id, layers=layers, is_rendered=False)
+        step = projects.add_step(session, project, new, NOON, DAY)
+        assert layers_of(step) == layers
+        images = {first.image_id, "img_cut", "img_photo", "img_behind"}
+        condition = col(Step.project_id) == project.id
+        assert set(session.execute(image_ids_of(condition)).scalars()) == images, "as adoption finds them"
+        assert set(projects.delete_project(session, project)) == images
 
 
 def test_the_oldest_undrawn_look_makes_room_and_the_history_stays_connected(

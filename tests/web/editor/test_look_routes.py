@@ -96,8 +96,12 @@ def test_the_first_cutout_may_have_a_look_at_once(server: RunningServer, coffee:
         step = drawn.json()["data"]["step"]
         assert (step["width"], step["height"], step["isRendered"]) == (2000, 2000, True)
         assert step["imageId"] != first["imageId"]
+        # A crop is made in the frame that is shown, and is in no other frame then.
         cropped = browser.run(project, "crop", {"width": "50%"}, step_id=first["id"])
-        assert (cropped["width"], cropped["cutout"]) == (1000, None)
+        assert (cropped["width"], cropped["height"]) == (1000, 2000)
+        assert cropped["cutout"]["look"] == {"bg_color": "#ffffff"}
+        whole = pixels(browser, project, first)
+        assert np.abs(pixels(browser, project, cropped).astype(int) - whole[:, :1000]).max() <= 2
         kept = browser.client.get(first["cutout"]["url"])
         assert open_bytes(kept.content).shape == (400, 600, 4)
         assert kept.headers["content-type"] == "image/png"
@@ -194,9 +198,9 @@ def test_no_free_step_removes_another_background(server: RunningServer, coffee: 
         stranger = {"op": "restore", "strokes": ALL, "original_id": other_photo["imageId"]}
         refused = browser.start(project, "brush", stranger, step_id=cut["id"])
         assert refused.json()["error"]["param"] == "original_id"
-        # A look of a step that is not a cut-out: the photo, a crop of the cut-out, a step of another project.
-        cropped = browser.run(project, "crop", {"width": "300"}, step_id=cut["id"])
-        for step in (first, cropped):
+        # A look of a step that is not a cut-out: the photo, a crop of the photo, a step of another project.
+        cropped_photo = browser.run(project, "crop", {"width": "300"}, step_id=first["id"])
+        for step in (first, cropped_photo):
             assert browser.add_look(project, step, {"bg_color": "red"}).json()["error"]["param"] == "stepId"
         assert browser.add_look(project, other_photo, {}).status_code == 404
         assert browser.add_look(other, cut, {}).status_code == 404
@@ -215,9 +219,22 @@ def test_no_free_step_removes_another_background(server: RunningServer, coffee: 
         whole = browser.run(project, "brush", {"op": "restore", "strokes": ALL}, step_id=cut["id"])
         again = browser.run(project, "bg-removal", {"format": "png"}, step_id=whole["id"])
         assert again["cutout"]["url"] == whole["cutout"]["url"]
+        # The same holds for a crop of it, which no other model is applied to either, and which is restored
+        # from the same part of the same photo only.
+        cropped = browser.run(project, "crop", {"width": "300"}, step_id=whole["id"])
+        again = browser.run(project, "bg-removal", {"format": "png"}, step_id=cropped["id"])
+        assert again["cutout"]["url"] == cropped["cutout"]["url"]
+        refused = browser.start(project, "bg-removal", {"model": "quality"}, step_id=cropped["id"])
+        assert refused.json()["error"]["param"] == "model"
+        for image_id in (first["imageId"], other_photo["imageId"], cropped_photo["imageId"]):
+            restore = {"op": "restore", "strokes": ALL, "original_id": image_id}
+            refused = browser.start(project, "brush", restore, step_id=cropped["id"])
+            assert refused.json()["error"]["param"] == "original_id"
+        elsewhere = f"/editor/projects/{other['id']}/cutouts/{cropped['imageId']}"
+        assert browser.client.get(elsewhere).status_code == 404
         assert server.balance(customer) == (14, 0)
-        # The crop is a picture of its own: its removal is paid.
-        browser.run(project, "bg-removal", {"model": "fast"}, step_id=cropped["id"])
+        # The crop of the photo is a picture of its own: its removal is paid.
+        browser.run(project, "bg-removal", {"model": "fast"}, step_id=cropped_photo["id"])
     assert server.balance(customer) == (13, 0)
 
 

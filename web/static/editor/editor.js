@@ -14,6 +14,7 @@ import { NextSteps } from "./next_steps.js";
 import { Panel } from "./panel.js";
 import { Pointers } from "./pointers.js";
 import * as previews from "./previews.js";
+import { hintScrolling } from "./scroll_hint.js";
 import { Stage } from "./stage.js";
 import { StartScreen } from "./start_screen.js";
 import { sweep } from "./sweep.js";
@@ -148,7 +149,9 @@ export class Editor {
         el("span", {}, TOOL_NAMES[tool.name]),
       ),
     );
-    return el("nav", { class: "rail", "aria-label": "Tools" }, buttons);
+    const rail = el("nav", { class: "rail", "aria-label": "Tools" }, buttons);
+    hintScrolling(rail);
+    return rail;
   }
 
   /** @param {string} name */
@@ -164,8 +167,10 @@ export class Editor {
       this.tools.set(name, tool);
       this.tool = this.stage.tool = tool;
       this.model.rememberTool(name);
-      for (const button of this.rail.querySelectorAll("button"))
+      for (const button of this.rail.querySelectorAll("button")) {
         setPressed(button, button.dataset.tool === name);
+        if (button.dataset.tool === name) button.scrollIntoView({ block: "nearest", inline: "nearest" });
+      }
     }
     if (this.model.step?.cutout) this.refreshStep();
     this.panel.fold(false);
@@ -373,21 +378,10 @@ export class Editor {
 
   // Comparing
 
-  /**
-   * The step to compare with: the one before if everything in it is at the same place, else the original.
-   * @returns {{ previewUrl: string } | null}
-   */
   #comparable() {
     const { step, steps } = this.model;
-    if (!step?.parentId) return null;
-    if (step.isPreview) return previews.beforePreview(steps, step);
-    // A cut-out in another frame shows things elsewhere, even at the same aspect ratio. Upscaling does not.
-    const fits = (/** @type {Step | null} */ one) =>
-      one?.isAvailable &&
-      one.isRendered &&
-      (history.hasSameSize(one, step) || (step.tool === "upscale" && history.hasSameRatio(one, step)));
-    const photo = steps.find((one) => one.imageId === step.cutout?.photoId) ?? null;
-    return [photo, history.parentOf(steps, step.id), history.originalOf(steps)].find(fits) ?? null;
+    if (step?.isPreview) return previews.beforePreview(steps, step);
+    return step && history.comparable(steps, step);
   }
 
   /** The layers of the current step, if its look has another frame than the photo and is shown in it. */

@@ -1,6 +1,6 @@
 // The tree of steps: where undo and redo lead, what the filmstrip shows, what is compared with a step.
 
-/** @import { Step } from "./types.js" */
+/** @import { Size, Step } from "./types.js" */
 
 /**
  * @param {Step[]} steps
@@ -71,17 +71,38 @@ export function restoreSource(steps, step) {
 }
 
 /**
- * @param {Step} one
- * @param {Step} other
+ * @param {Size} one
+ * @param {Size} other
  */
 export function hasSameSize(one, other) {
   return one.width === other.width && one.height === other.height;
 }
 
 /**
- * @param {Step} one
- * @param {Step} other
+ * @param {Size} one
+ * @param {Size} other
  */
 export function hasSameRatio(one, other) {
   return Math.abs(one.width / one.height - other.width / other.height) < 0.01;
+}
+
+/**
+ * The picture to compare a step with: the photo of a cut-out, the step before if everything in it is at the same place,
+ * else the original.
+ * @param {Step[]} steps
+ * @param {Step} step
+ * @returns {{ previewUrl: string } | null}
+ */
+export function comparable(steps, step) {
+  if (!step.parentId) return null;
+  // A cut-out in another frame shows things elsewhere, even at the same aspect ratio. Upscaling does not.
+  const fits = (/** @type {Step | null} */ one) =>
+    one?.isAvailable &&
+    one.isRendered &&
+    (hasSameSize(one, step) || (step.tool === "upscale" && hasSameRatio(one, step)));
+  const { cutout } = step;
+  const photo = steps.find((one) => one.imageId === cutout?.photoId) ?? null;
+  // The photo of a crop is a picture of its own, which no step shows.
+  if (cutout && !photo && hasSameSize(cutout, step)) return { previewUrl: cutout.photoUrl };
+  return [photo, parentOf(steps, step.id), originalOf(steps)].find(fits) ?? null;
 }

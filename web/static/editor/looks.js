@@ -16,6 +16,14 @@ import { rounded } from "./planes.js";
 /** Fields that place the subject in a frame of its own. */
 const FRAME_FIELDS = ["crop", "crop_margin", "scale", "position", "output_size", "preset"];
 const BACKGROUND_FIELDS = ["bg_color", "bg_gradient", "bg_scene", "bg_blur", "bg_image_id"];
+/** Changes a look so that nothing is behind the subject, whatever its preset says. */
+export const NO_BACKGROUND = {
+  bg_color: "transparent",
+  bg_gradient: "",
+  bg_scene: "",
+  bg_blur: "",
+  bg_image_id: "",
+};
 const SUBJECT_FIELDS = ["subject_x", "subject_y", "subject_scale", "subject_rotate"];
 const SHADOW_DEFAULTS = { x: "1.5%", y: "3.5%", drop: "5%", contact: "3%" };
 /** Blurring at strength 100 uses a Gaussian of this share of the longer side. */

@@ -1,7 +1,7 @@
 // Remove background: the cut-out costs a credit once. Its look is then free: it is drawn here at once, and recorded as
 // a step of the history.
 
-import { withConfidence } from "../confidence.js";
+import { describeCutout } from "../confidence.js";
 import { el, segments } from "../elements.js";
 import { sizeProblem } from "../frames.js";
 import * as history from "../history.js";
@@ -82,7 +82,10 @@ export class BgRemoval extends Tool {
     this.#loadSettings();
     const isCutout = this.cutout !== null;
     return [
-      isCutout && note(`${this.#describeCutout()} Changing background, shadow, edge and frame is free.`),
+      isCutout &&
+        note(
+          `${describeCutout(history.pathTo(this.model.steps, this.step.id))} Changing background, shadow, edge and frame is free.`,
+        ),
       isCutout ? null : this.#buildDetail(),
       ...this.look.build(),
       isCutout && this.look.buildPlace(),
@@ -257,15 +260,6 @@ export class BgRemoval extends Tool {
 
   /** Whether the controls were loaded from a cut-out: its settings do not apply to the photo before it. */
   wasCutout = false;
-
-  #describeCutout() {
-    const { step, steps } = this.model;
-    const confidence = history
-      .pathTo(steps, step?.id ?? "")
-      .map((one) => one.answer.confidence)
-      .findLast((value) => typeof value === "number");
-    return typeof confidence === "number" ? withConfidence("Cut out", confidence) : "Cut out.";
-  }
 
   #buildDetail() {
     const options = { auto: "Automatic", fast: "Fast", quality: "Fine" };

@@ -3,12 +3,13 @@
 import { darkenOutside, drawFrame } from "../canvas.js";
 import { checkbox, el, iconButton, setPressed, slider } from "../elements.js";
 import * as frames from "../frames.js";
+import * as looks from "../looks.js";
 import { FrameInput } from "./frame_input.js";
 import { note, Tool } from "./tool.js";
 
 /** @import { Context } from "../canvas.js" */
 /** @import { Editor } from "../editor.js" */
-/** @import { Frame, Point } from "../types.js" */
+/** @import { Cutout, Frame, Point } from "../types.js" */
 /** @import { Hover } from "./tool.js" */
 
 /** @typedef {"frame" | "subject" | "trim"} Mode by the frame, around the subject, or trimming the border */
@@ -83,7 +84,12 @@ export class Crop extends Tool {
 
   build() {
     this.#showSize();
+    void this.#loadLayers();
     return [
+      this.step.cutout &&
+        note(
+          "This stays a cut-out, whose look can be changed afterwards. The background fills the new frame, and is not straightened.",
+        ),
       this.#buildShapes(),
       this.sizes,
       this.#buildOrientation(),
@@ -271,6 +277,52 @@ export class Crop extends Tool {
   }
 
   /**
+   * What is drawn apart while a cut-out is straightened: its background, which stays level, and the rest.
+   * @type {{ cutout: Cutout, background: OffscreenCanvas, subject: OffscreenCanvas } | null}
+   */
+  #layers = null;
+
+  async #loadLayers() {
+    const { cutout } = this.step;
+    if (!cutout || this.#layers?.cutout === cutout) return;
+    this.#layers = null;
+    const { composer } = this.editor;
+    try {
+      await composer.load(cutout);
+    } catch {
+      return; // the picture is then shown as a whole
+    }
+    const background = composer.background(cutout);
+    const subject = composer.compose(cutout, { ...cutout.look, ...looks.NO_BACKGROUND });
+    if (!background || !subject || this.model.step?.cutout !== cutout) return;
+    this.#layers = { cutout, background, subject };
+    this.stage.invalidate();
+  }
+
+  /**
+   * The background of a cut-out that is straightened: level, and as large as the new frame.
+   * @param {CanvasRenderingContext2D} context whose origin is the middle of the frame
+   * @param {Frame} kept
+   * @param {Frame} box
+   * @param {OffscreenCanvas} background
+   */
+  #drawLevel(context, kept, box, background) {
+    const tilt = Math.abs((this.tiltDegrees * Math.PI) / 180);
+    const width = kept.width * Math.cos(tilt) + kept.height * Math.sin(tilt);
+    const height = kept.width * Math.sin(tilt) + kept.height * Math.cos(tilt);
+    const scale = Math.max(width / kept.width, height / kept.height);
+    context.save();
+    context.rotate((this.quarterTurns * Math.PI) / 2);
+    context.beginPath();
+    context.rect(-width / 2, -height / 2, width, height);
+    context.clip();
+    context.scale(scale, scale);
+    context.translate(-kept.x - kept.width / 2, -kept.y - kept.height / 2);
+    context.drawImage(background, box.x, box.y, box.width, box.height);
+    context.restore();
+  }
+
+  /**
    * The part that is kept, rotated and flipped in place.
    * @param {CanvasRenderingContext2D} context
    * @param {HTMLImageElement} image
@@ -282,12 +334,14 @@ export class Crop extends Tool {
     context.save();
     context.translate(kept.x + kept.width / 2, kept.y + kept.height / 2);
     context.scale(this.flip === "h" ? -1 : 1, this.flip === "v" ? -1 : 1);
+    const layers = this.tiltDegrees && this.#layers?.cutout === this.step.cutout ? this.#layers : null;
+    if (layers) this.#drawLevel(context, kept, box, layers.background);
     context.rotate((this.#degrees * Math.PI) / 180);
     context.translate(-kept.x - kept.width / 2, -kept.y - kept.height / 2);
     context.beginPath();
     context.rect(kept.x, kept.y, kept.width, kept.height);
     context.clip();
-    context.drawImage(image, box.x, box.y, box.width, box.height);
+    context.drawImage(layers?.subject ?? image, box.x, box.y, box.width, box.height);
     context.restore();
     return true;
   }

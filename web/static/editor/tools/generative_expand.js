@@ -5,7 +5,7 @@ import { el } from "../elements.js";
 import * as frames from "../frames.js";
 import { FrameInput } from "./frame_input.js";
 import { hiddenPromptSettings, promptField } from "./prompt.js";
-import { note, Tool } from "./tool.js";
+import { flatteningNote, note, Tool } from "./tool.js";
 
 /** @import { Context } from "../canvas.js" */
 /** @import { Editor } from "../editor.js" */
@@ -69,6 +69,7 @@ export class GenerativeExpand extends Tool {
       this.#chip(`${factor}×`, () => frames.scaledAround(this.step, factor)),
     );
     return [
+      flatteningNote(this),
       note("Drag the frame outwards, or choose one."),
       el("div", { class: "chips", role: "group", "aria-label": "Shape" }, ratios),
       el("div", { class: "chips", role: "group", "aria-label": "Times larger" }, factors),

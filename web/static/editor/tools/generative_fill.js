@@ -3,7 +3,7 @@
 import { el, segments } from "../elements.js";
 import { Marking, WAYS } from "./marking.js";
 import { hiddenPromptSettings, promptField } from "./prompt.js";
-import { quietButton, Tool } from "./tool.js";
+import { flatteningNote, quietButton, Tool } from "./tool.js";
 
 /** @import { Context } from "../canvas.js" */
 /** @import { Editor } from "../editor.js" */
@@ -51,6 +51,7 @@ export class GenerativeFill extends Tool {
     const ways = { ...WAYS, ...(this.#kept ? { mask: "Kept selection" } : {}) };
     marking.selection.prepare();
     return [
+      flatteningNote(this),
       segments("Mark with", ways, this.usesMask ? "mask" : marking.way, (way) => this.#chooseWay(way)),
       ...(this.usesMask ? [] : marking.buildWay()),
       !this.usesMask &&

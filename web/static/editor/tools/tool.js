@@ -256,6 +256,17 @@ export function note(...content) {
 }
 
 /**
+ * Says before a paid tool is applied to a cut-out that its background cannot be changed afterwards; null for other
+ * pictures.
+ * @param {Tool} tool
+ */
+export function flatteningNote(tool) {
+  return tool.step.cutout
+    ? note("The result is a plain picture: its background cannot be changed any more. Undo brings this back.")
+    : null;
+}
+
+/**
  * A secondary button of the panel.
  * @param {string} label
  * @param {() => void} onclick

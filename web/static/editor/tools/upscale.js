@@ -2,7 +2,7 @@
 
 import { el, segments } from "../elements.js";
 import { sizeProblem } from "../frames.js";
-import { note, Tool } from "./tool.js";
+import { flatteningNote, note, Tool } from "./tool.js";
 
 /** @import { Editor } from "../editor.js" */
 
@@ -30,6 +30,7 @@ export class Upscale extends Tool {
     );
     this.#showSizes();
     return [
+      flatteningNote(this),
       el("div", { class: "field" }, el("span", { class: "label" }, "Times larger"), group),
       this.sizes,
       ...controls.build(["mode"]),
