@@ -18,6 +18,7 @@ _MIN_VISIBLE = 128
 # less than a twentieth there is nothing to continue.
 _WARNING_SHARE = 0.5
 LARGEST_SHARE = 0.95
+_DRAWN = ("strokes", "points", "box")  # parameters other than masks, which may be inverted
 
 
 def fill_and_blend(
@@ -59,25 +60,28 @@ def replaced_share(pixels: Pixels, hole: Region) -> float:
     return float(hole[shown].mean())
 
 
-def warnings_of_share(pixels: Pixels, hole: Region, name: str) -> list[str]:
+def warnings_of_share(pixels: Pixels, hole: Region, origin: str, grown: str | None = None) -> list[str]:
     """Warnings if most of `pixels` (H x W x 3|4) is in `hole` (H x W), which is filled from the rest.
 
-    Raises `BadParameter` for the form field `name` if too little is left to continue.
+    Raises `BadParameter` if too little is left to continue, for the form field `origin` that the hole comes
+    from, or for `grown` that made it too large.
     """
     share = replaced_share(pixels, hole)
     picture = "image" if pixels.shape[2] == 3 else "image's visible part"
     if share > LARGEST_SHARE:
         covered = f"the whole {picture}" if share == 1 else f"{math.floor(100 * share)}% of the {picture}"
+        after = "" if grown is None else f" after {grown}"
+        hint = "" if origin in _DRAWN else ". White marks what is replaced"
         raise BadParameter(
-            name,
-            f"the area to replace covers {covered} with this {name}; a part must remain to be continued."
-            " White marks what is replaced",
+            grown or origin,
+            f"the area to replace covers {covered}{after}; a part must remain to be continued{hint}",
         )
     if share <= _WARNING_SHARE:
         return []
+    hint = " If this was not intended: white marks what is replaced, black what is kept."
     return [
-        f"{share:.0%} of the {picture} was replaced, more than was left to continue. If this was not"
-        " intended: white marks what is replaced, black what is kept."
+        f"{share:.0%} of the {picture} was replaced, more than was left to continue."
+        f"{'' if origin in _DRAWN else hint}"
     ]
 
 

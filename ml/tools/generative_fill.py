@@ -120,7 +120,8 @@ def _check_size(
     if not params.has_prompt:
         is_grown = replacing.replaced_share(source.pixels, mask > 0) <= replacing.LARGEST_SHARE
         is_grown |= bool(hole.all() and not mask.all())
-        return replacing.warnings_of_share(source.pixels, hole, "grow_mask" if is_grown else _origin(params))
+        grown = "grow_mask" if is_grown else None
+        return replacing.warnings_of_share(source.pixels, hole, _origin(params), grown)
     if hole.all():
         name = _origin(params) if mask.all() else "grow_mask"
         raise BadParameter(name, f"the area to replace covers the whole image with this {name}")

@@ -172,7 +172,10 @@ class TestPixels:
     ) -> None:
         mask = np.full(PHOTO.shape[:2], 255, np.uint8)
         mask[0, :60] = 0
-        answer = outcome(engines["both"], "generative-fill", mask=mask, grow_mask="0", feather="0")
+        nearly_invisible = np.dstack([PHOTO, 255 - mask])
+        answer = outcome(
+            engines["both"], "generative-fill", nearly_invisible, mask, grow_mask="0", feather="0"
+        )
         assert answer.model == "patchmatch"
         assert answer.warnings == [
             "The area was filled by patchmatch instead of lama: too little of the image is known around the"

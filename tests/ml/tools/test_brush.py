@@ -163,6 +163,7 @@ class TestHeal:
         with pytest.raises(BadParameter) as refused:
             brushed(PHOTO, None, op="heal", strokes=json.dumps([{"points": [[75, 50]], "size": 176}]))
         assert refused.value.name == "strokes"
+        assert refused.value.message.endswith("of the image; a part must remain to be continued")
 
     def test_healing_most_of_the_image_is_warned_of(self) -> None:
         mask = np.full((100, 150), 255, np.uint8)

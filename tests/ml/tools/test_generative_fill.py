@@ -236,6 +236,8 @@ class TestRefusals:
             (warning,) = outcome(self.PHOTO, mask).warnings
             assert "white marks what is replaced" in warning
         assert outcome(self.PHOTO, as_mask(disc(self.PHOTO, 50, 75, 40))).warnings == []
+        (warning,) = outcome(self.PHOTO, None, strokes='[{"points":[[75,45]],"size":110}]').warnings
+        assert warning.endswith("more than was left to continue.")  # Strokes are not inverted.
 
     def test_a_mask_of_all_that_is_visible_is_refused(self) -> None:
         """Only hidden colours of transparent pixels would be left to continue."""
