@@ -89,6 +89,15 @@ export class Composer {
   }
 
   /**
+   * Whether `unplaced` shows something else than the look.
+   * @param {Fields} look
+   */
+  isPlaced(look) {
+    const resolved = looks.resolved(look, this.presets);
+    return isFramed(resolved) || looks.isMoved(resolved);
+  }
+
+  /**
    * Whether a look has another frame than the photo; false until the layers are loaded.
    * @param {Cutout} cutout
    * @param {Fields} look
