@@ -2,7 +2,7 @@
 
 import { el, icon, keepFocus, present } from "./elements.js";
 import { Expectations } from "./expectations.js";
-import { fullSizeRequest } from "./previews.js";
+import { fullSizeRequest, isRetouched } from "./previews.js";
 import { aboutSeconds, progressAt, progressText } from "./progress.js";
 import { credits } from "./words.js";
 
@@ -203,7 +203,8 @@ export class Panel {
     const { model, editor } = this;
     const { side } = model.session.previews;
     const free = step.cutout && !editor.isLocked ? "Changes are free. " : "";
-    const text = `${free}This is a preview of at most ${side} pixels, with a mark.`;
+    const retouched = isRetouched(model.steps, step) ? " What was retouched in it is not made again." : "";
+    const text = `${free}This is a preview of at most ${side} pixels, with a mark.${retouched}`;
     const back = el(
       "button",
       { type: "button", class: "quiet", onclick: () => editor.showPhoto() },

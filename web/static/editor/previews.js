@@ -21,8 +21,18 @@ export function photoOf(steps, step) {
  */
 export function beforePreview(steps, step) {
   const photo = photoOf(steps, step);
-  if (!photo.isAvailable || !step.isRendered || !hasSameRatio(photo, step)) return null;
+  if (!photo.isAvailable || !hasSameRatio(photo, step)) return null;
   return { previewUrl: step.preview?.beforeUrl ?? photo.previewUrl };
+}
+
+/**
+ * Whether a preview's cut-out was changed by hand, which its run at full size does not repeat.
+ * @param {Step[]} steps
+ * @param {Step} step
+ */
+export function isRetouched(steps, step) {
+  const { tool } = step.preview?.request ?? {};
+  return tool !== "brush" && pathTo(steps, step.id).some((one) => one.isPreview && one.tool === "brush");
 }
 
 /**
