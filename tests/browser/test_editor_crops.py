@@ -70,7 +70,8 @@ BACKGROUND = """async (fields) => {
     const [one, other] = canvases.map(
         (canvas) => canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height),
     );
-    const difference = one.data.reduce((most, value, at) => Math.max(most, Math.abs(value - other.data[at])), 0);
+    const differenceAt = (at) => Math.abs(one.data[at] - other.data[at]);
+    const difference = one.data.reduce((most, _, at) => Math.max(most, differenceAt(at)), 0);
     return [one.width, one.height, difference];
 }"""
 
