@@ -95,6 +95,7 @@ TESTED_THROUGH = {
     "api/editor/overlays.py": "web/editor/test_run_routes.py",
     "api/editor/guest_previews.py": "web/editor/test_guest_previews.py",
     "api/editor/owners.py": "api/editor/test_projects.py",
+    "api/editor/run_requests.py": "web/editor/test_run_routes.py",
     "api/editor/run_service.py": "web/editor/test_run_routes.py",
     "api/editor/unbilled_images.py": "web/editor/test_unbilled_calls.py",
     "api/http/dependencies.py": "api/calls/test_refusals.py",

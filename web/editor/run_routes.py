@@ -12,10 +12,10 @@ from fastapi import FastAPI, Request
 from starlette.responses import Response
 
 from api.calls.unbilled_admission import UnbilledKind
-from api.editor import guest_previews, overlays, pricing, projects, run_service, selections
+from api.editor import guest_previews, overlays, pricing, projects, run_requests, run_service, selections
 from api.editor.models import Project
 from api.editor.owners import ProjectOwner
-from api.editor.run_service import RunRequest
+from api.editor.run_requests import RunRequest
 from api.editor.runs import Done, Run
 from api.editor.selections import ToolSelection, selected_image_id
 from api.errors import InvalidParameter
@@ -68,7 +68,7 @@ async def _start(
         if owner.is_guest:
             slots.enter_context(access.admit(request, owner, UnbilledKind.RUN))
         run_request = await _read_run_request(request, editor, owner, project, key)
-        run_service.check_layers(run_request)
+        run_requests.check_layers(run_request)
         is_billed = run_request.is_billed_to(owner)
         if not owner.is_guest:
             for kind in _unbilled_kinds(run_request, is_billed=is_billed):
