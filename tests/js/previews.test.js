@@ -5,6 +5,7 @@ import {
   beforePreview,
   fullSizeRequest,
   isRetouched,
+  lookToRepeat,
   photoOf,
   worksOn,
 } from "../../web/static/editor/previews.js";
@@ -40,6 +41,17 @@ test("a preview is compared with its photo as it was reduced, if it has its fram
   assert.equal(beforePreview(steps, look), null);
   const colored = preview("d", "b", { width: 1024, height: 683, isRendered: false });
   assert.deepEqual(beforePreview([...steps, colored], colored), { previewUrl: "/before" });
+});
+
+test("the look of a selected cut-out follows its full size, that of a removed background is part of it", () => {
+  const cutout = { look: { bg_color: "blue" } };
+  const selected = { tool: "magic-select", params: { output: "cutout" }, selection: null };
+  const removed = { tool: "bg-removal", params: {}, selection: null };
+  const of = (request, more) =>
+    lookToRepeat(preview("b", "a", { preview: { beforeUrl: "", request }, ...more }));
+  assert.deepEqual(of(selected, { cutout }), cutout.look);
+  for (const plain of [of(selected, { cutout: { look: {} } }), of(selected, {}), of(removed, { cutout })])
+    assert.equal(plain, null);
 });
 
 test("a preview that was retouched is made again without that, which is said", () => {

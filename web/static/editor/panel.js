@@ -2,13 +2,13 @@
 
 import { el, icon, keepFocus, present } from "./elements.js";
 import { Expectations } from "./expectations.js";
-import { fullSizeRequest, isRetouched } from "./previews.js";
+import { fullSizeRequest, isRetouched, lookToRepeat } from "./previews.js";
 import { aboutSeconds, progressAt, progressText } from "./progress.js";
 import { credits } from "./words.js";
 
 /** @import { Editor } from "./editor.js" */
 /** @import { Tool } from "./tools/tool.js" */
-/** @import { Action, ActiveRun, Step } from "./types.js" */
+/** @import { Action, ActiveRun, RunRequest, Step } from "./types.js" */
 
 /**
  * The elements that show a run.
@@ -220,11 +220,21 @@ export class Panel {
     const request = fullSizeRequest(model.steps, step);
     const apply = el(
       "button",
-      { type: "button", class: "primary", onclick: () => request && editor.apply(request) },
+      { type: "button", class: "primary", onclick: () => request && this.#makeFullSize(request, step) },
       el("span", {}, "Make it at full size"),
       el("span", { class: "chip-cost" }, credits(model.limits.creditsPerRun)),
     );
     return [...(request ? [apply] : []), back, el("p", { class: "note" }, text)];
+  }
+
+  /**
+   * @param {RunRequest} request
+   * @param {Step} preview
+   */
+  async #makeFullSize(request, preview) {
+    const made = await this.editor.apply(request);
+    const look = lookToRepeat(preview);
+    if (made?.cutout && look) this.editor.recorder.schedule(made, look);
   }
 
   #buildSignUp() {

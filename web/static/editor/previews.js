@@ -2,7 +2,7 @@
 
 import { hasSameRatio, pathTo } from "./history.js";
 
-/** @import { RunRequest, Step } from "./types.js" */
+/** @import { Fields, RunRequest, Step } from "./types.js" */
 
 /**
  * The photo that a preview was made from; any other step itself.
@@ -23,6 +23,16 @@ export function beforePreview(steps, step) {
   const photo = photoOf(steps, step);
   if (!photo.isAvailable || !hasSameRatio(photo, step)) return null;
   return { previewUrl: step.preview?.beforeUrl ?? photo.previewUrl };
+}
+
+/**
+ * The look that a preview's cut-out has and that `fullSizeRequest` cannot ask for; null without one. It is free.
+ * @param {Step} step
+ * @returns {Fields | null}
+ */
+export function lookToRepeat(step) {
+  const look = step.preview?.request?.tool === "bg-removal" ? null : step.cutout?.look;
+  return look && Object.values(look).some(Boolean) ? look : null;
 }
 
 /**
