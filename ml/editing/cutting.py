@@ -56,7 +56,7 @@ def cut_out(
     if own is not None and is_cutout:
         on_found()
         return Cut(own.copy(), 1.0, is_kept=True)
-    cut = _cut_out(engine, foreground.flatten_on_white(source), on_found)
+    cut = _cut_out(engine, foreground.visible_colors(source), on_found)
     # Keep existing transparency. The minimum, because the product would thin soft edges.
     return cut if own is None else Cut(np.minimum(cut.alpha, own), cut.confidence)
 

@@ -91,6 +91,18 @@ def flatten_on_white(source: Picture) -> Pixels:
     return compositing.composite_on_color(source.rgb, source.pixels[..., 3], (255, 255, 255, 255))
 
 
+def visible_colors(source: Picture) -> Pixels:
+    """What a network looks for the foreground in: a cut-out on white, a photo without its frame.
+
+    On white, a photo that was straightened would be an object of its own.
+    """
+    from ml.imaging import transparency
+
+    if not source.has_alpha or transparency.is_cutout(source.pixels[..., 3]):
+        return flatten_on_white(source)
+    return transparency.spread_colours(source.pixels)
+
+
 def matte_box(matte: Matte, picture: tuple[int, int]) -> Box:
     """The box, in a picture of (width, height), around the pixels that are probably foreground.
 

@@ -142,7 +142,7 @@ def select_salient(
     """
     embedded = _embed(source, context, checkpoint)
     context.step("finding the foreground", 0.4)
-    matte = _largest_object(engine.matte(embedded.picture))
+    matte = _largest_object(engine.matte(foreground.visible_colors(source)))
     context.step("finding the object", 0.7)
     left, top, width, height = cv2.boundingRect((matte > _INSIDE).astype(np.uint8))
     across, down = source.width / matte.shape[1], source.height / matte.shape[0]

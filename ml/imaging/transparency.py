@@ -11,9 +11,11 @@ TRUSTED_ALPHA = 16
 _ROWS_AT_ONCE = 512
 
 # A visible part that takes more than this share of the sides of its box is a photo, perhaps with rounded
-# corners or with strokes erased from it, and so is one that agrees this well with the ellipse in its box.
+# corners or with strokes erased from it, and so is one that agrees this well with the ellipse in its box, or
+# that fills the smallest rectangle around it at any angle: straightening leaves corners without pixels.
 _PHOTO_SIDES = 0.5
 _PHOTO_ELLIPSE = 0.97
+_PHOTO_RECTANGLE = 0.97
 _VISIBLE_ALPHA = 128
 _CLEAR_ALPHA = 12
 # The least share of clear pixels of a cut-out.
@@ -23,7 +25,7 @@ _MIN_CLEAR = 0.02
 def is_cutout(alpha: Mask) -> bool:
     """Whether `alpha` (H x W) is the outline of an object, not the frame of a photo.
 
-    Rectangles, also with rounded corners, and ellipses are frames of photos.
+    Rectangles, also rotated or with rounded corners, and ellipses are frames of photos.
     """
     import cv2
 
@@ -33,12 +35,22 @@ def is_cutout(alpha: Mask) -> bool:
         return False
     inside = visible[top : top + height, left : left + width]
     sides = np.concatenate([inside[0], inside[-1], inside[:, 0], inside[:, -1]])
-    if float(sides.mean()) > _PHOTO_SIDES:
+    if float(sides.mean()) > _PHOTO_SIDES or _is_rectangle(inside):
         return False
     y, x = np.ogrid[:height, :width]
     ellipse = (2 * (x + 0.5) / width - 1) ** 2 + (2 * (y + 0.5) / height - 1) ** 2 <= 1
     shared, either = (ellipse & (inside > 0)).sum(), (ellipse | (inside > 0)).sum()
     return bool(shared <= _PHOTO_ELLIPSE * either)
+
+
+def _is_rectangle(inside: Mask) -> bool:
+    """Whether what is 1, not 0, is a rectangle at any angle."""
+    import cv2
+
+    contours, _ = cv2.findContours(inside, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    _, (width, height), _ = cv2.minAreaRect(cv2.convexHull(np.concatenate(contours)))
+    # Between the middles of the outermost pixels.
+    return bool(int(inside.sum(dtype=np.int64)) >= _PHOTO_RECTANGLE * (width + 1) * (height + 1))
 
 
 def spread_colours(pixels: Pixels) -> Pixels:

@@ -51,6 +51,31 @@ COMPARE = """async (looks) => {
 }"""
 
 
+#: The size of a look's background alone, and its largest difference from the look without its subject.
+BACKGROUND = """async (fields) => {
+    const { ApiClient } = await import("/static/editor/api.js");
+    const { Composer } = await import("/static/editor/composer.js");
+    const client = new ApiClient(fetch.bind(window));
+    const session = await client.session();
+    const project = await client.project(location.hash.slice(1));
+    const { cutout: stored } = project.steps.find((step) => step.id === project.currentStepId);
+    const { url } = session.scenes.find((scene) => scene.name === fields.bg_scene);
+    const cutout = { ...stored, backgroundUrl: url, look: fields };
+    const composer = new Composer(session.presets);
+    await composer.load(cutout);
+    const canvases = [
+        composer.background(cutout, fields),
+        composer.compose(cutout, { ...fields, subject_x: "100%" }),
+    ];
+    const [one, other] = canvases.map(
+        (canvas) => canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height),
+    );
+    const differenceAt = (at) => Math.abs(one.data[at] - other.data[at]);
+    const difference = one.data.reduce((most, _, at) => Math.max(most, differenceAt(at)), 0);
+    return [one.width, one.height, difference];
+}"""
+
+
 def recorded(editor: Editor, steps: int) -> None:
     """The looks that were chosen have become steps."""
     expect(editor.page.locator(".filmstrip li")).to_have_count(steps, timeout=30_000)
@@ -128,6 +153,16 @@ def test_the_preview_of_a_crop_equals_what_the_server_draws(editor: Editor) -> N
         assert found["mean"] <= 0.5, (look, found)
 
 
+def test_the_background_of_a_framed_cutout_is_not_distorted_while_it_is_straightened(editor: Editor) -> None:
+    editor.open("cup.jpg", jpeg_bytes(photo("coffee")))
+    editor.apply("Remove background")
+    scene = editor.page.evaluate("fetch('/editor/session').then((answer) => answer.json())")
+    name = scene["data"]["scenes"][0]["name"]
+    width, height, difference = editor.page.evaluate(BACKGROUND, {"preset": "story", "bg_scene": name})
+    assert abs(width / height - 9 / 16) < 0.01
+    assert difference <= 2
+
+
 def test_recent_pictures_show_the_look_and_the_tools_of_a_phone_fade_out_where_they_go_on(
     new_page: NewPage, server: RunningServer
 ) -> None:
@@ -136,6 +171,10 @@ def test_recent_pictures_show_the_look_and_the_tools_of_a_phone_fade_out_where_t
     editor = Editor(page, server)
     editor.open("cup.jpg", jpeg_bytes(photo("coffee")))
     editor.apply("Remove background")
+    # All of the row can be scrolled, but it can be closed without that.
+    close = page.get_by_role("button", name="Close the next steps").bounding_box()
+    assert close is not None
+    assert close["x"] + close["width"] <= 340
     rail = page.locator(".rail")
     expect(rail).to_have_attribute("data-more", "end")
     rail.get_by_role("button", name="Retouch").click()

@@ -81,6 +81,8 @@ def test_a_guest_previews_tools_on_the_own_photo_and_signs_up_for_the_full_size(
     expect(page.locator(".stage.loading")).to_have_count(0)
     wait_until(lambda: shown_color(editor, 20, 20).min() > 250)
     assert shown_color(editor, 1006, 647).max() < 140  # the plate of the mark
+    expect(page.get_by_role("button", name="Compare with before")).to_be_enabled()
+    assert_accessible(page)
 
     # The mailed link is opened in another tab, which knows nothing of the picture.
     sign_up.click()

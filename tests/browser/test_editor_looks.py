@@ -124,6 +124,7 @@ def test_the_subject_is_dragged_scaled_and_turned(editor: Editor, tmp_path: Path
     assert columns[-1] - columns[0] < 260
     # Retouching shows the subject where it is in the photo, and keeps its place.
     editor.choose("brush")
+    expect(editor.page.get_by_text("Its own frame and position are kept.")).to_be_visible()
     editor.drag((300, 150), (302, 150))
     editor.apply("Apply strokes")
     retouched = saved(editor, tmp_path)
@@ -143,6 +144,14 @@ def test_a_selection_costs_nothing_until_it_is_used(
     editor.press("Use as mask")
     expect(editor.page.get_by_text("Nothing was charged").last).to_be_visible()
     assert server.balance(customer) == (15, 0)
+    editor.choose("generative-fill")
+    kept = editor.page.get_by_role("button", name="Kept selection")
+    expect(kept).to_have_attribute("aria-pressed", "true")
+    expect(editor.page.locator(".panel-foot .primary")).to_be_enabled()
+    editor.press("Click or box")
+    editor.choose("brush")
+    editor.choose("generative-fill")
+    expect(kept).to_have_attribute("aria-pressed", "false")  # another choice is not overruled
     editor.choose("brush")
     editor.page.get_by_label("Apply to the kept selection").check()
     expect(editor.page.locator(".cost")).to_contain_text("1 credit")

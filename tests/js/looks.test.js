@@ -23,6 +23,17 @@ test("a preset stands for its fields and its background, which a look's own ones
   assert.deepEqual([own.scale, own.bg_color, own.bg_blur], ["70%", undefined, "9"]);
 });
 
+test("a look is moved if its subject is, whatever its neutral values are", () => {
+  for (const still of [
+    {},
+    { subject_x: "0", subject_scale: "100", subject_rotate: "0" },
+    { subject_y: "0%" },
+  ])
+    assert.equal(looks.isMoved(still), false);
+  for (const moved of [{ subject_x: "-3%" }, { subject_scale: "80" }, { subject_rotate: "90" }])
+    assert.equal(looks.isMoved(moved), true);
+});
+
 test("an unplaced look is that of the photo's frame, on its background", () => {
   const look = { bg_color: "red", crop: "true", subject_x: "5%", subject_rotate: "9" };
   assert.deepEqual(looks.unplaced(look), { bg_color: "red" });

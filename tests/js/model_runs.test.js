@@ -262,6 +262,14 @@ test("after giving up, another request is only started once the outcome of the f
   assert.deepEqual([keys.length, new Set(keys).size, keys[0] === keys[1]], [3, 2, true]);
 });
 
+test("another step is shown if the current one was removed by another tab", async () => {
+  const after = project({ currentStepId: "c", steps: [step("b"), step("c", "b")] });
+  const { model, named } = await openModel({ "GET /editor/projects/p1": ok(after) });
+  await model.synchronize();
+  assert.equal(model.step?.id, "c");
+  assert.equal(named("step").length, 2);
+});
+
 test("the steps that another tab has made are added without leaving the current one", async () => {
   const both = project({ currentStepId: "b", steps: [step("a"), step("b", "a")] });
   const { model, named } = await openModel({ "GET /editor/projects/p1": () => ok(both) });

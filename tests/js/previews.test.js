@@ -1,7 +1,14 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { beforePreview, fullSizeRequest, photoOf, worksOn } from "../../web/static/editor/previews.js";
+import {
+  beforePreview,
+  fullSizeRequest,
+  isRetouched,
+  lookToRepeat,
+  photoOf,
+  worksOn,
+} from "../../web/static/editor/previews.js";
 
 const step = (id, parentId, more = {}) => ({
   id,
@@ -32,6 +39,36 @@ test("a preview is compared with its photo as it was reduced, if it has its fram
   assert.equal(photoOf(steps, photo), photo);
   assert.deepEqual(beforePreview(steps, wide), { previewUrl: "/before" });
   assert.equal(beforePreview(steps, look), null);
+  const colored = preview("d", "b", { width: 1024, height: 683, isRendered: false });
+  assert.deepEqual(beforePreview([...steps, colored], colored), { previewUrl: "/before" });
+});
+
+test("the look of a selected cut-out follows its full size, that of a removed background is part of it", () => {
+  const cutout = { look: { bg_color: "blue" } };
+  const selected = { tool: "magic-select", params: { output: "cutout" }, selection: null };
+  const removed = { tool: "bg-removal", params: {}, selection: null };
+  const of = (request, more) =>
+    lookToRepeat(preview("b", "a", { preview: { beforeUrl: "", request }, ...more }));
+  assert.deepEqual(of(selected, { cutout }), cutout.look);
+  for (const plain of [of(selected, { cutout: { look: {} } }), of(selected, {}), of(removed, { cutout })])
+    assert.equal(plain, null);
+});
+
+test("a preview that was retouched is made again without that, which is said", () => {
+  const request = { tool: "bg-removal", params: {}, selection: null };
+  const cut = preview("b", "a", { tool: "bg-removal", preview: { beforeUrl: "", request } });
+  const brushed = { ...cut, id: "c", parentId: "b", tool: "brush" };
+  const look = { ...cut, id: "d", parentId: "c" };
+  const steps = [step("a", null), cut, brushed, look];
+  assert.deepEqual(
+    steps.map((one) => isRetouched(steps, one)),
+    [false, false, true, true],
+  );
+  const healed = preview("e", "a", {
+    tool: "brush",
+    preview: { beforeUrl: "", request: { ...request, tool: "brush" } },
+  });
+  assert.equal(isRetouched([steps[0], healed], healed), false);
 });
 
 test("a preview is made again at full size from its photo, with the look of its cut-out", () => {

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ml.device import Device
-from ml.editing import cutting
+from ml.editing import cutting, foreground
 from ml.imaging.geometry import Box
 from ml.pixels import Mask, Matte, Picture, Pixels
 from tests.ml.truth.shapes import texture
@@ -98,12 +98,15 @@ def test_a_finished_cutout_keeps_its_alpha_without_a_look() -> None:
     assert not engine.seen
 
 
-@pytest.mark.parametrize("shape", ["rectangle", "ellipse", "erased strokes", "rounded corners"])
+@pytest.mark.parametrize("shape", ["rectangle", "rotated", "ellipse", "erased strokes", "rounded corners"])
 def test_a_photo_in_a_frame_is_no_finished_cutout(shape: str) -> None:
     picture, _ = scene(100)
     frame = np.zeros(SIZE, np.uint8)
     if shape == "rectangle":
         frame[50:550, 50:850] = 255
+    elif shape == "rotated":
+        corners = cv2.boxPoints(((450, 300), (640, 400), 12))
+        cv2.fillConvexPoly(frame, np.int32(np.rint(corners)), 255, cv2.LINE_AA)
     elif shape == "ellipse":
         cv2.ellipse(frame, (450, 300), (400, 280), 0, 0, 360, 255, -1, cv2.LINE_AA)
     elif shape == "erased strokes":
@@ -115,8 +118,11 @@ def test_a_photo_in_a_frame_is_no_finished_cutout(shape: str) -> None:
         for x in (100, 799):
             for y in (100, 499):
                 cv2.circle(frame, (x, y), 100, 255, -1)
-    found = cut(Redness(), np.dstack([picture, frame]))
+    source = Picture(np.dstack([picture, frame]), "png")
+    found = cutting.cut_out(Redness(), source, lambda: None)
     assert not found.is_kept
+    visible = foreground.visible_colors(source)
+    assert np.abs(visible[0, 0].astype(int) - (120, 125, 130)).max() < 4, "the network does not see the frame"
     assert 0 < (found.alpha > 127).mean() < 0.2
 
 

@@ -89,6 +89,15 @@ export class Composer {
   }
 
   /**
+   * Whether `unplaced` shows something else than the look.
+   * @param {Fields} look
+   */
+  isPlaced(look) {
+    const resolved = looks.resolved(look, this.presets);
+    return isFramed(resolved) || looks.isMoved(resolved);
+  }
+
+  /**
    * Whether a look has another frame than the photo; false until the layers are loaded.
    * @param {Cutout} cutout
    * @param {Fields} look
@@ -173,16 +182,17 @@ export class Composer {
   }
 
   /**
-   * What is behind the subject in the frame of the photo, for strokes that erase it; transparent without a background.
+   * What is behind the subject in the frame of a look; transparent without a background. By default the frame is that of
+   * the photo, for strokes that erase the subject.
    * @param {Cutout} cutout
+   * @param {Fields} [fields]
    */
-  background(cutout) {
+  background(cutout, fields = this.unplaced(cutout.look)) {
     const layers = this.#loaded.get(cutout.url);
     if (!layers) return null;
-    const { size } = layers;
-    const canvas = new OffscreenCanvas(size.width, size.height);
-    const framing = wholeFraming(cutout, size);
-    const look = looks.resolved(cutout.look, this.presets);
+    const look = looks.resolved(fields, this.presets);
+    const framing = this.#framingOf(layers, look, this.#subjectOf(layers, look));
+    const canvas = new OffscreenCanvas(framing.size.width, framing.size.height);
     this.#drawBackground(offscreenContextOf(canvas), layers, look, cutout.backgroundUrl, framing);
     return canvas;
   }

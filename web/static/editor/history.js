@@ -11,6 +11,19 @@ export function findStep(steps, id) {
 }
 
 /**
+ * Whether two lists have the same steps with the same pictures.
+ * @param {Step[]} known
+ * @param {Step[]} current
+ */
+export function isSame(known, current) {
+  const isKnown = (/** @type {Step} */ one) => {
+    const same = findStep(known, one.id);
+    return same?.imageId === one.imageId && same.isAvailable === one.isAvailable;
+  };
+  return current.length === known.length && current.every(isKnown);
+}
+
+/**
  * The steps that can be the current one, oldest first. Masks cannot.
  * @param {Step[]} steps
  */

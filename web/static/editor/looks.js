@@ -56,6 +56,17 @@ export function unplaced(look) {
 }
 
 /**
+ * Whether a resolved look has the subject elsewhere than its frame does: moved, scaled or turned.
+ * @param {Fields} look
+ */
+export function isMoved(look) {
+  return SUBJECT_FIELDS.some((name) => {
+    const isScale = name === "subject_scale";
+    return parseFloat(look[name] || (isScale ? "100" : "0")) !== (isScale ? 100 : 0);
+  });
+}
+
+/**
  * Whether two looks are the same, however their fields are ordered.
  * @param {Fields} one
  * @param {Fields} other

@@ -254,13 +254,12 @@ export class Model extends EventTarget {
     if (!project || this.run) return;
     const current = await this.client.project(project.id).catch(() => null);
     if (!current || this.project !== project || this.run) return;
-    const isKnown = (/** @type {Step} */ one) => {
-      const known = history.findStep(project.steps, one.id);
-      return known?.imageId === one.imageId && known.isAvailable === one.isAvailable;
-    };
-    if (current.steps.length === project.steps.length && current.steps.every(isKnown)) return;
+    if (history.isSame(project.steps, current.steps)) return;
     project.steps = current.steps;
+    const isRemoved = this.step === null; // an old look that made room for newer ones
+    if (isRemoved) project.currentStepId = current.currentStepId;
     this.emit("project");
+    if (isRemoved) this.emit("step");
   }
 
   /** @param {() => Promise<Project>} load */

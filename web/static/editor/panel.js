@@ -2,13 +2,13 @@
 
 import { el, icon, keepFocus, present } from "./elements.js";
 import { Expectations } from "./expectations.js";
-import { fullSizeRequest } from "./previews.js";
+import { fullSizeRequest, isRetouched, lookToRepeat } from "./previews.js";
 import { aboutSeconds, progressAt, progressText } from "./progress.js";
 import { credits } from "./words.js";
 
 /** @import { Editor } from "./editor.js" */
 /** @import { Tool } from "./tools/tool.js" */
-/** @import { Action, ActiveRun, Step } from "./types.js" */
+/** @import { Action, ActiveRun, RunRequest, Step } from "./types.js" */
 
 /**
  * The elements that show a run.
@@ -203,7 +203,8 @@ export class Panel {
     const { model, editor } = this;
     const { side } = model.session.previews;
     const free = step.cutout && !editor.isLocked ? "Changes are free. " : "";
-    const text = `${free}This is a preview of at most ${side} pixels, with a mark.`;
+    const retouched = isRetouched(model.steps, step) ? " What was retouched in it is not made again." : "";
+    const text = `${free}This is a preview of at most ${side} pixels, with a mark.${retouched}`;
     const back = el(
       "button",
       { type: "button", class: "quiet", onclick: () => editor.showPhoto() },
@@ -219,11 +220,21 @@ export class Panel {
     const request = fullSizeRequest(model.steps, step);
     const apply = el(
       "button",
-      { type: "button", class: "primary", onclick: () => request && editor.apply(request) },
+      { type: "button", class: "primary", onclick: () => request && this.#makeFullSize(request, step) },
       el("span", {}, "Make it at full size"),
       el("span", { class: "chip-cost" }, credits(model.limits.creditsPerRun)),
     );
     return [...(request ? [apply] : []), back, el("p", { class: "note" }, text)];
+  }
+
+  /**
+   * @param {RunRequest} request
+   * @param {Step} preview
+   */
+  async #makeFullSize(request, preview) {
+    const made = await this.editor.apply(request);
+    const look = lookToRepeat(preview);
+    if (made?.cutout && look) this.editor.recorder.schedule(made, look);
   }
 
   #buildSignUp() {

@@ -2,7 +2,7 @@
 
 import { hasSameRatio, pathTo } from "./history.js";
 
-/** @import { RunRequest, Step } from "./types.js" */
+/** @import { Fields, RunRequest, Step } from "./types.js" */
 
 /**
  * The photo that a preview was made from; any other step itself.
@@ -21,8 +21,28 @@ export function photoOf(steps, step) {
  */
 export function beforePreview(steps, step) {
   const photo = photoOf(steps, step);
-  if (!photo.isAvailable || !step.isRendered || !hasSameRatio(photo, step)) return null;
+  if (!photo.isAvailable || !hasSameRatio(photo, step)) return null;
   return { previewUrl: step.preview?.beforeUrl ?? photo.previewUrl };
+}
+
+/**
+ * The look that a preview's cut-out has and that `fullSizeRequest` cannot ask for; null without one. It is free.
+ * @param {Step} step
+ * @returns {Fields | null}
+ */
+export function lookToRepeat(step) {
+  const look = step.preview?.request?.tool === "bg-removal" ? null : step.cutout?.look;
+  return look && Object.values(look).some(Boolean) ? look : null;
+}
+
+/**
+ * Whether a preview's cut-out was changed by hand, which its run at full size does not repeat.
+ * @param {Step[]} steps
+ * @param {Step} step
+ */
+export function isRetouched(steps, step) {
+  const { tool } = step.preview?.request ?? {};
+  return tool !== "brush" && pathTo(steps, step.id).some((one) => one.isPreview && one.tool === "brush");
 }
 
 /**

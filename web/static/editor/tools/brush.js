@@ -5,7 +5,7 @@ import { checkbox, el, newId, segments } from "../elements.js";
 import * as history from "../history.js";
 import { loadImage } from "../images.js";
 import { StrokeInput } from "./stroke_input.js";
-import { note, quietButton, Tool } from "./tool.js";
+import { note, placeNote, quietButton, Tool } from "./tool.js";
 
 /** @import { Context } from "../canvas.js" */
 /** @import { Editor } from "../editor.js" */
@@ -63,6 +63,7 @@ export class Brush extends Tool {
     return [
       segments("Operation", OPERATIONS, this.operation, (operation) => this.#chooseOperation(operation)),
       note(this.#explanation()),
+      placeNote(this),
       this.operation === "paint" && this.#buildColor(),
       hasMask &&
         checkbox("Apply to the kept selection", this.usesMask, (isChecked) => this.#useMask(isChecked)),

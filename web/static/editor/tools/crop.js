@@ -292,7 +292,7 @@ export class Crop extends Tool {
     } catch {
       return; // the picture is then shown as a whole
     }
-    const background = composer.background(cutout);
+    const background = composer.background(cutout, cutout.look);
     const subject = composer.compose(cutout, { ...cutout.look, ...looks.NO_BACKGROUND });
     if (!background || !subject || this.model.step?.cutout !== cutout) return;
     this.#layers = { cutout, background, subject };

@@ -7,7 +7,7 @@ import { flatteningNote, quietButton, Tool } from "./tool.js";
 
 /** @import { Context } from "../canvas.js" */
 /** @import { Editor } from "../editor.js" */
-/** @import { Action, Fields, Point, Step } from "../types.js" */
+/** @import { Action, Fields, KeptSelection, Point, Step } from "../types.js" */
 /** @import { Hover } from "./tool.js" */
 
 /** @import { Way } from "./marking.js" */
@@ -38,6 +38,11 @@ export class GenerativeFill extends Tool {
     });
     /** Whether the kept selection says what to replace, instead of marks. */
     this.usesMask = false;
+    /**
+     * The kept selection that was offered last. A new one is used without being chosen again.
+     * @type {KeptSelection | null}
+     */
+    this.offered = null;
   }
 
   get #kept() {
@@ -45,7 +50,7 @@ export class GenerativeFill extends Tool {
   }
 
   build() {
-    if (!this.#kept) this.usesMask = false;
+    this.#offer();
     const { marking } = this;
     /** @type {Partial<Record<Way | "mask", string>>} */
     const ways = { ...WAYS, ...(this.#kept ? { mask: "Kept selection" } : {}) };
@@ -64,6 +69,13 @@ export class GenerativeFill extends Tool {
       promptField(this),
       this.controls.advanced([...HIDDEN, ...hiddenPromptSettings(this)]),
     ];
+  }
+
+  #offer() {
+    const kept = this.#kept;
+    if (!kept) this.usesMask = false;
+    else if (kept !== this.offered) this.usesMask = this.marking.isEmpty;
+    this.offered = kept;
   }
 
   get usesWords() {

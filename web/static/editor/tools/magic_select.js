@@ -6,7 +6,7 @@ import { drawGhost } from "../canvas.js";
 import { el } from "../elements.js";
 import { loadImage } from "../images.js";
 import { Marking } from "./marking.js";
-import { quietButton, Tool } from "./tool.js";
+import { placeNote, quietButton, Tool } from "./tool.js";
 
 /** @import { Context } from "../canvas.js" */
 /** @import { Editor } from "../editor.js" */
@@ -39,6 +39,7 @@ export class MagicSelect extends Tool {
     const { marking } = this;
     this.#showMessage();
     return [
+      placeNote(this),
       ...marking.build((way) => {
         marking.way = way;
         this.editor.panel.rebuild();

@@ -267,6 +267,17 @@ export function flatteningNote(tool) {
 }
 
 /**
+ * Says why a cut-out that is retouched looks different: its frame and position are not lost.
+ * @param {Tool} tool
+ */
+export function placeNote(tool) {
+  const { cutout } = tool.step;
+  return cutout && tool.editor.composer.isPlaced(cutout.look)
+    ? note("Shown as in the photo while you work on it. Its own frame and position are kept.")
+    : null;
+}
+
+/**
  * A secondary button of the panel.
  * @param {string} label
  * @param {() => void} onclick
