@@ -164,6 +164,7 @@ EDITOR_READS = (
     _PROJECT,
     f"{_PROJECT}/runs/{{run_id}}",
     f"{_PROJECT}/steps/{{step_id}}/file",
+    f"{_PROJECT}/steps/{{step_id}}/thumbnail",
     f"{_PROJECT}/cutouts/{{image_id}}",
     "/editor/backgrounds",
     "/editor/scenes/{file_name}",

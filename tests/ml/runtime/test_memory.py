@@ -63,6 +63,7 @@ def _check(folder: Path, warm_rounds: int, rounds: int) -> None:
         assert children_pids() == first_worker
 
 
+@pytest.mark.long
 def test_memory_is_stable_over_some_mixed_calls(tmp_path: Path) -> None:
     _check(tmp_path, warm_rounds=1, rounds=1)
 
