@@ -64,10 +64,5 @@ def _check(folder: Path, warm_rounds: int, rounds: int) -> None:
 
 
 @pytest.mark.long
-def test_memory_is_stable_over_some_mixed_calls(tmp_path: Path) -> None:
-    _check(tmp_path, warm_rounds=1, rounds=1)
-
-
-@pytest.mark.long
 def test_memory_is_stable_over_500_mixed_calls(tmp_path: Path) -> None:
     _check(tmp_path, warm_rounds=5, rounds=50)
