@@ -15,8 +15,9 @@ const PAGES = [
  * The button with the credits, and the menu that it opens.
  * @param {Account} account
  * @param {string} csrfToken
+ * @param {() => void} onLogOut called before the page is left
  */
-export function accountMenu(account, csrfToken) {
+export function accountMenu(account, csrfToken, onLogOut) {
   const { creditsAvailable, email, isVerified } = account;
   const id = newId("account");
   const unit = creditsAvailable === 1 ? " credit" : " credits";
@@ -28,7 +29,7 @@ export function accountMenu(account, csrfToken) {
   );
   const logOut = el(
     "form",
-    { method: "post", action: "/logout" },
+    { method: "post", action: "/logout", onsubmit: onLogOut },
     el("input", { type: "hidden", name: "csrf_token", value: csrfToken }),
     el("button", { type: "submit" }, "Log out"),
   );

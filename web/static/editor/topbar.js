@@ -103,7 +103,7 @@ export class TopBar {
   #showAccount() {
     const { account } = this.model;
     const content = account
-      ? accountMenu(account, this.model.client.csrfToken)
+      ? accountMenu(account, this.model.client.csrfToken, () => this.model.close())
       : [
           el("a", { href: this.editor.logInUrl() }, "Log in"),
           el("a", { class: "primary", href: this.editor.signUpUrl() }, "Sign up"),
