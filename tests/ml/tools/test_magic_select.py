@@ -376,6 +376,19 @@ def test_a_selection_that_shrinks_to_nothing_is_an_error(engines: EngineCache) -
         select(engines, photo("astronaut"), **BADGE, grow="-50")
 
 
+def test_the_frame_of_a_straightened_photo_is_not_the_most_salient_object(engines: EngineCache) -> None:
+    picture = photo("coffee")
+    level = select(engines, picture, auto="true")
+    height, width = picture.shape[:2]
+    turn = cv2.getRotationMatrix2D((width / 2, height / 2), 5, 0.8)
+    straightened = cv2.warpAffine(
+        np.dstack([picture, np.full((height, width), 255, np.uint8)]), turn, (width, height)
+    )
+    expected = cv2.warpAffine(level.pixels, turn, (width, height))
+    found = select(engines, straightened, auto="true")
+    assert overlap(found.pixels, expected > 127) > 0.9
+
+
 @pytest.mark.parametrize("size", [(1, 1), (1, 900), (700, 2), (9, 12)])
 def test_tiny_and_thin_images_are_handled(engines: EngineCache, size: tuple[int, int]) -> None:
     pixels = np.random.default_rng(2).integers(0, 256, (*size, 3), np.uint8)

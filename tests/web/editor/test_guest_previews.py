@@ -211,7 +211,7 @@ def test_looks_and_strokes_on_a_previewed_cut_out_are_free_and_stay_marked(
 
 
 def test_a_preview_never_loses_its_mark(fresh_server: RunningServer) -> None:
-    """Of a photo that is no larger than a preview, whose pixels could be put into the photo."""
+    """A small photo has the size of its preview, so that the preview could be restored into it."""
     with Browser(fresh_server) as guest:
         project = guest.open(jpeg_bytes(photo("coffee")))
         photo_step = project["steps"][0]

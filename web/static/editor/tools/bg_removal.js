@@ -136,7 +136,7 @@ export class BgRemoval extends Tool {
       return;
     }
     if (looks.isSameLook(step.cutout.look, this.#lookFields)) {
-      // "Picture" without one yet, or a change that was taken back, is no step of the history.
+      // "Picture" before one is chosen, and a change that was taken back, add no step to the history.
       recorder.discard();
       if (!recorder.isBehind) return;
     }
