@@ -94,7 +94,9 @@ def _apply(picture: Pixels, matte: Matte, uncertain: Mask, ties: Floats) -> Mask
     alpha: Mask = cv2.resize(_as_bytes(matte, gain, offset), (width, height))
     # Fade at the band's rim, to avoid a seam.
     share = cv2.blur(cv2.erode(uncertain, np.ones((3, 3), np.uint8)).astype(np.float32) / 255, (3, 3))
-    for tile in band.tiles(cv2.resize(uncertain, (width, height), interpolation=cv2.INTER_NEAREST)):
+    # Interpolation spreads the share by less than a small pixel.
+    reached = cv2.dilate(uncertain, np.ones((3, 3), np.uint8))
+    for tile in band.tiles(cv2.resize(reached, (width, height), interpolation=cv2.INTER_NEAREST)):
         tie = tile.enlarged(ties)
         colors = picture[tile.window].astype(np.float32)
         colors /= 255
