@@ -86,7 +86,9 @@ def _surroundings(picture: Pixels, alpha: Mask, soft: Mask) -> tuple[Floats, Flo
     narrow, narrowest = (max(1, round(max(size) * share)) for share in (_NARROW, _NARROWEST))
     # The fine window and interpolation reach beyond the soft pixels.
     reach = 2 * (_FINE_PIXELS + 1) + 1
-    near_edges = cv2.dilate(cv2.resize(soft, size, interpolation=cv2.INTER_AREA), np.ones((reach, reach), np.uint8))
+    near_edges = cv2.dilate(
+        cv2.resize(soft, size, interpolation=cv2.INTER_AREA), np.ones((reach, reach), np.uint8)
+    )
     for tile in band.tiles(near_edges):
         padded = tile.padded(narrow + narrowest)
         window = padded.window
