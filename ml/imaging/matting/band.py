@@ -6,18 +6,36 @@ around them, which limits time and memory.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TypeVar, cast
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.pixels import Mask, Matte
+from ml.pixels import Mask, Matte, Pixels
 
 Floats = NDArray[np.float32]
+AnyPixels = TypeVar("AnyPixels", Pixels, Mask)
 
 # A tile's floats fit into the CPU cache. Edges are lines, so half the side covers half as many other pixels.
 _TILE_PIXELS = 128
 _CERTAIN_WITHIN = 0.02
+
+
+def reduced(pixels: AnyPixels, size: tuple[int, int]) -> AnyPixels:
+    """`pixels` at (width, height), averaged by area.
+
+    Halving is ten times as fast as OpenCV's other reductions, so it comes first.
+    """
+    width, height = size
+    while (
+        pixels.shape[1] >= 2 * width
+        and pixels.shape[0] >= 2 * height
+        and pixels.shape[0] % 2 == pixels.shape[1] % 2 == 0
+    ):
+        half = pixels.shape[1] // 2, pixels.shape[0] // 2
+        pixels = cast(AnyPixels, cv2.resize(pixels, half, interpolation=cv2.INTER_AREA))
+    return cast(AnyPixels, cv2.resize(pixels, size, interpolation=cv2.INTER_AREA))
 
 
 def uncertain(matte: Matte, grow_pixels: int) -> Mask:

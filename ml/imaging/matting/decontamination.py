@@ -79,8 +79,8 @@ def _surroundings(picture: Pixels, alpha: Mask, soft: Mask) -> tuple[Floats, Flo
     height, width = alpha.shape
     scale = min(1.0, _MAX_SIDE / max(height, width))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA).astype(np.float32)
-    opacity = _opacity(cv2.resize(alpha, size, interpolation=cv2.INTER_AREA))
+    small = band.reduced(picture, size).astype(np.float32)
+    opacity = _opacity(band.reduced(alpha, size))
     foreground, background = _average_widely(small, opacity)
     answer = foreground.copy(), background.copy()
     narrow, narrowest = (max(1, round(max(size) * share)) for share in (_NARROW, _NARROWEST))
