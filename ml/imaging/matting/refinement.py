@@ -41,12 +41,12 @@ def refine(picture: Pixels, matte: Matte) -> Mask:
     """
     height, width = picture.shape[:2]
     grid = (min(matte.shape[1], width, _MAX_SIDE), min(matte.shape[0], height, _MAX_SIDE))
-    small = cv2.resize(picture, grid, interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+    small = band.reduced(picture, grid).astype(np.float32) / 255
     small_matte = cv2.resize(matte, grid, interpolation=cv2.INTER_AREA)
     solid = _solid(small_matte)
     small_matte = _filled(small_matte, solid)
     uncertain = band.uncertain(small_matte, max(2, round(max(grid) * _BAND_GROWTH)))
-    sharpened = _sharpen(small, small_matte, uncertain > 0, solid)
+    sharpened = _sharpen(small, small_matte, uncertain, solid)
     ties = _ties(small, sharpened)
     return _apply(picture, small_matte, uncertain, ties)
 
@@ -66,15 +66,20 @@ def _filled(matte: Matte, solid: Floats) -> Matte:
     return answer
 
 
-def _sharpen(picture: Floats, matte: Matte, uncertain: NDArray[np.bool_], solid: Floats) -> Matte:
-    if not uncertain.any():
+def _sharpen(picture: Floats, matte: Matte, uncertain: Mask, solid: Floats) -> Matte:
+    places = np.flatnonzero(uncertain)
+    if not places.size:
         return matte
-    colors, prior = picture[uncertain], matte[uncertain]
-    variance: Floats = _FREEDOM_FLOOR + _FREEDOM * (1 - solid[uncertain]) * np.square(4 * prior * (1 - prior))
+    height, width = matte.shape
+    colors = list(np.ascontiguousarray(np.take(picture.reshape(-1, 3), places, axis=0).T))
+    prior = matte.ravel()[places]
+    unsure = 1 - solid.ravel()[places]
+    variance: Floats = _FREEDOM_FLOOR + _FREEDOM * unsure * np.square(4 * prior * (1 - prior))
     sharpened = matte.copy()
     for _ in range(_ROUNDS):
         models = ColorModels.around(picture, sharpened, max(matte.shape) * _COLOR_WINDOW)
-        sharpened[uncertain] = models.at(uncertain).opacity(colors, prior, variance)
+        opacity = models.opacity((width, height), places, colors, prior, variance)
+        sharpened.ravel()[places] = opacity
     return sharpened
 
 
