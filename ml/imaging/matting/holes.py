@@ -64,13 +64,17 @@ def _holes(picture: Floats, opacity: Matte, largest_share: float) -> Region:
     if spread > _PLAIN:
         return nothing
     core = cv2.erode(inside, np.ones((5, 5), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=0) > 0
-    distance = np.abs(cv2.blur(picture, (3, 3)) - expected).max(axis=2)
+    apart = cv2.split(cv2.absdiff(cv2.blur(picture, (3, 3)), expected))
+    distance = cv2.max(cv2.max(apart[0], apart[1]), apart[2])
     similar = (core & (distance < _SAME + 2 * spread)).astype(np.uint8)
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(similar, connectivity=4)
+    count, labels = cv2.connectedComponents(similar, connectivity=4)
+    if count == 1:
+        return nothing
+    areas = np.bincount(labels.ravel())
     holes = [
         label
         for label in range(1, count)
-        if _SMALLEST_PIXELS <= stats[label, cv2.CC_STAT_AREA] <= largest_share * inside.sum()
+        if _SMALLEST_PIXELS <= areas[label] <= largest_share * inside.sum()
         and _is_hole(labels == label, picture, expected, spread)
     ]
     if not 0 < len(holes) <= _MOST:

@@ -27,8 +27,17 @@ _ROUNDS = 3
 _CRISP_WITHIN = 0.03
 
 
-def refine(picture: Pixels, matte: Matte) -> Mask:
+def reduced(picture: Pixels, matte: Matte) -> Pixels:
+    """`picture` (H x W x 3) at the size at which it is refined by `matte`."""
+    height, width = picture.shape[:2]
+    grid = (min(matte.shape[1], width, _MAX_SIDE), min(matte.shape[0], height, _MAX_SIDE))
+    return band.reduced(picture, grid)
+
+
+def refine(picture: Pixels, matte: Matte, small_picture: Pixels | None = None) -> Mask:
     """The alpha of `picture` (H x W x 3), H x W, from a network's `matte` of any size, 0..1.
+
+    `small_picture` is the result of `reduced`, if the caller has it.
 
     Three steps. The colours of certain foreground and background around each uncertain pixel are modelled,
     and its opacity is estimated between them, weighted by how distinguishable they are; this is repeated
@@ -39,9 +48,10 @@ def refine(picture: Pixels, matte: Matte) -> Mask:
     The step before the guided filter follows the idea of Bayesian matting (Chuang et al. 2001) with one
     Gaussian a side, fused with the network's matte as the prior.
     """
-    height, width = picture.shape[:2]
-    grid = (min(matte.shape[1], width, _MAX_SIDE), min(matte.shape[0], height, _MAX_SIDE))
-    small = band.reduced(picture, grid).astype(np.float32) / 255
+    if small_picture is None:
+        small_picture = reduced(picture, matte)
+    small = small_picture.astype(np.float32) / 255
+    grid = small.shape[1], small.shape[0]
     small_matte = cv2.resize(matte, grid, interpolation=cv2.INTER_AREA)
     solid = _solid(small_matte)
     small_matte = _filled(small_matte, solid)
@@ -103,10 +113,9 @@ def _apply(picture: Pixels, matte: Matte, uncertain: Mask, ties: Floats) -> Mask
     reached = cv2.dilate(uncertain, np.ones((3, 3), np.uint8))
     for tile in band.tiles(cv2.resize(reached, (width, height), interpolation=cv2.INTER_NEAREST)):
         tie = tile.enlarged(ties)
-        colors = picture[tile.window].astype(np.float32)
-        colors /= 255
-        value = np.einsum("hwc,hwc->hw", tie[..., :3], colors)
-        value += tie[..., 3]
+        # The last coefficient is the constant, so a fourth channel of 255 belongs to it.
+        tie *= cv2.cvtColor(picture[tile.window], cv2.COLOR_RGB2RGBA)
+        value = cv2.transform(tie, np.full((1, 4), 1 / 255))
         here = tile.enlarged(share)
         alpha[tile.window] = cv2.blendLinear(
             _as_bytes(value, gain, offset), alpha[tile.window], here, 1 - here

@@ -1,5 +1,6 @@
 """Finds thin lines, such as cables, that lead from the object and of which the network is uncertain."""
 
+import functools
 from dataclasses import dataclass
 
 import cv2
@@ -89,15 +90,15 @@ def _long_regions(mask: Mask, shortest: float) -> list[_Region]:
 
 
 def _opened(mask: Mask, width: int) -> Mask:
-    """`mask` without what is thinner than a disc of this width."""
-    left, top, across, down = cv2.boundingRect(mask)
-    rows, columns = (
-        slice(max(0, start - width), start + length + width) for start, length in ((top, down), (left, across))
-    )
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (width, width))
-    answer = np.zeros_like(mask)
-    if across and down:
-        answer[rows, columns] = cv2.morphologyEx(mask[rows, columns], cv2.MORPH_OPEN, disc)
+    """`mask` without what is thinner than a disc of this width.
+
+    The disc is the union of rectangles about its centre, for which erosion and dilation take a third of the
+    time together.
+    """
+    rows = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (width, width)).sum(axis=1)
+    boxes = [np.ones((int((rows >= across).sum()), int(across)), np.uint8) for across in np.unique(rows)]
+    eroded = functools.reduce(cv2.min, (cv2.erode(mask, box) for box in boxes))
+    answer: Mask = functools.reduce(cv2.max, (cv2.dilate(eroded, box) for box in boxes))
     return answer
 
 
