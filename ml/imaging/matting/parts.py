@@ -61,14 +61,14 @@ def remove_uncertain(matte: Matte) -> Matte:
     is_certain = _labels_in(labels, count, matte > _CERTAIN)
     if not is_certain.any() or is_certain[1:].all():
         return matte
-    if float(matte[is_certain[labels]].mean()) < _SURE_MEAN:
+    if float(matte[is_certain.take(labels)].mean()) < _SURE_MEAN:
         return matte
     areas = np.bincount(labels.ravel())
-    near = _grown(is_certain[labels], max(1, round(max(matte.shape) * _NEAR)))
+    near = _grown(is_certain.take(labels), max(1, round(max(matte.shape) * _NEAR)))
     is_near = _labels_in(labels, count, near)
     is_kept = is_certain | (is_near & (areas < _SMALL * areas[is_certain].sum()))
     is_kept[0] = False
-    kept = is_kept[labels]
+    kept = is_kept.take(labels)
     removed = (labels > 0) & ~kept
     haze = _grown(removed, max(1, round(max(matte.shape) * _HAZE)))
     answer: Matte = np.where(haze & ~_grown(kept, 2) & ~kept, np.float32(0), matte)
@@ -90,14 +90,14 @@ def remove_islands(alpha: Mask, matte: Matte) -> Mask:
         return alpha
     support = cv2.resize(matte, size, interpolation=cv2.INTER_LINEAR)
     is_supported = _labels_in(labels, count, support > 0.5)
-    near = _grown(is_supported[labels], max(1, round(max(size) * _NEAR)))
+    near = _grown(is_supported.take(labels), max(1, round(max(size) * _NEAR)))
     is_supported |= _labels_in(labels, count, near & (support > 0.1))
     is_island = ~is_supported
     is_island[0] = False
     if not is_island.any():
         return alpha
-    removed = cv2.dilate(is_island[labels].astype(np.uint8), np.ones((3, 3), np.uint8))
-    removed[is_supported[labels]] = 0
+    removed = cv2.dilate(is_island.take(labels).astype(np.uint8), np.ones((3, 3), np.uint8))
+    removed[is_supported.take(labels)] = 0
     kept = cv2.resize(255 * (1 - removed), (width, height), interpolation=cv2.INTER_NEAREST)
     answer: Mask = cv2.bitwise_and(alpha, kept)
     return answer
@@ -105,8 +105,7 @@ def remove_islands(alpha: Mask, matte: Matte) -> Mask:
 
 def _labels_in(labels: NDArray[np.int32], count: int, region: Region) -> NDArray[np.bool_]:
     """Of each of `count` labels, whether a pixel of `region` has it; label 0 is no part."""
-    answer = np.zeros(count, bool)
-    answer[labels[region]] = True
+    answer: NDArray[np.bool_] = np.bincount(labels[region], minlength=count) > 0
     answer[0] = False
     return answer
 
