@@ -218,17 +218,15 @@ def finish_region(photo: Picture, alpha: Mask, params: BgRemovalParams) -> Mask:
 
 
 def colors_of(photo: Picture, cutout: Pixels, alpha: Mask, edge: Mask, params: BgRemovalParams) -> Pixels:
-    """The cut-out's colours, and the photo's where more is visible or the background's tint is kept."""
-    from ml.imaging.matting import decontamination
-
+    """The cut-out's colours beyond its edge too, or the photo's where the background's tint is kept."""
     soft = (alpha > 0) & (alpha < 255)
     if not params.decontaminate:
         return np.where(((alpha == 0) | soft)[..., None], photo.rgb, cutout)
-    hidden = (alpha == 0) & (edge > 0)
-    if not hidden.any():
+    if not (edge > alpha).any():
         return cutout
-    near = decontamination.decontaminate(photo.rgb, alpha, shown=edge)
-    return np.where(hidden[..., None], near, cutout)
+    from ml.imaging import spreading
+
+    return spreading.colors_beyond_edge(cutout, alpha, edge)
 
 
 TOOL = Tool(

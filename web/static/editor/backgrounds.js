@@ -89,7 +89,7 @@ export function blurredPhoto(layers, strength) {
   // Where the photo is transparent, as in the corners of a straightened one, there is no background either.
   const hidden = layers.alpha.map((value, at) => Math.max(value, 255 - data[at * 4 + 3]));
   const background = planes.reduced(hidden, layers.size, size).map((value) => 1 - value / 255);
-  const blurred = planes.blurredBackground(colors, background, size, sigma);
+  const blurred = planes.spreadColors(colors, background, size, sigma);
   const answer = new ImageData(size.width, size.height);
   for (let at = 0; at < size.width * size.height; at += 1) {
     for (const channel of [0, 1, 2]) answer.data[at * 4 + channel] = blurred[channel][at];

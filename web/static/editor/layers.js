@@ -37,6 +37,9 @@ import { takeMark } from "./preview_mark.js";
 
 /** Less alpha than this makes no difference that is seen. */
 const BARELY_VISIBLE = 3;
+/** Colors are spread beyond the edge in a picture whose longer side is at most this, by this first average. */
+const SPREAD_SIDE = 768;
+const SPREAD_SIGMA = 1.5;
 /** Where the server says which part of a cut-out is visible. */
 const BOX_HEADER = "X-Object-Box";
 
@@ -138,7 +141,7 @@ function fullBoxOf({ box: known, fullBox, scale, cutout }, box) {
 }
 
 /**
- * The cut-out with another alpha. What was hidden gets the colors of the object nearby.
+ * The cut-out with another alpha. As far as a pixel becomes more opaque, it gets the colors of the object nearby.
  * @param {Layers} layers
  * @param {Plane} edge
  * @param {Fields} look
@@ -154,8 +157,11 @@ function withEdge(layers, edge, look) {
     pixels.data[offset + 3] = edge[at];
     if (others && alpha[at] < 255) {
       for (const channel of [0, 1, 2]) pixels.data[offset + channel] = others[offset + channel];
-    } else if (near && !alpha[at] && edge[at]) {
-      for (const channel of [0, 1, 2]) pixels.data[offset + channel] = near[channel][at];
+    } else if (near && edge[at] > alpha[at]) {
+      const before = alpha[at] / edge[at];
+      for (const channel of [0, 1, 2])
+        pixels.data[offset + channel] =
+          pixels.data[offset + channel] * before + near[channel][at] * (1 - before);
     }
   }
   return pixels;
@@ -170,16 +176,25 @@ export function photoPixels({ photo, size }) {
   return context.getImageData(0, 0, size.width, size.height);
 }
 
-/** @param {Layers} layers */
+/**
+ * The colors of the cut-out, spread beyond its edge.
+ * @param {Layers} layers
+ */
 function nearbyColors({ pixels, alpha, size }) {
-  const sigma = Math.max(size.width, size.height) / 60;
-  const weight = planes.blurred(Float32Array.from(alpha), size, sigma);
-  return [0, 1, 2].map((channel) => {
+  const scale = Math.min(1, SPREAD_SIDE / Math.max(size.width, size.height));
+  const small = {
+    width: Math.max(1, planes.rounded(size.width * scale)),
+    height: Math.max(1, planes.rounded(size.height * scale)),
+  };
+  const known = planes.reduced(alpha, size, small).map((value) => value / 255);
+  const colors = [0, 1, 2].map((channel) => {
     const weighted = new Float32Array(alpha.length);
-    for (let at = 0; at < alpha.length; at += 1) weighted[at] = pixels.data[at * 4 + channel] * alpha[at];
-    const spread = planes.blurred(weighted, size, sigma);
-    return spread.map((value, at) => value / Math.max(weight[at], 1e-3));
+    for (let at = 0; at < alpha.length; at += 1)
+      if (alpha[at]) weighted[at] = (pixels.data[at * 4 + channel] * alpha[at]) / 255;
+    return planes.reduced(weighted, size, small).map((value, at) => value / Math.max(known[at], 1e-3));
   });
+  const near = planes.spreadColors(colors, known, small, SPREAD_SIGMA);
+  return near.map((plane) => planes.enlarged(plane, small, size));
 }
 
 /**
