@@ -4,6 +4,7 @@ import { offscreenContextOf } from "./canvas.js";
 import { photoPixels } from "./layers.js";
 import * as looks from "./looks.js";
 import * as planes from "./planes.js";
+import * as resampling from "./resampling.js";
 
 /** @import { Layers } from "./layers.js" */
 /** @import { Frame, Size } from "./types.js" */
@@ -11,15 +12,41 @@ import * as planes from "./planes.js";
 /** @typedef {OffscreenCanvasRenderingContext2D} Context */
 
 /**
- * A picture cut evenly, so that it fills the canvas.
+ * A picture cut evenly, so that it fills a canvas of this size, by the server's filters.
+ * @param {HTMLImageElement} picture
+ * @param {Size} size
+ */
+export function covering(picture, size) {
+  const whole = { width: picture.naturalWidth, height: picture.naturalHeight };
+  const source = new OffscreenCanvas(whole.width, whole.height);
+  offscreenContextOf(source, { willReadFrequently: true }).drawImage(picture, 0, 0);
+  if (whole.width === size.width && whole.height === size.height) return source;
+  const pixels = offscreenContextOf(source).getImageData(0, 0, whole.width, whole.height);
+  const part = looks.coverPart(whole, size);
+  const zoom = size.width / part.width;
+  const place = {
+    x: -part.x * zoom,
+    y: -part.y * zoom,
+    width: whole.width * zoom,
+    height: whole.height * zoom,
+  };
+  const isOpaque = pixels.data.every((value, at) => at % 4 !== 3 || value === 255);
+  const data = isOpaque
+    ? resampling.covering(pixels, place, size)
+    : resampling.resampled(pixels, { x: 0, y: 0, ...whole }, place, size);
+  const canvas = new OffscreenCanvas(size.width, size.height);
+  offscreenContextOf(canvas).putImageData(new ImageData(data, size.width), 0, 0);
+  return canvas;
+}
+
+/**
+ * A smooth picture cut evenly, so that it fills the canvas.
  * @param {Context} context
- * @param {HTMLImageElement | OffscreenCanvas} picture
+ * @param {OffscreenCanvas} picture
  * @param {Size} size
  */
 export function drawCovering(context, picture, size) {
-  const width = picture instanceof HTMLImageElement ? picture.naturalWidth : picture.width;
-  const height = picture instanceof HTMLImageElement ? picture.naturalHeight : picture.height;
-  const part = looks.coverPart({ width, height }, size);
+  const part = looks.coverPart(picture, size);
   context.imageSmoothingQuality = "high";
   context.drawImage(picture, part.x, part.y, part.width, part.height, 0, 0, size.width, size.height);
 }

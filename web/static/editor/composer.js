@@ -9,7 +9,7 @@ import * as looks from "./looks.js";
 import { framingOf, isFramed, placedBox, placementOf, wholeFraming } from "./placement.js";
 import * as planes from "./planes.js";
 import { drawMark } from "./preview_mark.js";
-import { resampled } from "./resampling.js";
+import { averaged, resampled } from "./resampling.js";
 import { shadowCanvas } from "./shadows.js";
 
 /** @import { Layers, Subject } from "./layers.js" */
@@ -31,9 +31,13 @@ import { shadowCanvas } from "./shadows.js";
  * @property {ImageData | null} pixels of the canvas, if they are at hand
  */
 
+/** Smaller subjects are averaged before they are placed. */
+const SMALLEST_INTERPOLATED = 0.5;
+/** Too little to be seen, in radians. Without any turn Chromium interpolates in fewer digits. */
+const LEAST_TURN = 2e-5;
 const LAYERS_KEPT = 4;
 /** How many results of each kind are kept. */
-const KEPT = { look: 3, subject: 1, framed: 4, moved: 1, alpha: 2, shadow: 2, blur: 1 };
+const KEPT = { look: 3, subject: 1, framed: 4, moved: 1, alpha: 2, shadow: 2, blur: 1, covering: 1 };
 
 export class Composer {
   /** @param {Preset[]} presets what the looks' presets stand for */
@@ -155,7 +159,7 @@ export class Composer {
     const context = offscreenContextOf(canvas);
     this.#drawBackground(context, layers, look, backgroundUrl, framing);
     if (subject) {
-      const placed = this.#placed(look, subject, framing);
+      const placed = this.#placed(layers, look, subject, framing);
       const shadow = this.#shadowOf(look, placed, framing);
       if (shadow) context.drawImage(shadow, 0, 0, canvas.width, canvas.height);
       context.drawImage(placed.canvas, 0, 0);
@@ -222,7 +226,9 @@ export class Composer {
     const { size } = framing;
     const blur = Number(look.bg_blur || "0");
     if (picture) {
-      backgrounds.drawCovering(context, picture, size);
+      const key = JSON.stringify(size);
+      const covering = this.#kept.get("covering", key, () => backgrounds.covering(picture, size), picture);
+      context.drawImage(covering, 0, 0);
     } else if (look.bg_gradient) {
       backgrounds.drawGradient(context, look.bg_gradient, size);
     } else if (blur) {
@@ -248,21 +254,33 @@ export class Composer {
 
   /**
    * The subject alone, where it is on the preview.
+   * @param {Layers} layers
    * @param {Fields} look
    * @param {Subject} subject
    * @param {Framing} framing
    * @returns {Placed}
    */
-  #placed(look, subject, framing) {
+  #placed(layers, look, subject, framing) {
     const inFrame = this.#framed(subject, framing);
     const move = looks.moveOf(look, framing.canvas, framing.scale);
     if (!move.x && !move.y && !move.degrees && move.scale === 1) return inFrame;
-    // Where it is seen, because filters move its edge, and not where its box was placed.
-    const box = inFrame === subject ? subject.box : planes.objectBox(this.#alphaOf(inFrame), framing.size);
-    if (!box) return inFrame;
-    const middle = looks.middleOf(box);
-    const key = JSON.stringify([move, middle]);
-    return this.#kept.get("moved", key, () => moved(inFrame.canvas, middle, move), inFrame);
+    const place = placedBox(subject.fullBox, layers.cutout, framing);
+    const middle = looks.middleOf(place);
+    const { scale } = framing;
+    const about = { x: middle.x * scale, y: middle.y * scale };
+    const key = JSON.stringify([move, about]);
+    return this.#kept.get("moved", key, () => this.#moved(inFrame, about, move), inFrame);
+  }
+
+  /**
+   * @param {Placed} placed
+   * @param {Point} middle that it is scaled and turned about
+   * @param {looks.Move} move
+   */
+  #moved(placed, middle, move) {
+    if (move.scale >= SMALLEST_INTERPOLATED) return turned(placed.canvas, middle, move);
+    const box = planes.objectBox(this.#alphaOf(placed), placed.canvas);
+    return box ? shrunk(placed, box, middle, move) : placed;
   }
 
   /**
@@ -337,31 +355,75 @@ function isWhole({ picture }, size) {
  * @param {Framing} framing
  * @returns {Placed}
  */
-function framed({ pixels: whole, canvas: wholeCanvas, faintBox }, { picture, size }) {
+function framed({ pixels: whole, canvas: wholeCanvas, faintBox }, { picture, size, drawn }) {
   const canvas = new OffscreenCanvas(size.width, size.height);
   const isMovedOnly = picture.width === whole.width && picture.height === whole.height;
   if (isMovedOnly && Number.isInteger(picture.x) && Number.isInteger(picture.y)) {
     offscreenContextOf(canvas, { willReadFrequently: true }).drawImage(wholeCanvas, picture.x, picture.y);
     return { canvas, pixels: null };
   }
-  const pixels = new ImageData(resampled(whole, faintBox, picture, size), size.width);
+  const pixels = new ImageData(resampled(whole, faintBox, picture, size, drawn), size.width);
   offscreenContextOf(canvas).putImageData(pixels, 0, 0);
   return { canvas, pixels };
 }
 
 /**
  * @param {OffscreenCanvas} source the subject in its frame
- * @param {Point} middle of it
+ * @param {Point} middle
  * @param {looks.Move} move
  * @returns {Placed}
  */
-function moved(source, { x, y }, move) {
-  const canvas = new OffscreenCanvas(source.width, source.height);
-  const context = offscreenContextOf(canvas, { willReadFrequently: true });
-  context.imageSmoothingQuality = move.scale < 0.5 ? "high" : "low";
-  context.translate(x + move.x, y + move.y);
-  context.rotate((move.degrees * Math.PI) / 180);
+function turned(source, middle, move) {
+  const { canvas, context } = movedCanvas(source, middle, move);
   context.scale(move.scale, move.scale);
-  context.drawImage(source, -x, -y);
+  context.drawImage(withMargin(source), -middle.x - 1, -middle.y - 1);
   return { canvas, pixels: null };
+}
+
+/**
+ * A much smaller subject is averaged first, because interpolation would skip pixels.
+ * @param {Placed} source
+ * @param {Frame} box of it
+ * @param {Point} middle
+ * @param {looks.Move} move
+ * @returns {Placed}
+ */
+function shrunk(source, box, middle, move) {
+  const size = {
+    width: Math.max(1, planes.rounded(box.width * move.scale)),
+    height: Math.max(1, planes.rounded(box.height * move.scale)),
+  };
+  const small = new OffscreenCanvas(size.width + 2, size.height + 2);
+  const pixels = averaged(source.pixels ?? pixelsOf(source.canvas), box, size);
+  offscreenContextOf(small).putImageData(new ImageData(pixels, small.width), 0, 0);
+  const { canvas, context } = movedCanvas(source.canvas, middle, move);
+  context.scale((box.width * move.scale) / size.width, (box.height * move.scale) / size.height);
+  const x = ((middle.x - box.x) * size.width) / box.width;
+  const y = ((middle.y - box.y) * size.height) / box.height;
+  context.drawImage(small, -x - 1, -y - 1);
+  return { canvas, pixels: null };
+}
+
+/**
+ * @param {Size} size
+ * @param {Point} middle
+ * @param {looks.Move} move
+ */
+function movedCanvas({ width, height }, middle, move) {
+  const canvas = new OffscreenCanvas(width, height);
+  const context = offscreenContextOf(canvas, { willReadFrequently: true });
+  context.imageSmoothingQuality = "low";
+  context.translate(middle.x + move.x, middle.y + move.y);
+  context.rotate((move.degrees * Math.PI) / 180 + (move.scale === 1 || move.degrees % 180 ? 0 : LEAST_TURN));
+  return { canvas, context };
+}
+
+/**
+ * A transparent margin of one pixel, to which the edge of a subject that is cut off is interpolated.
+ * @param {OffscreenCanvas} source
+ */
+function withMargin(source) {
+  const canvas = new OffscreenCanvas(source.width + 2, source.height + 2);
+  offscreenContextOf(canvas, { willReadFrequently: true }).drawImage(source, 1, 1);
+  return canvas;
 }
