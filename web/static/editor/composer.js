@@ -344,10 +344,14 @@ class Kept {
 
 /**
  * @param {Framing} framing
- * @param {Size} size of the picture's preview
+ * @param {Size} whole size of the picture's preview
  */
-function isWhole({ picture }, size) {
-  return picture.x === 0 && picture.y === 0 && picture.width === size.width && picture.height === size.height;
+function isWhole({ picture, size }, whole) {
+  return (
+    picture.x === 0 &&
+    picture.y === 0 &&
+    [picture, size].every(({ width, height }) => width === whole.width && height === whole.height)
+  );
 }
 
 /**
