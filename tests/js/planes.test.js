@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
+import { finished } from "../../web/static/editor/steps.js";
 import * as planes from "../../web/static/editor/planes.js";
 
 const SIZE = { width: 60, height: 40 };
@@ -99,7 +100,7 @@ test("a contact shadow lies under the lowest part", () => {
 test("a blurred background continues behind the object", () => {
   const background = Float32Array.from(rectangle(20, 10, 40, 30), (value) => 1 - value / 255);
   const color = Float32Array.from(background, (value) => (value ? 100 : 250));
-  const [blurred] = planes.blurredBackground([color], background, SIZE, 2);
+  const [blurred] = finished(planes.spreadColors([color, color, color], background, SIZE, 2));
   assert.ok(
     blurred.every((value) => Math.abs(value - 100) < 1),
     "the object's color is not in it",

@@ -335,7 +335,7 @@ export class Editor {
     const look = this.lookShown();
     if (step.cutout && look) {
       await this.composer.load(step.cutout);
-      const drawn = this.composer.compose(step.cutout, look);
+      const drawn = await this.composer.composeInSlices(step.cutout, look);
       const frame = this.composer.frameOf(step.cutout, look);
       // Other tools refer to the pixels of the result, so its size has to be the server's.
       const isSettled = frame?.isExact || this.tool?.retouches || this.tool?.name === "bg-removal";

@@ -6,6 +6,7 @@ import { loadImage } from "./images.js";
 import * as looks from "./looks.js";
 import * as planes from "./planes.js";
 import { takeMark } from "./preview_mark.js";
+import { finished } from "./steps.js";
 
 /** @import { Plane } from "./planes.js" */
 /** @import { Cutout, Fields, Frame, Size } from "./types.js" */
@@ -16,7 +17,8 @@ import { takeMark } from "./preview_mark.js";
  * @property {Cutout} cutout
  * @property {Size} size
  * @property {number} scale
- * @property {ImageData} pixels of the cut-out, not weighted by alpha
+ * @property {OffscreenCanvas} image the cut-out
+ * @property {ImageData} pixels the same, not weighted by alpha
  * @property {Plane} alpha
  * @property {Frame | null} box of what is visible, in the preview
  * @property {Frame} fullBox the same in the picture, to the pixel; all of it if nothing is visible
@@ -48,15 +50,15 @@ const BOX_HEADER = "X-Object-Box";
  * @returns {Promise<Layers>}
  */
 export async function loadLayers(cutout) {
-  const [{ image, box: corners }, photo] = await Promise.all([
+  const [{ image: preview, box: corners }, photo] = await Promise.all([
     loadCutout(cutout.url),
     loadImage(cutout.photoUrl),
   ]);
-  const size = { width: image.width, height: image.height };
-  const context = offscreenContextOf(new OffscreenCanvas(size.width, size.height), {
-    willReadFrequently: true,
-  });
-  context.drawImage(image, 0, 0);
+  const size = { width: preview.width, height: preview.height };
+  const image = new OffscreenCanvas(size.width, size.height);
+  const context = offscreenContextOf(image, { willReadFrequently: true });
+  context.drawImage(preview, 0, 0);
+  preview.close();
   const mark = takeMark(context, cutout);
   const pixels = context.getImageData(0, 0, size.width, size.height);
   const alpha = alphaOf(pixels);
@@ -66,7 +68,7 @@ export async function loadLayers(cutout) {
   // The server's box includes a mark, which only small pictures have.
   const isKnown = scale === 1 && box;
   const fullBox = isKnown ? box : { x: left, y: top, width: right - left, height: bottom - top };
-  return { cutout, size, scale, pixels, alpha, box, fullBox, photo, mark };
+  return { cutout, size, scale, image, pixels, alpha, box, fullBox, photo, mark };
 }
 
 /**
@@ -193,7 +195,7 @@ function nearbyColors({ pixels, alpha, size }) {
       if (alpha[at]) weighted[at] = (pixels.data[at * 4 + channel] * alpha[at]) / 255;
     return planes.reduced(weighted, size, small).map((value, at) => value / Math.max(known[at], 1e-3));
   });
-  const near = planes.spreadColors(colors, known, small, SPREAD_SIGMA);
+  const near = finished(planes.spreadColors(colors, known, small, SPREAD_SIGMA));
   return near.map((plane) => planes.enlarged(plane, small, size));
 }
 

@@ -1,6 +1,7 @@
 // Planes of alpha: blur, edges, outlines and shadows of a cut-out, computed as the server computes them. Pure
 // functions without a canvas. A plane holds one byte a pixel, row by row.
 
+/** @import { Steps } from "./steps.js" */
 /** @import { Frame, Size } from "./types.js" */
 
 /** @typedef {Uint8Array | Uint8ClampedArray} Plane */
@@ -440,15 +441,21 @@ export function foot(alpha, { width, height }, box) {
  * @param {Float32Array} known share of each pixel that is known, 0 to 1
  * @param {Size} size
  * @param {number} sigma of the first average
+ * @returns {Steps<Float32Array[]>}
  */
-export function spreadColors(colors, known, size, sigma) {
+export function* spreadColors(colors, known, size, sigma) {
   const missing = new Float32Array(known.length).fill(1);
   const answer = colors.map(() => new Float32Array(known.length));
   let planes = [known, ...colors.map((plane) => plane.map((value, at) => value * known[at]))];
   let level = size;
   let width = sigma;
   for (;;) {
-    const [weights, ...averages] = planes.map((plane) => convolved(plane, level, width, LONG_REACH));
+    const soft = [];
+    for (const plane of planes) {
+      soft.push(convolved(plane, level, width, LONG_REACH));
+      yield;
+    }
+    const [weights, ...averages] = soft;
     const most = takeAverages(answer, missing, size, averages, weights, level);
     if (most <= LEAST_MISSING || known.length === 1 || level.width * level.height === 1) break;
     const [from, half] = [level, halfOf(level)];
@@ -484,12 +491,12 @@ function takeAverages(answer, missing, size, averages, weights, level) {
       const left = columns.first[x];
       const right = columns.second[x];
       const share = columns.share[x];
-      const shares = [(1 - share) * (1 - down), share * (1 - down), (1 - share) * down, share * down];
+      const corners = [(1 - share) * (1 - down), share * (1 - down), (1 - share) * down, share * down];
       const valueOf = (/** @type {Float32Array} */ plane) =>
-        plane[above + left] * shares[0] +
-        plane[above + right] * shares[1] +
-        plane[below + left] * shares[2] +
-        plane[below + right] * shares[3];
+        plane[above + left] * corners[0] +
+        plane[above + right] * corners[1] +
+        plane[below + left] * corners[2] +
+        plane[below + right] * corners[3];
       const weight = valueOf(weights);
       const taken = missing[at] * Math.min(weight / SUFFICIENT, 1);
       const factor = taken / (weight + 1e-6);

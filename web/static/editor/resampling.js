@@ -1,7 +1,9 @@
 // Resampling of pictures with transparency, by the filters that the server uses. Pure functions without a canvas.
 
 import { reduced } from "./planes.js";
+import { finished } from "./steps.js";
 
+/** @import { Steps } from "./steps.js" */
 /** @import { Frame, Size } from "./types.js" */
 
 /**
@@ -20,6 +22,7 @@ import { reduced } from "./planes.js";
  * @property {number} count
  */
 
+const ROWS_AT_ONCE = 64;
 const LANCZOS_REACH = 3;
 const CUBIC_REACH = 2;
 /** Sizes are whole pixels, so that a picture in its own size is not exactly that. */
@@ -40,6 +43,18 @@ const MIN_ALPHA = 0.5;
  * @returns {Uint8ClampedArray<ArrayBuffer>} the canvas's pixels
  */
 export function resampled(pixels, visible, place, size, within = place) {
+  return finished(resampledInSteps(pixels, visible, place, size, within));
+}
+
+/**
+ * @param {Pixels} pixels
+ * @param {Frame} visible
+ * @param {Frame} place
+ * @param {Size} size
+ * @param {Frame} [within]
+ * @returns {Steps<Uint8ClampedArray<ArrayBuffer>>}
+ */
+export function* resampledInSteps(pixels, visible, place, size, within = place) {
   const answer = new Uint8ClampedArray(size.width * size.height * 4);
   const zoom = { x: place.width / pixels.width, y: place.height / pixels.height };
   const enlarges = Math.min(zoom.x, zoom.y) > NEARLY_ONE;
@@ -84,6 +99,7 @@ export function resampled(pixels, visible, place, size, within = place) {
     dim(mixed, 0, 1, coverage(columns.first, within.x, within.width));
     dim(mixed, width - 1, width, coverage(columns.end - 1, within.x, within.width));
     writeRow(mixed, answer, (y * size.width + columns.first) * 4);
+    if (y % ROWS_AT_ONCE === 0) yield;
   }
   return answer;
 }
@@ -271,14 +287,26 @@ export function averaged({ data, width }, part, size) {
  * @param {Pixels} pixels
  * @param {Frame} place of the whole picture on the canvas, which may cut it off
  * @param {Size} size
- * @returns {Uint8ClampedArray<ArrayBuffer>} the canvas's pixels
+ * @returns {Steps<Uint8ClampedArray<ArrayBuffer>>} the canvas's pixels
  */
-export function covering(pixels, place, size) {
-  const across = tapsOf({ first: 0, end: size.width }, place.x, place.width / pixels.width, pixels.width, false);
-  const down = tapsOf({ first: 0, end: size.height }, place.y, place.height / pixels.height, pixels.height, false);
+export function* covering(pixels, place, size) {
+  const across = tapsOf(
+    { first: 0, end: size.width },
+    place.x,
+    place.width / pixels.width,
+    pixels.width,
+    false,
+  );
+  const down = tapsOf(
+    { first: 0, end: size.height },
+    place.y,
+    place.height / pixels.height,
+    pixels.height,
+    false,
+  );
   const first = down.starts[0];
   const rows = down.starts[size.height - 1] + down.count - first;
-  const lines = opaqueRows(pixels, first, rows, across);
+  const lines = yield* opaqueRows(pixels, first, rows, across);
   const answer = new Uint8ClampedArray(size.width * size.height * 4).fill(255);
   const length = size.width * 3;
   const mixed = new Float32Array(length);
@@ -296,6 +324,7 @@ export function covering(pixels, place, size) {
       answer[offset + 1] = mixed[at + 1];
       answer[offset + 2] = mixed[at + 2];
     }
+    if (y % ROWS_AT_ONCE === 0) yield;
   }
   return answer;
 }
@@ -306,8 +335,9 @@ export function covering(pixels, place, size) {
  * @param {number} first
  * @param {number} rows
  * @param {Taps} taps
+ * @returns {Steps<Uint8ClampedArray>}
  */
-function opaqueRows({ data, width }, first, rows, { starts, weights, count }) {
+function* opaqueRows({ data, width }, first, rows, { starts, weights, count }) {
   const answer = new Uint8ClampedArray(rows * starts.length * 3);
   let to = 0;
   for (let row = first; row < first + rows; row += 1) {
@@ -327,6 +357,7 @@ function opaqueRows({ data, width }, first, rows, { starts, weights, count }) {
       answer[to + 1] = green;
       answer[to + 2] = blue;
     }
+    if (row % ROWS_AT_ONCE === 0) yield;
   }
   return answer;
 }

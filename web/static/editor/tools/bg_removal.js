@@ -70,6 +70,16 @@ export class BgRemoval extends Tool {
     editor.recorder.onRefused = () => this.#reload();
   }
 
+  /** Ends the drawing of what a look shows roughly at first. */
+  #refining = new AbortController();
+  /** Ends the computation of what likely looks need. */
+  #warming = new AbortController();
+  /**
+   * The cut-out that it was done for.
+   * @type {string | null}
+   */
+  #warmedUrl = null;
+
   /**
    * The layers of the current step, if it shows a cut-out that can be changed.
    * @returns {Cutout | null}
@@ -163,15 +173,36 @@ export class BgRemoval extends Tool {
    * @param {Cutout} cutout
    */
   #showLook(cutout) {
+    this.#refining.abort();
+    const { signal } = (this.#refining = new AbortController());
+    const { composer } = this.editor;
     const backgroundUrl = this.#backgroundUrl;
     const show = () => {
-      const drawn = this.editor.composer.compose(cutout, this.#lookFields, backgroundUrl);
-      const frame = this.#frame;
-      if (drawn && frame && this.cutout?.url === cutout.url) this.stage.show(drawn, frame.size);
-      return drawn !== null;
+      const fields = this.#lookFields;
+      const draft = composer.draft(cutout, fields, backgroundUrl);
+      if (!draft) return false;
+      this.#showDrawn(cutout, draft.canvas);
+      if (!draft.isExact)
+        composer.composeInSlices(cutout, fields, backgroundUrl, signal).then(
+          (drawn) => this.#showDrawn(cutout, drawn),
+          (error) => signal.aborted || this.model.reportError(error),
+        );
+      return true;
     };
     if (show()) return;
-    this.editor.composer.load(cutout, backgroundUrl).then(show, (error) => this.model.reportError(error));
+    composer.load(cutout, backgroundUrl).then(
+      () => signal.aborted || show(),
+      (error) => this.model.reportError(error),
+    );
+  }
+
+  /**
+   * @param {Cutout} cutout
+   * @param {OffscreenCanvas | null} drawn
+   */
+  #showDrawn(cutout, drawn) {
+    const frame = this.#frame;
+    if (drawn && frame && this.cutout?.url === cutout.url) this.stage.show(drawn, frame.size);
   }
 
   /** The picture behind the subject, if there is one. */
@@ -215,17 +246,26 @@ export class BgRemoval extends Tool {
   onShown() {
     // The layers are at hand when the first color is clicked, and for comparing.
     const { composer, topbar } = this.editor;
-    if (this.cutout)
-      composer.load(this.cutout).then(
-        () => topbar.refresh(),
-        () => {},
-      );
+    const { cutout } = this;
+    if (!cutout || this.#warmedUrl === cutout.url) return;
+    this.#warming.abort();
+    const { signal } = (this.#warming = new AbortController());
+    this.#warmedUrl = cutout.url;
+    const warmUp = async () => {
+      await composer.load(cutout);
+      topbar.refresh();
+      await composer.warmUp(cutout, signal);
+    };
+    // Not at hand, it is computed when it is needed.
+    warmUp().catch(() => (this.#warmedUrl = null));
   }
 
   leave() {
     void this.editor.recorder.settle();
     this.loadedId = null;
     this.drag = null;
+    this.#refining.abort();
+    this.#warming.abort();
   }
 
   /** Shows the settings that the current cut-out was made with. */
