@@ -1,7 +1,7 @@
-"""Spreads the known colours of a picture over the rest of it, smoothly: a background behind the object that hides it,
-or the object's colours beyond its edge.
+"""Spreads the known colours of a picture smoothly over the rest of it.
 
-The editor computes the same in the browser (`planes.js`).
+That continues a background behind the object that hides it, and an object's colours beyond its edge. The
+editor computes the same in the browser (`planes.js`).
 """
 
 import cv2

@@ -393,10 +393,13 @@ export class Composer {
       const compute = () => once(() => placing.turned(inFrame.canvas, about, move));
       return yield* this.#kept.get("moved", JSON.stringify([move, about]), inFrame, compute);
     }
+    const key = JSON.stringify([move, about]);
+    if (this.#isDrafted(draft, "moved", key, inFrame)) return placing.turned(inFrame.canvas, about, move);
     const box = planes.objectBox(yield* this.#alphaOf(inFrame), framing.size);
     if (!box) return inFrame;
+    yield;
     const compute = () => once(() => placing.shrunk(inFrame, box, about, move));
-    return yield* this.#kept.get("moved", JSON.stringify([move, about]), inFrame, compute);
+    return yield* this.#kept.get("moved", key, inFrame, compute);
   }
 
   /**

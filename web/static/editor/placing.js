@@ -83,6 +83,7 @@ export function* framed(subject, framing) {
  */
 export function turned(source, middle, move) {
   const { canvas, context } = movedCanvas(source, middle, move);
+  if (move.scale < SMALLEST_INTERPOLATED) context.imageSmoothingQuality = "medium";
   context.scale(move.scale, move.scale);
   context.drawImage(withMargin(source), -middle.x - 1, -middle.y - 1);
   return { canvas, pixels: null };
