@@ -69,9 +69,19 @@ export function blurred(plane, size, sigma) {
  */
 export function blurredSmall(plane, size, sigma) {
   if (sigma <= 0) return { plane: Float32Array.from(plane), size };
-  if (sigma <= WIDEST_SIGMA) return { plane: convolved(plane, size, sigma, SHORT_REACH), size };
+  if (sigma <= WIDEST_SIGMA) return { plane: roundedPlane(convolved(plane, size, sigma, SHORT_REACH)), size };
   const small = reducedSize(size, sigma);
-  return { plane: convolved(reduced(plane, size, small), small, WIDEST_SIGMA, SHORT_REACH), size: small };
+  const soft = convolved(roundedPlane(reduced(plane, size, small)), small, WIDEST_SIGMA, SHORT_REACH);
+  return { plane: roundedPlane(soft), size: small };
+}
+
+/**
+ * Rounds in place, as the server does between its steps.
+ * @param {Float32Array} plane
+ */
+function roundedPlane(plane) {
+  for (let at = 0; at < plane.length; at += 1) plane[at] = Math.round(plane[at]);
+  return plane;
 }
 
 /**
