@@ -8,7 +8,7 @@ import contextlib
 import functools
 import importlib.util
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ml import device as devices
 from ml.checkpoints import registry
+from ml.device import Precision
 from ml.engines import ncnn_graph
 from ml.engines.network_facts import UPSCALING_FACTS, UpscalerFacts
 from ml.errors import ModelUnavailable
@@ -37,8 +39,10 @@ POLL_MS = 250
 STEADIER_CONTRASTS = (0.7, 0.4)
 
 
-def load(models_dir: Path, checkpoint: str, threads: int) -> "Upscaler":
-    """The upscaler of an installed checkpoint. Raises ModelUnavailable."""
+def load(
+    models_dir: Path, checkpoint: str, threads: int, precisions: Sequence[Precision] = ("bf16",)
+) -> "Upscaler":
+    """The upscaler of an installed checkpoint, in one of `precisions` or f32. Raises ModelUnavailable."""
     if importlib.util.find_spec("openvino") is None:
         raise ModelUnavailable("openvino", "pip install openvino")
     facts = UPSCALING_FACTS[checkpoint]
@@ -46,11 +50,12 @@ def load(models_dir: Path, checkpoint: str, threads: int) -> "Upscaler":
 
     def load_steadier() -> Upscaler | None:
         try:
-            return None if facts.steadier is None else load(models_dir, facts.steadier, threads)
+            return None if facts.steadier is None else load(models_dir, facts.steadier, threads, precisions)
         except ModelUnavailable:
             return None
 
-    return Upscaler(facts, param, weights, threads, load_steadier=load_steadier)
+    precision = None if "bf16" in precisions else "f32"
+    return Upscaler(facts, param, weights, threads, precision, load_steadier)
 
 
 class Upscaler:
@@ -76,6 +81,11 @@ class Upscaler:
         self._precision = precision
         self._networks: dict[str | None, _Network] = {}  # by precision, all of one tile shape
         self._load_steadier = functools.cache(load_steadier)
+
+    @property
+    def precision(self) -> Precision:
+        """The arithmetic of the network."""
+        return "bf16" if self._precision is None and devices.has_fast_bf16() else "f32"
 
     def grid(self, source_shape: tuple[int, ...], result_shape: tuple[int, ...]) -> tiling.Grid:
         """The tiles of a picture; shapes start with height and width."""
