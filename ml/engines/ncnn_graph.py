@@ -46,6 +46,7 @@ def read_network(param: Path, weights: Path, height: int, width: int) -> Any:
         elif layer.kind in _BUILDERS:
             context = LayerContext(ops, layer, [nodes[name] for name in layer.inputs], content)
             nodes[layer.outputs[0]] = _BUILDERS[layer.kind](context)
+            nodes[layer.outputs[0]].set_friendly_name(layer.outputs[0])
         else:
             raise layer.unknown("this kind of layer")
         if layer.parameters:
