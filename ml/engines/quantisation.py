@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from ml import device as devices
+
 #: Lowest and highest value of tensors, by the name of the operation that computes them.
 ActivationRanges = Mapping[str, tuple[float, float]]
 
@@ -23,6 +25,8 @@ _LEVELS = 256
 _STEPS = _LEVELS - 1
 # Signed weights are symmetric: -127..127 of -128..127.
 _WEIGHT_STEPS = 127
+# Without VNNI, processors add two products in 16 bits, which overflow unless weights use half of their range.
+_HALF_RANGE = 2
 
 
 @functools.cache
@@ -72,6 +76,8 @@ def _quantise_weights(convolution: Any) -> None:
         constant = constant.input_value(0).get_node()
     values = np.abs(np.asarray(constant.data, np.float32))
     largest = np.maximum(values.max(axis=(1, 2, 3), keepdims=True), np.float32(1e-9))
+    if not devices.has_wide_int8():
+        largest *= _HALF_RANGE
     lowest = -largest * np.float32((_WEIGHT_STEPS + 1) / _WEIGHT_STEPS)
     convolution.input(1).replace_source_output(_quantised(weights, lowest, largest))
 

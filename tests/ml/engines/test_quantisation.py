@@ -109,6 +109,21 @@ class TestTinyNetwork:
             error = np.abs(full[0, channel] - quantised[0, channel]).mean()
             assert error < 0.02 * np.abs(full[0, channel]).max()
 
+    def test_bright_inputs_do_not_overflow(self) -> None:
+        """Without VNNI, sums of two products saturate in 16 bits unless weights use half of their range."""
+        from openvino import opset13 as ops
+
+        def build() -> Any:
+            data = ops.parameter([1, 3, 32, 32], np.float32)
+            data.set_friendly_name("data")
+            whole = _convolution(ops, data, np.full((16, 3, 3, 3), 0.1, np.float32))
+            return openvino.Model([ops.result(whole)], [data])
+
+        graph, bright = build(), np.ones((1, 3, 32, 32), np.float32)
+        quantisation.quantise(graph, {"data": (0.0, 1.0)})
+        full, quantised = _compiled(build())({0: bright})[0], _compiled(graph)({0: bright})[0]
+        np.testing.assert_allclose(quantised, full, rtol=0.01)
+
     def test_zero_stays_exact_where_values_are_negative(self) -> None:
         """Convolutions pad with it: a range whose levels miss 0 would add a border to every picture."""
         graph = self.build()
