@@ -7,7 +7,6 @@ is uniform with 256 levels, by channel for weights and by tensor for activations
 OpenVINO computes with integer instructions.
 """
 
-import functools
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,14 +28,13 @@ _WEIGHT_STEPS = 127
 _HALF_RANGE = 2
 
 
-@functools.cache
-def ranges_of(checkpoint: str) -> ActivationRanges | None:
-    """The ranges of a checkpoint's file by its stem; None if it is not to be quantised."""
-    file = _FOLDER / f"{checkpoint}.json"
-    if not file.is_file():
-        return None
+def _read(file: Path) -> ActivationRanges:
     content: dict[str, list[float]] = json.loads(file.read_text())
     return {name: (low, high) for name, (low, high) in content.items()}
+
+
+#: By the stem of the checkpoint's file. Networks that are not here cannot be quantised.
+RANGES = {file.stem: _read(file) for file in sorted(_FOLDER.glob("*.json"))}
 
 
 def quantise(graph: Any, ranges: ActivationRanges) -> None:

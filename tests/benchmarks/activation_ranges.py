@@ -65,13 +65,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="+", choices=[*MATTING_FACTS, *_upscalers()], metavar="NAME")
     for name in parser.parse_args().names:
-        ranges = find(_matting(name) if name in MATTING_FACTS else _upscaler(name))
+        ranges, loss = find(_matting(name) if name in MATTING_FACTS else _upscaler(name))
+        if loss > 0:
+            print(f"{name} cannot be quantised: it would lose {loss:.4f} more than is allowed")
+            continue
         lines = [f"  {json.dumps(tensor)}: [{low:.5g}, {high:.5g}]" for tensor, (low, high) in ranges.items()]
         (_FOLDER / f"{name}.json").write_text("{\n" + ",\n".join(lines) + "\n}\n")
 
 
-def find(subject: Subject) -> ActivationRanges:
-    """The ranges of the convolutions that are to be quantised."""
+def find(subject: Subject) -> tuple[ActivationRanges, float]:
+    """The ranges of the convolutions that are to be quantised, and the loss with them."""
     ranges: ActivationRanges = measure(subject.read(), subject.inputs)
     names = list(ranges)
     candidates = {*names[:_FIRST], *names[-_LAST:]}
@@ -83,7 +86,7 @@ def find(subject: Subject) -> ActivationRanges:
         candidates.remove(name)
         ranges, loss = _without(ranges, name), without[name]
         print(f"without {name}: {loss:.4f}", flush=True)
-    return ranges
+    return ranges, loss
 
 
 def measure(graph: Any, inputs: Iterable[Floats]) -> dict[str, tuple[float, float]]:
