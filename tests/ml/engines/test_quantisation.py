@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 from ml.backend import ToolCall
-from ml.catalogue import TOOLS
 from ml.device import Precision, PrecisionChoice
 from ml.engines import quantisation
 from ml.engines.cache import EngineCache
 from ml.engines.network import Floats
 from ml.runtime.run_call import perform
+from ml.tools.bg_removal_params import BgRemovalParams
+from ml.tools.crop import CropParams
 from tests.support.checkpoints import models_dir
 from tests.support.ml.cutouts import engines
 from tests.support.ml.photos import jpeg_bytes, photo
@@ -42,18 +43,13 @@ class TestIsnet:
         assert 0 < difference <= 1.5
 
     def test_an_answer_tells_the_precision(self, floats: EngineCache) -> None:
-        call = ToolCall(
-            "bg-removal",
-            TOOLS["bg-removal"].params(model="quality"),
-            {"image": jpeg_bytes(photo("coffee"))},
-        )
+        params = BgRemovalParams(model="quality")
+        call = ToolCall("bg-removal", params, {"image": jpeg_bytes(photo("coffee"))})
         answers = [perform(call, one, lambda _stage, _fraction: None) for one in (engines(), floats)]
         assert [one.precision for one in answers] == ["int8", "f32"]
 
     def test_a_tool_without_a_network_has_no_precision(self, floats: EngineCache) -> None:
-        call = ToolCall(
-            "crop", TOOLS["crop"].params(width=8, height=8), {"image": jpeg_bytes(photo("coffee"))}
-        )
+        call = ToolCall("crop", CropParams(mode="trim"), {"image": jpeg_bytes(photo("coffee"))})
         assert perform(call, floats, lambda _stage, _fraction: None).precision is None
 
 

@@ -147,7 +147,8 @@ def test_quality_matches_ncnn_and_is_sharper_than_lanczos() -> None:
     expected = np.clip(np.rint(projected * 255), 0, 255).astype(np.uint8)
     enlargement_checks.hold_colours(small, expected)
     fastest = engines().upscaler("realesrgan-x4plus").precision
-    for precision, worst, mean in (("f32", 1, 0.01), (fastest, 24, 1.5)):
+    tolerances: list[tuple[Precision, int, float]] = [("f32", 1, 0.01), (fastest, 24, 1.5)]
+    for precision, worst, mean in tolerances:
         ours = np.empty((128, 128, 3), np.uint8)
         Upscaler(whole, *files, threads=1, precision=precision).enlarge(small, ours, lambda share: None)
         difference = np.abs(ours.astype(int) - expected)
