@@ -168,14 +168,15 @@ def _random_look(chance: random.Random) -> dict[str, str]:
 
 
 def test_random_looks_equal_what_the_server_draws(editor: Editor) -> None:
-    """Each in the result's size, where nearly every pixel is the same."""
+    """Each in the result's size. Roundings of coloured, soft shadows add up to a third level in few pixels."""
     chance = random.Random(6)
     looks = [_random_look(chance) for _ in range(20)]
     editor.open("cup.jpg", jpeg_bytes(photo("coffee")))
     editor.apply("Remove background")
     for look, answer in zip(looks, editor.page.evaluate(_COMPARE, looks), strict=True):
         assert answer["frame"] == answer["drawn"] == answer["preview"], look
-        assert difference(answer, 0.999) <= 2, look
+        assert difference(answer, 0.99) <= 2, look
+        assert difference(answer, 0.999) <= 3, look
 
 
 _DRAFT = """async () => {
