@@ -168,7 +168,7 @@ def _random_look(chance: random.Random) -> dict[str, str]:
 
 
 def test_random_looks_equal_what_the_server_draws(editor: Editor) -> None:
-    """Each in the result's size. Roundings of coloured, soft shadows add up to a third level in few pixels."""
+    """Each in the result's size. Roundings of soft shadows add up to a third level in a few pixels."""
     chance = random.Random(6)
     looks = [_random_look(chance) for _ in range(20)]
     editor.open("cup.jpg", jpeg_bytes(photo("coffee")))
