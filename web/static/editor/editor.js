@@ -257,9 +257,9 @@ export class Editor {
       this.interruptedView = null;
     this.stage.tool = this.isLocked ? null : this.tool;
     const isResult = made?.id === step.id;
-    const hadNextSteps = this.nextSteps.isShown;
+    const keepsNextSteps = isResult && history.isLook(step) && this.nextSteps.isShown;
     this.compare(false);
-    if (!this.nextSteps.isOf(step)) this.nextSteps.hide();
+    if (!keepsNextSteps && !this.nextSteps.isOf(step)) this.nextSteps.hide();
     this.tool?.onStep(made);
     this.stage.element.classList.add("loading");
     try {
@@ -271,7 +271,7 @@ export class Editor {
       if (this.isComparing) await this.compare(true);
       this.#onView();
       if (isResult && !history.isLook(step)) void this.#presentResult(step);
-      else if (isResult && hadNextSteps) this.nextSteps.show(step);
+      else if (keepsNextSteps) this.nextSteps.show(step);
     } catch {
       if (this.model.step?.id !== step.id) return;
       this.model.emit("notice", "This step's picture cannot be shown.");
