@@ -43,11 +43,11 @@ def test_the_front_page_lists_every_tool_and_the_url_of_this_server(server: Runn
 
 
 def test_the_front_pages_pictures_of_extend_show_what_it_adds() -> None:
-    pictures = (
-        Image.open(FOLDER / "showcase" / f"generative-expand-{name}.webp") for name in ("before", "after")
-    )
-    before, after = (picture.width / picture.height for picture in pictures)
-    assert after > before * 1.1
+    ratios = []
+    for name in ("before", "after"):
+        with Image.open(FOLDER / "showcase" / f"generative-expand-{name}.webp") as picture:
+            ratios.append(picture.width / picture.height)
+    assert ratios[1] > ratios[0] * 1.1
 
 
 def test_every_resource_of_a_page_exists_and_is_cacheable(server: RunningServer) -> None:
