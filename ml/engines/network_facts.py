@@ -124,6 +124,7 @@ class UpscalerFacts:
     memory_bytes: int  # approximate, with 2 streams
     files: tuple[str, str]  # the graph and its weights
     steadier: str | None = None  # the checkpoint for tiles where this one fails
+    text_by_steadier: bool = False  # whether that one computes tiles of text in the first place
     shifts_colours: bool = False
 
 
@@ -139,6 +140,7 @@ UPSCALING_FACTS: dict[str, UpscalerFacts] = {
             memory_bytes=340_000_000,  # with the steadier network's
             files=("span-x2-ch52.param", "span-x2-ch52.bin"),
             steadier="span-x4",
+            text_by_steadier=True,  # closer to the truth by 1 dB, with more even strokes
         ),
         UpscalerFacts(
             "span-x4",

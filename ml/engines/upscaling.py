@@ -8,7 +8,7 @@ import contextlib
 import functools
 import importlib.util
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from ml.checkpoints import registry
 from ml.engines import ncnn_graph
 from ml.engines.network_facts import UPSCALING_FACTS, UpscalerFacts
 from ml.errors import ModelUnavailable
-from ml.imaging import enlargement_checks, tiling, transparency
+from ml.imaging import enlargement_checks, text_areas, tiling, transparency
 from ml.pixels import Mask, Pixels
 
 Tile = NDArray[np.float32]  # RGB, H x W x 3, 0..1
@@ -100,8 +100,7 @@ class Upscaler:
         def report() -> None:
             on_tile(done / grid.count)
 
-        tiles = (_network_input(tiling.cut_tile(source, grid, index)) for index in range(grid.count))
-        for tile, enlarged in self._network(grid, self._precision).enlarge(tiles, report):
+        for tile, enlarged in self._enlarged_tiles(source, grid, report):
             sound = enlarged if is_sound(tile, enlarged) else self._redo(grid, tile, report)
             if result.ndim == 2:
                 finished = _as_bytes(_plane(sound))
@@ -110,6 +109,7 @@ class Upscaler:
                     sound = enlargement_checks.back_project(tile, sound)
                 steady, share = self._replace_failed_blocks(grid, tile, sound, report)
                 replaced_share += share / grid.count
+                steady = text_areas.keep_ink(tile, steady, text_areas.find(tile))
                 finished = _as_bytes(steady)
                 enlargement_checks.hold_colours(_as_bytes(tile), finished)
             mosaic.place(done, finished)
@@ -118,6 +118,44 @@ class Upscaler:
         if result.ndim == 2:
             transparency.hold_alpha(source, result)
         return replaced_share
+
+    def _enlarged_tiles(
+        self, source: Pixels | Mask, grid: tiling.Grid, report: Callable[[], None]
+    ) -> Iterator[tuple[Tile, Tile]]:
+        """Each tile with its enlargement (not clipped), in order; tiles of text by the network for text."""
+        for_text = self._load_steadier() if self.facts.text_by_steadier and source.ndim == 3 else None
+
+        def tile(index: int) -> Tile:
+            return _network_input(tiling.cut_tile(source, grid, index))
+
+        def is_text(index: int) -> bool:
+            report()
+            return text_areas.is_text_tile(text_areas.find(tile(index)))
+
+        texts = [for_text is not None and is_text(index) for index in range(grid.count)]
+
+        def enlarged(upscaler: Upscaler, of_text: bool) -> Generator[tuple[Tile, Tile], None, None]:
+            tiles = (tile(index) for index in range(grid.count) if texts[index] == of_text)
+            return upscaler._network(grid, upscaler._precision).enlarge(tiles, report)
+
+        # Closed at once when the caller stops, because running requests read the tiles.
+        with contextlib.ExitStack() as stack:
+            by_kind = {
+                of_text: stack.enter_context(contextlib.closing(enlarged(upscaler, of_text)))
+                for of_text, upscaler in ((False, self), (True, for_text))
+                if upscaler is not None and of_text in texts
+            }
+            for of_text in texts:
+                original, result = next(by_kind[of_text])
+                yield original, self._fit(grid, result)
+
+    def _fit(self, grid: tiling.Grid, enlarged: Tile) -> Tile:
+        """`enlarged`, reduced to this upscaler's factor if it came from one of a larger factor."""
+        height, width = (side * self.facts.tiling.factor for side in grid.tile_shape)
+        if enlarged.shape[:2] == (height, width):
+            return enlarged
+        reduced: Tile = cv2.resize(enlarged, (width, height), interpolation=cv2.INTER_AREA)
+        return reduced
 
     def enlarge_tile(self, grid: tiling.Grid, tile: Tile, report: Callable[[], None]) -> Tile:
         """One tile of `grid`, `factor` times larger, by the network alone."""
@@ -144,15 +182,11 @@ class Upscaler:
     def _steadier_tiles(self, grid: tiling.Grid, tile: Tile, report: Callable[[], None]) -> Iterator[Tile]:
         """Other enlargements of a tile, the best first, each computed when it is asked for."""
         upscaler = self._load_steadier() or self
-        factor = self.facts.tiling.factor
-        height, width = (side * factor for side in tile.shape[:2])
 
         def enlarge(contrast: float) -> Tile:
             darkest = (1 - contrast) / 2
             squeezed = np.asarray(tile * contrast + darkest, np.float32)
-            enlarged = (upscaler.enlarge_tile(grid, squeezed, report) - darkest) / contrast
-            reduced: Tile = cv2.resize(enlarged, (width, height), interpolation=cv2.INTER_AREA)
-            return reduced
+            return self._fit(grid, (upscaler.enlarge_tile(grid, squeezed, report) - darkest) / contrast)
 
         for contrast in STEADIER_CONTRASTS:
             yield enlarge(contrast)
@@ -229,7 +263,9 @@ class _Network:
         enlarged: Tile = request.get_output_tensor().data[0].copy()
         return enlarged
 
-    def enlarge(self, tiles: Iterable[Tile], on_wait: Callable[[], None]) -> Iterator[tuple[Tile, Tile]]:
+    def enlarge(
+        self, tiles: Iterable[Tile], on_wait: Callable[[], None]
+    ) -> Generator[tuple[Tile, Tile], None, None]:
         """Each tile with its enlargement (not clipped), in order; one per stream in parallel.
 
         Tiles of one colour are not computed. `on_wait` is called while waiting.
