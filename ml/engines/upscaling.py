@@ -109,7 +109,6 @@ class Upscaler:
                     sound = enlargement_checks.back_project(tile, sound)
                 steady, share = self._replace_failed_blocks(grid, tile, sound, report)
                 replaced_share += share / grid.count
-                steady = text_areas.keep_ink(tile, steady, text_areas.find(tile))
                 finished = _as_bytes(steady)
                 enlargement_checks.hold_colours(_as_bytes(tile), finished)
             mosaic.place(done, finished)
@@ -165,6 +164,8 @@ class Upscaler:
         self, grid: tiling.Grid, tile: Tile, enlarged: Tile, report: Callable[[], None]
     ) -> tuple[Tile, float]:
         """`enlarged` with its failed blocks from steadier methods, and the share of such blocks."""
+        shares = text_areas.find(tile)
+        enlarged = text_areas.keep_ink(tile, enlarged, shares)
         failed = enlargement_checks.failed_blocks(tile, enlarged)
         share = float(failed.mean())
         steadier = self._steadier_tiles(grid, tile, report)
@@ -172,7 +173,9 @@ class Upscaler:
             replacement = next(steadier, None)
             if replacement is None:
                 plain = enlargement_checks.resample(tile, self.facts.tiling.factor)
+                plain = text_areas.keep_ink(tile, plain, shares)
                 return enlargement_checks.replace_blocks(enlarged, plain, failed), share
+            replacement = text_areas.keep_ink(tile, replacement, shares)
             still_failed = enlargement_checks.failed_blocks(tile, replacement)
             mended = failed & ~still_failed
             enlarged = enlargement_checks.replace_blocks(enlarged, np.clip(replacement, 0, 1), mended)
