@@ -140,7 +140,7 @@ UPSCALING_FACTS: dict[str, UpscalerFacts] = {
             memory_bytes=340_000_000,  # with the steadier network's
             files=("span-x2-ch52.param", "span-x2-ch52.bin"),
             steadier="span-x4",
-            text_by_steadier=True,  # closer to the truth by 1 dB, with more even strokes
+            text_by_steadier=True,  # closer to the truth, with more even strokes
         ),
         UpscalerFacts(
             "span-x4",

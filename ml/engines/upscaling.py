@@ -35,6 +35,8 @@ PLANE_DARKEST, PLANE_RANGE = 0.25, 0.2
 POLL_MS = 250
 #: Contrasts at which a tile is computed again where the network failed. At 0.7, hardly any block fails.
 STEADIER_CONTRASTS = (0.7, 0.4)
+#: Contrast at which tiles of text are computed. At full contrast, dots appear beside hard-edged strokes.
+TEXT_CONTRAST = 0.7
 
 
 def load(models_dir: Path, checkpoint: str, threads: int) -> "Upscaler":
@@ -100,14 +102,14 @@ class Upscaler:
         def report() -> None:
             on_tile(done / grid.count)
 
-        for tile, enlarged in self._enlarged_tiles(source, grid, report):
+        for tile, enlarged, is_text in self._enlarged_tiles(source, grid, report):
             sound = enlarged if is_sound(tile, enlarged) else self._redo(grid, tile, report)
             if result.ndim == 2:
                 finished = _as_bytes(_plane(sound))
             else:
                 if self.facts.shifts_colours:
                     sound = enlargement_checks.back_project(tile, sound)
-                steady, share = self._replace_failed_blocks(grid, tile, sound, report)
+                steady, share = self._replace_failed_blocks(grid, tile, sound, is_text, report)
                 replaced_share += share / grid.count
                 finished = _as_bytes(steady)
                 enlargement_checks.hold_colours(_as_bytes(tile), finished)
@@ -120,8 +122,11 @@ class Upscaler:
 
     def _enlarged_tiles(
         self, source: Pixels | Mask, grid: tiling.Grid, report: Callable[[], None]
-    ) -> Iterator[tuple[Tile, Tile]]:
-        """Each tile with its enlargement (not clipped), in order; tiles of text by the network for text."""
+    ) -> Iterator[tuple[Tile, Tile, bool]]:
+        """Each tile, its enlargement (not clipped) and whether it is of text, in order.
+
+        Tiles of text are computed by the steadier network where the facts say so.
+        """
         for_text = self._load_steadier() if self.facts.text_by_steadier and source.ndim == 3 else None
 
         def tile(index: int) -> Tile:
@@ -133,20 +138,26 @@ class Upscaler:
 
         texts = [for_text is not None and is_text(index) for index in range(grid.count)]
 
-        def enlarged(upscaler: Upscaler, of_text: bool) -> Generator[tuple[Tile, Tile], None, None]:
-            tiles = (tile(index) for index in range(grid.count) if texts[index] == of_text)
-            return upscaler._network(grid, upscaler._precision).enlarge(tiles, report)
+        def enlarged(upscaler: Upscaler, contrast: float) -> Generator[tuple[Tile, Tile], None, None]:
+            of_text = upscaler is not self
+            tiles = (
+                _squeezed(tile(index), contrast) for index in range(grid.count) if texts[index] == of_text
+            )
+            # Compiled only when the first tile is asked for.
+            yield from upscaler._network(grid, upscaler._precision).enlarge(tiles, report)
 
         # Closed at once when the caller stops, because running requests read the tiles.
         with contextlib.ExitStack() as stack:
-            by_kind = {
-                of_text: stack.enter_context(contextlib.closing(enlarged(upscaler, of_text)))
-                for of_text, upscaler in ((False, self), (True, for_text))
-                if upscaler is not None and of_text in texts
-            }
-            for of_text in texts:
-                original, result = next(by_kind[of_text])
-                yield original, self._fit(grid, result)
+            others = stack.enter_context(contextlib.closing(enlarged(self, 1)))
+            of_text = others
+            if for_text is not None:
+                of_text = stack.enter_context(contextlib.closing(enlarged(for_text, TEXT_CONTRAST)))
+            for index, is_one in enumerate(texts):
+                if is_one:
+                    _, result = next(of_text)
+                    yield tile(index), self._fit(grid, _stretched(result, TEXT_CONTRAST)), True
+                else:
+                    yield *next(others), False
 
     def _fit(self, grid: tiling.Grid, enlarged: Tile) -> Tile:
         """`enlarged`, reduced to this upscaler's factor if it came from one of a larger factor."""
@@ -161,14 +172,15 @@ class Upscaler:
         return self._network(grid, self._precision).enlarge_one(tile, report)
 
     def _replace_failed_blocks(
-        self, grid: tiling.Grid, tile: Tile, enlarged: Tile, report: Callable[[], None]
+        self, grid: tiling.Grid, tile: Tile, enlarged: Tile, is_text: bool, report: Callable[[], None]
     ) -> tuple[Tile, float]:
         """`enlarged` with its failed blocks from steadier methods, and the share of such blocks."""
         shares = text_areas.find(tile)
         enlarged = text_areas.keep_ink(tile, enlarged, shares)
         failed = enlargement_checks.failed_blocks(tile, enlarged)
         share = float(failed.mean())
-        steadier = self._steadier_tiles(grid, tile, report)
+        contrasts = [contrast for contrast in STEADIER_CONTRASTS if not is_text or contrast < TEXT_CONTRAST]
+        steadier = self._steadier_tiles(grid, tile, contrasts, report)
         while failed.any():
             replacement = next(steadier, None)
             if replacement is None:
@@ -182,17 +194,14 @@ class Upscaler:
             failed &= still_failed
         return enlarged, share
 
-    def _steadier_tiles(self, grid: tiling.Grid, tile: Tile, report: Callable[[], None]) -> Iterator[Tile]:
+    def _steadier_tiles(
+        self, grid: tiling.Grid, tile: Tile, contrasts: list[float], report: Callable[[], None]
+    ) -> Iterator[Tile]:
         """Other enlargements of a tile, the best first, each computed when it is asked for."""
         upscaler = self._load_steadier() or self
-
-        def enlarge(contrast: float) -> Tile:
-            darkest = (1 - contrast) / 2
-            squeezed = np.asarray(tile * contrast + darkest, np.float32)
-            return self._fit(grid, (upscaler.enlarge_tile(grid, squeezed, report) - darkest) / contrast)
-
-        for contrast in STEADIER_CONTRASTS:
-            yield enlarge(contrast)
+        for contrast in contrasts:
+            enlarged = upscaler.enlarge_tile(grid, _squeezed(tile, contrast), report)
+            yield self._fit(grid, _stretched(enlarged, contrast))
 
     def _network(self, grid: tiling.Grid, precision: str | None) -> "_Network":
         if any(network.tile_shape != grid.tile_shape for network in self._networks.values()):
@@ -322,6 +331,16 @@ def _network_input(tile: Pixels | Mask) -> Tile:
         return np.divide(colours, 255, dtype=np.float32)
     plane = tile * np.float32(PLANE_RANGE / 255) + np.float32(PLANE_DARKEST)
     return np.repeat(plane[:, :, None], 3, axis=2)
+
+
+def _squeezed(tile: Tile, contrast: float) -> Tile:
+    """`tile` with this share of its contrast, around a medium grey."""
+    return tile if contrast == 1 else np.asarray(tile * contrast + (1 - contrast) / 2, np.float32)
+
+
+def _stretched(enlarged: Tile, contrast: float) -> Tile:
+    """The reverse of `_squeezed`."""
+    return np.asarray((enlarged - (1 - contrast) / 2) / contrast, np.float32)
 
 
 def _plane(enlarged: Tile) -> NDArray[np.float32]:
