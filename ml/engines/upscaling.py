@@ -125,9 +125,8 @@ class Upscaler:
     ) -> Iterator[tuple[Tile, Tile, bool]]:
         """Each tile, its enlargement (not clipped) and whether it is of text, in order.
 
-        Tiles of text are computed by the steadier network where the facts say so.
+        Tiles of text are computed in less contrast, by the steadier network if there is one.
         """
-        for_text = self._load_steadier() if self.facts.text_by_steadier and source.ndim == 3 else None
 
         def tile(index: int) -> Tile:
             return _network_input(tiling.cut_tile(source, grid, index))
@@ -136,28 +135,30 @@ class Upscaler:
             report()
             return text_areas.is_text_tile(text_areas.find(tile(index)))
 
-        texts = [for_text is not None and is_text(index) for index in range(grid.count)]
+        finds_text = self.facts.squeezes_text and source.ndim == 3
+        texts = [finds_text and is_text(index) for index in range(grid.count)]
+        for_text = (self._load_steadier() or self) if any(texts) else self
 
-        def enlarged(upscaler: Upscaler, contrast: float) -> Generator[tuple[Tile, Tile], None, None]:
-            of_text = upscaler is not self
+        def enlarged(upscaler: Upscaler) -> Generator[tuple[Tile, Tile], None, None]:
             tiles = (
-                _squeezed(tile(index), contrast) for index in range(grid.count) if texts[index] == of_text
+                _squeezed(tile(index), TEXT_CONTRAST if of_text else 1)
+                for index, of_text in enumerate(texts)
+                if (for_text if of_text else self) is upscaler
             )
             # Compiled only when the first tile is asked for.
             yield from upscaler._network(grid, upscaler._precision).enlarge(tiles, report)
 
         # Closed at once when the caller stops, because running requests read the tiles.
         with contextlib.ExitStack() as stack:
-            others = stack.enter_context(contextlib.closing(enlarged(self, 1)))
-            of_text = others
-            if for_text is not None:
-                of_text = stack.enter_context(contextlib.closing(enlarged(for_text, TEXT_CONTRAST)))
-            for index, is_one in enumerate(texts):
-                if is_one:
-                    _, result = next(of_text)
-                    yield tile(index), self._fit(grid, _stretched(result, TEXT_CONTRAST)), True
-                else:
-                    yield *next(others), False
+            others = stack.enter_context(contextlib.closing(enlarged(self)))
+            by_text = others
+            if for_text is not self:
+                by_text = stack.enter_context(contextlib.closing(enlarged(for_text)))
+            for index, of_text in enumerate(texts):
+                original, result = next(by_text if of_text else others)
+                if of_text:
+                    original, result = tile(index), self._fit(grid, _stretched(result, TEXT_CONTRAST))
+                yield original, result, of_text
 
     def _fit(self, grid: tiling.Grid, enlarged: Tile) -> Tile:
         """`enlarged`, reduced to this upscaler's factor if it came from one of a larger factor."""
