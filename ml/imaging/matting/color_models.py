@@ -108,7 +108,7 @@ def _moments(picture: Floats, weight: Floats, sigma_pixels: float) -> tuple[list
         blurred: Floats = cv2.GaussianBlur(values, (0, 0), sigma)
         return blurred
 
-    share: Floats = 1 / (gathered(small_weight) + 1e-7)
+    share: Floats = np.reciprocal(gathered(small_weight) + 1e-7)
     mean: list[Floats] = [gathered(channel) * share for channel in sums]
     spread: list[Floats] = [gathered(sums[i] * colors[j]) * share - mean[i] * mean[j] for i, j in _PAIRS]
     return mean, spread

@@ -50,7 +50,8 @@ def refine(picture: Pixels, matte: Matte, small_picture: Pixels | None = None) -
     """
     if small_picture is None:
         small_picture = reduced(picture, matte)
-    small: Floats = small_picture.astype(np.float32) / 255
+    small = small_picture.astype(np.float32)
+    small /= 255
     grid = small.shape[1], small.shape[0]
     small_matte = cv2.resize(matte, grid, interpolation=cv2.INTER_AREA)
     solid = _solid(small_matte)
