@@ -52,3 +52,16 @@ test("what is beyond the canvas is cut off", () => {
   const outside = resampled(square(), VISIBLE, { ...place, x: 400 }, { width: 6, height: 16 });
   assert.ok(outside.every((value) => value === 0));
 });
+
+test("a picture is opaque up to its border and adds nothing beyond it", () => {
+  const pixels = { data: new Uint8ClampedArray(20 * 16 * 4).fill(255), width: 20, height: 16 };
+  for (const zoom of [0.5, 1, 2.5]) {
+    const place = { x: 10, y: 6, width: 20 * zoom, height: 16 * zoom };
+    const answer = resampled(pixels, { x: 0, y: 0, width: 20, height: 16 }, place, { width: 80, height: 80 });
+    for (let at = 0; at < 80 * 80; at += 1) {
+      const [x, y] = [at % 80, Math.floor(at / 80)];
+      const isInside = x >= 10 && x < 10 + place.width && y >= 6 && y < 6 + place.height;
+      assert.equal(answer[at * 4 + 3], isInside ? 255 : 0, `${zoom}: ${x}, ${y}`);
+    }
+  }
+});

@@ -6,15 +6,16 @@ import * as backgrounds from "./backgrounds.js";
 import { loadImage } from "./images.js";
 import { alphaOf, loadLayers, pixelsOf, subjectOf } from "./layers.js";
 import * as looks from "./looks.js";
+import { framed, moved, outlined, roomFor } from "./placed_subjects.js";
 import { framingOf, isFramed, placedBox, placementOf, wholeFraming } from "./placement.js";
 import * as planes from "./planes.js";
 import { drawMark } from "./preview_mark.js";
-import { resampled } from "./resampling.js";
 import { shadowCanvas } from "./shadows.js";
 
 /** @import { Layers, Subject } from "./layers.js" */
+/** @import { Placed } from "./placed_subjects.js" */
 /** @import { Framing } from "./placement.js" */
-/** @import { Cutout, Fields, Frame, Point, Preset, Size } from "./types.js" */
+/** @import { Cutout, Fields, Frame, Preset, Size } from "./types.js" */
 
 /**
  * The frame of a look in full resolution.
@@ -24,16 +25,9 @@ import { shadowCanvas } from "./shadows.js";
  * @property {Frame | null} subject where it is without its move, if anything of it is visible
  */
 
-/**
- * The subject where it is on the preview.
- * @typedef {object} Placed
- * @property {OffscreenCanvas} canvas
- * @property {ImageData | null} pixels of the canvas, if they are at hand
- */
-
 const LAYERS_KEPT = 4;
 /** How many results of each kind are kept. */
-const KEPT = { look: 3, subject: 1, framed: 4, moved: 1, alpha: 2, shadow: 2, blur: 1 };
+const KEPT = { look: 3, subject: 1, framed: 4, moved: 1, outlined: 2, alpha: 2, shadow: 2, blur: 1 };
 
 export class Composer {
   /** @param {Preset[]} presets what the looks' presets stand for */
@@ -155,7 +149,7 @@ export class Composer {
     const context = offscreenContextOf(canvas);
     this.#drawBackground(context, layers, look, backgroundUrl, framing);
     if (subject) {
-      const placed = this.#placed(look, subject, framing);
+      const placed = this.#placed(layers, look, subject, framing);
       const shadow = this.#shadowOf(look, placed, framing);
       if (shadow) context.drawImage(shadow, 0, 0, canvas.width, canvas.height);
       context.drawImage(placed.canvas, 0, 0);
@@ -204,7 +198,7 @@ export class Composer {
    */
   #framingOf({ cutout, size, scale }, look, subject) {
     if (!isFramed(look)) return wholeFraming(cutout, size);
-    const box = subject?.fullBox ?? { x: 0, y: 0, width: cutout.width, height: cutout.height };
+    const box = subject?.outlinedBox ?? { x: 0, y: 0, width: cutout.width, height: cutout.height };
     const isTurned = Number(look.subject_rotate || "0") !== 0 || Number(look.subject_scale || "100") !== 100;
     return framingOf(placementOf(look, box, cutout), cutout, scale, isTurned);
   }
@@ -241,28 +235,51 @@ export class Composer {
    * @returns {Subject | null} null if nothing is visible
    */
   #subjectOf(layers, look) {
-    const names = ["shift_edge", "feather", "decontaminate", "outline_width", "outline_color"];
+    const names = ["shift_edge", "feather", "decontaminate", "outline_width"];
     const key = JSON.stringify(names.map((name) => look[name] ?? ""));
     return this.#kept.get("subject", key, () => subjectOf(layers, look), layers);
   }
 
   /**
-   * The subject alone, where it is on the preview.
+   * The subject alone with its outline, where it is on the preview.
+   * @param {Layers} layers
    * @param {Fields} look
    * @param {Subject} subject
    * @param {Framing} framing
    * @returns {Placed}
    */
-  #placed(look, subject, framing) {
-    const inFrame = this.#framed(subject, framing);
+  #placed({ cutout }, look, subject, framing) {
     const move = looks.moveOf(look, framing.canvas, framing.scale);
-    if (!move.x && !move.y && !move.degrees && move.scale === 1) return inFrame;
+    if (!subject.outlineWidth) return this.#moved(subject, framing, move, 0);
+    const outline = {
+      width: subject.outlineWidth,
+      scale: (framing.picture.width / cutout.width) * move.scale,
+      color: look.outline_color || "#ffffff",
+    };
+    // Around what is moved beyond the frame, too.
+    const room = looks.moves(move) ? roomFor(outline, framing.scale) : 0;
+    const bare = this.#moved(subject, framing, move, room);
+    const key = JSON.stringify(outline);
+    return this.#kept.get("outlined", key, () => outlined(bare, outline, framing.size), bare);
+  }
+
+  /**
+   * The subject without its outline, where it is on a preview with `room` around it.
+   * @param {Subject} subject
+   * @param {Framing} framing
+   * @param {looks.Move} move
+   * @param {number} room
+   * @returns {Placed}
+   */
+  #moved(subject, framing, move, room) {
+    const inFrame = this.#framed(subject, framing);
+    if (!looks.moves(move)) return inFrame;
     // Where it is seen, because filters move its edge, and not where its box was placed.
     const box = inFrame === subject ? subject.box : planes.objectBox(this.#alphaOf(inFrame), framing.size);
     if (!box) return inFrame;
     const middle = looks.middleOf(box);
-    const key = JSON.stringify([move, middle]);
-    return this.#kept.get("moved", key, () => moved(inFrame.canvas, middle, move), inFrame);
+    const key = JSON.stringify([move, middle, room]);
+    return this.#kept.get("moved", key, () => moved(inFrame.canvas, middle, move, room), inFrame);
   }
 
   /**
@@ -330,38 +347,4 @@ class Kept {
  */
 function isWhole({ picture }, size) {
   return picture.x === 0 && picture.y === 0 && picture.width === size.width && picture.height === size.height;
-}
-
-/**
- * @param {Subject} subject
- * @param {Framing} framing
- * @returns {Placed}
- */
-function framed({ pixels: whole, canvas: wholeCanvas, faintBox }, { picture, size }) {
-  const canvas = new OffscreenCanvas(size.width, size.height);
-  const isMovedOnly = picture.width === whole.width && picture.height === whole.height;
-  if (isMovedOnly && Number.isInteger(picture.x) && Number.isInteger(picture.y)) {
-    offscreenContextOf(canvas, { willReadFrequently: true }).drawImage(wholeCanvas, picture.x, picture.y);
-    return { canvas, pixels: null };
-  }
-  const pixels = new ImageData(resampled(whole, faintBox, picture, size), size.width);
-  offscreenContextOf(canvas).putImageData(pixels, 0, 0);
-  return { canvas, pixels };
-}
-
-/**
- * @param {OffscreenCanvas} source the subject in its frame
- * @param {Point} middle of it
- * @param {looks.Move} move
- * @returns {Placed}
- */
-function moved(source, { x, y }, move) {
-  const canvas = new OffscreenCanvas(source.width, source.height);
-  const context = offscreenContextOf(canvas, { willReadFrequently: true });
-  context.imageSmoothingQuality = move.scale < 0.5 ? "high" : "low";
-  context.translate(x + move.x, y + move.y);
-  context.rotate((move.degrees * Math.PI) / 180);
-  context.scale(move.scale, move.scale);
-  context.drawImage(source, -x, -y);
-  return { canvas, pixels: null };
 }

@@ -22,6 +22,8 @@ const LANCZOS_REACH = 3;
 const CUBIC_REACH = 2;
 /** Sizes are whole pixels, so that a picture in its own size is not exactly that. */
 const NEARLY_ONE = 0.99;
+/** Rounding errors must not cost a row. */
+const EPSILON = 1e-6;
 /** Lower alpha is rounded to 0. */
 const MIN_ALPHA = 0.5;
 
@@ -38,8 +40,8 @@ export function resampled(pixels, visible, place, size) {
   const answer = new Uint8ClampedArray(size.width * size.height * 4);
   const zoom = { x: place.width / pixels.width, y: place.height / pixels.height };
   const enlarges = Math.min(zoom.x, zoom.y) > NEARLY_ONE;
-  const columns = span(visible.x, visible.width, place.x, zoom.x, size.width, enlarges);
-  const rows = span(visible.y, visible.height, place.y, zoom.y, size.height, enlarges);
+  const columns = span(visible.x, visible.width, place.x, place.width, zoom.x, size.width, enlarges);
+  const rows = span(visible.y, visible.height, place.y, place.height, zoom.y, size.height, enlarges);
   if (columns.first >= columns.end || rows.first >= rows.end) return answer;
   const across = tapsOf(columns, place.x, zoom.x, pixels.width, enlarges);
   const down = tapsOf(rows, place.y, zoom.y, pixels.height, enlarges);
@@ -92,19 +94,24 @@ function mix(lines, weights, answer) {
 }
 
 /**
- * The pixels of the canvas that something visible contributes to.
+ * The pixels of the canvas that something visible contributes to, which the picture covers entirely.
  * @param {number} start of what is visible
  * @param {number} length
  * @param {number} place
+ * @param {number} extent of the picture on the canvas
  * @param {number} zoom
  * @param {number} side of the canvas
  * @param {boolean} enlarges
  */
-function span(start, length, place, zoom, side, enlarges) {
+function span(start, length, place, extent, zoom, side, enlarges) {
   const reach = (enlarges ? CUBIC_REACH : LANCZOS_REACH) * Math.max(1, zoom);
   return {
-    first: Math.max(0, Math.floor(place + start * zoom - reach)),
-    end: Math.min(side, Math.ceil(place + (start + length) * zoom + reach)),
+    first: Math.max(0, Math.ceil(place - EPSILON), Math.floor(place + start * zoom - reach)),
+    end: Math.min(
+      side,
+      Math.floor(place + extent + EPSILON),
+      Math.ceil(place + (start + length) * zoom + reach),
+    ),
   };
 }
 
