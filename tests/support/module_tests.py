@@ -138,6 +138,7 @@ TESTED_THROUGH = {
     "ml/engines/sam_architecture.py": "ml/engines/test_sam_engine.py",
     "ml/engines/sd_inpainting_config.py": "ml/engines/test_pipeline_folder.py",
     "ml/engines/segmenting.py": "ml/tools/test_magic_select.py",
+    "ml/engines/sharpness.py": "ml/editing/test_filling.py",
     "ml/engines/textures.py": "ml/editing/test_filling.py",
     "ml/engines/upscaling.py": "ml/tools/test_upscale.py",
     "ml/imaging/fitting.py": "ml/tools/test_crop.py",
