@@ -22,6 +22,7 @@ _WINDOW = 9
 _USUAL_OCTAVES = 0.4
 # The content of a place may be like that of the rim up to this many times as far away as the nearest rim.
 _REACH = 1.2
+_USUAL_PERCENT = 75
 _MAX_RIM_PLACES = 400
 _PLACES_AT_ONCE = 1_024
 
@@ -86,7 +87,7 @@ def _reduced(plane: Floats, known: Region, size: tuple[int, int]) -> Floats:
 
 
 def _expected(found: Floats, rim: Region, places: Region) -> Floats:
-    """The most at the rim near each of `places` (H x W); elsewhere 0."""
+    """The most at the rim near each of `places` (H x W), and no less than is usual at all of it."""
     rim_rows, rim_columns = np.nonzero(rim)
     every = slice(None, None, 1 + len(rim_rows) // _MAX_RIM_PLACES)
     rim_rows, rim_columns = rim_rows[every], rim_columns[every]
@@ -98,4 +99,6 @@ def _expected(found: Floats, rim: Region, places: Region) -> Floats:
         away = np.hypot(rows[some, None] - rim_rows, columns[some, None] - rim_columns)
         is_near = away <= _REACH * away.min(axis=1, keepdims=True) + 1
         answer[rows[some], columns[some]] = np.where(is_near, at_rim, -np.inf).max(axis=1)
-    return answer
+    # Folds and joints come between smoother parts of one surface.
+    usual = np.float32(np.percentile(at_rim, _USUAL_PERCENT))
+    return np.maximum(answer, usual)
