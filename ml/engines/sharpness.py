@@ -22,7 +22,7 @@ _WINDOW = 9
 _USUAL_OCTAVES = 0.4
 # The content of a place may be like that of the rim up to this many times as far away as the nearest rim.
 _REACH = 1.2
-_USUAL_PERCENT = 75
+_USUAL_PERCENT = 60
 _MAX_RIM_PLACES = 400
 _PLACES_AT_ONCE = 1_024
 
