@@ -18,6 +18,8 @@ Floats = NDArray[np.float32]
 # Details smaller than this are averaged over the window, in pixels.
 _DETAIL = 3
 _WINDOW = 9
+# Levels of detail that noise has, too: sharpness hardly varies below it.
+_NOISE = 1.0
 # Sharpness varies by about as much within one surface. An octave is twice the detail.
 _USUAL_OCTAVES = 0.4
 # The content of a place may be like that of the rim up to this many times as far away as the nearest rim.
@@ -74,7 +76,7 @@ def _sharpness(level: Level) -> Floats:
     known = (near_others == 0).astype(np.float32)
     share = np.maximum(cv2.blur(known, (_WINDOW, _WINDOW)), np.float32(1e-3))
     means = cv2.blur(details * known, (_WINDOW, _WINDOW)) / share
-    answer: Floats = np.log2(means + np.float32(0.5))
+    answer: Floats = np.log2(means + np.float32(_NOISE))
     return answer
 
 
