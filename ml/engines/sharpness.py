@@ -25,6 +25,8 @@ _USUAL_OCTAVES = 0.4
 # The content of a place may be like that of the rim up to this many times as far away as the nearest rim.
 _REACH = 1.2
 _USUAL_PERCENT = 60
+# Octaves up to which a rim is out of focus. Elsewhere folds and joints come between smooth parts of a surface.
+_BLURRED = 0.75
 _MAX_RIM_PLACES = 400
 _PLACES_AT_ONCE = 1_024
 
@@ -61,7 +63,7 @@ def charges(full: Level, coarsest: Level, radius: int, octave: float) -> Sharpne
     found = _reduced(_sharpness(full), full.usable, (width, height))
     rim = (cv2.dilate(coarsest.hole.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0) & ~coarsest.hole
     rim &= coarsest.usable
-    if not rim.any():
+    if not rim.any() or float(np.median(found[rim])) > _BLURRED:
         nothing = np.zeros((height, width), np.float32)
         return SharpnessCharges(nothing, nothing, 0.0)
     places = pyramid.patches_touching(coarsest.hole, radius)
@@ -101,6 +103,5 @@ def _expected(found: Floats, rim: Region, places: Region) -> Floats:
         away = np.hypot(rows[some, None] - rim_rows, columns[some, None] - rim_columns)
         is_near = away <= _REACH * away.min(axis=1, keepdims=True) + 1
         answer[rows[some], columns[some]] = np.where(is_near, at_rim, -np.inf).max(axis=1)
-    # Folds and joints come between smoother parts of one surface.
     usual = np.float32(np.percentile(at_rim, _USUAL_PERCENT))
     return np.maximum(answer, usual)
