@@ -25,7 +25,7 @@ _USUAL_OCTAVES = 0.4
 # The content of a place may be like that of the rim up to this many times as far away as the nearest rim.
 _REACH = 1.2
 _USUAL_PERCENT = 60
-# Octaves up to which a rim is out of focus. Elsewhere folds and joints come between smooth parts of a surface.
+# Octaves up to which a rim is out of focus. Elsewhere, folds and joints come between smooth parts.
 _BLURRED = 0.75
 _MAX_RIM_PLACES = 400
 _PLACES_AT_ONCE = 1_024
