@@ -99,10 +99,13 @@ def shown_subject(
     """The cut-out as it is shown on the canvas: its colours (H x W x 3) and its alpha (H x W)."""
     from ml.imaging import stickers
 
-    move = move_of(params, placement.canvas)
+    move, box = move_of(params, placement.canvas), object_box(edge)
     placed = placement.cutout(colors, edge)
+    if box is None:  # almost nothing is left after feathering
+        return placed
+    x, y = placement.middle_of(box)
     if params.outline_width is None:
-        return subjects.move_subject(*placed, move)
+        return subjects.move_subject(*placed, move, (x, y))
     width = stickers.width_pixels(edge, params.outline_width)
     color, zoom = params.outline_color or _WHITE, placement.zoom * move.scale
     if move == SubjectMove():
@@ -110,7 +113,7 @@ def shown_subject(
     # Around what is moved beyond the canvas, too.
     room = min(math.ceil(stickers.reach_pixels(width, zoom)), _MOST_ROOM)
     roomy_colors = np.pad(placed[0], ((room, room), (room, room), (0, 0)))
-    roomy = subjects.move_subject(roomy_colors, np.pad(placed[1], room), move)
+    roomy = subjects.move_subject(roomy_colors, np.pad(placed[1], room), move, (x + room, y + room))
     across, down = placement.canvas
     shown_colors, shown = stickers.add_outline(*roomy, width, color, zoom)
     rows, columns = slice(room, room + down), slice(room, room + across)
@@ -119,9 +122,11 @@ def shown_subject(
 
 def matte(edge: Mask, params: BgRemovalParams) -> Mask:
     """The alpha (H x W) of the placed cut-out by itself."""
-    placed = placement_of(edge, params).mask(edge)
+    placement, box = placement_of(edge, params), object_box(edge)
+    placed = placement.mask(edge)
     colors = np.zeros((*placed.shape, 3), np.uint8)
-    return subjects.move_subject(colors, placed, move_of(params, (placed.shape[1], placed.shape[0])))[1]
+    middle = None if box is None else placement.middle_of(box)
+    return subjects.move_subject(colors, placed, move_of(params, placement.canvas), middle)[1]
 
 
 def move_of(params: BgRemovalParams, canvas: tuple[int, int]) -> SubjectMove:
@@ -244,17 +249,15 @@ def finish_region(photo: Picture, alpha: Mask, params: BgRemovalParams) -> Mask:
 
 
 def colors_of(photo: Picture, cutout: Pixels, alpha: Mask, edge: Mask, params: BgRemovalParams) -> Pixels:
-    """The cut-out's colours, and the photo's where more is visible or the background's tint is kept."""
-    from ml.imaging.matting import decontamination
-
+    """The cut-out's colours beyond its edge too, or the photo's where the background's tint is kept."""
     soft = (alpha > 0) & (alpha < 255)
     if not params.decontaminate:
         return np.where(((alpha == 0) | soft)[..., None], photo.rgb, cutout)
-    hidden = (alpha == 0) & (edge > 0)
-    if not hidden.any():
+    if not (edge > alpha).any():
         return cutout
-    near = decontamination.decontaminate(photo.rgb, alpha, shown=edge)
-    return np.where(hidden[..., None], near, cutout)
+    from ml.imaging import spreading
+
+    return spreading.colors_beyond_edge(cutout, alpha, edge)
 
 
 TOOL = Tool(
