@@ -22,7 +22,7 @@ class JobStatus(StrEnum):
 
 
 class Job(SQLModel, table=True):
-    """A tool's call that was accepted and is run later. All but its progress changes under its account's lock.
+    """A tool's call that is run later. All but its progress changes under its account's lock.
 
     Its credit is held from the start. Its result is the answer in its replay row.
     """

@@ -10,6 +10,7 @@ from sqlmodel.sql.sqltypes import AutoString
 from api.auth import models as auth_models
 from api.calls import models as call_models
 from api.db import models as db_models
+from api.db.migrations.upgrade import ENGINE_TABLES
 from api.editor import models as editor_models
 from api.images import models as image_models
 from api.jobs import models as job_models
@@ -32,11 +33,9 @@ _MODELS = (
 )
 
 
-def _is_ours(
-    entry: object, _name: str | None, kind: str, is_reflected: bool, compared_to: object | None
-) -> bool:
+def _is_ours(_entry: object, name: str | None, kind: str, _is_reflected: bool, _other: object) -> bool:
     """Leave out the tables of the task engine's library, which are beside ours on SQLite."""
-    return not (kind == "table" and is_reflected and compared_to is None and entry is not None)
+    return kind != "table" or name not in ENGINE_TABLES
 
 
 def _spell(kind: str, column_type: object, autogenerate: AutogenContext) -> str | Literal[False]:

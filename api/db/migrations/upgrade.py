@@ -22,6 +22,23 @@ from api.db import connections
 from api.errors import ServiceUnavailable
 
 _ENGINE = "dbos"
+#: The tables of the task engine's library on SQLite. On PostgreSQL they have a schema of their own.
+ENGINE_TABLES = frozenset(
+    {
+        "application_versions",
+        "dbos_migrations",
+        "notifications",
+        "operation_outputs",
+        "queues",
+        "streams",
+        "workflow_events",
+        "workflow_events_history",
+        "workflow_input",
+        "workflow_output",
+        "workflow_schedules",
+        "workflow_status",
+    }
+)
 # The key of the advisory lock, unlikely to be used by other programs: "bgeraser" in ASCII.
 _LOCK_NUMBER = int.from_bytes(b"bgeraser", "big", signed=True)
 

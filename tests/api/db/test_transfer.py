@@ -17,7 +17,7 @@ from api.calls.admission import Replayed
 from api.calls.models import CallRecord
 from api.db.database import Database
 from api.db.migrations import upgrade
-from api.db.models import PeriodicWork
+from api.db.models import EngineProcess, EngineSchema, PeriodicWork
 from api.db.transfer import TransferRefused, copy_database
 from api.editor.models import BrandColors
 from billing.ledger import ledger
@@ -79,13 +79,17 @@ def logged(request_id: str, account_id: str) -> dict[str, Any]:
     return {"request_id": request_id, "account_id": account_id, "tool": "crop", "status_code": 200, **when}
 
 
+#: Tables that a transfer leaves to the server.
+ABOUT_PROCESSES = {each.__tablename__ for each in (PeriodicWork, EngineProcess, EngineSchema)}
+
+
 def contents(url: str) -> dict[str, list[tuple[Any, ...]]]:
     database = Database(url)
     with database.transaction() as session:
         found = {
             table.name: sorted(tuple(row) for row in session.execute(select(table)))
             for table in SQLModel.metadata.sorted_tables
-            if table.name != PeriodicWork.__tablename__
+            if table.name not in ABOUT_PROCESSES
         }
     database.close()
     return found

@@ -3,26 +3,11 @@
 import sqlalchemy as sa
 from alembic import op
 
+from api.db.migrations.upgrade import ENGINE_TABLES
 from billing.timestamps import UtcDateTime
 
 revision = "0012"
 down_revision = "0011"
-
-#: The tables of the task engine's library on SQLite. On PostgreSQL they have a schema of their own.
-_ENGINE_TABLES = (
-    "application_versions",
-    "dbos_migrations",
-    "notifications",
-    "operation_outputs",
-    "queues",
-    "streams",
-    "workflow_events",
-    "workflow_events_history",
-    "workflow_input",
-    "workflow_output",
-    "workflow_schedules",
-    "workflow_status",
-)
 
 
 def upgrade() -> None:
@@ -86,5 +71,5 @@ def downgrade() -> None:
     if op.get_bind().dialect.name == "postgresql":
         op.execute("drop schema if exists dbos cascade")
         return
-    for table in _ENGINE_TABLES:
+    for table in sorted(ENGINE_TABLES):
         op.execute(f"drop table if exists {table}")
