@@ -103,7 +103,7 @@ async def read(services: Services, account_id: str, inputs: Inputs) -> dict[str,
         try:
             files[name] = await images.read_for_call(services, account_id, image_id)
         except NotFound as error:
-            error.param = inputs.id_fields.get(name, name)
+            error.param = inputs.id_fields.get(name, f"{name}_id")
             raise
     return files
 

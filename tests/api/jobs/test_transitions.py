@@ -19,7 +19,7 @@ from billing.errors import HoldSettled, LeaseLost
 from billing.ledger import accounts, ledger
 from billing.ledger.audit import audit
 from billing.ledger.models import Account, Entry, EntryKind, Hold
-from billing.ledger.plans import PlanName
+from billing.ledger.plans import PLANS, PlanName
 from ml.errors import NothingFound, WorkerLost
 from tests.support.builders import OWNER
 from tests.support.job_rows import make_job
@@ -51,8 +51,8 @@ def captures(session: Session, job: Job) -> int:
 
 def test_waiting_jobs_hold_credits_but_no_concurrent_calls(database: Database) -> None:
     with database.transaction() as session:
-        account = account_with(session, credits=5)
-        plan_limit = 2
+        account = account_with(session, credits=5, plan=PlanName.FREE)
+        plan_limit = PLANS[PlanName.FREE].concurrent_calls
         waiting = [make_job(session, account.id, NOON) for _ in range(3)]
         assert balance(session, waiting[0]) == (2, 3)
         for number in range(plan_limit):
