@@ -119,7 +119,7 @@ class _Accepting:
             held = ledger.hold(
                 session,
                 account,
-                reference=f"job:{job_id}",
+                reference=f"request:{request.request_id}",
                 lease_owner=ledger.WAITING,
                 lease_seconds=PATIENCE.total_seconds(),
                 now=now,
@@ -133,7 +133,7 @@ class _Accepting:
         session.add(job)
         session.flush()
         queue = queue_of(PlanName(account.plan))
-        self.services.engine.enqueue(session, KIND, Task(job_id, queue.name, request.account_id))
+        self.services.engine.enqueue(session, KIND, Task(job_id, queue, request.account_id))
         return Accepted(self._body(job_id), job.answer_id, rate, account.available)
 
     def _job(self, session: Session, job_id: str, hold_id: str, key: str, recorded: Inputs) -> Job:

@@ -32,10 +32,7 @@ from ml.catalogue import TOOLS
 from ml.errors import OutOfMemory, TimedOut, WorkerLost
 
 KIND = "job"
-#: Several of a paid account's jobs are claimed at once, so that the next one is there when a worker is free.
-#: A free account runs one job at a time anyway.
-PAID_QUEUE = TaskQueue("jobs-paid", concurrency=16, partition_concurrency=6)
-FREE_QUEUE = TaskQueue("jobs-free", concurrency=8, partition_concurrency=1)
+_PAID_QUEUE, _FREE_QUEUE = "jobs-paid", "jobs-free"
 
 _PROGRESS_EVERY_SECONDS = 1.0
 _SLOT_POLL_SECONDS = 0.5
@@ -71,14 +68,22 @@ class _Claimed:
     plan: PlanName
 
 
-def queue_of(plan: PlanName) -> TaskQueue:
-    return PAID_QUEUE if PLANS[plan].paid else FREE_QUEUE
+def queue_of(plan: PlanName) -> str:
+    return _PAID_QUEUE if PLANS[plan].paid else _FREE_QUEUE
 
 
 def register(services: Services) -> None:
     """Let the engine of this process run jobs."""
     runner = JobRunner(services)
-    services.engine.register(TaskKind(KIND, runner.run, unfinished), PAID_QUEUE, FREE_QUEUE)
+    workers = max(1, services.backend.worker_count)
+    # More than the workers take, so that jobs whose account has no slot do not keep others from them. A free
+    # account runs one job at a time anyway.
+    claims = 2 * workers + 4
+    services.engine.register(
+        TaskKind(KIND, runner.run, unfinished),
+        TaskQueue(_PAID_QUEUE, concurrency=claims, partition_concurrency=workers + 1),
+        TaskQueue(_FREE_QUEUE, concurrency=claims, partition_concurrency=1),
+    )
 
 
 def unfinished(session: Session, after: str, limit: int) -> list[Task]:
@@ -92,7 +97,7 @@ def unfinished(session: Session, after: str, limit: int) -> list[Task]:
         .limit(limit)
     )
     return [
-        Task(job_id, queue_of(PlanName(plan)).name, account_id)
+        Task(job_id, queue_of(PlanName(plan)), account_id)
         for job_id, account_id, plan in session.exec(statement)
     ]
 
@@ -103,7 +108,7 @@ class JobRunner:
     def __init__(self, services: Services) -> None:
         self._services = services
         workers = max(1, services.backend.worker_count)
-        self._turns = {queue.name: asyncio.Semaphore(workers) for queue in (PAID_QUEUE, FREE_QUEUE)}
+        self._turns = {queue: asyncio.Semaphore(workers) for queue in (_PAID_QUEUE, _FREE_QUEUE)}
 
     async def run(self, job_id: str) -> None:
         """Return when the job has ended, by this run or another one. Cancelling this leaves it unfinished."""
@@ -124,7 +129,7 @@ class JobRunner:
         plan = await services.database.read(lambda session: _plan_if_unfinished(session, job_id))
         if plan is None:
             return _Ended()
-        async with self._turns[queue_of(plan).name]:
+        async with self._turns[queue_of(plan)]:
             if services.engine.is_stopping:
                 return _Pause(_PAUSE_SECONDS_MAX)
             outcome = await services.database.run(lambda session: _claim(session, services, job_id))

@@ -20,7 +20,7 @@ def make_job(session: Session, account_id: str, now: datetime, *, image_id: str 
     held = ledger.hold(
         session,
         account,
-        reference=f"job:{job_id}",
+        reference=f"request:{job_id}",
         lease_owner=ledger.WAITING,
         lease_seconds=PATIENCE.total_seconds(),
         now=now,

@@ -13,6 +13,7 @@ from api.db.database import Database
 from api.images.models import Image
 from api.jobs import service as jobs
 from api.jobs import transitions
+from api.jobs.inputs import Inputs
 from api.jobs.models import Job, JobStatus
 from api.jobs.transitions import PATIENCE, RETENTION
 from billing.errors import HoldSettled, LeaseLost
@@ -143,7 +144,7 @@ def test_the_images_and_parameters_of_a_job_go_with_its_end(database: Database) 
         account = account_with(session, credits=2)
         own, other = (make_job(session, account.id, NOON) for _ in range(2))
         for job in (own, other):
-            image_id = transitions.Inputs.from_json(job.inputs).files["image"]
+            image_id = Inputs.from_json(job.inputs).files["image"]
             session.add(_image(image_id, account.id))
         # The other job works on an image that the account keeps.
         other.inputs = other.inputs.replace('"own":["image"]', '"own":[]')
@@ -152,7 +153,7 @@ def test_the_images_and_parameters_of_a_job_go_with_its_end(database: Database) 
             transitions.cancel(session, job, NOON)
         session.flush()
         expiries = [
-            session.get_one(Image, transitions.Inputs.from_json(job.inputs).files["image"]).expires_at
+            session.get_one(Image, Inputs.from_json(job.inputs).files["image"]).expires_at
             for job in (own, other)
         ]
         assert expiries == [NOON, NOON + PATIENCE]

@@ -120,7 +120,7 @@ def test_jobs_wait_for_their_turn_and_leave_room_for_a_direct_call(server: Runni
 def test_a_failed_job_has_the_error_of_the_call_and_costs_nothing(
     server: RunningServer, customer: Customer
 ) -> None:
-    form = {"x": "50", "y": "0", "width": "100", "height": "10"}
+    form: dict[str, Any] = {"x": "50", "y": "0", "width": "100", "height": "10"}
     direct = crop(server, customer, **form)
     job = ended_job(server, customer, job_of(crop_later(server, customer, **form)))
     assert job["status"] == "failed"
