@@ -81,9 +81,11 @@ def test_an_account_opens_so_many_streams(server: RunningServer, customer: Custo
     job_id = job_of(crop_later(server, customer, SLOW_PICTURE, **SLOW))
     path = f"/api/jobs/{job_id}/events"
     with ExitStack() as open_streams, server.client(customer) as client:
+        kept = []  # Dropping an iterator would close its stream.
         for _ in range(20):
             stream = open_streams.enter_context(client.stream("GET", path))
-            next(read_events(stream))
+            kept.append(read_events(stream))
+            next(kept[-1])
         refused = client.get(path)
         assert (refused.status_code, code_of(refused)) == (429, "RATE_LIMITED")
         client.delete(f"/api/jobs/{job_id}")
