@@ -97,8 +97,8 @@ class Engine:
             self._has_news.set()
 
     async def run_forever(self) -> None:
-        """Start and end the engine as needed, and take over the tasks of dead processes, until cancelled."""
-        while True:
+        """Start and end the engine as needed, and take over the tasks of dead processes, until `close`."""
+        while not self._is_stopping:
             try:
                 await self.check()
             except ServiceUnavailable:
@@ -142,11 +142,14 @@ class Engine:
     async def close(self) -> None:
         """Leave the unfinished tasks to other processes. Cancels those that still run."""
         self._is_stopping = True
+        self._has_news.set()
         await self._end()
-        if self._client is not None:
-            await asyncio.to_thread(self._client.close)
-        if self._connections is not None:
-            await asyncio.to_thread(self._connections.dispose)
+        async with self._preparing:
+            client, self._client = self._client, None
+            if client is not None:
+                await asyncio.to_thread(client.close)
+            if self._connections is not None:
+                await asyncio.to_thread(self._connections.dispose)
 
     def _open_client(self) -> "TaskClient":
         from api.durable.workflows import TaskClient

@@ -172,8 +172,8 @@ def test_an_image_that_is_deleted_before_its_job_fails_it(server: RunningServer)
         job = ended_job(server, customer, second)
         assert (job["status"], job["error"]["code"]) == ("failed", "NOT_FOUND")
         assert job["error"]["param"] == "image_id"
-        client.delete(f"/api/jobs/{first}")
-    assert server.balance(customer) == (15, 0)
+        assert ended_job(server, customer, first)["status"] == "succeeded"
+    assert server.balance(customer) == (14, 0)
 
 
 def test_the_list_has_pages_and_a_status(server: RunningServer, customer: Customer) -> None:
