@@ -54,6 +54,7 @@ def tool_data(
         "creditsCharged": credits_charged,
         "creditsRemaining": credits_remaining,
         "warnings": list(answer.warnings),
+        "precision": answer.precision,
         **_own_fields(answer, image_id),
     }
 
@@ -65,6 +66,7 @@ def picture_data(answer: ToolAnswer, image_id: str) -> dict[str, Any]:
         "model": answer.model,
         "device": answer.device,
         "warnings": list(answer.warnings),
+        "precision": answer.precision,
         **_own_fields(answer, image_id),
     }
 

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from ml.device import CpuLimit, PrecisionChoice
 from ml.generative_config import AUTO, DEFAULT_INPAINTING, GenerativeConfig, Scheduler, SettingNames
 
 
@@ -60,6 +61,14 @@ class Settings(BaseSettings):
     )
     device: Literal["auto", "cpu", "cuda", "mps"] = Field(
         "auto", description="Inference device; the server refuses to start without it."
+    )
+    precision: PrecisionChoice = Field(
+        "auto",
+        description="Arithmetic of networks: auto, f32, bf16 or int8. A network that it would harm uses f32.",
+    )
+    cpu_limit: CpuLimit | None = Field(
+        None,
+        description="Instruction sets that engines use at most: avx2, vnni or bf16; all by default.",
     )
     workers: int | None = Field(
         None,

@@ -69,6 +69,7 @@ class ToolAnswer:
     queue_seconds: float = 0.0  # time in the queue before that
     #: How later calls read the picture as their mask: `luminance` or `alpha`; None if it is not a mask.
     mask_mode: str | None = None
+    precision: str | None = None  # the arithmetic of `model`: f32, bf16, int8; None if not known
     artefacts: Mapping[str, bytes] = field(default_factory=dict)  # to store with the source picture
 
 

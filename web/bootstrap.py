@@ -55,6 +55,8 @@ def _backend_config(settings: Settings) -> LocalConfig:
         memory_limit_bytes=settings.worker_memory_mb * 1024**2,
         queue_size=settings.queue_size,
         generative=settings.generative,
+        precision=settings.precision,
+        cpu_limit=settings.cpu_limit,
     )
 
 

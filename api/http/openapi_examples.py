@@ -115,6 +115,7 @@ def tool_data(model: str | None) -> dict[str, Any]:
         "creditsCharged": 1,
         "creditsRemaining": 14,
         "warnings": [],
+        "precision": NULL if model is None else "int8",
     }
 
 

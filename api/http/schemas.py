@@ -54,6 +54,9 @@ class ToolData(BaseModel):
     credits_charged: int
     credits_remaining: int
     warnings: list[str]
+    precision: str | None = Field(
+        description="The arithmetic of `model`: f32, bf16 or int8; null if it is not known."
+    )
 
 
 class ToolSuccess(_Success):

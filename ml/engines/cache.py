@@ -2,7 +2,7 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from ml import device as devices
 from ml.checkpoints import digests, registry
+from ml.device import Precision, PrecisionChoice
 from ml.engines import erasing, upscaling
 from ml.engines.erasing import Eraser
 from ml.engines.matting import MattingEngine, NetworkMatting
@@ -54,7 +55,8 @@ class EngineCache:
     """Loads engines on first use and keeps as many as fit into `memory_budget_bytes`.
 
     `threads` is the number of threads per engine, by default OpenCV's number in this process. `runtime`
-    selects an inference library explicitly. Raises `NoCudaDevice` for a missing device.
+    selects an inference library explicitly, `precision` the arithmetic of networks that keep their results
+    in it; all others compute in 32 bits. Raises `NoCudaDevice` for a missing device.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class EngineCache:
         threads: int | None = None,
         runtime: RuntimeName = "auto",
         generative: GenerativeConfig | None = None,
+        precision: PrecisionChoice = "auto",
     ) -> None:
         self.device = devices.resolve(device)
         self._models_dir = models_dir
@@ -74,6 +77,7 @@ class EngineCache:
         self._threads = threads or _opencv_threads()
         self._runtime_name = runtime
         self._generative = generative or GenerativeConfig()
+        self._precision = precision
         self._runtime: Runtime | None = None
         self._loaded: OrderedDict[str, _Loaded] = OrderedDict()  # the least recently used first
         self._lock = threading.RLock()
@@ -150,7 +154,9 @@ class EngineCache:
         return self.get(
             checkpoint,
             facts.memory_bytes,
-            lambda: upscaling.load(self._models_dir, checkpoint, self._threads),
+            lambda: upscaling.load(
+                self._models_dir, checkpoint, self._threads, self._allowed(facts.precisions)
+            ),
         )
 
     def get(self, name: str, memory_bytes: int, load: Callable[[], Engine]) -> Engine:
@@ -166,6 +172,12 @@ class EngineCache:
             self._loaded.move_to_end(name)
             engine: Engine = self._loaded[name].engine
             return engine
+
+    def precision(self, checkpoint: str) -> Precision | None:
+        """The arithmetic of a loaded checkpoint; None if it is not loaded or its engine does not tell."""
+        loaded = self._loaded.get(checkpoint)
+        precision: Precision | None = getattr(loaded and loaded.engine, "precision", None)
+        return precision
 
     @property
     def loaded(self) -> tuple[str, ...]:
@@ -193,7 +205,11 @@ class EngineCache:
         facts = MATTING_FACTS[checkpoint]
         file = registry.path(self._models_dir, checkpoint)
         shape = (1, 3, facts.side_pixels, facts.side_pixels)
-        return NetworkMatting(facts, self._get_runtime().load(file, shape, precise=facts.precise))
+        return NetworkMatting(facts, self._get_runtime().load(file, shape, self._allowed(facts.precisions)))
+
+    def _allowed(self, precisions: Sequence[Precision]) -> tuple[Precision, ...]:
+        """Those of a network's `precisions` that the operator chose."""
+        return tuple(one for one in precisions if self._precision in ("auto", one))
 
     def _eraser(self, facts: ErasingFacts) -> Eraser:
         file = registry.path(self._models_dir, facts.checkpoint)
@@ -215,7 +231,7 @@ class EngineCache:
         # The encoder is loaded on first use: it is not needed for stored embeddings.
         return Segmenter(
             facts,
-            lambda: runtime.load(encoder, shape),
+            lambda: runtime.load(encoder, shape, self._allowed(facts.precisions)),
             runtime.load_graph(decoder, facts.decoder_outputs),
         )
 

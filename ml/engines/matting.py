@@ -4,7 +4,7 @@ from typing import Protocol
 
 import numpy as np
 
-from ml.device import Device
+from ml.device import Device, Precision
 from ml.engines.network import Floats, Network
 from ml.engines.network_facts import MattingFacts
 from ml.engines.resizing import resize_for_network
@@ -40,6 +40,11 @@ class NetworkMatting:
     @property
     def device(self) -> Device:
         return self._network.device
+
+    @property
+    def precision(self) -> Precision:
+        """The arithmetic of the network."""
+        return self._network.precision
 
     def matte(self, picture: Pixels) -> Matte:
         matte = self._network(self._prepare(picture))[0, 0]

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.device import Device
+from ml.device import Device, Precision
 
 Floats = NDArray[np.float32]
 Shape = tuple[int, ...]
@@ -21,6 +21,10 @@ class Network(Protocol):
     @property
     def device(self) -> Device:
         """The device it runs on."""
+
+    @property
+    def precision(self) -> Precision:
+        """The arithmetic that it uses."""
 
     def __call__(self, batch: Floats) -> Floats:
         """The output for one input of the shape it was loaded with; the caller owns the result."""
@@ -40,10 +44,13 @@ class Graph(Protocol):
 class Runtime(Protocol):
     """An inference library."""
 
-    def load(self, checkpoint: Path, input_shape: Shape, *, precise: bool = False) -> Network:
+    def load(
+        self, checkpoint: Path, input_shape: Shape, precisions: Sequence[Precision] = ("f32",)
+    ) -> Network:
         """The network in an ONNX file with its input fixed to `input_shape`; only its first output.
 
-        `precise` computes in 32 bits even if the CPU is faster with fewer.
+        It computes with the first of `precisions` that the library, the CPU and the checkpoint support, else
+        in 32 bits.
         """
 
     def load_graph(

@@ -6,6 +6,7 @@ Imports no inference library, because the catalogue of tools and the server's pr
 from dataclasses import dataclass
 
 from ml.checkpoints import registry
+from ml.device import Precision
 from ml.imaging.tiling import TilingFacts
 
 
@@ -22,7 +23,7 @@ class MattingFacts:
     mean: tuple[float, float, float]
     deviation: tuple[float, float, float]
     by_brightest: bool
-    precise: bool  # whether bf16 would change mattes visibly
+    precisions: tuple[Precision, ...]  # that keep its mattes, the fastest first
     memory_bytes: int  # approximate, measured with OpenVINO
 
 
@@ -36,7 +37,7 @@ MATTING_FACTS = {
             deviation=(1.0, 1.0, 1.0),
             # Without it, dark objects in dark photos are lost.
             by_brightest=True,
-            precise=False,  # bf16 changes its mattes by 0.1/255 on average
+            precisions=("int8", "bf16"),  # change its mattes by 0.4 and 0.1 of 255 on average
             memory_bytes=600_000_000,
         ),
         MattingFacts(
@@ -46,7 +47,7 @@ MATTING_FACTS = {
             mean=(0.485, 0.456, 0.406),
             deviation=(0.229, 0.224, 0.225),
             by_brightest=True,
-            precise=True,  # bf16 changes its mattes by up to 6/255 on average
+            precisions=(),  # bf16 changes its mattes by up to 6/255 on average
             memory_bytes=100_000_000,
         ),
     )
@@ -69,6 +70,7 @@ class SegmentingFacts:
     side_pixels: int
     mean: tuple[float, float, float]
     deviation: tuple[float, float, float]
+    precisions: tuple[Precision, ...]  # of the encoder, that keep its selections, the fastest first
     memory_bytes: int  # approximate, measured with OpenVINO
 
     @property
@@ -89,6 +91,7 @@ SEGMENTING_FACTS = {
             side_pixels=1024,
             mean=(123.675, 116.28, 103.53),
             deviation=(58.395, 57.12, 57.375),
+            precisions=("bf16",),
             memory_bytes=400_000_000,
         ),
     )
@@ -123,7 +126,11 @@ class UpscalerFacts:
     seconds_per_megapixel: float  # of input, including overlaps; measured on 2 cores with AMX
     memory_bytes: int  # approximate, with 2 streams
     files: tuple[str, str]  # the graph and its weights
+    precisions: tuple[Precision, ...] = ("bf16",)  # that keep its results, the fastest first
     steadier: str | None = None  # the checkpoint for tiles where this one fails
+    # Whether tiles of text are computed in less contrast, by the steadier network if there is one. At a
+    # factor of 4, less contrast costs up to 3 dB.
+    squeezes_text: bool = False
     shifts_colours: bool = False
 
 
@@ -139,6 +146,7 @@ UPSCALING_FACTS: dict[str, UpscalerFacts] = {
             memory_bytes=340_000_000,  # with the steadier network's
             files=("span-x2-ch52.param", "span-x2-ch52.bin"),
             steadier="span-x4",
+            squeezes_text=True,
         ),
         UpscalerFacts(
             "span-x4",

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.device import Device
+from ml.device import Device, Precision
 from ml.engines.network import Floats, Inputs, Shape
 
 
@@ -18,6 +18,7 @@ class OnnxNetwork:
         self._output = session.get_outputs()[0].name
         self._shape = input_shape
         self.device = device_of(session)
+        self.precision: Precision = "f32"  # the checkpoint's own
 
     def __call__(self, batch: Floats) -> Floats:
         if batch.shape != self._shape:
@@ -47,8 +48,10 @@ class OnnxRuntime:
         self._options = session_options(threads)
         self._providers = providers(device)
 
-    def load(self, checkpoint: Path, input_shape: Shape, *, precise: bool = False) -> OnnxNetwork:
-        del precise  # it always computes in the checkpoint's own precision
+    def load(
+        self, checkpoint: Path, input_shape: Shape, precisions: Sequence[Precision] = ("f32",)
+    ) -> OnnxNetwork:
+        del precisions  # it always computes in the checkpoint's own
         import onnxruntime
 
         session = onnxruntime.InferenceSession(checkpoint, self._options, providers=self._providers)

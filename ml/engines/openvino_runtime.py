@@ -1,5 +1,6 @@
-"""Networks on OpenVINO, the fastest library on CPUs; uses bf16 where supported and precise enough."""
+"""Networks on OpenVINO, the fastest library on CPUs, in 32 or 16 bits, or partly in 8."""
 
+import platform
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -9,15 +10,20 @@ import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
-from ml.device import Device
+from ml import device as devices
+from ml.device import Device, Precision
+from ml.engines import quantisation
 from ml.engines.network import Floats, Inputs, Shape
+
+_X86 = ("x86_64", "AMD64")
 
 
 class OpenVinoNetwork:
     device: Device = "cpu"  # OpenVINO does not support NVIDIA
 
-    def __init__(self, request: Any) -> None:
+    def __init__(self, request: Any, precision: Precision) -> None:
         self._request = request
+        self.precision = precision
 
     def __call__(self, batch: Floats) -> Floats:
         outputs = self._request.infer({0: np.ascontiguousarray(batch)}, share_inputs=True)
@@ -49,11 +55,16 @@ class OpenVinoRuntime:
         import openvino
 
         self._core = openvino.Core()
-        # Results of other OpenVINO versions cannot be used.
-        self._cache_dir = cache_dir / f"openvino-{openvino.__version__.split('-')[0]}"
+        # Results of other OpenVINO versions, or for other instruction sets, cannot be used.
+        kind = [openvino.__version__.split("-")[0], devices.cpu_limit().lower()]
+        self._cache_dir = cache_dir / "-".join(["openvino", *filter(None, kind)])
         self._threads = threads
 
-    def load(self, checkpoint: Path, input_shape: Shape, *, precise: bool = False) -> OpenVinoNetwork:
+    def load(
+        self, checkpoint: Path, input_shape: Shape, precisions: Sequence[Precision] = ("f32",)
+    ) -> OpenVinoNetwork:
+        precision = choose_precision(self._core, checkpoint, precisions)
+
         def read() -> Any:
             import openvino
 
@@ -61,9 +72,11 @@ class OpenVinoRuntime:
             # ISNet's ten other outputs are for training only and take a third of the time.
             graph = openvino.Model([graph.outputs[0]], graph.get_parameters(), checkpoint.stem)
             graph.reshape(list(input_shape))
+            if precision == "int8":
+                quantisation.quantise(graph, quantisation.RANGES[checkpoint.stem])
             return graph
 
-        return OpenVinoNetwork(self._compiled(read, precise).create_infer_request())
+        return OpenVinoNetwork(self._compiled(read, precision).create_infer_request(), precision)
 
     def load_graph(
         self, checkpoint: Path, outputs: Sequence[str], shapes: Mapping[str, Shape] | None = None
@@ -80,29 +93,46 @@ class OpenVinoRuntime:
             parameters = [one for one in whole.get_parameters() if one.get_friendly_name() in used]
             return openvino.Model(ports, parameters, checkpoint.stem)
 
-        return OpenVinoGraph(self._compiled(read, precise=True).create_infer_request())
+        return OpenVinoGraph(self._compiled(read, "f32").create_infer_request())
 
-    def _compiled(self, read: Callable[[], Any], precise: bool) -> Any:
+    def _compiled(self, read: Callable[[], Any], precision: Precision) -> Any:
         self._cache_dir.mkdir(parents=True, exist_ok=True)
         # The lock is outside the directory, which may be deleted.
         with FileLock(f"{self._cache_dir}.lock"):
             try:
-                return self._compile(read(), precise)
+                return self._compile(read(), precision)
             except RuntimeError:
                 # The cache may be damaged; any other defect is raised again by the second attempt.
                 shutil.rmtree(self._cache_dir, ignore_errors=True)
                 self._cache_dir.mkdir(parents=True, exist_ok=True)
-                return self._compile(read(), precise)
+                return self._compile(read(), precision)
 
-    def _compile(self, graph: Any, precise: bool) -> Any:
+    def _compile(self, graph: Any, precision: Precision) -> Any:
         properties: dict[str, Any] = {
             "CACHE_DIR": str(self._cache_dir),
             "PERFORMANCE_HINT": "LATENCY",  # a worker runs one call at a time
             "INFERENCE_NUM_THREADS": self._threads,
         }
-        if precise:
-            properties["INFERENCE_PRECISION_HINT"] = "f32"
+        properties |= precision_properties(precision)
         return self._core.compile_model(graph, "CPU", properties)
+
+
+def choose_precision(core: Any, checkpoint: Path, precisions: Sequence[Precision]) -> Precision:
+    """The first of `precisions` that this CPU and the network in the file `checkpoint` support, else f32."""
+    capabilities = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    # On other processors, OpenVINO computes quantised networks in floats.
+    has_int8 = "INT8" in capabilities and platform.machine() in _X86
+    supported = {
+        "f32": True,
+        "bf16": "BF16" in capabilities,
+        "int8": has_int8 and checkpoint.stem in quantisation.RANGES,
+    }
+    return next((one for one in precisions if supported[one]), "f32")
+
+
+def precision_properties(precision: Precision) -> dict[str, Any]:
+    """Properties for compiling a network. The float layers of a quantised one may use 16 bits."""
+    return {} if precision == "int8" else {"INFERENCE_PRECISION_HINT": precision}
 
 
 def _inputs_of(ports: Sequence[Any]) -> set[str]:

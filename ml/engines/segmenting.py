@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.device import Device
+from ml.device import Device, Precision
 from ml.engines.network import Floats, Graph, Network
 from ml.engines.network_facts import SegmentingFacts
 from ml.engines.resizing import resize_for_network
@@ -110,6 +110,11 @@ class Segmenter:
     @property
     def device(self) -> Device:
         return self._decoder.device
+
+    @property
+    def precision(self) -> Precision | None:
+        """The arithmetic of the encoder; None before its first use."""
+        return None if self._encoder is None else self._encoder.precision
 
     def embed(self, picture: Pixels) -> Embedding:
         """The embedding of `picture` (H x W x 3): 256 x 64 x 64. The most recent are cached."""

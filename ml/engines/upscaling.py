@@ -8,7 +8,7 @@ import contextlib
 import functools
 import importlib.util
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml.checkpoints import registry
-from ml.engines import ncnn_graph
+from ml.device import Precision
+from ml.engines import ncnn_graph, openvino_runtime, quantisation
 from ml.engines.network_facts import UPSCALING_FACTS, UpscalerFacts
 from ml.errors import ModelUnavailable
-from ml.imaging import enlargement_checks, tiling, transparency
+from ml.imaging import enlargement_checks, text_areas, tiling, transparency
 from ml.pixels import Mask, Pixels
 
 Tile = NDArray[np.float32]  # RGB, H x W x 3, 0..1
@@ -35,10 +36,14 @@ PLANE_DARKEST, PLANE_RANGE = 0.25, 0.2
 POLL_MS = 250
 #: Contrasts at which a tile is computed again where the network failed. At 0.7, hardly any block fails.
 STEADIER_CONTRASTS = (0.7, 0.4)
+#: Contrast at which tiles of text are computed. At full contrast, dots appear beside hard-edged strokes.
+TEXT_CONTRAST = 0.7
 
 
-def load(models_dir: Path, checkpoint: str, threads: int) -> "Upscaler":
-    """The upscaler of an installed checkpoint. Raises ModelUnavailable."""
+def load(
+    models_dir: Path, checkpoint: str, threads: int, precisions: Sequence[Precision] = ("bf16",)
+) -> "Upscaler":
+    """The upscaler of an installed checkpoint, in one of `precisions` or f32. Raises ModelUnavailable."""
     if importlib.util.find_spec("openvino") is None:
         raise ModelUnavailable("openvino", "pip install openvino")
     facts = UPSCALING_FACTS[checkpoint]
@@ -46,11 +51,14 @@ def load(models_dir: Path, checkpoint: str, threads: int) -> "Upscaler":
 
     def load_steadier() -> Upscaler | None:
         try:
-            return None if facts.steadier is None else load(models_dir, facts.steadier, threads)
+            return None if facts.steadier is None else load(models_dir, facts.steadier, threads, precisions)
         except ModelUnavailable:
             return None
 
-    return Upscaler(facts, param, weights, threads, load_steadier=load_steadier)
+    import openvino
+
+    precision = openvino_runtime.choose_precision(openvino.Core(), param, precisions)
+    return Upscaler(facts, param, weights, threads, precision, load_steadier)
 
 
 class Upscaler:
@@ -62,19 +70,16 @@ class Upscaler:
         param: Path,
         weights: Path,
         threads: int,
-        precision: str | None = None,
+        precision: Precision = "f32",
         load_steadier: "Callable[[], Upscaler | None]" = lambda: None,
     ) -> None:
-        """`precision` None: the fastest of this CPU (bf16 if supported), else e.g. "f32".
-
-        `load_steadier` loads, when first needed, the upscaler for tiles where this one fails.
-        """
+        """`load_steadier` loads, when first needed, the upscaler for tiles where this one fails."""
         self.facts = facts
         self._files = (param, weights)
         self._threads = threads
         self._streams = max(1, min(threads, MAX_STREAMS))
-        self._precision = precision
-        self._networks: dict[str | None, _Network] = {}  # by precision, all of one tile shape
+        self.precision = precision
+        self._networks: dict[Precision, _Network] = {}  # by precision, all of one tile shape
         self._load_steadier = functools.cache(load_steadier)
 
     def grid(self, source_shape: tuple[int, ...], result_shape: tuple[int, ...]) -> tiling.Grid:
@@ -100,15 +105,14 @@ class Upscaler:
         def report() -> None:
             on_tile(done / grid.count)
 
-        tiles = (_network_input(tiling.cut_tile(source, grid, index)) for index in range(grid.count))
-        for tile, enlarged in self._network(grid, self._precision).enlarge(tiles, report):
+        for tile, enlarged, is_text in self._enlarged_tiles(source, grid, report):
             sound = enlarged if is_sound(tile, enlarged) else self._redo(grid, tile, report)
             if result.ndim == 2:
                 finished = _as_bytes(_plane(sound))
             else:
                 if self.facts.shifts_colours:
                     sound = enlargement_checks.back_project(tile, sound)
-                steady, share = self._replace_failed_blocks(grid, tile, sound, report)
+                steady, share = self._replace_failed_blocks(grid, tile, sound, is_text, report)
                 replaced_share += share / grid.count
                 finished = _as_bytes(steady)
                 enlargement_checks.hold_colours(_as_bytes(tile), finished)
@@ -119,49 +123,95 @@ class Upscaler:
             transparency.hold_alpha(source, result)
         return replaced_share
 
+    def _enlarged_tiles(
+        self, source: Pixels | Mask, grid: tiling.Grid, report: Callable[[], None]
+    ) -> Iterator[tuple[Tile, Tile, bool]]:
+        """Each tile, its enlargement (not clipped) and whether it is of text, in order.
+
+        Tiles of text are computed in less contrast, by the steadier network if there is one.
+        """
+
+        def tile(index: int) -> Tile:
+            return _network_input(tiling.cut_tile(source, grid, index))
+
+        def is_text(index: int) -> bool:
+            report()
+            return text_areas.is_text_tile(text_areas.find(tile(index)))
+
+        finds_text = self.facts.squeezes_text and source.ndim == 3
+        texts = [finds_text and is_text(index) for index in range(grid.count)]
+        for_text = (self._load_steadier() or self) if any(texts) else self
+
+        def enlarged(upscaler: Upscaler) -> Generator[tuple[Tile, Tile], None, None]:
+            tiles = (
+                _squeezed(tile(index), TEXT_CONTRAST if of_text else 1)
+                for index, of_text in enumerate(texts)
+                if (for_text if of_text else self) is upscaler
+            )
+            # Compiled only when the first tile is asked for.
+            yield from upscaler._network(grid, upscaler.precision).enlarge(tiles, report)
+
+        # Closed at once when the caller stops, because running requests read the tiles.
+        with contextlib.ExitStack() as stack:
+            others = stack.enter_context(contextlib.closing(enlarged(self)))
+            by_text = others
+            if for_text is not self:
+                by_text = stack.enter_context(contextlib.closing(enlarged(for_text)))
+            for index, of_text in enumerate(texts):
+                original, result = next(by_text if of_text else others)
+                if of_text:
+                    original, result = tile(index), self._fit(grid, _stretched(result, TEXT_CONTRAST))
+                yield original, result, of_text
+
+    def _fit(self, grid: tiling.Grid, enlarged: Tile) -> Tile:
+        """`enlarged`, reduced to this upscaler's factor if it came from one of a larger factor."""
+        height, width = (side * self.facts.tiling.factor for side in grid.tile_shape)
+        if enlarged.shape[:2] == (height, width):
+            return enlarged
+        reduced: Tile = cv2.resize(enlarged, (width, height), interpolation=cv2.INTER_AREA)
+        return reduced
+
     def enlarge_tile(self, grid: tiling.Grid, tile: Tile, report: Callable[[], None]) -> Tile:
         """One tile of `grid`, `factor` times larger, by the network alone."""
-        return self._network(grid, self._precision).enlarge_one(tile, report)
+        return self._network(grid, self.precision).enlarge_one(tile, report)
 
     def _replace_failed_blocks(
-        self, grid: tiling.Grid, tile: Tile, enlarged: Tile, report: Callable[[], None]
+        self, grid: tiling.Grid, tile: Tile, enlarged: Tile, is_text: bool, report: Callable[[], None]
     ) -> tuple[Tile, float]:
         """`enlarged` with its failed blocks from steadier methods, and the share of such blocks."""
+        shares = text_areas.find(tile)
+        enlarged = text_areas.keep_ink(tile, enlarged, shares)
         failed = enlargement_checks.failed_blocks(tile, enlarged)
         share = float(failed.mean())
-        steadier = self._steadier_tiles(grid, tile, report)
+        contrasts = [contrast for contrast in STEADIER_CONTRASTS if not is_text or contrast < TEXT_CONTRAST]
+        steadier = self._steadier_tiles(grid, tile, contrasts, report)
         while failed.any():
             replacement = next(steadier, None)
             if replacement is None:
                 plain = enlargement_checks.resample(tile, self.facts.tiling.factor)
+                plain = text_areas.keep_ink(tile, plain, shares)
                 return enlargement_checks.replace_blocks(enlarged, plain, failed), share
+            replacement = text_areas.keep_ink(tile, replacement, shares)
             still_failed = enlargement_checks.failed_blocks(tile, replacement)
             mended = failed & ~still_failed
             enlarged = enlargement_checks.replace_blocks(enlarged, np.clip(replacement, 0, 1), mended)
             failed &= still_failed
         return enlarged, share
 
-    def _steadier_tiles(self, grid: tiling.Grid, tile: Tile, report: Callable[[], None]) -> Iterator[Tile]:
+    def _steadier_tiles(
+        self, grid: tiling.Grid, tile: Tile, contrasts: list[float], report: Callable[[], None]
+    ) -> Iterator[Tile]:
         """Other enlargements of a tile, the best first, each computed when it is asked for."""
         upscaler = self._load_steadier() or self
-        factor = self.facts.tiling.factor
-        height, width = (side * factor for side in tile.shape[:2])
+        for contrast in contrasts:
+            enlarged = upscaler.enlarge_tile(grid, _squeezed(tile, contrast), report)
+            yield self._fit(grid, _stretched(enlarged, contrast))
 
-        def enlarge(contrast: float) -> Tile:
-            darkest = (1 - contrast) / 2
-            squeezed = np.asarray(tile * contrast + darkest, np.float32)
-            enlarged = (upscaler.enlarge_tile(grid, squeezed, report) - darkest) / contrast
-            reduced: Tile = cv2.resize(enlarged, (width, height), interpolation=cv2.INTER_AREA)
-            return reduced
-
-        for contrast in STEADIER_CONTRASTS:
-            yield enlarge(contrast)
-
-    def _network(self, grid: tiling.Grid, precision: str | None) -> "_Network":
+    def _network(self, grid: tiling.Grid, precision: Precision) -> "_Network":
         if any(network.tile_shape != grid.tile_shape for network in self._networks.values()):
             self._networks.clear()
         if precision not in self._networks:
-            streams = self._streams if precision == self._precision else 1
+            streams = self._streams if precision == self.precision else 1
             self._networks[precision] = _Network(
                 self._files, grid.tile_shape, self.facts.tiling.factor, self._threads, streams, precision
             )
@@ -192,14 +242,17 @@ class _Network:
         factor: int,
         threads: int,
         streams: int,
-        precision: str | None,
+        precision: Precision,
     ) -> None:
         import openvino
         from openvino.preprocess import PrePostProcessor
 
         self.tile_shape = tile_shape
         self._factor = factor
-        steps = PrePostProcessor(ncnn_graph.read_network(*files, *tile_shape))
+        graph = ncnn_graph.read_network(*files, *tile_shape)
+        if precision == "int8":
+            quantisation.quantise(graph, quantisation.RANGES[files[0].stem])
+        steps = PrePostProcessor(graph)
         steps.input().tensor().set_layout(openvino.Layout("NHWC"))
         steps.input().model().set_layout(openvino.Layout("NCHW"))
         steps.output().model().set_layout(openvino.Layout("NCHW"))
@@ -209,9 +262,8 @@ class _Network:
             "NUM_STREAMS": streams,
             # Workers that pin threads would all use the same cores.
             "ENABLE_CPU_PINNING": False,
+            **openvino_runtime.precision_properties(precision),
         }
-        if precision is not None:
-            settings["INFERENCE_PRECISION_HINT"] = precision
         compiled = openvino.Core().compile_model(steps.build(), "CPU", settings)
         self._requests = [compiled.create_infer_request() for _ in range(streams)]
         self._spare_request = functools.cache(compiled.create_infer_request)
@@ -229,7 +281,9 @@ class _Network:
         enlarged: Tile = request.get_output_tensor().data[0].copy()
         return enlarged
 
-    def enlarge(self, tiles: Iterable[Tile], on_wait: Callable[[], None]) -> Iterator[tuple[Tile, Tile]]:
+    def enlarge(
+        self, tiles: Iterable[Tile], on_wait: Callable[[], None]
+    ) -> Generator[tuple[Tile, Tile], None, None]:
         """Each tile with its enlargement (not clipped), in order; one per stream in parallel.
 
         Tiles of one colour are not computed. `on_wait` is called while waiting.
@@ -283,6 +337,16 @@ def _network_input(tile: Pixels | Mask) -> Tile:
         return np.divide(colours, 255, dtype=np.float32)
     plane = tile * np.float32(PLANE_RANGE / 255) + np.float32(PLANE_DARKEST)
     return np.repeat(plane[:, :, None], 3, axis=2)
+
+
+def _squeezed(tile: Tile, contrast: float) -> Tile:
+    """`tile` with this share of its contrast, around a medium grey."""
+    return tile if contrast == 1 else np.asarray(tile * contrast + (1 - contrast) / 2, np.float32)
+
+
+def _stretched(enlarged: Tile, contrast: float) -> Tile:
+    """The reverse of `_squeezed`."""
+    return np.asarray((enlarged - (1 - contrast) / 2) / contrast, np.float32)
 
 
 def _plane(enlarged: Tile) -> NDArray[np.float32]:

@@ -69,6 +69,8 @@ class LocalConfig:
     engines: str = "ml.engines.cache:EngineCache"
     warm_up: bool = True
     generative: GenerativeConfig = field(default_factory=GenerativeConfig)
+    precision: devices.PrecisionChoice = "auto"
+    cpu_limit: devices.CpuLimit | None = None
 
 
 class LocalTicket:
@@ -122,6 +124,8 @@ class LocalBackend:
             engines=config.engines,
             warm_up=config.warm_up,
             generative=config.generative,
+            precision=config.precision,
+            cpu_limit=config.cpu_limit,
         )
         limits = SlotLimits(
             memory_bytes=config.memory_limit_bytes,

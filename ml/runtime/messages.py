@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ml.backend import ToolCall
+from ml.device import CpuLimit, PrecisionChoice
 from ml.generative_config import GenerativeConfig
 from ml.runtime.duration_model import DurationEstimate
 
@@ -35,6 +36,8 @@ class WorkerConfig:
     engines: str = "ml.engines.cache:EngineCache"  # "" = none
     warm_up: bool = True
     generative: GenerativeConfig = field(default_factory=GenerativeConfig)
+    precision: PrecisionChoice = "auto"
+    cpu_limit: CpuLimit | None = None
 
 
 @dataclass(frozen=True)

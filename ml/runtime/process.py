@@ -11,6 +11,7 @@ from typing import Any
 
 import psutil
 
+from ml import device as devices
 from ml.runtime.messages import CancelCall, StartCall, WorkerConfig
 from ml.runtime.wire import Wire, WireBroken, dump_for_worker, load_in_server
 
@@ -36,7 +37,7 @@ class WorkerProcess:
                     [sys.executable, "-P", "-m", "ml.runtime.worker", str(theirs.fileno()), str(os.getpid())],
                     pass_fds=[theirs.fileno()],
                     stdin=subprocess.DEVNULL,
-                    env=_environment(config.threads),
+                    env=_environment(config),
                 )
             except OSError:
                 ours.close()
@@ -113,11 +114,13 @@ class WorkerProcess:
         return signal.Signals(-status).name if -status in set(signal.Signals) else f"exit status {status}"
 
 
-def _environment(threads: int) -> dict[str, str]:
+def _environment(config: WorkerConfig) -> dict[str, str]:
     """The environment of a worker: without secrets, with the import path and the number of threads."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(_WITHHELD)}
-    threads_of = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))
+    thread_settings = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    threads_of = dict.fromkeys(thread_settings, str(config.threads))
     # Otherwise torch's threads busy-wait, which doubled the time of a call on shared cores.
     threads_of["OMP_WAIT_POLICY"] = "PASSIVE"
     import_path = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
-    return {**inherited, **threads_of, "PYTHONPATH": import_path}
+    limit = devices.limit_environment(config.cpu_limit)
+    return {**inherited, **threads_of, **limit, "PYTHONPATH": import_path}

@@ -70,6 +70,7 @@ def perform(call: ToolCall, engines: Any, on_step: OnStep) -> ToolAnswer:
         warnings=tuple(warnings),
         processing_seconds=time.perf_counter() - began,
         mask_mode=_mask_mode(outcome, format),
+        precision=None if outcome.model is None else engines.precision(outcome.model),
         artefacts=outcome.artefacts,
     )
 

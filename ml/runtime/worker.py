@@ -229,6 +229,7 @@ def _make_engines(config: WorkerConfig) -> Any:
         config.device,
         config.engine_memory_bytes,
         generative=config.generative,
+        precision=config.precision,
     )
 
 

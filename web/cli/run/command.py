@@ -391,6 +391,8 @@ async def _open_runner(
         device=settings.device,
         memory_limit_bytes=settings.worker_memory_mb * 1024**2,
         generative=settings.generative,
+        precision=settings.precision,
+        cpu_limit=settings.cpu_limit,
     )
     try:
         return local.LocalRunner(config, parsed)

@@ -116,5 +116,6 @@ def _data(answer: ToolAnswer) -> dict[str, Any]:
         "model": answer.model,
         "device": answer.device,
         "warnings": list(answer.warnings),
+        "precision": answer.precision,
         **response_bodies.camel_case(answer.fields),
     }

@@ -27,6 +27,7 @@ DATA_FIELDS = [
     "creditsCharged",
     "creditsRemaining",
     "warnings",
+    "precision",
 ]
 
 
