@@ -181,7 +181,7 @@ def tool_responses(tool: Tool) -> dict[int | str, dict[str, Any]]:
 
 def job_events_response() -> dict[int | str, dict[str, Any]]:
     """The answer of a job's event stream."""
-    stream = {"text/event-stream": {"schema": {"type": "string"}}}
+    stream = {"text/event-stream": {"schema": {"type": "string"}, "example": examples_of.JOB_EVENT}}
     return {
         200: {
             "description": "An event `job` with the job's `data` for each change, until it has ended."

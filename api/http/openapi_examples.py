@@ -56,6 +56,7 @@ JOB_SUMMARY = {
     "error": NULL,
 }
 JOB = {**JOB_SUMMARY, "queuePosition": NULL, "result": NULL}
+JOB_EVENT = 'id: 4\nevent: job\ndata: {"jobId": "job_…", "status": "running", "fraction": 0.25, …}\n\n'
 JOB_PAGE = {"jobs": [JOB_SUMMARY], "nextCursor": NULL}
 DELETED = {"imageId": _IMAGE_ID, "deleted": True}
 ACCOUNT = {
