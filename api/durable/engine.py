@@ -187,8 +187,11 @@ class Engine:
             await asyncio.wait({ending, *self._running}, timeout=0.05)
         ending.result()
         self._is_launched = False
-        await asyncio.to_thread(self._client.requeue_tasks_of, self._process_id)
-        await self._database.run(lambda session: _forget(session, self._process_id))
+        try:
+            await asyncio.to_thread(self._client.requeue_tasks_of, self._process_id)
+            await self._database.run(lambda session: _forget(session, self._process_id))
+        except Exception:
+            log.warning("this process's tasks are taken over when its lease has lapsed", exc_info=True)
         log.info("the task engine has ended")
 
     def _run_in_thread(self, kind_name: str, task_id: str) -> None:

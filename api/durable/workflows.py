@@ -107,6 +107,8 @@ class TaskClient:
             serializer=DBOSPortableJSONSerializer(),
             application_name=_APPLICATION,
             lazy=True,
+            # An outage is reported; the engine's next check tries again.
+            retry_connection_errors=False,
         )
 
     def enqueue(self, session: Session, kind: str, task: Task, delay: timedelta | None) -> None:

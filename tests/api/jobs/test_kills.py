@@ -84,7 +84,7 @@ def assert_each_done_and_charged_once(server: RunningServer, customer: Customer,
 
 
 def test_the_jobs_of_a_killed_server_are_done_by_the_next_one(
-    start_server: StartServer, tmp_path: Path, migrated_database_url: str
+    migrated_database_url: str, start_server: StartServer, tmp_path: Path
 ) -> None:
     def start() -> RunningServer:
         settings = {"BGERASER_DATABASE_URL": migrated_database_url, "BGERASER_WORKERS": "1"}
@@ -106,7 +106,7 @@ def test_the_jobs_of_a_killed_server_are_done_by_the_next_one(
 @pytest.mark.long
 @pytest.mark.timeout(3 * 3600)
 def test_a_thousand_jobs_survive_fifty_kills_and_a_worker_that_hangs(
-    start_server: StartServer, tmp_path: Path, migrated_database_url: str
+    migrated_database_url: str, start_server: StartServer, tmp_path: Path
 ) -> None:
     """Two servers share the jobs. Nothing shortens the leases: a dead one's jobs go on within a minute."""
     jobs, kills = 1000, 50
