@@ -49,7 +49,7 @@ def main() -> int:
     os.environ.update(device.limit_environment(machine.cpu_limit()))
     report = Report(machine.describe(), quick=chosen.quick)
     for name in chosen.names or BENCHMARKS:
-        _run(name, report)
+        run(name, report)
     if chosen.page:
         page.write_class(report)
     for path in report.write():
@@ -57,10 +57,11 @@ def main() -> int:
     return 1 if report.failures else 0
 
 
-def _run(name: str, report: Report) -> None:
+def run(name: str, report: Report) -> None:
+    """Run one benchmark; a failure becomes part of the report."""
     try:
         importlib.import_module(f"tests.benchmarks.{name}").main(report)
-    except Exception as error:  # the others still have something to say
+    except Exception as error:
         traceback.print_exc()
         report.fail(name, f"{type(error).__name__}: {error}"[:500])
 

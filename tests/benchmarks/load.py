@@ -1,9 +1,11 @@
 """Bounded loads: a fixed number of calls by a fixed number of callers, and what they saw."""
 
+import queue
 import statistics
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -31,37 +33,23 @@ class Measured:
 
 def run(call: Callable[[int], object], *, callers: int, calls: int) -> Measured:
     """`callers` threads share `calls` calls, `call(0)` to `call(calls - 1)`. The first failure is raised."""
-    seconds: list[float] = []
-    failures: list[BaseException] = []
-    lock = threading.Lock()
-    remaining = iter(range(calls))
+    waiting = queue.SimpleQueue[int]()
+    for number in range(calls):
+        waiting.put(number)
 
-    def work() -> None:
-        while True:
-            with lock:
-                number = next(remaining, None)
-            if number is None or failures:
-                return
-            began = time.perf_counter()
-            try:
-                call(number)
-            except BaseException as error:
-                failures.append(error)
-                raise
-            took = time.perf_counter() - began
-            with lock:
-                seconds.append(took)
+    def work() -> list[float]:
+        seconds = []
+        with suppress(queue.Empty):
+            while True:
+                number = waiting.get_nowait()
+                seconds.append(timed(lambda: call(number)))  # noqa: B023 - called at once
+        return seconds
 
-    threads = [threading.Thread(target=work) for _ in range(callers)]
-    began = time.perf_counter()
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    took_seconds = time.perf_counter() - began
-    if failures:
-        raise failures[0]
-    return Measured(tuple(seconds), took_seconds)
+    with ThreadPoolExecutor(callers) as pool:
+        began = time.perf_counter()
+        shares = [pool.submit(work) for _ in range(callers)]
+        seconds = tuple(one for share in shares for one in share.result())
+        return Measured(seconds, time.perf_counter() - began)
 
 
 def in_turns(works: Mapping[str, Callable[[], Result]], rounds: int) -> dict[str, list[Result]]:
