@@ -14,7 +14,6 @@ from ml import device
 from tests.benchmarks import machine, page
 from tests.benchmarks.report import Report
 
-#: The memory and the start are measured first, before other servers fill the caches of the disk.
 BENCHMARKS = (
     "start_up",
     "memory",
@@ -36,7 +35,9 @@ BENCHMARKS = (
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHMARKS))
-    parser.add_argument("--quick", action="store_true", help="everything once, to see that it works")
+    parser.add_argument(
+        "--quick", action="store_true", help="the first case of each, once, to see that it works"
+    )
     parser.add_argument(
         "--page", action="store_true", help="write this processor's table of docs/performance.md"
     )

@@ -201,7 +201,7 @@ def measure_all(section: Section, name: str, url: str, report: Report) -> None:
     each, bare = report.times(CALLS_OF_A_CALLER), report.times(BARE_CALLS)
     for what, settle in (("admissions", False), ("with settlement", True)):
         works: dict[str, Callable[[], load.Measured]] = {"bare": partial(measure_bare, url, bare)}
-        for processes in PROCESS_COUNTS:
+        for processes in report.cases(PROCESS_COUNTS):
             works[f"{processes} processes"] = partial(
                 measure, url, processes, settle=settle, calls_of_a_caller=each
             )

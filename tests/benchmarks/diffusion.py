@@ -119,7 +119,7 @@ def main(report: Report) -> None:
     command = [sys.executable, "-m", "tests.benchmarks.diffusion"]
     with tempfile.TemporaryDirectory() as place:
         subprocess.run([*command, "build", place], check=True)
-        for numbers in NUMBERS[: report.times(len(NUMBERS))]:
+        for numbers in report.cases(NUMBERS):
             runs = str(report.times(RUNS))
             ended = subprocess.run(
                 [*command, numbers, place, runs], check=True, env=environment, stdout=subprocess.PIPE

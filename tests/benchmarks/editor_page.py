@@ -59,7 +59,7 @@ def main(report: Report) -> None:
     with ours.serving() as server, sync_playwright() as playwright:
         arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
-        for name, place in (("editor", EDITOR), ("dashboard", DASHBOARD)):
+        for name, place in report.cases({"editor": EDITOR, "dashboard": DASHBOARD}.items()):
             _visit(browser, server, *place)  # compiles templates and fills the server's caches
             visits = [_visit(browser, server, *place) for _ in range(report.times(VISITS))]
             traffic = visits[-1][1]

@@ -31,7 +31,7 @@ def main(report: Report) -> None:
     section = report.section(
         "Fill", "generative-fill without words, the best of several", "OpenCV's inpainting by Telea"
     )
-    for case, (size, diameter) in CASES.items():
+    for case, (size, diameter) in report.cases(CASES.items()):
         picture = Picture(_picture(size), "png")
         mask = _object(size, diameter)
         context = Calm({"mask": photos.png_bytes(mask)})

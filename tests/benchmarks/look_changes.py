@@ -47,7 +47,7 @@ def main(report: Report) -> None:
         arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
         page = _cut_out(browser, server)
-        for kind, buttons in KINDS.items():
+        for kind, buttons in report.cases(KINDS.items()):
             first, *others = _times(page, buttons, BEFORE.get(kind), report.times(CLICKS))
             section.add(f"{kind}, first", "ms", first)
             section.add(f"{kind}, median", "ms", statistics.median(others))

@@ -77,7 +77,7 @@ LOADS: dict[str, Send] = {
 def main(report: Report) -> None:
     section = report.section("Event loop", f"/healthz beside {SENDERS} senders of the largest bodies")
     with ours.serving(BGERASER_WORKERS="1") as server:
-        for name in LOADS:
+        for name in report.cases(LOADS):
             seconds = _beside(server, name, SECONDS_EACH if not report.quick else 1.0)
             p50, p99 = (percentile(seconds, percent) * 1000 for percent in (50, 99))
             section.add(f"{name}, p50", "ms", p50)

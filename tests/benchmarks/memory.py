@@ -47,7 +47,7 @@ def _measure(pid: int, call: Callable[[bytes], object], report: Report) -> Measu
     call(jpegs_of(SMALL)[0])
     idle = _settled(pid)
     peaks = {}
-    for name, size in LARGE.items():
+    for name, size in report.cases(LARGE.items()):
         photos = jpegs_of(size)
         with processes.watched(pid) as peak:
             load.run(

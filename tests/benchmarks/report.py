@@ -2,12 +2,16 @@
 
 import json
 import math
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeVar
 
 from tests.benchmarks.machine import Machine
+
+Case = TypeVar("Case")
 
 #: Where benchmarks keep the peer's environment and write reports.
 DIRECTORY = Path("data/bench")
@@ -94,7 +98,7 @@ class Section:
 
 
 class Report:
-    """The sections of one run on one machine. `quick`: everything once, to see that it works."""
+    """The sections of one run on one machine. `quick`: the first case of each, once."""
 
     def __init__(self, machine: Machine, *, quick: bool = False) -> None:
         self.machine = machine
@@ -110,6 +114,10 @@ class Report:
         print(f"\n{title}{beside}: {about}\n{_padded(COLUMNS)}", flush=True)
         return section
 
+    def cases(self, full: Iterable[Case]) -> list[Case]:
+        """Those to measure: all in a full run."""
+        return list(full)[: self.times(sys.maxsize)]
+
     def times(self, full: int) -> int:
         """How often to repeat something that is repeated `full` times in a full run."""
         return 1 if self.quick else full
@@ -122,7 +130,7 @@ class Report:
     def markdown(self) -> str:
         parts = ["# Benchmarks", "\n".join(f"- {line}" for line in self.machine.lines())]
         if self.quick:
-            parts.append("A quick run: everything was done once, so the figures say little.")
+            parts.append("A quick run: the first cases only, once, so the figures say little.")
         for section in self.sections:
             peer = "" if section.peer is None else f" The peer is {section.peer}."
             parts += [f"## {section.title}", f"{section.about}.{peer}"]

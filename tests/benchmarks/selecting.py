@@ -18,10 +18,9 @@ def main(report: Report) -> None:
     )
     with ours.serving() as server, server.client(server.customer) as client:
         _clicks(client, jpegs_of(SMALL)[0], SMALL, 1)  # loads the networks
-        for name, size in SIZES.items():
+        for name, size in report.cases(SIZES.items()):
             first, later = [], []
-            photos = jpegs_of(size)
-            for photo in photos[: report.times(len(photos))]:
+            for photo in report.cases(jpegs_of(size)):
                 one, *others = _clicks(client, photo, size, report.times(_NEXT_CLICKS))
                 first.append(one)
                 later.extend(others)

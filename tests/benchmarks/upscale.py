@@ -37,7 +37,7 @@ def main(report: Report) -> None:
     section = report.section(
         "Upscale", f"the engines alone, same weights, {THREADS} threads, a picture", "ncnn"
     )
-    for checkpoint, title, size, times in CASES:
+    for checkpoint, title, size, times in report.cases(CASES):
         picture = np.asarray(Image.fromarray(photo("coffee")).resize(size, Image.Resampling.LANCZOS))
         ours, theirs = _ours(checkpoint, picture), _theirs(checkpoint, picture)
         first = load.timed(ours)
