@@ -38,7 +38,7 @@ from tests.support.load import PROCESSES, admit, succeed
 CALLERS = 50
 CALLS_OF_A_CALLER = 40
 BARE_CALLS = 1_000
-PROCESS_COUNTS = (1, 4)
+PROCESS_COUNTS = {"1 process": 1, "4 processes": 4}
 TURNS = 2
 CALLS_OF_AN_ACCOUNT = 40  # under the plan's 50 at once, since some of them settle nothing
 
@@ -201,10 +201,8 @@ def measure_all(section: Section, name: str, url: str, report: Report) -> None:
     each, bare = report.times(CALLS_OF_A_CALLER), report.times(BARE_CALLS)
     for what, settle in (("admissions", False), ("with settlement", True)):
         works: dict[str, Callable[[], load.Measured]] = {"bare": partial(measure_bare, url, bare)}
-        for processes in report.cases(PROCESS_COUNTS):
-            works[f"{processes} processes"] = partial(
-                measure, url, processes, settle=settle, calls_of_a_caller=each
-            )
+        for case, processes in report.cases(PROCESS_COUNTS.items()):
+            works[case] = partial(measure, url, processes, settle=settle, calls_of_a_caller=each)
         measured = {
             case: load.merged(parts) for case, parts in load.in_turns(works, report.times(TURNS)).items()
         }

@@ -14,6 +14,7 @@ from tests.benchmarks.photos import NAMES, SIZES, iou, jpegs_of
 from tests.benchmarks.report import Report, Section
 
 CALLS = 4  # in a turn
+CALLERS = {"1 caller": 1, "4 callers": 4}
 TURNS = {"1 MP": 3, "9 MP": 2}
 SAME_IOU = 0.9
 
@@ -44,7 +45,7 @@ def main(report: Report) -> None:
             photos = _comparable(section, size, named, call_ours, call_theirs)
             precision = least(photos[0]).precision
             section.note(f"The network of the server and the floor computed in {precision} at {size}.")
-            for callers in (1, 4):
+            for case, callers in CALLERS.items():
                 works: dict[str, Callable[[bytes], object]] = {
                     "ours": call_ours,
                     "peer": call_theirs,
@@ -55,7 +56,7 @@ def main(report: Report) -> None:
                     for name, call in works.items()
                 }
                 measured = load.in_turns(turns, report.times(TURNS[size]))
-                _add_rows(section, f"{size}, {callers} callers", measured)
+                _add_rows(section, f"{size}, {case}", measured)
 
 
 def _comparable(
