@@ -69,6 +69,12 @@ def has_fast_bf16() -> bool:
     return "amx_bf16" in flags or "avx512_bf16" in flags
 
 
+def has_wide_int8() -> bool:
+    """Whether this CPU adds products of 8-bit values in 32 bits: VNNI or AMX."""
+    is_limited = cpu_limit() == _ISA_LIMITS["avx2"]
+    return not is_limited and bool(cpu_flags() & {"avx512_vnni", "avx_vnni", "amx_int8"})
+
+
 def cpu_flags() -> frozenset[str]:
     """The features of this CPU by the kernel's names; empty if the system is not Linux."""
     try:

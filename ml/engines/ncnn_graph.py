@@ -41,11 +41,13 @@ def read_network(param: Path, weights: Path, height: int, width: int) -> Any:
         if layer.kind == "Input":
             layer.parameters.clear()  # a size, which the caller provides
             nodes[layer.outputs[0]] = ops.parameter([1, 3, height, width], np.float32, layer.outputs[0])
+            nodes[layer.outputs[0]].set_friendly_name(layer.outputs[0])
         elif layer.kind == "Split":
             nodes.update(dict.fromkeys(layer.outputs, nodes[layer.inputs[0]]))
         elif layer.kind in _BUILDERS:
             context = LayerContext(ops, layer, [nodes[name] for name in layer.inputs], content)
             nodes[layer.outputs[0]] = _BUILDERS[layer.kind](context)
+            nodes[layer.outputs[0]].set_friendly_name(layer.outputs[0])
         else:
             raise layer.unknown("this kind of layer")
         if layer.parameters:

@@ -63,8 +63,7 @@ class OpenVinoRuntime:
     def load(
         self, checkpoint: Path, input_shape: Shape, precisions: Sequence[Precision] = ("f32",)
     ) -> OpenVinoNetwork:
-        ranges = quantisation.ranges_of(checkpoint.stem)
-        precision = self._choose(precisions, can_quantise=ranges is not None)
+        precision = choose_precision(self._core, checkpoint, precisions)
 
         def read() -> Any:
             import openvino
@@ -73,8 +72,8 @@ class OpenVinoRuntime:
             # ISNet's ten other outputs are for training only and take a third of the time.
             graph = openvino.Model([graph.outputs[0]], graph.get_parameters(), checkpoint.stem)
             graph.reshape(list(input_shape))
-            if precision == "int8" and ranges is not None:
-                quantisation.quantise(graph, ranges)
+            if precision == "int8":
+                quantisation.quantise(graph, quantisation.RANGES[checkpoint.stem])
             return graph
 
         return OpenVinoNetwork(self._compiled(read, precision).create_infer_request(), precision)
@@ -96,16 +95,6 @@ class OpenVinoRuntime:
 
         return OpenVinoGraph(self._compiled(read, "f32").create_infer_request())
 
-    def _choose(self, precisions: Sequence[Precision], *, can_quantise: bool) -> Precision:
-        capabilities = self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-        supported = {
-            "f32": True,
-            "bf16": "BF16" in capabilities,
-            # On other processors, OpenVINO computes quantised networks in floats.
-            "int8": can_quantise and "INT8" in capabilities and platform.machine() in _X86,
-        }
-        return next((one for one in precisions if supported[one]), "f32")
-
     def _compiled(self, read: Callable[[], Any], precision: Precision) -> Any:
         self._cache_dir.mkdir(parents=True, exist_ok=True)
         # The lock is outside the directory, which may be deleted.
@@ -124,10 +113,26 @@ class OpenVinoRuntime:
             "PERFORMANCE_HINT": "LATENCY",  # a worker runs one call at a time
             "INFERENCE_NUM_THREADS": self._threads,
         }
-        # The float layers of a quantised network may use 16 bits where the CPU has them.
-        if precision != "int8":
-            properties["INFERENCE_PRECISION_HINT"] = precision
+        properties |= precision_properties(precision)
         return self._core.compile_model(graph, "CPU", properties)
+
+
+def choose_precision(core: Any, checkpoint: Path, precisions: Sequence[Precision]) -> Precision:
+    """The first of `precisions` that this CPU and the network in the file `checkpoint` support, else f32."""
+    capabilities = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    # On other processors, OpenVINO computes quantised networks in floats.
+    has_int8 = "INT8" in capabilities and platform.machine() in _X86
+    supported = {
+        "f32": True,
+        "bf16": "BF16" in capabilities,
+        "int8": has_int8 and checkpoint.stem in quantisation.RANGES,
+    }
+    return next((one for one in precisions if supported[one]), "f32")
+
+
+def precision_properties(precision: Precision) -> dict[str, Any]:
+    """Properties for compiling a network. The float layers of a quantised one may use 16 bits."""
+    return {} if precision == "int8" else {"INFERENCE_PRECISION_HINT": precision}
 
 
 def _inputs_of(ports: Sequence[Any]) -> set[str]:

@@ -1,9 +1,10 @@
 """8-bit networks without calibration on the user's machine.
 
-A network is quantised when it is loaded: its weights by their own largest values, its activations by ranges
-that were found once (`tests/benchmarks/activation_ranges.py`) and are data of this package. Operations that
-8 bits harm have no range, so they keep floats. The scheme is uniform with 256 levels, by channel for weights
-and by tensor for activations (Jacob et al. 2018), which OpenVINO executes with integer instructions.
+A network is quantised when it is loaded: its weights by their own largest values, the inputs of convolutions
+by ranges that were found once (`tests/benchmarks/activation_ranges.py`) and are data of this package. What 8
+bits would harm has no range and is computed in floats; so are sums, by which errors would add up. The scheme
+is uniform with 256 levels, by channel for weights and by tensor for activations (Jacob et al. 2018), which
+OpenVINO computes with integer instructions.
 """
 
 import json
@@ -13,79 +14,74 @@ from typing import Any
 
 import numpy as np
 
+from ml import device as devices
+
 #: Lowest and highest value of tensors, by the name of the operation that computes them.
 ActivationRanges = Mapping[str, tuple[float, float]]
 
 _FOLDER = Path(__file__).parent / "activation_ranges"
 _LEVELS = 256
-# Symmetric signed weights use -127..127 of these.
-_SCALE_LEVELS = 127
-# Operations that pass quantised values on.
-_TRANSPARENT = ("MaxPool", "Interpolate", "Convert", "Reshape", "Transpose")
-_WITH_WEIGHTS = ("Convolution", "GroupConvolution", "MatMul")
+_STEPS = _LEVELS - 1
+# Signed weights are symmetric: -127..127 of -128..127.
+_WEIGHT_STEPS = 127
+# Without VNNI, processors add two products in 16 bits, which overflow unless weights use half of their range.
+_HALF_RANGE = 2
 
 
-def ranges_of(checkpoint: str) -> ActivationRanges | None:
-    """The ranges of a checkpoint by the stem of its file; None if it is not to be quantised."""
-    file = _FOLDER / f"{checkpoint}.json"
-    if not file.is_file():
-        return None
+def _read(file: Path) -> ActivationRanges:
     content: dict[str, list[float]] = json.loads(file.read_text())
     return {name: (low, high) for name, (low, high) in content.items()}
 
 
+#: By the stem of the checkpoint's file. Networks that are not here cannot be quantised.
+RANGES = {file.stem: _read(file) for file in sorted(_FOLDER.glob("*.json"))}
+
+
 def quantise(graph: Any, ranges: ActivationRanges) -> None:
-    """Insert quantisation into an `openvino.Model`.
+    """Quantise the convolutions of an `openvino.Model` whose inputs are in `ranges`.
 
-    Raises KeyError for a range whose operation the graph does not have.
+    Raises KeyError for a range of something that no convolution reads.
     """
-    nodes = {node.get_friendly_name(): node for node in graph.get_ordered_ops()}
-    for name, (low, high) in ranges.items():
-        _insert(nodes[name].output(0), np.float32(low), np.float32(high))
-    for node in graph.get_ordered_ops():
-        if node.get_type_name() in _WITH_WEIGHTS and _is_quantised(node.input_value(0).get_node()):
-            _quantise_weights(node)
+    quantised: dict[str, Any] = {}
+    for convolution in convolutions(graph):
+        port = convolution.input_value(0)
+        name = port.get_node().get_friendly_name()
+        if name in ranges:
+            if name not in quantised:
+                quantised[name] = _quantised(port, *_with_exact_zero(*ranges[name]))
+            convolution.input(0).replace_source_output(quantised[name])
+            _quantise_weights(convolution)
+    unused = ranges.keys() - quantised.keys()
+    if unused:
+        raise KeyError(min(unused))
 
 
-def _insert(port: Any, low: Any, high: Any) -> None:
-    """Quantise the values of `port` for everything that reads it."""
+def convolutions(graph: Any) -> list[Any]:
+    """The convolutions of an `openvino.Model`, in the order of their execution."""
+    return [node for node in graph.get_ordered_ops() if node.get_type_name() == "Convolution"]
+
+
+def _quantised(port: Any, low: Any, high: Any) -> Any:
     from openvino import opset13
 
-    readers = list(port.get_target_inputs())
-    quantised = opset13.fake_quantize(port, low, high, low, high, _LEVELS)
-    for reader in readers:
-        reader.replace_source_output(quantised.output(0))
+    return opset13.fake_quantize(port, low, high, low, high, _LEVELS).output(0)
 
 
-def _quantise_weights(node: Any) -> None:
-    weights = node.input_value(1)
+def _quantise_weights(convolution: Any) -> None:
+    weights = convolution.input_value(1)
     constant = weights.get_node()
     while constant.get_type_name() == "Convert":
         constant = constant.input_value(0).get_node()
-    if constant.get_type_name() != "Constant":
-        return  # a product of two activations
     values = np.abs(np.asarray(constant.data, np.float32))
-    channels = _channel_axes(node, values.ndim)
-    others = tuple(axis for axis in range(values.ndim) if axis not in channels)
-    largest = np.maximum(values.max(axis=others, keepdims=True), np.float32(1e-9))
-    _insert(weights, -largest * np.float32((_SCALE_LEVELS + 1) / _SCALE_LEVELS), largest)
+    largest = np.maximum(values.max(axis=(1, 2, 3), keepdims=True), np.float32(1e-9))
+    if not devices.has_wide_int8():
+        largest *= _HALF_RANGE
+    lowest = -largest * np.float32((_WEIGHT_STEPS + 1) / _WEIGHT_STEPS)
+    convolution.input(1).replace_source_output(_quantised(weights, lowest, largest))
 
 
-def _channel_axes(node: Any, dimensions: int) -> tuple[int, ...]:
-    """The axes of the weights that stand for output channels."""
-    if node.get_type_name() == "GroupConvolution":
-        return (0, 1)
-    if node.get_type_name() == "Convolution":
-        return (0,)
-    is_transposed = node.get_attributes()["transpose_b"]
-    return (dimensions - 2 if is_transposed else dimensions - 1,)
-
-
-def _is_quantised(node: Any) -> bool:
-    """Whether the output of `node` is computed from quantised values only, by operations that keep them."""
-    kind = node.get_type_name()
-    if kind == "FakeQuantize":
-        return True
-    if kind == "Concat":
-        return all(_is_quantised(port.get_source_output().get_node()) for port in node.inputs())
-    return kind in _TRANSPARENT and _is_quantised(node.input_value(0).get_node())
+def _with_exact_zero(low: float, high: float) -> tuple[Any, Any]:
+    """The range, shifted by less than a level so that 0, by which convolutions pad, is exact."""
+    level = (high - low) / _STEPS
+    below = round(-low / level)
+    return np.float32(-below * level), np.float32((_STEPS - below) * level)

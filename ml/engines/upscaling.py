@@ -16,10 +16,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ml import device as devices
 from ml.checkpoints import registry
 from ml.device import Precision
-from ml.engines import ncnn_graph
+from ml.engines import ncnn_graph, openvino_runtime, quantisation
 from ml.engines.network_facts import UPSCALING_FACTS, UpscalerFacts
 from ml.errors import ModelUnavailable
 from ml.imaging import enlargement_checks, tiling, transparency
@@ -54,7 +53,9 @@ def load(
         except ModelUnavailable:
             return None
 
-    precision = None if "bf16" in precisions else "f32"
+    import openvino
+
+    precision = openvino_runtime.choose_precision(openvino.Core(), param, precisions)
     return Upscaler(facts, param, weights, threads, precision, load_steadier)
 
 
@@ -67,25 +68,17 @@ class Upscaler:
         param: Path,
         weights: Path,
         threads: int,
-        precision: str | None = None,
+        precision: Precision = "f32",
         load_steadier: "Callable[[], Upscaler | None]" = lambda: None,
     ) -> None:
-        """`precision` None: the fastest of this CPU (bf16 if supported), else e.g. "f32".
-
-        `load_steadier` loads, when first needed, the upscaler for tiles where this one fails.
-        """
+        """`load_steadier` loads, when first needed, the upscaler for tiles where this one fails."""
         self.facts = facts
         self._files = (param, weights)
         self._threads = threads
         self._streams = max(1, min(threads, MAX_STREAMS))
-        self._precision = precision
-        self._networks: dict[str | None, _Network] = {}  # by precision, all of one tile shape
+        self.precision = precision
+        self._networks: dict[Precision, _Network] = {}  # by precision, all of one tile shape
         self._load_steadier = functools.cache(load_steadier)
-
-    @property
-    def precision(self) -> Precision:
-        """The arithmetic of the network."""
-        return "bf16" if self._precision is None and devices.has_fast_bf16() else "f32"
 
     def grid(self, source_shape: tuple[int, ...], result_shape: tuple[int, ...]) -> tiling.Grid:
         """The tiles of a picture; shapes start with height and width."""
@@ -111,7 +104,7 @@ class Upscaler:
             on_tile(done / grid.count)
 
         tiles = (_network_input(tiling.cut_tile(source, grid, index)) for index in range(grid.count))
-        for tile, enlarged in self._network(grid, self._precision).enlarge(tiles, report):
+        for tile, enlarged in self._network(grid, self.precision).enlarge(tiles, report):
             sound = enlarged if is_sound(tile, enlarged) else self._redo(grid, tile, report)
             if result.ndim == 2:
                 finished = _as_bytes(_plane(sound))
@@ -131,7 +124,7 @@ class Upscaler:
 
     def enlarge_tile(self, grid: tiling.Grid, tile: Tile, report: Callable[[], None]) -> Tile:
         """One tile of `grid`, `factor` times larger, by the network alone."""
-        return self._network(grid, self._precision).enlarge_one(tile, report)
+        return self._network(grid, self.precision).enlarge_one(tile, report)
 
     def _replace_failed_blocks(
         self, grid: tiling.Grid, tile: Tile, enlarged: Tile, report: Callable[[], None]
@@ -167,11 +160,11 @@ class Upscaler:
         for contrast in STEADIER_CONTRASTS:
             yield enlarge(contrast)
 
-    def _network(self, grid: tiling.Grid, precision: str | None) -> "_Network":
+    def _network(self, grid: tiling.Grid, precision: Precision) -> "_Network":
         if any(network.tile_shape != grid.tile_shape for network in self._networks.values()):
             self._networks.clear()
         if precision not in self._networks:
-            streams = self._streams if precision == self._precision else 1
+            streams = self._streams if precision == self.precision else 1
             self._networks[precision] = _Network(
                 self._files, grid.tile_shape, self.facts.tiling.factor, self._threads, streams, precision
             )
@@ -202,14 +195,17 @@ class _Network:
         factor: int,
         threads: int,
         streams: int,
-        precision: str | None,
+        precision: Precision,
     ) -> None:
         import openvino
         from openvino.preprocess import PrePostProcessor
 
         self.tile_shape = tile_shape
         self._factor = factor
-        steps = PrePostProcessor(ncnn_graph.read_network(*files, *tile_shape))
+        graph = ncnn_graph.read_network(*files, *tile_shape)
+        if precision == "int8":
+            quantisation.quantise(graph, quantisation.RANGES[files[0].stem])
+        steps = PrePostProcessor(graph)
         steps.input().tensor().set_layout(openvino.Layout("NHWC"))
         steps.input().model().set_layout(openvino.Layout("NCHW"))
         steps.output().model().set_layout(openvino.Layout("NCHW"))
@@ -219,9 +215,8 @@ class _Network:
             "NUM_STREAMS": streams,
             # Workers that pin threads would all use the same cores.
             "ENABLE_CPU_PINNING": False,
+            **openvino_runtime.precision_properties(precision),
         }
-        if precision is not None:
-            settings["INFERENCE_PRECISION_HINT"] = precision
         compiled = openvino.Core().compile_model(steps.build(), "CPU", settings)
         self._requests = [compiled.create_infer_request() for _ in range(streams)]
         self._spare_request = functools.cache(compiled.create_infer_request)

@@ -18,6 +18,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from ml.backend import ToolCall
 from ml.catalogue import TOOLS
+from ml.device import Precision
 from ml.engines import upscaling
 from ml.engines.cache import EngineCache
 from ml.engines.network_facts import UPSCALING_FACTS, UpscalerFacts
@@ -145,7 +146,9 @@ def test_quality_matches_ncnn_and_is_sharper_than_lanczos() -> None:
     projected = enlargement_checks.back_project(source, np.ascontiguousarray(theirs.transpose(1, 2, 0)))
     expected = np.clip(np.rint(projected * 255), 0, 255).astype(np.uint8)
     enlargement_checks.hold_colours(small, expected)
-    for precision, worst, mean in (("f32", 1, 0.01), (None, 24, 1.5)):
+    fastest = engines().upscaler("realesrgan-x4plus").precision
+    tolerances: list[tuple[Precision, int, float]] = [("f32", 1, 0.01), (fastest, 24, 1.5)]
+    for precision, worst, mean in tolerances:
         ours = np.empty((128, 128, 3), np.uint8)
         Upscaler(whole, *files, threads=1, precision=precision).enlarge(small, ours, lambda share: None)
         difference = np.abs(ours.astype(int) - expected)
@@ -157,7 +160,7 @@ def test_quality_matches_ncnn_and_is_sharper_than_lanczos() -> None:
     assert np.abs(outcome.pixels.astype(int) - ours).mean() < 3  # its tile is larger, with reflected borders
 
 
-def _tiled_and_whole(checkpoint: str, picture: Pixels, precision: str | None) -> tuple[Pixels, Pixels]:
+def _tiled_and_whole(checkpoint: str, picture: Pixels, precision: Precision) -> tuple[Pixels, Pixels]:
     folder = checkpoints.models_dir()
     param, weights = (folder / name for name in UPSCALING_FACTS[checkpoint].files)
     facts = UPSCALING_FACTS[checkpoint]
@@ -184,7 +187,9 @@ def test_fast_tiled_equals_whole(checkpoint: str) -> None:
 def test_quality_tiled_is_close_to_whole_without_seams(size: tuple[int, int]) -> None:
     # This network sees far beyond any affordable overlap, so tiles differ a little wherever they are.
     picture = photo("coffee")[: size[0], : size[1]]
-    tiled, whole = _tiled_and_whole("realesrgan-x4plus", picture, None)
+    tiled, whole = _tiled_and_whole(
+        "realesrgan-x4plus", picture, engines().upscaler("realesrgan-x4plus").precision
+    )
     difference = np.abs(tiled.astype(int) - whole)
     assert difference.mean() < 1
     assert np.percentile(difference, 99.9) < 20
@@ -426,7 +431,7 @@ _NAN = (
 )
 
 
-def _network(folder: Path, layers: tuple[str, ...], bias: float = -1.0) -> Callable[[str | None], Upscaler]:
+def _network(folder: Path, layers: tuple[str, ...], bias: float = -1.0) -> Callable[[Precision], Upscaler]:
     def convolution(weight: float, bias: float) -> bytes:
         kernel, biases = np.eye(3, dtype="<f4") * weight, np.full(3, bias, "<f4")
         return struct.pack("<I", 0) + kernel.tobytes() + biases.tobytes()
@@ -456,7 +461,7 @@ def test_tiles_with_overflows_are_recomputed_in_f32(layers: tuple[str, ...], tmp
 
 
 def test_non_finite_results_are_an_error(tmp_path: Path) -> None:
-    engine = _network(tmp_path, _BLACK, bias=float("nan"))(None)
+    engine = _network(tmp_path, _BLACK, bias=float("nan"))("f32")
     with pytest.raises(RuntimeError, match="non-finite pixels"):
         engine.enlarge(photo("coffee")[:64, :64], np.empty((128, 128, 3), np.uint8), lambda share: None)
 
