@@ -12,17 +12,18 @@ from functools import partial
 import numpy as np
 from PIL import Image
 
-from ml.engines import upscaling
+from ml.engines.cache import EngineCache
 from ml.engines.network_facts import UPSCALING_FACTS
 from ml.pixels import Pixels
 from tests.benchmarks import load
-from tests.benchmarks.report import Report
+from tests.benchmarks.report import DIRECTORY, Report
 from tests.support import checkpoints
 from tests.support.ml.ncnn_reference import Reference
 from tests.support.ml.photos import photo
 
 THREADS = 2
 TILE = 256
+_ENGINE_BYTES = 4 << 30
 #: Checkpoint, what it stands for, size of the picture, and how often it is measured.
 CASES = (
     ("span-x2", "fast x2, 1 MP", (1280, 768), 3),
@@ -37,12 +38,14 @@ def main(report: Report) -> None:
     section = report.section(
         "Upscale", f"the engines alone, same weights, {THREADS} threads, a picture", "ncnn"
     )
+    engines = EngineCache(checkpoints.models_dir(), DIRECTORY / "cache", "cpu", _ENGINE_BYTES, THREADS)
     for checkpoint, title, size, times in report.cases(CASES):
         picture = np.asarray(Image.fromarray(photo("coffee")).resize(size, Image.Resampling.LANCZOS))
-        ours, theirs = _ours(checkpoint, picture), _theirs(checkpoint, picture)
+        ours, theirs = _ours(engines, checkpoint, picture), _theirs(checkpoint, picture)
         first = load.timed(ours)
         difference = float(np.abs(ours().astype(np.int16) - theirs()).mean())
-        section.note(f"{title}: the results differ by {difference:.2f} levels of 255 on average.")
+        precision = engines.precision(checkpoint)
+        section.note(f"{title}: in {precision}; both results differ by {difference:.2f} levels on average.")
         if difference > SAME_LEVELS:
             raise RuntimeError(f"{title}: ours and ncnn's result are not the same picture")
         works = {"ours": partial(load.timed, ours), "peer": partial(load.timed, theirs)}
@@ -52,8 +55,8 @@ def main(report: Report) -> None:
         section.add(f"{title}, first call", "s", first)
 
 
-def _ours(checkpoint: str, picture: Pixels) -> Callable[[], Pixels]:
-    engine = upscaling.load(checkpoints.models_dir(), checkpoint, THREADS)
+def _ours(engines: EngineCache, checkpoint: str, picture: Pixels) -> Callable[[], Pixels]:
+    engine = engines.upscaler(checkpoint)
     factor = engine.facts.tiling.factor
     result = np.empty((picture.shape[0] * factor, picture.shape[1] * factor, 3), np.uint8)
 
