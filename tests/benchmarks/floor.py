@@ -50,13 +50,12 @@ def perform(call: ToolCall, engines: Any, on_step: Callable[[str, float], None])
 
 @contextmanager
 def working() -> Iterator[Callable[[bytes], ToolAnswer]]:
-    """From a JPEG to its answer, by as many callers at once as like."""
+    """From a JPEG to its answer, by any number of callers at once. Every worker is warm."""
     with tempfile.TemporaryDirectory() as cache:
         config = LocalConfig(
             models_dir=checkpoints.models_dir(),
             cache_dir=Path(cache),
             perform=f"{__name__}:perform",
-            warm_up=False,
             max_wait_seconds=math.inf,
             long_seconds=math.inf,
         )
