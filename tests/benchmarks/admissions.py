@@ -151,11 +151,12 @@ def measure_bare(url: str, calls: int) -> load.Measured:
     account_ids = [account_id for caller in make_accounts(url) for account_id in caller]
     with closing(_bare_connection(url)) as connection:
         cursor = connection.cursor()
-        return load.run(
-            lambda number: _bare_admission(cursor, account_ids[number % len(account_ids)], url),
-            callers=1,
-            calls=calls,
+        began = time.perf_counter()
+        seconds = tuple(
+            load.timed(partial(_bare_admission, cursor, account_ids[number % len(account_ids)], url))
+            for number in range(calls)
         )
+        return load.Measured(seconds, time.perf_counter() - began)
 
 
 def _bare_connection(url: str) -> Any:
