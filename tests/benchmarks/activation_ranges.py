@@ -5,6 +5,9 @@ convolution reads. Then the quantised network is measured: ISNet by its errors o
 (`tests/ml/truth`), an upscaler by the signal-to-noise ratio of photos that were reduced before. While it
 loses more than is allowed, the convolution that harms most loses its range; the first and the last ones,
 which work at the largest size, are tried. Writes `ml/engines/activation_ranges/NAME.json`.
+
+Only ISNet keeps its results. Of the upscalers, with eight convolutions in floats, SPAN x2 still lost 0.46 dB
+and, with three, RealESRGAN 2.1 dB; they took 0.57 and 0.54 of the time of 32 bits.
 """
 
 import argparse
