@@ -174,10 +174,11 @@ def _padded(cells: Sequence[str]) -> str:
 
 
 def _number(value: float | None) -> str:
-    """Three significant digits, without an exponent."""
+    """Three significant digits, without an exponent; counts in full."""
     if value is None:
         return ""
-    if value == 0:
-        return "0"
-    digits = 2 - math.floor(math.log10(abs(value)))
-    return f"{round(value, digits):,.{min(max(0, digits), 4)}f}"
+    if isinstance(value, int) or value == 0:
+        return f"{value:,.0f}"
+    rounded = float(f"{value:.3g}")
+    digits = 2 - math.floor(math.log10(abs(rounded)))
+    return f"{rounded:,.{min(max(0, digits), 4)}f}"

@@ -49,6 +49,14 @@ def test_rates_are_better_if_higher_and_seconds_if_lower() -> None:
     assert Row("", "s", 2.0).times_better is None
 
 
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(0.01234, "0.0123"), (1.5, "1.50"), (99.96, "100"), (1234.5, "1,230"), (12, "12"), (0.0, "0")],
+)
+def test_figures_have_three_digits(value: float, shown: str) -> None:
+    assert Row("", "s", value).cells()[2] == shown
+
+
 def test_a_report_prints_and_writes_each_figure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     report = measured()
     report.fail("diffusion", "no memory")
