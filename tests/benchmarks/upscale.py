@@ -30,8 +30,8 @@ CASES = (
     ("span-x4", "fast x4, 1 MP", (1280, 768), 3),
     ("realesrgan-x4plus", "quality x4, 0.06 MP", (256, 256), 1),
 )
-#: The mean difference, in levels of 255, up to which two results count as the same picture. `quality` corrects
-#: the network's colours, which changes them by 4 levels.
+#: The mean difference, in levels of 255, up to which two results count as the same picture. `quality`
+#: corrects the network's colours, which changes them by 4 levels.
 SAME_LEVELS = 6.0
 
 
