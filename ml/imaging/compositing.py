@@ -5,15 +5,16 @@ from collections.abc import Iterator
 import cv2
 import numpy as np
 
+from ml.imaging import spreading
 from ml.pixels import Mask, Pixels
 
 Color = tuple[int, int, int, int]
 
 # Blurring the background at strength 100 uses a Gaussian of this fraction of the longer side.
 _STRONGEST_BLUR = 0.05
-# Wider blurs are computed on a reduced picture, which looks the same and is many times faster.
-_WIDEST_SIGMA_PIXELS = 8.0
-_REDUCED_SIGMA_PIXELS = 4.0
+# Wider blurs are computed on a reduced picture, which looks the same and is many times faster. The editor
+# draws its previews by the same rule (`planes.js`).
+_WIDEST_SIGMA_PIXELS = 4.0
 # Rows per strip, so that full-size float arrays are never allocated.
 _ROWS_AT_ONCE = 128
 
@@ -52,8 +53,8 @@ def feather(alpha: Mask, width_pixels: float) -> Mask:
         return answer
     height, width = alpha.shape
     small = cv2.resize(alpha, _reduced(width, height, sigma), interpolation=cv2.INTER_AREA)
-    small = cv2.GaussianBlur(small, (0, 0), _REDUCED_SIGMA_PIXELS)
-    large: Mask = cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)
+    small = cv2.GaussianBlur(small, (0, 0), _WIDEST_SIGMA_PIXELS)
+    large: Mask = cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
     return large
 
 
@@ -133,34 +134,23 @@ def with_alpha(colors: Pixels, alpha: Mask) -> Pixels:
 def blur_background(picture: Pixels, alpha: Mask, strength: int) -> Pixels:
     """The background of `picture` (H x W x 3) blurred, `strength` 1..100, without the object.
 
-    The object's colours are excluded from the average, or they would form a halo. Where there is no
-    background within reach, wider averages are used.
+    The object's colours are excluded from the average, or they would form a halo.
     """
     height, width = alpha.shape
     sigma = strength / 100 * _STRONGEST_BLUR * max(height, width)
     size = _reduced(width, height, sigma)
-    small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA).astype(np.float32)
-    share = 1 - cv2.resize(alpha, size, interpolation=cv2.INTER_AREA).astype(np.float32)[..., None] / 255
-    colors = small * share
-    missing = np.ones_like(share)
-    answer = np.zeros_like(small)
-    reach = min(sigma, _REDUCED_SIGMA_PIXELS)
-    while missing.max() > 0.01 and reach < 4 * max(size):
-        weight = cv2.GaussianBlur(share, (0, 0), reach)[..., None]
-        taken = missing * np.minimum(4 * weight, 1)
-        answer += taken * cv2.GaussianBlur(colors, (0, 0), reach) / (weight + 1e-6)
-        missing -= taken
-        reach *= 2
-    answer /= np.maximum(1 - missing, 1e-6)
+    share = 1 - cv2.resize(alpha, size, interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+    colors = cv2.resize(picture, size, interpolation=cv2.INTER_AREA).astype(np.float32)
+    answer = spreading.spread(colors, share, min(sigma, _WIDEST_SIGMA_PIXELS))
     large: Pixels = cv2.resize(
-        np.clip(np.rint(answer), 0, 255).astype(np.uint8), (width, height), interpolation=cv2.INTER_CUBIC
+        np.clip(np.rint(answer), 0, 255).astype(np.uint8), (width, height), interpolation=cv2.INTER_LINEAR
     )
     return large
 
 
 def _reduced(width: int, height: int, sigma_pixels: float) -> tuple[int, int]:
-    """The size at which a blur of `sigma_pixels` is one of `_REDUCED_SIGMA_PIXELS`."""
-    reduction = max(1.0, sigma_pixels / _REDUCED_SIGMA_PIXELS)
+    """The size at which a blur of `sigma_pixels` is one of `_WIDEST_SIGMA_PIXELS`."""
+    reduction = max(1.0, sigma_pixels / _WIDEST_SIGMA_PIXELS)
     return max(1, round(width / reduction)), max(1, round(height / reduction))
 
 

@@ -72,6 +72,14 @@ class Placement:
         left, top = self.source.left - self.target.left, self.source.top - self.target.top
         return Box(left, top, left + self.canvas[0], top + self.canvas[1])
 
+    def middle_of(self, box: Box) -> tuple[float, float]:
+        """The middle of a box of the picture on the canvas, x and y, whatever resampling does to its edge."""
+        source, target = self.source, self.target
+        return (
+            target.left + ((box.left + box.right) / 2 - source.left) * target.width / source.width,
+            target.top + ((box.top + box.bottom) / 2 - source.top) * target.height / source.height,
+        )
+
     def cutout(self, colors: Pixels, alpha: Mask) -> tuple[Pixels, Mask]:
         """Colours (H x W x 3) and alpha (H x W) on the canvas. Raises `PictureTooLarge`."""
         if self.keeps_pixels:

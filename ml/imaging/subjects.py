@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from ml.imaging.framing import object_box
-from ml.imaging.geometry import Box
 from ml.pixels import Mask, Pixels
 
 # Smaller subjects are averaged first, because bilinear interpolation would skip pixels.
@@ -29,11 +28,11 @@ class SubjectMove:
 
 
 def move_subject(
-    colors: Pixels, alpha: Mask, move: SubjectMove, about: Box | None = None
+    colors: Pixels, alpha: Mask, move: SubjectMove, middle: tuple[float, float] | None = None
 ) -> tuple[Pixels, Mask]:
     """Colours (H x W x 3) and alpha (H x W) with the subject moved on the same canvas, which cuts it off.
 
-    `about`: the box about whose middle it is scaled and turned, if that is not its own.
+    `middle`: where it is scaled and turned about, x and y, if that is not the middle of its box.
     """
     import cv2
 
@@ -41,8 +40,7 @@ def move_subject(
     if box is None or move == SubjectMove():
         return colors, alpha
     height, width = alpha.shape
-    pivoted = about or box
-    middle = (pivoted.left + pivoted.right) / 2, (pivoted.top + pivoted.bottom) / 2
+    middle = middle or ((box.left + box.right) / 2, (box.top + box.bottom) / 2)
     visible: Pixels = cv2.bitwise_and(colors, colors, mask=np.ascontiguousarray(alpha))
     if move.keeps_pixels:
         shift = np.array([[1, 0, move.x_pixels], [0, 1, move.y_pixels]], np.float64)

@@ -67,7 +67,8 @@ class _Shown:
         colors, alpha = self.placement.cutout(colors, alpha)
         if self.move == SubjectMove():
             return colors, alpha
-        middle = object_box(self.placement.mask(self.outlined))
+        box = object_box(self.outlined)
+        middle = None if box is None else self.placement.middle_of(box)
         return subjects.move_subject(colors, alpha, self.move, middle)
 
     def placed_mask(self, mask: Mask) -> Mask:

@@ -85,9 +85,11 @@ def finish(
         colors, edge = stickers.add_outline(
             colors, edge, params.outline_width, params.outline_color or _WHITE
         )
-    placement = placement_of(edge, params)
+    placement, middle = placement_of(edge, params), None
+    if (box := object_box(edge)) is not None:
+        middle = placement.middle_of(box)
     colors, edge = placement.cutout(colors, edge)
-    colors, edge = subjects.move_subject(colors, edge, move_of(params, placement.canvas))
+    colors, edge = subjects.move_subject(colors, edge, move_of(params, placement.canvas), middle)
     behind = background_of(source, alpha, placement, params, background)
     if params.shadow != "none":
         shadow = _shadow(edge, params)
@@ -97,9 +99,11 @@ def finish(
 
 def matte(edge: Mask, params: BgRemovalParams) -> Mask:
     """The alpha (H x W) of the placed cut-out by itself."""
-    placed = placement_of(edge, params).mask(edge)
+    placement, box = placement_of(edge, params), object_box(edge)
+    placed = placement.mask(edge)
     colors = np.zeros((*placed.shape, 3), np.uint8)
-    return subjects.move_subject(colors, placed, move_of(params, (placed.shape[1], placed.shape[0])))[1]
+    middle = None if box is None else placement.middle_of(box)
+    return subjects.move_subject(colors, placed, move_of(params, placement.canvas), middle)[1]
 
 
 def move_of(params: BgRemovalParams, canvas: tuple[int, int]) -> SubjectMove:
@@ -218,17 +222,15 @@ def finish_region(photo: Picture, alpha: Mask, params: BgRemovalParams) -> Mask:
 
 
 def colors_of(photo: Picture, cutout: Pixels, alpha: Mask, edge: Mask, params: BgRemovalParams) -> Pixels:
-    """The cut-out's colours, and the photo's where more is visible or the background's tint is kept."""
-    from ml.imaging.matting import decontamination
-
+    """The cut-out's colours beyond its edge too, or the photo's where the background's tint is kept."""
     soft = (alpha > 0) & (alpha < 255)
     if not params.decontaminate:
         return np.where(((alpha == 0) | soft)[..., None], photo.rgb, cutout)
-    hidden = (alpha == 0) & (edge > 0)
-    if not hidden.any():
+    if not (edge > alpha).any():
         return cutout
-    near = decontamination.decontaminate(photo.rgb, alpha, shown=edge)
-    return np.where(hidden[..., None], near, cutout)
+    from ml.imaging import spreading
+
+    return spreading.colors_beyond_edge(cutout, alpha, edge)
 
 
 TOOL = Tool(

@@ -113,6 +113,28 @@ def test_a_new_key_is_filled_into_the_code_samples_and_can_be_copied(
     compile(copied, "sample.py", "exec")
 
 
+def test_a_new_key_is_copied_without_a_secure_context(page: Page, server: RunningServer) -> None:
+    page.context.add_init_script(
+        "Object.defineProperty(Navigator.prototype, 'clipboard', { value: undefined })"
+    )
+    open_dashboard(page, server, server.new_customer())
+    key = make_key(page, "shop")
+    page.locator("#new-key button").click()
+    name = page.get_by_label("Name of the key")
+    name.press("Control+v")
+    expect(name).to_have_value(key)
+    # Another visit transfers none of the client's modules again.
+    page.goto("about:blank")
+    page.goto(f"{server.address}/app/dashboard")
+    expect(page.locator("#cards .figure")).to_be_visible(timeout=PATIENCE_MS)
+    entries = page.evaluate(
+        "performance.getEntriesByType('resource').map(({ name, transferSize }) => [name, transferSize])"
+    )
+    modules = {url: size for url, size in entries if "/app/assets/" in url}
+    assert len(modules) > 20
+    assert set(modules.values()) == {0}, modules
+
+
 def test_a_page_that_the_browser_kept_is_loaded_anew(page: Page, server: RunningServer) -> None:
     open_dashboard(page, server, server.new_customer())
     key = make_key(page, "kept")

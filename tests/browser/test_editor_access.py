@@ -1,14 +1,16 @@
 """The editor without a mouse, without TLS, and beside another tab."""
 
 import re
+from pathlib import Path
 
-from playwright.sync_api import Route, expect
+import numpy as np
+from playwright.sync_api import Page, Route, expect
 
 from tests.browser.conftest import NewPage
 from tests.support.browser.accessibility import assert_accessible
 from tests.support.browser.editing import WORK_MS, Editor
 from tests.support.browser.visitors import sign_in
-from tests.support.ml.photos import jpeg_bytes, photo
+from tests.support.ml.photos import jpeg_bytes, open_bytes, photo
 from tests.support.server import Customer, RunningServer
 
 #: The visible controls that Tab must reach, numbered in `data-walk`; returns how many there are.
@@ -58,6 +60,78 @@ def test_tab_reaches_every_control_of_every_tool_with_a_visible_focus(editor: Ed
             [at for at in range(count) if not reached.get(at)],
         )
         assert names == [], f"not reached, or without a visible focus: {names}"
+
+
+def tab_to(page: Page, name: str, within: str, key: str = "Tab") -> None:
+    for _ in range(60):
+        page.keyboard.press(key)
+        focused = page.evaluate(
+            """(within) => {
+                const { activeElement: one } = document;
+                return one.closest(within) && (one.getAttribute("aria-label") ?? one.textContent);
+            }""",
+            within,
+        )
+        if focused is not None and focused.startswith(name):
+            return
+    raise AssertionError(f"{key} never reaches {name}")
+
+
+def test_a_picture_is_cut_out_moved_and_saved_by_keyboard_alone(
+    new_page: NewPage, server: RunningServer, customer: Customer, tmp_path: Path
+) -> None:
+    page = new_page(expect_errors=True)  # the browser logs the refusal at the end
+    sign_in(page, server, customer)
+    editor = Editor(page, server)
+    stage, filmstrip = page.locator(".stage"), page.locator(".filmstrip li")
+    tab_to(page, "Product picture", ".tasks")
+    page.keyboard.press("Enter")
+    editor.shown()
+    expect(stage).to_be_focused()
+    tab_to(page, "Remove background", ".panel-foot")
+    page.keyboard.press("Enter")
+    expect(filmstrip).to_have_count(2, timeout=WORK_MS)
+    editor.idle()
+    expect(stage).to_be_focused()
+    following = page.get_by_role("group", name="Next steps")
+    expect(following).to_be_visible(timeout=WORK_MS)
+    tab_to(page, "White", ".next-steps")
+    page.keyboard.press("Enter")
+    expect(filmstrip).to_have_count(3, timeout=WORK_MS)
+    expect(page.locator(".stage.loading")).to_have_count(0)
+    expect(following.get_by_role("button", name="White")).to_be_focused()
+    before = open_bytes(editor.save(tmp_path, None).read_bytes()).astype(int)
+    page.keyboard.press("Shift+Tab")
+    expect(stage).to_be_focused()
+    for _ in range(3):
+        page.keyboard.press("Shift+ArrowRight")
+    page.keyboard.press("ArrowUp")
+    expect(filmstrip).to_have_count(4, timeout=WORK_MS)
+    after = open_bytes(editor.save(tmp_path, None).read_bytes()).astype(int)
+    lefts = [np.flatnonzero((saved < 200).any(axis=(0, 2)))[0] for saved in (before, after)]
+    assert abs(lefts[1] - lefts[0] - 0.15 * before.shape[1]) <= 3
+    page.keyboard.press("Control+z")
+    expect(page.locator(".filmstrip [aria-current]")).to_have_attribute("title", re.compile("^3. "))
+    expect(stage).to_be_focused()
+
+    # An error is shown in the dialog that it happened in, not behind it.
+    error = {"code": "RATE_LIMITED", "message": "Too many keys were made.", "param": None}
+    page.route("**/editor/keys", lambda route: route.fulfill(status=429, json={"error": error}))
+    page.get_by_label("The same with the API").press("Enter")
+    page.get_by_role("button", name="Make a key").press("Enter")
+    alert = page.get_by_role("dialog").get_by_role("alert")
+    expect(alert).to_contain_text("Too many keys were made.")
+    assert_accessible(page)
+    alert.get_by_role("button", name="Close").click()
+    expect(alert).to_have_count(0)
+    page.get_by_role("button", name="Make a key").press("Enter")
+    expect(alert).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    expect(page.get_by_role("alert")).to_be_visible()
+    page.go_back()
+    expect(page.locator(".start-screen")).to_be_visible()
+    tab_to(page, "Choose a file", ".ways")
 
 
 def test_the_editor_works_without_a_secure_context(

@@ -101,6 +101,8 @@ def test_a_cropped_cutout_is_recoloured_and_restored_for_one_credit(
 ) -> None:
     page = editor.page
     cropped(editor)
+    # What usually follows a removal would cover the frame's handles.
+    expect(page.get_by_role("group", name="Next steps")).to_be_hidden()
     expect(page.locator(".filmstrip [aria-current]")).to_have_attribute(
         "title", "5. Crop & rotate, 400 × 400"
     )

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 from playwright.sync_api import Route, expect
 
 from tests.support.browser.editing import WORK_MS, Editor
@@ -214,46 +213,6 @@ def test_white_replaces_a_scene_and_a_background_without_a_picture_is_no_step(
     recorded(editor, 8)
 
 
-LOOKS: list[dict[str, str]] = [
-    {"bg_color": "#1f3a5f"},
-    {"bg_gradient": "#fff3e0 #f2a65a 135"},
-    {"bg_blur": "30"},
-    {"bg_color": "#ffffff", "shadow": "drop", "shadow_opacity": "80"},
-    {
-        "bg_color": "#ffffff",
-        "shadow": "drop",
-        "shadow_x": "10%",
-        "shadow_blur": "20%",
-        "shadow_color": "#844",
-    },
-    {"bg_color": "#ffffff", "shadow": "contact"},
-    {"bg_color": "#1f3a5f", "outline_width": "3%", "outline_color": "#ffd84d"},
-    {"bg_color": "#ffffff", "feather": "6"},
-    {"bg_color": "#ffffff", "decontaminate": "false"},
-    {"bg_color": "#ffffff", "subject_x": "12%", "subject_y": "-20", "shadow": "drop"},
-    {"bg_color": "#ffffff", "subject_scale": "60", "subject_rotate": "25"},
-]
-
-
-#: Looks in another frame than the photo's.
-FRAMED: list[dict[str, str]] = [
-    {"preset": "amazon"},
-    {"preset": "story", "bg_gradient": "#fff3e0 #f2a65a 135", "shadow": "drop"},
-    {"preset": "square", "bg_scene": "oak-table"},
-    {"preset": "square", "bg_color": "#1f3a5f", "subject_x": "10%", "subject_rotate": "20"},
-    {"crop": "true", "crop_margin": "20%", "bg_blur": "30"},
-    {"crop": "true", "scale": "70%", "bg_color": "#ffffff", "outline_width": "3%", "feather": "2"},
-    {
-        "output_size": "500x300",
-        "scale": "60%",
-        "position": "20% 80%",
-        "bg_color": "#fff",
-        "shadow": "contact",
-    },
-    {"scale": "50%", "bg_blur": "40"},
-]
-
-
 def shown_ratio(editor: Editor) -> float:
     """Width to height of the opaque picture that the stage shows."""
     found: float = editor.page.evaluate(
@@ -334,70 +293,3 @@ def test_a_framed_cutout_is_compared_dragged_and_retouched(editor: Editor, tmp_p
     assert shown_ratio(editor) == pytest.approx(1.5, rel=0.01)
     editor.choose("bg-removal")
     assert shown_ratio(editor) == pytest.approx(1, rel=0.01)
-
-
-_COMPARE = """async (looks) => {
-    const { ApiClient } = await import("/static/editor/api.js");
-    const { Composer } = await import("/static/editor/composer.js");
-    const client = new ApiClient(fetch.bind(window));
-    const { presets } = await client.session();
-    const project = await client.project(location.hash.slice(1));
-    const cut = project.steps.find((step) => step.id === project.currentStepId);
-    const composer = new Composer(presets);
-    const answers = [];
-    for (const look of looks) {
-        const { step } = await client.addLook(project.id, cut.id, look);
-        await composer.load(cut.cutout, step.cutout.backgroundUrl);
-        const canvas = composer.compose(cut.cutout, look, step.cutout.backgroundUrl);
-        const { size, isExact } = composer.frameOf(cut.cutout, look);
-        const { width, height } = canvas;
-        const { data } = canvas.getContext("2d").getImageData(0, 0, width, height);
-        const { step: drawn } = await client.renderLook(project.id, step.id);
-        const file = await fetch(
-            `/editor/projects/${project.id}/steps/${step.id}/file?format=png&width=${width}`,
-        );
-        const image = await createImageBitmap(await file.blob());
-        const stored = new OffscreenCanvas(image.width, image.height);
-        stored.getContext("2d").drawImage(image, 0, 0);
-        const other = stored.getContext("2d").getImageData(0, 0, image.width, image.height).data;
-        const counts = new Uint32Array(256);
-        for (let at = 0; at < data.length; at += 1) counts[Math.abs(data[at] - other[at])] += 1;
-        answers.push({
-            preview: [width, height],
-            stored: [image.width, image.height],
-            frame: [size.width, size.height],
-            drawn: [drawn.width, drawn.height],
-            isExact,
-            counts: [...counts],
-        });
-    }
-    return answers;
-}"""
-
-
-@pytest.mark.parametrize("looks", [LOOKS, FRAMED], ids=["in the photo's frame", "in another frame"])
-def test_the_preview_equals_what_the_server_draws(editor: Editor, looks: list[dict[str, str]]) -> None:
-    """Reduced to the preview's size, which is the full one for a small photo in its own frame."""
-    editor.open("cup.jpg", jpeg_bytes(photo("coffee")))
-    editor.apply("Remove background")
-    for look, answer in zip(looks, editor.page.evaluate(_COMPARE, looks), strict=True):
-        assert answer["preview"] == answer["stored"], look
-        assert answer["frame"] == answer["drawn"], look
-        assert answer["isExact"], look
-        counts = np.array(answer["counts"])
-        shares = np.cumsum(counts) / counts.sum()
-        mean, high = (counts * np.arange(256)).sum() / counts.sum(), int(np.searchsorted(shares, 0.99))
-        assert mean <= 0.5, look
-        assert high <= 2, look
-
-
-def test_the_frame_of_a_large_photo_is_the_servers_to_the_pixel(editor: Editor) -> None:
-    """Its preview is reduced, and does not show to the pixel where the subject is."""
-    large = np.asarray(Image.fromarray(photo("coffee")).resize((2400, 1600)))
-    editor.open("cup.jpg", jpeg_bytes(large))
-    editor.apply("Remove background")
-    looks = [{"crop": "true", "crop_margin": "7"}, {"crop": "true", "scale": "83%", "bg_color": "#ffffff"}]
-    for look, answer in zip(looks, editor.page.evaluate(_COMPARE, looks), strict=True):
-        assert answer["frame"] == answer["drawn"], look
-        counts = np.array(answer["counts"])
-        assert int(np.searchsorted(np.cumsum(counts) / counts.sum(), 0.99)) <= 2, look

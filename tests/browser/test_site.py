@@ -1,5 +1,6 @@
 """The site pages in a real browser: accessible, at any width, in light and dark mode."""
 
+import re
 from typing import Any
 
 import pytest
@@ -12,7 +13,16 @@ from tests.support.server import RunningServer
 LOOKS: tuple[dict[str, Any], ...] = ({}, {"viewport": PHONE, "color_scheme": "dark"})
 
 
-@pytest.mark.parametrize("path", ["/", "/docs", "/docs/agents"])
+#: Tables that are wider than the page, where nothing scrolls them into view.
+_CUT_OFF = """() => [...document.querySelectorAll("table")].filter((table) => {
+    if (table.getBoundingClientRect().right <= innerWidth) return false;
+    for (let one = table; one; one = one.parentElement)
+        if (["auto", "scroll"].includes(getComputedStyle(one).overflowX)) return false;
+    return true;
+}).map((table) => table.outerHTML.slice(0, 200))"""
+
+
+@pytest.mark.parametrize("path", ["/", "/docs", "/docs/agents", "/plans"])
 def test_a_page_is_accessible_and_fits_its_viewport(
     new_page: NewPage, server: RunningServer, path: str
 ) -> None:
@@ -21,6 +31,10 @@ def test_a_page_is_accessible_and_fits_its_viewport(
         page.goto(f"{server.address}{path}")
         assert_accessible(page)
         assert_fits(page)
+        assert page.evaluate(_CUT_OFF) == []
+        color = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        is_dark = sum(int(part) for part in re.findall(r"\d+", color)[:3]) < 200
+        assert is_dark == (look.get("color_scheme") == "dark")
 
 
 def test_the_404_page_is_accessible_too(new_page: NewPage, server: RunningServer) -> None:

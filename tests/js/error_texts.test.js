@@ -29,6 +29,13 @@ test("errors are sentences without codes and names of parameters", () => {
       null,
       "At most 60 a minute; try again in 1 s.",
     ],
+    // How operators install it is not for customers.
+    [
+      "MODEL_UNAVAILABLE",
+      "lama is missing. Install it with: bgeraser models pull lama",
+      null,
+      "This is not installed on this server. Nothing was charged.",
+    ],
     ["UNHEARD_OF", "", null, "Something went wrong."],
   ])
     assert.equal(text(code, message, param), expected);

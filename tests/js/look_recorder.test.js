@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { LookRecorder } from "../../web/static/editor/look_recorder.js";
-import { deferred, modelWith, ok, project, refused, step } from "./model_support.js";
+import { deferred, modelWith, ok, openModel, project, refused, step } from "./model_support.js";
 
 const CUT = step("b", "a", { tool: "bg-removal", cutout: { url: "/cut", look: {} } });
 const LOOKS = "POST /editor/projects/p1/looks";
@@ -87,4 +87,14 @@ test("a refused look is reported, and the panel told to show the stored one", as
   recorder.schedule(CUT, { bg_color: "?" });
   await recorder.settle();
   assert.deepEqual([seen, named("error").length], [["b"], 1]);
+});
+
+test("a look that the server has drawn replaces its step", async () => {
+  const drawn = step("c", "b", { isRendered: false, previewUrl: "/cut" });
+  const { model } = await openModel(
+    { "POST /editor/projects/p1/steps/c/rendering": ok({ step: { ...drawn, previewUrl: "/drawn" } }) },
+    { opened: project({ currentStepId: "c", steps: [step("a"), CUT, drawn] }) },
+  );
+  assert.equal((await new LookRecorder(model).render(drawn)).previewUrl, "/drawn");
+  assert.deepEqual([model.steps.length, model.step.previewUrl], [3, "/drawn"]);
 });

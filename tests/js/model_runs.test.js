@@ -262,25 +262,6 @@ test("after giving up, another request is only started once the outcome of the f
   assert.deepEqual([keys.length, new Set(keys).size, keys[0] === keys[1]], [3, 2, true]);
 });
 
-test("another step is shown if the current one was removed by another tab", async () => {
-  const after = project({ currentStepId: "c", steps: [step("b"), step("c", "b")] });
-  const { model, named } = await openModel({ "GET /editor/projects/p1": ok(after) });
-  await model.synchronize();
-  assert.equal(model.step?.id, "c");
-  assert.equal(named("step").length, 2);
-});
-
-test("the steps that another tab has made are added without leaving the current one", async () => {
-  const both = project({ currentStepId: "b", steps: [step("a"), step("b", "a")] });
-  const { model, named } = await openModel({ "GET /editor/projects/p1": () => ok(both) });
-  const shown = named("step").length;
-  await model.synchronize();
-  assert.deepEqual([model.step.id, model.steps.map((one) => one.id)], ["a", ["a", "b"]]);
-  const built = named("project").length;
-  await model.synchronize();
-  assert.deepEqual([named("step").length, named("project").length], [shown, built], "nothing was new");
-});
-
 test("a session that ended keeps the key for after the next login", async () => {
   const { model, storage } = await openModel({
     "POST /editor/projects/p1/runs": ok(run("running")),
@@ -419,14 +400,4 @@ test("a recorded look becomes the current step, and an old one makes room for it
   assert.equal(model.step.id, "new");
   model.undo();
   assert.equal(model.step.id, "last", "undo leads to the look before");
-});
-
-test("a look that the server has drawn replaces its step", async () => {
-  const look = step("c", "b", { isRendered: false, previewUrl: "/cut" });
-  const { model } = await openModel(
-    { "POST /editor/projects/p1/steps/c/rendering": ok({ step: { ...look, previewUrl: "/drawn" } }) },
-    { opened: project({ currentStepId: "c", steps: [step("a"), CUTOUT, look] }) },
-  );
-  assert.equal((await model.render(look)).previewUrl, "/drawn");
-  assert.deepEqual([model.steps.length, model.step.previewUrl], [3, "/drawn"]);
 });

@@ -60,6 +60,7 @@ export function modelWith(routes, { account = ACCOUNT, hash = "", stored = {} } 
   const events = [];
   const addresses = [];
   const delays = [];
+  const announced = [];
   const storage = new Map(Object.entries(stored));
   const fetch = async (path, options) => {
     const request = { method: options.method, path, headers: options.headers };
@@ -85,6 +86,7 @@ export function modelWith(routes, { account = ACCOUNT, hash = "", stored = {} } 
         removeItem: (key) => storage.delete(key),
       },
       location,
+      announce: (projectId) => announced.push(projectId),
       browserHistory: { replaceState: enter, pushState: enter },
       sleep: (milliseconds) => {
         delays.push(milliseconds);
@@ -96,7 +98,7 @@ export function modelWith(routes, { account = ACCOUNT, hash = "", stored = {} } 
     model.on(name, (detail) => events.push([name, detail]));
   }
   const named = (name) => events.filter(([one]) => one === name).map(([, detail]) => detail);
-  return { model, requests, events, addresses, delays, location, storage, named };
+  return { model, requests, events, addresses, delays, location, storage, named, announced };
 }
 
 /** A model with an open project. */

@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
+import { finished } from "../../web/static/editor/steps.js";
 import * as planes from "../../web/static/editor/planes.js";
 
 const SIZE = { width: 60, height: 40 };
@@ -53,6 +54,32 @@ test("an edge moves by whole pixels and fractions, in both directions", () => {
   assert.equal(valueAt(planes.shifted(plane, SIZE, 0.5), 19, 20), 128);
 });
 
+test("an edge moves by a disc, as the server's does", () => {
+  const size = { width: 24, height: 20 };
+  const plane = new Uint8ClampedArray(size.width * size.height);
+  let seed = 7;
+  for (let at = 0; at < plane.length; at += 1) {
+    seed = (seed * 1103515245 + 12345) % 2 ** 31;
+    plane[at] = seed % 3 ? 0 : seed % 256;
+  }
+  for (const [radius, choose] of [
+    [3, Math.max],
+    [-2, Math.min],
+  ]) {
+    const moved = planes.shifted(plane, size, radius);
+    for (let y = 0; y < size.height; y += 1) {
+      for (let x = 0; x < size.width; x += 1) {
+        let expected = plane[y * size.width + x];
+        for (let row = 0; row < size.height; row += 1)
+          for (let column = 0; column < size.width; column += 1)
+            if ((row - y) ** 2 + (column - x) ** 2 <= (Math.abs(radius) + 0.3) ** 2)
+              expected = choose(expected, plane[row * size.width + column]);
+        assert.equal(moved[y * size.width + x], expected, `${x} ${y}`);
+      }
+    }
+  }
+});
+
 test("distances are exact", () => {
   const plane = rectangle(20, 10, 21, 11);
   const away = planes.distances(plane, SIZE);
@@ -99,7 +126,7 @@ test("a contact shadow lies under the lowest part", () => {
 test("a blurred background continues behind the object", () => {
   const background = Float32Array.from(rectangle(20, 10, 40, 30), (value) => 1 - value / 255);
   const color = Float32Array.from(background, (value) => (value ? 100 : 250));
-  const [blurred] = planes.blurredBackground([color], background, SIZE, 2);
+  const [blurred] = finished(planes.spreadColors([color, color, color], background, SIZE, 2));
   assert.ok(
     blurred.every((value) => Math.abs(value - 100) < 1),
     "the object's color is not in it",

@@ -52,3 +52,14 @@ test("what is beyond the canvas is cut off", () => {
   const outside = resampled(square(), VISIBLE, { ...place, x: 400 }, { width: 6, height: 16 });
   assert.ok(outside.every((value) => value === 0));
 });
+
+test("only the part of a pixel that is drawn to is opaque", () => {
+  const data = new Uint8ClampedArray(4 * 4 * 4).fill(255);
+  const whole = { x: 0, y: 0, width: 4, height: 4 };
+  const place = { x: 1.2, y: 1, width: 4, height: 4 };
+  const within = { ...place, x: 1.5, width: 3.5 };
+  const answer = resampled({ data, width: 4, height: 4 }, whole, place, { width: 8, height: 8 }, within);
+  const alphaAt = (x) => answer[(3 * 8 + x) * 4 + 3];
+  assert.deepEqual([0, 2, 4, 5].map(alphaAt), [0, 255, 255, 0]);
+  assert.ok(Math.abs(alphaAt(1) - 127.5) < 1);
+});

@@ -3,15 +3,23 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { actionAt, dragged, outlineOf } from "../../web/static/editor/tools/subject_input.js";
+import {
+  actionAt,
+  dragged,
+  FINGER_HANDLES,
+  MOUSE_HANDLES,
+  nudged,
+  outlineOf,
+} from "../../web/static/editor/tools/subject_input.js";
 
 const BOX = { x: 100, y: 50, width: 200, height: 100 };
 const CANVAS = { width: 400, height: 200 };
 const VIEW = { scale: 0.5, x: 10, y: 20 };
+const STAGE = { width: 400, height: 300 };
 const MIDDLE = { x: 200, y: 100 };
 
 test("what is pressed decides what happens", () => {
-  const outline = outlineOf(BOX, {}, CANVAS, VIEW);
+  const outline = outlineOf(BOX, {}, CANVAS, VIEW, STAGE, MOUSE_HANDLES);
   assert.deepEqual(outline.corners[0], { x: 60, y: 45 });
   assert.equal(actionAt(outline, { x: 110, y: 70 }), "move");
   assert.equal(actionAt(outline, { x: 62, y: 47 }), "scale");
@@ -21,7 +29,7 @@ test("what is pressed decides what happens", () => {
 
 test("the outline follows the subject", () => {
   const look = { subject_x: "25%", subject_scale: "50", subject_rotate: "90" };
-  const { middle, corners } = outlineOf(BOX, look, CANVAS, VIEW);
+  const { middle, corners } = outlineOf(BOX, look, CANVAS, VIEW, STAGE, MOUSE_HANDLES);
   assert.deepEqual([Math.round(middle.x), Math.round(middle.y)], [160, 70]);
   // Its top left corner is at the top right now, at half the distance.
   assert.deepEqual([Math.round(corners[0].x), Math.round(corners[0].y)], [173, 45]);
@@ -48,4 +56,27 @@ test("the handle turns the subject and snaps to right angles", () => {
   assert.deepEqual(drag({}, { x: 300, y: 98 }), { subject_rotate: "90" });
   assert.deepEqual(drag({}, { x: 271, y: 29 }), { subject_rotate: "45" });
   assert.deepEqual(drag({ subject_rotate: "170" }, { x: 271, y: 29 }), { subject_rotate: "-145" });
+});
+
+test("fingers get larger handles, and small subjects can still be moved", () => {
+  const outline = outlineOf(BOX, {}, CANVAS, VIEW, STAGE, FINGER_HANDLES);
+  assert.equal(actionAt(outline, { x: 40, y: 33 }), "scale");
+  assert.equal(actionAt(outlineOf(BOX, {}, CANVAS, VIEW, STAGE, MOUSE_HANDLES), { x: 40, y: 33 }), null);
+  const small = { x: 100, y: 50, width: 40, height: 40 };
+  const around = outlineOf(small, {}, CANVAS, VIEW, STAGE, FINGER_HANDLES);
+  assert.equal(actionAt(around, around.middle), "move");
+});
+
+test("the handle that turns is on the stage, whatever room is above the subject", () => {
+  for (const handles of [MOUSE_HANDLES, FINGER_HANDLES]) {
+    const { rotate } = outlineOf({ ...BOX, y: 0 }, {}, CANVAS, { ...VIEW, y: 14 }, STAGE, handles);
+    assert.deepEqual(rotate, { x: 110, y: 14 + handles.distance });
+  }
+});
+
+test("keys move the subject by small shares of the picture", () => {
+  assert.deepEqual(nudged({ subject_x: "10%" }, CANVAS, { x: 2, y: -10 }), {
+    subject_x: "11%",
+    subject_y: "-10%",
+  });
 });

@@ -14,13 +14,17 @@ from tests.js.test_modules import NODE
 from tests.support.ml.photos import photo
 
 _SCRIPT = """
-import { resampled } from "./resampling.js";
+import { covering, resampled } from "./resampling.js";
+import { finished } from "./steps.js";
 let text = "";
 for await (const part of process.stdin) text += part;
-const { pixels, width, height, size } = JSON.parse(text);
+const { pixels, width, height, size, isOpaque } = JSON.parse(text);
 const data = Uint8ClampedArray.from(Buffer.from(pixels, "base64"));
 const visible = { x: 0, y: 0, width, height };
-const answer = resampled({ data, width, height }, visible, { x: 0, y: 0, ...size }, size);
+const place = { x: 0, y: 0, ...size };
+const answer = isOpaque
+  ? finished(covering({ data, width, height }, place, size))
+  : resampled({ data, width, height }, visible, place, size);
 console.log(Buffer.from(answer).toString("base64"));
 """
 
@@ -31,6 +35,7 @@ def _in_the_browser(pixels: Pixels, width: int, height: int) -> Pixels:
         "width": pixels.shape[1],
         "height": pixels.shape[0],
         "size": {"width": width, "height": height},
+        "isOpaque": bool((pixels[..., 3] == 255).all()),
     }
     done = subprocess.run(
         [NODE, "--input-type=module", "-e", _SCRIPT],
@@ -55,3 +60,11 @@ def test_a_cutout_in_another_size_has_the_servers_pixels(size: tuple[int, int]) 
     assert np.abs(found[..., 3] - expected[..., 3]).max() <= 1
     seen = expected[..., 3] > 20
     assert np.abs(found[seen] - expected[seen]).max() <= 2
+
+
+@pytest.mark.parametrize("size", [(331, 221), (90, 60)], ids=["larger", "smaller"])
+def test_a_background_in_another_size_has_the_servers_pixels(size: tuple[int, int]) -> None:
+    colors = photo("coffee")[100:220, 200:380]
+    opaque = np.dstack([colors, np.full(colors.shape[:2], 255, np.uint8)])
+    found = _in_the_browser(opaque, *size)[..., :3].astype(int)
+    assert np.abs(found - resize(colors, size).astype(int)).max() <= 2

@@ -11,7 +11,7 @@ const FOLDER = new URL("../../web/static/editor/tools/", import.meta.url);
 const OWN_MEMBERS = {
   GenerativeExpand: ["frame"],
   Crop: ["frame"],
-  BgRemoval: ["cutout", "storeBackground", "useBackground"],
+  BgRemoval: ["cutout", "lookFields", "movableFrame", "storeBackground", "useBackground"],
 };
 
 const membersOf = (prototype) =>

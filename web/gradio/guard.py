@@ -25,10 +25,10 @@ from web.auth import visitor
 from web.auth.visitor import SignedInVisitor
 from web.gradio import events
 from web.gradio.events import BODY_LIMIT_BYTES, SESSION_HASH
-from web.gradio.page_rewriting import rendered_by, rewriting, with_page_scripts
+from web.gradio.page_rewriting import client_page, rendered_by, rewriting
 from web.gradio.server_rendering import ServerPage
 from web.gradio.sessions import Pages
-from web.rendering import content_security
+from web.rendering import content_security, static_files
 
 MOUNT_PATH = "/app"
 _PAGES = frozenset({"", "/", "/dashboard"})
@@ -36,6 +36,8 @@ _ACCOUNT_PAGES = frozenset({"/dashboard"})
 _QUEUE_JOIN = frozenset({"/gradio_api/queue/join", "/gradio_api/queue/join/"})
 _QUEUE_DATA = "/gradio_api/queue/data"
 _HEARTBEAT = re.compile(f"/gradio_api/heartbeat/({SESSION_HASH})")
+#: Their names contain a hash of their content.
+_HASHED_FILES = "/assets/"
 _OTHER_PATHS = frozenset({"/theme.css", "/gradio_api/app_id"})
 #: Other headers are dropped: Gradio reads its server's address from some of them, and clients can set them.
 _FORWARDED_HEADERS = frozenset(
@@ -59,8 +61,8 @@ class Guard:
     """ASGI application in front of Gradio's.
 
     `files` are the paths of the files that Gradio may serve, such as `/assets/index.js`. `server_pages` are
-    the pages that are drawn without Gradio's client, by name. `public_url` is the operator's public address,
-    None if it is not set.
+    the pages that are drawn without Gradio's client, by name. `modules` are those that the client starts
+    with, as paths relative to the pages. `public_url` is the operator's public address, if there is one.
     """
 
     def __init__(
@@ -69,12 +71,14 @@ class Guard:
         pages: Pages,
         files: frozenset[str],
         server_pages: Mapping[str, ServerPage],
+        modules: tuple[str, ...],
         public_url: str | None,
     ) -> None:
         self.app = app
         self._pages = pages
         self._files = files
         self._server_pages = server_pages
+        self._modules = modules
         self._public = urlsplit(public_url) if public_url else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -106,7 +110,10 @@ class Guard:
         scope = self._scope(request, method="GET")
         if path in _PAGES:
             page = self._server_pages.get(path.strip("/"))
-            send = rewriting(send, with_page_scripts if page is None else rendered_by(page.render))
+            rewrite = client_page(self._modules) if page is None else rendered_by(page.render)
+            send = rewriting(send, rewrite, static_files.encoding_of(request.headers))
+        elif path.startswith(_HASHED_FILES):
+            send = _cached_forever(send)
         await _relay(self.app, scope, request.receive, send)
 
     async def _join_queue(self, request: Request, send: Send) -> None:
@@ -202,6 +209,19 @@ async def _relay(app: ASGIApp, scope: Scope, receive: Receive, send: Send, is_st
     if error_status:
         status = 400 if error_status == 422 else error_status
         raise HTTPException(status, _REFUSALS.get(status))
+
+
+def _cached_forever(send: Send) -> Send:
+    """A `send` that lets browsers keep a file without asking again."""
+
+    async def send_cached(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(raw=list(message.get("headers", [])))
+            headers["Cache-Control"] = static_files.FOREVER
+            message = {**message, "headers": headers.raw}
+        await send(message)
+
+    return send_cached
 
 
 async def _refuse_method(request: Request, send: Send, *allowed: str) -> bool:

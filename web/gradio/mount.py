@@ -2,13 +2,14 @@
 
 import os
 import warnings
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from fastapi import FastAPI
 from starlette.routing import Mount
 
-from web.gradio import events, server_rendering, theme
+from web.gradio import client_modules, events, server_rendering, theme
 from web.gradio.guard import MOUNT_PATH, Guard, files_of
 from web.gradio.sessions import Pages
 
@@ -49,7 +50,9 @@ def mount(app: FastAPI) -> None:
     gradio_app.state.services = app.state.services
     files = files_of({"/assets": BUILD_PATH_LIB, "/static": STATIC_PATH_LIB})
     server_pages = server_rendering.server_pages(blocks.config)
-    mounted.app = Guard(gradio_app, Pages(gradio_app), files, server_pages, app.state.services.public_url)
+    modules = client_modules.first_modules(Path(BUILD_PATH_LIB))
+    public_url = app.state.services.public_url
+    mounted.app = Guard(gradio_app, Pages(gradio_app), files, server_pages, modules, public_url)
 
 
 def _mount(gr: ModuleType, app: FastAPI, blocks: Any) -> None:

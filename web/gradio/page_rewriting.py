@@ -1,21 +1,33 @@
 """Changes the HTML that Gradio answers for a page, before it is sent."""
 
+import re
 from collections.abc import Callable
 
+import brotli
 from starlette.datastructures import MutableHeaders
 from starlette.types import Message, Send
 
+from web.gradio import theme
 from web.rendering import content_security, static_files
 
 _HEAD = b"<head>"
-#: Each script's first comment says why it is needed.
-_SCRIPTS = ("gradio_idle_patch.js", "gradio_error_messages.js", "gradio_fresh_page.js")
+#: What only pages that are embedded elsewhere need, a manifest that the guard refuses, and advertisement.
+_SUPERFLUOUS = re.compile(
+    rb"<script>(?:(?!</script>).)*iframeResizer\.contentWindow(?:(?!</script>).)*</script>"
+    rb'|<link\b[^>]*rel="manifest"[^>]*>'
+    rb'|<meta\b[^>]*\b(?:property="og:|name="twitter:)[^>]*>',
+    re.DOTALL,
+)
+_BROTLI_QUALITY = 5  # pages differ, so each is compressed while its visitor waits
 
 Rewrite = Callable[[bytes, MutableHeaders], bytes]
 
 
-def rewriting(send: Send, rewrite: Rewrite) -> Send:
-    """A `send` that rewrites the page, once it is complete. `rewrite` may change the headers too."""
+def rewriting(send: Send, rewrite: Rewrite, encoding: str | None) -> Send:
+    """A `send` that rewrites the page, once it is complete. `rewrite` may change the headers too.
+
+    The page is compressed if `encoding` is "br".
+    """
     start: Message = {}
     pieces: list[bytes] = []
 
@@ -29,6 +41,10 @@ def rewriting(send: Send, rewrite: Rewrite) -> Send:
             return
         headers = MutableHeaders(raw=list(start.get("headers", [])))
         body = rewrite(b"".join(pieces), headers)
+        headers["Vary"] = "Accept-Encoding"
+        if encoding == "br":
+            body = brotli.compress(body, mode=brotli.MODE_TEXT, quality=_BROTLI_QUALITY)
+            headers["Content-Encoding"] = encoding
         headers["Content-Length"] = str(len(body))
         headers["Cache-Control"] = "no-store"  # the page contains the address of this request
         await send({**start, "headers": headers.raw})
@@ -37,13 +53,20 @@ def rewriting(send: Send, rewrite: Rewrite) -> Send:
     return send_rewritten
 
 
-def with_page_scripts(html: bytes, _: MutableHeaders) -> bytes:
-    """The page with our scripts before Gradio's own.
+def client_page(preloads: tuple[str, ...]) -> Rewrite:
+    """A rewrite of a page that Gradio's client draws, which imports the modules `preloads` step by step.
 
-    Gradio's `head` option is too late: Gradio's modules add it to the page once they run.
+    Our scripts, colours and icon come first. Gradio's `head` option is too late for them: its modules add it
+    to the page once they run.
     """
-    scripts = "".join(f'<script src="{static_files.address_of(name)}"></script>' for name in _SCRIPTS)
-    return html.replace(_HEAD, _HEAD + scripts.encode(), 1)
+    modules = "".join(f'<link rel="modulepreload" href="./{path}">' for path in preloads)
+
+    def rewrite(html: bytes, _: MutableHeaders) -> bytes:
+        script = f'<script src="{static_files.address_of(static_files.GRADIO_SCRIPT)}"></script>'
+        head = script + theme.page_head() + modules
+        return _SUPERFLUOUS.sub(b"", html).replace(_HEAD, _HEAD + head.encode(), 1)
+
+    return rewrite
 
 
 def rendered_by(render: Callable[[bytes, str], bytes]) -> Rewrite:

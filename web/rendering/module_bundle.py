@@ -14,7 +14,7 @@ _IMPORT = re.compile(
     rf'^import (?:\* as (?P<namespace>{_NAME})|\{{(?P<names>[^}}]*)\}}) from "(?P<source>\.[^"]+)";$',
     re.MULTILINE,
 )
-_EXPORT = re.compile(rf"^export (?=(?:async )?(?:class|function|const) (?P<name>{_NAME}))", re.MULTILINE)
+_EXPORT = re.compile(rf"^export (?=(?:async )?(?:class|function\*?|const) (?P<name>{_NAME}))", re.MULTILINE)
 _OTHER_FORM = re.compile(r"^(?:import|export)\b.*|\bimport(?:\(|\.meta).*|^await\b.*", re.MULTILINE)
 _RENAMED = re.compile(rf"^({_NAME}) as ({_NAME})$")
 

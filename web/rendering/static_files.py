@@ -16,9 +16,22 @@ from web.rendering import module_bundle
 
 FOLDER = Path(__file__).parents[1] / "static"
 PLACE = "/static"
+#: Cache-Control of addresses whose content never changes.
+FOREVER = "public, max-age=31536000, immutable"
 #: The modules of the editor as one script.
 EDITOR_BUNDLE = "editor.bundle.js"
 
+#: The scripts of the pages that Gradio's client draws. Each one's first comment says why it is needed.
+GRADIO_SCRIPT = "gradio.bundle.js"
+
+_JOINED = {
+    GRADIO_SCRIPT: (
+        "gradio_idle_patch.js",
+        "gradio_error_messages.js",
+        "gradio_fresh_page.js",
+        "gradio_clipboard.js",
+    )
+}
 _BUNDLES = {EDITOR_BUNDLE: FOLDER / "editor" / "main.js"}
 _COMPRESSIBLE = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 #: Nearly as small as the highest level, at a tenth of the time.
@@ -43,21 +56,19 @@ class SiteFiles(StaticFiles):
 
     async def get_response(self, path: str, scope: Scope) -> Response:
         headers = Headers(scope=scope)
-        if path in _BUNDLES and scope["method"] in ("GET", "HEAD"):
+        if (path in _BUNDLES or path in _JOINED) and scope["method"] in ("GET", "HEAD"):
             response = await run_in_threadpool(_bundle_response, path, headers)
         else:
             response = await super().get_response(path, scope)
             if isinstance(response, FileResponse) and Path(path).suffix in _COMPRESSIBLE:
                 response = await run_in_threadpool(_compressed_file, response, headers)
         is_versioned = scope.get("query_string", b"").startswith(b"v=")
-        response.headers["Cache-Control"] = (
-            "public, max-age=31536000, immutable" if is_versioned else "no-cache"
-        )
+        response.headers["Cache-Control"] = FOREVER if is_versioned else "no-cache"
         return response
 
 
 def _bundle_response(name: str, headers: Headers) -> Response:
-    content, encoding = _content_of(name), _encoding(headers)
+    content, encoding = _content_of(name), encoding_of(headers)
     body = content if encoding is None else _compressed(content, encoding)
     response = Response(body, media_type=_COMPRESSIBLE[Path(name).suffix])
     _describe(response, encoding)
@@ -67,7 +78,7 @@ def _bundle_response(name: str, headers: Headers) -> Response:
 def _compressed_file(file: FileResponse, headers: Headers) -> Response:
     """`file` itself for clients that accept no compression."""
     file.headers["Vary"] = "Accept-Encoding"
-    encoding = _encoding(headers)
+    encoding = encoding_of(headers)
     if encoding is None:
         return file
     body = _compressed(Path(file.path).read_bytes(), encoding)
@@ -85,7 +96,7 @@ def _describe(response: Response, encoding: str | None) -> None:
         response.headers["Content-Encoding"] = encoding
 
 
-def _encoding(headers: Headers) -> str | None:
+def encoding_of(headers: Headers) -> str | None:
     """The best encoding that the client accepts, None for the text as it is."""
     accepted = set()
     for part in ",".join(headers.getlist("accept-encoding")).split(","):
@@ -106,4 +117,6 @@ def _compressed(content: bytes, encoding: str) -> bytes:
 def _content_of(name: str) -> bytes:
     if name in _BUNDLES:
         return module_bundle.bundle(_BUNDLES[name]).encode()
+    if name in _JOINED:
+        return b"\n".join((FOLDER / part).read_bytes() for part in _JOINED[name])
     return (FOLDER / name).read_bytes()

@@ -113,6 +113,24 @@ def test_gradio_assets_are_served(server: RunningServer, customer: Customer) -> 
         answer = httpx.request(method, f"{server.address}/app/{entrance}")
         assert (answer.status_code, bool(answer.content)) == (200, method == "GET")
         assert answer.headers["content-security-policy"]
+        assert answer.headers["cache-control"] == "public, max-age=31536000, immutable"
+
+
+def test_the_dashboards_page_is_compressed_and_names_its_modules_ahead(
+    server: RunningServer, customer: Customer
+) -> None:
+    with browser(server, customer) as client:
+        plain = client.get("/app/dashboard", headers={"accept-encoding": "gzip"})
+        packed = client.get("/app/dashboard", headers={"accept-encoding": "gzip, br"})
+        modules = re.findall(r'<link rel="modulepreload" href="\./(assets/[^"]+)"', plain.text)
+        assert len(modules) > 5
+        assert [name for name in modules if client.head(f"/app/{name}").status_code != 200] == []
+    assert "content-encoding" not in plain.headers
+    assert packed.headers["content-encoding"] == "br"
+    assert packed.headers["vary"] == "Accept-Encoding"
+    assert int(packed.headers["content-length"]) < len(plain.content) / 3
+    assert plain.text.partition("</head>")[2] == packed.text.partition("</head>")[2]
+    assert not re.search(r"iframeResizer\.contentWindow|manifest\.json|og:image", packed.text)
 
 
 @pytest.mark.parametrize(

@@ -17,17 +17,19 @@ export class Path {
   get first() { return first; }
 }
 export function wait() { return later(); }
+export function* steps() { yield 5; }
 """
 MAIN = """\
 // import { nothing } from "./a-comment.js";
 import {
   Path,
+  steps,
   wait,
 } from "./shapes/path.js";
 import * as clock from "./clock.js";
 const START = "its own";
 export async function start() {
-  return [new Path().first, await wait(), clock.START, START];
+  return [new Path().first, await wait(), clock.START, START, ...steps()];
 }
 """
 
@@ -51,7 +53,7 @@ def run(script: str, folder: Path) -> object:
 def test_modules_keep_their_own_names_and_are_joined_once(tmp_path: Path) -> None:
     script = bundle(write(tmp_path, clock=CLOCK, shapes__path=PATH_MODULE, main=MAIN))
     assert script.count("// clock.js") == 1
-    assert run(script, tmp_path) == [4, 4, 4, "its own"]
+    assert run(script, tmp_path) == [4, 4, 4, "its own", 5]
 
 
 @pytest.mark.parametrize(

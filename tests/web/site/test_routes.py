@@ -4,10 +4,12 @@ import re
 
 import httpx
 import pytest
+from PIL import Image
 
 from api.errors import ERROR_TABLE
 from ml.catalogue import TOOLS
 from tests.support.server import RunningServer
+from web.rendering.static_files import FOLDER
 from web.site import reference
 
 HTML = {"Accept": "text/html,application/xhtml+xml"}
@@ -38,6 +40,14 @@ def test_the_front_page_lists_every_tool_and_the_url_of_this_server(server: Runn
     for tool in TOOLS.values():
         assert f"POST /api/tools/{tool.name}" in text
     assert f"curl -X POST {server.address}/api/tools/bg-removal" in text
+
+
+def test_the_front_pages_pictures_of_extend_show_what_it_adds() -> None:
+    ratios = []
+    for name in ("before", "after"):
+        with Image.open(FOLDER / "showcase" / f"generative-expand-{name}.webp") as picture:
+            ratios.append(picture.width / picture.height)
+    assert ratios[1] > ratios[0] * 1.1
 
 
 def test_every_resource_of_a_page_exists_and_is_cacheable(server: RunningServer) -> None:

@@ -4,14 +4,55 @@ import { offscreenContextOf } from "./canvas.js";
 import { photoPixels } from "./layers.js";
 import * as looks from "./looks.js";
 import * as planes from "./planes.js";
+import * as resampling from "./resampling.js";
+import { finished } from "./steps.js";
 
 /** @import { Layers } from "./layers.js" */
+/** @import { Steps } from "./steps.js" */
 /** @import { Frame, Size } from "./types.js" */
 
 /** @typedef {OffscreenCanvasRenderingContext2D} Context */
 
+/** The longer side of a thumbnail that is blurred within one frame. */
+const THUMBNAIL_SIDE = 160;
+
 /**
- * A picture cut evenly, so that it fills the canvas.
+ * A picture cut evenly, so that it fills a canvas of this size, by the server's filters.
+ * @param {HTMLImageElement} picture
+ * @param {Size} size
+ * @returns {Steps<OffscreenCanvas>}
+ */
+export function* covering(picture, size) {
+  const whole = { width: picture.naturalWidth, height: picture.naturalHeight };
+  const source = new OffscreenCanvas(whole.width, whole.height);
+  offscreenContextOf(source, { willReadFrequently: true }).drawImage(picture, 0, 0);
+  if (whole.width === size.width && whole.height === size.height) return source;
+  const pixels = offscreenContextOf(source).getImageData(0, 0, whole.width, whole.height);
+  const part = looks.coverPart(whole, size);
+  const zoom = size.width / part.width;
+  const place = {
+    x: -part.x * zoom,
+    y: -part.y * zoom,
+    width: whole.width * zoom,
+    height: whole.height * zoom,
+  };
+  yield;
+  const data = isOpaque(pixels)
+    ? yield* resampling.covering(pixels, place, size)
+    : yield* resampling.resampledInSteps(pixels, { x: 0, y: 0, ...whole }, place, size);
+  const canvas = new OffscreenCanvas(size.width, size.height);
+  offscreenContextOf(canvas).putImageData(new ImageData(data, size.width), 0, 0);
+  return canvas;
+}
+
+/** @param {ImageData} pixels */
+function isOpaque({ data }) {
+  for (let at = 3; at < data.length; at += 4) if (data[at] < 255) return false;
+  return true;
+}
+
+/**
+ * A picture cut evenly, so that it fills the canvas, by the browser's own filters: a smooth one, or for a moment.
  * @param {Context} context
  * @param {HTMLImageElement | OffscreenCanvas} picture
  * @param {Size} size
@@ -76,23 +117,68 @@ function stretches(side, start, extent, canvasSide) {
  * The photo's background, blurred, at a reduced size.
  * @param {Layers} layers
  * @param {number} strength
+ * @returns {Steps<OffscreenCanvas>}
  */
-export function blurredPhoto(layers, strength) {
+export function* blurredPhoto(layers, strength) {
   const { size, sigma } = looks.backgroundBlur(strength, layers.size);
   const { data } = photoPixels(layers);
+  yield;
   const count = layers.size.width * layers.size.height;
-  const colors = [0, 1, 2].map((channel) => {
+  const colors = [];
+  for (const channel of [0, 1, 2]) {
     const plane = new Uint8Array(count);
     for (let at = 0; at < count; at += 1) plane[at] = data[at * 4 + channel];
-    return planes.reduced(plane, layers.size, size);
-  });
+    yield;
+    colors.push(planes.reduced(plane, layers.size, size));
+    yield;
+  }
   // Where the photo is transparent, as in the corners of a straightened one, there is no background either.
-  const hidden = layers.alpha.map((value, at) => Math.max(value, 255 - data[at * 4 + 3]));
-  const background = planes.reduced(hidden, layers.size, size).map((value) => 1 - value / 255);
-  const blurred = planes.blurredBackground(colors, background, size, sigma);
+  const hidden = new Uint8Array(count);
+  for (let at = 0; at < count; at += 1) hidden[at] = Math.max(layers.alpha[at], 255 - data[at * 4 + 3]);
+  yield;
+  return yield* blurred(colors, planes.reduced(hidden, layers.size, size), size, sigma);
+}
+
+/**
+ * The same, roughly and at once: computed on a thumbnail.
+ * @param {Layers} layers
+ * @param {number} strength
+ */
+export function blurredThumbnail(layers, strength) {
+  const full = looks.backgroundBlur(strength, layers.size);
+  const share = Math.min(1, THUMBNAIL_SIDE / Math.max(full.size.width, full.size.height));
+  const width = Math.max(1, Math.round(full.size.width * share));
+  const height = Math.max(1, Math.round(full.size.height * share));
+  const [photo, subject] = [layers.photo, layers.image].map((picture) => {
+    const context = offscreenContextOf(new OffscreenCanvas(width, height), { willReadFrequently: true });
+    context.imageSmoothingQuality = "medium";
+    context.drawImage(picture, 0, 0, width, height);
+    return context.getImageData(0, 0, width, height).data;
+  });
+  const count = width * height;
+  const colors = [0, 1, 2].map((channel) => {
+    const plane = new Float32Array(count);
+    for (let at = 0; at < count; at += 1) plane[at] = photo[at * 4 + channel];
+    return plane;
+  });
+  const hidden = new Float32Array(count);
+  for (let at = 0; at < count; at += 1) hidden[at] = Math.max(subject[at * 4 + 3], 255 - photo[at * 4 + 3]);
+  return finished(blurred(colors, hidden, { width, height }, full.sigma * share));
+}
+
+/**
+ * @param {Float32Array[]} colors
+ * @param {Float32Array} hidden alpha of what hides the background
+ * @param {Size} size
+ * @param {number} sigma
+ * @returns {Steps<OffscreenCanvas>}
+ */
+function* blurred(colors, hidden, size, sigma) {
+  const background = hidden.map((value) => 1 - value / 255);
+  const soft = yield* planes.spreadColors(colors, background, size, sigma);
   const answer = new ImageData(size.width, size.height);
   for (let at = 0; at < size.width * size.height; at += 1) {
-    for (const channel of [0, 1, 2]) answer.data[at * 4 + channel] = blurred[channel][at];
+    for (const channel of [0, 1, 2]) answer.data[at * 4 + channel] = soft[channel][at];
     answer.data[at * 4 + 3] = 255;
   }
   const canvas = new OffscreenCanvas(size.width, size.height);

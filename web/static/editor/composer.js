@@ -4,16 +4,21 @@
 import { offscreenContextOf } from "./canvas.js";
 import * as backgrounds from "./backgrounds.js";
 import { loadImage } from "./images.js";
+import { Kept } from "./kept.js";
 import { alphaOf, loadLayers, pixelsOf, subjectOf } from "./layers.js";
 import * as looks from "./looks.js";
 import { framingOf, isFramed, placedBox, placementOf, wholeFraming } from "./placement.js";
+import * as placing from "./placing.js";
 import * as planes from "./planes.js";
 import { drawMark } from "./preview_mark.js";
-import { resampled } from "./resampling.js";
-import { shadowCanvas } from "./shadows.js";
+import { shadowCanvas, shadowThumbnail } from "./shadows.js";
+import { finished, finishedInSlices } from "./steps.js";
 
 /** @import { Layers, Subject } from "./layers.js" */
 /** @import { Framing } from "./placement.js" */
+/** @import { Plane } from "./planes.js" */
+/** @import { Placed } from "./placing.js" */
+/** @import { Steps } from "./steps.js" */
 /** @import { Cutout, Fields, Frame, Point, Preset, Size } from "./types.js" */
 
 /**
@@ -25,15 +30,20 @@ import { shadowCanvas } from "./shadows.js";
  */
 
 /**
- * The subject where it is on the preview.
- * @typedef {object} Placed
+ * A look that is drawn within one frame: what takes longer is drawn roughly.
+ * @typedef {object} Draft
  * @property {OffscreenCanvas} canvas
- * @property {ImageData | null} pixels of the canvas, if they are at hand
+ * @property {boolean} isExact whether nothing is
  */
 
+/**
+ * Looks that are often chosen first.
+ * @type {Fields[]}
+ */
+const FIRST_LOOKS = [{ bg_blur: "30" }, { shadow: "drop" }, { shadow: "contact" }];
 const LAYERS_KEPT = 4;
 /** How many results of each kind are kept. */
-const KEPT = { look: 3, subject: 1, framed: 4, moved: 1, alpha: 2, shadow: 2, blur: 1 };
+const KEPT = { look: 3, subject: 1, framed: 4, moved: 1, alpha: 2, shadow: 3, blur: 1, covering: 1 };
 
 export class Composer {
   /** @param {Preset[]} presets what the looks' presets stand for */
@@ -47,7 +57,7 @@ export class Composer {
   #loaded = new Map();
   /** @type {Map<string, HTMLImageElement>} */
   #backgrounds = new Map();
-  #kept = new Kept();
+  #kept = new Kept(KEPT);
 
   /**
    * Loads the layers of a cut-out, and the background picture of a look.
@@ -134,29 +144,114 @@ export class Composer {
    * @returns {OffscreenCanvas | null}
    */
   compose(cutout, fields, backgroundUrl = cutout.backgroundUrl) {
+    const composing = this.#composing(cutout, fields, backgroundUrl);
+    return composing && finished(composing);
+  }
+
+  /**
+   * The same, computed in slices while the page is idle. Rejects once the signal is aborted.
+   * @param {Cutout} cutout
+   * @param {Fields} fields
+   * @param {string | null} [backgroundUrl]
+   * @param {AbortSignal} [signal]
+   * @returns {Promise<OffscreenCanvas | null>}
+   */
+  async composeInSlices(cutout, fields, backgroundUrl = cutout.backgroundUrl, signal) {
+    const composing = this.#composing(cutout, fields, backgroundUrl);
+    return composing && finishedInSlices(composing, signal);
+  }
+
+  /**
+   * The look within one frame; null until the layers are loaded.
+   * @param {Cutout} cutout
+   * @param {Fields} fields
+   * @param {string | null} [backgroundUrl]
+   * @returns {Draft | null}
+   */
+  draft(cutout, fields, backgroundUrl = cutout.backgroundUrl) {
+    const draft = { isExact: true };
+    const composing = this.#composing(cutout, fields, backgroundUrl, draft);
+    return composing && { canvas: finished(composing), isExact: draft.isExact };
+  }
+
+  /**
+   * Computes what looks that are often chosen first need, in slices while the page is idle. Rejects once the signal is
+   * aborted.
+   * @param {Cutout} cutout
+   * @param {AbortSignal} signal
+   */
+  async warmUp(cutout, signal) {
+    const layers = this.#loaded.get(cutout.url);
+    if (!layers) return;
+    const shown = looks.resolved(cutout.look, this.presets);
+    for (const look of FIRST_LOOKS)
+      await finishedInSlices(this.#ingredients(layers, { ...shown, ...look }), signal);
+  }
+
+  /**
+   * @param {Layers} layers
+   * @param {Fields} look
+   * @returns {Steps<void>}
+   */
+  *#ingredients(layers, look) {
+    if (Number(look.bg_blur || "0")) yield* this.#blurOf(layers, look.bg_blur);
+    const subject = this.#subjectOf(layers, look);
+    yield;
+    if (!subject) return;
+    const framing = this.#framingOf(layers, look, subject);
+    const placed = yield* this.#placed(layers, look, subject, framing, null);
+    yield* this.#shadowOf(look, placed, framing, null);
+  }
+
+  /**
+   * @param {Cutout} cutout
+   * @param {Fields} fields
+   * @param {string | null} backgroundUrl
+   * @param {{ isExact: boolean } | null} [draft] says afterwards whether the look was drawn exactly; by default it is
+   * @returns {Steps<OffscreenCanvas> | null}
+   */
+  #composing(cutout, fields, backgroundUrl, draft = null) {
     const layers = this.#loaded.get(cutout.url);
     if (!layers) return null;
     const look = looks.resolved(fields, this.presets);
     if ((look.bg_image_id || look.bg_scene) && !(backgroundUrl && this.#backgrounds.has(backgroundUrl)))
       return null;
     const key = JSON.stringify([Object.entries(look).sort(), backgroundUrl]);
-    return this.#kept.get("look", key, () => this.#compose(layers, look, backgroundUrl), layers);
+    const compose = () => this.#compose(layers, look, backgroundUrl, draft);
+    if (!draft || this.#kept.has("look", key, layers)) return this.#kept.get("look", key, layers, compose);
+    return this.#drafting(key, layers, compose, draft);
+  }
+
+  /**
+   * @param {string} key
+   * @param {Layers} layers
+   * @param {() => Steps<OffscreenCanvas>} compose
+   * @param {{ isExact: boolean }} draft
+   * @returns {Steps<OffscreenCanvas>}
+   */
+  *#drafting(key, layers, compose, draft) {
+    const canvas = yield* compose();
+    if (draft.isExact) this.#kept.keep("look", key, layers, canvas);
+    return canvas;
   }
 
   /**
    * @param {Layers} layers
    * @param {Fields} look
    * @param {string | null} backgroundUrl
+   * @param {{ isExact: boolean } | null} draft
+   * @returns {Steps<OffscreenCanvas>}
    */
-  #compose(layers, look, backgroundUrl) {
+  *#compose(layers, look, backgroundUrl, draft) {
     const subject = this.#subjectOf(layers, look);
+    yield;
     const framing = this.#framingOf(layers, look, subject);
     const canvas = new OffscreenCanvas(framing.size.width, framing.size.height);
     const context = offscreenContextOf(canvas);
-    this.#drawBackground(context, layers, look, backgroundUrl, framing);
+    yield* this.#drawBackground(context, layers, look, backgroundUrl, framing, draft);
     if (subject) {
-      const placed = this.#placed(look, subject, framing);
-      const shadow = this.#shadowOf(look, placed, framing);
+      const placed = yield* this.#placed(layers, look, subject, framing, draft);
+      const shadow = yield* this.#shadowOf(look, placed, framing, draft);
       if (shadow) context.drawImage(shadow, 0, 0, canvas.width, canvas.height);
       context.drawImage(placed.canvas, 0, 0);
     }
@@ -193,7 +288,8 @@ export class Composer {
     const look = looks.resolved(fields, this.presets);
     const framing = this.#framingOf(layers, look, this.#subjectOf(layers, look));
     const canvas = new OffscreenCanvas(framing.size.width, framing.size.height);
-    this.#drawBackground(offscreenContextOf(canvas), layers, look, cutout.backgroundUrl, framing);
+    const context = offscreenContextOf(canvas);
+    finished(this.#drawBackground(context, layers, look, cutout.backgroundUrl, framing, null));
     return canvas;
   }
 
@@ -215,24 +311,55 @@ export class Composer {
    * @param {Fields} look
    * @param {string | null} backgroundUrl
    * @param {Framing} framing
+   * @param {{ isExact: boolean } | null} draft
+   * @returns {Steps<void>}
    */
-  #drawBackground(context, layers, look, backgroundUrl, framing) {
+  *#drawBackground(context, layers, look, backgroundUrl, framing, draft) {
     const isPicture = look.bg_image_id || look.bg_scene;
     const picture = isPicture && backgroundUrl ? (this.#backgrounds.get(backgroundUrl) ?? null) : null;
     const { size } = framing;
-    const blur = Number(look.bg_blur || "0");
     if (picture) {
-      backgrounds.drawCovering(context, picture, size);
+      const key = JSON.stringify(size);
+      if (this.#isDrafted(draft, "covering", key, picture)) {
+        backgrounds.drawCovering(context, picture, size);
+        return;
+      }
+      const compute = () => backgrounds.covering(picture, size);
+      context.drawImage(yield* this.#kept.get("covering", key, picture, compute), 0, 0);
     } else if (look.bg_gradient) {
       backgrounds.drawGradient(context, look.bg_gradient, size);
-    } else if (blur) {
-      const small = this.#kept.get("blur", `${blur}`, () => backgrounds.blurredPhoto(layers, blur), layers);
+    } else if (Number(look.bg_blur || "0")) {
+      const small = this.#isDrafted(draft, "blur", look.bg_blur, layers)
+        ? backgrounds.blurredThumbnail(layers, Number(look.bg_blur))
+        : yield* this.#blurOf(layers, look.bg_blur);
       if (framing.keepsPixels) backgrounds.drawExtended(context, small, framing.picture, size);
       else backgrounds.drawCovering(context, small, size);
     } else if (look.bg_color) {
       context.fillStyle = looks.cssColor(look.bg_color);
       context.fillRect(0, 0, size.width, size.height);
     }
+  }
+
+  /**
+   * Whether something is to be drawn roughly, because it is not kept.
+   * @param {{ isExact: boolean } | null} draft
+   * @param {keyof typeof KEPT} purpose
+   * @param {string} key
+   * @param {unknown} source
+   */
+  #isDrafted(draft, purpose, key, source) {
+    if (!draft || this.#kept.has(purpose, key, source)) return false;
+    draft.isExact = false;
+    return true;
+  }
+
+  /**
+   * @param {Layers} layers
+   * @param {string} strength
+   * @returns {Steps<OffscreenCanvas>}
+   */
+  #blurOf(layers, strength) {
+    return this.#kept.get("blur", strength, layers, () => backgrounds.blurredPhoto(layers, Number(strength)));
   }
 
   /**
@@ -243,125 +370,88 @@ export class Composer {
   #subjectOf(layers, look) {
     const names = ["shift_edge", "feather", "decontaminate", "outline_width", "outline_color"];
     const key = JSON.stringify(names.map((name) => look[name] ?? ""));
-    return this.#kept.get("subject", key, () => subjectOf(layers, look), layers);
+    return finished(this.#kept.get("subject", key, layers, () => once(() => subjectOf(layers, look))));
   }
 
   /**
    * The subject alone, where it is on the preview.
+   * @param {Layers} layers
    * @param {Fields} look
    * @param {Subject} subject
    * @param {Framing} framing
-   * @returns {Placed}
+   * @param {{ isExact: boolean } | null} draft
+   * @returns {Steps<Placed>}
    */
-  #placed(look, subject, framing) {
-    const inFrame = this.#framed(subject, framing);
+  *#placed(layers, look, subject, framing, draft) {
+    const inFrame = yield* this.#framed(subject, framing, draft);
     const move = looks.moveOf(look, framing.canvas, framing.scale);
     if (!move.x && !move.y && !move.degrees && move.scale === 1) return inFrame;
-    // Where it is seen, because filters move its edge, and not where its box was placed.
-    const box = inFrame === subject ? subject.box : planes.objectBox(this.#alphaOf(inFrame), framing.size);
+    const place = placedBox(subject.fullBox, layers.cutout, framing);
+    const middle = looks.middleOf(place);
+    const about = { x: middle.x * framing.scale, y: middle.y * framing.scale };
+    if (move.scale >= placing.SMALLEST_INTERPOLATED) {
+      const compute = () => once(() => placing.turned(inFrame.canvas, about, move));
+      return yield* this.#kept.get("moved", JSON.stringify([move, about]), inFrame, compute);
+    }
+    const key = JSON.stringify([move, about]);
+    if (this.#isDrafted(draft, "moved", key, inFrame)) return placing.turned(inFrame.canvas, about, move);
+    const box = planes.objectBox(yield* this.#alphaOf(inFrame), framing.size);
     if (!box) return inFrame;
-    const middle = looks.middleOf(box);
-    const key = JSON.stringify([move, middle]);
-    return this.#kept.get("moved", key, () => moved(inFrame.canvas, middle, move), inFrame);
+    yield;
+    const compute = () => once(() => placing.shrunk(inFrame, box, about, move));
+    return yield* this.#kept.get("moved", key, inFrame, compute);
   }
 
   /**
    * The subject alone in its frame, without its move.
    * @param {Subject} subject
    * @param {Framing} framing
-   * @returns {Placed}
+   * @param {{ isExact: boolean } | null} draft
+   * @returns {Steps<Placed>}
    */
-  #framed(subject, framing) {
-    if (isWhole(framing, subject.canvas)) return subject;
+  *#framed(subject, framing, draft) {
+    if (placing.isWhole(framing, subject.canvas)) return subject;
     const key = JSON.stringify([framing.picture, framing.size]);
-    return this.#kept.get("framed", key, () => framed(subject, framing), subject);
+    if (!placing.keepsPixels(subject, framing) && this.#isDrafted(draft, "framed", key, subject))
+      return placing.framedQuickly(subject, framing);
+    return yield* this.#kept.get("framed", key, subject, () => placing.framed(subject, framing));
   }
 
-  /** @param {Placed} placed */
+  /**
+   * @param {Placed} placed
+   * @returns {Steps<Plane>}
+   */
   #alphaOf(placed) {
-    return this.#kept.get("alpha", "", () => alphaOf(placed.pixels ?? pixelsOf(placed.canvas)), placed);
+    return this.#kept.get("alpha", "", placed, () =>
+      once(() => alphaOf(placed.pixels ?? pixelsOf(placed.canvas))),
+    );
   }
 
   /**
    * @param {Fields} look
    * @param {Placed} placed
    * @param {Framing} framing
+   * @param {{ isExact: boolean } | null} draft
+   * @returns {Steps<OffscreenCanvas | null>}
    */
-  #shadowOf(look, placed, framing) {
+  *#shadowOf(look, placed, framing, draft) {
     if (look.shadow !== "drop" && look.shadow !== "contact") return null;
     const names = Object.keys(look).filter((name) => name.startsWith("shadow"));
-    const key = JSON.stringify([names.map((name) => [name, look[name]]), framing.scale]);
-    const alpha = this.#kept.get(
-      "alpha",
-      "",
-      () => alphaOf(placed.pixels ?? pixelsOf(placed.canvas)),
-      placed,
-    );
-    return this.#kept.get("shadow", key, () => shadowCanvas(alpha, framing, look), placed);
-  }
-}
-
-/** What was computed last for each purpose, as long as it stays the same. */
-class Kept {
-  /** @type {Map<string, { key: string, source: unknown, value: any }[]>} */
-  #values = new Map();
-
-  /**
-   * @template Value
-   * @param {keyof typeof KEPT} purpose
-   * @param {string} key
-   * @param {() => Value} compute
-   * @param {unknown} source an object that the value depends on, too
-   * @returns {Value}
-   */
-  get(purpose, key, compute, source) {
-    const values = this.#values.get(purpose) ?? [];
-    const kept = values.find((one) => one.key === key && one.source === source);
-    const newest = kept ?? { key, source, value: compute() };
-    const others = values.filter((one) => one !== kept);
-    this.#values.set(purpose, [newest, ...others].slice(0, KEPT[purpose]));
-    return newest.value;
+    const key = JSON.stringify([names.sort().map((name) => [name, look[name]]), framing.scale]);
+    if (this.#isDrafted(draft, "shadow", key, placed)) return shadowThumbnail(placed.canvas, framing, look);
+    const alpha = yield* this.#alphaOf(placed);
+    yield;
+    return yield* this.#kept.get("shadow", key, placed, () => shadowCanvas(alpha, framing, look));
   }
 }
 
 /**
- * @param {Framing} framing
- * @param {Size} size of the picture's preview
+ * A computation in one step.
+ * @template Value
+ * @param {() => Value} compute
+ * @returns {Steps<Value>}
  */
-function isWhole({ picture }, size) {
-  return picture.x === 0 && picture.y === 0 && picture.width === size.width && picture.height === size.height;
-}
-
-/**
- * @param {Subject} subject
- * @param {Framing} framing
- * @returns {Placed}
- */
-function framed({ pixels: whole, canvas: wholeCanvas, faintBox }, { picture, size }) {
-  const canvas = new OffscreenCanvas(size.width, size.height);
-  const isMovedOnly = picture.width === whole.width && picture.height === whole.height;
-  if (isMovedOnly && Number.isInteger(picture.x) && Number.isInteger(picture.y)) {
-    offscreenContextOf(canvas, { willReadFrequently: true }).drawImage(wholeCanvas, picture.x, picture.y);
-    return { canvas, pixels: null };
-  }
-  const pixels = new ImageData(resampled(whole, faintBox, picture, size), size.width);
-  offscreenContextOf(canvas).putImageData(pixels, 0, 0);
-  return { canvas, pixels };
-}
-
-/**
- * @param {OffscreenCanvas} source the subject in its frame
- * @param {Point} middle of it
- * @param {looks.Move} move
- * @returns {Placed}
- */
-function moved(source, { x, y }, move) {
-  const canvas = new OffscreenCanvas(source.width, source.height);
-  const context = offscreenContextOf(canvas, { willReadFrequently: true });
-  context.imageSmoothingQuality = move.scale < 0.5 ? "high" : "low";
-  context.translate(x + move.x, y + move.y);
-  context.rotate((move.degrees * Math.PI) / 180);
-  context.scale(move.scale, move.scale);
-  context.drawImage(source, -x, -y);
-  return { canvas, pixels: null };
+// eslint-disable-next-line require-yield -- a computation that is too short to pause
+function* once(compute) {
+  return compute();
 }

@@ -17,6 +17,7 @@ const SHORTCUTS = [
   ["Hold Space", "Drag to pan"],
   ["Ctrl+S", "Download"],
   ["+  −  0", "Zoom in, zoom out, fit"],
+  ["Arrow keys", "Move the subject of a cut-out, faster with Shift"],
   ["Enter", "Apply"],
   ["Esc", "Cancel, or clear what you marked"],
   ["1 … 7", "Choose a tool"],

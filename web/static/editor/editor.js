@@ -234,7 +234,10 @@ export class Editor {
         this.choose(name);
       }
     }
+    const hidden = hasPicture ? this.startScreen.element : this.workplace;
+    const hadFocus = hidden.contains(document.activeElement);
     this.workplace.hidden = !hasPicture;
+    if (hadFocus) (hasPicture ? this.stage : this.startScreen).element.focus({ preventScroll: true });
     if (!hasPicture) {
       this.stage.clear();
       this.tool?.leave();
@@ -254,9 +257,9 @@ export class Editor {
       this.interruptedView = null;
     this.stage.tool = this.isLocked ? null : this.tool;
     const isResult = made?.id === step.id;
-    const hadNextSteps = this.nextSteps.isShown;
+    const keepsNextSteps = isResult && history.isLook(step) && this.nextSteps.isShown;
     this.compare(false);
-    if (!this.nextSteps.isOf(step)) this.nextSteps.hide();
+    if (!keepsNextSteps && !this.nextSteps.isOf(step)) this.nextSteps.hide();
     this.tool?.onStep(made);
     this.stage.element.classList.add("loading");
     try {
@@ -267,8 +270,8 @@ export class Editor {
       this.tool?.onShown(image);
       if (this.isComparing) await this.compare(true);
       this.#onView();
-      if (isResult && !isLook(step)) void this.#presentResult(step);
-      else if (isResult && hadNextSteps) this.nextSteps.show(step);
+      if (isResult && !history.isLook(step)) void this.#presentResult(step);
+      else if (keepsNextSteps) this.nextSteps.show(step);
     } catch {
       if (this.model.step?.id !== step.id) return;
       this.model.emit("notice", "This step's picture cannot be shown.");
@@ -335,7 +338,7 @@ export class Editor {
     const look = this.lookShown();
     if (step.cutout && look) {
       await this.composer.load(step.cutout);
-      const drawn = this.composer.compose(step.cutout, look);
+      const drawn = await this.composer.composeInSlices(step.cutout, look);
       const frame = this.composer.frameOf(step.cutout, look);
       // Other tools refer to the pixels of the result, so its size has to be the server's.
       const isSettled = frame?.isExact || this.tool?.retouches || this.tool?.name === "bg-removal";
@@ -346,7 +349,7 @@ export class Editor {
         return { image: drawn, size: frame.size };
       }
     }
-    const { previewUrl, width, height } = step.isRendered ? step : await this.model.render(step);
+    const { previewUrl, width, height } = step.isRendered ? step : await this.recorder.render(step);
     return { image: await loadImage(previewUrl), size: { width, height } };
   }
 
@@ -567,12 +570,4 @@ export class Editor {
   logInUrl() {
     return `/login?next=${encodeURIComponent(this.model.ownAddress)}`;
   }
-}
-
-/**
- * Whether a step only changes the look of a cut-out.
- * @param {Step} step
- */
-function isLook(step) {
-  return step.tool === "bg-removal" && step.answer.confidence === undefined;
 }

@@ -119,3 +119,11 @@ export function comparable(steps, step) {
   if (cutout && !photo && hasSameSize(cutout, step)) return { previewUrl: cutout.photoUrl };
   return [photo, parentOf(steps, step.id), originalOf(steps)].find(fits) ?? null;
 }
+
+/**
+ * Whether a step only changes the look of a cut-out.
+ * @param {Step} step
+ */
+export function isLook(step) {
+  return step.tool === "bg-removal" && step.answer.confidence === undefined;
+}

@@ -1,6 +1,19 @@
 // Keyboard shortcuts, as the help lists them. Text fields and open dialogs keep their own keys.
 
 /** @import { Editor } from "./editor.js" */
+/** @import { Point } from "./types.js" */
+
+/**
+ * To the right and down.
+ * @type {Record<string, Point>}
+ */
+const ARROWS = {
+  ArrowLeft: { x: -1, y: 0 },
+  ArrowRight: { x: 1, y: 0 },
+  ArrowUp: { x: 0, y: -1 },
+  ArrowDown: { x: 0, y: 1 },
+};
+const FAST_STEPS = 10;
 
 export class Keyboard {
   /** @param {Editor} editor */
@@ -60,6 +73,11 @@ export class Keyboard {
     // A key that is still held from applying a tool does not apply it again.
     if (event.key === "Enter") return run(() => !event.repeat && editor.applyPrimary());
     if (event.key === " ") return run(() => (this.isSpaceHeld = true));
+    const arrow = ARROWS[event.key];
+    if (arrow) {
+      const steps = event.shiftKey ? FAST_STEPS : 1;
+      return editor.tool?.nudge({ x: arrow.x * steps, y: arrow.y * steps }) ?? false;
+    }
     return false;
   }
 

@@ -6,6 +6,7 @@ import { loadImage } from "./images.js";
 import * as looks from "./looks.js";
 import * as planes from "./planes.js";
 import { takeMark } from "./preview_mark.js";
+import { finished } from "./steps.js";
 
 /** @import { Plane } from "./planes.js" */
 /** @import { Cutout, Fields, Frame, Size } from "./types.js" */
@@ -16,7 +17,8 @@ import { takeMark } from "./preview_mark.js";
  * @property {Cutout} cutout
  * @property {Size} size
  * @property {number} scale
- * @property {ImageData} pixels of the cut-out, not weighted by alpha
+ * @property {OffscreenCanvas} image the cut-out
+ * @property {ImageData} pixels the same, not weighted by alpha
  * @property {Plane} alpha
  * @property {Frame | null} box of what is visible, in the preview
  * @property {Frame} fullBox the same in the picture, to the pixel; all of it if nothing is visible
@@ -37,6 +39,9 @@ import { takeMark } from "./preview_mark.js";
 
 /** Less alpha than this makes no difference that is seen. */
 const BARELY_VISIBLE = 3;
+/** Colors are spread beyond the edge in a picture whose longer side is at most this, by this first average. */
+const SPREAD_SIDE = 768;
+const SPREAD_SIGMA = 1.5;
 /** Where the server says which part of a cut-out is visible. */
 const BOX_HEADER = "X-Object-Box";
 
@@ -45,15 +50,15 @@ const BOX_HEADER = "X-Object-Box";
  * @returns {Promise<Layers>}
  */
 export async function loadLayers(cutout) {
-  const [{ image, box: corners }, photo] = await Promise.all([
+  const [{ image: preview, box: corners }, photo] = await Promise.all([
     loadCutout(cutout.url),
     loadImage(cutout.photoUrl),
   ]);
-  const size = { width: image.width, height: image.height };
-  const context = offscreenContextOf(new OffscreenCanvas(size.width, size.height), {
-    willReadFrequently: true,
-  });
-  context.drawImage(image, 0, 0);
+  const size = { width: preview.width, height: preview.height };
+  const image = new OffscreenCanvas(size.width, size.height);
+  const context = offscreenContextOf(image, { willReadFrequently: true });
+  context.drawImage(preview, 0, 0);
+  preview.close();
   const mark = takeMark(context, cutout);
   const pixels = context.getImageData(0, 0, size.width, size.height);
   const alpha = alphaOf(pixels);
@@ -63,7 +68,7 @@ export async function loadLayers(cutout) {
   // The server's box includes a mark, which only small pictures have.
   const isKnown = scale === 1 && box;
   const fullBox = isKnown ? box : { x: left, y: top, width: right - left, height: bottom - top };
-  return { cutout, size, scale, pixels, alpha, box, fullBox, photo, mark };
+  return { cutout, size, scale, image, pixels, alpha, box, fullBox, photo, mark };
 }
 
 /**
@@ -138,7 +143,7 @@ function fullBoxOf({ box: known, fullBox, scale, cutout }, box) {
 }
 
 /**
- * The cut-out with another alpha. What was hidden gets the colors of the object nearby.
+ * The cut-out with another alpha. As far as a pixel becomes more opaque, it gets the colors of the object nearby.
  * @param {Layers} layers
  * @param {Plane} edge
  * @param {Fields} look
@@ -154,8 +159,11 @@ function withEdge(layers, edge, look) {
     pixels.data[offset + 3] = edge[at];
     if (others && alpha[at] < 255) {
       for (const channel of [0, 1, 2]) pixels.data[offset + channel] = others[offset + channel];
-    } else if (near && !alpha[at] && edge[at]) {
-      for (const channel of [0, 1, 2]) pixels.data[offset + channel] = near[channel][at];
+    } else if (near && edge[at] > alpha[at]) {
+      const before = alpha[at] / edge[at];
+      for (const channel of [0, 1, 2])
+        pixels.data[offset + channel] =
+          pixels.data[offset + channel] * before + near[channel][at] * (1 - before);
     }
   }
   return pixels;
@@ -170,16 +178,25 @@ export function photoPixels({ photo, size }) {
   return context.getImageData(0, 0, size.width, size.height);
 }
 
-/** @param {Layers} layers */
+/**
+ * The colors of the cut-out, spread beyond its edge.
+ * @param {Layers} layers
+ */
 function nearbyColors({ pixels, alpha, size }) {
-  const sigma = Math.max(size.width, size.height) / 60;
-  const weight = planes.blurred(Float32Array.from(alpha), size, sigma);
-  return [0, 1, 2].map((channel) => {
+  const scale = Math.min(1, SPREAD_SIDE / Math.max(size.width, size.height));
+  const small = {
+    width: Math.max(1, planes.rounded(size.width * scale)),
+    height: Math.max(1, planes.rounded(size.height * scale)),
+  };
+  const known = planes.reduced(alpha, size, small).map((value) => value / 255);
+  const colors = [0, 1, 2].map((channel) => {
     const weighted = new Float32Array(alpha.length);
-    for (let at = 0; at < alpha.length; at += 1) weighted[at] = pixels.data[at * 4 + channel] * alpha[at];
-    const spread = planes.blurred(weighted, size, sigma);
-    return spread.map((value, at) => value / Math.max(weight[at], 1e-3));
+    for (let at = 0; at < alpha.length; at += 1)
+      if (alpha[at]) weighted[at] = (pixels.data[at * 4 + channel] * alpha[at]) / 255;
+    return planes.reduced(weighted, size, small).map((value, at) => value / Math.max(known[at], 1e-3));
   });
+  const near = finished(planes.spreadColors(colors, known, small, SPREAD_SIGMA));
+  return near.map((plane) => planes.enlarged(plane, small, size));
 }
 
 /**

@@ -9,6 +9,8 @@ import { isTemporary } from "./api.js";
 /** Several changes in a row, as of a color that is being picked, become one step. */
 const DELAY_MS = 350;
 const RETRY_MS = 2000;
+/** Pause before a busy server is asked again to draw a look. */
+const RENDERING_RETRY_MS = 1000;
 
 export class LookRecorder {
   /**
@@ -95,5 +97,49 @@ export class LookRecorder {
       model.reportError(thrown);
       if (!this.pending) this.onRefused(source);
     }
+  }
+
+  /** @type {Promise<Step> | null} */
+  #rendering = null;
+
+  /**
+   * Lets the server draw a step's look; resolves to the drawn step. Tries again while the server is busy, and fails
+   * once another step is shown.
+   * @param {Step} step
+   * @returns {Promise<Step>}
+   */
+  async render(step) {
+    const { project } = this.model;
+    if (!project) return step;
+    // One after another, because the server draws few at once.
+    const earlier = this.#rendering;
+    const rendering = (async () => {
+      await earlier?.catch(() => {});
+      return this.#render(project, step);
+    })();
+    this.#rendering = rendering;
+    return rendering;
+  }
+
+  /**
+   * @param {Project} project
+   * @param {Step} step
+   * @returns {Promise<Step>}
+   */
+  async #render(project, step) {
+    let drawn;
+    while (!drawn) {
+      if (this.model.step?.id !== step.id) throw new Error("another step is shown meanwhile");
+      try {
+        ({ step: drawn } = await this.model.client.renderLook(project.id, step.id));
+      } catch (thrown) {
+        if (!isTemporary(thrown)) throw thrown;
+        await this.model.sleep(RENDERING_RETRY_MS);
+      }
+    }
+    const known = project.steps.findIndex((one) => one.id === drawn.id);
+    if (known >= 0) project.steps[known] = drawn;
+    if (project === this.model.project) this.model.emit("project");
+    return drawn;
   }
 }

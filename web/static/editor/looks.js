@@ -1,6 +1,6 @@
 // The look of a cut-out as numbers: what its form fields mean at a preview's size. Pure functions.
 
-import { rounded } from "./planes.js";
+import { reducedSize, rounded, WIDEST_SIGMA } from "./planes.js";
 
 /** @import { Fields, Frame, Point, Preset, Size } from "./types.js" */
 
@@ -28,7 +28,6 @@ const SUBJECT_FIELDS = ["subject_x", "subject_y", "subject_scale", "subject_rota
 const SHADOW_DEFAULTS = { x: "1.5%", y: "3.5%", drop: "5%", contact: "3%" };
 /** Blurring at strength 100 uses a Gaussian of this share of the longer side. */
 const STRONGEST_BLUR = 0.05;
-const REDUCED_SIGMA = 4;
 
 /**
  * The look with what its preset rules, as far as its own fields do not rule it.
@@ -224,12 +223,5 @@ export function coverPart(picture, canvas) {
  */
 export function backgroundBlur(strength, size) {
   const sigma = (strength / 100) * STRONGEST_BLUR * Math.max(size.width, size.height);
-  const reduction = Math.max(1, sigma / REDUCED_SIGMA);
-  return {
-    sigma: Math.min(sigma, REDUCED_SIGMA),
-    size: {
-      width: Math.max(1, Math.round(size.width / reduction)),
-      height: Math.max(1, Math.round(size.height / reduction)),
-    },
-  };
+  return { sigma: Math.min(sigma, WIDEST_SIGMA), size: reducedSize(size, sigma) };
 }

@@ -1,4 +1,5 @@
-// Notices, and errors with what to do about them. Screen readers read them out.
+// Notices, and errors with what to do about them. Screen readers read them out. They are shown in the dialog or menu
+// that is open: what is outside of it is behind it and cannot be operated.
 
 import { el, iconButton } from "./elements.js";
 import { errorText } from "./error_texts.js";
@@ -6,6 +7,8 @@ import { errorText } from "./error_texts.js";
 /** @import { ApiError } from "./api.js" */
 /** @import { Model } from "./model.js" */
 
+/** A dialog or a menu above the page. */
+const OPEN = "dialog[open], :popover-open";
 const SHOWN_MS = 5000;
 const ERROR_SHOWN_MS = 30_000;
 /** Guests who had to wait longer than this for what is free for them may sign up instead. */
@@ -17,7 +20,10 @@ export class Messages {
     this.model = model;
     this.polite = el("div", { class: "visually-hidden", role: "status", "aria-live": "polite" });
     this.list = el("div", { class: "messages" });
-    this.element = el("div", {}, this.polite, this.list);
+    this.content = el("div", {}, this.polite, this.list);
+    this.element = el("div", {}, this.content);
+    // These events do not bubble.
+    for (const name of ["close", "toggle"]) document.addEventListener(name, () => this.#placeAgain(), true);
     model.on("notice", (text) => this.showNotice(text));
     model.on("error", (error) => this.showError(error));
     // What was said about one picture or run does not concern the next.
@@ -37,8 +43,21 @@ export class Messages {
     });
   }
 
+  /** Moves the messages to where the user looks. */
+  #place() {
+    const holder = [...document.querySelectorAll(OPEN)].at(-1) ?? this.element;
+    if (holder !== this.content.parentElement) holder.append(this.content);
+  }
+
+  /** Moves the messages out of what was closed. */
+  #placeAgain() {
+    const holder = this.content.parentElement;
+    if (holder !== this.element && !holder?.matches(OPEN)) this.#place();
+  }
+
   /** @param {string} text */
   showNotice(text) {
+    this.#place();
     this.polite.textContent = text;
     const message = el("div", { class: "message" }, el("p", {}, text));
     this.list.replaceChildren(message);
@@ -47,6 +66,7 @@ export class Messages {
 
   /** @param {Partial<ApiError>} error an API error, or any other that was thrown */
   showError(error) {
+    this.#place();
     const { code = "" } = error;
     const shown = el(
       "div",

@@ -1,7 +1,7 @@
 // The editor's state apart from its appearance: project, steps, the active run, the account.
 // Views subscribe to its events: "project", "step", "run", "account", "error", "notice".
 
-import { ApiError, isAbort, isTemporary } from "./api.js";
+import { ApiError, isAbort } from "./api.js";
 import * as history from "./history.js";
 import { newKey, PendingRuns } from "./pending_runs.js";
 import * as previews from "./previews.js";
@@ -37,8 +37,6 @@ const TOOL_KEY = "bgeraser.tool";
 const RETRY_DELAYS_MS = [500, 1000, 2000, 4000, 8000, 15000];
 /** How often a project is requested again that is resumed while the server is busy or away. */
 const LOADING_RETRIES = 4;
-/** Pause before a busy server is asked again to draw a look. */
-const RENDERING_RETRY_MS = 1000;
 /** How often a run that the server has forgotten is started again. */
 const RESTARTS = 3;
 /** How often a run is sent again that came a moment too soon after others. */
@@ -134,6 +132,7 @@ export class Model extends EventTarget {
       return false;
     }
     if (this.project?.id === id) this.close();
+    this.announce(id);
     return true;
   }
 
@@ -248,18 +247,38 @@ export class Model extends EventTarget {
     this.emit("step");
   }
 
-  /** Adds the steps that another tab or device has made meanwhile. */
+  /** Whether another tab may have changed the project while a run kept this one from following. */
+  #isOutdated = false;
+
+  /** Adds the steps that another tab or device has made meanwhile, and closes a picture that was deleted there. */
   async synchronize() {
     const { project } = this;
+    this.#isOutdated = this.run !== null;
     if (!project || this.run) return;
-    const current = await this.client.project(project.id).catch(() => null);
-    if (!current || this.project !== project || this.run) return;
+    let current;
+    try {
+      current = await this.client.project(project.id);
+    } catch (thrown) {
+      const isGone = thrown instanceof ApiError && thrown.status === 404;
+      if (isGone && this.project === project && !this.run) this.#leaveDeleted(project);
+      return;
+    }
+    if (this.project !== project) return;
+    this.#isOutdated = this.run !== null;
+    if (this.run) return;
     if (history.isSame(project.steps, current.steps)) return;
     project.steps = current.steps;
     const isRemoved = this.step === null; // an old look that made room for newer ones
     if (isRemoved) project.currentStepId = current.currentStepId;
     this.emit("project");
     if (isRemoved) this.emit("step");
+  }
+
+  /** @param {Project} project */
+  #leaveDeleted(project) {
+    this.#forgetProject("replaceState");
+    this.#showNone();
+    this.emit("notice", `${project.name} was deleted or has expired.`);
   }
 
   /** @param {() => Promise<Project>} load */
@@ -413,6 +432,7 @@ export class Model extends EventTarget {
       if (!isUnknown) this.pendingRuns.forget(project.id);
       this.run = null;
       this.emit("run");
+      if (this.#isOutdated) void this.synchronize();
     }
   }
 
@@ -556,50 +576,6 @@ export class Model extends EventTarget {
       project.steps = project.steps.filter((one) => one !== removed);
     }
     this.#addStep(project, step);
-  }
-
-  /** @type {Promise<Step> | null} */
-  #rendering = null;
-
-  /**
-   * Lets the server draw a step's look; resolves to the drawn step. Tries again while the server is busy, and fails
-   * once another step is shown.
-   * @param {Step} step
-   * @returns {Promise<Step>}
-   */
-  async render(step) {
-    const { project } = this;
-    if (!project) return step;
-    // One after another, because the server draws few at once.
-    const earlier = this.#rendering;
-    const rendering = (async () => {
-      await earlier?.catch(() => {});
-      return this.#render(project, step);
-    })();
-    this.#rendering = rendering;
-    return rendering;
-  }
-
-  /**
-   * @param {Project} project
-   * @param {Step} step
-   * @returns {Promise<Step>}
-   */
-  async #render(project, step) {
-    let drawn;
-    while (!drawn) {
-      if (this.step?.id !== step.id) throw new Error("another step is shown meanwhile");
-      try {
-        ({ step: drawn } = await this.client.renderLook(project.id, step.id));
-      } catch (thrown) {
-        if (!isTemporary(thrown)) throw thrown;
-        await this.sleep(RENDERING_RETRY_MS);
-      }
-    }
-    const known = project.steps.findIndex((one) => one.id === drawn.id);
-    if (known >= 0) project.steps[known] = drawn;
-    if (project === this.project) this.emit("project");
-    return drawn;
   }
 
   // Account and errors

@@ -1,12 +1,13 @@
 // What people usually do next with a result, in a row over the picture.
 
-import { el, iconButton } from "./elements.js";
+import { el, iconButton, keepFocus } from "./elements.js";
 import { BgRemoval } from "./tools/bg_removal.js";
 import { credits } from "./words.js";
 
 /** @import { Editor } from "./editor.js" */
 /** @import { Fields, RunRequest, Step } from "./types.js" */
 
+const CUTTING_TOOLS = ["bg-removal", "magic-select"];
 const FILLING_TOOLS = ["generative-fill", "generative-expand"];
 /** What says where a filling tool works. A step whose marks were too long to be kept has none of it. */
 const PLACES = ["strokes", "points", "box", "mask_id"];
@@ -54,7 +55,9 @@ export class NextSteps {
   }
 
   hide() {
+    const hadFocus = this.element.contains(document.activeElement);
     this.element.hidden = true;
+    if (hadFocus) this.editor.stage.element.focus({ preventScroll: true });
   }
 
   /**
@@ -65,17 +68,18 @@ export class NextSteps {
     const buttons = this.#buttonsFor(made);
     if (!buttons.length) return;
     this.stepId = made.id;
-    this.element.replaceChildren(
+    const following = [
       ...buttons,
       this.#button("Download", () => this.editor.topbar.download.show()),
       iconButton("Close the next steps", "close", () => this.hide()),
-    );
+    ];
+    keepFocus(this.element, () => this.element.replaceChildren(...following), this.editor.stage.element);
     this.element.hidden = false;
   }
 
   /** @param {Step} made */
   #buttonsFor(made) {
-    if (made.cutout) {
+    if (made.cutout && CUTTING_TOOLS.includes(made.tool ?? "")) {
       return [
         this.#button("White", () =>
           this.#changeLook({ bg_color: "#ffffff", bg_gradient: "", bg_scene: "", bg_blur: "0" }, "color"),

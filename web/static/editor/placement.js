@@ -20,6 +20,7 @@ import { rounded } from "./planes.js";
  * @property {Size} size of the preview
  * @property {number} scale of the preview to the result
  * @property {Frame} picture the whole picture on the preview, which may cut it off
+ * @property {Frame} drawn the part of it that is drawn to: only pixels of the result that the picture covers wholly
  * @property {boolean} keepsPixels whether the result shows the picture's own pixels
  */
 
@@ -29,6 +30,8 @@ const MOST_PIXELS = 1_200_000;
 const FEWEST_PIXELS = 800_000;
 const TRUE = ["true", "1", "yes", "on"];
 const MIDDLE = [50, 50];
+/** Rounding errors must not cost a row. */
+const EPSILON = 1e-6;
 
 /**
  * Whether a look has another frame than the photo.
@@ -188,6 +191,7 @@ export function wholeFraming(picture, size) {
     size,
     scale: size.width / picture.width,
     picture: { x: 0, y: 0, ...size },
+    drawn: { x: 0, y: 0, ...size },
     keepsPixels: true,
   };
 }
@@ -209,20 +213,33 @@ export function framingOf({ source, target, canvas }, picture, previewScale, isT
   const width = Math.max(1, Math.round(canvas.width * Math.min(1, wanted, scaleWith(MOST_PIXELS))));
   const height = Math.max(1, Math.round((canvas.height * width) / canvas.width));
   const size = { width, height };
-  const across = size.width / canvas.width;
-  const down = size.height / canvas.height;
+  const scale = { x: size.width / canvas.width, y: size.height / canvas.height };
+  const left = target.x - source.x * zoom.x;
+  const top = target.y - source.y * zoom.y;
+  const right = left + picture.width * zoom.x;
+  const bottom = top + picture.height * zoom.y;
+  const first = { x: Math.ceil(left - EPSILON), y: Math.ceil(top - EPSILON) };
+  const end = { x: Math.floor(right + EPSILON), y: Math.floor(bottom + EPSILON) };
   return {
     canvas,
     size,
-    scale: across,
+    scale: scale.x,
     keepsPixels,
-    picture: {
-      x: (target.x - source.x * zoom.x) * across,
-      y: (target.y - source.y * zoom.y) * down,
-      width: picture.width * zoom.x * across,
-      height: picture.height * zoom.y * down,
-    },
+    picture: scaled(left, top, right, bottom, scale),
+    drawn: scaled(first.x, first.y, end.x, end.y, scale),
   };
+}
+
+/**
+ * @param {number} left
+ * @param {number} top
+ * @param {number} right
+ * @param {number} bottom
+ * @param {{ x: number, y: number }} scale
+ * @returns {Frame}
+ */
+function scaled(left, top, right, bottom, { x, y }) {
+  return { x: left * x, y: top * y, width: (right - left) * x, height: (bottom - top) * y };
 }
 
 /**

@@ -1,6 +1,7 @@
 // Planes of alpha: blur, edges, outlines and shadows of a cut-out, computed as the server computes them. Pure
 // functions without a canvas. A plane holds one byte a pixel, row by row.
 
+/** @import { Steps } from "./steps.js" */
 /** @import { Frame, Size } from "./types.js" */
 
 /** @typedef {Uint8Array | Uint8ClampedArray} Plane */
@@ -8,11 +9,16 @@
 const FAINT = 13; // less alpha does not count as part of the object
 const INSIDE = 127;
 /** Wider blurs are computed on a reduced plane. It looks the same and takes a fraction of the time. */
-const WIDEST_SIGMA = 3;
-/** How far the server blurs colors, in sigmas. */
+export const WIDEST_SIGMA = 4;
+/** How far the server blurs bytes and floats, in sigmas. */
+const SHORT_REACH = 3;
 const LONG_REACH = 4;
-/** Pixels times sigma that are blurred without reducing them first. */
-const CONVOLVED_AT_ONCE = 1_000_000;
+/** Where less of a color is missing, no wider average is added. */
+const LEAST_MISSING = 0.01;
+/** A weight from which an average alone determines the color. */
+const SUFFICIENT = 0.25;
+/** Wider averages are at least this wide at their reduced size, so that interpolating them shows no steps. */
+const NARROWEST_SIGMA = 2;
 const FOOT = 0.08;
 const FLATNESS = 0.1;
 
@@ -46,12 +52,11 @@ export function objectBox(alpha, { width, height }, least = FAINT) {
  * @param {Float32Array} plane
  * @param {Size} size
  * @param {number} sigma in pixels
- * @param {number} [reach] of the kernel in sigmas
  * @returns {Float32Array}
  */
-export function blurred(plane, size, sigma, reach) {
+export function blurred(plane, size, sigma) {
   if (sigma <= 0) return plane;
-  const soft = blurredSmall(plane, size, sigma, reach);
+  const soft = blurredSmall(plane, size, sigma);
   return soft.size === size ? soft.plane : enlarged(soft.plane, soft.size, size);
 }
 
@@ -60,18 +65,37 @@ export function blurred(plane, size, sigma, reach) {
  * @param {ArrayLike<number>} plane
  * @param {Size} size
  * @param {number} sigma in pixels
- * @param {number} [reach] of the kernel in sigmas
  * @returns {{ plane: Float32Array, size: Size }}
  */
-export function blurredSmall(plane, size, sigma, reach) {
+export function blurredSmall(plane, size, sigma) {
   if (sigma <= 0) return { plane: Float32Array.from(plane), size };
-  if (sigma <= WIDEST_SIGMA) return { plane: convolved(plane, size, sigma, reach), size };
-  const reduction = sigma / WIDEST_SIGMA;
-  const small = {
-    width: Math.max(1, Math.round(size.width / reduction)),
-    height: Math.max(1, Math.round(size.height / reduction)),
+  if (sigma <= WIDEST_SIGMA) return { plane: roundedPlane(convolved(plane, size, sigma, SHORT_REACH)), size };
+  const small = reducedSize(size, sigma);
+  const soft = convolved(roundedPlane(reduced(plane, size, small)), small, WIDEST_SIGMA, SHORT_REACH);
+  return { plane: roundedPlane(soft), size: small };
+}
+
+/**
+ * Rounds in place, as the server does between its steps.
+ * @param {Float32Array} plane
+ */
+function roundedPlane(plane) {
+  for (let at = 0; at < plane.length; at += 1) plane[at] = Math.round(plane[at]);
+  return plane;
+}
+
+/**
+ * The size at which a blur is one of the widest that is computed.
+ * @param {Size} size
+ * @param {number} sigma
+ * @returns {Size}
+ */
+export function reducedSize(size, sigma) {
+  const reduction = Math.max(1, sigma / WIDEST_SIGMA);
+  return {
+    width: Math.max(1, rounded(size.width / reduction)),
+    height: Math.max(1, rounded(size.height / reduction)),
   };
-  return { plane: convolved(reduced(plane, size, small), small, WIDEST_SIGMA, reach), size: small };
 }
 
 /**
@@ -80,8 +104,9 @@ export function blurredSmall(plane, size, sigma, reach) {
  * @param {number} sigma
  * @param {number} reach of the kernel in sigmas
  */
-function convolved(plane, { width, height }, sigma, reach = 3) {
-  const radius = Math.max(1, Math.ceil(sigma * reach));
+function convolved(plane, { width, height }, sigma, reach) {
+  // As OpenCV: a kernel of an odd number of pixels.
+  const radius = Math.max(1, Math.floor(rounded(2 * sigma * reach + 1) / 2));
   const kernel = new Float32Array(2 * radius + 1);
   let sum = 0;
   for (let at = -radius; at <= radius; at += 1)
@@ -239,48 +264,50 @@ export function feathered(alpha, size, width) {
  * @returns {Plane}
  */
 export function shifted(alpha, size, shift) {
-  const choose = shift > 0 ? Math.max : Math.min;
   const whole = Math.floor(Math.abs(shift));
   const rest = Math.abs(shift) - whole;
-  let answer = Uint8ClampedArray.from(alpha);
-  // Crosses and squares in turn make an octagon, which is close to the server's disc.
-  for (let at = 0; at < whole; at += 1) answer = spread(answer, size, choose, at % 3 === 2);
-  if (!rest) return answer;
-  const next = spread(answer, size, choose, false);
-  return answer.map((value, at) => value * (1 - rest) + next[at] * rest);
+  // Moving an edge inwards moves what is outside of it outwards.
+  const plane = shift > 0 ? Uint8ClampedArray.from(alpha) : inverted(alpha);
+  let answer = whole ? dilated(plane, size, whole) : plane;
+  if (rest) {
+    const next = dilated(answer, size, 1);
+    answer = answer.map((value, at) => rounded(value * (1 - rest) + next[at] * rest));
+  }
+  return shift > 0 ? answer : inverted(answer);
+}
+
+/** @param {Plane} plane */
+function inverted(plane) {
+  return Uint8ClampedArray.from(plane, (value) => 255 - value);
 }
 
 /**
- * @param {Uint8ClampedArray} alpha
+ * Each value spread over a disc: only those with a lower one beside them spread farther than others do.
+ * @param {Uint8ClampedArray} plane
  * @param {Size} size
- * @param {(...values: number[]) => number} choose
- * @param {boolean} isSquare whether diagonal neighbours count
+ * @param {number} radius
  */
-function spread(alpha, { width, height }, choose, isSquare) {
-  const answer = new Uint8ClampedArray(alpha.length);
+function dilated(plane, { width, height }, radius) {
+  const answer = Uint8ClampedArray.from(plane);
+  const reaches = Array.from({ length: 2 * radius + 1 }, (_, at) =>
+    Math.floor(Math.sqrt((radius + 0.3) ** 2 - (at - radius) ** 2)),
+  );
   for (let y = 0; y < height; y += 1) {
-    const above = Math.max(0, y - 1) * width;
-    const row = y * width;
-    const below = Math.min(height - 1, y + 1) * width;
     for (let x = 0; x < width; x += 1) {
-      const left = Math.max(0, x - 1);
-      const right = Math.min(width - 1, x + 1);
-      let value = choose(
-        alpha[row + x],
-        alpha[row + left],
-        alpha[row + right],
-        alpha[above + x],
-        alpha[below + x],
-      );
-      if (isSquare)
-        value = choose(
-          value,
-          alpha[above + left],
-          alpha[above + right],
-          alpha[below + left],
-          alpha[below + right],
-        );
-      answer[row + x] = value;
+      const at = y * width + x;
+      const value = plane[at];
+      const isEdge =
+        (x > 0 && plane[at - 1] < value) ||
+        (x + 1 < width && plane[at + 1] < value) ||
+        (y > 0 && plane[at - width] < value) ||
+        (y + 1 < height && plane[at + width] < value);
+      if (!isEdge) continue;
+      for (let row = Math.max(0, y - radius); row <= Math.min(height - 1, y + radius); row += 1) {
+        const reach = reaches[row - y + radius];
+        const last = row * width + Math.min(width - 1, x + reach);
+        for (let to = row * width + Math.max(0, x - reach); to <= last; to += 1)
+          if (answer[to] < value) answer[to] = value;
+      }
     }
   }
   return answer;
@@ -419,32 +446,83 @@ export function foot(alpha, { width, height }, box) {
 }
 
 /**
- * The colours of the background behind the object too, blurred: three planes of the reduced size.
- * @param {Float32Array[]} colors red, green, blue at the reduced size
- * @param {Float32Array} background 1 where nothing of the object is
- * @param {Size} size the reduced one
- * @param {number} sigma at the reduced size
+ * The known colors of a picture, averaged by a Gaussian, and spread over the rest by wider and wider ones.
+ * @param {Float32Array[]} colors red, green, blue
+ * @param {Float32Array} known share of each pixel that is known, 0 to 1
+ * @param {Size} size
+ * @param {number} sigma of the first average
+ * @returns {Steps<Float32Array[]>}
  */
-export function blurredBackground(colors, background, size, sigma) {
-  const weighted = colors.map((plane) => plane.map((value, at) => value * background[at]));
-  const missing = new Float32Array(background.length).fill(1);
-  const answer = colors.map(() => new Float32Array(background.length));
-  const widest = 4 * Math.max(size.width, size.height);
-  for (let reach = sigma; reach < widest && missing.some((value) => value > 0.01); reach *= 2) {
-    // A reduced plane is less exact at its border, which wide blurs spread, so small planes are not reduced.
-    const isSmall = reach * background.length < CONVOLVED_AT_ONCE;
-    const blur = (/** @type {Float32Array} */ plane) =>
-      isSmall ? convolved(plane, size, reach, LONG_REACH) : blurred(plane, size, reach, LONG_REACH);
-    const weight = blur(background);
-    const spreads = weighted.map(blur);
-    for (let at = 0; at < missing.length; at += 1) {
-      const taken = missing[at] * Math.min(4 * weight[at], 1);
-      for (const [channel, plane] of spreads.entries())
-        answer[channel][at] += (taken * plane[at]) / (weight[at] + 1e-6);
-      missing[at] -= taken;
+export function* spreadColors(colors, known, size, sigma) {
+  const missing = new Float32Array(known.length).fill(1);
+  const answer = colors.map(() => new Float32Array(known.length));
+  let planes = [known, ...colors.map((plane) => plane.map((value, at) => value * known[at]))];
+  let level = size;
+  let width = sigma;
+  for (;;) {
+    const soft = [];
+    for (const plane of planes) {
+      soft.push(convolved(plane, level, width, LONG_REACH));
+      yield;
     }
+    const [weights, ...averages] = soft;
+    const most = takeAverages(answer, missing, size, averages, weights, level);
+    if (most <= LEAST_MISSING || known.length === 1 || level.width * level.height === 1) break;
+    const [from, half] = [level, halfOf(level)];
+    planes = planes.map((plane) => reduced(plane, from, half));
+    level = half;
+    width = Math.max(width, NARROWEST_SIGMA);
   }
   for (const plane of answer)
     for (let at = 0; at < plane.length; at += 1) plane[at] /= Math.max(1 - missing[at], 1e-6);
   return answer;
+}
+
+/**
+ * Adds averages to the colors where these are missing. Returns the most that is missing still.
+ * @param {Float32Array[]} answer
+ * @param {Float32Array} missing
+ * @param {Size} size of both
+ * @param {Float32Array[]} averages
+ * @param {Float32Array} weights
+ * @param {Size} level size of the averages, which are interpolated
+ */
+function takeAverages(answer, missing, size, averages, weights, level) {
+  const columns = interpolation(level.width, size.width);
+  const rows = interpolation(level.height, size.height);
+  let most = 0;
+  for (let y = 0; y < size.height; y += 1) {
+    const above = rows.first[y] * level.width;
+    const below = rows.second[y] * level.width;
+    const down = rows.share[y];
+    for (let x = 0; x < size.width; x += 1) {
+      const at = y * size.width + x;
+      if (!missing[at]) continue;
+      const left = columns.first[x];
+      const right = columns.second[x];
+      const share = columns.share[x];
+      const corners = [(1 - share) * (1 - down), share * (1 - down), (1 - share) * down, share * down];
+      const valueOf = (/** @type {Float32Array} */ plane) =>
+        plane[above + left] * corners[0] +
+        plane[above + right] * corners[1] +
+        plane[below + left] * corners[2] +
+        plane[below + right] * corners[3];
+      const weight = valueOf(weights);
+      const taken = missing[at] * Math.min(weight / SUFFICIENT, 1);
+      const factor = taken / (weight + 1e-6);
+      for (let channel = 0; channel < 3; channel += 1)
+        answer[channel][at] += factor * valueOf(averages[channel]);
+      missing[at] -= taken;
+      if (missing[at] > most) most = missing[at];
+    }
+  }
+  return most;
+}
+
+/**
+ * @param {Size} size
+ * @returns {Size}
+ */
+function halfOf({ width, height }) {
+  return { width: Math.max(1, Math.floor(width / 2)), height: Math.max(1, Math.floor(height / 2)) };
 }

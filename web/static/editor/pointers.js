@@ -46,6 +46,7 @@ export class Pointers {
     const { stage } = this;
     if (!stage.image) return;
     event.preventDefault();
+    stage.isTouch = event.pointerType === "touch";
     stage.element.focus({ preventScroll: true });
     stage.element.setPointerCapture(event.pointerId);
     const point = this.#pointOf(event);
@@ -56,6 +57,7 @@ export class Pointers {
     } else if (this.active.size === 1) {
       this.gesture = this.#gestureOf(event, point);
       if (this.gesture === "tool") stage.tool?.pointerDown(stage.toPicture(point), event);
+      else stage.tool?.pointerBeside();
     }
     stage.element.classList.toggle("panning", this.gesture === "pan");
   }
@@ -100,6 +102,7 @@ export class Pointers {
    */
   #hover(event, point) {
     const { stage } = this;
+    stage.isTouch = event.pointerType === "touch";
     if (!stage.image) stage.tool?.hover(null);
     else
       stage.tool?.hover({

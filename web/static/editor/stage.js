@@ -50,6 +50,8 @@ export class Stage {
     /** @type {Tool | null} */
     this.tool = null;
     this.isFitted = true;
+    /** Whether it was last operated with a finger, which covers what it points at and cannot hover. */
+    this.isTouch = matchMedia("(hover: none)").matches;
     /** Called after every change of the view. */
     this.onView = () => {};
     new ResizeObserver(() => this.#resize()).observe(this.element);

@@ -153,7 +153,7 @@ export class StartScreen {
   #build() {
     return el(
       "div",
-      { class: "start-screen" },
+      { class: "start-screen", tabindex: "-1" },
       el(
         "div",
         { class: "drop" },

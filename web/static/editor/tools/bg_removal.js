@@ -7,14 +7,13 @@ import { sizeProblem } from "../frames.js";
 import * as history from "../history.js";
 import * as looks from "../looks.js";
 import { LookPanel } from "./look_panel.js";
-import { actionAt, dragged, drawOutline, outlineOf } from "./subject_input.js";
+import { SubjectHandles } from "./subject_handles.js";
 import { note, Tool } from "./tool.js";
 
 /** @import { Context } from "../canvas.js" */
 /** @import { Editor } from "../editor.js" */
 /** @import { Action, Cutout, Fields, Point, Step } from "../types.js" */
 /** @import { Background } from "./look_panel.js" */
-/** @import { Action as SubjectAction } from "./subject_input.js" */
 /** @import { Hover } from "./tool.js" */
 
 /** Parameters that decide what is cut out. They are fixed once the cut-out is paid. */
@@ -60,15 +59,19 @@ export class BgRemoval extends Tool {
      * @type {string | null}
      */
     this.loadedId = null;
-    /**
-     * The drag of the subject that is going on.
-     * @type {{ action: SubjectAction, from: Point, look: Fields, middle: Point } | null}
-     */
-    this.drag = null;
-    /** Whether the subject's outline is shown, which it is under the pointer. */
-    this.isSubjectShown = false;
+    this.subject = new SubjectHandles(this);
     editor.recorder.onRefused = () => this.#reload();
   }
+
+  /** Ends the drawing of what a look shows roughly at first. */
+  #refining = new AbortController();
+  /** Ends the computation of what likely looks need. */
+  #warming = new AbortController();
+  /**
+   * The cut-out that it was done for.
+   * @type {string | null}
+   */
+  #warmedUrl = null;
 
   /**
    * The layers of the current step, if it shows a cut-out that can be changed.
@@ -135,7 +138,7 @@ export class BgRemoval extends Tool {
       this.model.emit("notice", `${problem} Choose a smaller margin or size.`);
       return;
     }
-    if (looks.isSameLook(step.cutout.look, this.#lookFields)) {
+    if (looks.isSameLook(step.cutout.look, this.lookFields)) {
       // "Picture" before one is chosen, and a change that was taken back, add no step to the history.
       recorder.discard();
       if (!recorder.isBehind) return;
@@ -151,10 +154,11 @@ export class BgRemoval extends Tool {
 
   /** The frame of the controls' look, once it can be drawn. */
   get #frame() {
-    return this.cutout && this.editor.composer.frameOf(this.cutout, this.#lookFields);
+    return this.cutout && this.editor.composer.frameOf(this.cutout, this.lookFields);
   }
 
-  get #lookFields() {
+  /** The fields of the look that the controls have. */
+  get lookFields() {
     return looks.lookFields(this.fields());
   }
 
@@ -163,15 +167,36 @@ export class BgRemoval extends Tool {
    * @param {Cutout} cutout
    */
   #showLook(cutout) {
+    this.#refining.abort();
+    const { signal } = (this.#refining = new AbortController());
+    const { composer } = this.editor;
     const backgroundUrl = this.#backgroundUrl;
     const show = () => {
-      const drawn = this.editor.composer.compose(cutout, this.#lookFields, backgroundUrl);
-      const frame = this.#frame;
-      if (drawn && frame && this.cutout?.url === cutout.url) this.stage.show(drawn, frame.size);
-      return drawn !== null;
+      const fields = this.lookFields;
+      const draft = composer.draft(cutout, fields, backgroundUrl);
+      if (!draft) return false;
+      this.#showDrawn(cutout, draft.canvas);
+      if (!draft.isExact)
+        composer.composeInSlices(cutout, fields, backgroundUrl, signal).then(
+          (drawn) => this.#showDrawn(cutout, drawn),
+          (error) => signal.aborted || this.model.reportError(error),
+        );
+      return true;
     };
     if (show()) return;
-    this.editor.composer.load(cutout, backgroundUrl).then(show, (error) => this.model.reportError(error));
+    composer.load(cutout, backgroundUrl).then(
+      () => signal.aborted || show(),
+      (error) => this.model.reportError(error),
+    );
+  }
+
+  /**
+   * @param {Cutout} cutout
+   * @param {OffscreenCanvas | null} drawn
+   */
+  #showDrawn(cutout, drawn) {
+    const frame = this.#frame;
+    if (drawn && frame && this.cutout?.url === cutout.url) this.stage.show(drawn, frame.size);
   }
 
   /** The picture behind the subject, if there is one. */
@@ -192,7 +217,7 @@ export class BgRemoval extends Tool {
   /** @param {Step | null} made */
   onStep(made) {
     const { step } = this.model;
-    this.drag = null;
+    this.subject.drop();
     if (made === null) this.editor.recorder.discard(); // another step was chosen meanwhile
     const isOwn = made && made.id === step?.id && made.cutout && this.#isShown(made.cutout);
     if (isOwn || this.editor.recorder.pending) {
@@ -209,23 +234,32 @@ export class BgRemoval extends Tool {
    * @param {Cutout} cutout
    */
   #isShown(cutout) {
-    return this.wasCutout && this.loadedId !== null && looks.isSameLook(cutout.look, this.#lookFields);
+    return this.wasCutout && this.loadedId !== null && looks.isSameLook(cutout.look, this.lookFields);
   }
 
   onShown() {
     // The layers are at hand when the first color is clicked, and for comparing.
     const { composer, topbar } = this.editor;
-    if (this.cutout)
-      composer.load(this.cutout).then(
-        () => topbar.refresh(),
-        () => {},
-      );
+    const { cutout } = this;
+    if (!cutout || this.#warmedUrl === cutout.url) return;
+    this.#warming.abort();
+    const { signal } = (this.#warming = new AbortController());
+    this.#warmedUrl = cutout.url;
+    const warmUp = async () => {
+      await composer.load(cutout);
+      topbar.refresh();
+      await composer.warmUp(cutout, signal);
+    };
+    // Not at hand, it is computed when it is needed.
+    warmUp().catch(() => (this.#warmedUrl = null));
   }
 
   leave() {
     void this.editor.recorder.settle();
     this.loadedId = null;
-    this.drag = null;
+    this.subject.leave();
+    this.#refining.abort();
+    this.#warming.abort();
   }
 
   /** Shows the settings that the current cut-out was made with. */
@@ -293,84 +327,50 @@ export class BgRemoval extends Tool {
 
   // The subject on the stage
 
-  /** The outline of the subject on the screen; null without one that can be dragged. */
-  get #outline() {
-    const frame = this.stage.before ? null : this.#frame;
-    return frame?.subject ? outlineOf(frame.subject, this.#lookFields, frame.size, this.stage.view) : null;
-  }
-
-  /** @param {Point} point in picture coordinates */
-  #actionAt(point) {
-    const outline = this.#outline;
-    const { x, y } = this.stage.boxOf({ ...point, width: 0, height: 0 });
-    return outline && actionAt(outline, { x, y });
+  /** The frame of the look that the controls have; null while the subject cannot be moved. */
+  get movableFrame() {
+    return this.stage.before ? null : this.#frame;
   }
 
   /** @param {Point} point */
   handlesPointer(point) {
-    return this.#actionAt(point) !== null;
+    return this.subject.actionAt(point) !== null;
   }
 
   /** @param {Point} point */
   pointerDown(point) {
-    const action = this.#actionAt(point);
-    const outline = this.#outline;
-    if (!action || !outline) return;
-    this.isSubjectShown = true;
-    this.drag = {
-      action,
-      from: point,
-      look: this.#lookFields,
-      middle: this.stage.toPicture(outline.middle),
-    };
-    this.stage.invalidate();
+    this.subject.down(point);
+  }
+
+  pointerBeside() {
+    this.subject.beside();
   }
 
   /** @param {Point} point */
   pointerMove(point) {
-    const { drag } = this;
-    const size = this.#frame?.size;
-    if (!size || !drag) return;
-    const fields = dragged(drag.action, drag.look, size, drag.middle, drag.from, point);
-    Object.assign(this.controls.values, fields);
-    if (this.#frameRequest) return; // there are several moves a frame
-    this.#frameRequest = requestAnimationFrame(() => {
-      this.#frameRequest = 0;
-      this.onChange("subject_x");
-    });
+    this.subject.move(point);
   }
 
-  #frameRequest = 0;
-
   pointerUp() {
-    const wasDragging = this.drag !== null;
-    this.drag = null;
-    if (wasDragging) this.editor.panel.rebuild();
+    this.subject.up();
   }
 
   cancelPointer() {
-    const { drag } = this;
-    this.drag = null;
-    if (!drag) return;
-    for (const name of ["subject_x", "subject_y", "subject_scale", "subject_rotate"])
-      this.controls.values[name] = drag.look[name] ?? "";
-    this.onChange("subject_x");
+    this.subject.cancel();
+  }
+
+  /** @param {Point} steps */
+  nudge(steps) {
+    return this.subject.nudge(steps);
   }
 
   /** @param {Hover | null} hover */
   hover(hover) {
-    const action = hover && this.#actionAt(hover.point);
-    const isShown = this.drag !== null || Boolean(action);
-    const cursors = { move: "move", scale: "nwse-resize", rotate: "crosshair" };
-    this.editor.setCursor(action ? cursors[action] : this.cursor);
-    if (isShown === this.isSubjectShown || hover?.isTouch) return;
-    this.isSubjectShown = isShown;
-    this.stage.invalidate();
+    this.subject.hover(hover);
   }
 
   /** @param {Context} context */
   drawOverlay(context) {
-    const outline = this.isSubjectShown ? this.#outline : null;
-    if (outline) drawOutline(context, outline);
+    this.subject.draw(context);
   }
 }

@@ -5,7 +5,9 @@ import * as frames from "../frames.js";
 /** @import { Frame, Handle, Point } from "../types.js" */
 /** @import { Hover, Tool } from "./tool.js" */
 
-const HANDLE_REACH = 18; // screen pixels
+// In screen pixels
+const HANDLE_REACH = 18;
+const FINGER_REACH = 24;
 
 export class FrameInput {
   /**
@@ -29,7 +31,8 @@ export class FrameInput {
   /** @param {Point} point */
   handleAt(point) {
     const frame = this.getFrame();
-    return frame && frames.handleAt(frame, point, HANDLE_REACH / this.tool.stage.view.scale);
+    const { isTouch, view } = this.tool.stage;
+    return frame && frames.handleAt(frame, point, (isTouch ? FINGER_REACH : HANDLE_REACH) / view.scale);
   }
 
   /** @param {Point} point */

@@ -8,9 +8,19 @@ import { toScreen } from "../view.js";
 
 /** @typedef {"move" | "scale" | "rotate"} Action */
 
-const HANDLE_PIXELS = 7;
-const REACH_PIXELS = 16;
-const ROTATE_PIXELS = 28; // from the box to the handle that turns it
+/**
+ * The handles in screen pixels: their radius, how near to press, and how far from the box is the one that turns it.
+ * @typedef {object} Handles
+ * @property {number} radius
+ * @property {number} reach
+ * @property {number} distance
+ */
+
+/** @type {Handles} */
+export const MOUSE_HANDLES = { radius: 7, reach: 16, distance: 28 };
+/** @type {Handles} */
+export const FINGER_HANDLES = { radius: 11, reach: 24, distance: 42 };
+const NUDGE_SHARE = 0.005; // of the canvas
 const SNAP_DEGREES = 3;
 const MIN_SCALE = 5;
 const MAX_SCALE = 400;
@@ -21,8 +31,10 @@ const MAX_SCALE = 400;
  * @param {Fields} look
  * @param {Size} canvas
  * @param {View} view
+ * @param {Size} viewport
+ * @param {Handles} handles
  */
-export function outlineOf(box, look, canvas, view) {
+export function outlineOf(box, look, canvas, view, viewport, handles) {
   const move = moveOf(look, canvas, 1);
   const middle = middleOf(box);
   const onScreen = (/** @type {Point} */ point) => toScreen(view, movedPoint(point, middle, move));
@@ -34,8 +46,20 @@ export function outlineOf(box, look, canvas, view) {
   ].map(onScreen);
   const top = { x: (corners[0].x + corners[1].x) / 2, y: (corners[0].y + corners[1].y) / 2 };
   const angle = (move.degrees * Math.PI) / 180;
-  const rotate = { x: top.x + ROTATE_PIXELS * Math.sin(angle), y: top.y - ROTATE_PIXELS * Math.cos(angle) };
-  return { corners, rotate, middle: onScreen(middle) };
+  const outwards = (/** @type {number} */ pixels) => ({
+    x: top.x + pixels * Math.sin(angle),
+    y: top.y - pixels * Math.cos(angle),
+  });
+  const { radius } = handles;
+  const above = outwards(handles.distance);
+  const isVisible = Math.min(above.x, above.y, viewport.width - above.x, viewport.height - above.y) >= radius;
+  // A subject that fills the stage has no room above it.
+  return {
+    corners,
+    rotate: isVisible ? above : outwards(-handles.distance),
+    middle: onScreen(middle),
+    handles,
+  };
 }
 
 /**
@@ -45,11 +69,35 @@ export function outlineOf(box, look, canvas, view) {
  * @returns {Action | null}
  */
 export function actionAt(outline, point) {
-  const isNear = (/** @type {Point} */ other) =>
-    Math.hypot(point.x - other.x, point.y - other.y) <= REACH_PIXELS;
-  if (isNear(outline.rotate)) return "rotate";
-  if (outline.corners.some(isNear)) return "scale";
-  return isInside(outline.corners, point) ? "move" : null;
+  const { corners, rotate, handles } = outline;
+  const inside = isInside(corners, point);
+  // Small subjects can be moved, too.
+  const shorter = Math.min(distance(corners[0], corners[1]), distance(corners[1], corners[2]));
+  const reach = inside ? Math.min(handles.reach, shorter / 3) : handles.reach;
+  if (distance(rotate, point) <= reach) return "rotate";
+  if (corners.some((corner) => distance(corner, point) <= reach)) return "scale";
+  return inside ? "move" : null;
+}
+
+/**
+ * @param {Point} from
+ * @param {Point} to
+ */
+function distance(from, to) {
+  return Math.hypot(to.x - from.x, to.y - from.y);
+}
+
+/**
+ * The fields of the subject's place after moving it by a number of small steps.
+ * @param {Fields} look before
+ * @param {Size} canvas
+ * @param {Point} steps
+ * @returns {Fields}
+ */
+export function nudged(look, canvas, steps) {
+  const pixels = NUDGE_SHARE * Math.max(canvas.width, canvas.height);
+  const start = { x: 0, y: 0 };
+  return dragged("move", look, canvas, start, start, { x: steps.x * pixels, y: steps.y * pixels });
 }
 
 /**
@@ -107,7 +155,7 @@ function percent(pixels, side) {
  * @param {Context} context
  * @param {ReturnType<typeof outlineOf>} outline
  */
-export function drawOutline(context, { corners, rotate }) {
+export function drawOutline(context, { corners, rotate, handles }) {
   context.save();
   const top = { x: (corners[0].x + corners[1].x) / 2, y: (corners[0].y + corners[1].y) / 2 };
   for (const { color, width } of [
@@ -128,7 +176,7 @@ export function drawOutline(context, { corners, rotate }) {
   }
   for (const { x, y } of [...corners, rotate]) {
     context.beginPath();
-    context.arc(x, y, HANDLE_PIXELS, 0, 2 * Math.PI);
+    context.arc(x, y, handles.radius, 0, 2 * Math.PI);
     context.fillStyle = "white";
     context.fill();
     context.strokeStyle = "rgb(0 0 0 / 55%)";

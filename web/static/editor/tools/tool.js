@@ -155,6 +155,14 @@ export class Tool {
   clear() {}
 
   /**
+   * Moves what the tool moves on the picture. Returns whether there is anything.
+   * @param {Point} _steps to the right and down
+   */
+  nudge(_steps) {
+    return false;
+  }
+
+  /**
    * @param {-1 | 1} _direction smaller or larger
    */
   resizeBrush(_direction) {}
@@ -179,6 +187,9 @@ export class Tool {
    * @param {PointerEvent} _event
    */
   pointerDown(_point, _event) {}
+
+  /** Pressing does not operate the tool. */
+  pointerBeside() {}
 
   /** @param {Point} _point */
   pointerMove(_point) {}
