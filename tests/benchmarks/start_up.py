@@ -87,7 +87,7 @@ def _await_answers(address: str, began: float) -> tuple[float, float]:
                 rest = time.perf_counter() - began
             if rest is not None and httpx.get(f"{address}/readyz", verify=False).status_code == 200:
                 return rest, time.perf_counter() - began
-        time.sleep(0.02)
+        time.sleep(0.05)
     raise RuntimeError(f"the server was not ready after {_LONGEST_SECONDS:.0f} seconds")
 
 
