@@ -102,6 +102,24 @@ test("an outline ends where the server's does", () => {
   );
 });
 
+test("an outline scales with its object, and its box may be larger than the picture", () => {
+  const plane = rectangle(20, 10, 40, 30);
+  const outline = planes.outline(plane, SIZE, 8, 0.5);
+  assert.deepEqual(
+    [42, 43, 44].map((x) => valueAt(outline, x, 20)),
+    [255, 191, 0],
+  );
+  const box = { x: 0, y: 3, width: 30, height: 20 };
+  const inside = { x: 2, y: 3, width: 26, height: 18 };
+  assert.deepEqual(planes.outlinedBox(box, inside, 4), { x: -2, y: -1, width: 34, height: 26 });
+});
+
+test("an object that the border cuts off continues beyond it when it is moved", () => {
+  const plane = rectangle(0, 10, 20, 40);
+  const moved = planes.moved(plane, SIZE, 6, -5);
+  assert.deepEqual(planes.objectBox(moved, SIZE), { x: 0, y: 5, width: 26, height: 35 });
+});
+
 test("an object moved beyond the border is cut off", () => {
   const plane = rectangle(20, 10, 40, 30);
   const moved = planes.moved(plane, SIZE, 30, -15);

@@ -7,6 +7,7 @@ import { loadImage } from "./images.js";
 import { Kept } from "./kept.js";
 import { alphaOf, loadLayers, pixelsOf, subjectOf } from "./layers.js";
 import * as looks from "./looks.js";
+import { outlined, outlinedQuickly, roomFor, withRoom } from "./outlines.js";
 import { framingOf, isFramed, placedBox, placementOf, wholeFraming } from "./placement.js";
 import * as placing from "./placing.js";
 import * as planes from "./planes.js";
@@ -43,7 +44,17 @@ import { finished, finishedInSlices } from "./steps.js";
 const FIRST_LOOKS = [{ bg_blur: "30" }, { shadow: "drop" }, { shadow: "contact" }];
 const LAYERS_KEPT = 4;
 /** How many results of each kind are kept. */
-const KEPT = { look: 3, subject: 1, framed: 4, moved: 1, alpha: 2, shadow: 3, blur: 1, covering: 1 };
+const KEPT = {
+  look: 3,
+  subject: 1,
+  framed: 4,
+  moved: 1,
+  outlined: 2,
+  alpha: 2,
+  shadow: 3,
+  blur: 1,
+  covering: 1,
+};
 
 export class Composer {
   /** @param {Preset[]} presets what the looks' presets stand for */
@@ -300,7 +311,7 @@ export class Composer {
    */
   #framingOf({ cutout, size, scale }, look, subject) {
     if (!isFramed(look)) return wholeFraming(cutout, size);
-    const box = subject?.fullBox ?? { x: 0, y: 0, width: cutout.width, height: cutout.height };
+    const box = subject?.outlinedBox ?? { x: 0, y: 0, width: cutout.width, height: cutout.height };
     const isTurned = Number(look.subject_rotate || "0") !== 0 || Number(look.subject_scale || "100") !== 100;
     return framingOf(placementOf(look, box, cutout), cutout, scale, isTurned);
   }
@@ -368,13 +379,13 @@ export class Composer {
    * @returns {Subject | null} null if nothing is visible
    */
   #subjectOf(layers, look) {
-    const names = ["shift_edge", "feather", "decontaminate", "outline_width", "outline_color"];
+    const names = ["shift_edge", "feather", "decontaminate", "outline_width"];
     const key = JSON.stringify(names.map((name) => look[name] ?? ""));
     return finished(this.#kept.get("subject", key, layers, () => once(() => subjectOf(layers, look))));
   }
 
   /**
-   * The subject alone, where it is on the preview.
+   * The subject alone with its outline, where it is on the preview.
    * @param {Layers} layers
    * @param {Fields} look
    * @param {Subject} subject
@@ -383,23 +394,49 @@ export class Composer {
    * @returns {Steps<Placed>}
    */
   *#placed(layers, look, subject, framing, draft) {
-    const inFrame = yield* this.#framed(subject, framing, draft);
     const move = looks.moveOf(look, framing.canvas, framing.scale);
-    if (!move.x && !move.y && !move.degrees && move.scale === 1) return inFrame;
+    if (!subject.outlineWidth) return yield* this.#moved(layers, subject, framing, move, 0, draft);
+    const outline = {
+      width: subject.outlineWidth,
+      scale: (framing.picture.width / layers.cutout.width) * move.scale,
+      color: look.outline_color || "#ffffff",
+    };
+    // Around what is moved beyond the frame, too.
+    const room = looks.moves(move) ? roomFor(outline, framing.scale) : 0;
+    const bare = yield* this.#moved(layers, subject, framing, move, room, draft);
+    const key = JSON.stringify(outline);
+    if (this.#isDrafted(draft, "outlined", key, bare)) return outlinedQuickly(bare, outline, framing.size);
+    const compute = () => once(() => outlined(bare, outline, framing.size));
+    return yield* this.#kept.get("outlined", key, bare, compute);
+  }
+
+  /**
+   * The subject without its outline, where it is on a preview with `room` around it.
+   * @param {Layers} layers
+   * @param {Subject} subject
+   * @param {Framing} framing
+   * @param {looks.Move} move
+   * @param {number} room
+   * @param {{ isExact: boolean } | null} draft
+   * @returns {Steps<Placed>}
+   */
+  *#moved(layers, subject, framing, move, room, draft) {
+    const inFrame = yield* this.#framed(subject, framing, draft);
+    if (!looks.moves(move)) return inFrame;
     const place = placedBox(subject.fullBox, layers.cutout, framing);
     const middle = looks.middleOf(place);
-    const about = { x: middle.x * framing.scale, y: middle.y * framing.scale };
-    if (move.scale >= placing.SMALLEST_INTERPOLATED) {
-      const compute = () => once(() => placing.turned(inFrame.canvas, about, move));
-      return yield* this.#kept.get("moved", JSON.stringify([move, about]), inFrame, compute);
-    }
-    const key = JSON.stringify([move, about]);
-    if (this.#isDrafted(draft, "moved", key, inFrame)) return placing.turned(inFrame.canvas, about, move);
+    const about = { x: middle.x * framing.scale + room, y: middle.y * framing.scale + room };
+    const key = JSON.stringify([move, about, room]);
+    const turn = () => placing.turned(withRoom(inFrame, room).canvas, about, move);
+    if (move.scale >= placing.SMALLEST_INTERPOLATED)
+      return yield* this.#kept.get("moved", key, inFrame, () => once(turn));
+    if (this.#isDrafted(draft, "moved", key, inFrame)) return turn();
     const box = planes.objectBox(yield* this.#alphaOf(inFrame), framing.size);
     if (!box) return inFrame;
     yield;
-    const compute = () => once(() => placing.shrunk(inFrame, box, about, move));
-    return yield* this.#kept.get("moved", key, inFrame, compute);
+    const shrink = () =>
+      placing.shrunk(withRoom(inFrame, room), { ...box, x: box.x + room, y: box.y + room }, about, move);
+    return yield* this.#kept.get("moved", key, inFrame, () => once(shrink));
   }
 
   /**

@@ -1,5 +1,5 @@
-// The layers of a cut-out as the server keeps them, at the preview's size, and the subject as a look shows it: with its
-// edge and outline, where it is in the photo.
+// The layers of a cut-out as the server keeps them, at the preview's size, and the subject with the edge that a look asks
+// for, where it is in the photo.
 
 import { offscreenContextOf } from "./canvas.js";
 import { loadImage } from "./images.js";
@@ -27,14 +27,16 @@ import { finished } from "./steps.js";
  */
 
 /**
- * The cut-out with its edge and outline as the look asks for.
+ * The cut-out with its edge as the look asks for, without an outline, which is drawn where the subject is shown.
  * @typedef {object} Subject
  * @property {OffscreenCanvas} canvas
  * @property {ImageData} pixels the same, not weighted by alpha
  * @property {Frame} box of what is visible
  * @property {Frame} faintBox of what is not quite transparent
  * @property {Frame} fullBox `box` in the picture
- * @property {boolean} isExact whether that is so to the pixel
+ * @property {number} outlineWidth in pixels of the picture
+ * @property {Frame} outlinedBox `fullBox` with the outline, possibly beyond the picture
+ * @property {boolean} isExact whether these boxes are so to the pixel
  */
 
 /** Less alpha than this makes no difference that is seen. */
@@ -107,18 +109,17 @@ export function subjectOf(layers, look) {
   const edge = planes.feathered(shift ? planes.shifted(alpha, size, shift) : alpha, size, feather);
   let pixels = layers.pixels;
   if (edge !== alpha || look.decontaminate === "false") pixels = withEdge(layers, edge, look);
-  let box = edge === alpha ? layers.box : planes.objectBox(edge, size);
+  const box = edge === alpha ? layers.box : planes.objectBox(edge, size);
   if (!box) return null;
-  const width = looks.outlineWidth(look, fullBoxOf(layers, box));
-  if (width) {
-    pixels = withOutline(pixels, planes.outline(edge, size, width, scale), look.outline_color || "#ffffff");
-    box = planes.objectBox(alphaOf(pixels), size) ?? box;
-  }
+  const fullBox = fullBoxOf(layers, box);
+  const outlineWidth = looks.outlineWidth(look, fullBox);
+  const inside = outlineWidth ? planes.objectBox(edge, size, planes.INSIDE + 1) : null;
+  const outlinedBox = inside ? planes.outlinedBox(fullBox, fullBoxOf(layers, inside), outlineWidth) : fullBox;
   const canvas = new OffscreenCanvas(size.width, size.height);
   offscreenContextOf(canvas).putImageData(pixels, 0, 0);
-  const isExact = scale === 1 || box === layers.box;
+  const isExact = scale === 1 || (box === layers.box && !inside);
   const faintBox = planes.objectBox(alphaOf(pixels), size, BARELY_VISIBLE) ?? box;
-  return { canvas, pixels, box, faintBox, fullBox: fullBoxOf(layers, box), isExact };
+  return { canvas, pixels, box, faintBox, fullBox, outlineWidth, outlinedBox, isExact };
 }
 
 /**
@@ -200,11 +201,12 @@ function nearbyColors({ pixels, alpha, size }) {
 }
 
 /**
+ * A subject with an outline of the given opacity around it.
  * @param {ImageData} pixels
  * @param {Plane} outline
  * @param {string} color
  */
-function withOutline(pixels, outline, color) {
+export function withOutline(pixels, outline, color) {
   const [red, green, blue, opacity] = bytesOf(color);
   const answer = new ImageData(pixels.width, pixels.height);
   for (let at = 0; at < outline.length; at += 1) {

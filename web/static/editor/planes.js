@@ -7,7 +7,8 @@
 /** @typedef {Uint8Array | Uint8ClampedArray} Plane */
 
 const FAINT = 13; // less alpha does not count as part of the object
-const INSIDE = 127;
+/** An outline is around what is more opaque. */
+export const INSIDE = 127;
 /** Wider blurs are computed on a reduced plane. It looks the same and takes a fraction of the time. */
 export const WIDEST_SIGMA = 4;
 /** How far the server blurs bytes and floats, in sigmas. */
@@ -367,6 +368,15 @@ function crossing(line, at, vertex) {
 }
 
 /**
+ * How far the middle of an outline's edge is from the center of the last pixel inside the object.
+ * @param {number} width of the outline in pixels of the picture
+ * @param {number} scale of the plane to the picture
+ */
+export function outlineReach(width, scale) {
+  return (width - 0.5) * scale + 0.5;
+}
+
+/**
  * The opacity of an outline around the object.
  * @param {Plane} alpha
  * @param {Size} size
@@ -375,13 +385,30 @@ function crossing(line, at, vertex) {
  * @returns {Plane}
  */
 export function outline(alpha, size, width, scale) {
-  // From the centre of the last pixel inside to where the outline is half transparent.
-  const reach = (width - 0.5) * scale + 0.5;
+  const reach = outlineReach(width, scale);
   return Uint8ClampedArray.from(distances(alpha, size), (away) => (reach + 0.5 - away) * 255);
 }
 
 /**
- * The object moved by whole pixels.
+ * The box of an object with its outline, possibly beyond the picture.
+ * @param {Frame} box of what is visible
+ * @param {Frame} inside of what the outline is around
+ * @param {number} width of the outline
+ * @returns {Frame}
+ */
+export function outlinedBox(box, inside, width) {
+  const x = Math.min(box.x, inside.x - width);
+  const y = Math.min(box.y, inside.y - width);
+  return {
+    x,
+    y,
+    width: Math.max(box.x + box.width, inside.x + inside.width + width) - x,
+    height: Math.max(box.y + box.height, inside.y + inside.height + width) - y,
+  };
+}
+
+/**
+ * The object moved by whole pixels. One that the border cuts off continues beyond it.
  * @param {Plane} alpha
  * @param {Size} size
  * @param {number} across
@@ -389,12 +416,14 @@ export function outline(alpha, size, width, scale) {
  */
 export function moved(alpha, { width, height }, across, down) {
   const answer = new Uint8ClampedArray(alpha.length);
-  for (let y = Math.max(0, down); y < Math.min(height, height + down); y += 1) {
-    const from = (y - down) * width;
-    const first = Math.max(0, across);
-    const last = Math.min(width, width + across);
-    if (last > first)
-      answer.set(alpha.subarray(from + first - across, from + last - across), y * width + first);
+  for (let y = 0; y < height; y += 1) {
+    const from = Math.min(height - 1, Math.max(0, y - down)) * width;
+    const to = y * width;
+    const first = Math.min(width, Math.max(0, across));
+    const last = Math.max(0, Math.min(width, width + across));
+    answer.fill(alpha[from], to, to + first);
+    if (last > first) answer.set(alpha.subarray(from + first - across, from + last - across), to + first);
+    answer.fill(alpha[from + width - 1], to + last, to + width);
   }
   return answer;
 }
