@@ -12,7 +12,7 @@ from PIL import Image
 
 from ml.imaging.formats import cicp, display_profile, exif, icc, png16
 from ml.imaging.formats.display_profile import Chromaticities, Chromaticity
-from ml.imaging.formats.opened import MAX_PROFILE_BYTES, Opened, check_size, damaged_picture
+from ml.imaging.formats.opened import ANIMATED, MAX_PROFILE_BYTES, Opened, check_size, damaged_picture
 from ml.imaging.transparency import without_hidden_colors
 from ml.pixels import Pixels
 
@@ -63,6 +63,7 @@ class _Parts:
     chromaticities: Chromaticities | None = None
     dpi: tuple[float, float] | None = None
     exif: bytes | None = None
+    frames: int = 1  # of an animation
 
 
 def size(data: bytes) -> tuple[int, int]:
@@ -91,6 +92,8 @@ def read(data: bytes, max_pixels: int) -> Opened:
     if b"IEND" not in parts.names:
         parts.kept.append(_END)
         warnings = (NO_END,)
+    if parts.frames > 1:
+        warnings = (*warnings, ANIMATED)
     return Opened(
         _load(parts), _profile(parts), exif.orientation(parts.exif), warnings, dpi=parts.dpi, exif=parts.exif
     )
@@ -203,6 +206,8 @@ def _note(parts: _Parts, name: bytes, payload: bytes) -> None:
         numbers = [number / _PARTS for number in struct.unpack(">8I", payload)]
         pairs = (Chromaticity(*numbers[at : at + 2]) for at in range(0, 8, 2))
         parts.chromaticities = Chromaticities(*pairs)
+    elif name == b"acTL" and len(payload) == 8:
+        parts.frames = struct.unpack_from(">I", payload)[0]
     elif name == b"pHYs" and len(payload) == 9:
         parts.dpi = _dpi(payload)
     elif name == b"cICP" and len(payload) == 4:  # by the standard it takes precedence over iCCP
