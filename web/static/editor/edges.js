@@ -19,7 +19,7 @@ const ROWS_A_STEP = 64;
  */
 export function* feathered(alpha, size, width) {
   if (width <= 0) return alpha;
-  return Uint8ClampedArray.from(yield* blurred(Float32Array.from(alpha), size, width / 2));
+  return new Uint8ClampedArray(yield* blurred(new Float32Array(alpha), size, width / 2));
 }
 
 /**
@@ -33,7 +33,7 @@ export function* shifted(alpha, size, shift) {
   const whole = Math.floor(Math.abs(shift));
   const rest = Math.abs(shift) - whole;
   // Moving an edge inwards moves what is outside of it outwards.
-  const plane = shift > 0 ? Uint8ClampedArray.from(alpha) : inverted(alpha);
+  const plane = shift > 0 ? new Uint8ClampedArray(alpha) : inverted(alpha);
   let answer = whole ? yield* dilated(plane, size, whole) : plane;
   if (rest) {
     const next = yield* dilated(answer, size, 1);
@@ -44,7 +44,7 @@ export function* shifted(alpha, size, shift) {
 
 /** @param {Plane} plane */
 function inverted(plane) {
-  return Uint8ClampedArray.from(plane, (value) => 255 - value);
+  return new Uint8ClampedArray(plane).map((value) => 255 - value);
 }
 
 /**
@@ -55,7 +55,7 @@ function inverted(plane) {
  * @returns {Steps<Uint8ClampedArray>}
  */
 function* dilated(plane, { width, height }, radius) {
-  const answer = Uint8ClampedArray.from(plane);
+  const answer = new Uint8ClampedArray(plane);
   const reaches = Array.from({ length: 2 * radius + 1 }, (_, at) =>
     Math.floor(Math.sqrt((radius + 0.3) ** 2 - (at - radius) ** 2)),
   );
@@ -89,7 +89,8 @@ function* dilated(plane, { width, height }, radius) {
  */
 export function* distances(alpha, { width, height }) {
   const far = 1e12;
-  const squares = Float64Array.from(alpha, (value) => (value > INSIDE ? 0 : far));
+  const squares = new Float64Array(alpha).map((value) => (value > INSIDE ? 0 : far));
+  yield;
   const longest = Math.max(width, height);
   const line = new Float64Array(longest);
   const vertices = new Int32Array(longest);
@@ -129,7 +130,8 @@ export function* distances(alpha, { width, height }) {
     if (y % ROWS_A_STEP === 0) yield;
     transform(y * width, 1, width);
   }
-  return Float32Array.from(squares, Math.sqrt);
+  yield;
+  return new Float32Array(squares.map(Math.sqrt));
 }
 
 /**
@@ -154,5 +156,5 @@ export function* outline(alpha, size, width, scale) {
   const reach = (width - 0.5) * scale + 0.5;
   const away = yield* distances(alpha, size);
   yield;
-  return Uint8ClampedArray.from(away, (pixels) => (reach + 0.5 - pixels) * 255);
+  return new Uint8ClampedArray(away.map((pixels) => (reach + 0.5 - pixels) * 255));
 }

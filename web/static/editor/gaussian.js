@@ -35,7 +35,7 @@ export function* blurred(plane, size, sigma) {
  * @returns {Steps<{ plane: Float32Array, size: Size }>}
  */
 export function* blurredSmall(plane, size, sigma) {
-  if (sigma <= 0) return { plane: Float32Array.from(plane), size };
+  if (sigma <= 0) return { plane: new Float32Array(plane), size };
   if (sigma <= WIDEST_SIGMA)
     return { plane: roundedPlane(yield* convolved(plane, size, sigma, REACH)), size };
   const small = reducedSize(size, sigma);

@@ -14,6 +14,8 @@ const LEAST_MISSING = 0.01;
 const SUFFICIENT = 0.25;
 /** Wider averages are at least this wide at their reduced size, so that interpolating them shows no steps. */
 const NARROWEST_SIGMA = 2;
+/** Rows that are computed in one step. */
+const ROWS_A_STEP = 64;
 
 /**
  * The known colors of a picture, averaged by a Gaussian, and spread over the rest by wider and wider ones.
@@ -36,7 +38,7 @@ export function* spreadColors(colors, known, size, sigma) {
       yield;
     }
     const [weights, ...averages] = soft;
-    const most = takeAverages(answer, missing, size, averages, weights, level);
+    const most = yield* takeAverages(answer, missing, size, averages, weights, level);
     if (most <= LEAST_MISSING || known.length === 1 || level.width * level.height === 1) break;
     const [from, half] = [level, halfOf(level)];
     planes = planes.map((plane) => reduced(plane, from, half));
@@ -56,12 +58,14 @@ export function* spreadColors(colors, known, size, sigma) {
  * @param {Float32Array[]} averages
  * @param {Float32Array} weights
  * @param {Size} level size of the averages, which are interpolated
+ * @returns {Steps<number>}
  */
-function takeAverages(answer, missing, size, averages, weights, level) {
+function* takeAverages(answer, missing, size, averages, weights, level) {
   const columns = interpolation(level.width, size.width);
   const rows = interpolation(level.height, size.height);
   let most = 0;
   for (let y = 0; y < size.height; y += 1) {
+    if (y % ROWS_A_STEP === 0) yield;
     const above = rows.first[y] * level.width;
     const below = rows.second[y] * level.width;
     const down = rows.share[y];
@@ -71,17 +75,26 @@ function takeAverages(answer, missing, size, averages, weights, level) {
       const left = columns.first[x];
       const right = columns.second[x];
       const share = columns.share[x];
-      const corners = [(1 - share) * (1 - down), share * (1 - down), (1 - share) * down, share * down];
-      const valueOf = (/** @type {Float32Array} */ plane) =>
-        plane[above + left] * corners[0] +
-        plane[above + right] * corners[1] +
-        plane[below + left] * corners[2] +
-        plane[below + right] * corners[3];
-      const weight = valueOf(weights);
+      const upperLeft = (1 - share) * (1 - down);
+      const upperRight = share * (1 - down);
+      const lowerLeft = (1 - share) * down;
+      const lowerRight = share * down;
+      const weight =
+        weights[above + left] * upperLeft +
+        weights[above + right] * upperRight +
+        weights[below + left] * lowerLeft +
+        weights[below + right] * lowerRight;
       const taken = missing[at] * Math.min(weight / SUFFICIENT, 1);
       const factor = taken / (weight + 1e-6);
-      for (let channel = 0; channel < 3; channel += 1)
-        answer[channel][at] += factor * valueOf(averages[channel]);
+      for (let channel = 0; channel < 3; channel += 1) {
+        const plane = averages[channel];
+        answer[channel][at] +=
+          factor *
+          (plane[above + left] * upperLeft +
+            plane[above + right] * upperRight +
+            plane[below + left] * lowerLeft +
+            plane[below + right] * lowerRight);
+      }
       missing[at] -= taken;
       if (missing[at] > most) most = missing[at];
     }

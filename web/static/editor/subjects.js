@@ -28,13 +28,13 @@ import { finished } from "./steps.js";
 
 /** Less alpha than this makes no difference that is seen. */
 const BARELY_VISIBLE = 3;
+/** The longer side of a thumbnail whose edge is drawn within one frame. */
+const THUMBNAIL_SIDE = 240;
 /** Colors are spread beyond the edge in a picture whose longer side is at most this, by this first average. */
 const SPREAD_SIDE = 768;
 const SPREAD_SIGMA = 1.5;
 /** Pixels that are computed in one step. */
 const PIXELS_A_STEP = 1 << 17;
-/** The longer side of a thumbnail whose edge is drawn within one frame. */
-const THUMBNAIL_SIDE = 320;
 
 /**
  * Whether a look changes the edge or adds an outline, which takes longer than a frame.
@@ -161,7 +161,7 @@ function fullBoxOf({ box: known, fullBox, scale, cutout }, box) {
  */
 function* withEdge(layers, edge, look, photo) {
   const { size, alpha } = layers;
-  const pixels = new ImageData(Uint8ClampedArray.from(layers.pixels.data), size.width, size.height);
+  const pixels = new ImageData(new Uint8ClampedArray(layers.pixels.data), size.width, size.height);
   const isTinted = look.decontaminate === "false";
   const others = isTinted ? photoPixels(photo, size).data : null;
   const near = isTinted || edge === alpha ? null : yield* nearbyColors(layers);
@@ -170,10 +170,11 @@ function* withEdge(layers, edge, look, photo) {
     const offset = at * 4;
     pixels.data[offset + 3] = edge[at];
     if (others && alpha[at] < 255) {
-      for (const channel of [0, 1, 2]) pixels.data[offset + channel] = others[offset + channel];
+      for (let channel = 0; channel < 3; channel += 1)
+        pixels.data[offset + channel] = others[offset + channel];
     } else if (near && edge[at] > alpha[at]) {
       const before = alpha[at] / edge[at];
-      for (const channel of [0, 1, 2])
+      for (let channel = 0; channel < 3; channel += 1)
         pixels.data[offset + channel] =
           pixels.data[offset + channel] * before + near[channel][at] * (1 - before);
     }
@@ -226,8 +227,10 @@ function* withOutline(pixels, line, color) {
     const back = (1 - front) * (line[at] / 255) * (opacity / 255);
     const total = front + back;
     if (!total) continue;
-    for (const [channel, value] of [red, green, blue].entries())
-      answer.data[offset + channel] = (pixels.data[offset + channel] * front + value * back) / total;
+    const share = front / total;
+    answer.data[offset] = pixels.data[offset] * share + red * (1 - share);
+    answer.data[offset + 1] = pixels.data[offset + 1] * share + green * (1 - share);
+    answer.data[offset + 2] = pixels.data[offset + 2] * share + blue * (1 - share);
     answer.data[offset + 3] = total * 255;
   }
   return answer;
