@@ -37,7 +37,7 @@ async def read(services: Services, image: Image, width: int, claimant: Claimant)
 
 async def read_sharp(services: Services, image: Image, claimant: Claimant) -> bytes:
     """As `read`, at `OFFERED_WIDTH`, as a JPEG that differs hardly from the image where it is opaque."""
-    params = RenditionParams(width=OFFERED_WIDTH, format="jpeg", quality=_SHARP_QUALITY)
+    params = RenditionParams(width=OFFERED_WIDTH, format="jpg", quality=_SHARP_QUALITY)
     return await _read(services, image, claimant, f"sharp-{OFFERED_WIDTH}", params)
 
 

@@ -139,7 +139,7 @@ async def show_photo(
     claimant = owner.claimant(dependencies.address_of(request))
     reading = previews.read_sharp(editor.services, image, claimant)
     content = await dependencies.while_connected(request, reading)
-    return Response(content, headers=_layer_headers("photo", "jpeg"))
+    return Response(content, headers=_layer_headers("photo", "jpg"))
 
 
 async def _check_layer(
