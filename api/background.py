@@ -30,6 +30,7 @@ async def running(services: Services) -> AsyncIterator[None]:
         _start(_clean_up(services), "cleanup"),
         _start(_delete_strays(services), "strays"),
         _start(_write_log(services), "call log"),
+        _start(services.engine.run_forever(), "tasks"),
     ]
     if services.stripe is not None:
         tasks.append(_start(sync.run_forever(services, services.stripe), "payments"))
@@ -43,7 +44,11 @@ async def running(services: Services) -> AsyncIterator[None]:
 
 
 def begin_shutdown(services: Services) -> None:
-    """Refuse new and queued calls at once; running ones get `shutdown_seconds`."""
+    """Refuse new and queued calls at once; running ones get `shutdown_seconds`.
+
+    Jobs are left to other processes, or to the next start.
+    """
+    services.engine.begin_stop()
     services.backend.stop(services.shutdown_seconds)
 
 

@@ -20,6 +20,8 @@ from api.db.database import Database
 from api.editor import projects
 from api.errors import ServiceUnavailable
 from api.images.models import Image
+from api.jobs import service as jobs
+from api.jobs import transitions
 from billing.errors import HoldSettled, LeaseAlive
 from billing.ledger import ledger
 from billing.ledger.models import HoldStatus
@@ -65,7 +67,12 @@ async def release_lapsed_holds(database: Database, now: datetime) -> int:
 
 
 def expire_hold(session: Session, hold_id: str, now: datetime) -> int:
-    """Release a dead process's hold and its idempotency key; 1, or 0 if it was settled meanwhile."""
+    """Release a dead process's hold and its idempotency key; 1, or 0 if it was settled meanwhile.
+
+    The hold of a job is kept, because another process runs the job.
+    """
+    if transitions.recover(session, hold_id, now):
+        return 0
     with suppress(HoldSettled, LeaseAlive):  # by its owner, a retry or another process
         ledger.release(session, hold_id, now=now, status=HoldStatus.EXPIRED)
         idempotency.forget_running(session, hold_id)
@@ -95,7 +102,7 @@ async def _nothing() -> None:
 async def delete_expired_rows(
     database: Database, now: datetime, after_batch: Callable[[], Awaitable[None]] = _nothing
 ) -> int:
-    """Delete expired replay rows, call records, sessions, tokens, throttle buckets, projects and the like."""
+    """Delete expired replay rows, call records, sessions, tokens, throttle buckets, projects, jobs etc."""
     deleted = 0
     for delete_batch in (
         idempotency.forget_expired,
@@ -105,6 +112,7 @@ async def delete_expired_rows(
         throttle.delete_full,
         former_accounts.delete_expired,
         projects.delete_expired,
+        jobs.delete_expired,
     ):
         count = BATCH_SIZE
         while count >= BATCH_SIZE:

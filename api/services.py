@@ -12,6 +12,7 @@ from api.calls.call_log import CallLog
 from api.calls.in_flight import RunningWork
 from api.calls.unbilled_admission import UnbilledAdmission
 from api.db.database import Database
+from api.durable.engine import Engine
 from api.images.signing import Signer
 from api.images.storage import Storage
 from api.payments.stripe_client import StripeAccess
@@ -34,6 +35,7 @@ class Services:
     trials: Trials
     public_url: str | None = None  # without a trailing slash; None: each request's own address
     call_timeout_seconds: float = 300.0
+    job_timeout_seconds: float = 1800.0
     shutdown_seconds: float = 25.0  # time for running calls after a shutdown request
     retention: timedelta = timedelta(hours=24)
     account_storage_bytes: int = 2 * 1024**3
@@ -41,6 +43,7 @@ class Services:
     stripe: StripeAccess | None = None  # None: plans cannot be bought
     #: This process's unique name in the leases of its holds.
     lease_owner: str = field(default_factory=lambda: f"process_{os.getpid()}_{secrets.token_hex(8)}")
+    engine: Engine = field(init=False)
     running: RunningWork = field(default_factory=RunningWork)
     call_log: CallLog = field(default_factory=CallLog)
     unbilled: UnbilledAdmission = field(default_factory=UnbilledAdmission)
@@ -48,6 +51,9 @@ class Services:
     remote_files: RemoteFiles = field(default_factory=RemoteFiles)
     #: Account and idempotency key of each call whose files are being fetched.
     fetching_keys: set[tuple[str, str]] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "engine", Engine(self.database, self.lease_owner, self.clock))
 
     @property
     def guests_storage_bytes(self) -> int:
@@ -77,6 +83,7 @@ class Services:
             former=FormerAddresses(tuple(each for each in secrets_ if each)),
             public_url=settings.public_url.rstrip("/") if settings.public_url else None,
             call_timeout_seconds=settings.call_timeout_seconds,
+            job_timeout_seconds=settings.job_timeout_seconds,
             shutdown_seconds=settings.shutdown_seconds,
             retention=timedelta(hours=settings.retention_hours),
             account_storage_bytes=settings.account_storage_mb * 1024**2,

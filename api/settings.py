@@ -89,6 +89,9 @@ class Settings(BaseSettings):
         description="Origins whose pages may call the API, with commas between them, or *; none by default.",
     )
     call_timeout_seconds: float = Field(300.0, gt=0, description="Time limit of a call in seconds.")
+    job_timeout_seconds: float = Field(
+        1800.0, gt=0, description="Time limit in seconds of a call that runs as a job."
+    )
     shutdown_seconds: float = Field(
         25.0, ge=0, le=3600, description="Seconds that running calls get to finish after SIGTERM."
     )

@@ -89,6 +89,10 @@ class Ticket(Protocol):
     def answer(self) -> Future[ToolAnswer]:
         """Resolves to the answer or raises an `ml.errors.MlError`."""
 
+    @property
+    def expected_seconds(self) -> float | None:
+        """How long the work is expected to take; None before a worker has read the picture's header."""
+
     def cancel(self) -> None:
         """Stop it, queued or running: `answer` raises `Cancelled` at the next step, or after 5 s by force."""
 
@@ -134,6 +138,10 @@ class BackendState:
 
 
 class Backend(Protocol):
+    @property
+    def worker_count(self) -> int:
+        """How many workers there are, ready or not."""
+
     def start(self) -> None:
         """Start the workers. Returns at once; they warm up in the background."""
 

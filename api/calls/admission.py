@@ -135,13 +135,15 @@ def admit(
 def concurrency_refusal(session: Session, account: Account, now: datetime) -> RateLimited | None:
     """The refusal of one more call, if as many run as the plan allows. The account must be locked."""
     plan = PLANS[PlanName(account.plan)]
-    # `held` includes holds of dead processes, so it decides without counting only if it is below the limit.
-    is_full = (
-        account.held >= plan.concurrent_calls
-        and _count_running(session, account.id, now) >= plan.concurrent_calls
-    )
+    is_full = not has_slot(session, account, plan.concurrent_calls, now)
     message = f"The {plan.title} plan runs {plan.concurrent_calls} calls at once; wait for one to finish."
     return RateLimited(message, 1) if is_full else None
+
+
+def has_slot(session: Session, account: Account, limit: int, now: datetime) -> bool:
+    """Whether fewer than `limit` calls of the account run. The account must be locked."""
+    # `held` includes waiting jobs and holds of dead processes, so only below the limit it decides by itself.
+    return account.held < limit or _count_running(session, account.id, now) < limit
 
 
 def admit_unbilled(
@@ -151,16 +153,37 @@ def admit_unbilled(
 
     After the work, `record_unbilled` stores its answer. Raises as `accounts.lock`.
     """
+    key = idempotency.RetryKind.KEYED + idempotency_key
+    return check_retry_and_rate(session, account_id=account_id, key=key, fingerprint=fingerprint, now=now)
+
+
+def check_retry_and_rate(
+    session: Session,
+    *,
+    account_id: str,
+    key: str,
+    fingerprint: str,
+    now: datetime,
+    rate_taken: bool = False,
+) -> Replayed | Refused | RateState:
+    """Check idempotency and rate of a request that is answered at once; the rate's state if it is new.
+
+    `key`: see `idempotency.retry_key`. A void row of this key is forgotten. Raises as `accounts.lock`.
+    """
     account = accounts.lock(session, account_id)
-    state, within_rate = _take(session, account, PLANS[PlanName(account.plan)], now, taken=False)
+    state, within_rate = _take(session, account, PLANS[PlanName(account.plan)], now, taken=rate_taken)
     if not within_rate:
         return Refused(_rate_refusal(state), state, account.available)
-    found = idempotency.find(session, account_id, idempotency.RetryKind.KEYED + idempotency_key)
+    found = idempotency.find(session, account_id, key)
     if found is None:
         return state
     outcome = _existing(session, *found, fingerprint, state, account.available, now)
-    assert not isinstance(outcome, Joined)  # only calls without a key are joined
-    return outcome or state
+    # Only calls that wait for their answer are joined, and their fingerprints are others.
+    assert not isinstance(outcome, Joined)
+    if outcome is not None:
+        return outcome
+    idempotency.forget(session, found[0].id)
+    return state
 
 
 def record_unbilled(
@@ -343,8 +366,11 @@ def _try_expire(session: Session, hold: Hold | None, now: datetime) -> bool:
 
 
 def _count_running(session: Session, account_id: str, now: datetime) -> int:
-    """Running calls. A hold whose lease has lapsed does not count: its process died."""
+    """Running calls. A hold whose lease has lapsed does not count, because its process died."""
     statement = select(func.count()).where(
-        col(Hold.account_id) == account_id, Hold.status == HoldStatus.OPEN, col(Hold.lease_until) > now
+        col(Hold.account_id) == account_id,
+        Hold.status == HoldStatus.OPEN,
+        col(Hold.lease_until) > now,
+        col(Hold.lease_owner) != ledger.WAITING,
     )
     return session.exec(statement).one()

@@ -2,7 +2,7 @@
 
 import asyncio
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 from sqlmodel import Session
@@ -17,6 +17,7 @@ from api.calls.types import CallFailed, CallRequest, CallResult
 from api.errors import ServiceUnavailable
 from api.images import service as images
 from api.services import Services
+from billing.ledger import accounts
 from billing.ledger.models import Account
 from ml.backend import ToolAnswer, ToolCall
 from ml.errors import Cancelled
@@ -26,12 +27,23 @@ CREDITS_PER_CALL = 1
 log = structlog.get_logger()
 
 
+class Settlement(Protocol):
+    """What else the two settling transactions change, for work that is recorded elsewhere too."""
+
+    def succeeded(self, session: Session) -> None:
+        """The credit was captured in this transaction."""
+
+    def failed(self, session: Session, error: Exception) -> bool:
+        """Whether the hold is to be released. False keeps it, because the work will be done again."""
+
+
 async def execute(
     services: Services,
     request: CallRequest,
     admitted: Admitted,
     waiter: CallWaiter,
     on_progress: OnProgress | None,
+    settlement: Settlement | None = None,
 ) -> CallResult:
     """Run the admitted call. Its hold is captured when this returns, and released when it raises.
 
@@ -42,7 +54,9 @@ async def execute(
     services.running.add(call)
     waiter.wait_for(call)
     try:
-        completed = await _work_and_charge(services, request, admitted, call, on_progress, started_at)
+        completed = await _work_and_charge(
+            services, request, admitted, call, on_progress, started_at, settlement
+        )
     except BaseException as raised:
         # Only a shutdown whose grace period has ended cancels this task.
         stopping = ServiceUnavailable("The server is shutting down. Nothing was charged.")
@@ -51,7 +65,7 @@ async def execute(
             error.param = id_field  # type: ignore[attr-defined]  # the caller sent an id or URL
         credits_remaining = None
         try:
-            credits_remaining = await _release(services, request, admitted, error)
+            credits_remaining = await _release(services, request, admitted, error, settlement)
         finally:
             call.failed(error)
         if raised is not error:
@@ -71,6 +85,7 @@ async def _work_and_charge(
     call: InFlightCall,
     on_progress: OnProgress | None,
     started_at: datetime,
+    settlement: Settlement | None,
 ) -> CompletedCall:
     await images.require_room(services, request.account_id)
     picture = await _work(services, request, call, on_progress)
@@ -113,6 +128,8 @@ async def _work_and_charge(
             image=image.row(),
             build_body=build_body,
         )
+        if settlement is not None:
+            settlement.succeeded(session)
         call_log.add(session, call_log.succeeded(request, CREDITS_PER_CALL, started_at, services.clock()))
         return CompletedCall(data, body, image.id, picture, data["creditsRemaining"])
 
@@ -135,14 +152,18 @@ async def _work(
         request.params,
         {**request.files, **artefacts},
         request.priority,
-        services.call_timeout_seconds,
+        services.job_timeout_seconds if request.is_job else services.call_timeout_seconds,
         delivery=request.delivery,
     )
     return await run_tool(services, tool_call, on_progress, call.submitted)
 
 
 async def _release(
-    services: Services, request: CallRequest, admitted: Admitted, error: Exception
+    services: Services,
+    request: CallRequest,
+    admitted: Admitted,
+    error: Exception,
+    settlement: Settlement | None,
 ) -> int | None:
     """Release the hold, and store the answer if the tool itself raised the error. Returns the credits left.
 
@@ -151,7 +172,10 @@ async def _release(
     stored = response_bodies.failure(error, request.request_id) if idempotency.is_kept(error) else None
 
     def settle(session: Session) -> int:
-        admission.settle_failure(session, admitted, now=services.clock(), stored_answer=stored)
+        # Locked first, so that nothing else settles the hold between the two.
+        accounts.lock_even_closed(session, admitted.account_id)
+        if settlement is None or settlement.failed(session, error):
+            admission.settle_failure(session, admitted, now=services.clock(), stored_answer=stored)
         return session.get_one(Account, admitted.account_id, populate_existing=True).available
 
     try:

@@ -26,12 +26,19 @@ class MayFetch:
 
 
 def admit(
-    session: Session, *, account_id: str, idempotency_key: str | None, fingerprint: str, now: datetime
+    session: Session,
+    *,
+    account_id: str,
+    idempotency_key: str | None,
+    fingerprint: str,
+    now: datetime,
+    is_job: bool = False,
 ) -> MayFetch | Replayed | Refused:
     """Take a call of the rate, and check the key, concurrency and credits of a call whose files are missing.
 
     Without a key only the files tell whether the call would be joined or replayed, which costs nothing. If
     the account has a call like that, concurrency and credits are left to the admission of the call itself.
+    A job waits for its turn, so that concurrency does not refuse it.
     Raises `RateLimited` and as `accounts.lock`.
     """
     if idempotency_key is None:
@@ -51,7 +58,7 @@ def admit(
     ledger.refresh(session, account, now)
     if idempotency_key is None and idempotency.has_keyless(session, account_id, now):
         return MayFetch(rate, account.available)
-    busy = admission.concurrency_refusal(session, account, now)
+    busy = None if is_job else admission.concurrency_refusal(session, account, now)
     if busy is not None:
         return Refused(busy, rate, account.available)
     try:

@@ -57,6 +57,7 @@ class RetryKind(StrEnum):
     KEYED = "key:"  # the caller's Idempotency-Key
     KEYLESS = "call:"  # the fingerprint
     RANDOM = "random:"  # the fingerprint of a call that answers differently each time
+    JOB = "job:"  # the job's id, which no request has: a job that is run again finds its own row
     PAST = "past:"  # nothing: only calls that joined this one still get its answer
 
 
@@ -132,11 +133,15 @@ def begin(
 
 def insert_answer(
     session: Session, *, account_id: str, key: str, fingerprint: str, answer: Answer, now: datetime
-) -> None:
-    """Insert the row of a request without a hold, which is already answered. Raises ValueError as `store`."""
+) -> str:
+    """Insert the row of a request without a hold, which is already answered; returns its id.
+
+    Raises ValueError as `store`.
+    """
     _check_length(answer)
+    row_id = new_id("rpl")
     values = {
-        "id": new_id("rpl"),
+        "id": row_id,
         "account_id": account_id,
         "retry_key": key,
         "fingerprint": fingerprint,
@@ -148,6 +153,7 @@ def insert_answer(
         "expires_at": now + _life(key),
     }
     session.execute(insert(_TABLE), values)
+    return row_id
 
 
 def forget(session: Session, row_id: str) -> None:
@@ -230,7 +236,7 @@ def _check_length(answer: Answer) -> None:
 
 
 def _life(key: str) -> timedelta:
-    return KEYED_LIFE if key.startswith(RetryKind.KEYED) else KEYLESS_LIFE
+    return KEYED_LIFE if key.startswith((RetryKind.KEYED, RetryKind.JOB)) else KEYLESS_LIFE
 
 
 def _count(result: object) -> int:

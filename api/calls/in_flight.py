@@ -60,6 +60,11 @@ class InFlightCall:
         self._ticket: Ticket | None = None
         self._is_stopped = False
 
+    @property
+    def expected_seconds(self) -> float | None:
+        """See `Ticket`; None before the backend has accepted the call too."""
+        return None if self._ticket is None else self._ticket.expected_seconds
+
     def succeeded(self, completed: CompletedCall) -> None:
         self.result.set_result(completed)
 

@@ -71,6 +71,7 @@ async def admit_fetch(services: Services, request: CallRequest) -> AccountStatus
             idempotency_key=request.idempotency_key,
             fingerprint=fingerprint,
             now=services.clock(),
+            is_job=request.is_job,
         )
 
     outcome = await services.database.run(admit)

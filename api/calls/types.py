@@ -29,12 +29,16 @@ class CallRequest:
     key_id: str | None = None
     #: The id of the stored image in `files["image"]`; None if the image came with the call.
     source_id: str | None = None
+    #: The ids of all stored images in `files`, by the form name of the file. Only jobs need them.
+    stored_ids: Mapping[str, str] = field(default_factory=dict)
     #: URLs from which files are, by the form name of the file.
     urls: Mapping[str, str] = field(default_factory=dict)
     #: The form field of a stored image or URL by the file that it stands for, where an error should name it.
     id_fields: Mapping[str, str] = field(default_factory=dict)
     #: Whether the request has taken its call of the rate already, before it was read in full.
     rate_taken: bool = False
+    #: Whether it runs as a job, after the request that asked for it was answered.
+    is_job: bool = False
     #: None: the result is delivered as the parameters say.
     delivery: Delivery | None = None
 
@@ -61,6 +65,9 @@ class CallRequest:
         }
         if urls:
             parts["urls"] = dict(urls)
+        if self.is_job:
+            # Its answer is a job's id, which a call that waits for its result cannot use.
+            parts["job"] = True
         if self.delivery is not None:
             parts["delivery"] = asdict(self.delivery)
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

@@ -16,7 +16,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolExhausted
 from sqlmodel import Session
@@ -48,7 +48,7 @@ class Database:
         postgres_threads: int = 8,
         lock_wait_seconds: float = connections.LOCK_WAIT_SECONDS,
     ) -> None:
-        address = connections.parse(url)
+        address = self._address = connections.parse(url)
         self._path = connections.sqlite_path(address)
         self._file_identity: tuple[int, int] | None = None
         self._outage_log = OutageLog("database")
@@ -96,6 +96,10 @@ class Database:
         with self._translate_outages(), Session(self.engine, expire_on_commit=False) as session:
             yield session
             session.commit()
+
+    def open_engine(self, connection_count: int) -> Engine:
+        """Another engine for this database, for a library with threads of its own, which disposes of it."""
+        return connections.open_engine(self._address, connections=connection_count)
 
     def close(self) -> None:
         """Finish the queued work, then close every connection."""

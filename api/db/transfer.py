@@ -5,7 +5,7 @@ from sqlmodel import Session, SQLModel
 
 from api.db import connections
 from api.db.migrations import upgrade
-from api.db.models import PeriodicWork
+from api.db.models import EngineProcess, EngineSchema, PeriodicWork
 from billing.ledger.audit import audit
 from billing.ledger.models import Account
 
@@ -44,8 +44,9 @@ def copy_database(source_url: str, target_url: str) -> dict[str, int]:
 
 
 def _copied_tables() -> list[Table]:
-    """All tables except the due times of periodic work, which a server fills when it starts."""
-    return [table for table in SQLModel.metadata.sorted_tables if table.name != PeriodicWork.__tablename__]
+    """All tables except those about the server's processes, which fill them when they start."""
+    left_out = {each.__tablename__ for each in (PeriodicWork, EngineProcess, EngineSchema)}
+    return [table for table in SQLModel.metadata.sorted_tables if table.name not in left_out]
 
 
 def _copy(source: Connection, target: Connection, table_name: str) -> int:

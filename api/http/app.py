@@ -14,6 +14,7 @@ from api.calls.types import CallFailed
 from api.errors import ApiError
 from api.http import openapi, responses
 from api.http.cors import Cors
+from api.http.job_streams import JobStreams
 from api.http.mcp import routes as mcp
 from api.http.mcp.paths import MCP_PATH
 from api.http.mcp.sessions import McpSessions
@@ -25,7 +26,8 @@ from api.http.middleware.hosts import Hosts
 from api.http.middleware.request_context import RequestContext
 from api.http.removebg import routes as removebg
 from api.http.removebg.paths import REMOVE_PATH
-from api.http.routes import account, health, images, stripe, tools, usage
+from api.http.routes import account, health, images, jobs, stripe, tools, usage
+from api.jobs import runs as job_runs
 from api.services import Services
 from api.settings import Settings
 from billing.errors import BillingError
@@ -62,8 +64,10 @@ def create_api(
     app.state.services = services
     app.state.settings = settings
     app.state.metrics = Metrics()
+    app.state.job_streams = JobStreams(services)
+    job_runs.register(services)
     app.state.mcp = McpSessions(services, VERSION)
-    for routes in (tools, images, account, usage, removebg, mcp, stripe, health):
+    for routes in (tools, images, jobs, account, usage, removebg, mcp, stripe, health):
         routes.add_to(app)
     openapi.install(app, list(TOOLS.values()), services.public_url, settings.contact_email)
     for kind in (ApiError, BillingError, CallFailed, MlError, RequestValidationError, HTTPException):
@@ -93,7 +97,10 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         services.backend.start()
         async with background.running(services):
             yield
+            services.engine.begin_stop()
+            await app.state.job_streams.close()
             await services.running.settle_all(services.shutdown_seconds)
+            await services.engine.close()
             await app.state.mcp.close()
     finally:
         await background.close(services)

@@ -30,8 +30,8 @@ _ASKED_HEADERS_LENGTH_MAX = 2_000
 _EXPOSED = frozenset(
     {
         "accept-ranges", "allow", "content-disposition", "content-length", "content-range", "etag",
-        "idempotent-replayed", "location", "mcp-session-id", "ratelimit", "ratelimit-policy", "retry-after",
-        "www-authenticate",
+        "idempotent-replayed", "location", "mcp-session-id", "preference-applied", "ratelimit",
+        "ratelimit-policy", "retry-after", "www-authenticate",
     }
 )  # fmt: skip
 _EXPOSED_PREFIX = "x-"

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from api.errors import ERROR_TABLE, retryable_codes
 from api.http import forms, openapi_bodies
 from api.http import openapi_examples as examples_of
-from api.http.schemas import Failure, ToolSuccess, UploadSuccess
+from api.http.schemas import Failure, JobAcceptedSuccess, ToolSuccess, UploadSuccess
 from ml.tool import Tool
 
 _COMPONENTS = "#/components/schemas/{model}"
@@ -26,9 +26,13 @@ _EXAMPLE_CODE_MESSAGES = {
     "RATE_LIMITED": "The plan allows 20 calls a minute; try again in 3 s.",
 }
 _EXAMPLE_CODE_PARAMS = {"INVALID_PARAMETER": "quality"}
+JOB_HEADERS = {
+    "Location": "The job's `statusUrl`.",
+    "Preference-Applied": "respond-async",
+}
 #: Headers that are not whole numbers.
 _TEXT_HEADERS = frozenset(
-    {"Cache-Control", "ETag", "RateLimit", "RateLimit-Policy", "X-Request-Id", "X-Type"}
+    {"Cache-Control", "ETag", "RateLimit", "RateLimit-Policy", "X-Request-Id", "X-Type", *JOB_HEADERS}
 )
 _TRUE_HEADERS = frozenset({"Idempotent-Replayed"})
 HEADERS = {
@@ -55,6 +59,15 @@ IDEMPOTENCY_PARAMETER = {
 }
 
 
+PREFER_PARAMETER = {
+    "name": "Prefer",
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string"},
+    "description": "`respond-async`: answer 202 at once and run the call as a job (`GET /api/jobs/{jobId}`).",
+}
+
+
 def tool_operation(tool: Tool) -> dict[str, Any]:
     """The parts of a tool's route that FastAPI cannot infer: its form and its header."""
     form = form_schema(tool)
@@ -68,7 +81,7 @@ def tool_operation(tool: Tool) -> dict[str, Any]:
     }
     return {
         "security": SECURITY,
-        "parameters": [IDEMPOTENCY_PARAMETER],
+        "parameters": [IDEMPOTENCY_PARAMETER, PREFER_PARAMETER],
         "requestBody": {"required": True, "content": content},
     }
 
@@ -156,7 +169,28 @@ def tool_responses(tool: Tool) -> dict[int | str, dict[str, Any]]:
         "content": {"application/json": {"example": example}, **PICTURES},
         "headers": described({**HEADERS, "Idempotent-Replayed": _REPLAYED}),
     }
-    return {200: success, **error_responses(*sorted({status for status, _ in ERROR_TABLE.values()}))}
+    accepted = {
+        "description": "With `Prefer: respond-async`: the call is a job now, and a credit is held for it.",
+        "model": JobAcceptedSuccess,
+        "content": {"application/json": {"example": examples_of.success(examples_of.JOB_ACCEPTED)}},
+        "headers": described({**HEADERS, "Idempotent-Replayed": _REPLAYED, **JOB_HEADERS}),
+    }
+    errors = error_responses(*sorted({status for status, _ in ERROR_TABLE.values()}))
+    return {200: success, 202: accepted, **errors}
+
+
+def job_events_response() -> dict[int | str, dict[str, Any]]:
+    """The answer of a job's event stream."""
+    stream = {"text/event-stream": {"schema": {"type": "string"}, "example": examples_of.JOB_EVENT}}
+    return {
+        200: {
+            "description": "An event `job` with the job's `data` for each change, until it has ended."
+            " Comments keep the connection open. Send the last event's id as `Last-Event-ID` to resume.",
+            "content": stream,
+            "headers": described({"X-Request-Id": HEADERS["X-Request-Id"]}),
+        },
+        204: {"description": "The job has ended, and `Last-Event-ID` is its last event."},
+    }
 
 
 def success_response(

@@ -38,6 +38,26 @@ UPLOAD = {
     "bytes": 412345,
     "expiresAt": "2026-11-23T15:00:00Z",
 }
+_JOB_ID = "job_7Qm2aXc9Lw4rTz0Kd8Bv1N"
+_JOB_URL = f"https://example.com/api/jobs/{_JOB_ID}"
+JOB_ACCEPTED = {"jobId": _JOB_ID, "status": "queued", "statusUrl": _JOB_URL}
+JOB_SUMMARY = {
+    "jobId": _JOB_ID,
+    "tool": "upscale",
+    "status": "running",
+    "statusUrl": _JOB_URL,
+    "stage": "enlarging",
+    "fraction": 0.25,
+    "expectedSeconds": 41.5,
+    "createdAt": "2026-11-22T15:00:00Z",
+    "startedAt": "2026-11-22T15:00:02Z",
+    "finishedAt": NULL,
+    "expiresAt": "2026-11-23T15:00:00Z",
+    "error": NULL,
+}
+JOB = {**JOB_SUMMARY, "queuePosition": NULL, "result": NULL}
+JOB_EVENT = 'id: 4\nevent: job\ndata: {"jobId": "job_…", "status": "running", "fraction": 0.25, …}\n\n'
+JOB_PAGE = {"jobs": [JOB_SUMMARY], "nextCursor": NULL}
 DELETED = {"imageId": _IMAGE_ID, "deleted": True}
 ACCOUNT = {
     "email": "you@example.com",

@@ -69,6 +69,21 @@ def call_result(request: Request, result: CallResult) -> Response:
     return json_response(result.body, result.status, call_headers(request, result))
 
 
+def job_accepted(request: Request, result: CallResult) -> Response:
+    """The answer 202 to a call that was accepted as a job."""
+    assert result.data is not None
+    response = call_result(request, result)
+    response.headers["Location"] = result.data["statusUrl"]
+    response.headers["Preference-Applied"] = "respond-async"
+    return response
+
+
+def prefers_job(request: Request) -> bool:
+    """Whether `Prefer` has `respond-async` (RFC 7240). Other preferences are ignored, as the RFC allows."""
+    preferences = ",".join(request.headers.getlist("prefer")).split(",")
+    return any(each.partition(";")[0].strip().lower() == "respond-async" for each in preferences)
+
+
 def picture_result(request: Request, result: CallResult, content: bytes) -> Response:
     """The image itself, with the fields of the JSON answer in headers."""
     data = dict(result.data or {})

@@ -63,6 +63,49 @@ class ToolSuccess(_Success):
     data: ToolData
 
 
+class JobAccepted(_Shape):
+    job_id: str
+    status: str = Field(description="queued")
+    status_url: str = Field(description="Where its state and result are read, with a key of the account.")
+
+
+class JobAcceptedSuccess(_Success):
+    data: JobAccepted
+
+
+class JobSummary(_Shape):
+    job_id: str
+    tool: str
+    status: str = Field(description="queued, running, succeeded, failed or cancelled.")
+    status_url: str
+    stage: str | None = Field(description="What a running job does at the moment.")
+    fraction: float = Field(description="0 to 1 of the work.")
+    expected_seconds: float | None = Field(description="Of the work, without waiting; null until known.")
+    created_at: str
+    started_at: str | None
+    finished_at: str | None
+    expires_at: str = Field(description="When the job is given up; once it has ended, when it is forgotten.")
+    error: ErrorBody | None = Field(description="Of a failed job: the `error` of the call.")
+
+
+class JobData(JobSummary):
+    queue_position: int | None = Field(description="Among your waiting jobs, 1 for the next.")
+    result: ToolData | None = Field(description="Of a succeeded job: the `data` of the call.")
+
+
+class JobSuccess(_Success):
+    data: JobData
+
+
+class JobPage(_Shape):
+    jobs: list[JobSummary]
+    next_cursor: str | None = Field(description="The `cursor` of the next page; null on the last.")
+
+
+class JobPageSuccess(_Success):
+    data: JobPage
+
+
 class UploadData(_Shape):
     image_id: str
     image_url: str

@@ -30,16 +30,22 @@ from billing.ledger.models import Account, Entry, EntryKind, Grant, Hold, HoldSt
 from billing.ledger.postings import expire_if_ended, insert_unless_taken, move, write_entry
 
 __all__ = [
+    "WAITING",
     "capture",
     "expire_due",
     "grant",
     "hold",
     "lapsed_holds",
+    "put_back",
     "refresh",
     "refund",
     "release",
     "renew_leases",
+    "take_up",
 ]
+
+#: The lease owner of a hold whose work waits to be taken up. Such a hold is no running call.
+WAITING = "waiting"
 
 _NEXT_GRANT = (
     select(Grant)
@@ -223,6 +229,51 @@ def renew_leases(
         .execution_options(synchronize_session=False)
     )
     return set(session.scalars(statement).all())
+
+
+def take_up(
+    session: Session, hold_id: str, *, lease_owner: str, lease_until: datetime, now: datetime
+) -> bool:
+    """Make `lease_owner` the owner of an open hold that waits or whose lease has lapsed.
+
+    False if another process owns it or it was settled. The account must be locked.
+    """
+    return _give_lease(
+        session,
+        hold_id,
+        or_(col(Hold.lease_owner) == WAITING, col(Hold.lease_until) <= now),
+        lease_owner=lease_owner,
+        lease_until=lease_until,
+    )
+
+
+def put_back(session: Session, hold_id: str, *, lease_owner: str, lease_until: datetime) -> bool:
+    """Let an open hold of `lease_owner` wait until `lease_until`. False if it is no longer its own."""
+    return _give_lease(
+        session,
+        hold_id,
+        col(Hold.lease_owner) == lease_owner,
+        lease_owner=WAITING,
+        lease_until=lease_until,
+    )
+
+
+def _give_lease(
+    session: Session,
+    hold_id: str,
+    only_if: ColumnElement[bool],
+    *,
+    lease_owner: str,
+    lease_until: datetime,
+) -> bool:
+    statement = (
+        update(Hold)
+        .where(col(Hold.id) == hold_id, col(Hold.status) == HoldStatus.OPEN, only_if)
+        .values(lease_owner=lease_owner, lease_until=lease_until)
+        .returning(col(Hold.id))
+        .execution_options(synchronize_session=False)
+    )
+    return session.scalars(statement).one_or_none() is not None
 
 
 def lapsed_holds(session: Session, now: datetime, limit: int) -> list[Hold]:

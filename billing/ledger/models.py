@@ -144,7 +144,7 @@ class Hold(SQLModel, table=True):
     reference: str = Field(unique=True)  # request:req_…
     amount: int = Field(default=1)
     status: str = Field(default=HoldStatus.OPEN)
-    lease_owner: str  # the process that runs the call
+    lease_owner: str  # the process that runs the call, or `ledger.WAITING`
     lease_until: datetime = Field(sa_type=UtcDateTime)
     created_at: datetime = Field(sa_type=UtcDateTime)
     settled_at: datetime | None = Field(default=None, sa_type=UtcDateTime)

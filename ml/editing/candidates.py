@@ -37,6 +37,8 @@ _SIDE_PIXELS = 4  # width of the strips along both sides of a contour
 # Contours of objects in photos are visible edges along three quarters and more, those of patches of grass,
 # gravel and brick along half and less.
 _VISIBLE_CONTOUR = 0.7
+# Standard errors of the difference of two strips' mean colours beyond which it is not the chance of noise.
+_SIGNIFICANT = 2.5
 # Share of the object with its hole.
 _LARGEST_HOLE = 0.8
 # Of logits: outlines drawn this much lower and higher show how stable a mask is (Kirillov et al. 2023).
@@ -166,12 +168,13 @@ def stability(candidate: Candidate) -> float:
 def distinctness(candidate: Candidate, picture: Pixels) -> float:
     """How far the contour of the mask is a visible edge, 0..1. `picture` is H x W x 3.
 
-    Networks are often certain of a patch of texture, of which one part is as good as another.
+    Networks are often certain of a patch of texture or noise, of which one part is as good as another.
     """
     inside = candidate.logits > 0
     if not _contour(inside).any():
         return 1.0
-    return min(1.0, contrast_share(inside, _at_size_of(candidate, picture)) / _VISIBLE_CONTOUR)
+    visible = contrast_share(inside, _at_size_of(candidate, picture), significance=_SIGNIFICANT)
+    return min(1.0, visible / _VISIBLE_CONTOUR)
 
 
 def _contour(inside: _Region) -> _Region:
@@ -184,29 +187,36 @@ def _contour(inside: _Region) -> _Region:
     return contour
 
 
-def contrast_share(inside: _Region, colors: _Floats, difference: float = _DIFFERENCE) -> float:
+def contrast_share(
+    inside: _Region, colors: _Floats, difference: float = _DIFFERENCE, significance: float = 0.0
+) -> float:
     """The share of the contour of `inside`, 0..1, whose sides differ by more than `difference`.
 
-    `colors` is H x W x 3 in CIELAB. Returns 0 if the contour runs along the border of the picture only.
+    They must also differ by `significance` standard errors, as if their pixels were independent. `colors` is
+    H x W x 3 in CIELAB. Returns 0 if the contour runs along the border of the picture only.
     """
     inner = inside.astype(np.uint8)
     strip = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * _SIDE_PIXELS + 1, 2 * _SIDE_PIXELS + 1))
     contour = _contour(inside)
     if not contour.any():
         return 0.0
-    object_side = _means_near(colors, inner - cv2.erode(inner, strip))[contour]
-    other_side = _means_near(colors, cv2.dilate(inner, strip) - inner)[contour]
+    object_side, object_error = _means_near(colors, inner - cv2.erode(inner, strip), contour)
+    other_side, other_error = _means_near(colors, cv2.dilate(inner, strip) - inner, contour)
     differences = np.linalg.norm(object_side - other_side, axis=1)
-    return float((differences > difference).mean())
+    least = np.maximum(difference, significance * np.sqrt(object_error + other_error))
+    return float((differences > least).mean())
 
 
-def _means_near(colors: _Floats, weights: NDArray[np.uint8]) -> _Floats:
-    """The mean of the colours with weight 1 near each pixel."""
+def _means_near(colors: _Floats, weights: NDArray[np.uint8], places: _Region) -> tuple[_Floats, _Floats]:
+    """The mean (N x 3) of the colours with weight 1 near each place, and its squared standard error (N)."""
     window = (4 * _SIDE_PIXELS + 1, 4 * _SIDE_PIXELS + 1)
     shares = weights.astype(np.float32)
-    sums = cv2.boxFilter(colors * shares[..., None], -1, window)
-    answer: _Floats = sums / np.maximum(cv2.boxFilter(shares, -1, window), 1e-6)[..., None]
-    return answer
+    counts = np.maximum(cv2.boxFilter(shares, -1, window, normalize=False)[places], 1)
+    visible = colors * shares[..., None]
+    means = cv2.boxFilter(visible, -1, window, normalize=False)[places] / counts[:, None]
+    squares = cv2.boxFilter(visible * colors, -1, window, normalize=False)[places] / counts[:, None]
+    variances = np.maximum(squares - means**2, 0).sum(axis=1)
+    return means, variances / counts
 
 
 def _small_parts(inside: _Region, least_pixels: float, kept: Sequence[Click]) -> _Region:

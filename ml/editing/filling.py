@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml.editing import smooth_filling
-from ml.engines import textures
+from ml.engines import sharpness, textures
 from ml.engines.patchmatch import Charges, PatchField
+from ml.engines.sharpness import SharpnessCharges
 from ml.imaging import pyramid, seams
 from ml.imaging.pyramid import Level, Region
 from ml.pixels import Matte, Pixels
@@ -30,6 +31,7 @@ class FillPenalties:
     crowding: float  # per repeated copy of a place
     most_crowding: float
     uniqueness: float = 0.0  # per level by which a place differs from everything else in the picture
+    sharpness: float = 30.0  # per octave by which a place is sharper than the rim near its copy
     row: float = 60.0  # per picture height of vertical offset: floors stay low, skies high
     seam: float = 3.0  # per neighbour with another offset
 
@@ -184,12 +186,16 @@ class _Filling:
             return self._smooth()
         # A guide has no texture to compare, and has decided what belongs where.
         places = self._place_charges(levels[-1]) if self.guide is None else None
+        expected = None
+        if self.guide is None:
+            octave = self.penalties.sharpness
+            expected = sharpness.charges(levels[finest], levels[-1], _RADIUS_PIXELS, octave)
         field: PatchField | None = None
         for turn, number in enumerate(range(len(levels) - 1, finest - 1, -1)):
             painted = self.painted if number == 0 else levels[number].hole
             step = part_of(self.step, turn, len(levels) + 1)
             rounds = _ROUNDS[min(turn, len(_ROUNDS) - 1)]
-            field = self._searched(levels[number], painted, places, field, rounds, step)
+            field = self._searched(levels[number], painted, places, expected, field, rounds, step)
         assert field is not None
         self.step((len(levels) - finest) / (len(levels) + 1))
         if finest == 0:
@@ -227,6 +233,7 @@ class _Filling:
         level: Level,
         painted: Region,
         place_charges: NDArray[np.float32] | None,
+        expected: SharpnessCharges | None,
         coarse: PatchField | None,
         rounds: int,
         step: ReportProgress,
@@ -243,7 +250,8 @@ class _Filling:
             self.penalties.most_crowding,
         )
         enlarged = None if place_charges is None else cv2.resize(place_charges, (width, height))
-        field = PatchField(level, painted, _RADIUS_PIXELS, stride, charges, enlarged)
+        enlarged_sharpness = None if expected is None else expected.resized(width, height)
+        field = PatchField(level, painted, _RADIUS_PIXELS, stride, charges, enlarged, enlarged_sharpness)
         is_guided = coarse is None and self.guide is not None
         if is_guided:
             current = self._shown_guide(level, field)

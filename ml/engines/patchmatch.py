@@ -16,6 +16,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from ml.engines import textures
+from ml.engines.sharpness import SharpnessCharges
 from ml.imaging import pyramid
 from ml.imaging.pyramid import Level, Region
 from ml.pixels import Pixels
@@ -52,6 +53,7 @@ class PatchField:
         stride: int,
         charges: Charges,
         place_charges: NDArray[np.float32] | None = None,
+        sharpness: SharpnessCharges | None = None,
     ) -> None:
         """`place_charges` (H x W): the cost of copying from each place. Without it, texture is ignored."""
         self.radius = radius
@@ -80,6 +82,7 @@ class PatchField:
         self._known: Pixels | None = None  # the pixels of each patch to compare; None: all
         self._known_counts: Costs = np.empty(0, np.float32)
         self._place_charges = place_charges
+        self._sharpness = sharpness
         self._crowding: NDArray[np.float32] | None = None
         self._crowding_shares: Costs = np.empty(0, np.float32)
 
@@ -246,6 +249,8 @@ class PatchField:
         answer += np.float32(self._charges.row) * np.abs(down)
         if self._place_charges is not None:
             answer += self._place_charges[rows, columns]
+        if self._sharpness is not None:
+            answer += self._sharpness.costs(self.rows[chosen], self.columns[chosen], rows, columns)
         if self._crowding is not None:
             answer += self._crowding[rows, columns] * self._crowding_shares[chosen]
         return answer

@@ -8,7 +8,7 @@ import contextlib
 import functools
 import importlib.util
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from ml.device import Precision
 from ml.engines import ncnn_graph, openvino_runtime, quantisation
 from ml.engines.network_facts import UPSCALING_FACTS, UpscalerFacts
 from ml.errors import ModelUnavailable
-from ml.imaging import enlargement_checks, tiling, transparency
+from ml.imaging import enlargement_checks, text_areas, tiling, transparency
 from ml.pixels import Mask, Pixels
 
 Tile = NDArray[np.float32]  # RGB, H x W x 3, 0..1
@@ -36,6 +36,8 @@ PLANE_DARKEST, PLANE_RANGE = 0.25, 0.2
 POLL_MS = 250
 #: Contrasts at which a tile is computed again where the network failed. At 0.7, hardly any block fails.
 STEADIER_CONTRASTS = (0.7, 0.4)
+#: Contrast at which tiles of text are computed. At full contrast, dots appear beside hard-edged strokes.
+TEXT_CONTRAST = 0.7
 
 
 def load(
@@ -103,15 +105,14 @@ class Upscaler:
         def report() -> None:
             on_tile(done / grid.count)
 
-        tiles = (_network_input(tiling.cut_tile(source, grid, index)) for index in range(grid.count))
-        for tile, enlarged in self._network(grid, self.precision).enlarge(tiles, report):
+        for tile, enlarged, is_text in self._enlarged_tiles(source, grid, report):
             sound = enlarged if is_sound(tile, enlarged) else self._redo(grid, tile, report)
             if result.ndim == 2:
                 finished = _as_bytes(_plane(sound))
             else:
                 if self.facts.shifts_colours:
                     sound = enlargement_checks.back_project(tile, sound)
-                steady, share = self._replace_failed_blocks(grid, tile, sound, report)
+                steady, share = self._replace_failed_blocks(grid, tile, sound, is_text, report)
                 replaced_share += share / grid.count
                 finished = _as_bytes(steady)
                 enlargement_checks.hold_colours(_as_bytes(tile), finished)
@@ -122,43 +123,89 @@ class Upscaler:
             transparency.hold_alpha(source, result)
         return replaced_share
 
+    def _enlarged_tiles(
+        self, source: Pixels | Mask, grid: tiling.Grid, report: Callable[[], None]
+    ) -> Iterator[tuple[Tile, Tile, bool]]:
+        """Each tile, its enlargement (not clipped) and whether it is of text, in order.
+
+        Tiles of text are computed in less contrast, by the steadier network if there is one.
+        """
+
+        def tile(index: int) -> Tile:
+            return _network_input(tiling.cut_tile(source, grid, index))
+
+        def is_text(index: int) -> bool:
+            report()
+            return text_areas.is_text_tile(text_areas.find(tile(index)))
+
+        finds_text = self.facts.squeezes_text and source.ndim == 3
+        texts = [finds_text and is_text(index) for index in range(grid.count)]
+        for_text = (self._load_steadier() or self) if any(texts) else self
+
+        def enlarged(upscaler: Upscaler) -> Generator[tuple[Tile, Tile], None, None]:
+            tiles = (
+                _squeezed(tile(index), TEXT_CONTRAST if of_text else 1)
+                for index, of_text in enumerate(texts)
+                if (for_text if of_text else self) is upscaler
+            )
+            # Compiled only when the first tile is asked for.
+            yield from upscaler._network(grid, upscaler.precision).enlarge(tiles, report)
+
+        # Closed at once when the caller stops, because running requests read the tiles.
+        with contextlib.ExitStack() as stack:
+            others = stack.enter_context(contextlib.closing(enlarged(self)))
+            by_text = others
+            if for_text is not self:
+                by_text = stack.enter_context(contextlib.closing(enlarged(for_text)))
+            for index, of_text in enumerate(texts):
+                original, result = next(by_text if of_text else others)
+                if of_text:
+                    original, result = tile(index), self._fit(grid, _stretched(result, TEXT_CONTRAST))
+                yield original, result, of_text
+
+    def _fit(self, grid: tiling.Grid, enlarged: Tile) -> Tile:
+        """`enlarged`, reduced to this upscaler's factor if it came from one of a larger factor."""
+        height, width = (side * self.facts.tiling.factor for side in grid.tile_shape)
+        if enlarged.shape[:2] == (height, width):
+            return enlarged
+        reduced: Tile = cv2.resize(enlarged, (width, height), interpolation=cv2.INTER_AREA)
+        return reduced
+
     def enlarge_tile(self, grid: tiling.Grid, tile: Tile, report: Callable[[], None]) -> Tile:
         """One tile of `grid`, `factor` times larger, by the network alone."""
         return self._network(grid, self.precision).enlarge_one(tile, report)
 
     def _replace_failed_blocks(
-        self, grid: tiling.Grid, tile: Tile, enlarged: Tile, report: Callable[[], None]
+        self, grid: tiling.Grid, tile: Tile, enlarged: Tile, is_text: bool, report: Callable[[], None]
     ) -> tuple[Tile, float]:
         """`enlarged` with its failed blocks from steadier methods, and the share of such blocks."""
+        shares = text_areas.find(tile)
+        enlarged = text_areas.keep_ink(tile, enlarged, shares)
         failed = enlargement_checks.failed_blocks(tile, enlarged)
         share = float(failed.mean())
-        steadier = self._steadier_tiles(grid, tile, report)
+        contrasts = [contrast for contrast in STEADIER_CONTRASTS if not is_text or contrast < TEXT_CONTRAST]
+        steadier = self._steadier_tiles(grid, tile, contrasts, report)
         while failed.any():
             replacement = next(steadier, None)
             if replacement is None:
                 plain = enlargement_checks.resample(tile, self.facts.tiling.factor)
+                plain = text_areas.keep_ink(tile, plain, shares)
                 return enlargement_checks.replace_blocks(enlarged, plain, failed), share
+            replacement = text_areas.keep_ink(tile, replacement, shares)
             still_failed = enlargement_checks.failed_blocks(tile, replacement)
             mended = failed & ~still_failed
             enlarged = enlargement_checks.replace_blocks(enlarged, np.clip(replacement, 0, 1), mended)
             failed &= still_failed
         return enlarged, share
 
-    def _steadier_tiles(self, grid: tiling.Grid, tile: Tile, report: Callable[[], None]) -> Iterator[Tile]:
+    def _steadier_tiles(
+        self, grid: tiling.Grid, tile: Tile, contrasts: list[float], report: Callable[[], None]
+    ) -> Iterator[Tile]:
         """Other enlargements of a tile, the best first, each computed when it is asked for."""
         upscaler = self._load_steadier() or self
-        factor = self.facts.tiling.factor
-        height, width = (side * factor for side in tile.shape[:2])
-
-        def enlarge(contrast: float) -> Tile:
-            darkest = (1 - contrast) / 2
-            squeezed = np.asarray(tile * contrast + darkest, np.float32)
-            enlarged = (upscaler.enlarge_tile(grid, squeezed, report) - darkest) / contrast
-            reduced: Tile = cv2.resize(enlarged, (width, height), interpolation=cv2.INTER_AREA)
-            return reduced
-
-        for contrast in STEADIER_CONTRASTS:
-            yield enlarge(contrast)
+        for contrast in contrasts:
+            enlarged = upscaler.enlarge_tile(grid, _squeezed(tile, contrast), report)
+            yield self._fit(grid, _stretched(enlarged, contrast))
 
     def _network(self, grid: tiling.Grid, precision: Precision) -> "_Network":
         if any(network.tile_shape != grid.tile_shape for network in self._networks.values()):
@@ -234,7 +281,9 @@ class _Network:
         enlarged: Tile = request.get_output_tensor().data[0].copy()
         return enlarged
 
-    def enlarge(self, tiles: Iterable[Tile], on_wait: Callable[[], None]) -> Iterator[tuple[Tile, Tile]]:
+    def enlarge(
+        self, tiles: Iterable[Tile], on_wait: Callable[[], None]
+    ) -> Generator[tuple[Tile, Tile], None, None]:
         """Each tile with its enlargement (not clipped), in order; one per stream in parallel.
 
         Tiles of one colour are not computed. `on_wait` is called while waiting.
@@ -288,6 +337,16 @@ def _network_input(tile: Pixels | Mask) -> Tile:
         return np.divide(colours, 255, dtype=np.float32)
     plane = tile * np.float32(PLANE_RANGE / 255) + np.float32(PLANE_DARKEST)
     return np.repeat(plane[:, :, None], 3, axis=2)
+
+
+def _squeezed(tile: Tile, contrast: float) -> Tile:
+    """`tile` with this share of its contrast, around a medium grey."""
+    return tile if contrast == 1 else np.asarray(tile * contrast + (1 - contrast) / 2, np.float32)
+
+
+def _stretched(enlarged: Tile, contrast: float) -> Tile:
+    """The reverse of `_squeezed`."""
+    return np.asarray((enlarged - (1 - contrast) / 2) / contrast, np.float32)
 
 
 def _plane(enlarged: Tile) -> NDArray[np.float32]:

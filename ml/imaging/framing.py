@@ -33,11 +33,14 @@ def _read_margins(value: Any) -> Any:
 MarginsField = Annotated[Margins, BeforeValidator(_read_margins, json_schema_input_type=str)]
 
 
-def object_box(alpha: Mask) -> Box | None:
-    """The smallest box around the visible part of `alpha` (H x W); None if nothing is visible."""
+def object_box(alpha: Mask, least: int = FAINT_ALPHA) -> Box | None:
+    """The smallest box around the visible part of `alpha` (H x W); None if nothing is visible.
+
+    `least` is the alpha from which a pixel counts.
+    """
     import cv2
 
-    left, top, width, height = cv2.boundingRect(cv2.inRange(alpha, FAINT_ALPHA, 255))
+    left, top, width, height = cv2.boundingRect(cv2.inRange(alpha, least, 255))
     return Box(left, top, left + width, top + height) if width and height else None
 
 

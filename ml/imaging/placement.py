@@ -67,6 +67,11 @@ class Placement:
         source, target = self.source, self.target
         return (source.width, source.height) == (target.width, target.height)
 
+    @property
+    def zoom(self) -> float:
+        """The size of the picture's pixels on the canvas; those of an enlarged picture are larger than 1."""
+        return self.target.width / self.source.width
+
     def frame(self) -> Box:
         """The canvas in the picture's coordinates, if nothing is resampled."""
         left, top = self.source.left - self.target.left, self.source.top - self.target.top
@@ -169,6 +174,9 @@ def place_object(
 
 
 def _original_fractions(box: Box, picture: tuple[int, int]) -> tuple[float, float]:
-    """Fractions of the free space to the left of and above `box` in its picture."""
-    across, down = picture[0] - box.width, picture[1] - box.height
-    return box.left / across if across else 0.5, box.top / down if down else 0.5
+    """Fractions of the free space to the left of and above `box`, which may extend beyond its picture."""
+    return _fraction(box.left, picture[0] - box.width), _fraction(box.top, picture[1] - box.height)
+
+
+def _fraction(before: int, free: int) -> float:
+    return min(1.0, max(0.0, before / free)) if free > 0 else 0.5

@@ -39,10 +39,12 @@ def drop_shadow(
         return np.zeros_like(alpha)
     height, width = alpha.shape
     across, along = (_pixels(length, box) for length in (right or _RIGHT, down or _DOWN))
-    # Not by `crop_or_pad`, whose frame must overlap the picture.
     shift = np.array([[1, 0, across], [0, 1, along]], np.float64)
-    moved = np.asarray(cv2.warpAffine(alpha, shift, (width, height), flags=cv2.INTER_NEAREST), np.uint8)
-    return _soft(moved, _pixels(blur or _BLUR, box), opacity_percent)
+    # An object that the canvas cuts off continues beyond it, and so does its shadow.
+    moved = cv2.warpAffine(
+        alpha, shift, (width, height), flags=cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE
+    )
+    return _soft(np.asarray(moved, np.uint8), _pixels(blur or _BLUR, box), opacity_percent)
 
 
 def contact_shadow(alpha: Mask, opacity_percent: int, blur: Length | None = None) -> Mask:

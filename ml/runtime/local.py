@@ -84,6 +84,10 @@ class LocalTicket:
     def answer(self) -> Future[ToolAnswer]:
         return self._submission.answer
 
+    @property
+    def expected_seconds(self) -> float | None:
+        return None if self._submission.work is None else self._submission.expected_seconds
+
     def cancel(self) -> None:
         """Does not block: a running call is stopped by its slot's thread."""
         self._dispatcher.cancel(self._submission)

@@ -49,7 +49,6 @@ class _Shown:
     colors: Pixels  # of the cut-out
     alpha: Mask
     edge: Mask  # finished
-    outlined: Mask
     look: BgRemovalParams
     placement: Placement
     move: SubjectMove
@@ -67,7 +66,7 @@ class _Shown:
         colors, alpha = self.placement.cutout(colors, alpha)
         if self.move == SubjectMove():
             return colors, alpha
-        box = object_box(self.outlined)
+        box = object_box(self.edge)
         middle = None if box is None else self.placement.middle_of(box)
         return subjects.move_subject(colors, alpha, self.move, middle)
 
@@ -108,16 +107,11 @@ def run(photo: Picture, params: CutoutCropParams, context: Context) -> ToolResul
 
 
 def _read(photo: Picture, look: BgRemovalParams, context: Context) -> _Shown:
-    from ml.imaging import stickers
-
     colors, alpha = cutout_look.read_cutout(photo, context)
     edge = cutout_look.finish_region(photo, alpha, look)
-    outlined = edge
-    if look.outline_width is not None:
-        outlined = stickers.add_outline(colors, edge, look.outline_width, (0, 0, 0, 255))[1]
-    placement = cutout_look.placement_of(outlined, look)
+    placement = cutout_look.placement_of(edge, look)
     move = cutout_look.move_of(look, placement.canvas)
-    return _Shown(photo, colors, alpha, edge, outlined, look, placement, move)
+    return _Shown(photo, colors, alpha, edge, look, placement, move)
 
 
 def _box(shown: _Shown, params: CropParams, context: Context) -> Box:
@@ -185,9 +179,10 @@ def _background(shown: _Shown, box: Box, params: CropParams, context: Context) -
 def _change(shown: _Shown, box: Box, params: CropParams, pixels: Pixels) -> FrameChange:
     """`pixels`: the new cut-out."""
     placed = shown.placement
-    layers = placed.target.width / placed.source.width * shown.move.scale
+    layers = placed.zoom * shown.move.scale
     scale = _scale(box, params)
-    edge, outlined = (shown.placed_mask(mask) for mask in (shown.edge, shown.outlined))
+    edge = shown.placed_mask(shown.edge)
+    outlined = cutout_look.shown_subject(shown.colors, shown.edge, placed, shown.look)[1]
     return FrameChange(
         quarter_turns=_quarter_turns(params.rotate),
         flip=params.flip,

@@ -4,6 +4,7 @@ As a tool of its own it draws the editor's looks from a stored cut-out, so that 
 foreground that was paid for, and retouched since, is kept.
 """
 
+import math
 from collections.abc import Container
 
 import numpy as np
@@ -25,6 +26,8 @@ Color = tuple[int, int, int, int]
 
 _BLACK = (0, 0, 0, 255)
 _WHITE = (255, 255, 255, 255)
+# Pixels beyond the canvas in which a moved subject is drawn for the sake of its outline.
+_MOST_ROOM = 256
 
 
 def check_background(params: BgRemovalParams, names: Container[str]) -> None:
@@ -79,22 +82,42 @@ def finish(
 
     `alpha` is the opacity before the edge was finished; the original background is where it is low.
     """
-    from ml.imaging import compositing, shadows, stickers
+    from ml.imaging import compositing, shadows
 
-    if params.outline_width is not None:
-        colors, edge = stickers.add_outline(
-            colors, edge, params.outline_width, params.outline_color or _WHITE
-        )
-    placement, middle = placement_of(edge, params), None
-    if (box := object_box(edge)) is not None:
-        middle = placement.middle_of(box)
-    colors, edge = placement.cutout(colors, edge)
-    colors, edge = subjects.move_subject(colors, edge, move_of(params, placement.canvas), middle)
+    placement = placement_of(edge, params)
+    colors, edge = shown_subject(colors, edge, placement, params)
     behind = background_of(source, alpha, placement, params, background)
     if params.shadow != "none":
         shadow = _shadow(edge, params)
         behind = shadows.add_shadow(behind, shadow, params.shadow_color or _BLACK)
     return compositing.composite(colors, edge, behind)
+
+
+def shown_subject(
+    colors: Pixels, edge: Mask, placement: Placement, params: BgRemovalParams
+) -> tuple[Pixels, Mask]:
+    """The cut-out as it is shown on the canvas: its colours (H x W x 3) and its alpha (H x W)."""
+    from ml.imaging import stickers
+
+    move, box = move_of(params, placement.canvas), object_box(edge)
+    placed = placement.cutout(colors, edge)
+    if box is None:  # almost nothing is left after feathering
+        return placed
+    x, y = placement.middle_of(box)
+    if params.outline_width is None:
+        return subjects.move_subject(*placed, move, (x, y))
+    width = stickers.width_pixels(edge, params.outline_width)
+    color, zoom = params.outline_color or _WHITE, placement.zoom * move.scale
+    if move == SubjectMove():
+        return stickers.add_outline(*placed, width, color, zoom)
+    # Around what is moved beyond the canvas, too.
+    room = min(math.ceil(stickers.reach_pixels(width, zoom)), _MOST_ROOM)
+    roomy_colors = np.pad(placed[0], ((room, room), (room, room), (0, 0)))
+    roomy = subjects.move_subject(roomy_colors, np.pad(placed[1], room), move, (x + room, y + room))
+    across, down = placement.canvas
+    shown_colors, shown = stickers.add_outline(*roomy, width, color, zoom)
+    rows, columns = slice(room, room + down), slice(room, room + across)
+    return shown_colors[rows, columns], np.ascontiguousarray(shown[rows, columns])
 
 
 def matte(edge: Mask, params: BgRemovalParams) -> Mask:
@@ -125,9 +148,13 @@ def _shadow(edge: Mask, params: BgRemovalParams) -> Mask:
 
 
 def placement_of(edge: Mask, params: BgRemovalParams) -> Placement:
-    """Where the source is on the canvas of the result, by the edge of what is shown."""
+    """Where the source is on the canvas of the result, by the box of the subject with its outline."""
+    from ml.imaging import stickers
+
     height, width = edge.shape
     box = object_box(edge)
+    if params.outline_width is not None:
+        box = stickers.outlined_box(edge, stickers.width_pixels(edge, params.outline_width))
     if box is None:  # almost nothing is left after feathering
         box = Box(0, 0, width, height)
     default_position: Position = "original" if params.scale == "original" else (50.0, 50.0)

@@ -53,6 +53,16 @@ FRAMED: list[dict[str, str]] = [
     {"scale": "50%", "bg_blur": "40"},
 ]
 
+#: Looks of a subject that the photo's border cuts off.
+CUT_OFF: list[dict[str, str]] = [
+    {"preset": "square", "bg_color": "#1f3a5f", "outline_width": "4%", "outline_color": "#ffd84d"},
+    {"bg_color": "#1f3a5f", "outline_width": "12", "subject_scale": "60"},
+    {"bg_color": "#1f3a5f", "outline_width": "20", "subject_x": "30%", "subject_rotate": "-30"},
+    {"output_size": "500x300", "bg_color": "#1f3a5f", "outline_width": "9", "shadow": "drop"},
+    {"crop": "true", "bg_color": "#1f3a5f", "outline_width": "9"},
+    {"bg_color": "#ffffff", "shadow": "drop", "shadow_x": "8%", "shadow_blur": "1%"},
+]
+
 
 def difference(answer: dict[str, Any], share: float) -> int:
     """The levels of 255 by which this share of the values differ at most."""
@@ -106,10 +116,16 @@ _COMPARE = """async (looks) => {
 }"""
 
 
-@pytest.mark.parametrize("looks", [LOOKS, FRAMED], ids=["in the photo's frame", "in another frame"])
-def test_the_preview_equals_what_the_server_draws(editor: Editor, looks: list[dict[str, str]]) -> None:
+@pytest.mark.parametrize(
+    ("looks", "left"),
+    [(LOOKS, 0), (FRAMED, 0), (CUT_OFF, 250)],
+    ids=["in the photo's frame", "in another frame", "cut off by the photo's border"],
+)
+def test_the_preview_equals_what_the_server_draws(
+    editor: Editor, looks: list[dict[str, str]], left: int
+) -> None:
     """Reduced to the preview's size, which is the full one for a small photo in its own frame."""
-    editor.open("cup.jpg", jpeg_bytes(photo("coffee")))
+    editor.open("cup.jpg", jpeg_bytes(np.ascontiguousarray(photo("coffee")[:, left:])))
     editor.apply("Remove background")
     for look, answer in zip(looks, editor.page.evaluate(_COMPARE, looks), strict=True):
         assert answer["frame"] == answer["drawn"], look

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { distances, outline, shifted } from "../../web/static/editor/edges.js";
+import { distances, outline, outlinedBox, shifted } from "../../web/static/editor/edges.js";
 import { objectBox } from "../../web/static/editor/planes.js";
 import { finished } from "../../web/static/editor/steps.js";
 import { rectangle, SIZE, valueAt } from "./planes_support.js";
@@ -63,4 +63,16 @@ test("an outline ends where the server's does", () => {
     [36, 42, 43, 44].map((x) => valueAt(line, x, 20)),
     [255, 255, 128, 0],
   );
+});
+
+test("an outline scales with its object, and its box may be larger than the picture", () => {
+  const plane = rectangle(20, 10, 40, 30);
+  const line = finished(outline(plane, SIZE, 8, 0.5));
+  assert.deepEqual(
+    [42, 43, 44].map((x) => valueAt(line, x, 20)),
+    [255, 191, 0],
+  );
+  const box = { x: 0, y: 3, width: 30, height: 20 };
+  const inside = { x: 2, y: 3, width: 26, height: 18 };
+  assert.deepEqual(outlinedBox(box, inside, 4), { x: -2, y: -1, width: 34, height: 26 });
 });

@@ -13,6 +13,12 @@ test("the box of an object leaves out what is hardly visible", () => {
   assert.equal(planes.objectBox(new Uint8ClampedArray(2400), SIZE), null);
 });
 
+test("an object that the border cuts off continues beyond it when it is moved", () => {
+  const plane = rectangle(0, 10, 20, 40);
+  const moved = planes.moved(plane, SIZE, 6, -5);
+  assert.deepEqual(planes.objectBox(moved, SIZE), { x: 0, y: 5, width: 26, height: 35 });
+});
+
 test("an object moved beyond the border is cut off", () => {
   const plane = rectangle(20, 10, 40, 30);
   const moved = planes.moved(plane, SIZE, 30, -15);

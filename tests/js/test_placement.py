@@ -60,6 +60,14 @@ def _case(chance: random.Random) -> dict[str, Any]:
     width, height = chance.randint(2, 5000), chance.randint(2, 5000)
     x, y = chance.randrange(width), chance.randrange(height)
     box = {"x": x, "y": y, "width": chance.randint(1, width - x), "height": chance.randint(1, height - y)}
+    if chance.random() < 0.3:  # an outline around it may reach beyond the picture
+        wide = chance.randint(1, 500)
+        box = {
+            "x": x - wide,
+            "y": y - wide,
+            "width": box["width"] + 2 * wide,
+            "height": box["height"] + 2 * wide,
+        }
     return {"look": _accepted_look(chance), "box": box, "picture": {"width": width, "height": height}}
 
 

@@ -112,6 +112,7 @@ def local_api(
     with start_blocking_portal() as portal:
         app = create_api(services, configured, bound_host=bound_host)
         yield LocalApi(app, services, clock, portal)
+        portal.call(services.engine.close)
         portal.call(app.state.mcp.close)
         portal.call(services.authenticator.close)
     if has_workers:

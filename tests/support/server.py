@@ -62,12 +62,19 @@ class Customer:
 class RunningServer:
     """`address` is where it listens. `key` is one of an account that has credits to spare."""
 
-    def __init__(self, process: subprocess.Popen[bytes], address: str, data_dir: Path, log: Path) -> None:
+    def __init__(
+        self,
+        process: subprocess.Popen[bytes],
+        address: str,
+        data_dir: Path,
+        log: Path,
+        database_url: str | None = None,
+    ) -> None:
         self.process = process
         self.address = address
         self.data_dir = data_dir
         self._log = log
-        self.database = Database(f"sqlite:///{data_dir / 'bgeraser.db'}")
+        self.database = Database(database_url or f"sqlite:///{data_dir / 'bgeraser.db'}")
         self.customer = self.new_customer(plan=PlanName.BUSINESS)
         self.key = self.customer.key
 
@@ -211,7 +218,7 @@ def _start(
         process.kill()
         process.wait()
         raise
-    return RunningServer(process, address, data_dir, log)
+    return RunningServer(process, address, data_dir, log, settings.get("BGERASER_DATABASE_URL"))
 
 
 def free_port() -> int:

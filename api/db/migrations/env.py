@@ -10,8 +10,10 @@ from sqlmodel.sql.sqltypes import AutoString
 from api.auth import models as auth_models
 from api.calls import models as call_models
 from api.db import models as db_models
+from api.db.migrations.upgrade import ENGINE_TABLES
 from api.editor import models as editor_models
 from api.images import models as image_models
+from api.jobs import models as job_models
 from api.payments import models as payment_models
 from billing.ledger import models as ledger_models
 from billing.subscriptions import models as subscription_models
@@ -24,10 +26,16 @@ _MODELS = (
     db_models,
     editor_models,
     image_models,
+    job_models,
     payment_models,
     ledger_models,
     subscription_models,
 )
+
+
+def _is_ours(_entry: object, name: str | None, kind: str, _is_reflected: bool, _other: object) -> bool:
+    """Leave out the tables of the task engine's library, which are beside ours on SQLite."""
+    return kind != "table" or name not in ENGINE_TABLES
 
 
 def _spell(kind: str, column_type: object, autogenerate: AutogenContext) -> str | Literal[False]:
@@ -47,6 +55,7 @@ context.configure(
     # SQLite can alter most of a table only by copying it.
     render_as_batch=connection.dialect.name == "sqlite",
     render_item=_spell,
+    include_object=_is_ours,
 )
 with context.begin_transaction():
     context.run_migrations()

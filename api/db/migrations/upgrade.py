@@ -3,6 +3,8 @@
 All migrations run in one transaction, so a failed one leaves the schema unchanged.
 """
 
+import importlib.metadata
+import logging
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,6 +21,24 @@ from sqlalchemy.exc import DBAPIError
 from api.db import connections
 from api.errors import ServiceUnavailable
 
+_ENGINE = "dbos"
+#: The tables of the task engine's library on SQLite. On PostgreSQL they have a schema of their own.
+ENGINE_TABLES = frozenset(
+    {
+        "application_versions",
+        "dbos_migrations",
+        "notifications",
+        "operation_outputs",
+        "queues",
+        "streams",
+        "workflow_events",
+        "workflow_events_history",
+        "workflow_input",
+        "workflow_output",
+        "workflow_schedules",
+        "workflow_status",
+    }
+)
 # The key of the advisory lock, unlikely to be used by other programs: "bgeraser" in ASCII.
 _LOCK_NUMBER = int.from_bytes(b"bgeraser", "big", signed=True)
 
@@ -33,6 +53,8 @@ def migrate(url: str, revision: str = "head") -> None:
     Raises NewerSchema, and ServiceUnavailable if the database is unreachable, locked or full.
     """
     _alembic(url, lambda config: command.upgrade(config, revision))
+    if revision == "head":
+        _migrate_engine(url)
 
 
 def downgrade(url: str, revision: str) -> None:
@@ -58,6 +80,30 @@ def _alembic(url: str, run: Callable[[Config], object]) -> None:
             raise
         reason = str(error.orig).strip().partition("\n")[0]
         raise ServiceUnavailable(f"The database cannot be used: {reason}") from error
+
+
+def _migrate_engine(url: str) -> None:
+    """Let the task engine's library migrate its tables, once for each of its versions.
+
+    It is imported only then, because that takes as long as half of a start.
+    """
+    version = importlib.metadata.version(_ENGINE)
+    with locked_connection(url) as connection:
+        found = connection.execute(text("select version from engine_schema where id = :id"), {"id": _ENGINE})
+        migrated = found.scalar_one_or_none()
+    if migrated == version:
+        return
+    from dbos import DBOS
+
+    logging.getLogger(_ENGINE).setLevel(logging.WARNING)
+    # Outside of our own transaction, which its indexes would wait for. It has a lock of its own.
+    DBOS.migrate(connections.parse(url).render_as_string(hide_password=False))
+    with locked_connection(url) as connection:
+        connection.execute(text("delete from engine_schema where id = :id"), {"id": _ENGINE})
+        connection.execute(
+            text("insert into engine_schema (id, version) values (:id, :version)"),
+            {"id": _ENGINE, "version": version},
+        )
 
 
 def _refuse_newer(config: Config, connection: Connection) -> None:

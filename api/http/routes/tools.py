@@ -1,8 +1,8 @@
 """`/api/tools`: the catalogue, and one route for each of its tools."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from contextlib import ExitStack
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import ExitStack, contextmanager
 
 from fastapi import Depends, FastAPI, Request
 from starlette.background import BackgroundTask
@@ -11,7 +11,7 @@ from starlette.responses import Response
 from api.auth.authenticator import Caller
 from api.calls import admission
 from api.calls import service as calls
-from api.calls.types import CallRequest, CallResult, priority_of
+from api.calls.types import CallFailed, CallRequest, CallResult, priority_of
 from api.errors import NotFound
 from api.http import (
     dependencies,
@@ -28,9 +28,13 @@ from api.http.remote_sources import RemoteSource
 from api.http.routes.get_and_head import add_get
 from api.http.schemas import ToolEntry, ToolsSuccess
 from api.images import service as images
+from api.jobs import acceptance
 from api.services import Services
 from ml.catalogue import TOOLS
+from ml.errors import Overloaded, TimedOut, TooSlow
 from ml.tool import Tool
+
+_USE_A_JOB = "To run it as a job, which may take longer, send the header Prefer: respond-async."
 
 
 def add_to(app: FastAPI) -> None:
@@ -82,8 +86,12 @@ def _endpoint(tool: Tool) -> Callable[..., Awaitable[Response]]:
             call = await _read_and_log(request, services, caller, tool, claims)
             if isinstance(call, CallResult):
                 result = call
+            elif call.is_job:
+                with refusals.logged(request, services, caller, tool):
+                    result = await acceptance.accept(services, call)
             else:
-                result = await dependencies.while_connected(request, calls.run(services, call))
+                with _jobs_suggested():
+                    result = await dependencies.while_connected(request, calls.run(services, call))
         responses.set_account_status(request, result.account_status)
         response = await _response(request, services, result)
         if isinstance(call, CallRequest) and call.is_random:
@@ -129,13 +137,35 @@ async def _read_call(
         idempotency_key=idempotency_key,
         key_id=caller.key_id,
         source_id=form.stored_ids.get(forms.IMAGE),
+        stored_ids=form.stored_ids,
+        is_job=responses.prefers_job(request),
         id_fields={name: form.id_fields[name] for name in form.stored_ids if name != forms.IMAGE},
     )
     sources = {file: RemoteSource(forms.url_field(file), url) for file, url in form.urls.items()}
     return await remote_sources.with_files(request, services, caller, call, sources, claims)
 
 
+@contextmanager
+def _jobs_suggested() -> Iterator[None]:
+    """Let the errors of calls that take or wait too long say that a job may do so."""
+    try:
+        yield
+    except CallFailed as failed:
+        failed.error = _with_advice(failed.error)
+        raise
+
+
+def _with_advice(error: Exception) -> Exception:
+    if isinstance(error, Overloaded):
+        return Overloaded(f"{error.message} {_USE_A_JOB}", error.retry_after_seconds)
+    if isinstance(error, TimedOut | TooSlow):
+        return type(error)(f"{error} {_USE_A_JOB}")
+    return error
+
+
 async def _response(request: Request, services: Services, result: CallResult) -> Response:
+    if result.status == 202:
+        return responses.job_accepted(request, result)
     if result.image_id is None or not responses.wants_picture(request):
         return responses.call_result(request, result)
     content = await calls.read_picture(services, result)

@@ -17,7 +17,7 @@ from api.calls.admission import Replayed
 from api.calls.models import CallRecord
 from api.db.database import Database
 from api.db.migrations import upgrade
-from api.db.models import PeriodicWork
+from api.db.models import EngineProcess, EngineSchema, PeriodicWork
 from api.db.transfer import TransferRefused, copy_database
 from api.editor.models import BrandColors
 from billing.ledger import ledger
@@ -25,6 +25,7 @@ from billing.ledger.audit import audit
 from tests.support.auth_rows import sign_up
 from tests.support.databases import Postgres
 from tests.support.editor_rows import edit
+from tests.support.job_rows import make_job
 from tests.support.load import NOON, account_with, admit, admitted, succeed
 from tests.support.stripe_rows import pay
 
@@ -55,6 +56,7 @@ def live_a_little(url: str, accounts: int = 12) -> str:
             edit(session, account.id, NOON)
             session.add(BrandColors(account_id=account.id, colors="#1f3a5f"))
             pay(session, account.id, NOON)
+            make_job(session, account.id, NOON)
             call_log.add(session, CallRecord(**logged(f"req_{number}", account.id)))
             for call_number in range(chance.randrange(20)):
                 call = admitted(session, account.id, key=f"{call_number}")
@@ -79,13 +81,17 @@ def logged(request_id: str, account_id: str) -> dict[str, Any]:
     return {"request_id": request_id, "account_id": account_id, "tool": "crop", "status_code": 200, **when}
 
 
+#: Tables that a transfer leaves to the server.
+ABOUT_PROCESSES = {each.__tablename__ for each in (PeriodicWork, EngineProcess, EngineSchema)}
+
+
 def contents(url: str) -> dict[str, list[tuple[Any, ...]]]:
     database = Database(url)
     with database.transaction() as session:
         found = {
             table.name: sorted(tuple(row) for row in session.execute(select(table)))
             for table in SQLModel.metadata.sorted_tables
-            if table.name != PeriodicWork.__tablename__
+            if table.name not in ABOUT_PROCESSES
         }
     database.close()
     return found

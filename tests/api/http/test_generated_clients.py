@@ -101,6 +101,8 @@ const call = await client.POST("/api/tools/crop", {
 });
 // It would be a string if the call had asked for the image itself.
 check(call.data !== undefined && typeof call.data !== "string", call.error);
+// And a job if the call had preferred that.
+check("width" in call.data.data, call.data);
 const width: number = call.data.data.width;
 const model: string | null = call.data.data.model;
 check(width === 10 && model === null, call.data);

@@ -39,8 +39,10 @@ class House:
         self.image_id: str = stored.json()["data"]["imageId"]
         self.image_url: str = stored.json()["data"]["imageUrl"]
 
-    def request(self, method: str, path: str, key: str | None, **options: Any) -> httpx.Response:
-        headers = {"X-Api-Key": key} if key else {}
+    def request(
+        self, method: str, path: str, key: str | None, prefer: str = "", **options: Any
+    ) -> httpx.Response:
+        headers = {"Prefer": prefer, **({"X-Api-Key": key} if key else {})}
         return self.api.request(method, path, headers=headers, **options)
 
 
@@ -107,6 +109,28 @@ def tells_nothing_of_accounts(house: House, method: str, path: str) -> None:
 def takes_no_orders_from_strangers(house: House, method: str, path: str) -> None:
     """Closed without a secret, which this house has not; tests of the webhook try what is signed."""
     refused(house.request(method, path, house.stranger_key, content=b"{}"), (404, "NOT_FOUND"))
+
+
+def jobs_are_the_keys_own(house: House, method: str, path: str) -> None:
+    accepted = house.request(
+        "POST", "/api/tools/crop", house.owner_key, data={"image_id": house.image_id}, prefer="respond-async"
+    )
+    job_id = accepted.json()["data"]["jobId"]
+    if "{job_id}" not in path:
+        answer = house.request(method, path, house.stranger_key)
+        assert answer.status_code == 200
+        assert job_id.encode() not in answer.content
+    else:
+        place = path.replace("{job_id}", job_id)
+        strange = house.request(method, place, house.stranger_key)
+        unknown = house.request(method, path.replace("{job_id}", "job_" + "0" * 22), house.stranger_key)
+        assert (strange.status_code, unknown.status_code) == (404, 404)
+        if method != "HEAD":
+            assert strange.json()["error"] == unknown.json()["error"]  # no telling whose it is
+        assert (
+            house.request("GET", f"/api/jobs/{job_id}", house.owner_key).json()["data"]["status"] == "queued"
+        )
+    assert house.request(method, path.replace("{job_id}", job_id), None).status_code == 401
 
 
 def usage_is_the_keys_own(house: House, method: str, path: str) -> None:
@@ -231,6 +255,12 @@ TRIALS: dict[tuple[str, str], Callable[[House, str, str], None]] = {
     ("GET", "/v1.0/account"): credits_are_the_keys_own,
     ("HEAD", "/v1.0/account"): credits_are_the_keys_own,
     ("POST", "/stripe/webhook"): takes_no_orders_from_strangers,
+    **{
+        (method, path): jobs_are_the_keys_own
+        for path in ("/api/jobs", "/api/jobs/{job_id}", "/api/jobs/{job_id}/events")
+        for method in ("GET", "HEAD")
+    },
+    ("DELETE", "/api/jobs/{job_id}"): jobs_are_the_keys_own,
     ("GET", "/api/account"): account_is_the_keys_own,
     ("HEAD", "/api/account"): account_is_the_keys_own,
     ("GET", "/api/usage"): usage_is_the_keys_own,

@@ -66,3 +66,11 @@ def test_nothing_has_no_shadow() -> None:
     nothing = np.zeros((30, 40), np.uint8)
     assert not shadows.contact_shadow(nothing, 100).any()
     assert not shadows.drop_shadow(nothing, 100).any()
+
+
+def test_the_shadow_of_an_object_that_the_canvas_cuts_off_reaches_its_border() -> None:
+    alpha = np.zeros((300, 400), np.uint8)
+    alpha[100:200, :150] = 255
+    shadow = shadows.drop_shadow(alpha, 100, pixels(40), pixels(20), pixels(0))
+    assert (shadow[120:220, :190] == 255).all()
+    assert not shadow[220:].any()

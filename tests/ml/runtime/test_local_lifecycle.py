@@ -185,11 +185,15 @@ def test_callers_learn_that_workers_cannot_start(tmp_path: Path) -> None:
     assert children_pids() == set()
 
 
-def test_workers_see_none_of_the_server_s_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_workers_see_none_of_the_server_s_settings_but_obey_the_cpu_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("BGERASER_SECRET_KEY", "not for workers")
-    with running(workload_config(tmp_path, workers=1)):
+    with running(workload_config(tmp_path, workers=1, cpu_limit="avx2")):
         (pid,) = children_pids()
-        assert not any(name.startswith("BGERASER_") for name in psutil.Process(pid).environ())
+        environment = psutil.Process(pid).environ()
+        assert not any(name.startswith("BGERASER_") for name in environment)
+        assert environment["ONEDNN_MAX_CPU_ISA"] == "AVX2"
 
 
 def test_a_second_backend_does_not_disturb_the_first(tmp_path: Path) -> None:

@@ -111,6 +111,14 @@ LOOKS: list[dict[str, str]] = [
     {"preset": "square", "shadow": "drop", "bg_color": "#eee"},
     {"crop": "true", "crop_margin": "10%"},
     {"bg_color": "white", "decontaminate": "false"},
+    {
+        "bg_color": "#fff",
+        "outline_width": "10",
+        "outline_color": "red",
+        "subject_scale": "60",
+        "subject_x": "30%",
+    },
+    {"crop": "true", "outline_width": "12", "outline_color": "red"},
 ]
 TURNS: list[dict[str, str]] = [{"rotate": "90", "flip": "h"}, {"rotate": "180"}]
 

@@ -112,3 +112,59 @@ def test_the_cutout_of_another_picture_is_refused_by_its_size() -> None:
     other = png_bytes(np.zeros((40, 60, 4), np.uint8))
     with pytest.raises(BadParameter, match="the photo's size"):
         looked({}, other)
+
+
+OUTLINED = {"outline_width": "20", "outline_color": "#ff0000", "bg_color": "#0000ff"}
+
+
+def cut_by_the_border(look: Mapping[str, str]) -> Pixels:
+    """A green object that the left and lower borders of a photo of 300 x 200 pixels cut off, in a look."""
+    colors = np.full((200, 300, 3), (0, 255, 0), np.uint8)
+    alpha = np.zeros((200, 300), np.uint8)
+    alpha[60:, :180] = 255
+    files = {"image": png_bytes(colors), "cutout": png_bytes(np.dstack([colors, alpha]))}
+    settings = BgRemovalParams.model_validate({"format": "png", **look})
+    engine_cache: Any = NoEngines()
+    return pixels(run_call.perform(ToolCall("cutout-look", settings, files), engine_cache, lambda *_: None))
+
+
+@pytest.mark.parametrize(
+    ("frame", "subject", "width"),
+    [
+        # The object with its outline, 220 x 180, fills 80 % of the square.
+        ({"preset": "square", "bg_color": "#0000ff"}, (187, 265, 707, 550), 77),
+        ({"crop": "true"}, (20, 20, 180, 140), 20),
+        ({"crop": "true", "crop_margin": "10"}, (30, 30, 180, 140), 20),
+        ({"output_size": "400x200"}, (50, 60, 180, 140), 20),
+        ({"subject_scale": "50"}, (45, 95, 90, 70), 10),
+        ({"subject_x": "60", "subject_y": "-40"}, (60, 20, 180, 140), 20),
+        ({}, (0, 60, 180, 140), 20),
+    ],
+    ids=str,
+)
+def test_an_outline_is_all_around_an_object_that_the_photos_border_cuts_off(
+    frame: Mapping[str, str], subject: tuple[int, int, int, int], width: int
+) -> None:
+    shown = cut_by_the_border({**OUTLINED, **frame}).astype(int)
+    left, top, across, down = subject
+    rows, columns = np.mgrid[: shown.shape[0], : shown.shape[1]]
+    beside = np.hypot(
+        np.maximum(np.maximum(left - columns, columns - (left + across - 1)), 0),
+        np.maximum(np.maximum(top - rows, rows - (top + down - 1)), 0),
+    )
+    soft = max(2, width // 8)  # edges are, even more so when they are enlarged
+    inside = np.zeros(shown.shape[:2], bool)
+    inside[top + soft : top + down - soft, left + soft : left + across - soft] = True
+    for part, color in (
+        (inside, (0, 255, 0)),
+        ((beside > soft) & (beside < width - 2), (255, 0, 0)),
+        (beside > width + 2, (0, 0, 255)),
+    ):
+        assert (np.abs(shown[part] - color) <= 2).all(), color
+
+
+def test_the_outline_of_a_subject_that_is_moved_beyond_the_canvas_keeps_its_width() -> None:
+    slanted = {**OUTLINED, "subject_rotate": "45"}
+    whole = cut_by_the_border({**slanted, "subject_x": "60"}).astype(int)
+    cut = cut_by_the_border({**slanted, "subject_x": "-40"}).astype(int)
+    assert np.abs(cut[:, :200] - whole[:, 100:]).max() <= 2

@@ -121,6 +121,20 @@ def test_a_patch_of_texture_is_selected_without_confidence(
     assert found.fields["confidence"] < 0.35
 
 
+@pytest.mark.parametrize("channels", [3, 1], ids=["in colour", "grey"])
+def test_noise_in_a_box_is_selected_without_confidence(engines: EngineCache, channels: int) -> None:
+    noise = np.random.default_rng(5).integers(0, 256, (400, 600, channels), np.uint8)
+    found = select(engines, np.broadcast_to(noise, (400, 600, 3)).copy(), box="[150, 100, 450, 280]")
+    assert found.fields["score"] > 0.7
+    assert found.fields["confidence"] < 0.3
+
+
+def test_noise_on_a_photo_does_not_hide_its_objects(engines: EngineCache) -> None:
+    grain = np.random.default_rng(5).normal(0, 20, photo("astronaut").shape)
+    noisy = np.clip(photo("astronaut") + grain, 0, 255).astype(np.uint8)
+    assert select(engines, noisy, **BADGE).fields["confidence"] > 0.8
+
+
 def test_a_selection_is_less_sure_where_two_networks_disagree(engines: EngineCache) -> None:
     """The matting network selects lamps and a tower beside the rocket, the segmenter does not."""
     cup, rocket = (select(engines, photo(name), auto="true") for name in ("coffee", "rocket"))

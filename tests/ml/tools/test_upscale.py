@@ -314,6 +314,41 @@ def test_text_is_more_legible_than_with_lanczos_and_free_of_coloured_noise(
         assert (ours[is_paper] == paper).all(), "flat stays flat"
 
 
+def _page(ink: int, pixels: int) -> Pixels:
+    """Text drawn at its size, on white."""
+    page = Image.new("RGB", (128, 80), (255, 255, 255))
+    font = ImageFont.load_default(pixels)
+    for row in range(80 // (2 * pixels) + 1):
+        draw = ImageDraw.Draw(page)
+        draw.text((4, 3 * pixels * row // 2), "Sphinx of black quartz, judge", fill=(ink,) * 3, font=font)
+    return np.asarray(page)
+
+
+@pytest.mark.parametrize(("pixels", "scale"), [(9, 2), (14, 2), (16, 2), (12, 4)])
+def test_grey_text_keeps_its_ink_and_does_not_become_darker(pixels: int, scale: int) -> None:
+    source = _page(110, pixels)
+    result = _upscale(source, scale=scale).pixels
+    assert 255 - result.mean() == pytest.approx(255 - source.mean(), rel=0.06)
+    assert result.min() >= source.min() - 1
+
+
+@pytest.mark.parametrize("pixels", [9, 14, 16, 20])
+def test_grey_text_is_much_closer_to_its_original_than_with_lanczos(pixels: int) -> None:
+    original = _text(110, 255, pixels)
+    small = cv2.resize(original, (192, 128), interpolation=cv2.INTER_AREA)
+    ours = _upscale(small, scale=2).pixels
+    gain = peak_signal_noise_ratio(original, ours) - peak_signal_noise_ratio(original, _lanczos(small, 2))
+    assert gain > 1.5
+
+
+@pytest.mark.parametrize("pixels", [10, 20])
+def test_no_dots_appear_beside_hard_edged_text(pixels: int) -> None:
+    source = _page(0, pixels)
+    result = _upscale(source, scale=2).pixels
+    is_paper = np.repeat(np.repeat(source[:, :, 0] == 255, 2, axis=0), 2, axis=1)
+    assert result[is_paper].min() > 127
+
+
 @pytest.mark.parametrize("scale", [2, 4])
 def test_blocks_that_the_network_spoils_come_from_a_steadier_method(scale: int) -> None:
     stripes = np.zeros((128, 192, 3), np.uint8)

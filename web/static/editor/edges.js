@@ -5,7 +5,7 @@ import { INSIDE, rounded } from "./planes.js";
 
 /** @import { Plane } from "./planes.js" */
 /** @import { Steps } from "./steps.js" */
-/** @import { Size } from "./types.js" */
+/** @import { Frame, Size } from "./types.js" */
 
 /** Rows or columns that are computed in one step. */
 const ROWS_A_STEP = 64;
@@ -144,6 +144,15 @@ function crossing(line, at, vertex) {
 }
 
 /**
+ * How far the middle of an outline's edge is from the center of the last pixel inside the object.
+ * @param {number} width of the outline in pixels of the picture
+ * @param {number} scale of the plane to the picture
+ */
+export function outlineReach(width, scale) {
+  return (width - 0.5) * scale + 0.5;
+}
+
+/**
  * The opacity of an outline around the object.
  * @param {Plane} alpha
  * @param {Size} size
@@ -152,9 +161,26 @@ function crossing(line, at, vertex) {
  * @returns {Steps<Plane>}
  */
 export function* outline(alpha, size, width, scale) {
-  // From the centre of the last pixel inside to where the outline is half transparent.
-  const reach = (width - 0.5) * scale + 0.5;
+  const reach = outlineReach(width, scale);
   const away = yield* distances(alpha, size);
   yield;
   return new Uint8ClampedArray(away.map((pixels) => (reach + 0.5 - pixels) * 255));
+}
+
+/**
+ * The box of an object with its outline, possibly beyond the picture.
+ * @param {Frame} box of what is visible
+ * @param {Frame} inside of what the outline is around
+ * @param {number} width of the outline
+ * @returns {Frame}
+ */
+export function outlinedBox(box, inside, width) {
+  const x = Math.min(box.x, inside.x - width);
+  const y = Math.min(box.y, inside.y - width);
+  return {
+    x,
+    y,
+    width: Math.max(box.x + box.width, inside.x + inside.width + width) - x,
+    height: Math.max(box.y + box.height, inside.y + inside.height + width) - y,
+  };
 }

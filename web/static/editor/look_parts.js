@@ -4,6 +4,7 @@ import * as backgrounds from "./backgrounds.js";
 import { Kept } from "./kept.js";
 import { alphaOf, pixelsOf } from "./layers.js";
 import * as looks from "./looks.js";
+import { outlined, outlinedQuickly, roomFor, withRoom } from "./outlines.js";
 import { framingOf, isFramed, placedBox, placementOf, wholeFraming } from "./placement.js";
 import * as placing from "./placing.js";
 import { objectBox } from "./planes.js";
@@ -26,6 +27,8 @@ import { changesEdge, subjectOf, subjectThumbnail } from "./subjects.js";
  * @property {boolean} isExact whether nothing was
  */
 
+/** @typedef {Pick<Subject, "fullBox" | "outlinedBox" | "isExact">} SubjectBox */
+
 /** How many results of each kind are kept. */
 const KEPT = {
   box: 20,
@@ -33,6 +36,7 @@ const KEPT = {
   thumbnail: 1,
   framed: 4,
   moved: 1,
+  outlined: 2,
   alpha: 2,
   shadow: 3,
   blur: 1,
@@ -61,17 +65,17 @@ export class LookParts {
   /**
    * @param {Layers} layers
    * @param {Fields} look
-   * @param {Pick<Subject, "fullBox"> | null} subject
+   * @param {Pick<Subject, "outlinedBox"> | null} subject
    */
   framing({ cutout, size, scale }, look, subject) {
     if (!isFramed(look)) return wholeFraming(cutout, size);
-    const box = subject?.fullBox ?? { x: 0, y: 0, width: cutout.width, height: cutout.height };
+    const box = subject?.outlinedBox ?? { x: 0, y: 0, width: cutout.width, height: cutout.height };
     const isTurned = Number(look.subject_rotate || "0") !== 0 || Number(look.subject_scale || "100") !== 100;
     return framingOf(placementOf(look, box, cutout), cutout, scale, isTurned);
   }
 
   /**
-   * The subject with its edge and outline, where it is in the photo.
+   * The subject with its edge, where it is in the photo.
    * @param {Layers} layers
    * @param {Fields} look
    * @param {Drafting | null} [draft]
@@ -85,8 +89,7 @@ export class LookParts {
     }
     const compute = () => subjectOf(layers, look, photoOf(layers, look));
     const subject = yield* this.#kept.get("subject", key, layers, compute);
-    const box = subject && { fullBox: subject.fullBox, isExact: subject.isExact };
-    this.#kept.keep("box", key, layers, box);
+    this.#kept.keep("box", key, layers, subject && boxOf(subject));
     return subject;
   }
 
@@ -94,17 +97,18 @@ export class LookParts {
    * Where the subject is in the photo, roughly if that was not computed yet.
    * @param {Layers} layers
    * @param {Fields} look
-   * @returns {Pick<Subject, "fullBox" | "isExact"> | null}
+   * @returns {SubjectBox | null}
    */
   subjectBox(layers, look) {
     const compute = () => this.subject(layers, look, { isExact: true });
     const key = subjectKey(layers, look);
-    if (this.#kept.has("box", key, layers)) return finished(this.#kept.get("box", key, layers, compute));
-    return finished(compute());
+    /** @type {Steps<SubjectBox | null>} */
+    const box = this.#kept.has("box", key, layers) ? this.#kept.get("box", key, layers, compute) : compute();
+    return finished(box);
   }
 
   /**
-   * The subject alone, where it is on the preview.
+   * The subject alone with its outline, where it is on the preview.
    * @param {Layers} layers
    * @param {Fields} look
    * @param {Subject} subject
@@ -113,23 +117,49 @@ export class LookParts {
    * @returns {Steps<Placed>}
    */
   *placed(layers, look, subject, framing, draft = null) {
-    const inFrame = yield* this.#framed(subject, framing, draft);
     const move = looks.moveOf(look, framing.canvas, framing.scale);
-    if (!move.x && !move.y && !move.degrees && move.scale === 1) return inFrame;
+    if (!subject.outlineWidth) return yield* this.#moved(layers, subject, framing, move, 0, draft);
+    const outline = {
+      width: subject.outlineWidth,
+      scale: (framing.picture.width / layers.cutout.width) * move.scale,
+      color: look.outline_color || "#ffffff",
+    };
+    // Around what is moved beyond the frame, too.
+    const room = looks.moves(move) ? roomFor(outline, framing.scale) : 0;
+    const bare = yield* this.#moved(layers, subject, framing, move, room, draft);
+    const key = JSON.stringify(outline);
+    if (this.#isDrafted(draft, "outlined", key, bare)) return outlinedQuickly(bare, outline, framing.size);
+    const compute = () => outlined(bare, outline, framing.size);
+    return yield* this.#kept.get("outlined", key, bare, compute);
+  }
+
+  /**
+   * The subject without its outline, where it is on a preview with `room` around it.
+   * @param {Layers} layers
+   * @param {Subject} subject
+   * @param {Framing} framing
+   * @param {looks.Move} move
+   * @param {number} room
+   * @param {Drafting | null} draft
+   * @returns {Steps<Placed>}
+   */
+  *#moved(layers, subject, framing, move, room, draft) {
+    const inFrame = yield* this.#framed(subject, framing, draft);
+    if (!looks.moves(move)) return inFrame;
     const place = placedBox(subject.fullBox, layers.cutout, framing);
     const middle = looks.middleOf(place);
-    const about = { x: middle.x * framing.scale, y: middle.y * framing.scale };
-    if (move.scale >= placing.SMALLEST_INTERPOLATED) {
-      const compute = () => once(() => placing.turned(inFrame.canvas, about, move));
-      return yield* this.#kept.get("moved", JSON.stringify([move, about]), inFrame, compute);
-    }
-    const key = JSON.stringify([move, about]);
-    if (this.#isDrafted(draft, "moved", key, inFrame)) return placing.turned(inFrame.canvas, about, move);
+    const about = { x: middle.x * framing.scale + room, y: middle.y * framing.scale + room };
+    const key = JSON.stringify([move, about, room]);
+    const turn = () => placing.turned(withRoom(inFrame, room).canvas, about, move);
+    if (move.scale >= placing.SMALLEST_INTERPOLATED)
+      return yield* this.#kept.get("moved", key, inFrame, () => once(turn));
+    if (this.#isDrafted(draft, "moved", key, inFrame)) return turn();
     const box = objectBox(yield* this.#alphaOf(inFrame), framing.size);
     if (!box) return inFrame;
     yield;
-    const compute = () => once(() => placing.shrunk(inFrame, box, about, move));
-    return yield* this.#kept.get("moved", key, inFrame, compute);
+    const shrink = () =>
+      placing.shrunk(withRoom(inFrame, room), { ...box, x: box.x + room, y: box.y + room }, about, move);
+    return yield* this.#kept.get("moved", key, inFrame, () => once(shrink));
   }
 
   /**
@@ -241,11 +271,20 @@ export class LookParts {
 }
 
 /**
+ * What is kept of a subject longer than its pixels.
+ * @param {Subject} subject
+ * @returns {SubjectBox}
+ */
+function boxOf({ fullBox, outlinedBox, isExact }) {
+  return { fullBox, outlinedBox, isExact };
+}
+
+/**
  * @param {Layers} layers
  * @param {Fields} look
  */
 function subjectKey(layers, look) {
-  const names = ["shift_edge", "feather", "decontaminate", "outline_width", "outline_color"];
+  const names = ["shift_edge", "feather", "decontaminate", "outline_width"];
   const isTinted = look.decontaminate === "false";
   const fields = names.map((name) => look[name] ?? "");
   return JSON.stringify([...fields, isTinted && photoOf(layers, look) !== layers.photo]);

@@ -170,6 +170,14 @@ export function moveOf(look, canvas, scale) {
 }
 
 /**
+ * Whether a move changes anything.
+ * @param {Move} move
+ */
+export function moves({ x, y, scale, degrees }) {
+  return x !== 0 || y !== 0 || scale !== 1 || degrees !== 0;
+}
+
+/**
  * The middle of a box.
  * @param {Frame} box
  * @returns {Point}

@@ -174,9 +174,15 @@ function withMargins(box, margins) {
  * @param {Size} picture
  */
 function originalFractions(box, picture) {
-  const across = picture.width - box.width;
-  const down = picture.height - box.height;
-  return [across ? box.x / across : 0.5, down ? box.y / down : 0.5];
+  return [fraction(box.x, picture.width - box.width), fraction(box.y, picture.height - box.height)];
+}
+
+/**
+ * @param {number} before
+ * @param {number} free
+ */
+function fraction(before, free) {
+  return free > 0 ? Math.min(1, Math.max(0, before / free)) : 0.5;
 }
 
 /**

@@ -6,6 +6,7 @@
 /** @typedef {Uint8Array | Uint8ClampedArray} Plane */
 
 const FAINT = 13; // less alpha does not count as part of the object
+/** An outline is around what is more opaque. */
 export const INSIDE = 127;
 const FOOT = 0.08;
 const FLATNESS = 0.1;
@@ -46,7 +47,7 @@ export function objectBox(alpha, { width, height }, least = FAINT) {
 }
 
 /**
- * The object moved by whole pixels.
+ * The object moved by whole pixels. One that the border cuts off continues beyond it.
  * @param {Plane} alpha
  * @param {Size} size
  * @param {number} across
@@ -54,12 +55,14 @@ export function objectBox(alpha, { width, height }, least = FAINT) {
  */
 export function moved(alpha, { width, height }, across, down) {
   const answer = new Uint8ClampedArray(alpha.length);
-  for (let y = Math.max(0, down); y < Math.min(height, height + down); y += 1) {
-    const from = (y - down) * width;
-    const first = Math.max(0, across);
-    const last = Math.min(width, width + across);
-    if (last > first)
-      answer.set(alpha.subarray(from + first - across, from + last - across), y * width + first);
+  for (let y = 0; y < height; y += 1) {
+    const from = Math.min(height - 1, Math.max(0, y - down)) * width;
+    const to = y * width;
+    const first = Math.min(width, Math.max(0, across));
+    const last = Math.max(0, Math.min(width, width + across));
+    answer.fill(alpha[from], to, to + first);
+    if (last > first) answer.set(alpha.subarray(from + first - across, from + last - across), to + first);
+    answer.fill(alpha[from + width - 1], to + last, to + width);
   }
   return answer;
 }

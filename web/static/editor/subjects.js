@@ -1,11 +1,11 @@
-// The subject of a cut-out as a look shows it, where it is in the photo: with its edge and outline.
+// The subject of a cut-out as a look shows it, where it is in the photo: with its edge.
 
 import { offscreenContextOf } from "./canvas.js";
-import { feathered, outline, shifted } from "./edges.js";
-import { alphaOf, bytesOf, photoPixels, pixelsOf } from "./layers.js";
+import { feathered, outlinedBox, shifted } from "./edges.js";
+import { alphaOf, photoPixels, pixelsOf } from "./layers.js";
 import * as looks from "./looks.js";
 import { enlarged, reduced } from "./plane_sizes.js";
-import { objectBox, rounded } from "./planes.js";
+import { INSIDE, objectBox, rounded } from "./planes.js";
 import { spreadColors } from "./spreading.js";
 import { finished } from "./steps.js";
 
@@ -16,14 +16,16 @@ import { finished } from "./steps.js";
 /** @import { Fields, Frame } from "./types.js" */
 
 /**
- * The cut-out with its edge and outline as the look asks for.
+ * The cut-out with its edge as the look asks for, without an outline, which is drawn where the subject is shown.
  * @typedef {object} Subject
  * @property {OffscreenCanvas} canvas
  * @property {ImageData | null} pixels the same, not weighted by alpha; null if they are not at hand
  * @property {Frame} box of what is visible
  * @property {Frame} faintBox of what is not quite transparent
  * @property {Frame} fullBox `box` in the picture
- * @property {boolean} isExact whether that is so to the pixel
+ * @property {number} outlineWidth in pixels of the picture
+ * @property {Frame} outlinedBox `fullBox` with the outline, possibly beyond the picture
+ * @property {boolean} isExact whether these boxes are so to the pixel
  */
 
 /** Less alpha than this makes no difference that is seen. */
@@ -37,12 +39,12 @@ const SPREAD_SIGMA = 1.5;
 const PIXELS_A_STEP = 1 << 17;
 
 /**
- * Whether a look changes the edge or adds an outline, which takes longer than a frame.
+ * Whether a look changes the edge, which takes longer than a frame.
  * @param {Fields} look
  */
 export function changesEdge(look) {
   const isChanged = ["shift_edge", "feather"].some((name) => Number(look[name] || "0"));
-  return isChanged || Boolean(look.outline_width) || look.decontaminate === "false";
+  return isChanged || look.decontaminate === "false";
 }
 
 /**
@@ -59,23 +61,19 @@ export function* subjectOf(layers, look, photo = layers.photo) {
   yield;
   let pixels = layers.pixels;
   if (edge !== alpha || look.decontaminate === "false") pixels = yield* withEdge(layers, edge, look, photo);
-  let box = edge === alpha ? layers.box : objectBox(edge, size);
+  const box = edge === alpha ? layers.box : objectBox(edge, size);
   if (!box) return null;
   yield;
-  const width = looks.outlineWidth(look, fullBoxOf(layers, box));
-  if (width) {
-    const line = yield* outline(edge, size, width, scale);
-    yield;
-    pixels = yield* withOutline(pixels, line, look.outline_color || "#ffffff");
-    box = objectBox(alphaOf(pixels), size) ?? box;
-    yield;
-  }
+  const fullBox = fullBoxOf(layers, box);
+  const outlineWidth = looks.outlineWidth(look, fullBox);
+  const inside = outlineWidth ? objectBox(edge, size, INSIDE + 1) : null;
+  const around = inside ? outlinedBox(fullBox, fullBoxOf(layers, inside), outlineWidth) : fullBox;
   const canvas = new OffscreenCanvas(size.width, size.height);
   offscreenContextOf(canvas).putImageData(pixels, 0, 0);
   yield;
-  const isExact = scale === 1 || box === layers.box;
+  const isExact = scale === 1 || (box === layers.box && !inside);
   const faintBox = objectBox(alphaOf(pixels), size, BARELY_VISIBLE) ?? box;
-  return { canvas, pixels, box, faintBox, fullBox: fullBoxOf(layers, box), isExact };
+  return { canvas, pixels, box, faintBox, fullBox, outlineWidth, outlinedBox: around, isExact };
 }
 
 /**
@@ -101,7 +99,7 @@ export function subjectThumbnail(layers, look) {
     width: frame.width / share,
     height: frame.height / share,
   }));
-  return { canvas, pixels: null, box, faintBox, fullBox: rough.fullBox, isExact: false };
+  return { ...rough, canvas, pixels: null, box, faintBox, isExact: false };
 }
 
 /**
@@ -209,29 +207,4 @@ function* nearbyColors({ pixels, alpha, size }) {
     near.push(enlarged(plane, small, size));
   }
   return near;
-}
-
-/**
- * @param {ImageData} pixels
- * @param {Plane} line
- * @param {string} color
- * @returns {Steps<ImageData>}
- */
-function* withOutline(pixels, line, color) {
-  const [red, green, blue, opacity] = bytesOf(color);
-  const answer = new ImageData(pixels.width, pixels.height);
-  for (let at = 0; at < line.length; at += 1) {
-    if (at % PIXELS_A_STEP === 0) yield;
-    const offset = at * 4;
-    const front = pixels.data[offset + 3] / 255;
-    const back = (1 - front) * (line[at] / 255) * (opacity / 255);
-    const total = front + back;
-    if (!total) continue;
-    const share = front / total;
-    answer.data[offset] = pixels.data[offset] * share + red * (1 - share);
-    answer.data[offset + 1] = pixels.data[offset + 1] * share + green * (1 - share);
-    answer.data[offset + 2] = pixels.data[offset + 2] * share + blue * (1 - share);
-    answer.data[offset + 3] = total * 255;
-  }
-  return answer;
 }

@@ -1,0 +1,1 @@
+"""Durable work: tasks that outlive the process that accepted them, executed by DBOS."""

@@ -1,0 +1,1 @@
+"""Jobs: calls that are accepted at once and run later."""
