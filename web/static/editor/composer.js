@@ -131,7 +131,7 @@ export class Composer {
   }
 
   /**
-   * The frame of a look; null until the layers are loaded.
+   * The frame of a look, roughly as long as only its draft was drawn; null until the layers are loaded.
    * @param {Cutout} cutout
    * @param {Fields} fields
    * @returns {LookFrame | null}
@@ -140,7 +140,7 @@ export class Composer {
     const layers = this.#loaded.get(cutout.url);
     if (!layers) return null;
     const look = looks.resolved(fields, this.presets);
-    const subject = this.#parts.subjectBox(layers, look);
+    const subject = this.#parts.subjectBox(layers, look, { isExact: true });
     const framing = this.#parts.framing(layers, look, subject);
     return {
       size: framing.canvas,

@@ -94,13 +94,14 @@ export class LookParts {
   }
 
   /**
-   * Where the subject is in the photo, roughly if that was not computed yet.
+   * Where the subject is in the photo; in a draft roughly if that was not computed yet.
    * @param {Layers} layers
    * @param {Fields} look
+   * @param {Drafting | null} [draft]
    * @returns {SubjectBox | null}
    */
-  subjectBox(layers, look) {
-    const compute = () => this.subject(layers, look, { isExact: true });
+  subjectBox(layers, look, draft = null) {
+    const compute = () => this.subject(layers, look, draft);
     const key = subjectKey(layers, look);
     /** @type {Steps<SubjectBox | null>} */
     const box = this.#kept.has("box", key, layers) ? this.#kept.get("box", key, layers, compute) : compute();
