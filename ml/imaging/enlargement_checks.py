@@ -143,14 +143,14 @@ def _hard_edges(source: Tile) -> NDArray[np.float32]:
     steps = np.zeros_like(source)
     steps[:, 1:] = np.abs(np.diff(source, axis=1))
     steps[1:] = np.maximum(steps[1:], np.abs(np.diff(source, axis=0)))
-    return _block_counts((steps > _HARD_EDGE).any(axis=2), 1)
+    return _block_counts(np.asarray((steps > _HARD_EDGE).any(axis=2)), 1)
 
 
 def _specks(clipped: Tile, plain: Tile, factor: int) -> NDArray[np.float32]:
     """The number of enlarged pixels of each block that differ much from their surroundings and `plain`."""
     is_speck = cv2.absdiff(clipped, cv2.medianBlur(clipped, 3)) > SPECK
     is_speck &= cv2.absdiff(clipped, plain) > SPECK
-    return _block_counts(is_speck.any(axis=2), factor)
+    return _block_counts(np.asarray(is_speck.any(axis=2)), factor)
 
 
 def _block_counts(pixels: NDArray[np.bool_], factor: int) -> NDArray[np.float32]:
