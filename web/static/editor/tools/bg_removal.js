@@ -177,7 +177,7 @@ export class BgRemoval extends Tool {
       if (!draft) return false;
       this.#showDrawn(cutout, draft.canvas);
       const refine = async () => {
-        const sharpening = composer.sharpen(cutout, fields);
+        const sharpening = composer.sharpen(cutout, fields, backgroundUrl);
         const draw = async () =>
           this.#showDrawn(cutout, await composer.composeInSlices(cutout, fields, backgroundUrl, signal));
         if (!draft.isExact) await draw();
