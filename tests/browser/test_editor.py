@@ -127,7 +127,10 @@ def test_a_background_picture_is_applied_to_a_finished_cutout(
 ) -> None:
     editor.open("cup.jpg", jpeg_bytes(photo("coffee")))
     editor.apply("Remove background")
+    editor.press("Color")
     editor.press("Picture")
+    # The color stays until a picture is chosen.
+    assert (file_pixels(editor.save(tmp_path, "PNG"))[2, 2] == 255).all()
     green = np.full((40, 60, 3), (20, 200, 40), np.uint8)
     with editor.page.expect_file_chooser() as chooser:
         editor.press("Choose a picture")
@@ -135,6 +138,7 @@ def test_a_background_picture_is_applied_to_a_finished_cutout(
     expect(editor.page.locator(".panel").get_by_role("button", name="Choose another")).to_be_visible()
     corner = file_pixels(editor.save(tmp_path, "PNG"))[2, 2].astype(int)
     assert abs(corner[:3] - (20, 200, 40)).max() < 12
+    assert editor.steps() == 4, "the photo, its cut-out, the color, the picture"
     assert server.balance(customer) == (14, 0)
 
 
