@@ -73,7 +73,9 @@ def batch_completed(
     )
 
 
-def credit_spent(session: Session, account: Account, request_id: str, now: datetime) -> None:
+def credit_spent(
+    session: Session, account: Account, request_id: str, now: datetime, *, engine: Engine | None = None
+) -> None:
     """Announce that credits are low or exhausted, after one was captured. The account must be locked.
 
     Credits that are held may still come back, so they count as left. Captures lower the sum one by one, so
@@ -90,7 +92,7 @@ def credit_spent(session: Session, account: Account, request_id: str, now: datet
     def build_body() -> bytes:
         return response_bodies.success(response_bodies.account_data(account), request_id)
 
-    record(session, account.id, event, build_body, now)
+    record(session, account.id, event, build_body, now, engine=engine)
 
 
 def add_message(

@@ -56,15 +56,13 @@ class WebhookReceiver:
             return False
         return True
 
-    def _receive(self, head: bytes, connection: ssl.SSLSocket) -> None:
+    def _receive(self, request: bytes, connection: ssl.SSLSocket) -> None:
         if self.is_down:
             self.refused_connections += 1
             return
-        before, _, body = head.partition(b"\r\n\r\n")
+        before, _, body = request.partition(b"\r\n\r\n")
         lines = before.decode().split("\r\n")[1:]
         headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
-        while len(body) < int(headers["content-length"]):
-            body += connection.recv(65536)
         try:
             verified = Webhook(self.secret).verify(body, headers)
         except WebhookVerificationError:
