@@ -134,7 +134,7 @@ def jobs_are_the_keys_own(house: House, method: str, path: str) -> None:
 
 
 def webhooks_are_the_keys_own(house: House, method: str, path: str) -> None:
-    """Another account's webhook is unknown to the key, whose own is called `callbacks`, as every account's."""
+    """Another account's webhook is answered as an unknown one."""
     created = house.request(
         "POST", "/api/webhooks", house.owner_key, json={"url": "https://shop.example.com/"}
     )
