@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlmodel import Session, and_, col, delete, or_, select
 
-from api.db import page_cursors
+from api import page_cursors
 from api.errors import NotFound
 from api.jobs import transitions
 from api.jobs.descriptions import describe
@@ -36,7 +36,7 @@ def page(
     if status is not None:
         statement = statement.where(Job.status == status)
     if cursor is not None:
-        created_at, job_id = page_cursors.decode(cursor, "jobs")
+        created_at, job_id = page_cursors.position_of(cursor)
         statement = statement.where(
             or_(
                 col(Job.created_at) < created_at,
@@ -47,8 +47,7 @@ def page(
     jobs = list(session.exec(statement.order_by(*newest_first).limit(limit + 1)))
     if len(jobs) <= limit:
         return jobs, None
-    last = jobs[limit - 1]
-    return jobs[:limit], page_cursors.encode(last.created_at, last.id)
+    return jobs[:limit], page_cursors.after(jobs[limit - 1].created_at, jobs[limit - 1].id)
 
 
 async def cancel(services: Services, account_id: str, job_id: str) -> dict[str, Any]:

@@ -6,12 +6,11 @@ from typing import Any
 
 from sqlmodel import Session, and_, col, delete, or_, select
 
-from api import response_bodies
-from api.db import page_cursors
+from api import page_cursors, response_bodies
 from api.durable.engine import Engine
 from api.errors import InvalidRequest, NotFound
 from api.webhooks import endpoints, outbox
-from api.webhooks.models import WebhookDelivery, WebhookEndpoint, WebhookEvent, WebhookMessage
+from api.webhooks.models import DeliveryStatus, WebhookDelivery, WebhookEndpoint, WebhookEvent, WebhookMessage
 
 PAGE_MAX = 100
 _NO_SUCH_DELIVERY = "There is no such delivery. They are forgotten after four days."
@@ -48,7 +47,12 @@ def describe(delivery: WebhookDelivery, message: WebhookMessage, endpoint: Webho
 
 
 def page(
-    session: Session, endpoint: WebhookEndpoint, *, limit: int, cursor: str | None
+    session: Session,
+    endpoint: WebhookEndpoint,
+    *,
+    status: DeliveryStatus | None,
+    limit: int,
+    cursor: str | None,
 ) -> tuple[list[dict[str, Any]], str | None]:
     """The endpoint's deliveries, newest first, and the cursor of the next page; None after the last.
 
@@ -59,8 +63,10 @@ def page(
         .join(WebhookMessage, col(WebhookMessage.id) == col(WebhookDelivery.message_id))
         .where(col(WebhookDelivery.endpoint_id) == endpoint.id)
     )
+    if status is not None:
+        statement = statement.where(col(WebhookDelivery.status) == status)
     if cursor is not None:
-        created_at, delivery_id = page_cursors.decode(cursor, "deliveries")
+        created_at, delivery_id = page_cursors.position_of(cursor)
         statement = statement.where(
             or_(
                 col(WebhookDelivery.created_at) < created_at,
@@ -73,7 +79,7 @@ def page(
     if len(rows) <= limit:
         return shown, None
     last = rows[limit - 1][0]
-    return shown, page_cursors.encode(last.created_at, last.id)
+    return shown, page_cursors.after(last.created_at, last.id)
 
 
 def redeliver(

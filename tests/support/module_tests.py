@@ -115,7 +115,7 @@ TESTED_THROUGH = {
     "api/webhooks/endpoints.py": "api/http/routes/test_webhooks.py",
     "api/webhooks/outbox.py": "api/webhooks/test_runs.py",
     "api/webhooks/signatures.py": "api/webhooks/test_runs.py",
-    "api/db/page_cursors.py": "api/http/routes/test_webhooks.py",
+    "api/http/page_queries.py": "api/http/routes/test_jobs.py",
     "api/remote_files/pinned_requests.py": "api/remote_files/test_service.py",
     "api/jobs/descriptions.py": "api/http/routes/test_jobs.py",
     "api/http/tool_docs.py": "api/http/test_openapi.py",

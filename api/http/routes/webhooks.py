@@ -1,7 +1,6 @@
 """`/api/webhooks`: endpoints that receive events, their secrets, and the log of what was sent to them."""
 
 import asyncio
-import re
 from collections.abc import Callable, Collection
 from datetime import datetime
 from typing import Any, TypeVar
@@ -14,7 +13,7 @@ from starlette.responses import Response
 from api.auth.authenticator import Caller
 from api.calls import admission
 from api.errors import InvalidParameter
-from api.http import dependencies, forms, json_bodies, openapi, openapi_examples, responses
+from api.http import dependencies, forms, json_bodies, openapi, openapi_examples, page_queries, responses
 from api.http.dependencies import KeyHolder, ServicesOf
 from api.http.routes.get_and_head import add_get
 from api.http.schemas import (
@@ -27,7 +26,7 @@ from api.http.schemas import (
 )
 from api.services import Services
 from api.webhooks import deliveries, endpoints, runs
-from api.webhooks.models import WebhookEvent
+from api.webhooks.models import DeliveryStatus, WebhookEvent
 from billing.ledger import accounts
 
 T = TypeVar("T")
@@ -46,27 +45,9 @@ _EVENTS_SCHEMA = {
 _ENABLED_SCHEMA = {"type": "boolean", "description": "false stops sending; true starts it again."}
 _CREATE_FIELDS: dict[str, Any] = {"url": _URL_SCHEMA, "events": _EVENTS_SCHEMA}
 _CHANGE_FIELDS = {**_CREATE_FIELDS, "enabled": _ENABLED_SCHEMA}
-_PAGE_PARAMETERS = [
-    {
-        "name": "limit",
-        "in": "query",
-        "required": False,
-        "schema": {
-            "type": "integer",
-            "minimum": 1,
-            "maximum": deliveries.PAGE_MAX,
-            "default": _DEFAULT_LIMIT,
-        },
-        "description": "At most so many.",
-    },
-    {
-        "name": "cursor",
-        "in": "query",
-        "required": False,
-        "schema": {"type": "string"},
-        "description": "The `nextCursor` of the page before.",
-    },
-]
+_PAGE_PARAMETERS = page_queries.described(
+    DeliveryStatus, what="deliveries", limit=_DEFAULT_LIMIT, limit_max=deliveries.PAGE_MAX
+)
 
 
 def add_to(app: FastAPI) -> None:
@@ -215,12 +196,15 @@ async def send_test(request: Request, webhook_id: str, caller: KeyHolder, servic
 async def show_deliveries(
     request: Request, webhook_id: str, caller: KeyHolder, services: ServicesOf
 ) -> Response:
-    sent = _page_parameters(request)
-    limit = _limit(sent.get("limit"))
+    sent = page_queries.read(request)
+    status = page_queries.status_of(sent, DeliveryStatus)
+    limit = page_queries.limit_of(sent, default=_DEFAULT_LIMIT, limit_max=deliveries.PAGE_MAX)
 
     def read(session: Session) -> dict[str, Any]:
         endpoint = endpoints.find(session, caller.account_id, webhook_id)
-        shown, next_cursor = deliveries.page(session, endpoint, limit=limit, cursor=sent.get("cursor"))
+        shown, next_cursor = deliveries.page(
+            session, endpoint, status=status, limit=limit, cursor=sent.get("cursor")
+        )
         return {"deliveries": shown, "nextCursor": next_cursor}
 
     return responses.success(request, await services.database.read(read))
@@ -284,25 +268,6 @@ def _events(sent: dict[str, Any]) -> list[WebhookEvent] | None:
     if not isinstance(events, list) or not events or not all(each in _EVENTS for each in events):
         raise InvalidParameter("events", f"events: must be a list of {', '.join(_EVENTS)}")
     return [event for event in WebhookEvent.selectable() if event in events]
-
-
-def _page_parameters(request: Request) -> dict[str, str]:
-    sent: dict[str, str] = {}
-    for name, value in request.query_params.multi_items():
-        if name not in ("limit", "cursor"):
-            raise InvalidParameter(name, f"{name}: unknown; there are limit and cursor")
-        if name in sent:
-            raise InvalidParameter(name, f"{name}: must be given once")
-        sent[name] = value
-    return sent
-
-
-def _limit(text: str | None) -> int:
-    if text is None:
-        return _DEFAULT_LIMIT
-    if not re.fullmatch("[0-9]{1,4}", text) or not 1 <= int(text) <= deliveries.PAGE_MAX:
-        raise InvalidParameter("limit", f"limit: must be a whole number from 1 to {deliveries.PAGE_MAX}")
-    return int(text)
 
 
 def _described(

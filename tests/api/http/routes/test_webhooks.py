@@ -132,7 +132,8 @@ def test_bodies_and_queries_are_read_strictly(owner: Owner) -> None:
         owner.request("GET", f"{place}/deliveries?limit=0"),
         owner.request("GET", f"{place}/deliveries?cursor=AAAA"),
         owner.request("GET", f"{place}/deliveries?cursor=MDoA"),
-        owner.request("GET", f"{place}/deliveries?status=failed"),
+        owner.request("GET", f"{place}/deliveries?status=sent"),
+        owner.request("GET", f"{place}/deliveries?kind=failed"),
         owner.request("GET", f"{place}/deliveries?limit=1&limit=2"),
         owner.request("GET", f"{place}?a=1"),
     ):
@@ -170,6 +171,7 @@ def test_a_test_event_is_sent_logged_and_sent_again(owner: Owner, receiver: Webh
     listed = [first["deliveries"][0]["deliveryId"], second["deliveries"][0]["deliveryId"]]
     assert set(listed) == {sent["deliveryId"], again["deliveryId"]}
     assert second["nextCursor"] is None
+    assert owner.data("GET", f"{place}/deliveries?status=failed")["deliveries"] == []
     (attempt,) = second["deliveries"][0]["attempts"]
     assert (attempt["statusCode"], attempt["error"]) == (200, None)
     unknown = owner.request("POST", f"{place}/deliveries/whd_none/redeliver")
