@@ -28,6 +28,7 @@ from ml.errors import NothingFound
 from tests.support.apps import LocalApi, local_api
 from tests.support.job_rows import make_job
 from tests.support.load import account_with
+from tests.support.waiting import wait_until
 from tests.support.webhook_receiver import (
     WebhookReceiver,
     running_receiver,
@@ -316,3 +317,17 @@ def test_old_messages_are_forgotten_and_so_is_all_of_a_deleted_account(sending: 
         endpoints.delete_all(session, sending.account_id, sending.clock())
         assert session.exec(select(Job)).all() == []
     assert counts() == [0, 0, 0]
+
+
+def test_the_next_process_sends_what_the_last_one_left(
+    tmp_path: Path, host: WebhookReceiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receiver = WebhookReceiver(host.host)
+    with local_api(tmp_path, webhook_sender=sender_for(host.host)) as first:
+        job = Sending(first, receiver).job()
+    with local_api(tmp_path, webhook_sender=sender_for(host.host)) as second:
+        set_receivers_clock(monkeypatch, second.clock)
+        second.start(second.services.engine.run_forever)
+        wait_until(lambda: len(receiver.messages) == 1)
+        assert receiver.messages[0].verified["data"] == job
+        second.call(second.services.engine.close)
