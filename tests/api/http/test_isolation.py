@@ -144,8 +144,8 @@ def webhooks_are_the_keys_own(house: House, method: str, path: str) -> None:
         for each in (webhook_id, "whe_" + "0" * 22)
     )
     assert house.request(method, place, None).status_code == 401
-    body = {"json": {"url": "https://other.example.com/"}} if path == "/api/webhooks" else {}
-    strange = house.request(method, place, house.stranger_key, **(body if method == "POST" else {}))
+    body = {"url": "https://other.example.com/"} if (method, path) == ("POST", "/api/webhooks") else None
+    strange = house.request(method, place, house.stranger_key, json=body)
     if "{webhook_id}" not in path:
         assert strange.status_code == 200
         assert webhook_id.encode() not in strange.content
