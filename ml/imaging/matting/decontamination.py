@@ -38,16 +38,12 @@ _NARROW_POWER = 4
 _BEFORE = 3e-3
 
 
-def decontaminate(picture: Pixels, alpha: Mask, shown: Mask | None = None) -> Pixels:
+def decontaminate(picture: Pixels, alpha: Mask) -> Pixels:
     """`picture` (H x W x 3) with the background's share removed where `alpha` (H x W) is soft.
 
-    `shown` marks (not 0) the pixels that will be visible although their alpha is 0, because the edge is
-    softened afterwards: they get the colour that the foreground has nearby. Colours where alpha is 255 are
-    kept exactly; those that stay invisible are undefined.
+    Colours where alpha is 255 are kept exactly; invisible ones are undefined.
     """
     soft = cv2.inRange(alpha, 1, 254)
-    if shown is not None:
-        soft = cv2.bitwise_or(soft, cv2.bitwise_and(shown, cv2.bitwise_not(alpha)))
     answer = picture.copy()
     if not soft.any():
         return answer
