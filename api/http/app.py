@@ -26,10 +26,11 @@ from api.http.middleware.hosts import Hosts
 from api.http.middleware.request_context import RequestContext
 from api.http.removebg import routes as removebg
 from api.http.removebg.paths import REMOVE_PATH
-from api.http.routes import account, health, images, jobs, stripe, tools, usage
+from api.http.routes import account, health, images, jobs, stripe, tools, usage, webhooks
 from api.jobs import runs as job_runs
 from api.services import Services
 from api.settings import Settings
+from api.webhooks import runs as webhook_runs
 from billing.errors import BillingError
 from ml.catalogue import TOOLS
 from ml.errors import MlError
@@ -66,8 +67,9 @@ def create_api(
     app.state.metrics = Metrics()
     app.state.job_streams = JobStreams(services)
     job_runs.register(services)
+    webhook_runs.register(services)
     app.state.mcp = McpSessions(services, VERSION)
-    for routes in (tools, images, jobs, account, usage, removebg, mcp, stripe, health):
+    for routes in (tools, images, jobs, webhooks, account, usage, removebg, mcp, stripe, health):
         routes.add_to(app)
     openapi.install(app, list(TOOLS.values()), services.public_url, settings.contact_email)
     for kind in (ApiError, BillingError, CallFailed, MlError, RequestValidationError, HTTPException):

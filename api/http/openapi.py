@@ -106,7 +106,15 @@ def form_schema(tool: Tool) -> dict[str, Any]:
     }
     texts = {name: without_null(each) for name, each in parameters["properties"].items()}
     urls = {forms.url_field(name): openapi_bodies.url_property(name) for name in ("image", *files)}
-    return {**parameters, "properties": {**source, **files, **ids, **urls, **texts}}
+    notice = {
+        forms.CALLBACK_URL: {
+            "type": "string",
+            "format": "uri",
+            "description": "With `Prefer: respond-async`: an https URL of a public host that receives the"
+            " job's end as a signed webhook.",
+        }
+    }
+    return {**parameters, "properties": {**source, **files, **ids, **urls, **texts, **notice}}
 
 
 def without_null(schema: Mapping[str, Any]) -> dict[str, Any]:

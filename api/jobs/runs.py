@@ -188,7 +188,9 @@ class _JobSettlement:
         job = self._own_job(session)
         if job is None:
             raise LeaseLost("another run of the job has taken it over")
-        transitions.finish(session, job, JobStatus.SUCCEEDED, self._services.clock())
+        transitions.finish(
+            session, job, JobStatus.SUCCEEDED, self._services.clock(), engine=self._services.engine
+        )
 
     def failed(self, session: Session, error: Exception) -> bool:
         self.waits_again = self.has_failed = False  # The transaction may be repeated.
@@ -204,7 +206,7 @@ class _JobSettlement:
             transitions.wait_again(job, lost=_is_loss(error))
             self.waits_again = True
             return False
-        transitions.fail(session, job, error, self._services.clock())
+        transitions.fail(session, job, error, self._services.clock(), engine=self._services.engine)
         self.has_failed = True
         return True
 
@@ -298,13 +300,14 @@ def _claim(session: Session, services: Services, job_id: str) -> _Claimed | _End
         # Another process runs it, or this one does, under a task that was claimed twice.
         return _Pause(LEASE_SECONDS / 3)
     if account.closed_at is not None:
-        transitions.fail_and_release(session, job, AccountClosed("the account was closed"), now)
+        closed = AccountClosed("the account was closed")
+        transitions.fail_and_release(session, job, closed, now, engine=services.engine)
         return _Ended()
     if not is_waiting:
         transitions.wait_again(job, lost=True)
     if now >= transitions.waits_until(job) or job.losses >= _PROCESS_LOSSES_MAX:
         error = WorkerLost("The job was interrupted too often. Nothing was charged.")
-        transitions.fail_and_release(session, job, error, now)
+        transitions.fail_and_release(session, job, error, now, engine=services.engine)
         return _Ended()
     plan = PlanName(account.plan)
     if not admission.has_slot(session, account, max(1, PLANS[plan].concurrent_calls - 1), now):
