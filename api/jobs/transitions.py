@@ -7,10 +7,12 @@ process may take it up; the job's row follows it in the same transaction.
 import json
 from datetime import datetime, timedelta
 
-from sqlmodel import Session, col, select
+from sqlmodel import Session, col, select, update
 
 from api import response_bodies
 from api.calls import idempotency
+from api.calls.models import Replay
+from api.images.models import Image
 from api.jobs import inputs
 from api.jobs.inputs import Inputs
 from api.jobs.models import Job, JobStatus
@@ -59,6 +61,20 @@ def finish(session: Session, job: Job, status: JobStatus, now: datetime) -> None
     job.params = None
     job.stage, job.fraction = None, 1.0 if status is JobStatus.SUCCEEDED else job.fraction
     inputs.expire(session, Inputs.from_json(job.inputs), now)
+
+
+def succeed(session: Session, job: Job, now: datetime) -> None:
+    """Its call's answer was stored."""
+    finish(session, job, JobStatus.SUCCEEDED, now)
+    if job.batch_id is None:
+        return
+    job.result_id = session.exec(select(Replay.image_id).where(Replay.id == job.replay_id)).first()
+    session.execute(
+        update(Image)
+        .where(col(Image.id) == job.result_id, col(Image.expires_at) < job.result_kept_until)
+        .values(expires_at=job.result_kept_until)
+        .execution_options(synchronize_session=False)
+    )
 
 
 def fail(session: Session, job: Job, error: Exception, now: datetime) -> None:

@@ -10,6 +10,7 @@ from sqlmodel import Session
 
 from api.auth.email.mailer import Mailer, MailMessage
 from api.auth.passwords import Hashing
+from api.batches import service as batches
 from api.jobs import service as jobs
 from api.settings import Settings
 from web.auth.providers import Provider, providers_of
@@ -31,7 +32,9 @@ class AuthServices:
     shows_links: bool
     providers: dict[str, Provider]
     guest_transfers: list[GuestTransfer] = field(default_factory=list)
-    before_deletion: list[BeforeDeletion] = field(default_factory=lambda: [jobs.delete_all])
+    before_deletion: list[BeforeDeletion] = field(
+        default_factory=lambda: [batches.delete_all, jobs.delete_all]
+    )
 
     @classmethod
     def of(cls, settings: Settings) -> "AuthServices":
