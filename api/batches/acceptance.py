@@ -17,7 +17,7 @@ from sqlmodel import Session, col, func, insert, select, update
 from api import response_bodies
 from api.batches import progress, service, steps, transitions
 from api.batches.models import Batch, BatchItem, BatchStatus, ItemStatus
-from api.batches.steps import Step
+from api.batches.steps import BatchStep
 from api.calls import admission, idempotency
 from api.calls.account_status import AccountStatus
 from api.calls.admission import Refused, Replayed
@@ -42,7 +42,7 @@ IDS_FIELD = "image_ids"
 
 
 @dataclass(frozen=True)
-class Source:
+class BatchSource:
     """One image as it was sent: as a file, the id of a stored image or a URL. `error` if it is unusable."""
 
     name: str
@@ -58,8 +58,8 @@ class BatchRequest:
     account_id: str
     key_id: str | None
     base_url: str
-    steps: Sequence[Step]
-    sources: Sequence[Source]
+    steps: Sequence[BatchStep]
+    sources: Sequence[BatchSource]
     retention: timedelta
     idempotency_key: str | None = None
 

@@ -47,7 +47,7 @@ class Fetch:
 
 
 @dataclass(frozen=True)
-class Progress:
+class Advanced:
     """What `advance` left to do: nothing, or to fetch images and to come again once jobs have ended."""
 
     is_over: bool
@@ -56,7 +56,7 @@ class Progress:
     fetches: tuple[Fetch, ...] = ()
 
 
-_OVER = Progress(is_over=True)
+_OVER = Advanced(is_over=True)
 
 
 def task_of(batch: Batch) -> Task:
@@ -69,7 +69,7 @@ def enqueue(session: Session, services: Services, batch: Batch) -> None:
     services.engine.enqueue(session, KIND, task_of(batch))
 
 
-def advance(session: Session, services: Services, batch_id: str, activation: int) -> Progress:
+def advance(session: Session, services: Services, batch_id: str, activation: int) -> Advanced:
     """Record what has ended, and give the next items jobs."""
     now = services.clock()
     batch = transitions.locked(session, batch_id)
@@ -83,7 +83,7 @@ def advance(session: Session, services: Services, batch_id: str, activation: int
     counts = transitions.counts(session, batch_id)
     plan = PlanName(account.plan)
     if batch.status == BatchStatus.PAUSED:
-        return Progress(is_over=not counts[ItemStatus.RUNNING], account_id=account.id, plan=plan)
+        return Advanced(is_over=not counts[ItemStatus.RUNNING], account_id=account.id, plan=plan)
     batch.status = BatchStatus.RUNNING
     batch.started_at = batch.started_at or now
     if not counts[ItemStatus.QUEUED] + counts[ItemStatus.RUNNING]:
@@ -96,7 +96,7 @@ def advance(session: Session, services: Services, batch_id: str, activation: int
         transitions.block(batch)
         return _OVER
     fetches = _next_fetches(session, services, batch) if account.available > 0 else ()
-    return Progress(False, account.id, plan, fetches)
+    return Advanced(False, account.id, plan, fetches)
 
 
 def unblock(session: Session, services: Services, batch_id: str) -> bool:

@@ -37,7 +37,7 @@ _EARLIEST_YEAR = 1980  # of a ZIP's timestamps
 
 
 @dataclass(frozen=True)
-class Row:
+class ResultRow:
     """An item, its result and the result's name in the ZIP."""
 
     item: BatchItem
@@ -45,7 +45,7 @@ class Row:
     file: str | None
 
 
-def rows(session: Session, batch: Batch, now: datetime) -> list[Row]:
+def rows(session: Session, batch: Batch, now: datetime) -> list[ResultRow]:
     """All items in order. `file` and `image` are None unless the item's result can be read."""
     found = session.exec(
         select(BatchItem, Image)
@@ -58,13 +58,13 @@ def rows(session: Session, batch: Batch, now: datetime) -> list[Row]:
     for item, image in found:
         has_result = item.status == ItemStatus.SUCCEEDED and image is not None and image.expires_at > now
         if has_result and image is not None:
-            listed.append(Row(item, image, names.take(item.name, image.format)))
+            listed.append(ResultRow(item, image, names.take(item.name, image.format)))
         else:
-            listed.append(Row(item, None, None))
+            listed.append(ResultRow(item, None, None))
     return listed
 
 
-async def archive(storage: Storage, listed: list[Row]) -> AsyncIterator[bytes]:
+async def archive(storage: Storage, listed: list[ResultRow]) -> AsyncIterator[bytes]:
     """A ZIP of the results, one image in memory at a time. Those deleted meanwhile are left out."""
     sink = _Sink()
     # Images do not shrink. Without `seek` each entry's sizes follow it, and large archives become ZIP64.
@@ -86,7 +86,7 @@ async def archive(storage: Storage, listed: list[Row]) -> AsyncIterator[bytes]:
         yield piece
 
 
-def manifest(listed: list[Row]) -> bytes:
+def manifest(listed: list[ResultRow]) -> bytes:
     """The CSV of all items (RFC 4180). For a thread."""
     text = io.StringIO()
     writer = csv.writer(text)

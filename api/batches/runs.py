@@ -14,7 +14,7 @@ from sqlmodel import Session
 
 from api import response_bodies
 from api.batches import progress, transitions
-from api.batches.progress import Fetch, Progress
+from api.batches.progress import Advanced, Fetch
 from api.durable.tasks import TaskKind
 from api.errors import ApiError, RateLimited, ServerBusy, ServiceUnavailable, StorageFull
 from api.images import service as images
@@ -118,7 +118,7 @@ class BatchRunner:
                     ):
                         return
 
-    async def _fetch(self, batch_id: str, found: Progress, fetch: Fetch) -> None:
+    async def _fetch(self, batch_id: str, found: Advanced, fetch: Fetch) -> None:
         """Fetch and store the image of an item, or record why that is impossible."""
         services = self._services
         try:
@@ -137,7 +137,7 @@ class BatchRunner:
             log.exception("an image of a batch could not be fetched; it is tried again", batch_id=batch_id)
             await asyncio.sleep(_OUTAGE_PAUSE_SECONDS)
 
-    async def _fetch_and_store(self, batch_id: str, found: Progress, fetch: Fetch) -> None:
+    async def _fetch_and_store(self, batch_id: str, found: Advanced, fetch: Fetch) -> None:
         services = self._services
         content = await services.remote_files.fetch(
             fetch.url,

@@ -14,7 +14,7 @@ BYTES_MAX = 256 * 1024
 
 
 @dataclass(frozen=True)
-class Step:
+class BatchStep:
     """`stored_ids`: stored images by the form name of the file, the same for every image of the batch."""
 
     tool: Tool
@@ -31,7 +31,7 @@ class StoredStep:
     stored_ids: Mapping[str, str]
 
 
-def to_json(steps: Sequence[Step]) -> bytes:
+def to_json(steps: Sequence[BatchStep]) -> bytes:
     listed = [
         {
             "tool": step.tool.name,

@@ -15,9 +15,9 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapte
 from python_multipart.multipart import parse_options_header
 
 from api.batches import archives, item_names, steps
-from api.batches.acceptance import IDS_FIELD, ITEMS_MAX, Source
+from api.batches.acceptance import IDS_FIELD, ITEMS_MAX, BatchSource
 from api.batches.runs import URLS_FIELD
-from api.batches.steps import STEPS_MAX, Step
+from api.batches.steps import STEPS_MAX, BatchStep
 from api.errors import (
     FileTooLarge,
     InvalidParameter,
@@ -64,8 +64,8 @@ _STEPS = TypeAdapter(Annotated[list[_SentStep], Field(min_length=1, max_length=S
 
 @dataclass(frozen=True)
 class BatchForm:
-    steps: list[Step]
-    sources: list[Source]
+    steps: list[BatchStep]
+    sources: list[BatchSource]
     retention: timedelta
 
 
@@ -133,7 +133,7 @@ async def _read_json(request: Request) -> dict[str, str]:
     return read.texts
 
 
-def _steps(texts: dict[str, str]) -> list[Step]:
+def _steps(texts: dict[str, str]) -> list[BatchStep]:
     """For a thread: strokes may be long."""
     own = {name: text for name, text in texts.items() if name not in _OWN_TEXTS}
     if texts.get(TOOL_FIELD) and texts.get(STEPS_FIELD):
@@ -165,7 +165,7 @@ def _sent_steps(text: str) -> list[_SentStep]:
         raise InvalidParameter(STEPS_FIELD, message) from None
 
 
-def _numbered_step(number: int, sent: _SentStep) -> Step:
+def _numbered_step(number: int, sent: _SentStep) -> BatchStep:
     try:
         texts = {name: text for name, each in sent.params.items() if (text := _text(name, each))}
         return _step(sent.tool, texts)
@@ -190,7 +190,7 @@ def _text(name: str, value: Any) -> str:
     raise InvalidParameter(shown, f"{shown} must be a text, a number, true, false, a list or null.")
 
 
-def _step(tool_name: str, texts: dict[str, str]) -> Step:
+def _step(tool_name: str, texts: dict[str, str]) -> BatchStep:
     tool = TOOLS.get(tool_name)
     if tool is None:
         raise InvalidParameter(TOOL_FIELD, f"{TOOL_FIELD}: must be one of {', '.join(TOOLS)}.")
@@ -214,10 +214,10 @@ def _step(tool_name: str, texts: dict[str, str]) -> Step:
         tool.check_files(validated, {forms.IMAGE, *stored_ids})
     except BadParameter as error:
         raise InvalidParameter(error.name, error.message) from None
-    return Step(tool, validated, stored_ids)
+    return BatchStep(tool, validated, stored_ids)
 
 
-async def _with_mask_mode(services: Services, account_id: str, step: Step) -> Step:
+async def _with_mask_mode(services: Services, account_id: str, step: BatchStep) -> BatchStep:
     params = await images.with_mask_mode(services, account_id, step.params, step.stored_ids)
     return replace(step, params=params)
 
@@ -236,35 +236,35 @@ def _retention(text: str) -> timedelta:
     return timedelta(hours=int(text))
 
 
-async def _of_archive(request: Request, content: bytes) -> list[Source]:
+async def _of_archive(request: Request, content: bytes) -> list[BatchSource]:
     size_bytes = await asyncio.to_thread(archives.unpacked_bytes, content, files_max=ITEMS_MAX)
     # In memory beside the archive, until they are stored.
     body_limits.count_fetched(request.scope, size_bytes)
     return await asyncio.to_thread(_unpack, content)
 
 
-def _unpack(content: bytes) -> list[Source]:
+def _unpack(content: bytes) -> list[BatchSource]:
     return [
-        Source(name, error=each) if isinstance(each, Exception) else Source(name, each)
+        BatchSource(name, error=each) if isinstance(each, Exception) else BatchSource(name, each)
         for name, each in archives.read(content, files_max=ITEMS_MAX)
     ]
 
 
-def _of_files(parts: Sequence[Part]) -> list[Source]:
+def _of_files(parts: Sequence[Part]) -> list[BatchSource]:
     return [_of_file(part, position) for position, part in enumerate(parts)]
 
 
-def _of_file(part: Part, position: int) -> Source:
+def _of_file(part: Part, position: int) -> BatchSource:
     name = item_names.of_upload(part.file_name, position)
     try:
         images.check_size(len(part.content))
         images.sniff(part.content)
     except (FileTooLarge, UnsupportedFormat) as error:
-        return Source(name, error=error)
-    return Source(name, part.content)
+        return BatchSource(name, error=error)
+    return BatchSource(name, part.content)
 
 
-def _of_names(field: str, text: str) -> list[Source]:
+def _of_names(field: str, text: str) -> list[BatchSource]:
     what = "URLs" if field == URLS_FIELD else "ids of stored images"
     try:
         names = _NAMES.validate_json(text)
@@ -272,9 +272,9 @@ def _of_names(field: str, text: str) -> list[Source]:
         message = f"{field}: must be a JSON list of 1 to {ITEMS_MAX:,} {what}, each a text."
         raise InvalidParameter(field, message) from None
     if field == URLS_FIELD:
-        return [Source(item_names.of_url(url, at), url=url) for at, url in enumerate(names)]
+        return [BatchSource(item_names.of_url(url, at), url=url) for at, url in enumerate(names)]
     for number, image_id in enumerate(names):
         if not is_image_id(image_id):
             error = NotFound(f"{field}: there is no such image as the one in place {number + 1}.")
             raise forms.named(error, field)
-    return [Source(image_id, image_id=image_id) for image_id in names]
+    return [BatchSource(image_id, image_id=image_id) for image_id in names]

@@ -12,7 +12,7 @@ from api.batches import acceptance, results
 from api.batches import service as batches
 from api.batches.acceptance import BatchRequest
 from api.batches.models import BatchStatus, ItemStatus
-from api.batches.results import Row
+from api.batches.results import ResultRow
 from api.calls import admission
 from api.errors import NotFound
 from api.http import batch_forms, dependencies, forms, openapi, openapi_examples, page_queries, responses
@@ -219,7 +219,7 @@ def _control(change: _Control) -> Callable[..., Awaitable[Response]]:
     return run
 
 
-async def _rows(services: Services, account_id: str, batch_id: str) -> list[Row]:
+async def _rows(services: Services, account_id: str, batch_id: str) -> list[ResultRow]:
     return await services.database.read(
         lambda session: results.rows(session, batches.find(session, account_id, batch_id), services.clock())
     )

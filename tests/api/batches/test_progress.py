@@ -13,7 +13,7 @@ from sqlmodel import Session, col, func, select
 from api.batches import progress, transitions
 from api.batches import service as batches
 from api.batches.models import Batch, BatchItem, BatchStatus, ItemStatus
-from api.batches.progress import Fetch, Progress
+from api.batches.progress import Advanced, Fetch
 from api.batches.transitions import PATIENCE
 from api.calls.models import Replay
 from api.images.models import Image
@@ -53,7 +53,7 @@ class Work:
     def batch(self) -> Batch:
         return self.run(lambda session: session.get_one(Batch, self.batch_id))
 
-    def advance(self, activation: int | None = None) -> Progress:
+    def advance(self, activation: int | None = None) -> Advanced:
         number = activation or self.batch().activation
         return self.run(lambda session: progress.advance(session, self.services, self.batch_id, number))
 

@@ -10,7 +10,7 @@ import pytest
 
 from api.batches import results
 from api.batches.models import BatchItem, ItemStatus
-from api.batches.results import Row
+from api.batches.results import ResultRow
 from api.db.database import Database
 from api.images.storage import Storage
 from billing.ledger.plans import PlanName
@@ -18,7 +18,7 @@ from tests.support.batch_rows import make_batch, make_image
 from tests.support.load import NOON, account_with
 
 
-def rows_of(database: Database, names: list[str]) -> list[Row]:
+def rows_of(database: Database, names: list[str]) -> list[ResultRow]:
     """All of them succeeded."""
     with database.transaction() as session:
         account = account_with(session, credits=1, plan=PlanName.FREE)
@@ -31,7 +31,7 @@ def rows_of(database: Database, names: list[str]) -> list[Row]:
         return results.rows(session, batch, NOON)
 
 
-async def packed(storage: Storage, rows: list[Row]) -> bytes:
+async def packed(storage: Storage, rows: list[ResultRow]) -> bytes:
     return b"".join([piece async for piece in results.archive(storage, rows)])
 
 
@@ -85,7 +85,9 @@ def test_no_cell_of_the_manifest_is_a_formula(database: Database) -> None:
         status=ItemStatus.FAILED,
         error='{"code":"UNREADABLE_IMAGE","message":"@damaged"}',
     )
-    listed = list(csv.DictReader(io.StringIO(results.manifest([*rows, Row(failed, None, None)]).decode())))
+    listed = list(
+        csv.DictReader(io.StringIO(results.manifest([*rows, ResultRow(failed, None, None)]).decode()))
+    )
     assert [row["name"] for row in listed] == ["'=cmd|' /C calc'!A0.png", "'-1.png", "plain.png", "d.png"]
     assert listed[2]["file"] == "plain.png"
     assert listed[2]["sha256"] == "0" * 64

@@ -23,9 +23,9 @@ from api.editor.models import BrandColors
 from billing.ledger import ledger
 from billing.ledger.audit import audit
 from tests.support.auth_rows import sign_up
+from tests.support.batch_rows import make_batch
 from tests.support.databases import Postgres
 from tests.support.editor_rows import edit
-from tests.support.batch_rows import make_batch
 from tests.support.job_rows import make_job
 from tests.support.load import NOON, account_with, admit, admitted, succeed
 from tests.support.stripe_rows import pay
