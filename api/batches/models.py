@@ -79,6 +79,7 @@ class BatchItem(SQLModel, table=True):
         CheckConstraint("(status = 'running') = (job_id is not null)", name="batch_item_running_has_job"),
         UniqueConstraint("batch_id", "position", name="batch_item_once"),
         Index("batch_item_by_status", "batch_id", "status", "position"),
+        Index("batch_item_by_source", "source_id"),
     )
 
     id: str = Field(primary_key=True)  # item_…

@@ -29,7 +29,8 @@ from billing.ledger.models import Account
 from billing.ledger.plans import PlanName
 
 KIND = "batch"
-QUEUE = TaskQueue("batches", concurrency=64, partition_concurrency=16)
+#: Of an account's batches, two are looked after at a time in each process. The others wait.
+QUEUE = TaskQueue("batches", concurrency=128, partition_concurrency=2)
 #: The most jobs of one batch that wait or run, however many workers there are.
 _JOBS_MAX = 64
 _JOBS_MIN = 8
@@ -97,6 +98,15 @@ def advance(session: Session, services: Services, batch_id: str, activation: int
         return _OVER
     fetches = _next_fetches(session, services, batch) if account.available > 0 else ()
     return Advanced(False, account.id, plan, fetches)
+
+
+def take_turns(session: Session, services: Services, batch_id: str, activation: int) -> None:
+    """Put an unfinished batch at the end of the queue, with a task of its own: others may wait for long."""
+    batch = transitions.locked(session, batch_id)
+    if batch is None or batch.activation != activation or BatchStatus(batch.status).has_ended:
+        return
+    batch.activation += 1
+    enqueue(session, services, batch)
 
 
 def unblock(session: Session, services: Services, batch_id: str) -> bool:

@@ -13,7 +13,7 @@ from pathlib import PurePosixPath
 from sqlmodel import Session, col, select
 
 from api.batches.models import Batch, BatchItem, ItemStatus
-from api.errors import NotFound, ServiceUnavailable
+from api.errors import NotFound
 from api.images.models import Image
 from api.images.storage import Storage
 
@@ -65,7 +65,10 @@ def rows(session: Session, batch: Batch, now: datetime) -> list[ResultRow]:
 
 
 async def archive(storage: Storage, listed: list[ResultRow]) -> AsyncIterator[bytes]:
-    """A ZIP of the results, one image in memory at a time. Those deleted meanwhile are left out."""
+    """A ZIP of the results, one image in memory at a time. Those deleted meanwhile are left out.
+
+    Raises `ServiceUnavailable` if an image cannot be read, which cuts the answer off.
+    """
     sink = _Sink()
     # Images do not shrink. Without `seek` each entry's sizes follow it, and large archives become ZIP64.
     packed = zipfile.ZipFile(sink, "w", zipfile.ZIP_STORED, allowZip64=True)  # type: ignore[arg-type]
@@ -74,7 +77,7 @@ async def archive(storage: Storage, listed: list[ResultRow]) -> AsyncIterator[by
             continue
         try:
             content = await asyncio.to_thread(storage.read, row.image.id)
-        except (NotFound, ServiceUnavailable):
+        except NotFound:
             continue
         entry = zipfile.ZipInfo(row.file, _zip_time(row.item.finished_at))
         entry.external_attr = 0o644 << 16

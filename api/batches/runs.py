@@ -25,6 +25,8 @@ from billing.ledger.plans import PLANS
 #: The form field whose URL an item's error is about.
 URLS_FIELD = "image_urls"
 _POLL_SECONDS = 0.25
+#: A process looks after a limited number of batches, so that one that takes hours lets others have a turn.
+TURN_SECONDS = 300.0
 _OUTAGE_PAUSE_SECONDS = 5.0
 _FETCH_PAUSE_SECONDS = 1.0
 WAKE_EVERY_SECONDS = 10.0
@@ -80,9 +82,18 @@ class BatchRunner:
         """Return when the task's activation has nothing left to do. Cancelling this leaves it unfinished."""
         batch_id, _, activation = task_id.rpartition("-")
         fetching: set[asyncio.Task[None]] = set()
+        loop = asyncio.get_running_loop()
+        turn_ends_at = loop.time() + TURN_SECONDS
         try:
             while True:
                 try:
+                    if loop.time() >= turn_ends_at:
+                        await self._services.database.run(
+                            lambda session: progress.take_turns(
+                                session, self._services, batch_id, int(activation)
+                            )
+                        )
+                        return
                     found = await self._services.database.run(
                         lambda session: progress.advance(session, self._services, batch_id, int(activation))
                     )

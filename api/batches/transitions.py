@@ -9,8 +9,10 @@ from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, CursorResult
+from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, delete, func, or_, select, update
 
+from api.batches import steps
 from api.batches.models import Batch, BatchItem, BatchStatus, ItemStatus
 from api.calls.models import Replay
 from api.images.models import Image
@@ -24,6 +26,7 @@ RETENTION_MAX = timedelta(days=7)
 #: How long an image that the account had stored before is kept after it was used.
 _USE_KEEPS = timedelta(hours=25)
 _JOBS_AT_ONCE = 100
+_OPEN = (ItemStatus.QUEUED.value, ItemStatus.RUNNING.value)
 
 
 def locked(session: Session, batch_id: str) -> Batch | None:
@@ -97,17 +100,14 @@ def cancel(session: Session, batch: Batch, now: datetime) -> list[str]:
     for job in unfinished:
         jobs.cancel(session, job, now)
     session.flush()
-    open_items = (
-        col(BatchItem.batch_id) == batch.id,
-        col(BatchItem.status).in_([ItemStatus.QUEUED.value, ItemStatus.RUNNING.value]),
-    )
-    _release_sources(session, open_items, now)
+    of_batch = col(BatchItem.batch_id) == batch.id
     session.execute(
         update(BatchItem)
-        .where(*open_items)
+        .where(of_batch, col(BatchItem.status).in_(_OPEN))
         .values(status=ItemStatus.CANCELLED.value, job_id=None, finished_at=now)
         .execution_options(synchronize_session=False)
     )
+    _release_sources(session, [of_batch, col(BatchItem.status) == ItemStatus.CANCELLED.value], now)
     _delete_jobs(session, [job.id for job in unfinished])
     _end(session, batch, BatchStatus.CANCELLED, now)
     return [job.replay_id for job in unfinished]
@@ -156,6 +156,7 @@ def _record(session: Session, batch: Batch, item: BatchItem, job: Job, now: date
             return
         item.status = ItemStatus.SUCCEEDED
         item.finished_at = now
+        session.flush()
         _release_sources(session, [col(BatchItem.id) == item.id], now)
     elif job.status == JobStatus.CANCELLED or _was_never_run(job):
         item.status = ItemStatus.QUEUED
@@ -176,6 +177,19 @@ def _end(session: Session, batch: Batch, status: BatchStatus, now: datetime) -> 
     batch.expires_at = now + timedelta(seconds=batch.retention_seconds)
     session.flush()
     _keep_images(session, batch, batch.expires_at)
+    _release_step_files(session, batch, now)
+
+
+def _release_step_files(session: Session, batch: Batch, now: datetime) -> None:
+    """Let the images that the steps name expire as after any use, if this batch was what kept them."""
+    named = [image_id for step in steps.from_json(batch.steps) for image_id in step.stored_ids.values()]
+    if named:
+        session.execute(
+            update(Image)
+            .where(col(Image.id).in_(named), col(Image.expires_at) == kept_until(batch))
+            .values(expires_at=now + _USE_KEEPS)
+            .execution_options(synchronize_session=False)
+        )
 
 
 def _keep_images(session: Session, batch: Batch, until: datetime) -> None:
@@ -199,7 +213,10 @@ def _keep_images(session: Session, batch: Batch, until: datetime) -> None:
 
 
 def _release_sources(session: Session, items: Sequence[ColumnElement[bool]], now: datetime) -> None:
-    """These items need their images no more: own ones are deleted, others get their former lifetime."""
+    """These items, which have ended, need their images no more.
+
+    Own ones are deleted. Others get their former lifetime, unless an item of any batch still waits for them.
+    """
     own = select(BatchItem.source_id).where(*items, col(BatchItem.is_source_own).is_(True))
     session.execute(
         update(Image)
@@ -207,10 +224,21 @@ def _release_sources(session: Session, items: Sequence[ColumnElement[bool]], now
         .values(expires_at=now)
         .execution_options(synchronize_session=False)
     )
+    waiting = aliased(BatchItem)
+    is_needed = (
+        select(waiting.id)
+        .where(col(waiting.source_id) == col(Image.id), col(waiting.status).in_(_OPEN))
+        .exists()
+    )
     stored = select(BatchItem.source_id).where(*items, col(BatchItem.is_source_own).is_(False))
     session.execute(
         update(Image)
-        .where(col(Image.id) == col(BatchItem.source_id), *items, col(BatchItem.is_source_own).is_(False))
+        .where(
+            col(Image.id) == col(BatchItem.source_id),
+            *items,
+            col(BatchItem.is_source_own).is_(False),
+            ~is_needed,
+        )
         .values(expires_at=BatchItem.source_expires_at)
         .execution_options(synchronize_session=False)
     )

@@ -67,6 +67,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("batch_id", "position", name="batch_item_once"),
     )
     op.create_index("batch_item_by_status", "batch_item", ["batch_id", "status", "position"])
+    op.create_index("batch_item_by_source", "batch_item", ["source_id"])
     for column in (
         sa.Column("batch_id", sa.String(), nullable=True),
         sa.Column("batch_item_id", sa.String(), nullable=True),
