@@ -85,9 +85,8 @@ def test_no_cell_of_the_manifest_is_a_formula(database: Database) -> None:
         status=ItemStatus.FAILED,
         error='{"code":"UNREADABLE_IMAGE","message":"@damaged"}',
     )
-    listed = list(
-        csv.DictReader(io.StringIO(results.manifest([*rows, ResultRow(failed, None, None)]).decode()))
-    )
+    content = results.manifest([*rows, ResultRow(failed, None, None)])
+    listed = list(csv.DictReader(io.StringIO(content.decode())))
     assert [row["name"] for row in listed] == ["'=cmd|' /C calc'!A0.png", "'-1.png", "plain.png", "d.png"]
     assert listed[2]["file"] == "plain.png"
     assert listed[2]["sha256"] == "0" * 64
