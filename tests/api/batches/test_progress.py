@@ -24,7 +24,7 @@ from billing.ledger.models import Account, Entry, EntryKind, GrantKind, Hold, Ho
 from billing.ledger.plans import PlanName
 from ml.errors import NothingFound
 from tests.support.apps import LocalApi, local_api
-from tests.support.batch_rows import end_job, make_batch
+from tests.support.batch_rows import end_job, make_batch, make_image
 from tests.support.load import account_with
 
 T = TypeVar("T")
@@ -160,6 +160,43 @@ def test_only_the_latest_activation_acts(api: LocalApi) -> None:
     tasks = work.run(lambda session: progress.unfinished(session, "", 10))
     assert [task.id for task in tasks] == [f"{work.batch_id}-1"]
     assert work.run(lambda session: progress.unfinished(session, tasks[0].id, 10)) == []
+
+
+def test_a_turn_ends_with_another_task_for_the_same_batch(api: LocalApi) -> None:
+    work = Work(api)
+    for _ in range(2):  # Twice is once.
+        work.run(lambda session: progress.take_turns(session, api.services, work.batch_id, 1))
+    assert work.batch().activation == 2
+    assert work.advance(1).is_over
+    assert not work.advance(2).is_over
+
+
+def test_a_stored_image_is_kept_while_any_item_waits_for_it_and_then_as_before(api: LocalApi) -> None:
+    first, second = Work(api), Work(api)
+    before = api.clock() + 48 * HOUR
+
+    def share(session: Session) -> str:
+        image = make_image(session, first.account_id, api.clock())
+        for work in (first, second):
+            for item in session.exec(select(BatchItem).where(BatchItem.batch_id == work.batch_id)):
+                item.source_id, item.is_source_own, item.source_expires_at = image.id, False, before
+        return image.id
+
+    image_id = first.run(share)
+
+    def expires_at() -> object:
+        return first.run(lambda session: session.get_one(Image, image_id).expires_at)
+
+    kept = expires_at()
+    api.call(batches.cancel, api.services, first.account_id, first.batch_id)
+    assert expires_at() == kept
+    second.advance()
+    second.end_all()
+    second.advance()
+    assert expires_at() == kept
+    second.end_all()
+    assert second.advance().is_over
+    assert expires_at() == before
 
 
 def test_a_failed_image_does_not_stop_the_others_and_costs_nothing(api: LocalApi) -> None:
