@@ -149,15 +149,14 @@ def _record(session: Session, batch: Batch, item: BatchItem, job: Job, now: date
         former, item.image_id = item.image_id, job.result_id
         item.steps_done += 1
         item.credits += 1
+        is_done = item.steps_done >= batch.step_count
+        item.status = ItemStatus.SUCCEEDED if is_done else ItemStatus.QUEUED
+        item.finished_at = now if is_done else None
+        session.flush()
         if former is not None:
             _expire(session, [former], now)
-        if item.steps_done < batch.step_count:
-            item.status = ItemStatus.QUEUED
-            return
-        item.status = ItemStatus.SUCCEEDED
-        item.finished_at = now
-        session.flush()
-        _release_sources(session, [col(BatchItem.id) == item.id], now)
+        if is_done:
+            _release_sources(session, [col(BatchItem.id) == item.id], now)
     elif job.status == JobStatus.CANCELLED or _was_never_run(job):
         item.status = ItemStatus.QUEUED
     else:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
-from sqlmodel import Session, col, func, select
+from sqlmodel import Session, col, delete, func, select
 
 from api.batches import progress, transitions
 from api.batches import service as batches
@@ -17,6 +17,7 @@ from api.batches.progress import Advanced, Fetch
 from api.batches.transitions import PATIENCE
 from api.calls.models import Replay
 from api.images.models import Image
+from api.jobs.inputs import Inputs
 from api.jobs.models import Job
 from billing.ledger import ledger
 from billing.ledger.audit import audit
@@ -24,7 +25,7 @@ from billing.ledger.models import Account, Entry, EntryKind, GrantKind, Hold, Ho
 from billing.ledger.plans import PlanName
 from ml.errors import NothingFound
 from tests.support.apps import LocalApi, local_api
-from tests.support.batch_rows import end_job, make_batch, make_image
+from tests.support.batch_rows import STEPS, end_job, make_batch, make_image
 from tests.support.load import account_with
 
 T = TypeVar("T")
@@ -197,6 +198,31 @@ def test_a_stored_image_is_kept_while_any_item_waits_for_it_and_then_as_before(a
     second.end_all()
     assert second.advance().is_over
     assert expires_at() == before
+
+
+def test_each_step_works_on_the_former_result_which_goes_then(api: LocalApi) -> None:
+    work = Work(api)
+
+    def add_step(session: Session) -> None:
+        batch = session.get_one(Batch, work.batch_id)
+        batch.steps, batch.step_count = STEPS[:-1] + b"," + STEPS[1:], 2
+        later = col(BatchItem.position) > 0
+        session.execute(delete(BatchItem).where(BatchItem.batch_id == batch.id, later))
+
+    work.run(add_step)
+    work.advance()
+    former = work.end(work.jobs()[0])
+    assert not work.advance().is_over
+    (second,) = work.jobs()
+    assert Inputs.from_json(second.inputs).files["image"] == former
+    result = work.end(second)
+    assert work.advance().is_over
+    assert work.counts() == {ItemStatus.SUCCEEDED: 1}
+    assert work.balance() == (18, 0)
+    expiries = work.run(
+        lambda session: [session.get_one(Image, image_id).expires_at for image_id in (former, result)]
+    )
+    assert expiries == [api.clock(), api.clock() + 24 * HOUR]
 
 
 def test_a_failed_image_does_not_stop_the_others_and_costs_nothing(api: LocalApi) -> None:
