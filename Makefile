@@ -44,9 +44,9 @@ check: $(VENV)/.dev node_modules/.package-lock.json   ## lint, format, types, th
 	$(NODE) node_modules/prettier/bin/prettier.cjs --check --log-level warn "web/static/**/*.{js,d.ts}" "tests/js/*.js"
 	$(NODE) node_modules/typescript/bin/tsc --project jsconfig.json
 
-bench: $(VENV)/.dev               ## ratios against the peer on the same weights and photos
+bench: $(VENV)/.dev               ## figures beside the peers' in one run; BENCH=--page writes docs/performance.md too
 	@$(BIN)/bgeraser models pull --profile embedded --quiet-if-installed
-	$(BIN)/python -m tests.benchmarks
+	$(BIN)/python -m tests.benchmarks $(BENCH)
 
 quality: $(VENV)/.dev             ## errors of cut-outs and enlargements against known truth; writes docs/quality.md
 	@$(BIN)/bgeraser models pull --profile embedded --quiet-if-installed

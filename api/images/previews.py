@@ -22,6 +22,8 @@ from ml.tools.rendition import RenditionParams
 #: Width in pixels of the preview that answers link to; wide enough for most screens.
 OFFERED_WIDTH = 1600
 _QUALITY = 82
+#: Without chroma subsampling, which WebP always has. It takes about 2.5 times the bytes of the WebP.
+_SHARP_QUALITY = 92
 
 
 async def read(services: Services, image: Image, width: int, claimant: Claimant) -> bytes:
@@ -31,6 +33,12 @@ async def read(services: Services, image: Image, width: int, claimant: Claimant)
     meanwhile, `RateLimited` and `Overloaded` when too many previews are being rendered, and any `MlError`.
     """
     return await _read(services, image, claimant, f"preview-{width}", _preview_params(width))
+
+
+async def read_sharp(services: Services, image: Image, claimant: Claimant) -> bytes:
+    """As `read`, at `OFFERED_WIDTH`, as a JPEG that differs hardly from the image where it is opaque."""
+    params = RenditionParams(width=OFFERED_WIDTH, format="jpg", quality=_SHARP_QUALITY)
+    return await _read(services, image, claimant, f"sharp-{OFFERED_WIDTH}", params)
 
 
 @dataclass(frozen=True)

@@ -102,8 +102,9 @@ def _follow_thin_lines(engine: "MattingEngine", visible: Pixels, matte: Matte, a
 def _refine(picture: Pixels, matte: Matte) -> Mask:
     from ml.imaging.matting import holes, parts, refinement
 
-    opened = holes.open_holes(picture, matte)
-    return parts.remove_islands(refinement.refine(picture, opened), opened)
+    small = refinement.reduced(picture, matte)
+    opened = holes.open_holes(small, matte)
+    return parts.remove_islands(refinement.refine(picture, opened, small), opened)
 
 
 def certainty(matte: Matte) -> float:

@@ -13,7 +13,7 @@ Color = tuple[int, int, int, int]
 # Blurring the background at strength 100 uses a Gaussian of this fraction of the longer side.
 _STRONGEST_BLUR = 0.05
 # Wider blurs are computed on a reduced picture, which looks the same and is many times faster. The editor
-# draws its previews by the same rule (`planes.js`).
+# draws its previews by the same rule (`gaussian.js`).
 _WIDEST_SIGMA_PIXELS = 4.0
 # Rows per strip, so that full-size float arrays are never allocated.
 _ROWS_AT_ONCE = 128

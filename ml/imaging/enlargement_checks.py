@@ -136,19 +136,21 @@ def _colour_difference(source: Tile, clipped: Tile) -> NDArray[np.float32]:
 
 
 def _hard_edges(source: Tile) -> NDArray[np.float32]:
-    """The number of pixels of each block that differ much from the one to their left or above."""
-    shades = source.mean(axis=2)
-    steps = np.zeros_like(shades)
-    steps[:, 1:] = np.abs(np.diff(shades, axis=1))
-    steps[1:] = np.maximum(steps[1:], np.abs(np.diff(shades, axis=0)))
-    return _block_counts(steps > _HARD_EDGE, 1)
+    """The number of pixels of each block that differ much from the one to their left or above.
+
+    In any channel, because coloured text on paper of a light colour differs little in brightness.
+    """
+    steps = np.zeros_like(source)
+    steps[:, 1:] = np.abs(np.diff(source, axis=1))
+    steps[1:] = np.maximum(steps[1:], np.abs(np.diff(source, axis=0)))
+    return _block_counts(np.asarray((steps > _HARD_EDGE).any(axis=2)), 1)
 
 
 def _specks(clipped: Tile, plain: Tile, factor: int) -> NDArray[np.float32]:
     """The number of enlarged pixels of each block that differ much from their surroundings and `plain`."""
-    shades = clipped.mean(axis=2)
-    is_alone = np.abs(shades - cv2.medianBlur(shades, 3)) > SPECK
-    return _block_counts(is_alone & (np.abs(shades - plain.mean(axis=2)) > SPECK), factor)
+    is_speck = cv2.absdiff(clipped, cv2.medianBlur(clipped, 3)) > SPECK
+    is_speck &= cv2.absdiff(clipped, plain) > SPECK
+    return _block_counts(np.asarray(is_speck.any(axis=2)), factor)
 
 
 def _block_counts(pixels: NDArray[np.bool_], factor: int) -> NDArray[np.float32]:

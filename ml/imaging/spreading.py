@@ -1,7 +1,7 @@
 """Spreads the known colours of a picture smoothly over the rest of it.
 
 That continues a background behind the object that hides it, and an object's colours beyond its edge. The
-editor computes the same in the browser (`planes.js`).
+editor computes the same in the browser (`spreading.js`).
 """
 
 import cv2

@@ -19,6 +19,9 @@ Shares = NDArray[np.float32]
 #: Side of the window, in source pixels, in which paper and ink are searched. A line of text of 24 pixels has
 #: strokes at such distances.
 WINDOW = 17
+#: The same, in which strokes have one ink. Wider ones would draw a grey line as a thin black one because of
+#: black text beside it.
+_INK_WINDOW = 9
 #: A window has text if so much of it has the shade of the paper or the ink, within `_NEAR` of their contrast,
 #: if the contrast is high enough, and if it has steep edges. Photos have few such windows.
 _PLAIN_SHARE, _NEAR = 0.5, 0.08
@@ -65,7 +68,7 @@ def keep_ink(source: Tile, enlarged: Tile, shares: Shares) -> Tile:
         return enlarged
     height, width = source.shape[:2]
     size = (enlarged.shape[1], enlarged.shape[0])
-    window = np.ones((WINDOW, WINDOW), np.uint8)
+    window = np.ones((_INK_WINDOW, _INK_WINDOW), np.uint8)
     lowest, highest = (
         cv2.resize(bound, size, interpolation=cv2.INTER_LINEAR)
         for bound in (cv2.erode(source, window), cv2.dilate(source, window))

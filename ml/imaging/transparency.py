@@ -53,6 +53,14 @@ def _is_rectangle(inside: Mask) -> bool:
     return bool(int(inside.sum(dtype=np.int64)) >= _PHOTO_RECTANGLE * (width + 1) * (height + 1))
 
 
+def without_hidden_colors(pixels: Pixels) -> Pixels:
+    """H x W x 4 with 0 where nothing is visible."""
+    import cv2
+
+    answer: Pixels = cv2.bitwise_and(pixels, pixels, mask=np.ascontiguousarray(pixels[..., 3]))
+    return answer
+
+
 def spread_colours(pixels: Pixels) -> Pixels:
     """H x W x 4 to H x W x 3: the colours, extended under transparency.
 

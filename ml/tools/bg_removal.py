@@ -59,13 +59,17 @@ def _finish(
 
     `mixed` is whether soft pixels show the background too, which those of a finished cut-out do not.
     """
+    from ml.imaging import spreading
     from ml.imaging.matting import decontamination
 
     if params.channels == "alpha":
         return cutout_look.matte(edge, params)
     colors = source.rgb
-    if params.decontaminate and mixed:
-        colors = decontamination.decontaminate(colors, alpha, shown=edge)
+    if params.decontaminate:
+        if mixed:
+            colors = decontamination.decontaminate(colors, alpha)
+        if (edge > alpha).any():
+            colors = spreading.colors_beyond_edge(colors, alpha, edge)
     return cutout_look.finish(source, colors, alpha, edge, params, background)
 
 

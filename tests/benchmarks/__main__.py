@@ -1,10 +1,24 @@
-"""`make bench`: every benchmark, or those named: `python -m tests.benchmarks bg_removal`."""
+"""`make bench`: every benchmark, or those named: `python -m tests.benchmarks bg_removal`.
 
+Prints each figure as it is measured and writes all as Markdown and JSON into data/bench. A benchmark that
+fails does not stop the others. With BGERASER_CPU_LIMIT, engines use no newer instruction sets than these.
+"""
+
+import argparse
 import importlib
+import os
 import sys
+import traceback
+
+from ml import device
+from tests.benchmarks import machine, page
+from tests.benchmarks.report import Report
 
 BENCHMARKS = (
+    "start_up",
+    "memory",
     "bg_removal",
+    "small_crop",
     "folder",
     "selecting",
     "upscale",
@@ -18,14 +32,40 @@ BENCHMARKS = (
 )
 
 
-def main() -> None:
-    names = sys.argv[1:] or BENCHMARKS
-    for name in names:
-        if name not in BENCHMARKS:
-            sys.exit(f"no benchmark is called {name}; there are: {', '.join(BENCHMARKS)}")
-    for name in names:
-        importlib.import_module(f"tests.benchmarks.{name}").main()
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHMARKS))
+    parser.add_argument(
+        "--quick", action="store_true", help="the first case of each, once, to see that it works"
+    )
+    parser.add_argument(
+        "--page", action="store_true", help="write this processor's table of docs/performance.md"
+    )
+    chosen = parser.parse_args()
+    if unknown := set(chosen.names) - set(BENCHMARKS):
+        parser.error(f"unknown: {', '.join(sorted(unknown))}; there are: {', '.join(BENCHMARKS)}")
+    if chosen.page and (chosen.names or chosen.quick):
+        parser.error("--page needs every benchmark, in full")
+    # For the engines in this process and in all that it starts. They read it when they are imported.
+    os.environ.update(device.limit_environment(machine.cpu_limit()))
+    report = Report(machine.describe(), quick=chosen.quick)
+    for name in chosen.names or BENCHMARKS:
+        run(name, report)
+    if chosen.page:
+        page.write_class(report)
+    for path in report.write():
+        print(path)
+    return 1 if report.failures else 0
+
+
+def run(name: str, report: Report) -> None:
+    """Run one benchmark; a failure becomes part of the report."""
+    try:
+        importlib.import_module(f"tests.benchmarks.{name}").main(report)
+    except Exception as error:
+        traceback.print_exc()
+        report.fail(name, f"{type(error).__name__}: {error}"[:500])
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

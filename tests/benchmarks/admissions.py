@@ -5,8 +5,7 @@ are tasks of an event loop, as in the server.
 
 Bars, on a machine that does nothing else: SQLite in one process 600 a second with p99 under 200 ms, and more
 than the bare statements, since waiting works share one commit; PostgreSQL in one process as many as the bare
-statements. First measured on 2 busy cores: SQLite 928/s, p99 90 ms (bare 559/s), in 4 processes 729/s, p99
-240 ms; PostgreSQL 319/s, p99 218 ms (bare 271/s), in 4 processes 400/s.
+statements.
 """
 
 import asyncio
@@ -15,9 +14,10 @@ import sqlite3
 import tempfile
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +30,16 @@ from billing import identifiers
 from billing.ledger import ledger
 from billing.ledger.plans import PlanName
 from billing.timestamps import utc_now
+from tests.benchmarks import load
+from tests.benchmarks.report import Report, Section
 from tests.support.builders import make_account
 from tests.support.load import PROCESSES, admit, succeed
 
 CALLERS = 50
 CALLS_OF_A_CALLER = 40
+BARE_CALLS = 1_000
+PROCESS_COUNTS = {"1 process": 1, "4 processes": 4}
+TURNS = 2
 CALLS_OF_AN_ACCOUNT = 40  # under the plan's 50 at once, since some of them settle nothing
 
 _AS_ADMISSION_DOES = (
@@ -58,7 +63,9 @@ _REPLAY = (
 
 
 @dataclass(frozen=True)
-class Measured:
+class Part:
+    """What one process measured."""
+
     began_at: float
     ended_at: float
     seconds: list[float]  # of each call
@@ -72,6 +79,7 @@ class Share:
     account_ids: list[list[str]]
     start_at: float  # of time.time(): every process is ready by then
     settle: bool
+    calls_of_a_caller: int
 
 
 def make_accounts(url: str) -> list[list[str]]:
@@ -90,23 +98,23 @@ def make_accounts(url: str) -> list[list[str]]:
     return made
 
 
-def run_share(share: Share) -> Measured:
+def run_share(share: Share) -> Part:
     database = Database(share.url)
     seconds: list[float] = []
 
     async def caller(account_ids: list[str]) -> None:
-        for number in range(CALLS_OF_A_CALLER):
+        for number in range(share.calls_of_a_caller):
             account_id = account_ids[number % len(account_ids)]
             began = time.perf_counter()
             await _call(database, account_id, settle=share.settle)
             seconds.append(time.perf_counter() - began)
 
-    async def everybody() -> Measured:
+    async def everybody() -> Part:
         await database.read(lambda session: None)
         await asyncio.sleep(share.start_at - time.time())
         began_at = time.time()
         await asyncio.gather(*(caller(accounts) for accounts in share.account_ids))
-        return Measured(began_at, time.time(), seconds)
+        return Part(began_at, time.time(), seconds)
 
     measured = asyncio.run(everybody())
     database.close()
@@ -121,32 +129,34 @@ async def _call(database: Database, account_id: str, *, settle: bool) -> None:
         await database.run(lambda session: succeed(session, call, now=now))
 
 
-def measure(title: str, url: str, processes: int, *, settle: bool = False) -> None:
+def measure(url: str, processes: int, *, settle: bool, calls_of_a_caller: int) -> load.Measured:
     accounts = make_accounts(url)
     start_at = time.time() + 3
     with concurrent.futures.ProcessPoolExecutor(processes, mp_context=PROCESSES) as pool:
         shares = [
-            pool.submit(run_share, Share(url, accounts[number::processes], start_at, settle))
+            pool.submit(
+                run_share,
+                Share(url, accounts[number::processes], start_at, settle, calls_of_a_caller),
+            )
             for number in range(processes)
         ]
         parts = [share.result() for share in shares]
-    seconds = sorted(second for part in parts for second in part.seconds)
+    seconds = tuple(second for part in parts for second in part.seconds)
     took = max(part.ended_at for part in parts) - min(part.began_at for part in parts)
-    _print_row(title, seconds, took)
+    return load.Measured(seconds, took)
 
 
-def measure_bare(title: str, url: str, calls: int = 1_000) -> None:
+def measure_bare(url: str, calls: int) -> load.Measured:
+    """One caller without our code."""
     account_ids = [account_id for caller in make_accounts(url) for account_id in caller]
-    seconds = []
     with closing(_bare_connection(url)) as connection:
         cursor = connection.cursor()
         began = time.perf_counter()
-        for number in range(calls):
-            call_began = time.perf_counter()
-            _bare_admission(cursor, account_ids[number % len(account_ids)], number, url)
-            seconds.append(time.perf_counter() - call_began)
-        took = time.perf_counter() - began
-    _print_row(title, sorted(seconds), took)
+        seconds = tuple(
+            load.timed(partial(_bare_admission, cursor, account_ids[number % len(account_ids)], url))
+            for number in range(calls)
+        )
+        return load.Measured(seconds, time.perf_counter() - began)
 
 
 def _bare_connection(url: str) -> Any:
@@ -157,7 +167,7 @@ def _bare_connection(url: str) -> Any:
     return psycopg.connect(url.replace("+psycopg", ""), autocommit=True)
 
 
-def _bare_admission(cursor: Any, account_id: str, number: int, url: str) -> None:
+def _bare_admission(cursor: Any, account_id: str, url: str) -> None:
     on_sqlite = url.startswith("sqlite")
 
     def execute(statement: str, *values: object) -> None:
@@ -167,15 +177,10 @@ def _bare_admission(cursor: Any, account_id: str, number: int, url: str) -> None
     execute("begin immediate" if on_sqlite else "begin")
     for statement in _AS_ADMISSION_DOES:
         execute(statement, account_id)
-    hold_id = f"bare_{number}"
+    hold_id = identifiers.new_id("bare")
     execute(_HOLD, hold_id, account_id, hold_id, account_id)
-    execute(_REPLAY, f"bare_{number}", account_id, f"key:{number}", hold_id, account_id)
+    execute(_REPLAY, hold_id, account_id, f"key:{hold_id}", hold_id, account_id)
     execute("commit")
-
-
-def _print_row(title: str, seconds: list[float], took: float) -> None:
-    p50, p99 = (seconds[int(len(seconds) * share)] * 1000 for share in (0.5, 0.99))
-    print(f"  {title:58} {len(seconds) / took:8.0f}/s   p50 {p50:7.1f} ms   p99 {p99:7.1f} ms")
 
 
 @contextmanager
@@ -192,18 +197,29 @@ def _postgres(folder: str) -> Iterator[str]:
         server.cleanup()
 
 
-def measure_all(name: str, url: str) -> None:
+def measure_all(section: Section, name: str, url: str, report: Report) -> None:
     migrate(url)
-    measure_bare(f"{name}: the bare statements, one caller", url)
-    measure(f"{name}: admissions, 50 callers in 1 process", url, 1)
-    measure(f"{name}: admissions, 50 callers in 4 processes", url, 4)
-    measure(f"{name}: admission and settlement, 50 callers in 1 process", url, 1, settle=True)
-    measure(f"{name}: admission and settlement, 50 callers in 4 processes", url, 4, settle=True)
+    each, bare = report.times(CALLS_OF_A_CALLER), report.times(BARE_CALLS)
+    for what, settle in (("admissions", False), ("with settlement", True)):
+        works: dict[str, Callable[[], load.Measured]] = {"bare": partial(measure_bare, url, bare)}
+        for case, processes in report.cases(PROCESS_COUNTS.items()):
+            works[case] = partial(measure, url, processes, settle=settle, calls_of_a_caller=each)
+        measured = {
+            case: load.merged(parts) for case, parts in load.in_turns(works, report.times(TURNS)).items()
+        }
+        least = measured.pop("bare")
+        for case, mine in measured.items():
+            section.add(f"{name}, {what}, {case}", "calls/s", mine.per_second, floor=least.per_second)
+            p99 = mine.percentile_seconds(99) * 1000
+            section.add(f"{name}, {what}, {case}, p99", "ms", p99)
 
 
-def main() -> None:
-    print("admissions a second and the time of one, durable when counted")
+def main(report: Report) -> None:
+    section = report.section(
+        "Admissions",
+        f"durable when counted, {CALLERS} callers; the floor is one caller's bare statements",
+    )
     with tempfile.TemporaryDirectory(prefix="bgeraser-bench-") as folder:
-        measure_all("SQLite", f"sqlite:///{folder}/bench.db")
-        with tempfile.TemporaryDirectory(prefix="bgeraser-bench-pg-") as data, _postgres(data) as url:
-            measure_all("PostgreSQL", url)
+        measure_all(section, "SQLite", f"sqlite:///{folder}/bench.db", report)
+    with tempfile.TemporaryDirectory(prefix="bgeraser-bench-pg-") as data, _postgres(data) as url:
+        measure_all(section, "PostgreSQL", url, report)

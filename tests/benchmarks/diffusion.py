@@ -2,7 +2,8 @@
 
 The weights are random: the work is the same, and none are needed from anywhere. 512 x 512, 4 steps, no
 guidance, a tiny autoencoder both ways, as a processor does it by default with the table's LoRA. Each number
-type runs in a process of its own, whose peak memory is shown: a worker may use 4 GiB by default.
+type runs in a process of its own. Its peak memory must stay within the estimate by which a worker decides
+whether the pipeline fits: a worker may use 4 GiB by default.
 """
 
 import dataclasses
@@ -14,16 +15,29 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ml import device
+from tests.benchmarks.report import Report
+
 SIDE = 512
 STEPS = 4
 RUNS = 2
-NUMBERS = ("bfloat16", "float32")
 _TINY_VAE = "tiny-vae.safetensors"
+
+
+@dataclass(frozen=True)
+class Measured:
+    loading_seconds: float
+    first_seconds: float
+    later_seconds: float
+    later_cpu_seconds: float  # of all threads
+    peak_gib: float
+    estimated_gib: float
 
 
 def _random(make: Any, folder: Path) -> None:
@@ -63,8 +77,8 @@ def build(place: Path) -> None:
     safetensors.torch.save_file(AutoencoderTiny().state_dict(), place / _TINY_VAE)
 
 
-def measure(place: Path, numbers: str) -> None:
-    """Print the seconds of loading and of a call, and the most memory this process had."""
+def measure(place: Path, numbers: str, runs: int) -> Measured:
+    """Load the pipeline and call it; in a process of its own, so that its peak memory is its own."""
     from ml.engines import diffusion_parts, pipeline_folder
     from ml.engines.diffusion import Inpainter, PromptOptions
     from ml.generative_config import GenerativeConfig
@@ -81,33 +95,52 @@ def measure(place: Path, numbers: str) -> None:
     mask = np.zeros((SIDE, SIDE), np.uint8)
     mask[128:384, 128:384] = 255
     took, computed = [], []
-    for _ in range(RUNS):
+    for _ in range(runs):
         began, began_computing = time.perf_counter(), time.process_time()
         engine.repaint(picture, mask, PromptOptions("a red cat"), lambda _: None)
         took.append(time.perf_counter() - began)
         computed.append(time.process_time() - began_computing)
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
-    estimate = diffusion_parts.memory_bytes(folder, parts) / 1024**3
-    seconds = f"{loading:9.1f}{took[0]:9.1f}{took[1]:9.1f}{computed[1] / 2:9.1f}"
-    print(f"{numbers:10}{seconds}{most:12.2f}{estimate:12.2f}", flush=True)
-
-
-def main() -> None:
-    print(
-        f"prompts at SD-1.5 shapes, {SIDE} x {SIDE}, {STEPS} steps, no guidance, tiny VAE, 2 threads: seconds"
+    return Measured(
+        loading_seconds=loading,
+        first_seconds=took[0],
+        later_seconds=took[-1],
+        later_cpu_seconds=computed[-1],
+        peak_gib=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2,
+        estimated_gib=diffusion_parts.memory_bytes(folder, parts) / 1024**3,
     )
-    print("CPU/2 is half of the processor's time for the later call: what it takes where nothing else runs")
-    print(f"{'numbers':10}{'loading':>9}{'first':>9}{'later':>9}{'CPU/2':>9}{'peak GiB':>12}{'estimate':>12}")
+
+
+def numbers_of_this_processor() -> tuple[str, ...]:
+    """Emulated bfloat16 takes minutes and is never chosen."""
+    return ("bfloat16", "float32") if device.has_fast_bf16() else ("float32",)
+
+
+def main(report: Report) -> None:
+    section = report.section(
+        "Prompt",
+        f"SD-1.5 shapes, random weights, {SIDE} x {SIDE}, {STEPS} steps, no guidance, tiny VAE, 2 threads",
+    )
     environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE"}  # as `ml.runtime.process` starts workers
+    command = [sys.executable, "-m", "tests.benchmarks.diffusion"]
     with tempfile.TemporaryDirectory() as place:
-        subprocess.run([sys.executable, "-m", "tests.benchmarks.diffusion", "build", place], check=True)
-        for numbers in NUMBERS:
-            command = [sys.executable, "-m", "tests.benchmarks.diffusion", numbers, place]
-            subprocess.run(command, check=True, env=environment)
+        subprocess.run([*command, "build", place], check=True)
+        for numbers in report.cases(numbers_of_this_processor()):
+            runs = str(report.times(RUNS))
+            ended = subprocess.run(
+                [*command, numbers, place, runs], check=True, env=environment, stdout=subprocess.PIPE
+            )
+            measured = Measured(**json.loads(ended.stdout.splitlines()[-1]))
+            section.add(f"{numbers}, a later call", "s", measured.later_seconds)
+            # What it takes where nothing else runs.
+            section.add(f"{numbers}, its processor time / 2", "s", measured.later_cpu_seconds / 2)
+            section.add(f"{numbers}, first call", "s", measured.first_seconds)
+            section.add(f"{numbers}, loading", "s", measured.loading_seconds)
+            section.add(f"{numbers}, peak memory", "GiB", measured.peak_gib, at_most=measured.estimated_gib)
 
 
 if __name__ == "__main__":
     if sys.argv[1] == "build":
         build(Path(sys.argv[2]))
     else:
-        measure(Path(sys.argv[2]), sys.argv[1])
+        measured = measure(Path(sys.argv[2]), sys.argv[1], int(sys.argv[3]))
+        print(json.dumps(dataclasses.asdict(measured)))

@@ -7,17 +7,17 @@ a core is that of all of Chromium's processes while nobody touches the page. The
 
 import os
 import statistics
-import tempfile
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from tests.benchmarks import ours
+from tests.benchmarks.report import Report
 from tests.browser.conftest import CHROMIUM
 from tests.support.browser.visitors import sign_in
-from tests.support.server import RunningServer, running_server
+from tests.support.server import RunningServer
 
 VISITS = 7
 TRANSFER_MS = 1500.0
@@ -54,29 +54,21 @@ class Traffic:
             self.bytes += int(event["encodedDataLength"])
 
 
-def main() -> None:
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        running_server(Path(folder), {}) as server,
-        sync_playwright() as playwright,
-    ):
+def main(report: Report) -> None:
+    section = report.section("Pages", "in Chromium over loopback, with an empty cache, signed in")
+    with ours.serving() as server, sync_playwright() as playwright:
         arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
-        print(
-            "| page | usable (s, median) | requests | KB cold | idle (% of a core) |\n|---|---|---|---|---|"
-        )
-        for name, place in (("editor", EDITOR), ("dashboard", DASHBOARD)):
-            _print_row(browser, server, name, *place)
+        for name, place in report.cases({"editor": EDITOR, "dashboard": DASHBOARD}.items()):
+            _visit(browser, server, *place)  # compiles templates and fills the server's caches
+            visits = [_visit(browser, server, *place) for _ in range(report.times(VISITS))]
+            traffic = visits[-1][1]
+            section.add(f"{name}, usable after", "s", statistics.median(usable for usable, _ in visits))
+            section.add(f"{name}, requests", "", traffic.requests)
+            section.add(f"{name}, transferred", "KB", traffic.bytes / 1000)
+            idle = _idle_percent(browser, server, *place, seconds=2.0 if report.quick else IDLE_SECONDS)
+            section.add(f"{name}, idle tab", "% core", idle)
         browser.close()
-
-
-def _print_row(browser: Browser, server: RunningServer, name: str, path: str, ready: str) -> None:
-    _visit(browser, server, path, ready)  # compiles templates and fills the server's caches
-    visits = [_visit(browser, server, path, ready) for _ in range(VISITS)]
-    seconds = statistics.median(usable for usable, _ in visits)
-    traffic = visits[-1][1]
-    idle = _idle_percent(browser, server, path, ready)
-    print(f"| {name} | {seconds:.2f} | {traffic.requests} | {traffic.bytes / 1000:.0f} | {idle:.2f} |")
 
 
 def _open(browser: Browser, server: RunningServer) -> Page:
@@ -108,16 +100,16 @@ new MutationObserver((_, observer) => {
 """
 
 
-def _idle_percent(browser: Browser, server: RunningServer, path: str, ready: str) -> float:
+def _idle_percent(browser: Browser, server: RunningServer, path: str, ready: str, *, seconds: float) -> float:
     page = _open(browser, server)
     page.goto(server.address + path)
     page.wait_for_selector(ready, timeout=PATIENCE_MS)
     time.sleep(SETTLING_SECONDS)
     before = _processor_seconds(browser)
-    time.sleep(IDLE_SECONDS)
+    time.sleep(seconds)
     used = _processor_seconds(browser) - before
     page.context.close()
-    return 100 * used / IDLE_SECONDS
+    return 100 * used / seconds
 
 
 def _processor_seconds(browser: Browser) -> float:
@@ -125,7 +117,3 @@ def _processor_seconds(browser: Browser) -> float:
     processes = session.send("SystemInfo.getProcessInfo")["processInfo"]
     session.detach()
     return sum(float(process["cpuTime"]) for process in processes)
-
-
-if __name__ == "__main__":
-    main()

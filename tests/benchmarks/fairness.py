@@ -12,22 +12,22 @@ because outside a benchmark they would use other machines' cores.
 import multiprocessing
 import os
 import secrets
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing.synchronize import Event
-from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
 from PIL import Image
 
+from tests.benchmarks import ours
 from tests.benchmarks.load import percentile
+from tests.benchmarks.report import Report
 from tests.support.ml.photos import jpeg_bytes, photo
-from tests.support.server import RunningServer, running_server
+from tests.support.server import RunningServer
 
 MIB = 1024 * 1024
 GUESTS = 2
@@ -47,36 +47,28 @@ Seconds = dict[str, list[float]]
 Act = Callable[["_Guest"], object]
 
 
-def main() -> None:
-    with (
-        tempfile.TemporaryDirectory() as directory,
-        running_server(Path(directory) / "data", {"BGERASER_WORKERS": "2"}) as server,
-    ):
+def main(report: Report) -> None:
+    section = report.section(
+        "Fairness", f"a paid caller beside {GUESTS} hostile guests, in turns; the floor is the caller alone"
+    )
+    seconds_each = 3.0 if report.quick else SECONDS_EACH
+    with ours.serving(BGERASER_WORKERS="2") as server:
         paid = _PaidCaller(server)
         paid.call_all(4.0)  # first calls load engines and measure durations
         alone, beside = _nothing_measured(), _nothing_measured()
         with _guests(server) as allowed:
-            for _ in range(ROUNDS):
+            for _ in range(report.times(ROUNDS)):
                 _wait_until_idle(server)
-                _extend(alone, paid.call_all(SECONDS_EACH))
+                _extend(alone, paid.call_all(seconds_each))
                 allowed.set()
                 time.sleep(SETTLING_SECONDS)
-                _extend(beside, paid.call_all(SECONDS_EACH))
+                _extend(beside, paid.call_all(seconds_each))
                 allowed.clear()
-    print(f"A paid caller, milliseconds; load average {os.getloadavg()[0]:.1f}:")
     for tool in PAID_CALLS:
-        _print_row(tool, alone[tool], beside[tool])
-
-
-def _print_row(tool: str, alone: list[float], beside: list[float]) -> None:
-    ratio = percentile(beside, 95) / percentile(alone, 95)
-    verdict = "" if ratio <= BOUND_RATIO else f"  ABOVE {BOUND_RATIO:g}"
-    figures = "  ".join(
-        f"{name}: {len(seconds)} calls p50 {percentile(seconds, 50) * 1000:.0f}"
-        f" p95 {percentile(seconds, 95) * 1000:.0f}"
-        for name, seconds in (("alone", alone), (f"beside {GUESTS} guests", beside))
-    )
-    print(f"  {tool:10}  {figures}  ratio of p95 {ratio:.2f}{verdict}")
+        for percent in (50, 95):
+            floor, mine = (percentile(one[tool], percent) * 1000 for one in (alone, beside))
+            bound = BOUND_RATIO * floor if percent == 95 else None
+            section.add(f"{tool}, p{percent}", "ms", mine, floor=floor, at_most=bound)
 
 
 def _nothing_measured() -> Seconds:

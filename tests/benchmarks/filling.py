@@ -1,10 +1,9 @@
-"""Removing an object: seconds by the size of picture and object, and beside other ways to do it.
+"""Removing an object: seconds by the size of picture and object, beside OpenCV's inpainting (Telea, a blur).
 
 The work alone, in this process, without HTTP: a mask becomes a picture without the object.
 """
 
-import time
-from collections.abc import Callable
+from functools import partial
 
 import cv2
 import numpy as np
@@ -13,6 +12,8 @@ from PIL import Image
 from ml.pixels import Mask, Picture, Pixels
 from ml.tools import generative_fill
 from ml.tools.generative_fill import GenerativeFillParams
+from tests.benchmarks import load
+from tests.benchmarks.report import Report
 from tests.support.ml import photos
 from tests.support.ml.contexts import Calm
 
@@ -23,7 +24,24 @@ CASES = {
     "12 MP, object of 1400": ((4000, 3000), 1400),
 }
 PHOTO = "motorcycle_left"
-RUNS = 3
+TURNS = 3
+
+
+def main(report: Report) -> None:
+    section = report.section(
+        "Fill", "generative-fill without words, the best of several", "OpenCV's inpainting by Telea"
+    )
+    for case, (size, diameter) in report.cases(CASES.items()):
+        picture = Picture(_picture(size), "png")
+        mask = _object(size, diameter)
+        context = Calm({"mask": photos.png_bytes(mask)})
+        works = {
+            "ours": partial(generative_fill.run, picture, GenerativeFillParams(), context),
+            "peer": partial(cv2.inpaint, picture.pixels, mask, 5, cv2.INPAINT_TELEA),
+        }
+        timed = {name: partial(load.timed, work) for name, work in works.items()}
+        seconds = load.in_turns(timed, report.times(TURNS))
+        section.add(case, "s", min(seconds["ours"]), peer=min(seconds["peer"]))
 
 
 def _picture(size: tuple[int, int]) -> Pixels:
@@ -37,30 +55,3 @@ def _object(size: tuple[int, int], diameter: int) -> Mask:
     mask = np.zeros((size[1], size[0]), np.uint8)
     cv2.circle(mask, (size[0] // 2, size[1] // 2), diameter // 2, 255, -1)
     return mask
-
-
-def _seconds(work: Callable[[], object]) -> float:
-    took = []
-    for _ in range(RUNS):
-        began = time.perf_counter()
-        work()
-        took.append(time.perf_counter() - began)
-    return min(took)
-
-
-def main() -> None:
-    print(
-        "generative-fill without words: seconds (best of three); OpenCV's inpainting (Telea, a blur) beside"
-    )
-    print(f"{'case':24}{'ours s':>9}{'Telea s':>9}")
-    for case, (size, diameter) in CASES.items():
-        picture = Picture(_picture(size), "png")
-        mask = _object(size, diameter)
-        context = Calm({"mask": photos.png_bytes(mask)})
-        ours = _seconds(lambda: generative_fill.run(picture, GenerativeFillParams(), context))  # noqa: B023
-        telea = _seconds(lambda: cv2.inpaint(picture.pixels, mask, 5, cv2.INPAINT_TELEA))  # noqa: B023
-        print(f"{case:24}{ours:9.2f}{telea:9.2f}", flush=True)
-
-
-if __name__ == "__main__":
-    main()

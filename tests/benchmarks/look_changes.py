@@ -8,20 +8,20 @@ the page's own process and of all of Chromium's.
 
 import os
 import statistics
-import tempfile
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from tests.benchmarks import ours
+from tests.benchmarks.report import Report
 from tests.browser.conftest import CHROMIUM
 from tests.support.browser.editing import Editor
 from tests.support.browser.visitors import sign_in
 from tests.support.ml.photos import jpeg_bytes, photo
-from tests.support.server import RunningServer, running_server
+from tests.support.server import RunningServer
 
 SIZE = (4000, 3000)
 CLICKS = 20
@@ -41,24 +41,20 @@ KINDS: dict[str, tuple[str, ...]] = {
 BEFORE = {"color": "Color", "gradient": "Gradient", "shadow": "Color"}
 
 
-def main() -> None:
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        running_server(Path(folder), {}) as server,
-        sync_playwright() as playwright,
-    ):
+def main(report: Report) -> None:
+    section = report.section("Looks", "of a cut-out of 12 MP in Chromium, from a click to its frame")
+    with ours.serving() as server, sync_playwright() as playwright:
         arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
         page = _cut_out(browser, server)
-        print(f"load of the machine: {os.getloadavg()[0]:.1f} of {os.cpu_count()} cores")
-        print("| look | first (ms) | median (ms) | slowest (ms) |\n|---|---|---|---|")
-        for kind, buttons in KINDS.items():
-            first, *others = _times(page, buttons, BEFORE.get(kind))
-            median, slowest = statistics.median(others), max(others)
-            print(f"| {kind} | {first:.0f} | {median:.0f} | {slowest:.0f} |", flush=True)
-        own, all_of_it = _idle_percents(browser, page)
-        print(f"\nidle: {own:.2f} % of a core in the page's process, {all_of_it:.2f} % in all of Chromium's")
-        print(f"load of the machine: {os.getloadavg()[0]:.1f}")
+        for kind, buttons in report.cases(KINDS.items()):
+            first, *others = _times(page, buttons, BEFORE.get(kind), report.times(CLICKS))
+            section.add(f"{kind}, first", "ms", first)
+            section.add(f"{kind}, median", "ms", statistics.median(others))
+            section.add(f"{kind}, slowest", "ms", max(others))
+        own, all_of_it = _idle_percents(browser, page, 2.0 if report.quick else IDLE_SECONDS)
+        section.add("idle tab, the page's process", "% core", own)
+        section.add("idle tab, all of Chromium", "% core", all_of_it)
         browser.close()
 
 
@@ -79,13 +75,13 @@ def _cut_out(browser: Browser, server: RunningServer) -> Page:
     return page
 
 
-def _times(page: Page, buttons: tuple[str, ...], before: str | None) -> list[float]:
+def _times(page: Page, buttons: tuple[str, ...], before: str | None, clicks: int) -> list[float]:
     panel = page.locator(".panel")
     if before is not None:
         panel.get_by_role("button", name=before, exact=True).first.click()
         page.wait_for_timeout(RECORDED_MS)
     times = []
-    for count in range(CLICKS + 1):
+    for count in range(clicks + 1):
         page.evaluate("void (window.frameDrawn = new Promise((drawn) => (window.onFrameDrawn = drawn)))")
         panel.get_by_role("button", name=buttons[count % len(buttons)], exact=True).first.click()
         times.append(float(page.evaluate("window.frameDrawn")))
@@ -112,15 +108,15 @@ addEventListener("click", () => performance.mark("click"), { capture: true });
 """
 
 
-def _idle_percents(browser: Browser, page: Page) -> tuple[float, float]:
+def _idle_percents(browser: Browser, page: Page, seconds: float) -> tuple[float, float]:
     """Of a core: what the page's process uses, and all of Chromium's."""
     page.mouse.move(5, 5)
     time.sleep(SETTLING_SECONDS)
     before = _processor_seconds(browser)
-    time.sleep(IDLE_SECONDS)
+    time.sleep(seconds)
     after = _processor_seconds(browser)
     used = {kind: after[kind] - before.get(kind, 0.0) for kind in after}
-    return 100 * used["renderer"] / IDLE_SECONDS, 100 * sum(used.values()) / IDLE_SECONDS
+    return 100 * used["renderer"] / seconds, 100 * sum(used.values()) / seconds
 
 
 def _processor_seconds(browser: Browser) -> dict[str, float]:
@@ -132,7 +128,3 @@ def _processor_seconds(browser: Browser) -> dict[str, float]:
     for process in processes:
         seconds[process["type"]] = seconds.get(process["type"], 0.0) + float(process["cpuTime"])
     return seconds
-
-
-if __name__ == "__main__":
-    main()

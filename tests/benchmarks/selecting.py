@@ -1,22 +1,38 @@
 """Magic select over HTTP: seconds to the first click's mask on a stored photo, and to the next one's."""
 
 import statistics
-import tempfile
 import time
-from pathlib import Path
 
 import httpx
 
-from tests.benchmarks.bg_removal import SIZES, jpegs_of
-from tests.support.server import running_server
+from tests.benchmarks import ours
+from tests.benchmarks.photos import SIZES, SMALL, jpegs_of
+from tests.benchmarks.report import Report
 
 _NEXT_CLICKS = 4
 
 
-def _clicks(client: httpx.Client, image_id: str, size: tuple[int, int]) -> list[float]:
+def main(report: Report) -> None:
+    section = report.section(
+        "Selection", "magic-select on a stored photo over HTTP, from a click to its mask"
+    )
+    with ours.serving() as server, server.client(server.customer) as client:
+        _clicks(client, jpegs_of(SMALL)[0], SMALL, 1)  # loads the networks
+        for name, size in report.cases(SIZES.items()):
+            first, later = [], []
+            for photo in report.cases(jpegs_of(size)):
+                one, *others = _clicks(client, photo, size, report.times(_NEXT_CLICKS))
+                first.append(one)
+                later.extend(others)
+            section.add(f"{name}, first click", "s", statistics.median(first))
+            section.add(f"{name}, next click", "s", statistics.median(later))
+
+
+def _clicks(client: httpx.Client, photo: bytes, size: tuple[int, int], next_clicks: int) -> list[float]:
     """Seconds from each click to its mask."""
+    image_id = client.post("/api/images", files={"image": photo}).json()["data"]["imageId"]
     seconds = []
-    for number in range(1 + _NEXT_CLICKS):
+    for number in range(1 + next_clicks):
         x, y = size[0] * (4 + number) // 10, size[1] // 2
         began = time.perf_counter()
         answer = client.post(
@@ -25,22 +41,3 @@ def _clicks(client: httpx.Client, image_id: str, size: tuple[int, int]) -> list[
         seconds.append(time.perf_counter() - began)
         assert answer.status_code == 200, answer.text
     return seconds
-
-
-def main() -> None:
-    print("magic-select: median seconds to the first click's mask and to the next one's, aims 0.6 and 0.15")
-    with (
-        tempfile.TemporaryDirectory() as data_dir,
-        running_server(Path(data_dir), {}) as server,
-        server.client(server.customer) as client,
-    ):
-        for name, size in {"warm": (600, 400), **SIZES}.items():
-            first, later = [], []
-            for photo in jpegs_of(size):
-                stored = client.post("/api/images", files={"image": photo}).json()["data"]["imageId"]
-                one, *others = _clicks(client, stored, size)
-                first.append(one)
-                later.extend(others)
-            if name != "warm":
-                middle = statistics.median(first), statistics.median(later)
-                print(f"{name:6} first {middle[0]:6.2f}  next {middle[1]:6.2f}", flush=True)

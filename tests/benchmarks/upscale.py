@@ -1,76 +1,92 @@
-"""Upscaling beside ncnn on the same weights, in one run: seconds a picture, and ours over theirs.
+"""Upscaling beside ncnn on the same weights, in turns: seconds a picture.
 
 ncnn gets tiles of 256 without overlap, since a whole picture of a megapixel takes it 5 GB; ours is the whole
-engine, with overlaps and blending. Both use two threads. `first` includes compiling for the picture's shape.
+engine, with overlaps and blending. Both use two threads. The first call includes compiling for the picture's
+shape. Both results must be nearly the same picture.
 """
 
 import statistics
-import time
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from PIL import Image
 
-from ml.engines import upscaling
+from ml.engines.cache import EngineCache
 from ml.engines.network_facts import UPSCALING_FACTS
 from ml.pixels import Pixels
+from tests.benchmarks import load
+from tests.benchmarks.report import DIRECTORY, Report
 from tests.support import checkpoints
 from tests.support.ml.ncnn_reference import Reference
 from tests.support.ml.photos import photo
 
 THREADS = 2
 TILE = 256
+_ENGINE_BYTES = 4 << 30
 #: Checkpoint, what it stands for, size of the picture, and how often it is measured.
 CASES = (
     ("span-x2", "fast x2, 1 MP", (1280, 768), 3),
     ("span-x4", "fast x4, 1 MP", (1280, 768), 3),
     ("realesrgan-x4plus", "quality x4, 0.06 MP", (256, 256), 1),
 )
+#: The mean difference, in levels of 255, up to which two results count as the same picture. `quality`
+#: corrects the network's colours, which changes them by 4 levels.
+SAME_LEVELS = 6.0
 
 
-def _seconds(work: Callable[[], None]) -> float:
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began
+def main(report: Report) -> None:
+    section = report.section(
+        "Upscale", f"the engines alone, same weights, {THREADS} threads, a picture", "ncnn"
+    )
+    engines = EngineCache(checkpoints.models_dir(), DIRECTORY / "cache", "cpu", _ENGINE_BYTES, THREADS)
+    for checkpoint, title, size, times in report.cases(CASES):
+        picture = np.asarray(Image.fromarray(photo("coffee")).resize(size, Image.Resampling.LANCZOS))
+        ours, theirs = _ours(engines, checkpoint, picture), _theirs(checkpoint, picture)
+        first = load.timed(ours)
+        difference = float(np.abs(ours().astype(np.int16) - theirs()).mean())
+        precision = engines.precision(checkpoint)
+        section.note(f"{title}: in {precision}; both results differ by {difference:.2f} levels on average.")
+        if difference > SAME_LEVELS:
+            raise RuntimeError(f"{title}: ours and ncnn's result are not the same picture")
+        works = {"ours": partial(load.timed, ours), "peer": partial(load.timed, theirs)}
+        seconds = load.in_turns(works, report.times(times))
+        mine, peer = (statistics.median(seconds[name]) for name in ("ours", "peer"))
+        section.add(title, "s", mine, peer=peer)
+        section.add(f"{title}, first call", "s", first)
 
 
-def _ours(checkpoint: str, picture: Pixels) -> Callable[[], None]:
-    engine = upscaling.load(checkpoints.models_dir(), checkpoint, THREADS)
+def _ours(engines: EngineCache, checkpoint: str, picture: Pixels) -> Callable[[], Pixels]:
+    engine = engines.upscaler(checkpoint)
     factor = engine.facts.tiling.factor
     result = np.empty((picture.shape[0] * factor, picture.shape[1] * factor, 3), np.uint8)
 
-    def work() -> None:
+    def work() -> Pixels:
         engine.enlarge(picture, result, lambda share: None)
+        return result
 
     return work
 
 
-def _theirs(checkpoint: str, picture: Pixels) -> Callable[[], None]:
+def _theirs(checkpoint: str, picture: Pixels) -> Callable[[], Pixels]:
     folder = checkpoints.models_dir()
     files = tuple(folder / name for name in UPSCALING_FACTS[checkpoint].files)
     reference = Reference(*files, exact=False, threads=THREADS)
     channels_first = picture.transpose(2, 0, 1).astype(np.float32) / np.float32(255)
 
-    def work() -> None:
-        for top in range(0, picture.shape[0], TILE):
-            for left in range(0, picture.shape[1], TILE):
-                reference.run(channels_first[:, top : top + TILE, left : left + TILE])
+    def work() -> Pixels:
+        rows = [
+            np.concatenate(
+                [
+                    reference.run(channels_first[:, top : top + TILE, left : left + TILE])
+                    for left in range(0, picture.shape[1], TILE)
+                ],
+                axis=2,
+            )
+            for top in range(0, picture.shape[0], TILE)
+        ]
+        whole = np.concatenate(rows, axis=1).transpose(1, 2, 0)
+        answer: Pixels = np.clip(whole * 255 + 0.5, 0, 255).astype(np.uint8)
+        return answer
 
     return work
-
-
-def main() -> None:
-    print("upscale: seconds a picture, same weights, two threads")
-    print(f"{'':22}{'first':>8}{'ours':>8}{'ncnn':>8}{'ratio':>8}")
-    for checkpoint, title, size, times in CASES:
-        picture = np.asarray(Image.fromarray(photo("coffee")).resize(size, Image.Resampling.LANCZOS))
-        ours, theirs = _ours(checkpoint, picture), _theirs(checkpoint, picture)
-        first = _seconds(ours)
-        # Taken in turns, so that whatever else the machine does weighs on both.
-        pairs = [(_seconds(ours), _seconds(theirs)) for _ in range(times)]
-        mine, peer = (statistics.median(column) for column in zip(*pairs, strict=True))
-        print(f"{title:22}{first:8.2f}{mine:8.2f}{peer:8.2f}{peer / mine:8.1f}", flush=True)
-
-
-if __name__ == "__main__":
-    main()

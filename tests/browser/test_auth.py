@@ -257,8 +257,15 @@ def test_settings_sign_out_other_browsers_and_change_the_password(
     assert download.value.suggested_filename == "bgeraser-statement.csv"
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", ["desktop", "phone"])
+@pytest.mark.parametrize(
+    ("scheme", "width"),
+    [
+        ("light", "desktop"),
+        ("dark", "phone"),
+        pytest.param("dark", "desktop", marks=pytest.mark.long),
+        pytest.param("light", "phone", marks=pytest.mark.long),
+    ],
+)
 def test_every_page_is_accessible_and_fits_its_viewport(
     new_page: NewPage, mailing_server: RunningServer, server: RunningServer, scheme: str, width: str
 ) -> None:

@@ -15,6 +15,8 @@ LOOKS: list[dict[str, str]] = [
     {"bg_gradient": "#fff3e0 #f2a65a 135"},
     {"bg_blur": "30"},
     {"bg_blur": "15", "subject_scale": "50"},
+    {"bg_blur": "10"},
+    {"bg_blur": "5"},
     {"bg_scene": "oak-table", "subject_rotate": "25"},
     {"bg_color": "#ffffff", "shadow": "drop", "shadow_opacity": "80"},
     {
@@ -86,6 +88,7 @@ _COMPARE = """async (looks) => {
     for (const look of looks) {
         const { step } = await client.addLook(project.id, cut.id, look);
         await composer.load(cut.cutout, step.cutout.backgroundUrl);
+        await composer.sharpen(cut.cutout, look);
         const canvas = composer.compose(cut.cutout, look, step.cutout.backgroundUrl);
         const { size, isExact } = composer.frameOf(cut.cutout, look);
         const { width, height } = canvas;
@@ -143,13 +146,13 @@ def test_the_frame_of_a_large_photo_is_the_servers_to_the_pixel(editor: Editor) 
 
 
 def _random_look(chance: random.Random) -> dict[str, str]:
-    """In the result's full size. The photo itself is shown only blurred: its preview is compressed."""
+    """In the result's full size. The photo itself is shown only blurred: its previews are compressed."""
     look = chance.choice(
         [
             {"bg_color": chance.choice(["#ffffff", "#1f3a5f", "#844"])},
             {"bg_gradient": f"#fff3e0 #4fae8a {chance.randrange(-180, 360)}"},
             {"bg_scene": chance.choice(["oak-table", "bokeh-garden", "terrazzo", "studio-blue"])},
-            {"bg_blur": chance.choice(["25", "40", "100"])},
+            {"bg_blur": chance.choice(["5", "25", "100"])},
         ]
     )
     size = f"{chance.randrange(150, 900)}x{chance.randrange(150, 800)}"
@@ -205,6 +208,11 @@ _DRAFT = """async () => {
     const composer = new Composer(presets);
     await composer.load(cutout);
     const looks = [{ bg_blur: "30" }, { shadow: "drop" }, { shadow: "contact" }];
+    const edges = [
+        { feather: "6" },
+        { shift_edge: "-3", decontaminate: "false" },
+        { outline_width: "3%", crop: "true", bg_color: "#fff" },
+    ];
     const areExact = () => looks.map((look) => composer.draft(cutout, look).isExact);
     const pixels = (canvas) => {
         const { width, height } = canvas;
@@ -219,6 +227,22 @@ _DRAFT = """async () => {
     const answer = { interrupted: await interrupted, before: areExact() };
     await composer.warmUp(cutout, new AbortController().signal);
     answer.after = areExact();
+    answer.edges = [];
+    for (const look of edges) {
+        const rough = composer.draft(cutout, look);
+        const roughFrame = composer.frameOf(cutout, look);
+        const exact = await composer.composeInSlices(cutout, look);
+        const shown = new OffscreenCanvas(exact.width, exact.height);
+        shown.getContext("2d").drawImage(rough.canvas, 0, 0, exact.width, exact.height);
+        const [some, others] = [pixels(shown), pixels(exact)];
+        const sum = some.reduce((sum, value, at) => sum + Math.abs(value - others[at]), 0);
+        answer.edges.push({
+            isDraftExact: rough.isExact,
+            mean: sum / some.length,
+            away: Math.abs(roughFrame.size.width - composer.frameOf(cutout, look).size.width),
+            isKept: composer.draft(cutout, look).canvas === exact,
+        });
+    }
     const framed = { preset: "square", bg_color: "#ffffff", shadow: "drop" };
     const draft = composer.draft(cutout, framed);
     const exact = await composer.composeInSlices(cutout, framed);
@@ -237,6 +261,11 @@ def test_a_look_is_drawn_roughly_at_once_and_likely_ones_are_prepared(editor: Ed
     answer = editor.page.evaluate(_DRAFT)
     assert (answer["interrupted"], answer["before"]) == ("interrupted", [False, False, False])
     assert answer["after"] == [True, True, True]
+    for edge in answer["edges"]:
+        assert not edge["isDraftExact"], edge
+        assert edge["mean"] < 4, edge
+        assert edge["away"] <= 8, edge
+        assert edge["isKept"], edge
     assert not answer["isDraftExact"]
     assert answer["isSameFrame"]
     assert answer["mean"] < 2

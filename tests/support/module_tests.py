@@ -135,7 +135,6 @@ TESTED_THROUGH = {
     "ml/checkpoints/fetching/package_archives.py": "ml/checkpoints/fetching/test_pull.py",
     "ml/checkpoints/fetching/repositories.py": "ml/checkpoints/fetching/test_hub.py",
     "ml/checkpoints/licences.py": "ml/engines/test_pipeline_folder.py",
-    "ml/device.py": "ml/engines/test_engines.py",
     "ml/editing/brushing.py": "ml/tools/test_brush.py",
     "ml/editing/engine_selection.py": "ml/tools/test_generative_fill.py",
     "ml/editing/expanding.py": "ml/tools/test_generative_expand.py",

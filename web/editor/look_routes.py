@@ -1,7 +1,10 @@
-"""Looks of cut-outs: `/editor/projects/{id}/looks`, `…/cutouts/{image_id}`, `…/steps/{id}/rendering`."""
+"""Looks of cut-outs: `/editor/projects/{id}/looks`, `…/cutouts/{image_id}`, `…/photos/{image_id}`,
+`…/steps/{id}/rendering`.
+"""
 
 import contextlib
 import json
+from collections.abc import Callable
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -10,8 +13,9 @@ from starlette.responses import Response
 
 from api.calls.unbilled_admission import UnbilledKind
 from api.editor import looks, projects, rendering, unbilled_images
-from api.editor.layers import BACKGROUND_ID
+from api.editor.layers import BACKGROUND_ID, layers_of
 from api.editor.models import Step
+from api.editor.owners import ProjectOwner
 from api.errors import InvalidParameter, NotFound, RateLimited, StorageFull
 from api.http import dependencies, forms, responses
 from api.http.routes.get_and_head import add_get
@@ -21,7 +25,7 @@ from ml.errors import MlError
 from ml.imaging import codecs
 from ml.tools.bg_removal_params import BgRemovalParams
 from web.editor import access, schemas
-from web.editor.access import EditorServicesDependency, Reader, Writer
+from web.editor.access import EditorServices, EditorServicesDependency, Reader, Writer
 from web.editor.project_routes import find_step
 
 #: Left, top, right and bottom of what is visible of a cut-out at full size, as JSON; null if nothing is.
@@ -37,6 +41,7 @@ def add_to(app: FastAPI) -> None:
     app.add_api_route(f"{prefix}/steps/{{step_id}}/rendering", render, **hidden)
     add_get(app, f"{prefix}/steps/{{step_id}}/thumbnail", show_thumbnail, include_in_schema=False)
     add_get(app, f"{prefix}/cutouts/{{image_id}}", show_cutout, include_in_schema=False)
+    add_get(app, f"{prefix}/photos/{{image_id}}", show_photo, include_in_schema=False)
 
 
 async def add_look(
@@ -107,23 +112,53 @@ async def show_cutout(
 ) -> Response:
     """The stored cut-out at the size of previews, without loss, for the browser to draw looks from."""
     services = editor.services
-    now = services.clock()
-
-    def check(session: Session) -> None:
-        project = projects.find(session, owner, project_id, now)
-        if all(step.cutout_id != image_id for step in projects.steps_of(session, project)):
-            raise NotFound("No such cut-out in this project.")
-
-    await services.database.read(check)
+    await _check_layer(editor, owner, project_id, lambda step: step.cutout_id == image_id)
     image = await unbilled_images.find(services, image_id)
     claimant = owner.claimant(dependencies.address_of(request))
     reading = previews.read_cutout(services, image, claimant)
     preview = await dependencies.while_connected(request, reading)
     headers = {
-        **responses.file_headers("cutout", "png"),
-        "Content-Disposition": "inline",
-        "Cache-Control": "private, max-age=86400, immutable",
+        **_layer_headers("cutout", "png"),
         # A frame that follows the subject depends on its box to the pixel, which the preview does not show.
         BOX_HEADER: json.dumps(preview.box),
     }
     return Response(preview.content, headers=headers)
+
+
+async def show_photo(
+    project_id: str, image_id: str, request: Request, owner: Reader, editor: EditorServicesDependency
+) -> Response:
+    """The photo of a cut-out at the size of previews, hardly compressed, for looks that show parts of it."""
+
+    def is_photo(step: Step) -> bool:
+        layers = layers_of(step)
+        return layers is not None and layers.photo_id == image_id
+
+    await _check_layer(editor, owner, project_id, is_photo)
+    image = await unbilled_images.find(editor.services, image_id)
+    claimant = owner.claimant(dependencies.address_of(request))
+    reading = previews.read_sharp(editor.services, image, claimant)
+    content = await dependencies.while_connected(request, reading)
+    return Response(content, headers=_layer_headers("photo", "jpg"))
+
+
+async def _check_layer(
+    editor: EditorServices, owner: ProjectOwner, project_id: str, is_of: Callable[[Step], bool]
+) -> None:
+    """Raise `NotFound` unless the image belongs to a step of this project."""
+    now = editor.services.clock()
+
+    def check(session: Session) -> None:
+        project = projects.find(session, owner, project_id, now)
+        if not any(is_of(step) for step in projects.steps_of(session, project)):
+            raise NotFound("No such cut-out in this project.")
+
+    await editor.services.database.read(check)
+
+
+def _layer_headers(name: str, format: str) -> dict[str, str]:
+    return {
+        **responses.file_headers(name, format),
+        "Content-Disposition": "inline",
+        "Cache-Control": "private, max-age=86400, immutable",
+    }

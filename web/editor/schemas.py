@@ -102,6 +102,7 @@ def _cutout(services: Services, row: Step) -> dict[str, Any] | None:
         "url": f"/editor/projects/{row.project_id}/cutouts/{layers.cutout_id}",
         "photoId": layers.photo_id,
         "photoUrl": address(services, layers.photo_id, OFFERED_WIDTH),
+        "sharpPhotoUrl": f"/editor/projects/{row.project_id}/photos/{layers.photo_id}",
         "backgroundUrl": _background_url(services, layers),
         "width": layers.width,
         "height": layers.height,

@@ -7,7 +7,7 @@ import struct
 from PIL import Image
 
 from ml.imaging.formats import cicp, exif, item_container
-from ml.imaging.formats.opened import MAX_PROFILE_BYTES, Opened, check_size
+from ml.imaging.formats.opened import ANIMATED, MAX_PROFILE_BYTES, Opened, check_size
 
 # An item of type Exif in the file's directory. By the standard the container's rotation takes precedence, and
 # Pillow would parse the whole block on opening, which a malicious file can expand to gigabytes.
@@ -39,7 +39,8 @@ def read(data: bytes, max_pixels: int) -> Opened:
     check_size(*image.size, max_pixels)
     picture = image.copy()  # without the decoder and its frame
     # Pillow reports the container's rotation and mirroring in EXIF's numbers.
-    return Opened(picture, _profile(data, image), exif.orientation(image.info.get("exif")))
+    warnings = (ANIMATED,) if getattr(image, "n_frames", 1) > 1 else ()
+    return Opened(picture, _profile(data, image), exif.orientation(image.info.get("exif")), warnings)
 
 
 def _profile(data: bytes, image: Image.Image) -> bytes | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from PIL import Image
 
 from ml.errors import UnreadablePicture
-from ml.imaging.formats.opened import Opened, check_size, damaged_picture
+from ml.imaging.formats.opened import ANIMATED, Opened, check_size, damaged_picture
 
 # Compressed data is in pieces of up to 255 bytes: the largest upload has about 100,000 of them.
 _MAX_PIECES = 400_000
@@ -16,7 +16,6 @@ _HEADER_BYTES = 13
 _FRAME, _EXTENSION, _END = 0x2C, 0x21, 0x3B
 _CONTROL = 0xF9  # the extension with a frame's transparent colour
 _HAS_PALETTE, _IS_INTERLACED = 0x80, 0x40
-ANIMATED = "The file is an animation: only its first frame is used."
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,9 @@ MAX_PROFILE_BYTES = 4 << 20
 #: and the cost of code that works by rows or by side length would exceed what its pixel count suggests.
 MAX_SIDE_PIXELS = 65_535
 
+#: Warning for animated GIF, PNG, WebP and AVIF files.
+ANIMATED = "The file is an animation: only its first frame is used."
+
 _ROWS_AT_ONCE = 256
 _SEARCHED_AT_ONCE = 1 << 18
 

@@ -12,11 +12,13 @@ from PIL import Image
 
 from ml.imaging.formats import cicp, display_profile, exif, icc, png16
 from ml.imaging.formats.display_profile import Chromaticities, Chromaticity
-from ml.imaging.formats.opened import MAX_PROFILE_BYTES, Opened, check_size, damaged_picture
+from ml.imaging.formats.opened import ANIMATED, MAX_PROFILE_BYTES, Opened, check_size, damaged_picture
+from ml.imaging.transparency import without_hidden_colors
+from ml.pixels import Pixels
 
 # Writers flush 8 KiB and more at a time; files of only tiny chunks would occupy a worker.
 _MAX_CHUNKS = 100_000
-_GREY, _RGB, _PALETTE = 0, 2, 3  # colour types without an alpha channel
+_GREY, _RGB, _PALETTE, _RGBA = 0, 2, 3, 6  # colour types
 _PIXELS = {b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS"}
 # Chunks that define how pixels are displayed, each at most once.
 _APPEARANCE = {
@@ -36,6 +38,14 @@ _GAMMA_MIN, _GAMMA_MAX = 0.1, 10.0
 _GAMMA_OF_SRGB = 0.45455  # as the standard writes it
 _SAME_GAMMA = 0.05
 _SAME_CHROMATICITY = 0.005
+# For encoding.
+_UP_FILTER = 2
+# Of ISA-L's levels 0 to 3, higher ones gain less than a hundredth. Repetitions in photos are mostly runs: a
+# window of 512 bytes gives shorter distances and files up to a tenth smaller than one of 32 KiB.
+_DEFLATE_LEVEL = 1
+_WINDOW_BITS = 9
+# These fit into the CPU cache.
+_STRIP_BYTES = 1 << 19
 NO_END = "The file lacks its end chunk; the image is complete."
 
 
@@ -53,6 +63,7 @@ class _Parts:
     chromaticities: Chromaticities | None = None
     dpi: tuple[float, float] | None = None
     exif: bytes | None = None
+    frames: int = 1  # of an animation
 
 
 def size(data: bytes) -> tuple[int, int]:
@@ -81,6 +92,8 @@ def read(data: bytes, max_pixels: int) -> Opened:
     if b"IEND" not in parts.names:
         parts.kept.append(_END)
         warnings = (NO_END,)
+    if parts.frames > 1:
+        warnings = (*warnings, ANIMATED)
     return Opened(
         _load(parts), _profile(parts), exif.orientation(parts.exif), warnings, dpi=parts.dpi, exif=parts.exif
     )
@@ -193,6 +206,8 @@ def _note(parts: _Parts, name: bytes, payload: bytes) -> None:
         numbers = [number / _PARTS for number in struct.unpack(">8I", payload)]
         pairs = (Chromaticity(*numbers[at : at + 2]) for at in range(0, 8, 2))
         parts.chromaticities = Chromaticities(*pairs)
+    elif name == b"acTL" and len(payload) == 8:
+        parts.frames = struct.unpack_from(">I", payload)[0]
     elif name == b"pHYs" and len(payload) == 9:
         parts.dpi = _dpi(payload)
     elif name == b"cICP" and len(payload) == 4:  # by the standard it takes precedence over iCCP
@@ -237,6 +252,38 @@ def display_chunks(dpi: tuple[float, float] | None, exif_block: bytes | None = N
         return tagged
     across, down = (max(1, round(value / _INCH)) for value in dpi)
     return tagged + _chunk_bytes(b"pHYs", struct.pack(">IIB", across, down, 1))
+
+
+def encode_fast(pixels: Pixels) -> bytes:
+    """H x W x 3|4 with one row filter (up) and ISA-L's deflate; colour under transparent pixels is zeroed.
+
+    A cut-out of 9 megapixels takes 0.07 s. libpng with run-length compression took 0.23 s for a file a tenth
+    larger.
+    """
+    from isal import isal_zlib
+
+    height, width, channels = pixels.shape
+    row_bytes = width * channels
+    color_type = _RGBA if channels == 4 else _RGB
+    header = struct.pack(">IIBBBBB", width, height, 8, color_type, 0, 0, 0)
+    compressed: list[bytes] = []
+    compressor = isal_zlib.compressobj(_DEFLATE_LEVEL, wbits=_WINDOW_BITS)
+    rows_at_once = min(height, max(1, _STRIP_BYTES // row_bytes))
+    # The first byte of each row names its filter.
+    filtered = np.full((rows_at_once, 1 + row_bytes), _UP_FILTER, np.uint8)
+    above = np.zeros(row_bytes, np.uint8)
+    for top in range(0, height, rows_at_once):
+        strip = np.ascontiguousarray(pixels[top : top + rows_at_once])
+        if channels == 4:
+            strip = without_hidden_colors(strip)
+        rows = strip.reshape(len(strip), row_bytes)
+        np.subtract(rows[0], above, out=filtered[0, 1:])
+        np.subtract(rows[1:], rows[:-1], out=filtered[1 : len(rows), 1:])
+        above = rows[-1]
+        compressed.append(compressor.compress(filtered[: len(rows)]))
+    compressed.append(compressor.flush())
+    chunks = [_chunk_bytes(b"IDAT", part) for part in compressed if part]
+    return b"".join([_SIGNATURE, _chunk_bytes(b"IHDR", header), *chunks, _END])
 
 
 def add_chunks(content: bytes, chunks: bytes) -> bytes:

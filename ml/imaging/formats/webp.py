@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from PIL import Image
 
 from ml.imaging.formats import exif, icc
-from ml.imaging.formats.opened import MAX_PROFILE_BYTES, Opened, check_size, damaged_picture
+from ml.imaging.formats.opened import ANIMATED, MAX_PROFILE_BYTES, Opened, check_size, damaged_picture
 
 # A long animation has a few thousand frames; EXIF may follow them.
 _MAX_CHUNKS = 20_000
@@ -82,13 +82,13 @@ def read(data: bytes, max_pixels: int) -> Opened:
     check_size(*size(data), max_pixels)
     kept: list[bytes] = []
     extra: dict[bytes, bytes] = {}
-    has_frame = False
+    frames = 0
     for name, payload in _chunks(data):
+        frames += name == b"ANMF"
         if name == b"VP8X" and not kept:
             flags = payload[0] & ~(_HAS_PROFILE | _HAS_EXIF | _HAS_XMP)
             kept.append(_chunk(name, bytes([flags]) + payload[1:]))
-        elif name in _PIXELS or (name == b"ANMF" and not has_frame):
-            has_frame = has_frame or name == b"ANMF"
+        elif name in _PIXELS or (name == b"ANMF" and frames == 1):
             kept.append(_chunk(name, payload))
         elif name in (b"ICCP", b"EXIF") and len(payload) <= MAX_PROFILE_BYTES:
             extra.setdefault(name, payload)
@@ -96,7 +96,8 @@ def read(data: bytes, max_pixels: int) -> Opened:
     check_size(*image.size, max_pixels)
     # The copy releases the decoder, which holds two canvases.
     block = extra.get(b"EXIF")
-    return Opened(image.copy(), extra.get(b"ICCP"), exif.orientation(block), exif=block)
+    warnings = (ANIMATED,) if frames > 1 else ()
+    return Opened(image.copy(), extra.get(b"ICCP"), exif.orientation(block), warnings, exif=block)
 
 
 def _file(chunks: list[bytes]) -> bytes:

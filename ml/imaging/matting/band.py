@@ -1,23 +1,42 @@
 """The uncertain part of a matte, and its full-size tiles.
 
-Only some pixels of a photo need full-size work, usually one in ten. They are processed in tiles, and other
-tiles are skipped, which limits time and memory.
+Only some pixels of a photo need full-size work, usually one in ten. They are processed in tiles that fit
+around them, which limits time and memory.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TypeVar, cast
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.pixels import Mask, Matte
+from ml.pixels import Mask, Matte, Pixels
 
 Floats = NDArray[np.float32]
+AnyPixels = TypeVar("AnyPixels", Pixels, Mask)
 
-# A tile's floats fit into the CPU cache.
-_TILE_PIXELS = 256
+# A tile's floats fit into the CPU cache. Edges are lines, so half the side covers half as many other pixels.
+_TILE_PIXELS = 128
 _CERTAIN_WITHIN = 0.02
+
+
+def reduced(pixels: AnyPixels, size: tuple[int, int]) -> AnyPixels:
+    """`pixels` at (width, height), averaged by area.
+
+    Halving is ten times as fast as OpenCV's other reductions, so it comes first. Not down to less than 1.5
+    times the size: the second reduction would blur the first.
+    """
+    width, height = size
+    while (
+        pixels.shape[1] >= 3 * width
+        and pixels.shape[0] >= 3 * height
+        and pixels.shape[0] % 2 == pixels.shape[1] % 2 == 0
+    ):
+        half = pixels.shape[1] // 2, pixels.shape[0] // 2
+        pixels = cast(AnyPixels, cv2.resize(pixels, half, interpolation=cv2.INTER_AREA))
+    return cast(AnyPixels, cv2.resize(pixels, size, interpolation=cv2.INTER_AREA))
 
 
 def uncertain(matte: Matte, grow_pixels: int) -> Mask:
@@ -77,13 +96,15 @@ class Tile:
 
 
 def tiles(mask: Mask) -> Iterator[Tile]:
-    """The tiles of a full-size picture in which `mask` (H x W) has a pixel that is not 0."""
+    """Tiles of a picture that together cover the pixels at which `mask` (H x W) is not 0.
+
+    The picture is divided into squares, and a tile is the box around such pixels of a square.
+    """
     height, width = mask.shape
     for top in range(0, height, _TILE_PIXELS):
         for left in range(0, width, _TILE_PIXELS):
-            window = (
-                slice(top, min(top + _TILE_PIXELS, height)),
-                slice(left, min(left + _TILE_PIXELS, width)),
-            )
-            if mask[window].any():
-                yield Tile(window, height, width)
+            square = mask[top : top + _TILE_PIXELS, left : left + _TILE_PIXELS]
+            x, y, across, down = cv2.boundingRect(square)
+            if across and down:
+                rows, columns = slice(top + y, top + y + down), slice(left + x, left + x + across)
+                yield Tile((rows, columns), height, width)

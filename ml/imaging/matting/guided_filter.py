@@ -24,25 +24,26 @@ def coefficients(picture: Floats, matte: Matte, radius_pixels: int) -> Floats:
         blurred: Floats = cv2.blur(values, window, borderType=cv2.BORDER_REFLECT)
         return blurred
 
-    colors = mean(picture)
+    channels = cv2.split(picture)
+    colors = [mean(channel) for channel in channels]
     opacity = mean(matte)
-    together = mean(picture * matte[..., None]) - colors * opacity[..., None]
+    together = [
+        mean(channel * matte) - color * opacity for channel, color in zip(channels, colors, strict=True)
+    ]
     rr, rg, rb, gg, gb, bb = (
-        mean(picture[..., i] * picture[..., j]) - colors[..., i] * colors[..., j]
-        for i in range(3)
-        for j in range(i, 3)
+        mean(channels[i] * channels[j]) - colors[i] * colors[j] for i in range(3) for j in range(i, 3)
     )
     rr, gg, bb = rr + _REGULARISATION, gg + _REGULARISATION, bb + _REGULARISATION
     # The inverse of the symmetric 3 x 3 covariance by its cofactors: numpy's solver takes ten times as long.
+    first, second, third = gg * bb - gb * gb, rb * gb - rg * bb, rg * gb - rb * gg
     cofactors = (
-        (gg * bb - gb * gb, rb * gb - rg * bb, rg * gb - rb * gg),
-        (rb * gb - rg * bb, rr * bb - rb * rb, rg * rb - rr * gb),
-        (rg * gb - rb * gg, rg * rb - rr * gb, rr * gg - rg * rg),
+        (first, second, third),
+        (second, rr * bb - rb * rb, rg * rb - rr * gb),
+        (third, rg * rb - rr * gb, rr * gg - rg * rg),
     )
-    determinant = rr * cofactors[0][0] + rg * cofactors[0][1] + rb * cofactors[0][2]
-    answer = np.empty((*matte.shape, 4), np.float32)
-    for row in range(3):
-        slope = sum(cofactors[row][column] * together[..., column] for column in range(3))
-        answer[..., row] = slope / determinant
-    answer[..., 3] = opacity - np.einsum("hwc,hwc->hw", answer[..., :3], colors)
-    return mean(answer)
+    scale = 1 / (rr * first + rg * second + rb * third)
+    slopes = [
+        (row[0] * together[0] + row[1] * together[1] + row[2] * together[2]) * scale for row in cofactors
+    ]
+    rest = opacity - slopes[0] * colors[0] - slopes[1] * colors[1] - slopes[2] * colors[2]
+    return mean(cv2.merge([*slopes, rest]))

@@ -4,7 +4,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.pixels import Matte, Pixels
+from ml.imaging.matting import band
+from ml.pixels import Mask, Matte, Pixels
 
 Floats = NDArray[np.float32]
 Region = NDArray[np.bool_]
@@ -39,7 +40,7 @@ def open_holes(picture: Pixels, matte: Matte, largest_share: float = _LARGEST) -
         min(matte.shape[1], picture.shape[1], _MAX_SIDE),
         min(matte.shape[0], picture.shape[0], _MAX_SIDE),
     )
-    small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA).astype(np.float32)
+    small = band.reduced(picture, size).astype(np.float32)
     opacity = cv2.resize(matte, size, interpolation=cv2.INTER_AREA)
     holes = _holes(small, opacity, largest_share)
     if not holes.any():
@@ -53,23 +54,27 @@ def open_holes(picture: Pixels, matte: Matte, largest_share: float = _LARGEST) -
 def _holes(picture: Floats, opacity: Matte, largest_share: float) -> Region:
     nothing: Region = np.zeros(opacity.shape, bool)
     inside = (opacity > 0.5).astype(np.uint8)
-    visible = opacity > 0.02
+    visible = cv2.inRange(opacity, 0.02, np.inf)
     # Not the pixels at the edge, which a matte misses by one or two.
-    around = _grown(visible, round(max(opacity.shape) * _NEAR)) & ~_grown(visible, 3)
-    if around.sum() < _SMALLEST_PIXELS or not inside.any():
+    around = cv2.subtract(_dilated(visible, round(max(opacity.shape) * _NEAR)), _dilated(visible, 3))
+    if cv2.countNonZero(around) < _SMALLEST_PIXELS or not inside.any():
         return nothing
     expected = _continued(picture, around)
-    spread = float((picture - expected)[around].std())
+    spread = _spread(cv2.subtract(picture, expected), around)
     if spread > _PLAIN:
         return nothing
     core = cv2.erode(inside, np.ones((5, 5), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=0) > 0
-    distance = np.abs(cv2.blur(picture, (3, 3)) - expected).max(axis=2)
+    apart = cv2.split(cv2.absdiff(cv2.blur(picture, (3, 3)), expected))
+    distance = cv2.max(cv2.max(apart[0], apart[1]), apart[2])
     similar = (core & (distance < _SAME + 2 * spread)).astype(np.uint8)
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(similar, connectivity=4)
+    count, labels = cv2.connectedComponents(similar, connectivity=4)
+    if count == 1:
+        return nothing
+    areas = np.bincount(labels.ravel())
     holes = [
         label
         for label in range(1, count)
-        if _SMALLEST_PIXELS <= stats[label, cv2.CC_STAT_AREA] <= largest_share * inside.sum()
+        if _SMALLEST_PIXELS <= areas[label] <= largest_share * inside.sum()
         and _is_hole(labels == label, picture, expected, spread)
     ]
     if not 0 < len(holes) <= _MOST:
@@ -92,22 +97,32 @@ def _is_hole(spot: Region, picture: Floats, expected: Floats, spread: float) -> 
     return bool(np.quantile(contrast, 0.05) > _OTHER)
 
 
-def _continued(picture: Floats, known: Region) -> Floats:
-    """The colours of `known` places, averaged over wide windows and continued everywhere."""
+def _spread(values: Floats, mask: Mask) -> float:
+    """The standard deviation of all channels together where `mask` is not 0."""
+    means, deviations = cv2.meanStdDev(values, mask=mask)
+    squares = np.square(means) + np.square(deviations)
+    return float(np.sqrt(max(0.0, squares.mean() - means.mean() ** 2)))
+
+
+def _continued(picture: Floats, known: Mask) -> Floats:
+    """The colours of `known` places (not 0), averaged over wide windows and continued everywhere."""
     height, width = known.shape
     size = (max(1, width // _REDUCTION), max(1, height // _REDUCTION))
-    weight = known.astype(np.float32)
-    share = cv2.resize(weight, size, interpolation=cv2.INTER_AREA)
-    colors = cv2.resize(picture * weight[..., None], size, interpolation=cv2.INTER_AREA)
+    share = cv2.resize((known > 0).astype(np.float32), size, interpolation=cv2.INTER_AREA)
+    colors = cv2.resize(cv2.copyTo(picture, known), size, interpolation=cv2.INTER_AREA)
     sigma = max(size) * _NEAR
     total = cv2.GaussianBlur(share, (0, 0), sigma)[..., None]
-    mean = picture[known].mean(axis=0)
+    mean = np.array(cv2.mean(picture, known)[:3])
     averaged = (cv2.GaussianBlur(colors, (0, 0), sigma) + 1e-6 * mean) / (total + 1e-6)
     answer: Floats = cv2.resize(averaged.astype(np.float32), (width, height))
     return answer
 
 
 def _grown(region: Region, pixels: int) -> Region:
-    grown = cv2.dilate(region.astype(np.uint8), np.ones((2 * pixels + 1, 2 * pixels + 1), np.uint8))
-    answer: Region = grown > 0
+    answer: Region = _dilated(region.astype(np.uint8), pixels) > 0
+    return answer
+
+
+def _dilated(mask: Mask, pixels: int) -> Mask:
+    answer: Mask = cv2.dilate(mask, np.ones((2 * pixels + 1, 2 * pixels + 1), np.uint8))
     return answer

@@ -27,8 +27,17 @@ _ROUNDS = 3
 _CRISP_WITHIN = 0.03
 
 
-def refine(picture: Pixels, matte: Matte) -> Mask:
+def reduced(picture: Pixels, matte: Matte) -> Pixels:
+    """`picture` (H x W x 3) at the size at which it is refined by `matte`."""
+    height, width = picture.shape[:2]
+    grid = (min(matte.shape[1], width, _MAX_SIDE), min(matte.shape[0], height, _MAX_SIDE))
+    return band.reduced(picture, grid)
+
+
+def refine(picture: Pixels, matte: Matte, small_picture: Pixels | None = None) -> Mask:
     """The alpha of `picture` (H x W x 3), H x W, from a network's `matte` of any size, 0..1.
+
+    `small_picture` is the result of `reduced`, if the caller has it.
 
     Three steps. The colours of certain foreground and background around each uncertain pixel are modelled,
     and its opacity is estimated between them, weighted by how distinguishable they are; this is repeated
@@ -39,14 +48,16 @@ def refine(picture: Pixels, matte: Matte) -> Mask:
     The step before the guided filter follows the idea of Bayesian matting (Chuang et al. 2001) with one
     Gaussian a side, fused with the network's matte as the prior.
     """
-    height, width = picture.shape[:2]
-    grid = (min(matte.shape[1], width, _MAX_SIDE), min(matte.shape[0], height, _MAX_SIDE))
-    small = cv2.resize(picture, grid, interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+    if small_picture is None:
+        small_picture = reduced(picture, matte)
+    small = small_picture.astype(np.float32)
+    small /= 255
+    grid = small.shape[1], small.shape[0]
     small_matte = cv2.resize(matte, grid, interpolation=cv2.INTER_AREA)
     solid = _solid(small_matte)
     small_matte = _filled(small_matte, solid)
     uncertain = band.uncertain(small_matte, max(2, round(max(grid) * _BAND_GROWTH)))
-    sharpened = _sharpen(small, small_matte, uncertain > 0, solid)
+    sharpened = _sharpen(small, small_matte, uncertain, solid)
     ties = _ties(small, sharpened)
     return _apply(picture, small_matte, uncertain, ties)
 
@@ -66,15 +77,20 @@ def _filled(matte: Matte, solid: Floats) -> Matte:
     return answer
 
 
-def _sharpen(picture: Floats, matte: Matte, uncertain: NDArray[np.bool_], solid: Floats) -> Matte:
-    if not uncertain.any():
+def _sharpen(picture: Floats, matte: Matte, uncertain: Mask, solid: Floats) -> Matte:
+    places = np.flatnonzero(uncertain)
+    if not places.size:
         return matte
-    colors, prior = picture[uncertain], matte[uncertain]
-    variance: Floats = _FREEDOM_FLOOR + _FREEDOM * (1 - solid[uncertain]) * np.square(4 * prior * (1 - prior))
+    height, width = matte.shape
+    colors = list(np.ascontiguousarray(np.take(picture.reshape(-1, 3), places, axis=0).T))
+    prior = matte.ravel()[places]
+    unsure = 1 - solid.ravel()[places]
+    variance: Floats = _FREEDOM_FLOOR + _FREEDOM * unsure * np.square(4 * prior * (1 - prior))
     sharpened = matte.copy()
     for _ in range(_ROUNDS):
         models = ColorModels.around(picture, sharpened, max(matte.shape) * _COLOR_WINDOW)
-        sharpened[uncertain] = models.at(uncertain).opacity(colors, prior, variance)
+        opacity = models.opacity((width, height), places, colors, prior, variance)
+        sharpened.ravel()[places] = opacity
     return sharpened
 
 
@@ -94,12 +110,13 @@ def _apply(picture: Pixels, matte: Matte, uncertain: Mask, ties: Floats) -> Mask
     alpha: Mask = cv2.resize(_as_bytes(matte, gain, offset), (width, height))
     # Fade at the band's rim, to avoid a seam.
     share = cv2.blur(cv2.erode(uncertain, np.ones((3, 3), np.uint8)).astype(np.float32) / 255, (3, 3))
-    for tile in band.tiles(cv2.resize(uncertain, (width, height), interpolation=cv2.INTER_NEAREST)):
+    # Interpolation spreads the share by less than a small pixel.
+    reached = cv2.dilate(uncertain, np.ones((3, 3), np.uint8))
+    for tile in band.tiles(cv2.resize(reached, (width, height), interpolation=cv2.INTER_NEAREST)):
         tie = tile.enlarged(ties)
-        colors = picture[tile.window].astype(np.float32)
-        colors /= 255
-        value = np.einsum("hwc,hwc->hw", tie[..., :3], colors)
-        value += tie[..., 3]
+        # The last coefficient is the constant, so a fourth channel of 255 belongs to it.
+        tie *= cv2.cvtColor(picture[tile.window], cv2.COLOR_RGB2RGBA)
+        value = cv2.transform(tie, np.full((1, 4), 1 / 255))
         here = tile.enlarged(share)
         alpha[tile.window] = cv2.blendLinear(
             _as_bytes(value, gain, offset), alpha[tile.window], here, 1 - here

@@ -1,5 +1,6 @@
 """Finds thin lines, such as cables, that lead from the object and of which the network is uncertain."""
 
+import functools
 from dataclasses import dataclass
 
 import cv2
@@ -43,40 +44,72 @@ class ThinLine:
 def find(matte: Matte, picture: tuple[int, int], limit: int) -> list[ThinLine]:
     """At most `limit` lines that start at the object, the longest first, in a picture of (width, height)."""
     side = max(matte.shape)
-    suspected = (matte > _SUSPECTED).astype(np.uint8)
+    suspected = cv2.inRange(matte, _SUSPECTED, np.inf)
     width = max(3, round(side * _WIDEST) | 1)
-    thick = cv2.morphologyEx(
-        suspected, cv2.MORPH_OPEN, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (width, width))
-    )
-    thin = (suspected > 0) & ~_grown(thick > 0, 2)
+    thick = _opened(suspected, width)
+    thin = cv2.bitwise_and(suspected, cv2.bitwise_not(_dilated(thick, 2)))
     # Grown by a pixel, so that a line of single pixels is one region.
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(
-        _grown(thin, 1).astype(np.uint8), connectivity=8
-    )
+    regions = _long_regions(_dilated(thin, 1), side * _SHORTEST)
+    if not regions:
+        return []
+    _, labels = cv2.connectedComponents(_dilated(thin, 1), connectivity=8)
     near_object = _grown((matte > _SURE) & (thick > 0), max(1, round(side * _NEAR)))
-    lengths = stats[:, [cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT]].max(axis=1)
     lines: list[ThinLine] = []
-    for label in sorted(range(1, count), key=lambda label: -int(lengths[label])):
-        if lengths[label] < side * _SHORTEST or len(lines) == limit:
+    for region in regions:
+        if len(lines) == limit:
             break
-        line = (labels == label) & thin
+        line = (labels == labels[region.start]) & (thin > 0)
         if not (line & near_object).any() or float((matte[line] > _SURE).mean()) > _MOSTLY_SURE:
             continue
-        window = _window(stats[label], matte.shape, picture)
+        window = _window(region.box, matte.shape, picture)
         if window.width * window.height <= _LARGEST_WINDOW * picture[0] * picture[1]:
             lines.append(ThinLine(line, window))
     return lines
 
 
-def _window(stats: NDArray[np.int32], matte: tuple[int, ...], picture: tuple[int, int]) -> Box:
-    left, top, width, height = (int(value) for value in stats[:4])
+@dataclass(frozen=True)
+class _Region:
+    start: tuple[int, int]  # row and column of one of its pixels
+    box: Box
+
+
+def _long_regions(mask: Mask, shortest: float) -> list[_Region]:
+    """The connected regions of `mask` whose box has at least one side of `shortest`, the longest first.
+
+    By contours, because OpenCV's statistics of components take six times as long.
+    """
+    contours, hierarchy = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+    regions = []
+    for contour, (_, _, _, parent) in zip(contours, [] if hierarchy is None else hierarchy[0], strict=True):
+        left, top, width, height = cv2.boundingRect(contour)
+        is_hole = parent >= 0
+        if not is_hole and max(width, height) >= shortest:
+            x, y = contour[0, 0]
+            regions.append(_Region((int(y), int(x)), Box(left, top, left + width, top + height)))
+    return sorted(regions, key=lambda region: (-max(region.box.width, region.box.height), region.start))
+
+
+def _opened(mask: Mask, width: int) -> Mask:
+    """`mask` without what is thinner than a disc of this width.
+
+    The disc is the union of rectangles about its centre, for which erosion and dilation take a third of the
+    time together.
+    """
+    rows = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (width, width)).sum(axis=1)
+    boxes = [np.ones((int((rows >= across).sum()), int(across)), np.uint8) for across in np.unique(rows)]
+    eroded = functools.reduce(cv2.min, (cv2.erode(mask, box) for box in boxes))
+    answer: Mask = functools.reduce(cv2.max, (cv2.dilate(eroded, box) for box in boxes))
+    return answer
+
+
+def _window(box: Box, matte: tuple[int, ...], picture: tuple[int, int]) -> Box:
     across, down = picture[0] / matte[1], picture[1] / matte[0]
-    margin = _MARGIN * max(width * across, height * down)
+    margin = _MARGIN * max(box.width * across, box.height * down)
     return Box(
-        max(0, round(left * across - margin)),
-        max(0, round(top * down - margin)),
-        min(picture[0], round((left + width) * across + margin)),
-        min(picture[1], round((top + height) * down + margin)),
+        max(0, round(box.left * across - margin)),
+        max(0, round(box.top * down - margin)),
+        min(picture[0], round(box.right * across + margin)),
+        min(picture[1], round(box.bottom * down + margin)),
     )
 
 
@@ -116,6 +149,10 @@ def corridor(line: ThinLine, closer: Matte, picture: tuple[int, int]) -> Region 
 
 
 def _grown(region: Region, pixels: int) -> Region:
-    grown = cv2.dilate(region.astype(np.uint8), np.ones((2 * pixels + 1, 2 * pixels + 1), np.uint8))
-    answer: Region = grown > 0
+    answer: Region = _dilated(region.astype(np.uint8), pixels) > 0
+    return answer
+
+
+def _dilated(mask: Mask, pixels: int) -> Mask:
+    answer: Mask = cv2.dilate(mask, np.ones((2 * pixels + 1, 2 * pixels + 1), np.uint8))
     return answer

@@ -111,7 +111,7 @@ def test_a_refused_body_does_not_count_towards_the_rate(server: RunningServer) -
         ("GET", "/v1.0/accounts"),
         ("POST", "/v1.0/improve"),
         ("GET", "/v1.0"),
-        ("GET", "/api/jobs"),
+        ("GET", "/api/job"),
     ],
 )
 def test_an_unknown_route_is_404_in_the_error_shape(server: RunningServer, method: str, path: str) -> None:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ml.imaging.formats import gif, tiff
+from ml.imaging.formats import opened, tiff
 from tests.support.calling import crop, small_picture
 from tests.support.editor_client import Browser
 from tests.support.ml.damage import good_files
@@ -38,7 +38,7 @@ def test_a_tool_takes_it_and_a_stored_one_too(server: RunningServer, customer: C
     content, auto = FILES[format]
     direct = answered(crop(server, customer, content))
     assert direct["format"] == auto
-    assert direct["warnings"] == ([gif.ANIMATED] if format == "gif" else [])
+    assert direct["warnings"] == ([opened.ANIMATED] if format == "gif" else [])
     with server.client(customer) as client:
         stored = answered(client.post("/api/images", files={"image": content}))
         assert (stored["format"], stored["width"], stored["height"]) == (format, 128, 96)

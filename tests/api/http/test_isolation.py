@@ -218,6 +218,7 @@ EDITOR_READS = (
     f"{_PROJECT}/steps/{{step_id}}/file",
     f"{_PROJECT}/steps/{{step_id}}/thumbnail",
     f"{_PROJECT}/cutouts/{{image_id}}",
+    f"{_PROJECT}/photos/{{image_id}}",
     "/editor/backgrounds",
     "/editor/scenes/{file_name}",
 )

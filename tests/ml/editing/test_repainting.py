@@ -129,10 +129,13 @@ class TestFill:
 class TestExpand:
     @pytest.mark.parametrize(
         "form",
-        [{"left": "20"}, {"right": "90", "top": "40"}, {"width": "300%", "height": "300%"}],
-        ids=["a strip", "two sides", "all around"],
+        [
+            pytest.param({"left": "20"}, id="a strip"),
+            pytest.param({"right": "90", "top": "40"}, id="two sides"),
+            pytest.param({"width": "300%", "height": "300%"}, id="all around", marks=pytest.mark.long),
+        ],
     )
-    @pytest.mark.parametrize("overlap", [0, 8])
+    @pytest.mark.parametrize("overlap", [pytest.param(0, marks=pytest.mark.long), 8])
     def test_the_picture_is_untouched_inside_the_overlap(
         self, engines: EngineCache, form: dict[str, str], overlap: int
     ) -> None:

@@ -14,6 +14,7 @@ from PIL import Image
 
 from ml.errors import PictureTooLarge, UnreadablePicture, UnsupportedFormat
 from ml.imaging import codecs
+from ml.imaging.formats import opened
 from ml.pixels import Pixels
 from tests.support.ml import hostile, photos
 
@@ -309,12 +310,16 @@ class TestFirstFrame:
         return out.getvalue()
 
     def test_an_animated_png_yields_its_default_image(self) -> None:
-        assert np.array_equal(codecs.decode(self.animation("PNG")).pixels, PHOTO)
+        picture = codecs.decode(self.animation("PNG"))
+        assert np.array_equal(picture.pixels, PHOTO)
+        assert picture.warnings == (opened.ANIMATED,)
 
     def test_an_animated_webp_yields_its_first_frame(self) -> None:
         content = self.animation("WEBP", lossless=True, duration=100)
         assert content.count(b"ANMF") == 3
-        assert np.array_equal(codecs.decode(content).pixels, PHOTO)
+        picture = codecs.decode(content)
+        assert np.array_equal(picture.pixels, PHOTO)
+        assert picture.warnings == (opened.ANIMATED,)
 
     def test_a_first_frame_smaller_than_the_canvas_is_padded_with_transparency(self) -> None:
         still = photos.file_bytes(PHOTO[:20, :30], "WEBP", lossless=True)[12:]
@@ -322,12 +327,16 @@ class TestFirstFrame:
         header = b"".join(number.to_bytes(3, "little") for number in numbers) + b"\0"
         frame = (b"ANMF", header + still)
         content = hostile.riff(hostile.webp_canvas(160, 120, flags=0x12), (b"ANIM", b"\0" * 6), frame)
-        pixels = codecs.decode(content).pixels
+        picture = codecs.decode(content)
+        assert picture.warnings == ()
+        pixels = picture.pixels
         assert np.array_equal(pixels[6:26, 8:38, :3], PHOTO[:20, :30])
         assert pixels[..., 3].sum() == 20 * 30 * 255
 
     def test_an_avif_sequence_yields_its_first_frame(self) -> None:
-        assert mean_difference(codecs.decode(self.animation("AVIF", quality=95)).pixels, PHOTO) < 4
+        picture = codecs.decode(self.animation("AVIF", quality=95))
+        assert mean_difference(picture.pixels, PHOTO) < 4
+        assert picture.warnings == (opened.ANIMATED,)
 
     def test_an_mpo_yields_its_first_image_as_a_jpg(self) -> None:
         picture = codecs.decode(self.animation("MPO", quality=95))

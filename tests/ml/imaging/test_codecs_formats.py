@@ -14,7 +14,7 @@ from PIL import Image
 
 from ml.errors import UnreadablePicture
 from ml.imaging import codecs
-from ml.imaging.formats import camera_metadata, gif, tiff, tiff_directory
+from ml.imaging.formats import camera_metadata, opened, tiff, tiff_directory
 from ml.pixels import Pixels
 from tests.support.ml import damage, photos, profiles
 
@@ -86,7 +86,7 @@ class TestGif:
         content = saved(frames[0], "GIF", save_all=True, append_images=frames[1:], loop=0)
         picture = codecs.decode(content)
         assert np.array_equal(picture.pixels, as_rgb(frames[0]))
-        assert picture.warnings == (gif.ANIMATED,)
+        assert picture.warnings == (opened.ANIMATED,)
         still = codecs.strip_metadata(content)
         assert still is not None
         assert len(still) < len(content) * 0.7

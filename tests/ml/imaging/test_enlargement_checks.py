@@ -94,15 +94,21 @@ def test_photos_keep_their_sharpened_edges() -> None:
     assert np.abs(held.astype(int) - enlarged).mean() < 0.2
 
 
-def test_a_dotted_stroke_fails_although_its_mean_is_right() -> None:
-    """Networks dot the strokes of text without soft edges."""
-    tile = np.ones((SIDE, SIDE, 3), np.float32)
-    tile[40:88, 51:53] = 0
+@pytest.mark.parametrize(
+    ("ink", "paper"),
+    [((0, 0, 0), (1, 1, 1)), ((0.01, 0.4, 0.84), (1, 1, 1)), ((1, 1, 1), (0.18, 0.64, 0.31))],
+)
+def test_a_dotted_stroke_fails_although_its_mean_is_right(
+    ink: tuple[float, ...], paper: tuple[float, ...]
+) -> None:
+    """Networks dot the strokes of text without soft edges, also of blue text and on green buttons."""
+    tile = np.empty((SIDE, SIDE, 3), np.float32)
+    tile[:] = paper
+    tile[40:88, 51:53] = ink
     plain = enlargement_checks.resample(tile, FACTOR)
     assert not enlargement_checks.failed_blocks(tile, plain).any()
     dotted = plain.copy()
-    dotted[100:112:3, 103:105] = 1
-    dotted[101:113:3, 98:100] = 0
+    dotted[98:112:5, 100] = ink
     failed = enlargement_checks.failed_blocks(tile, dotted)
     assert failed.any()
     assert set(np.argwhere(failed)[:, 1]) <= {6}

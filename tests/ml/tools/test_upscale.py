@@ -349,6 +349,32 @@ def test_no_dots_appear_beside_hard_edged_text(pixels: int) -> None:
     assert result[is_paper].min() > 127
 
 
+def _screenshot() -> Pixels:
+    """A grey frame with black text just inside, and a green button with white text."""
+    image = Image.new("RGB", (192, 128), "white")
+    draw = ImageDraw.Draw(image)
+    draw.rectangle((10, 10, 180, 60), outline=(150, 150, 150))
+    draw.text((18, 16), "The quick brown fox jumps", fill="black", font=ImageFont.load_default(10))
+    draw.rectangle((20, 74, 100, 96), fill=(20, 140, 70))
+    draw.text((30, 78), "Buy now", fill="white", font=ImageFont.load_default(13))
+    return np.asarray(image)
+
+
+def test_a_screenshot_s_button_has_no_dots() -> None:
+    source = _screenshot()
+    result = _upscale(source, scale=4).pixels.astype(int)
+    is_green = (source == (20, 140, 70)).all(axis=2).astype(np.uint8)
+    far_from_text = cv2.erode(is_green, np.ones((5, 5), np.uint8)).repeat(4, axis=0).repeat(4, axis=1) > 0
+    assert np.abs(result[far_from_text] - (20, 140, 70)).max() <= 12
+
+
+def test_a_grey_line_beside_black_text_stays_grey_and_even() -> None:
+    result = _upscale(_screenshot(), scale=4).pixels.astype(int)
+    darkest = result[36:52, 60:700].min(axis=(0, 2))  # of each column, across the frame's upper line
+    assert darkest.min() >= 140
+    assert np.ptp(darkest) <= 15
+
+
 @pytest.mark.parametrize("scale", [2, 4])
 def test_blocks_that_the_network_spoils_come_from_a_steadier_method(scale: int) -> None:
     stripes = np.zeros((128, 192, 3), np.uint8)

@@ -1,14 +1,11 @@
-"""The parts of docs/quality.md that commands write, between marks."""
+"""The parts of docs/quality.md that `make quality` writes."""
 
 from pathlib import Path
 
+from tests.support import page_parts
+
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "quality.md"
-_START, _END = "<!-- {}: written by make quality -->\n", "<!-- end -->\n"
 
 
 def write_part(name: str, text: str, page: Path = PAGE) -> None:
-    """Replace what is between the marks of `name`."""
-    start = _START.format(name)
-    before, rest = page.read_text().split(start)
-    after = rest.split(_END, 1)[1]
-    page.write_text(before + start + "\n" + text + "\n" + _END + after)
+    page_parts.write_part(page, name, "make quality", text)

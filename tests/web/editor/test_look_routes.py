@@ -209,6 +209,11 @@ def test_no_free_step_removes_another_background(server: RunningServer, coffee: 
         )
         photo_as_cutout = f"/editor/projects/{project['id']}/cutouts/{first['imageId']}"
         assert browser.client.get(photo_as_cutout).status_code == 404
+        assert browser.client.get(cut["cutout"]["sharpPhotoUrl"]).status_code == 200
+        # Only the photo of a cut-out of this project.
+        for image_id in (cut["imageId"], other_photo["imageId"]):
+            address = f"/editor/projects/{project['id']}/photos/{image_id}"
+            assert browser.client.get(address).status_code == 404
         # Another model or region does not run again for free.
         for params in ({"model": "quality"}, {"channels": "alpha"}):
             refused = browser.start(project, "bg-removal", params, step_id=cut["id"])

@@ -302,6 +302,7 @@ def test_visitors_never_see_each_others_projects(server: RunningServer, coffee: 
                 theirs.add_look(project, step, {}),
                 theirs.client.post(f"{place}/steps/{step['id']}/rendering"),
                 theirs.client.get(f"{place}/cutouts/{step['imageId']}"),
+                theirs.client.get(f"{place}/photos/{step['imageId']}"),
                 theirs.client.get(f"{place}/steps/{step['id']}/thumbnail"),
             ]
             assert [answer.status_code for answer in trials] == [404] * len(trials)

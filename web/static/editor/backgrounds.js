@@ -3,10 +3,12 @@
 import { offscreenContextOf } from "./canvas.js";
 import { photoPixels } from "./layers.js";
 import * as looks from "./looks.js";
-import * as planes from "./planes.js";
+import { reduced } from "./plane_sizes.js";
 import * as resampling from "./resampling.js";
+import { spreadColors } from "./spreading.js";
 import { finished } from "./steps.js";
 
+/** @import { Picture } from "./images.js" */
 /** @import { Layers } from "./layers.js" */
 /** @import { Steps } from "./steps.js" */
 /** @import { Frame, Size } from "./types.js" */
@@ -116,12 +118,13 @@ function stretches(side, start, extent, canvasSide) {
 /**
  * The photo's background, blurred, at a reduced size.
  * @param {Layers} layers
+ * @param {Picture} photo the preview of it whose colors are shown
  * @param {number} strength
  * @returns {Steps<OffscreenCanvas>}
  */
-export function* blurredPhoto(layers, strength) {
+export function* blurredPhoto(layers, photo, strength) {
   const { size, sigma } = looks.backgroundBlur(strength, layers.size);
-  const { data } = photoPixels(layers);
+  const { data } = photoPixels(photo, layers.size);
   yield;
   const count = layers.size.width * layers.size.height;
   const colors = [];
@@ -129,14 +132,15 @@ export function* blurredPhoto(layers, strength) {
     const plane = new Uint8Array(count);
     for (let at = 0; at < count; at += 1) plane[at] = data[at * 4 + channel];
     yield;
-    colors.push(planes.reduced(plane, layers.size, size));
+    colors.push(reduced(plane, layers.size, size));
     yield;
   }
   // Where the photo is transparent, as in the corners of a straightened one, there is no background either.
+  const seen = photo === layers.photo ? data : photoPixels(layers.photo, layers.size).data;
   const hidden = new Uint8Array(count);
-  for (let at = 0; at < count; at += 1) hidden[at] = Math.max(layers.alpha[at], 255 - data[at * 4 + 3]);
+  for (let at = 0; at < count; at += 1) hidden[at] = Math.max(layers.alpha[at], 255 - seen[at * 4 + 3]);
   yield;
-  return yield* blurred(colors, planes.reduced(hidden, layers.size, size), size, sigma);
+  return yield* blurred(colors, reduced(hidden, layers.size, size), size, sigma);
 }
 
 /**
@@ -175,7 +179,7 @@ export function blurredThumbnail(layers, strength) {
  */
 function* blurred(colors, hidden, size, sigma) {
   const background = hidden.map((value) => 1 - value / 255);
-  const soft = yield* planes.spreadColors(colors, background, size, sigma);
+  const soft = yield* spreadColors(colors, background, size, sigma);
   const answer = new ImageData(size.width, size.height);
   for (let at = 0; at < size.width * size.height; at += 1) {
     for (const channel of [0, 1, 2]) answer.data[at * 4 + channel] = soft[channel][at];

@@ -338,6 +338,7 @@ export class Editor {
     const look = this.lookShown();
     if (step.cutout && look) {
       await this.composer.load(step.cutout);
+      await this.composer.sharpen(step.cutout, look);
       const drawn = await this.composer.composeInSlices(step.cutout, look);
       const frame = this.composer.frameOf(step.cutout, look);
       // Other tools refer to the pixels of the result, so its size has to be the server's.

@@ -1,6 +1,7 @@
 // The look of a cut-out as numbers: what its form fields mean at a preview's size. Pure functions.
 
-import { reducedSize, rounded, WIDEST_SIGMA } from "./planes.js";
+import { reducedSize, WIDEST_SIGMA } from "./gaussian.js";
+import { rounded } from "./planes.js";
 
 /** @import { Fields, Frame, Point, Preset, Size } from "./types.js" */
 
@@ -28,6 +29,8 @@ const SUBJECT_FIELDS = ["subject_x", "subject_y", "subject_scale", "subject_rota
 const SHADOW_DEFAULTS = { x: "1.5%", y: "3.5%", drop: "5%", contact: "3%" };
 /** Blurring at strength 100 uses a Gaussian of this share of the longer side. */
 const STRONGEST_BLUR = 0.05;
+/** From this strength on a blur hides what compression changes. */
+const HIDING_BLUR = 15;
 
 /**
  * The look with what its preset rules, as far as its own fields do not rule it.
@@ -52,6 +55,15 @@ export function resolved(look, presets) {
 export function unplaced(look) {
   const placing = [...FRAME_FIELDS, ...SUBJECT_FIELDS];
   return Object.fromEntries(Object.entries(look).filter(([name]) => !placing.includes(name)));
+}
+
+/**
+ * Whether a resolved look shows details of the photo besides the cut-out, which compression would change visibly.
+ * @param {Fields} look
+ */
+export function showsPhoto(look) {
+  const strength = Number(look.bg_blur || "0");
+  return (strength > 0 && strength < HIDING_BLUR) || look.decontaminate === "false";
 }
 
 /**

@@ -1,4 +1,4 @@
-// What people usually do next with a result, in a row over the picture.
+// What people usually do next with a result, in a row below the picture: nothing that is pressed in it is covered.
 
 import { el, iconButton, keepFocus } from "./elements.js";
 import { BgRemoval } from "./tools/bg_removal.js";

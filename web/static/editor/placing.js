@@ -5,7 +5,7 @@ import { pixelsOf } from "./layers.js";
 import * as planes from "./planes.js";
 import { averaged, resampledInSteps } from "./resampling.js";
 
-/** @import { Subject } from "./layers.js" */
+/** @import { Subject } from "./subjects.js" */
 /** @import { Move } from "./looks.js" */
 /** @import { Framing } from "./placement.js" */
 /** @import { Steps } from "./steps.js" */
@@ -40,8 +40,8 @@ export function isWhole({ picture, size }, whole) {
  * @param {Subject} subject
  * @param {Framing} framing
  */
-export function keepsPixels({ pixels }, { picture }) {
-  const isMovedOnly = picture.width === pixels.width && picture.height === pixels.height;
+export function keepsPixels({ canvas }, { picture }) {
+  const isMovedOnly = picture.width === canvas.width && picture.height === canvas.height;
   return isMovedOnly && Number.isInteger(picture.x) && Number.isInteger(picture.y);
 }
 
@@ -69,7 +69,13 @@ export function* framed(subject, framing) {
   if (keepsPixels(subject, framing)) return framedQuickly(subject, framing);
   const { picture, size, drawn } = framing;
   const canvas = new OffscreenCanvas(size.width, size.height);
-  const data = yield* resampledInSteps(subject.pixels, subject.faintBox, picture, size, drawn);
+  const data = yield* resampledInSteps(
+    subject.pixels ?? pixelsOf(subject.canvas),
+    subject.faintBox,
+    picture,
+    size,
+    drawn,
+  );
   const pixels = new ImageData(data, size.width);
   offscreenContextOf(canvas).putImageData(pixels, 0, 0);
   return { canvas, pixels };

@@ -1,6 +1,6 @@
 // Resampling of pictures with transparency, by the filters that the server uses. Pure functions without a canvas.
 
-import { reduced } from "./planes.js";
+import { reduced } from "./plane_sizes.js";
 import { finished } from "./steps.js";
 
 /** @import { Steps } from "./steps.js" */

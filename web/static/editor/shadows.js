@@ -1,6 +1,7 @@
 // The shadow of a cut-out: a soft one beside it, or a narrow one where it stands.
 
 import { offscreenContextOf } from "./canvas.js";
+import { blurredSmall } from "./gaussian.js";
 import { alphaOf, bytesOf, pixelsOf } from "./layers.js";
 import * as looks from "./looks.js";
 import * as planes from "./planes.js";
@@ -28,7 +29,7 @@ export function* shadowCanvas(alpha, { size, scale }, look) {
   const shape =
     shadow.kind === "contact" ? planes.foot(alpha, size, box) : planes.moved(alpha, size, shadow.x, shadow.y);
   yield;
-  const soft = planes.blurredSmall(shape, size, shadow.blur / 2);
+  const soft = yield* blurredSmall(shape, size, shadow.blur / 2);
   const [red, green, blue, opacity] = bytesOf(shadow.color);
   const share = shadow.opacity * (opacity / 255);
   const pixels = new ImageData(soft.size.width, soft.size.height);

@@ -121,6 +121,7 @@ export interface Cutout extends Size {
   url: string;
   photoId: string;
   photoUrl: string;
+  sharpPhotoUrl: string;
   backgroundUrl: string | null;
   look: Fields;
   /** The corner with a preview's mark: left, top, right, bottom. It belongs to the picture, not to the subject. */

@@ -53,18 +53,6 @@ def test_opaque_pixels_keep_their_exact_colors() -> None:
     np.testing.assert_array_equal(colors[opaque], known.picture[opaque])
 
 
-def test_pixels_revealed_by_a_softened_edge_get_the_color_of_the_object() -> None:
-    picture = np.zeros((200, 200, 3), np.uint8)
-    picture[:] = (0, 0, 255)
-    picture[60:140, 60:140] = (250, 120, 0)
-    alpha = np.zeros((200, 200), np.uint8)
-    alpha[60:140, 60:140] = 255
-    shown = cv2.GaussianBlur(alpha, (0, 0), 5)
-    colors = decontamination.decontaminate(picture, alpha, shown)
-    outside = (shown > 20) & (alpha == 0)
-    assert np.abs(colors[outside].astype(int) - (250, 120, 0)).max() <= 10
-
-
 def test_without_soft_edges_nothing_changes() -> None:
     picture = photo("coffee")
     for value in (0, 255):

@@ -176,11 +176,14 @@ export class BgRemoval extends Tool {
       const draft = composer.draft(cutout, fields, backgroundUrl);
       if (!draft) return false;
       this.#showDrawn(cutout, draft.canvas);
-      if (!draft.isExact)
-        composer.composeInSlices(cutout, fields, backgroundUrl, signal).then(
-          (drawn) => this.#showDrawn(cutout, drawn),
-          (error) => signal.aborted || this.model.reportError(error),
-        );
+      const refine = async () => {
+        const sharpening = composer.sharpen(cutout, fields);
+        const draw = async () =>
+          this.#showDrawn(cutout, await composer.composeInSlices(cutout, fields, backgroundUrl, signal));
+        if (!draft.isExact) await draw();
+        if ((await sharpening) && !signal.aborted) await draw();
+      };
+      refine().catch((error) => signal.aborted || this.model.reportError(error));
       return true;
     };
     if (show()) return;
