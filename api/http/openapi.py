@@ -245,11 +245,11 @@ def batch_accepted_response(model: type[BaseModel]) -> dict[int | str, dict[str,
 
 def file_response(media_type: str, description: str) -> dict[int | str, dict[str, Any]]:
     """An answer that is a file."""
-    schema = _FILE if media_type == "application/zip" else {"type": "string"}
+    content: dict[str, Any] = {"schema": _FILE}
+    if media_type == "text/csv":
+        content = {"schema": {"type": "string"}, "example": examples_of.BATCH_MANIFEST}
     headers = described({"X-Request-Id": HEADERS["X-Request-Id"]})
-    return {
-        200: {"description": description, "content": {media_type: {"schema": schema}}, "headers": headers}
-    }
+    return {200: {"description": description, "content": {media_type: content}, "headers": headers}}
 
 
 def picture_response() -> dict[int | str, dict[str, Any]]:

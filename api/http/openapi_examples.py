@@ -94,6 +94,7 @@ BATCH_ITEM = {
     },
     "error": NULL,
 }
+BATCH_MANIFEST = "position,name,status,file,…\n1,shoes/red.jpg,succeeded,shoes/red.png,…\n"
 BATCH_ITEMS = {"items": [BATCH_ITEM], "nextCursor": "101"}
 DELETED = {"imageId": _IMAGE_ID, "deleted": True}
 ACCOUNT = {
