@@ -71,7 +71,7 @@ async def archive(storage: Storage, listed: list[ResultRow]) -> AsyncIterator[by
     """
     sink = _Sink()
     # Images do not shrink. Without `seek` each entry's sizes follow it, and large archives become ZIP64.
-    packed = zipfile.ZipFile(sink, "w", zipfile.ZIP_STORED, allowZip64=True)  # type: ignore[arg-type]
+    packed = zipfile.ZipFile(sink, "w", zipfile.ZIP_STORED, allowZip64=True)
     for row in listed:
         if row.image is None or row.file is None:
             continue
@@ -154,6 +154,9 @@ class _Sink:
         return len(data)
 
     def flush(self) -> None:
+        pass
+
+    def close(self) -> None:
         pass
 
     def taken(self) -> Iterator[bytes]:

@@ -8,6 +8,7 @@ import asyncio
 import json
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 
 import structlog
 from sqlmodel import Session
@@ -65,11 +66,13 @@ async def wake_blocked(services: Services) -> int:
     await services.engine.prepare()
     woken = 0
     for batch_id in due:
-        woken += await services.database.run(
-            lambda session, one=batch_id: progress.unblock(session, services, one)
-        )  # type: ignore[misc]
+        woken += await services.database.run(partial(_unblock, services, batch_id))
     services.engine.wake()
     return woken
+
+
+def _unblock(services: Services, batch_id: str, session: Session) -> bool:
+    return progress.unblock(session, services, batch_id)
 
 
 class BatchRunner:

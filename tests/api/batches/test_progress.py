@@ -207,7 +207,7 @@ def test_each_step_works_on_the_former_result_which_goes_then(api: LocalApi) -> 
         batch = session.get_one(Batch, work.batch_id)
         batch.steps, batch.step_count = STEPS[:-1] + b"," + STEPS[1:], 2
         later = col(BatchItem.position) > 0
-        session.execute(delete(BatchItem).where(BatchItem.batch_id == batch.id, later))
+        session.execute(delete(BatchItem).where(col(BatchItem.batch_id) == batch.id, later))
 
     work.run(add_step)
     work.advance()
