@@ -90,11 +90,14 @@ def test_colors_are_shown_at_once_and_never_refused(
     editor.apply("Remove background")
     editor.press("Color")
     editor.page.wait_for_load_state("networkidle")
-    # Without a server, too: a look is drawn here.
-    editor.page.route(re.compile("/looks"), lambda route: route.abort())
+    # While the server does not answer, too: a look is drawn here.
+    held: list[Route] = []
+    editor.page.route(re.compile("/looks"), lambda route: held.append(route))  # noqa: PLW0108 - no builtin is accepted
     for name in ("#1f3a5f", "#ffd84d", "#000000"):
         color(editor, name)
         assert at(editor, 4, 4)[:3] == [int(name[digit : digit + 2], 16) for digit in (1, 3, 5)]
+    for route in held:
+        route.continue_()  # before `unroute`, which continues what is still held
     editor.page.unroute(re.compile("/looks"))
     for name in ("#ffffff", "#1f3a5f") * 8 + ("#cfe8d5",):
         color(editor, name)
@@ -261,7 +264,7 @@ def test_presets_are_drawn_at_once_and_are_steps_of_the_history(
     recorded(editor, steps + 1)
     page.keyboard.press("Control+z")
     expect(current).to_have_attribute("title", re.compile("1080 × 1920"))
-    assert shown_ratio(editor) == pytest.approx(9 / 16, rel=0.01)
+    wait_until(lambda: shown_ratio(editor) == pytest.approx(9 / 16, rel=0.01))
     page.get_by_role("button", name="Redo").click()
     expect(current).to_have_attribute("title", re.compile("2800 × 2100"))
     assert drawings == [], "the server draws nothing until a picture is downloaded"

@@ -43,7 +43,7 @@ def test_the_curl_example_returns_a_cutout(server: RunningServer) -> None:
 
 
 def test_the_json_examples_are_calls(server: RunningServer) -> None:
-    (block,) = _snippets("bash")
+    block, _ = _snippets("bash")
     # Without the network only the address is refused: everything before it was read.
     examples = block.replace(PRINTED_ADDRESS, server.address).replace(
         "https://example.com/", "https://localhost/"
@@ -54,6 +54,24 @@ def test_the_json_examples_are_calls(server: RunningServer) -> None:
         assert (error["code"], error["param"]) == ("INVALID_PARAMETER", "image_url")
     body = json.loads(_run(["sh", "-c", as_base64], server))
     assert (body["data"]["width"], body["data"]["height"]) == (400, 400)
+
+
+def test_the_job_examples_start_follow_and_cancel_a_job(server: RunningServer) -> None:
+    _, block = _snippets("bash")
+    start, state, events, cancel = re.findall(r"^curl(?:.*\\\n)?.*$", block, flags=re.MULTILINE)
+
+    def run(line: str) -> str:
+        return _run(["sh", "-c", line.replace(PRINTED_ADDRESS, server.address)], server)
+
+    accepted = run(start)
+    assert " 202 " in accepted.splitlines()[0]
+    location = re.search(r"^location: \S+/(job_\w+)\s*$", accepted, flags=re.MULTILINE | re.IGNORECASE)
+    assert location is not None
+    assert "event: " in run(events.replace("job_…", location[1]))  # it ends with the job
+    body = json.loads(run(state.replace("job_…", location[1])))
+    assert body["data"]["status"] == "succeeded"
+    assert body["data"]["result"]["width"] == 1200
+    assert json.loads(run(cancel.replace("job_…", location[1])))["success"] in (True, False)
 
 
 def test_the_python_example_prints_the_result_url(server: RunningServer) -> None:
