@@ -10,6 +10,7 @@ from starlette.responses import Response
 from starlette.routing import Match, Route
 
 from api import background
+from api.batches import runs as batch_runs
 from api.calls.types import CallFailed
 from api.errors import ApiError
 from api.http import openapi, responses
@@ -26,7 +27,7 @@ from api.http.middleware.hosts import Hosts
 from api.http.middleware.request_context import RequestContext
 from api.http.removebg import routes as removebg
 from api.http.removebg.paths import REMOVE_PATH
-from api.http.routes import account, health, images, jobs, stripe, tools, usage, webhooks
+from api.http.routes import account, batches, health, images, jobs, stripe, tools, usage, webhooks
 from api.jobs import runs as job_runs
 from api.services import Services
 from api.settings import Settings
@@ -39,6 +40,7 @@ VERSION = "0.1.0"
 #: Bodies of any type: JSON and urlencoded forms carry the image as base64, a third larger than the file.
 _BASE64_PATHS = {REMOVE_PATH: UPLOAD_LIMIT_BYTES, MCP_PATH: UPLOAD_LIMIT_BYTES}
 _UPLOAD_PATHS = {"/api/tools/": UPLOAD_LIMIT_BYTES, "/api/images": UPLOAD_LIMIT_BYTES}
+_FORM_PATHS = {**_UPLOAD_PATHS, "/api/batches": UPLOAD_LIMIT_BYTES}
 
 
 def create_api(
@@ -67,15 +69,16 @@ def create_api(
     app.state.metrics = Metrics()
     app.state.job_streams = JobStreams(services)
     job_runs.register(services)
+    batch_runs.register(services)
     webhook_runs.register(services)
     app.state.mcp = McpSessions(services, VERSION)
-    for routes in (tools, images, jobs, webhooks, account, usage, removebg, mcp, stripe, health):
+    for routes in (tools, images, jobs, batches, webhooks, account, usage, removebg, mcp, stripe, health):
         routes.add_to(app)
     openapi.install(app, list(TOOLS.values()), services.public_url, settings.contact_email)
     for kind in (ApiError, BillingError, CallFailed, MlError, RequestValidationError, HTTPException):
         app.add_exception_handler(kind, _answer_error)
     app.state.body_gate = BodyGate(settings.body_memory_mb * MEBIBYTE, UPLOAD_LIMIT_BYTES)
-    limits = {**_UPLOAD_PATHS, **(upload_paths or {})}
+    limits = {**_FORM_PATHS, **(upload_paths or {})}
     app.add_middleware(
         BodyLimits,
         limits=limits,

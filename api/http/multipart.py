@@ -11,6 +11,7 @@ import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+from urllib.parse import unquote_to_bytes
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
@@ -25,6 +26,7 @@ _SMALL_BYTES = 16 * 1024
 # Also matches a string without its closing quote, so that the search stays linear.
 _QUOTED = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 _EXTENDED_FILE_NAME = re.compile(rb";\s*filename\*\d*\*?\s*=", re.IGNORECASE)
+_EXTENDED_VALUE = re.compile(rb";\s*filename\*\s*=\s*utf-8'[^']*'([^;\s]*)", re.IGNORECASE)
 _NAME_LENGTH_SHOWN = 100
 
 
@@ -44,6 +46,7 @@ class Part:
     is_file: bool
     has_file_name: bool
     content: bytes = b""
+    file_name: str = ""  # as sent, whatever it is
 
     def text(self) -> str:
         """Raises `InvalidParameter` for bytes that are not UTF-8."""
@@ -166,6 +169,9 @@ class _Reader:
         media_type, _ = parse_options_header(self._open.headers.get(b"content-type", b""))
         is_file = b"filename" in options or is_extended or _is_file_type(media_type)
         self._open.part = Part(name, is_file, bool(options.get(b"filename")) or is_extended)
+        extended = _EXTENDED_VALUE.search(disposition) if is_extended else None
+        sent = options.get(b"filename", b"") if extended is None else unquote_to_bytes(extended[1])
+        self._open.part.file_name = sent.decode(errors="replace")
         self._files += is_file
         if self._files > self._limits.files:
             raise InvalidRequest(f"The form has too many files: at most {self._limits.files}.")

@@ -87,6 +87,44 @@ DELIVERY = {
     "finishedAt": NULL,
 }
 DELIVERY_PAGE = {"deliveries": [DELIVERY], "nextCursor": NULL}
+_BATCH_ID = "batch_3Tn8wYq5Kc1vRb7Ls0Gx9D"
+_BATCH_URL = f"https://example.com/api/batches/{_BATCH_ID}"
+BATCH_FORM = {"archive": "@photos.zip", "tool": "bg-removal", "bg_color": "white"}
+BATCH = {
+    "batchId": _BATCH_ID,
+    "status": "running",
+    "steps": ["bg-removal"],
+    "counts": {"total": 500, "queued": 387, "running": 8, "succeeded": 104, "failed": 1, "cancelled": 0},
+    "creditsCharged": 104,
+    "statusUrl": _BATCH_URL,
+    "itemsUrl": f"{_BATCH_URL}/items",
+    "resultsUrl": f"{_BATCH_URL}/results.zip",
+    "manifestUrl": f"{_BATCH_URL}/manifest.csv",
+    "createdAt": "2026-11-22T15:00:00Z",
+    "startedAt": "2026-11-22T15:00:01Z",
+    "finishedAt": NULL,
+    "expiresAt": "2026-12-24T15:00:00Z",
+}
+BATCH_PAGE = {"batches": [BATCH], "nextCursor": NULL}
+BATCH_ITEM = {
+    "position": 1,
+    "name": "shoes/red.jpg",
+    "status": "succeeded",
+    "stepsDone": 1,
+    "creditsCharged": 1,
+    "result": {
+        "imageId": _IMAGE_ID,
+        "imageUrl": _IMAGE_URL,
+        "width": 1920,
+        "height": 1080,
+        "format": "png",
+        "bytes": 812345,
+        "expiresAt": "2026-11-23T15:00:00Z",
+    },
+    "error": NULL,
+}
+BATCH_MANIFEST = "position,name,status,file,…\n1,shoes/red.jpg,succeeded,shoes/red.png,…\n"
+BATCH_ITEMS = {"items": [BATCH_ITEM], "nextCursor": "101"}
 DELETED = {"imageId": _IMAGE_ID, "deleted": True}
 ACCOUNT = {
     "email": "you@example.com",

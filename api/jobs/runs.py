@@ -188,9 +188,7 @@ class _JobSettlement:
         job = self._own_job(session)
         if job is None:
             raise LeaseLost("another run of the job has taken it over")
-        transitions.finish(
-            session, job, JobStatus.SUCCEEDED, self._services.clock(), engine=self._services.engine
-        )
+        transitions.succeed(session, job, self._services.clock(), engine=self._services.engine)
 
     def failed(self, session: Session, error: Exception) -> bool:
         self.waits_again = self.has_failed = False  # The transaction may be repeated.

@@ -18,9 +18,9 @@ _NO_SUCH_JOB = "There is no such job. Jobs are forgotten a day after they have e
 
 
 def find(session: Session, account_id: str, job_id: str) -> Job:
-    """The account's job. Raises `NotFound`, the same for an unknown job and another account's."""
+    """The account's job. Raises `NotFound`, the same for an unknown job, a batch's and another account's."""
     job = session.get(Job, job_id, populate_existing=True) if job_id.isascii() else None
-    if job is None or job.account_id != account_id:
+    if job is None or job.account_id != account_id or job.batch_id is not None:
         raise NotFound(_NO_SUCH_JOB)
     return job
 
@@ -32,7 +32,7 @@ def page(
 
     Raises `InvalidParameter` for a cursor that no page gave.
     """
-    statement = select(Job).where(Job.account_id == account_id)
+    statement = select(Job).where(Job.account_id == account_id, col(Job.batch_id).is_(None))
     if status is not None:
         statement = statement.where(Job.status == status)
     if cursor is not None:
@@ -84,7 +84,8 @@ def delete_all(session: Session, account_id: str, now: datetime) -> None:
 
 
 def delete_expired(session: Session, now: datetime, *, limit: int) -> int:
-    """Delete up to `limit` jobs that ended long ago; returns their number."""
-    expired = select(Job.id).where(col(Job.expires_at) <= now, col(Job.finished_at).is_not(None)).limit(limit)
+    """Delete up to `limit` jobs that ended long ago; returns their number. Batches delete theirs."""
+    ended = (col(Job.expires_at) <= now, col(Job.finished_at).is_not(None), col(Job.batch_id).is_(None))
+    expired = select(Job.id).where(*ended).limit(limit)
     done = session.execute(delete(Job).where(col(Job.id).in_(expired)))
     return int(done.rowcount)  # type: ignore[attr-defined]

@@ -7,11 +7,13 @@ process may take it up; the job's row follows it in the same transaction.
 import json
 from datetime import datetime, timedelta
 
-from sqlmodel import Session, col, select
+from sqlmodel import Session, col, select, update
 
 from api import response_bodies
 from api.calls import idempotency
+from api.calls.models import Replay
 from api.durable.engine import Engine
+from api.images.models import Image
 from api.jobs import inputs
 from api.jobs.descriptions import describe
 from api.jobs.inputs import Inputs
@@ -60,7 +62,10 @@ def wait_again(job: Job, *, lost: bool) -> None:
 def finish(
     session: Session, job: Job, status: JobStatus, now: datetime, *, engine: Engine | None = None
 ) -> None:
-    """End the job, whose error was set. `engine` announces the end at once, see `webhooks.outbox`."""
+    """End the job, whose error was set. `engine` announces the end at once, see `webhooks.outbox`.
+
+    The jobs of a batch are not announced, because the batch announces its own end.
+    """
     job.status = status
     job.finished_at = now
     job.expires_at = now + RETENTION
@@ -68,7 +73,7 @@ def finish(
     job.params = None
     job.stage, job.fraction = None, 1.0 if status is JobStatus.SUCCEEDED else job.fraction
     inputs.expire(session, Inputs.from_json(job.inputs), now)
-    if (event := _EVENTS.get(status)) is not None:
+    if job.batch_id is None and (event := _EVENTS.get(status)) is not None:
         session.flush()
         outbox.record(
             session,
@@ -79,6 +84,20 @@ def finish(
             callback_url=job.callback_url,
             engine=engine,
         )
+
+
+def succeed(session: Session, job: Job, now: datetime, *, engine: Engine | None = None) -> None:
+    """Its call's answer was stored."""
+    finish(session, job, JobStatus.SUCCEEDED, now, engine=engine)
+    if job.batch_id is None:
+        return
+    job.result_id = session.exec(select(Replay.image_id).where(Replay.id == job.replay_id)).first()
+    session.execute(
+        update(Image)
+        .where(col(Image.id) == job.result_id, col(Image.expires_at) < job.result_kept_until)
+        .values(expires_at=job.result_kept_until)
+        .execution_options(synchronize_session=False)
+    )
 
 
 def fail(

@@ -10,6 +10,7 @@ from sqlmodel import Session
 
 from api.auth.email.mailer import Mailer, MailMessage
 from api.auth.passwords import Hashing
+from api.batches import service as batches
 from api.jobs import service as jobs
 from api.settings import Settings
 from api.webhooks import endpoints
@@ -33,7 +34,7 @@ class AuthServices:
     providers: dict[str, Provider]
     guest_transfers: list[GuestTransfer] = field(default_factory=list)
     before_deletion: list[BeforeDeletion] = field(
-        default_factory=lambda: [jobs.delete_all, endpoints.delete_all]
+        default_factory=lambda: [batches.delete_all, jobs.delete_all, endpoints.delete_all]
     )
 
     @classmethod

@@ -8,6 +8,7 @@ from sqlmodel import SQLModel
 from sqlmodel.sql.sqltypes import AutoString
 
 from api.auth import models as auth_models
+from api.batches import models as batch_models
 from api.calls import models as call_models
 from api.db import models as db_models
 from api.db.migrations.upgrade import ENGINE_TABLES
@@ -23,6 +24,7 @@ from billing.timestamps import UtcDateTime
 #: Importing these modules registers their tables.
 _MODELS = (
     auth_models,
+    batch_models,
     call_models,
     db_models,
     editor_models,

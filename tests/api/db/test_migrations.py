@@ -20,6 +20,7 @@ from api.db.models import EngineProcess
 from billing.ledger import constraints
 from billing.ledger.audit import audit
 from tests.support.auth_rows import sign_up
+from tests.support.batch_rows import make_batch
 from tests.support.editor_rows import edit
 from tests.support.job_rows import make_job
 from tests.support.load import NOON, PROCESSES, account_with, admitted, succeed
@@ -40,6 +41,7 @@ REVISIONS = [
     "0011",
     "0012",
     "0013",
+    "0014",
 ]
 
 
@@ -56,6 +58,7 @@ def fill(url: str) -> None:
         admitted(session, account.id, key="runs")
         make_job(session, account.id, NOON)
         make_delivery(session, account.id, NOON)
+        make_batch(session, account.id, NOON, ["a.png"])
         session.add(EngineProcess(id="process_1", lease_until=NOON))
     database.close()
 

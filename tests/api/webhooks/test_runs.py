@@ -1,7 +1,9 @@
 """Messages reach receivers that were down, for up to three days, and what is given up can be sent again."""
 
 import json
+from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,11 @@ from typing import Any
 import pytest
 from sqlmodel import Session, func, select
 
-from api import cleanup, response_bodies
+from api import cleanup
+from api.batches import progress
+from api.batches import service as batches
+from api.batches.descriptions import describe as describe_batch
+from api.batches.models import Batch
 from api.jobs import service as jobs
 from api.jobs import transitions
 from api.jobs.descriptions import describe
@@ -23,9 +29,10 @@ from api.webhooks.models import (
     WebhookMessage,
 )
 from api.webhooks.runs import WebhookRunner
-from billing.ledger import accounts
+from billing.ledger.models import Account
 from ml.errors import NothingFound
 from tests.support.apps import LocalApi, local_api
+from tests.support.batch_rows import end_job, make_batch
 from tests.support.job_rows import make_job
 from tests.support.load import account_with
 from tests.support.waiting import wait_until
@@ -263,21 +270,82 @@ def test_after_a_rotation_both_secrets_verify_for_a_day(sending: Sending) -> Non
     assert [receiver.verify(receiver.messages[1], secret) for secret in (former, current)] == [False, True]
 
 
-def test_a_batch_is_announced_by_its_own_body(sending: Sending) -> None:
-    def announce(session: Session) -> None:
-        accounts.lock(session, sending.account_id)
-        outbox.batch_completed(
-            session,
-            sending.account_id,
-            lambda: response_bodies.success({"batchId": "bat_1"}, "req_1"),
-            sending.clock(),
-        )
-
+@pytest.mark.parametrize("end", ["completed", "cancelled"])
+def test_a_batch_is_announced_once_and_its_jobs_are_not(sending: Sending, end: str) -> None:
+    """Also if two processes find at once that nothing is left."""
+    services, receiver = sending.api.services, sending.receiver
+    sending.api.call(services.engine.prepare)
     with sending.transaction() as session:
-        announce(session)
+        batch_id = make_batch(session, sending.account_id, sending.clock(), ["a.png", "b.png"]).id
+
+    def advance(_: int = 0) -> None:
+        services.database.submit(lambda session: progress.advance(session, services, batch_id, 1)).result()
+
+    def cancel(_: int = 0) -> None:
+        sending.api.call(batches.cancel, services, sending.account_id, batch_id)
+
+    advance()
+    with sending.transaction() as session:
+        one, other = session.exec(select(Job)).all()
+        end_job(session, one, sending.clock())
+        end_job(session, other, sending.clock(), NothingFound("nothing was found"))
+    assert sending.rows() == []
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(advance if end == "completed" else cancel, range(4)))
+    advance()
+    cancel()
+    assert len(sending.rows()) == 1
     sending.send_due()
-    (message,) = sending.receiver.messages
-    assert (message.event, message.verified["data"]) == ("batch.completed", {"batchId": "bat_1"})
+    (message,) = receiver.messages
+    with sending.transaction() as session:
+        batch = describe_batch(session, session.get_one(Batch, batch_id))
+    assert (message.event, message.verified["data"]) == ("batch.completed", batch)
+    assert (batch["status"], batch["counts"]["succeeded"], batch["counts"]["failed"]) == (end, 1, 1)
+
+
+def test_a_batch_that_is_retried_is_announced_at_each_of_its_ends(sending: Sending) -> None:
+    services, receiver = sending.api.services, sending.receiver
+    sending.api.call(services.engine.prepare)
+    with sending.transaction() as session:
+        batch = make_batch(session, sending.account_id, sending.clock(), ["a.png"])
+        batch.callback_url = receiver.url
+        batch_id = batch.id
+
+    def finish(error: Exception | None) -> None:
+        def advance(session: Session) -> None:
+            activation = session.get_one(Batch, batch_id).activation
+            progress.advance(session, services, batch_id, activation)
+
+        services.database.submit(advance).result()
+        with sending.transaction() as session:
+            end_job(session, session.exec(select(Job)).one(), sending.clock(), error)
+        services.database.submit(advance).result()
+
+    finish(NothingFound("nothing was found"))
+    for _ in range(2):
+        sending.api.call(batches.retry, services, sending.account_id, batch_id)
+    assert len(sending.rows()) == 2
+    finish(None)
+    sending.api.call(batches.retry, services, sending.account_id, batch_id)  # There is nothing to retry.
+    sending.send_due()
+    # The webhook and the `callback_url` get each of the two messages.
+    assert sorted(Counter(message.id for message in receiver.messages).values()) == [2, 2]
+    ends = {message.id: json.loads(message.body)["data"]["counts"]["failed"] for message in receiver.messages}
+    assert sorted(ends.values()) == [0, 1]
+
+
+def test_a_batch_of_a_closed_account_is_not_announced(sending: Sending) -> None:
+    services = sending.api.services
+    sending.api.call(services.engine.prepare)
+    with sending.transaction() as session:
+        batch = make_batch(session, sending.account_id, sending.clock(), ["a.png"])
+        batch.callback_url = sending.receiver.url
+        session.get_one(Account, sending.account_id).closed_at = sending.clock()
+        batch_id = batch.id
+    services.database.submit(lambda session: progress.advance(session, services, batch_id, 1)).result()
+    with sending.transaction() as session:
+        assert session.get_one(Batch, batch_id).status == "cancelled"
+    assert sending.rows() == []
 
 
 def test_a_message_whose_transaction_is_rolled_back_is_never_sent(sending: Sending) -> None:

@@ -11,6 +11,7 @@ from api.webhooks import endpoints, runs
 from billing.ledger.plans import PlanName
 from billing.timestamps import utc_now
 from tests.support.apps import Clock, LocalApi, local_api
+from tests.support.batch_calls import CROP
 from tests.support.calling import code_of, param_of, small_picture
 from tests.support.job_calls import PREFER, job_of
 from tests.support.waiting import wait_until
@@ -210,6 +211,21 @@ def test_a_job_notifies_its_callback_url(owner: Owner, receiver: WebhookReceiver
     for path, body in (("", {"enabled": False}), ("/test", None)):
         answer = owner.request("POST", f"/api/webhooks/callbacks{path}", json=body or {})
         assert (answer.status_code, code_of(answer)) == (400, "INVALID_REQUEST")
+
+
+def test_a_batch_notifies_its_callback_url(owner: Owner, receiver: WebhookReceiver) -> None:
+    receiver.secret = owner.data("POST", "/api/webhooks/callbacks/rotate")["secret"]
+    files = [("images", (f"{number}.png", small_picture(), "image/png")) for number in range(3)]
+    form = {**CROP, "callback_url": receiver.url}
+    answer = owner.request("POST", "/api/batches", files=files, data=form)
+    assert answer.status_code == 202, answer.text
+    wait_until(lambda: receiver.messages)
+    (message,) = receiver.messages
+    batch = owner.data("GET", f"/api/batches/{answer.json()['data']['batchId']}")
+    assert (message.event, message.verified["data"]) == ("batch.completed", batch)
+    assert (batch["status"], batch["counts"]["succeeded"]) == ("completed", 3)
+    (logged,) = owner.data("GET", "/api/webhooks/callbacks/deliveries")["deliveries"]
+    assert logged["messageId"] == message.id
 
 
 def test_a_callback_url_needs_a_job_and_a_public_host(owner: Owner) -> None:
