@@ -40,7 +40,9 @@ VERSION = "0.1.0"
 #: Bodies of any type: JSON and urlencoded forms carry the image as base64, a third larger than the file.
 _BASE64_PATHS = {REMOVE_PATH: UPLOAD_LIMIT_BYTES, MCP_PATH: UPLOAD_LIMIT_BYTES}
 _UPLOAD_PATHS = {"/api/tools/": UPLOAD_LIMIT_BYTES, "/api/images": UPLOAD_LIMIT_BYTES}
-_FORM_PATHS = {**_UPLOAD_PATHS, "/api/batches": UPLOAD_LIMIT_BYTES}
+_BATCHES_PATH = "/api/batches"
+#: How many of the largest batches may arrive at once.
+_LARGEST_BATCHES = 4
 
 
 def create_api(
@@ -78,13 +80,16 @@ def create_api(
     for kind in (ApiError, BillingError, CallFailed, MlError, RequestValidationError, HTTPException):
         app.add_exception_handler(kind, _answer_error)
     app.state.body_gate = BodyGate(settings.body_memory_mb * MEBIBYTE, UPLOAD_LIMIT_BYTES)
-    limits = {**_FORM_PATHS, **(upload_paths or {})}
+    batch_limit_bytes = settings.batch_upload_mb * MEBIBYTE
+    limits = {**_UPLOAD_PATHS, _BATCHES_PATH: batch_limit_bytes, **(upload_paths or {})}
     app.add_middleware(
         BodyLimits,
         limits=limits,
         gate=app.state.body_gate,
         limits_of_any_type=_BASE64_PATHS,
         limits_of_json=_UPLOAD_PATHS,
+        spooled={_BATCHES_PATH},
+        disk_gate=BodyGate(_LARGEST_BATCHES * batch_limit_bytes, batch_limit_bytes),
     )
     if bound_host is not None:
         app.add_middleware(Hosts, settings=settings, bound_host=bound_host)

@@ -15,6 +15,7 @@ from api.batches.descriptions import describe
 from api.batches.models import BatchStatus, ItemStatus
 from api.batches.results import ResultRow
 from api.calls import admission
+from api.calls.types import CallResult
 from api.errors import NotFound
 from api.http import batch_forms, dependencies, forms, openapi, openapi_examples, page_queries, responses
 from api.http.batch_schemas import (
@@ -29,6 +30,7 @@ from api.http.batch_schemas import (
 from api.http.dependencies import KeyHolder, ServicesOf, ToolCaller
 from api.http.middleware import body_limits
 from api.http.routes.get_and_head import add_get
+from api.images.spooling import Spool
 from api.services import Services
 
 _PATH = "/api/batches"
@@ -141,22 +143,33 @@ async def accept(request: Request, caller: ToolCaller, services: ServicesOf) -> 
     idempotency_key = forms.idempotency_key(request)
     forms.refuse_query(request)
     await dependencies.admit_body(request, caller)
-    form = await batch_forms.read_batch_form(request, services, caller.account_id)
-    batch = BatchRequest(
-        request_id=responses.request_id_of(request),
-        account_id=caller.account_id,
-        key_id=caller.key_id,
-        base_url=dependencies.public_base_url(request),
-        steps=form.steps,
-        sources=form.sources,
-        retention=form.retention,
-        callback_url=form.callback_url,
-        idempotency_key=idempotency_key,
-    )
-    # In a task of its own, so that a broken connection cannot leave files without their rows.
-    result = await asyncio.shield(services.running.start(acceptance.accept(services, batch)))
+    spool = await asyncio.to_thread(services.storage.open_spool)
+    try:
+        form = await batch_forms.read_batch_form(request, services, caller.account_id, spool)
+        batch = BatchRequest(
+            request_id=responses.request_id_of(request),
+            account_id=caller.account_id,
+            key_id=caller.key_id,
+            base_url=dependencies.public_base_url(request),
+            steps=form.steps,
+            sources=form.sources,
+            retention=form.retention,
+            callback_url=form.callback_url,
+            idempotency_key=idempotency_key,
+        )
+        # In a task of its own, so that a broken connection cannot leave files without their rows.
+        accepting = services.running.start(_accept_and_close(services, batch, spool))
+    except BaseException:
+        spool.close()
+        raise
+    result = await asyncio.shield(accepting)
     responses.set_account_status(request, result.account_status)
     return responses.batch_accepted(request, result)
+
+
+async def _accept_and_close(services: Services, batch: BatchRequest, spool: Spool) -> CallResult:
+    with spool:
+        return await acceptance.accept(services, batch)
 
 
 async def show_page(request: Request, caller: KeyHolder, services: ServicesOf) -> Response:
