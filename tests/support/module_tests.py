@@ -79,7 +79,6 @@ TESTED_THROUGH = {
     "api/durable/workflows.py": "api/durable/test_engine.py",
     "api/batches/acceptance.py": "api/http/routes/test_batches.py",
     "api/batches/descriptions.py": "api/http/routes/test_batches.py",
-    "api/batches/runs.py": "api/http/routes/test_batches.py",
     "api/batches/service.py": "api/batches/test_progress.py",
     "api/batches/steps.py": "api/http/routes/test_batches.py",
     "api/batches/transitions.py": "api/batches/test_progress.py",
