@@ -92,7 +92,9 @@ async def cancel(services: Services, account_id: str, batch_id: str) -> dict[str
     def end(session: Session, batch: Batch) -> list[str]:
         return transitions.cancel(session, batch, services.clock(), engine=services.engine)
 
+    await services.engine.prepare()
     replay_ids, data = await _change(services, account_id, batch_id, end)
+    services.engine.wake()
     for replay_id in replay_ids:
         call = services.running.find(replay_id)
         if call is not None:

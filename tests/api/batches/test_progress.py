@@ -225,6 +225,21 @@ def test_each_step_works_on_the_former_result_which_goes_then(api: LocalApi) -> 
     assert expiries == [api.clock(), api.clock() + 24 * HOUR]
 
 
+def test_a_paused_batch_starts_nothing_and_is_completed_once_nothing_is_left(api: LocalApi) -> None:
+    work = Work(api)
+    work.advance()
+    api.call(batches.pause, api.services, work.account_id, work.batch_id)
+    work.end_all()
+    assert work.advance().is_over
+    assert (work.batch().status, len(work.jobs())) == (BatchStatus.PAUSED, 0)
+    api.call(batches.resume, api.services, work.account_id, work.batch_id)
+    work.advance()
+    api.call(batches.pause, api.services, work.account_id, work.batch_id)
+    work.end_all()
+    assert work.advance().is_over
+    assert (work.batch().status, work.counts()) == (BatchStatus.COMPLETED, {ItemStatus.SUCCEEDED: 10})
+
+
 def test_a_failed_image_does_not_stop_the_others_and_costs_nothing(api: LocalApi) -> None:
     work = Work(api)
     work.advance()
