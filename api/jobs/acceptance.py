@@ -69,7 +69,7 @@ async def accept(services: Services, request: CallRequest) -> CallResult:
         services,
         request,
         await asyncio.to_thread(request.fingerprint),
-        await asyncio.to_thread(lambda: request.params.model_dump_json().encode()),
+        await asyncio.to_thread(request.params.stored),
         stored,
         started_at,
     )

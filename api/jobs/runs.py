@@ -334,7 +334,8 @@ async def _request_of(services: Services, claimed: _Claimed) -> CallRequest:
         params = await asyncio.to_thread(tool.params.model_validate_json, job.params)
     except ValidationError as error:
         # Accepted by a version of this program with other parameters.
-        raise InvalidParameter(str(error.errors()[0]["loc"][-1]), "is no longer supported") from error
+        name = str((error.errors()[0]["loc"] or ("parameters",))[-1])
+        raise InvalidParameter(name, f"{name}: is no longer supported in this form.") from error
     return CallRequest(
         request_id=job.request_id,
         account_id=job.account_id,

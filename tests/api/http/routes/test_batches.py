@@ -137,13 +137,13 @@ def test_each_step_works_on_the_result_of_the_one_before_for_a_credit(
 ) -> None:
     steps = [
         {"tool": "crop", "params": {"width": 30, "height": "50%"}},
-        {"tool": "crop", "params": {"rotate": 90}},
+        {"tool": "upscale", "params": {"target_width": 60}},
     ]
     batch_id = batch_of(send_batch(server, customer, pictures(3), steps=json.dumps(steps)))
     batch = batch_in(server, customer, batch_id)
-    assert (batch["steps"], batch["creditsCharged"]) == (["crop", "crop"], 6)
+    assert (batch["steps"], batch["creditsCharged"]) == (["crop", "upscale"], 6)
     results = [item["result"] for item in items_of(server, customer, batch_id)]
-    assert {(result["width"], result["height"]) for result in results} == {(20, 30)}
+    assert {(result["width"], result["height"]) for result in results} == {(60, 40)}
     assert server.balance(customer) == (494, 0)
     assert kept_images(server, customer) == 3  # no results of steps between
 
