@@ -58,8 +58,8 @@ def add_to(app: FastAPI) -> None:
         status_code=202,
         operation_id="create-batch",
         summary="Run a tool, or several in turn, on up to 5,000 images",
-        description="Answers at once. Each step of each image costs 1 credit when it succeeds. An image may have"
-        " 25 MiB, the whole form 1 GiB unless the server is set otherwise.",
+        description="Answers at once. Each step of each image costs 1 credit when it succeeds."
+        " An image may have 25 MiB, the whole form 1 GiB unless the server is set otherwise.",
         tags=_TAGS,  # type: ignore[arg-type]  # FastAPI's lists are invariant
         response_class=Response,
         responses=openapi.batch_accepted_response(BatchSuccess),
