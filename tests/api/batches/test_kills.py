@@ -6,6 +6,7 @@ import io
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlmodel import col, func, select
@@ -21,8 +22,8 @@ from tests.support.server import Customer, RunningServer, StartServer
 from tests.support.waiting import wait_until
 
 #: Takes a worker a few tenths of a second, so that a kill finds jobs at work.
-SLOW = {"format": "avif", "quality": "90", "width": "100%", "height": "100%"}
-QUICK = {"width": "10", "height": "10"}
+SLOW: dict[str, Any] = {"format": "avif", "quality": "90", "width": "100%", "height": "100%"}
+QUICK: dict[str, Any] = {"width": "10", "height": "10"}
 #: Crops need none, and a server starts sooner without.
 NO_MODELS = {"BGERASER_MODELS_DIR": "/nonexistent"}
 
@@ -44,7 +45,7 @@ def assert_each_done_and_charged_once(
     customer: Customer,
     batch_id: str,
     pictures: Sequence[tuple[str, bytes]],
-    params: dict[str, str],
+    params: dict[str, Any],
 ) -> None:
     batch = batch_in(server, customer, batch_id)
     assert (batch["status"], batch["creditsCharged"]) == ("completed", len(pictures))
@@ -61,7 +62,7 @@ def assert_each_done_and_charged_once(
             expected[f"{Path(name).stem}.{answer['format']}"] = digest(client.get(answer["imageUrl"]).content)
     assert digests == expected
     with server.client(customer) as client:
-        rows = csv.DictReader(io.StringIO(client.get(batch["manifestUrl"]).text))
+        rows = csv.DictReader(io.StringIO(client.get(f"/api/batches/{batch_id}/manifest.csv").text))
         assert {row["file"]: row["sha256"] for row in rows} == digests
     with server.database.transaction() as session:
         assert session.exec(select(func.count()).select_from(Job)).one() == 0

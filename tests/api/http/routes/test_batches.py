@@ -274,7 +274,7 @@ def test_a_repeated_request_gets_the_same_batch(server: RunningServer, customer:
     ],
 )
 def test_a_bad_form_is_refused_and_names_the_parameter(
-    server: RunningServer, customer: Customer, form: dict[str, str], status: int, code: str, param: str | None
+    server: RunningServer, customer: Customer, form: dict[str, Any], status: int, code: str, param: str | None
 ) -> None:
     answer = send_batch(server, customer, **form)
     assert (answer.status_code, code_of(answer), param_of(answer)) == (status, code, param)

@@ -221,7 +221,7 @@ def test_a_batch_notifies_its_callback_url(owner: Owner, receiver: WebhookReceiv
     form = {**CROP, "callback_url": receiver.url}
     answer = owner.request("POST", "/api/batches", files=files, data=form)
     assert answer.status_code == 202, answer.text
-    wait_until(lambda: receiver.messages)
+    wait_until(lambda: len(receiver.messages) == 1)
     (message,) = receiver.messages
     batch = owner.data("GET", f"/api/batches/{answer.json()['data']['batchId']}")
     assert (message.event, message.verified["data"]) == ("batch.completed", batch)
