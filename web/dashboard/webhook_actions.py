@@ -30,7 +30,7 @@ _OUTCOME_SECONDS = 4.0
 _OUTCOME_POLL_SECONDS = 0.2
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # Gradio hashes what a page keeps; each reading counts as a change
 class ShownWebhook:
     """A webhook as the API describes it, and its latest deliveries if its log is open."""
 
