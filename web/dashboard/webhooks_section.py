@@ -28,8 +28,12 @@ def build(gr: Any, services: Services, page: Any) -> None:
             placeholder="https://shop.example.com/hooks",
             max_lines=1,
             max_length=_URL_LENGTH_MAX,
+            min_width=240,
+            scale=2,
         )
-        events = gr.Dropdown(list(SUBSCRIPTIONS), value="All events", label="Events", filterable=False)
+        events = gr.Dropdown(
+            list(SUBSCRIPTIONS), value="All events", label="Events", filterable=False, min_width=180
+        )
         create = gr.Button("Add webhook", variant="primary", elem_id="add-webhook")
     secret = gr.Textbox(
         label="The webhook's secret. Copy it now: it is not shown again",
@@ -106,7 +110,7 @@ class _Row:
 
     def _build_deletion(self, delete: Any) -> None:
         gr = self._gr
-        with gr.Row(visible=False) as confirmation:
+        with gr.Row(visible=False, elem_classes="confirmation") as confirmation:
             add_text(gr, "Nothing more is sent to it, and its log is deleted.")
             self._button("Delete this webhook", self._delete, variant="stop", elem_classes="confirm-delete")
             cancel = gr.Button("Cancel", size="sm")
