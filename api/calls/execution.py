@@ -128,12 +128,12 @@ async def _work_and_charge(
             now=services.clock(),
             image=image.row(),
             build_body=build_body,
+            record=call_log.succeeded(request, CREDITS_PER_CALL, started_at, services.clock()),
         )
         if settlement is not None:
             settlement.succeeded(session)
         account = session.get_one(Account, request.account_id)
         outbox.credit_spent(session, account, request.request_id, services.clock(), engine=services.engine)
-        call_log.add(session, call_log.succeeded(request, CREDITS_PER_CALL, started_at, services.clock()))
         return CompletedCall(data, body, image.id, picture, data["creditsRemaining"])
 
     return await services.database.run(settle)

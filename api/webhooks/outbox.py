@@ -81,10 +81,13 @@ def credit_spent(
     Credits that are held may still come back, so they count as left. Captures lower the sum one by one, so
     each of the two limits is met exactly once on the way down.
     """
+    low = max(1, PLANS[PlanName(account.plan)].monthly_credits // _LOW_SHARE)
+    if account.available > low:
+        return  # Without looking at `held`, which would have to be read again after the capture.
     left = account.available + account.held
     if left == 0:
         event = WebhookEvent.CREDITS_EXHAUSTED
-    elif left == max(1, PLANS[PlanName(account.plan)].monthly_credits // _LOW_SHARE):
+    elif left == low:
         event = WebhookEvent.CREDITS_LOW
     else:
         return
