@@ -17,6 +17,7 @@ from api.calls.types import CallFailed, CallRequest, CallResult
 from api.errors import ServiceUnavailable
 from api.images import service as images
 from api.services import Services
+from api.webhooks import outbox
 from billing.ledger import accounts
 from billing.ledger.models import Account
 from ml.backend import ToolAnswer, ToolCall
@@ -131,6 +132,8 @@ async def _work_and_charge(
         )
         if settlement is not None:
             settlement.succeeded(session)
+        account = session.get_one(Account, request.account_id)
+        outbox.credit_spent(session, account, request.request_id, services.clock(), engine=services.engine)
         return CompletedCall(data, body, image.id, picture, data["creditsRemaining"])
 
     return await services.database.run(settle)
