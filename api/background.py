@@ -9,6 +9,7 @@ from typing import Any
 import structlog
 
 from api import cleanup
+from api.batches import runs as batches
 from api.calls import admission, call_log
 from api.db import leader
 from api.errors import ServiceUnavailable
@@ -31,6 +32,7 @@ async def running(services: Services) -> AsyncIterator[None]:
         _start(_delete_strays(services), "strays"),
         _start(_write_log(services), "call log"),
         _start(services.engine.run_forever(), "tasks"),
+        _start(batches.wake_blocked_forever(services), "blocked batches"),
     ]
     if services.stripe is not None:
         tasks.append(_start(sync.run_forever(services, services.stripe), "payments"))
@@ -57,6 +59,7 @@ async def close(services: Services) -> None:
     await asyncio.to_thread(services.backend.close)
     await services.authenticator.close()
     services.remote_files.close()
+    services.webhook_sender.close()
     await asyncio.to_thread(services.database.close)
 
 

@@ -11,6 +11,7 @@ from api.errors import ERROR_TABLE, retryable_codes
 from api.http import forms, openapi_bodies
 from api.http import openapi_examples as examples_of
 from api.http.schemas import Failure, JobAcceptedSuccess, ToolSuccess, UploadSuccess
+from ml.catalogue import TOOLS
 from ml.tool import Tool
 
 _COMPONENTS = "#/components/schemas/{model}"
@@ -106,7 +107,15 @@ def form_schema(tool: Tool) -> dict[str, Any]:
     }
     texts = {name: without_null(each) for name, each in parameters["properties"].items()}
     urls = {forms.url_field(name): openapi_bodies.url_property(name) for name in ("image", *files)}
-    return {**parameters, "properties": {**source, **files, **ids, **urls, **texts}}
+    notice = {
+        forms.CALLBACK_URL: {
+            "type": "string",
+            "format": "uri",
+            "description": "With `Prefer: respond-async`: an https URL of a public host that receives the"
+            " job's end as a signed webhook.",
+        }
+    }
+    return {**parameters, "properties": {**source, **files, **ids, **urls, **texts, **notice}}
 
 
 def without_null(schema: Mapping[str, Any]) -> dict[str, Any]:
@@ -202,6 +211,54 @@ def success_response(
     return {
         200: {"description": description, "model": model, "content": content, "headers": described_headers}
     }
+
+
+def batch_operation() -> dict[str, Any]:
+    """The form of a batch."""
+    texts = {
+        "image_ids": "Or a JSON list of ids of stored images.",
+        "image_urls": "Or a JSON list of https URLs of public hosts, each fetched before its first step.",
+        "tool": "The tool; its own fields are sent beside it, files only by the id of a stored image.",
+        "steps": 'Or a JSON list of up to 10 steps, `{"tool": …, "params": {…}}`; each works on the result of'
+        " the one before.",
+        forms.CALLBACK_URL: "An https URL of a public host that gets the batch's end as a signed webhook.",
+    }
+    properties: dict[str, Any] = {
+        "images": {"type": "array", "items": _FILE, "description": "The images; repeat the field."},
+        "archive": {**_FILE, "description": "Or a ZIP of them."},
+        **{name: {"type": "string", "description": text} for name, text in texts.items()},
+        "retention_hours": {
+            "type": "integer",
+            "minimum": 1,
+            "maximum": 168,
+            "default": 24,
+            "description": "How long results are kept after the end.",
+        },
+    }
+    properties["tool"]["enum"] = list(TOOLS)
+    schema = {"type": "object", "properties": properties, "additionalProperties": True}
+    content = {"multipart/form-data": {"schema": schema, "example": examples_of.BATCH_FORM}}
+    return {
+        "security": SECURITY,
+        "parameters": [IDEMPOTENCY_PARAMETER],
+        "requestBody": {"required": True, "content": content},
+    }
+
+
+def batch_accepted_response(model: type[BaseModel]) -> dict[int | str, dict[str, Any]]:
+    """The answer 202 to a batch."""
+    headers = {**HEADERS, "Idempotent-Replayed": _REPLAYED, "Location": "The batch's `statusUrl`."}
+    accepted = success_response("The batch.", model, examples_of.BATCH, described(headers))
+    return {202: accepted[200], **error_responses(*WITH_KEY, 402, 404, 409, 413, 422)}
+
+
+def file_response(media_type: str, description: str) -> dict[int | str, dict[str, Any]]:
+    """An answer that is a file."""
+    content: dict[str, Any] = {"schema": _FILE}
+    if media_type == "text/csv":
+        content = {"schema": {"type": "string"}, "example": examples_of.BATCH_MANIFEST}
+    headers = described({"X-Request-Id": HEADERS["X-Request-Id"]})
+    return {200: {"description": description, "content": {media_type: content}, "headers": headers}}
 
 
 def picture_response() -> dict[int | str, dict[str, Any]]:

@@ -58,6 +58,73 @@ JOB_SUMMARY = {
 JOB = {**JOB_SUMMARY, "queuePosition": NULL, "result": NULL}
 JOB_EVENT = 'id: 4\nevent: job\ndata: {"jobId": "job_…", "status": "running", "fraction": 0.25, …}\n\n'
 JOB_PAGE = {"jobs": [JOB_SUMMARY], "nextCursor": NULL}
+_WEBHOOK_ID = "whe_8Fh2kQw0Zr5XcT1mVn9LsB"
+WEBHOOK = {
+    "webhookId": _WEBHOOK_ID,
+    "url": "https://shop.example.com/bgeraser",
+    "events": ["job.succeeded", "job.failed"],
+    "enabled": True,
+    "disabledReason": NULL,
+    "previousSecretUntil": NULL,
+    "createdAt": "2026-11-22T15:00:00Z",
+}
+WEBHOOK_BODY = {"url": WEBHOOK["url"], "events": WEBHOOK["events"]}
+WEBHOOK_WITH_SECRET = {**WEBHOOK, "secret": "whsec_…"}
+WEBHOOKS = {"webhooks": [WEBHOOK]}
+DELETED_WEBHOOK = {"webhookId": _WEBHOOK_ID, "deleted": True}
+DELIVERY = {
+    "deliveryId": "whd_1Gv6pWc3Yk8ZbN4qJs7RtD",
+    "webhookId": _WEBHOOK_ID,
+    "messageId": "msg_6Td9mLx2Hq4VfK0wPz5CyE",
+    "event": "job.succeeded",
+    "url": WEBHOOK["url"],
+    "status": "pending",
+    "attempts": [
+        {"at": "2026-11-22T15:00:41Z", "statusCode": 503, "error": "ERROR_STATUS", "durationMs": 210}
+    ],
+    "nextAttemptAt": "2026-11-22T15:00:46Z",
+    "createdAt": "2026-11-22T15:00:41Z",
+    "finishedAt": NULL,
+}
+DELIVERY_PAGE = {"deliveries": [DELIVERY], "nextCursor": NULL}
+_BATCH_ID = "batch_3Tn8wYq5Kc1vRb7Ls0Gx9D"
+_BATCH_URL = f"https://example.com/api/batches/{_BATCH_ID}"
+BATCH_FORM = {"archive": "@photos.zip", "tool": "bg-removal", "bg_color": "white"}
+BATCH = {
+    "batchId": _BATCH_ID,
+    "status": "running",
+    "steps": ["bg-removal"],
+    "counts": {"total": 500, "queued": 387, "running": 8, "succeeded": 104, "failed": 1, "cancelled": 0},
+    "creditsCharged": 104,
+    "statusUrl": _BATCH_URL,
+    "itemsUrl": f"{_BATCH_URL}/items",
+    "resultsUrl": f"{_BATCH_URL}/results.zip",
+    "manifestUrl": f"{_BATCH_URL}/manifest.csv",
+    "createdAt": "2026-11-22T15:00:00Z",
+    "startedAt": "2026-11-22T15:00:01Z",
+    "finishedAt": NULL,
+    "expiresAt": "2026-12-24T15:00:00Z",
+}
+BATCH_PAGE = {"batches": [BATCH], "nextCursor": NULL}
+BATCH_ITEM = {
+    "position": 1,
+    "name": "shoes/red.jpg",
+    "status": "succeeded",
+    "stepsDone": 1,
+    "creditsCharged": 1,
+    "result": {
+        "imageId": _IMAGE_ID,
+        "imageUrl": _IMAGE_URL,
+        "width": 1920,
+        "height": 1080,
+        "format": "png",
+        "bytes": 812345,
+        "expiresAt": "2026-11-23T15:00:00Z",
+    },
+    "error": NULL,
+}
+BATCH_MANIFEST = "position,name,status,file,…\n1,shoes/red.jpg,succeeded,shoes/red.png,…\n"
+BATCH_ITEMS = {"items": [BATCH_ITEM], "nextCursor": "101"}
 DELETED = {"imageId": _IMAGE_ID, "deleted": True}
 ACCOUNT = {
     "email": "you@example.com",

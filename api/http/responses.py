@@ -78,6 +78,14 @@ def job_accepted(request: Request, result: CallResult) -> Response:
     return response
 
 
+def batch_accepted(request: Request, result: CallResult) -> Response:
+    """The answer 202 to a batch."""
+    assert result.data is not None
+    response = call_result(request, result)
+    response.headers["Location"] = result.data["statusUrl"]
+    return response
+
+
 def prefers_job(request: Request) -> bool:
     """Whether `Prefer` has `respond-async` (RFC 7240). Other preferences are ignored, as the RFC allows."""
     preferences = ",".join(request.headers.getlist("prefer")).split(",")

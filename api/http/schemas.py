@@ -11,7 +11,7 @@ from ml.backend import BackendState, EngineState
 from ml.tool import Tool
 
 
-class _Shape(BaseModel):
+class Shape(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid")
 
     def as_data(self) -> dict[str, Any]:
@@ -19,19 +19,19 @@ class _Shape(BaseModel):
         return self.model_dump(mode="json", by_alias=True)
 
 
-class _Success(_Shape):
+class Success(Shape):
     success: bool = Field(True, description="true")
     request_id: str
 
 
-class ErrorBody(_Shape):
+class ErrorBody(Shape):
     code: str = Field(description="A stable code in capital letters, for programs.")
     message: str = Field(description="What happened, for people; may change.")
     param: str | None = Field(description="The form field or header at fault, if there is one.")
     retryable: bool = Field(description="Whether the same request may succeed later.")
 
 
-class Failure(_Shape):
+class Failure(Shape):
     success: bool = Field(False, description="false")
     error: ErrorBody
     request_id: str
@@ -59,21 +59,21 @@ class ToolData(BaseModel):
     )
 
 
-class ToolSuccess(_Success):
+class ToolSuccess(Success):
     data: ToolData
 
 
-class JobAccepted(_Shape):
+class JobAccepted(Shape):
     job_id: str
     status: str = Field(description="queued")
     status_url: str = Field(description="Where its state and result are read, with a key of the account.")
 
 
-class JobAcceptedSuccess(_Success):
+class JobAcceptedSuccess(Success):
     data: JobAccepted
 
 
-class JobSummary(_Shape):
+class JobSummary(Shape):
     job_id: str
     tool: str
     status: str = Field(description="queued, running, succeeded, failed or cancelled.")
@@ -93,20 +93,97 @@ class JobData(JobSummary):
     result: ToolData | None = Field(description="Of a succeeded job: the `data` of the call.")
 
 
-class JobSuccess(_Success):
+class JobSuccess(Success):
     data: JobData
 
 
-class JobPage(_Shape):
+class JobPage(Shape):
     jobs: list[JobSummary]
     next_cursor: str | None = Field(description="The `cursor` of the next page; null on the last.")
 
 
-class JobPageSuccess(_Success):
+class JobPageSuccess(Success):
     data: JobPage
 
 
-class UploadData(_Shape):
+class WebhookData(Shape):
+    webhook_id: str = Field(description="`callbacks` for the one that signs what is sent to `callback_url`.")
+    url: str | None = Field(description="null for `callbacks`.")
+    events: list[str]
+    enabled: bool
+    disabled_reason: str | None
+    previous_secret_until: str | None = Field(
+        description="Until then messages are signed with the secret before the last rotation too."
+    )
+    created_at: str
+
+
+class WebhookSuccess(Success):
+    data: WebhookData
+
+
+class WebhookWithSecret(WebhookData):
+    secret: str = Field(description="`whsec_…`, for verifying signatures. It is shown only once.")
+
+
+class WebhookWithSecretSuccess(Success):
+    data: WebhookWithSecret
+
+
+class WebhookList(Shape):
+    webhooks: list[WebhookData]
+
+
+class WebhookListSuccess(Success):
+    data: WebhookList
+
+
+class DeletedWebhook(Shape):
+    webhook_id: str
+    deleted: bool
+
+
+class DeletedWebhookSuccess(Success):
+    data: DeletedWebhook
+
+
+class DeliveryAttempt(Shape):
+    at: str
+    status_code: int | None = Field(description="The receiver's status; null if there was none.")
+    error: str | None = Field(
+        description="null after a success, else INVALID_URL, HOST_REFUSED, TIMED_OUT, CONNECTION_FAILED,"
+        " REDIRECTED, GONE or ERROR_STATUS."
+    )
+    duration_ms: int
+
+
+class DeliveryData(Shape):
+    delivery_id: str
+    webhook_id: str
+    message_id: str = Field(description="The `webhook-id` header of every attempt.")
+    event: str
+    url: str
+    status: str = Field(description="pending, succeeded or failed.")
+    attempts: list[DeliveryAttempt]
+    next_attempt_at: str | None
+    created_at: str
+    finished_at: str | None
+
+
+class DeliverySuccess(Success):
+    data: DeliveryData
+
+
+class DeliveryPage(Shape):
+    deliveries: list[DeliveryData]
+    next_cursor: str | None = Field(description="The `cursor` of the next page; null on the last.")
+
+
+class DeliveryPageSuccess(Success):
+    data: DeliveryPage
+
+
+class UploadData(Shape):
     image_id: str
     image_url: str
     preview_url: str = Field(description="A WebP of it, at most 1600 pixels wide.")
@@ -117,26 +194,26 @@ class UploadData(_Shape):
     expires_at: str = Field(description="When the URL expires.")
 
 
-class UploadSuccess(_Success):
+class UploadSuccess(Success):
     data: UploadData
 
 
-class DeletedImage(_Shape):
+class DeletedImage(Shape):
     image_id: str
     deleted: bool
 
 
-class DeletedImageSuccess(_Success):
+class DeletedImageSuccess(Success):
     data: DeletedImage
 
 
-class Credits(_Shape):
+class Credits(Shape):
     available: int
     held: int = Field(description="Held for running calls.")
     renews_at: str | None = Field(description="When this period's credits expire and new ones are granted.")
 
 
-class UsageEntry(_Shape):
+class UsageEntry(Shape):
     day: str = Field(description="2026-11-22, in UTC.")
     tool: str
     key_id: str | None = Field(description="null for the web editor.")
@@ -144,27 +221,27 @@ class UsageEntry(_Shape):
     credits: int
 
 
-class PlanLimits(_Shape):
+class PlanLimits(Shape):
     concurrent_calls: int
     calls_per_minute: int
 
 
-class AccountData(_Shape):
+class AccountData(Shape):
     email: str
     plan: str
     credits: Credits
     limits: PlanLimits
 
 
-class AccountSuccess(_Success):
+class AccountSuccess(Success):
     data: AccountData
 
 
-class UsageSuccess(_Success):
+class UsageSuccess(Success):
     data: list[UsageEntry]
 
 
-class Engines(_Shape):
+class Engines(Shape):
     installed: list[str] = Field(description="Checkpoints and algorithms that can be requested.")
     missing: list[str] = Field(description="Missing checkpoints and the commands that install them.")
     device: str
@@ -182,13 +259,13 @@ class Engines(_Shape):
         )
 
 
-class FileFieldData(_Shape):
+class FileFieldData(Shape):
     name: str
     description: str
     id_field: str | None = Field(description="The field that takes the id of a stored image instead.")
 
 
-class ToolEntry(_Shape):
+class ToolEntry(Shape):
     """One tool of the catalogue. `parameters` is a JSON Schema of its form fields other than files."""
 
     name: str
@@ -217,19 +294,19 @@ class ToolEntry(_Shape):
         )
 
 
-class ToolsSuccess(_Success):
+class ToolsSuccess(Success):
     data: list[ToolEntry]
 
 
-class Alive(_Shape):
+class Alive(Shape):
     status: str = Field(description="ok")
 
 
-class AliveSuccess(_Success):
+class AliveSuccess(Success):
     data: Alive
 
 
-class QueueLength(_Shape):
+class QueueLength(Shape):
     waiting: int
     running: int
 
@@ -238,7 +315,7 @@ class EnginesOfTool(Engines):
     tool: str
 
 
-class ReadyData(_Shape):
+class ReadyData(Shape):
     ready: bool
     database: str = Field(description="ok, read-only or unavailable.")
     storage: str = Field(description="ok or unavailable.")
@@ -248,7 +325,7 @@ class ReadyData(_Shape):
     engines: list[EnginesOfTool]
 
 
-class ReadySuccess(_Success):
+class ReadySuccess(Success):
     data: ReadyData
 
 
@@ -258,14 +335,14 @@ class NotReady(Failure):
     data: ReadyData | None = Field(None, description="Absent if another error is answered.")
 
 
-class ModelsOfTool(_Shape):
+class ModelsOfTool(Shape):
     name: str
     title: str
     summary: str
     engines: Engines
 
 
-class CatalogueData(_Shape):
+class CatalogueData(Shape):
     """The tools and their engines, without the parameters."""
 
     tools: list[ModelsOfTool]

@@ -38,6 +38,7 @@ class Job(SQLModel, table=True):
         Index("job_by_account", "account_id", "created_at", "id"),
         Index("job_unfinished", "status", "id"),
         Index("job_expiry", "expires_at"),
+        Index("job_by_batch", "batch_id", "finished_at"),
     )
 
     id: str = Field(primary_key=True)  # job_…
@@ -51,6 +52,8 @@ class Job(SQLModel, table=True):
     #: JSON: what `api.jobs.inputs.Inputs` has.
     inputs: str = Field(sa_column=Column(Text, nullable=False))
     base_url: str
+    #: Where the account asked to be notified of its end.
+    callback_url: str | None = Field(default=None, sa_column=Column(Text, nullable=True))
     hold_id: str = Field(foreign_key="hold.id")
     replay_id: str  # of the call, for its result
     answer_id: str  # the replay row of the request that asked for it
@@ -69,3 +72,9 @@ class Job(SQLModel, table=True):
     started_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     finished_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     expires_at: datetime = Field(sa_type=UtcDateTime)  # when it is given up, later when it is forgotten
+    #: The batch and the item whose step it is. Such a job is shown as a part of its batch, which deletes it.
+    batch_id: str | None = Field(default=None)
+    batch_item_id: str | None = Field(default=None)
+    #: The image of a succeeded job of a batch, and until when it is kept at least.
+    result_id: str | None = Field(default=None)
+    result_kept_until: datetime | None = Field(default=None, sa_type=UtcDateTime)

@@ -1,56 +1,28 @@
 """Jobs as their account sees them: one, a page of them, their cancellation and deletion."""
 
-import base64
-import binascii
-import json
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any
 
-from sqlmodel import Session, and_, col, delete, func, or_, select
+from sqlmodel import Session, and_, col, delete, or_, select
 
-from api import response_bodies
-from api.calls.models import Replay
-from api.errors import InvalidParameter, NotFound
+from api import page_cursors
+from api.errors import NotFound
 from api.jobs import transitions
-from api.jobs.acceptance import status_url
+from api.jobs.descriptions import describe
 from api.jobs.models import Job, JobStatus
 from api.services import Services
 from billing.ledger import accounts
 
 PAGE_MAX = 100
 _NO_SUCH_JOB = "There is no such job. Jobs are forgotten a day after they have ended."
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def find(session: Session, account_id: str, job_id: str) -> Job:
-    """The account's job. Raises `NotFound`, the same for an unknown job and another account's."""
+    """The account's job. Raises `NotFound`, the same for an unknown job, a batch's and another account's."""
     job = session.get(Job, job_id, populate_existing=True) if job_id.isascii() else None
-    if job is None or job.account_id != account_id:
+    if job is None or job.account_id != account_id or job.batch_id is not None:
         raise NotFound(_NO_SUCH_JOB)
     return job
-
-
-def describe(session: Session, job: Job) -> dict[str, Any]:
-    """The `data` of a job: the body of GET, of its events and of notices about it."""
-    return {**summarize(job), "queuePosition": _queue_position(session, job), "result": _result(session, job)}
-
-
-def summarize(job: Job) -> dict[str, Any]:
-    """`describe` without what takes another query."""
-    return {
-        "jobId": job.id,
-        "tool": job.tool,
-        "status": job.status,
-        "statusUrl": status_url(job.base_url, job.id),
-        "stage": job.stage,
-        "fraction": round(job.fraction, 3),
-        "expectedSeconds": None if job.expected_seconds is None else round(job.expected_seconds, 1),
-        "createdAt": response_bodies.timestamp(job.created_at),
-        "startedAt": _timestamp(job.started_at),
-        "finishedAt": _timestamp(job.finished_at),
-        "expiresAt": response_bodies.timestamp(job.expires_at),
-        "error": None if job.error is None else json.loads(job.error),
-    }
 
 
 def page(
@@ -60,11 +32,11 @@ def page(
 
     Raises `InvalidParameter` for a cursor that no page gave.
     """
-    statement = select(Job).where(Job.account_id == account_id)
+    statement = select(Job).where(Job.account_id == account_id, col(Job.batch_id).is_(None))
     if status is not None:
         statement = statement.where(Job.status == status)
     if cursor is not None:
-        created_at, job_id = _position_of(cursor)
+        created_at, job_id = page_cursors.position_of(cursor)
         statement = statement.where(
             or_(
                 col(Job.created_at) < created_at,
@@ -75,7 +47,7 @@ def page(
     jobs = list(session.exec(statement.order_by(*newest_first).limit(limit + 1)))
     if len(jobs) <= limit:
         return jobs, None
-    return jobs[:limit], _cursor_after(jobs[limit - 1])
+    return jobs[:limit], page_cursors.after(jobs[limit - 1].created_at, jobs[limit - 1].id)
 
 
 async def cancel(services: Services, account_id: str, job_id: str) -> dict[str, Any]:
@@ -112,53 +84,8 @@ def delete_all(session: Session, account_id: str, now: datetime) -> None:
 
 
 def delete_expired(session: Session, now: datetime, *, limit: int) -> int:
-    """Delete up to `limit` jobs that ended long ago; returns their number."""
-    expired = select(Job.id).where(col(Job.expires_at) <= now, col(Job.finished_at).is_not(None)).limit(limit)
+    """Delete up to `limit` jobs that ended long ago; returns their number. Batches delete theirs."""
+    ended = (col(Job.expires_at) <= now, col(Job.finished_at).is_not(None), col(Job.batch_id).is_(None))
+    expired = select(Job.id).where(*ended).limit(limit)
     done = session.execute(delete(Job).where(col(Job.id).in_(expired)))
     return int(done.rowcount)  # type: ignore[attr-defined]
-
-
-def _queue_position(session: Session, job: Job) -> int | None:
-    """The job's place among the account's waiting jobs, 1 for the next; None unless it waits.
-
-    Jobs of other accounts do not count, because accounts take turns.
-    """
-    if job.status != JobStatus.QUEUED:
-        return None
-    earlier = or_(
-        col(Job.created_at) < job.created_at,
-        and_(col(Job.created_at) == job.created_at, col(Job.id) < job.id),
-    )
-    statement = select(func.count()).where(
-        Job.account_id == job.account_id, Job.status == JobStatus.QUEUED, earlier
-    )
-    return session.exec(statement).one() + 1
-
-
-def _result(session: Session, job: Job) -> dict[str, Any] | None:
-    """The `data` of the answer that a call would have got."""
-    if job.status != JobStatus.SUCCEEDED:
-        return None
-    body = session.exec(select(Replay.body).where(Replay.id == job.replay_id)).first()
-    if body is None:
-        return None
-    data: dict[str, Any] = json.loads(body)["data"]
-    return data
-
-
-def _timestamp(moment: datetime | None) -> str | None:
-    return None if moment is None else response_bodies.timestamp(moment)
-
-
-def _cursor_after(job: Job) -> str:
-    microseconds = (job.created_at - _EPOCH) // timedelta(microseconds=1)
-    return base64.urlsafe_b64encode(f"{microseconds}:{job.id}".encode()).decode().rstrip("=")
-
-
-def _position_of(cursor: str) -> tuple[datetime, str]:
-    try:
-        text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii")
-        microseconds, _, job_id = text.partition(":")
-        return _EPOCH + timedelta(microseconds=int(microseconds)), job_id
-    except (binascii.Error, ValueError, OverflowError):
-        raise InvalidParameter("cursor", "cursor: is not one of a page of jobs") from None

@@ -10,8 +10,10 @@ from sqlmodel import Session
 
 from api.auth.email.mailer import Mailer, MailMessage
 from api.auth.passwords import Hashing
+from api.batches import service as batches
 from api.jobs import service as jobs
 from api.settings import Settings
+from api.webhooks import endpoints
 from web.auth.providers import Provider, providers_of
 
 #: Transfers a guest's data to the account that has just signed in, in the transaction of the login. Called
@@ -31,7 +33,9 @@ class AuthServices:
     shows_links: bool
     providers: dict[str, Provider]
     guest_transfers: list[GuestTransfer] = field(default_factory=list)
-    before_deletion: list[BeforeDeletion] = field(default_factory=lambda: [jobs.delete_all])
+    before_deletion: list[BeforeDeletion] = field(
+        default_factory=lambda: [batches.delete_all, jobs.delete_all, endpoints.delete_all]
+    )
 
     @classmethod
     def of(cls, settings: Settings) -> "AuthServices":

@@ -8,6 +8,7 @@ from sqlmodel import SQLModel
 from sqlmodel.sql.sqltypes import AutoString
 
 from api.auth import models as auth_models
+from api.batches import models as batch_models
 from api.calls import models as call_models
 from api.db import models as db_models
 from api.db.migrations.upgrade import ENGINE_TABLES
@@ -15,6 +16,7 @@ from api.editor import models as editor_models
 from api.images import models as image_models
 from api.jobs import models as job_models
 from api.payments import models as payment_models
+from api.webhooks import models as webhook_models
 from billing.ledger import models as ledger_models
 from billing.subscriptions import models as subscription_models
 from billing.timestamps import UtcDateTime
@@ -22,6 +24,7 @@ from billing.timestamps import UtcDateTime
 #: Importing these modules registers their tables.
 _MODELS = (
     auth_models,
+    batch_models,
     call_models,
     db_models,
     editor_models,
@@ -30,6 +33,7 @@ _MODELS = (
     payment_models,
     ledger_models,
     subscription_models,
+    webhook_models,
 )
 
 

@@ -7,39 +7,20 @@ from sqlmodel import Session
 from starlette.responses import Response, StreamingResponse
 
 from api.errors import InvalidParameter
-from api.http import openapi, openapi_examples, responses
+from api.http import openapi, openapi_examples, page_queries, responses
 from api.http.dependencies import KeyHolder, ServicesOf
 from api.http.routes.get_and_head import add_get
 from api.http.schemas import JobPage, JobPageSuccess, JobSuccess, JobSummary
 from api.jobs import service as jobs
+from api.jobs.descriptions import describe, summarize
 from api.jobs.models import JobStatus
 
 _PATH = "/api/jobs/{job_id}"
 _DEFAULT_LIMIT = 20
 _LAST_EVENT_ID = "Last-Event-ID"
-_PAGE_PARAMETERS = [
-    {
-        "name": "status",
-        "in": "query",
-        "required": False,
-        "schema": {"type": "string", "enum": [status.value for status in JobStatus]},
-        "description": "Only jobs of this status.",
-    },
-    {
-        "name": "limit",
-        "in": "query",
-        "required": False,
-        "schema": {"type": "integer", "minimum": 1, "maximum": jobs.PAGE_MAX, "default": _DEFAULT_LIMIT},
-        "description": "At most so many.",
-    },
-    {
-        "name": "cursor",
-        "in": "query",
-        "required": False,
-        "schema": {"type": "string"},
-        "description": "The `nextCursor` of the page before.",
-    },
-]
+_PAGE_PARAMETERS = page_queries.described(
+    JobStatus, what="jobs", limit=_DEFAULT_LIMIT, limit_max=jobs.PAGE_MAX
+)
 _EVENT_PARAMETERS = [
     {
         "name": _LAST_EVENT_ID,
@@ -101,15 +82,15 @@ def add_to(app: FastAPI) -> None:
 
 
 async def show_page(request: Request, caller: KeyHolder, services: ServicesOf) -> Response:
-    sent = _page_parameters(request)
-    status = None if (name := sent.get("status")) is None else _status(name)
-    limit = _limit(sent.get("limit"))
+    sent = page_queries.read(request)
+    status = page_queries.status_of(sent, JobStatus)
+    limit = page_queries.limit_of(sent, default=_DEFAULT_LIMIT, limit_max=jobs.PAGE_MAX)
 
     def read(session: Session) -> JobPage:
         found, next_cursor = jobs.page(
             session, caller.account_id, status=status, limit=limit, cursor=sent.get("cursor")
         )
-        shown = [JobSummary.model_validate(jobs.summarize(job)) for job in found]
+        shown = [JobSummary.model_validate(summarize(job)) for job in found]
         return JobPage(jobs=shown, next_cursor=next_cursor)
 
     page = await services.database.read(read)
@@ -118,7 +99,7 @@ async def show_page(request: Request, caller: KeyHolder, services: ServicesOf) -
 
 async def show(request: Request, job_id: str, caller: KeyHolder, services: ServicesOf) -> Response:
     data = await services.database.read(
-        lambda session: jobs.describe(session, jobs.find(session, caller.account_id, job_id))
+        lambda session: describe(session, jobs.find(session, caller.account_id, job_id))
     )
     return responses.success(request, data)
 
@@ -139,33 +120,6 @@ async def events(request: Request, job_id: str, caller: KeyHolder, services: Ser
     # Without buffering by nginx, which would hold events back.
     headers = {**_NO_STORE, "X-Accel-Buffering": "no"}
     return StreamingResponse(stream, media_type="text/event-stream", headers=headers)
-
-
-def _page_parameters(request: Request) -> dict[str, str]:
-    sent: dict[str, str] = {}
-    known = {each["name"] for each in _PAGE_PARAMETERS}
-    for name, value in request.query_params.multi_items():
-        if name not in known:
-            raise InvalidParameter(name, f"{name}: unknown; there are status, limit and cursor")
-        if name in sent:
-            raise InvalidParameter(name, f"{name}: must be given once")
-        sent[name] = value
-    return sent
-
-
-def _status(name: str) -> JobStatus:
-    try:
-        return JobStatus(name)
-    except ValueError:
-        raise InvalidParameter("status", f"status: must be one of {', '.join(JobStatus)}") from None
-
-
-def _limit(text: str | None) -> int:
-    if text is None:
-        return _DEFAULT_LIMIT
-    if not re.fullmatch("[0-9]{1,4}", text) or not 1 <= int(text) <= jobs.PAGE_MAX:
-        raise InvalidParameter("limit", f"limit: must be a whole number from 1 to {jobs.PAGE_MAX}")
-    return int(text)
 
 
 def _last_event_id(request: Request) -> int:

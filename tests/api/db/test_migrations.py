@@ -20,12 +20,29 @@ from api.db.models import EngineProcess
 from billing.ledger import constraints
 from billing.ledger.audit import audit
 from tests.support.auth_rows import sign_up
+from tests.support.batch_rows import make_batch
 from tests.support.editor_rows import edit
 from tests.support.job_rows import make_job
 from tests.support.load import NOON, PROCESSES, account_with, admitted, succeed
 from tests.support.stripe_rows import pay
+from tests.support.webhook_rows import make_delivery
 
-REVISIONS = ["0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010", "0011", "0012"]
+REVISIONS = [
+    "0001",
+    "0002",
+    "0003",
+    "0004",
+    "0005",
+    "0006",
+    "0007",
+    "0008",
+    "0009",
+    "0010",
+    "0011",
+    "0012",
+    "0013",
+    "0014",
+]
 
 
 def fill(url: str) -> None:
@@ -40,6 +57,8 @@ def fill(url: str) -> None:
         succeed(session, admitted(session, account.id, key="k"))
         admitted(session, account.id, key="runs")
         make_job(session, account.id, NOON)
+        make_delivery(session, account.id, NOON)
+        make_batch(session, account.id, NOON, ["a.png"])
         session.add(EngineProcess(id="process_1", lease_until=NOON))
     database.close()
 

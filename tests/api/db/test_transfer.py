@@ -23,11 +23,13 @@ from api.editor.models import BrandColors
 from billing.ledger import ledger
 from billing.ledger.audit import audit
 from tests.support.auth_rows import sign_up
+from tests.support.batch_rows import make_batch
 from tests.support.databases import Postgres
 from tests.support.editor_rows import edit
 from tests.support.job_rows import make_job
 from tests.support.load import NOON, account_with, admit, admitted, succeed
 from tests.support.stripe_rows import pay
+from tests.support.webhook_rows import make_delivery
 
 
 @pytest.fixture
@@ -57,6 +59,8 @@ def live_a_little(url: str, accounts: int = 12) -> str:
             session.add(BrandColors(account_id=account.id, colors="#1f3a5f"))
             pay(session, account.id, NOON)
             make_job(session, account.id, NOON)
+            make_delivery(session, account.id, NOON)
+            make_batch(session, account.id, NOON, ["a.png"])
             call_log.add(session, CallRecord(**logged(f"req_{number}", account.id)))
             for call_number in range(chance.randrange(20)):
                 call = admitted(session, account.id, key=f"{call_number}")

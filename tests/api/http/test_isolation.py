@@ -133,6 +133,59 @@ def jobs_are_the_keys_own(house: House, method: str, path: str) -> None:
     assert house.request(method, path.replace("{job_id}", job_id), None).status_code == 401
 
 
+def webhooks_are_the_keys_own(house: House, method: str, path: str) -> None:
+    """Another account's webhook is answered as an unknown one."""
+    created = house.request(
+        "POST", "/api/webhooks", house.owner_key, json={"url": "https://shop.example.com/"}
+    )
+    webhook_id = created.json()["data"]["webhookId"]
+    place, unknown_place = (
+        path.replace("{webhook_id}", each).replace("{delivery_id}", "whd_" + "0" * 22)
+        for each in (webhook_id, "whe_" + "0" * 22)
+    )
+    assert house.request(method, place, None).status_code == 401
+    body = {"url": "https://other.example.com/"} if (method, path) == ("POST", "/api/webhooks") else None
+    strange = house.request(method, place, house.stranger_key, json=body)
+    if "{webhook_id}" not in path:
+        assert strange.status_code == 200
+        assert webhook_id.encode() not in strange.content
+        return
+    unknown = house.request(method, unknown_place, house.stranger_key)
+    assert (strange.status_code, unknown.status_code) == (404, 404)
+    if method != "HEAD":
+        assert strange.json()["error"] == unknown.json()["error"]  # no telling whose it is
+    kept = house.request("GET", f"/api/webhooks/{webhook_id}", house.owner_key)
+    assert kept.json()["data"]["url"] == "https://shop.example.com/"
+
+
+def batches_are_the_keys_own(house: House, method: str, path: str) -> None:
+    form = {"image_ids": json.dumps([house.image_id]), "tool": "crop"}
+    if method == "POST" and path == "/api/batches":
+        strange = house.request(method, path, house.stranger_key, json=form)
+        unknown = house.request(
+            method, path, house.stranger_key, json={**form, "image_ids": ["img_" + "0" * 22]}
+        )
+        refused(strange, (404, "NOT_FOUND"))
+        assert strange.json()["error"] == unknown.json()["error"]  # no telling whose it is
+        assert house.request(method, path, None, json=form).status_code == 401
+        return
+    accepted = house.request("POST", "/api/batches", house.owner_key, json=form)
+    batch_id = accepted.json()["data"]["batchId"]
+    place = path.replace("{batch_id}", batch_id)
+    strange = house.request(method, place, house.stranger_key)
+    if place == path:
+        assert strange.status_code == 200
+        assert batch_id.encode() not in strange.content
+    else:
+        unknown = house.request(method, path.replace("{batch_id}", "batch_" + "0" * 22), house.stranger_key)
+        assert (strange.status_code, unknown.status_code) == (404, 404)
+        if method != "HEAD":
+            assert strange.json()["error"] == unknown.json()["error"]
+        own = house.request("GET", f"/api/batches/{batch_id}", house.owner_key).json()["data"]
+        assert own["status"] == "queued"
+    assert house.request(method, place, None).status_code == 401
+
+
 def usage_is_the_keys_own(house: House, method: str, path: str) -> None:
     answer = house.request(method, path, house.stranger_key)
     assert answer.status_code == 200
@@ -261,6 +314,34 @@ TRIALS: dict[tuple[str, str], Callable[[House, str, str], None]] = {
         for method in ("GET", "HEAD")
     },
     ("DELETE", "/api/jobs/{job_id}"): jobs_are_the_keys_own,
+    **{
+        (method, path): webhooks_are_the_keys_own
+        for path, methods in {
+            "/api/webhooks": ("GET", "HEAD", "POST"),
+            "/api/webhooks/{webhook_id}": ("GET", "HEAD", "POST", "DELETE"),
+            "/api/webhooks/{webhook_id}/deliveries": ("GET", "HEAD"),
+            "/api/webhooks/{webhook_id}/deliveries/{delivery_id}/redeliver": ("POST",),
+            "/api/webhooks/{webhook_id}/rotate": ("POST",),
+            "/api/webhooks/{webhook_id}/test": ("POST",),
+        }.items()
+        for method in methods
+    },
+    **{
+        (method, f"/api/batches{path}"): batches_are_the_keys_own
+        for path in (
+            "",
+            "/{batch_id}",
+            "/{batch_id}/items",
+            "/{batch_id}/results.zip",
+            "/{batch_id}/manifest.csv",
+        )
+        for method in ("GET", "HEAD")
+    },
+    **{
+        ("POST", f"/api/batches{path}"): batches_are_the_keys_own
+        for path in ("", "/{batch_id}/pause", "/{batch_id}/resume", "/{batch_id}/retry")
+    },
+    ("DELETE", "/api/batches/{batch_id}"): batches_are_the_keys_own,
     ("GET", "/api/account"): account_is_the_keys_own,
     ("HEAD", "/api/account"): account_is_the_keys_own,
     ("GET", "/api/usage"): usage_is_the_keys_own,
@@ -333,5 +414,6 @@ def test_an_invalid_key_is_refused_by_every_route_that_takes_one(
     house: House, method: str, path: str
 ) -> None:
     place = path.replace("{image_id}", house.image_id).replace("{tool}", "crop")
+    house.api.clock.move(minutes=1)  # An address may only send so many invalid keys a minute.
     expected = 403 if path.startswith("/v1.0/") else 401  # remove.bg's clients know 403
     assert house.request(method, place, "bge_live_" + "x" * 38).status_code == expected

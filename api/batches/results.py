@@ -1,0 +1,175 @@
+"""The results of a batch as a ZIP that is made while it is sent, and its manifest as CSV."""
+
+import asyncio
+import csv
+import io
+import json
+import zipfile
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import PurePosixPath
+
+from sqlmodel import Session, col, select
+
+from api.batches.models import Batch, BatchItem, ItemStatus
+from api.errors import NotFound
+from api.images.models import Image
+from api.images.storage import Storage
+
+_COLUMNS = (
+    "position",
+    "name",
+    "status",
+    "file",
+    "image_id",
+    "width",
+    "height",
+    "bytes",
+    "sha256",
+    "credits",
+    "error_code",
+    "error_message",
+)
+#: Spreadsheets run cells that begin with these.
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+_EARLIEST_YEAR = 1980  # of a ZIP's timestamps
+
+
+@dataclass(frozen=True)
+class ResultRow:
+    """An item, its result and the result's name in the ZIP."""
+
+    item: BatchItem
+    image: Image | None
+    file: str | None
+
+
+def rows(session: Session, batch: Batch, now: datetime) -> list[ResultRow]:
+    """All items in order. `file` and `image` are None unless the item's result can be read."""
+    found = session.exec(
+        select(BatchItem, Image)
+        .join(Image, col(Image.id) == col(BatchItem.image_id), isouter=True)
+        .where(BatchItem.batch_id == batch.id)
+        .order_by(col(BatchItem.position))
+    ).all()
+    names = _FileNames()
+    listed = []
+    for item, image in found:
+        has_result = item.status == ItemStatus.SUCCEEDED and image is not None and image.expires_at > now
+        if has_result and image is not None:
+            listed.append(ResultRow(item, image, names.take(item.name, image.format)))
+        else:
+            listed.append(ResultRow(item, None, None))
+    return listed
+
+
+async def archive(storage: Storage, listed: list[ResultRow]) -> AsyncIterator[bytes]:
+    """A ZIP of the results, one image in memory at a time. Those deleted meanwhile are left out.
+
+    Raises `ServiceUnavailable` if an image cannot be read, which cuts the answer off.
+    """
+    sink = _Sink()
+    # Images do not shrink. Without `seek` each entry's sizes follow it, and large archives become ZIP64.
+    packed = zipfile.ZipFile(sink, "w", zipfile.ZIP_STORED, allowZip64=True)
+    for row in listed:
+        if row.image is None or row.file is None:
+            continue
+        try:
+            content = await asyncio.to_thread(storage.read, row.image.id)
+        except NotFound:
+            continue
+        entry = zipfile.ZipInfo(row.file, _zip_time(row.item.finished_at))
+        entry.external_attr = 0o644 << 16
+        await asyncio.to_thread(packed.writestr, entry, content)
+        for piece in sink.taken():
+            yield piece
+    await asyncio.to_thread(packed.close)
+    for piece in sink.taken():
+        yield piece
+
+
+def manifest(listed: list[ResultRow]) -> bytes:
+    """The CSV of all items (RFC 4180). For a thread."""
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(_COLUMNS)
+    for row in listed:
+        item, image = row.item, row.image
+        error = {} if item.error is None else json.loads(item.error)
+        about_image = ("",) * 5
+        if image is not None:
+            about_image = (  # type: ignore[assignment]
+                image.id,
+                image.width or "",
+                image.height or "",
+                image.size_bytes,
+                image.sha256,
+            )
+        writer.writerow(
+            (
+                item.position + 1,
+                _as_text(item.name),
+                item.status,
+                _as_text(row.file or ""),
+                *about_image,
+                item.credits,
+                error.get("code", ""),
+                _as_text(error.get("message", "")),
+            )
+        )
+    return text.getvalue().encode()
+
+
+class _FileNames:
+    """Unique names, also where case does not count: `a.png`, `a (2).png`."""
+
+    def __init__(self) -> None:
+        self._taken: set[str] = set()
+        self._latest: dict[str, int] = {}
+
+    def take(self, name: str, format: str) -> str:
+        path = PurePosixPath(name)
+        stem = path.with_suffix("") if path.suffix else path
+        wanted = f"{stem}.{format}"
+        number = self._latest.get(wanted.casefold(), 1)
+        file = wanted if number == 1 else f"{stem} ({number}).{format}"
+        while file.casefold() in self._taken:
+            number += 1
+            file = f"{stem} ({number}).{format}"
+        # The next one of this name does not try the numbers again.
+        self._latest[wanted.casefold()] = number
+        self._taken.add(file.casefold())
+        return file
+
+
+class _Sink:
+    """A file that cannot seek, from which what was written is taken."""
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+
+    def write(self, data: bytes) -> int:
+        self._pieces.append(bytes(data))
+        return len(data)
+
+    def flush(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+    def taken(self) -> Iterator[bytes]:
+        pieces, self._pieces = self._pieces, []
+        yield from pieces
+
+
+def _zip_time(moment: datetime | None) -> tuple[int, int, int, int, int, int]:
+    if moment is None or moment.year < _EARLIEST_YEAR:
+        return (_EARLIEST_YEAR, 1, 1, 0, 0, 0)
+    return (moment.year, moment.month, moment.day, moment.hour, moment.minute, moment.second)
+
+
+def _as_text(cell: str) -> str:
+    """A cell that no spreadsheet takes for a formula."""
+    return f"'{cell}" if cell.startswith(_FORMULA_STARTS) else cell

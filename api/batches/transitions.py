@@ -1,0 +1,272 @@
+"""The state of a batch from acceptance to its end. Functions take a session and never commit.
+
+The account must be locked. A batch has no holds of its own: each step of an item is a job, which `progress`
+creates with its credit. What ended jobs did to their items is recorded here.
+"""
+
+from collections.abc import Collection, Sequence
+from datetime import datetime, timedelta
+
+from sqlalchemy import ColumnElement, CursorResult
+from sqlalchemy.orm import aliased
+from sqlmodel import Session, col, delete, or_, select, update
+
+from api import response_bodies
+from api.batches import steps
+from api.batches.descriptions import describe
+from api.batches.models import Batch, BatchItem, BatchStatus, ItemStatus
+from api.calls.models import Replay
+from api.durable.engine import Engine
+from api.images.models import Image
+from api.jobs import transitions as jobs
+from api.jobs.models import Job, JobStatus
+from api.webhooks import outbox
+from billing.ledger import accounts
+from billing.ledger.models import Account
+
+#: A batch that has not ended so long after its start is given up. A period is at most 31 days long.
+PATIENCE = timedelta(days=32)
+RETENTION_MAX = timedelta(days=7)
+#: How long an image that the account had stored before is kept after it was used.
+_USE_KEEPS = timedelta(hours=25)
+_JOBS_AT_ONCE = 100
+_OPEN = (ItemStatus.QUEUED.value, ItemStatus.RUNNING.value)
+
+
+def locked(session: Session, batch_id: str) -> Batch | None:
+    """The current row of the batch, whose account is locked first. None if it was deleted."""
+    account_id = session.exec(select(Batch.account_id).where(Batch.id == batch_id)).first()
+    if account_id is None:
+        return None
+    accounts.lock_even_closed(session, account_id)
+    return session.get(Batch, batch_id, populate_existing=True)
+
+
+def kept_until(batch: Batch) -> datetime:
+    """When the images of an unfinished batch may go at last."""
+    return batch.created_at + PATIENCE + RETENTION_MAX
+
+
+def harvest(session: Session, batch: Batch, now: datetime) -> None:
+    """Record what jobs that have ended did to their items, and delete the jobs."""
+    ended = select(Job).where(Job.batch_id == batch.id, col(Job.finished_at).is_not(None))
+    while found := session.exec(ended.limit(_JOBS_AT_ONCE)).all():
+        for job in found:
+            item = session.get(BatchItem, job.batch_item_id, populate_existing=True)
+            if item is not None and item.job_id == job.id:
+                _record(session, batch, item, job, now)
+        session.flush()
+        _delete_jobs(session, [job.id for job in found])
+
+
+def activate(batch: Batch, now: datetime) -> None:
+    """Let a task of its own, which the caller enqueues, go on with the batch."""
+    batch.activation += 1
+    batch.status = BatchStatus.RUNNING if batch.started_at is not None else BatchStatus.QUEUED
+    if batch.finished_at is not None:
+        batch.finished_at = None
+        batch.expires_at = now + PATIENCE
+
+
+def pause(batch: Batch) -> None:
+    """Start no more steps. Those that have jobs are finished."""
+    if not BatchStatus(batch.status).has_ended:
+        batch.status = BatchStatus.PAUSED
+
+
+def block(batch: Batch) -> None:
+    """The account has no credits."""
+    batch.status = BatchStatus.BLOCKED
+    batch.activation += 1
+
+
+def complete(session: Session, batch: Batch, now: datetime, *, engine: Engine | None = None) -> None:
+    """No item is left to be done. `engine` announces the end at once, see `webhooks.outbox`."""
+    _end(session, batch, BatchStatus.COMPLETED, now, engine)
+
+
+def cancel(session: Session, batch: Batch, now: datetime, *, engine: Engine | None = None) -> list[str]:
+    """End the batch. What has succeeded stays; returns the replay ids of calls that may still run.
+
+    It is announced as any other end, because there may be results to be fetched.
+    """
+    if BatchStatus(batch.status).has_ended:
+        return []
+    harvest(session, batch, now)
+    unfinished = session.exec(select(Job).where(Job.batch_id == batch.id)).all()
+    for job in unfinished:
+        jobs.cancel(session, job, now)
+    session.flush()
+    of_batch = col(BatchItem.batch_id) == batch.id
+    session.execute(
+        update(BatchItem)
+        .where(of_batch, col(BatchItem.status).in_(_OPEN))
+        .values(status=ItemStatus.CANCELLED.value, job_id=None, finished_at=now)
+        .execution_options(synchronize_session=False)
+    )
+    _release_sources(session, [of_batch, col(BatchItem.status) == ItemStatus.CANCELLED.value], now)
+    _delete_jobs(session, [job.id for job in unfinished])
+    _end(session, batch, BatchStatus.CANCELLED, now, engine)
+    return [job.replay_id for job in unfinished]
+
+
+def retry_failed(session: Session, batch: Batch) -> int:
+    """Let the failed items that have an image or a URL wait again; returns their number.
+
+    They go on with the step that failed. The caller activates the batch if it had ended.
+    """
+    failed = (
+        col(BatchItem.batch_id) == batch.id,
+        col(BatchItem.status) == ItemStatus.FAILED.value,
+        or_(col(BatchItem.source_id).is_not(None), col(BatchItem.url).is_not(None)),
+    )
+    again = session.execute(
+        update(BatchItem)
+        .where(*failed)
+        .values(status=ItemStatus.QUEUED.value, error=None, finished_at=None)
+        .execution_options(synchronize_session=False)
+    )
+    assert isinstance(again, CursorResult)
+    if again.rowcount and batch.finished_at is not None:
+        _keep_images(session, batch, kept_until(batch))
+    return int(again.rowcount)
+
+
+def fail_item(item: BatchItem, error: str, now: datetime) -> None:
+    """End the item with this error, as JSON."""
+    item.status = ItemStatus.FAILED
+    item.job_id = None
+    item.error = error
+    item.finished_at = now
+
+
+def _record(session: Session, batch: Batch, item: BatchItem, job: Job, now: datetime) -> None:
+    item.job_id = None
+    if job.status == JobStatus.SUCCEEDED:
+        former, item.image_id = item.image_id, job.result_id
+        item.steps_done += 1
+        item.credits += 1
+        is_done = item.steps_done >= batch.step_count
+        item.status = ItemStatus.SUCCEEDED if is_done else ItemStatus.QUEUED
+        item.finished_at = now if is_done else None
+        session.flush()
+        if former is not None:
+            _expire(session, [former], now)
+        if is_done:
+            _release_sources(session, [col(BatchItem.id) == item.id], now)
+    elif job.status == JobStatus.CANCELLED or _was_never_run(job):
+        item.status = ItemStatus.QUEUED
+    else:
+        fail_item(item, job.error or "{}", now)
+
+
+def _was_never_run(job: Job) -> bool:
+    """Whether it was given up because no process could run it."""
+    return job.runs == 0 and "PROCESSING_TIMEOUT" in (job.error or "")
+
+
+def _end(session: Session, batch: Batch, status: BatchStatus, now: datetime, engine: Engine | None) -> None:
+    batch.status = status
+    batch.activation += 1
+    batch.started_at = batch.started_at or now
+    batch.finished_at = now
+    batch.expires_at = now + timedelta(seconds=batch.retention_seconds)
+    session.flush()
+    _keep_images(session, batch, batch.expires_at)
+    _release_step_files(session, batch, now)
+    if session.get_one(Account, batch.account_id).closed_at is None:
+        outbox.batch_completed(
+            session,
+            batch.account_id,
+            lambda: response_bodies.success(describe(session, batch), batch.request_id),
+            now,
+            callback_url=batch.callback_url,
+            engine=engine,
+        )
+
+
+def _release_step_files(session: Session, batch: Batch, now: datetime) -> None:
+    """Let the images that the steps name expire as after any use, if this batch was what kept them."""
+    named = [image_id for step in steps.from_json(batch.steps) for image_id in step.stored_ids.values()]
+    if named:
+        session.execute(
+            update(Image)
+            .where(col(Image.id).in_(named), col(Image.expires_at) == kept_until(batch))
+            .values(expires_at=now + _USE_KEEPS)
+            .execution_options(synchronize_session=False)
+        )
+
+
+def _keep_images(session: Session, batch: Batch, until: datetime) -> None:
+    """Let results, and the sources of failed items, which may be retried, expire then."""
+    results = select(BatchItem.image_id).where(
+        BatchItem.batch_id == batch.id, col(BatchItem.image_id).is_not(None)
+    )
+    sources = select(BatchItem.source_id).where(
+        BatchItem.batch_id == batch.id,
+        BatchItem.status == ItemStatus.FAILED,
+        col(BatchItem.is_source_own).is_(True),
+        col(BatchItem.source_id).is_not(None),
+    )
+    for ids in (results, sources):
+        session.execute(
+            update(Image)
+            .where(col(Image.id).in_(ids), col(Image.account_id) == batch.account_id)
+            .values(expires_at=until)
+            .execution_options(synchronize_session=False)
+        )
+
+
+def _release_sources(session: Session, items: Sequence[ColumnElement[bool]], now: datetime) -> None:
+    """These items, which have ended, need their images no more.
+
+    Own ones are deleted. Others get their former lifetime, unless an item of any batch still waits for them.
+    """
+    own = select(BatchItem.source_id).where(*items, col(BatchItem.is_source_own).is_(True))
+    session.execute(
+        update(Image)
+        .where(col(Image.id).in_(own), col(Image.expires_at) > now)
+        .values(expires_at=now)
+        .execution_options(synchronize_session=False)
+    )
+    waiting = aliased(BatchItem)
+    is_needed = (
+        select(waiting.id)
+        .where(col(waiting.source_id) == col(Image.id), col(waiting.status).in_(_OPEN))
+        .exists()
+    )
+    stored = select(BatchItem.source_id).where(*items, col(BatchItem.is_source_own).is_(False))
+    session.execute(
+        update(Image)
+        .where(
+            col(Image.id) == col(BatchItem.source_id),
+            *items,
+            col(BatchItem.is_source_own).is_(False),
+            ~is_needed,
+        )
+        .values(expires_at=BatchItem.source_expires_at)
+        .execution_options(synchronize_session=False)
+    )
+    session.execute(
+        update(Image)
+        .where(col(Image.id).in_(stored), col(Image.expires_at) < now + _USE_KEEPS)
+        .values(expires_at=now + _USE_KEEPS)
+        .execution_options(synchronize_session=False)
+    )
+
+
+def _expire(session: Session, image_ids: Collection[str], now: datetime) -> None:
+    session.execute(
+        update(Image)
+        .where(col(Image.id).in_(image_ids), col(Image.expires_at) > now)
+        .values(expires_at=now)
+        .execution_options(synchronize_session=False)
+    )
+
+
+def _delete_jobs(session: Session, job_ids: Collection[str]) -> None:
+    if not job_ids:
+        return
+    replays = select(Job.replay_id).where(col(Job.id).in_(job_ids))
+    session.execute(delete(Replay).where(col(Replay.id).in_(replays)))
+    session.execute(delete(Job).where(col(Job.id).in_(job_ids)).execution_options(synchronize_session=False))
