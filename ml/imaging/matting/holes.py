@@ -18,6 +18,8 @@ _NEAR = 1 / 10
 _REDUCTION = 8
 # Standard deviation, in levels, up to which a background counts as plain.
 _PLAIN = 8.0
+# A JPEG's blocks ring and bleed in a small hole, though not on a plain background far from edges.
+_LEAST_SPREAD = 3.0
 # The colour in a hole differs from the background's by at most this many levels on average, and from that of
 # the object around it by at least this many.
 _SAME = 2.5
@@ -60,7 +62,7 @@ def _holes(picture: Floats, opacity: Matte, largest_share: float) -> Region:
     if cv2.countNonZero(around) < _SMALLEST_PIXELS or not inside.any():
         return nothing
     expected = _continued(picture, around)
-    spread = _spread(cv2.subtract(picture, expected), around)
+    spread = max(_LEAST_SPREAD, _spread(cv2.subtract(picture, expected), around))
     if spread > _PLAIN:
         return nothing
     core = cv2.erode(inside, np.ones((5, 5), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=0) > 0

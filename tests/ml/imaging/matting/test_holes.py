@@ -4,8 +4,10 @@ import cv2
 import numpy as np
 import pytest
 
+from ml.imaging import codecs
 from ml.imaging.matting import holes
 from ml.pixels import Matte, Pixels
+from tests.support.ml.photos import jpeg_bytes
 
 BACKGROUND = (200, 205, 210)
 
@@ -36,6 +38,15 @@ def test_a_small_hole_is_opened_at_its_size(radius: int) -> None:
     picture, matte = product(noise=0)
     cv2.circle(picture, (400, 380), radius, BACKGROUND, -1, cv2.LINE_AA)
     assert opened_area(noisy(picture, 2), matte) == pytest.approx(np.pi * radius**2, rel=0.25)
+
+
+@pytest.mark.parametrize(("quality", "radius"), [(90, 8), (90, 12), (85, 16), (75, 16), (75, 34), (60, 20)])
+def test_a_small_hole_is_opened_in_a_jpeg(quality: int, radius: int) -> None:
+    """Its blocks ring in the hole, and its colours bleed into it."""
+    picture, matte = product(noise=0)
+    cv2.circle(picture, (400, 380), radius, BACKGROUND, -1, cv2.LINE_AA)
+    compressed = codecs.decode(jpeg_bytes(noisy(picture, 2), quality=quality)).rgb
+    assert opened_area(compressed, matte) == pytest.approx(np.pi * radius**2, rel=0.25)
 
 
 def test_a_background_that_grows_darker_shows_through_a_hole_too() -> None:
