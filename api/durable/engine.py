@@ -104,7 +104,7 @@ class Engine:
             except ServiceUnavailable:
                 log.warning("tasks wait for the database")
             except Exception:
-                # Without this the loop would end silently, and tasks would wait for ever.
+                # Without this the loop would end silently, and tasks would wait until a restart.
                 log.exception("tasks could not be checked; it is tried again")
             try:
                 async with asyncio.timeout(CHECK_EVERY_SECONDS):

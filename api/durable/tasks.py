@@ -19,7 +19,7 @@ class TaskQueue:
 
 @dataclass(frozen=True)
 class Task:
-    """One piece of durable work. Its id is unique over all kinds, and names it for ever."""
+    """One piece of durable work. Its id is unique over all kinds and is never used again."""
 
     id: str
     queue: str

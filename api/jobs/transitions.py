@@ -92,7 +92,7 @@ def fail_and_release(session: Session, job: Job, error: Exception, now: datetime
 
 
 def cancel(session: Session, job: Job, now: datetime) -> None:
-    """End the job uncharged, whoever runs it. A job that has ended is left alone."""
+    """End the job uncharged, also while a process runs it. Does nothing to a job that has ended."""
     if JobStatus(job.status).is_final:
         return
     finish(session, job, JobStatus.CANCELLED, now)
@@ -101,7 +101,10 @@ def cancel(session: Session, job: Job, now: datetime) -> None:
 
 
 def recover(session: Session, hold_id: str, now: datetime) -> bool:
-    """Let the job of a lapsed hold wait again, or end it if it has waited too long. False: it is no job's."""
+    """Let the job of a lapsed hold wait again, or end it if it has waited too long.
+
+    Returns False if the hold does not belong to a job.
+    """
     job_id = session.exec(select(Job.id).where(col(Job.hold_id) == hold_id)).first()
     if job_id is None:
         return False

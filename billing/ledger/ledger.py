@@ -44,7 +44,7 @@ __all__ = [
     "take_up",
 ]
 
-#: The lease owner of a hold whose work waits to be taken up. Such a hold is no running call.
+#: The lease owner of a hold whose work waits to be taken up. Such a hold does not count as a running call.
 WAITING = "waiting"
 
 _NEXT_GRANT = (

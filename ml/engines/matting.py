@@ -47,7 +47,7 @@ class NetworkMatting:
         return self._network.precision
 
     def matte(self, picture: Pixels) -> Matte:
-        matte = self._network(self._prepare(picture))[0, 0]
+        matte = self._network(network_input(self._facts, picture))[0, 0]
         peak = float(matte.max())
         # The original code of U-2-Net and ISNet normalises every output; normalising low values would invent
         # objects.
@@ -55,11 +55,12 @@ class NetworkMatting:
         answer: Matte = np.clip(matte * np.float32(scale), 0, 1)
         return answer
 
-    def _prepare(self, picture: Pixels) -> Floats:
-        facts = self._facts
-        values = resize_for_network(picture, facts.side_pixels, facts.side_pixels).astype(np.float32)
-        if facts.by_brightest:
-            values /= max(float(values.max()), 1e-6)
-        values -= np.array(facts.mean, np.float32)
-        values /= np.array(facts.deviation, np.float32)
-        return np.ascontiguousarray(values.transpose(2, 0, 1)[None])
+
+def network_input(facts: MattingFacts, picture: Pixels) -> Floats:
+    """What the network of `facts` takes for `picture` (H x W x 3): 1 x 3 x side x side."""
+    values = resize_for_network(picture, facts.side_pixels, facts.side_pixels).astype(np.float32)
+    if facts.by_brightest:
+        values /= max(float(values.max()), 1e-6)
+    values -= np.array(facts.mean, np.float32)
+    values /= np.array(facts.deviation, np.float32)
+    return np.ascontiguousarray(values.transpose(2, 0, 1)[None])

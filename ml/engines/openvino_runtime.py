@@ -66,12 +66,7 @@ class OpenVinoRuntime:
         precision = choose_precision(self._core, checkpoint, precisions)
 
         def read() -> Any:
-            import openvino
-
-            graph = self._core.read_model(checkpoint)
-            # ISNet's ten other outputs are for training only and take a third of the time.
-            graph = openvino.Model([graph.outputs[0]], graph.get_parameters(), checkpoint.stem)
-            graph.reshape(list(input_shape))
+            graph = read_network(self._core, checkpoint, input_shape)
             if precision == "int8":
                 quantisation.quantise(graph, quantisation.RANGES[checkpoint.stem])
             return graph
@@ -115,6 +110,17 @@ class OpenVinoRuntime:
         }
         properties |= precision_properties(precision)
         return self._core.compile_model(graph, "CPU", properties)
+
+
+def read_network(core: Any, checkpoint: Path, input_shape: Shape) -> Any:
+    """The `openvino.Model` of an ONNX file's first output, with its input fixed to `input_shape`."""
+    import openvino
+
+    graph = core.read_model(checkpoint)
+    # ISNet's ten other outputs are for training only and take a third of the time.
+    graph = openvino.Model([graph.outputs[0]], graph.get_parameters(), checkpoint.stem)
+    graph.reshape(list(input_shape))
+    return graph
 
 
 def choose_precision(core: Any, checkpoint: Path, precisions: Sequence[Precision]) -> Precision:

@@ -22,10 +22,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.engines import ncnn_graph, quantisation
+from ml.engines import ncnn_graph, openvino_runtime, quantisation
+from ml.engines.matting import network_input
 from ml.engines.network_facts import MATTING_FACTS, UPSCALING_FACTS
 from ml.engines.quantisation import ActivationRanges
-from ml.engines.resizing import resize_for_network
 from ml.pixels import Pixels
 from tests.ml.truth.composites import composites
 from tests.support.checkpoints import models_dir
@@ -135,22 +135,14 @@ def _compiled(graph: Any) -> Any:
 
 
 def _matting(name: str) -> Subject:
-    import openvino
-
     facts = MATTING_FACTS[name]
 
     def read() -> Any:
-        graph = _core().read_model(models_dir() / f"{name}.onnx")
-        graph = openvino.Model([graph.outputs[0]], graph.get_parameters(), name)
-        graph.reshape([1, 3, facts.side_pixels, facts.side_pixels])
-        return graph
+        shape = (1, 3, facts.side_pixels, facts.side_pixels)
+        return openvino_runtime.read_network(_core(), models_dir() / f"{name}.onnx", shape)
 
     def prepared(picture: Pixels) -> Floats:
-        values = resize_for_network(picture, facts.side_pixels, facts.side_pixels).astype(np.float32)
-        values = (values / values.max() - np.array(facts.mean, np.float32)) / np.array(
-            facts.deviation, np.float32
-        )
-        return np.ascontiguousarray(values.transpose(2, 0, 1)[None])
+        return network_input(facts, picture)
 
     size = (facts.side_pixels, facts.side_pixels)
     pairs = [

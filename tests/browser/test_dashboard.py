@@ -182,6 +182,7 @@ def test_the_dashboard_redirects_to_the_login_and_back(page: Page, server: Runni
 def test_an_event_after_the_session_ended_shows_a_message(new_page: NewPage, server: RunningServer) -> None:
     page = new_page(expect_errors=True)
     open_dashboard(page, server, server.new_customer())
+    expect(page.locator("#usage svg").first).to_be_visible(timeout=PATIENCE_MS)  # its first events are done
     page.context.clear_cookies()
     page.get_by_role("button", name="Refresh").click()
     expect(page.get_by_test_id("toast-text").first).to_have_text(

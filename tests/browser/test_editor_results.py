@@ -115,6 +115,7 @@ def test_clicks_and_strokes_mark_together_and_another_version_is_one_click_away(
     box, place = spinner.bounding_box(), editor.place(220, 240)
     assert box is not None
     assert abs(box["x"] + box["width"] / 2 - place[0]) < 4
+    wait_until(lambda: bool(waiting))
     waiting[0].continue_()
     expect(spinner).to_be_hidden(timeout=WORK_MS)
     page.unroute("**/overlay")

@@ -146,6 +146,7 @@ def server(
     settings = {"BGERASER_CORS_ORIGINS": OTHER_ORIGIN}
     with server_factory(tmp_path_factory.mktemp("server"), settings) as running:
         yield running
+        assert running.process.poll() is None, "a test ended the server of all tests"
         assert running.drifts() == []
 
 

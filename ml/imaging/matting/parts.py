@@ -104,7 +104,7 @@ def remove_islands(alpha: Mask, matte: Matte) -> Mask:
 
 
 def _labels_in(labels: NDArray[np.int32], count: int, region: Region) -> NDArray[np.bool_]:
-    """Of each of `count` labels, whether a pixel of `region` has it; label 0 is no part."""
+    """Of each of `count` labels, whether a pixel of `region` has it; label 0 is the background."""
     answer: NDArray[np.bool_] = np.bincount(labels[region], minlength=count) > 0
     answer[0] = False
     return answer

@@ -1,11 +1,12 @@
 """What a run of a job does when its worker or its process ends, and what it leaves to the next run."""
 
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import pytest
 
 from api.jobs.models import Job, JobStatus
@@ -14,6 +15,7 @@ from billing.ledger.models import Account, Hold
 from billing.ledger.plans import PlanName
 from tests.support.apps import LocalApi, local_api
 from tests.support.job_calls import PREFER, job_of
+from tests.support.ml.backends import children_pids
 from tests.support.ml.photos import jpeg_bytes, photo
 from tests.support.waiting import wait_until
 
@@ -72,8 +74,8 @@ def owner_of(api: LocalApi, job: Job) -> str:
 
 def test_a_job_whose_worker_dies_is_run_again_and_charged_once(api: LocalApi, key: str) -> None:
     job_id = begun_job(api, key, 0)
-    for worker in psutil.Process().children():
-        worker.kill()
+    for pid in children_pids():
+        os.kill(pid, signal.SIGKILL)
     wait_until(lambda: JobStatus(row(api, job_id).status).is_final)
     job = row(api, job_id)
     assert (job.status, job.losses, job.runs) == (JobStatus.SUCCEEDED, 1, 2)

@@ -1,18 +1,16 @@
 """The upscale tool on real checkpoints and photos."""
 
 import dataclasses
-import functools
 import io
 import struct
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 from pydantic import ValidationError
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
@@ -20,7 +18,6 @@ from ml.backend import ToolCall
 from ml.catalogue import TOOLS
 from ml.device import Precision
 from ml.engines import upscaling
-from ml.engines.cache import EngineCache
 from ml.engines.network_facts import UPSCALING_FACTS, UpscalerFacts
 from ml.engines.upscaling import Upscaler
 from ml.errors import BadParameter, Cancelled, PictureTooLarge
@@ -28,48 +25,17 @@ from ml.imaging import codecs, enlargement_checks
 from ml.imaging.tiling import TilingFacts
 from ml.pixels import Picture, Pixels
 from ml.runtime import planning
-from ml.tool import ToolResult
 from ml.tools import upscale
 from ml.tools.upscale import UpscaleParams
 from tests.support import checkpoints
+from tests.support.ml.enlarging import Run, by_lanczos, engines, enlarge
 from tests.support.ml.ncnn_reference import Reference
 from tests.support.ml.photos import photo, png_bytes
-
-
-@functools.cache
-def engines() -> EngineCache:
-    nowhere = Path("unused")  # nothing of this tool is kept on the disk
-    return EngineCache(checkpoints.models_dir(), nowhere, "cpu", 2_000_000_000, threads=2)
-
-
-@dataclass
-class Run:
-    """A running call: remembers its steps, and stops when `stop_at` of them have come."""
-
-    stop_at: int | None = None
-    steps: list[float] = field(default_factory=list)
-    files: Mapping[str, bytes] = field(default_factory=dict)
-    engines: EngineCache = field(default_factory=engines)
-
-    def step(self, stage: str, fraction: float) -> None:
-        assert stage == "upscaling"
-        self.steps.append(fraction)
-        if len(self.steps) == self.stop_at:
-            raise Cancelled("stopped")
-
-
-def _upscale(pixels: Pixels, run: Run | None = None, **params: Any) -> ToolResult:
-    return upscale.run(Picture(pixels, "png"), UpscaleParams.model_validate(params), run or Run())
 
 
 def _reduced(pixels: Pixels, factor: int) -> Pixels:
     size = pixels.shape[1] // factor, pixels.shape[0] // factor
     return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC))
-
-
-def _lanczos(pixels: Pixels, factor: int) -> Pixels:
-    size = pixels.shape[1] * factor, pixels.shape[0] * factor
-    return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS))
 
 
 def _jpeg(pixels: Pixels, quality: int) -> Picture:
@@ -83,12 +49,12 @@ def test_blocks_of_a_jpeg_are_not_sharpened(name: str) -> None:
     original = photo(name)[:288, :384]
     source = _jpeg(_reduced(original, 2), 40)
     cleaned = upscale.run(source, UpscaleParams(), Run())
-    sharpened = _upscale(source.pixels)
+    sharpened = enlarge(source.pixels)
     better = [peak_signal_noise_ratio(original, found.pixels) for found in (sharpened, cleaned)]
     assert better[1] > better[0] + 0.25, better
     assert cleaned.warnings == sharpened.warnings == []
     fine = _jpeg(_reduced(original, 2), 97)
-    assert np.array_equal(upscale.run(fine, UpscaleParams(), Run()).pixels, _upscale(fine.pixels).pixels)
+    assert np.array_equal(upscale.run(fine, UpscaleParams(), Run()).pixels, enlarge(fine.pixels).pixels)
 
 
 @pytest.mark.parametrize("deviation", [6, 10])
@@ -97,8 +63,8 @@ def test_noise_is_not_amplified(deviation: int) -> None:
     small = _reduced(original, 2)
     noise = np.random.default_rng(1).normal(0, deviation, small.shape)
     noisy = np.clip(np.rint(small + noise), 0, 255).astype(np.uint8)
-    found = _upscale(noisy)
-    plain = peak_signal_noise_ratio(original, _lanczos(noisy, 2))
+    found = enlarge(noisy)
+    plain = peak_signal_noise_ratio(original, by_lanczos(noisy, 2))
     assert peak_signal_noise_ratio(original, found.pixels) > plain + 0.5
     assert found.warnings == [upscale.NOISE_REDUCED]
 
@@ -111,8 +77,8 @@ PHOTOS = ("astronaut", "chelsea", "coffee", "hubble_deep_field", "ihc", "motorcy
 def test_fast_is_closer_to_the_original_than_lanczos(name: str, factor: int) -> None:
     original = photo(name)[:288, :384]
     small = _reduced(original, factor)
-    ours = _upscale(small, scale=str(factor)).pixels
-    lanczos = _lanczos(small, factor)
+    ours = enlarge(small, scale=str(factor)).pixels
+    lanczos = by_lanczos(small, factor)
     assert ours.shape == original.shape
     assert peak_signal_noise_ratio(original, ours) > peak_signal_noise_ratio(original, lanczos) + 0.5
     similar = [structural_similarity(original, result, channel_axis=2) for result in (ours, lanczos)]
@@ -123,10 +89,10 @@ def test_scale_8_is_closer_to_the_original_than_lanczos() -> None:
     for name in ("astronaut", "coffee"):
         original = photo(name)[:384, :384]
         small = _reduced(original, 8)
-        outcome = _upscale(small, scale=8)
+        outcome = enlarge(small, scale=8)
         assert outcome.pixels.shape == original.shape
         ours, lanczos = (
-            peak_signal_noise_ratio(original, result) for result in (outcome.pixels, _lanczos(small, 8))
+            peak_signal_noise_ratio(original, result) for result in (outcome.pixels, by_lanczos(small, 8))
         )
         assert ours > lanczos
 
@@ -154,8 +120,8 @@ def test_quality_matches_ncnn_and_is_sharper_than_lanczos() -> None:
         difference = np.abs(ours.astype(int) - expected)
         assert difference.max() <= worst
         assert difference.mean() <= mean
-    assert _sharpness(ours) > 1.5 * _sharpness(_lanczos(small, 4))
-    outcome = _upscale(small, scale=4, mode="quality")
+    assert _sharpness(ours) > 1.5 * _sharpness(by_lanczos(small, 4))
+    outcome = enlarge(small, scale=4, mode="quality")
     assert outcome.model == "realesrgan-x4plus"
     assert np.abs(outcome.pixels.astype(int) - ours).mean() < 3  # its tile is larger, with reflected borders
 
@@ -217,7 +183,7 @@ def test_quality_tiled_is_close_to_whole_without_seams(size: tuple[int, int]) ->
 )
 def test_the_result_has_the_requested_size(params: dict[str, Any], width: int, height: int) -> None:
     source = photo("chelsea")[100:160, 100:140]
-    outcome = _upscale(source, **params)
+    outcome = enlarge(source, **params)
     assert outcome.pixels.shape == (height, width, 3)
     expected = np.asarray(Image.fromarray(source).resize((width, height), Image.Resampling.LANCZOS))
     assert peak_signal_noise_ratio(expected, outcome.pixels) > 28, "the same picture, not shifted"
@@ -228,9 +194,9 @@ def test_the_result_has_the_requested_size(params: dict[str, Any], width: int, h
 @pytest.mark.parametrize(("width", "height"), [(1, 1), (1, 70), (3, 2), (129, 1)])
 def test_the_smallest_images_work(width: int, height: int) -> None:
     source = np.random.default_rng(1).integers(0, 256, (height, width, 3), np.uint8)
-    assert _upscale(source, scale=3).pixels.shape == (3 * height, 3 * width, 3)
+    assert enlarge(source, scale=3).pixels.shape == (3 * height, 3 * width, 3)
     grey = np.full((height, width, 3), 93, np.uint8)
-    assert (_upscale(grey, target_width=2 * width).pixels == 93).all()
+    assert (enlarge(grey, target_width=2 * width).pixels == 93).all()
 
 
 @pytest.mark.parametrize(
@@ -247,14 +213,14 @@ def test_targets_that_do_not_enlarge_or_enlarge_too_much_are_refused(
     params: dict[str, Any], name: str
 ) -> None:
     with pytest.raises(BadParameter) as refused:
-        _upscale(photo("chelsea")[:60, :40], **params)
+        enlarge(photo("chelsea")[:60, :40], **params)
     assert refused.value.name == name
 
 
 def test_more_than_64_megapixels_are_refused_before_any_work() -> None:
     run = Run()
     with pytest.raises(PictureTooLarge, match="16008 x 4000"):
-        _upscale(np.zeros((2000, 8004, 3), np.uint8), run)
+        enlarge(np.zeros((2000, 8004, 3), np.uint8), run)
     assert run.steps == []
 
 
@@ -285,103 +251,13 @@ def test_invalid_parameters_are_refused(params: dict[str, Any]) -> None:
         UpscaleParams.model_validate(params)
 
 
-def _text(ink: int | tuple[int, int, int], paper: int | tuple[int, int, int], pixels: int) -> Pixels:
-    """A page of text at twice the size of the source made from it."""
-    page = Image.new("RGB", (384, 256), (paper,) * 3 if isinstance(paper, int) else paper)
-    draw = ImageDraw.Draw(page)
-    font = ImageFont.load_default(2 * pixels)
-    colour = (ink,) * 3 if isinstance(ink, int) else ink
-    for row in range(256 // (3 * pixels) + 1):
-        draw.text((4, 3 * pixels * row), "Sphinx of black quartz, judge my vow 0123", fill=colour, font=font)
-    return np.asarray(page)
-
-
-@pytest.mark.parametrize(
-    ("ink", "paper", "pixels"),
-    [(0, 255, 20), (255, 0, 20), (0, 255, 12), ((200, 0, 0), (255, 255, 220), 16), (30, 225, 9)],
-)
-def test_text_is_more_legible_than_with_lanczos_and_free_of_coloured_noise(
-    ink: int | tuple[int, int, int], paper: int | tuple[int, int, int], pixels: int
-) -> None:
-    original = _text(ink, paper, pixels)
-    small = cv2.resize(original, (192, 128), interpolation=cv2.INTER_AREA)
-    ours = _upscale(small, scale=2).pixels
-    lanczos = _lanczos(small, 2)
-    assert peak_signal_noise_ratio(original, ours) > peak_signal_noise_ratio(original, lanczos)
-    if isinstance(ink, int):
-        assert np.ptp(ours, axis=2).max() == 0, "grey stays grey"
-        is_paper = cv2.erode((original == paper).all(axis=2).astype(np.uint8), np.ones((17, 17))) > 0
-        assert (ours[is_paper] == paper).all(), "flat stays flat"
-
-
-def _page(ink: int, pixels: int) -> Pixels:
-    """Text drawn at its size, on white."""
-    page = Image.new("RGB", (128, 80), (255, 255, 255))
-    font = ImageFont.load_default(pixels)
-    for row in range(80 // (2 * pixels) + 1):
-        draw = ImageDraw.Draw(page)
-        draw.text((4, 3 * pixels * row // 2), "Sphinx of black quartz, judge", fill=(ink,) * 3, font=font)
-    return np.asarray(page)
-
-
-@pytest.mark.parametrize(("pixels", "scale"), [(9, 2), (14, 2), (16, 2), (12, 4)])
-def test_grey_text_keeps_its_ink_and_does_not_become_darker(pixels: int, scale: int) -> None:
-    source = _page(110, pixels)
-    result = _upscale(source, scale=scale).pixels
-    assert 255 - result.mean() == pytest.approx(255 - source.mean(), rel=0.06)
-    assert result.min() >= source.min() - 1
-
-
-@pytest.mark.parametrize("pixels", [9, 14, 16, 20])
-def test_grey_text_is_much_closer_to_its_original_than_with_lanczos(pixels: int) -> None:
-    original = _text(110, 255, pixels)
-    small = cv2.resize(original, (192, 128), interpolation=cv2.INTER_AREA)
-    ours = _upscale(small, scale=2).pixels
-    gain = peak_signal_noise_ratio(original, ours) - peak_signal_noise_ratio(original, _lanczos(small, 2))
-    assert gain > 1.5
-
-
-@pytest.mark.parametrize("pixels", [10, 20])
-def test_no_dots_appear_beside_hard_edged_text(pixels: int) -> None:
-    source = _page(0, pixels)
-    result = _upscale(source, scale=2).pixels
-    is_paper = np.repeat(np.repeat(source[:, :, 0] == 255, 2, axis=0), 2, axis=1)
-    assert result[is_paper].min() > 127
-
-
-def _screenshot() -> Pixels:
-    """A grey frame with black text just inside, and a green button with white text."""
-    image = Image.new("RGB", (192, 128), "white")
-    draw = ImageDraw.Draw(image)
-    draw.rectangle((10, 10, 180, 60), outline=(150, 150, 150))
-    draw.text((18, 16), "The quick brown fox jumps", fill="black", font=ImageFont.load_default(10))
-    draw.rectangle((20, 74, 100, 96), fill=(20, 140, 70))
-    draw.text((30, 78), "Buy now", fill="white", font=ImageFont.load_default(13))
-    return np.asarray(image)
-
-
-def test_a_screenshot_s_button_has_no_dots() -> None:
-    source = _screenshot()
-    result = _upscale(source, scale=4).pixels.astype(int)
-    is_green = (source == (20, 140, 70)).all(axis=2).astype(np.uint8)
-    far_from_text = cv2.erode(is_green, np.ones((5, 5), np.uint8)).repeat(4, axis=0).repeat(4, axis=1) > 0
-    assert np.abs(result[far_from_text] - (20, 140, 70)).max() <= 12
-
-
-def test_a_grey_line_beside_black_text_stays_grey_and_even() -> None:
-    result = _upscale(_screenshot(), scale=4).pixels.astype(int)
-    darkest = result[36:52, 60:700].min(axis=(0, 2))  # of each column, across the frame's upper line
-    assert darkest.min() >= 140
-    assert np.ptp(darkest) <= 15
-
-
 @pytest.mark.parametrize("scale", [2, 4])
 def test_blocks_that_the_network_spoils_come_from_a_steadier_method(scale: int) -> None:
     stripes = np.zeros((128, 192, 3), np.uint8)
     for left in range(0, 192, 6):
         stripes[:, left : left + 1 + left // 48] = 255
     stripes[::9, ::5] = (255, 0, 255)
-    result = _upscale(stripes, scale=scale).pixels
+    result = enlarge(stripes, scale=scale).pixels
     reduced = cv2.resize(result, (192, 128), interpolation=cv2.INTER_AREA).astype(int)
     blocks = np.abs(reduced - stripes).reshape(16, 8, 24, 8, 3).mean(axis=(1, 3, 4))
     assert blocks.max() < 40
@@ -392,7 +268,7 @@ def test_a_warning_says_where_the_network_was_not_used(tmp_path: Path) -> None:
     source = 255 - photo("coffee")[:64, :64]  # bright
     result = np.empty((128, 128, 3), np.uint8)
     assert engine.enlarge(source, result, lambda share: None) > 0.9
-    assert peak_signal_noise_ratio(_lanczos(source, 2), result) > 30
+    assert peak_signal_noise_ratio(by_lanczos(source, 2), result) > 30
     size = upscale.result_size(64, 64, UpscaleParams())
     (warning,) = upscale._warnings(UpscaleParams(), size, 0.5)
     assert warning.startswith("In 50% of the image")
@@ -401,7 +277,7 @@ def test_a_warning_says_where_the_network_was_not_used(tmp_path: Path) -> None:
 
 def test_quality_keeps_the_colours() -> None:
     source = photo("coffee")[:96, :96]
-    result = _upscale(source, scale=4, mode="quality").pixels
+    result = enlarge(source, scale=4, mode="quality").pixels
     reduced = cv2.resize(result, (96, 96), interpolation=cv2.INTER_AREA).astype(int)
     assert np.abs((reduced - source).mean(axis=(0, 1))).max() < 0.5
 
@@ -418,8 +294,8 @@ def _cutout(name: str) -> tuple[Pixels, Pixels]:
 @pytest.mark.parametrize("params", [{"scale": 2}, {"scale": 3}, {"target_width": 512}])
 def test_transparency_is_upscaled_without_a_dark_fringe(params: dict[str, Any]) -> None:
     whole, cutout = _cutout("coffee")
-    result = _upscale(cutout, **params).pixels
-    opaque = _upscale(whole, **params).pixels
+    result = enlarge(cutout, **params).pixels
+    opaque = enlarge(whole, **params).pixels
     height, width = opaque.shape[:2]
     assert result.shape == (height, width, 4)
     alpha = result[:, :, 3]
@@ -439,7 +315,7 @@ def test_transparency_is_upscaled_without_a_dark_fringe(params: dict[str, Any]) 
 
 def test_progress_increases_by_tiles_from_0_to_1() -> None:
     run = Run()
-    _upscale(_cutout("astronaut")[1][:150, :150], run, scale=8, mode="fast")
+    enlarge(_cutout("astronaut")[1][:150, :150], run, scale=8, mode="fast")
     assert run.steps == sorted(run.steps)
     assert len(set(run.steps)) > 20
     assert run.steps[0] == 0
@@ -448,20 +324,20 @@ def test_progress_increases_by_tiles_from_0_to_1() -> None:
 
 def test_a_cancelled_call_stops_between_tiles_and_the_engine_stays_usable() -> None:
     source = photo("astronaut")
-    expected = _upscale(source, scale=2).pixels
+    expected = enlarge(source, scale=2).pixels
     for stop_at in (1, 2, 4):
         run = Run(stop_at=stop_at)
         with pytest.raises(Cancelled):
-            _upscale(source, run, scale=2)
+            enlarge(source, run, scale=2)
         assert len(run.steps) == stop_at
-    np.testing.assert_array_equal(_upscale(source, scale=2).pixels, expected)
+    np.testing.assert_array_equal(enlarge(source, scale=2).pixels, expected)
 
 
 def test_a_slow_tile_polls_for_cancellation() -> None:
     run = Run(stop_at=3)
     # One tile, which takes far longer than the first three questions.
     with pytest.raises(Cancelled):
-        _upscale(photo("coffee")[:192, :192], run, scale=4, mode="quality")
+        enlarge(photo("coffee")[:192, :192], run, scale=4, mode="quality")
     assert run.steps[-1] < 0.5
 
 

@@ -40,7 +40,7 @@ export class LookRecorder {
   /** @type {Promise<void> | null} */
   #recording = null;
 
-  /** Whether a look is shown that is no step yet. */
+  /** Whether the look that is shown has not become a step yet. */
   get isBehind() {
     return this.pending !== null || this.#recording !== null;
   }
