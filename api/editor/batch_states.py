@@ -33,6 +33,11 @@ class ShownItem:
     result: Image | None
     source: Image | None
 
+    @property
+    def pictured(self) -> Image | None:
+        """What a thumbnail is made of. What could not be read once is not tried again."""
+        return self.result or (None if self.item.status == ItemStatus.FAILED else self.source)
+
 
 def state_of(session: Session, batch: Batch) -> BatchState:
     counts = transitions.counts(session, batch.id)
@@ -72,7 +77,8 @@ def page(
     ]
 
 
-def result_of(session: Session, services: Services, batch: Batch, position: int) -> ShownItem | None:
-    """The picture at this position, counted from 0, if its result can be read."""
-    shown = page(session, services, batch, after=position - 1, status=None)[:1]
-    return shown[0] if shown and shown[0].item.position == position and shown[0].result else None
+def item_at(session: Session, services: Services, batch: Batch, position: int) -> ShownItem | None:
+    """The picture at this position, counted from 0."""
+    if not 0 <= position < batch.item_count:
+        return None
+    return page(session, services, batch, after=position - 1, status=None)[0]

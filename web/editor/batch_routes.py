@@ -4,6 +4,7 @@ They call what `/api/batches` calls. A batch needs an account.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Annotated, Any
@@ -22,14 +23,17 @@ from api.batches.steps import BatchStep
 from api.calls.execution import CREDITS_PER_CALL
 from api.calls.unbilled_admission import UnbilledKind
 from api.editor import batch_states, batch_uploads
+from api.editor.batch_states import ShownItem
 from api.editor.owners import ProjectOwner
-from api.errors import Forbidden, InvalidParameter, InvalidRequest, MissingImage, NotFound
+from api.errors import Forbidden, InvalidParameter, InvalidRequest, MissingImage, NotFound, RateLimited
 from api.http import batch_downloads, batch_forms, dependencies, forms, multipart, responses
 from api.http.middleware import body_limits
 from api.http.routes.get_and_head import add_get
+from api.images import previews
 from api.services import Services
 from billing.ledger import accounts, ledger
-from web.editor import access, batch_schemas
+from ml.errors import MlError
+from web.editor import access, batch_schemas, schemas
 from web.editor.access import AccountOwner, EditorServices, EditorServicesDependency
 from web.editor.project_routes import open_content
 
@@ -66,6 +70,7 @@ def add_to(app: FastAPI) -> None:
     add_get(app, f"{one}/items", show_items, include_in_schema=False)
     add_get(app, f"{one}/results.zip", send_results, include_in_schema=False)
     add_get(app, f"{one}/manifest.csv", send_manifest, include_in_schema=False)
+    add_get(app, f"{one}/items/{{position}}/thumbnail", show_thumbnail, include_in_schema=False)
     app.add_api_route(f"{one}/items/{{position}}/project", open_result, methods=["POST"], **hidden)
     controls: tuple[tuple[str, str, _Control], ...] = (
         ("DELETE", "", batches.cancel),
@@ -209,7 +214,7 @@ async def show_items(
         )
         shown = found[: batch_states.PAGE_SIZE]
         return {
-            "items": [batch_schemas.item(services, each) for each in shown],
+            "items": [batch_schemas.item(each) for each in shown],
             "hasMore": len(found) > len(shown),
         }
 
@@ -222,19 +227,44 @@ async def open_result(
     """A new project from a copy of a picture's result."""
     services = editor.services
 
-    def find(session: Session) -> tuple[str, str] | None:
-        batch = batches.find(session, owner.account_id, batch_id)
-        if not 0 <= position < batch.item_count:
-            return None
-        shown = batch_states.result_of(session, services, batch, position)
-        return None if shown is None or shown.result is None else (shown.result.id, shown.item.name)
-
-    found = await services.database.read(find)
-    if found is None:
+    shown = await _item(services, owner, batch_id, position)
+    if shown is None or shown.result is None:
         raise NotFound("The batch has no such result, or it has expired.")
     with access.admit(request, owner, UnbilledKind.OPENING):
-        content = await asyncio.to_thread(services.storage.read, found[0])
-        return await open_content(request, editor, owner, content, found[1].rpartition("/")[2])
+        content = await asyncio.to_thread(services.storage.read, shown.result.id)
+        return await open_content(request, editor, owner, content, shown.item.name.rpartition("/")[2])
+
+
+async def show_thumbnail(
+    request: Request, batch_id: str, position: int, owner: AccountReader, editor: EditorServicesDependency
+) -> Response:
+    """A small picture of the result, or of the source until there is one; an empty answer without either."""
+    services = editor.services
+    shown = await _item(services, owner, batch_id, position)
+    if shown is None:
+        raise NotFound("The batch has no such picture.")
+    # A picture may be damaged, or be deleted at any moment because its result is there.
+    with contextlib.suppress(RateLimited, MlError, NotFound):
+        if shown.pictured is not None:
+            claimant = owner.claimant(dependencies.address_of(request))
+            drawing = previews.read(services, shown.pictured, schemas.THUMBNAIL_WIDTH, claimant)
+            content = await dependencies.while_connected(request, drawing)
+            headers = {
+                **responses.file_headers("thumbnail", "webp"),
+                "Content-Disposition": "inline",
+                "Cache-Control": "private, no-cache" if shown.result is None else "private, max-age=3600",
+            }
+            return Response(content, headers=headers)
+    return Response(status_code=204)
+
+
+async def _item(services: Services, owner: ProjectOwner, batch_id: str, position: int) -> ShownItem | None:
+    """Raises `NotFound` for another account's batch."""
+    return await services.database.read(
+        lambda session: batch_states.item_at(
+            session, services, batches.find(session, owner.account_id, batch_id), position
+        )
+    )
 
 
 async def send_results(

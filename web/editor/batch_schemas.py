@@ -5,11 +5,10 @@ from datetime import datetime
 from typing import Any
 
 from api import response_bodies
-from api.batches.models import BatchStatus, ItemStatus
+from api.batches.models import BatchStatus
 from api.editor.batch_states import BatchState, ShownItem
 from api.services import Services
 from ml.catalogue import tool_title
-from web.editor import schemas
 
 
 def batch(services: Services, state: BatchState) -> dict[str, Any]:
@@ -34,21 +33,25 @@ def batch(services: Services, state: BatchState) -> dict[str, Any]:
     }
 
 
-def item(services: Services, shown: ShownItem) -> dict[str, Any]:
+def item(shown: ShownItem) -> dict[str, Any]:
     row, result = shown.item, shown.result
-    # What could not be read once is not drawn as a thumbnail.
-    pictured = result or (None if row.status == ItemStatus.FAILED else shown.source)
     return {
         "position": row.position,
         "name": row.name,
         "status": row.status,
         "stepsDone": row.steps_done,
-        "thumbnailUrl": (
-            None if pictured is None else schemas.address(services, pictured.id, schemas.THUMBNAIL_WIDTH)
-        ),
+        "thumbnailUrl": _thumbnail_url(shown),
         "result": None if result is None else {"format": result.format, "bytes": result.size_bytes},
         "error": None if row.error is None else json.loads(row.error),
     }
+
+
+def _thumbnail_url(shown: ShownItem) -> str | None:
+    """An address that stays the same until the picture has a result, so that browsers keep what they have."""
+    if shown.pictured is None:
+        return None
+    of = "source" if shown.result is None else "result"
+    return f"/editor/batches/{shown.item.batch_id}/items/{shown.item.position}/thumbnail?of={of}"
 
 
 def _timestamp(moment: datetime | None) -> str | None:

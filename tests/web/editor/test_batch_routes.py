@@ -36,9 +36,8 @@ def picture_ids(browser: Browser, count: int) -> list[str]:
 
 def start(browser: Browser, pictures: Any, steps: Any = CROP, key: str = "") -> httpx.Response:
     headers = {"Idempotency-Key": key} if key else {}
-    return browser.client.post(
-        "/editor/batches", json={"steps": steps, "pictures": pictures}, headers=headers
-    )
+    body = {"steps": json.dumps(steps), "pictures": json.dumps(pictures)}
+    return browser.client.post("/editor/batches", json=body, headers=headers)
 
 
 def started(browser: Browser, pictures: Any, steps: Any = CROP) -> str:
@@ -89,6 +88,8 @@ def test_a_bad_file_stops_neither_its_piece_nor_the_batch(server: RunningServer)
         codes = [item["error"] and item["error"]["code"] for item in items]
         assert codes == [None, "UNSUPPORTED_FORMAT", "UNREADABLE_IMAGE", None]
         assert browser.client.get(items[0]["thumbnailUrl"]).headers["content-type"] == "image/webp"
+        assert [item["thumbnailUrl"] for item in items[1:3]] == [None, None]
+        assert browser.client.get(f"{place}/items/2/thumbnail").status_code == 204
         failed = browser.client.get(f"{place}/items", params={"failed": "true"}).json()["data"]
         assert [item["position"] for item in failed["items"]] == [1, 2]
         packed = browser.client.get(f"{place}/results.zip")
@@ -178,6 +179,7 @@ def test_a_batch_waits_for_credits_and_can_be_paused_and_cancelled(server: Runni
 ROUTES = [
     ("GET", ""),
     ("GET", "/items"),
+    ("GET", "/items/0/thumbnail"),
     ("GET", "/results.zip"),
     ("GET", "/manifest.csv"),
     ("POST", "/items/0/project"),

@@ -1,5 +1,6 @@
 // Puts the editor together: start screen, tools, stage, panel, bars; and the actions that involve several of them.
 
+import { BatchTab } from "./batch/batch_tab.js";
 import { BrandColors } from "./brand_colors.js";
 import { Composer } from "./composer.js";
 import { showApi, showHelp } from "./dialogs.js";
@@ -100,6 +101,7 @@ export class Editor {
     this.topbar = new TopBar(this);
     this.filmstrip = new Filmstrip(model);
     this.startScreen = new StartScreen(this);
+    this.batch = new BatchTab(this);
     this.nextSteps = new NextSteps(this);
     this.rail = this.#buildRail();
     this.workplace = el(
@@ -115,6 +117,7 @@ export class Editor {
       this.topbar.element,
       this.startScreen.element,
       this.workplace,
+      this.batch.element,
       this.messages.element,
     );
     this.marks = new WorkMarks(this);
