@@ -52,12 +52,11 @@ export class BatchClient {
    * @param {BatchStep[]} steps
    * @param {number} count
    * @param {Size} size
-   * @param {AbortSignal} signal
    * @returns {Promise<Quote>}
    */
-  quote(steps, count, { width, height }, signal) {
+  quote(steps, count, { width, height }) {
     const body = { steps: JSON.stringify(steps), count, width, height };
-    return this.client.send("POST", `${BATCHES}/quote`, { body, signal });
+    return this.client.send("POST", `${BATCHES}/quote`, { body });
   }
 
   /**

@@ -212,7 +212,7 @@ export class DraftView {
       el(
         "span",
         { class: "actions" },
-        iconButton(`Open only ${name} in the editor`, "open", () => this.tab.openFile(file), {
+        iconButton(`Open only ${name} in the editor`, "brush", () => this.tab.openFile(file), {
           disabled: this.isBusy,
         }),
         iconButton(`Remove ${name}`, "trash", () => this.#remove(at), { disabled: this.isBusy }),

@@ -144,7 +144,9 @@ export class RunView {
     this.bar.value = fraction;
     this.#announce(text, fraction);
     this.remark.replaceChildren(...this.#buildRemark(batch));
-    if (JSON.stringify(before) !== JSON.stringify(batch)) {
+    // A question stays open while the batch goes on.
+    const isAsking = this.buttons.querySelector("[role=group]") !== null && !batch.hasEnded;
+    if (shownBy(before) !== shownBy(batch) && !isAsking) {
       keepFocus(this.buttons, () => this.buttons.replaceChildren(...this.#buildButtons(batch)), this.title);
       keepFocus(this.filter, () => this.filter.replaceChildren(...this.#buildFilter(batch)), this.title);
     }
@@ -169,7 +171,7 @@ export class RunView {
    */
   #buildRemark(batch) {
     if (batch.status === "blocked") {
-      return [blockedText(batch), " ", el("a", { href: "/plans" }, "See the plans")];
+      return [blockedText(batch)];
     }
     const charged = `${count(batch.creditsCharged, "credit")} charged so far.`;
     if (!batch.hasEnded) return [`${charged} It goes on if you close this page.`];
@@ -188,8 +190,10 @@ export class RunView {
       /** @type {"pause" | "resume" | "retry"} */ name,
       /** @type {string} */ style = "quiet",
     ) => el("button", { type: "button", class: style, onclick: () => this.#control(name) }, text);
-    const isWaiting = status === "paused" || status === "blocked";
+    const isPaused = status === "paused";
+    const isBlocked = status === "blocked";
     return [
+      isBlocked && el("a", { class: "primary", href: "/plans" }, "See the plans"),
       counts.succeeded > 0 &&
         el(
           "a",
@@ -200,8 +204,8 @@ export class RunView {
             : `Download ${counts.succeeded} so far`,
         ),
       retryable > 0 && action(`Retry ${retryable} failed`, "retry"),
-      !hasEnded && !isWaiting && action("Pause", "pause"),
-      isWaiting && action("Go on", "resume", "primary"),
+      !hasEnded && !isPaused && !isBlocked && action("Pause", "pause"),
+      isPaused && action("Go on", "resume", "primary"),
       !hasEnded && this.#buildCancel(batch),
       hasEnded &&
         el("a", { class: "quiet", href: fileUrl(batch.id, "manifest.csv"), download: "" }, "List (CSV)"),
@@ -335,7 +339,8 @@ export class RunView {
       el(
         "span",
         { class: "actions" },
-        item.result && iconButton(`Open ${name} in the editor`, "open", () => void this.#open(item.position)),
+        item.result &&
+          iconButton(`Open ${name} in the editor`, "brush", () => void this.#open(item.position)),
       ),
     );
   }
@@ -356,4 +361,12 @@ export class RunView {
     if (!batch) return;
     await this.model.openWith(() => this.client.openResult(batch.id, position));
   }
+}
+
+/**
+ * What the buttons depend on.
+ * @param {Batch | null} batch
+ */
+function shownBy(batch) {
+  return batch && JSON.stringify([batch.id, batch.status, batch.counts, batch.retryable]);
 }
