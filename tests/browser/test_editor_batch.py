@@ -1,4 +1,4 @@
-"""The batch tab: pictures dropped, steps chosen, the batch followed over a reload, and its results fetched."""
+"""The batch tab: drop pictures, choose steps, follow the batch over a reload, and fetch its results."""
 
 import re
 import zipfile
@@ -54,7 +54,9 @@ def test_a_batch_survives_a_reload_and_its_results_are_downloaded(
     expect(page.locator(".batch-item")).to_have_count(6)
     expect(page.get_by_role("heading", name="6 pictures")).to_be_visible()
     choose_square_crop(page)
-    expect(page.locator(".batch-panel .cost")).to_contain_text("6 pictures × 1 step = 6 credits. You have 10.")
+    expect(page.locator(".batch-panel .cost")).to_contain_text(
+        "6 pictures × 1 step = 6 credits. You have 10."
+    )
     assert_accessible(page)
     page.get_by_role("button", name="Start").click()
     expect(page.locator(".batch-run")).to_be_visible(timeout=WORK_MS)
@@ -64,7 +66,7 @@ def test_a_batch_survives_a_reload_and_its_results_are_downloaded(
     failed = page.locator(".batch-item[data-status=failed]")
     expect(failed.locator(".name")).to_have_text("bad.png")
     expect(failed.locator(".why")).to_have_text(re.compile("cannot be read as a picture"))
-    expect(page.locator(".batch-item.succeeded img")).to_have_count(5)
+    expect(page.locator(".batch-item[data-status=succeeded] img")).to_have_count(5)
     assert server.balance(customer) == (5, 0)
     expect(page.locator(".account-button")).to_have_text(re.compile("^5"))
     assert_accessible(page)
@@ -105,9 +107,7 @@ def test_a_batch_without_enough_credits_waits_and_can_be_cancelled(
     assert_accessible(page)
     assert_fits(page)
     page.get_by_role("button", name="Start").click()
-    expect(page.locator(".batch-status")).to_have_text(
-        "Waiting for credits: 2 of 3 done", timeout=WORK_MS
-    )
+    expect(page.locator(".batch-status")).to_have_text("Waiting for credits: 2 of 3 done", timeout=WORK_MS)
     expect(page.locator(".batch-run .note")).to_contain_text("Your credits are used up.")
     assert_accessible(page)
     assert_fits(page)
@@ -117,9 +117,7 @@ def test_a_batch_without_enough_credits_waits_and_can_be_cancelled(
     expect(page.locator(".batch-status")).to_have_text("Cancelled: 2 of 3 done")
 
 
-def test_a_guests_pictures_and_steps_are_there_after_signing_up(
-    page: Page, server: RunningServer
-) -> None:
+def test_a_guests_pictures_and_steps_are_there_after_signing_up(page: Page, server: RunningServer) -> None:
     Editor(page, server)
     drop(page, "first.png", "second.png")
     choose_square_crop(page)
@@ -147,7 +145,7 @@ def test_the_steps_of_the_open_picture_are_offered_and_a_large_folder_is_shown_i
     drop(page, *(f"{number}.png" for number in range(120)), side=4)
     expect(page.locator(".batch-item")).to_have_count(50)
     page.get_by_role("button", name="Next").click()
-    expect(page.locator(".pager span")).to_have_text("51–100 of 120")
+    expect(page.locator(".pager span")).to_have_text(re.compile("^51.100 of 120$"))
     page.get_by_role("button", name="Do the same as to coffee.jpg").click()
     expect(page.locator(".step")).to_have_count(1)
     expect(page.locator(".step")).to_contain_text("The same part of each picture")

@@ -70,6 +70,7 @@ export class NextSteps {
     this.stepId = made.id;
     const following = [
       ...buttons,
+      this.#button("Same for many", () => void this.editor.batch.open("batch"), "A batch with these steps"),
       this.#button("Download", () => this.editor.topbar.download.show()),
       iconButton("Close the next steps", "close", () => this.hide()),
     ];

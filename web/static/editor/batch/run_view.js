@@ -331,7 +331,7 @@ export class RunView {
     const step = status === "running" && many > 1 ? `, step ${stepsDone + 1} of ${many}` : "";
     return el(
       "li",
-      { class: `batch-item ${status}`, "data-status": status },
+      { class: "batch-item", "data-status": status },
       el("span", { class: "thumb" }, this.#thumbnail(item)),
       el("span", { class: "name", title: name }, name),
       el("span", { class: "state" }, `${ITEM_TEXTS[status]}${step}`),
