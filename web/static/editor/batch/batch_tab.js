@@ -25,8 +25,22 @@ export class BatchTab {
       this.draft.element,
       this.run.element,
     );
+    editor.root.addEventListener("click", (event) => this.#onLink(event));
     this.model.on("place", () => void this.navigate());
     this.model.on("project", () => this.isShown && void this.navigate());
+  }
+
+  /**
+   * Guests who sign up or in, also by the links in the top bar, find their pictures here afterwards.
+   * @param {Event} event
+   */
+  #onLink(event) {
+    const link = event.target instanceof Element ? event.target.closest("a") : null;
+    const path = link?.getAttribute("href")?.split("?")[0] ?? "";
+    const address = { "/signup": this.signUpUrl, "/login": this.logInUrl }[path];
+    if (!address || !this.isShown || !this.model.isGuest || !this.draft.pictures.length) return;
+    event.preventDefault();
+    void this.draft.leave(address);
   }
 
   get isShown() {
@@ -109,6 +123,10 @@ export class BatchTab {
    * @param {File[]} files
    */
   follow(batch, files) {
+    if (!this.isShown) {
+      this.model.emit("notice", `The batch of ${batch.total} pictures was started. It is under "Batch".`);
+      return;
+    }
     this.#show(batch, files); // so that it need not be loaded
     void this.open(batch.id);
     this.run.title.focus({ preventScroll: true });

@@ -12,7 +12,7 @@ import { PAGE_SIZE, pager, rangeText } from "./picture_pages.js";
 import { sentSteps } from "./recipe.js";
 import { StepList } from "./step_list.js";
 import { sizeOf, Thumbnails } from "./thumbnails.js";
-import { Uploads } from "./uploads.js";
+import { patiently, Uploads } from "./uploads.js";
 
 /** @import { Picture, Quote, Size } from "../types.js" */
 /** @import { BatchTab } from "./batch_tab.js" */
@@ -246,29 +246,13 @@ export class DraftView {
     if (!account) {
       return [
         el("p", { class: "cost" }, cost.text),
-        el(
-          "a",
-          {
-            class: "primary",
-            href: this.tab.signUpUrl,
-            onclick: (/** @type {Event} */ event) => this.#leave(event),
-          },
-          "Sign up to start",
-        ),
+        el("a", { class: "primary", href: this.tab.signUpUrl }, "Sign up to start"),
         el(
           "p",
           { class: "note" },
           "A batch needs an account, which is free. Your pictures and steps stay here.",
         ),
-        el(
-          "a",
-          {
-            class: "quiet",
-            href: this.tab.logInUrl,
-            onclick: (/** @type {Event} */ event) => this.#leave(event),
-          },
-          "I have an account",
-        ),
+        el("a", { class: "quiet", href: this.tab.logInUrl }, "I have an account"),
       ];
     }
     const start = el(
@@ -317,19 +301,14 @@ export class DraftView {
   }
 
   /**
-   * Keeps the pictures for after the sign-up, and goes there.
-   * @param {Event} event
+   * Keeps a guest's pictures until they have signed up or in, and goes there.
+   * @param {string} address
    */
-  async #leave(event) {
-    event.preventDefault();
-    const { href } = /** @type {HTMLAnchorElement} */ (event.currentTarget);
+  async leave(address) {
     const pictures = this.pictures.map(({ file, name }) => ({ file, name }));
     const isKept = await keepDraft({ pictures, steps: this.list.steps });
-    if (!isKept) {
-      const message = "Your browser cannot keep the pictures. Choose them again after signing up.";
-      if (!window.confirm(message)) return;
-    }
-    window.location.assign(href);
+    const question = "Your browser cannot keep the pictures: they would have to be chosen again. Go on?";
+    if (isKept || window.confirm(question)) window.location.assign(address);
   }
 
   progressText = el("p", { class: "stage-name", role: "status" });
@@ -348,9 +327,16 @@ export class DraftView {
       const show = (/** @type {Progress} */ progress) => this.#showProgress(progress);
       await this.uploads.run(this.pictures, this.model.limits, show, signal);
       this.progressText.textContent = "Starting …";
-      const batch = await this.client.start(this.#steps, this.pictures, this.key);
+      const { key, pictures } = this;
+      const steps = this.#steps;
+      // With the same key nothing is started twice, whichever answer is lost.
+      const batch = await patiently(
+        () => this.client.start(steps, pictures, key),
+        this.uploads.sleep,
+        signal,
+      );
       this.uploading = null;
-      const files = this.pictures.map(({ file }) => file);
+      const files = pictures.map(({ file }) => file);
       this.clear();
       this.tab.follow(batch, files);
       void this.model.refreshAccount();

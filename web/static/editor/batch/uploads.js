@@ -75,31 +75,33 @@ export class Uploads {
       else picture.refused = "MISSING_IMAGE";
     }
     if (!readable.length) return;
-    const stored = await this.#sendPatiently(readable, signal);
+    const stored = await patiently(() => this.send(readable, signal), this.sleep, signal);
     for (const [at, picture] of readable.entries()) {
       const { imageId, error } = stored[at];
       if (imageId) picture.imageId = imageId;
       else picture.refused = error?.code ?? "MISSING_IMAGE";
     }
   }
+}
 
-  /**
-   * Sends a piece again while the server is busy or away, and when the rate of calls allows it.
-   * @param {Picture[]} piece
-   * @param {AbortSignal} signal
-   */
-  async #sendPatiently(piece, signal) {
-    for (let failures = 0; ; ) {
-      signal.throwIfAborted();
-      try {
-        return await this.send(piece, signal);
-      } catch (error) {
-        if (!(error instanceof ApiError) || !isTemporary(error)) throw error;
-        // Being asked to wait for the rate is not a failure.
-        if (error.status !== 429) failures += 1;
-        if (failures > RETRIES) throw error;
-        await this.sleep(error.retryAfterSeconds ? error.retryAfterSeconds * 1000 : RETRY_MS * 2 ** failures);
-      }
+/**
+ * Sends a request again while the server is busy or away, and when the rate of calls allows it.
+ * @template Answer
+ * @param {() => Promise<Answer>} send
+ * @param {(milliseconds: number) => Promise<void>} sleep
+ * @param {AbortSignal} signal
+ */
+export async function patiently(send, sleep, signal) {
+  for (let failures = 0; ; ) {
+    signal.throwIfAborted();
+    try {
+      return await send();
+    } catch (error) {
+      if (!(error instanceof ApiError) || !isTemporary(error)) throw error;
+      // Being asked to wait for the rate is not a failure.
+      if (error.status !== 429) failures += 1;
+      if (failures > RETRIES) throw error;
+      await sleep(error.retryAfterSeconds ? error.retryAfterSeconds * 1000 : RETRY_MS * 2 ** failures);
     }
   }
 }
