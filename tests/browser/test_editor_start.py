@@ -80,14 +80,15 @@ def test_several_dropped_pictures_become_a_batch_of_which_one_can_be_opened(
     assert [project["name"] for project in listed] == ["second.png"]
 
 
-def test_the_front_page_says_that_it_opens_one_picture(page: Page, server: RunningServer) -> None:
+def test_several_pictures_dropped_on_the_front_page_become_a_batch(page: Page, server: RunningServer) -> None:
     page.goto(server.address)
-    drop(page, "first.png", "second.png")
-    expect(page.locator("[data-drop] output")).to_have_text(re.compile("One picture at a time"))
     expect(page.get_by_role("link", name="Get an API key")).to_have_attribute(
         "href", "/signup?next=/app/dashboard"
     )
     expect(page.get_by_role("link", name="Choose Standard")).to_have_attribute("href", "/signup?next=/plans")
+    drop(page, "first.png", "second.png")
+    page.wait_for_url(re.compile("/app/#batch$"))
+    expect(page.locator(".batch-item .name")).to_have_text(["first.png", "second.png"], timeout=20_000)
 
 
 def test_tasks_open_their_sample_with_their_tool(new_page: NewPage, server: RunningServer) -> None:

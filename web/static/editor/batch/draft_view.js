@@ -74,9 +74,9 @@ export class DraftView {
     return this.uploading !== null;
   }
 
-  /** Shows what a guest had chosen before they signed up. */
+  /** Shows what was chosen before the sign-up, or dropped on the front page. */
   async restore() {
-    if (this.model.isGuest || this.pictures.length) return;
+    if (this.pictures.length) return;
     const kept = await takeDraft();
     if (!kept) return;
     if (kept.steps.length) this.list.replace(kept.steps);

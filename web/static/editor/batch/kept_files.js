@@ -1,4 +1,4 @@
-// What a guest has chosen for a batch, kept in the browser while they sign up: another page is shown meanwhile.
+// What was chosen for a batch, kept in the browser while another page is shown: the sign-up, or before it the front page.
 
 /** @import { BatchStep, Picture } from "../types.js" */
 

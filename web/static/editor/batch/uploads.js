@@ -69,6 +69,7 @@ export class Uploads {
    * @param {AbortSignal} signal
    */
   async #upload(piece, signal) {
+    /** @type {Picture[]} */
     const readable = [];
     for (const picture of piece) {
       if (await isReadable(picture.file)) readable.push(picture);
