@@ -19,6 +19,7 @@ export class BatchTab {
     this.client = new BatchClient(this.model.client);
     this.draft = new DraftView(this);
     this.run = new RunView(this);
+    this.run.element.hidden = true;
     this.element = el(
       "section",
       { class: "batch", "aria-label": "Batch", tabindex: "-1", hidden: true },
@@ -78,6 +79,8 @@ export class BatchTab {
     this.element.hidden = !place;
     this.editor.root.classList.toggle("in-batch", Boolean(place));
     this.editor.topbar.showMode(place ? "batch" : "picture");
+    this.draft.element.hidden = place !== "batch";
+    if (place !== "batch") this.draft.list.hide();
     if (!place) {
       this.run.hide();
       return;
@@ -90,7 +93,7 @@ export class BatchTab {
   async #showDraft() {
     this.run.hide();
     this.run.element.hidden = true;
-    this.draft.element.hidden = false;
+    this.draft.list.show();
     this.draft.refresh();
     await this.draft.restore();
     await this.#showRecent();
@@ -112,7 +115,6 @@ export class BatchTab {
    * @param {File[]} files
    */
   #show(batch, files) {
-    this.draft.element.hidden = true;
     this.run.element.hidden = false;
     this.run.show(batch, files);
   }
@@ -128,7 +130,7 @@ export class BatchTab {
       return;
     }
     this.#show(batch, files); // so that it need not be loaded
-    void this.open(batch.id);
+    void this.open(batch.id); // which hides the draft
     this.run.title.focus({ preventScroll: true });
   }
 

@@ -25,9 +25,18 @@ export class StepList {
     /** The step whose settings are open. */
     this.openAt = 0;
     this.element = el("div", { class: "steps" });
+    this.isShown = false;
+  }
+
+  /** Builds the steps, with those of the picture that is open now. While they are hidden there are none. */
+  show() {
+    this.isShown = true;
     this.build();
-    model.on("project", () => this.build());
-    model.on("step", () => this.build());
+  }
+
+  hide() {
+    this.isShown = false;
+    this.element.replaceChildren();
   }
 
   get #infos() {
@@ -43,6 +52,7 @@ export class StepList {
   }
 
   build() {
+    if (!this.isShown) return;
     this.element.replaceChildren(
       el("h2", {}, "What is done to each picture"),
       el(
