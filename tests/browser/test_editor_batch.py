@@ -4,6 +4,7 @@ import re
 import zipfile
 from pathlib import Path
 
+import numpy as np
 from playwright.sync_api import Page, expect
 
 from billing.ledger.plans import PlanName
@@ -11,7 +12,7 @@ from tests.browser.conftest import PHONE, NewPage
 from tests.support.browser.accessibility import assert_accessible, assert_fits
 from tests.support.browser.editing import WORK_MS, Editor
 from tests.support.browser.visitors import sign_in
-from tests.support.ml.photos import open_bytes
+from tests.support.ml.photos import open_bytes, png_bytes
 from tests.support.server import RunningServer
 
 _DROP = """async ({ names, damaged, side }) => {
@@ -30,9 +31,9 @@ _DROP = """async ({ names, damaged, side }) => {
 }"""
 
 
-def drop(page: Page, *names: str, damaged: tuple[str, ...] = (), side: int = 40) -> None:
+def drop(page: Page, *names: str, damaged: tuple[str, ...] = ()) -> None:
     """Drop small pictures of these names, and files that only begin like pictures, on the page."""
-    page.evaluate(_DROP, {"names": names, "damaged": damaged, "side": side})
+    page.evaluate(_DROP, {"names": names, "damaged": damaged, "side": 40})
 
 
 def choose_square_crop(page: Page) -> None:
@@ -135,15 +136,23 @@ def test_a_guests_pictures_and_steps_are_there_after_signing_up(page: Page, serv
 
 
 def test_the_steps_of_the_open_picture_are_offered_and_a_large_folder_is_shown_in_pages(
-    editor: Editor,
+    editor: Editor, tmp_path: Path
 ) -> None:
     page = editor.page
+    folder = tmp_path / "shoes"
+    folder.mkdir()
+    for number in range(120):
+        (folder / f"{number}.png").write_bytes(png_bytes(np.full((4, 6, 3), number, np.uint8)))
+    (folder / "prices.txt").write_text("not a picture")
     editor.open_sample("Product picture")
     editor.choose("crop")
     editor.press("1:1")
     editor.apply("Crop & rotate")
-    drop(page, *(f"{number}.png" for number in range(120)), side=4)
+    page.get_by_role("button", name="Batch", exact=True).click()
+    page.get_by_label("Folder of the batch").set_input_files(folder)
     expect(page.locator(".batch-item")).to_have_count(50)
+    expect(page.locator(".batch-item .name").nth(10)).to_have_text("shoes/10.png")
+    expect(page.locator(".messages")).to_contain_text("1 file that cannot be a picture")
     page.get_by_role("button", name="Next").click()
     expect(page.locator(".pager span")).to_have_text(re.compile("^51.100 of 120$"))
     page.get_by_role("button", name="Do the same as to coffee.jpg").click()
