@@ -59,6 +59,7 @@ async def close(services: Services) -> None:
     await asyncio.to_thread(services.backend.close)
     await services.authenticator.close()
     services.remote_files.close()
+    services.webhook_sender.close()
     await asyncio.to_thread(services.database.close)
 
 

@@ -23,6 +23,7 @@ from api.errors import ServiceUnavailable
 from api.images.models import Image
 from api.jobs import service as jobs
 from api.jobs import transitions
+from api.webhooks import deliveries
 from billing.errors import HoldSettled, LeaseAlive
 from billing.ledger import ledger
 from billing.ledger.models import HoldStatus
@@ -103,7 +104,7 @@ async def _nothing() -> None:
 async def delete_expired_rows(
     database: Database, now: datetime, after_batch: Callable[[], Awaitable[None]] = _nothing
 ) -> int:
-    """Delete expired replay rows, call records, sessions, tokens, projects, jobs, batches etc."""
+    """Delete expired replays, call records, sessions, tokens, projects, jobs, messages, batches etc."""
     deleted = 0
     for delete_batch in (
         idempotency.forget_expired,
@@ -114,6 +115,7 @@ async def delete_expired_rows(
         former_accounts.delete_expired,
         projects.delete_expired,
         jobs.delete_expired,
+        deliveries.delete_expired,
         batches.delete_expired,
     ):
         count = BATCH_SIZE

@@ -20,6 +20,9 @@ def position_of(cursor: str) -> tuple[datetime, str]:
     try:
         text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii")
         microseconds, _, row_id = text.partition(":")
-        return _EPOCH + timedelta(microseconds=int(microseconds)), row_id
+        created_at = _EPOCH + timedelta(microseconds=int(microseconds))
     except (binascii.Error, ValueError, OverflowError):
-        raise InvalidParameter("cursor", "cursor: is not the nextCursor of a page") from None
+        row_id = ""
+    if not row_id.isprintable() or not row_id:  # PostgreSQL refuses NUL characters.
+        raise InvalidParameter("cursor", "cursor: is not the nextCursor of a page")
+    return created_at, row_id

@@ -8,6 +8,8 @@ from typing import Any
 
 from api.errors import is_retryable, status_and_code
 from billing import errors as billing_errors
+from billing.ledger.models import Account
+from billing.ledger.plans import PLANS, PlanName
 from ml import errors as ml_errors
 from ml.backend import ToolAnswer
 
@@ -73,6 +75,22 @@ def picture_data(answer: ToolAnswer, image_id: str) -> dict[str, Any]:
 
 def _own_fields(answer: ToolAnswer, image_id: str) -> dict[str, Any]:
     return {**({"maskId": image_id} if answer.mask_mode else {}), **camel_case(answer.fields)}
+
+
+def account_data(account: Account) -> dict[str, Any]:
+    """The `data` of an account, whose credits were refreshed."""
+    plan = PLANS[PlanName(account.plan)]
+    renews_at = account.period_ends_at
+    return {
+        "email": account.email,
+        "plan": account.plan,
+        "credits": {
+            "available": account.available,
+            "held": account.held,
+            "renewsAt": None if renews_at is None else timestamp(renews_at),
+        },
+        "limits": {"concurrentCalls": plan.concurrent_calls, "callsPerMinute": plan.calls_per_minute},
+    }
 
 
 def failure(error: Exception, request_id: str, data: Any = None) -> tuple[int, bytes]:

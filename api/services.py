@@ -20,6 +20,7 @@ from api.payments.trials import Trials
 from api.readiness import Readiness
 from api.remote_files.service import RemoteFiles
 from api.settings import Settings
+from api.webhooks.sender import WebhookSender
 from billing.timestamps import utc_now
 from ml.backend import Backend
 
@@ -49,6 +50,7 @@ class Services:
     unbilled: UnbilledAdmission = field(default_factory=UnbilledAdmission)
     readiness: Readiness = field(default_factory=Readiness)
     remote_files: RemoteFiles = field(default_factory=RemoteFiles)
+    webhook_sender: WebhookSender = field(default_factory=WebhookSender)
     #: Account and idempotency key of each call whose files are being fetched.
     fetching_keys: set[tuple[str, str]] = field(default_factory=set)
 
@@ -90,4 +92,5 @@ class Services:
             clock=clock,
             stripe=StripeAccess.of(settings),
             remote_files=RemoteFiles(allows_http=settings.allow_http_urls),
+            webhook_sender=WebhookSender(allows_http=settings.allow_http_urls),
         )

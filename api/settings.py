@@ -81,8 +81,11 @@ class Settings(BaseSettings):
     )
     queue_size: int = Field(256, ge=1, description="Maximum number of queued calls.")
     body_memory_mb: int = Field(1024, ge=128, description="Memory for request bodies in flight, in MiB.")
+    batch_upload_mb: int = Field(
+        1024, ge=1, le=2048, description="Size of the body of one batch, which is written to disk, in MiB."
+    )
     allow_http_urls: bool = Field(
-        False, description="Fetch images that callers name by URL over plain http too."
+        False, description="Fetch images that callers name by URL, and send webhooks, over plain http too."
     )
     cors_origins: str = Field(
         "",

@@ -56,6 +56,13 @@ class Params(BaseModel):
         " copyright. Never its position. Uploaded images were stored without it.",
     )
 
+    def stored(self) -> bytes:
+        """JSON that validates to the same parameters again.
+
+        It has only those that were given: some rules ask whether a parameter was, whatever its value is.
+        """
+        return self.model_dump_json(exclude_unset=True).encode()
+
     def for_reduced(self, source: tuple[int, int], reduced: tuple[int, int]) -> Self:
         """The same parameters for a source of (width, height) that was reduced to another size.
 

@@ -10,12 +10,13 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 
 from sqlmodel import Session, col, func, insert, select, update
 
 from api import response_bodies
-from api.batches import progress, service, steps, transitions
+from api.batches import progress, steps, transitions
+from api.batches.descriptions import describe
 from api.batches.models import Batch, BatchItem, BatchStatus, ItemStatus
 from api.batches.steps import BatchStep
 from api.calls import admission, idempotency
@@ -32,6 +33,7 @@ from api.services import Services
 from billing.errors import InsufficientCredits
 from billing.identifiers import new_id
 from billing.ledger import accounts, ledger
+from ml.imaging import codecs
 
 ITEMS_MAX = 5_000
 #: Of one account.
@@ -41,12 +43,20 @@ _ROWS_PER_INSERT = 500
 IDS_FIELD = "image_ids"
 
 
+class SentFile(Protocol):
+    """A file as it was sent, which is on disk. Reading it blocks."""
+
+    size_bytes: int
+
+    def read(self, size_bytes: int | None = None) -> bytes: ...
+
+
 @dataclass(frozen=True)
 class BatchSource:
     """One image as it was sent: as a file, the id of a stored image or a URL. `error` if it is unusable."""
 
     name: str
-    content: bytes | None = None
+    file: SentFile | None = None
     image_id: str | None = None
     url: str | None = None
     error: Exception | None = None
@@ -64,24 +74,31 @@ class BatchRequest:
     sources: Sequence[BatchSource]
     retention: timedelta
     idempotency_key: str | None = None
+    #: Where the batch's end is announced.
+    callback_url: str | None = None
 
-    def fingerprint(self) -> str:
-        """As `CallRequest.fingerprint`: equal for identical requests. For a thread."""
+    def fingerprint(self, hashes: Mapping[int, str]) -> str:
+        """As `CallRequest.fingerprint`: equal for identical requests. `hashes` of files by their position."""
         described = {
             "batch": steps.to_json(self.steps).decode(),
             "retention": self.retention.total_seconds(),
+            "callback_url": self.callback_url,
             "sources": [
                 (
                     source.name,
-                    None if source.content is None else hashlib.sha256(source.content).hexdigest(),
+                    hashes.get(position),
                     source.image_id,
                     source.url,
                     None if source.error is None else str(source.error),
                 )
-                for source in self.sources
+                for position, source in enumerate(self.sources)
             ],
         }
         return hashlib.sha256(json.dumps(described).encode()).hexdigest()
+
+    def files_bytes(self) -> int:
+        """The size of the files that can be stored."""
+        return sum(source.file.size_bytes for source in self.sources if source.file and not source.error)
 
 
 @dataclass(frozen=True)
@@ -98,9 +115,9 @@ async def accept(services: Services, request: BatchRequest) -> CallResult:
     Raises `CallFailed` with the refusal, `StorageFull`, `NotFound`, `ServiceUnavailable`.
     """
     await services.engine.prepare()
-    accepting = _Accepting(
-        services, request, new_id("batch"), await asyncio.to_thread(request.fingerprint), services.clock()
-    )
+    hashes = await asyncio.to_thread(_hashes, request.sources)
+    fingerprint = await asyncio.to_thread(request.fingerprint, hashes)
+    accepting = _Accepting(services, request, new_id("batch"), hashes, fingerprint, services.clock())
     # Before the files are written, so that refused requests write none.
     admitted = await services.database.run(accepting.admit)
     if isinstance(admitted, Refused):
@@ -129,6 +146,7 @@ class _Accepting:
     services: Services
     request: BatchRequest
     batch_id: str
+    hashes: Mapping[int, str]
     fingerprint: str
     now: datetime
 
@@ -150,34 +168,34 @@ class _Accepting:
         if session.exec(unfinished).one() >= _UNFINISHED_MAX:
             busy = f"At most {_UNFINISHED_MAX} of your batches may be unfinished. Wait until one has ended."
             return Refused(RateLimited(busy, 60), rate, account.available)
-        contents = [source.content for source in self.request.sources if source.content is not None]
-        if contents:
-            images.check_room(session, self.services, account.id, sum(map(len, contents)))
+        if files_bytes := self.request.files_bytes():
+            images.check_room(session, self.services, account.id, files_bytes)
         return rate
 
     def describe_files(self) -> dict[int, NewImage]:
-        """The images to store by the position of their item. Hashes them, so it is for a thread."""
+        """The images to store by the position of their item. Reads their beginnings: for a thread."""
         kept_until = self.now + transitions.PATIENCE + transitions.RETENTION_MAX
-        return {
-            position: replace(
-                images.describe(
-                    self.services,
-                    self.request.account_id,
-                    ImageKind.UPLOAD,
-                    images.sniff(source.content),
-                    source.content,
-                ),
-                expires_at=kept_until,
+        described = {}
+        for position, sha256 in self.hashes.items():
+            file = self.request.sources[position].file
+            assert file is not None
+            image = images.describe_hashed(
+                self.services,
+                self.request.account_id,
+                ImageKind.UPLOAD,
+                images.sniff(file.read(codecs.SNIFF_BYTES)),
+                file.size_bytes,
+                sha256,
             )
-            for position, source in enumerate(self.request.sources)
-            if source.content is not None and source.error is None
-        }
+            described[position] = replace(image, expires_at=kept_until)
+        return described
 
     def write_files(self, stored: Mapping[int, NewImage]) -> None:
+        """One at a time in memory."""
         for position, image in stored.items():
-            content = self.request.sources[position].content
-            assert content is not None
-            self.services.storage.write(image.id, content)
+            file = self.request.sources[position].file
+            assert file is not None
+            self.services.storage.write(image.id, file.read())
 
     def record(self, session: Session, stored: Mapping[int, NewImage]) -> _Accepted | Replayed | Refused:
         request, now = self.request, self.now
@@ -195,7 +213,7 @@ class _Accepting:
         expiries = self._keep_named_images(session, batch)
         _insert(session, BatchItem, self._items(stored, expiries))
         progress.enqueue(session, self.services, batch)
-        body = response_bodies.success(service.describe(session, batch), request.request_id)
+        body = response_bodies.success(describe(session, batch), request.request_id)
         answer_id = idempotency.insert_answer(
             session,
             account_id=account.id,
@@ -225,7 +243,9 @@ class _Accepting:
             id=self.batch_id,
             account_id=request.account_id,
             key_id=request.key_id,
+            request_id=request.request_id,
             base_url=request.base_url,
+            callback_url=request.callback_url,
             steps=steps.to_json(request.steps),
             step_count=len(request.steps),
             item_count=len(request.sources),
@@ -281,6 +301,15 @@ class _Accepting:
             if image_id not in expiries:
                 raise NotFound("A step names an image that does not exist: it may have expired.")
         return expiries
+
+
+def _hashes(sources: Sequence[BatchSource]) -> dict[int, str]:
+    """The SHA-256 of each usable file by its position. Reads them one after the other, for a thread."""
+    return {
+        position: hashlib.sha256(source.file.read()).hexdigest()
+        for position, source in enumerate(sources)
+        if source.file is not None and source.error is None
+    }
 
 
 def _keep(session: Session, image_ids: Sequence[str], until: datetime) -> None:

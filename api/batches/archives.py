@@ -1,11 +1,12 @@
 """Reading the images of a ZIP that a caller sent. Everything here blocks: run it in a thread.
 
-Sizes are checked before anything is unpacked, and unpacking stops at the declared size. Names are kept, with
-their folders, but never used as paths. What makes the archive as a whole doubtful refuses it; a file in it
-that is not a usable image only fails itself.
+The archive is a file on disk, and each of its files is unpacked when it is read. Sizes are checked before
+that, and unpacking stops at the declared size. Names are kept, with their folders, but never used as paths.
+What makes the archive as a whole doubtful refuses it; a file in it that is not a usable image only fails
+itself.
 """
 
-import io
+import os
 import re
 import stat
 import struct
@@ -13,15 +14,19 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import IO
 
 from api.batches import item_names
 from api.errors import FileTooLarge, InvalidParameter
 from api.images import service as images
 from ml.errors import UnsupportedFormat
+from ml.imaging import codecs
 
 FIELD = "archive"
-#: Of all files in one archive, unpacked.
-UNPACKED_BYTES_MAX = 128 * 1024**2
+#: Of all files in one archive, unpacked. Images hardly shrink, so a small archive has no large ones.
+UNPACKED_BYTES_MAX = 2 * 1024**3
+_UNPACKED_BYTES_OF_ANY = 128 * 1024**2
+_UNPACKED_RATIO_MAX = 10
 #: Folders and files that are left out count too.
 _ENTRIES_MAX = 20_000
 _DIRECTORY_BYTES_MAX = 4 * 1024**2
@@ -34,38 +39,65 @@ _END_64_SIGNATURE = b"PK\x06\x06"
 _LOCATOR = struct.Struct("<4sLQL")
 _LOCATOR_SIGNATURE = b"PK\x06\x07"
 _COMMENT_MAX = 65_535
+_TAIL_BYTES = _COMMENT_MAX + _END.size + _LOCATOR.size + _END_64.size
 #: What operating systems leave in archives.
 _LITTER = re.compile(r"(?:^|/)(?:__MACOSX/|\.DS_Store$|\._|Thumbs\.db$|desktop\.ini$)", re.IGNORECASE)
 _DRIVE = re.compile(r"[A-Za-z]:")
 _SHOWN_LENGTH = 100
 
 
-def unpacked_bytes(content: bytes, *, files_max: int) -> int:
-    """The size of all files together. Raises as `read`, for what the list of files shows."""
-    with _opened(content) as archive:
-        return sum(entry.file_size for entry in _entries(archive, files_max))
+class ArchivedFile:
+    """A file of an archive that is open. `error` says why it is no image that can be stored."""
+
+    def __init__(self, archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> None:
+        self.name = item_names.of_archive(entry.filename)
+        self.size_bytes = entry.file_size
+        self.error: Exception | None = None
+        self._archive = archive
+        self._entry = entry
+        try:
+            images.check_size(self.size_bytes)
+            images.sniff(self.read(codecs.SNIFF_BYTES))
+        except (FileTooLarge, UnsupportedFormat) as error:
+            self.error = error
+
+    def read(self, size_bytes: int | None = None) -> bytes:
+        """The content, or the beginning of it. Raises `InvalidParameter` for a damaged archive."""
+        with _refusing_damage(), self._archive.open(self._entry) as file:
+            return file.read(images.FILE_LIMIT_BYTES + 1 if size_bytes is None else size_bytes)
 
 
-def read(content: bytes, *, files_max: int) -> Iterator[tuple[str, bytes | Exception]]:
-    """The name of each file, in the archive's order, and its content or why it is no image.
+def opened(archive_file: IO[bytes], *, files_max: int) -> list[ArchivedFile]:
+    """The files in the archive's order. Closing `archive_file` ends their use.
 
-    Raises `InvalidParameter`, `FileTooLarge`.
+    Raises `InvalidParameter`, `FileTooLarge`, for what the list of files and their first bytes show.
     """
-    with _opened(content) as archive:
-        for entry in _entries(archive, files_max):
-            yield item_names.of_archive(entry.filename), _unpacked(archive, entry)
+    packed_bytes = archive_file.seek(0, os.SEEK_END)
+    _check_directory(archive_file, packed_bytes)
+    with _refusing_damage():
+        archive = zipfile.ZipFile(archive_file)
+    entries = _entries(archive, files_max)
+    _check_unpacked_size(sum(entry.file_size for entry in entries), packed_bytes)
+    return [ArchivedFile(archive, entry) for entry in entries]
 
 
 @contextmanager
-def _opened(content: bytes) -> Iterator[zipfile.ZipFile]:
-    _check_directory(content)
+def _refusing_damage() -> Iterator[None]:
     try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            yield archive
-    except (zipfile.BadZipFile, zlib.error, EOFError, struct.error, UnicodeDecodeError):
+        yield
+    except (zipfile.BadZipFile, zlib.error, EOFError, struct.error, UnicodeDecodeError, ValueError):
         raise _refusal("the ZIP is damaged") from None
     except (NotImplementedError, RuntimeError):  # Raised for patched data, strong encryption and the like.
         raise _refusal("this kind of ZIP is not supported") from None
+
+
+def _check_unpacked_size(unpacked_bytes: int, packed_bytes: int) -> None:
+    by_ratio = _UNPACKED_BYTES_OF_ANY + _UNPACKED_RATIO_MAX * packed_bytes
+    limit_bytes = min(UNPACKED_BYTES_MAX, by_ratio)
+    if unpacked_bytes > limit_bytes:
+        error = FileTooLarge(f"The ZIP's files are larger than {limit_bytes // 1024**2} MiB together.")
+        error.param = FIELD
+        raise error
 
 
 def _entries(archive: zipfile.ZipFile, files_max: int) -> list[zipfile.ZipInfo]:
@@ -78,10 +110,6 @@ def _entries(archive: zipfile.ZipFile, files_max: int) -> list[zipfile.ZipInfo]:
         raise _refusal(f"the ZIP has {len(entries):,} files; a batch has at most {files_max:,}")
     if not entries:
         raise _refusal("the ZIP has no files")
-    if sum(entry.file_size for entry in entries) > UNPACKED_BYTES_MAX:
-        error = FileTooLarge(f"The ZIP's files are larger than {UNPACKED_BYTES_MAX // 1024**2} MiB together.")
-        error.param = FIELD
-        raise error
     return entries
 
 
@@ -104,35 +132,23 @@ def _check_entry(entry: zipfile.ZipInfo) -> None:
         raise _refusal(f"{shown} is compressed by another method than Deflate")
 
 
-def _unpacked(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes | Exception:
-    try:
-        images.check_size(entry.file_size)
-    except FileTooLarge as error:
-        return error
-    with archive.open(entry) as file:
-        content = file.read(images.FILE_LIMIT_BYTES + 1)
-    try:
-        images.check_size(len(content))
-        images.sniff(content)
-    except (FileTooLarge, UnsupportedFormat) as error:
-        return error
-    return content
-
-
-def _check_directory(content: bytes) -> None:
+def _check_directory(archive_file: IO[bytes], packed_bytes: int) -> None:
     """Refuse a list of files that would take long to read. `zipfile` reads all of it at once."""
-    at = len(content) - _END.size
-    if at < 0 or not (content.startswith(_END_SIGNATURE, at) and content.endswith(b"\0\0")):
-        at = content.rfind(_END_SIGNATURE, max(0, at - _COMMENT_MAX))
-    if at < 0 or at + _END.size > len(content):
+    tail_at = max(0, packed_bytes - _TAIL_BYTES)
+    archive_file.seek(tail_at)
+    tail = archive_file.read(_TAIL_BYTES)
+    at = len(tail) - _END.size
+    if at < 0 or not (tail.startswith(_END_SIGNATURE, at) and tail.endswith(b"\0\0")):
+        at = tail.rfind(_END_SIGNATURE)
+    if at < 0 or at + _END.size > len(tail):
         raise _refusal("this is not a ZIP, or it was cut off")
-    _, _, _, _, count, size_bytes, _, _ = _END.unpack_from(content, at)
+    _, _, _, _, count, size_bytes, _, _ = _END.unpack_from(tail, at)
     locator_at = at - _LOCATOR.size
-    if locator_at >= 0 and content.startswith(_LOCATOR_SIGNATURE, locator_at):
+    if locator_at >= 0 and tail.startswith(_LOCATOR_SIGNATURE, locator_at):
         end_at = locator_at - _END_64.size
-        if end_at < 0 or not content.startswith(_END_64_SIGNATURE, end_at):
+        if end_at < 0 or not tail.startswith(_END_64_SIGNATURE, end_at):
             raise _refusal("the ZIP is damaged")
-        fields = _END_64.unpack_from(content, end_at)
+        fields = _END_64.unpack_from(tail, end_at)
         count, size_bytes = fields[7], fields[8]
     if count > _ENTRIES_MAX or size_bytes > _DIRECTORY_BYTES_MAX:
         raise _refusal("the ZIP has too many files")

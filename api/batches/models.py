@@ -51,7 +51,9 @@ class Batch(SQLModel, table=True):
     id: str = Field(primary_key=True)  # batch_…
     account_id: str = Field(foreign_key="account.id")
     key_id: str | None = Field(default=None)
+    request_id: str
     base_url: str
+    callback_url: str | None = Field(default=None, sa_column=Column(Text, nullable=True))
     #: JSON: see `api.batches.steps`.
     steps: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
     step_count: int

@@ -10,7 +10,7 @@ from datetime import datetime
 
 from sqlmodel import Session, col, or_, select
 
-from api.batches import steps, transitions
+from api.batches import descriptions, steps, transitions
 from api.batches.models import Batch, BatchItem, BatchStatus, ItemStatus
 from api.batches.steps import StoredStep
 from api.calls import idempotency
@@ -81,15 +81,16 @@ def advance(session: Session, services: Services, batch_id: str, activation: int
         transitions.cancel(session, batch, now)
         return _OVER
     transitions.harvest(session, batch, now)
-    counts = transitions.counts(session, batch_id)
+    counts = descriptions.counts(session, batch_id)
     plan = PlanName(account.plan)
+    if not counts[ItemStatus.QUEUED] + counts[ItemStatus.RUNNING]:
+        # Also a paused one, whose last steps have ended: its receivers would wait for nothing.
+        transitions.complete(session, batch, now, engine=services.engine)
+        return _OVER
     if batch.status == BatchStatus.PAUSED:
         return Advanced(is_over=not counts[ItemStatus.RUNNING], account_id=account.id, plan=plan)
     batch.status = BatchStatus.RUNNING
     batch.started_at = batch.started_at or now
-    if not counts[ItemStatus.QUEUED] + counts[ItemStatus.RUNNING]:
-        transitions.complete(session, batch, now)
-        return _OVER
     ledger.refresh(session, account, now)
     room = jobs_at_once(services) - counts[ItemStatus.RUNNING]
     started = _start_jobs(session, services, batch, account, room, now)

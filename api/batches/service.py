@@ -5,10 +5,11 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, TypeVar
 
-from sqlmodel import Session, and_, col, delete, func, or_, select
+from sqlmodel import Session, and_, col, delete, or_, select
 
 from api import page_cursors, response_bodies
-from api.batches import progress, steps, transitions
+from api.batches import progress, transitions
+from api.batches.descriptions import describe
 from api.batches.models import Batch, BatchItem, BatchStatus, ItemStatus
 from api.errors import InvalidParameter, NotFound
 from api.images import service as images
@@ -30,30 +31,6 @@ def find(session: Session, account_id: str, batch_id: str) -> Batch:
     if batch is None or batch.account_id != account_id:
         raise NotFound(_NO_SUCH_BATCH)
     return batch
-
-
-def describe(session: Session, batch: Batch) -> dict[str, Any]:
-    """The `data` of a batch: the body of GET and of notices about it."""
-    counts = transitions.counts(session, batch.id)
-    charged = session.exec(
-        select(func.coalesce(func.sum(BatchItem.credits), 0)).where(BatchItem.batch_id == batch.id)
-    ).one()
-    url = f"{batch.base_url}/api/batches/{batch.id}"
-    return {
-        "batchId": batch.id,
-        "status": batch.status,
-        "steps": steps.tool_names(batch.steps),
-        "counts": {"total": batch.item_count, **{status.value: counts[status] for status in ItemStatus}},
-        "creditsCharged": int(charged),
-        "statusUrl": url,
-        "itemsUrl": f"{url}/items",
-        "resultsUrl": f"{url}/results.zip",
-        "manifestUrl": f"{url}/manifest.csv",
-        "createdAt": response_bodies.timestamp(batch.created_at),
-        "startedAt": _timestamp(batch.started_at),
-        "finishedAt": _timestamp(batch.finished_at),
-        "expiresAt": response_bodies.timestamp(batch.expires_at),
-    }
 
 
 def page(
@@ -113,9 +90,11 @@ async def cancel(services: Services, account_id: str, batch_id: str) -> dict[str
     """End the account's batch, keeping what has succeeded; one that has ended stays. Raises `NotFound`."""
 
     def end(session: Session, batch: Batch) -> list[str]:
-        return transitions.cancel(session, batch, services.clock())
+        return transitions.cancel(session, batch, services.clock(), engine=services.engine)
 
+    await services.engine.prepare()
     replay_ids, data = await _change(services, account_id, batch_id, end)
+    services.engine.wake()
     for replay_id in replay_ids:
         call = services.running.find(replay_id)
         if call is not None:
@@ -238,7 +217,3 @@ def _result(services: Services, batch: Batch, image: Image | None) -> dict[str, 
         "bytes": image.size_bytes,
         "expiresAt": response_bodies.timestamp(min(address.expires_at, image.expires_at)),
     }
-
-
-def _timestamp(moment: datetime | None) -> str | None:
-    return None if moment is None else response_bodies.timestamp(moment)

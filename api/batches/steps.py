@@ -35,7 +35,7 @@ def to_json(steps: Sequence[BatchStep]) -> bytes:
     listed = [
         {
             "tool": step.tool.name,
-            "params": step.params.model_dump(mode="json"),
+            "params": json.loads(step.params.stored()),
             "storedIds": dict(step.stored_ids),
         }
         for step in steps

@@ -4,21 +4,25 @@ The account must be locked. A batch has no holds of its own: each step of an ite
 creates with its credit. What ended jobs did to their items is recorded here.
 """
 
-from collections import Counter
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, CursorResult
 from sqlalchemy.orm import aliased
-from sqlmodel import Session, col, delete, func, or_, select, update
+from sqlmodel import Session, col, delete, or_, select, update
 
+from api import response_bodies
 from api.batches import steps
+from api.batches.descriptions import describe
 from api.batches.models import Batch, BatchItem, BatchStatus, ItemStatus
 from api.calls.models import Replay
+from api.durable.engine import Engine
 from api.images.models import Image
 from api.jobs import transitions as jobs
 from api.jobs.models import Job, JobStatus
+from api.webhooks import outbox
 from billing.ledger import accounts
+from billing.ledger.models import Account
 
 #: A batch that has not ended so long after its start is given up. A period is at most 31 days long.
 PATIENCE = timedelta(days=32)
@@ -36,16 +40,6 @@ def locked(session: Session, batch_id: str) -> Batch | None:
         return None
     accounts.lock_even_closed(session, account_id)
     return session.get(Batch, batch_id, populate_existing=True)
-
-
-def counts(session: Session, batch_id: str) -> Counter[ItemStatus]:
-    """The number of items by status."""
-    statement = (
-        select(BatchItem.status, func.count())
-        .where(BatchItem.batch_id == batch_id)
-        .group_by(col(BatchItem.status))
-    )
-    return Counter({ItemStatus(status): count for status, count in session.exec(statement)})
 
 
 def kept_until(batch: Batch) -> datetime:
@@ -86,13 +80,16 @@ def block(batch: Batch) -> None:
     batch.activation += 1
 
 
-def complete(session: Session, batch: Batch, now: datetime) -> None:
-    """No item is left to be done."""
-    _end(session, batch, BatchStatus.COMPLETED, now)
+def complete(session: Session, batch: Batch, now: datetime, *, engine: Engine | None = None) -> None:
+    """No item is left to be done. `engine` announces the end at once, see `webhooks.outbox`."""
+    _end(session, batch, BatchStatus.COMPLETED, now, engine)
 
 
-def cancel(session: Session, batch: Batch, now: datetime) -> list[str]:
-    """End the batch. What has succeeded stays; returns the replay ids of calls that may still run."""
+def cancel(session: Session, batch: Batch, now: datetime, *, engine: Engine | None = None) -> list[str]:
+    """End the batch. What has succeeded stays; returns the replay ids of calls that may still run.
+
+    It is announced as any other end, because there may be results to be fetched.
+    """
     if BatchStatus(batch.status).has_ended:
         return []
     harvest(session, batch, now)
@@ -109,7 +106,7 @@ def cancel(session: Session, batch: Batch, now: datetime) -> list[str]:
     )
     _release_sources(session, [of_batch, col(BatchItem.status) == ItemStatus.CANCELLED.value], now)
     _delete_jobs(session, [job.id for job in unfinished])
-    _end(session, batch, BatchStatus.CANCELLED, now)
+    _end(session, batch, BatchStatus.CANCELLED, now, engine)
     return [job.replay_id for job in unfinished]
 
 
@@ -168,7 +165,7 @@ def _was_never_run(job: Job) -> bool:
     return job.runs == 0 and "PROCESSING_TIMEOUT" in (job.error or "")
 
 
-def _end(session: Session, batch: Batch, status: BatchStatus, now: datetime) -> None:
+def _end(session: Session, batch: Batch, status: BatchStatus, now: datetime, engine: Engine | None) -> None:
     batch.status = status
     batch.activation += 1
     batch.started_at = batch.started_at or now
@@ -177,6 +174,15 @@ def _end(session: Session, batch: Batch, status: BatchStatus, now: datetime) -> 
     session.flush()
     _keep_images(session, batch, batch.expires_at)
     _release_step_files(session, batch, now)
+    if session.get_one(Account, batch.account_id).closed_at is None:
+        outbox.batch_completed(
+            session,
+            batch.account_id,
+            lambda: response_bodies.success(describe(session, batch), batch.request_id),
+            now,
+            callback_url=batch.callback_url,
+            engine=engine,
+        )
 
 
 def _release_step_files(session: Session, batch: Batch, now: datetime) -> None:

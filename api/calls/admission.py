@@ -13,15 +13,16 @@ from sqlalchemy.orm.attributes import set_committed_value
 from sqlmodel import Session, col, func, insert, select, update
 
 from api import rate_limit
-from api.calls import idempotency
+from api.calls import call_log, idempotency
 from api.calls.idempotency import Answer
-from api.calls.models import Replay, ReplayStatus
+from api.calls.models import CallRecord, Replay, ReplayStatus
 from api.errors import IdempotencyInProgress, IdempotencyMismatch, RateLimited
 from api.images.models import Image
 from api.rate_limit import RateState
 from billing.errors import HoldSettled, InsufficientCredits, LeaseAlive, LeaseLost
 from billing.ledger import accounts, ledger
 from billing.ledger.models import Account, Hold, HoldStatus
+from billing.ledger.pipeline import pipelined
 from billing.ledger.plans import PLANS, Plan, PlanName
 
 LEASE_SECONDS = 30
@@ -32,7 +33,7 @@ _ACCOUNT: Table = Account.__table__  # type: ignore[attr-defined]
 _TAKE_RATE = (
     update(_ACCOUNT).where(_ACCOUNT.c.id == bindparam("account_id")).values(rate_full_at=bindparam("full_at"))
 )
-_ADD_IMAGE = insert(Image.__table__)  # type: ignore[attr-defined]
+_ADD_IMAGE = insert(Image.__table__).inline()  # type: ignore[attr-defined]
 
 
 @dataclass(frozen=True)
@@ -252,20 +253,26 @@ def settle_success(
     now: datetime,
     image: Image,
     build_body: Callable[[int], bytes],
+    record: CallRecord | None = None,
 ) -> bytes:
     """Charge the credit, record the result, and store the answer that `build_body(credits_remaining)` gives.
 
-    Raises LeaseLost, with nothing charged, if another process may have taken over the call. Raises ValueError
-    for an answer over 1 MiB: a charged call whose answer is not stored would be charged again by a retry.
+    `record` is the call's row in the call log. Raises LeaseLost, with nothing charged, if another process may
+    have taken over the call. Raises ValueError for an answer over 1 MiB: a charged call whose answer is not
+    stored would be charged again by a retry.
     """
-    ledger.capture(session, admitted.hold_id, lease_owner=lease_owner, now=now)
-    body = build_body(session.get_one(Account, admitted.account_id).available)
+    account = accounts.lock_even_closed(session, admitted.account_id)
+    ledger.capture(session, admitted.hold_id, lease_owner=lease_owner, now=now, account=account)
+    body = build_body(account.available)
     until = _store(session, admitted, Answer(200, body, image.id), now)
     if until is None:
         raise LeaseLost("another process took over this call")
     # The result lives at least as long as the answer that points at it.
     image.expires_at = max(image.expires_at, until)
-    session.execute(_ADD_IMAGE, image.model_dump())
+    with pipelined(session):
+        session.execute(_ADD_IMAGE, image.model_dump())
+        if record is not None:
+            call_log.add(session, record)
     return body
 
 
@@ -276,8 +283,9 @@ def settle_failure(
 
     Does nothing after a lost lease: a call that another process took over is left alone.
     """
+    account = accounts.lock_even_closed(session, admitted.account_id)
     try:
-        ledger.release(session, admitted.hold_id, now=now, status=HoldStatus.RELEASED)
+        ledger.release(session, admitted.hold_id, now=now, status=HoldStatus.RELEASED, account=account)
     except HoldSettled:
         return  # Expired by cleanup or a takeover, or captured by a commit whose answer was lost.
     if stored_answer is None:

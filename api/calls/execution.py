@@ -17,6 +17,7 @@ from api.calls.types import CallFailed, CallRequest, CallResult
 from api.errors import ServiceUnavailable
 from api.images import service as images
 from api.services import Services
+from api.webhooks import outbox
 from billing.ledger import accounts
 from billing.ledger.models import Account
 from ml.backend import ToolAnswer, ToolCall
@@ -127,10 +128,12 @@ async def _work_and_charge(
             now=services.clock(),
             image=image.row(),
             build_body=build_body,
+            record=call_log.succeeded(request, CREDITS_PER_CALL, started_at, services.clock()),
         )
         if settlement is not None:
             settlement.succeeded(session)
-        call_log.add(session, call_log.succeeded(request, CREDITS_PER_CALL, started_at, services.clock()))
+        account = session.get_one(Account, request.account_id)
+        outbox.credit_spent(session, account, request.request_id, services.clock(), engine=services.engine)
         return CompletedCall(data, body, image.id, picture, data["creditsRemaining"])
 
     return await services.database.run(settle)

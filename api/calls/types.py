@@ -39,6 +39,8 @@ class CallRequest:
     rate_taken: bool = False
     #: Whether it runs as a job, after the request that asked for it was answered.
     is_job: bool = False
+    #: Where the end of a job is announced.
+    callback_url: str | None = None
     #: None: the result is delivered as the parameters say.
     delivery: Delivery | None = None
 
@@ -68,6 +70,8 @@ class CallRequest:
         if self.is_job:
             # Its answer is a job's id, which a call that waits for its result cannot use.
             parts["job"] = True
+        if self.callback_url is not None:
+            parts["callback_url"] = self.callback_url
         if self.delivery is not None:
             parts["delivery"] = asdict(self.delivery)
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

@@ -11,10 +11,11 @@ from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, InvalidatePoolError, OperationalError
 from sqlalchemy.pool import QueuePool
 
 LOCK_WAIT_SECONDS = 10.0
+_TRUSTED_SECONDS = 1.0  # so long after its last use a connection is taken to be alive
 _POSTGRES_OPTIONS = "-c statement_timeout=30s -c idle_in_transaction_session_timeout=60s"
 # Primary result codes: BUSY, LOCKED, NOMEM, IOERR, CORRUPT, FULL, CANTOPEN, PROTOCOL, NOTADB; READONLY.
 _SQLITE_OUTAGES = {5, 6, 7, 10, 11, 13, 14, 15, 26}
@@ -68,12 +69,35 @@ def open_engine(
         pool_size=connections,
         max_overflow=connections,
         pool_timeout=lock_wait_seconds,
-        pool_pre_ping=True,  # connections that died while idle are replaced before they are used
         hide_parameters=True,  # errors and logs name no addresses, hashes or answers
         isolation_level="READ COMMITTED",  # rows are locked explicitly, the account's first
         connect_args={"options": options, "connect_timeout": 5},
     )
+    _check_idle_connections(engine)
     return engine.execution_options(postgresql_readonly=True) if read_only else engine
+
+
+def _check_idle_connections(engine: Engine) -> None:
+    """Replace connections that died while they were idle, before they are used.
+
+    SQLAlchemy's own `pool_pre_ping` asks the server before every transaction, also between two that follow
+    each other at once; a connection that dies within that second fails its transaction, which is run again.
+    """
+
+    @event.listens_for(engine, "checkin")
+    def note_time(connection: Any, record: Any) -> None:  # noqa: ARG001 - SQLAlchemy's signature
+        record.info["idle_since"] = time.monotonic()
+
+    @event.listens_for(engine, "checkout")
+    def check(connection: Any, record: Any, proxy: Any) -> None:  # noqa: ARG001
+        idle_since = record.info.get("idle_since")
+        if idle_since is None or time.monotonic() - idle_since < _TRUSTED_SECONDS:
+            return
+        try:
+            engine.dialect.do_ping(connection)
+        except engine.dialect.loaded_dbapi.Error as error:
+            # Those of the pool that are as old are dead too.
+            raise InvalidatePoolError from error
 
 
 def _open_sqlite(path: Path, connections: int, read_only: bool, lock_wait_seconds: float) -> Engine:
@@ -173,6 +197,11 @@ def _driver_connection(connection: Connection) -> sqlite3.Connection:
 def is_conflict(error: DBAPIError) -> bool:
     """Whether a retry can succeed at once: after a serialization failure or a deadlock."""
     return getattr(error.orig, "sqlstate", None) in _POSTGRES_CONFLICTS
+
+
+def is_lost(error: BaseException | None) -> bool:
+    """Whether the connection was lost, so that another one may work."""
+    return isinstance(error, DBAPIError) and error.connection_invalidated
 
 
 def is_outage(error: DBAPIError, *, writing: bool) -> bool:

@@ -109,6 +109,14 @@ class Database:
         self._read_engine.dispose()
 
     def _read(self, work: Work[T]) -> T:
+        try:
+            return self._read_once(work)
+        except ServiceUnavailable as error:
+            if not connections.is_lost(error.__cause__):
+                raise
+        return self._read_once(work)
+
+    def _read_once(self, work: Work[T]) -> T:
         with (
             self._translate_outages(writing=False),
             Session(self._read_engine, expire_on_commit=False) as session,
@@ -125,14 +133,20 @@ class Database:
         return [self._run_alone(work) for work in works]
 
     def _run_alone(self, work: Work[Any]) -> Outcome:
-        """Run `work` in its own transaction. Only here are conflicts retried."""
+        """Run `work` in its own transaction. Only here are conflicts and lost connections retried."""
         for attempt in range(_ATTEMPTS):
+            committing = False
             try:
                 with self.transaction() as session:
                     value = work(session)
+                    committing = True
                 return Returned(value)
             except DBAPIError as error:
                 if not connections.is_conflict(error):
+                    return Raised(error)
+            except ServiceUnavailable as error:
+                # Once COMMIT was sent, it may have been done although its answer was lost.
+                if committing or attempt > 0 or not connections.is_lost(error.__cause__):
                     return Raised(error)
             except Exception as error:
                 return Raised(error)

@@ -69,6 +69,11 @@ class Engine:
         return self._is_launched
 
     @property
+    def is_prepared(self) -> bool:
+        """Whether `enqueue` may be called."""
+        return self._client is not None
+
+    @property
     def is_stopping(self) -> bool:
         """Whether the process ends; tasks should then be left to other processes."""
         return self._is_stopping

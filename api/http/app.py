@@ -27,10 +27,11 @@ from api.http.middleware.hosts import Hosts
 from api.http.middleware.request_context import RequestContext
 from api.http.removebg import routes as removebg
 from api.http.removebg.paths import REMOVE_PATH
-from api.http.routes import account, batches, health, images, jobs, stripe, tools, usage
+from api.http.routes import account, batches, health, images, jobs, stripe, tools, usage, webhooks
 from api.jobs import runs as job_runs
 from api.services import Services
 from api.settings import Settings
+from api.webhooks import runs as webhook_runs
 from billing.errors import BillingError
 from ml.catalogue import TOOLS
 from ml.errors import MlError
@@ -39,7 +40,9 @@ VERSION = "0.1.0"
 #: Bodies of any type: JSON and urlencoded forms carry the image as base64, a third larger than the file.
 _BASE64_PATHS = {REMOVE_PATH: UPLOAD_LIMIT_BYTES, MCP_PATH: UPLOAD_LIMIT_BYTES}
 _UPLOAD_PATHS = {"/api/tools/": UPLOAD_LIMIT_BYTES, "/api/images": UPLOAD_LIMIT_BYTES}
-_FORM_PATHS = {**_UPLOAD_PATHS, "/api/batches": UPLOAD_LIMIT_BYTES}
+_BATCHES_PATH = "/api/batches"
+#: How many of the largest batches may arrive at once.
+_LARGEST_BATCHES = 4
 
 
 def create_api(
@@ -69,20 +72,24 @@ def create_api(
     app.state.job_streams = JobStreams(services)
     job_runs.register(services)
     batch_runs.register(services)
+    webhook_runs.register(services)
     app.state.mcp = McpSessions(services, VERSION)
-    for routes in (tools, images, jobs, batches, account, usage, removebg, mcp, stripe, health):
+    for routes in (tools, images, jobs, batches, webhooks, account, usage, removebg, mcp, stripe, health):
         routes.add_to(app)
     openapi.install(app, list(TOOLS.values()), services.public_url, settings.contact_email)
     for kind in (ApiError, BillingError, CallFailed, MlError, RequestValidationError, HTTPException):
         app.add_exception_handler(kind, _answer_error)
     app.state.body_gate = BodyGate(settings.body_memory_mb * MEBIBYTE, UPLOAD_LIMIT_BYTES)
-    limits = {**_FORM_PATHS, **(upload_paths or {})}
+    batch_limit_bytes = settings.batch_upload_mb * MEBIBYTE
+    limits = {**_UPLOAD_PATHS, _BATCHES_PATH: batch_limit_bytes, **(upload_paths or {})}
     app.add_middleware(
         BodyLimits,
         limits=limits,
         gate=app.state.body_gate,
         limits_of_any_type=_BASE64_PATHS,
         limits_of_json=_UPLOAD_PATHS,
+        spooled={_BATCHES_PATH},
+        disk_gate=BodyGate(_LARGEST_BATCHES * batch_limit_bytes, batch_limit_bytes),
     )
     if bound_host is not None:
         app.add_middleware(Hosts, settings=settings, bound_host=bound_host)

@@ -27,22 +27,24 @@ from api.errors import (
     NotFound,
 )
 from api.http import forms, json_calls, multipart
-from api.http.middleware import body_limits
 from api.http.multipart import Part
 from api.images import service as images
+from api.images.spooling import Spool
 from api.images.storage import is_image_id
 from api.services import Services
 from ml.catalogue import TOOLS
 from ml.errors import BadParameter, UnsupportedFormat
+from ml.imaging import codecs
 from ml.tool import Tool
 
 ARCHIVE_FIELD, IMAGES_FIELD = archives.FIELD, "images"
 TOOL_FIELD, STEPS_FIELD, RETENTION_FIELD = "tool", "steps", "retention_hours"
 RETENTION_HOURS_DEFAULT, RETENTION_HOURS_MAX = 24, 7 * 24
-_OWN_TEXTS = {IDS_FIELD, URLS_FIELD, TOOL_FIELD, STEPS_FIELD, RETENTION_FIELD}
+_OWN_TEXTS = {IDS_FIELD, URLS_FIELD, TOOL_FIELD, STEPS_FIELD, RETENTION_FIELD, forms.CALLBACK_URL}
 _SOURCES = (ARCHIVE_FIELD, IMAGES_FIELD, IDS_FIELD, URLS_FIELD)
+#: An archive is as large as the whole body may be; an image that is too large only fails itself.
 _LIMITS = multipart.Limits(
-    files=ITEMS_MAX, fields=64, file_bytes=body_limits.UPLOAD_LIMIT_BYTES, text_bytes=4 * 1024**2
+    files=ITEMS_MAX, fields=64, file_bytes=archives.UNPACKED_BYTES_MAX, text_bytes=4 * 1024**2
 )
 _URL_LENGTH_MAX = 2048
 _SHOWN_LENGTH = 100
@@ -67,25 +69,29 @@ class BatchForm:
     steps: list[BatchStep]
     sources: list[BatchSource]
     retention: timedelta
+    callback_url: str | None
 
 
-async def read_batch_form(request: Request, services: Services, account_id: str) -> BatchForm:
-    """The body of a batch. Raises `RequestError`s."""
-    texts, files = await _read(request)
+async def read_batch_form(request: Request, services: Services, account_id: str, spool: Spool) -> BatchForm:
+    """The body of a batch, whose files go to `spool`. Raises `RequestError`s."""
+    texts, files = await _read(request, spool)
     sent = [*(name for name in (IDS_FIELD, URLS_FIELD) if texts.get(name)), *files]
     if len(sent) > 1:
         raise MultipleSources(f"Send the images in one way: {' and '.join(sent)} were sent.")
     if not sent:
         raise MissingImage(f"The request has no images. Send {', '.join(_SOURCES[:-1])} or {_SOURCES[-1]}.")
     retention = _retention(texts.get(RETENTION_FIELD, ""))
+    callback_url = texts.get(forms.CALLBACK_URL) or None
+    if callback_url is not None:
+        services.webhook_sender.check_url(callback_url, forms.CALLBACK_URL)
     listed = await read_steps(services, account_id, texts)
     if ARCHIVE_FIELD in files:
-        sources = await _of_archive(request, files[ARCHIVE_FIELD][0].content)
+        sources = await asyncio.to_thread(_of_archive, files[ARCHIVE_FIELD][0])
     elif IMAGES_FIELD in files:
         sources = await asyncio.to_thread(_of_files, files[IMAGES_FIELD])
     else:
         sources = await asyncio.to_thread(_of_names, sent[0], texts[sent[0]])
-    return BatchForm(listed, sources, retention)
+    return BatchForm(listed, sources, retention, callback_url)
 
 
 async def read_steps(
@@ -99,7 +105,7 @@ async def read_steps(
     return [await _with_mask_mode(services, account_id, step) for step in listed]
 
 
-async def _read(request: Request) -> tuple[dict[str, str], dict[str, list[Part]]]:
+async def _read(request: Request, spool: Spool) -> tuple[dict[str, str], dict[str, list[Part]]]:
     """The texts and the files by field."""
     media_type, options = parse_options_header(request.headers.get("content-type"))
     forms.check_encoding(request, options)
@@ -111,7 +117,7 @@ async def _read(request: Request) -> tuple[dict[str, str], dict[str, list[Part]]
         )
     texts: dict[str, str] = {}
     files: dict[str, list[Part]] = {}
-    for part in await multipart.read_parts(request.stream(), options[b"boundary"], _LIMITS):
+    for part in await multipart.read_parts(request.stream(), options[b"boundary"], _LIMITS, spool):
         shown = part.name[:_SHOWN_LENGTH]
         if part.name in (ARCHIVE_FIELD, IMAGES_FIELD):
             if not part.is_file:
@@ -252,32 +258,28 @@ def _retention(text: str) -> timedelta:
     return timedelta(hours=int(text))
 
 
-async def _of_archive(request: Request, content: bytes) -> list[BatchSource]:
-    size_bytes = await asyncio.to_thread(archives.unpacked_bytes, content, files_max=ITEMS_MAX)
-    # In memory beside the archive, until they are stored.
-    body_limits.count_fetched(request.scope, size_bytes)
-    return await asyncio.to_thread(_unpack, content)
-
-
-def _unpack(content: bytes) -> list[BatchSource]:
-    return [
-        BatchSource(name, error=each) if isinstance(each, Exception) else BatchSource(name, each)
-        for name, each in archives.read(content, files_max=ITEMS_MAX)
-    ]
+def _of_archive(part: Part) -> list[BatchSource]:
+    """For a thread."""
+    assert part.spooled is not None
+    listed = archives.opened(part.spooled.opened(), files_max=ITEMS_MAX)
+    return [BatchSource(each.name, each, error=each.error) for each in listed]
 
 
 def _of_files(parts: Sequence[Part]) -> list[BatchSource]:
+    """For a thread."""
     return [_of_file(part, position) for position, part in enumerate(parts)]
 
 
 def _of_file(part: Part, position: int) -> BatchSource:
     name = item_names.of_upload(part.file_name, position)
+    file = part.spooled
+    assert file is not None
     try:
-        images.check_size(len(part.content))
-        images.sniff(part.content)
+        images.check_size(file.size_bytes)
+        images.sniff(file.read(codecs.SNIFF_BYTES))
     except (FileTooLarge, UnsupportedFormat) as error:
         return BatchSource(name, error=error)
-    return BatchSource(name, part.content)
+    return BatchSource(name, file)
 
 
 def _of_names(field: str, text: str) -> list[BatchSource]:

@@ -46,6 +46,7 @@ _HOW_TO_SEND = "Send the image and its parameters as multipart/form-data, as in:
 
 IMAGE = "image"
 IMAGE_ID = "image_id"
+CALLBACK_URL = "callback_url"
 IMAGE_ALIASES = ("image_file", "file")
 _JSON = b"application/json"
 
@@ -63,6 +64,8 @@ class ToolForm:
     urls: dict[str, str]
     stored_ids: dict[str, str]
     id_fields: Mapping[str, str]
+    #: Where the end of a job is announced.
+    callback_url: str | None
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,8 @@ async def read_tool_form(request: Request, tool: Tool) -> ToolForm:
     files = {field.name for field in tool.files}
     id_fields = {field.name: field.id_field for field in tool.files if field.id_field} | {IMAGE: IMAGE_ID}
     names, lists = parameter_names(tool.params), list_names(tool.params)
-    fields = await _read_fields(request, names, files, id_fields, lists)
+    fields = await _read_fields(request, names | {CALLBACK_URL}, files, id_fields, lists)
+    callback_url = fields.texts.pop(CALLBACK_URL, "") or None
     names_of_ids = {file: id_fields.get(file, file) for file in fields.ids}
     for file, name in names_of_ids.items():
         if file != IMAGE and (file in fields.files or file in fields.urls):
@@ -96,7 +100,8 @@ async def read_tool_form(request: Request, tool: Tool) -> ToolForm:
     for file in fields.urls:
         if file != IMAGE and file in fields.files:
             raise InvalidParameter(url_field(file), f"{url_field(file)}: send either {file} or its URL.")
-    return ToolForm(validated(tool.params, fields.texts), fields.files, fields.urls, fields.ids, names_of_ids)
+    params = validated(tool.params, fields.texts)
+    return ToolForm(params, fields.files, fields.urls, fields.ids, names_of_ids, callback_url)
 
 
 async def read_upload_form(request: Request) -> UploadForm:

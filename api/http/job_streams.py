@@ -15,6 +15,7 @@ from sqlmodel import Session
 from api import response_bodies
 from api.errors import NotFound, RateLimited, ServiceUnavailable
 from api.jobs import service as jobs
+from api.jobs.descriptions import describe
 from api.jobs.models import JobStatus
 from api.jobs.watching import JobWatcher
 from api.services import Services
@@ -83,7 +84,7 @@ class JobStreams:
     async def _read(self, account_id: str, job_id: str) -> tuple[int, dict[str, Any]]:
         def read(session: Session) -> tuple[int, dict[str, Any]]:
             job = jobs.find(session, account_id, job_id)
-            return job.version, jobs.describe(session, job)
+            return job.version, describe(session, job)
 
         return await self._services.database.read(read)
 

@@ -1,9 +1,9 @@
-"""Reading multipart/form-data into memory, part by part, within limits that apply while it arrives.
+"""Reading multipart/form-data part by part, within limits that apply while it arrives.
 
 python-multipart parses. This module adds what Starlette's reader lacks: parts with only `filename*`, parts
 that are files by their image type alone, a preamble, a check for UTF-8, and the difference between a
-truncated body and one without an image. Nothing is written to a temporary file:
-`api.http.middleware.body_gate` limits the memory of all bodies together.
+truncated body and one without an image. Parts are kept in memory, where `api.http.middleware.body_gate`
+limits all bodies together; files go to a `Spool` if there is one.
 """
 
 import asyncio
@@ -17,6 +17,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from api.errors import FileTooLarge, InvalidParameter, InvalidRequest
+from api.images.spooling import Spool, SpooledFile
 
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks
@@ -47,6 +48,7 @@ class Part:
     has_file_name: bool
     content: bytes = b""
     file_name: str = ""  # as sent, whatever it is
+    spooled: SpooledFile | None = None  # a file's content, if there is a spool
 
     def text(self) -> str:
         """Raises `InvalidParameter` for bytes that are not UTF-8."""
@@ -62,13 +64,17 @@ def part_of(name: bytes, *, content: bytes) -> Part:
     return Part(_decoded(name), is_file=False, has_file_name=False, content=content)
 
 
-async def read_parts(body: AsyncIterator[bytes], boundary: bytes, limits: Limits) -> list[Part]:
-    """All parts of a body. Raises `InvalidRequest`, `FileTooLarge`."""
+async def read_parts(
+    body: AsyncIterator[bytes], boundary: bytes, limits: Limits, spool: Spool | None = None
+) -> list[Part]:
+    """All parts of a body. Raises `InvalidRequest`, `FileTooLarge`; with a spool `ServiceUnavailable`."""
     preamble = _Preamble(boundary)
     try:
-        reader = _Reader(boundary, limits)
+        reader = _Reader(boundary, limits, spool)
         async for chunk in body:
             reader.parser.write(preamble.strip(chunk))
+            if spool is not None and spool.is_due:
+                await asyncio.to_thread(spool.flush)
     except (FormParserError, ValueError):
         raise InvalidRequest("The form cannot be read: it is not well-formed multipart/form-data.") from None
     if not preamble.is_over:
@@ -76,6 +82,8 @@ async def read_parts(body: AsyncIterator[bytes], boundary: bytes, limits: Limits
     if not reader.is_whole:
         raise InvalidRequest("The form was cut off: the body ends before its closing boundary.")
     await asyncio.to_thread(reader.join_contents)
+    if spool is not None:
+        await asyncio.to_thread(spool.flush)
     return reader.parts
 
 
@@ -117,7 +125,8 @@ class _Open:
 
 
 class _Reader:
-    def __init__(self, boundary: bytes, limits: Limits) -> None:
+    def __init__(self, boundary: bytes, limits: Limits, spool: Spool | None) -> None:
+        self._spool = spool
         self.parts: list[Part] = []
         self._contents: list[_Content] = []
         self.is_whole = False
@@ -182,8 +191,10 @@ class _Reader:
         part, content = self._open.part, self._open.content
         assert part is not None
         size_bytes = end - start
+        spool = self._spool if part.is_file else None
         if part.is_file:
-            if content.size_bytes + size_bytes > self._limits.file_bytes:
+            former_bytes = content.size_bytes if spool is None else spool.size_bytes
+            if former_bytes + size_bytes > self._limits.file_bytes:
                 limit_mib = self._limits.file_bytes // 1024**2
                 error = FileTooLarge(f"The file is too large: at most {limit_mib} MiB.")
                 error.param = part.name[:_NAME_LENGTH_SHOWN]
@@ -193,11 +204,16 @@ class _Reader:
             if self._text_bytes > self._limits.text_bytes:
                 limit_mib = self._limits.text_bytes // 1024**2
                 raise InvalidRequest(f"The form has too much text: at most {limit_mib} MiB in all fields.")
-        content.add(data[start:end])
+        if spool is None:
+            content.add(data[start:end])
+        else:
+            spool.add(data[start:end])
 
     def _on_part_end(self) -> None:
         part = self._open.part
         assert part is not None
+        if part.is_file and self._spool is not None:
+            part.spooled = self._spool.end_file()
         self.parts.append(part)
         self._contents.append(self._open.content)
         self._open = _Open()

@@ -107,7 +107,15 @@ def form_schema(tool: Tool) -> dict[str, Any]:
     }
     texts = {name: without_null(each) for name, each in parameters["properties"].items()}
     urls = {forms.url_field(name): openapi_bodies.url_property(name) for name in ("image", *files)}
-    return {**parameters, "properties": {**source, **files, **ids, **urls, **texts}}
+    notice = {
+        forms.CALLBACK_URL: {
+            "type": "string",
+            "format": "uri",
+            "description": "With `Prefer: respond-async`: an https URL of a public host that receives the"
+            " job's end as a signed webhook.",
+        }
+    }
+    return {**parameters, "properties": {**source, **files, **ids, **urls, **texts, **notice}}
 
 
 def without_null(schema: Mapping[str, Any]) -> dict[str, Any]:
@@ -213,6 +221,7 @@ def batch_operation() -> dict[str, Any]:
         "tool": "The tool; its own fields are sent beside it, files only by the id of a stored image.",
         "steps": 'Or a JSON list of up to 10 steps, `{"tool": …, "params": {…}}`; each works on the result of'
         " the one before.",
+        forms.CALLBACK_URL: "An https URL of a public host that gets the batch's end as a signed webhook.",
     }
     properties: dict[str, Any] = {
         "images": {"type": "array", "items": _FILE, "description": "The images; repeat the field."},

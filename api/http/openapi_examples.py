@@ -58,6 +58,35 @@ JOB_SUMMARY = {
 JOB = {**JOB_SUMMARY, "queuePosition": NULL, "result": NULL}
 JOB_EVENT = 'id: 4\nevent: job\ndata: {"jobId": "job_…", "status": "running", "fraction": 0.25, …}\n\n'
 JOB_PAGE = {"jobs": [JOB_SUMMARY], "nextCursor": NULL}
+_WEBHOOK_ID = "whe_8Fh2kQw0Zr5XcT1mVn9LsB"
+WEBHOOK = {
+    "webhookId": _WEBHOOK_ID,
+    "url": "https://shop.example.com/bgeraser",
+    "events": ["job.succeeded", "job.failed"],
+    "enabled": True,
+    "disabledReason": NULL,
+    "previousSecretUntil": NULL,
+    "createdAt": "2026-11-22T15:00:00Z",
+}
+WEBHOOK_BODY = {"url": WEBHOOK["url"], "events": WEBHOOK["events"]}
+WEBHOOK_WITH_SECRET = {**WEBHOOK, "secret": "whsec_…"}
+WEBHOOKS = {"webhooks": [WEBHOOK]}
+DELETED_WEBHOOK = {"webhookId": _WEBHOOK_ID, "deleted": True}
+DELIVERY = {
+    "deliveryId": "whd_1Gv6pWc3Yk8ZbN4qJs7RtD",
+    "webhookId": _WEBHOOK_ID,
+    "messageId": "msg_6Td9mLx2Hq4VfK0wPz5CyE",
+    "event": "job.succeeded",
+    "url": WEBHOOK["url"],
+    "status": "pending",
+    "attempts": [
+        {"at": "2026-11-22T15:00:41Z", "statusCode": 503, "error": "ERROR_STATUS", "durationMs": 210}
+    ],
+    "nextAttemptAt": "2026-11-22T15:00:46Z",
+    "createdAt": "2026-11-22T15:00:41Z",
+    "finishedAt": NULL,
+}
+DELIVERY_PAGE = {"deliveries": [DELIVERY], "nextCursor": NULL}
 _BATCH_ID = "batch_3Tn8wYq5Kc1vRb7Ls0Gx9D"
 _BATCH_URL = f"https://example.com/api/batches/{_BATCH_ID}"
 BATCH_FORM = {"archive": "@photos.zip", "tool": "bg-removal", "bg_color": "white"}

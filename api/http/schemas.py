@@ -106,6 +106,83 @@ class JobPageSuccess(Success):
     data: JobPage
 
 
+class WebhookData(Shape):
+    webhook_id: str = Field(description="`callbacks` for the one that signs what is sent to `callback_url`.")
+    url: str | None = Field(description="null for `callbacks`.")
+    events: list[str]
+    enabled: bool
+    disabled_reason: str | None
+    previous_secret_until: str | None = Field(
+        description="Until then messages are signed with the secret before the last rotation too."
+    )
+    created_at: str
+
+
+class WebhookSuccess(Success):
+    data: WebhookData
+
+
+class WebhookWithSecret(WebhookData):
+    secret: str = Field(description="`whsec_…`, for verifying signatures. It is shown only once.")
+
+
+class WebhookWithSecretSuccess(Success):
+    data: WebhookWithSecret
+
+
+class WebhookList(Shape):
+    webhooks: list[WebhookData]
+
+
+class WebhookListSuccess(Success):
+    data: WebhookList
+
+
+class DeletedWebhook(Shape):
+    webhook_id: str
+    deleted: bool
+
+
+class DeletedWebhookSuccess(Success):
+    data: DeletedWebhook
+
+
+class DeliveryAttempt(Shape):
+    at: str
+    status_code: int | None = Field(description="The receiver's status; null if there was none.")
+    error: str | None = Field(
+        description="null after a success, else INVALID_URL, HOST_REFUSED, TIMED_OUT, CONNECTION_FAILED,"
+        " REDIRECTED, GONE or ERROR_STATUS."
+    )
+    duration_ms: int
+
+
+class DeliveryData(Shape):
+    delivery_id: str
+    webhook_id: str
+    message_id: str = Field(description="The `webhook-id` header of every attempt.")
+    event: str
+    url: str
+    status: str = Field(description="pending, succeeded or failed.")
+    attempts: list[DeliveryAttempt]
+    next_attempt_at: str | None
+    created_at: str
+    finished_at: str | None
+
+
+class DeliverySuccess(Success):
+    data: DeliveryData
+
+
+class DeliveryPage(Shape):
+    deliveries: list[DeliveryData]
+    next_cursor: str | None = Field(description="The `cursor` of the next page; null on the last.")
+
+
+class DeliveryPageSuccess(Success):
+    data: DeliveryPage
+
+
 class UploadData(Shape):
     image_id: str
     image_url: str

@@ -98,14 +98,32 @@ def describe(
 
     `width` and `height` are the upright size in pixels, where known.
     """
+    sha256 = hashlib.sha256(content).hexdigest()
+    return describe_hashed(
+        services, account_id, kind, format, len(content), sha256, width=width, height=height
+    )
+
+
+def describe_hashed(
+    services: Services,
+    account_id: str,
+    kind: ImageKind,
+    format: str,
+    size_bytes: int,
+    sha256: str,
+    *,
+    width: int | None = None,
+    height: int | None = None,
+) -> NewImage:
+    """As `describe`, for content whose hash is known."""
     now = services.clock()
     return NewImage(
         id=new_id("img"),
         account_id=account_id,
         kind=kind,
         format=format,
-        size_bytes=len(content),
-        sha256=hashlib.sha256(content).hexdigest(),
+        size_bytes=size_bytes,
+        sha256=sha256,
         width=width,
         height=height,
         created_at=now,

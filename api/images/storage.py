@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from api.errors import NotFound, ServiceUnavailable
+from api.images.spooling import Spool
 from api.outage_log import OutageLog
 
 _IMAGE_ID = re.compile(r"img_[0-9A-Za-z]{8,40}")
@@ -91,6 +92,10 @@ class Storage:
             # A full or broken disk is not the caller's fault, and may be repaired.
             self._outage_log.report(error)
             raise ServiceUnavailable("Images cannot be stored at the moment.") from error
+
+    def open_spool(self) -> Spool:
+        """A place for the files of a request, on the disk of the images. Raises `ServiceUnavailable`."""
+        return Spool(self._directory / _UNFINISHED)
 
     def check_writable(self) -> None:
         """Raises ServiceUnavailable if nothing can be stored: the disk is full or the directory is gone."""

@@ -24,6 +24,7 @@ from api.errors import StorageFull
 from api.images.models import Image
 from api.images.service import NewImage
 from api.jobs import inputs
+from api.jobs.descriptions import status_url
 from api.jobs.inputs import Inputs
 from api.jobs.models import Job, JobStatus
 from api.jobs.runs import KIND, queue_of
@@ -68,7 +69,7 @@ async def accept(services: Services, request: CallRequest) -> CallResult:
         services,
         request,
         await asyncio.to_thread(request.fingerprint),
-        await asyncio.to_thread(lambda: request.params.model_dump_json().encode()),
+        await asyncio.to_thread(request.params.stored),
         stored,
         started_at,
     )
@@ -165,6 +166,7 @@ class _Accepting:
             params_bytes=len(self.params),
             inputs=recorded.as_json(),
             base_url=request.base_url,
+            callback_url=request.callback_url,
             hold_id=hold_id,
             replay_id=replay_id,
             answer_id=answer_id,
@@ -197,10 +199,6 @@ class _Accepting:
         used = session.exec(select(total).where(*unfinished)).one()
         if used + len(self.params) > _PARAMS_BYTES_MAX:
             raise StorageFull("The parameters of your waiting jobs are too long. Wait until some have ended.")
-
-
-def status_url(base_url: str, job_id: str) -> str:
-    return f"{base_url}/api/jobs/{job_id}"
 
 
 def _result(body: bytes, replay_id: str, account_status: AccountStatus, *, is_replay: bool) -> CallResult:

@@ -52,6 +52,8 @@ class Job(SQLModel, table=True):
     #: JSON: what `api.jobs.inputs.Inputs` has.
     inputs: str = Field(sa_column=Column(Text, nullable=False))
     base_url: str
+    #: Where the account asked to be notified of its end.
+    callback_url: str | None = Field(default=None, sa_column=Column(Text, nullable=True))
     hold_id: str = Field(foreign_key="hold.id")
     replay_id: str  # of the call, for its result
     answer_id: str  # the replay row of the request that asked for it

@@ -188,7 +188,7 @@ class _JobSettlement:
         job = self._own_job(session)
         if job is None:
             raise LeaseLost("another run of the job has taken it over")
-        transitions.succeed(session, job, self._services.clock())
+        transitions.succeed(session, job, self._services.clock(), engine=self._services.engine)
 
     def failed(self, session: Session, error: Exception) -> bool:
         self.waits_again = self.has_failed = False  # The transaction may be repeated.
@@ -204,7 +204,7 @@ class _JobSettlement:
             transitions.wait_again(job, lost=_is_loss(error))
             self.waits_again = True
             return False
-        transitions.fail(session, job, error, self._services.clock())
+        transitions.fail(session, job, error, self._services.clock(), engine=self._services.engine)
         self.has_failed = True
         return True
 
@@ -298,13 +298,14 @@ def _claim(session: Session, services: Services, job_id: str) -> _Claimed | _End
         # Another process runs it, or this one does, under a task that was claimed twice.
         return _Pause(LEASE_SECONDS / 3)
     if account.closed_at is not None:
-        transitions.fail_and_release(session, job, AccountClosed("the account was closed"), now)
+        closed = AccountClosed("the account was closed")
+        transitions.fail_and_release(session, job, closed, now, engine=services.engine)
         return _Ended()
     if not is_waiting:
         transitions.wait_again(job, lost=True)
     if now >= transitions.waits_until(job) or job.losses >= _PROCESS_LOSSES_MAX:
         error = WorkerLost("The job was interrupted too often. Nothing was charged.")
-        transitions.fail_and_release(session, job, error, now)
+        transitions.fail_and_release(session, job, error, now, engine=services.engine)
         return _Ended()
     plan = PlanName(account.plan)
     if not admission.has_slot(session, account, max(1, PLANS[plan].concurrent_calls - 1), now):
@@ -333,7 +334,8 @@ async def _request_of(services: Services, claimed: _Claimed) -> CallRequest:
         params = await asyncio.to_thread(tool.params.model_validate_json, job.params)
     except ValidationError as error:
         # Accepted by a version of this program with other parameters.
-        raise InvalidParameter(str(error.errors()[0]["loc"][-1]), "is no longer supported") from error
+        name = str((error.errors()[0]["loc"] or ("parameters",))[-1])
+        raise InvalidParameter(name, f"{name}: is no longer supported in this form.") from error
     return CallRequest(
         request_id=job.request_id,
         account_id=job.account_id,

@@ -12,10 +12,14 @@ from sqlmodel import Session, col, select, update
 from api import response_bodies
 from api.calls import idempotency
 from api.calls.models import Replay
+from api.durable.engine import Engine
 from api.images.models import Image
 from api.jobs import inputs
+from api.jobs.descriptions import describe
 from api.jobs.inputs import Inputs
 from api.jobs.models import Job, JobStatus
+from api.webhooks import outbox
+from api.webhooks.models import WebhookEvent
 from billing.errors import HoldSettled
 from billing.ledger import accounts, ledger
 from billing.ledger.models import Hold
@@ -25,6 +29,8 @@ from ml.errors import TimedOut
 PATIENCE = timedelta(hours=24)
 #: How long a job is kept after its end, as long as its result.
 RETENTION = idempotency.KEYED_LIFE
+#: A cancellation is not announced, because it was asked for.
+_EVENTS = {JobStatus.SUCCEEDED: WebhookEvent.JOB_SUCCEEDED, JobStatus.FAILED: WebhookEvent.JOB_FAILED}
 
 
 def locked(session: Session, job_id: str) -> Job | None:
@@ -53,7 +59,13 @@ def wait_again(job: Job, *, lost: bool) -> None:
     job.stage, job.fraction = None, 0.0
 
 
-def finish(session: Session, job: Job, status: JobStatus, now: datetime) -> None:
+def finish(
+    session: Session, job: Job, status: JobStatus, now: datetime, *, engine: Engine | None = None
+) -> None:
+    """End the job, whose error was set. `engine` announces the end at once, see `webhooks.outbox`.
+
+    The jobs of a batch are not announced, because the batch announces its own end.
+    """
     job.status = status
     job.finished_at = now
     job.expires_at = now + RETENTION
@@ -61,11 +73,22 @@ def finish(session: Session, job: Job, status: JobStatus, now: datetime) -> None
     job.params = None
     job.stage, job.fraction = None, 1.0 if status is JobStatus.SUCCEEDED else job.fraction
     inputs.expire(session, Inputs.from_json(job.inputs), now)
+    if job.batch_id is None and (event := _EVENTS.get(status)) is not None:
+        session.flush()
+        outbox.record(
+            session,
+            job.account_id,
+            event,
+            lambda: response_bodies.success(describe(session, job), job.request_id),
+            now,
+            callback_url=job.callback_url,
+            engine=engine,
+        )
 
 
-def succeed(session: Session, job: Job, now: datetime) -> None:
+def succeed(session: Session, job: Job, now: datetime, *, engine: Engine | None = None) -> None:
     """Its call's answer was stored."""
-    finish(session, job, JobStatus.SUCCEEDED, now)
+    finish(session, job, JobStatus.SUCCEEDED, now, engine=engine)
     if job.batch_id is None:
         return
     job.result_id = session.exec(select(Replay.image_id).where(Replay.id == job.replay_id)).first()
@@ -77,17 +100,21 @@ def succeed(session: Session, job: Job, now: datetime) -> None:
     )
 
 
-def fail(session: Session, job: Job, error: Exception, now: datetime) -> None:
+def fail(
+    session: Session, job: Job, error: Exception, now: datetime, *, engine: Engine | None = None
+) -> None:
     """End the job with `error`; the caller releases its hold."""
-    finish(session, job, JobStatus.FAILED, now)
     job.error = json.dumps(response_bodies.error_fields(error))
+    finish(session, job, JobStatus.FAILED, now, engine=engine)
     if not idempotency.is_kept(error):
         # The same request makes a new job, as a call that failed like this would run again.
         idempotency.forget(session, job.answer_id)
 
 
-def fail_and_release(session: Session, job: Job, error: Exception, now: datetime) -> None:
-    fail(session, job, error, now)
+def fail_and_release(
+    session: Session, job: Job, error: Exception, now: datetime, *, engine: Engine | None = None
+) -> None:
+    fail(session, job, error, now, engine=engine)
     _release(session, job, now)
 
 

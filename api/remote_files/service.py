@@ -8,16 +8,16 @@ refusal says what is wrong with the URL, but nothing about what answered there.
 import asyncio
 import ssl
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
-import certifi
 import httpcore
 
 from api.errors import FileTooLarge, RateLimited, RemoteFileUnavailable, ServerBusy, UnusableRemoteUrl
 from api.remote_files import remote_urls
-from api.remote_files.pinned_connections import HostRefused, IsAllowed, PinnedBackend, Resolve, Resolver
+from api.remote_files.pinned_connections import HostRefused, IsAllowed, Resolve
+from api.remote_files.pinned_requests import NETWORK_ERRORS, PinnedRequests
 from api.remote_files.public_addresses import is_public
 from api.remote_files.remote_urls import RemoteUrl, UnusableUrl
 from ml.errors import UnsupportedFormat
@@ -32,13 +32,7 @@ _PIECE_BYTES_MIN = 256  # on average, of any more pieces
 _PIECES_AT_ONCE = 32
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_NETWORK_ERRORS = (
-    httpcore.NetworkError,
-    httpcore.ProtocolError,
-    httpcore.TimeoutException,
-    httpcore.UnsupportedProtocol,
-    OSError,
-)
+_HEADERS = [("Accept", "image/*"), ("Accept-Encoding", "identity")]
 
 
 class RemoteFiles:
@@ -60,15 +54,12 @@ class RemoteFiles:
     ) -> None:
         self._schemes = frozenset({"https", "http"} if allows_http else {"https"})
         self._ports = ports or frozenset(remote_urls.DEFAULT_PORTS[scheme] for scheme in self._schemes)
-        self._resolver = Resolver()
-        self._resolve = resolve or self._resolver
-        self._is_allowed = is_allowed
-        self._tls = tls
+        self._requests = PinnedRequests(resolve=resolve, is_allowed=is_allowed, tls=tls)
         self._seconds = seconds
         self._fetching: Counter[str] = Counter()
 
     def close(self) -> None:
-        self._resolver.close()
+        self._requests.close()
 
     async def fetch(
         self,
@@ -97,7 +88,7 @@ class RemoteFiles:
                 ) from None
             except HostRefused:
                 raise UnusableRemoteUrl(param, f"{param} must name a public host that exists.") from None
-            except _NETWORK_ERRORS:
+            except NETWORK_ERRORS:
                 raise _unavailable(param, "could not be downloaded: the connection failed") from None
 
     def _parse(self, url: str, param: str) -> RemoteUrl:
@@ -124,7 +115,7 @@ class RemoteFiles:
         location: str | None = None
         for _ in range(REDIRECTS_MAX + 1):
             try:
-                async with self._answer(url) as answer:
+                async with self._requests.send("GET", url, _HEADERS) as answer:
                     if answer.status not in _REDIRECTS:
                         return await reader.read(answer)
                     location = _header(answer, b"location") or ""
@@ -134,29 +125,6 @@ class RemoteFiles:
                     raise  # The URL itself is refused, not what it leads to.
                 raise _unavailable(reader.param, "leads to an address that is not allowed") from None
         raise _unavailable(reader.param, f"is redirected more than {REDIRECTS_MAX} times")
-
-    @asynccontextmanager
-    async def _answer(self, url: RemoteUrl) -> AsyncIterator[httpcore.Response]:
-        if self._tls is None:
-            # Reading the certificates takes tens of milliseconds.
-            self._tls = await asyncio.to_thread(ssl.create_default_context, cafile=certifi.where())
-        headers = [
-            ("Host", url.host_header),
-            ("Accept", "image/*"),
-            ("Accept-Encoding", "identity"),
-            ("User-Agent", "bgeraser"),
-            ("Connection", "close"),
-        ]
-        backend = PinnedBackend(self._resolve, self._is_allowed)
-        address = httpcore.URL(scheme=url.scheme, host=url.host, port=url.port, target=url.target)
-        async with (
-            httpcore.AsyncConnectionPool(
-                ssl_context=self._tls, max_connections=1, network_backend=backend
-            ) as pool,
-            pool.stream("GET", address, headers=headers) as answer,
-        ):
-            backend.head_was_read()
-            yield answer
 
 
 @dataclass(frozen=True)

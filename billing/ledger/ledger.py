@@ -27,7 +27,7 @@ from billing.identifiers import new_id
 from billing.ledger import accounts
 from billing.ledger.grants import expire_due, grant, refresh
 from billing.ledger.models import Account, Entry, EntryKind, Grant, Hold, HoldStatus
-from billing.ledger.postings import expire_if_ended, insert_unless_taken, move, write_entry
+from billing.ledger.postings import expire_if_ended, insert_unless_taken, move, spend_held, write_entry
 
 __all__ = [
     "WAITING",
@@ -138,30 +138,23 @@ def require_credit(account: Account) -> None:
         raise InsufficientCredits("no credits are left")
 
 
-def capture(session: Session, hold_id: str, *, lease_owner: str, now: datetime) -> Entry:
-    """Spend the held credit: the call succeeded.
+def capture(
+    session: Session, hold_id: str, *, lease_owner: str, now: datetime, account: Account | None = None
+) -> Hold:
+    """Spend the held credit: the call succeeded. `account`: the hold's, if it is locked already.
 
     Raises LeaseLost if the lease lapsed or has another owner, HoldSettled if it was settled before.
     """
-    _lock_account_of(session, hold_id)
+    if account is None:
+        _lock_account_of(session, hold_id)
     settled = _settle(session, hold_id, HoldStatus.CAPTURED, now=now, lease_owner=lease_owner)
     if settled is None:
         found = session.get_one(Hold, hold_id, populate_existing=True)
         if found.status in (HoldStatus.OPEN, HoldStatus.EXPIRED):
             raise LeaseLost(f"the lease of {hold_id} was lost before its call was done")
         raise HoldSettled(f"{hold_id} was {found.status} before")
-    entry = write_entry(
-        session,
-        account_id=settled.account_id,
-        grant_id=settled.grant_id,
-        kind=EntryKind.CAPTURE,
-        amount=-settled.amount,
-        reference=f"capture:{hold_id}",
-        now=now,
-        hold_id=hold_id,
-    )
-    move(session, account_id=settled.account_id, grant_id=settled.grant_id, held=-settled.amount)
-    return entry
+    spend_held(session, settled, now)
+    return settled
 
 
 def release(
@@ -170,13 +163,15 @@ def release(
     *,
     now: datetime,
     status: Literal[HoldStatus.RELEASED, HoldStatus.EXPIRED] = HoldStatus.RELEASED,
+    account: Account | None = None,
 ) -> Hold:
     """Release the held credit uncharged; if its grant has ended meanwhile, it expires at once.
 
-    `EXPIRED` is for a hold whose process died. Raises HoldSettled, and for `EXPIRED` LeaseAlive while the
-    owner still renews the lease.
+    `EXPIRED` is for a hold whose process died. `account`: the hold's, if it is locked already. Raises
+    HoldSettled, and for `EXPIRED` LeaseAlive while the owner still renews the lease.
     """
-    _lock_account_of(session, hold_id)
+    if account is None:
+        _lock_account_of(session, hold_id)
     settled = _settle(session, hold_id, status, now=now)
     if settled is None:
         found = session.get_one(Hold, hold_id, populate_existing=True)

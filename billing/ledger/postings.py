@@ -12,10 +12,11 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import make_transient_to_detached
 from sqlalchemy.orm.attributes import set_committed_value
 from sqlalchemy.orm.util import identity_key
-from sqlmodel import Session, SQLModel, col, func, select, update
+from sqlmodel import Session, SQLModel, col, func, insert, select, update
 
 from billing.errors import DuplicateReference
-from billing.ledger.models import Account, Entry, EntryKind, Grant
+from billing.ledger.models import Account, Entry, EntryKind, Grant, Hold
+from billing.ledger.pipeline import pipelined
 
 Row = TypeVar("Row", bound=SQLModel)
 
@@ -38,14 +39,17 @@ def insert_unless_taken(session: Session, row: Row, *, unique_column: str = "ref
 
 @cache
 def _insert(dialect_name: str, model: type[SQLModel], unique_column: str) -> Any:
-    insert: Any = postgresql.insert if dialect_name == "postgresql" else sqlite.insert
+    insert_into: Any = postgresql.insert if dialect_name == "postgresql" else sqlite.insert
     table = _table(model)
-    return insert(table).on_conflict_do_nothing(index_elements=[unique_column]).returning(table.c.id)
+    return insert_into(table).on_conflict_do_nothing(index_elements=[unique_column]).returning(table.c.id)
 
 
 def _table(model: type[SQLModel]) -> Table:
     table: Table = model.__table__  # type: ignore[attr-defined]
     return table
+
+
+_ADD_ENTRY = insert(_table(Entry)).inline()  # without asking for the number of the entry
 
 
 def write_entry(
@@ -90,6 +94,37 @@ def move(session: Session, *, account_id: str, grant_id: str, available: int = 0
         if loaded is not None:
             set_committed_value(loaded, "available", counts.available)
             set_committed_value(loaded, "held", counts.held)
+
+
+def spend_held(session: Session, hold: Hold, now: datetime) -> None:
+    """Write the entry of a hold that this transaction has just captured, and end its share of `held`.
+
+    In one round trip: that the hold was open before rules out another entry.
+    """
+    entry = {
+        "account_id": hold.account_id,
+        "grant_id": hold.grant_id,
+        "hold_id": hold.id,
+        "kind": EntryKind.CAPTURE.value,
+        "amount": -hold.amount,
+        "reference": f"capture:{hold.id}",
+        "created_at": now,
+    }
+    with pipelined(session):
+        session.execute(_ADD_ENTRY, entry)
+        for model, row_id in ((Account, hold.account_id), (Grant, hold.grant_id)):
+            session.execute(_spend_statement(model), {"row_id": row_id, "spent": hold.amount})
+    for model, row_id in ((Account, hold.account_id), (Grant, hold.grant_id)):
+        loaded = session.identity_map.get(identity_key(model, row_id))
+        if loaded is not None:
+            session.expire(loaded, ["held"])
+
+
+@cache
+def _spend_statement(model: type[SQLModel]) -> Any:
+    table = _table(model)
+    spent = table.c.held - bindparam("spent")
+    return update(table).where(table.c.id == bindparam("row_id")).values(held=spent)
 
 
 @cache

@@ -14,7 +14,9 @@ def test_a_cursor_names_its_row_to_the_microsecond() -> None:
     assert page_cursors.position_of(page_cursors.after(moment, "job_1")) == (moment, "job_1")
 
 
-@pytest.mark.parametrize("cursor", ["", "x", "é", "AAAA", "OTk5OTk5OTk5OTk5OTk5OTk5OTk5OTk6YQ"])
+@pytest.mark.parametrize(
+    "cursor", ["", "x", "é", "AAAA", "MDo", "MDoA", "OTk5OTk5OTk5OTk5OTk5OTk5OTk5OTk6YQ"]
+)
 def test_anything_else_is_refused(cursor: str) -> None:
     with pytest.raises(InvalidParameter, match="nextCursor"):
         page_cursors.position_of(cursor)

@@ -1,4 +1,4 @@
-"""The dashboard in a real browser: creating, using, rotating and revoking keys."""
+"""The dashboard in a real browser: keys, webhooks, and what the account did."""
 
 import re
 
@@ -190,6 +190,44 @@ def test_an_event_after_the_session_ended_shows_a_message(new_page: NewPage, ser
     )
 
 
+def add_webhook(page: Page, url: str) -> str:
+    """Its secret."""
+    open_tab(page, "Webhooks")
+    page.get_by_label("URL of the webhook").fill(url)
+    page.get_by_role("button", name="Add webhook").click()
+    expect(page.locator(".webhook", has_text=url)).to_be_visible(timeout=PATIENCE_MS)
+    shown = page.locator("#webhook-secret textarea, #webhook-secret input")
+    expect(shown).to_have_value(re.compile("^whsec_"), timeout=PATIENCE_MS)
+    return shown.input_value()
+
+
+def test_a_webhook_is_added_tested_rotated_and_deleted(page: Page, server: RunningServer) -> None:
+    open_dashboard(page, server, server.new_customer())
+    first = add_webhook(page, "https://shop.invalid/hooks")
+    row = page.locator(".webhook")
+    row.get_by_role("button", name="Send test").click()
+    # No such host exists.
+    expect(row.locator(".delivery")).to_contain_text("HOST_REFUSED", timeout=PATIENCE_MS)
+    row.get_by_role("button", name="Send again").click()
+    expect(row.locator(".delivery")).to_have_count(2, timeout=PATIENCE_MS)
+    row.get_by_role("button", name="Rotate secret").click()
+    expect(row).to_contain_text("The former secret signs too", timeout=PATIENCE_MS)
+    shown = page.locator("#webhook-secret textarea, #webhook-secret input")
+    assert re.match("whsec_", shown.input_value())
+    assert shown.input_value() != first
+    row.get_by_role("button", name="Disable").click()
+    expect(row).to_contain_text("Disabled.", timeout=PATIENCE_MS)
+    expect(row.get_by_role("button", name="Send test")).to_have_count(0)
+    row.get_by_role("button", name="Enable").click()
+    expect(row.get_by_role("button", name="Send test")).to_be_visible(timeout=PATIENCE_MS)
+    page.get_by_label("URL of the webhook").fill("https://169.254.169.254/")
+    page.get_by_role("button", name="Add webhook").click()
+    expect(page.get_by_test_id("toast-text").first).to_contain_text("public host", timeout=PATIENCE_MS)
+    row.get_by_role("button", name="Delete", exact=True).click()
+    row.get_by_role("button", name="Delete this webhook").click()
+    expect(row).to_have_count(0, timeout=PATIENCE_MS)
+
+
 def test_the_dashboard_is_accessible_and_fits_a_phone(new_page: NewPage, server: RunningServer) -> None:
     for options in ({}, {"viewport": PHONE, "color_scheme": "dark"}):
         page = new_page(**options)
@@ -199,3 +237,8 @@ def test_the_dashboard_is_accessible_and_fits_a_phone(new_page: NewPage, server:
         assert_fits(page)
         make_key(page, "seen")
         assert_accessible(page)
+        add_webhook(page, "https://shop.invalid/a-long-path/of-a-webhook/that-is-wrapped-on-phones")
+        page.get_by_role("button", name="Deliveries").click()
+        expect(page.locator(".webhook")).to_contain_text("Nothing was sent", timeout=PATIENCE_MS)
+        assert_accessible(page)
+        assert_fits(page)

@@ -21,6 +21,7 @@ from api.images.storage import Storage
 from api.remote_files.service import RemoteFiles
 from api.services import Services
 from api.settings import Settings
+from api.webhooks.sender import WebhookSender
 from billing.ledger import accounts
 from billing.ledger.plans import PlanName
 from ml.runtime.local import LocalBackend, LocalConfig
@@ -85,12 +86,14 @@ def local_api(
     bound_host: str | None = None,
     models_dir: Path | None = None,
     remote_files: RemoteFiles | None = None,
+    webhook_sender: WebhookSender | None = None,
     **settings: Any,
 ) -> Iterator[LocalApi]:
     """An API with its data in `directory`. Opening it there again is a restart with other `settings`.
 
     Without workers a call waits for ever, so only refusals can be tested. `remote_files` replaces what
-    fetches callers' URLs, because the usual one connects to public hosts only.
+    fetches callers' URLs, and `webhook_sender` what sends webhooks, because the usual ones connect to public
+    hosts only.
     """
     clock = clock or Clock()
     values: dict[str, Any] = {"secret_key": SecretStr(SECRET), "data_dir": directory, **settings}
@@ -109,6 +112,8 @@ def local_api(
     services = Services.of(configured, database, Storage(directory / "images"), backend, clock=clock)
     if remote_files is not None:
         services = replace(services, remote_files=remote_files)
+    if webhook_sender is not None:
+        services = replace(services, webhook_sender=webhook_sender)
     with start_blocking_portal() as portal:
         app = create_api(services, configured, bound_host=bound_host)
         yield LocalApi(app, services, clock, portal)

@@ -11,7 +11,7 @@ from api.batches.models import BatchStatus
 from tests.support.server import Customer, RunningServer
 from tests.support.waiting import wait_until
 
-CROP = {"tool": "crop", "width": "10", "height": "10"}
+CROP: dict[str, Any] = {"tool": "crop", "width": "10", "height": "10"}
 
 
 def send_batch(

@@ -24,6 +24,7 @@ def make_batch(session: Session, account_id: str, now: datetime, names: list[str
     batch = Batch(
         id=new_id("batch"),
         account_id=account_id,
+        request_id=new_id("req"),
         base_url="http://test",
         steps=STEPS,
         step_count=1,

@@ -3,10 +3,10 @@
 import itertools
 from datetime import UTC, datetime, timedelta
 
-from sqlmodel import Session
+from sqlmodel import Session, select
 
 from billing.ledger import accounts, ledger
-from billing.ledger.models import Account, Grant, GrantKind, Hold
+from billing.ledger.models import Account, Entry, EntryKind, Grant, GrantKind, Hold
 from billing.ledger.plans import PlanName
 
 NOON = datetime(2026, 1, 15, 12, tzinfo=UTC)
@@ -72,3 +72,8 @@ def make_captured_hold(session: Session, account: Account, *, now: datetime = NO
     held = make_hold(session, account, now=now)
     ledger.capture(session, held.id, lease_owner=OWNER, now=now)
     return held
+
+
+def capture_of(session: Session, hold: Hold) -> Entry:
+    """The entry by which the hold's credit was spent."""
+    return session.exec(select(Entry).where(Entry.hold_id == hold.id, Entry.kind == EntryKind.CAPTURE)).one()

@@ -4,6 +4,7 @@
 test tells it. `files_of` makes a fetcher that finds it under its name.
 """
 
+import re
 import socket
 import ssl
 import threading
@@ -19,7 +20,7 @@ from api.remote_files.service import RemoteFiles
 NAME = "pictures.example.com"
 LOOPBACK = "127.0.0.1"
 
-#: Gets the request's head and the connection, and writes the answer.
+#: Gets the request and the connection, and writes the answer.
 Respond = Callable[[bytes, ssl.SSLSocket], None]
 
 
@@ -95,6 +96,11 @@ class RemoteHost:
                 piece = connection.recv(65536)
                 if not piece:
                     return
+                head += piece
+            # Closing a connection with unread data would reset it before the answer arrives.
+            declared = re.search(rb"\r\ncontent-length: *(\d+)", head, re.IGNORECASE)
+            whole = head.index(b"\r\n\r\n") + 4 + (int(declared[1]) if declared else 0)
+            while len(head) < whole and (piece := connection.recv(65536)):
                 head += piece
             self.heads.append(head)
             path = head.split(b" ")[1].decode()

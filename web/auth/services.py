@@ -13,6 +13,7 @@ from api.auth.passwords import Hashing
 from api.batches import service as batches
 from api.jobs import service as jobs
 from api.settings import Settings
+from api.webhooks import endpoints
 from web.auth.providers import Provider, providers_of
 
 #: Transfers a guest's data to the account that has just signed in, in the transaction of the login. Called
@@ -33,7 +34,7 @@ class AuthServices:
     providers: dict[str, Provider]
     guest_transfers: list[GuestTransfer] = field(default_factory=list)
     before_deletion: list[BeforeDeletion] = field(
-        default_factory=lambda: [batches.delete_all, jobs.delete_all]
+        default_factory=lambda: [batches.delete_all, jobs.delete_all, endpoints.delete_all]
     )
 
     @classmethod

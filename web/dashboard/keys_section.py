@@ -9,6 +9,7 @@ from api.auth.models import ApiKey
 from api.errors import InvalidApiKey, InvalidParameter, NotFound
 from api.http.dependencies import public_base_url
 from api.services import Services
+from web.dashboard.components import add_text
 from web.dashboard.events import CONCURRENCY, EVENT, format_time, http_request_of, visitor_of
 from web.rendering import pages
 from web.site import code_samples
@@ -36,7 +37,7 @@ element.addEventListener("click", async (event) => {
 def build(gr: Any, services: Services, page: Any) -> None:
     """Add the section. `gr` is the gradio module, `page` the Blocks whose load event fills the section."""
     listed_keys: Any = gr.State([])  # a change of it renders the list again
-    _text(gr, "A key is shown once, when it is created. Only a hash of it is stored.")
+    add_text(gr, "A key is shown once, when it is created. Only a hash of it is stored.")
     with gr.Row(equal_height=False):
         name = gr.Textbox(label="Name of the key", placeholder=_DEFAULT_NAME, max_lines=1, max_length=100)
         create = gr.Button("Generate API Key", variant="primary", elem_id="make-key")
@@ -62,7 +63,7 @@ def build(gr: Any, services: Services, page: Any) -> None:
 
     def render_keys(keys: list[ApiKey]) -> None:
         if not keys:
-            _text(gr, "No keys yet.")
+            add_text(gr, "No keys yet.")
         for key in keys:
             _build_row(gr, services, key, listed_keys, [new_key, *code_boxes])
 
@@ -94,12 +95,12 @@ def _build_row(gr: Any, services: Services, key: ApiKey, listed_keys: Any, key_b
     """`key_boxes` show a new key: on its own, and in the code samples."""
     key_id = key.id
     with gr.Column(elem_classes="key"):
-        _text(gr, _description(key))
+        add_text(gr, _description(key))
         with gr.Row():
             rotate = gr.Button("Rotate", size="sm", elem_classes="rotate-key")
             revoke = gr.Button("Revoke", size="sm", variant="stop", elem_classes="revoke-key")
         with gr.Row(visible=False) as confirmation:
-            _text(gr, "The key stops working immediately and permanently, in every program that uses it.")
+            add_text(gr, "The key stops working immediately and permanently, in every program that uses it.")
             confirm = gr.Button("Revoke this key", size="sm", variant="stop", elem_classes="confirm-revoke")
             cancel = gr.Button("Cancel", size="sm")
 
@@ -130,11 +131,6 @@ def _build_row(gr: Any, services: Services, key: ApiKey, listed_keys: Any, key_b
     rotate.click(rotate_key, None, [listed_keys, *key_boxes], **EVENT)
 
 
-def _text(gr: Any, html: str) -> None:
-    """Add a line of text. `gr.Markdown` would load a highlighter of code for it."""
-    gr.HTML(html, apply_default_css=False, padding=False, js_on_load=None, elem_classes="text")
-
-
 def _description(key: ApiKey) -> str:
     """One line about the key, as HTML."""
     used = "never used" if key.last_used_at is None else f"last used {format_time(key.last_used_at)} UTC"
@@ -146,7 +142,7 @@ def _description(key: ApiKey) -> str:
 
 def _build_code_samples(gr: Any, page: Any) -> list[Any]:
     """Add the code samples. Returns the components that show them, one for each language."""
-    _text(gr, "<h3>Use the API</h3>")
+    add_text(gr, "<h3>Use the API</h3>")
     boxes = []
     with gr.Tabs():
         for language in code_samples.LANGUAGES:

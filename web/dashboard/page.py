@@ -3,7 +3,7 @@
 from typing import Any
 
 from api.services import Services
-from web.dashboard import chart, keys_section, overview, queries
+from web.dashboard import chart, keys_section, overview, queries, webhooks_section
 from web.dashboard.events import EVENT, visitor_of
 from web.rendering import pages
 
@@ -30,6 +30,8 @@ def build(services: Services, page: Any) -> None:
                 _build_usage(gr, services, page)
             with gr.Tab("API", id="api"):
                 keys_section.build(gr, services, page)
+            with gr.Tab("Webhooks"):
+                webhooks_section.build(gr, services, page)
             with gr.Tab("Requests"):
                 calls = html(elem_id="calls")
             with gr.Tab("Statement"):

@@ -20,11 +20,11 @@ PAGES_MAX = 500
 #: Rates of more accounts than can have pages, so that evicting one does not reset it soon.
 RATES_MAX = 10 * PAGES_MAX
 PAGES_PER_ACCOUNT_MAX = 6
-#: Events of one page that wait, run, or have an unfetched result. Opening the dashboard needs six.
+#: Events of one page that wait, run, or have an unfetched result. Opening the dashboard needs eight.
 PENDING_PER_PAGE_MAX = 16
 PENDING_MAX = 512
 STREAMS_PER_ACCOUNT_MAX = 16
-#: Components of one page. The list of API keys has about seven for each key.
+#: Components of one page. The list of API keys has about seven for each key, that of webhooks 14 for each.
 COMPONENTS_PER_PAGE_MAX = 3000
 EVENTS_PER_MINUTE = 120
 

@@ -23,7 +23,7 @@ MEANINGS = {
     "METHOD_NOT_ALLOWED": "The Allow header lists the allowed methods.",
     "EXPIRED": "The signed address has expired.",
     "IDEMPOTENCY_IN_PROGRESS": "The first request with this Idempotency-Key is still running.",
-    "FILE_TOO_LARGE": "A file is larger than 25 MiB, or the request larger than 52 MiB.",
+    "FILE_TOO_LARGE": "A file is larger than 25 MiB, or the request larger than 52 MiB (a batch: 1 GiB).",
     "STORAGE_FULL": "The account has no storage left.",
     "UNSUPPORTED_FORMAT": "The file is not JPEG, PNG, WebP, AVIF, HEIC, BMP, GIF or TIFF, judged by its first"
     " bytes.",

@@ -16,6 +16,7 @@ from api.editor import models as editor_models
 from api.images import models as image_models
 from api.jobs import models as job_models
 from api.payments import models as payment_models
+from api.webhooks import models as webhook_models
 from billing.ledger import models as ledger_models
 from billing.subscriptions import models as subscription_models
 from billing.timestamps import UtcDateTime
@@ -32,6 +33,7 @@ _MODELS = (
     payment_models,
     ledger_models,
     subscription_models,
+    webhook_models,
 )
 
 

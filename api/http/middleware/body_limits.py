@@ -8,7 +8,7 @@ would otherwise see a reset connection instead of the answer.
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 
 from starlette.datastructures import Headers
@@ -57,7 +57,8 @@ class BodyLimits:
 
     `limits_of_json`: bytes of JSON bodies, by path in the same way, for routes that accept files as base64.
     `limits_of_any_type`: bytes of bodies of every type, by path. All other bodies contain no file, so 1 MiB
-    is enough for them.
+    is enough for them. `spooled`: paths of `limits` whose multipart bodies are written to disk while they
+    arrive; `disk_gate` admits those.
     """
 
     def __init__(
@@ -67,8 +68,12 @@ class BodyLimits:
         gate: BodyGate,
         limits_of_any_type: Mapping[str, int] | None = None,
         limits_of_json: Mapping[str, int] | None = None,
+        spooled: Collection[str] = (),
+        disk_gate: BodyGate | None = None,
     ) -> None:
         self._app = app
+        self._spooled = frozenset(spooled)
+        self._disk_gate = disk_gate or gate
         self._limits = {"multipart/form-data": dict(limits), "application/json": dict(limits_of_json or {})}
         self._limits_of_any_type = dict(limits_of_any_type or {})
         self._gate = gate
@@ -78,7 +83,9 @@ class BodyLimits:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        body = RequestBody(headers, self._limit_bytes(scope["path"], headers), self._gate, receive, send)
+        is_spooled = scope["path"] in self._spooled and _media_type(headers) == "multipart/form-data"
+        gate = self._disk_gate if is_spooled else self._gate
+        body = RequestBody(headers, self._limit_bytes(scope["path"], headers), gate, receive, send)
         body.sender = Sender(_address(scope))
         scope[_SCOPE_KEY] = body
         try:
@@ -89,11 +96,14 @@ class BodyLimits:
     def _limit_bytes(self, path: str, headers: Headers) -> int:
         if (limit := self._limits_of_any_type.get(path)) is not None:
             return limit
-        media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
-        for limited, limit in self._limits.get(media_type, {}).items():
+        for limited, limit in self._limits.get(_media_type(headers), {}).items():
             if path == limited or (limited.endswith("/") and path.startswith(limited)):
                 return limit
         return OTHER_LIMIT_BYTES
+
+
+def _media_type(headers: Headers) -> str:
+    return headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 def refuse_declared_length(scope: Scope) -> None:

@@ -8,10 +8,9 @@ from api import response_bodies
 from api.http import openapi, openapi_examples, responses
 from api.http.dependencies import KeyHolder, ServicesOf
 from api.http.routes.get_and_head import add_get
-from api.http.schemas import AccountData, AccountSuccess, Credits, PlanLimits
+from api.http.schemas import AccountData, AccountSuccess
 from api.services import Services
 from billing.ledger import accounts, ledger
-from billing.ledger.plans import PLANS, PlanName
 
 
 def add_to(app: FastAPI) -> None:
@@ -40,17 +39,6 @@ async def read(services: Services, account_id: str) -> AccountData:
         account = accounts.lock(session, account_id)
         # The credits of a new period are granted on first use.
         ledger.refresh(session, account, services.clock())
-        plan = PLANS[PlanName(account.plan)]
-        renews_at = account.period_ends_at
-        return AccountData(
-            email=account.email,
-            plan=account.plan,
-            credits=Credits(
-                available=account.available,
-                held=account.held,
-                renews_at=None if renews_at is None else response_bodies.timestamp(renews_at),
-            ),
-            limits=PlanLimits(concurrent_calls=plan.concurrent_calls, calls_per_minute=plan.calls_per_minute),
-        )
+        return AccountData.model_validate(response_bodies.account_data(account))
 
     return await services.database.run(read_account)

@@ -11,8 +11,10 @@ from starlette.responses import Response
 from api.batches import acceptance
 from api.batches import service as batches
 from api.batches.acceptance import BatchRequest
+from api.batches.descriptions import describe
 from api.batches.models import BatchStatus, ItemStatus
 from api.calls import admission
+from api.calls.types import CallResult
 from api.http import (
     batch_downloads,
     batch_forms,
@@ -35,6 +37,7 @@ from api.http.batch_schemas import (
 from api.http.dependencies import KeyHolder, ServicesOf, ToolCaller
 from api.http.middleware import body_limits
 from api.http.routes.get_and_head import add_get
+from api.images.spooling import Spool
 from api.services import Services
 
 _PATH = "/api/batches"
@@ -62,7 +65,8 @@ def add_to(app: FastAPI) -> None:
         status_code=202,
         operation_id="create-batch",
         summary="Run a tool, or several in turn, on up to 5,000 images",
-        description="Answers at once. Each step of each image costs 1 credit when it succeeds.",
+        description="Answers at once. Each step of each image costs 1 credit when it succeeds."
+        " An image may have 25 MiB, the whole form 1 GiB unless the server is set otherwise.",
         tags=_TAGS,  # type: ignore[arg-type]  # FastAPI's lists are invariant
         response_class=Response,
         responses=openapi.batch_accepted_response(BatchSuccess),
@@ -147,21 +151,33 @@ async def accept(request: Request, caller: ToolCaller, services: ServicesOf) -> 
     idempotency_key = forms.idempotency_key(request)
     forms.refuse_query(request)
     await dependencies.admit_body(request, caller)
-    form = await batch_forms.read_batch_form(request, services, caller.account_id)
-    batch = BatchRequest(
-        request_id=responses.request_id_of(request),
-        account_id=caller.account_id,
-        key_id=caller.key_id,
-        base_url=dependencies.public_base_url(request),
-        steps=form.steps,
-        sources=form.sources,
-        retention=form.retention,
-        idempotency_key=idempotency_key,
-    )
-    # In a task of its own, so that a broken connection cannot leave files without their rows.
-    result = await asyncio.shield(services.running.start(acceptance.accept(services, batch)))
+    spool = await asyncio.to_thread(services.storage.open_spool)
+    try:
+        form = await batch_forms.read_batch_form(request, services, caller.account_id, spool)
+        batch = BatchRequest(
+            request_id=responses.request_id_of(request),
+            account_id=caller.account_id,
+            key_id=caller.key_id,
+            base_url=dependencies.public_base_url(request),
+            steps=form.steps,
+            sources=form.sources,
+            retention=form.retention,
+            callback_url=form.callback_url,
+            idempotency_key=idempotency_key,
+        )
+        # In a task of its own, so that a broken connection cannot leave files without their rows.
+        accepting = services.running.start(_accept_and_close(services, batch, spool))
+    except BaseException:
+        spool.close()
+        raise
+    result = await asyncio.shield(accepting)
     responses.set_account_status(request, result.account_status)
     return responses.batch_accepted(request, result)
+
+
+async def _accept_and_close(services: Services, batch: BatchRequest, spool: Spool) -> CallResult:
+    with spool:
+        return await acceptance.accept(services, batch)
 
 
 async def show_page(request: Request, caller: KeyHolder, services: ServicesOf) -> Response:
@@ -173,7 +189,7 @@ async def show_page(request: Request, caller: KeyHolder, services: ServicesOf) -
         found, next_cursor = batches.page(
             session, caller.account_id, status=status, limit=limit, cursor=sent.get("cursor")
         )
-        shown = [BatchData.model_validate(batches.describe(session, batch)) for batch in found]
+        shown = [BatchData.model_validate(describe(session, batch)) for batch in found]
         return BatchPage(batches=shown, next_cursor=next_cursor)
 
     return responses.success(request, (await services.database.read(read)).as_data())
@@ -181,7 +197,7 @@ async def show_page(request: Request, caller: KeyHolder, services: ServicesOf) -
 
 async def show(request: Request, batch_id: str, caller: KeyHolder, services: ServicesOf) -> Response:
     data = await services.database.read(
-        lambda session: batches.describe(session, batches.find(session, caller.account_id, batch_id))
+        lambda session: describe(session, batches.find(session, caller.account_id, batch_id))
     )
     return responses.success(request, data)
 

@@ -12,6 +12,7 @@ from api.http.dependencies import KeyHolder, ServicesOf
 from api.http.routes.get_and_head import add_get
 from api.http.schemas import JobPage, JobPageSuccess, JobSuccess, JobSummary
 from api.jobs import service as jobs
+from api.jobs.descriptions import describe, summarize
 from api.jobs.models import JobStatus
 
 _PATH = "/api/jobs/{job_id}"
@@ -89,7 +90,7 @@ async def show_page(request: Request, caller: KeyHolder, services: ServicesOf) -
         found, next_cursor = jobs.page(
             session, caller.account_id, status=status, limit=limit, cursor=sent.get("cursor")
         )
-        shown = [JobSummary.model_validate(jobs.summarize(job)) for job in found]
+        shown = [JobSummary.model_validate(summarize(job)) for job in found]
         return JobPage(jobs=shown, next_cursor=next_cursor)
 
     page = await services.database.read(read)
@@ -98,7 +99,7 @@ async def show_page(request: Request, caller: KeyHolder, services: ServicesOf) -
 
 async def show(request: Request, job_id: str, caller: KeyHolder, services: ServicesOf) -> Response:
     data = await services.database.read(
-        lambda session: jobs.describe(session, jobs.find(session, caller.account_id, job_id))
+        lambda session: describe(session, jobs.find(session, caller.account_id, job_id))
     )
     return responses.success(request, data)
 

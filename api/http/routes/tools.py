@@ -12,7 +12,7 @@ from api.auth.authenticator import Caller
 from api.calls import admission
 from api.calls import service as calls
 from api.calls.types import CallFailed, CallRequest, CallResult, priority_of
-from api.errors import NotFound
+from api.errors import InvalidParameter, NotFound
 from api.http import (
     dependencies,
     forms,
@@ -119,6 +119,8 @@ async def _read_call(
     forms.refuse_query(request)
     await dependencies.admit_body(request, caller)
     form = await forms.read_tool_form(request, tool)
+    is_job = responses.prefers_job(request)
+    _check_callback_url(services, form.callback_url, is_job)
     files = dict(form.files)
     for name, image_id in form.stored_ids.items():
         try:
@@ -138,11 +140,23 @@ async def _read_call(
         key_id=caller.key_id,
         source_id=form.stored_ids.get(forms.IMAGE),
         stored_ids=form.stored_ids,
-        is_job=responses.prefers_job(request),
+        is_job=is_job,
+        callback_url=form.callback_url,
         id_fields={name: form.id_fields[name] for name in form.stored_ids if name != forms.IMAGE},
     )
     sources = {file: RemoteSource(forms.url_field(file), url) for file, url in form.urls.items()}
     return await remote_sources.with_files(request, services, caller, call, sources, claims)
+
+
+def _check_callback_url(services: Services, url: str | None, is_job: bool) -> None:
+    if url is None:
+        return
+    if not is_job:
+        raise InvalidParameter(
+            forms.CALLBACK_URL,
+            f"{forms.CALLBACK_URL}: only jobs are announced; send the header Prefer: respond-async too.",
+        )
+    services.webhook_sender.check_url(url, forms.CALLBACK_URL)
 
 
 @contextmanager

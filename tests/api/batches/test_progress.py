@@ -10,7 +10,7 @@ from typing import TypeVar
 import pytest
 from sqlmodel import Session, col, delete, func, select
 
-from api.batches import progress, transitions
+from api.batches import descriptions, progress
 from api.batches import service as batches
 from api.batches.models import Batch, BatchItem, BatchStatus, ItemStatus
 from api.batches.progress import Advanced, Fetch
@@ -74,7 +74,7 @@ class Work:
             self.end(job)
 
     def counts(self) -> Counter[ItemStatus]:
-        return self.run(lambda session: transitions.counts(session, self.batch_id))
+        return self.run(lambda session: descriptions.counts(session, self.batch_id))
 
     def balance(self) -> tuple[int, int]:
         def read(session: Session) -> tuple[int, int]:
@@ -223,6 +223,21 @@ def test_each_step_works_on_the_former_result_which_goes_then(api: LocalApi) -> 
         lambda session: [session.get_one(Image, image_id).expires_at for image_id in (former, result)]
     )
     assert expiries == [api.clock(), api.clock() + 24 * HOUR]
+
+
+def test_a_paused_batch_starts_nothing_and_is_completed_once_nothing_is_left(api: LocalApi) -> None:
+    work = Work(api)
+    work.advance()
+    api.call(batches.pause, api.services, work.account_id, work.batch_id)
+    work.end_all()
+    assert work.advance().is_over
+    assert (work.batch().status, len(work.jobs())) == (BatchStatus.PAUSED, 0)
+    api.call(batches.resume, api.services, work.account_id, work.batch_id)
+    work.advance()
+    api.call(batches.pause, api.services, work.account_id, work.batch_id)
+    work.end_all()
+    assert work.advance().is_over
+    assert (work.batch().status, work.counts()) == (BatchStatus.COMPLETED, {ItemStatus.SUCCEEDED: 10})
 
 
 def test_a_failed_image_does_not_stop_the_others_and_costs_nothing(api: LocalApi) -> None:

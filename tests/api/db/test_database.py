@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlmodel import Session, col, select, update
 from structlog.testing import capture_logs
@@ -52,6 +52,12 @@ def count(database: Database) -> int:
 
 def add(session: Session) -> str:
     return make_account(session).id
+
+
+def end_connections(postgres: Postgres, name: str) -> None:
+    """End those to the database `name`, and wait until they have ended."""
+    of_database = f"from pg_stat_activity where datname = '{name}'"
+    postgres.execute(f"select pg_terminate_backend(pid, 5000) {of_database}")
 
 
 class Gate:
@@ -350,7 +356,7 @@ def test_a_stopped_server_is_unavailable_until_it_is_restarted(postgres: Postgre
 
     def kill() -> None:
         postgres.execute(f"alter database {name} allow_connections false")
-        postgres.execute(f"select pg_terminate_backend(pid) from pg_stat_activity where datname = '{name}'")
+        end_connections(postgres, name)
 
     def dies_half_way(session: Session) -> None:
         add(session)
@@ -366,11 +372,45 @@ def test_a_stopped_server_is_unavailable_until_it_is_restarted(postgres: Postgre
     postgres.drop_database(name)
 
 
+def test_work_whose_connection_is_lost_before_its_commit_is_run_again(postgres: Postgres) -> None:
+    name = postgres.create_database(template=postgres.migrated_template())
+    database = Database(postgres.url(name))
+    runs: list[str] = []
+
+    def work(session: Session) -> str:
+        runs.append(add(session))
+        if len(runs) == 1:
+            end_connections(postgres, name)
+        return add(session)
+
+    assert database.submit(work).result()
+    assert (len(runs), count(database)) == (2, 2)
+    end_connections(postgres, name)  # while idle, but used a moment ago
+    assert asyncio.run(database.read(lambda session: len(session.exec(select(Account.id)).all()))) == 2
+    database.close()
+    postgres.drop_database(name)
+
+
+def test_work_whose_connection_is_lost_by_its_commit_is_not_run_again(postgres: Postgres) -> None:
+    name = postgres.create_database(template=postgres.migrated_template())
+    database = Database(postgres.url(name))
+    runs: list[str] = []
+
+    def work(session: Session) -> None:
+        runs.append(add(session))
+        event.listen(session, "before_commit", lambda _: end_connections(postgres, name))
+
+    assert isinstance(database.submit(work).exception(), ServiceUnavailable)
+    assert (len(runs), count(database)) == (1, 0)
+    database.close()
+    postgres.drop_database(name)
+
+
 def test_a_renamed_database_is_unavailable_and_the_log_names_it(postgres: Postgres) -> None:
     name = postgres.create_database(template=postgres.migrated_template())
     database = Database(postgres.url(name))
     database.submit(add).result()
-    postgres.execute(f"select pg_terminate_backend(pid) from pg_stat_activity where datname = '{name}'")
+    end_connections(postgres, name)
     postgres.execute(f"alter database {name} rename to {name}_away")
     with capture_logs() as logged:
         assert isinstance(database.submit(add).exception(), ServiceUnavailable)

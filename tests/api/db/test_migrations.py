@@ -25,6 +25,7 @@ from tests.support.editor_rows import edit
 from tests.support.job_rows import make_job
 from tests.support.load import NOON, PROCESSES, account_with, admitted, succeed
 from tests.support.stripe_rows import pay
+from tests.support.webhook_rows import make_delivery
 
 REVISIONS = [
     "0001",
@@ -40,6 +41,7 @@ REVISIONS = [
     "0011",
     "0012",
     "0013",
+    "0014",
 ]
 
 
@@ -55,6 +57,7 @@ def fill(url: str) -> None:
         succeed(session, admitted(session, account.id, key="k"))
         admitted(session, account.id, key="runs")
         make_job(session, account.id, NOON)
+        make_delivery(session, account.id, NOON)
         make_batch(session, account.id, NOON, ["a.png"])
         session.add(EngineProcess(id="process_1", lease_until=NOON))
     database.close()

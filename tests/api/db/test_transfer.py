@@ -29,6 +29,7 @@ from tests.support.editor_rows import edit
 from tests.support.job_rows import make_job
 from tests.support.load import NOON, account_with, admit, admitted, succeed
 from tests.support.stripe_rows import pay
+from tests.support.webhook_rows import make_delivery
 
 
 @pytest.fixture
@@ -58,6 +59,7 @@ def live_a_little(url: str, accounts: int = 12) -> str:
             session.add(BrandColors(account_id=account.id, colors="#1f3a5f"))
             pay(session, account.id, NOON)
             make_job(session, account.id, NOON)
+            make_delivery(session, account.id, NOON)
             make_batch(session, account.id, NOON, ["a.png"])
             call_log.add(session, CallRecord(**logged(f"req_{number}", account.id)))
             for call_number in range(chance.randrange(20)):

@@ -133,6 +133,31 @@ def jobs_are_the_keys_own(house: House, method: str, path: str) -> None:
     assert house.request(method, path.replace("{job_id}", job_id), None).status_code == 401
 
 
+def webhooks_are_the_keys_own(house: House, method: str, path: str) -> None:
+    """Another account's webhook is answered as an unknown one."""
+    created = house.request(
+        "POST", "/api/webhooks", house.owner_key, json={"url": "https://shop.example.com/"}
+    )
+    webhook_id = created.json()["data"]["webhookId"]
+    place, unknown_place = (
+        path.replace("{webhook_id}", each).replace("{delivery_id}", "whd_" + "0" * 22)
+        for each in (webhook_id, "whe_" + "0" * 22)
+    )
+    assert house.request(method, place, None).status_code == 401
+    body = {"url": "https://other.example.com/"} if (method, path) == ("POST", "/api/webhooks") else None
+    strange = house.request(method, place, house.stranger_key, json=body)
+    if "{webhook_id}" not in path:
+        assert strange.status_code == 200
+        assert webhook_id.encode() not in strange.content
+        return
+    unknown = house.request(method, unknown_place, house.stranger_key)
+    assert (strange.status_code, unknown.status_code) == (404, 404)
+    if method != "HEAD":
+        assert strange.json()["error"] == unknown.json()["error"]  # no telling whose it is
+    kept = house.request("GET", f"/api/webhooks/{webhook_id}", house.owner_key)
+    assert kept.json()["data"]["url"] == "https://shop.example.com/"
+
+
 def batches_are_the_keys_own(house: House, method: str, path: str) -> None:
     form = {"image_ids": json.dumps([house.image_id]), "tool": "crop"}
     if method == "POST" and path == "/api/batches":
@@ -289,6 +314,18 @@ TRIALS: dict[tuple[str, str], Callable[[House, str, str], None]] = {
         for method in ("GET", "HEAD")
     },
     ("DELETE", "/api/jobs/{job_id}"): jobs_are_the_keys_own,
+    **{
+        (method, path): webhooks_are_the_keys_own
+        for path, methods in {
+            "/api/webhooks": ("GET", "HEAD", "POST"),
+            "/api/webhooks/{webhook_id}": ("GET", "HEAD", "POST", "DELETE"),
+            "/api/webhooks/{webhook_id}/deliveries": ("GET", "HEAD"),
+            "/api/webhooks/{webhook_id}/deliveries/{delivery_id}/redeliver": ("POST",),
+            "/api/webhooks/{webhook_id}/rotate": ("POST",),
+            "/api/webhooks/{webhook_id}/test": ("POST",),
+        }.items()
+        for method in methods
+    },
     **{
         (method, f"/api/batches{path}"): batches_are_the_keys_own
         for path in (

@@ -65,7 +65,7 @@ def test_the_form_of_a_tool_has_each_parameter_the_image_and_its_files(
     form = operation(page, tool)["requestBody"]["content"]["multipart/form-data"]["schema"]
     files = {name for field in TOOLS[tool].files for name in (field.name, field.id_field) if name}
     files |= {f"{field.name}_url" for field in TOOLS[tool].files}
-    sources = {"image", "image_id", "image_url"}
+    sources = {"image", "image_id", "image_url", forms.CALLBACK_URL}
     assert set(form["properties"]) == {*TOOLS[tool].params.model_fields, *sources, *files}
     assert form["additionalProperties"] is False
     assert form["properties"]["quality"]["maximum"] == 100
@@ -197,6 +197,15 @@ def test_only_authenticated_operations_declare_security(page: dict[str, Any]) ->
         ("get", "/api/jobs/{job_id}"),
         ("delete", "/api/jobs/{job_id}"),
         ("get", "/api/jobs/{job_id}/events"),
+        ("get", "/api/webhooks"),
+        ("post", "/api/webhooks"),
+        ("get", "/api/webhooks/{webhook_id}"),
+        ("post", "/api/webhooks/{webhook_id}"),
+        ("delete", "/api/webhooks/{webhook_id}"),
+        ("post", "/api/webhooks/{webhook_id}/rotate"),
+        ("post", "/api/webhooks/{webhook_id}/test"),
+        ("get", "/api/webhooks/{webhook_id}/deliveries"),
+        ("post", "/api/webhooks/{webhook_id}/deliveries/{delivery_id}/redeliver"),
         ("post", "/api/batches"),
         ("get", "/api/batches"),
         ("get", "/api/batches/{batch_id}"),

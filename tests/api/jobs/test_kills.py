@@ -6,22 +6,19 @@ import signal
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
 from pathlib import Path
 
 import psutil
 import pytest
-from sqlmodel import col, func, select, update
+from sqlmodel import col, func, select
 
-from api.db.models import EngineProcess
 from api.images.models import Image, ImageKind
 from api.jobs.models import Job, JobStatus
-from billing.ledger import ledger
 from billing.ledger.audit import audit
-from billing.ledger.models import Account, Entry, EntryKind, Hold, HoldStatus
+from billing.ledger.models import Account, Entry, EntryKind
 from billing.ledger.plans import PlanName
-from billing.timestamps import utc_now
 from tests.support.job_calls import crop_later, job_of
+from tests.support.killing import kill, lapse_leases
 from tests.support.ml.photos import jpeg_bytes, photo
 from tests.support.server import Customer, RunningServer, StartServer
 from tests.support.waiting import wait_until
@@ -46,21 +43,6 @@ def accept(server: RunningServer, customer: Customer, count: int) -> set[str]:
 def statuses(server: RunningServer) -> Counter[str]:
     with server.database.transaction() as session:
         return Counter(session.exec(select(Job.status)))
-
-
-def kill(server: RunningServer) -> None:
-    """As the kernel does when memory runs out. Its workers end with it."""
-    server.process.kill()
-    server.process.wait()
-
-
-def lapse_leases(server: RunningServer) -> None:
-    """Let the leases of dead processes lapse at once, instead of waiting for half a minute."""
-    past = utc_now() - timedelta(seconds=1)
-    with server.database.transaction() as session:
-        session.execute(update(EngineProcess).values(lease_until=past))
-        of_processes = (col(Hold.status) == HoldStatus.OPEN, col(Hold.lease_owner) != ledger.WAITING)
-        session.execute(update(Hold).where(*of_processes).values(lease_until=past))
 
 
 def assert_each_done_and_charged_once(server: RunningServer, customer: Customer, ids: set[str]) -> None:

@@ -7,7 +7,16 @@ from sqlmodel import Session
 from api.db.database import Database
 from billing.ledger import constraints, ledger
 from billing.ledger.audit import Drift, audit
-from tests.support.builders import DAY, NOON, OWNER, make_account, make_captured_hold, make_grant, make_hold
+from tests.support.builders import (
+    DAY,
+    NOON,
+    OWNER,
+    capture_of,
+    make_account,
+    make_captured_hold,
+    make_grant,
+    make_hold,
+)
 
 Rows = dict[str, str | int]
 
@@ -21,10 +30,9 @@ def books(session: Session) -> Rows:
     granted = make_grant(session, account, 10)
     running, released, captured, refunded = (make_hold(session, account) for _ in range(4))
     ledger.release(session, released.id, now=NOON)
-    capture = ledger.capture(session, captured.id, lease_owner=OWNER, now=NOON)
+    ledger.capture(session, captured.id, lease_owner=OWNER, now=NOON)
     ledger.capture(session, refunded.id, lease_owner=OWNER, now=NOON)
     refund = ledger.refund(session, refunded.id, now=NOON)
-    assert capture.id is not None
     assert refund.id is not None
     return {
         "account": account.id,
@@ -35,7 +43,7 @@ def books(session: Session) -> Rows:
         "released": released.id,
         "captured": captured.id,
         "refunded": refunded.id,
-        "capture": capture.id,
+        "capture": capture_of(session, captured).id,
         "refund": refund.id,
     }
 

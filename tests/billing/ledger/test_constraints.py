@@ -10,7 +10,15 @@ from billing.ledger import constraints, ledger
 from billing.ledger.audit import audit
 from billing.ledger.models import Account
 from billing.ledger.postings import move
-from tests.support.builders import NOON, OWNER, make_account, make_captured_hold, make_grant, make_hold
+from tests.support.builders import (
+    NOON,
+    OWNER,
+    capture_of,
+    make_account,
+    make_captured_hold,
+    make_grant,
+    make_hold,
+)
 
 INSERT_ENTRY = (
     "insert into entry (account_id, grant_id, hold_id, kind, amount, reference, created_at)"
@@ -91,7 +99,7 @@ def a_little_ledger(session: Session) -> dict[str, object]:
     granted = make_grant(session, account, 10, reference="goodwill:1")
     held, released, captured, refunded = (make_hold(session, account) for _ in range(4))
     ledger.release(session, released.id, now=NOON)
-    entry = ledger.capture(session, captured.id, lease_owner=OWNER, now=NOON)
+    ledger.capture(session, captured.id, lease_owner=OWNER, now=NOON)
     ledger.capture(session, refunded.id, lease_owner=OWNER, now=NOON)
     ledger.refund(session, refunded.id, now=NOON)
     return {
@@ -103,7 +111,7 @@ def a_little_ledger(session: Session) -> dict[str, object]:
         "released": released.id,
         "captured": captured.id,
         "refunded": refunded.id,
-        "entry": entry.id,
+        "entry": capture_of(session, captured).id,
     }
 
 

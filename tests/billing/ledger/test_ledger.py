@@ -18,6 +18,7 @@ from tests.support.builders import (
     NOON,
     OWNER,
     SECOND,
+    capture_of,
     make_account,
     make_captured_hold,
     make_grant,
@@ -110,7 +111,8 @@ def test_a_used_reference_is_distinguished_from_an_empty_account(session: Sessio
 def test_a_capture_spends_the_held_credit_with_one_entry(session: Session) -> None:
     account = make_account(session, credits=3)
     held = make_hold(session, account)
-    entry = ledger.capture(session, held.id, lease_owner=OWNER, now=NOON + SECOND)
+    ledger.capture(session, held.id, lease_owner=OWNER, now=NOON + SECOND)
+    entry = capture_of(session, held)
     assert (entry.amount, entry.hold_id, entry.created_at) == (-1, held.id, NOON + SECOND)
     assert (account.available, account.held) == (2, 0)
     assert (held.status, held.settled_at) == (HoldStatus.CAPTURED, NOON + SECOND)

@@ -154,7 +154,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def capture(self, name: str, owner: str, crash: bool) -> None:
         self.both(
             lambda session, _: (
-                ledger.capture(session, self.hold_ids[name], lease_owner=owner, now=self.now).amount
+                -ledger.capture(session, self.hold_ids[name], lease_owner=owner, now=self.now).amount
             ),
             lambda: self.plain.capture(name, owner, self.now),
             crash,

@@ -11,11 +11,13 @@ from api.auth import account_deletion, api_keys, external_identities, former_acc
 from api.auth.external_identities import Claim
 from api.auth.former_accounts import FormerAddresses
 from api.auth.models import BrowserSession, FormerAddress, Identity, OneTimeToken, Password, Purpose
+from api.webhooks.models import WebhookDelivery, WebhookEndpoint, WebhookMessage
 from billing.ledger import accounts, audit, ledger
 from billing.ledger.models import Account
 from tests.support.auth_rows import FORMER
 from tests.support.browsing import GOOD_PASSWORD, Browser, Site, path_of
 from tests.support.calling import small_picture
+from tests.support.webhook_rows import make_delivery
 from tests.web.auth.test_signup import ADA, account_of
 
 NEW_PASSWORD = "nine patient herons"
@@ -239,6 +241,7 @@ def test_deletion_removes_personal_data_and_keeps_the_ledger_balanced(site: Site
     with site.api.services.database.transaction() as session:
         external_identities.link(session, account_id, Claim("github", "1", ADA, True), now=site.clock())
         _, key = api_keys.create(session, account_id, "shop", site.clock())
+        make_delivery(session, account_id, site.clock())
     stored = site.api.request(
         "POST", "/api/images", headers={"X-Api-Key": key}, files={"image": small_picture()}
     ).json()["data"]
@@ -252,7 +255,8 @@ def test_deletion_removes_personal_data_and_keeps_the_ledger_balanced(site: Site
     picture = site.api.request("GET", stored["imageUrl"].removeprefix("http://test"))
     assert picture.status_code in (404, 410)
     with site.api.services.database.transaction() as session:
-        for table in (Password, Identity, OneTimeToken, BrowserSession):
+        personal = (Password, Identity, OneTimeToken, BrowserSession)
+        for table in (*personal, WebhookEndpoint, WebhookMessage, WebhookDelivery):
             assert session.exec(select(table)).all() == []
         assert ADA not in repr(session.get_one(Account, account_id).model_dump())
         assert audit.audit(session) == []

@@ -5,12 +5,15 @@ import io
 import json
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPConnection
 from typing import Any
 
+import httpx
 import pytest
 from sqlmodel import col, func, select
 
 from api.batches.models import BatchStatus
+from api.http.middleware.body_limits import MEBIBYTE, UPLOAD_LIMIT_BYTES
 from api.images.models import Image
 from api.jobs.models import Job
 from billing.ledger import ledger
@@ -134,13 +137,13 @@ def test_each_step_works_on_the_result_of_the_one_before_for_a_credit(
 ) -> None:
     steps = [
         {"tool": "crop", "params": {"width": 30, "height": "50%"}},
-        {"tool": "crop", "params": {"rotate": 90}},
+        {"tool": "upscale", "params": {"target_width": 60}},
     ]
     batch_id = batch_of(send_batch(server, customer, pictures(3), steps=json.dumps(steps)))
     batch = batch_in(server, customer, batch_id)
-    assert (batch["steps"], batch["creditsCharged"]) == (["crop", "crop"], 6)
+    assert (batch["steps"], batch["creditsCharged"]) == (["crop", "upscale"], 6)
     results = [item["result"] for item in items_of(server, customer, batch_id)]
-    assert {(result["width"], result["height"]) for result in results} == {(20, 30)}
+    assert {(result["width"], result["height"]) for result in results} == {(60, 40)}
     assert server.balance(customer) == (494, 0)
     assert kept_images(server, customer) == 3  # no results of steps between
 
@@ -248,6 +251,12 @@ def test_a_repeated_request_gets_the_same_batch(server: RunningServer, customer:
             "INVALID_PARAMETER",
             "retention_hours",
         ),
+        (
+            {**CROP, "callback_url": "https://169.254.169.254/", "image_urls": '["b"]'},
+            422,
+            "INVALID_PARAMETER",
+            "callback_url",
+        ),
         ({"steps": "[]", "image_urls": '["b"]'}, 422, "INVALID_PARAMETER", "steps"),
         (
             {"steps": '[{"tool": "crop", "params": {"width": "x"}}]', "image_urls": '["b"]'},
@@ -265,11 +274,49 @@ def test_a_repeated_request_gets_the_same_batch(server: RunningServer, customer:
     ],
 )
 def test_a_bad_form_is_refused_and_names_the_parameter(
-    server: RunningServer, customer: Customer, form: dict[str, str], status: int, code: str, param: str | None
+    server: RunningServer, customer: Customer, form: dict[str, Any], status: int, code: str, param: str | None
 ) -> None:
     answer = send_batch(server, customer, **form)
     assert (answer.status_code, code_of(answer), param_of(answer)) == (status, code, param)
     assert server.balance(customer) == (500, 0)
+
+
+def test_a_batch_may_be_larger_than_other_requests_and_leaves_no_file_behind(
+    server: RunningServer, customer: Customer
+) -> None:
+    large = [(f"{number}.png", small_picture() + bytes(18 * MEBIBYTE)) for number in range(3)]
+    assert sum(len(content) for _, content in large) > UPLOAD_LIMIT_BYTES
+    packed = zip_of([("large.png", small_picture() + bytes(20 * MEBIBYTE)), ("small.png", small_picture())])
+    too_large = [("a.png", small_picture()), ("b.png", small_picture() + bytes(26 * MEBIBYTE))]
+    ended = [
+        batch_in(server, customer, batch_of(answer))["counts"]
+        for answer in (
+            send_batch(server, customer, large),
+            send_batch(server, customer, archive=packed, **CROP),
+            send_batch(server, customer, too_large),
+        )
+    ]
+    assert [(each["succeeded"], each["failed"]) for each in ended] == [(3, 0), (2, 0), (1, 1)]
+    assert list((server.data_dir / "images" / "unfinished").iterdir()) == []
+
+
+def test_a_batch_that_is_too_large_is_refused_before_it_arrives(
+    server: RunningServer, customer: Customer
+) -> None:
+    connection = HTTPConnection(httpx.URL(server.address).netloc.decode())
+    connection.putrequest("POST", "/api/batches")
+    for name, value in {
+        **customer.headers,
+        "Content-Type": "multipart/form-data; boundary=x",
+        "Content-Length": str(2 * 1024 * MEBIBYTE),
+    }.items():
+        connection.putheader(name, value)
+    connection.endheaders()
+    answer = connection.getresponse()
+    error = json.loads(answer.read())["error"]
+    connection.close()
+    assert (answer.status, error["code"]) == (413, "FILE_TOO_LARGE")
+    assert "1024 MiB" in error["message"]
 
 
 def test_a_url_that_may_not_be_fetched_fails_its_image_only(

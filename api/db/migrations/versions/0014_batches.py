@@ -5,8 +5,8 @@ from alembic import op
 
 from billing.timestamps import UtcDateTime
 
-revision = "0013"
-down_revision = "0012"
+revision = "0014"
+down_revision = "0013"
 
 
 def upgrade() -> None:
@@ -15,7 +15,9 @@ def upgrade() -> None:
         sa.Column("id", sa.String(), nullable=False),
         sa.Column("account_id", sa.String(), nullable=False),
         sa.Column("key_id", sa.String(), nullable=True),
+        sa.Column("request_id", sa.String(), nullable=False),
         sa.Column("base_url", sa.String(), nullable=False),
+        sa.Column("callback_url", sa.Text(), nullable=True),
         sa.Column("steps", sa.LargeBinary(), nullable=False),
         sa.Column("step_count", sa.Integer(), nullable=False),
         sa.Column("item_count", sa.Integer(), nullable=False),
