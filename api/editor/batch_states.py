@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from sqlmodel import Session, col, func, or_, select
 
-from api.batches import steps, transitions
+from api.batches import descriptions, steps
 from api.batches.models import Batch, BatchItem, ItemStatus
 from api.images.models import Image
 from api.services import Services
@@ -40,7 +40,7 @@ class ShownItem:
 
 
 def state_of(session: Session, batch: Batch) -> BatchState:
-    counts = transitions.counts(session, batch.id)
+    counts = descriptions.counts(session, batch.id)
     of_batch = BatchItem.batch_id == batch.id
     charged = select(func.coalesce(func.sum(BatchItem.credits), 0)).where(of_batch)
     has_input = or_(col(BatchItem.source_id).is_not(None), col(BatchItem.url).is_not(None))

@@ -41,6 +41,12 @@ async def read_sharp(services: Services, image: Image, claimant: Claimant) -> by
     return await _read(services, image, claimant, f"sharp-{OFFERED_WIDTH}", params)
 
 
+async def read_lossless(services: Services, image: Image, claimant: Claimant) -> bytes:
+    """As `read`, at `OFFERED_WIDTH`, as a PNG."""
+    params = RenditionParams(width=OFFERED_WIDTH, format="png")
+    return await _read(services, image, claimant, f"lossless-{OFFERED_WIDTH}", params)
+
+
 @dataclass(frozen=True)
 class CutoutPreview:
     """A reduced cut-out. `box`: left, top, right, bottom of what is visible at full size, if anything is."""

@@ -122,22 +122,6 @@ def test_an_interrupted_connection_neither_loses_nor_repeats_a_paid_run(
     expect(editor.page.locator(".message.problem")).to_have_count(0)
 
 
-def test_a_background_picture_is_applied_to_a_finished_cutout(
-    editor: Editor, server: RunningServer, customer: Customer, tmp_path: Path
-) -> None:
-    editor.open("cup.jpg", jpeg_bytes(photo("coffee")))
-    editor.apply("Remove background")
-    editor.press("Picture")
-    green = np.full((40, 60, 3), (20, 200, 40), np.uint8)
-    with editor.page.expect_file_chooser() as chooser:
-        editor.press("Choose a picture")
-    chooser.value.set_files({"name": "g.jpg", "mimeType": "image/jpeg", "buffer": jpeg_bytes(green)})
-    expect(editor.page.locator(".panel").get_by_role("button", name="Choose another")).to_be_visible()
-    corner = file_pixels(editor.save(tmp_path, "PNG"))[2, 2].astype(int)
-    assert abs(corner[:3] - (20, 200, 40)).max() < 12
-    assert server.balance(customer) == (14, 0)
-
-
 def test_the_settings_of_one_picture_do_not_apply_to_the_next(editor: Editor) -> None:
     editor.open("cup.jpg", jpeg_bytes(photo("coffee")))
     editor.press("Color")

@@ -98,6 +98,8 @@ def test_a_guest_previews_tools_on_the_own_photo_and_signs_up_for_the_full_size(
     mine = Editor(tab, server, is_open=True)
     mine.choose("generative-fill")
     tab.locator(".filmstrip li button").nth(1).click()
+    tab.set_viewport_size({"width": 390, "height": 844})
+    expect(tab.locator(".panel").get_by_text("1 credit, 15 left.")).to_be_visible()
     mine.apply("Make it at full size")
     expect(current(tab)).to_have_attribute("title", re.compile("1200 × 800"))
     expect(current(tab)).not_to_have_attribute("title", re.compile("preview"))

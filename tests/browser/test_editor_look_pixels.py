@@ -76,6 +76,14 @@ def mean_difference(answer: dict[str, Any]) -> float:
     return float((counts * np.arange(256)).sum() / counts.sum())
 
 
+_STORE_BACKGROUND = """async (bytes) => {
+    const { ApiClient } = await import("/static/editor/api.js");
+    const client = new ApiClient(fetch.bind(window));
+    await client.session();
+    const file = new File([Uint8Array.from(bytes)], "behind.jpg");
+    return (await client.storeBackground(file)).imageId;
+}"""
+
 _COMPARE = """async (looks) => {
     const { ApiClient } = await import("/static/editor/api.js");
     const { Composer } = await import("/static/editor/composer.js");
@@ -88,7 +96,7 @@ _COMPARE = """async (looks) => {
     for (const look of looks) {
         const { step } = await client.addLook(project.id, cut.id, look);
         await composer.load(cut.cutout, step.cutout.backgroundUrl);
-        await composer.sharpen(cut.cutout, look);
+        await composer.sharpen(cut.cutout, look, step.cutout.backgroundUrl);
         const canvas = composer.compose(cut.cutout, look, step.cutout.backgroundUrl);
         const { size, isExact } = composer.frameOf(cut.cutout, look);
         const { width, height } = canvas;
@@ -127,6 +135,8 @@ def test_the_preview_equals_what_the_server_draws(
     """Reduced to the preview's size, which is the full one for a small photo in its own frame."""
     editor.open("cup.jpg", jpeg_bytes(np.ascontiguousarray(photo("coffee")[:, left:])))
     editor.apply("Remove background")
+    picture = editor.page.evaluate(_STORE_BACKGROUND, list(jpeg_bytes(photo("astronaut"))))
+    looks = [*looks, {"bg_image_id": picture}, {"bg_image_id": picture, "preset": "square"}]
     for look, answer in zip(looks, editor.page.evaluate(_COMPARE, looks), strict=True):
         assert answer["frame"] == answer["drawn"], look
         assert answer["isExact"], look

@@ -217,6 +217,33 @@ def test_white_replaces_a_scene_and_a_background_without_a_picture_is_no_step(
     recorded(editor, 8)
 
 
+def test_a_background_picture_is_applied_to_a_finished_cutout(
+    editor: Editor, server: RunningServer, customer: Customer, tmp_path: Path
+) -> None:
+    editor.open("cup.jpg", jpeg_bytes(photo("coffee")))
+    editor.apply("Remove background")
+    editor.press("Color")
+    editor.press("Picture")
+    # The color stays until a picture is chosen.
+    assert saved(editor, tmp_path)[2, 2].tolist() == [255, 255, 255]
+    asked: list[str] = []
+    editor.page.on("request", lambda request: asked.append(request.url))
+    green = np.full((40, 60, 3), (20, 200, 40), np.uint8)
+    with editor.page.expect_file_chooser() as chooser:
+        editor.press("Choose a picture")
+    chooser.value.set_files({"name": "g.jpg", "mimeType": "image/jpeg", "buffer": jpeg_bytes(green)})
+    expect(editor.page.locator(".panel").get_by_role("button", name="Choose another")).to_be_visible()
+    corner = saved(editor, tmp_path)[2, 2]
+    assert abs(corner[:3] - (20, 200, 40)).max() < 12
+    assert editor.steps() == 4, "the photo, its cut-out, the color, the picture"
+    editor.press("Drop")
+    expect(editor.page.locator(".filmstrip li")).to_have_count(5)
+    expect(editor.page.locator(".stage.loading")).to_have_count(0)
+    lossless = [url for url in asked if "/editor/backgrounds/img_" in url]
+    assert len(lossless) == 1, "it is shown without loss, and loaded once"
+    assert server.balance(customer) == (14, 0)
+
+
 def shown_ratio(editor: Editor) -> float:
     """Width to height of the opaque picture that the stage shows."""
     found: float = editor.page.evaluate(

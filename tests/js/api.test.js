@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { ApiClient, downloadUrl } from "../../web/static/editor/api.js";
+import { ApiClient, downloadUrl, losslessUrl } from "../../web/static/editor/api.js";
 
 const ok = (data) => Response.json({ success: true, data });
 
@@ -84,4 +84,8 @@ test("a download names its format and quality", () => {
     downloadUrl("p1", "a", { format: "jpg", quality: 80, width: 512, background: "#ff0000" }),
     `${place}?format=jpg&quality=80&width=512&bg_color=%23ff0000`,
   );
+});
+
+test("a background without loss has the signature of its preview", () => {
+  assert.equal(losslessUrl("/api/images/img_1?w=1600&sig=a"), "/editor/backgrounds/img_1?w=1600&sig=a");
 });

@@ -58,3 +58,15 @@ test("a picture that another tab has deleted is closed here, too", async () => {
   await model.deleteProject("p2");
   assert.deepEqual(announced, ["p2"]);
 });
+
+test("a picture that another device has deleted is closed once a request for it is refused", async () => {
+  const gone = refused(404, "NOT_FOUND");
+  const { model, named } = await openModel({
+    "POST /editor/projects/p1/runs": gone,
+    "GET /editor/projects/p1": gone,
+  });
+  const closed = new Promise((resolve) => model.on("project", () => model.project === null && resolve()));
+  assert.equal(await model.apply(CROP), null);
+  await closed;
+  assert.match(named("notice")[0], /was deleted or has expired/);
+});

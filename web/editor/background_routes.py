@@ -7,10 +7,11 @@ from sqlmodel import Session
 from starlette.responses import FileResponse, Response
 
 from api.calls.unbilled_admission import UnbilledKind
-from api.editor import backgrounds, brand_colors, guest_previews, unbilled_images
-from api.errors import InvalidParameter, NotFound
+from api.editor import backgrounds, brand_colors, guest_previews, owners, unbilled_images
+from api.errors import Forbidden, InvalidParameter, NotFound
 from api.http import dependencies, forms, responses
 from api.http.routes.get_and_head import add_get
+from api.images import previews
 from api.images.previews import OFFERED_WIDTH
 from ml.imaging import scenes
 from ml.tools import cutout_presets
@@ -28,6 +29,7 @@ def add_to(app: FastAPI) -> None:
     hidden: dict[str, Any] = {"include_in_schema": False, "response_class": Response}
     add_get(app, "/editor/backgrounds", list_backgrounds, include_in_schema=False)
     app.add_api_route("/editor/backgrounds", store_background, methods=["POST"], **hidden)
+    add_get(app, "/editor/backgrounds/{image_id}", show_background, include_in_schema=False)
     app.add_api_route("/editor/brand-colors", set_brand_colors, methods=["PUT"], **hidden)
     add_get(app, f"{schemas.SCENES_PREFIX}/{{file_name}}", scene_file, include_in_schema=False)
 
@@ -86,6 +88,24 @@ async def store_background(
         storing = unbilled_images.store_opened(editor.services, owner, claimant, content)
         stored = await dependencies.while_connected(request, storing)
     return responses.success(request, _background(editor, stored.id))
+
+
+async def show_background(image_id: str, request: Request, editor: EditorServicesDependency) -> Response:
+    """The image at the size of previews without loss, for who has the signed address of its preview."""
+    services = editor.services
+    width = services.signer.verify(image_id, request.query_params.multi_items(), services.clock())
+    if width != OFFERED_WIDTH:
+        raise Forbidden("This URL is not one of a preview.")
+    image = await unbilled_images.find(services, image_id)
+    claimant = await owners.claimant_of_image(services, image, dependencies.address_of(request))
+    reading = previews.read_lossless(services, image, claimant)
+    content = await dependencies.while_connected(request, reading)
+    headers = {
+        **responses.file_headers("background", "png"),
+        "Content-Disposition": "inline",
+        "Cache-Control": "private, max-age=86400, immutable",
+    }
+    return Response(content, headers=headers)
 
 
 def _background(editor: EditorServices, image_id: str) -> dict[str, str]:

@@ -1,7 +1,9 @@
 """Backgrounds: scenes, presets, brand colours, recently used images."""
 
+import numpy as np
+
 from tests.support.editor_client import Browser
-from tests.support.ml.photos import jpeg_bytes, photo
+from tests.support.ml.photos import jpeg_bytes, open_bytes, photo
 from tests.support.server import RunningServer
 
 
@@ -63,7 +65,20 @@ def test_backgrounds_used_before_are_offered_again_to_their_owner_only(server: R
         listed = browser.client.get("/editor/backgrounds").json()["data"]
         assert [one["imageId"] for one in listed] == [stored["imageId"]]
         assert browser.client.get(listed[0]["thumbnailUrl"]).status_code == 200
+        assert_served_without_loss(browser, listed[0], files["image"])
         assert other.client.get("/editor/backgrounds").json()["data"] == []
+
+
+def assert_served_without_loss(browser: Browser, stored: dict[str, str], content: bytes) -> None:
+    """At the address of its preview, and only there."""
+    behind = f"/editor/backgrounds/{stored['imageId']}"
+    query = stored["previewUrl"].partition("?")[2]
+    answer = browser.client.get(f"{behind}?{query}")
+    assert answer.headers["content-type"] == "image/png"
+    assert np.array_equal(open_bytes(answer.content), open_bytes(content))
+    of_thumbnail = stored["thumbnailUrl"].partition("?")[2]
+    for refused in ("", query.replace("sig=", "sig=A"), of_thumbnail):
+        assert browser.client.get(f"{behind}?{refused}").status_code == 403, refused
 
 
 def test_a_scene_is_drawn_behind_a_cutout(server: RunningServer) -> None:

@@ -292,6 +292,14 @@ export function downloadUrl(id, stepId, { format, quality, width, background }) 
 }
 
 /**
+ * Where the picture of a preview's signed address is served in the same size without loss.
+ * @param {string} previewUrl
+ */
+export function losslessUrl(previewUrl) {
+  return previewUrl.replace("/api/images/", "/editor/backgrounds/");
+}
+
+/**
  * The file name that an answer proposes, or "".
  * @param {Response} response
  */

@@ -1,6 +1,7 @@
 // Draws looks of a cut-out at the preview's size, from the kept cut-out and its photo, in the next frame. The server
 // draws the same look at full size when it is needed.
 
+import { losslessUrl } from "./api.js";
 import { offscreenContextOf } from "./canvas.js";
 import { loadImage } from "./images.js";
 import { Kept } from "./kept.js";
@@ -50,8 +51,16 @@ export class Composer {
   #loading = new Map();
   /** @type {Map<string, Layers>} */
   #loaded = new Map();
-  /** @type {Map<string, HTMLImageElement>} */
+  /**
+   * Pictures behind subjects, by their addresses without the signature, which each answer of the server has anew.
+   * @type {Map<string, HTMLImageElement>}
+   */
   #backgrounds = new Map();
+  /**
+   * The same without loss.
+   * @type {Map<string, HTMLImageElement>}
+   */
+  #sharpBackgrounds = new Map();
   #kept = new Kept(KEPT);
   #parts = new LookParts();
 
@@ -82,26 +91,35 @@ export class Composer {
   }
 
   /**
-   * Loads a preview of the photo that is hardly compressed, for looks that show it: a download is drawn from the photo
-   * itself. Resolves to whether such a look is now drawn from another preview than before.
+   * Loads previews of the photo and of a background picture that are hardly compressed, for looks that show them: a
+   * download is drawn from the pictures themselves. Resolves to whether the look is now drawn from another preview than
+   * before.
    * @param {Cutout} cutout
    * @param {Fields} fields
+   * @param {string | null} [backgroundUrl]
    */
-  async sharpen(cutout, fields) {
-    if (!looks.showsPhoto(looks.resolved(fields, this.presets))) return false;
+  async sharpen(cutout, fields, backgroundUrl = cutout.backgroundUrl) {
+    const look = looks.resolved(fields, this.presets);
     const layers = this.#loaded.get(cutout.url);
-    if (!layers || layers.sharpPhoto) return false;
+    let isChanged = false;
     try {
-      layers.sharpPhoto = await loadImage(cutout.sharpPhotoUrl);
+      if (look.bg_image_id && backgroundUrl && !this.#sharpBackgrounds.has(pathOf(backgroundUrl))) {
+        this.#sharpBackgrounds.set(pathOf(backgroundUrl), await loadImage(losslessUrl(backgroundUrl)));
+        isChanged = true;
+      }
+      if (looks.showsPhoto(look) && layers && !layers.sharpPhoto) {
+        layers.sharpPhoto = await loadImage(cutout.sharpPhotoUrl);
+        isChanged = true;
+      }
     } catch {
-      return false; // the other preview looks nearly the same
+      return isChanged; // the other previews look nearly the same
     }
-    return true;
+    return isChanged;
   }
 
   /** @param {string} url */
   async #loadBackground(url) {
-    this.#backgrounds.set(url, await loadImage(url));
+    if (!this.#backgrounds.has(pathOf(url))) this.#backgrounds.set(pathOf(url), await loadImage(url));
   }
 
   /**
@@ -213,10 +231,12 @@ export class Composer {
     const layers = this.#loaded.get(cutout.url);
     if (!layers) return null;
     const look = looks.resolved(fields, this.presets);
-    if ((look.bg_image_id || look.bg_scene) && !(backgroundUrl && this.#backgrounds.has(backgroundUrl)))
+    const background = backgroundUrl && pathOf(backgroundUrl);
+    if ((look.bg_image_id || look.bg_scene) && !(background && this.#backgrounds.has(background)))
       return null;
     const isSharp = looks.showsPhoto(look) && layers.sharpPhoto !== null;
-    const key = JSON.stringify([Object.entries(look).sort(), backgroundUrl, isSharp]);
+    const isSharpBehind = background !== null && this.#sharpBackgrounds.has(background);
+    const key = JSON.stringify([Object.entries(look).sort(), background, isSharp, isSharpBehind]);
     const compose = () => this.#compose(layers, look, backgroundUrl, draft);
     if (!draft || this.#kept.has("look", key, layers)) return this.#kept.get("look", key, layers, compose);
     return this.#drafting(key, layers, compose, draft);
@@ -301,6 +321,12 @@ export class Composer {
    */
   #pictureBehind(look, url) {
     const isPicture = look.bg_image_id || look.bg_scene;
-    return isPicture && url ? (this.#backgrounds.get(url) ?? null) : null;
+    if (!isPicture || !url) return null;
+    return this.#sharpBackgrounds.get(pathOf(url)) ?? this.#backgrounds.get(pathOf(url)) ?? null;
   }
+}
+
+/** @param {string} url */
+function pathOf(url) {
+  return url.split("?")[0];
 }

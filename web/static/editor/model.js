@@ -615,6 +615,9 @@ export class Model extends EventTarget {
    * @param {unknown} thrown
    */
   reportError(thrown) {
-    if (!isAbort(thrown)) this.emit("error", thrown);
+    if (isAbort(thrown)) return;
+    this.emit("error", thrown);
+    // Another device may have deleted the picture or the step meanwhile.
+    if (thrown instanceof ApiError && thrown.status === 404) void this.synchronize();
   }
 }

@@ -1,6 +1,7 @@
 // What people usually do next with a result, in a row below the picture: nothing that is pressed in it is covered.
 
 import { el, iconButton, keepFocus } from "./elements.js";
+import { hintScrolling } from "./scroll_hint.js";
 import { BgRemoval } from "./tools/bg_removal.js";
 import { credits } from "./words.js";
 
@@ -28,12 +29,14 @@ export class NextSteps {
      * @type {string | null}
      */
     this.stepId = null;
-    this.element = el("div", {
-      class: "next-steps",
-      role: "group",
-      "aria-label": "Next steps",
-      hidden: true,
-    });
+    this.row = el("div", { class: "row" });
+    this.element = el(
+      "div",
+      { class: "next-steps", role: "group", "aria-label": "Next steps", hidden: true },
+      this.row,
+      iconButton("Close the next steps", "close", () => this.hide()),
+    );
+    hintScrolling(this.row);
     this.model.on("run", () => this.model.run && this.hide());
   }
 
@@ -72,9 +75,8 @@ export class NextSteps {
       ...buttons,
       this.#button("Same for many", () => void this.editor.batch.open("batch"), "A batch with these steps"),
       this.#button("Download", () => this.editor.topbar.download.show()),
-      iconButton("Close the next steps", "close", () => this.hide()),
     ];
-    keepFocus(this.element, () => this.element.replaceChildren(...following), this.editor.stage.element);
+    keepFocus(this.row, () => this.row.replaceChildren(...following), this.editor.stage.element);
     this.element.hidden = false;
   }
 

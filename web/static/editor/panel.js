@@ -145,15 +145,23 @@ export class Panel {
 
   /** @param {Action} action */
   #buildCost(action) {
-    const { account, limits } = this.model;
+    const { account } = this.model;
     const seconds = this.expectations.of(action.request());
     const time = seconds === null ? "" : ` Takes ${aboutSeconds(seconds)}.`;
     if (!account && this.model.project?.sample)
       return el("p", { class: "cost" }, `Free on our samples.${time}`);
     if (this.editor.tool?.isFree) return el("p", { class: "cost" }, `Free.${time}`);
     if (!account) return this.#buildPreviewNote(time);
-    const cost = `${credits(limits.creditsPerRun)}, ${account.creditsAvailable} left.${time} `;
-    const more = account.creditsAvailable ? null : el("a", { href: "/plans" }, "Get more");
+    return this.#buildPrice(account.creditsAvailable, time);
+  }
+
+  /**
+   * @param {number} available credits
+   * @param {string} [time]
+   */
+  #buildPrice(available, time = "") {
+    const cost = `${credits(this.model.limits.creditsPerRun)}, ${available} left.${time} `;
+    const more = available ? null : el("a", { href: "/plans" }, "Get more");
     return el("p", { class: "cost" }, cost, more);
   }
 
@@ -224,7 +232,8 @@ export class Panel {
       el("span", {}, "Make it at full size"),
       el("span", { class: "chip-cost" }, credits(model.limits.creditsPerRun)),
     );
-    return [...(request ? [apply] : []), back, el("p", { class: "note" }, text)];
+    const price = request && model.account && this.#buildPrice(model.account.creditsAvailable);
+    return present([request && apply, back, price, el("p", { class: "note" }, text)]);
   }
 
   /**

@@ -132,7 +132,7 @@ export class BgRemoval extends Tool {
       return;
     }
     if (looks.isSameLook(step.cutout.look, this.lookFields)) {
-      // "Picture" before one is chosen, and a change that was taken back, add no step to the history.
+      // A change that was taken back adds no step to the history.
       recorder.discard();
       if (!recorder.isBehind) return;
     }
@@ -170,7 +170,7 @@ export class BgRemoval extends Tool {
       if (!draft) return false;
       this.#showDrawn(cutout, draft.canvas);
       const refine = async () => {
-        const sharpening = composer.sharpen(cutout, fields);
+        const sharpening = composer.sharpen(cutout, fields, backgroundUrl);
         const draw = async () =>
           this.#showDrawn(cutout, await composer.composeInSlices(cutout, fields, backgroundUrl, signal));
         if (!draft.isExact) await draw();
@@ -317,6 +317,7 @@ export class BgRemoval extends Tool {
   useBackground(picture) {
     this.backgroundImage = picture;
     this.background = "picture";
+    this.look.fillBackground("picture");
     this.onChange("background");
     this.editor.panel.rebuild();
   }

@@ -64,6 +64,17 @@ export class LookPanel {
   /** @param {Background} background */
   #chooseBackground(background) {
     this.tool.background = background;
+    // A finished cut-out keeps its background until a picture is chosen.
+    if (background === "picture" && this.tool.cutout && !this.tool.backgroundImage) return;
+    this.fillBackground(background);
+    this.tool.onChange("background");
+  }
+
+  /**
+   * Gives the fields of this background their values, and those of the others none.
+   * @param {Background} background
+   */
+  fillBackground(background) {
     Object.assign(this.controls.values, {
       bg_color: background === "color" ? this.controls.get("bg_color") || COLORS[0] : "",
       bg_gradient:
@@ -72,7 +83,6 @@ export class LookPanel {
         background === "scene" ? this.controls.get("bg_scene") || this.tool.model.session.scenes[0].name : "",
       bg_blur: background === "blur" ? this.#blur : "0",
     });
-    this.tool.onChange("background");
   }
 
   get #blur() {
