@@ -26,6 +26,13 @@ _MATTE_TO_LOGITS = 12
 # An object is identified by at most one click or a box; with more, the network returns one mask.
 _MAX_CANDIDATES = 3
 
+# A photo in which hardly any pixel is brighter than this is dark: the segmenter, which is trained on ordinary
+# photos, finds only parts in it. It is brightened by at most this factor; beyond, mostly noise is left.
+_DARK = 128
+_BRIGHTEST_SHARE = 0.999
+_MAX_GAIN = 16.0
+_SAMPLES_A_SIDE = 512
+
 _Region = NDArray[np.bool_]
 
 
@@ -34,7 +41,7 @@ class SelectedObjects:
     """Selected objects, the best first. `artefacts` are for `ToolResult.artefacts`."""
 
     candidates: list[Candidate]
-    picture: Pixels  # H x W x 3
+    picture: Pixels  # H x W x 3, brightened if it is dark
     checkpoint: str
     device: str
     artefacts: dict[str, bytes]
@@ -186,7 +193,7 @@ def _largest_object(matte: Matte) -> Matte:
 @dataclass(frozen=True)
 class _Embedded:
     engine: SegmentingEngine
-    picture: Pixels  # H x W x 3, on white
+    picture: Pixels  # H x W x 3, on white, brightened if it is dark
     embedding: Embedding
     artefacts: dict[str, bytes]
 
@@ -200,12 +207,23 @@ def _embed(source: Picture, context: Context, checkpoint: str) -> _Embedded:
     context.step("loading", 0.0)
     engine: SegmentingEngine = context.engines.segmenting(checkpoint)
     stored = engine.decode_embedding(context.files.get(ARTEFACT_PREFIX + engine.artefact))
-    picture = foreground.flatten_on_white(source)
+    picture = _brightened(foreground.flatten_on_white(source))
     if stored is not None:
         return _Embedded(engine, picture, stored, {})
     context.step("analysing the image", 0.1)
     embedding = engine.embed(picture)
     return _Embedded(engine, picture, embedding, {engine.artefact: engine.encode_embedding(embedding)})
+
+
+def _brightened(picture: Pixels) -> Pixels:
+    """`picture` (H x W x 3) with its brightest places as bright as a photo's, if it is dark."""
+    apart = max(1, min(picture.shape[:2]) // _SAMPLES_A_SIDE)
+    samples = picture[::apart, ::apart].max(axis=2)
+    brightest = int(np.quantile(samples, _BRIGHTEST_SHARE, method="lower"))
+    if not 0 < brightest < _DARK:
+        return picture
+    answer: Pixels = cv2.convertScaleAbs(picture, alpha=min(255 / brightest, _MAX_GAIN))
+    return answer
 
 
 def encode(source: Picture, context: Context, checkpoint: str) -> dict[str, bytes]:

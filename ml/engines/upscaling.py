@@ -108,7 +108,7 @@ class Upscaler:
         for tile, enlarged, is_text in self._enlarged_tiles(source, grid, report):
             sound = enlarged if is_sound(tile, enlarged) else self._redo(grid, tile, report)
             if result.ndim == 2:
-                finished = _as_bytes(_plane(sound))
+                finished = _as_bytes(_enlarged_plane(tile, sound))
             else:
                 if self.facts.shifts_colours:
                     sound = enlargement_checks.back_project(tile, sound)
@@ -349,10 +349,13 @@ def _stretched(enlarged: Tile, contrast: float) -> Tile:
     return np.asarray((enlarged - (1 - contrast) / 2) / contrast, np.float32)
 
 
-def _plane(enlarged: Tile) -> NDArray[np.float32]:
-    """The plane, 0..1, from the network's output."""
-    shades: NDArray[np.float32] = enlarged.mean(axis=2)
-    return (shades - np.float32(PLANE_DARKEST)) / np.float32(PLANE_RANGE)
+def _enlarged_plane(tile: Tile, enlarged: Tile) -> NDArray[np.float32]:
+    """The plane, 0..1, from the network's input and output. Letters and thin lines keep their opacity."""
+    plane, larger = (
+        (each - np.float32(PLANE_DARKEST)) / np.float32(PLANE_RANGE) for each in (tile, enlarged)
+    )
+    kept: NDArray[np.float32] = text_areas.keep_ink(plane, larger, text_areas.find(plane)).mean(axis=2)
+    return kept
 
 
 def _as_bytes(enlarged: NDArray[np.float32]) -> NDArray[np.uint8]:

@@ -15,7 +15,9 @@ from ml.imaging import codecs, strokes
 from ml.imaging.mask_modes import MaskMode
 from ml.pixels import Mask, Picture
 
-#: A file whose largest value is lower has no visible effect; most likely its values are 0 and 1.
+#: A file whose largest value is lower has no visible effect; most likely its values are 0 and 1. Lossy files
+#: and mattes of networks have noise up to it in their black and white, which is removed: it would be a veil
+#: over the whole picture, or a hole as large as the picture.
 MIN_STRENGTH = 8
 # Colours of fainter pixels are too imprecise to compare, because editors store them premultiplied.
 _COMPARED_ALPHA = 32
@@ -32,7 +34,8 @@ def from_file(content: bytes, source: Picture, mode: MaskMode = "auto", name: st
 
     auto: luminance x alpha where the colours vary, alpha alone where they do not. luminance: ignoring
     transparency. alpha: opacity; inverted_alpha: transparency, as of a picture with a hole to fill. A mask of
-    another size is resized if its shape is the source's, to within a pixel.
+    another size is resized if its shape is the source's, to within a pixel. Values below `MIN_STRENGTH`
+    become 0, those as close to 255 become 255.
 
     Raises `EmptyMask` if nothing is marked. Raises `BadParameter` for `name` if the file is not a picture or
     of another shape, if its largest value is below `MIN_STRENGTH`, and in auto if it is the source itself
@@ -56,7 +59,7 @@ def from_file(content: bytes, source: Picture, mode: MaskMode = "auto", name: st
         raise BadParameter(
             name, f"the largest value of {name} is {strongest}; masks go from 0 (keep) to 255 (act fully)"
         )
-    return require_partial(mask, name)
+    return require_partial(_without_noise(mask), name)
 
 
 def from_strokes(text: str, width: int, height: int, name: str = "strokes") -> Mask:
@@ -130,6 +133,13 @@ def _read(picture: Picture, mode: MaskMode) -> Mask:
         return alpha
     product: Mask = cv2.multiply(_luminance(picture), alpha, scale=1 / 255)
     return product
+
+
+def _without_noise(mask: Mask) -> Mask:
+    levels = np.arange(256, dtype=np.uint8)
+    levels[:MIN_STRENGTH], levels[-MIN_STRENGTH:] = 0, 255
+    answer: Mask = cv2.LUT(mask, levels)
+    return answer
 
 
 def _luminance(picture: Picture) -> Mask:

@@ -1,7 +1,7 @@
 """Background removal: the foreground of a photo, alone or on another background."""
 
 from ml.editing import cutting, foreground
-from ml.errors import NothingFound
+from ml.errors import BadParameter, NothingFound
 from ml.imaging.framing import crop_or_pad, object_box
 from ml.imaging.geometry import Box
 from ml.pixels import Mask, Picture, Pixels
@@ -29,6 +29,8 @@ def run(source: Picture, params: BgRemovalParams, context: Context) -> ToolResul
     edge = cutout_look.finish_edge(alpha, params)
     whole = Box(-region.left, -region.top, source.width - region.left, source.height - region.top)
     alpha, edge = crop_or_pad(alpha, whole), crop_or_pad(edge, whole)
+    if params.bg_blur and cut.is_kept:
+        _require_background(source, alpha)
     return ToolResult(
         _finish(source, alpha, edge, params, background_image, mixed=not cut.is_kept),
         model=None if cut.is_kept else engine.checkpoint,
@@ -44,6 +46,12 @@ def run(source: Picture, params: BgRemovalParams, context: Context) -> ToolResul
         },
         warnings=[*warnings, *([_KEPT] if cut.is_kept else [])],
     )
+
+
+def _require_background(source: Picture, alpha: Mask) -> None:
+    """Raise `BadParameter` for `bg_blur` if no pixel shows mostly background."""
+    if (cutout_look.hidden_background(source, alpha) > 127).all():
+        raise BadParameter("bg_blur", "bg_blur has no effect: the image is a cut-out without a background")
 
 
 def _finish(

@@ -183,9 +183,8 @@ def background_of(
     if background_image is not None:
         return fitting.cover(background_image, placement.canvas, "center")
     if params.bg_blur:
-        # Where the source is transparent, there is nothing of the background either.
-        seen = np.maximum(alpha, 255 - source.pixels[..., 3]) if source.has_alpha else alpha
-        blurred = compositing.blur_background(source.rgb, seen, params.bg_blur)
+        hidden = hidden_background(source, alpha)
+        blurred = compositing.blur_background(source.rgb, hidden, params.bg_blur)
         if placement.keeps_pixels:
             return crop_or_pad(blurred, placement.frame(), repeat_edge=True)
         return fitting.cover(blurred, placement.canvas, "center")
@@ -196,6 +195,14 @@ def background_of(
         return None
     channels = 3 if color[3] == 255 else 4
     return np.broadcast_to(np.array(color[:channels], np.uint8), (height, width, channels))
+
+
+def hidden_background(source: Picture, alpha: Mask) -> Mask:
+    """How far each pixel (H x W) shows something else than the background of `source`.
+
+    Where the source is transparent, there is nothing of the background either.
+    """
+    return np.maximum(alpha, 255 - source.pixels[..., 3]) if source.has_alpha else alpha
 
 
 def color_behind(params: BgRemovalParams) -> Color | None:

@@ -33,6 +33,8 @@ def books(session: Session) -> Rows:
     ledger.capture(session, captured.id, lease_owner=OWNER, now=NOON)
     ledger.capture(session, refunded.id, lease_owner=OWNER, now=NOON)
     refund = ledger.refund(session, refunded.id, now=NOON)
+    capture = capture_of(session, captured)
+    assert capture.id is not None
     assert refund.id is not None
     return {
         "account": account.id,
@@ -43,7 +45,7 @@ def books(session: Session) -> Rows:
         "released": released.id,
         "captured": captured.id,
         "refunded": refunded.id,
-        "capture": capture_of(session, captured).id,
+        "capture": capture.id,
         "refund": refund.id,
     }
 

@@ -1,4 +1,4 @@
-"""Clicks that exclude, and contradictory ones."""
+"""Clicks that exclude, contradictory ones, and clicks in dark photos."""
 
 import cv2
 import numpy as np
@@ -10,6 +10,7 @@ from ml.pixels import Picture
 from tests.ml.truth.selections import overlap
 from tests.support.ml.contexts import Calm
 from tests.support.ml.cutouts import engines
+from tests.support.ml.photos import photo
 
 
 def test_a_click_that_excludes_what_is_not_selected_anyway_changes_nothing() -> None:
@@ -28,3 +29,15 @@ def test_one_point_cannot_be_on_the_object_and_off_it() -> None:
     source = Picture(np.full((60, 80, 3), 120, np.uint8), "png")
     with pytest.raises(BadParameter, match="both as 1 and as 0"):
         selecting.select_objects(source, [((20.0, 20.0, 1), (20.0, 20.0, 0))], None, Calm(engines=engines()))
+
+
+def test_a_dark_photo_gives_the_selection_of_the_ordinary_one() -> None:
+    astronaut = photo("astronaut")
+    context = Calm(engines=engines())
+    ordinary, dark = (
+        selecting.select_objects(Picture(pixels, "png"), [((217.0, 126.0, 1),)], None, context)
+        for pixels in (astronaut, cv2.convertScaleAbs(astronaut, alpha=0.08))
+    )
+    assert overlap(dark.mask, ordinary.mask) > 0.9
+    confidence = dark.confidence(dark.candidates[0])
+    assert confidence == pytest.approx(ordinary.confidence(ordinary.candidates[0]), abs=0.1)

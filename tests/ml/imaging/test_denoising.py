@@ -129,3 +129,21 @@ def test_grey_texture_and_text_are_not_taken_for_noise(name: str) -> None:
 
 def grey_photo(name: str) -> Pixels:
     return np.ascontiguousarray(np.dstack([getattr(skimage.data, name)()] * 3))
+
+
+def _patterns() -> dict[str, Pixels]:
+    y, x = np.mgrid[:256, :384]
+    grey = {
+        "cloth": 128 + 12 * np.sin(2 * np.pi * x / 3) * np.sin(2 * np.pi * y / 3),
+        "hatching": 255 * ((x + y) % 3 > 0),
+        "hard stripes": 30 + 200 * (np.sin(1.9 * x) + np.sin(1.3 * y + 0.4 * x) > 0),
+        "dithering": 255 * np.array(Image.fromarray(photo("coffee")[:256, :384]).convert("1")),
+    }
+    weave = np.where(((7 * x + 13 * y) % 5 < 2)[..., None], (90, 20, 220), (240, 200, 120))
+    pictures = {name: np.repeat(shades[..., None], 3, axis=2) for name, shades in grey.items()}
+    return {name: pixels.astype(np.uint8) for name, pixels in (pictures | {"weave": weave}).items()}
+
+
+@pytest.mark.parametrize("name", ["cloth", "hatching", "hard stripes", "dithering", "weave"])
+def test_fine_patterns_are_not_noise(name: str) -> None:
+    assert denoising.noise_deviation(_patterns()[name]) < denoising.NOISY

@@ -28,8 +28,14 @@ def from_file(mask: Pixels | Mask, width: int, height: int, mode: MaskMode = "au
 
 class TestFiles:
     def test_grey_values_are_used_as_mask_strengths(self) -> None:
-        ramp = np.tile(np.arange(200, dtype=np.uint8), (50, 1))
+        ramp = np.tile(np.arange(8, 208, dtype=np.uint8), (50, 1))
         assert np.array_equal(from_file(ramp, 200, 50), ramp)
+
+    def test_noise_in_black_and_white_is_removed(self) -> None:
+        true = np.zeros((90, 120), np.uint8)
+        true[20:60, 30:80] = 255
+        noise = np.random.default_rng(5).integers(0, 8, true.shape).astype(np.uint8)
+        assert np.array_equal(from_file(np.where(true > 0, true - noise, noise), 120, 90), true)
 
     def test_transparency_weakens_white(self) -> None:
         pixels = np.full((20, 30, 4), 255, np.uint8)

@@ -211,6 +211,9 @@ def test_a_finished_cutout_stays_as_it_is() -> None:
     (warning,) = answer.warnings
     assert "cut-out already" in warning
     assert answer.model is None
+    with pytest.raises(BadParameter, match="without a background") as refused:
+        call(png_bytes(source), bg_blur="30")
+    assert refused.value.name == "bg_blur"
 
 
 def test_a_small_hole_stays_open() -> None:

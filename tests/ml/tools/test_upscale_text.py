@@ -98,3 +98,21 @@ def test_a_grey_line_beside_black_text_stays_grey_and_even() -> None:
     darkest = result[36:52, 60:700].min(axis=(0, 2))  # of each column, across the frame's upper line
     assert darkest.min() >= 140
     assert np.ptp(darkest) <= 15
+
+
+@pytest.mark.parametrize("scale", [2, 4])
+def test_letters_on_transparency_keep_their_opacity(scale: int) -> None:
+    page = Image.new("L", (4 * 112, 4 * 48), 0)
+    font = ImageFont.load_default(4 * 14)
+    for row, line in enumerate(("Sale 50% off", "Quick fox @ 12")):
+        ImageDraw.Draw(page).text((16, 80 * row), line, fill=255, font=font)
+    small, original = (
+        np.asarray(page.resize((112 * by, 48 * by), Image.Resampling.BOX)) for by in (1, scale)
+    )
+    red = np.full((48, 112, 3), (200, 30, 30), np.uint8)
+    alpha = enlarge(np.dstack([red, small]), scale=scale).pixels[..., 3]
+    assert alpha.mean() == pytest.approx(small.mean(), rel=0.08)
+    gain = peak_signal_noise_ratio(original, alpha) - peak_signal_noise_ratio(
+        original, by_lanczos(small, scale)
+    )
+    assert gain > 2

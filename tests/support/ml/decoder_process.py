@@ -5,6 +5,7 @@ import resource
 import struct
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -41,14 +42,16 @@ class DecoderProcess:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._process.communicate()  # it ends with its input
+        self._errors.close()
 
     def decode(self, content: bytes) -> Verdict:
         try:
             _send(self._process.stdin, content)
             return Verdict(**json.loads(_receive(self._process.stdout)))
         except (EOFError, OSError):
-            _, errors = self._process.communicate()
-            message = f"ended with code {self._process.returncode}: {errors.decode()[-2000:]}"
+            self._process.communicate()
+            self._errors.seek(0)
+            message = f"ended with code {self._process.returncode}: {self._errors.read().decode()[-2000:]}"
             self._start()
             return Verdict("crash", False, message, 0.0, 0)
 
@@ -58,7 +61,9 @@ class DecoderProcess:
     def _start(self) -> None:
         command = [sys.executable, "-m", "tests.support.ml.decoder_process"]
         root = Path(__file__).parents[3]
-        self._process = subprocess.Popen(command, cwd=root, stdin=PIPE, stdout=PIPE, stderr=PIPE)
+        # A file, because decoders write so much about damaged files that a pipe that nobody reads fills up.
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - it is closed with the process
+        self._process = subprocess.Popen(command, cwd=root, stdin=PIPE, stdout=PIPE, stderr=self._errors)
 
 
 def _send(stream: IO[bytes] | None, content: bytes) -> None:
