@@ -60,6 +60,8 @@ class BatchSource:
     image_id: str | None = None
     url: str | None = None
     error: Exception | None = None
+    #: The stored image was uploaded for this batch only: it is deleted once it is done.
+    is_own: bool = False
 
 
 @dataclass(frozen=True)
@@ -266,7 +268,7 @@ class _Accepting:
                 status=ItemStatus.QUEUED if error is None else ItemStatus.FAILED,
                 url=source.url,
                 source_id=stored[position].id if position in stored else source.image_id,
-                is_source_own=source.image_id is None,
+                is_source_own=source.image_id is None or source.is_own,
                 source_expires_at=expiries.get(source.image_id or ""),
                 error=None if error is None else json.dumps(response_bodies.error_fields(error)),
                 finished_at=None if error is None else self.now,

@@ -84,8 +84,7 @@ async def read_batch_form(request: Request, services: Services, account_id: str,
     callback_url = texts.get(forms.CALLBACK_URL) or None
     if callback_url is not None:
         services.webhook_sender.check_url(callback_url, forms.CALLBACK_URL)
-    listed = await asyncio.to_thread(_steps, texts)
-    listed = [await _with_mask_mode(services, account_id, step) for step in listed]
+    listed = await read_steps(services, account_id, texts)
     if ARCHIVE_FIELD in files:
         sources = await asyncio.to_thread(_of_archive, files[ARCHIVE_FIELD][0])
     elif IMAGES_FIELD in files:
@@ -93,6 +92,17 @@ async def read_batch_form(request: Request, services: Services, account_id: str,
     else:
         sources = await asyncio.to_thread(_of_names, sent[0], texts[sent[0]])
     return BatchForm(listed, sources, retention, callback_url)
+
+
+async def read_steps(
+    services: Services, account_id: str, texts: dict[str, str], *, all_ids: bool = False
+) -> list[BatchStep]:
+    """The steps of the form's texts. Raises `InvalidParameter`, `NotFound`.
+
+    `all_ids`: each of a tool's further files may be the id of a stored image, `<file>_id`, as in the editor.
+    """
+    listed = await asyncio.to_thread(_steps, texts, all_ids=all_ids)
+    return [await _with_mask_mode(services, account_id, step) for step in listed]
 
 
 async def _read(request: Request, spool: Spool) -> tuple[dict[str, str], dict[str, list[Part]]]:
@@ -139,18 +149,21 @@ async def _read_json(request: Request) -> dict[str, str]:
     return read.texts
 
 
-def _steps(texts: dict[str, str]) -> list[BatchStep]:
+def _steps(texts: dict[str, str], *, all_ids: bool = False) -> list[BatchStep]:
     """For a thread: strokes may be long."""
     own = {name: text for name, text in texts.items() if name not in _OWN_TEXTS}
     if texts.get(TOOL_FIELD) and texts.get(STEPS_FIELD):
         raise InvalidParameter(STEPS_FIELD, f"{STEPS_FIELD}: send either {TOOL_FIELD} or {STEPS_FIELD}.")
     if texts.get(TOOL_FIELD):
-        listed = [_step(texts[TOOL_FIELD], own)]
+        listed = [_step(texts[TOOL_FIELD], own, all_ids=all_ids)]
     elif texts.get(STEPS_FIELD):
         for name in own:
             shown = name[:_SHOWN_LENGTH]
             raise InvalidParameter(shown, f"{shown}: with {STEPS_FIELD}, parameters are part of a step.")
-        listed = [_numbered_step(number, each) for number, each in enumerate(_sent_steps(texts[STEPS_FIELD]))]
+        listed = [
+            _numbered_step(number, each, all_ids=all_ids)
+            for number, each in enumerate(_sent_steps(texts[STEPS_FIELD]))
+        ]
     else:
         raise InvalidParameter(TOOL_FIELD, f"{TOOL_FIELD}: send {TOOL_FIELD} or {STEPS_FIELD}.")
     if len(steps.to_json(listed)) > steps.BYTES_MAX:
@@ -171,10 +184,10 @@ def _sent_steps(text: str) -> list[_SentStep]:
         raise InvalidParameter(STEPS_FIELD, message) from None
 
 
-def _numbered_step(number: int, sent: _SentStep) -> BatchStep:
+def _numbered_step(number: int, sent: _SentStep, *, all_ids: bool) -> BatchStep:
     try:
         texts = {name: text for name, each in sent.params.items() if (text := _text(name, each))}
-        return _step(sent.tool, texts)
+        return _step(sent.tool, texts, all_ids=all_ids)
     except InvalidParameter as error:
         raise InvalidParameter(STEPS_FIELD, f"{STEPS_FIELD}: in step {number + 1}, {error.message}") from None
 
@@ -196,11 +209,11 @@ def _text(name: str, value: Any) -> str:
     raise InvalidParameter(shown, f"{shown} must be a text, a number, true, false, a list or null.")
 
 
-def _step(tool_name: str, texts: dict[str, str]) -> BatchStep:
+def _step(tool_name: str, texts: dict[str, str], *, all_ids: bool) -> BatchStep:
     tool = TOOLS.get(tool_name)
     if tool is None:
         raise InvalidParameter(TOOL_FIELD, f"{TOOL_FIELD}: must be one of {', '.join(TOOLS)}.")
-    id_fields = _id_fields(tool)
+    id_fields = _id_fields(tool, all_ids=all_ids)
     names = forms.parameter_names(tool.params)
     stored_ids = {}
     params = {}
@@ -228,9 +241,12 @@ async def _with_mask_mode(services: Services, account_id: str, step: BatchStep) 
     return replace(step, params=params)
 
 
-def _id_fields(tool: Tool) -> dict[str, str]:
+def _id_fields(tool: Tool, *, all_ids: bool = False) -> dict[str, str]:
     """The tool's files by the name of the field that takes a stored image's id instead."""
-    return {field.id_field: field.name for field in tool.files if field.id_field is not None}
+    named = {field.id_field: field.name for field in tool.files if field.id_field is not None}
+    if not all_ids:
+        return named
+    return named | {f"{field.name}_id": field.name for field in tool.files if field.id_field is None}
 
 
 def _retention(text: str) -> timedelta:

@@ -30,7 +30,10 @@ def drop(page: Page, *names: str) -> None:
             canvas.getContext("2d").fillRect(5, 5, 30, 20);
             const content = await canvas.convertToBlob({ type: "image/png" });
             const data = new DataTransfer();
-            for (const name of names) data.items.add(new File([content], name, { type: "image/png" }));
+            for (const name of names) {
+                const type = name.endsWith(".png") ? "image/png" : "text/plain";
+                data.items.add(new File([content], name, { type }));
+            }
             window.dispatchEvent(new DragEvent("drop", { dataTransfer: data, cancelable: true }));
         }""",
         list(names),
@@ -62,29 +65,30 @@ def test_recent_pictures_have_name_and_expiry_and_can_be_deleted(
     assert page.evaluate("fetch('/editor/projects').then((answer) => answer.json())")["data"] == []
 
 
-def test_of_several_dropped_pictures_one_is_chosen(page: Page, server: RunningServer) -> None:
+def test_several_dropped_pictures_become_a_batch_of_which_one_can_be_opened(
+    page: Page, server: RunningServer
+) -> None:
     sign_in(page, server, server.new_customer())
     editor = Editor(page, server)
-    drop(page, "first.png", "second.png", "third.png")
-    dialog = page.get_by_role("dialog", name="Choose a picture")
-    expect(dialog.get_by_role("heading")).to_have_text("3 files were dropped")
-    expect(page.locator(".workplace")).to_be_hidden()
-    assert_accessible(page)
-    dialog.get_by_role("button", name="second.png").click()
+    drop(page, "first.png", "second.png", "notes.txt", "third.png")
+    expect(page.locator(".batch-item .name")).to_have_text(["first.png", "second.png", "third.png"])
+    expect(page.locator(".start-screen")).to_be_hidden()
+    page.get_by_role("button", name="Open only second.png in the editor").click()
     editor.shown()
-    expect(dialog).to_have_count(0)
+    expect(page.locator(".batch")).to_be_hidden()
     listed = page.evaluate("fetch('/editor/projects').then((answer) => answer.json())")["data"]
     assert [project["name"] for project in listed] == ["second.png"]
 
 
-def test_the_front_page_says_that_it_opens_one_picture(page: Page, server: RunningServer) -> None:
+def test_several_pictures_dropped_on_the_front_page_become_a_batch(page: Page, server: RunningServer) -> None:
     page.goto(server.address)
-    drop(page, "first.png", "second.png")
-    expect(page.locator("[data-drop] output")).to_have_text(re.compile("One picture at a time"))
     expect(page.get_by_role("link", name="Get an API key")).to_have_attribute(
         "href", "/signup?next=/app/dashboard"
     )
     expect(page.get_by_role("link", name="Choose Standard")).to_have_attribute("href", "/signup?next=/plans")
+    drop(page, "first.png", "second.png")
+    page.wait_for_url(re.compile("/app/#batch$"))
+    expect(page.locator(".batch-item .name")).to_have_text(["first.png", "second.png"], timeout=20_000)
 
 
 def test_tasks_open_their_sample_with_their_tool(new_page: NewPage, server: RunningServer) -> None:

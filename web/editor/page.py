@@ -33,6 +33,7 @@ def _head(script: str) -> str:
     """The styles, and what the page will ask for first, so that the browser need not wait for the script."""
     return (
         f'<link rel="stylesheet" href="{static_files.address_of("editor/editor.css")}">'
+        f'<link rel="stylesheet" href="{static_files.address_of("editor/batch.css")}">'
         f'<link rel="modulepreload" href="{script}">'
         f'<link rel="preload" as="fetch" crossorigin href="{_SESSION}">'
     )

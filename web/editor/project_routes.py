@@ -62,10 +62,21 @@ async def open_project(
         owner = await access.ensure_session(request, owner)
         await unbilled_images.require_room(editor.services, owner)
         content, name, sample = await _read_image(request, name)
-        opening = _store_and_record(
-            editor, owner, owner.claimant(dependencies.address_of(request)), content, name, sample
-        )
-        return responses.success(request, await dependencies.while_connected(request, opening))
+        return await open_content(request, editor, owner, content, name, sample)
+
+
+async def open_content(
+    request: Request,
+    editor: EditorServices,
+    owner: ProjectOwner,
+    content: bytes,
+    name: str,
+    sample: str | None = None,
+) -> Response:
+    """Store an image and answer with a project of it. Admit it before."""
+    claimant = owner.claimant(dependencies.address_of(request))
+    opening = _store_and_record(editor, owner, claimant, content, name, sample)
+    return responses.success(request, await dependencies.while_connected(request, opening))
 
 
 async def _read_image(request: Request, name: str) -> tuple[bytes, str, str | None]:

@@ -4,8 +4,9 @@ import json
 from typing import Any
 
 from api import response_bodies
+from api.batches.steps import STEPS_MAX
 from api.calls.execution import CREDITS_PER_CALL
-from api.editor import guest_previews, rendering
+from api.editor import batch_uploads, guest_previews, rendering
 from api.editor.layers import BACKGROUND_ID, Layers, layers_of
 from api.editor.models import Project, Step
 from api.editor.owners import ProjectOwner
@@ -158,6 +159,10 @@ def limits(services: Services) -> dict[str, int]:
         "selectionPoints": selection_prompts.MAX_POINTS,
         "retentionHours": round(services.retention.total_seconds() / 3600),
         "creditsPerRun": CREDITS_PER_CALL,
+        "batchPictures": batch_uploads.PICTURES_MAX,
+        "batchSteps": STEPS_MAX,
+        "pieceFiles": batch_uploads.FILES_MAX,
+        "pieceBytes": batch_uploads.PIECE_BYTES,
     }
 
 

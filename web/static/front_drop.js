@@ -1,4 +1,4 @@
-// The drop area of the front page: opens a picture in the editor.
+// The drop area of the front page: opens a picture, or a batch of several, in the editor.
 
 import { ApiClient } from "./editor/api.js";
 
@@ -11,6 +11,17 @@ function say(text) {
   if (status) status.textContent = text;
 }
 
+/**
+ * Hands several pictures over to the editor's batch tab.
+ * @param {File[]} files
+ */
+async function openBatch(files) {
+  const { keepDraft } = await import("./editor/batch/kept_files.js");
+  const pictures = files.map((file) => ({ file, name: file.name }));
+  if (await keepDraft({ pictures, steps: [] })) window.location.assign("/app/#batch");
+  else say("Open the editor, and drop them there.");
+}
+
 /** @param {File[]} files */
 async function open(files) {
   const pictures = files.filter(
@@ -18,8 +29,8 @@ async function open(files) {
   );
   if (!files.length) return;
   if (!pictures.length) return say("This is not a picture.");
-  if (pictures.length > 1) return say("One picture at a time, please: drop the one to start with.");
   say("Opening …");
+  if (pictures.length > 1) return openBatch(pictures);
   try {
     const client = new ApiClient(window.fetch.bind(window));
     const { limits } = await client.session();

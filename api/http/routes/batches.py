@@ -6,18 +6,25 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from sqlmodel import Session
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
-from api.batches import acceptance, results
+from api.batches import acceptance
 from api.batches import service as batches
 from api.batches.acceptance import BatchRequest
 from api.batches.descriptions import describe
 from api.batches.models import BatchStatus, ItemStatus
-from api.batches.results import ResultRow
 from api.calls import admission
 from api.calls.types import CallResult
-from api.errors import NotFound
-from api.http import batch_forms, dependencies, forms, openapi, openapi_examples, page_queries, responses
+from api.http import (
+    batch_downloads,
+    batch_forms,
+    dependencies,
+    forms,
+    openapi,
+    openapi_examples,
+    page_queries,
+    responses,
+)
 from api.http.batch_schemas import (
     BatchData,
     BatchItemData,
@@ -212,20 +219,11 @@ async def show_items(request: Request, batch_id: str, caller: KeyHolder, service
 
 
 async def send_results(request: Request, batch_id: str, caller: KeyHolder, services: ServicesOf) -> Response:
-    rows = await _rows(services, caller.account_id, batch_id)
-    if not any(row.file for row in rows):
-        raise NotFound("The batch has no results yet, or they have expired.")
-    headers = _file_headers(f"{batch_id}.zip")
-    if request.method == "HEAD":
-        return Response(media_type="application/zip", headers=headers)
-    stream = results.archive(services.storage, rows)
-    return StreamingResponse(stream, media_type="application/zip", headers=headers)
+    return await batch_downloads.results(request, services, caller.account_id, batch_id)
 
 
 async def send_manifest(batch_id: str, caller: KeyHolder, services: ServicesOf) -> Response:
-    rows = await _rows(services, caller.account_id, batch_id)
-    content = await asyncio.to_thread(results.manifest, rows)
-    return Response(content, media_type="text/csv; charset=utf-8", headers=_file_headers("manifest.csv"))
+    return await batch_downloads.manifest(services, caller.account_id, batch_id)
 
 
 def _control(change: _Control) -> Callable[..., Awaitable[Response]]:
@@ -233,14 +231,3 @@ def _control(change: _Control) -> Callable[..., Awaitable[Response]]:
         return responses.success(request, await change(services, caller.account_id, batch_id))
 
     return run
-
-
-async def _rows(services: Services, account_id: str, batch_id: str) -> list[ResultRow]:
-    return await services.database.read(
-        lambda session: results.rows(session, batches.find(session, account_id, batch_id), services.clock())
-    )
-
-
-def _file_headers(name: str) -> dict[str, str]:
-    """Attachments, and never stored by a proxy. `name` is ours."""
-    return {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"}

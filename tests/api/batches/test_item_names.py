@@ -22,6 +22,27 @@ def test_the_name_of_a_file_has_no_folder_and_no_control_character(sent: str, na
 
 
 @pytest.mark.parametrize(
+    ("sent", "name"),
+    [
+        ("shoes/red 1.jpg", "shoes/red 1.jpg"),
+        ("C:\\shoes\\red.jpg", "shoes/red.jpg"),
+        ("/etc//../passwd", "etc/passwd"),
+        ("../../cat.jpg", "cat.jpg"),
+        (".../. ./cat.jpg.", "cat.jpg"),
+        ("a\0/\r\nb.jpg", "a/b.jpg"),
+        ("/..", "image-3"),
+        ("", "image-3"),
+        ("folder/" * 40 + "cat.jpg", "folder/" * 27 + "cat.jpg"),
+    ],
+)
+def test_the_path_of_a_file_keeps_its_folders_and_never_leads_out_of_them(sent: str, name: str) -> None:
+    path = item_names.of_path(sent, 2)
+    assert len(path) <= item_names.LENGTH_MAX
+    assert path.endswith(name)
+    assert ".." not in path.split("/")
+
+
+@pytest.mark.parametrize(
     ("url", "name"),
     [
         ("https://example.com/shop/caf%C3%A9.jpg?size=2", "café.jpg"),

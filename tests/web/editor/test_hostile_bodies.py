@@ -49,7 +49,7 @@ def test_invalid_json_is_4xx_on_every_route_that_accepts_json(
 ) -> None:
     place = f"/editor/projects/{member.open_sample()['id']}"
     refused(member, "/editor/projects", content, status)
-    for path in (f"{place}/runs", f"{place}/overlay"):
+    for path in (f"{place}/runs", f"{place}/overlay", "/editor/batches", "/editor/batches/quote"):
         refused(member, path, content, 400, 413, 422)
     refused(member, "/editor/keys", content.replace(b"sample", b"name"), 400, 413, 422)
 

@@ -36,14 +36,14 @@ export class ApiClient {
 
   /** @returns {Promise<Session>} */
   async session() {
-    const session = await this.#send("GET", "/editor/session");
+    const session = await this.send("GET", "/editor/session");
     this.csrfToken = session.csrfToken;
     return session;
   }
 
   /** @returns {Promise<ListedProject[]>} */
   projects() {
-    return this.#send("GET", "/editor/projects");
+    return this.send("GET", "/editor/projects");
   }
 
   /**
@@ -51,7 +51,7 @@ export class ApiClient {
    * @returns {Promise<Project>}
    */
   project(id) {
-    return this.#send("GET", `/editor/projects/${encodeURIComponent(id)}`);
+    return this.send("GET", `/editor/projects/${encodeURIComponent(id)}`);
   }
 
   /**
@@ -59,7 +59,7 @@ export class ApiClient {
    * @returns {Promise<Project>}
    */
   openSample(name) {
-    return this.#send("POST", "/editor/projects", { body: { sample: name } });
+    return this.send("POST", "/editor/projects", { body: { sample: name } });
   }
 
   /**
@@ -68,7 +68,7 @@ export class ApiClient {
    */
   openFile(file) {
     const name = file.name || "picture";
-    return this.#send("POST", `/editor/projects?name=${encodeURIComponent(name)}`, {
+    return this.send("POST", `/editor/projects?name=${encodeURIComponent(name)}`, {
       body: fileForm(file, name),
     });
   }
@@ -78,12 +78,12 @@ export class ApiClient {
    * @returns {Promise<{ imageId: string, thumbnailUrl: string, previewUrl: string }>}
    */
   storeBackground(file) {
-    return this.#send("POST", "/editor/backgrounds", { body: fileForm(file, file.name || "background") });
+    return this.send("POST", "/editor/backgrounds", { body: fileForm(file, file.name || "background") });
   }
 
   /** @returns {Promise<{ imageId: string, thumbnailUrl: string, previewUrl: string }[]>} */
   backgrounds() {
-    return this.#send("GET", "/editor/backgrounds");
+    return this.send("GET", "/editor/backgrounds");
   }
 
   /**
@@ -91,12 +91,12 @@ export class ApiClient {
    * @returns {Promise<{ colors: string[] }>}
    */
   setBrandColors(colors) {
-    return this.#send("PUT", "/editor/brand-colors", { body: { colors } });
+    return this.send("PUT", "/editor/brand-colors", { body: { colors } });
   }
 
   /** @param {string} id */
   deleteProject(id) {
-    return this.#send("DELETE", `/editor/projects/${encodeURIComponent(id)}`);
+    return this.send("DELETE", `/editor/projects/${encodeURIComponent(id)}`);
   }
 
   /**
@@ -104,7 +104,7 @@ export class ApiClient {
    * @param {string} stepId
    */
   setCurrentStep(id, stepId) {
-    return this.#send("PUT", `/editor/projects/${id}/current`, { body: { stepId } });
+    return this.send("PUT", `/editor/projects/${id}/current`, { body: { stepId } });
   }
 
   /**
@@ -116,7 +116,7 @@ export class ApiClient {
    */
   addLook(id, stepId, params) {
     const body = { stepId, params };
-    return this.#send("POST", `/editor/projects/${id}/looks`, { body, keepalive: true });
+    return this.send("POST", `/editor/projects/${id}/looks`, { body, keepalive: true });
   }
 
   /**
@@ -126,7 +126,7 @@ export class ApiClient {
    * @returns {Promise<{ step: Step }>}
    */
   renderLook(id, stepId) {
-    return this.#send("POST", `/editor/projects/${id}/steps/${stepId}/rendering`);
+    return this.send("POST", `/editor/projects/${id}/steps/${stepId}/rendering`);
   }
 
   /**
@@ -135,7 +135,7 @@ export class ApiClient {
    * @returns {Promise<{ key: string }>}
    */
   createKey(name) {
-    return this.#send("POST", "/editor/keys", { body: { name } });
+    return this.send("POST", "/editor/keys", { body: { name } });
   }
 
   /**
@@ -147,7 +147,7 @@ export class ApiClient {
    */
   startRun(id, body, idempotencyKey) {
     const headers = { "Idempotency-Key": idempotencyKey };
-    return this.#send("POST", `/editor/projects/${id}/runs`, { body, headers });
+    return this.send("POST", `/editor/projects/${id}/runs`, { body, headers });
   }
 
   /**
@@ -158,7 +158,7 @@ export class ApiClient {
    * @returns {Promise<Run>}
    */
   watchRun(id, runId, seen) {
-    return this.#send("GET", `/editor/projects/${id}/runs/${runId}?seen=${seen}`);
+    return this.send("GET", `/editor/projects/${id}/runs/${runId}?seen=${seen}`);
   }
 
   /**
@@ -167,7 +167,7 @@ export class ApiClient {
    * @returns {Promise<Run>}
    */
   cancelRun(id, runId) {
-    return this.#send("DELETE", `/editor/projects/${id}/runs/${runId}`);
+    return this.send("DELETE", `/editor/projects/${id}/runs/${runId}`);
   }
 
   /**
@@ -177,7 +177,7 @@ export class ApiClient {
    * @returns {Promise<{ expectedSeconds: number | null }>}
    */
   expectation(id, body) {
-    return this.#send("POST", `/editor/projects/${id}/expectation`, { body });
+    return this.send("POST", `/editor/projects/${id}/expectation`, { body });
   }
 
   /**
@@ -186,7 +186,7 @@ export class ApiClient {
    * @param {string} stepId
    */
   prepareSelection(id, stepId) {
-    return this.#send("POST", `/editor/projects/${id}/encoding`, { body: { stepId } });
+    return this.send("POST", `/editor/projects/${id}/encoding`, { body: { stepId } });
   }
 
   /**
@@ -198,7 +198,7 @@ export class ApiClient {
    * @returns {Promise<{ mask: string, confidence: number | null, bbox: [number, number, number, number] }>}
    */
   overlay(id, stepId, params, signal) {
-    return this.#send("POST", `/editor/projects/${id}/overlay`, { body: { stepId, params }, signal });
+    return this.send("POST", `/editor/projects/${id}/overlay`, { body: { stepId, params }, signal });
   }
 
   /**
@@ -216,6 +216,7 @@ export class ApiClient {
   }
 
   /**
+   * Asks one of the server's routes. Rejects with an `ApiError`.
    * @param {string} method
    * @param {string} path
    * @param {object} [options]
@@ -225,7 +226,7 @@ export class ApiClient {
    * @param {boolean} [options.keepalive] whether the request is sent even if the page is left meanwhile
    * @returns {Promise<any>} the answer's `data`
    */
-  async #send(method, path, { body, headers = {}, signal, keepalive = false } = {}) {
+  async send(method, path, { body, headers = {}, signal, keepalive = false } = {}) {
     const isJson = body !== undefined && !(body instanceof FormData);
     const response = await this.#fetch(path, {
       method,

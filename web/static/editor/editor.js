@@ -1,5 +1,6 @@
 // Puts the editor together: start screen, tools, stage, panel, bars; and the actions that involve several of them.
 
+import { BatchTab } from "./batch/batch_tab.js";
 import { BrandColors } from "./brand_colors.js";
 import { Composer } from "./composer.js";
 import { showApi, showHelp } from "./dialogs.js";
@@ -18,13 +19,7 @@ import { hintScrolling } from "./scroll_hint.js";
 import { Stage } from "./stage.js";
 import { StartScreen } from "./start_screen.js";
 import { sweep } from "./sweep.js";
-import { BgRemoval } from "./tools/bg_removal.js";
-import { Brush } from "./tools/brush.js";
-import { Crop } from "./tools/crop.js";
-import { GenerativeExpand } from "./tools/generative_expand.js";
-import { GenerativeFill } from "./tools/generative_fill.js";
-import { MagicSelect } from "./tools/magic_select.js";
-import { Upscale } from "./tools/upscale.js";
+import { TOOLS } from "./tools/all_tools.js";
 import { TOOL_NAMES } from "./tool_names.js";
 import { suggestFormat, TopBar } from "./topbar.js";
 import { needsLargerPreview } from "./view.js";
@@ -35,20 +30,6 @@ import { WorkMarks } from "./work_marks.js";
 /** @import { Tool } from "./tools/tool.js" */
 /** @import { Picture } from "./images.js" */
 /** @import { Cutout, Fields, KeptSelection, RunRequest, Size, Step, View } from "./types.js" */
-
-/**
- * The tools that the editor has a panel for, by the server's name of each.
- * @type {Record<string, (editor: Editor) => Tool>}
- */
-const TOOLS = {
-  "bg-removal": (editor) => new BgRemoval(editor),
-  upscale: (editor) => new Upscale(editor),
-  "generative-fill": (editor) => new GenerativeFill(editor),
-  "generative-expand": (editor) => new GenerativeExpand(editor),
-  "magic-select": (editor) => new MagicSelect(editor),
-  crop: (editor) => new Crop(editor),
-  brush: (editor) => new Brush(editor),
-};
 
 /** Tools whose results are worth a look at what has changed. */
 const SWEPT_TOOLS = ["bg-removal", "upscale", "generative-fill", "magic-select"];
@@ -100,6 +81,7 @@ export class Editor {
     this.topbar = new TopBar(this);
     this.filmstrip = new Filmstrip(model);
     this.startScreen = new StartScreen(this);
+    this.batch = new BatchTab(this);
     this.nextSteps = new NextSteps(this);
     this.rail = this.#buildRail();
     this.workplace = el(
@@ -115,6 +97,7 @@ export class Editor {
       this.topbar.element,
       this.startScreen.element,
       this.workplace,
+      this.batch.element,
       this.messages.element,
     );
     this.marks = new WorkMarks(this);

@@ -181,6 +181,10 @@ const ICONS = {
   turnRight: "M20 4v5h-5M19 9a8 8 0 1 0 1 6",
   flipH: "M12 3v18M9 7L3 17h6zM15 7l6 10h-6z",
   flipV: "M3 12h18M7 9L17 3v6zM7 15l10 6v-6z",
+  batch: "M8 4h11a1 1 0 0 1 1 1v11M4 8h11a1 1 0 0 1 1 1v10a1 1 0 0 1-1 1H5a1 1 0 0 1-1-1z",
+  folder: "M3 6a1 1 0 0 1 1-1h5l2 2h9a1 1 0 0 1 1 1v10a1 1 0 0 1-1 1H4a1 1 0 0 1-1-1z",
+  up: "M12 19V5M6 11l6-6 6 6",
+  down: "M12 5v14M6 13l6 6 6-6",
   plus: "M12 5v14M5 12h14",
   minus: "M5 12h14",
 };

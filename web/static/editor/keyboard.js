@@ -28,7 +28,7 @@ export class Keyboard {
   /** @param {KeyboardEvent} event */
   #down(event) {
     const { editor } = this;
-    if (document.querySelector("dialog[open]") || !editor.model.step) {
+    if (document.querySelector("dialog[open]") || editor.batch.isShown || !editor.model.step) {
       if (event.key === "?" && !isTyping(event)) editor.showHelp();
       return;
     }

@@ -99,6 +99,21 @@ export function lookFields(fields) {
 }
 
 /**
+ * The fields without those that have no effect beside the others: the server refuses them.
+ * @param {Fields} fields
+ * @returns {Fields}
+ */
+export function effective(fields) {
+  const hasShadow = fields.shadow === "drop" || fields.shadow === "contact";
+  const idle = [
+    ...(hasShadow ? [] : ["shadow_opacity", "shadow_color", "shadow_blur"]),
+    ...(fields.shadow === "drop" ? [] : ["shadow_x", "shadow_y"]),
+    ...(fields.outline_width ? [] : ["outline_color"]),
+  ];
+  return Object.fromEntries(Object.entries(fields).filter(([name]) => !idle.includes(name)));
+}
+
+/**
  * A color as a canvas takes it: the API accepts hexadecimal digits without "#", too.
  * @param {string} color
  */

@@ -23,13 +23,14 @@ export async function start(root) {
       sleep,
       announce: (projectId) => tabs.postMessage(projectId),
     });
-    new Editor(root, model);
+    const editor = new Editor(root, model);
     tabs.addEventListener("message", ({ data }) => data === model.project?.id && model.synchronize());
     document.addEventListener("visibilitychange", () => !document.hidden && model.synchronize());
     window.addEventListener("focus", () => model.synchronize());
     window.addEventListener("popstate", () => model.navigate());
     window.addEventListener("online", () => model.resumeRun());
-    await model.resume();
+    if (model.batchPlace) await editor.batch.navigate();
+    else await model.resume();
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
     const retry = el("button", { type: "button", onclick: () => window.location.reload() }, "Try again");

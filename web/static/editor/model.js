@@ -21,6 +21,7 @@ import { credits } from "./words.js";
 
 const PROJECT_KEY = "bgeraser.project";
 const TOOL_KEY = "bgeraser.tool";
+const BATCH_PLACE = /^batch(_\w+)?$/;
 
 /**
  * What the model uses of the browser. It is passed in, so that the model runs without one.
@@ -110,6 +111,20 @@ export class Model extends EventTarget {
     return this.isGuest && this.project !== null && !this.project.sample;
   }
 
+  /** What the page's address names of the batches: "batch" for a new one, the id of another one, else "". */
+  get batchPlace() {
+    const place = this.location.hash.slice(1);
+    return BATCH_PLACE.test(place) ? place : "";
+  }
+
+  /**
+   * Enters a place into the browser's history, without loading anything.
+   * @param {string} place "" for the start screen
+   */
+  setPlace(place) {
+    if (this.location.hash.slice(1) !== place) this.#setHash("pushState", place && `#${place}`);
+  }
+
   /** Where to return to: a mailed link may be opened in a tab that knows nothing of the picture. */
   get ownAddress() {
     return this.project ? `/app/#${this.project.id}` : "/app/";
@@ -157,17 +172,17 @@ export class Model extends EventTarget {
 
   /** @param {File} file */
   async openFile(file) {
-    await this.#open(() => this.client.openFile(file));
+    await this.openWith(() => this.client.openFile(file));
   }
 
   /** @param {string} name */
   async openSample(name) {
-    await this.#open(() => this.client.openSample(name));
+    await this.openWith(() => this.client.openSample(name));
   }
 
   /** @param {string} id */
   async openProject(id) {
-    await this.#open(() => this.client.project(id));
+    await this.openWith(() => this.client.project(id));
   }
 
   /** Opens the project named in the address, or the last one of this tab; whether there was one. */
@@ -220,7 +235,8 @@ export class Model extends EventTarget {
   /** Follows the browser's Back and Forward buttons: to the start screen, or to another project. */
   async navigate() {
     const id = this.location.hash.slice(1);
-    if (id === (this.project?.id ?? "")) return;
+    this.emit("place");
+    if (this.batchPlace || id === (this.project?.id ?? "")) return;
     if (this.run && this.project) {
       this.#setHash("pushState", `#${this.project.id}`);
       this.#askToWait(this.run);
@@ -281,8 +297,11 @@ export class Model extends EventTarget {
     this.emit("notice", `${project.name} was deleted or has expired.`);
   }
 
-  /** @param {() => Promise<Project>} load */
-  async #open(load) {
+  /**
+   * Opens the project that this loads or creates.
+   * @param {() => Promise<Project>} load
+   */
+  async openWith(load) {
     if (this.isOpening) return;
     if (this.run) {
       this.#askToWait(this.run);
@@ -318,7 +337,7 @@ export class Model extends EventTarget {
   /** @param {"pushState" | "replaceState"} how */
   #forgetProject(how) {
     this.storage.removeItem(PROJECT_KEY);
-    this.#setHash(how, "");
+    if (!this.batchPlace) this.#setHash(how, "");
   }
 
   /**

@@ -71,7 +71,11 @@ export class NextSteps {
     const buttons = this.#buttonsFor(made);
     if (!buttons.length) return;
     this.stepId = made.id;
-    const following = [...buttons, this.#button("Download", () => this.editor.topbar.download.show())];
+    const following = [
+      ...buttons,
+      this.#button("Same for many", () => void this.editor.batch.open("batch"), "A batch with these steps"),
+      this.#button("Download", () => this.editor.topbar.download.show()),
+    ];
     keepFocus(this.row, () => this.row.replaceChildren(...following), this.editor.stage.element);
     this.element.hidden = false;
   }

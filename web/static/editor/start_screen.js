@@ -1,5 +1,6 @@
 // The start screen: open a picture by drop, paste, file, camera, or choose a sample or a recent project.
 
+import { dropped, isPicture } from "./batch/files.js";
 import { el, icon, iconButton } from "./elements.js";
 
 /** @import { Editor } from "./editor.js" */
@@ -9,8 +10,6 @@ const MEBIBYTE = 1024 * 1024;
 export const ACCEPTED_TYPES =
   "image/jpeg,image/png,image/webp,image/avif,image/heic,image/heif,image/bmp,image/gif,image/tiff," +
   ".heic,.heif,.avif,.bmp,.tif,.tiff";
-
-const CHOICES_MAX = 12;
 
 /**
  * What people come for, each with a sample that shows it.
@@ -59,57 +58,22 @@ export class StartScreen {
   }
 
   /**
-   * Opens one picture. Of several nothing is opened until one is chosen.
-   * @param {File[]} files
+   * Opens one picture. Several, and folders, become a batch.
+   * @param {ReturnType<typeof dropped>} drop
    */
-  openOneOf(files) {
-    const pictures = files.filter(
-      (file) => file.type.startsWith("image/") || /\.(heic|heif|avif)$/i.test(file.name),
-    );
-    if (files.length > 1 && !pictures.length) {
+  async receive(drop) {
+    const { batch } = this.editor;
+    const pictures = drop.files.filter(isPicture);
+    if (drop.hasFolder || pictures.length > 1 || (batch.isShown && pictures.length)) {
+      await batch.add(await drop.all(this.model.limits.batchPictures));
+      return;
+    }
+    if (drop.files.length > 1 && !pictures.length) {
       this.model.emit("error", { message: "None of these files is a picture. Nothing was opened." });
       return;
     }
-    if (files.length <= 1 || pictures.length === 1) {
-      const file = pictures[0] ?? files[0];
-      if (file) this.open(file);
-      return;
-    }
-    const close = () => dialog.remove();
-    const dialog = el(
-      "dialog",
-      { class: "choice", "aria-label": "Choose a picture", onclose: close },
-      el("h2", {}, `${files.length} files were dropped`),
-      el("p", {}, "The editor works on one picture at a time. Which one is to be opened?"),
-      el(
-        "ul",
-        { class: "files" },
-        pictures.slice(0, CHOICES_MAX).map((file) =>
-          el(
-            "li",
-            {},
-            el(
-              "button",
-              {
-                type: "button",
-                class: "quiet",
-                onclick: () => {
-                  dialog.close();
-                  this.open(file);
-                },
-              },
-              file.name,
-            ),
-          ),
-        ),
-      ),
-      pictures.length > CHOICES_MAX
-        ? el("p", { class: "note" }, `And ${pictures.length - CHOICES_MAX} more.`)
-        : null,
-      el("button", { type: "button", class: "quiet", onclick: () => dialog.close() }, "Open none"),
-    );
-    this.editor.root.append(dialog);
-    dialog.showModal();
+    const file = pictures[0] ?? drop.files[0];
+    if (file) this.open(file);
   }
 
   /** @param {File} file */
@@ -162,7 +126,7 @@ export class StartScreen {
           "p",
           {},
           "Drop it anywhere, paste it, or choose a file: JPEG, PNG, WebP, AVIF, HEIC, BMP, GIF or TIFF, ",
-          `up to ${this.#maxMebibytes} MiB.`,
+          `up to ${this.#maxMebibytes} MiB. Several pictures or a folder become a batch.`,
         ),
         el(
           "div",
@@ -184,6 +148,12 @@ export class StartScreen {
             { type: "button", class: "quiet camera", onclick: () => this.cameraInput.click() },
             icon("camera"),
             "Camera",
+          ),
+          el(
+            "button",
+            { type: "button", class: "quiet", onclick: () => void this.editor.batch.open("batch") },
+            icon("batch"),
+            "Many pictures",
           ),
         ),
         this.opening,
@@ -323,12 +293,11 @@ export class StartScreen {
       if (!hasFiles(event)) return;
       event.preventDefault();
       setDepth(0);
-      this.openOneOf([...(event.dataTransfer?.files ?? [])]);
+      void this.receive(dropped(event.dataTransfer));
     });
     window.addEventListener("paste", (event) => {
-      const files = [...(event.clipboardData?.files ?? [])];
-      const pictures = files.filter((one) => one.type.startsWith("image/"));
-      if (pictures.length) this.openOneOf(pictures);
+      const pasted = dropped(event.clipboardData);
+      if (pasted.files.some(isPicture)) void this.receive(pasted);
     });
   }
 }

@@ -33,6 +33,7 @@ export class TopBar {
       class: "icon opener",
     });
     this.name = el("span", { class: "project-name" });
+    this.modes = this.#buildModes();
     this.account = el("span", { class: "account" });
     const zoom = el(
       "div",
@@ -63,6 +64,7 @@ export class TopBar {
         { class: "brand", href: "/", title: "bgeraser" },
         el("img", { src: "/static/icon.svg", alt: "bgeraser", width: 24, height: 24 }),
       ),
+      this.modes,
       this.openButton,
       this.name,
       this.editing,
@@ -74,6 +76,7 @@ export class TopBar {
     model.on("account", () => this.#showAccount());
     model.on("project", () => model.isGuest && this.#showAccount()); // the links lead back to it
     this.#showAccount();
+    this.showMode("picture");
     this.refresh();
   }
 
@@ -88,6 +91,28 @@ export class TopBar {
     this.redoButton.disabled = isBusy || !model.redoTarget;
     this.restartButton.disabled = isBusy || !step.parentId;
     this.compareButton.disabled = !this.editor.canCompare();
+  }
+
+  #buildModes() {
+    const { editor } = this;
+    const mode = (
+      /** @type {string} */ name,
+      /** @type {string} */ text,
+      /** @type {() => void} */ onclick,
+    ) => el("button", { type: "button", "data-mode": name, onclick }, text);
+    return el(
+      "nav",
+      { class: "modes segments", "aria-label": "Mode" },
+      mode("picture", "Picture", () => editor.batch.isShown && editor.batch.close()),
+      mode("batch", "Batch", () => !editor.batch.isShown && editor.batch.open("batch")),
+    );
+  }
+
+  /** @param {"picture" | "batch"} mode */
+  showMode(mode) {
+    for (const button of this.modes.querySelectorAll("button")) {
+      setPressed(button, button.dataset.mode === mode);
+    }
   }
 
   /** @param {boolean} isOn */

@@ -90,6 +90,12 @@ export interface Limits {
   selectionPoints: number;
   retentionHours: number;
   creditsPerRun: number;
+  /** Of one batch. */
+  batchPictures: number;
+  batchSteps: number;
+  /** Of one request that uploads pictures of a batch. */
+  pieceFiles: number;
+  pieceBytes: number;
 }
 
 export interface Session {
@@ -266,4 +272,62 @@ export interface Action {
   isHidden?: boolean;
   /** Instead of a run, for actions that cost nothing and change no picture. */
   act?: () => void;
+}
+
+/** A picture that a batch is to be made of. Once it was uploaded it has an id, or the code of its refusal. */
+export interface Picture {
+  file: File;
+  /** With its folders. */
+  name: string;
+  imageId?: string;
+  refused?: string;
+}
+
+export interface BatchStep {
+  tool: string;
+  params: Fields;
+}
+
+export type BatchStatus = "queued" | "running" | "paused" | "blocked" | "completed" | "cancelled";
+export type ItemStatus = "queued" | "running" | "succeeded" | "failed" | "cancelled";
+
+export interface Batch {
+  id: string;
+  status: BatchStatus;
+  /** The steps' tools, in order. */
+  tools: string[];
+  title: string;
+  total: number;
+  counts: Record<ItemStatus, number>;
+  creditsCharged: number;
+  /** The failed pictures that can be tried again. */
+  retryable: number;
+  createdAt: string;
+  /** When it is given up; once it has ended, when its results expire. */
+  expiresAt: string;
+  /** Since it began, until it ended; null before. */
+  elapsedSeconds: number | null;
+  hasEnded: boolean;
+  creditsAvailable: number;
+  renewsAt: string | null;
+}
+
+export interface BatchItem {
+  position: number;
+  name: string;
+  status: ItemStatus;
+  stepsDone: number;
+  /** null if there is nothing to show. */
+  thumbnailUrl: string | null;
+  result: { format: string; bytes: number } | null;
+  error: ApiErrorBody | null;
+}
+
+/** What a batch would cost. */
+export interface Quote {
+  credits: number;
+  creditsAvailable: number;
+  renewsAt: string | null;
+  /** null if it is not known. */
+  expectedSeconds: number | null;
 }

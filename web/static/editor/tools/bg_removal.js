@@ -108,14 +108,7 @@ export class BgRemoval extends Tool {
     if (this.background === "picture" && this.backgroundImage) {
       fields.bg_image_id = this.backgroundImage.imageId;
     }
-    if (fields.shadow !== "drop" && fields.shadow !== "contact") {
-      for (const name of ["shadow_opacity", "shadow_color", "shadow_blur"]) delete fields[name];
-    }
-    if (fields.shadow !== "drop") {
-      for (const name of ["shadow_x", "shadow_y"]) delete fields[name];
-    }
-    if (!fields.outline_width) delete fields.outline_color;
-    return fields;
+    return looks.effective(fields);
   }
 
   example() {
