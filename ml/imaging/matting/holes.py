@@ -20,8 +20,8 @@ _REDUCTION = 8
 _PLAIN = 8.0
 # A JPEG's blocks ring and bleed in a small hole, though not on a plain background far from edges.
 _LEAST_SPREAD = 3.0
-# The colour in a hole differs from the background's by at most this many levels on average, and from that of
-# the object around it by at least this many.
+# The colour in a hole differs from the background's by at most this many levels and half the standard
+# deviation on average, and from that of the object around it by at least `_OTHER`.
 _SAME = 2.5
 _OTHER = 25.0
 # A hole takes at most this share of the object, and at least so many pixels; ISNet sees larger ones.
@@ -88,7 +88,9 @@ def _holes(picture: Floats, opacity: Matte, largest_share: float) -> Region:
 
 def _is_hole(spot: Region, picture: Floats, expected: Floats, spread: float) -> bool:
     difference = (picture - expected)[spot]
-    if np.abs(difference.mean(axis=0)).max() > _SAME or float(difference.std()) > 1.5 * spread + 1:
+    if np.abs(difference.mean(axis=0)).max() > _SAME + 0.5 * spread:
+        return False
+    if float(difference.std()) > 1.5 * spread + 1:
         return False
     radius = float(cv2.distanceTransform(np.pad(spot, 1).astype(np.uint8), cv2.DIST_L2, 3).max())
     if (2 * radius) ** 2 < _COMPACT * spot.sum():
