@@ -235,6 +235,7 @@ PUBLIC_PAGES = (
 
 #: The editor's, which know sessions only; two visitors are kept apart in tests/web/editor.
 _PROJECT = "/editor/projects/{project_id}"
+_BATCH = "/editor/batches/{batch_id}"
 EDITOR_READS = (
     "/editor/session",
     "/editor/projects",
@@ -245,7 +246,14 @@ EDITOR_READS = (
     f"{_PROJECT}/cutouts/{{image_id}}",
     f"{_PROJECT}/photos/{{image_id}}",
     "/editor/backgrounds",
+    "/editor/backgrounds/{image_id}",
     "/editor/scenes/{file_name}",
+    "/editor/batches",
+    _BATCH,
+    f"{_BATCH}/items",
+    f"{_BATCH}/items/{{position}}/thumbnail",
+    f"{_BATCH}/results.zip",
+    f"{_BATCH}/manifest.csv",
 )
 EDITOR_CHANGES = (
     ("POST", "/editor/keys"),
@@ -261,6 +269,14 @@ EDITOR_CHANGES = (
     ("POST", f"{_PROJECT}/looks"),
     ("POST", f"{_PROJECT}/steps/{{step_id}}/rendering"),
     ("PUT", "/editor/brand-colors"),
+    ("POST", "/editor/batches"),
+    ("POST", "/editor/batches/images"),
+    ("POST", "/editor/batches/quote"),
+    ("POST", f"{_BATCH}/items/{{position}}/project"),
+    ("POST", f"{_BATCH}/pause"),
+    ("POST", f"{_BATCH}/resume"),
+    ("POST", f"{_BATCH}/retry"),
+    ("DELETE", _BATCH),
 )
 
 #: Those of signing in, likewise; tests/web/auth keeps two visitors apart, route by route.
