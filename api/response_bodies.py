@@ -4,14 +4,16 @@ import json
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from api.errors import is_retryable, status_and_code
 from billing import errors as billing_errors
-from billing.ledger.models import Account
 from billing.ledger.plans import PLANS, PlanName
 from ml import errors as ml_errors
 from ml.backend import ToolAnswer
+
+if TYPE_CHECKING:  # The command line makes such bodies without a database.
+    from billing.ledger.models import Account
 
 #: Messages for callers; those of the exceptions themselves are for the log.
 _MESSAGES: dict[type[Exception], str] = {
@@ -77,7 +79,7 @@ def _own_fields(answer: ToolAnswer, image_id: str) -> dict[str, Any]:
     return {**({"maskId": image_id} if answer.mask_mode else {}), **camel_case(answer.fields)}
 
 
-def account_data(account: Account) -> dict[str, Any]:
+def account_data(account: "Account") -> dict[str, Any]:
     """The `data` of an account, whose credits were refreshed."""
     plan = PLANS[PlanName(account.plan)]
     renews_at = account.period_ends_at

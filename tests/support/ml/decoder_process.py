@@ -52,6 +52,7 @@ class DecoderProcess:
             self._process.communicate()
             self._errors.seek(0)
             message = f"ended with code {self._process.returncode}: {self._errors.read().decode()[-2000:]}"
+            self._errors.close()
             self._start()
             return Verdict("crash", False, message, 0.0, 0)
 
