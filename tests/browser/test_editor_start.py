@@ -51,6 +51,7 @@ def test_recent_pictures_have_name_and_expiry_and_can_be_deleted(
     editor = Editor(page, server)
     editor.open("Holiday.jpg", cup)
     page.goto(f"{server.address}/app/")
+    editor.shown()  # Until then the tab may still note which picture it has reopened.
     page.evaluate("sessionStorage.clear()")
     page.goto(f"{server.address}/app/?again")
     recent = page.locator(".recent-picture")
