@@ -294,7 +294,7 @@ class _Accepting:
             _keep(session, some, transitions.kept_until(batch))
         for number, image_id in enumerate(named):
             if image_id not in expiries:
-                error = NotFound(f"{IDS_FIELD}: there is no such image as the one in place {number + 1}.")
+                error = NotFound(f"{IDS_FIELD}: image {number + 1} does not exist.")
                 error.param = IDS_FIELD
                 raise error
         for image_id in others:

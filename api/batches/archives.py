@@ -47,7 +47,7 @@ _SHOWN_LENGTH = 100
 
 
 class ArchivedFile:
-    """A file of an archive that is open. `error` says why it is no image that can be stored."""
+    """A file of an archive that is open. `error` says why it cannot be stored as an image."""
 
     def __init__(self, archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> None:
         self.name = item_names.of_archive(entry.filename)

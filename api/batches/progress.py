@@ -84,7 +84,7 @@ def advance(session: Session, services: Services, batch_id: str, activation: int
     counts = descriptions.counts(session, batch_id)
     plan = PlanName(account.plan)
     if not counts[ItemStatus.QUEUED] + counts[ItemStatus.RUNNING]:
-        # Also a paused one, whose last steps have ended: its receivers would wait for nothing.
+        # Also a paused one, whose last steps have ended: otherwise its end would never be announced.
         transitions.complete(session, batch, now, engine=services.engine)
         return _OVER
     if batch.status == BatchStatus.PAUSED:

@@ -293,6 +293,6 @@ def _of_names(field: str, text: str) -> list[BatchSource]:
         return [BatchSource(item_names.of_url(url, at), url=url) for at, url in enumerate(names)]
     for number, image_id in enumerate(names):
         if not is_image_id(image_id):
-            error = NotFound(f"{field}: there is no such image as the one in place {number + 1}.")
+            error = NotFound(f"{field}: image {number + 1} does not exist.")
             raise forms.named(error, field)
     return [BatchSource(image_id, image_id=image_id) for image_id in names]

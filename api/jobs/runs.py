@@ -335,7 +335,7 @@ async def _request_of(services: Services, claimed: _Claimed) -> CallRequest:
     except ValidationError as error:
         # Accepted by a version of this program with other parameters.
         name = str((error.errors()[0]["loc"] or ("parameters",))[-1])
-        raise InvalidParameter(name, f"{name}: is no longer supported in this form.") from error
+        raise InvalidParameter(name, f"{name}: its stored value is no longer accepted.") from error
     return CallRequest(
         request_id=job.request_id,
         account_id=job.account_id,

@@ -1,4 +1,4 @@
-"""How a batch goes on: few jobs at a time, each with a credit, whoever looks after it and how often."""
+"""How a batch goes on: few jobs at a time, each with a credit, in whichever process and however often."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator

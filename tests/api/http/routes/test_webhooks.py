@@ -192,12 +192,14 @@ def test_jobs_are_announced_once_the_receiver_is_up_again(
     wait_until(lambda: receiver.refused_connections >= 4)
     receiver.is_down = False
     wait_until(lambda: len({message.id for message in receiver.messages}) == 2)
-    told = {message.verified["data"]["jobId"]: message for message in receiver.messages}
-    assert {job_id: told[job_id].verified["data"] for job_id in (good, bad)} == {
+    received = {message.verified["data"]["jobId"]: message for message in receiver.messages}
+    assert {job_id: received[job_id].verified["data"] for job_id in (good, bad)} == {
         job_id: owner.data("GET", f"/api/jobs/{job_id}") for job_id in (good, bad)
     }
-    assert told[good].event == "job.succeeded"
-    assert told[bad].event == ("job.succeeded" if told[bad].verified["data"]["result"] else "job.failed")
+    assert received[good].event == "job.succeeded"
+    assert received[bad].event == (
+        "job.succeeded" if received[bad].verified["data"]["result"] else "job.failed"
+    )
 
 
 def test_a_job_notifies_its_callback_url(owner: Owner, receiver: WebhookReceiver) -> None:
@@ -257,7 +259,7 @@ def test_low_and_exhausted_credits_are_announced_once(api: LocalApi, receiver: W
         assert owner.request("POST", "/api/tools/crop", files=image, data={"rotate": "90"}).status_code == 200
     api.services.engine.wake()  # Otherwise it looks for tasks every ten seconds.
     wait_until(lambda: len(receiver.messages) == 2)
-    told = {message.event: message.verified["data"] for message in receiver.messages}
+    received = {message.event: message.verified["data"] for message in receiver.messages}
     account = owner.data("GET", "/api/account")
-    assert told["credits.exhausted"] == account
-    assert told["credits.low"] == {**account, "credits": {**account["credits"], "available": 3}}
+    assert received["credits.exhausted"] == account
+    assert received["credits.low"] == {**account, "credits": {**account["credits"], "available": 3}}
