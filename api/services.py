@@ -18,6 +18,7 @@ from api.images.storage import Storage
 from api.payments.stripe_client import StripeAccess
 from api.payments.trials import Trials
 from api.readiness import Readiness
+from api.remote_files.pinned_requests import PinnedRequests
 from api.remote_files.service import RemoteFiles
 from api.settings import Settings
 from api.webhooks.sender import WebhookSender
@@ -49,8 +50,8 @@ class Services:
     call_log: CallLog = field(default_factory=CallLog)
     unbilled: UnbilledAdmission = field(default_factory=UnbilledAdmission)
     readiness: Readiness = field(default_factory=Readiness)
-    remote_files: RemoteFiles = field(default_factory=RemoteFiles)
-    webhook_sender: WebhookSender = field(default_factory=WebhookSender)
+    remote_files: RemoteFiles = field(default_factory=lambda: RemoteFiles(PinnedRequests()))
+    webhook_sender: WebhookSender = field(default_factory=lambda: WebhookSender(PinnedRequests()))
     #: Account and idempotency key of each call whose files are being fetched.
     fetching_keys: set[tuple[str, str]] = field(default_factory=set)
 
@@ -91,6 +92,6 @@ class Services:
             account_storage_bytes=settings.account_storage_mb * 1024**2,
             clock=clock,
             stripe=StripeAccess.of(settings),
-            remote_files=RemoteFiles(allows_http=settings.allow_http_urls),
-            webhook_sender=WebhookSender(allows_http=settings.allow_http_urls),
+            remote_files=RemoteFiles(PinnedRequests(allows_http=settings.allow_http_urls)),
+            webhook_sender=WebhookSender(PinnedRequests(allows_http=settings.allow_http_urls)),
         )

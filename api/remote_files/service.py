@@ -6,7 +6,6 @@ refusal says what is wrong with the URL, but nothing about what answered there.
 """
 
 import asyncio
-import ssl
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,10 +14,8 @@ from dataclasses import dataclass
 import httpcore
 
 from api.errors import FileTooLarge, RateLimited, RemoteFileUnavailable, ServerBusy, UnusableRemoteUrl
-from api.remote_files import remote_urls
-from api.remote_files.pinned_connections import HostRefused, IsAllowed, Resolve
+from api.remote_files.pinned_connections import HostRefused
 from api.remote_files.pinned_requests import NETWORK_ERRORS, PinnedRequests
-from api.remote_files.public_addresses import is_public
 from api.remote_files.remote_urls import RemoteUrl, UnusableUrl
 from ml.errors import UnsupportedFormat
 from ml.imaging import codecs
@@ -36,25 +33,10 @@ _HEADERS = [("Accept", "image/*"), ("Accept-Encoding", "identity")]
 
 
 class RemoteFiles:
-    """Fetches pictures for callers, within limits for each account and for the process.
+    """Fetches pictures for callers, within limits for each account and for the process."""
 
-    Only `allows_http` is a setting. The other arguments replace the system's resolver, the check of its
-    addresses, the ports of the schemes, the trusted certificates and the time limit.
-    """
-
-    def __init__(
-        self,
-        *,
-        allows_http: bool = False,
-        resolve: Resolve | None = None,
-        is_allowed: IsAllowed = is_public,
-        ports: frozenset[int] | None = None,
-        tls: ssl.SSLContext | None = None,
-        seconds: float = FETCH_SECONDS,
-    ) -> None:
-        self._schemes = frozenset({"https", "http"} if allows_http else {"https"})
-        self._ports = ports or frozenset(remote_urls.DEFAULT_PORTS[scheme] for scheme in self._schemes)
-        self._requests = PinnedRequests(resolve=resolve, is_allowed=is_allowed, tls=tls)
+    def __init__(self, requests: PinnedRequests, *, seconds: float = FETCH_SECONDS) -> None:
+        self._requests = requests
         self._seconds = seconds
         self._fetching: Counter[str] = Counter()
 
@@ -93,7 +75,7 @@ class RemoteFiles:
 
     def _parse(self, url: str, param: str) -> RemoteUrl:
         try:
-            return remote_urls.parse(url, schemes=self._schemes, ports=self._ports)
+            return self._requests.parse(url)
         except UnusableUrl as error:
             raise UnusableRemoteUrl(param, f"{param} {error}.") from None
 
@@ -119,7 +101,7 @@ class RemoteFiles:
                     if answer.status not in _REDIRECTS:
                         return await reader.read(answer)
                     location = _header(answer, b"location") or ""
-                url = url.redirected(location, schemes=self._schemes, ports=self._ports)
+                url = self._requests.redirected(url, location)
             except (HostRefused, UnusableUrl):
                 if location is None:
                     raise  # The URL itself is refused, not what it leads to.

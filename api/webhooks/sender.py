@@ -1,7 +1,6 @@
 """One attempt at delivering a message: a POST to a public host, which counts by its status alone."""
 
 import asyncio
-import ssl
 import time
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -9,11 +8,9 @@ from ipaddress import ip_address
 import httpcore
 
 from api.errors import UnusableRemoteUrl
-from api.remote_files import remote_urls
-from api.remote_files.pinned_connections import HostRefused, IsAllowed, Resolve
+from api.remote_files.pinned_connections import HostRefused
 from api.remote_files.pinned_requests import NETWORK_ERRORS, PinnedRequests
-from api.remote_files.public_addresses import is_public
-from api.remote_files.remote_urls import RemoteUrl, UnusableUrl
+from api.remote_files.remote_urls import UnusableUrl
 
 ATTEMPT_SECONDS = 15.0
 GONE = 410
@@ -34,22 +31,8 @@ class AttemptOutcome:
 
 
 class WebhookSender:
-    """Only `allows_http` is a setting; the other arguments replace what `PinnedRequests` uses, for tests."""
-
-    def __init__(
-        self,
-        *,
-        allows_http: bool = False,
-        resolve: Resolve | None = None,
-        is_allowed: IsAllowed = is_public,
-        ports: frozenset[int] | None = None,
-        tls: ssl.SSLContext | None = None,
-        seconds: float = ATTEMPT_SECONDS,
-    ) -> None:
-        self._schemes = frozenset({"https", "http"} if allows_http else {"https"})
-        self._ports = ports or frozenset(remote_urls.DEFAULT_PORTS[scheme] for scheme in self._schemes)
-        self._requests = PinnedRequests(resolve=resolve, is_allowed=is_allowed, tls=tls)
-        self._is_allowed = is_allowed
+    def __init__(self, requests: PinnedRequests, *, seconds: float = ATTEMPT_SECONDS) -> None:
+        self._requests = requests
         self._seconds = seconds
 
     def close(self) -> None:
@@ -58,12 +41,12 @@ class WebhookSender:
     def check_url(self, url: str, param: str) -> None:
         """Raises `UnusableRemoteUrl` for a URL that is never sent to. Names are looked up later."""
         try:
-            host = self._parse(url).host
+            host = self._requests.parse(url).host
         except UnusableUrl as error:
             raise UnusableRemoteUrl(param, f"{param} {error}.") from None
         if len(url) > _URL_LENGTH_MAX:
             raise UnusableRemoteUrl(param, f"{param} is too long: at most {_URL_LENGTH_MAX} characters.")
-        if _is_address(host) and not self._is_allowed(host):
+        if _is_address(host) and not self._requests.is_allowed(host):
             raise UnusableRemoteUrl(param, f"{param} must name a public host.")
 
     async def post(self, url: str, headers: list[tuple[str, str]], body: bytes) -> AttemptOutcome:
@@ -83,7 +66,7 @@ class WebhookSender:
         try:
             async with (
                 asyncio.timeout(self._seconds),
-                self._requests.send("POST", self._parse(url), all_headers, body) as answer,
+                self._requests.send("POST", self._requests.parse(url), all_headers, body) as answer,
             ):
                 status = answer.status
         except UnusableUrl:
@@ -96,9 +79,6 @@ class WebhookSender:
         except NETWORK_ERRORS:
             error = "CONNECTION_FAILED"
         return status, error
-
-    def _parse(self, url: str) -> RemoteUrl:
-        return remote_urls.parse(url, schemes=self._schemes, ports=self._ports)
 
 
 def _problem_of(status: int) -> str | None:

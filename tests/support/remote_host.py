@@ -14,6 +14,7 @@ from typing import Any
 
 import trustme
 
+from api.remote_files.pinned_requests import PinnedRequests
 from api.remote_files.public_addresses import is_public
 from api.remote_files.service import RemoteFiles
 
@@ -138,15 +139,21 @@ def running_host() -> Iterator[RemoteHost]:
         host.stop()
 
 
-def files_of(host: RemoteHost, names: Names | None = None, **options: Any) -> RemoteFiles:
+def files_of(
+    host: RemoteHost, names: Names | None = None, *, seconds: float = 5.0, **options: Any
+) -> RemoteFiles:
     """A fetcher to which `host` is public: this machine's address is allowed for the test, and only that."""
-    return RemoteFiles(
+    return RemoteFiles(requests_to(host, names, **options), seconds=seconds)
+
+
+def requests_to(host: RemoteHost, names: Names | None = None, **options: Any) -> PinnedRequests:
+    """Requests for which `host` is public; the options replace those of `PinnedRequests`."""
+    return PinnedRequests(
         **{
             "resolve": names or Names(**{NAME: [LOOPBACK]}),
             "is_allowed": lambda address: address == LOOPBACK or is_public(address),
             "ports": frozenset({host.port, 443}),
             "tls": host.trusting(),
-            "seconds": 5.0,
             **options,
         }
     )

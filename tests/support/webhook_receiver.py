@@ -13,7 +13,7 @@ from standardwebhooks import Webhook, WebhookVerificationError
 
 from api.webhooks.sender import WebhookSender
 from tests.support.apps import Clock
-from tests.support.remote_host import LOOPBACK, NAME, Names, RemoteHost, running_host
+from tests.support.remote_host import LOOPBACK, Names, RemoteHost, requests_to, running_host
 
 PATH = "/hooks"
 
@@ -85,13 +85,7 @@ def sender_for(
     seconds: float = 15.0,
 ) -> WebhookSender:
     """A sender to which `host` is public, and nothing else."""
-    return WebhookSender(
-        resolve=names or Names(**{NAME: [LOOPBACK]}),
-        is_allowed=is_allowed,
-        ports=frozenset({host.port, 443}),
-        tls=host.trusting(),
-        seconds=seconds,
-    )
+    return WebhookSender(requests_to(host, names, is_allowed=is_allowed), seconds=seconds)
 
 
 def set_receivers_clock(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:

@@ -17,6 +17,7 @@ from api.errors import (
 )
 from api.remote_files import remote_urls, service
 from api.remote_files.pinned_connections import PinnedBackend
+from api.remote_files.pinned_requests import PinnedRequests
 from api.remote_files.service import RemoteFiles
 from tests.support.ml.photos import photo, png_bytes
 from tests.support.remote_host import LOOPBACK, NAME, Names, RemoteHost, files_of, running_host
@@ -193,7 +194,7 @@ def test_a_url_that_is_not_plainly_public_is_refused_without_a_connection(
     url: str, connections: list[tuple[str, int]]
 ) -> None:
     names = Names(**{"public.example.com": ["93.184.216.34"]})
-    error = refusal(RemoteFiles(resolve=names), url)
+    error = refusal(RemoteFiles(PinnedRequests(resolve=names)), url)
     assert isinstance(error, UnusableRemoteUrl)
     assert connections == []
     # Names and numbers of this machine are not even looked up; an address is its own.
@@ -205,8 +206,8 @@ def test_a_name_with_an_address_that_is_not_public_is_refused_without_a_connecti
     name: str, connections: list[tuple[str, int]]
 ) -> None:
     names = Names(**PRIVATE_NAMES)
-    error = refusal(RemoteFiles(resolve=names), f"https://{name}/a.png")
-    unknown = refusal(RemoteFiles(resolve=names), "https://unknown.example.com/a.png")
+    error = refusal(RemoteFiles(PinnedRequests(resolve=names)), f"https://{name}/a.png")
+    unknown = refusal(RemoteFiles(PinnedRequests(resolve=names)), "https://unknown.example.com/a.png")
     assert (connections, names.asked[0]) == ([], name)
     assert (type(error), error.message) == (
         type(unknown),
@@ -218,9 +219,8 @@ def test_an_address_is_allowed_only_where_its_operator_did(host: RemoteHost) -> 
     """The way in of these tests is an argument; with the usual rules the same host gets no connection."""
     url = host.serve("/a.png", PICTURE)
     before = host.connections
-    usual = RemoteFiles(
-        resolve=Names(**{NAME: [LOOPBACK]}), ports=frozenset({host.port}), tls=host.trusting()
-    )
+    names = Names(**{NAME: [LOOPBACK]})
+    usual = RemoteFiles(PinnedRequests(resolve=names, ports=frozenset({host.port}), tls=host.trusting()))
     assert isinstance(refusal(usual, url), UnusableRemoteUrl)
     assert host.connections == before
 
@@ -249,7 +249,7 @@ def test_an_unknown_authority_is_not_trusted(host: RemoteHost) -> None:
 def test_http_is_fetched_only_by_setting(connections: list[tuple[str, int]]) -> None:
     names = Names(**{"public.example.com": ["93.184.216.34"]})
     with pytest.raises(AssertionError, match="a connection to"):
-        fetch(RemoteFiles(resolve=names, allows_http=True), "http://public.example.com/a.png")
+        fetch(RemoteFiles(PinnedRequests(resolve=names, allows_http=True)), "http://public.example.com/a.png")
     assert connections == [("93.184.216.34", 80)]
 
 
@@ -354,7 +354,10 @@ def test_a_name_that_is_never_resolved_is_left_at_the_time_limit() -> None:
         await asyncio.sleep(3600)
         return []
 
-    assert "seconds" in refusal(RemoteFiles(resolve=never, seconds=0.1), "https://a.example.com/").message
+    assert (
+        "seconds"
+        in refusal(RemoteFiles(PinnedRequests(resolve=never), seconds=0.1), "https://a.example.com/").message
+    )
 
 
 @pytest.mark.parametrize(
@@ -411,7 +414,7 @@ def test_one_account_downloads_a_few_files_at_once() -> None:
         return []
 
     async def work() -> None:
-        files = RemoteFiles(resolve=never)
+        files = RemoteFiles(PinnedRequests(resolve=never))
 
         def start(account: str) -> "asyncio.Task[bytes]":
             fetching = files.fetch(

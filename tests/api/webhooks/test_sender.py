@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from api.errors import UnusableRemoteUrl
+from api.remote_files.pinned_requests import PinnedRequests
 from api.remote_files.public_addresses import is_public
 from api.webhooks.sender import AttemptOutcome, WebhookSender
 from tests.support.remote_host import LOOPBACK, NAME, Names, RemoteHost, running_host
@@ -154,7 +155,7 @@ def test_a_certificate_for_another_name_is_refused(host: RemoteHost) -> None:
     ],
 )
 def test_urls_that_are_never_sent_to_are_refused_at_once(url: str) -> None:
-    sender = WebhookSender()
+    sender = WebhookSender(PinnedRequests())
     with pytest.raises(UnusableRemoteUrl) as raised:
         sender.check_url(url, "callback_url")
     assert raised.value.param == "callback_url"
@@ -162,7 +163,7 @@ def test_urls_that_are_never_sent_to_are_refused_at_once(url: str) -> None:
 
 
 def test_plain_http_is_a_setting() -> None:
-    sender = WebhookSender(allows_http=True)
+    sender = WebhookSender(PinnedRequests(allows_http=True))
     sender.check_url("http://shop.example.com/hooks", "url")
     with pytest.raises(UnusableRemoteUrl):
         sender.check_url("http://127.0.0.1/hooks", "url")
