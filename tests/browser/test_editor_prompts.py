@@ -6,7 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from playwright.sync_api import Page, expect
+from sqlmodel import desc, select
 
+from api.editor.models import Step
 from tests.support.browser.editing import Editor
 from tests.support.browser.visitors import sign_in
 from tests.support.ml import tiny_pipelines
@@ -37,15 +39,33 @@ def test_a_prompt_fills_the_brushed_area(page: Page, following: RunningServer, t
     editor.open("cup.jpg", jpeg_bytes(before))
     editor.choose("generative-fill")
     editor.drag((70, 50), (90, 60))
-    expect(editor.page.locator(".panel").get_by_role("button", name="Remove object")).to_be_visible()
+    panel = editor.page.locator(".panel")
+    expect(panel.get_by_role("button", name="Remove object")).to_be_visible()
+    editor.press("Generate")
+    expect(panel.locator("#apply-problem")).to_have_text("Describe what should be there.")
+    editor.press("a sleeping cat")
+    expect(editor.page.get_by_label("What should be there")).to_have_value("a sleeping cat")
     editor.page.get_by_label("What should be there").fill("a red cup")
-    editor.apply("Fill")
+    panel.locator(".panel-foot").get_by_role("button", name="Generate").click()
+    expect(editor.page.locator(".filmstrip li")).to_have_count(2, timeout=60_000)
+    editor.idle()
     after = open_bytes(editor.save(tmp_path, "PNG").read_bytes())
     assert after.shape[:2] == (120, 160)
     changed = np.abs(after[..., :3].astype(int) - before).max(axis=2) > 40  # more than JPEG changes
     assert changed[40:75, 60:105].mean() > 0.1
     assert not changed[:10].any()
     assert following.balance(customer) == (14, 0)
+    # The words are kept for the next time, and not sent with what they do not concern.
+    expect(panel.locator("#apply-problem")).to_have_text("Mark something first.")
+    editor.drag((70, 50), (90, 60))
+    editor.press("Remove")
+    editor.apply("Remove object")
+    assert "prompt" not in _last_run(following)
+
+
+def _last_run(server: RunningServer) -> str:
+    with server.database.transaction() as session:
+        return session.exec(select(Step.params).order_by(desc(Step.number))).first() or ""
 
 
 def test_a_prompt_fills_the_new_border(page: Page, following: RunningServer, tmp_path: Path) -> None:

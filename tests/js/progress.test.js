@@ -3,7 +3,13 @@ import { test } from "node:test";
 
 import { aboutSeconds, progressAt, progressText } from "../../web/static/editor/progress.js";
 
-const RUNNING = { status: "running", fraction: 0.1, expectedSeconds: 10, stage: "filling", title: "Fill" };
+const RUNNING = {
+  status: "running",
+  fraction: 0.1,
+  expectedSeconds: 10,
+  stage: "filling",
+  title: "Generate",
+};
 
 test("between two reports the progress moves on, but never reaches the end", () => {
   const values = [0, 1, 3, 6, 10, 30, 3000].map((seconds) => progressAt(RUNNING, seconds, 0).value);

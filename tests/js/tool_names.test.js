@@ -8,7 +8,7 @@ test("steps are named by what was done", () => {
   assert.equal(stepTitle({ tool: null, title: "Original", params: {} }), "Original");
   assert.equal(stepTitle({ tool: "upscale", title, params: {} }), "Enlarge");
   assert.equal(stepTitle({ tool: "brush", title, params: { op: "heal" } }), "Heal");
-  assert.equal(stepTitle({ tool: "generative-fill", title, params: { prompt: "a cup" } }), "Fill");
+  assert.equal(stepTitle({ tool: "generative-fill", title, params: { prompt: "a cup" } }), "Generate");
   assert.equal(stepTitle({ tool: "generative-fill", title, params: {} }), "Remove object");
   assert.equal(stepTitle({ tool: "bg-removal", title, params: {}, answer: {} }), "Look");
   const cutOut = { tool: "bg-removal", title, params: {}, answer: { confidence: 0.9 } };

@@ -20,7 +20,7 @@ import { Stage } from "./stage.js";
 import { StartScreen } from "./start_screen.js";
 import { sweep } from "./sweep.js";
 import { TOOLS } from "./tools/all_tools.js";
-import { TOOL_NAMES } from "./tool_names.js";
+import { toolName } from "./tool_names.js";
 import { suggestFormat, TopBar } from "./topbar.js";
 import { needsLargerPreview } from "./view.js";
 import { WorkMarks } from "./work_marks.js";
@@ -118,20 +118,21 @@ export class Editor {
   }
 
   #buildRail() {
-    const buttons = this.toolInfos.map((tool, at) =>
-      el(
+    const buttons = this.toolInfos.map((tool, at) => {
+      const name = toolName(tool.name, this.model.session);
+      return el(
         "button",
         {
           type: "button",
           "data-tool": tool.name,
           "aria-pressed": "false",
-          title: `${TOOL_NAMES[tool.name]} (${at + 1}). ${tool.summary}`,
+          title: `${name} (${at + 1}). ${tool.summary}`,
           onclick: () => this.choose(tool.name),
         },
         icon(tool.name),
-        el("span", {}, TOOL_NAMES[tool.name]),
-      ),
-    );
+        el("span", {}, name),
+      );
+    });
     const rail = el("nav", { class: "rail", "aria-label": "Tools" }, buttons);
     hintScrolling(rail);
     return rail;

@@ -17,7 +17,6 @@ const FACTORS = [1.25, 1.5, 2];
 const HATCH_PIXELS = 14;
 const HIDDEN = [
   "prompt",
-  "negative_prompt",
   "model",
   "left",
   "right",
@@ -30,6 +29,8 @@ const HIDDEN = [
   "format",
   "quality",
 ];
+
+const EXAMPLES = ["a sandy beach", "a wooden table", "a plain studio wall", "a cloudy evening sky"];
 
 export class GenerativeExpand extends Tool {
   /** @param {Editor} editor */
@@ -74,7 +75,7 @@ export class GenerativeExpand extends Tool {
       el("div", { class: "chips", role: "group", "aria-label": "Shape" }, ratios),
       el("div", { class: "chips", role: "group", "aria-label": "Times larger" }, factors),
       this.sizes,
-      promptField(this),
+      promptField(this, { placeholder: "Empty: the surroundings continue", examples: EXAMPLES }),
       this.controls.advanced([...HIDDEN, ...hiddenPromptSettings(this)]),
     ];
   }

@@ -1,8 +1,8 @@
-// Generative fill: brush over an object or click on it to remove it, or describe what should replace it.
+// Generative fill: mark an object to remove it or, where a model follows prompts, describe what should be there.
 
 import { el, segments } from "../elements.js";
 import { Marking, WAYS } from "./marking.js";
-import { hiddenPromptSettings, promptField } from "./prompt.js";
+import { followsPrompts, PROMPT_SETTINGS, promptField, withoutPrompt } from "./prompt.js";
 import { flatteningNote, quietButton, Tool } from "./tool.js";
 
 /** @import { Context } from "../canvas.js" */
@@ -13,17 +13,13 @@ import { flatteningNote, quietButton, Tool } from "./tool.js";
 /** @import { Way } from "./marking.js" */
 
 // The best installed model is used, and masks are drawn here, never files.
-const HIDDEN = [
-  "prompt",
-  "negative_prompt",
-  "model",
-  "strokes",
-  "points",
-  "box",
-  "mask_mode",
-  "format",
-  "quality",
-];
+const HIDDEN = ["prompt", "model", "strokes", "points", "box", "mask_mode", "format", "quality"];
+
+/** @typedef {"remove" | "generate"} Mode */
+
+/** @type {Record<Mode, string>} */
+const MODES = { remove: "Remove", generate: "Generate" };
+const EXAMPLES = ["a vase of white tulips", "a sleeping cat", "a wooden table", "green grass"];
 
 export class GenerativeFill extends Tool {
   /** @param {Editor} editor */
@@ -36,6 +32,8 @@ export class GenerativeFill extends Tool {
       overlaysStrokes: false,
       onChange: () => this.#refresh(),
     });
+    /** @type {Mode} */
+    this.mode = "remove";
     /** Whether the kept selection says what to replace, instead of marks. */
     this.usesMask = false;
     /**
@@ -57,6 +55,12 @@ export class GenerativeFill extends Tool {
     marking.selection.prepare();
     return [
       flatteningNote(this),
+      followsPrompts(this)
+        ? segments("What to do", MODES, this.mode, (mode) => this.#chooseMode(mode))
+        : null,
+      this.#generates
+        ? promptField(this, { placeholder: "Describe it in a few words", examples: EXAMPLES })
+        : null,
       segments("Mark with", ways, this.usesMask ? "mask" : marking.way, (way) => this.#chooseWay(way)),
       ...(this.usesMask ? [] : marking.buildWay()),
       !this.usesMask &&
@@ -66,8 +70,7 @@ export class GenerativeFill extends Tool {
           quietButton("Clear", () => this.clear()),
         ),
       this.message,
-      promptField(this),
-      this.controls.advanced([...HIDDEN, ...hiddenPromptSettings(this)]),
+      this.controls.advanced([...HIDDEN, ...(this.#generates ? [] : PROMPT_SETTINGS)]),
     ];
   }
 
@@ -78,25 +81,31 @@ export class GenerativeFill extends Tool {
     this.offered = kept;
   }
 
+  get #generates() {
+    return this.mode === "generate";
+  }
+
   get usesWords() {
-    return Boolean(this.controls.get("prompt").trim());
+    return this.#generates;
   }
 
   /** @returns {Action[]} */
   actions() {
-    const label = this.controls.get("prompt").trim() ? "Fill" : "Remove object";
+    const label = this.#generates ? "Generate" : "Remove object";
     const selection = this.usesMask ? (this.#kept ?? undefined) : undefined;
     const request = () => ({ ...this.request(this.fields(), this.name, label), selection });
     return [{ label, problem: this.problem(), request }];
   }
 
   problem() {
+    if (this.#generates && !this.controls.get("prompt").trim()) return "Describe what should be there.";
     return this.usesMask ? "" : this.marking.problem();
   }
 
   /** @returns {Fields} */
   fields() {
-    const fields = this.controls.fields();
+    const settings = this.controls.fields();
+    const fields = this.#generates ? settings : withoutPrompt(settings);
     return this.usesMask ? fields : { ...fields, ...this.marking.fields() };
   }
 
@@ -177,6 +186,12 @@ export class GenerativeFill extends Tool {
   drawOverlay(context) {
     if (this.usesMask) this.editor.drawKeptSelection(context);
     else this.marking.draw(context);
+  }
+
+  /** @param {Mode} mode */
+  #chooseMode(mode) {
+    this.mode = mode;
+    this.editor.panel.rebuild();
   }
 
   /** @param {Way | "mask"} way */

@@ -1,27 +1,66 @@
 // The prompt of generative fill and generative expand.
 
 import { el, newId } from "../elements.js";
+
+/** @import { Fields } from "../types.js" */
 /** @import { Tool } from "./tool.js" */
 
 /** Parameters that only have an effect together with a prompt. */
-const PROMPT_SETTINGS = ["steps", "guidance_scale", "strength"];
+export const PROMPT_SETTINGS = ["negative_prompt", "steps", "guidance_scale", "strength"];
 
 /**
- * The field for the prompt; null if the server has no model that follows prompts.
+ * Whether the server has a model that follows prompts.
  * @param {Tool} tool
  */
-export function promptField(tool) {
-  if (!tool.model.session.prompts.isInstalled) return null;
+export function followsPrompts(tool) {
+  return tool.model.session.prompts.isInstalled;
+}
+
+/**
+ * The field for the prompt, with examples that fill it in; null if the server has no model that follows prompts.
+ * @param {Tool} tool
+ * @param {object} texts
+ * @param {string} texts.placeholder what an empty field means
+ * @param {string[]} texts.examples
+ */
+export function promptField(tool, { placeholder, examples }) {
+  if (!followsPrompts(tool)) return null;
   const id = newId("prompt");
   const input = el("textarea", {
     id,
     rows: 2,
     maxlength: tool.info.parameters.properties.prompt?.maxLength,
-    placeholder: "Empty: the surroundings continue",
+    placeholder,
     oninput: () => tool.controls.set("prompt", input.value),
   });
   input.value = tool.controls.get("prompt");
-  return el("div", { class: "field" }, el("label", { for: id }, "What should be there"), input);
+  const chips = examples.map((example) =>
+    el("button", { type: "button", class: "chip", onclick: () => fillIn(example) }, example),
+  );
+  return el(
+    "div",
+    { class: "field" },
+    el("label", { for: id }, "What should be there"),
+    input,
+    el("div", { class: "chips", role: "group", "aria-label": "Examples" }, chips),
+  );
+
+  /** @param {string} example */
+  function fillIn(example) {
+    input.value = example;
+    tool.controls.set("prompt", example);
+    input.focus();
+  }
+}
+
+/**
+ * The same fields without those that only have an effect together with a prompt.
+ * @param {Fields} fields
+ * @returns {Fields}
+ */
+export function withoutPrompt(fields) {
+  const only = ["prompt", ...PROMPT_SETTINGS];
+  return Object.fromEntries(Object.entries(fields).filter(([name]) => !only.includes(name)));
 }
 
 /**
@@ -29,5 +68,5 @@ export function promptField(tool) {
  * @param {Tool} tool
  */
 export function hiddenPromptSettings(tool) {
-  return tool.model.session.prompts.isInstalled ? [] : PROMPT_SETTINGS;
+  return followsPrompts(tool) ? [] : PROMPT_SETTINGS;
 }

@@ -3,7 +3,7 @@
 
 import { Controls } from "../controls.js";
 import { el } from "../elements.js";
-import { TOOL_NAMES } from "../tool_names.js";
+import { toolName } from "../tool_names.js";
 
 /** @import { Context } from "../canvas.js" */
 /** @import { Editor } from "../editor.js" */
@@ -32,7 +32,7 @@ export class Tool {
     const info = this.model.session.tools.find((tool) => tool.name === name);
     if (!info) throw new Error(`The server has no tool "${name}".`);
     this.info = info;
-    this.title = TOOL_NAMES[name];
+    this.title = toolName(name, this.model.session);
     this.controls = new Controls(info.parameters, (changed) => this.onChange(changed));
   }
 
