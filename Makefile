@@ -30,6 +30,7 @@ test-fast: $(VENV)/.dev           ## tests that run no server, browser, PostgreS
 test-long: $(VENV)/.dev node_modules/.package-lock.json   ## every test, with the full figures (an hour)
 	@$(BIN)/bgeraser models pull --profile embedded --quiet-if-installed
 	$(BIN)/pytest -m "long or not long" --timeout 3600
+	TEST_SERVER_DATABASE=postgresql $(BIN)/pytest tests/browser
 
 check: $(VENV)/.dev node_modules/.package-lock.json   ## lint, format, types, the one-way rule, dependencies, the Dockerfile
 	$(BIN)/ruff check .

@@ -140,10 +140,16 @@ def server_factory() -> ServerFactory:
 
 @pytest.fixture(scope="session")
 def server(
-    tmp_path_factory: pytest.TempPathFactory, server_factory: ServerFactory
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, server_factory: ServerFactory
 ) -> Iterator[RunningServer]:
-    """The session's server. Each test creates accounts of its own on it."""
+    """The session's server. Each test creates accounts of its own on it.
+
+    Its database is SQLite; with TEST_SERVER_DATABASE=postgresql it is PostgreSQL.
+    """
     settings = {"BGERASER_CORS_ORIGINS": OTHER_ORIGIN}
+    if os.environ.get("TEST_SERVER_DATABASE") == "postgresql":
+        postgres = request.getfixturevalue("postgres")
+        settings["BGERASER_DATABASE_URL"] = postgres.url(postgres.create_database())
     with server_factory(tmp_path_factory.mktemp("server"), settings) as running:
         yield running
         assert running.process.poll() is None, "a test ended the server of all tests"
