@@ -50,7 +50,7 @@ def run(source: Picture, params: BgRemovalParams, context: Context) -> ToolResul
 
 def _require_background(source: Picture, alpha: Mask) -> None:
     """Raise `BadParameter` for `bg_blur` if no pixel shows mostly background."""
-    if (cutout_look.hidden_background(source, alpha) > 127).all():
+    if not cutout_look.has_background(cutout_look.hidden_background(source, alpha)):
         raise BadParameter("bg_blur", "bg_blur has no effect: the image is a cut-out without a background")
 
 

@@ -176,14 +176,17 @@ def background_of(
     params: BgRemovalParams,
     background_image: Pixels | None,
 ) -> Pixels | None:
-    """The background on the canvas, H x W x 3|4; None if transparent."""
+    """The background on the canvas, H x W x 3|4; None if transparent.
+
+    That of a cut-out without a background of its own, of which nothing can be blurred, is transparent.
+    """
     from ml.imaging import compositing
 
     width, height = placement.canvas
     if background_image is not None:
         return fitting.cover(background_image, placement.canvas, "center")
-    if params.bg_blur:
-        hidden = hidden_background(source, alpha)
+    hidden = hidden_background(source, alpha) if params.bg_blur else None
+    if hidden is not None and has_background(hidden):
         blurred = compositing.blur_background(source.rgb, hidden, params.bg_blur)
         if placement.keeps_pixels:
             return crop_or_pad(blurred, placement.frame(), repeat_edge=True)
@@ -203,6 +206,11 @@ def hidden_background(source: Picture, alpha: Mask) -> Mask:
     Where the source is transparent, there is nothing of the background either.
     """
     return np.maximum(alpha, 255 - source.pixels[..., 3]) if source.has_alpha else alpha
+
+
+def has_background(hidden: Mask) -> bool:
+    """Whether any pixel shows mostly background; `hidden` as of `hidden_background`."""
+    return bool((hidden <= 127).any())
 
 
 def color_behind(params: BgRemovalParams) -> Color | None:

@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from playwright.sync_api import expect
 
-from tests.support.browser.editing import Editor
-from tests.support.ml.photos import jpeg_bytes, photo
+from tests.support.browser.editing import WORK_MS, Editor
+from tests.support.ml.photos import jpeg_bytes, photo, png_bytes
 
 LOOKS: list[dict[str, str]] = [
     {"bg_color": "#1f3a5f"},
@@ -206,6 +207,27 @@ def test_random_looks_equal_what_the_server_draws(editor: Editor) -> None:
         assert answer["frame"] == answer["drawn"] == answer["preview"], look
         assert difference(answer, 0.99) <= 2, look
         assert difference(answer, 0.999) <= 3, look
+
+
+def test_the_background_of_a_finished_cutout_is_not_blurred(editor: Editor) -> None:
+    """It has none: nothing offers a blur, and a look that has one is drawn without, never on black."""
+    alpha = np.zeros((300, 400), np.uint8)
+    alpha[60:240, 170:230] = alpha[120:180, 110:290] = 255  # a cross
+    editor.open("cup.png", png_bytes(np.dstack([photo("coffee")[:300, :400], alpha])))
+    editor.apply("Remove background")
+    blur = editor.page.locator(".panel").get_by_role("button", name="Blur", exact=True)
+    expect(blur).to_be_disabled(timeout=WORK_MS)  # once the layers are loaded
+    expect(editor.page.get_by_text("There is nothing to blur")).to_be_visible()
+    looks = [{"bg_blur": "30"}, {"bg_blur": "30", "subject_scale": "50", "shadow": "drop"}]
+    for look, answer in zip(looks, editor.page.evaluate(_COMPARE, looks), strict=True):
+        assert difference(answer, 0.999) <= 3, look
+    # A look that was stored with a blur.
+    editor.page.reload()
+    editor.shown()
+    editor.choose("bg-removal")
+    expect(blur).to_be_disabled(timeout=WORK_MS)
+    none = editor.page.locator(".panel").get_by_role("button", name="None", exact=True).first
+    expect(none).to_have_attribute("aria-pressed", "true")
 
 
 _DRAFT = """async () => {

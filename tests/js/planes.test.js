@@ -13,6 +13,23 @@ test("the box of an object leaves out what is hardly visible", () => {
   assert.equal(planes.objectBox(new Uint8ClampedArray(2400), SIZE), null);
 });
 
+test("a finished cut-out shows nothing of a background, a photo does beside its subject", () => {
+  const photo = (alpha) => {
+    const data = new Uint8ClampedArray(alpha.length * 4);
+    alpha.forEach((value, at) => (data[at * 4 + 3] = value));
+    return data;
+  };
+  const subject = rectangle(10, 5, 30, 20);
+  subject[0] = 120;
+  const rounded = subject.map((value) => value && value - 9);
+  assert.equal(planes.isBackgroundSeen(subject, photo(rounded)), false);
+  const erased = subject.map((value, at) => (at % SIZE.width === 12 ? 0 : value));
+  assert.equal(planes.isBackgroundSeen(erased, photo(subject)), true);
+  assert.equal(planes.isBackgroundSeen(subject, photo(subject.map(() => 255))), true);
+  const whole = subject.map(() => 255);
+  assert.equal(planes.isBackgroundSeen(whole, photo(whole)), false);
+});
+
 test("an object that the border cuts off continues beyond it when it is moved", () => {
   const plane = rectangle(0, 10, 20, 40);
   const moved = planes.moved(plane, SIZE, 6, -5);

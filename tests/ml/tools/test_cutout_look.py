@@ -114,6 +114,22 @@ def test_the_cutout_of_another_picture_is_refused_by_its_size() -> None:
         looked({}, other)
 
 
+@pytest.mark.parametrize("look", [{"subject_scale": "50"}, {"preset": "square", "shadow": "drop"}], ids=str)
+def test_without_a_background_nothing_is_blurred_instead_of_black(look: dict[str, str]) -> None:
+    finished = open_bytes(cutout())
+    files = {"image": png_bytes(finished), "cutout": png_bytes(finished)}
+    drawn = []
+    for blur in ("30", "0"):
+        settings = BgRemovalParams.model_validate({"format": "png", "bg_blur": blur, **look})
+        engine_cache: Any = NoEngines()
+        call = ToolCall("cutout-look", settings, files)
+        drawn.append(pixels(run_call.perform(call, engine_cache, lambda *_: None)))
+    blurred, plain = drawn
+    assert blurred.shape[2] == 4
+    assert np.array_equal(blurred, plain)
+    assert blurred[0, 0, 3] == 0
+
+
 OUTLINED = {"outline_width": "20", "outline_color": "#ff0000", "bg_color": "#0000ff"}
 
 

@@ -5,7 +5,7 @@ import { losslessUrl } from "./api.js";
 import { offscreenContextOf } from "./canvas.js";
 import { loadImage } from "./images.js";
 import { Kept } from "./kept.js";
-import { loadLayers } from "./layers.js";
+import { hasBackground, loadLayers } from "./layers.js";
 import { LookParts } from "./look_parts.js";
 import * as looks from "./looks.js";
 import { isFramed, placedBox } from "./placement.js";
@@ -123,6 +123,28 @@ export class Composer {
   }
 
   /**
+   * Whether the photo of a cut-out has a background that can be blurred; null until the layers are loaded.
+   * @param {Cutout} cutout
+   */
+  hasBackground(cutout) {
+    const layers = this.#loaded.get(cutout.url);
+    return layers ? hasBackground(layers) : null;
+  }
+
+  /**
+   * The look as these layers can have it: without a background, there is nothing to blur.
+   * @param {Layers} layers
+   * @param {Fields} fields
+   */
+  #lookOf(layers, fields) {
+    const isBlurred = Number(fields.bg_blur || "0") > 0;
+    return looks.resolved(
+      isBlurred && !hasBackground(layers) ? { ...fields, bg_blur: "" } : fields,
+      this.presets,
+    );
+  }
+
+  /**
    * The look with the subject where it is in the photo, which strokes and clicks refer to.
    * @param {Fields} look
    */
@@ -157,7 +179,7 @@ export class Composer {
   frameOf(cutout, fields) {
     const layers = this.#loaded.get(cutout.url);
     if (!layers) return null;
-    const look = looks.resolved(fields, this.presets);
+    const look = this.#lookOf(layers, fields);
     const subject = this.#parts.subjectBox(layers, look, { isExact: true });
     const framing = this.#parts.framing(layers, look, subject);
     return {
@@ -216,8 +238,10 @@ export class Composer {
     const layers = this.#loaded.get(cutout.url);
     if (!layers) return;
     const shown = looks.resolved(cutout.look, this.presets);
-    for (const look of FIRST_LOOKS)
-      await finishedInSlices(this.#parts.prepare(layers, { ...shown, ...look }), signal);
+    for (const first of FIRST_LOOKS) {
+      const look = this.#lookOf(layers, { ...shown, ...first });
+      await finishedInSlices(this.#parts.prepare(layers, look), signal);
+    }
   }
 
   /**
@@ -230,7 +254,7 @@ export class Composer {
   #composing(cutout, fields, backgroundUrl, draft = null) {
     const layers = this.#loaded.get(cutout.url);
     if (!layers) return null;
-    const look = looks.resolved(fields, this.presets);
+    const look = this.#lookOf(layers, fields);
     const background = backgroundUrl && pathOf(backgroundUrl);
     if ((look.bg_image_id || look.bg_scene) && !(background && this.#backgrounds.has(background)))
       return null;
@@ -288,7 +312,7 @@ export class Composer {
   photoIn(cutout, fields) {
     const layers = this.#loaded.get(cutout.url);
     if (!layers) return null;
-    const look = looks.resolved(fields, this.presets);
+    const look = this.#lookOf(layers, fields);
     const { size, picture } = this.#parts.framing(layers, look, this.#parts.subjectBox(layers, look));
     const canvas = new OffscreenCanvas(size.width, size.height);
     const context = offscreenContextOf(canvas);
@@ -306,7 +330,7 @@ export class Composer {
   background(cutout, fields = this.unplaced(cutout.look)) {
     const layers = this.#loaded.get(cutout.url);
     if (!layers) return null;
-    const look = looks.resolved(fields, this.presets);
+    const look = this.#lookOf(layers, fields);
     const framing = this.#parts.framing(layers, look, this.#parts.subjectBox(layers, look));
     const canvas = new OffscreenCanvas(framing.size.width, framing.size.height);
     const context = offscreenContextOf(canvas);

@@ -80,6 +80,25 @@ export function alphaOf(pixels) {
 }
 
 /**
+ * The answers of `hasBackground`.
+ * @type {WeakMap<Layers, boolean>}
+ */
+const backgroundsSeen = new WeakMap();
+
+/**
+ * Whether anything of the photo is seen beside the subject.
+ * @param {Layers} layers
+ */
+export function hasBackground(layers) {
+  let isSeen = backgroundsSeen.get(layers);
+  if (isSeen === undefined) {
+    isSeen = planes.isBackgroundSeen(layers.alpha, photoPixels(layers.photo, layers.size).data);
+    backgroundsSeen.set(layers, isSeen);
+  }
+  return isSeen;
+}
+
+/**
  * @param {Picture} photo
  * @param {Size} size
  */

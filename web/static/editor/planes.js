@@ -8,6 +8,8 @@
 const FAINT = 13; // less alpha does not count as part of the object
 /** An outline is around what is more opaque. */
 export const INSIDE = 127;
+/** A photo's background is seen where less of it than this is hidden; previews round at soft edges. */
+const SEEN = 64;
 const FOOT = 0.08;
 const FLATNESS = 0.1;
 
@@ -44,6 +46,18 @@ export function objectBox(alpha, { width, height }, least = FAINT) {
     }
   }
   return right < 0 ? null : { x: left, y: top, width: right - left + 1, height: bottom - top + 1 };
+}
+
+/**
+ * Whether anything of a photo is seen beside its subject. Of a finished cut-out nothing is: its background is
+ * transparent.
+ * @param {Plane} alpha of the subject
+ * @param {Plane} photoPixels of the same size, four bytes a pixel
+ */
+export function isBackgroundSeen(alpha, photoPixels) {
+  for (let at = 0; at < alpha.length; at += 1)
+    if (alpha[at] < SEEN && 255 - photoPixels[at * 4 + 3] < SEEN) return true;
+  return false;
 }
 
 /**

@@ -244,6 +244,7 @@ export class BgRemoval extends Tool {
     const warmUp = async () => {
       await composer.load(cutout);
       topbar.refresh();
+      if (!signal.aborted) this.look.onLoaded();
       await composer.warmUp(cutout, signal);
     };
     // Not at hand, it is computed when it is needed.

@@ -1,7 +1,8 @@
 // The panel's sections for the look of a cut-out: background, shadow, outline, edge and the subject's place.
 
-import { checkbox, el, iconButton, newId, segments, setPressed, slider } from "../elements.js";
+import { checkbox, el, segments, setPressed, slider } from "../elements.js";
 import { ACCEPTED_TYPES } from "../start_screen.js";
+import { buildColors } from "./color_swatches.js";
 import { presetChooser, withPreset } from "./preset_chooser.js";
 import { note, quietButton } from "./tool.js";
 
@@ -29,6 +30,7 @@ const BACKGROUNDS = {
   picture: "Picture",
   blur: "Blur",
 };
+const NOTHING_TO_BLUR = "There is nothing to blur: this cut-out has no background of its own.";
 const SHADOWS = { none: "None", drop: "Drop", contact: "Contact" };
 
 export class LookPanel {
@@ -48,17 +50,41 @@ export class LookPanel {
   #buildBackground() {
     const details = el("div", { class: "details" });
     const showDetails = () => details.replaceChildren(...this.#buildBackgroundDetails());
+    this.#dropIdleBlur();
     showDetails();
+    const choice = segments("Background", BACKGROUNDS, this.tool.background, (background) => {
+      this.#chooseBackground(background);
+      showDetails();
+    });
+    const isIdle = this.#isBlurIdle;
+    const blur = choice.querySelector("[data-value=blur]");
+    if (blur instanceof HTMLButtonElement) blur.disabled = isIdle;
     return el(
       "div",
       { class: "field" },
       el("span", { class: "label" }, "Background"),
-      segments("Background", BACKGROUNDS, this.tool.background, (background) => {
-        this.#chooseBackground(background);
-        showDetails();
-      }),
+      choice,
+      isIdle && note(NOTHING_TO_BLUR),
       details,
     );
+  }
+
+  /** Whether it is known that the picture has no background that could be blurred. */
+  get #isBlurIdle() {
+    const { cutout, editor } = this.tool;
+    return cutout !== null && editor.composer.hasBackground(cutout) === false;
+  }
+
+  /** Leaves out a blur that the look has without any effect, in the controls alone: the picture looks the same. */
+  #dropIdleBlur() {
+    if (this.tool.background !== "blur" || !this.#isBlurIdle) return;
+    this.tool.background = "none";
+    this.fillBackground("none");
+  }
+
+  /** Builds the panel again if its blur turned out to be idle, once the cut-out's layers are loaded. */
+  onLoaded() {
+    if (this.#isBlurIdle) this.tool.editor.panel.rebuild();
   }
 
   /** @param {Background} background */
@@ -93,7 +119,7 @@ export class LookPanel {
   /** @returns {HTMLElement[]} */
   #buildBackgroundDetails() {
     const { background } = this.tool;
-    if (background === "color") return [this.#buildColors("bg_color", "Background", COLORS)];
+    if (background === "color") return [buildColors(this.tool, "bg_color", "Background", COLORS)];
     if (background === "gradient") return [this.#buildGradients()];
     if (background === "scene") return [this.#buildScenes()];
     if (background === "picture") return [this.#buildPictureChooser()];
@@ -107,62 +133,6 @@ export class LookPanel {
         onChange: (blur) => this.controls.set("bg_blur", `${blur}`),
       }).element,
     ];
-  }
-
-  /**
-   * @param {string} name of the parameter
-   * @param {string} label
-   * @param {string[]} colors
-   */
-  #buildColors(name, label, colors) {
-    const color = this.controls.get(name);
-    const custom = el("input", {
-      id: newId("color"),
-      type: "color",
-      "aria-label": "Another color",
-      value: /^#[0-9a-f]{6}$/i.test(color) ? color : colors[0],
-      oninput: () => this.controls.set(name, custom.value),
-    });
-    const swatchOf = (/** @type {string} */ swatch) =>
-      el("button", {
-        type: "button",
-        class: "swatch",
-        "aria-label": `${label} ${swatch}`,
-        title: swatch,
-        style: `--swatch: ${swatch}`,
-        onclick: () => {
-          custom.value = swatch;
-          this.controls.set(name, swatch);
-        },
-      });
-    const swatches = el("div", { class: "swatches" }, colors.map(swatchOf), custom);
-    return el("div", {}, swatches, this.#buildBrandColors(swatchOf, custom));
-  }
-
-  /**
-   * The user's own colors, with a button that keeps the chosen one.
-   * @param {(color: string) => HTMLElement} swatchOf
-   * @param {HTMLInputElement} custom
-   */
-  #buildBrandColors(swatchOf, custom) {
-    const { brandColors } = this.tool.editor;
-    const row = el("div", { class: "swatches brand", role: "group", "aria-label": "My colors" });
-    const rebuild = () => {
-      const remove = (/** @type {string} */ color) => async () => {
-        await brandColors.remove(color);
-        rebuild();
-      };
-      const kept = brandColors.all.map((color) =>
-        el("span", { class: "kept" }, swatchOf(color), iconButton(`Forget ${color}`, "close", remove(color))),
-      );
-      const keep = quietButton("Keep color", async () => {
-        await brandColors.add(custom.value);
-        rebuild();
-      });
-      row.replaceChildren(...kept, ...(brandColors.isFull ? [] : [keep]));
-    };
-    rebuild();
-    return row;
   }
 
   #buildScenes() {
@@ -303,7 +273,7 @@ export class LookPanel {
             this.#buildSlider("shadow_y", "Shadow down", -30, 30, "3.5%", "%", 0.5),
           ]
         : []),
-      this.#buildColors("shadow_color", "Shadow color", ["#000000", "#1f3a5f", "#5a3a22"]),
+      buildColors(this.tool, "shadow_color", "Shadow color", ["#000000", "#1f3a5f", "#5a3a22"]),
     ];
   }
 
@@ -329,7 +299,11 @@ export class LookPanel {
 
   #buildOutline() {
     const width = this.#buildSlider("outline_width", "Width", 0.5, 10, "2%", "%", 0.5);
-    const colors = this.#buildColors("outline_color", "Outline color", ["#ffffff", "#000000", "#ffd84d"]);
+    const colors = buildColors(this.tool, "outline_color", "Outline color", [
+      "#ffffff",
+      "#000000",
+      "#ffd84d",
+    ]);
     const details = el("div", { class: "details" }, width, colors);
     const isOn = Boolean(this.controls.get("outline_width"));
     details.hidden = !isOn;
