@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ml.editing import foreground
+from ml.errors import NothingFound
 from ml.imaging import transparency
+from ml.imaging.framing import FAINT_ALPHA
 from ml.imaging.geometry import Box
 from ml.pixels import Mask, Matte, Picture, Pixels
 
@@ -31,6 +33,9 @@ _FOLLOWED_LINES = 2
 _HAZY_EDGE = 1 / 64
 # Of a matte: less is haze around the object.
 _VISIBLE = 0.25
+# Where only the outline of something was found, refining leaves faint lines. The alpha of objects of hair,
+# glass or wire is 200 or more on average where anything is visible.
+_OUTLINE_ALPHA = 100
 
 
 @dataclass(frozen=True)
@@ -76,6 +81,8 @@ def _cut_out(engine: "MattingEngine", visible: Pixels, on_found: Callable[[], No
         alpha[box.top : box.bottom, box.left : box.right] = _refine(_window(visible, box), near)
         cut = Cut(alpha, certainty(near) * agreement)
     _follow_thin_lines(engine, visible, suspected, cut.alpha)
+    if _is_mere_outline(cut.alpha):
+        raise NothingFound("No foreground was found in this image.")
     return cut
 
 
@@ -105,6 +112,12 @@ def _refine(picture: Pixels, matte: Matte) -> Mask:
     small = refinement.reduced(picture, matte)
     opened = holes.open_holes(small, matte)
     return parts.remove_islands(refinement.refine(picture, opened, small), opened)
+
+
+def _is_mere_outline(alpha: Mask) -> bool:
+    import cv2
+
+    return bool(cv2.mean(alpha, (alpha >= FAINT_ALPHA).astype(np.uint8))[0] < _OUTLINE_ALPHA)
 
 
 def certainty(matte: Matte) -> float:

@@ -8,10 +8,12 @@ import pytest
 
 from ml.device import Device
 from ml.editing import cutting, foreground
+from ml.errors import NothingFound
 from ml.imaging.geometry import Box
 from ml.pixels import Mask, Matte, Picture, Pixels
 from tests.ml.truth.shapes import texture
 from tests.support.ml.cutouts import engines
+from tests.support.ml.photos import photo
 
 SIZE = (600, 900)
 
@@ -47,6 +49,21 @@ class Redness:
 
 def cut(engine: Redness, picture: Pixels) -> cutting.Cut:
     return cutting.cut_out(engine, Picture(picture, "png"), lambda: None)
+
+
+def figure_in_a_veil() -> tuple[Pixels, Mask]:
+    """A brown figure under a white veil, in front of a blurred photo, and its alpha without the veil."""
+    width, height = 640, 480
+    y, x = np.mgrid[:height, :width].astype(np.float32)
+    figure = (np.hypot(x - 320, y - 150) < 55) | ((abs(x - 320) < 60) & (y > 190))
+    half_width = np.maximum(y - 90, 1) * 0.6
+    veil = (y > 120) & (abs(x - 320) < half_width)
+    alpha = np.where(veil, np.clip(0.75 - abs(x - 320) / half_width * 0.6, 0, 1), 0)
+    alpha = cv2.GaussianBlur(np.where(figure, 1, alpha).astype(np.float32), (0, 0), 1)[..., None]
+    colors = np.where(figure[..., None], (190, 120, 90), (245, 243, 240)).astype(np.float32)
+    behind = cv2.resize(photo("coffee"), (width, height), interpolation=cv2.INTER_AREA)
+    behind = cv2.GaussianBlur(behind.astype(np.float32), (0, 0), 6)
+    return np.rint(colors * alpha + behind * (1 - alpha)).astype(np.uint8), figure.astype(np.uint8) * 255
 
 
 def error(alpha: Mask, truth: Mask) -> float:
@@ -176,3 +193,13 @@ def test_a_region_of_a_finished_cutout_keeps_its_alpha() -> None:
     found = cutting.cut_out(Redness(), source, lambda: None, region)
     assert found.is_kept
     np.testing.assert_array_equal(found.alpha, alpha[150:500, 200:600])
+
+
+def test_the_faint_outline_of_something_is_no_cutout() -> None:
+    picture, truth = figure_in_a_veil()
+    engine = engines().matting(foreground.QUALITY)
+    try:
+        found = cutting.cut_out(engine, Picture(picture, "png"), lambda: None)
+    except NothingFound:
+        return
+    assert (found.alpha[truth > 0] > 128).mean() > 0.9
