@@ -5,10 +5,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml.imaging.matting import band
+from ml.imaging.matting.growing import Region, dilated, grown
 from ml.pixels import Mask, Matte, Pixels
 
 Floats = NDArray[np.float32]
-Region = NDArray[np.bool_]
 
 # Holes are found at this size.
 _MAX_SIDE = 640
@@ -58,7 +58,7 @@ def _holes(picture: Floats, opacity: Matte, largest_share: float) -> Region:
     inside = (opacity > 0.5).astype(np.uint8)
     visible = cv2.inRange(opacity, 0.02, np.inf)
     # Not the pixels at the edge, which a matte misses by one or two.
-    around = cv2.subtract(_dilated(visible, round(max(opacity.shape) * _NEAR)), _dilated(visible, 3))
+    around = cv2.subtract(dilated(visible, round(max(opacity.shape) * _NEAR)), dilated(visible, 3))
     if cv2.countNonZero(around) < _SMALLEST_PIXELS or not inside.any():
         return nothing
     expected = _continued(picture, around)
@@ -82,7 +82,7 @@ def _holes(picture: Floats, opacity: Matte, largest_share: float) -> Region:
     if not 0 < len(holes) <= _MOST:
         return nothing
     # The blur and the erosion above leave out a hole's rim.
-    answer: Region = _grown(np.isin(labels, holes), 1)
+    answer: Region = grown(np.isin(labels, holes), 1)
     return answer
 
 
@@ -95,7 +95,7 @@ def _is_hole(spot: Region, picture: Floats, expected: Floats, spread: float) -> 
     radius = float(cv2.distanceTransform(np.pad(spot, 1).astype(np.uint8), cv2.DIST_L2, 3).max())
     if (2 * radius) ** 2 < _COMPACT * spot.sum():
         return False
-    rim = _grown(spot, 6) & ~_grown(spot, 2)
+    rim = grown(spot, 6) & ~grown(spot, 2)
     contrast = np.abs(picture - expected).max(axis=2)[rim]
     # All around, or it is a gradient or a gap between two things.
     return bool(np.quantile(contrast, 0.05) > _OTHER)
@@ -119,14 +119,4 @@ def _continued(picture: Floats, known: Mask) -> Floats:
     mean = np.array(cv2.mean(picture, known)[:3])
     averaged = (cv2.GaussianBlur(colors, (0, 0), sigma) + 1e-6 * mean) / (total + 1e-6)
     answer: Floats = cv2.resize(averaged.astype(np.float32), (width, height))
-    return answer
-
-
-def _grown(region: Region, pixels: int) -> Region:
-    answer: Region = _dilated(region.astype(np.uint8), pixels) > 0
-    return answer
-
-
-def _dilated(mask: Mask, pixels: int) -> Mask:
-    answer: Mask = cv2.dilate(mask, np.ones((2 * pixels + 1, 2 * pixels + 1), np.uint8))
     return answer

@@ -5,9 +5,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml.imaging.matting import band
+from ml.imaging.matting.growing import Region, grown
 from ml.pixels import Mask, Matte
-
-Region = NDArray[np.bool_]
 
 # A part is a connected region above the first value; it certainly shows an object if it reaches the second.
 _PART = 0.25
@@ -64,14 +63,14 @@ def remove_uncertain(matte: Matte) -> Matte:
     if float(matte[is_certain.take(labels)].mean()) < _SURE_MEAN:
         return matte
     areas = np.bincount(labels.ravel())
-    near = _grown(is_certain.take(labels), max(1, round(max(matte.shape) * _NEAR)))
+    near = grown(is_certain.take(labels), max(1, round(max(matte.shape) * _NEAR)))
     is_near = _labels_in(labels, count, near)
     is_kept = is_certain | (is_near & (areas < _SMALL * areas[is_certain].sum()))
     is_kept[0] = False
     kept = is_kept.take(labels)
     removed = (labels > 0) & ~kept
-    haze = _grown(removed, max(1, round(max(matte.shape) * _HAZE)))
-    answer: Matte = np.where(haze & ~_grown(kept, 2) & ~kept, np.float32(0), matte)
+    haze = grown(removed, max(1, round(max(matte.shape) * _HAZE)))
+    answer: Matte = np.where(haze & ~grown(kept, 2) & ~kept, np.float32(0), matte)
     return answer
 
 
@@ -90,7 +89,7 @@ def remove_islands(alpha: Mask, matte: Matte) -> Mask:
         return alpha
     support = cv2.resize(matte, size, interpolation=cv2.INTER_LINEAR)
     is_supported = _labels_in(labels, count, support > 0.5)
-    near = _grown(is_supported.take(labels), max(1, round(max(size) * _NEAR)))
+    near = grown(is_supported.take(labels), max(1, round(max(size) * _NEAR)))
     is_supported |= _labels_in(labels, count, near & (support > 0.1))
     is_island = ~is_supported
     is_island[0] = False
@@ -107,10 +106,4 @@ def _labels_in(labels: NDArray[np.int32], count: int, region: Region) -> NDArray
     """Of each of `count` labels, whether a pixel of `region` has it; label 0 is the background."""
     answer: NDArray[np.bool_] = np.bincount(labels[region], minlength=count) > 0
     answer[0] = False
-    return answer
-
-
-def _grown(region: Region, pixels: int) -> Region:
-    grown = cv2.dilate(region.astype(np.uint8), np.ones((2 * pixels + 1, 2 * pixels + 1), np.uint8))
-    answer: Region = grown > 0
     return answer

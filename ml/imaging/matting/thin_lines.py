@@ -5,12 +5,10 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from ml.imaging.geometry import Box
+from ml.imaging.matting.growing import Region, dilated, grown
 from ml.pixels import Mask, Matte
-
-Region = NDArray[np.bool_]
 
 # What the network suspects; above `_SURE` it shows the object.
 _SUSPECTED = 0.06
@@ -47,13 +45,13 @@ def find(matte: Matte, picture: tuple[int, int], limit: int) -> list[ThinLine]:
     suspected = cv2.inRange(matte, _SUSPECTED, np.inf)
     width = max(3, round(side * _WIDEST) | 1)
     thick = _opened(suspected, width)
-    thin = cv2.bitwise_and(suspected, cv2.bitwise_not(_dilated(thick, 2)))
+    thin = cv2.bitwise_and(suspected, cv2.bitwise_not(dilated(thick, 2)))
     # Grown by a pixel, so that a line of single pixels is one region.
-    regions = _long_regions(_dilated(thin, 1), side * _SHORTEST)
+    regions = _long_regions(dilated(thin, 1), side * _SHORTEST)
     if not regions:
         return []
-    _, labels = cv2.connectedComponents(_dilated(thin, 1), connectivity=8)
-    near_object = _grown((matte > _SURE) & (thick > 0), max(1, round(side * _NEAR)))
+    _, labels = cv2.connectedComponents(dilated(thin, 1), connectivity=8)
+    near_object = grown((matte > _SURE) & (thick > 0), max(1, round(side * _NEAR)))
     lines: list[ThinLine] = []
     for region in regions:
         if len(lines) == limit:
@@ -130,29 +128,19 @@ def corridor(line: ThinLine, closer: Matte, picture: tuple[int, int]) -> Region 
     # The suspected line is wider than the one found, which need only be near its pixels.
     found = closer > _SURE
     reach = max(1, round(_CORRIDOR * max(closer.shape)))
-    if float(_grown(found, reach)[suspected].mean()) < _MIN_AGREEMENT:
+    if float(grown(found, reach)[suspected].mean()) < _MIN_AGREEMENT:
         return None
     opened = cv2.morphologyEx(
         found.astype(np.uint8), cv2.MORPH_OPEN, np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
     )
     # The line is followed beyond its suspected part, to the object and to its end.
-    _, labels = cv2.connectedComponents((found & ~_grown(opened > 0, 1)).astype(np.uint8), connectivity=8)
+    _, labels = cv2.connectedComponents((found & ~grown(opened > 0, 1)).astype(np.uint8), connectivity=8)
     is_line = np.zeros(int(labels.max()) + 1, bool)
-    is_line[np.unique(labels[_grown(suspected, reach)])] = True
+    is_line[np.unique(labels[grown(suspected, reach)])] = True
     is_line[0] = False
-    near = _grown(is_line[labels], _SOFT_EDGE)
+    near = grown(is_line[labels], _SOFT_EDGE)
     enlarged: Mask = cv2.resize(
         near.astype(np.uint8), (window.width, window.height), interpolation=cv2.INTER_NEAREST
     )
     answer: Region = enlarged > 0
-    return answer
-
-
-def _grown(region: Region, pixels: int) -> Region:
-    answer: Region = _dilated(region.astype(np.uint8), pixels) > 0
-    return answer
-
-
-def _dilated(mask: Mask, pixels: int) -> Mask:
-    answer: Mask = cv2.dilate(mask, np.ones((2 * pixels + 1, 2 * pixels + 1), np.uint8))
     return answer
