@@ -20,7 +20,7 @@ from api.db import leader
 from api.db.database import Database
 from api.editor import projects
 from api.errors import ServiceUnavailable
-from api.images.models import Image
+from api.images.models import EXPIRED_KEPT, Image
 from api.jobs import service as jobs
 from api.jobs import transitions
 from api.webhooks import deliveries
@@ -31,8 +31,6 @@ from billing.timestamps import utc_now
 
 EVERY_SECONDS = 10  # with a lease of 30 s, a dead process's credits are released within 60 s
 BATCH_SIZE = 200
-# Expired images are kept this much longer, for running downloads and differing clocks.
-_IMAGE_GRACE = timedelta(minutes=2)
 _CLAIM_NAME = "cleanup"
 #: Renewed with each batch; after a crash another process takes over when it has passed.
 _CLAIM = timedelta(minutes=1)
@@ -168,7 +166,7 @@ def _expired_images(
     session: Session, now: datetime, after: tuple[datetime, str] | None
 ) -> list[tuple[datetime, str]]:
     """The next batch in the order of expiry, as (expires_at, id)."""
-    expired = col(Image.expires_at) <= now - _IMAGE_GRACE
+    expired = col(Image.expires_at) <= now - EXPIRED_KEPT
     statement = select(Image.expires_at, Image.id).where(expired)
     if after is not None:
         expires_at, image_id = after

@@ -35,6 +35,16 @@ class Delivery:
 
 
 @dataclass(frozen=True)
+class Chaining:
+    """How a call is one of several steps on a picture, each of which runs on the former's result."""
+
+    #: Otherwise the result is one of `ml.imaging.intermediates`, for the next step only.
+    is_last: bool
+    #: Pixels of more bytes are compressed, without loss, where they are handed on.
+    raw_bytes_max: int
+
+
+@dataclass(frozen=True)
 class ToolCall:
     """One tool on one picture. Pickled for the worker.
 
@@ -49,6 +59,7 @@ class ToolCall:
     timeout_seconds: float = 300.0
     is_billed: bool = True  # unbilled calls never occupy every worker
     delivery: Delivery | None = None  # None: as the parameters say
+    chaining: Chaining | None = None  # None: it is no step of several
 
 
 @dataclass(frozen=True)
@@ -56,7 +67,7 @@ class ToolAnswer:
     """A finished call: `content` is the encoded picture of `format`, `width` x `height` pixels."""
 
     content: bytes
-    format: str  # png, jpg, webp, avif, or zip for an archive
+    format: str  # png, jpg, webp, avif, zip for an archive, or raw for the next step
     width: int
     height: int
     model: str | None  # the checkpoint used; None if the tool needs none

@@ -185,6 +185,7 @@ def _start_job(
     image_id = item.image_id or item.source_id
     assert image_id is not None
     files = {"image": image_id, **step.stored_ids}
+    steps_left = None if batch.step_count == 1 else batch.step_count - item.steps_done - 1
     session.add(
         Job(
             id=job_id,
@@ -194,7 +195,7 @@ def _start_job(
             tool=step.tool,
             params=step.params,
             params_bytes=len(step.params),
-            inputs=Inputs(files).as_json(),
+            inputs=Inputs(files, steps_left=steps_left).as_json(),
             base_url=batch.base_url,
             hold_id=held.id,
             replay_id=replay_id,

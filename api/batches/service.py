@@ -5,7 +5,9 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, TypeVar
 
-from sqlmodel import Session, and_, col, delete, or_, select
+from sqlalchemy import ColumnElement
+from sqlmodel import Session, and_, col, or_, select
+from sqlmodel import delete as sql_delete
 
 from api import page_cursors, response_bodies
 from api.batches import progress, transitions
@@ -103,6 +105,26 @@ async def cancel(services: Services, account_id: str, batch_id: str) -> dict[str
     return data
 
 
+async def delete(services: Services, account_id: str, batch_id: str) -> dict[str, Any]:
+    """End the account's batch and delete it with its results. Returns its last `data`. Raises `NotFound`."""
+    data = await cancel(services, account_id, batch_id)
+    now = services.clock()
+    await _change(
+        services, account_id, batch_id, lambda session, batch: transitions.forget(session, batch, now)
+    )
+
+    def delete_some(session: Session) -> int:
+        accounts.lock_even_closed(session, account_id)
+        return _delete_items(session, BatchItem.batch_id == batch_id)
+
+    # A few at a time. If this is interrupted, the cleanup goes on, because the batch has expired.
+    while await services.database.run(delete_some):
+        pass
+    gone = sql_delete(Batch).where(col(Batch.id) == batch_id)
+    await services.database.run(lambda session: session.execute(gone))
+    return data
+
+
 async def pause(services: Services, account_id: str, batch_id: str) -> dict[str, Any]:
     """Start no more steps of the account's batch. Raises `NotFound`."""
     _, data = await _change(services, account_id, batch_id, lambda _session, batch: transitions.pause(batch))
@@ -139,8 +161,8 @@ def delete_all(session: Session, account_id: str, now: datetime) -> None:
         transitions.cancel(session, batch, now)
     session.flush()
     own = select(Batch.id).where(Batch.account_id == account_id)
-    session.execute(delete(BatchItem).where(col(BatchItem.batch_id).in_(own)))
-    session.execute(delete(Batch).where(col(Batch.account_id) == account_id))
+    session.execute(sql_delete(BatchItem).where(col(BatchItem.batch_id).in_(own)))
+    session.execute(sql_delete(Batch).where(col(Batch.account_id) == account_id))
 
 
 def delete_expired(session: Session, now: datetime, *, limit: int) -> int:
@@ -157,12 +179,17 @@ def delete_expired(session: Session, now: datetime, *, limit: int) -> int:
             transitions.cancel(session, batch, now)
         return limit
     expired = select(Batch.id).where(over, col(Batch.finished_at).is_not(None))
-    some_items = select(BatchItem.id).where(col(BatchItem.batch_id).in_(expired)).limit(_ITEMS_PER_DELETION)
-    done = session.execute(delete(BatchItem).where(col(BatchItem.id).in_(some_items)))
-    if done.rowcount:  # type: ignore[attr-defined]
+    if _delete_items(session, col(BatchItem.batch_id).in_(expired)):
         return limit
-    gone = session.execute(delete(Batch).where(col(Batch.id).in_(expired.limit(limit))))
+    gone = session.execute(sql_delete(Batch).where(col(Batch.id).in_(expired.limit(limit))))
     return int(gone.rowcount)  # type: ignore[attr-defined]
+
+
+def _delete_items(session: Session, which: ColumnElement[bool] | bool) -> int:
+    """Delete some of these items; returns their number, 0 if none are left."""
+    some = select(BatchItem.id).where(which).limit(_ITEMS_PER_DELETION)
+    done = session.execute(sql_delete(BatchItem).where(col(BatchItem.id).in_(some)))
+    return int(done.rowcount)  # type: ignore[attr-defined]
 
 
 async def _change_and_wake(

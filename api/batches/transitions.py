@@ -17,7 +17,7 @@ from api.batches.descriptions import describe
 from api.batches.models import Batch, BatchItem, BatchStatus, ItemStatus
 from api.calls.models import Replay
 from api.durable.engine import Engine
-from api.images.models import Image
+from api.images.models import EXPIRED_KEPT, Image
 from api.jobs import transitions as jobs
 from api.jobs.models import Job, JobStatus
 from api.webhooks import outbox
@@ -110,6 +110,33 @@ def cancel(session: Session, batch: Batch, now: datetime, *, engine: Engine | No
     return [job.replay_id for job in unfinished]
 
 
+def forget(session: Session, batch: Batch, now: datetime) -> None:
+    """Let the results and sources of an ended batch, and the batch itself, expire now.
+
+    An image that the account had stored before keeps its own lifetime, and one that another batch waits for
+    stays.
+    """
+    batch.expires_at = now
+    session.flush()
+    of_batch = BatchItem.batch_id == batch.id
+    results = select(BatchItem.image_id).where(of_batch, col(BatchItem.image_id).is_not(None))
+    sources = select(BatchItem.source_id).where(
+        of_batch, col(BatchItem.is_source_own).is_(True), col(BatchItem.source_id).is_not(None)
+    )
+    for ids in (results, sources):
+        session.execute(
+            update(Image)
+            .where(
+                col(Image.id).in_(ids),
+                col(Image.account_id) == batch.account_id,
+                col(Image.expires_at) > now,
+                ~_is_waited_for(),
+            )
+            .values(expires_at=now)
+            .execution_options(synchronize_session=False)
+        )
+
+
 def retry_failed(session: Session, batch: Batch) -> int:
     """Let the failed items that have an image or a URL wait again; returns their number.
 
@@ -151,7 +178,8 @@ def _record(session: Session, batch: Batch, item: BatchItem, job: Job, now: date
         item.finished_at = now if is_done else None
         session.flush()
         if former is not None:
-            _expire(session, [former], now)
+            # Deleted by the next cleanup: nothing else has read it, and it may be large.
+            _expire(session, [former], now - EXPIRED_KEPT)
         if is_done:
             _release_sources(session, [col(BatchItem.id) == item.id], now)
     elif job.status == JobStatus.CANCELLED or _was_never_run(job):
@@ -229,12 +257,6 @@ def _release_sources(session: Session, items: Sequence[ColumnElement[bool]], now
         .values(expires_at=now)
         .execution_options(synchronize_session=False)
     )
-    waiting = aliased(BatchItem)
-    is_needed = (
-        select(waiting.id)
-        .where(col(waiting.source_id) == col(Image.id), col(waiting.status).in_(_OPEN))
-        .exists()
-    )
     stored = select(BatchItem.source_id).where(*items, col(BatchItem.is_source_own).is_(False))
     session.execute(
         update(Image)
@@ -242,7 +264,7 @@ def _release_sources(session: Session, items: Sequence[ColumnElement[bool]], now
             col(Image.id) == col(BatchItem.source_id),
             *items,
             col(BatchItem.is_source_own).is_(False),
-            ~is_needed,
+            ~_is_waited_for(),
         )
         .values(expires_at=BatchItem.source_expires_at)
         .execution_options(synchronize_session=False)
@@ -253,6 +275,13 @@ def _release_sources(session: Session, items: Sequence[ColumnElement[bool]], now
         .values(expires_at=now + _USE_KEEPS)
         .execution_options(synchronize_session=False)
     )
+
+
+def _is_waited_for() -> ColumnElement[bool]:
+    """Whether an item of any batch waits for an image."""
+    waiting = aliased(BatchItem)
+    item = select(waiting.id).where(col(waiting.source_id) == col(Image.id), col(waiting.status).in_(_OPEN))
+    return item.exists()
 
 
 def _expire(session: Session, image_ids: Collection[str], now: datetime) -> None:

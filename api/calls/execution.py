@@ -157,6 +157,7 @@ async def _work(
         request.priority,
         services.job_timeout_seconds if request.is_job else services.call_timeout_seconds,
         delivery=request.delivery,
+        chaining=request.chaining,
     )
     return await run_tool(services, tool_call, on_progress, call.submitted)
 

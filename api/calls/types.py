@@ -8,7 +8,7 @@ from typing import Any
 
 from api.calls.account_status import AccountStatus
 from billing.ledger.plans import PLANS, PlanName
-from ml.backend import Delivery, Priority, ToolAnswer
+from ml.backend import Chaining, Delivery, Priority, ToolAnswer
 from ml.params import Params
 from ml.tool import Tool
 
@@ -43,6 +43,8 @@ class CallRequest:
     callback_url: str | None = None
     #: None: the result is delivered as the parameters say.
     delivery: Delivery | None = None
+    #: None: it is no step of several. Only jobs of batches are.
+    chaining: Chaining | None = None
 
     @property
     def is_random(self) -> bool:

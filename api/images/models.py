@@ -1,12 +1,15 @@
 """The table of stored images."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from sqlalchemy import CheckConstraint
 from sqlmodel import Field, SQLModel
 
 from billing.timestamps import UtcDateTime
+
+#: Expired images are kept this much longer, for running downloads and differing clocks.
+EXPIRED_KEPT = timedelta(minutes=2)
 
 
 class ImageKind(StrEnum):
@@ -24,7 +27,7 @@ class Image(SQLModel, table=True):
     id: str = Field(primary_key=True)  # img_…
     account_id: str = Field(foreign_key="account.id", index=True)
     kind: str
-    format: str  # jpg, png, webp, avif, heic, bmp, gif, tiff
+    format: str  # jpg, png, webp, avif, heic, bmp, gif, tiff, raw between two steps
     size_bytes: int
     #: Size of the stored artefacts (`api.images.storage`), which count towards the account's storage too.
     artefact_bytes: int = Field(default=0, sa_column_kwargs={"server_default": "0"})

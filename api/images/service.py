@@ -304,13 +304,24 @@ async def require_room(services: Services, account_id: str) -> None:
     await services.database.read(lambda session: check_room(session, services, account_id, 1))
 
 
+async def room_bytes(services: Services, account_id: str) -> int:
+    """How much more the account may store; less than 0 if it stores more than that."""
+    used = await services.database.read(lambda session: _used_bytes(session, services, account_id))
+    return services.account_storage_bytes - used
+
+
+def _used_bytes(session: Session, services: Services, account_id: str) -> int:
+    """What the account stores. Expired images, which the next cleanups delete, do not count."""
+    total = func.coalesce(func.sum(col(Image.size_bytes) + col(Image.artefact_bytes)), 0)
+    lives = col(Image.expires_at) > services.clock()
+    return session.exec(select(total).where(col(Image.account_id) == account_id, lives)).one()
+
+
 def check_room(
     session: Session, services: Services, account_id: str, size_bytes: int, room_bytes: int | None = None
 ) -> None:
     room_bytes = room_bytes or services.account_storage_bytes
-    total = func.coalesce(func.sum(col(Image.size_bytes) + col(Image.artefact_bytes)), 0)
-    used = session.exec(select(total).where(col(Image.account_id) == account_id)).one()
-    if used + size_bytes > room_bytes:
+    if _used_bytes(session, services, account_id) + size_bytes > room_bytes:
         limit_mb = room_bytes // 1024**2
         raise StorageFull(
             f"Your stored images fill your {limit_mb} MiB. Delete some, or wait until they expire."

@@ -31,6 +31,8 @@ class Inputs:
     own: list[str] = field(default_factory=list)
     #: See `CallRequest.id_fields`.
     id_fields: dict[str, str] = field(default_factory=dict)
+    #: For a step of several: how many follow, each on the former's result.
+    steps_left: int | None = None
 
     @property
     def source_id(self) -> str | None:

@@ -19,6 +19,7 @@ from api.calls.in_flight import CallWaiter
 from api.calls.types import CallFailed, CallRequest, priority_of
 from api.durable.tasks import Task, TaskKind, TaskQueue
 from api.errors import InvalidParameter, ServiceUnavailable, is_retryable, status_and_code
+from api.images import service as images
 from api.jobs import inputs, transitions
 from api.jobs.inputs import Inputs
 from api.jobs.models import Job, JobStatus
@@ -27,7 +28,7 @@ from billing.errors import AccountClosed, LeaseLost
 from billing.ledger import ledger
 from billing.ledger.models import Account, Hold
 from billing.ledger.plans import PLANS, PlanName
-from ml.backend import Progress
+from ml.backend import Chaining, Progress
 from ml.catalogue import TOOLS
 from ml.errors import OutOfMemory, TimedOut, WorkerLost
 
@@ -41,6 +42,8 @@ _PAUSE_SECONDS_MAX = 10.0
 #: A call that lost its worker is tried so often, one that reached its time limit twice.
 _LOSSES_MAX = 3
 _TIMEOUTS_MAX = 2
+#: What is handed from a step to the next one without compression: 16 megapixels with transparency.
+_RAW_BYTES_MAX = 64 << 20
 #: A job whose process died so often may be what kills it.
 _PROCESS_LOSSES_MAX = 10
 
@@ -349,7 +352,17 @@ async def _request_of(services: Services, claimed: _Claimed) -> CallRequest:
         source_id=recorded.source_id,
         id_fields=recorded.id_fields,
         is_job=True,
+        chaining=await _chaining_of(services, job.account_id, recorded),
     )
+
+
+async def _chaining_of(services: Services, account_id: str, recorded: Inputs) -> Chaining | None:
+    if recorded.steps_left is None:
+        return None
+    # Half of the account's storage is left to results, so that large pictures between steps cannot fill it.
+    room = await images.room_bytes(services, account_id) - services.account_storage_bytes // 2
+    room_for_each = max(0, room) // max(1, services.backend.worker_count)
+    return Chaining(recorded.steps_left == 0, raw_bytes_max=min(_RAW_BYTES_MAX, room_for_each))
 
 
 def _is_loss(error: Exception) -> bool:

@@ -281,7 +281,7 @@ def encode(
         else:
             content = _big_mask(pixels) if pixels.ndim == 2 else png.encode_fast(pixels)
         return png.add_chunks(content, png.display_chunks(dpi, exif_block))
-    pixels = _on_white(pixels) if format == "jpg" else _without_hidden_colors(pixels)
+    pixels = on_white(pixels) if format == "jpg" else _without_hidden_colors(pixels)
     image = Image.fromarray(np.ascontiguousarray(pixels))
     out = io.BytesIO()
     # At high quality without chroma subsampling, which visibly blurs red edges.
@@ -352,7 +352,8 @@ def _without_hidden_colors(pixels: Pixels | Mask) -> Pixels | Mask:
     return transparency.without_hidden_colors(pixels) if has_alpha else pixels
 
 
-def _on_white(pixels: Pixels | Mask) -> Pixels | Mask:
+def on_white(pixels: Pixels | Mask) -> Pixels | Mask:
+    """A transparent picture (H x W x 4) on white, H x W x 3; any other as it is."""
     from PIL import Image
 
     if pixels.ndim == 2 or pixels.shape[2] == 3:

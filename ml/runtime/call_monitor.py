@@ -15,7 +15,7 @@ from ml.runtime.wire import WireBroken
 
 log = logging.getLogger(__name__)
 
-FORMATS = ("png", "jpg", "webp", "avif", "zip")
+FORMATS = ("png", "jpg", "webp", "avif", "zip", "raw")
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ TRIAL_SECONDS = 600.0
 #: Seconds per megapixel of a tool without a cost function.
 USUAL_SECONDS = 0.1
 #: Seconds per megapixel of encoding a result, at the settings for large pictures.
-ENCODING_SECONDS = {"png": 0.03, "jpg": 0.02, "webp": 0.25, "avif": 0.4, "zip": 0.05}
+ENCODING_SECONDS = {"png": 0.03, "jpg": 0.02, "webp": 0.25, "avif": 0.4, "zip": 0.05, "raw": 0.01}
 
 
 @dataclass(frozen=True)

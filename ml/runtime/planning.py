@@ -13,12 +13,14 @@ import psutil
 from ml import catalogue
 from ml.backend import Delivery, ToolCall
 from ml.errors import NotEnoughMemory, PictureTooLarge
-from ml.imaging import codecs
+from ml.imaging import codecs, intermediates
 
 # Peak bytes per pixel of decoding and encoding, measured with pictures of 16 to 50 megapixels and rounded up.
 # They include the pixel arrays themselves; tools work in rows or tiles.
-_DECODING_BYTES = {"jpg": 10, "png": 13, "webp": 16, "avif": 20, "heic": 20, "bmp": 10, "gif": 14, "tiff": 20}
-_ENCODING_BYTES = {"jpg": 8, "png": 12, "webp": 16, "avif": 40, "zip": 20}
+_DECODING_BYTES = {
+    "jpg": 10, "png": 13, "webp": 16, "avif": 20, "heic": 20, "bmp": 10, "gif": 14, "tiff": 20, "raw": 16
+}  # fmt: skip
+_ENCODING_BYTES = {"jpg": 8, "png": 12, "webp": 16, "avif": 40, "zip": 20, "raw": 16}
 #: Free memory of the machine that is left to other processes.
 _RESERVE_BYTES = 128 << 20
 
@@ -33,7 +35,8 @@ class CallPlan:
     reduced: tuple[int, int]
     #: Of the result; the source's if the result's size depends on the picture's content.
     answer: tuple[int, int]
-    #: As requested; for auto, the source's, because the result's transparency is not known yet.
+    #: As requested; for auto, the source's, because the result's transparency is not known yet. `raw` for a
+    #: result that is handed on.
     answer_format: str
 
     @property
@@ -59,8 +62,12 @@ def plan(call: ToolCall) -> CallPlan:
     server or for the requested format, and for parameters that are impossible for the picture's size.
     """
     picture = call.files["image"]
-    source_format = codecs.sniff(picture[: codecs.SNIFF_BYTES])
-    source = codecs.upright_size(picture)
+    if is_handed_on(call):
+        source_format = "raw"
+        own_format, source = intermediates.describe(picture)
+    else:
+        source_format = own_format = codecs.sniff(picture[: codecs.SNIFF_BYTES])
+        source = codecs.upright_size(picture)
     reduced = reduced_size(source, call.delivery)
     params = call.params if reduced == source else call.params.for_reduced(source, reduced)
     tool = catalogue.get(call.tool)
@@ -74,11 +81,16 @@ def plan(call: ToolCall) -> CallPlan:
     answer_format = (
         "zip"
         if is_archive
-        else codecs.resolve_format(
-            params.format, auto_format(source_format, call.delivery), False, False, size
-        )
+        else codecs.resolve_format(params.format, auto_format(own_format, call.delivery), False, False, size)
     )
+    if call.chaining is not None and not call.chaining.is_last:
+        answer_format = "raw"
     return CallPlan(source_format, source, reduced, size, answer_format)
+
+
+def is_handed_on(call: ToolCall) -> bool:
+    """Whether the call's picture is the former step's result as `intermediates` writes it."""
+    return call.chaining is not None and intermediates.is_intermediate(call.files["image"])
 
 
 def reduced_size(source: tuple[int, int], delivery: Delivery | None) -> tuple[int, int]:

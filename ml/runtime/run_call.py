@@ -9,7 +9,7 @@ from typing import Any
 from ml import catalogue
 from ml.backend import ToolAnswer, ToolCall
 from ml.errors import BadParameter, OutOfMemory
-from ml.imaging import codecs
+from ml.imaging import codecs, intermediates
 from ml.params import Params
 from ml.pixels import Picture, Pixels
 from ml.runtime import planning
@@ -45,17 +45,17 @@ def perform(call: ToolCall, engines: Any, on_step: OnStep) -> ToolAnswer:
     with _translate_memory_errors():
         on_step("decoding", 0.0)
         planning.plan(call)
-        decoded = codecs.decode(call.files["image"])
+        decoded = _source(call)
         source, params = _reduced(decoded, call)
         outcome = tool.run(source, params, _Context(call.files, engines, on_step))
         on_step("encoding", _RUN)
         pixels = outcome.pixels
         has_alpha = pixels.ndim == 3 and pixels.shape[2] == 4
-        content, format = _encode(pixels, source, call)
+        content, format, as_format = _encode(pixels, source, call)
     warnings = [*source.warnings, *outcome.warnings]
     if call.params.keep_metadata and not source.exif:
         warnings.append("The image has no metadata that keep_metadata could keep.")
-    if has_alpha and format == "jpg":
+    if has_alpha and as_format == "jpg":
         warnings.append("JPEG does not support transparency: the image was placed on a white background.")
     return ToolAnswer(
         content=content,
@@ -69,10 +69,17 @@ def perform(call: ToolCall, engines: Any, on_step: OnStep) -> ToolAnswer:
         fields={**outcome.fields, **_delivery_fields(decoded, source, call)},
         warnings=tuple(warnings),
         processing_seconds=time.perf_counter() - began,
-        mask_mode=_mask_mode(outcome, format),
+        mask_mode=_mask_mode(outcome, as_format),
         precision=None if outcome.model is None else engines.precision(outcome.model),
         artefacts=outcome.artefacts,
     )
+
+
+def _source(call: ToolCall) -> Picture:
+    content = call.files["image"]
+    if planning.is_handed_on(call):
+        return intermediates.read(content)
+    return codecs.decode(content)
 
 
 def _reduced(source: Picture, call: ToolCall) -> tuple[Picture, Params]:
@@ -87,21 +94,25 @@ def _reduced(source: Picture, call: ToolCall) -> tuple[Picture, Params]:
     return replace(source, pixels=pixels, jpeg_tables=None), call.params.for_reduced(size, reduced)
 
 
-def _encode(pixels: Pixels, source: Picture, call: ToolCall) -> tuple[bytes, str]:
-    """The content of the answer and its format."""
+def _encode(pixels: Pixels, source: Picture, call: ToolCall) -> tuple[bytes, str, str]:
+    """The content of the answer, its format, and the one that its pixels are for."""
     if call.delivery is not None and call.delivery.archive:
         if pixels.ndim == 2:
             raise BadParameter("format", "a mask has no colours, so it cannot be delivered as a ZIP")
         from ml.imaging import archives
 
-        return archives.color_and_alpha(pixels, call.params.quality), "zip"
+        return archives.color_and_alpha(pixels, call.params.quality), "zip", "zip"
     has_alpha = pixels.ndim == 3 and pixels.shape[2] == 4
     size = (int(pixels.shape[1]), int(pixels.shape[0]))
     own = planning.auto_format(source.format, call.delivery)
     format = codecs.resolve_format(call.params.format, own, has_alpha, pixels.ndim == 2, size)
     density = source.dpi if call.params.dpi is None else (float(call.params.dpi), float(call.params.dpi))
     block = _exif_block(source, call.params, format, density)
-    return codecs.encode(pixels, format, call.params.quality, density, block), format
+    if call.chaining is not None and not call.chaining.is_last:
+        raw_bytes_max = call.chaining.raw_bytes_max
+        content = intermediates.write(pixels, format, density, block, raw_bytes_max=raw_bytes_max)
+        return content, "raw", format
+    return codecs.encode(pixels, format, call.params.quality, density, block), format, format
 
 
 def _exif_block(

@@ -72,8 +72,9 @@ def add_to(app: FastAPI) -> None:
     add_get(app, f"{one}/manifest.csv", send_manifest, include_in_schema=False)
     add_get(app, f"{one}/items/{{position}}/thumbnail", show_thumbnail, include_in_schema=False)
     app.add_api_route(f"{one}/items/{{position}}/project", open_result, methods=["POST"], **hidden)
+    app.add_api_route(one, delete_batch, methods=["DELETE"], **hidden)
     controls: tuple[tuple[str, str, _Control], ...] = (
-        ("DELETE", "", batches.cancel),
+        ("POST", "/cancel", batches.cancel),
         ("POST", "/pause", batches.pause),
         ("POST", "/resume", batches.resume),
         ("POST", "/retry", batches.retry),
@@ -275,6 +276,14 @@ async def send_results(
 
 async def send_manifest(batch_id: str, owner: AccountReader, editor: EditorServicesDependency) -> Response:
     return await batch_downloads.manifest(editor.services, owner.account_id, batch_id)
+
+
+async def delete_batch(
+    request: Request, batch_id: str, owner: AccountOwner, editor: EditorServicesDependency
+) -> Response:
+    """Cancel the batch if it runs, and delete it with its results."""
+    await batches.delete(editor.services, owner.account_id, batch_id)
+    return responses.success(request, {})
 
 
 def _control(change: _Control) -> Callable[..., Awaitable[Response]]:

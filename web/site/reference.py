@@ -39,7 +39,7 @@ MEANINGS = {
     "MODEL_UNAVAILABLE": "The checkpoint is not installed; the message contains the install command.",
     "OVERLOADED": "The queue is full; wait for Retry-After.",
     "SERVICE_UNAVAILABLE": "The database or memory is temporarily unavailable.",
-    "PROCESSING_TIMEOUT": "The call takes, or would take, longer than allowed.",
+    "PROCESSING_TIMEOUT": "The call takes, or would take, longer than allowed; run it as a job.",
 }
 
 

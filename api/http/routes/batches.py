@@ -15,6 +15,7 @@ from api.batches.descriptions import describe
 from api.batches.models import BatchStatus, ItemStatus
 from api.calls import admission
 from api.calls.types import CallResult
+from api.errors import InvalidParameter
 from api.http import (
     batch_downloads,
     batch_forms,
@@ -51,6 +52,14 @@ _PAGE_PARAMETERS = page_queries.described(
 _ITEMS_PARAMETERS = page_queries.described(
     ItemStatus, what="images", limit=_ITEMS_DEFAULT_LIMIT, limit_max=batches.ITEMS_PAGE_MAX
 )
+_DELETE_RESULTS = "delete_results"
+_DELETE_RESULTS_PARAMETER = {
+    "name": _DELETE_RESULTS,
+    "in": "query",
+    "required": False,
+    "schema": {"type": "boolean", "default": False},
+    "description": "Delete the batch and its results too, whether it has ended or not.",
+}
 _Control = Callable[[Services, str, str], Awaitable[dict[str, Any]]]
 
 
@@ -125,10 +134,20 @@ def add_to(app: FastAPI) -> None:
         openapi_extra=secured,
     )
     controls: tuple[tuple[str, str, _Control, str, str], ...] = (
-        ("DELETE", "", batches.cancel, "cancel-batch", "Cancel a batch, keeping what has succeeded"),
         ("POST", "/pause", batches.pause, "pause-batch", "Start no more steps of a batch"),
         ("POST", "/resume", batches.resume, "resume-batch", "Go on with a paused or blocked batch"),
         ("POST", "/retry", batches.retry, "retry-batch", "Run the failed images of a batch again"),
+    )
+    app.add_api_route(
+        _ONE,
+        cancel,
+        methods=["DELETE"],
+        operation_id="cancel-batch",
+        summary="Cancel a batch, keeping what has succeeded, or delete it with its results",
+        tags=_TAGS,  # type: ignore[arg-type]
+        response_class=Response,
+        responses=one_batch | openapi.error_responses(*openapi.WITH_KEY, 422),
+        openapi_extra={**secured, "parameters": [_DELETE_RESULTS_PARAMETER]},
     )
     for method, path, change, operation_id, summary in controls:
         app.add_api_route(
@@ -224,6 +243,23 @@ async def send_results(request: Request, batch_id: str, caller: KeyHolder, servi
 
 async def send_manifest(batch_id: str, caller: KeyHolder, services: ServicesOf) -> Response:
     return await batch_downloads.manifest(services, caller.account_id, batch_id)
+
+
+async def cancel(request: Request, batch_id: str, caller: KeyHolder, services: ServicesOf) -> Response:
+    change = batches.delete if _deletes_results(request) else batches.cancel
+    return responses.success(request, await change(services, caller.account_id, batch_id))
+
+
+def _deletes_results(request: Request) -> bool:
+    """Raises `InvalidParameter`."""
+    sent = request.query_params.multi_items()
+    for name, value in sent:
+        if name != _DELETE_RESULTS:
+            shown = name[:100]
+            raise InvalidParameter(shown, f"{shown}: unknown; there is {_DELETE_RESULTS}")
+        if value not in ("true", "false") or len(sent) > 1:
+            raise InvalidParameter(name, f"{name}: must be given once, as true or false")
+    return sent == [(_DELETE_RESULTS, "true")]
 
 
 def _control(change: _Control) -> Callable[..., Awaitable[Response]]:

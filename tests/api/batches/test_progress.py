@@ -16,7 +16,8 @@ from api.batches.models import Batch, BatchItem, BatchStatus, ItemStatus
 from api.batches.progress import Advanced, Fetch
 from api.batches.transitions import PATIENCE
 from api.calls.models import Replay
-from api.images.models import Image
+from api.errors import NotFound
+from api.images.models import EXPIRED_KEPT, Image
 from api.jobs.inputs import Inputs
 from api.jobs.models import Job
 from billing.ledger import ledger
@@ -211,10 +212,12 @@ def test_each_step_works_on_the_former_result_which_goes_then(api: LocalApi) -> 
 
     work.run(add_step)
     work.advance()
-    former = work.end(work.jobs()[0])
+    (first,) = work.jobs()
+    assert Inputs.from_json(first.inputs).steps_left == 1
+    former = work.end(first)
     assert not work.advance().is_over
     (second,) = work.jobs()
-    assert Inputs.from_json(second.inputs).files["image"] == former
+    assert Inputs.from_json(second.inputs) == Inputs({"image": str(former)}, steps_left=0)
     result = work.end(second)
     assert work.advance().is_over
     assert work.counts() == {ItemStatus.SUCCEEDED: 1}
@@ -222,7 +225,7 @@ def test_each_step_works_on_the_former_result_which_goes_then(api: LocalApi) -> 
     expiries = work.run(
         lambda session: [session.get_one(Image, image_id).expires_at for image_id in (former, result)]
     )
-    assert expiries == [api.clock(), api.clock() + 24 * HOUR]
+    assert expiries == [api.clock() - EXPIRED_KEPT, api.clock() + 24 * HOUR]
 
 
 def test_a_paused_batch_starts_nothing_and_is_completed_once_nothing_is_left(api: LocalApi) -> None:
@@ -298,6 +301,36 @@ def test_cancelling_releases_every_credit_and_keeps_what_has_succeeded(api: Loca
         return list(session.exec(kept)), session.exec(open_holds).one()
 
     assert work.run(read) == ([result], 0)
+
+
+def test_deleting_ends_the_batch_and_keeps_only_what_others_wait_for(api: LocalApi) -> None:
+    work, other = Work(api), Work(api)
+    work.advance()
+    shared = [work.end(job) for job in work.jobs()][1]
+    work.advance()
+
+    def wait_for_shared(session: Session) -> None:
+        item = session.exec(select(BatchItem).where(BatchItem.batch_id == other.batch_id)).first()
+        assert item is not None
+        item.source_id, item.is_source_own = shared, False
+
+    work.run(wait_for_shared)
+    data = api.call(lambda: batches.delete(api.services, work.account_id, work.batch_id))
+    assert (data["status"], data["counts"]["succeeded"]) == ("cancelled", 8)
+    assert work.balance() == (12, 0)
+
+    def left(session: Session) -> tuple[int, int, list[str]]:
+        kept = select(Image.id).where(
+            Image.account_id == work.account_id, col(Image.expires_at) > api.clock()
+        )
+        of_batch = select(func.count()).where(BatchItem.batch_id == work.batch_id)
+        gone = session.get(Batch, work.batch_id)
+        return int(gone is not None), session.exec(of_batch).one(), list(session.exec(kept))
+
+    assert work.run(left) == (0, 0, [shared])
+    assert work.jobs() == []
+    with pytest.raises(NotFound):
+        api.call(lambda: batches.delete(api.services, work.account_id, work.batch_id))
 
 
 def test_a_closed_account_ends_its_batches_and_a_deleted_one_leaves_no_rows(api: LocalApi) -> None:

@@ -276,6 +276,7 @@ EDITOR_CHANGES = (
     ("POST", f"{_BATCH}/pause"),
     ("POST", f"{_BATCH}/resume"),
     ("POST", f"{_BATCH}/retry"),
+    ("POST", f"{_BATCH}/cancel"),
     ("DELETE", _BATCH),
 )
 

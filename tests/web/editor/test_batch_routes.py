@@ -171,9 +171,20 @@ def test_a_batch_waits_for_credits_and_can_be_paused_and_cancelled(server: Runni
         wait_until(lambda: browser.client.get(place).json()["data"]["status"] == "blocked", every_seconds=0.1)
         assert browser.client.get(place).json()["data"]["creditsAvailable"] == 0
         assert browser.client.post(f"{place}/pause").json()["data"]["status"] == "paused"
-        assert browser.client.delete(place).json()["data"]["status"] == "cancelled"
+        assert browser.client.post(f"{place}/cancel").json()["data"]["status"] == "cancelled"
         refused = start(browser, named(*picture_ids(browser, 1)))
         assert (refused.status_code, code_of(refused)) == (402, "INSUFFICIENT_CREDITS")
+
+
+def test_a_deleted_batch_is_gone_with_its_results(member: Browser) -> None:
+    batch_id = started(member, named(*picture_ids(member, 2)))
+    ended(member, batch_id)
+    place = f"/editor/batches/{batch_id}"
+    assert member.client.delete(place).status_code == 200
+    for path in (place, f"{place}/results.zip", f"{place}/items/0/thumbnail"):
+        assert code_of(member.client.get(path)) == "NOT_FOUND"
+    listed = member.client.get("/editor/batches").json()["data"]
+    assert batch_id not in [each["id"] for each in listed]
 
 
 ROUTES = [
@@ -186,6 +197,7 @@ ROUTES = [
     ("POST", "/pause"),
     ("POST", "/resume"),
     ("POST", "/retry"),
+    ("POST", "/cancel"),
     ("DELETE", ""),
 ]
 

@@ -9,6 +9,7 @@ from http.client import HTTPConnection
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 from sqlmodel import col, func, select
 
@@ -32,6 +33,7 @@ from tests.support.batch_calls import (
     zip_of,
 )
 from tests.support.calling import code_of, crop, param_of, small_picture
+from tests.support.ml.photos import open_bytes, photo, png_bytes
 from tests.support.server import Customer, RunningServer
 
 
@@ -146,6 +148,37 @@ def test_each_step_works_on_the_result_of_the_one_before_for_a_credit(
     assert {(result["width"], result["height"]) for result in results} == {(60, 40)}
     assert server.balance(customer) == (494, 0)
     assert kept_images(server, customer) == 3  # no results of steps between
+
+
+def test_a_deleted_batch_gives_its_storage_back_and_cancelling_keeps_the_results(
+    server: RunningServer, customer: Customer
+) -> None:
+    batch_id = batch_of(send_batch(server, customer, pictures(3)))
+    batch_in(server, customer, batch_id)
+    path = f"/api/batches/{batch_id}"
+    with server.client(customer) as client:
+        for wrong in ("delete_results=1", "delete_results=true&delete_results=true", "results=true"):
+            assert code_of(client.delete(f"{path}?{wrong}")) == "INVALID_PARAMETER"
+        assert client.delete(path).json()["data"]["status"] == "completed"
+        assert len(results_of(server, customer, batch_id)) == 3
+        deleted = client.delete(f"{path}?delete_results=true").json()["data"]
+        assert (deleted["status"], deleted["counts"]["succeeded"]) == ("completed", 3)
+        assert code_of(client.get(path)) == "NOT_FOUND"
+        assert code_of(client.delete(f"{path}?delete_results=true")) == "NOT_FOUND"
+    assert kept_images(server, customer) == 0
+
+
+def test_nothing_is_lost_between_the_steps(server: RunningServer, customer: Customer) -> None:
+    flip = {"tool": "crop", "params": {"flip": "h", "format": "jpg", "quality": 1}}
+    steps = [flip, flip, {"tool": "crop", "params": {"format": "png"}}]
+    pixels = photo("coffee")
+    batch_id = batch_of(send_batch(server, customer, [("a.png", png_bytes(pixels))], steps=json.dumps(steps)))
+    assert batch_in(server, customer, batch_id)["creditsCharged"] == 3
+    (content,) = results_of(server, customer, batch_id).values()
+    assert np.array_equal(open_bytes(content), pixels)
+    with server.database.transaction() as session:
+        kept = [image for image in session.exec(select(Image)) if image.expires_at > utc_now()]
+    assert [image.format for image in kept if image.account_id == customer.account_id] == ["png"]
 
 
 def test_only_the_failed_images_are_run_again(server: RunningServer, customer: Customer) -> None:

@@ -80,8 +80,15 @@ export class BatchClient {
    * @returns {Promise<Batch>}
    */
   control(id, action) {
-    if (action === "cancel") return this.client.send("DELETE", place(id));
     return this.client.send("POST", `${place(id)}/${action}`);
+  }
+
+  /**
+   * Deletes a batch with its results, and cancels it before if it runs.
+   * @param {string} id
+   */
+  delete(id) {
+    return this.client.send("DELETE", place(id));
   }
 
   /**

@@ -3,6 +3,7 @@
 import { el, icon, iconButton, keepFocus, segments } from "../elements.js";
 import { errorText } from "../error_texts.js";
 import { ApiError, isTemporary } from "../api.js";
+import { askingButton } from "./asking_button.js";
 import { blockedText, count, fractionOf, Pace, statusText, timeLeftText } from "./batch_progress.js";
 import { fileUrl } from "./batch_client.js";
 import { PAGE_SIZE, pager, rangeText } from "./picture_pages.js";
@@ -207,39 +208,47 @@ export class RunView {
       !hasEnded && !isPaused && !isBlocked && action("Pause", "pause"),
       isPaused && action("Go on", "resume", "primary"),
       !hasEnded && this.#buildCancel(batch),
+      this.#buildDelete(batch),
       hasEnded &&
         el("a", { class: "quiet", href: fileUrl(batch.id, "manifest.csv"), download: "" }, "List (CSV)"),
     ].filter((one) => one !== false);
   }
 
   /**
-   * Asks before a batch is cancelled: what is left of it cannot be resumed.
+   * What is left of a cancelled batch cannot be resumed.
    * @param {Batch} batch
    */
   #buildCancel(batch) {
     const left = batch.total - batch.counts.succeeded - batch.counts.failed;
-    const ask = () => {
-      const keep = el("button", { type: "button", class: "quiet", onclick: () => close() }, "Keep it");
-      const question = el(
-        "span",
-        { class: "row", role: "group", "aria-label": "Cancel the batch?" },
-        el("span", {}, `Leave ${count(left, "picture")} undone?`),
-        el(
-          "button",
-          { type: "button", class: "danger", onclick: () => void this.#control("cancel") },
-          "Cancel the batch",
-        ),
-        keep,
-      );
-      const close = () => {
-        question.replaceWith(button);
-        button.focus();
-      };
-      button.replaceWith(question);
-      keep.focus();
-    };
-    const button = el("button", { type: "button", class: "quiet", onclick: ask }, "Cancel");
-    return button;
+    return askingButton("Cancel", {
+      title: "Cancel the batch?",
+      question: `Leave ${count(left, "picture")} undone?`,
+      yes: "Cancel the batch",
+      onYes: () => void this.#control("cancel"),
+    });
+  }
+
+  /** @param {Batch} batch */
+  #buildDelete({ counts, hasEnded }) {
+    const results = counts.succeeded ? ` with ${count(counts.succeeded, "result")}` : "";
+    return askingButton("Delete", {
+      title: "Delete the batch?",
+      question: `Delete it${results}?${hasEnded ? "" : " What runs is cancelled."}`,
+      yes: "Delete the batch",
+      onYes: () => void this.#delete(),
+    });
+  }
+
+  async #delete() {
+    const { batch } = this;
+    if (!batch) return;
+    try {
+      await this.client.delete(batch.id);
+    } catch (error) {
+      return this.model.reportError(error);
+    }
+    if (this.batch?.id === batch.id) await this.tab.open("batch");
+    void this.model.refreshAccount(); // what was held for it is there again
   }
 
   /** @param {"pause" | "resume" | "retry" | "cancel"} action */
