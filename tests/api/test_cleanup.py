@@ -1,8 +1,11 @@
 """Background cleanup, in one process or in several at once."""
 
 import asyncio
+import sqlite3
 import threading
+from contextlib import closing
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import pytest
 from sqlmodel import func, select
@@ -19,7 +22,12 @@ from api.images.models import Image
 from billing.errors import LeaseLost
 from billing.ledger.audit import audit
 from billing.ledger.models import Account, Hold, HoldStatus
+from billing.ledger.plans import PlanName
+from tests.support.apps import local_api
+from tests.support.calling import small_picture
+from tests.support.job_calls import PREFER, job_of
 from tests.support.load import NOON, account_with, admit, admitted, result_image, succeed
+from tests.support.waiting import wait_until
 
 SECOND = timedelta(seconds=1)
 LAPSED = NOON + 30 * SECOND
@@ -131,6 +139,47 @@ def test_an_expired_image_is_deleted_bytes_first_after_a_delay(database: Databas
     asyncio.run(cleanup.delete_expired_images(database, delete_bytes, LATER))
     assert set(deleted) == set(ids)
     assert stored_images(database) == {kept.id}
+
+
+def test_a_finished_job_leaves_less_than_a_kilobyte_once_it_is_forgotten(tmp_path: Path) -> None:
+    """What it cost stays: the ledger's hold and entries, and the call's record. All else goes."""
+    with local_api(tmp_path, has_workers=True) as api:
+        headers = {"X-Api-Key": api.new_key("jobs@example.com", PlanName.STANDARD)}
+        api.start(api.services.engine.run_forever)
+
+        def status_of(path: str) -> str:
+            return str(api.request("GET", path, headers=headers).json()["data"]["status"])
+
+        def run_and_forget(count: int) -> int:
+            """The bytes of all rows and index entries after so many more jobs."""
+            for _ in range(count):
+                accepted = api.request(
+                    "POST",
+                    "/api/tools/crop",
+                    files={"image": small_picture()},
+                    data={"width": "50%"},
+                    headers=headers | PREFER,
+                )
+                path = f"/api/jobs/{job_of(accepted)}"
+                wait_until(lambda path=path: status_of(path) == "succeeded")  # type: ignore[misc]
+            api.clock.move(days=2)
+            services = api.services
+            asyncio.run(cleanup.delete_expired(services.database, services.storage.delete, api.clock))
+            wait_until(lambda: (api.call(services.engine.check), rows_of("workflow_status"))[1] == 0)
+            assert (rows_of("job"), rows_of("image"), rows_of("replay")) == (0, 0, 0)
+            return int(read("SELECT sum(payload) FROM dbstat"))
+
+        def rows_of(table: str) -> int:
+            return int(read(f"SELECT count(*) FROM {table}"))
+
+        def read(statement: str) -> int:
+            with closing(sqlite3.connect(tmp_path / "bgeraser.db")) as connection:
+                (value,) = connection.execute(statement).fetchone()
+                return int(value)
+
+        first = run_and_forget(1)
+        assert 0 < run_and_forget(5) - first < 5 * 1024
+        api.call(api.services.engine.close)
 
 
 def test_a_backlog_of_several_batches_is_deleted_in_one_run(database: Database) -> None:
