@@ -116,6 +116,16 @@ def test_a_batch_without_enough_credits_waits_and_can_be_cancelled(
     expect(page.get_by_role("button", name="Keep it")).to_be_focused()
     page.get_by_role("button", name="Cancel the batch").click()
     expect(page.locator(".batch-status")).to_have_text("Cancelled: 2 of 3 done")
+    page.get_by_role("button", name="Delete", exact=True).click()
+    expect(page.get_by_role("group", name="Delete the batch?")).to_contain_text("Delete it with 2 results?")
+    assert_accessible(page)
+    assert_fits(page)
+    page.get_by_role("button", name="Delete the batch").click()
+    expect(page.locator(".batch-draft")).to_be_visible()
+    expect(page.locator(".batch-run")).to_be_hidden()
+    page.reload()
+    expect(page.get_by_role("heading", name="Many pictures at once")).to_be_visible(timeout=20_000)
+    expect(page.locator(".recent-batches li")).to_have_count(0)
 
 
 def test_a_guests_pictures_and_steps_are_there_after_signing_up(page: Page, server: RunningServer) -> None:
