@@ -27,6 +27,7 @@ BENCHMARKS = (
     "admissions",
     "loop_lag",
     "fairness",
+    "volume",
     "editor_page",
     "look_changes",
 )
