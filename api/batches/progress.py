@@ -30,7 +30,7 @@ from billing.ledger.plans import PlanName
 
 KIND = "batch"
 #: Of an account's batches, two are looked after at a time in each process. The others wait.
-QUEUE = TaskQueue("batches", concurrency=128, partition_concurrency=2)
+QUEUE = TaskQueue("batches", concurrency=128, partition_concurrency=2, poll_seconds=0.5)
 #: The most jobs of one batch that wait or run, however many workers there are.
 _JOBS_MAX = 64
 _JOBS_MIN = 8

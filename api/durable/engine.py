@@ -2,7 +2,7 @@
 
 A task is a row of DBOS in our own database, written by the transaction that accepts the work, so that neither
 exists without the other. Any process may run it. The engine of a process starts with the first task and ends
-after a minute without one: polling for tasks costs a fifth of a core, which an idle server need not pay.
+after a minute without one: polling for tasks costs processor time, which an idle server need not pay.
 
 Each process whose engine runs has a lease. When it has lapsed, another process gives the dead one's tasks
 back to their queue, so a task may be run again, or twice at once if a process was only slow. It is therefore

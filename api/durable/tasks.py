@@ -10,11 +10,13 @@ from sqlmodel import Session
 class TaskQueue:
     """Where tasks wait. Each process runs up to `concurrency` of them, and `partition_concurrency` of one
     partition, so that a partition with many tasks leaves room to others, which are served in random order.
+    A task waits up to `poll_seconds` before it is noticed; each look takes milliseconds of a processor.
     """
 
     name: str
     concurrency: int
     partition_concurrency: int
+    poll_seconds: float
 
 
 @dataclass(frozen=True)

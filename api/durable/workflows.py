@@ -21,8 +21,6 @@ _APPLICATION = "bgeraser"
 #: what to do from its own tables, so every version of this program can run them.
 _VERSION = "1"
 _WORKFLOW = "task"
-#: How often a running engine looks for tasks. It only runs while there are any.
-_POLL_SECONDS = 0.1
 #: Nothing here uses notifications. DBOS waits for this thread when it ends.
 _NOTIFICATIONS_POLL_SECONDS = 0.5
 _SCHEDULES_POLL_SECONDS = 3600.0
@@ -85,7 +83,7 @@ def launch(
             queue.name,
             worker_concurrency=queue.concurrency,
             partition_worker_concurrency=queue.partition_concurrency,
-            polling_interval_sec=_POLL_SECONDS,
+            polling_interval_sec=queue.poll_seconds,
             on_conflict="always_update",
         )
 

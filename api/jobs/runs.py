@@ -39,6 +39,8 @@ _PROGRESS_EVERY_SECONDS = 1.0
 _SLOT_POLL_SECONDS = 0.5
 _OUTAGE_PAUSE_SECONDS = 5.0
 _PAUSE_SECONDS_MAX = 10.0
+#: A job starts so much later at most.
+_POLL_SECONDS = 0.2
 #: A call that lost its worker is tried so often, one that reached its time limit twice.
 _LOSSES_MAX = 3
 _TIMEOUTS_MAX = 2
@@ -84,8 +86,10 @@ def register(services: Services) -> None:
     claims = 2 * workers + 4
     services.engine.register(
         TaskKind(KIND, runner.run, unfinished),
-        TaskQueue(_PAID_QUEUE, concurrency=claims, partition_concurrency=workers + 1),
-        TaskQueue(_FREE_QUEUE, concurrency=claims, partition_concurrency=1),
+        TaskQueue(
+            _PAID_QUEUE, concurrency=claims, partition_concurrency=workers + 1, poll_seconds=_POLL_SECONDS
+        ),
+        TaskQueue(_FREE_QUEUE, concurrency=claims, partition_concurrency=1, poll_seconds=_POLL_SECONDS),
     )
 
 

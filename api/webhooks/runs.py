@@ -64,7 +64,12 @@ def register(services: Services) -> None:
     runner = WebhookRunner(services)
     services.engine.register(
         TaskKind(outbox.KIND, runner.run, runner.unfinished),
-        TaskQueue(outbox.QUEUE, concurrency=_CONCURRENCY, partition_concurrency=_CONCURRENCY_OF_ACCOUNT),
+        TaskQueue(
+            outbox.QUEUE,
+            concurrency=_CONCURRENCY,
+            partition_concurrency=_CONCURRENCY_OF_ACCOUNT,
+            poll_seconds=1.0,
+        ),
     )
 
 

@@ -14,7 +14,7 @@ from api.durable.engine import Engine
 from api.durable.tasks import Task, TaskKind, TaskQueue
 from tests.support.apps import Clock
 
-QUEUE = TaskQueue("tests", concurrency=4, partition_concurrency=2)
+QUEUE = TaskQueue("tests", concurrency=4, partition_concurrency=2, poll_seconds=0.1)
 #: Enough turns of the event loop's timers for any test here; each ends as soon as it can.
 LIMIT_SECONDS = 120.0
 
