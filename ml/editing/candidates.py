@@ -4,7 +4,8 @@ All of it is done at the network's size, to save memory.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -34,6 +35,7 @@ _AREA_WEIGHT = 0.02  # for twice the area
 # in which 2 is just visible.
 _DIFFERENCE = 5.0
 _SIDE_PIXELS = 4  # width of the strips along both sides of a contour
+_WINDOW_PIXELS = 4 * _SIDE_PIXELS + 1  # in which their colours are averaged
 # Contours of objects in photos are visible edges along three quarters and more, those of patches of grass,
 # gravel and brick along half and less.
 _VISIBLE_CONTOUR = 0.7
@@ -45,6 +47,8 @@ _LARGEST_HOLE = 0.8
 _STABLE_WITHIN = 1.0
 # Colours that differ by less than this look the same.
 _JUST_VISIBLE = 2.0
+
+Colors = NDArray[np.float32]  # H x W x 3, CIELAB
 
 _Region = NDArray[np.bool_]
 _Floats = NDArray[np.float32]
@@ -93,14 +97,11 @@ def agrees(candidate: Candidate, clicks: Sequence[Click]) -> bool:
     )
 
 
-def with_a_contour(candidates: Sequence[Candidate], picture: Pixels) -> list[Candidate]:
-    """The candidates whose contour is a visible edge somewhere. `picture` is H x W x 3.
+def with_a_contour(candidates: Sequence[Candidate], colors: Colors) -> list[Candidate]:
+    """The candidates whose contour is a visible edge somewhere, in `colors_of` the picture.
 
     The others are the output for plain areas. A mask up to the borders of the picture has no contour.
     """
-    if not candidates:
-        return []
-    colors = _at_size_of(candidates[0], picture)
     return [
         one
         for one in candidates
@@ -124,29 +125,28 @@ def open_holes(candidate: Candidate, picture: Pixels, clicks: Sequence[Click]) -
     return replace(candidate, logits=np.where(is_hole[labels], -np.abs(candidate.logits), candidate.logits))
 
 
-def preferred_first(candidates: Sequence[Candidate], picture: Pixels) -> list[Candidate]:
+def preferred_first(candidates: Sequence[Candidate], colors: Colors) -> list[Candidate]:
     """The candidates with the one first that a click most likely means; the others keep their order.
 
     Scores of part, object and whole are often nearly equal. Among those, an object is distinguished by a
     contour that is a visible edge all along, by a mask that hardly depends on the threshold, and by its size:
-    a click usually means the whole. `picture` is H x W x 3.
+    a click usually means the whole. `colors` are `colors_of` the picture.
     """
     if len(candidates) < 2:
         return list(candidates)
-    colors = _at_size_of(candidates[0], picture)
     best = max(range(len(candidates)), key=lambda number: _preference(candidates[number], colors))
     return [candidates[best], *candidates[:best], *candidates[best + 1 :]]
 
 
-def _at_size_of(candidate: Candidate, picture: Pixels) -> _Floats:
-    """The colours of `picture` in CIELAB."""
-    height, width = candidate.logits.shape
+def colors_of(picture: Pixels, logits: _Floats) -> Colors:
+    """The colours of `picture` (H x W x 3) in CIELAB at the size of `logits`: h x w x 3."""
+    height, width = logits.shape
     small = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
-    answer: _Floats = cv2.cvtColor(small.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
+    answer: Colors = cv2.cvtColor(small.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
     return answer
 
 
-def _preference(candidate: Candidate, colors: _Floats) -> float:
+def _preference(candidate: Candidate, colors: Colors) -> float:
     inside = candidate.logits > 0
     area = np.count_nonzero(inside) / inside.size
     return (
@@ -165,15 +165,15 @@ def stability(candidate: Candidate) -> float:
     return certain / max(1, possible)
 
 
-def distinctness(candidate: Candidate, picture: Pixels) -> float:
-    """How far the contour of the mask is a visible edge, 0..1. `picture` is H x W x 3.
+def distinctness(candidate: Candidate, colors: Colors) -> float:
+    """How far the contour of the mask is a visible edge, 0..1, in `colors_of` the picture.
 
     Networks are often certain of a patch of texture or noise, of which one part is as good as another.
     """
     inside = candidate.logits > 0
     if not _contour(inside).any():
         return 1.0
-    visible = contrast_share(inside, _at_size_of(candidate, picture), significance=_SIGNIFICANT)
+    visible = contrast_share(inside, colors, significance=_SIGNIFICANT)
     return min(1.0, visible / _VISIBLE_CONTOUR)
 
 
@@ -188,45 +188,78 @@ def _contour(inside: _Region) -> _Region:
 
 
 def contrast_share(
-    inside: _Region, colors: _Floats, difference: float = _DIFFERENCE, significance: float = 0.0
+    inside: _Region, colors: Colors, difference: float = _DIFFERENCE, significance: float = 0.0
 ) -> float:
     """The share of the contour of `inside`, 0..1, whose sides differ by more than `difference`.
 
     They must also differ by `significance` standard errors, as if their pixels were independent. `colors` is
     H x W x 3 in CIELAB. Returns 0 if the contour runs along the border of the picture only.
     """
-    inner = inside.astype(np.uint8)
-    strip = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * _SIDE_PIXELS + 1, 2 * _SIDE_PIXELS + 1))
     contour = _contour(inside)
     if not contour.any():
         return 0.0
-    object_side, object_error = _means_near(colors, inner - cv2.erode(inner, strip), contour)
-    other_side, other_error = _means_near(colors, cv2.dilate(inner, strip) - inner, contour)
-    differences = np.linalg.norm(object_side - other_side, axis=1)
-    least = np.maximum(difference, significance * np.sqrt(object_error + other_error))
+    part = _part_around(contour)
+    inner, near, places = inside[part].astype(np.uint8), colors[part], np.flatnonzero(contour[part])
+    strip = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * _SIDE_PIXELS + 1, 2 * _SIDE_PIXELS + 1))
+    sides = inner - cv2.erode(inner, strip), cv2.dilate(inner, strip) - inner
+    of_object, of_other = (_gathered(near, side, places) for side in sides)
+    differences = np.linalg.norm(of_object.means - of_other.means, axis=1)
+    least: _Floats | float = difference
+    if significance > 0:
+        errors = of_object.squared_errors() + of_other.squared_errors()
+        least = np.maximum(difference, significance * np.sqrt(errors))
     return float((differences > least).mean())
 
 
-def _means_near(colors: _Floats, weights: NDArray[np.uint8], places: _Region) -> tuple[_Floats, _Floats]:
-    """The mean (N x 3) of the colours with weight 1 near each place, and its squared standard error (N)."""
-    window = (4 * _SIDE_PIXELS + 1, 4 * _SIDE_PIXELS + 1)
-    shares = weights.astype(np.float32)
-    counts = np.maximum(cv2.boxFilter(shares, -1, window, normalize=False)[places], 1)
-    visible = colors * shares[..., None]
-    means = cv2.boxFilter(visible, -1, window, normalize=False)[places] / counts[:, None]
-    squares = cv2.boxFilter(visible * colors, -1, window, normalize=False)[places] / counts[:, None]
-    variances = np.maximum(squares - means**2, 0).sum(axis=1)
-    return means, variances / counts
+def _part_around(contour: _Region) -> tuple[slice, slice]:
+    """The part of the picture that the colours beside `contour` depend on."""
+    reach = _WINDOW_PIXELS // 2 + _SIDE_PIXELS + 1
+    left, top, width, height = cv2.boundingRect(contour.astype(np.uint8))
+    rows = slice(max(0, top - reach), top + height + reach)
+    return rows, slice(max(0, left - reach), left + width + reach)
+
+
+@dataclass(frozen=True)
+class _Beside:
+    """The colours of one side of a contour near each of N places."""
+
+    visible: Colors  # 0 except on this side
+    places: NDArray[np.intp]  # flat
+    counts: _Floats  # N, of pixels
+    means: _Floats  # N x 3
+
+    def squared_errors(self) -> _Floats:
+        """The squared standard error of each mean (N), over all channels."""
+        squares = cv2.transform(cv2.multiply(self.visible, self.visible), np.ones((1, 3), np.float32))
+        mean_squares = _sums(squares).ravel()[self.places] / self.counts
+        variances = np.maximum(mean_squares - np.square(self.means).sum(axis=1), 0)
+        answer: _Floats = variances / self.counts
+        return answer
+
+
+def _gathered(colors: Colors, side: NDArray[np.uint8], places: NDArray[np.intp]) -> _Beside:
+    """What is near each of `places`, of the pixels where `side` is 1."""
+    visible = cv2.copyTo(colors, side)
+    counts: _Floats = np.maximum(_sums(side).ravel()[places], 1)
+    means: _Floats = _sums(visible).reshape(-1, 3)[places] / counts[:, None]
+    return _Beside(visible, places, counts, means)
+
+
+def _sums(values: NDArray[Any]) -> _Floats:
+    """The sum over the window around each pixel."""
+    answer: _Floats = cv2.boxFilter(values, cv2.CV_32F, (_WINDOW_PIXELS, _WINDOW_PIXELS), normalize=False)
+    return answer
 
 
 def _small_parts(inside: _Region, least_pixels: float, kept: Sequence[Click]) -> _Region:
     """The connected parts of `inside` with fewer than `least_pixels`, except those at a click in `kept`."""
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(inside.astype(np.uint8), connectivity=4)
-    small = stats[:, cv2.CC_STAT_AREA] < least_pixels
+    # OpenCV's statistics would take several times as long.
+    count, labels = cv2.connectedComponents(inside.astype(np.uint8), connectivity=4)
+    small = np.bincount(labels.ravel(), minlength=count) < least_pixels
     small[0] = False
     for click in kept:
         small[_values_near(labels, click)] = False
-    answer: _Region = small[labels] if count > 1 else np.zeros_like(inside)
+    answer: _Region = small.take(labels) if small.any() else np.zeros_like(inside)
     return answer
 
 

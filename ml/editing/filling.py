@@ -117,8 +117,8 @@ def fill(
 
 def is_thin(hole: Region, usable: Region) -> bool:
     """Whether `hole` is a scratch: too thin for patches, with `usable` pixels all around it."""
-    depths = cv2.distanceTransform(np.pad(hole, 1, mode="edge").astype(np.uint8), cv2.DIST_L2, 3)[1:-1, 1:-1]
-    depths = depths[hole]
+    depths = pyramid.depths(hole)
+    depths = depths[depths > 0]
     if not len(depths) or depths.max() > 2 * _MAX_THIN_DEPTH_PIXELS:  # where scratches cross
         return False
     if np.quantile(depths, _THIN_QUANTILE) > _MAX_THIN_DEPTH_PIXELS:

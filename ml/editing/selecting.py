@@ -8,7 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml.editing import candidates, foreground
+from ml.editing.candidates import Colors
 from ml.engines.matting import MattingEngine
+from ml.engines.network import Floats
 from ml.engines.network_facts import CHECKPOINT
 from ml.engines.segmenting import Candidate, Embedding, SegmentingEngine
 from ml.errors import BadParameter, NothingFound
@@ -46,6 +48,7 @@ class SelectedObjects:
     device: str
     artefacts: dict[str, bytes]
     engine: SegmentingEngine  # converts the candidates to masks
+    colors: Colors  # of the picture, at the size of the logits
     agreement: float = 1.0  # the overlap of two networks' masks of the object, if two were asked
 
     def confidence(self, candidate: Candidate) -> float:
@@ -54,7 +57,7 @@ class SelectedObjects:
         By its score, how stable and how visible its outline is, and the agreement.
         """
         score = min(max(candidate.score, 0.0), 1.0)
-        distinctness = candidates.distinctness(candidate, self.picture)
+        distinctness = candidates.distinctness(candidate, self.colors)
         return score * candidates.stability(candidate) * distinctness * self.agreement
 
     @property
@@ -125,10 +128,11 @@ def _candidates(embedded: "_Embedded", prompt: SelectionPrompt, count: int, plac
     clicks = [(x * scale, y * scale, label) for x, y, label in prompt.clicks]
     cleaned = [candidates.clean(candidate, clicks) for candidate in found]
     kept = [one for one in cleaned if candidates.is_object(one, clicks)]
-    kept = candidates.with_a_contour(kept, embedded.picture)
+    colors = embedded.colors(found[0].logits)
+    kept = candidates.with_a_contour(kept, colors)
     if not kept:
         raise NothingFound(f"No object was found {place}.")
-    ordered = candidates.preferred_first(kept, embedded.picture) if is_ambiguous else kept
+    ordered = candidates.preferred_first(kept, colors) if is_ambiguous else kept
     return [candidates.open_holes(one, embedded.picture, clicks) for one in ordered[:count]]
 
 
@@ -190,16 +194,31 @@ def _largest_object(matte: Matte) -> Matte:
     return answer
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Embedded:
     engine: SegmentingEngine
     picture: Pixels  # H x W x 3, on white, brightened if it is dark
     embedding: Embedding
     artefacts: dict[str, bytes]
+    _colors: Colors | None = None
+
+    def colors(self, logits: Floats) -> Colors:
+        """The picture's colours at the size of `logits`, which is the same for all candidates."""
+        if self._colors is None or self._colors.shape[:2] != logits.shape:
+            self._colors = candidates.colors_of(self.picture, logits)
+        return self._colors
 
     def select(self, found: list[Candidate]) -> SelectedObjects:
-        checkpoint, device = self.engine.checkpoint, self.engine.device
-        return SelectedObjects(found, self.picture, checkpoint, device, self.artefacts, self.engine)
+        """`found` is not empty."""
+        return SelectedObjects(
+            found,
+            self.picture,
+            self.engine.checkpoint,
+            self.engine.device,
+            self.artefacts,
+            self.engine,
+            self.colors(found[0].logits),
+        )
 
 
 def _embed(source: Picture, context: Context, checkpoint: str) -> _Embedded:
@@ -218,8 +237,9 @@ def _embed(source: Picture, context: Context, checkpoint: str) -> _Embedded:
 def _brightened(picture: Pixels) -> Pixels:
     """`picture` (H x W x 3) with its brightest places as bright as a photo's, if it is dark."""
     apart = max(1, min(picture.shape[:2]) // _SAMPLES_A_SIDE)
-    samples = picture[::apart, ::apart].max(axis=2)
-    brightest = int(np.quantile(samples, _BRIGHTEST_SHARE, method="lower"))
+    red, green, blue = cv2.split(picture[::apart, ::apart])
+    counts = np.bincount(cv2.max(cv2.max(red, green), blue).ravel(), minlength=256).cumsum()
+    brightest = int(np.searchsorted(counts, int(_BRIGHTEST_SHARE * (counts[-1] - 1)), side="right"))
     if not 0 < brightest < _DARK:
         return picture
     answer: Pixels = cv2.convertScaleAbs(picture, alpha=min(255 / brightest, _MAX_GAIN))

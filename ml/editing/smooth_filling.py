@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.imaging import seams
+from ml.imaging import pyramid, seams
 from ml.imaging.pyramid import Level, Region
 from ml.pixels import Pixels
 
@@ -36,21 +36,40 @@ def fill(level: Level, painted: Region, random: np.random.Generator) -> Pixels |
     """
     if painted[0].any() or painted[-1].any() or painted[:, 0].any() or painted[:, -1].any():
         return None
-    inside = painted.astype(np.uint8)
-    depth = float(cv2.distanceTransform(inside, cv2.DIST_L2, 3).max())
+    depth = float(pyramid.depths(painted).max(initial=0))
     width = round(min(max(_RIM_SHARE * depth, _NARROWEST_RIM), _WIDEST_RIM))
-    rim = (cv2.dilate(inside, np.ones((2 * width + 1, 2 * width + 1), np.uint8)) > 0) & ~painted
-    if np.count_nonzero(rim) < _MIN_SAMPLES or not level.usable[rim].all():
+    part = _part_around(painted, width + _AVERAGED)
+    filled = _filled(level.colors[part], level.usable[part], painted[part], width, random)
+    if filled is None:
         return None
-    surface = _surface(level.colors, rim, random)
-    deviations = level.colors.astype(np.float32) - surface
+    answer = level.colors.copy()
+    answer[part][painted[part]] = filled
+    return answer
+
+
+def _part_around(painted: Region, reach: int) -> tuple[slice, slice]:
+    """The part of the picture within `reach` pixels of `painted`, which is all that matters."""
+    left, top, width, height = cv2.boundingRect(painted.astype(np.uint8))
+    rows = slice(max(0, top - reach), top + height + reach)
+    return rows, slice(max(0, left - reach), left + width + reach)
+
+
+def _filled(
+    colors: Pixels, usable: Region, painted: Region, width: int, random: np.random.Generator
+) -> Pixels | None:
+    """The colours (N x 3) of `painted`, by a rim of `width` pixels; None if that is not smooth."""
+    inside = painted.astype(np.uint8)
+    rim = (cv2.dilate(inside, np.ones((2 * width + 1, 2 * width + 1), np.uint8)) > 0) & ~painted
+    if np.count_nonzero(rim) < _MIN_SAMPLES or not usable[rim].all():
+        return None
+    surface = _surface(colors, rim, random)
+    deviations = colors.astype(np.float32) - surface
     if not _is_smooth(deviations, rim):
         return None
     slow, grain = _split(deviations, rim)
-    answer = level.colors.copy()
     filled = surface[painted] + _continued(slow, painted)[painted]
     filled += grain[random.integers(len(grain), size=len(filled))]
-    answer[painted] = np.rint(np.clip(filled, 0, 255)).astype(np.uint8)
+    answer: Pixels = np.rint(np.clip(filled, 0, 255)).astype(np.uint8)
     return answer
 
 

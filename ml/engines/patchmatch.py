@@ -9,10 +9,11 @@ with the same offset copy a connected piece of the picture, which preserves text
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
+from numpy.lib.stride_tricks import as_strided, sliding_window_view
 from numpy.typing import NDArray
 
 from ml.engines import textures
@@ -30,6 +31,7 @@ _PATCHES_AT_ONCE = 16_384
 # Rows whose votes are held as floats at a time.
 _ROWS_AT_ONCE = 512
 _NEIGHBOURS = ((0, 1), (0, -1), (1, 0), (-1, 0))
+_NOTHING = np.empty((0, 0), np.uint8)
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,15 @@ class Charges:
     seam: float  # per neighbour (of four) with another offset
     crowding: float  # per repeated copy of a place
     most_crowding: float  # the maximum of the crowding cost
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Some rows of all patches, one byte after another, to compare with rows of the picture."""
+
+    starts: NDArray[np.int64]  # of each row, in pixels of the padded picture after the patch's first one
+    values: Pixels  # one line per patch
+    known: Pixels | None  # 255 where a value is to be compared; None: all
 
 
 class PatchField:
@@ -66,7 +77,6 @@ class PatchField:
         blank = np.zeros(painted.shape, np.uint8)
         texture = blank if place_charges is None else textures.measure_texture(level)
         self._canvas = self._padded(np.dstack([level.colors, texture]))
-        self._sources = self._windows(self._canvas)
         grid: Region = pyramid.patches_touching(painted, radius)[::stride, ::stride]
         self._grid_rows, self._grid_columns = np.nonzero(grid)
         self.rows = (self._grid_rows * stride).astype(np.int32)
@@ -74,12 +84,13 @@ class PatchField:
         self.count = len(self.rows)
         self._index: NDArray[np.int32] = np.full(grid.shape, -1, np.int32)
         self._index[grid] = np.arange(self.count, dtype=np.int32)
+        self._neighbours: dict[tuple[int, int], NDArray[np.int32]] = {}
         self._beside = [self._neighbour(step) for step in _NEIGHBOURS]
         self.down: Offsets = np.zeros(self.count, np.int32)
         self.right: Offsets = np.zeros(self.count, np.int32)
         self.costs: Costs = np.full(self.count, _IMPOSSIBLE, np.float32)
-        self._patches: Pixels = np.empty((0, 0), np.uint8)
-        self._known: Pixels | None = None  # the pixels of each patch to compare; None: all
+        self._runs = self._row_runs()
+        self._whole_patches, self._middle_rows = (_Rows(np.empty(0, np.int64), _NOTHING, None),) * 2
         self._known_counts: Costs = np.empty(0, np.float32)
         self._place_charges = place_charges
         self._sharpness = sharpness
@@ -107,13 +118,21 @@ class PatchField:
     def compare_with(self, current: Pixels, known: Region | None = None) -> None:
         """Compare with the patches of `current` (H x W x 4) from now on; `known`: only these pixels count."""
         windows = self._windows(self._padded(current))
-        self._patches = windows[self.rows, self.columns].reshape(self.count, -1).view(np.uint8)
-        self._known = None
+        patches = windows[self.rows, self.columns].reshape(self.count, -1).view(np.uint8)
+        flags = None
         if known is not None:
             plane = np.where(known, np.uint8(255), np.uint8(0))
-            flags = self._windows(self._padded(np.dstack([plane] * 4)))
-            self._known = flags[self.rows, self.columns].reshape(self.count, -1).view(np.uint8)
-            self._known_counts = np.maximum((self._known > 0).sum(axis=1), 1).astype(np.float32)
+            windows = self._windows(self._padded(np.dstack([plane] * 4)))
+            flags = windows[self.rows, self.columns].reshape(self.count, -1).view(np.uint8)
+            self._known_counts = np.maximum((flags > 0).sum(axis=1), 1).astype(np.float32)
+        starts = np.arange(self._size) * self._canvas.shape[1]
+        self._whole_patches = _Rows(starts, patches, flags)
+        row = slice(self.radius * self._size * 4, (self.radius + 1) * self._size * 4)
+        self._middle_rows = _Rows(
+            starts[self.radius : self.radius + 1],
+            np.ascontiguousarray(patches[:, row]),
+            None if flags is None else np.ascontiguousarray(flags[:, row]),
+        )
         self.costs = self._costs(np.arange(self.count), self.down, self.right)
 
     def charge_crowding(self, random: np.random.Generator | None) -> None:
@@ -152,9 +171,10 @@ class PatchField:
                 chosen = self._differing(neighbours)
                 chosen = chosen[(self._grid_rows[chosen] + self._grid_columns[chosen]) % 2 == parity]
                 down, right = self.down[neighbours[chosen]], self.right[neighbours[chosen]]
-                costs = self._costs(chosen, down, right)
-                before = self.costs[chosen] + self._seams(chosen, self.down[chosen], self.right[chosen])
-                better = costs + self._seams(chosen, down, right) < before
+                saved = self._seams(chosen, self.down[chosen], self.right[chosen])
+                most = self.costs[chosen] + saved - self._seams(chosen, down, right)
+                costs = self._costs(chosen, down, right, most)
+                better = costs < most
                 self._take(chosen[better], down[better], right[better], costs[better])
 
     # Results --------------------------------------------------------------------------------------------
@@ -173,9 +193,9 @@ class PatchField:
         for top in range(0, self._height, _ROWS_AT_ONCE):
             bottom = min(self._height, top + _ROWS_AT_ONCE)
             if self.painted[top:bottom].any():
-                columns, votes = self._votes(top, bottom, weights)
-                painted = self.painted[top:bottom, columns]
-                answer[top:bottom, columns][painted] = votes[painted]
+                window, votes = self._votes(top, bottom, weights)
+                painted = self.painted[window]
+                answer[window][painted] = votes[painted]
         return answer
 
     def offsets(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
@@ -203,13 +223,26 @@ class PatchField:
         whole: NDArray[np.uint32] = padded.view(np.uint32)[..., 0]
         return sliding_window_view(whole, (self._size, self._size))
 
+    def _row_runs(self) -> NDArray[Any]:
+        """At each pixel of the padded picture, the pixels of a patch's row from it on, as one item.
+
+        numpy copies items of any size many times as fast as the same bytes one by one.
+        """
+        item_bytes = self._size * 4
+        flat = self._canvas.reshape(-1)
+        count = len(flat) // 4 - self._size + 1
+        return as_strided(flat[:item_bytes].view(f"V{item_bytes}"), (count,), (4,), writeable=False)
+
     def _neighbour(self, step: tuple[int, int]) -> NDArray[np.int32]:
         """For each patch, the index of the patch `step` grid places away; -1 if there is none."""
+        if step in self._neighbours:
+            return self._neighbours[step]
         rows, columns = self._grid_rows + step[0], self._grid_columns + step[1]
         height, width = self._index.shape
         inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
         found = self._index[np.clip(rows, 0, height - 1), np.clip(columns, 0, width - 1)]
-        return np.where(inside, found, np.int32(-1))
+        self._neighbours[step] = np.where(inside, found, np.int32(-1))
+        return self._neighbours[step]
 
     def _differing(self, neighbours: NDArray[np.int32]) -> NDArray[np.int64]:
         """The patches whose neighbour has another offset."""
@@ -225,8 +258,9 @@ class PatchField:
         return seams * np.float32(self._charges.seam)
 
     def _try(self, chosen: NDArray[np.int64], down: Offsets, right: Offsets) -> None:
-        costs = self._costs(chosen, down, right)
-        better = costs < self.costs[chosen]
+        most = self.costs[chosen]
+        costs = self._costs(chosen, down, right, most)
+        better = costs < most
         self._take(chosen[better], down[better], right[better], costs[better])
 
     def _take(self, chosen: NDArray[np.int64], down: Offsets, right: Offsets, costs: Costs) -> None:
@@ -234,60 +268,98 @@ class PatchField:
         self.right[chosen] = right
         self.costs[chosen] = costs
 
-    def _costs(self, chosen: NDArray[np.int64], down: Offsets, right: Offsets) -> Costs:
-        """The costs of the chosen patches with these offsets."""
+    def _costs(
+        self, chosen: NDArray[np.int64], down: Offsets, right: Offsets, most: Costs | None = None
+    ) -> Costs:
+        """The costs of the chosen patches with these offsets; at least `most` where that is reached.
+
+        Most candidates are much worse than what a patch has, which their middle row shows already.
+        """
         rows, columns = self.rows[chosen] + down, self.columns[chosen] + right
         inside = (rows >= 0) & (rows < self._height) & (columns >= 0) & (columns < self._width)
         np.clip(rows, 0, self._height - 1, out=rows)
         np.clip(columns, 0, self._width - 1, out=columns)
-        possible = np.flatnonzero(inside & self._valid[rows, columns])
         answer = np.full(len(chosen), _IMPOSSIBLE, np.float32)
+        possible = np.flatnonzero(inside & self._valid[rows, columns])
+        charges = self._other_charges(chosen[possible], rows[possible], columns[possible], down[possible])
+        firsts = rows[possible].astype(np.int64) * self._canvas.shape[1] + columns[possible]
         for start in range(0, len(possible), _PATCHES_AT_ONCE):
-            some = possible[start : start + _PATCHES_AT_ONCE]
-            copies = self._sources[rows[some], columns[some]].reshape(len(some), -1).view(np.uint8)
-            answer[some] = self._differences(chosen[some], copies)
-        answer += np.float32(self._charges.row) * np.abs(down)
+            those = slice(start, start + _PATCHES_AT_ONCE)
+            some, first, extra = possible[those], firsts[those], charges[those]
+            if most is not None:
+                least = self._differences(chosen[some], first, self._middle_rows) + extra
+                hopeful = least < most[some]
+                some, first, extra = some[hopeful], first[hopeful], extra[hopeful]
+            answer[some] = self._differences(chosen[some], first, self._whole_patches) + extra
+        return answer
+
+    def _other_charges(
+        self,
+        chosen: NDArray[np.int64],
+        rows: NDArray[np.int32],
+        columns: NDArray[np.int32],
+        down: Offsets,
+    ) -> Costs:
+        """What copying the chosen patches from these places costs besides their difference."""
+        answer: Costs = np.float32(self._charges.row) * np.abs(down)
         if self._place_charges is not None:
             answer += self._place_charges[rows, columns]
-        if self._sharpness is not None:
+        if self._sharpness is not None and self._sharpness.octave > 0:
             answer += self._sharpness.costs(self.rows[chosen], self.columns[chosen], rows, columns)
         if self._crowding is not None:
             answer += self._crowding[rows, columns] * self._crowding_shares[chosen]
         return answer
 
-    def _differences(self, chosen: NDArray[np.int64], copies: Pixels) -> Costs:
-        """The mean difference of each chosen patch to its copy, 0..255."""
-        difference = cv2.absdiff(copies, self._patches[chosen])
-        counts: Costs | int = difference.shape[1]
-        if self._known is not None:
-            difference = cv2.bitwise_and(difference, self._known[chosen])
+    def _differences(self, chosen: NDArray[np.int64], first: NDArray[np.int64], compared: _Rows) -> Costs:
+        """What these rows of the chosen patches add to the mean difference from their copies, 0..255.
+
+        `first` is the first pixel of each copy in the padded picture.
+        """
+        if not len(chosen):
+            return np.empty(0, np.float32)
+        copies = self._runs[first[:, None] + compared.starts].view(np.uint8)
+        difference = cv2.absdiff(copies, compared.values.take(chosen, axis=0))
+        counts: Costs | int = self._size**2 * 4
+        if compared.known is not None:
+            difference = cv2.bitwise_and(difference, compared.known.take(chosen, axis=0))
             counts = self._known_counts[chosen]
         sums: Costs = cv2.reduce(difference, 1, cv2.REDUCE_SUM, dtype=cv2.CV_32S)[:, 0]
         return (sums / counts).astype(np.float32)
 
-    def _votes(self, top: int, bottom: int, weights: Costs) -> tuple[slice, Pixels]:
-        """Columns, and their pixels in rows `top` to `bottom`: the weighted mean of the patches there."""
+    def _votes(self, top: int, bottom: int, weights: Costs) -> tuple[tuple[slice, slice], Pixels]:
+        """A window in rows `top` to `bottom`, and its pixels: the weighted mean of the patches there."""
         first, last = np.searchsorted(self.rows, (top - self.radius, bottom + self.radius))
         some = slice(first, last)
-        copies = self._sources[self.rows[some] + self.down[some], self.columns[some] + self.right[some]]
-        left, right = int(self.columns[some].min()), int(self.columns[some].max())
-        width = right - left + self._size
-        height = bottom - top + 4 * self.radius
-        sums = np.zeros((height * width, 4), np.float32)
-        totals = np.zeros((height * width, 1), np.float32)
-        corners = (self.rows[some] - (top - self.radius)) * width + (self.columns[some] - left)
-        weight = weights[some, None]
+        grid_top, grid_left = int(self._grid_rows[first]), int(self._grid_columns[some].min())
+        rows, columns = self._grid_rows[some] - grid_top, self._grid_columns[some] - grid_left
+        shape = int(rows[-1]) + 1, int(columns.max()) + 1
+        # For each place of the grid, where its copy begins, and its weight: 0 where there is no patch.
+        whole, across = self._canvas.view(np.uint32).reshape(-1), self._canvas.shape[1]
+        begins = np.zeros(shape, np.int64)
+        begins[rows, columns] = (self.rows[some] + self.down[some]) * across
+        begins[rows, columns] += self.columns[some] + self.right[some]
+        weight = np.zeros(shape, np.float32)
+        weight[rows, columns] = weights[some]
+        weight_of_channels = cv2.merge([weight] * 4)
+        height, width = (self.stride * (count - 1) + self._size for count in shape)
+        sums = np.zeros((height, width, 4), np.float32)
+        totals = np.zeros((height, width), np.float32)
         for row in range(self._size):
+            down = slice(row, height - self._size + row + 1, self.stride)
             for column in range(self._size):
-                places = corners + (row * width + column)
-                sums[places] += _channels(copies[:, row, column]) * weight
-                totals[places] += weight
-        sums /= np.maximum(totals, np.float32(1e-12))
-        columns = slice(max(0, left - self.radius), min(self._width, right + self.radius + 1))
-        begin = columns.start - left + self.radius
-        inner = np.s_[2 * self.radius :, begin : begin + columns.stop - columns.start]
-        mean = sums.reshape(height, width, 4)[inner][: bottom - top]
-        return columns, np.clip(np.rint(mean), 0, 255).astype(np.uint8)
+                right = slice(column, width - self._size + column + 1, self.stride)
+                copies = whole.take(begins + (row * across + column)).view(np.uint8).reshape(*shape, 4)
+                sums[down, right] += cv2.multiply(copies, weight_of_channels, dtype=cv2.CV_32F)
+                totals[down, right] += weight
+        sums /= np.maximum(totals, np.float32(1e-12))[..., None]
+        above, before = grid_top * self.stride - self.radius, grid_left * self.stride - self.radius
+        inner_rows = slice(max(top, above), min(bottom, self._height, above + height))
+        inner_columns = slice(max(0, before), min(self._width, before + width))
+        mean = sums[
+            inner_rows.start - above : inner_rows.stop - above,
+            inner_columns.start - before : inner_columns.stop - before,
+        ]
+        return (inner_rows, inner_columns), np.clip(np.rint(mean), 0, 255).astype(np.uint8)
 
     def _nearest_index(self) -> NDArray[np.int32]:
         """For each grid place, the index of its patch, or of the nearest one."""
@@ -303,8 +375,3 @@ class PatchField:
             rows[wrong], columns[wrong] = pyramid.nearest(self._valid, rows[wrong], columns[wrong])
         self.down = (rows - self.rows).astype(np.int32)
         self.right = (columns - self.columns).astype(np.int32)
-
-
-def _channels(pixels: NDArray[np.uint32]) -> Pixels:
-    """Split pixels stored as one number (N) into their four channels (N x 4)."""
-    return np.ascontiguousarray(pixels)[:, None].view(np.uint8)

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import cv2
@@ -32,11 +33,10 @@ class Level:
     hole: Region  # to be filled
     usable: Region  # may be copied from: known and visible
 
-    @property
+    @cached_property
     def depth_pixels(self) -> float:
         """Distance of the innermost pixel of the hole to known ones, which must exist."""
-        padded = np.pad(self.hole, 1, mode="edge").astype(np.uint8)
-        return float(cv2.distanceTransform(padded, cv2.DIST_L2, 3).max())
+        return float(depths(self.hole).max(initial=0))
 
     def sources(self, radius: int) -> Region:
         """Centres of patches of (2 radius + 1)² pixels that are completely within the usable part."""
@@ -45,6 +45,17 @@ class Level:
         grown = cv2.dilate(unusable, window, borderType=cv2.BORDER_CONSTANT, borderValue=1)
         answer: Region = grown[1:-1, 1:-1] == 0
         return answer
+
+
+def depths(region: Region) -> NDArray[np.float32]:
+    """The distance of each pixel of `region` to others, in the box around the region; empty without any."""
+    inside = region.astype(np.uint8)
+    left, top, width, height = cv2.boundingRect(inside)
+    # With a pixel of the others around it: nothing farther is nearer. The picture goes on beyond its border.
+    padded = cv2.copyMakeBorder(inside, 1, 1, 1, 1, cv2.BORDER_REPLICATE)[top : top + height + 2]
+    found = cv2.distanceTransform(np.ascontiguousarray(padded[:, left : left + width + 2]), cv2.DIST_L2, 3)
+    answer: NDArray[np.float32] = found[1:-1, 1:-1]
+    return answer
 
 
 def build(full: Level, radius: int) -> list[Level]:

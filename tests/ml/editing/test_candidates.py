@@ -33,15 +33,17 @@ def candidate(shape: np.ndarray, score: float) -> Candidate:
 def test_of_near_equal_candidates_the_one_with_a_visible_contour_is_preferred() -> None:
     picture = picture_of(disc(100))
     part, whole = candidate(disc(60), 0.97), candidate(disc(100), 0.95)
-    assert candidates.preferred_first([part, whole], picture) == [whole, part]
+    colors = candidates.colors_of(picture, part.logits)
+    assert candidates.preferred_first([part, whole], colors) == [whole, part]
     more = candidate(disc(140), 0.96)
-    assert candidates.preferred_first([more, part, whole], picture) == [whole, more, part]
+    assert candidates.preferred_first([more, part, whole], colors) == [whole, more, part]
 
 
 def test_a_much_higher_score_outweighs_the_contour() -> None:
     picture = picture_of(disc(100))
     sure, unlikely = candidate(disc(90), 0.95), candidate(disc(100), 0.4)
-    assert candidates.preferred_first([sure, unlikely], picture)[0] is sure
+    colors = candidates.colors_of(picture, sure.logits)
+    assert candidates.preferred_first([sure, unlikely], colors)[0] is sure
 
 
 def test_the_border_of_the_picture_is_no_contour() -> None:

