@@ -129,3 +129,9 @@ def test_a_page_keeps_only_the_components_of_its_last_render(site: Site) -> None
         site.work_through()
     assert sizes[0] > 100
     assert sizes[1:] == sizes[:-1]
+
+
+def test_an_idle_queue_is_looked_at_rarely(site: Site) -> None:
+    """By default Gradio looks a thousand times a second, and a hundred times for progress."""
+    assert site.queue.sleep_when_free >= 0.02
+    assert site.queue.progress_update_sleep_when_free >= 0.5
