@@ -1,5 +1,9 @@
 """Fixtures that every test may use, and the markers that are set from them."""
 
 from tests.support.databases import *  # noqa: F403 - fixtures are found by their names here
-from tests.support.selection import pytest_collection_modifyitems, pytest_ignore_collect  # noqa: F401 - hooks
+from tests.support.selection import (  # noqa: F401 - hooks
+    pytest_collection_modifyitems,
+    pytest_ignore_collect,
+    pytest_make_parametrize_id,
+)
 from tests.support.server import *  # noqa: F403 - likewise

@@ -50,6 +50,8 @@ _SLOW_MODULES = frozenset(
 #: Tests of one group run one after the other in one xdist worker. All tests of the session's server are one
 #: group, so that only one worker starts it; each other file is a group, for its fixtures of module scope.
 _SERVER_GROUP = "server"
+#: Longer values are files.
+_NAMING_BYTES_MAX = 40
 
 
 #: The expression of `make test-fast`.
@@ -88,6 +90,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("slow")
         group = _SERVER_GROUP if "server" in fixtures else item.nodeid.partition("::")[0]
         item.add_marker(pytest.mark.xdist_group(group))
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Number files instead of naming tests by them: some contain a time, and all processes must agree."""
+    return argname if isinstance(val, bytes) and len(val) > _NAMING_BYTES_MAX else None
 
 
 def _parameters(item: pytest.Item) -> dict[str, Any]:
