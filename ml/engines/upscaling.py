@@ -218,8 +218,8 @@ class Upscaler:
         return self._networks[precision]
 
     def _redo(self, grid: tiling.Grid, tile: Tile, report: Callable[[], None]) -> Tile:
-        """Compute the tile again in f32, because low precision overflowed or underflowed."""
-        ((_, enlarged),) = self._network(grid, "f32").enlarge([tile], report)
+        """Compute the tile again in f32, because low precision may have overflowed or underflowed."""
+        enlarged = self._network(grid, "f32").enlarge_one(tile, report)
         if not np.isfinite(enlarged).all():
             raise RuntimeError(f"{self.facts.checkpoint} produces non-finite pixels; is its file damaged?")
         return enlarged

@@ -397,6 +397,15 @@ def test_tiles_with_overflows_are_recomputed_in_f32(layers: tuple[str, ...], tmp
     assert np.abs(result.astype(int) - source.repeat(2, axis=0).repeat(2, axis=1)).max() <= 1
 
 
+def test_a_failed_tile_is_recomputed_while_others_are_being_computed(tmp_path: Path) -> None:
+    darker = tuple(line.replace("2=700", "2=300") for line in _DARK)  # as whole tiles, too
+    engine = _network(tmp_path, darker)("f32")
+    source = 255 - photo("coffee")[:64, :300]  # bright, of several tiles
+    result = np.empty((128, 600, 3), np.uint8)
+    assert engine.enlarge(source, result, lambda share: None) > 0.9
+    assert peak_signal_noise_ratio(by_lanczos(source, 2), result) > 30
+
+
 def test_non_finite_results_are_an_error(tmp_path: Path) -> None:
     engine = _network(tmp_path, _BLACK, bias=float("nan"))("f32")
     with pytest.raises(RuntimeError, match="non-finite pixels"):
