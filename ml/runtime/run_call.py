@@ -43,12 +43,12 @@ def perform(call: ToolCall, engines: Any, on_step: OnStep) -> ToolAnswer:
     began = time.perf_counter()
     tool = catalogue.find(call.tool)
     with _translate_memory_errors():
-        on_step("decoding", 0.0)
+        on_step("reading the image", 0.0)
         planning.plan(call)
         decoded = _source(call)
         source, params = _reduced(decoded, call)
         outcome = tool.run(source, params, _Context(call.files, engines, on_step))
-        on_step("encoding", _RUN)
+        on_step("writing the image", _RUN)
         pixels = outcome.pixels
         has_alpha = pixels.ndim == 3 and pixels.shape[2] == 4
         content, format, as_format = _encode(pixels, source, call)

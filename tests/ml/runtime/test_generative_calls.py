@@ -60,7 +60,7 @@ def test_steps_are_reported_as_they_finish(backend: LocalBackend) -> None:
     assert painting == sorted(painting)
     stages = list(dict.fromkeys(heard.stage for heard in listener.heard if heard.queue_position == 0))
     # Encoding may be over before it is reported: a finished call reports nothing more.
-    working = [stage for stage in stages if stage != "encoding"]
+    working = [stage for stage in stages if stage != "writing the image"]
     assert working[-3:] == ["reading the mask", "loading", "painting"]
 
 

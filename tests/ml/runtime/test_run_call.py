@@ -100,14 +100,14 @@ def test_progress_covers_decoding_the_tool_and_encoding() -> None:
     steps: list[tuple[str, float]] = []
     form = {"resize": "50x50"}
     perform_watched(photos.png_bytes(PHOTO), lambda *step: steps.append(step), form)
-    assert [stage for stage, _ in steps] == ["decoding", "cropping", "resizing", "encoding"]
+    assert [stage for stage, _ in steps] == ["reading the image", "cropping", "resizing", "writing the image"]
     fractions = [fraction for _, fraction in steps]
     assert fractions == sorted(fractions)
     assert fractions[0] == 0
     assert fractions[-1] < 1
 
 
-@pytest.mark.parametrize("at", ["decoding", "cropping", "encoding"])
+@pytest.mark.parametrize("at", ["reading the image", "cropping", "writing the image"])
 def test_a_call_stops_at_the_step_where_it_is_cancelled(at: str) -> None:
     reached: list[str] = []
 

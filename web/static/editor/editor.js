@@ -456,10 +456,8 @@ export class Editor {
     const { width, height } = step;
     this.kept = { selection: { stepId: step.id, params }, overlay, size: { width, height } };
     this.stage.invalidate();
-    this.model.emit(
-      "notice",
-      "The selection is kept: Remove object and Retouch can use it. Nothing was charged.",
-    );
+    const filling = toolName("generative-fill", this.model.session);
+    this.model.emit("notice", `The selection is kept for “${filling}” and Retouch. Nothing was charged.`);
   }
 
   /** The kept selection if it fits the current picture. */
