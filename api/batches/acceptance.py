@@ -40,7 +40,7 @@ ITEMS_MAX = 5_000
 _UNFINISHED_MAX = 20
 _IDS_PER_QUERY = 500
 _ROWS_PER_INSERT = 500
-IDS_FIELD = "image_ids"
+IDS_FIELD, STEPS_FIELD = "image_ids", "steps"
 
 
 class SentFile(Protocol):
@@ -225,7 +225,7 @@ class _Accepting:
         return _Accepted(body, answer_id, rate, account.available)
 
     def _check(self, session: Session, *, rate_taken: bool) -> RateState | Replayed | Refused:
-        return admission.check_retry_and_rate(
+        outcome = admission.check_retry_and_rate(
             session,
             account_id=self.request.account_id,
             key=self._retry_key(),
@@ -233,6 +233,20 @@ class _Accepting:
             now=self.now,
             rate_taken=rate_taken,
         )
+        if isinstance(outcome, Replayed) and self._is_void(session, outcome.answer):
+            idempotency.forget(session, outcome.replay_id)
+            return outcome.rate
+        return outcome
+
+    def _is_void(self, session: Session, answer: Answer) -> bool:
+        """Whether the batch of the answer was deleted: its URLs would be 404.
+
+        Without a key a cancelled one counts too, because nobody means to get it again.
+        """
+        batch = session.get(Batch, json.loads(answer.body)["data"]["batchId"], populate_existing=True)
+        if batch is None or transitions.is_over(batch, self.now):
+            return True
+        return self.request.idempotency_key is None and batch.status == BatchStatus.CANCELLED
 
     def _retry_key(self) -> str:
         return idempotency.retry_key(self.request.idempotency_key, self.fingerprint, random=False)
@@ -291,6 +305,19 @@ class _Accepting:
             own = (col(Image.id).in_(some), col(Image.account_id) == batch.account_id)
             statement = select(Image.id, Image.expires_at).where(*own, col(Image.expires_at) > self.now)
             expiries |= dict(session.exec(statement).all())
+            # Other batches that still keep an image know when it would have expired without them.
+            unkept = (
+                select(BatchItem.source_id, func.min(BatchItem.source_expires_at))
+                .where(
+                    col(BatchItem.source_id).in_(expiries),
+                    col(BatchItem.is_source_own).is_(False),
+                    col(BatchItem.status).in_(transitions.WAITING),
+                )
+                .group_by(col(BatchItem.source_id))
+            )
+            for image_id, expires_at in session.exec(unkept):
+                if image_id is not None and expires_at is not None:
+                    expiries[image_id] = min(expiries[image_id], expires_at)
             _keep(session, some, transitions.kept_until(batch))
         for number, image_id in enumerate(named):
             if image_id not in expiries:
@@ -299,7 +326,9 @@ class _Accepting:
                 raise error
         for image_id in others:
             if image_id not in expiries:
-                raise NotFound("A step names an image that does not exist: it may have expired.")
+                error = NotFound("A step names an image that does not exist: it may have expired.")
+                error.param = STEPS_FIELD
+                raise error
         return expiries
 
 

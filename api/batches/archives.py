@@ -118,6 +118,8 @@ def _check_entry(entry: zipfile.ZipInfo) -> None:
     name = entry.orig_filename
     shown = repr(name[:_SHOWN_LENGTH])
     parts = name.replace("\\", "/").split("/")
+    if all(part in ("", ".") for part in parts):
+        raise _refusal("the ZIP has a file without a name")
     if name.startswith(("/", "\\")) or _DRIVE.match(name) or ".." in parts:
         raise _refusal(f"the name {shown} leads out of the ZIP")
     if item_names.has_control_characters(name):

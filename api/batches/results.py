@@ -4,6 +4,7 @@ import asyncio
 import csv
 import io
 import json
+import unicodedata
 import zipfile
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
@@ -122,25 +123,30 @@ def manifest(listed: list[ResultRow]) -> bytes:
 
 
 class _FileNames:
-    """Unique names, also where case does not count: `a.png`, `a (2).png`."""
+    """Unique names, also where neither case nor the composition of accents counts: `a.png`, `a (2).png`."""
 
     def __init__(self) -> None:
         self._taken: set[str] = set()
         self._latest: dict[str, int] = {}
 
     def take(self, name: str, format: str) -> str:
-        path = PurePosixPath(name)
-        stem = path.with_suffix("") if path.suffix else path
+        # Not `with_suffix`, which refuses names such as `..png` in some versions of Python.
+        stem = name.removesuffix(PurePosixPath(name).suffix)
         wanted = f"{stem}.{format}"
-        number = self._latest.get(wanted.casefold(), 1)
+        number = self._latest.get(_folded(wanted), 1)
         file = wanted if number == 1 else f"{stem} ({number}).{format}"
-        while file.casefold() in self._taken:
+        while _folded(file) in self._taken:
             number += 1
             file = f"{stem} ({number}).{format}"
         # The next one of this name does not try the numbers again.
-        self._latest[wanted.casefold()] = number
-        self._taken.add(file.casefold())
+        self._latest[_folded(wanted)] = number
+        self._taken.add(_folded(file))
         return file
+
+
+def _folded(name: str) -> str:
+    """Equal for names that some file systems take for the same."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
 class _Sink:

@@ -27,22 +27,32 @@ _ITEMS_PER_DELETION = 1_000
 _NO_SUCH_BATCH = "There is no such batch. Batches are forgotten when their results expire."
 
 
-def find(session: Session, account_id: str, batch_id: str) -> Batch:
-    """The account's batch. Raises `NotFound`, the same for an unknown batch and another account's."""
+def find(session: Session, account_id: str, batch_id: str, now: datetime) -> Batch:
+    """The account's batch. Raises `NotFound`, the same for an unknown batch and another account's.
+
+    One that is over, whose rows may be half deleted, is unknown too.
+    """
     batch = session.get(Batch, batch_id, populate_existing=True) if batch_id.isascii() else None
-    if batch is None or batch.account_id != account_id:
+    if batch is None or batch.account_id != account_id or transitions.is_over(batch, now):
         raise NotFound(_NO_SUCH_BATCH)
     return batch
 
 
 def page(
-    session: Session, account_id: str, *, status: BatchStatus | None, limit: int, cursor: str | None
+    session: Session,
+    account_id: str,
+    now: datetime,
+    *,
+    status: BatchStatus | None,
+    limit: int,
+    cursor: str | None,
 ) -> tuple[list[Batch], str | None]:
     """The account's batches, newest first, and the cursor of the next page; None after the last.
 
     Raises `InvalidParameter` for a cursor that no page gave.
     """
-    statement = select(Batch).where(Batch.account_id == account_id)
+    is_known = or_(col(Batch.finished_at).is_(None), col(Batch.expires_at) > now)
+    statement = select(Batch).where(Batch.account_id == account_id, is_known)
     if status is not None:
         statement = statement.where(Batch.status == status)
     if cursor is not None:
@@ -90,9 +100,18 @@ def items(
 
 async def cancel(services: Services, account_id: str, batch_id: str) -> dict[str, Any]:
     """End the account's batch, keeping what has succeeded; one that has ended stays. Raises `NotFound`."""
+    return await _cancel(services, account_id, batch_id, lambda _session, _batch: None)
+
+
+async def _cancel(
+    services: Services, account_id: str, batch_id: str, afterwards: Callable[[Session, Batch], None]
+) -> dict[str, Any]:
+    """As `cancel`; `afterwards` is part of the transaction."""
 
     def end(session: Session, batch: Batch) -> list[str]:
-        return transitions.cancel(session, batch, services.clock(), engine=services.engine)
+        stopped = transitions.cancel(session, batch, services.clock(), engine=services.engine)
+        afterwards(session, batch)
+        return stopped
 
     await services.engine.prepare()
     replay_ids, data = await _change(services, account_id, batch_id, end)
@@ -107,9 +126,9 @@ async def cancel(services: Services, account_id: str, batch_id: str) -> dict[str
 
 async def delete(services: Services, account_id: str, batch_id: str) -> dict[str, Any]:
     """End the account's batch and delete it with its results. Returns its last `data`. Raises `NotFound`."""
-    data = await cancel(services, account_id, batch_id)
     now = services.clock()
-    await _change(
+    # In one transaction, so that no retry starts it again in between. From then on it is unknown.
+    data = await _cancel(
         services, account_id, batch_id, lambda session, batch: transitions.forget(session, batch, now)
     )
 
@@ -207,10 +226,8 @@ async def _change(
     """What `change` returns for the locked batch, and the batch's `data` after it."""
 
     def run(session: Session) -> tuple[T, dict[str, Any]]:
-        find(session, account_id, batch_id)
-        batch = transitions.locked(session, batch_id)
-        if batch is None:
-            raise NotFound(_NO_SUCH_BATCH)
+        accounts.lock_even_closed(session, account_id)
+        batch = find(session, account_id, batch_id, services.clock())
         result = change(session, batch)
         session.flush()
         return result, describe(session, batch)

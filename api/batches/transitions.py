@@ -6,10 +6,12 @@ creates with its credit. What ended jobs did to their items is recorded here.
 
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import ColumnElement, CursorResult
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, delete, or_, select, update
+from sqlmodel.sql.expression import SelectOfScalar
 
 from api import response_bodies
 from api.batches import steps
@@ -31,6 +33,8 @@ RETENTION_MAX = timedelta(days=7)
 _USE_KEEPS = timedelta(hours=25)
 _JOBS_AT_ONCE = 100
 _OPEN = (ItemStatus.QUEUED.value, ItemStatus.RUNNING.value)
+#: Items that keep their image: failed ones may be retried.
+WAITING = (*_OPEN, ItemStatus.FAILED.value)
 
 
 def locked(session: Session, batch_id: str) -> Batch | None:
@@ -40,6 +44,11 @@ def locked(session: Session, batch_id: str) -> Batch | None:
         return None
     accounts.lock_even_closed(session, account_id)
     return session.get(Batch, batch_id, populate_existing=True)
+
+
+def is_over(batch: Batch, now: datetime) -> bool:
+    """Whether it has ended and its retention too: the cleanup may delete its rows."""
+    return batch.finished_at is not None and batch.expires_at <= now
 
 
 def kept_until(batch: Batch) -> datetime:
@@ -104,7 +113,11 @@ def cancel(session: Session, batch: Batch, now: datetime, *, engine: Engine | No
         .values(status=ItemStatus.CANCELLED.value, job_id=None, finished_at=now)
         .execution_options(synchronize_session=False)
     )
-    _release_sources(session, [of_batch, col(BatchItem.status) == ItemStatus.CANCELLED.value], now)
+    cancelled = [of_batch, col(BatchItem.status) == ItemStatus.CANCELLED.value]
+    _release_sources(session, cancelled, now)
+    # What was handed from step to step is no result, and nothing goes on from it.
+    handed_on = select(BatchItem.image_id).where(*cancelled, col(BatchItem.image_id).is_not(None))
+    _expire(session, handed_on, now)
     _delete_jobs(session, [job.id for job in unfinished])
     _end(session, batch, BatchStatus.CANCELLED, now, engine)
     return [job.replay_id for job in unfinished]
@@ -119,6 +132,9 @@ def forget(session: Session, batch: Batch, now: datetime) -> None:
     batch.expires_at = now
     session.flush()
     of_batch = BatchItem.batch_id == batch.id
+    _release_sources(
+        session, [col(BatchItem.batch_id) == batch.id, col(BatchItem.status) == ItemStatus.FAILED.value], now
+    )
     results = select(BatchItem.image_id).where(of_batch, col(BatchItem.image_id).is_not(None))
     sources = select(BatchItem.source_id).where(
         of_batch, col(BatchItem.is_source_own).is_(True), col(BatchItem.source_id).is_not(None)
@@ -226,16 +242,21 @@ def _release_step_files(session: Session, batch: Batch, now: datetime) -> None:
 
 
 def _keep_images(session: Session, batch: Batch, until: datetime) -> None:
-    """Let results, and the sources of failed items, which may be retried, expire then."""
+    """Let results, and the sources of failed items, which may be retried, expire then.
+
+    An image that the account had stored before is kept as long as without the batch, if that is longer.
+    """
     results = select(BatchItem.image_id).where(
-        BatchItem.batch_id == batch.id, col(BatchItem.image_id).is_not(None)
-    )
-    sources = select(BatchItem.source_id).where(
         BatchItem.batch_id == batch.id,
-        BatchItem.status == ItemStatus.FAILED,
-        col(BatchItem.is_source_own).is_(True),
+        col(BatchItem.status) != ItemStatus.CANCELLED.value,
+        col(BatchItem.image_id).is_not(None),
+    )
+    failed = (
+        col(BatchItem.batch_id) == batch.id,
+        col(BatchItem.status).in_([ItemStatus.FAILED.value, ItemStatus.QUEUED.value]),
         col(BatchItem.source_id).is_not(None),
     )
+    sources = select(BatchItem.source_id).where(*failed, col(BatchItem.is_source_own).is_(True))
     for ids in (results, sources):
         session.execute(
             update(Image)
@@ -243,6 +264,18 @@ def _keep_images(session: Session, batch: Batch, until: datetime) -> None:
             .values(expires_at=until)
             .execution_options(synchronize_session=False)
         )
+    stored = (*failed, col(BatchItem.is_source_own).is_(False))
+    session.execute(
+        update(Image)
+        .where(
+            col(Image.id) == col(BatchItem.source_id),
+            *stored,
+            ~_is_waited_for(),
+        )
+        .values(expires_at=BatchItem.source_expires_at)
+        .execution_options(synchronize_session=False)
+    )
+    _keep_at_least(session, select(BatchItem.source_id).where(*stored), until)
 
 
 def _release_sources(session: Session, items: Sequence[ColumnElement[bool]], now: datetime) -> None:
@@ -269,12 +302,7 @@ def _release_sources(session: Session, items: Sequence[ColumnElement[bool]], now
         .values(expires_at=BatchItem.source_expires_at)
         .execution_options(synchronize_session=False)
     )
-    session.execute(
-        update(Image)
-        .where(col(Image.id).in_(stored), col(Image.expires_at) < now + _USE_KEEPS)
-        .values(expires_at=now + _USE_KEEPS)
-        .execution_options(synchronize_session=False)
-    )
+    _keep_at_least(session, stored, now + _USE_KEEPS)
 
 
 def _is_waited_for() -> ColumnElement[bool]:
@@ -284,7 +312,16 @@ def _is_waited_for() -> ColumnElement[bool]:
     return item.exists()
 
 
-def _expire(session: Session, image_ids: Collection[str], now: datetime) -> None:
+def _keep_at_least(session: Session, image_ids: SelectOfScalar[Any], until: datetime) -> None:
+    session.execute(
+        update(Image)
+        .where(col(Image.id).in_(image_ids), col(Image.expires_at) < until)
+        .values(expires_at=until)
+        .execution_options(synchronize_session=False)
+    )
+
+
+def _expire(session: Session, image_ids: Collection[str] | SelectOfScalar[Any], now: datetime) -> None:
     session.execute(
         update(Image)
         .where(col(Image.id).in_(image_ids), col(Image.expires_at) > now)

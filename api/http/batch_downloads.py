@@ -34,7 +34,7 @@ async def manifest(services: Services, account_id: str, batch_id: str) -> Respon
 async def _rows(services: Services, account_id: str, batch_id: str) -> list[ResultRow]:
     return await services.database.read(
         lambda session: batch_results.rows(
-            session, batches.find(session, account_id, batch_id), services.clock()
+            session, batches.find(session, account_id, batch_id, services.clock()), services.clock()
         )
     )
 

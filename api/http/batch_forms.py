@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapte
 from python_multipart.multipart import parse_options_header
 
 from api.batches import archives, item_names, steps
-from api.batches.acceptance import IDS_FIELD, ITEMS_MAX, BatchSource
+from api.batches.acceptance import IDS_FIELD, ITEMS_MAX, STEPS_FIELD, BatchSource
 from api.batches.runs import URLS_FIELD
 from api.batches.steps import STEPS_MAX, BatchStep
 from api.errors import (
@@ -38,7 +38,7 @@ from ml.imaging import codecs
 from ml.tool import Tool
 
 ARCHIVE_FIELD, IMAGES_FIELD = archives.FIELD, "images"
-TOOL_FIELD, STEPS_FIELD, RETENTION_FIELD = "tool", "steps", "retention_hours"
+TOOL_FIELD, RETENTION_FIELD = "tool", "retention_hours"
 RETENTION_HOURS_DEFAULT, RETENTION_HOURS_MAX = 24, 7 * 24
 _OWN_TEXTS = {IDS_FIELD, URLS_FIELD, TOOL_FIELD, STEPS_FIELD, RETENTION_FIELD, forms.CALLBACK_URL}
 _SOURCES = (ARCHIVE_FIELD, IMAGES_FIELD, IDS_FIELD, URLS_FIELD)
@@ -102,7 +102,25 @@ async def read_steps(
     `all_ids`: each of a tool's further files may be the id of a stored image, `<file>_id`, as in the editor.
     """
     listed = await asyncio.to_thread(_steps, texts, all_ids=all_ids)
+    for number, step in enumerate(listed):
+        for file, image_id in step.stored_ids.items():
+            await _check_stored(
+                services, account_id, image_id, _sent_id_field(step.tool, file), texts, number
+            )
     return [await _with_mask_mode(services, account_id, step) for step in listed]
+
+
+async def _check_stored(
+    services: Services, account_id: str, image_id: str, field: str, texts: dict[str, str], number: int
+) -> None:
+    """Raises `NotFound`, which names the field, for an image that the account does not have."""
+    try:
+        await services.database.read(lambda session: images.find(session, services, account_id, image_id))
+    except NotFound as error:
+        message = f"{field}: {error}"
+        if texts.get(TOOL_FIELD):
+            raise forms.named(NotFound(message), field) from None
+        raise forms.named(NotFound(f"{STEPS_FIELD}: in step {number + 1}, {message}"), STEPS_FIELD) from None
 
 
 async def _read(request: Request, spool: Spool) -> tuple[dict[str, str], dict[str, list[Part]]]:
@@ -239,6 +257,11 @@ def _step(tool_name: str, texts: dict[str, str], *, all_ids: bool) -> BatchStep:
 async def _with_mask_mode(services: Services, account_id: str, step: BatchStep) -> BatchStep:
     params = await images.with_mask_mode(services, account_id, step.params, step.stored_ids)
     return replace(step, params=params)
+
+
+def _sent_id_field(tool: Tool, file: str) -> str:
+    """The field that takes a stored image's id instead of this file."""
+    return next(name for name, taken in _id_fields(tool, all_ids=True).items() if taken == file)
 
 
 def _id_fields(tool: Tool, *, all_ids: bool = False) -> dict[str, str]:

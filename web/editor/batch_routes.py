@@ -170,7 +170,7 @@ async def start_batch(request: Request, owner: AccountOwner, editor: EditorServi
 
 
 async def _read_steps(editor: EditorServices, owner: ProjectOwner, body: dict[str, Any]) -> list[BatchStep]:
-    texts = {batch_forms.STEPS_FIELD: _text(body, "steps")}
+    texts = {acceptance.STEPS_FIELD: _text(body, "steps")}
     return await batch_forms.read_steps(editor.services, owner.account_id, texts, all_ids=True)
 
 
@@ -184,7 +184,9 @@ async def list_batches(request: Request, owner: AccountReader, editor: EditorSer
     services = editor.services
 
     def read(session: Session) -> list[dict[str, Any]]:
-        found, _ = batches.page(session, owner.account_id, status=None, limit=_LISTED, cursor=None)
+        found, _ = batches.page(
+            session, owner.account_id, services.clock(), status=None, limit=_LISTED, cursor=None
+        )
         return [batch_schemas.batch(services, batch_states.state_of(session, each)) for each in found]
 
     return responses.success(request, await services.database.read(read))
@@ -209,7 +211,7 @@ async def show_items(
     status = ItemStatus.FAILED if failed else None
 
     def read(session: Session) -> dict[str, Any]:
-        batch = batches.find(session, owner.account_id, batch_id)
+        batch = batches.find(session, owner.account_id, batch_id, services.clock())
         found = batch_states.page(
             session, services, batch, after=min(max(after, -1), batch.item_count), status=status
         )
@@ -263,7 +265,7 @@ async def _item(services: Services, owner: ProjectOwner, batch_id: str, position
     """Raises `NotFound` for another account's batch."""
     return await services.database.read(
         lambda session: batch_states.item_at(
-            session, services, batches.find(session, owner.account_id, batch_id), position
+            session, services, batches.find(session, owner.account_id, batch_id, services.clock()), position
         )
     )
 
@@ -300,7 +302,7 @@ async def _state(services: Services, owner: ProjectOwner, batch_id: str) -> dict
     """Raises `NotFound`."""
 
     def read(session: Session) -> dict[str, Any]:
-        batch = batches.find(session, owner.account_id, batch_id)
+        batch = batches.find(session, owner.account_id, batch_id, services.clock())
         return batch_schemas.batch(services, batch_states.state_of(session, batch))
 
     return await services.database.read(read)

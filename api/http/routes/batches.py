@@ -206,7 +206,12 @@ async def show_page(request: Request, caller: KeyHolder, services: ServicesOf) -
 
     def read(session: Session) -> BatchPage:
         found, next_cursor = batches.page(
-            session, caller.account_id, status=status, limit=limit, cursor=sent.get("cursor")
+            session,
+            caller.account_id,
+            services.clock(),
+            status=status,
+            limit=limit,
+            cursor=sent.get("cursor"),
         )
         shown = [BatchData.model_validate(describe(session, batch)) for batch in found]
         return BatchPage(batches=shown, next_cursor=next_cursor)
@@ -216,7 +221,9 @@ async def show_page(request: Request, caller: KeyHolder, services: ServicesOf) -
 
 async def show(request: Request, batch_id: str, caller: KeyHolder, services: ServicesOf) -> Response:
     data = await services.database.read(
-        lambda session: describe(session, batches.find(session, caller.account_id, batch_id))
+        lambda session: describe(
+            session, batches.find(session, caller.account_id, batch_id, services.clock())
+        )
     )
     return responses.success(request, data)
 
@@ -227,7 +234,7 @@ async def show_items(request: Request, batch_id: str, caller: KeyHolder, service
     limit = page_queries.limit_of(sent, default=_ITEMS_DEFAULT_LIMIT, limit_max=batches.ITEMS_PAGE_MAX)
 
     def read(session: Session) -> BatchItemPage:
-        batch = batches.find(session, caller.account_id, batch_id)
+        batch = batches.find(session, caller.account_id, batch_id, services.clock())
         listed, next_cursor = batches.items(
             session, services, batch, status=status, limit=limit, cursor=sent.get("cursor")
         )

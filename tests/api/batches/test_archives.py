@@ -120,6 +120,17 @@ def test_a_doubtful_archive_is_refused_with_the_reason(content: bytes, reason: s
     assert refused.value.param == "archive"
 
 
+@pytest.mark.parametrize("name", ["", ".", "./."])
+def test_a_file_without_a_name_is_refused(name: str) -> None:
+    entry = zipfile.ZipInfo("a.png")
+    entry.filename = entry.orig_filename = name
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr(entry, PICTURE)
+    with pytest.raises(InvalidParameter, match="without a name"):
+        read(packed.getvalue())
+
+
 def test_a_bomb_is_refused_by_its_declared_size_and_a_liar_by_its_own() -> None:
     bomb = zip_of([(f"{number}.png", PICTURE + bytes(24 * 1024**2)) for number in range(6)])
     assert len(bomb) < 1024**2

@@ -201,6 +201,52 @@ def test_a_stored_image_is_kept_while_any_item_waits_for_it_and_then_as_before(a
     assert expires_at() == before
 
 
+def test_a_stored_image_that_failed_is_kept_for_a_retry_and_not_for_weeks(api: LocalApi) -> None:
+    work = Work(api)
+    before = api.clock() + 48 * HOUR
+
+    def share(session: Session) -> str:
+        image = make_image(session, work.account_id, api.clock())
+        for item in session.exec(select(BatchItem).where(BatchItem.batch_id == work.batch_id)):
+            item.source_id, item.is_source_own, item.source_expires_at = image.id, False, before
+        return image.id
+
+    image_id = work.run(share)
+    while not work.advance().is_over:
+        for job in work.jobs():
+            work.end(job, NothingFound("nothing was found"))
+    assert work.run(lambda session: session.get_one(Image, image_id).expires_at) == before
+    api.call(batches.retry, api.services, work.account_id, work.batch_id)
+    assert work.run(lambda session: session.get_one(Image, image_id).expires_at) > before + 24 * HOUR
+
+
+def test_cancelling_keeps_nothing_that_steps_handed_on(api: LocalApi) -> None:
+    work = Work(api)
+
+    def add_step(session: Session) -> None:
+        batch = session.get_one(Batch, work.batch_id)
+        batch.steps, batch.step_count = STEPS[:-1] + b"," + STEPS[1:], 2
+
+    work.run(add_step)
+    work.advance()
+    work.end_all()
+    work.advance()
+    api.call(batches.cancel, api.services, work.account_id, work.batch_id)
+    kept = (Image.account_id == work.account_id, col(Image.expires_at) > api.clock())
+    assert work.run(lambda session: session.exec(select(Image.id).where(*kept)).all()) == []
+
+
+def test_a_batch_that_is_over_is_not_started_again_while_its_rows_are_deleted(api: LocalApi) -> None:
+    work = Work(api)
+    while not work.advance().is_over:
+        for job in work.jobs():
+            work.end(job, NothingFound("nothing was found"))
+    api.clock.move(hours=24)
+    with pytest.raises(NotFound):
+        api.call(batches.retry, api.services, work.account_id, work.batch_id)
+    assert work.batch().status == BatchStatus.COMPLETED
+
+
 def test_each_step_works_on_the_former_result_which_goes_then(api: LocalApi) -> None:
     work = Work(api)
 

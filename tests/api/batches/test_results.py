@@ -49,6 +49,12 @@ def test_names_are_kept_with_the_results_format_and_made_unique(database: Databa
     ]
 
 
+def test_names_that_a_file_system_takes_for_the_same_differ() -> None:
+    names = results._FileNames()
+    sent = ["\u00fc.png", "u\u0308.jpg", "..png"]
+    assert [names.take(name, "png") for name in sent] == ["\u00fc.png", "u\u0308 (2).png", "..png"]
+
+
 def test_thousands_of_equal_names_take_no_time_that_grows_with_their_square(database: Database) -> None:
     names = results._FileNames()
     files = [names.take("photo.jpg", "png") for _ in range(5_000)]

@@ -168,6 +168,16 @@ def test_a_deleted_batch_gives_its_storage_back_and_cancelling_keeps_the_results
     assert kept_images(server, customer) == 0
 
 
+def test_the_request_of_a_deleted_batch_makes_another_one(server: RunningServer, customer: Customer) -> None:
+    files = pictures(1)
+    first = batch_of(send_batch(server, customer, files))
+    with server.client(customer) as client:
+        assert client.delete(f"/api/batches/{first}?delete_results=true").status_code == 200
+    second = batch_of(send_batch(server, customer, files))
+    assert second != first
+    assert batch_in(server, customer, second)["counts"]["succeeded"] == 1
+
+
 def test_nothing_is_lost_between_the_steps(server: RunningServer, customer: Customer) -> None:
     flip = {"tool": "crop", "params": {"flip": "h", "format": "jpg", "quality": 1}}
     steps = [flip, flip, {"tool": "crop", "params": {"format": "png"}}]
@@ -304,6 +314,12 @@ def test_a_repeated_request_gets_the_same_batch(server: RunningServer, customer:
             "width",
         ),
         ({"tool": "generative-fill", "image_urls": '["b"]'}, 422, "INVALID_PARAMETER", "mask"),
+        (
+            {"tool": "generative-fill", "mask_id": "img_0123456789ABCDEFGHIJKL", "image_urls": '["b"]'},
+            404,
+            "NOT_FOUND",
+            "mask_id",
+        ),
     ],
 )
 def test_a_bad_form_is_refused_and_names_the_parameter(
