@@ -43,8 +43,8 @@ def mount(app: FastAPI) -> None:
         _mount(gr, app, blocks)
     # The editor's page has no Gradio session to keep alive.
     blocks.config["connect_heartbeat"] = False
-    # By default Gradio polls its queue a thousand times a second, which costs 6 % of a core while idle, and for
-    # progress to report, which none of our events has, a hundred times.
+    # By default Gradio polls its queue a thousand times a second, which costs 6 % of a core while idle, and
+    # for progress to report, which none of our events has, a hundred times.
     blocks._queue.sleep_when_free = _QUEUE_POLL_SECONDS
     blocks._queue.progress_update_sleep_when_free = _PROGRESS_POLL_SECONDS
     (mounted,) = (route for route in app.routes if isinstance(route, Mount) and route.path == MOUNT_PATH)
