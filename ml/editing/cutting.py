@@ -33,9 +33,9 @@ _FOLLOWED_LINES = 2
 _HAZY_EDGE = 1 / 64
 # Of a matte: less is haze around the object.
 _VISIBLE = 0.25
-# Where only the outline of something was found, refining leaves faint lines. The alpha of objects of hair,
-# glass or wire is 200 or more on average where anything is visible.
-_OUTLINE_ALPHA = 100
+# Where only the outline of something was found, refining leaves faint lines. Of what is visible, the mean alpha
+# was 69 there; it is 115 for the faintest of the truth set's 60 objects and beyond 195 for the others.
+_OUTLINE_ALPHA = 88
 
 
 @dataclass(frozen=True)
