@@ -33,8 +33,8 @@ _FOLLOWED_LINES = 2
 _HAZY_EDGE = 1 / 64
 # Of a matte: less is haze around the object.
 _VISIBLE = 0.25
-# Where only the outline of something was found, refining leaves faint lines. Of what is visible, the mean alpha
-# was 69 there; it is 115 for the faintest of the truth set's 60 objects and beyond 195 for the others.
+# Where only the outline of something was found, refining leaves faint lines. The mean alpha of what is
+# visible was 69 there; it is 115 for the faintest of 60 objects with known alpha, and over 195 for the rest.
 _OUTLINE_ALPHA = 88
 
 
