@@ -53,6 +53,7 @@ class Editor:
 
     def place(self, x: float, y: float) -> tuple[float, float]:
         """Where a pixel of the picture is on the page, while all of it is shown."""
+        expect(self.page.locator(".stage.loading")).to_have_count(0, timeout=WORK_MS)
         at: list[float] = self.page.evaluate(
             """async ([x, y]) => {
                 const { fitView, toScreen } = await import("/static/editor/view.js");
