@@ -18,8 +18,7 @@ run: $(VENV)/.base                ## install, fetch the checkpoints, serve on 12
 run-billing-demo: $(VENV)/.base   ## serve with a simulated Stripe: click through an upgrade, no money moves
 	@$(BIN)/python -m tests.fakes.stripe.demo
 
-# Two processes, which two cores keep busy: many tests wait for servers and databases. Tests of one file, and all
-# tests of the shared server, stay in one process (tests/support/selection.py).
+# Two processes, which two cores keep busy: many tests wait for servers and databases.
 test: $(VENV)/.dev node_modules/.package-lock.json   ## the test suite (minutes)
 	@$(BIN)/bgeraser models pull --profile embedded --quiet-if-installed
 	$(BIN)/pytest -n 2 --dist loadgroup --durations 25

@@ -36,11 +36,11 @@ class Delivery:
 
 @dataclass(frozen=True)
 class Chaining:
-    """How a call is one of several steps on a picture, each of which runs on the former's result."""
+    """For one of several steps on a picture, each of which runs on the result of the step before."""
 
-    #: Otherwise the result is one of `ml.imaging.intermediates`, for the next step only.
+    #: The result is an encoded picture; otherwise it is an intermediate (`ml.imaging.intermediates`).
     is_last: bool
-    #: Pixels of more bytes are compressed, without loss, where they are handed on.
+    #: Intermediates with more bytes of pixels are compressed without loss.
     raw_bytes_max: int
 
 
@@ -59,7 +59,7 @@ class ToolCall:
     timeout_seconds: float = 300.0
     is_billed: bool = True  # unbilled calls never occupy every worker
     delivery: Delivery | None = None  # None: as the parameters say
-    chaining: Chaining | None = None  # None: it is no step of several
+    chaining: Chaining | None = None  # set for a step of a batch with several
 
 
 @dataclass(frozen=True)

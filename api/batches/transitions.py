@@ -115,7 +115,7 @@ def cancel(session: Session, batch: Batch, now: datetime, *, engine: Engine | No
     )
     cancelled = [of_batch, col(BatchItem.status) == ItemStatus.CANCELLED.value]
     _release_sources(session, cancelled, now)
-    # What was handed from step to step is no result, and nothing goes on from it.
+    # Intermediates of cancelled items: no later step will read them.
     handed_on = select(BatchItem.image_id).where(*cancelled, col(BatchItem.image_id).is_not(None))
     _expire(session, handed_on, now)
     _delete_jobs(session, [job.id for job in unfinished])

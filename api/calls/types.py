@@ -43,7 +43,7 @@ class CallRequest:
     callback_url: str | None = None
     #: None: the result is delivered as the parameters say.
     delivery: Delivery | None = None
-    #: None: it is no step of several. Only jobs of batches are.
+    #: Set for jobs of batches with several steps.
     chaining: Chaining | None = None
 
     @property

@@ -31,7 +31,7 @@ class Inputs:
     own: list[str] = field(default_factory=list)
     #: See `CallRequest.id_fields`.
     id_fields: dict[str, str] = field(default_factory=dict)
-    #: For a step of several: how many follow, each on the former's result.
+    #: In a batch with several steps: how many follow this one.
     steps_left: int | None = None
 
     @property

@@ -44,7 +44,7 @@ _POLL_SECONDS = 0.2
 #: A call that lost its worker is tried so often, one that reached its time limit twice.
 _LOSSES_MAX = 3
 _TIMEOUTS_MAX = 2
-#: What is handed from a step to the next one without compression: 16 megapixels with transparency.
+#: Larger intermediates are compressed: 16 megapixels with transparency.
 _RAW_BYTES_MAX = 64 << 20
 #: A job whose process died so often may be what kills it.
 _PROCESS_LOSSES_MAX = 10
@@ -342,7 +342,7 @@ async def _request_of(services: Services, claimed: _Claimed) -> CallRequest:
     except ValidationError as error:
         # Accepted by a version of this program with other parameters.
         name = str((error.errors()[0]["loc"] or ("parameters",))[-1])
-        raise InvalidParameter(name, f"{name}: its stored value is no longer accepted.") from error
+        raise InvalidParameter(name, f"{name}: this value is not supported any more.") from error
     return CallRequest(
         request_id=job.request_id,
         account_id=job.account_id,

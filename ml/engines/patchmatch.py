@@ -333,7 +333,7 @@ class PatchField:
         grid_top, grid_left = int(self._grid_rows[first]), int(self._grid_columns[some].min())
         rows, columns = self._grid_rows[some] - grid_top, self._grid_columns[some] - grid_left
         shape = int(rows[-1]) + 1, int(columns.max()) + 1
-        # For each place of the grid, where its copy begins, and its weight: 0 where there is no patch.
+        # For each grid position: the start of its source patch, and its weight, 0 where there is no patch.
         whole, across = self._canvas.view(np.uint32).reshape(-1), self._canvas.shape[1]
         begins = np.zeros(shape, np.int64)
         begins[rows, columns] = (self.rows[some] + self.down[some]) * across

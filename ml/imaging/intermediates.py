@@ -123,4 +123,4 @@ def _as_decoded(pixels: Pixels | Mask, format: str) -> Pixels:
 
 
 def _damaged() -> UnreadablePicture:
-    return UnreadablePicture("The former step's result cannot be read.")
+    return UnreadablePicture("The result of the step before cannot be read.")

@@ -35,8 +35,8 @@ class CallPlan:
     reduced: tuple[int, int]
     #: Of the result; the source's if the result's size depends on the picture's content.
     answer: tuple[int, int]
-    #: As requested; for auto, the source's, because the result's transparency is not known yet. `raw` for a
-    #: result that is handed on.
+    #: As requested; for auto, the source's, because the result's transparency is not known yet. `raw` for an
+    #: intermediate.
     answer_format: str
 
     @property
@@ -62,7 +62,7 @@ def plan(call: ToolCall) -> CallPlan:
     server or for the requested format, and for parameters that are impossible for the picture's size.
     """
     picture = call.files["image"]
-    if is_handed_on(call):
+    if reads_intermediate(call):
         source_format = "raw"
         own_format, source = intermediates.describe(picture)
     else:
@@ -88,8 +88,8 @@ def plan(call: ToolCall) -> CallPlan:
     return CallPlan(source_format, source, reduced, size, answer_format)
 
 
-def is_handed_on(call: ToolCall) -> bool:
-    """Whether the call's picture is the former step's result as `intermediates` writes it."""
+def reads_intermediate(call: ToolCall) -> bool:
+    """Whether the call's picture is the intermediate of the step before."""
     return call.chaining is not None and intermediates.is_intermediate(call.files["image"])
 
 

@@ -77,7 +77,7 @@ def perform(call: ToolCall, engines: Any, on_step: OnStep) -> ToolAnswer:
 
 def _source(call: ToolCall) -> Picture:
     content = call.files["image"]
-    if planning.is_handed_on(call):
+    if planning.reads_intermediate(call):
         return intermediates.read(content)
     return codecs.decode(content)
 
