@@ -34,7 +34,7 @@ _HAZY_EDGE = 1 / 64
 # Of a matte: less is haze around the object.
 _VISIBLE = 0.25
 # Where only the outline of something was found, refining leaves faint lines. The mean alpha of what is
-# visible was 69 there; it is 115 for the faintest of 60 objects with known alpha, and over 195 for the rest.
+# visible was 69 and 73 there; it is 115 for the faintest of 60 objects with known alpha.
 _OUTLINE_ALPHA = 88
 
 

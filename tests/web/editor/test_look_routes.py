@@ -279,7 +279,7 @@ def test_a_look_has_the_size_of_its_frame_before_it_is_drawn(server: RunningServ
 
 def test_the_layers_say_where_the_subject_is_at_full_size(server: RunningServer, coffee: bytes) -> None:
     """A frame that follows the subject depends on that to the pixel, which the preview does not show."""
-    large = jpeg_bytes(np.tile(open_bytes(coffee), (5, 5, 1)))
+    large = jpeg_bytes(open_bytes(coffee).repeat(5, axis=0).repeat(5, axis=1))
     with Browser(server, server.new_customer()) as browser:
         project = browser.open(large)
         cut = browser.run(project, "bg-removal", {"model": "fast"})
