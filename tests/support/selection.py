@@ -47,9 +47,6 @@ _SLOW_MODULES = frozenset(
         ),
     }
 )
-#: Tests of one group run one after the other in one xdist worker. All tests of the session's server are one
-#: group, so that only one worker starts it; each other file is a group, for its fixtures of module scope.
-_SERVER_GROUP = "server"
 #: Longer values are files.
 _NAMING_BYTES_MAX = 40
 
@@ -78,7 +75,9 @@ def _imported_in(path: Path) -> set[str]:
     return imported
 
 
+@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in this hook too
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Set each test's markers; a file's tests share one xdist process, and so its fixtures of module scope."""
     for item in items:
         fixtures = set(getattr(item, "fixturenames", ()))
         for marker, fixture in _FIXTURES.items():
@@ -88,8 +87,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("postgres")
         if any(_imports_slow_module(module) for module in _modules_of(item)):
             item.add_marker("slow")
-        group = _SERVER_GROUP if "server" in fixtures else item.nodeid.partition("::")[0]
-        item.add_marker(pytest.mark.xdist_group(group))
+        item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
