@@ -61,9 +61,14 @@ def cpu_limit() -> str:
     return os.environ.get(_ISA_SETTING, "")
 
 
+def is_limited_below_bf16() -> bool:
+    """Whether the limit forbids bf16. OpenVINO goes by the CPU there, and computes slowly or not at all."""
+    return cpu_limit() in _ISAS_WITHOUT_BF16
+
+
 def has_fast_bf16() -> bool:
     """Whether this CPU computes in bf16 faster than in 32 bits: AMX or AVX-512 with BF16."""
-    if cpu_limit() in _ISAS_WITHOUT_BF16:
+    if is_limited_below_bf16():
         return False
     flags = cpu_flags()
     return "amx_bf16" in flags or "avx512_bf16" in flags

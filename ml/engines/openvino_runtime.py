@@ -130,15 +130,17 @@ def choose_precision(core: Any, checkpoint: Path, precisions: Sequence[Precision
     has_int8 = "INT8" in capabilities and platform.machine() in _X86
     supported = {
         "f32": True,
-        "bf16": "BF16" in capabilities,
+        "bf16": "BF16" in capabilities and not devices.is_limited_below_bf16(),
         "int8": has_int8 and checkpoint.stem in quantisation.RANGES,
     }
     return next((one for one in precisions if supported[one]), "f32")
 
 
 def precision_properties(precision: Precision) -> dict[str, Any]:
-    """Properties for compiling a network. The float layers of a quantised one may use 16 bits."""
-    return {} if precision == "int8" else {"INFERENCE_PRECISION_HINT": precision}
+    """Properties for compiling a network. A quantised one's float layers use 16 bits where that is fast."""
+    if precision != "int8":
+        return {"INFERENCE_PRECISION_HINT": precision}
+    return {"INFERENCE_PRECISION_HINT": "f32"} if devices.is_limited_below_bf16() else {}
 
 
 def _inputs_of(ports: Sequence[Any]) -> set[str]:

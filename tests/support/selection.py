@@ -77,7 +77,7 @@ def _imported_in(path: Path) -> set[str]:
 
 @pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in this hook too
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Set each test's markers; a file's tests share one xdist process, and so its fixtures of module scope."""
+    """Set each test's markers, and let a file's tests share one process for its fixtures of module scope."""
     for item in items:
         fixtures = set(getattr(item, "fixturenames", ()))
         for marker, fixture in _FIXTURES.items():

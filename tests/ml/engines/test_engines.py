@@ -16,9 +16,9 @@ from tests.support.ml.cutouts import engines
 from tests.support.ml.photos import photo
 
 
-@pytest.mark.parametrize(("checkpoint", "tolerance"), [("isnet-general-use", 1.0), ("u2netp", 0.1)])
+@pytest.mark.parametrize(("checkpoint", "tolerance"), [("isnet-general-use", 1.5), ("u2netp", 0.1)])
 def test_onnxruntime_and_openvino_mattes_agree(checkpoint: str, tolerance: float, tmp_path: Path) -> None:
-    """ISNet may be computed in bf16, so it is compared with a tolerance."""
+    """ISNet is computed in 8 bits: 1.23 of 255 on a processor with VNNI, less on others."""
     fallback = EngineCache(models_dir(), tmp_path, "cpu", 8 << 30, runtime="onnxruntime").matting(checkpoint)
     usual = engines().matting(checkpoint)
     assert type(fallback) is type(usual)

@@ -237,12 +237,13 @@ def test_a_click_on_a_ring_selects_the_ring_and_not_its_hole(engines: EngineCach
 
 
 def test_edges_of_large_images_are_refined(engines: EngineCache) -> None:
-    composite = compose(replace(recipe_of("small in the picture", "apple"), megapixels="12"))
+    # The same in 16 as in 32 bits; the apple's stem, for one, is found in 32 only.
+    composite = compose(replace(recipe_of("small in the picture", "balloon"), megapixels="12"))
     left, top, right, bottom = selections.box(composite.alpha)
     found = select(engines, composite.picture, box=f"[{left}, {top}, {right}, {bottom}]")
     alone = selections.select_by_network(composite, None)
-    assert selections.contour_score(found.pixels, composite.alpha) > 0.9
-    assert selections.contour_score(alone, composite.alpha) < 0.87
+    assert selections.contour_score(found.pixels, composite.alpha) > 0.95
+    assert selections.contour_score(alone, composite.alpha) < 0.8
 
 
 def recipe_of(category: str, name: str) -> Recipe:
