@@ -6,6 +6,7 @@ are module globals here.
 
 import concurrent.futures
 import logging
+import sys
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
@@ -27,6 +28,13 @@ _SCHEDULES_POLL_SECONDS = 3600.0
 _SPARE_THREADS = 8
 _UNFINISHED = ["ENQUEUED", "DELAYED", "PENDING"]
 _FINISHED = ["SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"]
+
+#: DBOS takes the time of SQLite in whole seconds there, so tasks of one second would run in any order.
+_HAS_SECONDS_ONLY = sys.version_info < (3, 12)
+_SET_MILLISECONDS = sqlalchemy.text(
+    "UPDATE workflow_status SET created_at = CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)"
+    " WHERE workflow_uuid = :task_id"
+)
 
 #: Runs a task of a kind, in a thread of DBOS. None while no engine runs in this process.
 _run_task: Callable[[str, str], None] | None = None
@@ -121,6 +129,8 @@ class TaskClient:
         if delay is not None:
             options["delay_seconds"] = delay.total_seconds()
         self._client.enqueue_in_transaction(session, options, kind, task.id)
+        if _HAS_SECONDS_ONLY and session.get_bind().dialect.name == "sqlite":
+            session.execute(_SET_MILLISECONDS, {"task_id": task.id})
 
     def known(self, task_ids: Sequence[str]) -> set[str]:
         """Those of these tasks that wait or run."""

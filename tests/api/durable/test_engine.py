@@ -15,6 +15,7 @@ from api.durable.tasks import Task, TaskKind, TaskQueue
 from tests.support.apps import Clock
 
 QUEUE = TaskQueue("tests", concurrency=4, partition_concurrency=2, poll_seconds=0.1)
+ONE_BY_ONE = TaskQueue("one by one", concurrency=1, partition_concurrency=1, poll_seconds=0.1)
 #: Enough turns of the event loop's timers for any test here; each ends as soon as it can.
 LIMIT_SECONDS = 120.0
 
@@ -26,15 +27,17 @@ class Work:
         self.database = database
         self.clock = Clock()
         self.engine = Engine(database, process, self.clock)
-        self.engine.register(TaskKind("work", self._run, self._unfinished), QUEUE)
+        self.engine.register(TaskKind("work", self._run, self._unfinished), QUEUE, ONE_BY_ONE)
         self.unfinished: list[Task] = []
         self.runs: list[str] = []
         self.begun = asyncio.Event()
         self.may_end = asyncio.Event()
         self.may_end.set()
 
-    def enqueue(self, session: Session, task_id: str, delay: timedelta | None = None) -> None:
-        task = Task(task_id, QUEUE.name, "account")
+    def enqueue(
+        self, session: Session, task_id: str, delay: timedelta | None = None, queue: TaskQueue = QUEUE
+    ) -> None:
+        task = Task(task_id, queue.name, "account")
         self.engine.enqueue(session, "work", task, delay=delay)
         self.unfinished.append(task)
 
@@ -96,6 +99,19 @@ def test_committed_tasks_run_once_and_those_of_a_failed_transaction_never(databa
         assert work.engine.is_running
         await work.until(lambda: not work.unfinished)
         assert sorted(work.runs) == ["a", "b", "c"]
+
+    run(database, story)
+
+
+def test_a_partition_s_tasks_run_in_the_order_in_which_they_came(database: Database) -> None:
+    async def story(work: Work) -> None:
+        await work.engine.prepare()
+        for task_id in "edcba":
+            await database.run(lambda session, one=task_id: work.enqueue(session, one, queue=ONE_BY_ONE))  # type: ignore[misc]
+            await asyncio.sleep(0.002)  # they are told apart by milliseconds
+        await work.engine.check()
+        await work.until(lambda: not work.unfinished)
+        assert work.runs == list("edcba")
 
     run(database, story)
 
