@@ -49,15 +49,16 @@ def test_a_prompt_fills_the_brushed_area(page: Page, following: RunningServer, t
     panel.locator(".panel-foot").get_by_role("button", name="Generate").click()
     expect(editor.page.locator(".filmstrip li")).to_have_count(2, timeout=60_000)
     editor.idle()
+    # The words are kept for the next time, and not sent with what they do not concern.
+    expect(panel.locator("#apply-problem")).to_have_text("Mark something first.")
+    editor.drag((70, 50), (90, 60))  # also while the stage still sweeps over the result
+    expect(panel.locator("#apply-problem")).to_have_count(0)
     after = open_bytes(editor.save(tmp_path, "PNG").read_bytes())
     assert after.shape[:2] == (120, 160)
     changed = np.abs(after[..., :3].astype(int) - before).max(axis=2) > 40  # more than JPEG changes
     assert changed[40:75, 60:105].mean() > 0.1
     assert not changed[:10].any()
     assert following.balance(customer) == (14, 0)
-    # The words are kept for the next time, and not sent with what they do not concern.
-    expect(panel.locator("#apply-problem")).to_have_text("Mark something first.")
-    editor.drag((70, 50), (90, 60))
     editor.press("Remove")
     editor.apply("Remove object")
     assert "prompt" not in _last_run(following)

@@ -102,6 +102,7 @@ export class Editor {
     );
     this.marks = new WorkMarks(this);
     this.keyboard = new Keyboard(this);
+    this.stage.element.addEventListener("pointerdown", () => this.endSweep()); // and operate the tool
     new Pointers(this.stage, () => this.keyboard.isSpaceHeld);
     this.stage.onView = () => this.#onView();
     model.on("project", () => this.#showProject());
@@ -278,15 +279,20 @@ export class Editor {
     const image = await this.#pictureBefore();
     if (!image || this.model.step?.id !== step.id || this.isComparing) return;
     const ending = new AbortController();
-    this.endSweep = () => ending.abort();
+    const end = () => {
+      if (ending.signal.aborted) return;
+      ending.abort();
+      this.endSweep = () => {};
+      if (!this.isComparing && !this.stage.showsBefore) this.stage.before = null;
+      this.stage.invalidate();
+    };
+    this.endSweep = end;
     this.stage.before = image;
     await sweep((divider) => {
       this.stage.divider = divider;
       this.stage.invalidate();
     }, ending.signal);
-    this.endSweep = () => {};
-    if (!this.isComparing && !this.stage.showsBefore) this.stage.before = null;
-    this.stage.invalidate();
+    end();
   }
 
   /**
