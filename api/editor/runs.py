@@ -62,6 +62,7 @@ class Run:
     owner: ProjectOwner
     project_id: str
     key: str
+    tool: str
     is_billed: bool
     id: str = field(default_factory=lambda: new_id("run"))
     status: RunStatus = RunStatus.QUEUED
@@ -201,16 +202,23 @@ class Runs:
         """The number of runs that may still add a step to the project."""
         return self._active["project", project.id]
 
+    def active_of(self, project: Project) -> Run | None:
+        """The newest run that may still add a step to the project."""
+        if not self.active_in(project):
+            return None
+        runs = reversed(self._runs.values())
+        return next((run for run in runs if run.project_id == project.id and not run.has_ended), None)
+
     def ended(self, owner: ProjectOwner, project: Project, step: Step) -> Run:
         """An ended run for `step`, whose own run this process does not know any more."""
-        run = Run(owner, project.id, step.run_key or "", is_billed=True)
+        run = Run(owner, project.id, step.run_key or "", step.tool or "", is_billed=True)
         self._remember(run)
         run.done(step.id, 0)
         self._record_end(run)
         return run
 
     def start(
-        self, owner: ProjectOwner, project: Project, key: str, work: RunWork, *, is_billed: bool
+        self, owner: ProjectOwner, project: Project, key: str, tool: str, work: RunWork, *, is_billed: bool
     ) -> Run:
         """Start `work(run)`. The caller has admitted unbilled work by `api.calls.unbilled_admission`.
 
@@ -221,7 +229,7 @@ class Runs:
             raise RateLimited(f"Your plan runs {owner.concurrent_calls} calls at once; wait for one.", 1)
         if self._active["all",] >= _AT_ONCE:
             raise Overloaded("The editor is busy.", 5)
-        run = Run(owner, project.id, key, is_billed)
+        run = Run(owner, project.id, key, tool, is_billed)
         self._remember(run)
         self._active.update(_counters_of(run))
         run.expect_watcher()

@@ -122,6 +122,25 @@ def test_an_interrupted_connection_neither_loses_nor_repeats_a_paid_run(
     expect(editor.page.locator(".message.problem")).to_have_count(0)
 
 
+def test_a_run_whose_tab_was_closed_is_followed_by_the_next_one(
+    new_page: NewPage, server: RunningServer, customer: Customer
+) -> None:
+    page = new_page()
+    sign_in(page, server, customer)
+    editor = Editor(page, server)
+    editor.open("cup.jpg", jpeg_bytes(photo("coffee")))
+    address = page.url
+    editor.choose("upscale")
+    with page.expect_response(lambda response: response.url.endswith("/runs")):
+        editor.press("Enlarge")
+    other = page.context.new_page()
+    page.close()
+    other.goto(address)
+    expect(other.locator(".filmstrip li")).to_have_count(2, timeout=WORK_MS)
+    expect(other.get_by_role("status").filter(has_text="Enlarge: done. 1 credit.")).to_be_visible()
+    assert server.balance(customer) == (14, 0)
+
+
 def test_the_settings_of_one_picture_do_not_apply_to_the_next(editor: Editor) -> None:
     editor.open("cup.jpg", jpeg_bytes(photo("coffee")))
     editor.press("Color")

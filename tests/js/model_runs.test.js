@@ -73,6 +73,24 @@ test("a mask is added without becoming the current step", async () => {
   assert.deepEqual(named("step").at(-1), { made: mask });
 });
 
+test("a run whose tab was closed is followed by the next one, and not started again", async () => {
+  const active = { ...run("running"), title: "Enlarge" };
+  const { model, requests, named } = await openModel(
+    {
+      "GET /editor/projects/p1/runs/r1?seen=1": ok(
+        run("done", { step: step("b", "a"), creditsCharged: 1, creditsAvailable: 14 }),
+      ),
+    },
+    { opened: project({ run: active }) },
+  );
+  assert.deepEqual([model.step.id, model.run, model.account.creditsAvailable], ["b", null, 14]);
+  assert.deepEqual(named("notice"), ["Enlarge: done. 1 credit."]);
+  assert.deepEqual(methodsAndPaths(requests), [
+    "POST /editor/projects",
+    "GET /editor/projects/p1/runs/r1?seen=1",
+  ]);
+});
+
 test("a failed run is reported and changes no step", async () => {
   const error = { status: 500, code: "PROCESSING_FAILED", message: "It failed." };
   const { model, named } = await openModel({

@@ -27,6 +27,7 @@ export const project = (more = {}) => ({
   sample: null,
   currentStepId: "a",
   steps: [step("a")],
+  run: null,
   ...more,
 });
 export const run = (status, more = {}) => ({

@@ -93,14 +93,17 @@ async def _read_image(request: Request, name: str) -> tuple[bytes, str, str | No
 async def show_project(
     project_id: str, request: Request, owner: Reader, editor: EditorServicesDependency
 ) -> Response:
-    """A project with its steps."""
+    """A project with its steps, and the run that may add the next one."""
     services = editor.services
     now = services.clock()
 
     def read_project(session: Session) -> dict[str, Any]:
         project = projects.find(session, owner, project_id, now)
+        # Before the steps: if it ends in between, its step is among them.
+        active = editor.runs.active_of(project)
         steps = projects.steps_of(session, project)
-        return schemas.project(services, project, steps, projects.stored_images(session, steps, now))
+        stored = projects.stored_images(session, steps, now)
+        return schemas.project(services, project, steps, stored, active)
 
     return responses.success(request, await services.database.read(read_project))
 

@@ -102,7 +102,7 @@ async def _start(
             raise
 
     try:
-        run = editor.runs.start(owner, project, key, work, is_billed=is_billed)
+        run = editor.runs.start(owner, project, key, run_request.tool.name, work, is_billed=is_billed)
     except Exception:
         held_slots.close()
         if takes_preview:

@@ -26,7 +26,11 @@ _SHOWN_VALUE_LENGTH = 10_000
 
 
 def project(
-    services: Services, row: Project, steps: list[Step], available_images: set[str]
+    services: Services,
+    row: Project,
+    steps: list[Step],
+    available_images: set[str],
+    active: Run | None = None,
 ) -> dict[str, Any]:
     return {
         "id": row.id,
@@ -35,6 +39,7 @@ def project(
         "currentStepId": row.current_step_id,
         "expiresAt": response_bodies.timestamp(row.expires_at),
         "steps": [step(services, one, is_available=one.image_id in available_images) for one in steps],
+        "run": None if active is None else {**run(active), "title": tool_title(active.tool)},
     }
 
 

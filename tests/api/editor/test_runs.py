@@ -63,7 +63,7 @@ def test_ended_runs_do_not_count_towards_the_limit(api: LocalApi) -> None:
     async def main() -> None:
         registry = Runs(api.services)
         for number in range(2000):
-            run = registry.start(OWNER, PROJECT, f"key {number}", at_once, is_billed=True)
+            run = registry.start(OWNER, PROJECT, f"key {number}", "crop", at_once, is_billed=True)
             await ended(run)
             await asyncio.sleep(0)
         assert registry.active_in(PROJECT) == 0
@@ -77,17 +77,20 @@ def test_concurrent_billed_runs_are_limited_by_the_plan(api: LocalApi) -> None:
     async def main() -> None:
         registry = Runs(api.services)
         first, second = (
-            registry.start(OWNER, PROJECT, key, until_stopped, is_billed=True) for key in ("a", "b")
+            registry.start(OWNER, PROJECT, key, "crop", until_stopped, is_billed=True) for key in ("a", "b")
         )
         with pytest.raises(RateLimited):
-            registry.start(OWNER, PROJECT, "c", until_stopped, is_billed=True)
-        registry.start(ProjectOwner("acc_2"), PROJECT, "d", at_once, is_billed=True)
+            registry.start(OWNER, PROJECT, "c", "crop", until_stopped, is_billed=True)
+        registry.start(ProjectOwner("acc_2"), PROJECT, "d", "crop", at_once, is_billed=True)
         assert registry.active_in(PROJECT) == 3
+        active = registry.active_of(PROJECT)
+        assert active is not None
+        assert active.key == "d"
         await asyncio.sleep(0)
         first.cancel()
         await ended(first)
         await asyncio.sleep(0)
-        registry.start(OWNER, PROJECT, "c", at_once, is_billed=True)
+        registry.start(OWNER, PROJECT, "c", "crop", at_once, is_billed=True)
         second.cancel()
         await ended(second)
 
@@ -101,14 +104,14 @@ def test_an_abandoned_run_is_stopped_if_unbilled_and_continues_if_billed(
 
     async def main() -> None:
         registry = Runs(api.services)
-        watched = registry.start(OWNER, PROJECT, "watched", until_stopped, is_billed=False)
-        left = registry.start(OWNER, PROJECT, "left", until_stopped, is_billed=False)
-        billed = registry.start(OWNER, PROJECT, "billed", until_stopped, is_billed=True)
+        watched = registry.start(OWNER, PROJECT, "watched", "crop", until_stopped, is_billed=False)
+        left = registry.start(OWNER, PROJECT, "left", "crop", until_stopped, is_billed=False)
+        billed = registry.start(OWNER, PROJECT, "billed", "crop", until_stopped, is_billed=True)
         with watched.watched():
             await ended(left)
             assert left.status is RunStatus.CANCELLED
             # Begun later than the watched one and stopped: that one's time without a browser would be over.
-            later = registry.start(OWNER, PROJECT, "later", until_stopped, is_billed=False)
+            later = registry.start(OWNER, PROJECT, "later", "crop", until_stopped, is_billed=False)
             await ended(later)
             assert not watched.has_ended
         await ended(watched)

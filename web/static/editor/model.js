@@ -5,18 +5,12 @@ import { ApiError, isAbort } from "./api.js";
 import * as history from "./history.js";
 import { newKey, PendingRuns } from "./pending_runs.js";
 import * as previews from "./previews.js";
-import {
-  isInterrupted,
-  isRefusal,
-  isShortLimit,
-  isUnanswered,
-  isUnfinished,
-  unsentRun,
-  versionSeen,
-} from "./run_answers.js";
+import { isInterrupted, unsentRun } from "./run_answers.js";
+import { RETRY_DELAYS_MS, RunWatch } from "./run_watch.js";
 import { credits } from "./words.js";
 
 /** @import { ApiClient } from "./api.js" */
+/** @import { PendingRun } from "./pending_runs.js" */
 /** @import { ActiveRun, Fields, Project, Run, RunBody, RunRequest, Session, Step } from "./types.js" */
 
 const PROJECT_KEY = "bgeraser.project";
@@ -34,14 +28,8 @@ const BATCH_PLACE = /^batch(_\w+)?$/;
  * @property {(projectId: string) => void} [announce] informs the browser's other tabs of a project's change
  */
 
-/** Pauses before a request is sent again that the server did not answer; the last one is repeated. */
-const RETRY_DELAYS_MS = [500, 1000, 2000, 4000, 8000, 15000];
 /** How often a project is requested again that is resumed while the server is busy or away. */
 const LOADING_RETRIES = 4;
-/** How often a run that the server has forgotten is started again. */
-const RESTARTS = 3;
-/** How often a run is sent again that came a moment too soon after others. */
-const SHORT_WAITS = 4;
 
 export class Model extends EventTarget {
   /**
@@ -57,8 +45,6 @@ export class Model extends EventTarget {
     this.sleep = sleep;
     this.announce = announce ?? (() => {});
     this.pendingRuns = new PendingRuns(storage);
-    /** Ends the wait for a server that does not answer. */
-    this.giveUp = () => {};
     this.session = session;
     this.account = session.account;
     /** @type {Project | null} */
@@ -395,6 +381,9 @@ export class Model extends EventTarget {
 
   // Runs
 
+  /** @type {RunWatch | null} */
+  #watch = null;
+
   /**
    * Applies a tool; resolves to the step it made, or null.
    * @param {RunRequest} request
@@ -406,122 +395,93 @@ export class Model extends EventTarget {
     if (this.unknownRun) return this.resumeRun();
     const body = { stepId: step.id, ...request };
     const key = newKey();
-    this.pendingRuns.keep(project.id, { body, title, key });
-    this.#mayHaveStarted = false;
-    return this.#follow(project, body, title, key);
+    const pending = { body, title, key };
+    this.pendingRuns.keep(project.id, pending);
+    return this.#follow(project, pending, false);
   }
 
   /**
-   * Finds the run whose outcome is unknown: its idempotency key leads to it or its result.
+   * Finds the run whose outcome is unknown: its idempotency key leads to it or its result. Else follows the one that was
+   * active when the picture was opened: its tab may have been closed.
    * @returns {Promise<Step | null>}
    */
   async resumeRun() {
     const { project } = this;
-    const pending = project && !this.run ? this.pendingRuns.of(project.id) : null;
-    if (!project || !pending) return null;
-    this.#mayHaveStarted = true;
-    return this.#follow(project, pending.body, pending.title, pending.key);
+    if (!project || this.run) return null;
+    const pending = this.pendingRuns.of(project.id);
+    if (pending) return this.#follow(project, pending, true);
+    const { run } = project;
+    project.run = null;
+    return run && this.#followActive(project, run);
   }
-
-  /** Whether the server may have accepted the run that is followed. */
-  #mayHaveStarted = false;
 
   /**
    * @param {Project} project
-   * @param {RunBody} body
    * @param {string} title
-   * @param {string} key
-   * @returns {Promise<Step | null>}
+   * @param {boolean} mayHaveStarted
    */
-  async #follow(project, body, title, key) {
+  #watchRun(project, title, mayHaveStarted) {
     this.run = unsentRun(title);
     this.emit("run");
+    const onChange = (/** @type {Partial<ActiveRun>} */ state) => {
+      if (this.run) this.run = { ...this.run, ...state };
+      this.emit("run");
+    };
+    this.#watch = new RunWatch(this.client, this.sleep, project.id, onChange, mayHaveStarted);
+    return this.#watch;
+  }
+
+  /**
+   * @param {Project} project
+   * @param {PendingRun} pending
+   * @param {boolean} mayHaveStarted
+   * @returns {Promise<Step | null>}
+   */
+  async #follow(project, { body, title, key }, mayHaveStarted) {
+    const watch = this.#watchRun(project, title, mayHaveStarted);
     let isUnknown = false; // whether the run may have a result that was not received
     try {
-      const run = await this.#outcome(project, body, title, key);
-      return this.#finish(project, run, title);
+      return this.#finish(project, await watch.start(body, key), title);
     } catch (thrown) {
       const isSignedOut = thrown instanceof ApiError && thrown.status === 401;
-      isUnknown = this.#mayHaveStarted && (isInterrupted(thrown) || isSignedOut);
-      this.reportError(thrown);
-      // The server may have charged the run all the same, so its balance has to be fetched.
-      void this.refreshAccount();
+      isUnknown = watch.mayHaveStarted && (isInterrupted(thrown) || isSignedOut);
+      this.#reportRunError(thrown);
       return null;
     } finally {
       if (!isUnknown) this.pendingRuns.forget(project.id);
-      this.run = null;
-      this.emit("run");
-      if (this.#isOutdated) void this.synchronize();
+      this.#leaveRun();
     }
   }
 
   /**
-   * Starts a run and watches it until it ends. The key leads to the same run however often it is started.
    * @param {Project} project
-   * @param {RunBody} body
-   * @param {string} title
-   * @param {string} key
+   * @param {Run & { title: string }} run
+   * @returns {Promise<Step | null>}
    */
-  async #outcome(project, body, title, key) {
-    const send = async () => {
-      try {
-        const run = await this.client.startRun(project.id, body, key);
-        this.#mayHaveStarted = true;
-        return run;
-      } catch (thrown) {
-        this.#mayHaveStarted ||= !isRefusal(thrown);
-        throw thrown;
-      }
-    };
-    let waits = 0;
-    const isTooSoon = (/** @type {unknown} */ thrown) => isShortLimit(thrown) && waits++ < SHORT_WAITS;
-    const start = () => this.#answered(send, (thrown) => isUnanswered(thrown) || isTooSoon(thrown));
-    let run = await start();
-    let restarts = 0;
-    while (isUnfinished(run)) {
-      const { id } = run;
-      const seen = versionSeen(run);
-      const isCancelled = this.run?.isCancelled ?? false;
-      this.run = { ...run, title, isCancelled, isDisconnected: false };
-      this.emit("run");
-      try {
-        run = await this.#answered(() => this.client.watchRun(project.id, id, seen), isInterrupted);
-      } catch (thrown) {
-        const isForgotten = thrown instanceof ApiError && thrown.status === 404;
-        if (!isForgotten || restarts === RESTARTS) throw thrown;
-        restarts += 1;
-        run = await start();
-      }
+  async #followActive(project, run) {
+    const watch = this.#watchRun(project, run.title, true);
+    try {
+      return this.#finish(project, await watch.untilEnded(run), run.title);
+    } catch (thrown) {
+      this.#reportRunError(thrown);
+      return null;
+    } finally {
+      this.#leaveRun();
     }
-    return run;
   }
 
-  /**
-   * Sends a request until the server answers it, or the user gives up. Raises what the server refused.
-   * @param {() => Promise<Run>} send
-   * @param {(thrown: unknown) => boolean} isWorthRetrying
-   */
-  async #answered(send, isWorthRetrying) {
-    for (let attempt = 0; ; attempt += 1) {
-      try {
-        return await send();
-      } catch (thrown) {
-        if (!isWorthRetrying(thrown)) throw thrown;
-        const isTooSoon = isShortLimit(thrown) && !this.run?.id;
-        if (this.run && !this.run.isDisconnected && !isTooSoon) {
-          this.run = { ...this.run, isDisconnected: true };
-          this.emit("run");
-        }
-        let hasGivenUp = false;
-        const givingUp = new Promise((resolve) => {
-          this.giveUp = () => resolve((hasGivenUp = true));
-        });
-        const delay = RETRY_DELAYS_MS[Math.min(attempt, RETRY_DELAYS_MS.length - 1)];
-        await Promise.race([this.sleep(delay), givingUp]);
-        this.giveUp = () => {};
-        if (hasGivenUp) throw thrown;
-      }
-    }
+  /** @param {unknown} thrown */
+  #reportRunError(thrown) {
+    this.reportError(thrown);
+    // The server may have charged the run all the same, so its balance has to be fetched.
+    void this.refreshAccount();
+  }
+
+  #leaveRun() {
+    this.run = null;
+    this.#watch = null;
+    this.emit("run");
+    if (this.#isOutdated) void this.synchronize();
   }
 
   /**
@@ -571,7 +531,7 @@ export class Model extends EventTarget {
 
   async cancel() {
     const { project, run } = this;
-    if (run && (run.isDisconnected || !run.id)) this.giveUp();
+    if (run && (run.isDisconnected || !run.id)) this.#watch?.giveUp();
     if (!project || !run?.id) return;
     this.run = { ...run, isCancelled: true };
     this.emit("run");

@@ -184,6 +184,8 @@ export interface Project {
   currentStepId: string;
   expiresAt: string;
   steps: Step[];
+  /** The run that may add the next step, also one that another tab has started. */
+  run: (Run & { title: string }) | null;
 }
 
 export interface ListedProject {
