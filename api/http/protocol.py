@@ -7,6 +7,7 @@ its WebSockets off, because they would bypass this protocol.
 
 import asyncio
 import re
+import socket
 import sys
 from typing import Any, ClassVar
 
@@ -24,9 +25,13 @@ HEAD_LIMIT_BYTES = 64 * 1024
 
 # In each window a client must read this much of the buffered output, or the rest if that is less. A client
 # that stops reading loses its connection after two windows at most, because the system's buffers may fill
-# during the first one. 35 kbit/s is fast enough.
-OUTPUT_WINDOW_SECONDS = 10.0
+# during the first one. 11 kbit/s is enough. The window is long because a client's system that has filled its
+# buffers takes nothing for a while: Linux until a sixteenth is free, of up to 32 MiB.
+OUTPUT_WINDOW_SECONDS = 30.0
 OUTPUT_WINDOW_BYTES = 40 * 1024
+# With more that is not sent yet, this system takes no further output. By itself it would take megabytes, and
+# then nothing until a third of that has been read.
+_UNSENT_BYTES = 64 * 1024
 
 _REFUSED_RETRY_SECONDS = 5
 _REQUEST_LINE = re.compile(rb"[A-Za-z-]{1,32} \S{1,8192} HTTP/1\.[01]\r?\n")
@@ -58,6 +63,7 @@ class HttpProtocol(HttpToolsProtocol):
             self._answer_and_close("429 Too Many Requests", refusal)
             return
         self.limits.add(self, address)
+        _take_little_output(transport)
         self._begin_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -198,3 +204,9 @@ class HttpProtocol(HttpToolsProtocol):
             self._begin_output_window()
         else:
             self._report_idle()
+
+
+def _take_little_output(transport: asyncio.Transport) -> None:
+    opened = transport.get_extra_info("socket")
+    if opened is not None and opened.family != socket.AF_UNIX and hasattr(socket, "TCP_NOTSENT_LOWAT"):
+        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES)

@@ -82,22 +82,25 @@ def test_downloads_that_are_not_read_are_closed(quiet_server: RunningServer, soc
     path, content = large_picture(server)
     before = descriptors(server)
     steady = sockets.enter_context(connect(server, window_bytes=65536))
+    slow = sockets.enter_context(connect(server))  # its system takes in megabytes before it does
     idle = [sockets.enter_context(connect(server, window_bytes=4096)) for _ in range(READERS)]
-    for each in (steady, *idle):
+    for each in (steady, slow, *idle):
         ask(each, path)
     wait_until(lambda: connections(server) > READERS)  # all are accepted
     deadline = time.monotonic() + PATIENCE_SECONDS
-    received = b""
-    # One that reads steadily, if slowly, gets everything; it takes longer than the others are waited for.
-    while connections(server) > 2 and time.monotonic() < deadline:
-        if len(received) < len(content) - 1024**2:
-            received += steady.recv(65536)
-        time.sleep(0.2)  # the pace of the slow reader under test
-    assert connections(server) <= 2
-    while piece := steady.recv(1024**2) if len(received) < len(content) else b"":
-        received += piece
-    assert received.endswith(content[-1000:])
-    steady.close()
+    received = {steady: b"", slow: b""}
+    # Those that read steadily, if slowly, get everything; it takes longer than the others are waited for.
+    while connections(server) > 3 and time.monotonic() < deadline:
+        for each, size in ((steady, 65536), (slow, 20_000)):
+            if len(received[each]) < len(content) - 1024**2:
+                received[each] += each.recv(size)
+        time.sleep(0.2)  # the pace of the slow readers under test
+    assert connections(server) <= 3
+    for each in received:
+        while piece := each.recv(1024**2) if len(received[each]) < len(content) else b"":
+            received[each] += piece
+        assert received[each].endswith(content[-1000:])
+        each.close()
     wait_until(lambda: descriptors(server) <= before + 5)
     assert "Traceback" not in server.log_text()
 
