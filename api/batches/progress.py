@@ -8,7 +8,7 @@ account's lock.
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlmodel import Session, col, or_, select
+from sqlmodel import Session, col, func, or_, select
 
 from api.batches import descriptions, steps, transitions
 from api.batches.models import Batch, BatchItem, BatchStatus, ItemStatus
@@ -135,17 +135,9 @@ def jobs_at_once(services: Services) -> int:
 def _start_jobs(
     session: Session, services: Services, batch: Batch, account: Account, room: int, now: datetime
 ) -> int:
-    has_image = or_(col(BatchItem.source_id).is_not(None), col(BatchItem.image_id).is_not(None))
-    statement = (
-        select(BatchItem)
-        .where(BatchItem.batch_id == batch.id, BatchItem.status == ItemStatus.QUEUED, has_image)
-        .order_by(col(BatchItem.position))
-        .limit(max(0, room))
-        .execution_options(populate_existing=True)
-    )
     listed: list[StoredStep] = []
     started = 0
-    for item in session.exec(statement).all():
+    for item in _next_items(session, batch, account.available, room):
         listed = listed or steps.from_json(batch.steps)
         try:
             _start_job(session, services, batch, item, listed[item.steps_done], account, now)
@@ -153,6 +145,37 @@ def _start_jobs(
             break
         started += 1
     return started
+
+
+def _next_items(session: Session, batch: Batch, credits: int, room: int) -> list[BatchItem]:
+    """The items that get the next jobs: up to `room`, those that have begun first.
+
+    No more are begun than the credits suffice for, so that they do not run out with many items half done and
+    none finished. If they suffice for none, one is begun once the others have ended.
+    """
+    has_image = or_(col(BatchItem.source_id).is_not(None), col(BatchItem.image_id).is_not(None))
+    waiting = (
+        select(BatchItem)
+        .where(BatchItem.batch_id == batch.id, BatchItem.status == ItemStatus.QUEUED, has_image)
+        .order_by(col(BatchItem.position))
+        .execution_options(populate_existing=True)
+    )
+    if batch.step_count == 1:
+        return list(session.exec(waiting.limit(max(0, room))))
+    begun = list(session.exec(waiting.where(col(BatchItem.steps_done) > 0).limit(max(0, room))))
+    left = func.coalesce(func.sum(batch.step_count - col(BatchItem.steps_done)), 0)
+    of_batch = BatchItem.batch_id == batch.id
+    running, needed_by_running = session.exec(
+        select(func.count(), left - func.count()).where(of_batch, BatchItem.status == ItemStatus.RUNNING)
+    ).one()
+    needed_by_begun = session.exec(
+        select(left).where(of_batch, BatchItem.status == ItemStatus.QUEUED, col(BatchItem.steps_done) > 0)
+    ).one()
+    affordable = (credits - needed_by_running - needed_by_begun) // batch.step_count
+    if affordable < 1 and not begun and not running:
+        affordable = 1
+    new = waiting.where(BatchItem.steps_done == 0).limit(max(0, min(room - len(begun), affordable)))
+    return begun + list(session.exec(new))
 
 
 def _start_job(
@@ -195,7 +218,7 @@ def _start_job(
             tool=step.tool,
             params=step.params,
             params_bytes=len(step.params),
-            inputs=Inputs(files, steps_left=steps_left).as_json(),
+            inputs=Inputs(files, steps_left=steps_left, goes_on=item.steps_done > 0).as_json(),
             base_url=batch.base_url,
             hold_id=held.id,
             replay_id=replay_id,

@@ -4,6 +4,7 @@ The account must be locked. A batch has no holds of its own: each step of an ite
 creates with its credit. What ended jobs did to their items is recorded here.
 """
 
+import json
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -156,12 +157,14 @@ def forget(session: Session, batch: Batch, now: datetime) -> None:
 def retry_failed(session: Session, batch: Batch) -> int:
     """Let the failed items that have an image or a URL wait again; returns their number.
 
-    They go on with the step that failed. The caller activates the batch if it had ended.
+    They go on with the step that failed, except those for which that step would fail again: the result of the
+    former one has gone. The caller activates the batch if it had ended.
     """
     failed = (
         col(BatchItem.batch_id) == batch.id,
         col(BatchItem.status) == ItemStatus.FAILED.value,
         or_(col(BatchItem.source_id).is_not(None), col(BatchItem.url).is_not(None)),
+        or_(col(BatchItem.steps_done) == 0, col(BatchItem.image_id).is_not(None)),
     )
     again = session.execute(
         update(BatchItem)
@@ -202,6 +205,15 @@ def _record(session: Session, batch: Batch, item: BatchItem, job: Job, now: date
         item.status = ItemStatus.QUEUED
     else:
         fail_item(item, job.error or "{}", now)
+        if item.image_id is not None and not _may_succeed_later(job):
+            _expire(session, [item.image_id], now - EXPIRED_KEPT)
+            item.image_id = None
+
+
+def _may_succeed_later(job: Job) -> bool:
+    """Whether a failed job's step is worth another try: only that needs the former step's result."""
+    error = json.loads(job.error or "{}")
+    return bool(error.get("retryable", True)) or error.get("code") == "STORAGE_FULL"
 
 
 def _was_never_run(job: Job) -> bool:

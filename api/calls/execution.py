@@ -88,7 +88,8 @@ async def _work_and_charge(
     started_at: datetime,
     settlement: Settlement | None,
 ) -> CompletedCall:
-    await images.require_room(services, request.account_id)
+    if not request.goes_on:
+        await images.require_room(services, request.account_id)
     picture = await _work(services, request, call, on_progress)
     if request.source_id is not None:
         await images.keep_announced_artefacts(services, request.source_id, request.tool, picture)

@@ -45,6 +45,9 @@ class CallRequest:
     delivery: Delivery | None = None
     #: Set for jobs of batches with several steps.
     chaining: Chaining | None = None
+    #: A step on the result of another one. It needs no room: if what waits for the next steps fills an
+    #: account, only they can empty it.
+    goes_on: bool = False
 
     @property
     def is_random(self) -> bool:

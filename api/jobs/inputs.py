@@ -31,8 +31,9 @@ class Inputs:
     own: list[str] = field(default_factory=list)
     #: See `CallRequest.id_fields`.
     id_fields: dict[str, str] = field(default_factory=dict)
-    #: In a batch with several steps: how many follow this one.
+    #: In a batch with several steps: how many follow this one, and whether it is not the first.
     steps_left: int | None = None
+    goes_on: bool = False
 
     @property
     def source_id(self) -> str | None:

@@ -357,6 +357,7 @@ async def _request_of(services: Services, claimed: _Claimed) -> CallRequest:
         id_fields=recorded.id_fields,
         is_job=True,
         chaining=await _chaining_of(services, job.account_id, recorded),
+        goes_on=recorded.goes_on,
     )
 
 

@@ -17,14 +17,14 @@ from api.batches.progress import Advanced, Fetch
 from api.batches.transitions import PATIENCE
 from api.calls.models import Replay
 from api.errors import NotFound
-from api.images.models import EXPIRED_KEPT, Image
+from api.images.models import EXPIRED_KEPT, Image, ImageKind
 from api.jobs.inputs import Inputs
 from api.jobs.models import Job
 from billing.ledger import ledger
 from billing.ledger.audit import audit
 from billing.ledger.models import Account, Entry, EntryKind, GrantKind, Hold, HoldStatus
 from billing.ledger.plans import PlanName
-from ml.errors import NothingFound
+from ml.errors import NothingFound, WorkerLost
 from tests.support.apps import LocalApi, local_api
 from tests.support.batch_rows import STEPS, end_job, make_batch, make_image
 from tests.support.load import account_with
@@ -51,6 +51,13 @@ class Work:
 
     def run(self, work: Callable[[Session], T]) -> T:
         return self.services.database.submit(work).result()
+
+    def add_step(self) -> None:
+        def add(session: Session) -> None:
+            batch = session.get_one(Batch, self.batch_id)
+            batch.steps, batch.step_count = STEPS[:-1] + b"," + STEPS[1:], 2
+
+        self.run(add)
 
     def batch(self) -> Batch:
         return self.run(lambda session: session.get_one(Batch, self.batch_id))
@@ -222,18 +229,46 @@ def test_a_stored_image_that_failed_is_kept_for_a_retry_and_not_for_weeks(api: L
 
 def test_cancelling_keeps_nothing_that_steps_handed_on(api: LocalApi) -> None:
     work = Work(api)
-
-    def add_step(session: Session) -> None:
-        batch = session.get_one(Batch, work.batch_id)
-        batch.steps, batch.step_count = STEPS[:-1] + b"," + STEPS[1:], 2
-
-    work.run(add_step)
+    work.add_step()
     work.advance()
     work.end_all()
     work.advance()
     api.call(batches.cancel, api.services, work.account_id, work.batch_id)
     kept = (Image.account_id == work.account_id, col(Image.expires_at) > api.clock())
     assert work.run(lambda session: session.exec(select(Image.id).where(*kept)).all()) == []
+
+
+@pytest.mark.parametrize(("error", "kept"), [(NothingFound("nothing"), 0), (WorkerLost("gone"), 10)])
+def test_an_image_keeps_what_a_step_handed_on_if_the_next_is_worth_another_try(
+    api: LocalApi, error: Exception, kept: int
+) -> None:
+    work = Work(api, credits=40)
+    work.add_step()
+    while not work.advance().is_over:
+        for job in work.jobs():
+            work.end(job, error if Inputs.from_json(job.inputs).goes_on else None)
+    assert work.counts() == {ItemStatus.FAILED: 10}
+    of_results = (Image.kind == ImageKind.RESULT, col(Image.expires_at) > api.clock())
+    results = select(func.count()).select_from(Image).where(*of_results)
+    assert work.run(lambda session: session.exec(results).one()) == kept
+    api.call(batches.retry, api.services, work.account_id, work.batch_id)
+    assert work.counts()[ItemStatus.QUEUED] == kept
+
+
+def test_credits_run_out_with_finished_images_and_not_with_half_done_ones(api: LocalApi) -> None:
+    work = Work(api, credits=7)
+    work.add_step()
+    while not work.advance().is_over:
+        work.end_all()
+    assert work.batch().status == BatchStatus.BLOCKED
+    # Six credits for three images, and one for the first step of another, as there was nothing else to do.
+    assert work.counts() == {ItemStatus.SUCCEEDED: 3, ItemStatus.QUEUED: 7}
+    work.give(13)
+    assert work.unblock()
+    while not work.advance().is_over:
+        work.end_all()
+    assert work.counts() == {ItemStatus.SUCCEEDED: 10}
+    assert work.balance() == (0, 0)
 
 
 def test_a_batch_that_is_over_is_not_started_again_while_its_rows_are_deleted(api: LocalApi) -> None:
@@ -250,20 +285,19 @@ def test_a_batch_that_is_over_is_not_started_again_while_its_rows_are_deleted(ap
 def test_each_step_works_on_the_former_result_which_goes_then(api: LocalApi) -> None:
     work = Work(api)
 
-    def add_step(session: Session) -> None:
-        batch = session.get_one(Batch, work.batch_id)
-        batch.steps, batch.step_count = STEPS[:-1] + b"," + STEPS[1:], 2
+    def keep_one(session: Session) -> None:
         later = col(BatchItem.position) > 0
-        session.execute(delete(BatchItem).where(col(BatchItem.batch_id) == batch.id, later))
+        session.execute(delete(BatchItem).where(col(BatchItem.batch_id) == work.batch_id, later))
 
-    work.run(add_step)
+    work.add_step()
+    work.run(keep_one)
     work.advance()
     (first,) = work.jobs()
     assert Inputs.from_json(first.inputs).steps_left == 1
     former = work.end(first)
     assert not work.advance().is_over
     (second,) = work.jobs()
-    assert Inputs.from_json(second.inputs) == Inputs({"image": str(former)}, steps_left=0)
+    assert Inputs.from_json(second.inputs) == Inputs({"image": str(former)}, steps_left=0, goes_on=True)
     result = work.end(second)
     assert work.advance().is_over
     assert work.counts() == {ItemStatus.SUCCEEDED: 1}
