@@ -202,12 +202,12 @@ class Runs:
         """The number of runs that may still add a step to the project."""
         return self._active["project", project.id]
 
-    def active_of(self, project: Project) -> Run | None:
+    def active_of(self, project_id: str) -> Run | None:
         """The newest run that may still add a step to the project."""
-        if not self.active_in(project):
+        if not self._active["project", project_id]:
             return None
         runs = reversed(self._runs.values())
-        return next((run for run in runs if run.project_id == project.id and not run.has_ended), None)
+        return next((run for run in runs if run.project_id == project_id and not run.has_ended), None)
 
     def ended(self, owner: ProjectOwner, project: Project, step: Step) -> Run:
         """An ended run for `step`, whose own run this process does not know any more."""

@@ -128,7 +128,8 @@ def test_a_run_whose_tab_was_closed_is_followed_by_the_next_one(
     page = new_page()
     sign_in(page, server, customer)
     editor = Editor(page, server)
-    editor.open("cup.jpg", jpeg_bytes(photo("coffee")))
+    # Takes longer than the other tab to open.
+    editor.open("cup.jpg", jpeg_bytes(np.tile(photo("coffee"), (3, 3, 1))))
     address = page.url
     editor.choose("upscale")
     with page.expect_response(lambda response: response.url.endswith("/runs")):

@@ -70,6 +70,26 @@ test("a busy or absent server only delays the newest look", async () => {
   assert.deepEqual([model.step.id, named("error")], ["c", []]);
 });
 
+test("undo does not wait for a server that is away, and takes back only the look that is shown", async () => {
+  const lost = () => {
+    throw new TypeError("network");
+  };
+  const { recorder, model, looks } = await recorderWith([lost, lost, recorded("c", "b")]);
+  const shown = [];
+  recorder.onRefused = (source) => shown.push(source.id);
+  recorder.schedule(CUT, { bg_color: "red" });
+  assert.equal(await recorder.trySettle(), false);
+  recorder.withdraw();
+  assert.deepEqual([shown, recorder.isBehind], [["b"], false]);
+  recorder.schedule(CUT, { bg_color: "blue" });
+  await recorder.settle();
+  assert.deepEqual(
+    looks().map((request) => request.body.params.bg_color),
+    ["red", "blue", "blue"],
+  );
+  assert.equal(model.step.id, "c");
+});
+
 test("a look that is not recorded yet can be taken back", async () => {
   const { recorder, timers, looks } = await recorderWith(recorded("c", "b"));
   assert.equal(recorder.discard(), false);

@@ -116,6 +116,8 @@ def check_csrf(request: Request, visitor: Visitor | None, form_token: str | None
     expected = visitor.csrf_token if visitor is not None else _existing_anonymous_csrf_token(request)
     sent = form_token if form_token is not None else request.headers.get("x-csrf-token", "")
     if not expected or not hmac.compare_digest(expected.encode(), sent.encode()):
+        if form_token is None:
+            raise Forbidden("You have signed in or out in another tab. Reload the page to go on.")
         raise Forbidden("This form has expired. Reload the page and submit it again.")
 
 

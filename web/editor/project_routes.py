@@ -96,11 +96,12 @@ async def show_project(
     """A project with its steps, and the run that may add the next one."""
     services = editor.services
     now = services.clock()
+    # Before the steps: if it ends in between, its step is among them.
+    run = editor.runs.active_of(project_id)
+    active = None if run is None else schemas.active_run(run)
 
     def read_project(session: Session) -> dict[str, Any]:
         project = projects.find(session, owner, project_id, now)
-        # Before the steps: if it ends in between, its step is among them.
-        active = editor.runs.active_of(project)
         steps = projects.steps_of(session, project)
         stored = projects.stored_images(session, steps, now)
         return schemas.project(services, project, steps, stored, active)

@@ -30,7 +30,7 @@ def project(
     row: Project,
     steps: list[Step],
     available_images: set[str],
-    active: Run | None = None,
+    active: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     return {
         "id": row.id,
@@ -39,7 +39,7 @@ def project(
         "currentStepId": row.current_step_id,
         "expiresAt": response_bodies.timestamp(row.expires_at),
         "steps": [step(services, one, is_available=one.image_id in available_images) for one in steps],
-        "run": None if active is None else {**run(active), "title": tool_title(active.tool)},
+        "run": active,
     }
 
 
@@ -151,6 +151,11 @@ def run(run_: Run) -> dict[str, Any]:
         "error": run_.error,
         "creditsCharged": run_.credits_charged,
     }
+
+
+def active_run(run_: Run) -> dict[str, Any]:
+    """A run that has not ended, for a page that has not started it."""
+    return {**run(run_), "title": tool_title(run_.tool)}
 
 
 def limits(services: Services) -> dict[str, int]:

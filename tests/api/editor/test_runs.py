@@ -83,7 +83,7 @@ def test_concurrent_billed_runs_are_limited_by_the_plan(api: LocalApi) -> None:
             registry.start(OWNER, PROJECT, "c", "crop", until_stopped, is_billed=True)
         registry.start(ProjectOwner("acc_2"), PROJECT, "d", "crop", at_once, is_billed=True)
         assert registry.active_in(PROJECT) == 3
-        active = registry.active_of(PROJECT)
+        active = registry.active_of(PROJECT.id)
         assert active is not None
         assert active.key == "d"
         await asyncio.sleep(0)

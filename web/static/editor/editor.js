@@ -518,8 +518,9 @@ export class Editor {
   /** Takes back what was drawn last, else the last step. */
   async undo() {
     if (this.model.run || this.tool?.undo()) return;
-    await this.recorder.settle(); // a look that was just chosen can be redone
-    this.model.undo();
+    // A look that was just chosen can be redone, unless the server cannot record it now.
+    if (await this.recorder.trySettle()) this.model.undo();
+    else this.recorder.withdraw();
   }
 
   /** Cancels the run, else discards what was drawn. */

@@ -40,6 +40,9 @@ export class LookRecorder {
   /** @type {Promise<void> | null} */
   #recording = null;
 
+  /** Whether the server could not record a look yet: it is busy or away. */
+  #isAway = false;
+
   /** Whether the look that is shown has not become a step yet. */
   get isBehind() {
     return this.pending !== null || this.#recording !== null;
@@ -68,13 +71,24 @@ export class LookRecorder {
 
   /** Records what is pending now; resolves once all is recorded or refused. */
   async settle() {
+    while (!(await this.trySettle())) await this.model.sleep(RETRY_MS);
+  }
+
+  /** Like `settle`, but does not wait for a server that is busy or away: resolves to whether all is settled. */
+  async trySettle() {
     this.clearTimer(this.#timer);
-    while (this.isBehind) {
+    do {
       this.#recording ??= this.#record().finally(() => {
         this.#recording = null;
       });
       await this.#recording;
-    }
+    } while (this.isBehind && !this.#isAway);
+    return !this.isBehind;
+  }
+
+  /** Shows the current step's own look again instead of one that is not recorded yet. */
+  withdraw() {
+    if (this.discard() && this.model.step) this.onRefused(this.model.step);
   }
 
   async #record() {
@@ -87,11 +101,12 @@ export class LookRecorder {
     const source = isCurrent && model.step ? model.step : taken.step;
     try {
       const { step, removedId } = await model.client.addLook(taken.project.id, source.id, taken.fields);
+      this.#isAway = false;
       model.addLook(taken.project, step, removedId);
     } catch (thrown) {
-      if (isTemporary(thrown)) {
+      this.#isAway = isTemporary(thrown);
+      if (this.#isAway) {
         this.pending ??= taken;
-        await model.sleep(RETRY_MS);
         return;
       }
       model.reportError(thrown);
