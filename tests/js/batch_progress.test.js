@@ -5,6 +5,7 @@ import test from "node:test";
 
 import {
   blockedText,
+  chargedText,
   costOf,
   fractionOf,
   Pace,
@@ -69,6 +70,20 @@ test("states are said in words", () => {
   assert.equal(timeLeftText(2 * 3600), "about 2 h left");
   const progress = { files: 3, total: 9, bytes: 5 * 1024 * 1024, totalBytes: 20 * 1024 * 1024 };
   assert.equal(uploadText(progress), "Uploading: 3 of 9 (5 of 20 MiB)");
+});
+
+test("a pause says what is still being finished, and that the rest waits", () => {
+  const paused = (running) => ({ status: "paused", total: 13, counts: counts({ succeeded: 2, running }) });
+  assert.equal(statusText(paused(8)), "Pausing: 2 of 13 done, 8 more are being finished");
+  assert.equal(statusText(paused(1)), "Pausing: 2 of 13 done, 1 more is being finished");
+  assert.equal(statusText(paused(0)), "Paused: 2 of 13 done");
+  const failing = { ...paused(1), counts: counts({ succeeded: 2, failed: 1, running: 1 }) };
+  assert.equal(statusText(failing), "Pausing: 2 of 13 done, 1 failed, 1 more is being finished");
+  assert.equal(
+    chargedText({ status: "paused", creditsCharged: 1 }),
+    "1 credit charged so far. The rest waits until you press “Go on”.",
+  );
+  assert.match(chargedText({ status: "running", creditsCharged: 2 }), /goes on if you close this page/);
 });
 
 test("the cost is said before the start, and whether the credits suffice", () => {

@@ -76,12 +76,25 @@ const STATUS_TEXTS = {
 };
 
 /**
- * "Running: 3 of 6 done, 1 failed".
+ * "Running: 3 of 6 done, 1 failed". Pictures that run when a batch is paused are still finished.
  * @param {Pick<Batch, "status" | "total" | "counts">} batch
  */
 export function statusText({ status, total, counts }) {
+  const isPausing = status === "paused" && counts.running > 0;
   const failed = counts.failed ? `, ${counts.failed} failed` : "";
-  return `${STATUS_TEXTS[status]}: ${counts.succeeded} of ${total} done${failed}`;
+  const done = `${counts.succeeded} of ${total} done${failed}`;
+  if (!isPausing) return `${STATUS_TEXTS[status]}: ${done}`;
+  return `Pausing: ${done}, ${counts.running} more ${counts.running === 1 ? "is" : "are"} being finished`;
+}
+
+/**
+ * What an unfinished batch has cost so far, and whether the page has to stay open.
+ * @param {Pick<Batch, "status" | "creditsCharged">} batch
+ */
+export function chargedText({ status, creditsCharged }) {
+  const charged = `${count(creditsCharged, "credit")} charged so far.`;
+  if (status === "paused") return `${charged} The rest waits until you press “Go on”.`;
+  return `${charged} It goes on if you close this page.`;
 }
 
 /**

@@ -4,7 +4,15 @@ import { el, icon, iconButton, keepFocus, segments } from "../elements.js";
 import { errorText } from "../error_texts.js";
 import { ApiError, isTemporary } from "../api.js";
 import { askingButton } from "./asking_button.js";
-import { blockedText, count, fractionOf, Pace, statusText, timeLeftText } from "./batch_progress.js";
+import {
+  blockedText,
+  chargedText,
+  count,
+  fractionOf,
+  Pace,
+  statusText,
+  timeLeftText,
+} from "./batch_progress.js";
 import { fileUrl } from "./batch_client.js";
 import { PAGE_SIZE, pager, rangeText } from "./picture_pages.js";
 import { Thumbnails } from "./thumbnails.js";
@@ -161,7 +169,8 @@ export class RunView {
    * @param {number} fraction
    */
   #announce(text, fraction) {
-    const key = `${this.batch?.status} ${Math.floor(fraction * 10)}`;
+    const [status] = text.split(":");
+    const key = `${status} ${Math.floor(fraction * 10)}`;
     if (key !== this.announced) this.live.textContent = text;
     this.announced = key;
   }
@@ -174,8 +183,7 @@ export class RunView {
     if (batch.status === "blocked") {
       return [blockedText(batch)];
     }
-    const charged = `${count(batch.creditsCharged, "credit")} charged so far.`;
-    if (!batch.hasEnded) return [`${charged} It goes on if you close this page.`];
+    if (!batch.hasEnded) return [chargedText(batch)];
     const hours = Math.max(0, Math.floor((Date.parse(batch.expiresAt) - Date.now()) / 3_600_000));
     const kept = batch.counts.succeeded ? ` The results are kept for ${count(hours, "hour")}.` : "";
     return [`${count(batch.creditsCharged, "credit")} charged.${kept}`];
