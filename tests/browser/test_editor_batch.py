@@ -5,7 +5,7 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from billing.ledger.plans import PlanName
 from tests.browser.conftest import PHONE, NewPage
@@ -114,8 +114,16 @@ def test_a_batch_without_enough_credits_waits_and_can_be_cancelled(
     assert_fits(page)
     page.get_by_role("button", name="Cancel", exact=True).click()
     expect(page.get_by_role("button", name="Keep it")).to_be_focused()
+
+    def with_released_credits(route: Route) -> None:
+        answer = route.fetch().json()
+        answer["data"]["creditsAvailable"] = 7  # as if the last picture had been running
+        route.fulfill(json=answer)
+
+    page.route("**/cancel", with_released_credits)
     page.get_by_role("button", name="Cancel the batch").click()
     expect(page.locator(".batch-status")).to_have_text("Cancelled: 2 of 3 done")
+    expect(page.locator(".account-button")).to_have_text(re.compile("^7"))
     page.get_by_role("button", name="Delete", exact=True).click()
     expect(page.get_by_role("group", name="Delete the batch?")).to_contain_text("Delete it with 2 results?")
     assert_accessible(page)

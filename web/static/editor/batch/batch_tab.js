@@ -159,9 +159,12 @@ export class BatchTab {
     this.editor.startScreen.open(file);
   }
 
-  /** @param {number} available */
+  /**
+   * Shows the balance, which also changes when credits are released that were held for a batch.
+   * @param {number} available
+   */
   showCredits(available) {
-    if (!this.model.account) return;
+    if (!this.model.account || this.model.account.creditsAvailable === available) return;
     this.model.account.creditsAvailable = available;
     this.model.emit("account");
   }

@@ -159,8 +159,7 @@ export class RunView {
       keepFocus(this.buttons, () => this.buttons.replaceChildren(...this.#buildButtons(batch)), this.title);
       keepFocus(this.filter, () => this.filter.replaceChildren(...this.#buildFilter(batch)), this.title);
     }
-    if (before && before.creditsCharged !== batch.creditsCharged)
-      this.tab.showCredits(batch.creditsAvailable);
+    this.tab.showCredits(batch.creditsAvailable);
   }
 
   /**
