@@ -9,6 +9,7 @@ from playwright.sync_api import Page, Route, expect
 
 from billing.ledger.plans import PlanName
 from tests.browser.conftest import PHONE, NewPage
+from tests.support.batch_calls import batch_of, send_batch
 from tests.support.browser.accessibility import assert_accessible, assert_fits
 from tests.support.browser.editing import WORK_MS, Editor
 from tests.support.browser.visitors import sign_in
@@ -134,6 +135,44 @@ def test_a_batch_without_enough_credits_waits_and_can_be_cancelled(
     page.reload()
     expect(page.get_by_role("heading", name="Many pictures at once")).to_be_visible(timeout=20_000)
     expect(page.locator(".recent-batches li")).to_have_count(0)
+
+
+def test_a_batch_that_was_deleted_in_another_tab_is_left_with_a_message(
+    new_page: NewPage, server: RunningServer
+) -> None:
+    page = new_page(expect_errors=True)  # the browser logs the answers with 404
+    customer = server.new_customer(credits=3)
+    sign_in(page, server, customer)
+    Editor(page, server)
+    run = page.locator(".batch-run")
+    delete = """async (id) => {
+        const { data } = await (await fetch("/editor/session")).json();
+        const headers = { "X-CSRF-Token": data.csrfToken };
+        return (await fetch(`/editor/batches/${id}`, { method: "DELETE", headers })).status;
+    }"""
+    notices = page.locator(".messages .message p")
+
+    def confirm_deletion() -> None:
+        run.get_by_role("button", name="Delete", exact=True).click()
+        run.get_by_role("button", name="Delete the batch").click()
+
+    noticings = (
+        lambda: page.evaluate("window.dispatchEvent(new Event('focus'))"),
+        lambda: run.get_by_role("link", name="Download 1 picture (ZIP)").click(),
+        confirm_deletion,
+    )
+    picture = png_bytes(np.full((20, 30, 3), 90, np.uint8))
+    for notice in noticings:
+        batch_id = batch_of(send_batch(server, customer, [("cup.png", picture)]))
+        page.goto(f"{server.address}/app/#{batch_id}")
+        expect(run).to_be_visible(timeout=20_000)
+        expect(run.locator(".batch-status")).to_have_text("Finished: 1 of 1 done", timeout=WORK_MS)
+        assert page.evaluate(delete, batch_id) == 200
+        notice()
+        expect(notices).to_have_text("This batch was deleted or has expired.")
+        expect(page.locator(".batch-draft")).to_be_visible()
+        expect(run).to_be_hidden()
+        expect(notices).to_have_count(0, timeout=10_000)
 
 
 def test_a_guests_pictures_and_steps_are_there_after_signing_up(page: Page, server: RunningServer) -> None:

@@ -320,6 +320,14 @@ function fileForm(file, name) {
 }
 
 /**
+ * Whether what a request asked for does not exist, or not any more.
+ * @param {unknown} thrown
+ */
+export function isMissing(thrown) {
+  return thrown instanceof ApiError && thrown.status === 404;
+}
+
+/**
  * Whether a request failed because the server is busy or away.
  * @param {unknown} thrown
  */

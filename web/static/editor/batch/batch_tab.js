@@ -1,5 +1,6 @@
 // The batch tab: drafts, running batches and the list of the recent ones, each at an address of its own.
 
+import { isMissing } from "../api.js";
 import { el } from "../elements.js";
 import { timeLeft } from "../start_screen.js";
 import { BatchClient } from "./batch_client.js";
@@ -106,7 +107,7 @@ export class BatchTab {
       const batch = await this.client.show(id);
       if (this.model.batchPlace === id) this.#show(batch, []);
     } catch (error) {
-      this.lose(error);
+      if (this.model.batchPlace === id) await this.lose(error);
     }
   }
 
@@ -139,7 +140,8 @@ export class BatchTab {
    * @param {unknown} error
    */
   lose(error) {
-    this.model.reportError(error);
+    if (isMissing(error)) this.model.emit("notice", "This batch was deleted or has expired.");
+    else this.model.reportError(error);
     this.model.setPlace("batch");
     return this.navigate();
   }

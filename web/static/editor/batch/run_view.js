@@ -2,7 +2,7 @@
 
 import { el, icon, iconButton, keepFocus, segments } from "../elements.js";
 import { errorText } from "../error_texts.js";
-import { ApiError, isTemporary } from "../api.js";
+import { isMissing, isTemporary } from "../api.js";
 import { askingButton } from "./asking_button.js";
 import {
   blockedText,
@@ -80,8 +80,9 @@ export class RunView {
       this.list,
       this.pages,
     );
-    document.addEventListener("visibilitychange", () => !document.hidden && this.#poll(0));
-    window.addEventListener("online", () => this.#poll(0));
+    document.addEventListener("visibilitychange", () => !document.hidden && this.#check());
+    window.addEventListener("focus", () => this.#check());
+    window.addEventListener("online", () => this.#check());
   }
 
   /**
@@ -122,6 +123,21 @@ export class RunView {
     this.timer = setTimeout(() => void this.#load(), milliseconds ?? (isIdle ? SLOW_POLL_MS : POLL_MS));
   }
 
+  /** Asks for the state now, also of a batch that has ended: it may have been deleted in another tab. */
+  #check() {
+    clearTimeout(this.timer);
+    if (this.batch) this.timer = setTimeout(() => void this.#load());
+  }
+
+  /**
+   * Reports why a request failed. A batch that does not exist any more is left.
+   * @param {unknown} error
+   */
+  #report(error) {
+    if (isMissing(error)) void this.tab.lose(error);
+    else this.model.reportError(error);
+  }
+
   async #load() {
     const { batch } = this;
     if (!batch) return;
@@ -133,7 +149,7 @@ export class RunView {
     } catch (error) {
       if (this.batch?.id !== batch.id) return;
       if (!isTemporary(error)) return this.tab.lose(error);
-      this.status.textContent = "No connection to the server. Trying again …";
+      if (!batch.hasEnded) this.status.textContent = "No connection to the server. Trying again …";
     }
     this.#poll();
   }
@@ -205,7 +221,12 @@ export class RunView {
       counts.succeeded > 0 &&
         el(
           "a",
-          { class: hasEnded ? "primary" : "quiet", href: fileUrl(batch.id, "results.zip"), download: "" },
+          {
+            class: hasEnded ? "primary" : "quiet",
+            href: fileUrl(batch.id, "results.zip"),
+            download: "",
+            onclick: () => this.#check(), // the browser does not say that there is nothing to download
+          },
           icon("download"),
           hasEnded
             ? `Download ${count(counts.succeeded, "picture")} (ZIP)`
@@ -217,7 +238,16 @@ export class RunView {
       !hasEnded && this.#buildCancel(batch),
       this.#buildDelete(batch),
       hasEnded &&
-        el("a", { class: "quiet", href: fileUrl(batch.id, "manifest.csv"), download: "" }, "List (CSV)"),
+        el(
+          "a",
+          {
+            class: "quiet",
+            href: fileUrl(batch.id, "manifest.csv"),
+            download: "",
+            onclick: () => this.#check(),
+          },
+          "List (CSV)",
+        ),
     ].filter((one) => one !== false);
   }
 
@@ -249,12 +279,16 @@ export class RunView {
   async #delete() {
     const { batch } = this;
     if (!batch) return;
+    this.hide(); // else a request under way would report that the batch does not exist any more
     try {
       await this.client.delete(batch.id);
+      if (this.model.batchPlace === batch.id) await this.tab.open("batch");
     } catch (error) {
-      return this.model.reportError(error);
+      if (this.model.batchPlace !== batch.id) return this.model.reportError(error);
+      this.batch = batch;
+      this.#report(error);
+      this.#poll();
     }
-    if (this.batch?.id === batch.id) await this.tab.open("batch");
     void this.model.refreshAccount(); // what was held for it is there again
   }
 
@@ -269,7 +303,8 @@ export class RunView {
       this.#update(latest);
       await this.#loadItems();
     } catch (error) {
-      this.model.reportError(error);
+      if (this.batch?.id !== batch.id) return;
+      this.#report(error);
     }
     this.#poll();
   }
@@ -305,9 +340,7 @@ export class RunView {
     try {
       found = await this.client.items(batch.id, after, showsFailed);
     } catch (error) {
-      if (!isTemporary(error) && !(error instanceof ApiError && error.status === 404)) {
-        this.model.reportError(error);
-      }
+      if (this.batch?.id === batch.id && !isTemporary(error)) this.#report(error);
       return;
     }
     const isStill = this.batch?.id === batch.id && this.page === page && this.showsFailed === showsFailed;
@@ -376,6 +409,7 @@ export class RunView {
     const { batch } = this;
     if (!batch) return;
     await this.model.openWith(() => this.client.openResult(batch.id, position));
+    this.#check(); // the result, or the whole batch, may be gone
   }
 }
 
