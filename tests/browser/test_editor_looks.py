@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from playwright.sync_api import Route, expect
 
+from tests.browser.conftest import NewPage
 from tests.support.browser.editing import WORK_MS, Editor
+from tests.support.browser.visitors import sign_in
 from tests.support.ml.photos import jpeg_bytes, open_bytes, photo
 from tests.support.server import Customer, RunningServer
 from tests.support.waiting import wait_until
@@ -103,6 +105,28 @@ def test_colors_are_shown_at_once_and_never_refused(
         color(editor, name)
     assert saved(editor, tmp_path)[2, 2].tolist() == [0xCF, 0xE8, 0xD5]
     expect(editor.page.locator(".message.problem")).to_have_count(0)
+    assert server.balance(customer) == (14, 0)
+
+
+def test_without_a_network_a_scene_waits_for_the_server_and_says_so(
+    new_page: NewPage, server: RunningServer, customer: Customer
+) -> None:
+    page = new_page(expect_errors=True)  # the browser logs the requests that fail
+    sign_in(page, server, customer)
+    editor = Editor(page, server)
+    editor.open("cup.jpg", jpeg_bytes(photo("coffee")))
+    editor.apply("Remove background")
+    page.wait_for_load_state("networkidle")
+    plain = at(editor, 4, 4)
+    page.context.set_offline(True)
+    editor.press("Scene")
+    alert = page.get_by_role("alert")
+    expect(alert).to_have_text("The server cannot be reached. Check your network connection.")
+    page.context.set_offline(False)
+    recorded(editor, 3)
+    expect(alert).to_have_count(0)
+    expect(page.locator(".stage.loading")).to_have_count(0)
+    assert at(editor, 4, 4) != plain, "the scene is shown"
     assert server.balance(customer) == (14, 0)
 
 

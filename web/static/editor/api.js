@@ -202,7 +202,7 @@ export class ApiClient {
   }
 
   /**
-   * A file and the name that the server proposes for it.
+   * A file, the name that the server proposes for it, and what else it says about it.
    * @param {string} path
    * @param {AbortSignal} [signal]
    */
@@ -212,7 +212,7 @@ export class ApiClient {
       const answer = await response.json().catch(() => null);
       throw new ApiError(response.status, errorOf(answer), retryAfter(response));
     }
-    return { blob: await response.blob(), name: proposedName(response) };
+    return { blob: await response.blob(), name: proposedName(response), headers: response.headers };
   }
 
   /**

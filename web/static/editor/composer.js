@@ -71,6 +71,7 @@ export class Composer {
    */
   async load(cutout, backgroundUrl = cutout.backgroundUrl) {
     const background = backgroundUrl ? this.#loadBackground(backgroundUrl) : null;
+    background?.catch(() => {}); // reported below, unless the layers fail first
     let loading = this.#loading.get(cutout.url);
     if (!loading) {
       loading = loadLayers(cutout);

@@ -252,6 +252,7 @@ export class Editor {
       if (this.model.step?.id !== step.id) return;
       this.isCloseUp = image instanceof OffscreenCanvas; // there is no larger one of a look drawn here
       if (!this.#isAheadOf(step)) this.stage.show(image, size);
+      this.messages.forgetUnshown();
       this.tool?.onShown(image);
       if (this.isComparing) await this.compare(true);
       this.#onView();

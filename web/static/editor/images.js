@@ -1,6 +1,11 @@
 // Previews as decoded images, and what is computed from their pixels.
 
+import { ApiClient } from "./api.js";
 import { offscreenContextOf } from "./canvas.js";
+
+/** Browsers' own messages about images are for programmers, and do not tell why one could not be loaded. */
+const UNREADABLE = "This picture cannot be shown.";
+const files = new ApiClient((input, init) => window.fetch(input, init));
 
 /**
  * The previews that were loaded last, by address.
@@ -14,7 +19,7 @@ const OVERLAY_OPACITY = 0.45;
 const THUMBNAIL_PIXELS = 240;
 
 /**
- * The decoded image at an address.
+ * The decoded image at an address. Rejects with an error for people.
  * @param {string} url
  */
 export function loadImage(url) {
@@ -23,7 +28,14 @@ export function loadImage(url) {
   const image = new Image();
   image.decoding = "async";
   image.src = url;
-  const decoded = image.decode().then(() => image);
+  const decoded = image.decode().then(
+    () => image,
+    async () => {
+      // Rejects with the reason if the address cannot be loaded.
+      if (!url.startsWith("data:")) await files.file(url);
+      throw new Error(UNREADABLE);
+    },
+  );
   decoded.catch(() => cache.delete(url));
   cache.set(url, decoded);
   for (const oldest of cache.keys()) {
@@ -31,6 +43,19 @@ export function loadImage(url) {
     cache.delete(oldest);
   }
   return decoded;
+}
+
+/**
+ * The image at an address as a bitmap, and the headers of the answer. Rejects with an error for people.
+ * @param {string} url
+ */
+export async function loadBitmap(url) {
+  const { blob, headers } = await files.file(url);
+  try {
+    return { bitmap: await createImageBitmap(blob), headers };
+  } catch {
+    throw new Error(UNREADABLE);
+  }
 }
 
 /** @typedef {HTMLImageElement | OffscreenCanvas} Picture a loaded preview, or one that was drawn here */

@@ -1,7 +1,7 @@
 // The layers of a cut-out as the server keeps them, at the preview's size.
 
 import { offscreenContextOf } from "./canvas.js";
-import { loadImage } from "./images.js";
+import { loadBitmap, loadImage } from "./images.js";
 import * as looks from "./looks.js";
 import * as planes from "./planes.js";
 import { takeMark } from "./preview_mark.js";
@@ -60,11 +60,10 @@ export async function loadLayers(cutout) {
  * @param {string} url
  */
 async function loadCutout(url) {
-  const response = await fetch(url);
-  if (!response.ok) throw new Error(`The cut-out cannot be loaded: ${response.status}`);
+  const { bitmap, headers } = await loadBitmap(url);
   /** @type {[number, number, number, number] | null} */
-  const box = JSON.parse(response.headers.get(BOX_HEADER) ?? "null");
-  return { image: await createImageBitmap(await response.blob()), box };
+  const box = JSON.parse(headers.get(BOX_HEADER) ?? "null");
+  return { image: bitmap, box };
 }
 
 /** @param {OffscreenCanvas} canvas */

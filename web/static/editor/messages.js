@@ -64,6 +64,33 @@ export class Messages {
     setTimeout(() => message.remove(), SHOWN_MS);
   }
 
+  /**
+   * The error that was shown last.
+   * @type {{ error: unknown, element: HTMLElement } | null}
+   */
+  #shown = null;
+
+  /**
+   * Why a look cannot be shown.
+   * @type {unknown}
+   */
+  #unshown = null;
+
+  /**
+   * Reports why a look cannot be shown, until it is, or another one.
+   * @param {unknown} error
+   */
+  reportUnshown(error) {
+    this.#unshown = error;
+    this.model.reportError(error);
+  }
+
+  /** A look is shown. */
+  forgetUnshown() {
+    if (this.#unshown && this.#shown?.error === this.#unshown) this.#shown.element.remove();
+    this.#unshown = null;
+  }
+
   /** @param {Partial<ApiError>} error an API error, or any other that was thrown */
   showError(error) {
     this.#place();
@@ -71,10 +98,11 @@ export class Messages {
     const shown = el(
       "div",
       { class: "message problem", role: "alert", "data-code": code },
-      el("p", {}, errorText(error)),
+      el("p", {}, textOf(error)),
       this.#remedy(error),
       iconButton("Close", "close", () => shown.remove()),
     );
+    this.#shown = { error, element: shown };
     this.list.replaceChildren(shown);
     const expire = () => {
       // Not while its button or link has the focus.
@@ -94,6 +122,16 @@ export class Messages {
     const isLong = typeof retryAfterSeconds === "number" && retryAfterSeconds > LONG_WAIT_SECONDS;
     return isLong && this.model.isGuest ? link("Sign up", "/signup?next=/app/") : null;
   }
+}
+
+/**
+ * What to say about an error. The browser's own messages are for programmers, who find them in the console.
+ * @param {Partial<ApiError>} error
+ */
+function textOf(error) {
+  if (!(error instanceof DOMException || error instanceof TypeError)) return errorText(error);
+  window.reportError(error);
+  return errorText({});
 }
 
 /**

@@ -176,13 +176,13 @@ export class BgRemoval extends Tool {
         if (!draft.isExact) await draw();
         if ((await sharpening) && !signal.aborted) await draw();
       };
-      refine().catch((error) => signal.aborted || this.model.reportError(error));
+      refine().catch((error) => signal.aborted || this.editor.messages.reportUnshown(error));
       return true;
     };
     if (show()) return;
     composer.load(cutout, backgroundUrl).then(
       () => signal.aborted || show(),
-      (error) => this.model.reportError(error),
+      (error) => signal.aborted || this.editor.messages.reportUnshown(error),
     );
   }
 
@@ -192,7 +192,9 @@ export class BgRemoval extends Tool {
    */
   #showDrawn(cutout, drawn) {
     const frame = this.#frame;
-    if (drawn && frame && this.cutout?.url === cutout.url) this.stage.show(drawn, frame.size);
+    if (!drawn || !frame || this.cutout?.url !== cutout.url) return;
+    this.stage.show(drawn, frame.size);
+    this.editor.messages.forgetUnshown();
   }
 
   /** The picture behind the subject, if there is one. */
