@@ -74,7 +74,7 @@ test("a mask is added without becoming the current step", async () => {
 });
 
 test("a run whose tab was closed is followed by the next one, and not started again", async () => {
-  const active = { ...run("running"), title: "Enlarge" };
+  const active = { ...run("running"), tool: "upscale" };
   const { model, requests, named } = await openModel(
     {
       "GET /editor/projects/p1/runs/r1?seen=1": ok(

@@ -155,7 +155,7 @@ def run(run_: Run) -> dict[str, Any]:
 
 def active_run(run_: Run) -> dict[str, Any]:
     """A run that has not ended, for a page that has not started it."""
-    return {**run(run_), "title": tool_title(run_.tool)}
+    return {**run(run_), "tool": run_.tool}
 
 
 def limits(services: Services) -> dict[str, int]:

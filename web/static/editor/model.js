@@ -7,6 +7,7 @@ import { newKey, PendingRuns } from "./pending_runs.js";
 import * as previews from "./previews.js";
 import { isInterrupted, unsentRun } from "./run_answers.js";
 import { RETRY_DELAYS_MS, RunWatch } from "./run_watch.js";
+import { toolName } from "./tool_names.js";
 import { credits } from "./words.js";
 
 /** @import { ApiClient } from "./api.js" */
@@ -455,13 +456,14 @@ export class Model extends EventTarget {
 
   /**
    * @param {Project} project
-   * @param {Run & { title: string }} run
+   * @param {Run & { tool: string }} run
    * @returns {Promise<Step | null>}
    */
   async #followActive(project, run) {
-    const watch = this.#watchRun(project, run.title, true);
+    const title = toolName(run.tool, this.session);
+    const watch = this.#watchRun(project, title, true);
     try {
-      return this.#finish(project, await watch.untilEnded(run), run.title);
+      return this.#finish(project, await watch.untilEnded(run), title);
     } catch (thrown) {
       this.#reportRunError(thrown);
       return null;

@@ -185,7 +185,7 @@ export interface Project {
   expiresAt: string;
   steps: Step[];
   /** The run that may add the next step, also one that another tab has started. */
-  run: (Run & { title: string }) | null;
+  run: (Run & { tool: string }) | null;
 }
 
 export interface ListedProject {
