@@ -122,9 +122,20 @@ def test_without_a_network_a_scene_waits_for_the_server_and_says_so(
     editor.press("Scene")
     alert = page.get_by_role("alert")
     expect(alert).to_have_text("The server cannot be reached. Check your network connection.")
-    page.context.set_offline(False)
+    unsaved = page.locator(".message p", has_text="Not saved yet: the server cannot be reached.")
+    expect(unsaved).to_be_visible()
+    # A download waits for it, and says so for longer than notices are shown otherwise.
+    page.keyboard.press("Control+s")
+    preparing = page.locator(".message p", has_text="Preparing the file")
+    expect(preparing).to_be_visible()
+    page.wait_for_timeout(6000)
+    for notice in (preparing, unsaved):
+        expect(notice).to_be_visible()
+    with page.expect_download(timeout=WORK_MS):
+        page.context.set_offline(False)
     recorded(editor, 3)
-    expect(alert).to_have_count(0)
+    for message in (alert, preparing, unsaved):
+        expect(message).to_have_count(0)
     expect(page.locator(".stage.loading")).to_have_count(0)
     assert at(editor, 4, 4) != plain, "the scene is shown"
     assert server.balance(customer) == (14, 0)

@@ -62,11 +62,19 @@ test("a busy or absent server only delays the newest look", async () => {
   const lost = () => {
     throw new TypeError("network");
   };
-  const answers = [refused(429, "RATE_LIMITED"), lost, recorded("c", "b")];
+  const answers = [refused(429, "RATE_LIMITED"), lost, lost, recorded("c", "b")];
   const { recorder, model, looks, named } = await recorderWith(answers);
+  const said = [];
+  for (const name of ["waiting", "waited"]) model.on(name, (text) => said.push([name, text, looks().length]));
   recorder.schedule(CUT, { bg_color: "red" });
   await recorder.settle();
-  assert.equal(looks().length, 3);
+  assert.equal(looks().length, 4);
+  // Only of an absent server, once, and until the look is saved.
+  const unsaved = "Not saved yet: the server cannot be reached. It is tried again.";
+  assert.deepEqual(said, [
+    ["waiting", unsaved, 2],
+    ["waited", unsaved, 4],
+  ]);
   assert.deepEqual([model.step.id, named("error")], ["c", []]);
 });
 
@@ -88,6 +96,20 @@ test("undo does not wait for a server that is away, and takes back only the look
     ["red", "blue", "blue"],
   );
   assert.equal(model.step.id, "c");
+});
+
+test("a look that was taken back while the server was away is not said to be unsaved", async () => {
+  const { recorder, model } = await recorderWith([
+    () => {
+      throw new TypeError("network");
+    },
+  ]);
+  const said = [];
+  for (const name of ["waiting", "waited"]) model.on(name, () => said.push(name));
+  model.on("waiting", () => setImmediate(() => recorder.discard()));
+  recorder.schedule(CUT, { bg_color: "red" });
+  await recorder.settle();
+  assert.deepEqual(said, ["waiting", "waited"]);
 });
 
 test("a look that is not recorded yet can be taken back", async () => {

@@ -17,6 +17,7 @@ const WHITE = "#ffffff";
 const BLOB_KEPT_MS = 60_000; // browsers read it after the click
 /** Waiting longer than this is announced. */
 const SLOW_MS = 800;
+const PREPARING = "Preparing the file …";
 const FETCH_DELAY_MS = 300; // several changes in a row become one request
 
 /** The values that the user chose are kept for the next download, except for the file type and the name. */
@@ -114,13 +115,18 @@ export class DownloadPanel {
    * @param {() => Promise<void>} work
    */
   async #announced(work) {
-    const timer = setTimeout(() => this.model.emit("notice", "Preparing the file …"), SLOW_MS);
+    let isAnnounced = false;
+    const timer = setTimeout(() => {
+      isAnnounced = true;
+      this.model.emit("waiting", PREPARING);
+    }, SLOW_MS);
     try {
       await work();
     } catch (error) {
       this.model.reportError(error);
     }
     clearTimeout(timer);
+    if (isAnnounced) this.model.emit("waited", PREPARING);
   }
 
   show() {

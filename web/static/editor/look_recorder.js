@@ -2,6 +2,7 @@
 // other one follows. A server that is busy or away only delays that.
 
 import { isTemporary } from "./api.js";
+import { isUnanswered } from "./run_answers.js";
 
 /** @import { Model } from "./model.js" */
 /** @import { Fields, Project, Step } from "./types.js" */
@@ -9,6 +10,7 @@ import { isTemporary } from "./api.js";
 /** Several changes in a row, as of a color that is being picked, become one step. */
 const DELAY_MS = 350;
 const RETRY_MS = 2000;
+const UNSAVED = "Not saved yet: the server cannot be reached. It is tried again.";
 /** Pause before a busy server is asked again to draw a look. */
 const RENDERING_RETRY_MS = 1000;
 
@@ -39,6 +41,8 @@ export class LookRecorder {
   #timer = null;
   /** @type {Promise<void> | null} */
   #recording = null;
+  /** @type {Promise<void> | null} */
+  #settling = null;
 
   /** Whether the server could not record a look yet: it is busy or away. */
   #isAway = false;
@@ -66,11 +70,31 @@ export class LookRecorder {
     const wasPending = this.pending !== null;
     this.pending = null;
     this.clearTimer(this.#timer);
+    this.#setUnsaved(false);
     return wasPending;
   }
 
+  #isUnsaved = false;
+
+  /**
+   * Says once that a look waits for a server that cannot be reached, until it does not wait any more.
+   * @param {boolean} isUnsaved
+   */
+  #setUnsaved(isUnsaved) {
+    if (isUnsaved === this.#isUnsaved) return;
+    this.#isUnsaved = isUnsaved;
+    this.model.emit(isUnsaved ? "waiting" : "waited", UNSAVED);
+  }
+
   /** Records what is pending now; resolves once all is recorded or refused. */
-  async settle() {
+  settle() {
+    this.#settling ??= this.#settle().finally(() => {
+      this.#settling = null;
+    });
+    return this.#settling;
+  }
+
+  async #settle() {
     while (!(await this.trySettle())) await this.model.sleep(RETRY_MS);
   }
 
@@ -102,9 +126,11 @@ export class LookRecorder {
     try {
       const { step, removedId } = await model.client.addLook(taken.project.id, source.id, taken.fields);
       this.#isAway = false;
+      this.#setUnsaved(false);
       model.addLook(taken.project, step, removedId);
     } catch (thrown) {
       this.#isAway = isTemporary(thrown);
+      this.#setUnsaved(this.#isAway && isUnanswered(thrown));
       if (this.#isAway) {
         this.pending ??= taken;
         return;

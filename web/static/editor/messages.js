@@ -25,17 +25,19 @@ export class Messages {
     // These events do not bubble.
     for (const name of ["close", "toggle"]) document.addEventListener(name, () => this.#placeAgain(), true);
     model.on("notice", (text) => this.showNotice(text));
+    model.on("waiting", (text) => this.#showLasting(text));
+    model.on("waited", (text) => this.#endLasting(text));
     model.on("error", (error) => this.showError(error));
     // What was said about one picture or run does not concern the next.
     let projectId = model.project?.id;
     model.on("project", () => {
-      if (model.project?.id !== projectId) this.list.replaceChildren();
+      if (model.project?.id !== projectId) this.#replace();
       projectId = model.project?.id;
     });
     let stage = "";
     let isRunning = false;
     model.on("run", () => {
-      if (model.run && !isRunning) this.list.replaceChildren();
+      if (model.run && !isRunning) this.#replace();
       isRunning = model.run !== null;
       // Screen readers read out a new stage, but not every percent of progress.
       if (model.run && model.run.stage !== stage) this.polite.textContent = model.run.stage;
@@ -55,12 +57,51 @@ export class Messages {
     if (holder !== this.element && !holder?.matches(OPEN)) this.#place();
   }
 
+  /**
+   * Notices that stay, and how much each of them is waiting for.
+   * @type {Map<string, { message: HTMLElement, count: number }>}
+   */
+  #lasting = new Map();
+
+  /**
+   * Replaces the message that is shown. Notices that stay are above it.
+   * @param {...HTMLElement} shown
+   */
+  #replace(...shown) {
+    const lasting = [...this.#lasting.values()].map(({ message }) => message);
+    this.list.replaceChildren(...lasting, ...shown);
+  }
+
+  /** @param {string} text */
+  #showLasting(text) {
+    const known = this.#lasting.get(text);
+    if (known) {
+      known.count += 1;
+      return;
+    }
+    const message = el("div", { class: "message" }, el("p", {}, text));
+    this.#lasting.set(text, { message, count: 1 });
+    this.#place();
+    this.polite.textContent = text;
+    this.list.prepend(message);
+  }
+
+  /** @param {string} text */
+  #endLasting(text) {
+    const known = this.#lasting.get(text);
+    if (!known) return;
+    known.count -= 1;
+    if (known.count > 0) return;
+    this.#lasting.delete(text);
+    known.message.remove();
+  }
+
   /** @param {string} text */
   showNotice(text) {
     this.#place();
     this.polite.textContent = text;
     const message = el("div", { class: "message" }, el("p", {}, text));
-    this.list.replaceChildren(message);
+    this.#replace(message);
     setTimeout(() => message.remove(), SHOWN_MS);
   }
 
@@ -103,7 +144,7 @@ export class Messages {
       iconButton("Close", "close", () => shown.remove()),
     );
     this.#shown = { error, element: shown };
-    this.list.replaceChildren(shown);
+    this.#replace(shown);
     const expire = () => {
       // Not while its button or link has the focus.
       if (shown.contains(document.activeElement)) setTimeout(expire, SHOWN_MS);

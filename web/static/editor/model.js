@@ -1,5 +1,6 @@
 // The editor's state apart from its appearance: project, steps, the active run, the account.
-// Views subscribe to its events: "project", "step", "run", "account", "error", "notice".
+// Views subscribe to its events: "project", "step", "run", "account", "error", "notice"; "waiting" with a notice that stays
+// until "waited" with the same text.
 
 import { ApiError, isAbort } from "./api.js";
 import * as history from "./history.js";
