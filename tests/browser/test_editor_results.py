@@ -195,3 +195,13 @@ def test_a_refused_run_can_be_changed_and_guests_at_a_limit_may_sign_up(
     panel = page.locator(".panel")
     expect(panel.get_by_role("button", name="Remove background")).to_be_enabled()
     expect(panel.get_by_text("its result has not arrived")).to_have_count(0)
+    # Of the own picture, nothing is said to be free any more today.
+    page.get_by_role("button", name="Open another picture").click()
+    editor.open("cup.jpg", jpeg_bytes(photo("coffee")))
+    apply = panel.get_by_role("button", name="Remove background")
+    expect(apply).to_have_text(re.compile("free$"))
+    apply.click()
+    expect(apply).to_have_text(re.compile("none left today$"))
+    expect(panel.get_by_text("5 a day, and none is left today. Sign up")).to_be_visible()
+    editor.choose("upscale")
+    expect(panel.get_by_role("button", name="Enlarge")).to_have_text(re.compile("none left today$"))

@@ -4,6 +4,7 @@ import { el, icon, keepFocus, present } from "./elements.js";
 import { Expectations } from "./expectations.js";
 import { fullSizeRequest, isRetouched, lookToRepeat } from "./previews.js";
 import { aboutSeconds, progressAt, progressText } from "./progress.js";
+import { limitSeconds } from "./run_answers.js";
 import { credits } from "./words.js";
 
 /** @import { Editor } from "./editor.js" */
@@ -55,7 +56,22 @@ export class Panel {
      * @type {ReturnType<typeof setInterval> | undefined}
      */
     this.ticker = undefined;
+    /** When a guest has free previews again, after a refusal. */
+    this.previewsFromMs = 0;
+    this.model.on("error", (error) => this.#noteRefusal(error));
     for (const name of ["run", "account"]) this.model.on(name, () => this.refresh());
+  }
+
+  /** @param {unknown} error */
+  #noteRefusal(error) {
+    const seconds = limitSeconds(error);
+    const isOfPreviews = this.model.run !== null && this.model.getsPreviews;
+    if (isOfPreviews && seconds) this.previewsFromMs = Date.now() + seconds * 1000;
+  }
+
+  /** Whether what is free for a guest today is used up. */
+  get #isUsedUp() {
+    return this.model.getsPreviews && Date.now() < this.previewsFromMs;
   }
 
   /** On small screens the panel can be folded. Without an argument it is toggled. */
@@ -126,6 +142,8 @@ export class Panel {
    */
   #buildButton(action, isPrimary) {
     const { isGuest, limits } = this.model;
+    const isFree = isGuest || action.act || this.editor.tool?.isFree;
+    const isUsedUp = this.#isUsedUp && !action.act && !this.editor.tool?.isFree;
     return el(
       "button",
       {
@@ -138,7 +156,7 @@ export class Panel {
       el(
         "span",
         { class: "chip-cost" },
-        isGuest || action.act || this.editor.tool?.isFree ? "free" : credits(limits.creditsPerRun),
+        isUsedUp ? "none left today" : isFree ? "free" : credits(limits.creditsPerRun),
       ),
     );
   }
@@ -168,10 +186,11 @@ export class Panel {
   /** @param {string} time */
   #buildPreviewNote(time) {
     const { side, aDay } = this.model.session.previews;
+    const preview = `A free preview of at most ${side} pixels, with a mark; ${aDay} a day`;
     return el(
       "p",
       { class: "cost" },
-      `A free preview of at most ${side} pixels, with a mark; ${aDay} a day.${time} `,
+      this.#isUsedUp ? `${preview}, and none is left today. ` : `${preview}.${time} `,
       el("a", { href: this.editor.signUpUrl() }, "Sign up"),
       " for the full size: it is free, and the picture and its preview stay.",
     );

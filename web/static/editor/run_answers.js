@@ -6,6 +6,8 @@ import { ApiError } from "./api.js";
 
 /** A limit that is over after this time is waited for. */
 const SHORT_WAIT_SECONDS = 2;
+/** A limit that lasts longer than this is one of a day. */
+const LONG_WAIT_SECONDS = 120;
 
 /**
  * Whether it is unknown if the server received a request: it, or a proxy before it, did not answer properly.
@@ -31,6 +33,16 @@ export function isRefusal(thrown) {
 export function isShortLimit(thrown) {
   if (!(thrown instanceof ApiError) || thrown.status !== 429) return false;
   return thrown.retryAfterSeconds !== null && thrown.retryAfterSeconds <= SHORT_WAIT_SECONDS;
+}
+
+/**
+ * For how long a limit that is not waited for refuses what was asked for; 0 if there is none.
+ * @param {unknown} thrown
+ */
+export function limitSeconds(thrown) {
+  if (!(thrown instanceof ApiError) || thrown.status !== 429) return 0;
+  const seconds = thrown.retryAfterSeconds ?? 0;
+  return seconds > LONG_WAIT_SECONDS ? seconds : 0;
 }
 
 /**
