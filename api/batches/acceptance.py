@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
-from sqlmodel import Session, col, func, insert, select, update
+from sqlmodel import Session, col, func, insert, select
 
 from api import response_bodies
-from api.batches import progress, steps, transitions
+from api.batches import image_lifetimes, progress, steps, transitions
 from api.batches.descriptions import describe
-from api.batches.models import Batch, BatchItem, BatchStatus, ItemStatus
+from api.batches.models import Batch, BatchItem, BatchStatus, BatchStepFile, ItemStatus
 from api.batches.steps import BatchStep
 from api.calls import admission, idempotency
 from api.calls.account_status import AccountStatus
@@ -306,19 +306,10 @@ class _Accepting:
             statement = select(Image.id, Image.expires_at).where(*own, col(Image.expires_at) > self.now)
             expiries |= dict(session.exec(statement).all())
             # Other batches that still keep an image know when it would have expired without them.
-            unkept = (
-                select(BatchItem.source_id, func.min(BatchItem.source_expires_at))
-                .where(
-                    col(BatchItem.source_id).in_(expiries),
-                    col(BatchItem.is_source_own).is_(False),
-                    col(BatchItem.status).in_(transitions.WAITING),
-                )
-                .group_by(col(BatchItem.source_id))
-            )
-            for image_id, expires_at in session.exec(unkept):
-                if image_id is not None and expires_at is not None:
+            for image_id, expires_at in image_lifetimes.former_expiries(session, some).items():
+                if image_id in expiries:
                     expiries[image_id] = min(expiries[image_id], expires_at)
-            _keep(session, some, transitions.kept_until(batch))
+            image_lifetimes.keep(session, some, transitions.kept_until(batch))
         for number, image_id in enumerate(named):
             if image_id not in expiries:
                 error = NotFound(f"{IDS_FIELD}: image {number + 1} does not exist.")
@@ -329,6 +320,10 @@ class _Accepting:
                 error = NotFound("A step names an image that does not exist: it may have expired.")
                 error.param = STEPS_FIELD
                 raise error
+        session.add_all(
+            BatchStepFile(batch_id=batch.id, image_id=image_id, image_expires_at=expiries[image_id])
+            for image_id in dict.fromkeys(others)
+        )
         return expiries
 
 
@@ -339,15 +334,6 @@ def _hashes(sources: Sequence[BatchSource]) -> dict[int, str]:
         for position, source in enumerate(sources)
         if source.file is not None and source.error is None
     }
-
-
-def _keep(session: Session, image_ids: Sequence[str], until: datetime) -> None:
-    session.execute(
-        update(Image)
-        .where(col(Image.id).in_(image_ids), col(Image.expires_at) < until)
-        .values(expires_at=until)
-        .execution_options(synchronize_session=False)
-    )
 
 
 def _insert(session: Session, table: type[Image] | type[BatchItem], rows: Sequence[dict[str, Any]]) -> None:

@@ -103,3 +103,15 @@ class BatchItem(SQLModel, table=True):
     credits: int = Field(default=0)
     error: str | None = Field(default=None, sa_column=Column(Text, nullable=True))  # JSON, as in an answer
     finished_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+
+
+class BatchStepFile(SQLModel, table=True):
+    """A stored image that steps of a batch name, such as a mask. Every image of the batch needs it."""
+
+    __tablename__ = "batch_step_file"
+    __table_args__ = (Index("batch_step_file_by_image", "image_id"),)
+
+    batch_id: str = Field(foreign_key="batch.id", primary_key=True)
+    image_id: str = Field(primary_key=True)
+    #: When it would have expired without this batch.
+    image_expires_at: datetime = Field(sa_type=UtcDateTime)

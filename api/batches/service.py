@@ -12,7 +12,7 @@ from sqlmodel import delete as sql_delete
 from api import page_cursors, response_bodies
 from api.batches import progress, transitions
 from api.batches.descriptions import describe
-from api.batches.models import Batch, BatchItem, BatchStatus, ItemStatus
+from api.batches.models import Batch, BatchItem, BatchStatus, BatchStepFile, ItemStatus
 from api.errors import InvalidParameter, NotFound
 from api.images import service as images
 from api.images.models import Image
@@ -139,8 +139,7 @@ async def delete(services: Services, account_id: str, batch_id: str) -> dict[str
     # A few at a time. If this is interrupted, the cleanup goes on, because the batch has expired.
     while await services.database.run(delete_some):
         pass
-    gone = sql_delete(Batch).where(col(Batch.id) == batch_id)
-    await services.database.run(lambda session: session.execute(gone))
+    await services.database.run(lambda session: _delete_rows(session, [batch_id]))
     return data
 
 
@@ -180,7 +179,8 @@ def delete_all(session: Session, account_id: str, now: datetime) -> None:
         transitions.cancel(session, batch, now)
     session.flush()
     own = select(Batch.id).where(Batch.account_id == account_id)
-    session.execute(sql_delete(BatchItem).where(col(BatchItem.batch_id).in_(own)))
+    for table in (BatchItem, BatchStepFile):
+        session.execute(sql_delete(table).where(col(table.batch_id).in_(own)))
     session.execute(sql_delete(Batch).where(col(Batch.account_id) == account_id))
 
 
@@ -200,7 +200,13 @@ def delete_expired(session: Session, now: datetime, *, limit: int) -> int:
     expired = select(Batch.id).where(over, col(Batch.finished_at).is_not(None))
     if _delete_items(session, col(BatchItem.batch_id).in_(expired)):
         return limit
-    gone = session.execute(sql_delete(Batch).where(col(Batch.id).in_(expired.limit(limit))))
+    return _delete_rows(session, list(session.exec(expired.limit(limit))))
+
+
+def _delete_rows(session: Session, batch_ids: list[str]) -> int:
+    """Delete batches that have no items left; returns their number."""
+    session.execute(sql_delete(BatchStepFile).where(col(BatchStepFile.batch_id).in_(batch_ids)))
+    gone = session.execute(sql_delete(Batch).where(col(Batch.id).in_(batch_ids)))
     return int(gone.rowcount)  # type: ignore[attr-defined]
 
 

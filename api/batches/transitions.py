@@ -5,17 +5,16 @@ creates with its credit. What ended jobs did to their items is recorded here.
 """
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, CursorResult
-from sqlalchemy.orm import aliased
+from sqlalchemy import CursorResult
 from sqlmodel import Session, col, delete, or_, select, update
 from sqlmodel.sql.expression import SelectOfScalar
 
 from api import response_bodies
-from api.batches import steps
+from api.batches import image_lifetimes
 from api.batches.descriptions import describe
 from api.batches.models import Batch, BatchItem, BatchStatus, ItemStatus
 from api.calls.models import Replay
@@ -30,12 +29,8 @@ from billing.ledger.models import Account
 #: A batch that has not ended so long after its start is given up. A period is at most 31 days long.
 PATIENCE = timedelta(days=32)
 RETENTION_MAX = timedelta(days=7)
-#: How long an image that the account had stored before is kept after it was used.
-_USE_KEEPS = timedelta(hours=25)
 _JOBS_AT_ONCE = 100
 _OPEN = (ItemStatus.QUEUED.value, ItemStatus.RUNNING.value)
-#: Items that keep their image: failed ones may be retried.
-WAITING = (*_OPEN, ItemStatus.FAILED.value)
 
 
 def locked(session: Session, batch_id: str) -> Batch | None:
@@ -61,11 +56,16 @@ def harvest(session: Session, batch: Batch, now: datetime) -> None:
     """Record what jobs that have ended did to their items, and delete the jobs."""
     ended = select(Job).where(Job.batch_id == batch.id, col(Job.finished_at).is_not(None))
     while found := session.exec(ended.limit(_JOBS_AT_ONCE)).all():
+        done = []
         for job in found:
             item = session.get(BatchItem, job.batch_item_id, populate_existing=True)
             if item is not None and item.job_id == job.id:
                 _record(session, batch, item, job, now)
+                if item.status == ItemStatus.SUCCEEDED:
+                    done.append(item.id)
         session.flush()
+        if done:
+            image_lifetimes.release_sources(session, batch.account_id, [col(BatchItem.id).in_(done)], now)
         _delete_jobs(session, [job.id for job in found])
 
 
@@ -115,7 +115,7 @@ def cancel(session: Session, batch: Batch, now: datetime, *, engine: Engine | No
         .execution_options(synchronize_session=False)
     )
     cancelled = [of_batch, col(BatchItem.status) == ItemStatus.CANCELLED.value]
-    _release_sources(session, cancelled, now)
+    image_lifetimes.release_sources(session, batch.account_id, cancelled, now)
     # Intermediates of cancelled items: no later step will read them.
     handed_on = select(BatchItem.image_id).where(*cancelled, col(BatchItem.image_id).is_not(None))
     _expire(session, handed_on, now)
@@ -132,26 +132,16 @@ def forget(session: Session, batch: Batch, now: datetime) -> None:
     """
     batch.expires_at = now
     session.flush()
-    of_batch = BatchItem.batch_id == batch.id
-    _release_sources(
-        session, [col(BatchItem.batch_id) == batch.id, col(BatchItem.status) == ItemStatus.FAILED.value], now
-    )
+    of_batch = col(BatchItem.batch_id) == batch.id
+    failed = [of_batch, col(BatchItem.status) == ItemStatus.FAILED.value]
+    image_lifetimes.release_sources(session, batch.account_id, failed, now)
+    image_lifetimes.release_step_files(session, batch, now)
     results = select(BatchItem.image_id).where(of_batch, col(BatchItem.image_id).is_not(None))
+    image_lifetimes.release_results(session, batch.account_id, results, now)
     sources = select(BatchItem.source_id).where(
         of_batch, col(BatchItem.is_source_own).is_(True), col(BatchItem.source_id).is_not(None)
     )
-    for ids in (results, sources):
-        session.execute(
-            update(Image)
-            .where(
-                col(Image.id).in_(ids),
-                col(Image.account_id) == batch.account_id,
-                col(Image.expires_at) > now,
-                ~_is_waited_for(),
-            )
-            .values(expires_at=now)
-            .execution_options(synchronize_session=False)
-        )
+    image_lifetimes.release(session, batch.account_id, sources, now)
 
 
 def retry_failed(session: Session, batch: Batch) -> int:
@@ -174,7 +164,7 @@ def retry_failed(session: Session, batch: Batch) -> int:
     )
     assert isinstance(again, CursorResult)
     if again.rowcount and batch.finished_at is not None:
-        _keep_images(session, batch, kept_until(batch))
+        _keep_for_retry(session, batch)
     return int(again.rowcount)
 
 
@@ -199,8 +189,6 @@ def _record(session: Session, batch: Batch, item: BatchItem, job: Job, now: date
         if former is not None:
             # Deleted by the next cleanup: nothing else has read it, and it may be large.
             _expire(session, [former], now - EXPIRED_KEPT)
-        if is_done:
-            _release_sources(session, [col(BatchItem.id) == item.id], now)
     elif job.status == JobStatus.CANCELLED or _was_never_run(job):
         item.status = ItemStatus.QUEUED
     else:
@@ -228,8 +216,7 @@ def _end(session: Session, batch: Batch, status: BatchStatus, now: datetime, eng
     batch.finished_at = now
     batch.expires_at = now + timedelta(seconds=batch.retention_seconds)
     session.flush()
-    _keep_images(session, batch, batch.expires_at)
-    _release_step_files(session, batch, now)
+    _release_images(session, batch, now)
     if session.get_one(Account, batch.account_id).closed_at is None:
         outbox.batch_completed(
             session,
@@ -241,95 +228,41 @@ def _end(session: Session, batch: Batch, status: BatchStatus, now: datetime, eng
         )
 
 
-def _release_step_files(session: Session, batch: Batch, now: datetime) -> None:
-    """Let the images that the steps name expire as after any use, if this batch was what kept them."""
-    named = [image_id for step in steps.from_json(batch.steps) for image_id in step.stored_ids.values()]
-    if named:
-        session.execute(
-            update(Image)
-            .where(col(Image.id).in_(named), col(Image.expires_at) == kept_until(batch))
-            .values(expires_at=now + _USE_KEEPS)
-            .execution_options(synchronize_session=False)
-        )
+def _keep_for_retry(session: Session, batch: Batch) -> None:
+    """Keep all that an ended batch has, which goes on, as if it had not ended."""
+    until = kept_until(batch)
+    of_batch = BatchItem.batch_id == batch.id
+    retried = (of_batch, col(BatchItem.status) == ItemStatus.QUEUED.value)
+    image_lifetimes.keep(session, _results(batch), until)
+    image_lifetimes.keep(session, select(BatchItem.source_id).where(*retried), until)
+    image_lifetimes.keep(session, image_lifetimes.step_files(batch), until)
 
 
-def _keep_images(session: Session, batch: Batch, until: datetime) -> None:
-    """Let results, and the sources of failed items, which may be retried, expire then.
+def _release_images(session: Session, batch: Batch, now: datetime) -> None:
+    """Let results, and the sources of failed items, which may be retried, expire with the ended batch.
 
     An image that the account had stored before is kept as long as without the batch, if that is longer.
     """
-    results = select(BatchItem.image_id).where(
+    account_id, until = batch.account_id, batch.expires_at
+    failed = (
+        col(BatchItem.batch_id) == batch.id,
+        col(BatchItem.status) == ItemStatus.FAILED.value,
+        col(BatchItem.source_id).is_not(None),
+    )
+    own = select(BatchItem.source_id).where(*failed, col(BatchItem.is_source_own).is_(True))
+    image_lifetimes.keep(session, _results(batch), until)
+    image_lifetimes.release_results(session, account_id, _results(batch), until)
+    image_lifetimes.keep(session, own, until)
+    image_lifetimes.release(session, account_id, own, until)
+    image_lifetimes.release_stored_sources(session, account_id, failed, until)
+    image_lifetimes.release_step_files(session, batch, now)
+
+
+def _results(batch: Batch) -> SelectOfScalar[Any]:
+    return select(BatchItem.image_id).where(
         BatchItem.batch_id == batch.id,
         col(BatchItem.status) != ItemStatus.CANCELLED.value,
         col(BatchItem.image_id).is_not(None),
-    )
-    failed = (
-        col(BatchItem.batch_id) == batch.id,
-        col(BatchItem.status).in_([ItemStatus.FAILED.value, ItemStatus.QUEUED.value]),
-        col(BatchItem.source_id).is_not(None),
-    )
-    sources = select(BatchItem.source_id).where(*failed, col(BatchItem.is_source_own).is_(True))
-    for ids in (results, sources):
-        session.execute(
-            update(Image)
-            .where(col(Image.id).in_(ids), col(Image.account_id) == batch.account_id)
-            .values(expires_at=until)
-            .execution_options(synchronize_session=False)
-        )
-    stored = (*failed, col(BatchItem.is_source_own).is_(False))
-    session.execute(
-        update(Image)
-        .where(
-            col(Image.id) == col(BatchItem.source_id),
-            *stored,
-            ~_is_waited_for(),
-        )
-        .values(expires_at=BatchItem.source_expires_at)
-        .execution_options(synchronize_session=False)
-    )
-    _keep_at_least(session, select(BatchItem.source_id).where(*stored), until)
-
-
-def _release_sources(session: Session, items: Sequence[ColumnElement[bool]], now: datetime) -> None:
-    """These items, which have ended, need their images no more.
-
-    Own ones are deleted. Others get their former lifetime, unless an item of any batch still waits for them.
-    """
-    own = select(BatchItem.source_id).where(*items, col(BatchItem.is_source_own).is_(True))
-    session.execute(
-        update(Image)
-        .where(col(Image.id).in_(own), col(Image.expires_at) > now)
-        .values(expires_at=now)
-        .execution_options(synchronize_session=False)
-    )
-    stored = select(BatchItem.source_id).where(*items, col(BatchItem.is_source_own).is_(False))
-    session.execute(
-        update(Image)
-        .where(
-            col(Image.id) == col(BatchItem.source_id),
-            *items,
-            col(BatchItem.is_source_own).is_(False),
-            ~_is_waited_for(),
-        )
-        .values(expires_at=BatchItem.source_expires_at)
-        .execution_options(synchronize_session=False)
-    )
-    _keep_at_least(session, stored, now + _USE_KEEPS)
-
-
-def _is_waited_for() -> ColumnElement[bool]:
-    """Whether an item of any batch waits for an image."""
-    waiting = aliased(BatchItem)
-    item = select(waiting.id).where(col(waiting.source_id) == col(Image.id), col(waiting.status).in_(_OPEN))
-    return item.exists()
-
-
-def _keep_at_least(session: Session, image_ids: SelectOfScalar[Any], until: datetime) -> None:
-    session.execute(
-        update(Image)
-        .where(col(Image.id).in_(image_ids), col(Image.expires_at) < until)
-        .values(expires_at=until)
-        .execution_options(synchronize_session=False)
     )
 
 

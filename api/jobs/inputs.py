@@ -11,13 +11,14 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Self
 
-from sqlmodel import Session, col, update
+from sqlmodel import Session, col, select, update
 
 from api.calls.types import CallRequest
 from api.errors import NotFound
 from api.images import service as images
 from api.images.models import Image, ImageKind
 from api.images.service import NewImage
+from api.jobs.models import Job
 from api.services import Services
 
 _SLACK = timedelta(hours=1)
@@ -97,6 +98,19 @@ def record(
         if name not in inputs.own:
             image = images.find(session, services, None, image_id)
             image.expires_at = max(image.expires_at, until + _SLACK)
+
+
+def needed_by_unfinished(session: Session, account_id: str) -> dict[str, datetime]:
+    """The images of the account's unfinished jobs, and until when those need them. Batches keep their own."""
+    unfinished = select(Job.inputs, Job.expires_at).where(
+        Job.account_id == account_id, col(Job.finished_at).is_(None), col(Job.batch_id).is_(None)
+    )
+    needed: dict[str, datetime] = {}
+    for text, given_up_at in session.exec(unfinished):
+        for image_id in Inputs.from_json(text).files.values():
+            until = given_up_at + _SLACK
+            needed[image_id] = max(until, needed.get(image_id, until))
+    return needed
 
 
 async def read(services: Services, account_id: str, inputs: Inputs) -> dict[str, bytes]:

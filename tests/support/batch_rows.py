@@ -4,8 +4,8 @@ from datetime import datetime, timedelta
 
 from sqlmodel import Session
 
-from api.batches.models import Batch, BatchItem, ItemStatus
-from api.batches.transitions import PATIENCE
+from api.batches.models import Batch, BatchItem, BatchStepFile, ItemStatus
+from api.batches.transitions import PATIENCE, kept_until
 from api.calls import idempotency
 from api.calls.idempotency import Answer
 from api.images.models import Image
@@ -17,6 +17,7 @@ from tests.support.builders import OWNER
 
 DAY_SECONDS = 24 * 3600
 STEPS = b'[{"tool":"crop","params":{"flip":"h"},"storedIds":{}}]'
+TWO_STEPS = STEPS[:-1] + b',{"tool":"brush","params":{"op":"blur"},"storedIds":{"mask":"%s"}}]'
 
 
 def make_batch(session: Session, account_id: str, now: datetime, names: list[str]) -> Batch:
@@ -68,6 +69,15 @@ def make_image(session: Session, account_id: str, now: datetime, kind: str = "up
     session.add(image)
     session.flush()
     return image
+
+
+def name_in_steps(session: Session, batch: Batch, image: Image, now: datetime) -> None:
+    """Add a step that names the image to the batch. Without it, the image would have expired in a day."""
+    batch.steps = TWO_STEPS % image.id.encode()
+    batch.step_count = 2
+    session.add(BatchStepFile(batch_id=batch.id, image_id=image.id, image_expires_at=now + timedelta(days=1)))
+    image.expires_at = kept_until(batch)
+    session.flush()
 
 
 def end_job(session: Session, job: Job, now: datetime, error: Exception | None = None) -> str | None:

@@ -20,7 +20,7 @@ from api.db.models import EngineProcess
 from billing.ledger import constraints
 from billing.ledger.audit import audit
 from tests.support.auth_rows import sign_up
-from tests.support.batch_rows import make_batch
+from tests.support.batch_rows import make_batch, make_image, name_in_steps
 from tests.support.editor_rows import edit
 from tests.support.job_rows import make_job
 from tests.support.load import NOON, PROCESSES, account_with, admitted, succeed
@@ -42,6 +42,7 @@ REVISIONS = [
     "0012",
     "0013",
     "0014",
+    "0015",
 ]
 
 
@@ -58,7 +59,8 @@ def fill(url: str) -> None:
         admitted(session, account.id, key="runs")
         make_job(session, account.id, NOON)
         make_delivery(session, account.id, NOON)
-        make_batch(session, account.id, NOON, ["a.png"])
+        batch = make_batch(session, account.id, NOON, ["a.png"])
+        name_in_steps(session, batch, make_image(session, account.id, NOON), NOON)
         session.add(EngineProcess(id="process_1", lease_until=NOON))
     database.close()
 
@@ -157,6 +159,24 @@ def test_every_migration_downgrades_and_upgrades_with_data_in_the_tables(databas
     database = Database(database_url)
     with database.transaction() as session:
         assert audit(session) == []
+    database.close()
+
+
+def test_the_files_that_steps_of_older_batches_name_are_found(database_url: str) -> None:
+    upgrade.migrate(database_url)
+    fill(database_url)
+    database = Database(database_url)
+
+    def found() -> list[tuple[str, str]]:
+        with database.transaction() as session:
+            rows = session.connection().execute(text("select batch_id, image_id from batch_step_file"))
+            return [(batch_id, image_id) for batch_id, image_id in rows]
+
+    before = found()
+    upgrade.downgrade(database_url, "0014")
+    upgrade.migrate(database_url)
+    assert len(before) == 1
+    assert found() == before
     database.close()
 
 

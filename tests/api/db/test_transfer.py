@@ -23,7 +23,7 @@ from api.editor.models import BrandColors
 from billing.ledger import ledger
 from billing.ledger.audit import audit
 from tests.support.auth_rows import sign_up
-from tests.support.batch_rows import make_batch
+from tests.support.batch_rows import make_batch, make_image, name_in_steps
 from tests.support.databases import Postgres
 from tests.support.editor_rows import edit
 from tests.support.job_rows import make_job
@@ -60,7 +60,8 @@ def live_a_little(url: str, accounts: int = 12) -> str:
             pay(session, account.id, NOON)
             make_job(session, account.id, NOON)
             make_delivery(session, account.id, NOON)
-            make_batch(session, account.id, NOON, ["a.png"])
+            batch = make_batch(session, account.id, NOON, ["a.png"])
+            name_in_steps(session, batch, make_image(session, account.id, NOON), NOON)
             call_log.add(session, CallRecord(**logged(f"req_{number}", account.id)))
             for call_number in range(chance.randrange(20)):
                 call = admitted(session, account.id, key=f"{call_number}")
