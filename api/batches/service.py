@@ -165,8 +165,7 @@ async def retry(services: Services, account_id: str, batch_id: str) -> dict[str,
 
     def wait_again(session: Session, batch: Batch) -> None:
         has_ended = BatchStatus(batch.status).has_ended
-        if transitions.retry_failed(session, batch) and has_ended:
-            transitions.activate(batch, services.clock())
+        if transitions.retry_failed(session, batch, services.clock()) and has_ended:
             progress.enqueue(session, services, batch)
 
     return await _change_and_wake(services, account_id, batch_id, wait_again)

@@ -49,7 +49,7 @@ def is_over(batch: Batch, now: datetime) -> bool:
 
 def kept_until(batch: Batch) -> datetime:
     """When the images of an unfinished batch may go at last."""
-    return batch.created_at + PATIENCE + RETENTION_MAX
+    return batch.expires_at + RETENTION_MAX
 
 
 def harvest(session: Session, batch: Batch, now: datetime) -> None:
@@ -144,11 +144,11 @@ def forget(session: Session, batch: Batch, now: datetime) -> None:
     image_lifetimes.release(session, batch.account_id, sources, now)
 
 
-def retry_failed(session: Session, batch: Batch) -> int:
+def retry_failed(session: Session, batch: Batch, now: datetime) -> int:
     """Let the failed items that have an image or a URL wait again; returns their number.
 
     They go on with the step that failed, except those for which that step would fail again: the result of the
-    former one has gone. The caller activates the batch if it had ended.
+    former one has gone. A batch that had ended is activated: the caller enqueues its task.
     """
     failed = (
         col(BatchItem.batch_id) == batch.id,
@@ -164,6 +164,7 @@ def retry_failed(session: Session, batch: Batch) -> int:
     )
     assert isinstance(again, CursorResult)
     if again.rowcount and batch.finished_at is not None:
+        activate(batch, now)
         _keep_for_retry(session, batch)
     return int(again.rowcount)
 

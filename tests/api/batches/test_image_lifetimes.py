@@ -13,6 +13,7 @@ from api.batches import service as batches
 from api.batches.acceptance import BatchRequest, BatchSource, accept
 from api.batches.models import Batch, BatchItem, BatchStatus, BatchStepFile
 from api.batches.steps import BatchStep
+from api.batches.transitions import PATIENCE, RETENTION_MAX
 from api.images.models import Image
 from api.jobs.models import Job
 from billing.identifiers import new_id
@@ -237,3 +238,19 @@ def test_a_deleted_result_stays_until_the_job_that_works_on_it_is_given_up(accou
     given_up_at = account.run(accept_job)
     account.api.call(batches.delete, account.services, account.id, made)
     assert account.expires_at(result_id) == given_up_at + HOUR
+
+
+def test_a_batch_that_is_retried_late_keeps_its_images_until_it_is_given_up(account: Account) -> None:
+    mask_id, source_id = account.image(), account.image()
+    batch_id = account.batch(source_id, mask_id, retention=168 * HOUR)
+    account.pause(batch_id)
+    account.api.clock.move(days=31)
+    account.resume(batch_id)
+    account.finish(batch_id, NothingFound("nothing was found"))
+    handed_on = account.result(batch_id)
+    account.api.clock.move(days=6)
+    account.api.call(batches.retry, account.services, account.id, batch_id)
+    kept = {account.kept_for(image_id) for image_id in (mask_id, source_id, handed_on)}
+    assert kept == {PATIENCE + RETENTION_MAX}
+    account.finish(batch_id)
+    assert account.kept_for(account.result(batch_id)) == 168 * HOUR
