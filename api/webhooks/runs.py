@@ -51,6 +51,7 @@ log = structlog.get_logger()
 @dataclass(frozen=True)
 class _Attempt:
     delivery_id: str
+    endpoint_id: str
     number: int
     url: str
     message_id: str
@@ -148,6 +149,7 @@ class WebhookRunner:
         assert url is not None
         return _Attempt(
             delivery.id,
+            endpoint.id,
             number,
             url,
             message.id,
@@ -159,6 +161,7 @@ class WebhookRunner:
     def _record(
         self, session: Session, attempt: _Attempt, outcome: AttemptOutcome, made_at: datetime
     ) -> None:
+        gone = _locked_endpoint(session, attempt) if outcome.status_code == GONE else None
         delivery = session.exec(
             select(WebhookDelivery).where(col(WebhookDelivery.id) == attempt.delivery_id).with_for_update()
         ).first()
@@ -172,9 +175,10 @@ class WebhookRunner:
         delivery.log = json.dumps([*json.loads(delivery.log), _entry(outcome, made_at)])
         if outcome.is_success:
             _finish(delivery, DeliveryStatus.SUCCEEDED, now)
-        elif outcome.status_code == GONE:
+        elif gone is not None and attempt.url == (delivery.url or gone.url):
             _finish(delivery, DeliveryStatus.FAILED, now)
-            _disable(session, delivery, now)
+            if delivery.url is None:
+                _disable(session, gone, now)
         elif delivery.attempts > len(RETRY_DELAYS):
             _finish(delivery, DeliveryStatus.FAILED, now)
         else:
@@ -199,18 +203,16 @@ def _finish(delivery: WebhookDelivery, status: DeliveryStatus, now: datetime) ->
     delivery.next_attempt_at = None
 
 
-def _disable(session: Session, delivery: WebhookDelivery, now: datetime) -> None:
-    """The receiver is gone: send nothing more to it. A job's `callback_url` has only this delivery."""
-    if delivery.url is not None:
-        return
+def _locked_endpoint(session: Session, attempt: _Attempt) -> WebhookEndpoint | None:
+    """Locked before its delivery, in the order in which others disable it."""
+    return session.get(WebhookEndpoint, attempt.endpoint_id, populate_existing=True, with_for_update=True)
+
+
+def _disable(session: Session, endpoint: WebhookEndpoint, now: datetime) -> None:
+    """The receiver is gone: send nothing more to it. A job's `callback_url` has only its own delivery."""
+    endpoint.disabled_at, endpoint.disabled_reason = now, "The receiver answered 410 Gone."
     session.flush()
-    session.execute(
-        update(WebhookEndpoint)
-        .where(col(WebhookEndpoint.id) == delivery.endpoint_id)
-        .values(disabled_at=now, disabled_reason="The receiver answered 410 Gone.")
-        .execution_options(synchronize_session=False)
-    )
-    give_up_pending(session, delivery.endpoint_id, now)
+    give_up_pending(session, endpoint.id, now)
 
 
 def give_up_pending(session: Session, endpoint_id: str, now: datetime) -> None:

@@ -37,14 +37,16 @@ class ReceivedMessage:
 class WebhookReceiver:
     """Answers with `status`, and keeps all messages. While it `is_down` it only hangs up."""
 
-    def __init__(self, host: RemoteHost) -> None:
+    def __init__(self, host: RemoteHost, path: str = PATH) -> None:
         self.host = host
         self.secret = "whsec_bm90IHlldCBrbm93bg=="
         self.status = "200 OK"
         self.is_down = False
         self.refused_connections = 0
         self.messages: list[ReceivedMessage] = []
-        self.url = host.respond(PATH, self._receive)
+        #: Called when a message has come, before it is answered.
+        self.before_answer: Callable[[], None] = lambda: None
+        self.url = host.respond(path, self._receive)
 
     def events(self) -> list[str]:
         return [message.event for message in self.messages]
@@ -68,6 +70,7 @@ class WebhookReceiver:
         except WebhookVerificationError:
             verified = None
         self.messages.append(ReceivedMessage(headers, body, verified))
+        self.before_answer()
         connection.sendall(f"HTTP/1.1 {self.status}\r\ncontent-length: 0\r\n\r\n".encode())
 
 

@@ -205,6 +205,30 @@ def test_410_disables_the_endpoint_and_ends_what_waits_for_it(sending: Sending) 
     assert len(receiver.messages) == 2
 
 
+def test_410_of_a_former_url_disables_nothing_and_the_new_url_gets_the_message(sending: Sending) -> None:
+    former = sending.receiver
+    current = WebhookReceiver(former.host, "/moved")
+    current.secret = former.secret
+    sending.job()
+    sending.job()
+
+    def move() -> None:
+        with sending.transaction() as session:
+            endpoint = session.get_one(WebhookEndpoint, sending.endpoint_id)
+            endpoints.change(endpoint, sending.clock(), url=current.url)
+
+    former.status, former.before_answer = "410 Gone", move
+    sending.send_due()
+    assert (len(former.messages), len(current.messages)) == (1, 1)
+    with sending.transaction() as session:
+        assert session.get_one(WebhookEndpoint, sending.endpoint_id).disabled_at is None
+    sending.wait_for_next()
+    assert sending.statuses() == [DeliveryStatus.SUCCEEDED] * 2
+    assert {message.id for message in former.messages} < {message.id for message in current.messages}
+    logs = [json.loads(row.log) for row in sending.rows()]
+    assert sorted(entry["statusCode"] for log in logs for entry in log) == [200, 200, 410]
+
+
 def test_an_attempt_that_is_made_twice_counts_once(sending: Sending) -> None:
     """The process may end, or be taken for dead, between the receiver's answer and the record of it."""
     sending.receiver.status = "503 Service Unavailable"
