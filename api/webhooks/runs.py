@@ -165,11 +165,8 @@ class WebhookRunner:
         delivery = session.exec(
             select(WebhookDelivery).where(col(WebhookDelivery.id) == attempt.delivery_id).with_for_update()
         ).first()
-        if delivery is None or (delivery.status, delivery.attempts) != (
-            DeliveryStatus.PENDING,
-            attempt.number,
-        ):
-            return  # Deleted, disabled, or recorded by another process that made the same attempt.
+        if delivery is None or delivery.attempts != attempt.number:
+            return  # Deleted, or recorded by another process that made the same attempt.
         now = self._services.clock()
         delivery.attempts += 1
         delivery.log = json.dumps([*json.loads(delivery.log), _entry(outcome, made_at)])
@@ -179,6 +176,8 @@ class WebhookRunner:
             _finish(delivery, DeliveryStatus.FAILED, now)
             if delivery.url is None:
                 _disable(session, gone, now)
+        elif delivery.status != DeliveryStatus.PENDING:
+            return  # Given up during the attempt, because its endpoint was disabled.
         elif delivery.attempts > len(RETRY_DELAYS):
             _finish(delivery, DeliveryStatus.FAILED, now)
         else:
@@ -210,7 +209,8 @@ def _locked_endpoint(session: Session, attempt: _Attempt) -> WebhookEndpoint | N
 
 def _disable(session: Session, endpoint: WebhookEndpoint, now: datetime) -> None:
     """The receiver is gone: send nothing more to it. A job's `callback_url` has only its own delivery."""
-    endpoint.disabled_at, endpoint.disabled_reason = now, "The receiver answered 410 Gone."
+    if endpoint.disabled_at is None:
+        endpoint.disabled_at, endpoint.disabled_reason = now, "The receiver answered 410 Gone."
     session.flush()
     give_up_pending(session, endpoint.id, now)
 

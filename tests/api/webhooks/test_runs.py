@@ -229,6 +229,43 @@ def test_410_of_a_former_url_disables_nothing_and_the_new_url_gets_the_message(s
     assert sorted(entry["statusCode"] for log in logs for entry in log) == [200, 200, 410]
 
 
+@pytest.mark.parametrize(
+    ("answer", "status"),
+    [
+        ("200 OK", DeliveryStatus.SUCCEEDED),
+        ("500 Internal Server Error", DeliveryStatus.FAILED),
+        ("410 Gone", DeliveryStatus.FAILED),
+    ],
+)
+def test_an_attempt_during_which_the_webhook_is_disabled_is_in_the_log(
+    sending: Sending, answer: str, status: DeliveryStatus
+) -> None:
+    receiver = sending.receiver
+    sending.job()
+    (row,) = sending.rows()
+
+    def disable() -> None:
+        with sending.transaction() as session:
+            endpoint = session.get_one(WebhookEndpoint, sending.endpoint_id)
+            endpoints.change(endpoint, sending.clock(), enabled=False)
+            session.flush()
+            runs.give_up_pending(session, sending.endpoint_id, sending.clock())
+
+    receiver.status, receiver.before_answer = answer, disable
+    for _ in range(2):  # Twice is once: another process may have taken this one for dead.
+        sending.api.call(sending.runner.run, outbox.task_of(row.id, 0, sending.account_id).id)
+    (row,) = sending.rows()
+    (entry,) = json.loads(row.log)
+    assert entry["statusCode"] == int(answer[:3])
+    assert (row.status, row.attempts, row.next_attempt_at) == (status, 1, None)
+    with sending.transaction() as session:
+        reason = session.get_one(WebhookEndpoint, sending.endpoint_id).disabled_reason
+        assert reason == "It was disabled through the API."
+    sending.clock.move(hours=1)
+    sending.send_due()
+    assert len(receiver.messages) == 1
+
+
 def test_an_attempt_that_is_made_twice_counts_once(sending: Sending) -> None:
     """The process may end, or be taken for dead, between the receiver's answer and the record of it."""
     sending.receiver.status = "503 Service Unavailable"
