@@ -331,6 +331,19 @@ def test_after_a_rotation_both_secrets_verify_for_a_day(sending: Sending) -> Non
     assert [receiver.verify(receiver.messages[1], secret) for secret in (former, current)] == [False, True]
 
 
+def test_after_two_rotations_within_a_day_the_first_secret_no_longer_verifies(sending: Sending) -> None:
+    receiver = sending.receiver
+    secrets = [receiver.secret]
+    for _ in range(2):
+        with sending.transaction() as session:
+            endpoint = endpoints.lock(session, sending.account_id, sending.endpoint_id, sending.clock())
+            endpoints.rotate(endpoint, sending.clock())
+            secrets.append(endpoint.secret)
+    sending.job()
+    sending.send_due()
+    assert [receiver.verify(receiver.messages[0], secret) for secret in secrets] == [False, True, True]
+
+
 @pytest.mark.parametrize("end", ["completed", "cancelled"])
 def test_a_batch_is_announced_once_and_its_jobs_are_not(sending: Sending, end: str) -> None:
     """Also if two processes find at once that nothing is left."""
