@@ -254,3 +254,19 @@ def test_a_batch_that_is_retried_late_keeps_its_images_until_it_is_given_up(acco
     assert kept == {PATIENCE + RETENTION_MAX}
     account.finish(batch_id)
     assert account.kept_for(account.result(batch_id)) == 168 * HOUR
+
+
+def test_a_mask_leaves_no_rows_behind_its_batch_or_its_account(account: Account) -> None:
+    def rows(session: Session) -> int:
+        return len(session.exec(select(BatchStepFile)).all())
+
+    mask_id = account.image()
+    account.finish(account.batch(account.image(), mask_id))
+    account.batch(account.image(), mask_id)
+    assert account.run(rows) == 2
+    account.api.clock.move(hours=24)
+    account.run(lambda session: batches.delete_expired(session, account.api.clock(), limit=100))
+    account.run(lambda session: batches.delete_expired(session, account.api.clock(), limit=100))
+    assert account.run(rows) == 1
+    account.run(lambda session: batches.delete_all(session, account.id, account.api.clock()))
+    assert account.run(rows) == 0
