@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement
 from sqlalchemy.orm import Mapped, aliased
-from sqlmodel import Session, and_, col, func, or_, select, update
+from sqlmodel import Session, col, func, or_, select, update
 from sqlmodel.sql.expression import SelectOfScalar
 
 from api.batches.models import Batch, BatchItem, BatchStepFile, ItemStatus
@@ -200,8 +200,15 @@ def _retryable_until() -> tuple[ColumnElement[datetime], ColumnElement[datetime]
 
 
 def _may_be_retried(batch_id: Mapped[str]) -> ColumnElement[bool]:
-    """Whether a batch has failed items that have an image or a URL."""
+    """Whether a batch has failed items that a retry would run again."""
     item = aliased(BatchItem)
-    failed = and_(col(item.batch_id) == batch_id, col(item.status) == ItemStatus.FAILED.value)
-    has_image = or_(col(item.source_id).is_not(None), col(item.url).is_not(None))
-    return select(item.id).where(failed, has_image).exists()
+    return select(item.id).where(col(item.batch_id) == batch_id, *retryable(item)).exists()
+
+
+def retryable(item: type[BatchItem]) -> tuple[ColumnElement[bool], ...]:
+    """Whether an item has failed, has an image or a URL, and still has what its next step works on."""
+    return (
+        col(item.status) == ItemStatus.FAILED.value,
+        or_(col(item.source_id).is_not(None), col(item.url).is_not(None)),
+        or_(col(item.steps_done) == 0, col(item.image_id).is_not(None)),
+    )

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import CursorResult
-from sqlmodel import Session, col, delete, or_, select, update
+from sqlmodel import Session, col, delete, select, update
 from sqlmodel.sql.expression import SelectOfScalar
 
 from api import response_bodies
@@ -150,12 +150,7 @@ def retry_failed(session: Session, batch: Batch, now: datetime) -> int:
     They go on with the step that failed, except those for which that step would fail again: the result of the
     former one has gone. A batch that had ended is activated: the caller enqueues its task.
     """
-    failed = (
-        col(BatchItem.batch_id) == batch.id,
-        col(BatchItem.status) == ItemStatus.FAILED.value,
-        or_(col(BatchItem.source_id).is_not(None), col(BatchItem.url).is_not(None)),
-        or_(col(BatchItem.steps_done) == 0, col(BatchItem.image_id).is_not(None)),
-    )
+    failed = (col(BatchItem.batch_id) == batch.id, *image_lifetimes.retryable(BatchItem))
     again = session.execute(
         update(BatchItem)
         .where(*failed)

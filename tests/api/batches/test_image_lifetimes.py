@@ -14,11 +14,11 @@ from api.batches.acceptance import BatchRequest, BatchSource, accept
 from api.batches.models import Batch, BatchItem, BatchStatus, BatchStepFile
 from api.batches.steps import BatchStep
 from api.batches.transitions import PATIENCE, RETENTION_MAX
+from api.errors import StorageFull
 from api.images.models import Image
 from api.jobs.models import Job
 from billing.identifiers import new_id
 from ml.catalogue import TOOLS
-from ml.errors import NothingFound
 from tests.support.apps import LocalApi, local_api
 from tests.support.batch_rows import end_job, make_image
 from tests.support.job_rows import make_job
@@ -205,7 +205,7 @@ def test_a_used_mask_that_is_a_result_is_kept_as_long_as_its_batch_promised(acco
 def test_a_mask_is_kept_as_long_as_failed_images_may_be_retried(account: Account) -> None:
     mask_id, source_id = account.image(), account.image()
     failed = account.batch(source_id, mask_id, retention=168 * HOUR)
-    account.finish(failed, NothingFound("nothing was found"))
+    account.finish(failed, StorageFull("full"))
     assert account.kept_for(mask_id) == 168 * HOUR
     # Nor does the end of another batch shorten that, whether it names the mask or the image.
     account.finish(account.batch(account.image(), mask_id))
@@ -221,7 +221,7 @@ def test_a_mask_is_kept_as_long_as_failed_images_may_be_retried(account: Account
 def test_the_mask_of_a_deleted_batch_is_not_kept_for_a_retry(account: Account) -> None:
     mask_id = account.image()
     failed = account.batch(account.image(), mask_id, retention=168 * HOUR)
-    account.finish(failed, NothingFound("nothing was found"))
+    account.finish(failed, StorageFull("full"))
     account.api.call(batches.delete, account.services, account.id, failed)
     assert account.kept_for(mask_id) == USED
     assert account.run(lambda session: session.exec(select(BatchStepFile)).all()) == []
@@ -246,7 +246,7 @@ def test_a_batch_that_is_retried_late_keeps_its_images_until_it_is_given_up(acco
     account.pause(batch_id)
     account.api.clock.move(days=31)
     account.resume(batch_id)
-    account.finish(batch_id, NothingFound("nothing was found"))
+    account.finish(batch_id, StorageFull("full"))
     handed_on = account.result(batch_id)
     account.api.clock.move(days=6)
     account.api.call(batches.retry, account.services, account.id, batch_id)
