@@ -11,6 +11,9 @@ from ml.editing import cutting, foreground
 from ml.errors import NothingFound
 from ml.imaging.geometry import Box
 from ml.pixels import Mask, Matte, Picture, Pixels
+from tests.ml.truth.composites import compose
+from tests.ml.truth.recipes import RECIPES
+from tests.ml.truth.selections import overlap
 from tests.ml.truth.shapes import texture
 from tests.support.ml.cutouts import engines
 from tests.support.ml.photos import photo
@@ -68,6 +71,13 @@ def figure_in_a_veil() -> tuple[Pixels, Mask]:
 
 def error(alpha: Mask, truth: Mask) -> float:
     return float(np.abs(alpha.astype(np.float32) - truth).sum() / 255)
+
+
+def test_a_closer_look_that_is_less_certain_does_not_close_a_ring() -> None:
+    """With 8 bits, the network takes the wall behind the key's ring for a part of it from nearby."""
+    key = compose(next(one for one in RECIPES if one.name == "key"))
+    found = cutting.cut_out(engines().matting("isnet-general-use"), Picture(key.picture, "png"), lambda: None)
+    assert overlap(found.alpha, key.alpha) > 0.9
 
 
 def test_a_small_object_is_looked_at_closer_and_gets_better_edges() -> None:
