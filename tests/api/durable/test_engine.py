@@ -108,7 +108,7 @@ def test_a_partition_s_tasks_run_in_the_order_in_which_they_came(database: Datab
         await work.engine.prepare()
         for task_id in "edcba":
             await database.run(lambda session, one=task_id: work.enqueue(session, one, queue=ONE_BY_ONE))  # type: ignore[misc]
-            await asyncio.sleep(0.002)  # they are told apart by milliseconds
+            await asyncio.sleep(0.002)  # so that their times, in milliseconds, differ
         await work.engine.check()
         await work.until(lambda: not work.unfinished)
         assert work.runs == list("edcba")
