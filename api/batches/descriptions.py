@@ -7,7 +7,7 @@ from typing import Any
 from sqlmodel import Session, col, func, select
 
 from api import response_bodies
-from api.batches import steps
+from api.batches import image_lifetimes, steps
 from api.batches.models import Batch, BatchItem, ItemStatus
 
 
@@ -23,6 +23,7 @@ def describe(session: Session, batch: Batch) -> dict[str, Any]:
         "status": batch.status,
         "steps": steps.tool_names(batch.steps),
         "counts": {"total": batch.item_count, **{status.value: numbers[status] for status in ItemStatus}},
+        "retryable": retryable(session, batch.id),
         "creditsCharged": int(charged),
         "statusUrl": url,
         "itemsUrl": f"{url}/items",
@@ -43,6 +44,14 @@ def counts(session: Session, batch_id: str) -> Counter[ItemStatus]:
         .group_by(col(BatchItem.status))
     )
     return Counter({ItemStatus(status): count for status, count in session.exec(statement)})
+
+
+def retryable(session: Session, batch_id: str) -> int:
+    """The number of failed items that a retry would run again."""
+    statement = select(func.count()).where(
+        BatchItem.batch_id == batch_id, *image_lifetimes.retryable(BatchItem)
+    )
+    return session.exec(statement).one()
 
 
 def _timestamp(moment: datetime | None) -> str | None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement
 from sqlalchemy.orm import Mapped, aliased
-from sqlmodel import Session, col, func, or_, select, update
+from sqlmodel import Session, and_, col, func, or_, select, update
 from sqlmodel.sql.expression import SelectOfScalar
 
 from api.batches.models import Batch, BatchItem, BatchStepFile, ItemStatus
@@ -23,8 +23,7 @@ from api.jobs import inputs
 
 #: How long an image that the account had stored before is kept after it was used.
 _USE_KEEPS = timedelta(hours=25)
-#: Items that keep their image: failed ones may be retried.
-_WAITING = (ItemStatus.QUEUED.value, ItemStatus.RUNNING.value, ItemStatus.FAILED.value)
+_OPEN = (ItemStatus.QUEUED.value, ItemStatus.RUNNING.value)
 
 ImageIds = Sequence[str] | SelectOfScalar[Any]
 
@@ -146,7 +145,7 @@ def former_expiries(session: Session, image_ids: Sequence[str]) -> dict[str, dat
         .where(
             col(BatchItem.source_id).in_(image_ids),
             col(BatchItem.is_source_own).is_(False),
-            col(BatchItem.status).in_(_WAITING),
+            _may_run(BatchItem),
         )
         .group_by(col(BatchItem.source_id))
     )
@@ -174,7 +173,7 @@ def _is_needed_by_unfinished() -> ColumnElement[bool]:
         .join(batch, col(batch.id) == col(item.batch_id))
         .where(
             col(item.source_id) == col(Image.id),
-            col(item.status).in_(_WAITING),
+            _may_run(item),
             col(batch.finished_at).is_(None),
         )
     )
@@ -191,7 +190,7 @@ def _retryable_until() -> tuple[ColumnElement[datetime], ColumnElement[datetime]
     item, file, batch = aliased(BatchItem), aliased(BatchStepFile), aliased(Batch)
     until = select(func.max(batch.expires_at)).select_from(batch).where(col(batch.finished_at).is_not(None))
     as_source = until.join(item, col(item.batch_id) == col(batch.id)).where(
-        col(item.source_id) == col(Image.id), col(item.status) == ItemStatus.FAILED.value
+        col(item.source_id) == col(Image.id), *retryable(item)
     )
     in_steps = until.join(file, col(file.batch_id) == col(batch.id)).where(
         col(file.image_id) == col(Image.id), _may_be_retried(col(batch.id))
@@ -203,6 +202,11 @@ def _may_be_retried(batch_id: Mapped[str]) -> ColumnElement[bool]:
     """Whether a batch has failed items that a retry would run again."""
     item = aliased(BatchItem)
     return select(item.id).where(col(item.batch_id) == batch_id, *retryable(item)).exists()
+
+
+def _may_run(item: type[BatchItem]) -> ColumnElement[bool]:
+    """Whether an item is to be done, or a retry would run it again."""
+    return or_(col(item.status).in_(_OPEN), and_(*retryable(item)))
 
 
 def retryable(item: type[BatchItem]) -> tuple[ColumnElement[bool], ...]:

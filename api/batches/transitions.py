@@ -192,6 +192,9 @@ def _record(session: Session, batch: Batch, item: BatchItem, job: Job, now: date
         if item.image_id is not None and not _may_succeed_later(job):
             _expire(session, [item.image_id], now - EXPIRED_KEPT)
             item.image_id = None
+            session.flush()
+            # No retry will run it again.
+            image_lifetimes.release_sources(session, batch.account_id, [col(BatchItem.id) == item.id], now)
 
 
 def _may_succeed_later(job: Job) -> bool:
@@ -235,15 +238,15 @@ def _keep_for_retry(session: Session, batch: Batch) -> None:
 
 
 def _release_images(session: Session, batch: Batch, now: datetime) -> None:
-    """Let results, and the sources of failed items, which may be retried, expire with the ended batch.
+    """Let results, and the sources of items that may be retried, expire with the ended batch.
 
     An image that the account had stored before is kept as long as without the batch, if that is longer.
     """
     account_id, until = batch.account_id, batch.expires_at
     failed = (
         col(BatchItem.batch_id) == batch.id,
-        col(BatchItem.status) == ItemStatus.FAILED.value,
         col(BatchItem.source_id).is_not(None),
+        *image_lifetimes.retryable(BatchItem),
     )
     own = select(BatchItem.source_id).where(*failed, col(BatchItem.is_source_own).is_(True))
     image_lifetimes.keep(session, _results(batch), until)

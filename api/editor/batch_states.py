@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from sqlmodel import Session, col, func, or_, select
+from sqlmodel import Session, col, func, select
 
 from api.batches import descriptions, steps
 from api.batches.models import Batch, BatchItem, ItemStatus
@@ -15,7 +15,7 @@ PAGE_SIZE = 50
 
 @dataclass(frozen=True)
 class BatchState:
-    """`retryable`: the failed pictures that can be tried again."""
+    """`retryable`: the failed pictures that a retry would run again."""
 
     batch: Batch
     tools: list[str]
@@ -43,15 +43,12 @@ def state_of(session: Session, batch: Batch) -> BatchState:
     counts = descriptions.counts(session, batch.id)
     of_batch = BatchItem.batch_id == batch.id
     charged = select(func.coalesce(func.sum(BatchItem.credits), 0)).where(of_batch)
-    has_input = or_(col(BatchItem.source_id).is_not(None), col(BatchItem.url).is_not(None))
-    failed = BatchItem.status == ItemStatus.FAILED
-    retryable = select(func.count()).where(of_batch, failed, has_input)
     return BatchState(
         batch=batch,
         tools=steps.tool_names(batch.steps),
         counts={status.value: counts[status] for status in ItemStatus},
         credits=int(session.exec(charged).one()),
-        retryable=session.exec(retryable).one(),
+        retryable=descriptions.retryable(session, batch.id),
         account=session.get_one(Account, batch.account_id),
     )
 

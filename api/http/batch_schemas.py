@@ -19,6 +19,7 @@ class BatchData(Shape):
     status: str = Field(description="queued, running, paused, blocked, completed or cancelled.")
     steps: list[str] = Field(description="The tools, in order.")
     counts: BatchCounts = Field(description="Images by status.")
+    retryable: int = Field(description="The failed images that `retry` would run again.")
     credits_charged: int = Field(description="One for each step that has succeeded.")
     status_url: str
     items_url: str

@@ -95,6 +95,7 @@ BATCH = {
     "status": "running",
     "steps": ["bg-removal"],
     "counts": {"total": 500, "queued": 387, "running": 8, "succeeded": 104, "failed": 1, "cancelled": 0},
+    "retryable": 1,
     "creditsCharged": 104,
     "statusUrl": _BATCH_URL,
     "itemsUrl": f"{_BATCH_URL}/items",

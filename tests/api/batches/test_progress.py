@@ -239,7 +239,7 @@ def test_cancelling_keeps_nothing_that_steps_handed_on(api: LocalApi) -> None:
 
 
 @pytest.mark.parametrize(("error", "kept"), [(NothingFound("nothing"), 0), (WorkerLost("gone"), 10)])
-def test_an_image_keeps_what_a_step_handed_on_if_the_next_is_worth_another_try(
+def test_an_image_keeps_its_source_and_what_a_step_handed_on_if_the_next_is_worth_another_try(
     api: LocalApi, error: Exception, kept: int
 ) -> None:
     work = Work(api, credits=40)
@@ -248,9 +248,12 @@ def test_an_image_keeps_what_a_step_handed_on_if_the_next_is_worth_another_try(
         for job in work.jobs():
             work.end(job, error if Inputs.from_json(job.inputs).goes_on else None)
     assert work.counts() == {ItemStatus.FAILED: 10}
-    of_results = (Image.kind == ImageKind.RESULT, col(Image.expires_at) > api.clock())
-    results = select(func.count()).select_from(Image).where(*of_results)
-    assert work.run(lambda session: session.exec(results).one()) == kept
+    of_kinds = (
+        select(Image.kind, func.count()).where(col(Image.expires_at) > api.clock()).group_by(Image.kind)
+    )
+    both = {ImageKind.UPLOAD: kept, ImageKind.RESULT: kept} if kept else {}
+    assert work.run(lambda session: dict(session.exec(of_kinds).all())) == both
+    assert work.run(lambda session: descriptions.retryable(session, work.batch_id)) == kept
     api.call(batches.retry, api.services, work.account_id, work.batch_id)
     assert work.counts()[ItemStatus.QUEUED] == kept
 
