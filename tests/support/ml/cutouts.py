@@ -1,6 +1,8 @@
 """Pictures whose true alpha and colours are known, and the engines that tests share."""
 
+import atexit
 import functools
+import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +20,14 @@ from tests.support.ml.photos import photo
 @functools.cache
 def engines() -> EngineCache:
     """One for all tests of a run, with room for everything."""
-    cache_dir = Path(tempfile.mkdtemp(prefix="bgeraser-engines-"))
-    return EngineCache(models_dir(), cache_dir, "cpu", memory_budget_bytes=8 << 30)
+    return EngineCache(models_dir(), _compiled_dir(), "cpu", memory_budget_bytes=8 << 30)
+
+
+def _compiled_dir() -> Path:
+    """A folder for compiled networks, which goes when this process ends."""
+    directory = Path(tempfile.mkdtemp(prefix="bgeraser-engines-"))
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    return directory
 
 
 @dataclass(frozen=True)
