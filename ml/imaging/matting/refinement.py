@@ -23,8 +23,12 @@ _SOLID_WITHIN = 1 / 64
 _FREEDOM = 0.3  # times (4 p (1 - p)) squared, plus the floor
 _FREEDOM_FLOOR = 0.03**2
 _ROUNDS = 3
-# Values this close to 0 and 1 are clamped: a haze of 3 % is visible on black.
-_CRISP_WITHIN = 0.03
+#: Values this close to 0 and 1 are clamped: a haze of 3 % is visible on black.
+CRISP_WITHIN = 0.03
+#: The last step carries the noise of JPEG into the alpha, as a haze around edges. On 47 pictures with known
+#: alpha the sum of differences fell by 3 and 4 % at qualities of 90 and 75. Without JPEG, gradients and colours
+#: became worse.
+JPEG_CRISP_WITHIN = 0.08
 
 
 def reduced(picture: Pixels, matte: Matte) -> Pixels:
@@ -34,10 +38,17 @@ def reduced(picture: Pixels, matte: Matte) -> Pixels:
     return band.reduced(picture, grid)
 
 
-def refine(picture: Pixels, matte: Matte, small_picture: Pixels | None = None) -> Mask:
+def refine(
+    picture: Pixels,
+    matte: Matte,
+    small_picture: Pixels | None = None,
+    *,
+    crisp_within: float = CRISP_WITHIN,
+) -> Mask:
     """The alpha of `picture` (H x W x 3), H x W, from a network's `matte` of any size, 0..1.
 
-    `small_picture` is the result of `reduced`, if the caller has it.
+    `small_picture` is the result of `reduced`, if the caller has it. `crisp_within`: values this close to 0
+    and 1 become 0 and 1.
 
     Three steps. The colours of certain foreground and background around each uncertain pixel are modelled,
     and its opacity is estimated between them, weighted by how distinguishable they are; this is repeated
@@ -59,7 +70,7 @@ def refine(picture: Pixels, matte: Matte, small_picture: Pixels | None = None) -
     uncertain = band.uncertain(small_matte, max(2, round(max(grid) * _BAND_GROWTH)))
     sharpened = _sharpen(small, small_matte, uncertain, solid)
     ties = _ties(small, sharpened)
-    return _apply(picture, small_matte, uncertain, ties)
+    return _apply(picture, small_matte, uncertain, ties, crisp_within)
 
 
 def _solid(matte: Matte) -> Floats:
@@ -103,10 +114,10 @@ def _ties(picture: Floats, matte: Matte) -> Floats:
     return guided_filter.coefficients(small, small_matte, max(1, round(max(half) * _GUIDE_WINDOW)))
 
 
-def _apply(picture: Pixels, matte: Matte, uncertain: Mask, ties: Floats) -> Mask:
+def _apply(picture: Pixels, matte: Matte, uncertain: Mask, ties: Floats, crisp_within: float) -> Mask:
     height, width = picture.shape[:2]
-    gain = 255 / (1 - 2 * _CRISP_WITHIN)
-    offset = -_CRISP_WITHIN * gain
+    gain = 255 / (1 - 2 * crisp_within)
+    offset = -crisp_within * gain
     alpha: Mask = cv2.resize(_as_bytes(matte, gain, offset), (width, height))
     # Fade at the band's rim, to avoid a seam.
     share = cv2.blur(cv2.erode(uncertain, np.ones((3, 3), np.uint8)).astype(np.float32) / 255, (3, 3))
