@@ -58,12 +58,13 @@ class RequestContext:
         structlog.contextvars.bind_contextvars(request_id=request_id)
         began = time.perf_counter()
         status = 0
+        received = scope  # the one that the server's protocol looks at
 
         async def send_with_headers(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                streams.mark_endless(scope, message)
+                streams.mark_endless(received, message)
                 headers = MutableHeaders(raw=list(message.get("headers", [])))
                 headers["X-Request-Id"] = request_id
                 for name, value in self._headers.items():

@@ -10,6 +10,7 @@ import httpx
 from billing.ledger.plans import PlanName
 from tests.support.calling import code_of, crop
 from tests.support.editor_client import Browser
+from tests.support.job_calls import crop_later, job_of
 from tests.support.ml.photos import photo, png_bytes
 from tests.support.raw_client import HEAD_OF_PART, RawClient
 from tests.support.server import Customer, RunningServer, StartServer
@@ -46,9 +47,9 @@ def assert_clean_log(server: RunningServer) -> None:
     assert '"status": 500' not in log
 
 
-def listen(server: RunningServer, path: str, begun: threading.Event) -> None:
-    """Hold one of the streams that an open page holds, until the server ends it."""
-    with server.client() as client:
+def listen(server: RunningServer, customer: Customer, path: str, begun: threading.Event) -> None:
+    """Hold an event stream until the server ends it."""
+    with server.client(customer) as client:
         try:
             with client.stream("GET", path) as stream:
                 for _ in stream.iter_raw():
@@ -66,10 +67,7 @@ def test_waiting_calls_are_refused_at_once_and_running_ones_finish(start_server:
         ended.append(answer.status_code)
         return answer
 
-    begun = threading.Event()
-    with ThreadPoolExecutor(QUEUED + 2) as threads:
-        threads.submit(listen, server, "/app/gradio_api/heartbeat/abcdef", begun)
-        assert begun.wait(60)
+    with ThreadPoolExecutor(QUEUED + 1) as threads:
         running = threads.submit(lambda: note(long_call(server, customer)))
         await_queue(server, running=1, waiting=0)
         waiting = [threads.submit(lambda: note(crop(server, customer))) for _ in range(QUEUED)]
@@ -82,6 +80,27 @@ def test_waiting_calls_are_refused_at_once_and_running_ones_finish(start_server:
     assert ended == [503] * QUEUED + [200]
     assert server.balance(customer) == (4999, 0)
     assert server.drifts() == []
+    assert_clean_log(server)
+
+
+def test_event_streams_do_not_delay_the_shutdown(start_server: StartServer) -> None:
+    server = start_server(BGERASER_WORKERS="1", BGERASER_SHUTDOWN_SECONDS="200")
+    customer = server.new_customer(PlanName.BUSINESS)
+    with ThreadPoolExecutor(3) as threads:
+        running = threads.submit(long_call, server, customer)
+        await_queue(server, running=1, waiting=0)
+        job_id = job_of(crop_later(server, customer))
+        streams = []
+        for path in ("/app/gradio_api/heartbeat/abcdef", f"/api/jobs/{job_id}/events"):
+            begun = threading.Event()
+            streams.append(threads.submit(listen, server, customer, path, begun))
+            assert begun.wait(60)
+        server.process.send_signal(signal.SIGTERM)
+        for stream in streams:
+            stream.result()
+        assert not running.done()
+        assert running.result().status_code == 200
+    assert server.stop() in (0, -signal.SIGTERM)
     assert_clean_log(server)
 
 
