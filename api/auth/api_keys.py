@@ -91,12 +91,18 @@ def find_with_account(session: Session, plain: str, now: datetime) -> tuple[ApiK
     if row is None:
         raise InvalidApiKey(REFUSAL)
     key, account = row
-    expired = key.expires_at is not None and key.expires_at <= now
-    if expired or key.revoked_at is not None:
-        raise InvalidApiKey(REFUSAL)
+    _check(key, now)
     if account.closed_at is not None:
         raise AccountClosed("This account was closed.")
     return key, account
+
+
+def check(session: Session, key_id: str, now: datetime) -> None:
+    """Raise InvalidApiKey if the key has been revoked, has expired or was deleted."""
+    key = session.get(ApiKey, key_id, populate_existing=True)
+    if key is None:
+        raise InvalidApiKey(REFUSAL)
+    _check(key, now)
 
 
 def touch_is_due(key: ApiKey, now: datetime) -> bool:
@@ -152,6 +158,11 @@ def rotate(
     session.add(old)
     session.flush()
     return create(session, account_id, old.name, now)
+
+
+def _check(key: ApiKey, now: datetime) -> None:
+    if key.revoked_at is not None or (key.expires_at is not None and key.expires_at <= now):
+        raise InvalidApiKey(REFUSAL)
 
 
 def _owned(session: Session, account_id: str, key_id: str) -> ApiKey:

@@ -6,14 +6,15 @@ A stream is resumed by `Last-Event-ID`: an event shows the whole job, so only th
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from sqlmodel import Session
 
 from api import response_bodies
-from api.errors import NotFound, RateLimited, ServiceUnavailable
+from api.auth import api_keys
+from api.auth.authenticator import Caller
+from api.errors import InvalidApiKey, NotFound, RateLimited, ServiceUnavailable
 from api.jobs import service as jobs
 from api.jobs.descriptions import describe
 from api.jobs.models import JobStatus
@@ -23,9 +24,17 @@ from api.services import Services
 _STREAMS_PER_ACCOUNT = 20
 #: Proxies close connections on which nothing is sent for a minute.
 _COMMENT_EVERY_SECONDS = 15.0
-#: Clients resume then. A revoked key ends a stream no later.
+#: Clients resume then.
 _STREAM_SECONDS_MAX = 600.0
 _COMMENT = b": the job has not changed\n\n"
+
+
+class JobStream:
+    """The events of one stream, which counts as open until it is closed."""
+
+    def __init__(self, events: AsyncIterator[bytes], close: Callable[[], None]) -> None:
+        self.events = events
+        self.close = close
 
 
 class JobStreams:
@@ -36,54 +45,54 @@ class JobStreams:
         self._watcher = JobWatcher(services.database)
         self._open: Counter[str] = Counter()
 
-    async def events(self, account_id: str, job_id: str, after: int) -> AsyncIterator[bytes] | None:
+    async def open(self, caller: Caller, job_id: str, after: int) -> JobStream | None:
         """The events of the job later than its version `after`; None if there will be none.
 
-        Raises `NotFound`, `RateLimited` if the account has too many streams open, `ServiceUnavailable`.
+        The stream ends when the caller's key does. Raises `NotFound`, `RateLimited` if the account has too
+        many streams open, `ServiceUnavailable`.
         """
-        version, data = await self._read(account_id, job_id)
+        version, data = await self._read(caller, job_id)
         if _is_final(data) and version <= after:
             return None
-        if self._open[account_id] >= _STREAMS_PER_ACCOUNT:
+        # From here to the count nothing else runs, so that no stream is opened in between.
+        if self._open[caller.account_id] >= _STREAMS_PER_ACCOUNT:
             raise RateLimited(f"At most {_STREAMS_PER_ACCOUNT} event streams of an account may be open.", 5)
-        return self._stream(account_id, job_id, after, version, data)
+        self._open[caller.account_id] += 1
+        events = self._events(caller, job_id, after, version, data)
+        return JobStream(events, lambda: self._forget(caller.account_id))
 
     async def close(self) -> None:
         await self._watcher.close()
 
-    async def _stream(
-        self, account_id: str, job_id: str, sent: int, version: int, data: dict[str, Any]
+    async def _events(
+        self, caller: Caller, job_id: str, sent: int, version: int, data: dict[str, Any]
     ) -> AsyncIterator[bytes]:
         ends_at = time.monotonic() + _STREAM_SECONDS_MAX
-        with self._counted(account_id):
-            while True:
-                if version != sent:
-                    yield _event(version, data)
-                    sent = version
-                if _is_final(data) or time.monotonic() > ends_at:
-                    return
-                if not await self._watcher.changed(job_id, sent, _COMMENT_EVERY_SECONDS):
-                    yield _COMMENT
-                try:
-                    version, data = await self._read(account_id, job_id)
-                except NotFound:
-                    return  # It was deleted with its account.
-                except ServiceUnavailable:
-                    await asyncio.sleep(1.0)
+        while True:
+            if version != sent:
+                yield _event(version, data)
+                sent = version
+            if _is_final(data) or time.monotonic() > ends_at:
+                return
+            has_changed = await self._watcher.changed(job_id, sent, _COMMENT_EVERY_SECONDS)
+            try:
+                version, data = await self._read(caller, job_id)
+            except (NotFound, InvalidApiKey):
+                return  # It was deleted with its account, or the key has ended.
+            except ServiceUnavailable:
+                await asyncio.sleep(1.0)
+            if not has_changed:
+                yield _COMMENT
 
-    @contextmanager
-    def _counted(self, account_id: str) -> Iterator[None]:
-        self._open[account_id] += 1
-        try:
-            yield
-        finally:
-            self._open[account_id] -= 1
-            if not self._open[account_id]:
-                del self._open[account_id]
+    def _forget(self, account_id: str) -> None:
+        self._open[account_id] -= 1
+        if not self._open[account_id]:
+            del self._open[account_id]
 
-    async def _read(self, account_id: str, job_id: str) -> tuple[int, dict[str, Any]]:
+    async def _read(self, caller: Caller, job_id: str) -> tuple[int, dict[str, Any]]:
         def read(session: Session) -> tuple[int, dict[str, Any]]:
-            job = jobs.find(session, account_id, job_id)
+            api_keys.check(session, caller.key_id, self._services.clock())
+            job = jobs.find(session, caller.account_id, job_id)
             return job.version, describe(session, job)
 
         return await self._services.database.read(read)

@@ -1,14 +1,17 @@
 """`/api/jobs`: the state and result of calls that run as jobs, their cancellation and their events."""
 
 import re
+from collections.abc import Mapping
 
 from fastapi import FastAPI, Request
 from sqlmodel import Session
 from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from api.errors import InvalidParameter
 from api.http import openapi, openapi_examples, page_queries, responses
 from api.http.dependencies import KeyHolder, ServicesOf
+from api.http.job_streams import JobStream
 from api.http.routes.get_and_head import add_get
 from api.http.schemas import JobPage, JobPageSuccess, JobSuccess, JobSummary
 from api.jobs import service as jobs
@@ -113,13 +116,27 @@ async def events(request: Request, job_id: str, caller: KeyHolder, services: Ser
     if request.method == "HEAD":
         await services.database.read(lambda session: jobs.find(session, caller.account_id, job_id))
         return Response(media_type="text/event-stream", headers=_NO_STORE)
-    stream = await request.app.state.job_streams.events(caller.account_id, job_id, after)
+    stream: JobStream | None = await request.app.state.job_streams.open(caller, job_id, after)
     if stream is None:
         # Tells a browser's EventSource not to connect again.
         return Response(status_code=204, headers=_NO_STORE)
     # Without buffering by nginx, which would hold events back.
     headers = {**_NO_STORE, "X-Accel-Buffering": "no"}
-    return StreamingResponse(stream, media_type="text/event-stream", headers=headers)
+    return _Events(stream, headers)
+
+
+class _Events(StreamingResponse):
+    """Closes its stream also if the client has gone before the first event."""
+
+    def __init__(self, stream: JobStream, headers: Mapping[str, str]) -> None:
+        super().__init__(stream.events, media_type="text/event-stream", headers=headers)
+        self._stream = stream
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._stream.close()
 
 
 def _last_event_id(request: Request) -> int:

@@ -1,14 +1,18 @@
 """The events of a job: each of its states once, resumed where the stream broke off."""
 
 import json
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
 import numpy as np
 import pytest
 
+from api.auth import api_keys
 from billing.ledger.plans import PlanName
 from tests.support.calling import code_of, param_of
 from tests.support.job_calls import crop_later, ended_job, job_of
@@ -75,6 +79,40 @@ def test_a_wrong_event_id_is_refused(server: RunningServer, customer: Customer) 
         "Last-Event-ID",
     )
     ended_job(server, customer, job_id)
+
+
+def test_an_account_opens_so_many_streams_at_once(server: RunningServer, customer: Customer) -> None:
+    job_id = job_of(crop_later(server, customer, SLOW_PICTURE, **SLOW))
+    start, statuses = threading.Barrier(30), list[int]()
+
+    def listen(_: int) -> None:
+        with server.client(customer) as client:
+            start.wait(60)
+            with client.stream("GET", f"/api/jobs/{job_id}/events") as stream:
+                statuses.append(stream.status_code)
+                start.wait(60)  # until all have an answer
+
+    with ThreadPoolExecutor(30) as threads:
+        list(threads.map(listen, range(30)))
+    assert statuses.count(200) <= 20
+    assert statuses.count(200) + statuses.count(429) == 30
+    with server.client(customer) as client:
+        client.delete(f"/api/jobs/{job_id}")
+
+
+def test_a_stream_ends_with_its_key(server: RunningServer, customer: Customer) -> None:
+    slow = [job_of(crop_later(server, customer, SLOW_PICTURE, **SLOW)) for _ in range(2)]
+    with server.client(customer) as client, client.stream("GET", f"/api/jobs/{slow[1]}/events") as stream:
+        events = read_events(stream)
+        assert next(events)[1]["status"] == "queued"
+        with server.database.transaction() as session:
+            (key,) = api_keys.usable(session, customer.account_id, datetime.now(UTC))
+            api_keys.revoke(session, customer.account_id, key.id, datetime.now(UTC))
+            _, other = api_keys.create(session, customer.account_id, "other", datetime.now(UTC))
+        with server.client() as owner:
+            for job_id in slow:
+                owner.delete(f"/api/jobs/{job_id}", headers={"X-Api-Key": other})
+        assert list(events) == []
 
 
 def test_an_account_opens_so_many_streams(server: RunningServer, customer: Customer) -> None:
