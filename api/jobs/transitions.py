@@ -89,9 +89,13 @@ def finish(
 def succeed(session: Session, job: Job, now: datetime, *, engine: Engine | None = None) -> None:
     """Its call's answer was stored."""
     finish(session, job, JobStatus.SUCCEEDED, now, engine=engine)
+    result_id = session.exec(select(Replay.image_id).where(Replay.id == job.replay_id)).first()
     if job.batch_id is None:
+        # A repeated request gets this job, unless its result was deleted.
+        answer = update(Replay).where(col(Replay.id) == job.answer_id).values(image_id=result_id)
+        session.execute(answer.execution_options(synchronize_session=False))
         return
-    job.result_id = session.exec(select(Replay.image_id).where(Replay.id == job.replay_id)).first()
+    job.result_id = result_id
     session.execute(
         update(Image)
         .where(col(Image.id) == job.result_id, col(Image.expires_at) < job.result_kept_until)

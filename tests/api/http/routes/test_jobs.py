@@ -100,6 +100,22 @@ def test_a_repeated_request_gets_the_same_job(server: RunningServer, customer: C
     assert server.balance(customer) == (498, 0)
 
 
+@pytest.mark.parametrize("headers", [{}, {"Idempotency-Key": "deleted"}])
+def test_a_repeated_request_is_a_new_job_once_the_result_was_deleted(
+    server: RunningServer, customer: Customer, headers: dict[str, str]
+) -> None:
+    picture = small_picture()
+    first = job_of(crop_later(server, customer, picture, headers=headers))
+    result_id = ended_job(server, customer, first)["result"]["imageId"]
+    assert job_of(crop_later(server, customer, picture, headers=headers)) == first
+    with server.client(customer) as client:
+        assert client.delete(f"/api/images/{result_id}").status_code == 200
+    again = job_of(crop_later(server, customer, picture, headers=headers))
+    assert again != first
+    assert ended_job(server, customer, again)["status"] == "succeeded"
+    assert server.balance(customer) == (498, 0)
+
+
 def test_jobs_wait_for_their_turn_and_leave_room_for_a_direct_call(server: RunningServer) -> None:
     customer = server.new_customer(PlanName.FREE)
     ids = [job_of(crop_later(server, customer, slow_picture(number), **SLOW)) for number in range(4)]
