@@ -257,12 +257,17 @@ def settle_success(
 ) -> bytes:
     """Charge the credit, record the result, and store the answer that `build_body(credits_remaining)` gives.
 
-    `record` is the call's row in the call log. Raises LeaseLost, with nothing charged, if another process may
-    have taken over the call. Raises ValueError for an answer over 1 MiB: a charged call whose answer is not
-    stored would be charged again by a retry.
+    `record` is the call's row in the call log. Raises LeaseLost, with nothing charged, if the call was
+    cancelled or another process may have taken it over. Raises ValueError for an answer over 1 MiB: a charged call whose
+    answer is not stored would be charged again by a retry.
     """
     account = accounts.lock_even_closed(session, admitted.account_id)
-    ledger.capture(session, admitted.hold_id, lease_owner=lease_owner, now=now, account=account)
+    try:
+        ledger.capture(session, admitted.hold_id, lease_owner=lease_owner, now=now, account=account)
+    except HoldSettled:
+        if session.get_one(Hold, admitted.hold_id).status == HoldStatus.CAPTURED:
+            raise
+        raise LeaseLost("the call was cancelled while its result was made") from None
     body = build_body(account.available)
     until = _store(session, admitted, Answer(200, body, image.id), now)
     if until is None:
