@@ -36,7 +36,7 @@ _JOBS_MAX = 64
 _JOBS_MIN = 8
 #: How long `advance` may be put off if nothing seems to have changed.
 ADVANCE_EVERY_SECONDS = 5.0
-_FETCHES = 4
+_FETCHES = 8
 
 
 @dataclass(frozen=True)

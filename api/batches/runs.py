@@ -6,6 +6,7 @@ from the rows.
 
 import asyncio
 import json
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -84,7 +85,7 @@ class BatchRunner:
     async def run(self, task_id: str) -> None:
         """Return when the task's activation has nothing left to do. Cancelling this leaves it unfinished."""
         batch_id, _, activation = task_id.rpartition("-")
-        fetching: set[asyncio.Task[None]] = set()
+        fetching: dict[str, asyncio.Task[None]] = {}  # by the id of the item
         loop = asyncio.get_running_loop()
         turn_ends_at = loop.time() + TURN_SECONDS
         try:
@@ -102,30 +103,29 @@ class BatchRunner:
                     )
                     if found.is_over:
                         return
-                    if found.fetches and not fetching:
-                        fetching = {
-                            asyncio.create_task(self._fetch(batch_id, found, fetch))
-                            for fetch in found.fetches
-                        }
-                    await self._wait(batch_id, int(activation), fetching)
-                    fetching = {task for task in fetching if not task.done()}
+                    # Those that still run are among the next ones, so that a slow host holds up only its own.
+                    for fetch in found.fetches:
+                        if fetch.item_id not in fetching:
+                            fetching[fetch.item_id] = asyncio.create_task(self._fetch(batch_id, found, fetch))
+                    await self._wait(batch_id, int(activation), fetching.values())
+                    fetching = {item_id: task for item_id, task in fetching.items() if not task.done()}
                 except ServiceUnavailable:
                     await asyncio.sleep(_OUTAGE_PAUSE_SECONDS)
                 except Exception:
                     log.exception("a batch could not go on; it is tried again", batch_id=batch_id)
                     await asyncio.sleep(_OUTAGE_PAUSE_SECONDS)
         finally:
-            for task in fetching:
+            for task in fetching.values():
                 task.cancel()
-            await asyncio.gather(*fetching, return_exceptions=True)
+            await asyncio.gather(*fetching.values(), return_exceptions=True)
 
-    async def _wait(self, batch_id: str, activation: int, fetching: set[asyncio.Task[None]]) -> None:
-        """Until jobs have ended, the batch was changed, images were fetched, or for some seconds."""
+    async def _wait(self, batch_id: str, activation: int, fetching: Collection[asyncio.Task[None]]) -> None:
+        """Until jobs have ended, the batch was changed, an image was fetched, or for some seconds."""
         with suppress(TimeoutError):
             async with asyncio.timeout(progress.ADVANCE_EVERY_SECONDS):
                 while True:
                     await asyncio.sleep(_POLL_SECONDS)
-                    if fetching and all(task.done() for task in fetching):
+                    if any(task.done() for task in fetching):
                         return
                     if await self._services.database.read(
                         lambda session: progress.may_advance(session, batch_id, activation)

@@ -500,7 +500,7 @@ def test_images_are_fetched_a_few_at_a_time_and_not_without_credits(api: LocalAp
 
     work.run(name_urls)
     found = work.advance()
-    assert [fetch.url[-5:] for fetch in found.fetches] == ["0.png", "1.png", "2.png", "3.png"]
+    assert [fetch.url[-5:] for fetch in found.fetches] == [f"{number}.png" for number in range(8)]
     first: Fetch = found.fetches[0]
     failure = '{"code":"INVALID_PARAMETER"}'
     work.run(lambda s: progress.record_failure(s, work.batch_id, first.item_id, failure, api.clock()))
