@@ -258,8 +258,8 @@ def settle_success(
     """Charge the credit, record the result, and store the answer that `build_body(credits_remaining)` gives.
 
     `record` is the call's row in the call log. Raises LeaseLost, with nothing charged, if the call was
-    cancelled or another process may have taken it over. Raises ValueError for an answer over 1 MiB: a charged call whose
-    answer is not stored would be charged again by a retry.
+    cancelled or another process may have taken it over. Raises ValueError for an answer over 1 MiB: a charged
+    call whose answer is not stored would be charged again by a retry.
     """
     account = accounts.lock_even_closed(session, admitted.account_id)
     try:

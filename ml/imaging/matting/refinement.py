@@ -26,8 +26,8 @@ _ROUNDS = 3
 #: Values this close to 0 and 1 are clamped: a haze of 3 % is visible on black.
 CRISP_WITHIN = 0.03
 #: The last step carries the noise of JPEG into the alpha, as a haze around edges. On 47 pictures with known
-#: alpha the sum of differences fell by 3 and 4 % at qualities of 90 and 75. Without JPEG, gradients and colours
-#: became worse.
+#: alpha the sum of differences fell by 3 and 4 % at qualities of 90 and 75. Without JPEG, gradients and
+#: colours became worse.
 JPEG_CRISP_WITHIN = 0.08
 
 
