@@ -145,6 +145,15 @@ class TestPlaces:
         answer = outcome(pixels, as_mask(hole), feather="0", grow_mask="0").pixels
         assert np.array_equal((answer != pixels).any(axis=2), hole)
 
+    @pytest.mark.parametrize("radius", [6, 8, 10])
+    @pytest.mark.parametrize(("row", "column"), [(200, 300), (330, 540), (60, 130)])
+    def test_a_small_thing_is_erased_without_a_trace(self, row: int, column: int, radius: int) -> None:
+        """On the rim of a cup and on wood, the answer differs little from what was there."""
+        photo = photos.photo("coffee")
+        hole = disc(photo, row, column, radius)
+        answer = outcome(painted_over(photo, hole), as_mask(hole)).pixels
+        assert np.abs(answer[hole].astype(int) - photo[hole]).mean() < 30
+
     def test_transparency_is_preserved_and_hidden_colors_are_not_copied(self) -> None:
         alpha = np.full(self.PHOTO.shape[:2], 255, np.uint8)
         alpha[:, :100] = 0
