@@ -6,7 +6,7 @@ import io
 import json
 import unicodedata
 import zipfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import PurePosixPath
@@ -35,6 +35,9 @@ _COLUMNS = (
 #: Spreadsheets run cells that begin with these.
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 _EARLIEST_YEAR = 1980  # of a ZIP's timestamps
+#: Of a file's or a folder's name, in UTF-8, on most file systems.
+_PART_BYTES_MAX = 255
+_NUMBER_BYTES_MAX = len(" (99999)")
 
 
 @dataclass(frozen=True)
@@ -54,15 +57,19 @@ def rows(session: Session, batch: Batch, now: datetime) -> list[ResultRow]:
         .where(BatchItem.batch_id == batch.id)
         .order_by(col(BatchItem.position))
     ).all()
-    names = _FileNames()
-    listed = []
-    for item, image in found:
-        has_result = item.status == ItemStatus.SUCCEEDED and image is not None and image.expires_at > now
-        if has_result and image is not None:
-            listed.append(ResultRow(item, image, names.take(item.name, image.format)))
-        else:
-            listed.append(ResultRow(item, None, None))
-    return listed
+    read = [(item, _readable(item, image, now)) for item, image in found]
+    names = _FileNames([item.name for item, image in read if image is not None])
+    return [
+        ResultRow(item, image, None if image is None else names.take(item.name, image.format))
+        for item, image in read
+    ]
+
+
+def _readable(item: BatchItem, image: Image | None, now: datetime) -> Image | None:
+    """The item's result, if there is one that has not expired."""
+    if item.status != ItemStatus.SUCCEEDED or image is None or image.expires_at <= now:
+        return None
+    return image
 
 
 async def archive(storage: Storage, listed: list[ResultRow]) -> AsyncIterator[bytes]:
@@ -123,25 +130,44 @@ def manifest(listed: list[ResultRow]) -> bytes:
 
 
 class _FileNames:
-    """Unique names, also where neither case nor the composition of accents counts: `a.png`, `a (2).png`."""
+    """Unique names, also where neither case nor the composition of accents counts: `a.png`, `a (2).png`.
 
-    def __init__(self) -> None:
-        self._taken: set[str] = set()
+    No file is named as a folder of any of `sources`, and no part of a path is longer than file systems allow.
+    """
+
+    def __init__(self, sources: Sequence[str]) -> None:
+        folders = {folder for source in sources for folder in PurePosixPath(source).parents}
+        self._taken = {_folded(_with_short_parts(str(folder))) for folder in folders}
         self._latest: dict[str, int] = {}
 
     def take(self, name: str, format: str) -> str:
+        folder, slash, last = name.rpartition("/")
+        folder = _with_short_parts(folder) + slash
+        ending = f".{format}"
         # Not `with_suffix`, which refuses names such as `..png` in some versions of Python.
-        stem = name.removesuffix(PurePosixPath(name).suffix)
-        wanted = f"{stem}.{format}"
-        number = self._latest.get(_folded(wanted), 1)
-        file = wanted if number == 1 else f"{stem} ({number}).{format}"
-        while _folded(file) in self._taken:
-            number += 1
-            file = f"{stem} ({number}).{format}"
-        # The next one of this name does not try the numbers again.
-        self._latest[_folded(wanted)] = number
+        stem = last.removesuffix(PurePosixPath(last).suffix)
+        file = f"{folder}{_shortened(stem, _PART_BYTES_MAX - len(ending))}{ending}"
+        # Long names that become the same with a number share it.
+        numbered = folder + _shortened(stem, _PART_BYTES_MAX - _NUMBER_BYTES_MAX - len(ending))
+        counted = _folded(numbered + ending)
+        if _folded(file) in self._taken:
+            number = self._latest.get(counted, 1)
+            while _folded(file) in self._taken:
+                number += 1
+                file = f"{numbered} ({number}){ending}"
+            # The next one of this name does not try the numbers again.
+            self._latest[counted] = number
         self._taken.add(_folded(file))
         return file
+
+
+def _with_short_parts(path: str) -> str:
+    return "/".join(_shortened(part, _PART_BYTES_MAX) for part in path.split("/"))
+
+
+def _shortened(text: str, bytes_max: int) -> str:
+    """The beginning of `text` that has at most so many bytes in UTF-8, without half a character."""
+    return text.encode()[:bytes_max].decode(errors="ignore")
 
 
 def _folded(name: str) -> str:

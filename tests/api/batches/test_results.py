@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from api.batches import results
-from api.batches.models import BatchItem, ItemStatus
+from api.batches.models import Batch, BatchItem, ItemStatus
 from api.batches.results import ResultRow
 from api.db.database import Database
 from api.images.storage import Storage
@@ -49,15 +49,83 @@ def test_names_are_kept_with_the_results_format_and_made_unique(database: Databa
     ]
 
 
+def files_of(names: list[str]) -> list[str]:
+    files = results._FileNames(names)
+    return [files.take(name, "png") for name in names]
+
+
 def test_names_that_a_file_system_takes_for_the_same_differ() -> None:
-    names = results._FileNames()
     sent = ["\u00fc.png", "u\u0308.jpg", "..png"]
-    assert [names.take(name, "png") for name in sent] == ["\u00fc.png", "u\u0308 (2).png", "..png"]
+    assert files_of(sent) == ["\u00fc.png", "u\u0308 (2).png", "..png"]
+
+
+def test_no_result_is_named_as_a_folder_of_another(database: Database) -> None:
+    names = ["a.jpg", "A.png/b.jpg", "a", "b/\u00fc.jpg", "b/u\u0308.png/c/d.jpg", "c.png/e.jpg", "c.gif"]
+    assert [row.file for row in rows_of(database, names)] == [
+        "a (2).png",
+        "A.png/b.png",
+        "a (3).png",
+        "b/\u00fc (2).png",
+        "b/u\u0308.png/c/d.png",
+        "c.png/e.png",
+        "c (2).png",
+    ]
+
+
+def test_only_folders_of_results_are_avoided(database: Database) -> None:
+    rows = rows_of(database, ["a.jpg", "a.png/b.jpg"])
+    with database.transaction() as session:
+        session.merge(rows[1].item).status = ItemStatus.FAILED
+        batch = session.get_one(Batch, rows[0].item.batch_id)
+        assert [row.file for row in results.rows(session, batch, NOON)] == ["a.png", None]
+
+
+def test_no_part_of_a_path_is_longer_than_a_file_system_allows() -> None:
+    sent = [
+        "日" * 84,
+        "日" * 84 + ".jpg",
+        "日" * 85 + ".jpg",
+        "é" * 150 + "/a.jpg",
+        "x" + "日" * 85 + "/b.png",
+    ]
+    files = files_of(sent)
+    assert files == [
+        "日" * 83 + ".png",
+        "日" * 81 + " (2).png",
+        "日" * 81 + " (3).png",
+        "é" * 127 + "/a.png",
+        "x" + "日" * 84 + "/b.png",
+    ]
+    assert all(len(part.encode()) <= 255 for file in files for part in file.split("/"))
+
+
+def test_a_folder_that_was_shortened_is_not_taken_by_a_file() -> None:
+    assert (
+        files_of(["x" * 251 + ".png" + "y" * 40 + "/a.png", "x" * 251 + ".gif"])[1] == "x" * 243 + " (2).png"
+    )
+
+
+def test_long_names_that_are_shortened_to_the_same_take_no_time_that_grows_with_their_square() -> None:
+    names = [f"{'n' * 245}{number:06}.jpg" for number in range(2_500) for _ in range(2)]
+    assert len({file.casefold() for file in files_of(names)}) == 5_000
+
+
+def test_the_archive_can_be_extracted(database: Database, tmp_path: Path) -> None:
+    rows = rows_of(database, ["a.jpg", "a.png/b.jpg", "a", "日" * 84, "日" * 84 + ".png"])
+    storage = Storage(tmp_path / "storage")
+    for row in rows:
+        assert row.image is not None
+        storage.write(row.image.id, row.item.name.encode())
+    content = asyncio.run(packed(storage, rows))
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        archive.extractall(tmp_path / "extracted")
+    listed = csv.DictReader(io.StringIO(results.manifest(rows).decode()))
+    contents = {row["name"]: (tmp_path / "extracted" / row["file"]).read_bytes() for row in listed}
+    assert contents == {row.item.name: row.item.name.encode() for row in rows}
 
 
 def test_thousands_of_equal_names_take_no_time_that_grows_with_their_square(database: Database) -> None:
-    names = results._FileNames()
-    files = [names.take("photo.jpg", "png") for _ in range(5_000)]
+    files = files_of(["photo.jpg"] * 5_000)
     assert len({file.casefold() for file in files}) == 5_000
     assert files[-1] == "photo (5000).png"
 
