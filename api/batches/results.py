@@ -32,8 +32,9 @@ _COLUMNS = (
     "error_code",
     "error_message",
 )
-#: Spreadsheets run cells that begin with these.
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+#: Spreadsheets run cells that begin with these. The apostrophe, which prevents it, is marked by another one,
+#: so that different texts have different cells.
+_MARKED_STARTS = ("=", "+", "-", "@", "\t", "\r", "'")
 _EARLIEST_YEAR = 1980  # of a ZIP's timestamps
 #: Of a file's or a folder's name, in UTF-8, on most file systems.
 _PART_BYTES_MAX = 255
@@ -204,4 +205,4 @@ def _zip_time(moment: datetime | None) -> tuple[int, int, int, int, int, int]:
 
 def _as_text(cell: str) -> str:
     """A cell that no spreadsheet takes for a formula."""
-    return f"'{cell}" if cell.startswith(_FORMULA_STARTS) else cell
+    return f"'{cell}" if cell.startswith(_MARKED_STARTS) else cell

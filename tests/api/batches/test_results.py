@@ -165,3 +165,11 @@ def test_no_cell_of_the_manifest_is_a_formula(database: Database) -> None:
     assert listed[2]["file"] == "plain.png"
     assert listed[2]["sha256"] == "0" * 64
     assert (listed[3]["error_code"], listed[3]["error_message"]) == ("UNREADABLE_IMAGE", "'@damaged")
+
+
+def test_names_that_differ_have_different_cells(database: Database) -> None:
+    content = results.manifest(rows_of(database, ["=1.png", "'=1.png", "''=1.png", "it's.png"]))
+    listed = list(csv.DictReader(io.StringIO(content.decode())))
+    cells = ["'=1.png", "''=1.png", "'''=1.png", "it's.png"]
+    assert [row["name"] for row in listed] == cells
+    assert [row["file"] for row in listed] == cells
