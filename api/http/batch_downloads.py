@@ -9,6 +9,7 @@ from api.batches import results as batch_results
 from api.batches import service as batches
 from api.batches.results import ResultRow
 from api.errors import NotFound
+from api.http import responses
 from api.services import Services
 
 
@@ -19,7 +20,7 @@ async def results(request: Request, services: Services, account_id: str, batch_i
         raise NotFound("The batch has no results yet, or they have expired.")
     headers = _file_headers(f"{batch_id}.zip")
     if request.method == "HEAD":
-        return Response(media_type="application/zip", headers=headers)
+        return responses.head_of_stream("application/zip", headers)
     stream = batch_results.archive(services.storage, rows)
     return StreamingResponse(stream, media_type="application/zip", headers=headers)
 

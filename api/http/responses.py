@@ -104,6 +104,13 @@ def picture_result(request: Request, result: CallResult, content: bytes) -> Resp
     return Response(content, headers=headers)
 
 
+def head_of_stream(media_type: str, headers: dict[str, str]) -> Response:
+    """The answer to HEAD where GET streams: its length is not known, and another one must not be sent."""
+    response = Response(media_type=media_type, headers=headers)
+    del response.headers["Content-Length"]
+    return response
+
+
 def wants_picture(request: Request) -> bool:
     """Whether `Accept` prefers an image to JSON. JSON wins a tie, and `*/*` means JSON."""
     best_picture = best_json = 0.0

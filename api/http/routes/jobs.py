@@ -115,7 +115,7 @@ async def events(request: Request, job_id: str, caller: KeyHolder, services: Ser
     after = _last_event_id(request)
     if request.method == "HEAD":
         await services.database.read(lambda session: jobs.find(session, caller.account_id, job_id))
-        return Response(media_type="text/event-stream", headers=_NO_STORE)
+        return responses.head_of_stream("text/event-stream", _NO_STORE)
     stream: JobStream | None = await request.app.state.job_streams.open(caller, job_id, after)
     if stream is None:
         # Tells a browser's EventSource not to connect again.

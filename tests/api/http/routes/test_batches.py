@@ -255,6 +255,21 @@ def test_a_paused_batch_starts_nothing_until_it_is_resumed_or_cancelled(server: 
     assert server.drifts() == []
 
 
+def test_head_of_the_results_is_get_without_content_and_without_a_length(
+    server: RunningServer, customer: Customer
+) -> None:
+    batch_id = batch_of(send_batch(server, customer, pictures(1)))
+    batch_in(server, customer, batch_id)
+    path = f"/api/batches/{batch_id}/results.zip"
+    with server.client(customer) as client:
+        head, full = client.head(path), client.get(path)
+    assert (head.status_code, head.content) == (200, b"")
+    assert "content-length" not in head.headers
+    assert full.headers["transfer-encoding"] == "chunked"
+    for name in ("content-type", "content-disposition", "cache-control"):
+        assert head.headers[name] == full.headers[name]
+
+
 def test_a_batch_leaves_room_for_the_accounts_direct_calls_and_jobs_are_not_listed(
     server: RunningServer,
 ) -> None:

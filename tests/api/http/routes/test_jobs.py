@@ -207,6 +207,15 @@ def test_the_list_has_pages_and_a_status(server: RunningServer, customer: Custom
         assert client.get("/api/jobs?status=failed").json()["data"] == {"jobs": [], "nextCursor": None}
 
 
+def test_head_of_the_events_states_no_length(server: RunningServer, customer: Customer) -> None:
+    job_id = job_of(crop_later(server, customer))
+    with server.client(customer) as client:
+        answer = client.head(f"/api/jobs/{job_id}/events")
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    assert "content-length" not in answer.headers
+
+
 @pytest.mark.parametrize(
     ("query", "param"),
     [
