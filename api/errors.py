@@ -7,6 +7,7 @@ ApiError
 │   ├── InvalidParameter            names the parameter
 │   │   ├── UnusableRemoteUrl       a URL that is not fetched
 │   │   └── RemoteFileUnavailable   a URL that does not lead to a picture
+│   │       └── RemoteHostUnavailable   not now: its host does not answer, or says so
 │   ├── FileTooLarge · StorageFull
 │   ├── NotFound · MethodNotAllowed · Expired · Forbidden
 ├── InvalidApiKey                   missing, unknown or revoked
@@ -67,6 +68,10 @@ class UnusableRemoteUrl(InvalidParameter):
 
 class RemoteFileUnavailable(InvalidParameter):
     """`param` is a URL whose picture could not be fetched."""
+
+
+class RemoteHostUnavailable(RemoteFileUnavailable):
+    """The host of the URL was not reached, was too slow, or answered that it cannot serve the file now."""
 
 
 class FileTooLarge(RequestError):
@@ -160,6 +165,7 @@ ERROR_TABLE: dict[type[Exception], tuple[int, str]] = {
     InvalidParameter: (422, "INVALID_PARAMETER"),
     UnusableRemoteUrl: (422, "INVALID_PARAMETER"),
     RemoteFileUnavailable: (422, "INVALID_PARAMETER"),
+    RemoteHostUnavailable: (422, "INVALID_PARAMETER"),
     ml_errors.BadParameter: (422, "INVALID_PARAMETER"),
     ml_errors.UnreadablePicture: (422, "UNREADABLE_IMAGE"),
     ml_errors.PictureTooLarge: (422, "IMAGE_TOO_LARGE"),
@@ -197,6 +203,8 @@ ERROR_TABLE: dict[type[Exception], tuple[int, str]] = {
 _PASSING_STATUSES = frozenset({409, 429, 500, 503, 504})
 #: Errors that have such a status, but stay until the operator installs something or the request changes.
 _LASTING_ERRORS = (ml_errors.ModelUnavailable, ml_errors.TooSlow)
+#: Errors that have another status, but pass without a change of the request.
+_PASSING_ERRORS = (RemoteHostUnavailable,)
 
 
 def status_and_code(error: Exception) -> tuple[int, str]:
@@ -209,11 +217,13 @@ def status_and_code(error: Exception) -> tuple[int, str]:
 
 def is_retryable(error: Exception) -> bool:
     """Whether the same request may succeed later."""
+    if isinstance(error, _PASSING_ERRORS):
+        return True
     return status_and_code(error)[0] in _PASSING_STATUSES and not isinstance(error, _LASTING_ERRORS)
 
 
 def retryable_codes() -> frozenset[str]:
-    """Codes of errors after which the same request may succeed later, in at least some cases."""
+    """Codes that say by their status that the same request may succeed later, in at least some cases."""
     return frozenset(
         code
         for kind, (status, code) in ERROR_TABLE.items()

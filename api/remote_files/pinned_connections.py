@@ -56,7 +56,7 @@ def _look_up(host: str, port: int) -> list[str]:
 class PinnedBackend(httpcore.AsyncNetworkBackend):
     """httpcore's network backend for one answer. It connects to allowed addresses only.
 
-    Raises `HostRefused`.
+    Raises `HostRefused`; if no name server answers, httpcore's `ConnectError`, as for a host that does not.
     """
 
     def __init__(self, resolve: Resolve, is_allowed: IsAllowed) -> None:
@@ -78,7 +78,9 @@ class PinnedBackend(httpcore.AsyncNetworkBackend):
     ) -> httpcore.AsyncNetworkStream:
         try:
             addresses = await self._resolve(host, port)
-        except (OSError, UnicodeError):
+        except (OSError, UnicodeError) as error:
+            if isinstance(error, socket.gaierror) and error.errno == socket.EAI_AGAIN:
+                raise httpcore.ConnectError from None
             raise HostRefused from None
         # One address that is not allowed refuses the host, even if others are.
         if not addresses or not all(map(self._is_allowed, addresses)):

@@ -2,7 +2,7 @@
 
 Only https, unless the operator allows http, and only public hosts (`pinned_connections`). Redirects are
 followed one by one under the same rules. No proxy, cookie or credential of this server is ever used, and a
-refusal says what is wrong with the URL, but nothing about what answered there.
+refusal says what is wrong with the URL, but of what answered there only whether another try may succeed.
 """
 
 import asyncio
@@ -13,7 +13,14 @@ from dataclasses import dataclass
 
 import httpcore
 
-from api.errors import FileTooLarge, RateLimited, RemoteFileUnavailable, ServerBusy, UnusableRemoteUrl
+from api.errors import (
+    FileTooLarge,
+    RateLimited,
+    RemoteFileUnavailable,
+    RemoteHostUnavailable,
+    ServerBusy,
+    UnusableRemoteUrl,
+)
 from api.remote_files.pinned_connections import HostRefused
 from api.remote_files.pinned_requests import NETWORK_ERRORS, PinnedRequests
 from api.remote_files.remote_urls import RemoteUrl, UnusableUrl
@@ -29,6 +36,9 @@ _PIECE_BYTES_MIN = 256  # on average, of any more pieces
 _PIECES_AT_ONCE = 32
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_TOO_MANY_REQUESTS = 429
+_SERVER_ERROR_MIN = 500
+_ERROR_STATUS = "does not lead to a file: the address answered with an error"
 _HEADERS = [("Accept", "image/*"), ("Accept-Encoding", "identity")]
 
 
@@ -56,8 +66,8 @@ class RemoteFiles:
         """The picture at `url`, which the caller sent as the parameter `param`: at most `limit_bytes`.
 
         An account fetches at most `concurrent` files at once. `on_bytes` gets the number of bytes received so
-        far and may raise. Raises `UnusableRemoteUrl`, `RemoteFileUnavailable`, `FileTooLarge`, `RateLimited`
-        and `ServerBusy`.
+        far and may raise. Raises `UnusableRemoteUrl`, `RemoteFileUnavailable` (if another try may succeed,
+        `RemoteHostUnavailable`), `FileTooLarge`, `RateLimited` and `ServerBusy`.
         """
         parsed = self._parse(url, param)
         with self._slot(account_id, concurrent):
@@ -65,13 +75,13 @@ class RemoteFiles:
                 async with asyncio.timeout(self._seconds):
                     return await self._follow(parsed, _Reader(param, limit_bytes, on_bytes))
             except TimeoutError:
-                raise _unavailable(
+                raise _host_unavailable(
                     param, f"could not be downloaded within {self._seconds:g} seconds"
                 ) from None
             except HostRefused:
                 raise UnusableRemoteUrl(param, f"{param} must name a public host that exists.") from None
             except NETWORK_ERRORS:
-                raise _unavailable(param, "could not be downloaded: the connection failed") from None
+                raise _host_unavailable(param, "could not be downloaded: the connection failed") from None
 
     def _parse(self, url: str, param: str) -> RemoteUrl:
         try:
@@ -118,8 +128,10 @@ class _Reader:
     on_bytes: Callable[[int], None]
 
     async def read(self, answer: httpcore.Response) -> bytes:
+        if answer.status == _TOO_MANY_REQUESTS or answer.status >= _SERVER_ERROR_MIN:
+            raise _host_unavailable(self.param, _ERROR_STATUS)
         if answer.status != 200:
-            raise _unavailable(self.param, "does not lead to a file: the address answered with an error")
+            raise _unavailable(self.param, _ERROR_STATUS)
         declared = _header(answer, b"content-length") or ""
         if declared.isdecimal():
             self._check_size(int(declared[:20]))
@@ -166,3 +178,7 @@ def _header(answer: httpcore.Response, name: bytes) -> str | None:
 
 def _unavailable(param: str, problem: str) -> RemoteFileUnavailable:
     return RemoteFileUnavailable(param, f"{param} {problem}.")
+
+
+def _host_unavailable(param: str, problem: str) -> RemoteHostUnavailable:
+    return RemoteHostUnavailable(param, f"{param} {problem}.")

@@ -76,6 +76,7 @@ PASSING = [
     errors.IdempotencyInProgress("it runs", 1),
     errors.ServerBusy("full"),
     errors.ServiceUnavailable("no database"),
+    errors.RemoteHostUnavailable("image_url", "it does not answer"),
     ml_errors.Overloaded("full", 3),
     ml_errors.NotEnoughMemory("full"),
     ml_errors.TimedOut("stopped after 300 s"),
@@ -111,7 +112,9 @@ def test_temporary_errors_are_retryable(error: Exception) -> None:
 @pytest.mark.parametrize("error", RAISED, ids=lambda error: error.__name__)
 def test_a_request_error_is_not_retryable(error: type[Exception]) -> None:
     raised = error.__new__(error)
-    if status_and_code(raised)[0] in (400, 401, 402, 403, 404, 405, 410, 413, 415, 422):
+    if error is errors.RemoteHostUnavailable:  # The request is right; its file is not there at the moment.
+        assert errors.is_retryable(raised) is True
+    elif status_and_code(raised)[0] in (400, 401, 402, 403, 404, 405, 410, 413, 415, 422):
         assert errors.is_retryable(raised) is False
 
 

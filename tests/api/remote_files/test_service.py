@@ -1,6 +1,7 @@
 """Fetching callers' URLs: nothing but public hosts is connected to, and everything is bounded."""
 
 import asyncio
+import socket
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -13,7 +14,9 @@ from api.errors import (
     InvalidParameter,
     RateLimited,
     RemoteFileUnavailable,
+    RemoteHostUnavailable,
     UnusableRemoteUrl,
+    is_retryable,
 )
 from api.remote_files import remote_urls, service
 from api.remote_files.pinned_connections import PinnedBackend
@@ -347,6 +350,7 @@ def test_a_host_that_hangs_is_left_at_the_time_limit(host: RemoteHost, sent: byt
 
     error = refusal(files_of(host, seconds=0.3), host.respond(f"/hang{len(sent)}", hang))
     assert "0.3 seconds" in error.message
+    assert is_retryable(error)
 
 
 def test_a_name_that_is_never_resolved_is_left_at_the_time_limit() -> None:
@@ -368,6 +372,53 @@ def test_an_error_there_is_a_failure_that_does_not_say_which(host: RemoteHost, s
     message = refusal(files_of(host), url).message
     assert status[:3] not in message
     assert "secret" not in message
+
+
+@pytest.mark.parametrize(
+    ("status", "may_pass"),
+    [
+        ("429 Slow Down", True),
+        ("500 Oops", True),
+        ("503 Not Now", True),
+        ("404 Not Found", False),
+        ("403 Forbidden", False),
+        ("204 No Content", False),
+    ],
+)
+def test_a_failure_that_may_pass_is_retryable(host: RemoteHost, status: str, may_pass: bool) -> None:
+    error = refusal(files_of(host), host.serve("/passing", PICTURE, status=status))
+    assert is_retryable(error) == may_pass
+
+
+def test_a_connection_that_fails_may_succeed_later(host: RemoteHost) -> None:
+    def close(_: bytes, connection: ssl.SSLSocket) -> None:
+        connection.close()
+
+    assert is_retryable(refusal(files_of(host), host.respond("/closed", close)))
+    with socket.create_server((LOOPBACK, 0)) as closed:
+        port = closed.getsockname()[1]
+    files = files_of(host, ports=frozenset({port}))
+    assert isinstance(refusal(files, f"https://{NAME}:{port}/a.png"), RemoteHostUnavailable)
+
+
+@pytest.mark.parametrize(("error_number", "may_pass"), [(socket.EAI_AGAIN, True), (socket.EAI_NONAME, False)])
+def test_a_name_may_be_resolved_later_only_if_no_name_server_answered(
+    error_number: int, may_pass: bool
+) -> None:
+    async def fail(_: str, __: int) -> list[str]:
+        raise socket.gaierror(error_number, "the resolver's message")
+
+    error = refusal(RemoteFiles(PinnedRequests(resolve=fail)), "https://a.example.com/")
+    assert is_retryable(error) == may_pass
+    assert isinstance(error, UnusableRemoteUrl) != may_pass
+
+
+def test_what_the_host_cannot_change_is_not_retryable(host: RemoteHost) -> None:
+    names = Names(**{NAME: ["10.0.0.7"]})
+    assert not is_retryable(refusal(files_of(host, names), f"{host.url}/a.png"))
+    assert not is_retryable(refusal(files_of(host), host.serve("/page", b"<html>" * 100)))
+    inside = host.redirect("/inside", "https://127.0.0.1/")
+    assert not is_retryable(refusal(files_of(host), inside))
 
 
 def test_what_breaks_the_protocol_is_a_failure(host: RemoteHost) -> None:

@@ -63,7 +63,8 @@ class TestRetries:
         url = host.serve("/later.png", b"", status="503 Not Yet")
         headers = {"Idempotency-Key": "three"}
         failed = post(api, key, json=crop({"url": url}), headers=headers)
-        assert (failed.status_code, param_of(failed)) == (422, "image_url")
+        assert (failed.status_code, code_of(failed)) == (422, "INVALID_PARAMETER")
+        assert (param_of(failed), failed.json()["error"]["retryable"]) == ("image_url", True)
         host.serve("/later.png", small_picture())
         assert post(api, key, json=crop({"url": url}), headers=headers).headers["x-credits-charged"] == "1"
 
