@@ -31,6 +31,7 @@ from api.http.multipart import Part
 from api.images import service as images
 from api.images.spooling import Spool
 from api.images.storage import is_image_id
+from api.remote_files.remote_urls import URL_LENGTH_MAX
 from api.services import Services
 from ml.catalogue import TOOLS
 from ml.errors import BadParameter, UnsupportedFormat
@@ -46,11 +47,11 @@ _SOURCES = (ARCHIVE_FIELD, IMAGES_FIELD, IDS_FIELD, URLS_FIELD)
 _LIMITS = multipart.Limits(
     files=ITEMS_MAX, fields=64, file_bytes=archives.UNPACKED_BYTES_MAX, text_bytes=4 * 1024**2
 )
-_URL_LENGTH_MAX = 2048
 _SHOWN_LENGTH = 100
 _JSON = b"application/json"
 
-_Name = Annotated[str, StringConstraints(min_length=1, max_length=_URL_LENGTH_MAX)]
+#: Of a URL or of an image's id, which is far shorter.
+_Name = Annotated[str, StringConstraints(min_length=1, max_length=URL_LENGTH_MAX)]
 _NAMES = TypeAdapter(Annotated[list[_Name], Field(min_length=1, max_length=ITEMS_MAX)])
 
 
@@ -309,9 +310,14 @@ def _of_names(field: str, text: str) -> list[BatchSource]:
     what = "URLs" if field == URLS_FIELD else "ids of stored images"
     try:
         names = _NAMES.validate_json(text)
-    except ValidationError:
-        message = f"{field}: must be a JSON list of 1 to {ITEMS_MAX:,} {what}, each a text."
-        raise InvalidParameter(field, message) from None
+    except ValidationError as invalid:
+        # The place of the first problem: empty for the list, else an entry's index.
+        match invalid.errors(include_url=False, include_context=False)[0]["loc"]:
+            case (int(index), *_):
+                problem = f"entry {index + 1} must be a text of 1 to {URL_LENGTH_MAX:,} characters."
+            case _:
+                problem = f"must be a JSON list of 1 to {ITEMS_MAX:,} {what}, each a text."
+        raise InvalidParameter(field, f"{field}: {problem}") from None
     if field == URLS_FIELD:
         return [BatchSource(item_names.of_url(url, at), url=url) for at, url in enumerate(names)]
     for number, image_id in enumerate(names):

@@ -17,6 +17,7 @@ from api.batches.models import BatchStatus
 from api.http.middleware.body_limits import MEBIBYTE, UPLOAD_LIMIT_BYTES
 from api.images.models import Image
 from api.jobs.models import Job
+from api.remote_files.remote_urls import URL_LENGTH_MAX
 from billing.ledger import ledger
 from billing.ledger.models import Account, GrantKind
 from billing.ledger.plans import PlanName
@@ -348,6 +349,26 @@ def test_a_bad_form_is_refused_and_names_the_parameter(
     answer = send_batch(server, customer, **form)
     assert (answer.status_code, code_of(answer), param_of(answer)) == (status, code, param)
     assert server.balance(customer) == (500, 0)
+
+
+@pytest.mark.parametrize("wrong", ["https://example.com/" + "a" * 8173, "", 5, None, ["a"]])
+def test_an_unusable_entry_of_a_list_is_named_with_the_limit(
+    server: RunningServer, customer: Customer, wrong: Any
+) -> None:
+    entries = ["https://example.com/a.png", wrong, "https://example.com/b.png", wrong]
+    for field in ("image_urls", "image_ids"):
+        answer = send_batch(server, customer, **{**CROP, field: json.dumps(entries)})
+        assert (answer.status_code, code_of(answer), param_of(answer)) == (422, "INVALID_PARAMETER", field)
+        expected = f"{field}: entry 2 must be a text of 1 to 8,192 characters."
+        assert answer.json()["error"]["message"] == expected
+
+
+def test_a_url_of_a_batch_may_be_as_long_as_one_of_a_call(server: RunningServer, customer: Customer) -> None:
+    url = "http://127.0.0.1/".ljust(URL_LENGTH_MAX, "a")
+    batch_id = batch_of(send_batch(server, customer, **CROP, image_urls=json.dumps([url])))
+    batch_in(server, customer, batch_id)
+    (item,) = items_of(server, customer, batch_id)
+    assert "too long" not in item["error"]["message"]
 
 
 def test_a_batch_may_be_larger_than_other_requests_and_leaves_no_file_behind(
