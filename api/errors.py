@@ -14,6 +14,7 @@ ApiError
 │   └── NotSignedIn                 a browser's route without a session
 ├── RateLimited                     rate or concurrency; has a Retry-After
 ├── IdempotencyInProgress · IdempotencyMismatch
+├── StepUnavailable                 a step of a batch needs a checkpoint that is not installed
 ├── ServerBusy                      too many uploads at once; has a Retry-After
 └── ServiceUnavailable              database gone or shutting down; has a Retry-After
 
@@ -144,6 +145,12 @@ class ServerBusy(ApiError):
         self.retry_after_seconds = max(1, retry_after_seconds)
 
 
+class StepUnavailable(ApiError):
+    """A step of a batch needs a checkpoint or library that is not installed. Nothing was charged."""
+
+    param = "steps"
+
+
 #: Exception class -> (HTTP status, code).
 ERROR_TABLE: dict[type[Exception], tuple[int, str]] = {
     InvalidRequest: (400, "INVALID_REQUEST"),
@@ -175,6 +182,7 @@ ERROR_TABLE: dict[type[Exception], tuple[int, str]] = {
     RateLimited: (429, "RATE_LIMITED"),
     ml_errors.WorkerLost: (500, "PROCESSING_FAILED"),
     ml_errors.ModelUnavailable: (503, "MODEL_UNAVAILABLE"),
+    StepUnavailable: (503, "MODEL_UNAVAILABLE"),
     ml_errors.Overloaded: (503, "OVERLOADED"),
     ServerBusy: (503, "OVERLOADED"),
     ml_errors.OutOfMemory: (503, "SERVICE_UNAVAILABLE"),
@@ -202,7 +210,7 @@ ERROR_TABLE: dict[type[Exception], tuple[int, str]] = {
 #: Statuses of conditions that pass: the same request may succeed later.
 _PASSING_STATUSES = frozenset({409, 429, 500, 503, 504})
 #: Errors that have such a status, but stay until the operator installs something or the request changes.
-_LASTING_ERRORS = (ml_errors.ModelUnavailable, ml_errors.TooSlow)
+_LASTING_ERRORS = (ml_errors.ModelUnavailable, StepUnavailable, ml_errors.TooSlow)
 #: Errors that have another status, but pass without a change of the request.
 _PASSING_ERRORS = (RemoteHostUnavailable,)
 

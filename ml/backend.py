@@ -177,4 +177,9 @@ class Backend(Protocol):
         None if neither this server's earlier calls nor the tool's own figures allow an estimate.
         """
 
+    def check_installed(self, tool: str, params: Params) -> None:
+        """Check that a call needs no checkpoint or library that is not installed, as far as that is known
+        without its picture. Reads files: not for an event loop. Raises `ModelUnavailable`, `BadParameter`.
+        """
+
     def state(self) -> BackendState: ...

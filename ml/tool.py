@@ -73,3 +73,7 @@ class Tool:
     #: Checks a call's params against the names of its files, before any of them is fetched.
     #: Raises `BadParameter`.
     check_files: Callable[[Any, Container[str]], None] = lambda _params, _names: None
+    #: Checks that what a call with these params needs for any picture is installed, and loads nothing. The
+    #: second argument is an `ml.engines.installed.InstalledEngines`. Raises `ModelUnavailable`, and
+    #: `BadParameter` for the name of an unknown checkpoint.
+    check_installed: Callable[[Any, Any], None] = lambda _params, _engines: None

@@ -24,7 +24,7 @@ from api.calls.account_status import AccountStatus
 from api.calls.admission import Refused, Replayed
 from api.calls.idempotency import Answer
 from api.calls.types import CallFailed, CallResult
-from api.errors import NotFound, RateLimited
+from api.errors import InvalidParameter, NotFound, RateLimited, StepUnavailable
 from api.images import service as images
 from api.images.models import Image, ImageKind
 from api.images.service import NewImage
@@ -33,6 +33,7 @@ from api.services import Services
 from billing.errors import InsufficientCredits
 from billing.identifiers import new_id
 from billing.ledger import accounts, ledger
+from ml.errors import BadParameter, ModelUnavailable
 from ml.imaging import codecs
 
 ITEMS_MAX = 5_000
@@ -112,7 +113,8 @@ class _Accepted:
 async def accept(services: Services, request: BatchRequest) -> CallResult:
     """Accept the batch: an answer with status 202, or the stored one to an identical request.
 
-    Raises `CallFailed` with the refusal, `StorageFull`, `NotFound`, `ServiceUnavailable`.
+    Raises `CallFailed` with the refusal, `StorageFull`, `NotFound`, `ServiceUnavailable`, `InvalidParameter`;
+    `ModelUnavailable` or, of several steps, `StepUnavailable`.
     """
     await services.engine.prepare()
     hashes = await asyncio.to_thread(_hashes, request.sources)
@@ -124,6 +126,8 @@ async def accept(services: Services, request: BatchRequest) -> CallResult:
         raise CallFailed(admitted.error, AccountStatus(admitted.rate, admitted.available))
     if isinstance(admitted, Replayed):
         return _replay(admitted)
+    # Otherwise the steps before the one that can never succeed would be charged.
+    await asyncio.to_thread(_check_installed, services, request.steps)
     stored = await asyncio.to_thread(accepting.describe_files)
     try:
         await asyncio.to_thread(accepting.write_files, stored)
@@ -325,6 +329,22 @@ class _Accepting:
             for image_id in dict.fromkeys(others)
         )
         return expiries
+
+
+def _check_installed(services: Services, listed: Sequence[BatchStep]) -> None:
+    """Reads files: for a thread. Raises `ModelUnavailable`, `StepUnavailable`, `InvalidParameter`."""
+    for number, step in enumerate(listed):
+        try:
+            services.backend.check_installed(step.tool.name, step.params)
+        except ModelUnavailable as error:
+            if len(listed) == 1:
+                raise
+            raise StepUnavailable(f"{STEPS_FIELD}: in step {number + 1}, {error}") from None
+        except BadParameter as error:
+            if len(listed) == 1:
+                raise
+            problem = f"{STEPS_FIELD}: in step {number + 1}, {error.name} {error.message}"
+            raise InvalidParameter(STEPS_FIELD, problem) from None
 
 
 def _hashes(sources: Sequence[BatchSource]) -> dict[int, str]:

@@ -16,6 +16,7 @@ from ml.tool import Context
 if TYPE_CHECKING:
     from ml.editing.filling import FillPenalties
     from ml.engines.erasing import Eraser
+    from ml.engines.installed import InstalledEngines
     from ml.imaging.pyramid import Region
 
 ErasingModel = Literal["auto", "patchmatch", "migan", "lama"]
@@ -47,10 +48,10 @@ def uses_model(params: type[Params]) -> bool:
     return field is not None and PATCHMATCH in get_args(field.annotation)
 
 
-def check_available(model: ErasingModel, context: Context) -> None:
+def check_available(model: ErasingModel, engines: "InstalledEngines") -> None:
     """Raise `ModelUnavailable` if `model` is a checkpoint that is not installed. Loads nothing."""
     if model in ERASING_FACTS:
-        context.engines.check_erasing(model)
+        engines.check_erasing(model)
 
 
 def fill_and_blend(

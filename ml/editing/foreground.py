@@ -11,8 +11,10 @@ from ml.pixels import Matte, Picture, Pixels
 from ml.tool import Context
 
 if TYPE_CHECKING:
+    from ml.engines.installed import InstalledEngines
     from ml.engines.matting import MattingEngine
 
+AUTO = "auto"
 QUALITY = "isnet-general-use"
 FAST = "u2netp"
 
@@ -35,18 +37,42 @@ def choose_engine(model: str, context: Context) -> tuple["MattingEngine", list[s
 
     Raises `ModelUnavailable`, or `BadParameter` for `model`.
     """
-    if model == "auto":
+    if model == AUTO:
         return best_engine(context)
-    name = {"fast": FAST, "quality": QUALITY}.get(model, model)
-    try:
-        engine: MattingEngine = context.engines.matting(name)
-    except KeyError:
-        raise BadParameter(
-            "model", f"must be auto, fast, quality or one of {', '.join(MATTING_CHECKPOINTS)}, not {model}"
-        ) from None
+    name = _checkpoint(model)
+    engine: MattingEngine = context.engines.matting(name)
     if not CHECKPOINTS[name].commercial:
         return engine, [f"The licence of {name} does not clearly allow commercial use."]
     return engine, []
+
+
+def check_available(model: str, engines: "InstalledEngines") -> None:
+    """Raise what `choose_engine` would, and load nothing."""
+    if model != AUTO:
+        engines.check_matting(_checkpoint(model))
+        return
+    try:
+        engines.check_matting(QUALITY)
+    except ModelUnavailable:
+        try:
+            engines.check_matting(FAST)
+        except ModelUnavailable:
+            raise _none_installed() from None
+
+
+def _checkpoint(model: str) -> str:
+    """The checkpoint's name. Raises `BadParameter`."""
+    name = {"fast": FAST, "quality": QUALITY}.get(model, model)
+    if name not in MATTING_CHECKPOINTS:
+        raise BadParameter(
+            "model", f"must be auto, fast, quality or one of {', '.join(MATTING_CHECKPOINTS)}, not {model}"
+        )
+    return name
+
+
+def _none_installed() -> ModelUnavailable:
+    # One command installs both.
+    return ModelUnavailable(QUALITY, "bgeraser models pull --profile embedded")
 
 
 def best_engine(context: Context) -> tuple["MattingEngine", list[str]]:
@@ -57,8 +83,7 @@ def best_engine(context: Context) -> tuple["MattingEngine", list[str]]:
         try:
             return context.engines.matting(FAST), [f"{FAST} was used, which is less accurate: {missing}"]
         except ModelUnavailable:
-            # One command installs both.
-            raise ModelUnavailable(QUALITY, "bgeraser models pull --profile embedded") from None
+            raise _none_installed() from None
 
 
 def find_matte(engine: "MattingEngine", visible: Pixels) -> Matte:

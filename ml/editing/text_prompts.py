@@ -11,6 +11,7 @@ from ml.tool import Context
 
 if TYPE_CHECKING:
     from ml.engines.diffusion import Inpainter, PromptOptions
+    from ml.engines.installed import InstalledEngines
 
 _MAX_CHARACTERS = 2_000
 _ONLY_WITH_PROMPT = "Requires a prompt."
@@ -71,10 +72,10 @@ class PromptParams(Params):
         return self
 
 
-def check_available(params: PromptParams, context: Context) -> None:
+def check_available(params: PromptParams, engines: "InstalledEngines") -> None:
     """Raise `ModelUnavailable` if there is a prompt but no inpainting engine. Loads nothing."""
     if params.has_prompt:
-        context.engines.check_inpainting()
+        engines.check_inpainting()
 
 
 def load_inpainter(

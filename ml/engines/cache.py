@@ -13,6 +13,7 @@ from ml.checkpoints import digests, registry
 from ml.device import Precision, PrecisionChoice
 from ml.engines import erasing, upscaling
 from ml.engines.erasing import Eraser
+from ml.engines.installed import InstalledEngines
 from ml.engines.matting import MattingEngine, NetworkMatting
 from ml.engines.network import Runtime
 from ml.engines.network_facts import (
@@ -51,7 +52,7 @@ class _Loaded:
     memory_bytes: int
 
 
-class EngineCache:
+class EngineCache(InstalledEngines):
     """Loads engines on first use and keeps as many as fit into `memory_budget_bytes`.
 
     `threads` is the number of threads per engine, by default OpenCV's number in this process. `runtime`
@@ -70,13 +71,10 @@ class EngineCache:
         generative: GenerativeConfig | None = None,
         precision: PrecisionChoice = "auto",
     ) -> None:
-        self.device = devices.resolve(device)
-        self._models_dir = models_dir
-        self._cache_dir = cache_dir
+        super().__init__(models_dir, cache_dir, devices.resolve(device), generative or GenerativeConfig())
         self._budget_bytes = memory_budget_bytes
         self._threads = threads or _opencv_threads()
         self._runtime_name = runtime
-        self._generative = generative or GenerativeConfig()
         self._precision = precision
         self._runtime: Runtime | None = None
         self._loaded: OrderedDict[str, _Loaded] = OrderedDict()  # the least recently used first
@@ -107,10 +105,6 @@ class EngineCache:
         facts = SEGMENTING_FACTS[checkpoint]
         return self.get(checkpoint, facts.memory_bytes, lambda: self._segmenter(facts))
 
-    def check_erasing(self, checkpoint: str) -> None:
-        """Raise ModelUnavailable if `checkpoint` is not installed, KeyError if unknown. Loads nothing."""
-        registry.path(self._models_dir, ERASING_FACTS[checkpoint].checkpoint)
-
     def erasing(self, checkpoint: str) -> Eraser:
         """The engine of a checkpoint that fills holes without words.
 
@@ -118,14 +112,6 @@ class EngineCache:
         """
         facts = ERASING_FACTS[checkpoint]
         return self.get(checkpoint, facts.memory_bytes, lambda: self._eraser(facts))
-
-    def check_inpainting(self) -> None:
-        """Raise ModelUnavailable if `inpainter` would, without loading anything."""
-        from ml.engines import pipeline_folder, torch_runtime
-        from ml.generative_config import LIBRARIES
-
-        pipeline_folder.find(self._generative, self._models_dir, self._cache_dir)
-        torch_runtime.check_installed(*LIBRARIES)
 
     def inpainter(self) -> "Inpainter":
         """The configured inpainting engine.
@@ -238,15 +224,7 @@ class EngineCache:
     def _sam(self, checkpoint: str) -> SegmentingEngine:
         from ml.engines.sam_engine import SamSegmenter
 
-        if checkpoint == OWN_SAM:
-            own = self._generative.sam_checkpoint
-            if own is None or not own.is_file():
-                setting = self._generative.setting_names.sam_checkpoint
-                problem = f"is not installed: {setting} does not name a file"
-                raise ModelUnavailable(OWN_SAM, "bgeraser models pull sam-vit-b", problem)
-            file = own
-        else:
-            file = registry.path(self._models_dir, checkpoint)
+        file = self._sam_file(checkpoint)
 
         def load() -> SamSegmenter:
             if checkpoint == OWN_SAM:

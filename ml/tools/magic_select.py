@@ -16,6 +16,7 @@ from ml.tool import Context, Tool, ToolResult
 
 if TYPE_CHECKING:
     from ml.editing.selecting import SelectedObjects
+    from ml.engines.installed import InstalledEngines
 
 _INSIDE = 127
 _NOTHING_LEFT = "Nothing is left of the selection after grow and invert."
@@ -79,6 +80,17 @@ class MagicSelectParams(Params):
         return self
 
 
+def _check_installed(params: MagicSelectParams, engines: "InstalledEngines") -> None:
+    if params.auto:
+        foreground.check_available(foreground.AUTO, engines)
+    if params.auto or params.points is not None or params.box is not None:
+        engines.check_segmenting(_checkpoint(params))
+
+
+def _checkpoint(params: MagicSelectParams) -> str:
+    return CHECKPOINT if params.model == "auto" else params.model
+
+
 def run(source: Picture, params: MagicSelectParams, context: Context) -> ToolResult:
     """Raises NothingFound, EmptyMask, BadParameter, ModelUnavailable."""
     import numpy as np
@@ -137,7 +149,7 @@ def _select(
 ) -> tuple["SelectedObjects", list[str]]:
     from ml.editing import selecting
 
-    checkpoint = CHECKPOINT if params.model == "auto" else params.model
+    checkpoint = _checkpoint(params)
     if params.auto:
         engine, warnings = foreground.best_engine(context)
         return selecting.select_salient(source, engine, context, checkpoint), warnings
@@ -201,4 +213,5 @@ TOOL = Tool(
     run=run,
     checkpoints=(CHECKPOINT, *SAM_CHECKPOINTS),
     artefacts=ARTEFACTS,
+    check_installed=_check_installed,
 )

@@ -18,6 +18,7 @@ from ml.pixels import Picture, Pixels
 from ml.tool import Context, Tool, ToolResult
 
 if TYPE_CHECKING:
+    from ml.engines.installed import InstalledEngines
     from ml.engines.upscaling import Upscaler
 
 MAX_SCALE = 8
@@ -232,6 +233,14 @@ def cost(params: UpscaleParams, megapixels: float) -> float:
     return sum(step.cost for step in steps(params.mode, (side, side), size))
 
 
+def _check_installed(params: UpscaleParams, engines: "InstalledEngines") -> None:
+    if params.has_target and params.mode == "fast":
+        return  # The network depends on the picture's size.
+    factor = 1.0 if params.has_target else float(params.scale)
+    for step in steps(params.mode, (1, 1), Size(1, 1, factor)):
+        engines.check_upscaling(step.checkpoint)
+
+
 TOOL = Tool(
     name="upscale",
     title="Upscale",
@@ -241,4 +250,5 @@ TOOL = Tool(
     checkpoints=("span-x2", "span-x4", "realesrgan-x4plus"),
     cost=cost,
     answer_size=answer_size,
+    check_installed=_check_installed,
 )

@@ -70,7 +70,11 @@ def test_the_table_has_the_published_statuses_and_codes_and_no_others() -> None:
     assert found == CODES_BY_STATUS
 
 
-LASTING = [ml_errors.ModelUnavailable("isnet", "bgeraser models pull"), ml_errors.TooSlow("It takes 839 s.")]
+LASTING = [
+    ml_errors.ModelUnavailable("isnet", "bgeraser models pull"),
+    errors.StepUnavailable("steps: in step 2, isnet is not installed"),
+    ml_errors.TooSlow("It takes 839 s."),
+]
 PASSING = [
     errors.RateLimited("too many", 1),
     errors.IdempotencyInProgress("it runs", 1),

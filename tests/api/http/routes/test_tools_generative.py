@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image as PillowImage
 
+from tests.support.batch_calls import batch_in, batch_of, send_batch
 from tests.support.ml import photos, tiny_pipelines
 from tests.support.ml.tiny_sam import place_of_an_object, save_tiny_sam
 from tests.support.raw_client import send_call
@@ -21,6 +22,7 @@ PHOTO = photos.photo("coffee")[100:220, 200:360]
 MASK = np.zeros(PHOTO.shape[:2], np.uint8)
 MASK[40:80, 60:110] = 255
 WORDS = {"prompt": "a red cup", "seed": "4", "format": "png"}
+STROKES = '[{"points": [[80, 60]], "size": 24}]'
 SELECTED = photos.photo("astronaut")
 
 
@@ -85,6 +87,71 @@ class TestWithoutWords:
             assert "patchmatch" in tools[name]["engines"]["installed"]
             choices = tools[name]["parameters"]["properties"]["model"]["enum"]
             assert choices == ["auto", "patchmatch", "migan", "lama"]
+
+
+class TestBatches:
+    """A step that can never succeed refuses the batch: otherwise the steps before it would be charged."""
+
+    @pytest.mark.parametrize(
+        ("step", "missing"),
+        [
+            (
+                {"tool": "magic-select", "params": {"model": "sam-vit-b", "points": "[[9, 9, 1]]"}},
+                "sam-vit-b",
+            ),
+            ({"tool": "brush", "params": {"op": "heal", "model": "lama", "strokes": STROKES}}, "lama"),
+            ({"tool": "bg-removal", "params": {"model": "u2net_human_seg"}}, "u2net_human_seg"),
+        ],
+    )
+    def test_a_checkpoint_that_is_missing_in_a_later_step_refuses_the_batch(
+        self, served: RunningServer, step: dict[str, Any], missing: str
+    ) -> None:
+        customer = served.new_customer(credits=3)
+        answer = send_batch(
+            served,
+            customer,
+            [("a.png", photos.png_bytes(PHOTO))],
+            steps=json.dumps([{"tool": "crop", "params": {"flip": "h"}}, step]),
+        )
+        assert error_of(answer) == (503, "MODEL_UNAVAILABLE", "steps")
+        error = answer.json()["error"]
+        assert error["message"].startswith(f"steps: in step 2, {missing} is not installed.")
+        assert f"bgeraser models pull {missing}" in error["message"]
+        assert error["retryable"] is False
+        with served.client(customer) as client:
+            assert client.get("/api/batches").json()["data"]["batches"] == []
+        assert served.balance(customer) == (3, 0)
+
+    def test_a_single_step_is_refused_as_a_call(self, served: RunningServer) -> None:
+        customer = served.new_customer(credits=1)
+        pictures = [("a.png", photos.png_bytes(PHOTO))]
+        answer = send_batch(
+            served, customer, pictures, tool="brush", op="heal", model="lama", strokes=STROKES
+        )
+        assert error_of(answer) == (503, "MODEL_UNAVAILABLE", None)
+        unknown = send_batch(served, customer, pictures, tool="bg-removal", model="nothing")
+        assert error_of(unknown) == (422, "INVALID_PARAMETER", "model")
+        assert served.balance(customer) == (1, 0)
+
+    def test_an_unknown_checkpoint_of_a_step_is_named_with_the_step(self, served: RunningServer) -> None:
+        steps = [{"tool": "crop", "params": {"flip": "h"}}, {"tool": "bg-removal", "params": {"model": "no"}}]
+        answer = send_batch(
+            served,
+            served.new_customer(credits=1),
+            [("a.png", photos.png_bytes(PHOTO))],
+            steps=json.dumps(steps),
+        )
+        assert error_of(answer) == (422, "INVALID_PARAMETER", "steps")
+        assert answer.json()["error"]["message"].startswith("steps: in step 2, model must be")
+
+    def test_steps_whose_checkpoints_are_installed_are_run(self, served: RunningServer) -> None:
+        steps = [
+            {"tool": "crop", "params": {"flip": "h"}},
+            {"tool": "generative-fill", "params": {**WORDS, "strokes": STROKES}},
+        ]
+        customer = served.new_customer(credits=2)
+        answer = send_batch(served, customer, [("a.png", photos.png_bytes(PHOTO))], steps=json.dumps(steps))
+        assert batch_in(served, customer, batch_of(answer))["creditsCharged"] == 2
 
 
 class TestWords:
