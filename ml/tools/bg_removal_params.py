@@ -94,7 +94,7 @@ class BgRemovalParams(Params):
         le=20,
         description="Move the edge by this many pixels; negative values move it inwards.",
     )
-    feather: float = Field(0, ge=0, le=50, description="Soften the edge over this many pixels.")
+    feather: float = Field(0, ge=0, le=50, description="Soften the edge by this many pixels to either side.")
     outline_width: LengthField | None = Field(
         None,
         description="Draw an outline around the object, as around a sticker, of this width: in pixels of the"

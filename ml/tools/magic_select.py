@@ -55,7 +55,7 @@ class MagicSelectParams(Params):
     grow: int = Field(
         0, ge=-50, le=50, description="Grow the selection by this many pixels; negative values shrink it."
     )
-    feather: float = Field(0, ge=0, le=64, description="Soften the edge over this many pixels.")
+    feather: float = Field(0, ge=0, le=64, description="Soften the edge by this many pixels to either side.")
     invert: bool = Field(False, description="Invert the selection.")
     multimask: int = Field(
         1,

@@ -21,7 +21,7 @@ const WORDS = {
     label: "Move the edge",
     help: "To the left: closer to the subject. To the right: farther out.",
   },
-  feather: { label: "Soft edge", help: "Over how many pixels the edge fades." },
+  feather: { label: "Soft edge", help: "How far the edge fades to either side, in pixels." },
   decontaminate: {
     label: "Clean the edge",
     help: "Removes background color that shows along hair and edges.",
