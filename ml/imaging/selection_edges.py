@@ -21,6 +21,6 @@ def refine(picture: Pixels, logits: Floats) -> Mask:
     """The selection of `picture` (H x W x 3) whose `logits`, of any size, are above 0: H x W, 0 or 255."""
     exponents = np.clip(logits / -_UNCERTAINTY, -_MAX_EXPONENT, _MAX_EXPONENT)
     matte: Matte = 1 / (1 + np.exp(exponents, dtype=np.float32))
-    alpha = parts.remove_islands(refinement.refine(picture, matte), matte)
-    answer: Mask = cv2.threshold(alpha, _INSIDE, 255, cv2.THRESH_BINARY)[1]
-    return answer
+    # Before islands are removed: in places of the object's colour, faint values connect them to the object.
+    inside = cv2.threshold(refinement.refine(picture, matte), _INSIDE, 255, cv2.THRESH_BINARY)[1]
+    return parts.remove_islands(inside, matte, near_support=0.5)

@@ -74,10 +74,11 @@ def remove_uncertain(matte: Matte) -> Matte:
     return answer
 
 
-def remove_islands(alpha: Mask, matte: Matte) -> Mask:
+def remove_islands(alpha: Mask, matte: Matte, near_support: float = 0.1) -> Mask:
     """A refined `alpha` (H x W) without the islands that `matte`, of any size, does not support.
 
     Refining an uncertain region by its colours can leave specks of the background that look like the object.
+    Islands near the object stay if the matte is above `near_support` there, such as the ends of hair.
     """
     height, width = alpha.shape
     scale = min(1.0, _MAX_SIDE / max(height, width))
@@ -90,7 +91,7 @@ def remove_islands(alpha: Mask, matte: Matte) -> Mask:
     support = cv2.resize(matte, size, interpolation=cv2.INTER_LINEAR)
     is_supported = _labels_in(labels, count, support > 0.5)
     near = grown(is_supported.take(labels), max(1, round(max(size) * _NEAR)))
-    is_supported |= _labels_in(labels, count, near & (support > 0.1))
+    is_supported |= _labels_in(labels, count, near & (support > near_support))
     is_island = ~is_supported
     is_island[0] = False
     if not is_island.any():

@@ -5,6 +5,7 @@ import numpy as np
 
 from ml.editing import candidates
 from ml.engines.segmenting import Candidate
+from ml.imaging.selection_prompts import Click
 from ml.pixels import Pixels
 from tests.ml.truth import selections
 from tests.ml.truth.composites import compose
@@ -84,6 +85,20 @@ def test_specks_and_pinholes_go_but_not_where_one_clicked() -> None:
     kept = candidates.clean(candidate(shape, 1.0), [(30.0, 30.0, 1), (220.0, 200.0, 0)]).logits > 0
     assert kept[30, 30]
     assert not kept[200, 220]
+
+
+def test_small_uncertain_parts_far_from_the_object_are_removed() -> None:
+    far, near = disc(15, 50, 50), disc(15, 303, 200)
+    logits = candidate(disc(85) | far | near, 1.0).logits
+    uncertain = np.where(far | near, logits / 4, logits)
+
+    def kept(logits: np.ndarray, click: Click) -> np.ndarray:
+        return candidates.clean(Candidate(logits, 1.0), [click]).logits > 0
+
+    center, in_part = (200.0, 200.0, 1), (50.0, 50.0, 1)
+    np.testing.assert_array_equal(kept(logits, center), logits > 0)
+    np.testing.assert_array_equal(kept(uncertain, center), (logits > 0) & ~disc(20, 50, 50))
+    np.testing.assert_array_equal(kept(uncertain, in_part), logits > 0)
 
 
 def test_clicks_on_composites_find_more_of_the_objects_than_the_network_alone() -> None:

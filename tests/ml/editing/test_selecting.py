@@ -10,7 +10,7 @@ from ml.pixels import Picture
 from tests.ml.truth.selections import overlap
 from tests.support.ml.contexts import Calm
 from tests.support.ml.cutouts import engines
-from tests.support.ml.photos import photo
+from tests.support.ml.photos import jpeg_bytes, open_bytes, photo
 
 
 def test_a_click_that_excludes_what_is_not_selected_anyway_changes_nothing() -> None:
@@ -41,3 +41,14 @@ def test_a_dark_photo_gives_the_selection_of_the_ordinary_one() -> None:
     assert overlap(dark.mask, ordinary.mask) > 0.9
     confidence = dark.confidence(dark.candidates[0])
     assert confidence == pytest.approx(ordinary.confidence(ordinary.candidates[0]), abs=0.1)
+
+
+def test_a_selection_in_a_large_photo_has_no_parts_away_from_the_object() -> None:
+    """Streaks of the table have the colour of the saucer."""
+    large = cv2.resize(photo("coffee"), (4000, 2667), interpolation=cv2.INTER_CUBIC)
+    source, context = Picture(open_bytes(jpeg_bytes(large)), "jpg"), Calm(engines=engines())
+    for x, y in ((1900.0, 1400.0), (800.0, 1733.0)):
+        mask = selecting.select_objects(source, [((x, y, 1),)], None, context).mask
+        _count, _labels, parts, _centers = cv2.connectedComponentsWithStats(mask)
+        assert np.count_nonzero(parts[1:, cv2.CC_STAT_AREA] > 100) == 1
+        assert 450 < cv2.boundingRect(mask)[0] < 550
