@@ -102,7 +102,8 @@ def find_suspected(engine: "MattingEngine", visible: Pixels) -> Matte:
     from ml.imaging.matting import parts
 
     matte = engine.matte(visible)
-    if float((matte > CONFIDENT).mean()) < _MIN_SHARE or parts.is_texture(matte):
+    is_empty = float((matte > CONFIDENT).mean()) < _MIN_SHARE
+    if is_empty or parts.is_texture(matte) or parts.is_page_of_text(matte, visible):
         raise NothingFound("No foreground was found in this image.")
     return matte
 

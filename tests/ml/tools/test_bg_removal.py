@@ -9,6 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from PIL import Image, ImageDraw, ImageFont
 from pydantic import ValidationError
 
 from ml.backend import ToolAnswer, ToolCall
@@ -251,6 +252,18 @@ def test_an_image_without_foreground_is_an_error(model: str) -> None:
 def test_a_brick_wall_and_a_page_of_text_have_no_foreground(name: str) -> None:
     with pytest.raises(NothingFound):
         call(png_bytes(photo(name)), model="quality")
+
+
+@pytest.mark.parametrize("lines", [12, 50])
+@pytest.mark.parametrize("colors", [("white", (20, 20, 20)), ((20, 20, 24), (230, 230, 230))])
+def test_a_printed_page_has_no_foreground(lines: int, colors: tuple[Any, Any]) -> None:
+    paper, ink = colors
+    page = Image.new("RGB", (1200, 1600), paper)
+    draw, font = ImageDraw.Draw(page), ImageFont.load_default(22)
+    for line in range(lines):
+        draw.text((80, 60 + 30 * line), "Lorem ipsum dolor sit amet consectetur " * 2, fill=ink, font=font)
+    with pytest.raises(NothingFound):
+        call(png_bytes(np.array(page)), model="quality")
 
 
 def test_tiny_images_are_processed() -> None:

@@ -87,5 +87,23 @@ def test_the_letters_of_a_page_are_a_texture_and_those_of_a_sign_are_not() -> No
     assert not parts.is_texture(sign.astype(np.float32))
 
 
+def test_a_page_whose_letters_a_haze_connects_is_a_page_and_a_product_with_a_label_is_not() -> None:
+    page = np.full((512, 512, 3), 250, np.uint8)
+    for row in range(24):
+        place = (30, 30 + 20 * row)
+        cv2.putText(page, "small letters of a page", place, cv2.FONT_HERSHEY_SIMPLEX, 0.6, (20, 20, 20), 1)
+    letters = (page[..., 0] < 128).astype(np.float32)
+    hazy = letters.copy()
+    hazy[120:400, 20:300] = 0.8
+    assert not parts.is_texture(hazy)
+    for picture in (page, 255 - page):
+        assert parts.is_page_of_text(hazy, picture)
+    product = np.zeros((512, 512), np.float32)
+    product[10:500, 10:500] = 1
+    assert not parts.is_page_of_text(product, page)
+    cv2.circle(page, (256, 256), 90, (200, 30, 30), -1)
+    assert not parts.is_page_of_text(hazy, page)
+
+
 def test_an_empty_matte_is_not_a_texture() -> None:
     assert not parts.is_texture(np.zeros((64, 64), np.float32))
