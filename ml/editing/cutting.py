@@ -43,6 +43,10 @@ _VISIBLE = 0.25
 # Where only the outline of something was found, refining leaves faint lines. The mean alpha of what is
 # visible was 69 and 73 there; it is 115 for the faintest of 60 objects with known alpha.
 _OUTLINE_ALPHA = 88
+# In a picture with a side shorter than this, less than this share of visible pixels is no object. Fragments
+# of 12 x 2 and 10 x 1 pixels were cut out of strips of 500 x 2 and 500 x 1.
+_STRIP_PIXELS = 3
+_STRIP_SHARE = 0.1
 
 
 @dataclass(frozen=True)
@@ -88,7 +92,7 @@ def _cut_out(engine: "MattingEngine", visible: Pixels, on_found: Callable[[], No
         alpha[box.top : box.bottom, box.left : box.right] = _refine(_window(visible, box), near, is_jpeg)
         cut = Cut(alpha, certainty(near) * agreement)
     _follow_thin_lines(engine, visible, suspected, cut.alpha, is_jpeg)
-    if _is_mere_outline(cut.alpha):
+    if _is_mere_outline(cut.alpha) or _is_fragment_of_strip(cut.alpha):
         raise NothingFound("No foreground was found in this image.")
     return cut
 
@@ -128,6 +132,10 @@ def _is_mere_outline(alpha: Mask) -> bool:
     import cv2
 
     return bool(cv2.mean(alpha, (alpha >= FAINT_ALPHA).astype(np.uint8))[0] < _OUTLINE_ALPHA)
+
+
+def _is_fragment_of_strip(alpha: Mask) -> bool:
+    return min(alpha.shape) < _STRIP_PIXELS and float((alpha >= FAINT_ALPHA).mean()) < _STRIP_SHARE
 
 
 def certainty(matte: Matte) -> float:

@@ -266,6 +266,12 @@ def test_a_printed_page_has_no_foreground(lines: int, colors: tuple[Any, Any]) -
         call(png_bytes(np.array(page)), model="quality")
 
 
+def test_a_line_of_pixels_of_a_photo_has_no_foreground() -> None:
+    for rows in (slice(150, 151), slice(150, 152)):
+        with pytest.raises(NothingFound):
+            call(png_bytes(photo("coffee")[rows, 100:]), model="quality")
+
+
 def test_tiny_images_are_processed() -> None:
     for size in ((1, 1), (1, 40), (9, 7)):
         picture = cv2.resize(photo("coffee"), size, interpolation=cv2.INTER_AREA)
