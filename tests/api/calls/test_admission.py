@@ -15,6 +15,7 @@ from api.images.models import Image
 from billing.errors import (
     AccountClosed,
     DuplicateReference,
+    HoldSettled,
     InsufficientCredits,
     LeaseLost,
     UnknownAccount,
@@ -204,6 +205,25 @@ def test_a_lapsed_lease_charges_nothing_and_its_late_failure_has_no_effect(sessi
     admission.settle_failure(session, call, now=late)
     assert balance(session, account.id) == (2, 0)
     assert session.exec(select(Image)).all() == []
+
+
+def test_a_call_that_was_cancelled_while_its_result_was_made_charges_nothing(session: Session) -> None:
+    account = account_with(session, credits=2)
+    call = admitted(session, account.id, key="k")
+    ledger.release(session, call.hold_id, now=NOON)
+    with pytest.raises(LeaseLost, match="cancelled"):
+        succeed(session, call)
+    assert balance(session, account.id) == (2, 0)
+    assert session.exec(select(Image)).all() == []
+
+
+def test_a_call_that_has_succeeded_cannot_succeed_again(session: Session) -> None:
+    account = account_with(session, credits=2)
+    call = admitted(session, account.id, key="k")
+    succeed(session, call)
+    with pytest.raises(HoldSettled):
+        succeed(session, call)
+    assert balance(session, account.id) == (1, 0)
 
 
 def test_another_owner_cannot_settle_a_call(session: Session) -> None:
