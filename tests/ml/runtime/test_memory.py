@@ -64,6 +64,6 @@ def _check(folder: Path, warm_rounds: int, rounds: int) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(3600)
 def test_memory_is_stable_over_500_mixed_calls(tmp_path: Path) -> None:
     _check(tmp_path, warm_rounds=5, rounds=50)
