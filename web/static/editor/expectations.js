@@ -58,6 +58,11 @@ export class Expectations {
     this.asked = question;
     clearTimeout(this.timer);
     this.timer = setTimeout(async () => {
+      // The picture may have been closed meanwhile, for example by logging out.
+      if (this.model.project?.id !== projectId) {
+        if (this.asked === question) this.asked = "";
+        return;
+      }
       const answer = await this.model.client.expectation(projectId, body).catch(() => null);
       if (this.known.size >= KEPT) this.known.clear();
       this.known.set(question, answer?.expectedSeconds ?? null);
