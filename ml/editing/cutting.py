@@ -43,8 +43,8 @@ _VISIBLE = 0.25
 # Where only the outline of something was found, refining leaves faint lines. The mean alpha of what is
 # visible was 69 and 73 there; it is 115 for the faintest of 60 objects with known alpha.
 _OUTLINE_ALPHA = 88
-# In a picture with a side shorter than this, less than this share of visible pixels is no object. Fragments
-# of 12 x 2 and 10 x 1 pixels were cut out of strips of 500 x 2 and 500 x 1.
+# A picture narrower than this shows an object only if at least this share of it is visible. Fragments of
+# 12 x 2 and 10 x 1 pixels were cut out of strips of 500 x 2 and 500 x 1.
 _STRIP_PIXELS = 3
 _STRIP_SHARE = 0.1
 
