@@ -1,6 +1,7 @@
 """Fetching callers' URLs: nothing but public hosts is connected to, and everything is bounded."""
 
 import asyncio
+import gc
 import socket
 import ssl
 from collections.abc import Callable, Iterator
@@ -399,6 +400,31 @@ def test_a_connection_that_fails_may_succeed_later(host: RemoteHost) -> None:
         port = closed.getsockname()[1]
     files = files_of(host, ports=frozenset({port}))
     assert isinstance(refusal(files, f"https://{NAME}:{port}/a.png"), RemoteHostUnavailable)
+
+
+def test_a_connection_that_is_given_up_during_the_tls_handshake_is_closed(host: RemoteHost) -> None:
+    def read_to_the_end(connection: socket.socket) -> None:
+        connection.settimeout(30)
+        while connection.recv(65536):
+            pass
+
+    async def main() -> None:
+        with socket.create_server((LOOPBACK, 0)) as silent:
+            port = silent.getsockname()[1]
+            files = files_of(host, ports=frozenset({port}), seconds=0.5)
+            with pytest.raises(RemoteHostUnavailable):
+                await files.fetch(
+                    f"https://{NAME}:{port}/a.png", "image_url", account_id="a", concurrent=4, limit_bytes=9
+                )
+            accepted, _ = silent.accept()
+            with accepted:
+                await asyncio.to_thread(read_to_the_end, accepted)
+
+    gc.disable()  # It would close the connection, some time later.
+    try:
+        asyncio.run(main())
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize(("error_number", "may_pass"), [(socket.EAI_AGAIN, True), (socket.EAI_NONAME, False)])
