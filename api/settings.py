@@ -48,7 +48,12 @@ class Settings(BaseSettings):
         None, description="SQLAlchemy URL; default: SQLite in the data directory."
     )
     storage_url: str | None = Field(
-        None, description="Stored images, file:///directory; default: images in the data directory."
+        None,
+        description="Stored images, file:///directory or s3://bucket/prefix; default: images in the data"
+        " directory.",
+    )
+    storage_redirect: bool = Field(
+        False, description="Image URLs lead to signed URLs of the bucket, which callers must reach."
     )
     public_url: str | None = Field(None, description="Public base URL of signed URLs and e-mailed links.")
     contact_email: str | None = Field(

@@ -8,6 +8,8 @@ from urllib.parse import unquote, urlsplit
 
 from api.db.database import Database
 from api.db.migrations import upgrade
+from api.images.bucket_storage import BucketAddress, BucketStorage
+from api.images.local_storage import LocalStorage
 from api.images.storage import Storage
 from api.services import Services
 from api.settings import Settings, WrongSettings
@@ -21,8 +23,7 @@ def open_services(settings: Settings) -> Services:
     directory, database or storage address, and `ServiceUnavailable` if the database does not respond.
     """
     _require_writable("BGERASER_DATA_DIR", settings.data_dir)
-    storage_dir = _storage_directory(settings)
-    _require_writable("BGERASER_STORAGE_URL", storage_dir)
+    storage = _open_storage(settings)
     try:
         upgrade.migrate(settings.database_address)
     except OSError as error:
@@ -30,7 +31,7 @@ def open_services(settings: Settings) -> Services:
     return Services.of(
         settings,
         Database(settings.database_address),
-        Storage(storage_dir),
+        storage,
         LocalBackend(_backend_config(settings)),
     )
 
@@ -60,12 +61,25 @@ def _backend_config(settings: Settings) -> LocalConfig:
     )
 
 
-def _storage_directory(settings: Settings) -> Path:
-    if settings.storage_url is None:
-        return settings.data_dir / "images"
-    address = urlsplit(settings.storage_url)
+def _open_storage(settings: Settings) -> Storage:
+    url = settings.storage_url
+    if url is not None and url.startswith("s3:"):
+        try:
+            address = BucketAddress.parse(url)
+        except ValueError as error:
+            raise WrongSettings(f"BGERASER_STORAGE_URL: {error}.") from None
+        return BucketStorage(address, settings.data_dir / "unfinished", signs_urls=settings.storage_redirect)
+    if settings.storage_redirect:
+        raise WrongSettings("BGERASER_STORAGE_REDIRECT=true needs a bucket: set BGERASER_STORAGE_URL=s3://…")
+    directory = _storage_directory(url) if url is not None else settings.data_dir / "images"
+    _require_writable("BGERASER_STORAGE_URL", directory)
+    return LocalStorage(directory)
+
+
+def _storage_directory(url: str) -> Path:
+    address = urlsplit(url)
     if address.scheme != "file" or address.netloc or not address.path:
-        raise ValueError(f"BGERASER_STORAGE_URL must be file:///folder, not {settings.storage_url!r}")
+        raise ValueError(f"BGERASER_STORAGE_URL must be file:///folder or s3://bucket/prefix, not {url!r}")
     return Path(unquote(address.path))
 
 

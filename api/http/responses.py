@@ -28,7 +28,7 @@ from api.errors import (
     status_and_code,
 )
 from api.http.removebg import errors as removebg_errors
-from api.images.service import MEDIA_TYPES
+from api.images.media_types import MEDIA_TYPES
 
 #: Retry-After of an error that does not have its own.
 _RETRY_AFTER_SECONDS = 5

@@ -5,6 +5,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import TypeVar
 
 import structlog
@@ -27,19 +28,9 @@ P = TypeVar("P", bound=Params)
 
 FILE_LIMIT_BYTES = 25 * 1024 * 1024
 ARTEFACT_BYTES_MAX = 16 * 1024 * 1024
-MEDIA_TYPES = {
-    "jpg": "image/jpeg",
-    "png": "image/png",
-    "webp": "image/webp",
-    "avif": "image/avif",
-    "heic": "image/heic",
-    "bmp": "image/bmp",
-    "gif": "image/gif",
-    "tiff": "image/tiff",
-    "zip": "application/zip",
-}
 #: A use extends an image's lifetime only if that gains more than this, so that not every use writes.
 _SLACK = timedelta(hours=1)
+_STRAYS_AT_ONCE = 500
 _NO_SUCH_IMAGE = "No such image: it may have expired or been deleted."
 
 
@@ -342,10 +333,9 @@ def address(services: Services, base_url: str, image_id: str, width: int | None 
 async def delete_strays(services: Services, age_seconds: float = 3600.0) -> None:
     """Delete files without a row, left by processes that died between writing and recording them."""
     await asyncio.to_thread(services.storage.delete_unfinished, age_seconds)
-    stored = await asyncio.to_thread(lambda: list(services.storage.ids_older_than(age_seconds)))
-    stored = list(dict.fromkeys(stored))
-    for batch in (stored[start : start + 500] for start in range(0, len(stored), 500)):
+    stored = services.storage.ids_older_than(age_seconds)
+    while batch := await asyncio.to_thread(lambda: set(islice(stored, _STRAYS_AT_ONCE))):
         known = select(Image.id).where(col(Image.id).in_(batch))
         recorded = await services.database.read(lambda session, known=known: set(session.exec(known)))  # type: ignore[misc]
-        for image_id in set(batch) - recorded:
+        for image_id in batch - recorded:
             await asyncio.to_thread(services.storage.delete, image_id)

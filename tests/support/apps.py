@@ -17,7 +17,7 @@ from api.auth import api_keys
 from api.db.database import Database
 from api.db.migrations.upgrade import migrate
 from api.http.app import create_api
-from api.images.storage import Storage
+from api.images.local_storage import LocalStorage
 from api.remote_files.service import RemoteFiles
 from api.services import Services
 from api.settings import Settings
@@ -109,7 +109,7 @@ def local_api(
     backend = LocalBackend(workers)
     if has_workers:
         backend.start()
-    services = Services.of(configured, database, Storage(directory / "images"), backend, clock=clock)
+    services = Services.of(configured, database, LocalStorage(directory / "images"), backend, clock=clock)
     if remote_files is not None:
         services = replace(services, remote_files=remote_files)
     if webhook_sender is not None:

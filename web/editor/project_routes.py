@@ -6,15 +6,15 @@ from urllib.parse import quote
 
 from fastapi import FastAPI, Request
 from sqlmodel import Session
-from starlette.responses import FileResponse, Response
+from starlette.responses import Response
 
 from api.calls.unbilled_admission import Claimant, UnbilledKind
 from api.editor import projects, rendering, unbilled_images
 from api.editor.models import Project, Step
 from api.editor.owners import ProjectOwner
 from api.editor.projects import NewStep
-from api.errors import InvalidParameter, NotFound
-from api.http import dependencies, forms, responses
+from api.errors import InvalidParameter
+from api.http import dependencies, forms, responses, stored_images
 from api.http.routes.get_and_head import add_get
 from api.images import previews
 from api.images import service as images
@@ -168,10 +168,8 @@ async def download(
     is_lossless = image.format == "png"
     changes = {"width": width, "bg_color": bg_color}
     if not any(changes.values()) and format in ("", image.format) and (is_lossless or quality == 90):
-        path = services.storage.path(image.id)
-        if not await asyncio.to_thread(path.is_file):
-            raise NotFound("No such image.")
-        return FileResponse(path, headers=_file_headers(project, step, image.format))
+        headers = _file_headers(project, step, image.format)
+        return await stored_images.send(request, services, image, headers)
     texts = {"format": format or image.format, "quality": str(quality), **changes}
     params = forms.validated(RenditionParams, texts)
     with access.admit(request, owner, UnbilledKind.CONVERSION):

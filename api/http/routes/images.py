@@ -1,20 +1,26 @@
 """`/api/images`: store an image once, fetch it by its signed URL, delete it."""
 
 import asyncio
-import re
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime
 
 from fastapi import FastAPI, Request
-from starlette.responses import FileResponse, Response
+from starlette.responses import Response
 
 from api import response_bodies
 from api.auth.authenticator import Caller
 from api.calls import admission
 from api.editor.owners import claimant_of_image
-from api.errors import NotFound
-from api.http import dependencies, forms, openapi, openapi_examples, remote_sources, responses
+from api.http import (
+    dependencies,
+    forms,
+    openapi,
+    openapi_examples,
+    remote_sources,
+    responses,
+    stored_images,
+)
 from api.http.dependencies import KeyHolder, ServicesOf, ToolCaller
 from api.http.middleware import body_limits
 from api.http.remote_sources import RemoteSource
@@ -152,9 +158,6 @@ async def fetch(image_id: str, request: Request, services: ServicesOf) -> Respon
     now = services.clock()
     width = services.signer.verify(image_id, request.query_params.multi_items(), now)
     image = await services.database.read(lambda session: images.find(session, services, None, image_id))
-    path = services.storage.path(image.id)
-    if not await asyncio.to_thread(path.is_file):
-        raise NotFound("No such image.")
     await images.keep_longer(services, image)
     headers = _file_headers(image, now, width)
     if request.headers.get("if-none-match") == headers["ETag"]:
@@ -163,8 +166,7 @@ async def fetch(image_id: str, request: Request, services: ServicesOf) -> Respon
         claimant = await claimant_of_image(services, image, dependencies.address_of(request))
         preview = previews.read(services, image, width, claimant)
         return Response(await dependencies.while_connected(request, preview), headers=headers)
-    _ignore_unusable_range(request, image.size_bytes)
-    return FileResponse(path, headers=headers)
+    return await stored_images.send(request, services, image, headers, may_redirect=True)
 
 
 def _file_headers(image: Image, now: datetime, preview_width: int | None) -> dict[str, str]:
@@ -175,16 +177,3 @@ def _file_headers(image: Image, now: datetime, preview_width: int | None) -> dic
         "Cache-Control": f"private, max-age={max_age}",
         "ETag": f'"{image.sha256}"' if preview_width is None else f'"{image.sha256}-w{preview_width}"',
     }
-
-
-def _ignore_unusable_range(request: Request, size_bytes: int) -> None:
-    """Drop a Range header that is not one satisfiable range, as HTTP allows: the whole file is sent then."""
-    sent = request.headers.get("range")
-    if sent is None:
-        return
-    unit, _, piece = sent.partition("=")
-    first, _, last = piece.partition("-")
-    is_plain = unit.strip().lower() == "bytes" and re.fullmatch(r"[0-9]{1,12}-([0-9]{1,12})?", piece)
-    if is_plain and int(first) < size_bytes and (last == "" or int(last) >= int(first)):
-        return
-    request.scope["headers"] = [pair for pair in request.scope["headers"] if pair[0] != b"range"]

@@ -12,7 +12,7 @@ from api.batches import results
 from api.batches.models import Batch, BatchItem, ItemStatus
 from api.batches.results import ResultRow
 from api.db.database import Database
-from api.images.storage import Storage
+from api.images.local_storage import LocalStorage
 from billing.ledger.plans import PlanName
 from tests.support.batch_rows import make_batch, make_image
 from tests.support.load import NOON, account_with
@@ -31,7 +31,7 @@ def rows_of(database: Database, names: list[str]) -> list[ResultRow]:
         return results.rows(session, batch, NOON)
 
 
-async def packed(storage: Storage, rows: list[ResultRow]) -> bytes:
+async def packed(storage: LocalStorage, rows: list[ResultRow]) -> bytes:
     return b"".join([piece async for piece in results.archive(storage, rows)])
 
 
@@ -112,7 +112,7 @@ def test_long_names_that_are_shortened_to_the_same_take_no_time_that_grows_with_
 
 def test_the_archive_can_be_extracted(database: Database, tmp_path: Path) -> None:
     rows = rows_of(database, ["a.jpg", "a.png/b.jpg", "a", "日" * 84, "日" * 84 + ".png"])
-    storage = Storage(tmp_path / "storage")
+    storage = LocalStorage(tmp_path / "storage")
     for row in rows:
         assert row.image is not None
         storage.write(row.image.id, row.item.name.encode())
@@ -135,7 +135,7 @@ def test_the_archive_is_valid_beyond_the_limits_of_32_bits_too(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int
 ) -> None:
     rows = rows_of(database, ["a.png", "b.png", "gone.png"])
-    storage = Storage(tmp_path)
+    storage = LocalStorage(tmp_path)
     contents = {"a.png": bytes(range(256)) * 4, "b.png": b"b" * 300}
     for row in rows[:2]:
         assert row.image is not None

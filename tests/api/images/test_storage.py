@@ -1,91 +1,192 @@
-"""Stored files are complete or absent, and never outside their directory."""
+"""What every kind of storage promises."""
 
-import os
-import resource
-import subprocess
-import sys
-import time
+import asyncio
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from api.errors import NotFound
+from api.errors import NotFound, ServiceUnavailable
+from api.images.bucket_storage import BucketAddress, BucketStorage
+from api.images.local_storage import LocalStorage
 from api.images.storage import Storage
+from tests.support.ml.photos import photo, png_bytes
+from tests.support.s3 import Bucket, S3Server, running_s3
 from tests.support.traversals import TRAVERSALS
 
 IMAGE = "img_0123456789abcdefABCDEF"
+OTHER = "img_0123456789abcdefABCDEF2"  # begins as the other one does
+PICTURE = png_bytes(photo("chelsea")[:20, :30])
+
+
+@pytest.fixture(scope="module")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    with running_s3(tmp_path_factory.mktemp("s3") / "log") as server:
+        yield server
 
 
 @pytest.fixture
-def storage(tmp_path: Path) -> Storage:
-    return Storage(tmp_path / "images")
+def bucket(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> Bucket:
+    """A new bucket, which the environment leads to."""
+    bucket = s3.new_bucket()
+    for name, value in bucket.environment.items():
+        monkeypatch.setenv(name, value)
+    return bucket
+
+
+def opened(bucket: Bucket, directory: Path, *, signs_urls: bool = False) -> BucketStorage:
+    return BucketStorage(BucketAddress.parse(bucket.url), directory / "unfinished", signs_urls=signs_urls)
+
+
+@pytest.fixture(params=["local", "bucket"])
+def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
+    if request.param == "local":
+        return LocalStorage(tmp_path / "images")
+    return opened(request.getfixturevalue("bucket"), tmp_path)
+
+
+def sent(storage: Storage, image_id: str) -> bytes:
+    """What a caller gets."""
+    found = storage.locate(image_id)
+    if isinstance(found, Path):
+        return found.read_bytes()
+
+    async def read() -> bytes:
+        return b"".join([piece async for piece in found.read_range(0, found.size_bytes - 1)])
+
+    return asyncio.run(read())
 
 
 def test_written_bytes_are_read_back(storage: Storage) -> None:
-    storage.write(IMAGE, b"picture")
-    assert storage.read(IMAGE) == b"picture"
+    storage.write(IMAGE, PICTURE)
+    assert storage.read(IMAGE) == PICTURE
+    assert sent(storage, IMAGE) == PICTURE
+    storage.write(IMAGE, b"other")
+    assert storage.read(IMAGE) == b"other"
+
+
+def test_large_bytes_are_read_back(storage: Storage) -> None:
+    content = bytes(range(256)) * 160_000  # 39 MiB, three parts of a multipart upload
+    storage.write(IMAGE, content)
+    assert storage.read(IMAGE) == content
+    assert sent(storage, IMAGE) == content
 
 
 def test_a_deleted_image_is_not_found_and_deletion_is_idempotent(storage: Storage) -> None:
     storage.write(IMAGE, b"picture")
+    storage.write(OTHER, b"other")
+    storage.write_artefact(IMAGE, "preview-64", b"preview")
+    storage.write_artefact(OTHER, "preview-64", b"other's preview")
     storage.delete(IMAGE)
     storage.delete(IMAGE)
-    with pytest.raises(NotFound):
-        storage.read(IMAGE)
-
-
-def test_files_are_readable_by_the_process_user_only(storage: Storage) -> None:
-    storage.write(IMAGE, b"picture")
-    path = storage.path(IMAGE)
-    assert path.stat().st_mode & 0o777 == 0o600
-    assert path.parent.stat().st_mode & 0o777 == 0o700
-
-
-@pytest.mark.parametrize("name", TRAVERSALS)
-def test_untrusted_names_never_become_paths(storage: Storage, name: str) -> None:
-    for operation in (storage.path, storage.read, storage.delete, lambda n: storage.write(n, b"x")):
+    for find in (storage.read, storage.locate):
         with pytest.raises(NotFound):
-            operation(name)
+            find(IMAGE)
+    assert storage.read_artefact(IMAGE, "preview-64") is None
+    assert storage.read(OTHER) == b"other"
+    assert storage.read_artefact(OTHER, "preview-64") == b"other's preview"
 
 
-def test_every_path_is_inside_the_directory(storage: Storage, tmp_path: Path) -> None:
-    assert storage.path(IMAGE).resolve().is_relative_to(tmp_path / "images")
+def test_artefacts_are_counted_and_deleted_apart_from_their_image(storage: Storage) -> None:
+    storage.write(IMAGE, b"picture")
+    assert storage.artefact_bytes(IMAGE) == 0
+    assert storage.read_artefact(IMAGE, "embedding") is None
+    storage.write_artefact(IMAGE, "embedding", b"12345")
+    storage.write_artefact(IMAGE, "preview-64", b"123")
+    storage.write_artefact(IMAGE, "embedding", b"1234567")
+    assert storage.artefact_bytes(IMAGE) == 10
+    assert storage.read_artefact(IMAGE, "embedding") == b"1234567"
+    storage.delete_artefacts(IMAGE)
+    assert storage.artefact_bytes(IMAGE) == 0
+    assert storage.read(IMAGE) == b"picture"
 
 
-def test_files_are_listed_by_age(storage: Storage) -> None:
-    storage.write(IMAGE, b"old")
-    an_hour_ago = time.time() - 3600
-    os.utime(storage.path(IMAGE), (an_hour_ago, an_hour_ago))
-    storage.write("img_new0new0new0", b"new")
-    assert list(storage.ids_older_than(1800)) == [IMAGE]
+@pytest.mark.parametrize("name", ["../up", "a/b", "", "a.b", "x" * 101, "ä"])
+def test_names_of_artefacts_are_checked(storage: Storage, name: str) -> None:
+    with pytest.raises(ValueError, match="not a valid name"):
+        storage.write_artefact(IMAGE, name, b"x")
+    with pytest.raises(ValueError, match="not a valid name"):
+        storage.read_artefact(IMAGE, name)
 
 
-def test_old_partial_files_of_killed_processes_are_deleted(storage: Storage, tmp_path: Path) -> None:
-    left = tmp_path / "images" / "unfinished" / f"{IMAGE}.0a1b2c3d"
-    left.write_bytes(b"half")
-    assert storage.delete_unfinished(60) == 0
-    an_hour_ago = time.time() - 3600
-    os.utime(left, (an_hour_ago, an_hour_ago))
-    assert storage.delete_unfinished(60) == 1
-    assert not left.exists()
-
-
-def test_a_full_disk_is_reported_and_leaves_no_partial_file(tmp_path: Path) -> None:
-    # A limit on the size of files simulates a full disk, in a separate process because it cannot be undone.
-    script = (
-        "import sys, pathlib\n"
-        "from api.errors import ServiceUnavailable\n"
-        "from api.images.storage import Storage\n"
-        "try:\n"
-        f"    Storage(pathlib.Path(sys.argv[1])).write({IMAGE!r}, bytes(100_000))\n"
-        "except ServiceUnavailable:\n"
-        "    print('refused')\n"
+def test_untrusted_names_never_become_paths(storage: Storage) -> None:
+    operations = (
+        storage.read,
+        storage.locate,
+        storage.delete,
+        storage.delete_artefacts,
+        storage.artefact_bytes,
+        lambda name: storage.write(name, b"x"),
+        lambda name: storage.write_artefact(name, "preview", b"x"),
     )
-    done = subprocess.run(
-        [sys.executable, "-c", script, str(tmp_path / "images")],
-        capture_output=True,
-        text=True,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000)),
-    )
-    assert done.stdout.splitlines()[-1] == "refused", done.stderr  # after the line of the log
-    assert [path for path in (tmp_path / "images").rglob("*") if path.is_file()] == []
+    for name in TRAVERSALS:
+        for operation in operations:
+            with pytest.raises(NotFound):
+                operation(name)
+
+
+def test_images_and_artefacts_are_listed_by_age(storage: Storage) -> None:
+    storage.write(IMAGE, b"picture")
+    storage.write_artefact(OTHER, "preview-64", b"preview")
+    storage.check_writable()
+    assert set(storage.ids_older_than(-5)) == {IMAGE, OTHER}
+    assert list(storage.ids_older_than(60)) == []
+
+
+def test_a_spool_is_on_this_machine(storage: Storage) -> None:
+    with storage.open_spool() as spool:
+        spool.add(b"content")
+        file = spool.end_file()
+        spool.flush()
+        assert file.read() == b"content"
+
+
+def test_the_probe_of_a_bucket_leaves_nothing(bucket: Bucket, tmp_path: Path) -> None:
+    opened(bucket, tmp_path).check_writable()
+    assert bucket.object_keys() == []
+
+
+def test_objects_are_below_the_prefix(bucket: Bucket, tmp_path: Path) -> None:
+    storage = opened(bucket, tmp_path)
+    storage.write(IMAGE, PICTURE)
+    storage.write_artefact(IMAGE, "preview-64", b"preview")
+    assert bucket.object_keys() == [f"pictures/{IMAGE}/artefacts/preview-64", f"pictures/{IMAGE}/image"]
+    described = bucket.client().head_object(Bucket=bucket.name, Key=f"pictures/{IMAGE}/image")
+    assert described["ContentType"] == "image/png"
+    assert described["ContentDisposition"] == f'attachment; filename="{IMAGE}.png"'
+
+
+def test_more_artefacts_than_a_page_of_the_list_holds(bucket: Bucket, tmp_path: Path) -> None:
+    storage = opened(bucket, tmp_path)
+    client = bucket.client()
+    for number in range(1005):  # a page of S3's has 1000
+        key = f"pictures/{IMAGE}/artefacts/a{number}"
+        client.put_object(Bucket=bucket.name, Key=key, Body=b"1")
+    assert storage.artefact_bytes(IMAGE) == 1005
+    storage.delete(IMAGE)
+    assert bucket.object_keys() == []
+
+
+@pytest.mark.parametrize("is_missing", [True, False])
+def test_a_bucket_that_cannot_be_used_is_an_outage(
+    s3: S3Server, bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_missing: bool
+) -> None:
+    if not is_missing:  # Nothing listens there.
+        monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+        monkeypatch.setattr("api.images.bucket_storage._RETRIES_MAX", 0)
+    storage = opened(Bucket(bucket.endpoint, "missing"), tmp_path)
+    for write in (storage.check_writable, lambda: storage.write(IMAGE, b"picture")):
+        with pytest.raises(ServiceUnavailable):
+            write()
+    assert storage.read_artefact(IMAGE, "preview-64") is None
+    if not is_missing:
+        with pytest.raises(ServiceUnavailable):
+            storage.read(IMAGE)
+
+
+@pytest.mark.parametrize(
+    "url", ["s3://", "s3:///a", "s3://user@bucket", "s3://bucket:1/a", "s3://b?x=1", "file:///a"]
+)
+def test_an_address_that_is_not_one_is_refused(url: str) -> None:
+    with pytest.raises(ValueError, match="is not s3://bucket/prefix"):
+        BucketAddress.parse(url)

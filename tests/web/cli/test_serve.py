@@ -77,7 +77,9 @@ def test_an_invalid_setting_is_named(
         ({"BGERASER_DATABASE_URL": "sqlite:////proc/bgeraser/books.db"}, "database file cannot be opened"),
         ({"BGERASER_DATA_DIR": "/proc"}, "BGERASER_DATA_DIR is /proc, which cannot be written"),
         ({"BGERASER_DATA_DIR": __file__}, "which cannot be written"),
-        ({"BGERASER_STORAGE_URL": "s3://bucket"}, "BGERASER_STORAGE_URL must be file:///folder"),
+        ({"BGERASER_STORAGE_URL": "ftp://bucket"}, "BGERASER_STORAGE_URL must be file:///folder or s3://"),
+        ({"BGERASER_STORAGE_URL": "s3:///folder"}, "BGERASER_STORAGE_URL: 's3:///folder' is not s3://bucket"),
+        ({"BGERASER_STORAGE_REDIRECT": "true"}, "BGERASER_STORAGE_REDIRECT=true needs a bucket"),
         ({"BGERASER_STORAGE_URL": "file:///proc/pictures"}, "BGERASER_STORAGE_URL is /proc/pictures, which"),
         pytest.param(
             {"BGERASER_DEVICE": "cuda"},

@@ -148,7 +148,10 @@ class ApiRunner:
             if self._is_ending.is_set() and not may_be_paid:
                 raise RunStopped("The run is stopping.")
             try:
-                response = await self._client.request(method, self._url + path, headers=headers, **body)
+                # A stored result may lead to the bucket it is in.
+                response = await self._client.request(
+                    method, self._url + path, headers=headers, follow_redirects=is_signed, **body
+                )
             except httpx.TransportError as error:
                 broken += 1
                 may_be_paid |= not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)

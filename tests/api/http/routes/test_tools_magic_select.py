@@ -11,8 +11,8 @@ from PIL import Image as PillowImage
 from sqlmodel import Session, col, select
 
 from api.images import service as images
+from api.images.local_storage import LocalStorage
 from api.images.models import Image
-from api.images.storage import Storage
 from ml.engines.network_facts import SEGMENTING_FACTS
 from tests.support.apps import local_api
 from tests.support.calling import small_picture
@@ -39,8 +39,8 @@ def pixels_of(client: httpx.Client, data: dict[str, Any]) -> Any:
     return np.array(PillowImage.open(io.BytesIO(client.get(data["imageUrl"]).content)))
 
 
-def stored(server: RunningServer) -> Storage:
-    return Storage(server.data_dir / "images")
+def stored(server: RunningServer) -> LocalStorage:
+    return LocalStorage(server.data_dir / "images")
 
 
 def row_of(server: RunningServer, image_id: str) -> Image | None:
@@ -131,7 +131,7 @@ IMAGE = "img_0123456789abcdefABCDEF"
 
 
 def test_artefacts_are_stored_and_deleted_with_their_image(tmp_path: Path) -> None:
-    storage = Storage(tmp_path)
+    storage = LocalStorage(tmp_path)
     storage.write(IMAGE, b"picture")
     assert storage.read_artefact(IMAGE, "one") is None
     storage.write_artefact(IMAGE, "one", b"1")
