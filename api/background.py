@@ -14,8 +14,10 @@ from api.calls import admission, call_log
 from api.db import leader
 from api.errors import ServiceUnavailable
 from api.images import service as images
+from api.jobs import runs as jobs
 from api.payments import sync
 from api.services import Services
+from api.webhooks import runs as webhooks
 
 _STRAYS_EVERY = timedelta(hours=1)
 _STRAYS_CHECKED_EVERY_SECONDS = 60.0
@@ -45,6 +47,13 @@ async def running(services: Services) -> AsyncIterator[None]:
         await _write_log_once(services)
 
 
+def register_tasks(services: Services) -> None:
+    """Declare every kind of durable task, also in processes that leave them to others."""
+    jobs.register(services)
+    batches.register(services)
+    webhooks.register(services)
+
+
 def begin_shutdown(services: Services) -> None:
     """Refuse new and queued calls at once; running ones get `shutdown_seconds`.
 
@@ -52,6 +61,13 @@ def begin_shutdown(services: Services) -> None:
     """
     services.engine.begin_stop()
     services.backend.stop(services.shutdown_seconds)
+
+
+async def finish_work(services: Services) -> None:
+    """Wait for running work, as long as it may take, and leave durable tasks to other processes."""
+    services.engine.begin_stop()
+    await services.running.settle_all(services.shutdown_seconds)
+    await services.engine.close()
 
 
 async def close(services: Services) -> None:

@@ -12,7 +12,7 @@ from api.calls.call_log import CallLog
 from api.calls.in_flight import RunningWork
 from api.calls.unbilled_admission import UnbilledAdmission
 from api.db.database import Database
-from api.durable.engine import Engine
+from api.durable.engine import Engine, EnginePolicy
 from api.images.signing import Signer
 from api.images.storage import Storage
 from api.payments.stripe_client import StripeAccess
@@ -45,6 +45,7 @@ class Services:
     stripe: StripeAccess | None = None  # None: plans cannot be bought
     #: This process's unique name in the leases of its holds.
     lease_owner: str = field(default_factory=lambda: f"process_{os.getpid()}_{secrets.token_hex(8)}")
+    engine_policy: EnginePolicy = EnginePolicy.WHILE_NEEDED
     engine: Engine = field(init=False)
     running: RunningWork = field(default_factory=RunningWork)
     call_log: CallLog = field(default_factory=CallLog)
@@ -56,7 +57,8 @@ class Services:
     fetching_keys: set[tuple[str, str]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "engine", Engine(self.database, self.lease_owner, self.clock))
+        engine = Engine(self.database, self.lease_owner, self.clock, self.engine_policy)
+        object.__setattr__(self, "engine", engine)
 
     @property
     def guests_storage_bytes(self) -> int:
@@ -91,6 +93,7 @@ class Services:
             retention=timedelta(hours=settings.retention_hours),
             account_storage_bytes=settings.account_storage_mb * 1024**2,
             clock=clock,
+            engine_policy=EnginePolicy.WHILE_NEEDED if settings.run_jobs else EnginePolicy.NEVER,
             stripe=StripeAccess.of(settings),
             remote_files=RemoteFiles(PinnedRequests(allows_http=settings.allow_http_urls)),
             webhook_sender=WebhookSender(PinnedRequests(allows_http=settings.allow_http_urls)),

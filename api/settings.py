@@ -100,6 +100,10 @@ class Settings(BaseSettings):
     job_timeout_seconds: float = Field(
         1800.0, gt=0, description="Time limit in seconds of a call that runs as a job."
     )
+    run_jobs: bool = Field(
+        True,
+        description="Run jobs, batches and webhooks in this server; false: bgeraser worker runs them.",
+    )
     shutdown_seconds: float = Field(
         25.0, ge=0, le=3600, description="Seconds that running calls get to finish after SIGTERM."
     )

@@ -4,6 +4,9 @@ A task is a row of DBOS in our own database, written by the transaction that acc
 exists without the other. Any process may run it. The engine of a process starts with the first task and ends
 after a minute without one: polling for tasks costs processor time, which an idle server need not pay.
 
+A process may also leave all tasks to others (`EnginePolicy`): it still enqueues them. A process that is there
+for tasks only looks for them all the time.
+
 Each process whose engine runs has a lease. When it has lapsed, another process gives the dead one's tasks
 back to their queue, so a task may be run again, or twice at once if a process was only slow. It is therefore
 the task's own transaction, not the engine, that makes its effects happen once.
@@ -13,6 +16,7 @@ import asyncio
 import importlib
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from enum import Enum
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -43,10 +47,25 @@ _CONNECTIONS = 6
 log = structlog.get_logger()
 
 
+class EnginePolicy(Enum):
+    """When a process runs tasks."""
+
+    WHILE_NEEDED = "while there are any"
+    ALWAYS = "from its start to its end, so that new ones of other processes begin at once"
+    NEVER = "other processes run them"
+
+
 class Engine:
     """The engine of one process. All methods but `enqueue` are for the event loop."""
 
-    def __init__(self, database: Database, process_id: str, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        process_id: str,
+        clock: Callable[[], datetime],
+        policy: EnginePolicy = EnginePolicy.WHILE_NEEDED,
+    ) -> None:
+        self._policy = policy
         self._database = database
         self._process_id = process_id
         self._clock = clock
@@ -120,10 +139,11 @@ class Engine:
 
     async def check(self) -> None:
         """One round of `run_forever`."""
-        if self._is_stopping:
+        if self._is_stopping or self._policy is EnginePolicy.NEVER:
             return
         has_tasks = await self._database.read(self._has_tasks)
-        if has_tasks and not self._is_launched:
+        is_wanted = has_tasks or self._policy is EnginePolicy.ALWAYS
+        if is_wanted and not self._is_launched:
             await self._launch()
         if not self._is_launched:
             return
@@ -134,7 +154,7 @@ class Engine:
         self._checks += 1
         assert self._client is not None
         await asyncio.to_thread(self._client.delete_finished, _FINISHED_PER_CHECK)
-        self._idle_checks = 0 if has_tasks or self._running else self._idle_checks + 1
+        self._idle_checks = 0 if is_wanted or self._running else self._idle_checks + 1
         if self._idle_checks >= _IDLE_CHECKS:
             await self._end()
             # A task may have been enqueued meanwhile.

@@ -10,7 +10,6 @@ from starlette.responses import Response
 from starlette.routing import Match, Route
 
 from api import background
-from api.batches import runs as batch_runs
 from api.calls.types import CallFailed
 from api.errors import ApiError
 from api.http import openapi, responses
@@ -28,10 +27,8 @@ from api.http.middleware.request_context import RequestContext
 from api.http.removebg import routes as removebg
 from api.http.removebg.paths import REMOVE_PATH
 from api.http.routes import account, batches, health, images, jobs, stripe, tools, usage, webhooks
-from api.jobs import runs as job_runs
 from api.services import Services
 from api.settings import Settings
-from api.webhooks import runs as webhook_runs
 from billing.errors import BillingError
 from ml.catalogue import TOOLS
 from ml.errors import MlError
@@ -70,9 +67,7 @@ def create_api(
     app.state.settings = settings
     app.state.metrics = Metrics()
     app.state.job_streams = JobStreams(services)
-    job_runs.register(services)
-    batch_runs.register(services)
-    webhook_runs.register(services)
+    background.register_tasks(services)
     app.state.mcp = McpSessions(services, VERSION)
     for routes in (tools, images, jobs, batches, webhooks, account, usage, removebg, mcp, stripe, health):
         routes.add_to(app)
@@ -109,8 +104,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
             yield
             services.engine.begin_stop()
             await app.state.job_streams.close()
-            await services.running.settle_all(services.shutdown_seconds)
-            await services.engine.close()
+            await background.finish_work(services)
             await app.state.mcp.close()
     finally:
         await background.close(services)

@@ -1,27 +1,17 @@
-"""`bgeraser serve`: the server process, its startup message and graceful shutdown."""
+"""`bgeraser serve`: the server process and its startup message."""
 
-import math
 import os
 import shlex
-import socket
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from api.errors import ServiceUnavailable
-from api.settings import MissingSecret, Settings, WrongSettings
-from ml.device import NoCudaDevice
+from api.settings import Settings
+from web.cli import serving
 
-if TYPE_CHECKING:
-    from fastapi import FastAPI
-
-_CANNOT_START = (WrongSettings, MissingSecret, NoCudaDevice, ServiceUnavailable, ValueError)
 SAMPLE = Path(__file__).parents[1] / "static" / "samples" / "coffee.jpg"
-
-#: Time for responses and refunds after the running calls were stopped.
-_RESPONSE_GRACE_SECONDS = 10.0
 
 
 def serve(
@@ -32,7 +22,7 @@ def serve(
     check: Annotated[bool, typer.Option("--check", help="Only check the settings.")] = False,
 ) -> None:
     """Serve the REST API and the pages. Applies database migrations first."""
-    try:
+    with serving.refusals():
         settings = Settings.load()
         settings.refuse_unsafe_address(host)
         if check:
@@ -43,73 +33,13 @@ def serve(
         from web.app import create_app
 
         application = create_app(settings, host)
-    except _CANNOT_START as error:
-        typer.echo(f"bgeraser cannot start: {error}", err=True)
-        raise typer.Exit(1) from None
-    if not _run(application, settings, host, port):
-        raise typer.Exit(1)
-
-
-def _run(application: "FastAPI", settings: Settings, host: str, port: int) -> bool:
-    """Serve until the process is stopped. Returns False if it could not listen."""
-    import uvicorn
-
-    from api import background
-    from api.http import connection_limits, protocol
-
-    connections = _max_connections(settings)
-    limits = connection_limits.ConnectionLimits(
-        connections, settings.connections_per_address, settings.is_trusted_proxy
+    serving.run(
+        application, settings, host, port, lambda bound_port: _startup_message(host, bound_port, settings)
     )
 
-    class Server(uvicorn.Server):
-        """Prints the startup message once the socket listens, when the port is known."""
 
-        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-            await super().startup(sockets=sockets)
-            if self.started and self.servers:
-                _print_startup_message(host, self.servers[0].sockets[0].getsockname()[1], settings)
-
-        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-            # Before waiting for requests, so that calls which are queued for a worker are answered now.
-            background.begin_shutdown(application.state.services)
-            await super().shutdown(sockets=sockets)
-
-    config = uvicorn.Config(
-        application,
-        host=host,
-        port=port,
-        log_config=None,  # logging goes through structlog
-        access_log=False,
-        server_header=False,
-        http=protocol.limited(limits),
-        ws="none",
-        forwarded_allow_ips=settings.trusted_proxies,
-        backlog=connection_limits.backlog(connections),
-        timeout_keep_alive=30,
-        timeout_graceful_shutdown=math.ceil(settings.shutdown_seconds + _RESPONSE_GRACE_SECONDS),
-    )
-    server = Server(config)
-    server.run()
-    return server.started
-
-
-def _max_connections(settings: Settings) -> int:
-    from api.http import connection_limits
-
-    descriptors = connection_limits.raise_descriptor_limit()
-    affordable = connection_limits.affordable(descriptors)
-    if affordable < settings.connections:
-        typer.echo(
-            f"bgeraser warning: the limit of {descriptors} open files (ulimit -n) allows only {affordable}"
-            f" simultaneous connections instead of {settings.connections}.",
-            err=True,
-        )
-    return min(affordable, settings.connections)
-
-
-def _print_startup_message(host: str, port: int, settings: Settings) -> None:
-    """Print the server's address and, as long as there are no API keys, the commands of a first call."""
+def _startup_message(host: str, port: int, settings: Settings) -> str:
+    """The server's address and, as long as there are no API keys, the commands of a first call."""
     shown_host = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104  # compared, not bound
     address = settings.public_url or f"http://{shown_host}:{port}"
     lines = [f"bgeraser serves at {address}"]
@@ -130,7 +60,7 @@ def _print_startup_message(host: str, port: int, settings: Settings) -> None:
             f" -F image=@{shlex.quote(_relative(SAMPLE))}",
             "",
         ]
-    typer.echo("\n".join(lines), err=True)
+    return "\n".join(lines)
 
 
 def _shell_command() -> str:
