@@ -18,7 +18,7 @@ from api.batches import service as batches
 from api.calls import call_log, idempotency
 from api.db import leader
 from api.db.database import Database
-from api.editor import projects
+from api.editor import projects, shared_runs
 from api.errors import ServiceUnavailable
 from api.images.models import EXPIRED_KEPT, Image
 from api.jobs import service as jobs
@@ -112,6 +112,7 @@ async def delete_expired_rows(
         throttle.delete_full,
         former_accounts.delete_expired,
         projects.delete_expired,
+        shared_runs.delete_expired,
         jobs.delete_expired,
         deliveries.delete_expired,
         batches.delete_expired,

@@ -61,6 +61,25 @@ class Step(SQLModel, table=True):
     created_at: datetime = Field(sa_type=UtcDateTime)
 
 
+class SharedRun(SQLModel, table=True):
+    """A run as its process wrote it last; see `api.editor.shared_runs`."""
+
+    __tablename__ = "editor_run"
+
+    id: str = Field(primary_key=True)  # run_…
+    #: No foreign key: the project may be deleted while the run is stopped.
+    project_id: str = Field(index=True)
+    key: str
+    owner: str
+    tool: str
+    is_billed: bool
+    status: str
+    state: str = Field(sa_type=Text)  # JSON, as the browser gets it
+    is_stop_wanted: bool = Field(default=False)
+    watched_at: datetime | None = Field(default=None, sa_type=UtcDateTime)  # by browsers at other processes
+    written_at: datetime = Field(sa_type=UtcDateTime, index=True)
+
+
 class BrandColors(SQLModel, table=True):
     """The colours that an account keeps for backgrounds, shadows and outlines."""
 

@@ -4,8 +4,8 @@
 <prefix>/<image id>/artefacts/<name>   an artefact that a tool computed once for it
 <prefix>/probe/…                       written and deleted again to see whether the bucket can be used
 
-Credentials, region and endpoint are those of the usual `AWS_*` variables. Large images are uploaded in
-parts; the parts of a process that was killed meanwhile stay until a lifecycle rule of the bucket deletes them.
+Credentials, region and endpoint are those of the usual `AWS_*` variables. Large images are uploaded in parts;
+those of a process that was killed meanwhile stay until a lifecycle rule of the bucket deletes them.
 """
 
 import os

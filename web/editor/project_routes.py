@@ -9,7 +9,7 @@ from sqlmodel import Session
 from starlette.responses import Response
 
 from api.calls.unbilled_admission import Claimant, UnbilledKind
-from api.editor import projects, rendering, unbilled_images
+from api.editor import projects, rendering, shared_runs, unbilled_images
 from api.editor.models import Project, Step
 from api.editor.owners import ProjectOwner
 from api.editor.projects import NewStep
@@ -98,10 +98,12 @@ async def show_project(
     now = services.clock()
     # Before the steps: if it ends in between, its step is among them.
     run = editor.runs.active_of(project_id)
-    active = None if run is None else schemas.active_run(run)
+    own_state = None if run is None else run.state()
 
     def read_project(session: Session) -> dict[str, Any]:
         project = projects.find(session, owner, project_id, now)
+        state = own_state or shared_runs.active_of(session, project_id, now)
+        active = None if state is None else schemas.active_run(state)
         steps = projects.steps_of(session, project)
         stored = projects.stored_images(session, steps, now)
         return schemas.project(services, project, steps, stored, active)
@@ -114,9 +116,13 @@ async def delete_project(
 ) -> Response:
     """Delete a project and its images."""
     now = editor.services.clock()
-    image_ids = await editor.services.database.run(
-        lambda session: projects.delete_project(session, projects.find(session, owner, project_id, now))
-    )
+
+    def delete(session: Session) -> list[str]:
+        image_ids = projects.delete_project(session, projects.find(session, owner, project_id, now))
+        shared_runs.want_stop_of_project(session, project_id)
+        return image_ids
+
+    image_ids = await editor.services.database.run(delete)
     editor.runs.cancel_all(project_id)
     await unbilled_images.delete(editor.services, image_ids)
     return responses.success(request, {"id": project_id, "deleted": True})

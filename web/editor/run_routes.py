@@ -12,7 +12,16 @@ from fastapi import FastAPI, Request
 from starlette.responses import Response
 
 from api.calls.unbilled_admission import UnbilledKind
-from api.editor import guest_previews, overlays, pricing, projects, run_requests, run_service, selections
+from api.editor import (
+    guest_previews,
+    overlays,
+    pricing,
+    projects,
+    run_requests,
+    run_service,
+    selections,
+    shared_runs,
+)
 from api.editor.models import Project
 from api.editor.owners import ProjectOwner
 from api.editor.run_requests import RunRequest
@@ -50,13 +59,20 @@ async def start_run(
         raise InvalidParameter("Idempotency-Key", "Idempotency-Key must be a string of 1 to 64 characters.")
     services = editor.services
     project = await _find_project(editor, owner, project_id)
-    stored_step = await services.database.read(lambda session: projects.step_of_run(session, project, key))
+    stored_step, elsewhere = await services.database.read(
+        lambda session: (
+            projects.step_of_run(session, project, key),
+            shared_runs.of_key(session, project.id, key, services.clock()),
+        )
+    )
     run = editor.runs.of_key(project, key)
     if run is None and stored_step is not None:
         run = editor.runs.ended(owner, project, stored_step)
+    if run is None and elsewhere is not None:
+        return responses.success(request, elsewhere.as_data())
     if run is None:
         run = await _start(request, editor, owner, project, key)
-    return responses.success(request, schemas.run(run))
+    return responses.success(request, run.state().as_data())
 
 
 async def _start(
@@ -73,7 +89,13 @@ async def _start(
         if not owner.is_guest:
             for kind in _unbilled_kinds(run_request, is_billed=is_billed):
                 slots.enter_context(access.admit(request, owner, kind))
-        steps = await editor.services.database.read(lambda session: projects.count_steps(session, project))
+        now, own_ids = editor.services.clock(), editor.runs.ids_of(project)
+        steps = await editor.services.database.read(
+            lambda session: (
+                projects.count_steps(session, project)
+                + shared_runs.count_active(session, project.id, now, except_ids=own_ids)
+            )
+        )
         projects.require_room(steps)
         takes_preview = run_request.is_new_preview
         if takes_preview:
@@ -156,14 +178,14 @@ async def show_run(
     seen: int = -1,
 ) -> Response:
     """The run's progress, and its step once it is done. Waits for a version newer than `seen`."""
-    run = await _find_run(editor, owner, project_id, run_id)
-    with run.watched():
-        await dependencies.while_connected(request, run.changed_since(seen, _LONG_POLL_SECONDS))
-    data = schemas.run(run)
-    if run.step_id is not None:
-        _, step = await find_step(editor, owner, project_id, run.step_id)
+    project = await _find_project(editor, owner, project_id)
+    following = editor.runs.follow(owner, project, run_id, seen, _LONG_POLL_SECONDS)
+    state = await dependencies.while_connected(request, following)
+    data = state.as_data()
+    if state.step_id is not None:
+        _, step = await find_step(editor, owner, project_id, state.step_id)
         data["step"] = schemas.step(editor.services, step)
-    if run.has_ended:
+    if state.has_ended:
         data["creditsAvailable"] = await schemas.credits_available(editor.services, owner)
     return responses.success(request, data)
 
@@ -172,9 +194,9 @@ async def cancel_run(
     project_id: str, run_id: str, request: Request, owner: Writer, editor: EditorServicesDependency
 ) -> Response:
     """Cancel a run: a queued one at once, a running one at its next checkpoint. It is not charged."""
-    run = await _find_run(editor, owner, project_id, run_id)
-    run.cancel()
-    return responses.success(request, schemas.run(run))
+    project = await _find_project(editor, owner, project_id)
+    state = await editor.runs.cancel(owner, project, run_id)
+    return responses.success(request, state.as_data())
 
 
 async def select_overlay(
@@ -213,10 +235,6 @@ async def _find_project(editor: EditorServices, owner: ProjectOwner, project_id:
     """Raises `NotFound`."""
     now = editor.services.clock()
     return await editor.services.database.read(lambda session: projects.find(session, owner, project_id, now))
-
-
-async def _find_run(editor: EditorServices, owner: ProjectOwner, project_id: str, run_id: str) -> Run:
-    return editor.runs.find(owner, await _find_project(editor, owner, project_id), run_id)
 
 
 async def _read_run_request(

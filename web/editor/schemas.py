@@ -10,7 +10,7 @@ from api.editor import batch_uploads, guest_previews, rendering
 from api.editor.layers import BACKGROUND_ID, Layers, layers_of
 from api.editor.models import Project, Step
 from api.editor.owners import ProjectOwner
-from api.editor.runs import Run
+from api.editor.run_states import RunState
 from api.images import service as images
 from api.images.previews import OFFERED_WIDTH
 from api.services import Services
@@ -137,25 +137,9 @@ def _short(params: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def run(run_: Run) -> dict[str, Any]:
-    return {
-        "id": run_.id,
-        "status": run_.status.value,
-        "stage": run_.stage,
-        "fraction": round(run_.fraction, 3),
-        "queuePosition": run_.queue_position,
-        "expectedSeconds": run_.expected_seconds,
-        "elapsedSeconds": round(run_.elapsed_seconds, 2),
-        "version": run_.version,
-        "stepId": run_.step_id,
-        "error": run_.error,
-        "creditsCharged": run_.credits_charged,
-    }
-
-
-def active_run(run_: Run) -> dict[str, Any]:
+def active_run(state: RunState) -> dict[str, Any]:
     """A run that has not ended, for a page that has not started it."""
-    return {**run(run_), "tool": run_.tool}
+    return {**state.as_data(), "tool": state.tool}
 
 
 def limits(services: Services) -> dict[str, int]:
