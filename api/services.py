@@ -15,6 +15,7 @@ from api.db.database import Database
 from api.durable.engine import Engine, EnginePolicy
 from api.images.signing import Signer
 from api.images.storage import Storage
+from api.metrics import Metrics
 from api.payments.stripe_client import StripeAccess
 from api.payments.trials import Trials
 from api.readiness import Readiness
@@ -48,7 +49,8 @@ class Services:
     engine_policy: EnginePolicy = EnginePolicy.WHILE_NEEDED
     engine: Engine = field(init=False)
     running: RunningWork = field(default_factory=RunningWork)
-    call_log: CallLog = field(default_factory=CallLog)
+    metrics: Metrics = field(default_factory=Metrics)
+    call_log: CallLog = field(init=False)
     unbilled: UnbilledAdmission = field(default_factory=UnbilledAdmission)
     readiness: Readiness = field(default_factory=Readiness)
     remote_files: RemoteFiles = field(default_factory=lambda: RemoteFiles(PinnedRequests()))
@@ -59,6 +61,8 @@ class Services:
     def __post_init__(self) -> None:
         engine = Engine(self.database, self.lease_owner, self.clock, self.engine_policy)
         object.__setattr__(self, "engine", engine)
+        object.__setattr__(self, "call_log", CallLog(self.metrics))
+        self.database.observe = self.metrics.observe_transaction
 
     @property
     def guests_storage_bytes(self) -> int:

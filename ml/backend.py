@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from ml.params import Params
+from ml.statistics import Snapshot
 
 
 class Priority(StrEnum):
@@ -77,6 +78,8 @@ class ToolAnswer:
     fields: Mapping[str, Any] = field(default_factory=dict)  # fields that the tool adds to the answer
     warnings: tuple[str, ...] = ()
     processing_seconds: float = 0.0  # time in the worker
+    decode_seconds: float = 0.0  # of these, for reading the image
+    encode_seconds: float = 0.0  # and for writing the result
     queue_seconds: float = 0.0  # time in the queue before that
     #: How later calls read the picture as their mask: `luminance` or `alpha`; None if it is not a mask.
     mask_mode: str | None = None
@@ -183,3 +186,6 @@ class Backend(Protocol):
         """
 
     def state(self) -> BackendState: ...
+
+    def statistics(self) -> Snapshot:
+        """What was counted since the start."""

@@ -21,6 +21,7 @@ from api.calls.models import CallRecord
 from api.calls.types import CallRequest
 from api.db.database import Database
 from api.errors import status_and_code
+from api.metrics import Metrics
 
 WRITE_EVERY_SECONDS = 1.0
 KEPT = timedelta(days=400)
@@ -41,13 +42,15 @@ class Usage:
 
 
 class CallLog:
-    """This process's rows that are not written yet. For one event loop."""
+    """This process's rows that are not written yet. For one event loop. `metrics` count every call."""
 
-    def __init__(self) -> None:
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
         self._queue: deque[dict[str, object]] = deque(maxlen=_QUEUE_MAX)
 
     def enqueue(self, record: CallRecord) -> None:
         """Write the row with the next batch."""
+        self._metrics.count_call(record.tool, record.status_code)
         self._queue.append(record.model_dump())
 
     async def write(self, database: Database) -> None:

@@ -137,7 +137,10 @@ async def _work_and_charge(
         outbox.credit_spent(session, account, request.request_id, services.clock(), engine=services.engine)
         return CompletedCall(data, body, image.id, picture, data["creditsRemaining"])
 
-    return await services.database.run(settle)
+    completed = await services.database.run(settle)
+    services.metrics.count_call(request.tool.name, 200)
+    services.metrics.count_credits(request.priority.value, CREDITS_PER_CALL)
+    return completed
 
 
 async def _work(

@@ -11,7 +11,7 @@ threads write, one transaction per work function, and the database groups their 
 import asyncio
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
@@ -52,6 +52,8 @@ class Database:
         self._path = connections.sqlite_path(address)
         self._file_identity: tuple[int, int] | None = None
         self._outage_log = OutageLog("database")
+        #: Gets "read" or "write", and the seconds that one took, waiting included.
+        self.observe: Callable[[str, float], None] = lambda _kind, _seconds: None
         self.is_sqlite = self._path is not None
         threads = 1 if self.is_sqlite else postgres_threads
         self.engine = connections.open_engine(
@@ -73,7 +75,11 @@ class Database:
 
         Cancelling the caller drops work that has not begun. Work that has begun is committed nevertheless.
         """
-        return await asyncio.wrap_future(self.submit(work))
+        began = time.perf_counter()
+        try:
+            return await asyncio.wrap_future(self.submit(work))
+        finally:
+            self.observe("write", time.perf_counter() - began)
 
     def submit(self, work: Work[T]) -> Future[T]:
         """As `run`, for threads: `database.submit(work).result()`."""
@@ -85,7 +91,11 @@ class Database:
             reading = asyncio.get_running_loop().run_in_executor(self._readers, self._read, work)
         except RuntimeError as error:  # Raised by an executor that was shut down.
             raise ServiceUnavailable("The server is shutting down.") from error
-        return await reading
+        began = time.perf_counter()
+        try:
+            return await reading
+        finally:
+            self.observe("read", time.perf_counter() - began)
 
     @contextmanager
     def transaction(self) -> Iterator[Session]:

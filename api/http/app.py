@@ -18,7 +18,6 @@ from api.http.job_streams import JobStreams
 from api.http.mcp import routes as mcp
 from api.http.mcp.paths import MCP_PATH
 from api.http.mcp.sessions import McpSessions
-from api.http.metrics import Metrics
 from api.http.middleware.body_gate import BodyGate
 from api.http.middleware.body_limits import MEBIBYTE, UPLOAD_LIMIT_BYTES, BodyLimits
 from api.http.middleware.error_limit import ErrorLimit
@@ -65,7 +64,6 @@ def create_api(
     )
     app.state.services = services
     app.state.settings = settings
-    app.state.metrics = Metrics()
     app.state.job_streams = JobStreams(services)
     background.register_tasks(services)
     app.state.mcp = McpSessions(services, VERSION)
@@ -91,7 +89,7 @@ def create_api(
     app.add_middleware(ErrorLimit, clock=services.clock, cookies=session_cookies)
     has_tls = services.public_url is not None and services.public_url.startswith("https://")
     cors = Cors(settings.cors_allowed_origins)
-    app.add_middleware(RequestContext, metrics=app.state.metrics, has_tls=has_tls, cors=cors)
+    app.add_middleware(RequestContext, metrics=services.metrics, has_tls=has_tls, cors=cors)
     return app
 
 

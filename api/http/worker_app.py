@@ -11,7 +11,6 @@ from api import background
 from api.errors import ApiError
 from api.http import responses
 from api.http.cors import Cors
-from api.http.metrics import Metrics
 from api.http.middleware.request_context import RequestContext
 from api.http.routes import health
 from api.services import Services
@@ -23,12 +22,11 @@ def create_worker(services: Services, settings: Settings) -> FastAPI:
     app = FastAPI(title="bgeraser worker", openapi_url=None, lifespan=_lifespan, redirect_slashes=False)
     app.state.services = services
     app.state.settings = settings
-    app.state.metrics = Metrics()
     background.register_tasks(services)
     health.add_to(app)
     for kind in (ApiError, HTTPException):
         app.add_exception_handler(kind, _answer_error)
-    app.add_middleware(RequestContext, metrics=app.state.metrics, has_tls=False, cors=Cors(frozenset()))
+    app.add_middleware(RequestContext, metrics=services.metrics, has_tls=False, cors=Cors(frozenset()))
     return app
 
 

@@ -12,9 +12,11 @@ from ml.runtime.dispatcher import Dispatcher, Submission, shutting_down
 from ml.runtime.messages import StartCall
 from ml.runtime.process import WorkerProcess
 from ml.runtime.wire import WireBroken
+from ml.statistics import WorkerEnd
 
 log = logging.getLogger(__name__)
 
+_END_BY_PROBLEM = {errors.OutOfMemory: WorkerEnd.MEMORY, errors.TimedOut: WorkerEnd.TIMEOUT}
 FORMATS = ("png", "jpg", "webp", "avif", "zip", "raw")
 
 
@@ -124,6 +126,9 @@ class CallMonitor:
 
     def _kill(self, problem: Exception) -> bool:
         log.warning("Worker %d killed: %s", self._child.pid, problem)
+        if self._dispatcher.stop_at is None:
+            end = _END_BY_PROBLEM.get(type(problem), WorkerEnd.CANCELLED)
+            self._dispatcher.statistics.worker_ended(end)
         self._child.kill()
         self._dispatcher.fail(self._submission, problem)
         return False
@@ -131,6 +136,7 @@ class CallMonitor:
     def _lose(self, error: WireBroken) -> bool:
         submission = self._submission
         how = self._child.kill()
+        self._dispatcher.statistics.worker_ended(WorkerEnd.LOST)
         log.error("Worker %d lost during %s (%s): %s", self._child.pid, submission.call.tool, how, error)
         if self._began or submission.was_lost_before:
             self._dispatcher.fail(

@@ -12,6 +12,7 @@ from ml.backend import Progress, ToolAnswer, ToolCall
 from ml.errors import Cancelled, Overloaded, TimedOut, TooSlow
 from ml.runtime import duration_model
 from ml.runtime.queue import QueuedCall, QueueFull, WeightedQueue
+from ml.statistics import Statistics
 
 log = logging.getLogger(__name__)
 
@@ -113,6 +114,7 @@ class Dispatcher:
         wake: Callable[[], None],
         full_speed_calls: int = 1,
     ) -> None:
+        self.statistics = Statistics()
         self._max_wait_seconds = max_wait_seconds
         self._long_seconds = long_seconds
         self._wake = wake
@@ -315,6 +317,7 @@ class Dispatcher:
             self._queue.finish(submission)
             is_wanted = not submission.cancel_requested
             self._devices[submission.call.tool] = answer.device
+        self._count(submission, answer)
         if submission.work is not None:
             self.record(submission.call, submission.work, answer.processing_seconds, is_cold=is_cold)
         if is_wanted:
@@ -336,6 +339,14 @@ class Dispatcher:
             submission.answer.set_exception(_stop_reason(submission, error))
         # A waiting long call may be able to start now.
         self._wake()
+
+    def _count(self, submission: Submission, answer: ToolAnswer) -> None:
+        tool = submission.call.tool
+        run_seconds = answer.processing_seconds - answer.decode_seconds - answer.encode_seconds
+        self.statistics.waited(submission.call.priority.value, answer.queue_seconds)
+        self.statistics.took(tool, "decode", answer.decode_seconds)
+        self.statistics.took(tool, "run", max(0.0, run_seconds))
+        self.statistics.took(tool, "encode", answer.encode_seconds)
 
     def _report_positions(self) -> None:
         """Report queue positions. The lock must be held, so that none is reported after the call started."""

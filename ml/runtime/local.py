@@ -36,6 +36,7 @@ from ml.runtime.call_monitor import SlotLimits
 from ml.runtime.dispatcher import Dispatcher, Submission
 from ml.runtime.messages import WorkerConfig
 from ml.runtime.slot import WorkerSlot
+from ml.statistics import Snapshot
 from ml.tool import Tool
 
 log = logging.getLogger(__name__)
@@ -204,6 +205,10 @@ class LocalBackend:
             device=self._device,
             engines=self._engine_states(),
         )
+
+    def statistics(self) -> Snapshot:
+        memory = {str(number): slot.memory_bytes for number, slot in enumerate(self._slots)}
+        return self._dispatcher.statistics.snapshot(memory)
 
     def _wake_all(self) -> None:
         for slot in self._slots:

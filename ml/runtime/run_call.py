@@ -46,12 +46,15 @@ def perform(call: ToolCall, engines: Any, on_step: OnStep) -> ToolAnswer:
         on_step("reading the image", 0.0)
         planning.plan(call)
         decoded = _source(call)
+        decode_seconds = time.perf_counter() - began
         source, params = _reduced(decoded, call)
         outcome = tool.run(source, params, _Context(call.files, engines, on_step))
         on_step("writing the image", _RUN)
+        encoding_began = time.perf_counter()
         pixels = outcome.pixels
         has_alpha = pixels.ndim == 3 and pixels.shape[2] == 4
         content, format, as_format = _encode(pixels, source, call)
+    ended = time.perf_counter()
     warnings = [*source.warnings, *outcome.warnings]
     if call.params.keep_metadata and not source.exif:
         warnings.append("The image has no metadata that keep_metadata could keep.")
@@ -68,7 +71,9 @@ def perform(call: ToolCall, engines: Any, on_step: OnStep) -> ToolAnswer:
         source_height=decoded.height,
         fields={**outcome.fields, **_delivery_fields(decoded, source, call)},
         warnings=tuple(warnings),
-        processing_seconds=time.perf_counter() - began,
+        processing_seconds=ended - began,
+        decode_seconds=decode_seconds,
+        encode_seconds=ended - encoding_began,
         mask_mode=_mask_mode(outcome, as_format),
         precision=None if outcome.model is None else engines.precision(outcome.model),
         artefacts=outcome.artefacts,

@@ -17,6 +17,7 @@ from ml.runtime.messages import WorkerConfig
 from ml.runtime.process import WorkerProcess
 from ml.runtime.wakeup import Wakeup
 from ml.runtime.wire import WireBroken
+from ml.statistics import WorkerEnd
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +54,12 @@ class WorkerSlot:
         """Whether its worker has warmed up and is running."""
         child = self._child
         return child is not None and child.is_up
+
+    @property
+    def memory_bytes(self) -> int:
+        """Resident memory of its worker; 0 while there is none."""
+        child = self._child
+        return 0 if child is None or not child.is_up else child.rss_bytes()
 
     @property
     def is_failing(self) -> bool:
@@ -121,6 +128,8 @@ class WorkerSlot:
                 log.exception("Worker %d died while starting (%s)", child.pid, child.kill())
                 break
             return True
+        if self._dispatcher.stop_at is None:
+            self._dispatcher.statistics.worker_ended(WorkerEnd.START)
         self._failures += 1
         return False
 
@@ -136,6 +145,7 @@ class WorkerSlot:
             has_gone = submission is None and self._sleep(60.0, child)
         if has_gone:
             log.error("Worker %d ended while idle (%s)", child.pid, child.kill())
+            self._dispatcher.statistics.worker_ended(WorkerEnd.LOST)
             self._failures += 1
             return False
         if submission is None:
@@ -148,7 +158,12 @@ class WorkerSlot:
             self._dispatcher.fail(submission, WorkerLost("The worker's supervisor failed."))
             raise
         self._failures = 0
-        return survives and not self._is_worn(child)
+        if not survives:
+            return False
+        is_worn = self._is_worn(child)
+        if is_worn:
+            self._dispatcher.statistics.worker_ended(WorkerEnd.WORN)
+        return not is_worn
 
     def _is_worn(self, child: WorkerProcess) -> bool:
         limits = self._limits

@@ -16,7 +16,7 @@ from api import response_bodies
 from api.errors import NotFound, ServiceUnavailable
 from api.http import request_line, responses, streams
 from api.http.cors import Cors
-from api.http.metrics import Metrics
+from api.metrics import Metrics
 from billing.identifiers import new_id
 
 log = structlog.get_logger("api.requests")

@@ -84,7 +84,8 @@ async def metrics(request: Request, services: ServicesOf) -> Response:
     if not hmac.compare_digest(given.encode(), expected.encode()):
         raise InvalidApiKey("Metrics need the metrics token: Authorization: Bearer …")
     state = await asyncio.to_thread(services.backend.state)
-    rendered = request.app.state.metrics.render(state)
+    statistics = await asyncio.to_thread(services.backend.statistics)
+    rendered = services.metrics.render(state, statistics)
     return Response(rendered, media_type="text/plain; version=0.0.4; charset=utf-8")
 
 

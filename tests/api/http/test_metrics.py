@@ -1,6 +1,10 @@
-"""`/metrics` needs its token."""
+"""`/metrics` needs its token; the dashboard and the alerts that are shipped use what it has."""
 
+import json
+import re
 from pathlib import Path
+
+import pytest
 
 from pydantic import SecretStr
 
@@ -44,3 +48,54 @@ def test_unknown_paths_create_no_new_series(tmp_path: Path) -> None:
         text = api.request("GET", "/metrics", headers={"Authorization": "Bearer figures"}).text
     assert 'route="none",status="404"} 50.0' in text
     assert "nothing" not in text
+
+
+@pytest.fixture(scope="module")
+def figures(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The metrics after a call that succeeded and one that was refused."""
+    with local_api(tmp_path_factory.mktemp("metrics"), has_workers=True, metrics_token=SecretStr("figures")) as api:
+        headers = {"X-Api-Key": api.new_key("a@example.com")}
+        for width in ("5", "-5"):
+            api.request(
+                "POST", "/api/tools/crop", headers=headers, files={"image": small_picture()}, data={"width": width}
+            )
+        return api.request("GET", "/metrics", headers={"Authorization": "Bearer figures"}).text
+
+
+def value(figures: str, series: str) -> float:
+    (line,) = [line for line in figures.splitlines() if line.startswith(f"{series} ")]
+    return float(line.rpartition(" ")[2])
+
+
+def test_calls_credits_and_times_are_counted(figures: str) -> None:
+    assert value(figures, 'bgeraser_calls_total{status="200",tool="crop"}') == 1
+    assert value(figures, 'bgeraser_calls_total{status="422",tool="crop"}') == 1
+    assert value(figures, 'bgeraser_credits_charged_total{plan="free"}') == 1
+    assert value(figures, 'bgeraser_call_wait_seconds_count{priority="free"}') == 1
+    stages = [
+        value(figures, f'bgeraser_call_stage_seconds_sum{{stage="{stage}",tool="crop"}}')
+        for stage in ("decode", "run", "encode")
+    ]
+    assert all(seconds > 0 for seconds in stages)
+    assert value(figures, 'bgeraser_database_seconds_count{kind="write"}') >= 2
+    assert value(figures, 'bgeraser_worker_memory_bytes{worker="0"}') > 1e7
+
+
+def test_buckets_are_cumulative_and_end_with_the_count(figures: str) -> None:
+    series = re.findall(r'bgeraser_call_wait_seconds_bucket{le="(.*?)",priority="free"} (.*)', figures)
+    counts = [float(count) for _, count in series]
+    assert series[-1][0] == "+Inf"
+    assert counts == sorted(counts)
+    assert counts[-1] == 1
+
+
+@pytest.mark.parametrize("file", ["grafana/bgeraser.json", "prometheus/alerts.yml"])
+def test_the_dashboard_and_the_alerts_use_existing_metrics(figures: str, file: str) -> None:
+    text = (Path(__file__).parents[3] / "deploy" / file).read_text()
+    if file.endswith(".json"):
+        json.loads(text)
+    used = set(re.findall(r"bgeraser_[a-z_]+", text))
+    defined = set(re.findall(r"^# TYPE (bgeraser_[a-z_]+) ", figures, re.MULTILINE))
+    served = defined | {f"{name}_{part}" for name in defined for part in ("bucket", "sum", "count")}
+    assert used
+    assert used - served == set()
