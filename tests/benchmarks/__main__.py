@@ -47,6 +47,8 @@ def main() -> int:
         parser.error(f"unknown: {', '.join(sorted(unknown))}; there are: {', '.join(BENCHMARKS)}")
     if chosen.page and chosen.quick:
         parser.error("--page needs full runs")
+    # As users start servers: the second start finds its modules compiled.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     # For the engines in this process and in all that it starts. They read it when they are imported.
     os.environ.update(device.limit_environment(machine.cpu_limit()))
     report = Report(machine.describe(), quick=chosen.quick)
