@@ -35,7 +35,10 @@ class Metrics:
             registry=registry,
         )
         self._credits = Counter(
-            "bgeraser_credits_charged", "Credits charged, on paid and free plans.", ("plan",), registry=registry
+            "bgeraser_credits_charged",
+            "Credits charged, on paid and free plans.",
+            ("plan",),
+            registry=registry,
         )
         self._database = Histogram(
             "bgeraser_database_seconds",

@@ -21,7 +21,7 @@ class RunState:
     """A run at one moment. `version` grows with every change.
 
     `expected_seconds`: how long the work is expected to take once it runs; None if that is unknown.
-    `elapsed_seconds`: since it left the queue. `error`: the `error` object of the API's bodies, and the status.
+    `elapsed_seconds`: since it left the queue. `error`: that of the API's bodies, with the status.
     """
 
     id: str

@@ -19,7 +19,7 @@ from api.db.database import Database
 from api.db.migrations import upgrade
 from api.db.models import EngineProcess, EngineSchema, PeriodicWork
 from api.db.transfer import TransferRefused, copy_database
-from api.editor.models import BrandColors
+from api.editor.models import BrandColors, SharedRun
 from billing.ledger import ledger
 from billing.ledger.audit import audit
 from tests.support.auth_rows import sign_up
@@ -57,6 +57,19 @@ def live_a_little(url: str, accounts: int = 12) -> str:
             sign_up(session, account.id, NOON)
             edit(session, account.id, NOON)
             session.add(BrandColors(account_id=account.id, colors="#1f3a5f"))
+            session.add(
+                SharedRun(
+                    id=f"run_{number}",
+                    project_id="prj_1",
+                    key="a",
+                    owner=account.id,
+                    tool="crop",
+                    is_billed=True,
+                    status="queued",
+                    state="{}",
+                    written_at=NOON,
+                )
+            )
             pay(session, account.id, NOON)
             make_job(session, account.id, NOON)
             make_delivery(session, account.id, NOON)

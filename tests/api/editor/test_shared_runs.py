@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlmodel import select
 
 from api.editor import runs, shared_runs
 from api.editor.models import SharedRun
@@ -28,7 +29,7 @@ def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalApi]:
 
 def rows(api: LocalApi) -> list[SharedRun]:
     with api.services.database.transaction() as session:
-        return list(session.query(SharedRun))
+        return list(session.exec(select(SharedRun)))
 
 
 async def follow(registry: Runs, run: Run, seen: int = -1, owner: ProjectOwner = OWNER) -> RunState:

@@ -5,11 +5,10 @@ import re
 from pathlib import Path
 
 import pytest
-
 from pydantic import SecretStr
 
 from tests.support.apps import local_api
-from tests.support.calling import code_of
+from tests.support.calling import code_of, small_picture
 
 
 def test_metrics_are_404_when_no_token_is_configured(tmp_path: Path) -> None:
@@ -53,11 +52,17 @@ def test_unknown_paths_create_no_new_series(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def figures(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The metrics after a call that succeeded and one that was refused."""
-    with local_api(tmp_path_factory.mktemp("metrics"), has_workers=True, metrics_token=SecretStr("figures")) as api:
+    with local_api(
+        tmp_path_factory.mktemp("metrics"), has_workers=True, metrics_token=SecretStr("figures")
+    ) as api:
         headers = {"X-Api-Key": api.new_key("a@example.com")}
         for width in ("5", "-5"):
             api.request(
-                "POST", "/api/tools/crop", headers=headers, files={"image": small_picture()}, data={"width": width}
+                "POST",
+                "/api/tools/crop",
+                headers=headers,
+                files={"image": small_picture()},
+                data={"width": width},
             )
         return api.request("GET", "/metrics", headers={"Authorization": "Bearer figures"}).text
 
