@@ -114,7 +114,7 @@ class _BackendMetrics(Collector):
 
 
 def _histogram(
-    name: str, documentation: str, labels: tuple[str, ...], durations: Mapping[tuple[str, ...], Durations]
+    name: str, documentation: str, labels: tuple[str, ...], durations: Mapping[Any, Durations]
 ) -> HistogramMetricFamily:
     family = HistogramMetricFamily(name, documentation, labels=labels)
     for values, each in durations.items():

@@ -16,7 +16,10 @@ from ml.statistics import WorkerEnd
 
 log = logging.getLogger(__name__)
 
-_END_BY_PROBLEM = {errors.OutOfMemory: WorkerEnd.MEMORY, errors.TimedOut: WorkerEnd.TIMEOUT}
+_END_BY_PROBLEM: dict[type[Exception], WorkerEnd] = {
+    errors.OutOfMemory: WorkerEnd.MEMORY,
+    errors.TimedOut: WorkerEnd.TIMEOUT,
+}
 FORMATS = ("png", "jpg", "webp", "avif", "zip", "raw")
 
 

@@ -9,7 +9,8 @@ import pytest
 from api.editor import runs
 from api.editor.models import Project, Step
 from api.editor.owners import ProjectOwner
-from api.editor.runs import Done, Run, Runs, RunStatus
+from api.editor.run_states import RunStatus
+from api.editor.runs import Done, Run, Runs
 from api.errors import RateLimited
 from ml.errors import Cancelled
 from tests.support.apps import LocalApi, local_api

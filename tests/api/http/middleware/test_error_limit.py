@@ -11,9 +11,9 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from api.http.cors import Cors
-from api.http.metrics import Metrics
 from api.http.middleware.error_limit import ERRORS_A_MINUTE, ErrorLimit
 from api.http.middleware.request_context import RequestContext
+from api.metrics import Metrics
 from tests.support.waiting import run_ready_tasks
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
