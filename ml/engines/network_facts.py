@@ -142,26 +142,26 @@ UPSCALING_FACTS: dict[str, UpscalerFacts] = {
     for facts in (
         UpscalerFacts(
             "span-x2",
-            TilingFacts(2, side=256, overlap=32, blend=8),
+            TilingFacts(2, side=384, overlap=32, blend=8),
             seconds_per_megapixel=1.8,
-            memory_bytes=340_000_000,  # with the steadier network's
+            memory_bytes=480_000_000,  # with the steadier network's
             files=("span-x2-ch52.param", "span-x2-ch52.bin"),
             steadier="span-x4",
             squeezes_text=True,
         ),
         UpscalerFacts(
             "span-x4",
-            TilingFacts(4, side=256, overlap=32, blend=8),
+            TilingFacts(4, side=384, overlap=32, blend=8),
             seconds_per_megapixel=2.1,
-            memory_bytes=180_000_000,
+            memory_bytes=370_000_000,
             files=("span-x4-ch52.param", "span-x4-ch52.bin"),
             squeezes_text=True,
         ),
         UpscalerFacts(
             "realesrgan-x4plus",
-            TilingFacts(4, side=192, overlap=32, blend=16),
+            TilingFacts(4, side=256, overlap=32, blend=16),
             seconds_per_megapixel=45,
-            memory_bytes=600_000_000,
+            memory_bytes=790_000_000,
             files=("realesrgan-x4plus.param", "realesrgan-x4plus.bin"),
             steadier="span-x4",
             shifts_colours=True,  # by 3 levels in photos, 6 to 9 in text

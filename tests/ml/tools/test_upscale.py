@@ -315,7 +315,7 @@ def test_transparency_is_upscaled_without_a_dark_fringe(params: dict[str, Any]) 
 
 def test_progress_increases_by_tiles_from_0_to_1() -> None:
     run = Run()
-    enlarge(_cutout("astronaut")[1][:150, :150], run, scale=8, mode="fast")
+    enlarge(_cutout("astronaut")[1][:300, :300], run, scale=8, mode="fast")
     assert run.steps == sorted(run.steps)
     assert len(set(run.steps)) > 20
     assert run.steps[0] == 0
