@@ -2,7 +2,8 @@
 
 ncnn gets tiles of 256 without overlap, since a whole picture of a megapixel takes it 5 GB; ours is the whole
 engine, with overlaps and blending. Both use two threads. The first call includes compiling for the picture's
-shape. Both results must be nearly the same picture.
+shape. Both results must be nearly the same picture. The floor is the network alone in the engine's
+arithmetic, for as many pixels as the picture has: without overlaps, blending and checks.
 """
 
 import statistics
@@ -14,6 +15,7 @@ from PIL import Image
 
 from ml.engines.cache import EngineCache
 from ml.engines.network_facts import UPSCALING_FACTS
+from ml.imaging import tiling
 from ml.pixels import Pixels
 from tests.benchmarks import load
 from tests.benchmarks.report import DIRECTORY, Report
@@ -49,10 +51,15 @@ def main(report: Report) -> None:
         section.note(f"{title}: in {precision}; both results differ by {difference:.2f} levels on average.")
         if difference > SAME_LEVELS:
             raise RuntimeError(f"{title}: ours and ncnn's result are not the same picture")
-        works = {"ours": partial(load.timed, ours), "peer": partial(load.timed, theirs)}
+        least, share = _least(engines, checkpoint, picture)
+        works = {
+            "ours": partial(load.timed, ours),
+            "peer": partial(load.timed, theirs),
+            "floor": partial(load.timed, least),
+        }
         seconds = load.in_turns(works, report.times(times))
-        mine, peer = (statistics.median(seconds[name]) for name in ("ours", "peer"))
-        section.add(title, "s", mine, peer=peer)
+        mine, peer, floor = (statistics.median(seconds[name]) for name in ("ours", "peer", "floor"))
+        section.add(title, "s", mine, peer=peer, floor=floor * share)
         section.add(f"{title}, first call", "s", first)
 
 
@@ -66,6 +73,24 @@ def _ours(engines: EngineCache, checkpoint: str, picture: Pixels) -> Callable[[]
         return result
 
     return work
+
+
+def _least(engines: EngineCache, checkpoint: str, picture: Pixels) -> tuple[Callable[[], None], float]:
+    """The network on every tile of the picture, and the picture's share of all their pixels."""
+    engine = engines.upscaler(checkpoint)
+    factor = engine.facts.tiling.factor
+    grid = engine.grid(picture.shape, (picture.shape[0] * factor, picture.shape[1] * factor, 3))
+    tiles = [
+        np.divide(tiling.cut_tile(picture, grid, index), 255, dtype=np.float32) for index in range(grid.count)
+    ]
+    height, width = grid.tile_shape
+
+    def work() -> None:
+        network = engine._network(grid, engine.precision)
+        for _ in network.enlarge(tiles, lambda: None):
+            pass
+
+    return work, picture.shape[0] * picture.shape[1] / (grid.count * height * width)
 
 
 def _theirs(checkpoint: str, picture: Pixels) -> Callable[[], Pixels]:
