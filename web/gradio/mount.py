@@ -1,6 +1,5 @@
 """Mounts the Gradio pages, the editor at /app and the dashboard at /app/dashboard, behind the guard."""
 
-import os
 import warnings
 from pathlib import Path
 from types import ModuleType
@@ -11,22 +10,18 @@ from starlette.routing import Mount
 
 from web.gradio import client_modules, events, server_rendering, theme
 from web.gradio.guard import MOUNT_PATH, Guard, files_of
+from web.gradio.loading import import_gradio
 from web.gradio.sessions import Pages
 
 _QUEUE_POLL_SECONDS = 0.03
 _PROGRESS_POLL_SECONDS = 1.0
 _UPLOAD_MAX_BYTES = 1024  # the guard passes no uploads at all; this is a second line of defence
-#: By default Gradio keeps the last 10,000 events and builds a table of them after each one.
-_NO_STATISTICS = {"GRADIO_ANALYTICS_MAX_EVENTS": "1", "GRADIO_ANALYTICS_CACHE_FREQUENCY": str(2**62)}
 
 
 def mount(app: FastAPI) -> None:
     """Mount both pages on `app`."""
-    # Gradio reads these when it is imported. They disable its telemetry and its statistics.
-    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
-    os.environ.update(_NO_STATISTICS)
-    # Imported here, because it takes seconds and only the server needs it.
-    import gradio as gr
+    # Here, because it takes seconds and only the server needs it.
+    gr = import_gradio()
     from gradio.route_utils import BUILD_PATH_LIB, STATIC_PATH_LIB
 
     from web.dashboard import page as dashboard
