@@ -105,6 +105,12 @@ def is_running(row: Replay, hold: Hold | None, now: datetime) -> bool:
     )
 
 
+def is_key_running(session: Session, account_id: str, idempotency_key: str, now: datetime) -> bool:
+    """Whether a call with this key is being made, in whichever process."""
+    found = find(session, account_id, RetryKind.KEYED + idempotency_key)
+    return found is not None and is_running(*found, now)
+
+
 def answer_of(row: Replay) -> Answer:
     """The answer of a row that is done."""
     assert row.status_code is not None

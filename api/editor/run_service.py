@@ -9,10 +9,10 @@ from typing import Any
 from sqlmodel import Session
 
 from api import response_bodies
+from api.calls import idempotency, unbilled
 from api.calls import service as calls
-from api.calls import unbilled
 from api.calls.in_flight import CallWaiter
-from api.calls.types import CallFailed, CallRequest
+from api.calls.types import CallFailed, CallRequest, CallResult
 from api.editor import (
     cropping,
     guest_previews,
@@ -32,7 +32,7 @@ from api.editor.owners import ProjectOwner
 from api.editor.projects import NewStep
 from api.editor.run_requests import RunRequest
 from api.editor.runs import Done, Run, RunFailed
-from api.errors import NotFound
+from api.errors import IdempotencyInProgress, NotFound
 from api.images import service as images
 from api.services import Services
 from billing.identifiers import new_id
@@ -47,6 +47,7 @@ _CUTOUT_PARAMS = ("model", "roi")
 #: Longer parameters (a brush's strokes) and answer fields (run lengths) are not stored with the step: every
 #: request for the project would parse them, and they do not count towards a storage quota.
 KEPT_CHARACTERS = 4 * 1024
+_ELSEWHERE_POLL_SECONDS = 1.0
 _URLS = frozenset({"imageUrl", "expiresAt", "creditsCharged", "creditsRemaining"})
 
 
@@ -140,10 +141,7 @@ async def _execute_billed(services: Services, owner: ProjectOwner, work: _Work, 
         idempotency_key=run_names.idempotency_key(run_request.project.id, run_request.run_key),
         source_id=work.image_id,
     )
-    try:
-        answer = await calls.run(services, call, _progress_reporter(run), waiter)
-    except CallFailed as failed:
-        raise failed.error from None
+    answer = await _answer(services, call, waiter, run)
     if answer.error is not None:
         raise RunFailed(answer.status, answer.error)
     data = answer.data or {}
@@ -159,6 +157,28 @@ async def _execute_billed(services: Services, owner: ProjectOwner, work: _Work, 
     if call.is_random:
         await calls.mark_delivered(services, answer)
     return Done(step, answer.account_status.credits_charged)
+
+
+async def _answer(services: Services, call: CallRequest, waiter: CallWaiter, run: Run) -> CallResult:
+    """The answer of a billed call.
+
+    If another process is making the same run, this waits until that one has ended or its lease has lapsed.
+    """
+    key = call.idempotency_key
+    assert key is not None
+    while True:
+        is_elsewhere = await services.database.read(
+            lambda session: idempotency.is_key_running(session, call.account_id, key, services.clock())
+        )
+        if run.is_stopped:
+            raise Cancelled("The run was stopped.")
+        if not is_elsewhere:
+            try:
+                return await calls.run(services, call, _progress_reporter(run), waiter)
+            except CallFailed as failed:
+                if not isinstance(failed.error, IdempotencyInProgress):
+                    raise failed.error from None
+        await asyncio.sleep(_ELSEWHERE_POLL_SECONDS)
 
 
 async def _execute_unbilled(services: Services, owner: ProjectOwner, work: _Work, run: Run) -> Done:
