@@ -78,6 +78,32 @@ test("a project is resumed although the server is away for a moment", async () =
   assert.deepEqual([opening[0], opening.at(-1)], [true, false]);
 });
 
+test("a look that was being recorded when the page was left is waited for, but not for long", async () => {
+  const recorded = project({ currentStepId: "b", steps: [step("a"), step("b", "a")] });
+  for (const [answers, shown, waits] of [
+    [[project(), project(), recorded], "b", 2],
+    [[recorded], "b", 0],
+    [Array(9).fill(project()), "a", 8],
+  ]) {
+    const left = await openModel({});
+    left.model.leaveUnrecorded();
+    const routes = { "GET /editor/projects/p1": answers.map(ok) };
+    const made = modelWith(routes, { stored: Object.fromEntries(left.storage) });
+    assert.equal(await made.model.resume(), true);
+    assert.equal(made.model.step.id, shown);
+    assert.equal(made.delays.length, waits);
+    assert.equal(made.storage.has("bgeraser.unrecorded"), false);
+  }
+});
+
+test("a page that was left with everything recorded is resumed at once", async () => {
+  const left = await openModel({});
+  const routes = { "GET /editor/projects/p1": () => ok(project()) };
+  const made = modelWith(routes, { stored: Object.fromEntries(left.storage) });
+  assert.equal(await made.model.resume(), true);
+  assert.deepEqual(made.delays, []);
+});
+
 test("a project that is out of reach for longer is opened when the page is loaded again", async () => {
   const routes = { "GET /editor/projects/p1": () => refused(503, "OVERLOADED") };
   const made = modelWith(routes, { hash: "#p1", stored: { "bgeraser.project": "p1" } });

@@ -114,7 +114,10 @@ export class Editor {
     model.on("step", (detail) => (this.stepShown = this.#showStep(detail?.made ?? null)));
     model.on("run", () => root.classList.toggle("busy", model.run !== null));
     // A look that was just chosen is not lost when the page is left or reloaded.
-    window.addEventListener("pagehide", () => void this.recorder.settle());
+    window.addEventListener("pagehide", () => {
+      if (this.recorder.isBehind) this.model.leaveUnrecorded();
+      void this.recorder.settle();
+    });
     root.setAttribute("aria-busy", "false");
   }
 

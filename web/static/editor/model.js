@@ -33,6 +33,11 @@ const BATCH_PLACE = /^batch(_\w+)?$/;
 /** How often a project is requested again that is resumed while the server is busy or away. */
 const LOADING_RETRIES = 4;
 
+/** The project and its current step when the page was left while a look was being recorded. */
+const UNRECORDED_KEY = "bgeraser.unrecorded";
+const UNRECORDED_ATTEMPTS = 8;
+const UNRECORDED_RETRY_MS = 200;
+
 export class Model extends EventTarget {
   /**
    * @param {Session} session
@@ -178,7 +183,7 @@ export class Model extends EventTarget {
     const id = this.location.hash.slice(1) || this.storage.getItem(PROJECT_KEY);
     if (!id) return false;
     try {
-      this.#show(await this.#loaded(id), "replaceState");
+      this.#show(await this.#caughtUp(await this.#loaded(id)), "replaceState");
     } catch (thrown) {
       // A server that is away for longer has the project when the page is loaded again.
       if (!isInterrupted(thrown)) this.#forgetProject("replaceState");
@@ -187,6 +192,29 @@ export class Model extends EventTarget {
     }
     await this.resumeRun();
     return true;
+  }
+
+  /** Call it when the page is left while a look of the project is being recorded, which goes on. */
+  leaveUnrecorded() {
+    if (this.project)
+      this.storage.setItem(UNRECORDED_KEY, `${this.project.id} ${this.project.currentStepId}`);
+  }
+
+  /**
+   * The project with the look that was being recorded when the page was left: it may arrive after this page's first
+   * request.
+   * @param {Project} project
+   */
+  async #caughtUp(project) {
+    const left = this.storage.getItem(UNRECORDED_KEY);
+    this.storage.removeItem(UNRECORDED_KEY);
+    let current = project;
+    for (let attempt = 0; attempt < UNRECORDED_ATTEMPTS; attempt += 1) {
+      if (left !== `${current.id} ${current.currentStepId}`) break;
+      await this.sleep(UNRECORDED_RETRY_MS);
+      current = await this.client.project(project.id);
+    }
+    return current;
   }
 
   /**
