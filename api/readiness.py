@@ -35,6 +35,8 @@ class Readiness:
         self._lock = asyncio.Lock()
         self._checked_at = float("-inf")
         self._states = PartStates(PartState.UNAVAILABLE, PartState.UNAVAILABLE)
+        #: Whether the server is about to end, and proxies should leave it.
+        self.is_draining = False
 
     async def check(self, database: Database, storage: Storage) -> PartStates:
         async with self._lock:

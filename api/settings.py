@@ -107,6 +107,13 @@ class Settings(BaseSettings):
     shutdown_seconds: float = Field(
         25.0, ge=0, le=3600, description="Seconds that running calls get to finish after SIGTERM."
     )
+    drain_seconds: float = Field(
+        0.0,
+        ge=0,
+        le=300,
+        description="Seconds after SIGTERM in which the server is not ready, but still works, so that a proxy"
+        " leaves it first.",
+    )
     connections: int = Field(2000, ge=1, description="Maximum number of open connections.")
     connections_per_address: int = Field(
         256, ge=1, description="Maximum number of connections per address; trusted proxies are exempt."

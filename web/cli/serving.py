@@ -1,9 +1,12 @@
 """Running an application in a process: listening, limits of connections and graceful shutdown."""
 
 import math
+import signal
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import TYPE_CHECKING
 
 import typer
@@ -49,12 +52,22 @@ def run(
     )
 
     class Server(uvicorn.Server):
-        """Prints the greeting once the socket listens, when the port is known."""
+        """Prints the greeting once the socket listens, when the port is known; drains before it ends."""
 
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets=sockets)
             if self.started and self.servers:
                 typer.echo(greeting(self.servers[0].sockets[0].getsockname()[1]), err=True)
+
+        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+            readiness = application.state.services.readiness
+            if sig != signal.SIGTERM or not settings.drain_seconds or readiness.is_draining:
+                super().handle_exit(sig, frame)
+                return
+            readiness.is_draining = True
+            end = threading.Timer(settings.drain_seconds, super().handle_exit, (sig, frame))
+            end.daemon = True
+            end.start()
 
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
             # Before waiting for requests, so that calls which are queued for a worker are answered now.

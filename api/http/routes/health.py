@@ -59,6 +59,8 @@ async def ready(request: Request, services: ServicesOf) -> Response:
     backend = await asyncio.to_thread(services.backend.state)
     parts = await services.readiness.check(services.database, services.storage)
     failing = [text for is_failing, text in _failures(parts, backend.ready) if is_failing]
+    if services.readiness.is_draining:
+        failing.append("the server is about to end")
     data = ReadyData(
         ready=not failing,
         database=parts.database.value,

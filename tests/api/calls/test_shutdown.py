@@ -8,7 +8,7 @@ from contextlib import ExitStack
 import httpx
 
 from billing.ledger.plans import PlanName
-from tests.support.calling import code_of, crop
+from tests.support.calling import code_of, crop, small_picture
 from tests.support.editor_client import Browser
 from tests.support.job_calls import crop_later, job_of
 from tests.support.ml.photos import photo, png_bytes
@@ -157,3 +157,18 @@ def test_an_editor_waiting_for_its_run_does_not_delay_the_shutdown(start_server:
         assert running.result().status_code == 200
     assert server.stop() in (0, -signal.SIGTERM)
     assert_clean_log(server)
+
+
+def test_a_server_that_drains_is_not_ready_but_works(start_server: StartServer) -> None:
+    server = start_server(BGERASER_WORKERS="1", BGERASER_DRAIN_SECONDS="8")
+    customer = server.new_customer()
+    with server.client(customer) as client:
+        assert client.get("/readyz").status_code == 200
+        server.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: client.get("/readyz").status_code == 503)
+        assert "about to end" in client.get("/readyz").json()["error"]["message"]
+        assert client.get("/healthz").status_code == 200
+        answer = client.post("/api/tools/crop", files={"image": small_picture()}, data={"width": "5"})
+        assert answer.status_code == 200, answer.text
+    assert server.process.wait(60) in (0, -signal.SIGTERM)
+    assert server.balance(customer) == (14, 0)
