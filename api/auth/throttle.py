@@ -48,6 +48,13 @@ def take(session: Session, bucket: str, limit: Limit, now: datetime) -> timedelt
     return None
 
 
+def wait_seconds(session: Session, bucket: str, limit: Limit, now: datetime) -> int:
+    """How long it is until the bucket has an attempt; 0 if it has one."""
+    row = session.get(Throttle, bucket)
+    full_at = None if row is None else row.full_at
+    return rate_limit.state(full_at, limit=limit.attempts, window=limit.per, now=now).retry_after_seconds
+
+
 def require(session: Session, bucket: str, limit: Limit, now: datetime) -> None:
     """As `take`, but raises RateLimited if no attempt is left."""
     wait = take(session, bucket, limit, now)

@@ -125,6 +125,13 @@ async def take(services: Services, address: str) -> None:
         raise RateLimited(_USED_UP, -(-wait // timedelta(seconds=1)))
 
 
+async def wait_seconds(services: Services, address: str) -> int:
+    """How long it is until the network has a preview; 0 if it has one."""
+    now = services.clock()
+    bucket = throttle.by_address("preview", address)
+    return await services.database.read(lambda session: throttle.wait_seconds(session, bucket, LIMIT, now))
+
+
 async def give_back(services: Services, address: str) -> None:
     """Return a preview that was taken and not made."""
     now = services.clock()

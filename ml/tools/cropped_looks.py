@@ -3,7 +3,7 @@
 What was shown stays where it was. The frame of the old look (of a preset, or with a moved subject) is part of
 the new layers, so that the new look has none. The background fills the new frame: a colour stays, a gradient
 spans it, a blurred photo stays blurred, and a picture is replaced by its part. A contact shadow stays under
-the subject.
+the subject; the shadow of what is cut away goes with it.
 """
 
 from collections.abc import Mapping
@@ -82,11 +82,11 @@ def _background(fields: Mapping[str, str], look: BgRemovalParams, change: FrameC
 
 
 def _turned_angle(degrees: float, change: FrameChange) -> float:
-    """A direction, 0 upwards and clockwise, in the new frame: from -180 to 180."""
+    """A direction, 0 upwards and clockwise, in the new frame: from 0 to below 360."""
     turned = degrees + 90 * change.quarter_turns
     if change.flip is not None:
         turned = -turned if change.flip == "h" else 180 - turned
-    return (turned + 180) % 360 - 180
+    return turned % 360
 
 
 def _edge(look: BgRemovalParams, change: FrameChange) -> dict[str, str]:

@@ -7,7 +7,7 @@ from sqlmodel import Session
 from starlette.responses import FileResponse, Response
 
 from api.calls.unbilled_admission import UnbilledKind
-from api.editor import backgrounds, brand_colors, guest_previews, owners, unbilled_images
+from api.editor import backgrounds, brand_colors, owners, unbilled_images
 from api.errors import Forbidden, InvalidParameter, NotFound
 from api.http import dependencies, forms, responses
 from api.http.routes.get_and_head import add_get
@@ -47,7 +47,6 @@ def offered() -> dict[str, Any]:
             for name in scenes.NAMES
         ],
         "presets": [_preset(name) for name in cutout_presets.NAMES],
-        "previews": {"side": guest_previews.LONGEST_SIDE, "aDay": guest_previews.LIMIT.attempts},
         "brandColorsMax": brand_colors.COLORS_MAX,
     }
 

@@ -10,8 +10,8 @@ from starlette.responses import Response
 
 from api import response_bodies
 from api.auth import api_keys
-from api.editor import brand_colors
-from api.http import responses
+from api.editor import brand_colors, guest_previews
+from api.http import dependencies, responses
 from api.http.routes.get_and_head import add_get
 from api.services import Services
 from billing.ledger import accounts, ledger
@@ -58,6 +58,7 @@ async def show_session(request: Request, editor: EditorServicesDependency) -> Re
             "email": current.email,
             "isVerified": current.is_verified,
         }
+    address = dependencies.address_of(request)
     data = {
         "csrfToken": visitor.csrf_token_for(request, current),
         "account": account,
@@ -75,6 +76,11 @@ async def show_session(request: Request, editor: EditorServicesDependency) -> Re
             for tool in TOOLS.values()
         ],
         **background_routes.offered(),
+        "previews": {
+            "side": guest_previews.LONGEST_SIDE,
+            "aDay": guest_previews.LIMIT.attempts,
+            "waitSeconds": 0 if account else await guest_previews.wait_seconds(editor.services, address),
+        },
         "prompts": {"isInstalled": await asyncio.to_thread(_supports_prompts, editor.services)},
         "limits": schemas.limits(editor.services),
     }

@@ -79,8 +79,9 @@ def test_the_usual_shadow_is_stated_once_it_is_turned() -> None:
     [
         ("", {}, "180"),
         (" 45", {"quarter_turns": 1}, "135"),
-        (" 135", {"quarter_turns": 1}, "-135"),
-        (" 45", {"flip": "h"}, "-45"),
+        (" 135", {"quarter_turns": 1}, "225"),
+        (" 45", {"flip": "h"}, "315"),
+        (" 300", {"quarter_turns": 1}, "30"),
         (" 45", {"flip": "v"}, "135"),
         ("", {"flip": "v"}, "0"),
     ],

@@ -115,7 +115,7 @@ export function checkbox(label, isChecked, onChange, attributes = {}) {
 }
 
 /**
- * A slider with its number.
+ * A slider with its number. A value outside `min` and `max`, as an earlier edit may have made, widens it.
  * @param {object} options
  * @param {string} options.label
  * @param {number} options.min
@@ -127,13 +127,14 @@ export function checkbox(label, isChecked, onChange, attributes = {}) {
  */
 export function slider({ label, min, max, step = 1, value, unit = "", onChange }) {
   const id = newId("slider");
-  const output = el("output", { for: id }, `${value}${unit}`);
-  const show = () => (output.textContent = `${input.value}${unit}`);
+  const text = (/** @type {number | string} */ number) => `${Math.round(Number(number) * 10) / 10}${unit}`;
+  const output = el("output", { for: id }, text(value));
+  const show = () => (output.textContent = text(input.value));
   const input = el("input", {
     id,
     type: "range",
-    min,
-    max,
+    min: Number(value) < min ? Math.floor(Number(value)) : min,
+    max: Number(value) > max ? Math.ceil(Number(value)) : max,
     step,
     value,
     oninput: () => {
@@ -144,6 +145,8 @@ export function slider({ label, min, max, step = 1, value, unit = "", onChange }
   const element = el("div", { class: "field slider" }, el("label", { for: id }, label), output, input);
   /** @param {number} next */
   const set = (next) => {
+    if (next < Number(input.min)) input.min = `${Math.floor(next)}`;
+    if (next > Number(input.max)) input.max = `${Math.ceil(next)}`;
     input.value = `${next}`;
     show();
   };

@@ -56,8 +56,8 @@ export class Panel {
      * @type {ReturnType<typeof setInterval> | undefined}
      */
     this.ticker = undefined;
-    /** When a guest has free previews again, after a refusal. */
-    this.previewsFromMs = 0;
+    /** When a guest has free previews again. */
+    this.previewsFromMs = Date.now() + 1000 * this.model.session.previews.waitSeconds;
     this.model.on("error", (error) => this.#noteRefusal(error));
     for (const name of ["run", "account"]) this.model.on(name, () => this.refresh());
   }

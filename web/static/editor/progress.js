@@ -72,6 +72,6 @@ export function progressText(run, { value, isEstimate, secondsLeft }) {
   if (value === null) return `${stage}, …`;
   const percent = `${Math.round(value * 100)} %`;
   if (secondsLeft === null) return `${stage}, ${percent}`;
-  const left = secondsLeft > 0.5 ? `${aboutSeconds(secondsLeft)} left` : "longer than usual";
+  const left = secondsLeft > 0 ? `${aboutSeconds(secondsLeft)} left` : "longer than usual";
   return isEstimate ? `${stage}, ${left} (estimate)` : `${stage}, ${percent}, ${left}`;
 }

@@ -108,8 +108,11 @@ export interface Session {
   scenes: { name: string; title: string; url: string; thumbnailUrl: string }[];
   presets: Preset[];
   brandColorsMax: number;
-  /** Guests' previews of their own pictures: their longest side in pixels, and how many a day are free. */
-  previews: { side: number; aDay: number };
+  /**
+   * Guests' previews of their own pictures: their longest side in pixels, how many a day are free, and how long it is
+   * until there is one for this network.
+   */
+  previews: { side: number; aDay: number; waitSeconds: number };
   limits: Limits;
 }
 

@@ -65,8 +65,13 @@ export class DraftView {
       this.panel,
     );
     this.model.on("account", () => this.refresh());
-    window.addEventListener("beforeunload", (event) => this.uploading && event.preventDefault());
+    window.addEventListener("beforeunload", (event) => this.#wouldBeLost && event.preventDefault());
     this.refresh();
+  }
+
+  /** Whether leaving the page would lose the chosen pictures. Those of guests are kept through the sign-up. */
+  get #wouldBeLost() {
+    return this.uploading !== null || (!this.model.isGuest && this.pictures.length > 0);
   }
 
   /** Whether a new draft would lose one that is being uploaded. */
