@@ -141,6 +141,30 @@ def test_a_cropped_cutout_is_recoloured_and_restored_for_one_credit(
     assert server.drifts() == []
 
 
+def test_values_that_a_crop_has_made_are_on_their_sliders(editor: Editor) -> None:
+    page = editor.page
+    editor.open("cup.jpg", jpeg_bytes(photo("coffee")))
+    editor.apply("Remove background")
+    editor.press("Gradient")
+    recorded(editor, 3)
+    page.get_by_label("Outline", exact=True).check()
+    recorded(editor, 4)
+    editor.choose("crop")
+    editor.press("Rotate right")
+    for field in ("Width", "Height"):
+        page.locator(".panel").get_by_label(field, exact=True).fill("60")
+    editor.apply("Crop & rotate")
+    editor.choose("bg-removal")
+    for name in ("Direction", "Width"):
+        slider = page.locator(".panel").get_by_role("slider", name=name)
+        lowest, value, highest = slider.evaluate("(input) => [input.min, input.value, input.max].map(Number)")
+        shown = page.locator(".panel .slider", has=slider).locator("output").inner_text()
+        assert lowest <= value <= highest
+        assert abs(float(shown.split()[0].rstrip("°")) - value) <= 0.5, (name, shown, value)
+        if name == "Direction":
+            assert value == 270
+
+
 def test_the_preview_of_a_crop_equals_what_the_server_draws(editor: Editor) -> None:
     """At full size: the photo is smaller than a preview, so that both show the same pixels."""
     cropped(editor)

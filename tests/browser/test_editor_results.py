@@ -9,6 +9,7 @@ from playwright.sync_api import Route, expect
 from tests.browser.conftest import NewPage
 from tests.support.browser.editing import WORK_MS, Editor
 from tests.support.browser.visitors import sign_in
+from tests.support.editor_client import refill_previews
 from tests.support.ml.photos import jpeg_bytes, open_bytes, photo
 from tests.support.server import Customer, RunningServer
 from tests.support.waiting import wait_until
@@ -179,6 +180,7 @@ def test_another_version_replaces_what_a_selection_marked(
 def test_a_refused_run_can_be_changed_and_guests_at_a_limit_may_sign_up(
     new_page: NewPage, server: RunningServer
 ) -> None:
+    refill_previews(server)
     page = new_page(expect_errors=True)  # the browser logs the refusal
     editor = Editor(page, server)
     editor.open_sample("A cup of espresso")
@@ -205,3 +207,23 @@ def test_a_refused_run_can_be_changed_and_guests_at_a_limit_may_sign_up(
     expect(panel.get_by_text("5 a day, and none is left today. Sign up")).to_be_visible()
     editor.choose("upscale")
     expect(panel.get_by_role("button", name="Enlarge")).to_have_text(re.compile("none left today$"))
+
+
+def test_a_guest_whose_network_has_no_previews_left_sees_so_before_the_first_one(
+    new_page: NewPage, server: RunningServer
+) -> None:
+    page = new_page()
+    page.route("**/editor/session", lambda route: _answer_with(route, previews={"waitSeconds": 7200}))
+    editor = Editor(page, server)
+    editor.open("cup.jpg", jpeg_bytes(photo("coffee")))
+    apply = page.locator(".panel").get_by_role("button", name="Remove background")
+    expect(apply).to_have_text(re.compile("none left today$"))
+
+
+def _answer_with(route: Route, **changes: dict[str, object]) -> None:
+    """The server's own answer with some fields changed."""
+    answer = route.fetch()
+    data = answer.json()["data"]
+    for name, fields in changes.items():
+        data[name] |= fields
+    route.fulfill(response=answer, json={"success": True, "data": data})

@@ -104,6 +104,18 @@ def previews_left(server: RunningServer) -> int:
     raise AssertionError("the previews are not limited")
 
 
+def test_the_session_says_when_there_is_a_preview_again(fresh_server: RunningServer) -> None:
+    def wait_seconds(customer: Customer | None = None) -> int:
+        with Browser(fresh_server, customer) as browser:
+            return int(browser.session["previews"]["waitSeconds"])
+
+    assert wait_seconds() == 0
+    assert previews_left(fresh_server) == guest_previews.LIMIT.attempts
+    assert 0 < wait_seconds() <= guest_previews.LIMIT.per.total_seconds()
+    assert wait_seconds(fresh_server.new_customer()) == 0
+    refill_previews(fresh_server)
+
+
 def test_every_paid_outcome_has_a_small_marked_preview_that_sign_up_keeps(
     fresh_server: RunningServer, large_photo: bytes
 ) -> None:
