@@ -1,5 +1,6 @@
 """docs/performance.md: one table for each class of processor, which `make bench BENCH=--page` writes."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.benchmarks.report import COLUMNS, Report, table
@@ -8,12 +9,17 @@ from tests.support import page_parts
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "performance.md"
 
 
+_COMMAND = "make bench"
+
+Row = tuple[str, ...]  # a cell for each of COLUMNS
+
+
 class NotForThePage(ValueError):
     """A run that says nothing about a class of processor."""
 
 
 def write_class(report: Report, page: Path = PAGE) -> None:
-    """Replace the table of the class of processor that was measured.
+    """Write what was measured into the table of the class of processor; its other rows stay.
 
     Raises NotForThePage for a quick run, and on a processor without a class.
     """
@@ -22,17 +28,34 @@ def write_class(report: Report, page: Path = PAGE) -> None:
         raise NotForThePage("A quick run measures too little for the page.")
     if name is None:
         raise NotForThePage("The page has no table for processors without AVX2.")
-    page_parts.write_part(page, name, "make bench", part(report))
+    earlier = _rows_of(page_parts.read_part(page, name, _COMMAND))
+    page_parts.write_part(page, name, _COMMAND, part(report, earlier))
 
 
-def part(report: Report) -> str:
-    """Where it was measured, and every row in one table."""
-    rows = []
+def part(report: Report, earlier: Sequence[Row] = ()) -> str:
+    """Where it was measured, and every row in one table, with `earlier` ones that were not measured again."""
+    rows: list[Row] = []
     for section in report.sections:
         for row in section.rows:
             measure, unit, ours, peer, *others = row.cells()
             beside = f"{peer} ({section.peer})" if peer and section.peer else peer
             rows.append((f"{section.title}: {measure}", unit, ours, beside, *others))
+    measured = {row[0]: row for row in rows}
+    kept = [measured.pop(row[0], row) for row in earlier]
+    rows = [*kept, *measured.values()]
     lines = "\n".join(f"- {line}" for line in report.machine.lines())
     failed = [f"Not measured, because it failed: {', '.join(report.failures)}."] if report.failures else []
     return "\n\n".join([lines, table(COLUMNS, rows), *failed]) + "\n"
+
+
+def _rows_of(text: str) -> list[Row]:
+    """The rows of the table in a part of the page."""
+    lines = [
+        [cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line[:1] == "|"
+    ]
+    if not lines:
+        return []
+    names, _, *rows = lines
+    if not set(names) <= set(COLUMNS):
+        return []  # of an earlier form of the page
+    return [tuple(dict(zip(names, row, strict=True)).get(column, "") for column in COLUMNS) for row in rows]

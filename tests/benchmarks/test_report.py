@@ -86,6 +86,19 @@ def test_the_page_gets_the_table_of_this_class_of_processor_only(tmp_path: Path)
     assert _parts(copy.read_text()) == after
 
 
+def test_rows_that_were_not_measured_again_stay_on_the_page(tmp_path: Path) -> None:
+    copy = tmp_path / "performance.md"
+    copy.write_text(page.PAGE.read_text())
+    page.write_class(measured(), copy)
+    first = _parts(copy.read_text())["vnni"].splitlines()
+    other = Report(measured().machine, quick=False)
+    other.section("Other", "something else", None).add("rate", "s", 1.0)
+    page.write_class(other, copy)
+    second = _parts(copy.read_text())["vnni"].splitlines()
+    assert [line for line in first if line not in second] == []
+    assert "| Other: rate | s | 1.00 |  |  |  |  |" in second
+
+
 def _parts(text: str) -> dict[str, str]:
     """What is between the marks of each class, and all that is outside of them."""
     pattern = r"<!-- (\w+): written by make bench -->\n(.*?)<!-- end -->\n"

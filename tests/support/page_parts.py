@@ -5,6 +5,12 @@ from pathlib import Path
 _START, _END = "<!-- {}: written by {} -->\n", "<!-- end -->\n"
 
 
+def read_part(page: Path, name: str, command: str) -> str:
+    """What is between the marks of `name`."""
+    rest = page.read_text().split(_START.format(name, command))[1]
+    return rest.split(_END, 1)[0]
+
+
 def write_part(page: Path, name: str, command: str, text: str) -> None:
     """Replace what is between the marks of `name`, which `command` writes."""
     start = _START.format(name, command)
