@@ -7,6 +7,7 @@ are serialised across processes. Functions take a session and never commit.
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
 
 from sqlalchemy import Table, bindparam
 from sqlalchemy.orm.attributes import set_committed_value
@@ -214,6 +215,39 @@ def record_unbilled(
         session, account_id=account_id, key=key, fingerprint=fingerprint, answer=answer, now=now
     )
     return answer
+
+
+class KeyState(StrEnum):
+    """What became of a key that no call shall use any more."""
+
+    REFUSED = "refused"  # no call with this key is charged from now on
+    RUNNING = "running"  # a call is running: stop it, and ask again
+    CHARGED = "charged"  # a call has succeeded: its answer is still replayed
+
+
+def refuse_key(
+    session: Session, *, account_id: str, idempotency_key: str, body: bytes, now: datetime
+) -> KeyState:
+    """Refuse calls with this key that arrive later, unless one is running or was charged.
+
+    The key is taken by an answer that no call has asked for, `body`. Raises as `accounts.lock`.
+    """
+    account = accounts.lock(session, account_id)
+    key = idempotency.RetryKind.KEYED + idempotency_key
+    existing = idempotency.find(session, account_id, key)
+    if existing is not None:
+        row, hold = existing
+        outcome = _existing(
+            session, row, hold, row.fingerprint, rate_of(account, now), account.available, now
+        )
+        if isinstance(outcome, Replayed):
+            return KeyState.CHARGED if outcome.answer.status_code < 300 else KeyState.REFUSED
+        if outcome is not None:
+            return KeyState.RUNNING
+        idempotency.forget(session, row.id)
+    answer = Answer(409, body, image_id=None)
+    idempotency.insert_answer(session, account_id=account_id, key=key, fingerprint="", answer=answer, now=now)
+    return KeyState.REFUSED
 
 
 def rate_of(account: Account, now: datetime) -> RateState:

@@ -22,6 +22,7 @@ from api.editor import (
     rendering,
     run_names,
     selections,
+    shared_runs,
     unbilled_images,
 )
 from api.editor import layers as layers_module
@@ -53,6 +54,7 @@ _URLS = frozenset({"imageUrl", "expiresAt", "creditsCharged", "creditsRemaining"
 
 async def execute(services: Services, owner: ProjectOwner, run_request: RunRequest, run: Run) -> Done:
     """Run the admitted work and add its step. Raises what the work raises, and `RunFailed`."""
+    await _check_not_refused(services, run_request, run)
     if run_request.is_look:
         look = await looks.add_look(
             services, owner, run_request.project, run_request.source, run_request.form
@@ -66,6 +68,15 @@ async def execute(services: Services, owner: ProjectOwner, run_request: RunReque
         return await _execute_billed(services, owner, work, run)
     await unbilled_images.require_room(services, owner)
     return await _execute_unbilled(services, owner, work, run)
+
+
+async def _check_not_refused(services: Services, run_request: RunRequest, run: Run) -> None:
+    """Stop a run whose key was refused after its request was admitted. Raises `Cancelled`."""
+    project_id, key = run_request.project.id, run_request.run_key
+    if await services.database.read(lambda session: shared_runs.is_refused(session, project_id, key)):
+        run.cancel()
+    if run.is_stopped:
+        raise Cancelled("The run was stopped.")
 
 
 @dataclass(frozen=True)
@@ -153,7 +164,7 @@ async def _execute_billed(services: Services, owner: ProjectOwner, work: _Work, 
         format=data["format"],
         answer={name: value for name, value in data.items() if name not in _URLS},
     )
-    step = await _record(services, owner, run_request, made)
+    step = await _record(services, owner, run_request, made, is_charged=True)
     if call.is_random:
         await calls.mark_delivered(services, answer)
     return Done(step, answer.account_status.credits_charged)
@@ -298,8 +309,13 @@ async def _record(
     run_request: RunRequest,
     made: NewStep,
     image_ids: list[str] | None = None,
+    *,
+    is_charged: bool = False,
 ) -> Step:
-    """Store the run's step. `image_ids`: all images that the run has made, if they are several."""
+    """Store the run's step. `image_ids`: all images that the run has made, if they are several.
+
+    Raises `Cancelled` if an unbilled run was cancelled at another process meanwhile.
+    """
     now = services.clock()
 
     def record(session: Session) -> Step:
@@ -307,11 +323,13 @@ async def _record(
         existing = projects.step_of_run(session, project, run_request.run_key)
         if existing is not None:  # added by another process; this call was a replay
             return existing
+        if not is_charged and shared_runs.is_refused(session, project.id, run_request.run_key):
+            raise Cancelled("The run was stopped.")
         return projects.add_step(session, project, made, now, services.retention)
 
     try:
         return await services.database.run(record)
-    except NotFound:  # the project was deleted meanwhile
+    except (NotFound, Cancelled):  # the project was deleted meanwhile, or the run cancelled
         await unbilled_images.delete(services, image_ids or [made.image_id])
         raise
 

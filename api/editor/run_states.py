@@ -1,6 +1,6 @@
 """What browsers see of a run."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Self
 
@@ -56,6 +56,35 @@ class RunState:
             "error": self.error,
             "creditsCharged": self.credits_charged,
         }
+
+    @classmethod
+    def cancelled(cls, run_id: str, tool: str) -> Self:
+        """A run that was cancelled before it made any progress that is known."""
+        return cls(
+            id=run_id,
+            tool=tool,
+            status=RunStatus.CANCELLED,
+            stage="",
+            fraction=0.0,
+            queue_position=0,
+            version=0,
+            step_id=None,
+            error=None,
+            credits_charged=0,
+            expected_seconds=None,
+            elapsed_seconds=0.0,
+        )
+
+    @classmethod
+    def done(cls, run_id: str, tool: str, step_id: str | None, credits_charged: int) -> Self:
+        """A run that has ended well. `step_id`: None if its step is not stored yet."""
+        return replace(
+            cls.cancelled(run_id, tool),
+            status=RunStatus.DONE,
+            fraction=1.0,
+            step_id=step_id,
+            credits_charged=credits_charged,
+        )
 
     @classmethod
     def of_data(cls, run_id: str, tool: str, data: dict[str, Any]) -> Self:

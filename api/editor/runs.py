@@ -357,7 +357,7 @@ class Runs:
                     written_version, written_at = state.version, loop.time()
                 else:
                     wishes = await self._services.database.read(
-                        lambda session: shared_runs.wishes_of(session, run.id)
+                        lambda session: shared_runs.wishes_of(session, run.identity)
                     )
             except ServiceUnavailable:
                 log.warning("a run could not be shared", run_id=run.id)

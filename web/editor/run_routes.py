@@ -17,6 +17,7 @@ from api.editor import (
     overlays,
     pricing,
     projects,
+    run_cancellation,
     run_requests,
     run_service,
     selections,
@@ -25,6 +26,7 @@ from api.editor import (
 from api.editor.models import Project
 from api.editor.owners import ProjectOwner
 from api.editor.run_requests import RunRequest
+from api.editor.run_states import RunState
 from api.editor.runs import Done, Run
 from api.editor.selections import ToolSelection, selected_image_id
 from api.errors import InvalidParameter
@@ -37,12 +39,14 @@ from web.editor.access import EditorServices, EditorServicesDependency, Reader, 
 from web.editor.project_routes import find_step
 
 _LONG_POLL_SECONDS = 15.0
+_KEY_LENGTH_MAX = 64
 
 
 def add_to(app: FastAPI) -> None:
     prefix = "/editor/projects/{project_id}"
     hidden: dict[str, Any] = {"include_in_schema": False, "response_class": Response}
     app.add_api_route(f"{prefix}/runs", start_run, methods=["POST"], **hidden)
+    app.add_api_route(f"{prefix}/runs", cancel_run_of_key, methods=["DELETE"], **hidden)
     add_get(app, f"{prefix}/runs/{{run_id}}", show_run, include_in_schema=False)
     app.add_api_route(f"{prefix}/runs/{{run_id}}", cancel_run, methods=["DELETE"], **hidden)
     app.add_api_route(f"{prefix}/expectation", expect, methods=["POST"], **hidden)
@@ -55,7 +59,7 @@ async def start_run(
 ) -> Response:
     """Apply a tool to a step. Requests with the same `Idempotency-Key` start only one run."""
     key = forms.idempotency_key(request)
-    if key is None or len(key) > 64:
+    if key is None or len(key) > _KEY_LENGTH_MAX:
         raise InvalidParameter("Idempotency-Key", "Idempotency-Key must be a string of 1 to 64 characters.")
     services = editor.services
     project = await _find_project(editor, owner, project_id)
@@ -181,6 +185,13 @@ async def show_run(
     project = await _find_project(editor, owner, project_id)
     following = editor.runs.follow(owner, project, run_id, seen, _LONG_POLL_SECONDS)
     state = await dependencies.while_connected(request, following)
+    return await _answer_state(request, owner, editor, project_id, state)
+
+
+async def _answer_state(
+    request: Request, owner: ProjectOwner, editor: EditorServices, project_id: str, state: RunState
+) -> Response:
+    """A run with its step and the account's balance, as far as it has ended."""
     data = state.as_data()
     if state.step_id is not None:
         _, step = await find_step(editor, owner, project_id, state.step_id)
@@ -197,6 +208,25 @@ async def cancel_run(
     project = await _find_project(editor, owner, project_id)
     state = await editor.runs.cancel(owner, project, run_id)
     return responses.success(request, state.as_data())
+
+
+async def cancel_run_of_key(
+    project_id: str, request: Request, owner: Writer, editor: EditorServicesDependency, key: str = ""
+) -> Response:
+    """Cancel the run with this key, also if the request that starts it has not been received yet.
+
+    It is never charged, unless this answers that it was done before.
+    """
+    if not 1 <= len(key) <= _KEY_LENGTH_MAX:
+        raise InvalidParameter("key", "key must be a string of 1 to 64 characters.")
+    project = await _find_project(editor, owner, project_id)
+    with ExitStack() as slots:
+        if not await run_cancellation.is_known(editor.services, editor.runs, project, key):
+            # An unknown key is remembered in rows, which therefore have a rate.
+            kind = UnbilledKind.RUN if owner.is_guest else UnbilledKind.EDIT
+            slots.enter_context(access.admit(request, owner, kind))
+        state = await run_cancellation.cancel(editor.services, editor.runs, owner, project, key)
+    return await _answer_state(request, owner, editor, project_id, state)
 
 
 async def select_overlay(

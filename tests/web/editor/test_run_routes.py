@@ -129,6 +129,73 @@ def test_cancelling_stops_a_running_call_and_releases_the_credit(
     assert server.balance(customer) == (15, 0)
 
 
+def cancel_key(browser: Browser, project: dict[str, Any], key: str) -> httpx.Response:
+    return browser.client.delete(f"/editor/projects/{project['id']}/runs", params={"key": key})
+
+
+def test_a_run_that_is_cancelled_before_its_request_arrives_is_never_started(
+    server: RunningServer, coffee: bytes
+) -> None:
+    customer = server.new_customer()
+    with Browser(server, customer) as browser, Browser(server) as guest:
+        for visitor, project in ((browser, browser.open(coffee)), (guest, guest.open_sample())):
+            for _ in range(2):
+                answer = cancel_key(visitor, project, "late")
+                assert (answer.status_code, answer.json()["data"]["status"]) == (200, "cancelled")
+            late = visitor.start(project, "bg-removal", {"model": "fast"}, key="late").json()["data"]
+            assert visitor.watch(project, late)["status"] == "cancelled"
+            assert len(visitor.project(project["id"])["steps"]) == 1
+            visitor.run(project, "bg-removal", {"model": "fast"}, key="another")
+    assert server.balance(customer) == (14, 0)
+    assert server.drifts() == []
+
+
+def test_a_running_call_is_cancelled_by_its_key_and_not_started_again(
+    server: RunningServer, coffee: bytes
+) -> None:
+    customer = server.new_customer()
+    with Browser(server, customer) as browser:
+        project = browser.open(coffee)
+        slow = {"mode": "quality", "scale": "4"}
+        run = browser.start(project, "upscale", slow, key="slow").json()["data"]
+        wait_until(lambda: server.balance(customer) == (14, 1))
+        assert cancel_key(browser, project, "slow").json()["data"]["id"] == run["id"]
+        assert browser.watch(project, run)["status"] == "cancelled"
+        assert cancel_key(browser, project, "slow").json()["data"]["status"] == "cancelled"
+        again = browser.start(project, "upscale", slow, key="slow").json()["data"]
+        assert browser.watch(project, again)["status"] == "cancelled"
+    assert server.balance(customer) == (15, 0)
+
+
+def test_cancelling_the_key_of_a_run_that_is_done_answers_its_step_and_its_cost(
+    server: RunningServer, coffee: bytes
+) -> None:
+    customer = server.new_customer()
+    with Browser(server, customer) as browser:
+        project = browser.open(coffee)
+        step = browser.run(project, "bg-removal", {"model": "fast"}, key="done")
+        data = cancel_key(browser, project, "done").json()["data"]
+        assert (data["status"], data["step"]["id"], data["creditsCharged"]) == ("done", step["id"], 1)
+        assert data["creditsAvailable"] == 14
+        again = browser.start(project, "bg-removal", {"model": "fast"}, key="done").json()["data"]
+        assert browser.watch(project, again)["step"]["id"] == step["id"]
+    assert server.balance(customer) == (14, 0)
+
+
+def test_keys_are_cancelled_by_their_owner_only_and_unknown_ones_at_a_rate(
+    server: RunningServer, coffee: bytes
+) -> None:
+    with Browser(server, server.new_customer()) as owner, Browser(server, server.new_customer()) as other:
+        project = owner.open(coffee)
+        assert cancel_key(other, project, "a").status_code == 404
+        for key in ("", "a" * 65):
+            assert cancel_key(owner, project, key).json()["error"]["param"] == "key"
+        answers = [cancel_key(owner, project, f"{number}").status_code for number in range(80)]
+        assert answers[0] == 200
+        assert answers[-1] == 429
+        assert cancel_key(owner, project, "0").status_code == 200  # a known one has no rate
+
+
 def test_deleting_a_project_cancels_its_run_and_releases_the_credit(
     server: RunningServer, coffee: bytes
 ) -> None:
@@ -298,6 +365,7 @@ def test_visitors_never_see_each_others_projects(server: RunningServer, coffee: 
                 theirs.start(project, "crop", {"width": "9"}),
                 theirs.client.post(f"{place}/overlay", json={"stepId": step["id"], "params": {}}),
                 theirs.client.get(f"{place}/runs/run_none"),
+                theirs.client.delete(f"{place}/runs", params={"key": "a"}),
                 theirs.add_look(project, step, {}),
                 theirs.client.post(f"{place}/steps/{step['id']}/rendering"),
                 theirs.client.get(f"{place}/cutouts/{step['imageId']}"),
@@ -320,6 +388,7 @@ def test_requests_without_the_csrf_token_or_from_another_site_are_refused(
             ("DELETE", f"/editor/projects/{project['id']}", {}),
             ("PUT", f"/editor/projects/{project['id']}/current", {"json": {}}),
             ("POST", f"/editor/projects/{project['id']}/runs", {"json": {}}),
+            ("DELETE", f"/editor/projects/{project['id']}/runs?key=a", {}),
             ("POST", f"/editor/projects/{project['id']}/overlay", {"json": {}}),
             ("POST", f"/editor/projects/{project['id']}/looks", {"json": {}}),
             ("POST", f"/editor/projects/{project['id']}/steps/stp_1/rendering", {}),
