@@ -182,22 +182,6 @@ test("a run that comes a moment too soon is sent again", async () => {
   assert.deepEqual([states, named("error")], [[false, undefined], []]);
 });
 
-test("a run that waits because it came too soon can be cancelled", async () => {
-  let attempts = 0;
-  const tooSoon = () => {
-    attempts += 1;
-    if (attempts === 2) setImmediate(() => model.cancel());
-    const error = { code: "RATE_LIMITED", message: "At most 60 a minute." };
-    return Response.json({ success: false, error }, { status: 429, headers: { "Retry-After": "1" } });
-  };
-  const { model, storage } = await openModel({
-    "POST /editor/projects/p1/runs": tooSoon,
-    "GET /editor/session": () => ok({ csrfToken: "t", account: ACCOUNT, limits: LIMITS }),
-  });
-  assert.equal(await model.apply(CROP), null);
-  assert.deepEqual([attempts, model.unknownRun, storage.has(PENDING)], [2, "", false]);
-});
-
 test("a run that was refused outright leaves nothing to look for", async () => {
   for (const [status, code] of [
     [429, "RATE_LIMITED"],
@@ -246,40 +230,6 @@ test("a run that is forgotten again and again is given up", async () => {
   assert.equal(requests.filter(({ headers }) => headers["Idempotency-Key"]).length, 4);
 });
 
-test("giving up keeps the key, so that the same run is not paid twice", async () => {
-  const { model, requests, named, storage } = await openModel({
-    "POST /editor/projects/p1/runs": [unreachable, ok(run("done", { step: step("b", "a") }))],
-    "GET /editor/session": () => ok({ csrfToken: "t", account: ACCOUNT, limits: LIMITS }),
-  });
-  model.on("run", () => model.run?.isDisconnected && queueMicrotask(() => model.cancel()));
-  assert.equal(await model.apply(CROP), null);
-  assert.deepEqual([named("error")[0].code, storage.has(PENDING), model.run], ["UNREACHABLE", true, null]);
-  assert.equal((await model.apply(CROP)).id, "b");
-  const keys = requests.map((one) => one.headers["Idempotency-Key"]).filter(Boolean);
-  assert.equal(new Set(keys).size, 1);
-  assert.equal(storage.has(PENDING), false);
-});
-
-test("after giving up, another request is only started once the outcome of the first is known", async () => {
-  const { model, requests } = await openModel({
-    "POST /editor/projects/p1/runs": [
-      unreachable,
-      ok(run("done", { step: step("b", "a") })),
-      ok(run("done", { id: "r2", step: step("c", "b") })),
-    ],
-    "GET /editor/session": () => ok({ csrfToken: "t", account: ACCOUNT, limits: LIMITS }),
-  });
-  model.on("run", () => model.run?.isDisconnected && queueMicrotask(() => model.cancel()));
-  await model.apply(CROP);
-  assert.equal(model.unknownRun, "Crop");
-  const other = { ...CROP, params: { width: "51" } };
-  assert.equal((await model.apply(other)).id, "b", "the result of the first");
-  assert.equal(model.unknownRun, "");
-  assert.equal((await model.apply(other)).id, "c");
-  const keys = requests.map((one) => one.headers["Idempotency-Key"]).filter(Boolean);
-  assert.deepEqual([keys.length, new Set(keys).size, keys[0] === keys[1]], [3, 2, true]);
-});
-
 test("a session that ended keeps the key for after the next login", async () => {
   const { model, storage } = await openModel({
     "POST /editor/projects/p1/runs": ok(run("running")),
@@ -313,40 +263,6 @@ test("no other picture replaces the one that a tool is working on", async () => 
   assert.equal((await applied).id, "b");
   await model.openProject("p2");
   assert.equal(model.project.id, "p2");
-});
-
-test("cancelling waits for the server to confirm it", async () => {
-  const watched = deferred();
-  const { model, named } = await openModel({
-    "POST /editor/projects/p1/runs": ok(run("running")),
-    "GET /editor/projects/p1/runs/r1?seen=1": () => watched.promise,
-    "GET /editor/projects/p1/runs/r1?seen=2": ok(run("cancelled", { creditsAvailable: 15 })),
-    "DELETE /editor/projects/p1/runs/r1": () => ok(run("running")),
-  });
-  const started = new Promise((resolve) => model.on("run", () => model.run?.id && resolve()));
-  const applied = model.apply(CROP);
-  await started;
-  await model.cancel();
-  const states = [];
-  model.on("run", () => states.push(model.run && [model.run.version, model.run.isCancelled]));
-  assert.deepEqual([model.run.id, model.run.isCancelled], ["r1", true]);
-  watched.resolve(ok(run("running", { version: 2 })));
-  assert.equal(await applied, null);
-  assert.deepEqual(states, [[2, true], null], "progress that was already on its way changes nothing");
-  assert.match(named("notice")[0], /stopped. Nothing was charged/);
-});
-
-test("a run that the server has not accepted yet cannot be cancelled", async () => {
-  const started = deferred();
-  const { model, requests } = await openModel({
-    "POST /editor/projects/p1/runs": () => started.promise,
-    "GET /editor/session": () => ok({ csrfToken: "t", account: ACCOUNT, limits: LIMITS }),
-  });
-  const applied = model.apply(CROP);
-  await model.cancel();
-  assert.equal(methodsAndPaths(requests).filter((one) => one.startsWith("DELETE")).length, 0);
-  started.resolve(refused(503, "OVERLOADED"));
-  await applied;
 });
 
 test("one run at a time", async () => {

@@ -91,6 +91,7 @@ export function modelWith(routes, { account = ACCOUNT, hash = "", stored = {} } 
       browserHistory: { replaceState: enter, pushState: enter },
       sleep: (milliseconds) => {
         delays.push(milliseconds);
+        assert.ok(delays.length < 500, "it is tried again for ever");
         return new Promise(setImmediate);
       },
     },

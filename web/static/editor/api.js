@@ -171,6 +171,16 @@ export class ApiClient {
   }
 
   /**
+   * Cancels the run that was started with this key, or will be: a request that starts it may arrive later.
+   * @param {string} id
+   * @param {string} key
+   * @returns {Promise<Run>} one that was done before has its step
+   */
+  cancelRunOfKey(id, key) {
+    return this.send("DELETE", `/editor/projects/${id}/runs?key=${encodeURIComponent(key)}`);
+  }
+
+  /**
    * How long a run would take; null if the server does not know.
    * @param {string} id
    * @param {RunBody} body

@@ -29,6 +29,7 @@ export async function start(root) {
     window.addEventListener("focus", () => model.synchronize());
     window.addEventListener("popstate", () => model.navigate());
     window.addEventListener("online", () => model.resumeRun());
+    model.canceller.resume();
     if (model.batchPlace) await editor.batch.navigate();
     else await model.resume();
   } catch (error) {

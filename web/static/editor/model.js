@@ -6,10 +6,10 @@ import { ApiError, isAbort } from "./api.js";
 import * as history from "./history.js";
 import { newKey, PendingRuns } from "./pending_runs.js";
 import * as previews from "./previews.js";
-import { isInterrupted, unsentRun } from "./run_answers.js";
+import { endText, isInterrupted, unsentRun } from "./run_answers.js";
+import { RunCanceller } from "./run_canceller.js";
 import { RETRY_DELAYS_MS, RunWatch } from "./run_watch.js";
 import { toolName } from "./tool_names.js";
-import { credits } from "./words.js";
 
 /** @import { ApiClient } from "./api.js" */
 /** @import { PendingRun } from "./pending_runs.js" */
@@ -33,6 +33,9 @@ const BATCH_PLACE = /^batch(_\w+)?$/;
 /** How often a project is requested again that is resumed while the server is busy or away. */
 const LOADING_RETRIES = 4;
 
+/** The balance is fetched again so long after a run failed or was lost: its credit may be held until then. */
+const BALANCE_DELAYS_MS = [10_000, 50_000];
+
 /** The project and its current step when the page was left while a look was being recorded. */
 const UNRECORDED_KEY = "bgeraser.unrecorded";
 const UNRECORDED_ATTEMPTS = 8;
@@ -52,6 +55,10 @@ export class Model extends EventTarget {
     this.sleep = sleep;
     this.announce = announce ?? (() => {});
     this.pendingRuns = new PendingRuns(storage);
+    this.canceller = new RunCanceller(this, (projectId, title, run) => {
+      if (this.project?.id === projectId) this.#finish(this.project, run, title, true);
+      else this.#setCredits(run);
+    });
     this.session = session;
     this.account = session.account;
     /** @type {Project | null} */
@@ -436,12 +443,15 @@ export class Model extends EventTarget {
    * @returns {Promise<Step | null>}
    */
   async resumeRun() {
+    this.canceller.resume();
     const { project } = this;
     if (!project || this.run) return null;
     const pending = this.pendingRuns.of(project.id);
     if (pending) return this.#follow(project, pending, true);
     const { run } = project;
     project.run = null;
+    // It may be one that was cancelled before the page was reloaded.
+    if (this.canceller.isCancelling(project.id)) return null;
     return run && this.#followActive(project, run);
   }
 
@@ -454,11 +464,13 @@ export class Model extends EventTarget {
     this.run = unsentRun(title);
     this.emit("run");
     const onChange = (/** @type {Partial<ActiveRun>} */ state) => {
-      if (this.run) this.run = { ...this.run, ...state };
+      if (!this.run || this.#watch !== watch) return;
+      this.run = { ...this.run, ...state };
       this.emit("run");
     };
-    this.#watch = new RunWatch(this.client, this.sleep, project.id, onChange, mayHaveStarted);
-    return this.#watch;
+    const watch = new RunWatch(this.client, this.sleep, project.id, onChange, mayHaveStarted);
+    this.#watch = watch;
+    return watch;
   }
 
   /**
@@ -471,14 +483,13 @@ export class Model extends EventTarget {
     const watch = this.#watchRun(project, title, mayHaveStarted);
     let isUnknown = false; // whether the run may have a result that was not received
     try {
-      return this.#finish(project, await watch.start(body, key), title);
+      return await this.#finishWatched(project, title, watch, watch.start(body, key));
     } catch (thrown) {
       const isSignedOut = thrown instanceof ApiError && thrown.status === 401;
       isUnknown = watch.mayHaveStarted && (isInterrupted(thrown) || isSignedOut);
-      this.#reportRunError(thrown);
-      return null;
+      return this.#leaveWatch(watch, title, thrown);
     } finally {
-      if (!isUnknown) this.pendingRuns.forget(project.id);
+      if (!isUnknown && !watch.isCancelled) this.pendingRuns.forget(project.id);
       this.#leaveRun();
     }
   }
@@ -492,20 +503,39 @@ export class Model extends EventTarget {
     const title = toolName(run.tool, this.session);
     const watch = this.#watchRun(project, title, true);
     try {
-      return this.#finish(project, await watch.untilEnded(run), title);
+      return await this.#finishWatched(project, title, watch, watch.untilEnded(run));
     } catch (thrown) {
-      this.#reportRunError(thrown);
-      return null;
+      return this.#leaveWatch(watch, title, thrown);
     } finally {
       this.#leaveRun();
     }
   }
 
-  /** @param {unknown} thrown */
-  #reportRunError(thrown) {
-    this.reportError(thrown);
-    // The server may have charged the run all the same, so its balance has to be fetched.
-    void this.refreshAccount();
+  /**
+   * @param {Project} project
+   * @param {string} title
+   * @param {RunWatch} watch
+   * @param {Promise<Run>} ended
+   */
+  async #finishWatched(project, title, watch, ended) {
+    const run = await Promise.race([ended, watch.outcome]);
+    this.canceller.settle(watch);
+    return this.#finish(project, run, title, watch.isCancelled);
+  }
+
+  /**
+   * @param {RunWatch} watch
+   * @param {string} title
+   * @param {unknown} thrown
+   */
+  #leaveWatch(watch, title, thrown) {
+    if (watch.isCancelled) this.canceller.leave(watch, title);
+    else {
+      this.reportError(thrown);
+      // The server may have charged the run all the same, so its balance has to be fetched.
+      void this.#refreshBalance(0);
+    }
+    return null;
   }
 
   #leaveRun() {
@@ -519,18 +549,18 @@ export class Model extends EventTarget {
    * @param {Project} project
    * @param {Run} run
    * @param {string} title
+   * @param {boolean} isCancelled by the user
    */
-  #finish(project, run, title) {
+  #finish(project, run, title, isCancelled) {
     this.#setCredits(run);
-    if (run.status === "cancelled") {
-      this.emit("notice", `${title}: stopped. Nothing was charged.`);
-      return null;
+    const text = endText(run, title, isCancelled);
+    if (text) this.emit("notice", text);
+    if (run.error) {
+      this.reportError(new ApiError(run.error.status, run.error));
+      void this.#refreshBalance();
     }
-    if (run.error) this.reportError(new ApiError(run.error.status, run.error));
     if (!run.step) return null;
     this.#addStep(project, run.step);
-    const cost = run.creditsCharged ? ` ${credits(run.creditsCharged)}.` : "";
-    this.emit("notice", `${title}: done.${cost}`);
     return run.step;
   }
 
@@ -560,17 +590,17 @@ export class Model extends EventTarget {
     this.announce(project.id);
   }
 
-  async cancel() {
+  /** Cancels the run that is shown. It is not started any more; one that the server may have is cancelled there. */
+  cancel() {
     const { project, run } = this;
-    if (run && (run.isDisconnected || !run.id)) this.#watch?.giveUp();
-    if (!project || !run?.id) return;
+    const watch = this.#watch;
+    if (!project || !run || !watch || run.isCancelled) return;
+    const pending = this.pendingRuns.of(project.id);
+    this.pendingRuns.forget(project.id);
     this.run = { ...run, isCancelled: true };
     this.emit("run");
-    try {
-      await this.client.cancelRun(project.id, run.id);
-    } catch (thrown) {
-      if (!run.isDisconnected) this.reportError(thrown);
-    }
+    watch.cancel();
+    if (watch.mayArrive) this.canceller.cancel(project.id, run, pending, watch);
   }
 
   /**
@@ -598,6 +628,14 @@ export class Model extends EventTarget {
       this.emit("account");
     } catch {
       // The next run updates the balance.
+    }
+  }
+
+  /** @param {...number} firstDelays in milliseconds */
+  async #refreshBalance(...firstDelays) {
+    for (const delay of [...firstDelays, ...BALANCE_DELAYS_MS]) {
+      if (delay) await this.sleep(delay);
+      await this.refreshAccount();
     }
   }
 

@@ -63,7 +63,8 @@ export function aboutSeconds(seconds) {
  * @param {Progress} progress
  */
 export function progressText(run, { value, isEstimate, secondsLeft }) {
-  if (run.isCancelled) return "Stopping …";
+  if (run.isCancelled)
+    return run.isDisconnected ? "Stopping … No connection to the server. Trying again …" : "Stopping …";
   if (run.isDisconnected) return "No connection to the server. Trying again …";
   if (run.queuePosition === 1) return "Waiting: next in the queue";
   if (run.queuePosition > 1) return `Waiting: number ${run.queuePosition} in the queue`;

@@ -1,6 +1,7 @@
 // What the server's answers, and missing ones, say about a run.
 
 import { ApiError } from "./api.js";
+import { credits } from "./words.js";
 
 /** @import { ActiveRun, Run } from "./types.js" */
 
@@ -8,6 +9,9 @@ import { ApiError } from "./api.js";
 const SHORT_WAIT_SECONDS = 2;
 /** A limit that lasts longer than this is one of a day. */
 const LONG_WAIT_SECONDS = 120;
+
+/** The user has cancelled a run that the server has not accepted as far as is known. */
+export class GivenUp extends Error {}
 
 /**
  * Whether it is unknown if the server received a request: it, or a proxy before it, did not answer properly.
@@ -69,6 +73,19 @@ export function isUnfinished(run) {
  */
 export function versionSeen(run) {
   return run.status === "done" ? -1 : run.version;
+}
+
+/**
+ * What a run's end means for people; "" for one that failed.
+ * @param {Run} run
+ * @param {string} title
+ * @param {boolean} isCancelled by the user
+ */
+export function endText(run, title, isCancelled) {
+  if (run.status === "cancelled") return `${title}: stopped. Nothing was charged.`;
+  if (!run.step) return "";
+  const cost = run.creditsCharged ? ` ${credits(run.creditsCharged)}.` : "";
+  return isCancelled ? `${title} was done before it could be cancelled.${cost}` : `${title}: done.${cost}`;
 }
 
 /**

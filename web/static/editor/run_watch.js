@@ -2,6 +2,7 @@
 
 import { ApiError } from "./api.js";
 import {
+  GivenUp,
   isInterrupted,
   isRefusal,
   isShortLimit,
@@ -23,6 +24,14 @@ const SHORT_WAITS = 4;
 export class RunWatch {
   #isAccepted = false;
   #isDisconnected = false;
+  /** Whether the body is being sent, or is to be sent again. */
+  #isStarting = false;
+  /** Whether a request is under way, instead of a pause before the next one. */
+  #isSending = false;
+  /** @type {(run: Run) => void} */
+  #end = () => {};
+  /** @type {(reason: unknown) => void} */
+  #giveUp = () => {};
 
   /**
    * @param {ApiClient} client
@@ -38,8 +47,40 @@ export class RunWatch {
     this.onChange = onChange;
     /** Whether the server may have accepted the run. */
     this.mayHaveStarted = mayHaveStarted;
-    /** Ends the wait for a server that does not answer. */
-    this.giveUp = () => {};
+    /** Whether the user has cancelled the run: its body is not sent any more. */
+    this.isCancelled = false;
+    /**
+     * The run's end as another request shows it, or `GivenUp`.
+     * @type {Promise<Run>}
+     */
+    this.outcome = new Promise((resolve, reject) => {
+      this.#end = resolve;
+      this.#giveUp = reject;
+    });
+    this.outcome.catch(() => {}); // it may come when nobody waits for it any more
+  }
+
+  /** Whether the server has accepted the run, so that its progress is asked for. */
+  get isFollowing() {
+    return this.#isAccepted && !this.#isStarting;
+  }
+
+  /** Whether the server may have received the run, or may do so yet. */
+  get mayArrive() {
+    return this.mayHaveStarted || this.#isSending;
+  }
+
+  /**
+   * Sends the body no more. The run is waited for only if the server has accepted it or may be about to answer.
+   */
+  cancel() {
+    this.isCancelled = true;
+    if (this.#isStarting && (this.#isDisconnected || !this.#isSending)) this.#giveUp(new GivenUp());
+  }
+
+  /** @param {Run} run as the server answered elsewhere */
+  end(run) {
+    this.#end(run);
   }
 
   /**
@@ -50,6 +91,7 @@ export class RunWatch {
    */
   async start(body, key) {
     const send = async () => {
+      if (this.isCancelled) throw new GivenUp();
       try {
         const run = await this.client.startRun(this.projectId, body, key);
         this.mayHaveStarted = true;
@@ -61,7 +103,13 @@ export class RunWatch {
     };
     let waits = 0;
     const isTooSoon = (/** @type {unknown} */ thrown) => isShortLimit(thrown) && waits++ < SHORT_WAITS;
-    const start = () => this.#answered(send, (thrown) => isUnanswered(thrown) || isTooSoon(thrown));
+    const start = async () => {
+      this.#isStarting = true;
+      const isWorthRetrying = (/** @type {unknown} */ thrown) => isUnanswered(thrown) || isTooSoon(thrown);
+      const run = await this.#answered(send, isWorthRetrying);
+      this.#isStarting = false;
+      return run;
+    };
     return this.untilEnded(await start(), start);
   }
 
@@ -83,6 +131,7 @@ export class RunWatch {
         run = await this.#answered(() => this.client.watchRun(this.projectId, id, seen), isInterrupted);
       } catch (thrown) {
         const isForgotten = thrown instanceof ApiError && thrown.status === 404;
+        if (isForgotten && this.isCancelled) throw new GivenUp();
         if (!isForgotten || !restart || restarts === RESTARTS) throw thrown;
         restarts += 1;
         run = await restart();
@@ -92,29 +141,25 @@ export class RunWatch {
   }
 
   /**
-   * Sends a request until the server answers it, or the user gives up. Raises what the server refused.
+   * Sends a request until the server answers it. Raises what the server refused.
    * @param {() => Promise<Run>} send
    * @param {(thrown: unknown) => boolean} isWorthRetrying
    */
   async #answered(send, isWorthRetrying) {
     for (let attempt = 0; ; attempt += 1) {
       try {
+        this.#isSending = true;
         return await send();
       } catch (thrown) {
+        this.#isSending = false;
         if (!isWorthRetrying(thrown)) throw thrown;
+        if (this.isCancelled && this.#isStarting) throw new GivenUp();
         const isTooSoon = isShortLimit(thrown) && !this.#isAccepted;
         if (!this.#isDisconnected && !isTooSoon) {
           this.#isDisconnected = true;
           this.onChange({ isDisconnected: true });
         }
-        let hasGivenUp = false;
-        const givingUp = new Promise((resolve) => {
-          this.giveUp = () => resolve((hasGivenUp = true));
-        });
-        const delay = RETRY_DELAYS_MS[Math.min(attempt, RETRY_DELAYS_MS.length - 1)];
-        await Promise.race([this.sleep(delay), givingUp]);
-        this.giveUp = () => {};
-        if (hasGivenUp) throw thrown;
+        await this.sleep(RETRY_DELAYS_MS[Math.min(attempt, RETRY_DELAYS_MS.length - 1)]);
       }
     }
   }
