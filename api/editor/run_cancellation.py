@@ -48,7 +48,10 @@ async def cancel(services: Services, runs: Runs, owner: ProjectOwner, project: P
     def refuse(session: Session) -> Step | RunState | None:
         locked = projects.lock(session, project)
         step = projects.step_of_run(session, locked, key)
-        if step is not None or key_state is KeyState.CHARGED:
+        if key_state is KeyState.CHARGED:  # maybe since it was refused: its step may still have to be added
+            shared_runs.allow(session, project.id, key)
+            return step
+        if step is not None:
             return step
         return shared_runs.refuse(session, project.id, key, owner.name, services.clock())
 

@@ -151,6 +151,13 @@ def refuse(session: Session, project_id: str, key: str, owner: str, now: datetim
     return state_now
 
 
+def allow(session: Session, project_id: str, key: str) -> None:
+    """Take back `refuse`."""
+    for row in session.exec(_of_key(project_id, key)):
+        row.is_stop_wanted = False
+        session.add(row)
+
+
 def has_key(session: Session, project_id: str, key: str) -> bool:
     """Whether a run with this key has been shared, or refused."""
     return session.exec(_of_key(project_id, key).limit(1)).first() is not None

@@ -20,6 +20,7 @@ from billing.ledger.models import Account
 from ml.backend import Progress
 from ml.catalogue import TOOLS
 from tests.api.editor.test_runs import OWNER, PROJECT, STEP, at_once, ended, until_stopped
+from tests.support import load
 from tests.support.apps import LocalApi, local_api
 from tests.support.builders import make_account
 
@@ -154,16 +155,7 @@ def test_a_call_that_runs_elsewhere_is_cancelled_once_it_can_be_reached(api: Loc
     key = run_names.idempotency_key(project.id, "a")
 
     def admit_call(session: Session) -> admission.AdmissionOutcome:
-        return admission.admit(
-            session,
-            account_id=owner.account_id,
-            request_id="req_1",
-            idempotency_key=key,
-            fingerprint="f",
-            random=False,
-            lease_owner="elsewhere",
-            now=services.clock(),
-        )
+        return load.admit(session, owner.account_id, key=key, now=services.clock())
 
     async def main() -> None:
         registry = Runs(services)
@@ -179,6 +171,30 @@ def test_a_call_that_runs_elsewhere_is_cancelled_once_it_can_be_reached(api: Loc
     api.call(main)
     with services.database.transaction() as session:
         assert session.get_one(Account, owner.account_id).held == 0
+
+
+def test_a_call_that_was_charged_before_it_could_be_cancelled_leads_to_its_result(api: LocalApi) -> None:
+    owner, project = stored_project(api)
+    services = api.services
+    key, now = run_names.idempotency_key(project.id, "a"), api.clock()
+
+    async def main() -> None:
+        registry = Runs(services)
+        call = await services.database.run(
+            lambda session: load.admitted(session, owner.account_id, key=key, now=now)
+        )
+        with pytest.raises(IdempotencyInProgress):
+            await run_cancellation.cancel(services, registry, owner, project, "a")
+        await services.database.run(lambda session: load.succeed(session, call, now=now))
+        # Its process died before it added the step.
+        state = await run_cancellation.cancel(services, registry, owner, project, "a")
+        assert (state.status, state.step_id, state.credits_charged) == (RunStatus.DONE, None, 1)
+        with services.database.transaction() as session:
+            assert not shared_runs.is_refused(session, project.id, "a")
+            assert shared_runs.of_key(session, project.id, "a", now) is None
+            assert isinstance(load.admit(session, owner.account_id, key=key, now=now), admission.Replayed)
+
+    api.call(main)
 
 
 def test_a_request_that_was_admitted_before_its_key_was_refused_does_no_work(api: LocalApi) -> None:
