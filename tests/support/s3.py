@@ -12,6 +12,8 @@ from typing import Any
 
 import boto3
 
+from api.images.bucket_storage import BucketAddress, BucketStorage
+
 ENVIRONMENT = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test-secret", "AWS_REGION": "us-east-1"}
 
 _SERVE = """
@@ -50,6 +52,11 @@ class Bucket:
 
     def object_keys(self) -> list[str]:
         return [entry["Key"] for entry in self.client().list_objects_v2(Bucket=self.name).get("Contents", [])]
+
+
+def open_storage(bucket: Bucket, directory: Path) -> BucketStorage:
+    """Its storage, in a process whose environment leads to the bucket."""
+    return BucketStorage(BucketAddress.parse(bucket.url), directory / "unfinished")
 
 
 class S3Server:

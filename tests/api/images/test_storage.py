@@ -1,17 +1,15 @@
 """What every kind of storage promises."""
 
 import asyncio
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from api.errors import NotFound, ServiceUnavailable
-from api.images.bucket_storage import BucketAddress, BucketStorage
+from api.errors import NotFound
 from api.images.local_storage import LocalStorage
 from api.images.storage import Storage
 from tests.support.ml.photos import photo, png_bytes
-from tests.support.s3 import Bucket, S3Server, running_s3
+from tests.support.s3 import open_storage
 from tests.support.traversals import TRAVERSALS
 
 IMAGE = "img_0123456789abcdefABCDEF"
@@ -19,30 +17,11 @@ OTHER = "img_0123456789abcdefABCDEF2"  # begins as the other one does
 PICTURE = png_bytes(photo("chelsea")[:20, :30])
 
 
-@pytest.fixture(scope="module")
-def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    with running_s3(tmp_path_factory.mktemp("s3") / "log") as server:
-        yield server
-
-
-@pytest.fixture
-def bucket(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> Bucket:
-    """A new bucket, which the environment leads to."""
-    bucket = s3.new_bucket()
-    for name, value in bucket.environment.items():
-        monkeypatch.setenv(name, value)
-    return bucket
-
-
-def opened(bucket: Bucket, directory: Path, *, signs_urls: bool = False) -> BucketStorage:
-    return BucketStorage(BucketAddress.parse(bucket.url), directory / "unfinished", signs_urls=signs_urls)
-
-
 @pytest.fixture(params=["local", "bucket"])
 def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
     if request.param == "local":
         return LocalStorage(tmp_path / "images")
-    return opened(request.getfixturevalue("bucket"), tmp_path)
+    return open_storage(request.getfixturevalue("bucket"), tmp_path)
 
 
 def sent(storage: Storage, image_id: str) -> bytes:
@@ -139,54 +118,3 @@ def test_a_spool_is_on_this_machine(storage: Storage) -> None:
         file = spool.end_file()
         spool.flush()
         assert file.read() == b"content"
-
-
-def test_the_probe_of_a_bucket_leaves_nothing(bucket: Bucket, tmp_path: Path) -> None:
-    opened(bucket, tmp_path).check_writable()
-    assert bucket.object_keys() == []
-
-
-def test_objects_are_below_the_prefix(bucket: Bucket, tmp_path: Path) -> None:
-    storage = opened(bucket, tmp_path)
-    storage.write(IMAGE, PICTURE)
-    storage.write_artefact(IMAGE, "preview-64", b"preview")
-    assert bucket.object_keys() == [f"pictures/{IMAGE}/artefacts/preview-64", f"pictures/{IMAGE}/image"]
-    described = bucket.client().head_object(Bucket=bucket.name, Key=f"pictures/{IMAGE}/image")
-    assert described["ContentType"] == "image/png"
-    assert described["ContentDisposition"] == f'attachment; filename="{IMAGE}.png"'
-
-
-def test_more_artefacts_than_a_page_of_the_list_holds(bucket: Bucket, tmp_path: Path) -> None:
-    storage = opened(bucket, tmp_path)
-    client = bucket.client()
-    for number in range(1005):  # a page of S3's has 1000
-        key = f"pictures/{IMAGE}/artefacts/a{number}"
-        client.put_object(Bucket=bucket.name, Key=key, Body=b"1")
-    assert storage.artefact_bytes(IMAGE) == 1005
-    storage.delete(IMAGE)
-    assert bucket.object_keys() == []
-
-
-@pytest.mark.parametrize("is_missing", [True, False])
-def test_a_bucket_that_cannot_be_used_is_an_outage(
-    s3: S3Server, bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_missing: bool
-) -> None:
-    if not is_missing:  # Nothing listens there.
-        monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
-        monkeypatch.setattr("api.images.bucket_storage._RETRIES_MAX", 0)
-    storage = opened(Bucket(bucket.endpoint, "missing"), tmp_path)
-    for write in (storage.check_writable, lambda: storage.write(IMAGE, b"picture")):
-        with pytest.raises(ServiceUnavailable):
-            write()
-    assert storage.read_artefact(IMAGE, "preview-64") is None
-    if not is_missing:
-        with pytest.raises(ServiceUnavailable):
-            storage.read(IMAGE)
-
-
-@pytest.mark.parametrize(
-    "url", ["s3://", "s3:///a", "s3://user@bucket", "s3://bucket:1/a", "s3://b?x=1", "file:///a"]
-)
-def test_an_address_that_is_not_one_is_refused(url: str) -> None:
-    with pytest.raises(ValueError, match="is not s3://bucket/prefix"):
-        BucketAddress.parse(url)

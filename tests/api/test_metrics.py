@@ -96,7 +96,7 @@ def test_buckets_are_cumulative_and_end_with_the_count(figures: str) -> None:
 
 @pytest.mark.parametrize("file", ["grafana/bgeraser.json", "prometheus/alerts.yml"])
 def test_the_dashboard_and_the_alerts_use_existing_metrics(figures: str, file: str) -> None:
-    text = (Path(__file__).parents[3] / "deploy" / file).read_text()
+    text = (Path(__file__).parents[2] / "deploy" / file).read_text()
     if file.endswith(".json"):
         json.loads(text)
     used = set(re.findall(r"bgeraser_[a-z_]+", text))
