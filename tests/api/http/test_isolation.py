@@ -262,6 +262,7 @@ EDITOR_CHANGES = (
     ("DELETE", _PROJECT),
     ("PUT", f"{_PROJECT}/current"),
     ("POST", f"{_PROJECT}/runs"),
+    ("DELETE", f"{_PROJECT}/runs"),
     ("DELETE", f"{_PROJECT}/runs/{{run_id}}"),
     ("POST", f"{_PROJECT}/overlay"),
     ("POST", f"{_PROJECT}/encoding"),
