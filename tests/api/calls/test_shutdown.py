@@ -160,7 +160,7 @@ def test_an_editor_waiting_for_its_run_does_not_delay_the_shutdown(start_server:
 
 
 def test_a_server_that_drains_is_not_ready_but_works(start_server: StartServer) -> None:
-    server = start_server(BGERASER_WORKERS="1", BGERASER_DRAIN_SECONDS="8")
+    server = start_server(BGERASER_WORKERS="1", BGERASER_DRAIN_SECONDS="15")
     customer = server.new_customer()
     with server.client(customer) as client:
         assert client.get("/readyz").status_code == 200

@@ -153,7 +153,7 @@ def test_active_runs_count_once(api: LocalApi) -> None:
 
 
 def test_a_browser_elsewhere_keeps_an_unbilled_run(api: LocalApi, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runs, "_UNWATCHED_SECONDS", 1.0)
+    monkeypatch.setattr(runs, "_UNWATCHED_SECONDS", 3.0)
 
     async def main() -> None:
         here, elsewhere = Runs(api.services), Runs(api.services)
