@@ -5,7 +5,7 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Dialog, Page, Route, expect
 
 from billing.ledger.plans import PlanName
 from tests.browser.conftest import PHONE, NewPage
@@ -92,6 +92,26 @@ def test_a_batch_survives_a_reload_and_its_results_are_downloaded(
     page.get_by_role("button", name="Open cup 1.png in the editor").click()
     expect(page.locator(".workplace")).to_be_visible(timeout=30_000)
     expect(page.locator(".batch")).to_be_hidden()
+
+
+def test_pictures_that_were_not_started_are_not_lost_without_a_question(
+    new_page: NewPage, server: RunningServer
+) -> None:
+    page = new_page()
+    sign_in(page, server, server.new_customer())
+    Editor(page, server)
+    asked: list[str] = []
+
+    def answer(dialog: Dialog) -> None:
+        asked.append(dialog.type)
+        dialog.accept()
+
+    page.on("dialog", answer)
+    drop(page, "a.png", "b.png")
+    expect(page.locator(".batch-item")).to_have_count(2)
+    choose_square_crop(page)  # browsers ask only on pages that were used
+    page.reload()
+    assert asked == ["beforeunload"]
 
 
 def test_a_batch_without_enough_credits_waits_and_can_be_cancelled(
