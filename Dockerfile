@@ -14,7 +14,7 @@ RUN pip install .
 FROM python:3.11-slim-bookworm
 # npm is not in the image: `models pull` brings one by pip for as long as it pulls.
 RUN useradd --system --uid 10001 --create-home bgeraser \
-    && install --directory --owner bgeraser --group bgeraser /data
+    && install --directory --owner bgeraser --group bgeraser /data /checkpoints
 COPY --from=build /opt/bgeraser /opt/bgeraser
 ENV PATH=/opt/bgeraser/bin:$PATH \
     PYTHONUNBUFFERED=1 \

@@ -72,7 +72,6 @@ class SharedRun(SQLModel, table=True):
     key: str
     owner: str
     tool: str
-    is_billed: bool
     status: str
     state: str = Field(sa_type=Text)  # JSON, as the browser gets it
     is_stop_wanted: bool = Field(default=False)

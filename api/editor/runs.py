@@ -1,7 +1,7 @@
 """Runs: tools applied to steps in the background, while the browser polls their progress.
 
 A run is in the memory of the process that does its work, and in a row by which other processes show and
-cancel it (`shared_runs`). Its result is a step in the database, stored under the run's key: a browser that
+cancel it (`run_sharing`). Its result is a step in the database, stored under the run's key: a browser that
 starts the same run again gets that step and is charged once.
 """
 
@@ -10,18 +10,17 @@ import contextlib
 from collections import Counter, OrderedDict, deque
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
 import structlog
 
 from api import response_bodies
-from api.editor import shared_runs
 from api.editor.models import Project, Step
 from api.editor.owners import ProjectOwner
+from api.editor.run_sharing import RunSharing
 from api.editor.run_states import ENDED, RunState, RunStatus
 from api.editor.shared_runs import RunIdentity
-from api.errors import NotFound, RateLimited, ServiceUnavailable, status_and_code
+from api.errors import RateLimited, status_and_code
 from api.services import Services
 from billing.identifiers import new_id
 from ml.backend import Progress
@@ -35,14 +34,6 @@ _KEPT = 4096
 _AT_ONCE = 1000
 #: An unbilled run that no browser has polled for this long is stopped.
 _UNWATCHED_SECONDS = 60.0
-#: A run that is done sooner is not shared: other processes find its step by its key.
-_SHARED_AFTER_SECONDS = 0.3
-#: How often a process asks what browsers at other processes want of a run.
-_WISHES_EVERY_SECONDS = 1.0
-#: How often a process looks for news of another's run, and how long for one that is not shared yet.
-_NEWS_EVERY_SECONDS = 0.3
-_UNSHARED_SECONDS = 1.0
-_NO_SUCH_RUN = "No such run. Its result may be among the project's steps."
 
 log = structlog.get_logger()
 
@@ -90,7 +81,7 @@ class Run:
 
     @property
     def identity(self) -> RunIdentity:
-        return RunIdentity(self.id, self.project_id, self.key, self.owner.name, self.tool, self.is_billed)
+        return RunIdentity(self.id, self.project_id, self.key, self.owner.name, self.tool)
 
     def state(self) -> RunState:
         return RunState(
@@ -207,6 +198,7 @@ class Runs:
 
     def __init__(self, services: Services) -> None:
         self._services = services
+        self._sharing = RunSharing(services)
         self._runs: dict[str, Run] = {}
         self._by_key: dict[tuple[str, str], Run] = {}  # by project and key, the newest
         self._active: Counter[tuple[str, ...]] = Counter()
@@ -222,7 +214,7 @@ class Runs:
         """
         run = self._find(owner, project, run_id)
         if run is None:
-            return await self._follow_elsewhere(owner, project, run_id, seen, timeout_seconds)
+            return await self._sharing.follow(owner, project, run_id, seen, timeout_seconds)
         with run.watched():
             await run.changed_since(seen, timeout_seconds)
         return run.state()
@@ -233,44 +225,13 @@ class Runs:
         if run is not None:
             run.cancel()
             return run.state()
-        state = await self._find_elsewhere(owner, project, run_id)
-        if state is None:
-            raise NotFound(_NO_SUCH_RUN)
-        await self._services.database.run(lambda session: shared_runs.want_stop(session, run_id))
-        return state
+        return await self._sharing.cancel(owner, project, run_id)
 
     def _find(self, owner: ProjectOwner, project: Project, run_id: str) -> Run | None:
         run = self._runs.get(run_id)
         if run is None or run.owner.name != owner.name or run.project_id != project.id:
             return None
         return run
-
-    async def _find_elsewhere(self, owner: ProjectOwner, project: Project, run_id: str) -> RunState | None:
-        now = self._services.clock()
-        return await self._services.database.read(
-            lambda session: shared_runs.find(session, owner.name, project.id, run_id, now)
-        )
-
-    async def _follow_elsewhere(
-        self, owner: ProjectOwner, project: Project, run_id: str, seen: int, timeout_seconds: float
-    ) -> RunState:
-        time = asyncio.get_running_loop().time
-        began = time()
-        is_noted = False
-        while True:
-            state = await self._find_elsewhere(owner, project, run_id)
-            if state is None:
-                if is_noted or time() >= began + _UNSHARED_SECONDS:
-                    raise NotFound(_NO_SUCH_RUN)
-            elif state.version > seen or state.has_ended or time() >= began + timeout_seconds:
-                return state
-            elif not is_noted:
-                now = self._services.clock()
-                await self._services.database.run(
-                    lambda session: shared_runs.note_watcher(session, run_id, now)  # noqa: B023 - runs at once
-                )
-                is_noted = True
-            await asyncio.sleep(_NEWS_EVERY_SECONDS)
 
     def of_key(self, project: Project, key: str) -> Run | None:
         """The run that was started with this key. None if it failed or was cancelled: it may be retried."""
@@ -318,7 +279,7 @@ class Runs:
         self._active.update(_counters_of(run))
         run.expect_watcher()
         self._services.running.start(self._watch(run, work))
-        self._services.running.start(self._share(run))
+        self._services.running.start(self._sharing.share(run))
         return run
 
     def cancel_all(self, project_id: str) -> None:
@@ -337,41 +298,6 @@ class Runs:
         finally:
             self._active -= Counter(_counters_of(run))
             self._record_end(run)
-
-    async def _share(self, run: Run) -> None:
-        """Let other processes see the run until it has ended, and do what their browsers want of it."""
-        await run.ended_within(_SHARED_AFTER_SECONDS)
-        if run.status is RunStatus.DONE:
-            return
-        watched_at: datetime | None = None
-        loop = asyncio.get_running_loop()
-        written_version, written_at = -1, loop.time()
-        while True:
-            state, now = run.state(), self._services.clock()
-            is_due = loop.time() >= written_at + shared_runs.WRITE_EVERY_SECONDS
-            try:
-                if state.version != written_version or is_due:
-                    wishes = await self._services.database.run(
-                        lambda session: shared_runs.write(session, run.identity, state, now)  # noqa: B023
-                    )
-                    written_version, written_at = state.version, loop.time()
-                else:
-                    wishes = await self._services.database.read(
-                        lambda session: shared_runs.wishes_of(session, run.identity)
-                    )
-            except ServiceUnavailable:
-                log.warning("a run could not be shared", run_id=run.id)
-                if state.has_ended:
-                    return
-            else:
-                if state.has_ended:
-                    return
-                if wishes.stop:
-                    run.cancel()
-                if wishes.watched_at is not None and wishes.watched_at != watched_at:
-                    watched_at = wishes.watched_at
-                    run.expect_watcher()
-            await run.ended_within(_WISHES_EVERY_SECONDS)
 
     def _remember(self, run: Run) -> None:
         self._runs[run.id] = run

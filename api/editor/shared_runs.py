@@ -33,7 +33,6 @@ class RunIdentity:
     key: str
     owner: str
     tool: str
-    is_billed: bool
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,6 @@ def write(session: Session, identity: RunIdentity, state: RunState, now: datetim
             key=identity.key,
             owner=identity.owner,
             tool=identity.tool,
-            is_billed=identity.is_billed,
             status=state.status.value,
             state="",
             written_at=now,
@@ -138,7 +136,6 @@ def refuse(session: Session, project_id: str, key: str, owner: str, now: datetim
             key=key,
             owner=owner,
             tool=state.tool,
-            is_billed=False,
             status=state.status.value,
             state=json.dumps(state.as_data()),
             is_stop_wanted=True,

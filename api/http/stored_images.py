@@ -28,7 +28,10 @@ async def send(
         if _wanted_range(request, image.size_bytes) is None:
             request.scope["headers"] = [pair for pair in request.scope["headers"] if pair[0] != b"range"]
         return FileResponse(found, headers=headers)
-    if may_redirect and request.method == "GET" and (url := found.signed_url()) is not None:
+    url = None
+    if may_redirect and request.method == "GET":
+        url = await asyncio.to_thread(found.signed_url)
+    if url is not None:
         cached = {"Cache-Control": f"private, max-age={_REDIRECT_CACHE_SECONDS}"}
         return RedirectResponse(url, 307, headers=cached)
     return _streamed(request, found, headers)

@@ -99,9 +99,9 @@ class BucketStorage(Storage):
         self._put(_artefact_key(image_id, name), content, {})
 
     def read_artefact(self, image_id: str, name: str) -> bytes | None:
-        try:
-            import obstore
+        import obstore
 
+        try:
             with self._reading():
                 return obstore.get(self._store, _artefact_key(image_id, name)).bytes().to_bytes()
         except (NotFound, ServiceUnavailable):
@@ -200,7 +200,8 @@ class _BucketImage:
 
         if not self.signs_urls:
             return None
-        return obstore.sign(self.store, "GET", self.key, SIGNED_URL_LIFETIME)
+        with _outages(self.outage_log, storage.CANNOT_READ):
+            return obstore.sign(self.store, "GET", self.key, SIGNED_URL_LIFETIME)
 
 
 def _open_store(address: BucketAddress) -> "S3Store":

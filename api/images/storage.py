@@ -47,7 +47,10 @@ class RemoteImage(Protocol):
         """The bytes from `first` to `last` (inclusive), in pieces. Raises `ServiceUnavailable`."""
 
     def signed_url(self) -> str | None:
-        """A URL by which callers get the bytes from that host, if they are to. It works for some minutes."""
+        """A URL by which callers get the bytes from that host, if they are to. It works for some minutes.
+
+        Blocks: the credentials that sign it may have to be fetched. Raises `ServiceUnavailable`.
+        """
 
 
 class Storage(ABC):

@@ -12,14 +12,21 @@ from tests.support.ml.photos import jpeg_bytes, photo
 from tests.support.server import Customer, RunningServer
 
 
-@pytest.mark.parametrize("reloads", [False, True])
-def test_a_run_that_is_cancelled_without_a_connection_is_never_started(
-    new_page: NewPage, server: RunningServer, customer: Customer, reloads: bool
-) -> None:
+def opened(new_page: NewPage, server: RunningServer, customer: Customer) -> Editor:
+    """A picture in the editor of a page whose requests will fail."""
     page = new_page(expect_errors=True)
     sign_in(page, server, customer)
     editor = Editor(page, server)
     editor.open("cup.jpg", jpeg_bytes(photo("coffee")))
+    return editor
+
+
+@pytest.mark.parametrize("reloads", [False, True])
+def test_a_run_that_is_cancelled_without_a_connection_is_never_started(
+    new_page: NewPage, server: RunningServer, customer: Customer, reloads: bool
+) -> None:
+    editor = opened(new_page, server, customer)
+    page = editor.page
     page.wait_for_load_state("networkidle")
     if reloads:  # only the runs cannot be reached
         page.route(re.compile("/runs"), lambda route: route.abort())
@@ -58,10 +65,8 @@ def _is_start(request: Request) -> bool:
 def test_a_run_is_cancelled_that_was_accepted_before_the_connection_was_lost(
     new_page: NewPage, server: RunningServer, customer: Customer, reloads: bool
 ) -> None:
-    page = new_page(expect_errors=True)
-    sign_in(page, server, customer)
-    editor = Editor(page, server)
-    editor.open("cup.jpg", jpeg_bytes(photo("coffee")))
+    editor = opened(new_page, server, customer)
+    page = editor.page
     editor.choose("upscale")
     editor.press("4×")
     editor.press("Quality")

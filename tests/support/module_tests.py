@@ -120,6 +120,7 @@ TESTED_THROUGH = {
     "api/editor/overlays.py": "web/editor/test_run_routes.py",
     "api/editor/guest_previews.py": "web/editor/test_guest_previews.py",
     "api/editor/owners.py": "api/editor/test_projects.py",
+    "api/editor/run_sharing.py": "api/editor/test_shared_runs.py",
     "api/editor/run_requests.py": "web/editor/test_run_routes.py",
     "api/editor/run_service.py": "web/editor/test_run_routes.py",
     "api/editor/unbilled_images.py": "web/editor/test_unbilled_calls.py",

@@ -27,8 +27,7 @@ def serve(
         settings.refuse_unsafe_address(host)
         if check:
             return
-        for warning in settings.warnings(host):
-            typer.echo(f"bgeraser warning: {warning}", err=True)
+        serving.print_warnings(settings, host)
         # Imported here, because the other commands do not need the web server.
         from web.app import create_app
 

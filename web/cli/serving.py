@@ -24,6 +24,11 @@ _CANNOT_START = (WrongSettings, MissingSecret, NoCudaDevice, ServiceUnavailable,
 _RESPONSE_GRACE_SECONDS = 10.0
 
 
+def print_warnings(settings: Settings, host: str) -> None:
+    for warning in settings.warnings(host):
+        typer.echo(f"bgeraser warning: {warning}", err=True)
+
+
 @contextmanager
 def refusals() -> Iterator[None]:
     """Ends the command with one sentence if the settings do not allow to start."""

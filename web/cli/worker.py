@@ -20,6 +20,7 @@ def worker(
     with serving.refusals():
         settings = Settings.load()
         settings.refuse_unsafe_address(host)
+        serving.print_warnings(settings, host)
         application = _create_app(settings)
     serving.run(
         application,

@@ -64,7 +64,6 @@ def live_a_little(url: str, accounts: int = 12) -> str:
                     key="a",
                     owner=account.id,
                     tool="crop",
-                    is_billed=True,
                     status="queued",
                     state="{}",
                     written_at=NOON,

@@ -6,7 +6,7 @@ import pytest
 from sqlmodel import Session
 
 from api.calls import admission
-from api.editor import run_cancellation, run_names, run_service, runs, shared_runs
+from api.editor import run_cancellation, run_names, run_service, run_sharing, shared_runs
 from api.editor.models import Project
 from api.editor.owners import ProjectOwner
 from api.editor.run_requests import RunRequest
@@ -45,7 +45,7 @@ def test_a_run_is_cancelled_by_its_key_elsewhere_and_started_nowhere_again(
 ) -> None:
     owner, project = stored_project(api)
     services = api.services
-    monkeypatch.setattr(runs, "_SHARED_AFTER_SECONDS", 0.0 if is_shared else 0.5)
+    monkeypatch.setattr(run_sharing, "SHARED_AFTER_SECONDS", 0.0 if is_shared else 0.5)
 
     async def main() -> None:
         here, elsewhere = Runs(services), Runs(services)

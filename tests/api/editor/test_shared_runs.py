@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from sqlmodel import select
 
-from api.editor import runs, shared_runs
+from api.editor import run_sharing, runs, shared_runs
 from api.editor.models import SharedRun
 from api.editor.owners import ProjectOwner
 from api.editor.run_states import RunState, RunStatus
@@ -20,9 +20,9 @@ from tests.support.apps import LocalApi, local_api
 
 @pytest.fixture
 def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalApi]:
-    monkeypatch.setattr(runs, "_SHARED_AFTER_SECONDS", 0.0)
-    monkeypatch.setattr(runs, "_WISHES_EVERY_SECONDS", 0.05)
-    monkeypatch.setattr(runs, "_NEWS_EVERY_SECONDS", 0.02)
+    monkeypatch.setattr(run_sharing, "SHARED_AFTER_SECONDS", 0.0)
+    monkeypatch.setattr(run_sharing, "WISHES_EVERY_SECONDS", 0.05)
+    monkeypatch.setattr(run_sharing, "NEWS_EVERY_SECONDS", 0.02)
     with local_api(tmp_path) as opened:
         yield opened
 
@@ -171,7 +171,7 @@ def test_a_browser_elsewhere_keeps_an_unbilled_run(api: LocalApi, monkeypatch: p
 
 
 def test_runs_that_are_done_at_once_leave_no_row(api: LocalApi, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runs, "_SHARED_AFTER_SECONDS", 5.0)
+    monkeypatch.setattr(run_sharing, "SHARED_AFTER_SECONDS", 5.0)
 
     async def main() -> None:
         here = Runs(api.services)

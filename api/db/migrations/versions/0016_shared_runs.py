@@ -17,7 +17,6 @@ def upgrade() -> None:
         sa.Column("key", sa.String(), nullable=False),
         sa.Column("owner", sa.String(), nullable=False),
         sa.Column("tool", sa.String(), nullable=False),
-        sa.Column("is_billed", sa.Boolean(), nullable=False),
         sa.Column("status", sa.String(), nullable=False),
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("is_stop_wanted", sa.Boolean(), nullable=False),
