@@ -50,14 +50,18 @@ def main() -> int:
     # As users start servers: the second start finds its modules compiled.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     # For the engines in this process and in all that it starts. They read it when they are imported.
-    os.environ.update(device.limit_environment(machine.cpu_limit()))
+    try:
+        limit = machine.cpu_limit()
+    except ValueError as error:
+        parser.error(str(error))
+    os.environ.update(device.limit_environment(limit))
     report = Report(machine.describe(), quick=chosen.quick)
     for name in chosen.names or BENCHMARKS:
         run(name, report)
-    if chosen.page:
-        page.write_class(report)
     for path in report.write():
         print(path)
+    if chosen.page:
+        page.write_class(report)
     return 1 if report.failures else 0
 
 
