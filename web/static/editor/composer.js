@@ -61,6 +61,11 @@ export class Composer {
    * @type {Map<string, HTMLImageElement>}
    */
   #sharpBackgrounds = new Map();
+  /**
+   * Pictures on their way, by the same addresses, so that two looks that need one do not both ask for it.
+   * @type {Map<string, Promise<void>>}
+   */
+  #arriving = new Map();
   #kept = new Kept(KEPT);
   #parts = new LookParts();
 
@@ -105,7 +110,7 @@ export class Composer {
     let isChanged = false;
     try {
       if (look.bg_image_id && backgroundUrl && !this.#sharpBackgrounds.has(pathOf(backgroundUrl))) {
-        this.#sharpBackgrounds.set(pathOf(backgroundUrl), await loadImage(losslessUrl(backgroundUrl)));
+        await this.#loadOnce(losslessUrl(backgroundUrl), this.#sharpBackgrounds, pathOf(backgroundUrl));
         isChanged = true;
       }
       if (looks.showsPhoto(look) && layers && !layers.sharpPhoto) {
@@ -120,7 +125,22 @@ export class Composer {
 
   /** @param {string} url */
   async #loadBackground(url) {
-    if (!this.#backgrounds.has(pathOf(url))) this.#backgrounds.set(pathOf(url), await loadImage(url));
+    if (!this.#backgrounds.has(pathOf(url))) await this.#loadOnce(url, this.#backgrounds, pathOf(url));
+  }
+
+  /**
+   * @param {string} url
+   * @param {Map<string, HTMLImageElement>} loaded where the picture is kept
+   * @param {string} key
+   */
+  #loadOnce(url, loaded, key) {
+    const known = this.#arriving.get(pathOf(url));
+    if (known) return known;
+    const arriving = loadImage(url)
+      .then((image) => void loaded.set(key, image))
+      .finally(() => this.#arriving.delete(pathOf(url)));
+    this.#arriving.set(pathOf(url), arriving);
+    return arriving;
   }
 
   /**
