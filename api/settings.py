@@ -15,10 +15,11 @@ from typing import Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from ml.device import CpuLimit, PrecisionChoice
 from ml.generative_config import AUTO, DEFAULT_INPAINTING, GenerativeConfig, Scheduler, SettingNames
+from ml.runtime.cluster_families import DEFAULT_SIZES, FamilySize
 
 
 class MissingSecret(Exception):
@@ -33,6 +34,8 @@ _PREFIX = "BGERASER_"
 _ORIGIN = re.compile(
     r"https?://(?:[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])(?::\d{1,5})?", re.IGNORECASE
 )
+#: In pydantic-settings' message about a value that cannot be parsed.
+_JSON_FIELD = re.compile(r'field "(\w+)"')
 
 
 class Settings(BaseSettings):
@@ -66,6 +69,15 @@ class Settings(BaseSettings):
     )
     device: Literal["auto", "cpu", "cuda", "mps"] = Field(
         "auto", description="Inference device; the server refuses to start without it."
+    )
+    ml_backend: Literal["local", "ray"] = Field(
+        "local", description="Where tools run: local worker processes, or a Ray cluster."
+    )
+    ray_address: str = Field(
+        "auto", description="Address of the Ray cluster's head, host:port; auto: the node on this machine."
+    )
+    ray_families: dict[str, FamilySize] = Field(
+        {}, description="JSON: replicas, CPUs and GPUs of families of tools that differ from the defaults."
     )
     precision: PrecisionChoice = Field(
         "auto",
@@ -219,6 +231,13 @@ class Settings(BaseSettings):
                 )
         return value
 
+    @field_validator("ray_families")
+    @classmethod
+    def _are_families(cls, value: dict[str, FamilySize]) -> dict[str, FamilySize]:
+        if unknown := value.keys() - DEFAULT_SIZES.keys():
+            raise ValueError(f"has no family {min(unknown)!r}: there are {', '.join(DEFAULT_SIZES)}")
+        return value
+
     @field_validator("trusted_proxies")
     @classmethod
     def _are_addresses(cls, value: str) -> str:
@@ -258,6 +277,10 @@ class Settings(BaseSettings):
                 for problem in error.errors(include_input=False, include_url=False)
             ]
             raise WrongSettings("; ".join(problems) + ".") from None
+        except SettingsError as error:  # text that should be JSON
+            name = _JSON_FIELD.search(str(error))
+            field = "a setting" if name is None else f"{_PREFIX}{name[1].upper()}"
+            raise WrongSettings(f"{field} must be JSON.") from None
 
     def refuse_unsafe_address(self, host: str) -> None:
         """Raises WrongSettings or MissingSecret if the server must not listen on `host`, or mail its links.

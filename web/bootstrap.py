@@ -1,9 +1,11 @@
 """Opens database, storage and backend according to the settings, for the server and for commands."""
 
+import importlib.util
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from api.db.database import Database
@@ -13,7 +15,12 @@ from api.images.local_storage import LocalStorage
 from api.images.storage import Storage
 from api.services import Services
 from api.settings import Settings, WrongSettings
+from ml.backend import Backend
+from ml.runtime.cluster_families import DEFAULT_SIZES
 from ml.runtime.local import LocalBackend, LocalConfig
+
+if TYPE_CHECKING:
+    from ml.runtime.cluster import ClusterConfig
 
 
 def open_services(settings: Settings) -> Services:
@@ -32,7 +39,7 @@ def open_services(settings: Settings) -> Services:
         settings,
         Database(settings.database_address),
         storage,
-        LocalBackend(_backend_config(settings)),
+        _backend(settings),
     )
 
 
@@ -45,6 +52,47 @@ def services_for_command(settings: Settings) -> Iterator[Services]:
     finally:
         services.backend.close()
         services.database.close()
+
+
+def _backend(settings: Settings) -> Backend:
+    if settings.ml_backend == "local":
+        return LocalBackend(_backend_config(settings))
+    require_cluster_library()
+    from ml.runtime.cluster import ClusterBackend, NoToken
+
+    try:
+        return ClusterBackend(cluster_config(settings))
+    except NoToken as error:
+        raise WrongSettings(f"BGERASER_ML_BACKEND=ray: {error}.") from None
+
+
+def require_cluster_library() -> None:
+    """Raises WrongSettings if the extra `cluster` is not installed."""
+    if importlib.util.find_spec("ray") is None:
+        raise WrongSettings('BGERASER_ML_BACKEND=ray needs Ray: pip install "bgeraser[cluster]".')
+
+
+def cluster_config(settings: Settings) -> "ClusterConfig":
+    """The settings of a Ray cluster. The paths are those of its machines too."""
+    from ml.runtime.cluster import ClusterConfig
+    from ml.runtime.cluster_replica import ReplicaConfig
+
+    return ClusterConfig(
+        address=settings.ray_address,
+        replica=ReplicaConfig(
+            models_dir=settings.models_path.absolute(),
+            cache_dir=(settings.data_dir / "cache").absolute(),
+            device=settings.device,
+            memory_limit_bytes=settings.worker_memory_mb * 1024**2,
+            threads=1,  # of each family its own
+            mirror=settings.models_mirror,
+            generative=settings.generative,
+            precision=settings.precision,
+            cpu_limit=settings.cpu_limit,
+        ),
+        sizes={**DEFAULT_SIZES, **settings.ray_families},
+        queue_size=settings.queue_size,
+    )
 
 
 def _backend_config(settings: Settings) -> LocalConfig:

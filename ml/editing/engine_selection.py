@@ -1,10 +1,12 @@
-"""Determines which optional engines of a tool are usable, without loading them."""
+"""Determines which engines of a tool are usable, without loading them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ml.checkpoints import registry
+from ml.checkpoints.registry import Profile
 from ml.device import Device
 from ml.editing import erasing_models
 from ml.editing.text_prompts import PromptParams
@@ -24,6 +26,30 @@ class EngineSelection:
     installed: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     defaults: dict[str, Any] = field(default_factory=dict)
+
+
+def of_all(
+    tools: Mapping[str, Tool], config: GenerativeConfig, models_dir: Path, cache_dir: Path, device: Device
+) -> dict[str, EngineSelection]:
+    """The engines of each of the `tools`, required and optional. Reads files only."""
+    return {
+        name: _with_checkpoints(tool, models_dir, select(tool, config, models_dir, cache_dir, device))
+        for name, tool in tools.items()
+    }
+
+
+def _with_checkpoints(tool: Tool, models_dir: Path, optional: EngineSelection) -> EngineSelection:
+    """Add the installed checkpoints of a tool, and messages about required ones that are missing."""
+    installed, missing = [], []
+    for name in tool.checkpoints:
+        if registry.installed(models_dir, name):
+            installed.append(name)
+        elif registry.CHECKPOINTS[name].profile is Profile.EMBEDDED:
+            # Missing optional checkpoints are not a problem to report.
+            missing.append(str(ModelUnavailable(name, registry.CHECKPOINTS[name].command)))
+    return EngineSelection(
+        (*installed, *optional.installed), (*missing, *optional.missing), optional.defaults
+    )
 
 
 def select(

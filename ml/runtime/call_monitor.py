@@ -10,8 +10,8 @@ from ml import errors
 from ml.backend import Progress, ToolAnswer
 from ml.runtime.dispatcher import Dispatcher, Submission, shutting_down
 from ml.runtime.messages import StartCall
-from ml.runtime.process import WorkerProcess
-from ml.runtime.wire import WireBroken
+from ml.runtime.wire import WireBroken, WorkerGone
+from ml.runtime.worker_interface import Worker
 from ml.statistics import WorkerEnd
 
 log = logging.getLogger(__name__)
@@ -20,6 +20,8 @@ _END_BY_PROBLEM: dict[type[Exception], WorkerEnd] = {
     errors.OutOfMemory: WorkerEnd.MEMORY,
     errors.TimedOut: WorkerEnd.TIMEOUT,
 }
+#: How many workers may go away during a call, with their machine or on the way to it, until it fails.
+MAX_GONE = 3
 FORMATS = ("png", "jpg", "webp", "avif", "zip", "raw")
 
 
@@ -42,11 +44,11 @@ class CallMonitor:
 
     def __init__(
         self,
-        child: WorkerProcess,
+        child: Worker,
         submission: Submission,
         dispatcher: Dispatcher,
         limits: SlotLimits,
-        sleep: Callable[[float, WorkerProcess], bool],
+        sleep: Callable[[float, Worker], bool],
     ) -> None:
         self._child = child
         self._submission = submission
@@ -69,6 +71,9 @@ class CallMonitor:
             while True:
                 now = time.monotonic()
                 self._pass_on_cancel(now)
+                if self._child.is_unclaimed():
+                    self._dispatcher.requeue(self._submission, self._submission.is_long)
+                    return True
                 ends_at += self._pause_or_continue(now)
                 if (problem := self._problem(now, ends_at)) is not None:
                     return self._kill(problem)
@@ -121,14 +126,11 @@ class CallMonitor:
         if now - self._checked_at >= self._limits.watch_seconds:
             self._checked_at = now
             if self._child.rss_bytes() > self._limits.memory_bytes:
-                limit_mib = self._limits.memory_bytes >> 20
-                return errors.OutOfMemory(
-                    f"The call needed more than the {limit_mib} MiB of memory it may use."
-                )
+                return memory_exceeded(self._limits.memory_bytes)
         return None
 
     def _kill(self, problem: Exception) -> bool:
-        log.warning("Worker %d killed: %s", self._child.pid, problem)
+        log.warning("%s killed: %s", self._child.name, problem)
         if self._dispatcher.stop_at is None:
             end = _END_BY_PROBLEM.get(type(problem), WorkerEnd.CANCELLED)
             self._dispatcher.statistics.worker_ended(end)
@@ -140,14 +142,16 @@ class CallMonitor:
         submission = self._submission
         how = self._child.kill()
         self._dispatcher.statistics.worker_ended(WorkerEnd.LOST)
-        log.error("Worker %d lost during %s (%s): %s", self._child.pid, submission.call.tool, how, error)
-        if self._began or submission.was_lost_before:
+        log.error("%s lost during %s (%s): %s", self._child.name, submission.call.tool, how, error)
+        # A call that was started may be the cause of a crash, but not of the end of a whole machine.
+        may_retry = isinstance(error, WorkerGone) or not self._began
+        if not may_retry or submission.losses >= (MAX_GONE if isinstance(error, WorkerGone) else 1):
             self._dispatcher.fail(
                 submission,
                 errors.WorkerLost("The worker was lost while it ran this call; it has been replaced."),
             )
         else:
-            submission.was_lost_before = True
+            submission.losses += 1
             self._dispatcher.requeue(submission, submission.is_long)
         return False
 
@@ -193,6 +197,11 @@ class CallMonitor:
     def _answer(self, message: dict[str, Any]) -> ToolAnswer:
         seconds = max(0.0, float(message["seconds"]) - self._paused_seconds)
         return replace(_answer(message, self._submission), processing_seconds=seconds)
+
+
+def memory_exceeded(limit_bytes: int) -> errors.OutOfMemory:
+    """The error of a call whose worker has grown beyond the limit."""
+    return errors.OutOfMemory(f"The call needed more than the {limit_bytes >> 20} MiB of memory it may use.")
 
 
 def _answer(message: dict[str, Any], submission: Submission) -> ToolAnswer:

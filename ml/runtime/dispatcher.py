@@ -48,7 +48,7 @@ class Submission(QueuedCall):
     was_preempted: bool = field(
         kw_only=True, default=False
     )  # cancelled in favour of a billed call, not by its caller
-    was_lost_before: bool = field(kw_only=True, default=False)  # a worker died before starting it
+    losses: int = field(kw_only=True, default=0)  # workers that were lost while they had it
     work: float | None = field(
         kw_only=True, default=None
     )  # of `ml.runtime.duration_model`; known from the header
@@ -113,8 +113,9 @@ class Dispatcher:
         long_seconds: float,
         wake: Callable[[], None],
         full_speed_calls: int = 1,
+        statistics: Statistics | None = None,
     ) -> None:
-        self.statistics = Statistics()
+        self.statistics = statistics or Statistics()
         self._max_wait_seconds = max_wait_seconds
         self._long_seconds = long_seconds
         self._wake = wake
@@ -214,6 +215,12 @@ class Dispatcher:
 
     def close(self) -> None:
         self._progress.close()
+
+    def resize(self, slots: int) -> None:
+        """Let `slots` calls run at once from now on."""
+        with self._lock:
+            self._queue.resize(slots)
+        self._wake()
 
     def counts(self) -> tuple[int, int]:
         """Numbers of waiting and running calls."""

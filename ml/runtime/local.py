@@ -10,11 +10,9 @@ limits and priorities, which are most of what is needed here.
     worker, run_call the inside of a worker process; planning: checks made from the picture's header
 """
 
-import logging
 import os
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,29 +20,21 @@ import psutil
 
 from ml import catalogue
 from ml import device as devices
-from ml.backend import BackendState, EngineState, Progress, ToolAnswer, ToolCall
+from ml.backend import BackendState, EngineState, Progress, ToolCall
 from ml.catalogue import TOOLS
-from ml.checkpoints import registry
-from ml.checkpoints.registry import Profile
 from ml.editing import engine_selection
 from ml.editing.engine_selection import EngineSelection
 from ml.engines.installed import InstalledEngines
-from ml.errors import ModelUnavailable, Overloaded
 from ml.generative_config import GenerativeConfig
 from ml.params import Params
 from ml.runtime.call_monitor import SlotLimits
-from ml.runtime.dispatcher import Dispatcher, Submission
 from ml.runtime.messages import WorkerConfig
-from ml.runtime.slot import WorkerSlot
+from ml.runtime.pool import PoolTicket, QueueLimits, WorkerPool, engine_state
+from ml.runtime.process import WorkerProcess
 from ml.statistics import Snapshot
-from ml.tool import Tool
-
-log = logging.getLogger(__name__)
 
 #: Memory to reserve per worker: 0.6 GiB for the default engines, the rest for pictures.
 WORKER_BYTES = 2 << 30
-#: Time allowed for killing a worker.
-END_SECONDS = 10.0
 #: How long the list of installed checkpoints is cached.
 ENGINES_SECONDS = 5.0
 
@@ -76,29 +66,6 @@ class LocalConfig:
     cpu_limit: devices.CpuLimit | None = None
 
 
-class LocalTicket:
-    """`ml.backend.Ticket` of one submission."""
-
-    def __init__(self, dispatcher: Dispatcher, submission: Submission) -> None:
-        self._dispatcher = dispatcher
-        self._submission = submission
-
-    @property
-    def answer(self) -> Future[ToolAnswer]:
-        return self._submission.answer
-
-    @property
-    def expected_seconds(self) -> float | None:
-        return None if self._submission.work is None else self._submission.expected_seconds
-
-    def cancel(self) -> None:
-        """Does not block: a running call is stopped by its slot's thread."""
-        self._dispatcher.cancel(self._submission)
-
-    def drop_if_queued(self) -> bool:
-        return self._dispatcher.drop_if_queued(self._submission)
-
-
 class LocalBackend:
     """Raises `ml.device.NoCudaDevice` if the requested device is missing: the server must not start then."""
 
@@ -108,14 +75,6 @@ class LocalBackend:
         self._config = config
         self._device = devices.resolve(config.device)
         threads = config.threads_per_worker or _shared_threads(cores, count)
-        self._dispatcher = Dispatcher(
-            config.queue_size,
-            count,
-            config.max_wait_seconds,
-            config.long_seconds,
-            self._wake_all,
-            full_speed_calls=max(1, cores // threads),
-        )
         worker = WorkerConfig(
             models_dir=config.models_dir.absolute(),
             cache_dir=config.cache_dir.absolute(),
@@ -138,55 +97,39 @@ class LocalBackend:
             cancel_grace_seconds=config.cancel_grace_seconds,
             start_seconds=config.start_seconds,
         )
-        self._slots = [
-            WorkerSlot(
-                f"bgeraser-worker-{number}",
-                worker,
-                limits,
-                self._dispatcher,
-                self._may_replace,
-                self._fail_waiting_calls,
-            )
-            for number in range(count)
-        ]
-        self._started = False
+        self._pool = WorkerPool(
+            "bgeraser-worker",
+            lambda: WorkerProcess(worker),
+            QueueLimits(config.queue_size, config.max_wait_seconds, max(1, cores // threads)),
+            limits,
+            count,
+        )
         self._checked_at: float | None = None
         self._checkpoints: dict[str, EngineSelection] = {}
 
     @property
     def worker_count(self) -> int:
         """How many workers there are, ready or not."""
-        return len(self._slots)
+        return len(self._pool.slots)
 
     def start(self) -> None:
         """Start the workers. Returns at once; they warm up in the background. May be called once."""
-        if self._started:
-            raise RuntimeError("the backend was already started")
-        self._started = True
-        self._dispatcher.open()
-        for slot in self._slots:
-            slot.start()
+        self._pool.start()
 
     def stop(self, grace_seconds: float) -> None:
         """Refuse new calls, fail waiting ones, and stop those still running after `grace_seconds`."""
-        self._dispatcher.stop(grace_seconds)
+        self._pool.stop(grace_seconds)
 
     def close(self) -> None:
         """Refuse new calls, fail waiting ones, give running ones `close_seconds`, end every worker."""
-        stop_at = self._dispatcher.stop(self._config.close_seconds)
-        for slot in self._slots:
-            if not slot.join(max(0.0, stop_at - time.monotonic()) + END_SECONDS):
-                log.error("A worker did not end")  # not even by SIGKILL: it is stuck in the kernel
-        self._dispatcher.close()
+        self._pool.close(self._pool.stop(self._config.close_seconds))
 
-    def submit(self, call: ToolCall, on_progress: Callable[[Progress], None] | None = None) -> LocalTicket:
+    def submit(self, call: ToolCall, on_progress: Callable[[Progress], None] | None = None) -> PoolTicket:
         """Raises Overloaded: queue full, wait too long, no worker can start, or shutting down."""
-        if all(slot.is_failing for slot in self._slots):
-            raise Overloaded("No worker process can be started; see the server's log.", 10)
-        return LocalTicket(self._dispatcher, self._dispatcher.submit(call, on_progress))
+        return self._pool.submit(call, on_progress)
 
     def expected_seconds(self, tool: str, params: Params, source: tuple[int, int]) -> float | None:
-        return self._dispatcher.expected_seconds(ToolCall(tool, params, {}), source)
+        return self._pool.dispatcher.expected_seconds(ToolCall(tool, params, {}), source)
 
     def check_installed(self, tool: str, params: Params) -> None:
         config = self._config
@@ -195,10 +138,10 @@ class LocalBackend:
 
     def state(self) -> BackendState:
         """`workers` counts those that are ready. Reads files from time to time: not for an event loop."""
-        ready = [slot for slot in self._slots if slot.is_ready]
-        queued, running = self._dispatcher.counts()
+        ready = [slot for slot in self._pool.slots if slot.is_ready]
+        queued, running = self._pool.dispatcher.counts()
         return BackendState(
-            ready=bool(ready) and self._dispatcher.stop_at is None,
+            ready=bool(ready) and self._pool.dispatcher.stop_at is None,
             workers=len(ready),
             queued=queued,
             running=running,
@@ -207,54 +150,21 @@ class LocalBackend:
         )
 
     def statistics(self) -> Snapshot:
-        memory = {str(number): slot.memory_bytes for number, slot in enumerate(self._slots)}
-        return self._dispatcher.statistics.snapshot(memory)
-
-    def _wake_all(self) -> None:
-        for slot in self._slots:
-            slot.wake()
-
-    def _may_replace(self) -> bool:
-        return sum(slot.is_ready for slot in self._slots) >= min(2, len(self._slots))
-
-    def _fail_waiting_calls(self) -> None:
-        if all(slot.is_failing for slot in self._slots):
-            self._dispatcher.fail_waiting(
-                Overloaded("No worker process can be started; see the server's log.", 10)
-            )
+        memory = {str(number): slot.memory_bytes for number, slot in enumerate(self._pool.slots)}
+        return self._pool.dispatcher.statistics.snapshot(memory)
 
     def _engine_states(self) -> tuple[EngineState, ...]:
         now = time.monotonic()
         if self._checked_at is None or now - self._checked_at > ENGINES_SECONDS:
-            self._checkpoints = {name: self._find_engines(tool) for name, tool in TOOLS.items()}
+            config = self._config
+            self._checkpoints = engine_selection.of_all(
+                TOOLS, config.generative, config.models_dir, config.cache_dir, self._device
+            )
             self._checked_at = now
-        return tuple(self._engine_state(name, found) for name, found in self._checkpoints.items())
-
-    def _engine_state(self, tool: str, found: EngineSelection) -> EngineState:
-        return EngineState(
-            tool=tool,
-            installed=found.installed,
-            missing=found.missing,
-            # Not every engine supports every device; the last result shows which one was used.
-            device=self._dispatcher.device(tool) or self._device,
-            seconds_per_megapixel=self._dispatcher.seconds_per_megapixel(tool),
-            defaults=found.defaults,
+        return tuple(
+            engine_state(name, found, self._pool.dispatcher, self._device)
+            for name, found in self._checkpoints.items()
         )
-
-    def _find_engines(self, tool: Tool) -> EngineSelection:
-        """Installed checkpoints of a tool, and messages about required ones that are missing."""
-        installed, missing = [], []
-        for name in tool.checkpoints:
-            if registry.installed(self._config.models_dir, name):
-                installed.append(name)
-            elif registry.CHECKPOINTS[name].profile is Profile.EMBEDDED:
-                # Missing optional checkpoints are not a problem to report.
-                missing.append(str(ModelUnavailable(name, registry.CHECKPOINTS[name].command)))
-        config = self._config
-        own = engine_selection.select(
-            tool, config.generative, config.models_dir, config.cache_dir, self._device
-        )
-        return EngineSelection((*installed, *own.installed), (*missing, *own.missing), own.defaults)
 
 
 def _shared_threads(cores: int, workers: int) -> int:

@@ -15,6 +15,7 @@ objects; `kind` is one of
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ml.backend import ToolCall
 from ml.device import CpuLimit, PrecisionChoice
@@ -56,3 +57,14 @@ class CancelCall:
     """Stop call `number` at its next step."""
 
     number: int
+
+
+def failure(number: int, error: Exception) -> dict[str, Any]:
+    """The message about call `number` that a worker would send for this `error` of `ml.errors`."""
+    return {
+        "kind": "failed",
+        "number": number,
+        "error": type(error).__name__,
+        "args": list(error.args),
+        "traceback": "",
+    }

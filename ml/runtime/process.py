@@ -17,7 +17,7 @@ from ml.runtime.wire import Wire, WireBroken, dump_for_worker, load_in_server
 
 # Prefixes of environment variables that can hold secrets. A process that decodes untrusted files must not
 # have them.
-_WITHHELD = ("BGERASER_", "AWS_")
+_WITHHELD = ("BGERASER_", "AWS_", "RAY_")
 
 # Elsewhere a suspended process would stay if the server was killed: only Linux then kills its workers, see
 # `ml.runtime.worker`, and on other systems they could not notice.
@@ -52,6 +52,10 @@ class WorkerProcess:
     def pid(self) -> int:
         return self._process.pid
 
+    @property
+    def name(self) -> str:
+        return f"Worker {self.pid}"
+
     def fileno(self) -> int:
         """Readable when a message has arrived or the process has ended."""
         return self._wire.fileno()
@@ -72,6 +76,9 @@ class WorkerProcess:
         self.set_paused(False)
         body, payloads = self._wire.receive()
         return load_in_server(body, payloads)
+
+    def is_unclaimed(self) -> bool:
+        return False  # it takes whatever is sent to it
 
     def rss_bytes(self) -> int:
         """Resident memory; 0 after the process has ended."""

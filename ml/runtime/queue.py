@@ -180,9 +180,7 @@ class WeightedQueue(Generic[E]):
 
     def __init__(self, size: int, slots: int, long_seconds: float, full_speed_calls: int = 1) -> None:
         self._size = size
-        self._slots = slots
-        self._long_slots = max(1, slots - 1)
-        self._capped_slots = max(1, slots // 2)
+        self.resize(slots)
         self._long_seconds = long_seconds
         self._full_speed_calls = full_speed_calls
         self._order = _Order[E]()
@@ -202,6 +200,12 @@ class WeightedQueue(Generic[E]):
     def running(self) -> frozenset[E]:
         return frozenset(self._running)
 
+    def resize(self, slots: int) -> None:
+        """Change the number of workers. Calls that run on more of them go on."""
+        self._slots = slots
+        self._long_slots = max(1, slots - 1)
+        self._capped_slots = max(1, slots // 2)
+
     def check_room(self, priority: Priority) -> None:
         """Raise QueueFull if a call of `priority` would not fit: in the queue, or in the priority's share."""
         same = sum(1 for entry in self._waiting if entry.priority is priority)
@@ -218,6 +222,8 @@ class WeightedQueue(Generic[E]):
 
     def take(self, now: float) -> E | None:
         """The next call for a free slot, counted as running from `now`; None if none may run here now."""
+        if len(self._running) >= self._slots:
+            return None
         allowed = _Allowed(
             long=sum(self._is_long(entry, now) for entry in self._running) < self._long_slots,
             capped=sum(self._is_capped(entry, now) for entry in self._running) < self._capped_slots,
@@ -327,7 +333,7 @@ class WeightedQueue(Generic[E]):
             )
             for entry in self._running
         ]
-        slots += [_Slot(0.0, True, True)] * (self._slots - len(slots))
+        slots += [_Slot(0.0, True, True)] * (max(1, self._slots) - len(slots))
         served: list[tuple[E, float]] = []
         while len(served) < len(self._waiting) + (newcomer is not None):
             slots.sort()

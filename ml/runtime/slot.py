@@ -1,6 +1,6 @@
-"""A slot for one worker process, and the thread that supervises it.
+"""A slot for one worker, and the thread that supervises it.
 
-Only this thread uses the process, so no lock is needed. It waits on the worker's socket and on a `Wakeup`,
+Only this thread uses the worker, so no lock is needed. It waits on the worker's socket and on a `Wakeup`,
 which other threads trigger when there is a call to take or to stop.
 """
 
@@ -13,10 +13,9 @@ from collections.abc import Callable
 from ml.errors import WorkerLost
 from ml.runtime.call_monitor import CallMonitor, SlotLimits
 from ml.runtime.dispatcher import Dispatcher
-from ml.runtime.messages import WorkerConfig
-from ml.runtime.process import WorkerProcess
 from ml.runtime.wakeup import Wakeup
 from ml.runtime.wire import WireBroken
+from ml.runtime.worker_interface import Worker
 from ml.statistics import WorkerEnd
 
 log = logging.getLogger(__name__)
@@ -31,13 +30,13 @@ class WorkerSlot:
     def __init__(
         self,
         name: str,
-        config: WorkerConfig,
+        start_worker: Callable[[], Worker],
         limits: SlotLimits,
         dispatcher: Dispatcher,
         may_replace: Callable[[], bool],
         on_failing: Callable[[], None],
     ) -> None:
-        self._config = config
+        self._start_worker = start_worker
         self._limits = limits
         self._dispatcher = dispatcher
         self._may_replace = may_replace
@@ -47,7 +46,7 @@ class WorkerSlot:
         self._failures = 0  # consecutive failed starts
         self._calls = 0  # of the current worker
         self._large_in_a_row = 0  # consecutive calls after which its memory was large
-        self._child: WorkerProcess | None = None  # the current worker, once it has warmed up
+        self._child: Worker | None = None  # the current worker, once it has warmed up
 
     @property
     def is_ready(self) -> bool:
@@ -102,7 +101,7 @@ class WorkerSlot:
             self._sleep(left)
 
     def _use_one_worker(self) -> None:
-        child = WorkerProcess(self._config)
+        child = self._start_worker()
         self._calls = self._large_in_a_row = 0
         try:
             if self._await_warm(child):
@@ -113,19 +112,19 @@ class WorkerSlot:
             child.kill()
             self._child = None
 
-    def _await_warm(self, child: WorkerProcess) -> bool:
+    def _await_warm(self, child: Worker) -> bool:
         ends_at = time.monotonic() + self._limits.start_seconds
         while self._dispatcher.stop_at is None:
             left = ends_at - time.monotonic()
             if left <= 0:
-                log.error("Worker %d was not ready after %.0f s", child.pid, self._limits.start_seconds)
+                log.error("%s was not ready after %.0f s", child.name, self._limits.start_seconds)
                 break
             if not self._sleep(left, child):
                 continue
             try:
                 child.receive()  # its first message is "ready"
             except WireBroken:
-                log.exception("Worker %d died while starting (%s)", child.pid, child.kill())
+                log.exception("%s died while starting (%s)", child.name, child.kill())
                 break
             return True
         if self._dispatcher.stop_at is None:
@@ -133,7 +132,7 @@ class WorkerSlot:
         self._failures += 1
         return False
 
-    def _serve(self, child: WorkerProcess) -> bool:
+    def _serve(self, child: Worker) -> bool:
         """Run the next call, or wait for one. False if this worker must be replaced."""
         has_gone = self._sleep(0.0, child)  # an idle worker's socket is readable only if it ended
         # Check only after this sleep, which may have cleared the wakeup; a later wakeup ends the next sleep.
@@ -144,7 +143,7 @@ class WorkerSlot:
             submission = self._dispatcher.take()
             has_gone = submission is None and self._sleep(60.0, child)
         if has_gone:
-            log.error("Worker %d ended while idle (%s)", child.pid, child.kill())
+            log.error("%s ended while idle (%s)", child.name, child.kill())
             self._dispatcher.statistics.worker_ended(WorkerEnd.LOST)
             self._failures += 1
             return False
@@ -165,7 +164,7 @@ class WorkerSlot:
             self._dispatcher.statistics.worker_ended(WorkerEnd.WORN)
         return not is_worn
 
-    def _is_worn(self, child: WorkerProcess) -> bool:
+    def _is_worn(self, child: Worker) -> bool:
         limits = self._limits
         is_large = child.rss_bytes() > limits.idle_memory_share * limits.memory_bytes
         # Memory of one large picture may not have been freed yet, so a single large reading is not enough.
@@ -173,7 +172,7 @@ class WorkerSlot:
         is_worn = self._calls >= limits.calls_per_worker or self._large_in_a_row >= LARGE_IN_A_ROW
         return is_worn and self._may_replace()
 
-    def _sleep(self, seconds: float, child: WorkerProcess | None = None) -> bool:
+    def _sleep(self, seconds: float, child: Worker | None = None) -> bool:
         """Wait until woken, until the worker sends a message (then True) or until `seconds` have passed."""
         poll = select.poll()
         poll.register(self._wakeup, select.POLLIN)

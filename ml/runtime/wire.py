@@ -30,6 +30,10 @@ class WireBroken(Exception):
     """The other side has ended, stalls in the middle of a frame, or sent an invalid frame."""
 
 
+class WorkerGone(WireBroken):
+    """The worker is gone together with its machine, or cannot be reached: not by the fault of its call."""
+
+
 class Wire:
     """One end of the connection. Each direction may be used by its own thread."""
 

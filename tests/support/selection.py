@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 #: A marker and the fixture whose direct or indirect use sets it.
-_FIXTURES = {"server": "server_factory", "chromium": "chromium", "postgres": "postgres"}
+_FIXTURES = {"server": "server_factory", "chromium": "chromium", "postgres": "postgres", "ray": "ray_cluster"}
 #: Fixtures with one variant for each database; the PostgreSQL server is requested inside them.
 _DATABASE_FIXTURES = ("database_url", "migrated_database_url")
 #: Modules that start the application, worker processes, commands or engines. Tests are `slow` if their
@@ -87,7 +87,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("postgres")
         if any(_imports_slow_module(module) for module in _modules_of(item)):
             item.add_marker("slow")
-        item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
+        # One process for all that use a cluster: it needs a gigabyte.
+        group = "ray" if item.get_closest_marker("ray") else item.nodeid.partition("::")[0]
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:

@@ -1,4 +1,4 @@
-"""The `bgeraser` command: serve, worker, run, models, admin. Results go to stdout, messages to stderr."""
+"""The `bgeraser` command and its subcommands. Results go to stdout, messages to stderr."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from typer.core import TyperGroup
 
 from api.errors import ServiceUnavailable
 from api.settings import MissingSecret, WrongSettings
-from web.cli import admin, serve, worker
+from web.cli import admin, cluster, serve, worker
 from web.cli import models as models_cli
 from web.cli.run import command as run_command
 
@@ -33,6 +33,7 @@ app = typer.Typer(
 )
 app.add_typer(models_cli.app, name="models")
 app.add_typer(admin.app, name="admin")
+app.add_typer(cluster.app, name="cluster")
 app.command(name="serve")(serve.serve)
 app.command(name="worker")(worker.worker)
 app.command(name="run")(run_command.run)

@@ -15,6 +15,7 @@ from ml.runtime.call_monitor import CallMonitor, SlotLimits
 from ml.runtime.dispatcher import Dispatcher, Submission
 from ml.runtime.messages import WorkerConfig
 from ml.runtime.process import WorkerProcess
+from ml.runtime.worker_interface import Worker
 from tests.support.ml.backends import call
 from tests.support.ml.photos import png_bytes
 from tests.support.waiting import PATIENCE_SECONDS
@@ -61,14 +62,15 @@ def taken(dispatcher: Dispatcher, tool_call: ToolCall) -> Submission:
     return submission
 
 
-def until_said(seconds: float, child: WorkerProcess) -> bool:
+def until_said(seconds: float, child: Worker) -> bool:
     return bool(select.select([child], [], [], seconds)[0])
 
 
 def test_a_call_is_retried_once_if_its_worker_dies_before_starting_it(
     dispatcher: Dispatcher, start_child: Callable[[], WorkerProcess]
 ) -> None:
-    def kill_first(seconds: float, child: WorkerProcess) -> bool:
+    def kill_first(seconds: float, child: Worker) -> bool:
+        assert isinstance(child, WorkerProcess)
         os.kill(child.pid, signal.SIGKILL)
         return until_said(PATIENCE_SECONDS, child)
 
@@ -189,7 +191,7 @@ def test_only_pauses_of_a_started_call_are_subtracted_from_its_time(
     guest = taken(dispatcher, call("echo", priority=Priority.GUEST, is_billed=False))
     billed = taken(dispatcher, call("echo"))
 
-    def end_billed_call_once_nothing_happens(seconds: float, child: WorkerProcess) -> bool:
+    def end_billed_call_once_nothing_happens(seconds: float, child: Worker) -> bool:
         if until_said(0.5, child):
             return True
         dispatcher.fail(billed, TimedOut("stopped"))

@@ -39,7 +39,7 @@ def backend(shared: LocalBackend) -> Iterator[LocalBackend]:
     wait_until_all_ready(shared, 2)
     yield shared
     wait_until_all_ready(shared, 2)
-    assert len(children_pids()) == 2
+    wait_until(lambda: len(children_pids()) == 2)
     for _ in range(4):
         shared.submit(call("echo")).answer.result(PATIENCE_SECONDS)
 

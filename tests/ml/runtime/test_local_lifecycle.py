@@ -19,6 +19,7 @@ from tests.support.ml.backends import (
     begin,
     call,
     children_pids,
+    local_only,
     measure,
     running,
     wait_until_all_ready,
@@ -68,6 +69,7 @@ def test_close_lets_running_calls_finish_and_withdraws_the_others(tmp_path: Path
             backend.submit(call("echo"))
 
 
+@local_only
 def test_close_stops_calls_that_do_not_finish(tmp_path: Path) -> None:
     with running(workload_config(tmp_path)) as backend:
         ticket = begin(backend, call("stubborn"))
@@ -89,6 +91,7 @@ def test_calls_may_be_submitted_before_the_workers_are_ready(tmp_path: Path) -> 
         backend.close()
 
 
+@local_only
 @pytest.mark.skipif(
     sys.platform != "linux", reason="elsewhere nothing ends a worker that holds the interpreter"
 )
@@ -204,16 +207,17 @@ def test_a_second_backend_does_not_disturb_the_first(tmp_path: Path) -> None:
         first.submit(call("echo")).answer.result(PATIENCE_SECONDS)
 
 
+@local_only
 def test_a_close_during_the_wakeup_check_of_a_worker_is_not_lost(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with running(workload_config(tmp_path, workers=1)) as backend:
-        (slot,) = backend._slots
+        (slot,) = backend._pool.slots
         real_sleep = slot._sleep
 
         def closed_meanwhile(seconds: float, child: WorkerProcess | None = None) -> bool:
             if seconds == 0.0:
-                backend._dispatcher.stop(0.0)  # wakes the waiter, which then consumes the wakeup
+                backend._pool.dispatcher.stop(0.0)  # wakes the waiter, which then consumes the wakeup
             return real_sleep(seconds, child)
 
         monkeypatch.setattr(slot, "_sleep", closed_meanwhile)
@@ -221,6 +225,7 @@ def test_a_close_during_the_wakeup_check_of_a_worker_is_not_lost(
         assert slot.join(PATIENCE_SECONDS / 2)
 
 
+@local_only
 def test_a_guest_s_worker_is_suspended_while_a_billed_call_runs(tmp_path: Path) -> None:
     def suspended() -> int:
         return sum(psutil.Process(pid).status() == psutil.STATUS_STOPPED for pid in children_pids())
@@ -239,6 +244,7 @@ def test_a_guest_s_worker_is_suspended_while_a_billed_call_runs(tmp_path: Path) 
         assert guest.answer.result(PATIENCE_SECONDS).width == 3
 
 
+@local_only
 def test_a_suspended_call_can_be_cancelled_and_its_worker_serves_on(tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     with running(workload_config(tmp_path, threads_per_worker=64)) as backend:
@@ -272,6 +278,7 @@ def test_a_suspended_worker_continues_to_send_the_message_that_is_awaited(tmp_pa
         child.kill()
 
 
+@local_only
 def test_a_call_that_holds_a_file_lock_is_not_suspended(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,6 +1,7 @@
 """Real backends with worker processes for tests, and what tests ask of them."""
 
 import contextlib
+import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -8,12 +9,19 @@ from typing import Any
 
 import numpy as np
 import psutil
+import pytest
 
-from ml.backend import Priority, Progress, ToolCall
-from ml.runtime.local import LocalBackend, LocalConfig, LocalTicket
+from ml.backend import Backend, Priority, Progress, Ticket, ToolCall
+from ml.runtime.local import LocalBackend, LocalConfig
 from tests.support.ml.photos import png_bytes
 from tests.support.ml.workloads import WorkloadParams
 from tests.support.waiting import PATIENCE_SECONDS, wait_until
+
+#: Whether the tests of the local backend run on a Ray cluster instead.
+IS_RAY = os.environ.get("BGERASER_ML_BACKEND") == "ray"
+
+#: For tests of what only a backend on one machine has.
+local_only = pytest.mark.skipif(IS_RAY, reason="replicas outlive their servers and have cores of their own")
 
 PICTURE = png_bytes(np.zeros((2, 3, 3), np.uint8))
 
@@ -36,7 +44,16 @@ def workload_config(folder: Path, **changes: Any) -> LocalConfig:
 
 @contextlib.contextmanager
 def running(config: LocalConfig) -> Iterator[LocalBackend]:
-    """A started backend whose workers are all up; closed afterwards."""
+    """A started backend whose workers are all up; closed afterwards.
+
+    With BGERASER_ML_BACKEND=ray in the environment, they are replicas of a Ray cluster on this machine.
+    """
+    if IS_RAY:
+        from tests.support.ml import clusters
+
+        with clusters.running(clusters.cluster_config(config), config.workers or 2) as in_cluster:
+            yield in_cluster  # type: ignore[misc]  # a backend with the same protocol
+        return
     backend = LocalBackend(config)
     backend.start()
     try:
@@ -53,7 +70,7 @@ def wait_until_all_ready(backend: LocalBackend, workers: int) -> None:
 def children_pids() -> set[int]:
     """Worker processes of this process, zombies included; not those of a server that the tests started."""
     found = set()
-    for child in psutil.Process().children():
+    for child in psutil.Process().children(recursive=IS_RAY):
         with contextlib.suppress(psutil.NoSuchProcess):  # it ended, and was waited for, meanwhile
             if child.status() == psutil.STATUS_ZOMBIE or "ml.runtime.worker" in child.cmdline():
                 found.add(child.pid)
@@ -92,7 +109,7 @@ class Listener:
         assert found, f"never heard, but: {self.heard}"
 
 
-def begin(backend: LocalBackend, tool_call: ToolCall) -> LocalTicket:
+def begin(backend: Backend, tool_call: ToolCall) -> Ticket:
     """Submit a workload that says "began", and wait until it does."""
     listener = Listener()
     ticket = backend.submit(tool_call, listener)
@@ -100,7 +117,7 @@ def begin(backend: LocalBackend, tool_call: ToolCall) -> LocalTicket:
     return ticket
 
 
-def measure(backend: LocalBackend, folder: Path, *tools: str) -> None:
+def measure(backend: Backend, folder: Path, *tools: str) -> None:
     """Let each workload run through once: what was never measured counts as long."""
     gate = folder / "open"
     gate.touch()

@@ -1,0 +1,308 @@
+"""Runs calls in a Ray cluster: `ClusterBackend` implements `ml.backend.Backend` on Ray Serve.
+
+    cluster             configuration, connection, state
+    cluster_families    which tools share replicas, and how many
+    cluster_deployment  how they are deployed on Ray Serve
+    cluster_replica     a replica: one worker process on a machine of the cluster
+    cluster_worker      a replica as a worker of this process
+    engine_report       what is installed there
+
+Everything else is as on one machine: each family has a `pool` with a queue, and each of its slots supervises
+one call at a time. There are as many slots as replicas run, so that calls wait in our weighted queue and not
+in Serve's, which knows no priorities.
+"""
+
+import logging
+import math
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ml import catalogue
+from ml.backend import BackendState, EngineState, Progress, ToolCall
+from ml.editing.engine_selection import EngineSelection
+from ml.errors import Overloaded
+from ml.params import Params
+from ml.runtime import cluster_deployment, cluster_families
+from ml.runtime.call_monitor import SlotLimits
+from ml.runtime.cluster_deployment import DEPLOY_FAILED, MISSING, FamilyState
+from ml.runtime.cluster_families import DEFAULT_SIZES, FamilySize
+from ml.runtime.cluster_replica import ReplicaConfig
+from ml.runtime.cluster_worker import ClusterWorker, Stream
+from ml.runtime.engine_report import EngineReport, ReportedEngines
+from ml.runtime.messages import StartCall
+from ml.runtime.pool import PoolTicket, QueueLimits, WorkerPool, engine_state
+from ml.statistics import Snapshot, Statistics
+
+log = logging.getLogger(__name__)
+
+#: Interval at which the numbers of replicas are asked for.
+WATCH_SECONDS = 1.0
+#: How often a family's replicas are asked what is installed, and how long they may take to answer.
+REPORT_SECONDS = 30.0
+REPORT_TIMEOUT_SECONDS = 20.0
+#: A cluster that has not answered for so long cannot be reached: calls are refused.
+LOST_SECONDS = 10.0
+#: A family without replicas whose state does not improve for so long is broken: its calls are refused.
+BROKEN_SECONDS = 30.0
+
+
+class NoToken(ValueError):
+    """The cluster would run code for everybody who reaches it."""
+
+
+@dataclass(frozen=True)
+class ClusterConfig:
+    address: str  # of the cluster's head, host:port, or auto
+    replica: ReplicaConfig
+    sizes: Mapping[str, FamilySize] = field(default_factory=lambda: dict(DEFAULT_SIZES))
+    prefix: str = "bgeraser"  # of the names of the applications
+    queue_size: int = 256  # waiting calls of a family
+    max_wait_seconds: float = 25.0  # calls expected to wait longer are refused
+    long_seconds: float = 10.0  # longer calls never occupy every replica
+    cancel_grace_seconds: float = 5.0
+    close_seconds: float = 20.0  # for running calls when the backend closes
+    family_of: Callable[[ToolCall], str] = cluster_families.family_of
+
+
+class _Family:
+    """What this process knows of a family's replicas."""
+
+    def __init__(self, name: str, config: ClusterConfig, statistics: Statistics) -> None:
+        self.name = name
+        self.replicas = 0
+        self.problem: str | None = None  # why none will run
+        self.report: EngineReport | None = None
+        self._config = config
+        self._broken_since = math.inf  # monotonic seconds
+        self._handle: Any = None
+        self._report_asked_at = -REPORT_SECONDS
+        self._asked: Any = None
+        size = config.sizes[name]
+        self.pool = WorkerPool(
+            f"bgeraser-{name}",
+            self._worker,
+            # Replicas have cores of their own.
+            QueueLimits(config.queue_size, config.max_wait_seconds, size.max_replicas),
+            SlotLimits(
+                memory_bytes=config.replica.memory_limit_bytes * 2,  # replicas enforce the limit themselves
+                idle_memory_share=1.0,
+                calls_per_worker=1_000_000,
+                long_seconds=config.long_seconds,
+                cancel_grace_seconds=config.cancel_grace_seconds,
+                start_seconds=60.0,
+            ),
+            slots=0,
+            statistics=statistics,
+        )
+
+    def _worker(self) -> ClusterWorker:
+        return ClusterWorker(f"A replica for {self.name}", self._open_stream, lambda: self.replicas == 0)
+
+    def _open_stream(self, work: StartCall, payloads: list[bytes]) -> Stream:
+        stream: Stream = self._handle.options(stream=True).run.remote(work, *payloads)
+        return stream
+
+    def update(self, state: FamilyState) -> None:
+        self.replicas = state.running
+        self.problem = self._problem_of(state)
+        if self._handle is None and not state.is_broken:
+            self._handle = cluster_deployment.handle(self._config.prefix, self.name)
+        if self._handle is not None:
+            # One call may be sent although no replica runs yet: that makes Serve start the first one.
+            self.pool.resize(max(1, self.replicas))
+            self._ask_for_report()
+
+    def _problem_of(self, state: FamilyState) -> str | None:
+        """Why no replica will run. Serve calls a family broken, too, whose last replica it is replacing."""
+        now = time.monotonic()
+        if not state.is_broken:
+            self._broken_since = math.inf
+            return None
+        self._broken_since = min(self._broken_since, now)
+        is_final = state.status == DEPLOY_FAILED or now - self._broken_since > BROKEN_SECONDS
+        return (state.message or "its replicas do not start") if is_final else None
+
+    def _ask_for_report(self) -> None:
+        """Ask a replica what is installed, without waiting: it answers when it is free."""
+        now = time.monotonic()
+        if self._asked is not None:
+            try:
+                self.report = self._asked.result(timeout_s=0)
+                self._asked = None
+            except TimeoutError:
+                if now - self._report_asked_at < REPORT_TIMEOUT_SECONDS:
+                    return
+                self._asked.cancel()
+                self._asked = None
+            except Exception as error:  # the replica is gone, or its machine
+                log.info("No report of %s: %r", self.name, error)
+                self._asked = None
+        interval = REPORT_SECONDS if self.report is not None else WATCH_SECONDS
+        if self.replicas and self._asked is None and now - self._report_asked_at >= interval:
+            self._report_asked_at = now
+            self._asked = self._handle.report.remote()
+
+
+class ClusterBackend:
+    """Raises NoToken unless Ray's token authentication is on."""
+
+    def __init__(self, config: ClusterConfig) -> None:
+        require_token()
+        self._config = config
+        self._statistics = Statistics()
+        self._families = {name: _Family(name, config, self._statistics) for name in config.sizes}
+        self._thread = threading.Thread(target=self._watch, name="bgeraser-cluster", daemon=True)
+        self._is_stopping = threading.Event()
+        self._seen_at = time.monotonic()  # when the cluster last answered
+        self._is_connected = False
+
+    @property
+    def worker_count(self) -> int:
+        """How many replicas run."""
+        return sum(family.replicas for family in self._families.values())
+
+    def start(self) -> None:
+        """Connect to the cluster and deploy what is missing there. Returns at once."""
+        self._seen_at = time.monotonic()
+        for family in self._families.values():
+            family.pool.start()
+        self._thread.start()
+
+    def stop(self, grace_seconds: float) -> None:
+        """Refuse new calls, fail waiting ones, and stop those still running after `grace_seconds`."""
+        self._is_stopping.set()
+        for family in self._families.values():
+            family.pool.stop(grace_seconds)
+
+    def close(self) -> None:
+        """`stop`, then wait for running calls. The replicas stay: other servers may use them."""
+        self._is_stopping.set()
+        deadlines = [
+            (family.pool, family.pool.stop(self._config.close_seconds)) for family in self._families.values()
+        ]
+        for pool, stop_at in deadlines:
+            pool.close(stop_at)
+        if self._thread.is_alive():
+            self._thread.join(LOST_SECONDS)
+
+    def submit(self, call: ToolCall, on_progress: Callable[[Progress], None] | None = None) -> PoolTicket:
+        """Raises Overloaded: queue full, wait too long, no replica or no cluster, or shutting down."""
+        family = self._families[self._config.family_of(call)]
+        problem = self._problem(family)
+        if problem is not None and not self._is_stopping.is_set():
+            raise problem
+        return family.pool.submit(call, on_progress)
+
+    def expected_seconds(self, tool: str, params: Params, source: tuple[int, int]) -> float | None:
+        call = ToolCall(tool, params, {})
+        return self._families[self._config.family_of(call)].pool.dispatcher.expected_seconds(call, source)
+
+    def check_installed(self, tool: str, params: Params) -> None:
+        report = self._families[self._config.family_of(ToolCall(tool, params, {}))].report
+        if report is not None:  # else no replica has said yet what it has
+            catalogue.find(tool).check_installed(params, ReportedEngines(report))
+
+    def state(self) -> BackendState:
+        counts = [family.pool.dispatcher.counts() for family in self._families.values()]
+        is_reachable = self._is_connected and time.monotonic() - self._seen_at < LOST_SECONDS
+        reports = [family.report for family in self._families.values() if family.report is not None]
+        return BackendState(
+            ready=is_reachable and self.worker_count > 0 and not self._is_stopping.is_set(),
+            workers=self.worker_count,
+            queued=sum(queued for queued, _ in counts),
+            running=sum(running for _, running in counts),
+            device=reports[0].device if reports else self._config.replica.device,
+            engines=tuple(self._engine_state(tool) for tool in catalogue.TOOLS),
+        )
+
+    def statistics(self) -> Snapshot:
+        memory = {
+            f"{family.name}-{number}": slot.memory_bytes
+            for family in self._families.values()
+            for number, slot in enumerate(family.pool.slots)
+        }
+        return self._statistics.snapshot(memory)
+
+    def _engine_state(self, tool: str) -> EngineState:
+        family = self._families[self._config.family_of(ToolCall(tool, Params(), {}))]
+        report = family.report
+        if report is None:
+            missing = (f"no replica for {family.name} runs: {family.problem}",) if family.problem else ()
+            found = EngineSelection(missing=missing)
+        else:
+            found = report.selections[tool]
+        device = self._config.replica.device if report is None else report.device
+        return engine_state(tool, found, family.pool.dispatcher, device)
+
+    def _problem(self, family: _Family) -> Overloaded | None:
+        if time.monotonic() - self._seen_at > LOST_SECONDS:
+            return Overloaded("The cluster that runs the tools cannot be reached.", 10)
+        if family.problem is not None:
+            return Overloaded(f"No replica for {family.name} can be started; see the server's log.", 10)
+        return None
+
+    # In the thread that watches the cluster
+
+    def _watch(self) -> None:
+        outage: str | None = None
+        problems: dict[str, str | None] = {}
+        while not self._is_stopping.is_set():
+            try:
+                if not self._is_connected:
+                    self._connect()
+                self._update()
+                self._seen_at = time.monotonic()
+                outage = None
+            except Exception as error:  # Ray has many kinds
+                if repr(error) != outage:
+                    outage = repr(error)
+                    log.exception("The cluster cannot be reached")
+                self._is_stopping.wait(WATCH_SECONDS)
+            for family in self._families.values():
+                problem = self._problem(family)
+                if problem is not None:
+                    family.pool.dispatcher.fail_waiting(problem)
+                if family.problem != problems.get(family.name):
+                    problems[family.name] = family.problem
+                    log.error("Replicas for %s: %s", family.name, family.problem or "they run again")
+            self._is_stopping.wait(WATCH_SECONDS)
+
+    def _connect(self) -> None:
+        connect(self._config.address)
+        self._is_connected = True
+        missing = [name for name, state in self._states().items() if state.status == MISSING]
+        cluster_deployment.deploy(self._config.prefix, self._config.replica, self._config.sizes, missing)
+
+    def _update(self) -> None:
+        for name, state in self._states().items():
+            self._families[name].update(state)
+
+    def _states(self) -> dict[str, FamilyState]:
+        return cluster_deployment.states(self._config.prefix, self._families)
+
+
+def require_token() -> None:
+    """Raises NoToken unless Ray's token authentication is on for this process."""
+    if os.environ.get("RAY_AUTH_MODE", "").lower() != "token":
+        raise NoToken(
+            "Ray's token authentication is off: set RAY_AUTH_MODE=token, and the cluster's token as"
+            " RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH"
+        )
+
+
+def connect(address: str) -> None:
+    """Connect this process to a cluster through the Ray node on this machine, and start Serve there unless it
+    runs. Raises ConnectionError and Ray's other errors.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray would report them to its makers
+    import ray
+    from ray import serve
+
+    if not ray.is_initialized():
+        ray.init(address, namespace="bgeraser", log_to_driver=False, configure_logging=False)
+    # Without its HTTP servers: calls come by handles.
+    serve.start(proxy_location="Disabled")

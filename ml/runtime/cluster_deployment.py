@@ -1,0 +1,151 @@
+"""Deploys families on Ray Serve: each is an application of its own with one deployment."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ml.checkpoints import registry
+from ml.checkpoints.registry import Profile
+from ml.runtime.cluster_families import FAMILIES, FamilySize
+from ml.runtime.cluster_replica import Replica, ReplicaConfig
+
+#: A replica runs one call at a time: others wait in the queues of the API servers, which know priorities.
+MAX_ONGOING = 1
+#: Above this share of busy replicas Serve starts another one.
+TARGET_BUSY = 0.7
+
+
+#: The status of a family that is not deployed.
+MISSING = "MISSING"
+#: What Serve calls an application that will not become ready by itself.
+DEPLOY_FAILED = "DEPLOY_FAILED"
+_BROKEN = (DEPLOY_FAILED, "UNHEALTHY", "NOT_STARTED", "DELETING")
+
+
+@dataclass(frozen=True)
+class FamilyState:
+    """What Serve says about a family. `running` are replicas that take calls."""
+
+    status: str  # Serve's own word, or MISSING
+    running: int
+    message: str
+
+    @property
+    def is_running(self) -> bool:
+        return self.status == "RUNNING"
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether no replica runs, and none will by itself."""
+        return self.running == 0 and (self.status == MISSING or self.status in _BROKEN)
+
+
+def application_name(prefix: str, family: str) -> str:
+    return f"{prefix}-{family}"
+
+
+def replica_config(common: ReplicaConfig, family: str, size: FamilySize) -> ReplicaConfig:
+    """What replicas of the family are made with."""
+    tools = FAMILIES.get(family, ())
+    wanted = tuple(
+        name
+        for name, checkpoint in registry.CHECKPOINTS.items()
+        if checkpoint.tool in tools and checkpoint.profile is Profile.EMBEDDED
+    )
+    return replace(
+        common,
+        threads=size.threads,
+        checkpoints=wanted if common.engines else (),
+        warm_up=common.warm_up and family == "cutout",
+        # A family that asks for no GPU gets no access to one.
+        device=common.device if size.gpus else "cpu",
+    )
+
+
+def application(common: ReplicaConfig, family: str, size: FamilySize) -> Any:
+    """The Serve application of a family. Imports Ray."""
+    from ray import serve
+
+    scaling: dict[str, Any] = {"num_replicas": size.min_replicas}
+    if size.min_replicas < size.max_replicas:
+        scaling = {
+            "autoscaling_config": {
+                "min_replicas": size.min_replicas,
+                "max_replicas": size.max_replicas,
+                "target_ongoing_requests": TARGET_BUSY,
+                "upscale_delay_s": 10.0,
+                "downscale_delay_s": 300.0,
+            }
+        }
+    deployment: Any = serve.deployment(
+        Replica,
+        name=family,
+        max_ongoing_requests=MAX_ONGOING,
+        ray_actor_options={"num_cpus": size.cpus, "num_gpus": size.gpus},
+        health_check_period_s=5.0,
+        health_check_timeout_s=30.0,
+        # How long a replica that is to end may finish its call.
+        graceful_shutdown_timeout_s=60.0,
+        graceful_shutdown_wait_loop_s=0.5,
+        **scaling,
+    )
+    return deployment.bind(replica_config(common, family, size))
+
+
+def deploy(
+    prefix: str, common: ReplicaConfig, sizes: Mapping[str, FamilySize], families: Iterable[str]
+) -> None:
+    """Deploy the `families`, or update them: Serve replaces their replicas one after another. Does not wait
+    for replicas. The process must be connected to a cluster.
+    """
+    from ray import serve
+
+    targets = [
+        serve.RunTarget(
+            target=application(common, family, sizes[family]),
+            name=application_name(prefix, family),
+            route_prefix=None,
+        )
+        for family in families
+    ]
+    if targets:
+        serve.run_many(targets, wait_for_applications_running=False)
+
+
+def states(prefix: str, families: Iterable[str]) -> dict[str, FamilyState]:
+    """The state of each of the `families`. The process must be connected to a cluster."""
+    from ray import serve
+
+    applications = serve.status().applications
+    return {family: _state(family, applications.get(application_name(prefix, family))) for family in families}
+
+
+def _state(family: str, application: Any) -> FamilyState:
+    if application is None:
+        return FamilyState(MISSING, 0, "it is not deployed")
+    deployment = application.deployments.get(family)
+    found = {} if deployment is None else deployment.replica_states
+    running = sum(count for state, count in found.items() if _text(state) == "RUNNING")
+    message = " ".join((application.message or "" if deployment is None else deployment.message).split())
+    return FamilyState(_text(application.status), running, message)
+
+
+def handle(prefix: str, family: str) -> Any:
+    """Serve's handle of a family's replicas."""
+    from ray import serve
+
+    return serve.get_deployment_handle(family, application_name(prefix, family))
+
+
+def delete(prefix: str, families: Iterable[str]) -> None:
+    """Delete the `families`, and wait for the end of their replicas."""
+    from ray import serve
+
+    found = serve.status().applications
+    for name in (application_name(prefix, family) for family in families):
+        if name in found:
+            serve.delete(name)
+
+
+def _text(state: Any) -> str:
+    return str(getattr(state, "value", state))

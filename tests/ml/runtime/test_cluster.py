@@ -1,0 +1,204 @@
+"""Tools on a Ray cluster of two nodes: what differs from worker processes of one machine."""
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from ml.backend import Priority
+from ml.catalogue import TOOLS
+from ml.errors import ModelUnavailable, Overloaded
+from ml.runtime import cluster_deployment
+from ml.runtime.cluster import ClusterBackend, NoToken
+from ml.runtime.cluster_families import FamilySize
+from tests.support.ml import clusters
+from tests.support.ml.backends import Listener, begin, call, measure, workload_config
+from tests.support.ml.clusters import RayCluster, cluster_config, ray_cluster, running
+from tests.support.waiting import PATIENCE_SECONDS, wait_until
+
+__all__ = ["ray_cluster"]
+
+
+def replicas() -> list[psutil.Process]:
+    """Ray's processes that are replicas."""
+    return [
+        process
+        for process in psutil.Process().children(recursive=True)
+        if process.name().startswith("ray::") and "ServeReplica" in " ".join(process.cmdline())
+    ]
+
+
+@pytest.fixture
+def backend(ray_cluster: RayCluster, tmp_path: Path) -> Iterator[ClusterBackend]:
+    """With two replicas."""
+    with running(cluster_config(workload_config(tmp_path)), 2) as started:
+        measure(started, tmp_path, "echo", "wait")
+        yield started
+
+
+def test_a_cluster_without_a_token_is_refused(
+    ray_cluster: RayCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RAY_AUTH_MODE")
+    with pytest.raises(NoToken, match="RAY_AUTH_MODE=token"):
+        ClusterBackend(cluster_config(workload_config(tmp_path)))
+
+
+def test_the_calls_of_killed_replicas_are_run_by_others(backend: ClusterBackend, tmp_path: Path) -> None:
+    gate, listener = tmp_path / "gate", Listener()
+    running_calls = [begin(backend, call("wait", gate=gate)) for _ in range(2)]
+    waiting = backend.submit(call("echo"), listener)
+    for process in replicas():
+        process.send_signal(signal.SIGKILL)
+    gate.touch()
+    for ticket in (*running_calls, waiting):
+        assert ticket.answer.result(PATIENCE_SECONDS).width == 3
+    wait_until(lambda: backend.state().workers == 2)
+
+
+def test_the_calls_of_a_lost_node_are_run_by_another(ray_cluster: RayCluster, tmp_path: Path) -> None:
+    doomed = ray_cluster.add_node(cpus=2)
+    # More than the other nodes have room for, so that both nodes have replicas.
+    count = 2 * clusters.NODE_CPUS + 2
+    size = FamilySize(min_replicas=count, max_replicas=count, cpus=1.0)
+    config = cluster_config(workload_config(tmp_path, workers=count), sizes={"work": size})
+    with running(config, count) as backend:
+        gate = tmp_path / "gate"
+        measure(backend, tmp_path, "wait", "echo")
+        tickets = [begin(backend, call("wait", gate=gate)) for _ in range(count)]
+        ray_cluster.cluster.remove_node(doomed, allow_graceful=False)
+        gate.touch()
+        for ticket in tickets:
+            assert ticket.answer.result(PATIENCE_SECONDS).width == 3
+        assert backend.state().running == 0
+
+
+def test_the_first_call_starts_the_first_replica_of_a_family(ray_cluster: RayCluster, tmp_path: Path) -> None:
+    config = cluster_config(
+        workload_config(tmp_path), sizes={"work": FamilySize(min_replicas=0, max_replicas=1, cpus=1.0)}
+    )
+    with running(config, 0) as backend:
+        wait_until(lambda: backend._families["work"].pool.slots != [])
+        assert not backend.state().ready
+        assert backend.submit(call("echo")).answer.result(PATIENCE_SECONDS).width == 3
+
+
+def test_two_servers_share_replicas_and_a_call_that_waits_for_one_keeps_its_place(
+    ray_cluster: RayCluster, tmp_path: Path
+) -> None:
+    config = cluster_config(workload_config(tmp_path, workers=1))
+    with running(config, 1) as one:
+        other = ClusterBackend(config)  # as in another process: the family is deployed already
+        other.start()
+        try:
+            wait_until(lambda: other.state().workers == 1)
+            for each in (one, other):
+                measure(each, tmp_path, "echo", "wait")
+            gate = tmp_path / "gate"
+            busy = begin(one, call("wait", gate=gate))
+            order: list[str] = []
+            heard = Listener()
+            free = other.submit(call("echo", priority=Priority.FREE), heard)
+            free.answer.add_done_callback(lambda _: order.append("free"))
+            heard.wait_for(lambda progress: progress.stage == "starting")
+            heard.heard.clear()
+            heard.wait_for(lambda progress: progress.stage == "queued")  # no replica took it
+            paid = other.submit(call("echo", priority=Priority.PAID))
+            paid.answer.add_done_callback(lambda _: order.append("paid"))
+            # Once more in Serve's queue and back, after which the paid call is the next.
+            heard.heard.clear()
+            heard.wait_for(lambda progress: progress.queue_position >= 1)
+            gate.touch()
+            for ticket in (busy, free, paid):
+                assert ticket.answer.result(PATIENCE_SECONDS).width == 3
+            wait_until(lambda: len(order) == 2)
+        finally:
+            other.close()
+
+
+def test_a_call_stops_when_its_server_has_stopped(backend: ClusterBackend, tmp_path: Path) -> None:
+    began = threading.Event()
+    ticket = backend.submit(
+        call("polite"), lambda progress: began.set() if progress.stage == "began" else None
+    )
+    assert began.wait(PATIENCE_SECONDS)
+    backend.stop(0.0)
+    with pytest.raises(Overloaded, match="shutting down"):
+        ticket.answer.result(PATIENCE_SECONDS)
+    # The same replicas serve others.
+    second = ClusterBackend(backend._config)
+    second.start()
+    try:
+        wait_until(lambda: second.state().workers == 2)
+        for _ in range(4):
+            assert second.submit(call("echo")).answer.result(PATIENCE_SECONDS).width == 3
+    finally:
+        second.close()
+
+
+def test_what_is_not_installed_on_the_machines_is_reported_and_refused(
+    ray_cluster: RayCluster, tmp_path: Path
+) -> None:
+    with running(cluster_config(workload_config(tmp_path)), 2) as backend:
+
+        def engines_missing() -> tuple[str, ...]:
+            states = {state.tool: state for state in backend.state().engines}
+            return states["bg-removal"].missing
+
+        wait_until(lambda: any("isnet-general-use" in text for text in engines_missing()))
+        with pytest.raises(ModelUnavailable, match="bgeraser models pull"):
+            backend.check_installed("bg-removal", TOOLS["bg-removal"].params())
+        backend.check_installed("crop", TOOLS["crop"].params())
+
+
+def test_replicas_that_cannot_start_are_reported_and_their_calls_refused(
+    ray_cluster: RayCluster, tmp_path: Path
+) -> None:
+    broken = workload_config(tmp_path, perform="tests.support.ml.workloads:missing", start_seconds=3.0)
+    with running(cluster_config(broken), 0) as backend:
+
+        def is_refused() -> bool:
+            try:
+                backend.submit(call("echo")).cancel()
+            except Overloaded as error:
+                return "No replica for work can be started" in str(error)
+            return False
+
+        wait_until(is_refused, every_seconds=0.5)
+        states = cluster_deployment.states(backend._config.prefix, ["work"])
+        assert states["work"].is_broken
+
+
+def test_a_cluster_that_cannot_be_reached_refuses_calls(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    monkeypatch.setattr("ml.runtime.cluster.LOST_SECONDS", 0.5)
+
+    def fail(address: str) -> None:
+        raise ConnectionError(f"nothing at {address}")
+
+    monkeypatch.setattr("ml.runtime.cluster.connect", fail)
+    config = cluster_config(workload_config(tmp_path), address="127.0.0.1:1")
+    backend = ClusterBackend(config)
+    backend.start()
+    try:
+        waiting = backend.submit(call("echo"))
+        with pytest.raises(Overloaded, match="cannot be reached"):
+            waiting.answer.result(PATIENCE_SECONDS)
+        with pytest.raises(Overloaded, match="cannot be reached"):
+            backend.submit(call("echo"))
+        assert not backend.state().ready
+    finally:
+        backend.close()
+
+
+def test_the_token_is_kept_from_workers(backend: ClusterBackend) -> None:
+    answer = backend.submit(call("echo")).answer.result(PATIENCE_SECONDS)
+    environment = psutil.Process(answer.fields["pid"]).environ()
+    assert not [name for name in environment if name.startswith(("RAY_", "BGERASER_", "AWS_"))]
+    assert os.environ["RAY_AUTH_TOKEN"] not in environment.values()

@@ -1,0 +1,122 @@
+"""A Ray cluster of two nodes on this machine, and backends that run calls in it."""
+
+import contextlib
+import importlib
+import os
+import secrets
+import sys
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ml.backend import ToolCall
+from ml.runtime import cluster_deployment
+from ml.runtime.cluster import ClusterBackend, ClusterConfig
+from ml.runtime.cluster_families import FamilySize
+from ml.runtime.cluster_replica import ReplicaConfig
+from ml.runtime.local import LocalConfig
+from tests.support.waiting import wait_until
+
+NODE_CPUS = 4
+_STORE_BYTES = 256 << 20
+
+
+@dataclass(frozen=True)
+class RayCluster:
+    """`cluster` is a `ray.cluster_utils.Cluster`; `environment` is what processes that join it need."""
+
+    cluster: Any
+    environment: dict[str, str]
+
+    @property
+    def address(self) -> str:
+        return str(self.cluster.address)
+
+    def add_node(self, cpus: float = NODE_CPUS) -> Any:
+        return self.cluster.add_node(num_cpus=cpus, object_store_memory=_STORE_BYTES)
+
+
+@cache
+def started() -> RayCluster:
+    """Two nodes with a token. They end with this process."""
+    environment = {
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": secrets.token_hex(32),
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path),
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    }
+    os.environ.update(environment)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # some of Ray's own, at import
+        importlib.import_module("ray.serve")
+        from ray.cluster_utils import Cluster
+
+    head = {"num_cpus": NODE_CPUS, "include_dashboard": False, "object_store_memory": _STORE_BYTES}
+    found = RayCluster(Cluster(initialize_head=True, head_node_args=head), environment)
+    found.add_node()
+    return found
+
+
+@pytest.fixture(scope="session")
+def ray_cluster() -> RayCluster:
+    """Every fixture that uses a cluster depends on this one, which is how tests that need one are marked."""
+    return started()
+
+
+def workload_family(_call: ToolCall) -> str:
+    return "work"
+
+
+def cluster_config(config: LocalConfig, prefix: str | None = None, **changes: Any) -> ClusterConfig:
+    """Replicas of one family that do what `config`'s workers do."""
+    workers = config.workers or 2
+    replica = ReplicaConfig(
+        models_dir=config.models_dir,
+        cache_dir=config.cache_dir,
+        device=config.device,
+        memory_limit_bytes=config.memory_limit_bytes,
+        threads=1,
+        calls_per_worker=config.calls_per_worker,
+        idle_memory_share=config.idle_memory_share,
+        start_seconds=config.start_seconds,
+        cancel_grace_seconds=config.cancel_grace_seconds,
+        perform=config.perform,
+        engines=config.engines,
+        warm_up=config.warm_up,
+        generative=config.generative,
+        precision=config.precision,
+        cpu_limit=config.cpu_limit,
+    )
+    settings: dict[str, Any] = {
+        "address": started().address,
+        "replica": replica,
+        "sizes": {"work": FamilySize(min_replicas=workers, max_replicas=workers, cpus=1.0)},
+        "prefix": prefix or f"test-{secrets.token_hex(4)}",
+        "queue_size": config.queue_size,
+        "max_wait_seconds": config.max_wait_seconds,
+        "long_seconds": config.long_seconds,
+        "cancel_grace_seconds": config.cancel_grace_seconds,
+        "close_seconds": config.close_seconds,
+        "family_of": workload_family,
+        **changes,
+    }
+    return ClusterConfig(**settings)
+
+
+@contextlib.contextmanager
+def running(config: ClusterConfig, workers: int) -> Iterator[ClusterBackend]:
+    """A started backend whose replicas all run; they are deleted afterwards."""
+    backend = ClusterBackend(config)
+    backend.start()
+    try:
+        wait_until(lambda: backend.state().workers == workers)
+        yield backend
+    finally:
+        backend.close()
+        cluster_deployment.delete(config.prefix, config.sizes)
