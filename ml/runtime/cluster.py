@@ -302,6 +302,11 @@ def connect(address: str) -> None:
     import ray
     from ray import serve
 
+    for name in ("ray", "ray.serve"):  # into this process's own log, in its format
+        logger = logging.getLogger(name)
+        logger.handlers.clear()
+        logger.propagate = True
+        logger.setLevel(logging.WARNING)
     if not ray.is_initialized():
         ray.init(address, namespace="bgeraser", log_to_driver=False, configure_logging=False)
     # Without its HTTP servers: calls come by handles.

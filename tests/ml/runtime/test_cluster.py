@@ -17,19 +17,10 @@ from ml.runtime.cluster import ClusterBackend, NoToken
 from ml.runtime.cluster_families import FamilySize
 from tests.support.ml import clusters
 from tests.support.ml.backends import Listener, begin, call, measure, workload_config
-from tests.support.ml.clusters import RayCluster, cluster_config, ray_cluster, running
+from tests.support.ml.clusters import RayCluster, cluster_config, ray_cluster, replica_processes, running
 from tests.support.waiting import PATIENCE_SECONDS, wait_until
 
 __all__ = ["ray_cluster"]
-
-
-def replicas() -> list[psutil.Process]:
-    """Ray's processes that are replicas."""
-    return [
-        process
-        for process in psutil.Process().children(recursive=True)
-        if process.name().startswith("ray::") and "ServeReplica" in " ".join(process.cmdline())
-    ]
 
 
 @pytest.fixture
@@ -52,7 +43,7 @@ def test_the_calls_of_killed_replicas_are_run_by_others(backend: ClusterBackend,
     gate, listener = tmp_path / "gate", Listener()
     running_calls = [begin(backend, call("wait", gate=gate)) for _ in range(2)]
     waiting = backend.submit(call("echo"), listener)
-    for process in replicas():
+    for process in replica_processes():
         process.send_signal(signal.SIGKILL)
     gate.touch()
     for ticket in (*running_calls, waiting):

@@ -6,10 +6,11 @@ import sys
 
 import pytest
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.long]
 
 _FILES = [
-    f"tests/ml/runtime/test_{name}.py" for name in ("local", "local_hostile", "local_lifecycle", "local_tools")
+    f"tests/ml/runtime/test_{name}.py"
+    for name in ("local", "local_hostile", "local_lifecycle", "local_tools")
 ]
 
 

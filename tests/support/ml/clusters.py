@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from ml.backend import ToolCall
@@ -36,6 +37,12 @@ class RayCluster:
     @property
     def address(self) -> str:
         return str(self.cluster.address)
+
+    def replace_node(self) -> None:
+        """End the second node at once, with its replicas, and let a new one join."""
+        last = self.cluster.list_all_nodes()[-1]
+        self.cluster.remove_node(last, allow_graceful=False)
+        self.add_node()
 
     def add_node(self, cpus: float = NODE_CPUS) -> Any:
         return self.cluster.add_node(num_cpus=cpus, object_store_memory=_STORE_BYTES)
@@ -67,6 +74,15 @@ def started() -> RayCluster:
 def ray_cluster() -> RayCluster:
     """Every fixture that uses a cluster depends on this one, which is how tests that need one are marked."""
     return started()
+
+
+def replica_processes() -> list[psutil.Process]:
+    """Ray's processes that are replicas."""
+    return [
+        process
+        for process in psutil.Process().children(recursive=True)
+        if process.name().startswith("ray::") and "ServeReplica" in " ".join(process.cmdline())
+    ]
 
 
 def workload_family(_call: ToolCall) -> str:
