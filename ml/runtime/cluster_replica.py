@@ -161,6 +161,7 @@ class Replica:
             raise RuntimeError(f"{self._failures} workers in a row could not be started")
 
     def close(self) -> None:
+        """End its worker. Does not wait."""
         self._is_closed = True
         self._calls.put(None)
         self._wakeup.wake()
@@ -183,8 +184,9 @@ class Replica:
             except Exception:
                 log.exception("The supervisor of a worker failed")
                 self._failures += 1
-            if self._failures:
+            if self._failures and not self._is_closed:
                 time.sleep(min(0.1 * 2**self._failures, 8.0))
+        self._wakeup.close()
 
     def _use_one_worker(self) -> None:
         process = WorkerProcess(self._worker_config())

@@ -1,0 +1,164 @@
+"""A stream of messages as a worker: order, cancellation, lost replicas and calls that none takes."""
+
+import queue
+import select
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from ml.backend import ToolCall
+from ml.params import Params
+from ml.runtime import cluster_worker
+from ml.runtime.cluster_worker import ClusterWorker
+from ml.runtime.messages import StartCall
+from ml.runtime.wire import WireBroken, WorkerGone
+from tests.support.waiting import PATIENCE_SECONDS, wait_until
+
+WORK = StartCall(7, ToolCall("echo", Params(), {}), (), None, None)
+
+
+class Replica:
+    """The other end: what it says is what the stream yields. An exception ends the stream."""
+
+    def __init__(self) -> None:
+        self.said: queue.SimpleQueue[dict[str, Any] | Exception] = queue.SimpleQueue()
+        self.cancelled = 0
+        self.received: list[bytes] = []
+
+    def open(self, work: StartCall, payloads: list[bytes]) -> "Replica":
+        assert work.number == WORK.number
+        self.received = payloads
+        return self
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        while True:
+            message = self.said.get(timeout=PATIENCE_SECONDS)
+            if isinstance(message, StopIteration):
+                return
+            if isinstance(message, Exception):
+                raise message
+            yield message
+
+    def cancel(self) -> None:
+        self.cancelled += 1
+        self.said.put(RuntimeError("cancelled"))
+
+
+@pytest.fixture
+def replica() -> Replica:
+    return Replica()
+
+
+@pytest.fixture
+def worker(replica: Replica) -> Iterator[ClusterWorker]:
+    made = ClusterWorker("A replica", replica.open, lambda: False)
+    assert next_message(made) == {"kind": "ready"}
+    yield made
+    made.kill()
+
+
+def has_message(worker: ClusterWorker) -> bool:
+    return bool(select.select([worker], [], [], 0)[0])
+
+
+def next_message(worker: ClusterWorker) -> dict[str, Any]:
+    assert select.select([worker], [], [], PATIENCE_SECONDS)[0]
+    return worker.receive()
+
+
+def test_messages_of_a_call_are_received_in_their_order(worker: ClusterWorker, replica: Replica) -> None:
+    worker.send_work(WORK, [b"picture"])
+    assert replica.received == [b"picture"]
+    steps: list[dict[str, Any]] = [
+        {"kind": "step", "number": 7, "fraction": number / 50} for number in range(50)
+    ]
+    for message in ({"kind": "accepted"}, *steps, {"kind": "done", "number": 7}):
+        replica.said.put(message)
+    assert [next_message(worker) for _ in range(51)] == [*steps, {"kind": "done", "number": 7}]
+    assert not has_message(worker)
+
+
+def test_memory_is_what_the_replica_says(worker: ClusterWorker, replica: Replica) -> None:
+    worker.send_work(WORK, [])
+    replica.said.put({"kind": "alive", "memory": 123})
+    wait_until(lambda: worker.rss_bytes() == 123)
+    assert not has_message(worker)
+
+
+@pytest.mark.parametrize("end", [RuntimeError("the actor died"), StopIteration()])
+def test_a_stream_that_breaks_or_ends_early_means_that_the_replica_is_gone(
+    worker: ClusterWorker, replica: Replica, end: Exception
+) -> None:
+    worker.send_work(WORK, [])
+    replica.said.put({"kind": "accepted"})
+    replica.said.put(end)
+    with pytest.raises(WorkerGone):
+        next_message(worker)
+
+
+def test_a_lost_worker_of_a_living_replica_may_be_the_fault_of_its_call(
+    worker: ClusterWorker, replica: Replica
+) -> None:
+    worker.send_work(WORK, [])
+    replica.said.put({"kind": "lost", "how": "SIGSEGV"})
+    with pytest.raises(WireBroken, match="SIGSEGV") as lost:
+        next_message(worker)
+    assert not isinstance(lost.value, WorkerGone)
+
+
+def test_a_cancelled_call_ends_at_once_and_its_later_messages_are_dropped(
+    worker: ClusterWorker, replica: Replica
+) -> None:
+    worker.send_work(WORK, [])
+    replica.said.put({"kind": "accepted"})
+    worker.send_cancel(7)
+    message = next_message(worker)
+    assert (message["kind"], message["number"], message["error"]) == ("failed", 7, "Cancelled")
+    assert replica.cancelled == 1
+    replica.said.put({"kind": "done", "number": 7})
+    worker.send_cancel(7)  # nothing is left to cancel
+    assert replica.cancelled == 1
+    assert not has_message(worker)
+
+
+def test_a_call_that_no_replica_takes_is_given_back_once(
+    worker: ClusterWorker, replica: Replica, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker.send_work(WORK, [])
+    assert not worker.is_unclaimed()  # it has only just been sent
+    monkeypatch.setattr(cluster_worker, "CLAIM_SECONDS", 0.0)
+    assert worker.is_unclaimed()
+    assert not worker.is_unclaimed()
+    assert replica.cancelled == 1
+
+
+def test_a_call_that_a_replica_has_taken_is_not_given_back(
+    worker: ClusterWorker, replica: Replica, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster_worker, "CLAIM_SECONDS", 1e9)
+    worker.send_work(WORK, [])
+    replica.said.put({"kind": "accepted"})
+    replica.said.put({"kind": "started", "number": 7})
+    assert next_message(worker)["kind"] == "started"
+    monkeypatch.setattr(cluster_worker, "CLAIM_SECONDS", 0.0)
+    assert not worker.is_unclaimed()
+
+
+def test_a_call_waits_on_for_a_first_replica(replica: Replica, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster_worker, "CLAIM_SECONDS", 0.0)
+    worker = ClusterWorker("A replica", replica.open, lambda: True)
+    worker.send_work(WORK, [])
+    assert not worker.is_unclaimed()
+    worker.kill()
+    assert replica.cancelled == 1
+
+
+def test_a_cluster_that_takes_no_call_counts_as_gone() -> None:
+    def refuse(work: StartCall, payloads: list[bytes]) -> Replica:
+        raise ConnectionError("no head")
+
+    worker = ClusterWorker("A replica", refuse, lambda: False)
+    with pytest.raises(WorkerGone, match="no head"):
+        worker.send_work(WORK, [])
+    worker.kill()
