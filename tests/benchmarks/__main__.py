@@ -28,6 +28,7 @@ BENCHMARKS = (
     "loop_lag",
     "fairness",
     "volume",
+    "replicas",
     "editor_page",
     "look_changes",
 )
